@@ -1,0 +1,186 @@
+//! The first words with a daemon: find out what it speaks, speak that, and remember it.
+
+use std::collections::HashMap;
+use std::io::IoSlice;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+
+use super::stream::{Stream, Trouble};
+use crate::error::{Cause, Error, Failure, Outcome};
+use crate::wire::{Body, Command, Establish, Header, Version, VersionExchange};
+
+const SPOKEN: &str = "4.3 to 4.6";
+
+/// A connection on which a context is established.
+pub struct Established {
+    pub stream: Stream,
+    /// The version to speak.
+    pub version: Version,
+    /// The daemon's number for the context.
+    pub context: u32,
+}
+
+/// Connects to the daemon and establishes a context, within `limit`.
+pub fn establish(path: &Path, scope: u32, limit: Duration) -> Outcome<Established> {
+    let deadline = Instant::now() + limit;
+    let ask = remembered(path).unwrap_or(Version::NEWEST);
+    match introduce(path, scope, ask, limit, deadline)? {
+        Reply::Established(established) => Ok(established),
+        // A newer daemon than the one remembered took the old version, and would keep to the old ways on
+        // this connection: a new connection has the new ones.
+        Reply::Newer(version) => {
+            remember(path, version);
+            match introduce(path, scope, version, limit, deadline)? {
+                Reply::Established(established) => Ok(established),
+                Reply::Newer(theirs) => Err(mismatch(path, theirs)),
+            }
+        }
+    }
+}
+
+enum Reply {
+    Established(Established),
+    Newer(Version),
+}
+
+fn introduce(path: &Path, scope: u32, ask: Version, limit: Duration, deadline: Instant) -> Outcome<Reply> {
+    let mut stream = connect(path, limit)?;
+    let (mut answer, establish) = exchange(&mut stream, path, ask, Some(scope), deadline)?;
+    let mut establish = establish.unwrap_or(Establish {
+        scope,
+        context: 0,
+        rv: 0,
+    });
+    let mut version = ask;
+    if answer.rv != 0 {
+        // A refusal carries the daemon's own version, and the daemon goes on listening: it may even have
+        // established the context.
+        version = answer.version();
+        if !version.is_spoken() || version == ask {
+            return Err(mismatch(path, version));
+        }
+        log::info!("{} speaks protocol {version}", path.display());
+        let again = (establish.rv != 0).then_some(scope);
+        let second = exchange(&mut stream, path, version, again, deadline)?;
+        answer = second.0;
+        establish = second.1.unwrap_or(establish);
+        if answer.rv != 0 {
+            return Err(mismatch(path, answer.version()));
+        }
+    } else if answer.version() > ask && answer.version().is_spoken() {
+        return Ok(Reply::Newer(answer.version()));
+    } else if answer.version() < ask && answer.version().is_spoken() {
+        version = answer.version();
+    }
+    if establish.rv != 0 {
+        return Err(Failure::plain(establish.rv));
+    }
+    remember(path, version);
+    Ok(Reply::Established(Established {
+        stream,
+        version,
+        context: establish.context,
+    }))
+}
+
+/// Sends VERSION, and ESTABLISH_CONTEXT with it, in one write.
+fn exchange(
+    stream: &mut Stream,
+    path: &Path,
+    version: Version,
+    scope: Option<u32>,
+    deadline: Instant,
+) -> Outcome<(VersionExchange, Option<Establish>)> {
+    let mut request = [0; 2 * Header::SIZE + VersionExchange::SIZE + Establish::SIZE];
+    let mut length = VersionExchange::new(version).emit_request(Command::Version, &mut request);
+    if let Some(scope) = scope {
+        let body = Establish {
+            scope,
+            context: 0,
+            rv: 0,
+        };
+        length += body.emit_request(Command::EstablishContext, &mut request[length..]);
+    }
+    let no_answer = |trouble| first_answer_missing(path, trouble);
+    stream
+        .send(&mut [IoSlice::new(&request[..length])], Some(deadline))
+        .map_err(no_answer)?;
+
+    let mut reply = [0; VersionExchange::SIZE + Establish::SIZE];
+    let (head, tail) = reply.split_at_mut(VersionExchange::SIZE);
+    let got = stream
+        .receive(head, if scope.is_some() { tail } else { &mut [] }, Some(deadline))
+        .map_err(no_answer)?;
+    if scope.is_some() && got < Establish::SIZE {
+        stream
+            .receive(&mut tail[got..], &mut [], Some(deadline))
+            .map_err(no_answer)?;
+    }
+    let answer = VersionExchange::parse(head).ok_or_else(|| Failure::from(Error::InternalError))?;
+    Ok((answer, scope.and_then(|_| Establish::parse(tail))))
+}
+
+fn connect(path: &Path, limit: Duration) -> Outcome<Stream> {
+    if !Stream::fits(path) {
+        let cause = Cause::PathTooLong {
+            path: path.to_owned(),
+        };
+        return Err(Failure::because(Error::NoService, cause));
+    }
+    Stream::connect(path, limit).map_err(|errno| {
+        let error = match errno {
+            Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS => Error::NoMemory,
+            _ => Error::NoService,
+        };
+        Failure::because(
+            error,
+            Cause::Connect {
+                path: path.to_owned(),
+                source: errno.into(),
+            },
+        )
+    })
+}
+
+fn first_answer_missing(path: &Path, trouble: Trouble) -> Failure {
+    match trouble {
+        Trouble::Closed => Failure::because(
+            Error::SecurityViolation,
+            Cause::Refused {
+                path: path.to_owned(),
+            },
+        ),
+        Trouble::TimedOut => Failure::because(Error::NoService, Cause::Silent),
+        Trouble::System(source) => Failure::because(Error::NoService, Cause::Broken(source)),
+    }
+}
+
+fn mismatch(path: &Path, theirs: Version) -> Failure {
+    let cause = Cause::Version {
+        path: path.to_owned(),
+        theirs,
+        ours: SPOKEN,
+    };
+    Failure::because(Error::ServiceStopped, cause)
+}
+
+/// The versions of the daemons met so far, by socket path, so that later contexts need no second try.
+static VERSIONS: Mutex<Option<HashMap<PathBuf, Version>>> = Mutex::new(None);
+
+/// Never waits: forgetting costs one more round trip, while a lock held by another thread at the time of
+/// a fork would hang the child.
+fn remembered(path: &Path) -> Option<Version> {
+    VERSIONS.try_lock().ok()?.as_ref()?.get(path).copied()
+}
+
+fn remember(path: &Path, version: Version) {
+    if let Ok(mut versions) = VERSIONS.try_lock() {
+        let versions = versions.get_or_insert_with(HashMap::new);
+        if versions.get(path) != Some(&version) {
+            versions.insert(path.to_owned(), version);
+        }
+    }
+}

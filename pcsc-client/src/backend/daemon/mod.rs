@@ -1,0 +1,9 @@
+//! pcscd over its socket: stream (bytes) <- handshake and session (one round trip a call) <- waits.
+
+mod handshake;
+mod session;
+mod signal;
+mod stream;
+mod wait;
+
+pub use session::{Options, Session};

@@ -1,0 +1,613 @@
+//! A context with the daemon: one connection, its calls in order, one round trip each.
+
+use std::io::IoSlice;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::handshake::{self, Established};
+use super::signal::Signal;
+use super::stream::{Stream, Trouble};
+use crate::error::{Cause, Error, Failure, Outcome};
+use crate::wire::{
+    self, Body, Command, Header, Parsed, Progress, ReaderState, ReaderStates, StateBatch, Version, NAME_SIZE,
+};
+use crate::{env, process};
+
+/// What a context is established with.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The daemon's socket; the environment's, or the system's, where it is `None`.
+    pub socket: Option<PathBuf>,
+    /// The scope, which daemons ignore.
+    pub scope: u32,
+    /// How long the daemon may take for an answer that needs no card, before the connection is given up.
+    pub limit: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            socket: None,
+            scope: 2,
+            limit: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A connection of a context with the daemon. Calls of several threads are done one after another.
+///
+/// Where a call gives a message body, its `rv` is the daemon's return code; `Err` is for calls that did
+/// not reach the daemon or got no answer.
+#[derive(Debug)]
+pub struct Session {
+    generation: u32,
+    context: u32,
+    limit: Duration,
+    pub(super) version: Version,
+    pub(super) signal: Signal,
+    link: Mutex<Link>,
+}
+
+/// What the thread whose turn it is works with.
+#[derive(Debug)]
+pub(super) struct Link {
+    /// `None` once the connection is lost or released.
+    pub stream: Option<Stream>,
+    /// How many states the daemon sends, up to 4.5.
+    pub slots: Option<usize>,
+    request: Vec<u8>,
+}
+
+impl Session {
+    /// Connects to the daemon and establishes a context.
+    pub fn establish(options: &Options) -> Outcome<Session> {
+        let generation = process::generation();
+        let path = options.socket.clone().unwrap_or_else(env::socket_path);
+        let Established {
+            stream,
+            version,
+            context,
+        } = handshake::establish(&path, options.scope, options.limit)?;
+        log::debug!(
+            "established context {context:#x} at {} with protocol {version}",
+            path.display()
+        );
+        Ok(Session {
+            generation,
+            context,
+            limit: options.limit,
+            version,
+            signal: Signal::default(),
+            link: Mutex::new(Link {
+                stream: Some(stream),
+                slots: None,
+                request: Vec::new(),
+            }),
+        })
+    }
+
+    /// The protocol version spoken.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Ends the context. Waits in progress are cancelled; other calls in progress are awaited.
+    pub fn release(&self) -> Outcome<()> {
+        self.check()?;
+        if !self.signal.release() {
+            return Err(Error::InvalidHandle.into());
+        }
+        let mut link = self.lock();
+        if link.stream.is_none() {
+            return Err(lost());
+        }
+        let request = wire::Release {
+            context: self.context,
+            rv: 0,
+        };
+        let reply = self.exchange(&mut link, Command::ReleaseContext, &request, self.soon());
+        if let Some(stream) = link.stream.take() {
+            stream.shutdown();
+        }
+        match reply?.rv {
+            0 => Ok(()),
+            rv => Err(Failure::plain(rv)),
+        }
+    }
+
+    /// Whether calls can still succeed: not released, not inherited by a fork, and the daemon is there.
+    pub fn check_alive(&self) -> Outcome<()> {
+        self.check()?;
+        // A thread in the middle of a call will find out by itself.
+        if let Ok(mut link) = self.link.try_lock() {
+            match &link.stream {
+                None => return Err(Error::InvalidHandle.into()),
+                Some(stream) if stream.is_open() => (),
+                Some(_) => {
+                    link.stream = None;
+                    return Err(Failure::because(Error::InvalidHandle, Cause::Closed));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Cancels the waits in progress; see also [`Session::status_change`].
+    pub fn cancel(&self) -> Outcome<()> {
+        self.check()?;
+        self.signal.cancel();
+        Ok(())
+    }
+
+    /// Looks at the reader states of now.
+    pub fn with_states<R>(&self, look: impl FnOnce(ReaderStates<'_>) -> R) -> Outcome<R> {
+        let mut link = self.link()?;
+        let batch = self.batch(&link);
+        let parsed = self.states(&mut link, &batch, &[])?;
+        let result = look(ReaderStates::new(&link.pending()[parsed.states]));
+        link.consume(parsed.consumed);
+        Ok(result)
+    }
+
+    /// Connects to the card in a reader, or to the reader. A name of 128 bytes and more is cut, as PC/SC
+    /// Lite's client does, and then names no reader.
+    pub fn connect(
+        &self,
+        reader: &[u8],
+        share: u32,
+        protocols: u32,
+        deadline: Option<Instant>,
+    ) -> Outcome<wire::Connect> {
+        let mut name = [0; NAME_SIZE];
+        let length = reader.len().min(NAME_SIZE - 1);
+        name[..length].copy_from_slice(&reader[..length]);
+        let context = self.context;
+        let request = wire::Connect {
+            context,
+            reader: name,
+            share,
+            protocols,
+            card: 0,
+            active: 0,
+            rv: 0,
+        };
+        self.call(Command::Connect, &request, deadline)
+    }
+
+    /// Gives a connection new terms; waits while another connection holds the card. `active` is the
+    /// protocol to report where the daemon reports none.
+    #[allow(clippy::too_many_arguments)]
+    pub fn reconnect(
+        &self,
+        card: i32,
+        share: u32,
+        protocols: u32,
+        initialization: u32,
+        active: u32,
+        deadline: Option<Instant>,
+    ) -> Outcome<wire::Reconnect> {
+        let request = wire::Reconnect {
+            card,
+            share,
+            protocols,
+            initialization,
+            active,
+            rv: 0,
+        };
+        let wait = env::waits_for_shared_card();
+        self.retry(wait, deadline, || {
+            let reply = self.call(Command::Reconnect, &request, deadline)?;
+            Ok((reply.rv, reply))
+        })
+    }
+
+    /// Ends a connection.
+    pub fn disconnect(&self, card: i32, disposition: u32) -> Outcome<wire::Disconnect> {
+        self.call(
+            Command::Disconnect,
+            &wire::Disconnect {
+                card,
+                disposition,
+                rv: 0,
+            },
+            None,
+        )
+    }
+
+    /// Begins a transaction; always waits while another connection holds the card. A deadline that
+    /// passes leaves the connection as it was.
+    pub fn begin_transaction(&self, card: i32, deadline: Option<Instant>) -> Outcome<wire::BeginTransaction> {
+        self.retry(true, deadline, || {
+            let reply = self.call(
+                Command::BeginTransaction,
+                &wire::BeginTransaction { card, rv: 0 },
+                None,
+            )?;
+            Ok((reply.rv, reply))
+        })
+    }
+
+    /// Ends a transaction.
+    pub fn end_transaction(&self, card: i32, disposition: u32) -> Outcome<wire::EndTransaction> {
+        self.call(
+            Command::EndTransaction,
+            &wire::EndTransaction {
+                card,
+                disposition,
+                rv: 0,
+            },
+            None,
+        )
+    }
+
+    /// Whether the card is still there and was not reset (the daemon's return code), and the state of the
+    /// reader called `reader`, `None` where it is gone; waits while another connection holds the card.
+    pub fn status<R>(
+        &self,
+        card: i32,
+        reader: &[u8],
+        look: impl Fn(Option<ReaderState<'_>>) -> R,
+    ) -> Outcome<(u32, R)> {
+        let mut request = [0; Header::SIZE + wire::Status::SIZE];
+        wire::Status { card, rv: 0 }.emit_request(Command::Status, &mut request);
+        self.retry(env::waits_for_shared_card(), None, || {
+            let mut link = self.link()?;
+            let batch = self.batch(&link);
+            let parsed = self.states(&mut link, &batch, &request)?;
+            let result = look(ReaderStates::new(&link.pending()[parsed.states]).find(reader));
+            link.consume(parsed.consumed);
+            let mut reply = [0; wire::Status::SIZE];
+            let received = self.stream(&mut link)?.receive(&mut reply, &mut [], None);
+            self.on_receive(&mut link, received, false)?;
+            let rv = wire::Status::parse(&reply).map_or(Error::InternalError.code(), |reply| reply.rv);
+            Ok((rv, (rv, result)))
+        })
+    }
+
+    /// Sends a command to the card; the response goes to the front of `response`. Waits while another
+    /// connection holds the card.
+    pub fn transmit(
+        &self,
+        mut request: wire::Transmit,
+        command: &[u8],
+        response: &mut [u8],
+        deadline: Option<Instant>,
+    ) -> Outcome<wire::Transmit> {
+        let response = at_most(response, wire::MAX_PAYLOAD);
+        request.send_length = payload_length(command)?;
+        request.receive_length = response.len() as u32;
+        self.retry(env::waits_for_shared_card(), deadline, || {
+            let reply: wire::Transmit = self.payload_call(
+                Command::Transmit,
+                &request,
+                command,
+                response,
+                deadline,
+                |reply: &wire::Transmit| (reply.rv, reply.receive_length),
+            )?;
+            Ok((reply.rv, reply))
+        })
+    }
+
+    /// Uses a reader's own function; the answer goes to the front of `response`.
+    pub fn control(
+        &self,
+        card: i32,
+        code: u32,
+        data: &[u8],
+        response: &mut [u8],
+        deadline: Option<Instant>,
+    ) -> Outcome<wire::Control> {
+        let response = at_most(response, wire::MAX_PAYLOAD);
+        let (send_length, receive_length) = (payload_length(data)?, response.len() as u32);
+        let request = wire::Control {
+            card,
+            code,
+            send_length,
+            receive_length,
+            returned: 0,
+            rv: 0,
+        };
+        self.payload_call(
+            Command::Control,
+            &request,
+            data,
+            response,
+            deadline,
+            |reply: &wire::Control| (reply.rv, reply.returned),
+        )
+    }
+
+    /// Gets an attribute's value.
+    pub fn get_attribute(&self, card: i32, id: u32) -> Outcome<wire::Attribute> {
+        let value = [0; wire::ATTRIBUTE_SIZE];
+        let length = wire::ATTRIBUTE_SIZE as u32;
+        self.call(
+            Command::GetAttrib,
+            &wire::Attribute {
+                card,
+                id,
+                value,
+                length,
+                rv: 0,
+            },
+            None,
+        )
+    }
+
+    /// Sets an attribute's value, at most 264 bytes.
+    pub fn set_attribute(&self, card: i32, id: u32, data: &[u8]) -> Outcome<wire::Attribute> {
+        let mut value = [0; wire::ATTRIBUTE_SIZE];
+        let Some(room) = value.get_mut(..data.len()) else {
+            return Err(Error::InsufficientBuffer.into());
+        };
+        room.copy_from_slice(data);
+        let length = data.len() as u32;
+        self.call(
+            Command::SetAttrib,
+            &wire::Attribute {
+                card,
+                id,
+                value,
+                length,
+                rv: 0,
+            },
+            None,
+        )
+    }
+
+    /// Refuses a handle that a forked child inherited.
+    fn check(&self) -> Outcome<()> {
+        if self.generation != process::generation() {
+            return Err(Failure::quiet(Error::InvalidHandle, Cause::Forked));
+        }
+        Ok(())
+    }
+
+    /// This thread's turn on the connection.
+    pub(super) fn link(&self) -> Outcome<MutexGuard<'_, Link>> {
+        self.check()?;
+        let link = self.lock();
+        if self.signal.is_released() {
+            return Err(Error::InvalidHandle.into());
+        }
+        if link.stream.is_none() {
+            return Err(lost());
+        }
+        Ok(link)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Link> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The deadline of an answer that needs no card.
+    pub(super) fn soon(&self) -> Option<Instant> {
+        Some(Instant::now() + self.limit)
+    }
+
+    fn call<B: Body>(&self, command: Command, request: &B, deadline: Option<Instant>) -> Outcome<B> {
+        let mut link = self.link()?;
+        self.exchange(&mut link, command, request, deadline)
+    }
+
+    fn exchange<B: Body>(
+        &self,
+        link: &mut Link,
+        command: Command,
+        request: &B,
+        deadline: Option<Instant>,
+    ) -> Outcome<B> {
+        self.exchange_payload(link, command, request, &[], &mut [], deadline, |_| 0)
+    }
+
+    /// A call with bytes behind the request, and bytes behind a reply of success.
+    fn payload_call<B: Body>(
+        &self,
+        command: Command,
+        request: &B,
+        data: &[u8],
+        response: &mut [u8],
+        deadline: Option<Instant>,
+        result: impl Fn(&B) -> (u32, u32),
+    ) -> Outcome<B> {
+        let mut link = self.link()?;
+        self.exchange_payload(
+            &mut link,
+            command,
+            request,
+            data,
+            response,
+            deadline,
+            |reply| match result(reply) {
+                (0, length) => length as usize,
+                _ => 0,
+            },
+        )
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn exchange_payload<B: Body>(
+        &self,
+        link: &mut Link,
+        command: Command,
+        request: &B,
+        data: &[u8],
+        response: &mut [u8],
+        deadline: Option<Instant>,
+        payload_length: impl Fn(&B) -> usize,
+    ) -> Outcome<B> {
+        const LARGEST: usize = Header::SIZE + wire::Attribute::SIZE;
+        let mut buffer = [0; LARGEST];
+        let length = request.emit_request(command, &mut buffer);
+        let sent = self.stream(link)?.send(
+            &mut [IoSlice::new(&buffer[..length]), IoSlice::new(data)],
+            deadline.or_else(|| self.soon()),
+        );
+        self.on_send(link, sent)?;
+
+        let head = &mut buffer[..B::SIZE];
+        let received = self.stream(link)?.receive(head, response, deadline);
+        let got = self.on_receive(link, received, deadline.is_some())?;
+        let Some(reply) = B::parse(head) else {
+            return Err(Error::InternalError.into());
+        };
+        let expected = payload_length(&reply);
+        if expected > response.len() || got > expected {
+            return Err(self.out_of_step(link, "a payload of the wrong length"));
+        }
+        if got < expected {
+            let received = self
+                .stream(link)?
+                .receive(&mut response[got..expected], &mut [], deadline);
+            self.on_receive(link, received, deadline.is_some())?;
+        }
+        Ok(reply)
+    }
+
+    pub(super) fn batch(&self, link: &Link) -> StateBatch {
+        StateBatch {
+            version: self.version,
+            slots: link.slots,
+            wait: false,
+            events: false,
+        }
+    }
+
+    /// Sends the batch, and `more` behind it, in one write, and reads until the states are there. They
+    /// stay pending.
+    pub(super) fn states(&self, link: &mut Link, batch: &StateBatch, more: &[u8]) -> Outcome<Parsed> {
+        let mut request = std::mem::take(&mut link.request);
+        request.clear();
+        batch.emit(&mut request);
+        request.extend_from_slice(more);
+        let deadline = self.soon();
+        let sent = self.stream(link)?.send(&mut [IoSlice::new(&request)], deadline);
+        link.request = request;
+        self.on_send(link, sent)?;
+
+        let mut progress = batch.parse(&[]);
+        loop {
+            match progress {
+                Progress::More(missing) => {
+                    let stream = self.stream(link)?;
+                    let count = stream.pending().len() + missing;
+                    let filled = stream.fill(count, deadline);
+                    self.on_receive(link, filled, false)?;
+                    progress = batch.parse(link.pending());
+                }
+                Progress::Done(parsed) => {
+                    if !self.version.tells_table_size() {
+                        link.slots = Some(parsed.states.len() / wire::READER_STATE_SIZE);
+                    }
+                    return Ok(parsed);
+                }
+                Progress::OutOfStep(why) => return Err(self.out_of_step(link, why)),
+            }
+        }
+    }
+
+    pub(super) fn stream<'a>(&self, link: &'a mut Link) -> Outcome<&'a mut Stream> {
+        link.stream.as_mut().ok_or_else(lost)
+    }
+
+    /// A failed write leaves the daemon in the middle of a request: the connection is over.
+    pub(super) fn on_send<T>(&self, link: &mut Link, sent: Result<T, Trouble>) -> Outcome<T> {
+        sent.map_err(|trouble| {
+            link.stream = None;
+            match trouble {
+                Trouble::Closed => Failure::because(Error::NoService, Cause::Closed),
+                Trouble::TimedOut => Failure::because(Error::CommError, Cause::Silent),
+                Trouble::System(source) => Failure::because(Error::CommError, Cause::Broken(source)),
+            }
+        })
+    }
+
+    /// So does a failed read, or one that the caller gave up.
+    pub(super) fn on_receive<T>(
+        &self,
+        link: &mut Link,
+        received: Result<T, Trouble>,
+        callers_deadline: bool,
+    ) -> Outcome<T> {
+        received.map_err(|trouble| {
+            link.stream = None;
+            match trouble {
+                Trouble::Closed => Failure::because(Error::CommError, Cause::Closed),
+                Trouble::TimedOut if callers_deadline => Failure::because(Error::Timeout, Cause::Silent),
+                Trouble::TimedOut => Failure::because(Error::CommError, Cause::Silent),
+                Trouble::System(source) => Failure::because(Error::CommError, Cause::Broken(source)),
+            }
+        })
+    }
+
+    pub(super) fn out_of_step(&self, link: &mut Link, why: &'static str) -> Failure {
+        link.stream = None;
+        Failure::because(Error::CommError, Cause::OutOfStep(why))
+    }
+
+    /// Repeats a call that meets a sharing violation until the other connection's transaction is over. The
+    /// protocol has no event for that, so the pauses grow from 1 to 100 ms; other threads of the context
+    /// have their turns meanwhile.
+    fn retry<T>(
+        &self,
+        wait: bool,
+        deadline: Option<Instant>,
+        mut call: impl FnMut() -> Outcome<(u32, T)>,
+    ) -> Outcome<T> {
+        let mut pause = Duration::from_millis(1);
+        loop {
+            let (rv, reply) = call()?;
+            if rv != Error::SharingViolation.code() || !wait {
+                return Ok(reply);
+            }
+            if let Some(deadline) = deadline {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Err(Error::Timeout.into());
+                }
+                pause = pause.min(left);
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(100));
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // In a forked child, and after a release, this refuses and the descriptor is merely closed.
+        let _ = self.release();
+    }
+}
+
+impl Link {
+    pub fn pending(&self) -> &[u8] {
+        self.stream.as_ref().map_or(&[], Stream::pending)
+    }
+
+    pub fn consume(&mut self, count: usize) {
+        if let Some(stream) = &mut self.stream {
+            stream.consume(count);
+        }
+    }
+}
+
+/// A payload's length; the daemon would end the connection over one that is too long.
+fn payload_length(data: &[u8]) -> Outcome<u32> {
+    if data.len() > wire::MAX_PAYLOAD {
+        return Err(Error::InsufficientBuffer.into());
+    }
+    Ok(data.len() as u32)
+}
+
+/// As much of the buffer as a daemon accepts to be offered.
+fn at_most(buffer: &mut [u8], length: usize) -> &mut [u8] {
+    let length = buffer.len().min(length);
+    &mut buffer[..length]
+}
+
+fn lost() -> Failure {
+    Failure::quiet(Error::NoService, Cause::Lost)
+}

@@ -1,0 +1,153 @@
+//! How one thread ends another's wait: a counter of cancels, and a descriptor that wakes a poll.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use once_cell::race::OnceBox;
+
+/// The cancels that a context has seen.
+///
+/// A wait notes the count when its call begins; any later count cancels it. So a cancel between the
+/// call's beginning and its registration with the daemon is not lost, and one that comes when no call
+/// is in progress means nothing to the next, unless that call asks for it.
+#[derive(Debug, Default)]
+pub struct Signal {
+    cancels: AtomicU64,
+    consumed: AtomicU64,
+    released: AtomicBool,
+    waker: OnceBox<Waker>,
+}
+
+impl Signal {
+    /// The count to compare with, for a call that begins now.
+    pub fn now(&self) -> u64 {
+        self.cancels.load(Ordering::SeqCst)
+    }
+
+    /// The count of cancels that some call has answered.
+    pub fn consumed(&self) -> u64 {
+        self.consumed.load(Ordering::SeqCst)
+    }
+
+    /// Marks all cancels so far as answered.
+    pub fn consume(&self) {
+        self.consumed.fetch_max(self.now(), Ordering::SeqCst);
+    }
+
+    /// Cancels the calls in progress.
+    pub fn cancel(&self) {
+        self.cancels.fetch_add(1, Ordering::SeqCst);
+        self.wake();
+    }
+
+    /// Marks the context as released; true the first time.
+    pub fn release(&self) -> bool {
+        let first = !self.released.swap(true, Ordering::SeqCst);
+        self.wake();
+        first
+    }
+
+    /// Whether the context was released.
+    pub fn is_released(&self) -> bool {
+        self.released.load(Ordering::SeqCst)
+    }
+
+    /// Whether a call that began at the count `since` is to end.
+    pub fn is_cancelled(&self, since: u64) -> bool {
+        self.now() != since || self.is_released()
+    }
+
+    /// The descriptor that becomes readable at a cancel. Made at the first wait; a cancel that came before
+    /// shows in the count, which a wait therefore looks at after this call.
+    pub fn waker(&self) -> io::Result<&Waker> {
+        self.waker.get_or_try_init(|| Waker::new().map(Box::new))
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.get() {
+            waker.wake();
+        }
+    }
+}
+
+/// A descriptor that one thread makes readable to wake another.
+#[derive(Debug)]
+pub struct Waker {
+    receiver: OwnedFd,
+    #[cfg(not(target_os = "linux"))]
+    sender: OwnedFd,
+}
+
+impl Waker {
+    #[cfg(target_os = "linux")]
+    fn new() -> io::Result<Waker> {
+        use rustix::event::{eventfd, EventfdFlags};
+        let receiver = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Waker { receiver })
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn new() -> io::Result<Waker> {
+        let (receiver, sender) = rustix::pipe::pipe()?;
+        for fd in [&receiver, &sender] {
+            rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC)?;
+            rustix::fs::fcntl_setfl(fd, rustix::fs::OFlags::NONBLOCK)?;
+        }
+        Ok(Waker { receiver, sender })
+    }
+
+    fn wake(&self) {
+        #[cfg(target_os = "linux")]
+        let sender = &self.receiver;
+        #[cfg(not(target_os = "linux"))]
+        let sender = &self.sender;
+        // A full pipe or counter wakes as well as one more would.
+        let _ = rustix::io::write(sender, &1u64.to_ne_bytes());
+    }
+
+    /// Makes the descriptor unreadable again.
+    pub fn clear(&self) {
+        let mut bytes = [0u8; 8];
+        while let Ok(8) = rustix::io::read(&self.receiver, &mut bytes) {}
+    }
+}
+
+impl AsFd for Waker {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.receiver.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::event::{poll, PollFd, PollFlags, Timespec};
+
+    fn is_readable(waker: &Waker) -> bool {
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        poll(&mut [PollFd::new(waker, PollFlags::IN)], Some(&now)).unwrap() > 0
+    }
+
+    #[test]
+    fn a_cancel_wakes_and_counts_and_is_consumed() {
+        let signal = Signal::default();
+        signal.cancel();
+        let since = signal.now();
+        let waker = signal.waker().unwrap();
+        assert!(!is_readable(waker) && !signal.is_cancelled(since));
+        assert!(signal.is_cancelled(signal.consumed()));
+        signal.cancel();
+        signal.cancel();
+        assert!(is_readable(waker) && signal.is_cancelled(since));
+        waker.clear();
+        assert!(!is_readable(waker));
+        signal.consume();
+        assert!(!signal.is_cancelled(signal.consumed()));
+        assert!(signal.release() && !signal.release());
+        assert!(signal.is_cancelled(signal.now()) && is_readable(waker));
+    }
+}

@@ -1,0 +1,387 @@
+//! The byte stream to the daemon: one gathered write, one poll and one scattered read a call.
+//!
+//! Nothing here knows what the bytes mean. Signals and a full socket buffer are invisible to the caller.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::net::{
+    self, sockopt, AddressFamily, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown,
+    SocketAddrUnix, SocketFlags, SocketType,
+};
+
+/// How an exchange of bytes can fail.
+#[derive(Debug)]
+pub enum Trouble {
+    /// The other side closed the stream.
+    Closed,
+    /// The deadline passed.
+    TimedOut,
+    /// The system reported an error.
+    System(io::Error),
+}
+
+impl From<Errno> for Trouble {
+    fn from(errno: Errno) -> Trouble {
+        match errno {
+            Errno::PIPE | Errno::CONNRESET => Trouble::Closed,
+            other => Trouble::System(other.into()),
+        }
+    }
+}
+
+/// Why a wait ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wake {
+    /// There are bytes to read, or the stream ended.
+    Readable,
+    /// The waker was used.
+    Woken,
+    /// The deadline passed.
+    TimedOut,
+}
+
+/// A connected stream, with the bytes that were received and not yet used.
+#[derive(Debug)]
+pub struct Stream {
+    socket: OwnedFd,
+    pending: Vec<u8>,
+    /// Bytes still to come that answer a request whose sender did not wait.
+    owed: usize,
+}
+
+impl Stream {
+    /// Connects to the Unix socket at `path`, waiting for a busy listener until `limit` has passed.
+    pub fn connect(path: &Path, limit: Duration) -> Result<Stream, Errno> {
+        let address = SocketAddrUnix::new(path)?;
+        let socket = net::socket_with(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC,
+            None,
+        )?;
+        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(limit))?;
+        loop {
+            match net::connect(&socket, &address) {
+                Ok(()) | Err(Errno::ISCONN) => break,
+                Err(Errno::INTR) => continue,
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(Stream {
+            socket,
+            pending: Vec::new(),
+            owed: 0,
+        })
+    }
+
+    /// Whether `path` fits a socket address.
+    pub fn fits(path: &Path) -> bool {
+        SocketAddrUnix::new(path).is_ok()
+    }
+
+    /// Sends all parts, in one system call where the socket's buffer has room.
+    pub fn send(&mut self, mut parts: &mut [IoSlice<'_>], deadline: Option<Instant>) -> Result<(), Trouble> {
+        let mut left: usize = parts.iter().map(|part| part.len()).sum();
+        while left > 0 {
+            let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+            match net::sendmsg(&self.socket, parts, &mut SendAncillaryBuffer::default(), flags) {
+                Ok(sent) => {
+                    left -= sent;
+                    if left > 0 {
+                        IoSlice::advance_slices(&mut parts, sent);
+                    }
+                }
+                Err(Errno::INTR) => (),
+                Err(Errno::AGAIN) => self.poll(PollFlags::OUT, deadline)?,
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells that `count` bytes of answer will come that nobody waits for.
+    pub fn owe(&mut self, count: usize) {
+        self.owed += count;
+    }
+
+    /// Fills `head`, and `tail` as far as what arrives together with it goes; gives the length of that.
+    pub fn receive(
+        &mut self,
+        head: &mut [u8],
+        tail: &mut [u8],
+        deadline: Option<Instant>,
+    ) -> Result<usize, Trouble> {
+        let mut got = self.take_pending(head);
+        let mut in_tail = 0;
+        if got == head.len() && !self.pending.is_empty() {
+            in_tail = self.take_pending(tail);
+        }
+        while got < head.len() {
+            self.poll(PollFlags::IN, deadline)?;
+            let mut skipped = [0; 64];
+            let skip = self.owed.min(skipped.len());
+            let behind_owed = if self.owed > skip { 0 } else { usize::MAX };
+            let mut parts = [
+                IoSliceMut::new(&mut skipped[..skip]),
+                IoSliceMut::new(if behind_owed == 0 {
+                    &mut []
+                } else {
+                    &mut head[got..]
+                }),
+                IoSliceMut::new(if behind_owed == 0 {
+                    &mut []
+                } else {
+                    &mut tail[in_tail..]
+                }),
+            ];
+            let first = usize::from(skip == 0);
+            let received = match self.receive_some(&mut parts[first..])? {
+                Some(received) => received,
+                None => continue,
+            };
+            let of_owed = received.min(skip);
+            self.owed -= of_owed;
+            let of_head = (received - of_owed).min(head.len() - got);
+            got += of_head;
+            in_tail += received - of_owed - of_head;
+        }
+        Ok(in_tail)
+    }
+
+    /// Makes at least `count` bytes available to [`Stream::pending`], taking more where more is there.
+    pub fn fill(&mut self, count: usize, deadline: Option<Instant>) -> Result<(), Trouble> {
+        self.skip_owed();
+        while self.owed > 0 || self.pending.len() < count {
+            self.poll(PollFlags::IN, deadline)?;
+            let have = self.pending.len();
+            let room = (count + self.owed).saturating_sub(have).max(4096);
+            self.pending.resize(have + room, 0);
+            let mut pending = std::mem::take(&mut self.pending);
+            let received = self.receive_some(&mut [IoSliceMut::new(&mut pending[have..])]);
+            self.pending = pending;
+            let received = match received {
+                Ok(received) => received.unwrap_or(0),
+                Err(trouble) => {
+                    self.pending.truncate(have);
+                    return Err(trouble);
+                }
+            };
+            self.pending.truncate(have + received);
+            self.skip_owed();
+        }
+        Ok(())
+    }
+
+    /// The bytes received and not yet consumed.
+    pub fn pending(&self) -> &[u8] {
+        &self.pending
+    }
+
+    /// Uses up the first `count` pending bytes.
+    pub fn consume(&mut self, count: usize) {
+        self.pending.drain(..count);
+    }
+
+    /// Waits until there is something to read, somebody uses the waker, or the deadline passes.
+    pub fn wait(&self, waker: BorrowedFd<'_>, deadline: Option<Instant>) -> Result<Wake, Trouble> {
+        if !self.pending.is_empty() && self.owed == 0 {
+            return Ok(Wake::Readable);
+        }
+        let mut fds = [
+            PollFd::new(&self.socket, PollFlags::IN),
+            PollFd::from_borrowed_fd(waker, PollFlags::IN),
+        ];
+        loop {
+            match poll(&mut fds, time_left(deadline).as_ref()) {
+                Ok(0) => return Ok(Wake::TimedOut),
+                Ok(_) if !fds[1].revents().is_empty() => return Ok(Wake::Woken),
+                Ok(_) => return Ok(Wake::Readable),
+                Err(Errno::INTR) => (),
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    /// Whether the other side has not closed the stream, as far as this side can know.
+    pub fn is_open(&self) -> bool {
+        let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        match poll(&mut fds, Some(&now)) {
+            Ok(0) | Err(_) => true,
+            Ok(_) => {
+                let mut byte = [0u8; 1];
+                let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+                !matches!(
+                    net::recv(&self.socket, &mut byte, flags),
+                    Ok((_, 0)) | Err(Errno::CONNRESET)
+                )
+            }
+        }
+    }
+
+    /// Ends the stream for every process that holds it.
+    pub fn shutdown(&self) {
+        let _ = net::shutdown(&self.socket, Shutdown::Both);
+    }
+
+    fn take_pending(&mut self, out: &mut [u8]) -> usize {
+        self.skip_owed();
+        if self.owed > 0 {
+            return 0;
+        }
+        let count = out.len().min(self.pending.len());
+        out[..count].copy_from_slice(&self.pending[..count]);
+        self.pending.drain(..count);
+        count
+    }
+
+    fn skip_owed(&mut self) {
+        let skip = self.owed.min(self.pending.len());
+        self.pending.drain(..skip);
+        self.owed -= skip;
+    }
+
+    /// One read; `None` where it was interrupted.
+    fn receive_some(&self, parts: &mut [IoSliceMut<'_>]) -> Result<Option<usize>, Trouble> {
+        match net::recvmsg(
+            &self.socket,
+            parts,
+            &mut RecvAncillaryBuffer::default(),
+            RecvFlags::DONTWAIT,
+        ) {
+            Ok(message) if message.bytes == 0 => Err(Trouble::Closed),
+            Ok(message) => Ok(Some(message.bytes)),
+            Err(Errno::INTR | Errno::AGAIN) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn poll(&self, flags: PollFlags, deadline: Option<Instant>) -> Result<(), Trouble> {
+        let mut fds = [PollFd::new(&self.socket, flags)];
+        loop {
+            match poll(&mut fds, time_left(deadline).as_ref()) {
+                Ok(0) => return Err(Trouble::TimedOut),
+                Ok(_) => return Ok(()),
+                Err(Errno::INTR) => (),
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn time_left(deadline: Option<Instant>) -> Option<Timespec> {
+    let left = deadline?.saturating_duration_since(Instant::now());
+    Some(Timespec {
+        tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: left.subsec_nanos().into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    fn pair() -> (Stream, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        (
+            Stream {
+                socket: ours.into(),
+                pending: Vec::new(),
+                owed: 0,
+            },
+            theirs,
+        )
+    }
+
+    fn soon() -> Option<Instant> {
+        Some(Instant::now() + Duration::from_secs(20))
+    }
+
+    #[test]
+    fn a_reply_goes_past_owed_bytes_straight_to_its_buffers() {
+        let (mut stream, mut daemon) = pair();
+        stream.owe(8);
+        stream.owe(8);
+        daemon.write_all(b"ooooooooOOOOOOOOheadpay").unwrap();
+        let (mut head, mut tail) = ([0; 4], [0; 8]);
+        assert_eq!(stream.receive(&mut head, &mut tail, soon()).unwrap(), 3);
+        assert_eq!((&head, &tail[..3]), (b"head", &b"pay"[..]));
+        assert_eq!(stream.owed, 0);
+    }
+
+    #[test]
+    fn more_is_owed_than_one_read_skips() {
+        let (mut stream, mut daemon) = pair();
+        stream.owe(200);
+        daemon.write_all(&[9; 200]).unwrap();
+        daemon.write_all(b"head").unwrap();
+        let mut head = [0; 4];
+        assert_eq!(stream.receive(&mut head, &mut [0; 4], soon()).unwrap(), 0);
+        assert_eq!(&head, b"head");
+    }
+
+    #[test]
+    fn pending_bytes_come_before_those_of_the_socket() {
+        let (mut stream, mut daemon) = pair();
+        stream.owe(2);
+        daemon.write_all(b"xxabcdef").unwrap();
+        stream.fill(3, soon()).unwrap();
+        assert_eq!(stream.pending(), b"abcdef");
+        stream.consume(1);
+        daemon.write_all(b"gh").unwrap();
+        let mut head = [0; 7];
+        assert_eq!(stream.receive(&mut head, &mut [], soon()).unwrap(), 0);
+        assert_eq!(&head, b"bcdefgh");
+    }
+
+    #[test]
+    fn the_end_and_the_deadline_are_told_apart() {
+        let (mut stream, daemon) = pair();
+        let past = Some(Instant::now());
+        assert!(matches!(
+            stream.receive(&mut [0; 4], &mut [], past),
+            Err(Trouble::TimedOut)
+        ));
+        assert!(stream.is_open());
+        drop(daemon);
+        assert!(!stream.is_open());
+        assert!(matches!(stream.fill(1, soon()), Err(Trouble::Closed)));
+        assert!(matches!(
+            stream.send(&mut [IoSlice::new(b"x")], soon()),
+            Err(Trouble::Closed)
+        ));
+    }
+
+    #[test]
+    fn a_full_buffer_is_waited_for() {
+        let (mut stream, mut daemon) = pair();
+        let big = vec![7; 4 << 20];
+        let reader = std::thread::spawn(move || {
+            let mut all = vec![0; 5 + (4 << 20)];
+            daemon.read_exact(&mut all).unwrap();
+            all
+        });
+        stream
+            .send(&mut [IoSlice::new(b"begin"), IoSlice::new(&big)], soon())
+            .unwrap();
+        let all = reader.join().unwrap();
+        assert_eq!(&all[..5], b"begin");
+        assert!(all[5..].iter().all(|&byte| byte == 7));
+    }
+}

@@ -1,0 +1,465 @@
+//! A connection to a card.
+
+use std::ffi::CString;
+use std::time::{Duration, Instant};
+
+use crate::context::{check, deadline, Context, ReaderNames};
+use crate::error::Error;
+use crate::ffi::DWORD;
+use crate::transaction::Transaction;
+use crate::values::{Attribute, Disposition, Protocol, Protocols, ShareMode, Status};
+use crate::wire;
+
+/// A connection to a card in a reader, or to a reader.
+///
+/// Dropping it disconnects, and resets the card, so that no session of the card is left open for others
+/// ([`Disposition::ResetCard`]); [`Card::set_drop_disposition`] chooses otherwise.
+#[derive(Debug)]
+pub struct Card {
+    context: Context,
+    number: i32,
+    reader: CString,
+    active_protocol: Option<Protocol>,
+    /// `None` once disconnected.
+    on_drop: Option<Disposition>,
+}
+
+/// What [`Card::status2`] tells.
+#[derive(Clone, Debug)]
+pub struct CardStatus<'names_buf, 'atr_buf> {
+    reader_names: ReaderNames<'names_buf>,
+    status: Status,
+    protocol: Option<Protocol>,
+    atr: &'atr_buf [u8],
+}
+
+/// What [`Card::status2_owned`] tells.
+#[derive(Clone, Debug)]
+pub struct CardStatusOwned {
+    reader_names: Vec<CString>,
+    status: Status,
+    protocol: Option<Protocol>,
+    atr: Vec<u8>,
+}
+
+const NO_PROTOCOL: &str = "a direct connection has no protocol; use protocol2()";
+
+impl<'names_buf, 'atr_buf> CardStatus<'names_buf, 'atr_buf> {
+    /// The reader's names; PC/SC Lite has one.
+    pub fn reader_names(&self) -> ReaderNames<'names_buf> {
+        self.reader_names.clone()
+    }
+
+    /// The card's status.
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// The protocol in use; `None` for a direct connection.
+    pub fn protocol2(&self) -> Option<Protocol> {
+        self.protocol
+    }
+
+    /// The protocol in use.
+    ///
+    /// # Panics
+    /// For a direct connection; [`CardStatus::protocol2`] does not.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol.expect(NO_PROTOCOL)
+    }
+
+    /// The card's ATR.
+    pub fn atr(&self) -> &'atr_buf [u8] {
+        self.atr
+    }
+}
+
+impl CardStatusOwned {
+    /// The reader's names; PC/SC Lite has one.
+    pub fn reader_names(&self) -> &[CString] {
+        &self.reader_names
+    }
+
+    /// The card's status.
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// The protocol in use; `None` for a direct connection.
+    pub fn protocol2(&self) -> Option<Protocol> {
+        self.protocol
+    }
+
+    /// The protocol in use.
+    ///
+    /// # Panics
+    /// For a direct connection; [`CardStatusOwned::protocol2`] does not.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol.expect(NO_PROTOCOL)
+    }
+
+    /// The card's ATR.
+    pub fn atr(&self) -> &[u8] {
+        &self.atr
+    }
+}
+
+/// What the daemon knows of the reader that a card is in.
+struct Seen {
+    status: Status,
+    protocol: Option<Protocol>,
+    atr: Vec<u8>,
+}
+
+impl Card {
+    pub(crate) fn new(context: Context, number: i32, reader: CString, active: Option<Protocol>) -> Card {
+        let on_drop = Some(Disposition::ResetCard);
+        Card {
+            context,
+            number,
+            reader,
+            active_protocol: active,
+            on_drop,
+        }
+    }
+
+    /// What dropping this connection does to the card.
+    pub fn drop_disposition(&self) -> Disposition {
+        self.on_drop.unwrap_or(Disposition::LeaveCard)
+    }
+
+    /// Chooses what dropping this connection does to the card; [`Disposition::ResetCard`] unless told. A
+    /// reset disturbs other connections to the same card; leaving the card leaves its session to them.
+    pub fn set_drop_disposition(&mut self, disposition: Disposition) {
+        self.on_drop = Some(disposition);
+    }
+
+    /// The context of the connection.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// The protocol in use; `None` for a direct connection.
+    pub fn active_protocol(&self) -> Option<Protocol> {
+        self.active_protocol
+    }
+
+    /// Begins a transaction: no other connection reaches the card until it ends. Blocks while another
+    /// connection has one.
+    ///
+    /// # Errors
+    /// Among others [`Error::ResetCard`] and [`Error::RemovedCard`].
+    pub fn transaction(&mut self) -> Result<Transaction<'_>, Error> {
+        self.begin(None)?;
+        Ok(Transaction::new(self))
+    }
+
+    /// [`Card::transaction`], for callers that need the card back when it fails.
+    ///
+    /// # Errors
+    /// As [`Card::transaction`], with the card.
+    pub fn transaction2(&mut self) -> Result<Transaction<'_>, (&mut Self, Error)> {
+        match self.begin(None) {
+            Ok(()) => Ok(Transaction::new(self)),
+            Err(error) => Err((self, error)),
+        }
+    }
+
+    /// [`Card::transaction`] within `timeout`.
+    ///
+    /// # Errors
+    /// As [`Card::transaction`]; [`Error::Timeout`] when the time is over, which harms nothing.
+    pub fn transaction_timeout(&mut self, timeout: Duration) -> Result<Transaction<'_>, Error> {
+        self.begin(deadline(timeout))?;
+        Ok(Transaction::new(self))
+    }
+
+    fn begin(&self, deadline: Option<Instant>) -> Result<(), Error> {
+        check(
+            self.context
+                .note(self.context.session().begin_transaction(self.number, deadline))?
+                .rv,
+        )
+    }
+
+    pub(crate) fn end_transaction(&self, disposition: Disposition) -> Result<(), Error> {
+        let ended = self
+            .context
+            .session()
+            .end_transaction(self.number, disposition as u32);
+        check(self.context.note(ended)?.rv)
+    }
+
+    /// Gives the connection new terms, and does to the card first what `initialization` says. Needed after
+    /// [`Error::ResetCard`].
+    ///
+    /// # Errors
+    /// As [`Context::connect`].
+    pub fn reconnect(
+        &mut self,
+        share_mode: ShareMode,
+        preferred_protocols: Protocols,
+        initialization: Disposition,
+    ) -> Result<(), Error> {
+        let reply = self.context.session().reconnect(
+            self.number,
+            share_mode as u32,
+            preferred_protocols.bits() as u32,
+            initialization as u32,
+            0,
+            None,
+        );
+        let reply = self.context.note(reply)?;
+        check(reply.rv)?;
+        self.active_protocol = Protocol::from_raw(reply.active);
+        Ok(())
+    }
+
+    /// Ends the connection.
+    ///
+    /// # Errors
+    /// Gives the card back with the error.
+    pub fn disconnect(mut self, disposition: Disposition) -> Result<(), (Card, Error)> {
+        let outcome = self.context.session().disconnect(self.number, disposition as u32);
+        match self.context.note(outcome).and_then(|reply| check(reply.rv)) {
+            Ok(()) => {
+                self.on_drop = None;
+                Ok(())
+            }
+            Err(error) => Err((self, error)),
+        }
+    }
+
+    /// The card's status and protocol.
+    ///
+    /// # Errors
+    /// As [`Card::status2`]; [`Error::ProtoMismatch`] for a direct connection.
+    #[deprecated(since = "0.1.0", note = "Use status2() or status2_owned() instead.")]
+    pub fn status(&self) -> Result<(Status, Protocol), Error> {
+        let seen = self.seen()?;
+        Ok((seen.status, seen.protocol.ok_or(Error::ProtoMismatch)?))
+    }
+
+    /// The reader's name, and the card's status, protocol and ATR.
+    ///
+    /// # Errors
+    /// [`Error::InsufficientBuffer`]; [`Error::ResetCard`], [`Error::RemovedCard`],
+    /// [`Error::ReaderUnavailable`].
+    pub fn status2<'names_buf, 'atr_buf>(
+        &self,
+        names_buffer: &'names_buf mut [u8],
+        atr_buffer: &'atr_buf mut [u8],
+    ) -> Result<CardStatus<'names_buf, 'atr_buf>, Error> {
+        let seen = self.seen()?;
+        let name = self.reader.to_bytes_with_nul();
+        let names = names_buffer
+            .get_mut(..name.len())
+            .ok_or(Error::InsufficientBuffer)?;
+        names.copy_from_slice(name);
+        let atr = atr_buffer
+            .get_mut(..seen.atr.len())
+            .ok_or(Error::InsufficientBuffer)?;
+        atr.copy_from_slice(&seen.atr);
+        Ok(CardStatus {
+            reader_names: ReaderNames::new(names),
+            status: seen.status,
+            protocol: seen.protocol,
+            atr,
+        })
+    }
+
+    /// The sizes in bytes of the buffers that [`Card::status2`] needs.
+    ///
+    /// # Errors
+    /// As [`Card::status2`].
+    pub fn status2_len(&self) -> Result<(usize, usize), Error> {
+        Ok((self.reader.to_bytes_with_nul().len(), self.seen()?.atr.len()))
+    }
+
+    /// The reader's name, and the card's status, protocol and ATR.
+    ///
+    /// # Errors
+    /// As [`Card::status2`].
+    pub fn status2_owned(&self) -> Result<CardStatusOwned, Error> {
+        let Seen {
+            status,
+            protocol,
+            atr,
+        } = self.seen()?;
+        Ok(CardStatusOwned {
+            reader_names: vec![self.reader.clone()],
+            status,
+            protocol,
+            atr,
+        })
+    }
+
+    fn seen(&self) -> Result<Seen, Error> {
+        let session = self.context.session();
+        let (rv, seen) =
+            self.context
+                .note(session.status(self.number, self.reader.to_bytes(), |reader| {
+                    reader.map(|reader| Seen {
+                        status: Status::from_bits_truncate(DWORD::from(reader.state)),
+                        protocol: Protocol::from_raw(reader.protocol),
+                        atr: reader.atr.to_vec(),
+                    })
+                }))?;
+        let seen = seen.ok_or(Error::ReaderUnavailable)?;
+        check(rv)?;
+        Ok(seen)
+    }
+
+    /// An attribute's value, in `buffer`.
+    ///
+    /// # Errors
+    /// [`Error::InsufficientBuffer`]; [`Error::UnsupportedFeature`] where the reader has no such attribute.
+    pub fn get_attribute<'buf>(
+        &self,
+        attribute: Attribute,
+        buffer: &'buf mut [u8],
+    ) -> Result<&'buf [u8], Error> {
+        let value = self.get_attribute_owned(attribute)?;
+        let room = buffer.get_mut(..value.len()).ok_or(Error::InsufficientBuffer)?;
+        room.copy_from_slice(&value);
+        Ok(room)
+    }
+
+    /// The length in bytes of an attribute's value.
+    ///
+    /// # Errors
+    /// As [`Card::get_attribute`].
+    pub fn get_attribute_len(&self, attribute: Attribute) -> Result<usize, Error> {
+        Ok(self.get_attribute_owned(attribute)?.len())
+    }
+
+    /// An attribute's value.
+    ///
+    /// # Errors
+    /// As [`Card::get_attribute`].
+    pub fn get_attribute_owned(&self, attribute: Attribute) -> Result<Vec<u8>, Error> {
+        let reply = self.context.note(
+            self.context
+                .session()
+                .get_attribute(self.number, attribute as u32),
+        )?;
+        check(reply.rv)?;
+        let length = (reply.length as usize).min(reply.value.len());
+        Ok(reply.value[..length].to_vec())
+    }
+
+    /// Sets an attribute, to at most 264 bytes.
+    ///
+    /// # Errors
+    /// [`Error::InsufficientBuffer`] for more; [`Error::UnsupportedFeature`] and others of the reader's.
+    pub fn set_attribute(&self, attribute: Attribute, attribute_data: &[u8]) -> Result<(), Error> {
+        if attribute_data.is_empty() {
+            return Err(Error::InvalidParameter);
+        }
+        let session = self.context.session();
+        check(
+            self.context
+                .note(session.set_attribute(self.number, attribute as u32, attribute_data))?
+                .rv,
+        )
+    }
+
+    /// Sends a command APDU; gives the response APDU, in `receive_buffer`.
+    ///
+    /// # Errors
+    /// [`Error::InsufficientBuffer`]; [`Error::ResetCard`] and [`Error::RemovedCard`];
+    /// [`Error::NotTransacted`] where the exchange failed; [`Error::ProtoMismatch`] for a direct connection.
+    pub fn transmit<'buf>(
+        &self,
+        send_buffer: &[u8],
+        receive_buffer: &'buf mut [u8],
+    ) -> Result<&'buf [u8], Error> {
+        self.transmit2(send_buffer, receive_buffer)
+            .map_err(|(error, _)| error)
+    }
+
+    /// [`Card::transmit`], which tells the length that the response has when the buffer is too small.
+    ///
+    /// # Errors
+    /// As [`Card::transmit`], with the length in bytes that the daemon gave.
+    pub fn transmit2<'buf>(
+        &self,
+        send_buffer: &[u8],
+        receive_buffer: &'buf mut [u8],
+    ) -> Result<&'buf [u8], (Error, usize)> {
+        self.transmit_until(send_buffer, receive_buffer, None)
+    }
+
+    /// [`Card::transmit`] within `timeout`.
+    ///
+    /// # Errors
+    /// As [`Card::transmit`]; [`Error::Timeout`] when the time is over. What the card did by then is not
+    /// known, and the context is lost: establish a new one.
+    pub fn transmit_timeout<'buf>(
+        &self,
+        send_buffer: &[u8],
+        receive_buffer: &'buf mut [u8],
+        timeout: Duration,
+    ) -> Result<&'buf [u8], Error> {
+        self.transmit_until(send_buffer, receive_buffer, deadline(timeout))
+            .map_err(|(error, _)| error)
+    }
+
+    fn transmit_until<'buf>(
+        &self,
+        command: &[u8],
+        response: &'buf mut [u8],
+        deadline: Option<Instant>,
+    ) -> Result<&'buf [u8], (Error, usize)> {
+        /// Two words as wide as C's `DWORD`.
+        const PCI_SIZE: u32 = 2 * std::mem::size_of::<DWORD>() as u32;
+        let protocol = self.active_protocol.ok_or((Error::ProtoMismatch, 0))?;
+        let request = wire::Transmit {
+            card: self.number,
+            send_protocol: protocol as u32,
+            send_pci_length: PCI_SIZE,
+            send_length: 0,
+            receive_protocol: Protocols::ANY.bits() as u32,
+            receive_pci_length: PCI_SIZE,
+            receive_length: 0,
+            rv: 0,
+        };
+        let session = self.context.session();
+        let reply = self
+            .context
+            .note(session.transmit(request, command, response, deadline))
+            .map_err(|error| (error, response.len()))?;
+        let length = reply.receive_length as usize;
+        check(reply.rv).map_err(|error| (error, length))?;
+        Ok(&response[..length])
+    }
+
+    /// Uses a reader's own function (PC/SC part 10, and [`ctl_code`](crate::ctl_code)); gives its answer, in
+    /// `receive_buffer`.
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedFeature`], [`Error::NotTransacted`] and others of the reader's.
+    pub fn control<'buf>(
+        &self,
+        control_code: DWORD,
+        send_buffer: &[u8],
+        receive_buffer: &'buf mut [u8],
+    ) -> Result<&'buf [u8], Error> {
+        let session = self.context.session();
+        let code = control_code as u32;
+        let reply =
+            self.context
+                .note(session.control(self.number, code, send_buffer, receive_buffer, None))?;
+        check(reply.rv)?;
+        Ok(&receive_buffer[..reply.returned as usize])
+    }
+}
+
+impl Drop for Card {
+    fn drop(&mut self) {
+        if let Some(disposition) = self.on_drop {
+            // There is nobody to tell; a lost connection has disconnected the card by itself.
+            let _ = self.context.session().disconnect(self.number, disposition as u32);
+        }
+    }
+}

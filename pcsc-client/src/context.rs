@@ -1,0 +1,327 @@
+//! The context: a program's session with the resource manager.
+
+use std::ffi::{CStr, CString};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::backend::daemon::{Options, Session};
+use crate::backend::status_change::Watched;
+use crate::error::{Error, Failure, Outcome};
+use crate::events::Events;
+use crate::reader_state::ReaderState;
+use crate::values::{Protocol, Protocols, Scope, ShareMode};
+use crate::wire::{ReaderStates, Version};
+use crate::Card;
+
+/// A session with the resource manager. Clones are the same session; the last one to go ends it, once
+/// its cards are gone too.
+///
+/// All methods may be called from any thread. Calls of one context are done one after another; take one
+/// context a thread where calls must not wait for each other.
+#[derive(Debug, Clone)]
+pub struct Context {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    session: Session,
+    failure: Mutex<Option<Failure>>,
+}
+
+/// What to establish a context with, where the defaults will not do.
+///
+/// ```no_run
+/// # fn main() -> Result<(), pcsc_client::Failure> {
+/// let context = pcsc_client::Context::builder()
+///     .socket_path("/run/user/1000/forwarded-pcscd.comm")
+///     .establish()?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Builder {
+    options: Options,
+}
+
+impl Builder {
+    /// The daemon's socket, instead of `PCSCLITE_CSOCK_NAME` or `/run/pcscd/pcscd.comm`.
+    pub fn socket_path(mut self, path: impl Into<PathBuf>) -> Builder {
+        self.options.socket = Some(path.into());
+        self
+    }
+
+    /// The scope; PC/SC Lite treats all alike.
+    pub fn scope(mut self, scope: Scope) -> Builder {
+        self.options.scope = scope as u32;
+        self
+    }
+
+    /// How long the daemon may take for what needs no card (30 s unless told) before the connection is
+    /// given up. Calls that wait for a card have no such limit: see the methods with a timeout.
+    pub fn answer_limit(mut self, limit: Duration) -> Builder {
+        self.options.limit = limit;
+        self
+    }
+
+    /// Establishes the context; a failure tells its cause.
+    ///
+    /// # Errors
+    /// [`Error::NoService`] where nobody listens, [`Error::SecurityViolation`] where access is refused,
+    /// [`Error::ServiceStopped`] where the daemon speaks no version that this library speaks.
+    pub fn establish(self) -> Result<Context, Failure> {
+        let session = Session::establish(&self.options)?;
+        Ok(Context {
+            inner: Arc::new(Inner {
+                session,
+                failure: Mutex::default(),
+            }),
+        })
+    }
+}
+
+impl Context {
+    /// Establishes a context with the daemon that the environment names, or the system's.
+    ///
+    /// # Errors
+    /// As [`Builder::establish`].
+    pub fn establish(scope: Scope) -> Result<Context, Error> {
+        Ok(Context::builder().scope(scope).establish()?)
+    }
+
+    /// For contexts with a socket of their own, and for failures that tell their cause.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The protocol version spoken with the daemon.
+    pub fn protocol_version(&self) -> Version {
+        self.session().version()
+    }
+
+    /// The last failure of this context whose cause is known, such as a lost connection.
+    pub fn last_failure(&self) -> Option<Failure> {
+        self.inner
+            .failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Ends the context.
+    ///
+    /// # Errors
+    /// Gives the context back: with [`Error::CantDispose`] while clones or cards of it live, or with the
+    /// daemon's error.
+    pub fn release(self) -> Result<(), (Context, Error)> {
+        match Arc::try_unwrap(self.inner) {
+            Ok(inner) => match inner.session.release() {
+                Ok(()) => Ok(()),
+                Err(failure) => Err((
+                    Context {
+                        inner: Arc::new(inner),
+                    },
+                    failure.into(),
+                )),
+            },
+            Err(inner) => Err((Context { inner }, Error::CantDispose)),
+        }
+    }
+
+    /// Whether calls can still succeed. Finds out, without a round trip, when the daemon has gone.
+    ///
+    /// # Errors
+    /// [`Error::InvalidHandle`] where they cannot: establish a new context.
+    pub fn is_valid(&self) -> Result<(), Error> {
+        self.note(self.session().check_alive())
+    }
+
+    /// Ends [`Context::get_status_change`] in other threads, with [`Error::Cancelled`]. Where no such call
+    /// is in progress, the next one ends at once: a cancel is not lost for coming a moment too early.
+    ///
+    /// # Errors
+    /// [`Error::InvalidHandle`] in a forked child.
+    pub fn cancel(&self) -> Result<(), Error> {
+        self.note(self.session().cancel())
+    }
+
+    /// Lists the readers, with their names in `buffer`.
+    ///
+    /// # Errors
+    /// [`Error::InsufficientBuffer`]; see [`Context::list_readers_len`]. No readers are no error.
+    pub fn list_readers<'buf>(&self, buffer: &'buf mut [u8]) -> Result<ReaderNames<'buf>, Error> {
+        let used = self.note(self.session().with_states(|states| {
+            let mut used = 0;
+            for reader in states.readers() {
+                let end = used + reader.name.len();
+                let room = buffer.get_mut(used..=end)?;
+                room[..reader.name.len()].copy_from_slice(reader.name);
+                room[reader.name.len()] = 0;
+                used = end + 1;
+            }
+            if used > 0 {
+                *buffer.get_mut(used)? = 0;
+            }
+            Some(used)
+        }))?;
+        let used = used.ok_or(Error::InsufficientBuffer)?;
+        Ok(ReaderNames {
+            rest: &buffer[..used],
+        })
+    }
+
+    /// The size in bytes of the buffer that [`Context::list_readers`] needs now; 0 without readers.
+    ///
+    /// # Errors
+    /// Those of the connection with the daemon.
+    pub fn list_readers_len(&self) -> Result<usize, Error> {
+        let names = |states: ReaderStates<'_>| states.readers().map(|reader| reader.name.len() + 1).sum();
+        match self.note(self.session().with_states(names))? {
+            0 => Ok(0),
+            length => Ok(length + 1),
+        }
+    }
+
+    /// Lists the readers.
+    ///
+    /// # Errors
+    /// Those of the connection with the daemon.
+    pub fn list_readers_owned(&self) -> Result<Vec<CString>, Error> {
+        self.note(self.session().with_states(|states| {
+            states
+                .readers()
+                .filter_map(|reader| CString::new(reader.name).ok())
+                .collect()
+        }))
+    }
+
+    /// Connects to the card in a reader. Blocks for as long as another connection has a transaction.
+    ///
+    /// # Errors
+    /// Among others [`Error::UnknownReader`], [`Error::NoSmartcard`], [`Error::SharingViolation`],
+    /// [`Error::ProtoMismatch`], [`Error::UnresponsiveCard`].
+    pub fn connect(
+        &self,
+        reader: &CStr,
+        share_mode: ShareMode,
+        preferred_protocols: Protocols,
+    ) -> Result<Card, Error> {
+        self.connect_until(reader, share_mode, preferred_protocols, None)
+    }
+
+    /// Connects to the card in a reader within `timeout`.
+    ///
+    /// # Errors
+    /// As [`Context::connect`]; [`Error::Timeout`] when the time is over. The daemon cannot be told to stop
+    /// trying, so the context is lost with it: establish a new one.
+    pub fn connect_timeout(
+        &self,
+        reader: &CStr,
+        share_mode: ShareMode,
+        preferred_protocols: Protocols,
+        timeout: Duration,
+    ) -> Result<Card, Error> {
+        self.connect_until(reader, share_mode, preferred_protocols, deadline(timeout))
+    }
+
+    fn connect_until(
+        &self,
+        reader: &CStr,
+        share_mode: ShareMode,
+        protocols: Protocols,
+        deadline: Option<Instant>,
+    ) -> Result<Card, Error> {
+        let protocols = protocols.bits() as u32;
+        let reply = self
+            .session()
+            .connect(reader.to_bytes(), share_mode as u32, protocols, deadline);
+        let reply = self.note(reply)?;
+        check(reply.rv)?;
+        Ok(Card::new(
+            self.clone(),
+            reply.card,
+            reader.to_owned(),
+            Protocol::from_raw(reply.active),
+        ))
+    }
+
+    /// Waits until a reader's state differs from the one that the caller knows, at most `timeout` (`None`:
+    /// for ever). A reader called [`PNP_NOTIFICATION`](crate::PNP_NOTIFICATION) changes when readers come
+    /// or go.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`], [`Error::Cancelled`], [`Error::UnknownReader`].
+    pub fn get_status_change<D>(&self, timeout: D, readers: &mut [ReaderState]) -> Result<(), Error>
+    where
+        D: Into<Option<Duration>>,
+    {
+        let mut watched: Vec<Watched<'_>> = readers.iter().map(ReaderState::watch).collect();
+        if watched.iter().all(Watched::is_ignored) {
+            return Ok(());
+        }
+        let result = self.session().status_change(timeout.into(), &mut watched, true);
+        let found: Vec<_> = watched
+            .iter()
+            .map(|watched| (watched.event(), watched.atr))
+            .collect();
+        for (reader, (event, atr)) in readers.iter_mut().zip(found) {
+            reader.update(event, atr);
+        }
+        self.note(result)
+    }
+
+    /// The readers and cards that come and go, beginning with those that are there: see [`Events`].
+    pub fn events(&self) -> Events {
+        Events::new(self.clone())
+    }
+
+    pub(crate) fn session(&self) -> &Session {
+        &self.inner.session
+    }
+
+    /// Keeps a failure that has a cause, for [`Context::last_failure`].
+    pub(crate) fn note<T>(&self, outcome: Outcome<T>) -> Result<T, Error> {
+        outcome.map_err(|failure| {
+            let error = failure.error();
+            if failure.cause().is_some() {
+                *self.inner.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+            }
+            error
+        })
+    }
+}
+
+/// The error of a daemon's return code.
+pub(crate) fn check(rv: u32) -> Result<(), Error> {
+    match rv {
+        0 => Ok(()),
+        rv => Err(Error::from_code(rv)),
+    }
+}
+
+/// The moment when `timeout` is over; `None` where that is too far away to matter.
+pub(crate) fn deadline(timeout: Duration) -> Option<Instant> {
+    Instant::now().checked_add(timeout)
+}
+
+/// The names of readers, in a buffer of the caller's.
+#[derive(Clone, Debug)]
+pub struct ReaderNames<'buf> {
+    rest: &'buf [u8],
+}
+
+impl<'buf> ReaderNames<'buf> {
+    pub(crate) fn new(names: &'buf [u8]) -> ReaderNames<'buf> {
+        ReaderNames { rest: names }
+    }
+}
+
+impl<'buf> Iterator for ReaderNames<'buf> {
+    type Item = &'buf CStr;
+
+    fn next(&mut self) -> Option<&'buf CStr> {
+        let name = CStr::from_bytes_until_nul(self.rest).ok()?;
+        self.rest = &self.rest[name.count_bytes() + 1..];
+        (!name.is_empty()).then_some(name)
+    }
+}

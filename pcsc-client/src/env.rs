@@ -1,0 +1,36 @@
+//! The user's choices in the environment, as PC/SC Lite names them.
+//!
+//! A process that runs with more rights than its caller ignores them all.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use once_cell::race::OnceBool;
+
+use crate::process;
+
+/// Where pcscd listens when nobody says otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/pcscd/pcscd.comm";
+
+/// A variable's value, unless the environment is not to be trusted.
+pub fn var(name: &str) -> Option<OsString> {
+    if process::is_privileged() {
+        return None;
+    }
+    std::env::var_os(name)
+}
+
+/// The socket to use for a new context (`PCSCLITE_CSOCK_NAME`); read anew for each.
+pub fn socket_path() -> PathBuf {
+    match var("PCSCLITE_CSOCK_NAME") {
+        Some(path) if !path.is_empty() => path.into(),
+        _ => DEFAULT_SOCKET.into(),
+    }
+}
+
+/// Whether a call that meets a sharing violation waits for the card (the default) or gives up at once
+/// (`PCSCLITE_NO_BLOCKING` set); read once.
+pub fn waits_for_shared_card() -> bool {
+    static WAITS: OnceBool = OnceBool::new();
+    WAITS.get_or_init(|| var("PCSCLITE_NO_BLOCKING").is_none())
+}

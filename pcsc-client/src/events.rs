@@ -1,0 +1,193 @@
+//! Readers and cards that come and go, one event after another.
+
+use std::collections::VecDeque;
+use std::ffi::CString;
+use std::time::Duration;
+
+use crate::context::{deadline, Context};
+use crate::error::Error;
+use crate::reader_state::{ReaderState, PNP_NOTIFICATION};
+use crate::values::State;
+
+/// What happened to readers and cards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// There is a new reader.
+    ReaderAdded {
+        /// The reader's name.
+        reader: CString,
+    },
+    /// A reader is gone; if a card was in it, its removal was told before.
+    ReaderRemoved {
+        /// The reader's name.
+        reader: CString,
+    },
+    /// There is a card in the reader.
+    CardInserted {
+        /// The reader's name.
+        reader: CString,
+        /// The card's ATR; empty for a card that does not answer.
+        atr: Vec<u8>,
+    },
+    /// The card is no longer in the reader.
+    CardRemoved {
+        /// The reader's name.
+        reader: CString,
+    },
+}
+
+/// An endless iterator over [`Event`]s; made by [`Context::events`].
+///
+/// It begins with the readers and cards that are there already. It blocks until something happens, and
+/// ends after [`Context::cancel`], or after an error, which it gives first.
+///
+/// ```no_run
+/// # fn main() -> Result<(), pcsc_client::Error> {
+/// let context = pcsc_client::Context::establish(pcsc_client::Scope::User)?;
+/// for event in context.events() {
+///     println!("{:?}", event?);
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct Events {
+    context: Context,
+    /// The pseudo-reader first.
+    readers: Vec<ReaderState>,
+    /// How each reader was last told, in the same order.
+    told: Vec<Told>,
+    pending: VecDeque<Event>,
+    is_over: bool,
+}
+
+/// What was told of a reader: whether a card is there, and the count of changes then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Told {
+    has_card: bool,
+    count: u32,
+}
+
+impl Events {
+    pub(crate) fn new(context: Context) -> Events {
+        Events {
+            context,
+            readers: vec![ReaderState::new(PNP_NOTIFICATION(), State::UNAWARE)],
+            told: vec![Told::default()],
+            pending: VecDeque::new(),
+            is_over: false,
+        }
+    }
+
+    /// The next event within `timeout`; `None` when the time is over or the iterator has ended.
+    pub fn next_timeout(&mut self, timeout: Duration) -> Option<Result<Event, Error>> {
+        match self.advance(Some(timeout)) {
+            Ok(event) => event.map(Ok),
+            Err(Error::Timeout) => None,
+            Err(error) => self.end(error),
+        }
+    }
+
+    fn end(&mut self, error: Error) -> Option<Result<Event, Error>> {
+        self.is_over = true;
+        (error != Error::Cancelled).then_some(Err(error))
+    }
+
+    fn advance(&mut self, timeout: Option<Duration>) -> Result<Option<Event>, Error> {
+        let deadline = timeout.and_then(deadline);
+        while self.pending.is_empty() {
+            if self.is_over {
+                return Ok(None);
+            }
+            self.add_new_readers()?;
+            if !self.pending.is_empty() {
+                break;
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(std::time::Instant::now()));
+            match self.context.get_status_change(left, &mut self.readers) {
+                Ok(()) => self.tell_changes(),
+                // A reader went away before its first look.
+                Err(Error::UnknownReader) => self.tell_vanished()?,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(self.pending.pop_front())
+    }
+
+    fn add_new_readers(&mut self) -> Result<(), Error> {
+        for name in self.context.list_readers_owned()? {
+            if !self.readers.iter().any(|reader| reader.name() == &*name) {
+                self.pending
+                    .push_back(Event::ReaderAdded { reader: name.clone() });
+                self.readers.push(ReaderState::new(name, State::UNAWARE));
+                self.told.push(Told::default());
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_changes(&mut self) {
+        for at in 1..self.readers.len() {
+            let state = self.readers[at].event_state();
+            if state.contains(State::UNKNOWN) {
+                continue;
+            }
+            let now = Told {
+                has_card: state.contains(State::PRESENT),
+                count: self.readers[at].event_count(),
+            };
+            self.tell_card(at, now);
+        }
+        for reader in &mut self.readers {
+            reader.sync_current_state();
+        }
+        self.tell_gone(|reader| reader.event_state().contains(State::UNKNOWN));
+    }
+
+    /// Tells of a card that came or went, or that was replaced between two looks.
+    fn tell_card(&mut self, at: usize, now: Told) {
+        let before = std::mem::replace(&mut self.told[at], now);
+        // A connection changes the count as well: only a count that moved by two or more hides a removal
+        // and an insertion.
+        let replaced = before.has_card && now.has_card && now.count.wrapping_sub(before.count) & 0xFFFF >= 2;
+        let reader = || self.readers[at].name().to_owned();
+        if before.has_card && (!now.has_card || replaced) {
+            self.pending.push_back(Event::CardRemoved { reader: reader() });
+        }
+        if now.has_card && (!before.has_card || replaced) {
+            let atr = self.readers[at].atr().to_vec();
+            self.pending.push_back(Event::CardInserted {
+                reader: reader(),
+                atr,
+            });
+        }
+    }
+
+    fn tell_vanished(&mut self) -> Result<(), Error> {
+        let names = self.context.list_readers_owned()?;
+        self.tell_gone(|reader| !names.iter().any(|name| **name == *reader.name()));
+        Ok(())
+    }
+
+    fn tell_gone(&mut self, is_gone: impl Fn(&ReaderState) -> bool) {
+        for at in (1..self.readers.len()).rev() {
+            if is_gone(&self.readers[at]) {
+                self.tell_card(at, Told::default());
+                self.told.remove(at);
+                let reader = self.readers.remove(at).name().to_owned();
+                self.pending.push_back(Event::ReaderRemoved { reader });
+            }
+        }
+    }
+}
+
+impl Iterator for Events {
+    type Item = Result<Event, Error>;
+
+    fn next(&mut self) -> Option<Result<Event, Error>> {
+        match self.advance(None) {
+            Ok(event) => event.map(Ok),
+            Err(error) => self.end(error),
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Smart cards through PC/SC, in pure Rust down to the socket: no C library is linked.
+//!
+//! # For those who come from the `pcsc` crate
+//!
+//! The names, the signatures and the behaviour are those of `pcsc` 2.9. A program written for it builds
+//! on this crate when its dependency line becomes
+//!
+//! ```toml
+//! pcsc = { package = "pcsc-client", version = "0.1" }
+//! ```
+//!
+//! Beyond it there are contexts on a given socket ([`Context::builder`]), calls with a timeout
+//! ([`Context::connect_timeout`], [`Card::transmit_timeout`], [`Card::transaction_timeout`]), failures that
+//! tell their cause ([`Failure`], [`Context::last_failure`]), a choice of what dropping does to the card
+//! ([`Card::set_drop_disposition`]), and [events](Context::events). Where `pcsc` panics on a value that
+//! the daemon gave, or on a transmit over a direct connection, this crate returns an error.
+//!
+//! # For newcomers
+//!
+//! A *reader* is a device that a *card* goes into. A program establishes a [`Context`], lists readers,
+//! connects to the [`Card`] in one of them, and sends command APDUs (ISO 7816-4), to which the card
+//! answers with response APDUs. A [`Transaction`] keeps other programs off the card meanwhile.
+//!
+//! ```no_run
+//! use pcsc_client::{Context, Protocols, Scope, ShareMode, MAX_BUFFER_SIZE};
+//!
+//! fn main() -> Result<(), pcsc_client::Error> {
+//!     let context = Context::establish(Scope::User)?;
+//!     for reader in context.list_readers_owned()? {
+//!         let card = context.connect(&reader, ShareMode::Shared, Protocols::ANY)?;
+//!         let mut response = [0; MAX_BUFFER_SIZE];
+//!         let response = card.transmit(b"\x00\xA4\x04\x00\x00", &mut response)?;
+//!         println!("{reader:?} answers {response:02X?}");
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Environment
+//!
+//! `PCSCLITE_CSOCK_NAME` names the daemon's socket instead of `/run/pcscd/pcscd.comm`, and is read when a
+//! context is established. `PCSCLITE_NO_BLOCKING` makes calls that meet another connection's transaction
+//! fail with [`Error::SharingViolation`] rather than wait. A process with more rights than its caller
+//! ignores both. What happens is logged through the `log` crate.
+//!
+//! # Fork
+//!
+//! A context belongs to the process that established it. A forked child that uses it gets
+//! [`Error::InvalidHandle`], and the parent's connection is not disturbed.
+#![deny(unsafe_code)]
+
+pub mod backend;
+pub mod ffi;
+pub mod wire;
+
+mod card;
+mod context;
+mod env;
+mod error;
+mod events;
+mod process;
+mod reader_state;
+mod transaction;
+mod values;
+
+pub use card::{Card, CardStatus, CardStatusOwned};
+pub use context::{Builder, Context, ReaderNames};
+pub use error::{Cause, Error, Failure};
+pub use events::{Event, Events};
+pub use reader_state::{ReaderState, PNP_NOTIFICATION};
+pub use transaction::Transaction;
+pub use values::{
+    ctl_code, Attribute, AttributeClass, Disposition, Protocol, Protocols, Scope, ShareMode, State, Status,
+    MAX_ATR_SIZE, MAX_BUFFER_SIZE, MAX_BUFFER_SIZE_EXTENDED,
+};

@@ -1,0 +1,75 @@
+//! The readers that a status change call watches.
+
+use std::ffi::{CStr, CString};
+
+use crate::backend::status_change::Watched;
+use crate::ffi::DWORD;
+use crate::values::{State, MAX_ATR_SIZE};
+
+/// The name of the pseudo-reader whose state changes when readers come or go.
+#[allow(non_snake_case)]
+pub fn PNP_NOTIFICATION() -> &'static CStr {
+    c"\\\\?PnP?\\Notification"
+}
+
+/// A reader to watch: what the caller knows of it, and what the last call found.
+#[derive(Debug, Clone)]
+pub struct ReaderState {
+    name: CString,
+    current: u32,
+    event: u32,
+    atr: [u8; MAX_ATR_SIZE],
+    atr_length: usize,
+}
+
+impl ReaderState {
+    /// A reader of which the caller knows `current_state`.
+    pub fn new<T: Into<CString>>(name: T, current_state: State) -> ReaderState {
+        ReaderState {
+            name: name.into(),
+            current: current_state.bits() as u32,
+            event: 0,
+            atr: [0; MAX_ATR_SIZE],
+            atr_length: 0,
+        }
+    }
+
+    /// The reader's name.
+    pub fn name(&self) -> &CStr {
+        &self.name
+    }
+
+    /// The ATR of the card in the reader; empty when there is none.
+    pub fn atr(&self) -> &[u8] {
+        &self.atr[..self.atr_length]
+    }
+
+    /// What the caller knows.
+    pub fn current_state(&self) -> State {
+        State::from_bits_truncate(DWORD::from(self.current))
+    }
+
+    /// What the last call found.
+    pub fn event_state(&self) -> State {
+        State::from_bits_truncate(DWORD::from(self.event))
+    }
+
+    /// How often the state has changed, modulo 65,536.
+    pub fn event_count(&self) -> u32 {
+        self.event >> 16
+    }
+
+    /// Takes what the last call found for what is known now.
+    pub fn sync_current_state(&mut self) {
+        self.current = self.event;
+    }
+
+    pub(crate) fn watch(&self) -> Watched<'_> {
+        Watched::new(self.name.to_bytes(), self.current)
+    }
+
+    pub(crate) fn update(&mut self, event: Option<u32>, atr: Option<(usize, [u8; MAX_ATR_SIZE])>) {
+        self.event = event.unwrap_or(self.event);
+        (self.atr_length, self.atr) = atr.unwrap_or((self.atr_length, self.atr));
+    }
+}

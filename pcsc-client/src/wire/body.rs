@@ -1,0 +1,347 @@
+//! The bodies of requests and replies: the same layout both ways, naturally aligned, no padding.
+
+use byteorder::{ByteOrder, NativeEndian};
+
+use super::{Command, Header, Version, ATTRIBUTE_SIZE, NAME_SIZE};
+
+/// A field of a body.
+trait Field: Sized {
+    const SIZE: usize;
+    fn put(&self, out: &mut [u8]);
+    fn get(bytes: &[u8]) -> Self;
+}
+
+impl Field for u32 {
+    const SIZE: usize = 4;
+    fn put(&self, out: &mut [u8]) {
+        NativeEndian::write_u32(out, *self);
+    }
+    fn get(bytes: &[u8]) -> u32 {
+        NativeEndian::read_u32(bytes)
+    }
+}
+
+impl Field for i32 {
+    const SIZE: usize = 4;
+    fn put(&self, out: &mut [u8]) {
+        NativeEndian::write_i32(out, *self);
+    }
+    fn get(bytes: &[u8]) -> i32 {
+        NativeEndian::read_i32(bytes)
+    }
+}
+
+impl<const N: usize> Field for [u8; N] {
+    const SIZE: usize = N;
+    fn put(&self, out: &mut [u8]) {
+        out.copy_from_slice(self);
+    }
+    fn get(bytes: &[u8]) -> [u8; N] {
+        let mut value = [0; N];
+        value.copy_from_slice(bytes);
+        value
+    }
+}
+
+/// A message body of fixed size.
+pub trait Body: Sized {
+    /// The body's size in bytes.
+    const SIZE: usize;
+    /// Writes the body to the front of `out`, which must hold [`Body::SIZE`] bytes.
+    fn emit(&self, out: &mut [u8]);
+    /// Reads a body off the front of `bytes`; `None` where there are too few.
+    fn parse(bytes: &[u8]) -> Option<Self>;
+
+    /// Writes header and body to the front of `out` and gives their length.
+    fn emit_request(&self, command: Command, out: &mut [u8]) -> usize {
+        out[..Header::SIZE].copy_from_slice(&Header::new(command, Self::SIZE).to_bytes());
+        self.emit(&mut out[Header::SIZE..]);
+        Header::SIZE + Self::SIZE
+    }
+}
+
+macro_rules! bodies {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $kind:ty,)+ })+) => { $(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub struct $name {
+            $($(#[$field_doc])* pub $field: $kind,)+
+        }
+
+        impl Body for $name {
+            const SIZE: usize = 0 $(+ <$kind as Field>::SIZE)+;
+
+            fn emit(&self, out: &mut [u8]) {
+                let rest = out;
+                $(let (field, rest) = rest.split_at_mut(<$kind as Field>::SIZE);
+                self.$field.put(field);)+
+                let _ = rest;
+            }
+
+            fn parse(bytes: &[u8]) -> Option<$name> {
+                let rest = bytes.get(..Self::SIZE)?;
+                $(let (field, rest) = rest.split_at(<$kind as Field>::SIZE);
+                let $field = <$kind as Field>::get(field);)+
+                let _ = rest;
+                Some($name { $($field,)+ })
+            }
+        }
+    )+ };
+}
+
+bodies! {
+    /// VERSION. A daemon that refuses still fills in its own numbers.
+    VersionExchange {
+        /// The major number.
+        major: i32,
+        /// The minor number.
+        minor: i32,
+        /// The return code.
+        rv: u32,
+    }
+
+    /// ESTABLISH_CONTEXT.
+    Establish {
+        /// The scope, which the daemon ignores.
+        scope: u32,
+        /// The daemon's number for the context.
+        context: u32,
+        /// The return code.
+        rv: u32,
+    }
+
+    /// RELEASE_CONTEXT.
+    Release {
+        /// The daemon's number for the context.
+        context: u32,
+        /// The return code.
+        rv: u32,
+    }
+
+    /// CONNECT.
+    Connect {
+        /// The daemon's number for the context.
+        context: u32,
+        /// The reader's name, NUL-terminated.
+        reader: [u8; NAME_SIZE],
+        /// The share mode.
+        share: u32,
+        /// The set of protocols that the caller accepts.
+        protocols: u32,
+        /// The daemon's number for the connection.
+        card: i32,
+        /// The protocol chosen.
+        active: u32,
+        /// The return code.
+        rv: u32,
+    }
+
+    /// RECONNECT.
+    Reconnect {
+        /// The connection.
+        card: i32,
+        /// The share mode.
+        share: u32,
+        /// The set of protocols that the caller accepts.
+        protocols: u32,
+        /// What is done to the card first.
+        initialization: u32,
+        /// The protocol chosen.
+        active: u32,
+        /// The return code.
+        rv: u32,
+    }
+
+    /// DISCONNECT.
+    Disconnect {
+        /// The connection.
+        card: i32,
+        /// What becomes of the card.
+        disposition: u32,
+        /// The return code.
+        rv: u32,
+    }
+
+    /// BEGIN_TRANSACTION.
+    BeginTransaction {
+        /// The connection.
+        card: i32,
+        /// The return code.
+        rv: u32,
+    }
+
+    /// END_TRANSACTION.
+    EndTransaction {
+        /// The connection.
+        card: i32,
+        /// What becomes of the card.
+        disposition: u32,
+        /// The return code.
+        rv: u32,
+    }
+
+    /// TRANSMIT. The command follows the request, the response follows a reply of success.
+    Transmit {
+        /// The connection.
+        card: i32,
+        /// The protocol of the command.
+        send_protocol: u32,
+        /// The length of the caller's send PCI.
+        send_pci_length: u32,
+        /// The command's length in bytes.
+        send_length: u32,
+        /// The protocol of the response.
+        receive_protocol: u32,
+        /// The length of the caller's receive PCI.
+        receive_pci_length: u32,
+        /// The room for the response; in the reply, its length.
+        receive_length: u32,
+        /// The return code.
+        rv: u32,
+    }
+
+    /// CONTROL. The data follow as in [`Transmit`].
+    Control {
+        /// The connection.
+        card: i32,
+        /// The control code.
+        code: u32,
+        /// The request's length in bytes.
+        send_length: u32,
+        /// The room for the answer.
+        receive_length: u32,
+        /// The answer's length.
+        returned: u32,
+        /// The return code.
+        rv: u32,
+    }
+
+    /// STATUS.
+    Status {
+        /// The connection.
+        card: i32,
+        /// The return code.
+        rv: u32,
+    }
+
+    /// CANCEL.
+    Cancel {
+        /// The daemon's number for the context that waits.
+        context: i32,
+        /// The return code.
+        rv: u32,
+    }
+
+    /// GET_ATTRIB and SET_ATTRIB.
+    Attribute {
+        /// The connection.
+        card: i32,
+        /// The attribute's tag.
+        id: u32,
+        /// Its value.
+        value: [u8; ATTRIBUTE_SIZE],
+        /// The value's length in bytes.
+        length: u32,
+        /// The return code.
+        rv: u32,
+    }
+
+    /// The event that ends a wait, and STOP_WAITING's answer. It carries no tag.
+    Event {
+        /// A time that nobody uses; not even initialised in 4.3.
+        timeout: u32,
+        /// Success, or that the wait was cancelled.
+        rv: u32,
+    }
+
+    /// The reply to GET_READER_EVENTS.
+    ReaderEvents {
+        /// How many readers came or went; never 0.
+        events: u32,
+        /// The return code.
+        rv: u32,
+    }
+}
+
+impl VersionExchange {
+    /// The request for a version.
+    pub fn new(version: Version) -> VersionExchange {
+        VersionExchange {
+            major: version.major,
+            minor: version.minor,
+            rv: 0,
+        }
+    }
+
+    /// The version in the message.
+    pub fn version(&self) -> Version {
+        Version {
+            major: self.major,
+            minor: self.minor,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn round_trip<B: Body>(bytes: &[u8]) -> Result<(), TestCaseError> {
+        match B::parse(bytes) {
+            None => prop_assert!(bytes.len() < B::SIZE),
+            Some(body) => {
+                let mut out = vec![0; B::SIZE];
+                body.emit(&mut out);
+                prop_assert_eq!(&out[..], &bytes[..B::SIZE]);
+            }
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_body_or_too_few(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            round_trip::<VersionExchange>(&bytes)?;
+            round_trip::<Establish>(&bytes)?;
+            round_trip::<Release>(&bytes)?;
+            round_trip::<Connect>(&bytes)?;
+            round_trip::<Reconnect>(&bytes)?;
+            round_trip::<Disconnect>(&bytes)?;
+            round_trip::<BeginTransaction>(&bytes)?;
+            round_trip::<EndTransaction>(&bytes)?;
+            round_trip::<Transmit>(&bytes)?;
+            round_trip::<Control>(&bytes)?;
+            round_trip::<Status>(&bytes)?;
+            round_trip::<Cancel>(&bytes)?;
+            round_trip::<Attribute>(&bytes)?;
+            round_trip::<Event>(&bytes)?;
+            round_trip::<ReaderEvents>(&bytes)?;
+        }
+    }
+
+    #[test]
+    fn sizes_are_those_of_the_c_structures() {
+        assert_eq!(VersionExchange::SIZE, 12);
+        assert_eq!(Connect::SIZE, 152);
+        assert_eq!(Reconnect::SIZE, 24);
+        assert_eq!(Transmit::SIZE, 32);
+        assert_eq!(Control::SIZE, 24);
+        assert_eq!(Attribute::SIZE, 280);
+        assert_eq!(Event::SIZE, 8);
+    }
+
+    #[test]
+    fn a_request_is_its_header_and_its_body() {
+        let mut out = [0xAA; 24];
+        let request = Disconnect {
+            card: -2,
+            disposition: 1,
+            rv: 0,
+        };
+        assert_eq!(request.emit_request(Command::Disconnect, &mut out), 20);
+        assert_eq!(Header::parse(&out), Some(Header { size: 12, command: 6 }));
+        assert_eq!(Disconnect::parse(&out[8..]), Some(request));
+        assert_eq!(out[20..], [0xAA; 4]);
+    }
+}

@@ -1,0 +1,208 @@
+//! The codec of pcscd's socket protocol, versions 4.3 to 4.6, in both directions. No I/O here.
+//!
+//! A request is a [`Header`] and a body; a reply is the same body, filled in, without a header. All
+//! integers are in the machine's byte order. The codec is total: any bytes give a value or `None`.
+
+mod body;
+mod reader_state;
+mod state_batch;
+
+pub use body::*;
+pub use reader_state::{ReaderState, ReaderStates, READER_STATE_SIZE};
+pub use state_batch::{Parsed, Progress, StateBatch, EVENT_SIZE, MAX_READER_STATES};
+
+use std::fmt;
+
+use byteorder::{ByteOrder, NativeEndian};
+
+/// The length of a reader's name on the wire, with its NUL.
+pub const NAME_SIZE: usize = 128;
+/// The length of an attribute's value on the wire.
+pub const ATTRIBUTE_SIZE: usize = 264;
+/// The longest command and the longest response in a transmit or control message, in bytes.
+pub const MAX_PAYLOAD: usize = 4 + 3 + 65_536 + 3 + 2;
+
+/// A protocol version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version {
+    /// The major number, 4 for every daemon since 1.6.
+    pub major: i32,
+    /// The minor number.
+    pub minor: i32,
+}
+
+impl Version {
+    /// The oldest version that this library speaks (pcsc-lite 1.8.4 to 1.8.23).
+    pub const OLDEST: Version = Version { major: 4, minor: 3 };
+    /// The newest version that this library speaks (pcsc-lite 2.5).
+    pub const NEWEST: Version = Version { major: 4, minor: 6 };
+
+    /// Whether this library speaks the version.
+    pub fn is_spoken(self) -> bool {
+        (Version::OLDEST..=Version::NEWEST).contains(&self)
+    }
+
+    /// Up to 4.3, WAIT and STOP_WAITING carry a body, and the states are asked for separately.
+    pub fn waits_with_body(self) -> bool {
+        self.minor <= 3
+    }
+
+    /// From 4.5 the daemon counts the readers that came and went.
+    pub fn counts_reader_events(self) -> bool {
+        self.minor >= 5
+    }
+
+    /// From 4.6 the daemon tells how many states it holds.
+    pub fn tells_table_size(self) -> bool {
+        self.minor >= 6
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+/// What a request asks for.
+#[repr(u32)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Command {
+    /// A new context; body [`Establish`].
+    EstablishContext = 0x01,
+    /// The end of a context; body [`Release`].
+    ReleaseContext = 0x02,
+    /// A connection to a reader; body [`Connect`].
+    Connect = 0x04,
+    /// A connection's new terms; body [`Reconnect`].
+    Reconnect = 0x05,
+    /// The end of a connection; body [`Disconnect`].
+    Disconnect = 0x06,
+    /// The start of a transaction; body [`BeginTransaction`].
+    BeginTransaction = 0x07,
+    /// The end of a transaction; body [`EndTransaction`].
+    EndTransaction = 0x08,
+    /// An APDU; body [`Transmit`] and the payload.
+    Transmit = 0x09,
+    /// A reader's own function; body [`Control`] and the payload.
+    Control = 0x0A,
+    /// Whether a connection is still good; body [`Status`].
+    Status = 0x0B,
+    /// The end of another connection's wait; body [`Cancel`].
+    Cancel = 0x0D,
+    /// An attribute's value; body [`Attribute`].
+    GetAttrib = 0x0F,
+    /// A new value for an attribute; body [`Attribute`].
+    SetAttrib = 0x10,
+    /// The protocol versions; body [`VersionExchange`].
+    Version = 0x11,
+    /// All reader states, up to 4.5; no body.
+    GetReadersState = 0x12,
+    /// Registration for one event; body [`Event`] up to 4.3, none later.
+    WaitReaderStateChange = 0x13,
+    /// The end of the registration; body [`Event`] up to 4.3, none later.
+    StopWaitingReaderStateChange = 0x14,
+    /// The count of reader events, from 4.5; no body, reply [`ReaderEvents`].
+    GetReaderEvents = 0x15,
+    /// The number of reader states, from 4.6; no body, reply one `i32`.
+    GetReadersStateSize = 0x16,
+    /// All reader states, from 4.6; no body.
+    GetReadersStateArray = 0x17,
+}
+
+impl Command {
+    const ALL: [Command; 20] = [
+        Command::EstablishContext,
+        Command::ReleaseContext,
+        Command::Connect,
+        Command::Reconnect,
+        Command::Disconnect,
+        Command::BeginTransaction,
+        Command::EndTransaction,
+        Command::Transmit,
+        Command::Control,
+        Command::Status,
+        Command::Cancel,
+        Command::GetAttrib,
+        Command::SetAttrib,
+        Command::Version,
+        Command::GetReadersState,
+        Command::WaitReaderStateChange,
+        Command::StopWaitingReaderStateChange,
+        Command::GetReaderEvents,
+        Command::GetReadersStateSize,
+        Command::GetReadersStateArray,
+    ];
+
+    /// The command of a number.
+    pub fn from_code(code: u32) -> Option<Command> {
+        Command::ALL.into_iter().find(|command| *command as u32 == code)
+    }
+}
+
+/// What precedes every request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// The body's size in bytes, without the payload of a transmit or control request.
+    pub size: u32,
+    /// The command's number.
+    pub command: u32,
+}
+
+impl Header {
+    /// The header's size in bytes.
+    pub const SIZE: usize = 8;
+
+    /// The header of a request.
+    pub fn new(command: Command, body_size: usize) -> Header {
+        Header {
+            size: body_size as u32,
+            command: command as u32,
+        }
+    }
+
+    /// Reads a header off the front of `bytes`.
+    pub fn parse(bytes: &[u8]) -> Option<Header> {
+        let bytes = bytes.get(..Header::SIZE)?;
+        Some(Header {
+            size: NativeEndian::read_u32(&bytes[..4]),
+            command: NativeEndian::read_u32(&bytes[4..]),
+        })
+    }
+
+    /// The header's bytes.
+    pub fn to_bytes(self) -> [u8; Header::SIZE] {
+        let mut bytes = [0; Header::SIZE];
+        NativeEndian::write_u32(&mut bytes[..4], self.size);
+        NativeEndian::write_u32(&mut bytes[4..], self.command);
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_and_headers_survive_the_wire() {
+        for command in Command::ALL {
+            let header = Header::new(command, 12);
+            assert_eq!(Header::parse(&header.to_bytes()), Some(header));
+            assert_eq!(Command::from_code(header.command), Some(command));
+        }
+        for unknown in [0, 3, 0x0C, 0x0E, 0x18, u32::MAX] {
+            assert_eq!(Command::from_code(unknown), None);
+        }
+        assert_eq!(Header::parse(&[0; 7]), None);
+    }
+
+    #[test]
+    fn only_known_versions_are_spoken() {
+        let spoken: Vec<i32> = (0..10)
+            .filter(|&minor| Version { major: 4, minor }.is_spoken())
+            .collect();
+        assert_eq!(spoken, [3, 4, 5, 6]);
+        assert!(!Version { major: 3, minor: 4 }.is_spoken());
+        assert!(!Version { major: 5, minor: 4 }.is_spoken());
+    }
+}

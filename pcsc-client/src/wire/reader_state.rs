@@ -1,0 +1,146 @@
+//! One reader's state as the daemon sends it: 184 bytes, natural alignment.
+
+use byteorder::{ByteOrder, NativeEndian};
+
+use super::NAME_SIZE;
+
+/// The size of a reader state on the wire, in bytes.
+pub const READER_STATE_SIZE: usize = 184;
+
+const COUNTER: usize = 128;
+const STATE: usize = 132;
+const SHARING: usize = 136;
+const ATR: usize = 140;
+const ATR_SIZE: usize = 33;
+const ATR_LENGTH: usize = 176;
+const PROTOCOL: usize = 180;
+
+/// A reader's state: a view over the bytes received, or what a daemon is about to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReaderState<'a> {
+    /// The reader's name without its NUL; empty for a free slot.
+    pub name: &'a [u8],
+    /// How often the card or the reader changed; wraps.
+    pub event_counter: u32,
+    /// `SCARD_*` status bits.
+    pub state: u32,
+    /// 0: no connection; -1: one exclusive connection; n: n shared ones.
+    pub sharing: i32,
+    /// The card's ATR; empty when there is none, or none yet.
+    pub atr: &'a [u8],
+    /// The protocol that the card speaks.
+    pub protocol: u32,
+}
+
+impl<'a> ReaderState<'a> {
+    /// Reads a state off the front of `bytes`. A name without NUL ends where its field ends, and an
+    /// impossible ATR length means that the ATR is not known yet.
+    pub fn parse(bytes: &'a [u8]) -> Option<ReaderState<'a>> {
+        let bytes = bytes.get(..READER_STATE_SIZE)?;
+        let name = &bytes[..NAME_SIZE];
+        let name_length = name.iter().position(|&byte| byte == 0).unwrap_or(NAME_SIZE);
+        let atr_length = NativeEndian::read_u32(&bytes[ATR_LENGTH..]) as usize;
+        let atr_length = if atr_length > ATR_SIZE { 0 } else { atr_length };
+        Some(ReaderState {
+            name: &name[..name_length],
+            event_counter: NativeEndian::read_u32(&bytes[COUNTER..]),
+            state: NativeEndian::read_u32(&bytes[STATE..]),
+            sharing: NativeEndian::read_i32(&bytes[SHARING..]),
+            atr: &bytes[ATR..ATR + atr_length],
+            protocol: NativeEndian::read_u32(&bytes[PROTOCOL..]),
+        })
+    }
+
+    /// The state's bytes; a name or an ATR that is too long is cut.
+    pub fn to_bytes(&self) -> [u8; READER_STATE_SIZE] {
+        let mut bytes = [0; READER_STATE_SIZE];
+        let name = &self.name[..self.name.len().min(NAME_SIZE)];
+        let atr = &self.atr[..self.atr.len().min(ATR_SIZE)];
+        bytes[..name.len()].copy_from_slice(name);
+        NativeEndian::write_u32(&mut bytes[COUNTER..], self.event_counter);
+        NativeEndian::write_u32(&mut bytes[STATE..], self.state);
+        NativeEndian::write_i32(&mut bytes[SHARING..], self.sharing);
+        bytes[ATR..ATR + atr.len()].copy_from_slice(atr);
+        NativeEndian::write_u32(&mut bytes[ATR_LENGTH..], atr.len() as u32);
+        NativeEndian::write_u32(&mut bytes[PROTOCOL..], self.protocol);
+        bytes
+    }
+}
+
+/// The daemon's table of reader states, a view over the bytes received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReaderStates<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> ReaderStates<'a> {
+    /// A table over whole states; a part of a state at the end is left out.
+    pub fn new(bytes: &'a [u8]) -> ReaderStates<'a> {
+        ReaderStates { bytes }
+    }
+
+    /// The number of slots, free ones included.
+    pub fn slots(&self) -> usize {
+        self.bytes.len() / READER_STATE_SIZE
+    }
+
+    /// The readers, in the daemon's order, without the free slots.
+    pub fn readers(&self) -> impl Iterator<Item = ReaderState<'a>> {
+        self.bytes
+            .chunks_exact(READER_STATE_SIZE)
+            .filter_map(ReaderState::parse)
+            .filter(|state| !state.name.is_empty())
+    }
+
+    /// The reader of this name.
+    pub fn find(&self, name: &[u8]) -> Option<ReaderState<'a>> {
+        self.readers().find(|state| state.name == name)
+    }
+
+    /// Whether the bytes look like a table: a free slot's name is all zeros. Bytes that are eight off
+    /// their place fail this wherever a reader is.
+    pub(super) fn is_plausible(&self) -> bool {
+        self.bytes
+            .chunks_exact(READER_STATE_SIZE)
+            .all(|slot| slot[0] != 0 || slot[..NAME_SIZE].iter().all(|&byte| byte == 0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn odd_fields_are_tamed() {
+        let mut bytes = [b'x'; READER_STATE_SIZE];
+        let state = ReaderState::parse(&bytes).unwrap();
+        assert_eq!(state.name.len(), NAME_SIZE);
+        assert_eq!(state.atr, b"");
+        bytes[ATR_LENGTH..PROTOCOL].copy_from_slice(&33u32.to_ne_bytes());
+        assert_eq!(ReaderState::parse(&bytes).unwrap().atr.len(), 33);
+        assert_eq!(ReaderState::parse(&bytes[1..]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_state_survives_the_wire(
+            name in "[a-zA-Z0-9 ]{0,127}", event_counter: u32, state: u32, sharing: i32,
+            atr in proptest::collection::vec(any::<u8>(), 0..=33), protocol: u32,
+        ) {
+            let sent = ReaderState {
+                name: name.as_bytes(), event_counter, state, sharing, atr: &atr, protocol,
+            };
+            let bytes = sent.to_bytes();
+            prop_assert_eq!(ReaderState::parse(&bytes), Some(sent));
+        }
+
+        #[test]
+        fn any_bytes_make_a_table(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+            let states = ReaderStates::new(&bytes);
+            prop_assert!(states.readers().count() <= states.slots());
+            prop_assert!(states.find(b"").is_none());
+            states.is_plausible();
+        }
+    }
+}

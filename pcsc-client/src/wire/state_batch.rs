@@ -1,0 +1,386 @@
+//! A batch of requests that gives the reader states in one round trip, with or without registering
+//! for the next event, and the parser of what comes back.
+//!
+//! Two things make the replies ambiguous. The number of states is not told up to 4.5 and can change
+//! between SIZE and ARRAY in 4.6; and once registered, the untagged event can stand before any reply.
+//! A VERSION request behind the batch settles both: its answer is known byte for byte, so the place
+//! where it begins tells how much stands before it, and a reply that is eight bytes longer than whole
+//! states holds the event.
+
+use std::ops::Range;
+
+use byteorder::{ByteOrder, NativeEndian};
+
+use super::{
+    Body, Command, Event, Header, ReaderEvents, ReaderStates, Version, VersionExchange, READER_STATE_SIZE,
+};
+
+/// The largest number of reader states that is taken for real.
+pub const MAX_READER_STATES: usize = 4096;
+/// The size of an event, in bytes.
+pub const EVENT_SIZE: usize = 8;
+
+const SIZE_REPLY: usize = 4;
+
+/// What to ask for, and hence what to expect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StateBatch {
+    /// The version spoken on the connection.
+    pub version: Version,
+    /// How many states the daemon sends, up to 4.5, once it is known.
+    pub slots: Option<usize>,
+    /// Whether to register for the next event.
+    pub wait: bool,
+    /// Whether to ask for the count of reader events too; ignored below 4.5.
+    pub events: bool,
+}
+
+/// How far the replies have come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// At least so many bytes are missing.
+    More(usize),
+    /// All is there.
+    Done(Parsed),
+    /// These bytes are no answer to the batch.
+    OutOfStep(&'static str),
+}
+
+/// The replies to a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parsed {
+    /// How many bytes the replies take.
+    pub consumed: usize,
+    /// Where the states stand in them.
+    pub states: Range<usize>,
+    /// The count of reader events, where it was asked for and given.
+    pub reader_events: Option<u32>,
+    /// The event that came among the replies.
+    pub event: Option<Event>,
+}
+
+impl StateBatch {
+    /// Appends the requests to `out`.
+    pub fn emit(&self, out: &mut Vec<u8>) {
+        let mut request = |command, body: &[u8]| {
+            out.extend_from_slice(&Header::new(command, body.len()).to_bytes());
+            out.extend_from_slice(body);
+        };
+        if self.wait {
+            let body: &[u8] = if self.version.waits_with_body() {
+                &[0; EVENT_SIZE]
+            } else {
+                &[]
+            };
+            request(Command::WaitReaderStateChange, body);
+        }
+        if self.version.tells_table_size() {
+            request(Command::GetReadersStateSize, &[]);
+            request(Command::GetReadersStateArray, &[]);
+        } else if !self.wait || self.version.waits_with_body() {
+            request(Command::GetReadersState, &[]);
+        }
+        if self.asks_for_events() {
+            request(Command::GetReaderEvents, &[]);
+        }
+        if self.needs_anchor() {
+            request(Command::Version, &self.anchor());
+        }
+    }
+
+    /// Reads the replies. `bytes` may hold more than the replies: what is left belongs to later ones.
+    pub fn parse(&self, bytes: &[u8]) -> Progress {
+        let trailer = if self.asks_for_events() {
+            ReaderEvents::SIZE
+        } else {
+            0
+        };
+        if !self.needs_anchor() {
+            let states = self.slots.unwrap_or(0) * READER_STATE_SIZE;
+            return match (states + trailer).checked_sub(bytes.len()) {
+                Some(missing) if missing > 0 => Progress::More(missing),
+                _ => Progress::Done(self.finish(bytes, 0..states, None, states + trailer)),
+            };
+        }
+
+        let mut head = 0;
+        let mut event = None;
+        let mut expected = self.slots.unwrap_or(1);
+        if self.version.tells_table_size() {
+            // A SIZE is never 0, an event's first word is.
+            if bytes.get(..SIZE_REPLY) == Some(&[0; SIZE_REPLY]) {
+                if !self.wait {
+                    return Progress::OutOfStep("a reader table of size 0");
+                }
+                let Some(early) = Event::parse(bytes) else {
+                    return Progress::More(EVENT_SIZE - bytes.len());
+                };
+                event = Some(early);
+                head = EVENT_SIZE;
+            }
+            let Some(size) = bytes.get(head..head + SIZE_REPLY) else {
+                return Progress::More(head + SIZE_REPLY - bytes.len());
+            };
+            expected = match usize::try_from(NativeEndian::read_i32(size)) {
+                Ok(size @ 1..=MAX_READER_STATES) => size,
+                _ => return Progress::OutOfStep("an absurd size of the reader table"),
+            };
+            head += SIZE_REPLY;
+        }
+
+        let least = head + expected * READER_STATE_SIZE + trailer + VersionExchange::SIZE;
+        if bytes.len() < least {
+            return Progress::More(least - bytes.len());
+        }
+        let slack_allowed = self.wait && event.is_none();
+        let anchor = self.anchor();
+        for slots in 0..=MAX_READER_STATES {
+            for slack in [0, EVENT_SIZE] {
+                if slack > 0 && !slack_allowed {
+                    continue;
+                }
+                let at = head + slots * READER_STATE_SIZE + trailer + slack;
+                let Some(found) = bytes.get(at..at + anchor.len()) else {
+                    return Progress::More(at + anchor.len() - bytes.len());
+                };
+                if found == anchor {
+                    return self.resolve(bytes, head, slots, slack > 0, event, at + anchor.len());
+                }
+            }
+        }
+        Progress::OutOfStep("reader states without an end")
+    }
+
+    /// Finds the event among replies that are an event longer than they should be.
+    fn resolve(
+        &self,
+        bytes: &[u8],
+        head: usize,
+        slots: usize,
+        has_event: bool,
+        mut event: Option<Event>,
+        end: usize,
+    ) -> Progress {
+        let length = slots * READER_STATE_SIZE;
+        let mut states = head..head + length;
+        if has_event {
+            let shifted = states.start + EVENT_SIZE..states.end + EVENT_SIZE;
+            let is_first = !ReaderStates::new(&bytes[states.clone()]).is_plausible()
+                && ReaderStates::new(&bytes[shifted.clone()]).is_plausible();
+            if is_first {
+                event = Event::parse(&bytes[head..]);
+                states = shifted;
+            } else {
+                // Behind the states. The count of reader events is never 0; up to 4.4 there is none.
+                let mut at = states.end;
+                if self.asks_for_events() && bytes[at..at + 4] != [0; 4] {
+                    at += ReaderEvents::SIZE;
+                }
+                event = Event::parse(&bytes[at..]);
+            }
+        }
+        Progress::Done(self.finish(&bytes[..end], states, event, end))
+    }
+
+    fn finish(&self, bytes: &[u8], states: Range<usize>, event: Option<Event>, consumed: usize) -> Parsed {
+        let reader_events = self.asks_for_events().then(|| {
+            let at = match bytes.get(states.end..states.end + 4) {
+                Some([0, 0, 0, 0]) if event.is_some() => states.end + EVENT_SIZE,
+                _ => states.end,
+            };
+            bytes.get(at..).and_then(ReaderEvents::parse)
+        });
+        Parsed {
+            consumed,
+            states,
+            reader_events: reader_events
+                .flatten()
+                .filter(|reply| reply.rv == 0)
+                .map(|reply| reply.events),
+            event,
+        }
+    }
+
+    fn asks_for_events(&self) -> bool {
+        self.events && self.version.counts_reader_events()
+    }
+
+    fn needs_anchor(&self) -> bool {
+        self.wait || self.version.tells_table_size() || self.slots.is_none()
+    }
+
+    /// The VERSION request that the daemon answers with the very same bytes.
+    fn anchor(&self) -> [u8; VersionExchange::SIZE] {
+        let mut bytes = [0; VersionExchange::SIZE];
+        VersionExchange::new(self.version).emit(&mut bytes);
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ReaderState;
+    use super::*;
+    use proptest::prelude::*;
+
+    const EVENT: [u8; EVENT_SIZE] = [0; EVENT_SIZE];
+
+    fn table(slots: usize, readers: &[usize]) -> Vec<u8> {
+        (0..slots)
+            .flat_map(|slot| {
+                let name = format!("Reader {slot}");
+                let free = !readers.contains(&slot);
+                ReaderState {
+                    name: if free { b"" } else { name.as_bytes() },
+                    event_counter: if free { 0 } else { 3 },
+                    state: if free { 0 } else { 0x34 },
+                    sharing: 0,
+                    atr: if free { b"" } else { b"\x3B\x00" },
+                    protocol: if free { 0 } else { 1 },
+                }
+                .to_bytes()
+            })
+            .collect()
+    }
+
+    /// Where the event stands among the replies.
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum Early {
+        No,
+        First,
+        AfterSize,
+        AfterStates,
+        AfterEvents,
+    }
+
+    fn replies(batch: &StateBatch, slots: usize, size: usize, readers: &[usize], early: Early) -> Vec<u8> {
+        let mut out = Vec::new();
+        let event = |out: &mut Vec<u8>, at| {
+            if at == early {
+                out.extend_from_slice(&EVENT);
+            }
+        };
+        event(&mut out, Early::First);
+        if batch.version.tells_table_size() {
+            out.extend_from_slice(&(size as i32).to_ne_bytes());
+            event(&mut out, Early::AfterSize);
+        }
+        out.extend(table(slots, readers));
+        event(&mut out, Early::AfterStates);
+        if batch.asks_for_events() {
+            out.extend_from_slice(&7u32.to_ne_bytes());
+            out.extend_from_slice(&0u32.to_ne_bytes());
+            event(&mut out, Early::AfterEvents);
+        }
+        if batch.needs_anchor() {
+            out.extend_from_slice(&batch.anchor());
+        }
+        out
+    }
+
+    fn drain(batch: &StateBatch, bytes: &[u8]) -> Parsed {
+        let mut have = 0;
+        loop {
+            match batch.parse(&bytes[..have]) {
+                Progress::More(missing) => {
+                    assert!(missing > 0 && have + missing <= bytes.len(), "asked for too much");
+                    have += missing;
+                }
+                Progress::Done(parsed) => return parsed,
+                Progress::OutOfStep(why) => panic!("{why}"),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn states_are_found_whatever_stands_between(
+            minor in 3..=6i32, slots in 1usize..70, grown in 0usize..3, known: bool, wait: bool,
+            events: bool, reader in 0usize..70, place in 0usize..5,
+        ) {
+            let version = Version { major: 4, minor };
+            let reader = reader % slots;
+            let batch = StateBatch {
+                version, slots: (known && minor < 6).then_some(slots), wait, events,
+            };
+            let early = if !wait {
+                Early::No
+            } else {
+                [Early::No, Early::First, Early::AfterSize, Early::AfterStates, Early::AfterEvents][place]
+            };
+            let size = if minor >= 6 { slots.saturating_sub(grown).max(1) } else { slots };
+            let bytes = replies(&batch, slots, size, &[reader], early);
+            let inserted = match early {
+                Early::No => false,
+                Early::AfterSize => minor >= 6,
+                Early::AfterEvents => batch.asks_for_events(),
+                _ => true,
+            };
+            let parsed = drain(&batch, &bytes);
+            prop_assert_eq!(parsed.consumed, bytes.len());
+            prop_assert_eq!(&bytes[parsed.states.clone()], &table(slots, &[reader])[..]);
+            prop_assert_eq!(parsed.event.is_some(), inserted);
+            prop_assert_eq!(parsed.reader_events, batch.asks_for_events().then_some(7));
+        }
+
+        #[test]
+        fn any_bytes_end(
+            minor in 3..=6i32, slots in proptest::option::of(1usize..40), wait: bool, events: bool,
+            bytes in proptest::collection::vec(any::<u8>(), 0..2000),
+        ) {
+            let batch = StateBatch { version: Version { major: 4, minor }, slots, wait, events };
+            match batch.parse(&bytes) {
+                Progress::More(missing) => prop_assert!(missing > 0),
+                Progress::Done(parsed) => {
+                    prop_assert!(parsed.consumed <= bytes.len());
+                    prop_assert!(parsed.states.end <= bytes.len());
+                }
+                Progress::OutOfStep(_) => (),
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_has_the_requests_of_its_version() {
+        let commands = |minor, slots, wait, events| {
+            let mut out = Vec::new();
+            StateBatch {
+                version: Version { major: 4, minor },
+                slots,
+                wait,
+                events,
+            }
+            .emit(&mut out);
+            let mut commands = Vec::new();
+            let mut rest = &out[..];
+            while let Some(header) = Header::parse(rest) {
+                commands.push(header.command);
+                rest = &rest[Header::SIZE + header.size as usize..];
+            }
+            commands
+        };
+        assert_eq!(commands(4, None, false, false), [0x12, 0x11]);
+        assert_eq!(commands(4, Some(16), false, true), [0x12]);
+        assert_eq!(commands(3, Some(16), true, true), [0x13, 0x12, 0x11]);
+        assert_eq!(commands(4, Some(16), true, true), [0x13, 0x11]);
+        assert_eq!(commands(5, Some(16), true, true), [0x13, 0x15, 0x11]);
+        assert_eq!(commands(6, None, false, false), [0x16, 0x17, 0x11]);
+        assert_eq!(commands(6, None, true, true), [0x13, 0x16, 0x17, 0x15, 0x11]);
+    }
+
+    #[test]
+    fn absurd_sizes_are_refused_at_once() {
+        let batch = StateBatch {
+            version: Version::NEWEST,
+            slots: None,
+            wait: false,
+            events: false,
+        };
+        for size in [0, -1, i32::MIN, i32::MAX, 4097] {
+            assert!(
+                matches!(batch.parse(&size.to_ne_bytes()), Progress::OutOfStep(_)),
+                "{size}"
+            );
+        }
+    }
+}
