@@ -1,0 +1,140 @@
+//! The libraries and programs of this workspace, built like the running test: same target folder, same profile.
+//!
+//! What is not there as a dependency of the test is built on demand, once a process. `PCSC_TESTS_ARTIFACTS`, a profile folder such
+//! as `target/debug`, says that everything has been built there already: a test script that builds first saves each test's process
+//! the look by cargo.
+
+use std::collections::HashSet;
+use std::env;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+/// The test's IFD handler, a shared library for pcscd. Up to date as the test is: it is a dependency of this crate.
+#[track_caller]
+pub fn ifd() -> PathBuf {
+    existing(running().join("deps/libpcsc_test_ifd.so"))
+}
+
+/// A folder that holds our `libpcsclite.so.1`, for LD_LIBRARY_PATH.
+///
+/// # Panics
+/// If the library does not build.
+#[track_caller]
+pub fn library_folder() -> PathBuf {
+    let library = library();
+    let folder = library.with_file_name("pcsc-tests-lib");
+    fs::create_dir_all(&folder).expect("a folder next to the library");
+    let link = folder.join("libpcsclite.so.1");
+    if fs::read_link(&link).ok().as_deref() != Some(&library) {
+        // Made elsewhere and moved into place: other tests may be doing the same.
+        let made = folder.join(format!("link-{}", std::process::id()));
+        symlink(&library, &made).expect("a link next to the library");
+        fs::rename(&made, &link).expect("a link next to the library");
+    }
+    folder
+}
+
+/// Our `libpcsclite.so`.
+///
+/// # Panics
+/// If it does not build.
+#[track_caller]
+pub fn library() -> PathBuf {
+    existing(built(&["-p", "pcsc-sys-shim", "--lib"]).join("libpcsclite.so"))
+}
+
+/// The program that `[[bin]] name` of `package` gives.
+///
+/// # Panics
+/// If it does not build.
+#[track_caller]
+pub fn binary(package: &str, name: &str) -> PathBuf {
+    existing(built(&["-p", package, "--bin", name]).join(name))
+}
+
+/// The program that `[[example]] name` of `package` gives.
+///
+/// # Panics
+/// If it does not build.
+#[track_caller]
+pub fn example(package: &str, name: &str) -> PathBuf {
+    existing(
+        built(&["-p", package, "--example", name])
+            .join("examples")
+            .join(name),
+    )
+}
+
+#[track_caller]
+fn existing(path: PathBuf) -> PathBuf {
+    assert!(path.is_file(), "{} has not been built", path.display());
+    path
+}
+
+/// The profile folder that the running test is from.
+#[track_caller]
+fn running() -> PathBuf {
+    let program = env::current_exe().expect("the path of this program");
+    let inner = program
+        .ancestors()
+        .skip(1)
+        .find(|folder| folder.ends_with("deps") || folder.ends_with("examples"));
+    let profile = inner.unwrap_or(&program).parent().expect("a folder");
+    profile.to_owned()
+}
+
+/// Builds, if this process has not done so yet; gives the profile folder.
+#[track_caller]
+fn built(what: &[&str]) -> PathBuf {
+    static BUILT: Mutex<Option<HashSet<String>>> = Mutex::new(None);
+
+    if let Some(folder) = env::var_os("PCSC_TESTS_ARTIFACTS") {
+        return PathBuf::from(folder)
+            .canonicalize()
+            .expect("PCSC_TESTS_ARTIFACTS names a folder");
+    }
+    let profile = running();
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    let built = built.get_or_insert_with(HashSet::new);
+    if !built.contains(&what.concat()) {
+        build(&profile, what);
+        built.insert(what.concat());
+    }
+    profile
+}
+
+#[track_caller]
+fn build(profile: &Path, what: &[&str]) {
+    let name = profile
+        .file_name()
+        .and_then(|name| name.to_str())
+        .expect("a profile's name");
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
+    command
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .arg("build")
+        .args(what);
+    command.args(["--profile", if name == "debug" { "dev" } else { name }]);
+    // TARGET/PROFILE, or TARGET/TRIPLE/PROFILE if a target was asked for; cargo tags TARGET.
+    let parent = profile.parent().expect("a target folder");
+    let target = if parent.join("CACHEDIR.TAG").exists() {
+        parent
+    } else {
+        command
+            .arg("--target")
+            .arg(parent.file_name().expect("a target's name"));
+        parent.parent().expect("a target folder")
+    };
+    command.arg("--target-dir").arg(target);
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(
+        output.status.success(),
+        "{command:?}:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}

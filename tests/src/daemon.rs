@@ -1,0 +1,331 @@
+//! A pcscd of one's own.
+//!
+//! pcscd's socket has a fixed place, so each daemon gets a mount namespace in which `/run/pcscd` is a folder of the test's.
+//! `setpriv`, `unshare` and `mount` do that, in the process that becomes pcscd.
+
+use crate::{artifacts, Reader};
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{mpsc, LazyLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{geteuid, kill_process, Pid, Signal};
+use tempfile::TempDir;
+
+/// What pcscd makes the readers' names of.
+pub(crate) const FRIENDLY_NAME: &str = "pcsc-tests";
+
+/// How long pcscd may take to answer after its start, and to end when asked to. Generous: many tests share few processors.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// `$1` becomes `/run/pcscd`, `$2` is the folder of reader files. No other driver than ours is to be found: a reader of the
+/// developer's is none of a test's business.
+const IN_NAMESPACE: &str = r#"
+    mount -t tmpfs none /run
+    mkdir /run/pcscd
+    mount --bind "$1" /run/pcscd
+    if [ -d /usr/lib/pcsc/drivers ]; then mount -t tmpfs none /usr/lib/pcsc/drivers; fi
+    exec pcscd --foreground --info --config "$2"
+"#;
+
+/// A running pcscd with up to 16 readers of the test's, all empty at first.
+///
+/// Any number of them run side by side. Dropping it ends the daemon and removes its files, after printing the daemon's log if the
+/// test is failing; the daemon does not outlive the test's process either, however that ends.
+///
+/// ```no_run
+/// use pcsc_tests::{atr, run, Pcscd};
+/// use std::{process::Command, time::Duration};
+///
+/// let pcscd = Pcscd::start(1);
+/// pcscd.reader(0).insert(atr::T1);
+/// let mut list = Command::new("opensc-tool");
+/// list.arg("--atr").env("PCSCLITE_CSOCK_NAME", pcscd.socket());
+/// assert!(run(&mut list, Duration::from_secs(10)).stdout().contains("54:3d:31:21"));
+/// ```
+#[derive(Debug)]
+pub struct Pcscd {
+    folder: TempDir,
+    readers: usize,
+    child: Option<Child>,
+}
+
+impl Pcscd {
+    /// Starts pcscd and waits until it answers.
+    ///
+    /// # Panics
+    /// If there is no pcscd, if this is not root, for more than 16 readers, if pcscd does not start.
+    #[track_caller]
+    pub fn start(readers: usize) -> Self {
+        require_pcscd();
+        // Not TMPDIR: a socket's address ends after 107 bytes, and pcscd's file of readers knows few characters.
+        let folder = tempfile::Builder::new()
+            .prefix("pcscd-")
+            .tempdir_in("/tmp")
+            .expect("a folder in /tmp");
+        let mut pcscd = Self {
+            folder,
+            readers,
+            child: None,
+        };
+        for name in ["run", "reader.conf.d"] {
+            fs::create_dir(pcscd.path(name)).expect("a folder in ours");
+        }
+        symlink(artifacts::ifd(), pcscd.path("ifd.so")).expect("a link in our folder");
+        pcscd.launch();
+        pcscd
+    }
+
+    /// The daemon's socket, for PCSCLITE_CSOCK_NAME. Stays the same over restarts; well under 108 bytes.
+    pub fn socket(&self) -> PathBuf {
+        self.path("run/pcscd.comm")
+    }
+
+    /// The daemon's process.
+    ///
+    /// # Panics
+    /// If it is not running.
+    #[track_caller]
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("pcscd is not running").id()
+    }
+
+    /// Reader `number`, from 0.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[track_caller]
+    pub fn reader(&self, number: usize) -> Reader {
+        assert!(number < self.readers, "reader {number} of {}", self.readers);
+        Reader {
+            control: self.path("control"),
+            number,
+        }
+    }
+
+    /// The readers' names, in pcscd's order.
+    pub fn names(&self) -> Vec<String> {
+        (0..self.readers)
+            .map(|number| self.reader(number).name())
+            .collect()
+    }
+
+    /// Ends the daemon as a crash would: connections break, its socket's file stays. Nothing happens if it is not running.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // Both fail only for a process that has been waited for, and `child` has not.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Ends the daemon as systemd does (SIGTERM): at once, without closing the readers. Gives its exit status.
+    ///
+    /// # Panics
+    /// If it is not running or does not end.
+    #[track_caller]
+    pub fn terminate(&mut self) -> ExitStatus {
+        self.end(Signal::TERM)
+    }
+
+    /// Ends the daemon in order (SIGINT), closing every reader, which takes it a second. Gives its exit status.
+    ///
+    /// # Panics
+    /// If it is not running or does not end.
+    #[track_caller]
+    pub fn stop(&mut self) -> ExitStatus {
+        self.end(Signal::INT)
+    }
+
+    #[track_caller]
+    fn end(&mut self, signal: Signal) -> ExitStatus {
+        let child = self.child.as_mut().expect("pcscd is not running");
+        let pid = Pid::from_child(child);
+        let mut try_wait = || child.try_wait().expect("pcscd is our child");
+        let start = Instant::now();
+        kill_process(pid, signal).expect("pcscd can be signalled");
+        // pcscd gives its signal thread 1 ms to note SIGINT before its main thread waits for the next client, or for the next
+        // signal: on a busy machine that is what it takes to end. A third one would make it end without closing the readers.
+        let status = until(start + Duration::from_secs(3), &mut try_wait).or_else(|| {
+            kill_process(pid, signal).expect("pcscd can be signalled");
+            until(start + DEADLINE, &mut try_wait)
+        });
+        let status = status.unwrap_or_else(|| panic!("pcscd does not end:\n{}", self.log()));
+        self.child = None;
+        status
+    }
+
+    /// Ends the daemon if it is running and starts it again, with empty readers, on the same socket path.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        self.restart_with(self.readers);
+    }
+
+    /// The same, with another number of readers.
+    #[track_caller]
+    pub fn restart_with(&mut self, readers: usize) {
+        self.kill();
+        self.readers = readers;
+        // The next pcscd takes an old pid file at its word if any process now has that number.
+        for name in ["run/pcscd.comm", "run/pcscd.pid"] {
+            match fs::remove_file(self.path(name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => panic!("{name}: {error}"),
+                _ => {}
+            }
+        }
+        self.launch();
+    }
+
+    /// What the daemon has logged so far, over all its starts.
+    pub fn log(&self) -> String {
+        fs::read(self.path("log"))
+            .map(|log| String::from_utf8_lossy(&log).into_owned())
+            .unwrap_or_default()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    #[track_caller]
+    fn launch(&mut self) {
+        fs::write(self.path("reader.conf.d/readers"), self.configuration()).expect("a file in our folder");
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.path("log"))
+            .expect("a file in our folder");
+        let mut command = Command::new("setpriv");
+        command
+            .args([
+                "--pdeathsig",
+                "KILL",
+                "unshare",
+                "--mount",
+                "--propagation",
+                "private",
+            ])
+            .args(["sh", "-e", "-c", IN_NAMESPACE, "sh"])
+            .args([self.path("run"), self.path("reader.conf.d")])
+            .env("PATH", path_with_sbin())
+            .env("LC_ALL", "C")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a file can be shared"))
+            .stderr(log);
+        self.child = Some(spawn(command).expect("setpriv can be started"));
+
+        let (socket, deadline) = (self.socket(), Instant::now() + DEADLINE);
+        let child = self.child.as_mut().expect("just started");
+        let ended = until(deadline, || match child.try_wait() {
+            Ok(None) => answers(&socket).then_some(None),
+            ended => Some(ended.ok().flatten()),
+        });
+        match ended {
+            Some(None) => {}
+            Some(Some(status)) => panic!("pcscd ended with {status}:\n{}", self.log()),
+            None => panic!("pcscd does not answer:\n{}", self.log()),
+        }
+    }
+
+    /// The reader file. LIBPATH stands last in an entry, since pcscd takes an entry for complete once it has enough.
+    #[track_caller]
+    fn configuration(&self) -> String {
+        assert!(
+            self.readers <= pcsc_test_ifd::MAX_READERS,
+            "pcscd knows 16 readers, not {}",
+            self.readers
+        );
+        let (control, library) = (self.path("control"), self.path("ifd.so"));
+        let mut text = String::new();
+        for number in 0..self.readers {
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                text,
+                "FRIENDLYNAME \"{FRIENDLY_NAME}\"\nDEVICENAME test:{}:{number}\nCHANNELID {number}\nLIBPATH {}\n",
+                control.display(),
+                library.display()
+            );
+        }
+        text
+    }
+}
+
+impl Drop for Pcscd {
+    fn drop(&mut self) {
+        self.kill();
+        if thread::panicking() {
+            eprintln!("--- pcscd's log\n{}---", self.log());
+        }
+    }
+}
+
+fn path_with_sbin() -> String {
+    format!(
+        "{}:/usr/sbin:/sbin",
+        std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".into())
+    )
+}
+
+#[track_caller]
+fn require_pcscd() {
+    assert!(
+        geteuid().is_root(),
+        "this test runs pcscd in a mount namespace of its own, for which it must be root"
+    );
+    let found = std::env::split_paths(&path_with_sbin()).any(|folder| folder.join("pcscd").is_file());
+    assert!(found, "pcscd is not installed: run scripts/setup");
+}
+
+/// Looks every few milliseconds, until there is something or `deadline` has passed.
+fn until<T>(deadline: Instant, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    loop {
+        let found = look();
+        if found.is_some() || Instant::now() >= deadline {
+            return found;
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Does a pcscd answer a VERSION request? Which version it answers does not matter.
+fn answers(socket: &Path) -> bool {
+    let ask = || -> io::Result<()> {
+        let mut stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        // Header: length of the body, command 0x11. Body: major, minor, return value.
+        let request: Vec<u8> = [12, 0x11, 4, 4, 0_u32]
+            .iter()
+            .flat_map(|word| word.to_ne_bytes())
+            .collect();
+        stream.write_all(&request)?;
+        stream.read_exact(&mut [0; 12])
+    };
+    ask().is_ok()
+}
+
+/// Starts a process from a thread that lives as long as this process: `--pdeathsig` counts from the end of the starting thread.
+fn spawn(command: Command) -> io::Result<Child> {
+    type Order = (Command, mpsc::Sender<io::Result<Child>>);
+    static SPAWNER: LazyLock<mpsc::Sender<Order>> = LazyLock::new(|| {
+        let (sender, orders) = mpsc::channel::<Order>();
+        thread::spawn(move || {
+            for (mut command, reply) in orders {
+                // A caller that has gone needs no reply.
+                let _ = reply.send(command.spawn());
+            }
+        });
+        sender
+    });
+    let (sender, reply) = mpsc::channel();
+    let gone = |_| io::Error::other("the spawning thread has ended");
+    SPAWNER
+        .send((command, sender))
+        .map_err(|_| io::Error::other("the spawning thread has ended"))?;
+    reply.recv().map_err(gone)?
+}

@@ -1,0 +1,16 @@
+//! Debian's own library.
+
+use std::path::{Path, PathBuf};
+
+/// The file behind the distribution's libpcsclite.so.1, wherever its links lead.
+///
+/// # Panics
+/// If it is not installed.
+#[track_caller]
+pub fn library() -> PathBuf {
+    let multiarch = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
+    [multiarch.as_str(), "/usr/lib64", "/usr/lib"]
+        .iter()
+        .find_map(|folder| Path::new(folder).join("libpcsclite.so.1").canonicalize().ok())
+        .expect("libpcsclite.so.1 is not installed: run scripts/setup")
+}

@@ -1,0 +1,522 @@
+//! The harness itself, proved with Debian's library and programs.
+
+use pcsc_tests::{abi, artifacts, atr, run, stock, Pcscd};
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const SUCCESS: u32 = 0;
+const NO_SERVICE: u32 = 0x8010_001D;
+const NO_SMARTCARD: u32 = 0x8010_000C;
+const PROTO_MISMATCH: u32 = 0x8010_000F;
+const NOT_TRANSACTED: u32 = 0x8010_0016;
+const READER_UNAVAILABLE: u32 = 0x8010_0017;
+const UNSUPPORTED_FEATURE: u32 = 0x8010_001F;
+const NO_READERS: u32 = 0x8010_002E;
+const UNPOWERED_CARD: u32 = 0x8010_0067;
+const RESET_CARD: u32 = 0x8010_0068;
+const REMOVED_CARD: u32 = 0x8010_0069;
+
+const STATE_UNAVAILABLE: u32 = 0x8;
+const STATE_EMPTY: u32 = 0x10;
+const STATE_PRESENT: u32 = 0x20;
+const STATE_MUTE: u32 = 0x200;
+
+/// The `winscard` program on Debian's library.
+struct Client {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Client {
+    fn new(pcscd: &Pcscd) -> Self {
+        let mut client = Self::unconnected(pcscd);
+        assert_eq!(client.call("establish").0, SUCCESS);
+        client
+    }
+
+    fn unconnected(pcscd: &Pcscd) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_winscard"))
+            .arg(stock::library())
+            .env("PCSCLITE_CSOCK_NAME", pcscd.socket())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("winscard starts");
+        let input = child.stdin.take().expect("piped");
+        let output = BufReader::new(child.stdout.take().expect("piped"));
+        Self { child, input, output }
+    }
+
+    fn send(&mut self, line: &str) {
+        writeln!(self.input, "{line}").expect("winscard runs");
+    }
+
+    fn receive(&mut self) -> (u32, String) {
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("winscard answers");
+        let (code, text) = line
+            .trim_end_matches('\n')
+            .split_once(' ')
+            .expect("a code and a text");
+        (u32::from_str_radix(code, 16).expect("a code"), text.to_owned())
+    }
+
+    fn call(&mut self, line: &str) -> (u32, String) {
+        self.send(line);
+        self.receive()
+    }
+
+    /// The text of a call that has to succeed.
+    #[track_caller]
+    fn ok(&mut self, line: &str) -> String {
+        let (code, text) = self.call(line);
+        assert_eq!(code, SUCCESS, "{line}: {code:#010X}");
+        text
+    }
+
+    #[track_caller]
+    fn connect(&mut self, reader: &str) -> String {
+        self.ok(&format!("connect 2 3 {reader}"))
+    }
+
+    /// The state of a reader now, without counter and "changed", and the ATR.
+    #[track_caller]
+    fn state(&mut self, reader: &str) -> (u32, String) {
+        let (state, atr) = event(&self.ok(&format!("watch 0 0 {reader}")));
+        (state & 0xFFFC, atr)
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // Both fail only for a process that has been waited for.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn event(text: &str) -> (u32, String) {
+    let (state, atr) = text.split_once(' ').expect("a state and an ATR");
+    (u32::from_str_radix(state, 16).expect("a state"), atr.to_owned())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
+}
+
+#[test]
+fn sixteen_readers_are_listed_in_order() {
+    let pcscd = Pcscd::start(16);
+    let names = pcscd.names();
+    assert_eq!(names[15], "pcsc-tests 0F 00");
+    assert_eq!(Client::new(&pcscd).ok("list"), names.join("|"));
+}
+
+#[test]
+fn no_reader_at_all() {
+    let pcscd = Pcscd::start(0);
+    assert_eq!(Client::new(&pcscd).call("list").0, NO_READERS);
+}
+
+#[test]
+fn each_card_is_seen_as_what_it_is() {
+    let pcscd = Pcscd::start(4);
+    let mut client = Client::new(&pcscd);
+    for (number, card, protocol) in [
+        (0, atr::T0, 1),
+        (1, atr::T1, 2),
+        (2, atr::T0_T1, 2),
+        (3, atr::CONTACTLESS, 2),
+    ] {
+        let reader = pcscd.reader(number);
+        assert_eq!(client.state(&reader.name()).0, STATE_EMPTY);
+        reader.insert(card);
+        let (state, atr) = client.state(&reader.name());
+        assert_eq!((state & STATE_PRESENT, atr), (STATE_PRESENT, hex(card)));
+
+        assert_eq!(client.connect(&reader.name()), protocol.to_string());
+        assert_eq!(reader.protocol(), protocol);
+        assert!(client.ok("status").ends_with(&hex(card)));
+        assert_eq!(client.ok("disconnect 0"), "");
+        reader.remove();
+        assert_eq!(client.state(&reader.name()).0, STATE_EMPTY);
+    }
+    pcscd.reader(0).insert(atr::T0);
+    let t1_only = format!("connect 2 2 {}", pcscd.reader(0).name());
+    assert_eq!(client.call(&t1_only).0, PROTO_MISMATCH);
+}
+
+/// pcscd alone looks every 400 ms; the handler's event reaches a waiting client well before.
+#[test]
+fn moves_wake_a_waiting_client_at_once() {
+    let pcscd = Pcscd::start(1);
+    let (reader, mut client) = (pcscd.reader(0), Client::new(&pcscd));
+    let mut fastest = Duration::MAX;
+    for round in 0..8_u32 {
+        let current = client.state(&reader.name()).0;
+        client.send(&format!("watch 10000 {current:x} {}", reader.name()));
+        let start = Instant::now();
+        if round % 2 == 0 {
+            reader.insert_nowait(atr::T1);
+        } else {
+            reader.remove_nowait();
+        }
+        let (code, text) = client.receive();
+        fastest = fastest.min(start.elapsed());
+        let expected = if round % 2 == 0 {
+            STATE_PRESENT
+        } else {
+            STATE_EMPTY
+        };
+        assert_eq!((code, event(&text).0 & 0x30), (SUCCESS, expected));
+    }
+    assert!(fastest < Duration::from_millis(100), "{fastest:?}");
+}
+
+#[test]
+fn the_card_answers() {
+    let pcscd = Pcscd::start(1);
+    let (reader, mut client) = (pcscd.reader(0), Client::new(&pcscd));
+    reader.insert(atr::T0_T1);
+    client.connect(&reader.name());
+    assert_eq!(client.ok("transmit 00A404000AA00000006203010C0601"), "9000");
+    assert_eq!(client.ok("transmit 00A4040003A00000"), "6A82");
+    assert_eq!(
+        client.ok("transmit 00000000"),
+        format!("{}9000", hex(b"Hello world!"))
+    );
+    assert_eq!(client.ok("transmit 80EC000004DEADBEEF"), "DEADBEEF9000");
+    assert_eq!(client.ok("transmit 80C00000"), "000000059000");
+    assert_eq!(reader.counts().transmits, 5);
+
+    let data: String = "5A".repeat(65_535);
+    assert_eq!(
+        client.ok(&format!("transmit 80EC000000FFFF{data}0000")),
+        data + "9000"
+    );
+    for (p1, length) in [("00", 65_536), ("01", 65_538), ("02", 65_548)] {
+        let response = client.ok(&format!("transmit 80E2{p1}00"));
+        assert_eq!(response.len(), 2 * length);
+        let pattern: Vec<u8> = (0..length - 2).map(|i| i as u8).collect();
+        assert!(
+            response == hex(&pattern) + "9000",
+            "{length} bytes, but the wrong ones"
+        );
+    }
+}
+
+#[test]
+fn controls_and_attributes() {
+    let pcscd = Pcscd::start(2);
+    let (reader, mut client) = (pcscd.reader(1), Client::new(&pcscd));
+    reader.insert(atr::T1);
+    client.connect(&reader.name());
+    assert_eq!(
+        client.ok(&format!("control {:x} 010203", abi::CTL_ECHO)),
+        "010203"
+    );
+    assert_eq!(client.ok(&format!("control {:x} -", abi::CTL_ECHO)), "");
+    assert_eq!(
+        client.ok(&format!("control {:x} -", abi::CTL_GET_FEATURE_REQUEST)),
+        "130442000001"
+    );
+    assert_eq!(client.call("control 42000002 -").0, UNSUPPORTED_FEATURE);
+    assert_eq!(reader.counts().controls, 4);
+
+    let mut attribute = |id: abi::Dword| client.ok(&format!("attribute {id:x}"));
+    assert_eq!(attribute(abi::ATTR_ATR_STRING), hex(atr::T1));
+    assert_eq!(attribute(abi::ATTR_VENDOR_NAME), hex(b"pcsc-tests"));
+    assert_eq!(attribute(abi::ATTR_VENDOR_IFD_SERIAL_NO), hex(b"SN0001"));
+    assert_eq!(attribute(abi::ATTR_ICC_PRESENCE), "02");
+    assert_eq!(
+        attribute(abi::ATTR_CURRENT_PROTOCOL_TYPE),
+        hex(&2_u32.to_ne_bytes())
+    );
+    assert_eq!(attribute(abi::ATTR_WRITABLE), "");
+    let value = "A5".repeat(264);
+    assert_eq!(client.ok(&format!("set {:x} {value}", abi::ATTR_WRITABLE)), "");
+    assert_eq!(client.ok(&format!("attribute {:x}", abi::ATTR_WRITABLE)), value);
+    assert_eq!(
+        client.call(&format!("set {:x} 00", abi::ATTR_VENDOR_NAME)).0,
+        NOT_TRANSACTED
+    );
+    assert_eq!(client.call("set 7FFFF 00").0, UNSUPPORTED_FEATURE);
+    assert_eq!(client.call("attribute 7FFFF").0, UNSUPPORTED_FEATURE);
+}
+
+#[test]
+fn a_mute_card_and_a_failing_one() {
+    let pcscd = Pcscd::start(1);
+    let (reader, mut client) = (pcscd.reader(0), Client::new(&pcscd));
+    reader.mute(true);
+    reader.insert(atr::T1);
+    assert_eq!(client.state(&reader.name()).0, STATE_PRESENT | STATE_MUTE);
+    assert_eq!(
+        client.call(&format!("connect 2 3 {}", reader.name())).0,
+        UNPOWERED_CARD
+    );
+
+    reader.mute(false);
+    client.connect(&reader.name());
+    reader.fail(true);
+    assert_eq!(client.call("transmit 00000000").0, NOT_TRANSACTED);
+    reader.fail(false);
+    assert_eq!(client.ok("transmit 80C00000"), "000000019000");
+}
+
+#[test]
+fn delays_last_as_told_and_end_with_a_removal() {
+    let pcscd = Pcscd::start(2);
+    let (reader, mut client) = (pcscd.reader(0), Client::new(&pcscd));
+    reader.slow(Duration::from_millis(150));
+    let start = Instant::now();
+    reader.insert(atr::T0);
+    assert!(start.elapsed() >= Duration::from_millis(150));
+    client.connect(&reader.name());
+
+    let mut timed = |apdu: &str| {
+        let start = Instant::now();
+        assert_eq!(client.ok(apdu), "9000");
+        start.elapsed()
+    };
+    assert!(timed("transmit 80DE0064") >= Duration::from_millis(100));
+    reader.delay(Duration::from_millis(100));
+    assert!(timed("transmit 80EC0000") >= Duration::from_millis(100));
+
+    // A second reader is not held up: each has its own lock in pcscd.
+    reader.delay(Duration::from_secs(60));
+    client.send("transmit 80EC0000");
+    let start = Instant::now();
+    pcscd.reader(1).insert(atr::T1);
+    let mut other = Client::new(&pcscd);
+    other.connect(&pcscd.reader(1).name());
+    assert_eq!(other.ok("transmit 80EC0000"), "9000");
+    // Nor does the long exchange outlast its card.
+    while reader.counts().transmits < 3 {
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "the third APDU has not come"
+        );
+    }
+    reader.remove();
+    assert_eq!(client.receive().0, NO_SMARTCARD);
+    assert!(start.elapsed() < Duration::from_secs(30));
+    assert_eq!(client.call("transmit 80EC0000").0, REMOVED_CARD);
+}
+
+#[test]
+fn resets_and_powers_are_counted() {
+    let pcscd = Pcscd::start(1);
+    let (reader, mut client) = (pcscd.reader(0), Client::new(&pcscd));
+    reader.insert(atr::T1);
+    let mut other = Client::new(&pcscd);
+    client.connect(&reader.name());
+    other.connect(&reader.name());
+    let before = reader.counts();
+    assert_eq!((before.power_ups, before.resets, before.power_downs), (1, 0, 0));
+
+    assert_eq!(client.ok("disconnect 0"), "");
+    assert_eq!(reader.counts(), before);
+    client.connect(&reader.name());
+    assert_eq!(client.ok("reconnect 2 3 1"), "2");
+    assert_eq!(reader.counts().resets, 1);
+    assert_eq!(other.call("transmit 80C00000").0, RESET_CARD);
+    assert_eq!(client.ok("reconnect 2 3 2"), "2");
+    let after = reader.counts();
+    assert_eq!((after.power_ups, after.resets, after.power_downs), (2, 1, 1));
+    assert_eq!(client.ok("transmit 80C00000"), "000000019000");
+    assert_eq!(client.ok("disconnect 1"), "");
+    assert_eq!(reader.counts().resets, 2);
+}
+
+#[test]
+fn an_unplugged_reader_is_unavailable_until_it_is_back() {
+    let pcscd = Pcscd::start(1);
+    let (reader, mut client) = (pcscd.reader(0), Client::new(&pcscd));
+    reader.insert(atr::T1);
+    client.connect(&reader.name());
+    reader.unplug();
+    assert_eq!(client.state(&reader.name()).0, STATE_UNAVAILABLE);
+    assert_eq!(client.ok("list"), reader.name());
+    assert_eq!(client.call("transmit 00000000").0, READER_UNAVAILABLE);
+    reader.plug();
+    assert_eq!(client.state(&reader.name()).0, STATE_EMPTY);
+    reader.insert(atr::T1);
+    client.connect(&reader.name());
+    assert_eq!(client.ok("transmit 80EC0000"), "9000");
+}
+
+#[test]
+fn a_daemon_killed_stopped_and_restarted() {
+    let mut pcscd = Pcscd::start(1);
+    let (socket, reader) = (pcscd.socket(), pcscd.reader(0));
+    reader.insert(atr::T1);
+    let mut client = Client::new(&pcscd);
+    client.connect(&reader.name());
+    let first = pcscd.pid();
+
+    pcscd.kill();
+    assert_ne!(client.call("transmit 00000000").0, SUCCESS);
+    assert_eq!(Client::unconnected(&pcscd).call("establish").0, NO_SERVICE);
+
+    pcscd.restart();
+    assert_ne!(pcscd.pid(), first);
+    assert_eq!(pcscd.socket(), socket);
+    let mut client = Client::new(&pcscd);
+    assert_eq!(client.state(&reader.name()).0, STATE_EMPTY);
+    reader.insert(atr::T0);
+    client.connect(&reader.name());
+    assert_eq!(client.ok("transmit 80EC0000"), "9000");
+
+    // In order: every reader is closed, which ends its event thread, and then the library is let go.
+    assert!(pcscd.stop().code().is_some(), "{}", pcscd.log());
+    let unloaded = |pcscd: &Pcscd| pcscd.log().matches("Unloading reader driver").count();
+    assert_eq!(unloaded(&pcscd), 1, "{}", pcscd.log());
+    assert!(!socket.exists());
+    pcscd.restart();
+    assert!(pcscd.terminate().success(), "{}", pcscd.log());
+    assert_eq!(unloaded(&pcscd), 1, "{}", pcscd.log());
+    assert!(!socket.exists());
+    pcscd.restart_with(3);
+    assert_eq!(Client::new(&pcscd).ok("list"), pcscd.names().join("|"));
+}
+
+#[test]
+fn two_daemons_do_not_see_each_other() {
+    let (one, two) = (Pcscd::start(1), Pcscd::start(2));
+    one.reader(0).insert(atr::T1);
+    two.reader(1).insert(atr::T0);
+    let (mut first, mut second) = (Client::new(&one), Client::new(&two));
+    assert_eq!(first.ok("list").split('|').count(), 1);
+    assert_eq!(second.ok("list").split('|').count(), 2);
+    assert_eq!(first.state(&one.reader(0).name()).1, hex(atr::T1));
+    assert_eq!(second.state(&two.reader(0).name()).0, STATE_EMPTY);
+    assert_eq!(second.state(&two.reader(1).name()).1, hex(atr::T0));
+}
+
+#[test]
+fn a_stock_program_reads_the_card() {
+    let pcscd = Pcscd::start(2);
+    pcscd.reader(1).insert(atr::CONTACTLESS);
+    let mut tool = Command::new("opensc-tool");
+    tool.args(["--reader", "1", "--atr"])
+        .env("PCSCLITE_CSOCK_NAME", pcscd.socket());
+    let printed = run(&mut tool, Duration::from_secs(30)).stdout();
+    assert_eq!(
+        printed.trim().replace(':', "").to_uppercase(),
+        hex(atr::CONTACTLESS)
+    );
+}
+
+#[test]
+fn nothing_is_left_behind() {
+    let pcscd = Pcscd::start(1);
+    let folder = pcscd
+        .socket()
+        .ancestors()
+        .nth(2)
+        .expect("the daemon's folder")
+        .to_owned();
+    let process = PathBuf::from(format!("/proc/{}", pcscd.pid()));
+    assert!(folder.join("log").is_file());
+    assert_eq!(
+        fs::read_to_string(process.join("comm"))
+            .expect("a process")
+            .trim(),
+        "pcscd"
+    );
+    let mounts = || fs::read_to_string("/proc/self/mountinfo").expect("our mounts");
+    assert!(
+        !mounts().contains(&*folder.to_string_lossy()),
+        "the mount has got out of its namespace"
+    );
+    drop(pcscd);
+    assert!(!folder.exists() && !process.exists());
+}
+
+/// A test that is killed cleans nothing up; its daemon must end all the same. The test starts itself as that test.
+#[test]
+fn the_daemon_ends_with_the_tests_process() {
+    const ROLE: &str = "PCSC_TESTS_PRINT_PID_AND_DIE";
+    if std::env::var_os(ROLE).is_some() {
+        // From a thread that ends at once: the daemon has to outlive it, though not the process.
+        let pcscd = std::thread::spawn(|| Pcscd::start(0)).join().expect("a daemon");
+        assert_eq!(Client::new(&pcscd).call("release").0, SUCCESS);
+        println!(
+            "folder {}",
+            pcscd
+                .socket()
+                .ancestors()
+                .nth(2)
+                .expect("the daemon's folder")
+                .display()
+        );
+        println!("daemon {}", pcscd.pid());
+        std::process::abort();
+    }
+    let mut myself = Command::new(std::env::current_exe().expect("this program"));
+    myself
+        .args(["--exact", "the_daemon_ends_with_the_tests_process", "--nocapture"])
+        .env(ROLE, "1");
+    let output = run(&mut myself, Duration::from_secs(60));
+    assert!(!output.status.success() && !output.timed_out);
+    let text = String::from_utf8_lossy(&output.stdout);
+    let word = |key: &str| {
+        text.lines()
+            .find_map(|line| line.strip_prefix(key))
+            .unwrap_or_else(|| panic!("no {key} in {text}"))
+    };
+    let process = Path::new("/proc").join(word("daemon ")).join("root/run/pcscd");
+    let start = Instant::now();
+    while process.exists() {
+        assert!(
+            start.elapsed() < Duration::from_secs(10),
+            "the daemon is still there"
+        );
+    }
+    fs::remove_dir_all(word("folder ")).expect("the folder of the killed test");
+}
+
+#[test]
+fn artifacts_are_built_and_found() {
+    let winscard = artifacts::binary("pcsc-tests", "winscard");
+    assert_eq!(
+        winscard.canonicalize().ok(),
+        Path::new(env!("CARGO_BIN_EXE_winscard")).canonicalize().ok()
+    );
+    let ours = artifacts::library_folder()
+        .join("libpcsclite.so.1")
+        .canonicalize()
+        .expect("our library");
+    assert_eq!(
+        ours.file_name().and_then(|name| name.to_str()),
+        Some("libpcsclite.so")
+    );
+    assert_ne!(
+        fs::read(ours).expect("our library"),
+        fs::read(stock::library()).expect("Debian's")
+    );
+}
+
+#[test]
+fn a_command_is_killed_with_its_children_at_the_deadline() {
+    let start = Instant::now();
+    let mut command = Command::new("sh");
+    command.args(["-c", "echo begun; sleep 60 & sleep 60"]);
+    let output = run(&mut command, Duration::from_millis(200));
+    assert!(output.timed_out && !output.status.success());
+    assert_eq!(output.stdout, b"begun\n");
+    // A child that holds the output open when its parent has ended in time does not hold us up either.
+    command = Command::new("sh");
+    command.args(["-c", "echo done; echo why >&2; sleep 60 &"]);
+    let output = run(&mut command, Duration::from_secs(30));
+    assert_eq!(
+        (output.stdout().as_str(), output.stderr.as_slice()),
+        ("done\n", &b"why\n"[..])
+    );
+    assert!(start.elapsed() < Duration::from_secs(30));
+}
