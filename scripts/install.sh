@@ -1,0 +1,236 @@
+#!/bin/sh
+# Installs the library, its headers and its pkg-config file; --help says how.
+set -eu
+
+usage() {
+    cat <<'END'
+Usage: scripts/install.sh [--prefix DIR] [--libdir DIR] [--includedir DIR] [--real]
+       scripts/install.sh --uninstall [--prefix DIR] [--libdir DIR] [--real]
+
+Installs what `cargo build --release -p pcsc-sys-shim` has built:
+  LIBDIR/libpcsclite.so.1.0.0, with the links libpcsclite.so.1 and libpcsclite.so
+  LIBDIR/libpcsclite.a
+  LIBDIR/pkgconfig/libpcsclite.pc
+  INCLUDEDIR/PCSC/{winscard,pcsclite,wintypes,reader}.h
+
+  --prefix DIR      default /usr/local
+  --libdir DIR      default PREFIX/lib
+  --includedir DIR  default PREFIX/include
+  --real            installs LIBDIR/pcsc-rs/libpcsclite_real.so.1 and nothing else: for
+                    programs on pcsc-lite 2.3 or newer, whose libpcsclite.so.1 passes
+                    every call on to the library that LIBPCSCLITE_DELEGATE names. It has
+                    a folder of its own, because ldconfig would otherwise make it
+                    everybody's libpcsclite.so.1.
+  --uninstall       removes what an installation with the same LIBDIR has put there
+  --help            this text
+
+Environment:
+  DESTDIR           put before every path, to build a package
+  CARGO_TARGET_DIR  where cargo builds, if not in target/
+
+A file of somebody else, such as the distribution's libpcsclite, is never replaced.
+END
+}
+
+die() {
+    printf '%s: %s\n' "${0##*/}" "$1" >&2
+    exit 1
+}
+
+# ---- What is asked for ----
+
+prefix=/usr/local
+libdir=
+includedir=
+kind=library
+action=install
+while [ $# -gt 0 ]; do
+    option=$1
+    shift
+    case $option in
+        --help | -h) usage; exit 0 ;;
+        --real) kind=real; continue ;;
+        --uninstall) action=uninstall; continue ;;
+        --prefix=* | --libdir=* | --includedir=*)
+            value=${option#*=}
+            option=${option%%=*}
+            ;;
+        --prefix | --libdir | --includedir)
+            [ $# -gt 0 ] || die "$option needs a folder"
+            value=$1
+            shift
+            ;;
+        *) die "unknown argument $option; see --help" ;;
+    esac
+    case $value in
+        /*) ;;
+        *) die "$option needs an absolute path, not '$value'" ;;
+    esac
+    case $option in
+        --prefix) prefix=${value%/} ;;
+        --libdir) libdir=${value%/} ;;
+        --includedir) includedir=${value%/} ;;
+    esac
+done
+: "${libdir:=$prefix/lib}" "${includedir:=$prefix/include}" "${DESTDIR:=}"
+
+source=$(dirname -- "$(readlink -f -- "$0")")/..
+built=${CARGO_TARGET_DIR:-$source/target}/release
+own=$libdir/pcsc-rs
+# One line for each file ("F path") and folder ("D path") that is there because of us.
+manifest=$DESTDIR$own/$kind.manifest
+
+# ---- Steps ----
+
+installed() {
+    [ -f "$manifest" ] && grep -Fqx -e "F $1" "$manifest"
+}
+
+# Writing is as good as done only if no file of somebody else is in the way.
+require_free() {
+    for path; do
+        if [ -e "$DESTDIR$path" ] || [ -L "$DESTDIR$path" ]; then
+            installed "$path" || die "$DESTDIR$path is there and not ours. \
+Remove the package that it belongs to, or choose another --prefix: /usr/local goes before /usr."
+        fi
+    done
+}
+
+# Makes a folder and notes which of its ancestors are new.
+make_folder() {
+    [ -d "$DESTDIR$1" ] && return
+    [ -z "$1" ] || make_folder "${1%/*}"
+    mkdir "$DESTDIR$1" || die "cannot make $DESTDIR$1: run as root, or choose a --prefix of yours"
+    new_folders="$new_folders
+D $1"
+}
+
+# put PATH COMMAND...: the command writes a new file next to PATH, which then takes its
+# place in one step, so that running programs keep the old one.
+put() {
+    path=$1
+    shift
+    make_folder "${path%/*}"
+    "$@" "$DESTDIR$path.new" || die "cannot write $DESTDIR$path: run as root, or choose a --prefix of yours"
+    [ -L "$DESTDIR$path.new" ] || chmod 644 "$DESTDIR$path.new"
+    mv -f "$DESTDIR$path.new" "$DESTDIR$path"
+    files="$files
+F $path"
+    echo "installed $DESTDIR$path"
+}
+
+# For the right side of sed's s||| .
+quoted() {
+    printf '%s' "$1" | sed 's/[\\|&]/\\&/g'
+}
+
+# A path that starts at the prefix stays relative to it, so that the tree can be moved.
+below_prefix() {
+    case $1 in
+        "$prefix"/*) printf '%s' "\${prefix}${1#"$prefix"}" ;;
+        *) printf '%s' "$1" ;;
+    esac
+}
+
+write_pc() {
+    version=$(sed -n 's/^#define PCSCLITE_VERSION_NUMBER "\(.*\)"$/\1/p' "$source/include/pcsclite.h")
+    sed -e "s|@prefix@|$(quoted "$prefix")|" \
+        -e "s|@libdir@|$(quoted "$(below_prefix "$libdir")")|" \
+        -e "s|@includedir@|$(quoted "$(below_prefix "$includedir")")|" \
+        -e "s|@version@|$(quoted "$version")|" "$source/include/libpcsclite.pc.in" >"$1"
+}
+
+# Removes the files of the manifest that are not among $files, and what is empty then.
+remove_old() {
+    sed -n 's/^F //p' "$manifest" | while IFS= read -r path; do
+        if ! printf '%s\n' "$files" | grep -Fqx -e "F $path"; then
+            rm -f "$DESTDIR$path" || die "cannot remove $DESTDIR$path: run as root"
+            echo "removed $DESTDIR$path"
+        fi
+    done
+}
+
+remove_folders() {
+    printf '%s\n' "$1" | sed -n 's/^D //p' | sort -r | while IFS= read -r path; do
+        rmdir "$DESTDIR$path" 2>/dev/null && echo "removed $DESTDIR$path" || :
+    done
+}
+
+install_library() {
+    for name in libpcsclite.so libpcsclite.a; do
+        [ -f "$built/$name" ] ||
+            die "$built/$name is not there. Build it first: cargo build --release -p pcsc-sys-shim"
+    done
+    headers='winscard pcsclite wintypes reader'
+    set -- "$libdir/libpcsclite.so.1.0.0" "$libdir/libpcsclite.so.1" "$libdir/libpcsclite.so" \
+        "$libdir/libpcsclite.a" "$libdir/pkgconfig/libpcsclite.pc"
+    for name in $headers; do
+        set -- "$@" "$includedir/PCSC/$name.h"
+    done
+    require_free "$@"
+
+    put "$libdir/libpcsclite.so.1.0.0" cp "$built/libpcsclite.so"
+    put "$libdir/libpcsclite.so.1" ln -sf libpcsclite.so.1.0.0
+    put "$libdir/libpcsclite.so" ln -sf libpcsclite.so.1
+    put "$libdir/libpcsclite.a" cp "$built/libpcsclite.a"
+    put "$libdir/pkgconfig/libpcsclite.pc" write_pc
+    for name in $headers; do
+        put "$includedir/PCSC/$name.h" cp "$source/include/$name.h"
+    done
+}
+
+install_real() {
+    [ -f "$built/libpcsclite.so" ] ||
+        die "$built/libpcsclite.so is not there. Build it first: cargo build --release -p pcsc-sys-shim"
+    require_free "$own/libpcsclite_real.so.1"
+    put "$own/libpcsclite_real.so.1" cp "$built/libpcsclite.so"
+}
+
+write_manifest() {
+    make_folder "$own"
+    folders=$new_folders
+    if [ -f "$manifest" ]; then
+        remove_old
+        folders=$folders$(printf '\n' && grep '^D ' "$manifest" || :)
+    fi
+    printf '%s\n' "$files" "$folders" | grep '^[FD] ' >"$manifest.new"
+    mv -f "$manifest.new" "$manifest"
+}
+
+next_steps() {
+    [ -z "$DESTDIR" ] || return 0
+    echo
+    if [ "$kind" = real ]; then
+        echo "Next: in the environment of the programs that shall use it,"
+        echo "  export LIBPCSCLITE_DELEGATE=$own/libpcsclite_real.so.1"
+        return
+    fi
+    echo "Next: as root, run ldconfig; then"
+    echo "  ldconfig -p | grep libpcsclite.so.1"
+    echo "names $libdir/libpcsclite.so.1 first, and every program started from now on uses it."
+    echo "Is it not in that list, then name $libdir in a file of /etc/ld.so.conf.d, or"
+    echo "  export LD_LIBRARY_PATH=$libdir"
+    echo "To compile: pkg-config --cflags --libs libpcsclite, with PKG_CONFIG_PATH=$libdir/pkgconfig"
+    echo "if pkg-config does not look there by itself."
+}
+
+uninstall() {
+    [ -f "$manifest" ] ||
+        die "$manifest is not there: nothing to remove. Give the --prefix, --libdir and --real of the installation."
+    folders=$(grep '^D ' "$manifest" || :)
+    remove_old
+    rm -f "$manifest" || die "cannot remove $manifest: run as root"
+    echo "removed $manifest"
+    remove_folders "$folders"
+    [ -n "$DESTDIR" ] || [ "$kind" = real ] || echo "Next: as root, run ldconfig."
+}
+
+files=
+new_folders=
+if [ "$action" = uninstall ]; then
+    uninstall
+else
+    "install_$kind"
+    write_manifest
+    next_steps
+fi
