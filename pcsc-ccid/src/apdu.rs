@@ -1,0 +1,156 @@
+//! Command and response APDUs (ISO/IEC 7816-3 clause 12.1, ISO/IEC 7816-4 clause 5).
+//!
+//! [`Command`] is a checked view over the bytes of a command APDU: the header, the data field and
+//! the expected length. The four cases, each short or extended, are told apart by length alone.
+
+use core::fmt;
+
+/// Longest short command APDU: header, Lc, 255 bytes of data, Le.
+pub const MAX_SHORT_COMMAND: usize = 4 + 1 + 255 + 1;
+/// Longest extended command APDU: header, 3-byte Lc, 65,535 bytes of data, 2-byte Le.
+pub const MAX_EXTENDED_COMMAND: usize = 4 + 3 + 65_535 + 2;
+/// Longest response APDU: 65,536 bytes of data and the two status bytes.
+pub const MAX_RESPONSE: usize = 65_536 + 2;
+
+/// Why bytes are not a command APDU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Error {
+    /// Fewer than the four bytes of a header.
+    TooShort,
+    /// CLA is 'FF', which is reserved for PPS (ISO 7816-4 clause 5.1.1).
+    InvalidClass,
+    /// The Lc field announces this many bytes, and the bytes after it fit neither with nor without Le.
+    Length {
+        /// What the Lc field says.
+        announced: usize,
+        /// How many bytes follow the Lc field.
+        present: usize,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::TooShort => f.write_str("a command APDU has at least four bytes"),
+            Error::InvalidClass => f.write_str("class byte FF is reserved for PPS"),
+            Error::Length { announced, present } => {
+                write!(f, "Lc announces {announced} bytes but {present} follow it")
+            }
+        }
+    }
+}
+
+#[cfg(feature = "std")]
+impl std::error::Error for Error {}
+
+/// The case of a command APDU (ISO 7816-3 clause 12.1.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Case {
+    /// No data either way.
+    One,
+    /// No command data, response data expected.
+    Two,
+    /// Command data, no response data expected.
+    Three,
+    /// Data both ways.
+    Four,
+}
+
+/// A decoded command APDU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Command<'a> {
+    /// CLA, INS, P1 and P2.
+    pub header: [u8; 4],
+    /// The data field; Nc is its length.
+    pub data: &'a [u8],
+    /// Ne, the largest number of response bytes expected (1 to 65,536); `None` without an Le field.
+    pub ne: Option<usize>,
+    /// Whether the length fields are extended.
+    pub extended: bool,
+}
+
+impl<'a> Command<'a> {
+    /// Decodes `apdu`.
+    pub fn parse(apdu: &'a [u8]) -> Result<Self, Error> {
+        let (header, body) = apdu.split_first_chunk::<4>().ok_or(Error::TooShort)?;
+        if header[0] == 0xFF {
+            return Err(Error::InvalidClass);
+        }
+        let command = |data, ne, extended| Command {
+            header: *header,
+            data,
+            ne,
+            extended,
+        };
+        match *body {
+            [] => Ok(command(&[], None, false)),
+            [le] => Ok(command(&[], Some(short_le(le)), false)),
+            [0, high, low] => Ok(command(&[], Some(extended_le(high, low)), true)),
+            [0, high, low, ref rest @ ..] if !rest.is_empty() => {
+                let nc = usize::from(u16::from_be_bytes([high, low]));
+                let error = Error::Length {
+                    announced: nc,
+                    present: rest.len(),
+                };
+                if nc == 0 {
+                    return Err(error);
+                }
+                match rest.split_at_checked(nc).ok_or(error)? {
+                    (data, []) => Ok(command(data, None, true)),
+                    (data, &[high, low]) => Ok(command(data, Some(extended_le(high, low)), true)),
+                    _ => Err(error),
+                }
+            }
+            [lc, ref rest @ ..] => {
+                let nc = usize::from(lc);
+                let error = Error::Length {
+                    announced: nc,
+                    present: rest.len(),
+                };
+                if nc == 0 {
+                    return Err(error);
+                }
+                match rest.split_at_checked(nc).ok_or(error)? {
+                    (data, []) => Ok(command(data, None, false)),
+                    (data, &[le]) => Ok(command(data, Some(short_le(le)), false)),
+                    _ => Err(error),
+                }
+            }
+        }
+    }
+
+    /// The case that the data field and Le make.
+    pub fn case(&self) -> Case {
+        match (self.data.is_empty(), self.ne) {
+            (true, None) => Case::One,
+            (true, Some(_)) => Case::Two,
+            (false, None) => Case::Three,
+            (false, Some(_)) => Case::Four,
+        }
+    }
+
+    /// Whether short length fields can carry the command: Nc up to 255 and Ne up to 256.
+    pub fn fits_short(&self) -> bool {
+        self.data.len() <= 255 && self.ne.unwrap_or(0) <= 256
+    }
+}
+
+fn short_le(le: u8) -> usize {
+    match le {
+        0 => 256,
+        n => usize::from(n),
+    }
+}
+
+fn extended_le(high: u8, low: u8) -> usize {
+    match u16::from_be_bytes([high, low]) {
+        0 => 65_536,
+        n => usize::from(n),
+    }
+}
+
+/// Splits a response APDU in data field and status word SW1-SW2; `None` when shorter than a status word.
+pub fn split_response(apdu: &[u8]) -> Option<(&[u8], u16)> {
+    let (data, status) = apdu.split_last_chunk::<2>()?;
+    Some((data, u16::from_be_bytes(*status)))
+}

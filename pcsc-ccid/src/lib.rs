@@ -1,0 +1,17 @@
+//! What a smart card reader's driver must know: command APDUs, the transmission protocols T=0 and T=1
+//! (ISO/IEC 7816-3), and, behind the feature `sim`, simulated cards to try it on.
+//!
+//! Nothing here does I/O: the engines say what to send and are told what came. It builds without `std`,
+//! with `alloc`.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
+
+pub mod apdu;
+#[cfg(feature = "sim")]
+pub mod card;
+pub mod t0;
+pub mod t1;

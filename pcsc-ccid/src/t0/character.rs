@@ -1,0 +1,199 @@
+//! One TPDU, character by character (clause 10.3).
+
+use super::{check_ins, is_sw1, Direction, Error};
+
+/// What the caller does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Send [`Character::outgoing`], if there is any, then receive `expect` bytes, each within the
+    /// waiting time. Fewer may be reported as they come; the card will not send more.
+    Transfer {
+        /// 1 to 258.
+        expect: usize,
+    },
+    /// The response, data and SW1-SW2, has this many bytes.
+    Done(usize),
+    /// The exchange failed.
+    Failed(Error),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    New,
+    Procedure,
+    /// So many bytes of the answer come before the next procedure byte.
+    Data(usize),
+    Sw2(u8),
+    Over,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outgoing {
+    Nothing,
+    Header,
+    Data(usize, usize),
+}
+
+/// The exchange of one TPDU with a card whose every character we see.
+#[derive(Debug)]
+pub struct Character<'a> {
+    header: [u8; 5],
+    data: &'a [u8],
+    response: &'a mut [u8],
+    state: State,
+    outgoing: Outgoing,
+    /// Data bytes still to go, in the command's direction.
+    left: usize,
+    received: usize,
+    nulls_left: u16,
+}
+
+impl<'a> Character<'a> {
+    /// NULL bytes that a card may send in one TPDU unless [`max_nulls`](Self::max_nulls) says otherwise.
+    pub const DEFAULT_MAX_NULLS: u16 = 1024;
+
+    /// Prepares the TPDU with this header (CLA INS P1 P2 P3). `response` should have room for
+    /// [`MAX_TPDU_RESPONSE`](super::MAX_TPDU_RESPONSE) bytes.
+    pub fn new(header: [u8; 5], direction: Direction<'a>, response: &'a mut [u8]) -> Result<Self, Error> {
+        check_ins(header[1])?;
+        let p3 = usize::from(header[4]);
+        let (data, left) = match direction {
+            Direction::ToCard(data) if data.len() == p3 => (data, p3),
+            Direction::ToCard(_) => return Err(Error::InvalidLength),
+            Direction::FromCard => (&[][..], if p3 == 0 { 256 } else { p3 }),
+        };
+        Ok(Character {
+            header,
+            data,
+            response,
+            state: State::New,
+            outgoing: Outgoing::Nothing,
+            left,
+            received: 0,
+            nulls_left: Self::DEFAULT_MAX_NULLS,
+        })
+    }
+
+    /// Bounds the NULL bytes; each one buys the card one more waiting time.
+    pub fn max_nulls(mut self, nulls: u16) -> Self {
+        self.nulls_left = nulls;
+        self
+    }
+
+    /// The first step: the header.
+    pub fn start(&mut self) -> Step {
+        if self.state != State::New {
+            return Step::Failed(Error::Over);
+        }
+        self.state = State::Procedure;
+        self.outgoing = Outgoing::Header;
+        self.transfer()
+    }
+
+    /// The bytes to send for the last [`Step::Transfer`].
+    pub fn outgoing(&self) -> &[u8] {
+        match self.outgoing {
+            Outgoing::Nothing => &[],
+            Outgoing::Header => &self.header,
+            Outgoing::Data(from, to) => &self.data[from..to],
+        }
+    }
+
+    /// The waiting time went by without a byte.
+    pub fn on_timeout(&mut self) -> Step {
+        self.fail(Error::Timeout)
+    }
+
+    /// A character was received wrong and its repetition too.
+    pub fn on_parity_error(&mut self) -> Step {
+        self.fail(Error::Parity)
+    }
+
+    /// These bytes came.
+    pub fn on_bytes(&mut self, bytes: &[u8]) -> Step {
+        if matches!(self.state, State::New | State::Over) {
+            return Step::Failed(Error::Over);
+        }
+        if bytes.is_empty() {
+            return self.on_timeout();
+        }
+        self.outgoing = Outgoing::Nothing;
+        for (i, &byte) in bytes.iter().enumerate() {
+            if let Err(error) = self.on_byte(byte) {
+                return self.fail(error);
+            }
+            let must_be_last = self.state == State::Over || self.outgoing != Outgoing::Nothing;
+            if must_be_last && i + 1 < bytes.len() {
+                return self.fail(Error::UnexpectedData);
+            }
+        }
+        match self.state {
+            State::Over => Step::Done(self.received),
+            _ => self.transfer(),
+        }
+    }
+
+    fn on_byte(&mut self, byte: u8) -> Result<(), Error> {
+        match self.state {
+            State::Data(n) => {
+                self.store(byte)?;
+                self.left -= 1;
+                self.state = if n > 1 {
+                    State::Data(n - 1)
+                } else {
+                    State::Procedure
+                };
+            }
+            State::Sw2(sw1) => {
+                self.store(sw1)?;
+                self.store(byte)?;
+                self.state = State::Over;
+            }
+            _ if byte == 0x60 => {
+                self.nulls_left = self.nulls_left.checked_sub(1).ok_or(Error::NullLimit)?;
+            }
+            _ if is_sw1(byte) => self.state = State::Sw2(byte),
+            _ if self.left > 0 && byte == self.header[1] => self.go(self.left),
+            _ if self.left > 0 && byte == !self.header[1] => self.go(1),
+            _ => return Err(Error::InvalidProcedure(byte)),
+        }
+        Ok(())
+    }
+
+    /// The card acknowledged the transfer of the next `n` bytes.
+    fn go(&mut self, n: usize) {
+        if self.data.is_empty() {
+            self.state = State::Data(n);
+        } else {
+            let from = self.data.len() - self.left;
+            self.outgoing = Outgoing::Data(from, from + n);
+            self.left -= n;
+        }
+    }
+
+    fn store(&mut self, byte: u8) -> Result<(), Error> {
+        *self
+            .response
+            .get_mut(self.received)
+            .ok_or(Error::ResponseTooLong)? = byte;
+        self.received += 1;
+        Ok(())
+    }
+
+    /// The largest number of bytes that the card is sure to send before it waits for us.
+    fn transfer(&self) -> Step {
+        let tail = |left| if left == 0 { 2 } else { 1 };
+        let expect = match self.state {
+            State::Sw2(_) => 1,
+            State::Data(n) => n + tail(self.left - n),
+            _ => tail(self.left),
+        };
+        Step::Transfer { expect }
+    }
+
+    fn fail(&mut self, error: Error) -> Step {
+        self.state = State::Over;
+        self.outgoing = Outgoing::Nothing;
+        Step::Failed(error)
+    }
+}

@@ -1,0 +1,272 @@
+//! Command APDUs as TPDUs (clause 12.2).
+
+use super::{check_ins, Direction, Error, MAX_TPDU_RESPONSE};
+use crate::apdu::{Case, Command};
+
+/// Longest command TPDU: header and 255 bytes of data.
+pub const MAX_TPDU: usize = 5 + 255;
+
+const GET_RESPONSE: u8 = 0xC0;
+const ENVELOPE: u8 = 0xC2;
+
+/// How much of the mapping is ours; what is not, the application sees as status words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// Answer '61xx' with GET RESPONSE in cases 2 and 4.
+    pub get_response: bool,
+    /// Answer '6Cxx' in case 2 by sending the command again with that length.
+    pub correct_length: bool,
+    /// Send GET RESPONSE with Le after '9000' to a case 4 command too. The clause has it so, but a
+    /// card that has nothing to say then turns a success into an error; hence off by default.
+    pub get_response_after_9000: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Policy {
+            get_response: true,
+            correct_length: true,
+            get_response_after_9000: false,
+        }
+    }
+}
+
+impl Policy {
+    /// Leaves '61xx' and '6Cxx' to the application, as drivers of TPDU level readers commonly do.
+    pub const TRANSPARENT: Policy = Policy {
+        get_response: false,
+        correct_length: false,
+        get_response_after_9000: false,
+    };
+}
+
+/// What the caller does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Exchange [`Exchange::tpdu`] with the card.
+    Send,
+    /// The response APDU has this many bytes.
+    Done(usize),
+    /// The exchange failed.
+    Failed(Error),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    New,
+    Command,
+    Envelope,
+    GetResponse,
+    Over,
+}
+
+/// The exchange of one APDU as TPDUs.
+#[derive(Debug)]
+pub struct Exchange<'a> {
+    apdu: &'a [u8],
+    command: Command<'a>,
+    policy: Policy,
+    response: &'a mut [u8],
+    state: State,
+    tpdu: [u8; MAX_TPDU],
+    tpdu_len: usize,
+    from_card: bool,
+    /// The present TPDU is a repetition after '6Cxx'.
+    corrected: bool,
+    /// Bytes of the APDU that ENVELOPE has carried.
+    enveloped: usize,
+    received: usize,
+}
+
+impl<'a> Exchange<'a> {
+    /// Prepares the exchange of `command`, which is `apdu` decoded.
+    pub fn new(
+        apdu: &'a [u8],
+        command: Command<'a>,
+        policy: Policy,
+        response: &'a mut [u8],
+    ) -> Result<Self, Error> {
+        check_ins(command.header[1])?;
+        Ok(Exchange {
+            apdu,
+            command,
+            policy,
+            response,
+            state: State::New,
+            tpdu: [0; MAX_TPDU],
+            tpdu_len: 0,
+            from_card: false,
+            corrected: false,
+            enveloped: 0,
+            received: 0,
+        })
+    }
+
+    /// The first action.
+    pub fn start(&mut self) -> Action {
+        if self.state != State::New {
+            return Action::Failed(Error::Over);
+        }
+        let (header, data) = (self.command.header, self.command.data);
+        if data.len() > 255 {
+            return self.envelope();
+        }
+        self.state = State::Command;
+        match self.command.case() {
+            Case::Two => {
+                let p3 = short_length(self.ne());
+                self.send(header, p3, &[], true)
+            }
+            _ => self.send(header, data.len() as u8, data, false),
+        }
+    }
+
+    /// The TPDU to exchange: header and the data for the card.
+    pub fn tpdu(&self) -> &[u8] {
+        &self.tpdu[..self.tpdu_len]
+    }
+
+    /// The header of that TPDU and the direction of its data, as [`Character`](super::Character)
+    /// takes them.
+    pub fn parts(&self) -> ([u8; 5], Direction<'_>) {
+        let [cla, ins, p1, p2, p3, ..] = self.tpdu;
+        let direction = if self.from_card {
+            Direction::FromCard
+        } else {
+            Direction::ToCard(&self.tpdu[5..self.tpdu_len.max(5)])
+        };
+        ([cla, ins, p1, p2, p3], direction)
+    }
+
+    /// The response TPDU: data and SW1-SW2.
+    pub fn on_response(&mut self, bytes: &[u8]) -> Action {
+        if matches!(self.state, State::New | State::Over) {
+            return self.fail(Error::Over);
+        }
+        let Some((data, &[sw1, sw2])) = bytes.split_last_chunk::<2>() else {
+            return self.fail(Error::ResponseTooShort);
+        };
+        let room = match (self.from_card, self.tpdu[4]) {
+            (false, _) => 0,
+            (true, 0) => MAX_TPDU_RESPONSE - 2,
+            (true, p3) => usize::from(p3),
+        };
+        if data.len() > room {
+            return self.fail(Error::UnexpectedData);
+        }
+        if self.state == State::Envelope {
+            return self.on_envelope(sw1, sw2);
+        }
+        if sw1 == 0x6C && self.from_card && self.policy.correct_length && !self.corrected {
+            self.corrected = true;
+            self.tpdu[4] = sw2;
+            return Action::Send;
+        }
+        if let Err(error) = self.store(data) {
+            return self.fail(error);
+        }
+        self.after(sw1, sw2, !data.is_empty())
+    }
+
+    /// Decides between the end and GET RESPONSE.
+    fn after(&mut self, sw1: u8, sw2: u8, moved: bool) -> Action {
+        let wanted = self.ne() - self.received;
+        // A card that answers GET RESPONSE with '61xx' and no data would never end.
+        let progress = self.state != State::GetResponse || moved;
+        let more = match (sw1, sw2) {
+            (0x61, available) => {
+                self.policy
+                    .get_response
+                    .then_some(if available == 0 { 256 } else { available.into() })
+            }
+            (0x90, 0x00) if self.state != State::GetResponse && self.command.case() == Case::Four => {
+                self.policy.get_response_after_9000.then_some(256)
+            }
+            _ => None,
+        };
+        match more {
+            Some(available) if wanted > 0 && progress => {
+                self.state = State::GetResponse;
+                self.corrected = false;
+                let header = [self.own_class(), GET_RESPONSE, 0, 0];
+                self.send(header, short_length(wanted.min(available)), &[], true)
+            }
+            _ => self.finish([sw1, sw2]),
+        }
+    }
+
+    /// The next part of the APDU in an ENVELOPE command (ISO 7816-4 clause 11.8.2).
+    fn envelope(&mut self) -> Action {
+        self.state = State::Envelope;
+        let rest = &self.apdu[self.enveloped..];
+        let part = &rest[..rest.len().min(255)];
+        self.enveloped += part.len();
+        self.send([self.own_class(), ENVELOPE, 0, 0], part.len() as u8, part, false)
+    }
+
+    fn on_envelope(&mut self, sw1: u8, sw2: u8) -> Action {
+        match (sw1, sw2) {
+            (0x6D | 0x6E, 0x00) => self.fail(Error::EnvelopeUnsupported),
+            (0x90, 0x00) if self.enveloped < self.apdu.len() => self.envelope(),
+            _ if self.enveloped < self.apdu.len() => self.finish([sw1, sw2]),
+            _ => self.after(sw1, sw2, false),
+        }
+    }
+
+    fn ne(&self) -> usize {
+        self.command.ne.unwrap_or(0)
+    }
+
+    /// The class of the commands we add: interindustry ones keep nothing but the logical channel.
+    fn own_class(&self) -> u8 {
+        match self.command.header[0] {
+            cla @ 0x00..=0x3F => cla & 0x03,
+            cla @ 0x40..=0x7F => cla & 0x4F,
+            cla => cla,
+        }
+    }
+
+    fn send(&mut self, header: [u8; 4], p3: u8, data: &[u8], from_card: bool) -> Action {
+        self.tpdu[..4].copy_from_slice(&header);
+        self.tpdu[4] = p3;
+        self.tpdu[5..5 + data.len()].copy_from_slice(data);
+        self.tpdu_len = 5 + data.len();
+        self.from_card = from_card;
+        Action::Send
+    }
+
+    /// Takes response data, up to Ne: a card may have more than was asked for (clause 12.2.3).
+    fn store(&mut self, data: &[u8]) -> Result<(), Error> {
+        let data = &data[..data.len().min(self.ne() - self.received)];
+        let end = self.received + data.len();
+        let room = self
+            .response
+            .get_mut(self.received..end)
+            .ok_or(Error::ResponseTooLong)?;
+        room.copy_from_slice(data);
+        self.received = end;
+        Ok(())
+    }
+
+    fn finish(&mut self, status: [u8; 2]) -> Action {
+        let end = self.received + 2;
+        let Some(room) = self.response.get_mut(self.received..end) else {
+            return self.fail(Error::ResponseTooLong);
+        };
+        room.copy_from_slice(&status);
+        self.state = State::Over;
+        Action::Done(end)
+    }
+
+    fn fail(&mut self, error: Error) -> Action {
+        self.state = State::Over;
+        Action::Failed(error)
+    }
+}
+
+fn short_length(n: usize) -> u8 {
+    match n {
+        0..=255 => n as u8,
+        _ => 0,
+    }
+}

@@ -1,0 +1,86 @@
+//! Protocol T=0, half-duplex transmission of characters (ISO/IEC 7816-3 clauses 10 and 12.2).
+//!
+//! Two layers, both without I/O: [`Exchange`] maps a command APDU to one or more TPDUs (GET RESPONSE,
+//! the right length after '6Cxx', ENVELOPE), and [`Character`] carries one TPDU over a line where we
+//! see each procedure byte. A reader at TPDU level needs the first, a reader at character level both.
+
+mod character;
+mod mapping;
+
+use core::fmt;
+
+pub use character::{Character, Step};
+pub use mapping::{Action, Exchange, Policy, MAX_TPDU};
+
+/// Longest response TPDU: 256 bytes of data and the two status bytes.
+pub const MAX_TPDU_RESPONSE: usize = 256 + 2;
+
+/// Which way the data of a TPDU go (clause 10.3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction<'a> {
+    /// To the card, P3 bytes; none at all with P3 = 0.
+    ToCard(&'a [u8]),
+    /// From the card, P3 bytes; 256 with P3 = 0.
+    FromCard,
+}
+
+/// Why a T=0 exchange failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Error {
+    /// INS '6X' and '9X' could not be told from SW1 (clause 10.3.2).
+    InvalidInstruction(u8),
+    /// P3 and the data differ in length.
+    InvalidLength,
+    /// A byte that is no procedure byte, or one that asks for more data than P3 announced.
+    InvalidProcedure(u8),
+    /// More bytes than were asked for.
+    UnexpectedData,
+    /// The waiting time went by (clause 10.2).
+    Timeout,
+    /// A character was not received right, repetitions included.
+    Parity,
+    /// Too many NULL procedure bytes.
+    NullLimit,
+    /// The response does not fit the caller's buffer.
+    ResponseTooLong,
+    /// A response TPDU without a status word.
+    ResponseTooShort,
+    /// The command needs ENVELOPE, which this card does not know: T=0 cannot carry it.
+    EnvelopeUnsupported,
+    /// The exchange has ended, or was not started.
+    Over,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::InvalidInstruction(ins) => write!(f, "INS {ins:02X} cannot be sent over T=0"),
+            Error::InvalidLength => f.write_str("P3 does not match the data"),
+            Error::InvalidProcedure(byte) => write!(f, "invalid procedure byte {byte:02X}"),
+            Error::UnexpectedData => f.write_str("the card sent more than was asked for"),
+            Error::Timeout => f.write_str("the card does not answer"),
+            Error::Parity => f.write_str("parity error"),
+            Error::NullLimit => f.write_str("the card asks for too much waiting time"),
+            Error::ResponseTooLong => f.write_str("the response does not fit the buffer"),
+            Error::ResponseTooShort => f.write_str("the response has no status word"),
+            Error::EnvelopeUnsupported => {
+                f.write_str("more than 255 bytes of data need ENVELOPE, which the card does not know")
+            }
+            Error::Over => f.write_str("the exchange is over"),
+        }
+    }
+}
+
+#[cfg(feature = "std")]
+impl std::error::Error for Error {}
+
+fn is_sw1(byte: u8) -> bool {
+    matches!(byte, 0x61..=0x6F | 0x90..=0x9F)
+}
+
+fn check_ins(ins: u8) -> Result<(), Error> {
+    match ins >> 4 {
+        6 | 9 => Err(Error::InvalidInstruction(ins)),
+        _ => Ok(()),
+    }
+}
