@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::backend::daemon::{Options, Session};
 use crate::backend::status_change::Watched;
+use crate::backend::{BackendKind, Choice, Options, Session};
 use crate::error::{Error, Failure, Outcome};
 use crate::events::Events;
 use crate::reader_state::ReaderState;
 use crate::values::{Protocol, Protocols, Scope, ShareMode};
-use crate::wire::{ReaderStates, Version};
+use crate::wire::ReaderStates;
 use crate::Card;
 
 /// A session with the resource manager. Clones are the same session; the last one to go ends it, once
@@ -48,6 +48,23 @@ impl Builder {
     /// The daemon's socket, instead of `PCSCLITE_CSOCK_NAME` or `/run/pcscd/pcscd.comm`.
     pub fn socket_path(mut self, path: impl Into<PathBuf>) -> Builder {
         self.options.socket = Some(path.into());
+        self
+    }
+
+    /// Uses the bundled simulated reader where there is no daemon, or the daemon has no reader. For
+    /// demonstrations: [`Context::backend`] tells which it is.
+    pub fn simulate_if_no_reader(mut self, simulate: bool) -> Builder {
+        self.options.backend = if simulate {
+            Choice::DaemonOrSimulated
+        } else {
+            Choice::default()
+        };
+        self
+    }
+
+    /// Chooses the backend, rather than the user by `PCSCLITE_BACKEND`.
+    pub fn choose_backend(mut self, choice: Choice) -> Builder {
+        self.options.backend = choice;
         self
     }
 
@@ -94,9 +111,9 @@ impl Context {
         Builder::default()
     }
 
-    /// The protocol version spoken with the daemon.
-    pub fn protocol_version(&self) -> Version {
-        self.session().version()
+    /// What serves this context: a daemon, or the simulated reader.
+    pub fn backend(&self) -> BackendKind {
+        self.session().kind()
     }
 
     /// The last failure of this context whose cause is known, such as a lost connection.

@@ -63,6 +63,7 @@ mod reader_state;
 mod transaction;
 mod values;
 
+pub use backend::{BackendKind, Choice};
 pub use card::{Card, CardStatus, CardStatusOwned};
 pub use context::{Builder, Context, ReaderNames};
 pub use error::{Cause, Error, Failure};

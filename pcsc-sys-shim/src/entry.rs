@@ -8,8 +8,8 @@ use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pcsc_client::backend::daemon::{Options, Session};
 use pcsc_client::backend::status_change::Watched;
+use pcsc_client::backend::{Options, Session};
 use pcsc_client::ffi::{DWORD, INFINITE, LONG, SCARDCONTEXT, SCARDHANDLE, SCARD_AUTOALLOCATE};
 use pcsc_client::{wire, Error};
 

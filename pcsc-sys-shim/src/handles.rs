@@ -7,8 +7,7 @@
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pcsc_client::backend::daemon::Session;
-use pcsc_client::backend::process_generation;
+use pcsc_client::backend::{process_generation, Session};
 use pcsc_client::ffi::LONG;
 
 const CONTEXTS: usize = 4096;

@@ -2,8 +2,7 @@
 
 mod handshake;
 mod session;
-mod signal;
 mod stream;
 mod wait;
 
-pub use session::{Options, Session};
+pub use session::Session;

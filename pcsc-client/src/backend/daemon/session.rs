@@ -1,39 +1,19 @@
 //! A context with the daemon: one connection, its calls in order, one round trip each.
 
 use std::io::IoSlice;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::handshake::{self, Established};
-use super::signal::Signal;
 use super::stream::{Stream, Trouble};
+use crate::backend::session::Options;
+use crate::backend::signal::Signal;
 use crate::error::{Cause, Error, Failure, Outcome};
 use crate::wire::{
     self, Body, Command, Header, Parsed, Progress, ReaderState, ReaderStates, StateBatch, Version, NAME_SIZE,
 };
 use crate::{env, process};
-
-/// What a context is established with.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The daemon's socket; the environment's, or the system's, where it is `None`.
-    pub socket: Option<PathBuf>,
-    /// The scope, which daemons ignore.
-    pub scope: u32,
-    /// How long the daemon may take for an answer that needs no card, before the connection is given up.
-    pub limit: Duration,
-}
-
-impl Default for Options {
-    fn default() -> Options {
-        Options {
-            socket: None,
-            scope: 2,
-            limit: Duration::from_secs(30),
-        }
-    }
-}
 
 /// A connection of a context with the daemon. Calls of several threads are done one after another.
 ///
@@ -42,6 +22,7 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct Session {
     generation: u32,
+    path: PathBuf,
     context: u32,
     limit: Duration,
     pub(super) version: Version,
@@ -75,6 +56,7 @@ impl Session {
         );
         Ok(Session {
             generation,
+            path,
             context,
             limit: options.limit,
             version,
@@ -85,6 +67,11 @@ impl Session {
                 request: Vec::new(),
             }),
         })
+    }
+
+    /// The daemon's socket.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The protocol version spoken.

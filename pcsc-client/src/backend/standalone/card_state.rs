@@ -1,0 +1,255 @@
+//! Who uses a reader's card, and how: sharing, transactions, and what each connection has yet to learn.
+//! Bookkeeping without I/O; the rules are pcscd's.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::error::Error;
+
+pub const EXCLUSIVE: u32 = 1;
+pub const SHARED: u32 = 2;
+pub const DIRECT: u32 = 3;
+
+/// A connection's number.
+pub type Handle = i32;
+
+/// What happened to the card that a connection must learn before it goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Notice {
+    None,
+    Reset,
+    Removed,
+}
+
+/// The connections to one reader.
+#[derive(Debug, Default)]
+pub struct Connections {
+    handles: HashMap<Handle, Notice>,
+    is_exclusive: bool,
+    owner: Option<Handle>,
+    /// How deep the owner's transactions are nested; an exclusive connection counts as one.
+    depth: u32,
+    waiting: VecDeque<Handle>,
+}
+
+impl Connections {
+    /// pcscd's number: -1 for an exclusive connection, else how many share.
+    pub fn sharing(&self) -> i32 {
+        if self.is_exclusive {
+            -1
+        } else {
+            self.handles.len() as i32
+        }
+    }
+
+    /// Whether nobody is connected.
+    pub fn is_idle(&self) -> bool {
+        self.handles.is_empty()
+    }
+
+    /// Whether some connection is in a transaction.
+    pub fn is_owned(&self) -> bool {
+        self.owner.is_some()
+    }
+
+    /// Whether a new connection must be refused at once.
+    pub fn refuses_newcomers(&self) -> bool {
+        self.is_exclusive
+    }
+
+    /// Adds a connection.
+    pub fn connect(&mut self, handle: Handle, share: u32) -> Result<(), Error> {
+        if share == EXCLUSIVE {
+            if !self.handles.is_empty() {
+                return Err(Error::SharingViolation);
+            }
+            self.is_exclusive = true;
+            self.owner = Some(handle);
+            self.depth = 1;
+        }
+        self.handles.insert(handle, Notice::None);
+        Ok(())
+    }
+
+    /// Gives a connection another share mode, and lets it know all that happened.
+    pub fn reconnect(&mut self, handle: Handle, share: u32) -> Result<(), Error> {
+        if share == EXCLUSIVE {
+            if !self.is_exclusive {
+                if self.handles.len() > 1 {
+                    return Err(Error::SharingViolation);
+                }
+                self.is_exclusive = true;
+                self.owner = Some(handle);
+                self.depth += 1;
+            }
+        } else if self.is_exclusive {
+            self.is_exclusive = false;
+            self.depth = self.depth.saturating_sub(1);
+            if self.depth == 0 {
+                self.owner = None;
+            }
+        }
+        self.handles.insert(handle, Notice::None);
+        Ok(())
+    }
+
+    /// Removes a connection, with the transactions that it holds.
+    pub fn disconnect(&mut self, handle: Handle) {
+        if self.handles.remove(&handle).is_none() {
+            return;
+        }
+        if self.owner == Some(handle) {
+            self.owner = None;
+            self.depth = 0;
+        }
+        self.is_exclusive = false;
+        self.waiting.retain(|other| *other != handle);
+    }
+
+    /// Whether this connection may use the card now, as far as transactions go.
+    pub fn may_use(&self, handle: Handle) -> bool {
+        self.owner.is_none_or(|owner| owner == handle)
+    }
+
+    /// What a connection must learn first. It learns it again until it reconnects.
+    pub fn notice(&self, handle: Handle) -> Result<(), Error> {
+        match self.handles.get(&handle) {
+            None => Err(Error::InvalidHandle),
+            Some(Notice::None) => Ok(()),
+            Some(Notice::Reset) => Err(Error::ResetCard),
+            Some(Notice::Removed) => Err(Error::RemovedCard),
+        }
+    }
+
+    /// Joins those who wait for a transaction, last in the line.
+    pub fn queue(&mut self, handle: Handle) {
+        if !self.waiting.contains(&handle) {
+            self.waiting.push_back(handle);
+        }
+    }
+
+    /// Leaves the line.
+    pub fn leave_queue(&mut self, handle: Handle) {
+        self.waiting.retain(|other| *other != handle);
+    }
+
+    /// Begins a transaction if the card is free and nobody waited longer.
+    pub fn try_begin(&mut self, handle: Handle) -> bool {
+        let is_turn = self.owner == Some(handle)
+            || (self.owner.is_none() && self.waiting.front().is_none_or(|first| *first == handle));
+        if is_turn {
+            self.owner = Some(handle);
+            self.depth += 1;
+            self.leave_queue(handle);
+        }
+        is_turn
+    }
+
+    /// Ends a transaction.
+    pub fn end(&mut self, handle: Handle) -> Result<(), Error> {
+        if !self.may_use(handle) {
+            return Err(Error::SharingViolation);
+        }
+        let least = u32::from(self.is_exclusive);
+        if self.depth <= least {
+            return Err(Error::NotTransacted);
+        }
+        self.depth -= 1;
+        if self.depth == 0 {
+            self.owner = None;
+        }
+        Ok(())
+    }
+
+    /// Ends all transactions of a connection that may use the card.
+    pub fn end_all(&mut self, handle: Handle) -> Result<(), Error> {
+        if !self.may_use(handle) {
+            return Err(Error::SharingViolation);
+        }
+        self.owner = None;
+        self.depth = 0;
+        Ok(())
+    }
+
+    /// All connections have to learn of a reset, the one that asked for it as well: it reconnects, or is
+    /// about to end, and at the end of a transaction it is told like the others.
+    pub fn tell_reset(&mut self) {
+        self.handles
+            .values_mut()
+            .for_each(|notice| *notice = Notice::Reset);
+    }
+
+    /// All connections have to learn of a removal, which ends transactions.
+    pub fn tell_removed(&mut self) {
+        self.handles
+            .values_mut()
+            .for_each(|notice| *notice = Notice::Removed);
+        self.owner = None;
+        self.depth = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn two_sharing() -> Connections {
+        let mut connections = Connections::default();
+        connections.connect(1, SHARED).unwrap();
+        connections.connect(2, SHARED).unwrap();
+        connections
+    }
+
+    #[test]
+    fn exclusive_means_alone() {
+        let mut connections = two_sharing();
+        assert_eq!(connections.sharing(), 2);
+        assert_eq!(connections.connect(3, EXCLUSIVE), Err(Error::SharingViolation));
+        assert_eq!(connections.reconnect(1, EXCLUSIVE), Err(Error::SharingViolation));
+        connections.disconnect(2);
+        connections.reconnect(1, EXCLUSIVE).unwrap();
+        assert_eq!(connections.sharing(), -1);
+        assert!(connections.refuses_newcomers());
+        assert_eq!(connections.end(1), Err(Error::NotTransacted));
+        assert!(connections.try_begin(1));
+        assert_eq!(connections.end(1), Ok(()));
+        connections.reconnect(1, SHARED).unwrap();
+        assert_eq!(connections.sharing(), 1);
+        assert!(!connections.is_owned());
+    }
+
+    #[test]
+    fn transactions_nest_and_go_by_the_line() {
+        let mut connections = two_sharing();
+        connections.connect(3, SHARED).unwrap();
+        assert!(connections.try_begin(1) && connections.try_begin(1));
+        connections.queue(2);
+        connections.queue(3);
+        assert!(!connections.try_begin(2) && !connections.may_use(2));
+        assert_eq!(connections.end(2), Err(Error::SharingViolation));
+        connections.end(1).unwrap();
+        assert!(!connections.try_begin(2));
+        connections.end(1).unwrap();
+        assert!(!connections.try_begin(3), "2 came first");
+        assert!(connections.try_begin(2));
+        connections.disconnect(2);
+        assert!(connections.try_begin(3));
+        assert_eq!(connections.end(1), Err(Error::SharingViolation));
+    }
+
+    #[test]
+    fn others_learn_of_a_reset_until_they_reconnect() {
+        let mut connections = two_sharing();
+        connections.tell_reset();
+        connections.reconnect(1, SHARED).unwrap();
+        assert_eq!(connections.notice(1), Ok(()));
+        assert_eq!(connections.notice(2), Err(Error::ResetCard));
+        assert_eq!(connections.notice(2), Err(Error::ResetCard));
+        connections.reconnect(2, SHARED).unwrap();
+        assert_eq!(connections.notice(2), Ok(()));
+        assert!(connections.try_begin(1));
+        connections.tell_removed();
+        assert!(!connections.is_owned());
+        assert_eq!(connections.notice(1), Err(Error::RemovedCard));
+        assert_eq!(connections.notice(9), Err(Error::InvalidHandle));
+    }
+}

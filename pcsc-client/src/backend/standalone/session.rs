@@ -1,0 +1,383 @@
+//! A context without a daemon. Its calls give what the daemon's replies would hold.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::board::lock;
+use super::card_state::Handle;
+use super::manager::{Bus, Manager};
+use super::reader::{check_disposition, check_terms, Reader};
+use crate::backend::signal::Signal;
+use crate::backend::status_change::{self, ReaderList, Watched};
+use crate::error::{Cause, Error, Failure, Outcome};
+use crate::wire::{self, ReaderState, ReaderStates};
+use crate::{env, process};
+
+/// A context on the readers of this process.
+pub struct Session {
+    generation: u32,
+    manager: Arc<Manager>,
+    cards: Mutex<HashMap<Handle, Arc<Reader>>>,
+    signal: Signal,
+}
+
+impl Session {
+    /// Joins the process's manager, or starts one on the bus.
+    pub fn establish(bus: impl FnOnce() -> Arc<dyn Bus>) -> Session {
+        Session::on(Manager::acquire(bus))
+    }
+
+    /// A context on a manager.
+    pub(super) fn on(manager: Arc<Manager>) -> Session {
+        Session {
+            generation: process::generation(),
+            manager,
+            cards: Mutex::default(),
+            signal: Signal::default(),
+        }
+    }
+
+    /// Ends the context and its connections.
+    pub fn release(&self) -> Outcome<()> {
+        self.check_alive()?;
+        if !self.signal.release() {
+            return Err(Error::InvalidHandle.into());
+        }
+        self.wake_all();
+        for (handle, reader) in std::mem::take(&mut *lock(&self.cards)) {
+            reader.abandon(handle);
+        }
+        self.manager.wake_janitor();
+        Ok(())
+    }
+
+    /// Whether calls can still succeed.
+    pub fn check_alive(&self) -> Outcome<()> {
+        if self.generation != process::generation() {
+            return Err(Failure::quiet(Error::InvalidHandle, Cause::Forked));
+        }
+        if self.signal.is_released() {
+            return Err(Error::InvalidHandle.into());
+        }
+        Ok(())
+    }
+
+    /// Cancels the waits in progress.
+    pub fn cancel(&self) -> Outcome<()> {
+        self.check_alive()?;
+        self.signal.cancel();
+        self.manager.board().post();
+        Ok(())
+    }
+
+    /// Looks at the reader states of now.
+    pub fn with_states<R>(&self, look: impl FnOnce(ReaderStates<'_>) -> R) -> Outcome<R> {
+        self.check_alive()?;
+        Ok(look(ReaderStates::new(&self.table())))
+    }
+
+    /// Connects to the card in a reader, or to the reader.
+    pub fn connect(
+        &self,
+        name: &[u8],
+        share: u32,
+        protocols: u32,
+        deadline: Option<Instant>,
+    ) -> Outcome<wire::Connect> {
+        static NEXT: AtomicI32 = AtomicI32::new(1);
+        self.check_alive()?;
+        let card = NEXT.fetch_add(1, Ordering::Relaxed) & i32::MAX;
+        let connected = check_terms(share, protocols).and_then(|()| {
+            let reader = self.manager.find(name).ok_or(Error::UnknownReader)?;
+            let active = reader.connect(card, share, protocols, deadline, &|| self.signal.is_released())?;
+            lock(&self.cards).insert(card, reader);
+            Ok(active)
+        });
+        let (active, rv) = reply(connected);
+        Ok(wire::Connect {
+            context: 0,
+            reader: [0; wire::NAME_SIZE],
+            share,
+            protocols,
+            card,
+            active,
+            rv,
+        })
+    }
+
+    /// Gives a connection new terms.
+    pub fn reconnect(
+        &self,
+        card: Handle,
+        share: u32,
+        protocols: u32,
+        initialization: u32,
+        active: u32,
+        deadline: Option<Instant>,
+    ) -> Outcome<wire::Reconnect> {
+        let reader = self.reader(card)?;
+        let reconnected = if initialization > 2 {
+            Err(Error::InvalidValue)
+        } else {
+            match check_terms(share, protocols) {
+                Err(Error::ProtoMismatch) if !(1..=3).contains(&share) => Err(Error::InvalidValue),
+                terms => terms,
+            }
+        }
+        .and_then(|()| self.access(&reader, card, deadline))
+        .and_then(|()| reader.reconnect(card, share, protocols, initialization));
+        let (active, rv) = match reconnected {
+            Ok(active) => (active, 0),
+            Err(error) => (active, error.code()),
+        };
+        Ok(wire::Reconnect {
+            card,
+            share,
+            protocols,
+            initialization,
+            active,
+            rv,
+        })
+    }
+
+    /// Ends a connection.
+    pub fn disconnect(&self, card: Handle, disposition: u32) -> Outcome<wire::Disconnect> {
+        let reader = self.reader(card)?;
+        let gave_up = || self.signal.is_released();
+        let ended =
+            check_disposition(disposition).and_then(|()| reader.disconnect(card, disposition, &gave_up));
+        if ended.is_ok() {
+            lock(&self.cards).remove(&card);
+            self.manager.wake_janitor();
+        }
+        Ok(wire::Disconnect {
+            card,
+            disposition,
+            rv: reply(ended).1,
+        })
+    }
+
+    /// Begins a transaction.
+    pub fn begin_transaction(
+        &self,
+        card: Handle,
+        deadline: Option<Instant>,
+    ) -> Outcome<wire::BeginTransaction> {
+        let reader = self.reader(card)?;
+        match reader.begin(card, deadline, &|| self.signal.is_released()) {
+            Err(Error::Timeout) => Err(Error::Timeout.into()),
+            begun => Ok(wire::BeginTransaction {
+                card,
+                rv: reply(begun).1,
+            }),
+        }
+    }
+
+    /// Ends a transaction.
+    pub fn end_transaction(&self, card: Handle, disposition: u32) -> Outcome<wire::EndTransaction> {
+        let reader = self.reader(card)?;
+        let ended = check_disposition(disposition).and_then(|()| reader.end(card, disposition));
+        Ok(wire::EndTransaction {
+            card,
+            disposition,
+            rv: reply(ended).1,
+        })
+    }
+
+    /// Whether a connection can be used, and the state of the reader called `name`.
+    pub fn status<R>(
+        &self,
+        card: Handle,
+        name: &[u8],
+        look: impl Fn(Option<ReaderState<'_>>) -> R,
+    ) -> Outcome<(u32, R)> {
+        let reader = self.reader(card)?;
+        let result = self.access(&reader, card, None).and_then(|()| reader.check(card));
+        let table = self.table();
+        Ok((reply(result).1, look(ReaderStates::new(&table).find(name))))
+    }
+
+    /// Exchanges an APDU.
+    pub fn transmit(
+        &self,
+        mut message: wire::Transmit,
+        command: &[u8],
+        response: &mut [u8],
+        deadline: Option<Instant>,
+    ) -> Outcome<wire::Transmit> {
+        let reader = self.reader(message.card)?;
+        let result = self
+            .access(&reader, message.card, deadline)
+            .and_then(|()| reader.transmit(message.card, message.send_protocol, command, response));
+        message.receive_length = *result.as_ref().unwrap_or(&0) as u32;
+        message.rv = result.err().map_or(0, Error::code);
+        Ok(message)
+    }
+
+    /// Uses a function of a reader's own.
+    pub fn control(
+        &self,
+        card: Handle,
+        code: u32,
+        data: &[u8],
+        answer: &mut [u8],
+        _deadline: Option<Instant>,
+    ) -> Outcome<wire::Control> {
+        let reader = self.reader(card)?;
+        let (send_length, receive_length) = (data.len() as u32, answer.len() as u32);
+        let result = reader.control(card, code, data, answer);
+        let returned = *result.as_ref().unwrap_or(&0) as u32;
+        let rv = result.err().map_or(0, Error::code);
+        Ok(wire::Control {
+            card,
+            code,
+            send_length,
+            receive_length,
+            returned,
+            rv,
+        })
+    }
+
+    /// Gets an attribute's value.
+    pub fn get_attribute(&self, card: Handle, id: u32) -> Outcome<wire::Attribute> {
+        let reader = self.reader(card)?;
+        let mut value = [0; wire::ATTRIBUTE_SIZE];
+        let (length, rv) = reply(
+            reader
+                .get_attribute(card, id, &mut value)
+                .map(|length| length as u32),
+        );
+        Ok(wire::Attribute {
+            card,
+            id,
+            value,
+            length,
+            rv,
+        })
+    }
+
+    /// Sets an attribute's value.
+    pub fn set_attribute(&self, card: Handle, id: u32, data: &[u8]) -> Outcome<wire::Attribute> {
+        let reader = self.reader(card)?;
+        let (_, rv) = reply(reader.set_attribute(card, id, data).map(|()| 0));
+        Ok(wire::Attribute {
+            card,
+            id,
+            value: [0; wire::ATTRIBUTE_SIZE],
+            length: data.len() as u32,
+            rv,
+        })
+    }
+
+    /// Waits until something differs from what the caller knows; see the daemon's session.
+    pub fn status_change(
+        &self,
+        timeout: Option<Duration>,
+        watched: &mut [Watched<'_>],
+        sticky: bool,
+    ) -> Outcome<()> {
+        let since = if sticky {
+            self.signal.consumed()
+        } else {
+            self.signal.now()
+        };
+        let result = self.wait_for_change(timeout, watched, since);
+        if sticky {
+            self.signal.consume();
+        }
+        result
+    }
+
+    fn wait_for_change(
+        &self,
+        timeout: Option<Duration>,
+        watched: &mut [Watched<'_>],
+        since: u64,
+    ) -> Outcome<()> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let may_block = timeout != Some(Duration::ZERO);
+        let mut list = ReaderList::default();
+        let mut is_first = true;
+        loop {
+            self.check_alive()?;
+            let seen = self.manager.board().changes();
+            let table = self.table();
+            let states = ReaderStates::new(&table);
+            if is_first && !status_change::all_known(watched, &states) {
+                return Err(Error::UnknownReader.into());
+            }
+            is_first = false;
+            if status_change::evaluate(watched, &states, Some(self.manager.events()), &mut list) {
+                return Ok(());
+            }
+            if !may_block {
+                return Err(Error::Timeout.into());
+            }
+            if self.signal.is_cancelled(since) {
+                return Err(Error::Cancelled.into());
+            }
+            if !self.manager.board().wait(seen, deadline) {
+                return Err(Error::Timeout.into());
+            }
+            if self.signal.is_cancelled(since) {
+                return Err(Error::Cancelled.into());
+            }
+        }
+    }
+
+    fn table(&self) -> Vec<u8> {
+        self.manager
+            .readers()
+            .iter()
+            .flat_map(|reader| reader.to_bytes())
+            .collect()
+    }
+
+    fn reader(&self, card: Handle) -> Outcome<Arc<Reader>> {
+        self.check_alive()?;
+        lock(&self.cards)
+            .get(&card)
+            .cloned()
+            .ok_or_else(|| Error::InvalidHandle.into())
+    }
+
+    /// Waits for other connections' transactions, unless the user wants no waiting.
+    fn access(&self, reader: &Reader, card: Handle, deadline: Option<Instant>) -> Result<(), Error> {
+        let waits = env::waits_for_shared_card();
+        reader.wait_for_access(card, waits, deadline, &|| self.signal.is_released())
+    }
+
+    fn wake_all(&self) {
+        self.manager.board().post();
+        for reader in self.manager.readers() {
+            reader.wake();
+        }
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("generation", &self.generation)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // In a forked child this refuses: the threads and the devices are the parent's.
+        if self.release().is_err() && self.generation != process::generation() {
+            // Dropping the manager would join threads that do not exist here.
+            std::mem::forget(self.manager.clone());
+        }
+    }
+}
+
+fn reply<T: Default>(result: Result<T, Error>) -> (T, u32) {
+    match result {
+        Ok(value) => (value, 0),
+        Err(error) => (T::default(), error.code()),
+    }
+}

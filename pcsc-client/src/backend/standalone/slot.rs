@@ -1,0 +1,82 @@
+//! What the resource manager asks of a reader's driver.
+
+/// One slot of a reader: a place for a card. Calls come one at a time.
+pub trait Slot: Send {
+    /// Whether a card is in the slot.
+    fn is_present(&mut self) -> Result<bool, Fault>;
+    /// Resets the card: cold, or warm where its power stays on.
+    fn power_up(&mut self, warm: bool) -> Result<Powered, Fault>;
+    /// Takes the card's power away.
+    fn power_down(&mut self) -> Result<(), Fault>;
+    /// Chooses the protocol, `SCARD_PROTOCOL_T0` or `SCARD_PROTOCOL_T1`, after a reset.
+    fn set_protocol(&mut self, protocol: u32) -> Result<(), Fault>;
+    /// Exchanges an APDU; gives the response's length.
+    fn transmit(&mut self, command: &[u8], response: &mut [u8]) -> Result<usize, Fault>;
+    /// Uses a function of the reader's own; gives the answer's length.
+    fn control(&mut self, code: u32, data: &[u8], answer: &mut [u8]) -> Result<usize, Fault>;
+    /// Gets an attribute (PC/SC part 3); gives its length.
+    fn get_attribute(&mut self, id: u32, value: &mut [u8]) -> Result<usize, Fault>;
+    /// Sets an attribute.
+    fn set_attribute(&mut self, id: u32, value: &[u8]) -> Result<(), Fault>;
+}
+
+/// A card that answered to reset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Powered {
+    /// The ATR (ISO 7816-3, clause 8).
+    pub atr: Vec<u8>,
+    /// The protocols that it offers, `SCARD_PROTOCOL_*`.
+    pub offered: u32,
+    /// The one that it offers first.
+    pub first: u32,
+}
+
+/// Tells when a slot's card may have come or gone.
+pub trait Watch: Send + Sync {
+    /// Blocks until there may be something new, or until [`Watch::stop`] was called.
+    fn wait(&self) -> Sight;
+    /// Ends the wait, now and for ever.
+    fn stop(&self);
+}
+
+/// What a [`Watch`] saw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// A card may have come or gone.
+    Card,
+    /// The reader is gone.
+    Gone,
+    /// The watch was told to stop.
+    Stopped,
+}
+
+/// A reader's slot with its name and its watch.
+pub struct Found {
+    /// The reader's name, as pcscd would call it.
+    pub name: String,
+    /// The slot.
+    pub slot: Box<dyn Slot>,
+    /// Its watch.
+    pub watch: std::sync::Arc<dyn Watch>,
+}
+
+/// Why a driver could not do what it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The reader is gone.
+    NoDevice,
+    /// There is no card in the slot.
+    NoCard,
+    /// The card does not answer to reset.
+    Mute,
+    /// The reader or the card does not offer the protocol.
+    ProtocolUnsupported,
+    /// The reader has no such function or attribute.
+    Unsupported,
+    /// The answer does not fit.
+    BufferTooSmall,
+    /// Another process has the reader.
+    Busy,
+    /// The exchange failed.
+    Communication,
+}

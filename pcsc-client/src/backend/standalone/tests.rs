@@ -1,0 +1,378 @@
+//! The resource manager over slots of the test's.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use super::board::{lock, wait_until};
+use super::manager::{Bus, BusEvent, Manager};
+use super::*;
+use crate::backend::status_change::{Watched, PNP_NAME};
+use crate::error::{Error, Outcome};
+use crate::wire;
+
+const SHARED: u32 = 2;
+const EXCLUSIVE: u32 = 1;
+const ANY: u32 = 3;
+const ATR: &[u8] = &[0x3B, 0x80, 0x01, 0x81];
+
+/// A slot whose card the test moves.
+#[derive(Default)]
+struct Bench {
+    state: Mutex<Bed>,
+    moved: Condvar,
+    powers: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Bed {
+    has_card: bool,
+    is_gone: bool,
+    is_stopped: bool,
+    moves: u32,
+    seen: u32,
+}
+
+impl Bench {
+    fn set(&self, change: impl FnOnce(&mut Bed)) {
+        let mut bed = lock(&self.state);
+        change(&mut bed);
+        bed.moves += 1;
+        self.moved.notify_all();
+    }
+}
+
+struct BenchSlot(Arc<Bench>);
+
+impl Slot for BenchSlot {
+    fn is_present(&mut self) -> Result<bool, Fault> {
+        Ok(lock(&self.0.state).has_card)
+    }
+
+    fn power_up(&mut self, _warm: bool) -> Result<Powered, Fault> {
+        self.0.powers.fetch_add(1, Ordering::SeqCst);
+        if !self.is_present()? {
+            return Err(Fault::NoCard);
+        }
+        Ok(Powered {
+            atr: ATR.to_vec(),
+            offered: 2,
+            first: 2,
+        })
+    }
+
+    fn power_down(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn set_protocol(&mut self, protocol: u32) -> Result<(), Fault> {
+        if protocol == 2 {
+            Ok(())
+        } else {
+            Err(Fault::ProtocolUnsupported)
+        }
+    }
+
+    fn transmit(&mut self, command: &[u8], response: &mut [u8]) -> Result<usize, Fault> {
+        if !self.is_present()? {
+            return Err(Fault::NoCard);
+        }
+        let room = response.get_mut(..command.len()).ok_or(Fault::BufferTooSmall)?;
+        room.copy_from_slice(command);
+        Ok(command.len())
+    }
+
+    fn control(&mut self, _code: u32, _data: &[u8], _answer: &mut [u8]) -> Result<usize, Fault> {
+        Err(Fault::Unsupported)
+    }
+
+    fn get_attribute(&mut self, _id: u32, _value: &mut [u8]) -> Result<usize, Fault> {
+        Err(Fault::Unsupported)
+    }
+
+    fn set_attribute(&mut self, _id: u32, _value: &[u8]) -> Result<(), Fault> {
+        Err(Fault::Unsupported)
+    }
+}
+
+impl Watch for Bench {
+    fn wait(&self) -> Sight {
+        let mut bed = lock(&self.state);
+        loop {
+            if bed.is_stopped {
+                return Sight::Stopped;
+            }
+            if bed.is_gone {
+                return Sight::Gone;
+            }
+            if bed.seen != bed.moves {
+                bed.seen = bed.moves;
+                return Sight::Card;
+            }
+            bed = wait_until(&self.moved, bed, None).unwrap_or_else(|bed| bed);
+        }
+    }
+
+    fn stop(&self) {
+        self.set(|bed| bed.is_stopped = true);
+    }
+}
+
+#[derive(Default)]
+struct TestBus {
+    initial: Vec<Arc<Bench>>,
+    queue: Mutex<(Vec<Arc<Bench>>, bool)>,
+    moved: Condvar,
+}
+
+fn found(number: usize, bench: &Arc<Bench>) -> Found {
+    Found {
+        name: format!("Bench {number}"),
+        slot: Box::new(BenchSlot(bench.clone())),
+        watch: bench.clone(),
+    }
+}
+
+impl Bus for TestBus {
+    fn initial(&self) -> Vec<Found> {
+        self.initial
+            .iter()
+            .enumerate()
+            .map(|(number, bench)| found(number, bench))
+            .collect()
+    }
+
+    fn wait(&self) -> BusEvent {
+        let mut queue = lock(&self.queue);
+        loop {
+            if queue.1 {
+                return BusEvent::Stopped;
+            }
+            if let Some(bench) = queue.0.pop() {
+                return BusEvent::Added(found(9, &bench));
+            }
+            queue = wait_until(&self.moved, queue, None).unwrap_or_else(|queue| queue);
+        }
+    }
+
+    fn stop(&self) {
+        lock(&self.queue).1 = true;
+        self.moved.notify_all();
+    }
+}
+
+/// Readers with cards, and a manager of the test's own.
+struct Rig {
+    benches: Vec<Arc<Bench>>,
+    bus: Arc<TestBus>,
+    manager: Arc<Manager>,
+}
+
+impl Rig {
+    fn new(readers: usize) -> Rig {
+        let benches: Vec<Arc<Bench>> = (0..readers).map(|_| Arc::default()).collect();
+        benches
+            .iter()
+            .for_each(|bench| bench.set(|bed| bed.has_card = true));
+        let bus = Arc::new(TestBus {
+            initial: benches.clone(),
+            ..TestBus::default()
+        });
+        let manager = Arc::new(Manager::start(bus.clone()));
+        Rig {
+            benches,
+            bus,
+            manager,
+        }
+    }
+
+    fn session(&self) -> Session {
+        Session::on(self.manager.clone())
+    }
+}
+
+fn connect(session: &Session, share: u32) -> Result<i32, u32> {
+    let reply = session.connect(b"Bench 0", share, ANY, None).unwrap();
+    if reply.rv == 0 {
+        Ok(reply.card)
+    } else {
+        Err(reply.rv)
+    }
+}
+
+fn echo(session: &Session, card: i32) -> u32 {
+    let mut response = [0; 16];
+    let request = wire::Transmit {
+        card,
+        send_protocol: 2,
+        send_pci_length: 16,
+        send_length: 0,
+        receive_protocol: 3,
+        receive_pci_length: 16,
+        receive_length: 0,
+        rv: 0,
+    };
+    let reply = session
+        .transmit(request, b"\x00\xEC\x00\x00", &mut response, None)
+        .unwrap();
+    if reply.rv == 0 {
+        assert_eq!(&response[..reply.receive_length as usize], b"\x00\xEC\x00\x00");
+    }
+    reply.rv
+}
+
+fn code<T>(outcome: Outcome<T>) -> u32 {
+    outcome.map_or_else(|failure| failure.code(), |_| 0)
+}
+
+/// Waits for a change from what `current` says of a reader; gives what is.
+fn change(session: &Session, name: &[u8], current: u32) -> Result<u32, u32> {
+    let mut watched = [Watched::new(name, current)];
+    let changed = session.status_change(Some(Duration::from_secs(20)), &mut watched, false);
+    changed.map_err(|failure| failure.code())?;
+    Ok(watched[0].event().unwrap())
+}
+
+#[test]
+fn cards_are_shared_reset_and_removed_as_pcscd_has_it() {
+    let rig = Rig::new(1);
+    let (one, two) = (rig.session(), rig.session());
+    let (a, b) = (connect(&one, SHARED).unwrap(), connect(&two, SHARED).unwrap());
+    assert_eq!(connect(&two, EXCLUSIVE), Err(Error::SharingViolation.code()));
+    assert_eq!((echo(&one, a), echo(&two, b)), (0, 0));
+    assert_eq!(one.reconnect(a, SHARED, ANY, 1, 0, None).unwrap().rv, 0);
+    assert_eq!((echo(&one, a), echo(&two, b)), (0, Error::ResetCard.code()));
+    assert_eq!(two.reconnect(b, SHARED, ANY, 0, 0, None).unwrap().rv, 0);
+    assert_eq!(echo(&two, b), 0);
+
+    let state = change(&one, b"Bench 0", 0).unwrap();
+    rig.benches[0].set(|bed| bed.has_card = false);
+    let state = change(&one, b"Bench 0", state & !2).unwrap();
+    assert_eq!(state & 0x3FF, 0x12, "empty, changed");
+    assert_eq!(
+        (echo(&one, a), echo(&two, b)),
+        (Error::RemovedCard.code(), Error::RemovedCard.code())
+    );
+    assert_eq!(connect(&one, SHARED), Err(Error::NoSmartcard.code()));
+    assert_eq!(two.disconnect(b, 0).unwrap().rv, 0);
+    assert_eq!(code(two.disconnect(b, 0)), Error::InvalidHandle.code());
+}
+
+#[test]
+fn transactions_go_in_order_and_end_with_their_context() {
+    let rig = Rig::new(1);
+    let (one, two) = (rig.session(), Arc::new(rig.session()));
+    let (a, b) = (connect(&one, SHARED).unwrap(), connect(&two, SHARED).unwrap());
+    assert_eq!(one.begin_transaction(a, None).unwrap().rv, 0);
+    let soon = Some(Instant::now() + Duration::from_millis(20));
+    assert_eq!(code(two.begin_transaction(b, soon)), Error::Timeout.code());
+    assert_eq!(
+        two.end_transaction(b, 0).unwrap().rv,
+        Error::SharingViolation.code()
+    );
+    let waiter = std::thread::spawn({
+        let two = two.clone();
+        move || two.begin_transaction(b, None).unwrap().rv
+    });
+    let powers = rig.benches[0].powers.load(Ordering::SeqCst);
+    one.release().unwrap();
+    // The card was left in the middle of something: it is reset, and the one who waited is told.
+    assert_eq!(waiter.join().unwrap(), Error::ResetCard.code());
+    assert_eq!(rig.benches[0].powers.load(Ordering::SeqCst), powers + 1);
+    assert_eq!(code(one.check_alive()), Error::InvalidHandle.code());
+    assert_eq!(two.reconnect(b, EXCLUSIVE, ANY, 0, 0, None).unwrap().rv, 0);
+    assert_eq!(
+        connect(&rig.session(), SHARED),
+        Err(Error::SharingViolation.code())
+    );
+}
+
+#[test]
+fn readers_come_and_go() {
+    let rig = Rig::new(1);
+    let session = rig.session();
+    let pnp = change(&session, PNP_NAME, 1 << 16).unwrap();
+    let late = Arc::new(Bench::default());
+    lock(&rig.bus.queue).0.push(late.clone());
+    rig.bus.moved.notify_all();
+    let pnp = change(&session, PNP_NAME, pnp).unwrap();
+    assert_eq!(pnp & 0xFFFF, 2, "changed");
+    let names = |session: &Session| session.with_states(|states| states.readers().count()).unwrap();
+    assert_eq!(names(&session), 2);
+    let card = connect(&session, SHARED).unwrap();
+    rig.benches[0].set(|bed| bed.is_gone = true);
+    change(&session, PNP_NAME, pnp).unwrap();
+    assert_eq!(names(&session), 1);
+    assert_eq!(echo(&session, card), Error::ReaderUnavailable.code());
+    assert_eq!(change(&session, b"Bench 0", 0), Err(Error::UnknownReader.code()));
+}
+
+#[test]
+fn a_cancel_and_a_release_end_waits() {
+    let rig = Rig::new(1);
+    let session = Arc::new(rig.session());
+    for release in [false, true] {
+        let state = change(&session, b"Bench 0", 0).unwrap() & !2;
+        let waiter = std::thread::spawn({
+            let session = session.clone();
+            move || code(session.status_change(None, &mut [Watched::new(b"Bench 0", state)], true))
+        });
+        if release {
+            session.release().unwrap();
+            assert_ne!(waiter.join().unwrap(), 0);
+        } else {
+            session.cancel().unwrap();
+            assert_eq!(waiter.join().unwrap(), Error::Cancelled.code());
+        }
+    }
+}
+
+#[test]
+fn many_threads_and_moving_cards_end_in_order() {
+    let rig = Rig::new(4);
+    std::thread::scope(|scope| {
+        for number in 0..16 {
+            let session = rig.session();
+            scope.spawn(move || {
+                for round in 0..200 {
+                    let name = format!("Bench {}", (number + round) % 4);
+                    let reply = session.connect(name.as_bytes(), SHARED, ANY, None).unwrap();
+                    if reply.rv != 0 {
+                        assert!(
+                            [0x8010_000C, 0x8010_0067, 0x8010_0066].contains(&reply.rv),
+                            "{:#x}",
+                            reply.rv
+                        );
+                        continue;
+                    }
+                    if session.begin_transaction(reply.card, None).unwrap().rv == 0 {
+                        echo(&session, reply.card);
+                        session.end_transaction(reply.card, round as u32 % 2).unwrap();
+                    }
+                    assert_eq!(session.disconnect(reply.card, 0).unwrap().rv, 0);
+                }
+            });
+        }
+        scope.spawn(|| {
+            for round in 0..400 {
+                rig.benches[round % 4].set(|bed| bed.has_card = !bed.has_card);
+                std::thread::yield_now();
+            }
+        });
+    });
+    rig.benches
+        .iter()
+        .for_each(|bench| bench.set(|bed| bed.has_card = true));
+    let session = rig.session();
+    for number in 0..4 {
+        let name = format!("Bench {number}");
+        while change(&session, name.as_bytes(), 0).unwrap() & 0x20 == 0 {}
+        let state = session
+            .with_states(|states| states.find(name.as_bytes()).unwrap().sharing)
+            .unwrap();
+        assert_eq!(state, 0);
+    }
+    // Nothing is left running.
+    drop(session);
+    assert_eq!(Arc::strong_count(&rig.manager), 1);
+}
