@@ -11,6 +11,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod apdu;
+pub mod atr;
 #[cfg(feature = "sim")]
 pub mod card;
 pub mod t0;

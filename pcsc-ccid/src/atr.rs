@@ -1,0 +1,289 @@
+//! The answer to reset (ISO/IEC 7816-3, clause 8): what a card says of itself when it gets power.
+//!
+//! Real cards get details wrong; what can be understood all the same is, with a [`Warning`].
+
+use alloc::vec::Vec;
+use core::fmt;
+
+/// The longest ATR, in bytes (clause 8.1).
+pub const MAX_SIZE: usize = 33;
+
+/// A decoded ATR.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Atr {
+    /// Whether the card uses the inverse convention (clause 8.1).
+    pub is_inverse: bool,
+    /// TA1, TB1, TC1, TA2 … in groups, each with the protocol that its predecessor's TD names.
+    pub groups: Vec<Group>,
+    /// The historical bytes (ISO/IEC 7816-4, clause 12.1.1).
+    pub historical: Vec<u8>,
+    /// What is wrong with it.
+    pub warnings: Vec<Warning>,
+}
+
+/// One group of interface bytes (clause 8.2.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Group {
+    /// The protocol T that the bytes are for; `None` in the first group.
+    pub protocol: Option<u8>,
+    /// TA.
+    pub ta: Option<u8>,
+    /// TB.
+    pub tb: Option<u8>,
+    /// TC.
+    pub tc: Option<u8>,
+    /// TD, which names the next group's protocol.
+    pub td: Option<u8>,
+}
+
+/// Something wrong with an ATR that leaves it readable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Warning {
+    /// TCK is required and absent.
+    MissingTck,
+    /// TCK has another value than this, which the bytes require.
+    WrongTck(u8),
+    /// So many historical bytes are announced and absent.
+    MissingHistorical(usize),
+    /// So many bytes follow the end.
+    Trailing(usize),
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Warning::MissingTck => f.write_str("the check byte TCK is missing"),
+            Warning::WrongTck(right) => write!(f, "the check byte TCK should be {right:02X}"),
+            Warning::MissingHistorical(count) => write!(f, "{count} historical bytes are missing"),
+            Warning::Trailing(count) => write!(f, "{count} bytes follow the end"),
+        }
+    }
+}
+
+/// Why bytes are no ATR.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Error {
+    /// TS is neither 3B nor 3F.
+    InvalidTs(u8),
+    /// The bytes end among the interface bytes.
+    Truncated,
+    /// There are more than 33 bytes.
+    TooLong,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::InvalidTs(ts) => write!(f, "an ATR begins with 3B or 3F, not {ts:02X}"),
+            Error::Truncated => f.write_str("the ATR ends too early"),
+            Error::TooLong => f.write_str("an ATR has at most 33 bytes"),
+        }
+    }
+}
+
+#[cfg(feature = "std")]
+impl std::error::Error for Error {}
+
+impl Atr {
+    /// Decodes an ATR.
+    ///
+    /// # Errors
+    /// Where the interface bytes cannot be read; lesser faults are [`Atr::warnings`].
+    pub fn parse(bytes: &[u8]) -> Result<Atr, Error> {
+        if bytes.len() > MAX_SIZE {
+            return Err(Error::TooLong);
+        }
+        let mut rest = bytes.iter().copied();
+        let is_inverse = match rest.next().ok_or(Error::Truncated)? {
+            0x3B => false,
+            0x3F => true,
+            ts => return Err(Error::InvalidTs(ts)),
+        };
+        let t0 = rest.next().ok_or(Error::Truncated)?;
+        let mut groups = Vec::new();
+        let mut protocol = None;
+        let mut present = t0;
+        loop {
+            let mut next = |bit: u8| match present & bit {
+                0 => Ok(None),
+                _ => rest.next().map(Some).ok_or(Error::Truncated),
+            };
+            let group = Group {
+                protocol,
+                ta: next(0x10)?,
+                tb: next(0x20)?,
+                tc: next(0x40)?,
+                td: next(0x80)?,
+            };
+            groups.push(group);
+            match group.td {
+                Some(td) => (protocol, present) = (Some(td & 0x0F), td),
+                None => break,
+            }
+        }
+
+        let mut warnings = Vec::new();
+        let announced = usize::from(t0 & 0x0F);
+        let historical: Vec<u8> = rest.by_ref().take(announced).collect();
+        if historical.len() < announced {
+            warnings.push(Warning::MissingHistorical(announced - historical.len()));
+        }
+        // Required unless T=0 is all there is (clause 8.2.5).
+        if groups
+            .iter()
+            .any(|group| group.protocol.is_some_and(|protocol| protocol != 0))
+        {
+            let used = bytes.len() - rest.len();
+            let right = bytes[1..used].iter().fold(0, |sum, byte| sum ^ byte);
+            match rest.next() {
+                None => warnings.push(Warning::MissingTck),
+                Some(tck) if tck != right => warnings.push(Warning::WrongTck(right)),
+                Some(_) => (),
+            }
+        }
+        if rest.len() > 0 {
+            warnings.push(Warning::Trailing(rest.len()));
+        }
+        Ok(Atr {
+            is_inverse,
+            groups,
+            historical,
+            warnings,
+        })
+    }
+
+    /// TA1: the clock rate conversion Fi, the baud rate adjustment Di and the clock's limit in Hz, as
+    /// the card offers them (tables 7 and 8); `None` for a reserved value. 372, 1 and 5 MHz where there
+    /// is no TA1.
+    pub fn speed(&self) -> Option<Speed> {
+        let ta1 = self.groups.first().and_then(|group| group.ta).unwrap_or(0x11);
+        let (fi, max_clock_hz) = match ta1 >> 4 {
+            0 => (372, 4_000_000),
+            1 => (372, 5_000_000),
+            2 => (558, 6_000_000),
+            3 => (744, 8_000_000),
+            4 => (1116, 12_000_000),
+            5 => (1488, 16_000_000),
+            6 => (1860, 20_000_000),
+            9 => (512, 5_000_000),
+            10 => (768, 7_500_000),
+            11 => (1024, 10_000_000),
+            12 => (1536, 15_000_000),
+            13 => (2048, 20_000_000),
+            _ => return None,
+        };
+        let di = match ta1 & 0x0F {
+            exponent @ 1..=7 => 1 << (exponent - 1),
+            8 => 12,
+            9 => 20,
+            _ => return None,
+        };
+        Some(Speed { fi, di, max_clock_hz })
+    }
+
+    /// The protocols T that the card offers, the first one first (clause 8.2.3); T=15 is none.
+    pub fn protocols(&self) -> Vec<u8> {
+        let mut protocols = Vec::new();
+        for protocol in self.groups.iter().filter_map(|group| group.protocol) {
+            if protocol != 15 && !protocols.contains(&protocol) {
+                protocols.push(protocol);
+            }
+        }
+        if protocols.is_empty() {
+            protocols.push(0);
+        }
+        protocols
+    }
+
+    /// TA2: the protocol of a card in specific mode, which takes no choice (clause 8.3).
+    pub fn specific_mode(&self) -> Option<u8> {
+        Some(self.groups.get(1)?.ta? & 0x0F)
+    }
+}
+
+/// What TA1 says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Speed {
+    /// The clock rate conversion integer.
+    pub fi: u32,
+    /// The baud rate adjustment integer.
+    pub di: u32,
+    /// The highest clock frequency in Hz.
+    pub max_clock_hz: u32,
+}
+
+impl Speed {
+    /// Bits per second at a clock frequency in Hz.
+    pub fn bits_per_second(self, clock_hz: u32) -> u32 {
+        (u64::from(clock_hz) * u64::from(self.di) / u64::from(self.fi)) as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    #[test]
+    fn a_jcop_card() {
+        let atr = Atr::parse(b"\x3B\xF8\x13\x00\x00\x81\x31\xFE\x45JCOPv241\xB7").unwrap();
+        assert_eq!(
+            atr.speed(),
+            Some(Speed {
+                fi: 372,
+                di: 4,
+                max_clock_hz: 5_000_000
+            })
+        );
+        assert_eq!(atr.protocols(), [1]);
+        assert_eq!(atr.specific_mode(), None);
+        assert_eq!(atr.historical, b"JCOPv241");
+        assert_eq!(atr.warnings, []);
+        assert_eq!(
+            atr.groups[2],
+            Group {
+                protocol: Some(1),
+                ta: Some(0xFE),
+                tb: Some(0x45),
+                ..Group::default()
+            }
+        );
+    }
+
+    #[test]
+    fn protocols_modes_and_conventions() {
+        assert_eq!(Atr::parse(&[0x3B, 0x00]).unwrap().protocols(), [0]);
+        let both = Atr::parse(&[0x3B, 0x80, 0x80, 0x01, 0x01]).unwrap();
+        assert_eq!((both.protocols(), both.warnings), (vec![0, 1], vec![]));
+        let specific = Atr::parse(&[0x3F, 0x80, 0x11, 0x81, 0x10]).unwrap();
+        assert!(specific.is_inverse);
+        assert_eq!(specific.specific_mode(), Some(1));
+        let global = Atr::parse(&[0x3B, 0x80, 0x1F, 0x03, 0x9C]).unwrap();
+        assert_eq!((global.protocols(), global.warnings), (vec![0], vec![]));
+    }
+
+    #[test]
+    fn faults_are_told() {
+        assert_eq!(Atr::parse(&[]), Err(Error::Truncated));
+        assert_eq!(Atr::parse(&[0x3C, 0]), Err(Error::InvalidTs(0x3C)));
+        assert_eq!(Atr::parse(&[0x3B, 0x10]), Err(Error::Truncated));
+        assert_eq!(Atr::parse(&[0x3B; 34]), Err(Error::TooLong));
+        let warnings = |bytes: &[u8]| Atr::parse(bytes).unwrap().warnings;
+        assert_eq!(warnings(&[0x3B, 0x80, 0x01]), [Warning::MissingTck]);
+        assert_eq!(warnings(&[0x3B, 0x80, 0x01, 0x80]), [Warning::WrongTck(0x81)]);
+        assert_eq!(warnings(&[0x3B, 0x02, 0x41]), [Warning::MissingHistorical(1)]);
+        assert_eq!(warnings(&[0x3B, 0x00, 0x41]), [Warning::Trailing(1)]);
+        assert_eq!(Atr::parse(&[0x3B, 0x10, 0xF0]).unwrap().speed(), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_an_atr_or_an_error(bytes in proptest::collection::vec(0u8.., 0..40)) {
+            if let Ok(atr) = Atr::parse(&bytes) {
+                atr.speed();
+                proptest::prop_assert!(!atr.protocols().is_empty());
+                proptest::prop_assert!(atr.historical.len() <= 15);
+            }
+        }
+    }
+}
