@@ -14,6 +14,7 @@ pub mod atr;
 mod daemon;
 mod reader;
 mod run;
+pub mod scripted;
 pub mod stock;
 
 pub use daemon::Pcscd;

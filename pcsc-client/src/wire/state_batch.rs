@@ -27,6 +27,9 @@ const SIZE_REPLY: usize = 4;
 pub struct StateBatch {
     /// The version spoken on the connection.
     pub version: Version,
+    /// The version that the daemon tells when asked; a newer one than is spoken, where it takes older
+    /// clients.
+    pub told: Version,
     /// How many states the daemon sends, up to 4.5, once it is known.
     pub slots: Option<usize>,
     /// Whether to register for the next event.
@@ -84,7 +87,9 @@ impl StateBatch {
             request(Command::GetReaderEvents, &[]);
         }
         if self.needs_anchor() {
-            request(Command::Version, &self.anchor());
+            let mut version = [0; VersionExchange::SIZE];
+            VersionExchange::new(self.version).emit(&mut version);
+            request(Command::Version, &version);
         }
     }
 
@@ -209,10 +214,10 @@ impl StateBatch {
         self.wait || self.version.tells_table_size() || self.slots.is_none()
     }
 
-    /// The VERSION request that the daemon answers with the very same bytes.
+    /// The daemon's answer to VERSION, known byte for byte.
     fn anchor(&self) -> [u8; VersionExchange::SIZE] {
         let mut bytes = [0; VersionExchange::SIZE];
-        VersionExchange::new(self.version).emit(&mut bytes);
+        VersionExchange::new(self.told).emit(&mut bytes);
         bytes
     }
 }
@@ -300,8 +305,7 @@ mod tests {
         ) {
             let version = Version { major: 4, minor };
             let reader = reader % slots;
-            let batch = StateBatch {
-                version, slots: (known && minor < 6).then_some(slots), wait, events,
+            let batch = StateBatch { version, told: version, slots: (known && minor < 6).then_some(slots), wait, events,
             };
             let early = if !wait {
                 Early::No
@@ -328,7 +332,8 @@ mod tests {
             minor in 3..=6i32, slots in proptest::option::of(1usize..40), wait: bool, events: bool,
             bytes in proptest::collection::vec(any::<u8>(), 0..2000),
         ) {
-            let batch = StateBatch { version: Version { major: 4, minor }, slots, wait, events };
+            let batch = StateBatch { version: Version { major: 4, minor },
+                told: Version { major: 4, minor }, slots, wait, events };
             match batch.parse(&bytes) {
                 Progress::More(missing) => prop_assert!(missing > 0),
                 Progress::Done(parsed) => {
@@ -346,6 +351,7 @@ mod tests {
             let mut out = Vec::new();
             StateBatch {
                 version: Version { major: 4, minor },
+                told: Version { major: 4, minor },
                 slots,
                 wait,
                 events,
@@ -372,6 +378,7 @@ mod tests {
     fn absurd_sizes_are_refused_at_once() {
         let batch = StateBatch {
             version: Version::NEWEST,
+            told: Version::NEWEST,
             slots: None,
             wait: false,
             events: false,

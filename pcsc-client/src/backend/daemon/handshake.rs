@@ -19,6 +19,8 @@ pub struct Established {
     pub stream: Stream,
     /// The version to speak.
     pub version: Version,
+    /// The version that the daemon tells.
+    pub told: Version,
     /// The daemon's number for the context.
     pub context: u32,
 }
@@ -82,6 +84,7 @@ fn introduce(path: &Path, scope: u32, ask: Version, limit: Duration, deadline: I
     Ok(Reply::Established(Established {
         stream,
         version,
+        told: answer.version(),
         context: establish.context,
     }))
 }

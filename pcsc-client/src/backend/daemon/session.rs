@@ -26,6 +26,7 @@ pub struct Session {
     context: u32,
     limit: Duration,
     pub(super) version: Version,
+    told: Version,
     pub(super) signal: Signal,
     link: Mutex<Link>,
 }
@@ -48,6 +49,7 @@ impl Session {
         let Established {
             stream,
             version,
+            told,
             context,
         } = handshake::establish(&path, options.scope, options.limit)?;
         log::debug!(
@@ -60,6 +62,7 @@ impl Session {
             context,
             limit: options.limit,
             version,
+            told,
             signal: Signal::default(),
             link: Mutex::new(Link {
                 stream: Some(stream),
@@ -456,6 +459,7 @@ impl Session {
     pub(super) fn batch(&self, link: &Link) -> StateBatch {
         StateBatch {
             version: self.version,
+            told: self.told,
             slots: link.slots,
             wait: false,
             events: false,

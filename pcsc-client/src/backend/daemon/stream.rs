@@ -107,6 +107,8 @@ impl Stream {
     /// Tells that `count` bytes of answer will come that nobody waits for.
     pub fn owe(&mut self, count: usize) {
         self.owed += count;
+        // They may be here already: what is pending is never owed.
+        self.skip_owed();
     }
 
     /// Fills `head`, and `tail` as far as what arrives together with it goes; gives the length of that.
@@ -323,6 +325,18 @@ mod tests {
         assert_eq!(stream.receive(&mut head, &mut tail, soon()).unwrap(), 3);
         assert_eq!((&head, &tail[..3]), (b"head", &b"pay"[..]));
         assert_eq!(stream.owed, 0);
+    }
+
+    #[test]
+    fn what_is_owed_may_be_here_already() {
+        let (mut stream, mut daemon) = pair();
+        daemon.write_all(b"eventooo").unwrap();
+        stream.fill(8, soon()).unwrap();
+        stream.owe(8);
+        assert_eq!(stream.pending(), b"");
+        daemon.write_all(b"next").unwrap();
+        stream.fill(4, soon()).unwrap();
+        assert_eq!(stream.pending(), b"next");
     }
 
     #[test]

@@ -44,7 +44,7 @@ impl Session {
         since: u64,
     ) -> Outcome<()> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let may_block = timeout != Some(Duration::ZERO);
+        let mut may_block = timeout != Some(Duration::ZERO);
         let mut register = may_block && !watched.iter().any(Watched::is_news);
         let mut list = ReaderList::default();
         let mut is_first = true;
@@ -84,6 +84,14 @@ impl Session {
             match event {
                 Some(event) if event.rv != 0 => return Err(Failure::plain(event.rv)),
                 _ => register = true,
+            }
+            // A daemon with an event for every look must not keep the caller beyond its time.
+            if self.signal.is_cancelled(since) {
+                return Err(Error::Cancelled.into());
+            }
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                may_block = false;
+                register = false;
             }
         }
     }
