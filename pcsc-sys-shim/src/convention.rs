@@ -106,6 +106,24 @@ pub enum TooSmall {
     Cut,
 }
 
+/// Allocates memory for `SCardFreeMemory`, and gives its address to the caller and to `pointer`.
+///
+/// # Safety
+/// `pointer` is NULL or points to a pointer, of any alignment.
+pub unsafe fn allocate(length: usize, pointer: *mut u8) -> Result<*mut u8> {
+    if pointer.is_null() {
+        return Err(Error::InvalidParameter.into());
+    }
+    // SAFETY: malloc takes any size; at least one byte, so that NULL means that there is no memory.
+    let memory = unsafe { libc::malloc(length.max(1)) }.cast::<u8>();
+    if memory.is_null() {
+        return Err(Error::NoMemory.into());
+    }
+    // SAFETY: as the caller promises.
+    unsafe { pointer.cast::<*mut u8>().write_unaligned(memory) };
+    Ok(memory)
+}
+
 /// Gives `data` to the caller: into memory that the library allocates where `room` is
 /// `SCARD_AUTOALLOCATE`, else into the caller's buffer; NULL asks for the length only.
 ///
@@ -114,19 +132,10 @@ pub enum TooSmall {
 /// `SCARD_AUTOALLOCATE`.
 pub unsafe fn give(data: &[u8], buffer: *mut u8, room: DWORD, too_small: TooSmall) -> Result {
     if room == SCARD_AUTOALLOCATE {
-        if buffer.is_null() {
-            return Err(Error::InvalidParameter.into());
-        }
-        // SAFETY: malloc takes any size; at least one byte, so that NULL means that there is no memory.
-        let memory = unsafe { libc::malloc(data.len().max(1)) }.cast::<u8>();
-        if memory.is_null() {
-            return Err(Error::NoMemory.into());
-        }
-        // SAFETY: the memory has room for the data; `buffer` points to a pointer, as the caller promises,
-        // of which nothing is known about the alignment.
+        // SAFETY: as the caller promises; the memory has room for the data.
         unsafe {
+            let memory = allocate(data.len(), buffer)?;
             std::ptr::copy_nonoverlapping(data.as_ptr(), memory, data.len());
-            buffer.cast::<*mut u8>().write_unaligned(memory);
         }
         return Ok(());
     }

@@ -14,7 +14,7 @@ use pcsc_client::ffi::{DWORD, INFINITE, LONG, SCARDCONTEXT, SCARDHANDLE, SCARD_A
 use pcsc_client::{wire, Error};
 
 use crate::convention::{
-    boundary, give, input, output, output_buffer, required, result, string, Code, Result, TooSmall,
+    allocate, boundary, give, input, output, output_buffer, required, result, string, Code, Result, TooSmall,
 };
 use crate::handles::{registry, Card, Context};
 use crate::log_to_stderr;
@@ -86,11 +86,17 @@ pub unsafe extern "C" fn SCardEstablishContext(
         log_to_stderr::init();
         // SAFETY: NULL or writable, as C's declaration asks.
         let handle = unsafe { required(phContext) }?;
-        *handle = 0;
-        let session = Session::establish(&Options {
+        let options = Options {
             scope: dwScope as u32,
             ..Options::default()
+        };
+        let session = Session::establish(&options).inspect_err(|failure| {
+            // Where there is no service, stock does not get as far as to clear it.
+            if failure.code() != Error::NoService.code() {
+                *handle = 0;
+            }
         })?;
+        *handle = 0;
         *handle = registry()
             .add_context(session)
             .ok_or(Code(Error::NoMemory.code()))?;
@@ -254,7 +260,12 @@ pub unsafe extern "C" fn SCardStatus(
         *atr_length = length as DWORD;
         *state = DWORD::from(reader_state);
         *protocol = DWORD::from(active);
-        let name = [&card.reader[..], b"\0"].concat();
+        let mut name = [&card.reader[..], b"\0"].concat();
+        if name_room != SCARD_AUTOALLOCATE && !szReaderName.is_null() {
+            // Callers that take a list of names find its end: the rest of their room is zeroed.
+            let room = usize::try_from(name_room).unwrap_or(usize::MAX);
+            name.resize(room.clamp(name.len(), wire::MAX_PAYLOAD), 0);
+        }
         // SAFETY: the buffers have the room that the caller told, or take a pointer.
         unsafe {
             let given = give(&name, szReaderName.cast(), name_room, TooSmall::Cut);
@@ -497,24 +508,26 @@ pub unsafe extern "C" fn SCardGetAttrib(
     boundary(|| {
         // SAFETY: NULL or writable, as C's declaration asks.
         let length = unsafe { required(pcbAttrLen) }?;
-        let allocates = *length == SCARD_AUTOALLOCATE;
-        if allocates && pbAttr.is_null() {
-            return Err(Error::InvalidParameter.into());
+        let mut buffer = pbAttr;
+        if *length == SCARD_AUTOALLOCATE {
+            // As much as any attribute has, and before anything can fail: callers free it in any case.
+            // SAFETY: `pbAttr` points to a pointer, as C's declaration asks for this length.
+            buffer = unsafe { allocate(MOST as usize, pbAttr) }?;
         }
-        let room = *length;
-        if allocates || pbAttr.is_null() {
+        if buffer.is_null() || buffer != pbAttr {
             *length = MOST;
         }
+        let room = *length;
         let card = card(hCard)?;
-        if *length > MOST {
+        if room > MOST {
             return Err(Error::InsufficientBuffer.into());
         }
         let reply = card.context.session.get_attribute(card.number, dwAttrId as u32)?;
         result(reply.rv)?;
         let value = &reply.value[..(reply.length as usize).min(reply.value.len())];
         *length = value.len() as DWORD;
-        // SAFETY: as C's declaration asks.
-        unsafe { give(value, pbAttr, room, TooSmall::Cut) }
+        // SAFETY: NULL, the caller's buffer, or the one allocated, with the room of each.
+        unsafe { give(value, buffer, room, TooSmall::Cut) }
     })
 }
 
