@@ -1,0 +1,124 @@
+//! The examples of the published `pcsc` crate, compiled against ours by a changed dependency line, and run.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use pcsc_tests::{atr, run, Pcscd};
+
+const LIMIT: Duration = Duration::from_secs(240);
+
+fn cargo(folder: &Path) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
+    command.current_dir(folder);
+    command
+}
+
+/// The registry's copy of pcsc 2.9.0, fetched if it is not there.
+fn published(folder: &Path) -> PathBuf {
+    std::fs::create_dir_all(folder.join("src")).unwrap();
+    std::fs::write(folder.join("src/lib.rs"), "").unwrap();
+    let manifest = "[package]\nname = \"fetch\"\nversion = \"0.0.0\"\nedition = \"2021\"\n[dependencies]\npcsc = \"=2.9.0\"\n[workspace]\n";
+    std::fs::write(folder.join("Cargo.toml"), manifest).unwrap();
+    let text = run(cargo(folder).args(["metadata", "--format-version", "1"]), LIMIT).stdout();
+    let path = text
+        .split('"')
+        .find(|part| part.ends_with("/pcsc-2.9.0/Cargo.toml"))
+        .expect("pcsc 2.9.0 in the registry");
+    PathBuf::from(path).parent().unwrap().to_owned()
+}
+
+#[test]
+fn they_compile_and_run_without_a_c_library() {
+    let folder = tempfile::tempdir().unwrap();
+    let examples = published(&folder.path().join("fetch")).join("examples");
+    let crate_folder = folder.path().join("examples");
+    let bin = crate_folder.join("src/bin");
+    std::fs::create_dir_all(&bin).unwrap();
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(&examples).unwrap() {
+        let path = entry.unwrap().path();
+        names.push(path.file_stem().unwrap().to_str().unwrap().to_owned());
+        std::fs::copy(&path, bin.join(path.file_name().unwrap())).unwrap();
+    }
+    names.sort();
+    assert_eq!(
+        names,
+        [
+            "cancel",
+            "connect",
+            "connect-owned",
+            "list-readers",
+            "list-readers-owned",
+            "monitor",
+            "readme"
+        ]
+    );
+    let client = concat!(env!("CARGO_MANIFEST_DIR"), "/../pcsc-client");
+    let manifest = format!(
+        "[package]\nname = \"published\"\nversion = \"0.0.0\"\nedition = \"2021\"\n[dependencies]\npcsc = {{ package = \"pcsc-client\", path = {client:?} }}\n[workspace]\n"
+    );
+    std::fs::write(crate_folder.join("Cargo.toml"), manifest).unwrap();
+    std::fs::copy(
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock"),
+        crate_folder.join("Cargo.lock"),
+    )
+    .unwrap();
+    let target = crate_folder.join("target");
+    run(
+        cargo(&crate_folder)
+            .args(["build", "--bins", "--target-dir"])
+            .arg(&target),
+        LIMIT,
+    )
+    .stdout();
+
+    let pcscd = Pcscd::start(1);
+    pcscd.reader(0).insert(atr::T1);
+    let program = |name: &str| {
+        let mut command = Command::new(target.join("debug").join(name));
+        command.env("PCSCLITE_CSOCK_NAME", pcscd.socket());
+        command
+    };
+    let needed = run(Command::new("ldd").arg(target.join("debug/connect")), LIMIT).stdout();
+    assert!(!needed.contains("pcsclite"), "{needed}");
+    for (name, expected) in [
+        ("list-readers", "pcsc-tests 00 00"),
+        ("list-readers-owned", "pcsc-tests 00 00"),
+        ("connect", "pcsc-tests 00 00"),
+        ("connect-owned", "pcsc-tests 00 00"),
+        ("readme", "APDU response"),
+    ] {
+        let text = run(&mut program(name), LIMIT).stdout();
+        assert!(text.contains(expected), "{name}:\n{text}");
+    }
+
+    // Ends its wait at a line of input.
+    let mut cancel = program("cancel")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut output = BufReader::new(cancel.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    cancel.stdin.take().unwrap().write_all(b"\n").unwrap();
+    output.read_line(&mut line).unwrap();
+    assert!(cancel.wait().unwrap().success());
+    assert!(line.contains("Blocking call canceled"), "{line}");
+
+    let mut monitor = program("monitor").stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(monitor.stdout.take().unwrap()).lines();
+    let mut until = |text: &str| {
+        lines
+            .find(|line| line.as_ref().unwrap().contains(text))
+            .unwrap()
+            .unwrap()
+    };
+    until("PRESENT");
+    pcscd.reader(0).remove();
+    until("EMPTY");
+    monitor.kill().unwrap();
+    monitor.wait().unwrap();
+}
