@@ -64,15 +64,19 @@ impl<T> Table<T> {
         }
     }
 
-    /// Takes the next free slot, going round, so that a slot is used again as late as possible.
+    /// Takes a free slot: of the first few, going round, so that a slot is used again late and most of the
+    /// table's memory is never touched; of all where those are taken.
     fn insert(&self, value: Arc<T>) -> Option<LONG> {
-        for _ in 0..self.slots.len() {
-            let index = self.next.fetch_add(1, Ordering::Relaxed) % self.slots.len();
+        const FEW: usize = 256;
+        let few = FEW.min(self.slots.len());
+        let first = self.next.fetch_add(1, Ordering::Relaxed);
+        let going_round = (0..few).map(|step| first.wrapping_add(step) % few);
+        for index in going_round.chain(few..self.slots.len()) {
             let mut state = self.slots[index].lock();
             if state.1.is_none() {
                 state.0 = state.0 % (USES - 1) + 1;
                 state.1 = Some(value);
-                let handle = (state.0 << KIND_BITS | self.kind) << SLOT_BITS | index as u32;
+                let handle = ((state.0 << KIND_BITS | self.kind) << SLOT_BITS) | index as u32;
                 return Some(handle as LONG);
             }
         }

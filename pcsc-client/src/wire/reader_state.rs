@@ -88,8 +88,8 @@ impl<'a> ReaderStates<'a> {
     pub fn readers(&self) -> impl Iterator<Item = ReaderState<'a>> {
         self.bytes
             .chunks_exact(READER_STATE_SIZE)
+            .filter(|slot| slot[0] != 0)
             .filter_map(ReaderState::parse)
-            .filter(|state| !state.name.is_empty())
     }
 
     /// The reader of this name.

@@ -428,13 +428,24 @@ impl Session {
         deadline: Option<Instant>,
         payload_length: impl Fn(&B) -> usize,
     ) -> Outcome<B> {
+        /// A payload up to this size is copied behind the request, which is cheaper than a gathered write.
+        const COPIED: usize = 300;
         const LARGEST: usize = Header::SIZE + wire::Attribute::SIZE;
-        let mut buffer = [0; LARGEST];
-        let length = request.emit_request(command, &mut buffer);
-        let sent = self.stream(link)?.send(
-            &mut [IoSlice::new(&buffer[..length]), IoSlice::new(data)],
-            deadline.or_else(|| self.soon()),
-        );
+        let mut buffer = [0; LARGEST + COPIED];
+        let mut length = request.emit_request(command, &mut buffer);
+        let mut data = data;
+        if data.len() <= COPIED {
+            buffer[length..length + data.len()].copy_from_slice(data);
+            length += data.len();
+            data = &[];
+        }
+        let mut parts = [IoSlice::new(&buffer[..length]), IoSlice::new(data)];
+        let parts = if data.is_empty() {
+            &mut parts[..1]
+        } else {
+            &mut parts[..]
+        };
+        let sent = self.stream(link)?.send(parts, deadline.or_else(|| self.soon()));
         self.on_send(link, sent)?;
 
         let head = &mut buffer[..B::SIZE];

@@ -3,6 +3,7 @@
 //! Nothing here knows what the bytes mean. Signals and a full socket buffer are invisible to the caller.
 
 use std::io::{self, IoSlice, IoSliceMut};
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -10,8 +11,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{
-    self, sockopt, AddressFamily, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown,
-    SocketAddrUnix, SocketFlags, SocketType,
+    self, sockopt, AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketAddrUnix,
+    SocketFlags, SocketType,
 };
 
 /// How an exchange of bytes can fail.
@@ -49,7 +50,10 @@ pub enum Wake {
 #[derive(Debug)]
 pub struct Stream {
     socket: OwnedFd,
-    pending: Vec<u8>,
+    /// Its length never shrinks, so that it is zeroed once.
+    buffer: Vec<u8>,
+    /// What of the buffer is received and not yet used.
+    unread: Range<usize>,
     /// Bytes still to come that answer a request whose sender did not wait.
     owed: usize,
 }
@@ -74,7 +78,8 @@ impl Stream {
         }
         Ok(Stream {
             socket,
-            pending: Vec::new(),
+            buffer: Vec::new(),
+            unread: 0..0,
             owed: 0,
         })
     }
@@ -89,7 +94,12 @@ impl Stream {
         let mut left: usize = parts.iter().map(|part| part.len()).sum();
         while left > 0 {
             let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-            match net::sendmsg(&self.socket, parts, &mut SendAncillaryBuffer::default(), flags) {
+            let sent = match &*parts {
+                // Cheaper for the kernel.
+                [part] => net::send(&self.socket, part, flags),
+                parts => net::sendmsg(&self.socket, parts, &mut SendAncillaryBuffer::default(), flags),
+            };
+            match sent {
                 Ok(sent) => {
                     left -= sent;
                     if left > 0 {
@@ -120,7 +130,7 @@ impl Stream {
     ) -> Result<usize, Trouble> {
         let mut got = self.take_pending(head);
         let mut in_tail = 0;
-        if got == head.len() && !self.pending.is_empty() {
+        if got == head.len() && !self.unread.is_empty() {
             in_tail = self.take_pending(tail);
         }
         while got < head.len() {
@@ -142,7 +152,7 @@ impl Stream {
                 }),
             ];
             let first = usize::from(skip == 0);
-            let received = match self.receive_some(&mut parts[first..])? {
+            let received = match receive_some(&self.socket, &mut parts[first..])? {
                 Some(received) => received,
                 None => continue,
             };
@@ -158,40 +168,42 @@ impl Stream {
     /// Makes at least `count` bytes available to [`Stream::pending`], taking more where more is there.
     pub fn fill(&mut self, count: usize, deadline: Option<Instant>) -> Result<(), Trouble> {
         self.skip_owed();
-        while self.owed > 0 || self.pending.len() < count {
+        while self.owed > 0 || self.unread.len() < count {
             self.poll(PollFlags::IN, deadline)?;
-            let have = self.pending.len();
-            let room = (count + self.owed).saturating_sub(have).max(4096);
-            self.pending.resize(have + room, 0);
-            let mut pending = std::mem::take(&mut self.pending);
-            let received = self.receive_some(&mut [IoSliceMut::new(&mut pending[have..])]);
-            self.pending = pending;
-            let received = match received {
-                Ok(received) => received.unwrap_or(0),
-                Err(trouble) => {
-                    self.pending.truncate(have);
-                    return Err(trouble);
-                }
-            };
-            self.pending.truncate(have + received);
+            self.make_room((count + self.owed).saturating_sub(self.unread.len()).max(4096));
+            let room = &mut self.buffer[self.unread.end..];
+            if let Some(received) = receive_some(&self.socket, &mut [IoSliceMut::new(room)])? {
+                self.unread.end += received;
+            }
             self.skip_owed();
         }
         Ok(())
     }
 
+    /// Makes room for so many bytes behind the unread ones.
+    fn make_room(&mut self, count: usize) {
+        if self.unread.start > 0 {
+            self.buffer.copy_within(self.unread.clone(), 0);
+            self.unread = 0..self.unread.len();
+        }
+        if self.buffer.len() < self.unread.end + count {
+            self.buffer.resize(self.unread.end + count, 0);
+        }
+    }
+
     /// The bytes received and not yet consumed.
     pub fn pending(&self) -> &[u8] {
-        &self.pending
+        &self.buffer[self.unread.clone()]
     }
 
     /// Uses up the first `count` pending bytes.
     pub fn consume(&mut self, count: usize) {
-        self.pending.drain(..count);
+        self.unread.start = (self.unread.start + count).min(self.unread.end);
     }
 
     /// Waits until there is something to read, somebody uses the waker, or the deadline passes.
     pub fn wait(&self, waker: BorrowedFd<'_>, deadline: Option<Instant>) -> Result<Wake, Trouble> {
-        if !self.pending.is_empty() && self.owed == 0 {
+        if !self.unread.is_empty() && self.owed == 0 {
             return Ok(Wake::Readable);
         }
         let mut fds = [
@@ -239,31 +251,16 @@ impl Stream {
         if self.owed > 0 {
             return 0;
         }
-        let count = out.len().min(self.pending.len());
-        out[..count].copy_from_slice(&self.pending[..count]);
-        self.pending.drain(..count);
+        let count = out.len().min(self.unread.len());
+        out[..count].copy_from_slice(&self.pending()[..count]);
+        self.consume(count);
         count
     }
 
     fn skip_owed(&mut self) {
-        let skip = self.owed.min(self.pending.len());
-        self.pending.drain(..skip);
+        let skip = self.owed.min(self.unread.len());
+        self.consume(skip);
         self.owed -= skip;
-    }
-
-    /// One read; `None` where it was interrupted.
-    fn receive_some(&self, parts: &mut [IoSliceMut<'_>]) -> Result<Option<usize>, Trouble> {
-        match net::recvmsg(
-            &self.socket,
-            parts,
-            &mut RecvAncillaryBuffer::default(),
-            RecvFlags::DONTWAIT,
-        ) {
-            Ok(message) if message.bytes == 0 => Err(Trouble::Closed),
-            Ok(message) => Ok(Some(message.bytes)),
-            Err(Errno::INTR | Errno::AGAIN) => Ok(None),
-            Err(errno) => Err(errno.into()),
-        }
     }
 
     fn poll(&self, flags: PollFlags, deadline: Option<Instant>) -> Result<(), Trouble> {
@@ -276,6 +273,17 @@ impl Stream {
                 Err(errno) => return Err(errno.into()),
             }
         }
+    }
+}
+
+/// One read of a socket that a poll has called readable; `None` where it was interrupted. Nobody else reads
+/// from it, so that it does not block.
+fn receive_some(socket: &OwnedFd, parts: &mut [IoSliceMut<'_>]) -> Result<Option<usize>, Trouble> {
+    match rustix::io::readv(socket, parts) {
+        Ok(0) => Err(Trouble::Closed),
+        Ok(received) => Ok(Some(received)),
+        Err(Errno::INTR | Errno::AGAIN) => Ok(None),
+        Err(errno) => Err(errno.into()),
     }
 }
 
@@ -304,7 +312,8 @@ mod tests {
         (
             Stream {
                 socket: ours.into(),
-                pending: Vec::new(),
+                buffer: Vec::new(),
+                unread: 0..0,
                 owed: 0,
             },
             theirs,

@@ -1,0 +1,145 @@
+//! The daemon's socket, forwarded: by `ssh -R` with a real sshd on loopback, as a guest uses its host's readers.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use pcsc_client::{Context, Error, Protocols, ShareMode};
+use pcsc_tests::{artifacts, atr, run, Pcscd};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A child that is killed when dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn keygen(path: &Path) {
+    let mut command = Command::new("ssh-keygen");
+    command.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(path);
+    run(&mut command, LIMIT).stdout();
+}
+
+/// An sshd of the test's own, and a client that forwards `remote` to `local`.
+struct Tunnel {
+    ssh: Running,
+    _sshd: Running,
+}
+
+impl Tunnel {
+    fn new(folder: &Path, remote: &Path, local: &Path) -> Tunnel {
+        let sshd = Path::new("/usr/sbin/sshd");
+        assert!(
+            sshd.exists(),
+            "openssh-server is not installed: run scripts/setup"
+        );
+        std::fs::create_dir_all("/run/sshd").unwrap();
+        let (host_key, key) = (folder.join("host"), folder.join("key"));
+        if !key.exists() {
+            keygen(&host_key);
+            keygen(&key);
+        }
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let config = folder.join("config");
+        let public = key.with_extension("pub");
+        let text = format!(
+            "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\n\
+             StrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nStreamLocalBindUnlink yes\n",
+            host_key.display(),
+            public.display()
+        );
+        std::fs::write(&config, text).unwrap();
+        let sshd = Command::new(sshd)
+            .args(["-D", "-e", "-f"])
+            .arg(&config)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let sshd = Running(sshd);
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let mut ssh = Command::new("ssh");
+            ssh.args([
+                "-F",
+                "none",
+                "-N",
+                "-o",
+                "StrictHostKeyChecking=no",
+                "-o",
+                "UserKnownHostsFile=/dev/null",
+            ]);
+            ssh.args([
+                "-o",
+                "ExitOnForwardFailure=yes",
+                "-o",
+                "BatchMode=yes",
+                "-p",
+                &port.to_string(),
+                "-i",
+            ]);
+            ssh.arg(&key)
+                .arg("-R")
+                .arg(format!("{}:{}", remote.display(), local.display()))
+                .arg("127.0.0.1");
+            let mut ssh = Running(ssh.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+            while ssh.0.try_wait().unwrap().is_none() {
+                if Context::builder().socket_path(remote).establish().is_ok() {
+                    return Tunnel { ssh, _sshd: sshd };
+                }
+                assert!(Instant::now() < deadline, "the tunnel does not come up");
+                std::thread::yield_now();
+            }
+            assert!(Instant::now() < deadline, "ssh does not connect");
+        }
+    }
+}
+
+#[test]
+fn through_ssh() {
+    let pcscd = Pcscd::start(1);
+    pcscd.reader(0).insert(atr::T1);
+    let folder = tempfile::tempdir().unwrap();
+    let remote = folder.path().join("forwarded.comm");
+    let tunnel = Tunnel::new(folder.path(), &remote, &pcscd.socket());
+
+    // An unmodified client.
+    let mut tool = Command::new("opensc-tool");
+    tool.args(["-s", "00A404000AA00000006203010C0601", "-s", "00000000"]);
+    tool.env("LD_LIBRARY_PATH", artifacts::library_folder())
+        .env("PCSCLITE_CSOCK_NAME", &remote);
+    assert!(run(&mut tool, LIMIT).stdout().contains("Hello world!"));
+
+    // And a long APDU both ways.
+    let context = Context::builder().socket_path(&remote).establish().unwrap();
+    let reader = context.list_readers_owned().unwrap().remove(0);
+    let card = context
+        .connect(&reader, ShareMode::Shared, Protocols::ANY)
+        .unwrap();
+    let data: Vec<u8> = (0..60_000).map(|at| at as u8).collect();
+    let command = [&[0x80, 0xEC, 0, 0, 0, 0xEA, 0x60][..], &data, &[0, 0]].concat();
+    let mut response = vec![0; 65_548];
+    assert_eq!(
+        card.transmit(&command, &mut response).unwrap(),
+        [&data[..], &[0x90, 0]].concat()
+    );
+
+    // The tunnel goes: the context says so; a new tunnel serves new contexts.
+    drop(tunnel.ssh);
+    let lost = card.transmit(b"\x00\x00\x00\x00", &mut response).unwrap_err();
+    assert!([Error::CommError, Error::NoService].contains(&lost), "{lost}");
+    assert_eq!(context.is_valid(), Err(Error::InvalidHandle));
+    assert_eq!(context.list_readers_owned(), Err(Error::NoService));
+    let _tunnel = Tunnel::new(folder.path(), &remote, &pcscd.socket());
+    let context = Context::builder().socket_path(&remote).establish().unwrap();
+    assert_eq!(context.list_readers_owned().unwrap(), [reader]);
+}
