@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pcsc_client::backend::status_change::Watched;
-use pcsc_client::backend::{Options, Session};
+use pcsc_client::backend::{Cause, Options, Session};
 use pcsc_client::ffi::{DWORD, INFINITE, LONG, SCARDCONTEXT, SCARDHANDLE, SCARD_AUTOALLOCATE};
 use pcsc_client::{wire, Error};
 
@@ -91,8 +91,10 @@ pub unsafe extern "C" fn SCardEstablishContext(
             ..Options::default()
         };
         let session = Session::establish(&options).inspect_err(|failure| {
-            // Where there is no service, stock does not get as far as to clear it.
-            if failure.code() != Error::NoService.code() {
+            // Where there is no socket, stock does not get as far as to clear it.
+            let is_absent = matches!(failure.cause(), Some(Cause::Connect { source, .. })
+                if source.kind() == std::io::ErrorKind::NotFound);
+            if !is_absent {
                 *handle = 0;
             }
         })?;

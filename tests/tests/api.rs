@@ -1,0 +1,264 @@
+//! The safe API against a real pcscd: what it does to the card, and what it gives back.
+
+use std::ffi::CString;
+use std::time::Duration;
+
+use pcsc_client::{
+    ctl_code, Attribute, Card, Choice, Context, Disposition, Error, Event, Protocol, Protocols, ReaderState,
+    ShareMode, State, Status, Transaction, MAX_BUFFER_SIZE_EXTENDED,
+};
+use pcsc_tests::{atr, Counts, Pcscd};
+
+const SELECT: &[u8] = b"\x00\xA4\x04\x00\x0A\xA0\x00\x00\x00\x62\x03\x01\x0C\x06\x01";
+const LIMIT: Duration = Duration::from_secs(30);
+
+fn context(pcscd: &Pcscd) -> Context {
+    Context::builder()
+        .socket_path(pcscd.socket())
+        .establish()
+        .unwrap()
+}
+
+fn name(pcscd: &Pcscd, number: usize) -> CString {
+    CString::new(pcscd.reader(number).name()).unwrap()
+}
+
+fn connect(context: &Context, reader: &CString) -> Card {
+    context
+        .connect(reader, ShareMode::Shared, Protocols::ANY)
+        .unwrap()
+}
+
+#[test]
+fn what_is_shared_between_threads_may_be() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Context>();
+    shared::<Card>();
+    shared::<ReaderState>();
+    shared::<Transaction<'static>>();
+}
+
+#[test]
+fn a_card_is_used_in_every_way() {
+    let pcscd = Pcscd::start(1);
+    pcscd.reader(0).insert(atr::T1);
+    let (context, reader) = (context(&pcscd), name(&pcscd, 0));
+    assert_eq!(context.list_readers_len().unwrap(), reader.as_bytes().len() + 2);
+    assert_eq!(
+        context.list_readers(&mut [0; 4]).err(),
+        Some(Error::InsufficientBuffer)
+    );
+    let mut buffer = [0; 200];
+    assert!(context.list_readers(&mut buffer).unwrap().eq([&*reader]));
+
+    let mut card = connect(&context, &reader);
+    assert_eq!(card.active_protocol(), Some(Protocol::T1));
+    let status = card.status2_owned().unwrap();
+    assert_eq!((status.atr(), status.protocol()), (atr::T1, Protocol::T1));
+    assert_eq!(status.reader_names(), std::slice::from_ref(&reader));
+    assert!(status.status().contains(Status::PRESENT | Status::POWERED));
+    let (name_length, atr_length) = card.status2_len().unwrap();
+    let (mut names, mut bytes) = (vec![0; name_length], vec![0; atr_length]);
+    assert_eq!(card.status2(&mut names, &mut bytes).unwrap().atr(), atr::T1);
+    assert_eq!(
+        card.status2(&mut [], &mut []).err(),
+        Some(Error::InsufficientBuffer)
+    );
+
+    let mut response = vec![0; MAX_BUFFER_SIZE_EXTENDED];
+    assert_eq!(card.transmit(SELECT, &mut response).unwrap(), [0x90, 0]);
+    assert_eq!(
+        card.transmit(&[0; 4], &mut response).unwrap(),
+        b"Hello world!\x90\x00"
+    );
+    assert_eq!(
+        card.transmit(b"\x80\xE2\x02\x00", &mut response).unwrap().len(),
+        65_548
+    );
+    assert_eq!(
+        card.transmit2(&[0; 4], &mut [0; 3]).err().map(|(error, _)| error),
+        Some(Error::InsufficientBuffer)
+    );
+    assert_eq!(card.control(ctl_code(1), b"abc", &mut response).unwrap(), b"abc");
+    assert_eq!(
+        card.control(ctl_code(2), b"abc", &mut response),
+        Err(Error::UnsupportedFeature)
+    );
+    assert_eq!(card.get_attribute_owned(Attribute::AtrString).unwrap(), atr::T1);
+    assert_eq!(
+        card.get_attribute(Attribute::AtrString, &mut [0; 2]),
+        Err(Error::InsufficientBuffer)
+    );
+    assert_eq!(card.get_attribute_len(Attribute::AtrString), Ok(atr::T1.len()));
+    assert_eq!(
+        card.set_attribute(Attribute::CurrentF, b"x"),
+        Err(Error::UnsupportedFeature)
+    );
+
+    card.reconnect(ShareMode::Exclusive, Protocols::ANY, Disposition::ResetCard)
+        .unwrap();
+    let refused = context
+        .connect(&reader, ShareMode::Shared, Protocols::ANY)
+        .map(drop);
+    assert_eq!(refused, Err(Error::SharingViolation));
+    let (context, error) = context.release().unwrap_err();
+    assert_eq!(error, Error::CantDispose);
+    card.disconnect(Disposition::LeaveCard)
+        .map_err(|(_, error)| error)
+        .unwrap();
+    context.release().map_err(|(_, error)| error).unwrap();
+}
+
+#[test]
+fn dropping_does_to_the_card_what_was_chosen() {
+    let pcscd = Pcscd::start(1);
+    let reader_box = pcscd.reader(0);
+    reader_box.insert(atr::T1);
+    let (context, reader) = (context(&pcscd), name(&pcscd, 0));
+    let resets = |act: &mut dyn FnMut()| {
+        let Counts { resets: before, .. } = reader_box.counts();
+        act();
+        reader_box.counts().resets - before
+    };
+    assert_eq!(
+        resets(&mut || drop(connect(&context, &reader))),
+        1,
+        "as the pcsc crate does"
+    );
+    assert_eq!(
+        resets(&mut || {
+            let mut card = connect(&context, &reader);
+            card.set_drop_disposition(Disposition::LeaveCard);
+            assert_eq!(card.drop_disposition(), Disposition::LeaveCard);
+        }),
+        0
+    );
+    let mut card = connect(&context, &reader);
+    assert_eq!(resets(&mut || drop(card.transaction().unwrap())), 0);
+    assert_eq!(
+        resets(&mut || {
+            let mut transaction = card.transaction2().map_err(|(_, error)| error).unwrap();
+            transaction.set_drop_disposition(Disposition::ResetCard);
+        }),
+        1
+    );
+}
+
+#[test]
+fn transactions_exclude_others_and_tell_of_resets() {
+    let pcscd = Pcscd::start(1);
+    pcscd.reader(0).insert(atr::T1);
+    let reader = name(&pcscd, 0);
+    let (one, two) = (context(&pcscd), context(&pcscd));
+    let (mut first, mut second) = (connect(&one, &reader), connect(&two, &reader));
+    let transaction = first.transaction().unwrap();
+    let waited = second.transaction_timeout(Duration::from_millis(50)).map(drop);
+    assert_eq!(waited, Err(Error::Timeout));
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| second.transaction_timeout(LIMIT).map(drop));
+        transaction.transmit(SELECT, &mut [0; 300]).unwrap();
+        transaction
+            .end(Disposition::ResetCard)
+            .map_err(|(_, error)| error)
+            .unwrap();
+        assert_eq!(waiter.join().unwrap(), Err(Error::ResetCard));
+    });
+    second
+        .reconnect(ShareMode::Shared, Protocols::ANY, Disposition::LeaveCard)
+        .unwrap();
+    assert!(second.transaction().is_ok());
+    pcscd.reader(0).remove();
+    assert_eq!(second.transmit(SELECT, &mut [0; 300]), Err(Error::RemovedCard));
+    assert_eq!(
+        one.connect(&reader, ShareMode::Shared, Protocols::ANY).map(drop),
+        Err(Error::NoSmartcard)
+    );
+    let direct = one
+        .connect(&reader, ShareMode::Direct, Protocols::UNDEFINED)
+        .unwrap();
+    assert_eq!(direct.active_protocol(), None);
+    assert_eq!(direct.transmit(SELECT, &mut [0; 300]), Err(Error::ProtoMismatch));
+}
+
+#[test]
+fn events_and_waits_follow_the_cards() {
+    let pcscd = Pcscd::start(2);
+    let context = context(&pcscd);
+    let [first, second] = [0, 1].map(|number| name(&pcscd, number));
+    let mut events = context.events();
+    let mut next = || events.next_timeout(LIMIT).unwrap().unwrap();
+    assert_eq!(
+        next(),
+        Event::ReaderAdded {
+            reader: first.clone()
+        }
+    );
+    assert_eq!(
+        next(),
+        Event::ReaderAdded {
+            reader: second.clone()
+        }
+    );
+    for card in [atr::T0, atr::T1] {
+        pcscd.reader(1).insert(card);
+        assert_eq!(
+            next(),
+            Event::CardInserted {
+                reader: second.clone(),
+                atr: card.to_vec()
+            }
+        );
+        pcscd.reader(1).remove();
+        assert_eq!(
+            next(),
+            Event::CardRemoved {
+                reader: second.clone()
+            }
+        );
+    }
+    assert!(events.next_timeout(Duration::from_millis(1)).is_none());
+    context.cancel().unwrap();
+    assert!(events.next().is_none());
+
+    let mut states = [ReaderState::new(first, State::UNAWARE)];
+    context.get_status_change(LIMIT, &mut states).unwrap();
+    assert_eq!(states[0].event_state(), State::CHANGED | State::EMPTY);
+    states[0].sync_current_state();
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| context.get_status_change(None, &mut states));
+        pcscd.reader(0).insert(atr::T1);
+        waiter.join().unwrap().unwrap();
+    });
+    assert_eq!(states[0].atr(), atr::T1);
+    let mut unknown = [ReaderState::new(c"nobody", State::UNAWARE)];
+    assert_eq!(
+        context.get_status_change(LIMIT, &mut unknown),
+        Err(Error::UnknownReader)
+    );
+}
+
+#[test]
+fn two_daemons_and_the_simulated_reader_at_once() {
+    let (one, mut two) = (Pcscd::start(1), Pcscd::start(2));
+    let contexts = (context(&one), context(&two));
+    let simulated = Context::builder()
+        .choose_backend(Choice::Simulated)
+        .establish()
+        .unwrap();
+    let names = |context: &Context| context.list_readers_owned().unwrap();
+    assert_eq!((names(&contexts.0).len(), names(&contexts.1).len()), (1, 2));
+    let reader = names(&simulated).remove(0);
+    let card = connect(&simulated, &reader);
+    card.transmit(SELECT, &mut [0; 300]).unwrap();
+    assert_eq!(
+        card.transmit(&[0; 4], &mut [0; 300]).unwrap(),
+        b"Hello world!\x90\x00"
+    );
+
+    two.kill();
+    assert_eq!(contexts.1.is_valid(), Err(Error::InvalidHandle));
+    assert_eq!(contexts.1.list_readers_owned(), Err(Error::NoService));
+    assert_eq!(names(&contexts.0).len(), 1);
+    two.restart();
+    assert_eq!(names(&context(&two)).len(), 2);
+}

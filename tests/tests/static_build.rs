@@ -1,0 +1,86 @@
+//! Programs without a C library of smart cards, and static ones.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use pcsc_tests::{artifacts, atr, run, Pcscd};
+
+const LIMIT: Duration = Duration::from_secs(300);
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn greets(program: &Path) {
+    let pcscd = Pcscd::start(1);
+    pcscd.reader(0).insert(atr::T1);
+    let mut command = Command::new(program);
+    command
+        .env("PCSCLITE_CSOCK_NAME", pcscd.socket())
+        .env_remove("LD_LIBRARY_PATH");
+    assert!(run(&mut command, LIMIT).stdout().contains("Hello world!"));
+}
+
+fn needs(program: &Path) -> String {
+    run(Command::new("readelf").arg("-dl").arg(program), LIMIT).stdout()
+}
+
+#[test]
+fn a_rust_program_needs_no_c_library_but_the_systems() {
+    let program = artifacts::binary("pcsc-examples", "hello");
+    let needed = needs(&program);
+    assert!(needed.contains("libc.so") && !needed.contains("pcsc"), "{needed}");
+    greets(&program);
+}
+
+#[test]
+fn a_static_rust_program_runs_against_the_daemon() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = "x86_64-unknown-linux-gnu";
+    let host = run(Command::new("rustc").arg("-vV"), LIMIT).stdout();
+    if !host.contains(target) {
+        println!("SKIPPED: the static program is built on {target} only, this is another host");
+        return;
+    }
+    let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
+    build
+        .current_dir(root())
+        .env("RUSTFLAGS", "-C target-feature=+crt-static");
+    build.args([
+        "build",
+        "--locked",
+        "-p",
+        "pcsc-examples",
+        "--bin",
+        "hello",
+        "--target",
+        target,
+        "--target-dir",
+    ]);
+    run(build.arg(folder.path()), LIMIT).stdout();
+    let program = folder.path().join(target).join("debug/hello");
+    let needed = needs(&program);
+    assert!(
+        !needed.contains("NEEDED") && !needed.contains("INTERP"),
+        "{needed}"
+    );
+    greets(&program);
+}
+
+#[test]
+fn a_c_program_links_the_static_library() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("hello");
+    let mut compile = Command::new("cc");
+    compile
+        .arg("-I")
+        .arg(root().join("include"))
+        .arg(root().join("examples/c/hello.c"));
+    compile
+        .arg(artifacts::library().with_file_name("libpcsclite.a"))
+        .args(["-lpthread", "-ldl", "-lm", "-o"]);
+    run(compile.arg(&program), LIMIT).stdout();
+    assert!(!needs(&program).contains("pcsclite"));
+    greets(&program);
+}
