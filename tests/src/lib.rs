@@ -13,6 +13,7 @@ pub mod artifacts;
 pub mod atr;
 mod daemon;
 mod reader;
+pub mod relay;
 mod run;
 pub mod scripted;
 pub mod stock;

@@ -1,11 +1,14 @@
-//! The daemon's socket, forwarded: by `ssh -R` with a real sshd on loopback, as a guest uses its host's readers.
+//! The daemon's socket, forwarded: by `ssh -R` with a real sshd on loopback, as a guest uses its host's readers, and
+//! over a line that takes 20 ms each way, where each call's round trips are counted.
 
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use pcsc_client::{Context, Error, Protocols, ShareMode};
+use pcsc_tests::relay::Relay;
 use pcsc_tests::{artifacts, atr, run, Pcscd};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -142,4 +145,67 @@ fn through_ssh() {
     let _tunnel = Tunnel::new(folder.path(), &remote, &pcscd.socket());
     let context = Context::builder().socket_path(&remote).establish().unwrap();
     assert_eq!(context.list_readers_owned().unwrap(), [reader]);
+}
+
+#[test]
+fn each_call_of_the_c_library_costs_one_round_trip_on_a_slow_line() {
+    let pcscd = Pcscd::start(1);
+    pcscd.reader(0).insert(atr::T1);
+    let folder = tempfile::tempdir().unwrap();
+    let rounds = |library: &Path, name: &str| {
+        let path = folder.path().join(name);
+        let relay = Relay::start(&path, &pcscd.socket(), Duration::from_millis(20));
+        let mut client = Command::new(artifacts::binary("pcsc-tests", "winscard"));
+        client.arg(library).env("PCSCLITE_CSOCK_NAME", &path);
+        let mut client = Running(
+            client
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap(),
+        );
+        let mut input = client.0.stdin.take().unwrap();
+        let mut output = BufReader::new(client.0.stdout.take().unwrap());
+        let mut cost = |line: &str| {
+            let before = relay.rounds();
+            writeln!(input, "{line}").unwrap();
+            let mut answer = String::new();
+            output.read_line(&mut answer).unwrap();
+            assert!(
+                answer.starts_with("00000000") || answer.starts_with("8010000A"),
+                "{line}: {answer}"
+            );
+            relay.rounds() - before
+        };
+        // An older daemon than is asked for takes one more the first time.
+        cost("establish");
+        cost("release");
+        let counts: Vec<(String, usize)> = [
+            "establish",
+            "list",
+            "connect 2 3 pcsc-tests 00 00",
+            "status",
+            "transmit 00000000",
+            "transmit 80E04000",
+            "watch 0 122 pcsc-tests 00 00",
+            "control 42000001 0102",
+            "attribute 90303",
+            "begin",
+            "end 0",
+            "reconnect 2 3 0",
+            "disconnect 0",
+            "release",
+        ]
+        .map(|line| (line.to_owned(), cost(line)))
+        .to_vec();
+        drop((input, output));
+        drop(client);
+        counts
+    };
+    let stock = rounds(&pcsc_tests::stock::library(), "stock.comm");
+    let ours = rounds(&artifacts::library(), "ours.comm");
+    for ((line, ours), (_, stock)) in ours.iter().zip(&stock) {
+        println!("{line}: stock {stock}, ours {ours} round trips");
+        assert_eq!(*ours, 1, "{line}");
+    }
 }
