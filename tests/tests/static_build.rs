@@ -84,3 +84,33 @@ fn a_c_program_links_the_static_library() {
     assert!(!needs(&program).contains("pcsclite"));
     greets(&program);
 }
+
+#[test]
+fn a_musl_program_runs_against_the_daemon() {
+    let target = "x86_64-unknown-linux-musl";
+    let mut query = Command::new("rustc");
+    query.args(["--print", "target-libdir", "--target", target]);
+    let libraries = run(&mut query, LIMIT).stdout();
+    if !Path::new(libraries.trim()).exists() {
+        println!("SKIPPED: no musl program is built: rustup target add {target}");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
+    build.current_dir(root());
+    build.args([
+        "build",
+        "--locked",
+        "-p",
+        "pcsc-examples",
+        "--bin",
+        "hello",
+        "--target",
+        target,
+        "--target-dir",
+    ]);
+    run(build.arg(folder.path()), LIMIT).stdout();
+    let program = folder.path().join(target).join("debug/hello");
+    assert!(!needs(&program).contains("NEEDED"));
+    greets(&program);
+}
