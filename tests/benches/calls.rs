@@ -291,7 +291,8 @@ impl Floor {
             send_length: APDU.len() as u32,
             receive_protocol: 3,
             receive_pci_length: 16,
-            receive_length: 300,
+            // As much room as the libraries' caller offers: drivers may clear it.
+            receive_length: wire::MAX_PAYLOAD as u32,
             rv: 0,
         };
         let mut request = vec![0; Header::SIZE + wire::Transmit::SIZE];

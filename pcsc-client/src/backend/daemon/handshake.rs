@@ -109,7 +109,7 @@ fn exchange(
     }
     let no_answer = |trouble| first_answer_missing(path, trouble);
     stream
-        .send(&mut [IoSlice::new(&request[..length])], Some(deadline))
+        .send(&mut [IoSlice::new(&request[..length])], || Some(deadline))
         .map_err(no_answer)?;
 
     let mut reply = [0; VersionExchange::SIZE + Establish::SIZE];

@@ -445,7 +445,9 @@ impl Session {
         } else {
             &mut parts[..]
         };
-        let sent = self.stream(link)?.send(parts, deadline.or_else(|| self.soon()));
+        let sent = self
+            .stream(link)?
+            .send(parts, || deadline.or_else(|| self.soon()));
         self.on_send(link, sent)?;
 
         let head = &mut buffer[..B::SIZE];
@@ -485,7 +487,9 @@ impl Session {
         batch.emit(&mut request);
         request.extend_from_slice(more);
         let deadline = self.soon();
-        let sent = self.stream(link)?.send(&mut [IoSlice::new(&request)], deadline);
+        let sent = self
+            .stream(link)?
+            .send(&mut [IoSlice::new(&request)], || deadline);
         link.request = request;
         self.on_send(link, sent)?;
 

@@ -89,8 +89,14 @@ impl Stream {
         SocketAddrUnix::new(path).is_ok()
     }
 
-    /// Sends all parts, in one system call where the socket's buffer has room.
-    pub fn send(&mut self, mut parts: &mut [IoSlice<'_>], deadline: Option<Instant>) -> Result<(), Trouble> {
+    /// Sends all parts, in one system call where the socket's buffer has room. Only where it has none the clock
+    /// is asked for a deadline.
+    pub fn send(
+        &mut self,
+        mut parts: &mut [IoSlice<'_>],
+        deadline: impl Fn() -> Option<Instant>,
+    ) -> Result<(), Trouble> {
+        let mut until = None;
         let mut left: usize = parts.iter().map(|part| part.len()).sum();
         while left > 0 {
             let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
@@ -107,7 +113,7 @@ impl Stream {
                     }
                 }
                 Err(Errno::INTR) => (),
-                Err(Errno::AGAIN) => self.poll(PollFlags::OUT, deadline)?,
+                Err(Errno::AGAIN) => self.poll(PollFlags::OUT, *until.get_or_insert_with(&deadline))?,
                 Err(errno) => return Err(errno.into()),
             }
         }
@@ -386,7 +392,7 @@ mod tests {
         assert!(!stream.is_open());
         assert!(matches!(stream.fill(1, soon()), Err(Trouble::Closed)));
         assert!(matches!(
-            stream.send(&mut [IoSlice::new(b"x")], soon()),
+            stream.send(&mut [IoSlice::new(b"x")], soon),
             Err(Trouble::Closed)
         ));
     }
@@ -401,7 +407,7 @@ mod tests {
             all
         });
         stream
-            .send(&mut [IoSlice::new(b"begin"), IoSlice::new(&big)], soon())
+            .send(&mut [IoSlice::new(b"begin"), IoSlice::new(&big)], soon)
             .unwrap();
         let all = reader.join().unwrap();
         assert_eq!(&all[..5], b"begin");

@@ -137,9 +137,10 @@ impl Session {
         };
         let header = Header::new(Command::StopWaitingReaderStateChange, body).to_bytes();
         request[..Header::SIZE].copy_from_slice(&header);
-        let deadline = self.soon();
         if let Some(stream) = &mut link.stream {
-            let sent = stream.send(&mut [IoSlice::new(&request[..Header::SIZE + body])], deadline);
+            let sent = stream.send(&mut [IoSlice::new(&request[..Header::SIZE + body])], || {
+                self.soon()
+            });
             match sent {
                 Ok(()) => stream.owe(EVENT_SIZE),
                 Err(_) => {
