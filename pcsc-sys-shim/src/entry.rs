@@ -453,7 +453,8 @@ pub unsafe extern "C" fn SCardListReaders(
         let length = unsafe { required(pcchReaders) }?;
         let context = context(hContext)?;
         let names = context.session.with_states(|states| {
-            let mut names = Vec::new();
+            // Room for a few readers' names at once.
+            let mut names = Vec::with_capacity(512);
             for reader in states.readers() {
                 names.extend_from_slice(reader.name);
                 names.push(0);
