@@ -14,5 +14,8 @@ pub mod apdu;
 pub mod atr;
 #[cfg(feature = "sim")]
 pub mod card;
+pub mod descriptor;
+pub mod message;
 pub mod t0;
 pub mod t1;
+pub mod transport;
