@@ -333,15 +333,15 @@ impl Draft {
         if !is_reader {
             return None;
         }
+        // Readers from before the specification have protocol numbers of their own, and bulk pipes.
+        let has_pipes = self.bulk_in.is_some() && self.bulk_out.is_some();
         let flavour = match self.protocol {
-            1 => Flavour::IccdA,
-            2 => Flavour::IccdB,
+            1 if !has_pipes => Flavour::IccdA,
+            2 if !has_pipes => Flavour::IccdB,
             _ => Flavour::Ccid,
         };
         let descriptor = match self.descriptor.unwrap_or(Err(Error::Missing)) {
-            Ok(_) if flavour == Flavour::Ccid && (self.bulk_in.is_none() || self.bulk_out.is_none()) => {
-                Err(Error::NoBulkPipes)
-            }
+            Ok(_) if flavour == Flavour::Ccid && !has_pipes => Err(Error::NoBulkPipes),
             descriptor => descriptor,
         };
         Some(match descriptor {

@@ -45,6 +45,12 @@ pub trait Transport: Send {
     /// [`Error`].
     fn clear_halt(&mut self) -> Result<(), Error>;
 
+    /// Lets time go by, where a device says when to ask again.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] or [`Error::Gone`].
+    fn pause(&mut self, time: Duration) -> Result<(), Error>;
+
     /// Time on a clock that never goes back; a simulated one in simulations.
     fn now(&self) -> Duration;
 }
@@ -74,6 +80,10 @@ impl<T: Transport + ?Sized> Transport for alloc::boxed::Box<T> {
 
     fn clear_halt(&mut self) -> Result<(), Error> {
         (**self).clear_halt()
+    }
+
+    fn pause(&mut self, time: Duration) -> Result<(), Error> {
+        (**self).pause(time)
     }
 
     fn now(&self) -> Duration {
