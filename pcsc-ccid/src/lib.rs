@@ -16,6 +16,7 @@ pub mod atr;
 pub mod card;
 pub mod descriptor;
 pub mod message;
+pub mod names;
 pub mod t0;
 pub mod t1;
 pub mod transport;
