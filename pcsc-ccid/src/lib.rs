@@ -17,6 +17,7 @@ pub mod card;
 pub mod descriptor;
 pub mod message;
 pub mod names;
+pub mod quirks;
 pub mod t0;
 pub mod t1;
 pub mod transport;
