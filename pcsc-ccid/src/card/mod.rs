@@ -20,6 +20,8 @@ mod t1;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::atr::Speed;
+
 pub use apps::App;
 pub use contact::{Contact, Received, Tally};
 pub use fault::{FaultKind, Faults};
@@ -42,27 +44,11 @@ impl Rate {
 
     /// Decodes a TA1 or PPS1 byte (clause 8.3, tables 7 and 8); `None` for reserved values.
     pub fn from_ta1(ta1: u8) -> Option<Rate> {
-        let f = match ta1 >> 4 {
-            0 | 1 => 372,
-            2 => 558,
-            3 => 744,
-            4 => 1116,
-            5 => 1488,
-            6 => 1860,
-            9 => 512,
-            10 => 768,
-            11 => 1024,
-            12 => 1536,
-            13 => 2048,
-            _ => return None,
-        };
-        let d = match ta1 & 0x0F {
-            n @ 1..=7 => 1 << (n - 1),
-            8 => 12,
-            9 => 20,
-            _ => return None,
-        };
-        Some(Rate { f, d })
+        let speed = Speed::from_ta1(ta1)?;
+        Some(Rate {
+            f: speed.fi as u16,
+            d: speed.di as u8,
+        })
     }
 
     /// Bits per second at this clock frequency in Hz.

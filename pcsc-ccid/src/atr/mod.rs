@@ -1,9 +1,17 @@
 //! The answer to reset (ISO/IEC 7816-3, clause 8): what a card says of itself when it gets power.
 //!
 //! Real cards get details wrong; what can be understood all the same is, with a [`Warning`].
+//!
+//! [`Atr::parse`] takes the bytes apart. What they mean (speed, guard and waiting times, sizes, modes) is
+//! asked for by name; each answer is a value that can be used, the default where the byte is absent or
+//! reserved.
+
+mod interface;
 
 use alloc::vec::Vec;
 use core::fmt;
+
+pub use interface::{ClassIndicator, Classes, ClockStop, Mode, Speed, WaitingIntegers};
 
 /// The longest ATR, in bytes (clause 8.1).
 pub const MAX_SIZE: usize = 33;
@@ -47,6 +55,22 @@ pub enum Warning {
     MissingHistorical(usize),
     /// So many bytes follow the end.
     Trailing(usize),
+    /// TA1 has a reserved value; Fi and Di are taken as 372 and 1.
+    ReservedTa1(u8),
+    /// TC2 has a reserved value; WI is taken as 10.
+    ReservedWi(u8),
+    /// The first TA for T=1 has a reserved value; IFSC is taken as 32 or 254.
+    ReservedIfsc(u8),
+    /// The first TB for T=1 has a reserved value; BWI is taken as 9.
+    ReservedBwi(u8),
+    /// The first TC for T=1 has reserved bits; they are ignored.
+    ReservedEdc(u8),
+    /// The first TA for T=15 has a reserved value; the classes are taken as unknown.
+    ReservedClasses(u8),
+    /// TD1 names T=15, which is no protocol; T=0 is taken unless another follows.
+    NoFirstProtocol,
+    /// The protocol that TA2 names is not offered; it is taken at its word.
+    SpecificNotOffered(u8),
 }
 
 impl fmt::Display for Warning {
@@ -56,6 +80,16 @@ impl fmt::Display for Warning {
             Warning::WrongTck(right) => write!(f, "the check byte TCK should be {right:02X}"),
             Warning::MissingHistorical(count) => write!(f, "{count} historical bytes are missing"),
             Warning::Trailing(count) => write!(f, "{count} bytes follow the end"),
+            Warning::ReservedTa1(byte) => write!(f, "TA1 has the reserved value {byte:02X}"),
+            Warning::ReservedWi(byte) => write!(f, "TC2 has the reserved value {byte:02X}"),
+            Warning::ReservedIfsc(byte) => write!(f, "the IFSC has the reserved value {byte:02X}"),
+            Warning::ReservedBwi(byte) => write!(f, "BWI and CWI have the reserved value {byte:02X}"),
+            Warning::ReservedEdc(byte) => write!(f, "the first TC for T=1 has the reserved value {byte:02X}"),
+            Warning::ReservedClasses(byte) => write!(f, "the classes have the reserved value {byte:02X}"),
+            Warning::NoFirstProtocol => f.write_str("TD1 names T=15, which is no protocol"),
+            Warning::SpecificNotOffered(protocol) => {
+                write!(f, "TA2 names T={protocol}, which is not offered")
+            }
         }
     }
 }
@@ -144,41 +178,15 @@ impl Atr {
         if rest.len() > 0 {
             warnings.push(Warning::Trailing(rest.len()));
         }
-        Ok(Atr {
+        let mut atr = Atr {
             is_inverse,
             groups,
             historical,
             warnings,
-        })
-    }
-
-    /// TA1: the clock rate conversion Fi, the baud rate adjustment Di and the clock's limit in Hz, as
-    /// the card offers them (tables 7 and 8); `None` for a reserved value. 372, 1 and 5 MHz where there
-    /// is no TA1.
-    pub fn speed(&self) -> Option<Speed> {
-        let ta1 = self.groups.first().and_then(|group| group.ta).unwrap_or(0x11);
-        let (fi, max_clock_hz) = match ta1 >> 4 {
-            0 => (372, 4_000_000),
-            1 => (372, 5_000_000),
-            2 => (558, 6_000_000),
-            3 => (744, 8_000_000),
-            4 => (1116, 12_000_000),
-            5 => (1488, 16_000_000),
-            6 => (1860, 20_000_000),
-            9 => (512, 5_000_000),
-            10 => (768, 7_500_000),
-            11 => (1024, 10_000_000),
-            12 => (1536, 15_000_000),
-            13 => (2048, 20_000_000),
-            _ => return None,
         };
-        let di = match ta1 & 0x0F {
-            exponent @ 1..=7 => 1 << (exponent - 1),
-            8 => 12,
-            9 => 20,
-            _ => return None,
-        };
-        Some(Speed { fi, di, max_clock_hz })
+        let reserved = atr.reserved();
+        atr.warnings.extend(reserved);
+        Ok(atr)
     }
 
     /// The protocols T that the card offers, the first one first (clause 8.2.3); T=15 is none.
@@ -193,29 +201,6 @@ impl Atr {
             protocols.push(0);
         }
         protocols
-    }
-
-    /// TA2: the protocol of a card in specific mode, which takes no choice (clause 8.3).
-    pub fn specific_mode(&self) -> Option<u8> {
-        Some(self.groups.get(1)?.ta? & 0x0F)
-    }
-}
-
-/// What TA1 says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Speed {
-    /// The clock rate conversion integer.
-    pub fi: u32,
-    /// The baud rate adjustment integer.
-    pub di: u32,
-    /// The highest clock frequency in Hz.
-    pub max_clock_hz: u32,
-}
-
-impl Speed {
-    /// Bits per second at a clock frequency in Hz.
-    pub fn bits_per_second(self, clock_hz: u32) -> u32 {
-        (u64::from(clock_hz) * u64::from(self.di) / u64::from(self.fi)) as u32
     }
 }
 
@@ -259,7 +244,14 @@ mod tests {
         assert!(specific.is_inverse);
         assert_eq!(specific.specific_mode(), Some(1));
         let global = Atr::parse(&[0x3B, 0x80, 0x1F, 0x03, 0x9C]).unwrap();
-        assert_eq!((global.protocols(), global.warnings), (vec![0], vec![]));
+        assert_eq!((global.specific_mode(), global.first_protocol()), (None, 0));
+        assert!(global
+            .class_indicator()
+            .is_some_and(|indicator| indicator.classes.is_some()));
+        assert_eq!(
+            (global.protocols(), global.warnings),
+            (vec![0], vec![Warning::NoFirstProtocol])
+        );
     }
 
     #[test]

@@ -1,0 +1,484 @@
+//! What the interface bytes mean (ISO/IEC 7816-3, clauses 8.3, 10.2 and 11.4).
+
+use alloc::vec::Vec;
+
+use super::{Atr, Warning};
+use crate::t1::Edc;
+
+/// The Fi and Di indexes of 372 and 1: TA1 where it is absent.
+const DEFAULT_TA1: u8 = 0x11;
+const DEFAULT_WI: u8 = 10;
+const DEFAULT_IFSC: u8 = 32;
+
+/// What TA1 says, or PPS1, or the CCID's bmFindexDindex: one coding for all (clause 8.3, tables 7 and 8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Speed {
+    /// The clock rate conversion integer.
+    pub fi: u32,
+    /// The baud rate adjustment integer.
+    pub di: u32,
+    /// The highest clock frequency in Hz.
+    pub max_clock_hz: u32,
+}
+
+impl Speed {
+    /// 372, 1 and 5 MHz: what every card starts with.
+    pub const DEFAULT: Speed = Speed {
+        fi: 372,
+        di: 1,
+        max_clock_hz: 5_000_000,
+    };
+
+    /// Decodes TA1; `None` for a reserved value of either half.
+    pub const fn from_ta1(ta1: u8) -> Option<Speed> {
+        let (fi, max_clock_hz) = match ta1 >> 4 {
+            0 => (372, 4_000_000),
+            1 => (372, 5_000_000),
+            2 => (558, 6_000_000),
+            3 => (744, 8_000_000),
+            4 => (1116, 12_000_000),
+            5 => (1488, 16_000_000),
+            6 => (1860, 20_000_000),
+            9 => (512, 5_000_000),
+            10 => (768, 7_500_000),
+            11 => (1024, 10_000_000),
+            12 => (1536, 15_000_000),
+            13 => (2048, 20_000_000),
+            _ => return None,
+        };
+        let di = match ta1 & 0x0F {
+            exponent @ 1..=7 => 1 << (exponent - 1),
+            8 => 12,
+            9 => 20,
+            _ => return None,
+        };
+        Some(Speed { fi, di, max_clock_hz })
+    }
+
+    /// Bits per second at a clock frequency in Hz.
+    pub const fn bits_per_second(self, clock_hz: u32) -> u32 {
+        let bits = clock_hz as u64 * self.di as u64 / self.fi as u64;
+        if bits > u32::MAX as u64 {
+            u32::MAX
+        } else {
+            bits as u32
+        }
+    }
+
+    /// Whether this is faster than `other` at the same clock: its etu takes fewer clock cycles.
+    pub const fn is_faster_than(self, other: Speed) -> bool {
+        self.di as u64 * other.fi as u64 > other.di as u64 * self.fi as u64
+    }
+}
+
+/// Whether the card lets the interface device choose (clause 6.3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// PPS may change protocol and speed before the first command; no TA2.
+    Negotiable,
+    /// Protocol and speed are fixed by TA2.
+    Specific {
+        /// The protocol T.
+        protocol: u8,
+        /// TA2 bit 8 is 0: a warm reset may bring the card to negotiable mode.
+        can_change: bool,
+        /// TA2 bit 5 is 1: the speed is not what TA1 says but one that the interface device must know.
+        implicit: bool,
+    },
+}
+
+/// In which state of CLK the card lets the clock stop (the first TA for T=15, bits 8 and 7; the CCID's
+/// bClockStop has the same coding).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ClockStop {
+    /// Not at all.
+    #[default]
+    NotAllowed,
+    /// Low.
+    Low,
+    /// High.
+    High,
+    /// Either.
+    Either,
+}
+
+impl ClockStop {
+    /// From the two bits, 0 to 3; higher bits are ignored.
+    pub const fn from_bits(bits: u8) -> ClockStop {
+        match bits & 3 {
+            0 => ClockStop::NotAllowed,
+            1 => ClockStop::Low,
+            2 => ClockStop::High,
+            _ => ClockStop::Either,
+        }
+    }
+
+    /// The two bits, 0 to 3.
+    pub const fn bits(self) -> u8 {
+        self as u8
+    }
+}
+
+/// Operating conditions that a card supports (clause 5.1.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Classes {
+    /// Class A, 5 V.
+    pub a: bool,
+    /// Class B, 3 V.
+    pub b: bool,
+    /// Class C, 1.8 V.
+    pub c: bool,
+}
+
+/// The first TA for T=15.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClassIndicator {
+    /// The clock stop indicator X.
+    pub clock_stop: ClockStop,
+    /// The class indicator Y; `None` for a reserved value.
+    pub classes: Option<Classes>,
+}
+
+/// The waiting time integers of T=1 (clause 11.4.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WaitingIntegers {
+    /// BWI, 0 to 9.
+    pub bwi: u8,
+    /// CWI, 0 to 15.
+    pub cwi: u8,
+}
+
+impl WaitingIntegers {
+    /// BWI 4 and CWI 13.
+    pub const DEFAULT: WaitingIntegers = WaitingIntegers { bwi: 4, cwi: 13 };
+
+    /// From TB, whose high half is BWI and whose low half is CWI. A reserved BWI is taken as 9, the
+    /// longest that there is: a wait too long costs time, one too short costs the card.
+    pub const fn from_byte(byte: u8) -> WaitingIntegers {
+        let bwi = byte >> 4;
+        WaitingIntegers {
+            bwi: if bwi > 9 { 9 } else { bwi },
+            cwi: byte & 0x0F,
+        }
+    }
+
+    /// TB.
+    pub const fn to_byte(self) -> u8 {
+        self.bwi << 4 | self.cwi & 0x0F
+    }
+}
+
+impl Atr {
+    /// TA1: the clock rate conversion Fi, the baud rate adjustment Di and the clock's limit in Hz, as
+    /// the card offers them (tables 7 and 8); `None` for a reserved value. 372, 1 and 5 MHz where there
+    /// is no TA1.
+    pub fn speed(&self) -> Option<Speed> {
+        Speed::from_ta1(self.ta1().unwrap_or(DEFAULT_TA1))
+    }
+
+    /// TA1 as it stands.
+    pub fn ta1(&self) -> Option<u8> {
+        self.groups.first()?.ta
+    }
+
+    /// TA1 as it can be used: '11' where it is absent or reserved.
+    pub fn usable_ta1(&self) -> u8 {
+        self.ta1()
+            .filter(|&ta1| Speed::from_ta1(ta1).is_some())
+            .unwrap_or(DEFAULT_TA1)
+    }
+
+    /// TC1: the extra guard time integer N, 0 where absent (clause 8.3). Between the characters that it is
+    /// sent the card wants 12 etu and N times R clock cycles, R being F/D. 255 asks for the least that
+    /// the protocol allows: 12 etu in T=0, 11 etu in T=1.
+    pub fn extra_guard(&self) -> u8 {
+        self.groups.first().and_then(|group| group.tc).unwrap_or(0)
+    }
+
+    /// TA2: the protocol of a card in specific mode, which takes no choice (clause 8.3).
+    pub fn specific_mode(&self) -> Option<u8> {
+        match self.mode() {
+            Mode::Negotiable => None,
+            Mode::Specific { protocol, .. } => Some(protocol),
+        }
+    }
+
+    /// TA2: the mode, whole (clause 8.3).
+    pub fn mode(&self) -> Mode {
+        let second = self.groups.get(1).filter(|group| group.protocol != Some(15));
+        match second.and_then(|group| group.ta) {
+            None => Mode::Negotiable,
+            Some(ta2) => Mode::Specific {
+                protocol: ta2 & 0x0F,
+                can_change: ta2 & 0x80 == 0,
+                implicit: ta2 & 0x10 != 0,
+            },
+        }
+    }
+
+    /// The protocol that the card speaks if nothing is negotiated: TA2's in specific mode, else the first
+    /// one offered (clause 6.3.1).
+    pub fn first_protocol(&self) -> u8 {
+        let offered = || self.groups.iter().filter_map(|group| group.protocol);
+        self.specific_mode()
+            .or_else(|| offered().find(|&protocol| protocol != 15))
+            .unwrap_or(0)
+    }
+
+    /// TC2: the waiting time integer WI of T=0; 10 where absent or reserved (clause 10.2).
+    pub fn wi(&self) -> u8 {
+        self.tc2().filter(|&wi| wi != 0).unwrap_or(DEFAULT_WI)
+    }
+
+    /// The first TA for T=1: the card's information field size, 1 to 254 (clause 11.4.2). 32 where absent
+    /// or 0, and 254 for the reserved 255.
+    pub fn ifsc(&self) -> u8 {
+        match self.first_for(1, |group| group.ta) {
+            None | Some(0) => DEFAULT_IFSC,
+            Some(ifsc) => ifsc.min(254),
+        }
+    }
+
+    /// The first TB for T=1: BWI and CWI (clause 11.4.3).
+    pub fn waiting_integers(&self) -> WaitingIntegers {
+        self.first_for(1, |group| group.tb)
+            .map_or(WaitingIntegers::DEFAULT, WaitingIntegers::from_byte)
+    }
+
+    /// The first TC for T=1: the error detection code, by its bit 1 (clause 11.4.4).
+    pub fn edc(&self) -> Edc {
+        match self.first_for(1, |group| group.tc) {
+            Some(tc) if tc & 1 != 0 => Edc::Crc,
+            _ => Edc::Lrc,
+        }
+    }
+
+    /// The first TA for T=15: clock stop and classes of operating conditions. `None` where absent, which
+    /// says: no clock stop, class A.
+    pub fn class_indicator(&self) -> Option<ClassIndicator> {
+        let ta = self.first_for(15, |group| group.ta)?;
+        let y = ta & 0x3F;
+        Some(ClassIndicator {
+            clock_stop: ClockStop::from_bits(ta >> 6),
+            classes: matches!(y, 1 | 2 | 3 | 4 | 6 | 7).then_some(Classes {
+                a: y & 1 != 0,
+                b: y & 2 != 0,
+                c: y & 4 != 0,
+            }),
+        })
+    }
+
+    /// Whether the unit of the extra guard time is TA1's Fi/Di even where another speed is in use: where
+    /// T=15 is present (clause 8.3, TC1).
+    pub fn guard_counts_in_ta1(&self) -> bool {
+        self.groups.iter().any(|group| group.protocol == Some(15))
+    }
+
+    fn tc2(&self) -> Option<u8> {
+        self.groups.get(1)?.tc
+    }
+
+    /// The first byte of a kind that is specific to a protocol: none before the third group is
+    /// (clause 8.2.3). T=15 is let stand in the second too, where it has no business.
+    fn first_for(&self, protocol: u8, byte: impl Fn(&super::Group) -> Option<u8>) -> Option<u8> {
+        self.groups
+            .iter()
+            .skip(if protocol == 15 { 1 } else { 2 })
+            .filter(|group| group.protocol == Some(protocol))
+            .find_map(byte)
+    }
+
+    /// The interface bytes that have reserved values. TB1 and TB2 have none: they told of a programming
+    /// voltage that no longer is, and are ignored (clause 8.3).
+    pub(super) fn reserved(&self) -> Vec<Warning> {
+        let mut warnings = Vec::new();
+        let mut warn = |byte: Option<u8>, is_reserved: fn(u8) -> bool, warning: fn(u8) -> Warning| {
+            warnings.extend(byte.filter(|&byte| is_reserved(byte)).map(warning));
+        };
+        warn(
+            self.ta1(),
+            |ta1| Speed::from_ta1(ta1).is_none(),
+            Warning::ReservedTa1,
+        );
+        warn(self.tc2(), |wi| wi == 0, Warning::ReservedWi);
+        warn(
+            self.first_for(1, |group| group.ta),
+            |ifsc| matches!(ifsc, 0 | 0xFF),
+            Warning::ReservedIfsc,
+        );
+        warn(
+            self.first_for(1, |group| group.tb),
+            |tb| tb >> 4 > 9,
+            Warning::ReservedBwi,
+        );
+        warn(
+            self.first_for(1, |group| group.tc),
+            |tc| tc > 1,
+            Warning::ReservedEdc,
+        );
+        warn(
+            self.first_for(15, |group| group.ta),
+            |ta| !matches!(ta & 0x3F, 1 | 2 | 3 | 4 | 6 | 7),
+            Warning::ReservedClasses,
+        );
+        if self.groups.get(1).is_some_and(|group| group.protocol == Some(15)) {
+            warnings.push(Warning::NoFirstProtocol);
+        }
+        if let Some(protocol) = self.specific_mode() {
+            if !self.protocols().contains(&protocol) {
+                warnings.push(Warning::SpecificNotOffered(protocol));
+            }
+        }
+        warnings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn atr(bytes: &[u8]) -> Atr {
+        Atr::parse(bytes).unwrap()
+    }
+
+    #[test]
+    fn defaults_of_the_shortest_atr() {
+        let atr = atr(&[0x3B, 0x00]);
+        assert_eq!(atr.speed(), Some(Speed::DEFAULT));
+        assert_eq!((atr.ta1(), atr.usable_ta1()), (None, 0x11));
+        assert_eq!((atr.extra_guard(), atr.wi(), atr.ifsc()), (0, 10, 32));
+        assert_eq!(atr.waiting_integers(), WaitingIntegers { bwi: 4, cwi: 13 });
+        assert_eq!((atr.edc(), atr.mode()), (Edc::Lrc, Mode::Negotiable));
+        assert_eq!((atr.class_indicator(), atr.first_protocol()), (None, 0));
+        assert!(!atr.guard_counts_in_ta1());
+    }
+
+    /// OpenPGP card 2.0: TA1 '18', TC1 'FF', T=1 with IFSC 'FE' and '75', T=15 with '03'.
+    #[test]
+    fn an_openpgp_card() {
+        let atr =
+            atr(b"\x3B\xDA\x18\xFF\x81\xB1\xFE\x75\x1F\x03\x00\x31\xC5\x73\xC0\x01\x40\x00\x90\x00\x0C");
+        assert_eq!(atr.warnings, []);
+        assert_eq!(atr.speed().map(|speed| (speed.fi, speed.di)), Some((372, 12)));
+        assert_eq!(
+            (atr.extra_guard(), atr.ifsc(), atr.first_protocol()),
+            (255, 254, 1)
+        );
+        assert_eq!(atr.waiting_integers(), WaitingIntegers { bwi: 7, cwi: 5 });
+        // T=15: no clock stop, classes A and B.
+        assert!(atr.guard_counts_in_ta1());
+        assert_eq!(
+            atr.class_indicator(),
+            Some(ClassIndicator {
+                clock_stop: ClockStop::NotAllowed,
+                classes: Some(Classes {
+                    a: true,
+                    b: true,
+                    c: false
+                }),
+            })
+        );
+    }
+
+    /// The Belgian eID: TA1 '13', T=0 with TC2 '0A'. Then TB1 and TB2.
+    #[test]
+    fn waiting_integer_and_programming_voltage() {
+        let atr = atr(b"\x3B\x98\x13\x40\x0A\xA5\x03\x01\x01\x01\xAD\x13\x11");
+        assert_eq!(atr.speed().map(|speed| speed.di), Some(4));
+        assert_eq!((atr.first_protocol(), atr.wi()), (0, 10));
+        let vpp = Atr::parse(&[0x3B, 0xA0, 0x25, 0x20, 0x35]).unwrap();
+        assert_eq!((vpp.groups[0].tb, vpp.groups[1].tb), (Some(0x25), Some(0x35)));
+        assert_eq!((vpp.warnings.len(), vpp.first_protocol()), (0, 0));
+    }
+
+    #[test]
+    fn specific_mode_tells_all() {
+        // TA2 '81': T=1, unable to change, TA1 holds.
+        let fixed = atr(&[0x3B, 0x90, 0x96, 0x91, 0x81, 0x31, 0xFE, 0x45, 0x00]);
+        let mode = Mode::Specific {
+            protocol: 1,
+            can_change: false,
+            implicit: false,
+        };
+        assert_eq!((fixed.mode(), fixed.first_protocol()), (mode, 1));
+        let implicit = atr(&[0x3B, 0x80, 0x10, 0x10]);
+        let mode = Mode::Specific {
+            protocol: 0,
+            can_change: true,
+            implicit: true,
+        };
+        assert_eq!((implicit.mode(), implicit.specific_mode()), (mode, Some(0)));
+        let stranger = atr(&[0x3B, 0x80, 0x10, 0x01]);
+        assert_eq!(stranger.warnings, [Warning::SpecificNotOffered(1)]);
+        assert_eq!(stranger.first_protocol(), 1);
+    }
+
+    #[test]
+    fn each_first_byte_counts_for_its_protocol() {
+        // TD1: T=0 with TC2 '20'; TD2: T=1 with TA3 '80', TB3 '36' and TC3 '01'; TD3: T=1 again, with
+        // others, which do not count; TD4: T=15 with TA '47'.
+        let bytes = [
+            0x3B, 0x80, 0xC0, 0x20, 0xF1, 0x80, 0x36, 0x01, 0xF1, 0x10, 0x00, 0x00, 0x1F, 0x47,
+        ];
+        let tck = bytes[1..].iter().fold(0, |sum, byte| sum ^ byte);
+        let atr = atr(&[&bytes[..], &[tck]].concat());
+        assert_eq!(atr.warnings, []);
+        assert_eq!((atr.wi(), atr.ifsc(), atr.edc()), (0x20, 0x80, Edc::Crc));
+        assert_eq!(atr.waiting_integers(), WaitingIntegers { bwi: 3, cwi: 6 });
+        let indicator = atr.class_indicator().unwrap();
+        assert_eq!(indicator.clock_stop, ClockStop::Low);
+        assert!(indicator
+            .classes
+            .is_some_and(|classes| classes.a && classes.b && classes.c));
+    }
+
+    #[test]
+    fn reserved_values_are_told_and_replaced() {
+        let warnings = |bytes: &[u8]| {
+            let mut warnings = atr(bytes).warnings;
+            warnings.retain(|warning| !matches!(warning, Warning::WrongTck(_)));
+            warnings
+        };
+        for ta1 in [0xF1, 0x71, 0x10, 0x9A, 0xE5, 0x8F] {
+            let bytes = [0x3B, 0x10, ta1];
+            assert_eq!(warnings(&bytes), [Warning::ReservedTa1(ta1)]);
+            assert_eq!(atr(&bytes).usable_ta1(), 0x11);
+        }
+        assert_eq!(warnings(&[0x3B, 0x80, 0x40, 0x00]), [Warning::ReservedWi(0)]);
+        assert_eq!(atr(&[0x3B, 0x80, 0x40, 0x00]).wi(), 10);
+        let bytes = [0x3B, 0x80, 0x81, 0x71, 0xFF, 0xF5, 0x02, 0x00];
+        let expected = [
+            Warning::ReservedIfsc(0xFF),
+            Warning::ReservedBwi(0xF5),
+            Warning::ReservedEdc(2),
+        ];
+        assert_eq!(warnings(&bytes), expected);
+        assert_eq!((atr(&bytes).ifsc(), atr(&bytes).edc()), (254, Edc::Lrc));
+        assert_eq!(atr(&bytes).waiting_integers(), WaitingIntegers { bwi: 9, cwi: 5 });
+        let bytes = [0x3B, 0x80, 0x80, 0x1F, 0xC5, 0x00];
+        assert_eq!(warnings(&bytes), [Warning::ReservedClasses(0xC5)]);
+        assert_eq!(
+            atr(&bytes).class_indicator(),
+            Some(ClassIndicator {
+                clock_stop: ClockStop::Either,
+                classes: None
+            })
+        );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_answer_is_in_its_range(bytes in proptest::collection::vec(0u8.., 2..34), inverse: bool) {
+            let mut bytes = bytes;
+            bytes[0] = if inverse { 0x3F } else { 0x3B };
+            if let Ok(atr) = Atr::parse(&bytes) {
+                proptest::prop_assert!(Speed::from_ta1(atr.usable_ta1()).is_some());
+                proptest::prop_assert!((1..=254).contains(&atr.ifsc()));
+                proptest::prop_assert!(atr.wi() > 0);
+                proptest::prop_assert!(atr.waiting_integers().bwi <= 9 && atr.waiting_integers().cwi <= 15);
+                proptest::prop_assert!(atr.first_protocol() <= 15);
+                let _ = (atr.class_indicator(), atr.edc(), atr.extra_guard(), atr.mode());
+            }
+        }
+    }
+}
