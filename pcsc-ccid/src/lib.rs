@@ -18,6 +18,7 @@ pub mod descriptor;
 pub mod message;
 pub mod names;
 pub mod quirks;
+pub mod pps;
 pub mod t0;
 pub mod t1;
 pub mod transport;

@@ -1,0 +1,257 @@
+//! Protocol and parameters selection (ISO/IEC 7816-3, clause 9): one request right after the answer to
+//! reset, in negotiable mode, before anything else is said.
+//!
+//! A card that does not answer it, or wrongly, is of no use before the next reset; a reader at TPDU level
+//! that does no PPS of its own carries both as raw bytes.
+
+use core::fmt;
+
+use crate::atr::{Atr, Mode, Speed};
+
+/// PPSS, the first byte of both.
+const PPSS: u8 = 0xFF;
+const PPS1_PRESENT: u8 = 0x10;
+const PPS2_PRESENT: u8 = 0x20;
+const PPS3_PRESENT: u8 = 0x40;
+/// PPS1 for 372 and 1, which needs no PPS1.
+const DEFAULT_PPS1: u8 = 0x11;
+
+/// The longest request, and the longest response to it, in bytes: PPSS, PPS0, PPS1, PCK.
+pub const MAX_SIZE: usize = 4;
+
+/// What the interface device proposes. PPS2 and PPS3 are never sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Request {
+    /// The protocol T, 0 to 14.
+    pub protocol: u8,
+    /// PPS1: F and D, coded as in TA1. `None` proposes 372 and 1.
+    pub pps1: Option<u8>,
+}
+
+/// What the card made of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// All that was proposed holds from the next character on.
+    Accepted,
+    /// The protocol holds, at 372 and 1: the card left PPS1 out (clause 9.3).
+    RateRefused,
+}
+
+/// Why a response ends the dialogue (clause 9.1: the card is reset or rejected).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Error {
+    /// The bytes end too early, or go on.
+    Length,
+    /// The first byte is not 'FF'.
+    InvalidPpss(u8),
+    /// PCK has another value than this, which the bytes require.
+    WrongPck(u8),
+    /// The card answers for this protocol, not the one proposed.
+    OtherProtocol(u8),
+    /// The card answers with this PPS1, not the one proposed.
+    OtherRate(u8),
+    /// The card sends a byte that nobody proposed; its PPS0.
+    Unasked(u8),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Length => f.write_str("the PPS response has the wrong length"),
+            Error::InvalidPpss(byte) => write!(f, "a PPS response begins with FF, not {byte:02X}"),
+            Error::WrongPck(right) => write!(f, "the check byte PCK should be {right:02X}"),
+            Error::OtherProtocol(protocol) => write!(f, "the card answers the PPS for T={protocol}"),
+            Error::OtherRate(pps1) => write!(f, "the card answers the PPS with the rate {pps1:02X}"),
+            Error::Unasked(pps0) => write!(f, "the card answers more than was asked: PPS0 is {pps0:02X}"),
+        }
+    }
+}
+
+#[cfg(feature = "std")]
+impl std::error::Error for Error {}
+
+impl Request {
+    /// The request that brings a card to this protocol and speed (coded as TA1). `None` where there is
+    /// nothing to negotiate: the card is in specific mode, or begins with just that by itself.
+    pub fn needed(atr: &Atr, protocol: u8, ta1: u8) -> Option<Request> {
+        let is_faster = Speed::from_ta1(ta1).is_some_and(|speed| speed.is_faster_than(Speed::DEFAULT));
+        let pps1 = is_faster.then_some(ta1);
+        let is_settled = atr.mode() != Mode::Negotiable || protocol > 14;
+        if is_settled || (pps1.is_none() && protocol == atr.first_protocol()) {
+            return None;
+        }
+        Some(Request { protocol, pps1 })
+    }
+
+    /// Writes the request; only the low four bits of the protocol are.
+    pub fn encode<'a>(&self, buffer: &'a mut [u8; MAX_SIZE]) -> &'a [u8] {
+        let protocol = self.protocol & 0x0F;
+        match self.pps1 {
+            Some(pps1) => {
+                let pps0 = PPS1_PRESENT | protocol;
+                *buffer = [PPSS, pps0, pps1, PPSS ^ pps0 ^ pps1];
+                buffer
+            }
+            None => {
+                *buffer = [PPSS, protocol, PPSS ^ protocol, 0];
+                &buffer[..MAX_SIZE - 1]
+            }
+        }
+    }
+
+    /// Reads a request as a card does. PPS2 and PPS3 are passed over.
+    ///
+    /// # Errors
+    /// The length, the first byte or the check byte is wrong.
+    pub fn decode(bytes: &[u8]) -> Result<Request, Error> {
+        let (pps0, pps1) = read(bytes)?;
+        Ok(Request {
+            protocol: pps0 & 0x0F,
+            pps1,
+        })
+    }
+
+    /// Judges the card's response (clause 9.3). What was not proposed explicitly is at its default, so a
+    /// PPS1 of '11' that was not asked for changes nothing and is let pass.
+    ///
+    /// # Errors
+    /// The response is malformed, or another than the two that the clause allows.
+    pub fn check(&self, response: &[u8]) -> Result<Outcome, Error> {
+        let (pps0, pps1) = read(response)?;
+        if pps0 & 0x0F != self.protocol & 0x0F {
+            return Err(Error::OtherProtocol(pps0 & 0x0F));
+        }
+        if pps0 & (PPS2_PRESENT | PPS3_PRESENT) != 0 {
+            return Err(Error::Unasked(pps0));
+        }
+        match (self.pps1, pps1) {
+            (asked, answer) if asked == answer => Ok(Outcome::Accepted),
+            (Some(_), None) => Ok(Outcome::RateRefused),
+            (None, Some(DEFAULT_PPS1)) => Ok(Outcome::Accepted),
+            (Some(_), Some(other)) => Err(Error::OtherRate(other)),
+            (None, _) => Err(Error::Unasked(pps0)),
+        }
+    }
+}
+
+/// How many bytes a request or response has that begins with these; `None` if PPS0 is not there yet.
+/// For who reads it a character at a time.
+pub fn length(beginning: &[u8]) -> Option<usize> {
+    let pps0 = beginning.get(1)?;
+    Some(3 + (pps0 & 0x70).count_ones() as usize)
+}
+
+/// PPS0 and PPS1 of a well-formed request or response.
+fn read(bytes: &[u8]) -> Result<(u8, Option<u8>), Error> {
+    if let Some(&first) = bytes.first().filter(|&&first| first != PPSS) {
+        return Err(Error::InvalidPpss(first));
+    }
+    let [_, pps0, middle @ .., pck] = bytes else {
+        return Err(Error::Length);
+    };
+    if length(bytes) != Some(bytes.len()) {
+        return Err(Error::Length);
+    }
+    let right = middle.iter().fold(PPSS ^ pps0, |sum, byte| sum ^ byte);
+    if *pck != right {
+        return Err(Error::WrongPck(right));
+    }
+    let pps1 = middle.first().copied().filter(|_| pps0 & PPS1_PRESENT != 0);
+    Ok((*pps0, pps1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const FAST_T1: Request = Request {
+        protocol: 1,
+        pps1: Some(0x96),
+    };
+
+    #[test]
+    fn the_bytes_of_a_request() {
+        let mut buffer = [0; MAX_SIZE];
+        // FF ^ 11 ^ 96 = 78, FF ^ 01 = FE.
+        assert_eq!(FAST_T1.encode(&mut buffer), [0xFF, 0x11, 0x96, 0x78]);
+        let plain = Request {
+            protocol: 1,
+            pps1: None,
+        };
+        assert_eq!(plain.encode(&mut buffer), [0xFF, 0x01, 0xFE]);
+    }
+
+    #[test]
+    fn the_two_right_answers() {
+        assert_eq!(FAST_T1.check(&[0xFF, 0x11, 0x96, 0x78]), Ok(Outcome::Accepted));
+        assert_eq!(FAST_T1.check(&[0xFF, 0x01, 0xFE]), Ok(Outcome::RateRefused));
+        let plain = Request {
+            protocol: 0,
+            pps1: None,
+        };
+        assert_eq!(plain.check(&[0xFF, 0x00, 0xFF]), Ok(Outcome::Accepted));
+        assert_eq!(plain.check(&[0xFF, 0x10, 0x11, 0xFE]), Ok(Outcome::Accepted));
+    }
+
+    #[test]
+    fn every_wrong_answer() {
+        let check = |bytes: &[u8]| FAST_T1.check(bytes);
+        assert_eq!(check(&[]), Err(Error::Length));
+        assert_eq!(check(&[0xFF, 0x11]), Err(Error::Length));
+        assert_eq!(check(&[0xFF, 0x11, 0x96]), Err(Error::Length));
+        assert_eq!(check(&[0xFF, 0x11, 0x96, 0x78, 0x00]), Err(Error::Length));
+        assert_eq!(check(&[0x00, 0x11, 0x96, 0x87]), Err(Error::InvalidPpss(0)));
+        assert_eq!(check(&[0xFF, 0x11, 0x96, 0x79]), Err(Error::WrongPck(0x78)));
+        assert_eq!(check(&[0xFF, 0x10, 0x96, 0x79]), Err(Error::OtherProtocol(0)));
+        assert_eq!(check(&[0xFF, 0x11, 0x95, 0x7B]), Err(Error::OtherRate(0x95)));
+        let pps2 = [0xFF, 0x31, 0x96, 0x00, 0x58];
+        assert_eq!(check(&pps2), Err(Error::Unasked(0x31)));
+        let plain = Request {
+            protocol: 1,
+            pps1: None,
+        };
+        assert_eq!(plain.check(&[0xFF, 0x11, 0x96, 0x78]), Err(Error::Unasked(0x11)));
+    }
+
+    #[test]
+    fn what_needs_no_request() {
+        let negotiable = Atr::parse(&[0x3B, 0x90, 0x96, 0x80, 0x01, 0x87]).unwrap();
+        let needed = |protocol, ta1| Request::needed(&negotiable, protocol, ta1);
+        assert_eq!(needed(0, 0x11), None);
+        assert_eq!(needed(0, 0x01), None);
+        assert_eq!(
+            needed(1, 0x11),
+            Some(Request {
+                protocol: 1,
+                pps1: None
+            })
+        );
+        assert_eq!(needed(1, 0x96), Some(FAST_T1));
+        // Nothing is slower than what the card does by itself, and a reserved value is no rate.
+        assert_eq!((needed(0, 0x21), needed(0, 0xF1)), (None, None));
+        let specific = Atr::parse(&[0x3B, 0x90, 0x96, 0x10, 0x00]).unwrap();
+        assert_eq!(Request::needed(&specific, 0, 0x96), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_response_is_judged(bytes in proptest::collection::vec(any::<u8>(), 0..8), pps1: Option<u8>) {
+            let request = Request { protocol: 1, pps1 };
+            if request.check(&bytes).is_ok() {
+                prop_assert_eq!(bytes.iter().fold(0, |sum, byte| sum ^ byte), 0);
+                prop_assert!(bytes.len() <= MAX_SIZE);
+            }
+        }
+
+        #[test]
+        fn requests_are_read_as_written(protocol in 0u8..15, pps1: Option<u8>) {
+            let request = Request { protocol, pps1 };
+            let mut buffer = [0; MAX_SIZE];
+            let bytes = request.encode(&mut buffer);
+            prop_assert_eq!(Request::decode(bytes), Ok(request));
+            prop_assert_eq!(request.check(bytes), Ok(Outcome::Accepted));
+            prop_assert_eq!(length(bytes), Some(bytes.len()));
+        }
+    }
+}
