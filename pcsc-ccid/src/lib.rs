@@ -18,6 +18,7 @@ pub mod descriptor;
 pub mod message;
 pub mod names;
 pub mod quirks;
+pub mod parameters;
 pub mod pps;
 pub mod t0;
 pub mod t1;

@@ -1,0 +1,279 @@
+//! The protocol data structure of PC_to_RDR_SetParameters and RDR_to_PC_Parameters (CCID 1.1, sections
+//! 6.1.7 and 6.2.3): how a reader is told to speak to the card in its slot.
+
+use core::fmt;
+
+use crate::atr::{Atr, ClockStop, WaitingIntegers};
+use crate::t1::Edc;
+
+/// The longer of the two structures, in bytes.
+pub const MAX_SIZE: usize = T1_SIZE;
+const T0_SIZE: usize = 5;
+const T1_SIZE: usize = 7;
+
+const CHECKSUM_CRC: u8 = 0x01;
+const INVERSE: u8 = 0x02;
+/// Bits 7 to 2 of bmTCCKST1, which are given.
+const TCCKS_T1: u8 = 0x10;
+
+/// Parameters of one slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parameters {
+    /// Protocol number 0.
+    T0(T0),
+    /// Protocol number 1.
+    T1(T1),
+}
+
+/// The structure for T=0, 5 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct T0 {
+    /// bmFindexDindex: F and D, coded as TA1.
+    pub f_index_d_index: u8,
+    /// bmTCCKST0, bit 1: inverse convention. A reader is to ignore it.
+    pub is_inverse: bool,
+    /// bGuardTimeT0: the extra guard time N of TC1; 255 is as 0.
+    pub guard_time: u8,
+    /// bWaitingIntegerT0: WI.
+    pub wi: u8,
+    /// bClockStop.
+    pub clock_stop: ClockStop,
+}
+
+/// The structure for T=1, 7 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct T1 {
+    /// bmFindexDindex: F and D, coded as TA1.
+    pub f_index_d_index: u8,
+    /// bmTCCKST1, bit 0: the error detection code.
+    pub edc: Edc,
+    /// bmTCCKST1, bit 1: inverse convention. A reader is to ignore it.
+    pub is_inverse: bool,
+    /// bGuardTimeT1: the extra guard time N of TC1; 255 takes one etu off.
+    pub guard_time: u8,
+    /// bmWaitingIntegersT1.
+    pub waiting: WaitingIntegers,
+    /// bClockStop.
+    pub clock_stop: ClockStop,
+    /// bIFSC: the card's information field size.
+    pub ifsc: u8,
+    /// bNadValue: 0 unless the reader supports another.
+    pub nad: u8,
+}
+
+/// Why bytes are no parameters, or a protocol has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Error {
+    /// There is no structure for this protocol number.
+    UnknownProtocol(u8),
+    /// The structure has so many bytes, which are too few.
+    TooShort(usize),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::UnknownProtocol(protocol) => write!(f, "CCID knows no parameters for T={protocol}"),
+            Error::TooShort(size) => write!(f, "{size} bytes are too few for the protocol parameters"),
+        }
+    }
+}
+
+#[cfg(feature = "std")]
+impl std::error::Error for Error {}
+
+impl Parameters {
+    /// What a card's ATR asks for with this protocol and F and D.
+    ///
+    /// The clock never is to be stopped: nobody asks for it, and readers know no other value.
+    ///
+    /// # Errors
+    /// The protocol is neither 0 nor 1.
+    pub fn for_card(atr: &Atr, protocol: u8, f_index_d_index: u8) -> Result<Parameters, Error> {
+        match protocol {
+            0 => Ok(Parameters::T0(T0 {
+                f_index_d_index,
+                is_inverse: atr.is_inverse,
+                guard_time: atr.extra_guard(),
+                wi: atr.wi(),
+                clock_stop: ClockStop::NotAllowed,
+            })),
+            1 => Ok(Parameters::T1(T1 {
+                f_index_d_index,
+                edc: atr.edc(),
+                is_inverse: atr.is_inverse,
+                guard_time: atr.extra_guard(),
+                waiting: atr.waiting_integers(),
+                clock_stop: ClockStop::NotAllowed,
+                ifsc: atr.ifsc(),
+                nad: 0,
+            })),
+            protocol => Err(Error::UnknownProtocol(protocol)),
+        }
+    }
+
+    /// bProtocolNum.
+    pub const fn protocol(&self) -> u8 {
+        match self {
+            Parameters::T0(_) => 0,
+            Parameters::T1(_) => 1,
+        }
+    }
+
+    /// bmFindexDindex.
+    pub const fn f_index_d_index(&self) -> u8 {
+        match self {
+            Parameters::T0(t0) => t0.f_index_d_index,
+            Parameters::T1(t1) => t1.f_index_d_index,
+        }
+    }
+
+    /// The guard time byte, coded as TC1.
+    pub const fn guard_time(&self) -> u8 {
+        match self {
+            Parameters::T0(t0) => t0.guard_time,
+            Parameters::T1(t1) => t1.guard_time,
+        }
+    }
+
+    /// Writes abProtocolDataStructure.
+    pub fn encode<'a>(&self, buffer: &'a mut [u8; MAX_SIZE]) -> &'a [u8] {
+        let inverse = |is_inverse| if is_inverse { INVERSE } else { 0 };
+        match self {
+            Parameters::T0(t0) => {
+                let bytes = [
+                    t0.f_index_d_index,
+                    inverse(t0.is_inverse),
+                    t0.guard_time,
+                    t0.wi,
+                    t0.clock_stop.bits(),
+                ];
+                let (used, _) = buffer.split_at_mut(T0_SIZE);
+                used.copy_from_slice(&bytes);
+                used
+            }
+            Parameters::T1(t1) => {
+                let crc = if t1.edc == Edc::Crc { CHECKSUM_CRC } else { 0 };
+                *buffer = [
+                    t1.f_index_d_index,
+                    TCCKS_T1 | inverse(t1.is_inverse) | crc,
+                    t1.guard_time,
+                    t1.waiting.to_byte(),
+                    t1.clock_stop.bits(),
+                    t1.ifsc,
+                    t1.nad,
+                ];
+                buffer
+            }
+        }
+    }
+
+    /// Reads abProtocolDataStructure, as a reader sends it back. Bytes beyond its end are passed over, and
+    /// so are bits that have no meaning.
+    ///
+    /// # Errors
+    /// The protocol number is unknown or the bytes are too few.
+    pub fn decode(protocol: u8, bytes: &[u8]) -> Result<Parameters, Error> {
+        match (protocol, bytes) {
+            (0, &[f_index_d_index, tccks, guard_time, wi, clock_stop, ..]) => Ok(Parameters::T0(T0 {
+                f_index_d_index,
+                is_inverse: tccks & INVERSE != 0,
+                guard_time,
+                wi,
+                clock_stop: ClockStop::from_bits(clock_stop),
+            })),
+            (1, &[f_index_d_index, tccks, guard_time, waiting, clock_stop, ifsc, nad, ..]) => {
+                Ok(Parameters::T1(T1 {
+                    f_index_d_index,
+                    edc: if tccks & CHECKSUM_CRC != 0 {
+                        Edc::Crc
+                    } else {
+                        Edc::Lrc
+                    },
+                    is_inverse: tccks & INVERSE != 0,
+                    guard_time,
+                    waiting: WaitingIntegers::from_byte(waiting),
+                    clock_stop: ClockStop::from_bits(clock_stop),
+                    ifsc,
+                    nad,
+                }))
+            }
+            (0 | 1, short) => Err(Error::TooShort(short.len())),
+            (protocol, _) => Err(Error::UnknownProtocol(protocol)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn encoded(bytes: &[u8], protocol: u8, rate: u8) -> alloc::vec::Vec<u8> {
+        let atr = Atr::parse(bytes).unwrap();
+        let parameters = Parameters::for_card(&atr, protocol, rate).unwrap();
+        assert_eq!(parameters.protocol(), protocol);
+        assert_eq!(parameters.f_index_d_index(), rate);
+        parameters.encode(&mut [0; MAX_SIZE]).to_vec()
+    }
+
+    #[test]
+    fn the_defaults() {
+        let shortest = [0x3B, 0x00];
+        assert_eq!(encoded(&shortest, 0, 0x11), [0x11, 0x00, 0x00, 0x0A, 0x00]);
+        assert_eq!(
+            encoded(&shortest, 1, 0x11),
+            [0x11, 0x10, 0x00, 0x4D, 0x00, 0x20, 0x00]
+        );
+    }
+
+    /// OpenPGP card 2.0: N 255, IFSC 254, BWI 7, CWI 5.
+    #[test]
+    fn an_openpgp_card() {
+        let atr = b"\x3B\xDA\x18\xFF\x81\xB1\xFE\x75\x1F\x03\x00\x31\xC5\x73\xC0\x01\x40\x00\x90\x00\x0C";
+        assert_eq!(encoded(atr, 1, 0x18), [0x18, 0x10, 0xFF, 0x75, 0x00, 0xFE, 0x00]);
+    }
+
+    #[test]
+    fn inverse_convention_guard_time_and_crc() {
+        // TC1 '05', TC2 '14'; then TC1 '02', T=1 with TC3 '01'.
+        let t0 = [0x3F, 0xC0, 0x05, 0x40, 0x14];
+        assert_eq!(encoded(&t0, 0, 0x95), [0x95, 0x02, 0x05, 0x14, 0x00]);
+        let t1 = [0x3F, 0xC0, 0x02, 0x81, 0x41, 0x01, 0x03];
+        assert_eq!(encoded(&t1, 1, 0x11), [0x11, 0x13, 0x02, 0x4D, 0x00, 0x20, 0x00]);
+    }
+
+    #[test]
+    fn short_and_unknown() {
+        assert_eq!(Parameters::decode(0, &[0; 4]), Err(Error::TooShort(4)));
+        assert_eq!(Parameters::decode(1, &[0; 6]), Err(Error::TooShort(6)));
+        assert_eq!(Parameters::decode(2, &[0; 7]), Err(Error::UnknownProtocol(2)));
+        let atr = Atr::parse(&[0x3B, 0x00]).unwrap();
+        assert_eq!(
+            Parameters::for_card(&atr, 14, 0x11),
+            Err(Error::UnknownProtocol(14))
+        );
+    }
+
+    #[test]
+    fn longer_and_meaningless_bits() {
+        let t0 = Parameters::decode(0, &[0x11, 0xFD, 0, 10, 0xFC, 1, 2, 3]).unwrap();
+        let mut buffer = [0; MAX_SIZE];
+        assert_eq!(t0.encode(&mut buffer), [0x11, 0x00, 0, 10, 0]);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_is_written(protocol in 0u8..3, bytes in proptest::collection::vec(any::<u8>(), 0..9)) {
+            if let Ok(parameters) = Parameters::decode(protocol, &bytes) {
+                let mut buffer = [0; MAX_SIZE];
+                let written = parameters.encode(&mut buffer);
+                prop_assert_eq!(Parameters::decode(protocol, written), Ok(parameters));
+                prop_assert_eq!(written[0], bytes[0]);
+                prop_assert_eq!(written[2], bytes[2]);
+            } else {
+                prop_assert!(protocol > 1 || bytes.len() < 5 + 2 * usize::from(protocol));
+            }
+        }
+    }
+}
