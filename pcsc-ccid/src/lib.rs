@@ -20,6 +20,7 @@ pub mod names;
 pub mod quirks;
 pub mod parameters;
 pub mod pps;
+pub mod speed;
 pub mod t0;
 pub mod t1;
 pub mod transport;

@@ -1,0 +1,267 @@
+//! Which F and D to speak with: the fastest that card and reader can do, and what to fall back to.
+//!
+//! What the card allows (ISO/IEC 7816-3, clause 9.3): any F from Fd = 372 to the Fi of TA1 with any D from
+//! Dd = 1 to the Di of TA1. Of these, nothing that is faster than TA1 itself is proposed: 372/32 lies in
+//! the range that 512/32 opens, and is more than the card ever said that it can do.
+//!
+//! What the reader allows (CCID 1.1, sections 5.1 and 5.3): a rate up to dwMaxDataRate, and one of its
+//! list where it has a list; the rate is the one that F and D make of the reader's default clock.
+//!
+//! ```text
+//! TA1 96 (512/32), reader at 4 MHz up to 200,000 bit/s:  15 (172,043)  95 (125,000)  94  93  92  11
+//! ```
+
+use alloc::vec::Vec;
+
+use crate::atr::{Atr, Mode, Speed};
+
+/// 372 and 1.
+pub const DEFAULT_TA1: u8 = 0x11;
+
+/// The indexes of every Fi, but for index 0, which is that of 372 with a slower clock, and of every Di.
+const F_INDEXES: [u8; 11] = [1, 2, 3, 4, 5, 6, 9, 10, 11, 12, 13];
+const D_INDEXES: [u8; 9] = [1, 2, 3, 4, 5, 6, 7, 8, 9];
+
+/// Frequencies that a contact can have, in kHz (clause 5.2.3).
+const CLOCK_KHZ: core::ops::RangeInclusive<u32> = 1_000..=20_000;
+/// Nearly every reader runs a card at this until it has reason not to.
+const COMMON_CLOCK_KHZ: u32 = 4_000;
+
+/// What a reader says of its speeds: fields of its class descriptor and its list of data rates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReaderSpeeds<'a> {
+    /// dwDefaultClock, in kHz.
+    pub default_clock_khz: u32,
+    /// dwMaximumClock, in kHz.
+    pub maximum_clock_khz: u32,
+    /// dwDataRate, in bit/s.
+    pub data_rate_bps: u32,
+    /// dwMaxDataRate, in bit/s.
+    pub max_data_rate_bps: u32,
+    /// bNumDataRatesSupported; 0 stands for all rates up to the maximum.
+    pub num_data_rates: u8,
+    /// What GET_DATA_RATES brought, in bit/s; empty where it brought nothing.
+    pub data_rates: &'a [u32],
+    /// dwFeatures 0x10: the reader changes the clock to suit the parameters.
+    pub has_automatic_clock: bool,
+    /// A limit of our own, in bit/s, for a reader that promises more than it can do (the AlcorMicro
+    /// AU9540 and AU9560 fail above some 200,000).
+    pub cap_bps: Option<u32>,
+}
+
+/// One choice of F and D.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candidate {
+    /// F and D, coded as TA1, PPS1 and bmFindexDindex are.
+    pub ta1: u8,
+    /// The clock that the rate is for, in kHz: what PC_to_RDR_SetDataRateAndClockFrequency names, for a
+    /// reader without automatic baud rate (dwFeatures 0x20).
+    pub clock_khz: u32,
+    /// Bits per second at that clock.
+    pub bits_per_second: u32,
+}
+
+/// The candidates for a card in a reader, fastest first.
+///
+/// In negotiable mode the first is the fastest that both allow and the last is '11', with which every
+/// card begins and which needs no PPS. Each next one takes at most three quarters of the rate before it, so
+/// that stepping down is worth the reset that it costs; of those down to two thirds of the best, one with
+/// the card's own Fi and its Di halved is preferred, as what cards implement most.
+///
+/// In specific mode there is exactly one candidate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ladder {
+    candidates: Vec<Candidate>,
+    is_within_reader: bool,
+}
+
+impl ReaderSpeeds<'_> {
+    /// The clock that a card is started with, in kHz. Where dwDefaultClock is no frequency for a card (wrong
+    /// unit or byte order, as some have it), it is what dwDataRate is 372/1 of, or else 4 MHz.
+    pub fn clock_khz(&self) -> u32 {
+        let from_rate = u64::from(self.data_rate_bps) * 372 / 1000;
+        [self.default_clock_khz, u32::try_from(from_rate).unwrap_or(0)]
+            .into_iter()
+            .find(|clock| CLOCK_KHZ.contains(clock))
+            .unwrap_or(COMMON_CLOCK_KHZ)
+    }
+
+    /// Whether the list of data rates tells all. It does if it has the announced number of entries. Where
+    /// that number is 0, all rates are promised, yet most readers then list those they have: such a list
+    /// is believed if no entry is beyond the maximum and one is above the default. Others are
+    /// leftovers of a buffer, or the default rate alone.
+    fn has_whole_list(&self) -> bool {
+        let rates = self.data_rates;
+        let default = Speed::DEFAULT.bits_per_second(self.clock_khz() * 1000);
+        match self.num_data_rates {
+            0 => {
+                let beyond = self.max_data_rate_bps.saturating_add(tolerance(64));
+                rates.iter().all(|&rate| (1..=beyond).contains(&rate))
+                    && rates
+                        .iter()
+                        .any(|&rate| rate > default.saturating_add(tolerance(1)))
+            }
+            announced => !rates.is_empty() && rates.len() >= usize::from(announced),
+        }
+    }
+
+    /// The candidate that F and D make in this reader, if it can do them.
+    fn candidate(&self, ta1: u8, speed: Speed) -> Option<Candidate> {
+        let clock_khz = self.clock_khz();
+        let slack = tolerance(speed.di);
+        let is_allowed = |rate: u32| {
+            rate <= self.max_data_rate_bps.saturating_add(slack) && self.cap_bps.is_none_or(|cap| rate <= cap)
+        };
+        let rate = speed.bits_per_second(clock_khz * 1000);
+        let has_list = self.has_whole_list();
+        let is_listed = |rate: u32| self.data_rates.iter().any(|&r| r.abs_diff(rate) <= slack);
+        if is_allowed(rate) && (!has_list || is_listed(rate)) {
+            return Some(Candidate {
+                ta1,
+                clock_khz,
+                bits_per_second: rate,
+            });
+        }
+        if !has_list || !self.has_automatic_clock {
+            return None;
+        }
+        // A rate of the list that takes another clock, which the reader sets by itself.
+        let fastest_khz = self.maximum_clock_khz.min(speed.max_clock_hz / 1000);
+        let clock_for = |rate: u32| u64::from(rate) * u64::from(speed.fi) / u64::from(speed.di) / 1000;
+        let reachable = |rate: &u32| {
+            (u64::from(clock_khz)..=u64::from(fastest_khz)).contains(&clock_for(*rate)) && is_allowed(*rate)
+        };
+        let rate = self.data_rates.iter().copied().filter(reachable).max()?;
+        Some(Candidate {
+            ta1,
+            clock_khz: u32::try_from(clock_for(rate)).ok()?,
+            bits_per_second: rate,
+        })
+    }
+}
+
+impl Ladder {
+    /// The candidates for this card in this reader.
+    ///
+    /// A reader's clock above the card's f(max) is not held against a candidate: it is the clock that
+    /// the card has answered its reset with.
+    pub fn new(atr: &Atr, reader: &ReaderSpeeds<'_>) -> Ladder {
+        let default_clock = reader.clock_khz();
+        let forced = |ta1| Candidate {
+            ta1,
+            clock_khz: default_clock,
+            bits_per_second: Speed::from_ta1(ta1)
+                .unwrap_or(Speed::DEFAULT)
+                .bits_per_second(default_clock * 1000),
+        };
+        if let Mode::Specific { implicit, .. } = atr.mode() {
+            let ta1 = if implicit { DEFAULT_TA1 } else { atr.usable_ta1() };
+            let speed = Speed::from_ta1(ta1).unwrap_or(Speed::DEFAULT);
+            let candidate = reader.candidate(ta1, speed);
+            return Ladder {
+                candidates: Vec::from([candidate.unwrap_or(forced(ta1))]),
+                is_within_reader: candidate.is_some() || ta1 == DEFAULT_TA1,
+            };
+        }
+        let own = atr.usable_ta1();
+        let slowest = forced(DEFAULT_TA1);
+        let mut allowed: Vec<Candidate> = proposals(own)
+            .filter_map(|(ta1, speed)| reader.candidate(ta1, speed))
+            .filter(|candidate| candidate.bits_per_second > slowest.bits_per_second)
+            .collect();
+        let is_own_f = |candidate: &Candidate| candidate.ta1 >> 4 == own >> 4;
+        allowed.sort_by_key(|candidate| {
+            (
+                core::cmp::Reverse(candidate.bits_per_second),
+                !is_own_f(candidate),
+            )
+        });
+
+        let mut candidates: Vec<Candidate> = allowed.first().copied().into_iter().collect();
+        while let Some(above) = candidates.last() {
+            let bound = three_quarters(above.bits_per_second);
+            let mut rest = allowed.iter().skip_while(|next| next.bits_per_second > bound);
+            let Some(best) = rest.clone().next() else { break };
+            let usual = rest.find(|next| {
+                next.bits_per_second >= best.bits_per_second - best.bits_per_second.div_ceil(3)
+                    && is_own_f(next)
+                    && is_halving(next.ta1, own)
+            });
+            candidates.push(*usual.unwrap_or(best));
+        }
+        candidates.push(slowest);
+        Ladder {
+            candidates,
+            is_within_reader: true,
+        }
+    }
+
+    /// The candidates, fastest first; never empty.
+    pub fn candidates(&self) -> &[Candidate] {
+        &self.candidates
+    }
+
+    /// The first candidate: what to try first.
+    pub fn fastest(&self) -> Candidate {
+        self.candidates.first().copied().unwrap_or(Candidate {
+            ta1: DEFAULT_TA1,
+            clock_khz: COMMON_CLOCK_KHZ,
+            bits_per_second: Speed::DEFAULT.bits_per_second(COMMON_CLOCK_KHZ * 1000),
+        })
+    }
+
+    /// The candidate below this one; `None` below the last, or if there is no such candidate.
+    pub fn below(&self, ta1: u8) -> Option<Candidate> {
+        let position = self
+            .candidates
+            .iter()
+            .position(|candidate| candidate.ta1 == ta1)?;
+        self.candidates.get(position + 1).copied()
+    }
+
+    /// Whether the reader can do the first candidate. `false` only in specific mode, for a card too fast or
+    /// too odd for this reader; a warm reset may help if the card can change its mode.
+    pub fn is_within_reader(&self) -> bool {
+        self.is_within_reader
+    }
+}
+
+/// What a card with this TA1 may be asked for: within the clause's range, not above TA1, faster than the
+/// default.
+fn proposals(own_ta1: u8) -> impl Iterator<Item = (u8, Speed)> {
+    let own = Speed::from_ta1(own_ta1).unwrap_or(Speed::DEFAULT);
+    let f_indexes = F_INDEXES
+        .into_iter()
+        // A card with index 0 is asked for 372 by that index, which keeps its slower clock.
+        .map(move |index| if index == 1 && own_ta1 >> 4 == 0 { 0 } else { index });
+    f_indexes
+        .flat_map(|f_index| D_INDEXES.into_iter().map(move |d_index| f_index << 4 | d_index))
+        .filter_map(|ta1| Some((ta1, Speed::from_ta1(ta1)?)))
+        .filter(move |(_, speed)| speed.fi <= own.fi && speed.di <= own.di)
+        .filter(move |(_, speed)| !speed.is_faster_than(own) && speed.is_faster_than(Speed::DEFAULT))
+}
+
+/// Whether the D of `ta1` is that of `own` halved so many times.
+fn is_halving(ta1: u8, own: u8) -> bool {
+    match (ta1 & 0x0F, own & 0x0F) {
+        (d, own @ 1..=7) => d <= own,
+        (d, own) => d == own || d <= 7,
+    }
+}
+
+/// How far an announced rate may be from the computed one, in bit/s: readers round the rate of 372/1, or
+/// its multiple.
+const fn tolerance(di: u32) -> u32 {
+    if di < 2 {
+        2
+    } else {
+        di
+    }
+}
+
+fn three_quarters(rate: u32) -> u32 {
+    rate - rate.div_ceil(4)
+}
+
+#[cfg(test)]
+mod tests;
