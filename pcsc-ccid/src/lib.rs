@@ -24,3 +24,4 @@ pub mod speed;
 pub mod t0;
 pub mod t1;
 pub mod transport;
+pub mod waiting;
