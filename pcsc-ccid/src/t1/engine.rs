@@ -52,6 +52,8 @@ pub struct Config {
     pub ifsc: u8,
     /// The information field size we want to receive, at most 254; asked for once if it is not 32.
     pub ifsd: u8,
+    /// The card has been told `ifsd` by somebody else, so that it needs no announcement.
+    pub ifsd_is_known: bool,
     /// Bounds.
     pub limits: Limits,
 }
@@ -63,6 +65,7 @@ impl Default for Config {
             edc: Edc::Lrc,
             ifsc: DEFAULT_IFS,
             ifsd: 254,
+            ifsd_is_known: false,
             limits: Limits::default(),
         }
     }
@@ -164,8 +167,12 @@ impl Engine {
             ns: 0,
             nr: 0,
             ifsc: config.ifsc,
-            ifsd: DEFAULT_IFS,
-            ifsd_due: config.ifsd != DEFAULT_IFS,
+            ifsd: if config.ifsd_is_known {
+                config.ifsd
+            } else {
+                DEFAULT_IFS
+            },
+            ifsd_due: !config.ifsd_is_known && config.ifsd != DEFAULT_IFS,
             heard: false,
             clean: true,
             block: [0; MAX_BLOCK],

@@ -1,0 +1,281 @@
+//! APDUs over each level of exchange (CCID 1.1, clause 3.2).
+
+use core::time::Duration;
+
+use super::port::Port;
+use super::protocol::{Chosen, Protocol};
+use super::{Error, Reader};
+use crate::apdu::{self, Case, Command as Apdu};
+use crate::descriptor::ExchangeLevel;
+use crate::message::{Chain, Command, SlotError};
+use crate::t0;
+use crate::t1;
+use crate::transport::Transport;
+
+impl<T: Transport> Reader<T> {
+    /// Exchanges an APDU; gives the response's length. After the first call nothing is allocated; an APDU that fits
+    /// one message takes one bulk OUT and one bulk IN transfer.
+    ///
+    /// Over T=0 at TPDU and character level, the status words 61xx and 6Cxx of commands of cases 1 to 3 go to the caller,
+    /// as with every other driver; commands that T=0 cannot carry in one TPDU (case 4, extended lengths) are mapped
+    /// whole (ISO 7816-3, clause 12.2).
+    ///
+    /// # Errors
+    /// [`Error::CardReset`] where the card failed at a raised speed and goes on at a lower one;
+    /// [`Error::BufferTooSmall`] after the whole exchange, so that the card is ready for the next.
+    pub fn transmit(&mut self, slot: u8, command: &[u8], response: &mut [u8]) -> Result<usize, Error> {
+        let level = self.exchange_level();
+        let state = self.slots.get_mut(usize::from(slot)).ok_or(Error::NoSuchSlot)?;
+        if state.atr_bytes.is_empty() {
+            return Err(Error::NotPowered);
+        }
+        let chosen = state.session.chosen().ok_or(Error::NotPowered)?;
+        let port = &mut self.port;
+        let result = match (level, chosen.protocol) {
+            (ExchangeLevel::ShortApdu, _) => whole(port, slot, command, response, chosen.limit),
+            (ExchangeLevel::ExtendedApdu, _) => chained(port, slot, command, response, chosen.limit),
+            (ExchangeLevel::Tpdu, Protocol::T1) => blocks(port, slot, chosen, command, response),
+            (ExchangeLevel::Tpdu, Protocol::T0) => tpdus(port, slot, chosen, command, response, tpdu),
+            (ExchangeLevel::Character, Protocol::T0) if matches!(port, Port::Control(_)) => {
+                tpdus(port, slot, chosen, command, response, tpdu)
+            }
+            (ExchangeLevel::Character, Protocol::T0) => {
+                tpdus(port, slot, chosen, command, response, characters)
+            }
+            (ExchangeLevel::Character, Protocol::T1) => Err(Error::ProtocolUnsupported),
+        };
+        match result {
+            Err(error) if error.may_be_speed() => Err(self.step_down(slot, error)),
+            result => self.heed(slot, result),
+        }
+    }
+}
+
+/// An APDU in one message, and its response in one.
+fn whole<T: Transport>(
+    port: &mut Port<T>,
+    slot: u8,
+    apdu: &[u8],
+    response: &mut [u8],
+    limit: Duration,
+) -> Result<usize, Error> {
+    let command = Command::XfrBlock {
+        bwi: 0,
+        level: 0,
+        data: apdu,
+    };
+    let reply = port.call(slot, &command, limit)?;
+    copy(port.data(&reply), response)
+}
+
+/// An APDU in as many messages as it takes, and its response likewise (clause 3.2, extended APDU level).
+fn chained<T: Transport>(
+    port: &mut Port<T>,
+    slot: u8,
+    apdu: &[u8],
+    response: &mut [u8],
+    limit: Duration,
+) -> Result<usize, Error> {
+    if apdu.len() > apdu::MAX_EXTENDED_COMMAND {
+        return Err(Error::CommandTooLong {
+            max: apdu::MAX_EXTENDED_COMMAND,
+        });
+    }
+    let mut parts = apdu.chunks(port.max_data());
+    let mut part = parts.next().unwrap_or(&[]);
+    let mut is_first = true;
+    let mut reply = loop {
+        let next = parts.next();
+        let chain = match (is_first, next) {
+            (true, None) => Chain::Whole,
+            (true, Some(_)) => Chain::Begins,
+            (false, Some(_)) => Chain::Continues,
+            (false, None) => Chain::Ends,
+        };
+        let command = Command::XfrBlock {
+            bwi: 0,
+            level: chain as u16,
+            data: part,
+        };
+        let reply = port.call(slot, &command, limit)?;
+        match next {
+            None => break reply,
+            Some(_) if reply.specific != Chain::Expected as u8 => {
+                // The card has answered already, to a part: with an error, if with anything.
+                if port.data(&reply).len() == 2 {
+                    break reply;
+                }
+                return Err(Error::WrongReply);
+            }
+            Some(next) => part = next,
+        }
+        is_first = false;
+    };
+    let mut received = 0;
+    let mut idle = 0;
+    loop {
+        let data = port.data(&reply);
+        idle = if data.is_empty() { idle + 1 } else { 0 };
+        if let Some(room) = response.get_mut(received..received + data.len()) {
+            room.copy_from_slice(data);
+        }
+        received += data.len();
+        if !matches!(reply.specific, 0x01 | 0x03 | 0x10) {
+            break;
+        }
+        // A reader that never ends, by empty parts or by too many.
+        if idle > MAX_IDLE || received > apdu::MAX_RESPONSE {
+            return Err(Error::WrongReply);
+        }
+        let go_on = Command::XfrBlock {
+            bwi: 0,
+            level: Chain::Expected as u16,
+            data: &[],
+        };
+        reply = port.call(slot, &go_on, limit)?;
+    }
+    if received > response.len() {
+        return Err(Error::BufferTooSmall);
+    }
+    Ok(received)
+}
+
+/// How many empty parts in a row a response may have.
+const MAX_IDLE: u32 = 8;
+
+/// An APDU as T=1 blocks.
+fn blocks<T: Transport>(
+    port: &mut Port<T>,
+    slot: u8,
+    chosen: &mut Chosen,
+    apdu: &[u8],
+    response: &mut [u8],
+) -> Result<usize, Error> {
+    let engine = chosen.engine.as_mut().ok_or(Error::NotPowered)?;
+    drive_t1(port, slot, engine.exchange(apdu, response), chosen.limit)
+}
+
+/// Drives a T=1 exchange; each block may take `limit`, times what the card's WTX asks for.
+pub fn drive_t1<T: Transport>(
+    port: &mut Port<T>,
+    slot: u8,
+    mut exchange: t1::Exchange<'_>,
+    limit: Duration,
+) -> Result<usize, Error> {
+    let mut action = exchange.start();
+    loop {
+        let wait = match action {
+            t1::Action::Done(length) => return Ok(length),
+            t1::Action::Failed(error) => return Err(error.into()),
+            t1::Action::Send { wait } => wait,
+        };
+        let command = Command::XfrBlock {
+            bwi: if wait == 1 { 0 } else { wait },
+            level: 0,
+            data: exchange.block(),
+        };
+        let limit = limit.saturating_mul(u32::from(wait.max(1)));
+        action = match port.call(slot, &command, limit.min(super::protocol::LONGEST_WAIT)) {
+            Ok(reply) => exchange.on_block(port.data(&reply)),
+            Err(Error::Slot(SlotError::Parity)) => exchange.on_parity_error(),
+            Err(Error::Slot(SlotError::Mute | SlotError::Overrun)) => exchange.on_timeout(),
+            Err(error) => return Err(error),
+        };
+    }
+}
+
+/// How a T=0 TPDU goes to the card: the exchange that says what to send, a buffer for the answer.
+type Carry<T> = fn(
+    &mut Port<T>,
+    u8,
+    &t0::Exchange<'_>,
+    &mut [u8; t0::MAX_TPDU_RESPONSE],
+    Duration,
+) -> Result<usize, Error>;
+
+/// An APDU as T=0 TPDUs.
+fn tpdus<T: Transport>(
+    port: &mut Port<T>,
+    slot: u8,
+    chosen: &Chosen,
+    apdu: &[u8],
+    response: &mut [u8],
+    carry: Carry<T>,
+) -> Result<usize, Error> {
+    let command = match Apdu::parse(apdu) {
+        Ok(command) => command,
+        // A command to the reader itself, in the guise of an APDU.
+        Err(apdu::Error::InvalidClass) => return whole(port, slot, apdu, response, chosen.limit),
+        Err(error) => return Err(Error::Apdu(error)),
+    };
+    let is_one_tpdu = command.data.len() <= 255 && command.ne.unwrap_or(0) <= 256;
+    let policy = if is_one_tpdu && command.case() != Case::Four {
+        t0::Policy::TRANSPARENT
+    } else {
+        t0::Policy::default()
+    };
+    let mut exchange = t0::Exchange::new(apdu, command, policy, response)?;
+    let mut action = exchange.start();
+    loop {
+        match action {
+            t0::Action::Done(length) => return Ok(length),
+            t0::Action::Failed(error) => return Err(error.into()),
+            t0::Action::Send => (),
+        }
+        let mut answer = [0; t0::MAX_TPDU_RESPONSE];
+        let length = carry(port, slot, &exchange, &mut answer, chosen.limit)?;
+        action = exchange.on_response(answer.get(..length).unwrap_or(&answer));
+    }
+}
+
+/// A TPDU in one message.
+fn tpdu<T: Transport>(
+    port: &mut Port<T>,
+    slot: u8,
+    exchange: &t0::Exchange<'_>,
+    answer: &mut [u8; t0::MAX_TPDU_RESPONSE],
+    limit: Duration,
+) -> Result<usize, Error> {
+    whole(port, slot, exchange.tpdu(), answer, limit).map_err(|error| match error {
+        Error::BufferTooSmall => t0::Error::UnexpectedData.into(),
+        error => error,
+    })
+}
+
+/// A TPDU character by character: `wLevelParameter` says how many are expected (clause 6.1.4).
+fn characters<T: Transport>(
+    port: &mut Port<T>,
+    slot: u8,
+    exchange: &t0::Exchange<'_>,
+    answer: &mut [u8; t0::MAX_TPDU_RESPONSE],
+    limit: Duration,
+) -> Result<usize, Error> {
+    let (header, direction) = exchange.parts();
+    let mut line = t0::Character::new(header, direction, answer)?;
+    let mut step = line.start();
+    loop {
+        let expect = match step {
+            t0::Step::Done(length) => return Ok(length),
+            t0::Step::Failed(error) => return Err(error.into()),
+            t0::Step::Transfer { expect } => expect,
+        };
+        let command = Command::XfrBlock {
+            bwi: 0,
+            level: u16::try_from(expect).unwrap_or(u16::MAX),
+            data: line.outgoing(),
+        };
+        step = match port.call(slot, &command, limit) {
+            Ok(reply) => line.on_bytes(port.data(&reply)),
+            Err(Error::Slot(SlotError::Mute)) => line.on_timeout(),
+            Err(error) => return Err(error),
+        };
+    }
+}
+
+pub fn copy(data: &[u8], response: &mut [u8]) -> Result<usize, Error> {
+    response
+        .get_mut(..data.len())
+        .ok_or(Error::BufferTooSmall)?
+        .copy_from_slice(data);
+    Ok(data.len())
+}

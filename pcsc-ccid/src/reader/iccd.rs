@@ -1,0 +1,204 @@
+//! Readers without bulk pipes: USB cards that take commands over the control pipe (ICCD 1.0, clause 6).
+//!
+//! The same commands as over bulk pipes, as far as there are requests for them.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::port::Reply;
+use super::Error;
+use crate::descriptor::Flavour;
+use crate::message::{Chain, Command, IccStatus, Malformed, SlotError};
+use crate::transport::Transport;
+
+const ICC_POWER_ON: u8 = 0x62;
+const ICC_POWER_OFF: u8 = 0x63;
+const XFR_BLOCK: u8 = 0x65;
+const DATA_BLOCK: u8 = 0x6F;
+/// Version A's.
+const GET_ICC_STATUS: u8 = 0xA0;
+/// Version B's.
+const SLOT_STATUS: u8 = 0x81;
+
+/// The longest control transfer that hosts carry.
+const MAX_TRANSFER: usize = 4096;
+/// How long one control transfer may take.
+const CONTROL: Duration = Duration::from_secs(5);
+/// How often to ask where the card does not say (clause 6.2.3 leaves it to the host).
+const ASK_AGAIN: Duration = Duration::from_millis(10);
+
+/// What version A's card wants next (`GET_ICC_STATUS`, clause 6.1.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ready {
+    /// A command's header.
+    Header,
+    /// Data, in the direction of the command.
+    Data,
+    /// To be asked for SW1 and SW2.
+    Status,
+}
+
+/// The way to a reader without bulk pipes.
+pub struct Pipe<T> {
+    pub transport: T,
+    flavour: Flavour,
+    buffer: Vec<u8>,
+}
+
+impl<T: Transport> Pipe<T> {
+    pub fn new(transport: T, flavour: Flavour) -> Pipe<T> {
+        Pipe {
+            transport,
+            flavour,
+            buffer: alloc::vec![0; MAX_TRANSFER],
+        }
+    }
+
+    /// How many bytes of data one request can carry to the card.
+    pub fn max_data(&self) -> usize {
+        MAX_TRANSFER
+    }
+
+    /// Where the data of the last reply are.
+    pub fn buffer(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// Sends a command and gets its answer.
+    pub fn call(&mut self, command: &Command<'_>, timeout: Duration) -> Result<Reply, Error> {
+        let deadline = self.transport.now() + timeout;
+        match (*command, self.flavour) {
+            (Command::IccPowerOn(_), Flavour::IccdA) => {
+                self.out(ICC_POWER_OFF, 0, &[])?;
+                self.until_ready(deadline)?;
+                let length = self
+                    .transport
+                    .control_in(ICC_POWER_ON, 0, &mut self.buffer, CONTROL)?;
+                Ok(Reply::new(IccStatus::Active, 0, 0, length))
+            }
+            (Command::IccPowerOn(_), _) => {
+                self.out(ICC_POWER_OFF, 0, &[])?;
+                self.out(ICC_POWER_ON, 1, &[])?;
+                self.data_block(deadline)
+            }
+            (Command::IccPowerOff, _) => {
+                self.out(ICC_POWER_OFF, 0, &[])?;
+                Ok(Reply::new(IccStatus::Inactive, 0, 0, 0))
+            }
+            (Command::GetSlotStatus, _) => Ok(Reply::new(self.status(deadline)?, 0, 0, 0)),
+            (Command::XfrBlock { data, .. }, Flavour::IccdA) => self.exchange_t0(data, deadline),
+            (Command::XfrBlock { data, level, .. }, _) => {
+                self.out(XFR_BLOCK, level << 8, data)?;
+                self.data_block(deadline)
+            }
+            _ => Err(Error::Unsupported),
+        }
+    }
+
+    fn status(&mut self, deadline: Duration) -> Result<IccStatus, Error> {
+        if self.flavour == Flavour::IccdA {
+            return match self.until_ready(deadline) {
+                Ok(_) => Ok(IccStatus::Active),
+                Err(Error::Slot(SlotError::Mute)) => Ok(IccStatus::Absent),
+                Err(error) => Err(error),
+            };
+        }
+        let mut status = [0, 2, 0];
+        self.transport.control_in(SLOT_STATUS, 0, &mut status, CONTROL)?;
+        Ok(match status[1] & 3 {
+            0 => IccStatus::Active,
+            1 => IccStatus::Inactive,
+            _ => IccStatus::Absent,
+        })
+    }
+
+    /// Version B's answer: data, a status, or when to ask again (clause 6.2.3).
+    fn data_block(&mut self, deadline: Duration) -> Result<Reply, Error> {
+        loop {
+            let length = self
+                .transport
+                .control_in(DATA_BLOCK, 0, &mut self.buffer, CONTROL)?;
+            match self.buffer[..length.min(MAX_TRANSFER)] {
+                [0x80, ref delay @ ..] => {
+                    let units = match *delay {
+                        [low, high, ..] => u16::from_le_bytes([low, high]),
+                        _ => 0,
+                    };
+                    self.ask_again(ASK_AGAIN * u32::from(units.max(1)), deadline)?;
+                }
+                [0x40, _, error, ..] => return Err(Error::Slot(SlotError::decode(error))),
+                [chain @ (0x00..=0x03 | 0x10), ..] => {
+                    return Ok(Reply::new(IccStatus::Active, chain, 1, length))
+                }
+                [kind, ..] => return Err(Error::Malformed(Malformed::Kind(kind))),
+                [] => return Err(Error::Malformed(Malformed::Truncated)),
+            }
+        }
+    }
+
+    /// Version A's T=0 TPDU: the header, the data one way or the other, SW1 and SW2 (clause 6.1).
+    fn exchange_t0(&mut self, tpdu: &[u8], deadline: Duration) -> Result<Reply, Error> {
+        let (header, data) = tpdu.split_at_checked(5).ok_or(Error::InvalidParameter)?;
+        self.out(XFR_BLOCK, 0, header)?;
+        let mut received = 0;
+        if self.until_ready(deadline)? == Ready::Data {
+            if data.is_empty() {
+                let wanted = if header[4] == 0 {
+                    256
+                } else {
+                    usize::from(header[4])
+                };
+                received = self
+                    .transport
+                    .control_in(DATA_BLOCK, 0, &mut self.buffer[..wanted], CONTROL)?
+                    .min(wanted);
+            } else {
+                self.out(XFR_BLOCK, 0, data)?;
+            }
+        }
+        if self.until_ready(deadline)? != Ready::Status {
+            return Err(Error::WrongReply);
+        }
+        let status = &mut self.buffer[received..received + 2];
+        if self.transport.control_in(DATA_BLOCK, 0, status, CONTROL)? != 2 {
+            return Err(Error::Malformed(Malformed::Truncated));
+        }
+        Ok(Reply::new(IccStatus::Active, Chain::Whole as u8, 0, received + 2))
+    }
+
+    /// Asks version A's card until it is not busy.
+    fn until_ready(&mut self, deadline: Duration) -> Result<Ready, Error> {
+        loop {
+            let mut status = [0];
+            if self
+                .transport
+                .control_in(GET_ICC_STATUS, 0, &mut status, CONTROL)?
+                != 1
+            {
+                return Err(Error::Malformed(Malformed::Truncated));
+            }
+            match status[0] {
+                0x80 => return Err(Error::Slot(SlotError::Mute)),
+                busy if busy & 0x40 != 0 => self.ask_again(ASK_AGAIN, deadline)?,
+                0x10 => return Ok(Ready::Data),
+                0x20 => return Ok(Ready::Status),
+                _ => return Ok(Ready::Header),
+            }
+        }
+    }
+
+    fn ask_again(&mut self, delay: Duration, deadline: Duration) -> Result<(), Error> {
+        let left = deadline.saturating_sub(self.transport.now());
+        if left.is_zero() {
+            return Err(Error::TooSlow);
+        }
+        Ok(self.transport.pause(delay.min(left))?)
+    }
+
+    fn out(&mut self, request: u8, value: u16, data: &[u8]) -> Result<(), Error> {
+        if data.len() > MAX_TRANSFER {
+            return Err(Error::CommandTooLong { max: MAX_TRANSFER });
+        }
+        Ok(self.transport.control_out(request, value, data, CONTROL)?)
+    }
+}

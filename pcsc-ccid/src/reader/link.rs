@@ -1,0 +1,236 @@
+//! One command, one answer: sequence numbers, time extensions, and what readers do wrong with them
+//! (CCID 1.1, clauses 3.1 to 3.3).
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::port::Reply;
+use super::Error;
+use crate::message::{Command, IccStatus, Malformed, Outcome, Response, SlotError, HEADER_SIZE};
+use crate::transport::{self, Transport};
+
+/// The longest message that any reader is believed to make: an extended response APDU and a header.
+const MAX_MESSAGE: usize = 65_538 + HEADER_SIZE;
+/// Room for the smallest reader's answers, whatever it announces, and for what real ones append.
+const MIN_BUFFER: usize = 1024;
+/// How long the rest of an answer may take that has begun to arrive.
+const REST: Duration = Duration::from_millis(500);
+/// How long a command that is sent may take to be accepted.
+const SEND: Duration = Duration::from_secs(5);
+/// How long an answer to an abort may take.
+const ABORT: Duration = Duration::from_secs(1);
+/// How long to listen for what an earlier failure left behind.
+const DRAIN: Duration = Duration::from_millis(20);
+/// Longest time that time extensions can add up to.
+const MAX_TOTAL: Duration = Duration::from_secs(300);
+/// How many messages that are not the answer may come before it.
+const MAX_STRAYS: u32 = 16;
+/// How many time extensions one command may ask for.
+const MAX_EXTENSIONS: u32 = 4096;
+
+/// ABORT (clause 5.3.1).
+const REQUEST_ABORT: u8 = 0x01;
+
+/// The way to a reader with bulk pipes.
+pub struct Link<T> {
+    pub transport: T,
+    seq: u8,
+    out: Vec<u8>,
+    buffer: Vec<u8>,
+    /// The longest message to the reader.
+    max_message: usize,
+    /// The pipe may still hold what belongs to an earlier command.
+    is_dirty: bool,
+    /// A reader that needs a moment after it is plugged in; spent by the first command.
+    pub first_answer: Duration,
+}
+
+impl<T: Transport> Link<T> {
+    pub fn new(transport: T, announced_max: u32) -> Link<T> {
+        let max_message = usize::try_from(announced_max)
+            .unwrap_or(MAX_MESSAGE)
+            .clamp(HEADER_SIZE + 5, MAX_MESSAGE);
+        Link {
+            transport,
+            seq: 0,
+            out: Vec::with_capacity(max_message),
+            buffer: alloc::vec![0; max_message.max(MIN_BUFFER)],
+            max_message,
+            is_dirty: false,
+            first_answer: Duration::ZERO,
+        }
+    }
+
+    /// How many bytes of data one message can carry to the reader.
+    pub fn max_data(&self) -> usize {
+        self.max_message - HEADER_SIZE
+    }
+
+    /// Where the data of the last reply are.
+    pub fn buffer(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// Sends a command and receives its answer, which may take `timeout`, or as many times that as the reader
+    /// asks for.
+    pub fn call(&mut self, slot: u8, command: &Command<'_>, timeout: Duration) -> Result<Reply, Error> {
+        if self.is_dirty {
+            self.drain()?;
+        }
+        let seq = self.next_seq();
+        let timeout = timeout + core::mem::take(&mut self.first_answer);
+        let result = self
+            .send(slot, seq, command)
+            .and_then(|()| self.answer(slot, seq, command, timeout));
+        match result {
+            Err(Error::Transport(transport::Error::Timeout | transport::Error::Cancelled)) => {
+                self.abort(slot)?;
+            }
+            Err(Error::Transport(transport::Error::Stall)) => {
+                self.is_dirty = true;
+                self.transport.clear_halt()?;
+            }
+            Err(Error::Transport(_) | Error::Malformed(_) | Error::WrongReply | Error::TooSlow) => {
+                self.is_dirty = true
+            }
+            _ => (),
+        }
+        result
+    }
+
+    fn next_seq(&mut self) -> u8 {
+        let seq = self.seq;
+        self.seq = seq.wrapping_add(1);
+        seq
+    }
+
+    fn send(&mut self, slot: u8, seq: u8, command: &Command<'_>) -> Result<(), Error> {
+        self.out.resize(self.max_message, 0);
+        let length = command
+            .encode(slot, seq, &mut self.out)
+            .ok_or(Error::CommandTooLong {
+                max: self.max_message - HEADER_SIZE,
+            })?;
+        self.transport.send(&self.out[..length], SEND)?;
+        Ok(())
+    }
+
+    fn answer(
+        &mut self,
+        slot: u8,
+        seq: u8,
+        command: &Command<'_>,
+        timeout: Duration,
+    ) -> Result<Reply, Error> {
+        let begin = self.transport.now();
+        let mut wait = timeout;
+        let (mut strays, mut extensions) = (0, 0);
+        // What has come and was not looked at yet.
+        let (mut start, mut end) = (0, 0);
+        loop {
+            (start, end) = self.message(start, end, wait)?;
+            let bytes = &self.buffer[start..end];
+            let length = Response::announced(bytes).ok_or(Error::Malformed(Malformed::Truncated))?;
+            let response = match Response::decode(bytes) {
+                Ok(response) if response.seq == seq && response.slot == slot => response,
+                // Something from before, or nonsense: the answer may still come.
+                Ok(_) | Err(Malformed::Kind(_)) if strays < MAX_STRAYS => {
+                    strays += 1;
+                    start += length;
+                    continue;
+                }
+                Ok(_) => return Err(Error::WrongReply),
+                Err(malformed) => return Err(Error::Malformed(malformed)),
+            };
+            let icc = response.icc;
+            match response.outcome {
+                Outcome::TimeExtension(times) => {
+                    extensions += 1;
+                    let waited = self.transport.now().saturating_sub(begin);
+                    if extensions > MAX_EXTENSIONS || waited > MAX_TOTAL {
+                        return Err(Error::TooSlow);
+                    }
+                    wait = timeout.saturating_mul(u32::from(times.max(1))).min(MAX_TOTAL);
+                    start += length;
+                }
+                Outcome::Failed(SlotError::Mute) if icc == IccStatus::Absent => return Err(Error::NoCard),
+                Outcome::Failed(error) => return Err(Error::Slot(error)),
+                Outcome::Done if response.kind != command.answered_by() => return Err(Error::WrongReply),
+                Outcome::Done => {
+                    let data = start + HEADER_SIZE;
+                    return Ok(Reply::new(icc, response.specific, data, start + length));
+                }
+            }
+        }
+    }
+
+    /// Makes sure that a whole message lies at `start` of the buffer, and gives the range of what is there.
+    /// Readers split messages over transfers, merge them in one, and end them with empty transfers.
+    fn message(&mut self, mut start: usize, mut end: usize, wait: Duration) -> Result<(usize, usize), Error> {
+        // What follows a message is another one, or rubbish that readers append.
+        if !matches!(self.buffer.get(start..end), Some([0x80..=0x84, ..])) {
+            (start, end) = (0, 0);
+        }
+        let mut empty = 0;
+        loop {
+            let length = end - start;
+            match Response::announced(&self.buffer[start..end]) {
+                Some(announced) if announced <= length => return Ok((start, end)),
+                Some(announced) if announced > self.buffer.len() => return Err(Error::WrongReply),
+                _ => (),
+            }
+            if start > 0 {
+                self.buffer.copy_within(start..end, 0);
+                (start, end) = (0, length);
+            }
+            let has_begun = length > 0;
+            let wait = if has_begun { REST } else { wait };
+            match self.transport.receive(&mut self.buffer[end..], wait) {
+                Ok(0) if empty < MAX_STRAYS => empty += 1,
+                Ok(0) => return Err(Error::WrongReply),
+                Ok(more) => end = (end + more).min(self.buffer.len()),
+                Err(transport::Error::Timeout) if has_begun => {
+                    return Err(Error::Malformed(Malformed::Truncated))
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Ends a command that is still being processed (clause 5.3.1): the control request and the bulk message,
+    /// in either order for the reader; then what it says is skipped up to the answer of the abort.
+    fn abort(&mut self, slot: u8) -> Result<(), Error> {
+        self.is_dirty = true;
+        let seq = self.next_seq();
+        let value = u16::from_le_bytes([slot, seq]);
+        match self.transport.control_out(REQUEST_ABORT, value, &[], ABORT) {
+            Ok(()) => (),
+            Err(transport::Error::Gone) => return Err(transport::Error::Gone.into()),
+            // Not every reader knows it; the sequence number tells a late answer from the next one.
+            Err(_) => return Ok(()),
+        }
+        let result = self
+            .send(slot, seq, &Command::Abort)
+            .and_then(|()| self.answer(slot, seq, &Command::Abort, ABORT));
+        match result {
+            Ok(_) => self.is_dirty = false,
+            Err(error) if error.is_gone() => return Err(error),
+            Err(_) => (),
+        }
+        Ok(())
+    }
+
+    /// Throws away what an earlier failure left in the pipe.
+    fn drain(&mut self) -> Result<(), Error> {
+        for _ in 0..MAX_STRAYS {
+            match self.transport.receive(&mut self.buffer, DRAIN) {
+                Ok(_) => (),
+                Err(transport::Error::Stall) => self.transport.clear_halt()?,
+                Err(transport::Error::Timeout) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.is_dirty = false;
+        Ok(())
+    }
+}

@@ -1,0 +1,273 @@
+//! A reader: its slots, the cards' power, the protocol and its parameters, and exchanges of APDUs.
+//!
+//! ```text
+//! exchange (levels: APDU, TPDU, character) ── T=0 and T=1 engines
+//! protocol (speed, PPS, parameters, step down)    power
+//! port ── link (bulk pipes: sequence, time extension)  or  iccd (control pipe)
+//! Transport
+//! ```
+//!
+//! A [`Reader`] does one thing at a time. Who shares it between threads puts a lock around it; waits for cards
+//! that come and go are on another pipe and need no lock.
+
+mod control;
+mod error;
+mod exchange;
+mod iccd;
+mod link;
+mod port;
+mod power;
+mod protocol;
+mod speeds;
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+pub use error::Error;
+pub use power::Reset;
+pub use protocol::Protocol;
+
+use crate::atr::Atr;
+use crate::descriptor::{self, ClassDescriptor, ExchangeLevel, Flavour, Interface};
+use crate::message::{Command, IccStatus};
+use crate::quirks::{self, Quirks};
+use crate::transport::{self, Transport};
+use port::Port;
+use protocol::Session;
+use speeds::Speeds;
+
+/// GET_CLOCK_FREQUENCIES (CCID 1.1, clause 5.3.2).
+const REQUEST_CLOCK_FREQUENCIES: u8 = 0x02;
+/// GET_DATA_RATES (clause 5.3.3).
+const REQUEST_DATA_RATES: u8 = 0x03;
+/// How long a control request may take.
+const CONTROL: Duration = Duration::from_secs(1);
+/// How often the first command is tried: a reader that was just plugged in, or was left in the middle of something.
+const FIRST_TRIES: u32 = 3;
+
+/// Which product a reader is; the table of quirks goes by this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Product {
+    /// `idVendor`.
+    pub vendor: u16,
+    /// `idProduct`.
+    pub product: u16,
+    /// `bcdDevice`.
+    pub release: u16,
+}
+
+/// What the user decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Options {
+    /// Use a reader whose firmware is known not to work.
+    pub any_firmware: bool,
+}
+
+/// A reader, opened.
+pub struct Reader<T> {
+    port: Port<T>,
+    product: Product,
+    flavour: Flavour,
+    /// The class descriptor, corrected.
+    descriptor: ClassDescriptor,
+    quirks: Quirks,
+    /// What the reader lists, in bits per second; empty where it lists nothing.
+    data_rates: Vec<u32>,
+    clocks_khz: Vec<u32>,
+    slots: Vec<Slot>,
+    speeds: Speeds,
+}
+
+/// What is known of a slot.
+#[derive(Default)]
+struct Slot {
+    /// The ATR as it came, empty without power.
+    atr_bytes: Vec<u8>,
+    /// The same, where it can be read.
+    atr: Option<Atr>,
+    session: Session,
+    /// A card without which nothing can be told, was not there when power was last applied.
+    is_blind_empty: bool,
+}
+
+/// Whether a card is in a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// No card.
+    Absent,
+    /// A card, with power or without.
+    Present,
+    /// A card that is not the one that had power: it was taken out and put in, or lost its power. Reported once; the
+    /// card has no power.
+    Replaced,
+}
+
+impl<T: Transport> Reader<T> {
+    /// Opens a reader: asks for its lists and whether it answers.
+    ///
+    /// # Errors
+    /// [`Error::Firmware`] where the table of quirks says so; else what the transport says.
+    pub fn open(
+        transport: T,
+        product: Product,
+        interface: &Interface,
+        options: Options,
+    ) -> Result<Self, Error> {
+        let quirks = quirks::for_interface(product.vendor, product.product, product.release, interface);
+        if let Some(reason) = quirks.refused.filter(|_| !options.any_firmware) {
+            return Err(Error::Firmware(reason));
+        }
+        let mut descriptor = interface.descriptor;
+        quirks.apply(&mut descriptor);
+        let port = Port::new(transport, interface.flavour, descriptor.max_message_length);
+        let slots = (0..descriptor.slots()).map(|_| Slot::default()).collect();
+        let mut reader = Reader {
+            port,
+            product,
+            flavour: interface.flavour,
+            descriptor,
+            quirks,
+            data_rates: Vec::new(),
+            clocks_khz: Vec::new(),
+            slots,
+            speeds: Speeds::default(),
+        };
+        reader.start()?;
+        Ok(reader)
+    }
+
+    fn start(&mut self) -> Result<(), Error> {
+        if !self.quirks.settle.is_zero() {
+            self.port.transport().pause(self.quirks.settle)?;
+        }
+        if self.flavour == Flavour::Ccid {
+            self.data_rates = self.list(REQUEST_DATA_RATES)?;
+            if self.descriptor.clock_count > 0 {
+                self.clocks_khz = self.list(REQUEST_CLOCK_FREQUENCIES)?;
+            }
+        }
+        let mut timeout = self.quirks.first_answer;
+        let mut tries = 1;
+        loop {
+            match self.port.call(0, &Command::GetSlotStatus, timeout) {
+                Ok(_) | Err(Error::Slot(_) | Error::NoCard) => break,
+                Err(error) if error.is_gone() || tries == FIRST_TRIES => return Err(error),
+                Err(Error::Transport(transport::Error::Cancelled)) => {
+                    return Err(transport::Error::Cancelled.into());
+                }
+                Err(_) => (),
+            }
+            tries += 1;
+            timeout = self.quirks.command_limit;
+        }
+        if self.quirks.power_cycle_at_open {
+            for slot in 0..=self.descriptor.max_slot_index {
+                // A slot without a card says so; that is no reason not to open the reader.
+                let powered = self.power_on(slot, Reset::Cold).map(|_| ());
+                match powered.and_then(|()| self.power_off(slot)) {
+                    Err(error) if error.is_gone() => return Err(error),
+                    _ => (),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A list by control request. Readers without one stall, answer short, or with more than they announced.
+    fn list(&mut self, request: u8) -> Result<Vec<u32>, Error> {
+        let mut bytes = [0; 4 * 256];
+        match self.port.transport().control_in(request, 0, &mut bytes, CONTROL) {
+            Ok(length) => Ok(descriptor::list(bytes.get(..length).unwrap_or(&bytes))),
+            Err(transport::Error::Gone) => Err(transport::Error::Gone.into()),
+            Err(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// The class descriptor, with what is known to be wrong in it corrected.
+    pub fn descriptor(&self) -> &ClassDescriptor {
+        &self.descriptor
+    }
+
+    /// Which product it is.
+    pub fn product(&self) -> Product {
+        self.product
+    }
+
+    /// What is known of it beyond its descriptor.
+    pub fn quirks(&self) -> &Quirks {
+        &self.quirks
+    }
+
+    /// The level of exchange.
+    pub fn exchange_level(&self) -> ExchangeLevel {
+        self.descriptor.features.exchange_level()
+    }
+
+    /// The transport.
+    pub fn transport(&mut self) -> &mut T {
+        self.port.transport()
+    }
+
+    /// The ATR of the card that has power in a slot; empty where none has.
+    pub fn atr(&self, slot: u8) -> &[u8] {
+        self.slots
+            .get(usize::from(slot))
+            .map_or(&[], |slot| &slot.atr_bytes)
+    }
+
+    /// Whether a card is in a slot.
+    ///
+    /// # Errors
+    /// Where the reader does not answer.
+    pub fn presence(&mut self, slot: u8) -> Result<Presence, Error> {
+        let sees_cards = self.quirks.sees_cards(slot);
+        let limit = self.quirks.command_limit;
+        let state = self.slot(slot)?;
+        if !sees_cards {
+            return Ok(if state.is_blind_empty {
+                Presence::Absent
+            } else {
+                Presence::Present
+            });
+        }
+        let had_power = !state.atr_bytes.is_empty();
+        let icc = match self.port.call(slot, &Command::GetSlotStatus, limit) {
+            Ok(reply) => reply.icc,
+            Err(Error::NoCard) => IccStatus::Absent,
+            Err(error) => return Err(error),
+        };
+        match icc {
+            IccStatus::Active => Ok(Presence::Present),
+            IccStatus::Inactive if !had_power => Ok(Presence::Present),
+            IccStatus::Inactive => {
+                self.forget(slot);
+                Ok(Presence::Replaced)
+            }
+            IccStatus::Absent => {
+                self.forget(slot);
+                Ok(Presence::Absent)
+            }
+        }
+    }
+
+    fn slot(&mut self, slot: u8) -> Result<&mut Slot, Error> {
+        self.slots.get_mut(usize::from(slot)).ok_or(Error::NoSuchSlot)
+    }
+
+    /// The card in a slot lost its power, or is another one.
+    fn forget(&mut self, slot: u8) {
+        if let Some(slot) = self.slots.get_mut(usize::from(slot)) {
+            slot.atr_bytes.clear();
+            slot.atr = None;
+            slot.session = Session::None;
+        }
+    }
+
+    /// Takes note where a failure says that the card is gone.
+    fn heed<R>(&mut self, slot: u8, result: Result<R, Error>) -> Result<R, Error> {
+        if matches!(result, Err(Error::NoCard)) {
+            self.forget(slot);
+        }
+        result
+    }
+}

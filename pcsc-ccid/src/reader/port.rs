@@ -1,0 +1,79 @@
+//! The way to a reader, over bulk pipes or over the control pipe: one command, one answer.
+
+use core::time::Duration;
+
+use super::iccd::Pipe;
+use super::link::Link;
+use super::Error;
+use crate::descriptor::Flavour;
+use crate::message::{Command, IccStatus};
+use crate::transport::Transport;
+
+/// The way to a reader.
+pub enum Port<T> {
+    Bulk(Link<T>),
+    Control(Pipe<T>),
+}
+
+/// A successful answer; its data are in the port's buffer until the next call.
+#[derive(Debug, Clone, Copy)]
+pub struct Reply {
+    pub icc: IccStatus,
+    /// The header's last byte: `bChainParameter`, `bClockStatus` or `bProtocolNum`.
+    pub specific: u8,
+    pub start: usize,
+    pub end: usize,
+}
+
+impl Reply {
+    pub fn new(icc: IccStatus, specific: u8, start: usize, end: usize) -> Reply {
+        Reply {
+            icc,
+            specific,
+            start,
+            end,
+        }
+    }
+}
+
+impl<T: Transport> Port<T> {
+    /// `max_message` is what the reader announces.
+    pub fn new(transport: T, flavour: Flavour, max_message: u32) -> Port<T> {
+        match flavour {
+            Flavour::Ccid => Port::Bulk(Link::new(transport, max_message)),
+            Flavour::IccdA | Flavour::IccdB => Port::Control(Pipe::new(transport, flavour)),
+        }
+    }
+
+    pub fn transport(&mut self) -> &mut T {
+        match self {
+            Port::Bulk(link) => &mut link.transport,
+            Port::Control(pipe) => &mut pipe.transport,
+        }
+    }
+
+    /// How many bytes of data one command can carry.
+    pub fn max_data(&self) -> usize {
+        match self {
+            Port::Bulk(link) => link.max_data(),
+            Port::Control(pipe) => pipe.max_data(),
+        }
+    }
+
+    /// Sends a command and gets its answer, which may take `timeout`, or longer where the reader asks for it.
+    pub fn call(&mut self, slot: u8, command: &Command<'_>, timeout: Duration) -> Result<Reply, Error> {
+        match self {
+            Port::Bulk(link) => link.call(slot, command, timeout),
+            Port::Control(pipe) => pipe.call(command, timeout),
+        }
+    }
+
+    /// The data of the last reply.
+    pub fn data(&self, reply: &Reply) -> &[u8] {
+        let buffer = match self {
+            Port::Bulk(link) => link.buffer(),
+            Port::Control(pipe) => pipe.buffer(),
+        };
+        buffer.get(reply.start..reply.end).unwrap_or(&[])
+    }
+}

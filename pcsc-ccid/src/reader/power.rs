@@ -1,0 +1,120 @@
+//! Power and reset (CCID 1.1, clauses 6.1.1 and 6.1.2; ISO 7816-3, clause 6.2).
+
+use core::time::Duration;
+
+use super::protocol::Session;
+use super::{Error, Reader};
+use crate::atr::{self, Atr};
+use crate::descriptor::Features;
+use crate::message::{Command, SlotError, Voltage};
+use crate::transport::{self, Transport};
+
+/// 33 characters, each 9,600 etu after the one before, at 372 cycles of a 4 MHz clock (clause 8.1).
+const ATR_LIMIT: Duration = Duration::from_secs(30);
+/// What a reader that activates cards by itself may take to get ready.
+const BUSY_PAUSE: Duration = Duration::from_millis(100);
+const BUSY_TRIES: u32 = 20;
+/// `bError` of readers that found an EMV fault in the ATR.
+const EMV_FAULT: u8 = 0xBB;
+
+/// The kind of a reset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reset {
+    /// Power off and on.
+    Cold,
+    /// The power stays on, where there is any.
+    Warm,
+}
+
+impl<T: Transport> Reader<T> {
+    /// Powers a card up, or resets it; gives its ATR. No protocol is chosen then.
+    ///
+    /// # Errors
+    /// [`Error::NoCard`], or [`Error::Slot`] of a card that answers at no voltage that the reader has.
+    pub fn power_on(&mut self, slot: u8, reset: Reset) -> Result<&[u8], Error> {
+        let had_power = !self.slot(slot)?.atr_bytes.is_empty();
+        self.forget(slot);
+        if (had_power && reset == Reset::Cold) || self.quirks.power_off_first {
+            self.power_off(slot)?;
+        }
+        let result = self.find_voltage(slot);
+        let is_blind = !self.quirks.sees_cards(slot);
+        let state = self.slot(slot)?;
+        state.is_blind_empty = is_blind && result.is_err();
+        result?;
+        Ok(&self.slots[usize::from(slot)].atr_bytes)
+    }
+
+    /// Takes a card's power away.
+    ///
+    /// # Errors
+    /// Where the reader does not answer. An empty slot is none.
+    pub fn power_off(&mut self, slot: u8) -> Result<(), Error> {
+        self.slot(slot)?;
+        self.forget(slot);
+        let limit = self.quirks.command_limit;
+        match self.port.call(slot, &Command::IccPowerOff, limit) {
+            Ok(_) | Err(Error::NoCard) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Tries the reader's voltages, from 5 V down, unless it does that itself.
+    fn find_voltage(&mut self, slot: u8) -> Result<(), Error> {
+        let features = self.descriptor.features;
+        let is_automatic =
+            features.has(Features::AUTOMATIC_VOLTAGE) || features.has(Features::AUTOMATIC_ACTIVATION);
+        let mut result = Err(Error::Slot(SlotError::Mute));
+        if !is_automatic {
+            for (bit, voltage) in [(1, Voltage::V5), (2, Voltage::V3), (4, Voltage::V1_8)] {
+                if self.descriptor.voltages & bit == 0 {
+                    continue;
+                }
+                result = self.activate(slot, voltage);
+                match result {
+                    Err(Error::Slot(_)) => self.power_off(slot)?,
+                    _ => return result,
+                }
+            }
+        }
+        match self.activate(slot, Voltage::Automatic) {
+            // The reader cannot choose: what the last voltage gave says more.
+            Err(Error::Slot(SlotError::Parameter(_))) if !is_automatic => result,
+            last => last,
+        }
+    }
+
+    fn activate(&mut self, slot: u8, voltage: Voltage) -> Result<(), Error> {
+        let mut may_change_mode = self.quirks.iso_mode;
+        let mut tries = 0;
+        let reply = loop {
+            match self.port.call(slot, &Command::IccPowerOn(voltage), ATR_LIMIT) {
+                Err(Error::Slot(SlotError::BusyWithAutoSequence | SlotError::SlotBusy))
+                    if tries < BUSY_TRIES =>
+                {
+                    tries += 1;
+                    self.port.transport().pause(BUSY_PAUSE)?;
+                }
+                Err(Error::Slot(SlotError::Other(EMV_FAULT))) if may_change_mode.is_some() => {
+                    let escape = may_change_mode.take().unwrap_or_default();
+                    let limit = self.quirks.command_limit;
+                    self.port.call(slot, &Command::Escape(escape), limit)?;
+                }
+                // A reader that needs longer than any ATR can take has no card that answers.
+                Err(Error::Transport(transport::Error::Timeout)) => return Err(Error::Slot(SlotError::Mute)),
+                result => break result?,
+            }
+        };
+        let bytes = self.port.data(&reply);
+        let bytes = &bytes[..bytes.len().min(atr::MAX_SIZE)];
+        if bytes.is_empty() {
+            return Err(Error::Slot(SlotError::Mute));
+        }
+        let state = self.slots.get_mut(usize::from(slot)).ok_or(Error::NoSuchSlot)?;
+        state.atr_bytes.clear();
+        state.atr_bytes.extend_from_slice(bytes);
+        state.atr = Atr::parse(bytes).ok();
+        state.session = Session::None;
+        Ok(())
+    }
+}

@@ -1,0 +1,420 @@
+//! The choice of protocol and speed (CCID 1.1, clauses 6.1.7 and 6.1.14; ISO 7816-3, clauses 6.3 and 9), and
+//! stepping down where a card fails at a raised speed.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::{exchange, Error, Reader, Reset};
+use crate::atr::{Atr, Mode, WaitingIntegers};
+use crate::descriptor::{ExchangeLevel, Features, Flavour};
+use crate::message::{Command, SlotError};
+use crate::parameters::{self, Parameters};
+use crate::pps;
+use crate::quirks;
+use crate::speed::{Candidate, Ladder, ReaderSpeeds, DEFAULT_TA1};
+use crate::t1;
+use crate::transport::{self, Transport};
+use crate::waiting::{Transfer, Waiting};
+
+/// No wait for one message is longer.
+pub use crate::waiting::LONGEST as LONGEST_WAIT;
+
+/// A transmission protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Protocol {
+    /// T=0.
+    T0 = 0,
+    /// T=1.
+    T1 = 1,
+}
+
+/// What was agreed with the card since its reset.
+#[derive(Default)]
+pub enum Session {
+    #[default]
+    None,
+    Chosen(Box<Chosen>),
+}
+
+impl Session {
+    pub fn chosen(&mut self) -> Option<&mut Chosen> {
+        match self {
+            Session::None => None,
+            Session::Chosen(chosen) => Some(chosen),
+        }
+    }
+}
+
+/// The protocol and how it is spoken.
+pub struct Chosen {
+    pub protocol: Protocol,
+    /// How many steps down from the fastest.
+    steps: usize,
+    parameters: Parameters,
+    bits_per_second: u32,
+    /// T=1 at TPDU level.
+    pub engine: Option<t1::Engine>,
+    /// How long one message may take.
+    pub limit: Duration,
+}
+
+impl<T: Transport> Reader<T> {
+    /// Chooses the protocol after a reset, at the fastest speed that card and reader can do. Where the card refuses
+    /// or goes mute at a speed, it is reset, here and unseen, and the next lower one is tried, down to 372/1.
+    ///
+    /// # Errors
+    /// [`Error::ProtocolUnsupported`] where the card or the reader does not offer it; [`Error::NotPowered`] before a
+    /// reset.
+    pub fn set_protocol(&mut self, slot: u8, protocol: Protocol) -> Result<(), Error> {
+        let state = self.slot(slot)?;
+        if state.atr_bytes.is_empty() {
+            return Err(Error::NotPowered);
+        }
+        match state.session.chosen() {
+            Some(chosen) if chosen.protocol == protocol => return Ok(()),
+            Some(_) => return Err(Error::ProtocolUnsupported),
+            None => (),
+        }
+        let steps = self.speeds.steps(self.atr(slot), protocol as u8);
+        let result = self.choose(slot, protocol, steps);
+        self.heed(slot, result)
+    }
+
+    /// The protocol chosen, its parameters, and the speed in bits per second; `None` before [`Reader::set_protocol`].
+    /// Of a reader that negotiates by itself they are those that the ATR asks for.
+    pub fn parameters(&self, slot: u8) -> Option<(Protocol, Parameters, u32)> {
+        match &self.slots.get(usize::from(slot))?.session {
+            Session::None => None,
+            Session::Chosen(chosen) => Some((chosen.protocol, chosen.parameters, chosen.bits_per_second)),
+        }
+    }
+
+    /// Goes on at a lower speed after a failure that a lower speed may cure; gives the error to report.
+    pub(super) fn step_down(&mut self, slot: u8, error: Error) -> Error {
+        let Some((protocol, steps)) = self
+            .slots
+            .get_mut(usize::from(slot))
+            .and_then(|slot| slot.session.chosen())
+            .map(|chosen| (chosen.protocol, chosen.steps))
+        else {
+            return error;
+        };
+        let Ok((_, ladder)) = self.ladder(slot, protocol) else {
+            return error;
+        };
+        if steps + 1 >= ladder.len() {
+            return error;
+        }
+        let result = self
+            .reset_same_card(slot)
+            .and_then(|()| self.choose(slot, protocol, steps + 1));
+        match self.heed(slot, result) {
+            Ok(()) => Error::CardReset,
+            Err(later @ (Error::NoCard | Error::Transport(_))) => later,
+            Err(_) => error,
+        }
+    }
+
+    /// What to try, fastest first; the last one is the card's own default.
+    fn ladder(&mut self, slot: u8, protocol: Protocol) -> Result<(Atr, Vec<Candidate>), Error> {
+        let mut rates = self.data_rates.clone();
+        self.quirks.limit_rates(slot, &mut rates);
+        let descriptor = &self.descriptor;
+        let speeds = ReaderSpeeds {
+            default_clock_khz: descriptor.default_clock_khz,
+            maximum_clock_khz: descriptor.max_clock_khz,
+            data_rate_bps: descriptor.data_rate_bps,
+            max_data_rate_bps: descriptor.max_data_rate_bps,
+            num_data_rates: descriptor.data_rate_count,
+            data_rates: &rates,
+            has_automatic_clock: descriptor.features.has(Features::AUTOMATIC_CLOCK),
+            cap_bps: None,
+        };
+        let bytes = self.atr(slot);
+        let atr = Atr::parse(bytes).map_err(Error::Atr)?;
+        let offered = descriptor.protocols & 3;
+        // A reader that offers nothing, or in the wrong byte order, offers what its card does.
+        let reader_offers = offered == 0 || offered & 1 << protocol as u8 != 0;
+        let card_offers = match atr.mode() {
+            Mode::Specific { protocol: only, .. } => only == protocol as u8,
+            Mode::Negotiable => atr.protocols().contains(&(protocol as u8)),
+        };
+        if !reader_offers || !card_offers {
+            return Err(Error::ProtocolUnsupported);
+        }
+        let ladder = Ladder::new(&atr, &speeds);
+        let mut candidates = ladder.candidates().to_vec();
+        if !self.may_change_speed() {
+            if atr.mode() == Mode::Negotiable
+                && protocol as u8 != atr.first_protocol()
+                && !self.reader_negotiates()
+            {
+                return Err(Error::ProtocolUnsupported);
+            }
+            // One that the reader finds for itself, or none but the default.
+            let keep = if self.reader_negotiates() {
+                0
+            } else {
+                candidates.len().saturating_sub(1)
+            };
+            candidates = candidates.get(keep..=keep).unwrap_or(&[]).to_vec();
+        }
+        if candidates.is_empty() {
+            return Err(Error::ProtocolUnsupported);
+        }
+        Ok((atr, candidates))
+    }
+
+    /// Whether the reader agrees on the speed with the card by rules of its own.
+    fn reader_negotiates(&self) -> bool {
+        self.descriptor.features.has(Features::AUTOMATIC_NEGOTIATION) || self.flavour != Flavour::Ccid
+    }
+
+    /// Whether the speed is ours to choose: by PPS, or by parameters from which the reader makes one.
+    fn may_change_speed(&self) -> bool {
+        let by_reader = self.descriptor.features.has(Features::AUTOMATIC_PPS);
+        !self.reader_negotiates() && (by_reader || self.can_carry_pps())
+    }
+
+    /// A PPS request is no APDU.
+    fn can_carry_pps(&self) -> bool {
+        let level = self.descriptor.features.exchange_level();
+        matches!(level, ExchangeLevel::Tpdu | ExchangeLevel::Character) && !self.quirks.no_pps
+    }
+
+    /// Tries the speeds from this step on.
+    fn choose(&mut self, slot: u8, protocol: Protocol, from: usize) -> Result<(), Error> {
+        let (atr, ladder) = self.ladder(slot, protocol)?;
+        // Last, what the card does anyhow after a reset, without a word to anyone.
+        let has_default = atr.mode() == Mode::Negotiable && protocol as u8 == atr.first_protocol();
+        let last = if has_default {
+            ladder.len()
+        } else {
+            ladder.len() - 1
+        };
+        let mut steps = from.min(ladder.len() - 1);
+        loop {
+            let result = match ladder.get(steps) {
+                Some(candidate) => self.negotiate(slot, &atr, protocol, candidate, steps),
+                None => self.settle(slot, &atr, protocol, default_of(&ladder), steps),
+            };
+            match result {
+                Ok(chosen) => {
+                    let bytes = self.atr(slot).to_vec();
+                    self.speeds.remember(&bytes, protocol as u8, chosen.steps);
+                    self.slot(slot)?.session = Session::Chosen(Box::new(chosen));
+                    return Ok(());
+                }
+                Err(error) if steps < last && is_worth_a_step(error) => steps += 1,
+                Err(error) => return Err(error),
+            }
+            self.reset_same_card(slot)?;
+        }
+    }
+
+    /// A cold reset that must bring the same card back.
+    fn reset_same_card(&mut self, slot: u8) -> Result<(), Error> {
+        let before = self.atr(slot).to_vec();
+        self.power_off(slot)?;
+        if self.power_on(slot, Reset::Cold)? != before {
+            self.forget(slot);
+            return Err(Error::NoCard);
+        }
+        Ok(())
+    }
+
+    /// Brings card and reader to one speed.
+    fn negotiate(
+        &mut self,
+        slot: u8,
+        atr: &Atr,
+        protocol: Protocol,
+        candidate: &Candidate,
+        steps: usize,
+    ) -> Result<Chosen, Error> {
+        if self.reader_negotiates() {
+            return self.settle(slot, atr, protocol, *candidate, steps);
+        }
+        let mut candidate = *candidate;
+        if self.can_carry_pps() && !self.descriptor.features.has(Features::AUTOMATIC_PPS) {
+            if let Some(request) = pps::Request::needed(atr, protocol as u8, candidate.ta1) {
+                if self.exchange_pps(slot, request)? == pps::Outcome::RateRefused {
+                    candidate = self.default_rate(candidate);
+                }
+            }
+        }
+        let mut chosen = self.settle_parameters(slot, atr, protocol, candidate, steps)?;
+        self.set_parameters(slot, &chosen.parameters)?;
+        if !self.descriptor.features.has(Features::AUTOMATIC_BAUD_RATE) && candidate.ta1 != DEFAULT_TA1 {
+            let command = Command::SetDataRateAndClockFrequency {
+                clock_khz: candidate.clock_khz,
+                rate_bps: candidate.bits_per_second,
+            };
+            let limit = self.quirks.command_limit;
+            match self.port.call(slot, &command, limit) {
+                // Many follow the parameters without saying so.
+                Ok(_) | Err(Error::Slot(SlotError::CommandUnsupported | SlotError::Parameter(_))) => (),
+                Err(error) => return Err(error),
+            }
+        }
+        self.announce_ifsd(slot, &mut chosen)?;
+        Ok(chosen)
+    }
+
+    /// Takes the speed as it is.
+    fn settle(
+        &mut self,
+        slot: u8,
+        atr: &Atr,
+        protocol: Protocol,
+        candidate: Candidate,
+        steps: usize,
+    ) -> Result<Chosen, Error> {
+        let mut chosen = self.settle_parameters(slot, atr, protocol, candidate, steps)?;
+        self.announce_ifsd(slot, &mut chosen)?;
+        Ok(chosen)
+    }
+
+    fn settle_parameters(
+        &self,
+        slot: u8,
+        atr: &Atr,
+        protocol: Protocol,
+        candidate: Candidate,
+        steps: usize,
+    ) -> Result<Chosen, Error> {
+        let mut parameters = Parameters::for_card(atr, protocol as u8, candidate.ta1)
+            .map_err(|_| Error::ProtocolUnsupported)?;
+        if let Parameters::T1(t1) = &mut parameters {
+            if let Some(card) = quirks::for_card(self.atr(slot)) {
+                t1.waiting = WaitingIntegers::from_byte(card.waiting);
+            }
+        }
+        let waiting = Waiting::new(atr, &parameters, candidate.clock_khz);
+        let level = self.exchange_level();
+        let transfer = match level {
+            ExchangeLevel::ShortApdu => Transfer::SHORT_APDU,
+            ExchangeLevel::ExtendedApdu => Transfer::EXTENDED_APDU,
+            ExchangeLevel::Tpdu | ExchangeLevel::Character => Transfer::Tpdu { wtx: 1 },
+        };
+        let extra = if protocol == Protocol::T1 {
+            self.quirks.exchange_extra
+        } else {
+            Duration::ZERO
+        };
+        let limit = waiting.transfer(transfer).max(self.quirks.command_limit) + extra;
+        let engine = match (&parameters, level) {
+            (Parameters::T1(t1), ExchangeLevel::Tpdu) => Some(t1::Engine::new(t1::Config {
+                nad: 0,
+                edc: t1.edc,
+                ifsc: t1.ifsc.min(self.largest_block()),
+                ifsd: self.ifsd(),
+                ifsd_is_known: self.descriptor.features.has(Features::AUTOMATIC_IFSD),
+                limits: t1::Limits {
+                    wtx_units: waiting.units_in_longest(),
+                    ..t1::Limits::default()
+                },
+            })),
+            _ => None,
+        };
+        Ok(Chosen {
+            protocol,
+            steps,
+            parameters,
+            bits_per_second: candidate.bits_per_second,
+            engine,
+            limit,
+        })
+    }
+
+    /// The longest information field that fits a message: without NAD, PCB, LEN and the longest check.
+    fn largest_block(&self) -> u8 {
+        u8::try_from(self.port.max_data().saturating_sub(5).clamp(1, 254)).unwrap_or(254)
+    }
+
+    /// What the reader can receive; 32, which needs no announcement, where it does not say.
+    fn ifsd(&self) -> u8 {
+        match self.descriptor.max_ifsd {
+            0 => 32,
+            ifsd => u8::try_from(ifsd).unwrap_or(254).min(self.largest_block()),
+        }
+    }
+
+    /// Tells the card how much we can receive; it is also how a speed proves itself before an application notices.
+    fn announce_ifsd(&mut self, slot: u8, chosen: &mut Chosen) -> Result<(), Error> {
+        let limit = chosen.limit;
+        match &mut chosen.engine {
+            Some(engine) if engine.ifsd() != engine.config().ifsd => {
+                exchange::drive_t1(&mut self.port, slot, engine.negotiate(), limit).map(|_| ())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn default_rate(&self, candidate: Candidate) -> Candidate {
+        let clock = u64::from(candidate.clock_khz);
+        Candidate {
+            ta1: DEFAULT_TA1,
+            bits_per_second: u32::try_from(clock * 1000 / 372).unwrap_or(u32::MAX),
+            ..candidate
+        }
+    }
+
+    /// PPS through the reader, as bytes to the card (ISO 7816-3, clause 9).
+    fn exchange_pps(&mut self, slot: u8, request: pps::Request) -> Result<pps::Outcome, Error> {
+        let mut buffer = [0; pps::MAX_SIZE];
+        let bytes = request.encode(&mut buffer);
+        let is_character = self.exchange_level() == ExchangeLevel::Character;
+        let command = Command::XfrBlock {
+            bwi: 0,
+            level: if is_character { bytes.len() as u16 } else { 0 },
+            data: bytes,
+        };
+        let limit = self.quirks.command_limit;
+        let reply = self.port.call(slot, &command, limit)?;
+        request
+            .check(self.port.data(&reply))
+            .map_err(|_| Error::Slot(SlotError::Mute))
+    }
+
+    /// SetParameters. A reader that makes the parameters itself, or knows none but the default, may refuse.
+    fn set_parameters(&mut self, slot: u8, parameters: &Parameters) -> Result<(), Error> {
+        let mut buffer = [0; parameters::MAX_SIZE];
+        let command = Command::SetParameters {
+            protocol: parameters.protocol(),
+            data: parameters.encode(&mut buffer),
+        };
+        let limit = self.quirks.command_limit;
+        let may_refuse = parameters.f_index_d_index() == DEFAULT_TA1
+            || self.descriptor.features.has(Features::AUTOMATIC_PARAMETERS);
+        match self.port.call(slot, &command, limit) {
+            Ok(_) => Ok(()),
+            Err(Error::Slot(SlotError::Parameter(_) | SlotError::CommandUnsupported)) if may_refuse => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The slowest candidate: a ladder has at least one.
+fn default_of(ladder: &[Candidate]) -> Candidate {
+    ladder.last().copied().unwrap_or(Candidate {
+        ta1: DEFAULT_TA1,
+        clock_khz: 4000,
+        bits_per_second: 10_752,
+    })
+}
+
+/// Whether a failure to agree may be due to the speed, or to what was said to change it.
+fn is_worth_a_step(error: Error) -> bool {
+    error.may_be_speed()
+        || matches!(
+            error,
+            Error::Slot(_)
+                | Error::Malformed(_)
+                | Error::WrongReply
+                | Error::T1(_)
+                | Error::Transport(transport::Error::Stall)
+        )
+}
