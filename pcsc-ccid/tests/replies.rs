@@ -1,0 +1,377 @@
+//! What readers do wrong with the answers to commands: each line a script of transfers, byte by byte.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use pcsc_ccid::descriptor::{ClassDescriptor, Features, Interface};
+use pcsc_ccid::message::SlotError;
+use pcsc_ccid::reader::{Error, Options, Presence, Product, Protocol, Reader, Reset};
+use pcsc_ccid::transport::{self, Transport};
+
+/// What comes of one call to receive.
+enum In {
+    /// A transfer. In its byte 6, the sequence number, FF stands for that of the last command.
+    Bytes(Vec<u8>),
+    Nothing(transport::Error),
+}
+
+/// Gives out what it is told to, and notes what it is sent.
+#[derive(Default)]
+struct Script {
+    incoming: VecDeque<In>,
+    outgoing: Vec<Vec<u8>>,
+    requests: Vec<(u8, u16)>,
+    halts_cleared: u32,
+    now: Duration,
+}
+
+impl Script {
+    fn last_seq(&self) -> u8 {
+        self.outgoing.last().map_or(0, |message| message[6])
+    }
+}
+
+impl Transport for Script {
+    fn send(&mut self, message: &[u8], _timeout: Duration) -> Result<(), transport::Error> {
+        self.outgoing.push(message.to_vec());
+        Ok(())
+    }
+
+    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, transport::Error> {
+        let seq = self.last_seq();
+        match self.incoming.pop_front() {
+            Some(In::Bytes(mut bytes)) => {
+                if bytes.get(6) == Some(&0xFF) {
+                    bytes[6] = seq;
+                }
+                let length = bytes.len().min(buffer.len());
+                buffer[..length].copy_from_slice(&bytes[..length]);
+                Ok(length)
+            }
+            Some(In::Nothing(error)) => Err(error),
+            None => {
+                self.now += timeout;
+                Err(transport::Error::Timeout)
+            }
+        }
+    }
+
+    fn control_out(
+        &mut self,
+        request: u8,
+        value: u16,
+        _: &[u8],
+        _: Duration,
+    ) -> Result<(), transport::Error> {
+        self.requests.push((request, value));
+        Ok(())
+    }
+
+    fn control_in(
+        &mut self,
+        request: u8,
+        _: u16,
+        _: &mut [u8],
+        _: Duration,
+    ) -> Result<usize, transport::Error> {
+        self.requests.push((request, 0));
+        Err(transport::Error::Stall)
+    }
+
+    fn clear_halt(&mut self) -> Result<(), transport::Error> {
+        self.halts_cleared += 1;
+        Ok(())
+    }
+
+    fn pause(&mut self, time: Duration) -> Result<(), transport::Error> {
+        self.now += time;
+        Ok(())
+    }
+
+    fn now(&self) -> Duration {
+        self.now
+    }
+}
+
+const ATR: [u8; 2] = [0x3B, 0x00];
+const OK: [u8; 2] = [0x90, 0x00];
+
+fn message(kind: u8, data: &[u8], status: [u8; 3]) -> Vec<u8> {
+    let mut bytes = vec![kind];
+    bytes.extend((data.len() as u32).to_le_bytes());
+    bytes.extend([0, 0xFF]);
+    bytes.extend(status);
+    bytes.extend(data);
+    bytes
+}
+
+fn data(data: &[u8]) -> Vec<u8> {
+    message(0x80, data, [0, 0, 0])
+}
+
+fn interface(features: u32) -> Interface {
+    Interface {
+        number: 0,
+        alternate: 0,
+        class: 0x0B,
+        name_index: 0,
+        flavour: Default::default(),
+        bulk_out: Some(1),
+        bulk_in: Some(0x82),
+        interrupt_in: None,
+        descriptor: ClassDescriptor {
+            release: 0x0110,
+            voltages: 1,
+            protocols: 3,
+            default_clock_khz: 4000,
+            max_clock_khz: 4000,
+            data_rate_bps: 10_752,
+            max_data_rate_bps: 344_086,
+            max_ifsd: 254,
+            features: Features(features),
+            max_message_length: 271,
+            ..ClassDescriptor::default()
+        },
+    }
+}
+
+fn opened(features: u32) -> Reader<Script> {
+    let mut script = Script::default();
+    script
+        .incoming
+        .push_back(In::Bytes(message(0x81, &[], [1, 0, 0])));
+    Reader::open(
+        script,
+        Product::default(),
+        &interface(features),
+        Options::default(),
+    )
+    .unwrap()
+}
+
+/// A short APDU reader with a powered card.
+fn ready() -> Reader<Script> {
+    let mut reader = opened(0x2_00BA);
+    reader.transport().incoming.push_back(In::Bytes(data(&ATR)));
+    assert_eq!(reader.power_on(0, Reset::Cold).unwrap(), ATR);
+    reader
+        .transport()
+        .incoming
+        .push_back(In::Bytes(message(0x82, &[0x11, 0, 0, 10, 0], [0, 0, 0])));
+    reader.set_protocol(0, Protocol::T0).unwrap();
+    reader.transport().outgoing.clear();
+    reader
+}
+
+fn transmit(reader: &mut Reader<Script>, incoming: Vec<In>) -> Result<Vec<u8>, Error> {
+    reader.transport().incoming.extend(incoming);
+    let mut response = [0; 258];
+    let length = reader.transmit(0, &[0x00, 0xA4, 0x00, 0x00], &mut response)?;
+    Ok(response[..length].to_vec())
+}
+
+fn bytes(transfers: &[Vec<u8>]) -> Vec<In> {
+    transfers.iter().cloned().map(In::Bytes).collect()
+}
+
+#[test]
+fn an_apdu_costs_one_transfer_each_way() {
+    let mut reader = ready();
+    assert_eq!(transmit(&mut reader, bytes(&[data(&OK)])), Ok(OK.to_vec()));
+    assert_eq!(reader.transport().outgoing.len(), 1);
+    assert_eq!(
+        reader.transport().outgoing[0],
+        [0x6F, 4, 0, 0, 0, 0, 3, 0, 0, 0, 0x00, 0xA4, 0x00, 0x00]
+    );
+}
+
+#[test]
+fn replies_split_merged_padded_and_ended_by_empty_packets() {
+    // The number of the first command after `ready`.
+    let numbered = |mut message: Vec<u8>| {
+        message[6] = 3;
+        message
+    };
+    let reply = numbered(data(&OK));
+    let extension = numbered(message(0x80, &[], [0x80, 2, 0]));
+    let mut with_rubbish = reply.clone();
+    with_rubbish.extend([0xAA; 7]);
+    for transfers in [
+        vec![reply[..4].to_vec(), reply[4..].to_vec()],
+        vec![reply[..10].to_vec(), reply[10..].to_vec(), vec![]],
+        vec![vec![], reply.clone()],
+        vec![with_rubbish],
+        vec![[&extension[..], &reply].concat()],
+        vec![extension.clone(), extension.clone(), reply.clone()],
+    ] {
+        let mut reader = ready();
+        assert_eq!(
+            transmit(&mut reader, bytes(&transfers)),
+            Ok(OK.to_vec()),
+            "{transfers:02X?}"
+        );
+        assert_eq!(transmit(&mut reader, bytes(&[data(&OK)])), Ok(OK.to_vec()));
+    }
+}
+
+#[test]
+fn stale_and_foreign_replies_are_skipped() {
+    let mut stale = data(&[0x6A, 0x82]);
+    stale[6] = 0x77;
+    let mut other_slot = data(&[0x6A, 0x82]);
+    other_slot[5] = 3;
+    let nonsense = message(0x42, &[], [0, 0, 0]);
+    let mut reader = ready();
+    let transfers = [stale.clone(), stale.clone(), other_slot, nonsense, data(&OK)];
+    assert_eq!(transmit(&mut reader, bytes(&transfers)), Ok(OK.to_vec()));
+    let flood = vec![stale; 24];
+    assert_eq!(transmit(&mut reader, bytes(&flood)), Err(Error::WrongReply));
+    // What is left of it is thrown away before the next command.
+    reader
+        .transport()
+        .incoming
+        .push_back(In::Nothing(transport::Error::Timeout));
+    assert_eq!(transmit(&mut reader, bytes(&[data(&OK)])), Ok(OK.to_vec()));
+}
+
+#[test]
+fn a_length_that_lies_is_an_error_and_the_next_command_works() {
+    for announced in [3u32, 300, 49_174, 0x8000_0000, u32::MAX] {
+        let mut liar = data(&OK);
+        liar[1..5].copy_from_slice(&announced.to_le_bytes());
+        let mut reader = ready();
+        let error = transmit(&mut reader, bytes(&[liar])).unwrap_err();
+        assert!(
+            matches!(error, Error::Malformed(_) | Error::WrongReply),
+            "{announced}: {error}"
+        );
+        reader
+            .transport()
+            .incoming
+            .push_back(In::Nothing(transport::Error::Timeout));
+        assert_eq!(
+            transmit(&mut reader, bytes(&[data(&OK)])),
+            Ok(OK.to_vec()),
+            "{announced}"
+        );
+    }
+}
+
+#[test]
+fn time_extensions_have_an_end() {
+    let mut reader = ready();
+    let for_ever = vec![message(0x80, &[], [0x80, 1, 0]); 5000];
+    assert_eq!(transmit(&mut reader, bytes(&for_ever)), Err(Error::TooSlow));
+}
+
+#[test]
+fn a_command_that_is_not_answered_is_aborted() {
+    let mut reader = ready();
+    let answers = vec![
+        In::Nothing(transport::Error::Timeout),
+        In::Bytes(message(0x81, &[], [0, 0, 0])),
+    ];
+    assert_eq!(
+        transmit(&mut reader, answers),
+        Err(Error::Transport(transport::Error::Timeout))
+    );
+    let seq = reader.transport().last_seq();
+    let script = reader.transport();
+    assert_eq!(script.requests.last(), Some(&(0x01, u16::from(seq) << 8)));
+    assert_eq!(script.outgoing.last().unwrap()[..7], [0x72, 0, 0, 0, 0, 0, seq]);
+    assert_eq!(transmit(&mut reader, bytes(&[data(&OK)])), Ok(OK.to_vec()));
+}
+
+#[test]
+fn a_cancelled_wait_ends_the_command_too() {
+    let mut reader = ready();
+    let answers = vec![
+        In::Nothing(transport::Error::Cancelled),
+        In::Bytes(message(0x81, &[], [0, 0, 0])),
+    ];
+    assert_eq!(
+        transmit(&mut reader, answers),
+        Err(Error::Transport(transport::Error::Cancelled))
+    );
+    assert_eq!(transmit(&mut reader, bytes(&[data(&OK)])), Ok(OK.to_vec()));
+}
+
+#[test]
+fn a_stalled_pipe_is_cleared() {
+    let mut reader = ready();
+    let answers = vec![In::Nothing(transport::Error::Stall)];
+    assert_eq!(
+        transmit(&mut reader, answers),
+        Err(Error::Transport(transport::Error::Stall))
+    );
+    assert_eq!(reader.transport().halts_cleared, 1);
+    reader
+        .transport()
+        .incoming
+        .push_back(In::Nothing(transport::Error::Timeout));
+    assert_eq!(transmit(&mut reader, bytes(&[data(&OK)])), Ok(OK.to_vec()));
+}
+
+#[test]
+fn an_unplugged_reader_and_a_card_taken_out() {
+    let mut reader = ready();
+    let gone = vec![In::Nothing(transport::Error::Gone)];
+    assert!(transmit(&mut reader, gone).unwrap_err().is_gone());
+    let mut reader = ready();
+    let no_card = message(0x80, &[], [0x42, 0xFE, 0]);
+    assert_eq!(transmit(&mut reader, bytes(&[no_card])), Err(Error::NoCard));
+    assert_eq!(transmit(&mut reader, vec![]), Err(Error::NotPowered));
+}
+
+#[test]
+fn a_card_that_was_exchanged_unseen_is_told_once() {
+    let mut reader = ready();
+    for expected in [Presence::Replaced, Presence::Present] {
+        let inactive = message(0x81, &[], [1, 0, 0]);
+        reader.transport().incoming.push_back(In::Bytes(inactive));
+        assert_eq!(reader.presence(0), Ok(expected));
+    }
+    assert_eq!(reader.presence(1), Err(Error::NoSuchSlot));
+}
+
+#[test]
+fn a_response_that_does_not_fit_is_told_after_it_was_read() {
+    let mut reader = ready();
+    reader.transport().incoming.push_back(In::Bytes(data(&[0; 20])));
+    assert_eq!(
+        reader.transmit(0, &[0, 0xB0, 0, 0, 0], &mut [0; 4]),
+        Err(Error::BufferTooSmall)
+    );
+    assert_eq!(transmit(&mut reader, bytes(&[data(&OK)])), Ok(OK.to_vec()));
+}
+
+#[test]
+fn a_command_beyond_the_reader_s_messages_is_refused_here() {
+    let mut reader = ready();
+    assert_eq!(
+        reader.transmit(0, &[0; 262], &mut [0; 4]),
+        Err(Error::CommandTooLong { max: 261 })
+    );
+    assert!(reader.transport().outgoing.is_empty());
+}
+
+#[test]
+fn voltages_are_tried_downwards() {
+    let mut reader = opened(0x1_0030);
+    let mute = message(0x80, &[], [0x41, 0xFE, 0]);
+    let off = message(0x81, &[], [1, 0, 0]);
+    // This reader has 5 V alone, and is asked for its own choice last.
+    reader
+        .transport()
+        .incoming
+        .extend(bytes(&[mute.clone(), off, mute]));
+    assert_eq!(
+        reader.power_on(0, Reset::Cold).map(|_| ()),
+        Err(Error::Slot(SlotError::Mute))
+    );
+    let kinds: Vec<_> = reader.transport().outgoing[1..]
+        .iter()
+        .map(|m| (m[0], m[7]))
+        .collect();
+    assert_eq!(kinds, [(0x62, 1), (0x63, 0), (0x62, 0)]);
+}
