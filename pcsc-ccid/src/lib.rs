@@ -19,6 +19,7 @@ pub mod message;
 pub mod names;
 pub mod parameters;
 pub mod pps;
+pub mod part10;
 pub mod quirks;
 pub mod reader;
 pub mod speed;

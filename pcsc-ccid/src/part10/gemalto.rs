@@ -1,0 +1,193 @@
+//! PIN pads with Gemalto's firmware: what they tell of themselves, and the messages on their display.
+
+/// The Escape that asks for the firmware's name.
+pub const FIRMWARE_ID: [u8; 1] = [0x02];
+/// The Escape that asks for [`FirmwareFeatures`].
+pub const FIRMWARE_FEATURES: [u8; 1] = [0x6A];
+/// The Escape after which the reader no longer asks the card for the tries that are left: some cards take
+/// that for a wrong PIN.
+pub const NO_RETRY_COUNTER: [u8; 2] = [0xB5, 0x00];
+
+/// The answer to the Escape 6A.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FirmwareFeatures {
+    /// What can end the entry of a PIN, see [`super::pin::Entry::validation`].
+    pub validation: u8,
+    /// Whether the indices of a modification's messages may be left out as CCID says.
+    pub message_count_mended: bool,
+    /// Whether pseudo-APDUs may be sent to it, in XfrBlock.
+    pub pseudo_apdus: bool,
+    /// Fewest digits of a PIN.
+    pub min_digits: u8,
+    /// Most digits of a PIN.
+    pub max_digits: u8,
+    /// The status word of a command that the reader's firewall stopped, if it has one.
+    pub firewalled: Option<[u8; 2]>,
+}
+
+impl FirmwareFeatures {
+    /// Decodes the answer. A reader that does not know the Escape answers something else, or nothing.
+    pub fn decode(bytes: &[u8]) -> Option<FirmwareFeatures> {
+        let bytes: &[u8; 21] = bytes.try_into().ok()?;
+        let [_, _, _, validation, _, _, _, _, flags, _, _, _, _, min_digits, max_digits, firewall, sw1, sw2, ..] =
+            *bytes;
+        Some(FirmwareFeatures {
+            validation,
+            message_count_mended: flags & 0x04 != 0,
+            pseudo_apdus: flags & 0x08 != 0,
+            min_digits,
+            max_digits,
+            firewalled: (firewall & 1 != 0).then_some([sw1, sw2]),
+        })
+    }
+}
+
+/// How long the Escape with the messages is.
+pub const MESSAGES_SIZE: usize = 5 + MESSAGES * WIDTH;
+const MESSAGES: usize = 10;
+const WIDTH: usize = 16;
+
+/// In the order of the reader's memory: enter, new, again, right, wrong, too late, tries left (the star
+/// becomes the number), insert, card error, blocked. The display has 16 columns and no accents.
+static LANGUAGES: [(&str, [&str; MESSAGES]); 8] = [
+    (
+        "en",
+        [
+            "Enter PIN",
+            "New PIN",
+            "Repeat new PIN",
+            "PIN correct",
+            "Wrong PIN",
+            "Too late",
+            "* tries left",
+            "Insert card",
+            "Card error",
+            "PIN is blocked",
+        ],
+    ),
+    (
+        "de",
+        [
+            "PIN eingeben",
+            "Neue PIN",
+            "PIN wiederholen",
+            "PIN richtig",
+            "PIN falsch",
+            "Zu spaet",
+            "Noch * Versuche",
+            "Karte stecken",
+            "Kartenfehler",
+            "PIN gesperrt",
+        ],
+    ),
+    (
+        "fr",
+        [
+            "Votre PIN ?",
+            "Nouveau PIN ?",
+            "Encore une fois",
+            "PIN juste",
+            "PIN faux",
+            "Trop tard",
+            "Reste * essais",
+            "Inserez la carte",
+            "Carte en erreur",
+            "PIN bloque",
+        ],
+    ),
+    (
+        "es",
+        [
+            "Introduzca PIN",
+            "PIN nuevo",
+            "Repita el PIN",
+            "PIN correcto",
+            "PIN erroneo",
+            "Demasiado tarde",
+            "Quedan * veces",
+            "Inserte tarjeta",
+            "Error tarjeta",
+            "PIN bloqueado",
+        ],
+    ),
+    (
+        "it",
+        [
+            "Digitare PIN",
+            "PIN nuovo",
+            "Ripetere il PIN",
+            "PIN esatto",
+            "PIN sbagliato",
+            "Troppo tardi",
+            "Restano * volte",
+            "Inserire carta",
+            "Errore carta",
+            "PIN bloccato",
+        ],
+    ),
+    (
+        "pt",
+        [
+            "Digite o PIN",
+            "PIN novo",
+            "Repita o PIN",
+            "PIN correto",
+            "PIN errado",
+            "Tarde demais",
+            "Restam * vezes",
+            "Insira o cartao",
+            "Erro do cartao",
+            "PIN bloqueado",
+        ],
+    ),
+    (
+        "nl",
+        [
+            "Toets pincode",
+            "Nieuwe pincode",
+            "Herhaal pincode",
+            "Pincode juist",
+            "Pincode fout",
+            "Te laat",
+            "Nog * keer",
+            "Voer kaart in",
+            "Kaartfout",
+            "Geblokkeerd",
+        ],
+    ),
+    (
+        "tr",
+        [
+            "PIN girin",
+            "Yeni PIN",
+            "PIN tekrar",
+            "PIN dogru",
+            "PIN yanlis",
+            "Sure doldu",
+            "* deneme hakki",
+            "Kart takin",
+            "Kart hatasi",
+            "PIN kilitli",
+        ],
+    ),
+];
+
+/// The Escape that loads the display's messages in a language (its two letters; what follows them, as in
+/// `de_AT`, is ignored). An unknown language gets English.
+pub fn load_messages(language: &str) -> [u8; MESSAGES_SIZE] {
+    let texts = LANGUAGES
+        .iter()
+        .find(|(letters, _)| language.starts_with(letters))
+        .or(LANGUAGES.first())
+        .map_or(&[""; MESSAGES], |(_, texts)| texts);
+    let mut escape = [b' '; MESSAGES_SIZE];
+    // The command, the memory's address and offset, and two bytes that say "ML".
+    let (header, places) = escape.split_at_mut(5);
+    header.copy_from_slice(&[0xB2, 0xA0, 0x00, 0x4D, 0x4C]);
+    for (place, text) in places.chunks_exact_mut(WIDTH).zip(texts) {
+        for (column, byte) in place.iter_mut().zip(text.bytes()) {
+            *column = byte;
+        }
+    }
+    escape
+}

@@ -1,0 +1,169 @@
+//! PC/SC part 10, "IFDs with Secure PIN Entry Capabilities": what `SCardControl` can ask of a reader.
+//!
+//! A client asks which features there are ([`features_reply`]) and gets a control code for each; what it
+//! then sends with a code is decoded here, checked field by field, and put into the reader's words. Nothing
+//! here does I/O, and no `Debug` of these types shows what a command carries: it may be a PIN.
+//!
+//! * [`pin`]: the structures of FEATURE_VERIFY_PIN_DIRECT and FEATURE_MODIFY_PIN_DIRECT
+//! * [`secure`]: their translation to PC_to_RDR_Secure (CCID 1.1, clause 6.1.11)
+//! * [`tpdu`]: what T=1 adds where the reader does not speak it itself
+//! * [`properties`]: FEATURE_IFD_PIN_PROPERTIES and FEATURE_GET_TLV_PROPERTIES
+//! * [`escape`]: who may send what to the reader itself
+//! * [`gemalto`]: what Gemalto's readers tell of their PIN pad, and the messages on their display
+
+pub mod escape;
+pub mod gemalto;
+pub mod pin;
+pub mod properties;
+pub mod secure;
+pub mod tpdu;
+
+use alloc::format;
+use alloc::vec::Vec;
+
+/// The control code that pcsc-lite makes of a number (`SCARD_CTL_CODE`).
+pub const fn control_code(number: u32) -> u32 {
+    0x4200_0000 + number
+}
+
+/// Asks for the list of features (`CM_IOCTL_GET_FEATURE_REQUEST`).
+pub const GET_FEATURE_REQUEST: u32 = control_code(3400);
+/// The same as Windows numbers it. Clients behind a remote desktop send this.
+pub const GET_FEATURE_REQUEST_WINDOWS: u32 = 0x0031_3520;
+/// Sends an Escape to the reader (`IOCTL_SMARTCARD_VENDOR_IFD_EXCHANGE`).
+pub const VENDOR_IFD_EXCHANGE: u32 = control_code(1);
+/// Sets or gets the NAD of T=1.
+pub const NAD: u32 = control_code(3600);
+/// Asks where on the bus the reader is, see [`usb_path`].
+pub const USB_PATH: u32 = control_code(3601);
+/// A client must have room for this many bytes of [`features_reply`], however few there are.
+pub const FEATURES_ROOM: usize = 6 * 6;
+
+/// A feature of part 10, clause 2.2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[allow(missing_docs)] // The names are the specification's.
+pub enum Feature {
+    VerifyPinStart = 0x01,
+    VerifyPinFinish = 0x02,
+    ModifyPinStart = 0x03,
+    ModifyPinFinish = 0x04,
+    GetKeyPressed = 0x05,
+    VerifyPinDirect = 0x06,
+    ModifyPinDirect = 0x07,
+    MctReaderDirect = 0x08,
+    MctUniversal = 0x09,
+    IfdPinProperties = 0x0A,
+    Abort = 0x0B,
+    SetSpeMessage = 0x0C,
+    VerifyPinDirectAppId = 0x0D,
+    ModifyPinDirectAppId = 0x0E,
+    WriteDisplay = 0x0F,
+    GetKey = 0x10,
+    IfdDisplayProperties = 0x11,
+    GetTlvProperties = 0x12,
+    CcidEscCommand = 0x13,
+    ExecutePace = 0x20,
+}
+
+impl Feature {
+    /// The tag in the list of features.
+    pub const fn tag(self) -> u8 {
+        self as u8
+    }
+
+    /// The control code that this driver gives it.
+    pub const fn code(self) -> u32 {
+        match self {
+            Feature::CcidEscCommand => VENDOR_IFD_EXCHANGE,
+            other => control_code(0x33_0000 + other as u32),
+        }
+    }
+}
+
+/// What a client wants with a control code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Control {
+    /// The list of features.
+    Features,
+    /// A PIN verified: [`pin::Verification`].
+    VerifyPin,
+    /// A PIN modified: [`pin::Modification`].
+    ModifyPin,
+    /// [`properties::pin_properties`].
+    PinProperties,
+    /// [`properties::tlv_properties`].
+    TlvProperties,
+    /// A Secoder command: [`escape::is_secoder_command`].
+    ReaderDirect,
+    /// An Escape: [`escape::is_allowed`].
+    Escape,
+    /// The NAD of T=1: [`tpdu::NadRequest`].
+    Nad,
+    /// [`usb_path`].
+    UsbPath,
+}
+
+impl Control {
+    /// What a control code means, if this driver knows it.
+    pub fn decode(code: u32) -> Option<Control> {
+        const CODES: [(u32, Control); 10] = [
+            (GET_FEATURE_REQUEST, Control::Features),
+            (GET_FEATURE_REQUEST_WINDOWS, Control::Features),
+            (Feature::VerifyPinDirect.code(), Control::VerifyPin),
+            (Feature::ModifyPinDirect.code(), Control::ModifyPin),
+            (Feature::IfdPinProperties.code(), Control::PinProperties),
+            (Feature::GetTlvProperties.code(), Control::TlvProperties),
+            (Feature::MctReaderDirect.code(), Control::ReaderDirect),
+            (VENDOR_IFD_EXCHANGE, Control::Escape),
+            (NAD, Control::Nad),
+            (USB_PATH, Control::UsbPath),
+        ];
+        CODES
+            .iter()
+            .find(|(known, _)| *known == code)
+            .map(|(_, control)| *control)
+    }
+}
+
+/// The features of a reader, in the order in which they are listed.
+///
+/// `pin_support` is `bPINSupport`, after quirks; `escapes` says whether the user allows Escapes.
+pub fn features(pin_support: u8, reader_direct: bool, escapes: bool) -> impl Iterator<Item = Feature> {
+    [
+        (pin_support & 1 != 0, Feature::VerifyPinDirect),
+        (pin_support & 2 != 0, Feature::ModifyPinDirect),
+        (pin_support != 0, Feature::IfdPinProperties),
+        (reader_direct, Feature::MctReaderDirect),
+        (true, Feature::GetTlvProperties),
+        (escapes, Feature::CcidEscCommand),
+    ]
+    .into_iter()
+    .filter_map(|(has, feature)| has.then_some(feature))
+}
+
+/// The answer to GET_FEATURE_REQUEST: for each feature its tag, the length 4, and its control code, big
+/// endian (part 10, clause 2.2).
+pub fn features_reply(features: impl IntoIterator<Item = Feature>) -> Vec<u8> {
+    let mut reply = Vec::with_capacity(FEATURES_ROOM);
+    for feature in features {
+        reply.extend_from_slice(&[feature.tag(), 4]);
+        reply.extend_from_slice(&feature.code().to_be_bytes());
+    }
+    reply
+}
+
+/// Where a reader is, as the kernel names its interface: `BUS-PORT.PORT:CONFIGURATION.INTERFACE`, with a
+/// final NUL.
+pub fn usb_path(bus: u32, ports: &[u8], configuration: u8, interface: u8) -> Vec<u8> {
+    let mut path = format!("{bus}");
+    for (depth, port) in ports.iter().enumerate() {
+        path.push(if depth == 0 { '-' } else { '.' });
+        path.push_str(&format!("{port}"));
+    }
+    path.push_str(&format!(":{configuration}.{interface}\0"));
+    path.into_bytes()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,328 @@
+//! PIN_VERIFY and PIN_MODIFY (part 10, clauses 2.5.2 and 2.5.3): decoded and checked.
+//!
+//! Numbers of several bytes may come in either byte order: the length of the data tells which, and the
+//! other numbers follow it. A `bEntryValidationCondition` without meaning becomes "validation key pressed",
+//! for some readers crash on it. Anything else that has no meaning is an [`Error`].
+
+use core::fmt;
+
+/// Length of PIN_VERIFY without its data.
+pub const VERIFY_HEADER: usize = 19;
+/// Length of PIN_MODIFY without its data.
+pub const MODIFY_HEADER: usize = 24;
+/// `bEntryValidationCondition`: the PIN is complete when the validation key is pressed.
+pub const VALIDATION_KEY: u8 = 0x02;
+
+/// The command for the card into which the reader puts the PIN. `Debug` shows its length only.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Apdu<'a>(&'a [u8]);
+
+impl<'a> Apdu<'a> {
+    /// Its bytes. They may hold what must not be logged.
+    pub fn bytes(self) -> &'a [u8] {
+        self.0
+    }
+}
+
+impl fmt::Debug for Apdu<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Apdu({} bytes)", self.0.len())
+    }
+}
+
+/// How a PIN is typed and put into the command; the same for both structures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// `bTimerOut` in seconds; 0 for the reader's own.
+    pub timeout_s: u8,
+    /// `bTimerOut2`: seconds after the first key. CCID has no place for it.
+    pub second_timeout_s: u8,
+    /// `bmFormatString`: unit, position, justification and kind of the PIN.
+    pub format: u8,
+    /// `bmPINBlockString`: bits of the PIN's length, bytes of the PIN's block.
+    pub block: u8,
+    /// `bmPINLengthFormat`: unit and position of the PIN's length.
+    pub length_format: u8,
+    /// Fewest digits (high byte of `wPINMaxExtraDigit`).
+    pub min_digits: u8,
+    /// Most digits (low byte of `wPINMaxExtraDigit`).
+    pub max_digits: u8,
+    /// `bEntryValidationCondition`: 1 to 7.
+    pub validation: u8,
+    /// `bNumberMessage`: how many messages to show; FF for the reader's own.
+    pub messages: u8,
+    /// `wLangId`.
+    pub language: u16,
+}
+
+/// PIN_VERIFY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verification<'a> {
+    /// How the PIN is typed.
+    pub entry: Entry,
+    /// `bMsgIndex`.
+    pub message: u8,
+    /// `abData`.
+    pub apdu: Apdu<'a>,
+}
+
+/// PIN_MODIFY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Modification<'a> {
+    /// How the PINs are typed.
+    pub entry: Entry,
+    /// `bInsertionOffsetOld`: where in the data the current PIN goes, in bytes.
+    pub old_offset: u8,
+    /// `bInsertionOffsetNew`: where the new one goes.
+    pub new_offset: u8,
+    /// `bConfirmPIN`: bit 0, type the new PIN twice; bit 1, type the current PIN.
+    pub confirm: u8,
+    /// `bMsgIndex1`, `bMsgIndex2` and `bMsgIndex3`.
+    pub indices: [u8; 3],
+    /// `abData`.
+    pub apdu: Apdu<'a>,
+}
+
+/// What is wrong with a structure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Error {
+    /// There are so many bytes, fewer than a structure with a command's header has.
+    TooShort(usize),
+    /// `ulDataLength` is not how many bytes follow it, in neither byte order.
+    DataLength {
+        /// What it says, read as little endian.
+        announced: u32,
+        /// What there is.
+        present: usize,
+    },
+    /// `bmFormatString` names no kind of PIN: neither binary, BCD nor ASCII.
+    Format(u8),
+    /// `bmPINLengthFormat` has reserved bits set.
+    LengthFormat(u8),
+    /// `wPINMaxExtraDigit` allows no PIN.
+    Digits {
+        /// Fewest digits.
+        min: u8,
+        /// Most digits.
+        max: u8,
+    },
+    /// `bConfirmPIN` has reserved bits set.
+    Confirm(u8),
+    /// `bNumberMessage` is none of the numbers that the structure allows.
+    Messages(u8),
+    /// `bTeoPrologue` is neither zero nor the prologue of an I-block with the command.
+    Prologue,
+    /// The command's Lc is not how many bytes follow it.
+    ApduLength(usize),
+    /// The PIN's block goes beyond the command's data.
+    Block {
+        /// Where it ends.
+        end: usize,
+        /// Where the data ends.
+        data: usize,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Error::TooShort(size) => write!(f, "a PIN structure of {size} bytes is too short"),
+            Error::DataLength { announced, present } => {
+                write!(f, "ulDataLength is {announced}, and {present} bytes follow")
+            }
+            Error::Format(value) => write!(f, "bmFormatString {value:02X} names no kind of PIN"),
+            Error::LengthFormat(value) => write!(f, "bmPINLengthFormat {value:02X} has reserved bits"),
+            Error::Digits { min, max } => write!(f, "wPINMaxExtraDigit asks for {min} to {max} digits"),
+            Error::Confirm(value) => write!(f, "bConfirmPIN {value:02X} has reserved bits"),
+            Error::Messages(value) => write!(f, "bNumberMessage {value:02X} is not allowed"),
+            Error::Prologue => f.write_str("bTeoPrologue is not the prologue of the command's block"),
+            Error::ApduLength(size) => write!(f, "a command of {size} bytes does not fit its Lc"),
+            Error::Block { end, data } => {
+                write!(f, "the PIN's block ends at {end}, and the data at {data}")
+            }
+        }
+    }
+}
+
+#[cfg(feature = "std")]
+impl std::error::Error for Error {}
+
+impl<'a> Verification<'a> {
+    /// Decodes PIN_VERIFY.
+    ///
+    /// # Errors
+    /// The first field that is wrong.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, Error> {
+        let (fields, apdu, swapped) = split::<VERIFY_HEADER>(bytes)?;
+        let [timeout_s, second_timeout_s, format, block, length_format, d0, d1, validation, messages, l0, l1, message, t0, t1, t2, ..] =
+            *fields;
+        let entry = Entry {
+            timeout_s,
+            second_timeout_s,
+            format,
+            block,
+            length_format,
+            min_digits: if swapped { d0 } else { d1 },
+            max_digits: if swapped { d1 } else { d0 },
+            validation: sound_validation(validation),
+            messages,
+            language: number(l0, l1, swapped),
+        };
+        entry.check()?;
+        if !matches!(messages, 0 | 1 | 0xFF) {
+            return Err(Error::Messages(messages));
+        }
+        check_prologue([t0, t1, t2], apdu)?;
+        if let Some(data) = data_length(apdu)? {
+            // The position counts bits or bytes; a position in bits lies within the block's first bytes.
+            let position = (format >> 3) & 0x0F;
+            let start = if format & 0x80 != 0 {
+                position
+            } else {
+                position / 8
+            };
+            entry.check_block(start, data)?;
+        }
+        Ok(Verification {
+            entry,
+            message,
+            apdu: Apdu(apdu),
+        })
+    }
+}
+
+impl<'a> Modification<'a> {
+    /// Decodes PIN_MODIFY.
+    ///
+    /// # Errors
+    /// The first field that is wrong.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, Error> {
+        let (fields, apdu, swapped) = split::<MODIFY_HEADER>(bytes)?;
+        let [timeout_s, second_timeout_s, format, block, length_format, old_offset, new_offset, d0, d1, confirm, validation, messages, l0, l1, i1, i2, i3, t0, t1, t2, ..] =
+            *fields;
+        let entry = Entry {
+            timeout_s,
+            second_timeout_s,
+            format,
+            block,
+            length_format,
+            min_digits: if swapped { d0 } else { d1 },
+            max_digits: if swapped { d1 } else { d0 },
+            validation: sound_validation(validation),
+            messages,
+            language: number(l0, l1, swapped),
+        };
+        entry.check()?;
+        if confirm & !3 != 0 {
+            return Err(Error::Confirm(confirm));
+        }
+        if !matches!(messages, 0..=3 | 0xFF) {
+            return Err(Error::Messages(messages));
+        }
+        check_prologue([t0, t1, t2], apdu)?;
+        if let Some(data) = data_length(apdu)? {
+            entry.check_block(new_offset, data)?;
+            if confirm & 2 != 0 {
+                entry.check_block(old_offset, data)?;
+            }
+        }
+        Ok(Modification {
+            entry,
+            old_offset,
+            new_offset,
+            confirm,
+            indices: [i1, i2, i3],
+            apdu: Apdu(apdu),
+        })
+    }
+}
+
+impl Entry {
+    fn check(&self) -> Result<(), Error> {
+        if self.format & 3 == 3 {
+            return Err(Error::Format(self.format));
+        }
+        if self.length_format & 0xE0 != 0 {
+            return Err(Error::LengthFormat(self.length_format));
+        }
+        if self.min_digits > self.max_digits || self.max_digits == 0 {
+            return Err(Error::Digits {
+                min: self.min_digits,
+                max: self.max_digits,
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether the PIN's block fits in so many bytes of data.
+    fn check_block(&self, start: u8, data: usize) -> Result<(), Error> {
+        let end = usize::from(start) + usize::from(self.block & 0x0F);
+        if end > data {
+            return Err(Error::Block { end, data });
+        }
+        Ok(())
+    }
+}
+
+/// The header's fields, the data, and whether numbers are big endian.
+fn split<const HEADER: usize>(bytes: &[u8]) -> Result<(&[u8; HEADER], &[u8], bool), Error> {
+    let short = Error::TooShort(bytes.len());
+    let (fields, data) = bytes.split_first_chunk::<HEADER>().ok_or(short)?;
+    let (_, length) = fields.split_last_chunk::<4>().ok_or(short)?;
+    if data.len() < 4 {
+        return Err(short);
+    }
+    let announced = u32::from_le_bytes(*length);
+    let is = |number: u32| usize::try_from(number) == Ok(data.len());
+    match (is(announced), is(u32::from_be_bytes(*length))) {
+        (true, _) => Ok((fields, data, false)),
+        (false, true) => Ok((fields, data, true)),
+        (false, false) => Err(Error::DataLength {
+            announced,
+            present: data.len(),
+        }),
+    }
+}
+
+fn number(first: u8, second: u8, swapped: bool) -> u16 {
+    if swapped {
+        u16::from_be_bytes([first, second])
+    } else {
+        u16::from_le_bytes([first, second])
+    }
+}
+
+fn sound_validation(value: u8) -> u8 {
+    match value {
+        1..=7 => value,
+        _ => VALIDATION_KEY,
+    }
+}
+
+/// A caller may leave the prologue to the driver, as all do, or know it.
+fn check_prologue([nad, pcb, len]: [u8; 3], apdu: &[u8]) -> Result<(), Error> {
+    let zero = nad == 0 && pcb == 0 && len == 0;
+    if zero || pcb & 0x80 == 0 && usize::from(len) == apdu.len() {
+        Ok(())
+    } else {
+        Err(Error::Prologue)
+    }
+}
+
+/// How many bytes of data a command has, `None` for a header with at most an Lc: the reader appends the
+/// PIN then (ISO/IEC 7816-3, clause 12.1.3).
+fn data_length(apdu: &[u8]) -> Result<Option<usize>, Error> {
+    let (lc, body) = match apdu {
+        [_, _, _, _] | [_, _, _, _, _] => return Ok(None),
+        [_, _, _, _, 0, high, low, body @ ..] if !body.is_empty() => {
+            (usize::from(u16::from_be_bytes([*high, *low])), body)
+        }
+        [_, _, _, _, lc, body @ ..] => (usize::from(*lc), body),
+        _ => return Err(Error::ApduLength(apdu.len())),
+    };
+    // An Le of one or two bytes may follow.
+    match body.len().checked_sub(lc) {
+        Some(0..=2) if lc > 0 => Ok(Some(lc)),
+        _ => Err(Error::ApduLength(apdu.len())),
+    }
+}

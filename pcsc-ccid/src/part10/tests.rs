@@ -1,0 +1,508 @@
+use super::escape::{info_answer, is_allowed, is_pseudo_apdu, is_secoder_command};
+use super::gemalto::{load_messages, FirmwareFeatures, MESSAGES_SIZE};
+use super::pin::{Error, Modification, Verification};
+use super::properties::{pin_properties, tlv_properties, Facts};
+use super::secure::{answer_limit, escape_before, modification, status_word, verification};
+use super::tpdu::{self, Answer, NadRequest};
+use super::*;
+use crate::descriptor::Features;
+use crate::message::SlotError;
+use crate::quirks::{for_reader, PinQuirks, Quirks};
+use crate::t1::{Block, Edc, Invalid, Pcb, Supervisory, MAX_BLOCK};
+use alloc::string::ToString;
+use alloc::vec;
+use proptest::prelude::*;
+
+const VERIFY_APDU: [u8; 13] = [
+    0x00, 0x20, 0x00, 0x81, 0x08, 0x20, 0x77, 0x77, 0x77, 0x77, 0x77, 0x77, 0x77,
+];
+
+/// PIN_VERIFY as callers on a little-endian machine send it.
+fn verify(apdu: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![30, 15, 0x82, 0x08, 0x00, 8, 4, 2, 1, 0x09, 0x04, 0, 0, 0, 0];
+    bytes.extend_from_slice(&(apdu.len() as u32).to_le_bytes());
+    bytes.extend_from_slice(apdu);
+    bytes
+}
+
+/// PIN_MODIFY with two blocks of 8 bytes.
+fn modify(messages: u8) -> Vec<u8> {
+    let mut bytes = vec![
+        0, 0, 0x82, 0x08, 0x00, 0, 8, 12, 4, 3, 2, messages, 0x07, 0x04, 10, 11, 12, 0, 0, 0,
+    ];
+    let mut apdu = vec![0x00, 0x24, 0x00, 0x81, 16];
+    apdu.extend_from_slice(&[0xFF; 16]);
+    bytes.extend_from_slice(&(apdu.len() as u32).to_le_bytes());
+    bytes.extend_from_slice(&apdu);
+    bytes
+}
+
+fn features_of(validation: u8, mended: bool) -> FirmwareFeatures {
+    let mut answer = [0; 21];
+    answer[3] = validation;
+    answer[8] = if mended { 0x0C } else { 0x08 };
+    answer[13] = 4;
+    answer[14] = 16;
+    answer[15] = 1;
+    answer[16] = 0x69;
+    answer[17] = 0x85;
+    FirmwareFeatures::decode(&answer).expect("21 bytes")
+}
+
+#[test]
+fn control_codes_are_those_of_pcsc_lite() {
+    assert_eq!(GET_FEATURE_REQUEST, 0x4200_0D48);
+    assert_eq!(Feature::VerifyPinDirect.code(), 0x4233_0006);
+    assert_eq!(Feature::GetTlvProperties.code(), 0x4233_0012);
+    assert_eq!(Feature::CcidEscCommand.code(), 0x4200_0001);
+    assert_eq!(Control::decode(0x0031_3520), Some(Control::Features));
+    assert_eq!(Control::decode(0x4233_0007), Some(Control::ModifyPin));
+    assert_eq!(Control::decode(control_code(3601)), Some(Control::UsbPath));
+    assert_eq!(Control::decode(0x4233_0001), None);
+}
+
+#[test]
+fn features_are_listed_with_big_endian_codes() {
+    assert_eq!(
+        features_reply(features(0, false, false)),
+        [0x12, 4, 0x42, 0x33, 0x00, 0x12]
+    );
+    let all = features_reply(features(3, true, true));
+    let tags: Vec<u8> = all.chunks(6).map(|record| record[0]).collect();
+    assert_eq!(tags, [0x06, 0x07, 0x0A, 0x08, 0x12, 0x13]);
+    assert_eq!(all.len(), FEATURES_ROOM);
+    assert_eq!(all[30..], [0x13, 4, 0x42, 0x00, 0x00, 0x01]);
+}
+
+#[test]
+fn a_verification_is_decoded_and_put_as_ccid_wants_it() {
+    let bytes = verify(&VERIFY_APDU);
+    let pin = Verification::decode(&bytes).expect("sound");
+    assert_eq!((pin.entry.min_digits, pin.entry.max_digits), (4, 8));
+    assert_eq!(pin.entry.language, 0x0409);
+    assert_eq!(answer_limit(&pin.entry).as_secs(), 90);
+    let data = verification(&pin, &PinQuirks::default(), None, [0; 3]);
+    let mut expected = vec![0, 30, 0x82, 0x08, 0x00, 8, 4, 2, 1, 0x09, 0x04, 0, 0, 0, 0];
+    expected.extend_from_slice(&VERIFY_APDU);
+    assert_eq!(data.bytes(), expected);
+}
+
+#[test]
+fn the_other_byte_order_means_the_same() {
+    let bytes = verify(&VERIFY_APDU);
+    let mut swapped = bytes.clone();
+    swapped.swap(5, 6);
+    swapped.swap(9, 10);
+    swapped[15..19].reverse();
+    assert_eq!(Verification::decode(&swapped), Verification::decode(&bytes));
+    let bytes = modify(3);
+    let mut swapped = bytes.clone();
+    swapped.swap(7, 8);
+    swapped.swap(12, 13);
+    swapped[20..24].reverse();
+    assert_eq!(Modification::decode(&swapped), Modification::decode(&bytes));
+}
+
+#[test]
+fn each_wrong_field_of_a_verification_is_named() {
+    let with = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = verify(&VERIFY_APDU);
+        change(&mut bytes);
+        Verification::decode(&bytes).map(|_| ()).expect_err("wrong")
+    };
+    assert_eq!(with(&|b| b.truncate(22)), Error::TooShort(22));
+    assert_eq!(
+        with(&|b| b.push(0)),
+        Error::DataLength {
+            announced: 13,
+            present: 14
+        }
+    );
+    assert_eq!(
+        with(&|b| b[15..19].fill(0xFF)),
+        Error::DataLength {
+            announced: u32::MAX,
+            present: 13
+        }
+    );
+    assert_eq!(with(&|b| b[2] = 0x83), Error::Format(0x83));
+    assert_eq!(with(&|b| b[4] = 0x20), Error::LengthFormat(0x20));
+    assert_eq!(with(&|b| b[6] = 9), Error::Digits { min: 9, max: 8 });
+    assert_eq!(with(&|b| b[5..7].fill(0)), Error::Digits { min: 0, max: 0 });
+    assert_eq!(with(&|b| b[8] = 2), Error::Messages(2));
+    assert_eq!(with(&|b| b[12] = 1), Error::Prologue);
+    assert_eq!(with(&|b| b[23] = 7 + 3), Error::ApduLength(13));
+    assert_eq!(with(&|b| b[3] = 9), Error::Block { end: 9, data: 8 });
+    assert_eq!(with(&|b| b[2] = 0x82 | 1 << 3), Error::Block { end: 9, data: 8 });
+}
+
+#[test]
+fn each_wrong_field_of_a_modification_is_named() {
+    let with = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = modify(3);
+        change(&mut bytes);
+        Modification::decode(&bytes).map(|_| ()).expect_err("wrong")
+    };
+    assert_eq!(with(&|b| b.truncate(27)), Error::TooShort(27));
+    assert_eq!(with(&|b| b[9] = 4), Error::Confirm(4));
+    assert_eq!(with(&|b| b[11] = 4), Error::Messages(4));
+    assert_eq!(with(&|b| b[6] = 9), Error::Block { end: 17, data: 16 });
+    assert_eq!(with(&|b| b[5] = 9), Error::Block { end: 17, data: 16 });
+    // The old PIN's place counts only if it is asked for.
+    let mut bytes = modify(3);
+    bytes[5] = 0xFF;
+    bytes[9] = 1;
+    assert!(Modification::decode(&bytes).is_ok());
+    for error in [Error::Prologue, Error::Format(3), Error::ApduLength(6)] {
+        assert!(!error.to_string().is_empty());
+    }
+}
+
+#[test]
+fn what_callers_send_is_accepted() {
+    // A header alone; a header and an Lc or Le; data and Le; extended length.
+    for apdu in [
+        &[0x00, 0x20, 0x00, 0x82][..],
+        &[0x00, 0x20, 0x00, 0x82, 0x00],
+        &[0x00, 0x20, 0x00, 0x82, 0x08],
+        &[0x00, 0x20, 0x00, 0x82, 0x08, 1, 2, 3, 4, 5, 6, 7, 8, 0],
+        &[0x00, 0x20, 0x00, 0x82, 0x00, 0x00, 0x08, 1, 2, 3, 4, 5, 6, 7, 8],
+    ] {
+        assert!(Verification::decode(&verify(apdu)).is_ok(), "{apdu:02X?}");
+    }
+    // A prologue that the caller has made, for a driver that leaves T=1 to it.
+    let mut bytes = verify(&VERIFY_APDU);
+    bytes[12..15].copy_from_slice(&[0x00, 0x40, 13]);
+    assert!(Verification::decode(&bytes).is_ok());
+    // Conditions without meaning, on which readers crash.
+    for value in [0, 8, 0xFF] {
+        bytes[7] = value;
+        let pin = Verification::decode(&bytes).expect("sound");
+        assert_eq!(pin.entry.validation, 2);
+    }
+    // A condition with meaning stays.
+    bytes[7] = 7;
+    assert_eq!(Verification::decode(&bytes).expect("sound").entry.validation, 7);
+    bytes[0] = 255;
+    let pin = Verification::decode(&bytes).expect("sound");
+    assert_eq!(answer_limit(&pin.entry).as_secs(), 265);
+}
+
+#[test]
+fn message_indices_follow_their_number() {
+    let indices = |messages, quirks: &PinQuirks, firmware: Option<&FirmwareFeatures>| {
+        let bytes = modify(messages);
+        let pin = Modification::decode(&bytes).expect("sound");
+        let data = modification(&pin, quirks, firmware, [0; 3]);
+        let bytes = data.bytes();
+        assert_eq!(bytes[..11], [1, 0, 0x82, 0x08, 0x00, 0, 8, 12, 4, 3, 2]);
+        assert_eq!(bytes[12..14], [0x07, 0x04]);
+        let end = bytes.len() - 3 - 21;
+        (bytes[11], bytes[14..end].to_vec())
+    };
+    let plain = PinQuirks::default();
+    assert_eq!(indices(0, &plain, None), (0, vec![10]));
+    assert_eq!(indices(1, &plain, None), (1, vec![10, 11]));
+    assert_eq!(indices(2, &plain, None), (2, vec![10, 11]));
+    assert_eq!(indices(3, &plain, None), (3, vec![10, 11, 12]));
+    assert_eq!(indices(0xFF, &plain, None), (0xFF, vec![10, 11, 12]));
+    let of = |vendor, product| for_reader(vendor, product, 0x0500, 0).pin;
+    assert_eq!(indices(2, &of(0x04E6, 0xE003), None), (0, vec![0, 0, 0]));
+    assert_eq!(indices(1, &of(0x046A, 0x0010), None), (3, vec![10, 11, 12]));
+    assert_eq!(indices(0, &of(0x046A, 0x00A1), None), (0xFF, vec![10, 11, 12]));
+    assert_eq!(indices(1, &of(0x046A, 0x00A1), None), (1, vec![10, 11]));
+    assert_eq!(indices(0, &of(0x08E6, 0x3478), None), (0, vec![10, 11, 12]));
+    let mended = features_of(7, true);
+    assert_eq!(indices(0, &of(0x08E6, 0x3478), Some(&mended)), (0, vec![10]));
+}
+
+#[test]
+fn pin_pads_get_what_they_accept() {
+    let mut bytes = verify(&VERIFY_APDU);
+    bytes[7] = 7;
+    bytes[8] = 0xFF;
+    let pin = Verification::decode(&bytes).expect("sound");
+    let fields = |vendor, product, firmware: Option<&FirmwareFeatures>| {
+        let quirks = for_reader(vendor, product, 0x0211, 0).pin;
+        let data = verification(&pin, &quirks, firmware, [0; 3]);
+        <[u8; 4]>::try_from(&data.bytes()[5..9]).expect("four bytes")
+    };
+    assert_eq!(fields(0, 0, None), [8, 4, 7, 0xFF]);
+    assert_eq!(fields(0x08E6, 0x3478, None), [8, 4, 2, 1]);
+    assert_eq!(fields(0x0982, 0x0008, None), [8, 4, 2, 1]);
+    assert_eq!(fields(0x413C, 0x2101, None), [8, 4, 7, 0]);
+    assert_eq!(fields(0x413C, 0x2100, None), [4, 8, 7, 0]);
+    assert_eq!(
+        fields(0x08E6, 0x34C3, Some(&features_of(3, true))),
+        [8, 4, 3, 0xFF]
+    );
+    assert_eq!(
+        fields(0x08E6, 0x34C3, Some(&features_of(8, true))),
+        [8, 4, 2, 0xFF]
+    );
+}
+
+#[test]
+fn the_spr532_is_told_to_append_the_pin() {
+    let quirks = for_reader(0x04E6, 0xE003, 0x0510, 0).pin;
+    let mut bytes = verify(&[0x00, 0x20, 0x00, 0x82]);
+    assert_eq!(
+        escape_before(&Verification::decode(&bytes).expect("sound"), &quirks),
+        None
+    );
+    bytes[3] = 0;
+    let pin = Verification::decode(&bytes).expect("sound");
+    assert_eq!(escape_before(&pin, &quirks), Some(&[0x80, 0x02, 0x00][..]));
+    assert_eq!(escape_before(&pin, &PinQuirks::default()), None);
+}
+
+#[test]
+fn nothing_secret_is_shown() {
+    let bytes = verify(&VERIFY_APDU);
+    let pin = Verification::decode(&bytes).expect("sound");
+    let data = verification(&pin, &PinQuirks::default(), None, [0; 3]);
+    let shown = format!("{pin:?} {data:?} {:?}", Answer::Apdu(&[0x77, 0x77]));
+    assert!(!shown.contains("77") && !shown.contains("119"), "{shown}");
+    assert!(
+        shown.contains("Apdu(13 bytes)") && shown.contains("SecureData(28 bytes)"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn the_pin_pad_answers_in_status_words() {
+    assert_eq!(status_word(SlotError::PinTimeout), Some([0x64, 0x00]));
+    assert_eq!(status_word(SlotError::PinCancelled), Some([0x64, 0x01]));
+    assert_eq!(status_word(SlotError::Mute), None);
+}
+
+#[test]
+fn t1_around_a_pin() {
+    assert_eq!(tpdu::prologue(0, 1, 13), Some([0, 0x40, 13]));
+    assert_eq!(tpdu::prologue(0, 0, 254), Some([0, 0, 254]));
+    assert_eq!(tpdu::prologue(0, 0, 255), None);
+    let block = |pcb, inf: &[u8], edc| {
+        let mut out = [0; MAX_BLOCK];
+        let size = Block { nad: 0, pcb, inf }.encode(edc, &mut out);
+        out[..size].to_vec()
+    };
+    let sw = block(Pcb::I { seq: 1, more: false }, &[0x90, 0x00], Edc::Lrc);
+    assert_eq!(sw, [0x00, 0x40, 0x02, 0x90, 0x00, 0xD2]);
+    assert_eq!(tpdu::answer(&sw, Edc::Lrc, 1), Ok(Answer::Apdu(&[0x90, 0x00])));
+    // The wrong sequence number, the wrong check, and nothing at all.
+    assert_eq!(tpdu::answer(&sw, Edc::Lrc, 0), Err(Invalid::Pcb));
+    assert_eq!(tpdu::answer(&sw, Edc::Crc, 1), Err(Invalid::Length));
+    assert_eq!(tpdu::answer(&[], Edc::Lrc, 1), Err(Invalid::Length));
+    let crc = block(Pcb::I { seq: 0, more: true }, &[1], Edc::Crc);
+    assert_eq!(tpdu::answer(&crc, Edc::Crc, 0), Ok(Answer::First(&[1])));
+    let wtx = block(Pcb::Request(Supervisory::Wtx), &[9], Edc::Lrc);
+    assert_eq!(wtx, [0x00, 0xC3, 0x01, 0x09, 0xCB]);
+    assert_eq!(tpdu::answer(&wtx, Edc::Lrc, 0), Ok(Answer::Wtx(9)));
+    let mut out = [0; MAX_BLOCK];
+    let size = tpdu::more_time(0, 9, Edc::Lrc, &mut out);
+    assert_eq!(out[..size], [0x00, 0xE3, 0x01, 0x09, 0xEB]);
+    let refused = block(Pcb::R { seq: 0, error: 1 }, &[], Edc::Lrc);
+    assert_eq!(tpdu::answer(&refused, Edc::Lrc, 0), Ok(Answer::Refused));
+}
+
+#[test]
+fn the_nad_is_set_and_told() {
+    assert_eq!(
+        NadRequest::decode(&[0x3E, 0, 1, 0x21]),
+        Some(NadRequest::Set(0x21))
+    );
+    assert_eq!(NadRequest::decode(&[0x3F, 0, 0]), Some(NadRequest::Get));
+    assert_eq!(NadRequest::decode(&[0x3F, 0, 0, 0]), None);
+    assert_eq!(NadRequest::Set(1).reply(Some(1)), ([0x3E, 0, 1, 0, 0], 4));
+    assert_eq!(NadRequest::Get.reply(Some(0x21)), ([0x3F, 0, 2, 0, 0x21], 5));
+    assert_eq!(NadRequest::Get.reply(None), ([0x3F, 0, 2, 1, 0], 5));
+}
+
+#[test]
+fn properties_of_a_plain_reader() {
+    let quirks = PinQuirks::default();
+    let facts = Facts {
+        vendor: 0x076B,
+        product: 0x3021,
+        features: Features(0x2_05B2),
+        lcd_layout: 0,
+        quirks: &quirks,
+        escapes: false,
+        firmware_id: None,
+        firmware: None,
+    };
+    assert_eq!(pin_properties(&facts), [0, 0, 7, 0]);
+    assert_eq!(
+        tlv_properties(&facts),
+        [1, 2, 0, 0, 3, 1, 0, 9, 1, 0, 11, 2, 0x6B, 0x07, 12, 2, 0x21, 0x30, 10, 4, 0, 0, 0, 0]
+    );
+    let facts = Facts {
+        features: Features(0x1_05B2),
+        escapes: true,
+        lcd_layout: 0x0210,
+        ..facts
+    };
+    assert_eq!(
+        tlv_properties(&facts),
+        [
+            1, 2, 0x10, 0x02, 4, 2, 0x10, 0, 5, 2, 2, 0, 3, 1, 0, 9, 1, 1, 11, 2, 0x6B, 0x07, 12, 2, 0x21,
+            0x30, 10, 4, 0, 0, 1, 0
+        ]
+    );
+}
+
+#[test]
+fn properties_of_a_pin_pad() {
+    let quirks = for_reader(0x08E6, 0x3478, 0x0100, 0).pin;
+    let firmware = features_of(3, true);
+    let mut facts = Facts {
+        vendor: 0x08E6,
+        product: 0x3478,
+        features: Features(0x1_0230),
+        lcd_layout: 0,
+        quirks: &quirks,
+        escapes: false,
+        firmware_id: Some(b"GemTwRC6-V2.11"),
+        firmware: None,
+    };
+    assert_eq!(pin_properties(&facts)[2], 2);
+    let properties = tlv_properties(&facts);
+    assert_eq!(properties[7..9], [8, 14]);
+    assert_eq!(properties[23..32], [6, 1, 4, 7, 1, 8, 2, 1, 2]);
+    facts.firmware = Some(&firmware);
+    assert_eq!(pin_properties(&facts)[2], 3);
+    assert_eq!(tlv_properties(&facts)[32..41], [6, 1, 4, 7, 1, 16, 2, 1, 3]);
+    assert_eq!(firmware.firewalled, Some([0x69, 0x85]));
+    let long = [b'x'; 300];
+    facts.firmware_id = Some(&long);
+    assert_eq!(tlv_properties(&facts)[7..9], [8, 255]);
+    assert_eq!(FirmwareFeatures::decode(&[0; 20]), None);
+}
+
+#[test]
+fn escapes_are_off_but_for_a_few() {
+    let plain = Quirks::default();
+    assert!(!is_allowed(&[0x02], &plain, false));
+    assert!(is_allowed(&[0x02], &plain, true));
+    let gemalto = for_reader(0x08E6, 0x3437, 0x0200, 0);
+    assert!(is_allowed(&[0x02], &gemalto, false));
+    assert!(!is_allowed(&[0x02, 0x00], &gemalto, false));
+    assert!(!is_allowed(&[0x1F, 0x02], &gemalto, false));
+    assert!(!is_allowed(&[], &gemalto, false));
+    let switch = [0x52, 0xF8, 0x04, 0x01, 0x00, 0x02];
+    assert!(!is_allowed(&switch, &gemalto, false));
+    let prox = for_reader(0x08E6, 0x5503, 0x0100, 1);
+    assert!(is_allowed(&switch, &prox, false) && !is_allowed(&switch[..5], &prox, false));
+    assert!(is_allowed(
+        &[0xFF, 0x70],
+        &for_reader(0x076B, 0x5427, 0x0100, 0),
+        false
+    ));
+}
+
+#[test]
+fn only_secoder_commands_go_to_a_secoder() {
+    assert!(is_secoder_command(&[0x20, 0x70, 0, 0, 0]));
+    assert!(is_secoder_command(&[0x20, 0x74, 0, 0, 0, 1, 2]));
+    assert!(!is_secoder_command(&[0x20, 0x75, 0, 0, 0]));
+    assert!(!is_secoder_command(&[0x20, 0x70, 0, 0]));
+    assert!(!is_secoder_command(&[0x20, 0x70, 0, 0, 1]));
+    assert!(is_pseudo_apdu(&[0xFF, 0xC2, 0x01, 0x06, 0x00]));
+    assert!(!is_pseudo_apdu(&[0xFF, 0xC2]));
+}
+
+#[test]
+fn the_driver_answers_for_the_idtoken() {
+    assert_eq!(
+        info_answer(&[0xFF, 0x9A, 1, 6, 0], 0x1204).as_deref(),
+        Some(&b"12.04\x90\x00"[..])
+    );
+    assert_eq!(info_answer(&[0xFF, 0x9A, 1, 1, 0], 0).map(|a| a.len()), Some(15));
+    assert_eq!(info_answer(&[0xFF, 0x9A, 1, 2, 0], 0), None);
+    assert_eq!(info_answer(&[0xFF, 0x9A, 1, 1], 0), None);
+}
+
+#[test]
+fn messages_fill_the_display() {
+    for language in ["en_GB", "de", "fr_CH", "es", "it", "pt", "nl", "tr_TR.UTF-8"] {
+        let escape = load_messages(language);
+        assert_eq!(escape.len(), MESSAGES_SIZE);
+        assert_eq!(escape[..5], [0xB2, 0xA0, 0x00, 0x4D, 0x4C]);
+        let texts: Vec<&[u8]> = escape[5..].chunks(16).map(|text| text.trim_ascii()).collect();
+        assert!(texts.iter().all(|text| text.is_ascii() && !text.is_empty()));
+        // The number of tries takes the star's place.
+        assert!(texts[6].contains(&b'*'));
+        assert_eq!(language.starts_with("en"), escape == load_messages("C"));
+    }
+}
+
+#[test]
+fn the_path_is_the_kernels() {
+    assert_eq!(usb_path(1, &[1, 3, 2], 1, 0), b"1-1.3.2:1.0\0");
+    assert_eq!(usb_path(12, &[4], 2, 3), b"12-4:2.3\0");
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_a_structure_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let _ = Verification::decode(&bytes);
+        let _ = Modification::decode(&bytes);
+        let _ = tpdu::answer(&bytes, Edc::Lrc, 0);
+        let _ = FirmwareFeatures::decode(&bytes);
+        let _ = NadRequest::decode(&bytes);
+        let _ = (is_secoder_command(&bytes), is_pseudo_apdu(&bytes), info_answer(&bytes, 0));
+    }
+
+    #[test]
+    fn what_is_sent_holds_what_was_asked(
+        mut bytes in proptest::collection::vec(any::<u8>(), 12),
+        digits in (0u8..20, 1u8..20),
+        messages in prop_oneof![Just(0u8), Just(1), Just(0xFF)],
+        header: [u8; 4],
+        data in proptest::collection::vec(any::<u8>(), 0..40),
+        big_endian: bool,
+    ) {
+        bytes[2] &= 0xFC;
+        bytes[3] &= if data.is_empty() { 0xFF } else { 0xF0 };
+        bytes[2] &= if data.len() < 15 { 0x87 } else { 0xFF };
+        bytes[4] &= 0x1F;
+        let (most, least) = (digits.0.max(digits.1), digits.0.min(digits.1));
+        bytes[5..7].copy_from_slice(&if big_endian { [least, most] } else { [most, least] });
+        bytes[8] = messages;
+        bytes.extend_from_slice(&[0; 3]);
+        let mut apdu = header.to_vec();
+        if !data.is_empty() {
+            apdu.push(data.len() as u8);
+            apdu.extend_from_slice(&data);
+        }
+        let size = apdu.len() as u32;
+        bytes.extend_from_slice(&if big_endian { size.to_be_bytes() } else { size.to_le_bytes() });
+        bytes.extend_from_slice(&apdu);
+        let pin = Verification::decode(&bytes);
+        prop_assert!(pin.is_ok(), "{:?}", pin);
+        if let Ok(pin) = Verification::decode(&bytes) {
+            let data = verification(&pin, &PinQuirks::default(), None, [0; 3]);
+            let sent = data.bytes();
+            prop_assert_eq!(sent.len(), 15 + apdu.len());
+            prop_assert_eq!(&sent[15..], &apdu[..]);
+            // `bPINOperation`, then the structure without its second timeout and its length.
+            prop_assert_eq!(&sent[..2], &[0, bytes[0]]);
+            prop_assert_eq!(&sent[2..5], &bytes[2..5]);
+            let digits = if big_endian { [bytes[6], bytes[5]] } else { [bytes[5], bytes[6]] };
+            prop_assert_eq!(&sent[5..7], &digits);
+            prop_assert!((1..=7).contains(&sent[7]));
+        }
+    }
+
+    #[test]
+    fn one_wrong_field_is_found_or_does_no_harm(at in 0usize..45, value: u8) {
+        let mut bytes = modify(3);
+        bytes[at] = value;
+        if let Ok(pin) = Modification::decode(&bytes) {
+            let data = modification(&pin, &PinQuirks::default(), None, [0; 3]);
+            prop_assert_eq!(&data.bytes()[data.bytes().len() - 21..], pin.apdu.bytes());
+            prop_assert!(pin.entry.min_digits <= pin.entry.max_digits);
+            prop_assert!(usize::from(pin.new_offset) + usize::from(pin.entry.block & 15) <= 16);
+        }
+    }
+}
