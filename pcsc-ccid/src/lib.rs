@@ -12,6 +12,7 @@ extern crate std;
 
 pub mod apdu;
 pub mod atr;
+pub mod attributes;
 #[cfg(feature = "sim")]
 pub mod card;
 pub mod descriptor;

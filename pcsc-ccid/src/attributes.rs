@@ -1,0 +1,321 @@
+//! What `SCardGetAttrib` tells of a reader and its card (PC/SC part 3, clause 3.1).
+//!
+//! [`value`] gives what libccid gives: numbers are 32 bits wide, whatever the machine's `DWORD`, and in its
+//! byte order; texts are ASCII with a final NUL. The parameters in force ([`Parameters`]) are an addition:
+//! libccid tells none of them.
+
+use alloc::vec::Vec;
+
+/// An attribute's identifier: the class in the high half, the tag in the low one.
+pub type Id = u32;
+
+/// The manufacturer's name.
+pub const VENDOR_NAME: Id = 0x0001_0100;
+/// The reader's version: `bcdDevice` in the high half.
+pub const VENDOR_IFD_VERSION: Id = 0x0001_0102;
+/// The reader's serial number.
+pub const VENDOR_IFD_SERIAL_NO: Id = 0x0001_0103;
+/// Where the reader is: 0020 for USB, bus, address.
+pub const CHANNEL_ID: Id = 0x0002_0110;
+/// The protocol in force: bit 0 for T=0, bit 1 for T=1.
+pub const CURRENT_PROTOCOL_TYPE: Id = 0x0008_0201;
+/// The card's clock in kHz.
+pub const CURRENT_CLK: Id = 0x0008_0202;
+/// F, the clock rate conversion integer.
+pub const CURRENT_F: Id = 0x0008_0203;
+/// D, the baud rate adjustment integer.
+pub const CURRENT_D: Id = 0x0008_0204;
+/// N, the extra guard time integer.
+pub const CURRENT_N: Id = 0x0008_0205;
+/// WI, the waiting time integer of T=0.
+pub const CURRENT_W: Id = 0x0008_0206;
+/// IFSC of T=1.
+pub const CURRENT_IFSC: Id = 0x0008_0207;
+/// IFSD of T=1.
+pub const CURRENT_IFSD: Id = 0x0008_0208;
+/// BWI, the block waiting time integer of T=1.
+pub const CURRENT_BWT: Id = 0x0008_0209;
+/// CWI, the character waiting time integer of T=1.
+pub const CURRENT_CWT: Id = 0x0008_020A;
+/// The error detection code of T=1: 0 for LRC, 1 for CRC.
+pub const CURRENT_EBC_ENCODING: Id = 0x0008_020B;
+/// Whether a card is there: 0 or 2.
+pub const ICC_PRESENCE: Id = 0x0009_0300;
+/// Whether a card is there: 0 or 1.
+pub const ICC_INTERFACE_STATUS: Id = 0x0009_0301;
+/// The card's ATR.
+pub const ATR_STRING: Id = 0x0009_0303;
+/// How long a command may be, in bytes.
+pub const MAXINPUT: Id = 0x0007_A007;
+/// The reader's name, as the resource manager knows it.
+pub const DEVICE_FRIENDLY_NAME: Id = 0x7FFF_0003;
+/// The same.
+pub const DEVICE_SYSTEM_NAME: Id = 0x7FFF_0004;
+
+/// The most characters of a manufacturer's name or serial number that are told.
+pub const MAX_TEXT: usize = 127;
+
+/// The facts that attributes are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AttributeFacts<'a> {
+    /// The ATR; empty where no card has power.
+    pub atr: &'a [u8],
+    /// Whether a card is in the slot.
+    pub is_present: bool,
+    /// The string of `iManufacturer`.
+    pub manufacturer: Option<&'a str>,
+    /// The string of `iSerialNumber`.
+    pub serial: Option<&'a str>,
+    /// `bcdDevice`.
+    pub firmware: u16,
+    /// The bus that the reader is on.
+    pub bus: u8,
+    /// Its address there.
+    pub address: u8,
+    /// `dwMaxCCIDMessageLength`.
+    pub max_message_length: u32,
+    /// The parameters in force, if they are to be told.
+    pub parameters: Option<Parameters>,
+    /// The reader's name, if the caller is its own resource manager: a driver does not know it.
+    pub name: Option<&'a str>,
+}
+
+/// What holds between reader and card (ISO/IEC 7816-3, clauses 7, 10 and 11).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parameters {
+    /// The card's clock in kHz.
+    pub clock_khz: u32,
+    /// F.
+    pub f: u16,
+    /// D.
+    pub d: u8,
+    /// N.
+    pub n: u8,
+    /// What depends on the protocol.
+    pub protocol: Protocol,
+}
+
+/// The parameters of a protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// T=0.
+    T0 {
+        /// WI.
+        wi: u8,
+    },
+    /// T=1.
+    T1 {
+        /// IFSC.
+        ifsc: u8,
+        /// IFSD.
+        ifsd: u8,
+        /// BWI.
+        bwi: u8,
+        /// CWI.
+        cwi: u8,
+        /// Whether the error detection code is the CRC.
+        crc: bool,
+    },
+}
+
+/// An attribute's value; `None` where the attribute is not supported. A text that the device has not is
+/// empty, without a NUL.
+pub fn value(id: Id, facts: &AttributeFacts<'_>) -> Option<Vec<u8>> {
+    let value = match id {
+        ATR_STRING => facts.atr.to_vec(),
+        ICC_INTERFACE_STATUS => [u8::from(facts.is_present)].to_vec(),
+        ICC_PRESENCE => [if facts.is_present { 2 } else { 0 }].to_vec(),
+        VENDOR_NAME => text(facts.manufacturer),
+        VENDOR_IFD_SERIAL_NO => text(facts.serial),
+        VENDOR_IFD_VERSION => number(u32::from(facts.firmware) << 16),
+        CHANNEL_ID => number(0x20 << 16 | u32::from(facts.bus) << 8 | u32::from(facts.address)),
+        MAXINPUT => {
+            let header = u32::try_from(crate::message::HEADER_SIZE).unwrap_or(u32::MAX);
+            number(facts.max_message_length.saturating_sub(header))
+        }
+        DEVICE_FRIENDLY_NAME | DEVICE_SYSTEM_NAME => {
+            let mut name = facts.name?.as_bytes().to_vec();
+            name.push(0);
+            name
+        }
+        _ => number(current(id, &facts.parameters?)?),
+    };
+    Some(value)
+}
+
+fn current(id: Id, parameters: &Parameters) -> Option<u32> {
+    let value = match (id, parameters.protocol) {
+        (CURRENT_PROTOCOL_TYPE, Protocol::T0 { .. }) => 1,
+        (CURRENT_PROTOCOL_TYPE, Protocol::T1 { .. }) => 2,
+        (CURRENT_CLK, _) => parameters.clock_khz,
+        (CURRENT_F, _) => parameters.f.into(),
+        (CURRENT_D, _) => parameters.d.into(),
+        (CURRENT_N, _) => parameters.n.into(),
+        (CURRENT_W, Protocol::T0 { wi }) => wi.into(),
+        (CURRENT_IFSC, Protocol::T1 { ifsc, .. }) => ifsc.into(),
+        (CURRENT_IFSD, Protocol::T1 { ifsd, .. }) => ifsd.into(),
+        (CURRENT_BWT, Protocol::T1 { bwi, .. }) => bwi.into(),
+        (CURRENT_CWT, Protocol::T1 { cwi, .. }) => cwi.into(),
+        (CURRENT_EBC_ENCODING, Protocol::T1 { crc, .. }) => crc.into(),
+        _ => return None,
+    };
+    Some(value)
+}
+
+fn number(value: u32) -> Vec<u8> {
+    value.to_ne_bytes().to_vec()
+}
+
+/// Each UTF-16 unit that is not ASCII becomes a question mark, as libusb does it. What follows a NUL is
+/// lost to C.
+fn text(text: Option<&str>) -> Vec<u8> {
+    let Some(text) = text
+        .and_then(|text| text.split('\0').next())
+        .filter(|text| !text.is_empty())
+    else {
+        return Vec::new();
+    };
+    let mut value: Vec<u8> = text
+        .encode_utf16()
+        .take(MAX_TEXT)
+        .map(|unit| u8::try_from(unit).ok().filter(u8::is_ascii).unwrap_or(b'?'))
+        .collect();
+    value.push(0);
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::String;
+    use proptest::prelude::*;
+
+    const T1: Parameters = Parameters {
+        clock_khz: 4000,
+        f: 512,
+        d: 16,
+        n: 255,
+        protocol: Protocol::T1 {
+            ifsc: 254,
+            ifsd: 252,
+            bwi: 4,
+            cwi: 13,
+            crc: true,
+        },
+    };
+
+    fn facts() -> AttributeFacts<'static> {
+        AttributeFacts {
+            atr: &[0x3B, 0x00],
+            is_present: true,
+            manufacturer: Some("Généric"),
+            serial: None,
+            firmware: 0x0120,
+            bus: 3,
+            address: 7,
+            max_message_length: 271,
+            parameters: None,
+            name: None,
+        }
+    }
+
+    fn number_of(id: Id, facts: &AttributeFacts<'_>) -> Option<u32> {
+        let value = value(id, facts)?;
+        Some(u32::from_ne_bytes(value.try_into().expect("four bytes")))
+    }
+
+    #[test]
+    fn the_reader_and_its_card_are_told() {
+        let facts = facts();
+        assert_eq!(value(ATR_STRING, &facts).as_deref(), Some(&[0x3B, 0x00][..]));
+        assert_eq!(value(ICC_PRESENCE, &facts).as_deref(), Some(&[2][..]));
+        assert_eq!(value(ICC_INTERFACE_STATUS, &facts).as_deref(), Some(&[1][..]));
+        assert_eq!(value(VENDOR_NAME, &facts).as_deref(), Some(&b"G?n?ric\0"[..]));
+        assert_eq!(value(VENDOR_IFD_SERIAL_NO, &facts).as_deref(), Some(&[][..]));
+        assert_eq!(number_of(VENDOR_IFD_VERSION, &facts), Some(0x0120_0000));
+        assert_eq!(number_of(CHANNEL_ID, &facts), Some(0x0020_0307));
+        assert_eq!(number_of(MAXINPUT, &facts), Some(261));
+        let absent = AttributeFacts {
+            is_present: false,
+            atr: &[],
+            max_message_length: 3,
+            ..facts
+        };
+        assert_eq!(value(ATR_STRING, &absent).as_deref(), Some(&[][..]));
+        assert_eq!(value(ICC_PRESENCE, &absent).as_deref(), Some(&[0][..]));
+        assert_eq!(number_of(MAXINPUT, &absent), Some(0));
+    }
+
+    #[test]
+    fn what_libccid_does_not_know_is_unsupported() {
+        for id in [
+            CURRENT_CLK,
+            CURRENT_PROTOCOL_TYPE,
+            DEVICE_FRIENDLY_NAME,
+            0x0001_0101,
+            0,
+        ] {
+            assert_eq!(value(id, &facts()), None, "{id:08X}");
+        }
+    }
+
+    #[test]
+    fn a_resource_manager_tells_the_name() {
+        let facts = AttributeFacts {
+            name: Some("R 00 00"),
+            ..facts()
+        };
+        assert_eq!(
+            value(DEVICE_FRIENDLY_NAME, &facts).as_deref(),
+            Some(&b"R 00 00\0"[..])
+        );
+        assert_eq!(
+            value(DEVICE_SYSTEM_NAME, &facts).as_deref(),
+            Some(&b"R 00 00\0"[..])
+        );
+    }
+
+    #[test]
+    fn parameters_are_told_where_they_are_given() {
+        let facts = AttributeFacts {
+            parameters: Some(T1),
+            ..facts()
+        };
+        let told = |id| number_of(id, &facts);
+        assert_eq!(told(CURRENT_PROTOCOL_TYPE), Some(2));
+        assert_eq!(told(CURRENT_CLK), Some(4000));
+        assert_eq!(
+            (told(CURRENT_F), told(CURRENT_D), told(CURRENT_N)),
+            (Some(512), Some(16), Some(255))
+        );
+        assert_eq!((told(CURRENT_IFSC), told(CURRENT_IFSD)), (Some(254), Some(252)));
+        assert_eq!((told(CURRENT_BWT), told(CURRENT_CWT)), (Some(4), Some(13)));
+        assert_eq!(told(CURRENT_EBC_ENCODING), Some(1));
+        assert_eq!(told(CURRENT_W), None);
+        let t0 = Parameters {
+            protocol: Protocol::T0 { wi: 10 },
+            ..T1
+        };
+        let facts = AttributeFacts {
+            parameters: Some(t0),
+            ..facts
+        };
+        assert_eq!(number_of(CURRENT_W, &facts), Some(10));
+        assert_eq!(number_of(CURRENT_PROTOCOL_TYPE, &facts), Some(1));
+        assert_eq!(number_of(CURRENT_IFSC, &facts), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_short_c_string(words: String, long in ".{120,140}") {
+            for words in [words, long] {
+                let facts = AttributeFacts { serial: Some(&words), ..facts() };
+                let told = value(VENDOR_IFD_SERIAL_NO, &facts).expect("supported");
+                prop_assert!(told.is_ascii() && told.len() <= MAX_TEXT + 1);
+                if let Some((last, rest)) = told.split_last() {
+                    prop_assert!(*last == 0 && !rest.contains(&0));
+                }
+            }
+        }
+    }
+}
