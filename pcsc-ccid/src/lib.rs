@@ -28,3 +28,5 @@ pub mod t0;
 pub mod t1;
 pub mod transport;
 pub mod waiting;
+#[cfg(feature = "usb")]
+pub mod usb;

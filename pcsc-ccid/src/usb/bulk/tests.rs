@@ -1,0 +1,360 @@
+use super::*;
+use std::collections::VecDeque;
+use std::sync::{mpsc, Arc, Mutex};
+use std::task::Waker;
+use std::thread;
+use std::vec;
+
+const LONG: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(20);
+
+type Ending = (Result<(), TransferError>, Vec<u8>);
+
+/// An endpoint whose transfers end when the test says so.
+#[derive(Clone, Default)]
+struct Fake(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    /// What transfers end with, as they are submitted.
+    endings: VecDeque<Ending>,
+    /// What the next cancellation finds.
+    late: Option<Ending>,
+    submitted: Vec<(Vec<u8>, usize)>,
+    pending: VecDeque<Buffer>,
+    done: VecDeque<Completion>,
+    waker: Option<Waker>,
+    /// How often a thread was woken.
+    wakes: usize,
+    cancellations: usize,
+    is_out: bool,
+    observer: Option<mpsc::Sender<()>>,
+}
+
+impl State {
+    fn end(&mut self, (status, data): Ending) {
+        let mut buffer = self.pending.pop_front().expect("a transfer to end");
+        let actual_len = if self.is_out && status.is_ok() {
+            buffer.len()
+        } else {
+            data.len()
+        };
+        if !self.is_out {
+            buffer.clear();
+            buffer.extend_from_slice(&data);
+        }
+        self.done.push_back(Completion {
+            buffer,
+            actual_len,
+            status,
+        });
+        if let Some(waker) = self.waker.take() {
+            self.wakes += 1;
+            waker.wake();
+        }
+    }
+}
+
+impl Fake {
+    fn out() -> Fake {
+        let fake = Fake::default();
+        fake.0.lock().unwrap().is_out = true;
+        fake
+    }
+
+    fn will_end(&self, status: Result<(), TransferError>, data: &[u8]) {
+        self.0.lock().unwrap().endings.push_back((status, data.to_vec()));
+    }
+
+    fn end(&self, status: Result<(), TransferError>, data: &[u8]) {
+        self.0.lock().unwrap().end((status, data.to_vec()));
+    }
+
+    fn submissions(&self) -> usize {
+        self.0.lock().unwrap().submitted.len()
+    }
+
+    /// A channel that tells of each submission.
+    fn observe(&self) -> mpsc::Receiver<()> {
+        let (sender, receiver) = mpsc::channel();
+        self.0.lock().unwrap().observer = Some(sender);
+        receiver
+    }
+}
+
+impl Queue for Fake {
+    fn submit(&mut self, buffer: Buffer) {
+        let mut state = self.0.lock().unwrap();
+        state.submitted.push((buffer.to_vec(), buffer.requested_len()));
+        state.pending.push_back(buffer);
+        if let Some(ending) = state.endings.pop_front() {
+            state.end(ending);
+        }
+        if let Some(observer) = &state.observer {
+            observer.send(()).unwrap();
+        }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Completion> {
+        let mut state = self.0.lock().unwrap();
+        state.waker = Some(context.waker().clone());
+        state.done.pop_front().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    fn cancel(&mut self) {
+        let mut state = self.0.lock().unwrap();
+        state.cancellations += 1;
+        if !state.pending.is_empty() {
+            let ending = state.late.take();
+            state.end(ending.unwrap_or((Err(TransferError::Cancelled), vec![])));
+        }
+    }
+
+    fn is_pending(&self) -> bool {
+        let state = self.0.lock().unwrap();
+        !state.pending.is_empty() || !state.done.is_empty()
+    }
+
+    fn max_packet_size(&self) -> usize {
+        64
+    }
+}
+
+struct Bench {
+    out: Fake,
+    input: Fake,
+    bulk: Bulk<Fake, Fake>,
+    waiter: Waiter,
+    buffer: [u8; 271],
+}
+
+fn bench() -> Bench {
+    let (out, input) = (Fake::out(), Fake::default());
+    Bench {
+        bulk: Bulk::new(out.clone(), input.clone()),
+        out,
+        input,
+        waiter: Waiter::new(),
+        buffer: [0; 271],
+    }
+}
+
+impl Bench {
+    fn send(&mut self, message: &[u8]) -> Result<(), Error> {
+        self.bulk.send(message, LONG, &self.waiter)
+    }
+
+    fn receive(&mut self, timeout: Duration) -> Result<Vec<u8>, Error> {
+        let length = self.bulk.receive(&mut self.buffer, timeout, &self.waiter)?;
+        Ok(self.buffer[..length].to_vec())
+    }
+}
+
+#[test]
+fn an_exchange_is_one_transfer_each_way_and_wakes_the_thread_once() {
+    let mut bench = bench();
+    let (out, input) = (bench.out.clone(), bench.input.clone());
+    let submitted = input.observe();
+    let device = thread::spawn(move || {
+        submitted.recv().unwrap();
+        out.end(Ok(()), &[]);
+        input.end(Ok(()), b"answer");
+    });
+    bench.send(b"command").unwrap();
+    assert_eq!(bench.receive(LONG), Ok(b"answer".to_vec()));
+    device.join().unwrap();
+    assert_eq!(bench.out.0.lock().unwrap().submitted, [(b"command".to_vec(), 7)]);
+    assert_eq!(bench.input.0.lock().unwrap().submitted, [(vec![], 320)]);
+    assert_eq!(bench.out.0.lock().unwrap().cancellations, 0);
+    // The command's end told a waker that wakes nobody.
+    assert!(!bench.bulk.out.queue.is_pending());
+}
+
+#[test]
+fn buffers_are_used_again() {
+    let mut bench = bench();
+    let mut places = Vec::new();
+    for round in 0..4u8 {
+        bench.out.will_end(Ok(()), &[]);
+        bench.input.will_end(Ok(()), &[round; 100]);
+        bench.send(&[round; 90]).unwrap();
+        assert_eq!(bench.receive(LONG), Ok(vec![round; 100]));
+        let place = |buffer: &Option<Buffer>| buffer.as_ref().unwrap().as_ptr() as usize;
+        places.push((place(&bench.bulk.out.buffer), place(&bench.bulk.input.buffer)));
+    }
+    assert!(places.iter().all(|place| *place == places[0]), "{places:?}");
+}
+
+#[test]
+fn an_empty_packet_follows_a_full_one_only_where_wanted() {
+    for (wanted, size, transfers) in [
+        (true, 64, 2),
+        (true, 128, 2),
+        (true, 65, 1),
+        (true, 0, 1),
+        (false, 64, 1),
+    ] {
+        let mut bench = bench();
+        bench.bulk.set_ends_with_empty_packet(wanted);
+        bench.out.will_end(Ok(()), &[]);
+        bench.out.will_end(Ok(()), &[]);
+        bench.send(&vec![1; size]).unwrap();
+        assert_eq!(bench.out.submissions(), transfers, "{size} bytes");
+    }
+}
+
+#[test]
+fn a_reader_that_does_not_answer_times_out_and_can_be_asked_again() {
+    let mut bench = bench();
+    bench.out.will_end(Ok(()), &[]);
+    bench.send(b"command").unwrap();
+    assert_eq!(bench.receive(SHORT), Err(Error::Timeout));
+    assert!(!bench.bulk.input.queue.is_pending());
+    bench.input.will_end(Ok(()), b"late");
+    assert_eq!(bench.receive(SHORT), Ok(b"late".to_vec()));
+}
+
+#[test]
+fn data_that_come_while_a_timeout_is_handled_are_the_answer() {
+    for status in [Ok(()), Err(TransferError::Cancelled)] {
+        let mut bench = bench();
+        bench.input.0.lock().unwrap().late = Some((status, b"late".to_vec()));
+        assert_eq!(bench.receive(SHORT), Ok(b"late".to_vec()));
+    }
+}
+
+#[test]
+fn data_that_come_during_a_cancellation_are_the_next_answer() {
+    let mut bench = bench();
+    bench.input.0.lock().unwrap().late = Some((Ok(()), b"late".to_vec()));
+    bench.waiter.signal().cancel();
+    assert_eq!(bench.receive(LONG), Err(Error::Cancelled));
+    assert_eq!(bench.receive(SHORT), Ok(b"late".to_vec()));
+    assert_eq!(bench.input.submissions(), 1);
+    bench.input.will_end(Ok(()), b"next");
+    assert_eq!(bench.receive(SHORT), Ok(b"next".to_vec()));
+}
+
+#[test]
+fn a_command_that_the_reader_refuses_ends_the_wait_for_its_answer() {
+    let mut bench = bench();
+    let (out, submitted) = (bench.out.clone(), bench.input.observe());
+    let device = thread::spawn(move || {
+        submitted.recv().unwrap();
+        out.end(Err(TransferError::Stall), &[]);
+    });
+    bench.send(b"command").unwrap();
+    let begun = Instant::now();
+    assert_eq!(bench.receive(LONG), Err(Error::Stall));
+    assert!(begun.elapsed() < LONG / 2);
+    assert_eq!(bench.input.0.lock().unwrap().cancellations, 1);
+    device.join().unwrap();
+}
+
+#[test]
+fn a_command_that_never_goes_out_times_out_and_the_next_one_goes() {
+    let mut bench = bench();
+    bench.bulk.send(b"command", SHORT, &bench.waiter).unwrap();
+    assert_eq!(bench.receive(LONG), Err(Error::Timeout));
+    bench.out.will_end(Ok(()), &[]);
+    bench.input.will_end(Ok(()), b"answer");
+    bench.send(b"next").unwrap();
+    assert_eq!(bench.receive(LONG), Ok(b"answer".to_vec()));
+}
+
+#[test]
+fn each_failure_has_its_name() {
+    for (status, error) in [
+        (TransferError::Stall, Error::Stall),
+        (TransferError::Disconnected, Error::Gone),
+        (TransferError::Fault, Error::Fault),
+        (TransferError::Cancelled, Error::Fault),
+        (TransferError::Unknown(5), Error::Fault),
+    ] {
+        let mut bench = bench();
+        bench.input.will_end(Err(status), &[]);
+        assert_eq!(bench.receive(LONG), Err(error));
+        bench.out.will_end(Err(status), &[]);
+        assert_eq!(bench.send(b"command"), Err(error));
+    }
+}
+
+#[test]
+fn unplugging_ends_a_wait_though_it_was_just_cancelled() {
+    let mut bench = bench();
+    bench.input.0.lock().unwrap().late = Some((Err(TransferError::Disconnected), vec![]));
+    bench.waiter.signal().cancel();
+    assert_eq!(bench.receive(LONG), Err(Error::Gone));
+}
+
+#[test]
+fn more_than_there_is_room_for_is_cut() {
+    let mut bench = bench();
+    bench.input.will_end(Ok(()), &[7; 320]);
+    assert_eq!(bench.receive(LONG), Ok(vec![7; 271]));
+}
+
+#[test]
+fn clearing_forgets_what_was_going_on() {
+    let mut bench = bench();
+    bench.send(b"command").unwrap();
+    bench.input.0.lock().unwrap().late = Some((Ok(()), b"stale".to_vec()));
+    bench.waiter.signal().cancel();
+    assert_eq!(bench.receive(LONG), Err(Error::Cancelled));
+    bench.bulk.clear(&bench.waiter).unwrap();
+    assert!(!bench.bulk.out.queue.is_pending());
+    bench.input.will_end(Ok(()), b"fresh");
+    assert_eq!(bench.receive(LONG), Ok(b"fresh".to_vec()));
+}
+
+#[test]
+fn an_endless_message_is_refused_and_an_endless_buffer_bounded() {
+    let mut bench = bench();
+    assert_eq!(bench.send(&vec![0; MAX_TRANSFER + 1]), Err(Error::Fault));
+    bench.input.will_end(Ok(()), b"x");
+    let mut buffer = vec![0; MAX_TRANSFER + 1];
+    assert_eq!(bench.bulk.receive(&mut buffer, LONG, &bench.waiter), Ok(1));
+    assert_eq!(bench.input.0.lock().unwrap().submitted[0].1, MAX_TRANSFER);
+}
+
+/// Answers and cancellations race: whichever wins, nothing is lost, and nothing hangs.
+#[test]
+fn a_cancellation_that_races_with_the_answer_loses_no_data() {
+    let mut cancelled = 0;
+    for round in 0..500u32 {
+        let mut bench = bench();
+        let expected = round.to_le_bytes().to_vec();
+        bench.out.will_end(Ok(()), &[]);
+        bench.send(b"command").unwrap();
+        let submitted = bench.input.observe();
+        let (input, signal, answer) = (
+            bench.input.clone(),
+            bench.waiter.signal().clone(),
+            expected.clone(),
+        );
+        let canceller = thread::spawn(move || {
+            submitted.recv().unwrap();
+            if round % 3 == 0 {
+                thread::yield_now();
+            }
+            signal.cancel();
+            let mut state = input.0.lock().unwrap();
+            if !state.pending.is_empty() {
+                state.end((Ok(()), answer));
+            }
+        });
+        let first = bench.receive(LONG);
+        canceller.join().unwrap();
+        match first {
+            Ok(data) => assert_eq!(data, expected),
+            Err(Error::Cancelled) => {
+                cancelled += 1;
+                if !bench.bulk.carried.is_empty() {
+                    assert_eq!(bench.receive(SHORT), Ok(expected));
+                }
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(cancelled > 0);
+}

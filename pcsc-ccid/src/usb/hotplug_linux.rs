@@ -1,0 +1,235 @@
+//! Linux: events by netlink from the kernel and from udev, and by inotify on the nodes.
+//!
+//! Where udev runs, a reader counts as arrived once udev has set the rights of its node. Where it does not (an
+//! initramfs, a container), the kernel's own events count. Inotify sees rights that are granted later, and is what
+//! remains in a container that no events reach.
+
+use super::super::uevent::{self, Action};
+use rustix::event::{eventfd, poll, EventfdFlags, PollFd, PollFlags, Timespec};
+use rustix::fd::OwnedFd;
+use rustix::fs::inotify;
+use rustix::io::Errno;
+use rustix::net::netlink::{self, SocketAddrNetlink};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
+use std::fs;
+use std::io;
+use std::mem::MaybeUninit;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const GROUP_KERNEL: u32 = 1;
+const GROUP_UDEV: u32 = 2;
+
+/// Udev's daemon runs where this is.
+const UDEV_CONTROL: &str = "/run/udev/control";
+
+const NODES: &str = "/dev/bus/usb";
+
+/// When to look again after a node has appeared: its interfaces come after it, and /sys tells nobody.
+const LOOKS: [Duration; 3] = [
+    Duration::from_millis(50),
+    Duration::from_millis(250),
+    Duration::from_secs(1),
+];
+
+#[derive(Debug)]
+pub(super) struct Events {
+    stop: Arc<OwnedFd>,
+    netlink: Option<OwnedFd>,
+    inotify: Option<OwnedFd>,
+    /// When the last node appeared, and how often was looked since.
+    appeared: Option<(Instant, usize)>,
+}
+
+/// Ends a [`Hotplug`](super::Hotplug) from another thread.
+#[derive(Debug, Clone)]
+pub struct HotplugStopper {
+    stop: Arc<OwnedFd>,
+}
+
+impl HotplugStopper {
+    /// Ends the wait that goes on and every later one.
+    pub fn stop(&self) {
+        // It fails only where the counter is full, and then the wait ends too.
+        _ = rustix::io::write(&self.stop, &1u64.to_ne_bytes());
+    }
+}
+
+impl Events {
+    pub(super) fn new() -> io::Result<Events> {
+        let events = Events {
+            stop: Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?),
+            netlink: open_netlink().ok(),
+            inotify: inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).ok(),
+            appeared: None,
+        };
+        if events.netlink.is_none() && events.inotify.is_none() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        events.watch_nodes();
+        Ok(events)
+    }
+
+    pub(super) fn stopper(&self) -> HotplugStopper {
+        HotplugStopper {
+            stop: self.stop.clone(),
+        }
+    }
+
+    /// Sleeps until it is time to list the readers again; false once stopped.
+    pub(super) fn wait(&mut self) -> io::Result<bool> {
+        loop {
+            let left = self.until_next_look();
+            let Some([stop, netlink, inotify]) = self.sleep(left)? else {
+                return Ok(true);
+            };
+            if stop {
+                return Ok(false);
+            }
+            // Both are emptied, so that one event is not two.
+            let by_netlink = netlink && self.drain_netlink();
+            let by_inotify = inotify && self.drain_inotify();
+            if by_netlink || by_inotify {
+                self.watch_nodes();
+                return Ok(true);
+            }
+        }
+    }
+
+    fn until_next_look(&mut self) -> Option<Duration> {
+        let (since, looks) = self.appeared.as_mut()?;
+        let Some(pause) = LOOKS.get(*looks) else {
+            self.appeared = None;
+            return None;
+        };
+        *looks += 1;
+        Some((*since + *pause).saturating_duration_since(Instant::now()))
+    }
+
+    /// Which of the three have something to say; `None` after `timeout`.
+    fn sleep(&self, timeout: Option<Duration>) -> io::Result<Option<[bool; 3]>> {
+        let timeout = timeout.map(|timeout| Timespec {
+            tv_sec: timeout.as_secs() as _,
+            tv_nsec: timeout.subsec_nanos().into(),
+        });
+        // A source that is missing is stood for by the stopper's, whose answer is the same.
+        let netlink = self.netlink.as_ref().unwrap_or(&self.stop);
+        let inotify = self.inotify.as_ref().unwrap_or(&self.stop);
+        let mut fds = [
+            PollFd::new(&*self.stop, PollFlags::IN),
+            PollFd::new(netlink, PollFlags::IN),
+            PollFd::new(inotify, PollFlags::IN),
+        ];
+        loop {
+            match poll(&mut fds, timeout.as_ref()) {
+                Ok(0) => return Ok(None),
+                Ok(_) => return Ok(Some(fds.map(|fd| !fd.revents().is_empty()))),
+                Err(Errno::INTR) => (),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Takes all messages; whether one of them counts.
+    fn drain_netlink(&self) -> bool {
+        let Some(socket) = &self.netlink else {
+            return false;
+        };
+        let mut counts = false;
+        let mut buffer = [MaybeUninit::<u8>::uninit(); 8192];
+        loop {
+            let (message, sender) = match rustix::net::recvfrom(socket, &mut buffer, RecvFlags::DONTWAIT) {
+                Ok(((message, _), _, sender)) => (message, sender),
+                // Messages were lost: one of them may have counted.
+                Err(Errno::NOBUFS) => {
+                    counts = true;
+                    continue;
+                }
+                Err(Errno::INTR) => continue,
+                Err(_) => return counts,
+            };
+            let group = sender
+                .and_then(|sender| SocketAddrNetlink::try_from(sender).ok())
+                .map(|sender| sender.groups());
+            counts |= match (group, uevent::parse(message)) {
+                (Some(GROUP_UDEV), Some(_)) => true,
+                (Some(GROUP_KERNEL), Some(Action::Remove)) => true,
+                (Some(GROUP_KERNEL), Some(_)) => !Path::new(UDEV_CONTROL).exists(),
+                // Only root can send to a group; what comes otherwise comes from anybody.
+                _ => false,
+            };
+        }
+    }
+
+    /// Takes all events; whether there was one.
+    fn drain_inotify(&mut self) -> bool {
+        let Some(inotify) = &self.inotify else {
+            return false;
+        };
+        let mut counts = false;
+        let mut buffer = [MaybeUninit::<u8>::uninit(); 4096];
+        let mut reader = inotify::Reader::new(inotify, &mut buffer);
+        while let Ok(event) = reader.next() {
+            counts = true;
+            if event.events().contains(inotify::ReadFlags::CREATE) {
+                self.appeared = Some((Instant::now(), 0));
+            }
+        }
+        counts
+    }
+
+    /// Watches the directory of nodes and that of each bus. A directory that is watched already stays so.
+    fn watch_nodes(&self) {
+        let Some(inotify) = &self.inotify else {
+            return;
+        };
+        let flags = inotify::WatchFlags::CREATE
+            | inotify::WatchFlags::DELETE
+            | inotify::WatchFlags::ATTRIB
+            | inotify::WatchFlags::ONLYDIR;
+        _ = inotify::add_watch(inotify, NODES, flags);
+        for bus in fs::read_dir(NODES).into_iter().flatten().flatten() {
+            _ = inotify::add_watch(inotify, bus.path(), flags);
+        }
+    }
+}
+
+fn open_netlink() -> rustix::io::Result<OwnedFd> {
+    let socket = rustix::net::socket_with(
+        AddressFamily::NETLINK,
+        SocketType::RAW,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        Some(netlink::KOBJECT_UEVENT),
+    )?;
+    rustix::net::bind(&socket, &SocketAddrNetlink::new(0, GROUP_KERNEL | GROUP_UDEV))?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    #[test]
+    fn a_stop_ends_this_wait_and_the_next() {
+        let mut events = Events::new().unwrap();
+        let stopper = events.stopper();
+        let other = thread::spawn(move || stopper.stop());
+        // Events of the machine's own devices may come in between.
+        while events.wait().unwrap() {}
+        assert!(!events.wait().unwrap());
+        other.join().unwrap();
+    }
+
+    #[test]
+    fn a_node_that_appears_is_looked_at_a_few_times() {
+        let mut events = Events::new().unwrap();
+        events.appeared = Some((Instant::now(), 0));
+        assert_eq!(
+            (0..5).map_while(|_| events.until_next_look()).count(),
+            LOOKS.len()
+        );
+        assert_eq!(events.appeared, None);
+    }
+}

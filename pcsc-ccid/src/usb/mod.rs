@@ -1,0 +1,36 @@
+//! Readers on real USB ports, over the `nusb` library.
+//!
+//! [`enumerate::list`] names the readers without opening any; [`Candidate::open`] claims one and gives its
+//! [`UsbTransport`] and its [`Presence`], the pipe that tells of cards that come and go, for a thread of its
+//! own. [`Hotplug`] waits for readers to come and go.
+//!
+//! A transmit costs one bulk OUT and one bulk IN transfer, one sleep, and no allocation after the first. Nothing
+//! here polls: a wait ends by its result, its deadline, a [`Canceller`] or the reader's removal, at once.
+
+mod bulk;
+pub mod enumerate;
+mod error;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod from_fd;
+#[cfg(target_os = "linux")]
+mod holders;
+#[cfg(any(target_os = "linux", target_os = "macos", target_os = "windows"))]
+mod hotplug;
+mod open;
+mod signal;
+#[cfg(target_os = "linux")]
+mod sysfs;
+mod transport;
+#[cfg(target_os = "linux")]
+mod uevent;
+mod watch;
+
+pub use enumerate::{Candidate, Identity, Listing, Notice, Place};
+pub use error::{Holder, OpenError};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub use from_fd::readers_from_fd;
+#[cfg(any(target_os = "linux", target_os = "macos", target_os = "windows"))]
+pub use hotplug::{Changes, Hotplug, HotplugStopper};
+pub use open::Opened;
+pub use transport::{Canceller, UsbTransport};
+pub use watch::{Presence, UsbWatch, WatchStopper, POLL_INTERVAL};

@@ -1,0 +1,106 @@
+//! The interrupt pipe: cards that come and go (CCID 1.1, clause 6.3).
+
+use super::bulk::{failure, Queue};
+use super::signal::{Signal, Waiter};
+use crate::transport::Error;
+use nusb::transfer::{self, Buffer, TransferError};
+use nusb::{Endpoint, MaybeFuture};
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How often to ask a reader that does not notify: as often as pcscd does.
+pub const POLL_INTERVAL: Duration = Duration::from_millis(400);
+
+/// How the presence of cards is learnt.
+#[derive(Debug)]
+pub enum Presence {
+    /// The reader tells.
+    Notified(UsbWatch),
+    /// The reader has no interrupt endpoint: ask for the slot's status every so often.
+    Polled(Duration),
+}
+
+/// The interrupt pipe of a claimed interface. It goes to a thread of its own, which sleeps in [`UsbWatch::wait`].
+pub struct UsbWatch {
+    endpoint: Endpoint<transfer::Interrupt, transfer::In>,
+    buffer: Option<Buffer>,
+    waiter: Waiter,
+}
+
+impl fmt::Debug for UsbWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UsbWatch").finish_non_exhaustive()
+    }
+}
+
+impl UsbWatch {
+    pub(super) fn new(endpoint: Endpoint<transfer::Interrupt, transfer::In>) -> UsbWatch {
+        UsbWatch {
+            endpoint,
+            buffer: None,
+            waiter: Waiter::new(),
+        }
+    }
+
+    /// A handle that ends this watch from any thread.
+    pub fn stopper(&self) -> WatchStopper {
+        WatchStopper {
+            signal: self.waiter.signal().clone(),
+        }
+    }
+
+    /// Sleeps until the reader sends something on the interrupt pipe and gives the bytes, for
+    /// [`Notification::decode`](crate::message::Notification::decode).
+    ///
+    /// Between two calls the reader keeps what it has to tell.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] where a timeout was given; a later call loses nothing by it. [`Error::Cancelled`] from
+    /// [`WatchStopper::stop`] on, [`Error::Gone`] once the reader is unplugged. After [`Error::Stall`] the pipe's
+    /// halt is ended already; after a second one, or [`Error::Fault`], poll instead.
+    pub fn wait(&mut self, timeout: Option<Duration>) -> Result<&[u8], Error> {
+        if !self.endpoint.is_pending() {
+            let size = Queue::max_packet_size(&self.endpoint).max(1);
+            let mut buffer = self.buffer.take().unwrap_or_else(|| Buffer::new(size));
+            buffer.clear();
+            Queue::submit(&mut self.endpoint, buffer);
+        }
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let endpoint = &mut self.endpoint;
+        let completion = self.waiter.wait(deadline, |context| endpoint.poll(context))?;
+        let buffer = self.buffer.insert(completion.buffer);
+        match completion.status {
+            Ok(()) => Ok(buffer),
+            Err(TransferError::Stall) => match self.endpoint.clear_halt().wait() {
+                Ok(()) => Err(Error::Stall),
+                Err(_) => Err(Error::Fault),
+            },
+            Err(error) => Err(failure(error)),
+        }
+    }
+}
+
+impl Drop for UsbWatch {
+    fn drop(&mut self) {
+        if self.endpoint.is_pending() {
+            self.endpoint.cancel_all();
+            let endpoint = &mut self.endpoint;
+            let limit = Instant::now() + super::bulk::RECLAIM_LIMIT;
+            self.waiter.wait_firmly(limit, |context| endpoint.poll(context));
+        }
+    }
+}
+
+/// Ends a [`UsbWatch`] from another thread.
+#[derive(Debug, Clone)]
+pub struct WatchStopper {
+    signal: Arc<Signal>,
+}
+
+impl WatchStopper {
+    /// Ends the wait that goes on and every later one with [`Error::Cancelled`].
+    pub fn stop(&self) {
+        self.signal.stop();
+    }
+}
