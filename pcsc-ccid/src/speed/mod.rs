@@ -5,7 +5,8 @@
 //! the range that 512/32 opens, and is more than the card ever said that it can do.
 //!
 //! What the reader allows (CCID 1.1, sections 5.1 and 5.3): a rate up to dwMaxDataRate, and one of its
-//! list where it has a list; the rate is the one that F and D make of the reader's default clock.
+//! list where it has a list. The rate is the one that F and D make of the reader's default clock; where its
+//! list has none of these, and it changes its clock by itself, one of another clock.
 //!
 //! ```text
 //! TA1 96 (512/32), reader at 4 MHz up to 200,000 bit/s:  15 (172,043)  95 (125,000)  94  93  92  11
@@ -92,51 +93,75 @@ impl ReaderSpeeds<'_> {
     /// leftovers of a buffer, or the default rate alone.
     fn has_whole_list(&self) -> bool {
         let rates = self.data_rates;
-        let default = Speed::DEFAULT.bits_per_second(self.clock_khz() * 1000);
         match self.num_data_rates {
             0 => {
                 let beyond = self.max_data_rate_bps.saturating_add(tolerance(64));
                 rates.iter().all(|&rate| (1..=beyond).contains(&rate))
-                    && rates
-                        .iter()
-                        .any(|&rate| rate > default.saturating_add(tolerance(1)))
+                    && rates.iter().any(|&rate| rate > self.above_default())
             }
             announced => !rates.is_empty() && rates.len() >= usize::from(announced),
         }
     }
 
-    /// The candidate that F and D make in this reader, if it can do them.
-    fn candidate(&self, ta1: u8, speed: Speed) -> Option<Candidate> {
+    /// The maximum, which is dwMaxDataRate; but where that is no more than the default rate, and a list as
+    /// long as announced has more, it is what the list has.
+    fn maximum(&self) -> u32 {
+        let is_announced = self.num_data_rates > 0 && self.has_whole_list();
+        match self.data_rates.iter().max() {
+            Some(&listed) if is_announced && self.max_data_rate_bps <= self.above_default() => listed,
+            _ => self.max_data_rate_bps,
+        }
+    }
+
+    /// The default rate and what it may be rounded by.
+    fn above_default(&self) -> u32 {
+        Speed::DEFAULT.bits_per_second(self.clock_khz() * 1000) + tolerance(1)
+    }
+
+    /// The candidate that F and D make with the default clock, if the reader can do them.
+    fn at_default_clock(&self, ta1: u8, speed: Speed) -> Option<Candidate> {
         let clock_khz = self.clock_khz();
-        let slack = tolerance(speed.di);
-        let is_allowed = |rate: u32| {
-            rate <= self.max_data_rate_bps.saturating_add(slack) && self.cap_bps.is_none_or(|cap| rate <= cap)
-        };
         let rate = speed.bits_per_second(clock_khz * 1000);
-        let has_list = self.has_whole_list();
-        let is_listed = |rate: u32| self.data_rates.iter().any(|&r| r.abs_diff(rate) <= slack);
-        if is_allowed(rate) && (!has_list || is_listed(rate)) {
-            return Some(Candidate {
-                ta1,
-                clock_khz,
-                bits_per_second: rate,
-            });
-        }
-        if !has_list || !self.has_automatic_clock {
-            return None;
-        }
-        // A rate of the list that takes another clock, which the reader sets by itself.
-        let fastest_khz = self.maximum_clock_khz.min(speed.max_clock_hz / 1000);
-        let clock_for = |rate: u32| u64::from(rate) * u64::from(speed.fi) / u64::from(speed.di) / 1000;
-        let reachable = |rate: &u32| {
-            (u64::from(clock_khz)..=u64::from(fastest_khz)).contains(&clock_for(*rate)) && is_allowed(*rate)
+        let slack = tolerance(speed.di);
+        let is_listed = || {
+            self.data_rates
+                .iter()
+                .any(|&listed| listed.abs_diff(rate) <= slack)
         };
-        let rate = self.data_rates.iter().copied().filter(reachable).max()?;
-        Some(Candidate {
+        let can_do = self.allows(rate, slack) && (!self.has_whole_list() || is_listed());
+        can_do.then_some(Candidate {
             ta1,
-            clock_khz: u32::try_from(clock_for(rate)).ok()?,
+            clock_khz,
             bits_per_second: rate,
         })
+    }
+
+    /// The candidate that F and D make with another clock, to which the reader changes by itself: the
+    /// lowest from the default to its maximum and the card's f(max) that makes a rate of the list.
+    fn at_other_clock(&self, ta1: u8, speed: Speed) -> Option<Candidate> {
+        if !self.has_automatic_clock || !self.has_whole_list() {
+            return None;
+        }
+        let fastest_khz = self.maximum_clock_khz.min(speed.max_clock_hz / 1000);
+        let clock_for = |rate: u32| {
+            let clock = u64::from(rate) * u64::from(speed.fi) / u64::from(speed.di) / 1000;
+            u32::try_from(clock)
+                .ok()
+                .filter(|clock| (self.clock_khz()..=fastest_khz).contains(clock))
+        };
+        let rates = self.data_rates.iter().copied();
+        let rate = rates
+            .filter(|&rate| clock_for(rate).is_some() && self.allows(rate, 0))
+            .min()?;
+        Some(Candidate {
+            ta1,
+            clock_khz: clock_for(rate)?,
+            bits_per_second: rate,
+        })
+    }
+
+    fn allows(&self, rate: u32, slack: u32) -> bool {
+        rate <= self.maximum().saturating_add(slack) && self.cap_bps.is_none_or(|cap| rate <= cap)
     }
 }
 
@@ -157,7 +182,9 @@ impl Ladder {
         if let Mode::Specific { implicit, .. } = atr.mode() {
             let ta1 = if implicit { DEFAULT_TA1 } else { atr.usable_ta1() };
             let speed = Speed::from_ta1(ta1).unwrap_or(Speed::DEFAULT);
-            let candidate = reader.candidate(ta1, speed);
+            let candidate = reader
+                .at_default_clock(ta1, speed)
+                .or_else(|| reader.at_other_clock(ta1, speed));
             return Ladder {
                 candidates: Vec::from([candidate.unwrap_or(forced(ta1))]),
                 is_within_reader: candidate.is_some() || ta1 == DEFAULT_TA1,
@@ -165,10 +192,15 @@ impl Ladder {
         }
         let own = atr.usable_ta1();
         let slowest = forced(DEFAULT_TA1);
+        let is_faster = |candidate: &Candidate| candidate.bits_per_second > slowest.bits_per_second;
         let mut allowed: Vec<Candidate> = proposals(own)
-            .filter_map(|(ta1, speed)| reader.candidate(ta1, speed))
-            .filter(|candidate| candidate.bits_per_second > slowest.bits_per_second)
+            .filter_map(|(ta1, speed)| reader.at_default_clock(ta1, speed))
+            .filter(is_faster)
             .collect();
+        if allowed.is_empty() {
+            let other = proposals(own).filter_map(|(ta1, speed)| reader.at_other_clock(ta1, speed));
+            allowed = other.filter(is_faster).collect();
+        }
         let is_own_f = |candidate: &Candidate| candidate.ta1 >> 4 == own >> 4;
         allowed.sort_by_key(|candidate| {
             (

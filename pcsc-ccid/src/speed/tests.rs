@@ -172,6 +172,23 @@ fn a_list_made_for_another_clock() {
     assert_eq!(steps(0x96, &fixed), [(0x11, 9_946)]);
 }
 
+/// A maximum that is the default rate again, and a list as long as announced that knows better.
+#[test]
+fn a_maximum_that_is_none() {
+    let reader = ReaderSpeeds {
+        max_data_rate_bps: 10_752,
+        num_data_rates: 3,
+        data_rates: &[10_752, 125_000, 688_172],
+        ..RANGE
+    };
+    assert_eq!(steps(0x96, &reader), [(0x95, 125_000), (0x11, 10_752)]);
+    let unannounced = ReaderSpeeds {
+        num_data_rates: 0,
+        ..reader
+    };
+    assert_eq!(steps(0x96, &unannounced), [(0x11, 10_752)]);
+}
+
 #[test]
 fn clocks_that_are_none() {
     let clock = |default_clock_khz, data_rate_bps| {
@@ -266,8 +283,70 @@ proptest! {
             prop_assert!(u64::from(speed.di) * u64::from(own.fi) <= u64::from(own.di) * u64::from(speed.fi));
             prop_assert!((372..=own.fi).contains(&speed.fi) && speed.di <= own.di);
             let rate = u64::from(candidate.bits_per_second);
-            prop_assert!(rate <= u64::from(max_data_rate_bps) + 64);
+            let listed = data_rates.iter().copied().max().filter(|_| num_data_rates > 0);
+            prop_assert!(rate <= u64::from(max_data_rate_bps.max(listed.unwrap_or(0))) + 64);
             prop_assert!(cap_bps.is_none_or(|cap| rate <= u64::from(cap)));
+        }
+    }
+}
+
+/// Tables 7 and 8 once more, as (index, value), to search by.
+const FI: [(u8, u64); 12] = [
+    (0, 372),
+    (1, 372),
+    (2, 558),
+    (3, 744),
+    (4, 1116),
+    (5, 1488),
+    (6, 1860),
+    (9, 512),
+    (10, 768),
+    (11, 1024),
+    (12, 1536),
+    (13, 2048),
+];
+const DI: [(u8, u64); 9] = [
+    (1, 1),
+    (2, 2),
+    (3, 4),
+    (4, 8),
+    (5, 16),
+    (6, 32),
+    (7, 64),
+    (8, 12),
+    (9, 20),
+];
+
+/// The first candidate against a search through all that the clause allows, for every TA1 and reader
+/// maxima on a grid finer than the rates' distances.
+#[test]
+fn the_first_is_the_fastest_of_all() {
+    for (f_index, fi) in FI {
+        for (d_index, di) in DI {
+            let atr = card(f_index << 4 | d_index);
+            for max_data_rate_bps in (0..900_000).step_by(1_009) {
+                let reader = ReaderSpeeds {
+                    max_data_rate_bps,
+                    cap_bps: Some(max_data_rate_bps),
+                    ..RANGE
+                };
+                let within = |f: u64, d: u64| f <= fi && d <= di && d * fi <= di * f;
+                let best = FI
+                    .iter()
+                    .flat_map(|&(_, f)| DI.iter().map(move |&(_, d)| (f, d)))
+                    .filter(|&(f, d)| within(f, d))
+                    .map(|(f, d)| 4_000_000 * d / f)
+                    .filter(|&rate| rate <= u64::from(max_data_rate_bps))
+                    .max()
+                    .unwrap_or(0)
+                    .max(4_000_000 / 372);
+                let found = Ladder::new(&atr, &reader).fastest();
+                assert_eq!(
+                    u64::from(found.bits_per_second),
+                    best,
+                    "{fi}/{di}, {max_data_rate_bps}"
+                );
+            }
         }
     }
 }
