@@ -1,10 +1,14 @@
 //! What `SCardGetAttrib` tells of a reader and its card (PC/SC part 3, clause 3.1).
 //!
 //! [`value`] gives what libccid gives: numbers are 32 bits wide, whatever the machine's `DWORD`, and in its
-//! byte order; texts are ASCII with a final NUL. The parameters in force ([`Parameters`]) are an addition:
+//! byte order; texts are ASCII with a final NUL. The parameters in force ([`Current`]) are an addition:
 //! libccid tells none of them.
 
 use alloc::vec::Vec;
+
+use crate::atr::Speed;
+use crate::parameters::Parameters;
+use crate::t1::Edc;
 
 /// An attribute's identifier: the class in the high half, the tag in the low one.
 pub type Id = u32;
@@ -75,47 +79,20 @@ pub struct AttributeFacts<'a> {
     /// `dwMaxCCIDMessageLength`.
     pub max_message_length: u32,
     /// The parameters in force, if they are to be told.
-    pub parameters: Option<Parameters>,
+    pub current: Option<Current>,
     /// The reader's name, if the caller is its own resource manager: a driver does not know it.
     pub name: Option<&'a str>,
 }
 
-/// What holds between reader and card (ISO/IEC 7816-3, clauses 7, 10 and 11).
+/// What holds between reader and card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Parameters {
+pub struct Current {
     /// The card's clock in kHz.
     pub clock_khz: u32,
-    /// F.
-    pub f: u16,
-    /// D.
-    pub d: u8,
-    /// N.
-    pub n: u8,
-    /// What depends on the protocol.
-    pub protocol: Protocol,
-}
-
-/// The parameters of a protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
-    /// T=0.
-    T0 {
-        /// WI.
-        wi: u8,
-    },
-    /// T=1.
-    T1 {
-        /// IFSC.
-        ifsc: u8,
-        /// IFSD.
-        ifsd: u8,
-        /// BWI.
-        bwi: u8,
-        /// CWI.
-        cwi: u8,
-        /// Whether the error detection code is the CRC.
-        crc: bool,
-    },
+    /// IFSD of T=1.
+    pub ifsd: u8,
+    /// The protocol and its parameters.
+    pub parameters: Parameters,
 }
 
 /// An attribute's value; `None` where the attribute is not supported. A text that the device has not is
@@ -138,25 +115,26 @@ pub fn value(id: Id, facts: &AttributeFacts<'_>) -> Option<Vec<u8>> {
             name.push(0);
             name
         }
-        _ => number(current(id, &facts.parameters?)?),
+        _ => number(current(id, &facts.current?)?),
     };
     Some(value)
 }
 
-fn current(id: Id, parameters: &Parameters) -> Option<u32> {
-    let value = match (id, parameters.protocol) {
-        (CURRENT_PROTOCOL_TYPE, Protocol::T0 { .. }) => 1,
-        (CURRENT_PROTOCOL_TYPE, Protocol::T1 { .. }) => 2,
-        (CURRENT_CLK, _) => parameters.clock_khz,
-        (CURRENT_F, _) => parameters.f.into(),
-        (CURRENT_D, _) => parameters.d.into(),
-        (CURRENT_N, _) => parameters.n.into(),
-        (CURRENT_W, Protocol::T0 { wi }) => wi.into(),
-        (CURRENT_IFSC, Protocol::T1 { ifsc, .. }) => ifsc.into(),
-        (CURRENT_IFSD, Protocol::T1 { ifsd, .. }) => ifsd.into(),
-        (CURRENT_BWT, Protocol::T1 { bwi, .. }) => bwi.into(),
-        (CURRENT_CWT, Protocol::T1 { cwi, .. }) => cwi.into(),
-        (CURRENT_EBC_ENCODING, Protocol::T1 { crc, .. }) => crc.into(),
+fn current(id: Id, current: &Current) -> Option<u32> {
+    let parameters = &current.parameters;
+    let speed = Speed::from_ta1(parameters.f_index_d_index()).unwrap_or(Speed::DEFAULT);
+    let value = match (id, parameters) {
+        (CURRENT_PROTOCOL_TYPE, _) => 1 << parameters.protocol(),
+        (CURRENT_CLK, _) => current.clock_khz,
+        (CURRENT_F, _) => speed.fi,
+        (CURRENT_D, _) => speed.di,
+        (CURRENT_N, _) => parameters.guard_time().into(),
+        (CURRENT_W, Parameters::T0(t0)) => t0.wi.into(),
+        (CURRENT_IFSC, Parameters::T1(t1)) => t1.ifsc.into(),
+        (CURRENT_IFSD, Parameters::T1(_)) => current.ifsd.into(),
+        (CURRENT_BWT, Parameters::T1(t1)) => t1.waiting.bwi.into(),
+        (CURRENT_CWT, Parameters::T1(t1)) => t1.waiting.cwi.into(),
+        (CURRENT_EBC_ENCODING, Parameters::T1(t1)) => u32::from(t1.edc == Edc::Crc),
         _ => return None,
     };
     Some(value)
@@ -190,19 +168,15 @@ mod tests {
     use alloc::string::String;
     use proptest::prelude::*;
 
-    const T1: Parameters = Parameters {
-        clock_khz: 4000,
-        f: 512,
-        d: 16,
-        n: 255,
-        protocol: Protocol::T1 {
-            ifsc: 254,
+    /// 512/16, N = 255, IFSC 254, BWI 4, CWI 13, CRC.
+    fn t1() -> Current {
+        let bytes = [0x95, 0x11, 0xFF, 0x4D, 0, 254, 0];
+        Current {
+            clock_khz: 4000,
             ifsd: 252,
-            bwi: 4,
-            cwi: 13,
-            crc: true,
-        },
-    };
+            parameters: Parameters::decode(1, &bytes).expect("well formed"),
+        }
+    }
 
     fn facts() -> AttributeFacts<'static> {
         AttributeFacts {
@@ -214,7 +188,7 @@ mod tests {
             bus: 3,
             address: 7,
             max_message_length: 271,
-            parameters: None,
+            current: None,
             name: None,
         }
     }
@@ -278,7 +252,7 @@ mod tests {
     #[test]
     fn parameters_are_told_where_they_are_given() {
         let facts = AttributeFacts {
-            parameters: Some(T1),
+            current: Some(t1()),
             ..facts()
         };
         let told = |id| number_of(id, &facts);
@@ -292,12 +266,12 @@ mod tests {
         assert_eq!((told(CURRENT_BWT), told(CURRENT_CWT)), (Some(4), Some(13)));
         assert_eq!(told(CURRENT_EBC_ENCODING), Some(1));
         assert_eq!(told(CURRENT_W), None);
-        let t0 = Parameters {
-            protocol: Protocol::T0 { wi: 10 },
-            ..T1
+        let t0 = Current {
+            parameters: Parameters::decode(0, &[0x11, 0, 0, 10, 0]).expect("well formed"),
+            ..t1()
         };
         let facts = AttributeFacts {
-            parameters: Some(t0),
+            current: Some(t0),
             ..facts
         };
         assert_eq!(number_of(CURRENT_W, &facts), Some(10));

@@ -19,14 +19,14 @@ pub mod descriptor;
 pub mod message;
 pub mod names;
 pub mod parameters;
-pub mod pps;
 pub mod part10;
+pub mod pps;
 pub mod quirks;
 pub mod reader;
 pub mod speed;
 pub mod t0;
 pub mod t1;
 pub mod transport;
-pub mod waiting;
 #[cfg(feature = "usb")]
 pub mod usb;
+pub mod waiting;

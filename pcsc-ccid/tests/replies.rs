@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pcsc_ccid::descriptor::{ClassDescriptor, Features, Interface};
 use pcsc_ccid::message::SlotError;
-use pcsc_ccid::reader::{Error, Options, Presence, Product, Protocol, Reader, Reset};
+use pcsc_ccid::reader::{Device, Error, Options, Presence, Protocol, Reader, Reset};
 use pcsc_ccid::transport::{self, Transport};
 
 /// What comes of one call to receive.
@@ -142,7 +142,7 @@ fn opened(features: u32) -> Reader<Script> {
         .push_back(In::Bytes(message(0x81, &[], [1, 0, 0])));
     Reader::open(
         script,
-        Product::default(),
+        Device::default(),
         &interface(features),
         Options::default(),
     )

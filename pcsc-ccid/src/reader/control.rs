@@ -1,17 +1,197 @@
-//! What goes to the reader itself rather than to the card.
+//! What goes to the reader itself rather than to the card: `SCardControl` (PC/SC part 10).
 
+use core::time::Duration;
+
+use super::protocol::Protocol;
 use super::{exchange, Error, Reader};
-use crate::message::Command;
+use crate::message::{Command, SlotError};
+use crate::part10::gemalto::{self, FirmwareFeatures};
+use crate::part10::properties::{self, Facts};
+use crate::part10::tpdu::NadRequest;
+use crate::part10::{self, escape, Control};
 use crate::transport::Transport;
 
 impl<T: Transport> Reader<T> {
+    /// Uses a function of the reader by its control code; gives the answer's length.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a code or a function that the reader has not, or that the user has not allowed;
+    /// [`Error::InvalidParameter`] for a structure with a wrong field; [`Error::BufferTooSmall`].
+    pub fn control(&mut self, slot: u8, code: u32, data: &[u8], answer: &mut [u8]) -> Result<usize, Error> {
+        self.slot(slot)?;
+        let pin_support = self.descriptor.pin_support;
+        match Control::decode(code).ok_or(Error::Unsupported)? {
+            Control::Features => {
+                if answer.len() < part10::FEATURES_ROOM {
+                    return Err(Error::BufferTooSmall);
+                }
+                let direct = self.quirks.reader_direct;
+                let features = part10::features(pin_support, direct, self.options.allow_escape);
+                exchange::copy(&part10::features_reply(features), answer)
+            }
+            Control::VerifyPin if pin_support & 1 != 0 => self.verify_pin(slot, data, answer),
+            Control::ModifyPin if pin_support & 2 != 0 => self.modify_pin(slot, data, answer),
+            Control::VerifyPin | Control::ModifyPin => Err(Error::Unsupported),
+            Control::PinProperties => exchange::copy(&properties::pin_properties(&self.facts()), answer),
+            Control::TlvProperties => exchange::copy(&properties::tlv_properties(&self.facts()), answer),
+            Control::ReaderDirect if self.quirks.reader_direct && escape::is_secoder_command(data) => {
+                self.call_escape(slot, data, answer, escape::LIMIT)
+            }
+            Control::ReaderDirect => Err(Error::Unsupported),
+            Control::Escape => {
+                if !escape::is_allowed(data, &self.quirks, self.options.allow_escape) {
+                    return Err(Error::Unsupported);
+                }
+                self.call_escape(slot, data, answer, escape::LIMIT)
+            }
+            Control::Nad => self.control_nad(slot, data, answer),
+            Control::UsbPath if self.device.path.is_empty() => Err(Error::Unsupported),
+            Control::UsbPath => {
+                let room = answer
+                    .get_mut(..=self.device.path.len())
+                    .ok_or(Error::BufferTooSmall)?;
+                if let Some((nul, path)) = room.split_last_mut() {
+                    path.copy_from_slice(self.device.path.as_bytes());
+                    *nul = 0;
+                }
+                Ok(self.device.path.len() + 1)
+            }
+        }
+    }
+
     /// Sends a command of the reader's own (CCID 1.1, clause 6.1.8), whoever asks; gives the answer's length.
     ///
     /// # Errors
     /// [`Error::BufferTooSmall`], or what the reader says.
     pub fn escape(&mut self, slot: u8, command: &[u8], answer: &mut [u8]) -> Result<usize, Error> {
-        let limit = self.quirks.command_limit;
+        self.call_escape(slot, command, answer, self.quirks.command_limit)
+    }
+
+    fn call_escape(
+        &mut self,
+        slot: u8,
+        command: &[u8],
+        answer: &mut [u8],
+        limit: Duration,
+    ) -> Result<usize, Error> {
         let reply = self.port.call(slot, &Command::Escape(command), limit)?;
         exchange::copy(self.port.data(&reply), answer)
+    }
+
+    /// Stops the card's clock, or lets it run (clause 6.1.9).
+    ///
+    /// # Errors
+    /// What the reader says; few can.
+    pub fn set_clock_running(&mut self, slot: u8, runs: bool) -> Result<(), Error> {
+        self.command(slot, &Command::IccClock { stop: !runs })
+    }
+
+    /// Uses the slot's mechanics (clause 6.1.12): 1 accept, 2 eject, 3 capture, 4 lock, 5 unlock.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where `dwMechanical` has no such function.
+    pub fn mechanical(&mut self, slot: u8, function: u8) -> Result<(), Error> {
+        let bit = match function {
+            1 | 2 => function,
+            3 => 4,
+            4 | 5 => 8,
+            _ => return Err(Error::InvalidParameter),
+        };
+        if self.descriptor.mechanical & u32::from(bit) == 0 {
+            return Err(Error::Unsupported);
+        }
+        self.command(slot, &Command::Mechanical(function))
+    }
+
+    /// Sets the classes of GET RESPONSE and ENVELOPE that an APDU level reader uses over T=0 (clause 6.1.10);
+    /// `None` leaves one as it is.
+    ///
+    /// # Errors
+    /// What the reader says.
+    pub fn set_t0_classes(
+        &mut self,
+        slot: u8,
+        get_response: Option<u8>,
+        envelope: Option<u8>,
+    ) -> Result<(), Error> {
+        let command = Command::T0Apdu {
+            changes: u8::from(get_response.is_some()) | u8::from(envelope.is_some()) << 1,
+            get_response: get_response.unwrap_or(0),
+            envelope: envelope.unwrap_or(0),
+        };
+        self.command(slot, &command)
+    }
+
+    fn command(&mut self, slot: u8, command: &Command<'_>) -> Result<(), Error> {
+        self.slot(slot)?;
+        let limit = self.quirks.command_limit;
+        let result = self.port.call(slot, command, limit).map(|_| ());
+        self.heed(slot, result)
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts {
+            vendor: self.device.vendor,
+            product: self.device.product,
+            features: self.descriptor.features,
+            lcd_layout: self.descriptor.lcd_layout,
+            quirks: &self.quirks.pin,
+            escapes: self.options.allow_escape,
+            firmware_id: (!self.firmware_id.is_empty()).then_some(&self.firmware_id),
+            firmware: self.firmware.as_ref(),
+        }
+    }
+
+    /// At opening: what Gemalto's readers tell of their firmware, and what others' displays must be told.
+    pub(super) fn ask_firmware(&mut self) -> Result<(), Error> {
+        let mut answer = [0; 256];
+        if self.quirks.gemalto_escapes {
+            let length = optional(self.escape(0, &gemalto::FIRMWARE_FEATURES, &mut answer))?;
+            self.firmware = answer.get(..length).and_then(FirmwareFeatures::decode);
+            let length = optional(self.escape(0, &gemalto::FIRMWARE_ID, &mut answer))?;
+            self.firmware_id
+                .extend_from_slice(answer.get(..length).unwrap_or(&[]));
+        }
+        if self.quirks.load_messages {
+            let language = self.options.language;
+            let messages = gemalto::load_messages(core::str::from_utf8(&language).unwrap_or("en"));
+            optional(self.escape(0, &messages, &mut answer))?;
+            optional(self.escape(0, &gemalto::NO_RETRY_COUNTER, &mut answer))?;
+        }
+        Ok(())
+    }
+
+    /// The NAD of T=1, at TPDU level.
+    fn control_nad(&mut self, slot: u8, data: &[u8], answer: &mut [u8]) -> Result<usize, Error> {
+        let request = NadRequest::decode(data).ok_or(Error::InvalidParameter)?;
+        let engine = self
+            .slot(slot)?
+            .session
+            .chosen()
+            .filter(|chosen| chosen.protocol == Protocol::T1)
+            .and_then(|chosen| chosen.engine.as_mut());
+        let nad = engine.and_then(|engine| {
+            if let NadRequest::Set(nad) = request {
+                if nad & 0x88 != 0 {
+                    return None;
+                }
+                engine.set_nad(nad);
+            }
+            Some(engine.config().nad)
+        });
+        if let (NadRequest::Set(_), Some(nad)) = (request, nad) {
+            self.nad = nad;
+        }
+        let (reply, length) = request.reply(nad);
+        exchange::copy(reply.get(..length).unwrap_or(&reply), answer)
+    }
+}
+
+/// A reader need not know a command; only its absence counts.
+fn optional(result: Result<usize, Error>) -> Result<usize, Error> {
+    match result {
+        Err(error) if error.is_gone() => Err(error),
+        Err(Error::Slot(SlotError::CommandUnsupported)) => Ok(0),
+        result => Ok(result.unwrap_or(0)),
     }
 }

@@ -10,16 +10,19 @@
 //! A [`Reader`] does one thing at a time. Who shares it between threads puts a lock around it; waits for cards
 //! that come and go are on another pipe and need no lock.
 
+mod attribute;
 mod control;
 mod error;
 mod exchange;
 mod iccd;
 mod link;
+mod pin;
 mod port;
 mod power;
 mod protocol;
 mod speeds;
 
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -30,6 +33,7 @@ pub use protocol::Protocol;
 use crate::atr::Atr;
 use crate::descriptor::{self, ClassDescriptor, ExchangeLevel, Flavour, Interface};
 use crate::message::{Command, IccStatus};
+use crate::part10::gemalto::FirmwareFeatures;
 use crate::quirks::{self, Quirks};
 use crate::transport::{self, Transport};
 use port::Port;
@@ -45,28 +49,53 @@ const CONTROL: Duration = Duration::from_secs(1);
 /// How often the first command is tried: a reader that was just plugged in, or was left in the middle of something.
 const FIRST_TRIES: u32 = 3;
 
-/// Which product a reader is; the table of quirks goes by this.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Product {
+/// Which device a reader is. The table of quirks goes by the numbers; the rest is what attributes tell.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Device {
     /// `idVendor`.
     pub vendor: u16,
     /// `idProduct`.
     pub product: u16,
     /// `bcdDevice`.
     pub release: u16,
+    /// The string of `iManufacturer`.
+    pub manufacturer: Option<String>,
+    /// The string of `iSerialNumber`.
+    pub serial: Option<String>,
+    /// The bus that it is on.
+    pub bus: u8,
+    /// Its address there.
+    pub address: u8,
+    /// The interface, as the system names it: bus, ports, configuration, interface (`1-2.1:1.0`).
+    pub path: String,
 }
 
 /// What the user decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
     /// Use a reader whose firmware is known not to work.
     pub any_firmware: bool,
+    /// Let applications send the reader commands of its own (`DRIVER_OPTION_CCID_EXCHANGE_AUTHORIZED`).
+    pub allow_escape: bool,
+    /// The language of a PIN pad's display, as two letters (ISO 639-1); English where the reader has no texts in it.
+    pub language: [u8; 2],
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            any_firmware: false,
+            allow_escape: false,
+            language: *b"en",
+        }
+    }
 }
 
 /// A reader, opened.
 pub struct Reader<T> {
     port: Port<T>,
-    product: Product,
+    device: Device,
+    options: Options,
     flavour: Flavour,
     /// The class descriptor, corrected.
     descriptor: ClassDescriptor,
@@ -74,6 +103,11 @@ pub struct Reader<T> {
     /// What the reader lists, in bits per second; empty where it lists nothing.
     data_rates: Vec<u32>,
     clocks_khz: Vec<u32>,
+    /// What Gemalto's firmware tells of its PIN pad, and its name.
+    firmware: Option<FirmwareFeatures>,
+    firmware_id: Vec<u8>,
+    /// The node address of T=1 blocks.
+    nad: u8,
     slots: Vec<Slot>,
     speeds: Speeds,
 }
@@ -109,11 +143,11 @@ impl<T: Transport> Reader<T> {
     /// [`Error::Firmware`] where the table of quirks says so; else what the transport says.
     pub fn open(
         transport: T,
-        product: Product,
+        device: Device,
         interface: &Interface,
         options: Options,
     ) -> Result<Self, Error> {
-        let quirks = quirks::for_interface(product.vendor, product.product, product.release, interface);
+        let quirks = quirks::for_interface(device.vendor, device.product, device.release, interface);
         if let Some(reason) = quirks.refused.filter(|_| !options.any_firmware) {
             return Err(Error::Firmware(reason));
         }
@@ -123,12 +157,16 @@ impl<T: Transport> Reader<T> {
         let slots = (0..descriptor.slots()).map(|_| Slot::default()).collect();
         let mut reader = Reader {
             port,
-            product,
+            device,
+            options,
             flavour: interface.flavour,
             descriptor,
             quirks,
             data_rates: Vec::new(),
             clocks_khz: Vec::new(),
+            firmware: None,
+            firmware_id: Vec::new(),
+            nad: 0,
             slots,
             speeds: Speeds::default(),
         };
@@ -160,6 +198,7 @@ impl<T: Transport> Reader<T> {
             tries += 1;
             timeout = self.quirks.command_limit;
         }
+        self.ask_firmware()?;
         if self.quirks.power_cycle_at_open {
             for slot in 0..=self.descriptor.max_slot_index {
                 // A slot without a card says so; that is no reason not to open the reader.
@@ -188,9 +227,9 @@ impl<T: Transport> Reader<T> {
         &self.descriptor
     }
 
-    /// Which product it is.
-    pub fn product(&self) -> Product {
-        self.product
+    /// Which device it is.
+    pub fn device(&self) -> &Device {
+        &self.device
     }
 
     /// What is known of it beyond its descriptor.

@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use super::{exchange, Error, Reader, Reset};
 use crate::atr::{Atr, Mode, WaitingIntegers};
+use crate::attributes::Current;
 use crate::descriptor::{ExchangeLevel, Features, Flavour};
 use crate::message::{Command, SlotError};
 use crate::parameters::{self, Parameters};
@@ -53,6 +54,7 @@ pub struct Chosen {
     /// How many steps down from the fastest.
     steps: usize,
     parameters: Parameters,
+    clock_khz: u32,
     bits_per_second: u32,
     /// T=1 at TPDU level.
     pub engine: Option<t1::Engine>,
@@ -82,12 +84,26 @@ impl<T: Transport> Reader<T> {
         self.heed(slot, result)
     }
 
-    /// The protocol chosen, its parameters, and the speed in bits per second; `None` before [`Reader::set_protocol`].
-    /// Of a reader that negotiates by itself they are those that the ATR asks for.
-    pub fn parameters(&self, slot: u8) -> Option<(Protocol, Parameters, u32)> {
+    /// What holds between reader and card since [`Reader::set_protocol`]. Of a reader that negotiates by itself
+    /// it is what the ATR asks for.
+    pub fn current(&self, slot: u8) -> Option<Current> {
+        let chosen = self.chosen(slot)?;
+        Some(Current {
+            clock_khz: chosen.clock_khz,
+            ifsd: self.ifsd(),
+            parameters: chosen.parameters,
+        })
+    }
+
+    /// The speed chosen, in bits per second.
+    pub fn bits_per_second(&self, slot: u8) -> Option<u32> {
+        Some(self.chosen(slot)?.bits_per_second)
+    }
+
+    fn chosen(&self, slot: u8) -> Option<&Chosen> {
         match &self.slots.get(usize::from(slot))?.session {
             Session::None => None,
-            Session::Chosen(chosen) => Some((chosen.protocol, chosen.parameters, chosen.bits_per_second)),
+            Session::Chosen(chosen) => Some(chosen),
         }
     }
 
@@ -307,7 +323,7 @@ impl<T: Transport> Reader<T> {
         let limit = waiting.transfer(transfer).max(self.quirks.command_limit) + extra;
         let engine = match (&parameters, level) {
             (Parameters::T1(t1), ExchangeLevel::Tpdu) => Some(t1::Engine::new(t1::Config {
-                nad: 0,
+                nad: self.nad,
                 edc: t1.edc,
                 ifsc: t1.ifsc.min(self.largest_block()),
                 ifsd: self.ifsd(),
@@ -323,6 +339,7 @@ impl<T: Transport> Reader<T> {
             protocol,
             steps,
             parameters,
+            clock_khz: candidate.clock_khz,
             bits_per_second: candidate.bits_per_second,
             engine,
             limit,

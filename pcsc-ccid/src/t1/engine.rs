@@ -203,6 +203,25 @@ impl Engine {
         self.ifsd
     }
 
+    /// N(S) of the next I-block of ours and of the card's.
+    pub fn sequence(&self) -> (u8, u8) {
+        (self.ns, self.nr)
+    }
+
+    /// Notes an exchange of one I-block each way that somebody else made: a reader that has a PIN pad. Where
+    /// it did not end with the card's I-block, the next exchange resynchronises.
+    pub fn note_foreign_exchange(&mut self, ended_well: bool) {
+        self.ns ^= 1;
+        self.nr ^= 1;
+        self.heard = true;
+        self.clean &= ended_well;
+    }
+
+    /// Changes the node address of the blocks to come (clause 11.3.2.1).
+    pub fn set_nad(&mut self, nad: u8) {
+        self.config.nad = nad & 0x77;
+    }
+
     /// The parameters it was made with.
     pub fn config(&self) -> &Config {
         &self.config

@@ -1,0 +1,139 @@
+//! PIN entry at the reader (CCID 1.1, clause 6.1.11; PC/SC part 10, clauses 2.5.2 and 2.5.3). No PIN passes through
+//! here: the reader puts it into the command.
+
+use core::time::Duration;
+
+use super::protocol::Protocol;
+use super::{exchange, Error, Reader};
+use crate::descriptor::ExchangeLevel;
+use crate::message::Command;
+use crate::part10::pin::{Apdu, Entry, Modification, Verification};
+use crate::part10::secure::{self, SecureData};
+use crate::part10::tpdu::{self, Answer};
+use crate::t1::{Edc, MAX_BLOCK};
+use crate::transport::Transport;
+
+/// How often a card may ask for more time while it checks a PIN.
+const MAX_WTX: u32 = 1024;
+
+/// What T=1 at TPDU level adds to a PIN command.
+struct Framing {
+    prologue: [u8; 3],
+    edc: Edc,
+    /// N(S) of the card's answer.
+    expected: u8,
+    nad: u8,
+}
+
+impl<T: Transport> Reader<T> {
+    pub(super) fn verify_pin(&mut self, slot: u8, data: &[u8], answer: &mut [u8]) -> Result<usize, Error> {
+        let pin = Verification::decode(data).map_err(|_| Error::InvalidParameter)?;
+        if let Some(escape) = secure::escape_before(&pin, &self.quirks.pin) {
+            self.escape(slot, escape, &mut [0; 16])?;
+        }
+        let framing = self.framing(slot, &pin.apdu)?;
+        let prologue = framing.as_ref().map_or([0; 3], |framing| framing.prologue);
+        let secure = secure::verification(&pin, &self.quirks.pin, self.firmware.as_ref(), prologue);
+        if !self.quirks.pin.key_release.is_zero() {
+            self.port.transport().pause(self.quirks.pin.key_release)?;
+        }
+        self.enter_pin(slot, &secure, &pin.entry, framing, answer)
+    }
+
+    pub(super) fn modify_pin(&mut self, slot: u8, data: &[u8], answer: &mut [u8]) -> Result<usize, Error> {
+        let pin = Modification::decode(data).map_err(|_| Error::InvalidParameter)?;
+        let framing = self.framing(slot, &pin.apdu)?;
+        let prologue = framing.as_ref().map_or([0; 3], |framing| framing.prologue);
+        let secure = secure::modification(&pin, &self.quirks.pin, self.firmware.as_ref(), prologue);
+        self.enter_pin(slot, &secure, &pin.entry, framing, answer)
+    }
+
+    /// The block around a command, where the reader leaves T=1 to us.
+    fn framing(&mut self, slot: u8, apdu: &Apdu<'_>) -> Result<Option<Framing>, Error> {
+        let level = self.exchange_level();
+        let chosen = self.slot(slot)?.session.chosen().ok_or(Error::NotPowered)?;
+        if level != ExchangeLevel::Tpdu || chosen.protocol != Protocol::T1 {
+            return Ok(None);
+        }
+        let engine = chosen.engine.as_ref().ok_or(Error::NotPowered)?;
+        let (seq, expected) = engine.sequence();
+        let nad = engine.config().nad;
+        let length = apdu.bytes().len();
+        Ok(Some(Framing {
+            prologue: tpdu::prologue(nad, seq, length).ok_or(Error::InvalidParameter)?,
+            edc: engine.config().edc,
+            expected,
+            nad,
+        }))
+    }
+
+    fn enter_pin(
+        &mut self,
+        slot: u8,
+        secure: &SecureData,
+        entry: &Entry,
+        framing: Option<Framing>,
+        answer: &mut [u8],
+    ) -> Result<usize, Error> {
+        let command = Command::Secure {
+            bwi: 0,
+            level: 0,
+            data: secure.bytes(),
+        };
+        let limit = secure::answer_limit(entry);
+        let reply = match self.port.call(slot, &command, limit) {
+            Ok(reply) => reply,
+            Err(Error::Slot(error)) => {
+                let status = secure::status_word(error).ok_or(Error::Slot(error))?;
+                return exchange::copy(&status, answer);
+            }
+            error => return self.heed(slot, error).map(|_| 0),
+        };
+        let Some(framing) = framing else {
+            return exchange::copy(self.port.data(&reply), answer);
+        };
+        let mut block = [0; MAX_BLOCK];
+        let length = exchange::copy(self.port.data(&reply), &mut block)?;
+        let result = self.finish_block(slot, &framing, &mut block, length, answer, limit);
+        if let Some(engine) = self
+            .slot(slot)?
+            .session
+            .chosen()
+            .and_then(|chosen| chosen.engine.as_mut())
+        {
+            engine.note_foreign_exchange(result.is_ok());
+        }
+        result
+    }
+
+    /// Takes the answer out of the card's block, granting it the time that it asks for before.
+    fn finish_block(
+        &mut self,
+        slot: u8,
+        framing: &Framing,
+        block: &mut [u8; MAX_BLOCK],
+        mut length: usize,
+        answer: &mut [u8],
+        limit: Duration,
+    ) -> Result<usize, Error> {
+        for _ in 0..MAX_WTX {
+            let bytes = block.get(..length).unwrap_or(&[]);
+            let factor = match tpdu::answer(bytes, framing.edc, framing.expected) {
+                Ok(Answer::Apdu(apdu)) => return exchange::copy(apdu, answer),
+                Ok(Answer::Wtx(factor)) => factor,
+                // A PIN is answered by a status word, which needs no second block.
+                Ok(Answer::First(_) | Answer::Refused) | Err(_) => return Err(Error::WrongReply),
+            };
+            let mut more = [0; MAX_BLOCK];
+            let size = tpdu::more_time(framing.nad, factor, framing.edc, &mut more);
+            let command = Command::XfrBlock {
+                bwi: factor,
+                level: 0,
+                data: more.get(..size).unwrap_or(&[]),
+            };
+            let reply = self.port.call(slot, &command, limit)?;
+            length = exchange::copy(self.port.data(&reply), block)?;
+        }
+        Err(Error::TooSlow)
+    }
+}
