@@ -24,6 +24,8 @@ pub mod pps;
 pub mod quirks;
 pub mod reader;
 pub mod speed;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod t0;
 pub mod t1;
 pub mod transport;

@@ -62,6 +62,7 @@ impl Contact {
             line: Line {
                 clock_hz: 4_000_000,
                 rate: Rate::DEFAULT,
+                millivolts: 5000,
             },
             powered: false,
             convention: None,
@@ -117,6 +118,7 @@ impl Contact {
         self.line = Line {
             clock_hz,
             rate: Rate::DEFAULT,
+            millivolts: self.line.millivolts,
         };
         self.convention = None;
         self.extra_guard = 0;
@@ -149,6 +151,11 @@ impl Contact {
     /// Changes the rate, as after PPS or by SetParameters.
     pub fn set_rate(&mut self, rate: Rate) {
         self.line.rate = rate;
+    }
+
+    /// The supply voltage from the next [`reset`](Self::reset) on, in millivolts.
+    pub fn set_voltage(&mut self, millivolts: u16) {
+        self.line.millivolts = millivolts;
     }
 
     /// Changes the clock.

@@ -68,6 +68,8 @@ pub struct Line {
     pub clock_hz: u32,
     /// The reader's F and D.
     pub rate: Rate,
+    /// Supply voltage in millivolts: 5000, 3000 or 1800 (clause 5.1.3).
+    pub millivolts: u16,
 }
 
 impl Line {

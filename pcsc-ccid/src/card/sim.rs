@@ -63,6 +63,8 @@ pub struct Behaviour {
     pub no_envelope: bool,
     /// No answer to reset.
     pub mute: bool,
+    /// Answers at these supply voltages only, lowest and highest in millivolts.
+    pub supply: Option<(u16, u16)>,
     /// etu of work before each answer.
     pub work: u64,
 }
@@ -211,10 +213,14 @@ impl Card for SimCard {
         !self.removed
     }
 
-    fn reset(&mut self, _line: Line) -> Burst {
+    fn reset(&mut self, line: Line) -> Burst {
         self.app.reset();
         self.rate = Rate::DEFAULT;
-        if self.removed || self.behaviour.mute {
+        let supplied = self
+            .behaviour
+            .supply
+            .is_none_or(|(lowest, highest)| (lowest..=highest).contains(&line.millivolts));
+        if self.removed || self.behaviour.mute || !supplied {
             self.state = State::Mute;
             return Burst::default();
         }

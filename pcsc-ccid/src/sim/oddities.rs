@@ -1,0 +1,49 @@
+//! What real devices do wrong, or oddly.
+
+use core::time::Duration;
+
+/// How the lists of clocks and data rates are answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Lists {
+    /// As the model has them; refused where it has none.
+    #[default]
+    Sound,
+    /// Always refused.
+    Stalled,
+    /// Cut after so many bytes.
+    Short(usize),
+    /// Filled up with zeros to 256 entries.
+    Padded,
+    /// Empty.
+    Empty,
+}
+
+/// What is wrong with a device. The default is a good one.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Oddities {
+    /// The contact fails above so many bits per second, whatever the descriptor promises.
+    pub contact_limit_bps: Option<u32>,
+    /// The lists.
+    pub lists: Lists,
+    /// A message whose length is a multiple of the packet is not looked at before an empty packet.
+    pub needs_empty_packet: bool,
+    /// Replies come in transfers of at most so many bytes.
+    pub split: Option<usize>,
+    /// All replies that wait come in one transfer.
+    pub merge: bool,
+    /// So many bytes follow each reply's announced length.
+    pub trailing: usize,
+    /// `dwLength` of each reply is so much larger than what comes.
+    pub over_announce: u32,
+    /// The first GetSlotStatus is answered so late.
+    pub first_status_delay: Duration,
+    /// The card's activation after its insertion takes so long, and commands meanwhile fail with
+    /// BUSY_WITH_AUTO_SEQUENCE.
+    pub auto_sequence: Duration,
+    /// Slots look occupied when they are empty.
+    pub always_present: bool,
+    /// ICCD version B: an empty answer where a block is due.
+    pub empty_blocks: bool,
+    /// SetParameters changes the rate on the contact though `dwFeatures` does not promise so.
+    pub baud_by_parameters: bool,
+}
