@@ -23,9 +23,9 @@ pub mod part10;
 pub mod pps;
 pub mod quirks;
 pub mod reader;
-pub mod speed;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod speed;
 pub mod t0;
 pub mod t1;
 pub mod transport;

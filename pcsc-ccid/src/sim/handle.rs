@@ -190,6 +190,22 @@ impl Transport for SimTransport {
         }
     }
 
+    fn pause(&mut self, time: Duration) -> Result<(), Error> {
+        let mut state = self.handle.lock();
+        let until = state.device.now().saturating_add(time);
+        let result = loop {
+            if state.device.now() >= until {
+                break Ok(());
+            }
+            if let Err(error) = state.pass(until) {
+                break Err(error);
+            }
+        };
+        drop(state);
+        self.handle.shared.changed.notify_all();
+        result
+    }
+
     fn now(&self) -> Duration {
         self.handle.lock().device.now()
     }
