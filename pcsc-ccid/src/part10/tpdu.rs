@@ -99,3 +99,50 @@ impl NadRequest {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t1_around_a_pin() {
+        assert_eq!(prologue(0, 1, 13), Some([0, 0x40, 13]));
+        assert_eq!(prologue(0, 0, 254), Some([0, 0, 254]));
+        assert_eq!(prologue(0, 0, 255), None);
+        let block = |pcb, inf: &[u8], edc| {
+            let mut out = [0; MAX_BLOCK];
+            let size = Block { nad: 0, pcb, inf }.encode(edc, &mut out);
+            out[..size].to_vec()
+        };
+        let sw = block(Pcb::I { seq: 1, more: false }, &[0x90, 0x00], Edc::Lrc);
+        assert_eq!(sw, [0x00, 0x40, 0x02, 0x90, 0x00, 0xD2]);
+        assert_eq!(answer(&sw, Edc::Lrc, 1), Ok(Answer::Apdu(&[0x90, 0x00])));
+        // The wrong sequence number, the wrong check, and nothing at all.
+        assert_eq!(answer(&sw, Edc::Lrc, 0), Err(Invalid::Pcb));
+        assert_eq!(answer(&sw, Edc::Crc, 1), Err(Invalid::Length));
+        assert_eq!(answer(&[], Edc::Lrc, 1), Err(Invalid::Length));
+        let crc = block(Pcb::I { seq: 0, more: true }, &[1], Edc::Crc);
+        assert_eq!(answer(&crc, Edc::Crc, 0), Ok(Answer::First(&[1])));
+        let wtx = block(Pcb::Request(Supervisory::Wtx), &[9], Edc::Lrc);
+        assert_eq!(wtx, [0x00, 0xC3, 0x01, 0x09, 0xCB]);
+        assert_eq!(answer(&wtx, Edc::Lrc, 0), Ok(Answer::Wtx(9)));
+        let mut out = [0; MAX_BLOCK];
+        let size = more_time(0, 9, Edc::Lrc, &mut out);
+        assert_eq!(out[..size], [0x00, 0xE3, 0x01, 0x09, 0xEB]);
+        let refused = block(Pcb::R { seq: 0, error: 1 }, &[], Edc::Lrc);
+        assert_eq!(answer(&refused, Edc::Lrc, 0), Ok(Answer::Refused));
+    }
+
+    #[test]
+    fn the_nad_is_set_and_told() {
+        assert_eq!(
+            NadRequest::decode(&[0x3E, 0, 1, 0x21]),
+            Some(NadRequest::Set(0x21))
+        );
+        assert_eq!(NadRequest::decode(&[0x3F, 0, 0]), Some(NadRequest::Get));
+        assert_eq!(NadRequest::decode(&[0x3F, 0, 0, 0]), None);
+        assert_eq!(NadRequest::Set(1).reply(Some(1)), ([0x3E, 0, 1, 0, 0], 4));
+        assert_eq!(NadRequest::Get.reply(Some(0x21)), ([0x3F, 0, 2, 0, 0x21], 5));
+        assert_eq!(NadRequest::Get.reply(None), ([0x3F, 0, 2, 1, 0], 5));
+    }
+}

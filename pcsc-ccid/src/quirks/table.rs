@@ -121,7 +121,7 @@ pub static TABLE: &[Quirk] = &[
     of(0x072F, &[0x221A, 0x223B, 0x2259, 0x2303, 0x2301, 0x226B], &[Contactless(0)], "ACS ACR1251, 1252, 1552, 1581 and WalletMate: interface 0 is the antenna").interface(0),
     of(0x072F, &[0x2200], &[Contactless(0)], "ACS ACR122U has an antenna only"),
     of(0x2947, &[0x0112], &[Contactless(0)], "Kapelse KAP-eCV: interface 0 is the antenna, and the only CCID one").interface(0),
-    of(0x04E6, &[0x5290, 0x5291, 0x5292, 0x5293, 0x5790, 0x5791], &[Contactless(0)], "SCM SCL010, SCL01x, SCL011 and Identiv uTrust 3700 F, 3701 F have an antenna only"),
+    of(0x04E6, &[0x5291, 0x5292, 0x5293, 0x5790, 0x5791], &[Contactless(0)], "SCM SCL010, SCL01x, SCL011 and Identiv uTrust 3700 F, 3701 F have an antenna only"),
 
     // PIN pads.
     of(0x03F0, &[0x1024, 0x0036], &[NoPinPad], "HP keyboards send the PIN to the host as key strokes as well"),
