@@ -6,8 +6,9 @@ use super::port::Port;
 use super::protocol::{Chosen, Protocol};
 use super::{Error, Reader};
 use crate::apdu::{self, Case, Command as Apdu};
-use crate::descriptor::ExchangeLevel;
+use crate::descriptor::{ExchangeLevel, Flavour};
 use crate::message::{Chain, Command, SlotError};
+use crate::part10::escape;
 use crate::t0;
 use crate::t1;
 use crate::transport::Transport;
@@ -24,7 +25,13 @@ impl<T: Transport> Reader<T> {
     /// [`Error::CardReset`] where the card failed at a raised speed and goes on at a lower one;
     /// [`Error::BufferTooSmall`] after the whole exchange, so that the card is ready for the next.
     pub fn transmit(&mut self, slot: u8, command: &[u8], response: &mut [u8]) -> Result<usize, Error> {
-        let level = self.exchange_level();
+        if self.quirks.info_apdus {
+            if let Some(answer) = escape::info_answer(command, self.device.release) {
+                return copy(&answer, response);
+            }
+        }
+        let is_pseudo = escape::is_pseudo_apdu(command) && self.firmware.is_some_and(|f| f.pseudo_apdus);
+        let (level, flavour) = (self.exchange_level(), self.flavour);
         let state = self.slots.get_mut(usize::from(slot)).ok_or(Error::NoSuchSlot)?;
         if state.atr_bytes.is_empty() {
             return Err(Error::NotPowered);
@@ -32,11 +39,12 @@ impl<T: Transport> Reader<T> {
         let chosen = state.session.chosen().ok_or(Error::NotPowered)?;
         let port = &mut self.port;
         let result = match (level, chosen.protocol) {
+            _ if is_pseudo => whole(port, slot, command, response, escape::PSEUDO_APDU_LIMIT),
             (ExchangeLevel::ShortApdu, _) => whole(port, slot, command, response, chosen.limit),
             (ExchangeLevel::ExtendedApdu, _) => chained(port, slot, command, response, chosen.limit),
             (ExchangeLevel::Tpdu, Protocol::T1) => blocks(port, slot, chosen, command, response),
             (ExchangeLevel::Tpdu, Protocol::T0) => tpdus(port, slot, chosen, command, response, tpdu),
-            (ExchangeLevel::Character, Protocol::T0) if matches!(port, Port::Control(_)) => {
+            (ExchangeLevel::Character, Protocol::T0) if flavour == Flavour::IccdA => {
                 tpdus(port, slot, chosen, command, response, tpdu)
             }
             (ExchangeLevel::Character, Protocol::T0) => {

@@ -88,7 +88,8 @@ impl<T: Transport> Pipe<T> {
             (Command::GetSlotStatus, _) => Ok(Reply::new(self.status(deadline)?, 0, 0, 0)),
             (Command::XfrBlock { data, .. }, Flavour::IccdA) => self.exchange_t0(data, deadline),
             (Command::XfrBlock { data, level, .. }, _) => {
-                self.out(XFR_BLOCK, level << 8, data)?;
+                // One byte says what it says over bulk pipes.
+                self.out(XFR_BLOCK, level.min(0xFF) << 8, data)?;
                 self.data_block(deadline)
             }
             _ => Err(Error::Unsupported),

@@ -66,8 +66,13 @@ impl<T: Transport> Reader<T> {
             features.has(Features::AUTOMATIC_VOLTAGE) || features.has(Features::AUTOMATIC_ACTIVATION);
         let mut result = Err(Error::Slot(SlotError::Mute));
         if !is_automatic {
+            // A reader that names none has some.
+            let voltages = match self.descriptor.voltages & 7 {
+                0 => 7,
+                voltages => voltages,
+            };
             for (bit, voltage) in [(1, Voltage::V5), (2, Voltage::V3), (4, Voltage::V1_8)] {
-                if self.descriptor.voltages & bit == 0 {
+                if voltages & bit == 0 {
                     continue;
                 }
                 result = self.activate(slot, voltage);

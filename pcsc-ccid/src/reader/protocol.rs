@@ -251,18 +251,27 @@ impl<T: Transport> Reader<T> {
         steps: usize,
     ) -> Result<Chosen, Error> {
         if self.reader_negotiates() {
+            self.check_readers_choice(slot, atr, protocol)?;
             return self.settle(slot, atr, protocol, *candidate, steps);
         }
         let mut candidate = *candidate;
         if self.can_carry_pps() && !self.descriptor.features.has(Features::AUTOMATIC_PPS) {
             if let Some(request) = pps::Request::needed(atr, protocol as u8, candidate.ta1) {
                 if self.exchange_pps(slot, request)? == pps::Outcome::RateRefused {
-                    candidate = self.default_rate(candidate);
+                    candidate = Candidate::new(DEFAULT_TA1, candidate.clock_khz);
                 }
             }
         }
         let mut chosen = self.settle_parameters(slot, atr, protocol, candidate, steps)?;
-        self.set_parameters(slot, &chosen.parameters)?;
+        if !self.set_parameters(slot, &chosen.parameters)? {
+            if let Some((_, ta1)) = self
+                .parameters_in_force(slot)?
+                .filter(|(in_force, _)| *in_force == protocol as u8)
+            {
+                candidate = Candidate::new(ta1, candidate.clock_khz);
+                chosen = self.settle_parameters(slot, atr, protocol, candidate, steps)?;
+            }
+        }
         if !self.descriptor.features.has(Features::AUTOMATIC_BAUD_RATE) && candidate.ta1 != DEFAULT_TA1 {
             let command = Command::SetDataRateAndClockFrequency {
                 clock_khz: candidate.clock_khz,
@@ -370,15 +379,6 @@ impl<T: Transport> Reader<T> {
         }
     }
 
-    fn default_rate(&self, candidate: Candidate) -> Candidate {
-        let clock = u64::from(candidate.clock_khz);
-        Candidate {
-            ta1: DEFAULT_TA1,
-            bits_per_second: u32::try_from(clock * 1000 / 372).unwrap_or(u32::MAX),
-            ..candidate
-        }
-    }
-
     /// PPS through the reader, as bytes to the card (ISO 7816-3, clause 9).
     fn exchange_pps(&mut self, slot: u8, request: pps::Request) -> Result<pps::Outcome, Error> {
         let mut buffer = [0; pps::MAX_SIZE];
@@ -396,8 +396,8 @@ impl<T: Transport> Reader<T> {
             .map_err(|_| Error::Slot(SlotError::Mute))
     }
 
-    /// SetParameters. A reader that makes the parameters itself, or knows none but the default, may refuse.
-    fn set_parameters(&mut self, slot: u8, parameters: &Parameters) -> Result<(), Error> {
+    /// SetParameters; false where a reader that makes the parameters itself, or knows none but the default, refuses.
+    fn set_parameters(&mut self, slot: u8, parameters: &Parameters) -> Result<bool, Error> {
         let mut buffer = [0; parameters::MAX_SIZE];
         let command = Command::SetParameters {
             protocol: parameters.protocol(),
@@ -407,8 +407,41 @@ impl<T: Transport> Reader<T> {
         let may_refuse = parameters.f_index_d_index() == DEFAULT_TA1
             || self.descriptor.features.has(Features::AUTOMATIC_PARAMETERS);
         match self.port.call(slot, &command, limit) {
-            Ok(_) => Ok(()),
-            Err(Error::Slot(SlotError::Parameter(_) | SlotError::CommandUnsupported)) if may_refuse => Ok(()),
+            Ok(_) => Ok(true),
+            Err(Error::Slot(SlotError::Parameter(_) | SlotError::CommandUnsupported)) if may_refuse => {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A reader that negotiates by rules of its own has chosen the protocol as well. At APDU level that is its own
+    /// affair; where we speak it, it must be the one.
+    fn check_readers_choice(&mut self, slot: u8, atr: &Atr, protocol: Protocol) -> Result<(), Error> {
+        let is_apdu = matches!(
+            self.exchange_level(),
+            ExchangeLevel::ShortApdu | ExchangeLevel::ExtendedApdu
+        );
+        if is_apdu || self.flavour != Flavour::Ccid || atr.protocols().len() < 2 {
+            return Ok(());
+        }
+        match self.parameters_in_force(slot)? {
+            Some((other, _)) if other != protocol as u8 => Err(Error::ProtocolUnsupported),
+            _ => Ok(()),
+        }
+    }
+
+    /// The protocol that the reader speaks and its F and D, if it tells (GetParameters).
+    fn parameters_in_force(&mut self, slot: u8) -> Result<Option<(u8, u8)>, Error> {
+        let limit = self.quirks.command_limit;
+        match self.port.call(slot, &Command::GetParameters, limit) {
+            Ok(reply) => {
+                let parameters = Parameters::decode(reply.specific, self.port.data(&reply));
+                Ok(parameters
+                    .ok()
+                    .map(|parameters| (reply.specific, parameters.f_index_d_index())))
+            }
+            Err(Error::Slot(_)) => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -2,21 +2,32 @@
 
 use super::model::Model;
 use crate::card::Rate;
+use crate::descriptor::Features;
 
-/// Whether the reader's clock and UART make this rate. 372/1 is always among them; else the maximum and,
-/// where there is one, the list decide. Makers round: 2 bits per second are let pass.
+/// Whether the reader's clock and UART make this rate. 372/1 is always among them. Else the list decides, if it
+/// has as many entries as announced, and some of them are rates; where nothing is announced, every rate up to the
+/// maximum is promised (CCID 1.1, clause 5.1). A reader that changes the clock by itself may reach a rate of its list
+/// that way. Makers round, by as much as D bits per second.
 pub(super) fn can_do(model: &Model, clock_hz: u32, rate: Rate) -> bool {
-    let default = Rate::DEFAULT.bits_per_second(clock_hz);
+    let descriptor = &model.descriptor;
+    let slack = u32::from(rate.d).max(2);
     let bps = rate.bits_per_second(clock_hz);
-    if bps == default {
+    if bps == Rate::DEFAULT.bits_per_second(clock_hz) {
         return true;
     }
-    bps <= model.descriptor.max_data_rate_bps.saturating_add(2)
-        && (model.data_rates_bps.is_empty()
-            || model
-                .data_rates_bps
-                .iter()
-                .any(|listed| listed.abs_diff(bps) <= 2))
+    let is_rate = |listed: &&u32| (1_000..=2_000_000).contains(*listed);
+    let listed: alloc::vec::Vec<u32> = model.data_rates_bps.iter().filter(is_rate).copied().collect();
+    let announced = usize::from(descriptor.data_rate_count);
+    if announced == 0 || listed.len() < announced {
+        return bps <= descriptor.max_data_rate_bps.saturating_add(slack);
+    }
+    let fastest_hz = if descriptor.features.has(Features::AUTOMATIC_CLOCK) {
+        descriptor.max_clock_khz.saturating_mul(1000).max(clock_hz)
+    } else {
+        clock_hz
+    };
+    let reach = bps.saturating_sub(slack)..=rate.bits_per_second(fastest_hz).saturating_add(slack);
+    listed.iter().any(|rate| reach.contains(rate))
 }
 
 /// The F and D that make so many bits per second, up to half a percent.

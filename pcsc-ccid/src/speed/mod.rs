@@ -62,6 +62,18 @@ pub struct Candidate {
     pub bits_per_second: u32,
 }
 
+impl Candidate {
+    /// The rate that F and D, coded as TA1, make of a clock in kHz; a reserved coding makes that of 372/1.
+    pub fn new(ta1: u8, clock_khz: u32) -> Candidate {
+        let speed = Speed::from_ta1(ta1).unwrap_or(Speed::DEFAULT);
+        Candidate {
+            ta1,
+            clock_khz,
+            bits_per_second: speed.bits_per_second(clock_khz.saturating_mul(1000)),
+        }
+    }
+}
+
 /// The candidates for a card in a reader, fastest first.
 ///
 /// In negotiable mode the first is the fastest that both allow and the last is '11', with which every
@@ -172,13 +184,7 @@ impl Ladder {
     /// the card has answered its reset with.
     pub fn new(atr: &Atr, reader: &ReaderSpeeds<'_>) -> Ladder {
         let default_clock = reader.clock_khz();
-        let forced = |ta1| Candidate {
-            ta1,
-            clock_khz: default_clock,
-            bits_per_second: Speed::from_ta1(ta1)
-                .unwrap_or(Speed::DEFAULT)
-                .bits_per_second(default_clock * 1000),
-        };
+        let forced = |ta1| Candidate::new(ta1, default_clock);
         if let Mode::Specific { implicit, .. } = atr.mode() {
             let ta1 = if implicit { DEFAULT_TA1 } else { atr.usable_ta1() };
             let speed = Speed::from_ta1(ta1).unwrap_or(Speed::DEFAULT);

@@ -1,0 +1,144 @@
+//! What a transmit costs: transfers and allocations, counted.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::time::Duration;
+
+use pcsc_ccid::descriptor::{ClassDescriptor, Features, Flavour, Interface};
+use pcsc_ccid::reader::{Device, Options, Protocol, Reader, Reset};
+use pcsc_ccid::transport::{Error, Transport};
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: all work is the system allocator's; the count is a thread's own.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// A reader with a card that answers every command, block or APDU with 9000.
+struct Instant {
+    reply: [u8; 64],
+    length: usize,
+    transfers: (u64, u64),
+}
+
+impl Transport for Instant {
+    fn send(&mut self, message: &[u8], _: Duration) -> Result<(), Error> {
+        self.transfers.0 += 1;
+        let (kind, data): (u8, &[u8]) = match message[0] {
+            0x62 => (0x80, &[0x3B, 0x80, 0x01, 0x81]),
+            // T=1: the same N(S) as the command's, or the answer to S(IFS request).
+            0x6F if self.is_block(message) && message[11] == 0xC1 => (0x80, &[0, 0xE1, 1, 0xFE, 0x1E]),
+            0x6F if self.is_block(message) && message[11] == 0x40 => (0x80, &[0, 0x40, 2, 0x90, 0, 0xD2]),
+            0x6F if self.is_block(message) => (0x80, &[0, 0, 2, 0x90, 0, 0x92]),
+            0x6F => (0x80, &[0x90, 0]),
+            0x61 => (0x82, &[0x11, 0x10, 0, 0x4D, 0, 0xFE, 0]),
+            _ => (0x81, &[]),
+        };
+        self.reply[..10].copy_from_slice(&[kind, data.len() as u8, 0, 0, 0, 0, message[6], 0, 0, 0]);
+        self.reply[10..10 + data.len()].copy_from_slice(data);
+        self.length = 10 + data.len();
+        Ok(())
+    }
+
+    fn receive(&mut self, buffer: &mut [u8], _: Duration) -> Result<usize, Error> {
+        self.transfers.1 += 1;
+        buffer[..self.length].copy_from_slice(&self.reply[..self.length]);
+        Ok(self.length)
+    }
+
+    fn control_out(&mut self, _: u8, _: u16, _: &[u8], _: Duration) -> Result<(), Error> {
+        Err(Error::Stall)
+    }
+
+    fn control_in(&mut self, _: u8, _: u16, _: &mut [u8], _: Duration) -> Result<usize, Error> {
+        Err(Error::Stall)
+    }
+
+    fn clear_halt(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn pause(&mut self, _: Duration) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn now(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+impl Instant {
+    /// Blocks begin with NAD 0, and the commands of this test with A0.
+    fn is_block(&self, message: &[u8]) -> bool {
+        message[10] == 0
+    }
+}
+
+fn ready(level: u32) -> Reader<Instant> {
+    let interface = Interface {
+        number: 0,
+        alternate: 0,
+        class: 0x0B,
+        name_index: 0,
+        flavour: Flavour::Ccid,
+        bulk_out: Some(1),
+        bulk_in: Some(0x81),
+        interrupt_in: None,
+        descriptor: ClassDescriptor {
+            protocols: 3,
+            default_clock_khz: 4000,
+            max_clock_khz: 4000,
+            data_rate_bps: 10_752,
+            max_data_rate_bps: 10_752,
+            max_ifsd: 254,
+            features: Features(level | 0xBA),
+            max_message_length: 271,
+            ..ClassDescriptor::default()
+        },
+    };
+    let transport = Instant {
+        reply: [0; 64],
+        length: 0,
+        transfers: (0, 0),
+    };
+    let mut reader = Reader::open(transport, Device::default(), &interface, Options::default()).unwrap();
+    reader.power_on(0, Reset::Cold).unwrap();
+    reader.set_protocol(0, Protocol::T1).unwrap();
+    reader
+}
+
+#[test]
+fn a_transmit_allocates_nothing_and_takes_one_transfer_each_way() {
+    const ROUNDS: u64 = 1000;
+    for level in [0x1_0000, 0x2_0000, 0x4_0000] {
+        let mut reader = ready(level);
+        let mut response = [0; 258];
+        let apdu = [0xA0, 0xA4, 0x00, 0x00, 0x02, 0x3F, 0x00];
+        assert_eq!(reader.transmit(0, &apdu, &mut response), Ok(2));
+        let before = (ALLOCATIONS.with(Cell::get), reader.transport().transfers);
+        for _ in 0..ROUNDS {
+            assert_eq!(reader.transmit(0, &apdu, &mut response), Ok(2));
+        }
+        let after = (ALLOCATIONS.with(Cell::get), reader.transport().transfers);
+        assert_eq!(after.0 - before.0, 0, "level {level:X}: allocations");
+        assert_eq!(after.1 .0 - before.1 .0, ROUNDS, "level {level:X}: bulk OUT");
+        assert_eq!(after.1 .1 - before.1 .1, ROUNDS, "level {level:X}: bulk IN");
+    }
+}
