@@ -28,8 +28,6 @@ const GET_ICC_STATUS: u8 = 0xA0;
 pub(super) struct Iccd {
     state: State,
     ready_at: Duration,
-    /// When it asked for time, version B.
-    polls: Vec<Duration>,
 }
 
 #[derive(Default)]
@@ -160,14 +158,10 @@ impl Device {
         let after = elapsed(self);
         self.iccd.state = state;
         self.iccd.ready_at = self.now + after.saturating_sub(before);
-        self.iccd.polls = match self.slots.first_mut() {
-            Some(slot) => slot
-                .take_extensions()
-                .into_iter()
-                .map(|(at, _)| self.now + at.saturating_sub(before))
-                .collect(),
-            None => Vec::new(),
-        };
+        if let Some(slot) = self.slots.first_mut() {
+            // The host asks again by itself until the card is ready.
+            slot.take_extensions();
+        }
     }
 
     fn iccd_power_on(&mut self, voltage: Voltage) -> Result<State, SlotError> {
@@ -244,8 +238,6 @@ impl Device {
             return 0x80;
         }
         if self.now < self.iccd.ready_at {
-            // The host asks again after a while.
-            self.now += Duration::from_millis(10);
             return 0x40;
         }
         match &self.iccd.state {
@@ -288,12 +280,12 @@ impl Device {
         if self.oddities.empty_blocks {
             return Vec::new();
         }
-        if let Some(at) = self.iccd.polls.first().copied() {
-            self.iccd.polls.remove(0);
-            self.now = self.now.max(at);
-            return Vec::from([0x80, 1, 0]);
+        let left = self.iccd.ready_at.saturating_sub(self.now);
+        if !left.is_zero() {
+            let units = (left.as_millis() / 10 + 1).min(u128::from(u16::MAX)) as u16;
+            let [low, high] = units.to_le_bytes();
+            return Vec::from([0x80, low, high]);
         }
-        self.now = self.now.max(self.iccd.ready_at);
         match core::mem::take(&mut self.iccd.state) {
             State::Answer(answer, chain) => {
                 let mut block = Vec::from([chain]);

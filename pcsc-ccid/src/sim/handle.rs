@@ -193,14 +193,13 @@ impl Transport for SimTransport {
     fn pause(&mut self, time: Duration) -> Result<(), Error> {
         let mut state = self.handle.lock();
         let until = state.device.now().saturating_add(time);
-        let result = loop {
-            if state.device.now() >= until {
-                break Ok(());
-            }
-            if let Err(error) = state.pass(until) {
-                break Err(error);
-            }
+        let mut result = match state.device.is_gone() {
+            true => Err(Error::Gone),
+            false => Ok(()),
         };
+        while result.is_ok() && state.device.now() < until {
+            result = state.pass(until);
+        }
         drop(state);
         self.handle.shared.changed.notify_all();
         result
