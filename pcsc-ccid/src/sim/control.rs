@@ -269,9 +269,17 @@ impl Device {
         Ok(State::Answer(answer, chain))
     }
 
+    /// At character level a host that says how much it expects gets characters; a whole TPDU is carried
+    /// out, for the card is in the same case as its reader.
     fn iccd_xfr(&mut self, data: &[u8], level: u16) -> Result<(Vec<u8>, u8), SlotError> {
+        let character = self.model.descriptor.features.exchange_level() == ExchangeLevel::Character;
         let slot = self.slots.first_mut().ok_or(SlotError::Mute)?;
         let block = Block { bwi: 0, level, data };
+        if character && level == 0 {
+            slot.live()?;
+            slot.fresh = false;
+            return Ok((slot.tpdu(block, &self.model)?, 0));
+        }
         slot.xfr(block, &self.model, &self.oddities)
     }
 

@@ -221,7 +221,7 @@ impl Device {
     pub fn bulk_out(&mut self, transfer: &[u8]) -> Result<(), Error> {
         self.check_bulk()?;
         self.counters.bulk_out += 1;
-        let limit = (self.model.descriptor.max_message_length as usize).clamp(HEADER_SIZE, 0x1_1000);
+        let limit = self.model.longest_message();
         let room = (limit + PACKET).saturating_sub(self.inbox.len());
         self.inbox
             .extend_from_slice(&transfer[..transfer.len().min(room)]);
@@ -425,7 +425,7 @@ impl Device {
         if usize::from(slot) >= self.slots.len() {
             return refuse(self, SlotError::Parameter(5));
         }
-        let too_long = message.len() > (self.model.descriptor.max_message_length as usize).max(HEADER_SIZE);
+        let too_long = message.len() > self.model.longest_message();
         let command = match Command::decode(message) {
             _ if too_long => return refuse(self, SlotError::Parameter(1)),
             Ok((command, ..)) => command,

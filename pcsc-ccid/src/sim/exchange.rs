@@ -17,6 +17,9 @@ use crate::t1::{self, Edc, Pcb, Supervisory};
 /// The longest command APDU that a firmware gathers.
 const MAX_COMMAND: usize = crate::apdu::MAX_EXTENDED_COMMAND;
 
+/// How often a reader that is busy with a card says so.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
+
 /// One XfrBlock.
 #[derive(Clone, Copy)]
 pub(super) struct Block<'a> {
@@ -32,6 +35,7 @@ impl Slot {
     /// Does what the block asks for.
     pub(super) fn xfr(&mut self, block: Block<'_>, model: &Model, oddities: &Oddities) -> Answer {
         let level = model.descriptor.features.exchange_level();
+        self.began = self.elapsed();
         let line = self.live()?.line();
         let too_fast = oddities
             .contact_limit_bps
@@ -143,7 +147,6 @@ impl Slot {
         let mut response = [0; t0::MAX_TPDU_RESPONSE];
         let mut line = t0::Character::new(header, direction, &mut response).map_err(t0_error)?;
         let parameters = self.parameters;
-        let mut asked = self.elapsed();
         let mut step = line.start();
         loop {
             match step {
@@ -155,12 +158,7 @@ impl Slot {
                     contact.send(line.outgoing());
                     let mut bytes = Vec::with_capacity(expect);
                     let received = contact.receive(&mut bytes, expect, wait, wait);
-                    let waited = contact.line().etu(wait) / 2;
-                    let now = contact.elapsed();
-                    if now.saturating_sub(asked) > waited {
-                        asked = now;
-                        self.extensions.push((now, 1));
-                    }
+                    self.show_life();
                     step = match bytes.is_empty() {
                         _ if received.parity_error => line.on_parity_error(),
                         true => line.on_timeout(),
@@ -265,6 +263,7 @@ impl Slot {
                 parameters.edc(),
             );
             parity = !is_sound;
+            self.show_life();
             action = match block.is_empty() {
                 true => exchange.on_timeout(),
                 false if parity => exchange.on_parity_error(),
@@ -318,7 +317,16 @@ impl Slot {
         (part, chain as u8)
     }
 
-    /// Takes the times at which the card asked for more.
+    /// A command that takes long: the reader asks the host for time once a second.
+    fn show_life(&mut self) {
+        let last = self.extensions.last().map_or(self.began, |(at, _)| *at);
+        let now = self.elapsed();
+        if now.saturating_sub(last) >= SIGN_OF_LIFE {
+            self.extensions.push((now, 1));
+        }
+    }
+
+    /// Takes the times at which the reader asked for more.
     pub(super) fn take_extensions(&mut self) -> Vec<(Duration, u8)> {
         core::mem::take(&mut self.extensions)
     }

@@ -140,6 +140,24 @@ impl Model {
         }
     }
 
+    /// The clock at the contact after a reset, in Hz: `dwDefaultClock`, unless no card would take it (below
+    /// 1 MHz, ISO 7816-3 clause 5.2.3); then what `dwDataRate` makes at 372/1.
+    pub fn clock_hz(&self) -> u32 {
+        match self.descriptor.default_clock_khz {
+            khz @ 1000.. => khz.saturating_mul(1000),
+            _ => self.descriptor.data_rate_bps.saturating_mul(372).max(1_000_000),
+        }
+    }
+
+    /// The longest message that the firmware takes. Those that announce 263 have room for a whole short
+    /// APDU all the same; it is the announcement that is wrong.
+    pub fn longest_message(&self) -> usize {
+        match self.descriptor.max_message_length {
+            263 => 271,
+            announced => (announced as usize).clamp(10, 0x1_1000),
+        }
+    }
+
     /// Whether there is an interrupt endpoint: the third, or an ICCD device's only one.
     pub fn notifies(&self) -> bool {
         matches!(self.endpoints, 1 | 3..)

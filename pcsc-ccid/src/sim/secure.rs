@@ -78,6 +78,7 @@ impl Slot {
         let (&operation, fields) = data.split_first().ok_or(SlotError::Parameter(1))?;
         let supported = model.descriptor.pin_support;
         let started = self.elapsed();
+        self.began = started;
         let mut waited = Duration::ZERO;
         let (apdu, prologue) = match operation {
             0 if supported & 1 != 0 => {

@@ -36,8 +36,10 @@ pub(super) struct Slot {
     pub(super) response: Vec<u8>,
     pub(super) clock_stopped: bool,
     clock_hz: u32,
-    /// When the card asked for more time, on the contact's clock, and the multiplier.
+    /// When the reader asks the host for time, on the contact's clock, and the multiplier.
     pub(super) extensions: Vec<(Duration, u8)>,
+    /// When the command that is going on began, on the contact's clock.
+    pub(super) began: Duration,
     /// Since when, on the device's clock, a card is in.
     pub(super) inserted_at: Duration,
 }
@@ -56,8 +58,9 @@ impl Slot {
             command: Vec::new(),
             response: Vec::new(),
             clock_stopped: false,
-            clock_hz: model.descriptor.default_clock_khz.saturating_mul(1000).max(1),
+            clock_hz: model.clock_hz(),
             extensions: Vec::new(),
+            began: Duration::ZERO,
             inserted_at: Duration::ZERO,
         }
     }
@@ -181,7 +184,7 @@ impl Slot {
 
     fn activate(&mut self, millivolts: u16, model: &Model) -> Result<(), SlotError> {
         self.forget();
-        self.clock_hz = model.descriptor.default_clock_khz.saturating_mul(1000).max(1);
+        self.clock_hz = model.clock_hz();
         let clock_hz = self.clock_hz;
         let contact = self.contact.as_mut().ok_or(SlotError::Mute)?;
         if contact.line().millivolts != millivolts && contact.powered() {
@@ -408,12 +411,14 @@ impl Slot {
     /// SetDataRateAndClockFrequency; gives what is in force.
     pub fn set_rates(&mut self, clock_khz: u32, bps: u32, model: &Model) -> Result<(u32, u32), SlotError> {
         let descriptor = &model.descriptor;
-        let known = clock_khz == descriptor.default_clock_khz
-            || match model.clocks_khz.is_empty() {
-                true => (1..=descriptor.max_clock_khz).contains(&clock_khz),
-                false => model.clocks_khz.contains(&clock_khz),
-            };
-        let clock_hz = clock_khz.checked_mul(1000).filter(|_| known);
+        let known = match model.clocks_khz.is_empty() {
+            true => (1..=descriptor.max_clock_khz).contains(&clock_khz),
+            false => model.clocks_khz.contains(&clock_khz),
+        };
+        let clock_hz = match clock_khz == descriptor.default_clock_khz {
+            true => Some(model.clock_hz()),
+            false => clock_khz.checked_mul(1000).filter(|_| known),
+        };
         let clock_hz = clock_hz.ok_or(SlotError::Parameter(OFFSET))?;
         let rate = match self.parameters.rate() {
             rate if rate.bits_per_second(clock_hz).abs_diff(bps) <= 2 => Some(rate),
