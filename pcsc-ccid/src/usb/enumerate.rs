@@ -1,7 +1,9 @@
 //! Which readers there are, without opening one where the system tells.
 
 use super::error::OpenError;
-use crate::descriptor::{interfaces, Interface, Unusable};
+#[cfg(any(target_os = "macos", target_os = "windows"))]
+use crate::descriptor::interfaces;
+use crate::descriptor::{Interface, Unusable};
 use crate::names;
 use std::fmt;
 use std::format;
@@ -88,7 +90,9 @@ impl Candidate {
 /// What to open.
 #[derive(Debug, Clone)]
 pub(super) enum Source {
+    #[cfg(not(target_os = "android"))]
     Listed(nusb::DeviceInfo),
+    #[cfg(any(target_os = "linux", target_os = "android"))]
     Open(nusb::Device),
 }
 
@@ -227,34 +231,14 @@ fn list_by_opening(listing: &mut Listing) -> io::Result<()> {
 }
 
 /// Whether an interface of this class can be a reader: smart card, or the vendor's own.
+#[cfg(not(target_os = "android"))]
 pub(super) fn is_plausible(class: u8) -> bool {
     matches!(class, 0x0B | 0xFF)
-}
-
-/// Finds a configuration, by its value, behind a device descriptor (USB 2.0, clause 9.6).
-pub(super) fn configuration(descriptors: &[u8], value: u8) -> Option<&[u8]> {
-    let mut rest = descriptors.get(usize::from(*descriptors.first()?)..)?;
-    while let [_, 2, low, high, _, this, ..] = *rest {
-        let total = usize::from(u16::from_le_bytes([low, high]));
-        if this == value {
-            return Some(rest.get(..total).unwrap_or(rest));
-        }
-        rest = rest.get(total..).filter(|_| total > 0)?;
-    }
-    None
-}
-
-/// The readers among a configuration's interfaces, and the unusable ones.
-pub(super) fn readers(descriptors: &[u8], value: u8) -> Vec<Result<Interface, Unusable>> {
-    configuration(descriptors, value)
-        .map(interfaces)
-        .unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
     use std::string::ToString;
 
     fn notice(reason: Reason) -> String {
@@ -297,33 +281,5 @@ mod tests {
             text.ends_with("interface 2: there is no class descriptor"),
             "{text}"
         );
-    }
-
-    #[test]
-    fn a_configuration_is_found_by_its_value() {
-        let mut bytes = std::vec![18, 1];
-        bytes.resize(18, 0);
-        bytes.extend([9, 2, 12, 0, 1, 5, 0, 0, 0, 3, 0x99, 1]);
-        bytes.extend([9, 2, 10, 0, 1, 6, 0, 0, 0, 7]);
-        assert_eq!(configuration(&bytes, 5).map(<[u8]>::len), Some(12));
-        assert_eq!(configuration(&bytes, 6).and_then(<[u8]>::last), Some(&7));
-        assert_eq!(configuration(&bytes, 7), None);
-        // One that ends early is as long as it is.
-        assert_eq!(configuration(&bytes[..35], 6).map(<[u8]>::len), None);
-        assert_eq!(configuration(&bytes[..38], 6).map(<[u8]>::len), Some(8));
-    }
-
-    proptest! {
-        #[test]
-        fn no_descriptors_hang_or_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), value: u8) {
-            configuration(&bytes, value);
-            for at in (0..bytes.len()).step_by(9) {
-                bytes[at] = 9;
-                if let Some(kind) = bytes.get_mut(at + 1) {
-                    *kind = 2;
-                }
-            }
-            readers(&bytes, value);
-        }
     }
 }

@@ -36,7 +36,9 @@ impl Candidate {
     /// [`OpenError`].
     pub fn open(&self) -> Result<Opened, OpenError> {
         let device = match &self.source {
+            #[cfg(not(target_os = "android"))]
             Source::Listed(info) => info.open().wait().map_err(|error| self.explain(error))?,
+            #[cfg(any(target_os = "linux", target_os = "android"))]
             Source::Open(device) => device.clone(),
         };
         let interface = self.claim(&device)?;

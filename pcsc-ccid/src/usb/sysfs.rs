@@ -1,7 +1,7 @@
 //! What Linux tells of USB devices under /sys, to everybody.
 
-use super::enumerate::{is_plausible, readers, Candidate, Identity, Listing, Notice, Place, Reason, Source};
-use crate::descriptor::Interface;
+use super::enumerate::{is_plausible, Candidate, Identity, Listing, Notice, Place, Reason, Source};
+use crate::descriptor::{interfaces, Interface, Unusable};
 use nusb::MaybeFuture;
 use rustix::fs::{Access, AtFlags};
 use rustix::io::Errno;
@@ -65,7 +65,7 @@ struct Device {
     configuration: u8,
     /// `MAJOR:MINOR` of its node.
     number: Option<String>,
-    readers: Vec<Result<(Interface, Option<String>), crate::descriptor::Unusable>>,
+    readers: Vec<Result<(Interface, Option<String>), Unusable>>,
 }
 
 impl Device {
@@ -190,6 +190,26 @@ fn bytes(dir: &Path, name: &str) -> Option<Vec<u8>> {
     let file = File::open(dir.join(name)).ok()?;
     file.take(MAX_ATTRIBUTE).read_to_end(&mut bytes).ok()?;
     Some(bytes)
+}
+
+/// Finds a configuration, by its value, behind a device descriptor (USB 2.0, clause 9.6).
+fn configuration(descriptors: &[u8], value: u8) -> Option<&[u8]> {
+    let mut rest = descriptors.get(usize::from(*descriptors.first()?)..)?;
+    while let [_, 2, low, high, _, this, ..] = *rest {
+        let total = usize::from(u16::from_le_bytes([low, high]));
+        if this == value {
+            return Some(rest.get(..total).unwrap_or(rest));
+        }
+        rest = rest.get(total..).filter(|_| total > 0)?;
+    }
+    None
+}
+
+/// The readers among a configuration's interfaces, and the unusable ones.
+fn readers(descriptors: &[u8], value: u8) -> Vec<Result<Interface, Unusable>> {
+    configuration(descriptors, value)
+        .map(interfaces)
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
