@@ -1,0 +1,57 @@
+//! Debian's pcscd with its libccid.
+
+use crate::Result;
+use pcsc_client::{Choice, Context};
+use rustix::process::{kill_process, Pid, Signal};
+use std::fs::File;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long it may take to answer, or to end.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A running pcscd. It ends when dropped.
+pub struct Pcscd(Child);
+
+impl Pcscd {
+    /// Starts it, with all that it and libccid can log in the file `NAME.pcscd` next to the scenario's outputs, and waits until it
+    /// answers.
+    pub fn start(name: &str) -> Result<(Self, Context)> {
+        let log = File::create(format!("/lab/{name}.pcscd"))?;
+        let mut command = Command::new("pcscd");
+        command
+            .args(["--foreground", "--debug", "--apdu"])
+            .env("LIBCCID_ifdLogLevel", "15");
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let mut pcscd = Self(command.spawn()?);
+        let end = Instant::now() + LIMIT;
+        loop {
+            // A daemon says nothing to others when it is ready.
+            match Context::builder().choose_backend(Choice::Daemon).establish() {
+                Ok(context) => return Ok((pcscd, context)),
+                Err(error) if Instant::now() > end => return Err(error.into()),
+                Err(_) => thread::sleep(Duration::from_millis(5)),
+            }
+            if let Some(status) = pcscd.0.try_wait()? {
+                return Err(format!("pcscd ended with {status}").into());
+            }
+        }
+    }
+}
+
+impl Drop for Pcscd {
+    fn drop(&mut self) {
+        let end = Instant::now() + LIMIT;
+        // It fails for a process that has been waited for, and so has ended.
+        let _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
+        while let Ok(None) = self.0.try_wait() {
+            if Instant::now() > end {
+                let _ = self.0.kill();
+                let _ = self.0.wait();
+                return;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Runs in the guest: `guest-agent SCENARIO` does one thing there and prints what it has seen, a fact a line (`name: value`). The
+//! test on the host asserts on the facts. An error goes to standard error, with exit status 1.
+
+#![forbid(unsafe_code)]
+
+mod checks;
+mod daemon;
+mod echo;
+mod path;
+mod scenarios;
+
+use std::process::ExitCode;
+
+/// An error is for a person to read.
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let name = arguments.next().unwrap_or_default();
+    let Some(scenario) = scenarios::find(&name) else {
+        eprintln!("guest-agent: no scenario {name:?}");
+        return ExitCode::from(2);
+    };
+    match scenario() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("guest-agent: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints a fact.
+fn fact(name: &str, value: impl std::fmt::Display) {
+    println!("{name}: {value}");
+}
+
+/// Bytes as a fact.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,116 @@
+//! What the agent can do.
+
+use crate::daemon::Pcscd;
+use crate::echo::EchoReader;
+use crate::path::{self, Daemon, Path};
+use crate::{checks, fact, hex, Result};
+use pcsc_client::{Error, State};
+use pcsc_guest_tests::usbip::{Plugged, Speed};
+use std::thread;
+use std::time::Duration;
+
+/// How long the kernel or a driver may take for anything.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// What libccid calls a reader with the numbers of [`EchoReader`].
+const ECHO: &str = "Gnuk";
+
+type Scenario = fn() -> Result<()>;
+
+/// The scenario of that name.
+pub fn find(name: &str) -> Option<Scenario> {
+    let scenarios: [(&str, Scenario); 2] = [("qemu-libccid", qemu_libccid), ("echo-libccid", echo_libccid)];
+    scenarios
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, scenario)| *scenario)
+}
+
+/// QEMU's reader and card, through Debian's pcscd and libccid.
+fn qemu_libccid() -> Result<()> {
+    let (_pcscd, context) = Pcscd::start("qemu-libccid")?;
+    let mut path = Daemon::connect(&context, "433-Swap")?;
+    fact("reader", path.reader());
+    checks::emulated_card(&mut path)
+}
+
+/// A reader over USB/IP, through the same: plugged in before and after pcscd has started, and unplugged in mid-APDU.
+fn echo_libccid() -> Result<()> {
+    let device = Plugged::plug(EchoReader::with_card(), Speed::Full)?;
+    if !device.configured(LIMIT) {
+        return Err("the kernel has not configured the reader".into());
+    }
+    let (_pcscd, context) = Pcscd::start("echo-libccid")?;
+    let mut path = Daemon::connect(&context, ECHO)?;
+    fact("reader", path.reader());
+    fact("atr", hex(&path.atr()?));
+    let before = [0x01, 0x82].map(|endpoint| device.transfers(endpoint));
+    for length in [0, 1, 5, 63, 64, 200, 249] {
+        let mut command = vec![0x80, 0x10, 0x00, 0x00, length];
+        command.extend(0..length);
+        fact(&format!("echo-{length}"), hex(&path.transmit(&command)?));
+    }
+    let after = [0x01, 0x82].map(|endpoint| device.transfers(endpoint));
+    fact(
+        "transfers",
+        format!("{} out, {} in", after[0] - before[0], after[1] - before[1]),
+    );
+    // What the driver asked of the reader before the first command: the first byte of each message.
+    let log = device.log();
+    let sent = log
+        .iter()
+        .filter(|transfer| transfer.endpoint == 0x01)
+        .filter_map(|transfer| transfer.data.first());
+    fact(
+        "messages",
+        hex(&sent
+            .copied()
+            .take_while(|kind| *kind != 0x6F)
+            .collect::<Vec<u8>>()),
+    );
+
+    device.with(|reader| reader.insert(false));
+    let name = path::reader(&context, ECHO)?;
+    path::wait(&context, &name, State::EMPTY)?;
+    fact("removed", outcome(&transmit(path.card())));
+    drop(path);
+    device.with(|reader| reader.insert(true));
+    let mut path = Daemon::connect(&context, ECHO)?;
+    fact("inserted", hex(&path.transmit(b"\x00\x01\x02\x03")?));
+
+    let commands = device.with(|reader| {
+        reader.busy = true;
+        reader.commands
+    });
+    let (started, unplugged, transmit) = thread::scope(|scope| {
+        let transmit = scope.spawn(|| transmit(path.card()));
+        let started = device.wait_for(LIMIT, |reader| reader.commands > commands);
+        (started, device.unplug(), transmit.join())
+    });
+    fact("mid-apdu", started);
+    unplugged?;
+    fact(
+        "unplugged",
+        outcome(&transmit.map_err(|_| "the client panicked")?),
+    );
+
+    let device = Plugged::plug(EchoReader::with_card(), Speed::Full)?;
+    let mut path = Daemon::connect(&context, ECHO)?;
+    fact("plugged-again", hex(&path.transmit(b"\x00\x01\x02\x03")?));
+    device.unplug()?;
+    Ok(())
+}
+
+/// A command that the card echoes.
+fn transmit(card: &pcsc_client::Card) -> std::result::Result<Vec<u8>, Error> {
+    let mut buffer = [0; pcsc_client::MAX_BUFFER_SIZE];
+    Ok(card.transmit(&[0x80, 0x10, 0, 0], &mut buffer)?.to_vec())
+}
+
+/// The response, or the error's name.
+fn outcome(result: &std::result::Result<Vec<u8>, Error>) -> String {
+    match result {
+        Ok(response) => hex(response),
+        Err(error) => format!("{error:?}"),
+    }
+}

@@ -1,0 +1,71 @@
+//! QEMU's card reader and the keys of its card.
+
+use super::{option, Error};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use pcsc_tests::run;
+
+/// The card's three certificates, by their names in the data base.
+const CERTIFICATES: [&str; 3] = ["identity", "signature", "encryption"];
+
+/// Makes the data base in `folder`; gives QEMU's options for the reader and its card.
+pub(super) fn reader(folder: &Path) -> Result<[String; 4], Error> {
+    fs::create_dir(folder)?;
+    let database = format!("sql:{}", option(folder)?);
+    certutil(&["-N", "-d", &database, "--empty-password"])?;
+    // Not for secrets: what certutil would else ask a keyboard for.
+    let noise = folder.join("noise");
+    fs::write(&noise, format!("{folder:?} {:?}", std::time::SystemTime::now()))?;
+    let noise = option(&noise)?.to_owned();
+    for (serial, name) in (1..).zip(CERTIFICATES) {
+        let serial: u32 = serial;
+        let subject = format!("CN=pcsc-guest {name}");
+        certutil(&[
+            "-S",
+            "-d",
+            &database,
+            "-n",
+            name,
+            "-s",
+            &subject,
+            "-x",
+            "-t",
+            "CT,CT,CT",
+            "-k",
+            "rsa",
+            "-g",
+            "2048",
+            "-m",
+            &serial.to_string(),
+            "-v",
+            "12",
+            "-z",
+            &noise,
+        ])?;
+    }
+    let [first, second, third] = CERTIFICATES;
+    Ok([
+        "-device".into(),
+        "usb-ccid,id=ccid".into(),
+        "-device".into(),
+        format!("ccid-card-emulated,backend=certificates,db={database},cert1={first},cert2={second},cert3={third}"),
+    ])
+}
+
+fn certutil(arguments: &[&str]) -> Result<(), Error> {
+    if super::program("certutil").is_none() {
+        return Err(Error::Failed("no certutil: run scripts/setup".into()));
+    }
+    let output = run(Command::new("certutil").args(arguments), Duration::from_secs(60));
+    if output.status.success() {
+        return Ok(());
+    }
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    Err(Error::Failed(format!(
+        "certutil {arguments:?}: {}\n{stderr}",
+        output.status
+    )))
+}

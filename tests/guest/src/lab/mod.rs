@@ -1,0 +1,254 @@
+//! The virtual machine: this machine's own files, another kernel, and devices that QEMU emulates.
+//!
+//! The guest sees the host's whole root folder, read-only under a layer of its own: every program of the host runs there, and what
+//! it changes is gone at the end. A boot takes some 14 s, so one boot should run many commands.
+//!
+//! ```no_run
+//! use pcsc_guest_tests::lab::Lab;
+//! use std::time::Duration;
+//!
+//! let mut lab = Lab::new();
+//! lab.command("kernel", &["uname", "-r"], Duration::from_secs(10));
+//! let report = lab.boot().unwrap();
+//! assert_eq!(report.finished("kernel").unwrap().status, Some(0));
+//! ```
+
+mod card;
+mod initramfs;
+mod kernel;
+mod modules;
+mod script;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use pcsc_tests::run;
+
+/// How long the guest may take to come up and to power off, beyond what its commands take. Generous: nothing but QEMU's own
+/// interpreter runs it, and many tests share few processors.
+const BOOT: Duration = Duration::from_secs(240);
+
+/// Where the guest sees the folder that commands leave files in.
+const SHARE: &str = "/lab";
+
+/// Why the guest did not run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    /// This machine can have no QEMU: the tests that need it are to be skipped, loudly.
+    Unavailable(String),
+    /// It should have worked.
+    Failed(String),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unavailable(reason) => write!(formatter, "no guest on this machine: {reason}"),
+            Self::Failed(reason) => write!(formatter, "the guest: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// A command for the guest, and how long it may take there.
+#[derive(Debug, Clone)]
+struct Order {
+    name: String,
+    words: Vec<String>,
+    limit: Duration,
+}
+
+/// A guest to be booted.
+#[derive(Debug, Clone, Default)]
+pub struct Lab {
+    card_reader: bool,
+    orders: Vec<Order>,
+}
+
+/// What a command left in the guest.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Finished {
+    /// Its exit status: 128 and the signal's number if a signal ended it, 137 if that was the deadline's. None if the guest ended
+    /// before it did.
+    pub status: Option<i32>,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+/// What a guest that has powered off left.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    finished: Vec<(String, Finished)>,
+    files: BTreeMap<String, String>,
+    /// What kernel and start wrote to the console.
+    pub console: String,
+    /// From QEMU's start to its end.
+    pub duration: Duration,
+}
+
+impl Report {
+    /// What the command of that name left.
+    pub fn finished(&self, name: &str) -> Option<&Finished> {
+        let (_, finished) = self.finished.iter().find(|(known, _)| known == name)?;
+        Some(finished)
+    }
+
+    /// The text of a file that a command has left in the folder `/lab`.
+    pub fn file(&self, name: &str) -> Option<&str> {
+        self.files.get(name).map(String::as_str)
+    }
+}
+
+impl Lab {
+    /// A guest with a USB controller, with nothing plugged in.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Plugs in QEMU's CCID reader (08E6:4433, one slot, short APDU level, T=0) with its emulated card: a CAC card with three RSA
+    /// keys, which are made for each boot.
+    pub fn card_reader(&mut self) -> &mut Self {
+        self.card_reader = true;
+        self
+    }
+
+    /// Runs `words` in the guest, after the commands named before, for at most `limit`.
+    ///
+    /// `name` is a file name's part: letters, digits, dashes.
+    pub fn command(&mut self, name: &str, words: &[impl AsRef<str>], limit: Duration) -> &mut Self {
+        self.orders.push(Order {
+            name: name.into(),
+            words: words.iter().map(|word| word.as_ref().into()).collect(),
+            limit,
+        });
+        self
+    }
+
+    /// Boots, runs every command, and powers off.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] where there can be no QEMU. [`Error::Failed`] with the console's text if the guest does not come up or
+    /// does not end in time. A command that fails is no error: see [`Finished::status`].
+    pub fn boot(&self) -> Result<Report, Error> {
+        let qemu = kernel::qemu()?;
+        let kernel = kernel::folder()?;
+        let folder = tempfile::Builder::new().prefix("pcsc-guest-").tempdir()?;
+        let share = folder.path().join("share");
+        fs::create_dir(&share)?;
+        script::write(&share, &self.orders)?;
+        let initramfs = folder.path().join("initramfs");
+        fs::write(&initramfs, initramfs::build(&kernel.join("modules"))?)?;
+        let console = folder.path().join("console");
+
+        let mut command = self.machine(&qemu, &share);
+        command.arg("-kernel").arg(kernel.join("vmlinuz"));
+        command.arg("-initrd").arg(&initramfs);
+        command.args(["-append", "console=ttyS0 quiet panic=-1 mitigations=off"]);
+        command.args(["-serial", &format!("file:{}", option(&console)?)]);
+        if self.card_reader {
+            command.args(card::reader(&folder.path().join("nss"))?);
+        }
+
+        let start = Instant::now();
+        let limit = self.orders.iter().map(|order| order.limit).sum::<Duration>() + BOOT;
+        let output = run(&mut command, limit);
+        let duration = start.elapsed();
+        let console = text(&console);
+        if output.timed_out || !output.status.success() || !share.join("ended").exists() {
+            let end = if output.timed_out {
+                "killed at the deadline".into()
+            } else {
+                output.status.to_string()
+            };
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            return Err(Error::Failed(format!(
+                "{end}\n--- qemu\n{stderr}\n--- console\n{console}"
+            )));
+        }
+        let finished = self
+            .orders
+            .iter()
+            .map(|order| (order.name.clone(), finished(&share, &order.name)));
+        Ok(Report {
+            finished: finished.collect(),
+            files: files(&share)?,
+            console,
+            duration,
+        })
+    }
+
+    /// QEMU's command line, but for the kernel and the card reader. QEMU dies with this process.
+    fn machine(&self, qemu: &Path, share: &Path) -> Command {
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]).arg(qemu);
+        command.args(["-accel", "tcg", "-m", "1024", "-smp", "2", "-no-reboot"]);
+        command.args(["-nodefaults", "-display", "none", "-monitor", "none"]);
+        command.args([
+            "-fsdev",
+            "local,id=root,path=/,security_model=none,readonly=on,multidevs=remap",
+        ]);
+        command.args(["-device", "virtio-9p-pci,fsdev=root,mount_tag=root"]);
+        command.arg("-fsdev").arg(format!(
+            "local,id=lab,path={},security_model=none",
+            share.display()
+        ));
+        command.args(["-device", "virtio-9p-pci,fsdev=lab,mount_tag=lab"]);
+        command.args(["-device", "qemu-xhci"]);
+        command
+    }
+}
+
+fn finished(share: &Path, name: &str) -> Finished {
+    let file = |end: &str| text(&share.join(format!("{name}.{end}")));
+    Finished {
+        status: file("status").trim().parse().ok(),
+        stdout: file("out"),
+        stderr: file("err"),
+    }
+}
+
+fn files(share: &Path) -> Result<BTreeMap<String, String>, Error> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(share)? {
+        let entry = entry?;
+        files.insert(
+            entry.file_name().to_string_lossy().into_owned(),
+            text(&entry.path()),
+        );
+    }
+    Ok(files)
+}
+
+/// The text of a file that may not be there.
+fn text(path: &Path) -> String {
+    let bytes = fs::read(path).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// A path that can stand in an option of QEMU's, where a comma ends it.
+fn option(path: &Path) -> Result<&str, Error> {
+    let text = path.to_str().filter(|text| !text.contains(','));
+    text.ok_or_else(|| Error::Failed(format!("{}: no path for QEMU", path.display())))
+}
+
+/// The first of `names` that a folder of PATH, or one for the administrator's programs, holds.
+fn program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let more = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from);
+    let mut folders = std::env::split_paths(&path).chain(more);
+    folders.find_map(|folder| Some(folder.join(name)).filter(|file| file.is_file()))
+}

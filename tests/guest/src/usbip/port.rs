@@ -1,0 +1,57 @@
+//! The ports of the kernel's virtual host controller.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::Path;
+
+const CONTROLLER: &str = "/sys/devices/platform/vhci_hcd.0";
+
+/// What the status file says of a port that is free.
+const FREE: &str = "004";
+
+/// A device's speed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speed {
+    /// 12 Mbit/s, with packets of up to 64 bytes.
+    Full,
+    /// 480 Mbit/s, with bulk packets of 512 bytes.
+    High,
+}
+
+/// A port with a device.
+#[derive(Debug)]
+pub(super) struct Port(u32);
+
+impl Port {
+    /// Hands the socket to the kernel, as a device on the first port that is free.
+    pub(super) fn attach(socket: BorrowedFd<'_>, speed: Speed) -> io::Result<Self> {
+        let speed = match speed {
+            Speed::Full => 2,
+            Speed::High => 3,
+        };
+        let status = fs::read_to_string(Path::new(CONTROLLER).join("status"))?;
+        // Hub, port, state and more. The other hub is for SuperSpeed.
+        let free = status.lines().filter_map(|line| {
+            let mut words = line.split_whitespace();
+            let (hub, port, state) = (words.next()?, words.next()?, words.next()?);
+            (hub == "hs" && state == FREE).then(|| port.parse().ok())?
+        });
+        for port in free {
+            // The number is any that is not 0: bus and device of the machine that a device is on.
+            let line = format!("{port} {} {} {speed}", socket.as_raw_fd(), 0x0001_0000 + port + 1);
+            match fs::write(Path::new(CONTROLLER).join("attach"), line) {
+                Ok(()) => return Ok(Self(port)),
+                // Taken meanwhile.
+                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::Error::other("every port has a device"))
+    }
+
+    /// Takes the device off. The kernel closes its end of the socket.
+    pub(super) fn detach(&self) -> io::Result<()> {
+        fs::write(Path::new(CONTROLLER).join("detach"), self.0.to_string())
+    }
+}

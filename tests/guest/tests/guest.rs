@@ -1,0 +1,136 @@
+//! Everything that is tested in the guest. It is booted once; each test looks at what one scenario of `guest-agent` has seen.
+
+use pcsc_guest_tests::lab::{Error, Finished, Lab, Report};
+use std::io::Write;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// The agent's scenarios, and how long each may take in the guest.
+const SCENARIOS: &[(&str, u64)] = &[("qemu-libccid", 120), ("echo-libccid", 120)];
+
+/// What a scenario has seen, in its order.
+struct Facts {
+    scenario: &'static str,
+    facts: Vec<(String, String)>,
+}
+
+impl Facts {
+    /// The value of the fact `name`.
+    #[track_caller]
+    fn get(&self, name: &str) -> &str {
+        let found = self.facts.iter().find(|(known, _)| known == name);
+        let value = found.map(|(_, value)| value.as_str());
+        value.unwrap_or_else(|| panic!("{} says nothing about {name}", self.scenario))
+    }
+
+    /// All facts whose name begins so, one after the other.
+    fn joined(&self, prefix: &str) -> String {
+        let values = self.facts.iter().filter(|(name, _)| name.starts_with(prefix));
+        values.map(|(_, value)| value.as_str()).collect()
+    }
+}
+
+/// What the scenario has seen. None, with a line on standard error that cargo does not hold back, where there can be no guest.
+#[track_caller]
+fn facts(scenario: &'static str) -> Option<Facts> {
+    let report = match booted() {
+        Ok(report) => report,
+        Err(Error::Unavailable(reason)) => {
+            let line = format!("SKIPPED: {scenario} in the guest: {reason}\n");
+            std::io::stderr()
+                .write_all(line.as_bytes())
+                .expect("standard error");
+            return None;
+        }
+        Err(error) => panic!("{error}"),
+    };
+    let finished = report.finished(scenario).expect("a scenario of SCENARIOS");
+    let Finished {
+        status,
+        stdout,
+        stderr,
+    } = finished;
+    let log = report.file(&format!("{scenario}.pcscd")).unwrap_or_default();
+    println!("--- {scenario}: {status:?}\n{stdout}--- stderr\n{stderr}--- pcscd\n{log}");
+    assert_eq!(*status, Some(0), "{scenario} failed");
+    let facts = stdout.lines().filter_map(|line| line.split_once(": "));
+    Some(Facts {
+        scenario,
+        facts: facts.map(|(name, value)| (name.into(), value.into())).collect(),
+    })
+}
+
+fn booted() -> &'static Result<Report, Error> {
+    static BOOTED: OnceLock<Result<Report, Error>> = OnceLock::new();
+    BOOTED.get_or_init(|| {
+        let mut lab = Lab::new();
+        lab.card_reader();
+        for (scenario, seconds) in SCENARIOS {
+            let words = [env!("CARGO_BIN_EXE_guest-agent"), scenario];
+            lab.command(scenario, &words, Duration::from_secs(*seconds));
+        }
+        lab.boot()
+    })
+}
+
+/// Text as the agent prints bytes.
+fn hex(text: &str) -> String {
+    text.bytes().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn debians_driver_serves_qemus_reader() {
+    let Some(facts) = facts("qemu-libccid") else {
+        return;
+    };
+    let reader = facts.get("reader");
+    assert!(
+        reader.starts_with("Gemalto Gemplus USB SmartCard Reader 433-Swap [CCID Interface]"),
+        "{reader}"
+    );
+    assert!(reader.ends_with(" 00 00"), "{reader}");
+    // A direct-convention card for T=0; the emulation's historical bytes end with its maker's.
+    assert!(facts.get("atr").starts_with("3b7a"));
+    assert_eq!(facts.get("atr-after-reset"), facts.get("atr"));
+    assert_eq!(facts.get("select-nothing"), "6a82");
+    for (applet, name) in [
+        ("0100", "identity"),
+        ("0101", "signature"),
+        ("0102", "encryption"),
+    ] {
+        assert_eq!(facts.get(&format!("{applet}-select")), "610d");
+        // The certificate is not compressed, and has the name that the lab gave it.
+        let certificate = facts.joined(&format!("{applet}-values"));
+        assert!(
+            certificate.contains(&hex(&format!("pcsc-guest {name}"))),
+            "{certificate}"
+        );
+        // 256 bytes, and the status word.
+        assert_eq!(facts.get(&format!("{applet}-sign-1-rest")).len(), 2 * 258);
+    }
+}
+
+#[test]
+fn debians_driver_serves_a_reader_over_usbip() {
+    let Some(facts) = facts("echo-libccid") else {
+        return;
+    };
+    let reader = facts.get("reader");
+    assert!(
+        reader.starts_with("Free Software Initiative of Japan Gnuk (0042) "),
+        "{reader}"
+    );
+    assert_eq!(facts.get("atr"), "3b046563686f");
+    for length in [0, 1, 5, 63, 64, 200, 249_u8] {
+        let data: String = (0..length).map(|byte| format!("{byte:02x}")).collect();
+        let expected = format!("80100000{length:02x}{data}9000");
+        assert_eq!(facts.get(&format!("echo-{length}")), expected);
+    }
+    assert_eq!(facts.get("transfers"), "7 out, 7 in");
+    assert!(facts.get("messages").contains("62"), "{}", facts.get("messages"));
+    assert_eq!(facts.get("removed"), "RemovedCard");
+    assert_eq!(facts.get("inserted"), "000102039000");
+    assert_eq!(facts.get("mid-apdu"), "true");
+    assert_eq!(facts.get("unplugged"), "ReaderUnavailable");
+    assert_eq!(facts.get("plugged-again"), "000102039000");
+}
