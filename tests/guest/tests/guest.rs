@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 /// The agent's scenarios, and how long each may take in the guest.
-const SCENARIOS: &[(&str, u64)] = &[("qemu-libccid", 120), ("echo-libccid", 120)];
+const SCENARIOS: &[(&str, u64)] = &[("bus", 60), ("qemu-libccid", 120), ("echo-libccid", 120)];
 
 /// What a scenario has seen, in its order.
 struct Facts {
@@ -21,6 +21,15 @@ impl Facts {
         let found = self.facts.iter().find(|(known, _)| known == name);
         let value = found.map(|(_, value)| value.as_str());
         value.unwrap_or_else(|| panic!("{} says nothing about {name}", self.scenario))
+    }
+
+    /// All facts of that name.
+    fn all(&self, name: &str) -> String {
+        let values = self.facts.iter().filter(|(known, _)| known == name);
+        values
+            .map(|(_, value)| value.as_str())
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     /// All facts whose name begins so, one after the other.
@@ -76,6 +85,50 @@ fn booted() -> &'static Result<Report, Error> {
 /// Text as the agent prints bytes.
 fn hex(text: &str) -> String {
     text.bytes().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn a_program_is_a_usb_device() {
+    let Some(facts) = facts("bus") else { return };
+    let expected = [
+        // Two devices at once, told apart by their serial numbers.
+        (
+            "strings",
+            "Ring & Töchter|Loopback|0001 Ring & Töchter|Loopback|0002",
+        ),
+        ("speed", "Some(Full) Some(Full)"),
+        ("control-whole", "true true"),
+        ("control-more", "true true"),
+        ("control-less", "00010203 00010203"),
+        ("control-refused", "Err(Stall) Err(Stall)"),
+        ("control-after", "00010203 00010203"),
+        ("alternate", "1"),
+        ("bulk-0", "0 true"),
+        ("bulk-1", "1 true"),
+        ("bulk-63", "63 true"),
+        ("bulk-64", "64 true"),
+        ("bulk-65", "65 true"),
+        ("bulk-512", "512 true"),
+        ("bulk-4096", "4096 true"),
+        ("bulk-65536", "65536 true"),
+        ("waits-for-ever", "Cancelled"),
+        ("unlinked", "1"),
+        ("order", "010101 020202 030303"),
+        ("late", "6c617465 true"),
+        ("halts", "Stall"),
+        ("still-halted", "Stall"),
+        ("cleared", "81"),
+        ("after-halt", "6b657074"),
+        // What Linux makes of babble.
+        ("too-much", "Fault"),
+        ("interrupt", "070809"),
+        ("unplugged-bulk", "Disconnected"),
+        ("unplugged-interrupt", "Disconnected"),
+        ("unplugged-control", "Err(Disconnected)"),
+    ];
+    for (name, value) in expected {
+        assert_eq!(facts.all(name), value, "{name}");
+    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ run() {
     echo $? >"$share/$name.status"
 }
 /lib/systemd/systemd-udevd --daemon --resolve-names=never 2>"$share/udevd"
-udevadm trigger --action=add --subsystem-match=usb --subsystem-match=usb_device
+udevadm trigger --action=add --subsystem-match=usb
 udevadm settle --timeout=60
 "#;
 

@@ -3,9 +3,11 @@
 
 #![forbid(unsafe_code)]
 
+mod bus;
 mod checks;
 mod daemon;
 mod echo;
+mod loopback;
 mod path;
 mod scenarios;
 

@@ -3,7 +3,7 @@
 use crate::daemon::Pcscd;
 use crate::echo::EchoReader;
 use crate::path::{self, Daemon, Path};
-use crate::{checks, fact, hex, Result};
+use crate::{bus, checks, fact, hex, Result};
 use pcsc_client::{Error, State};
 use pcsc_guest_tests::usbip::{Plugged, Speed};
 use std::thread;
@@ -19,7 +19,11 @@ type Scenario = fn() -> Result<()>;
 
 /// The scenario of that name.
 pub fn find(name: &str) -> Option<Scenario> {
-    let scenarios: [(&str, Scenario); 2] = [("qemu-libccid", qemu_libccid), ("echo-libccid", echo_libccid)];
+    let scenarios: [(&str, Scenario); 3] = [
+        ("bus", bus::scenario),
+        ("qemu-libccid", qemu_libccid),
+        ("echo-libccid", echo_libccid),
+    ];
     scenarios
         .iter()
         .find(|(known, _)| *known == name)
