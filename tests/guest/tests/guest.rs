@@ -6,7 +6,12 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 /// The agent's scenarios, and how long each may take in the guest.
-const SCENARIOS: &[(&str, u64)] = &[("bus", 60), ("qemu-libccid", 120), ("echo-libccid", 120)];
+const SCENARIOS: &[(&str, u64)] = &[
+    ("bus", 60),
+    ("qemu-libccid", 120),
+    ("qemu-driver", 120),
+    ("echo-libccid", 120),
+];
 
 /// What a scenario has seen, in its order.
 struct Facts {
@@ -161,6 +166,18 @@ fn debians_driver_serves_qemus_reader() {
         // 256 bytes, and the status word.
         assert_eq!(facts.get(&format!("{applet}-sign-1-rest")).len(), 2 * 258);
     }
+}
+
+#[test]
+fn our_driver_gets_from_qemus_reader_what_debians_gets() {
+    let (Some(ours), Some(debians)) = (facts("qemu-driver"), facts("qemu-libccid")) else {
+        return;
+    };
+    assert!(ours.facts.len() > 50, "{} facts", ours.facts.len());
+    for (ours, debians) in ours.facts.iter().zip(&debians.facts) {
+        assert_eq!(ours, debians);
+    }
+    assert_eq!(ours.facts.len(), debians.facts.len());
 }
 
 #[test]

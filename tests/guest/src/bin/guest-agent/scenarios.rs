@@ -2,7 +2,7 @@
 
 use crate::daemon::Pcscd;
 use crate::echo::EchoReader;
-use crate::path::{self, Daemon, Path};
+use crate::path::{self, Daemon, Driver, Path};
 use crate::{bus, checks, fact, hex, Result};
 use pcsc_client::{Error, State};
 use pcsc_guest_tests::usbip::{Plugged, Speed};
@@ -19,15 +19,13 @@ type Scenario = fn() -> Result<()>;
 
 /// The scenario of that name.
 pub fn find(name: &str) -> Option<Scenario> {
-    let scenarios: [(&str, Scenario); 3] = [
-        ("bus", bus::scenario),
-        ("qemu-libccid", qemu_libccid),
-        ("echo-libccid", echo_libccid),
-    ];
-    scenarios
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, scenario)| *scenario)
+    Some(match name {
+        "bus" => bus::scenario,
+        "qemu-libccid" => qemu_libccid,
+        "qemu-driver" => qemu_driver,
+        "echo-libccid" => echo_libccid,
+        _ => return None,
+    })
 }
 
 /// QEMU's reader and card, through Debian's pcscd and libccid.
@@ -38,7 +36,14 @@ fn qemu_libccid() -> Result<()> {
     checks::emulated_card(&mut path)
 }
 
-/// A reader over USB/IP, through the same: plugged in before and after pcscd has started, and unplugged in mid-APDU.
+/// The same reader and card, through our driver.
+fn qemu_driver() -> Result<()> {
+    let mut path = Driver::connect("433-Swap")?;
+    fact("reader", path.reader());
+    checks::emulated_card(&mut path)
+}
+
+/// A reader over USB/IP, through Debian's pcscd and libccid: plugged in before and after pcscd has started, and unplugged in mid-APDU.
 fn echo_libccid() -> Result<()> {
     let device = Plugged::plug(EchoReader::with_card(), Speed::Full)?;
     if !device.configured(LIMIT) {

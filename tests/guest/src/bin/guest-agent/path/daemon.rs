@@ -1,5 +1,6 @@
-//! The ways from a program to a card, behind one face: a check that runs over two of them compares them.
+//! Through pcscd and the driver that it has loaded.
 
+use super::Path;
 use crate::Result;
 use pcsc_client::{
     Card, Context, Disposition, Error, Protocols, ReaderState, ShareMode, State, PNP_NOTIFICATION,
@@ -10,22 +11,7 @@ use std::time::{Duration, Instant};
 /// How long a reader and its card may take to appear.
 const APPEAR: Duration = Duration::from_secs(30);
 
-/// A way to the card in a reader.
-pub trait Path {
-    /// The reader's name.
-    fn reader(&self) -> String;
-
-    /// The card's answer to reset.
-    fn atr(&mut self) -> Result<Vec<u8>>;
-
-    /// The card's response to a command APDU, status word included.
-    fn transmit(&mut self, command: &[u8]) -> Result<Vec<u8>>;
-
-    /// Resets the card, warm.
-    fn reset(&mut self) -> Result<()>;
-}
-
-/// Through pcscd and the driver that it has loaded.
+/// A connection to the card in a reader of pcscd's.
 pub struct Daemon {
     reader: CString,
     card: Card,

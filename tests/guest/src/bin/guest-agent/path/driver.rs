@@ -1,0 +1,87 @@
+//! Through our driver, in this process: no daemon, no driver of the system's.
+
+use super::Path;
+use crate::Result;
+use pcsc_ccid::atr::Atr;
+use pcsc_ccid::names;
+use pcsc_ccid::reader::{Options, Product, Protocol, Reader, Reset};
+use pcsc_ccid::usb::{Candidate, Hotplug, Opened, UsbTransport};
+
+/// The longest response: 65,536 bytes and the status word.
+const RESPONSE: usize = 65_538;
+
+/// A reader that is ours, and the card in one of its slots.
+pub struct Driver {
+    name: String,
+    reader: Reader<UsbTransport>,
+    slot: u8,
+}
+
+impl Driver {
+    /// Waits for a reader whose name contains `name`, opens it, and powers the card in its first slot.
+    pub fn connect(name: &str) -> Result<Self> {
+        let (mut hotplug, listing) = Hotplug::new()?;
+        let mut readers = listing.readers;
+        let candidate = loop {
+            let found = readers
+                .into_iter()
+                .find(|reader| reader.name_identity().base_name().contains(name));
+            if let Some(candidate) = found {
+                break candidate;
+            }
+            readers = hotplug.wait()?.ok_or("nobody watches the readers")?.arrived;
+        };
+        let mut driver = Self::open(&candidate)?;
+        driver.power(Reset::Cold)?;
+        Ok(driver)
+    }
+
+    /// Opens a reader; no card has power then.
+    fn open(candidate: &Candidate) -> Result<Self> {
+        let Opened { transport, .. } = candidate.open()?;
+        let identity = &candidate.identity;
+        let product = Product {
+            vendor: identity.vendor_id,
+            product: identity.product_id,
+            release: identity.release,
+        };
+        let reader = Reader::open(transport, product, &candidate.interface, Options::default())?;
+        Ok(Self {
+            name: names::name(&candidate.name_identity().base_name(), 0, 0),
+            reader,
+            slot: 0,
+        })
+    }
+
+    /// Resets the card, and chooses the protocol that it offers first.
+    fn power(&mut self, reset: Reset) -> Result<()> {
+        let atr = Atr::parse(self.reader.power_on(self.slot, reset)?)?;
+        let protocol = match atr.first_protocol() {
+            0 => Protocol::T0,
+            1 => Protocol::T1,
+            other => return Err(format!("a card for T={other}").into()),
+        };
+        Ok(self.reader.set_protocol(self.slot, protocol)?)
+    }
+}
+
+impl Path for Driver {
+    fn reader(&self) -> String {
+        self.name.clone()
+    }
+
+    fn atr(&mut self) -> Result<Vec<u8>> {
+        Ok(self.reader.atr(self.slot).to_vec())
+    }
+
+    fn transmit(&mut self, command: &[u8]) -> Result<Vec<u8>> {
+        let mut response = vec![0; RESPONSE];
+        let length = self.reader.transmit(self.slot, command, &mut response)?;
+        response.truncate(length);
+        Ok(response)
+    }
+
+    fn reset(&mut self) -> Result<()> {
+        self.power(Reset::Warm)
+    }
+}
