@@ -5,6 +5,7 @@ use super::error::OpenError;
 use crate::descriptor::interfaces;
 use crate::descriptor::{Interface, Unusable};
 use crate::names;
+use crate::reader::Device;
 use std::fmt;
 use std::format;
 use std::io;
@@ -74,6 +75,20 @@ pub struct Candidate {
 }
 
 impl Candidate {
+    /// What [`Reader::open`](crate::reader::Reader::open) takes.
+    pub fn device(&self) -> Device {
+        Device {
+            vendor: self.identity.vendor_id,
+            product: self.identity.product_id,
+            release: self.identity.release,
+            manufacturer: self.identity.manufacturer.clone(),
+            serial: self.identity.serial.clone(),
+            bus: self.place.bus,
+            address: self.place.address,
+            path: self.port.clone(),
+        }
+    }
+
     /// What the reader's name is made of.
     pub fn name_identity(&self) -> names::Identity<'_> {
         names::Identity {

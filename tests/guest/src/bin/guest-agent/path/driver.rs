@@ -4,7 +4,7 @@ use super::Path;
 use crate::Result;
 use pcsc_ccid::atr::Atr;
 use pcsc_ccid::names;
-use pcsc_ccid::reader::{Options, Product, Protocol, Reader, Reset};
+use pcsc_ccid::reader::{Options, Protocol, Reader, Reset};
 use pcsc_ccid::usb::{Candidate, Hotplug, Opened, UsbTransport};
 
 /// The longest response: 65,536 bytes and the status word.
@@ -39,13 +39,12 @@ impl Driver {
     /// Opens a reader; no card has power then.
     fn open(candidate: &Candidate) -> Result<Self> {
         let Opened { transport, .. } = candidate.open()?;
-        let identity = &candidate.identity;
-        let product = Product {
-            vendor: identity.vendor_id,
-            product: identity.product_id,
-            release: identity.release,
-        };
-        let reader = Reader::open(transport, product, &candidate.interface, Options::default())?;
+        let reader = Reader::open(
+            transport,
+            candidate.device(),
+            &candidate.interface,
+            Options::default(),
+        )?;
         Ok(Self {
             name: names::name(&candidate.name_identity().base_name(), 0, 0),
             reader,
