@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::protocol::Protocol;
+use super::session::Protocol;
 use super::{exchange, Error, Reader};
 use crate::message::{Command, SlotError};
 use crate::part10::gemalto::{self, FirmwareFeatures};

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::port::Port;
-use super::protocol::{Chosen, Protocol};
+use super::session::{Chosen, Protocol};
 use super::{Error, Reader};
 use crate::apdu::{self, Case, Command as Apdu};
 use crate::descriptor::{ExchangeLevel, Flavour};
@@ -12,6 +12,7 @@ use crate::part10::escape;
 use crate::t0;
 use crate::t1;
 use crate::transport::Transport;
+use crate::waiting::LONGEST;
 
 impl<T: Transport> Reader<T> {
     /// Exchanges an APDU; gives the response's length. After the first call nothing is allocated; an APDU that fits
@@ -183,7 +184,7 @@ pub fn drive_t1<T: Transport>(
             data: exchange.block(),
         };
         let limit = limit.saturating_mul(u32::from(wait.max(1)));
-        action = match port.call(slot, &command, limit.min(super::protocol::LONGEST_WAIT)) {
+        action = match port.call(slot, &command, limit.min(LONGEST)) {
             Ok(reply) => exchange.on_block(port.data(&reply)),
             Err(Error::Slot(SlotError::Parity)) => exchange.on_parity_error(),
             Err(Error::Slot(SlotError::Mute | SlotError::Overrun)) => exchange.on_timeout(),

@@ -5,7 +5,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::port::Reply;
+use super::reply::Reply;
 use super::Error;
 use crate::descriptor::Flavour;
 use crate::message::{Chain, Command, IccStatus, Malformed, SlotError};

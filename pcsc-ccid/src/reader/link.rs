@@ -4,7 +4,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::port::Reply;
+use super::reply::Reply;
 use super::Error;
 use crate::message::{Command, IccStatus, Malformed, Outcome, Response, SlotError, HEADER_SIZE};
 use crate::transport::{self, Transport};

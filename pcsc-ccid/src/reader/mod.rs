@@ -20,6 +20,8 @@ mod pin;
 mod port;
 mod power;
 mod protocol;
+mod reply;
+mod session;
 mod speeds;
 
 use alloc::string::String;
@@ -28,7 +30,7 @@ use core::time::Duration;
 
 pub use error::Error;
 pub use power::Reset;
-pub use protocol::Protocol;
+pub use session::Protocol;
 
 use crate::atr::Atr;
 use crate::descriptor::{self, ClassDescriptor, ExchangeLevel, Flavour, Interface};
@@ -37,7 +39,7 @@ use crate::part10::gemalto::FirmwareFeatures;
 use crate::quirks::{self, Quirks};
 use crate::transport::{self, Transport};
 use port::Port;
-use protocol::Session;
+use session::Session;
 use speeds::Speeds;
 
 /// GET_CLOCK_FREQUENCIES (CCID 1.1, clause 5.3.2).

@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 
-use super::protocol::Protocol;
+use super::session::Protocol;
 use super::{exchange, Error, Reader};
 use crate::descriptor::ExchangeLevel;
 use crate::message::Command;

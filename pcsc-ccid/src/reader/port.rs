@@ -4,36 +4,16 @@ use core::time::Duration;
 
 use super::iccd::Pipe;
 use super::link::Link;
+use super::reply::Reply;
 use super::Error;
 use crate::descriptor::Flavour;
-use crate::message::{Command, IccStatus};
+use crate::message::Command;
 use crate::transport::Transport;
 
 /// The way to a reader.
 pub enum Port<T> {
     Bulk(Link<T>),
     Control(Pipe<T>),
-}
-
-/// A successful answer; its data are in the port's buffer until the next call.
-#[derive(Debug, Clone, Copy)]
-pub struct Reply {
-    pub icc: IccStatus,
-    /// The header's last byte: `bChainParameter`, `bClockStatus` or `bProtocolNum`.
-    pub specific: u8,
-    pub start: usize,
-    pub end: usize,
-}
-
-impl Reply {
-    pub fn new(icc: IccStatus, specific: u8, start: usize, end: usize) -> Reply {
-        Reply {
-            icc,
-            specific,
-            start,
-            end,
-        }
-    }
 }
 
 impl<T: Transport> Port<T> {

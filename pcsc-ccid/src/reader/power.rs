@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::protocol::Session;
+use super::session::Session;
 use super::{Error, Reader};
 use crate::atr::{self, Atr};
 use crate::descriptor::Features;

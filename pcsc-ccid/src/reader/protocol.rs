@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::session::{Chosen, Protocol, Session};
 use super::{exchange, Error, Reader, Reset};
 use crate::atr::{Atr, Mode, WaitingIntegers};
 use crate::attributes::Current;
@@ -17,50 +18,6 @@ use crate::speed::{Candidate, Ladder, ReaderSpeeds, DEFAULT_TA1};
 use crate::t1;
 use crate::transport::{self, Transport};
 use crate::waiting::{Transfer, Waiting};
-
-/// No wait for one message is longer.
-pub use crate::waiting::LONGEST as LONGEST_WAIT;
-
-/// A transmission protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Protocol {
-    /// T=0.
-    T0 = 0,
-    /// T=1.
-    T1 = 1,
-}
-
-/// What was agreed with the card since its reset.
-#[derive(Default)]
-pub enum Session {
-    #[default]
-    None,
-    Chosen(Box<Chosen>),
-}
-
-impl Session {
-    pub fn chosen(&mut self) -> Option<&mut Chosen> {
-        match self {
-            Session::None => None,
-            Session::Chosen(chosen) => Some(chosen),
-        }
-    }
-}
-
-/// The protocol and how it is spoken.
-pub struct Chosen {
-    pub protocol: Protocol,
-    /// How many steps down from the fastest.
-    steps: usize,
-    parameters: Parameters,
-    clock_khz: u32,
-    bits_per_second: u32,
-    /// T=1 at TPDU level.
-    pub engine: Option<t1::Engine>,
-    /// How long one message may take.
-    pub limit: Duration,
-}
 
 impl<T: Transport> Reader<T> {
     /// Chooses the protocol after a reset, at the fastest speed that card and reader can do. Where the card refuses

@@ -1,0 +1,48 @@
+//! What was agreed with a card since its reset.
+
+use alloc::boxed::Box;
+use core::time::Duration;
+
+use crate::parameters::Parameters;
+use crate::t1;
+
+/// A transmission protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Protocol {
+    /// T=0.
+    T0 = 0,
+    /// T=1.
+    T1 = 1,
+}
+
+/// What was agreed with the card since its reset.
+#[derive(Default)]
+pub enum Session {
+    #[default]
+    None,
+    Chosen(Box<Chosen>),
+}
+
+impl Session {
+    pub fn chosen(&mut self) -> Option<&mut Chosen> {
+        match self {
+            Session::None => None,
+            Session::Chosen(chosen) => Some(chosen),
+        }
+    }
+}
+
+/// The protocol and how it is spoken.
+pub struct Chosen {
+    pub protocol: Protocol,
+    /// How many steps down from the fastest.
+    pub steps: usize,
+    pub parameters: Parameters,
+    pub clock_khz: u32,
+    pub bits_per_second: u32,
+    /// T=1 at TPDU level.
+    pub engine: Option<t1::Engine>,
+    /// How long one message may take.
+    pub limit: Duration,
+}
