@@ -51,11 +51,11 @@ impl Builder {
         self
     }
 
-    /// Uses the bundled simulated reader where there is no daemon, or the daemon has no reader. For
+    /// Uses the bundled simulated reader where neither a daemon nor this process has a reader. For
     /// demonstrations: [`Context::backend`] tells which it is.
     pub fn simulate_if_no_reader(mut self, simulate: bool) -> Builder {
         self.options.backend = if simulate {
-            Choice::DaemonOrSimulated
+            Choice::SimulatedAtLast
         } else {
             Choice::default()
         };
@@ -111,7 +111,7 @@ impl Context {
         Builder::default()
     }
 
-    /// What serves this context: a daemon, or the simulated reader.
+    /// What serves this context: a daemon, this process's own driver, or the simulated reader.
     pub fn backend(&self) -> BackendKind {
         self.session().kind()
     }

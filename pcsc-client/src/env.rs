@@ -20,12 +20,21 @@ pub fn var(name: &str) -> Option<OsString> {
     std::env::var_os(name)
 }
 
-/// The socket to use for a new context (`PCSCLITE_CSOCK_NAME`); read anew for each.
+/// The socket that the user names for new contexts (`PCSCLITE_CSOCK_NAME`); read anew for each.
+pub fn chosen_socket() -> Option<PathBuf> {
+    let path = var("PCSCLITE_CSOCK_NAME").filter(|path| !path.is_empty())?;
+    Some(path.into())
+}
+
+/// The socket to use for a new context.
 pub fn socket_path() -> PathBuf {
-    match var("PCSCLITE_CSOCK_NAME") {
-        Some(path) if !path.is_empty() => path.into(),
-        _ => DEFAULT_SOCKET.into(),
-    }
+    chosen_socket().unwrap_or_else(|| DEFAULT_SOCKET.into())
+}
+
+/// Where simulated readers are told what to do (`PCSCLITE_SIMULATED`), instead of the bundled one.
+pub fn simulation() -> Option<PathBuf> {
+    let path = var("PCSCLITE_SIMULATED").filter(|path| !path.is_empty())?;
+    Some(path.into())
 }
 
 /// Whether a call that meets a sharing violation waits for the card (the default) or gives up at once

@@ -159,6 +159,9 @@ pub enum Cause {
     /// This connection had failed before.
     #[error("the connection to the resource manager was lost earlier; establish a new context")]
     Lost,
+    /// The readers that this process drove itself were given back, because a daemon has come.
+    #[error("this process has given its readers back to the resource manager that is there now; establish a new context")]
+    GivenBack,
     /// The handle was made before this process was forked from its parent.
     #[error("the handle belongs to the parent process; a forked child establishes its own context")]
     Forked,

@@ -8,36 +8,42 @@ use crate::wire::Version;
 
 /// A wish for a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Choice {
-    /// What `PCSCLITE_BACKEND` says: `daemon` or `simulated`; a daemon where it says nothing.
+    /// What `PCSCLITE_BACKEND` says: `daemon`, `standalone` or `simulated`; [`Choice::Automatic`] where it
+    /// says nothing.
     #[default]
     Environment,
+    /// The daemon whose socket is named, by the caller or by `PCSCLITE_CSOCK_NAME`, and nothing else. Where
+    /// none is named: the system's daemon if it listens, otherwise the readers on the USB, driven by this
+    /// process.
+    Automatic,
     /// A daemon and nothing else.
     Daemon,
-    /// The bundled simulated reader.
+    /// The readers on the USB, driven by this process.
+    Standalone,
+    /// Simulated readers: the bundled one, or those of `PCSCLITE_SIMULATED`.
     Simulated,
-    /// A daemon, or the bundled simulated reader where there is no daemon, or no reader.
-    DaemonOrSimulated,
+    /// As [`Choice::Environment`]; but where nothing has a reader, the bundled simulated reader.
+    SimulatedAtLast,
 }
 
 impl Choice {
     /// The choice that the environment makes, where it is asked. What it says and nobody knows is told
     /// to the log, and is no choice.
     pub fn resolve(self) -> Choice {
-        if !matches!(self, Choice::Environment | Choice::DaemonOrSimulated) {
-            return self;
-        }
-        let or_else = if self == Choice::Environment {
-            Choice::Daemon
-        } else {
-            self
+        let or_else = match self {
+            Choice::Environment => Choice::Automatic,
+            Choice::SimulatedAtLast => self,
+            decided => return decided,
         };
         match env::var("PCSCLITE_BACKEND") {
             None => or_else,
             Some(value) if value == "daemon" => Choice::Daemon,
+            Some(value) if value == "standalone" => Choice::Standalone,
             Some(value) if value == "simulated" => Choice::Simulated,
             Some(value) => {
-                log::error!("PCSCLITE_BACKEND is {value:?}; it can be daemon or simulated");
+                log::error!("PCSCLITE_BACKEND is {value:?}; it can be daemon, standalone or simulated");
                 or_else
             }
         }
@@ -55,7 +61,9 @@ pub enum BackendKind {
         /// The protocol version spoken with it.
         version: Version,
     },
-    /// The bundled simulated reader.
+    /// This process itself, with the readers on the USB.
+    Standalone,
+    /// This process itself, with simulated readers.
     Simulated,
 }
 
@@ -65,6 +73,7 @@ impl fmt::Display for BackendKind {
             BackendKind::Daemon { path, version } => {
                 write!(f, "pcscd at {} (protocol {version})", path.display())
             }
+            BackendKind::Standalone => f.write_str("the bundled driver, without a daemon"),
             BackendKind::Simulated => f.write_str("the bundled simulated reader, not real hardware"),
         }
     }

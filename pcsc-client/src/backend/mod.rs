@@ -15,4 +15,4 @@ pub use crate::env::var as environment;
 pub use crate::error::{Cause, Failure, Outcome};
 pub use crate::process::generation as process_generation;
 pub use choice::{BackendKind, Choice};
-pub use session::{Options, Session};
+pub use session::{Listener, Options, Session};

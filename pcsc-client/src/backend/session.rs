@@ -1,14 +1,14 @@
 //! A context, whichever backend serves it.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::choice::{BackendKind, Choice};
-use super::standalone::SimulatedBus;
 use super::status_change::Watched;
 use super::{daemon, standalone};
-use crate::error::{Error, Outcome};
+use crate::env;
+use crate::error::{Cause, Error, Outcome};
 use crate::wire::{self, ReaderState, ReaderStates};
 
 /// What a context is established with.
@@ -44,7 +44,7 @@ pub struct Session {
 #[derive(Debug)]
 enum Backend {
     Daemon(daemon::Session),
-    Standalone(standalone::Session),
+    Standalone(standalone::Kind, standalone::Session),
 }
 
 /// Methods that both backends have.
@@ -56,7 +56,7 @@ macro_rules! both {
             pub fn $name $(<$generic>)? (&self, $($parameter: $type),*) -> Outcome<$result> {
                 match &self.backend {
                     Backend::Daemon(session) => session.$name($($parameter),*),
-                    Backend::Standalone(session) => session.$name($($parameter),*),
+                    Backend::Standalone(_, session) => session.$name($($parameter),*),
                 }
             }
         )+ }
@@ -109,35 +109,79 @@ both! {
 }
 
 impl Session {
-    /// Establishes a context with the backend of the caller's, or the user's, choice.
+    /// Establishes a context with the backend of the caller's, or the user's, choice. Which one it is, and
+    /// why, is told to the log.
     pub fn establish(options: &Options) -> Outcome<Session> {
-        let choice = options.backend.resolve();
-        if choice == Choice::Simulated {
-            return Ok(Session::simulated("it was asked for"));
-        }
-        let daemon = daemon::Session::establish(options).map(|session| Session {
-            backend: Backend::Daemon(session),
-        });
-        if choice == Choice::DaemonOrSimulated {
-            match &daemon {
+        let session = match options.backend.resolve() {
+            Choice::Daemon => Session::daemon(options, "it was asked for"),
+            Choice::Standalone => Session::standalone("it was asked for"),
+            Choice::Simulated => Session::simulated("it was asked for"),
+            Choice::SimulatedAtLast => match Session::automatic(options) {
                 Err(failure) if failure.error() == Error::NoService => {
-                    return Ok(Session::simulated("there is no daemon"));
+                    Session::simulated("there is no daemon, and no reader")
                 }
                 Ok(session) if session.with_states(|states| states.readers().count())? == 0 => {
-                    return Ok(Session::simulated("the daemon has no reader"));
+                    Session::simulated("there is no other reader")
                 }
-                _ => (),
+                session => session,
+            },
+            Choice::Automatic | Choice::Environment => Session::automatic(options),
+        };
+        if let Err(failure) = &session {
+            if let Some(cause @ Cause::Connect { .. }) = failure.cause() {
+                log::error!("{cause}");
             }
         }
-        daemon
+        session
     }
 
-    fn simulated(reason: &str) -> Session {
-        log::info!("the simulated reader is used: {reason}");
-        let session = standalone::Session::establish(|| Arc::new(SimulatedBus::default()));
-        Session {
-            backend: Backend::Standalone(session),
+    /// A named daemon; otherwise the system's where it listens; otherwise the readers on the USB.
+    fn automatic(options: &Options) -> Outcome<Session> {
+        if options.socket.is_some() || env::chosen_socket().is_some() {
+            return Session::daemon(options, "its socket is named");
         }
+        let socket = Listener::at(Path::new(env::DEFAULT_SOCKET));
+        if let Some(manager) = standalone::current(standalone::Kind::Usb) {
+            if manager.daemon_then() == socket {
+                return Session::standalone("no daemon has come");
+            }
+            if manager.is_in_use() {
+                return Session::standalone("a daemon has come, but a card is in use here");
+            }
+            // The daemon looks for readers when it starts, which connecting to its socket may make it do.
+            manager.end();
+        }
+        match Session::daemon(options, "it is there") {
+            Err(failure) if matches!(failure.cause(), Some(Cause::Connect { .. })) && has_usb() => {
+                let session = Session::standalone("there is no daemon")?;
+                if let Backend::Standalone(_, session) = &session.backend {
+                    session.manager().note_daemon(socket);
+                }
+                Ok(session)
+            }
+            session => session,
+        }
+    }
+
+    fn daemon(options: &Options, reason: &str) -> Outcome<Session> {
+        let session = daemon::Session::establish(options)?;
+        Session::of(Backend::Daemon(session), reason)
+    }
+
+    fn standalone(reason: &str) -> Outcome<Session> {
+        let session = standalone::Session::on_usb()?;
+        Session::of(Backend::Standalone(standalone::Kind::Usb, session), reason)
+    }
+
+    fn simulated(reason: &str) -> Outcome<Session> {
+        let session = standalone::Session::on_simulation(env::simulation().as_deref())?;
+        Session::of(Backend::Standalone(standalone::Kind::Simulated, session), reason)
+    }
+
+    fn of(backend: Backend, reason: &str) -> Outcome<Session> {
+        let session = Session { backend };
+        log::info!("the backend is {}: {reason}", session.kind());
+        Ok(session)
     }
 
     /// What serves this context.
@@ -147,7 +191,34 @@ impl Session {
                 path: session.path().to_owned(),
                 version: session.version(),
             },
-            Backend::Standalone(_) => BackendKind::Simulated,
+            Backend::Standalone(standalone::Kind::Usb, _) => BackendKind::Standalone,
+            Backend::Standalone(standalone::Kind::Simulated, _) => BackendKind::Simulated,
         }
+    }
+}
+
+/// Whether the system has a USB at all.
+fn has_usb() -> bool {
+    ["/sys/bus/usb", "/dev/bus/usb"]
+        .iter()
+        .any(|path| Path::new(path).exists())
+}
+
+/// Which file is at a socket's path: a daemon that comes makes a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listener {
+    device: u64,
+    inode: u64,
+    changed: (i64, i64),
+}
+
+impl Listener {
+    fn at(path: &Path) -> Option<Listener> {
+        let file = std::fs::metadata(path).ok()?;
+        Some(Listener {
+            device: file.dev(),
+            inode: file.ino(),
+            changed: (file.ctime(), file.ctime_nsec()),
+        })
     }
 }

@@ -138,7 +138,8 @@ fn connect(path: &Path, limit: Duration) -> Outcome<Stream> {
             Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS => Error::NoMemory,
             _ => Error::NoService,
         };
-        Failure::because(
+        // Whoever goes on without a daemon says so instead.
+        Failure::quiet(
             error,
             Cause::Connect {
                 path: path.to_owned(),

@@ -51,17 +51,32 @@ impl Connections {
         self.owner.is_some()
     }
 
-    /// Whether a new connection must be refused at once.
-    pub fn refuses_newcomers(&self) -> bool {
+    /// Whether the one connection that there is suffers no other.
+    pub fn is_exclusive(&self) -> bool {
         self.is_exclusive
+    }
+
+    /// Whether this connection is in a transaction, or is exclusive.
+    pub fn is_owner(&self, handle: Handle) -> bool {
+        self.owner == Some(handle)
+    }
+
+    /// Refuses to make a connection exclusive that is not the only one.
+    pub fn check_alone(&self, handle: Handle, share: u32) -> Result<(), Error> {
+        let has_others = self.handles.keys().any(|other| *other != handle);
+        if share == EXCLUSIVE && has_others {
+            return Err(Error::SharingViolation);
+        }
+        Ok(())
     }
 
     /// Adds a connection.
     pub fn connect(&mut self, handle: Handle, share: u32) -> Result<(), Error> {
+        if self.is_exclusive {
+            return Err(Error::SharingViolation);
+        }
+        self.check_alone(handle, share)?;
         if share == EXCLUSIVE {
-            if !self.handles.is_empty() {
-                return Err(Error::SharingViolation);
-            }
             self.is_exclusive = true;
             self.owner = Some(handle);
             self.depth = 1;
@@ -72,11 +87,12 @@ impl Connections {
 
     /// Gives a connection another share mode, and lets it know all that happened.
     pub fn reconnect(&mut self, handle: Handle, share: u32) -> Result<(), Error> {
+        if !self.handles.contains_key(&handle) {
+            return Err(Error::InvalidHandle);
+        }
+        self.check_alone(handle, share)?;
         if share == EXCLUSIVE {
             if !self.is_exclusive {
-                if self.handles.len() > 1 {
-                    return Err(Error::SharingViolation);
-                }
                 self.is_exclusive = true;
                 self.owner = Some(handle);
                 self.depth += 1;
@@ -208,7 +224,7 @@ mod tests {
         connections.disconnect(2);
         connections.reconnect(1, EXCLUSIVE).unwrap();
         assert_eq!(connections.sharing(), -1);
-        assert!(connections.refuses_newcomers());
+        assert!(connections.is_exclusive());
         assert_eq!(connections.end(1), Err(Error::NotTransacted));
         assert!(connections.try_begin(1));
         assert_eq!(connections.end(1), Ok(()));

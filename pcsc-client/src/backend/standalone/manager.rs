@@ -1,20 +1,24 @@
-//! The readers of the process: found, watched, and given up when the last context ends.
+//! The readers of the process: found, watched, and given back when the last context ends.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex, Weak};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use super::board::{lock, wait_until, Board};
+use super::current;
+use super::names::{free_number, Names};
 use super::reader::Reader;
-use super::slot::{Found, Sight, Watch};
+use super::slot::{Found, Sight, Slot, Watch};
+use crate::backend::Listener;
 use crate::process;
 
 /// Where readers come from: the USB, or a simulation.
 pub trait Bus: Send + Sync {
-    /// The readers that are there when the manager starts.
+    /// The readers that are there when the manager starts. Finds them, and opens none.
     fn initial(&self) -> Vec<Found>;
-    /// Blocks until readers come or go, or until [`Bus::stop`] was called.
+    /// Blocks until a reader comes, or until [`Bus::stop`] was called. That a reader goes is told by the
+    /// watches of its slots.
     fn wait(&self) -> BusEvent;
     /// Ends the wait, now and for ever.
     fn stop(&self);
@@ -28,72 +32,112 @@ pub enum BusEvent {
     Stopped,
 }
 
-/// All readers, and the threads that watch them.
+/// All readers, and the threads that watch them: one for the bus, one for what is due at a time, and one for
+/// each slot. All sleep while nothing happens.
 pub struct Manager {
     shared: Arc<Shared>,
-    bus: Arc<dyn Bus>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// The moment at which all readers of a manager are given back.
+#[derive(Default)]
+pub struct End {
+    has_come: Mutex<bool>,
+    came: Condvar,
+}
+
+impl End {
+    /// Waits for it.
+    pub fn wait(&self) {
+        let mut has_come = lock(&self.has_come);
+        while !*has_come {
+            has_come = wait_until(&self.came, has_come, None).unwrap_or_else(|guard| guard);
+        }
+    }
+
+    fn come(&self) {
+        *lock(&self.has_come) = true;
+        self.came.notify_all();
+    }
 }
 
 /// What the threads share with the manager.
 struct Shared {
+    bus: Arc<dyn Bus>,
     board: Arc<Board>,
-    readers: Mutex<Vec<Watched>>,
+    names: Names,
+    readers: Mutex<Readers>,
     /// How many readers came and went; never 0, as pcscd counts.
     events: AtomicU32,
+    daemon: Mutex<Option<Listener>>,
     is_over: AtomicBool,
-    /// Signalled when a reader's time of power down may have changed.
+    end: Arc<End>,
+    /// Signalled when what is due for a reader may have changed.
     janitor: Condvar,
-    janitor_lock: Mutex<()>,
+    janitor_calls: Mutex<u64>,
+}
+
+#[derive(Default)]
+struct Readers {
+    /// A place that a reader left is taken by the next one that comes, as pcscd has it.
+    places: Vec<Option<Watched>>,
+    /// The threads of readers that are gone, which end without help.
+    gone: Vec<JoinHandle<()>>,
 }
 
 struct Watched {
     reader: Arc<Reader>,
     watch: Arc<dyn Watch>,
-    thread: Option<JoinHandle<()>>,
+    number: u8,
+    thread: JoinHandle<()>,
+}
+
+impl Readers {
+    fn watched(&self) -> impl Iterator<Item = &Watched> {
+        self.places.iter().flatten()
+    }
 }
 
 impl Manager {
-    /// The manager of this process, started if there is none; `bus` says where the readers are.
-    pub fn acquire(bus: impl FnOnce() -> Arc<dyn Bus>) -> Arc<Manager> {
-        /// One place for each generation, so that a forked child never waits for a lock that was held at
-        /// the moment of the fork.
-        static CURRENT: [Mutex<(u32, Weak<Manager>)>; 64] = [const { Mutex::new((0, Weak::new())) }; 64];
-        let generation = process::generation();
-        let mut current = lock(&CURRENT[generation as usize % CURRENT.len()]);
-        if current.0 == generation {
-            if let Some(manager) = current.1.upgrade() {
-                return manager;
-            }
-        }
-        let manager = Arc::new(Manager::start(bus()));
-        *current = (generation, Arc::downgrade(&manager));
-        manager
-    }
-
-    /// Starts to manage the readers of a bus.
+    /// Starts to manage the readers of a bus. Nobody waits for a reader here: each is looked at by a thread
+    /// of its own.
     pub fn start(bus: Arc<dyn Bus>) -> Manager {
         let shared = Arc::new(Shared {
+            bus,
             board: Arc::new(Board::default()),
+            names: Names::from_environment(),
             readers: Mutex::default(),
             events: AtomicU32::new(1),
+            daemon: Mutex::default(),
             is_over: AtomicBool::new(false),
+            end: Arc::default(),
             janitor: Condvar::new(),
-            janitor_lock: Mutex::default(),
+            janitor_calls: Mutex::default(),
         });
-        for found in bus.initial() {
+        for found in shared.bus.initial() {
             shared.add(found);
         }
-        let (for_bus, for_janitor, the_bus) = (shared.clone(), shared.clone(), bus.clone());
-        let threads = vec![
-            std::thread::spawn(move || {
-                while let BusEvent::Added(found) = the_bus.wait() {
-                    for_bus.add(found);
-                }
-            }),
-            std::thread::spawn(move || for_janitor.power_down_idle_cards()),
-        ];
-        Manager { shared, bus, threads }
+        let (for_bus, for_janitor) = (shared.clone(), shared.clone());
+        let bus = process::spawn("pcsc-bus", move || {
+            while let BusEvent::Added(found) = for_bus.bus.wait() {
+                for_bus.add(found);
+            }
+        });
+        let janitor = process::spawn("pcsc-power", move || for_janitor.attend_to_readers());
+        let threads = [bus, janitor].into_iter().filter_map(|spawned| {
+            spawned
+                .inspect_err(|error| log::error!("cannot start a thread: {error}"))
+                .ok()
+        });
+        Manager {
+            threads: Mutex::new(threads.collect()),
+            shared,
+        }
+    }
+
+    /// The moment at which all readers are given back.
+    pub fn moment_of_end(&self) -> &Arc<End> {
+        &self.shared.end
     }
 
     /// Where changes are posted.
@@ -101,22 +145,17 @@ impl Manager {
         &self.shared.board
     }
 
-    /// The readers, in the order in which they came.
+    /// The readers, in pcscd's order.
     pub fn readers(&self) -> Vec<Arc<Reader>> {
-        lock(&self.shared.readers)
-            .iter()
-            .map(|watched| watched.reader.clone())
-            .collect()
+        let readers = lock(&self.shared.readers);
+        readers.watched().map(|watched| watched.reader.clone()).collect()
     }
 
     /// The reader of this name.
     pub fn find(&self, name: &[u8]) -> Option<Arc<Reader>> {
         let readers = lock(&self.shared.readers);
-        readers
-            .iter()
-            .map(|watched| &watched.reader)
-            .find(|reader| reader.name.as_bytes() == name)
-            .cloned()
+        let mut watched = readers.watched().map(|watched| &watched.reader);
+        watched.find(|reader| reader.name.as_bytes() == name).cloned()
     }
 
     /// How many readers came and went.
@@ -124,98 +163,180 @@ impl Manager {
         self.shared.events.load(Ordering::SeqCst)
     }
 
-    /// Tells the power-down thread that a card may have become idle.
+    /// Whether a reader is connected to.
+    pub fn is_in_use(&self) -> bool {
+        self.readers().iter().any(|reader| reader.is_in_use())
+    }
+
+    /// Whether the readers were given back.
+    pub fn is_over(&self) -> bool {
+        self.shared.is_over.load(Ordering::SeqCst)
+    }
+
+    /// What was at the daemon's socket when this process took to driving the readers itself.
+    pub fn daemon_then(&self) -> Option<Listener> {
+        *lock(&self.shared.daemon)
+    }
+
+    /// Notes what is at the daemon's socket, without being a daemon that listens.
+    pub fn note_daemon(&self, listener: Option<Listener>) {
+        *lock(&self.shared.daemon) = listener;
+    }
+
+    /// Tells the janitor that something may be due at another time.
     pub fn wake_janitor(&self) {
-        let _lock = lock(&self.shared.janitor_lock);
-        self.shared.janitor.notify_all();
+        self.shared.wake_janitor();
+    }
+
+    /// Gives all readers back and ends all threads; what is left of this manager's contexts has lost them.
+    pub fn end(&self) {
+        let shared = &self.shared;
+        if shared.is_over.swap(true, Ordering::SeqCst) {
+            return shared.end.wait();
+        }
+        shared.bus.stop();
+        shared.wake_janitor();
+        for thread in std::mem::take(&mut *lock(&self.threads)) {
+            let _ = thread.join();
+        }
+        // No reader comes any more.
+        let readers = std::mem::take(&mut *lock(&shared.readers));
+        let watched: Vec<Watched> = readers.places.into_iter().flatten().collect();
+        watched.iter().for_each(|watched| watched.watch.stop());
+        for watched in watched {
+            let _ = watched.thread.join();
+            watched.reader.end();
+        }
+        for thread in readers.gone {
+            let _ = thread.join();
+        }
+        shared.board.post();
+        shared.end.come();
     }
 }
 
 impl Drop for Manager {
     fn drop(&mut self) {
-        self.shared.is_over.store(true, Ordering::SeqCst);
-        self.bus.stop();
-        self.wake_janitor();
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
-        }
-        // No reader comes any more.
-        for mut watched in std::mem::take(&mut *lock(&self.shared.readers)) {
-            watched.watch.stop();
-            if let Some(thread) = watched.thread.take() {
-                let _ = thread.join();
-            }
-        }
+        self.end();
+        current::forget(&self.shared.end);
     }
 }
 
 impl Shared {
     fn add(self: &Arc<Shared>, found: Found) {
-        let Found { name, slot, watch } = found;
-        log::info!("reader {name:?} is there");
-        let reader = Arc::new(Reader::new(name, slot, self.board.clone()));
-        let (shared, its_reader, its_watch) = (Arc::downgrade(self), reader.clone(), watch.clone());
-        let thread = std::thread::spawn(move || {
-            while its_watch.wait() == Sight::Card {
-                its_reader.look();
-                if let Some(shared) = shared.upgrade() {
-                    let _lock = lock(&shared.janitor_lock);
-                    shared.janitor.notify_all();
-                }
+        if let Some(part) = self.names.ignores(&found.name) {
+            log::info!("reader {:?} is ignored: its name contains {part:?}", found.name);
+            return;
+        }
+        let taken: Vec<u8> = lock(&self.readers)
+            .watched()
+            .map(|watched| watched.number)
+            .collect();
+        let Some(number) = free_number(&taken) else {
+            log::error!("reader {:?} is ignored: there are too many", found.name);
+            return;
+        };
+        for (slot, (driver, watch)) in (0..=u8::MAX).zip(found.slots) {
+            let name = self.names.of_slot(&found.name, number, slot);
+            if let Err(error) = self.add_slot(&name, number, driver, watch) {
+                log::error!("reader {name:?} is ignored: cannot start a thread: {error}");
             }
-            if let Some(shared) = shared.upgrade() {
-                shared.remove(&its_reader);
-            }
-        });
-        lock(&self.readers).push(Watched {
-            reader,
-            watch,
-            thread: Some(thread),
-        });
+        }
         self.count_event();
     }
 
-    /// Forgets a reader that is gone. Called by its own thread, which nobody joins then.
-    fn remove(&self, reader: &Arc<Reader>) {
-        if self.is_over.load(Ordering::SeqCst) {
-            return;
+    fn add_slot(
+        self: &Arc<Shared>,
+        name: &str,
+        number: u8,
+        slot: Box<dyn Slot>,
+        watch: Arc<dyn Watch>,
+    ) -> std::io::Result<()> {
+        let reader = Arc::new(Reader::new(name.to_owned(), slot, self.board.clone()));
+        let (shared, its_reader, its_watch) = (self.clone(), reader.clone(), watch.clone());
+        // The lock is held until the reader has its place, where its thread may look for it at once.
+        let mut readers = lock(&self.readers);
+        let thread = process::spawn("pcsc-reader", move || loop {
+            its_reader.look();
+            shared.wake_janitor();
+            match its_watch.wait() {
+                Sight::Card => (),
+                Sight::Gone => return shared.remove(&its_reader),
+                Sight::Stopped => return,
+            }
+        })?;
+        log::info!("reader {name:?} is there");
+        let watched = Watched {
+            reader,
+            watch,
+            number,
+            thread,
+        };
+        match readers.places.iter_mut().find(|place| place.is_none()) {
+            Some(place) => *place = Some(watched),
+            None => readers.places.push(Some(watched)),
         }
+        Ok(())
+    }
+
+    /// Forgets a reader that is gone. Called by its own thread.
+    fn remove(&self, reader: &Arc<Reader>) {
+        let mut readers = lock(&self.readers);
+        let is_its = |watched: &mut Watched| Arc::ptr_eq(&watched.reader, reader);
+        let place = readers.places.iter_mut().find_map(|place| place.take_if(is_its));
+        // At the end of the manager it has no place any more.
+        let Some(watched) = place else { return };
+        for thread in take_finished(&mut readers.gone) {
+            let _ = thread.join();
+        }
+        readers.gone.push(watched.thread);
+        drop(readers);
         log::info!("reader {:?} is gone", reader.name);
-        reader.on_gone();
-        lock(&self.readers).retain(|watched| !Arc::ptr_eq(&watched.reader, reader));
+        reader.end();
         self.count_event();
     }
 
     fn count_event(&self) {
-        self.events.fetch_add(1, Ordering::SeqCst);
+        // Counted in 15 bits, without 0.
+        let next = |events: u32| Some(if events >= 0x7FFF { 1 } else { events + 1 });
+        let _ = self.events.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
         self.board.post();
     }
 
-    /// Sleeps until the next card is to lose its power; for ever where none is.
-    fn power_down_idle_cards(&self) {
-        let mut guard = lock(&self.janitor_lock);
+    fn wake_janitor(&self) {
+        *lock(&self.janitor_calls) += 1;
+        self.janitor.notify_all();
+    }
+
+    /// Sleeps until something is due for a reader; for ever where nothing is.
+    fn attend_to_readers(&self) {
+        let mut answered = 0;
         while !self.is_over.load(Ordering::SeqCst) {
             let readers: Vec<_> = lock(&self.readers)
-                .iter()
+                .watched()
                 .map(|watched| watched.reader.clone())
                 .collect();
-            let next = readers
-                .iter()
-                .filter_map(|reader| Some((reader.power_down_at()?, reader)))
-                .min_by_key(|due| due.0);
-            match next {
-                Some((at, reader)) if at <= Instant::now() => {
-                    drop(guard);
-                    reader.power_down_if_due();
-                    guard = lock(&self.janitor_lock);
-                }
+            let due = |reader: &Arc<Reader>| Some((reader.due()?, reader.clone()));
+            match readers.iter().filter_map(due).min_by_key(|due| due.0) {
+                Some((at, reader)) if at <= Instant::now() => reader.attend(),
                 next => {
                     let at = next.map(|(at, _)| at);
-                    guard = match wait_until(&self.janitor, guard, at) {
-                        Ok(guard) | Err(guard) => guard,
-                    };
+                    let mut calls = lock(&self.janitor_calls);
+                    if *calls == answered {
+                        calls = wait_until(&self.janitor, calls, at).unwrap_or_else(|guard| guard);
+                    }
+                    answered = *calls;
                 }
             }
         }
     }
+}
+
+/// Takes the threads out that have ended.
+fn take_finished(threads: &mut Vec<JoinHandle<()>>) -> Vec<JoinHandle<()>> {
+    let (finished, running) = std::mem::take(threads)
+        .into_iter()
+        .partition(JoinHandle::is_finished);
+    *threads = running;
+    finished
 }

@@ -1,20 +1,26 @@
 //! No daemon: a resource manager in this process.
 //!
-//! `slot` says what a reader's driver offers, `card_state` who uses a card and how, `reader` joins the
-//! two, `manager` finds and watches the readers, and `session` is a context's view of them. `simulated` is
-//! a reader that is always there.
+//! `slot` says what a reader's driver offers, `card_state` who uses a card and how, `reader` joins the two
+//! and `calls` is what connections do with it. `manager` finds and watches the readers, which `names` gives
+//! their names, `current` is the manager that a process has, and `session` is a context's view of it.
+//! `simulated` is a reader that is always there.
 
 mod board;
+mod calls;
 mod card_state;
+mod current;
 mod manager;
+mod names;
 mod reader;
+mod remote;
 mod session;
 mod simulated;
 mod slot;
 #[cfg(test)]
 mod tests;
 
-pub use manager::{Bus, BusEvent};
+pub use current::{current, Kind};
+pub use manager::{Bus, BusEvent, Manager};
 pub use session::Session;
-pub use simulated::SimulatedBus;
+
 pub use slot::{Fault, Found, Powered, Sight, Slot, Watch};

@@ -1,65 +1,86 @@
-//! A reader with its card, as all connections of the process share it. The rules are pcscd's.
+//! A reader's slot with its card, as all connections of the process share it: what was seen of it, its power,
+//! and its end. `calls` has what connections do with it. The rules are pcscd's.
 //!
 //! Two locks: `slot` for as long as the driver works, `state` for bookkeeping only. They are taken in
 //! this order, and nobody waits for another connection while holding `slot`.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use super::board::{lock, wait_until, Board};
-use super::card_state::{Connections, Handle, DIRECT, EXCLUSIVE, SHARED};
-use super::slot::{Fault, Powered, Slot};
+use super::card_state::{Connections, Handle};
+use super::slot::{Fault, Powered, Slot, Vacant};
 use crate::error::Error;
 use crate::wire::{ReaderState, READER_STATE_SIZE};
 
 const UNKNOWN: u32 = 0x01;
-const ABSENT: u32 = 0x02;
-const PRESENT: u32 = 0x04;
-const SWALLOWED: u32 = 0x08;
-const POWERED: u32 = 0x10;
+pub(super) const ABSENT: u32 = 0x02;
+pub(super) const PRESENT: u32 = 0x04;
+pub(super) const SWALLOWED: u32 = 0x08;
+pub(super) const POWERED: u32 = 0x10;
 const NEGOTIABLE: u32 = 0x20;
 const UP: u32 = PRESENT | POWERED | NEGOTIABLE;
 
-const T0: u32 = 1;
-const T1: u32 = 2;
-const RAW: u32 = 4;
-/// What old programs pass for T=0 or T=1.
-const ANY_OLD: u32 = 0x1000;
-
-const RESET_CARD: u32 = 1;
-const UNPOWER_CARD: u32 = 2;
-const EJECT_CARD: u32 = 3;
-
 /// How long a card that nobody uses keeps its power.
 pub const POWER_GRACE: Duration = Duration::from_secs(5);
+/// When to look again at a reader that failed, or that another process has; pcscd's rate of polling.
+const LOOK_AGAIN: Duration = Duration::from_millis(400);
+/// The longest pause between two looks at a reader that goes on failing.
+const LOOK_AGAIN_AT_LAST: Duration = Duration::from_secs(6);
 
-/// A reader and its connections.
+/// A slot and its connections.
 pub struct Reader {
     pub name: String,
-    slot: Mutex<Box<dyn Slot>>,
+    pub(super) slot: Mutex<Box<dyn Slot>>,
     state: Mutex<State>,
-    /// Signalled when a transaction ends or the card goes.
-    freed: Condvar,
+    /// Signalled at every change of the state.
+    changed: Condvar,
     board: Arc<Board>,
 }
 
-struct State {
-    connections: Connections,
-    status: u32,
-    event_counter: u32,
-    card: Option<Powered>,
-    protocol: u32,
-    has_power: bool,
-    power_down_at: Option<Instant>,
+/// What is known of a slot.
+pub(super) struct State {
+    pub connections: Connections,
+    /// `SCARD_PRESENT` and its like, as clients see it.
+    pub status: u32,
+    pub event_counter: u32,
+    pub card: Option<Powered>,
+    pub protocol: u32,
+    pub has_power: bool,
+    pub power_down_at: Option<Instant>,
+    reach: Reach,
+    seen: Seen,
+    look_again: Option<(Instant, Duration)>,
+    changes: u64,
+}
+
+/// Whether the driver reaches the reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// Nobody has looked yet.
+    New,
+    Reached,
+    /// Another process has it.
+    Claimed,
+    Gone,
+}
+
+/// What the last look at the slot saw. A failed exchange changes the status at once; the next look then
+/// finds the change, and tells the connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    Nothing,
+    Card,
+    Trouble,
 }
 
 /// Whether a caller gave up waiting: its context was released.
 pub type GaveUp<'a> = &'a dyn Fn() -> bool;
 
 impl Reader {
-    /// A reader whose slot is looked at once.
+    /// A reader that nobody has looked at yet: see [`Reader::look`].
     pub fn new(name: String, slot: Box<dyn Slot>, board: Arc<Board>) -> Reader {
-        let reader = Reader {
+        Reader {
             name,
             slot: Mutex::new(slot),
             state: Mutex::new(State {
@@ -70,12 +91,14 @@ impl Reader {
                 protocol: 0,
                 has_power: false,
                 power_down_at: None,
+                reach: Reach::New,
+                seen: Seen::Nothing,
+                look_again: None,
+                changes: 0,
             }),
-            freed: Condvar::new(),
+            changed: Condvar::new(),
             board,
-        };
-        reader.look();
-        reader
+        }
     }
 
     /// The state as pcscd would send it.
@@ -93,432 +116,191 @@ impl Reader {
         .to_bytes()
     }
 
+    /// Whether some connection uses the reader.
+    pub fn is_in_use(&self) -> bool {
+        !self.state().connections.is_idle()
+    }
+
+    /// Waits until the reader was looked at for the first time, which a slow reader takes a second for.
+    pub fn wait_for_first_look(&self, gave_up: GaveUp<'_>) -> Result<(), Error> {
+        let mut state = self.state();
+        while state.reach == Reach::New {
+            state = self.wait(state, None, gave_up)?;
+        }
+        Ok(())
+    }
+
     /// Looks whether a card came or went. A new card is powered up, as pcscd does.
     pub fn look(&self) {
-        let mut slot = lock(&self.slot);
+        self.look_at(&mut **lock(&self.slot));
+    }
+
+    pub(super) fn look_at(&self, slot: &mut dyn Slot) {
         let present = slot.is_present();
-        let was_present = self.state().status & PRESENT != 0;
+        let seen = self.state().seen;
         match present {
-            Ok(true) if !was_present => {
+            Ok(true) if seen != Seen::Card => {
                 let powered = slot.power_up(false);
                 self.change(|state| {
-                    state.event_counter = (state.event_counter + 1) & 0xFFFF;
+                    if seen == Seen::Trouble {
+                        // Nobody knows whether it is the same card.
+                        state.connections.tell_removed();
+                    }
+                    state.see(Seen::Card);
                     state.set_power_up(powered);
                 });
             }
-            Ok(false) if was_present => self.on_removal(ABSENT),
-            Ok(_) => (),
-            Err(Fault::NoCard) if was_present => self.on_removal(ABSENT),
-            Err(Fault::NoDevice) => self.on_gone(),
-            Err(fault) => log::debug!("{}: cannot tell whether a card is present: {fault:?}", self.name),
+            Ok(true) => (),
+            Ok(false) | Err(Fault::NoCard) => {
+                if seen != Seen::Nothing || self.state().reach != Reach::Reached {
+                    self.change(|state| {
+                        if seen != Seen::Nothing {
+                            state.connections.tell_removed();
+                        }
+                        state.see(Seen::Nothing);
+                        state.status = ABSENT;
+                        state.forget_card();
+                    });
+                }
+            }
+            Err(fault) => {
+                log::debug!("{}: cannot tell whether a card is present: {fault:?}", self.name);
+                self.on_trouble(fault);
+            }
         }
     }
 
-    /// The reader is gone: its connections are told.
-    pub fn on_gone(&self) {
-        self.on_removal(UNKNOWN);
+    fn on_trouble(&self, fault: Fault) {
+        let reach = if fault == Fault::Busy {
+            Reach::Claimed
+        } else {
+            Reach::Reached
+        };
+        let change = |state: &mut State| {
+            state.reach = reach;
+            state.seen = Seen::Trouble;
+            state.status = UNKNOWN;
+            state.forget_card();
+            state.look_again_later(fault);
+        };
+        let mut state = self.state();
+        if state.reach == Reach::Gone {
+            return;
+        }
+        if state.reach == reach && state.seen == Seen::Trouble {
+            // Nothing new, and nobody is woken.
+            state.look_again_later(fault);
+            return;
+        }
+        if reach == Reach::Claimed {
+            log::info!("reader {:?} is in use by another process", self.name);
+        }
+        drop(state);
+        self.change(change);
     }
 
-    fn on_removal(&self, status: u32) {
+    /// The reader is gone, or is given back: its connections are told, and the device is closed.
+    pub fn end(&self) {
+        let mut slot = lock(&self.slot);
+        if self.state().has_power {
+            // A reader that was pulled out cannot, and need not.
+            let _ = slot.power_down();
+        }
+        *slot = Box::new(Vacant);
         self.change(|state| {
+            state.reach = Reach::Gone;
+            state.connections.tell_removed();
             if state.status & PRESENT != 0 {
-                state.event_counter = (state.event_counter + 1) & 0xFFFF;
-                state.connections.tell_removed();
+                state.count_event();
             }
-            state.status = status;
+            state.status = UNKNOWN;
+            state.look_again = None;
             state.forget_card();
         });
     }
 
-    /// When the card is to lose its power, if nobody uses it by then.
-    pub fn power_down_at(&self) -> Option<Instant> {
-        self.state().power_down_at
+    /// When [`Reader::attend`] is to be called.
+    pub fn due(&self) -> Option<Instant> {
+        let state = self.state();
+        let look = state.look_again.map(|(at, _)| at);
+        [state.power_down_at, look].into_iter().flatten().min()
     }
 
-    /// Takes the power from a card that nobody used for long enough.
-    pub fn power_down_if_due(&self) {
-        let mut slot = lock(&self.slot);
-        let mut state = self.state();
-        if state.connections.is_idle() && state.power_down_at.is_some_and(|at| at <= Instant::now()) {
-            state.power_down_at = None;
-            state.has_power = false;
-            state.protocol = 0;
-            drop(state);
+    /// Does what is due: takes the power from a card that nobody used for long enough, or looks again.
+    /// A driver that is at work is not waited for.
+    pub fn attend(&self) {
+        let mut slot = match self.slot.try_lock() {
+            Ok(slot) => slot,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                let soon = Instant::now() + LOOK_AGAIN;
+                let mut guard = self.state();
+                let state = &mut *guard;
+                let look = state.look_again.as_mut().map(|(at, _)| at);
+                for at in state.power_down_at.as_mut().into_iter().chain(look) {
+                    *at = soon.max(*at);
+                }
+                return;
+            }
+        };
+        let now = Instant::now();
+        let (look, power_down) = {
+            let mut state = self.state();
+            let is_due = |at: Instant| at <= now;
+            let power_down = state.power_down_at.is_some_and(is_due) && state.connections.is_idle();
+            if power_down {
+                state.power_down_at = None;
+                state.has_power = false;
+                state.protocol = 0;
+            }
+            (state.look_again.is_some_and(|(at, _)| is_due(at)), power_down)
+        };
+        if power_down {
             if let Err(fault) = slot.power_down() {
                 log::debug!("{}: power down failed: {fault:?}", self.name);
             }
         }
-    }
-
-    /// Connects; gives the protocol in use.
-    pub fn connect(
-        &self,
-        handle: Handle,
-        share: u32,
-        protocols: u32,
-        deadline: Option<Instant>,
-        gave_up: GaveUp<'_>,
-    ) -> Result<u32, Error> {
-        let mut state = self.state();
-        loop {
-            state.check_reader()?;
-            if state.connections.refuses_newcomers() {
-                return Err(Error::SharingViolation);
-            }
-            if !state.connections.is_owned() {
-                break;
-            }
-            state = self.wait(state, deadline, gave_up)?;
+        if look {
+            self.look_at(&mut **slot);
         }
-        drop(state);
-
-        let mut slot = lock(&self.slot);
-        if share != DIRECT {
-            if self.state().status & PRESENT == 0 {
-                return Err(Error::NoSmartcard);
-            }
-            if !self.state().has_power {
-                let powered = slot.power_up(false);
-                self.change(|state| state.set_power_up(powered));
-            }
-            if self.state().status & POWERED == 0 {
-                return Err(Error::UnpoweredCard);
-            }
-        }
-        self.choose_protocol(&mut **slot, share, protocols)?;
-        self.change(|state| {
-            state.connections.connect(handle, share)?;
-            state.power_down_at = None;
-            Ok(if share == DIRECT { 0 } else { state.protocol })
-        })
-    }
-
-    /// Gives a connection new terms; gives the protocol in use.
-    pub fn reconnect(
-        &self,
-        handle: Handle,
-        share: u32,
-        protocols: u32,
-        initialization: u32,
-    ) -> Result<u32, Error> {
-        let mut slot = lock(&self.slot);
-        {
-            let state = self.state();
-            state.check_reader()?;
-            state.check_access(handle)?;
-        }
-        match initialization {
-            RESET_CARD | UNPOWER_CARD => {
-                self.change(|state| state.connections.tell_reset());
-                match self.reset(&mut **slot, initialization) {
-                    Ok(()) => (),
-                    Err(Fault::NoCard) => return Err(Error::NoSmartcard),
-                    Err(_) => return Err(Error::UnresponsiveCard),
-                }
-            }
-            _ => {
-                let state = self.state();
-                if state.status & ABSENT != 0 {
-                    return Err(Error::NoSmartcard);
-                }
-                if state.status & SWALLOWED != 0 {
-                    return Err(Error::UnresponsiveCard);
-                }
-            }
-        }
-        self.choose_protocol(&mut **slot, share, protocols)?;
-        let active = self.change(|state| {
-            state.connections.reconnect(handle, share)?;
-            Ok(if share == DIRECT { 0 } else { state.protocol })
-        });
-        self.freed.notify_all();
-        active
-    }
-
-    /// Ends a connection.
-    pub fn disconnect(&self, handle: Handle, disposition: u32, gave_up: GaveUp<'_>) -> Result<(), Error> {
-        let mut state = self.state();
-        while disposition != 0 && !state.connections.may_use(handle) {
-            state = self.wait(state, None, gave_up)?;
-        }
-        let ended = state.connections.end_all(handle);
-        drop(state);
-        if ended.is_ok() && matches!(disposition, RESET_CARD | UNPOWER_CARD) {
-            let mut slot = lock(&self.slot);
-            if self.state().status & PRESENT != 0 {
-                self.change(|state| state.connections.tell_reset());
-                if disposition == RESET_CARD {
-                    let _ = self.reset(&mut **slot, RESET_CARD);
-                } else {
-                    let down = slot.power_down();
-                    self.change(|state| {
-                        state.status = if down.is_ok() {
-                            PRESENT
-                        } else {
-                            PRESENT | SWALLOWED
-                        };
-                        state.has_power = false;
-                        state.protocol = 0;
-                    });
-                }
-            }
-        }
-        self.remove(handle);
-        Ok(())
-    }
-
-    /// Ends a connection whose context ends. A card in a transaction of it is reset: nobody can tell in
-    /// which state it is.
-    pub fn abandon(&self, handle: Handle) {
-        let in_transaction = {
-            let state = self.state();
-            state.connections.is_owned() && state.connections.may_use(handle)
-        };
-        let knows_all = self.state().connections.notice(handle).is_ok();
-        let disposition = if in_transaction && knows_all {
-            RESET_CARD
-        } else {
-            0
-        };
-        let _ = self.disconnect(handle, disposition, &|| false);
-    }
-
-    fn remove(&self, handle: Handle) {
-        self.change(|state| {
-            state.connections.disconnect(handle);
-            if state.connections.is_idle() && state.has_power {
-                state.power_down_at = Some(Instant::now() + POWER_GRACE);
-            }
-        });
-        self.freed.notify_all();
-    }
-
-    /// Begins a transaction, in the order in which connections asked for it.
-    pub fn begin(&self, handle: Handle, deadline: Option<Instant>, gave_up: GaveUp<'_>) -> Result<(), Error> {
-        let mut state = self.state();
-        loop {
-            let refused = state
-                .check_reader()
-                .and_then(|()| state.connections.notice(handle));
-            if let Err(error) = refused {
-                state.connections.leave_queue(handle);
-                self.freed.notify_all();
-                return Err(error);
-            }
-            if state.connections.try_begin(handle) {
-                return Ok(());
-            }
-            state.connections.queue(handle);
-            state = match self.wait(state, deadline, gave_up) {
-                Ok(state) => state,
-                Err(error) => {
-                    self.state().connections.leave_queue(handle);
-                    self.freed.notify_all();
-                    return Err(error);
-                }
-            };
-        }
-    }
-
-    /// Ends a transaction.
-    pub fn end(&self, handle: Handle, disposition: u32) -> Result<(), Error> {
-        let mut result = Ok(());
-        {
-            let state = self.state();
-            state.connections.notice(handle)?;
-            if disposition != 0 {
-                state.check_access(handle)?;
-            }
-        }
-        if matches!(disposition, RESET_CARD | UNPOWER_CARD) {
-            let mut slot = lock(&self.slot);
-            result = self.reset(&mut **slot, disposition).map_err(|fault| match fault {
-                Fault::NoCard => Error::RemovedCard,
-                _ => Error::UnresponsiveCard,
-            });
-            self.change(|state| state.connections.tell_reset());
-        }
-        let ended = self.state().connections.end(handle);
-        self.freed.notify_all();
-        result.and(ended)
-    }
-
-    /// Whether a connection can be used: `SCardStatus`.
-    pub fn check(&self, handle: Handle) -> Result<(), Error> {
-        let state = self.state();
-        state.check_access(handle)?;
-        state.connections.notice(handle)?;
-        state.check_reader()
-    }
-
-    /// Waits until no other connection has a transaction, if the caller waits at all.
-    pub fn wait_for_access(
-        &self,
-        handle: Handle,
-        waits: bool,
-        deadline: Option<Instant>,
-        gave_up: GaveUp<'_>,
-    ) -> Result<(), Error> {
-        let mut state = self.state();
-        while let Err(violation) = state.check_access(handle) {
-            if !waits {
-                return Err(violation);
-            }
-            state = self.wait(state, deadline, gave_up)?;
-        }
-        Ok(())
-    }
-
-    /// Exchanges an APDU; gives the response's length.
-    pub fn transmit(
-        &self,
-        handle: Handle,
-        protocol: u32,
-        command: &[u8],
-        response: &mut [u8],
-    ) -> Result<usize, Error> {
-        if response.len() < 2 {
-            return Err(Error::InsufficientBuffer);
-        }
-        {
-            let state = self.state();
-            state.check_access(handle)?;
-            state.check_reader()?;
-            state.connections.notice(handle)?;
-            if protocol != RAW {
-                if state.status & ABSENT != 0 {
-                    return Err(Error::NoSmartcard);
-                }
-                if protocol != ANY_OLD && protocol != state.protocol {
-                    return Err(Error::ProtoMismatch);
-                }
-            }
-        }
-        lock(&self.slot)
-            .transmit(command, response)
-            .map_err(|fault| match fault {
-                Fault::NoDevice => Error::ReaderUnavailable,
-                Fault::NoCard => Error::NoSmartcard,
-                Fault::BufferTooSmall => Error::InsufficientBuffer,
-                _ => Error::NotTransacted,
-            })
-    }
-
-    /// Uses a function of the reader's own; gives the answer's length.
-    pub fn control(&self, handle: Handle, code: u32, data: &[u8], answer: &mut [u8]) -> Result<usize, Error> {
-        {
-            let state = self.state();
-            state.check_access(handle)?;
-            state.check_reader()?;
-        }
-        lock(&self.slot)
-            .control(code, data, answer)
-            .map_err(attribute_error)
-    }
-
-    /// Gets an attribute; gives its length.
-    pub fn get_attribute(&self, handle: Handle, id: u32, value: &mut [u8]) -> Result<usize, Error> {
-        const FRIENDLY_NAME: u32 = 0x0003;
-        const SYSTEM_NAME: u32 = 0x0004;
-        self.check(handle)?;
-        let got = lock(&self.slot).get_attribute(id, value);
-        match got {
-            Err(Fault::Unsupported) if matches!(id, FRIENDLY_NAME | SYSTEM_NAME) => {
-                let name = self.name.as_bytes();
-                let room = value.get_mut(..=name.len()).ok_or(Error::InsufficientBuffer)?;
-                room[..name.len()].copy_from_slice(name);
-                room[name.len()] = 0;
-                Ok(name.len() + 1)
-            }
-            got => got.map_err(attribute_error),
-        }
-    }
-
-    /// Sets an attribute.
-    pub fn set_attribute(&self, handle: Handle, id: u32, value: &[u8]) -> Result<(), Error> {
-        self.check(handle)?;
-        lock(&self.slot).set_attribute(id, value).map_err(attribute_error)
     }
 
     /// Tells those who wait that they may have to give up.
     pub fn wake(&self) {
         // Under the lock, so that nobody is between the question and the sleep.
         let _state = self.state();
-        self.freed.notify_all();
+        self.changed.notify_all();
     }
 
-    fn reset(&self, slot: &mut dyn Slot, kind: u32) -> Result<(), Fault> {
-        let powered = if kind == RESET_CARD {
-            slot.power_up(true)
-        } else {
-            // What matters is whether the card answers afterwards.
-            let _ = slot.power_down();
-            slot.power_up(false)
-        };
-        let fault = powered.as_ref().err().copied();
-        self.change(|state| state.set_power_up(powered));
-        fault.map_or(Ok(()), Err)
-    }
-
-    /// Chooses the protocol where none is chosen since the reset.
-    fn choose_protocol(&self, slot: &mut dyn Slot, share: u32, protocols: u32) -> Result<(), Error> {
-        if protocols & RAW != 0 {
-            self.change(|state| state.protocol = RAW);
-            return Ok(());
-        }
-        if share == DIRECT {
-            return Ok(());
-        }
-        let protocols = if protocols & ANY_OLD != 0 {
-            T0 | T1
-        } else {
-            protocols
-        };
-        let (current, card) = {
-            let state = self.state();
-            (state.protocol, state.card.clone())
-        };
-        if current != 0 {
-            return if protocols & current != 0 {
-                Ok(())
-            } else {
-                Err(Error::ProtoMismatch)
-            };
-        }
-        let card = card.ok_or(Error::UnpoweredCard)?;
-        let wanted = protocols & card.offered & (T0 | T1);
-        let best = if wanted & T1 != 0 { T1 } else { wanted & T0 };
-        if best == 0 {
-            return Err(Error::ProtoMismatch);
-        }
-        let chosen = match slot.set_protocol(best) {
-            Ok(()) => Ok(best),
-            Err(Fault::ProtocolUnsupported) if card.first != best && card.first & wanted != 0 => slot
-                .set_protocol(card.first)
-                .map(|()| card.first)
-                .map_err(|_| Error::UnresponsiveCard),
-            Err(Fault::ProtocolUnsupported) if card.first != best => Err(Error::ProtoMismatch),
-            Err(Fault::NoCard) => Err(Error::NoSmartcard),
-            Err(_) => Err(Error::UnresponsiveCard),
-        };
-        let chosen = chosen?;
-        self.change(|state| state.protocol = chosen);
-        Ok(())
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
 
     /// Changes the state and posts that it did.
-    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        let result = change(&mut self.state());
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let result = {
+            let mut state = self.state();
+            state.changes += 1;
+            change(&mut state)
+        };
         self.board.post();
-        self.freed.notify_all();
+        self.changed.notify_all();
         result
     }
 
-    fn wait<'a>(
+    /// Changes what only connections of this reader wait for.
+    pub(super) fn change_quietly<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let result = {
+            let mut state = self.state();
+            state.changes += 1;
+            change(&mut state)
+        };
+        self.changed.notify_all();
+        result
+    }
+
+    /// Waits for a change of the state.
+    pub(super) fn wait<'a>(
         &self,
         state: MutexGuard<'a, State>,
         deadline: Option<Instant>,
@@ -527,19 +309,46 @@ impl Reader {
         if gave_up() {
             return Err(Error::InvalidHandle);
         }
-        wait_until(&self.freed, state, deadline).map_err(|_| Error::Timeout)
+        wait_until(&self.changed, state, deadline).map_err(|_| Error::Timeout)
+    }
+
+    /// Makes a call, and makes it again as long as it meets a sharing violation, if the caller waits.
+    pub fn retry<T>(
+        &self,
+        waits: bool,
+        deadline: Option<Instant>,
+        gave_up: GaveUp<'_>,
+        mut call: impl FnMut() -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        loop {
+            let changes = self.state().changes;
+            match call() {
+                Err(Error::SharingViolation) if waits => (),
+                done => return done,
+            }
+            let mut state = self.state();
+            while state.changes == changes {
+                state = self.wait(state, deadline, gave_up)?;
+            }
+        }
     }
 }
 
 impl State {
-    fn check_reader(&self) -> Result<(), Error> {
+    /// Whether the reader works.
+    pub fn check_reader(&self) -> Result<(), Error> {
         if self.status & UNKNOWN != 0 {
             return Err(Error::ReaderUnavailable);
         }
         Ok(())
     }
 
-    fn check_access(&self, handle: Handle) -> Result<(), Error> {
+    /// Whether another process has the reader.
+    pub fn is_claimed(&self) -> bool {
+        self.reach == Reach::Claimed
+    }
+
+    pub fn check_access(&self, handle: Handle) -> Result<(), Error> {
         if self.connections.may_use(handle) {
             Ok(())
         } else {
@@ -547,7 +356,32 @@ impl State {
         }
     }
 
-    fn set_power_up(&mut self, powered: Result<Powered, Fault>) {
+    /// Notes what a look saw. The first one is no event.
+    fn see(&mut self, seen: Seen) {
+        if self.reach == Reach::Reached {
+            self.count_event();
+        }
+        self.reach = Reach::Reached;
+        self.seen = seen;
+        self.look_again = None;
+    }
+
+    fn count_event(&mut self) {
+        self.event_counter = (self.event_counter + 1) & 0xFFFF;
+    }
+
+    fn look_again_later(&mut self, fault: Fault) {
+        let pause = match (fault, self.look_again) {
+            // The bus knows when a reader is gone for good, and the watch tells it.
+            (Fault::NoDevice, _) => return,
+            (Fault::Busy, _) | (_, None) => LOOK_AGAIN,
+            (_, Some((_, pause))) => (pause * 2).min(LOOK_AGAIN_AT_LAST),
+        };
+        self.look_again = Some((Instant::now() + pause, pause));
+    }
+
+    /// Notes how a power-up, or a reset, went.
+    pub fn set_power_up(&mut self, powered: Result<Powered, Fault>) {
         self.protocol = 0;
         self.has_power = powered.is_ok();
         match powered {
@@ -569,38 +403,10 @@ impl State {
         }
     }
 
-    fn forget_card(&mut self) {
+    pub fn forget_card(&mut self) {
         self.card = None;
         self.protocol = 0;
         self.has_power = false;
         self.power_down_at = None;
     }
-}
-
-fn attribute_error(fault: Fault) -> Error {
-    match fault {
-        Fault::NoDevice => Error::ReaderUnavailable,
-        Fault::Unsupported => Error::UnsupportedFeature,
-        Fault::BufferTooSmall => Error::InsufficientBuffer,
-        _ => Error::NotTransacted,
-    }
-}
-
-/// Refuses terms of a connection that no reader could meet.
-pub fn check_terms(share: u32, protocols: u32) -> Result<(), Error> {
-    if share != DIRECT && protocols & (T0 | T1 | RAW | ANY_OLD) == 0 {
-        return Err(Error::ProtoMismatch);
-    }
-    if ![EXCLUSIVE, SHARED, DIRECT].contains(&share) {
-        return Err(Error::InvalidValue);
-    }
-    Ok(())
-}
-
-/// Refuses a disposition that is none.
-pub fn check_disposition(disposition: u32) -> Result<(), Error> {
-    if disposition > EJECT_CARD {
-        return Err(Error::InvalidValue);
-    }
-    Ok(())
 }

@@ -1,14 +1,19 @@
 //! A context without a daemon. Its calls give what the daemon's replies would hold.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::board::lock;
+use super::calls::{check_disposition, check_terms};
 use super::card_state::Handle;
+use super::current::{self, Kind};
 use super::manager::{Bus, Manager};
-use super::reader::{check_disposition, check_terms, Reader};
+use super::reader::Reader;
+use super::remote::RemoteBus;
+use super::simulated::SimulatedBus;
 use crate::backend::signal::Signal;
 use crate::backend::status_change::{self, ReaderList, Watched};
 use crate::error::{Cause, Error, Failure, Outcome};
@@ -24,13 +29,22 @@ pub struct Session {
 }
 
 impl Session {
-    /// Joins the process's manager, or starts one on the bus.
-    pub fn establish(bus: impl FnOnce() -> Arc<dyn Bus>) -> Session {
-        Session::on(Manager::acquire(bus))
+    /// A context on the readers on the USB.
+    pub fn on_usb() -> Outcome<Session> {
+        Err(Error::NoService.into())
+    }
+
+    /// A context on simulated readers: those behind a socket, or the bundled one.
+    pub fn on_simulation(socket: Option<&Path>) -> Outcome<Session> {
+        let bus = || match socket {
+            Some(path) => RemoteBus::connect(path).map(|bus| Arc::new(bus) as Arc<dyn Bus>),
+            None => Ok(Arc::new(SimulatedBus::default()) as Arc<dyn Bus>),
+        };
+        current::acquire(Kind::Simulated, bus).map(Session::on)
     }
 
     /// A context on a manager.
-    pub(super) fn on(manager: Arc<Manager>) -> Session {
+    pub fn on(manager: Arc<Manager>) -> Session {
         Session {
             generation: process::generation(),
             manager,
@@ -39,9 +53,14 @@ impl Session {
         }
     }
 
+    /// The manager of the readers.
+    pub fn manager(&self) -> &Manager {
+        &self.manager
+    }
+
     /// Ends the context and its connections.
     pub fn release(&self) -> Outcome<()> {
-        self.check_alive()?;
+        self.check_handle()?;
         if !self.signal.release() {
             return Err(Error::InvalidHandle.into());
         }
@@ -55,6 +74,23 @@ impl Session {
 
     /// Whether calls can still succeed.
     pub fn check_alive(&self) -> Outcome<()> {
+        self.check_handle()?;
+        if self.manager.is_over() {
+            return Err(Failure::quiet(Error::InvalidHandle, Cause::GivenBack));
+        }
+        Ok(())
+    }
+
+    /// Refuses what a fork, a release, or a change to the daemon has left behind.
+    fn check(&self) -> Outcome<()> {
+        self.check_handle()?;
+        if self.manager.is_over() {
+            return Err(Failure::quiet(Error::NoService, Cause::GivenBack));
+        }
+        Ok(())
+    }
+
+    fn check_handle(&self) -> Outcome<()> {
         if self.generation != process::generation() {
             return Err(Failure::quiet(Error::InvalidHandle, Cause::Forked));
         }
@@ -66,7 +102,7 @@ impl Session {
 
     /// Cancels the waits in progress.
     pub fn cancel(&self) -> Outcome<()> {
-        self.check_alive()?;
+        self.check()?;
         self.signal.cancel();
         self.manager.board().post();
         Ok(())
@@ -74,7 +110,7 @@ impl Session {
 
     /// Looks at the reader states of now.
     pub fn with_states<R>(&self, look: impl FnOnce(ReaderStates<'_>) -> R) -> Outcome<R> {
-        self.check_alive()?;
+        self.check()?;
         Ok(look(ReaderStates::new(&self.table())))
     }
 
@@ -87,7 +123,7 @@ impl Session {
         deadline: Option<Instant>,
     ) -> Outcome<wire::Connect> {
         static NEXT: AtomicI32 = AtomicI32::new(1);
-        self.check_alive()?;
+        self.check()?;
         let card = NEXT.fetch_add(1, Ordering::Relaxed) & i32::MAX;
         let connected = check_terms(share, protocols).and_then(|()| {
             let reader = self.manager.find(name).ok_or(Error::UnknownReader)?;
@@ -126,8 +162,11 @@ impl Session {
                 terms => terms,
             }
         }
-        .and_then(|()| self.access(&reader, card, deadline))
-        .and_then(|()| reader.reconnect(card, share, protocols, initialization));
+        .and_then(|()| {
+            self.retry(&reader, deadline, || {
+                reader.reconnect(card, share, protocols, initialization)
+            })
+        });
         let (active, rv) = match reconnected {
             Ok(active) => (active, 0),
             Err(error) => (active, error.code()),
@@ -178,7 +217,7 @@ impl Session {
     /// Ends a transaction.
     pub fn end_transaction(&self, card: Handle, disposition: u32) -> Outcome<wire::EndTransaction> {
         let reader = self.reader(card)?;
-        let ended = check_disposition(disposition).and_then(|()| reader.end(card, disposition));
+        let ended = check_disposition(disposition).and_then(|()| reader.end_transaction(card, disposition));
         Ok(wire::EndTransaction {
             card,
             disposition,
@@ -194,7 +233,7 @@ impl Session {
         look: impl Fn(Option<ReaderState<'_>>) -> R,
     ) -> Outcome<(u32, R)> {
         let reader = self.reader(card)?;
-        let result = self.access(&reader, card, None).and_then(|()| reader.check(card));
+        let result = self.retry(&reader, None, || reader.check(card));
         let table = self.table();
         Ok((reply(result).1, look(ReaderStates::new(&table).find(name))))
     }
@@ -208,9 +247,9 @@ impl Session {
         deadline: Option<Instant>,
     ) -> Outcome<wire::Transmit> {
         let reader = self.reader(message.card)?;
-        let result = self
-            .access(&reader, message.card, deadline)
-            .and_then(|()| reader.transmit(message.card, message.send_protocol, command, response));
+        let result = self.retry(&reader, deadline, || {
+            reader.transmit(message.card, message.send_protocol, command, response)
+        });
         message.receive_length = *result.as_ref().unwrap_or(&0) as u32;
         message.rv = result.err().map_or(0, Error::code);
         Ok(message)
@@ -300,8 +339,15 @@ impl Session {
         let may_block = timeout != Some(Duration::ZERO);
         let mut list = ReaderList::default();
         let mut is_first = true;
+        for entry in watched.iter().filter(|entry| !entry.is_ignored()) {
+            if let Some(reader) = self.manager.find(entry.name) {
+                reader
+                    .wait_for_first_look(&|| self.signal.is_cancelled(since))
+                    .map_err(|_| Error::Cancelled)?;
+            }
+        }
         loop {
-            self.check_alive()?;
+            self.check()?;
             let seen = self.manager.board().changes();
             let table = self.table();
             let states = ReaderStates::new(&table);
@@ -336,7 +382,7 @@ impl Session {
     }
 
     fn reader(&self, card: Handle) -> Outcome<Arc<Reader>> {
-        self.check_alive()?;
+        self.check()?;
         lock(&self.cards)
             .get(&card)
             .cloned()
@@ -344,9 +390,14 @@ impl Session {
     }
 
     /// Waits for other connections' transactions, unless the user wants no waiting.
-    fn access(&self, reader: &Reader, card: Handle, deadline: Option<Instant>) -> Result<(), Error> {
+    fn retry<T>(
+        &self,
+        reader: &Reader,
+        deadline: Option<Instant>,
+        call: impl FnMut() -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let waits = env::waits_for_shared_card();
-        reader.wait_for_access(card, waits, deadline, &|| self.signal.is_released())
+        reader.retry(waits, deadline, &|| self.signal.is_released(), call)
     }
 
     fn wake_all(&self) {

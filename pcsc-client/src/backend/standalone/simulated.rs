@@ -13,7 +13,7 @@ use super::manager::{Bus, BusEvent};
 use super::slot::{Fault, Found, Powered, Sight, Slot, Watch};
 
 /// The simulated reader's name.
-pub const NAME: &str = "pcsc-rs Simulated Reader 00 00";
+pub const NAME: &str = "pcsc-rs Simulated Reader";
 
 const T0: u32 = 1;
 const T1: u32 = 2;
@@ -41,8 +41,7 @@ impl Bus for SimulatedBus {
         };
         vec![Found {
             name: NAME.to_owned(),
-            slot: Box::new(slot),
-            watch: Arc::new(End::default()),
+            slots: vec![(Box::new(slot), Arc::new(End::default()))],
         }]
     }
 
@@ -256,7 +255,7 @@ mod tests {
     #[test]
     fn apdus_of_all_cases_and_lengths_go_over_both_protocols() {
         let found = SimulatedBus::default().initial().remove(0);
-        let mut slot = found.slot;
+        let mut slot = found.slots.into_iter().next().unwrap().0;
         let mut response = vec![0; pcsc_ccid::apdu::MAX_RESPONSE];
         for protocol in [T0, T1] {
             let powered = slot.power_up(false).unwrap();

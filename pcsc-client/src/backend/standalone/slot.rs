@@ -1,6 +1,9 @@
 //! What the resource manager asks of a reader's driver.
 
-/// One slot of a reader: a place for a card. Calls come one at a time.
+use std::sync::Arc;
+
+/// One slot of a reader: a place for a card. Calls come one at a time, from any thread; each ends within a
+/// time that the driver bounds. The first one opens the device, and dropping the slot gives it back.
 pub trait Slot: Send {
     /// Whether a card is in the slot.
     fn is_present(&mut self) -> Result<bool, Fault>;
@@ -50,14 +53,12 @@ pub enum Sight {
     Stopped,
 }
 
-/// A reader's slot with its name and its watch.
+/// A reader that a bus has found.
 pub struct Found {
-    /// The reader's name, as pcscd would call it.
+    /// Its name as pcscd would call it, without the numbers of reader and slot.
     pub name: String,
-    /// The slot.
-    pub slot: Box<dyn Slot>,
-    /// Its watch.
-    pub watch: std::sync::Arc<dyn Watch>,
+    /// Its slots, one at least, in their order.
+    pub slots: Vec<(Box<dyn Slot>, Arc<dyn Watch>)>,
 }
 
 /// Why a driver could not do what it was asked.
@@ -77,6 +78,45 @@ pub enum Fault {
     BufferTooSmall,
     /// Another process has the reader.
     Busy,
+    /// The driver had to reset the card, which has its power and no protocol now.
+    Reset,
     /// The exchange failed.
     Communication,
+}
+
+/// A slot whose reader is gone, or was given back.
+pub struct Vacant;
+
+impl Slot for Vacant {
+    fn is_present(&mut self) -> Result<bool, Fault> {
+        Err(Fault::NoDevice)
+    }
+
+    fn power_up(&mut self, _warm: bool) -> Result<Powered, Fault> {
+        Err(Fault::NoDevice)
+    }
+
+    fn power_down(&mut self) -> Result<(), Fault> {
+        Err(Fault::NoDevice)
+    }
+
+    fn set_protocol(&mut self, _protocol: u32) -> Result<(), Fault> {
+        Err(Fault::NoDevice)
+    }
+
+    fn transmit(&mut self, _command: &[u8], _response: &mut [u8]) -> Result<usize, Fault> {
+        Err(Fault::NoDevice)
+    }
+
+    fn control(&mut self, _code: u32, _data: &[u8], _answer: &mut [u8]) -> Result<usize, Fault> {
+        Err(Fault::NoDevice)
+    }
+
+    fn get_attribute(&mut self, _id: u32, _value: &mut [u8]) -> Result<usize, Fault> {
+        Err(Fault::NoDevice)
+    }
+
+    fn set_attribute(&mut self, _id: u32, _value: &[u8]) -> Result<(), Fault> {
+        Err(Fault::NoDevice)
+    }
 }

@@ -125,21 +125,16 @@ struct TestBus {
     moved: Condvar,
 }
 
-fn found(number: usize, bench: &Arc<Bench>) -> Found {
+fn found(bench: &Arc<Bench>) -> Found {
     Found {
-        name: format!("Bench {number}"),
-        slot: Box::new(BenchSlot(bench.clone())),
-        watch: bench.clone(),
+        name: "Bench".into(),
+        slots: vec![(Box::new(BenchSlot(bench.clone())), bench.clone())],
     }
 }
 
 impl Bus for TestBus {
     fn initial(&self) -> Vec<Found> {
-        self.initial
-            .iter()
-            .enumerate()
-            .map(|(number, bench)| found(number, bench))
-            .collect()
+        self.initial.iter().map(found).collect()
     }
 
     fn wait(&self) -> BusEvent {
@@ -149,7 +144,7 @@ impl Bus for TestBus {
                 return BusEvent::Stopped;
             }
             if let Some(bench) = queue.0.pop() {
-                return BusEvent::Added(found(9, &bench));
+                return BusEvent::Added(found(&bench));
             }
             queue = wait_until(&self.moved, queue, None).unwrap_or_else(|queue| queue);
         }
@@ -192,7 +187,7 @@ impl Rig {
 }
 
 fn connect(session: &Session, share: u32) -> Result<i32, u32> {
-    let reply = session.connect(b"Bench 0", share, ANY, None).unwrap();
+    let reply = session.connect(b"Bench 00 00", share, ANY, None).unwrap();
     if reply.rv == 0 {
         Ok(reply.card)
     } else {
@@ -245,9 +240,9 @@ fn cards_are_shared_reset_and_removed_as_pcscd_has_it() {
     assert_eq!(two.reconnect(b, SHARED, ANY, 0, 0, None).unwrap().rv, 0);
     assert_eq!(echo(&two, b), 0);
 
-    let state = change(&one, b"Bench 0", 0).unwrap();
+    let state = change(&one, b"Bench 00 00", 0).unwrap();
     rig.benches[0].set(|bed| bed.has_card = false);
-    let state = change(&one, b"Bench 0", state & !2).unwrap();
+    let state = change(&one, b"Bench 00 00", state & !2).unwrap();
     assert_eq!(state & 0x3FF, 0x12, "empty, changed");
     assert_eq!(
         (echo(&one, a), echo(&two, b)),
@@ -304,7 +299,7 @@ fn readers_come_and_go() {
     change(&session, PNP_NAME, pnp).unwrap();
     assert_eq!(names(&session), 1);
     assert_eq!(echo(&session, card), Error::ReaderUnavailable.code());
-    assert_eq!(change(&session, b"Bench 0", 0), Err(Error::UnknownReader.code()));
+    assert_eq!(change(&session, b"Bench 00 00", 0), Err(Error::UnknownReader.code()));
 }
 
 #[test]
@@ -312,10 +307,10 @@ fn a_cancel_and_a_release_end_waits() {
     let rig = Rig::new(1);
     let session = Arc::new(rig.session());
     for release in [false, true] {
-        let state = change(&session, b"Bench 0", 0).unwrap() & !2;
+        let state = change(&session, b"Bench 00 00", 0).unwrap() & !2;
         let waiter = std::thread::spawn({
             let session = session.clone();
-            move || code(session.status_change(None, &mut [Watched::new(b"Bench 0", state)], true))
+            move || code(session.status_change(None, &mut [Watched::new(b"Bench 00 00", state)], true))
         });
         if release {
             session.release().unwrap();
@@ -335,7 +330,7 @@ fn many_threads_and_moving_cards_end_in_order() {
             let session = rig.session();
             scope.spawn(move || {
                 for round in 0..200 {
-                    let name = format!("Bench {}", (number + round) % 4);
+                    let name = format!("Bench {:02X} 00", (number + round) % 4);
                     let reply = session.connect(name.as_bytes(), SHARED, ANY, None).unwrap();
                     if reply.rv != 0 {
                         assert!(
@@ -365,7 +360,7 @@ fn many_threads_and_moving_cards_end_in_order() {
         .for_each(|bench| bench.set(|bed| bed.has_card = true));
     let session = rig.session();
     for number in 0..4 {
-        let name = format!("Bench {number}");
+        let name = format!("Bench {number:02X} 00");
         while change(&session, name.as_bytes(), 0).unwrap() & 0x20 == 0 {}
         let state = session
             .with_states(|states| states.find(name.as_bytes()).unwrap().sharing)

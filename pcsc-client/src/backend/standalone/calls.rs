@@ -1,0 +1,430 @@
+//! What connections do with a reader: the calls of the API, as pcscd answers them.
+
+use std::time::Instant;
+
+use super::board::lock;
+use super::card_state::{Handle, DIRECT, EXCLUSIVE, SHARED};
+use super::reader::{GaveUp, Reader, State, ABSENT, POWERED, POWER_GRACE, PRESENT, SWALLOWED};
+use super::slot::{Fault, Slot};
+use crate::error::Error;
+
+const T0: u32 = 1;
+const T1: u32 = 2;
+const RAW: u32 = 4;
+/// What old programs pass for T=0 or T=1.
+const ANY_OLD: u32 = 0x1000;
+
+const RESET_CARD: u32 = 1;
+const UNPOWER_CARD: u32 = 2;
+const EJECT_CARD: u32 = 3;
+
+impl Reader {
+    /// Connects; gives the protocol in use.
+    pub fn connect(
+        &self,
+        handle: Handle,
+        share: u32,
+        protocols: u32,
+        deadline: Option<Instant>,
+        gave_up: GaveUp<'_>,
+    ) -> Result<u32, Error> {
+        self.wait_for_first_look(gave_up)?;
+        let mut state = self.state();
+        if state.is_claimed() {
+            drop(state);
+            self.look();
+            state = self.state();
+        }
+        loop {
+            if state.is_claimed() {
+                return Err(Error::SharingViolation);
+            }
+            state.check_reader()?;
+            if state.connections.is_exclusive() {
+                return Err(Error::SharingViolation);
+            }
+            if !state.connections.is_owned() {
+                break;
+            }
+            state = self.wait(state, deadline, gave_up)?;
+        }
+        drop(state);
+
+        let mut slot = lock(&self.slot);
+        if share != DIRECT {
+            if self.state().status & PRESENT == 0 {
+                return Err(Error::NoSmartcard);
+            }
+            self.power_up_if_needed(&mut **slot);
+            if self.state().status & POWERED == 0 {
+                return Err(Error::UnpoweredCard);
+            }
+        }
+        self.choose_protocol(&mut **slot, share, protocols)?;
+        self.change(|state| {
+            state.check_reader()?;
+            state.connections.connect(handle, share)?;
+            state.power_down_at = None;
+            Ok(state.protocol)
+        })
+    }
+
+    /// Gives a connection new terms; gives the protocol in use.
+    pub fn reconnect(
+        &self,
+        handle: Handle,
+        share: u32,
+        protocols: u32,
+        initialization: u32,
+    ) -> Result<u32, Error> {
+        let check = |state: &State| {
+            state.check_reader()?;
+            state.check_access(handle)?;
+            // pcscd resets the card first, and again at every try of a client that waits to be alone.
+            state.connections.check_alone(handle, share)
+        };
+        check(&self.state())?;
+        let mut slot = lock(&self.slot);
+        check(&self.state())?;
+        match initialization {
+            RESET_CARD | UNPOWER_CARD => {
+                self.change(|state| state.connections.tell_reset());
+                match self.reset(&mut **slot, initialization) {
+                    Ok(()) => (),
+                    Err(Fault::NoCard) => return Err(Error::NoSmartcard),
+                    Err(_) => return Err(Error::UnresponsiveCard),
+                }
+            }
+            _ => {
+                let state = self.state();
+                if state.status & ABSENT != 0 {
+                    return Err(Error::NoSmartcard);
+                }
+                if state.status & SWALLOWED != 0 {
+                    return Err(Error::UnresponsiveCard);
+                }
+            }
+        }
+        if share != DIRECT {
+            self.power_up_if_needed(&mut **slot);
+        }
+        self.choose_protocol(&mut **slot, share, protocols)?;
+        self.change(|state| {
+            state.connections.reconnect(handle, share)?;
+            Ok(state.protocol)
+        })
+    }
+
+    /// Ends a connection.
+    pub fn disconnect(&self, handle: Handle, disposition: u32, gave_up: GaveUp<'_>) -> Result<(), Error> {
+        let mut state = self.state();
+        while disposition != 0 && !state.connections.may_use(handle) {
+            state = self.wait(state, None, gave_up)?;
+        }
+        let ended = state.connections.end_all(handle);
+        drop(state);
+        if ended.is_ok() && matches!(disposition, RESET_CARD | UNPOWER_CARD) {
+            let mut slot = lock(&self.slot);
+            if self.state().status & PRESENT != 0 {
+                self.change(|state| state.connections.tell_reset());
+                if disposition == RESET_CARD {
+                    // The connection ends, whether the card answers or not.
+                    let _ = self.reset(&mut **slot, RESET_CARD);
+                } else {
+                    self.unpower(&mut **slot);
+                }
+            }
+        }
+        self.change(|state| {
+            state.connections.disconnect(handle);
+            if state.connections.is_idle() && state.has_power {
+                state.power_down_at = Some(Instant::now() + POWER_GRACE);
+            }
+        });
+        Ok(())
+    }
+
+    /// Ends a connection whose context ends. A card in a transaction of it is reset: nobody can tell in
+    /// which state it is.
+    pub fn abandon(&self, handle: Handle) {
+        let is_left_in_the_middle = {
+            let state = self.state();
+            state.connections.is_owner(handle) && state.connections.notice(handle).is_ok()
+        };
+        let disposition = if is_left_in_the_middle { RESET_CARD } else { 0 };
+        // Nobody can refuse the owner, and leaving the card waits for nobody.
+        let _ = self.disconnect(handle, disposition, &|| false);
+    }
+
+    /// Begins a transaction, in the order in which connections asked for it.
+    pub fn begin(&self, handle: Handle, deadline: Option<Instant>, gave_up: GaveUp<'_>) -> Result<(), Error> {
+        let begun = self.wait_to_begin(handle, deadline, gave_up);
+        if begun.is_err() {
+            self.change_quietly(|state| state.connections.leave_queue(handle));
+        }
+        begun
+    }
+
+    fn wait_to_begin(
+        &self,
+        handle: Handle,
+        deadline: Option<Instant>,
+        gave_up: GaveUp<'_>,
+    ) -> Result<(), Error> {
+        let mut state = self.state();
+        loop {
+            state.check_reader()?;
+            state.connections.notice(handle)?;
+            if state.connections.try_begin(handle) {
+                return Ok(());
+            }
+            state.connections.queue(handle);
+            state = self.wait(state, deadline, gave_up)?;
+        }
+    }
+
+    /// Ends a transaction.
+    pub fn end_transaction(&self, handle: Handle, disposition: u32) -> Result<(), Error> {
+        let check = |state: &State| -> Result<(), Error> {
+            state.connections.notice(handle)?;
+            if disposition != 0 {
+                state.check_access(handle)?;
+            }
+            Ok(())
+        };
+        check(&self.state())?;
+        let mut result = Ok(());
+        if matches!(disposition, RESET_CARD | UNPOWER_CARD) {
+            let mut slot = lock(&self.slot);
+            check(&self.state())?;
+            result = self.reset(&mut **slot, disposition).map_err(|fault| match fault {
+                Fault::NoCard => Error::RemovedCard,
+                Fault::NoDevice => Error::ReaderUnavailable,
+                _ => Error::NotTransacted,
+            });
+            self.change(|state| state.connections.tell_reset());
+        }
+        result.and(self.change_quietly(|state| state.connections.end(handle)))
+    }
+
+    /// Whether a connection can be used: `SCardStatus`.
+    pub fn check(&self, handle: Handle) -> Result<(), Error> {
+        let state = self.state();
+        state.check_access(handle)?;
+        state.connections.notice(handle)?;
+        state.check_reader()
+    }
+
+    /// Exchanges an APDU; gives the response's length.
+    pub fn transmit(
+        &self,
+        handle: Handle,
+        protocol: u32,
+        command: &[u8],
+        response: &mut [u8],
+    ) -> Result<usize, Error> {
+        if response.len() < 2 {
+            return Err(Error::InsufficientBuffer);
+        }
+        let check = |state: &State| -> Result<(), Error> {
+            state.check_access(handle)?;
+            state.check_reader()?;
+            state.connections.notice(handle)?;
+            if protocol != RAW {
+                if state.status & ABSENT != 0 {
+                    return Err(Error::NoSmartcard);
+                }
+                if protocol != ANY_OLD && protocol != state.protocol {
+                    return Err(Error::ProtoMismatch);
+                }
+            }
+            Ok(())
+        };
+        check(&self.state())?;
+        let mut slot = lock(&self.slot);
+        // While this call waited for its turn the card may have been reset, or taken.
+        check(&self.state())?;
+        let fault = match slot.transmit(command, response) {
+            Ok(length) => return Ok(length),
+            Err(fault) => fault,
+        };
+        match fault {
+            Fault::NoCard => self.change(|state| {
+                state.status = ABSENT;
+                state.forget_card();
+            }),
+            Fault::Reset => self.change(|state| {
+                state.protocol = 0;
+                state.connections.tell_reset();
+            }),
+            _ => (),
+        }
+        Err(match fault {
+            Fault::NoDevice => Error::ReaderUnavailable,
+            Fault::NoCard => Error::NoSmartcard,
+            Fault::BufferTooSmall => Error::InsufficientBuffer,
+            Fault::Reset => Error::ResetCard,
+            _ => Error::NotTransacted,
+        })
+    }
+
+    /// Uses a function of the reader's own; gives the answer's length.
+    pub fn control(&self, handle: Handle, code: u32, data: &[u8], answer: &mut [u8]) -> Result<usize, Error> {
+        let check = |state: &State| {
+            state.check_access(handle)?;
+            state.check_reader()
+        };
+        check(&self.state())?;
+        let mut slot = lock(&self.slot);
+        check(&self.state())?;
+        slot.control(code, data, answer).map_err(|fault| match fault {
+            Fault::NoDevice => Error::ReaderUnavailable,
+            Fault::Unsupported => Error::UnsupportedFeature,
+            Fault::BufferTooSmall => Error::InsufficientBuffer,
+            _ => Error::NotTransacted,
+        })
+    }
+
+    /// Gets an attribute; gives its length.
+    pub fn get_attribute(&self, handle: Handle, id: u32, value: &mut [u8]) -> Result<usize, Error> {
+        const FRIENDLY_NAME: u32 = 0x0003;
+        const SYSTEM_NAME: u32 = 0x0004;
+        self.check_for_attribute(handle)?;
+        let got = lock(&self.slot).get_attribute(id, value);
+        got.or_else(|fault| match fault {
+            Fault::Unsupported if matches!(id, FRIENDLY_NAME | SYSTEM_NAME) => {
+                let name = self.name.as_bytes();
+                let room = value.get_mut(..=name.len()).ok_or(Error::InsufficientBuffer)?;
+                let (text, end) = room.split_at_mut(name.len());
+                text.copy_from_slice(name);
+                end.fill(0);
+                Ok(name.len() + 1)
+            }
+            Fault::Unsupported => Err(Error::UnsupportedFeature),
+            Fault::BufferTooSmall => Err(Error::InsufficientBuffer),
+            _ => Err(Error::NotTransacted),
+        })
+    }
+
+    /// Sets an attribute.
+    pub fn set_attribute(&self, handle: Handle, id: u32, value: &[u8]) -> Result<(), Error> {
+        self.check_for_attribute(handle)?;
+        let set = lock(&self.slot).set_attribute(id, value);
+        set.map_err(|fault| match fault {
+            Fault::Unsupported => Error::UnsupportedFeature,
+            _ => Error::NotTransacted,
+        })
+    }
+
+    fn check_for_attribute(&self, handle: Handle) -> Result<(), Error> {
+        let state = self.state();
+        state.check_access(handle)?;
+        state.check_reader()?;
+        state.connections.notice(handle)
+    }
+
+    fn power_up_if_needed(&self, slot: &mut dyn Slot) {
+        let needs_power = {
+            let state = self.state();
+            !state.has_power && state.status & PRESENT != 0
+        };
+        if needs_power {
+            let powered = slot.power_up(false);
+            self.change(|state| state.set_power_up(powered));
+        }
+    }
+
+    fn reset(&self, slot: &mut dyn Slot, kind: u32) -> Result<(), Fault> {
+        let powered = if kind == RESET_CARD {
+            slot.power_up(true)
+        } else {
+            // What matters is whether the card answers afterwards.
+            let _ = slot.power_down();
+            slot.power_up(false)
+        };
+        let fault = powered.as_ref().err().copied();
+        self.change(|state| state.set_power_up(powered));
+        fault.map_or(Ok(()), Err)
+    }
+
+    fn unpower(&self, slot: &mut dyn Slot) {
+        let down = slot.power_down();
+        self.change(|state| {
+            state.status = match down {
+                Ok(()) => PRESENT,
+                Err(Fault::NoCard) => ABSENT,
+                Err(_) => PRESENT | SWALLOWED,
+            };
+            state.has_power = false;
+            state.protocol = 0;
+        });
+    }
+
+    /// Chooses the protocol where none is chosen since the reset.
+    fn choose_protocol(&self, slot: &mut dyn Slot, share: u32, protocols: u32) -> Result<(), Error> {
+        if protocols & RAW != 0 {
+            self.change(|state| state.protocol = RAW);
+            return Ok(());
+        }
+        if share == DIRECT {
+            return Ok(());
+        }
+        let (current, card) = {
+            let state = self.state();
+            (state.protocol, state.card.clone())
+        };
+        if current != 0 {
+            return if protocols & current != 0 {
+                Ok(())
+            } else {
+                Err(Error::ProtoMismatch)
+            };
+        }
+        let protocols = if protocols & ANY_OLD != 0 {
+            T0 | T1
+        } else {
+            protocols
+        };
+        let card = card.ok_or(Error::UnpoweredCard)?;
+        let wanted = protocols & card.offered & (T0 | T1);
+        let best = if wanted & T1 != 0 { T1 } else { wanted & T0 };
+        if best == 0 {
+            return Err(Error::ProtoMismatch);
+        }
+        let chosen = match slot.set_protocol(best) {
+            Ok(()) => Ok(best),
+            Err(Fault::ProtocolUnsupported) if card.first != wanted => {
+                if card.first & wanted == 0 {
+                    return Err(Error::ProtoMismatch);
+                }
+                slot.set_protocol(card.first)
+                    .map(|()| card.first)
+                    .map_err(|_| Error::UnresponsiveCard)
+            }
+            Err(Fault::NoCard) => Err(Error::NoSmartcard),
+            Err(_) => Err(Error::UnresponsiveCard),
+        };
+        let chosen = chosen?;
+        self.change(|state| state.protocol = chosen);
+        Ok(())
+    }
+}
+
+/// Refuses terms of a connection that no reader could meet.
+pub fn check_terms(share: u32, protocols: u32) -> Result<(), Error> {
+    if share != DIRECT && protocols & (T0 | T1 | RAW | ANY_OLD) == 0 {
+        return Err(Error::ProtoMismatch);
+    }
+    if ![EXCLUSIVE, SHARED, DIRECT].contains(&share) {
+        return Err(Error::InvalidValue);
+    }
+    Ok(())
+}
+
+/// Refuses a disposition that is none.
+pub fn check_disposition(disposition: u32) -> Result<(), Error> {
+    if disposition > EJECT_CARD {
+        return Err(Error::InvalidValue);
+    }
+    Ok(())
+}

@@ -1,0 +1,233 @@
+//! Simulated readers that another program makes: it listens on a socket, and plays the reader and the card.
+//! For tests, which so have the cards in their hands.
+//!
+//! A connection begins with one line, and serves one purpose:
+//!
+//! | line | purpose |
+//! |---|---|
+//! | `list` | the readers' names, a line each; then the end of the connection |
+//! | `slot N` | the reader of line N, from 0: requests and answers, until the connection ends |
+//! | `watch N` | its movements: a byte asks, and a byte answers when there may be something new |
+//!
+//! A request is an operation (one byte), an argument and a length (four bytes each, the lowest first), and so
+//! many bytes of data; an answer is a result (one byte), a length, and data. See [`Operation`] and [`fault`].
+
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex};
+
+use super::board::{lock, wait_until};
+use super::manager::{Bus, BusEvent};
+use super::slot::{Fault, Found, Powered, Sight, Slot, Watch};
+use crate::error::{Cause, Error, Failure, Outcome};
+
+/// What is asked of a reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Operation {
+    /// Whether there is a card: one byte, 0 or 1.
+    Presence = 0,
+    /// A reset, warm where the argument is 1: the protocols offered and the first one (one byte each), and the
+    /// ATR.
+    PowerUp = 1,
+    PowerDown = 2,
+    /// The argument is `SCARD_PROTOCOL_T0` or `SCARD_PROTOCOL_T1`.
+    SetProtocol = 3,
+    Transmit = 4,
+    /// The argument is the control code.
+    Control = 5,
+    /// The argument is the attribute.
+    GetAttribute = 6,
+    SetAttribute = 7,
+}
+
+/// The longest answer that makes sense.
+const LONGEST: usize = 1 << 17;
+
+/// The fault that a result stands for; 0 is success.
+fn fault(result: u8) -> Fault {
+    match result {
+        1 => Fault::NoDevice,
+        2 => Fault::NoCard,
+        3 => Fault::Mute,
+        4 => Fault::ProtocolUnsupported,
+        5 => Fault::Unsupported,
+        6 => Fault::BufferTooSmall,
+        7 => Fault::Busy,
+        8 => Fault::Reset,
+        _ => Fault::Communication,
+    }
+}
+
+/// The readers behind a socket.
+pub struct RemoteBus {
+    path: PathBuf,
+    names: Vec<String>,
+    is_stopped: Mutex<bool>,
+    stopped: Condvar,
+}
+
+impl RemoteBus {
+    /// Asks for the readers there are, which stay the same.
+    pub fn connect(path: &Path) -> Outcome<RemoteBus> {
+        let list = || -> io::Result<String> {
+            let mut names = String::new();
+            open(path, "list")?
+                .take(LONGEST as u64)
+                .read_to_string(&mut names)?;
+            Ok(names)
+        };
+        let names = list().map_err(|source| {
+            let path = path.to_owned();
+            Failure::because(Error::NoService, Cause::Connect { path, source })
+        })?;
+        Ok(RemoteBus {
+            path: path.to_owned(),
+            names: names.lines().map(str::to_owned).collect(),
+            is_stopped: Mutex::default(),
+            stopped: Condvar::new(),
+        })
+    }
+}
+
+fn open(path: &Path, purpose: &str) -> io::Result<UnixStream> {
+    let mut stream = UnixStream::connect(path)?;
+    stream.write_all(format!("{purpose}\n").as_bytes())?;
+    Ok(stream)
+}
+
+impl Bus for RemoteBus {
+    fn initial(&self) -> Vec<Found> {
+        let found = self.names.iter().enumerate().map(|(number, name)| {
+            let slot = RemoteSlot(open(&self.path, &format!("slot {number}")));
+            let watch = RemoteWatch(open(&self.path, &format!("watch {number}")));
+            Found {
+                name: name.clone(),
+                slots: vec![(Box::new(slot) as Box<dyn Slot>, Arc::new(watch) as Arc<dyn Watch>)],
+            }
+        });
+        found.collect()
+    }
+
+    fn wait(&self) -> BusEvent {
+        let mut is_stopped = lock(&self.is_stopped);
+        while !*is_stopped {
+            is_stopped = wait_until(&self.stopped, is_stopped, None).unwrap_or_else(|guard| guard);
+        }
+        BusEvent::Stopped
+    }
+
+    fn stop(&self) {
+        *lock(&self.is_stopped) = true;
+        self.stopped.notify_all();
+    }
+}
+
+struct RemoteWatch(io::Result<UnixStream>);
+
+impl Watch for RemoteWatch {
+    fn wait(&self) -> Sight {
+        let Ok(mut stream) = self.0.as_ref() else {
+            return Sight::Gone;
+        };
+        let asked = stream.write_all(&[1]).and_then(|()| stream.read_exact(&mut [0]));
+        match asked {
+            Ok(()) => Sight::Card,
+            Err(_) => Sight::Gone,
+        }
+    }
+
+    fn stop(&self) {
+        if let Ok(stream) = &self.0 {
+            // It may have ended before.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+struct RemoteSlot(io::Result<UnixStream>);
+
+impl RemoteSlot {
+    fn ask(&mut self, operation: Operation, argument: u32, data: &[u8]) -> Result<Vec<u8>, Fault> {
+        let (result, answer) = self
+            .exchange(operation, argument, data)
+            .map_err(|_| Fault::NoDevice)?;
+        match result {
+            0 => Ok(answer),
+            result => Err(fault(result)),
+        }
+    }
+
+    fn exchange(&mut self, operation: Operation, argument: u32, data: &[u8]) -> io::Result<(u8, Vec<u8>)> {
+        let stream = self.0.as_mut().map_err(|error| io::Error::from(error.kind()))?;
+        let length = u32::try_from(data.len()).map_err(io::Error::other)?;
+        let head = [argument.to_le_bytes(), length.to_le_bytes()].concat();
+        stream.write_all(&[&[operation as u8], &head[..], data].concat())?;
+        let (mut result, mut length) = ([0; 1], [0; 4]);
+        stream.read_exact(&mut result)?;
+        stream.read_exact(&mut length)?;
+        let length = u32::from_le_bytes(length) as usize;
+        if length > LONGEST {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let mut answer = vec![0; length];
+        stream.read_exact(&mut answer)?;
+        Ok((result[0], answer))
+    }
+
+    fn ask_into(
+        &mut self,
+        operation: Operation,
+        argument: u32,
+        data: &[u8],
+        room: &mut [u8],
+    ) -> Result<usize, Fault> {
+        let answer = self.ask(operation, argument, data)?;
+        let room = room.get_mut(..answer.len()).ok_or(Fault::BufferTooSmall)?;
+        room.copy_from_slice(&answer);
+        Ok(answer.len())
+    }
+}
+
+impl Slot for RemoteSlot {
+    fn is_present(&mut self) -> Result<bool, Fault> {
+        Ok(self.ask(Operation::Presence, 0, &[])? == [1])
+    }
+
+    fn power_up(&mut self, warm: bool) -> Result<Powered, Fault> {
+        match self.ask(Operation::PowerUp, warm.into(), &[])?.as_slice() {
+            [offered, first, atr @ ..] if atr.len() <= 33 => Ok(Powered {
+                atr: atr.to_vec(),
+                offered: (*offered).into(),
+                first: (*first).into(),
+            }),
+            _ => Err(Fault::Communication),
+        }
+    }
+
+    fn power_down(&mut self) -> Result<(), Fault> {
+        self.ask(Operation::PowerDown, 0, &[]).map(|_| ())
+    }
+
+    fn set_protocol(&mut self, protocol: u32) -> Result<(), Fault> {
+        self.ask(Operation::SetProtocol, protocol, &[]).map(|_| ())
+    }
+
+    fn transmit(&mut self, command: &[u8], response: &mut [u8]) -> Result<usize, Fault> {
+        self.ask_into(Operation::Transmit, 0, command, response)
+    }
+
+    fn control(&mut self, code: u32, data: &[u8], answer: &mut [u8]) -> Result<usize, Fault> {
+        self.ask_into(Operation::Control, code, data, answer)
+    }
+
+    fn get_attribute(&mut self, id: u32, value: &mut [u8]) -> Result<usize, Fault> {
+        self.ask_into(Operation::GetAttribute, id, &[], value)
+    }
+
+    fn set_attribute(&mut self, id: u32, value: &[u8]) -> Result<(), Fault> {
+        self.ask(Operation::SetAttribute, id, value).map(|_| ())
+    }
+}
