@@ -382,6 +382,8 @@ static void part_connect(void)
         printf(" for length %d", long_names[i]);
     }
     for (i = 0; i < sizeof cards / sizeof *cards; i++) {
+        /* Not a card for another, which no daemon could see. */
+        ask("remove 0");
         ask(cards[i]);
         for (j = 0; j < sizeof shares / sizeof *shares; j++)
             for (k = 0; k < sizeof protocols / sizeof *protocols; k++) {
@@ -909,6 +911,8 @@ static void part_sharing(void)
     CONNECT(other_context, READER0, SCARD_SHARE_DIRECT, SCARD_PROTOCOL_ANY, other_card);
     CONNECT(context, READER0, SCARD_SHARE_SHARED, SCARD_PROTOCOL_ANY, other_card);
     RECONNECT(card, SCARD_SHARE_SHARED, SCARD_PROTOCOL_ANY, SCARD_LEAVE_CARD);
+    /* With pcscd the card is still held: nobody else could connect. */
+    CALL(SCardEndTransaction(card, SCARD_LEAVE_CARD));
     say("shared keeps exclusive out");
     CONNECT(other_context, READER0, SCARD_SHARE_EXCLUSIVE, SCARD_PROTOCOL_ANY, other_card);
     CONNECT(other_context, READER0, SCARD_SHARE_SHARED, SCARD_PROTOCOL_T0, other_card);
@@ -1331,7 +1335,18 @@ int main(int count, char **arguments)
                   { "restart", part_restart },
                   { "no_daemon", part_no_daemon },
                   { "threads", part_threads } };
+    SCARDCONTEXT kept;
     size_t i;
+    /*
+     * Readers that this process manages itself are there as long as a context
+     * is, and count their events from the first look at them.
+     */
+    if (getenv("DIFFERENTIAL_KEEPS_READERS") != NULL) {
+        SCardEstablishContext(SCARD_SCOPE_SYSTEM, NULL, NULL, &kept);
+        watch(0, READER0, SCARD_STATE_UNAWARE);
+        watch(1, READER1, SCARD_STATE_UNAWARE);
+        SCardGetStatusChange(kept, 0, readers, 2);
+    }
     for (i = 0; i < sizeof parts / sizeof *parts; i++)
         if (count == 2 && strcmp(parts[i].name, arguments[1]) == 0) {
             parts[i].part();

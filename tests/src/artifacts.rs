@@ -30,7 +30,11 @@ pub fn library_folder() -> PathBuf {
     let link = folder.join("libpcsclite.so.1");
     if fs::read_link(&link).ok().as_deref() != Some(&library) {
         // Made elsewhere and moved into place: other tests may be doing the same.
-        let made = folder.join(format!("link-{}", std::process::id()));
+        let made = folder.join(format!(
+            "link-{}-{:?}",
+            std::process::id(),
+            std::thread::current().id()
+        ));
         symlink(&library, &made).expect("a link next to the library");
         fs::rename(&made, &link).expect("a link next to the library");
     }

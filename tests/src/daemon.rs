@@ -19,7 +19,7 @@ use rustix::process::{geteuid, kill_process, Pid, Signal};
 use tempfile::TempDir;
 
 /// What pcscd makes the readers' names of.
-pub(crate) const FRIENDLY_NAME: &str = "pcsc-tests";
+pub const FRIENDLY_NAME: &str = "pcsc-tests";
 
 /// How long pcscd may take to answer after its start, and to end when asked to. Generous: many tests share few processors.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -310,7 +310,7 @@ fn answers(socket: &Path) -> bool {
 }
 
 /// Starts a process from a thread that lives as long as this process: `--pdeathsig` counts from the end of the starting thread.
-fn spawn(command: Command) -> io::Result<Child> {
+pub(crate) fn spawn(command: Command) -> io::Result<Child> {
     type Order = (Command, mpsc::Sender<io::Result<Child>>);
     static SPAWNER: LazyLock<mpsc::Sender<Order>> = LazyLock::new(|| {
         let (sender, orders) = mpsc::channel::<Order>();

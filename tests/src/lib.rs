@@ -1,6 +1,7 @@
 //! What the integration tests of all crates share.
 //!
 //! - [`Pcscd`]: Debian's pcscd, private to the test, with readers that the test controls
+//! - [`Simulation`]: the same readers without pcscd
 //! - [`atr`]: cards to insert
 //! - [`artifacts`]: the libraries and programs of this workspace, [`stock`]: Debian's library
 //! - [`run`]: a command with a deadline
@@ -16,9 +17,11 @@ mod reader;
 pub mod relay;
 mod run;
 pub mod scripted;
+mod simulation;
 pub mod stock;
 
-pub use daemon::Pcscd;
+pub use daemon::{Pcscd, FRIENDLY_NAME};
 pub use pcsc_test_ifd::{abi, card, Counts};
 pub use reader::Reader;
 pub use run::{run, Output};
+pub use simulation::Simulation;

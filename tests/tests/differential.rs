@@ -1,5 +1,5 @@
-//! The same C program on Debian's library and on ours, against a daemon in the same state: what it prints must be
-//! identical, line by line, but for the differences listed here, each with its reason.
+//! The same C program on Debian's library and on ours, against a daemon in the same state, and on ours without a daemon, against
+//! the same readers: what it prints must be identical, line by line, but for the differences listed here, each with its reason.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use pcsc_tests::{artifacts, atr, Pcscd};
+use pcsc_tests::{artifacts, atr, Pcscd, Reader, Simulation};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -46,18 +46,55 @@ fn program() -> &'static Path {
 enum Library {
     Stock,
     Ours,
+    /// Ours, which manages the readers itself.
+    Standalone,
+}
+
+/// What has the readers.
+enum Owner {
+    Pcscd(Pcscd),
+    Process(Simulation),
+}
+
+impl Owner {
+    fn reader(&self, number: &str) -> Reader {
+        let number = number.parse().expect("a reader's number");
+        match self {
+            Owner::Pcscd(pcscd) => pcscd.reader(number),
+            Owner::Process(simulation) => simulation.reader(number),
+        }
+    }
+
+    fn pcscd(&mut self) -> &mut Pcscd {
+        match self {
+            Owner::Pcscd(pcscd) => pcscd,
+            Owner::Process(_) => panic!("there is no daemon"),
+        }
+    }
 }
 
 /// Runs one part of the program on a library; gives its lines.
 fn lines(part: &str, library: Library, environment: &[(&str, &str)]) -> Vec<String> {
-    let mut pcscd = Pcscd::start(if part == "no_readers" { 0 } else { 2 });
+    let readers = if part == "no_readers" { 0 } else { 2 };
     let mut command = Command::new(program());
-    command
-        .arg(part)
-        .env_remove("LD_LIBRARY_PATH")
-        .env("PCSCLITE_CSOCK_NAME", pcscd.socket());
+    command.arg(part).env_remove("LD_LIBRARY_PATH");
+    let mut owner = if library == Library::Standalone {
+        // Most parts fork for calls that may kill a process, and the parent has the readers open.
+        let simulation = match part {
+            "fork" => Simulation::start(readers),
+            _ => Simulation::start_shared(readers),
+        };
+        command
+            .envs(simulation.environment())
+            .env("DIFFERENTIAL_KEEPS_READERS", "1");
+        Owner::Process(simulation)
+    } else {
+        let pcscd = Pcscd::start(readers);
+        command.env("PCSCLITE_CSOCK_NAME", pcscd.socket());
+        Owner::Pcscd(pcscd)
+    };
     command.envs(environment.iter().copied());
-    if library == Library::Ours {
+    if library != Library::Stock {
         command.env("LD_LIBRARY_PATH", artifacts::library_folder());
     }
     let mut child = command
@@ -80,7 +117,7 @@ fn lines(part: &str, library: Library, environment: &[(&str, &str)]) -> Vec<Stri
         match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(line) => match line.strip_prefix('@') {
                 Some(wish) => {
-                    fulfil(&mut pcscd, wish);
+                    fulfil(&mut owner, wish);
                     let _ = input.write_all(b"done\n");
                 }
                 None => lines.push(line),
@@ -102,9 +139,9 @@ fn lines(part: &str, library: Library, environment: &[(&str, &str)]) -> Vec<Stri
 }
 
 /// Does what the program asks for.
-fn fulfil(pcscd: &mut Pcscd, wish: &str) {
+fn fulfil(owner: &mut Owner, wish: &str) {
     let words: Vec<&str> = wish.split_whitespace().collect();
-    let reader = |number: &str| pcscd.reader(number.parse().expect("a reader's number"));
+    let reader = |number: &str| owner.reader(number);
     match words[..] {
         ["insert", number, card] => reader(number).insert(match card {
             "T0" => atr::T0,
@@ -118,8 +155,8 @@ fn fulfil(pcscd: &mut Pcscd, wish: &str) {
         ["fail", number, state] => reader(number).fail(state == "on"),
         ["unplug", number] => reader(number).unplug(),
         ["plug", number] => reader(number).plug(),
-        ["kill"] => pcscd.kill(),
-        ["restart"] => pcscd.restart(),
+        ["kill"] => owner.pcscd().kill(),
+        ["restart"] => owner.pcscd().restart(),
         _ => panic!("unknown wish {wish:?}"),
     }
 }
@@ -242,15 +279,103 @@ const DIFFERENCES: &[Difference] = &[
     ),
 ];
 
-fn is_deliberate(part: &str, stock: &str, ours: &str) -> Option<usize> {
-    DIFFERENCES.iter().position(|difference| {
-        difference.part == part && stock.contains(difference.stock) && ours.contains(difference.ours)
-    })
-}
+/// Differences between pcscd and this library that manages the readers itself.
+const WITHOUT_DAEMON: &[Difference] = &[
+    difference(
+        "no_readers",
+        "SCARD_E_TIMEOUT [ current=0x0 event=0x0",
+        "SCARD_E_TIMEOUT [ current=0x0 event=0x10000",
+        "1.9.9 does not tell how many readers came and went; 2.5 and ours do",
+    ),
+    difference(
+        "change",
+        "[ current=0x0 event=0x0 ",
+        "[ current=0x0 event=0x30000 ",
+        "as above",
+    ),
+    difference(
+        "change",
+        "SCARD_E_TIMEOUT [ current=0x70000 event=0x0 ",
+        "SCARD_S_SUCCESS [ current=0x70000 event=0x30002 ",
+        "as above, so that a caller learns what it has missed",
+    ),
+    difference(
+        "cancel",
+        "[ current=0x0 event=0x0 ",
+        "[ current=0x0 event=0x30000 ",
+        "as above",
+    ),
+    difference(
+        "sharing",
+        "SCardEndTransaction(card, SCARD_LEAVE_CARD) = SCARD_S_SUCCESS",
+        "SCardEndTransaction(card, SCARD_LEAVE_CARD) = SCARD_E_NOT_TRANSACTED",
+        "pcscd goes on holding the card for a connection that is exclusive no more",
+    ),
+    difference(
+        "sharing",
+        "SCARD_E_SHARING_VIOLATION other_card 0 protocol=0x2",
+        "SCARD_E_SHARING_VIOLATION other_card 0 protocol=0x0",
+        "a connection that is refused has no protocol",
+    ),
+    difference(
+        "sharing",
+        "SCardConnect(context, \"pcsc-tests 00 00\", 0x0002, (0x0001|0x0002), &card, &protocol) = SCARD_W_UNPOWERED_CARD",
+        "SCARD_S_SUCCESS card set",
+        "a reconnection gives a card its power back; with pcscd nobody can use the card then",
+    ),
+    difference(
+        "sharing",
+        "SCardDisconnect(card, SCARD_EJECT_CARD) = SCARD_E_INVALID_HANDLE",
+        "SCARD_S_SUCCESS",
+        "as above",
+    ),
+    difference("sharing", "state=0x10004 protocol=0x2", "state=0x10034 protocol=0x2", "as above"),
+    difference(
+        "cards",
+        "SCARD_E_PROTO_MISMATCH card 0",
+        "SCARD_W_UNPOWERED_CARD card 0",
+        "a card that is mute when it gets its power back; pcscd goes on calling it powered",
+    ),
+    difference("cards", "state=0x30034 protocol=0x0", "state=0x3000C protocol=0x0", "as above"),
+    difference("transmit", "00\\16", "00\\14", "a child powers the card up for itself"),
+    difference("transmit", "00W\\90", "00U\\90", "as above"),
+    difference(
+        "release",
+        "event=0x10022",
+        "event=0x22",
+        "a child has its own view of the readers, and begins to count anew",
+    ),
+    difference(
+        "fork",
+        "= SCARD_S_SUCCESS other_card set",
+        "= SCARD_E_SHARING_VIOLATION other_card 0",
+        "the parent has the readers",
+    ),
+    difference("fork", "00\\05", "00\\02", "no APDU of a child reached the card"),
+    difference(
+        "fork",
+"80C00000",
+        "00\\03",
+        "the child\'s release did not end the parent\'s context",
+    ),
+];
 
 fn compare(part: &str, environment: &[(&str, &str)]) {
     let stock = lines(part, Library::Stock, environment);
     let ours = lines(part, Library::Ours, environment);
+    compare_lines(part, &stock, &ours, DIFFERENCES, &[]);
+}
+
+/// Debian's library with pcscd, and ours without.
+fn compare_standalone(part: &str, environment: &[(&str, &str)]) {
+    let stock = lines(part, Library::Stock, environment);
+    let ours = lines(part, Library::Standalone, environment);
+    compare_lines(part, &stock, &ours, WITHOUT_DAEMON, DIFFERENCES);
+}
+
+/// The `expected` differences must be there, those that `may` be there may.
+fn compare_lines(part: &str, stock: &[String], ours: &[String], expected: &[Difference], may: &[Difference]) {
+    let differences: Vec<&Difference> = expected.iter().chain(may).collect();
     let mut wrong = Vec::new();
     let mut seen = std::collections::HashSet::new();
     for at in 0..stock.len().max(ours.len()) {
@@ -261,7 +386,10 @@ fn compare(part: &str, environment: &[(&str, &str)]) {
         if stock == ours {
             continue;
         }
-        match is_deliberate(part, stock, ours) {
+        let deliberate = differences.iter().position(|difference| {
+            difference.part == part && stock.contains(difference.stock) && ours.contains(difference.ours)
+        });
+        match deliberate {
             Some(number) => drop(seen.insert(number)),
             None => wrong.push(format!("line {}:\n  stock {stock}\n  ours  {ours}", at + 1)),
         }
@@ -275,7 +403,7 @@ fn compare(part: &str, environment: &[(&str, &str)]) {
         "{count} lines of {part} differ:\n{}",
         wrong.join("\n")
     );
-    for (number, difference) in DIFFERENCES.iter().enumerate() {
+    for (number, difference) in expected.iter().enumerate() {
         assert!(
             difference.part != part || seen.contains(&number),
             "the difference {:?} of {part} no longer occurs",
@@ -306,4 +434,28 @@ fn sharing_without_blocking() {
 #[test]
 fn no_daemon() {
     compare("no_daemon", &[("PCSCLITE_CSOCK_NAME", "/nonexistent/pcscd.comm")]);
+}
+
+/// Those that need no daemon to be ended and started.
+mod standalone {
+    use super::compare_standalone;
+
+    macro_rules! parts {
+        ($($part:ident)+) => { $(
+            #[test]
+            fn $part() {
+                compare_standalone(stringify!($part), &[]);
+            }
+        )+ };
+    }
+
+    parts! {
+        uninitialized contexts handles lists no_readers connect reconnect status transmit control attributes change
+        cancel release sharing transactions cards fork threads
+    }
+
+    #[test]
+    fn sharing_without_blocking() {
+        compare_standalone("sharing", &[("PCSCLITE_NO_BLOCKING", "1")]);
+    }
 }

@@ -114,14 +114,14 @@ impl Session {
     pub fn establish(options: &Options) -> Outcome<Session> {
         let session = match options.backend.resolve() {
             Choice::Daemon => Session::daemon(options, "it was asked for"),
-            Choice::Standalone => Session::standalone("it was asked for"),
-            Choice::Simulated => Session::simulated("it was asked for"),
+            Choice::Standalone => Session::standalone(options, "it was asked for"),
+            Choice::Simulated => Session::simulated(options, "it was asked for"),
             Choice::SimulatedAtLast => match Session::automatic(options) {
                 Err(failure) if failure.error() == Error::NoService => {
-                    Session::simulated("there is no daemon, and no reader")
+                    Session::simulated(options, "there is no daemon, and no reader")
                 }
                 Ok(session) if session.with_states(|states| states.readers().count())? == 0 => {
-                    Session::simulated("there is no other reader")
+                    Session::simulated(options, "there is no other reader")
                 }
                 session => session,
             },
@@ -143,17 +143,17 @@ impl Session {
         let socket = Listener::at(Path::new(env::DEFAULT_SOCKET));
         if let Some(manager) = standalone::current(standalone::Kind::Usb) {
             if manager.daemon_then() == socket {
-                return Session::standalone("no daemon has come");
+                return Session::standalone(options, "no daemon has come");
             }
             if manager.is_in_use() {
-                return Session::standalone("a daemon has come, but a card is in use here");
+                return Session::standalone(options, "a daemon has come, but a card is in use here");
             }
             // The daemon looks for readers when it starts, which connecting to its socket may make it do.
             manager.end();
         }
         match Session::daemon(options, "it is there") {
             Err(failure) if matches!(failure.cause(), Some(Cause::Connect { .. })) && has_usb() => {
-                let session = Session::standalone("there is no daemon")?;
+                let session = Session::standalone(options, "there is no daemon")?;
                 if let Backend::Standalone(_, session) = &session.backend {
                     session.manager().note_daemon(socket);
                 }
@@ -168,12 +168,14 @@ impl Session {
         Session::of(Backend::Daemon(session), reason)
     }
 
-    fn standalone(reason: &str) -> Outcome<Session> {
+    fn standalone(options: &Options, reason: &str) -> Outcome<Session> {
+        check_scope(options.scope)?;
         let session = standalone::Session::on_usb()?;
         Session::of(Backend::Standalone(standalone::Kind::Usb, session), reason)
     }
 
-    fn simulated(reason: &str) -> Outcome<Session> {
+    fn simulated(options: &Options, reason: &str) -> Outcome<Session> {
+        check_scope(options.scope)?;
         let session = standalone::Session::on_simulation(env::simulation().as_deref())?;
         Session::of(Backend::Standalone(standalone::Kind::Simulated, session), reason)
     }
@@ -195,6 +197,16 @@ impl Session {
             Backend::Standalone(standalone::Kind::Simulated, _) => BackendKind::Simulated,
         }
     }
+}
+
+/// Refuses a scope that is none, as a daemon does.
+fn check_scope(scope: u32) -> Outcome<()> {
+    /// `SCARD_SCOPE_GLOBAL`, the last one.
+    const GLOBAL: u32 = 3;
+    if scope > GLOBAL {
+        return Err(Error::InvalidValue.into());
+    }
+    Ok(())
 }
 
 /// Whether the system has a USB at all.

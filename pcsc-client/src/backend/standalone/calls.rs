@@ -55,12 +55,12 @@ impl Reader {
             if self.state().status & PRESENT == 0 {
                 return Err(Error::NoSmartcard);
             }
-            self.power_up_if_needed(&mut **slot);
+            self.power_up_if_needed(slot.driver());
             if self.state().status & POWERED == 0 {
                 return Err(Error::UnpoweredCard);
             }
         }
-        self.choose_protocol(&mut **slot, share, protocols)?;
+        self.choose_protocol(slot.driver(), share, protocols)?;
         self.change(|state| {
             state.check_reader()?;
             state.connections.connect(handle, share)?;
@@ -89,7 +89,7 @@ impl Reader {
         match initialization {
             RESET_CARD | UNPOWER_CARD => {
                 self.change(|state| state.connections.tell_reset());
-                match self.reset(&mut **slot, initialization) {
+                match self.reset(slot.driver(), initialization) {
                     Ok(()) => (),
                     Err(Fault::NoCard) => return Err(Error::NoSmartcard),
                     Err(_) => return Err(Error::UnresponsiveCard),
@@ -106,9 +106,9 @@ impl Reader {
             }
         }
         if share != DIRECT {
-            self.power_up_if_needed(&mut **slot);
+            self.power_up_if_needed(slot.driver());
         }
-        self.choose_protocol(&mut **slot, share, protocols)?;
+        self.choose_protocol(slot.driver(), share, protocols)?;
         self.change(|state| {
             state.connections.reconnect(handle, share)?;
             Ok(state.protocol)
@@ -125,13 +125,15 @@ impl Reader {
         drop(state);
         if ended.is_ok() && matches!(disposition, RESET_CARD | UNPOWER_CARD) {
             let mut slot = lock(&self.slot);
-            if self.state().status & PRESENT != 0 {
+            if self.state().status & PRESENT == 0 {
+                self.change(|state| state.protocol = 0);
+            } else {
                 self.change(|state| state.connections.tell_reset());
                 if disposition == RESET_CARD {
                     // The connection ends, whether the card answers or not.
-                    let _ = self.reset(&mut **slot, RESET_CARD);
+                    let _ = self.reset(slot.driver(), RESET_CARD);
                 } else {
-                    self.unpower(&mut **slot);
+                    self.unpower(slot.driver());
                 }
             }
         }
@@ -197,11 +199,13 @@ impl Reader {
         if matches!(disposition, RESET_CARD | UNPOWER_CARD) {
             let mut slot = lock(&self.slot);
             check(&self.state())?;
-            result = self.reset(&mut **slot, disposition).map_err(|fault| match fault {
-                Fault::NoCard => Error::RemovedCard,
-                Fault::NoDevice => Error::ReaderUnavailable,
-                _ => Error::NotTransacted,
-            });
+            result = self
+                .reset(slot.driver(), disposition)
+                .map_err(|fault| match fault {
+                    Fault::NoCard => Error::RemovedCard,
+                    Fault::NoDevice => Error::ReaderUnavailable,
+                    _ => Error::NotTransacted,
+                });
             self.change(|state| state.connections.tell_reset());
         }
         result.and(self.change_quietly(|state| state.connections.end(handle)))
@@ -215,17 +219,15 @@ impl Reader {
         state.check_reader()
     }
 
-    /// Exchanges an APDU; gives the response's length.
+    /// Exchanges an APDU. Gives the response's length, which may be more than there is room for, and the
+    /// number of the protocol used.
     pub fn transmit(
         &self,
         handle: Handle,
         protocol: u32,
         command: &[u8],
         response: &mut [u8],
-    ) -> Result<usize, Error> {
-        if response.len() < 2 {
-            return Err(Error::InsufficientBuffer);
-        }
+    ) -> Result<(usize, u32), Error> {
         let check = |state: &State| -> Result<(), Error> {
             state.check_access(handle)?;
             state.check_reader()?;
@@ -243,9 +245,17 @@ impl Reader {
         check(&self.state())?;
         let mut slot = lock(&self.slot);
         // While this call waited for its turn the card may have been reset, or taken.
-        check(&self.state())?;
-        let fault = match slot.transmit(command, response) {
-            Ok(length) => return Ok(length),
+        let used = {
+            let state = self.state();
+            check(&state)?;
+            if protocol == ANY_OLD {
+                state.protocol
+            } else {
+                protocol
+            }
+        };
+        let fault = match slot.with_room(response, |slot, room| slot.transmit(command, room)) {
+            Ok(length) => return Ok((length, protocol_number(used))),
             Err(fault) => fault,
         };
         match fault {
@@ -268,7 +278,8 @@ impl Reader {
         })
     }
 
-    /// Uses a function of the reader's own; gives the answer's length.
+    /// Uses a function of the reader's own; gives the answer's length, which may be more than there is room
+    /// for.
     pub fn control(&self, handle: Handle, code: u32, data: &[u8], answer: &mut [u8]) -> Result<usize, Error> {
         let check = |state: &State| {
             state.check_access(handle)?;
@@ -277,7 +288,8 @@ impl Reader {
         check(&self.state())?;
         let mut slot = lock(&self.slot);
         check(&self.state())?;
-        slot.control(code, data, answer).map_err(|fault| match fault {
+        let answered = slot.with_room(answer, |slot, room| slot.control(code, data, room));
+        answered.map_err(|fault| match fault {
             Fault::NoDevice => Error::ReaderUnavailable,
             Fault::Unsupported => Error::UnsupportedFeature,
             Fault::BufferTooSmall => Error::InsufficientBuffer,
@@ -287,12 +299,13 @@ impl Reader {
 
     /// Gets an attribute; gives its length.
     pub fn get_attribute(&self, handle: Handle, id: u32, value: &mut [u8]) -> Result<usize, Error> {
-        const FRIENDLY_NAME: u32 = 0x0003;
-        const SYSTEM_NAME: u32 = 0x0004;
+        /// `SCARD_ATTR_DEVICE_FRIENDLY_NAME` and `SCARD_ATTR_DEVICE_SYSTEM_NAME`, as C has them and as the
+        /// pcsc crate has them.
+        const NAMES: [u32; 4] = [0x7FFF_0003, 0x7FFF_0004, 0x0003, 0x0004];
         self.check_for_attribute(handle)?;
-        let got = lock(&self.slot).get_attribute(id, value);
+        let got = lock(&self.slot).driver().get_attribute(id, value);
         got.or_else(|fault| match fault {
-            Fault::Unsupported if matches!(id, FRIENDLY_NAME | SYSTEM_NAME) => {
+            Fault::Unsupported if NAMES.contains(&id) => {
                 let name = self.name.as_bytes();
                 let room = value.get_mut(..=name.len()).ok_or(Error::InsufficientBuffer)?;
                 let (text, end) = room.split_at_mut(name.len());
@@ -309,7 +322,7 @@ impl Reader {
     /// Sets an attribute.
     pub fn set_attribute(&self, handle: Handle, id: u32, value: &[u8]) -> Result<(), Error> {
         self.check_for_attribute(handle)?;
-        let set = lock(&self.slot).set_attribute(id, value);
+        let set = lock(&self.slot).driver().set_attribute(id, value);
         set.map_err(|fault| match fault {
             Fault::Unsupported => Error::UnsupportedFeature,
             _ => Error::NotTransacted,
@@ -407,6 +420,15 @@ impl Reader {
         let chosen = chosen?;
         self.change(|state| state.protocol = chosen);
         Ok(())
+    }
+}
+
+/// The number by which drivers and their clients know a protocol in an exchange: 0 is T=0, 1 is T=1.
+fn protocol_number(protocol: u32) -> u32 {
+    match protocol {
+        T0 => 0,
+        T1 => 1,
+        other => other,
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::board::{lock, wait_until, Board};
 use super::card_state::{Connections, Handle};
-use super::slot::{Fault, Powered, Slot, Vacant};
+use super::slot::{Driver, Fault, Powered, Slot, Vacant};
 use crate::error::Error;
 use crate::wire::{ReaderState, READER_STATE_SIZE};
 
@@ -31,7 +31,7 @@ const LOOK_AGAIN_AT_LAST: Duration = Duration::from_secs(6);
 /// A slot and its connections.
 pub struct Reader {
     pub name: String,
-    pub(super) slot: Mutex<Box<dyn Slot>>,
+    pub(super) slot: Mutex<Driver>,
     state: Mutex<State>,
     /// Signalled at every change of the state.
     changed: Condvar,
@@ -82,7 +82,7 @@ impl Reader {
     pub fn new(name: String, slot: Box<dyn Slot>, board: Arc<Board>) -> Reader {
         Reader {
             name,
-            slot: Mutex::new(slot),
+            slot: Mutex::new(Driver::new(slot)),
             state: Mutex::new(State {
                 connections: Connections::default(),
                 status: ABSENT,
@@ -132,7 +132,7 @@ impl Reader {
 
     /// Looks whether a card came or went. A new card is powered up, as pcscd does.
     pub fn look(&self) {
-        self.look_at(&mut **lock(&self.slot));
+        self.look_at(lock(&self.slot).driver());
     }
 
     pub(super) fn look_at(&self, slot: &mut dyn Slot) {
@@ -150,7 +150,9 @@ impl Reader {
                     state.set_power_up(powered);
                 });
             }
-            Ok(true) => (),
+            // It may be another card, whose exchange was too quick to be seen: the next connection powers it
+            // up, and finds out.
+            Ok(true) => self.power_down_if_idle(slot),
             Ok(false) | Err(Fault::NoCard) => {
                 if seen != Seen::Nothing || self.state().reach != Reach::Reached {
                     self.change(|state| {
@@ -204,9 +206,9 @@ impl Reader {
         let mut slot = lock(&self.slot);
         if self.state().has_power {
             // A reader that was pulled out cannot, and need not.
-            let _ = slot.power_down();
+            let _ = slot.driver().power_down();
         }
-        *slot = Box::new(Vacant);
+        *slot = Driver::new(Box::new(Vacant));
         self.change(|state| {
             state.reach = Reach::Gone;
             state.connections.tell_removed();
@@ -245,23 +247,32 @@ impl Reader {
         };
         let now = Instant::now();
         let (look, power_down) = {
-            let mut state = self.state();
+            let state = self.state();
             let is_due = |at: Instant| at <= now;
-            let power_down = state.power_down_at.is_some_and(is_due) && state.connections.is_idle();
-            if power_down {
-                state.power_down_at = None;
-                state.has_power = false;
-                state.protocol = 0;
-            }
-            (state.look_again.is_some_and(|(at, _)| is_due(at)), power_down)
+            let look = state.look_again.map(|(at, _)| at);
+            (look.is_some_and(is_due), state.power_down_at.is_some_and(is_due))
         };
         if power_down {
-            if let Err(fault) = slot.power_down() {
-                log::debug!("{}: power down failed: {fault:?}", self.name);
-            }
+            self.power_down_if_idle(slot.driver());
         }
         if look {
-            self.look_at(&mut **slot);
+            self.look_at(slot.driver());
+        }
+    }
+
+    /// Takes the power from a card that nobody uses. Clients are not told, as pcscd does not tell them.
+    fn power_down_if_idle(&self, slot: &mut dyn Slot) {
+        {
+            let mut state = self.state();
+            if !state.connections.is_idle() || !state.has_power {
+                return;
+            }
+            state.power_down_at = None;
+            state.has_power = false;
+            state.protocol = 0;
+        }
+        if let Err(fault) = slot.power_down() {
+            log::debug!("{}: power down failed: {fault:?}", self.name);
         }
     }
 

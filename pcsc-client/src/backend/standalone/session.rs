@@ -169,7 +169,9 @@ impl Session {
         });
         let (active, rv) = match reconnected {
             Ok(active) => (active, 0),
-            Err(error) => (active, error.code()),
+            // As a daemon and its client have it: a violation leaves the caller's value alone.
+            Err(Error::SharingViolation) => (active, Error::SharingViolation.code()),
+            Err(error) => (0, error.code()),
         };
         Ok(wire::Reconnect {
             card,
@@ -250,8 +252,20 @@ impl Session {
         let result = self.retry(&reader, deadline, || {
             reader.transmit(message.card, message.send_protocol, command, response)
         });
-        message.receive_length = *result.as_ref().unwrap_or(&0) as u32;
-        message.rv = result.err().map_or(0, Error::code);
+        message.receive_length = 0;
+        message.rv = match result {
+            Ok((length, protocol)) => {
+                message.receive_length = length as u32;
+                message.receive_protocol = protocol;
+                message.receive_pci_length = message.send_pci_length;
+                if length > response.len() {
+                    Error::InsufficientBuffer.code()
+                } else {
+                    0
+                }
+            }
+            Err(error) => error.code(),
+        };
         Ok(message)
     }
 
@@ -266,9 +280,11 @@ impl Session {
     ) -> Outcome<wire::Control> {
         let reader = self.reader(card)?;
         let (send_length, receive_length) = (data.len() as u32, answer.len() as u32);
-        let result = reader.control(card, code, data, answer);
-        let returned = *result.as_ref().unwrap_or(&0) as u32;
-        let rv = result.err().map_or(0, Error::code);
+        let (returned, rv) = match reader.control(card, code, data, answer) {
+            Ok(length) if length > answer.len() => (length as u32, Error::InsufficientBuffer.code()),
+            Ok(length) => (length as u32, 0),
+            Err(error) => (0, error.code()),
+        };
         Ok(wire::Control {
             card,
             code,

@@ -84,6 +84,47 @@ pub enum Fault {
     Communication,
 }
 
+/// A slot, and room for what it answers.
+pub struct Driver {
+    slot: Box<dyn Slot>,
+    room: Vec<u8>,
+}
+
+impl Driver {
+    /// A slot's driver.
+    pub fn new(slot: Box<dyn Slot>) -> Driver {
+        Driver {
+            slot,
+            room: Vec::new(),
+        }
+    }
+
+    /// The slot.
+    pub fn driver(&mut self) -> &mut dyn Slot {
+        &mut *self.slot
+    }
+
+    /// Asks for an answer that may be longer than the caller's room: its length is told all the same, and
+    /// what does not fit, or fails, leaves the caller's room alone.
+    pub fn with_room(
+        &mut self,
+        room: &mut [u8],
+        ask: impl FnOnce(&mut dyn Slot, &mut [u8]) -> Result<usize, Fault>,
+    ) -> Result<usize, Fault> {
+        /// As much as pcscd has room for.
+        const LONGEST: usize = crate::wire::MAX_PAYLOAD;
+        if room.len() >= LONGEST {
+            return ask(&mut *self.slot, room);
+        }
+        self.room.resize(LONGEST, 0);
+        let length = ask(&mut *self.slot, &mut self.room)?;
+        if let (Some(room), Some(answer)) = (room.get_mut(..length), self.room.get(..length)) {
+            room.copy_from_slice(answer);
+        }
+        Ok(length)
+    }
+}
+
 /// A slot whose reader is gone, or was given back.
 pub struct Vacant;
 

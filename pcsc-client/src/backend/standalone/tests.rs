@@ -299,7 +299,10 @@ fn readers_come_and_go() {
     change(&session, PNP_NAME, pnp).unwrap();
     assert_eq!(names(&session), 1);
     assert_eq!(echo(&session, card), Error::ReaderUnavailable.code());
-    assert_eq!(change(&session, b"Bench 00 00", 0), Err(Error::UnknownReader.code()));
+    assert_eq!(
+        change(&session, b"Bench 00 00", 0),
+        Err(Error::UnknownReader.code())
+    );
 }
 
 #[test]
