@@ -1,6 +1,7 @@
 //! The firmware, driven by messages written by hand.
 
 mod apdu;
+mod pipes;
 mod tpdu;
 
 use alloc::boxed::Box;
@@ -35,6 +36,12 @@ impl Bench {
         let reply = self.hear();
         assert_eq!(self.device.ready_at(), None, "one reply to a message");
         reply
+    }
+
+    /// The first transfer of the reply to a message.
+    fn say_more(&mut self, message: &[u8]) -> Vec<u8> {
+        self.device.bulk_out(message).unwrap();
+        self.hear()
     }
 
     /// The next reply.
