@@ -27,6 +27,8 @@ pub(super) struct Slot {
     atr: Vec<u8>,
     /// Nothing was sent since the reset: PPS may come.
     pub(super) fresh: bool,
+    /// The host has set parameters since the reset.
+    is_told: bool,
     /// The reader's T=1, at the APDU levels.
     pub(super) engine: Option<Box<t1::Engine>>,
     /// The reader has announced IFSD, at TPDU level.
@@ -53,6 +55,7 @@ impl Slot {
             said: Said::default(),
             atr: Vec::new(),
             fresh: false,
+            is_told: false,
             engine: None,
             ifsd_told: false,
             command: Vec::new(),
@@ -124,6 +127,7 @@ impl Slot {
         self.said = Said::default();
         self.atr.clear();
         self.fresh = false;
+        self.is_told = false;
         self.clock_stopped = false;
         self.restart();
     }
@@ -325,6 +329,7 @@ impl Slot {
         if !speed::can_do(model, self.clock_hz, wanted.rate()) {
             return Err(SlotError::Parameter(OFFSET));
         }
+        self.is_told = true;
         let wanted = match features.has(Features::AUTOMATIC_PPS) {
             true => self.agree(wanted)?,
             false => wanted,
@@ -378,6 +383,7 @@ impl Slot {
     pub(super) fn agree_late(&mut self, model: &Model) -> Result<(), SlotError> {
         let features = model.descriptor.features;
         let due = self.fresh
+            && !self.is_told
             && self.said.ta2.is_none()
             && features.has(Features::AUTOMATIC_PARAMETERS)
             && features.has(Features::AUTOMATIC_PPS);
