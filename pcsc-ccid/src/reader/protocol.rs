@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::reply::Reply;
 use super::session::{Chosen, Protocol, Session};
 use super::{exchange, Error, Reader, Reset};
 use crate::atr::{Atr, Mode, WaitingIntegers};
@@ -220,14 +221,9 @@ impl<T: Transport> Reader<T> {
             }
         }
         let mut chosen = self.settle_parameters(slot, atr, protocol, candidate, steps)?;
-        if !self.set_parameters(slot, &chosen.parameters)? {
-            if let Some((_, ta1)) = self
-                .parameters_in_force(slot)?
-                .filter(|(in_force, _)| *in_force == protocol as u8)
-            {
-                candidate = Candidate::new(ta1, candidate.clock_khz);
-                chosen = self.settle_parameters(slot, atr, protocol, candidate, steps)?;
-            }
+        if let Some(ta1) = self.set_parameters(slot, &chosen.parameters)? {
+            candidate = Candidate::new(ta1, candidate.clock_khz);
+            chosen = self.settle_parameters(slot, atr, protocol, candidate, steps)?;
         }
         if !self.descriptor.features.has(Features::AUTOMATIC_BAUD_RATE) && candidate.ta1 != DEFAULT_TA1 {
             let command = Command::SetDataRateAndClockFrequency {
@@ -353,23 +349,31 @@ impl<T: Transport> Reader<T> {
             .map_err(|_| Error::Slot(SlotError::Mute))
     }
 
-    /// SetParameters; false where a reader that makes the parameters itself, or knows none but the default, refuses.
-    fn set_parameters(&mut self, slot: u8, parameters: &Parameters) -> Result<bool, Error> {
+    /// SetParameters; gives F and D, coded as TA1, where the reader tells that others are in force than those asked for:
+    /// one that makes the parameters itself, or knows none but the default, may refuse; one that makes the PPS tells
+    /// that the card has refused the rate.
+    fn set_parameters(&mut self, slot: u8, parameters: &Parameters) -> Result<Option<u8>, Error> {
         let mut buffer = [0; parameters::MAX_SIZE];
+        let protocol = parameters.protocol();
         let command = Command::SetParameters {
-            protocol: parameters.protocol(),
+            protocol,
             data: parameters.encode(&mut buffer),
         };
         let limit = self.quirks.command_limit;
-        let may_refuse = parameters.f_index_d_index() == DEFAULT_TA1
-            || self.descriptor.features.has(Features::AUTOMATIC_PARAMETERS);
-        match self.port.call(slot, &command, limit) {
-            Ok(_) => Ok(true),
+        let features = self.descriptor.features;
+        let asked = parameters.f_index_d_index();
+        let may_refuse = asked == DEFAULT_TA1 || features.has(Features::AUTOMATIC_PARAMETERS);
+        let told = match self.port.call(slot, &command, limit) {
+            Ok(_) if !features.has(Features::AUTOMATIC_PPS) => None,
+            Ok(reply) => self.read_parameters(&reply).filter(|told| told.1 == DEFAULT_TA1),
             Err(Error::Slot(SlotError::Parameter(_) | SlotError::CommandUnsupported)) if may_refuse => {
-                Ok(false)
+                self.parameters_in_force(slot)?
             }
-            Err(error) => Err(error),
-        }
+            Err(error) => return Err(error),
+        };
+        Ok(told
+            .filter(|told| told.0 == protocol && told.1 != asked)
+            .map(|told| told.1))
     }
 
     /// A reader that negotiates by rules of its own has chosen the protocol as well. At APDU level that is its own
@@ -392,15 +396,15 @@ impl<T: Transport> Reader<T> {
     fn parameters_in_force(&mut self, slot: u8) -> Result<Option<(u8, u8)>, Error> {
         let limit = self.quirks.command_limit;
         match self.port.call(slot, &Command::GetParameters, limit) {
-            Ok(reply) => {
-                let parameters = Parameters::decode(reply.specific, self.port.data(&reply));
-                Ok(parameters
-                    .ok()
-                    .map(|parameters| (reply.specific, parameters.f_index_d_index())))
-            }
+            Ok(reply) => Ok(self.read_parameters(&reply)),
             Err(Error::Slot(_)) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    fn read_parameters(&self, reply: &Reply) -> Option<(u8, u8)> {
+        let parameters = Parameters::decode(reply.specific, self.port.data(reply)).ok()?;
+        Some((reply.specific, parameters.f_index_d_index()))
     }
 }
 
