@@ -1,0 +1,103 @@
+//! What several tests need: a simulated reader, opened, and commands for its cards.
+#![allow(dead_code, reason = "each test uses a part of it")]
+
+use pcsc_ccid::card::apps::Several;
+use pcsc_ccid::card::{Behaviour, Offer, Profile, SimCard};
+use pcsc_ccid::descriptor::{self, Interface};
+use pcsc_ccid::message::Command;
+use pcsc_ccid::reader::{Device, Error, Options, Reader};
+use pcsc_ccid::sim::{self, Direction, Handle, Model, SimTransport};
+use pcsc_ccid::transport::Transport;
+
+/// The interface that a host finds in the model's descriptors.
+pub fn interface(model: &Model) -> Interface {
+    descriptor::interfaces(&Model::configuration_descriptor(&[model], 4))
+        .remove(0)
+        .unwrap_or_else(|unusable| panic!("{}: {unusable}", model.name))
+}
+
+pub fn identity(model: &Model) -> Device {
+    Device {
+        vendor: model.vendor_id,
+        product: model.product_id,
+        release: model.release,
+        ..Device::default()
+    }
+}
+
+/// Opens a device behind a decorator of its transport.
+pub fn open_through<T: Transport>(
+    device: sim::Device,
+    decorate: impl FnOnce(SimTransport) -> T,
+) -> (Handle, Result<Reader<T>, Error>) {
+    let (interface, identity) = (interface(device.model()), identity(device.model()));
+    let handle = Handle::new(device);
+    let transport = decorate(handle.transport());
+    let reader = Reader::open(transport, identity, &interface, Options::default());
+    (handle, reader)
+}
+
+pub fn open(device: sim::Device) -> (Handle, Reader<SimTransport>) {
+    let (handle, reader) = open_through(device, |transport| transport);
+    (handle, reader.unwrap())
+}
+
+/// One of the simulator's well-known readers, with its faults in the field.
+pub fn named(name: &str) -> sim::Device {
+    sim::Device::named(name).unwrap()
+}
+
+/// The demonstration card with this TA1 and these protocols.
+pub fn card(ta1: Option<u8>, offers: &[Offer], behaviour: Behaviour) -> SimCard {
+    let profile = Profile {
+        ta1,
+        ..Profile::new(offers)
+    };
+    SimCard::new(profile, behaviour, Box::new(Several::demo()))
+}
+
+/// A command of case 2 whose answer is so many bytes of the echo's pattern, up to 256.
+pub fn read(length: u16) -> [u8; 5] {
+    let [high, low] = length.to_be_bytes();
+    [0x80, 0xEE, high, low, low]
+}
+
+/// What a good card answers to [`read`].
+pub fn pattern(length: usize) -> Vec<u8> {
+    let mut bytes: Vec<u8> = (0..length).map(|i| (i ^ (i >> 8)) as u8).collect();
+    bytes.extend([0x90, 0x00]);
+    bytes
+}
+
+pub fn transmit<T: Transport>(reader: &mut Reader<T>, apdu: &[u8]) -> Result<Vec<u8>, Error> {
+    let mut response = vec![0; 65_538];
+    let length = reader.transmit(0, apdu, &mut response)?;
+    response.truncate(length);
+    Ok(response)
+}
+
+/// F and D of each SetParameters that the device has got so far, as TA1 codes them.
+pub fn rates_set(handle: &Handle) -> Vec<u8> {
+    handle.with(|device| {
+        device
+            .log()
+            .filter(|entry| entry.direction == Direction::ToReader)
+            .filter_map(|entry| match Command::decode(&entry.bytes) {
+                Ok((Command::SetParameters { data, .. }, ..)) => data.first().copied(),
+                _ => None,
+            })
+            .collect()
+    })
+}
+
+pub fn resets(handle: &Handle) -> u64 {
+    handle.with(|device| device.tally(0).resets)
+}
+
+/// Clock in Hz, F and D at the contact.
+pub fn line(handle: &Handle) -> (u32, u16, u8) {
+    handle.with(|device| {
+        let line = device.contact(0).unwrap().line();
+        (line.clock_hz, line.rate.f, line.rate.d)
+    })
+}

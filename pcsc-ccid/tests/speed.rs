@@ -1,0 +1,406 @@
+//! Speed that survives: the fastest that card and reader really can do, and no card lost where one of them cannot do
+//! what it says.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{card, line, named, open, pattern, rates_set, read, resets, transmit};
+use pcsc_ccid::card::{Behaviour, Offer, Overspeed, PpsBehaviour};
+use pcsc_ccid::message::SlotError;
+use pcsc_ccid::reader::{Error, Presence, Protocol, Reader, Reset};
+use pcsc_ccid::sim::{self, Event, Handle, Oddities, SimTransport};
+
+const OFFERS: [(Protocol, &[Offer]); 2] = [(Protocol::T0, &[Offer::T0]), (Protocol::T1, &[Offer::T1])];
+
+fn power_up(reader: &mut Reader<SimTransport>, protocol: Protocol) -> Result<(), Error> {
+    reader.power_on(0, Reset::Cold)?;
+    reader.set_protocol(0, protocol)
+}
+
+/// Transmits until the card answers right; how often a reset was reported before.
+fn until_it_works(reader: &mut Reader<SimTransport>, context: &str) -> usize {
+    for reported in 0..10 {
+        match transmit(reader, &read(200)) {
+            Ok(answer) => {
+                assert_eq!(answer, pattern(200), "{context}");
+                for _ in 0..3 {
+                    assert_eq!(transmit(reader, &read(200)), Ok(pattern(200)), "{context}");
+                }
+                return reported;
+            }
+            Err(error) => assert_eq!(error, Error::CardReset, "{context}"),
+        }
+    }
+    panic!("{context}: lost");
+}
+
+/// At the next power-up, and after the card was out, what was learned is used at once.
+fn check_memory(handle: &Handle, reader: &mut Reader<SimTransport>, protocol: Protocol, context: &str) {
+    let (rate, sets, before) = (line(handle), rates_set(handle), resets(handle));
+    power_up(reader, protocol).unwrap();
+    assert_eq!(until_it_works(reader, context), 0, "{context}: a reset again");
+    assert_eq!(resets(handle), before + 1, "{context}: more than one power-up");
+    assert_eq!(line(handle), rate, "{context}");
+    let last = sets.last();
+    let new = &rates_set(handle)[sets.len()..];
+    assert!(
+        new.is_empty() || new == [*last.unwrap()],
+        "{context}: {last:02X?} was left for {new:02X?}"
+    );
+}
+
+#[test]
+fn a_fast_card_in_an_au9540_is_capped() {
+    // At 3.7 MHz: 372/20 is 198,925 bit/s, the next above 200,000 is 512/32 with 231,250; of TA1 96 it is
+    // 512/16 or 372/20 again; 13 and 94 are below the cap as they are.
+    for (ta1, f, d, bps) in [
+        (0x97, 372, 20, 198_924),
+        (0x96, 372, 20, 198_924),
+        (0x95, 512, 16, 115_625),
+        (0x94, 512, 8, 57_812),
+        (0x18, 372, 12, 119_354),
+        (0x13, 372, 4, 39_784),
+        (0x11, 372, 1, 9_946),
+    ] {
+        for (protocol, offers) in OFFERS {
+            let context = format!("{ta1:02X} {protocol:?}");
+            let (handle, mut reader) = open(named("au9540"));
+            handle.insert(0, card(Some(ta1), offers, Behaviour::default()));
+            power_up(&mut reader, protocol).unwrap();
+            assert_eq!(until_it_works(&mut reader, &context), 0, "{context}");
+            assert_eq!(line(&handle), (3_700_000, f, d), "{context}");
+            let told = reader.bits_per_second(0).unwrap();
+            assert!(told.abs_diff(bps) <= u32::from(d), "{context}: {told}");
+            // One when it was put in, by the reader's own will, and one by ours.
+            assert_eq!(resets(&handle), 2, "{context}");
+        }
+    }
+}
+
+/// Acos-ID answers SetParameters below its own speed with silence; so does a card that no PPS may reach.
+#[test]
+fn an_acos_id_card_in_an_au9540_works_at_the_default_rate() {
+    for pps in [PpsBehaviour::OwnRateOrMute, PpsBehaviour::Mute] {
+        for (protocol, offers) in OFFERS {
+            let context = format!("{pps:?} {protocol:?}");
+            let (handle, mut reader) = open(named("au9540"));
+            let behaviour = Behaviour {
+                pps,
+                ..Behaviour::default()
+            };
+            handle.insert(0, card(Some(0x97), offers, behaviour));
+            power_up(&mut reader, protocol).unwrap();
+            assert_eq!(
+                until_it_works(&mut reader, &context),
+                0,
+                "{context}: seen outside"
+            );
+            assert_eq!(line(&handle), (3_700_000, 372, 1), "{context}");
+            check_memory(&handle, &mut reader, protocol, &context);
+        }
+    }
+}
+
+/// Below the cap an Acos-ID card's own rate is what is asked for.
+#[test]
+fn an_acos_id_card_that_is_slow_enough_keeps_its_speed() {
+    let (handle, mut reader) = open(named("au9540"));
+    let behaviour = Behaviour {
+        pps: PpsBehaviour::OwnRateOrMute,
+        ..Behaviour::default()
+    };
+    handle.insert(0, card(Some(0x95), &[Offer::T1], behaviour));
+    power_up(&mut reader, Protocol::T1).unwrap();
+    assert_eq!(until_it_works(&mut reader, "95"), 0);
+    assert_eq!((line(&handle), resets(&handle)), ((3_700_000, 512, 16), 2));
+}
+
+/// The readers whose speed the host chooses: by PPS of its own, or by parameters from which the reader makes one.
+const NEGOTIABLE: [&str; 5] = [
+    "gempc-express",
+    "scr3310",
+    "au9540",
+    "omnikey-3x21",
+    "omnikey-5321",
+];
+
+#[test]
+fn a_card_that_fails_above_a_rate_works_below_it() {
+    for name in NEGOTIABLE {
+        for overspeed in [Overspeed::Mute, Overspeed::Garbled] {
+            for limit in [300_000, 120_000, 60_000, 20_000, 13_000] {
+                for (protocol, offers) in OFFERS {
+                    let context = format!("{name} {overspeed:?} {limit} {protocol:?}");
+                    let (handle, mut reader) = open(named(name));
+                    let behaviour = Behaviour {
+                        fails_above: Some(limit),
+                        overspeed,
+                        ..Behaviour::default()
+                    };
+                    handle.insert(0, card(Some(0x97), offers, behaviour));
+                    power_up(&mut reader, protocol).unwrap();
+                    let before = resets(&handle);
+                    let reported = until_it_works(&mut reader, &context);
+                    assert_eq!(resets(&handle) - before, reported as u64, "{context}");
+                    let (clock, f, d) = line(&handle);
+                    let bps = clock / u32::from(f) * u32::from(d);
+                    assert!(bps <= limit, "{context}: {bps}");
+                    if name == "gempc-express" && protocol == Protocol::T1 {
+                        assert_eq!(reported, 0, "{context}: the IFS request proves the speed");
+                    }
+                    check_memory(&handle, &mut reader, protocol, &context);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn each_reset_is_reported_once_and_the_card_is_ready_then() {
+    let (handle, mut reader) = open(named("gempc-express"));
+    let behaviour = Behaviour {
+        fails_above: Some(300_000),
+        ..Behaviour::default()
+    };
+    handle.insert(0, card(Some(0x97), &[Offer::T0], behaviour));
+    power_up(&mut reader, Protocol::T0).unwrap();
+    assert_eq!(line(&handle), (4_000_000, 512, 64));
+    assert_eq!(transmit(&mut reader, &read(10)), Err(Error::CardReset));
+    assert_eq!(line(&handle), (4_000_000, 512, 32), "one step, no more");
+    for _ in 0..5 {
+        assert_eq!(transmit(&mut reader, &read(10)), Ok(pattern(10)));
+    }
+    assert_eq!(reader.presence(0), Ok(Presence::Present), "no news of the reset");
+    // 97 at first, then what is known; a card of another ATR is another matter.
+    power_up(&mut reader, Protocol::T0).unwrap();
+    assert_eq!(rates_set(&handle), [0x97, 0x96, 0x96]);
+    handle.remove(0);
+    assert_eq!(reader.presence(0), Ok(Presence::Absent));
+    handle.insert(0, card(Some(0x97), &[Offer::T0, Offer::T1], Behaviour::default()));
+    power_up(&mut reader, Protocol::T0).unwrap();
+    assert_eq!(rates_set(&handle), [0x97, 0x96, 0x96, 0x97]);
+    assert_eq!(transmit(&mut reader, &read(10)), Ok(pattern(10)));
+}
+
+#[test]
+fn a_card_that_refuses_pps_works_at_the_default_rate_at_once() {
+    for name in NEGOTIABLE {
+        for (protocol, offers) in OFFERS {
+            let context = format!("{name} {protocol:?}");
+            let (handle, mut reader) = open(named(name));
+            let behaviour = Behaviour {
+                pps: PpsBehaviour::RefuseRate,
+                ..Behaviour::default()
+            };
+            handle.insert(0, card(Some(0x96), offers, behaviour));
+            reader.power_on(0, Reset::Cold).unwrap();
+            let before = resets(&handle);
+            reader.set_protocol(0, protocol).unwrap();
+            assert_eq!(until_it_works(&mut reader, &context), 0, "{context}");
+            let (clock, f, d) = line(&handle);
+            assert_eq!((f, d), (372, 1), "{context}");
+            assert_eq!(resets(&handle), before, "{context}");
+            let current = reader.current(0).unwrap();
+            assert_eq!(
+                current.parameters.f_index_d_index(),
+                0x11,
+                "{context}: what is told"
+            );
+            assert_eq!(reader.bits_per_second(0), Some(clock / 372), "{context}");
+        }
+    }
+}
+
+/// Every reader is a stranger once: one that is in no table and fails above what it announces.
+#[test]
+fn a_reader_that_announces_more_than_it_can_do() {
+    for name in NEGOTIABLE {
+        for limit in [200_000, 50_000, 13_000] {
+            for (protocol, offers) in OFFERS {
+                let context = format!("{name} {limit} {protocol:?}");
+                let mut model = named(name).model().clone();
+                (model.vendor_id, model.product_id) = (0x1234, 0x5678);
+                let device = sim::Device::new(model).with(Oddities {
+                    contact_limit_bps: Some(limit),
+                    ..Oddities::default()
+                });
+                let (handle, mut reader) = open(device);
+                handle.insert(0, card(Some(0x97), offers, Behaviour::default()));
+                power_up(&mut reader, protocol).unwrap();
+                until_it_works(&mut reader, &context);
+                let (clock, f, d) = line(&handle);
+                let bps = clock / u32::from(f) * u32::from(d);
+                assert!(bps <= limit, "{context}: {bps}");
+                check_memory(&handle, &mut reader, protocol, &context);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_card_that_fails_at_every_raised_rate_ends_at_the_default() {
+    for name in NEGOTIABLE {
+        for (protocol, offers) in OFFERS {
+            let context = format!("{name} {protocol:?}");
+            let (handle, mut reader) = open(named(name));
+            let (clock, ..) = {
+                handle.insert(0, card(Some(0x97), offers, Behaviour::default()));
+                reader.power_on(0, Reset::Cold).unwrap();
+                line(&handle)
+            };
+            let behaviour = Behaviour {
+                fails_above: Some(clock / 372),
+                ..Behaviour::default()
+            };
+            handle.insert(0, card(Some(0x97), offers, behaviour));
+            power_up(&mut reader, protocol).unwrap();
+            until_it_works(&mut reader, &context);
+            assert_eq!(line(&handle), (clock, 372, 1), "{context}");
+            check_memory(&handle, &mut reader, protocol, &context);
+        }
+    }
+}
+
+/// A card that does not work at the default rate either is an error with its cause, after a bounded number of resets.
+#[test]
+fn a_card_that_fails_at_every_rate_is_an_error() {
+    for name in NEGOTIABLE {
+        for (protocol, offers) in OFFERS {
+            let context = format!("{name} {protocol:?}");
+            let (handle, mut reader) = open(named(name));
+            let behaviour = Behaviour {
+                fails_above: Some(1000),
+                ..Behaviour::default()
+            };
+            handle.insert(0, card(Some(0x97), offers, behaviour));
+            let mut last = power_up(&mut reader, protocol);
+            for _ in 0..10 {
+                if last.is_ok() || last == Err(Error::CardReset) {
+                    last = transmit(&mut reader, &read(10)).map(|_| ());
+                }
+            }
+            assert!(
+                matches!(
+                    last,
+                    Err(Error::Slot(SlotError::Mute) | Error::T1(_) | Error::T0(_))
+                ),
+                "{context}: {last:?}"
+            );
+            assert!(resets(&handle) <= 12, "{context}: {} resets", resets(&handle));
+        }
+    }
+}
+
+/// Parameters that the reader makes for itself are not ours to change.
+#[test]
+fn a_reader_that_negotiates_by_itself_reports_the_failure() {
+    let (handle, mut reader) = open(named("yubikey"));
+    let behaviour = Behaviour {
+        fails_above: Some(11_000),
+        ..Behaviour::default()
+    };
+    handle.insert(0, card(Some(0x94), &[Offer::T1], behaviour));
+    power_up(&mut reader, Protocol::T1).unwrap();
+    assert_eq!(line(&handle), (4_000_000, 512, 8));
+    let before = resets(&handle);
+    assert_eq!(
+        transmit(&mut reader, &read(10)),
+        Err(Error::Slot(SlotError::Mute))
+    );
+    assert_eq!(resets(&handle), before);
+}
+
+#[test]
+fn a_card_pulled_or_exchanged_during_a_step_down() {
+    for name in NEGOTIABLE {
+        for (protocol, offers) in OFFERS {
+            let mut due = 0;
+            // One that gives way after so many milliseconds of the failing exchange and the resets after it.
+            for after in (0..4000).step_by(97) {
+                for is_exchanged in [false, true] {
+                    let context = format!("{name} {protocol:?} {after} ms {is_exchanged}");
+                    let (handle, mut reader) = open(named(name));
+                    let behaviour = Behaviour {
+                        fails_above: Some(50_000),
+                        ..Behaviour::default()
+                    };
+                    handle.insert(0, card(Some(0x97), offers, behaviour));
+                    reader.power_on(0, Reset::Cold).unwrap();
+                    let at = handle.with(|device| device.now()) + Duration::from_millis(after);
+                    let other = card(Some(0x94), offers, Behaviour::default());
+                    let event = match is_exchanged {
+                        true => Event::Insert(0, Box::new(other)),
+                        false => Event::Remove(0),
+                    };
+                    handle.schedule(at, event);
+                    let mut result = reader.set_protocol(0, protocol);
+                    for _ in 0..8 {
+                        if result.is_ok() || result == Err(Error::CardReset) {
+                            result = transmit(&mut reader, &read(10)).map(|answer| {
+                                assert_eq!(answer, pattern(10), "{context}");
+                            });
+                        }
+                    }
+                    let is_due = handle.with(|device| device.now()) >= at;
+                    match result {
+                        Ok(()) => assert!(!is_due, "{context}: not noticed"),
+                        // At the default rate there is no reset that would show which card it is.
+                        Err(Error::Slot(SlotError::Mute)) if is_exchanged => (),
+                        Err(error) => assert_eq!(error, Error::NoCard, "{context}"),
+                    }
+                    if !is_due {
+                        continue;
+                    }
+                    due += 1;
+                    handle.insert(0, card(Some(0x95), offers, Behaviour::default()));
+                    power_up(&mut reader, protocol).unwrap();
+                    assert_eq!(transmit(&mut reader, &read(10)), Ok(pattern(10)), "{context}");
+                }
+            }
+            assert!(due > 10, "{name} {protocol:?}: {due} in time");
+        }
+    }
+}
+
+/// Bits on the contact, card time and rate of 4 KB in sixteen reads.
+fn figures(name: &str, ta1: u8, protocol: Protocol, offers: &[Offer]) -> (u64, Duration, f64) {
+    let (handle, mut reader) = open(named(name));
+    handle.insert(0, card(Some(ta1), offers, Behaviour::default()));
+    power_up(&mut reader, protocol).unwrap();
+    let so_far = || handle.with(|device| (device.tally(0).bits, device.now()));
+    // The first exchange is also the reader's for what it settles by itself.
+    assert_eq!(transmit(&mut reader, &read(1)), Ok(pattern(1)));
+    let (bits, time) = so_far();
+    for _ in 0..16 {
+        assert_eq!(transmit(&mut reader, &read(256)), Ok(pattern(256)));
+    }
+    let (bits_after, time_after) = so_far();
+    let (clock, f, d) = line(&handle);
+    let bps = f64::from(clock) * f64::from(d) / f64::from(f);
+    (bits_after - bits, time_after - time, bps)
+}
+
+#[test]
+fn four_kilobytes_at_each_rate() {
+    let all = [0x11, 0x12, 0x13, 0x94, 0x18, 0x95, 0x15, 0x19, 0x96, 0x16, 0x97];
+    for (name, ta1s) in [("gempc-express", &all[..]), ("au9540", &[0x11, 0x13, 0x95, 0x97])] {
+        for (protocol, offers) in OFFERS {
+            let (least_bits, longest, slowest) = figures(name, 0x11, protocol, offers);
+            for &ta1 in ta1s {
+                let (bits, time, bps) = figures(name, ta1, protocol, offers);
+                let gain = longest.as_secs_f64() / time.as_secs_f64();
+                println!(
+                    "{name} {protocol:?} TA1 {ta1:02X} {bps:7.0} bit/s: {bits} bits, {:7.1} ms, {gain:4.1} times 372/1",
+                    time.as_secs_f64() * 1000.0
+                );
+                assert_eq!(bits, least_bits, "what is said does not depend on the speed");
+                // All that takes time in this simulation are etu.
+                assert!((gain / (bps / slowest) - 1.0).abs() < 0.02, "{ta1:02X}: {gain}");
+            }
+            // 16 x 256 bytes, 12 etu each, are nine tenths of it and more.
+            let payload = 16.0 * 256.0 * 12.0 / slowest;
+            assert!(payload / longest.as_secs_f64() > 0.9, "{protocol:?}: {longest:?}");
+        }
+    }
+}
