@@ -1,18 +1,17 @@
-//! The firmware between the USB pipes and the slots: messages, their order, their times.
+//! A simulated device as its host and its user see it: pipes, slots, cards.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::exchange::Block;
 use super::model::{Model, PACKET};
 use super::oddities::Oddities;
 use super::secure::{Entry, Keypad};
 use super::slot::Slot;
 use crate::card::{Card, Contact, Tally};
 use crate::descriptor::Features;
-use crate::message::{Command, IccStatus, Kind, Malformed, Outcome, Response, SlotError, HEADER_SIZE};
+use crate::message::{IccStatus, Kind, Outcome, Response, SlotError, HEADER_SIZE};
 use crate::transport::Error;
 
 /// How many messages the log keeps.
@@ -53,19 +52,19 @@ pub struct Logged {
     pub bytes: Vec<u8>,
 }
 
-struct Reply {
-    at: Duration,
-    slot: u8,
+pub(super) struct Reply {
+    pub at: Duration,
+    pub slot: u8,
     bytes: Vec<u8>,
     /// Bytes of it that are delivered.
-    sent: usize,
+    pub sent: usize,
 }
 
 #[derive(Default, Clone, Copy)]
-struct Abort {
+pub(super) struct Abort {
     /// The sequence number of the request on the control pipe, and of the message.
-    requested: Option<u8>,
-    message: Option<u8>,
+    pub requested: Option<u8>,
+    pub message: Option<u8>,
 }
 
 /// A simulated device with one interface.
@@ -73,18 +72,18 @@ pub struct Device {
     pub(super) model: Model,
     pub(super) oddities: Oddities,
     pub(super) slots: Vec<Slot>,
-    aborts: Vec<Abort>,
+    pub(super) aborts: Vec<Abort>,
     /// Bit 0: a card is in; bit 1: that changed since the last notification.
     changes: Vec<u8>,
     inbox: Vec<u8>,
-    outbox: VecDeque<Reply>,
+    pub(super) outbox: VecDeque<Reply>,
     /// The host read a whole number of packets; the empty one that ends the transfer is due.
     empty_due: bool,
     pub(super) now: Duration,
     pub(super) gone: bool,
-    status_asked: bool,
+    pub(super) status_asked: bool,
     pub(super) keypad: Keypad,
-    escapes: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) escapes: Vec<(Vec<u8>, Vec<u8>)>,
     counters: Counters,
     log: VecDeque<Logged>,
     pub(super) iccd: super::control::Iccd,
@@ -329,7 +328,7 @@ impl Device {
         }
     }
 
-    fn note(&mut self, slot: u8, present: bool) {
+    pub(super) fn note(&mut self, slot: u8, present: bool) {
         if let Some(bits) = self.changes.get_mut(usize::from(slot)) {
             *bits = 2 | u8::from(present);
         }
@@ -382,7 +381,7 @@ impl Device {
         }
     }
 
-    fn push(&mut self, at: Duration, response: &Response<'_>) {
+    pub(super) fn push(&mut self, at: Duration, response: &Response<'_>) {
         if self.outbox.len() >= OUTBOX {
             return;
         }
@@ -404,257 +403,5 @@ impl Device {
         // Replies of several slots leave in the order in which they are ready.
         let place = self.outbox.partition_point(|other| other.at <= at);
         self.outbox.insert(place, reply);
-    }
-
-    /// A whole message from the host.
-    fn receive(&mut self, message: &[u8]) {
-        let Some(&[kind, _, _, _, _, slot, seq, ..]) = message.first_chunk::<HEADER_SIZE>() else {
-            return;
-        };
-        let answered_by = match kind {
-            0x62 | 0x6F | 0x69 => Kind::DataBlock,
-            0x61 | 0x6C | 0x6D => Kind::Parameters,
-            0x6B => Kind::Escape,
-            0x73 => Kind::DataRateAndClockFrequency,
-            _ => Kind::SlotStatus,
-        };
-        let refuse = |device: &mut Device, error| {
-            let answer = Done::failed(error);
-            device.reply(answered_by, slot, seq, answer);
-        };
-        if usize::from(slot) >= self.slots.len() {
-            return refuse(self, SlotError::Parameter(5));
-        }
-        let too_long = message.len() > self.model.longest_message();
-        let command = match Command::decode(message) {
-            _ if too_long => return refuse(self, SlotError::Parameter(1)),
-            Ok((command, ..)) => command,
-            Err(Malformed::Truncated) => return refuse(self, SlotError::Parameter(1)),
-            Err(Malformed::Kind(_)) => return refuse(self, SlotError::CommandUnsupported),
-            Err(Malformed::Value { offset }) => return refuse(self, SlotError::Parameter(offset)),
-        };
-        if command == Command::Abort {
-            return self.abort(slot, None, Some(seq));
-        }
-        if let Some(abort) = self.aborts.get(usize::from(slot)) {
-            if abort.requested.is_some() || abort.message.is_some() {
-                return refuse(self, SlotError::Aborted);
-            }
-        }
-        if self.is_busy(slot) {
-            return refuse(self, SlotError::SlotBusy);
-        }
-        self.carry_out(slot, seq, command);
-    }
-
-    /// Whether a slot's command is going on, or as many slots' as the reader can serve.
-    fn is_busy(&self, slot: u8) -> bool {
-        let mut busy: Vec<u8> = self
-            .outbox
-            .iter()
-            .filter(|reply| reply.at > self.now)
-            .map(|reply| reply.slot)
-            .collect();
-        busy.sort_unstable();
-        busy.dedup();
-        busy.contains(&slot) || busy.len() >= usize::from(self.model.descriptor.max_busy_slots.max(1))
-    }
-
-    fn carry_out(&mut self, slot: u8, seq: u8, command: Command<'_>) {
-        let kind = command.answered_by();
-        let present_before = self.slots[usize::from(slot)].icc() != IccStatus::Absent;
-        if self.in_auto_sequence(slot) && command != Command::GetSlotStatus {
-            return self.reply(kind, slot, seq, Done::failed(SlotError::BusyWithAutoSequence));
-        }
-        let before = self.slots[usize::from(slot)].elapsed();
-        let done = self.run(slot, command);
-        let place = &mut self.slots[usize::from(slot)];
-        let extensions = place.take_extensions();
-        let after = place.elapsed();
-        let is_there = place.notice();
-        let start = self.now;
-        for (at, times) in extensions {
-            let icc = self.icc(slot);
-            let response = Response {
-                kind,
-                slot,
-                seq,
-                icc,
-                outcome: Outcome::TimeExtension(times),
-                specific: 0,
-                data: &[],
-            };
-            self.push(start + at.saturating_sub(before), &response);
-        }
-        if present_before && !is_there {
-            self.note(slot, false);
-        }
-        let took = after.saturating_sub(before) + done.delay;
-        let at = start + took;
-        self.reply_at(at, kind, slot, seq, done);
-    }
-
-    fn in_auto_sequence(&self, slot: u8) -> bool {
-        self.slots.get(usize::from(slot)).is_some_and(|place| {
-            place.icc() != IccStatus::Absent
-                && self.now.saturating_sub(place.inserted_at) < self.oddities.auto_sequence
-        })
-    }
-
-    fn run(&mut self, slot: u8, command: Command<'_>) -> Done {
-        let features = self.model.descriptor.features;
-        let place = &mut self.slots[usize::from(slot)];
-        let result = match command {
-            Command::IccPowerOn(voltage) => place.power_on(voltage, &self.model).map(Done::data),
-            Command::IccPowerOff => {
-                place.power_off();
-                Ok(Done::status(1))
-            }
-            Command::GetSlotStatus => {
-                let mut done = Done::status(if place.icc() == IccStatus::Active && !place.clock_stopped {
-                    0
-                } else {
-                    1
-                });
-                if !core::mem::replace(&mut self.status_asked, true) {
-                    done.delay = self.oddities.first_status_delay;
-                }
-                Ok(done)
-            }
-            Command::XfrBlock { bwi, level, data } => place
-                .xfr(Block { bwi, level, data }, &self.model, &self.oddities)
-                .map(|(data, chain)| Done {
-                    data,
-                    specific: chain,
-                    ..Done::default()
-                }),
-            Command::GetParameters => place.live().map(drop).map(|()| place.parameters_done()),
-            Command::ResetParameters => place.reset_parameters().map(|()| place.parameters_done()),
-            Command::SetParameters { protocol, data } => place
-                .set_parameters(protocol, data, &self.model, self.oddities.baud_by_parameters)
-                .map(|()| place.parameters_done()),
-            Command::Escape(data) => self
-                .escapes
-                .iter()
-                .find(|(request, _)| request == data)
-                .map(|(_, answer)| Done::data(answer.clone()))
-                .ok_or(SlotError::CommandUnsupported),
-            Command::IccClock { stop } if features.has(Features::CLOCK_STOP) => {
-                place.live().map(drop).map(|()| {
-                    place.clock_stopped = stop;
-                    Done::status(u8::from(stop))
-                })
-            }
-            Command::T0Apdu { .. } if features.0 & 0x6_0000 != 0 => place.live().map(|_| Done::status(0)),
-            Command::Secure { level, data, .. } if self.model.descriptor.pin_support & 3 != 0 => {
-                place.secure(level, data, &self.model, &mut self.keypad)
-            }
-            Command::Mechanical(function) if self.model.descriptor.mechanical != 0 => match function {
-                1..=5 => Ok(Done::status(0)),
-                _ => Err(SlotError::Parameter(7)),
-            },
-            Command::SetDataRateAndClockFrequency { clock_khz, rate_bps } => place
-                .set_rates(clock_khz, rate_bps, &self.model)
-                .map(|(clock_khz, rate_bps)| {
-                    let mut data = clock_khz.to_le_bytes().to_vec();
-                    data.extend(rate_bps.to_le_bytes());
-                    Done::data(data)
-                }),
-            Command::IccClock { .. }
-            | Command::T0Apdu { .. }
-            | Command::Secure { .. }
-            | Command::Mechanical(_)
-            | Command::Abort => Err(SlotError::CommandUnsupported),
-        };
-        result.unwrap_or_else(Done::failed)
-    }
-
-    fn reply(&mut self, kind: Kind, slot: u8, seq: u8, done: Done) {
-        self.reply_at(self.now, kind, slot, seq, done);
-    }
-
-    fn reply_at(&mut self, at: Duration, kind: Kind, slot: u8, seq: u8, done: Done) {
-        let icc = self.icc(slot);
-        self.push(
-            at,
-            &Response {
-                kind,
-                slot,
-                seq,
-                icc,
-                outcome: done.error.map_or(Outcome::Done, Outcome::Failed),
-                specific: done.specific,
-                data: &done.data,
-            },
-        );
-    }
-
-    /// ABORT on the control pipe, or PC_to_RDR_Abort: once both came with one sequence number, the slot
-    /// is free (clauses 5.3.1 and 6.1.13).
-    pub(super) fn abort(&mut self, slot: u8, requested: Option<u8>, message: Option<u8>) {
-        let Some(abort) = self.aborts.get_mut(usize::from(slot)) else {
-            return;
-        };
-        abort.requested = requested.or(abort.requested);
-        abort.message = message.or(abort.message);
-        let both = abort.requested.zip(abort.message);
-        self.outbox.retain(|reply| reply.slot != slot || reply.sent > 0);
-        match both {
-            Some((requested, seq)) if requested == seq => {
-                if let Some(abort) = self.aborts.get_mut(usize::from(slot)) {
-                    *abort = Abort::default();
-                }
-                if let Some(place) = self.slots.get_mut(usize::from(slot)) {
-                    place.abort();
-                }
-                self.reply(Kind::SlotStatus, slot, seq, Done::status(0));
-            }
-            Some((_, seq)) => self.reply(Kind::SlotStatus, slot, seq, Done::failed(SlotError::Aborted)),
-            None => (),
-        }
-    }
-}
-
-/// How a command ended.
-#[derive(Default)]
-pub(super) struct Done {
-    pub data: Vec<u8>,
-    pub specific: u8,
-    pub error: Option<SlotError>,
-    /// Time beyond what went by on the contact.
-    pub delay: Duration,
-}
-
-impl Done {
-    pub fn data(data: Vec<u8>) -> Done {
-        Done {
-            data,
-            ..Done::default()
-        }
-    }
-
-    /// `bClockStatus`.
-    pub fn status(clock: u8) -> Done {
-        Done {
-            specific: clock,
-            ..Done::default()
-        }
-    }
-
-    pub fn failed(error: SlotError) -> Done {
-        Done {
-            error: Some(error),
-            ..Done::default()
-        }
-    }
-}
-
-impl Slot {
-    fn parameters_done(&self) -> Done {
-        Done {
-            data: self.parameters.bytes().to_vec(),
-            specific: self.parameters.protocol,
-            ..Done::default()
-        }
     }
 }

@@ -18,6 +18,7 @@ mod atr;
 mod control;
 mod device;
 mod exchange;
+mod firmware;
 mod handle;
 mod model;
 mod models;

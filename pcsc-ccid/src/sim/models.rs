@@ -51,6 +51,10 @@ impl Device {
                 contact_limit_bps: Some(200_000),
                 ..Oddities::default()
             }),
+            "gempc-pinpad" => device.with(Oddities {
+                all_message_indexes: true,
+                ..Oddities::default()
+            }),
             _ => device,
         })
     }

@@ -5,9 +5,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::device::Done;
 use super::exchange::Block;
+use super::firmware::Done;
 use super::model::Model;
+use super::oddities::Oddities;
 use super::slot::Slot;
 use crate::descriptor::ExchangeLevel;
 use crate::message::{SlotError, HEADER_SIZE};
@@ -70,16 +71,31 @@ impl Slot {
         &mut self,
         level: u16,
         data: &[u8],
-        model: &Model,
+        reader: (&Model, &Oddities),
         keypad: &mut Keypad,
-    ) -> Result<Done, SlotError> {
+    ) -> Done {
+        let mut waited = Duration::ZERO;
+        let answer = self.enter(level, data, reader, keypad, &mut waited);
+        Done {
+            delay: waited,
+            ..answer.map_or_else(Done::failed, Done::data)
+        }
+    }
+
+    fn enter(
+        &mut self,
+        level: u16,
+        data: &[u8],
+        (model, oddities): (&Model, &Oddities),
+        keypad: &mut Keypad,
+        waited: &mut Duration,
+    ) -> Result<Vec<u8>, SlotError> {
         self.live()?;
         let wrong = |at: u8| SlotError::Parameter(DATA + at);
         let (&operation, fields) = data.split_first().ok_or(SlotError::Parameter(1))?;
         let supported = model.descriptor.pin_support;
         let started = self.elapsed();
         self.began = started;
-        let mut waited = Duration::ZERO;
         let (apdu, prologue) = match operation {
             0 if supported & 1 != 0 => {
                 // bTimeOut bmFormatString bmPINBlockString bmPINLengthFormat wPINMaxExtraDigit
@@ -95,7 +111,7 @@ impl Slot {
                     block,
                     length,
                 };
-                let pin = self.entry(keypad, timeout, started, &mut waited, (min, max))?;
+                let pin = self.entry(keypad, timeout, started, waited, (min, max))?;
                 (fill(apdu, &format, 0, &pin).ok_or(wrong(2))?, [a, b, c])
             }
             1 if supported & 2 != 0 => {
@@ -104,13 +120,13 @@ impl Slot {
                     return Err(SlotError::Parameter(1));
                 };
                 check_digits(min, max).ok_or(wrong(7))?;
-                // bNumberMessage, wLangId, then up to three message indexes: none less than one is sent.
+                // bNumberMessage, wLangId, then as many message indexes as go with the number.
                 let (&messages, rest) = rest.split_first().ok_or(SlotError::Parameter(1))?;
                 let indexes = match messages {
-                    0 | 1 => 1,
-                    2 => 2,
-                    3 => 3,
-                    0xFF => 1,
+                    _ if oddities.all_message_indexes => 3,
+                    0 => 1,
+                    1 | 2 => 2,
+                    3 | 0xFF => 3,
                     _ => return Err(wrong(11)),
                 };
                 let (_, rest) = rest
@@ -126,11 +142,11 @@ impl Slot {
                 };
                 let mut filled = apdu.to_vec();
                 if confirm & 2 != 0 {
-                    let old = self.entry(keypad, timeout, started, &mut waited, (min, max))?;
+                    let old = self.entry(keypad, timeout, started, waited, (min, max))?;
                     filled = fill(&filled, &format, old_at, &old).ok_or(wrong(5))?;
                 }
-                let new = self.entry(keypad, timeout, started, &mut waited, (min, max))?;
-                if confirm & 1 != 0 && self.entry(keypad, timeout, started, &mut waited, (min, max))? != new {
+                let new = self.entry(keypad, timeout, started, waited, (min, max))?;
+                if confirm & 1 != 0 && self.entry(keypad, timeout, started, waited, (min, max))? != new {
                     return Err(SlotError::PinCancelled);
                 }
                 (fill(&filled, &format, new_at, &new).ok_or(wrong(6))?, [a, b, c])
@@ -138,42 +154,28 @@ impl Slot {
             4 => return Err(SlotError::PinCancelled),
             _ => return Err(wrong(0)),
         };
-        let answer = match model.descriptor.features.exchange_level() {
-            ExchangeLevel::ShortApdu => self.apdu(&apdu, model).map(|answer| (answer, 0)),
-            ExchangeLevel::ExtendedApdu if level == 0 => self.apdu(&apdu, model).map(|answer| (answer, 0)),
-            ExchangeLevel::ExtendedApdu => Err(SlotError::Parameter(8)),
-            ExchangeLevel::Tpdu | ExchangeLevel::Character if self.parameters.protocol == 1 => {
-                let mut block = Vec::from(prologue);
-                block.extend(&apdu);
+        let is_t1 = self.parameters.protocol == 1;
+        let whole = match model.descriptor.features.exchange_level() {
+            ExchangeLevel::ShortApdu => return self.apdu(&apdu, model),
+            ExchangeLevel::ExtendedApdu if level == 0 => return self.apdu(&apdu, model),
+            ExchangeLevel::ExtendedApdu => return Err(SlotError::Parameter(8)),
+            ExchangeLevel::Tpdu | ExchangeLevel::Character if is_t1 => {
+                let mut block = [&prologue[..], &apdu].concat();
+                // The host leaves it to the pad how long the block gets.
+                block[2] = u8::try_from(apdu.len()).map_err(|_| SlotError::Overrun)?;
                 let edc = self.parameters.edc();
                 let check = edc.compute(&block);
                 block.extend(&check[..edc.size()]);
-                let block = Block {
-                    bwi: 1,
-                    level: 0,
-                    data: &block,
-                };
-                self.tpdu(block, model).map(|answer| (answer, 0))
+                block
             }
-            ExchangeLevel::Tpdu | ExchangeLevel::Character => {
-                let block = Block {
-                    bwi: 1,
-                    level: 0,
-                    data: &apdu,
-                };
-                self.tpdu(block, model).map(|answer| (answer, 0))
-            }
+            ExchangeLevel::Tpdu | ExchangeLevel::Character => apdu,
         };
-        let mut done = match answer {
-            Ok((data, specific)) => Done {
-                data,
-                specific,
-                ..Done::default()
-            },
-            Err(error) => Done::failed(error),
+        let block = Block {
+            bwi: 1,
+            level: 0,
+            data: &whole,
         };
-        done.delay = waited;
-        Ok(done)
+        self.tpdu(block, model)
     }
 
     /// Waits for one entry; meanwhile the reader shows that it lives.

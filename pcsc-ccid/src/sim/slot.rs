@@ -385,6 +385,7 @@ impl Slot {
         let due = self.fresh
             && !self.is_told
             && self.said.ta2.is_none()
+            && !features.has(Features::AUTOMATIC_NEGOTIATION)
             && features.has(Features::AUTOMATIC_PARAMETERS)
             && features.has(Features::AUTOMATIC_PPS);
         if due && self.parameters.fidi() == 0x11 {

@@ -282,7 +282,26 @@ impl FileSystem {
                 Err(0x63C0 | u16::from(self.tries_left))
             };
         }
-        self.verified = command.data == self.pin;
+        self.try_pin(command.data)
+    }
+
+    /// CHANGE REFERENCE DATA (clause 11.5.7): the old PIN, then the new one.
+    fn change_pin(&mut self, command: &Command<'_>) -> Answer {
+        if self.tries_left == 0 {
+            return Err(0x6983);
+        }
+        let (old, new) = command
+            .data
+            .split_at_checked(self.pin.len())
+            .filter(|(_, new)| !new.is_empty())
+            .ok_or(0x6700_u16)?;
+        self.try_pin(old)?;
+        self.pin = new.to_vec();
+        Ok(Vec::new())
+    }
+
+    fn try_pin(&mut self, pin: &[u8]) -> Answer {
+        self.verified = pin == self.pin;
         if self.verified {
             self.tries_left = Self::PIN_TRIES;
             return Ok(Vec::new());
@@ -334,6 +353,7 @@ impl App for FileSystem {
             [0x00, 0xD6, ..] => self.update_binary(command),
             [0x00, 0xB2, ..] => self.read_record(command),
             [0x00, 0x20, 0x00, _] => self.verify(command),
+            [0x00, 0x24, 0x00, _] => self.change_pin(command),
             [0x00, ..] => Err(0x6D00),
             _ => Err(0x6E00),
         };

@@ -50,7 +50,7 @@ fn an_extended_apdu_goes_and_comes_in_parts() {
             [0x80, 0, 0, 0, 0, 0, 2, 0x00, 0x81, 0x10]
         );
     }
-    let first = bench.say(&message(0x6F, 0, 3, [0, 2, 0], parts[2]));
+    let first = bench.say_to_the_end(&message(0x6F, 0, 3, [0, 2, 0], parts[2]));
     assert_eq!((first[9], first.len()), (1, 271));
     let second = bench.say(&message(0x6F, 0, 4, [0, 0x10, 0], &[]));
     assert_eq!((second[9], second.len()), (3, 271));

@@ -1,6 +1,11 @@
 //! The firmware, driven by messages written by hand.
 
 mod apdu;
+mod catalogue;
+mod handle;
+mod iccd;
+mod negotiation;
+mod pin_pad;
 mod pipes;
 mod tpdu;
 
@@ -36,6 +41,17 @@ impl Bench {
         let reply = self.hear();
         assert_eq!(self.device.ready_at(), None, "one reply to a message");
         reply
+    }
+
+    /// The last reply to a message, after those that ask for time.
+    fn say_to_the_end(&mut self, message: &[u8]) -> Vec<u8> {
+        self.device.bulk_out(message).unwrap();
+        loop {
+            let reply = self.hear();
+            if reply[7] & 0xC0 != 0x80 {
+                return reply;
+            }
+        }
     }
 
     /// The first transfer of the reply to a message.
