@@ -73,6 +73,8 @@ pub struct Profile {
     pub tc1: Option<u8>,
     /// TA2: specific mode.
     pub ta2: Option<u8>,
+    /// The first TA for T=15: clock stop and operating conditions (clause 8.3).
+    pub class_indicator: Option<u8>,
     /// Protocols, in the order of their numbers; at least one.
     pub offers: Vec<Offer>,
     /// Up to 15 historical bytes.
@@ -87,6 +89,7 @@ impl Profile {
             ta1: None,
             tc1: None,
             ta2: None,
+            class_indicator: None,
             offers: offers.to_vec(),
             historical: Vec::new(),
         }
@@ -104,7 +107,10 @@ impl Profile {
             Offer::T0 { .. } => None,
         });
         let t1_bytes = t1.is_some_and(|bytes| bytes != (None, None, None));
-        let third = self.offers.len() > 1 || t1_bytes;
+        let fourth = self.class_indicator.is_some();
+        // What follows T=15 is global and belongs to no protocol: the third group is T=15's where T=1 has none.
+        let has_t1_group = self.offers.len() > 1 || t1_bytes;
+        let third = has_t1_group || fourth;
         let second = first != 0 || self.ta2.is_some() || tc2.is_some() || third;
         let td = |next: bool, nibble| next.then_some(nibble);
 
@@ -120,14 +126,21 @@ impl Profile {
             [self.ta1, None, self.tc1, td(second, first)],
         );
         if second {
-            group(&mut atr, first, [self.ta2, None, tc2, td(third, 1)]);
+            group(
+                &mut atr,
+                first,
+                [self.ta2, None, tc2, td(third, if has_t1_group { 1 } else { 15 })],
+            );
         }
-        if third {
+        if has_t1_group {
             let (ta, tb, tc) = t1.unwrap_or_default();
-            group(&mut atr, 1, [ta, tb, tc, None]);
+            group(&mut atr, 1, [ta, tb, tc, td(fourth, 15)]);
+        }
+        if fourth {
+            group(&mut atr, 15, [self.class_indicator, None, None, None]);
         }
         atr.extend_from_slice(history);
-        if self.offers.iter().any(|o| o.number() != 0) {
+        if fourth || self.offers.iter().any(|o| o.number() != 0) {
             atr.push(atr[1..].iter().fold(0, |tck, b| tck ^ b));
         }
         atr

@@ -63,6 +63,8 @@ pub struct Behaviour {
     pub no_envelope: bool,
     /// No answer to reset.
     pub mute: bool,
+    /// Answers to reset with these bytes rather than its profile's, before its convention is applied.
+    pub atr: Option<Vec<u8>>,
     /// Answers at these supply voltages only, lowest and highest in millivolts.
     pub supply: Option<(u16, u16)>,
     /// etu of work before each answer.
@@ -234,7 +236,8 @@ impl Card for SimCard {
                 self.protocol(Some(ta2 & 0x0F))
             }
         };
-        self.burst(self.profile.atr(), 40, false)
+        let atr = self.behaviour.atr.clone().unwrap_or_else(|| self.profile.atr());
+        self.burst(atr, 40, false)
     }
 
     fn power_off(&mut self) {

@@ -21,6 +21,8 @@ pub(super) struct Said {
     pub ifsc: Option<u8>,
     pub bwi_cwi: Option<u8>,
     pub edc: Option<u8>,
+    /// How long it is by its own account; `None` before its interface bytes are whole.
+    pub length: Option<usize>,
     /// TCK is there and right, or not required.
     pub is_sound: bool,
 }
@@ -39,6 +41,7 @@ impl Said {
         let mut present = t0;
         let mut group = 1;
         let mut protocol = 0;
+        let mut global = false;
         loop {
             let mut bytes = [None; 4];
             for (bit, byte) in bytes.iter_mut().enumerate() {
@@ -62,14 +65,19 @@ impl Said {
                 break;
             };
             protocol = td & 0x0F;
+            global |= protocol == 15;
             if protocol != 15 && !said.protocols.contains(&protocol) {
                 said.protocols.push(protocol);
             }
             present = td;
             group += 1;
         }
-        let needs_tck = group > 1 && (said.protocols != [0] || protocol == 15);
+        if at > atr.len() {
+            return said;
+        }
+        let needs_tck = group > 1 && (said.protocols != [0] || global);
         let end = at + usize::from(t0 & 0x0F);
+        said.length = Some(end + usize::from(needs_tck));
         said.is_sound = match needs_tck {
             false => atr.len() >= end,
             true => atr.len() > end && atr[1..=end].iter().fold(0, |sum, byte| sum ^ byte) == 0,

@@ -16,6 +16,8 @@ use crate::transport::Error;
 
 /// How many messages the log keeps.
 const LOG: usize = 4096;
+/// How many bytes in all.
+const LOG_BYTES: usize = 16 << 20;
 /// How many replies wait for the host at most.
 const OUTBOX: usize = 4096;
 
@@ -86,6 +88,9 @@ pub struct Device {
     pub(super) escapes: Vec<(Vec<u8>, Vec<u8>)>,
     counters: Counters,
     log: VecDeque<Logged>,
+    logged: usize,
+    /// Interrupt messages beyond the slots' changes.
+    notices: VecDeque<Vec<u8>>,
     pub(super) iccd: super::control::Iccd,
 }
 
@@ -109,6 +114,8 @@ impl Device {
             escapes: Vec::new(),
             counters: Counters::default(),
             log: VecDeque::new(),
+            logged: 0,
+            notices: VecDeque::new(),
             iccd: super::control::Iccd::default(),
         }
     }
@@ -220,7 +227,7 @@ impl Device {
     pub fn bulk_out(&mut self, transfer: &[u8]) -> Result<(), Error> {
         self.check_bulk()?;
         self.counters.bulk_out += 1;
-        let limit = self.model.longest_message();
+        let limit = self.longest_message();
         let room = (limit + PACKET).saturating_sub(self.inbox.len());
         self.inbox
             .extend_from_slice(&transfer[..transfer.len().min(room)]);
@@ -274,11 +281,22 @@ impl Device {
         Ok(Some(transfer))
     }
 
-    /// One interrupt transfer: RDR_to_PC_NotifySlotChange (clause 6.3.1), where a slot has changed.
+    /// Sends a message over the interrupt pipe, of whatever kind.
+    pub fn notify(&mut self, message: &[u8]) {
+        if self.notices.len() < OUTBOX {
+            self.notices.push_back(message.to_vec());
+        }
+    }
+
+    /// One interrupt transfer: RDR_to_PC_NotifySlotChange (clause 6.3.1), where a slot has changed, or what
+    /// [`notify`](Self::notify) was given.
     pub fn interrupt_in(&mut self) -> Option<Vec<u8>> {
-        let changed = self.changes.iter().any(|bits| bits & 2 != 0);
-        if self.gone || !self.model.notifies() || !changed {
+        if !self.has_notification() {
             return None;
+        }
+        self.counters.interrupt += 1;
+        if let Some(message) = self.notices.pop_front() {
+            return Some(message);
         }
         let mut message = Vec::from([0x50]);
         for four in self.changes.chunks_mut(4) {
@@ -289,13 +307,13 @@ impl Device {
             }
             message.push(byte);
         }
-        self.counters.interrupt += 1;
         Some(message)
     }
 
     /// Whether [`interrupt_in`](Self::interrupt_in) would give something.
     pub fn has_notification(&self) -> bool {
-        !self.gone && self.model.notifies() && self.changes.iter().any(|bits| bits & 2 != 0)
+        let changed = self.changes.iter().any(|bits| bits & 2 != 0);
+        !self.gone && self.model.notifies() && (changed || !self.notices.is_empty())
     }
 
     /// Whether a slot looks occupied from outside.
@@ -306,8 +324,12 @@ impl Device {
     }
 
     pub(super) fn record(&mut self, direction: Direction, bytes: &[u8]) {
-        if self.log.len() >= LOG {
-            self.log.pop_front();
+        self.logged += bytes.len();
+        while self.log.len() >= LOG || self.logged > LOG_BYTES {
+            match self.log.pop_front() {
+                Some(oldest) => self.logged -= oldest.bytes.len(),
+                None => break,
+            }
         }
         self.log.push_back(Logged {
             at: self.now,
@@ -318,6 +340,12 @@ impl Device {
 
     pub(super) fn count_control(&mut self) {
         self.counters.control += 1;
+    }
+
+    /// How many bytes a message may have.
+    pub(super) fn longest_message(&self) -> usize {
+        let longest = self.oddities.longest_message;
+        longest.unwrap_or_else(|| self.model.longest_message())
     }
 
     fn check_bulk(&self) -> Result<(), Error> {
@@ -350,7 +378,7 @@ impl Device {
             }
             !is_pending
         });
-        if let Some((kind, seq)) = pending {
+        if let Some((kind, seq)) = pending.filter(|_| !self.oddities.silent_on_removal) {
             let kind = match kind {
                 0x80 => Kind::DataBlock,
                 0x82 => Kind::Parameters,

@@ -61,6 +61,14 @@ impl Slot {
                 }
                 Ok((self.apdu(block.data, model)?, 0))
             }
+            ExchangeLevel::ExtendedApdu if oddities.no_extended_apdu => {
+                let is_extended = Command::parse(block.data).is_ok_and(|command| command.extended);
+                match block.level {
+                    0 if is_extended => Err(SlotError::Parameter(1)),
+                    0 => Ok((self.apdu(block.data, model)?, 0)),
+                    _ => Err(SlotError::Parameter(8)),
+                }
+            }
             ExchangeLevel::ExtendedApdu => self.chained(block, model),
         }
     }

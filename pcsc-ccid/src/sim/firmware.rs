@@ -29,7 +29,7 @@ impl Device {
         if usize::from(slot) >= self.slots.len() {
             return refuse(self, SlotError::Parameter(5));
         }
-        let too_long = message.len() > self.model.longest_message();
+        let too_long = message.len() > self.longest_message();
         let command = match Command::decode(message) {
             _ if too_long => return refuse(self, SlotError::Parameter(1)),
             Ok((command, ..)) => command,

@@ -35,6 +35,12 @@ pub struct Oddities {
     pub trailing: usize,
     /// `dwLength` of each reply is so much larger than what comes.
     pub over_announce: u32,
+    /// Messages of more bytes than this are refused, whatever the descriptor announces.
+    pub longest_message: Option<usize>,
+    /// Extended APDUs are refused, whatever the descriptor promises.
+    pub no_extended_apdu: bool,
+    /// A command that is going on when its card leaves is never answered.
+    pub silent_on_removal: bool,
     /// The first GetSlotStatus is answered so late.
     pub first_status_delay: Duration,
     /// The card's activation after its insertion takes so long, and commands meanwhile fail with

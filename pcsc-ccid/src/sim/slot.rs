@@ -15,6 +15,10 @@ use crate::t1;
 
 /// etu to the ATR's first character, and between its characters (ISO 7816-3 clauses 6.2.2 and 8.1).
 const ATR_WAIT: (u64, u64) = (40_000 / 372 + 1, 9_600);
+/// The longest ATR (clause 8.1).
+const MAX_ATR: usize = 33;
+/// etu in which what follows an ATR belongs to it.
+const STRAY_WAIT: u64 = 24;
 /// WWT before anything is negotiated.
 const INITIAL_WAIT: u64 = 9_600;
 
@@ -196,11 +200,10 @@ impl Slot {
         }
         contact.set_voltage(millivolts);
         contact.reset(clock_hz);
-        let mut atr = Vec::new();
-        let received = contact.receive(&mut atr, 33, ATR_WAIT.0, ATR_WAIT.1);
+        let (atr, parity_error) = receive_atr(contact);
         let error = match *atr {
             [] => Some(SlotError::Mute),
-            _ if received.parity_error => Some(SlotError::Parity),
+            _ if parity_error => Some(SlotError::Parity),
             [0x3B | 0x3F, _, ..] => None,
             _ => Some(SlotError::BadTs),
         };
@@ -265,7 +268,7 @@ impl Slot {
                     let clock_hz = self.clock_hz;
                     let contact = self.live()?;
                     contact.reset(clock_hz);
-                    contact.receive(&mut Vec::new(), 33, ATR_WAIT.0, ATR_WAIT.1);
+                    receive_atr(contact);
                     self.restart();
                     self.fresh = true;
                 }
@@ -359,7 +362,7 @@ impl Slot {
         let clock_hz = self.clock_hz;
         let contact = self.live()?;
         contact.reset(clock_hz);
-        contact.receive(&mut Vec::new(), 33, ATR_WAIT.0, ATR_WAIT.1);
+        receive_atr(contact);
         self.restart();
         self.fresh = true;
         self.negotiate(wanted.protocol, model)
@@ -440,4 +443,22 @@ impl Slot {
         self.clock_hz = clock_hz;
         Ok((clock_khz, rate.bits_per_second(clock_hz)))
     }
+}
+
+/// Receives an ATR up to the end that it announces; tells of wrong parity. What comes right after it is
+/// thrown away.
+fn receive_atr(contact: &mut Contact) -> (Vec<u8>, bool) {
+    let mut atr = Vec::new();
+    let mut parity_error = false;
+    let mut wait = ATR_WAIT.0;
+    while atr.len() < MAX_ATR && Said::read(&atr).length.is_none_or(|length| atr.len() < length) {
+        let received = contact.receive(&mut atr, 1, wait, ATR_WAIT.1);
+        parity_error |= received.parity_error;
+        if received.count == 0 {
+            break;
+        }
+        wait = ATR_WAIT.1;
+    }
+    contact.receive(&mut Vec::new(), 256, STRAY_WAIT, STRAY_WAIT);
+    (atr, parity_error)
 }

@@ -288,3 +288,46 @@ fn a_log_of_all_messages() {
         ]
     );
 }
+
+#[test]
+fn promises_that_are_not_kept() {
+    let oddities = Oddities {
+        longest_message: Some(100),
+        no_extended_apdu: true,
+        silent_on_removal: true,
+        ..Oddities::default()
+    };
+    let mut bench = odd("omnikey-3x21", oddities);
+    let behaviour = Behaviour {
+        work: 3000,
+        ..Behaviour::default()
+    };
+    bench
+        .device
+        .insert(0, Box::new(card(&[Offer::T1], None, behaviour)));
+    bench.power_on();
+    let xfr = |level, data: &[u8]| message(0x6F, 0, 1, [0, level, 0], data);
+    assert_eq!(bench.say(&xfr(0, &[0; 91]))[7..9], [0x40, 1]);
+    assert_eq!(bench.say(&xfr(0, &[0x80, 0xEE, 0, 4, 0, 0, 4]))[7..9], [0x40, 1]);
+    assert_eq!(bench.say(&xfr(1, &[0x80, 0xEE, 0]))[7..9], [0x40, 8]);
+    assert_eq!(
+        bench.say(&xfr(0, &[0x80, 0xEE, 0, 4, 4]))[10..],
+        [0, 1, 2, 3, 0x90, 0]
+    );
+    bench.device.bulk_out(&xfr(0, &[0x80, 0xEE, 0, 4, 4])).unwrap();
+    bench.device.remove(0);
+    assert_eq!(bench.device.ready_at(), None);
+    bench.device.interrupt_in();
+    bench.device.notify(&[0x51, 0, 1, 1]);
+    assert_eq!(bench.device.interrupt_in(), Some(vec![0x51, 0, 1, 1]));
+    assert_eq!(bench.device.interrupt_in(), None);
+}
+
+#[test]
+fn the_log_has_an_end() {
+    let mut bench = Bench::new("scr3310");
+    for _ in 0..3000 {
+        bench.say(&STATUS);
+    }
+    assert_eq!(bench.device.log().count(), 4096);
+}
