@@ -245,6 +245,12 @@ impl Contact {
         received
     }
 
+    /// Whether another character begins within so many etu from now.
+    pub fn is_busy(&self, etu: u64) -> bool {
+        let until = self.now_ps.saturating_add(self.line.etu_ps().saturating_mul(etu));
+        self.pending.front().is_some_and(|arrival| arrival.at_ps <= until)
+    }
+
     fn count(&mut self, characters: usize, to_card: bool) {
         let n = characters as u64;
         self.tally.bits += 10 * n;

@@ -340,7 +340,11 @@ impl Slot {
     }
 }
 
-/// Receives a T=1 block by its length byte; tells whether every character's parity was right.
+/// Block guard time in etu (ISO 7816-3 clause 11.4.3).
+const BLOCK_GUARD: u64 = 22;
+
+/// Receives a T=1 block by its length byte; tells whether every character's parity was right, and whether the block
+/// ended where it says.
 fn receive_block(contact: &mut Contact, block: &mut Vec<u8>, first: u64, next: u64, edc: Edc) -> bool {
     let mut received = contact.receive(block, 3, first, next);
     let mut is_sound = !received.parity_error;
@@ -349,6 +353,10 @@ fn receive_block(contact: &mut Contact, block: &mut Vec<u8>, first: u64, next: u
         let left = usize::from(length) + edc.size();
         received = contact.receive(block, left, next, next);
         is_sound &= !received.parity_error;
+    }
+    if contact.is_busy(BLOCK_GUARD) {
+        is_sound = false;
+        contact.receive(&mut Vec::new(), t1::MAX_BLOCK, BLOCK_GUARD, next);
     }
     is_sound
 }
