@@ -28,6 +28,11 @@ const MAX_STRAYS: u32 = 16;
 /// How many time extensions one command may ask for.
 const MAX_EXTENSIONS: u32 = 4096;
 
+/// Whether the bytes are exactly one message.
+fn is_whole(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x80..=0x84, ..]) && Response::announced(bytes) == Some(bytes.len())
+}
+
 /// ABORT (clause 5.3.1).
 const REQUEST_ABORT: u8 = 0x01;
 
@@ -41,6 +46,8 @@ pub struct Link<T> {
     max_message: usize,
     /// The pipe may still hold what belongs to an earlier command.
     is_dirty: bool,
+    /// The slot whose abort has not come to its end, as far as we know: until then the reader refuses its commands.
+    unfinished_abort: Option<u8>,
     /// A reader that needs a moment after it is plugged in; spent by the first command.
     pub first_answer: Duration,
 }
@@ -57,6 +64,7 @@ impl<T: Transport> Link<T> {
             buffer: alloc::vec![0; max_message.max(MIN_BUFFER)],
             max_message,
             is_dirty: false,
+            unfinished_abort: None,
             first_answer: Duration::ZERO,
         }
     }
@@ -74,6 +82,9 @@ impl<T: Transport> Link<T> {
     /// Sends a command and receives its answer, which may take `timeout`, or as many times that as the reader
     /// asks for.
     pub fn call(&mut self, slot: u8, command: &Command<'_>, timeout: Duration) -> Result<Reply, Error> {
+        if let Some(slot) = self.unfinished_abort.take() {
+            self.abort(slot)?;
+        }
         if self.is_dirty {
             self.drain()?;
         }
@@ -84,8 +95,10 @@ impl<T: Transport> Link<T> {
             .and_then(|()| self.answer(slot, seq, command, timeout));
         match result {
             Err(Error::Transport(transport::Error::Timeout | transport::Error::Cancelled)) => {
-                self.abort(slot)?;
+                self.unfinished_abort = (!self.abort(slot)?).then_some(slot);
             }
+            // By us, or by whoever had the reader before.
+            Err(Error::Slot(SlotError::Aborted)) => self.unfinished_abort = Some(slot),
             Err(Error::Transport(transport::Error::Stall)) => {
                 self.is_dirty = true;
                 self.transport.clear_halt()?;
@@ -188,7 +201,14 @@ impl<T: Transport> Link<T> {
             match self.transport.receive(&mut self.buffer[end..], wait) {
                 Ok(0) if empty < MAX_STRAYS => empty += 1,
                 Ok(0) => return Err(Error::WrongReply),
-                Ok(more) => end = (end + more).min(self.buffer.len()),
+                Ok(more) => {
+                    let before = end;
+                    end = (end + more).min(self.buffer.len());
+                    // Not the rest of the message that has begun, but another one: the rest is lost.
+                    if has_begun && is_whole(&self.buffer[before..end]) {
+                        return Err(Error::Malformed(Malformed::Truncated));
+                    }
+                }
                 Err(transport::Error::Timeout) if has_begun => {
                     return Err(Error::Malformed(Malformed::Truncated))
                 }
@@ -198,8 +218,9 @@ impl<T: Transport> Link<T> {
     }
 
     /// Ends a command that is still being processed (clause 5.3.1): the control request and the bulk message,
-    /// in either order for the reader; then what it says is skipped up to the answer of the abort.
-    fn abort(&mut self, slot: u8) -> Result<(), Error> {
+    /// in either order for the reader; then what it says is skipped up to the answer of the abort. False where that
+    /// does not come.
+    fn abort(&mut self, slot: u8) -> Result<bool, Error> {
         self.is_dirty = true;
         let seq = self.next_seq();
         let value = u16::from_le_bytes([slot, seq]);
@@ -207,7 +228,7 @@ impl<T: Transport> Link<T> {
             Ok(()) => (),
             Err(transport::Error::Gone) => return Err(transport::Error::Gone.into()),
             // Not every reader knows it; the sequence number tells a late answer from the next one.
-            Err(_) => return Ok(()),
+            Err(_) => return Ok(true),
         }
         let result = self
             .send(slot, seq, &Command::Abort)
@@ -217,7 +238,7 @@ impl<T: Transport> Link<T> {
             Err(error) if error.is_gone() => return Err(error),
             Err(_) => (),
         }
-        Ok(())
+        Ok(!self.is_dirty)
     }
 
     /// Throws away what an earlier failure left in the pipe.
