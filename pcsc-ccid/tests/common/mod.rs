@@ -8,6 +8,7 @@ use pcsc_ccid::message::Command;
 use pcsc_ccid::reader::{Device, Error, Options, Reader};
 use pcsc_ccid::sim::{self, Direction, Handle, Model, SimTransport};
 use pcsc_ccid::transport::Transport;
+use proptest::test_runner::Config as ProptestConfig;
 
 /// The interface that a host finds in the model's descriptors.
 pub fn interface(model: &Model) -> Interface {
@@ -100,4 +101,14 @@ pub fn line(handle: &Handle) -> (u32, u16, u8) {
         let line = device.contact(0).unwrap().line();
         (line.clock_hz, line.rate.f, line.rate.d)
     })
+}
+
+/// How many cases a property is tried with: PROPTEST_CASES, or this many.
+pub fn cases(usual: u32) -> ProptestConfig {
+    let asked = std::env::var("PROPTEST_CASES").ok();
+    ProptestConfig {
+        cases: asked.and_then(|text| text.parse().ok()).unwrap_or(usual),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
 }

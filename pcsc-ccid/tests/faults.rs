@@ -1,0 +1,462 @@
+//! Random faults, on the contact and on the USB transfers, at every level of exchange and with both protocols.
+//!
+//! Whatever happens, a call ends, with the card's answer or with an error, within [`CALL`] of the card's time and, where
+//! transfers are damaged, [`WAIT`] for each that is; and after the faults a reset brings reader and card back to work.
+//!
+//! A wrong answer is never given where somebody could tell. Nobody can where a reply carries no check of its own (APDU
+//! levels; TPDUs of T=0; characters) and
+//! - one of its data bytes is another: CCID has no check sum, since USB has one for each packet;
+//! - its `dwLength` is a smaller number, for many readers append bytes to good replies;
+//! - its `bChainParameter` ends the response early;
+//! - its sequence number becomes that of a later command;
+//! - its type or status becomes that of another reply of the same length (clause 6.2).
+//!
+//! So there, replies with one byte changed may make a wrong answer, but only the answer of the exchange that they belong
+//! to. Blocks of T=1 at TPDU level have a check of their own, and there even those faults are found.
+//!
+//! On the contact, T=1 finds every fault of which there is one in a block, given a reader that looks at the guard time
+//! after a block: else the LRC misses one character too many in 256. T=0 finds late, unreadable and missing characters;
+//! a byte that has changed with its parity right, or that comes twice, it cannot tell from another byte (ISO/IEC 7816-3,
+//! clause 7.3); nor can it tell that a character is lost where the one after it can be a procedure byte, so that the data
+//! of these tests are below '60'.
+
+mod common;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use common::{card, cases, named, open_through, pattern, read};
+use pcsc_ccid::card::{Behaviour, FaultKind, Faults, Offer};
+use pcsc_ccid::reader::{Error, Protocol, Reader, Reset};
+use pcsc_ccid::sim::{Handle, SimTransport};
+use pcsc_ccid::transport::{Fault, FaultTransport, Transport};
+use proptest::prelude::*;
+use proptest::test_runner::{TestCaseError, TestRunner};
+
+/// What one call may take on the card's clock: where the bytes of an ATR that tell how long a card may think are struck,
+/// minutes.
+const CALL: Duration = Duration::from_secs(600);
+/// What each damaged transfer may add: the longest wait that there is, and an abort.
+const WAIT: Duration = Duration::from_secs(305);
+
+/// A reader, a protocol, and whether it carries extended APDUs.
+#[derive(Debug, Clone, Copy)]
+struct Setting {
+    reader: &'static str,
+    protocol: Protocol,
+    extended: bool,
+}
+
+const fn setting(reader: &'static str, protocol: Protocol, extended: bool) -> Setting {
+    Setting {
+        reader,
+        protocol,
+        extended,
+    }
+}
+
+const SETTINGS: [Setting; 16] = [
+    // TPDU level: we speak T=0 and T=1.
+    setting("gempc-express", Protocol::T0, true),
+    setting("gempc-express", Protocol::T1, true),
+    setting("scr3310", Protocol::T0, true),
+    setting("scr3310", Protocol::T1, true),
+    setting("octsim", Protocol::T0, true),
+    // Short APDU level.
+    setting("omnikey-5321", Protocol::T0, false),
+    setting("omnikey-5321", Protocol::T1, false),
+    setting("rutoken-lite", Protocol::T1, false),
+    // Extended APDU level.
+    setting("au9540", Protocol::T0, true),
+    setting("au9540", Protocol::T1, true),
+    setting("omnikey-3x21", Protocol::T1, true),
+    setting("yubikey", Protocol::T1, true),
+    setting("acr1252-picc", Protocol::T1, true),
+    // Character level.
+    setting("oz776", Protocol::T0, true),
+    // The control pipe.
+    setting("ibank2key", Protocol::T0, false),
+    setting("starsign", Protocol::T1, false),
+];
+
+impl Setting {
+    fn offers(&self) -> &'static [Offer] {
+        match self.protocol {
+            Protocol::T0 => &[Offer::T0],
+            Protocol::T1 => &[Offer::T1],
+        }
+    }
+
+    /// Whether each reply to us has a check of its own.
+    fn is_checked(&self) -> bool {
+        matches!(self.reader, "gempc-express" | "scr3310") && self.protocol == Protocol::T1
+    }
+
+    /// Commands of all four cases, with the answers of a good card.
+    fn exchanges(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut exchanges = vec![
+            (vec![0x80, 0x01, 0x00, 0x00], vec![0x6E, 0x00]),
+            (read(5).to_vec(), pattern(5)),
+            (read(0x50).to_vec(), pattern(0x50)),
+            (echo(&[0x25; 3], false), echoed(&[0x25; 3])),
+            (echo(&[0x50; 200], false), echoed(&[0x50; 200])),
+        ];
+        if self.protocol == Protocol::T1 {
+            exchanges.push((read(256).to_vec(), pattern(256)));
+        }
+        if self.extended {
+            let long: Vec<u8> = (0..700usize).map(|i| (i % 0x5B) as u8).collect();
+            exchanges.push((echo(&long, true), echoed(&long)));
+        }
+        exchanges
+    }
+}
+
+fn echo(data: &[u8], is_extended: bool) -> Vec<u8> {
+    let mut apdu = vec![0x80, 0xEC, 0, 0];
+    match is_extended {
+        true => {
+            apdu.push(0);
+            apdu.extend((data.len() as u16).to_be_bytes());
+            apdu.extend(data);
+            apdu.extend([0, 0]);
+        }
+        false => {
+            apdu.push(data.len() as u8);
+            apdu.extend(data);
+            apdu.push(0);
+        }
+    }
+    apdu
+}
+
+fn echoed(data: &[u8]) -> Vec<u8> {
+    [data, &[0x90, 0x00]].concat()
+}
+
+/// A random script.
+#[derive(Debug, Clone)]
+struct Script {
+    setting: Setting,
+    ta1: u8,
+    behaviour: Behaviour,
+    seed: u64,
+    per_mille: u16,
+    limit: u32,
+    /// Which of the commands, in turn.
+    commands: Vec<prop::sample::Index>,
+}
+
+fn scripts(settings: Vec<Setting>) -> impl Strategy<Value = Script> {
+    let behaviours = prop::sample::select(vec![
+        Behaviour::default(),
+        Behaviour {
+            wtx: 2,
+            wtx_multiplier: 3,
+            nulls: 3,
+            ..Behaviour::default()
+        },
+        Behaviour {
+            byte_by_byte: true,
+            new_ifsc: Some(40),
+            ..Behaviour::default()
+        },
+    ]);
+    (
+        prop::sample::select(settings),
+        prop::sample::select(vec![0x11, 0x96]),
+        behaviours,
+        any::<u64>(),
+        20u16..500,
+        1u32..12,
+        prop::collection::vec(any::<prop::sample::Index>(), 1..8),
+    )
+        .prop_map(
+            |(setting, ta1, behaviour, seed, per_mille, limit, commands)| Script {
+                setting,
+                ta1,
+                behaviour,
+                seed,
+                per_mille,
+                limit,
+                commands,
+            },
+        )
+}
+
+/// What came of the scripts.
+#[derive(Default)]
+struct Tally {
+    answers: u32,
+    wrong: u32,
+    errors: BTreeMap<String, u32>,
+    longest: Duration,
+}
+
+impl Tally {
+    fn print(&self, what: &str) {
+        println!(
+            "{what}: {} right answers, {} wrong, longest call {:.1} s; {:?}",
+            self.answers,
+            self.wrong,
+            self.longest.as_secs_f64(),
+            self.errors
+        );
+    }
+
+    fn error(&mut self, error: Error) {
+        *self.errors.entry(format!("{error:?}")).or_default() += 1;
+    }
+
+    /// Holds a call to its bound of card time.
+    fn timed<T: Damage, R>(
+        &mut self,
+        handle: &Handle,
+        reader: &mut Reader<T>,
+        call: impl FnOnce(&mut Reader<T>) -> R,
+    ) -> Result<R, TestCaseError> {
+        let now = || handle.with(|device| device.now());
+        let (begin, struck) = (now(), reader.transport().transfers_struck());
+        let result = call(reader);
+        let took = now() - begin;
+        let struck = reader.transport().transfers_struck() - struck;
+        self.longest = self.longest.max(took);
+        prop_assert!(took <= CALL + WAIT * struck as u32, "{:?}", took);
+        Ok(result)
+    }
+}
+
+/// How many transfers were damaged so far.
+trait Damage: Transport {
+    fn transfers_struck(&self) -> usize;
+}
+
+impl Damage for SimTransport {
+    fn transfers_struck(&self) -> usize {
+        0
+    }
+}
+
+impl Damage for FaultTransport<SimTransport> {
+    fn transfers_struck(&self) -> usize {
+        self.struck().len()
+    }
+}
+
+/// Resets until it works, as an application would.
+fn reset<T: Damage>(
+    tally: &mut Tally,
+    handle: &Handle,
+    reader: &mut Reader<T>,
+    protocol: Protocol,
+    tries: u32,
+) -> Result<bool, TestCaseError> {
+    for _ in 0..tries {
+        let result = tally.timed(handle, reader, |reader| {
+            reader.power_on(0, Reset::Cold)?;
+            reader.set_protocol(0, protocol)
+        })?;
+        match result {
+            Ok(()) => return Ok(true),
+            Err(error) => tally.error(error),
+        }
+    }
+    Ok(false)
+}
+
+/// Plays a script. `may_be_wrong` is asked after each exchange whether a fault that nobody can tell has struck in it.
+fn play<T: Damage>(
+    script: &Script,
+    tally: &mut Tally,
+    handle: &Handle,
+    reader: &mut Reader<T>,
+    mut may_be_wrong: impl FnMut(&mut Reader<T>) -> bool,
+) -> Result<(), TestCaseError> {
+    let protocol = script.setting.protocol;
+    let exchanges = script.setting.exchanges();
+    let mut response = vec![0; 65_538];
+    let mut is_ready = reset(tally, handle, reader, protocol, 20)?;
+    for index in &script.commands {
+        let (command, expected) = index.get(&exchanges);
+        for _ in 0..20 {
+            if !is_ready {
+                is_ready = reset(tally, handle, reader, protocol, 20)?;
+            }
+            may_be_wrong(reader);
+            match tally.timed(handle, reader, |reader| {
+                reader.transmit(0, command, &mut response)
+            })? {
+                Ok(length) if response[..length] == expected[..] => {
+                    tally.answers += 1;
+                    break;
+                }
+                Ok(length) => {
+                    prop_assert!(
+                        may_be_wrong(reader),
+                        "to {} bytes {:02X?}: {} bytes {:02X?} instead of {}",
+                        command.len(),
+                        &command[..command.len().min(8)],
+                        length,
+                        &response[..length.min(16)],
+                        expected.len()
+                    );
+                    tally.wrong += 1;
+                    is_ready = false;
+                }
+                Err(error) => {
+                    tally.error(error);
+                    is_ready = error == Error::CardReset;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The faults are over: one reset, and everything works.
+fn check_recovery<T: Damage>(
+    script: &Script,
+    tally: &mut Tally,
+    handle: &Handle,
+    reader: &mut Reader<T>,
+) -> Result<(), TestCaseError> {
+    let mut response = vec![0; 65_538];
+    tally.timed(handle, reader, |reader| reader.presence(0))?.ok();
+    tally
+        .timed(handle, reader, |reader| {
+            reader.power_on(0, Reset::Cold).map(|_| ())
+        })?
+        .map_err(|error| TestCaseError::fail(format!("no reset afterwards: {error:?}")))?;
+    reader
+        .set_protocol(0, script.setting.protocol)
+        .map_err(|error| TestCaseError::fail(format!("no protocol afterwards: {error:?}")))?;
+    for (command, expected) in script.setting.exchanges() {
+        match reader.transmit(0, &command, &mut response) {
+            Ok(length) => prop_assert_eq!(&response[..length], &expected[..]),
+            Err(error) => prop_assert!(false, "no answer afterwards: {:?}", error),
+        }
+    }
+    Ok(())
+}
+
+/// Plays random scripts with damaged USB transfers.
+fn on_usb(what: &str, settings: Vec<Setting>, kinds: &'static [Fault], may_be_wrong: fn(&[Fault]) -> bool) {
+    let tally = RefCell::new(Tally::default());
+    let result = TestRunner::new(cases(256)).run(&scripts(settings), |script| {
+        let tally = &mut *tally.borrow_mut();
+        let (handle, reader) = open_through(named(script.setting.reader), |transport| {
+            FaultTransport::new(transport, script.seed, script.per_mille, 0, kinds)
+        });
+        let mut reader = reader.unwrap();
+        let profile = card(
+            Some(script.ta1),
+            script.setting.offers(),
+            script.behaviour.clone(),
+        );
+        handle.insert(0, profile);
+        reader.transport().set_limit(script.limit);
+        let mut seen = 0;
+        play(&script, tally, &handle, &mut reader, |reader| {
+            let struck = reader.transport().struck();
+            let new = struck.get(seen..).unwrap_or(&[]);
+            seen = struck.len();
+            may_be_wrong(new)
+        })?;
+        reader.transport().set_limit(0);
+        check_recovery(&script, tally, &handle, &mut reader)
+    });
+    tally.borrow().print(what);
+    result.unwrap();
+}
+
+/// All but single bytes changed.
+const DETECTABLE: &[Fault] = &[
+    Fault::Short,
+    Fault::Long,
+    Fault::Late,
+    Fault::Duplicated,
+    Fault::Reordered,
+    Fault::Lost,
+    Fault::Stalled,
+    Fault::Unheard,
+];
+
+fn bulk_settings() -> Vec<Setting> {
+    let mut settings = SETTINGS.to_vec();
+    settings.retain(|setting| !matches!(setting.reader, "ibank2key" | "starsign"));
+    settings
+}
+
+#[test]
+fn transfers_damaged_in_ways_that_show() {
+    on_usb("transfers", bulk_settings(), DETECTABLE, |_| false);
+}
+
+#[test]
+fn transfers_damaged_in_any_way_around_checked_blocks() {
+    let mut settings = SETTINGS.to_vec();
+    settings.retain(Setting::is_checked);
+    on_usb(
+        "checked transfers",
+        settings,
+        FaultTransport::<SimTransport>::ALL,
+        |_| false,
+    );
+}
+
+#[test]
+fn transfers_damaged_in_ways_that_nobody_can_tell() {
+    on_usb(
+        "unchecked transfers",
+        bulk_settings(),
+        FaultTransport::<SimTransport>::ALL,
+        |struck| struck.contains(&Fault::Corrupted),
+    );
+}
+
+/// Plays random scripts with damage on the contact.
+fn on_the_contact(what: &str, protocol: Protocol, kinds: &'static [FaultKind]) {
+    let tally = RefCell::new(Tally::default());
+    let mut settings = SETTINGS.to_vec();
+    settings.retain(|setting| setting.protocol == protocol);
+    let result = TestRunner::new(cases(256)).run(&scripts(settings), |script| {
+        let tally = &mut *tally.borrow_mut();
+        let (handle, reader) = open_through(named(script.setting.reader), |transport| transport);
+        let mut reader = reader.unwrap();
+        let profile = card(
+            Some(script.ta1),
+            script.setting.offers(),
+            script.behaviour.clone(),
+        );
+        handle.insert(0, profile);
+        let faults = |faults| {
+            handle.with(|device| {
+                if let Some(contact) = device.contact(0) {
+                    contact.set_faults(faults);
+                }
+            });
+        };
+        faults(Some(Faults::new(
+            script.seed,
+            script.per_mille,
+            script.limit,
+            kinds,
+        )));
+        play(&script, tally, &handle, &mut reader, |_| false)?;
+        faults(None);
+        check_recovery(&script, tally, &handle, &mut reader)
+    });
+    tally.borrow().print(what);
+    result.unwrap();
+}
+
+#[test]
+fn a_bad_contact_under_t0() {
+    on_the_contact("T=0 contact", Protocol::T0, Faults::DETECTABLE_BY_T0);
+}
+
+#[test]
+fn a_bad_contact_under_t1() {
+    on_the_contact("T=1 contact", Protocol::T1, Faults::ALL);
+}
