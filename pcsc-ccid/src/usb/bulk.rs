@@ -23,6 +23,7 @@ pub(super) trait Queue {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Completion>;
     fn cancel(&mut self);
     fn is_pending(&self) -> bool;
+    fn clear_halt(&mut self) -> Result<(), Error>;
     fn max_packet_size(&self) -> usize;
 }
 
@@ -86,14 +87,6 @@ impl<O: Queue, I: Queue> Bulk<O, I> {
             carried: Vec::new(),
             ends_with_empty_packet: false,
         }
-    }
-
-    pub(super) fn out(&mut self) -> &mut O {
-        &mut self.out.queue
-    }
-
-    pub(super) fn input(&mut self) -> &mut I {
-        &mut self.input.queue
     }
 
     pub(super) fn set_ends_with_empty_packet(&mut self, value: bool) {
@@ -254,6 +247,14 @@ impl<O: Queue, I: Queue> Bulk<O, I> {
         self.carried.clear();
         result
     }
+
+    /// The same, and ends the halt of both pipes.
+    pub(super) fn clear_halt(&mut self, waiter: &Waiter) -> Result<(), Error> {
+        let cleared = self.clear(waiter);
+        let out = self.out.queue.clear_halt();
+        let input = self.input.queue.clear_halt();
+        cleared.and(out).and(input)
+    }
 }
 
 fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
@@ -263,7 +264,7 @@ fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     }
 }
 
-fn copy(from: &[u8], into: &mut [u8]) -> usize {
+pub(super) fn copy(from: &[u8], into: &mut [u8]) -> usize {
     let length = from.len().min(into.len());
     if let (Some(into), Some(from)) = (into.get_mut(..length), from.get(..length)) {
         into.copy_from_slice(from);

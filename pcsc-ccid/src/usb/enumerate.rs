@@ -105,10 +105,13 @@ impl Candidate {
 /// What to open.
 #[derive(Debug, Clone)]
 pub(super) enum Source {
-    #[cfg(not(target_os = "android"))]
+    /// The device's node.
+    #[cfg(target_os = "linux")]
+    Node,
+    #[cfg(any(target_os = "macos", target_os = "windows"))]
     Listed(nusb::DeviceInfo),
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    Open(nusb::Device),
+    Open(super::system::Device),
 }
 
 /// The readers on the USB, and what to tell of devices that look like one and cannot be used.

@@ -1,17 +1,20 @@
 //! Readers from a file descriptor that somebody else has opened: a broker, or Android.
 
+use super::descriptors::readers;
 use super::enumerate::{Candidate, Identity, Place, Source};
 use super::error::OpenError;
+use super::signal::Waiter;
+use super::system::{Control, Device, Refusal, Request};
 use crate::descriptor::Unusable;
-use nusb::MaybeFuture;
 use std::format;
-use std::num::NonZeroU8;
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::string::String;
 use std::time::Duration;
 use std::vec::Vec;
 
-/// How long a device may take to tell a string.
-const STRING_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long a device may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// American English, which devices that have strings have.
 const LANGUAGE: u16 = 0x0409;
@@ -23,28 +26,32 @@ const LANGUAGE: u16 = 0x0409;
 /// [`OpenError::System`] for a file descriptor that is no USB device.
 pub fn readers_from_fd(fd: OwnedFd) -> Result<(Vec<Candidate>, Vec<Unusable>), OpenError> {
     let (bus, address) = place_of(&fd).unwrap_or_default();
-    let device = nusb::Device::from_fd(fd)
-        .wait()
-        .map_err(|error| OpenError::System(error.into()))?;
-    let descriptor = device.device_descriptor();
-    let name = |index: Option<NonZeroU8>| {
-        let name = device.get_string_descriptor(index?, LANGUAGE, STRING_TIMEOUT);
-        name.wait().ok()
+    let device = Device::from_fd(fd).map_err(|refusal| match refusal {
+        Refusal::Gone => OpenError::Gone,
+        Refusal::Other(error) => OpenError::System(error),
+        Refusal::Permission | Refusal::Busy => OpenError::System(io::ErrorKind::PermissionDenied.into()),
+    })?;
+    let mut asked = Asked {
+        control: device.control(),
+        waiter: device.waiter(),
     };
+    // The device descriptor (USB 2.0, clause 9.6.1); one that is short has zeros, which stand for nothing.
+    let byte = |at: usize| device.descriptors().get(at).copied().unwrap_or_default();
+    let word = |at| u16::from_le_bytes([byte(at), byte(at + 1)]);
     let identity = Identity {
-        vendor_id: descriptor.vendor_id(),
-        product_id: descriptor.product_id(),
-        release: descriptor.device_version(),
-        manufacturer: name(descriptor.manufacturer_string_index()),
-        product: name(descriptor.product_string_index()),
-        serial: name(descriptor.serial_number_string_index()),
+        vendor_id: word(8),
+        product_id: word(10),
+        release: word(12),
+        manufacturer: asked.string(byte(14)),
+        product: asked.string(byte(15)),
+        serial: asked.string(byte(16)),
     };
-    let configuration = device
-        .active_configuration()
-        .map_err(|error| OpenError::System(error.into()))?;
+    let value = asked
+        .configuration()
+        .unwrap_or_else(|| byte(usize::from(byte(0)) + 5));
     let mut found = Vec::new();
     let mut unusable = Vec::new();
-    for reader in crate::descriptor::interfaces(configuration.as_bytes()) {
+    for reader in readers(device.descriptors(), value) {
         match reader {
             Ok(interface) => found.push(Candidate {
                 identity: identity.clone(),
@@ -53,8 +60,8 @@ pub fn readers_from_fd(fd: OwnedFd) -> Result<(Vec<Candidate>, Vec<Unusable>), O
                     address,
                     interface: interface.number,
                 },
-                port: format!("{bus}-{address}:{}", interface.number),
-                interface_name: name(NonZeroU8::new(interface.name_index)),
+                port: format!("{bus}-{address}:{value}.{}", interface.number),
+                interface_name: asked.string(interface.name_index),
                 interface,
                 source: Source::Open(device.clone()),
             }),
@@ -62,6 +69,65 @@ pub fn readers_from_fd(fd: OwnedFd) -> Result<(Vec<Candidate>, Vec<Unusable>), O
         }
     }
     Ok((found, unusable))
+}
+
+/// What only the device tells.
+struct Asked {
+    control: Control,
+    waiter: Waiter,
+}
+
+impl Asked {
+    /// GET_CONFIGURATION (USB 2.0, clause 9.4.2).
+    fn configuration(&mut self) -> Option<u8> {
+        let mut value = [0];
+        let request = Request {
+            kind: 0,
+            request: 8,
+            value: 0,
+            index: 0,
+        };
+        let length = self
+            .control
+            .receive(request, &mut value, ANSWER_TIMEOUT, &self.waiter)
+            .ok()?;
+        (length == 1 && value[0] != 0).then_some(value[0])
+    }
+
+    /// GET_DESCRIPTOR for a string (clause 9.4.3); `None` for index 0.
+    fn string(&mut self, index: u8) -> Option<String> {
+        if index == 0 {
+            return None;
+        }
+        let mut answer = [0; 255];
+        let request = Request {
+            kind: 0,
+            request: 6,
+            value: 0x0300 | u16::from(index),
+            index: LANGUAGE,
+        };
+        let length = self
+            .control
+            .receive(request, &mut answer, ANSWER_TIMEOUT, &self.waiter)
+            .ok()?;
+        text(answer.get(..length)?)
+    }
+}
+
+/// A string descriptor's text (clause 9.6.7).
+fn text(descriptor: &[u8]) -> Option<String> {
+    let [length, 3, ..] = *descriptor else {
+        return None;
+    };
+    let text = descriptor.get(..length.into()).unwrap_or(descriptor).get(2..)?;
+    let units = text
+        .chunks_exact(2)
+        .map(|unit| u16::from_le_bytes([unit[0], unit[1]]));
+    Some(
+        char::decode_utf16(units)
+            .map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER))
+            .collect(),
+    )
 }
 
 /// Bus and address, from the name of the node that the file descriptor is open on.
@@ -81,6 +147,20 @@ mod tests {
     fn a_file_that_is_no_device_is_an_error() {
         let file = File::open("/dev/null").unwrap();
         assert!(matches!(readers_from_fd(file.into()), Err(OpenError::System(_))));
+    }
+
+    #[test]
+    fn a_strings_text_ends_where_it_says() {
+        assert_eq!(
+            text(&[6, 3, b'A', 0, 0xF6, 0, b'x', 0]).as_deref(),
+            Some("A\u{f6}")
+        );
+        assert_eq!(text(&[8, 3, 0x3D, 0xD8, 0, 0xDE]).as_deref(), Some("\u{1F600}"));
+        assert_eq!(text(&[4, 3, 0x3D, 0xD8]).as_deref(), Some("\u{FFFD}"));
+        assert_eq!(text(&[1, 3]), None);
+        assert_eq!(text(&[4, 2, 65, 0]), None);
+        assert_eq!(text(&[2, 3]).as_deref(), Some(""));
+        assert_eq!(text(&[]), None);
     }
 
     #[test]

@@ -35,7 +35,7 @@ impl Events {
     pub(super) fn new() -> io::Result<Events> {
         Ok(Events {
             watch: nusb::watch_devices()?,
-            waiter: Waiter::new(),
+            waiter: Waiter::new(None),
         })
     }
 

@@ -1,4 +1,4 @@
-//! Readers on real USB ports, over the `nusb` library.
+//! Readers on real USB ports: over the system calls of `pcsc-usbfs` on Linux, over the library `nusb` elsewhere.
 //!
 //! [`enumerate::list`] names the readers without opening any; [`Candidate::open`] claims one and gives its
 //! [`UsbTransport`] and its [`Presence`], the pipe that tells of cards that come and go, for a thread of its
@@ -8,6 +8,8 @@
 //! here polls: a wait ends by its result, its deadline, a [`Canceller`] or the reader's removal, at once.
 
 mod bulk;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod descriptors;
 pub mod enumerate;
 mod error;
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -17,9 +19,20 @@ mod holders;
 #[cfg(any(target_os = "linux", target_os = "macos", target_os = "windows"))]
 mod hotplug;
 mod open;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod reactor;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[path = "reactor_none.rs"]
+mod reactor;
 mod signal;
 #[cfg(target_os = "linux")]
 mod sysfs;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[path = "system_usbfs.rs"]
+mod system;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[path = "system_nusb.rs"]
+mod system;
 mod transport;
 #[cfg(target_os = "linux")]
 mod uevent;

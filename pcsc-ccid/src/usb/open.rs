@@ -3,10 +3,13 @@
 use super::bulk::Bulk;
 use super::enumerate::{udev_rule, Candidate, Source};
 use super::error::OpenError;
+#[cfg(not(target_os = "android"))]
+use super::system::Device;
+use super::system::{Claim, Refusal};
 use super::transport::UsbTransport;
 use super::watch::{Presence, UsbWatch, POLL_INTERVAL};
 use crate::descriptor::Flavour;
-use nusb::{transfer, ErrorKind, MaybeFuture};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -35,16 +38,10 @@ impl Candidate {
     /// # Errors
     /// [`OpenError`].
     pub fn open(&self) -> Result<Opened, OpenError> {
-        let device = match &self.source {
-            #[cfg(not(target_os = "android"))]
-            Source::Listed(info) => info.open().wait().map_err(|error| self.explain(error))?,
-            #[cfg(any(target_os = "linux", target_os = "android"))]
-            Source::Open(device) => device.clone(),
-        };
-        let interface = self.claim(&device)?;
+        let explain = |refusal| self.explain(refusal);
+        let claim = Arc::new(self.claim().map_err(explain)?);
         if self.interface.alternate != 0 {
-            let chosen = interface.set_alt_setting(self.interface.alternate).wait();
-            chosen.map_err(|error| self.explain(error))?;
+            claim.set_alternate(self.interface.alternate).map_err(explain)?;
         }
         let pipes = match (
             self.interface.flavour,
@@ -52,51 +49,54 @@ impl Candidate {
             self.interface.bulk_in,
         ) {
             (Flavour::Ccid, Some(out), Some(input)) => {
-                let out = interface.endpoint::<transfer::Bulk, transfer::Out>(out);
-                let input = interface.endpoint::<transfer::Bulk, transfer::In>(input);
-                let explain = |error| self.explain(error);
-                Some(Bulk::new(out.map_err(explain)?, input.map_err(explain)?))
+                let out = claim.bulk_out(out).map_err(explain)?;
+                let input = claim.bulk_in(input).map_err(explain)?;
+                Some(Bulk::new(out, input))
             }
             _ => None,
         };
         let presence = match self.interface.interrupt_in {
             Some(interrupt) => {
-                let endpoint = interface.endpoint::<transfer::Interrupt, transfer::In>(interrupt.address);
-                Presence::Notified(UsbWatch::new(endpoint.map_err(|error| self.explain(error))?))
+                let endpoint = claim.interrupt_in(interrupt.address).map_err(explain)?;
+                Presence::Notified(UsbWatch::new(claim.clone(), endpoint))
             }
             None => Presence::Polled(POLL_INTERVAL),
         };
         Ok(Opened {
-            transport: UsbTransport::new(interface, pipes),
+            transport: UsbTransport::new(claim, pipes),
             presence,
         })
     }
 
-    fn claim(&self, device: &nusb::Device) -> Result<nusb::Interface, OpenError> {
+    fn claim(&self) -> Result<Claim, Refusal> {
+        let device = match &self.source {
+            #[cfg(target_os = "linux")]
+            Source::Node => Device::open(&self.place.node())?,
+            #[cfg(any(target_os = "macos", target_os = "windows"))]
+            Source::Listed(info) => Device::open(info)?,
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            Source::Open(device) => device.clone(),
+        };
         let mut pauses = CLAIM_PAUSES.iter();
         loop {
-            let error = match device.claim_interface(self.interface.number).wait() {
-                Ok(interface) => return Ok(interface),
-                Err(error) => error,
-            };
-            match pauses.next() {
-                Some(pause) if error.kind() == ErrorKind::Busy => thread::sleep(*pause),
-                _ => return Err(self.explain(error)),
+            match (device.claim(self.interface.number), pauses.next()) {
+                (Err(Refusal::Busy), Some(pause)) => thread::sleep(*pause),
+                (result, _) => return result,
             }
         }
     }
 
-    fn explain(&self, error: nusb::Error) -> OpenError {
-        match error.kind() {
-            ErrorKind::PermissionDenied => OpenError::Permission {
+    fn explain(&self, refusal: Refusal) -> OpenError {
+        match refusal {
+            Refusal::Permission => OpenError::Permission {
                 node: self.place.node(),
                 rule: udev_rule(&self.identity),
             },
-            ErrorKind::Disconnected => OpenError::Gone,
-            ErrorKind::Busy => OpenError::Busy {
+            Refusal::Gone => OpenError::Gone,
+            Refusal::Busy => OpenError::Busy {
                 holders: self.holders(),
             },
-            _ => OpenError::System(error.into()),
+            Refusal::Other(error) => OpenError::System(error),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Waiting for a transfer, a deadline or a cancellation, whichever comes first, without polling.
 
+use super::reactor::{Lead, Reactor};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
@@ -25,24 +26,40 @@ struct State {
     is_woken: bool,
     is_cancelled: bool,
     is_stopped: bool,
+    /// The reactor that the thread attends to instead of sleeping here.
+    attends: Option<Arc<Reactor>>,
 }
 
 impl Signal {
     /// Ends the wait that goes on, or else the next one that is not preceded by [`Signal::forget`].
     pub(super) fn cancel(&self) {
-        self.state().is_cancelled = true;
-        self.changed.notify_all();
+        self.set(|state| state.is_cancelled = true);
     }
 
     /// Ends this and every later wait.
     pub(super) fn stop(&self) {
-        self.state().is_stopped = true;
-        self.changed.notify_all();
+        self.set(|state| state.is_stopped = true);
     }
 
     /// Forgets a cancellation that no wait has seen.
     pub(super) fn forget(&self) {
         self.state().is_cancelled = false;
+    }
+
+    /// Has `poll` asked again.
+    pub(super) fn rouse(&self) {
+        self.set(|state| state.is_woken = true);
+    }
+
+    fn set(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.state();
+        change(&mut state);
+        let attends = state.attends.take();
+        drop(state);
+        match attends {
+            Some(reactor) => reactor.kick(),
+            None => self.changed.notify_all(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -54,13 +71,8 @@ impl Signal {
     fn sleep(&self, deadline: Option<Instant>, is_cancellable: bool) -> Result<(), Interruption> {
         let mut state = self.state();
         loop {
-            if is_cancellable && (state.is_cancelled || state.is_stopped) {
-                state.is_cancelled = false;
-                return Err(Interruption::Cancelled);
-            }
-            if state.is_woken {
-                state.is_woken = false;
-                return Ok(());
+            if let Some(result) = state.take(is_cancellable) {
+                return result;
             }
             state = match deadline {
                 None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
@@ -69,24 +81,58 @@ impl Signal {
                     if left.is_zero() {
                         return Err(Interruption::Timeout);
                     }
-                    self.changed
-                        .wait_timeout(state, left)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0
+                    let waited = self.changed.wait_timeout(state, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
                 }
             };
         }
+    }
+
+    /// The same, while attending to a reactor's device on behalf of all who wait for it.
+    fn attend(
+        &self,
+        reactor: &Arc<Reactor>,
+        deadline: Option<Instant>,
+        is_cancellable: bool,
+    ) -> Result<(), Interruption> {
+        loop {
+            let mut state = self.state();
+            if let Some(result) = state.take(is_cancellable) {
+                return result;
+            }
+            state.attends = Some(reactor.clone());
+            drop(state);
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let is_in_time = reactor.wait(left);
+            self.state().attends = None;
+            reactor.reap();
+            if let Some(result) = self.state().take(is_cancellable) {
+                return result;
+            }
+            if !is_in_time {
+                return Err(Interruption::Timeout);
+            }
+        }
+    }
+}
+
+impl State {
+    fn take(&mut self, is_cancellable: bool) -> Option<Result<(), Interruption>> {
+        if is_cancellable && (self.is_cancelled || self.is_stopped) {
+            self.is_cancelled = false;
+            return Some(Err(Interruption::Cancelled));
+        }
+        std::mem::take(&mut self.is_woken).then_some(Ok(()))
     }
 }
 
 impl Wake for Signal {
     fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
+        self.rouse();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.state().is_woken = true;
-        self.changed.notify_all();
+        self.rouse();
     }
 }
 
@@ -96,6 +142,7 @@ pub(super) struct Waiter {
     signal: Arc<Signal>,
     waker: Waker,
     deaf: Waker,
+    reactor: Option<Arc<Reactor>>,
 }
 
 struct Deaf;
@@ -105,12 +152,14 @@ impl Wake for Deaf {
 }
 
 impl Waiter {
-    pub(super) fn new() -> Waiter {
+    /// Waits for what others make happen, or for what the reactor's device does.
+    pub(super) fn new(reactor: Option<Arc<Reactor>>) -> Waiter {
         let signal = Arc::new(Signal::default());
         Waiter {
             waker: Waker::from(signal.clone()),
             deaf: Waker::from(Arc::new(Deaf)),
             signal,
+            reactor,
         }
     }
 
@@ -152,11 +201,26 @@ impl Waiter {
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Result<T, Interruption> {
         let mut context = Context::from_waker(&self.waker);
+        // Kept until the wait is over, so that another wait is woken once for it, not after each transfer.
+        let mut lead: Option<Lead<'_>> = None;
         loop {
             if let Poll::Ready(value) = poll(&mut context) {
                 return Ok(value);
             }
-            self.signal.sleep(deadline, is_cancellable)?;
+            let Some(reactor) = &self.reactor else {
+                self.signal.sleep(deadline, is_cancellable)?;
+                continue;
+            };
+            if lead.is_none() {
+                lead = reactor.lead_or_follow(&self.signal);
+            }
+            if lead.is_some() {
+                self.signal.attend(reactor, deadline, is_cancellable)?;
+            } else {
+                let slept = self.signal.sleep(deadline, is_cancellable);
+                reactor.unfollow(&self.signal);
+                slept?;
+            }
         }
     }
 }
@@ -173,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_wait_ends_by_its_deadline() {
-        let waiter = Waiter::new();
+        let waiter = Waiter::new(None);
         let deadline = Instant::now() + Duration::from_millis(10);
         assert_eq!(waiter.wait(Some(deadline), never), Err(Interruption::Timeout));
         assert!(Instant::now() >= deadline);
@@ -181,14 +245,14 @@ mod tests {
 
     #[test]
     fn a_result_that_is_there_counts_before_deadline_and_cancellation() {
-        let waiter = Waiter::new();
+        let waiter = Waiter::new(None);
         waiter.signal().cancel();
         assert_eq!(waiter.wait(Some(Instant::now()), |_| Poll::Ready(7)), Ok(7));
     }
 
     #[test]
     fn a_cancellation_ends_one_wait_and_a_stop_all() {
-        let waiter = Waiter::new();
+        let waiter = Waiter::new(None);
         let soon = || Some(Instant::now() + Duration::from_millis(5));
         waiter.signal().cancel();
         assert_eq!(waiter.wait(None, never), Err(Interruption::Cancelled));
@@ -208,7 +272,7 @@ mod tests {
 
     #[test]
     fn another_thread_ends_a_wait_without_a_deadline() {
-        let waiter = Waiter::new();
+        let waiter = Waiter::new(None);
         let signal = waiter.signal().clone();
         let other = thread::spawn(move || signal.cancel());
         assert_eq!(waiter.wait(None, never), Err(Interruption::Cancelled));
@@ -217,7 +281,7 @@ mod tests {
 
     #[test]
     fn a_completion_between_the_question_and_the_sleep_is_not_missed() {
-        let waiter = Waiter::new();
+        let waiter = Waiter::new(None);
         let mut asked = 0;
         let result = waiter.wait(None, |context| {
             asked += 1;

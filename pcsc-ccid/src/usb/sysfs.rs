@@ -1,8 +1,8 @@
 //! What Linux tells of USB devices under /sys, to everybody.
 
+use super::descriptors::readers;
 use super::enumerate::{is_plausible, Candidate, Identity, Listing, Notice, Place, Reason, Source};
-use crate::descriptor::{interfaces, Interface, Unusable};
-use nusb::MaybeFuture;
+use crate::descriptor::{Interface, Unusable};
 use rustix::fs::{Access, AtFlags};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
@@ -20,19 +20,9 @@ const MAX_ATTRIBUTE: u64 = 1 << 20;
 
 pub(super) fn list(listing: &mut Listing) -> io::Result<()> {
     let names = devices_with_readers(Path::new(DEVICES))?;
-    if names.is_empty() {
-        return Ok(());
-    }
-    let infos: Vec<nusb::DeviceInfo> = nusb::list_devices().wait()?.collect();
     for name in names {
-        let Some(device) = Device::read(Path::new(DEVICES), &name) else {
-            continue;
-        };
-        let info = infos
-            .iter()
-            .find(|info| info.busnum() == device.bus && info.device_address() == device.address);
-        if let Some(info) = info {
-            device.add_to(listing, info, &name);
+        if let Some(device) = Device::read(Path::new(DEVICES), &name) {
+            device.add_to(listing, &name);
         }
     }
     Ok(())
@@ -105,7 +95,7 @@ impl Device {
         })
     }
 
-    fn add_to(self, listing: &mut Listing, info: &nusb::DeviceInfo, name: &str) {
+    fn add_to(self, listing: &mut Listing, name: &str) {
         let reason = self.reason_against();
         for reader in &self.readers {
             let place = |interface| Place {
@@ -123,7 +113,7 @@ impl Device {
                             port: format!("{name}:{}.{}", self.configuration, interface.number),
                             interface: *interface,
                             interface_name: interface_name.clone(),
-                            source: Source::Listed(info.clone()),
+                            source: Source::Node,
                         });
                         continue;
                     };
@@ -190,26 +180,6 @@ fn bytes(dir: &Path, name: &str) -> Option<Vec<u8>> {
     let file = File::open(dir.join(name)).ok()?;
     file.take(MAX_ATTRIBUTE).read_to_end(&mut bytes).ok()?;
     Some(bytes)
-}
-
-/// Finds a configuration, by its value, behind a device descriptor (USB 2.0, clause 9.6).
-fn configuration(descriptors: &[u8], value: u8) -> Option<&[u8]> {
-    let mut rest = descriptors.get(usize::from(*descriptors.first()?)..)?;
-    while let [_, 2, low, high, _, this, ..] = *rest {
-        let total = usize::from(u16::from_le_bytes([low, high]));
-        if this == value {
-            return Some(rest.get(..total).unwrap_or(rest));
-        }
-        rest = rest.get(total..).filter(|_| total > 0)?;
-    }
-    None
-}
-
-/// The readers among a configuration's interfaces, and the unusable ones.
-fn readers(descriptors: &[u8], value: u8) -> Vec<Result<Interface, Unusable>> {
-    configuration(descriptors, value)
-        .map(interfaces)
-        .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use super::bulk::{failure, Queue};
 use super::signal::{Signal, Waiter};
+use super::system::{Claim, InterruptIn};
 use crate::transport::Error;
-use nusb::transfer::{self, Buffer, TransferError};
-use nusb::{Endpoint, MaybeFuture};
+use nusb::transfer::{Buffer, TransferError};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,9 +23,10 @@ pub enum Presence {
 
 /// The interrupt pipe of a claimed interface. It goes to a thread of its own, which sleeps in [`UsbWatch::wait`].
 pub struct UsbWatch {
-    endpoint: Endpoint<transfer::Interrupt, transfer::In>,
+    endpoint: InterruptIn,
     buffer: Option<Buffer>,
     waiter: Waiter,
+    _claim: Arc<Claim>,
 }
 
 impl fmt::Debug for UsbWatch {
@@ -35,11 +36,12 @@ impl fmt::Debug for UsbWatch {
 }
 
 impl UsbWatch {
-    pub(super) fn new(endpoint: Endpoint<transfer::Interrupt, transfer::In>) -> UsbWatch {
+    pub(super) fn new(claim: Arc<Claim>, endpoint: InterruptIn) -> UsbWatch {
         UsbWatch {
             endpoint,
             buffer: None,
-            waiter: Waiter::new(),
+            waiter: claim.device().waiter(),
+            _claim: claim,
         }
     }
 
@@ -64,6 +66,7 @@ impl UsbWatch {
             let size = Queue::max_packet_size(&self.endpoint).max(1);
             let mut buffer = self.buffer.take().unwrap_or_else(|| Buffer::new(size));
             buffer.clear();
+            buffer.set_requested_len(size.min(buffer.capacity()));
             Queue::submit(&mut self.endpoint, buffer);
         }
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
@@ -72,7 +75,7 @@ impl UsbWatch {
         let buffer = self.buffer.insert(completion.buffer);
         match completion.status {
             Ok(()) => Ok(buffer),
-            Err(TransferError::Stall) => match self.endpoint.clear_halt().wait() {
+            Err(TransferError::Stall) => match Queue::clear_halt(&mut self.endpoint) {
                 Ok(()) => Err(Error::Stall),
                 Err(_) => Err(Error::Fault),
             },
@@ -84,7 +87,7 @@ impl UsbWatch {
 impl Drop for UsbWatch {
     fn drop(&mut self) {
         if self.endpoint.is_pending() {
-            self.endpoint.cancel_all();
+            self.endpoint.cancel();
             let endpoint = &mut self.endpoint;
             let limit = Instant::now() + super::bulk::RECLAIM_LIMIT;
             self.waiter.wait_firmly(limit, |context| endpoint.poll(context));

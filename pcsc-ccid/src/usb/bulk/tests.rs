@@ -115,6 +115,10 @@ impl Queue for Fake {
         !state.pending.is_empty() || !state.done.is_empty()
     }
 
+    fn clear_halt(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
     fn max_packet_size(&self) -> usize {
         64
     }
@@ -134,7 +138,7 @@ fn bench() -> Bench {
         bulk: Bulk::new(out.clone(), input.clone()),
         out,
         input,
-        waiter: Waiter::new(),
+        waiter: Waiter::new(None),
         buffer: [0; 271],
     }
 }

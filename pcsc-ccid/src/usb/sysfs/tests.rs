@@ -1,6 +1,5 @@
 use super::*;
 use crate::descriptor::{ClassDescriptor, Error};
-use proptest::prelude::*;
 use std::path::PathBuf;
 use std::vec;
 
@@ -217,32 +216,4 @@ fn a_device_without_a_node_is_not_opened() {
     );
     let device = Device::read(&tree.0, "3-7").unwrap();
     assert_eq!(device.reason_against(), Some(Reason::NoNode));
-}
-
-#[test]
-fn a_configuration_is_found_by_its_value() {
-    let mut bytes = vec![18, 1];
-    bytes.resize(18, 0);
-    bytes.extend([9, 2, 12, 0, 1, 5, 0, 0, 0, 3, 0x99, 1]);
-    bytes.extend([9, 2, 10, 0, 1, 6, 0, 0, 0, 7]);
-    assert_eq!(super::configuration(&bytes, 5).map(<[u8]>::len), Some(12));
-    assert_eq!(super::configuration(&bytes, 6).and_then(<[u8]>::last), Some(&7));
-    assert_eq!(super::configuration(&bytes, 7), None);
-    // One that ends early is as long as it is.
-    assert_eq!(super::configuration(&bytes[..35], 6).map(<[u8]>::len), None);
-    assert_eq!(super::configuration(&bytes[..38], 6).map(<[u8]>::len), Some(8));
-}
-
-proptest! {
-    #[test]
-    fn no_descriptors_hang_or_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), value: u8) {
-        super::configuration(&bytes, value);
-        for at in (0..bytes.len()).step_by(9) {
-            bytes[at] = 9;
-            if let Some(kind) = bytes.get_mut(at + 1) {
-                *kind = 2;
-            }
-        }
-        readers(&bytes, value);
-    }
 }

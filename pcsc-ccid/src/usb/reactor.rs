@@ -1,0 +1,288 @@
+//! Linux: whoever waits for a device's transfers takes those of the others back too, and wakes them.
+//!
+//! All transfers of an open device end on one file descriptor. Of the threads that wait, one leads: it sleeps in `poll`.
+//! The others follow, asleep on their own signals. When the leader has what it wanted, a follower leads. So there is no
+//! thread that belongs to this library, none that outlives a reader, and none that a fork loses.
+
+use super::bulk::Queue;
+use super::signal::Signal;
+use crate::transport::Error;
+use nusb::transfer::{Buffer, Completion, TransferError};
+use pcsc_usbfs::{Device, Kind, Transfer};
+use rustix::event::{eventfd, poll, EventfdFlags, PollFd, PollFlags, Timespec};
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use std::vec::Vec;
+
+/// How long to wait for transfers of a device that is being unplugged: its file descriptor is ready already.
+const STRAGGLERS: Duration = Duration::from_millis(5);
+
+/// An open device and who waits for it.
+#[derive(Debug)]
+pub(super) struct Reactor {
+    device: Device,
+    /// Wakes the leader.
+    kick: OwnedFd,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    is_led: bool,
+    followers: Vec<Arc<Signal>>,
+    /// The device is gone, and its file descriptor is always ready.
+    is_gone: bool,
+    /// By token.
+    slots: Vec<Slot>,
+}
+
+/// Where a pipe's transfer waits for the pipe to fetch it.
+#[derive(Debug, Default)]
+struct Slot {
+    ended: Option<(Transfer, Result<(), TransferError>)>,
+    waker: Option<Waker>,
+    /// No pipe has it.
+    is_free: bool,
+}
+
+/// The right to sleep in `poll`; the next one has it when this is dropped.
+#[derive(Debug)]
+pub(super) struct Lead<'a>(&'a Reactor);
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.is_led = false;
+        // They compete for the lead; whoever has what it waited for does not.
+        for follower in &state.followers {
+            follower.rouse();
+        }
+    }
+}
+
+impl Reactor {
+    pub(super) fn new(fd: OwnedFd) -> io::Result<Arc<Reactor>> {
+        Ok(Arc::new(Reactor {
+            device: Device::new(fd),
+            kick: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            state: Mutex::default(),
+        }))
+    }
+
+    pub(super) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The lead; where another thread has it, `signal` is told when it ends.
+    pub(super) fn lead_or_follow(&self, signal: &Arc<Signal>) -> Option<Lead<'_>> {
+        let mut state = self.state();
+        if state.is_led {
+            state.followers.push(signal.clone());
+            return None;
+        }
+        state.is_led = true;
+        Some(Lead(self))
+    }
+
+    pub(super) fn unfollow(&self, signal: &Arc<Signal>) {
+        self.state()
+            .followers
+            .retain(|follower| !Arc::ptr_eq(follower, signal));
+    }
+
+    /// Ends the leader's sleep.
+    pub(super) fn kick(&self) {
+        // It fails only where the counter is full, and then the sleep ends too.
+        _ = rustix::io::write(&self.kick, &1u64.to_ne_bytes());
+    }
+
+    /// The leader's sleep: until a transfer has ended or somebody kicks. False once `left` is over.
+    pub(super) fn wait(&self, left: Option<Duration>) -> bool {
+        if !self.state().is_gone {
+            return self.sleep(left, true);
+        }
+        match left {
+            _ if !self.device.is_lending() => self.sleep(left, false),
+            Some(left) if left <= STRAGGLERS => self.sleep(Some(left), false),
+            _ => {
+                self.sleep(Some(STRAGGLERS), false);
+                true
+            }
+        }
+    }
+
+    fn sleep(&self, left: Option<Duration>, sees_device: bool) -> bool {
+        let left = left.map(|left| Timespec {
+            tv_sec: left.as_secs().try_into().unwrap_or(i32::MAX.into()),
+            tv_nsec: left.subsec_nanos().into(),
+        });
+        let mut fds = [
+            PollFd::new(&self.kick, PollFlags::IN),
+            PollFd::new(&self.device, PollFlags::OUT),
+        ];
+        let ready = poll(&mut fds[..1 + usize::from(sees_device)], left.as_ref());
+        if !fds[0].revents().is_empty() {
+            _ = rustix::io::read(&self.kick, &mut [0; 8]);
+        }
+        // An interruption by a signal is as good as a kick.
+        ready != Ok(0)
+    }
+
+    /// Takes back what has ended, and wakes who waits for it.
+    pub(super) fn reap(&self) {
+        let transfer = match self.device.reap() {
+            Ok(Some(transfer)) => transfer,
+            Ok(None) => return,
+            Err(error) => {
+                self.state().is_gone |= error == Errno::NODEV;
+                return;
+            }
+        };
+        let status = transfer.status().map_err(name);
+        self.end(transfer, status);
+    }
+
+    fn end(&self, transfer: Transfer, status: Result<(), TransferError>) {
+        let mut state = self.state();
+        if let Some(slot) = state.slots.get_mut(transfer.token()) {
+            slot.ended = Some((transfer, status));
+            let waker = slot.waker.take();
+            drop(state);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Each change is whole before anything that could panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The system's errors by name.
+fn name(error: Errno) -> TransferError {
+    match error {
+        Errno::NODEV | Errno::SHUTDOWN => TransferError::Disconnected,
+        Errno::PIPE => TransferError::Stall,
+        Errno::NOENT | Errno::CONNRESET => TransferError::Cancelled,
+        Errno::PROTO | Errno::ILSEQ | Errno::OVERFLOW | Errno::COMM | Errno::TIME => TransferError::Fault,
+        Errno::INVAL => TransferError::InvalidArgument,
+        error => TransferError::Unknown(error.raw_os_error().unsigned_abs()),
+    }
+}
+
+/// One endpoint of an open device, with at most one transfer at a time.
+#[derive(Debug)]
+pub(super) struct Pipe {
+    reactor: Arc<Reactor>,
+    token: usize,
+    endpoint: u8,
+    max_packet_size: usize,
+    /// The transfer, while it does not go on.
+    idle: Option<Transfer>,
+}
+
+impl Pipe {
+    pub(super) fn new(reactor: &Arc<Reactor>, kind: Kind, endpoint: u8, max_packet_size: usize) -> Pipe {
+        let mut state = reactor.state();
+        let token = match state.slots.iter().position(|slot| slot.is_free) {
+            Some(token) => token,
+            None => {
+                state.slots.push(Slot::default());
+                state.slots.len() - 1
+            }
+        };
+        if let Some(slot) = state.slots.get_mut(token) {
+            slot.is_free = false;
+        }
+        Pipe {
+            reactor: reactor.clone(),
+            token,
+            endpoint,
+            max_packet_size,
+            idle: Some(Transfer::new(kind, endpoint, token)),
+        }
+    }
+
+    fn is_in(&self) -> bool {
+        self.endpoint & 0x80 != 0
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        // The place of a transfer that goes on is not given to another pipe.
+        if let (Some(_), Some(slot)) = (&self.idle, self.reactor.state().slots.get_mut(self.token)) {
+            slot.is_free = true;
+            slot.waker = None;
+        }
+    }
+}
+
+impl Queue for Pipe {
+    fn submit(&mut self, buffer: Buffer) {
+        let Some(mut transfer) = self.idle.take() else {
+            return;
+        };
+        let length = buffer.requested_len();
+        let mut bytes = buffer.into_vec();
+        if self.is_in() {
+            bytes.resize(length, 0);
+        }
+        transfer.set_buffer(bytes);
+        if let Err((transfer, error)) = self.reactor.device.submit(transfer) {
+            self.reactor.end(transfer, Err(name(error)));
+        }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Completion> {
+        let mut state = self.reactor.state();
+        let Some(slot) = state.slots.get_mut(self.token) else {
+            return Poll::Pending;
+        };
+        let Some((mut transfer, status)) = slot.ended.take() else {
+            match &mut slot.waker {
+                Some(waker) => waker.clone_from(context.waker()),
+                none => *none = Some(context.waker().clone()),
+            }
+            return Poll::Pending;
+        };
+        drop(state);
+        let actual_len = transfer.actual_length();
+        let mut bytes = transfer.take_buffer();
+        if self.is_in() {
+            bytes.truncate(actual_len);
+        }
+        self.idle = Some(transfer);
+        Poll::Ready(Completion {
+            buffer: Buffer::from(bytes),
+            actual_len,
+            status,
+        })
+    }
+
+    fn cancel(&mut self) {
+        self.reactor.device.cancel(self.token);
+    }
+
+    fn is_pending(&self) -> bool {
+        self.idle.is_none()
+    }
+
+    fn clear_halt(&mut self) -> Result<(), Error> {
+        match self.reactor.device.clear_halt(self.endpoint) {
+            Ok(()) => Ok(()),
+            Err(Errno::NODEV) => Err(Error::Gone),
+            Err(_) => Err(Error::Fault),
+        }
+    }
+
+    fn max_packet_size(&self) -> usize {
+        self.max_packet_size
+    }
+}
