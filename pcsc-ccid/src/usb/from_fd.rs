@@ -3,6 +3,7 @@
 use super::descriptors::readers;
 use super::enumerate::{Candidate, Identity, Place, Source};
 use super::error::OpenError;
+use super::reactor::Role;
 use super::signal::Waiter;
 use super::system::{Control, Device, Refusal, Request};
 use crate::descriptor::Unusable;
@@ -33,7 +34,7 @@ pub fn readers_from_fd(fd: OwnedFd) -> Result<(Vec<Candidate>, Vec<Unusable>), O
     })?;
     let mut asked = Asked {
         control: device.control(),
-        waiter: device.waiter(),
+        waiter: device.waiter(Role::Exchange),
     };
     // The device descriptor (USB 2.0, clause 9.6.1); one that is short has zeros, which stand for nothing.
     let byte = |at: usize| device.descriptors().get(at).copied().unwrap_or_default();

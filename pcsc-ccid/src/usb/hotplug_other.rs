@@ -1,5 +1,6 @@
 //! Other systems: events by `nusb`.
 
+use super::super::reactor::Role;
 use super::super::signal::{Signal, Waiter};
 use futures_core::Stream;
 use std::fmt;
@@ -35,7 +36,7 @@ impl Events {
     pub(super) fn new() -> io::Result<Events> {
         Ok(Events {
             watch: nusb::watch_devices()?,
-            waiter: Waiter::new(None),
+            waiter: Waiter::new(None, Role::Exchange),
         })
     }
 

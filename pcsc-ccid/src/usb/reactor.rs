@@ -1,15 +1,18 @@
 //! Linux: whoever waits for a device's transfers takes those of the others back too, and wakes them.
 //!
-//! All transfers of an open device end on one file descriptor. Of the threads that wait, one leads: it sleeps in `poll`.
-//! The others follow, asleep on their own signals. When the leader has what it wanted, a follower leads. So there is no
-//! thread that belongs to this library, none that outlives a reader, and none that a fork loses.
+//! All transfers of an open device end on one file descriptor. Of the threads that wait for answers, one leads: it sleeps
+//! on that, and the others follow, asleep on their own signals. When the leader has what it wanted, a follower leads. So
+//! there is no thread that belongs to this library, none that outlives a reader, and none that a fork loses.
+//!
+//! The thread that waits for notifications sleeps on an epoll set, which has the file descriptor only while nobody leads:
+//! an exchange does not wake it.
 
 use super::bulk::Queue;
 use super::signal::Signal;
 use crate::transport::Error;
 use nusb::transfer::{Buffer, Completion, TransferError};
 use pcsc_usbfs::{Device, Kind, Transfer};
-use rustix::event::{eventfd, poll, EventfdFlags, PollFd, PollFlags, Timespec};
+use rustix::event::{epoll, eventfd, poll, EventfdFlags, PollFd, PollFlags, Timespec};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use std::io;
@@ -21,12 +24,25 @@ use std::vec::Vec;
 /// How long to wait for transfers of a device that is being unplugged: its file descriptor is ready already.
 const STRAGGLERS: Duration = Duration::from_millis(5);
 
+/// What a wait is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The answer to a command.
+    Exchange,
+    /// Notifications.
+    Watch,
+}
+
 /// An open device and who waits for it.
 #[derive(Debug)]
 pub(super) struct Reactor {
     device: Device,
     /// Wakes the leader.
     kick: OwnedFd,
+    /// Wakes the watch.
+    watch_kick: OwnedFd,
+    /// What the watch sleeps on.
+    watch_set: OwnedFd,
     state: Mutex<State>,
 }
 
@@ -34,6 +50,9 @@ pub(super) struct Reactor {
 struct State {
     is_led: bool,
     followers: Vec<Arc<Signal>>,
+    is_watched: bool,
+    /// Whether the watch's set has the device.
+    is_in_set: bool,
     /// The device is gone, and its file descriptor is always ready.
     is_gone: bool,
     /// By token.
@@ -49,14 +68,29 @@ struct Slot {
     is_free: bool,
 }
 
-/// The right to sleep in `poll`; the next one has it when this is dropped.
+/// The right to sleep on the device.
 #[derive(Debug)]
-pub(super) struct Lead<'a>(&'a Reactor);
+pub(super) struct Lead<'a> {
+    reactor: &'a Reactor,
+    role: Role,
+}
+
+impl Lead<'_> {
+    /// Where the leader sleeps.
+    pub(super) fn role(&self) -> Role {
+        self.role
+    }
+}
 
 impl Drop for Lead<'_> {
     fn drop(&mut self) {
-        let mut state = self.0.state();
+        let mut state = self.reactor.state();
+        if self.role == Role::Watch {
+            state.is_watched = false;
+            return;
+        }
         state.is_led = false;
+        self.reactor.serve_watch(&mut state);
         // They compete for the lead; whoever has what it waited for does not.
         for follower in &state.followers {
             follower.rouse();
@@ -66,9 +100,12 @@ impl Drop for Lead<'_> {
 
 impl Reactor {
     pub(super) fn new(fd: OwnedFd) -> io::Result<Arc<Reactor>> {
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         Ok(Arc::new(Reactor {
             device: Device::new(fd),
-            kick: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            kick: eventfd(0, flags)?,
+            watch_kick: eventfd(0, flags)?,
+            watch_set: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             state: Mutex::default(),
         }))
     }
@@ -77,15 +114,46 @@ impl Reactor {
         &self.device
     }
 
-    /// The lead; where another thread has it, `signal` is told when it ends.
-    pub(super) fn lead_or_follow(&self, signal: &Arc<Signal>) -> Option<Lead<'_>> {
+    /// The lead; where another thread has it, `signal` is told when it ends. A watch leads on its own.
+    pub(super) fn lead_or_follow(&self, role: Role, signal: &Arc<Signal>) -> Option<Lead<'_>> {
         let mut state = self.state();
+        if role == Role::Watch && !state.is_watched {
+            state.is_watched = true;
+            self.serve_watch(&mut state);
+            return Some(Lead { reactor: self, role });
+        }
         if state.is_led {
             state.followers.push(signal.clone());
             return None;
         }
         state.is_led = true;
-        Some(Lead(self))
+        self.serve_watch(&mut state);
+        // A second watch leads like an exchange.
+        Some(Lead {
+            reactor: self,
+            role: Role::Exchange,
+        })
+    }
+
+    /// Puts the device into the watch's set, or takes it out, if that is due.
+    fn serve_watch(&self, state: &mut State) {
+        let is_due = !state.is_led;
+        if !state.is_watched || state.is_in_set == is_due {
+            return;
+        }
+        let changed = if is_due {
+            epoll::add(
+                &self.watch_set,
+                &self.device,
+                epoll::EventData::new_u64(0),
+                epoll::EventFlags::OUT,
+            )
+        } else {
+            epoll::delete(&self.watch_set, &self.device)
+        };
+        if changed.is_ok() {
+            state.is_in_set = is_due;
+        }
     }
 
     pub(super) fn unfollow(&self, signal: &Arc<Signal>) {
@@ -94,39 +162,48 @@ impl Reactor {
             .retain(|follower| !Arc::ptr_eq(follower, signal));
     }
 
-    /// Ends the leader's sleep.
-    pub(super) fn kick(&self) {
-        // It fails only where the counter is full, and then the sleep ends too.
-        _ = rustix::io::write(&self.kick, &1u64.to_ne_bytes());
+    fn kick_of(&self, role: Role) -> &OwnedFd {
+        match role {
+            Role::Exchange => &self.kick,
+            Role::Watch => &self.watch_kick,
+        }
     }
 
-    /// The leader's sleep: until a transfer has ended or somebody kicks. False once `left` is over.
-    pub(super) fn wait(&self, left: Option<Duration>) -> bool {
+    /// Ends a leader's sleep.
+    pub(super) fn kick(&self, role: Role) {
+        // It fails only where the counter is full, and then the sleep ends too.
+        _ = rustix::io::write(self.kick_of(role), &1u64.to_ne_bytes());
+    }
+
+    /// A leader's sleep: until a transfer has ended or somebody kicks. False once `left` is over.
+    pub(super) fn wait(&self, role: Role, left: Option<Duration>) -> bool {
         if !self.state().is_gone {
-            return self.sleep(left, true);
+            return self.sleep(role, left, true);
         }
         match left {
-            _ if !self.device.is_lending() => self.sleep(left, false),
-            Some(left) if left <= STRAGGLERS => self.sleep(Some(left), false),
+            _ if !self.device.is_lending() => self.sleep(role, left, false),
+            Some(left) if left <= STRAGGLERS => self.sleep(role, Some(left), false),
             _ => {
-                self.sleep(Some(STRAGGLERS), false);
+                self.sleep(role, Some(STRAGGLERS), false);
                 true
             }
         }
     }
 
-    fn sleep(&self, left: Option<Duration>, sees_device: bool) -> bool {
+    fn sleep(&self, role: Role, left: Option<Duration>, sees_device: bool) -> bool {
         let left = left.map(|left| Timespec {
             tv_sec: left.as_secs().try_into().unwrap_or(i32::MAX.into()),
             tv_nsec: left.subsec_nanos().into(),
         });
-        let mut fds = [
-            PollFd::new(&self.kick, PollFlags::IN),
-            PollFd::new(&self.device, PollFlags::OUT),
-        ];
+        let kick = self.kick_of(role);
+        let device = match role {
+            Role::Exchange => PollFd::new(&self.device, PollFlags::OUT),
+            Role::Watch => PollFd::new(&self.watch_set, PollFlags::IN),
+        };
+        let mut fds = [PollFd::new(kick, PollFlags::IN), device];
         let ready = poll(&mut fds[..1 + usize::from(sees_device)], left.as_ref());
         if !fds[0].revents().is_empty() {
-            _ = rustix::io::read(&self.kick, &mut [0; 8]);
+            _ = rustix::io::read(kick, &mut [0; 8]);
         }
         // An interruption by a signal is as good as a kick.
         ready != Ok(0)
@@ -286,3 +363,6 @@ impl Queue for Pipe {
         self.max_packet_size
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,11 +9,23 @@ use std::time::Duration;
 pub(super) enum Reactor {}
 
 /// Nobody leads.
-#[derive(Debug)]
-pub(super) struct Lead<'a>(&'a Reactor);
+pub(super) type Lead<'a> = &'a Reactor;
+
+/// What a wait is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The answer to a command.
+    Exchange,
+    /// Notifications.
+    Watch,
+}
 
 impl Reactor {
-    pub(super) fn lead_or_follow(&self, _: &Arc<Signal>) -> Option<Lead<'_>> {
+    pub(super) fn lead_or_follow(&self, _: Role, _: &Arc<Signal>) -> Option<Lead<'_>> {
+        match *self {}
+    }
+
+    pub(super) fn role(&self) -> Role {
         match *self {}
     }
 
@@ -21,11 +33,11 @@ impl Reactor {
         match *self {}
     }
 
-    pub(super) fn kick(&self) {
+    pub(super) fn kick(&self, _: Role) {
         match *self {}
     }
 
-    pub(super) fn wait(&self, _: Option<Duration>) -> bool {
+    pub(super) fn wait(&self, _: Role, _: Option<Duration>) -> bool {
         match *self {}
     }
 

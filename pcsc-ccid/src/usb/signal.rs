@@ -1,6 +1,6 @@
 //! Waiting for a transfer, a deadline or a cancellation, whichever comes first, without polling.
 
-use super::reactor::{Lead, Reactor};
+use super::reactor::{Lead, Reactor, Role};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
@@ -27,7 +27,7 @@ struct State {
     is_cancelled: bool,
     is_stopped: bool,
     /// The reactor that the thread attends to instead of sleeping here.
-    attends: Option<Arc<Reactor>>,
+    attends: Option<(Arc<Reactor>, Role)>,
 }
 
 impl Signal {
@@ -57,7 +57,7 @@ impl Signal {
         let attends = state.attends.take();
         drop(state);
         match attends {
-            Some(reactor) => reactor.kick(),
+            Some((reactor, role)) => reactor.kick(role),
             None => self.changed.notify_all(),
         }
     }
@@ -92,6 +92,7 @@ impl Signal {
     fn attend(
         &self,
         reactor: &Arc<Reactor>,
+        role: Role,
         deadline: Option<Instant>,
         is_cancellable: bool,
     ) -> Result<(), Interruption> {
@@ -100,10 +101,10 @@ impl Signal {
             if let Some(result) = state.take(is_cancellable) {
                 return result;
             }
-            state.attends = Some(reactor.clone());
+            state.attends = Some((reactor.clone(), role));
             drop(state);
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let is_in_time = reactor.wait(left);
+            let is_in_time = reactor.wait(role, left);
             self.state().attends = None;
             reactor.reap();
             if let Some(result) = self.state().take(is_cancellable) {
@@ -143,6 +144,7 @@ pub(super) struct Waiter {
     waker: Waker,
     deaf: Waker,
     reactor: Option<Arc<Reactor>>,
+    role: Role,
 }
 
 struct Deaf;
@@ -153,13 +155,14 @@ impl Wake for Deaf {
 
 impl Waiter {
     /// Waits for what others make happen, or for what the reactor's device does.
-    pub(super) fn new(reactor: Option<Arc<Reactor>>) -> Waiter {
+    pub(super) fn new(reactor: Option<Arc<Reactor>>, role: Role) -> Waiter {
         let signal = Arc::new(Signal::default());
         Waiter {
             waker: Waker::from(signal.clone()),
             deaf: Waker::from(Arc::new(Deaf)),
             signal,
             reactor,
+            role,
         }
     }
 
@@ -212,10 +215,11 @@ impl Waiter {
                 continue;
             };
             if lead.is_none() {
-                lead = reactor.lead_or_follow(&self.signal);
+                lead = reactor.lead_or_follow(self.role, &self.signal);
             }
-            if lead.is_some() {
-                self.signal.attend(reactor, deadline, is_cancellable)?;
+            if let Some(lead) = &lead {
+                self.signal
+                    .attend(reactor, lead.role(), deadline, is_cancellable)?;
             } else {
                 let slept = self.signal.sleep(deadline, is_cancellable);
                 reactor.unfollow(&self.signal);
@@ -237,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_wait_ends_by_its_deadline() {
-        let waiter = Waiter::new(None);
+        let waiter = Waiter::new(None, Role::Exchange);
         let deadline = Instant::now() + Duration::from_millis(10);
         assert_eq!(waiter.wait(Some(deadline), never), Err(Interruption::Timeout));
         assert!(Instant::now() >= deadline);
@@ -245,14 +249,14 @@ mod tests {
 
     #[test]
     fn a_result_that_is_there_counts_before_deadline_and_cancellation() {
-        let waiter = Waiter::new(None);
+        let waiter = Waiter::new(None, Role::Exchange);
         waiter.signal().cancel();
         assert_eq!(waiter.wait(Some(Instant::now()), |_| Poll::Ready(7)), Ok(7));
     }
 
     #[test]
     fn a_cancellation_ends_one_wait_and_a_stop_all() {
-        let waiter = Waiter::new(None);
+        let waiter = Waiter::new(None, Role::Exchange);
         let soon = || Some(Instant::now() + Duration::from_millis(5));
         waiter.signal().cancel();
         assert_eq!(waiter.wait(None, never), Err(Interruption::Cancelled));
@@ -272,7 +276,7 @@ mod tests {
 
     #[test]
     fn another_thread_ends_a_wait_without_a_deadline() {
-        let waiter = Waiter::new(None);
+        let waiter = Waiter::new(None, Role::Exchange);
         let signal = waiter.signal().clone();
         let other = thread::spawn(move || signal.cancel());
         assert_eq!(waiter.wait(None, never), Err(Interruption::Cancelled));
@@ -281,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_completion_between_the_question_and_the_sleep_is_not_missed() {
-        let waiter = Waiter::new(None);
+        let waiter = Waiter::new(None, Role::Exchange);
         let mut asked = 0;
         let result = waiter.wait(None, |context| {
             asked += 1;

@@ -1,6 +1,7 @@
 //! Other systems: the library `nusb`.
 
 use super::bulk::{failure, Queue};
+use super::reactor::Role;
 use super::signal::Waiter;
 use crate::transport::Error;
 use nusb::transfer::{
@@ -83,8 +84,8 @@ impl Device {
         })
     }
 
-    pub(super) fn waiter(&self) -> Waiter {
-        Waiter::new(None)
+    pub(super) fn waiter(&self, role: Role) -> Waiter {
+        Waiter::new(None, role)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Linux and Android: a device's own file descriptor.
 
 use super::bulk::{copy, failure, Queue};
-use super::reactor::{Pipe, Reactor};
+use super::reactor::{Pipe, Reactor, Role};
 use super::signal::Waiter;
 use crate::transport::Error;
 use nusb::transfer::{Buffer, TransferError};
@@ -97,8 +97,8 @@ impl Device {
         }
     }
 
-    pub(super) fn waiter(&self) -> Waiter {
-        Waiter::new(Some(self.reactor.clone()))
+    pub(super) fn waiter(&self, role: Role) -> Waiter {
+        Waiter::new(Some(self.reactor.clone()), role)
     }
 }
 

@@ -1,6 +1,7 @@
 //! One interface of a real reader.
 
 use super::bulk::Bulk;
+use super::reactor::Role;
 use super::signal::{Interruption, Signal, Waiter};
 use super::system::{BulkIn, BulkOut, Claim, Control, Request};
 use crate::transport::{Error, Transport};
@@ -38,7 +39,7 @@ impl UsbTransport {
         UsbTransport {
             pipes,
             control: claim.control(),
-            waiter: claim.device().waiter(),
+            waiter: claim.device().waiter(Role::Exchange),
             claim,
             started: Instant::now(),
         }

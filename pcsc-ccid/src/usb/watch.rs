@@ -1,6 +1,7 @@
 //! The interrupt pipe: cards that come and go (CCID 1.1, clause 6.3).
 
 use super::bulk::{failure, Queue};
+use super::reactor::Role;
 use super::signal::{Signal, Waiter};
 use super::system::{Claim, InterruptIn};
 use crate::transport::Error;
@@ -40,7 +41,7 @@ impl UsbWatch {
         UsbWatch {
             endpoint,
             buffer: None,
-            waiter: claim.device().waiter(),
+            waiter: claim.device().waiter(Role::Watch),
             _claim: claim,
         }
     }

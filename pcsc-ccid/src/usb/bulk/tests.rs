@@ -1,4 +1,5 @@
 use super::*;
+use crate::usb::reactor::Role;
 use std::collections::VecDeque;
 use std::sync::{mpsc, Arc, Mutex};
 use std::task::Waker;
@@ -138,7 +139,7 @@ fn bench() -> Bench {
         bulk: Bulk::new(out.clone(), input.clone()),
         out,
         input,
-        waiter: Waiter::new(None),
+        waiter: Waiter::new(None, Role::Exchange),
         buffer: [0; 271],
     }
 }

@@ -1,0 +1,120 @@
+use super::*;
+use crate::usb::signal::{Interruption, Waiter};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Instant;
+
+/// A reactor over a file descriptor on which nothing ever ends.
+fn reactor() -> (Arc<Reactor>, OwnedFd) {
+    let (reader, writer) = rustix::pipe::pipe().unwrap();
+    (Reactor::new(reader).unwrap(), writer)
+}
+
+fn never(_: &mut Context<'_>) -> Poll<()> {
+    Poll::Pending
+}
+
+#[test]
+fn a_leader_ends_by_its_deadline_and_by_a_cancellation() {
+    let (reactor, _writer) = reactor();
+    for role in [Role::Exchange, Role::Watch] {
+        let waiter = Waiter::new(Some(reactor.clone()), role);
+        let deadline = Instant::now() + Duration::from_millis(10);
+        assert_eq!(waiter.wait(Some(deadline), never), Err(Interruption::Timeout));
+        assert!(Instant::now() >= deadline);
+        let signal = waiter.signal().clone();
+        let other = thread::spawn(move || signal.cancel());
+        assert_eq!(waiter.wait(None, never), Err(Interruption::Cancelled));
+        other.join().unwrap();
+    }
+}
+
+#[test]
+fn a_follower_leads_when_the_leader_has_ended() {
+    let (reactor, _writer) = reactor();
+    let first = Arc::new(Signal::default());
+    let lead = reactor.lead_or_follow(Role::Exchange, &first).unwrap();
+    let (sender, ended) = mpsc::channel();
+    let (signals, signal) = mpsc::channel();
+    let followed = reactor.clone();
+    let follower = thread::spawn(move || {
+        let waiter = Waiter::new(Some(followed), Role::Exchange);
+        signals.send(waiter.signal().clone()).unwrap();
+        sender.send(waiter.wait(None, never)).unwrap();
+    });
+    let signal = signal.recv().unwrap();
+    while reactor.state().followers.is_empty() {
+        thread::yield_now();
+    }
+    drop(lead);
+    while !reactor.state().is_led {
+        thread::yield_now();
+    }
+    assert!(reactor.state().followers.is_empty());
+    signal.cancel();
+    assert_eq!(ended.recv().unwrap(), Err(Interruption::Cancelled));
+    follower.join().unwrap();
+    assert!(!reactor.state().is_led);
+}
+
+#[test]
+fn the_watch_sees_the_device_only_while_nobody_leads() {
+    let (reactor, _writer) = reactor();
+    let signal = Arc::new(Signal::default());
+    let is_in_set = || reactor.state().is_in_set;
+    let exchange = reactor.lead_or_follow(Role::Exchange, &signal);
+    let watch = reactor.lead_or_follow(Role::Watch, &signal);
+    assert!(exchange.is_some() && watch.is_some());
+    assert!(!is_in_set());
+    drop(exchange);
+    assert!(is_in_set());
+    let exchange = reactor.lead_or_follow(Role::Exchange, &signal);
+    assert!(!is_in_set());
+    // Another exchange follows; a second watch does so too.
+    assert!(reactor.lead_or_follow(Role::Exchange, &signal).is_none());
+    assert!(reactor.lead_or_follow(Role::Watch, &signal).is_none());
+    drop(watch);
+    drop(exchange);
+    assert!(!is_in_set());
+    let watch = reactor.lead_or_follow(Role::Watch, &signal);
+    assert_eq!(watch.as_ref().map(Lead::role), Some(Role::Watch));
+    assert!(is_in_set());
+}
+
+#[test]
+fn a_cancellation_that_comes_before_the_sleep_is_not_missed() {
+    for role in [Role::Exchange, Role::Watch] {
+        let (reactor, _writer) = reactor();
+        let waiter = Waiter::new(Some(reactor), role);
+        for _ in 0..500 {
+            let signal = waiter.signal().clone();
+            let other = thread::spawn(move || signal.cancel());
+            assert_eq!(waiter.wait(None, never), Err(Interruption::Cancelled));
+            other.join().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_pipe_whose_device_refuses_ends_with_the_error() {
+    let (reactor, _writer) = reactor();
+    let waiter = Waiter::new(Some(reactor.clone()), Role::Exchange);
+    let mut pipe = Pipe::new(&reactor, Kind::Bulk, 0x82, 64);
+    for _ in 0..3 {
+        pipe.submit(Buffer::new(64));
+        assert!(pipe.is_pending());
+        let completion = waiter.wait(None, |context| pipe.poll(context)).unwrap();
+        assert_eq!(completion.status, Err(name(Errno::NOTTY)));
+        assert!(!pipe.is_pending());
+    }
+    assert_eq!(pipe.clear_halt(), Err(Error::Fault));
+}
+
+#[test]
+fn places_of_pipes_are_used_again() {
+    let (reactor, _writer) = reactor();
+    for _ in 0..5 {
+        let pipes = [0x01, 0x82, 0x83].map(|endpoint| Pipe::new(&reactor, Kind::Bulk, endpoint, 64));
+        assert_eq!(pipes.map(|pipe| pipe.token), [0, 1, 2]);
+    }
+}
