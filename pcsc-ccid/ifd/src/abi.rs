@@ -1,0 +1,101 @@
+//! Types and numbers of the IFD handler ABI 3.0, as pcsc-lite's `ifdhandler.h` and `reader.h` have them on Linux.
+
+#![forbid(unsafe_code)]
+
+use std::ffi::{c_long, c_ulong};
+
+/// `DWORD`: pcsc-lite makes it as wide as a C `unsigned long` on Linux.
+pub type Dword = c_ulong;
+/// `RESPONSECODE`: what every entry point returns.
+pub type ResponseCode = c_long;
+
+/// `SCARD_IO_HEADER`: the protocol of an exchange, 0 for T=0 and 1 for T=1.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct IoHeader {
+    /// Protocol number (not the `SCARD_PROTOCOL_*` bit).
+    pub protocol: Dword,
+    /// Not used by anyone.
+    pub length: Dword,
+}
+
+/// Success.
+pub const SUCCESS: ResponseCode = 0;
+/// The tag is not known.
+pub const ERROR_TAG: ResponseCode = 600;
+/// The value could not be set.
+pub const ERROR_SET_FAILURE: ResponseCode = 601;
+/// The value is read only.
+pub const ERROR_VALUE_READ_ONLY: ResponseCode = 602;
+/// The card refused the protocol's parameters.
+pub const ERROR_PTS_FAILURE: ResponseCode = 605;
+/// A request that this handler does not have; a protocol that the reader does not have.
+pub const ERROR_NOT_SUPPORTED: ResponseCode = 606;
+/// The card does not offer this protocol.
+pub const PROTOCOL_NOT_SUPPORTED: ResponseCode = 607;
+/// Power-up or reset failed.
+pub const ERROR_POWER_ACTION: ResponseCode = 608;
+/// Any other failure.
+pub const COMMUNICATION_ERROR: ResponseCode = 612;
+/// An action that this handler does not have.
+pub const NOT_SUPPORTED: ResponseCode = 614;
+/// A card is in the reader.
+pub const ICC_PRESENT: ResponseCode = 615;
+/// No card is in the reader.
+pub const ICC_NOT_PRESENT: ResponseCode = 616;
+/// The reader is gone.
+pub const NO_SUCH_DEVICE: ResponseCode = 617;
+/// The caller's buffer is too short.
+pub const ERROR_INSUFFICIENT_BUFFER: ResponseCode = 618;
+
+/// Cold power-up.
+pub const POWER_UP: Dword = 500;
+/// Power-down.
+pub const POWER_DOWN: Dword = 501;
+/// Warm reset.
+pub const RESET: Dword = 502;
+
+/// `SCARD_PROTOCOL_T0`.
+pub const PROTOCOL_T0: Dword = 1;
+/// `SCARD_PROTOCOL_T1`.
+pub const PROTOCOL_T1: Dword = 2;
+
+/// The ATR, by its short tag.
+pub const TAG_ATR: Dword = 0x0303;
+/// May several slots of one reader be used at once?
+pub const TAG_SLOT_THREAD_SAFE: Dword = 0x0FAC;
+/// May several readers be used at once? Without it all of them share one lock.
+pub const TAG_THREAD_SAFE: Dword = 0x0FAD;
+/// Slots of this reader.
+pub const TAG_SLOTS_NUMBER: Dword = 0x0FAE;
+/// Readers that the handler can drive. Without it they all get logical unit 0.
+pub const TAG_SIMULTANEOUS_ACCESS: Dword = 0x0FAF;
+/// May pcscd cancel the thread that waits for a card?
+pub const TAG_POLLING_THREAD_KILLABLE: Dword = 0x0FB1;
+/// The function that ends the wait for a card.
+pub const TAG_STOP_POLLING_THREAD: Dword = 0x0FB2;
+/// The function that waits for a card.
+pub const TAG_POLLING_THREAD_WITH_TIMEOUT: Dword = 0x0FB3;
+/// The reader was unplugged: pcscd says so, from version 2.0 on.
+pub const TAG_DEVICE_REMOVED: Dword = 0x0FB4;
+
+/// `SCARD_ATTR_VENDOR_NAME`.
+pub const ATTR_VENDOR_NAME: Dword = 0x0001_0100;
+/// `SCARD_ATTR_VENDOR_IFD_TYPE`.
+pub const ATTR_VENDOR_IFD_TYPE: Dword = 0x0001_0101;
+/// `SCARD_ATTR_VENDOR_IFD_VERSION`.
+pub const ATTR_VENDOR_IFD_VERSION: Dword = 0x0001_0102;
+/// `SCARD_ATTR_VENDOR_IFD_SERIAL_NO`.
+pub const ATTR_VENDOR_IFD_SERIAL_NO: Dword = 0x0001_0103;
+/// `SCARD_ATTR_CHANNEL_ID`.
+pub const ATTR_CHANNEL_ID: Dword = 0x0002_0110;
+/// `SCARD_ATTR_CURRENT_PROTOCOL_TYPE`.
+pub const ATTR_CURRENT_PROTOCOL_TYPE: Dword = 0x0008_0201;
+/// `SCARD_ATTR_ICC_PRESENCE`: 0 no card, 2 a card.
+pub const ATTR_ICC_PRESENCE: Dword = 0x0009_0300;
+/// `SCARD_ATTR_ICC_INTERFACE_STATUS`: 0 contacts off, 255 on.
+pub const ATTR_ICC_INTERFACE_STATUS: Dword = 0x0009_0301;
+/// `SCARD_ATTR_ATR_STRING`.
+pub const ATTR_ATR_STRING: Dword = 0x0009_0303;
+/// `SCARD_ATTR_MAXINPUT`: the longest command APDU in bytes.
+pub const ATTR_MAXINPUT: Dword = 0x0007_A007;

@@ -1,0 +1,354 @@
+//! An open reader with all its slots: what each entry point does.
+
+#![forbid(unsafe_code)]
+
+use crate::abi::{self, Dword, ResponseCode};
+use crate::codes;
+use crate::device::{AnyTransport, Device};
+use crate::events::{Events, Wait};
+use crate::pcscd::{log, Level};
+use crate::settings;
+use crate::watcher::Watcher;
+use pcsc_ccid::attributes;
+use pcsc_ccid::descriptor::ExchangeLevel;
+use pcsc_ccid::part10::{secure, Control};
+use pcsc_ccid::reader::{Error, Presence, Protocol, Reader, Reset};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Duration;
+
+/// The longest attribute, in bytes.
+const MAX_ATTRIBUTE: usize = 264;
+
+/// An open reader.
+pub struct Channel {
+    /// One exchange at a time, whatever the slot.
+    reader: Mutex<Reader<AnyTransport>>,
+    slots: u8,
+    name: String,
+    events: Arc<Events>,
+    cancel: Option<Box<dyn Fn() + Send + Sync>>,
+    /// For its end.
+    _watcher: Option<Watcher>,
+}
+
+impl Channel {
+    /// Makes a reader of a device.
+    ///
+    /// # Errors
+    /// [`abi::NO_SUCH_DEVICE`] where it is gone; [`abi::COMMUNICATION_ERROR`] where it does not work, after a line in
+    /// the log that says why.
+    pub fn open(device: Device) -> Result<Channel, ResponseCode> {
+        let Device {
+            transport,
+            interface,
+            identity,
+            name,
+            events,
+            watcher,
+            cancel,
+        } = device;
+        let options = settings::get().reader_options();
+        let reader = Reader::open(transport, identity, &interface, options).map_err(|error| {
+            log(Level::Critical, format_args!("{}: {error}", name));
+            codes::open(error)
+        })?;
+        let slots = u8::try_from(reader.descriptor().slots()).unwrap_or(u8::MAX);
+        let device = reader.device();
+        log(
+            Level::Info,
+            format_args!(
+                "{}: {:04X}:{:04X} firmware {:X}.{:02X}, {slots} slots, {:?} level",
+                name,
+                device.vendor,
+                device.product,
+                device.release >> 8,
+                device.release & 0xFF,
+                reader.exchange_level(),
+            ),
+        );
+        Ok(Channel {
+            reader: Mutex::new(reader),
+            slots,
+            name,
+            events,
+            cancel,
+            _watcher: watcher,
+        })
+    }
+
+    /// How many slots there are; at least 1.
+    pub fn slots(&self) -> u8 {
+        self.slots
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Reader<AnyTransport>> {
+        // Every command to a reader stands for itself.
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of an error that says more than that something failed.
+    fn heed(&self, slot: u8, error: Error) {
+        if error.is_gone() {
+            self.events.set_gone(true);
+        } else if error == Error::CardReset {
+            self.events.set_stale(slot);
+        }
+    }
+
+    /// Ends pcscd's use of a slot. An exchange that goes on there has been waited for by pcscd, as long as it cares to.
+    pub fn close_slot(&self, slot: u8) {
+        if self.events.is_gone() {
+            return;
+        }
+        let mut reader = match self.reader.try_lock() {
+            Ok(reader) => reader,
+            Err(TryLockError::Poisoned(reader)) => reader.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                if let Some(cancel) = &self.cancel {
+                    cancel();
+                }
+                self.lock()
+            }
+        };
+        if let Err(error) = reader.power_off(slot) {
+            log(Level::Info, format_args!("{}: closed: {error}", self.name));
+        }
+    }
+
+    /// The device was unplugged, pcscd says: every exchange ends, now and later.
+    pub fn set_removed(&self) {
+        self.events.set_gone(true);
+        if let Some(cancel) = &self.cancel {
+            cancel();
+        }
+    }
+
+    /// Whether pcscd's event threads shall wait in [`Channel::wait`].
+    pub fn has_waits(&self) -> bool {
+        self.events.has_waits()
+    }
+
+    /// Waits until something happens to a slot.
+    pub fn wait(&self, slot: u8, timeout: Duration) -> ResponseCode {
+        match self.events.wait(slot, timeout) {
+            Wait::Over => abi::SUCCESS,
+            Wait::Gone => abi::NO_SUCH_DEVICE,
+        }
+    }
+
+    /// Ends that wait.
+    pub fn interrupt(&self, slot: u8) {
+        self.events.interrupt(slot);
+    }
+
+    /// Whether there is a card: [`abi::ICC_PRESENT`] or [`abi::ICC_NOT_PRESENT`]. A reader that is gone has none.
+    ///
+    /// A card that is another one than clients know, or that the driver had to reset, is absent once.
+    pub fn presence(&self, slot: u8) -> ResponseCode {
+        if self.events.is_gone() || self.events.take_stale(slot) {
+            return abi::ICC_NOT_PRESENT;
+        }
+        let result = self.lock().presence(slot);
+        match result {
+            Ok(Presence::Present) => abi::ICC_PRESENT,
+            Ok(Presence::Absent) => abi::ICC_NOT_PRESENT,
+            Ok(Presence::Replaced) => {
+                self.events.set_stale(slot);
+                self.events.take_stale(slot);
+                abi::ICC_NOT_PRESENT
+            }
+            Err(error) => {
+                self.heed(slot, error);
+                match codes::exchange(error) {
+                    abi::NO_SUCH_DEVICE => abi::ICC_NOT_PRESENT,
+                    code => code,
+                }
+            }
+        }
+    }
+
+    /// Powers a card up or down, or resets it. Puts its ATR, empty after a power-down, into `atr`, and gives its length.
+    ///
+    /// # Errors
+    /// [`abi::ERROR_POWER_ACTION`], [`abi::NOT_SUPPORTED`] for another action.
+    pub fn power(&self, slot: u8, action: Dword, atr: &mut [u8]) -> Result<usize, ResponseCode> {
+        let reset = match action {
+            abi::POWER_UP => Reset::Cold,
+            abi::RESET => Reset::Warm,
+            abi::POWER_DOWN => {
+                let result = self.lock().power_off(slot);
+                return match result {
+                    Ok(()) => Ok(0),
+                    Err(error) => {
+                        self.heed(slot, error);
+                        Err(codes::power_down(error))
+                    }
+                };
+            }
+            _ => return Err(abi::NOT_SUPPORTED),
+        };
+        let mut reader = self.lock();
+        match reader.power_on(slot, reset) {
+            Ok(bytes) => {
+                let length = bytes.len().min(atr.len());
+                atr[..length].copy_from_slice(&bytes[..length]);
+                Ok(length)
+            }
+            Err(error) => {
+                drop(reader);
+                self.heed(slot, error);
+                log(Level::Info, format_args!("{}: no power: {error}", self.name));
+                Err(abi::ERROR_POWER_ACTION)
+            }
+        }
+    }
+
+    /// Chooses the protocol, a `SCARD_PROTOCOL_*` bit. What PPS1 to PPS3 shall be is the driver's to know: it asks for
+    /// what card and reader can do.
+    ///
+    /// # Errors
+    /// [`codes::protocol`]'s.
+    pub fn set_protocol(&self, slot: u8, protocol: Dword) -> Result<(), ResponseCode> {
+        let number = match protocol {
+            abi::PROTOCOL_T0 => Protocol::T0,
+            abi::PROTOCOL_T1 => Protocol::T1,
+            _ => return Err(abi::PROTOCOL_NOT_SUPPORTED),
+        };
+        let mut reader = self.lock();
+        let offered = reader.descriptor().protocols & 3;
+        let reader_offers = offered == 0 || Dword::from(offered) & protocol != 0;
+        let result = reader.set_protocol(slot, number);
+        drop(reader);
+        result.map_err(|error| {
+            self.heed(slot, error);
+            log(Level::Info, format_args!("{}: {number:?}: {error}", self.name));
+            codes::protocol(error, reader_offers)
+        })
+    }
+
+    /// Exchanges an APDU; gives the response's length. `protocol` is 0, 1, or pcscd's raw one.
+    ///
+    /// # Errors
+    /// [`codes::exchange`]'s. After [`Error::CardReset`] nothing reaches the card before pcscd has told all clients.
+    pub fn transmit(
+        &self,
+        slot: u8,
+        protocol: Dword,
+        command: &[u8],
+        response: &mut [u8],
+    ) -> Result<usize, ResponseCode> {
+        if self.events.is_gone() {
+            return Err(abi::NO_SUCH_DEVICE);
+        }
+        if self.events.is_stale(slot) {
+            return Err(abi::COMMUNICATION_ERROR);
+        }
+        let mut reader = self.lock();
+        let result = self.exchange(&mut reader, slot, protocol, command, response);
+        drop(reader);
+        result.map_err(|error| {
+            self.heed(slot, error);
+            if error != Error::NoCard {
+                log(Level::Info, format_args!("{}: {error}", self.name));
+            }
+            codes::exchange(error)
+        })
+    }
+
+    fn exchange(
+        &self,
+        reader: &mut Reader<AnyTransport>,
+        slot: u8,
+        protocol: Dword,
+        command: &[u8],
+        response: &mut [u8],
+    ) -> Result<usize, Error> {
+        if protocol > 1 {
+            // Raw: who speaks no protocol leaves it to the reader, which an APDU level can do.
+            if !matches!(
+                reader.exchange_level(),
+                ExchangeLevel::ShortApdu | ExchangeLevel::ExtendedApdu
+            ) {
+                return Err(Error::ProtocolUnsupported);
+            }
+            if reader.current(slot).is_none() {
+                let first = reader.set_protocol(slot, Protocol::T1);
+                first.or_else(|_| reader.set_protocol(slot, Protocol::T0))?;
+            }
+        }
+        match reader.transmit(slot, command, response) {
+            Err(Error::Slot(error)) => match secure::status_word(error) {
+                Some(status) => copy(&status, response),
+                None => Err(Error::Slot(error)),
+            },
+            result => result,
+        }
+    }
+
+    /// Answers a control request (PC/SC part 10); gives the answer's length.
+    ///
+    /// # Errors
+    /// [`codes::control`]'s.
+    pub fn control(
+        &self,
+        slot: u8,
+        code: Dword,
+        data: &[u8],
+        answer: &mut [u8],
+    ) -> Result<usize, ResponseCode> {
+        if self.events.is_gone() {
+            return Err(abi::NO_SUCH_DEVICE);
+        }
+        let Ok(code) = u32::try_from(code) else {
+            return Err(abi::ERROR_NOT_SUPPORTED);
+        };
+        let result = self.lock().control(slot, code, data, answer);
+        result.map_err(|error| {
+            self.heed(slot, error);
+            match (Control::decode(code), error) {
+                // What must not go to the reader fails as if it had refused.
+                (Some(Control::Escape | Control::ReaderDirect), Error::Unsupported) => {
+                    abi::COMMUNICATION_ERROR
+                }
+                _ => codes::control(error),
+            }
+        })
+    }
+
+    /// The value of an attribute of `SCardGetAttrib`.
+    ///
+    /// # Errors
+    /// [`abi::ERROR_TAG`] for one that there is not.
+    pub fn attribute(&self, slot: u8, tag: Dword) -> Result<Vec<u8>, ResponseCode> {
+        let id = match tag {
+            abi::TAG_ATR => attributes::ATR_STRING,
+            tag => u32::try_from(tag).map_err(|_| abi::ERROR_TAG)?,
+        };
+        // Here a card that is absent once counts as absent, and is not forgotten.
+        let is_present = || self.presence(slot) == abi::ICC_PRESENT;
+        match id {
+            attributes::ICC_PRESENCE => return Ok(vec![if is_present() { 2 } else { 0 }]),
+            attributes::ICC_INTERFACE_STATUS => return Ok(vec![u8::from(is_present())]),
+            _ => (),
+        }
+        let mut value = vec![0; MAX_ATTRIBUTE];
+        let result = self.lock().attribute(slot, id, None, &mut value);
+        match result {
+            Ok(length) => {
+                value.truncate(length);
+                Ok(value)
+            }
+            Err(Error::Unsupported) => Err(abi::ERROR_TAG),
+            Err(error) => {
+                self.heed(slot, error);
+                Err(codes::exchange(error))
+            }
+        }
+    }
+}
+
+fn copy(answer: &[u8], response: &mut [u8]) -> Result<usize, Error> {
+    let target = response.get_mut(..answer.len()).ok_or(Error::BufferTooSmall)?;
+    target.copy_from_slice(answer);
+    Ok(answer.len())
+}

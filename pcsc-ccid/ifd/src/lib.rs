@@ -1,0 +1,319 @@
+//! The CCID driver as an IFD handler (IFDHandler 3.0): pcscd loads it in libccid's place.
+//!
+//! ```text
+//! pcscd ── entry points (this file) ── units ── channel ── pcsc_ccid::reader ── device: USB, or simulated
+//!              event threads ── events ── watcher: the interrupt pipe
+//! ```
+//!
+//! This file is the C face: it checks pointers, keeps panics from crossing and answers what pcscd asks of the handler
+//! itself. Response codes are those that libccid gives for the same events ([`codes`]).
+
+pub mod abi;
+mod channel;
+mod codes;
+mod device;
+mod events;
+pub mod info_plist;
+mod pcscd;
+mod settings;
+#[cfg(feature = "sim")]
+mod sim;
+mod units;
+mod watcher;
+
+use abi::{Dword, IoHeader, ResponseCode};
+use channel::Channel;
+use std::ffi::{c_char, c_int, c_void, CStr};
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::time::Duration;
+
+/// The longest ATR (ISO 7816-3 clause 8.2.1), which callers have room for.
+const MAX_ATR: usize = 33;
+
+/// Runs an entry point's work; a panic becomes a communication error.
+fn guarded(work: impl FnOnce() -> ResponseCode) -> ResponseCode {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or(abi::COMMUNICATION_ERROR)
+}
+
+fn checked(work: impl FnOnce() -> Result<(), ResponseCode>) -> ResponseCode {
+    guarded(|| work().err().unwrap_or(abi::SUCCESS))
+}
+
+/// `data` as a slice; empty if there is nothing.
+///
+/// # Safety
+/// `data` is NULL or points to `length` bytes that nobody changes while the slice lives.
+unsafe fn bytes<'a>(data: *const u8, length: Dword) -> &'a [u8] {
+    match usize::try_from(length) {
+        // SAFETY: not NULL, and readable for `length` bytes, as the caller promises; no object is larger than isize::MAX.
+        Ok(length) if !data.is_null() && length <= isize::MAX as usize => unsafe {
+            std::slice::from_raw_parts(data, length)
+        },
+        _ => &[],
+    }
+}
+
+/// Room for an answer; none if there is none.
+///
+/// # Safety
+/// `room` is NULL or points to `length` bytes that nobody else uses while the slice lives.
+unsafe fn room<'a>(room: *mut u8, length: Dword) -> &'a mut [u8] {
+    match usize::try_from(length) {
+        // SAFETY: not NULL, and ours for `length` bytes, as the caller promises; no object is larger than isize::MAX.
+        Ok(length) if !room.is_null() && length <= isize::MAX as usize => unsafe {
+            std::slice::from_raw_parts_mut(room, length)
+        },
+        _ => &mut [],
+    }
+}
+
+/// Opens the reader that `device` names (see `device.rs`), or another slot of it.
+///
+/// # Safety
+/// `device` is NULL or a C string.
+#[no_mangle]
+pub unsafe extern "C" fn IFDHCreateChannelByName(lun: Dword, device: *const c_char) -> ResponseCode {
+    checked(|| {
+        if device.is_null() {
+            return Err(abi::COMMUNICATION_ERROR);
+        }
+        // SAFETY: not NULL, so a C string, as the caller promises.
+        let name = unsafe { CStr::from_ptr(device) };
+        let name = name.to_str().map_err(|_| abi::NO_SUCH_DEVICE)?;
+        units::add(lun, || Channel::open(device::open(name)?))
+    })
+}
+
+/// Opens the first USB reader that nobody uses: a channel's number says nothing about USB.
+#[no_mangle]
+pub extern "C" fn IFDHCreateChannel(lun: Dword, _channel: Dword) -> ResponseCode {
+    checked(|| units::add(lun, || Channel::open(device::open_any()?)))
+}
+
+/// Closes a slot, and with its last slot the reader.
+#[no_mangle]
+pub extern "C" fn IFDHCloseChannel(lun: Dword) -> ResponseCode {
+    checked(|| {
+        let unit = units::remove(lun)?;
+        unit.channel.close_slot(unit.slot);
+        Ok(())
+    })
+}
+
+/// Waits for something to happen to a card, up to `timeout` ms: what [`abi::TAG_POLLING_THREAD_WITH_TIMEOUT`] gives.
+extern "C" fn wait_for_event(lun: Dword, timeout: c_int) -> ResponseCode {
+    guarded(|| match units::find(lun) {
+        Ok(unit) => {
+            let timeout = Duration::from_millis(u64::try_from(timeout).unwrap_or(0));
+            unit.channel.wait(unit.slot, timeout)
+        }
+        Err(code) => code,
+    })
+}
+
+/// Ends that wait: what [`abi::TAG_STOP_POLLING_THREAD`] gives.
+extern "C" fn stop_waiting(lun: Dword) -> ResponseCode {
+    checked(|| {
+        let unit = units::find(lun)?;
+        unit.channel.interrupt(unit.slot);
+        Ok(())
+    })
+}
+
+/// What pcscd asks about the handler, the reader and the card, or an attribute for `SCardGetAttrib`.
+fn capability(lun: Dword, tag: Dword) -> Result<Vec<u8>, ResponseCode> {
+    let unit = units::find(lun)?;
+    let address = |function: *const ()| {
+        // A length of 0 says that pcscd's own polling is to be used.
+        match unit.channel.has_waits() {
+            true => (function as usize).to_ne_bytes().to_vec(),
+            false => Vec::new(),
+        }
+    };
+    Ok(match tag {
+        // Readers at once.
+        abi::TAG_SIMULTANEOUS_ACCESS => vec![255],
+        // Each reader has its own lock, which all its slots share.
+        abi::TAG_THREAD_SAFE | abi::TAG_SLOT_THREAD_SAFE | abi::TAG_DEVICE_REMOVED => vec![1],
+        abi::TAG_SLOTS_NUMBER => vec![unit.channel.slots()],
+        abi::TAG_POLLING_THREAD_WITH_TIMEOUT => address(wait_for_event as *const ()),
+        abi::TAG_STOP_POLLING_THREAD => address(stop_waiting as *const ()),
+        // To cancel a thread in the middle of this code is undefined; it ends when asked to.
+        abi::TAG_POLLING_THREAD_KILLABLE => Vec::new(),
+        tag => unit.channel.attribute(unit.slot, tag)?,
+    })
+}
+
+/// Tells what pcscd or a client wants to know.
+///
+/// # Safety
+/// `length` is NULL or points to a DWORD; `value` is NULL or has that many writable bytes.
+#[no_mangle]
+pub unsafe extern "C" fn IFDHGetCapabilities(
+    lun: Dword,
+    tag: Dword,
+    length: *mut Dword,
+    value: *mut u8,
+) -> ResponseCode {
+    checked(|| {
+        if length.is_null() {
+            return Err(abi::COMMUNICATION_ERROR);
+        }
+        let found = capability(lun, tag)?;
+        // SAFETY: not NULL, so a DWORD that says how much room `value` has, as the caller promises.
+        let target = unsafe { room(value, *length) };
+        if let Some(target) = target.get_mut(..found.len()) {
+            target.copy_from_slice(&found);
+        } else if !value.is_null() {
+            return Err(abi::ERROR_INSUFFICIENT_BUFFER);
+        }
+        // SAFETY: as above. Without room for the value, its length is what was asked for.
+        unsafe { *length = found.len() as Dword };
+        Ok(())
+    })
+}
+
+/// There is nothing to set but that the device was unplugged.
+///
+/// # Safety
+/// `value` is NULL or points to `length` bytes.
+#[no_mangle]
+pub unsafe extern "C" fn IFDHSetCapabilities(
+    lun: Dword,
+    tag: Dword,
+    length: Dword,
+    value: *const u8,
+) -> ResponseCode {
+    checked(|| {
+        let unit = units::find(lun)?;
+        if tag != abi::TAG_DEVICE_REMOVED {
+            return Err(abi::ERROR_TAG);
+        }
+        // SAFETY: as the caller promises.
+        if matches!(unsafe { bytes(value, length) }, [1..=u8::MAX]) {
+            unit.channel.set_removed();
+        }
+        Ok(())
+    })
+}
+
+/// Chooses a protocol. The speed is the best that card and reader can do, whatever `pts1` to `pts3` say; pcscd leaves
+/// them out.
+#[no_mangle]
+pub extern "C" fn IFDHSetProtocolParameters(
+    lun: Dword,
+    protocol: Dword,
+    _flags: u8,
+    _pts1: u8,
+    _pts2: u8,
+    _pts3: u8,
+) -> ResponseCode {
+    checked(|| {
+        let unit = units::find(lun)?;
+        unit.channel.set_protocol(unit.slot, protocol)
+    })
+}
+
+/// Powers the card up or down, or resets it; gives its ATR.
+///
+/// # Safety
+/// `atr` points to 33 writable bytes and `length` to a writable DWORD, or either is NULL.
+#[no_mangle]
+pub unsafe extern "C" fn IFDHPowerICC(
+    lun: Dword,
+    action: Dword,
+    atr: *mut u8,
+    length: *mut Dword,
+) -> ResponseCode {
+    checked(|| {
+        if atr.is_null() || length.is_null() {
+            return Err(abi::COMMUNICATION_ERROR);
+        }
+        // SAFETY: not NULL, so writable, as the caller promises.
+        unsafe { *length = 0 };
+        let unit = units::find(lun)?;
+        // SAFETY: `atr` has the 33 bytes (MAX_ATR_SIZE) of the ABI.
+        let atr = unsafe { room(atr, MAX_ATR as Dword) };
+        let written = unit.channel.power(unit.slot, action, atr)?;
+        // SAFETY: as above.
+        unsafe { *length = written as Dword };
+        Ok(())
+    })
+}
+
+/// Exchanges an APDU with the card.
+///
+/// # Safety
+/// `command` points to `command_length` bytes, `length` to a DWORD with the room in `response`, of which nothing
+/// overlaps; `receive` points to a header; any of them is NULL instead.
+#[no_mangle]
+pub unsafe extern "C" fn IFDHTransmitToICC(
+    lun: Dword,
+    send: IoHeader,
+    command: *const u8,
+    command_length: Dword,
+    response: *mut u8,
+    length: *mut Dword,
+    receive: *mut IoHeader,
+) -> ResponseCode {
+    checked(|| {
+        if command.is_null() || response.is_null() || length.is_null() {
+            return Err(abi::COMMUNICATION_ERROR);
+        }
+        // SAFETY: not NULL, so a DWORD, as the caller promises; the ABI wants 0 after every error.
+        let space = unsafe { std::mem::take(&mut *length) };
+        let unit = units::find(lun)?;
+        // SAFETY: as the caller promises.
+        let (command, response) = unsafe { (bytes(command, command_length), room(response, space)) };
+        let received = unit
+            .channel
+            .transmit(unit.slot, send.protocol, command, response)?;
+        // SAFETY: as above.
+        unsafe { *length = received as Dword };
+        if !receive.is_null() {
+            // SAFETY: not NULL, so a header, as the caller promises.
+            unsafe { (*receive).protocol = send.protocol };
+        }
+        Ok(())
+    })
+}
+
+/// Answers `SCardControl`.
+///
+/// # Safety
+/// `data` points to `data_length` bytes, `answer` to `space` writable bytes, which do not overlap, `returned` to a
+/// writable DWORD; any of them is NULL instead.
+#[no_mangle]
+pub unsafe extern "C" fn IFDHControl(
+    lun: Dword,
+    code: Dword,
+    data: *const c_void,
+    data_length: Dword,
+    answer: *mut c_void,
+    space: Dword,
+    returned: *mut Dword,
+) -> ResponseCode {
+    checked(|| {
+        if returned.is_null() {
+            return Err(abi::COMMUNICATION_ERROR);
+        }
+        // SAFETY: not NULL, so writable, as the caller promises.
+        unsafe { *returned = 0 };
+        let unit = units::find(lun)?;
+        // SAFETY: as the caller promises.
+        let (data, answer) = unsafe { (bytes(data.cast(), data_length), room(answer.cast(), space)) };
+        let length = unit.channel.control(unit.slot, code, data, answer)?;
+        // SAFETY: as above.
+        unsafe { *returned = length as Dword };
+        Ok(())
+    })
+}
+
+/// Is a card in the slot?
+#[no_mangle]
+pub extern "C" fn IFDHICCPresence(lun: Dword) -> ResponseCode {
+    guarded(|| match units::find(lun) {
+        Ok(unit) => unit.channel.presence(unit.slot),
+        Err(code) => code,
+    })
+}

@@ -1,0 +1,170 @@
+//! What the user decides, as with libccid: `ifdDriverOptions` and `ifdLogLevel` in the bundle's Info.plist, or the
+//! environment variables `PCSC_IFD_DRIVER_OPTIONS` and `PCSC_IFD_LOG_LEVEL`, which come first. PIN pads speak the
+//! language of `LANG`.
+
+#![forbid(unsafe_code)]
+
+use crate::pcscd::{self, Level};
+use pcsc_ccid::reader::Options;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// Clients may send Escapes.
+const ESCAPES_ALLOWED: u32 = 0x01;
+/// Readers whose firmware has known faults are used all the same.
+const ANY_FIRMWARE: u32 = 0x04;
+
+/// Log lines of [`Level::Critical`] and of [`Level::Info`].
+const LOG_CRITICAL: u32 = 0x01;
+const LOG_INFO: u32 = 0x02;
+
+/// The largest Info.plist that is read, in bytes: ten times what it has with all readers known.
+const MAX_PLIST: u64 = 1 << 20;
+
+/// What the user decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Bits of `ifdDriverOptions`.
+    options: u32,
+    /// Bits of `ifdLogLevel`.
+    log_level: u32,
+    /// Of PIN pads' displays.
+    language: [u8; 2],
+}
+
+impl Settings {
+    const DEFAULT: Settings = Settings {
+        options: 0,
+        log_level: LOG_CRITICAL | LOG_INFO,
+        language: *b"en",
+    };
+
+    /// What the driver's core is told.
+    pub fn reader_options(&self) -> Options {
+        Options {
+            any_firmware: self.options & ANY_FIRMWARE != 0,
+            allow_escape: self.options & ESCAPES_ALLOWED != 0,
+            language: self.language,
+        }
+    }
+
+    /// Whether lines of this level are logged.
+    pub fn logs(&self, level: Level) -> bool {
+        let bit = match level {
+            Level::Critical => LOG_CRITICAL,
+            Level::Info => LOG_INFO,
+        };
+        self.log_level & bit != 0
+    }
+
+    fn read(plist: &str, environment: impl Fn(&str) -> Option<String>) -> Settings {
+        let find = |key, variable| {
+            environment(variable)
+                .as_deref()
+                .and_then(number)
+                .or_else(|| number(string(plist, key)?))
+        };
+        Settings {
+            options: find("ifdDriverOptions", "PCSC_IFD_DRIVER_OPTIONS").unwrap_or(Self::DEFAULT.options),
+            log_level: find("ifdLogLevel", "PCSC_IFD_LOG_LEVEL").unwrap_or(Self::DEFAULT.log_level),
+            language: environment("LANG")
+                .as_deref()
+                .and_then(language)
+                .unwrap_or(Self::DEFAULT.language),
+        }
+    }
+}
+
+/// The settings, read once.
+pub fn get() -> Settings {
+    static SETTINGS: OnceLock<Settings> = OnceLock::new();
+    *SETTINGS.get_or_init(|| {
+        let plist = pcscd::own_file()
+            .and_then(|file| info_plist(&file))
+            .unwrap_or_default();
+        Settings::read(&plist, |name| std::env::var(name).ok())
+    })
+}
+
+/// The text of Contents/Info.plist, for a library in Contents/Linux; through a link to it, too.
+fn info_plist(library: &Path) -> Option<String> {
+    let contents = |file: &Path| -> Option<PathBuf> { Some(file.parent()?.parent()?.join("Info.plist")) };
+    let path = [Some(library.to_owned()), library.canonicalize().ok()]
+        .into_iter()
+        .flatten()
+        .filter_map(|file| contents(&file))
+        .find(|path| {
+            path.metadata()
+                .is_ok_and(|metadata| metadata.is_file() && metadata.len() <= MAX_PLIST)
+        })?;
+    std::fs::read_to_string(path).ok()
+}
+
+/// The language of a locale such as `fr_CH.UTF-8`.
+fn language(locale: &str) -> Option<[u8; 2]> {
+    let name = locale.split(['_', '.', '@']).next()?;
+    let letters: [u8; 2] = name.as_bytes().try_into().ok()?;
+    letters.iter().all(u8::is_ascii_lowercase).then_some(letters)
+}
+
+/// The string after a key. Property lists can say the same in other ways, which no bundle uses.
+fn string<'a>(plist: &'a str, key: &str) -> Option<&'a str> {
+    let (_, after) = plist.split_once(&format!("<key>{key}</key>"))?;
+    let value = after.trim_start().strip_prefix("<string>")?;
+    Some(value.split_once("</string>")?.0)
+}
+
+/// A number in C's notation, decimal or hexadecimal.
+fn number(text: &str) -> Option<u32> {
+    let text = text.trim();
+    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLIST: &str = "<dict>\n\t<key>ifdDriverOptions</key>\n\t<string>0x0005</string>\n\
+                         \t<key>ifdLogLevel</key>\n\t<string>1</string></dict>";
+
+    #[test]
+    fn the_plist_decides() {
+        let settings = Settings::read(PLIST, |_| None);
+        assert!(settings.reader_options().allow_escape && settings.reader_options().any_firmware);
+        assert!(settings.logs(Level::Critical) && !settings.logs(Level::Info));
+    }
+
+    #[test]
+    fn the_environment_comes_first() {
+        let settings = Settings::read(PLIST, |name| match name {
+            "PCSC_IFD_DRIVER_OPTIONS" => Some("4".into()),
+            "PCSC_IFD_LOG_LEVEL" => Some("0x2".into()),
+            _ => Some("fr_CH.UTF-8".into()),
+        });
+        assert_eq!(settings.reader_options().language, *b"fr");
+        assert!(!settings.reader_options().allow_escape && settings.reader_options().any_firmware);
+        assert!(!settings.logs(Level::Critical) && settings.logs(Level::Info));
+        // What is no number is not there.
+        assert_eq!(
+            Settings::read(PLIST, |_| Some("C".into())),
+            Settings::read(PLIST, |_| None)
+        );
+    }
+
+    #[test]
+    fn nothing_is_allowed_by_default() {
+        for plist in [
+            "",
+            "<key>ifdDriverOptions</key>",
+            "<key>ifdDriverOptions</key><string>0x",
+            "\u{0}",
+        ] {
+            let settings = Settings::read(plist, |_| None);
+            assert!(!settings.reader_options().allow_escape && !settings.reader_options().any_firmware);
+            assert!(settings.logs(Level::Critical) && settings.logs(Level::Info));
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! The cards of simulated readers: by name, or by their ATR in hexadecimal.
+//!
+//! All of them carry the "Hello world!" applet, the echo and the example file system of [`pcsc_ccid::card::apps`],
+//! and a command that takes time: 80 DE P1 P2 answers after P1-P2 ms.
+
+#![forbid(unsafe_code)]
+
+use super::station::Switches;
+use pcsc_ccid::apdu::Command;
+use pcsc_ccid::atr::Atr;
+use pcsc_ccid::card::apps::{App, Echo, FileSystem, Hello, Several};
+use pcsc_ccid::card::{Behaviour, Burst, Card, Convention, Line, Offer, PpsBehaviour, Profile, SimCard};
+use pcsc_ccid::t1::Edc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The named cards, each with what is typical of it.
+pub const NAMES: [(&str, &str); 12] = [
+    ("t0", "T=0 at 372/1"),
+    ("t1", "T=1 at 372/1"),
+    ("both", "T=0 and T=1, at 512/32"),
+    ("fast", "T=1 at 512/64"),
+    ("crc", "T=1 with the CRC"),
+    ("inverse", "T=0 in inverse convention"),
+    ("acos-id", "T=1 at 512/64; mute after any PPS for another rate"),
+    (
+        "frail",
+        "T=0, promises 512/32 and is mute at more than 200,000 bits per second",
+    ),
+    ("mute", "no ATR"),
+    ("noise", "every second block is damaged"),
+    ("wtx", "asks for more time for ever"),
+    ("vanishing", "is pulled out in the middle of a command"),
+];
+
+/// Makes a card.
+///
+/// # Errors
+/// In words, where no card is called so, or has such an ATR.
+pub fn make(text: &str, switches: &Arc<Switches>) -> Result<impl Card, String> {
+    let (profile, behaviour) = match named(text) {
+        Some(card) => card,
+        None => (profile(&hexadecimal(text)?)?, Behaviour::default()),
+    };
+    let app = Several(vec![
+        Box::new(Hello::default()),
+        Box::new(Slow(switches.clone())),
+        Box::new(Echo),
+        Box::new(FileSystem::example()),
+    ]);
+    Ok(Switched {
+        card: SimCard::new(profile, behaviour, Box::new(app)),
+        switches: switches.clone(),
+    })
+}
+
+fn named(name: &str) -> Option<(Profile, Behaviour)> {
+    let with = |ta1: Option<u8>, offers: &[Offer]| Profile {
+        ta1,
+        historical: name.as_bytes().to_vec(),
+        ..Profile::new(offers)
+    };
+    let good = Behaviour::default();
+    Some(match name {
+        "t0" => (with(None, &[Offer::T0]), good),
+        "t1" => (with(None, &[Offer::T1]), good),
+        "both" => (with(Some(0x96), &[Offer::T0, Offer::T1]), good),
+        "fast" => (with(Some(0x97), &[Offer::T1]), good),
+        "crc" => {
+            let offer = Offer::T1 {
+                ifsc: Some(254),
+                bwi_cwi: Some(0x45),
+                edc: Edc::Crc,
+            };
+            (with(None, &[offer]), good)
+        }
+        "inverse" => {
+            let profile = Profile {
+                convention: Convention::Inverse,
+                ..with(None, &[Offer::T0])
+            };
+            (profile, good)
+        }
+        "acos-id" => {
+            let behaviour = Behaviour {
+                pps: PpsBehaviour::OwnRateOrMute,
+                ..good
+            };
+            (with(Some(0x97), &[Offer::T1]), behaviour)
+        }
+        "frail" => {
+            let behaviour = Behaviour {
+                fails_above: Some(200_000),
+                ..good
+            };
+            (with(Some(0x96), &[Offer::T0]), behaviour)
+        }
+        "mute" => (with(None, &[Offer::T0]), Behaviour { mute: true, ..good }),
+        "noise" => {
+            let behaviour = Behaviour {
+                corrupt_every: Some(2),
+                ..good
+            };
+            (with(None, &[Offer::T1]), behaviour)
+        }
+        "wtx" => (with(None, &[Offer::T1]), Behaviour::wtx_for_ever()),
+        "vanishing" => {
+            let behaviour = Behaviour {
+                removed_after: Some(40),
+                ..good
+            };
+            (with(None, &[Offer::T1]), behaviour)
+        }
+        _ => return None,
+    })
+}
+
+/// A card with this ATR, byte for byte.
+fn profile(bytes: &[u8]) -> Result<Profile, String> {
+    let atr = Atr::parse(bytes).map_err(|error| error.to_string())?;
+    let second = atr.groups.get(1);
+    let t1 = atr.groups.iter().skip(2).find(|group| group.protocol == Some(1));
+    let offers: Vec<Offer> = atr
+        .protocols()
+        .into_iter()
+        .filter_map(|protocol| match protocol {
+            0 => Some(Offer::T0 {
+                wi: second.and_then(|group| group.tc),
+            }),
+            1 => Some(Offer::T1 {
+                ifsc: t1.and_then(|group| group.ta),
+                bwi_cwi: t1.and_then(|group| group.tb),
+                edc: match t1.and_then(|group| group.tc) {
+                    Some(1) => Edc::Crc,
+                    _ => Edc::Lrc,
+                },
+            }),
+            _ => None,
+        })
+        .collect();
+    let first = atr.groups.first();
+    let profile = Profile {
+        convention: if atr.is_inverse {
+            Convention::Inverse
+        } else {
+            Convention::Direct
+        },
+        ta1: first.and_then(|group| group.ta),
+        tc1: first.and_then(|group| group.tc),
+        ta2: second.and_then(|group| group.ta),
+        offers,
+        historical: atr.historical,
+    };
+    if profile.atr() != bytes {
+        return Err("no simulated card has this ATR".into());
+    }
+    Ok(profile)
+}
+
+fn hexadecimal(text: &str) -> Result<Vec<u8>, String> {
+    let digits: Option<Vec<u8>> = text
+        .chars()
+        .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+        .collect();
+    let names = || NAMES.map(|(name, _)| name).join(", ");
+    let digits =
+        digits.ok_or_else(|| format!("no card {text}: there are ATRs in hexadecimal, {}", names()))?;
+    Ok(digits
+        .chunks(2)
+        .map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit))
+        .collect())
+}
+
+/// A card whose answers can be switched off while it is in the reader.
+struct Switched {
+    card: SimCard,
+    switches: Arc<Switches>,
+}
+
+impl Card for Switched {
+    fn present(&self) -> bool {
+        self.card.present()
+    }
+
+    fn reset(&mut self, line: Line) -> Burst {
+        let atr = self.card.reset(line);
+        if self.switches.is_mute() {
+            return Burst::default();
+        }
+        atr
+    }
+
+    fn power_off(&mut self) {
+        self.card.power_off();
+    }
+
+    fn hear(&mut self, bytes: &[u8], line: Line) -> Burst {
+        if self.switches.fails() {
+            return Burst::default();
+        }
+        self.card.hear(bytes, line)
+    }
+}
+
+/// The command that takes time. The card's own clock is simulated: the time is spent on the way to the host.
+struct Slow(Arc<Switches>);
+
+impl App for Slow {
+    fn process(&mut self, command: &Command<'_>, response: &mut Vec<u8>) {
+        match command.header {
+            [0x80, 0xDE, high, low] => {
+                let time = u16::from_be_bytes([high, low]);
+                self.0.owe(Duration::from_millis(time.into()));
+                response.extend([0x90, 0x00]);
+            }
+            _ => response.extend([0x6D, 0x00]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_atr_makes_a_card_with_that_atr() {
+        for atr in [
+            "3B04543D3021",
+            "3B8401543D3121FC",
+            "3B94968031FE45626F746819",
+            "3B8F8001804F0CA000000306030001000000006A",
+            "3F0141",
+        ] {
+            let bytes = hexadecimal(atr).unwrap();
+            match profile(&bytes) {
+                Ok(profile) => assert_eq!(profile.atr(), bytes),
+                Err(reason) => panic!("{atr}: {reason}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_card_is_an_error() {
+        let switches = Arc::new(Switches::default());
+        for text in ["", "3C00", "t2", "3B80", "3B8001FF"] {
+            assert!(make(text, &switches).is_err(), "{text}");
+        }
+        for (name, _) in NAMES {
+            assert!(make(name, &switches).is_ok(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! pcscd's logical units, 0xDDDDCCCC: the number of the reader and that of its slot.
+
+#![forbid(unsafe_code)]
+
+use crate::abi::{self, Dword, ResponseCode};
+use crate::channel::Channel;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// A slot of an open reader.
+#[derive(Clone)]
+pub struct Unit {
+    /// The reader.
+    pub channel: Arc<Channel>,
+    /// The slot.
+    pub slot: u8,
+}
+
+static UNITS: RwLock<Option<HashMap<Dword, Unit>>> = RwLock::new(None);
+
+/// The reader's part of a logical unit.
+const READER: Dword = 0xFFFF_0000;
+
+/// The unit with this number.
+///
+/// # Errors
+/// [`abi::COMMUNICATION_ERROR`] where none has been opened.
+pub fn find(lun: Dword) -> Result<Unit, ResponseCode> {
+    let units = UNITS.read().unwrap_or_else(PoisonError::into_inner);
+    units
+        .as_ref()
+        .and_then(|units| units.get(&lun))
+        .cloned()
+        .ok_or(abi::COMMUNICATION_ERROR)
+}
+
+/// Opens a unit. A further slot of a reader that is open shares it; else `open` opens the reader.
+///
+/// # Errors
+/// [`abi::COMMUNICATION_ERROR`] for a unit that is open or a slot that there is not; what `open` says.
+pub fn add(lun: Dword, open: impl FnOnce() -> Result<Channel, ResponseCode>) -> Result<(), ResponseCode> {
+    let slot = u8::try_from(lun & !READER).map_err(|_| abi::COMMUNICATION_ERROR)?;
+    if find(lun).is_ok() {
+        return Err(abi::COMMUNICATION_ERROR);
+    }
+    // Opening takes its time, and other readers go on meanwhile.
+    let channel = match sibling(lun) {
+        Some(channel) => channel,
+        None => Arc::new(open()?),
+    };
+    if slot >= channel.slots() {
+        return Err(abi::COMMUNICATION_ERROR);
+    }
+    let mut units = UNITS.write().unwrap_or_else(PoisonError::into_inner);
+    units
+        .get_or_insert_with(HashMap::new)
+        .insert(lun, Unit { channel, slot });
+    Ok(())
+}
+
+fn sibling(lun: Dword) -> Option<Arc<Channel>> {
+    let units = UNITS.read().unwrap_or_else(PoisonError::into_inner);
+    let (_, unit) = units
+        .as_ref()?
+        .iter()
+        .find(|(other, _)| *other & READER == lun & READER)?;
+    Some(unit.channel.clone())
+}
+
+/// Takes a unit away; with its last one, a reader is closed as soon as nobody uses it.
+///
+/// # Errors
+/// As [`find`].
+pub fn remove(lun: Dword) -> Result<Unit, ResponseCode> {
+    let mut units = UNITS.write().unwrap_or_else(PoisonError::into_inner);
+    units
+        .as_mut()
+        .and_then(|units| units.remove(&lun))
+        .ok_or(abi::COMMUNICATION_ERROR)
+}
