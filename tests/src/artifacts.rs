@@ -18,6 +18,15 @@ pub fn ifd() -> PathBuf {
     existing(running().join("deps/libpcsc_test_ifd.so"))
 }
 
+/// Our driver as an IFD handler, a shared library for pcscd.
+///
+/// # Panics
+/// If it does not build.
+#[track_caller]
+pub fn driver() -> PathBuf {
+    existing(built(&["-p", "pcsc-ifd-handler", "--lib"]).join("libpcsc_ifd_handler.so"))
+}
+
 /// A folder that holds our `libpcsclite.so.1`, for LD_LIBRARY_PATH.
 ///
 /// # Panics

@@ -34,6 +34,24 @@ const IN_NAMESPACE: &str = r#"
     exec pcscd --foreground --info --config "$2"
 "#;
 
+/// Which IFD handler pcscd loads.
+#[derive(Debug, Clone)]
+enum Handler {
+    /// The test's, with so many readers.
+    Test(usize),
+    /// Our driver's, with a simulated reader for each of these models, with options.
+    Driver(Vec<String>),
+}
+
+impl Handler {
+    fn readers(&self) -> usize {
+        match self {
+            Handler::Test(readers) => *readers,
+            Handler::Driver(models) => models.len(),
+        }
+    }
+}
+
 /// A running pcscd with up to 16 readers of the test's, all empty at first.
 ///
 /// Any number of them run side by side. Dropping it ends the daemon and removes its files, after printing the daemon's log if the
@@ -52,7 +70,7 @@ const IN_NAMESPACE: &str = r#"
 #[derive(Debug)]
 pub struct Pcscd {
     folder: TempDir,
-    readers: usize,
+    handler: Handler,
     child: Option<Child>,
 }
 
@@ -63,6 +81,21 @@ impl Pcscd {
     /// If there is no pcscd, if this is not root, for more than 16 readers, if pcscd does not start.
     #[track_caller]
     pub fn start(readers: usize) -> Self {
+        Self::start_with(Handler::Test(readers))
+    }
+
+    /// Starts pcscd with our driver as its IFD handler, and simulated readers: each a model of the driver's, with options
+    /// behind a colon, such as `octsim:card=t0`. A reader's slots count as readers of pcscd's.
+    ///
+    /// # Panics
+    /// As [`Pcscd::start`].
+    #[track_caller]
+    pub fn start_driver(models: &[&str]) -> Self {
+        Self::start_with(Handler::Driver(models.iter().map(ToString::to_string).collect()))
+    }
+
+    #[track_caller]
+    fn start_with(handler: Handler) -> Self {
         require_pcscd();
         // Not TMPDIR: a socket's address ends after 107 bytes, and pcscd's file of readers knows few characters.
         let folder = tempfile::Builder::new()
@@ -71,13 +104,17 @@ impl Pcscd {
             .expect("a folder in /tmp");
         let mut pcscd = Self {
             folder,
-            readers,
+            handler,
             child: None,
         };
         for name in ["run", "reader.conf.d"] {
             fs::create_dir(pcscd.path(name)).expect("a folder in ours");
         }
-        symlink(artifacts::ifd(), pcscd.path("ifd.so")).expect("a link in our folder");
+        let library = match pcscd.handler {
+            Handler::Test(_) => artifacts::ifd(),
+            Handler::Driver(_) => artifacts::driver(),
+        };
+        symlink(library, pcscd.path("ifd.so")).expect("a link in our folder");
         pcscd.launch();
         pcscd
     }
@@ -102,16 +139,18 @@ impl Pcscd {
     /// If there is none.
     #[track_caller]
     pub fn reader(&self, number: usize) -> Reader {
-        assert!(number < self.readers, "reader {number} of {}", self.readers);
+        let readers = self.handler.readers();
+        assert!(number < readers, "reader {number} of {readers}");
         Reader {
             control: self.path("control"),
             number,
+            slot: 0,
         }
     }
 
     /// The readers' names, in pcscd's order.
     pub fn names(&self) -> Vec<String> {
-        (0..self.readers)
+        (0..self.handler.readers())
             .map(|number| self.reader(number).name())
             .collect()
     }
@@ -164,14 +203,19 @@ impl Pcscd {
     /// Ends the daemon if it is running and starts it again, with empty readers, on the same socket path.
     #[track_caller]
     pub fn restart(&mut self) {
-        self.restart_with(self.readers);
+        self.restart_handler(self.handler.clone());
     }
 
-    /// The same, with another number of readers.
+    /// The same, with another number of readers of the test's handler.
     #[track_caller]
     pub fn restart_with(&mut self, readers: usize) {
+        self.restart_handler(Handler::Test(readers));
+    }
+
+    #[track_caller]
+    fn restart_handler(&mut self, handler: Handler) {
         self.kill();
-        self.readers = readers;
+        self.handler = handler;
         // The next pcscd takes an old pid file at its word if any process now has that number.
         for name in ["run/pcscd.comm", "run/pcscd.pid"] {
             match fs::remove_file(self.path(name)) {
@@ -236,19 +280,28 @@ impl Pcscd {
     /// The reader file. LIBPATH stands last in an entry, since pcscd takes an entry for complete once it has enough.
     #[track_caller]
     fn configuration(&self) -> String {
+        let readers = self.handler.readers();
         assert!(
-            self.readers <= pcsc_test_ifd::MAX_READERS,
-            "pcscd knows 16 readers, not {}",
-            self.readers
+            readers <= pcsc_test_ifd::MAX_READERS,
+            "pcscd knows 16 readers, not {readers}"
         );
         let (control, library) = (self.path("control"), self.path("ifd.so"));
         let mut text = String::new();
-        for number in 0..self.readers {
+        for number in 0..readers {
+            let device = match &self.handler {
+                Handler::Test(_) => format!("test:{}:{number}", control.display()),
+                Handler::Driver(models) => {
+                    format!(
+                        "sim:{}:control={}:number={number}",
+                        models[number],
+                        control.display()
+                    )
+                }
+            };
             // Writing to a String cannot fail.
             let _ = writeln!(
                 text,
-                "FRIENDLYNAME \"{FRIENDLY_NAME}\"\nDEVICENAME test:{}:{number}\nCHANNELID {number}\nLIBPATH {}\n",
-                control.display(),
+                "FRIENDLYNAME \"{FRIENDLY_NAME}\"\nDEVICENAME {device}\nCHANNELID {number}\nLIBPATH {}\n",
                 library.display()
             );
         }

@@ -17,12 +17,48 @@ const SETTLE_MS: u64 = 10_000;
 pub struct Reader {
     pub(crate) control: PathBuf,
     pub(crate) number: usize,
+    pub(crate) slot: usize,
 }
 
 impl Reader {
     /// The name under which PC/SC lists the reader.
     pub fn name(&self) -> String {
-        format!("{} {:02X} 00", crate::daemon::FRIENDLY_NAME, self.number)
+        format!(
+            "{} {:02X} {:02X}",
+            crate::daemon::FRIENDLY_NAME,
+            self.number,
+            self.slot
+        )
+    }
+
+    /// Another slot of a reader of our driver's.
+    pub fn slot(&self, slot: usize) -> Reader {
+        Reader { slot, ..self.clone() }
+    }
+
+    /// Inserts one of our driver's simulated cards, by its name there. Returns when pcscd has dealt with it.
+    #[track_caller]
+    pub fn insert_named(&self, card: &str) {
+        self.order("insert", card);
+        self.settle();
+    }
+
+    /// The same, and returns at once.
+    #[track_caller]
+    pub fn insert_named_nowait(&self, card: &str) {
+        self.order("insert", card);
+    }
+
+    /// Waits until a command to our driver's simulated card is taking its time.
+    #[track_caller]
+    pub fn wait_busy(&self) {
+        self.order("busy", &SETTLE_MS.to_string());
+    }
+
+    /// Pulls the reader out, and returns at once.
+    #[track_caller]
+    pub fn unplug_nowait(&self) {
+        self.order("unplug", "");
     }
 
     /// Inserts a card, in place of any other. Returns when pcscd has powered it up and published its state.
@@ -120,7 +156,10 @@ impl Reader {
     /// Gives a command to the handler; its answer without `ok`.
     #[track_caller]
     fn order(&self, command: &str, argument: &str) -> String {
-        let line = format!("{command} {} {argument}", self.number);
+        let line = match self.slot {
+            0 => format!("{command} {} {argument}", self.number),
+            slot => format!("{command} {}/{slot} {argument}", self.number),
+        };
         let answer = self
             .exchange(&line)
             .unwrap_or_else(|error| panic!("{line:?} to the handler at {}: {error}", self.control.display()));

@@ -91,6 +91,7 @@ impl Simulation {
         Reader {
             control: self.folder.path().join("control"),
             number,
+            slot: 0,
         }
     }
 }
