@@ -1,15 +1,195 @@
-//! ATRs: whatever the bytes, no panic and sane results.
+//! ATRs and all that is made of them: speeds, parameters, PPS, waiting times, attributes. Whatever the
+//! bytes, no panic and sane results. The ATR after its length, what a reader says of its speeds (19 bytes),
+//! its list of data rates.
 #![no_main]
 
+use std::time::Duration;
+
 use libfuzzer_sys::fuzz_target;
-use pcsc_ccid::atr::Atr;
+use pcsc_ccid::atr::{Atr, Mode, Speed};
+use pcsc_ccid::attributes::{self, AttributeFacts, Current};
+use pcsc_ccid::descriptor::list;
+use pcsc_ccid::parameters::{self, Parameters};
+use pcsc_ccid::pps;
+use pcsc_ccid::quirks;
+use pcsc_ccid::speed::{Candidate, Ladder, ReaderSpeeds, DEFAULT_TA1};
+use pcsc_ccid::waiting::{Transfer, Waiting, LONGEST, SHORTEST};
+
+fn meanings(atr: &Atr, bytes: &[u8]) {
+    let protocols = atr.protocols();
+    assert!(!protocols.is_empty() && atr.historical.len() <= 15);
+    assert!(protocols.iter().all(|&protocol| protocol < 15));
+    assert!(atr.first_protocol() <= 15 && Speed::from_ta1(atr.usable_ta1()).is_some());
+    assert_eq!(atr.specific_mode().is_some(), atr.mode() != Mode::Negotiable);
+    assert!((1..=254).contains(&atr.ifsc()) && atr.wi() > 0);
+    let waiting = atr.waiting_integers();
+    assert!(waiting.bwi <= 9 && waiting.cwi <= 15);
+    if let Some(speed) = atr.speed() {
+        assert!(speed.bits_per_second(speed.max_clock_hz) > 0);
+    }
+    atr.edc();
+    atr.extra_guard();
+    atr.class_indicator();
+    atr.guard_counts_in_ta1();
+    for warning in &atr.warnings {
+        assert!(!warning.to_string().is_empty());
+    }
+    // Each byte is in one place, but for a check and what follows it.
+    let interface: usize = atr
+        .groups
+        .iter()
+        .map(|group| [group.ta, group.tb, group.tc, group.td].iter().flatten().count())
+        .sum();
+    assert!(2 + interface + atr.historical.len() <= bytes.len());
+    quirks::for_card(bytes);
+}
+
+fn is_within_card(atr: &Atr, candidate: &Candidate) -> bool {
+    let own = Speed::from_ta1(atr.usable_ta1()).unwrap();
+    let speed = Speed::from_ta1(candidate.ta1).unwrap();
+    candidate.ta1 == DEFAULT_TA1 || (speed.fi <= own.fi && speed.di <= own.di && !speed.is_faster_than(own))
+}
+
+fn ladder(atr: &Atr, reader: &ReaderSpeeds<'_>) -> Vec<Candidate> {
+    let ladder = Ladder::new(atr, reader);
+    let candidates = ladder.candidates();
+    let (&first, &last) = (candidates.first().unwrap(), candidates.last().unwrap());
+    assert_eq!(ladder.fastest(), first);
+    assert!(candidates.iter().all(|candidate| is_within_card(atr, candidate)));
+    assert!(candidates
+        .windows(2)
+        .all(|pair| pair[0].bits_per_second > pair[1].bits_per_second));
+    if atr.mode() == Mode::Negotiable {
+        assert!(last.ta1 == DEFAULT_TA1 && ladder.is_within_reader());
+    } else {
+        assert_eq!(candidates.len(), 1);
+    }
+    // What the reader cannot do is only ever the card's own fixed choice, or the default.
+    let most = reader.data_rates.iter().copied().max().unwrap_or(0);
+    let most = most.max(reader.max_data_rate_bps).saturating_add(64);
+    if ladder.is_within_reader() {
+        for raised in candidates.iter().filter(|candidate| candidate.ta1 != DEFAULT_TA1) {
+            assert!(raised.bits_per_second <= most.min(reader.cap_bps.unwrap_or(u32::MAX)));
+        }
+    }
+    let mut steps = 1;
+    let mut at = first;
+    while let Some(below) = ladder.below(at.ta1) {
+        (at, steps) = (below, steps + 1);
+    }
+    assert_eq!((at, steps), (last, candidates.len()));
+    candidates.to_vec()
+}
+
+fn pps(atr: &Atr, protocol: u8, ta1: u8, answer: &[u8]) {
+    let Some(request) = pps::Request::needed(atr, protocol, ta1) else {
+        return;
+    };
+    assert_eq!(atr.mode(), Mode::Negotiable);
+    let mut buffer = [0; pps::MAX_SIZE];
+    let bytes = request.encode(&mut buffer);
+    assert_eq!(pps::length(bytes), Some(bytes.len()));
+    assert_eq!(pps::Request::decode(bytes), Ok(request));
+    assert_eq!(request.check(bytes), Ok(pps::Outcome::Accepted));
+    if let Err(error) = request.check(answer) {
+        assert!(!error.to_string().is_empty());
+    }
+    let sum = answer.iter().fold(0, |sum, byte| sum ^ byte);
+    let _ = request.check(&[answer, &[sum]].concat());
+}
+
+fn waits(waiting: &Waiting) {
+    let apdu = |command, response| Transfer::Apdu { command, response };
+    for transfer in [
+        Transfer::Tpdu { wtx: 0 },
+        Transfer::Tpdu { wtx: 255 },
+        Transfer::SHORT_APDU,
+        Transfer::EXTENDED_APDU,
+        apdu(0, 0),
+        apdu(usize::MAX, usize::MAX),
+    ] {
+        assert!((SHORTEST..=LONGEST).contains(&waiting.transfer(transfer)));
+    }
+    assert!(waiting.transfer(Transfer::SHORT_APDU) <= waiting.transfer(Transfer::EXTENDED_APDU));
+    for multiplier in [0, 1, 255] {
+        assert!(waiting.extended_response(multiplier) >= waiting.response());
+        assert!((SHORTEST..=LONGEST).contains(&waiting.extension(multiplier)));
+    }
+    assert!(waiting.response() <= LONGEST && waiting.character() <= LONGEST);
+    assert!(waiting.etu() > Duration::ZERO && waiting.units_in_longest() >= 1);
+    assert!(waiting.guard_time() >= waiting.etu() && waiting.block_guard() >= waiting.etu());
+}
+
+fn parameters(atr: &Atr, bytes: &[u8], protocol: u8, candidate: &Candidate) {
+    let made = Parameters::for_card(atr, protocol, candidate.ta1).expect("T=0 and T=1 have parameters");
+    assert_eq!(made.protocol(), protocol);
+    let mut buffer = [0; parameters::MAX_SIZE];
+    let encoded = made.encode(&mut buffer);
+    assert_eq!(Parameters::decode(protocol, encoded), Ok(made));
+    waits(&Waiting::new(atr, &made, candidate.clock_khz));
+    let facts = AttributeFacts {
+        atr: bytes,
+        current: Some(Current {
+            clock_khz: candidate.clock_khz,
+            ifsd: 254,
+            parameters: made,
+        }),
+        ..AttributeFacts::default()
+    };
+    for id in attributes::CURRENT_PROTOCOL_TYPE..=attributes::CURRENT_EBC_ENCODING {
+        if let Some(value) = attributes::value(id, &facts) {
+            assert_eq!(value.len(), 4);
+        }
+    }
+    assert_eq!(
+        attributes::value(attributes::ATR_STRING, &facts).as_deref(),
+        Some(bytes)
+    );
+}
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Ok(atr) = Atr::parse(bytes) {
-        assert!(!atr.protocols().is_empty() && atr.historical.len() <= 15);
-        if let Some(speed) = atr.speed() {
-            assert!(speed.bits_per_second(speed.max_clock_hz) > 0);
+    let Some((&length, rest)) = bytes.split_first() else {
+        return;
+    };
+    let (answer, rest) = rest.split_at(usize::from(length).min(rest.len()));
+    let mut said = [0; 19];
+    let count = rest.len().min(said.len());
+    said[..count].copy_from_slice(&rest[..count]);
+    let rest = &rest[count..];
+    let number = |at: usize| u32::from_le_bytes([said[at], said[at + 1], said[at + 2], said[at + 3]]);
+    let rates = list(rest);
+    let reader = ReaderSpeeds {
+        default_clock_khz: number(0),
+        maximum_clock_khz: number(4),
+        data_rate_bps: number(8),
+        max_data_rate_bps: number(12),
+        num_data_rates: said[16],
+        data_rates: &rates,
+        has_automatic_clock: said[17] & 1 != 0,
+        cap_bps: (said[17] & 2 != 0).then_some(u32::from(said[18]) << 12),
+    };
+    for protocol in 0..3 {
+        if let Ok(read) = Parameters::decode(protocol, rest) {
+            let mut buffer = [0; parameters::MAX_SIZE];
+            let encoded = read.encode(&mut buffer);
+            assert_eq!(Parameters::decode(protocol, encoded), Ok(read));
         }
-        atr.specific_mode();
+    }
+    let atr = match Atr::parse(answer) {
+        Ok(atr) => atr,
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            return;
+        }
+    };
+    meanings(&atr, answer);
+    for candidate in ladder(&atr, &reader) {
+        for protocol in [0, 1] {
+            parameters(&atr, answer, protocol, &candidate);
+            pps(&atr, protocol, candidate.ta1, rest);
+            if let Ok(read) = Parameters::decode(protocol, rest) {
+                waits(&Waiting::new(&atr, &read, number(0)));
+            }
+        }
     }
 });
