@@ -31,10 +31,9 @@ pub fn socket_path() -> PathBuf {
     chosen_socket().unwrap_or_else(|| DEFAULT_SOCKET.into())
 }
 
-/// Where simulated readers are told what to do (`PCSCLITE_SIMULATED`), instead of the bundled one.
-pub fn simulation() -> Option<PathBuf> {
-    let path = var("PCSCLITE_SIMULATED").filter(|path| !path.is_empty())?;
-    Some(path.into())
+/// A variable's text; empty where it has none.
+pub fn text(name: &str) -> String {
+    var(name).map_or(String::new(), |value| value.to_string_lossy().into_owned())
 }
 
 /// Whether a call that meets a sharing violation waits for the card (the default) or gives up at once

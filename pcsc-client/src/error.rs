@@ -162,6 +162,15 @@ pub enum Cause {
     /// The readers that this process drove itself were given back, because a daemon has come.
     #[error("this process has given its readers back to the resource manager that is there now; establish a new context")]
     GivenBack,
+    /// The USB cannot be used.
+    #[error("the readers on the USB cannot be used: {0}")]
+    Usb(io::Error),
+    /// The parent of this process drives readers, and what it drives them with does not survive a fork.
+    #[error("the parent of this process drives the readers itself; a forked child cannot, before it executes a program")]
+    ForkedFromDriver,
+    /// No simulated reader has this name.
+    #[error("there is no simulated reader called {0:?}")]
+    UnknownModel(String),
     /// The handle was made before this process was forked from its parent.
     #[error("the handle belongs to the parent process; a forked child establishes its own context")]
     Forked,

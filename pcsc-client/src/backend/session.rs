@@ -176,7 +176,7 @@ impl Session {
 
     fn simulated(options: &Options, reason: &str) -> Outcome<Session> {
         check_scope(options.scope)?;
-        let session = standalone::Session::on_simulation(env::simulation().as_deref())?;
+        let session = standalone::Session::on_simulation(&env::text("PCSCLITE_SIMULATED"))?;
         Session::of(Backend::Standalone(standalone::Kind::Simulated, session), reason)
     }
 

@@ -263,10 +263,7 @@ impl Reader {
                 state.status = ABSENT;
                 state.forget_card();
             }),
-            Fault::Reset => self.change(|state| {
-                state.protocol = 0;
-                state.connections.tell_reset();
-            }),
+            Fault::Reset => self.change(|state| state.connections.tell_reset()),
             _ => (),
         }
         Err(match fault {

@@ -5,13 +5,14 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use pcsc_ccid::names;
+
 use super::board::{lock, wait_until, Board};
 use super::current;
-use super::names::{free_number, Names};
 use super::reader::Reader;
 use super::slot::{Found, Sight, Slot, Watch};
 use crate::backend::Listener;
-use crate::process;
+use crate::{env, process};
 
 /// Where readers come from: the USB, or a simulation.
 pub trait Bus: Send + Sync {
@@ -65,7 +66,10 @@ impl End {
 struct Shared {
     bus: Arc<dyn Bus>,
     board: Arc<Board>,
-    names: Names,
+    /// The user's wishes for names, which mean to this process what they mean to pcscd: parts of names that make
+    /// a reader ignored, and what is appended to each name.
+    ignored: String,
+    extension: String,
     readers: Mutex<Readers>,
     /// How many readers came and went; never 0, as pcscd counts.
     events: AtomicU32,
@@ -88,7 +92,6 @@ struct Readers {
 struct Watched {
     reader: Arc<Reader>,
     watch: Arc<dyn Watch>,
-    number: u8,
     thread: JoinHandle<()>,
 }
 
@@ -105,7 +108,8 @@ impl Manager {
         let shared = Arc::new(Shared {
             bus,
             board: Arc::new(Board::default()),
-            names: Names::from_environment(),
+            ignored: env::text("PCSCLITE_FILTER_IGNORE_READER_NAMES"),
+            extension: env::text("PCSCLITE_FILTER_EXTEND_READER_NAMES"),
             readers: Mutex::default(),
             events: AtomicU32::new(1),
             daemon: Mutex::default(),
@@ -224,21 +228,23 @@ impl Drop for Manager {
 
 impl Shared {
     fn add(self: &Arc<Shared>, found: Found) {
-        if let Some(part) = self.names.ignores(&found.name) {
-            log::info!("reader {:?} is ignored: its name contains {part:?}", found.name);
+        if names::is_ignored(&found.name, &self.ignored) {
+            log::info!("reader {:?} is ignored, as the environment says", found.name);
             return;
         }
-        let taken: Vec<u8> = lock(&self.readers)
-            .watched()
-            .map(|watched| watched.number)
-            .collect();
-        let Some(number) = free_number(&taken) else {
+        let number = {
+            let readers = lock(&self.readers);
+            let in_use = readers.watched().map(|watched| watched.reader.name.as_str());
+            names::free_number(in_use)
+        };
+        let Some(number) = number else {
             log::error!("reader {:?} is ignored: there are too many", found.name);
             return;
         };
+        let base = found.name + &self.extension;
         for (slot, (driver, watch)) in (0..=u8::MAX).zip(found.slots) {
-            let name = self.names.of_slot(&found.name, number, slot);
-            if let Err(error) = self.add_slot(&name, number, driver, watch) {
+            let name = names::name(&base, number, slot);
+            if let Err(error) = self.add_slot(&name, driver, watch) {
                 log::error!("reader {name:?} is ignored: cannot start a thread: {error}");
             }
         }
@@ -248,7 +254,6 @@ impl Shared {
     fn add_slot(
         self: &Arc<Shared>,
         name: &str,
-        number: u8,
         slot: Box<dyn Slot>,
         watch: Arc<dyn Watch>,
     ) -> std::io::Result<()> {
@@ -256,20 +261,22 @@ impl Shared {
         let (shared, its_reader, its_watch) = (self.clone(), reader.clone(), watch.clone());
         // The lock is held until the reader has its place, where its thread may look for it at once.
         let mut readers = lock(&self.readers);
-        let thread = process::spawn("pcsc-reader", move || loop {
+        let thread = process::spawn("pcsc-reader", move || {
             its_reader.look();
-            shared.wake_janitor();
-            match its_watch.wait() {
-                Sight::Card => (),
-                Sight::Gone => return shared.remove(&its_reader),
-                Sight::Stopped => return,
+            loop {
+                shared.wake_janitor();
+                match its_watch.wait() {
+                    Sight::Card => its_reader.look(),
+                    Sight::Unclear => its_reader.look_again(),
+                    Sight::Gone => return shared.remove(&its_reader),
+                    Sight::Stopped => return,
+                }
             }
         })?;
         log::info!("reader {name:?} is there");
         let watched = Watched {
             reader,
             watch,
-            number,
             thread,
         };
         match readers.places.iter_mut().find(|place| place.is_none()) {

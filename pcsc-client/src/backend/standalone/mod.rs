@@ -1,16 +1,15 @@
 //! No daemon: a resource manager in this process.
 //!
 //! `slot` says what a reader's driver offers, `card_state` who uses a card and how, `reader` joins the two
-//! and `calls` is what connections do with it. `manager` finds and watches the readers, which `names` gives
-//! their names, `current` is the manager that a process has, and `session` is a context's view of it.
+//! and `calls` is what connections do with it. `manager` finds and watches the readers, `current` is the manager that a process has, and `session` is a context's view of it.
 //! `simulated` is a reader that is always there.
 
 mod board;
 mod calls;
 mod card_state;
+mod ccid;
 mod current;
 mod manager;
-mod names;
 mod reader;
 mod remote;
 mod session;
@@ -18,9 +17,10 @@ mod simulated;
 mod slot;
 #[cfg(test)]
 mod tests;
+mod usb;
 
 pub use current::{current, Kind};
 pub use manager::{Bus, BusEvent, Manager};
 pub use session::Session;
 
-pub use slot::{Fault, Found, Powered, Sight, Slot, Watch};
+pub use slot::{Fault, Found, Powered, Presence, Sight, Slot, Watch};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::board::{lock, wait_until, Board};
 use super::card_state::{Connections, Handle};
-use super::slot::{Driver, Fault, Powered, Slot, Vacant};
+use super::slot::{Driver, Fault, Powered, Presence, Slot, Vacant};
 use crate::error::Error;
 use crate::wire::{ReaderState, READER_STATE_SIZE};
 
@@ -135,11 +135,29 @@ impl Reader {
         self.look_at(lock(&self.slot).driver());
     }
 
+    /// Looks where something stirred and the slot cannot tell one card from another: whoever connects next
+    /// powers the card up anew.
+    pub fn look_again(&self) {
+        let mut slot = lock(&self.slot);
+        let before = self.state().event_counter;
+        self.look_at(slot.driver());
+        if self.state().event_counter == before {
+            self.power_down_if_idle(slot.driver());
+        }
+    }
+
     pub(super) fn look_at(&self, slot: &mut dyn Slot) {
-        let present = slot.is_present();
-        let seen = self.state().seen;
+        let mut present = slot.presence();
+        let mut seen = self.state().seen;
+        if present == Ok(Presence::Replaced) {
+            if seen == Seen::Card {
+                self.see_nothing(true);
+                seen = Seen::Nothing;
+            }
+            present = Ok(Presence::Present);
+        }
         match present {
-            Ok(true) if seen != Seen::Card => {
+            Ok(Presence::Present | Presence::Replaced) if seen != Seen::Card => {
                 let powered = slot.power_up(false);
                 self.change(|state| {
                     if seen == Seen::Trouble {
@@ -150,19 +168,10 @@ impl Reader {
                     state.set_power_up(powered);
                 });
             }
-            // It may be another card, whose exchange was too quick to be seen: the next connection powers it
-            // up, and finds out.
-            Ok(true) => self.power_down_if_idle(slot),
-            Ok(false) | Err(Fault::NoCard) => {
+            Ok(Presence::Present | Presence::Replaced) => (),
+            Ok(Presence::Absent) | Err(Fault::NoCard) => {
                 if seen != Seen::Nothing || self.state().reach != Reach::Reached {
-                    self.change(|state| {
-                        if seen != Seen::Nothing {
-                            state.connections.tell_removed();
-                        }
-                        state.see(Seen::Nothing);
-                        state.status = ABSENT;
-                        state.forget_card();
-                    });
+                    self.see_nothing(seen != Seen::Nothing);
                 }
             }
             Err(fault) => {
@@ -170,6 +179,17 @@ impl Reader {
                 self.on_trouble(fault);
             }
         }
+    }
+
+    fn see_nothing(&self, was_there: bool) {
+        self.change(|state| {
+            if was_there {
+                state.connections.tell_removed();
+            }
+            state.see(Seen::Nothing);
+            state.status = ABSENT;
+            state.forget_card();
+        });
     }
 
     fn on_trouble(&self, fault: Fault) {

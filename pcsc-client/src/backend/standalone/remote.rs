@@ -20,7 +20,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use super::board::{lock, wait_until};
 use super::manager::{Bus, BusEvent};
-use super::slot::{Fault, Found, Powered, Sight, Slot, Watch};
+use super::slot::{Fault, Found, Powered, Presence, Sight, Slot, Watch};
 use crate::error::{Cause, Error, Failure, Outcome};
 
 /// What is asked of a reader.
@@ -134,7 +134,7 @@ impl Watch for RemoteWatch {
         };
         let asked = stream.write_all(&[1]).and_then(|()| stream.read_exact(&mut [0]));
         match asked {
-            Ok(()) => Sight::Card,
+            Ok(()) => Sight::Unclear,
             Err(_) => Sight::Gone,
         }
     }
@@ -192,8 +192,11 @@ impl RemoteSlot {
 }
 
 impl Slot for RemoteSlot {
-    fn is_present(&mut self) -> Result<bool, Fault> {
-        Ok(self.ask(Operation::Presence, 0, &[])? == [1])
+    fn presence(&mut self) -> Result<Presence, Fault> {
+        Ok(match self.ask(Operation::Presence, 0, &[])?.as_slice() {
+            [1] => Presence::Present,
+            _ => Presence::Absent,
+        })
     }
 
     fn power_up(&mut self, warm: bool) -> Result<Powered, Fault> {

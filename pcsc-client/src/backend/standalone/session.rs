@@ -14,6 +14,7 @@ use super::manager::{Bus, Manager};
 use super::reader::Reader;
 use super::remote::RemoteBus;
 use super::simulated::SimulatedBus;
+use super::usb::UsbBus;
 use crate::backend::signal::Signal;
 use crate::backend::status_change::{self, ReaderList, Watched};
 use crate::error::{Cause, Error, Failure, Outcome};
@@ -31,14 +32,19 @@ pub struct Session {
 impl Session {
     /// A context on the readers on the USB.
     pub fn on_usb() -> Outcome<Session> {
-        Err(Error::NoService.into())
+        let bus = || UsbBus::new().map(|bus| Arc::new(bus) as Arc<dyn Bus>);
+        current::acquire(Kind::Usb, bus).map(Session::on)
     }
 
-    /// A context on simulated readers: those behind a socket, or the bundled one.
-    pub fn on_simulation(socket: Option<&Path>) -> Outcome<Session> {
-        let bus = || match socket {
-            Some(path) => RemoteBus::connect(path).map(|bus| Arc::new(bus) as Arc<dyn Bus>),
-            None => Ok(Arc::new(SimulatedBus::default()) as Arc<dyn Bus>),
+    /// A context on simulated readers: those behind a socket, where `what` is its path; those of models, where
+    /// it is a list of their names; and the bundled one where it is empty.
+    pub fn on_simulation(what: &str) -> Outcome<Session> {
+        let bus = || -> Outcome<Arc<dyn Bus>> {
+            Ok(match what {
+                "" => Arc::new(SimulatedBus::bundled()?),
+                path if path.contains('/') => Arc::new(RemoteBus::connect(Path::new(path))?),
+                models => Arc::new(SimulatedBus::of_models(models)?),
+            })
         };
         current::acquire(Kind::Simulated, bus).map(Session::on)
     }

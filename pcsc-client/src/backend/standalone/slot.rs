@@ -6,7 +6,7 @@ use std::sync::Arc;
 /// time that the driver bounds. The first one opens the device, and dropping the slot gives it back.
 pub trait Slot: Send {
     /// Whether a card is in the slot.
-    fn is_present(&mut self) -> Result<bool, Fault>;
+    fn presence(&mut self) -> Result<Presence, Fault>;
     /// Resets the card: cold, or warm where its power stays on.
     fn power_up(&mut self, warm: bool) -> Result<Powered, Fault>;
     /// Takes the card's power away.
@@ -21,6 +21,17 @@ pub trait Slot: Send {
     fn get_attribute(&mut self, id: u32, value: &mut [u8]) -> Result<usize, Fault>;
     /// Sets an attribute.
     fn set_attribute(&mut self, id: u32, value: &[u8]) -> Result<(), Fault>;
+}
+
+/// Whether a card is in a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// No card.
+    Absent,
+    /// A card.
+    Present,
+    /// A card that is not the one that had power. Told once.
+    Replaced,
 }
 
 /// A card that answered to reset.
@@ -47,6 +58,8 @@ pub trait Watch: Send + Sync {
 pub enum Sight {
     /// A card may have come or gone.
     Card,
+    /// Something stirred, and the slot cannot tell a card from the next one.
+    Unclear,
     /// The reader is gone.
     Gone,
     /// The watch was told to stop.
@@ -78,7 +91,8 @@ pub enum Fault {
     BufferTooSmall,
     /// Another process has the reader.
     Busy,
-    /// The driver had to reset the card, which has its power and no protocol now.
+    /// The driver had to reset the card, and what the last command did is unknown. The card has its power and its
+    /// protocol as before.
     Reset,
     /// The exchange failed.
     Communication,
@@ -129,7 +143,7 @@ impl Driver {
 pub struct Vacant;
 
 impl Slot for Vacant {
-    fn is_present(&mut self) -> Result<bool, Fault> {
+    fn presence(&mut self) -> Result<Presence, Fault> {
         Err(Fault::NoDevice)
     }
 

@@ -45,13 +45,16 @@ impl Bench {
 struct BenchSlot(Arc<Bench>);
 
 impl Slot for BenchSlot {
-    fn is_present(&mut self) -> Result<bool, Fault> {
-        Ok(lock(&self.0.state).has_card)
+    fn presence(&mut self) -> Result<Presence, Fault> {
+        Ok(match lock(&self.0.state).has_card {
+            true => Presence::Present,
+            false => Presence::Absent,
+        })
     }
 
     fn power_up(&mut self, _warm: bool) -> Result<Powered, Fault> {
         self.0.powers.fetch_add(1, Ordering::SeqCst);
-        if !self.is_present()? {
+        if self.presence()? == Presence::Absent {
             return Err(Fault::NoCard);
         }
         Ok(Powered {
@@ -74,7 +77,7 @@ impl Slot for BenchSlot {
     }
 
     fn transmit(&mut self, command: &[u8], response: &mut [u8]) -> Result<usize, Fault> {
-        if !self.is_present()? {
+        if self.presence()? == Presence::Absent {
             return Err(Fault::NoCard);
         }
         let room = response.get_mut(..command.len()).ok_or(Fault::BufferTooSmall)?;

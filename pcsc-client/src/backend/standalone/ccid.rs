@@ -1,0 +1,368 @@
+//! Slots of `pcsc-ccid`'s readers, on the USB or simulated. The slots of a reader take turns on its transport,
+//! one exchange at a time, and one of them listens to what the reader tells of all.
+
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use pcsc_ccid::atr::Atr;
+use pcsc_ccid::message::Notification;
+use pcsc_ccid::reader::{self, Error, Protocol, Reader, Reset};
+use pcsc_ccid::transport::{self, Transport};
+
+use super::board::{lock, wait_until};
+use super::slot::{Fault, Found, Powered, Presence, Sight, Slot, Watch};
+
+const T0: u32 = 1;
+const T1: u32 = 2;
+
+/// A reader of any kind.
+pub type AnyReader = Reader<Box<dyn Transport>>;
+
+/// A reader that was opened.
+pub struct Opened {
+    pub reader: AnyReader,
+    pub news: News,
+}
+
+/// How a reader tells of cards that come and go.
+pub enum News {
+    /// By its interrupt pipe.
+    Told {
+        source: Box<dyn Source>,
+        /// Ends the wait for it, now and for ever.
+        stop: Box<dyn Fn() + Send + Sync>,
+    },
+    /// Not at all: its slots are looked at this often.
+    Polled(Duration),
+}
+
+/// A reader's interrupt pipe.
+pub trait Source: Send {
+    /// Waits for a message and gives it to `tell`.
+    fn next(&mut self, tell: &mut dyn FnMut(&[u8])) -> Result<(), transport::Error>;
+}
+
+/// Opens a reader, again and again until it is ours.
+pub type Open = Box<dyn FnMut() -> Result<Opened, Fault> + Send>;
+
+/// The slots of a reader that `open` opens when it is first asked for something; and what tells them that the
+/// reader is gone.
+pub fn found(name: String, slots: u16, open: Open) -> (Found, Arc<Watches>) {
+    let watches = Arc::new(Watches::new(slots));
+    let link = Arc::new(Mutex::new(Link {
+        open,
+        reader: None,
+        watches: watches.clone(),
+    }));
+    let places = (0..=u8::MAX).take(usize::from(slots.max(1))).map(|number| {
+        let slot = CcidSlot {
+            link: link.clone(),
+            number,
+        };
+        let watch = SlotWatch {
+            watches: watches.clone(),
+            number,
+        };
+        (Box::new(slot) as Box<dyn Slot>, Arc::new(watch) as Arc<dyn Watch>)
+    });
+    let found = Found {
+        name,
+        slots: places.collect(),
+    };
+    (found, watches)
+}
+
+struct Link {
+    open: Open,
+    reader: Option<AnyReader>,
+    watches: Arc<Watches>,
+}
+
+impl Link {
+    fn reader(&mut self) -> Result<&mut AnyReader, Fault> {
+        let Link {
+            open,
+            reader,
+            watches,
+        } = self;
+        match reader {
+            Some(reader) => Ok(reader),
+            None => {
+                let opened = open().inspect_err(|fault| {
+                    // It went, or is one that does not work: nothing to list.
+                    if *fault == Fault::NoDevice {
+                        watches.gone();
+                    }
+                })?;
+                watches.listen(opened.news);
+                Ok(reader.insert(opened.reader))
+            }
+        }
+    }
+}
+
+struct CcidSlot {
+    link: Arc<Mutex<Link>>,
+    number: u8,
+}
+
+impl CcidSlot {
+    fn with<T>(&self, ask: impl FnOnce(&mut AnyReader, u8) -> Result<T, Error>) -> Result<T, Fault> {
+        let mut link = lock(&self.link);
+        ask(link.reader()?, self.number).map_err(fault)
+    }
+}
+
+/// What the resource manager makes of a driver's error.
+pub fn fault(error: Error) -> Fault {
+    log::debug!("the driver says: {error}");
+    match error {
+        Error::Transport(transport::Error::Gone) | Error::NoSuchSlot | Error::Firmware(_) => Fault::NoDevice,
+        Error::NoCard => Fault::NoCard,
+        Error::CardReset => Fault::Reset,
+        Error::Slot(pcsc_ccid::message::SlotError::Mute) | Error::Atr(_) => Fault::Mute,
+        Error::ProtocolUnsupported => Fault::ProtocolUnsupported,
+        Error::Unsupported => Fault::Unsupported,
+        Error::BufferTooSmall => Fault::BufferTooSmall,
+        _ => Fault::Communication,
+    }
+}
+
+impl Slot for CcidSlot {
+    fn presence(&mut self) -> Result<Presence, Fault> {
+        self.with(|reader, slot| {
+            Ok(match reader.presence(slot)? {
+                reader::Presence::Absent => Presence::Absent,
+                reader::Presence::Present => Presence::Present,
+                reader::Presence::Replaced => Presence::Replaced,
+            })
+        })
+    }
+
+    fn power_up(&mut self, warm: bool) -> Result<Powered, Fault> {
+        let reset = if warm { Reset::Warm } else { Reset::Cold };
+        self.with(|reader, slot| {
+            let atr = reader.power_on(slot, reset)?;
+            let (offered, first) = protocols(atr);
+            Ok(Powered {
+                atr: atr.to_vec(),
+                offered,
+                first,
+            })
+        })
+    }
+
+    fn power_down(&mut self) -> Result<(), Fault> {
+        self.with(|reader, slot| reader.power_off(slot))
+    }
+
+    fn set_protocol(&mut self, protocol: u32) -> Result<(), Fault> {
+        let protocol = match protocol {
+            T0 => Protocol::T0,
+            T1 => Protocol::T1,
+            _ => return Err(Fault::ProtocolUnsupported),
+        };
+        self.with(|reader, slot| reader.set_protocol(slot, protocol))
+    }
+
+    fn transmit(&mut self, command: &[u8], response: &mut [u8]) -> Result<usize, Fault> {
+        self.with(|reader, slot| reader.transmit(slot, command, response))
+    }
+
+    fn control(&mut self, code: u32, data: &[u8], answer: &mut [u8]) -> Result<usize, Fault> {
+        self.with(|reader, slot| reader.control(slot, code, data, answer))
+    }
+
+    fn get_attribute(&mut self, id: u32, value: &mut [u8]) -> Result<usize, Fault> {
+        self.with(|reader, slot| reader.attribute(slot, id, None, value))
+    }
+
+    fn set_attribute(&mut self, _id: u32, _value: &[u8]) -> Result<(), Fault> {
+        Err(Fault::Unsupported)
+    }
+}
+
+/// The protocols that an ATR offers, and the first one, as `SCARD_PROTOCOL_*` bits; of a card in specific mode
+/// the only one (ISO 7816-3, clause 8.3). An ATR that makes no sense offers none.
+fn protocols(atr: &[u8]) -> (u32, u32) {
+    let bit = |number: u8| match number {
+        0 => T0,
+        1 => T1,
+        _ => 0,
+    };
+    let Ok(atr) = Atr::parse(atr) else {
+        return (0, 0);
+    };
+    if let Some(number) = atr.specific_mode() {
+        return (bit(number), bit(number));
+    }
+    let offered = atr.protocols().into_iter().map(bit).fold(0, |all, one| all | one);
+    (offered, bit(atr.first_protocol()))
+}
+
+/// What the slots of a reader wait for.
+pub struct Watches {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    mode: Mode,
+    /// What the slots have not seen yet.
+    stirred: Vec<bool>,
+    stop: Option<Box<dyn Fn() + Send + Sync>>,
+    /// How often in a row the interrupt pipe was halted.
+    stalls: u32,
+    end: Option<Sight>,
+}
+
+enum Mode {
+    /// The reader is not open.
+    Closed,
+    /// The interrupt pipe, if no slot listens to it at the moment.
+    Told(Option<Box<dyn Source>>),
+    Polled(Duration),
+}
+
+/// How often a reader is looked at whose interrupt pipe has failed; pcscd's rate of polling.
+pub const POLL_INTERVAL: Duration = Duration::from_millis(400);
+
+impl Watches {
+    fn new(slots: u16) -> Watches {
+        Watches {
+            state: Mutex::new(State {
+                mode: Mode::Closed,
+                stirred: vec![false; usize::from(slots.max(1))],
+                stop: None,
+                stalls: 0,
+                end: None,
+            }),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// The reader is gone: all waits end with that.
+    pub fn gone(&self) {
+        self.end(Sight::Gone);
+    }
+
+    fn listen(&self, news: News) {
+        let mut state = lock(&self.state);
+        state.mode = match news {
+            News::Told { source, stop } => {
+                state.stop = Some(stop);
+                Mode::Told(Some(source))
+            }
+            News::Polled(interval) => Mode::Polled(interval),
+        };
+        if state.end.is_some() {
+            state.close();
+        }
+        self.changed.notify_all();
+    }
+
+    fn end(&self, how: Sight) {
+        let mut state = lock(&self.state);
+        state.end.get_or_insert(how);
+        state.close();
+        self.changed.notify_all();
+    }
+
+    fn wait(&self, slot: usize) -> Sight {
+        let mut state = lock(&self.state);
+        loop {
+            if let Some(end) = state.end {
+                return end;
+            }
+            if state.stirred.get_mut(slot).is_some_and(std::mem::take) {
+                return Sight::Card;
+            }
+            let deadline = match &mut state.mode {
+                Mode::Told(source) => match source.take() {
+                    Some(source) => {
+                        drop(state);
+                        state = self.hear(source);
+                        continue;
+                    }
+                    None => None,
+                },
+                Mode::Polled(interval) => Instant::now().checked_add(*interval),
+                Mode::Closed => None,
+            };
+            state = match wait_until(&self.changed, state, deadline) {
+                Ok(state) => state,
+                Err(_) => return Sight::Card,
+            };
+        }
+    }
+
+    /// Waits for one message of the interrupt pipe, and notes for all slots what it says.
+    fn hear(&self, mut source: Box<dyn Source>) -> std::sync::MutexGuard<'_, State> {
+        let mut stirred = Vec::new();
+        let heard = source.next(&mut |message| match Notification::decode(message) {
+            Some(Notification::HardwareError { slot, .. }) => stirred.push(slot),
+            Some(news @ Notification::SlotChange(_)) => {
+                let told = (0..=u8::MAX).map_while(|slot| Some((slot, news.slot(slot)?.1)));
+                let told: Vec<(u8, bool)> = told.collect();
+                // A reader that says that nothing changed would not say it for nothing.
+                let all = !told.iter().any(|(_, has_changed)| *has_changed);
+                stirred.extend(told.iter().filter(|told| all || told.1).map(|told| told.0));
+            }
+            None => (),
+        });
+        let mut state = lock(&self.state);
+        match heard {
+            Ok(()) => {
+                state.stalls = 0;
+                for slot in stirred {
+                    if let Some(has_stirred) = state.stirred.get_mut(usize::from(slot)) {
+                        *has_stirred = true;
+                    }
+                }
+                state.mode = Mode::Told(Some(source));
+            }
+            Err(transport::Error::Gone) => {
+                state.end.get_or_insert(Sight::Gone);
+            }
+            Err(transport::Error::Stall) if state.stalls == 0 => {
+                state.stalls += 1;
+                state.mode = Mode::Told(Some(source));
+            }
+            Err(error) if state.end.is_none() => {
+                log::debug!("a reader's interrupt pipe: {error}; it is polled from now on");
+                state.mode = Mode::Polled(POLL_INTERVAL);
+            }
+            Err(_) => (),
+        }
+        if state.end.is_some() {
+            state.close();
+        }
+        self.changed.notify_all();
+        state
+    }
+}
+
+impl State {
+    /// Gives the interrupt pipe back.
+    fn close(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            stop();
+        }
+        self.mode = Mode::Closed;
+    }
+}
+
+struct SlotWatch {
+    watches: Arc<Watches>,
+    number: u8,
+}
+
+impl Watch for SlotWatch {
+    fn wait(&self) -> Sight {
+        self.watches.wait(usize::from(self.number))
+    }
+
+    fn stop(&self) {
+        self.watches.end(Sight::Stopped);
+    }
+}
