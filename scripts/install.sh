@@ -1,11 +1,12 @@
 #!/bin/sh
-# Installs the library, its headers and its pkg-config file; --help says how.
+# Installs the library, its headers and its pkg-config file, or the driver for pcscd; --help says how.
 set -eu
 
 usage() {
     cat <<'END'
 Usage: scripts/install.sh [--prefix DIR] [--libdir DIR] [--includedir DIR] [--real]
-       scripts/install.sh --uninstall [--prefix DIR] [--libdir DIR] [--real]
+       scripts/install.sh --driver [--prefix DIR] [--libdir DIR] [--dropdir DIR] [--udevdir DIR]
+       scripts/install.sh --uninstall [--prefix DIR] [--libdir DIR] [--real | --driver]
 
 Installs what `cargo build --release -p pcsc-sys-shim` has built:
   LIBDIR/libpcsclite.so.1.0.0, with the links libpcsclite.so.1 and libpcsclite.so
@@ -21,6 +22,12 @@ Installs what `cargo build --release -p pcsc-sys-shim` has built:
                     every call on to the library that LIBPCSCLITE_DELEGATE names. It has
                     a folder of its own, because ldconfig would otherwise make it
                     everybody's libpcsclite.so.1.
+  --driver          installs the driver for pcscd and nothing else, as
+                    `cargo build --release -p pcsc-ifd-handler` has built it:
+                    DROPDIR/ifd-pcsc-rs.bundle, which pcscd prefers to libccid, and
+                    UDEVDIR/70-pcsc-ccid.rules, which gives users at the seat their readers
+  --dropdir DIR     where pcscd looks for drivers; default /usr/lib/pcsc/drivers
+  --udevdir DIR     default /etc/udev/rules.d
   --uninstall       removes what an installation with the same LIBDIR has put there
   --help            this text
 
@@ -42,6 +49,8 @@ die() {
 prefix=/usr/local
 libdir=
 includedir=
+dropdir=/usr/lib/pcsc/drivers
+udevdir=/etc/udev/rules.d
 kind=library
 action=install
 while [ $# -gt 0 ]; do
@@ -50,12 +59,13 @@ while [ $# -gt 0 ]; do
     case $option in
         --help | -h) usage; exit 0 ;;
         --real) kind=real; continue ;;
+        --driver) kind=driver; continue ;;
         --uninstall) action=uninstall; continue ;;
-        --prefix=* | --libdir=* | --includedir=*)
+        --prefix=* | --libdir=* | --includedir=* | --dropdir=* | --udevdir=*)
             value=${option#*=}
             option=${option%%=*}
             ;;
-        --prefix | --libdir | --includedir)
+        --prefix | --libdir | --includedir | --dropdir | --udevdir)
             [ $# -gt 0 ] || die "$option needs a folder"
             value=$1
             shift
@@ -70,6 +80,8 @@ while [ $# -gt 0 ]; do
         --prefix) prefix=${value%/} ;;
         --libdir) libdir=${value%/} ;;
         --includedir) includedir=${value%/} ;;
+        --dropdir) dropdir=${value%/} ;;
+        --udevdir) udevdir=${value%/} ;;
     esac
 done
 : "${libdir:=$prefix/lib}" "${includedir:=$prefix/include}" "${DESTDIR:=}"
@@ -186,6 +198,23 @@ install_real() {
     put "$own/libpcsclite_real.so.1" cp "$built/libpcsclite.so"
 }
 
+write_plist() {
+    "$built/pcsc-ifd-info-plist" >"$1"
+}
+
+install_driver() {
+    for name in libpcsc_ifd_handler.so pcsc-ifd-info-plist; do
+        [ -f "$built/$name" ] ||
+            die "$built/$name is not there. Build it first: cargo build --release -p pcsc-ifd-handler"
+    done
+    contents=$dropdir/ifd-pcsc-rs.bundle/Contents
+    rules=$udevdir/70-pcsc-ccid.rules
+    require_free "$contents/Linux/libpcsc_ifd_handler.so" "$contents/Info.plist" "$rules"
+    put "$contents/Linux/libpcsc_ifd_handler.so" cp "$built/libpcsc_ifd_handler.so"
+    put "$contents/Info.plist" write_plist
+    put "$rules" cp "$source/pcsc-ccid/udev/70-pcsc-ccid.rules"
+}
+
 write_manifest() {
     make_folder "$own"
     folders=$new_folders
@@ -205,6 +234,13 @@ next_steps() {
         echo "  export LIBPCSCLITE_DELEGATE=$own/libpcsclite_real.so.1"
         return
     fi
+    if [ "$kind" = driver ]; then
+        echo "Next: as root, run udevadm control --reload, then systemctl restart pcscd.socket pcscd"
+        echo "and plug the readers in again. From then on this driver serves them."
+        [ "$dropdir" = /usr/lib/pcsc/drivers ] ||
+            echo "pcscd, from version 2.0 on, looks there with PCSCLITE_HP_DROPDIR=$dropdir in its environment."
+        return
+    fi
     echo "Next: as root, run ldconfig; then"
     echo "  ldconfig -p | grep libpcsclite.so.1"
     echo "names $libdir/libpcsclite.so.1 first, and every program started from now on uses it."
@@ -216,13 +252,13 @@ next_steps() {
 
 uninstall() {
     [ -f "$manifest" ] ||
-        die "$manifest is not there: nothing to remove. Give the --prefix, --libdir and --real of the installation."
+        die "$manifest is not there: nothing to remove. Give the --prefix, --libdir, --real and --driver of the installation."
     folders=$(grep '^D ' "$manifest" || :)
     remove_old
     rm -f "$manifest" || die "cannot remove $manifest: run as root"
     echo "removed $manifest"
     remove_folders "$folders"
-    [ -n "$DESTDIR" ] || [ "$kind" = real ] || echo "Next: as root, run ldconfig."
+    [ -n "$DESTDIR" ] || [ "$kind" != library ] || echo "Next: as root, run ldconfig."
 }
 
 files=

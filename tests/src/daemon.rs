@@ -24,13 +24,14 @@ pub const FRIENDLY_NAME: &str = "pcsc-tests";
 /// How long pcscd may take to answer after its start, and to end when asked to. Generous: many tests share few processors.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// `$1` becomes `/run/pcscd`, `$2` is the folder of reader files. No other driver than ours is to be found: a reader of the
-/// developer's is none of a test's business.
+/// `$1` becomes `/run/pcscd`, `$2` is the folder of reader files, `$3` that of drivers, if there is one. No other driver than ours
+/// is to be found: a reader of the developer's is none of a test's business.
 const IN_NAMESPACE: &str = r#"
     mount -t tmpfs none /run
     mkdir /run/pcscd
     mount --bind "$1" /run/pcscd
-    if [ -d /usr/lib/pcsc/drivers ]; then mount -t tmpfs none /usr/lib/pcsc/drivers; fi
+    if [ -n "$3" ]; then mkdir -p /usr/lib/pcsc/drivers; mount --bind "$3" /usr/lib/pcsc/drivers
+    elif [ -d /usr/lib/pcsc/drivers ]; then mount -t tmpfs none /usr/lib/pcsc/drivers; fi
     exec pcscd --foreground --info --config "$2"
 "#;
 
@@ -41,13 +42,15 @@ enum Handler {
     Test(usize),
     /// Our driver's, with a simulated reader for each of these models, with options.
     Driver(Vec<String>),
+    /// The same, installed: the folder that its bundle is in.
+    Installed(Vec<String>, PathBuf),
 }
 
 impl Handler {
     fn readers(&self) -> usize {
         match self {
             Handler::Test(readers) => *readers,
-            Handler::Driver(models) => models.len(),
+            Handler::Driver(models) | Handler::Installed(models, _) => models.len(),
         }
     }
 }
@@ -94,6 +97,16 @@ impl Pcscd {
         Self::start_with(Handler::Driver(models.iter().map(ToString::to_string).collect()))
     }
 
+    /// The same, with the driver whose bundle is installed in `folder`; pcscd looks there for drivers of USB readers.
+    ///
+    /// # Panics
+    /// As [`Pcscd::start`].
+    #[track_caller]
+    pub fn start_installed(models: &[&str], folder: &Path) -> Self {
+        let models = models.iter().map(ToString::to_string).collect();
+        Self::start_with(Handler::Installed(models, folder.to_owned()))
+    }
+
     #[track_caller]
     fn start_with(handler: Handler) -> Self {
         require_pcscd();
@@ -110,9 +123,12 @@ impl Pcscd {
         for name in ["run", "reader.conf.d"] {
             fs::create_dir(pcscd.path(name)).expect("a folder in ours");
         }
-        let library = match pcscd.handler {
+        let library = match &pcscd.handler {
             Handler::Test(_) => artifacts::ifd(),
             Handler::Driver(_) => artifacts::driver(),
+            Handler::Installed(_, folder) => {
+                folder.join("ifd-pcsc-rs.bundle/Contents/Linux/libpcsc_ifd_handler.so")
+            }
         };
         symlink(library, pcscd.path("ifd.so")).expect("a link in our folder");
         pcscd.launch();
@@ -257,6 +273,10 @@ impl Pcscd {
             ])
             .args(["sh", "-e", "-c", IN_NAMESPACE, "sh"])
             .args([self.path("run"), self.path("reader.conf.d")])
+            .arg(match &self.handler {
+                Handler::Installed(_, folder) => folder.as_path(),
+                _ => Path::new(""),
+            })
             .env("PATH", path_with_sbin())
             .env("LC_ALL", "C")
             .stdin(Stdio::null())
@@ -290,7 +310,7 @@ impl Pcscd {
         for number in 0..readers {
             let device = match &self.handler {
                 Handler::Test(_) => format!("test:{}:{number}", control.display()),
-                Handler::Driver(models) => {
+                Handler::Driver(models) | Handler::Installed(models, _) => {
                     format!(
                         "sim:{}:control={}:number={number}",
                         models[number],
