@@ -22,5 +22,6 @@ mod usb;
 pub use current::{current, Kind};
 pub use manager::{Bus, BusEvent, Manager};
 pub use session::Session;
+pub use simulated::{Simulated, SimulatedBus};
 
 pub use slot::{Fault, Found, Powered, Presence, Sight, Slot, Watch};

@@ -1,7 +1,8 @@
 //! Simulated readers, with the card that says hello in each: `pcsc-ccid`'s devices at the level of USB
 //! transfers, driven as real ones are. Their time is virtual: a card's second costs nothing.
 
-use std::sync::{Arc, Mutex};
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex};
 
 use pcsc_ccid::card::apps::Several;
 use pcsc_ccid::card::{Offer, Profile, SimCard};
@@ -11,7 +12,7 @@ use pcsc_ccid::reader::{Device, Options, Reader};
 use pcsc_ccid::sim::{self, Handle, Model, SimWatch};
 use pcsc_ccid::transport::{self, Transport};
 
-use super::board::{lock, Board};
+use super::board::{lock, wait_until};
 use super::ccid::{self, News, Opened, Source, Watches};
 use super::manager::{Bus, BusEvent};
 use super::slot::{Fault, Found};
@@ -22,10 +23,17 @@ const NAME: &str = "pcsc-rs Simulated Reader";
 /// The bundled reader's model: one that leaves protocols and speeds to the driver.
 const MODEL: &str = "gempc-express";
 
-/// Readers that are there from the beginning.
+/// Readers that are there from the beginning, or are plugged in later.
 pub struct SimulatedBus {
     readers: Vec<Simulated>,
-    end: Board,
+    later: Mutex<Later>,
+    moved: Condvar,
+}
+
+#[derive(Default)]
+struct Later {
+    plugged: VecDeque<Simulated>,
+    is_stopped: bool,
 }
 
 /// A simulated reader, in the hands of whoever made the bus.
@@ -55,8 +63,15 @@ impl SimulatedBus {
     pub fn of(readers: Vec<Simulated>) -> SimulatedBus {
         SimulatedBus {
             readers,
-            end: Board::default(),
+            later: Mutex::default(),
+            moved: Condvar::new(),
         }
+    }
+
+    /// Plugs a reader in.
+    pub fn plug(&self, reader: Simulated) {
+        lock(&self.later).plugged.push_back(reader);
+        self.moved.notify_all();
     }
 }
 
@@ -156,12 +171,21 @@ impl Bus for SimulatedBus {
     }
 
     fn wait(&self) -> BusEvent {
-        self.end.wait(0, None);
-        BusEvent::Stopped
+        let mut later = lock(&self.later);
+        loop {
+            if later.is_stopped {
+                return BusEvent::Stopped;
+            }
+            if let Some(reader) = later.plugged.pop_front() {
+                return BusEvent::Added(reader.found());
+            }
+            later = wait_until(&self.moved, later, None).unwrap_or_else(|later| later);
+        }
     }
 
     fn stop(&self) {
-        self.end.post();
+        lock(&self.later).is_stopped = true;
+        self.moved.notify_all();
     }
 }
 
@@ -177,5 +201,91 @@ impl Source for Interrupts {
             sim::Sight::Gone => Err(transport::Error::Gone),
             sim::Sight::Stopped => Err(transport::Error::Cancelled),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::standalone::{Presence, Slot};
+
+    const T0: u32 = 1;
+    const T1: u32 = 2;
+
+    fn slot(bus: &SimulatedBus) -> Box<dyn Slot> {
+        bus.initial().remove(0).slots.remove(0).0
+    }
+
+    #[test]
+    fn apdus_of_all_cases_and_lengths_go_over_both_protocols() {
+        let mut slot = slot(&SimulatedBus::bundled().unwrap());
+        let mut response = vec![0; pcsc_ccid::apdu::MAX_RESPONSE];
+        assert_eq!(slot.presence(), Ok(Presence::Present));
+        for protocol in [T0, T1] {
+            let powered = slot.power_up(false).unwrap();
+            assert_eq!((powered.atr[0], powered.offered, powered.first), (0x3B, 3, T0));
+            slot.set_protocol(protocol).unwrap();
+            let mut exchange = |command: &[u8]| {
+                let length = slot.transmit(command, &mut response).unwrap();
+                response[..length].to_vec()
+            };
+            assert_eq!(
+                exchange(b"\x00\xA4\x04\x00\x0A\xA0\x00\x00\x00\x62\x03\x01\x0C\x06\x01"),
+                b"\x90\x00"
+            );
+            // T=0 says how much it wants, also where it is a case 1 command over T=1.
+            let hello: &[u8] = if protocol == T0 {
+                b"\x00\x00\x00\x00\x0C"
+            } else {
+                &[0; 4]
+            };
+            assert_eq!(exchange(hello), b"Hello world!\x90\x00");
+            let mut lengths = vec![1, 100, 254, 255];
+            if protocol == T1 {
+                lengths.extend([256, 1000, 65_535]);
+            }
+            for length in lengths {
+                let data: Vec<u8> = (0..length).map(|at| at as u8).collect();
+                let mut command = vec![0x80, 0xEC, 0, 0];
+                match u8::try_from(length) {
+                    Ok(short) => command.push(short),
+                    Err(_) => command.extend([0, (length >> 8) as u8, length as u8]),
+                }
+                command.extend(&data);
+                command.extend(if length < 256 { &[0][..] } else { &[0, 0] });
+                assert_eq!(
+                    exchange(&command),
+                    [&data[..], b"\x90\x00"].concat(),
+                    "{length} over {protocol}"
+                );
+            }
+        }
+        assert_eq!(
+            slot.transmit(b"\x00\x00\x00\x00", &mut []),
+            Err(Fault::BufferTooSmall)
+        );
+    }
+
+    #[test]
+    fn every_model_is_opened_and_its_card_says_hello() {
+        let names: Vec<&str> = sim::NAMES.iter().map(|(name, _)| *name).collect();
+        let bus = SimulatedBus::of_models(&names.join(",")).unwrap();
+        for (found, model) in bus.initial().into_iter().zip(names) {
+            let mut slot = found.slots.into_iter().next().unwrap().0;
+            let powered = slot.power_up(false).unwrap();
+            // A reader at character level does not speak T=1.
+            let over_t1 = powered.offered & T1 != 0 && slot.set_protocol(T1).is_ok();
+            if !over_t1 {
+                slot.set_protocol(T0).unwrap();
+            }
+            let command: &[u8] = if over_t1 { &[0; 4] } else { b"\x00\x00\x00\x00\x0C" };
+            let select = b"\x00\xA4\x04\x00\x0A\xA0\x00\x00\x00\x62\x03\x01\x0C\x06\x01";
+            let mut response = [0; 300];
+            let length = slot.transmit(select, &mut response).unwrap();
+            assert_eq!(&response[..length], b"\x90\x00", "{model}");
+            let length = slot.transmit(command, &mut response).unwrap();
+            assert_eq!(&response[..length], b"Hello world!\x90\x00", "{model}");
+        }
+        assert!(SimulatedBus::of_models("au9540,none").is_err());
     }
 }

@@ -1,0 +1,422 @@
+//! Many threads on few simulated readers whose cards come, go and fail: no deadlock, no wrong answer, every
+//! connection's state right at the end.
+//!
+//! `STANDALONE_STRESS_OPERATIONS` and `STANDALONE_STRESS_SEED` choose another run.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{mpsc, Arc, Mutex};
+use std::time::Duration;
+
+use pcsc_ccid::card::apps::Several;
+use pcsc_ccid::card::{Behaviour, Offer, Profile, SimCard};
+use pcsc_client::backend::standalone::{Manager, Session, Simulated, SimulatedBus};
+use pcsc_client::backend::status_change::{Watched, PNP_NAME};
+use pcsc_client::wire;
+use pcsc_client::Error;
+
+const THREADS: u64 = 64;
+const CONTEXTS: usize = 16;
+const MODELS: [&str; 4] = ["gempc-express", "au9540", "omnikey-3x21", "scr3310"];
+const EXCHANGES_TPDUS: [bool; 4] = [true, false, false, true];
+const LIMIT: Duration = Duration::from_secs(300);
+
+const EXCLUSIVE: u32 = 1;
+const SHARED: u32 = 2;
+const DIRECT: u32 = 3;
+const ANY: u32 = 3;
+
+/// Numbers that look random and are the same for a seed (xorshift64).
+struct Numbers(u64);
+
+impl Numbers {
+    fn new(seed: u64) -> Numbers {
+        Numbers(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % limit
+    }
+
+    fn one_in(&mut self, count: u64) -> bool {
+        self.below(count) == 0
+    }
+}
+
+/// Who is in a transaction with a reader, as those who are think.
+#[derive(Default)]
+struct Holder {
+    now: Option<u64>,
+    /// Those whose transaction was not over when the next began: they must be told of a removal.
+    robbed: HashSet<u64>,
+}
+
+struct World {
+    readers: Vec<Simulated>,
+    names: Vec<String>,
+    holders: Vec<Mutex<Holder>>,
+    transactions: AtomicU64,
+    exchanges: AtomicU64,
+    is_over: AtomicBool,
+}
+
+fn card(behaviour: Behaviour) -> SimCard {
+    let mut profile = Profile::new(&[Offer::T0, Offer::T1]);
+    profile.ta1 = Some(0x95);
+    SimCard::new(profile, behaviour, Box::new(Several::demo()))
+}
+
+/// Moves cards until the others are done.
+fn move_cards(world: &World, seed: u64) {
+    let mut numbers = Numbers::new(seed);
+    while !world.is_over.load(Ordering::Relaxed) {
+        let number = numbers.below(4) as usize;
+        let reader = &world.readers[number];
+        let good = Behaviour::default();
+        let behaviour = match numbers.below(12) {
+            0 => Behaviour { mute: true, ..good },
+            // The engine behind an APDU level reader is the simulation's own.
+            1 if EXCHANGES_TPDUS[number] => Behaviour {
+                corrupt_every: Some(7),
+                ..good
+            },
+            2 => Behaviour {
+                fails_above: Some(20_000),
+                ..good
+            },
+            3 => Behaviour::wtx_for_ever(),
+            4 => Behaviour {
+                removed_after: Some(500),
+                ..good
+            },
+            _ => good,
+        };
+        if numbers.one_in(3) {
+            reader.device().remove(0);
+        } else {
+            reader.device().insert(0, card(behaviour));
+        }
+        std::thread::sleep(Duration::from_micros(numbers.below(3_000)));
+    }
+}
+
+/// Sends an echo APDU.
+fn transmit(session: &Session, handle: i32, protocol: u32, data: &[u8]) -> Result<Vec<u8>, u32> {
+    let request = wire::Transmit {
+        card: handle,
+        send_protocol: protocol,
+        send_pci_length: 16,
+        send_length: 0,
+        receive_protocol: 3,
+        receive_pci_length: 16,
+        receive_length: 0,
+        rv: 0,
+    };
+    let mut command = vec![0x80, 0xEC, 0, 0, data.len() as u8];
+    command.extend(data);
+    if protocol == 2 {
+        command.push(0);
+    }
+    let mut response = [0; 300];
+    let reply = session.transmit(request, &command, &mut response, None).unwrap();
+    match reply.rv {
+        0 => Ok(response[..reply.receive_length as usize].to_vec()),
+        rv => Err(rv),
+    }
+}
+
+struct Connection {
+    handle: i32,
+    reader: usize,
+    protocol: u32,
+    /// The number of the transaction that goes on.
+    transaction: Option<u64>,
+}
+
+fn work(world: &World, session: &Session, seed: u64, operations: u64) {
+    let mut numbers = Numbers::new(seed);
+    let mut connection: Option<Connection> = None;
+    for _ in 0..operations {
+        if numbers.one_in(50) {
+            session.cancel().unwrap();
+        }
+        let Some(open) = &mut connection else {
+            if numbers.one_in(8) {
+                look(world, session, &mut numbers);
+            } else {
+                connection = connect(world, session, &mut numbers);
+            }
+            continue;
+        };
+        match numbers.below(16) {
+            0..=5 => echo(world, session, open, &mut numbers),
+            6..=8 => match open.transaction {
+                None => begin(world, session, open),
+                Some(_) => end(world, session, open, numbers.below(6)),
+            },
+            9 => {
+                let name = world.names[open.reader].as_bytes();
+                let (rv, _) = session.status(open.handle, name, |_| ()).unwrap();
+                assert!(rv == 0 || is_expected(rv), "status: {rv:#x}");
+            }
+            10 => {
+                let rv = session.get_attribute(open.handle, 0x0009_0303).unwrap().rv;
+                let is_unknown = rv == Error::UnsupportedFeature.code();
+                assert!(rv == 0 || is_unknown || is_expected(rv), "attribute: {rv:#x}");
+            }
+            11 => {
+                // One that waits to be alone would wait for those who wait for it.
+                let share = if numbers.one_in(5) { DIRECT } else { SHARED };
+                let initialization = numbers.below(3) as u32;
+                let reply = session.reconnect(open.handle, share, ANY, initialization, 0, None);
+                let reply = reply.unwrap();
+                match reply.rv {
+                    0 => open.protocol = reply.active,
+                    rv => assert!(is_expected(rv), "reconnect: {rv:#x}"),
+                }
+            }
+            12 => look(world, session, &mut numbers),
+            _ => {
+                // The transaction ends with the connection.
+                if let Some(mine) = open.transaction.take() {
+                    world.holders[open.reader].lock().unwrap().leave(mine);
+                }
+                let disposition = numbers.below(4) as u32;
+                assert_eq!(session.disconnect(open.handle, disposition).unwrap().rv, 0);
+                connection = None;
+            }
+        }
+    }
+    if let Some(mut open) = connection {
+        end(world, session, &mut open, 0);
+        assert_eq!(session.disconnect(open.handle, 0).unwrap().rv, 0);
+    }
+}
+
+fn connect(world: &World, session: &Session, numbers: &mut Numbers) -> Option<Connection> {
+    let reader = numbers.below(4) as usize;
+    let share = [SHARED, SHARED, SHARED, SHARED, EXCLUSIVE, DIRECT][numbers.below(6) as usize];
+    let name = world.names[reader].as_bytes();
+    let reply = session.connect(name, share, ANY, None).unwrap();
+    if reply.rv != 0 {
+        assert!(is_expected(reply.rv), "connect: {:#x}", reply.rv);
+        return None;
+    }
+    Some(Connection {
+        handle: reply.card,
+        reader,
+        protocol: reply.active,
+        transaction: None,
+    })
+}
+
+fn echo(world: &World, session: &Session, open: &Connection, numbers: &mut Numbers) {
+    let length = numbers.below(60);
+    let data: Vec<u8> = (0..=length).map(|_| numbers.below(256) as u8).collect();
+    match transmit(session, open.handle, open.protocol, &data) {
+        Ok(answer) if open.protocol == 2 => {
+            let expected = [&data[..], b"\x90\x00"].concat();
+            assert_eq!(answer, expected, "{}", world.names[open.reader]);
+            world.exchanges.fetch_add(1, Ordering::Relaxed);
+        }
+        // T=0 says how much there is to get.
+        Ok(answer) => assert!(
+            answer == [0x61, data.len() as u8] || answer.ends_with(b"\x90\x00"),
+            "{answer:02X?}"
+        ),
+        Err(rv) => assert!(is_expected(rv), "transmit: {rv:#x}"),
+    }
+}
+
+impl Holder {
+    fn enter(&mut self, mine: u64) {
+        if let Some(other) = self.now.replace(mine) {
+            self.robbed.insert(other);
+        }
+    }
+
+    /// Whether another was in it meanwhile.
+    fn leave(&mut self, mine: u64) -> bool {
+        self.now.take_if(|now| *now == mine);
+        self.robbed.remove(&mine)
+    }
+}
+
+fn begin(world: &World, session: &Session, open: &mut Connection) {
+    match session.begin_transaction(open.handle, None).unwrap().rv {
+        0 => {
+            let mine = world.transactions.fetch_add(1, Ordering::Relaxed) + 1;
+            world.holders[open.reader].lock().unwrap().enter(mine);
+            open.transaction = Some(mine);
+        }
+        rv => assert!(is_expected(rv), "begin: {rv:#x}"),
+    }
+}
+
+fn end(world: &World, session: &Session, open: &mut Connection, disposition: u64) {
+    let Some(mine) = open.transaction.take() else {
+        return;
+    };
+    let was_robbed = world.holders[open.reader].lock().unwrap().leave(mine);
+    let disposition = if disposition > 2 { 0 } else { disposition as u32 };
+    let rv = session.end_transaction(open.handle, disposition).unwrap().rv;
+    assert!(
+        rv != 0 || !was_robbed,
+        "a transaction ended well that another was in"
+    );
+    assert!(rv == 0 || is_expected(rv), "end: {rv:#x}");
+}
+
+/// Waits for a change, for a moment.
+fn look(world: &World, session: &Session, numbers: &mut Numbers) {
+    let name = match numbers.below(5) {
+        4 => PNP_NAME,
+        reader => world.names[reader as usize].as_bytes(),
+    };
+    let current = [0, 0x10, 0x20, 0x122, 1 << 16][numbers.below(5) as usize];
+    let timeout = Duration::from_micros(numbers.below(2_000));
+    let mut watched = [Watched::new(name, current)];
+    let looked = session.status_change(Some(timeout), &mut watched, numbers.one_in(2));
+    if let Err(failure) = looked {
+        let is_expected = [Error::Timeout, Error::Cancelled].contains(&failure.error());
+        assert!(is_expected, "{failure}");
+    }
+}
+
+/// What a card that comes, goes, fails or is somebody else's may answer.
+fn is_expected(rv: u32) -> bool {
+    let expected = [
+        Error::SharingViolation,
+        Error::NoSmartcard,
+        Error::UnpoweredCard,
+        Error::UnresponsiveCard,
+        Error::ProtoMismatch,
+        Error::ResetCard,
+        Error::RemovedCard,
+        Error::NotTransacted,
+    ];
+    expected.iter().any(|error| error.code() == rv)
+}
+
+fn run(operations: u64, seed: u64) {
+    let readers: Vec<Simulated> = MODELS
+        .iter()
+        .map(|model| Simulated::new(model).unwrap())
+        .collect();
+    let manager = Arc::new(Manager::start(Arc::new(SimulatedBus::of(readers.clone()))));
+    let names = manager
+        .readers()
+        .iter()
+        .map(|reader| reader.name.clone())
+        .collect();
+    let world = World {
+        readers,
+        names,
+        holders: (0..4).map(|_| Mutex::default()).collect(),
+        transactions: AtomicU64::new(0),
+        exchanges: AtomicU64::new(0),
+        is_over: AtomicBool::new(false),
+    };
+    let sessions: Vec<Session> = (0..CONTEXTS).map(|_| Session::on(manager.clone())).collect();
+    std::thread::scope(|scope| {
+        let mover = scope.spawn(|| move_cards(&world, seed));
+        let workers: Vec<_> = (0..THREADS)
+            .map(|number| {
+                let session = &sessions[number as usize % CONTEXTS];
+                let world = &world;
+                scope.spawn(move || work(world, session, seed ^ ((number + 1) << 20), operations / THREADS))
+            })
+            .collect();
+        let outcomes: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
+        world.is_over.store(true, Ordering::Relaxed);
+        mover.join().unwrap();
+        outcomes.into_iter().for_each(|outcome| outcome.unwrap());
+    });
+    println!(
+        "{} transactions, {} echoes over T=1",
+        world.transactions.load(Ordering::Relaxed),
+        world.exchanges.load(Ordering::Relaxed)
+    );
+    for (reader, name) in world.readers.iter().zip(&world.names) {
+        check_end(reader, name, &sessions);
+    }
+    drop(sessions);
+    assert_eq!(Arc::strong_count(&manager), 1);
+}
+
+/// Nobody is connected; a good card works; a reset and a removal reach each connection.
+fn check_end(reader: &Simulated, name: &str, sessions: &[Session]) {
+    reader.device().remove(0);
+    wait_for(&sessions[0], name, 0x10);
+    reader.device().insert(0, card(Behaviour::default()));
+    wait_for(&sessions[0], name, 0x20);
+    let sharing = sessions[0].with_states(|states| states.find(name.as_bytes()).unwrap().sharing);
+    assert_eq!(sharing.unwrap(), 0, "{name}");
+
+    let connect = |session: &Session| {
+        let reply = session.connect(name.as_bytes(), SHARED, ANY, None).unwrap();
+        assert_eq!(reply.rv, 0, "{name}");
+        reply.card
+    };
+    let connected: Vec<i32> = sessions.iter().map(connect).collect();
+    let status = |at: usize| {
+        let (rv, _) = sessions[at]
+            .status(connected[at], name.as_bytes(), |_| ())
+            .unwrap();
+        rv
+    };
+    let reset = sessions[0].reconnect(connected[0], SHARED, ANY, 1, 0, None);
+    assert_eq!((reset.unwrap().rv, status(0)), (0, 0));
+    for at in 1..CONTEXTS {
+        assert_eq!(status(at), Error::ResetCard.code());
+        let again = sessions[at]
+            .reconnect(connected[at], SHARED, ANY, 0, 0, None)
+            .unwrap();
+        assert_eq!((again.rv, status(at)), (0, 0));
+        let answer = transmit(&sessions[at], connected[at], again.active, b"right").unwrap();
+        assert!(
+            answer == b"right\x90\x00" || answer == b"\x61\x05",
+            "{answer:02X?}"
+        );
+    }
+    reader.device().remove(0);
+    wait_for(&sessions[0], name, 0x10);
+    for at in 0..CONTEXTS {
+        assert_eq!(status(at), Error::RemovedCard.code());
+        assert_eq!(sessions[at].disconnect(connected[at], 0).unwrap().rv, 0);
+    }
+}
+
+/// Waits until a reader's state has this bit.
+fn wait_for(session: &Session, name: &str, bit: u32) {
+    let mut current = 0;
+    while current & bit == 0 {
+        let mut watched = [Watched::new(name.as_bytes(), current)];
+        session
+            .status_change(Some(Duration::from_secs(60)), &mut watched, false)
+            .unwrap();
+        current = watched[0].event().unwrap() & !2;
+    }
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn threads_contexts_readers_and_failing_cards() {
+    let operations = number("STANDALONE_STRESS_OPERATIONS").unwrap_or(100_000);
+    let seed = number("STANDALONE_STRESS_SEED").unwrap_or(20_240_607);
+    let (sender, done) = mpsc::channel();
+    let runner = std::thread::spawn(move || {
+        run(operations, seed);
+        let _ = sender.send(());
+    });
+    match done.recv_timeout(LIMIT) {
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("no end after {LIMIT:?}; the seed is {seed}"),
+        _ => runner.join().unwrap_or_else(|_| panic!("the seed is {seed}")),
+    }
+}
