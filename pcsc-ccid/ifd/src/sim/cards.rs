@@ -147,6 +147,7 @@ fn profile(bytes: &[u8]) -> Result<Profile, String> {
         },
         ta1: first.and_then(|group| group.ta),
         tc1: first.and_then(|group| group.tc),
+        class_indicator: None,
         ta2: second.and_then(|group| group.ta),
         offers,
         historical: atr.historical,
