@@ -1,8 +1,50 @@
-//! What a smart card reader's driver must know: command APDUs, the transmission protocols T=0 and T=1
-//! (ISO/IEC 7816-3), and, behind the feature `sim`, simulated cards to try it on.
+//! A driver for USB smart card readers: CCID 1.1 and ICCD 1.0, with ISO/IEC 7816-3's protocols where a reader
+//! leaves them to the host. No daemon, no C library; an application opens a reader and talks to its card.
 //!
-//! Nothing here does I/O: the engines say what to send and are told what came. It builds without `std`,
-//! with `alloc`.
+//! # The field in a few words
+//!
+//! A *reader* (interface device) has one or more *slots*. A card that gets power answers with its *ATR*, which says
+//! which *protocols* it speaks, T=0 (characters) or T=1 (blocks), and how fast. An application sends *command APDUs*
+//! and gets *response APDUs*, whose last two bytes, SW1 and SW2, tell the outcome: 90 00 is success. How much of this
+//! a reader does by itself is in its class descriptor's *exchange level*: some take whole APDUs, others *TPDUs* (one
+//! T=0 command or one T=1 block), a few single characters. This driver does the rest, whatever it is.
+//!
+//! # A reader, a card, an APDU
+//!
+//! ```
+//! use pcsc_ccid::card::{apps::Several, Offer, Profile, SimCard};
+//! use pcsc_ccid::descriptor::interfaces;
+//! use pcsc_ccid::reader::{Device, Options, Protocol, Reader, Reset};
+//! use pcsc_ccid::sim::{self, Handle, Model};
+//!
+//! // A simulated reader here (feature `sim`). A real one comes from `usb::enumerate::list()`: its
+//! // `Candidate` gives the transport by `open()`, and `device()` and `interface`.
+//! let model = sim::model("scr3310").expect("one of sim::NAMES");
+//! let configuration = Model::configuration_descriptor(&[&model], 4);
+//! let interface = interfaces(&configuration).remove(0)?;
+//! let handle = Handle::new(sim::Device::new(model));
+//! handle.insert(0, SimCard::good(Profile::new(&[Offer::T1]), Box::new(Several::demo())));
+//!
+//! let mut reader = Reader::open(handle.transport(), Device::default(), &interface, Options::default())?;
+//! println!("ATR: {:02X?}", reader.power_on(0, Reset::Cold)?);
+//! reader.set_protocol(0, Protocol::T1)?;
+//! let mut response = [0; 258];
+//! let select = b"\x00\xA4\x04\x00\x0A\xA0\x00\x00\x00\x62\x03\x01\x0C\x06\x01";
+//! let length = reader.transmit(0, select, &mut response)?;
+//! assert_eq!(response[..length], [0x90, 0x00]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What is where
+//!
+//! * [`reader`]: the driver. It takes its [`transport`] as a trait, and needs no `std`.
+//! * [`descriptor`], [`message`], [`atr`], [`pps`], [`parameters`], [`apdu`], [`part10`]: codecs, which do no I/O and take
+//!   any bytes: a value or an error comes out.
+//! * [`t0`], [`t1`]: protocol engines, which say what to send and are told what came.
+//! * [`speed`], [`waiting`]: what card and reader can do, and how long to wait.
+//! * [`quirks`], [`names`], [`attributes`]: what single products need, what readers are called, what they tell.
+//! * `usb` (feature `usb`, on by default): readers on real USB ports.
+//! * `sim` and `card` (feature `sim`): simulated readers and cards, in virtual time.
 #![no_std]
 #![forbid(unsafe_code)]
 
