@@ -41,8 +41,12 @@ impl<T: Transport> Reader<T> {
         let port = &mut self.port;
         let result = match (level, chosen.protocol) {
             _ if is_pseudo => whole(port, slot, command, response, escape::PSEUDO_APDU_LIMIT),
-            (ExchangeLevel::ShortApdu, _) => whole(port, slot, command, response, chosen.limit),
-            (ExchangeLevel::ExtendedApdu, _) => chained(port, slot, command, response, chosen.limit),
+            (ExchangeLevel::ShortApdu, _) => {
+                whole(port, slot, command, response, chosen.limit).and_then(with_status_word)
+            }
+            (ExchangeLevel::ExtendedApdu, _) => {
+                chained(port, slot, command, response, chosen.limit).and_then(with_status_word)
+            }
             (ExchangeLevel::Tpdu, Protocol::T1) => blocks(port, slot, chosen, command, response),
             (ExchangeLevel::Tpdu, Protocol::T0) => tpdus(port, slot, chosen, command, response, tpdu),
             (ExchangeLevel::Character, Protocol::T0) if flavour == Flavour::IccdA => {
@@ -57,6 +61,14 @@ impl<T: Transport> Reader<T> {
             Err(error) if error.may_be_speed() => Err(self.step_down(slot, error)),
             result => self.heed(slot, result),
         }
+    }
+}
+
+/// A reader that says that all went well, and gives less than any card answers, has no answer.
+fn with_status_word(length: usize) -> Result<usize, Error> {
+    match length {
+        0 | 1 => Err(Error::WrongReply),
+        length => Ok(length),
     }
 }
 
@@ -122,6 +134,7 @@ fn chained<T: Transport>(
     };
     let mut received = 0;
     let mut idle = 0;
+    let begin = port.transport().now();
     loop {
         let data = port.data(&reply);
         idle = if data.is_empty() { idle + 1 } else { 0 };
@@ -136,6 +149,7 @@ fn chained<T: Transport>(
         if idle > MAX_IDLE || received > apdu::MAX_RESPONSE {
             return Err(Error::WrongReply);
         }
+        check_time(port, begin, LONGEST_EXCHANGE)?;
         let go_on = Command::XfrBlock {
             bwi: 0,
             level: Chain::Expected as u16,
@@ -172,12 +186,14 @@ pub fn drive_t1<T: Transport>(
     limit: Duration,
 ) -> Result<usize, Error> {
     let mut action = exchange.start();
+    let begin = port.transport().now();
     loop {
         let wait = match action {
             t1::Action::Done(length) => return Ok(length),
             t1::Action::Failed(error) => return Err(error.into()),
             t1::Action::Send { wait } => wait,
         };
+        check_time(port, begin, LONGEST_EXCHANGE)?;
         let command = Command::XfrBlock {
             bwi: if wait == 1 { 0 } else { wait },
             level: 0,
@@ -225,12 +241,14 @@ fn tpdus<T: Transport>(
     };
     let mut exchange = t0::Exchange::new(apdu, command, policy, response)?;
     let mut action = exchange.start();
+    let begin = port.transport().now();
     loop {
         match action {
             t0::Action::Done(length) => return Ok(length),
             t0::Action::Failed(error) => return Err(error.into()),
             t0::Action::Send => (),
         }
+        check_time(port, begin, LONGEST_EXCHANGE)?;
         let mut answer = [0; t0::MAX_TPDU_RESPONSE];
         let length = carry(port, slot, &exchange, &mut answer, chosen.limit)?;
         action = exchange.on_response(answer.get(..length).unwrap_or(&answer));
@@ -260,14 +278,17 @@ fn characters<T: Transport>(
     limit: Duration,
 ) -> Result<usize, Error> {
     let (header, direction) = exchange.parts();
-    let mut line = t0::Character::new(header, direction, answer)?;
+    // NULL bytes are bounded by the time that they take: there are cards that send them by the thousand.
+    let mut line = t0::Character::new(header, direction, answer)?.max_nulls(u16::MAX);
     let mut step = line.start();
+    let begin = port.transport().now();
     loop {
         let expect = match step {
             t0::Step::Done(length) => return Ok(length),
             t0::Step::Failed(error) => return Err(error.into()),
             t0::Step::Transfer { expect } => expect,
         };
+        check_time(port, begin, LONGEST)?;
         let command = Command::XfrBlock {
             bwi: 0,
             level: u16::try_from(expect).unwrap_or(u16::MAX),
@@ -278,6 +299,16 @@ fn characters<T: Transport>(
             Err(Error::Slot(SlotError::Mute)) => line.on_timeout(),
             Err(error) => return Err(error),
         };
+    }
+}
+
+/// No APDU takes longer: what a card could do by sending its answer byte by byte, each as late as it may be.
+const LONGEST_EXCHANGE: Duration = Duration::from_secs(30 * 60);
+
+fn check_time<T: Transport>(port: &mut Port<T>, begin: Duration, limit: Duration) -> Result<(), Error> {
+    match port.transport().now().saturating_sub(begin) > limit {
+        true => Err(Error::TooSlow),
+        false => Ok(()),
     }
 }
 
