@@ -5,18 +5,13 @@ mod common;
 
 use std::time::Duration;
 
-use common::{card, line, named, open, pattern, rates_set, read, resets, transmit};
+use common::{card, line, named, open, pattern, power_up, rates_set, read, resets, transmit};
 use pcsc_ccid::card::{Behaviour, Offer, Overspeed, PpsBehaviour};
 use pcsc_ccid::message::SlotError;
 use pcsc_ccid::reader::{Error, Presence, Protocol, Reader, Reset};
 use pcsc_ccid::sim::{self, Event, Handle, Oddities, SimTransport};
 
 const OFFERS: [(Protocol, &[Offer]); 2] = [(Protocol::T0, &[Offer::T0]), (Protocol::T1, &[Offer::T1])];
-
-fn power_up(reader: &mut Reader<SimTransport>, protocol: Protocol) -> Result<(), Error> {
-    reader.power_on(0, Reset::Cold)?;
-    reader.set_protocol(0, protocol)
-}
 
 /// Transmits until the card answers right; how often a reset was reported before.
 fn until_it_works(reader: &mut Reader<SimTransport>, context: &str) -> usize {

@@ -1,11 +1,13 @@
 //! What several tests need: a simulated reader, opened, and commands for its cards.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+use std::time::Duration;
+
 use pcsc_ccid::card::apps::Several;
 use pcsc_ccid::card::{Behaviour, Offer, Profile, SimCard};
 use pcsc_ccid::descriptor::{self, Interface};
 use pcsc_ccid::message::Command;
-use pcsc_ccid::reader::{Device, Error, Options, Reader};
+use pcsc_ccid::reader::{Device, Error, Options, Protocol, Reader, Reset};
 use pcsc_ccid::sim::{self, Direction, Handle, Model, SimTransport};
 use pcsc_ccid::transport::Transport;
 use proptest::test_runner::Config as ProptestConfig;
@@ -101,6 +103,33 @@ pub fn line(handle: &Handle) -> (u32, u16, u8) {
         let line = device.contact(0).unwrap().line();
         (line.clock_hz, line.rate.f, line.rate.d)
     })
+}
+
+/// Readers of each level, and the protocols that they have.
+pub const LEVELS: [(&str, &[Protocol]); 7] = [
+    ("gempc-express", &[Protocol::T0, Protocol::T1]),
+    ("scr3310", &[Protocol::T0, Protocol::T1]),
+    ("omnikey-5321", &[Protocol::T0, Protocol::T1]),
+    ("au9540", &[Protocol::T0, Protocol::T1]),
+    ("oz776", &[Protocol::T0]),
+    ("ibank2key", &[Protocol::T0]),
+    ("starsign", &[Protocol::T1]),
+];
+
+pub fn offers(protocol: Protocol) -> &'static [Offer] {
+    match protocol {
+        Protocol::T0 => &[Offer::T0],
+        Protocol::T1 => &[Offer::T1],
+    }
+}
+
+pub fn power_up<T: Transport>(reader: &mut Reader<T>, protocol: Protocol) -> Result<(), Error> {
+    reader.power_on(0, Reset::Cold)?;
+    reader.set_protocol(0, protocol)
+}
+
+pub fn now(handle: &Handle) -> Duration {
+    handle.with(|device| device.now())
 }
 
 /// How many cases a property is tried with: PROPTEST_CASES, or this many.

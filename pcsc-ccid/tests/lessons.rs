@@ -1,0 +1,411 @@
+//! What readers and cards in the field have broken other drivers with: LESSONS.md says which test answers what.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{
+    card, identity, interface, line, named, now, offers, open, open_through, pattern, power_up, read,
+    transmit, LEVELS,
+};
+use pcsc_ccid::card::{Behaviour, Offer};
+use pcsc_ccid::descriptor;
+use pcsc_ccid::message::SlotError;
+use pcsc_ccid::reader::{Error, Options, Presence, Protocol, Reader, Reset};
+use pcsc_ccid::sim::{self, Handle, Lists, Model, Oddities, SimTransport};
+use pcsc_ccid::transport::{self, Transport};
+
+/// Changes replies: what it is given is the command and the reply to it.
+struct Liar<F> {
+    inner: SimTransport,
+    lie: F,
+    command: Vec<u8>,
+}
+
+impl<F> Liar<F>
+where
+    F: FnMut(&[u8], Vec<u8>) -> Result<Vec<u8>, transport::Error> + Send,
+{
+    fn new(inner: SimTransport, lie: F) -> Liar<F> {
+        Liar {
+            inner,
+            lie,
+            command: Vec::new(),
+        }
+    }
+}
+
+impl<F> Transport for Liar<F>
+where
+    F: FnMut(&[u8], Vec<u8>) -> Result<Vec<u8>, transport::Error> + Send,
+{
+    fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), transport::Error> {
+        self.command = message.to_vec();
+        self.inner.send(message, timeout)
+    }
+
+    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, transport::Error> {
+        let length = self.inner.receive(buffer, timeout)?;
+        let reply = match (self.lie)(&self.command, buffer[..length].to_vec()) {
+            Err(transport::Error::Timeout) => {
+                self.inner.pause(timeout)?;
+                return Err(transport::Error::Timeout);
+            }
+            result => result?,
+        };
+        let length = reply.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&reply[..length]);
+        Ok(length)
+    }
+
+    fn control_out(
+        &mut self,
+        request: u8,
+        value: u16,
+        data: &[u8],
+        timeout: Duration,
+    ) -> Result<(), transport::Error> {
+        self.inner.control_out(request, value, data, timeout)
+    }
+
+    fn control_in(
+        &mut self,
+        request: u8,
+        value: u16,
+        buffer: &mut [u8],
+        timeout: Duration,
+    ) -> Result<usize, transport::Error> {
+        self.inner.control_in(request, value, buffer, timeout)
+    }
+
+    fn clear_halt(&mut self) -> Result<(), transport::Error> {
+        self.inner.clear_halt()
+    }
+
+    fn pause(&mut self, time: Duration) -> Result<(), transport::Error> {
+        self.inner.pause(time)
+    }
+
+    fn now(&self) -> Duration {
+        self.inner.now()
+    }
+}
+
+/// The reply with other data, and another announced length.
+fn with_data(reply: &[u8], data: &[u8], announced: u32) -> Vec<u8> {
+    let mut bytes = reply[..10].to_vec();
+    bytes[1..5].copy_from_slice(&announced.to_le_bytes());
+    bytes.extend(data);
+    bytes
+}
+
+const POWER_ON: u8 = 0x62;
+const POWER_OFF: u8 = 0x63;
+const SET_PARAMETERS: u8 = 0x61;
+const EXCHANGE: u8 = 0x6F;
+
+#[test]
+fn an_atr_of_any_length() {
+    for (sent, announced, expected) in [
+        (0usize, 0u32, Err(Error::Slot(SlotError::Mute))),
+        (1, 1, Ok(1)),
+        (33, 33, Ok(33)),
+        (34, 34, Ok(33)),
+        (250, 250, Ok(33)),
+        // None of the bytes that are not there.
+        (
+            2,
+            33,
+            Err(Error::Malformed(pcsc_ccid::message::Malformed::Truncated)),
+        ),
+        (2, 0x8000_0000, Err(Error::WrongReply)),
+        (2, u32::MAX, Err(Error::WrongReply)),
+    ] {
+        let mut lies = true;
+        let (handle, reader) = open_through(named("gempc-express"), |transport| {
+            Liar::new(transport, move |command, reply| {
+                let is_it = command[0] == POWER_ON && core::mem::take(&mut lies);
+                Ok(match is_it {
+                    true => with_data(&reply, &[0x3B; 256][..sent], announced),
+                    false => reply,
+                })
+            })
+        });
+        let mut reader = reader.unwrap();
+        handle.insert(0, card(None, &[Offer::T0], Behaviour::default()));
+        let result = reader.power_on(0, Reset::Cold).map(<[u8]>::len);
+        let is_as_expected = match (result, expected) {
+            // A card that seems mute is tried at the next voltage, and answers there.
+            (Ok(2), Err(Error::Slot(_))) => true,
+            _ => result == expected,
+        };
+        assert!(is_as_expected, "{sent} bytes, {announced} announced: {result:?}");
+        power_up(&mut reader, Protocol::T0).unwrap();
+        assert_eq!(
+            transmit(&mut reader, &read(9)),
+            Ok(pattern(9)),
+            "{announced} announced"
+        );
+    }
+}
+
+#[test]
+fn parameters_of_any_length() {
+    for name in ["gempc-express", "scr3310", "omnikey-5321"] {
+        for protocol in [Protocol::T0, Protocol::T1] {
+            for length in [0usize, 1, 4, 5, 6, 7, 8, 200] {
+                let (handle, reader) = open_through(named(name), |transport| {
+                    Liar::new(transport, move |command, reply| {
+                        Ok(match command[0] == SET_PARAMETERS {
+                            true => with_data(&reply, &vec![0; length], length as u32),
+                            false => reply,
+                        })
+                    })
+                });
+                let mut reader = reader.unwrap();
+                handle.insert(0, card(Some(0x94), offers(protocol), Behaviour::default()));
+                power_up(&mut reader, protocol).unwrap();
+                let context = format!("{name} {protocol:?} {length}");
+                assert_eq!(transmit(&mut reader, &read(200)), Ok(pattern(200)), "{context}");
+            }
+        }
+    }
+}
+
+#[test]
+fn lists_that_are_refused_short_padded_or_empty() {
+    for count in [0, 53] {
+        for lists in [
+            Lists::Stalled,
+            Lists::Short(0),
+            Lists::Short(3),
+            Lists::Short(9),
+            Lists::Padded,
+            Lists::Empty,
+        ] {
+            let mut model = named("gempc-express").model().clone();
+            model.descriptor.data_rate_count = count;
+            let device = sim::Device::new(model).with(Oddities {
+                lists,
+                ..Oddities::default()
+            });
+            let (handle, mut reader) = open(device);
+            handle.insert(0, card(Some(0x96), &[Offer::T1], Behaviour::default()));
+            power_up(&mut reader, Protocol::T1).unwrap();
+            // 512/32 is in the list, and below the maximum for a reader without one. A list that is cut where nobody
+            // can tell is believed: its two rates are no better than 372/1.
+            let expected = match (count, lists) {
+                (0, Lists::Short(9)) => (4_000_000, 372, 1),
+                _ => (4_000_000, 512, 32),
+            };
+            assert_eq!(line(&handle), expected, "{count} {lists:?}");
+            assert_eq!(transmit(&mut reader, &read(200)), Ok(pattern(200)));
+        }
+    }
+}
+
+#[test]
+fn a_slot_that_always_looks_occupied() {
+    for (name, protocols) in LEVELS {
+        let device = named(name).with(Oddities {
+            always_present: true,
+            ..Oddities::default()
+        });
+        let (handle, mut reader) = open(device);
+        for _ in 0..3 {
+            assert!(reader.power_on(0, Reset::Cold).is_err(), "{name}");
+            assert!(reader.atr(0).is_empty());
+            assert_eq!(transmit(&mut reader, &read(1)), Err(Error::NotPowered), "{name}");
+        }
+        handle.insert(0, card(None, offers(protocols[0]), Behaviour::default()));
+        power_up(&mut reader, protocols[0]).unwrap();
+        assert_eq!(transmit(&mut reader, &read(9)), Ok(pattern(9)), "{name}");
+    }
+}
+
+/// ACR122U, Elatec TWN4 and SCL011 by the table; others by patience.
+#[test]
+fn a_first_answer_that_comes_late() {
+    for (vendor, product, delay) in [
+        (0x072F, 0x2200, 1000),
+        (0x09D8, 0x0427, 1000),
+        (0x04E6, 0x5293, 350),
+        (0x04E6, 0x5724, 350),
+        (0x1234, 0x5678, 350),
+        (0x1234, 0x5678, 1000),
+    ] {
+        let mut model = named("acr1252-picc").model().clone();
+        (model.vendor_id, model.product_id, model.release) = (vendor, product, 0x0300);
+        let device = sim::Device::new(model).with(Oddities {
+            first_status_delay: Duration::from_millis(delay),
+            ..Oddities::default()
+        });
+        let (handle, mut reader) = open(device);
+        let took = now(&handle);
+        assert!(took < Duration::from_secs(5), "{vendor:04X}: {took:?}");
+        handle.insert(0, card(None, &[Offer::T1], Behaviour::default()));
+        power_up(&mut reader, Protocol::T1).unwrap();
+        assert_eq!(transmit(&mut reader, &read(9)), Ok(pattern(9)));
+    }
+}
+
+/// The card goes while its power is taken, and no reply comes.
+#[test]
+fn a_card_pulled_during_power_off() {
+    let handle_of_the_slot = std::sync::Arc::new(std::sync::Mutex::new(None::<Handle>));
+    let slot = handle_of_the_slot.clone();
+    let (handle, reader) = open_through(named("gempc-express"), |transport| {
+        let mut is_first = true;
+        Liar::new(transport, move |command, reply| {
+            if command[0] == POWER_OFF && core::mem::take(&mut is_first) {
+                if let Some(handle) = &*slot.lock().unwrap() {
+                    handle.remove(0);
+                }
+                return Err(transport::Error::Timeout);
+            }
+            Ok(reply)
+        })
+    });
+    *handle_of_the_slot.lock().unwrap() = Some(handle.clone());
+    let mut reader = reader.unwrap();
+    handle.insert(0, card(None, &[Offer::T1], Behaviour::default()));
+    power_up(&mut reader, Protocol::T1).unwrap();
+    let begin = now(&handle);
+    assert_eq!(
+        reader.power_off(0),
+        Err(Error::Transport(transport::Error::Timeout))
+    );
+    assert!(now(&handle) - begin < Duration::from_secs(5));
+    assert_eq!(reader.presence(0), Ok(Presence::Absent));
+    assert_eq!(transmit(&mut reader, &read(1)), Err(Error::NotPowered));
+    handle.insert(0, card(None, &[Offer::T1], Behaviour::default()));
+    power_up(&mut reader, Protocol::T1).unwrap();
+    assert_eq!(transmit(&mut reader, &read(9)), Ok(pattern(9)));
+}
+
+#[test]
+fn every_reader_of_a_composite_device() {
+    let mut first = named("gempc-express").model().clone();
+    let mut second = named("acr1252-picc").model().clone();
+    (first.number, second.number) = (1, 3);
+    let configuration = Model::configuration_descriptor(&[&first, &second], 4);
+    let found: Vec<_> = descriptor::interfaces(&configuration)
+        .into_iter()
+        .map(Result::unwrap)
+        .collect();
+    assert_eq!(found.iter().map(|one| one.number).collect::<Vec<_>>(), [1, 3]);
+    assert_ne!(found[0].bulk_in, found[1].bulk_in);
+    let mut readers: Vec<_> = [first, second]
+        .into_iter()
+        .zip(&found)
+        .map(|(model, interface)| {
+            let identity = identity(&model);
+            let handle = Handle::new(sim::Device::new(model));
+            handle.insert(0, card(None, &[Offer::T1], Behaviour::default()));
+            Reader::open(handle.transport(), identity, interface, Options::default()).unwrap()
+        })
+        .collect();
+    for reader in &mut readers {
+        power_up(reader, Protocol::T1).unwrap();
+    }
+    for length in [1, 100, 256] {
+        for reader in &mut readers {
+            let answer = pattern(usize::from(length));
+            assert_eq!(transmit(reader, &read(length)), Ok(answer));
+        }
+    }
+}
+
+#[test]
+fn a_configuration_without_interfaces_or_settings_has_no_readers() {
+    let model = named("gempc-express").model().clone();
+    let configuration = Model::configuration_descriptor(&[&model], 4);
+    assert_eq!(descriptor::interfaces(&configuration).len(), 1);
+    assert!(descriptor::interfaces(&configuration[..9]).is_empty());
+    assert!(descriptor::interfaces(&[]).is_empty());
+    // Cut anywhere, there is one or none, and one without its endpoints says so.
+    for length in 0..configuration.len() {
+        let found = descriptor::interfaces(&configuration[..length]);
+        assert!(found.len() <= 1);
+        let has_pipes = length >= 9 + 9 + 54 + 14;
+        assert!(found.iter().all(|one| one.is_ok() == has_pipes), "{length}");
+    }
+    assert_eq!(interface(&model).number, 0);
+}
+
+#[test]
+fn an_answer_without_a_status_word_is_none() {
+    for name in ["omnikey-5321", "au9540", "omnikey-3x21", "gempc-express"] {
+        for protocol in [Protocol::T0, Protocol::T1] {
+            for length in [0usize, 1] {
+                let (handle, reader) = open_through(named(name), |transport| {
+                    Liar::new(transport, move |command, reply| {
+                        // The read below, in whatever it is wrapped.
+                        let is_it =
+                            command[0] == EXCHANGE && command.windows(2).any(|two| two == [0x80, 0xEE]);
+                        Ok(match is_it {
+                            true => with_data(&reply, &[0x90][..length], length as u32),
+                            false => reply,
+                        })
+                    })
+                });
+                let mut reader = reader.unwrap();
+                handle.insert(0, card(None, offers(protocol), Behaviour::default()));
+                power_up(&mut reader, protocol).unwrap();
+                let result = transmit(&mut reader, &read(9));
+                // A block that is damaged is asked for again.
+                let is_repeated = name == "gempc-express" && protocol == Protocol::T1;
+                match is_repeated {
+                    true => assert_eq!(result, Ok(pattern(9))),
+                    false => assert!(result.is_err(), "{name} {protocol:?} {length}: {result:02X?}"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn empty_answers_of_iccd_b() {
+    let device = named("starsign").with(Oddities {
+        empty_blocks: true,
+        ..Oddities::default()
+    });
+    let (handle, reader) = open_through(device, |transport| transport);
+    let mut reader = reader.unwrap();
+    handle.insert(0, card(None, &[Offer::T1], Behaviour::default()));
+    assert!(matches!(
+        reader.power_on(0, Reset::Cold),
+        Err(Error::Malformed(_) | Error::Slot(SlotError::Mute))
+    ));
+    assert!(reader.atr(0).is_empty());
+}
+
+/// LESSONS.md names tests that are there.
+#[test]
+fn the_list_of_lessons_is_true() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut sources = String::new();
+    let mut folders = vec![root.join("src"), root.join("tests")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.extension() {
+                Some(kind) if kind == "rs" => sources += &std::fs::read_to_string(path).unwrap(),
+                _ if path.is_dir() => folders.push(path),
+                _ => (),
+            }
+        }
+    }
+    let list = std::fs::read_to_string(root.join("LESSONS.md")).unwrap();
+    let named = list
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter_map(|code| code.rsplit_once("::"));
+    let mut count = 0;
+    for (_, name) in named.filter(|(_, name)| *name != "CARDS") {
+        assert!(sources.contains(&format!("fn {name}(")), "no test {name}");
+        count += 1;
+    }
+    assert!(count > 30, "{count} tests are named");
+}
