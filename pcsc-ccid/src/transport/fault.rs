@@ -189,9 +189,13 @@ impl<T: Transport> Transport for FaultTransport<T> {
     }
 
     fn control_out(&mut self, request: u8, value: u16, data: &[u8], timeout: Duration) -> Result<(), Error> {
+        if self.draw(true).is_some() {
+            return Ok(());
+        }
         self.inner.control_out(request, value, data, timeout)
     }
 
+    /// A request has one answer, at once: it cannot come twice, late or after another.
     fn control_in(
         &mut self,
         request: u8,
@@ -199,7 +203,32 @@ impl<T: Transport> Transport for FaultTransport<T> {
         buffer: &mut [u8],
         timeout: Duration,
     ) -> Result<usize, Error> {
-        self.inner.control_in(request, value, buffer, timeout)
+        let length = self.inner.control_in(request, value, buffer, timeout)?;
+        let length = length.min(buffer.len());
+        match self.draw(false) {
+            Some(Fault::Short) => Ok(self.below(length)),
+            Some(Fault::Long) => {
+                let end = (length + 1 + self.below(70)).min(buffer.len());
+                for byte in &mut buffer[length..end] {
+                    *byte = self.below(256) as u8;
+                }
+                Ok(end)
+            }
+            Some(Fault::Corrupted) => {
+                let at = self.below(length);
+                let mask = 1 + self.below(255) as u8;
+                if let Some(byte) = buffer[..length].get_mut(at) {
+                    *byte ^= mask;
+                }
+                Ok(length)
+            }
+            Some(Fault::Late | Fault::Lost) => {
+                self.inner.pause(timeout)?;
+                Err(Error::Timeout)
+            }
+            Some(Fault::Stalled) => Err(Error::Stall),
+            None | Some(Fault::Duplicated | Fault::Reordered | Fault::Unheard) => Ok(length),
+        }
     }
 
     fn clear_halt(&mut self) -> Result<(), Error> {
