@@ -12,7 +12,8 @@
 //! - its type or status becomes that of another reply of the same length (clause 6.2).
 //!
 //! So there, replies with one byte changed may make a wrong answer, but only the answer of the exchange that they belong
-//! to. Blocks of T=1 at TPDU level have a check of their own, and there even those faults are found.
+//! to. The answers to requests on the control pipe (ICCD) have no length but their own, so that there a cut or a longer
+//! one is an answer too. Blocks of T=1 at TPDU level have a check of their own, and there even those faults are found.
 //!
 //! On the contact, T=1 finds every fault of which there is one in a block, given a reader that looks at the guard time
 //! after a block: else the LRC misses one character too many in 256. T=0 finds late, unreadable and missing characters;
@@ -391,6 +392,33 @@ fn bulk_settings() -> Vec<Setting> {
 #[test]
 fn transfers_damaged_in_ways_that_show() {
     on_usb("transfers", bulk_settings(), DETECTABLE, |_| false);
+}
+
+fn control_settings() -> Vec<Setting> {
+    let mut settings = SETTINGS.to_vec();
+    settings.retain(|setting| matches!(setting.reader, "ibank2key" | "starsign"));
+    settings
+}
+
+#[test]
+fn requests_damaged_in_ways_that_show() {
+    const KINDS: &[Fault] = &[Fault::Lost, Fault::Stalled, Fault::Unheard];
+    on_usb("requests", control_settings(), KINDS, |_| false);
+}
+
+/// The answer to a request has no length but its own.
+#[test]
+fn requests_damaged_in_ways_that_nobody_can_tell() {
+    on_usb(
+        "unchecked requests",
+        control_settings(),
+        FaultTransport::<SimTransport>::ALL,
+        |struck| {
+            struck
+                .iter()
+                .any(|fault| matches!(fault, Fault::Corrupted | Fault::Short | Fault::Long))
+        },
+    );
 }
 
 #[test]
