@@ -375,3 +375,51 @@ fn voltages_are_tried_downwards() {
         .collect();
     assert_eq!(kinds, [(0x62, 1), (0x63, 0), (0x62, 0)]);
 }
+
+#[test]
+fn the_late_rest_of_a_message_is_no_answer() {
+    let mut reader = ready();
+    let half = [&data(&[0; 20])[..15], &[]].concat();
+    let transfers = vec![In::Bytes(half), In::Nothing(transport::Error::Timeout)];
+    assert!(matches!(
+        transmit(&mut reader, transfers),
+        Err(Error::Malformed(_))
+    ));
+    // The rest comes when the next command goes out, and could be its answer: the numbers fit.
+    let rest = data(&[0x6A, 0x82]);
+    let transfers = vec![
+        In::Bytes(rest),
+        In::Nothing(transport::Error::Timeout),
+        In::Bytes(data(&OK)),
+    ];
+    assert_eq!(transmit(&mut reader, transfers), Ok(OK.to_vec()));
+}
+
+#[test]
+fn an_abort_that_was_cut_short_is_taken_up_again() {
+    let mut reader = ready();
+    // Neither the command nor the abort is answered; then the abort is, and the next command.
+    let silence = || In::Nothing(transport::Error::Timeout);
+    assert_eq!(
+        transmit(&mut reader, vec![silence(), silence()]),
+        Err(Error::Transport(transport::Error::Timeout))
+    );
+    let aborted = In::Bytes(message(0x81, &[], [0, 0, 0]));
+    assert_eq!(
+        transmit(&mut reader, vec![aborted, In::Bytes(data(&OK))]),
+        Ok(OK.to_vec())
+    );
+    let kinds: Vec<u8> = reader.transport().outgoing.iter().map(|m| m[0]).collect();
+    assert_eq!(kinds, [0x6F, 0x72, 0x72, 0x6F]);
+    // A reader that says so itself was left in the middle of an abort by somebody else.
+    let refused = In::Bytes(message(0x80, &[], [0x40, 0xFF, 0]));
+    assert_eq!(
+        transmit(&mut reader, vec![refused]),
+        Err(Error::Slot(SlotError::Aborted))
+    );
+    let aborted = In::Bytes(message(0x81, &[], [0, 0, 0]));
+    assert_eq!(
+        transmit(&mut reader, vec![aborted, In::Bytes(data(&OK))]),
+        Ok(OK.to_vec())
+    );
+}
