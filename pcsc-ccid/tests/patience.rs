@@ -79,7 +79,7 @@ fn null_bytes_are_bounded_by_their_time() {
             false => assert_eq!(result, Err(Error::TooSlow), "{nulls} NULL bytes"),
         }
         let took = now(&handle) - begin;
-        assert!(took < Duration::from_secs(310), "{took:?}");
+        assert!(took < Duration::from_secs(610), "{took:?}");
     }
     // A reader that waits for the card itself asks us for time.
     let (handle, mut reader) = open(named("gempc-express"));

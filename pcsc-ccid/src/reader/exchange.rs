@@ -102,6 +102,7 @@ fn chained<T: Transport>(
             max: apdu::MAX_EXTENDED_COMMAND,
         });
     }
+    let deadline = port.deadline();
     let mut parts = apdu.chunks(port.max_data());
     let mut part = parts.next().unwrap_or(&[]);
     let mut is_first = true;
@@ -131,10 +132,10 @@ fn chained<T: Transport>(
             Some(next) => part = next,
         }
         is_first = false;
+        port.check(deadline)?;
     };
     let mut received = 0;
     let mut idle = 0;
-    let begin = port.transport().now();
     loop {
         let data = port.data(&reply);
         idle = if data.is_empty() { idle + 1 } else { 0 };
@@ -149,7 +150,7 @@ fn chained<T: Transport>(
         if idle > MAX_IDLE || received > apdu::MAX_RESPONSE {
             return Err(Error::WrongReply);
         }
-        check_time(port, begin, LONGEST_EXCHANGE)?;
+        port.check(deadline)?;
         let go_on = Command::XfrBlock {
             bwi: 0,
             level: Chain::Expected as u16,
@@ -185,15 +186,15 @@ pub fn drive_t1<T: Transport>(
     mut exchange: t1::Exchange<'_>,
     limit: Duration,
 ) -> Result<usize, Error> {
+    let deadline = port.deadline();
     let mut action = exchange.start();
-    let begin = port.transport().now();
     loop {
         let wait = match action {
             t1::Action::Done(length) => return Ok(length),
             t1::Action::Failed(error) => return Err(error.into()),
             t1::Action::Send { wait } => wait,
         };
-        check_time(port, begin, LONGEST_EXCHANGE)?;
+        port.check(deadline)?;
         let command = Command::XfrBlock {
             bwi: if wait == 1 { 0 } else { wait },
             level: 0,
@@ -239,16 +240,16 @@ fn tpdus<T: Transport>(
     } else {
         t0::Policy::default()
     };
+    let deadline = port.deadline();
     let mut exchange = t0::Exchange::new(apdu, command, policy, response)?;
     let mut action = exchange.start();
-    let begin = port.transport().now();
     loop {
         match action {
             t0::Action::Done(length) => return Ok(length),
             t0::Action::Failed(error) => return Err(error.into()),
             t0::Action::Send => (),
         }
-        check_time(port, begin, LONGEST_EXCHANGE)?;
+        port.check(deadline)?;
         let mut answer = [0; t0::MAX_TPDU_RESPONSE];
         let length = carry(port, slot, &exchange, &mut answer, chosen.limit)?;
         action = exchange.on_response(answer.get(..length).unwrap_or(&answer));
@@ -277,18 +278,18 @@ fn characters<T: Transport>(
     answer: &mut [u8; t0::MAX_TPDU_RESPONSE],
     limit: Duration,
 ) -> Result<usize, Error> {
+    let deadline = port.deadline();
     let (header, direction) = exchange.parts();
     // NULL bytes are bounded by the time that they take: there are cards that send them by the thousand.
     let mut line = t0::Character::new(header, direction, answer)?.max_nulls(u16::MAX);
     let mut step = line.start();
-    let begin = port.transport().now();
     loop {
         let expect = match step {
             t0::Step::Done(length) => return Ok(length),
             t0::Step::Failed(error) => return Err(error.into()),
             t0::Step::Transfer { expect } => expect,
         };
-        check_time(port, begin, LONGEST)?;
+        port.check(deadline)?;
         let command = Command::XfrBlock {
             bwi: 0,
             level: u16::try_from(expect).unwrap_or(u16::MAX),
@@ -299,16 +300,6 @@ fn characters<T: Transport>(
             Err(Error::Slot(SlotError::Mute)) => line.on_timeout(),
             Err(error) => return Err(error),
         };
-    }
-}
-
-/// No APDU takes longer: what a card could do by sending its answer byte by byte, each as late as it may be.
-const LONGEST_EXCHANGE: Duration = Duration::from_secs(30 * 60);
-
-fn check_time<T: Transport>(port: &mut Port<T>, begin: Duration, limit: Duration) -> Result<(), Error> {
-    match port.transport().now().saturating_sub(begin) > limit {
-        true => Err(Error::TooSlow),
-        false => Ok(()),
     }
 }
 

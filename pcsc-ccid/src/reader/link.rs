@@ -13,8 +13,10 @@ use crate::transport::{self, Transport};
 const MAX_MESSAGE: usize = 65_538 + HEADER_SIZE;
 /// Room for the smallest reader's answers, whatever it announces, and for what real ones append.
 const MIN_BUFFER: usize = 1024;
-/// How long the rest of an answer may take that has begun to arrive.
+/// How long the next part of an answer may take that has begun to arrive.
 const REST: Duration = Duration::from_millis(500);
+/// How long all parts may take: many times what the longest message needs in packets of 64 bytes, one a millisecond.
+const WHOLE: Duration = Duration::from_secs(10);
 /// How long a command that is sent may take to be accepted.
 const SEND: Duration = Duration::from_secs(5);
 /// How long an answer to an abort may take.
@@ -25,6 +27,9 @@ const DRAIN: Duration = Duration::from_millis(20);
 const MAX_TOTAL: Duration = Duration::from_secs(300);
 /// How many messages that are not the answer may come before it.
 const MAX_STRAYS: u32 = 16;
+/// How many transfers may come for one command: an answer in the smallest packets that there are, and the rest of these
+/// limits.
+const MAX_TRANSFERS: u32 = 16_384;
 /// How many time extensions one command may ask for.
 const MAX_EXTENSIONS: u32 = 4096;
 
@@ -136,12 +141,13 @@ impl<T: Transport> Link<T> {
         timeout: Duration,
     ) -> Result<Reply, Error> {
         let begin = self.transport.now();
-        let mut wait = timeout;
-        let (mut strays, mut extensions) = (0, 0);
+        // What is not the answer must not lengthen the wait for it.
+        let mut until = begin.saturating_add(timeout);
+        let (mut strays, mut extensions, mut transfers) = (0, 0, MAX_TRANSFERS);
         // What has come and was not looked at yet.
         let (mut start, mut end) = (0, 0);
         loop {
-            (start, end) = self.message(start, end, wait)?;
+            (start, end) = self.message(start, end, until, &mut transfers)?;
             let bytes = &self.buffer[start..end];
             let length = Response::announced(bytes).ok_or(Error::Malformed(Malformed::Truncated))?;
             let response = match Response::decode(bytes) {
@@ -159,11 +165,13 @@ impl<T: Transport> Link<T> {
             match response.outcome {
                 Outcome::TimeExtension(times) => {
                     extensions += 1;
-                    let waited = self.transport.now().saturating_sub(begin);
+                    let now = self.transport.now();
+                    let waited = now.saturating_sub(begin);
                     if extensions > MAX_EXTENSIONS || waited > MAX_TOTAL {
                         return Err(Error::TooSlow);
                     }
-                    wait = timeout.saturating_mul(u32::from(times.max(1))).min(MAX_TOTAL);
+                    let wait = timeout.saturating_mul(u32::from(times.max(1)));
+                    until = now.saturating_add(wait).min(begin.saturating_add(MAX_TOTAL));
                     start += length;
                 }
                 Outcome::Failed(SlotError::Mute) if icc == IccStatus::Absent => return Err(Error::NoCard),
@@ -179,12 +187,19 @@ impl<T: Transport> Link<T> {
 
     /// Makes sure that a whole message lies at `start` of the buffer, and gives the range of what is there.
     /// Readers split messages over transfers, merge them in one, and end them with empty transfers.
-    fn message(&mut self, mut start: usize, mut end: usize, wait: Duration) -> Result<(usize, usize), Error> {
+    fn message(
+        &mut self,
+        mut start: usize,
+        mut end: usize,
+        until: Duration,
+        transfers: &mut u32,
+    ) -> Result<(usize, usize), Error> {
         // What follows a message is another one, or rubbish that readers append.
         if !matches!(self.buffer.get(start..end), Some([0x80..=0x84, ..])) {
             (start, end) = (0, 0);
         }
-        let mut empty = 0;
+        let mut useless = 0;
+        let mut begun = None;
         loop {
             let length = end - start;
             match Response::announced(&self.buffer[start..end]) {
@@ -196,11 +211,27 @@ impl<T: Transport> Link<T> {
                 self.buffer.copy_within(start..end, 0);
                 (start, end) = (0, length);
             }
+            let now = self.transport.now();
             let has_begun = length > 0;
-            let wait = if has_begun { REST } else { wait };
+            let wait = if has_begun {
+                let begun: Duration = *begun.get_or_insert(now);
+                begun.saturating_add(WHOLE).saturating_sub(now).min(REST)
+            } else {
+                until.saturating_sub(now)
+            };
+            if wait.is_zero() {
+                let late = transport::Error::Timeout.into();
+                return Err(if has_begun {
+                    Error::Malformed(Malformed::Truncated)
+                } else {
+                    late
+                });
+            }
+            *transfers = transfers.checked_sub(1).ok_or(Error::WrongReply)?;
             match self.transport.receive(&mut self.buffer[end..], wait) {
-                Ok(0) if empty < MAX_STRAYS => empty += 1,
-                Ok(0) => return Err(Error::WrongReply),
+                // No message begins like this: nothing that comes later makes one of it.
+                Ok(_) if !has_begun && !matches!(self.buffer.first(), Some(0x80..=0x84)) => useless += 1,
+                Ok(0) => useless += 1,
                 Ok(more) => {
                     let before = end;
                     end = (end + more).min(self.buffer.len());
@@ -213,6 +244,9 @@ impl<T: Transport> Link<T> {
                     return Err(Error::Malformed(Malformed::Truncated))
                 }
                 Err(error) => return Err(error.into()),
+            }
+            if useless > MAX_STRAYS {
+                return Err(Error::WrongReply);
             }
         }
     }

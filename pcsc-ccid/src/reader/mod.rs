@@ -202,7 +202,9 @@ impl<T: Transport> Reader<T> {
         }
         self.ask_firmware()?;
         if self.quirks.power_cycle_at_open {
+            let deadline = self.port.deadline();
             for slot in 0..=self.descriptor.max_slot_index {
+                self.port.check(deadline)?;
                 // A slot without a card says so; that is no reason not to open the reader.
                 let powered = self.power_on(slot, Reset::Cold).map(|_| ());
                 match powered.and_then(|()| self.power_off(slot)) {

@@ -116,7 +116,9 @@ impl<T: Transport> Reader<T> {
         answer: &mut [u8],
         limit: Duration,
     ) -> Result<usize, Error> {
+        let deadline = self.port.deadline();
         for _ in 0..MAX_WTX {
+            self.port.check(deadline)?;
             let bytes = block.get(..length).unwrap_or(&[]);
             let factor = match tpdu::answer(bytes, framing.edc, framing.expected) {
                 Ok(Answer::Apdu(apdu)) => return exchange::copy(apdu, answer),

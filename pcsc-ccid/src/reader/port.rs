@@ -10,6 +10,9 @@ use crate::descriptor::Flavour;
 use crate::message::Command;
 use crate::transport::Transport;
 
+/// No new command is begun for an exchange that has gone on for this long, whatever card and reader ask for.
+const LONGEST_EXCHANGE: Duration = Duration::from_secs(600);
+
 /// The way to a reader.
 pub enum Port<T> {
     Bulk(Link<T>),
@@ -38,6 +41,20 @@ impl<T: Transport> Port<T> {
             Port::Bulk(link) => link.max_data(),
             Port::Control(pipe) => pipe.max_data(),
         }
+    }
+
+    /// When what begins now has to be over; see [`Port::check`].
+    pub fn deadline(&mut self) -> Duration {
+        self.transport().now().saturating_add(LONGEST_EXCHANGE)
+    }
+
+    /// Whether there is time left for one more command. Each one of an exchange may take long, and a card or a reader
+    /// may make as many of them as it has bytes to give, so that bounds of their own are not enough.
+    pub fn check(&mut self, deadline: Duration) -> Result<(), Error> {
+        if self.transport().now() > deadline {
+            return Err(Error::TooSlow);
+        }
+        Ok(())
     }
 
     /// Sends a command and gets its answer, which may take `timeout`, or longer where the reader asks for it.

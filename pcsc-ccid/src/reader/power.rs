@@ -64,6 +64,7 @@ impl<T: Transport> Reader<T> {
         let features = self.descriptor.features;
         let is_automatic =
             features.has(Features::AUTOMATIC_VOLTAGE) || features.has(Features::AUTOMATIC_ACTIVATION);
+        let deadline = self.port.deadline();
         let mut result = Err(Error::Slot(SlotError::Mute));
         if !is_automatic {
             // A reader that names none has some.
@@ -75,24 +76,25 @@ impl<T: Transport> Reader<T> {
                 if voltages & bit == 0 {
                     continue;
                 }
-                result = self.activate(slot, voltage);
+                result = self.activate(slot, voltage, deadline);
                 match result {
                     Err(Error::Slot(_)) => self.power_off(slot)?,
                     _ => return result,
                 }
             }
         }
-        match self.activate(slot, Voltage::Automatic) {
+        match self.activate(slot, Voltage::Automatic, deadline) {
             // The reader cannot choose: what the last voltage gave says more.
             Err(Error::Slot(SlotError::Parameter(_))) if !is_automatic => result,
             last => last,
         }
     }
 
-    fn activate(&mut self, slot: u8, voltage: Voltage) -> Result<(), Error> {
+    fn activate(&mut self, slot: u8, voltage: Voltage, deadline: Duration) -> Result<(), Error> {
         let mut may_change_mode = self.quirks.iso_mode;
         let mut tries = 0;
         let reply = loop {
+            self.port.check(deadline)?;
             match self.port.call(slot, &Command::IccPowerOn(voltage), ATR_LIMIT) {
                 Err(Error::Slot(SlotError::BusyWithAutoSequence | SlotError::SlotBusy))
                     if tries < BUSY_TRIES =>
