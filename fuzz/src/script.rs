@@ -9,7 +9,7 @@ use pcsc_ccid::transport::{Error, Transport};
 use crate::Input;
 
 /// No call of the driver may make more transfers.
-pub const MAX_TRANSFERS: u32 = 400_000;
+pub const MAX_TRANSFERS: u32 = 1_000_000;
 /// Nor may it make more than this many after the device is gone.
 const MAX_AFTER_GONE: u32 = 8;
 
