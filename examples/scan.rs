@@ -15,7 +15,7 @@ Shows readers and cards as they come and go, until interrupted.
 
 Environment:
   PCSCLITE_CSOCK_NAME  the socket of pcscd, instead of /run/pcscd/pcscd.comm
-  PCSCLITE_BACKEND     daemon or simulated, instead of what is there";
+  PCSCLITE_BACKEND     daemon, standalone or simulated, instead of what is there";
 
 fn main() -> ExitCode {
     let mut once = false;

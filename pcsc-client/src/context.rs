@@ -1,6 +1,7 @@
 //! The context: a program's session with the resource manager.
 
 use std::ffi::{CStr, CString};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -65,6 +66,13 @@ impl Builder {
     /// Chooses the backend, rather than the user by `PCSCLITE_BACKEND`.
     pub fn choose_backend(mut self, choice: Choice) -> Builder {
         self.options.backend = choice;
+        self
+    }
+
+    /// Drives the readers of one USB device, whose node is open for reading and writing: for a process that a broker
+    /// gives the file descriptor to, or Android's `UsbDeviceConnection`. The context has these readers alone.
+    pub fn usb_device(mut self, device: OwnedFd) -> Builder {
+        self.options.device = Some(Arc::new(device));
         self
     }
 

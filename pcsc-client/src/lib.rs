@@ -38,15 +38,27 @@
 //!
 //! # Environment
 //!
-//! `PCSCLITE_CSOCK_NAME` names the daemon's socket instead of `/run/pcscd/pcscd.comm`, and is read when a
-//! context is established. `PCSCLITE_NO_BLOCKING` makes calls that meet another connection's transaction
-//! fail with [`Error::SharingViolation`] rather than wait. A process with more rights than its caller
-//! ignores both. What happens is logged through the `log` crate.
+//! `PCSCLITE_CSOCK_NAME` names the daemon's socket, and is read when a context is established. Where none is
+//! named, it is `/run/pcscd/pcscd.comm`; where nobody listens there, the process drives the readers on the
+//! USB itself. `PCSCLITE_BACKEND` takes that choice away: `daemon`, `standalone` or `simulated`.
+//! `PCSCLITE_FILTER_IGNORE_READER_NAMES` and `PCSCLITE_FILTER_EXTEND_READER_NAMES` mean to such a process what
+//! they mean to pcscd. `PCSCLITE_NO_BLOCKING` makes calls that meet another connection's transaction fail with
+//! [`Error::SharingViolation`] rather than wait. A process with more rights than its caller ignores them all.
+//! What happens is logged through the `log` crate.
+//!
+//! # Without a daemon
+//!
+//! All contexts of a process share its readers, and behave to each other as the clients of a daemon do. The
+//! first context opens the devices and the last one gives them back, with all threads but one that waits for
+//! transfers and sleeps from then on. A reader that another process has is listed, and connecting to it is a
+//! sharing violation until it is free. Once a daemon is there and no card is in use, new contexts go to it; what
+//! is left of the old ones fails with [`Error::NoService`].
 //!
 //! # Fork
 //!
 //! A context belongs to the process that established it. A forked child that uses it gets
-//! [`Error::InvalidHandle`], and the parent's connection is not disturbed.
+//! [`Error::InvalidHandle`], and the parent's connection is not disturbed. The child of a process that drives
+//! readers itself cannot do so, before it executes a program.
 #![deny(unsafe_code)]
 
 pub mod backend;

@@ -1,14 +1,16 @@
 //! A context, whichever backend serves it.
 
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::choice::{BackendKind, Choice};
 use super::status_change::Watched;
 use super::{daemon, standalone};
 use crate::env;
-use crate::error::{Cause, Error, Outcome};
+use crate::error::{Cause, Error, Failure, Outcome};
 use crate::wire::{self, ReaderState, ReaderStates};
 
 /// What a context is established with.
@@ -18,6 +20,8 @@ pub struct Options {
     pub backend: Choice,
     /// The daemon's socket; the environment's, or the system's, where it is `None`.
     pub socket: Option<PathBuf>,
+    /// A device on the USB whose node is open, instead of any backend.
+    pub device: Option<Arc<OwnedFd>>,
     /// The scope, which daemons ignore.
     pub scope: u32,
     /// How long the daemon may take for an answer that needs no card, before the connection is given up.
@@ -29,6 +33,7 @@ impl Default for Options {
         Options {
             backend: Choice::default(),
             socket: None,
+            device: None,
             scope: 2,
             limit: Duration::from_secs(30),
         }
@@ -112,6 +117,9 @@ impl Session {
     /// Establishes a context with the backend of the caller's, or the user's, choice. Which one it is, and
     /// why, is told to the log.
     pub fn establish(options: &Options) -> Outcome<Session> {
+        if let Some(device) = &options.device {
+            return Session::device(options, device);
+        }
         let session = match options.backend.resolve() {
             Choice::Daemon => Session::daemon(options, "it was asked for"),
             Choice::Standalone => Session::standalone(options, "it was asked for"),
@@ -172,6 +180,23 @@ impl Session {
         check_scope(options.scope)?;
         let session = standalone::Session::on_usb()?;
         Session::of(Backend::Standalone(standalone::Kind::Usb, session), reason)
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn device(options: &Options, device: &OwnedFd) -> Outcome<Session> {
+        check_scope(options.scope)?;
+        let own = device.try_clone();
+        let own = own.map_err(|error| Failure::because(Error::NoMemory, Cause::System(error)))?;
+        let session = standalone::Session::on_device(own)?;
+        Session::of(
+            Backend::Standalone(standalone::Kind::Usb, session),
+            "its device was given",
+        )
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn device(_options: &Options, _device: &OwnedFd) -> Outcome<Session> {
+        Err(Error::UnsupportedFeature.into())
     }
 
     fn simulated(options: &Options, reason: &str) -> Outcome<Session> {

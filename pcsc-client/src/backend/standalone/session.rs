@@ -36,6 +36,13 @@ impl Session {
         current::acquire(Kind::Usb, bus).map(Session::on)
     }
 
+    /// A context of its own on the readers of one device, whose node is open for reading and writing.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub fn on_device(device: std::os::fd::OwnedFd) -> Outcome<Session> {
+        let bus = super::usb::DeviceBus::new(device)?;
+        Ok(Session::on(Arc::new(Manager::start(Arc::new(bus)))))
+    }
+
     /// A context on simulated readers: those behind a socket, where `what` is its path; those of models, where
     /// it is a list of their names; and the bundled one where it is empty.
     pub fn on_simulation(what: &str) -> Outcome<Session> {

@@ -15,6 +15,17 @@ use super::slot::{Fault, Found};
 use crate::error::{Cause, Error, Failure, Outcome};
 use crate::process;
 
+/// Which process opened a device first: its thread waits for all transfers, and a forked child has its memory
+/// without the thread.
+static DRIVER: AtomicU32 = AtomicU32::new(0);
+
+fn check_owner(driver: u32) -> Outcome<()> {
+    if ![0, process::generation()].contains(&driver) {
+        return Err(Failure::because(Error::NoService, Cause::ForkedFromDriver));
+    }
+    Ok(())
+}
+
 /// The readers on the USB.
 pub struct UsbBus {
     hotplug: Mutex<Hotplug>,
@@ -29,14 +40,7 @@ pub struct UsbBus {
 impl UsbBus {
     /// Lists the readers, and watches for more.
     pub fn new() -> Outcome<UsbBus> {
-        /// Whose thread waits for the transfers of the process: a child has its memory and not the thread.
-        static OWNER: AtomicU32 = AtomicU32::new(0);
-        let generation = process::generation();
-        let owner = OWNER.compare_exchange(0, generation, Ordering::Relaxed, Ordering::Relaxed);
-        if owner.is_err_and(|owner| owner != generation) {
-            return Err(Failure::because(Error::NoService, Cause::ForkedFromDriver));
-        }
-        process::stay_loaded();
+        check_owner(DRIVER.load(Ordering::Relaxed))?;
         let (hotplug, listing) =
             Hotplug::new().map_err(|error| Failure::because(Error::NoService, Cause::Usb(error)))?;
         Ok(UsbBus {
@@ -50,16 +54,61 @@ impl UsbBus {
     }
 
     fn found(&self, candidate: Candidate) -> Found {
-        let name = candidate.name_identity().base_name();
-        let slots = candidate.interface.descriptor.slots();
         let place = candidate.place;
-        let mut told = None;
-        let open = Box::new(move || open(&candidate, &mut told));
-        let (found, watches) = ccid::found(name, slots, open);
+        let (found, watches) = found(candidate);
         let mut known = lock(&self.watches);
         known.retain(|_, watches| watches.strong_count() > 0);
         known.insert(place, Arc::downgrade(&watches));
         found
+    }
+}
+
+fn found(candidate: Candidate) -> (Found, Arc<Watches>) {
+    let name = candidate.name_identity().base_name();
+    let slots = candidate.interface.descriptor.slots();
+    let mut told = None;
+    ccid::found(name, slots, Box::new(move || open(&candidate, &mut told)))
+}
+
+/// The readers of one device, whose node somebody else has opened.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub struct DeviceBus {
+    readers: Mutex<Vec<Candidate>>,
+    end: Board,
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+impl DeviceBus {
+    /// Reads the device's descriptors; the file descriptor is the bus's from now on.
+    pub fn new(device: std::os::fd::OwnedFd) -> Outcome<DeviceBus> {
+        check_owner(DRIVER.load(Ordering::Relaxed))?;
+        let refused =
+            |error: OpenError| Failure::because(Error::NoService, Cause::Usb(std::io::Error::other(error)));
+        let (readers, unusable) = pcsc_ccid::usb::readers_from_fd(device).map_err(refused)?;
+        for interface in unusable {
+            log::error!("{interface}");
+        }
+        Ok(DeviceBus {
+            readers: Mutex::new(readers),
+            end: Board::default(),
+        })
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+impl Bus for DeviceBus {
+    fn initial(&self) -> Vec<Found> {
+        let readers = std::mem::take(&mut *lock(&self.readers));
+        readers.into_iter().map(|reader| found(reader).0).collect()
+    }
+
+    fn wait(&self) -> BusEvent {
+        self.end.wait(0, None);
+        BusEvent::Stopped
+    }
+
+    fn stop(&self) {
+        self.end.post();
     }
 }
 
@@ -113,6 +162,10 @@ impl Bus for UsbBus {
 }
 
 fn open(candidate: &Candidate, told: &mut Option<String>) -> Result<Opened, Fault> {
+    let driver = DRIVER.compare_exchange(0, process::generation(), Ordering::Relaxed, Ordering::Relaxed);
+    if driver.is_ok() {
+        process::stay_loaded();
+    }
     let opened = candidate.open().map_err(|error| {
         // Told once, for as long as it is the same.
         let text = format!("{}: {error}", candidate.identity);

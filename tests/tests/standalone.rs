@@ -1,0 +1,253 @@
+//! A process without a daemon: which backend it gets, readers that another process has, and what idling costs.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use pcsc_client::{BackendKind, Context, Error, Scope};
+use pcsc_tests::{artifacts, atr, run, Pcscd, Simulation};
+
+const LIMIT: Duration = Duration::from_secs(60);
+const SHARED: &str = "2 3";
+
+/// A process with our library, that takes one command a line.
+struct Client {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Client {
+    fn start(environment: &[(&str, String)]) -> Client {
+        let mut command = Command::new(artifacts::binary("pcsc-tests", "winscard"));
+        command
+            .arg(artifacts::library())
+            .envs(environment.iter().cloned());
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Client {
+            input: child.stdin.take().unwrap(),
+            output: BufReader::new(child.stdout.take().unwrap()),
+            child,
+        }
+    }
+
+    fn say(&mut self, command: &str) -> String {
+        self.send(command);
+        self.hear()
+    }
+
+    fn send(&mut self, command: &str) {
+        writeln!(self.input, "{command}").unwrap();
+    }
+
+    fn hear(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        line.trim().to_owned()
+    }
+
+    /// Ends the process as a crash would.
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+/// Runs one of the tests below in a process of its own, with a /run/pcscd that is `daemon` and a /sys of these
+/// folders.
+fn in_namespace(test: &str, daemon: &std::path::Path, socket: &std::path::Path, folders: &str) {
+    const SCRIPT: &str = r#"
+        mount -t tmpfs none /run
+        mkdir /run/pcscd
+        mount --bind "$1" /run/pcscd
+        if [ -d /dev/bus ]; then mount -t tmpfs none /dev/bus; fi
+        mount -t tmpfs none /sys
+        for folder in $2; do mkdir -p "/sys/$folder"; done
+        exec "$3" --ignored --exact "$4" --nocapture
+    "#;
+    let mut command = Command::new("unshare");
+    command
+        .args([
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-e",
+            "-c",
+            SCRIPT,
+            "sh",
+        ])
+        .arg(daemon)
+        .arg(folders)
+        .arg(std::env::current_exe().unwrap())
+        .arg(test)
+        .env("TEST_SOCKET", socket)
+        .env_remove("PCSCLITE_CSOCK_NAME")
+        .env_remove("PCSCLITE_BACKEND");
+    let text = run(&mut command, LIMIT).stdout();
+    assert!(text.contains("1 passed"), "{text}");
+}
+
+#[test]
+#[ignore = "is run by the next one in a namespace"]
+fn inner_a_daemon_comes_and_goes() {
+    let establish = || Context::establish(Scope::User).unwrap();
+    let alone = establish();
+    assert_eq!(alone.backend(), BackendKind::Standalone);
+    assert_eq!(alone.list_readers_owned(), Ok(Vec::new()));
+    assert_eq!(establish().backend(), BackendKind::Standalone);
+
+    let link = PathBuf::from("/run/pcscd/pcscd.comm");
+    symlink(std::env::var_os("TEST_SOCKET").unwrap(), &link).unwrap();
+    let served = establish();
+    assert!(matches!(served.backend(), BackendKind::Daemon { .. }));
+    assert_eq!(served.list_readers_owned().map(|names| names.len()), Ok(1));
+    // The daemon has the readers now, and what was left is told so.
+    assert_eq!(alone.is_valid(), Err(Error::InvalidHandle));
+    assert_eq!(alone.list_readers_owned(), Err(Error::NoService));
+    assert!(alone.last_failure().unwrap().to_string().contains("new context"));
+    drop(alone);
+
+    std::fs::remove_file(&link).unwrap();
+    let alone = establish();
+    assert_eq!(alone.backend(), BackendKind::Standalone);
+    // A socket that nobody listens at is no daemon, however new.
+    drop(std::os::unix::net::UnixListener::bind(&link).unwrap());
+    assert_eq!(establish().backend(), BackendKind::Standalone);
+}
+
+#[test]
+fn a_daemon_comes_and_goes() {
+    let pcscd = Pcscd::start(1);
+    let folder = tempfile::tempdir_in("/tmp").unwrap();
+    in_namespace(
+        "inner_a_daemon_comes_and_goes",
+        folder.path(),
+        &pcscd.socket(),
+        "bus/usb/devices",
+    );
+}
+
+#[test]
+#[ignore = "is run by the next one in a namespace"]
+fn inner_without_usb_there_is_no_service() {
+    assert_eq!(Context::establish(Scope::User).map(drop), Err(Error::NoService));
+    let simulated = Context::builder()
+        .simulate_if_no_reader(true)
+        .establish()
+        .unwrap();
+    assert_eq!(simulated.backend(), BackendKind::Simulated);
+}
+
+#[test]
+fn without_usb_there_is_no_service() {
+    let folder = tempfile::tempdir_in("/tmp").unwrap();
+    let nowhere = PathBuf::from("/nonexistent");
+    in_namespace(
+        "inner_without_usb_there_is_no_service",
+        folder.path(),
+        &nowhere,
+        "bus",
+    );
+}
+
+#[test]
+fn a_reader_that_another_process_has_is_listed_and_used_once_it_is_free() {
+    let simulation = Simulation::start(2);
+    simulation.reader(0).insert(atr::T1);
+    let names = [0, 1].map(|number| simulation.reader(number).name());
+    let connect = format!("connect {SHARED} {}", names[0]);
+
+    let mut first = Client::start(&simulation.environment());
+    assert_eq!(first.say("establish"), "00000000");
+    assert!(first.say(&connect).starts_with("00000000"));
+    let mut second = Client::start(&simulation.environment());
+    assert_eq!(second.say("establish"), "00000000");
+    assert_eq!(second.say("list"), format!("00000000 {}", names.join("|")));
+    assert!(second.say(&connect).starts_with("8010000B"));
+    // It waits for the card that it cannot see, and sees it once the reader is free.
+    second.send(&format!("watch 30000 8 {}", names[0]));
+    // In the middle of an APDU of a second.
+    first.send("transmit 80DE0400");
+    first.kill();
+    let seen = second.hear();
+    assert!(seen.starts_with("00000000") && seen.contains("3B84"), "{seen}");
+    assert!(second.say(&connect).starts_with("00000000"));
+    assert_eq!(
+        second.say("transmit 00000000"),
+        "00000000 48656C6C6F20776F726C64219000"
+    );
+}
+
+#[test]
+fn readers_are_ignored_and_renamed_as_the_environment_says() {
+    let simulated = |names: &[(&str, &str)]| {
+        let mut environment = vec![
+            ("PCSCLITE_BACKEND", "simulated".to_owned()),
+            ("PCSCLITE_SIMULATED", "au9540,scr331-di,scr3310".to_owned()),
+        ];
+        environment.extend(names.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        let mut client = Client::start(&environment);
+        assert_eq!(client.say("establish"), "00000000");
+        client.say("list")
+    };
+    assert_eq!(
+        simulated(&[]),
+        "00000000 Alcor Micro AU9540 00 00|SCM Microsystems Inc. SCR 331-DI [4] 01 00|\
+         SCM Microsystems Inc. SCR 331-DI [4] 01 01|SCM Microsystems Inc. SCR 3310 [4] 02 00"
+    );
+    assert_eq!(
+        simulated(&[
+            ("PCSCLITE_FILTER_IGNORE_READER_NAMES", "nothing:331-DI"),
+            ("PCSCLITE_FILTER_EXTEND_READER_NAMES", " here"),
+        ]),
+        "00000000 Alcor Micro AU9540 here 00 00|SCM Microsystems Inc. SCR 3310 [4] here 01 00"
+    );
+}
+
+#[test]
+fn idling_costs_nothing_and_a_release_ends_the_threads() {
+    let environment = [
+        ("PCSCLITE_BACKEND", "simulated".to_owned()),
+        ("PCSCLITE_SIMULATED", "gempc-express,scr331-di".to_owned()),
+    ];
+    let mut client = Client::start(&environment);
+    assert_eq!(client.say("establish"), "00000000");
+    // Until the unused cards have lost their power, there is something to do.
+    let list = client.say("list");
+    let name = list.trim_start_matches("00000000 ").split('|').next().unwrap();
+    let seen = client.say(&format!("watch 0 0 {name}"));
+    assert!(seen.starts_with("00000000"), "{seen}");
+    std::thread::sleep(Duration::from_secs(6));
+    let tasks = format!("/proc/{}/task", client.child.id());
+    let switches = || -> u64 {
+        let counts = std::fs::read_dir(&tasks).unwrap().map(|task| {
+            let status = std::fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+            let line = status
+                .lines()
+                .find(|line| line.starts_with("voluntary_ctxt_switches"))
+                .unwrap();
+            line.split_whitespace().last().unwrap().parse::<u64>().unwrap()
+        });
+        counts.sum()
+    };
+    client.send(&format!("watch 3000 20 {name}"));
+    std::thread::sleep(Duration::from_millis(500));
+    let before = switches();
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(switches(), before);
+    assert!(client.hear().starts_with("8010000A"));
+
+    let threads = || std::fs::read_dir(&tasks).unwrap().count();
+    assert!(threads() > 1);
+    let start = Instant::now();
+    assert_eq!(client.say("release"), "00000000");
+    assert_eq!(threads(), 1);
+    assert!(start.elapsed() < Duration::from_secs(2));
+}
