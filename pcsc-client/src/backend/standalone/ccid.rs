@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use pcsc_ccid::atr::Atr;
 use pcsc_ccid::message::Notification;
+use pcsc_ccid::part10::Control;
 use pcsc_ccid::reader::{self, Error, Protocol, Reader, Reset};
 use pcsc_ccid::transport::{self, Transport};
 
@@ -170,7 +171,15 @@ impl Slot for CcidSlot {
     }
 
     fn control(&mut self, code: u32, data: &[u8], answer: &mut [u8]) -> Result<usize, Fault> {
-        self.with(|reader, slot| reader.control(slot, code, data, answer))
+        let mut link = lock(&self.link);
+        let asked = link.reader()?.control(self.number, code, data, answer);
+        // Clients of pcscd know these answers: what the user has not allowed fails like an exchange, and a
+        // structure that makes no sense is not supported.
+        asked.map_err(|error| match (error, Control::decode(code)) {
+            (Error::Unsupported, Some(Control::Escape | Control::ReaderDirect)) => Fault::Communication,
+            (Error::InvalidParameter, _) => Fault::Unsupported,
+            (error, _) => fault(error),
+        })
     }
 
     fn get_attribute(&mut self, id: u32, value: &mut [u8]) -> Result<usize, Fault> {

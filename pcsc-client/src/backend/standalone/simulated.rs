@@ -267,6 +267,22 @@ mod tests {
     }
 
     #[test]
+    fn controls_fail_as_with_pcscd() {
+        use pcsc_ccid::part10::{self, Feature};
+
+        let mut slot = slot(&SimulatedBus::of_models("gempc-pinpad").unwrap());
+        let mut control = |code, data: &[u8]| slot.control(code, data, &mut [0; 300]);
+        let verify = Feature::VerifyPinDirect.code();
+        assert!(control(part10::GET_FEATURE_REQUEST, &[]).is_ok());
+        assert_eq!(
+            control(part10::VENDOR_IFD_EXCHANGE, &[0]),
+            Err(Fault::Communication)
+        );
+        assert_eq!(control(verify, &[0; 5]), Err(Fault::Unsupported));
+        assert_eq!(control(verify + 0x1000, &[]), Err(Fault::Unsupported));
+    }
+
+    #[test]
     fn every_model_is_opened_and_its_card_says_hello() {
         let names: Vec<&str> = sim::NAMES.iter().map(|(name, _)| *name).collect();
         let bus = SimulatedBus::of_models(&names.join(",")).unwrap();
