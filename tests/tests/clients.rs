@@ -1,5 +1,5 @@
-//! Programs that nobody here wrote, unmodified, on our library against a real pcscd: what they print is what they
-//! print on Debian's library, and each is seen to have loaded our file.
+//! Programs that nobody here wrote, unmodified, on our library with a real pcscd and without any: what they print is what they
+//! print on Debian's library with pcscd and the same cards, and each is seen to have loaded our file.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -7,25 +7,63 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use pcsc_tests::{artifacts, atr, run, Pcscd};
+use pcsc_client::{Choice, Context, Protocols, ShareMode};
+use pcsc_tests::{artifacts, atr, run, Pcscd, Reader, Simulation};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const SELECT: &str = "00 A4 04 00 0A A0 00 00 00 62 03 01 0C 06 01";
 
-/// A command on our library.
-fn on_ours(mut command: Command, pcscd: &Pcscd) -> Command {
-    command
-        .env("LD_LIBRARY_PATH", artifacts::library_folder())
-        .env("PCSCLITE_CSOCK_NAME", pcscd.socket());
-    command
+/// What a program runs on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Ground {
+    /// Debian's library, and pcscd.
+    Stock,
+    /// Our library, and pcscd.
+    Daemon,
+    /// Our library, which manages the readers itself.
+    Alone,
 }
 
-/// A command on Debian's library.
-fn on_stock(mut command: Command, pcscd: &Pcscd) -> Command {
-    command
-        .env_remove("LD_LIBRARY_PATH")
-        .env("PCSCLITE_CSOCK_NAME", pcscd.socket());
-    command
+const GROUNDS: [Ground; 3] = [Ground::Stock, Ground::Daemon, Ground::Alone];
+
+/// Two readers on a ground.
+struct Stage {
+    ground: Ground,
+    owner: Owner,
+}
+
+enum Owner {
+    Pcscd(Pcscd),
+    Process(Simulation),
+}
+
+impl Stage {
+    fn start(ground: Ground) -> Stage {
+        let owner = match ground {
+            Ground::Stock | Ground::Daemon => Owner::Pcscd(Pcscd::start(2)),
+            Ground::Alone => Owner::Process(Simulation::start(2)),
+        };
+        Stage { ground, owner }
+    }
+
+    fn reader(&self, number: usize) -> Reader {
+        match &self.owner {
+            Owner::Pcscd(pcscd) => pcscd.reader(number),
+            Owner::Process(simulation) => simulation.reader(number),
+        }
+    }
+
+    fn command(&self, mut command: Command) -> Command {
+        match self.ground {
+            Ground::Stock => command.env_remove("LD_LIBRARY_PATH"),
+            Ground::Daemon | Ground::Alone => command.env("LD_LIBRARY_PATH", artifacts::library_folder()),
+        };
+        match &self.owner {
+            Owner::Pcscd(pcscd) => command.env("PCSCLITE_CSOCK_NAME", pcscd.socket()),
+            Owner::Process(simulation) => command.envs(simulation.environment()),
+        };
+        command
+    }
 }
 
 /// The libpcsclite that a process has mapped; the only one.
@@ -39,11 +77,6 @@ fn loaded(pid: u32) -> Option<PathBuf> {
     files.dedup();
     assert!(files.len() <= 1, "{files:?}");
     files.first().map(PathBuf::from)
-}
-
-/// Our library under the name that programs look for.
-fn our_name() -> PathBuf {
-    artifacts::library_folder().join("libpcsclite.so.1")
 }
 
 fn our_file() -> PathBuf {
@@ -82,61 +115,157 @@ fn is_there(program: &str) -> bool {
     found
 }
 
-/// Runs a program on both libraries; demands the same, and gives it.
-fn same(pcscd: &Pcscd, command: impl Fn() -> Command) -> String {
-    let texts = [on_stock(command(), pcscd), on_ours(command(), pcscd)].map(|mut command| {
-        let output = run(&mut command, LIMIT);
-        assert!(!output.timed_out, "{command:?}");
-        let text = [output.stdout, output.stderr].concat();
-        format!("{:?}\n{}", output.status.code(), String::from_utf8_lossy(&text))
-    });
-    assert_eq!(texts[0], texts[1], "stock and ours differ");
-    texts.into_iter().next_back().unwrap()
+/// What a test does to a reader.
+type Act = fn(&Reader);
+
+/// Two readers with pcscd; and the same ones without it, made anew for each program: a reader has one process that uses it.
+struct Twins {
+    pcscd: Stage,
+    done: Vec<(usize, Act)>,
 }
+
+impl Twins {
+    fn start() -> Twins {
+        Twins {
+            pcscd: Stage::start(Ground::Stock),
+            done: Vec::new(),
+        }
+    }
+
+    /// Does something to a reader.
+    fn act(&mut self, number: usize, act: Act) {
+        act(&self.pcscd.reader(number));
+        self.done.push((number, act));
+    }
+
+    fn alone(&self) -> Stage {
+        let stage = Stage::start(Ground::Alone);
+        for (number, act) in &self.done {
+            act(&stage.reader(*number));
+        }
+        stage
+    }
+
+    /// Runs a program on all grounds; demands the same of each, and gives it.
+    fn same(&self, command: impl Fn() -> Command) -> String {
+        self.same_but(command, |alone| alone)
+    }
+
+    /// The same, where the text without pcscd is put right before.
+    fn same_but(&self, command: impl Fn() -> Command, put_right: impl Fn(String) -> String) -> String {
+        let stock = text(self.pcscd.command(command()));
+        let mut ours = self.pcscd.command(command());
+        ours.env("LD_LIBRARY_PATH", artifacts::library_folder());
+        assert_eq!(stock, text(ours), "stock and ours differ");
+        let alone = self.alone();
+        assert_eq!(
+            stock,
+            put_right(text(alone.command(command()))),
+            "stock with pcscd and ours without it differ"
+        );
+        stock
+    }
+}
+
+/// A program's exit code, and all that it prints.
+fn text(mut command: Command) -> String {
+    let output = run(&mut command, LIMIT);
+    assert!(!output.timed_out, "{command:?}");
+    let text = [output.stdout, output.stderr].concat();
+    format!("{:?}\n{}", output.status.code(), String::from_utf8_lossy(&text))
+}
+
+/// The model of the simulated reader in our library, and its card's ATR.
+const MODEL: &str = "gempc-express";
+
+/// Runs a program with the simulated reader that is in our library, and on Debian's library with pcscd, our driver and the same
+/// simulated reader; demands the same, but for the reader's name, and gives it. `command` has the name.
+fn same_on_the_driver(command: impl Fn(&str) -> Command) -> String {
+    let context = Context::builder()
+        .choose_backend(Choice::Simulated)
+        .establish()
+        .unwrap();
+    let reader = context.list_readers_owned().unwrap().remove(0);
+    let card = context
+        .connect(&reader, ShareMode::Shared, Protocols::ANY)
+        .unwrap();
+    let name = reader.into_string().unwrap();
+    let hex: String = card
+        .status2_owned()
+        .unwrap()
+        .atr()
+        .iter()
+        .map(|byte| format!("{byte:02X}"))
+        .collect();
+
+    let pcscd = Pcscd::start_driver(&[&format!("{MODEL}:card={hex}")]);
+    let mut stock = command(&pcscd.reader(0).name());
+    stock
+        .env_remove("LD_LIBRARY_PATH")
+        .env("PCSCLITE_CSOCK_NAME", pcscd.socket());
+    let mut ours = command(&name);
+    ours.env("LD_LIBRARY_PATH", artifacts::library_folder())
+        .env("PCSCLITE_BACKEND", "simulated");
+    let ours = text(ours).replace(&name, &pcscd.reader(0).name());
+    assert_eq!(text(stock), ours, "stock with pcscd and ours without it differ");
+    ours
+}
+
+fn opensc(arguments: &[&str]) -> Command {
+    let mut command = Command::new("opensc-tool");
+    command.args(arguments);
+    command
+}
+
+const SELECT_AND_SEND: [&str; 6] = [
+    "--reader",
+    "0",
+    "-s",
+    "00A404000AA00000006203010C0601",
+    "-s",
+    "00000000",
+];
 
 #[test]
 fn opensc_tool() {
     is_there("opensc-tool");
-    let pcscd = Pcscd::start(2);
-    let tool = |arguments: &'static [&'static str]| {
-        move || {
-            let mut command = Command::new("opensc-tool");
-            command.args(arguments);
-            command
-        }
-    };
-    assert!(same(&pcscd, tool(&["--list-readers"])).contains("pcsc-tests 00 00"));
-    pcscd.reader(0).insert(atr::T1);
-    assert!(same(&pcscd, tool(&["--list-readers"])).contains("Yes"));
-    same(&pcscd, tool(&["--reader", "0", "--atr"]));
-    let sent = same(
-        &pcscd,
-        tool(&[
-            "--reader",
-            "0",
-            "-s",
-            "00A404000AA00000006203010C0601",
-            "-s",
-            "00000000",
-        ]),
-    );
+    let mut twins = Twins::start();
+    let list = || opensc(&["--list-readers"]);
+    assert!(twins.same(list).contains("pcsc-tests 00 00"));
+    twins.act(0, |reader| reader.insert(atr::T1));
+    assert!(twins.same(list).contains("Yes"));
+    twins.same(|| opensc(&["--reader", "0", "--atr"]));
+    let sent = twins.same(|| opensc(&SELECT_AND_SEND));
     assert!(sent.contains("Hello world!"), "{sent}");
-    same(&pcscd, tool(&["--reader", "1", "--atr"]));
-    same(&pcscd, tool(&["--reader", "9", "--atr"]));
-    pcscd.reader(0).mute(true);
-    pcscd.reader(0).remove();
-    pcscd.reader(0).insert(atr::T1);
-    same(&pcscd, tool(&["--reader", "0", "--atr"]));
+    twins.same(|| opensc(&["--reader", "1", "--atr"]));
+    twins.same(|| opensc(&["--reader", "9", "--atr"]));
+    twins.act(0, |reader| {
+        reader.mute(true);
+        reader.remove();
+        reader.insert(atr::T1);
+    });
+    twins.same(|| opensc(&["--reader", "0", "--atr"]));
 
-    let mut waiting = on_ours(Command::new("opensc-tool"), &pcscd);
-    waiting.args(["--wait", "--reader", "1", "--atr"]);
-    assert_eq!(loads(&mut waiting), our_file());
+    let wait = || opensc(&["--wait", "--reader", "1", "--atr"]);
+    for stage in [Stage::start(Ground::Daemon), Stage::start(Ground::Alone)] {
+        assert_eq!(loads(&mut stage.command(wait())), our_file());
+    }
+}
+
+#[test]
+fn opensc_tool_on_the_driver() {
+    let list = same_on_the_driver(|_| opensc(&["--list-readers"]));
+    assert!(list.contains("Yes"), "{list}");
+    same_on_the_driver(|_| opensc(&["--reader", "0", "--atr"]));
+    let sent = same_on_the_driver(|_| opensc(&SELECT_AND_SEND));
+    assert!(sent.contains("Hello world!"), "{sent}");
 }
 
 /// A child whose output is read line by line; killed when dropped.
 struct Live {
     child: Child,
     lines: mpsc::Receiver<String>,
+    seen: Vec<String>,
 }
 
 impl Live {
@@ -154,26 +283,43 @@ impl Live {
                 .map_while(Result::ok)
                 .all(|line| sender.send(line).is_ok())
         });
-        Live { child, lines }
-    }
-
-    /// The first line that has `text`.
-    fn until(&self, text: &str) -> String {
-        let deadline = Instant::now() + LIMIT;
-        let mut seen = String::new();
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let line = self
-                .lines
-                .recv_timeout(left)
-                .unwrap_or_else(|_| panic!("no {text:?} in:\n{seen}"));
-            if line.contains(text) {
-                return line;
-            }
-            seen.push_str(&line);
-            seen.push('\n');
+        Live {
+            child,
+            lines,
+            seen: Vec::new(),
         }
     }
+
+    /// Reads up to the first line that has `text`.
+    #[track_caller]
+    fn until(&mut self, text: &str) {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(line) = self.lines.recv_timeout(left) else {
+                panic!("no {text:?} in:\n{}", self.seen.join("\n"));
+            };
+            self.seen.push(line);
+            if self.seen.last().is_some_and(|line| line.contains(text)) {
+                return;
+            }
+        }
+    }
+
+    fn is_on(&self, stage: &Stage) {
+        if stage.ground != Ground::Stock {
+            assert_eq!(loaded(self.child.id()), Some(our_file()));
+        }
+    }
+}
+
+/// What a program that goes on prints while cards come and go; the same on all grounds. `play` starts it and moves the cards.
+fn same_live(play: impl Fn(&Stage) -> Live) -> String {
+    let texts = GROUNDS.map(|ground| play(&Stage::start(ground)).seen.join("\n"));
+    for (ground, text) in GROUNDS.iter().zip(&texts) {
+        assert_eq!(&texts[0], text, "stock and {ground:?} differ");
+    }
+    texts.into_iter().next().unwrap()
 }
 
 impl Drop for Live {
@@ -186,39 +332,75 @@ impl Drop for Live {
 #[test]
 fn pcsc_scan_sees_cards_come_and_go() {
     is_there("pcsc_scan");
-    let pcscd = Pcscd::start(2);
-    let mut command = on_ours(Command::new("stdbuf"), &pcscd);
-    command.args(["-oL", "pcsc_scan", "-n"]);
-    let scan = Live::start(command);
-    scan.until("Reader 1: pcsc-tests 01 00");
-    assert_eq!(loaded(scan.child.id()).unwrap(), our_file());
-    for _ in 0..3 {
-        pcscd.reader(1).insert(atr::T1);
-        scan.until("Reader 1: pcsc-tests 01 00");
-        scan.until("Card inserted");
-        scan.until("ATR:");
-        pcscd.reader(1).remove();
-        scan.until("Card removed");
-    }
+    same_live(|stage| {
+        let mut command = Command::new("stdbuf");
+        command.args(["-oL", "pcsc_scan", "-n"]);
+        let mut scan = Live::start(stage.command(command));
+        let both = |scan: &mut Live, state: &str| {
+            for number in 0..2 {
+                scan.until(&format!("Reader {number}: pcsc-tests {number:02} 00"));
+                scan.until(state);
+            }
+        };
+        both(&mut scan, "Card removed");
+        scan.is_on(stage);
+        for _ in 0..3 {
+            stage.reader(1).insert(atr::T1);
+            scan.until("Reader 1: pcsc-tests 01 00");
+            scan.until("Card inserted");
+            scan.until("ATR:");
+            stage.reader(1).remove();
+            scan.until("Card removed");
+        }
+        // Each report begins with the time.
+        scan.seen.retain(|line| !line.contains(&this_year()));
+        scan
+    });
+}
+
+fn this_year() -> String {
+    let year = run(Command::new("date").arg("+ %Y"), LIMIT).stdout();
+    year.trim_end().to_owned()
+}
+
+#[test]
+fn pcsc_scan_on_the_driver() {
+    let list = same_on_the_driver(|_| {
+        let mut command = Command::new("pcsc_scan");
+        command.arg("-r");
+        command
+    });
+    assert!(list.contains("0: pcsc-tests 00 00"), "{list}");
+}
+
+/// A command of scriptor's: the lines to a card, in a file.
+fn scriptor(reader: &str, script: &Path) -> Command {
+    let mut command = Command::new("scriptor");
+    command.args(["-r", reader]).arg(script);
+    command
 }
 
 #[test]
 fn scriptor_in_perl() {
     is_there("scriptor");
-    let pcscd = Pcscd::start(1);
-    pcscd.reader(0).insert(atr::T1);
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("script");
     std::fs::write(&script, format!("reset\n{SELECT}\n00 00 00 00\n80 E0 00 10\n")).unwrap();
-    let text = same(&pcscd, || {
-        let mut command = Command::new("scriptor");
-        command.args(["-r", "pcsc-tests 00 00"]).arg(&script);
-        command
-    });
+    let mut twins = Twins::start();
+    twins.act(0, |reader| reader.insert(atr::T1));
+    let text = twins.same(|| scriptor("pcsc-tests 00 00", &script));
     assert!(text.contains("48 65 6C 6C 6F"), "{text}");
-    let mut waiting = on_ours(Command::new("scriptor"), &pcscd);
-    waiting.args(["-r", "pcsc-tests 00 00"]);
-    assert_eq!(loads(&mut waiting), our_file());
+    for stage in [Stage::start(Ground::Daemon), Stage::start(Ground::Alone)] {
+        stage.reader(0).insert(atr::T1);
+        let mut waiting = Command::new("scriptor");
+        waiting.args(["-r", "pcsc-tests 00 00"]);
+        assert_eq!(loads(&mut stage.command(waiting)), our_file());
+    }
+
+    // T=0 says how much it wants.
+    std::fs::write(&script, format!("reset\n{SELECT}\n00 00 00 00 0C\n")).unwrap();
+    let text = same_on_the_driver(|reader| scriptor(reader, &script));
+    assert!(text.contains("48 65 6C 6C 6F"), "{text}");
 }
 
 /// Debian's Python, which has Debian's pyscard.
@@ -239,66 +421,77 @@ fn pyscard() {
         Path::new(PYTHON).exists(),
         "python3 is not installed: run scripts/setup"
     );
-    let pcscd = Pcscd::start(2);
-    pcscd.reader(0).insert(atr::T1);
     let script = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/python/client.py"));
-    let text = same(&pcscd, || python(script));
+    let mut twins = Twins::start();
+    twins.act(0, |reader| reader.insert(atr::T1));
+    // The card came when pcscd was there, which counts that; and before the process without pcscd.
+    let counted = |alone: String| alone.replace("('pcsc-tests 00 00', 34,", "('pcsc-tests 00 00', 65570,");
+    let text = twins.same_but(|| python(script), counted);
+    assert!(
+        text.starts_with("Some(0)") && text.contains("Hello world!"),
+        "{text}"
+    );
+    let text = same_on_the_driver(|_| python(script));
     assert!(
         text.starts_with("Some(0)") && text.contains("Hello world!"),
         "{text}"
     );
 
-    // It says which library it has, and sees a card inserted while it waits.
-    let mut command = on_ours(python(script), &pcscd);
-    command.arg("monitor").env("PYTHONUNBUFFERED", "1");
-    let live = Live::start(command);
-    live.until("ready");
-    assert_eq!(loaded(live.child.id()).unwrap(), our_file());
-    live.until("added 3B");
-    pcscd.reader(0).remove();
-    live.until("removed 3B");
-    pcscd.reader(1).insert(atr::T0);
-    live.until("added 3B");
+    // It sees a card inserted while it waits.
+    same_live(|stage| {
+        stage.reader(0).insert(atr::T1);
+        let mut command = python(script);
+        command.arg("monitor").env("PYTHONUNBUFFERED", "1");
+        let mut live = Live::start(stage.command(command));
+        live.until("ready");
+        live.is_on(stage);
+        live.until("added 3B");
+        stage.reader(0).remove();
+        live.until("removed 3B");
+        stage.reader(1).insert(atr::T0);
+        live.until("added 3B");
+        live
+    });
 }
 
 #[test]
 fn java_smartcardio() {
     is_there("java");
     is_there("javac");
-    let pcscd = Pcscd::start(2);
-    pcscd.reader(0).insert(atr::T1);
     let classes = tempfile::tempdir().unwrap();
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/java/Client.java");
     let mut compile = Command::new("javac");
     compile.arg("-d").arg(classes.path()).arg(source);
     run(&mut compile, LIMIT).stdout();
-    let java = |library: &Path| {
-        let mut command = Command::new("java");
-        command.arg(format!(
-            "-Dsun.security.smartcardio.library={}",
-            library.display()
-        ));
-        command
-            .arg("-cp")
-            .arg(classes.path())
-            .arg("Client")
-            .env("PCSCLITE_CSOCK_NAME", pcscd.socket());
-        // Debian's Java is linked against the library as well.
-        command.env("LD_LIBRARY_PATH", library.parent().unwrap());
+    // A property says which library; Debian's Java is linked against one as well.
+    const JAVA: &str = r#"
+        library=$1; shift
+        [ -z "${LD_LIBRARY_PATH-}" ] || library=$LD_LIBRARY_PATH/libpcsclite.so.1
+        exec java "-Dsun.security.smartcardio.library=$library" "$@"
+    "#;
+    let java = || {
+        let mut command = Command::new("sh");
+        command.args(["-c", JAVA, "sh"]).arg(pcsc_tests::stock::library());
+        command.arg("-cp").arg(classes.path()).arg("Client");
         command
     };
-    let stock = run(&mut java(&pcsc_tests::stock::library()), LIMIT).stdout();
-    let ours = run(&mut java(&our_name()), LIMIT).stdout();
-    assert_eq!(stock, ours);
-    assert!(ours.contains("Hello world!"), "{ours}");
+    let mut twins = Twins::start();
+    twins.act(0, |reader| reader.insert(atr::T1));
+    let text = twins.same(java);
+    assert!(text.contains("Hello world!"), "{text}");
+    let text = same_on_the_driver(|_| java());
+    assert!(text.contains("Hello world!"), "{text}");
 
-    let mut command = java(&our_name());
-    command.arg("monitor");
-    let live = Live::start(command);
-    live.until("ready");
-    assert_eq!(loaded(live.child.id()).unwrap(), our_file());
-    pcscd.reader(1).insert(atr::T0);
-    live.until("present pcsc-tests 01 00");
-    pcscd.reader(1).remove();
-    live.until("absent pcsc-tests 01 00");
+    same_live(|stage| {
+        let mut command = java();
+        command.arg("monitor");
+        let mut live = Live::start(stage.command(command));
+        live.until("ready");
+        live.is_on(stage);
+        stage.reader(1).insert(atr::T0);
+        live.until("present pcsc-tests 01 00");
+        stage.reader(1).remove();
+        live.until("absent pcsc-tests 01 00");
+        live
+    });
 }
