@@ -1,10 +1,11 @@
-//! pyscard's own test suite, from its source package, on Debian's library and on ours: each test ends alike.
+//! pyscard's own test suite, from its source package, on Debian's library and on ours with pcscd, and on ours without it: each test
+//! ends alike.
 
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use pcsc_tests::{artifacts, atr, run, Pcscd};
+use pcsc_tests::{artifacts, atr, run, Pcscd, Reader, Simulation};
 
 const LIMIT: Duration = Duration::from_secs(240);
 /// Debian's Python, which has Debian's pyscard.
@@ -73,24 +74,60 @@ fn source(folder: &Path) -> std::path::PathBuf {
     folder.join(format!("pyscard-{version}"))
 }
 
-/// Each test of a suite and how it ended.
-fn results(tests: &Path, modules: &[&str], ours: bool) -> Vec<String> {
-    let pcscd = Pcscd::start(2);
-    pcscd.reader(0).insert(atr::T1);
-    pcscd.reader(1).insert(atr::T0_T1);
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Ground {
+    Stock,
+    Daemon,
+    Alone,
+}
+
+fn insert_cards(reader: impl Fn(usize) -> Reader) {
+    reader(0).insert(atr::T1);
+    reader(1).insert(atr::T0_T1);
+}
+
+/// Each test of a suite and how it ended. `source` is the package.
+fn results(source: &Path, suite: &str, modules: &[&str], ground: Ground) -> Vec<String> {
+    // The suite writes down which readers and cards there are.
+    let folder = tempfile::tempdir().unwrap();
+    run(
+        Command::new("cp")
+            .arg("-r")
+            .arg(source)
+            .arg(folder.path().join("source")),
+        LIMIT,
+    )
+    .stdout();
+    let tests = folder.path().join("source/smartcard/test").join(suite);
+
+    let pcscd = (ground != Ground::Alone).then(|| Pcscd::start(2));
+    if let Some(pcscd) = &pcscd {
+        insert_cards(|number| pcscd.reader(number));
+    }
     let python = |arguments: &[&str]| {
         let mut command = Command::new(PYTHON);
         command
-            .current_dir(tests)
+            .current_dir(&tests)
             .args(arguments)
-            .env("PCSCLITE_CSOCK_NAME", pcscd.socket());
-        command
             .env_remove("LD_LIBRARY_PATH")
             .env_remove("PYTHONHOME")
             .env("PYTHONPATH", "..");
-        if ours {
+        if ground != Ground::Stock {
             command.env("LD_LIBRARY_PATH", artifacts::library_folder());
         }
+        // New for each process: a reader has one that uses it.
+        let _simulation = match &pcscd {
+            Some(pcscd) => {
+                command.env("PCSCLITE_CSOCK_NAME", pcscd.socket());
+                None
+            }
+            None => {
+                let simulation = Simulation::start(2);
+                insert_cards(|number| simulation.reader(number));
+                command.envs(simulation.environment());
+                Some(simulation)
+            }
+        };
         let output = run(&mut command, LIMIT);
         assert!(!output.timed_out, "{command:?}");
         String::from_utf8_lossy(&output.stderr).into_owned()
@@ -122,9 +159,15 @@ fn every_test_ends_as_on_stock() {
     let source = source(folder.path());
     let mut passed = 0;
     for (suite, modules) in SUITES {
-        let tests = source.join("smartcard/test").join(suite);
-        let [stock, ours] = [false, true].map(|ours| results(&tests, modules, ours));
+        // Most of their time is spent waiting for cards.
+        let [stock, ours, alone] = std::thread::scope(|scope| {
+            let source = &source;
+            [Ground::Stock, Ground::Daemon, Ground::Alone]
+                .map(|ground| scope.spawn(move || results(source, suite, modules, ground)))
+                .map(|thread| thread.join().unwrap())
+        });
         assert_eq!(stock, ours);
+        assert_eq!(stock, alone);
         passed += ours.iter().filter(|line| line.ends_with(" ok")).count();
         println!("{}", ours.join("\n"));
     }
