@@ -454,14 +454,14 @@ fn what_is_not_the_answer_does_not_lengthen_the_wait() {
         let mut reader = ready();
         let begin = reader.transport().now;
         let late = (0..10)
-            .map(|_| In::Late(2 * SECOND, distraction.clone()))
+            .map(|_| In::Late(20 * SECOND, distraction.clone()))
             .collect();
         assert_eq!(
             transmit(&mut reader, late),
             Err(Error::Transport(transport::Error::Timeout))
         );
         let taken = reader.transport().now - begin;
-        assert!(taken < 8 * SECOND, "{taken:?}");
+        assert!(taken < 80 * SECOND, "{taken:?}");
     }
 }
 
@@ -507,7 +507,7 @@ fn a_chain_of_late_parts_has_an_end() {
     reader.power_on(0, Reset::Cold).unwrap();
     reader.set_protocol(0, Protocol::T0).unwrap();
     let begin = reader.transport().now;
-    let parts = (0..60_000).map(|_| In::Late(200 * SECOND, message(0x80, &[0x5A], [0, 0, 3])));
+    let parts = (0..60_000).map(|_| In::Late(50 * SECOND, message(0x80, &[0x5A], [0, 0, 3])));
     assert_eq!(transmit(&mut reader, parts.collect()), Err(Error::TooSlow));
     let taken = reader.transport().now - begin;
     assert!(taken < 1000 * SECOND, "{taken:?}");

@@ -42,10 +42,12 @@ impl<T: Transport> Reader<T> {
         let result = match (level, chosen.protocol) {
             _ if is_pseudo => whole(port, slot, command, response, escape::PSEUDO_APDU_LIMIT),
             (ExchangeLevel::ShortApdu, _) => {
-                whole(port, slot, command, response, chosen.limit).and_then(with_status_word)
+                let limit = apdu_limit(chosen, command, response);
+                whole(port, slot, command, response, limit).and_then(with_status_word)
             }
             (ExchangeLevel::ExtendedApdu, _) => {
-                chained(port, slot, command, response, chosen.limit).and_then(with_status_word)
+                let limit = apdu_limit(chosen, command, response);
+                chained(port, slot, command, response, limit).and_then(with_status_word)
             }
             (ExchangeLevel::Tpdu, Protocol::T1) => blocks(port, slot, chosen, command, response),
             (ExchangeLevel::Tpdu, Protocol::T0) => tpdus(port, slot, chosen, command, response, tpdu),
@@ -62,6 +64,14 @@ impl<T: Transport> Reader<T> {
             result => self.heed(slot, result),
         }
     }
+}
+
+fn apdu_limit(chosen: &Chosen, command: &[u8], response: &[u8]) -> Duration {
+    let ne = Apdu::parse(command).ok().and_then(|command| command.ne);
+    chosen.apdu_limit(
+        command.len(),
+        ne.unwrap_or(256).saturating_add(2).min(response.len()),
+    )
 }
 
 /// A reader that says that all went well, and gives less than any card answers, has no answer.
@@ -176,7 +186,7 @@ fn blocks<T: Transport>(
     response: &mut [u8],
 ) -> Result<usize, Error> {
     let engine = chosen.engine.as_mut().ok_or(Error::NotPowered)?;
-    drive_t1(port, slot, engine.exchange(apdu, response), chosen.limit)
+    drive_t1(port, slot, engine.exchange(apdu, response), chosen.block_limit)
 }
 
 /// Drives a T=1 exchange; each block may take `limit`, times what the card's WTX asks for.
@@ -231,7 +241,7 @@ fn tpdus<T: Transport>(
     let command = match Apdu::parse(apdu) {
         Ok(command) => command,
         // A command to the reader itself, in the guise of an APDU.
-        Err(apdu::Error::InvalidClass) => return whole(port, slot, apdu, response, chosen.limit),
+        Err(apdu::Error::InvalidClass) => return whole(port, slot, apdu, response, chosen.block_limit),
         Err(error) => return Err(Error::Apdu(error)),
     };
     let is_one_tpdu = command.data.len() <= 255 && command.ne.unwrap_or(0) <= 256;
@@ -251,7 +261,7 @@ fn tpdus<T: Transport>(
         }
         port.check(deadline)?;
         let mut answer = [0; t0::MAX_TPDU_RESPONSE];
-        let length = carry(port, slot, &exchange, &mut answer, chosen.limit)?;
+        let length = carry(port, slot, &exchange, &mut answer, chosen.block_limit)?;
         action = exchange.on_response(answer.get(..length).unwrap_or(&answer));
     }
 }

@@ -272,17 +272,15 @@ impl<T: Transport> Reader<T> {
         }
         let waiting = Waiting::new(atr, &parameters, candidate.clock_khz);
         let level = self.exchange_level();
-        let transfer = match level {
-            ExchangeLevel::ShortApdu => Transfer::SHORT_APDU,
-            ExchangeLevel::ExtendedApdu => Transfer::EXTENDED_APDU,
-            ExchangeLevel::Tpdu | ExchangeLevel::Character => Transfer::Tpdu { wtx: 1 },
-        };
         let extra = if protocol == Protocol::T1 {
             self.quirks.exchange_extra
         } else {
             Duration::ZERO
         };
-        let limit = waiting.transfer(transfer).max(self.quirks.command_limit) + extra;
+        let block_limit = waiting
+            .transfer(Transfer::Tpdu { wtx: 1 })
+            .max(self.quirks.command_limit)
+            + extra;
         let engine = match (&parameters, level) {
             (Parameters::T1(t1), ExchangeLevel::Tpdu) => Some(t1::Engine::new(t1::Config {
                 nad: self.nad,
@@ -304,7 +302,9 @@ impl<T: Transport> Reader<T> {
             clock_khz: candidate.clock_khz,
             bits_per_second: candidate.bits_per_second,
             engine,
-            limit,
+            waiting,
+            extra,
+            block_limit,
         })
     }
 
@@ -323,7 +323,7 @@ impl<T: Transport> Reader<T> {
 
     /// Tells the card how much we can receive; it is also how a speed proves itself before an application notices.
     fn announce_ifsd(&mut self, slot: u8, chosen: &mut Chosen) -> Result<(), Error> {
-        let limit = chosen.limit;
+        let limit = chosen.block_limit;
         match &mut chosen.engine {
             Some(engine) if engine.ifsd() != engine.config().ifsd => {
                 exchange::drive_t1(&mut self.port, slot, engine.negotiate(), limit).map(|_| ())

@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use crate::parameters::Parameters;
 use crate::t1;
+use crate::waiting::{Transfer, Waiting};
 
 /// A transmission protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +44,20 @@ pub struct Chosen {
     pub bits_per_second: u32,
     /// T=1 at TPDU level.
     pub engine: Option<t1::Engine>,
-    /// How long one message may take.
-    pub limit: Duration,
+    pub waiting: Waiting,
+    /// What this reader needs on top.
+    pub extra: Duration,
+    /// How long one TPDU, block or character may take.
+    pub block_limit: Duration,
+}
+
+/// The least that an APDU is given: a card may work for this long, and not every reader asks for the time.
+const APDU_LIMIT: Duration = Duration::from_secs(60);
+
+impl Chosen {
+    /// How long an APDU of so many bytes, with a response of so many, may take in a reader that does the rest.
+    pub fn apdu_limit(&self, command: usize, response: usize) -> Duration {
+        let transfer = Transfer::Apdu { command, response };
+        self.waiting.transfer(transfer).max(APDU_LIMIT) + self.extra
+    }
 }
