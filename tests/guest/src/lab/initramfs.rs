@@ -42,6 +42,8 @@ $b mount -t devtmpfs dev /dev
 for module in {modules}; do
     $b insmod /modules/$module.ko || echo "init: $module does not load"
 done
+# libccid's udev rules let the kernel suspend readers, but vhci-hcd resumes one port at a time: a second one is taken for unplugged.
+echo -1 >/sys/module/usbcore/parameters/autosuspend
 $b mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=loose,ro root /host
 $b mount -t tmpfs upper /upper
 $b mkdir /upper/files /upper/work

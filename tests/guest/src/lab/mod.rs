@@ -107,9 +107,11 @@ impl Report {
         Some(finished)
     }
 
-    /// The text of a file that a command has left in the folder `/lab`.
-    pub fn file(&self, name: &str) -> Option<&str> {
-        self.files.get(name).map(String::as_str)
+    /// The files that commands have left in the folder `/run/lab`, by name.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.files
+            .iter()
+            .map(|(name, text)| (name.as_str(), text.as_str()))
     }
 }
 

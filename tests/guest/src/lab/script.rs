@@ -9,6 +9,7 @@ use std::path::Path;
 /// devices to whoever listens, which is how pcscd learns of a reader that is plugged in.
 const HEAD: &str = r#"
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C RUST_BACKTRACE=1
+mkdir /run/lab
 run() {
     name=$1 seconds=$2
     shift 2
@@ -38,7 +39,9 @@ pub(super) fn write(share: &Path, orders: &[Order]) -> Result<(), Error> {
         }
         script.push('\n');
     }
-    script.push_str("echo yes >$share/ended\nsync\nbusybox poweroff -f\n");
+    script.push_str(
+        "dmesg >/run/lab/dmesg\ncp /run/lab/* $share/\necho yes >$share/ended\nsync\nbusybox poweroff -f\n",
+    );
     fs::write(share.join("start"), script)?;
     Ok(())
 }

@@ -79,12 +79,22 @@ impl<F: UsbFunction> Bus<F> {
         self.configuration != 0
     }
 
+    /// When the device is to be asked again though nothing happens, if anything waits for it.
+    pub(super) fn ready_in(&self) -> Option<Duration> {
+        let waits = |waiting: &Waiting| self.interrupts.get(&waiting.endpoint) == Some(&false);
+        self.waiting.iter().any(waits).then(|| self.function.ready_in())?
+    }
+
     pub(super) fn count(&self, endpoint: u8) -> u64 {
         self.counts.get(&endpoint).copied().unwrap_or(0)
     }
 
     pub(super) fn log(&self) -> Vec<Transfer> {
         self.log.iter().cloned().collect()
+    }
+
+    pub(super) fn take_log(&mut self) -> Vec<Transfer> {
+        std::mem::take(&mut self.log).into()
     }
 
     /// Takes a request with the data that followed it.

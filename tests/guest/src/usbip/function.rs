@@ -42,7 +42,7 @@ pub trait UsbFunction: Send {
     /// The host polls an interrupt endpoint. None is NAK, as for [`bulk_in`](Self::bulk_in).
     fn interrupt_in(&mut self, endpoint: u8) -> Option<Vec<u8>>;
 
-    /// When waiting transfers are to be offered again though nothing happens: a device that takes its time says how long.
+    /// When waiting bulk transfers are to be offered again though nothing happens: a device that takes its time says how long.
     fn ready_in(&self) -> Option<Duration> {
         None
     }

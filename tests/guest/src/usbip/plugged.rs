@@ -97,6 +97,11 @@ impl<F: UsbFunction + 'static> Plugged<F> {
         self.shared.lock().log()
     }
 
+    /// The same, and begins a new log.
+    pub fn take_log(&self) -> Vec<Transfer> {
+        self.shared.lock().take_log()
+    }
+
     /// Unplugs the device: transfers that wait end as they do when a plug is pulled.
     ///
     /// # Errors
@@ -140,7 +145,7 @@ fn serve<F: UsbFunction>(shared: &Shared<F>, mut socket: UnixStream) -> io::Resu
     let mut reply = Vec::new();
     let mut data = Vec::new();
     loop {
-        let timeout = shared.lock().function.ready_in();
+        let timeout = shared.lock().ready_in();
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         let mut events = [
             PollFd::new(&socket, PollFlags::IN),

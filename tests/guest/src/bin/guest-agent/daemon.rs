@@ -15,10 +15,13 @@ const LIMIT: Duration = Duration::from_secs(30);
 pub struct Pcscd(Child);
 
 impl Pcscd {
-    /// Starts it, with all that it and libccid can log in the file `NAME.pcscd` next to the scenario's outputs, and waits until it
+    /// Starts it, with all that it and libccid can log in the file `NAME.pcscd` for the host, and waits until it
     /// answers.
     pub fn start(name: &str) -> Result<(Self, Context)> {
-        let log = File::create(format!("/lab/{name}.pcscd"))?;
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(format!("/run/lab/{name}.pcscd"))?;
         let mut command = Command::new("pcscd");
         command
             .args(["--foreground", "--debug", "--apdu"])
@@ -28,9 +31,9 @@ impl Pcscd {
         let end = Instant::now() + LIMIT;
         loop {
             // A daemon says nothing to others when it is ready.
-            match Context::builder().choose_backend(Choice::Daemon).establish() {
+            match context() {
                 Ok(context) => return Ok((pcscd, context)),
-                Err(error) if Instant::now() > end => return Err(error.into()),
+                Err(error) if Instant::now() > end => return Err(error),
                 Err(_) => thread::sleep(Duration::from_millis(5)),
             }
             if let Some(status) = pcscd.0.try_wait()? {
@@ -38,6 +41,11 @@ impl Pcscd {
             }
         }
     }
+}
+
+/// A context of the daemon's.
+pub fn context() -> Result<Context> {
+    Ok(Context::builder().choose_backend(Choice::Daemon).establish()?)
 }
 
 impl Drop for Pcscd {

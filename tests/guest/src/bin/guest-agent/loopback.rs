@@ -107,8 +107,9 @@ impl UsbFunction for Loopback {
         if std::mem::take(&mut self.halt) {
             return Some(Err(Stall));
         }
-        if self.ready_in().is_some_and(|left| !left.is_zero()) {
-            return None;
+        match self.hold {
+            Some(until) if Instant::now() < until => return None,
+            _ => self.hold = None,
         }
         self.bulk.pop_front().map(Ok)
     }
@@ -119,9 +120,7 @@ impl UsbFunction for Loopback {
 
     fn ready_in(&self) -> Option<Duration> {
         let until = self.hold.filter(|_| !self.bulk.is_empty())?;
-        let left = until.saturating_duration_since(Instant::now());
-        // Past it, only what happens next counts.
-        (!left.is_zero()).then_some(left)
+        Some(until.saturating_duration_since(Instant::now()))
     }
 
     fn interface_set(&mut self, _interface: u8, alternate: u8) {

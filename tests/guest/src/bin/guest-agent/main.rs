@@ -9,7 +9,9 @@ mod daemon;
 mod echo;
 mod loopback;
 mod path;
+mod readers;
 mod scenarios;
+mod simulated;
 
 use std::process::ExitCode;
 

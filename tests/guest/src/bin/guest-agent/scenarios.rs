@@ -3,7 +3,7 @@
 use crate::daemon::Pcscd;
 use crate::echo::EchoReader;
 use crate::path::{self, Daemon, Driver, Path};
-use crate::{bus, checks, fact, hex, Result};
+use crate::{bus, checks, fact, hex, readers, Result};
 use pcsc_client::{Error, State};
 use pcsc_guest_tests::usbip::{Plugged, Speed};
 use std::thread;
@@ -24,6 +24,8 @@ pub fn find(name: &str) -> Option<Scenario> {
         "qemu-libccid" => qemu_libccid,
         "qemu-driver" => qemu_driver,
         "echo-libccid" => echo_libccid,
+        "readers-libccid" => readers_libccid,
+        "readers-driver" => readers_driver,
         _ => return None,
     })
 }
@@ -108,6 +110,16 @@ fn echo_libccid() -> Result<()> {
     fact("plugged-again", hex(&path.transmit(b"\x00\x01\x02\x03")?));
     device.unplug()?;
     Ok(())
+}
+
+/// The simulated readers, through Debian's pcscd and libccid.
+fn readers_libccid() -> Result<()> {
+    readers::all(&mut path::Stock::default())
+}
+
+/// The simulated readers, through our driver.
+fn readers_driver() -> Result<()> {
+    readers::all(&mut path::Bus)
 }
 
 /// A command that the card echoes.

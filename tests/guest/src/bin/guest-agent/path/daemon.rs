@@ -1,15 +1,19 @@
 //! Through pcscd and the driver that it has loaded.
 
-use super::Path;
+use super::{Host, Path};
+use crate::daemon::{context, Pcscd};
 use crate::Result;
 use pcsc_client::{
-    Card, Context, Disposition, Error, Protocols, ReaderState, ShareMode, State, PNP_NOTIFICATION,
+    Card, Context, Disposition, Error, Protocol, Protocols, ReaderState, ShareMode, State, PNP_NOTIFICATION,
 };
 use std::ffi::{CStr, CString};
 use std::time::{Duration, Instant};
 
 /// How long a reader and its card may take to appear.
 const APPEAR: Duration = Duration::from_secs(30);
+
+/// libccid's list of the devices that it is for: an array of vendors' numbers and one of products'.
+const KNOWN: &str = "/usr/lib/pcsc/drivers/ifd-ccid.bundle/Contents/Info.plist";
 
 /// A connection to the card in a reader of pcscd's.
 pub struct Daemon {
@@ -32,6 +36,57 @@ impl Daemon {
     }
 }
 
+/// Debian's pcscd with libccid. Each call has a context of its own.
+///
+/// It ends before its readers are unplugged: with libccid 1.5.2 a reader of several slots that is unplugged stays in the list for
+/// ever, its threads asking the device that is gone.
+#[derive(Default)]
+pub struct Stock {
+    pcscd: Option<Pcscd>,
+}
+
+impl Host for Stock {
+    fn knows(&self, vendor: u16, product: u16) -> Result<bool> {
+        let list = std::fs::read_to_string(KNOWN)?;
+        let numbers = |key| {
+            let (_, list) = list.split_once(key)?;
+            let (list, _) = list.split_once("</array>")?;
+            let words = list.split("0x").skip(1).filter_map(|word| word.get(..4));
+            Some(
+                words
+                    .filter_map(|word| u16::from_str_radix(word, 16).ok())
+                    .collect::<Vec<_>>(),
+            )
+        };
+        let (vendors, products) = numbers("ifdVendorID")
+            .zip(numbers("ifdProductID"))
+            .ok_or("no list of readers")?;
+        Ok(vendors
+            .into_iter()
+            .zip(products)
+            .any(|pair| pair == (vendor, product)))
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        let (pcscd, _) = Pcscd::start("readers-libccid")?;
+        self.pcscd = Some(pcscd);
+        Ok(())
+    }
+
+    fn connect(&self, name: &str) -> Result<Box<dyn Path>> {
+        Ok(Box::new(Daemon::connect(&context()?, name)?))
+    }
+
+    fn card_removed(&self, name: &str) -> Result<()> {
+        let context = context()?;
+        wait(&context, &reader(&context, name)?, State::EMPTY)
+    }
+
+    fn end(&mut self) {
+        self.pcscd = None;
+    }
+}
+
 impl Path for Daemon {
     fn reader(&self) -> String {
         self.reader.to_string_lossy().into_owned()
@@ -39,6 +94,14 @@ impl Path for Daemon {
 
     fn atr(&mut self) -> Result<Vec<u8>> {
         Ok(self.card.status2_owned()?.atr().to_vec())
+    }
+
+    fn protocol(&self) -> Option<u8> {
+        self.card.active_protocol().and_then(|protocol| match protocol {
+            Protocol::T0 => Some(0),
+            Protocol::T1 => Some(1),
+            _ => None,
+        })
     }
 
     fn transmit(&mut self, command: &[u8]) -> Result<Vec<u8>> {
@@ -56,15 +119,15 @@ impl Path for Daemon {
 /// Waits for a reader whose name contains `name`.
 pub fn reader(context: &Context, name: &str) -> Result<CString> {
     let end = Instant::now() + APPEAR;
-    let mut readers = [ReaderState::new(PNP_NOTIFICATION(), State::UNAWARE)];
+    let mut states = [ReaderState::new(PNP_NOTIFICATION(), State::UNAWARE)];
     loop {
         let names = context.list_readers_owned()?;
         if let Some(found) = names.iter().find(|known| known.to_string_lossy().contains(name)) {
             return Ok(found.clone());
         }
         let left = end.saturating_duration_since(Instant::now());
-        match context.get_status_change(left, &mut readers) {
-            Ok(()) => readers.iter_mut().for_each(ReaderState::sync_current_state),
+        match context.get_status_change(left, &mut states) {
+            Ok(()) => states.iter_mut().for_each(ReaderState::sync_current_state),
             Err(Error::Timeout) => return Err(format!("no reader {name:?} but {names:?}").into()),
             Err(error) => return Err(error.into()),
         }

@@ -1,6 +1,6 @@
 //! Through our driver, in this process: no daemon, no driver of the system's.
 
-use super::Path;
+use super::{Host, Path};
 use crate::Result;
 use pcsc_ccid::atr::Atr;
 use pcsc_ccid::names;
@@ -10,11 +10,35 @@ use pcsc_ccid::usb::{Candidate, Hotplug, Opened, UsbTransport};
 /// The longest response: 65,536 bytes and the status word.
 const RESPONSE: usize = 65_538;
 
+/// The USB, with no driver but ours.
+pub struct Bus;
+
+impl Host for Bus {
+    fn knows(&self, _vendor: u16, _product: u16) -> Result<bool> {
+        Ok(true)
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn connect(&self, name: &str) -> Result<Box<dyn Path>> {
+        Ok(Box::new(Driver::connect(name)?))
+    }
+
+    fn card_removed(&self, _name: &str) -> Result<()> {
+        Ok(())
+    }
+
+    fn end(&mut self) {}
+}
+
 /// A reader that is ours, and the card in one of its slots.
 pub struct Driver {
     name: String,
     reader: Reader<UsbTransport>,
     slot: u8,
+    protocol: Option<Protocol>,
 }
 
 impl Driver {
@@ -49,6 +73,7 @@ impl Driver {
             name: names::name(&candidate.name_identity().base_name(), 0, 0),
             reader,
             slot: 0,
+            protocol: None,
         })
     }
 
@@ -60,7 +85,9 @@ impl Driver {
             1 => Protocol::T1,
             other => return Err(format!("a card for T={other}").into()),
         };
-        Ok(self.reader.set_protocol(self.slot, protocol)?)
+        self.reader.set_protocol(self.slot, protocol)?;
+        self.protocol = Some(protocol);
+        Ok(())
     }
 }
 
@@ -71,6 +98,10 @@ impl Path for Driver {
 
     fn atr(&mut self) -> Result<Vec<u8>> {
         Ok(self.reader.atr(self.slot).to_vec())
+    }
+
+    fn protocol(&self) -> Option<u8> {
+        self.protocol.map(|protocol| protocol as u8)
     }
 
     fn transmit(&mut self, command: &[u8]) -> Result<Vec<u8>> {
