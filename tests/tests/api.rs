@@ -1,26 +1,98 @@
-//! The safe API against a real pcscd: what it does to the card, and what it gives back.
+//! The safe API with a real pcscd and without any: what it does to the card, and what it gives back.
 
 use std::ffi::CString;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pcsc_client::{
     ctl_code, Attribute, Card, Choice, Context, Disposition, Error, Event, Protocol, Protocols, ReaderState,
     ShareMode, State, Status, Transaction, MAX_BUFFER_SIZE_EXTENDED,
 };
-use pcsc_tests::{atr, Counts, Pcscd};
+use pcsc_tests::{atr, Counts, Pcscd, Reader, Simulation};
 
 const SELECT: &[u8] = b"\x00\xA4\x04\x00\x0A\xA0\x00\x00\x00\x62\x03\x01\x0C\x06\x01";
 const LIMIT: Duration = Duration::from_secs(30);
 
-fn context(pcscd: &Pcscd) -> Context {
+/// Who has the readers.
+enum Owner {
+    Pcscd(Pcscd),
+    /// This process, which has one set of simulated readers at a time.
+    Process {
+        simulation: Simulation,
+        _turn: MutexGuard<'static, ()>,
+    },
+}
+
+fn take_turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Owner {
+    fn pcscd(readers: usize) -> Owner {
+        Owner::Pcscd(Pcscd::start(readers))
+    }
+
+    fn process(readers: usize) -> Owner {
+        let _turn = take_turn();
+        let simulation = Simulation::start(readers);
+        std::env::set_var("PCSCLITE_SIMULATED", simulation.socket());
+        Owner::Process { simulation, _turn }
+    }
+
+    fn reader(&self, number: usize) -> Reader {
+        match self {
+            Owner::Pcscd(pcscd) => pcscd.reader(number),
+            Owner::Process { simulation, .. } => simulation.reader(number),
+        }
+    }
+}
+
+/// Runs scenarios with pcscd and without it, on so many readers.
+macro_rules! on_both {
+    ($($scenario:ident($readers:expr);)+) => {
+        mod with_pcscd { $(
+            #[test]
+            fn $scenario() {
+                super::$scenario(&super::Owner::pcscd($readers));
+            }
+        )+ }
+
+        mod without_daemon { $(
+            #[test]
+            fn $scenario() {
+                super::$scenario(&super::Owner::process($readers));
+            }
+        )+ }
+    };
+}
+
+on_both! {
+    a_card_is_used_in_every_way(1);
+    dropping_does_to_the_card_what_was_chosen(1);
+    transactions_exclude_others_and_tell_of_resets(1);
+    events_and_waits_follow_the_cards(2);
+}
+
+fn context(owner: &Owner) -> Context {
+    match owner {
+        Owner::Pcscd(pcscd) => context_of(pcscd),
+        Owner::Process { .. } => Context::builder()
+            .choose_backend(Choice::Simulated)
+            .establish()
+            .unwrap(),
+    }
+}
+
+fn context_of(pcscd: &Pcscd) -> Context {
     Context::builder()
         .socket_path(pcscd.socket())
         .establish()
         .unwrap()
 }
 
-fn name(pcscd: &Pcscd, number: usize) -> CString {
-    CString::new(pcscd.reader(number).name()).unwrap()
+fn name(owner: &Owner, number: usize) -> CString {
+    CString::new(owner.reader(number).name()).unwrap()
 }
 
 fn connect(context: &Context, reader: &CString) -> Card {
@@ -38,11 +110,9 @@ fn what_is_shared_between_threads_may_be() {
     shared::<Transaction<'static>>();
 }
 
-#[test]
-fn a_card_is_used_in_every_way() {
-    let pcscd = Pcscd::start(1);
-    pcscd.reader(0).insert(atr::T1);
-    let (context, reader) = (context(&pcscd), name(&pcscd, 0));
+fn a_card_is_used_in_every_way(owner: &Owner) {
+    owner.reader(0).insert(atr::T1);
+    let (context, reader) = (context(owner), name(owner, 0));
     assert_eq!(context.list_readers_len().unwrap(), reader.as_bytes().len() + 2);
     assert_eq!(
         context.list_readers(&mut [0; 4]).err(),
@@ -109,12 +179,10 @@ fn a_card_is_used_in_every_way() {
     context.release().map_err(|(_, error)| error).unwrap();
 }
 
-#[test]
-fn dropping_does_to_the_card_what_was_chosen() {
-    let pcscd = Pcscd::start(1);
-    let reader_box = pcscd.reader(0);
+fn dropping_does_to_the_card_what_was_chosen(owner: &Owner) {
+    let reader_box = owner.reader(0);
     reader_box.insert(atr::T1);
-    let (context, reader) = (context(&pcscd), name(&pcscd, 0));
+    let (context, reader) = (context(owner), name(owner, 0));
     let resets = |act: &mut dyn FnMut()| {
         let Counts { resets: before, .. } = reader_box.counts();
         act();
@@ -144,12 +212,10 @@ fn dropping_does_to_the_card_what_was_chosen() {
     );
 }
 
-#[test]
-fn transactions_exclude_others_and_tell_of_resets() {
-    let pcscd = Pcscd::start(1);
-    pcscd.reader(0).insert(atr::T1);
-    let reader = name(&pcscd, 0);
-    let (one, two) = (context(&pcscd), context(&pcscd));
+fn transactions_exclude_others_and_tell_of_resets(owner: &Owner) {
+    owner.reader(0).insert(atr::T1);
+    let reader = name(owner, 0);
+    let (one, two) = (context(owner), context(owner));
     let (mut first, mut second) = (connect(&one, &reader), connect(&two, &reader));
     let transaction = first.transaction().unwrap();
     let waited = second.transaction_timeout(Duration::from_millis(50)).map(drop);
@@ -167,7 +233,7 @@ fn transactions_exclude_others_and_tell_of_resets() {
         .reconnect(ShareMode::Shared, Protocols::ANY, Disposition::LeaveCard)
         .unwrap();
     assert!(second.transaction().is_ok());
-    pcscd.reader(0).remove();
+    owner.reader(0).remove();
     assert_eq!(second.transmit(SELECT, &mut [0; 300]), Err(Error::RemovedCard));
     assert_eq!(
         one.connect(&reader, ShareMode::Shared, Protocols::ANY).map(drop),
@@ -180,11 +246,9 @@ fn transactions_exclude_others_and_tell_of_resets() {
     assert_eq!(direct.transmit(SELECT, &mut [0; 300]), Err(Error::ProtoMismatch));
 }
 
-#[test]
-fn events_and_waits_follow_the_cards() {
-    let pcscd = Pcscd::start(2);
-    let context = context(&pcscd);
-    let [first, second] = [0, 1].map(|number| name(&pcscd, number));
+fn events_and_waits_follow_the_cards(owner: &Owner) {
+    let context = context(owner);
+    let [first, second] = [0, 1].map(|number| name(owner, number));
     let mut events = context.events();
     let mut next = || events.next_timeout(LIMIT).unwrap().unwrap();
     assert_eq!(
@@ -200,7 +264,7 @@ fn events_and_waits_follow_the_cards() {
         }
     );
     for card in [atr::T0, atr::T1] {
-        pcscd.reader(1).insert(card);
+        owner.reader(1).insert(card);
         assert_eq!(
             next(),
             Event::CardInserted {
@@ -208,7 +272,7 @@ fn events_and_waits_follow_the_cards() {
                 atr: card.to_vec()
             }
         );
-        pcscd.reader(1).remove();
+        owner.reader(1).remove();
         assert_eq!(
             next(),
             Event::CardRemoved {
@@ -226,7 +290,7 @@ fn events_and_waits_follow_the_cards() {
     states[0].sync_current_state();
     std::thread::scope(|scope| {
         let waiter = scope.spawn(|| context.get_status_change(None, &mut states));
-        pcscd.reader(0).insert(atr::T1);
+        owner.reader(0).insert(atr::T1);
         waiter.join().unwrap().unwrap();
     });
     assert_eq!(states[0].atr(), atr::T1);
@@ -240,7 +304,9 @@ fn events_and_waits_follow_the_cards() {
 #[test]
 fn two_daemons_and_the_simulated_reader_at_once() {
     let (one, mut two) = (Pcscd::start(1), Pcscd::start(2));
-    let contexts = (context(&one), context(&two));
+    let contexts = (context_of(&one), context_of(&two));
+    let _turn = take_turn();
+    std::env::remove_var("PCSCLITE_SIMULATED");
     let simulated = Context::builder()
         .choose_backend(Choice::Simulated)
         .establish()
@@ -260,5 +326,5 @@ fn two_daemons_and_the_simulated_reader_at_once() {
     assert_eq!(contexts.1.list_readers_owned(), Err(Error::NoService));
     assert_eq!(names(&contexts.0).len(), 1);
     two.restart();
-    assert_eq!(names(&context(&two)).len(), 2);
+    assert_eq!(names(&context_of(&two)).len(), 2);
 }

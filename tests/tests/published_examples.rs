@@ -1,11 +1,11 @@
-//! The examples of the published `pcsc` crate, compiled against ours by a changed dependency line, and run.
+//! The examples of the published `pcsc` crate, compiled against ours by a changed dependency line, and run with pcscd and without.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use pcsc_tests::{atr, run, Pcscd};
+use pcsc_tests::{atr, run, Pcscd, Reader, Simulation};
 
 const LIMIT: Duration = Duration::from_secs(240);
 
@@ -74,15 +74,31 @@ fn they_compile_and_run_without_a_c_library() {
     )
     .stdout();
 
-    let pcscd = Pcscd::start(1);
-    pcscd.reader(0).insert(atr::T1);
-    let program = |name: &str| {
-        let mut command = Command::new(target.join("debug").join(name));
-        command.env("PCSCLITE_CSOCK_NAME", pcscd.socket());
-        command
-    };
-    let needed = run(Command::new("ldd").arg(target.join("debug/connect")), LIMIT).stdout();
+    let programs = target.join("debug");
+    let needed = run(Command::new("ldd").arg(programs.join("connect")), LIMIT).stdout();
     assert!(!needed.contains("pcsclite"), "{needed}");
+
+    let pcscd = Pcscd::start(1);
+    let with_pcscd = |name: &str| {
+        let mut command = Command::new(programs.join(name));
+        command.env("PCSCLITE_CSOCK_NAME", pcscd.socket());
+        (command, (), pcscd.reader(0))
+    };
+    pcscd.reader(0).insert(atr::T1);
+    they_run(with_pcscd);
+    // New for each process: a reader has one that uses it.
+    they_run(|name| {
+        let simulation = Simulation::start(1);
+        simulation.reader(0).insert(atr::T1);
+        let mut command = Command::new(programs.join(name));
+        command.envs(simulation.environment());
+        let reader = simulation.reader(0);
+        (command, simulation, reader)
+    });
+}
+
+/// Runs them all. `program` gives the command, what is to be kept while it runs, and the reader.
+fn they_run<Kept>(program: impl Fn(&str) -> (Command, Kept, Reader)) {
     for (name, expected) in [
         ("list-readers", "pcsc-tests 00 00"),
         ("list-readers-owned", "pcsc-tests 00 00"),
@@ -90,12 +106,14 @@ fn they_compile_and_run_without_a_c_library() {
         ("connect-owned", "pcsc-tests 00 00"),
         ("readme", "APDU response"),
     ] {
-        let text = run(&mut program(name), LIMIT).stdout();
+        let (mut command, _kept, _) = program(name);
+        let text = run(&mut command, LIMIT).stdout();
         assert!(text.contains(expected), "{name}:\n{text}");
     }
 
     // Ends its wait at a line of input.
-    let mut cancel = program("cancel")
+    let (mut command, _kept, _) = program("cancel");
+    let mut cancel = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -108,7 +126,8 @@ fn they_compile_and_run_without_a_c_library() {
     assert!(cancel.wait().unwrap().success());
     assert!(line.contains("Blocking call canceled"), "{line}");
 
-    let mut monitor = program("monitor").stdout(Stdio::piped()).spawn().unwrap();
+    let (mut command, _kept, reader) = program("monitor");
+    let mut monitor = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(monitor.stdout.take().unwrap()).lines();
     let mut until = |text: &str| {
         lines
@@ -117,7 +136,7 @@ fn they_compile_and_run_without_a_c_library() {
             .unwrap()
     };
     until("PRESENT");
-    pcscd.reader(0).remove();
+    reader.remove();
     until("EMPTY");
     monitor.kill().unwrap();
     monitor.wait().unwrap();

@@ -1,4 +1,4 @@
-//! Programs without a C library of smart cards, and static ones.
+//! Programs without a C library of smart cards, and static ones: with pcscd, and on the simulated reader that they carry.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,6 +20,13 @@ fn greets(program: &Path) {
         .env("PCSCLITE_CSOCK_NAME", pcscd.socket())
         .env_remove("LD_LIBRARY_PATH");
     assert!(run(&mut command, LIMIT).stdout().contains("Hello world!"));
+
+    let mut command = Command::new(program);
+    command
+        .env("PCSCLITE_BACKEND", "simulated")
+        .env("PCSCLITE_CSOCK_NAME", "/nonexistent")
+        .env_remove("LD_LIBRARY_PATH");
+    assert!(run(&mut command, LIMIT).stdout().contains("Hello world!"));
 }
 
 fn needs(program: &Path) -> String {
@@ -35,7 +42,7 @@ fn a_rust_program_needs_no_c_library_but_the_systems() {
 }
 
 #[test]
-fn a_static_rust_program_runs_against_the_daemon() {
+fn a_static_rust_program_runs() {
     let folder = tempfile::tempdir().unwrap();
     let target = "x86_64-unknown-linux-gnu";
     let host = run(Command::new("rustc").arg("-vV"), LIMIT).stdout();
@@ -86,7 +93,7 @@ fn a_c_program_links_the_static_library() {
 }
 
 #[test]
-fn a_musl_program_runs_against_the_daemon() {
+fn a_musl_program_runs() {
     let target = "x86_64-unknown-linux-musl";
     let mut query = Command::new("rustc");
     query.args(["--print", "target-libdir", "--target", target]);
