@@ -1,9 +1,15 @@
-//! A transmit allocates nothing after the first.
+//! A transmit allocates nothing after the first: with a daemon; and without one, in the driver and in what manages it.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::time::Duration;
 
-use pcsc_client::{Context, Protocols, ShareMode};
+use pcsc_ccid::descriptor::interfaces;
+use pcsc_ccid::reader::{self, Device, Options, Reader, Reset};
+use pcsc_ccid::sim::Model;
+use pcsc_ccid::transport::{Error, Transport};
+use pcsc_client::backend::standalone::Simulated;
+use pcsc_client::{Choice, Context, Protocols, ShareMode};
 use pcsc_tests::{atr, Pcscd};
 
 struct Counting;
@@ -54,4 +60,146 @@ fn a_transmit_allocates_nothing() {
     let before = COUNT.get();
     drop(context.list_readers_owned().unwrap());
     assert!(COUNT.get() > before, "the counter counts");
+}
+
+/// A transport whose own allocations are told apart from those of who uses it: a simulated reader's.
+struct Apart<T> {
+    transport: T,
+    count: usize,
+}
+
+impl<T: Transport> Apart<T> {
+    fn ask<R>(&mut self, ask: impl FnOnce(&mut T) -> R) -> R {
+        let before = COUNT.get();
+        let result = ask(&mut self.transport);
+        self.count += COUNT.get() - before;
+        COUNT.set(before);
+        result
+    }
+}
+
+impl<T: Transport> Transport for Apart<T> {
+    fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), Error> {
+        self.ask(|transport| transport.send(message, timeout))
+    }
+
+    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, Error> {
+        self.ask(|transport| transport.receive(buffer, timeout))
+    }
+
+    fn control_out(&mut self, request: u8, value: u16, data: &[u8], timeout: Duration) -> Result<(), Error> {
+        self.ask(|transport| transport.control_out(request, value, data, timeout))
+    }
+
+    fn control_in(
+        &mut self,
+        request: u8,
+        value: u16,
+        buffer: &mut [u8],
+        timeout: Duration,
+    ) -> Result<usize, Error> {
+        self.ask(|transport| transport.control_in(request, value, buffer, timeout))
+    }
+
+    fn clear_halt(&mut self) -> Result<(), Error> {
+        self.ask(Transport::clear_halt)
+    }
+
+    fn pause(&mut self, time: Duration) -> Result<(), Error> {
+        self.ask(|transport| transport.pause(time))
+    }
+
+    fn now(&self) -> Duration {
+        self.transport.now()
+    }
+}
+
+/// How often the driver allocates in the second half of so many transmits, and how often the simulated reader of this model does.
+fn of_driver(model: &str, protocol: reader::Protocol, command: &[u8]) -> (usize, usize) {
+    let simulated = Simulated::new(model).unwrap();
+    let model = simulated.device().with(|device| device.model().clone());
+    let configuration = Model::configuration_descriptor(&[&model], 4);
+    let interface = interfaces(&configuration).remove(0).unwrap();
+    let device = Device {
+        vendor: model.vendor_id,
+        product: model.product_id,
+        release: model.release,
+        manufacturer: model.manufacturer.clone(),
+        ..Device::default()
+    };
+    let transport = Apart {
+        transport: simulated.device().transport(),
+        count: 0,
+    };
+    let mut reader = Reader::open(transport, device, &interface, Options::default()).unwrap();
+    reader.power_on(0, Reset::Cold).unwrap();
+    reader.set_protocol(0, protocol).unwrap();
+    let mut response = vec![0; 70_000];
+    let mut transmit_all = || {
+        let before = (COUNT.get(), reader.transport().count);
+        for _ in 0..ROUNDS {
+            reader.transmit(0, command, &mut response).unwrap();
+        }
+        (COUNT.get() - before.0, reader.transport().count - before.1)
+    };
+    transmit_all();
+    transmit_all()
+}
+
+const ROUNDS: usize = 50;
+
+/// The same for a context without a daemon, of all that there is below it.
+fn of_context(model: &str, protocol: reader::Protocol, command: &[u8]) -> usize {
+    std::env::set_var("PCSCLITE_SIMULATED", model);
+    let context = Context::builder()
+        .choose_backend(Choice::Simulated)
+        .establish()
+        .unwrap();
+    let name = context.list_readers_owned().unwrap().remove(0);
+    let protocols = match protocol {
+        reader::Protocol::T0 => Protocols::T0,
+        reader::Protocol::T1 => Protocols::T1,
+    };
+    let card = context.connect(&name, ShareMode::Shared, protocols).unwrap();
+    let mut response = vec![0; 70_000];
+    let mut transmit_all = || {
+        let before = COUNT.get();
+        for _ in 0..ROUNDS {
+            card.transmit(command, &mut response).unwrap();
+        }
+        COUNT.get() - before
+    };
+    transmit_all();
+    transmit_all()
+}
+
+#[test]
+fn a_transmit_without_a_daemon_allocates_nothing() {
+    use reader::Protocol::{T0, T1};
+
+    let long = [&[0x80, 0xEC, 0, 0, 0, 0x08, 0][..], &[7; 0x800], &[0, 0]].concat();
+    let short: &[u8] = &[0x80, 0xEC, 0, 0, 3, 1, 2, 3, 0];
+    let mut of_all_simulators = 0;
+    for (model, protocol, command) in [
+        // TPDU level, and chains of T=1 blocks.
+        ("gempc-express", T0, short),
+        ("gempc-express", T1, short),
+        ("gempc-express", T1, &long),
+        // Short and extended APDU level, the latter in parts of a message's length.
+        ("omnikey-5321", T1, short),
+        ("omnikey-3x21", T1, short),
+        ("au9540", T1, &long),
+        // Character level.
+        ("oz776", T0, short),
+        // On the control pipe.
+        ("ibank2key", T0, short),
+        ("starsign", T1, short),
+    ] {
+        let (of_driver, of_simulator) = of_driver(model, protocol, command);
+        let what = format!("{model} over {protocol:?}, {} bytes", command.len());
+        assert_eq!(of_driver, 0, "{what}");
+        assert_eq!(of_context(model, protocol, command), of_simulator, "{what}");
+        of_all_simulators += of_simulator;
+    }
+    assert!(of_all_simulators > 0, "the counter counts");
 }
