@@ -12,15 +12,19 @@ use pcsc_tests::{artifacts, run, Output, Pcscd};
 const LIMIT: Duration = Duration::from_secs(60);
 const NO_SERVICE: &str = "8010001D";
 
+/// The reader that our library simulates.
+const SIMULATED: &str = "pcsc-rs Simulated Reader 00 00";
+
 /// What a C program's one establish gives.
 fn establish(command: &mut Command) -> Output {
+    say(command.arg(artifacts::library()), b"establish\n")
+}
+
+/// What a C program says to these lines.
+fn say(command: &mut Command, lines: &[u8]) -> Output {
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("script");
-    std::fs::File::create(&script)
-        .unwrap()
-        .write_all(b"establish\n")
-        .unwrap();
-    command.arg(artifacts::library());
+    std::fs::File::create(&script).unwrap().write_all(lines).unwrap();
     run(
         command.stdin(Stdio::from(std::fs::File::open(&script).unwrap())),
         LIMIT,
@@ -102,39 +106,82 @@ fn the_simulated_reader_shows_only_when_asked_for() {
 }
 
 #[test]
+fn the_backend_is_the_one_that_was_asked_for() {
+    let pcscd = Pcscd::start(1);
+    let of_pcscd = pcscd.reader(0).name();
+    for (backend, expected, logged) in [
+        (None, Some(of_pcscd.as_str()), "its socket is named"),
+        (Some("daemon"), Some(&of_pcscd), "it was asked for"),
+        (Some("nonsense"), Some(&of_pcscd), "its socket is named"),
+        (Some("simulated"), Some(SIMULATED), "it was asked for"),
+        // Whether this machine has a USB, and what is on it, is not known; pcscd's readers are not, nor are simulated ones.
+        (Some("standalone"), None, "it was asked for"),
+    ] {
+        let mut command = Command::new(artifacts::binary("pcsc-tests", "winscard"));
+        command
+            .arg(artifacts::library())
+            .env("PCSCLITE_CSOCK_NAME", pcscd.socket())
+            .env("PCSCLITE_DEBUG", "0")
+            .env_remove("PCSCLITE_BACKEND")
+            .envs(backend.map(|backend| ("PCSCLITE_BACKEND", backend)));
+        let output = say(&mut command, b"establish\nlist\n");
+        let text = output.stdout();
+        match expected {
+            Some(name) => assert_eq!(
+                text.lines().last(),
+                Some(format!("00000000 {name}").as_str()),
+                "{backend:?}"
+            ),
+            None => assert!(
+                !text.contains(&of_pcscd) && !text.contains(SIMULATED),
+                "{backend:?}: {text}"
+            ),
+        }
+        let is_served = text.starts_with("00000000");
+        let log = String::from_utf8_lossy(&output.stderr);
+        let choices: Vec<&str> = log
+            .lines()
+            .filter(|line| line.contains("the backend is"))
+            .collect();
+        assert!(
+            choices.len() == usize::from(is_served) && choices.iter().all(|choice| choice.contains(logged)),
+            "{backend:?}: {log}"
+        );
+    }
+}
+
+#[test]
 fn a_privileged_program_ignores_its_callers_environment() {
     assert!(
         !Path::new("/run/pcscd/pcscd.comm").exists(),
         "stop the system's pcscd: this test looks for its absence"
     );
-    let pcscd = Pcscd::start(0);
+    let pcscd = Pcscd::start(1);
+    let of_pcscd = pcscd.reader(0).name();
     let folder = tempfile::Builder::new().tempdir_in("/tmp").unwrap();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let program = folder.path().join("winscard");
     let library = folder.path().join("libpcsclite.so");
     std::fs::copy(artifacts::binary("pcsc-tests", "winscard"), &program).unwrap();
     std::fs::copy(artifacts::library(), &library).unwrap();
-    for (mode, expected) in [(0o755, "00000000"), (0o4755, NO_SERVICE)] {
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(mode)).unwrap();
-        let mut command = Command::new("setpriv");
-        command
-            .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
-            .arg(&program)
-            .arg(&library);
-        command
-            .env("PCSCLITE_BACKEND", "simulated")
-            .env("PCSCLITE_CSOCK_NAME", pcscd.socket());
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(b"establish\n").unwrap();
-        let output = child.wait_with_output().unwrap();
-        assert_eq!(
-            String::from_utf8_lossy(&output.stdout).trim(),
-            expected,
-            "mode {mode:o}"
-        );
+    let socket = pcscd.socket().to_string_lossy().into_owned();
+    for (name, value, reader) in [
+        ("PCSCLITE_BACKEND", "simulated", SIMULATED),
+        ("PCSCLITE_CSOCK_NAME", &socket, &of_pcscd),
+    ] {
+        for (mode, is_heard) in [(0o755, true), (0o4755, false)] {
+            std::fs::set_permissions(&program, std::fs::Permissions::from_mode(mode)).unwrap();
+            let mut command = Command::new("setpriv");
+            command
+                .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
+                .arg(&program)
+                .arg(&library)
+                .env_remove("PCSCLITE_BACKEND")
+                .env_remove("PCSCLITE_CSOCK_NAME")
+                .env(name, value);
+            // Where this machine has a USB, what is on it is listed.
+            let text = say(&mut command, b"establish\nlist\n").stdout();
+            assert_eq!(text.contains(reader), is_heard, "{name}, mode {mode:o}: {text}");
+        }
     }
 }
