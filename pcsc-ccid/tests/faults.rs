@@ -57,7 +57,7 @@ const fn setting(reader: &'static str, protocol: Protocol, extended: bool) -> Se
     }
 }
 
-const SETTINGS: [Setting; 16] = [
+const SETTINGS: [Setting; 17] = [
     // TPDU level: we speak T=0 and T=1.
     setting("gempc-express", Protocol::T0, true),
     setting("gempc-express", Protocol::T1, true),
@@ -76,6 +76,7 @@ const SETTINGS: [Setting; 16] = [
     setting("acr1252-picc", Protocol::T1, true),
     // Character level.
     setting("oz776", Protocol::T0, true),
+    setting("oz776", Protocol::T1, true),
     // The control pipe.
     setting("ibank2key", Protocol::T0, false),
     setting("starsign", Protocol::T1, false),
@@ -91,7 +92,7 @@ impl Setting {
 
     /// Whether each reply to us has a check of its own.
     fn is_checked(&self) -> bool {
-        matches!(self.reader, "gempc-express" | "scr3310") && self.protocol == Protocol::T1
+        matches!(self.reader, "gempc-express" | "scr3310" | "oz776") && self.protocol == Protocol::T1
     }
 
     /// Commands of all four cases, with the answers of a good card.

@@ -283,14 +283,6 @@ fn carries(model: &Model, ta1: Option<u8>, offers: &[Offer], protocol: Protocol)
         Err(error) => panic!("{context}: {error}"),
     }
     let level = model.descriptor.features.exchange_level();
-    if level == ExchangeLevel::Character && protocol == Protocol::T1 {
-        // The host would have to keep the times of T=1 itself; the driver says that it cannot.
-        assert_eq!(
-            reader.transmit(0, &[0; 5], &mut [0; 258]),
-            Err(Error::ProtocolUnsupported)
-        );
-        return false;
-    }
     check_choice(model, ta1, &handle, &reader);
     // What one message carries, as the reader announces it; the driver believes some readers more than that.
     let announced = model.descriptor.max_message_length as usize;
@@ -349,6 +341,7 @@ fn the_longest_apdus() {
         ("scr3310", Protocol::T1, 65_535),
         ("scr3310", Protocol::T0, 65_535),
         ("oz776", Protocol::T0, 65_535),
+        ("oz776", Protocol::T1, 65_535),
         ("au9540", Protocol::T1, 65_535),
         ("au9540", Protocol::T0, 65_535),
         ("omnikey-5321", Protocol::T1, 255),

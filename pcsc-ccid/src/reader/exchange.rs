@@ -3,7 +3,8 @@
 use core::time::Duration;
 
 use super::port::Port;
-use super::session::{Chosen, Protocol};
+use super::reply::Reply;
+use super::session::{Carriage, Chosen, Protocol};
 use super::{Error, Reader};
 use crate::apdu::{self, Case, Command as Apdu};
 use crate::descriptor::{ExchangeLevel, Flavour};
@@ -49,7 +50,9 @@ impl<T: Transport> Reader<T> {
                 let limit = apdu_limit(chosen, command, response);
                 chained(port, slot, command, response, limit).and_then(with_status_word)
             }
-            (ExchangeLevel::Tpdu, Protocol::T1) => blocks(port, slot, chosen, command, response),
+            (ExchangeLevel::Tpdu | ExchangeLevel::Character, Protocol::T1) => {
+                blocks(port, slot, chosen, command, response)
+            }
             (ExchangeLevel::Tpdu, Protocol::T0) => tpdus(port, slot, chosen, command, response, tpdu),
             (ExchangeLevel::Character, Protocol::T0) if flavour == Flavour::IccdA => {
                 tpdus(port, slot, chosen, command, response, tpdu)
@@ -57,7 +60,6 @@ impl<T: Transport> Reader<T> {
             (ExchangeLevel::Character, Protocol::T0) => {
                 tpdus(port, slot, chosen, command, response, characters)
             }
-            (ExchangeLevel::Character, Protocol::T1) => Err(Error::ProtocolUnsupported),
         };
         match result {
             Err(error) if error.may_be_speed() => Err(self.step_down(slot, error)),
@@ -186,7 +188,13 @@ fn blocks<T: Transport>(
     response: &mut [u8],
 ) -> Result<usize, Error> {
     let engine = chosen.engine.as_mut().ok_or(Error::NotPowered)?;
-    drive_t1(port, slot, engine.exchange(apdu, response), chosen.block_limit)
+    drive_t1(
+        port,
+        slot,
+        engine.exchange(apdu, response),
+        chosen.carriage,
+        chosen.block_limit,
+    )
 }
 
 /// Drives a T=1 exchange; each block may take `limit`, times what the card's WTX asks for.
@@ -194,6 +202,7 @@ pub fn drive_t1<T: Transport>(
     port: &mut Port<T>,
     slot: u8,
     mut exchange: t1::Exchange<'_>,
+    carriage: Carriage,
     limit: Duration,
 ) -> Result<usize, Error> {
     let deadline = port.deadline();
@@ -207,17 +216,52 @@ pub fn drive_t1<T: Transport>(
         port.check(deadline)?;
         let command = Command::XfrBlock {
             bwi: if wait == 1 { 0 } else { wait },
-            level: 0,
+            level: match carriage {
+                Carriage::Whole => 0,
+                Carriage::Parts(_) => PROLOGUE as u16,
+            },
             data: exchange.block(),
         };
-        let limit = limit.saturating_mul(u32::from(wait.max(1)));
-        action = match port.call(slot, &command, limit.min(LONGEST)) {
-            Ok(reply) => exchange.on_block(port.data(&reply)),
+        let limit = limit.saturating_mul(u32::from(wait.max(1))).min(LONGEST);
+        let mut block = [0; t1::MAX_BLOCK];
+        let answer = port.call(slot, &command, limit).and_then(|reply| match carriage {
+            Carriage::Whole => Ok(port.data(&reply)),
+            Carriage::Parts(edc) => whole_block(port, slot, reply, edc, limit, &mut block),
+        });
+        action = match answer {
+            Ok(bytes) => exchange.on_block(bytes),
             Err(Error::Slot(SlotError::Parity)) => exchange.on_parity_error(),
             Err(Error::Slot(SlotError::Mute | SlotError::Overrun)) => exchange.on_timeout(),
             Err(error) => return Err(error),
         };
     }
+}
+
+/// NAD, PCB and LEN.
+const PROLOGUE: usize = 3;
+
+/// At character level a block is asked for in two parts: the prologue, then as much as its LEN says.
+fn whole_block<'a, T: Transport>(
+    port: &mut Port<T>,
+    slot: u8,
+    prologue: Reply,
+    edc: t1::Edc,
+    limit: Duration,
+    block: &'a mut [u8; t1::MAX_BLOCK],
+) -> Result<&'a [u8], Error> {
+    let begun = copy(port.data(&prologue), block)?;
+    if begun != PROLOGUE {
+        return Ok(&block[..begun]);
+    }
+    let rest = usize::from(block[2]) + edc.size();
+    let command = Command::XfrBlock {
+        bwi: 0,
+        level: u16::try_from(rest).unwrap_or(u16::MAX),
+        data: &[],
+    };
+    let reply = port.call(slot, &command, limit)?;
+    let end = begun + copy(port.data(&reply), &mut block[begun..])?;
+    Ok(&block[..end])
 }
 
 /// How a T=0 TPDU goes to the card: the exchange that says what to send, a buffer for the answer.

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::reply::Reply;
-use super::session::{Chosen, Protocol, Session};
+use super::session::{Carriage, Chosen, Protocol, Session};
 use super::{exchange, Error, Reader, Reset};
 use crate::atr::{Atr, Mode, WaitingIntegers};
 use crate::attributes::Current;
@@ -282,18 +282,24 @@ impl<T: Transport> Reader<T> {
             .max(self.quirks.command_limit)
             + extra;
         let engine = match (&parameters, level) {
-            (Parameters::T1(t1), ExchangeLevel::Tpdu) => Some(t1::Engine::new(t1::Config {
-                nad: self.nad,
-                edc: t1.edc,
-                ifsc: t1.ifsc.min(self.largest_block()),
-                ifsd: self.ifsd(),
-                ifsd_is_known: self.descriptor.features.has(Features::AUTOMATIC_IFSD),
-                limits: t1::Limits {
-                    wtx_units: waiting.units_in_longest(),
-                    ..t1::Limits::default()
-                },
-            })),
+            (Parameters::T1(t1), ExchangeLevel::Tpdu | ExchangeLevel::Character) => {
+                Some(t1::Engine::new(t1::Config {
+                    nad: self.nad,
+                    edc: t1.edc,
+                    ifsc: t1.ifsc.min(self.largest_block()),
+                    ifsd: self.ifsd(),
+                    ifsd_is_known: self.descriptor.features.has(Features::AUTOMATIC_IFSD),
+                    limits: t1::Limits {
+                        wtx_units: waiting.units_in_longest(),
+                        ..t1::Limits::default()
+                    },
+                }))
+            }
             _ => None,
+        };
+        let carriage = match (&parameters, level) {
+            (Parameters::T1(t1), ExchangeLevel::Character) => Carriage::Parts(t1.edc),
+            _ => Carriage::Whole,
         };
         Ok(Chosen {
             protocol,
@@ -302,6 +308,7 @@ impl<T: Transport> Reader<T> {
             clock_khz: candidate.clock_khz,
             bits_per_second: candidate.bits_per_second,
             engine,
+            carriage,
             waiting,
             extra,
             block_limit,
@@ -326,7 +333,8 @@ impl<T: Transport> Reader<T> {
         let limit = chosen.block_limit;
         match &mut chosen.engine {
             Some(engine) if engine.ifsd() != engine.config().ifsd => {
-                exchange::drive_t1(&mut self.port, slot, engine.negotiate(), limit).map(|_| ())
+                let carriage = chosen.carriage;
+                exchange::drive_t1(&mut self.port, slot, engine.negotiate(), carriage, limit).map(|_| ())
             }
             _ => Ok(()),
         }

@@ -34,6 +34,15 @@ impl Session {
     }
 }
 
+/// How a T=1 block comes from the card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carriage {
+    /// In one message: TPDU level.
+    Whole,
+    /// In two, the second as long as the first says: character level.
+    Parts(t1::Edc),
+}
+
 /// The protocol and how it is spoken.
 pub struct Chosen {
     pub protocol: Protocol,
@@ -42,8 +51,9 @@ pub struct Chosen {
     pub parameters: Parameters,
     pub clock_khz: u32,
     pub bits_per_second: u32,
-    /// T=1 at TPDU level.
+    /// T=1, where the reader leaves it to us.
     pub engine: Option<t1::Engine>,
+    pub carriage: Carriage,
     pub waiting: Waiting,
     /// What this reader needs on top.
     pub extra: Duration,

@@ -210,12 +210,6 @@ fn debians_driver_serves_a_reader_over_usbip() {
     assert_eq!(facts.get("plugged-again"), "000102039000");
 }
 
-/// Where our driver does not do what Debian's does: the beginning of facts' names, and why.
-const NOT_OURS: [(&str, &str); 1] = [(
-    "oz776/t1",
-    "ours does not speak T=1 to a reader of character level",
-)];
-
 /// Which way a fact of ours may differ from Debian's.
 fn is_as_good(name: &str, ours: &Facts, debians: &Facts) -> bool {
     let (mine, theirs) = (ours.get(name), debians.get(name));
@@ -247,17 +241,11 @@ fn our_driver_gets_from_simulated_readers_what_debians_gets() {
             assert_eq!(name, "starsign/t1/connect");
             continue;
         }
-        let excuse = NOT_OURS.iter().find(|(prefix, _)| name.starts_with(prefix));
-        let is_answer = name.contains("/case-") && !name.ends_with("-transfers");
-        match excuse {
-            Some((_, reason)) if is_answer => assert_eq!(ours.get(name), "failed", "no longer so: {reason}"),
-            Some(_) => {}
-            None => assert!(
-                is_as_good(name, &ours, &debians),
-                "{name}: {value}, ours {}",
-                ours.get(name)
-            ),
-        }
+        assert!(
+            is_as_good(name, &ours, &debians),
+            "{name}: {value}, ours {}",
+            ours.get(name)
+        );
         compared += 1;
     }
     assert!(compared > 500, "{compared} facts");
@@ -273,7 +261,7 @@ fn our_driver_exchanges_apdus_with_readers_of_every_level() {
         let [_, card, command] = name.split('/').collect::<Vec<_>>()[..] else {
             panic!("{name}");
         };
-        let is_t1 = card.starts_with("t1") && !NOT_OURS.iter().any(|(prefix, _)| name.starts_with(prefix));
+        let is_t1 = card.starts_with("t1");
         let parts: Vec<_> = command.split('-').collect();
         // What the echo answers. Over T=0 a response to a command with data is fetched by who sends it.
         let data = match parts[..] {
