@@ -217,8 +217,6 @@ fn is_as_good(name: &str, ours: &Facts, debians: &Facts) -> bool {
     let prefix = name.rsplit_once('/').map_or("", |(prefix, _)| prefix);
     let speed = |facts: &Facts| number(facts.get(&format!("{prefix}/speed")));
     match name.rsplit(['/', '-']).next() {
-        // How often a card on the control pipe is asked whether it is done is the clock's to say.
-        Some(last) if last.ends_with("transfers") && name.starts_with("starsign") => true,
         Some("transfers") => number(mine) <= number(theirs),
         Some("speed") => speed(ours) >= speed(debians),
         // Which of two readers is the first is the host's to say.
@@ -234,11 +232,12 @@ fn our_driver_gets_from_simulated_readers_what_debians_gets() {
     let (Some(ours), Some(debians)) = (facts("readers-driver"), facts("readers-libccid")) else {
         return;
     };
-    let mut compared = 0;
+    let (mut compared, mut unreached) = (0, Vec::new());
     for (name, value) in &debians.facts {
-        // libccid takes no delay from an ICCD device of version B that powers its card.
+        // A card that Debian's stack does not get to, ours is not compared on: the other test is about ours alone. libccid takes no
+        // delay from an ICCD device of version B that powers its card, which depends on that device's clock.
         if name.ends_with("/connect") {
-            assert_eq!(name, "starsign/t1/connect");
+            unreached.push(name.as_str());
             continue;
         }
         assert!(
@@ -248,6 +247,7 @@ fn our_driver_gets_from_simulated_readers_what_debians_gets() {
         );
         compared += 1;
     }
+    assert!(unreached.len() <= 2, "{unreached:?}");
     assert!(compared > 500, "{compared} facts");
 }
 

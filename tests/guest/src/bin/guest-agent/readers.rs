@@ -190,11 +190,11 @@ fn commands(log: &[Transfer], kind: u8) -> Vec<String> {
         .collect()
 }
 
-/// How many transfers carried an APDU's parts: PC_to_RDR_XfrBlock and RDR_to_PC_DataBlock, or the requests of an ICCD device.
-/// Polls for the card's presence, which go on beside it, are not among them.
+/// How many transfers carried an APDU's parts: PC_to_RDR_XfrBlock and RDR_to_PC_DataBlock, or XFR_BLOCK of an ICCD device. Polls
+/// for the card's presence, which go on beside it, and for an ICCD device's answer, which take their time, are not among them.
 fn exchanges(log: &[Transfer]) -> usize {
     let carries = |transfer: &&Transfer| match (transfer.endpoint, transfer.setup) {
-        (_, Some([_, request, ..])) => matches!(request, 0x65 | 0x6F),
+        (_, Some([_, request, ..])) => request == 0x65,
         (endpoint, None) => transfer.data.first() == Some(if endpoint & 0x80 == 0 { &0x6F } else { &0x80 }),
     };
     log.iter().filter(carries).count()
