@@ -3,9 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use pcsc_ccid::descriptor::{ClassDescriptor, Features, Flavour, Interface};
+use pcsc_ccid::descriptor::{ClassDescriptor, Features, Interface};
 use pcsc_ccid::message::SlotError;
-use pcsc_ccid::part10::Feature;
 use pcsc_ccid::reader::{Device, Error, Options, Presence, Protocol, Reader, Reset};
 use pcsc_ccid::transport::{self, Transport};
 
@@ -13,8 +12,6 @@ use pcsc_ccid::transport::{self, Transport};
 enum In {
     /// A transfer. In its byte 6, the sequence number, FF stands for that of the last command.
     Bytes(Vec<u8>),
-    /// The same, so much later.
-    Late(Duration, Vec<u8>),
     Nothing(transport::Error),
 }
 
@@ -23,9 +20,6 @@ enum In {
 struct Script {
     incoming: VecDeque<In>,
     outgoing: Vec<Vec<u8>>,
-    received: u32,
-    /// One byte for each control request, the last one for all later ones; stalls where there is none.
-    control: VecDeque<u8>,
     requests: Vec<(u8, u16)>,
     halts_cleared: u32,
     now: Duration,
@@ -45,16 +39,7 @@ impl Transport for Script {
 
     fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, transport::Error> {
         let seq = self.last_seq();
-        let next = match self.incoming.pop_front() {
-            Some(In::Late(time, _)) if time >= timeout => None,
-            Some(In::Late(time, bytes)) => {
-                self.now += time;
-                Some(In::Bytes(bytes))
-            }
-            next => next,
-        };
-        self.received += 1;
-        match next {
+        match self.incoming.pop_front() {
             Some(In::Bytes(mut bytes)) => {
                 if bytes.get(6) == Some(&0xFF) {
                     bytes[6] = seq;
@@ -64,7 +49,7 @@ impl Transport for Script {
                 Ok(length)
             }
             Some(In::Nothing(error)) => Err(error),
-            Some(In::Late(..)) | None => {
+            None => {
                 self.now += timeout;
                 Err(transport::Error::Timeout)
             }
@@ -86,16 +71,11 @@ impl Transport for Script {
         &mut self,
         request: u8,
         _: u16,
-        buffer: &mut [u8],
+        _: &mut [u8],
         _: Duration,
     ) -> Result<usize, transport::Error> {
         self.requests.push((request, 0));
-        let byte = *self.control.front().ok_or(transport::Error::Stall)?;
-        if self.control.len() > 1 {
-            self.control.pop_front();
-        }
-        buffer[0] = byte;
-        Ok(1)
+        Err(transport::Error::Stall)
     }
 
     fn clear_halt(&mut self) -> Result<(), transport::Error> {
@@ -442,131 +422,4 @@ fn an_abort_that_was_cut_short_is_taken_up_again() {
         transmit(&mut reader, vec![aborted, In::Bytes(data(&OK))]),
         Ok(OK.to_vec())
     );
-}
-
-const SECOND: Duration = Duration::from_secs(1);
-
-#[test]
-fn what_is_not_the_answer_does_not_lengthen_the_wait() {
-    let mut stale = data(&OK);
-    stale[6] = 0x77;
-    for distraction in [stale, vec![]] {
-        let mut reader = ready();
-        let begin = reader.transport().now;
-        let late = (0..10)
-            .map(|_| In::Late(20 * SECOND, distraction.clone()))
-            .collect();
-        assert_eq!(
-            transmit(&mut reader, late),
-            Err(Error::Transport(transport::Error::Timeout))
-        );
-        let taken = reader.transport().now - begin;
-        assert!(taken < 80 * SECOND, "{taken:?}");
-    }
-}
-
-#[test]
-fn an_answer_that_drips_has_an_end() {
-    let mut answer = message(0x80, &[0x5A; 250], [0, 0, 0]);
-    answer[6] = 3;
-    let drops = |pause| {
-        answer
-            .iter()
-            .map(move |byte| In::Late(pause, vec![*byte]))
-            .collect()
-    };
-    let mut reader = ready();
-    assert_eq!(transmit(&mut reader, drops(SECOND / 1000)), Ok(vec![0x5A; 250]));
-    let mut reader = ready();
-    let begin = reader.transport().now;
-    assert!(matches!(
-        transmit(&mut reader, drops(SECOND / 4)),
-        Err(Error::Malformed(_))
-    ));
-    let taken = reader.transport().now - begin;
-    assert!(taken < 12 * SECOND, "{taken:?}");
-}
-
-#[test]
-fn rubbish_is_not_gathered() {
-    let mut reader = ready();
-    reader.transport().received = 0;
-    let rubbish = bytes(&vec![vec![0x01, 0xF0, 0x00, 0x00, 0x00]; 1000]);
-    assert_eq!(transmit(&mut reader, rubbish), Err(Error::WrongReply));
-    let received = reader.transport().received;
-    assert!(received < 20, "{received} transfers");
-}
-
-#[test]
-fn a_chain_of_late_parts_has_an_end() {
-    let mut reader = opened(0x4_00BA);
-    reader.transport().incoming.extend(bytes(&[
-        data(&ATR),
-        message(0x82, &[0x11, 0, 0, 10, 0], [0, 0, 0]),
-    ]));
-    reader.power_on(0, Reset::Cold).unwrap();
-    reader.set_protocol(0, Protocol::T0).unwrap();
-    let begin = reader.transport().now;
-    let parts = (0..60_000).map(|_| In::Late(50 * SECOND, message(0x80, &[0x5A], [0, 0, 3])));
-    assert_eq!(transmit(&mut reader, parts.collect()), Err(Error::TooSlow));
-    let taken = reader.transport().now - begin;
-    assert!(taken < 1000 * SECOND, "{taken:?}");
-}
-
-/// A TPDU level reader with a PIN pad, and a T=1 card whose BWI is 0.
-fn ready_for_t1() -> Reader<Script> {
-    let mut script = Script::default();
-    let mut interface = interface(0x1_0030);
-    interface.descriptor.pin_support = 3;
-    interface.descriptor.max_ifsd = 32;
-    script.incoming.extend(bytes(&[
-        message(0x81, &[], [1, 0, 0]),
-        data(&[0x3B, 0x80, 0x81, 0x21, 0x00, 0x20]),
-        message(0x82, &[0x11, 0x10, 0, 0, 0, 32, 0], [0, 0, 0]),
-    ]));
-    let mut reader = Reader::open(script, Device::default(), &interface, Options::default()).unwrap();
-    reader.power_on(0, Reset::Cold).unwrap();
-    reader.set_protocol(0, Protocol::T1).unwrap();
-    reader
-}
-
-#[test]
-fn a_card_that_asks_for_time_has_no_more_than_there_is() {
-    let wtx = data(&[0x00, 0xC3, 0x01, 0x01, 0xC3]);
-    let for_ever = |pause: Duration| (0..2000).map(move |_| In::Late(pause, wtx.clone()));
-    let mut reader = ready_for_t1();
-    let begin = reader.transport().now;
-    let late: Vec<_> = for_ever.clone()(2 * SECOND).collect();
-    assert_eq!(transmit(&mut reader, late), Err(Error::TooSlow));
-    let taken = reader.transport().now - begin;
-    assert!(taken < 1000 * SECOND, "{taken:?}");
-
-    let mut reader = ready_for_t1();
-    let begin = reader.transport().now;
-    reader.transport().incoming.extend(for_ever(80 * SECOND));
-    let verify = [
-        &[0, 0, 0x82, 0x08, 0x00, 8, 4, 2, 1, 0x09, 0x04, 0, 0, 0, 0][..],
-        &13u32.to_le_bytes(),
-        &[0x00, 0x20, 0x00, 0x81, 8, 0x20],
-        &[0xFF; 7],
-    ]
-    .concat();
-    let code = Feature::VerifyPinDirect.code();
-    assert_eq!(reader.control(0, code, &verify, &mut [0; 2]), Err(Error::TooSlow));
-    let taken = reader.transport().now - begin;
-    assert!(taken < 1000 * SECOND, "{taken:?}");
-}
-
-#[test]
-fn opening_a_token_of_many_slots_has_an_end() {
-    let mut interface = interface(0x840);
-    interface.flavour = Flavour::IccdA;
-    interface.descriptor.max_slot_index = 255;
-    let script = Script {
-        // Ready once, then busy for ever.
-        control: VecDeque::from([0x00, 0x40]),
-        ..Script::default()
-    };
-    let opened = Reader::open(script, Device::default(), &interface, Options::default());
-    assert_eq!(opened.err(), Some(Error::TooSlow));
 }

@@ -1,0 +1,277 @@
+//! Readers and cards that take as long as they can, again and again: whatever they do, each call has an end.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use pcsc_ccid::descriptor::{ClassDescriptor, Features, Flavour, Interface};
+use pcsc_ccid::part10::Feature;
+use pcsc_ccid::reader::{Device, Error, Options, Protocol, Reader, Reset};
+use pcsc_ccid::transport::{self, Transport};
+
+const SECOND: Duration = Duration::from_secs(1);
+const OK: [u8; 2] = [0x90, 0x00];
+
+/// How late an answer comes, of so much time that there is.
+type Pause = fn(Duration) -> Duration;
+
+/// A reader that gives each of its answers late.
+#[derive(Default)]
+struct Late {
+    answers: VecDeque<Vec<u8>>,
+    /// What comes after the answers, again and again, and how late of the time that there is.
+    last: Option<(Vec<u8>, Pause)>,
+    /// What control requests give, the last one for ever.
+    control: VecDeque<u8>,
+    /// Sequence number of the last command.
+    seq: u8,
+    received: u32,
+    now: Duration,
+}
+
+impl Transport for Late {
+    fn send(&mut self, message: &[u8], _: Duration) -> Result<(), transport::Error> {
+        self.seq = message[6];
+        Ok(())
+    }
+
+    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, transport::Error> {
+        self.received += 1;
+        let mut answer = match (self.answers.pop_front(), &self.last) {
+            (Some(answer), _) => answer,
+            (None, Some((last, pause))) if pause(timeout) < timeout => {
+                self.now += pause(timeout);
+                last.clone()
+            }
+            (None, _) => {
+                self.now += timeout;
+                return Err(transport::Error::Timeout);
+            }
+        };
+        // FF stands for the number of the command.
+        if let Some(seq) = answer.get_mut(6).filter(|seq| **seq == 0xFF) {
+            *seq = self.seq;
+        }
+        buffer[..answer.len()].copy_from_slice(&answer);
+        Ok(answer.len())
+    }
+
+    fn control_out(&mut self, _: u8, _: u16, _: &[u8], _: Duration) -> Result<(), transport::Error> {
+        Ok(())
+    }
+
+    fn control_in(
+        &mut self,
+        _: u8,
+        _: u16,
+        buffer: &mut [u8],
+        _: Duration,
+    ) -> Result<usize, transport::Error> {
+        buffer[0] = *self.control.front().ok_or(transport::Error::Stall)?;
+        if self.control.len() > 1 {
+            self.control.pop_front();
+        }
+        Ok(1)
+    }
+
+    fn clear_halt(&mut self) -> Result<(), transport::Error> {
+        Ok(())
+    }
+
+    fn pause(&mut self, time: Duration) -> Result<(), transport::Error> {
+        self.now += time;
+        Ok(())
+    }
+
+    fn now(&self) -> Duration {
+        self.now
+    }
+}
+
+fn message(kind: u8, data: &[u8], status: [u8; 3]) -> Vec<u8> {
+    let mut bytes = vec![kind];
+    bytes.extend((data.len() as u32).to_le_bytes());
+    bytes.extend([0, 0xFF]);
+    bytes.extend(status);
+    bytes.extend(data);
+    bytes
+}
+
+fn interface(features: u32) -> Interface {
+    Interface {
+        number: 0,
+        alternate: 0,
+        class: 0x0B,
+        name_index: 0,
+        flavour: Flavour::Ccid,
+        bulk_out: Some(1),
+        bulk_in: Some(0x82),
+        interrupt_in: None,
+        descriptor: ClassDescriptor {
+            release: 0x0110,
+            voltages: 1,
+            protocols: 3,
+            default_clock_khz: 4000,
+            max_clock_khz: 4000,
+            data_rate_bps: 10_752,
+            max_data_rate_bps: 344_086,
+            max_ifsd: 32,
+            features: Features(features),
+            max_message_length: 271,
+            pin_support: 3,
+            ..ClassDescriptor::default()
+        },
+    }
+}
+
+/// A reader with a card that is ready for the first command; T=1 with a BWI of 0.
+fn ready(features: u32, protocol: Protocol) -> Reader<Late> {
+    let (atr, parameters): (&[u8], &[u8]) = match protocol {
+        Protocol::T0 => (&[0x3B, 0x00], &[0x11, 0, 0, 10, 0]),
+        Protocol::T1 => (
+            &[0x3B, 0x80, 0x81, 0x21, 0x00, 0x20],
+            &[0x11, 0x10, 0, 0, 0, 32, 0],
+        ),
+    };
+    let late = Late {
+        answers: VecDeque::from([
+            message(0x81, &[], [1, 0, 0]),
+            message(0x80, atr, [0, 0, 0]),
+            message(0x82, parameters, [0, 0, 0]),
+        ]),
+        ..Late::default()
+    };
+    let mut reader = Reader::open(late, Device::default(), &interface(features), Options::default()).unwrap();
+    assert_eq!(reader.power_on(0, Reset::Cold).unwrap(), atr);
+    reader.set_protocol(0, protocol).unwrap();
+    let transport = reader.transport();
+    assert!(transport.answers.is_empty());
+    (transport.now, transport.received) = (Duration::ZERO, 0);
+    reader
+}
+
+/// What the reader does for ever.
+fn then(reader: &mut Reader<Late>, answer: Vec<u8>, pause: Pause) {
+    reader.transport().last = Some((answer, pause));
+}
+
+fn transmit(reader: &mut Reader<Late>) -> Result<Vec<u8>, Error> {
+    let mut response = [0; 258];
+    let length = reader.transmit(0, &[0x00, 0xA4, 0x00, 0x00], &mut response)?;
+    Ok(response[..length].to_vec())
+}
+
+#[test]
+fn what_is_not_the_answer_does_not_lengthen_the_wait() {
+    let mut stale = message(0x80, &OK, [0, 0, 0]);
+    stale[6] = 0x77;
+    for distraction in [stale, vec![]] {
+        let mut reader = ready(0x2_00BA, Protocol::T0);
+        then(&mut reader, distraction, |_| 10 * SECOND);
+        assert_eq!(
+            transmit(&mut reader),
+            Err(Error::Transport(transport::Error::Timeout))
+        );
+        let taken = reader.transport().now;
+        assert!(taken < 80 * SECOND, "{taken:?}");
+    }
+}
+
+#[test]
+fn an_answer_that_drips_has_an_end() {
+    let answer = message(0x80, &[0x5A; 250], [0, 0, 0]);
+    let drops = |reader: &mut Reader<Late>, pause: Pause| {
+        // The head at once, the rest byte by byte.
+        reader.transport().answers.push_back(answer[..10].to_vec());
+        then(reader, vec![0x5A], pause);
+    };
+    let mut reader = ready(0x2_00BA, Protocol::T0);
+    drops(&mut reader, |_| SECOND / 1000);
+    assert_eq!(transmit(&mut reader), Ok(vec![0x5A; 250]));
+    let mut reader = ready(0x2_00BA, Protocol::T0);
+    drops(&mut reader, |_| SECOND / 4);
+    assert!(matches!(transmit(&mut reader), Err(Error::Malformed(_))));
+    let taken = reader.transport().now;
+    assert!(taken < 12 * SECOND, "{taken:?}");
+}
+
+#[test]
+fn rubbish_is_not_gathered() {
+    let mut reader = ready(0x2_00BA, Protocol::T0);
+    // With more of the same it would be a message of 250 bytes of a kind that there is not.
+    then(&mut reader, vec![0x01, 0xF0, 0x00, 0x00, 0x00], |_| {
+        Duration::ZERO
+    });
+    assert_eq!(transmit(&mut reader), Err(Error::WrongReply));
+    let received = reader.transport().received;
+    assert!(received < 20, "{received} transfers");
+}
+
+#[test]
+fn an_answer_in_crumbs_is_none() {
+    let mut reader = ready(0x2_00BA, Protocol::T0);
+    // Each time the whole head of a message for another slot, then its data, a few bytes at a time.
+    let stale = [0x80, 0x05, 0x00, 0x00, 0x00];
+    then(&mut reader, stale.to_vec(), |_| Duration::ZERO);
+    let error = transmit(&mut reader).unwrap_err();
+    assert!(
+        matches!(error, Error::WrongReply | Error::Malformed(_)),
+        "{error}"
+    );
+    let received = reader.transport().received;
+    assert!(received < 100, "{received} transfers");
+}
+
+#[test]
+fn a_chain_of_late_parts_has_an_end() {
+    let mut reader = ready(0x4_00BA, Protocol::T0);
+    then(&mut reader, message(0x80, &[0x5A], [0, 0, 3]), |_| 50 * SECOND);
+    assert_eq!(transmit(&mut reader), Err(Error::TooSlow));
+    let taken = reader.transport().now;
+    assert!(taken < 1000 * SECOND, "{taken:?}");
+    // The other way: each part of a long command is acknowledged, late.
+    let mut reader = ready(0x4_00BA, Protocol::T0);
+    then(&mut reader, message(0x80, &[], [0, 0, 0x10]), |_| 50 * SECOND);
+    let command = [&[0x00, 0xD6, 0, 0, 0, 0xFF, 0xFF][..], &[0x5A; 65_535]].concat();
+    assert_eq!(reader.transmit(0, &command, &mut [0; 258]), Err(Error::TooSlow));
+    let taken = reader.transport().now;
+    assert!(taken < 1000 * SECOND, "{taken:?}");
+}
+
+#[test]
+fn a_card_that_asks_for_time_has_no_more_than_there_is() {
+    let wtx = message(0x80, &[0x00, 0xC3, 0x01, 0x01, 0xC3], [0, 0, 0]);
+    let mut reader = ready(0x1_0030, Protocol::T1);
+    then(&mut reader, wtx.clone(), |_| 2 * SECOND);
+    assert_eq!(transmit(&mut reader), Err(Error::TooSlow));
+    let taken = reader.transport().now;
+    assert!(taken < 1000 * SECOND, "{taken:?}");
+
+    // While it checks a PIN, each time as long as a user may take to type it.
+    let mut reader = ready(0x1_0030, Protocol::T1);
+    then(&mut reader, wtx, |_| 80 * SECOND);
+    let verify = [
+        &[0, 0, 0x82, 0x08, 0x00, 8, 4, 2, 1, 0x09, 0x04, 0, 0, 0, 0][..],
+        &13u32.to_le_bytes(),
+        &[0x00, 0x20, 0x00, 0x81, 8, 0x20],
+        &[0xFF; 7],
+    ]
+    .concat();
+    let code = Feature::VerifyPinDirect.code();
+    assert_eq!(reader.control(0, code, &verify, &mut [0; 2]), Err(Error::TooSlow));
+    let taken = reader.transport().now;
+    assert!(taken < 1000 * SECOND, "{taken:?}");
+}
+
+#[test]
+fn opening_a_token_of_many_slots_has_an_end() {
+    let mut interface = interface(0x840);
+    interface.flavour = Flavour::IccdA;
+    interface.descriptor.max_slot_index = 255;
+    let late = Late {
+        // Ready once, then busy for ever.
+        control: VecDeque::from([0x00, 0x40]),
+        ..Late::default()
+    };
+    let opened = Reader::open(late, Device::default(), &interface, Options::default());
+    assert_eq!(opened.err(), Some(Error::TooSlow));
+}
