@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::board::lock;
 use super::card_state::{Handle, DIRECT, EXCLUSIVE, SHARED};
 use super::reader::{GaveUp, Reader, State, ABSENT, POWERED, POWER_GRACE, PRESENT, SWALLOWED};
-use super::slot::{Fault, Slot};
+use super::slot::{Fault, Powered, Slot};
 use crate::error::Error;
 
 const T0: u32 = 1;
@@ -56,7 +56,9 @@ impl Reader {
                 return Err(Error::NoSmartcard);
             }
             self.power_up_if_needed(slot.driver());
-            if self.state().status & POWERED == 0 {
+            let state = self.state();
+            state.check_reader()?;
+            if state.status & POWERED == 0 {
                 return Err(Error::UnpoweredCard);
             }
         }
@@ -92,6 +94,7 @@ impl Reader {
                 match self.reset(slot.driver(), initialization) {
                     Ok(()) => (),
                     Err(Fault::NoCard) => return Err(Error::NoSmartcard),
+                    Err(Fault::NoDevice) => return Err(Error::ReaderUnavailable),
                     Err(_) => return Err(Error::UnresponsiveCard),
                 }
             }
@@ -264,6 +267,7 @@ impl Reader {
                 state.forget_card();
             }),
             Fault::Reset => self.change(|state| state.connections.tell_reset()),
+            Fault::NoDevice => self.on_trouble(Fault::NoDevice),
             _ => (),
         }
         Err(match fault {
@@ -340,7 +344,15 @@ impl Reader {
         };
         if needs_power {
             let powered = slot.power_up(false);
-            self.change(|state| state.set_power_up(powered));
+            self.note_power_up(powered);
+        }
+    }
+
+    fn note_power_up(&self, powered: Result<Powered, Fault>) {
+        match powered {
+            // Not the card's fault: the bus will tell that the reader is gone.
+            Err(Fault::NoDevice) => self.on_trouble(Fault::NoDevice),
+            powered => self.change(|state| state.set_power_up(powered)),
         }
     }
 
@@ -353,7 +365,7 @@ impl Reader {
             slot.power_up(false)
         };
         let fault = powered.as_ref().err().copied();
-        self.change(|state| state.set_power_up(powered));
+        self.note_power_up(powered);
         fault.map_or(Ok(()), Err)
     }
 

@@ -159,6 +159,9 @@ impl Reader {
         match present {
             Ok(Presence::Present | Presence::Replaced) if seen != Seen::Card => {
                 let powered = slot.power_up(false);
+                if powered == Err(Fault::NoDevice) {
+                    return self.on_trouble(Fault::NoDevice);
+                }
                 self.change(|state| {
                     if seen == Seen::Trouble {
                         // Nobody knows whether it is the same card.
@@ -192,7 +195,8 @@ impl Reader {
         });
     }
 
-    fn on_trouble(&self, fault: Fault) {
+    /// The reader cannot be asked: its state is unknown until a look finds it in order again.
+    pub(super) fn on_trouble(&self, fault: Fault) {
         let reach = if fault == Fault::Busy {
             Reach::Claimed
         } else {
