@@ -48,7 +48,12 @@ enum Library {
     Ours,
     /// Ours, which manages the readers itself.
     Standalone,
+    /// Debian's, with our driver in pcscd.
+    StockOnDriver,
 }
+
+/// The simulated readers that our driver serves: TPDU level, so that it does all there is to do.
+const DRIVEN: [&str; 2] = ["gempc-express"; 2];
 
 /// What has the readers.
 enum Owner {
@@ -89,12 +94,15 @@ fn lines(part: &str, library: Library, environment: &[(&str, &str)]) -> Vec<Stri
             .env("DIFFERENTIAL_KEEPS_READERS", "1");
         Owner::Process(simulation)
     } else {
-        let pcscd = Pcscd::start(readers);
+        let pcscd = match library {
+            Library::StockOnDriver => Pcscd::start_driver(&DRIVEN[..readers]),
+            _ => Pcscd::start(readers),
+        };
         command.env("PCSCLITE_CSOCK_NAME", pcscd.socket());
         Owner::Pcscd(pcscd)
     };
     command.envs(environment.iter().copied());
-    if library != Library::Stock {
+    if !matches!(library, Library::Stock | Library::StockOnDriver) {
         command.env("LD_LIBRARY_PATH", artifacts::library_folder());
     }
     let mut child = command
@@ -360,6 +368,72 @@ const WITHOUT_DAEMON: &[Difference] = &[
     ),
 ];
 
+/// Differences between the test's handler and our driver with its simulated readers and cards.
+const WITH_DRIVER: &[Difference] = &[
+    difference(
+        "change",
+        "event=0x1002",
+        "event=0x3022",
+        "a card in another's place is a removal and an insertion; the test's handler does not tell of it",
+    ),
+    difference(
+        "change",
+        "current=0x10022 event=0x20012",
+        "current=0x30222 event=0x40012",
+        "and the count goes on from there",
+    ),
+    difference(
+        "change",
+        "current=0x20012 event=0x30022",
+        "current=0x40012 event=0x50022",
+        "as above",
+    ),
+    difference(
+        "change",
+        "current=0x30022 event=0x30020",
+        "current=0x50022 event=0x50020",
+        "as above",
+    ),
+    difference(
+        "sharing",
+        "SCARD_S_SUCCESS length=0x2 response[2]=\\01\\02",
+        "SCARD_E_NOT_TRANSACTED length=0x0",
+        "the test's handler echoes a control request that is an Escape, and not allowed",
+    ),
+    difference(
+        "sharing",
+        "SCARD_S_SUCCESS protocol=0x2",
+        "SCARD_S_SUCCESS protocol=0x1",
+        "a card without power agrees on no protocol, and pcscd takes its first",
+    ),
+    difference("sharing", "state=0x10004 protocol=0x2", "state=0x10004 protocol=0x1", "as above"),
+    difference(
+        "transmit",
+        "response[6]=\\00\\00\\00",
+        "response[6]=\\00\\00\\00",
+        "the card's count: bytes that are no APDU do not come to its application",
+    ),
+    difference(
+        "transmit",
+        "SCARD_S_SUCCESS length=0xE",
+        "SCARD_E_NOT_TRANSACTED length=0x0",
+        "at TPDU level the driver must know the protocol, and raw is none",
+    ),
+    difference("transmit", "SCARD_E_NO_SMARTCARD", "SCARD_E_NOT_TRANSACTED", "as above"),
+    difference(
+        "transmit",
+        "command, 65548",
+        "response[2]=g\\00",
+        "this is no APDU to a card that looks at its length",
+    ),
+    difference(
+        "transmit",
+        "(&g_rgSCardT0Pci)",
+        "(&g_rgSCardT0Pci), command, apdu(\"00000000\"), &receive_pci, response, &length) = SCARD_S_SUCCESS length=0x2 response[2]=l\\0C",
+        "a card with T=0 wants to know how much to send",
+    ),
+];
+
 fn compare(part: &str, environment: &[(&str, &str)]) {
     let stock = lines(part, Library::Stock, environment);
     let ours = lines(part, Library::Ours, environment);
@@ -371,6 +445,19 @@ fn compare_standalone(part: &str, environment: &[(&str, &str)]) {
     let stock = lines(part, Library::Stock, environment);
     let ours = lines(part, Library::Standalone, environment);
     compare_lines(part, &stock, &ours, WITHOUT_DAEMON, DIFFERENCES);
+}
+
+/// Debian's library, and pcscd with the test's handler and with our driver.
+fn compare_driver(part: &str) {
+    let [handler, driver] = [Library::Stock, Library::StockOnDriver].map(|library| {
+        let lines = lines(part, library, &[]);
+        // The test's handler tells its protocol number there, which libccid and our driver leave to the caller.
+        lines
+            .iter()
+            .map(|line| line.split(" receive_pci.").next().unwrap_or("").to_owned())
+            .collect::<Vec<_>>()
+    });
+    compare_lines(part, &handler, &driver, WITH_DRIVER, &[]);
 }
 
 /// The `expected` differences must be there, those that `may` be there may.
@@ -457,5 +544,24 @@ mod standalone {
     #[test]
     fn sharing_without_blocking() {
         compare_standalone("sharing", &[("PCSCLITE_NO_BLOCKING", "1")]);
+    }
+}
+
+/// The driver in libccid's place: the test's handler is a model of what pcscd's clients see of any.
+///
+/// Left out are `control` and `attributes`, of which each handler has its own, `cards`, in which a card takes another's place
+/// unseen by the test's handler, and `transactions` and others that say nothing about a handler.
+mod with_the_driver {
+    macro_rules! parts {
+        ($($part:ident)+) => { $(
+            #[test]
+            fn $part() {
+                super::compare_driver(stringify!($part));
+            }
+        )+ };
+    }
+
+    parts! {
+        handles lists connect reconnect status transmit change sharing restart threads
     }
 }

@@ -5,7 +5,7 @@
 use crate::abi::{self, Dword, ResponseCode};
 use crate::codes;
 use crate::device::{AnyTransport, Device};
-use crate::events::{Events, Wait};
+use crate::events::Events;
 use crate::pcscd::{log, Level};
 use crate::settings;
 use crate::watcher::Watcher;
@@ -129,11 +129,8 @@ impl Channel {
     }
 
     /// Waits until something happens to a slot.
-    pub fn wait(&self, slot: u8, timeout: Duration) -> ResponseCode {
-        match self.events.wait(slot, timeout) {
-            Wait::Over => abi::SUCCESS,
-            Wait::Gone => abi::NO_SUCH_DEVICE,
-        }
+    pub fn wait(&self, slot: u8, timeout: Duration) {
+        self.events.wait(slot, timeout);
     }
 
     /// Ends that wait.

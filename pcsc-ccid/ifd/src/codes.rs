@@ -30,8 +30,8 @@ pub fn protocol(error: Error, reader_offers: bool) -> ResponseCode {
     match error {
         error if error.is_gone() => abi::NO_SUCH_DEVICE,
         Error::ProtocolUnsupported if !reader_offers => abi::ERROR_NOT_SUPPORTED,
-        Error::ProtocolUnsupported | Error::Atr(_) => abi::PROTOCOL_NOT_SUPPORTED,
-        Error::NotPowered | Error::NoSuchSlot | Error::Transport(_) => abi::COMMUNICATION_ERROR,
+        Error::ProtocolUnsupported | Error::Atr(_) | Error::NotPowered => abi::PROTOCOL_NOT_SUPPORTED,
+        Error::NoSuchSlot | Error::Transport(_) => abi::COMMUNICATION_ERROR,
         _ => abi::ERROR_PTS_FAILURE,
     }
 }

@@ -54,15 +54,6 @@ enum Stale {
     BeingTold,
 }
 
-/// How a wait ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wait {
-    /// By an event, an interruption or the timeout.
-    Over,
-    /// The reader is gone.
-    Gone,
-}
-
 impl Events {
     /// For a reader with so many slots. `has_waits` says whether pcscd's event threads are given [`Events::wait`].
     pub fn new(slots: usize, has_waits: bool) -> Events {
@@ -94,7 +85,7 @@ impl Events {
     }
 
     /// Waits until something happens to a slot, up to `timeout`.
-    pub fn wait(&self, slot: u8, timeout: Duration) -> Wait {
+    pub fn wait(&self, slot: u8, timeout: Duration) {
         let slot = usize::from(slot);
         let begin = Instant::now();
         let mut guard = self.lock();
@@ -110,11 +101,10 @@ impl Events {
         loop {
             let limit = if guard.is_deaf { timeout.min(LOOK) } else { timeout };
             let left = limit.saturating_sub(begin.elapsed());
-            let is_gone = guard.is_gone;
             let Some(this) = guard.slots.get_mut(slot) else {
-                return Wait::Gone;
+                return;
             };
-            if is_gone || this.is_interrupted || this.generation != this.seen || left.is_zero() {
+            if this.is_interrupted || this.generation != this.seen || left.is_zero() {
                 this.seen = this.generation;
                 this.is_waiting = false;
                 this.is_interrupted = false;
@@ -122,7 +112,7 @@ impl Events {
                     this.stale = Stale::BeingTold;
                 }
                 self.changed.notify_all();
-                return if is_gone { Wait::Gone } else { Wait::Over };
+                return;
             }
             guard = self
                 .changed
@@ -156,9 +146,14 @@ impl Events {
         });
     }
 
-    /// The reader is gone. Every wait ends, now and later.
+    /// The reader is gone, which is an event of all its slots.
     pub fn set_gone(&self, is_gone: bool) {
-        self.change(|state| state.is_gone = is_gone);
+        self.change(|state| {
+            if state.is_gone != is_gone {
+                state.is_gone = is_gone;
+                state.slots.iter_mut().for_each(|slot| slot.generation += 1);
+            }
+        });
     }
 
     /// Whether the reader is gone.
@@ -233,7 +228,7 @@ mod tests {
     /// Whether a wait lasted to its timeout.
     fn lasts(events: &Events, slot: u8) -> bool {
         let begin = Instant::now();
-        assert_eq!(events.wait(slot, SHORT), Wait::Over);
+        events.wait(slot, SHORT);
         begin.elapsed() >= SHORT
     }
 
@@ -242,7 +237,7 @@ mod tests {
         let events = Events::new(2, true);
         events.notify(&[0x50, 0b0011]);
         assert!(lasts(&events, 1));
-        assert_eq!(events.wait(0, LONG), Wait::Over);
+        events.wait(0, LONG);
         // Once; and neither a state that has not changed nor nonsense is an event.
         for bytes in [&[0x50, 0b0101][..], &[], &[0x51, 0, 0, 1], &[0x42, 0xFF]] {
             events.notify(bytes);
@@ -256,7 +251,7 @@ mod tests {
         std::thread::scope(|scope| {
             let wait = scope.spawn(|| events.wait(0, LONG));
             events.interrupt(0);
-            assert_eq!(wait.join().unwrap(), Wait::Over);
+            wait.join().unwrap();
         });
         assert!(lasts(&events, 0));
     }
@@ -267,9 +262,9 @@ mod tests {
         events.set_stale(0);
         // Whoever else asks in the meantime.
         assert!(events.take_stale(0) && events.take_stale(0));
-        assert_eq!(events.wait(0, LONG), Wait::Over);
+        events.wait(0, LONG);
         assert!(events.take_stale(0) && events.is_stale(0));
-        assert_eq!(events.wait(0, LONG), Wait::Over);
+        events.wait(0, LONG);
         assert!(!events.take_stale(0) && !events.is_stale(0));
         assert!(lasts(&events, 0));
     }
@@ -283,17 +278,21 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_is_gone_ends_all_waits() {
-        let events = Events::new(1, true);
+    fn a_reader_that_is_gone_is_an_event_of_every_slot() {
+        let events = Events::new(2, true);
         events.set_gone(true);
-        assert_eq!([events.wait(0, LONG), events.wait(0, LONG)], [Wait::Gone; 2]);
-        assert_eq!(Events::new(1, true).wait(1, LONG), Wait::Gone);
+        events.set_gone(true);
+        events.wait(0, LONG);
+        events.wait(1, LONG);
+        assert!(events.is_gone() && lasts(&events, 0));
+        // There is no such slot to wait for.
+        events.wait(2, LONG);
     }
 
     #[test]
     fn a_deaf_reader_is_looked_at() {
         let events = Events::new(1, true);
         events.set_deaf();
-        assert_eq!(events.wait(0, LONG), Wait::Over);
+        events.wait(0, LONG);
     }
 }

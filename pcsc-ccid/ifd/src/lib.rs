@@ -6,7 +6,7 @@
 //! ```
 //!
 //! This file is the C face: it checks pointers, keeps panics from crossing and answers what pcscd asks of the handler
-//! itself. Response codes are those that libccid gives for the same events ([`codes`]).
+//! itself. Response codes are those that libccid gives for the same events (`codes.rs`).
 
 pub mod abi;
 mod channel;
@@ -102,12 +102,11 @@ pub extern "C" fn IFDHCloseChannel(lun: Dword) -> ResponseCode {
 
 /// Waits for something to happen to a card, up to `timeout` ms: what [`abi::TAG_POLLING_THREAD_WITH_TIMEOUT`] gives.
 extern "C" fn wait_for_event(lun: Dword, timeout: c_int) -> ResponseCode {
-    guarded(|| match units::find(lun) {
-        Ok(unit) => {
-            let timeout = Duration::from_millis(u64::try_from(timeout).unwrap_or(0));
-            unit.channel.wait(unit.slot, timeout)
-        }
-        Err(code) => code,
+    checked(|| {
+        let unit = units::find(lun)?;
+        let timeout = Duration::from_millis(u64::try_from(timeout).unwrap_or(0));
+        unit.channel.wait(unit.slot, timeout);
+        Ok(())
     })
 }
 
@@ -241,11 +240,11 @@ pub unsafe extern "C" fn IFDHPowerICC(
     })
 }
 
-/// Exchanges an APDU with the card.
+/// Exchanges an APDU with the card. The last parameter stays as it is: pcscd passes on what its client has put there.
 ///
 /// # Safety
 /// `command` points to `command_length` bytes, `length` to a DWORD with the room in `response`, of which nothing
-/// overlaps; `receive` points to a header; any of them is NULL instead.
+/// overlaps; any of them is NULL instead.
 #[no_mangle]
 pub unsafe extern "C" fn IFDHTransmitToICC(
     lun: Dword,
@@ -254,7 +253,7 @@ pub unsafe extern "C" fn IFDHTransmitToICC(
     command_length: Dword,
     response: *mut u8,
     length: *mut Dword,
-    receive: *mut IoHeader,
+    _receive: *mut IoHeader,
 ) -> ResponseCode {
     checked(|| {
         if command.is_null() || response.is_null() || length.is_null() {
@@ -270,10 +269,6 @@ pub unsafe extern "C" fn IFDHTransmitToICC(
             .transmit(unit.slot, send.protocol, command, response)?;
         // SAFETY: as above.
         unsafe { *length = received as Dword };
-        if !receive.is_null() {
-            // SAFETY: not NULL, so a header, as the caller promises.
-            unsafe { (*receive).protocol = send.protocol };
-        }
         Ok(())
     })
 }

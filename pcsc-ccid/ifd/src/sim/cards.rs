@@ -1,7 +1,15 @@
 //! The cards of simulated readers: by name, or by their ATR in hexadecimal.
 //!
-//! All of them carry the "Hello world!" applet, the echo and the example file system of [`pcsc_ccid::card::apps`],
-//! and a command that takes time: 80 DE P1 P2 answers after P1-P2 ms.
+//! All of them carry the echo and the example file system of [`pcsc_ccid::card::apps`], the applet of its `Hello`,
+//! and these commands, selected or not:
+//!
+//! | command | answer |
+//! |---|---|
+//! | 00 00 00 00 | "Hello world!" |
+//! | 80 E0 P1 P2 | P1-P2 bytes, byte i being i mod 256 |
+//! | 80 E2 00 00, 80 E2 01 00, 80 E2 02 00 | 65,534, 65,536 and 65,546 of them |
+//! | 80 DE P1 P2 | none, after P1-P2 ms |
+//! | 80 C0 00 00 | how many commands there were since the reset, in four bytes |
 
 #![forbid(unsafe_code)]
 
@@ -43,8 +51,11 @@ pub fn make(text: &str, switches: &Arc<Switches>) -> Result<impl Card, String> {
         None => (profile(&hexadecimal(text)?)?, Behaviour::default()),
     };
     let app = Several(vec![
+        Box::new(Basics {
+            switches: switches.clone(),
+            count: 0,
+        }),
         Box::new(Hello::default()),
-        Box::new(Slow(switches.clone())),
         Box::new(Echo),
         Box::new(FileSystem::example()),
     ]);
@@ -203,19 +214,38 @@ impl Card for Switched {
     }
 }
 
-/// The command that takes time. The card's own clock is simulated: the time is spent on the way to the host.
-struct Slow(Arc<Switches>);
+/// The commands that every card knows.
+struct Basics {
+    switches: Arc<Switches>,
+    count: u32,
+}
 
-impl App for Slow {
+impl App for Basics {
+    fn reset(&mut self) {
+        self.count = 0;
+    }
+
     fn process(&mut self, command: &Command<'_>, response: &mut Vec<u8>) {
-        match command.header {
-            [0x80, 0xDE, high, low] => {
-                let time = u16::from_be_bytes([high, low]);
-                self.0.owe(Duration::from_millis(time.into()));
-                response.extend([0x90, 0x00]);
-            }
-            _ => response.extend([0x6D, 0x00]),
+        self.count = self.count.wrapping_add(1);
+        let pattern = |length: usize| (0..length).map(|i| i as u8);
+        let [cla, ins, p1, p2] = command.header;
+        let parameter = u16::from_be_bytes([p1, p2]);
+        match (cla, ins, parameter) {
+            (0x00, 0x00, 0) => response.extend(Hello::TEXT),
+            (0x80, 0xE0, length) => response.extend(pattern(length.into())),
+            (0x80, 0xE2, 0x0000) => response.extend(pattern(65_534)),
+            (0x80, 0xE2, 0x0100) => response.extend(pattern(65_536)),
+            (0x80, 0xE2, 0x0200) => response.extend(pattern(65_546)),
+            // The card's own clock is simulated: the time is spent on the way to the host.
+            (0x80, 0xDE, ms) => self.switches.owe(Duration::from_millis(ms.into())),
+            (0x80, 0xC0, 0) => response.extend(self.count.to_be_bytes()),
+            _ => return response.extend([0x6D, 0x00]),
         }
+        response.extend([0x90, 0x00]);
+    }
+
+    fn carries_data(&self, _header: &[u8; 4]) -> bool {
+        false
     }
 }
 
