@@ -8,7 +8,7 @@ use core::time::Duration;
 use super::reply::Reply;
 use super::Error;
 use crate::descriptor::Flavour;
-use crate::message::{Chain, Command, IccStatus, Malformed, SlotError};
+use crate::message::{Chain, Command, IccStatus, Malformed, SlotError, HEADER_SIZE};
 use crate::transport::Transport;
 
 const ICC_POWER_ON: u8 = 0x62;
@@ -22,6 +22,8 @@ const SLOT_STATUS: u8 = 0x81;
 
 /// The longest control transfer that hosts carry.
 const MAX_TRANSFER: usize = 4096;
+/// What every card takes, whatever it announces: a header, a length, 255 bytes, a length.
+const SHORT_APDU: usize = 261;
 /// How long one control transfer may take.
 const CONTROL: Duration = Duration::from_secs(5);
 /// How often to ask where the card does not say (clause 6.2.3 leaves it to the host).
@@ -43,20 +45,26 @@ pub struct Pipe<T> {
     pub transport: T,
     flavour: Flavour,
     buffer: Vec<u8>,
+    /// The most data that one request carries.
+    max_data: usize,
 }
 
 impl<T: Transport> Pipe<T> {
-    pub fn new(transport: T, flavour: Flavour) -> Pipe<T> {
+    pub fn new(transport: T, flavour: Flavour, announced_max: u32) -> Pipe<T> {
+        let announced = usize::try_from(announced_max).unwrap_or(MAX_TRANSFER);
         Pipe {
             transport,
             flavour,
+            max_data: announced
+                .saturating_sub(HEADER_SIZE)
+                .clamp(SHORT_APDU, MAX_TRANSFER),
             buffer: alloc::vec![0; MAX_TRANSFER],
         }
     }
 
     /// How many bytes of data one request can carry to the card.
     pub fn max_data(&self) -> usize {
-        MAX_TRANSFER
+        self.max_data
     }
 
     /// Where the data of the last reply are.

@@ -24,7 +24,7 @@ impl<T: Transport> Port<T> {
     pub fn new(transport: T, flavour: Flavour, max_message: u32) -> Port<T> {
         match flavour {
             Flavour::Ccid => Port::Bulk(Link::new(transport, max_message)),
-            Flavour::IccdA | Flavour::IccdB => Port::Control(Pipe::new(transport, flavour)),
+            Flavour::IccdA | Flavour::IccdB => Port::Control(Pipe::new(transport, flavour, max_message)),
         }
     }
 
