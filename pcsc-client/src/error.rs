@@ -165,7 +165,7 @@ pub enum Cause {
     /// The USB cannot be used.
     #[error("the readers on the USB cannot be used: {0}")]
     Usb(io::Error),
-    /// The parent of this process drives readers, and what it drives them with does not survive a fork.
+    /// The parent of this process drives readers, and what it drives them with does not survive a fork. Not on Linux.
     #[error("the parent of this process drives the readers itself; a forked child cannot, before it executes a program")]
     ForkedFromDriver,
     /// No simulated reader has this name.

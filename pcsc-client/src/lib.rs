@@ -49,16 +49,15 @@
 //! # Without a daemon
 //!
 //! All contexts of a process share its readers, and behave to each other as the clients of a daemon do. The
-//! first context opens the devices and the last one gives them back, with all threads but one that waits for
-//! transfers and sleeps from then on. A reader that another process has is listed, and connecting to it is a
-//! sharing violation until it is free. Once a daemon is there and no card is in use, new contexts go to it; what
-//! is left of the old ones fails with [`Error::NoService`].
+//! first context opens the devices and the last one gives them back, with all threads. A reader that another
+//! process has is listed, and connecting to it is a sharing violation until it is free. Once a daemon is there
+//! and no card is in use, new contexts go to it; what is left of the old ones fails with [`Error::NoService`].
 //!
 //! # Fork
 //!
 //! A context belongs to the process that established it. A forked child that uses it gets
 //! [`Error::InvalidHandle`], and the parent's connection is not disturbed. The child of a process that drives
-//! readers itself cannot do so, before it executes a program.
+//! readers itself can do so too on Linux; a reader that its parent has is one that another process has.
 #![deny(unsafe_code)]
 
 pub mod backend;

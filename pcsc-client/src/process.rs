@@ -83,26 +83,6 @@ pub fn is_privileged() -> bool {
     })
 }
 
-/// Keeps the library or program that this code is in loaded for as long as the process lives: a thread that
-/// never ends runs in it from now on. A static program is loaded for as long anyway.
-pub fn stay_loaded() {
-    #[cfg(target_os = "linux")]
-    {
-        let mut place = MaybeUninit::<libc::Dl_info>::zeroed();
-        // SAFETY: `place` is writable, and the address is one of this code; on success the name is a C string
-        // that lives as long as the library is loaded. A library that is loaded already is not loaded anew:
-        // nothing of it is run.
-        unsafe {
-            if libc::dladdr(stay_loaded as *const libc::c_void, place.as_mut_ptr()) != 0 {
-                let name = place.assume_init().dli_fname;
-                if !name.is_null() {
-                    libc::dlopen(name, libc::RTLD_LAZY | libc::RTLD_NOLOAD | libc::RTLD_NODELETE);
-                }
-            }
-        }
-    }
-}
-
 /// Starts a thread that no signal is delivered to: the program's signal handlers run in its own threads.
 ///
 /// # Errors

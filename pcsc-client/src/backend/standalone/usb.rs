@@ -1,7 +1,6 @@
 //! Readers on the USB.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use pcsc_ccid::reader::{Options, Reader};
@@ -13,18 +12,6 @@ use super::ccid::{self, News, Opened, Source, Watches};
 use super::manager::{Bus, BusEvent};
 use super::slot::{Fault, Found};
 use crate::error::{Cause, Error, Failure, Outcome};
-use crate::process;
-
-/// Which process opened a device first: its thread waits for all transfers, and a forked child has its memory
-/// without the thread.
-static DRIVER: AtomicU32 = AtomicU32::new(0);
-
-fn check_owner(driver: u32) -> Outcome<()> {
-    if ![0, process::generation()].contains(&driver) {
-        return Err(Failure::because(Error::NoService, Cause::ForkedFromDriver));
-    }
-    Ok(())
-}
 
 /// The readers on the USB.
 pub struct UsbBus {
@@ -40,7 +27,7 @@ pub struct UsbBus {
 impl UsbBus {
     /// Lists the readers, and watches for more.
     pub fn new() -> Outcome<UsbBus> {
-        check_owner(DRIVER.load(Ordering::Relaxed))?;
+        owner::check()?;
         let (hotplug, listing) =
             Hotplug::new().map_err(|error| Failure::because(Error::NoService, Cause::Usb(error)))?;
         Ok(UsbBus {
@@ -81,7 +68,6 @@ pub struct DeviceBus {
 impl DeviceBus {
     /// Reads the device's descriptors; the file descriptor is the bus's from now on.
     pub fn new(device: std::os::fd::OwnedFd) -> Outcome<DeviceBus> {
-        check_owner(DRIVER.load(Ordering::Relaxed))?;
         let refused =
             |error: OpenError| Failure::because(Error::NoService, Cause::Usb(std::io::Error::other(error)));
         let (readers, unusable) = pcsc_ccid::usb::readers_from_fd(device).map_err(refused)?;
@@ -162,10 +148,7 @@ impl Bus for UsbBus {
 }
 
 fn open(candidate: &Candidate, told: &mut Option<String>) -> Result<Opened, Fault> {
-    let driver = DRIVER.compare_exchange(0, process::generation(), Ordering::Relaxed, Ordering::Relaxed);
-    if driver.is_ok() {
-        process::stay_loaded();
-    }
+    owner::note();
     let opened = candidate.open().map_err(|error| {
         // Told once, for as long as it is the same.
         let text = format!("{}: {error}", candidate.identity);
@@ -209,5 +192,38 @@ struct Interrupts(UsbWatch);
 impl Source for Interrupts {
     fn next(&mut self, tell: &mut dyn FnMut(&[u8])) -> Result<(), transport::Error> {
         self.0.wait(None).map(tell)
+    }
+}
+
+/// Linux takes transfers back in the threads that want them: a forked child drives readers of its own.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod owner {
+    pub fn check() -> crate::error::Outcome<()> {
+        Ok(())
+    }
+
+    pub fn note() {}
+}
+
+/// Elsewhere a thread waits for all transfers from the first device on, and a forked child has its memory without the thread.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod owner {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use crate::error::{Cause, Error, Failure, Outcome};
+    use crate::process;
+
+    static DRIVER: AtomicU32 = AtomicU32::new(0);
+
+    pub fn check() -> Outcome<()> {
+        if ![0, process::generation()].contains(&DRIVER.load(Ordering::Relaxed)) {
+            return Err(Failure::because(Error::NoService, Cause::ForkedFromDriver));
+        }
+        Ok(())
+    }
+
+    pub fn note() {
+        // It fails where the process has its thread already.
+        let _ = DRIVER.compare_exchange(0, process::generation(), Ordering::Relaxed, Ordering::Relaxed);
     }
 }
