@@ -6,7 +6,8 @@ usage() {
     cat <<'END'
 Usage: scripts/install.sh [--prefix DIR] [--libdir DIR] [--includedir DIR] [--real]
        scripts/install.sh --driver [--prefix DIR] [--libdir DIR] [--dropdir DIR] [--udevdir DIR]
-       scripts/install.sh --uninstall [--prefix DIR] [--libdir DIR] [--real | --driver]
+       scripts/install.sh --udev [--prefix DIR] [--libdir DIR] [--udevdir DIR]
+       scripts/install.sh --uninstall [--prefix DIR] [--libdir DIR] [--real | --driver | --udev]
 
 Installs what `cargo build --release -p pcsc-sys-shim` has built:
   LIBDIR/libpcsclite.so.1.0.0, with the links libpcsclite.so.1 and libpcsclite.so
@@ -26,6 +27,8 @@ Installs what `cargo build --release -p pcsc-sys-shim` has built:
                     `cargo build --release -p pcsc-ifd-handler` has built it:
                     DROPDIR/ifd-pcsc-rs.bundle, which pcscd prefers to libccid, and
                     UDEVDIR/70-pcsc-ccid.rules, which gives users at the seat their readers
+  --udev            installs those rules and nothing else: for programs that use the
+                    readers without a daemon
   --dropdir DIR     where pcscd looks for drivers; default /usr/lib/pcsc/drivers
   --udevdir DIR     default /etc/udev/rules.d
   --uninstall       removes what an installation with the same LIBDIR has put there
@@ -60,6 +63,7 @@ while [ $# -gt 0 ]; do
         --help | -h) usage; exit 0 ;;
         --real) kind=real; continue ;;
         --driver) kind=driver; continue ;;
+        --udev) kind=udev; continue ;;
         --uninstall) action=uninstall; continue ;;
         --prefix=* | --libdir=* | --includedir=* | --dropdir=* | --udevdir=*)
             value=${option#*=}
@@ -208,10 +212,22 @@ install_driver() {
             die "$built/$name is not there. Build it first: cargo build --release -p pcsc-ifd-handler"
     done
     contents=$dropdir/ifd-pcsc-rs.bundle/Contents
-    rules=$udevdir/70-pcsc-ccid.rules
-    require_free "$contents/Linux/libpcsc_ifd_handler.so" "$contents/Info.plist" "$rules"
+    require_free "$contents/Linux/libpcsc_ifd_handler.so" "$contents/Info.plist"
     put "$contents/Linux/libpcsc_ifd_handler.so" cp "$built/libpcsc_ifd_handler.so"
     put "$contents/Info.plist" write_plist
+    install_udev
+}
+
+# The rules belong to whichever of --driver and --udev has installed them first.
+install_udev() {
+    rules=$udevdir/70-pcsc-ccid.rules
+    for other in driver udev; do
+        if [ "$other" != "$kind" ] && grep -Fqxs -e "F $rules" "$DESTDIR$own/$other.manifest"; then
+            echo "$DESTDIR$rules is there: --$other has installed it"
+            return
+        fi
+    done
+    require_free "$rules"
     put "$rules" cp "$source/pcsc-ccid/udev/70-pcsc-ccid.rules"
 }
 
@@ -241,6 +257,10 @@ next_steps() {
             echo "pcscd, from version 2.0 on, looks there with PCSCLITE_HP_DROPDIR=$dropdir in its environment."
         return
     fi
+    if [ "$kind" = udev ]; then
+        echo "Next: as root, run udevadm control --reload, and plug the readers in again."
+        return
+    fi
     echo "Next: as root, run ldconfig; then"
     echo "  ldconfig -p | grep libpcsclite.so.1"
     echo "names $libdir/libpcsclite.so.1 first, and every program started from now on uses it."
@@ -252,7 +272,7 @@ next_steps() {
 
 uninstall() {
     [ -f "$manifest" ] ||
-        die "$manifest is not there: nothing to remove. Give the --prefix, --libdir, --real and --driver of the installation."
+        die "$manifest is not there: nothing to remove. Give the --prefix and --libdir of the installation, and --real, --driver or --udev."
     folders=$(grep '^D ' "$manifest" || :)
     remove_old
     rm -f "$manifest" || die "cannot remove $manifest: run as root"

@@ -379,6 +379,27 @@ fn the_driver_is_a_bundle_that_pcscd_takes() {
 }
 
 #[test]
+fn the_rules_are_installed_once() {
+    let prefix = TempDir::new().expect("a folder");
+    let prefix = prefix.path();
+    let (drop, udev) = (prefix.join("drivers"), prefix.join("rules.d"));
+    let at = ["--prefix", path(prefix), "--udevdir", path(&udev)];
+    let driver_at = [&at[..], &["--dropdir", path(&drop)]].concat();
+    let rules = udev.join("70-pcsc-ccid.rules");
+    install(&[&["--udev"], &at[..]].concat()).stdout();
+    assert_eq!(
+        files(prefix),
+        ["lib/pcsc-rs/udev.manifest", "rules.d/70-pcsc-ccid.rules"]
+    );
+    let said = install(&[&["--driver"], &driver_at[..]].concat()).stdout();
+    assert!(said.contains("--udev has installed it"), "{said}");
+    install(&[&["--driver", "--uninstall"], &driver_at[..]].concat()).stdout();
+    assert!(rules.exists());
+    install(&[&["--udev", "--uninstall"], &at[..]].concat()).stdout();
+    assert!(is_empty(prefix), "{:?}", files(prefix));
+}
+
+#[test]
 fn both_kinds_live_side_by_side() {
     let prefix = TempDir::new().expect("a folder");
     let prefix = prefix.path();
