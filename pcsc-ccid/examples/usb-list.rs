@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn list() -> Result<(), Box<dyn Error>> {
-    let listing = usb::enumerate::list()?;
+    let listing = usb::list()?;
     for (number, reader) in listing.readers.iter().enumerate() {
         println!("{number}: {}", line(reader));
     }
@@ -40,7 +40,7 @@ fn line(reader: &Candidate) -> String {
 }
 
 fn talk(number: usize) -> Result<(), Box<dyn Error>> {
-    let listing = usb::enumerate::list()?;
+    let listing = usb::list()?;
     let reader = listing.readers.get(number).ok_or("there is no such reader")?;
     println!("{}", line(reader));
     let Opened {

@@ -17,7 +17,7 @@
 //! use pcsc_ccid::reader::{Device, Options, Protocol, Reader, Reset};
 //! use pcsc_ccid::sim::{self, Handle, Model};
 //!
-//! // A simulated reader here (feature `sim`). A real one comes from `usb::enumerate::list()`: its
+//! // A simulated reader here (feature `sim`). A real one comes from `usb::list()`: its
 //! // `Candidate` gives the transport by `open()`, and `device()` and `interface`.
 //! let model = sim::model("scr3310").expect("one of sim::NAMES");
 //! let configuration = Model::configuration_descriptor(&[&model], 4);

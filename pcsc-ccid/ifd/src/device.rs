@@ -11,8 +11,7 @@ use crate::watcher::Watcher;
 use pcsc_ccid::descriptor::{Flavour, Interface};
 use pcsc_ccid::reader;
 use pcsc_ccid::transport::Transport;
-use pcsc_ccid::usb::enumerate::{self, Reason};
-use pcsc_ccid::usb::{Candidate, OpenError, Presence};
+use pcsc_ccid::usb::{self, Candidate, OpenError, Presence, Reason};
 use std::sync::Arc;
 
 /// A reader's commands, whoever carries them.
@@ -106,7 +105,7 @@ impl Place {
         Some(place)
     }
 
-    fn is(&self, place: &enumerate::Place) -> bool {
+    fn is(&self, place: &usb::Place) -> bool {
         self.bus == place.bus
             && self.address == place.address
             && self
@@ -153,11 +152,8 @@ pub fn open_any() -> Result<Device, ResponseCode> {
 }
 
 /// Opens the first usable one of the USB readers that are `meant`.
-fn open_usb(
-    name: &str,
-    meant: impl Fn(&enumerate::Identity, &enumerate::Place) -> bool,
-) -> Result<Device, ResponseCode> {
-    let listing = enumerate::list().map_err(|error| {
+fn open_usb(name: &str, meant: impl Fn(&usb::Identity, &usb::Place) -> bool) -> Result<Device, ResponseCode> {
+    let listing = usb::list().map_err(|error| {
         log(Level::Critical, format_args!("{name}: {error}"));
         abi::COMMUNICATION_ERROR
     })?;

@@ -1,7 +1,7 @@
 //! Readers from a file descriptor that somebody else has opened: a broker, or Android.
 
+use super::candidate::{Candidate, Identity, Place, Source};
 use super::descriptors::readers;
-use super::enumerate::{Candidate, Identity, Place, Source};
 use super::error::OpenError;
 use super::reactor::Role;
 use super::signal::Waiter;

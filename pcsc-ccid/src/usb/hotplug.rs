@@ -1,6 +1,7 @@
 //! Readers that come and go.
 
-use super::enumerate::{list, Candidate, Listing, Notice, Place};
+use super::candidate::{Candidate, Listing, Notice, Place};
+use super::enumerate::list;
 use std::io;
 use std::vec::Vec;
 

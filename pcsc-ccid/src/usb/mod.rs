@@ -1,6 +1,6 @@
 //! Readers on real USB ports: over the system calls of `pcsc-usbfs` on Linux, over the library `nusb` elsewhere.
 //!
-//! [`enumerate::list`] names the readers without opening any; [`Candidate::open`] claims one and gives its
+//! [`list`] names the readers without opening any; [`Candidate::open`] claims one and gives its
 //! [`UsbTransport`] and its [`Presence`], the pipe that tells of cards that come and go, for a thread of its
 //! own. [`Hotplug`] waits for readers to come and go.
 //!
@@ -8,9 +8,10 @@
 //! here polls: a wait ends by its result, its deadline, a [`Canceller`] or the reader's removal, at once.
 
 mod bulk;
+mod candidate;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod descriptors;
-pub mod enumerate;
+mod enumerate;
 mod error;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod from_fd;
@@ -38,7 +39,8 @@ mod transport;
 mod uevent;
 mod watch;
 
-pub use enumerate::{Candidate, Identity, Listing, Notice, Place};
+pub use candidate::{udev_rule, Candidate, Identity, Listing, Notice, Place, Reason};
+pub use enumerate::list;
 pub use error::{Holder, OpenError};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub use from_fd::readers_from_fd;

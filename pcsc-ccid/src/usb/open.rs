@@ -1,7 +1,7 @@
 //! Claiming a reader.
 
 use super::bulk::Bulk;
-use super::enumerate::{udev_rule, Candidate, Source};
+use super::candidate::{udev_rule, Candidate, Source};
 use super::error::OpenError;
 #[cfg(not(target_os = "android"))]
 use super::system::Device;

@@ -1,7 +1,7 @@
 //! What Linux tells of USB devices under /sys, to everybody.
 
+use super::candidate::{is_plausible, Candidate, Identity, Listing, Notice, Place, Reason, Source};
 use super::descriptors::readers;
-use super::enumerate::{is_plausible, Candidate, Identity, Listing, Notice, Place, Reason, Source};
 use crate::descriptor::{Interface, Unusable};
 use rustix::fs::{Access, AtFlags};
 use rustix::io::Errno;
