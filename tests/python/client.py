@@ -1,5 +1,6 @@
 """A client in pyscard: lists, connects, transmits, or monitors cards."""
 
+import os
 import sys
 import threading
 
@@ -27,6 +28,8 @@ from smartcard.System import readers
 from smartcard.util import toHexString
 
 SELECT = [0x00, 0xA4, 0x04, 0x00, 0x0A, 0xA0, 0x00, 0x00, 0x00, 0x62, 0x03, 0x01, 0x0C, 0x06, 0x01]
+# A command that the card answers with 4,095 bytes.
+LONG_ANSWER = list(bytes.fromhex(os.environ.get("LONG_ANSWER", "80E00FFF")))
 
 
 class Printer(CardObserver):
@@ -58,7 +61,7 @@ def exchange():
         print(connection.transmit(SELECT))
         data, sw1, sw2 = connection.transmit([0, 0, 0, 0])
         print("".join(map(chr, data)), sw1, sw2)
-        data, sw1, sw2 = connection.transmit([0x80, 0xE0, 0x0F, 0xFF])
+        data, sw1, sw2 = connection.transmit(LONG_ANSWER)
         print(len(data), sw1, sw2)
         connection.disconnect()
 

@@ -431,7 +431,12 @@ fn pyscard() {
         text.starts_with("Some(0)") && text.contains("Hello world!"),
         "{text}"
     );
-    let text = same_on_the_driver(|_| python(script));
+    let text = same_on_the_driver(|_| {
+        let mut command = python(script);
+        // This card has another command for it.
+        command.env("LONG_ANSWER", "80EE0FFF");
+        command
+    });
     assert!(
         text.starts_with("Some(0)") && text.contains("Hello world!"),
         "{text}"

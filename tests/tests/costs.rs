@@ -70,8 +70,8 @@ fn no_call_costs_more_system_calls_than_stock_and_one_exchange_three() {
             "{command}: stock {}, ours {} system calls for ten",
             counts[0], counts[1]
         );
-        // The daemon may write a reply in two pieces; ten exchanges do not all fall between them.
-        assert!((30..=45).contains(&counts[1]), "{command}: {counts:?}");
+        // The daemon may write a reply in two pieces, in the ten exchanges or in the one that is taken off.
+        assert!((25..=45).contains(&counts[1]), "{command}: {counts:?}");
         assert!(counts[1] <= counts[0], "{command}: {counts:?}");
     }
 }
