@@ -1,0 +1,210 @@
+//! Where real devices put the class descriptor among their interfaces.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::{ClassDescriptor, Error, SIZE};
+
+/// How the host talks to an interface (`bInterfaceProtocol`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Flavour {
+    /// Bulk pipes (CCID 1.1).
+    #[default]
+    Ccid,
+    /// Control pipe, version A (ICCD 1.0, clause 6.1).
+    IccdA,
+    /// Control pipe, version B (ICCD 1.0, clause 6.2).
+    IccdB,
+}
+
+/// An interrupt endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interrupt {
+    /// Its address.
+    pub address: u8,
+    /// `wMaxPacketSize` in bytes.
+    pub max_packet_size: u16,
+    /// `bInterval`.
+    pub interval: u8,
+}
+
+/// An interface that is a reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interface {
+    /// `bInterfaceNumber`.
+    pub number: u8,
+    /// `bAlternateSetting`.
+    pub alternate: u8,
+    /// `bInterfaceClass`: 0B, or FF of readers from before the class.
+    pub class: u8,
+    /// `iInterface`: the index of its name; 0 for none.
+    pub name_index: u8,
+    /// How to talk to it.
+    pub flavour: Flavour,
+    /// Bulk OUT endpoint; a reader with bulk pipes has both.
+    pub bulk_out: Option<u8>,
+    /// Bulk IN endpoint.
+    pub bulk_in: Option<u8>,
+    /// Interrupt IN endpoint; without one, cards are looked for by asking.
+    pub interrupt_in: Option<Interrupt>,
+    /// The class descriptor.
+    pub descriptor: ClassDescriptor,
+}
+
+const CLASS_SMART_CARD: u8 = 0x0B;
+const CLASS_VENDOR: u8 = 0xFF;
+
+/// Finds the readers in a configuration descriptor with all that belongs to it (USB 2.0, clause 9.6.3).
+///
+/// The class descriptor is taken from wherever it is in the interface, after an endpoint too; in an
+/// interface of the vendor's class its presence makes it a reader. Of several alternate settings the first
+/// usable one counts. An interface of the smart card class that cannot be used is an error with its number.
+pub fn interfaces(configuration: &[u8]) -> Vec<Result<Interface, Unusable>> {
+    let mut found: Vec<Result<Interface, Unusable>> = Vec::new();
+    let mut current: Option<Draft> = None;
+    let mut rest = configuration;
+    while let [length, kind, ..] = *rest {
+        let length = usize::from(length);
+        let Some((descriptor, after)) = rest.split_at_checked(length).filter(|_| length >= 2) else {
+            break;
+        };
+        rest = after;
+        match (kind, descriptor) {
+            (0x04, &[_, _, number, alternate, _, class, _, protocol, name_index, ..]) => {
+                finish(&mut found, current.take());
+                current = Some(Draft::new(number, alternate, class, protocol, name_index));
+            }
+            (0x05, &[_, _, address, attributes, low, high, interval, ..]) => {
+                if let Some(draft) = &mut current {
+                    draft.add_endpoint(address, attributes, u16::from_le_bytes([low, high]), interval);
+                }
+            }
+            (0x21 | 0xFF, bytes) if bytes.len() == SIZE => {
+                if let Some(draft) = &mut current {
+                    draft
+                        .descriptor
+                        .get_or_insert_with(|| ClassDescriptor::parse(bytes));
+                }
+            }
+            _ => (),
+        }
+    }
+    finish(&mut found, current);
+    found
+}
+
+struct Draft {
+    number: u8,
+    alternate: u8,
+    class: u8,
+    protocol: u8,
+    name_index: u8,
+    bulk_out: Option<u8>,
+    bulk_in: Option<u8>,
+    interrupt_in: Option<Interrupt>,
+    descriptor: Option<Result<ClassDescriptor, Error>>,
+}
+
+impl Draft {
+    fn new(number: u8, alternate: u8, class: u8, protocol: u8, name_index: u8) -> Draft {
+        Draft {
+            number,
+            alternate,
+            class,
+            protocol,
+            name_index,
+            bulk_out: None,
+            bulk_in: None,
+            interrupt_in: None,
+            descriptor: None,
+        }
+    }
+
+    fn add_endpoint(&mut self, address: u8, attributes: u8, max_packet_size: u16, interval: u8) {
+        let is_in = address & 0x80 != 0;
+        match (attributes & 3, is_in) {
+            (2, true) => _ = self.bulk_in.get_or_insert(address),
+            (2, false) => _ = self.bulk_out.get_or_insert(address),
+            (3, true) => {
+                self.interrupt_in.get_or_insert(Interrupt {
+                    address,
+                    max_packet_size: max_packet_size & 0x7FF,
+                    interval,
+                });
+            }
+            _ => (),
+        }
+    }
+
+    fn finish(self) -> Option<Result<Interface, Unusable>> {
+        let is_reader = match self.class {
+            CLASS_SMART_CARD => true,
+            CLASS_VENDOR => self.descriptor.is_some(),
+            _ => false,
+        };
+        if !is_reader {
+            return None;
+        }
+        // Readers from before the specification have protocol numbers of their own, and bulk pipes.
+        let has_pipes = self.bulk_in.is_some() && self.bulk_out.is_some();
+        let flavour = match self.protocol {
+            1 if !has_pipes => Flavour::IccdA,
+            2 if !has_pipes => Flavour::IccdB,
+            _ => Flavour::Ccid,
+        };
+        let descriptor = match self.descriptor.unwrap_or(Err(Error::Missing)) {
+            Ok(_) if flavour == Flavour::Ccid && !has_pipes => Err(Error::NoBulkPipes),
+            descriptor => descriptor,
+        };
+        Some(match descriptor {
+            Ok(descriptor) => Ok(Interface {
+                number: self.number,
+                alternate: self.alternate,
+                class: self.class,
+                name_index: self.name_index,
+                flavour,
+                bulk_out: self.bulk_out,
+                bulk_in: self.bulk_in,
+                interrupt_in: self.interrupt_in,
+                descriptor,
+            }),
+            Err(error) => Err(Unusable {
+                interface: self.number,
+                error,
+            }),
+        })
+    }
+}
+
+fn finish(found: &mut Vec<Result<Interface, Unusable>>, draft: Option<Draft>) {
+    let Some(new) = draft.and_then(Draft::finish) else {
+        return;
+    };
+    let number = |entry: &Result<Interface, Unusable>| match entry {
+        Ok(interface) => interface.number,
+        Err(unusable) => unusable.interface,
+    };
+    match found.iter_mut().find(|entry| number(entry) == number(&new)) {
+        None => found.push(new),
+        Some(entry) if entry.is_err() => *entry = new,
+        Some(_) => (),
+    }
+}
+
+/// An interface of the smart card class that is of no use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unusable {
+    /// Its number.
+    pub interface: u8,
+    /// Why.
+    pub error: Error,
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "interface {}: {}", self.interface, self.error)
+    }
+}
+
+#[cfg(feature = "std")]
+impl std::error::Error for Unusable {}

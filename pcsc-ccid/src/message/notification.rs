@@ -1,0 +1,37 @@
+//! What a reader tells unasked.
+
+/// A message of the interrupt pipe (clause 6.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notification<'a> {
+    /// RDR_to_PC_NotifySlotChange (clause 6.3.1): two bits a slot, four slots a byte.
+    SlotChange(&'a [u8]),
+    /// RDR_to_PC_HardwareError (clause 6.3.2).
+    HardwareError {
+        /// The slot.
+        slot: u8,
+        /// The command's sequence number.
+        seq: u8,
+        /// 1: overcurrent.
+        code: u8,
+    },
+}
+
+impl<'a> Notification<'a> {
+    /// Reads a message of the interrupt pipe; `None` for anything else, which readers do send.
+    pub fn decode(bytes: &'a [u8]) -> Option<Notification<'a>> {
+        match *bytes {
+            [0x50, ref states @ ..] => Some(Notification::SlotChange(states)),
+            [0x51, slot, seq, code, ..] => Some(Notification::HardwareError { slot, seq, code }),
+            _ => None,
+        }
+    }
+
+    /// Whether a slot has a card, and whether that changed; `None` where this does not tell.
+    pub fn slot(&self, slot: u8) -> Option<(bool, bool)> {
+        let Notification::SlotChange(states) = self else {
+            return None;
+        };
+        let bits = states.get(usize::from(slot / 4))? >> (slot % 4 * 2);
+        Some((bits & 1 != 0, bits & 2 != 0))
+    }
+}

@@ -1,0 +1,177 @@
+use super::*;
+use alloc::{vec, vec::Vec};
+use proptest::prelude::*;
+
+const COMMANDS: [Command<'static>; 14] = [
+    Command::IccPowerOn(Voltage::V3),
+    Command::IccPowerOff,
+    Command::GetSlotStatus,
+    Command::XfrBlock {
+        bwi: 2,
+        level: 0x0103,
+        data: &[1, 2, 3],
+    },
+    Command::GetParameters,
+    Command::ResetParameters,
+    Command::SetParameters {
+        protocol: 1,
+        data: &[0x11, 0x10, 0, 0x4D, 0, 0xFE, 0],
+    },
+    Command::Escape(&[9]),
+    Command::IccClock { stop: true },
+    Command::T0Apdu {
+        changes: 3,
+        get_response: 0xFF,
+        envelope: 0,
+    },
+    Command::Secure {
+        bwi: 0,
+        level: 0,
+        data: &[0, 30],
+    },
+    Command::Mechanical(2),
+    Command::Abort,
+    Command::SetDataRateAndClockFrequency {
+        clock_khz: 4800,
+        rate_bps: 12_903,
+    },
+];
+
+#[test]
+fn commands_are_laid_out_as_the_clauses_say() {
+    let mut out = [0; 32];
+    let mut bytes = |command: Command<'_>| {
+        let length = command.encode(1, 7, &mut out).unwrap();
+        out[..length].to_vec()
+    };
+    assert_eq!(
+        bytes(Command::IccPowerOn(Voltage::V5)),
+        [0x62, 0, 0, 0, 0, 1, 7, 1, 0, 0]
+    );
+    assert_eq!(
+        bytes(Command::XfrBlock {
+            bwi: 2,
+            level: 0x0103,
+            data: &[0xAA]
+        }),
+        [0x6F, 1, 0, 0, 0, 1, 7, 2, 0x03, 0x01, 0xAA]
+    );
+    assert_eq!(
+        bytes(Command::SetDataRateAndClockFrequency {
+            clock_khz: 4000,
+            rate_bps: 10_752
+        }),
+        [0x73, 8, 0, 0, 0, 1, 7, 0, 0, 0, 0xA0, 0x0F, 0, 0, 0, 0x2A, 0, 0]
+    );
+    assert_eq!(Command::GetSlotStatus.encode(0, 0, &mut [0; 9]), None);
+}
+
+#[test]
+fn a_reader_reads_every_command_back() {
+    for command in COMMANDS {
+        let mut out = [0; 64];
+        let length = command.encode(3, 9, &mut out).unwrap();
+        assert_eq!(Command::decode(&out[..length]), Ok((command, 3, 9)));
+    }
+}
+
+#[test]
+fn responses_tell_the_card_s_state_and_the_outcome() {
+    let bytes = [0x80, 2, 0, 0, 0, 1, 7, 0, 0x81, 0x01, 0x90, 0x00, 0xFF];
+    let response = Response::decode(&bytes).unwrap();
+    assert_eq!(response.data, [0x90, 0x00], "what follows is not looked at");
+    assert_eq!(
+        (response.outcome, response.chain()),
+        (Outcome::Done, Chain::Begins)
+    );
+    let mute = [0x80, 0, 0, 0, 0, 0, 0, 0x41, 0xFE, 0];
+    let response = Response::decode(&mute).unwrap();
+    assert_eq!(
+        (response.icc, response.outcome),
+        (IccStatus::Inactive, Outcome::Failed(SlotError::Mute))
+    );
+    let time = [0x80, 0, 0, 0, 0, 0, 0, 0x80, 3, 0];
+    assert_eq!(
+        Response::decode(&time).unwrap().outcome,
+        Outcome::TimeExtension(3)
+    );
+}
+
+#[test]
+fn wrong_lengths_and_types_are_errors() {
+    assert_eq!(Response::decode(&[0x80; 9]), Err(Malformed::Truncated));
+    assert_eq!(Response::announced(&[0x80; 9]), None);
+    let liar = [0x80, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0, 0, 1];
+    assert_eq!(Response::decode(&liar), Err(Malformed::Truncated));
+    assert_eq!(Response::announced(&liar), Some(0xFFFF_FFFF + 10));
+    assert_eq!(Response::decode(&[0; 10]), Err(Malformed::Kind(0)));
+    assert_eq!(Command::decode(&[0; 10]), Err(Malformed::Kind(0)));
+}
+
+#[test]
+fn every_error_code_has_one_name() {
+    for code in 0..=255 {
+        assert_eq!(SlotError::decode(code).code(), code);
+    }
+    assert_eq!(SlotError::decode(7), SlotError::Parameter(7));
+    assert_eq!(SlotError::decode(0x81), SlotError::Other(0x81));
+}
+
+#[test]
+fn notifications_tell_slot_by_slot() {
+    let change = Notification::decode(&[0x50, 0b1100_0011, 0b01]).unwrap();
+    assert_eq!(change.slot(0), Some((true, true)));
+    assert_eq!(change.slot(1), Some((false, false)));
+    assert_eq!(change.slot(3), Some((true, true)));
+    assert_eq!(change.slot(4), Some((true, false)));
+    assert_eq!(change.slot(8), None);
+    assert_eq!(
+        Notification::decode(&[0x51, 0, 4, 1]),
+        Some(Notification::HardwareError {
+            slot: 0,
+            seq: 4,
+            code: 1
+        })
+    );
+    assert_eq!(Notification::decode(&[]), None);
+    assert_eq!(Notification::decode(&[0x42, 0, 0, 0]), None);
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_a_message_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+        let _ = Command::decode(&bytes);
+        if let Ok(response) = Response::decode(&bytes) {
+            response.chain();
+            response.rates();
+            prop_assert!(response.data.len() + HEADER_SIZE <= bytes.len());
+        }
+        if let Some(notification) = Notification::decode(&bytes) {
+            for slot in 0..=255 {
+                notification.slot(slot);
+            }
+        }
+    }
+
+    #[test]
+    fn a_response_reads_back(
+        slot: u8, seq: u8, icc in 0u8..3, outcome in 0u8..3, error: u8, specific: u8, data: Vec<u8>
+    ) {
+        let response = Response {
+            kind: Kind::DataBlock,
+            slot,
+            seq,
+            icc: [IccStatus::Active, IccStatus::Inactive, IccStatus::Absent][usize::from(icc)],
+            outcome: [
+                Outcome::Done,
+                Outcome::Failed(SlotError::decode(error)),
+                Outcome::TimeExtension(error),
+            ][usize::from(outcome)],
+            specific,
+            data: &data,
+        };
+        let mut out = vec![0; data.len() + HEADER_SIZE];
+        prop_assert_eq!(response.encode(&mut out), Some(out.len()));
+        prop_assert_eq!(Response::decode(&out), Ok(response));
+    }
+}
