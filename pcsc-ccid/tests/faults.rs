@@ -16,7 +16,8 @@
 //! one is an answer too. Blocks of T=1 at TPDU level have a check of their own, and there even those faults are found.
 //!
 //! On the contact, T=1 finds every fault of which there is one in a block, given a reader that looks at the guard time
-//! after a block: else the LRC misses one character too many in 256. T=0 finds late, unreadable and missing characters;
+//! after a block: else the LRC misses one character too many in 256. At character level the host asks for as many
+//! characters as the block's LEN says, so that a smaller LEN cuts the block, and the LRC misses that once in 256. T=0 finds late, unreadable and missing characters;
 //! a byte that has changed with its parity right, or that comes twice, it cannot tell from another byte (ISO/IEC 7816-3,
 //! clause 7.3); nor can it tell that a character is lost where the one after it can be a procedure byte, so that the data
 //! of these tests are below '60'.
@@ -92,7 +93,12 @@ impl Setting {
 
     /// Whether each reply to us has a check of its own.
     fn is_checked(&self) -> bool {
-        matches!(self.reader, "gempc-express" | "scr3310" | "oz776") && self.protocol == Protocol::T1
+        matches!(self.reader, "gempc-express" | "scr3310") && self.protocol == Protocol::T1
+    }
+
+    /// Whether a block is as long as its LEN says, whatever the card has sent.
+    fn cuts_blocks(&self) -> bool {
+        self.reader == "oz776" && self.protocol == Protocol::T1
     }
 
     /// Commands of all four cases, with the answers of a good card.
@@ -448,7 +454,7 @@ fn transfers_damaged_in_ways_that_nobody_can_tell() {
 fn on_the_contact(what: &str, protocol: Protocol, kinds: &'static [FaultKind]) {
     let tally = RefCell::new(Tally::default());
     let mut settings = SETTINGS.to_vec();
-    settings.retain(|setting| setting.protocol == protocol);
+    settings.retain(|setting| setting.protocol == protocol && !setting.cuts_blocks());
     let result = TestRunner::new(cases(256)).run(&scripts(settings), |script| {
         let tally = &mut *tally.borrow_mut();
         let (handle, reader) = open_through(named(script.setting.reader), |transport| transport);
