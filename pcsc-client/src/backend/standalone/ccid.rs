@@ -54,6 +54,8 @@ pub fn found(name: String, slots: u16, open: Open) -> (Found, Arc<Watches>) {
         open,
         reader: None,
         watches: watches.clone(),
+        has_worked: false,
+        is_new: vec![false; usize::from(slots.max(1))],
     }));
     let places = (0..=u8::MAX).take(usize::from(slots.max(1))).map(|number| {
         let slot = CcidSlot {
@@ -77,14 +79,20 @@ struct Link {
     open: Open,
     reader: Option<AnyReader>,
     watches: Arc<Watches>,
+    /// Whether it has answered since it was opened. One that never does is gone.
+    has_worked: bool,
+    /// Slots of a reader that was opened again, which have not been looked at since: their cards have lost what they were.
+    is_new: Vec<bool>,
 }
 
 impl Link {
+    /// The reader, opened if it is not.
     fn reader(&mut self) -> Result<&mut AnyReader, Fault> {
         let Link {
             open,
             reader,
             watches,
+            ..
         } = self;
         match reader {
             Some(reader) => Ok(reader),
@@ -100,6 +108,16 @@ impl Link {
             }
         }
     }
+
+    /// Closes a reader that was lost, though it may not be gone: a reset of the device takes it from whoever has it. It is
+    /// opened again when a slot is looked at, which tells whether it is there.
+    fn notice_loss(&mut self) {
+        if self.watches.take_loss() {
+            self.reader = None;
+            self.has_worked = false;
+            self.is_new.fill(true);
+        }
+    }
 }
 
 struct CcidSlot {
@@ -110,7 +128,17 @@ struct CcidSlot {
 impl CcidSlot {
     fn with<T>(&self, ask: impl FnOnce(&mut AnyReader, u8) -> Result<T, Error>) -> Result<T, Fault> {
         let mut link = lock(&self.link);
-        ask(link.reader()?, self.number).map_err(fault)
+        link.notice_loss();
+        if link.is_new.get(usize::from(self.number)) == Some(&true) {
+            return Err(Fault::NoDevice);
+        }
+        let result = ask(link.reader()?, self.number);
+        match result {
+            Err(Error::Transport(transport::Error::Gone)) if link.has_worked => link.watches.lose(),
+            Err(Error::Transport(transport::Error::Gone)) => link.watches.gone(),
+            _ => link.has_worked = true,
+        }
+        result.map_err(fault)
     }
 }
 
@@ -131,9 +159,16 @@ pub fn fault(error: Error) -> Fault {
 
 impl Slot for CcidSlot {
     fn presence(&mut self) -> Result<Presence, Fault> {
+        let is_new = {
+            let mut link = lock(&self.link);
+            link.notice_loss();
+            let is_new = link.is_new.get_mut(usize::from(self.number));
+            is_new.is_some_and(std::mem::take)
+        };
         self.with(|reader, slot| {
             Ok(match reader.presence(slot)? {
                 reader::Presence::Absent => Presence::Absent,
+                reader::Presence::Present if is_new => Presence::Replaced,
                 reader::Presence::Present => Presence::Present,
                 reader::Presence::Replaced => Presence::Replaced,
             })
@@ -220,6 +255,10 @@ struct State {
     /// What the slots have not seen yet.
     stirred: Vec<bool>,
     stop: Option<Box<dyn Fn() + Send + Sync>>,
+    /// The open reader is of no use any more.
+    is_lost: bool,
+    /// How often it was closed.
+    round: u64,
     /// How often in a row the interrupt pipe was halted.
     stalls: u32,
     end: Option<Sight>,
@@ -243,6 +282,8 @@ impl Watches {
                 mode: Mode::Closed,
                 stirred: vec![false; usize::from(slots.max(1))],
                 stop: None,
+                is_lost: false,
+                round: 0,
                 stalls: 0,
                 end: None,
             }),
@@ -255,8 +296,20 @@ impl Watches {
         self.end(Sight::Gone);
     }
 
+    /// The open reader is of no use any more: all slots are to be looked at.
+    fn lose(&self) {
+        let mut state = lock(&self.state);
+        state.lose();
+        self.changed.notify_all();
+    }
+
+    fn take_loss(&self) -> bool {
+        std::mem::take(&mut lock(&self.state).is_lost)
+    }
+
     fn listen(&self, news: News) {
         let mut state = lock(&self.state);
+        state.stalls = 0;
         state.mode = match news {
             News::Told { source, stop } => {
                 state.stop = Some(stop);
@@ -289,8 +342,9 @@ impl Watches {
             let deadline = match &mut state.mode {
                 Mode::Told(source) => match source.take() {
                     Some(source) => {
+                        let round = state.round;
                         drop(state);
-                        state = self.hear(source);
+                        state = self.hear(source, round);
                         continue;
                     }
                     None => None,
@@ -306,7 +360,7 @@ impl Watches {
     }
 
     /// Waits for one message of the interrupt pipe, and notes for all slots what it says.
-    fn hear(&self, mut source: Box<dyn Source>) -> std::sync::MutexGuard<'_, State> {
+    fn hear(&self, mut source: Box<dyn Source>, round: u64) -> std::sync::MutexGuard<'_, State> {
         let mut stirred = Vec::new();
         let heard = source.next(&mut |message| match Notification::decode(message) {
             Some(Notification::HardwareError { slot, .. }) => stirred.push(slot),
@@ -321,6 +375,8 @@ impl Watches {
         });
         let mut state = lock(&self.state);
         match heard {
+            // The reader was lost meanwhile, and may be open again.
+            _ if state.round != round => (),
             Ok(()) => {
                 state.stalls = 0;
                 for slot in stirred {
@@ -330,9 +386,7 @@ impl Watches {
                 }
                 state.mode = Mode::Told(Some(source));
             }
-            Err(transport::Error::Gone) => {
-                state.end.get_or_insert(Sight::Gone);
-            }
+            Err(transport::Error::Gone) => state.lose(),
             Err(transport::Error::Stall) if state.stalls == 0 => {
                 state.stalls += 1;
                 state.mode = Mode::Told(Some(source));
@@ -352,12 +406,22 @@ impl Watches {
 }
 
 impl State {
+    fn lose(&mut self) {
+        // One loss is one, whoever meets it first.
+        if !matches!(self.mode, Mode::Closed) {
+            self.is_lost = true;
+            self.stirred.fill(true);
+            self.close();
+        }
+    }
+
     /// Gives the interrupt pipe back.
     fn close(&mut self) {
         if let Some(stop) = self.stop.take() {
             stop();
         }
         self.mode = Mode::Closed;
+        self.round += 1;
     }
 }
 
