@@ -6,10 +6,12 @@ use std::fs;
 use std::path::Path;
 
 /// Every command leaves its outputs and its exit status as files, and `ended` says that all have been run. udevd announces USB
-/// devices to whoever listens, which is how pcscd learns of a reader that is plugged in.
+/// devices to whoever listens, which is how pcscd learns of a reader that is plugged in. Devices that nobody uses are not suspended, as
+/// libccid's rules for udev would have it: the virtual host controller takes a device that wakes for a new one.
 const HEAD: &str = r#"
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C RUST_BACKTRACE=1
 mkdir /run/lab
+echo 'SUBSYSTEM=="usb", TEST=="power/control", ATTR{power/control}="on"' >/etc/udev/rules.d/99-no-suspend.rules
 run() {
     name=$1 seconds=$2
     shift 2

@@ -27,6 +27,26 @@ impl Pcscd {
             .args(["--foreground", "--debug", "--apdu"])
             .env("LIBCCID_ifdLogLevel", "15");
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        Self::run(command)
+    }
+
+    /// Starts it as a system does, with nothing logged, and waits until it answers.
+    pub fn start_quietly() -> Result<(Self, Context)> {
+        let mut command = Command::new("pcscd");
+        command.arg("--foreground");
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        Self::run(command)
+    }
+
+    /// Its process number.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    fn run(mut command: Command) -> Result<(Self, Context)> {
         let mut pcscd = Self(command.spawn()?);
         let end = Instant::now() + LIMIT;
         loop {

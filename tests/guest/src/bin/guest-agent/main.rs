@@ -3,14 +3,21 @@
 
 #![forbid(unsafe_code)]
 
+mod actor;
+mod bench;
 mod bus;
 mod checks;
+mod clients;
 mod daemon;
+mod descriptor;
 mod echo;
+mod hotplug;
 mod loopback;
 mod path;
+mod quiet;
 mod readers;
 mod scenarios;
+mod sharing;
 mod simulated;
 
 use std::process::ExitCode;
@@ -32,6 +39,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A word that the test on the host has given; the scenario's name is the first.
+fn argument(number: usize) -> Result<String> {
+    let argument = std::env::args().nth(number);
+    argument.ok_or_else(|| format!("there is no argument {number}").into())
 }
 
 /// Prints a fact.

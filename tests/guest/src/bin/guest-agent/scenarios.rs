@@ -3,7 +3,9 @@
 use crate::daemon::Pcscd;
 use crate::echo::EchoReader;
 use crate::path::{self, Daemon, Driver, Path};
-use crate::{bus, checks, fact, hex, readers, Result};
+use crate::{
+    actor, bench, bus, checks, clients, descriptor, fact, hex, hotplug, quiet, readers, sharing, Result,
+};
 use pcsc_client::{Error, State};
 use pcsc_guest_tests::usbip::{Plugged, Speed};
 use std::thread;
@@ -20,12 +22,23 @@ type Scenario = fn() -> Result<()>;
 /// The scenario of that name.
 pub fn find(name: &str) -> Option<Scenario> {
     Some(match name {
+        "actor" => actor::scenario,
         "bus" => bus::scenario,
         "qemu-libccid" => qemu_libccid,
         "qemu-driver" => qemu_driver,
         "echo-libccid" => echo_libccid,
         "readers-libccid" => readers_libccid,
         "readers-driver" => readers_driver,
+        "bench" => bench::scenario,
+        "clients" => clients::scenario,
+        "hotplug" => hotplug::scenario,
+        "two-processes" => sharing::two_processes,
+        "daemon-comes" => sharing::daemon_comes_and_goes,
+        "idle" => quiet::idle,
+        "permission" => quiet::permission,
+        "fork" => quiet::fork,
+        "descriptor" => descriptor::scenario,
+        "reset" => descriptor::reset,
         _ => return None,
     })
 }

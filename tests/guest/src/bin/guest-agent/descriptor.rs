@@ -1,0 +1,118 @@
+//! A reader behind a file descriptor that somebody else has opened, and one that is reset.
+
+use crate::actor::Actor;
+use crate::echo::EchoReader;
+use crate::path::{reader, wait};
+use crate::sharing::{echo, plug, standalone, try_card};
+use crate::{fact, hex, Result};
+use nusb::MaybeFuture;
+use pcsc_ccid::atr::Atr;
+use pcsc_ccid::reader::{Options, Protocol, Reader, Reset};
+use pcsc_ccid::usb::{enumerate, readers_from_fd, Opened};
+use pcsc_client::{Context, Protocols, ReaderState, ShareMode, State};
+use std::fs::File;
+use std::time::Duration;
+
+/// How long the driver may take to find the reader again.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// The numbers of [`EchoReader`].
+const ECHO: (u16, u16) = (0x234B, 0x0000);
+
+/// The driver needs nothing but the descriptor.
+pub fn scenario() -> Result<()> {
+    let device = plug(EchoReader::with_card())?;
+    // The process that opens the node: it may know more than the one that drives the reader.
+    let context = standalone()?;
+    let name = reader(&context, "Gnuk")?;
+    wait(&context, &name, State::PRESENT)?;
+    drop(context);
+    let listing = enumerate::list()?;
+    let known = listing
+        .readers
+        .iter()
+        .find(|known| (known.identity.vendor_id, known.identity.product_id) == ECHO)
+        .ok_or("the reader is not listed")?;
+    let file = File::options().read(true).write(true).open(known.place.node())?;
+
+    let (candidates, unusable) = readers_from_fd(file.into())?;
+    fact("readers", candidates.len());
+    fact("unusable", unusable.len());
+    let candidate = candidates.first().ok_or("no reader")?;
+    fact("identity", candidate.identity == known.identity);
+    fact("place", candidate.place == known.place);
+    fact("name", candidate.name_identity().base_name());
+    let Opened { transport, .. } = candidate.open()?;
+    let mut opened = Reader::open(
+        transport,
+        candidate.device(),
+        &candidate.interface,
+        Options::default(),
+    )?;
+    let atr = opened.power_on(0, Reset::Cold)?.to_vec();
+    fact("atr", hex(&atr));
+    Atr::parse(&atr)?;
+    opened.set_protocol(0, Protocol::T0)?;
+    let mut response = [0; 258];
+    let length = opened.transmit(0, &[0x80, 0x10, 0, 0], &mut response)?;
+    fact("answer", hex(response.get(..length).unwrap_or_default()));
+    // It is claimed, as by any other process.
+    let context = standalone()?;
+    let name = reader(&context, "Gnuk")?;
+    fact("others", try_card(&context, &name));
+    drop(opened);
+    fact("others-then", try_card(&context, &name));
+    drop(context);
+
+    // The same by the resource manager's calls.
+    let file = File::options().read(true).write(true).open(known.place.node())?;
+    let context = Context::builder().usb_device(file.into()).establish()?;
+    let names = context.list_readers_owned()?;
+    fact("context-lists", names.len());
+    let name = reader(&context, "Gnuk")?;
+    wait(&context, &name, State::PRESENT)?;
+    fact("context-transmits", try_card(&context, &name));
+    drop(context);
+    Ok(device.unplug()?)
+}
+
+/// The device is reset while a process has a card, and between two uses.
+pub fn reset() -> Result<()> {
+    let device = plug(EchoReader::with_card())?;
+    let context = standalone()?;
+    let name = reader(&context, "Gnuk")?;
+    wait(&context, &name, State::PRESENT)?;
+    let info = nusb::list_devices()
+        .wait()?
+        .find(|info| (info.vendor_id(), info.product_id()) == ECHO)
+        .ok_or("nusb does not see the reader")?;
+    let card = context.connect(&name, ShareMode::Shared, Protocols::ANY)?;
+    fact("before", hex(&echo(&card)?));
+    let mut states = [ReaderState::new(&*name, State::UNAWARE)];
+    context.get_status_change(Duration::ZERO, &mut states)?;
+    states.iter_mut().for_each(ReaderState::sync_current_state);
+    info.open().wait()?.reset().wait()?;
+    // The card has lost its power, and counts as another one.
+    context.get_status_change(LIMIT, &mut states)?;
+    let after = echo(&card).map(|answer| hex(&answer));
+    fact("reset", format!("{after:?}"));
+    drop(card);
+    let name = reader(&context, "Gnuk")?;
+    wait(&context, &name, State::PRESENT)?;
+    fact("then", try_card(&context, &name));
+    // Whoever comes next has it too.
+    drop(context);
+    let mut actor = Actor::start()?;
+    actor.ask("establish")?;
+    fact("next", actor.ask("connect Gnuk")?);
+    fact("next-transmits", actor.ask("transmit 80 10 00 00")?);
+    drop(actor);
+
+    device.unplug()?;
+    let device = plug(EchoReader::with_card())?;
+    let context = standalone()?;
+    let name = reader(&context, "Gnuk")?;
+    wait(&context, &name, State::PRESENT)?;
+    fact("plugged-again", try_card(&context, &name));
+    Ok(device.unplug()?)
+}

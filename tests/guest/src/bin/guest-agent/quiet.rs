@@ -1,0 +1,138 @@
+//! What a process without a daemon leaves alone: processors, nodes that it may not open, a parent's readers, memory of its own.
+
+use crate::actor::Actor;
+use crate::echo::EchoReader;
+use crate::path::{reader, wait};
+use crate::sharing::{plug, standalone};
+use crate::simulated::{base_name, Simulated};
+use crate::{argument, fact, Result};
+use pcsc_ccid::card::apps::Echo;
+use pcsc_ccid::card::{Offer, Profile, SimCard};
+use pcsc_ccid::sim::Device;
+use pcsc_client::State;
+use std::fs;
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
+
+/// How long the kernel or a driver may take for anything.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// How long nothing may happen.
+const WHILE: Duration = Duration::from_secs(5);
+
+/// Nothing wakes while nothing happens on readers that notify; one that does not is polled.
+pub fn idle() -> Result<()> {
+    let device = Device::named("scr3310").ok_or("no such reader")?;
+    let base = base_name(device.model());
+    let mut simulated = Simulated::new(vec![device], 16);
+    let card = SimCard::good(Profile::new(&[Offer::T0]), Box::new(Echo));
+    simulated.insert(0, card);
+    let device = plug(simulated)?;
+
+    let mut actor = Actor::start()?;
+    let id = actor.id();
+    fact("threads-before", switches(id)?.len());
+    actor.ask("establish")?;
+    fact("connects", actor.ask(&format!("connect {base}"))?);
+    actor.ask("disconnect")?;
+    actor.tell(&format!("wait {base}"))?;
+    // The cards lose their power when nobody has used them for a while.
+    let is_off = |simulated: &mut Simulated| {
+        let contact = simulated.reader(0).and_then(|reader| reader.contact(0));
+        contact.is_some_and(|contact| !contact.powered())
+    };
+    fact("powered-down", device.wait_for(LIMIT, is_off));
+    // The driver has heard of it too, and the janitor sleeps.
+    thread::sleep(Duration::from_secs(1));
+    let (before, transfers) = (switches(id)?, device.transfers(0x01));
+    thread::sleep(WHILE);
+    let after = switches(id)?;
+    fact("threads", after.len());
+    fact("same-threads", before.len() == after.len());
+    let woken = before
+        .iter()
+        .zip(&after)
+        .filter(|(before, after)| before != after);
+    let woken: Vec<_> = woken
+        .map(|(before, after)| format!("{before:?} {after:?}"))
+        .collect();
+    fact("woken", woken.join(", "));
+    fact("transfers", device.transfers(0x01) - transfers);
+
+    device.unplug()?;
+    fact("told", actor.hear()?);
+    actor.ask("release")?;
+    fact("threads-after", switches(id)?.len());
+    Ok(())
+}
+
+/// The names of a process's threads, and how often each went to sleep.
+pub fn switches(process: u32) -> Result<Vec<(String, String)>> {
+    let mut all = Vec::new();
+    for task in fs::read_dir(format!("/proc/{process}/task"))? {
+        let status = fs::read_to_string(task?.path().join("status"))?;
+        let field = |name| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.unwrap_or_default().trim().to_owned()
+        };
+        all.push((field("Name:"), field("voluntary_ctxt_switches:")));
+    }
+    Ok(all)
+}
+
+/// A user who may not open the reader's node.
+pub fn permission() -> Result<()> {
+    let device = plug(EchoReader::with_card())?;
+    let context = standalone()?;
+    let name = reader(&context, "Gnuk")?;
+    wait(&context, &name, State::PRESENT)?;
+    drop(context);
+    let output = opensc(
+        &["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"],
+        "1",
+    )?;
+    fact("nobody-lists", one_line(&output.stdout));
+    fact("nobody-logs", one_line(&output.stderr));
+    let output = opensc(&["env"], "1")?;
+    fact("root-lists", one_line(&output.stdout));
+    Ok(device.unplug()?)
+}
+
+/// Lists the readers, by a program that nobody here wrote.
+fn opensc(with: &[&str], level: &str) -> Result<Output> {
+    let (program, arguments) = with.split_first().ok_or("no program")?;
+    let mut command = Command::new(program);
+    command.args(arguments).args(["opensc-tool", "--list-readers"]);
+    command
+        .env("LD_LIBRARY_PATH", argument(2)?)
+        .env("PCSCLITE_DEBUG", level);
+    Ok(command.stdin(Stdio::null()).output()?)
+}
+
+fn one_line(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes)
+        .lines()
+        .collect::<Vec<_>>()
+        .join(" | ")
+}
+
+/// A child that was forked off, and a library that is unloaded, by a program that uses the C interface.
+pub fn fork() -> Result<()> {
+    let device = plug(EchoReader::with_card())?;
+    let context = standalone()?;
+    let name = reader(&context, "Gnuk")?;
+    wait(&context, &name, State::PRESENT)?;
+    drop(context);
+    let script = argument(4)?.replace("client.py", "driverless.py");
+    let output = Command::new("/usr/bin/python3")
+        .arg(script)
+        .arg(format!("{}/libpcsclite.so.1", argument(2)?))
+        .arg("Gnuk")
+        .stdin(Stdio::null())
+        .output()?;
+    print!("{}", String::from_utf8_lossy(&output.stdout));
+    eprint!("{}", String::from_utf8_lossy(&output.stderr));
+    fact("status", format!("{:?}", output.status.code()));
+    Ok(device.unplug()?)
+}

@@ -1,0 +1,306 @@
+//! Readers without a daemon, in the guest: it is booted once; each test looks at what one scenario of `guest-agent` has seen.
+
+use pcsc_guest_tests::lab::{Error, Finished, Lab, Report};
+use pcsc_tests::{artifacts, run, stock};
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// The agent's scenarios, and how long each may take in the guest.
+const SCENARIOS: &[(&str, u64)] = &[
+    ("clients", 600),
+    ("two-processes", 300),
+    ("daemon-comes", 120),
+    ("hotplug", 400),
+    ("idle", 120),
+    ("permission", 60),
+    ("fork", 120),
+    ("descriptor", 60),
+    ("reset", 120),
+];
+
+/// What a scenario has seen, in its order.
+struct Facts {
+    scenario: &'static str,
+    facts: Vec<(String, String)>,
+}
+
+impl Facts {
+    /// The value of the fact `name`.
+    #[track_caller]
+    fn get(&self, name: &str) -> &str {
+        let found = self.facts.iter().find(|(known, _)| known == name);
+        let value = found.map(|(_, value)| value.as_str());
+        value.unwrap_or_else(|| panic!("{} says nothing about {name}", self.scenario))
+    }
+
+    /// Demands these facts.
+    #[track_caller]
+    fn are(&self, expected: &[(&str, &str)]) {
+        for (name, value) in expected {
+            assert_eq!(self.get(name), *value, "{name}");
+        }
+    }
+}
+
+/// What the scenario has seen. None, with a line on standard error that cargo does not hold back, where there can be no guest.
+#[track_caller]
+fn facts(scenario: &'static str) -> Option<Facts> {
+    let report = match booted() {
+        Ok(report) => report,
+        Err(Error::Unavailable(reason)) => {
+            let line = format!("SKIPPED: {scenario} in the guest: {reason}\n");
+            std::io::stderr()
+                .write_all(line.as_bytes())
+                .expect("standard error");
+            return None;
+        }
+        Err(error) => panic!("{error}"),
+    };
+    let finished = report.finished(scenario).expect("a scenario of SCENARIOS");
+    let Finished {
+        status,
+        stdout,
+        stderr,
+    } = finished;
+    println!("--- {scenario}: {status:?}\n{stdout}--- stderr\n{stderr}");
+    let logs = report
+        .files()
+        .filter(|(name, _)| name.starts_with(scenario) && name.ends_with(".pcscd"));
+    logs.for_each(|(name, log)| println!("--- {name}\n{log}"));
+    assert_eq!(*status, Some(0), "{scenario} failed");
+    let facts = stdout.lines().filter_map(|line| line.split_once(": "));
+    Some(Facts {
+        scenario,
+        facts: facts.map(|(name, value)| (name.into(), value.into())).collect(),
+    })
+}
+
+fn booted() -> &'static Result<Report, Error> {
+    static BOOTED: OnceLock<Result<Report, Error>> = OnceLock::new();
+    BOOTED.get_or_init(|| {
+        let classes = tempfile::tempdir()?;
+        compile(classes.path());
+        let tests = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+        let arguments = [
+            artifacts::library_folder().display().to_string(),
+            classes.path().display().to_string(),
+            format!("{tests}/python/client.py"),
+            stock::library().display().to_string(),
+        ];
+        let mut lab = Lab::new();
+        lab.card_reader();
+        for (scenario, seconds) in SCENARIOS {
+            let mut words = vec![env!("CARGO_BIN_EXE_guest-agent"), scenario];
+            words.extend(arguments.iter().map(String::as_str));
+            lab.command(scenario, &words, Duration::from_secs(*seconds));
+        }
+        lab.boot()
+    })
+}
+
+/// Compiles the client in Java.
+fn compile(folder: &Path) {
+    let mut compiler = Command::new("javac");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../java/Client.java");
+    compiler.arg("-d").arg(folder).arg(source);
+    run(&mut compiler, Duration::from_secs(120)).stdout();
+}
+
+#[test]
+fn clients_see_the_same_without_a_daemon_as_with_debians() {
+    let Some(facts) = facts("clients") else { return };
+    let stock = facts
+        .facts
+        .iter()
+        .filter_map(|(name, value)| Some((name.strip_prefix("stock/")?, value)));
+    let mut compared = 0;
+    for (name, stock) in stock {
+        assert_eq!(facts.get(&format!("ours/{name}")), stock, "{name}");
+        assert!(stock.starts_with("Some(0) "), "{name}: {stock}");
+        compared += 1;
+    }
+    // Three that list, four with opensc-tool, five with scriptor, Python and Java.
+    assert_eq!(compared, 14);
+    for name in ["pyscard", "java", "opensc-2", "opensc-4"] {
+        let text = facts.get(&format!("ours/{name}"));
+        assert!(text.contains("Hello world!"), "{name}: {text}");
+    }
+    let scan = facts.get("ours/pcsc-scan-cards");
+    assert_eq!(scan.matches("Card inserted").count(), 5, "{scan}");
+    let qemus = facts.get("ours/opensc-0");
+    assert!(qemus.contains("Received (SW1=0x6A, SW2=0x82)"), "{qemus}");
+}
+
+#[test]
+fn a_second_process_waits_for_its_turn() {
+    let Some(facts) = facts("two-processes") else {
+        return;
+    };
+    let echo = "80ec00000401020304009000";
+    for end in ["released", "killed", "killed-in-mid-apdu"] {
+        for (name, value) in [
+            ("first", "yes"),
+            ("first-transmit", echo),
+            ("second-lists", "true"),
+            ("second-connects", "SharingViolation"),
+            ("second-then", "yes"),
+            ("second-transmit", echo),
+        ] {
+            facts.are(&[(&format!("{end}/{name}"), value)]);
+        }
+    }
+    facts.are(&[("mid-apdu", "true")]);
+    for reader in ["oz776", "scr3310", "omnikey-3x21", "yubikey"] {
+        facts.are(&[
+            (&format!("{reader}/mid-apdu"), "true"),
+            (&format!("{reader}/after"), "010203049000"),
+            (&format!("{reader}/again"), "010203049000"),
+        ]);
+    }
+}
+
+#[test]
+fn a_daemon_comes_and_goes() {
+    let Some(facts) = facts("daemon-comes") else {
+        return;
+    };
+    let echo = "80ec00000401020304009000";
+    facts.are(&[
+        ("without-daemon", "standalone"),
+        ("without-daemon-transmit", echo),
+        ("card-in-use", "standalone"),
+        ("card-in-use-transmit", echo),
+        ("card-in-use-other", echo),
+        ("card-not-in-use", "daemon"),
+        ("old-context", "Err(InvalidHandle)"),
+        ("old-context-connects", "NoService"),
+        ("with-daemon", "daemon"),
+        ("with-daemon-transmit", echo),
+        ("claimed-by-daemon-connects", "SharingViolation"),
+        ("daemon-undisturbed", echo),
+        ("daemon-gone", "Err(InvalidHandle)"),
+        ("forced-after-daemon", echo),
+        ("after-daemon", "standalone"),
+        ("after-daemon-transmit", echo),
+    ]);
+}
+
+#[test]
+fn readers_are_plugged_in_and_pulled_out_200_times() {
+    let Some(facts) = facts("hotplug") else { return };
+    let mut rounds = 0;
+    for (name, count) in facts.facts.iter().filter(|(name, _)| name.contains('/')) {
+        let right = match name.split_once('/').expect("what happened, and what was seen") {
+            ("idle", seen) => seen == "unknown+changed",
+            // A handle of a reader that is gone is good for no more than to be given back.
+            ("mid-apdu", seen) => seen == "ReaderUnavailable+ReaderUnavailable",
+            ("connected", seen) => seen == "answered+ReaderUnavailable",
+            ("looked-at", seen) => seen == "gone",
+            _ => false,
+        };
+        assert!(right, "{count} times {name}");
+        rounds += count.parse::<usize>().expect("a number");
+    }
+    assert_eq!(rounds, 200);
+    facts.are(&[
+        ("files-left", "0"),
+        ("threads-left", "0"),
+        ("threads-at-the-end", "1"),
+    ]);
+}
+
+#[test]
+fn nothing_wakes_while_nothing_happens() {
+    let Some(facts) = facts("idle") else { return };
+    facts.are(&[
+        ("threads-before", "1"),
+        ("connects", "yes"),
+        ("powered-down", "true"),
+        ("same-threads", "true"),
+        ("woken", ""),
+        ("transfers", "0"),
+        ("told", "gone"),
+        ("threads-after", "1"),
+    ]);
+}
+
+#[test]
+fn a_reader_without_permission_is_not_listed_and_the_log_says_why() {
+    let Some(facts) = facts("permission") else {
+        return;
+    };
+    facts.are(&[("nobody-lists", "No smart card readers found.")]);
+    let log = facts.get("nobody-logs");
+    for part in [
+        "reader 234b:0000 Echo & Söhne Echo reader: no permission for /dev/bus/usb/",
+        "/etc/udev/rules.d/",
+        r#"ATTR{idVendor}=="234b", ATTR{idProduct}=="0000""#,
+    ] {
+        assert!(log.contains(part), "{log}");
+    }
+    assert!(facts.get("root-lists").contains("Gnuk (0042)"));
+}
+
+#[test]
+fn a_forked_child_starts_afresh_and_a_library_is_unloaded() {
+    let Some(facts) = facts("fork") else { return };
+    facts.are(&[
+        ("parent-connects", "0x0"),
+        ("parent-transmits", "801000009000"),
+        ("child-of-user/parents-card", "0x80100003"),
+        ("child-of-user/parents-context", "0x80100003"),
+        ("child-of-user/establishes", "0"),
+        ("child-of-user/lists", "1"),
+        ("child-of-user/connects", "0x8010000b"),
+        ("child-of-user/releases", "0x0"),
+        ("parent-transmits-again", "801000009000"),
+        ("parent-releases", "0x0"),
+        ("child-of-idle/establishes", "0"),
+        ("child-of-idle/connects", "0x0"),
+        ("child-of-idle/transmits", "801000009000"),
+        ("child-of-idle/releases", "0x0"),
+        ("threads", "1"),
+        ("threads-unloaded", "1"),
+        ("threads-at-the-end", "1"),
+        ("files-left", "0"),
+        ("status", "Some(0)"),
+    ]);
+}
+
+#[test]
+fn a_file_descriptor_is_enough() {
+    let Some(facts) = facts("descriptor") else {
+        return;
+    };
+    facts.are(&[
+        ("readers", "1"),
+        ("unusable", "0"),
+        ("identity", "true"),
+        ("place", "true"),
+        ("atr", "3b046563686f"),
+        ("answer", "801000009000"),
+        ("others", "SharingViolation"),
+        ("others-then", "80ec00000401020304009000"),
+        ("context-lists", "1"),
+        ("context-transmits", "80ec00000401020304009000"),
+    ]);
+    let name = facts.get("name");
+    assert_eq!(name, "Free Software Initiative of Japan Gnuk (0042)");
+}
+
+#[test]
+fn a_reader_that_was_reset_is_found_again() {
+    let Some(facts) = facts("reset") else { return };
+    let echo = "80ec00000401020304009000";
+    facts.are(&[
+        ("before", echo),
+        ("reset", "Err(RemovedCard)"),
+        ("then", echo),
+        ("next", "yes"),
+        ("next-transmits", "801000009000"),
+        ("plugged-again", echo),
+    ]);
+}
