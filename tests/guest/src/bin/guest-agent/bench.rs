@@ -7,7 +7,7 @@ use crate::path::{reader, wait};
 use crate::quiet::switches;
 use crate::sharing::{plug, standalone};
 use crate::{argument, fact, Result};
-use pcsc_ccid::usb::enumerate;
+use pcsc_ccid::usb;
 use pcsc_client::{Context, State};
 use rustix::process::{kill_process, Pid, Signal};
 use std::fs;
@@ -100,7 +100,7 @@ fn present(context: &Context) -> Result<()> {
 }
 
 fn node() -> Result<String> {
-    let listing = enumerate::list()?;
+    let listing = usb::list()?;
     let found = listing
         .readers
         .iter()

@@ -8,7 +8,7 @@ use crate::{fact, hex, Result};
 use nusb::MaybeFuture;
 use pcsc_ccid::atr::Atr;
 use pcsc_ccid::reader::{Options, Protocol, Reader, Reset};
-use pcsc_ccid::usb::{enumerate, readers_from_fd, Opened};
+use pcsc_ccid::usb::{self, readers_from_fd, Opened};
 use pcsc_client::{Context, Protocols, ReaderState, ShareMode, State};
 use std::fs::File;
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub fn scenario() -> Result<()> {
     let name = reader(&context, "Gnuk")?;
     wait(&context, &name, State::PRESENT)?;
     drop(context);
-    let listing = enumerate::list()?;
+    let listing = usb::list()?;
     let known = listing
         .readers
         .iter()

@@ -7,7 +7,7 @@ use crate::{fact, Result};
 use pcsc_ccid::card::apps::Echo;
 use pcsc_ccid::card::{Behaviour, Offer, Profile, SimCard};
 use pcsc_ccid::sim::Device;
-use pcsc_ccid::usb::enumerate;
+use pcsc_ccid::usb;
 use pcsc_client::{Context, Error, Protocols, ReaderState, ShareMode, State, PNP_NOTIFICATION};
 use pcsc_guest_tests::usbip::Plugged;
 use std::collections::BTreeMap;
@@ -192,7 +192,7 @@ fn outcome(result: std::result::Result<Vec<u8>, Error>) -> String {
 /// Waits until the kernel has seen that the device is gone: one that comes a moment earlier is the old one to it.
 fn off_the_bus(name: &str) -> Result<()> {
     let end = Instant::now() + LIMIT;
-    while enumerate::list()?
+    while usb::list()?
         .readers
         .iter()
         .any(|known| known.name_identity().base_name() == name)
