@@ -25,29 +25,17 @@ fn built(folder: &tempfile::TempDir, name: &str) -> PathBuf {
 fn ten_thousand_rounds_leave_nothing() {
     let pcscd = Pcscd::start(1);
     pcscd.reader(0).insert(atr::T1);
-    let socket = pcscd.socket().to_string_lossy().into_owned();
-    soak(("PCSCLITE_CSOCK_NAME", &socket), [10_000, 10_000]);
-}
-
-/// Each round starts and ends what manages the readers, with its threads.
-#[test]
-fn rounds_without_a_daemon_leave_nothing() {
-    soak(("PCSCLITE_BACKEND", "simulated"), [2_000, 200]);
-}
-
-/// So many rounds natively, and so many under valgrind.
-fn soak((variable, value): (&str, &str), rounds: [u32; 2]) {
     let folder = tempfile::tempdir().unwrap();
     let soak = built(&folder, "soak");
     let on_ours = |mut command: Command| {
         command
             .env("LD_LIBRARY_PATH", artifacts::library_folder())
-            .env(variable, value);
+            .env("PCSCLITE_CSOCK_NAME", pcscd.socket());
         run(&mut command, LIMIT)
     };
 
     let mut native = Command::new(&soak);
-    native.arg(rounds[0].to_string());
+    native.arg("10000");
     let text = on_ours(native).stdout();
     let numbers: Vec<i64> = text
         .split_whitespace()
@@ -65,7 +53,7 @@ fn soak((variable, value): (&str, &str), rounds: [u32; 2]) {
         "--leak-check=full",
         "--errors-for-leak-kinds=definite,indirect",
     ]);
-    checked.arg(&soak).arg(rounds[1].to_string());
+    checked.arg(&soak).arg("10000");
     let output = on_ours(checked);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
@@ -76,20 +64,8 @@ fn soak((variable, value): (&str, &str), rounds: [u32; 2]) {
 
 #[test]
 fn loading_and_unloading_leave_nothing() {
-    // One after the other: both look at this process and its environment.
     let pcscd = Pcscd::start(0);
     std::env::set_var("PCSCLITE_CSOCK_NAME", pcscd.socket());
-    load_and_unload();
-    std::env::set_var("PCSCLITE_BACKEND", "simulated");
-    load_and_unload();
-    // None of the library's threads is left; those of the other tests have other names.
-    for task in std::fs::read_dir("/proc/self/task").unwrap().flatten() {
-        let name = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
-        assert!(!name.starts_with("pcsc-"), "{name}");
-    }
-}
-
-fn load_and_unload() {
     let library = artifacts::library();
     let size = || {
         let text = std::fs::read_to_string("/proc/self/statm").unwrap();
