@@ -73,26 +73,58 @@ fn a_fast_card_in_an_au9540_is_capped() {
     }
 }
 
-/// Acos-ID answers SetParameters below its own speed with silence; so does a card that no PPS may reach.
+/// Acos-ID answers SetParameters below its own speed with silence; so does a card that no PPS may reach. A reader that agrees
+/// on the card's own speed where the host says nothing leaves it at 372/1 where the host has said so.
 #[test]
-fn an_acos_id_card_in_an_au9540_works_at_the_default_rate() {
-    for pps in [PpsBehaviour::OwnRateOrMute, PpsBehaviour::Mute] {
-        for (protocol, offers) in OFFERS {
-            let context = format!("{pps:?} {protocol:?}");
-            let (handle, mut reader) = open(named("au9540"));
-            let behaviour = Behaviour {
-                pps,
-                ..Behaviour::default()
-            };
-            handle.insert(0, card(Some(0x97), offers, behaviour));
-            power_up(&mut reader, protocol).unwrap();
-            assert_eq!(
-                until_it_works(&mut reader, &context),
-                0,
-                "{context}: seen outside"
-            );
-            assert_eq!(line(&handle), (3_700_000, 372, 1), "{context}");
-            check_memory(&handle, &mut reader, protocol, &context);
+fn an_acos_id_card_works_at_the_default_rate() {
+    for (name, clock) in [("au9540", 3_700_000), ("omnikey-3x21", 4_800_000)] {
+        for pps in [PpsBehaviour::OwnRateOrMute, PpsBehaviour::Mute] {
+            for (protocol, offers) in OFFERS {
+                let context = format!("{name} {pps:?} {protocol:?}");
+                let (handle, mut reader) = open(named(name));
+                let behaviour = Behaviour {
+                    pps,
+                    ..Behaviour::default()
+                };
+                handle.insert(0, card(Some(0x97), offers, behaviour));
+                power_up(&mut reader, protocol).unwrap();
+                assert_eq!(
+                    until_it_works(&mut reader, &context),
+                    0,
+                    "{context}: seen outside"
+                );
+                assert_eq!(line(&handle), (clock, 372, 1), "{context}");
+                check_memory(&handle, &mut reader, protocol, &context);
+            }
+        }
+    }
+}
+
+/// Blocks that arrive damaged are sent again, by whoever speaks T=1; of a card that has both protocols it is T=1 that was chosen, by
+/// the reader as well as by us.
+#[test]
+fn a_card_that_damages_every_seventh_block_is_understood_over_t1() {
+    for name in NEGOTIABLE {
+        for ta1 in [None, Some(0x95), Some(0x97)] {
+            for offers in [&[Offer::T1][..], &[Offer::T0, Offer::T1]] {
+                let context = format!("{name} {ta1:02X?} {offers:?}");
+                let (handle, mut reader) = open(named(name));
+                let behaviour = Behaviour {
+                    corrupt_every: Some(7),
+                    ..Behaviour::default()
+                };
+                handle.insert(0, card(ta1, offers, behaviour));
+                power_up(&mut reader, Protocol::T1).unwrap();
+                for length in 1..100 {
+                    assert_eq!(
+                        transmit(&mut reader, &read(length)),
+                        Ok(pattern(length.into())),
+                        "{context} {length}"
+                    );
+                }
+                let current = reader.current(0).unwrap().parameters;
+                assert_eq!(current.protocol(), 1, "{context}");
+            }
         }
     }
 }
