@@ -1,6 +1,7 @@
 //! Everything that is tested in the guest. It is booted once; each test looks at what one scenario of `guest-agent` has seen.
 
 use pcsc_guest_tests::lab::{Error, Finished, Lab, Report};
+use pcsc_tests::artifacts;
 use std::io::Write;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -13,7 +14,15 @@ const SCENARIOS: &[(&str, u64)] = &[
     ("echo-libccid", 120),
     ("readers-libccid", 300),
     ("readers-driver", 300),
+    ("composite-libccid", 120),
+    ("composite-driver", 120),
+    ("unplugged-driver", 120),
+    ("system-libccid", 180),
+    ("system-bundle", 180),
 ];
+
+/// Installs our driver for pcscd.
+const INSTALLER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/install.sh");
 
 /// What a scenario has seen, in its order.
 struct Facts {
@@ -84,8 +93,11 @@ fn booted() -> &'static Result<Report, Error> {
     BOOTED.get_or_init(|| {
         let mut lab = Lab::new();
         lab.card_reader();
+        artifacts::driver();
+        let plist = artifacts::binary("pcsc-ifd-handler", "pcsc-ifd-info-plist");
+        let built = plist.parent().unwrap_or(&plist).display().to_string();
         for (scenario, seconds) in SCENARIOS {
-            let words = [env!("CARGO_BIN_EXE_guest-agent"), scenario];
+            let words = [env!("CARGO_BIN_EXE_guest-agent"), scenario, INSTALLER, &built];
             lab.command(scenario, &words, Duration::from_secs(*seconds));
         }
         lab.boot()
@@ -227,6 +239,44 @@ fn is_as_good(name: &str, ours: &Facts, debians: &Facts) -> bool {
     }
 }
 
+/// Cards in the AU9540 that are mute at the speed that its cap leaves.
+const STUBBORN: [&str; 4] = [
+    "au9540/t0-acos/",
+    "au9540/t1-acos/",
+    "au9540/t0-mute/",
+    "au9540/t1-mute/",
+];
+
+#[test]
+fn our_driver_serves_the_cards_that_debians_loses_in_an_au9540() {
+    let (Some(ours), Some(debians)) = (facts("readers-driver"), facts("readers-libccid")) else {
+        return;
+    };
+    for card in STUBBORN {
+        // libccid gives up: over T=0 there is no connection, over T=1 one over which no data come.
+        let of_card = debians.facts.iter().filter(|(name, _)| name.starts_with(card));
+        let data: Vec<_> = of_card
+            .filter(|(name, _)| {
+                name.ends_with("/connect") || (name.contains("/case-2") && !name.ends_with("-transfers"))
+            })
+            .collect();
+        assert!(!data.is_empty(), "{card}");
+        assert!(data.iter().all(|(_, value)| value == "failed"), "{data:?}");
+        let get = |name: &str| ours.get(&format!("{card}{name}"));
+        assert_eq!(get("case-1"), "9000", "{card}");
+        assert_eq!(get("case-2-100").len(), 2 * 102, "{card}");
+        assert_eq!(get("case-2-100-transfers"), "2", "{card}");
+        // 372/1 at 3.7 MHz, after each speed from the cap's on was asked for and the card was mute.
+        assert_eq!(get("speed"), "9946", "{card}");
+        let asked: Vec<_> = get("set-parameters")
+            .split(' ')
+            .filter_map(|data| data.get(..2))
+            .collect();
+        assert_eq!(asked.first(), Some(&"19"), "{card}: {asked:?}");
+        assert_eq!(asked.last(), Some(&"11"), "{card}: {asked:?}");
+    }
+}
+
 #[test]
 fn our_driver_gets_from_simulated_readers_what_debians_gets() {
     let (Some(ours), Some(debians)) = (facts("readers-driver"), facts("readers-libccid")) else {
@@ -236,6 +286,9 @@ fn our_driver_gets_from_simulated_readers_what_debians_gets() {
     for (name, value) in &debians.facts {
         // A card that Debian's stack does not get to, ours is not compared on: the other test is about ours alone. libccid takes no
         // delay from an ICCD device of version B that powers its card, which depends on that device's clock.
+        if STUBBORN.iter().any(|card| name.starts_with(card)) {
+            continue;
+        }
         if name.ends_with("/connect") {
             unreached.push(name.as_str());
             continue;
@@ -290,4 +343,89 @@ fn our_driver_exchanges_apdus_with_readers_of_every_level() {
         .collect();
     assert_eq!(refused.len(), 3, "{refused:?}");
     assert!(exchanged > 150, "{exchanged} exchanges");
+}
+
+/// A reader's name without the numbers that the host gives it.
+fn unnumbered(name: &str) -> Option<&str> {
+    name.rsplitn(3, ' ').last()
+}
+
+#[test]
+fn two_readers_in_one_device_are_two_readers() {
+    let (Some(ours), Some(debians)) = (facts("composite-driver"), facts("composite-libccid")) else {
+        return;
+    };
+    for (number, interface) in ["OMNIKEY 5422CL Smartcard Reader", "OMNIKEY 5422 Smartcard Reader"]
+        .into_iter()
+        .enumerate()
+    {
+        let name = format!("HID Global OMNIKEY 5422 Smartcard Reader [{interface}]");
+        let reader = format!("{number}/reader");
+        assert_eq!(unnumbered(ours.get(&reader)), Some(name.as_str()));
+        assert_eq!(unnumbered(debians.get(&reader)), Some(name.as_str()));
+        assert_eq!(ours.get(&format!("{number}/echo-255")).len(), 2 * 257);
+    }
+    assert_ne!(ours.get("0/atr"), ours.get("1/atr"));
+    let rest = |facts: &Facts| -> Vec<_> {
+        let facts = facts.facts.iter();
+        facts
+            .filter(|(name, _)| !name.ends_with("/reader"))
+            .cloned()
+            .collect()
+    };
+    assert_eq!(rest(&ours), rest(&debians));
+    assert_eq!(rest(&ours).len(), 12);
+}
+
+#[test]
+fn a_reader_that_is_unplugged_ends_what_our_driver_waits_for() {
+    let Some(facts) = facts("unplugged-driver") else {
+        return;
+    };
+    for round in ["first", "again"] {
+        for (name, value) in [
+            ("reader", "Free Software Initiative of Japan Gnuk (0042) 00 00"),
+            ("echo", "801000009000"),
+            ("mid-apdu", "true"),
+            ("unplugged", "Transport(Gone)"),
+            ("at-once", "true"),
+            ("after", "Transport(Gone)"),
+            ("after-at-once", "true"),
+        ] {
+            assert_eq!(facts.get(&format!("{round}/{name}")), value, "{round}/{name}");
+        }
+    }
+}
+
+#[test]
+fn debians_pcscd_gets_from_our_driver_what_it_gets_from_its_own() {
+    let (Some(ours), Some(debians)) = (facts("system-bundle"), facts("system-libccid")) else {
+        return;
+    };
+    assert_eq!(ours.facts, debians.facts);
+    assert!(ours.facts.len() > 70, "{} facts", ours.facts.len());
+    // QEMU's reader is the first; the other one was plugged in later.
+    assert!(ours
+        .get("reader")
+        .ends_with("[CCID Interface] (1-0000:00:04.0-1) 00 00"));
+    assert_eq!(ours.get("plugged"), "Alcor Micro AU9540 01 00");
+    let colons = |atr: &str| {
+        let bytes = atr.as_bytes().chunks(2).map(String::from_utf8_lossy);
+        bytes.collect::<Vec<_>>().join(":")
+    };
+    assert_eq!(ours.get("opensc-atr-0"), colons(ours.get("atr")));
+    assert_eq!(ours.get("opensc-atr-1"), colons(ours.get("plugged-atr")));
+    let sent = ours.all("opensc-apdu");
+    assert!(sent.contains("00 01 02 03 04 05 06 07 08 09 0A"), "{sent}");
+    assert_eq!(ours.get("card-again"), "00010203049000");
+    assert_eq!(ours.get("reader-after"), "gone");
+    // Which driver it was: the daemon names the library that it loads.
+    let Ok(report) = booted() else { return };
+    for (scenario, is_ours) in [("system-bundle", true), ("system-libccid", false)] {
+        let name = format!("{scenario}.pcscd");
+        let log = report.files().find(|(file, _)| *file == name);
+        let (_, log) = log.expect("the daemon's log");
+        assert_eq!(log.contains("libpcsc_ifd_handler.so"), is_ours, "{scenario}");
+        assert_eq!(log.contains("libccid.so"), !is_ours, "{scenario}");
+    }
 }

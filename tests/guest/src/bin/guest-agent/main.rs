@@ -8,6 +8,7 @@ mod bench;
 mod bus;
 mod checks;
 mod clients;
+mod composite;
 mod daemon;
 mod descriptor;
 mod echo;
@@ -19,6 +20,8 @@ mod readers;
 mod scenarios;
 mod sharing;
 mod simulated;
+mod system;
+mod unplugged;
 
 use std::process::ExitCode;
 

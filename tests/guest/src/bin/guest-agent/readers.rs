@@ -4,7 +4,7 @@ use crate::path::{Host, Path};
 use crate::simulated::{base_name, Simulated};
 use crate::{fact, hex, Result};
 use pcsc_ccid::card::apps::Echo;
-use pcsc_ccid::card::{Offer, Profile, SimCard};
+use pcsc_ccid::card::{Behaviour, Offer, PpsBehaviour, Profile, SimCard};
 use pcsc_ccid::sim::Device;
 use pcsc_guest_tests::usbip::{Plugged, Speed, Transfer};
 use std::thread;
@@ -33,15 +33,23 @@ const ROUNDS: [&[&str]; 2] = [
     &["octsim"],
 ];
 
-/// A card's name, its protocol and its TA1.
-type Card = (&'static str, Offer, Option<u8>);
+/// A card's name, its protocol, its TA1 and how it takes PPS.
+type Card = (&'static str, Offer, Option<u8>, PpsBehaviour);
 
 /// The cards: the first says nothing of speed, the second that it can do 32 times 372/512 of the default.
 const CARDS: [Card; 4] = [
-    ("t0", Offer::T0, None),
-    ("t0-fast", Offer::T0, Some(0x96)),
-    ("t1", Offer::T1, None),
-    ("t1-fast", Offer::T1, Some(0x96)),
+    ("t0", Offer::T0, None, PpsBehaviour::Accept),
+    ("t0-fast", Offer::T0, Some(0x96), PpsBehaviour::Accept),
+    ("t1", Offer::T1, None, PpsBehaviour::Accept),
+    ("t1-fast", Offer::T1, Some(0x96), PpsBehaviour::Accept),
+];
+
+/// Cards that are faster than the AU9540: Acos-ID, which is mute at any speed but its own, and such as are mute at any PPS.
+const STUBBORN: [Card; 4] = [
+    ("t0-acos", Offer::T0, Some(0x97), PpsBehaviour::OwnRateOrMute),
+    ("t1-acos", Offer::T1, Some(0x97), PpsBehaviour::OwnRateOrMute),
+    ("t0-mute", Offer::T0, Some(0x97), PpsBehaviour::Mute),
+    ("t1-mute", Offer::T1, Some(0x97), PpsBehaviour::Mute),
 ];
 
 /// Every reader with every card that fits it. Facts begin with `READER/CARD/`; what fails is a fact too.
@@ -92,9 +100,12 @@ impl Reader {
     fn plug(model: &'static str, device: Device) -> Result<Self> {
         let name = base_name(device.model());
         let protocols = device.model().descriptor.protocols;
+        let stubborn = if model == "au9540" { &STUBBORN[..] } else { &[] };
         let cards: Vec<Card> = CARDS
-            .into_iter()
-            .filter(|(_, offer, _)| protocols & (1 << offer.number()) != 0)
+            .iter()
+            .chain(stubborn)
+            .copied()
+            .filter(|(_, offer, ..)| protocols & (1 << offer.number()) != 0)
             .collect();
         // libccid never looks again whether an ICCD device still has its card.
         let is_token = device.model().endpoints < 2;
@@ -172,11 +183,15 @@ impl Reader {
 }
 
 fn made(card: &Card) -> SimCard {
-    let (name, offer, ta1) = *card;
+    let (name, offer, ta1, pps) = *card;
     let mut profile = Profile::new(&[offer]);
     profile.ta1 = ta1;
     profile.historical = name.into();
-    SimCard::good(profile, Box::new(Echo))
+    let behaviour = Behaviour {
+        pps,
+        ..Behaviour::default()
+    };
+    SimCard::new(profile, behaviour, Box::new(Echo))
 }
 
 /// The data of the messages of that kind that the device was sent, each after its header of 10 bytes.

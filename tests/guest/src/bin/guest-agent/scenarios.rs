@@ -39,6 +39,11 @@ pub fn find(name: &str) -> Option<Scenario> {
         "fork" => quiet::fork,
         "descriptor" => descriptor::scenario,
         "reset" => descriptor::reset,
+        "composite-libccid" => || crate::composite::scenario(&mut path::Stock::default()),
+        "composite-driver" => || crate::composite::scenario(&mut path::Bus),
+        "unplugged-driver" => crate::unplugged::scenario,
+        "system-libccid" => crate::system::libccid,
+        "system-bundle" => crate::system::bundle,
         _ => return None,
     })
 }

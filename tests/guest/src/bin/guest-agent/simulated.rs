@@ -14,7 +14,14 @@ pub struct Simulated {
     readers: Vec<Device>,
     pace: u32,
     plugged: Instant,
+    /// Interface 0 is a keyboard.
+    has_keyboard: bool,
 }
+
+/// A boot keyboard's interface: its number 0, its HID descriptor (HID 1.11, clause 6.2.1) and its endpoint, on which no key is ever hit.
+const KEYBOARD: [u8; 25] = [
+    9, 0x04, 0, 0, 1, 0x03, 1, 1, 0, 9, 0x21, 0x11, 0x01, 0, 1, 0x22, 63, 0, 7, 0x05, 0x81, 0x03, 8, 0, 10,
+];
 
 impl Simulated {
     /// A device with these readers, whose interfaces have numbers of their own; the first one says what the device is.
@@ -23,7 +30,14 @@ impl Simulated {
             readers,
             pace,
             plugged: Instant::now(),
+            has_keyboard: false,
         }
+    }
+
+    /// With a keyboard as interface 0: the readers' numbers begin at 1.
+    pub fn with_keyboard(mut self) -> Self {
+        self.has_keyboard = true;
+        self
     }
 
     /// A reader, by its place among the interfaces.
@@ -94,7 +108,14 @@ impl UsbFunction for Simulated {
     }
 
     fn configuration(&self) -> Vec<u8> {
-        Model::configuration_descriptor(&self.models(), FIRST_INTERFACE_NAME)
+        let mut bytes = Model::configuration_descriptor(&self.models(), FIRST_INTERFACE_NAME);
+        if self.has_keyboard {
+            bytes.splice(9..9, KEYBOARD);
+            bytes[4] += 1;
+            let total = (bytes.len() as u16).to_le_bytes();
+            bytes[2..4].copy_from_slice(&total);
+        }
+        bytes
     }
 
     fn string(&self, index: u8) -> Option<String> {

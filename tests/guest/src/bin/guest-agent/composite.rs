@@ -1,0 +1,73 @@
+//! One device with a keyboard and two readers, as the OMNIKEY 5422 is two readers.
+
+use crate::path::Host;
+use crate::simulated::{base_name, Simulated};
+use crate::{fact, hex, Result};
+use pcsc_ccid::card::apps::Echo;
+use pcsc_ccid::card::{Offer, Profile, SimCard};
+use pcsc_ccid::sim::{Device, Model};
+use pcsc_guest_tests::usbip::{Plugged, Speed};
+use std::time::Duration;
+
+/// How long the kernel may take to enumerate the device.
+const LIMIT: Duration = Duration::from_secs(60);
+
+const PACE: u32 = 16;
+
+/// The interfaces that are readers, each with the protocol of its card.
+const INTERFACES: [(&str, Offer); 2] = [
+    ("OMNIKEY 5422CL Smartcard Reader", Offer::T1),
+    ("OMNIKEY 5422 Smartcard Reader", Offer::T0),
+];
+
+/// Both readers at once. Facts begin with the number of the reader.
+pub fn scenario(host: &mut dyn Host) -> Result<()> {
+    let models = (1..)
+        .zip(INTERFACES)
+        .map(|(number, (name, _))| model(number, name));
+    let models = models.collect::<Result<Vec<_>>>()?;
+    let names: Vec<_> = models.iter().map(base_name).collect();
+    let mut device = Simulated::new(models.into_iter().map(Device::new).collect(), PACE).with_keyboard();
+    for (index, (name, offer)) in INTERFACES.iter().enumerate() {
+        let mut profile = Profile::new(&[*offer]);
+        profile.historical = name.bytes().filter(u8::is_ascii_digit).collect();
+        let reader = device.reader(index).ok_or("no such reader")?;
+        reader.insert(0, Box::new(SimCard::good(profile, Box::new(Echo))));
+    }
+    let device = Plugged::plug(device, Speed::Full)?;
+    if !device.configured(LIMIT) {
+        return Err("the kernel has not configured the device".into());
+    }
+    host.begin()?;
+    let mut paths = Vec::new();
+    for name in &names {
+        paths.push(host.connect(name)?);
+    }
+    for (number, path) in paths.iter_mut().enumerate() {
+        fact(&format!("{number}/reader"), path.reader());
+        fact(&format!("{number}/atr"), hex(&path.atr()?));
+        fact(&format!("{number}/protocol"), path.protocol().unwrap_or(u8::MAX));
+    }
+    // In turns: neither takes what is the other's.
+    for length in [1, 60, 200, 255_u8] {
+        for (number, path) in paths.iter_mut().enumerate() {
+            let command = [0x80, 0xEE, 0, length, length];
+            fact(&format!("{number}/echo-{length}"), hex(&path.transmit(&command)?));
+        }
+    }
+    drop(paths);
+    host.end();
+    device.unplug()?;
+    Ok(())
+}
+
+fn model(number: u8, name: &str) -> Result<Model> {
+    let device = Device::named("omnikey-3x21").ok_or("no such reader")?;
+    Ok(Model {
+        product_id: 0x5422,
+        product: Some("OMNIKEY 5422 Smartcard Reader".into()),
+        interface_name: Some(name.into()),
+        number,
+        ..device.model().clone()
+    })
+}

@@ -1,0 +1,145 @@
+//! Debian's pcscd with the drivers that are installed: libccid alone, or ours beside it.
+
+use crate::daemon::Pcscd;
+use crate::path::{self, Daemon, Path as _};
+use crate::simulated::{base_name, Simulated};
+use crate::{argument, checks, fact, hex, Result};
+use pcsc_ccid::card::apps::Echo;
+use pcsc_ccid::card::{Offer, Profile, SimCard};
+use pcsc_ccid::sim::Device;
+use pcsc_client::{Context, Error, ReaderState, State, PNP_NOTIFICATION};
+use pcsc_guest_tests::usbip::{Plugged, Speed};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// How long the daemon may take to see anything.
+const LIMIT: Duration = Duration::from_secs(60);
+
+const PACE: u32 = 16;
+
+/// With libccid.
+pub fn libccid() -> Result<()> {
+    readers("system-libccid")
+}
+
+/// With our driver, installed as users install it. The arguments are the installer and the folder that cargo has built in.
+pub fn bundle() -> Result<()> {
+    let (installer, built) = (argument(2)?, argument(3)?);
+    // The installer takes what a release build has left.
+    let target = "/run/pcsc-built";
+    fs::create_dir_all(target)?;
+    symlink(built, format!("{target}/release"))?;
+    let install = |option: &[&str]| {
+        let mut command = Command::new(&installer);
+        command
+            .arg("--driver")
+            .args(option)
+            .env("CARGO_TARGET_DIR", target);
+        output(command)
+    };
+    install(&[])?;
+    let result = readers("system-bundle");
+    install(&["--uninstall"])?;
+    result
+}
+
+/// QEMU's reader, which is there when the daemon starts, and one that is plugged in while it runs.
+fn readers(log: &str) -> Result<()> {
+    let (_pcscd, context) = Pcscd::start(log)?;
+    let mut path = Daemon::connect(&context, "433-Swap")?;
+    fact("reader", path.reader());
+    checks::emulated_card(&mut path)?;
+    drop(path);
+
+    let device = Device::named("au9540").ok_or("no such reader")?;
+    let name = base_name(device.model());
+    let mut device = Simulated::new(vec![device], PACE);
+    device.insert(0, card());
+    let device = Plugged::plug(device, Speed::Full)?;
+    let mut path = Daemon::connect(&context, &name)?;
+    let reader = path::reader(&context, &name)?;
+    fact("plugged", path.reader());
+    fact("plugged-atr", hex(&path.atr()?));
+    fact("plugged-protocol", path.protocol().unwrap_or(u8::MAX));
+    for length in [1, 100, 255_u8] {
+        let mut command = vec![0x80, 0xEC, 0, 0, length];
+        command.extend(1..=length);
+        command.push(0);
+        fact(&format!("plugged-echo-{length}"), hex(&path.transmit(&command)?));
+    }
+    drop(path);
+
+    for name in context.list_readers_owned()? {
+        fact("listed", name.to_string_lossy());
+    }
+    tool("opensc-list", &["--list-readers"])?;
+    tool("opensc-atr-0", &["--reader", "0", "--atr"])?;
+    tool("opensc-atr-1", &["--reader", "1", "--atr"])?;
+    // Without a guess at the card, of which the echo would make fun.
+    let sent = [
+        "--reader",
+        "1",
+        "--card-driver",
+        "default",
+        "-s",
+        "80:EE:00:10:10",
+    ];
+    tool("opensc-apdu", &sent)?;
+
+    device.with(|function| function.remove(0));
+    path::wait(&context, &reader, State::EMPTY)?;
+    fact("card", "removed");
+    device.with(|function| function.insert(0, card()));
+    path::wait(&context, &reader, State::PRESENT)?;
+    let mut path = Daemon::connect(&context, &name)?;
+    fact("card-again", hex(&path.transmit(&[0x80, 0xEE, 0, 5, 5])?));
+    drop(path);
+    device.unplug()?;
+    wait_until_gone(&context, &name)?;
+    fact("reader-after", "gone");
+    Ok(())
+}
+
+fn card() -> SimCard {
+    let mut profile = Profile::new(&[Offer::T1]);
+    profile.ta1 = Some(0x94);
+    SimCard::good(profile, Box::new(Echo))
+}
+
+/// What opensc-tool prints, a fact a line.
+fn tool(name: &str, arguments: &[&str]) -> Result<()> {
+    let mut command = Command::new("opensc-tool");
+    command.args(arguments);
+    output(command)?.lines().for_each(|line| fact(name, line));
+    Ok(())
+}
+
+fn output(mut command: Command) -> Result<String> {
+    let output = command.output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("{command:?}: {}\n{text}{errors}", output.status).into());
+    }
+    Ok(text)
+}
+
+/// Waits until no reader's name contains `name`.
+fn wait_until_gone(context: &Context, name: &str) -> Result<()> {
+    let end = Instant::now() + LIMIT;
+    let mut states = [ReaderState::new(PNP_NOTIFICATION(), State::UNAWARE)];
+    loop {
+        let names = context.list_readers_owned()?;
+        if !names.iter().any(|known| known.to_string_lossy().contains(name)) {
+            return Ok(());
+        }
+        let left = end.saturating_duration_since(Instant::now());
+        match context.get_status_change(left, &mut states) {
+            Ok(()) => states.iter_mut().for_each(ReaderState::sync_current_state),
+            Err(Error::Timeout) => return Err(format!("{name:?} is still there: {names:?}").into()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
