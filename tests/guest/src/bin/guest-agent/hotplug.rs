@@ -31,6 +31,8 @@ type Seen = BTreeMap<String, usize>;
 /// Plugs every reader in and pulls it out in turn: while nobody uses it, in mid-APDU, while it is looked at, and between two APDUs.
 pub fn scenario() -> Result<()> {
     let context = standalone()?;
+    // QEMU's reader stays, and is open before anything is counted.
+    wait(&context, &reader(&context, "433-Swap")?, State::PRESENT)?;
     let before = resources()?;
     let results = thread::scope(|scope| {
         let threads: Vec<_> = READERS
