@@ -159,15 +159,21 @@ pub fn fault(error: Error) -> Fault {
 
 impl Slot for CcidSlot {
     fn presence(&mut self) -> Result<Presence, Fault> {
-        let is_new = {
+        let (is_new, was_emptied) = {
             let mut link = lock(&self.link);
             link.notice_loss();
+            let was_emptied = link.watches.take_emptied(usize::from(self.number));
             let is_new = link.is_new.get_mut(usize::from(self.number));
-            is_new.is_some_and(std::mem::take)
+            (is_new.is_some_and(std::mem::take), was_emptied)
         };
         self.with(|reader, slot| {
             Ok(match reader.presence(slot)? {
                 reader::Presence::Absent => Presence::Absent,
+                // A reader that activates cards by itself shows another card as it has shown the one before.
+                reader::Presence::Present if was_emptied => {
+                    reader.power_off(slot)?;
+                    Presence::Replaced
+                }
                 reader::Presence::Present if is_new => Presence::Replaced,
                 reader::Presence::Present => Presence::Present,
                 reader::Presence::Replaced => Presence::Replaced,
@@ -254,6 +260,8 @@ struct State {
     mode: Mode,
     /// What the slots have not seen yet.
     stirred: Vec<bool>,
+    /// Which slots were told to be empty since they were last asked.
+    emptied: Vec<bool>,
     stop: Option<Box<dyn Fn() + Send + Sync>>,
     /// The open reader is of no use any more.
     is_lost: bool,
@@ -281,6 +289,7 @@ impl Watches {
             state: Mutex::new(State {
                 mode: Mode::Closed,
                 stirred: vec![false; usize::from(slots.max(1))],
+                emptied: vec![false; usize::from(slots.max(1))],
                 stop: None,
                 is_lost: false,
                 round: 0,
@@ -359,17 +368,28 @@ impl Watches {
         }
     }
 
+    /// Whether a slot was told to be empty since this was last asked.
+    fn take_emptied(&self, slot: usize) -> bool {
+        lock(&self.state)
+            .emptied
+            .get_mut(slot)
+            .is_some_and(std::mem::take)
+    }
+
     /// Waits for one message of the interrupt pipe, and notes for all slots what it says.
     fn hear(&self, mut source: Box<dyn Source>, round: u64) -> std::sync::MutexGuard<'_, State> {
-        let mut stirred = Vec::new();
+        let (mut stirred, mut emptied) = (Vec::new(), Vec::new());
         let heard = source.next(&mut |message| match Notification::decode(message) {
             Some(Notification::HardwareError { slot, .. }) => stirred.push(slot),
             Some(news @ Notification::SlotChange(_)) => {
-                let told = (0..=u8::MAX).map_while(|slot| Some((slot, news.slot(slot)?.1)));
-                let told: Vec<(u8, bool)> = told.collect();
+                let told = (0..=u8::MAX).map_while(|slot| Some((slot, news.slot(slot)?)));
+                let told: Vec<(u8, (bool, bool))> = told.collect();
                 // A reader that says that nothing changed would not say it for nothing.
-                let all = !told.iter().any(|(_, has_changed)| *has_changed);
-                stirred.extend(told.iter().filter(|told| all || told.1).map(|told| told.0));
+                let all = !told.iter().any(|(_, (_, has_changed))| *has_changed);
+                let changed = told.iter().filter(|(_, (_, has_changed))| all || *has_changed);
+                stirred.extend(changed.map(|(slot, _)| *slot));
+                let empty = told.iter().filter(|(_, (is_present, _))| !is_present);
+                emptied.extend(empty.map(|(slot, _)| *slot));
             }
             None => (),
         });
@@ -379,11 +399,8 @@ impl Watches {
             _ if state.round != round => (),
             Ok(()) => {
                 state.stalls = 0;
-                for slot in stirred {
-                    if let Some(has_stirred) = state.stirred.get_mut(usize::from(slot)) {
-                        *has_stirred = true;
-                    }
-                }
+                mark(&mut state.stirred, &stirred);
+                mark(&mut state.emptied, &emptied);
                 state.mode = Mode::Told(Some(source));
             }
             Err(transport::Error::Gone) => state.lose(),
@@ -402,6 +419,14 @@ impl Watches {
         }
         self.changed.notify_all();
         state
+    }
+}
+
+fn mark(flags: &mut [bool], slots: &[u8]) {
+    for slot in slots {
+        if let Some(flag) = flags.get_mut(usize::from(*slot)) {
+            *flag = true;
+        }
     }
 }
 
@@ -437,5 +462,38 @@ impl Watch for SlotWatch {
 
     fn stop(&self) {
         self.watches.end(Sight::Stopped);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tells one message after the other, then that the reader is gone.
+    struct Told(Vec<[u8; 2]>);
+
+    impl Source for Told {
+        fn next(&mut self, tell: &mut dyn FnMut(&[u8])) -> Result<(), transport::Error> {
+            if self.0.is_empty() {
+                return Err(transport::Error::Gone);
+            }
+            tell(&self.0.remove(0));
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_slot_that_was_empty_in_between_is_remembered_once() {
+        let watches = Watches::new(1);
+        watches.listen(News::Told {
+            // A card comes, goes, and comes.
+            source: Box::new(Told(vec![[0x50, 3], [0x50, 2], [0x50, 3]])),
+            stop: Box::new(|| ()),
+        });
+        assert_eq!(watches.wait(0), Sight::Card);
+        assert!(!watches.take_emptied(0));
+        assert_eq!(watches.wait(0), Sight::Card);
+        assert_eq!(watches.wait(0), Sight::Card);
+        assert!(watches.take_emptied(0) && !watches.take_emptied(0));
     }
 }
