@@ -431,3 +431,26 @@ fn four_kilobytes_at_each_rate() {
         }
     }
 }
+
+/// A card that goes mute at every PPS but the one for its own rate, which this reader cannot do, cannot be brought to its
+/// second protocol. It still speaks its first.
+#[test]
+fn a_card_that_cannot_be_talked_into_a_protocol_speaks_its_first() {
+    for model in ["au9540", "gempc-express", "scr3310"] {
+        let (handle, mut reader) = open(named(model));
+        let behaviour = Behaviour {
+            pps: PpsBehaviour::Mute,
+            ..Behaviour::default()
+        };
+        handle.insert(0, card(Some(0x97), &[Offer::T0, Offer::T1], behaviour));
+        reader.power_on(0, Reset::Cold).unwrap();
+        assert_eq!(
+            reader.set_protocol(0, Protocol::T1),
+            Err(Error::ProtocolUnsupported),
+            "{model}"
+        );
+        reader.set_protocol(0, Protocol::T0).unwrap();
+        let answer = transmit(&mut reader, &read(100)).unwrap();
+        assert_eq!(answer.len(), 102, "{model}");
+    }
+}

@@ -163,6 +163,7 @@ impl<T: Transport> Reader<T> {
         let (atr, ladder) = self.ladder(slot, protocol)?;
         // Last, what the card does anyhow after a reset, without a word to anyone.
         let has_default = atr.mode() == Mode::Negotiable && protocol as u8 == atr.first_protocol();
+        let is_choice = atr.mode() == Mode::Negotiable && !has_default;
         let last = if has_default {
             ladder.len()
         } else {
@@ -182,6 +183,11 @@ impl<T: Transport> Reader<T> {
                     return Ok(());
                 }
                 Err(error) if steps < last && is_worth_a_step(error) => steps += 1,
+                // A card that cannot be talked into this protocol is left ready for the one that it begins with.
+                Err(error) if is_choice && is_worth_a_step(error) => {
+                    self.reset_same_card(slot)?;
+                    return Err(Error::ProtocolUnsupported);
+                }
                 Err(error) => return Err(error),
             }
             self.reset_same_card(slot)?;
