@@ -131,9 +131,13 @@ fn build(profile: &Path, what: &[&str]) {
         .arg("build")
         .args(what);
     command.args(["--profile", if name == "debug" { "dev" } else { name }]);
-    // TARGET/PROFILE, or TARGET/TRIPLE/PROFILE if a target was asked for; cargo tags TARGET.
+    // TARGET/PROFILE, or TARGET/TRIPLE/PROFILE if a target was asked for. Cargo tags TARGET if it has made it, and keeps what it
+    // knows of the compiler there in any case.
     let parent = profile.parent().expect("a target folder");
-    let target = if parent.join("CACHEDIR.TAG").exists() {
+    let target = if ["CACHEDIR.TAG", ".rustc_info.json"]
+        .iter()
+        .any(|tag| parent.join(tag).exists())
+    {
         parent
     } else {
         command
