@@ -18,6 +18,8 @@ type Pause = fn(Duration) -> Duration;
 #[derive(Default)]
 struct Late {
     answers: VecDeque<Vec<u8>>,
+    /// What it answers to a type of message, and how late.
+    by_kind: Option<(fn(u8) -> Vec<Vec<u8>>, Pause)>,
     /// What comes after the answers, again and again, and how late of the time that there is.
     last: Option<(Vec<u8>, Pause)>,
     /// What control requests give, the last one for ever.
@@ -31,13 +33,19 @@ struct Late {
 impl Transport for Late {
     fn send(&mut self, message: &[u8], _: Duration) -> Result<(), transport::Error> {
         self.seq = message[6];
+        if let Some((answers, _)) = self.by_kind {
+            self.answers = answers(message[0]).into();
+        }
         Ok(())
     }
 
     fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, transport::Error> {
         self.received += 1;
         let mut answer = match (self.answers.pop_front(), &self.last) {
-            (Some(answer), _) => answer,
+            (Some(answer), _) => {
+                self.now += self.by_kind.map_or(Duration::ZERO, |(_, pause)| pause(timeout));
+                answer
+            }
             (None, Some((last, pause))) if pause(timeout) < timeout => {
                 self.now += pause(timeout);
                 last.clone()
@@ -260,6 +268,34 @@ fn a_card_that_asks_for_time_has_no_more_than_there_is() {
     assert_eq!(reader.control(0, code, &verify, &mut [0; 2]), Err(Error::TooSlow));
     let taken = reader.transport().now;
     assert!(taken < 1000 * SECOND, "{taken:?}");
+}
+
+#[test]
+fn a_card_that_fails_slowly_at_each_speed_is_not_asked_for_all_of_them() {
+    /// TA1 97: eight speeds and more. The card's answer to PPS takes minutes, and is none.
+    fn answers(kind: u8) -> Vec<Vec<u8>> {
+        match kind {
+            0x62 => vec![message(0x80, &[0x3B, 0x10, 0x97], [0, 0, 0])],
+            0x6F => vec![
+                message(0x80, &[], [0x80, 0xFF, 0]),
+                message(0x80, &[], [0x40, 0xFE, 0]),
+            ],
+            0x61 => vec![message(0x82, &[0x11, 0, 0, 10, 0], [0, 0, 0])],
+            _ => vec![message(0x81, &[], [0, 0, 0])],
+        }
+    }
+    let late = Late {
+        by_kind: Some((answers, |limit| limit / 10 * 9)),
+        ..Late::default()
+    };
+    let interface = interface(0x1_0030);
+    let mut reader = Reader::open(late, Device::default(), &interface, Options::default()).unwrap();
+    reader.power_on(0, Reset::Cold).unwrap();
+    let begin = reader.transport().now;
+    assert_eq!(reader.set_protocol(0, Protocol::T0), Ok(()));
+    assert_eq!(reader.bits_per_second(0), Some(10_752));
+    let taken = reader.transport().now - begin;
+    assert!(taken < 1200 * SECOND, "{taken:?}");
 }
 
 #[test]

@@ -158,7 +158,7 @@ impl<T: Transport> Reader<T> {
         matches!(level, ExchangeLevel::Tpdu | ExchangeLevel::Character) && !self.quirks.no_pps
     }
 
-    /// Tries the speeds from this step on.
+    /// Tries the speeds from this step on; where they take minutes to fail, the slowest next.
     fn choose(&mut self, slot: u8, protocol: Protocol, from: usize) -> Result<(), Error> {
         let (atr, ladder) = self.ladder(slot, protocol)?;
         // Last, what the card does anyhow after a reset, without a word to anyone.
@@ -169,6 +169,7 @@ impl<T: Transport> Reader<T> {
         } else {
             ladder.len() - 1
         };
+        let deadline = self.port.deadline();
         let mut steps = from.min(ladder.len() - 1);
         loop {
             let result = match ladder.get(steps) {
@@ -182,7 +183,10 @@ impl<T: Transport> Reader<T> {
                     self.slot(slot)?.session = Session::Chosen(Box::new(chosen));
                     return Ok(());
                 }
-                Err(error) if steps < last && is_worth_a_step(error) => steps += 1,
+                Err(error) if steps < last && is_worth_a_step(error) => {
+                    let has_time = self.port.check(deadline).is_ok();
+                    steps = if has_time { steps + 1 } else { last };
+                }
                 // A card that cannot be talked into this protocol is left ready for the one that it begins with.
                 Err(error) if is_choice && is_worth_a_step(error) => {
                     self.reset_same_card(slot)?;
