@@ -12,6 +12,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const OK: [u8; 2] = [0x90, 0x00];
 
 /// How late an answer comes, of so much time that there is.
+type Answers = fn(u8) -> Vec<Vec<u8>>;
 type Pause = fn(Duration) -> Duration;
 
 /// A reader that gives each of its answers late.
@@ -19,7 +20,7 @@ type Pause = fn(Duration) -> Duration;
 struct Late {
     answers: VecDeque<Vec<u8>>,
     /// What it answers to a type of message, and how late.
-    by_kind: Option<(fn(u8) -> Vec<Vec<u8>>, Pause)>,
+    by_kind: Option<(Answers, Pause)>,
     /// What comes after the answers, again and again, and how late of the time that there is.
     last: Option<(Vec<u8>, Pause)>,
     /// What control requests give, the last one for ever.
