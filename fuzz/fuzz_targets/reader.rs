@@ -46,7 +46,14 @@ fn bounded<R>(reader: &mut Reader<Script>, call: impl FnOnce(&mut Reader<Script>
     transport.begin_call();
     let begin = pcsc_ccid::transport::Transport::now(transport);
     let result = call(reader);
-    {let t=reader.transport(); eprintln!("   transfers {} {:?}", t.transfers(), pcsc_ccid::transport::Transport::now(t)-begin);}
+    {
+        let t = reader.transport();
+        eprintln!(
+            "   transfers {} {:?}",
+            t.transfers(),
+            pcsc_ccid::transport::Transport::now(t) - begin
+        );
+    }
     let transport = reader.transport();
     let taken = pcsc_ccid::transport::Transport::now(transport) - begin;
     assert!(

@@ -186,7 +186,8 @@ impl Script {
     }
 
     fn silence(&mut self, timeout: Duration) -> Result<(), Error> {
-        self.now += timeout; eprintln!("silence {timeout:?}");
+        self.now += timeout;
+        eprintln!("silence {timeout:?}");
         Err(Error::Timeout)
     }
 
@@ -216,7 +217,8 @@ impl Script {
         if self.pending.is_empty() {
             self.reply(timeout, is_bulk)?;
         }
-        let transfer = self.pending.pop_front().unwrap_or_default(); eprintln!("IN {:?} of {timeout:?} {transfer:02x?}", self.now);
+        let transfer = self.pending.pop_front().unwrap_or_default();
+        eprintln!("IN {:?} of {timeout:?} {transfer:02x?}", self.now);
         let length = transfer.len().min(buffer.len());
         buffer[..length].copy_from_slice(&transfer[..length]);
         if is_bulk && length < transfer.len() {
@@ -231,7 +233,8 @@ impl Transport for Script {
         assert!(message.len() >= 10 && timeout > Duration::ZERO);
         self.transfer()?;
         self.heard.clear();
-        self.heard.extend_from_slice(message); eprintln!("OUT {:?} {message:02x?}", self.now);
+        self.heard.extend_from_slice(message);
+        eprintln!("OUT {:?} {message:02x?}", self.now);
         Ok(())
     }
 

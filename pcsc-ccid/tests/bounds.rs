@@ -11,8 +11,9 @@ use pcsc_ccid::transport::{self, Transport};
 const SECOND: Duration = Duration::from_secs(1);
 const OK: [u8; 2] = [0x90, 0x00];
 
-/// How late an answer comes, of so much time that there is.
+/// What a type of message is answered with.
 type Answers = fn(u8) -> Vec<Vec<u8>>;
+/// How late an answer comes, of so much time that there is.
 type Pause = fn(Duration) -> Duration;
 
 /// A reader that gives each of its answers late.
