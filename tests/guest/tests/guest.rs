@@ -1,8 +1,8 @@
 //! Everything that is tested in the guest. It is booted once; each test looks at what one scenario of `guest-agent` has seen.
 
-use pcsc_guest_tests::lab::{Error, Finished, Lab, Report};
+use pcsc_guest_tests::facts::Facts;
+use pcsc_guest_tests::lab::{Error, Lab, Report};
 use pcsc_tests::artifacts;
-use std::io::Write;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -24,68 +24,10 @@ const SCENARIOS: &[(&str, u64)] = &[
 /// Installs our driver for pcscd.
 const INSTALLER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/install.sh");
 
-/// What a scenario has seen, in its order.
-struct Facts {
-    scenario: &'static str,
-    facts: Vec<(String, String)>,
-}
-
-impl Facts {
-    /// The value of the fact `name`.
-    #[track_caller]
-    fn get(&self, name: &str) -> &str {
-        let found = self.facts.iter().find(|(known, _)| known == name);
-        let value = found.map(|(_, value)| value.as_str());
-        value.unwrap_or_else(|| panic!("{} says nothing about {name}", self.scenario))
-    }
-
-    /// All facts of that name.
-    fn all(&self, name: &str) -> String {
-        let values = self.facts.iter().filter(|(known, _)| known == name);
-        values
-            .map(|(_, value)| value.as_str())
-            .collect::<Vec<_>>()
-            .join(" ")
-    }
-
-    /// All facts whose name begins so, one after the other.
-    fn joined(&self, prefix: &str) -> String {
-        let values = self.facts.iter().filter(|(name, _)| name.starts_with(prefix));
-        values.map(|(_, value)| value.as_str()).collect()
-    }
-}
-
-/// What the scenario has seen. None, with a line on standard error that cargo does not hold back, where there can be no guest.
+/// What the scenario has seen.
 #[track_caller]
 fn facts(scenario: &'static str) -> Option<Facts> {
-    let report = match booted() {
-        Ok(report) => report,
-        Err(Error::Unavailable(reason)) => {
-            let line = format!("SKIPPED: {scenario} in the guest: {reason}\n");
-            std::io::stderr()
-                .write_all(line.as_bytes())
-                .expect("standard error");
-            return None;
-        }
-        Err(error) => panic!("{error}"),
-    };
-    let finished = report.finished(scenario).expect("a scenario of SCENARIOS");
-    let Finished {
-        status,
-        stdout,
-        stderr,
-    } = finished;
-    println!("--- {scenario}: {status:?}\n{stdout}--- stderr\n{stderr}");
-    let logs = report
-        .files()
-        .filter(|(name, _)| *name == "dmesg" || *name == format!("{scenario}.pcscd"));
-    logs.for_each(|(name, log)| println!("--- {name}\n{log}"));
-    assert_eq!(*status, Some(0), "{scenario} failed");
-    let facts = stdout.lines().filter_map(|line| line.split_once(": "));
-    Some(Facts {
-        scenario,
-        facts: facts.map(|(name, value)| (name.into(), value.into())).collect(),
-    })
+    Facts::of(scenario, booted())
 }
 
 fn booted() -> &'static Result<Report, Error> {

@@ -1,8 +1,8 @@
 //! Readers without a daemon, in the guest: it is booted once; each test looks at what one scenario of `guest-agent` has seen.
 
-use pcsc_guest_tests::lab::{Error, Finished, Lab, Report};
+use pcsc_guest_tests::facts::Facts;
+use pcsc_guest_tests::lab::{Error, Lab, Report};
 use pcsc_tests::{artifacts, run, stock};
-use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -21,61 +21,10 @@ const SCENARIOS: &[(&str, u64)] = &[
     ("reset", 120),
 ];
 
-/// What a scenario has seen, in its order.
-struct Facts {
-    scenario: &'static str,
-    facts: Vec<(String, String)>,
-}
-
-impl Facts {
-    /// The value of the fact `name`.
-    #[track_caller]
-    fn get(&self, name: &str) -> &str {
-        let found = self.facts.iter().find(|(known, _)| known == name);
-        let value = found.map(|(_, value)| value.as_str());
-        value.unwrap_or_else(|| panic!("{} says nothing about {name}", self.scenario))
-    }
-
-    /// Demands these facts.
-    #[track_caller]
-    fn are(&self, expected: &[(&str, &str)]) {
-        for (name, value) in expected {
-            assert_eq!(self.get(name), *value, "{name}");
-        }
-    }
-}
-
-/// What the scenario has seen. None, with a line on standard error that cargo does not hold back, where there can be no guest.
+/// What the scenario has seen.
 #[track_caller]
 fn facts(scenario: &'static str) -> Option<Facts> {
-    let report = match booted() {
-        Ok(report) => report,
-        Err(Error::Unavailable(reason)) => {
-            let line = format!("SKIPPED: {scenario} in the guest: {reason}\n");
-            std::io::stderr()
-                .write_all(line.as_bytes())
-                .expect("standard error");
-            return None;
-        }
-        Err(error) => panic!("{error}"),
-    };
-    let finished = report.finished(scenario).expect("a scenario of SCENARIOS");
-    let Finished {
-        status,
-        stdout,
-        stderr,
-    } = finished;
-    println!("--- {scenario}: {status:?}\n{stdout}--- stderr\n{stderr}");
-    let logs = report
-        .files()
-        .filter(|(name, _)| name.starts_with(scenario) && name.ends_with(".pcscd"));
-    logs.for_each(|(name, log)| println!("--- {name}\n{log}"));
-    assert_eq!(*status, Some(0), "{scenario} failed");
-    let facts = stdout.lines().filter_map(|line| line.split_once(": "));
-    Some(Facts {
-        scenario,
-        facts: facts.map(|(name, value)| (name.into(), value.into())).collect(),
-    })
+    Facts::of(scenario, booted())
 }
 
 fn booted() -> &'static Result<Report, Error> {
