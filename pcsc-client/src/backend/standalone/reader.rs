@@ -149,7 +149,9 @@ impl Reader {
     pub(super) fn look_at(&self, slot: &mut dyn Slot) {
         let mut present = slot.presence();
         let mut seen = self.state().seen;
-        if present == Ok(Presence::Replaced) {
+        // A power-up or an exchange that met an empty slot has noted so: what is there now has come since.
+        let was_missed = seen == Seen::Card && self.state().status & ABSENT != 0;
+        if present == Ok(Presence::Replaced) || (present == Ok(Presence::Present) && was_missed) {
             if seen == Seen::Card {
                 self.see_nothing(true);
                 seen = Seen::Nothing;

@@ -377,3 +377,49 @@ fn many_threads_and_moving_cards_end_in_order() {
     drop(session);
     assert_eq!(Arc::strong_count(&rig.manager), 1);
 }
+
+/// A card that is out when it gets power, and in again before anybody looks.
+#[test]
+fn a_card_that_was_missed_by_a_power_up_is_found_by_the_next_look() {
+    struct Shy(u32);
+    impl Slot for Shy {
+        fn presence(&mut self) -> Result<Presence, Fault> {
+            Ok(Presence::Present)
+        }
+        fn power_up(&mut self, _warm: bool) -> Result<Powered, Fault> {
+            self.0 += 1;
+            if self.0 == 1 {
+                return Err(Fault::NoCard);
+            }
+            Ok(Powered {
+                atr: ATR.to_vec(),
+                offered: 2,
+                first: 2,
+            })
+        }
+        fn power_down(&mut self) -> Result<(), Fault> {
+            Ok(())
+        }
+        fn set_protocol(&mut self, _protocol: u32) -> Result<(), Fault> {
+            Ok(())
+        }
+        fn transmit(&mut self, _command: &[u8], _response: &mut [u8]) -> Result<usize, Fault> {
+            Err(Fault::Communication)
+        }
+        fn control(&mut self, _code: u32, _data: &[u8], _answer: &mut [u8]) -> Result<usize, Fault> {
+            Err(Fault::Unsupported)
+        }
+        fn get_attribute(&mut self, _id: u32, _value: &mut [u8]) -> Result<usize, Fault> {
+            Err(Fault::Unsupported)
+        }
+        fn set_attribute(&mut self, _id: u32, _value: &[u8]) -> Result<(), Fault> {
+            Err(Fault::Unsupported)
+        }
+    }
+    let reader = super::reader::Reader::new("Shy 00 00".into(), Box::new(Shy(0)), Arc::default());
+    let has_card = || reader.to_bytes()[132] & 4 != 0;
+    reader.look();
+    assert!(!has_card());
+    reader.look();
+    assert!(has_card());
+}
