@@ -43,6 +43,13 @@ pub fn idle() -> Result<()> {
         contact.is_some_and(|contact| !contact.powered())
     };
     fact("powered-down", device.wait_for(LIMIT, is_off));
+    // What was plugged before this scenario is no event any more.
+    let settled = Command::new("udevadm")
+        .args(["settle", "--timeout=30"])
+        .status()?;
+    if !settled.success() {
+        return Err("udev does not come to rest".into());
+    }
     // The driver has heard of it too, and the janitor sleeps.
     thread::sleep(Duration::from_secs(1));
     let (before, transfers) = (switches(id)?, device.transfers(0x01));
