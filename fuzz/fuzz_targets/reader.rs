@@ -46,14 +46,6 @@ fn bounded<R>(reader: &mut Reader<Script>, call: impl FnOnce(&mut Reader<Script>
     transport.begin_call();
     let begin = pcsc_ccid::transport::Transport::now(transport);
     let result = call(reader);
-    {
-        let t = reader.transport();
-        eprintln!(
-            "   transfers {} {:?}",
-            t.transfers(),
-            pcsc_ccid::transport::Transport::now(t) - begin
-        );
-    }
     let transport = reader.transport();
     let taken = pcsc_ccid::transport::Transport::now(transport) - begin;
     assert!(
@@ -73,7 +65,6 @@ fn length(result: Result<usize, Error>, room: usize) {
 
 fn call(reader: &mut Reader<Script>, input: &mut Input<'_>) {
     let (operation, choice) = (input.byte(), input.byte());
-    eprintln!("op {} {choice:02x} {:?}", operation % 14, reader.exchange_level());
     let slot = choice & 0x0F;
     let mut buffer = [0; 65_538];
     let room = [258, 2, 65_538, 0][usize::from(choice >> 6)];

@@ -187,7 +187,6 @@ impl Script {
 
     fn silence(&mut self, timeout: Duration) -> Result<(), Error> {
         self.now += timeout;
-        eprintln!("silence {timeout:?}");
         Err(Error::Timeout)
     }
 
@@ -218,7 +217,6 @@ impl Script {
             self.reply(timeout, is_bulk)?;
         }
         let transfer = self.pending.pop_front().unwrap_or_default();
-        eprintln!("IN {:?} of {timeout:?} {transfer:02x?}", self.now);
         let length = transfer.len().min(buffer.len());
         buffer[..length].copy_from_slice(&transfer[..length]);
         if is_bulk && length < transfer.len() {
@@ -234,7 +232,6 @@ impl Transport for Script {
         self.transfer()?;
         self.heard.clear();
         self.heard.extend_from_slice(message);
-        eprintln!("OUT {:?} {message:02x?}", self.now);
         Ok(())
     }
 
