@@ -25,6 +25,20 @@ pub(super) trait Queue {
     fn is_pending(&self) -> bool;
     fn clear_halt(&mut self) -> Result<(), Error>;
     fn max_packet_size(&self) -> usize;
+    /// Whether the device is gone, or goes within this time.
+    fn is_gone(&self, within: Duration) -> bool;
+}
+
+/// A pulled device fails on the bus before the system knows that it is gone: a hub tells that at its next poll.
+const REMOVAL_LIMIT: Duration = Duration::from_millis(300);
+
+/// What a transfer's failure means. A fault of the bus, or a cancellation that is not ours, is held back until the
+/// system has had the time to say that the device is gone.
+pub(super) fn judge(queue: &impl Queue, error: TransferError) -> Error {
+    match failure(error) {
+        Error::Fault if queue.is_gone(REMOVAL_LIMIT) => Error::Gone,
+        error => error,
+    }
 }
 
 /// One pipe with its buffer, which is out while a transfer goes on.
@@ -127,7 +141,7 @@ impl<O: Queue, I: Queue> Bulk<O, I> {
 
     fn end_out(&mut self, completion: Completion) -> Result<(), Error> {
         self.out.buffer = Some(completion.buffer);
-        completion.status.map_err(failure)
+        completion.status.map_err(|error| judge(&self.out.queue, error))
     }
 
     /// Waits for the command that is on its way.
@@ -184,7 +198,8 @@ impl<O: Queue, I: Queue> Bulk<O, I> {
                 }
                 let length = copy(&completion.buffer, into);
                 self.input.buffer = Some(completion.buffer);
-                completion.status.map(|()| length).map_err(failure)
+                let status = completion.status.map(|()| length);
+                status.map_err(|error| judge(&self.input.queue, error))
             }
             Err(error) => {
                 self.abandon_input(waiter)?;
@@ -206,7 +221,7 @@ impl<O: Queue, I: Queue> Bulk<O, I> {
             self.input.buffer = Some(late.buffer);
             match late.status {
                 Ok(()) | Err(TransferError::Cancelled) => (),
-                Err(error) => return Err(failure(error)),
+                Err(error) => return Err(judge(&self.input.queue, error)),
             }
         }
         Ok(())

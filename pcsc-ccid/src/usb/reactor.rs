@@ -18,7 +18,7 @@ use rustix::io::Errno;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::vec::Vec;
 
 /// How long to wait for transfers of a device that is being unplugged: its file descriptor is ready already.
@@ -209,6 +209,25 @@ impl Reactor {
         ready != Ok(0)
     }
 
+    /// Whether the device is gone, or goes within this time: the system then reports its file descriptor as broken.
+    fn is_gone(&self, within: Duration) -> bool {
+        let deadline = Instant::now() + within;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let left = Timespec {
+                tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
+                tv_nsec: left.subsec_nanos().into(),
+            };
+            let mut fds = [PollFd::new(&self.device, PollFlags::empty())];
+            match poll(&mut fds, Some(&left)) {
+                Ok(0) => return false,
+                Ok(_) => return fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR),
+                Err(Errno::INTR) => (),
+                Err(_) => return false,
+            }
+        }
+    }
+
     /// Takes back what has ended, and wakes who waits for it.
     pub(super) fn reap(&self) {
         let transfer = match self.device.reap() {
@@ -315,6 +334,10 @@ impl Queue for Pipe {
         if let Err((transfer, error)) = self.reactor.device.submit(transfer) {
             self.reactor.end(transfer, Err(name(error)));
         }
+    }
+
+    fn is_gone(&self, within: Duration) -> bool {
+        self.reactor.is_gone(within)
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Completion> {

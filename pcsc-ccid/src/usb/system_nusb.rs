@@ -24,6 +24,11 @@ impl<T: BulkOrInterrupt, D: EndpointDirection> Queue for Endpoint<T, D> {
         Endpoint::submit(self, buffer);
     }
 
+    /// The library tells of a removal itself.
+    fn is_gone(&self, _within: Duration) -> bool {
+        false
+    }
+
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Completion> {
         self.poll_next_complete(context)
     }

@@ -1,6 +1,6 @@
 //! Linux and Android: a device's own file descriptor.
 
-use super::bulk::{copy, failure, Queue};
+use super::bulk::{copy, judge, Queue};
 use super::reactor::{Pipe, Reactor, Role};
 use super::signal::Waiter;
 use crate::transport::Error;
@@ -263,7 +263,7 @@ impl Control {
                 };
             }
         };
-        completion.status.map_err(failure)?;
+        completion.status.map_err(|error| judge(&self.pipe, error))?;
         let bytes = completion.buffer.into_vec();
         Ok(bytes.into_iter().skip(8).take(completion.actual_len).collect())
     }

@@ -29,6 +29,7 @@ struct State {
     wakes: usize,
     cancellations: usize,
     is_out: bool,
+    is_gone: bool,
     observer: Option<mpsc::Sender<()>>,
 }
 
@@ -94,6 +95,10 @@ impl Queue for Fake {
         if let Some(observer) = &state.observer {
             observer.send(()).unwrap();
         }
+    }
+
+    fn is_gone(&self, _within: Duration) -> bool {
+        self.0.lock().unwrap().is_gone
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Completion> {
@@ -277,6 +282,26 @@ fn each_failure_has_its_name() {
         (TransferError::Unknown(5), Error::Fault),
     ] {
         let mut bench = bench();
+        bench.input.will_end(Err(status), &[]);
+        assert_eq!(bench.receive(LONG), Err(error));
+        bench.out.will_end(Err(status), &[]);
+        assert_eq!(bench.send(b"command"), Err(error));
+    }
+}
+
+/// The bus, or a cancellation by the system, tells of a removal before the system does.
+#[test]
+fn a_fault_of_a_device_that_goes_is_its_removal() {
+    for (status, error) in [
+        (TransferError::Fault, Error::Gone),
+        (TransferError::Cancelled, Error::Gone),
+        (TransferError::Unknown(5), Error::Gone),
+        (TransferError::Stall, Error::Stall),
+    ] {
+        let mut bench = bench();
+        for fake in [&bench.input, &bench.out] {
+            fake.0.lock().unwrap().is_gone = true;
+        }
         bench.input.will_end(Err(status), &[]);
         assert_eq!(bench.receive(LONG), Err(error));
         bench.out.will_end(Err(status), &[]);
