@@ -423,3 +423,27 @@ fn an_abort_that_was_cut_short_is_taken_up_again() {
         Ok(OK.to_vec())
     );
 }
+
+#[test]
+fn what_a_reader_can_do_besides_goes_out_as_the_clauses_say() {
+    let mut interface = interface(0x2_00BA);
+    interface.descriptor.mechanical = 0x02;
+    let mut script = Script::default();
+    script
+        .incoming
+        .push_back(In::Bytes(message(0x81, &[], [1, 0, 0])));
+    let mut reader = Reader::open(script, Device::default(), &interface, Options::default()).unwrap();
+    let ok = || In::Bytes(message(0x81, &[], [0, 0, 0]));
+    reader.transport().incoming.extend([ok(), ok(), ok()]);
+    reader.set_clock_running(0, false).unwrap();
+    reader.mechanical(0, 2).unwrap();
+    reader.set_t0_classes(0, Some(0xA0), None).unwrap();
+    // A slot that accepts no card, and a function that there is not, are not asked.
+    assert_eq!(reader.mechanical(0, 1), Err(Error::Unsupported));
+    assert_eq!(reader.mechanical(0, 9), Err(Error::InvalidParameter));
+    let sent: Vec<_> = reader.transport().outgoing[1..]
+        .iter()
+        .map(|m| (m[0], [m[7], m[8], m[9]]))
+        .collect();
+    assert_eq!(sent, [(0x6E, [1, 0, 0]), (0x71, [2, 0, 0]), (0x6A, [1, 0xA0, 0])]);
+}
