@@ -1,6 +1,6 @@
 //! Readers that are plugged in and pulled out, on four ports at once, with this process as their driver.
 
-use crate::path::{reader, wait};
+use crate::path::{self, reader, wait};
 use crate::sharing::{echo, plug, standalone};
 use crate::simulated::{base_name, Simulated};
 use crate::{fact, Result};
@@ -8,7 +8,7 @@ use pcsc_ccid::card::apps::Echo;
 use pcsc_ccid::card::{Behaviour, Offer, Profile, SimCard};
 use pcsc_ccid::sim::Device;
 use pcsc_ccid::usb;
-use pcsc_client::{Context, Error, Protocols, ReaderState, ShareMode, State, PNP_NOTIFICATION};
+use pcsc_client::{Context, Error, Protocols, ReaderState, ShareMode, State};
 use pcsc_guest_tests::usbip::Plugged;
 use std::collections::BTreeMap;
 use std::ffi::CStr;
@@ -99,7 +99,7 @@ fn rounds(model: &str) -> Result<Seen> {
             }
         };
         *seen.entry(format!("{kind}/{outcome}")).or_default() += 1;
-        vanished(&context, &name)?;
+        path::gone(&context, &name)?;
         off_the_bus(&name)?;
     }
     Ok(seen)
@@ -205,22 +205,4 @@ fn off_the_bus(name: &str) -> Result<()> {
         thread::sleep(Duration::from_millis(5));
     }
     Ok(())
-}
-
-/// Waits until no reader's name contains `name`.
-fn vanished(context: &Context, name: &str) -> Result<()> {
-    let end = Instant::now() + LIMIT;
-    let mut states = [ReaderState::new(PNP_NOTIFICATION(), State::UNAWARE)];
-    loop {
-        let names = context.list_readers_owned()?;
-        if !names.iter().any(|known| known.to_string_lossy().contains(name)) {
-            return Ok(());
-        }
-        let left = end.saturating_duration_since(Instant::now());
-        match context.get_status_change(left, &mut states) {
-            Ok(()) => states.iter_mut().for_each(ReaderState::sync_current_state),
-            Err(Error::Timeout) => return Err(format!("{name} is still there: {names:?}").into()),
-            Err(error) => return Err(error.into()),
-        }
-    }
 }

@@ -7,15 +7,11 @@ use crate::{argument, checks, fact, hex, Result};
 use pcsc_ccid::card::apps::Echo;
 use pcsc_ccid::card::{Offer, Profile, SimCard};
 use pcsc_ccid::sim::Device;
-use pcsc_client::{Context, Error, ReaderState, State, PNP_NOTIFICATION};
+use pcsc_client::State;
 use pcsc_guest_tests::usbip::{Plugged, Speed};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::Command;
-use std::time::{Duration, Instant};
-
-/// How long the daemon may take to see anything.
-const LIMIT: Duration = Duration::from_secs(60);
 
 const PACE: u32 = 16;
 
@@ -97,7 +93,7 @@ fn readers(log: &str) -> Result<()> {
     fact("card-again", hex(&path.transmit(&[0x80, 0xEE, 0, 5, 5])?));
     drop(path);
     device.unplug()?;
-    wait_until_gone(&context, &name)?;
+    path::gone(&context, &name)?;
     fact("reader-after", "gone");
     Ok(())
 }
@@ -124,22 +120,4 @@ fn output(mut command: Command) -> Result<String> {
         return Err(format!("{command:?}: {}\n{text}{errors}", output.status).into());
     }
     Ok(text)
-}
-
-/// Waits until no reader's name contains `name`.
-fn wait_until_gone(context: &Context, name: &str) -> Result<()> {
-    let end = Instant::now() + LIMIT;
-    let mut states = [ReaderState::new(PNP_NOTIFICATION(), State::UNAWARE)];
-    loop {
-        let names = context.list_readers_owned()?;
-        if !names.iter().any(|known| known.to_string_lossy().contains(name)) {
-            return Ok(());
-        }
-        let left = end.saturating_duration_since(Instant::now());
-        match context.get_status_change(left, &mut states) {
-            Ok(()) => states.iter_mut().for_each(ReaderState::sync_current_state),
-            Err(Error::Timeout) => return Err(format!("{name:?} is still there: {names:?}").into()),
-            Err(error) => return Err(error.into()),
-        }
-    }
 }

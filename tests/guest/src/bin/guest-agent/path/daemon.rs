@@ -10,7 +10,10 @@ use std::ffi::{CStr, CString};
 use std::time::{Duration, Instant};
 
 /// How long a reader and its card may take to appear.
-const APPEAR: Duration = Duration::from_secs(30);
+const APPEAR: Duration = Duration::from_secs(60);
+
+/// How long a change of the list may stay unseen that no wait was told of.
+const UNTOLD: Duration = Duration::from_secs(1);
 
 /// libccid's list of the devices that it is for: an array of vendors' numbers and one of products'.
 const KNOWN: &str = "/usr/lib/pcsc/drivers/ifd-ccid.bundle/Contents/Info.plist";
@@ -118,17 +121,40 @@ impl Path for Daemon {
 
 /// Waits for a reader whose name contains `name`.
 pub fn reader(context: &Context, name: &str) -> Result<CString> {
+    let found = |names: &[CString]| {
+        let mut names = names.iter();
+        names
+            .find(|known| known.to_string_lossy().contains(name))
+            .cloned()
+    };
+    list(context, found)
+}
+
+/// Waits until no reader's name contains `name`.
+pub fn gone(context: &Context, name: &str) -> Result<()> {
+    let is_gone = |names: &[CString]| {
+        let mut names = names.iter();
+        (!names.any(|known| known.to_string_lossy().contains(name))).then_some(())
+    };
+    list(context, is_gone)
+}
+
+/// Waits until the list of readers is as wanted, and gives what `wanted` finds in it.
+fn list<T>(context: &Context, wanted: impl Fn(&[CString]) -> Option<T>) -> Result<T> {
     let end = Instant::now() + APPEAR;
     let mut states = [ReaderState::new(PNP_NOTIFICATION(), State::UNAWARE)];
     loop {
         let names = context.list_readers_owned()?;
-        if let Some(found) = names.iter().find(|known| known.to_string_lossy().contains(name)) {
-            return Ok(found.clone());
+        if let Some(found) = wanted(&names) {
+            return Ok(found);
         }
         let left = end.saturating_duration_since(Instant::now());
-        match context.get_status_change(left, &mut states) {
-            Ok(()) => states.iter_mut().for_each(ReaderState::sync_current_state),
-            Err(Error::Timeout) => return Err(format!("no reader {name:?} but {names:?}").into()),
+        if left.is_zero() {
+            return Err(format!("the readers are still {names:?}").into());
+        }
+        // Before protocol 4.5 a wait knows nothing of what came between the list and itself.
+        match context.get_status_change(left.min(UNTOLD), &mut states) {
+            Ok(()) | Err(Error::Timeout) => states.iter_mut().for_each(ReaderState::sync_current_state),
             Err(error) => return Err(error.into()),
         }
     }

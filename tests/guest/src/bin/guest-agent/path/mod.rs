@@ -3,7 +3,7 @@
 mod daemon;
 mod driver;
 
-pub use daemon::{reader, wait, Daemon, Stock};
+pub use daemon::{gone, reader, wait, Daemon, Stock};
 pub use driver::{Bus, Driver};
 
 use crate::Result;
