@@ -38,6 +38,9 @@ impl Port {
             (hub == "hs" && state == FREE).then(|| port.parse().ok())?
         });
         for port in free {
+            if is_on_the_bus(port)? {
+                continue;
+            }
             // The number is any that is not 0: bus and device of the machine that a device is on.
             let line = format!("{port} {} {} {speed}", socket.as_raw_fd(), 0x0001_0000 + port + 1);
             match fs::write(Path::new(CONTROLLER).join("attach"), line) {
@@ -54,4 +57,20 @@ impl Port {
     pub(super) fn detach(&self) -> io::Result<()> {
         fs::write(Path::new(CONTROLLER).join("detach"), self.0.to_string())
     }
+}
+
+/// Whether the kernel still has the device that was on the port: what it has for that one would go to its successor.
+fn is_on_the_bus(port: u32) -> io::Result<bool> {
+    // Each hub is a bus, usbN; the device on its first port is N-1.
+    for hub in fs::read_dir(CONTROLLER)? {
+        let hub = hub?;
+        let name = hub.file_name();
+        let bus = name.to_str().and_then(|name| name.strip_prefix("usb"));
+        if let Some(bus) = bus.filter(|bus| bus.parse::<u32>().is_ok()) {
+            if hub.path().join(format!("{bus}-{}", port + 1)).exists() {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
