@@ -154,29 +154,17 @@ impl<'a> Verification<'a> {
     /// The first field that is wrong.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, Error> {
         let (fields, apdu, swapped) = split::<VERIFY_HEADER>(bytes)?;
-        let [timeout_s, second_timeout_s, format, block, length_format, d0, d1, validation, messages, l0, l1, message, t0, t1, t2, ..] =
-            *fields;
-        let entry = Entry {
-            timeout_s,
-            second_timeout_s,
-            format,
-            block,
-            length_format,
-            min_digits: if swapped { d0 } else { d1 },
-            max_digits: if swapped { d1 } else { d0 },
-            validation: sound_validation(validation),
-            messages,
-            language: number(l0, l1, swapped),
-        };
-        entry.check()?;
+        let [s0, s1, s2, s3, s4, d0, d1, validation, messages, l0, l1, message, t0, t1, t2, ..] = *fields;
+        let keys = [validation, messages, l0, l1];
+        let entry = Entry::decode([s0, s1, s2, s3, s4], [d0, d1], keys, swapped)?;
         if !matches!(messages, 0 | 1 | 0xFF) {
             return Err(Error::Messages(messages));
         }
         check_prologue([t0, t1, t2], apdu)?;
         if let Some(data) = data_length(apdu)? {
             // The position counts bits or bytes; a position in bits lies within the block's first bytes.
-            let position = (format >> 3) & 0x0F;
-            let start = if format & 0x80 != 0 {
+            let position = (entry.format >> 3) & 0x0F;
+            let start = if entry.format & 0x80 != 0 {
                 position
             } else {
                 position / 8
@@ -198,21 +186,10 @@ impl<'a> Modification<'a> {
     /// The first field that is wrong.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, Error> {
         let (fields, apdu, swapped) = split::<MODIFY_HEADER>(bytes)?;
-        let [timeout_s, second_timeout_s, format, block, length_format, old_offset, new_offset, d0, d1, confirm, validation, messages, l0, l1, i1, i2, i3, t0, t1, t2, ..] =
+        let [s0, s1, s2, s3, s4, old_offset, new_offset, d0, d1, confirm, validation, messages, l0, l1, i1, i2, i3, t0, t1, t2, ..] =
             *fields;
-        let entry = Entry {
-            timeout_s,
-            second_timeout_s,
-            format,
-            block,
-            length_format,
-            min_digits: if swapped { d0 } else { d1 },
-            max_digits: if swapped { d1 } else { d0 },
-            validation: sound_validation(validation),
-            messages,
-            language: number(l0, l1, swapped),
-        };
-        entry.check()?;
+        let keys = [validation, messages, l0, l1];
+        let entry = Entry::decode([s0, s1, s2, s3, s4], [d0, d1], keys, swapped)?;
         if confirm & !3 != 0 {
             return Err(Error::Confirm(confirm));
         }
@@ -238,6 +215,29 @@ impl<'a> Modification<'a> {
 }
 
 impl Entry {
+    /// From the fields up to `bmPINLengthFormat`, `wPINMaxExtraDigit`, and those from `bEntryValidationCondition` to `wLangId`.
+    fn decode(
+        [timeout_s, second_timeout_s, format, block, length_format]: [u8; 5],
+        [d0, d1]: [u8; 2],
+        [validation, messages, l0, l1]: [u8; 4],
+        swapped: bool,
+    ) -> Result<Entry, Error> {
+        let entry = Entry {
+            timeout_s,
+            second_timeout_s,
+            format,
+            block,
+            length_format,
+            min_digits: if swapped { d0 } else { d1 },
+            max_digits: if swapped { d1 } else { d0 },
+            validation: sound_validation(validation),
+            messages,
+            language: number(l0, l1, swapped),
+        };
+        entry.check()?;
+        Ok(entry)
+    }
+
     fn check(&self) -> Result<(), Error> {
         if self.format & 3 == 3 {
             return Err(Error::Format(self.format));

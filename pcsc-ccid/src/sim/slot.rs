@@ -264,14 +264,7 @@ impl Slot {
                     self.apply(agreed);
                     return Ok(());
                 }
-                Err(_) => {
-                    let clock_hz = self.clock_hz;
-                    let contact = self.live()?;
-                    contact.reset(clock_hz);
-                    receive_atr(contact);
-                    self.restart();
-                    self.fresh = true;
-                }
+                Err(_) => self.reset_again()?,
             }
         }
         Err(SlotError::Mute)
@@ -359,13 +352,19 @@ impl Slot {
         if self.said.ta2.is_some() || !self.said.protocols.contains(&wanted.protocol) {
             return Err(SlotError::Parameter(7));
         }
+        self.reset_again()?;
+        self.negotiate(wanted.protocol, model)
+    }
+
+    /// Resets the card, whose ATR is known.
+    fn reset_again(&mut self) -> Result<(), SlotError> {
         let clock_hz = self.clock_hz;
         let contact = self.live()?;
         contact.reset(clock_hz);
         receive_atr(contact);
         self.restart();
         self.fresh = true;
-        self.negotiate(wanted.protocol, model)
+        Ok(())
     }
 
     /// Automatic PPS according to the parameters that the host sets.
