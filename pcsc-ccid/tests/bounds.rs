@@ -1,9 +1,12 @@
 //! Readers and cards that take as long as they can, again and again: whatever they do, each call has an end.
 
+mod common;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use pcsc_ccid::descriptor::{ClassDescriptor, Features, Flavour, Interface};
+use common::{message, plain_interface};
+use pcsc_ccid::descriptor::Flavour;
 use pcsc_ccid::part10::Feature;
 use pcsc_ccid::reader::{Device, Error, Options, Protocol, Reader, Reset};
 use pcsc_ccid::transport::{self, Transport};
@@ -97,42 +100,6 @@ impl Transport for Late {
     }
 }
 
-fn message(kind: u8, data: &[u8], status: [u8; 3]) -> Vec<u8> {
-    let mut bytes = vec![kind];
-    bytes.extend((data.len() as u32).to_le_bytes());
-    bytes.extend([0, 0xFF]);
-    bytes.extend(status);
-    bytes.extend(data);
-    bytes
-}
-
-fn interface(features: u32) -> Interface {
-    Interface {
-        number: 0,
-        alternate: 0,
-        class: 0x0B,
-        name_index: 0,
-        flavour: Flavour::Ccid,
-        bulk_out: Some(1),
-        bulk_in: Some(0x82),
-        interrupt_in: None,
-        descriptor: ClassDescriptor {
-            release: 0x0110,
-            voltages: 1,
-            protocols: 3,
-            default_clock_khz: 4000,
-            max_clock_khz: 4000,
-            data_rate_bps: 10_752,
-            max_data_rate_bps: 344_086,
-            max_ifsd: 32,
-            features: Features(features),
-            max_message_length: 271,
-            pin_support: 3,
-            ..ClassDescriptor::default()
-        },
-    }
-}
-
 /// A reader with a card that is ready for the first command; T=1 with a BWI of 0.
 fn ready(features: u32, protocol: Protocol) -> Reader<Late> {
     let (atr, parameters): (&[u8], &[u8]) = match protocol {
@@ -150,7 +117,13 @@ fn ready(features: u32, protocol: Protocol) -> Reader<Late> {
         ]),
         ..Late::default()
     };
-    let mut reader = Reader::open(late, Device::default(), &interface(features), Options::default()).unwrap();
+    let mut reader = Reader::open(
+        late,
+        Device::default(),
+        &plain_interface(features),
+        Options::default(),
+    )
+    .unwrap();
     assert_eq!(reader.power_on(0, Reset::Cold).unwrap(), atr);
     reader.set_protocol(0, protocol).unwrap();
     let transport = reader.transport();
@@ -290,7 +263,7 @@ fn a_card_that_fails_slowly_at_each_speed_is_not_asked_for_all_of_them() {
         by_kind: Some((answers, |limit| limit / 10 * 9)),
         ..Late::default()
     };
-    let interface = interface(0x1_0030);
+    let interface = plain_interface(0x1_0030);
     let mut reader = Reader::open(late, Device::default(), &interface, Options::default()).unwrap();
     reader.power_on(0, Reset::Cold).unwrap();
     let begin = reader.transport().now;
@@ -302,7 +275,7 @@ fn a_card_that_fails_slowly_at_each_speed_is_not_asked_for_all_of_them() {
 
 #[test]
 fn opening_a_token_of_many_slots_has_an_end() {
-    let mut interface = interface(0x840);
+    let mut interface = plain_interface(0x840);
     interface.flavour = Flavour::IccdA;
     interface.descriptor.max_slot_index = 255;
     let late = Late {

@@ -1,12 +1,15 @@
 //! Every reader of the list, with cards of several kinds and speeds: what the driver chooses, held against rules
 //! written out here from CCID 1.1 and ISO/IEC 7816-3, and what it carries, byte by byte.
 
+mod common;
+
+use common::{identity, interface, rates_set};
 use pcsc_ccid::card::apps::Several;
 use pcsc_ccid::card::{Offer, Profile, SimCard};
-use pcsc_ccid::descriptor::{self, ExchangeLevel, Flavour};
-use pcsc_ccid::message::{Command, SlotError};
-use pcsc_ccid::reader::{Device, Error, Options, Presence, Protocol, Reader, Reset};
-use pcsc_ccid::sim::{self, Direction, Handle, Model, SimTransport};
+use pcsc_ccid::descriptor::{ExchangeLevel, Flavour};
+use pcsc_ccid::message::SlotError;
+use pcsc_ccid::reader::{Error, Options, Presence, Protocol, Reader, Reset};
+use pcsc_ccid::sim::{self, Handle, Model, SimTransport};
 
 const READERS: &str = include_str!("data/readers.txt");
 
@@ -55,20 +58,9 @@ fn firmware(model: &Model) -> Model {
 }
 
 fn open(model: &Model) -> Result<(Handle, Reader<SimTransport>), Error> {
-    let configuration = Model::configuration_descriptor(&[model], 4);
-    let interface = descriptor::interfaces(&configuration)
-        .into_iter()
-        .next()
-        .expect("one interface")
-        .unwrap_or_else(|unusable| panic!("{}: {unusable}", model.name));
     let handle = Handle::new(sim::Device::new(firmware(model)));
-    let device = Device {
-        vendor: model.vendor_id,
-        product: model.product_id,
-        release: model.release,
-        ..Device::default()
-    };
-    let reader = Reader::open(handle.transport(), device, &interface, Options::default())?;
+    let (transport, device) = (handle.transport(), identity(model));
+    let reader = Reader::open(transport, device, &interface(model), Options::default())?;
     Ok((handle, reader))
 }
 
@@ -79,20 +71,6 @@ fn f_and_d(ta1: u8) -> (u64, u64) {
     ];
     const D: [u64; 16] = [0, 1, 2, 4, 8, 16, 32, 64, 12, 20, 0, 0, 0, 0, 0, 0];
     (F[usize::from(ta1 >> 4)], D[usize::from(ta1 & 15)])
-}
-
-/// What was set at the reader last, as F and D, if anything was.
-fn last_parameters(handle: &Handle) -> Option<u8> {
-    handle.with(|device| {
-        device
-            .log()
-            .filter(|entry| entry.direction == Direction::ToReader)
-            .filter_map(|entry| match Command::decode(&entry.bytes) {
-                Ok((Command::SetParameters { data, .. }, ..)) => data.first().copied(),
-                _ => None,
-            })
-            .last()
-    })
 }
 
 /// The clauses' limits for a choice of F and D.
@@ -106,8 +84,8 @@ fn check_choice(model: &Model, ta1: Option<u8>, handle: &Handle, reader: &Reader
         d * own.0 <= own.1 * f,
         "{context}: {f}/{d} is faster than the card's TA1"
     );
-    if let Some(set) = last_parameters(handle) {
-        assert_eq!(f_and_d(set), (f, d), "{context}: reader and card disagree");
+    if let Some(set) = rates_set(handle).last() {
+        assert_eq!(f_and_d(*set), (f, d), "{context}: reader and card disagree");
     }
     // CCID 5.1: not above dwMaxDataRate, where that allows the default rate, with an etu's rounding.
     let bps = u64::from(line.clock_hz) * d / f;

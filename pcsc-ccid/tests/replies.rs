@@ -1,9 +1,11 @@
 //! What readers do wrong with the answers to commands: each line a script of transfers, byte by byte.
 
+mod common;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use pcsc_ccid::descriptor::{ClassDescriptor, Features, Interface};
+use common::{message, plain_interface};
 use pcsc_ccid::message::SlotError;
 use pcsc_ccid::reader::{Device, Error, Options, Presence, Protocol, Reader, Reset};
 use pcsc_ccid::transport::{self, Transport};
@@ -96,43 +98,8 @@ impl Transport for Script {
 const ATR: [u8; 2] = [0x3B, 0x00];
 const OK: [u8; 2] = [0x90, 0x00];
 
-fn message(kind: u8, data: &[u8], status: [u8; 3]) -> Vec<u8> {
-    let mut bytes = vec![kind];
-    bytes.extend((data.len() as u32).to_le_bytes());
-    bytes.extend([0, 0xFF]);
-    bytes.extend(status);
-    bytes.extend(data);
-    bytes
-}
-
 fn data(data: &[u8]) -> Vec<u8> {
     message(0x80, data, [0, 0, 0])
-}
-
-fn interface(features: u32) -> Interface {
-    Interface {
-        number: 0,
-        alternate: 0,
-        class: 0x0B,
-        name_index: 0,
-        flavour: Default::default(),
-        bulk_out: Some(1),
-        bulk_in: Some(0x82),
-        interrupt_in: None,
-        descriptor: ClassDescriptor {
-            release: 0x0110,
-            voltages: 1,
-            protocols: 3,
-            default_clock_khz: 4000,
-            max_clock_khz: 4000,
-            data_rate_bps: 10_752,
-            max_data_rate_bps: 344_086,
-            max_ifsd: 254,
-            features: Features(features),
-            max_message_length: 271,
-            ..ClassDescriptor::default()
-        },
-    }
 }
 
 fn opened(features: u32) -> Reader<Script> {
@@ -143,7 +110,7 @@ fn opened(features: u32) -> Reader<Script> {
     Reader::open(
         script,
         Device::default(),
-        &interface(features),
+        &plain_interface(features),
         Options::default(),
     )
     .unwrap()
@@ -426,7 +393,7 @@ fn an_abort_that_was_cut_short_is_taken_up_again() {
 
 #[test]
 fn what_a_reader_can_do_besides_goes_out_as_the_clauses_say() {
-    let mut interface = interface(0x2_00BA);
+    let mut interface = plain_interface(0x2_00BA);
     interface.descriptor.mechanical = 0x02;
     let mut script = Script::default();
     script

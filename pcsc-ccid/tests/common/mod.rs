@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pcsc_ccid::card::apps::Several;
 use pcsc_ccid::card::{Behaviour, Offer, Profile, SimCard};
-use pcsc_ccid::descriptor::{self, Interface};
+use pcsc_ccid::descriptor::{self, ClassDescriptor, Features, Flavour, Interface};
 use pcsc_ccid::message::Command;
 use pcsc_ccid::reader::{Device, Error, Options, Protocol, Reader, Reset};
 use pcsc_ccid::sim::{self, Direction, Handle, Model, SimTransport};
@@ -130,6 +130,45 @@ pub fn power_up<T: Transport>(reader: &mut Reader<T>, protocol: Protocol) -> Res
 
 pub fn now(handle: &Handle) -> Duration {
     handle.with(|device| device.now())
+}
+
+/// A message of a reader (CCID 1.1, clause 6.2): its type, its data, and the three bytes before them. FF stands for the number of
+/// the command.
+pub fn message(kind: u8, data: &[u8], status: [u8; 3]) -> Vec<u8> {
+    let mut bytes = vec![kind];
+    bytes.extend((data.len() as u32).to_le_bytes());
+    bytes.extend([0, 0xFF]);
+    bytes.extend(status);
+    bytes.extend(data);
+    bytes
+}
+
+/// A reader with these features and nothing to negotiate, for scripts of its messages.
+pub fn plain_interface(features: u32) -> Interface {
+    Interface {
+        number: 0,
+        alternate: 0,
+        class: 0x0B,
+        name_index: 0,
+        flavour: Flavour::Ccid,
+        bulk_out: Some(1),
+        bulk_in: Some(0x82),
+        interrupt_in: None,
+        descriptor: ClassDescriptor {
+            release: 0x0110,
+            voltages: 1,
+            protocols: 3,
+            default_clock_khz: 4000,
+            max_clock_khz: 4000,
+            data_rate_bps: 10_752,
+            max_data_rate_bps: 344_086,
+            max_ifsd: 32,
+            features: Features(features),
+            max_message_length: 271,
+            pin_support: 3,
+            ..ClassDescriptor::default()
+        },
+    }
 }
 
 /// How many cases a property is tried with: PROPTEST_CASES, or this many.
