@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::session::Protocol;
 use super::{exchange, Error, Reader};
-use crate::message::{Command, SlotError};
+use crate::message::Command;
 use crate::part10::gemalto::{self, FirmwareFeatures};
 use crate::part10::properties::{self, Facts};
 use crate::part10::tpdu::NadRequest;
@@ -191,7 +191,6 @@ impl<T: Transport> Reader<T> {
 fn optional(result: Result<usize, Error>) -> Result<usize, Error> {
     match result {
         Err(error) if error.is_gone() => Err(error),
-        Err(Error::Slot(SlotError::CommandUnsupported)) => Ok(0),
         result => Ok(result.unwrap_or(0)),
     }
 }
