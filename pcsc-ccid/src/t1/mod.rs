@@ -1,11 +1,13 @@
 //! Protocol T=1, half-duplex transmission of blocks (ISO/IEC 7816-3 clause 11).
 //!
 //! [`block`] is the codec: bytes in, a [`Block`] or the reason why not. [`Engine`] is the interface
-//! device's side of the protocol without any I/O: it says which block to send and how long to wait,
-//! and is told what came back.
+//! device's side of the protocol without any I/O: an [`Exchange`] of it says which block to send and how
+//! long to wait, and is told what came back.
 
 pub mod block;
 mod engine;
+mod exchange;
 
 pub use block::{Block, Edc, Invalid, Pcb, Supervisory, MAX_BLOCK, MAX_INF};
-pub use engine::{Action, Config, Engine, Error, Exchange, Limits};
+pub use engine::{Action, Config, Engine, Error, Limits};
+pub use exchange::Exchange;

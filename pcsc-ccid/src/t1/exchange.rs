@@ -1,0 +1,418 @@
+//! One exchange over T=1, by the rules of clause 11.6, without I/O.
+
+use super::block::{Block, Pcb, Supervisory};
+use super::engine::{Action, Engine, Error, DEFAULT_IFS};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// S(IFS request) is out.
+    Ifsd,
+    /// An I-block of the command is out.
+    Sending,
+    /// A chained response is coming in.
+    Receiving,
+    /// Our S(ABORT request) is out.
+    Aborting(Error),
+    /// We answered the card's S(ABORT request); it may now return the right to send.
+    Aborted,
+    /// S(RESYNCH request) is out; with the error to end with, if the exchange is lost already.
+    Resynch(Option<Error>),
+    Over,
+}
+
+/// The kind of our last block decides how a bad answer to it is treated (rules 7.1 to 7.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Last {
+    I,
+    R,
+    Request,
+    Response,
+}
+
+/// One exchange. Call [`start`](Exchange::start), do as the [`Action`] says, and report what came
+/// with one of the `on_` methods, until the action is not `Send`.
+#[derive(Debug)]
+pub struct Exchange<'a> {
+    engine: &'a mut Engine,
+    command: Option<&'a [u8]>,
+    response: &'a mut [u8],
+    started: bool,
+    phase: Phase,
+    last: Last,
+    /// Bytes of the command that the card has acknowledged, and those of the I-block that is out.
+    sent: usize,
+    pending: usize,
+    received: usize,
+    /// The card may have the whole command.
+    committed: bool,
+    cancelled: bool,
+    failures: u8,
+    resynchs: u8,
+    /// S(IFS request) was answered by something else than its response.
+    ifsd_refused: bool,
+    wtx_in_a_row: u16,
+    wtx_units: u32,
+    idle_blocks: u8,
+}
+
+impl Engine {
+    /// Begins the exchange of `command` for a response to be written to `response`. The first one
+    /// after a reset sends S(IFS request) before; one after an exchange that was dropped half way
+    /// resynchronises before.
+    pub fn exchange<'a>(&'a mut self, command: &'a [u8], response: &'a mut [u8]) -> Exchange<'a> {
+        Exchange::new(self, Some(command), response)
+    }
+
+    /// Announces IFSD and nothing else; [`Action::Done`] with 0. A card that does not know the
+    /// request leaves IFSD at 32.
+    pub fn negotiate(&mut self) -> Exchange<'_> {
+        Exchange::new(self, None, &mut [])
+    }
+}
+
+impl<'a> Exchange<'a> {
+    fn new(engine: &'a mut Engine, command: Option<&'a [u8]>, response: &'a mut [u8]) -> Self {
+        Exchange {
+            engine,
+            command,
+            response,
+            started: false,
+            phase: Phase::Over,
+            last: Last::I,
+            sent: 0,
+            pending: 0,
+            received: 0,
+            committed: false,
+            cancelled: false,
+            failures: 0,
+            resynchs: 0,
+            ifsd_refused: false,
+            wtx_in_a_row: 0,
+            wtx_units: 0,
+            idle_blocks: 0,
+        }
+    }
+
+    /// The first action.
+    pub fn start(&mut self) -> Action {
+        if core::mem::replace(&mut self.started, true) {
+            return Action::Failed(Error::Over);
+        }
+        let clean = core::mem::replace(&mut self.engine.clean, false);
+        if clean {
+            self.begin()
+        } else {
+            self.resynch(None)
+        }
+    }
+
+    /// The block to send for the last [`Action::Send`].
+    pub fn block(&self) -> &[u8] {
+        &self.engine.block[..self.engine.block_len]
+    }
+
+    /// Asks to end a chain, in either direction, at its next block. An exchange that is not chaining
+    /// ends as it would have.
+    pub fn cancel(&mut self) {
+        self.cancelled = true;
+    }
+
+    /// BWT, or its extension, went by without a block; or CWT within one.
+    pub fn on_timeout(&mut self) -> Action {
+        self.invalid(2)
+    }
+
+    /// A character of the block had a parity error.
+    pub fn on_parity_error(&mut self) -> Action {
+        self.invalid(1)
+    }
+
+    /// These bytes came, from NAD to the end of the error detection code.
+    pub fn on_block(&mut self, bytes: &[u8]) -> Action {
+        let block = match Block::decode(bytes, self.engine.config.edc) {
+            Ok(block) if block.nad == self.engine.config.nad.rotate_left(4) => block,
+            Ok(_) => return self.invalid(2),
+            Err(reason) => return self.invalid(reason.r_code()),
+        };
+        self.engine.heard = true;
+        match (self.phase, block.pcb) {
+            (Phase::Over, _) => Action::Failed(Error::Over),
+            (Phase::Resynch(fate), Pcb::Response(Supervisory::Resynch)) => self.resynchronized(fate),
+            (Phase::Ifsd, Pcb::Response(Supervisory::Ifs)) if block.inf == [self.engine.config.ifsd] => {
+                self.engine.ifsd = self.engine.config.ifsd;
+                self.end_of_ifsd()
+            }
+            (Phase::Ifsd, _) => {
+                self.ifsd_refused = true;
+                self.invalid(2)
+            }
+            (Phase::Sending, Pcb::R { seq, .. }) => self.on_acknowledge(seq),
+            (Phase::Sending, Pcb::I { seq, more }) if seq == self.engine.nr && !self.pending_more() => {
+                self.engine.ns ^= 1;
+                self.sent += self.pending;
+                self.phase = Phase::Receiving;
+                self.on_data(block.inf, more)
+            }
+            (Phase::Receiving, Pcb::I { seq, more }) if seq == self.engine.nr => {
+                self.on_data(block.inf, more)
+            }
+            (Phase::Sending | Phase::Receiving | Phase::Aborted, Pcb::Request(Supervisory::Wtx)) => {
+                self.on_wtx(block.inf[0])
+            }
+            (Phase::Sending | Phase::Receiving | Phase::Aborted, Pcb::Request(Supervisory::Ifs)) => {
+                self.engine.ifsc = block.inf[0];
+                self.respond_idle(Supervisory::Ifs, block.inf)
+            }
+            (Phase::Sending, Pcb::Request(Supervisory::Abort)) if self.sent > 0 || self.pending_more() => {
+                self.engine.ns ^= 1;
+                self.phase = Phase::Aborted;
+                self.respond_idle(Supervisory::Abort, &[])
+            }
+            (Phase::Receiving | Phase::Aborted, Pcb::Request(Supervisory::Abort)) => {
+                self.phase = Phase::Aborted;
+                self.respond_idle(Supervisory::Abort, &[])
+            }
+            (Phase::Aborted, Pcb::R { seq, .. }) => {
+                self.engine.ns = seq;
+                self.fail(Error::AbortedByCard)
+            }
+            (Phase::Aborting(error), Pcb::Response(Supervisory::Abort)) => self.fail(error),
+            _ => self.invalid(2),
+        }
+    }
+
+    fn begin(&mut self) -> Action {
+        if self.engine.ifsd_due {
+            self.phase = Phase::Ifsd;
+            self.send(Pcb::Request(Supervisory::Ifs), &[self.engine.config.ifsd])
+        } else {
+            self.end_of_ifsd()
+        }
+    }
+
+    fn end_of_ifsd(&mut self) -> Action {
+        self.engine.ifsd_due = false;
+        self.failures = 0;
+        if self.command.is_none() {
+            return self.finish(0);
+        }
+        self.phase = Phase::Sending;
+        self.send_data()
+    }
+
+    fn left(&self) -> &'a [u8] {
+        let command = self.command.unwrap_or_default();
+        command.get(self.sent..).unwrap_or_default()
+    }
+
+    fn pending_more(&self) -> bool {
+        self.pending < self.left().len()
+    }
+
+    /// Sends the next I-block, or the same again.
+    fn send_data(&mut self) -> Action {
+        let left = self.left();
+        self.pending = left.len().min(usize::from(self.engine.ifsc));
+        let more = self.pending_more();
+        self.committed |= !more;
+        self.send(
+            Pcb::I {
+                seq: self.engine.ns,
+                more,
+            },
+            &left[..self.pending],
+        )
+    }
+
+    /// An R-block came while an I-block of ours was out.
+    fn on_acknowledge(&mut self, expected: u8) -> Action {
+        if expected == self.engine.ns {
+            // The card wants that I-block again, so it does not have it.
+            self.committed = false;
+            if self.too_many_failures() {
+                return self.escalate();
+            }
+            self.send_data()
+        } else if self.pending_more() {
+            self.engine.ns ^= 1;
+            self.sent += self.pending;
+            self.progress();
+            if self.cancelled {
+                self.abort(Error::Cancelled)
+            } else {
+                self.send_data()
+            }
+        } else {
+            self.invalid(2)
+        }
+    }
+
+    fn on_data(&mut self, inf: &[u8], more: bool) -> Action {
+        self.engine.nr ^= 1;
+        if inf.is_empty() {
+            if self.too_idle() {
+                return self.fail(Error::Stalled);
+            }
+            self.failures = 0;
+        } else {
+            self.progress();
+        }
+        let end = self.received + inf.len();
+        let fits = match self.response.get_mut(self.received..end) {
+            Some(room) => {
+                room.copy_from_slice(inf);
+                self.received = end;
+                true
+            }
+            None => false,
+        };
+        match (more, fits) {
+            (true, false) => self.abort(Error::ResponseTooLong),
+            (true, true) if self.cancelled => self.abort(Error::Cancelled),
+            (true, true) => self.send(
+                Pcb::R {
+                    seq: self.engine.nr,
+                    error: 0,
+                },
+                &[],
+            ),
+            (false, false) => self.fail(Error::ResponseTooLong),
+            (false, true) if self.received < 2 => self.fail(Error::ResponseTooShort),
+            (false, true) => self.finish(self.received),
+        }
+    }
+
+    fn on_wtx(&mut self, multiplier: u8) -> Action {
+        let limits = self.engine.config.limits;
+        let wait = multiplier.max(1);
+        self.wtx_in_a_row = self.wtx_in_a_row.saturating_add(1);
+        self.wtx_units = self.wtx_units.saturating_add(u32::from(wait));
+        if self.wtx_in_a_row > limits.wtx_in_a_row || self.wtx_units > limits.wtx_units {
+            return self.fail(Error::WtxLimit);
+        }
+        self.failures = 0;
+        self.send(Pcb::Response(Supervisory::Wtx), &[multiplier]);
+        Action::Send { wait }
+    }
+
+    fn respond_idle(&mut self, function: Supervisory, inf: &[u8]) -> Action {
+        if self.too_idle() {
+            return self.fail(Error::Stalled);
+        }
+        self.failures = 0;
+        self.send(Pcb::Response(function), inf)
+    }
+
+    fn progress(&mut self) {
+        self.failures = 0;
+        self.wtx_in_a_row = 0;
+        self.wtx_units = 0;
+        self.idle_blocks = 0;
+    }
+
+    fn too_idle(&mut self) -> bool {
+        self.idle_blocks = self.idle_blocks.saturating_add(1);
+        self.idle_blocks > self.engine.config.limits.idle_blocks
+    }
+
+    fn too_many_failures(&mut self) -> bool {
+        self.failures = self.failures.saturating_add(1);
+        self.failures >= self.engine.config.limits.attempts
+    }
+
+    /// Nothing came, or nothing that fits: rules 7.1 to 7.3.
+    fn invalid(&mut self, error: u8) -> Action {
+        if self.phase == Phase::Over {
+            return Action::Failed(Error::Over);
+        }
+        if self.too_many_failures() {
+            return self.escalate();
+        }
+        match self.last {
+            Last::I | Last::Response => self.send(
+                Pcb::R {
+                    seq: self.engine.nr,
+                    error,
+                },
+                &[],
+            ),
+            Last::R | Last::Request => Action::Send { wait: 1 },
+        }
+    }
+
+    /// Every attempt failed: rules 6.4 and 7.4.
+    fn escalate(&mut self) -> Action {
+        let fate = match self.phase {
+            Phase::Resynch(_) => return self.fail(Error::Unresponsive),
+            Phase::Ifsd if self.ifsd_refused => return self.end_of_ifsd(),
+            Phase::Aborting(error) => Some(error),
+            Phase::Aborted => Some(Error::AbortedByCard),
+            _ => None,
+        };
+        if !self.engine.heard || self.resynchs >= self.engine.config.limits.resynchs {
+            return self.fail(Error::Unresponsive);
+        }
+        self.resynch(fate)
+    }
+
+    fn resynch(&mut self, fate: Option<Error>) -> Action {
+        self.resynchs = self.resynchs.saturating_add(1);
+        self.failures = 0;
+        self.phase = Phase::Resynch(fate);
+        self.send(Pcb::Request(Supervisory::Resynch), &[])
+    }
+
+    /// The protocol starts anew (rule 6.3): numbers and sizes have their first values.
+    fn resynchronized(&mut self, fate: Option<Error>) -> Action {
+        let engine = &mut *self.engine;
+        (engine.ns, engine.nr) = (0, 0);
+        engine.ifsc = engine.config.ifsc;
+        engine.ifsd = DEFAULT_IFS;
+        engine.ifsd_due = engine.config.ifsd != DEFAULT_IFS;
+        if let Some(error) = fate {
+            return self.fail(error);
+        }
+        if self.committed && !self.engine.config.limits.resend_after_resynch {
+            return self.fail(Error::Resynchronized);
+        }
+        (self.sent, self.pending, self.received) = (0, 0, 0);
+        (self.committed, self.ifsd_refused) = (false, false);
+        self.progress();
+        self.begin()
+    }
+
+    fn abort(&mut self, error: Error) -> Action {
+        self.failures = 0;
+        self.phase = Phase::Aborting(error);
+        self.send(Pcb::Request(Supervisory::Abort), &[])
+    }
+
+    fn send(&mut self, pcb: Pcb, inf: &[u8]) -> Action {
+        self.last = match pcb {
+            Pcb::I { .. } => Last::I,
+            Pcb::R { .. } => Last::R,
+            Pcb::Request(_) => Last::Request,
+            Pcb::Response(_) => Last::Response,
+        };
+        let engine = &mut *self.engine;
+        let block = Block {
+            nad: engine.config.nad,
+            pcb,
+            inf,
+        };
+        engine.block_len = block.encode(engine.config.edc, &mut engine.block);
+        Action::Send { wait: 1 }
+    }
+
+    fn finish(&mut self, len: usize) -> Action {
+        self.phase = Phase::Over;
+        self.engine.clean = true;
+        Action::Done(len)
+    }
+
+    fn fail(&mut self, error: Error) -> Action {
+        self.phase = Phase::Over;
+        self.engine.clean = !error.needs_reset();
+        Action::Failed(error)
+    }
+}

@@ -1,0 +1,156 @@
+//! Rule 9: abortion of a chain; and the end of an exchange.
+
+use super::*;
+
+#[test]
+fn rule_9_the_card_aborts_our_chain() {
+    let mut engine = engine();
+    let mut response = [0; 2];
+    Play::new(engine.exchange(&[1, 2, 3, 4, 5], &mut response))
+        .sends(I01, &[1, 2, 3, 4])
+        .hears(ABORT, &[])
+        .sends(ABORT | RESPONSE, &[])
+        .hears(R1, &[])
+        .fails(Error::AbortedByCard);
+    assert!(!Error::AbortedByCard.needs_reset());
+    Play::new(engine.exchange(&[0; 4], &mut response))
+        .sends(I10, &[0; 4])
+        .hears(I00, &OK)
+        .done(2);
+}
+
+#[test]
+fn rule_9_the_card_aborts_its_own_chain() {
+    let mut engine = engine();
+    let mut response = [0; 8];
+    Play::new(engine.exchange(&[0; 4], &mut response))
+        .hears(I01, &[1])
+        .sends(R1, &[])
+        .hears(ABORT, &[])
+        .sends(ABORT | RESPONSE, &[])
+        .hears(R1, &[])
+        .fails(Error::AbortedByCard);
+    Play::new(engine.exchange(&[0; 4], &mut response))
+        .sends(I10, &[0; 4])
+        .hears(I10, &OK)
+        .done(2);
+}
+
+#[test]
+fn rule_9_abort_survives_a_lost_response() {
+    let mut engine = engine();
+    let mut response = [0; 8];
+    Play::new(engine.exchange(&[0; 4], &mut response))
+        .hears(I01, &[1])
+        .hears(ABORT, &[])
+        .sends(ABORT | RESPONSE, &[])
+        .hears_nothing()
+        .sends(R1 | OTHER_ERROR, &[])
+        .hears(ABORT, &[])
+        .sends(ABORT | RESPONSE, &[])
+        .hears(R1, &[])
+        .fails(Error::AbortedByCard);
+}
+
+#[test]
+fn an_abort_outside_a_chain_is_invalid() {
+    let mut engine = engine();
+    let mut response = [0; 2];
+    Play::new(engine.exchange(&[0; 4], &mut response))
+        .hears(ABORT, &[])
+        .sends(R0 | OTHER_ERROR, &[])
+        .hears(I00, &OK)
+        .done(2);
+}
+
+#[test]
+fn rule_9_we_abort_a_response_that_does_not_fit() {
+    let mut engine = engine();
+    let mut response = [0; 3];
+    Play::new(engine.exchange(&[0; 4], &mut response))
+        .hears(I01, &[1, 2])
+        .sends(R1, &[])
+        .hears(I11, &[3, 4])
+        .sends(ABORT, &[])
+        .hears_nothing()
+        .sends(ABORT, &[])
+        .hears(ABORT | RESPONSE, &[])
+        .fails(Error::ResponseTooLong);
+    Play::new(engine.exchange(&[0; 4], &mut response))
+        .sends(I10, &[0; 4])
+        .hears(I00, &OK)
+        .done(2);
+}
+
+#[test]
+fn a_last_block_that_does_not_fit_fails_without_abort() {
+    let mut engine = engine();
+    let mut response = [0; 1];
+    Play::new(engine.exchange(&[0; 4], &mut response))
+        .hears(I00, &OK)
+        .fails(Error::ResponseTooLong);
+    let mut response = [0; 2];
+    Play::new(engine.exchange(&[0; 4], &mut response))
+        .sends(I10, &[0; 4])
+        .hears(I10, &OK)
+        .done(2);
+}
+
+#[test]
+fn rule_9_cancelling_aborts_a_chain_in_either_direction() {
+    let mut first = engine();
+    let mut response = [0; 8];
+    Play::new(first.exchange(&[1, 2, 3, 4, 5], &mut response))
+        .cancels()
+        .hears(R1, &[])
+        .sends(ABORT, &[])
+        .hears(ABORT | RESPONSE, &[])
+        .fails(Error::Cancelled);
+    let mut second = engine();
+    Play::new(second.exchange(&[0; 4], &mut response))
+        .cancels()
+        .hears(I01, &[1])
+        .sends(ABORT, &[])
+        .hears(ABORT | RESPONSE, &[])
+        .fails(Error::Cancelled);
+}
+
+#[test]
+fn an_abort_that_the_card_ignores_ends_in_resynch_and_keeps_its_reason() {
+    let mut engine = engine();
+    let mut response = [0; 1];
+    Play::new(engine.exchange(&[0; 4], &mut response))
+        .hears(I01, &[1, 2])
+        .sends(ABORT, &[])
+        .hears(I11, &[3])
+        .sends(ABORT, &[])
+        .hears(I11, &[3])
+        .sends(ABORT, &[])
+        .hears(I11, &[3])
+        .sends(RESYNCH, &[])
+        .hears(RESYNCH | RESPONSE, &[])
+        .fails(Error::ResponseTooLong);
+}
+
+#[test]
+fn a_response_without_status_word_is_an_error() {
+    for inf in [&[][..], &[0x90]] {
+        let mut engine = engine();
+        let mut response = [0; 2];
+        Play::new(engine.exchange(&[0; 4], &mut response))
+            .hears(I00, inf)
+            .fails(Error::ResponseTooShort);
+    }
+}
+
+#[test]
+fn an_exchange_is_over_when_it_is_over() {
+    let mut engine = engine();
+    let mut response = [0; 2];
+    let mut exchange = engine.exchange(&[0; 4], &mut response);
+    assert_eq!(exchange.on_timeout(), Action::Failed(Error::Over));
+    let mut play = Play::new(exchange);
+    play.hears(I00, &OK).done(2);
+    play.hears(I10, &OK).fails(Error::Over);
+    assert_eq!(play.exchange.start(), Action::Failed(Error::Over));
+}

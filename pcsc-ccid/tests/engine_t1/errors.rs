@@ -1,0 +1,232 @@
+//! Rule 7: errors.
+
+use super::*;
+
+#[test]
+fn rule_7_1_a_damaged_answer_is_asked_for_again() {
+    let mut engine = engine();
+    let mut response = [0; 2];
+    Play::new(engine.exchange(&[0; 4], &mut response))
+        .sends(I00, &[0; 4])
+        .hears_damaged()
+        .sends(R0 | EDC_ERROR, &[])
+        .hears(I00, &OK)
+        .done(2);
+}
+
+#[test]
+fn rule_7_1_a_missing_answer_is_asked_for_again() {
+    let mut engine = engine();
+    let mut response = [0; 2];
+    Play::new(engine.exchange(&[0; 4], &mut response))
+        .hears_nothing()
+        .sends(R0 | OTHER_ERROR, &[])
+        .hears(I00, &OK)
+        .done(2);
+}
+
+#[test]
+fn rule_7_1_parity_errors_are_reported_as_such() {
+    let mut engine = engine();
+    let mut response = [0; 2];
+    let mut play = Play::new(engine.exchange(&[0; 4], &mut response));
+    play.action = play.exchange.on_parity_error();
+    play.sends(R0 | EDC_ERROR, &[]).hears(I00, &OK).done(2);
+}
+
+#[test]
+fn rule_7_1_our_i_block_is_sent_again_when_the_card_asks() {
+    for error in [0, EDC_ERROR, OTHER_ERROR] {
+        let mut engine = engine();
+        let mut response = [0; 2];
+        Play::new(engine.exchange(&[0; 4], &mut response))
+            .hears(R0 | error, &[])
+            .sends(I00, &[0; 4])
+            .hears(I00, &OK)
+            .done(2);
+    }
+}
+
+#[test]
+fn rule_7_1_an_i_block_of_our_chain_is_sent_again_when_the_card_asks() {
+    let mut engine = engine();
+    let mut response = [0; 2];
+    Play::new(engine.exchange(&[1, 2, 3, 4, 5, 6, 7, 8, 9], &mut response))
+        .hears(R1, &[])
+        .sends(I11, &[5, 6, 7, 8])
+        .hears(R1 | EDC_ERROR, &[])
+        .sends(I11, &[5, 6, 7, 8])
+        .hears(R0, &[])
+        .sends(I00, &[9])
+        .hears(I00, &OK)
+        .done(2);
+}
+
+#[test]
+fn rule_7_1_a_lost_acknowledgement_within_our_chain() {
+    let mut engine = engine();
+    let mut response = [0; 2];
+    Play::new(engine.exchange(&[1, 2, 3, 4, 5], &mut response))
+        .sends(I01, &[1, 2, 3, 4])
+        .hears_damaged()
+        .sends(R0 | EDC_ERROR, &[])
+        .hears(R1, &[])
+        .sends(I10, &[5])
+        .hears(I00, &OK)
+        .done(2);
+}
+
+#[test]
+fn rule_7_1_a_lost_block_of_the_cards_chain() {
+    let mut engine = engine();
+    let mut response = [0; 4];
+    Play::new(engine.exchange(&[0; 4], &mut response))
+        .hears(I01, &[1])
+        .sends(R1, &[])
+        .hears_damaged()
+        .sends(R1, &[])
+        .hears(I10, &[2, 0x90, 0])
+        .done(4);
+    assert_eq!(response, [1, 2, 0x90, 0]);
+}
+
+#[test]
+fn a_repeated_block_of_the_cards_chain_is_not_taken_twice() {
+    let mut engine = engine();
+    let mut response = [0; 4];
+    Play::new(engine.exchange(&[0; 4], &mut response))
+        .hears(I01, &[1])
+        .sends(R1, &[])
+        .hears(I01, &[1])
+        .sends(R1, &[])
+        .hears(I10, &[2, 0x90, 0])
+        .done(4);
+    assert_eq!(response, [1, 2, 0x90, 0]);
+}
+
+#[test]
+fn rule_7_2_the_same_r_block_again() {
+    let mut engine = engine();
+    let mut response = [0; 2];
+    Play::new(engine.exchange(&[0; 4], &mut response))
+        .hears_damaged()
+        .sends(R0 | EDC_ERROR, &[])
+        .hears_nothing()
+        .sends(R0 | EDC_ERROR, &[])
+        .hears(I00, &OK)
+        .done(2);
+}
+
+#[test]
+fn rule_7_2_an_r_block_that_asks_for_nothing_new_is_answered_by_ours_again() {
+    // Our R-block was damaged on its way; the card, which has our I-block, expects the next one.
+    let mut engine = engine();
+    let mut response = [0; 2];
+    Play::new(engine.exchange(&[0; 4], &mut response))
+        .hears_damaged()
+        .sends(R0 | EDC_ERROR, &[])
+        .hears(R1 | EDC_ERROR, &[])
+        .sends(R0 | EDC_ERROR, &[])
+        .hears(I00, &OK)
+        .done(2);
+}
+
+#[test]
+fn rule_7_3_an_s_request_is_repeated_until_its_response_comes() {
+    let mut engine = Engine::new(Config {
+        ifsd: 254,
+        ..config()
+    });
+    Play::new(engine.negotiate())
+        .sends(IFS, &[254])
+        .hears_damaged()
+        .sends(IFS, &[254])
+        .hears_nothing()
+        .sends(IFS, &[254])
+        .hears(IFS | RESPONSE, &[254])
+        .done(0);
+}
+
+#[test]
+fn rule_7_3_the_card_repeats_its_request_when_our_response_was_lost() {
+    let mut engine = engine();
+    let mut response = [0; 2];
+    Play::new(engine.exchange(&[0; 4], &mut response))
+        .hears(WTX, &[2])
+        .sends_and_waits(WTX | RESPONSE, &[2], 2)
+        .hears_nothing()
+        .sends(R0 | OTHER_ERROR, &[])
+        .hears(WTX, &[2])
+        .sends_and_waits(WTX | RESPONSE, &[2], 2)
+        .hears(I00, &OK)
+        .done(2);
+}
+
+#[test]
+fn rule_7_4_1_three_failures_at_the_start_need_a_reset_and_no_resynch() {
+    let mut silent = engine();
+    let mut response = [0; 2];
+    Play::new(silent.exchange(&[0; 4], &mut response))
+        .sends(I00, &[0; 4])
+        .hears_nothing()
+        .sends(R0 | OTHER_ERROR, &[])
+        .hears_damaged()
+        .sends(R0 | OTHER_ERROR, &[])
+        .hears_nothing()
+        .fails(Error::Unresponsive);
+    let mut silent = Engine::new(Config {
+        ifsd: 254,
+        ..config()
+    });
+    Play::new(silent.negotiate())
+        .sends(IFS, &[254])
+        .hears_nothing()
+        .sends(IFS, &[254])
+        .hears_nothing()
+        .sends(IFS, &[254])
+        .hears_nothing()
+        .fails(Error::Unresponsive);
+}
+
+#[test]
+fn rule_7_4_2_three_failures_later_lead_to_resynch() {
+    let mut engine = warm();
+    let mut response = [0; 2];
+    Play::new(engine.exchange(&[0; 4], &mut response))
+        .sends(I10, &[0; 4])
+        .hears_damaged()
+        .sends(R1 | EDC_ERROR, &[])
+        .hears_damaged()
+        .sends(R1 | EDC_ERROR, &[])
+        .hears_damaged()
+        .sends(RESYNCH, &[]);
+}
+
+#[test]
+fn each_good_block_gives_three_new_attempts() {
+    let mut engine = engine();
+    let mut response = [0; 4];
+    let mut play = Play::new(engine.exchange(&[0; 4], &mut response));
+    play.hears_nothing()
+        .hears_nothing()
+        .hears(I01, &[1])
+        .sends(R1, &[]);
+    play.hears_nothing()
+        .hears_nothing()
+        .hears(I11, &[2])
+        .sends(R0, &[]);
+    play.hears_nothing().hears_nothing().hears(I00, &OK).done(4);
+}
+
+#[test]
+fn responses_to_requests_never_made_are_invalid() {
+    for (pcb, inf) in [(WTX, &[1][..]), (IFS, &[32]), (ABORT, &[]), (RESYNCH, &[])] {
+        let mut engine = engine();
+        let mut response = [0; 2];
+        Play::new(engine.exchange(&[0; 4], &mut response))
+            .hears(pcb | RESPONSE, inf)
+            .sends(R0 | OTHER_ERROR, &[])
+            .hears(I00, &OK)
+            .done(2);
+    }
+}

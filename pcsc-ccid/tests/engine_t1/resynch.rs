@@ -1,0 +1,138 @@
+//! Rule 6: resynchronisation.
+
+use super::*;
+
+/// Three failures in a row after a good exchange.
+fn until_resynch(play: &mut Play<'_>) {
+    play.hears_nothing()
+        .hears_nothing()
+        .hears_nothing()
+        .sends(RESYNCH, &[]);
+}
+
+#[test]
+fn rules_6_2_and_6_3_after_resynch_the_protocol_starts_anew() {
+    let mut engine = warm();
+    let mut response = [0; 2];
+    let mut play = Play::new(engine.exchange(&[1, 2, 3, 4, 5], &mut response));
+    play.sends(I11, &[1, 2, 3, 4])
+        .hears(IFS, &[2])
+        .sends(IFS | RESPONSE, &[2]);
+    until_resynch(&mut play);
+    play.hears(RESYNCH | RESPONSE, &[])
+        .sends(I01, &[1, 2, 3, 4])
+        .hears(R1, &[])
+        .sends(I10, &[5])
+        .hears(I00, &OK)
+        .done(2);
+}
+
+#[test]
+fn rule_6_3_ifsd_is_announced_again_after_resynch() {
+    let mut engine = Engine::new(Config {
+        ifsd: 254,
+        ..config()
+    });
+    let mut response = [0; 2];
+    let mut play = Play::new(engine.exchange(&[1, 2, 3, 4, 5], &mut response));
+    play.hears(IFS | RESPONSE, &[254]).sends(I01, &[1, 2, 3, 4]);
+    until_resynch(&mut play);
+    play.hears(RESYNCH | RESPONSE, &[])
+        .sends(IFS, &[254])
+        .hears(IFS | RESPONSE, &[254])
+        .sends(I01, &[1, 2, 3, 4])
+        .hears(R1, &[])
+        .hears(I00, &OK)
+        .done(2);
+}
+
+#[test]
+fn rule_6_4_three_attempts_at_resynch_then_the_card_needs_a_reset() {
+    let mut engine = warm();
+    let mut response = [0; 2];
+    let mut play = Play::new(engine.exchange(&[0; 4], &mut response));
+    until_resynch(&mut play);
+    play.hears_nothing()
+        .sends(RESYNCH, &[])
+        .hears(I10, &OK)
+        .sends(RESYNCH, &[])
+        .hears_damaged()
+        .fails(Error::Unresponsive);
+    assert!(Error::Unresponsive.needs_reset());
+}
+
+#[test]
+fn a_command_that_may_have_been_executed_is_not_sent_twice() {
+    let mut engine = warm();
+    let mut response = [0; 2];
+    let mut play = Play::new(engine.exchange(&[0; 4], &mut response));
+    until_resynch(&mut play);
+    play.hears(RESYNCH | RESPONSE, &[]).fails(Error::Resynchronized);
+    // The session goes on with both numbers at 0.
+    Play::new(engine.exchange(&[0; 4], &mut response))
+        .sends(I00, &[0; 4])
+        .hears(I00, &OK)
+        .done(2);
+}
+
+#[test]
+fn a_command_that_the_card_reported_lost_is_sent_again_after_resynch() {
+    let mut engine = warm();
+    let mut response = [0; 2];
+    Play::new(engine.exchange(&[0; 4], &mut response))
+        .hears(R1 | EDC_ERROR, &[])
+        .sends(I10, &[0; 4])
+        .hears(R1 | EDC_ERROR, &[])
+        .sends(I10, &[0; 4])
+        .hears(R1 | EDC_ERROR, &[])
+        .sends(RESYNCH, &[])
+        .hears(RESYNCH | RESPONSE, &[])
+        .sends(I00, &[0; 4])
+        .hears(I00, &OK)
+        .done(2);
+}
+
+#[test]
+fn sending_again_after_resynch_can_be_asked_for_and_is_bounded() {
+    let limits = Limits {
+        resend_after_resynch: true,
+        resynchs: 2,
+        ..Limits::default()
+    };
+    let mut engine = Engine::new(Config { limits, ..config() });
+    warm_up(&mut engine);
+    let mut response = [0; 2];
+    let mut play = Play::new(engine.exchange(&[0; 4], &mut response));
+    for _ in 0..2 {
+        until_resynch(&mut play);
+        play.hears(RESYNCH | RESPONSE, &[]).sends(I00, &[0; 4]);
+    }
+    play.hears_nothing()
+        .hears_nothing()
+        .hears_nothing()
+        .fails(Error::Unresponsive);
+}
+
+#[test]
+fn the_card_may_not_ask_for_resynch() {
+    let mut engine = engine();
+    let mut response = [0; 2];
+    Play::new(engine.exchange(&[0; 4], &mut response))
+        .hears(RESYNCH, &[])
+        .sends(R0 | OTHER_ERROR, &[])
+        .hears(I00, &OK)
+        .done(2);
+}
+
+#[test]
+fn an_exchange_dropped_half_way_is_followed_by_a_resynch() {
+    let mut engine = warm();
+    let mut response = [0; 2];
+    let _ = Play::new(engine.exchange(&[0; 4], &mut response));
+    Play::new(engine.exchange(&[9; 4], &mut response))
+        .sends(RESYNCH, &[])
+        .hears(RESYNCH | RESPONSE, &[])
+        .sends(I00, &[9; 4])
+        .hears(I00, &OK)
+        .done(2);
+}
