@@ -20,7 +20,6 @@ const READER: ReaderSpeeds<'static> = ReaderSpeeds {
     num_data_rates: 0,
     data_rates: &[],
     has_automatic_clock: false,
-    cap_bps: None,
 };
 
 /// Resets the card and takes it to this speed; what it is at, or `None` where it does not answer well.
@@ -116,7 +115,7 @@ fn a_card_that_takes_its_own_rate_or_none_survives_a_cap() {
         ..Behaviour::default()
     };
     let capped = ReaderSpeeds {
-        cap_bps: Some(200_000),
+        max_data_rate_bps: 200_000,
         ..READER
     };
     assert_eq!(settle(card(0x97), behaviour.clone(), &capped), (0x11, 6));

@@ -64,16 +64,12 @@ pub enum Effect {
     SlowCommands(u32),
     /// T=1 exchanges may take this much longer than the card's parameters say.
     SlowExchanges(u32),
-    /// Before each command an empty packet may have to be read off the bulk IN pipe.
-    EmptyPackets,
     /// The true `dwMaxDataRate`, bits per second.
     MaxDataRate(u32),
     /// The slots after the first know these rates only, bits per second.
     OtherSlotsRates(&'static [u32]),
     /// It cannot carry a PPS: the card stays at its first protocol and default rate.
     NoPps,
-    /// A card may refuse SetParameters after PPS and work without, once it is powered anew.
-    ParametersOptional,
     /// The true `dwMaxIFSD`.
     MaxIfsd(u32),
     /// `dwMaxCCIDMessageLength` is this at least.
@@ -96,8 +92,6 @@ pub enum Effect {
     PowerCycleAtOpen,
     /// When powering on fails with bError BB, this Escape leads back from EMV to ISO mode.
     IsoMode(&'static [u8]),
-    /// This Escape makes it an APDU reader in EMV mode; only if the user asks for it.
-    ApduMode(&'static [u8]),
     /// Escape 02 tells its firmware's name, Escape 6A its features.
     GemaltoEscapes,
     /// Its display's messages must be loaded at opening.
@@ -110,8 +104,6 @@ pub enum Effect {
     ReaderDirect,
     /// It has the pseudo-APDUs FF 9A 01 that ask who it is, answered by the driver.
     InfoApdus,
-    /// The kernel must not put it to sleep.
-    NoAutosuspend,
     /// Smallest and largest PIN, in digits.
     PinSizes(u8, u8),
     /// Entering a PIN ends with a key only: `bEntryValidationCondition` is 02.
@@ -157,16 +149,12 @@ pub struct Quirks {
     pub command_limit: Duration,
     /// To add to the limit of a T=1 exchange.
     pub exchange_extra: Duration,
-    /// Whether an empty packet may have to be read before each command.
-    pub empty_packets: bool,
     /// The true greatest data rate, bits per second.
     pub max_data_rate_bps: Option<u32>,
     /// The rates of all slots but the first, bits per second.
     pub other_slots_rates: Option<&'static [u32]>,
     /// Whether PPS must not be tried.
     pub no_pps: bool,
-    /// Whether a refused SetParameters is no failure: power on again and go on without.
-    pub parameters_optional: bool,
     /// The true IFSD.
     pub max_ifsd: Option<u32>,
     /// How long a message may be at least.
@@ -189,8 +177,6 @@ pub struct Quirks {
     pub power_cycle_at_open: bool,
     /// The Escape that leads from EMV to ISO mode.
     pub iso_mode: Option<&'static [u8]>,
-    /// The Escape that makes an APDU reader of it.
-    pub apdu_mode: Option<&'static [u8]>,
     /// Whether it has Gemalto's Escapes 02 and 6A.
     pub gemalto_escapes: bool,
     /// Whether its display's messages must be loaded.
@@ -203,8 +189,6 @@ pub struct Quirks {
     pub reader_direct: bool,
     /// Whether the driver answers its pseudo-APDUs FF 9A 01.
     pub info_apdus: bool,
-    /// Whether the kernel must not put it to sleep.
-    pub no_autosuspend: bool,
     /// What its PIN pad needs.
     pub pin: PinQuirks,
 }
@@ -237,11 +221,9 @@ impl Default for Quirks {
             first_answer: FIRST_ANSWER,
             command_limit: COMMAND_LIMIT,
             exchange_extra: Duration::ZERO,
-            empty_packets: false,
             max_data_rate_bps: None,
             other_slots_rates: None,
             no_pps: false,
-            parameters_optional: false,
             max_ifsd: None,
             max_message_length: None,
             added_features: Features(0),
@@ -253,14 +235,12 @@ impl Default for Quirks {
             power_off_first: false,
             power_cycle_at_open: false,
             iso_mode: None,
-            apdu_mode: None,
             gemalto_escapes: false,
             load_messages: false,
             allowed_escapes: [None; 2],
             any_escape_allowed: false,
             reader_direct: false,
             info_apdus: false,
-            no_autosuspend: false,
             pin: PinQuirks::default(),
         }
     }
@@ -321,11 +301,9 @@ impl Quirks {
                 Effect::SlowFirstAnswer(ms) => self.first_answer = millis(ms),
                 Effect::SlowCommands(ms) => self.command_limit = millis(ms),
                 Effect::SlowExchanges(ms) => self.exchange_extra = millis(ms),
-                Effect::EmptyPackets => self.empty_packets = true,
                 Effect::MaxDataRate(rate) => self.max_data_rate_bps = Some(rate),
                 Effect::OtherSlotsRates(rates) => self.other_slots_rates = Some(rates),
                 Effect::NoPps => self.no_pps = true,
-                Effect::ParametersOptional => self.parameters_optional = true,
                 Effect::MaxIfsd(size) => self.max_ifsd = Some(size),
                 Effect::MaxMessageLength(size) => self.max_message_length = Some(size),
                 Effect::AddFeatures(bits) => self.added_features.0 |= bits.0,
@@ -337,7 +315,6 @@ impl Quirks {
                 Effect::PowerOffFirst => self.power_off_first = true,
                 Effect::PowerCycleAtOpen => self.power_cycle_at_open = true,
                 Effect::IsoMode(escape) => self.iso_mode = Some(escape),
-                Effect::ApduMode(escape) => self.apdu_mode = Some(escape),
                 Effect::GemaltoEscapes => self.gemalto_escapes = true,
                 Effect::LoadMessages => self.load_messages = true,
                 Effect::EscapeAllowed(size, start) => {
@@ -348,7 +325,6 @@ impl Quirks {
                 Effect::AnyEscapeAllowed => self.any_escape_allowed = true,
                 Effect::ReaderDirect => self.reader_direct = true,
                 Effect::InfoApdus => self.info_apdus = true,
-                Effect::NoAutosuspend => self.no_autosuspend = true,
                 Effect::PinSizes(min, max) => self.pin.sizes = Some((min, max)),
                 Effect::ValidationKeyOnly => self.pin.validation_key_only = true,
                 Effect::VerifyMessages(number) => self.pin.verify_messages = Some(number),

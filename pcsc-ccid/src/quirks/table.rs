@@ -60,14 +60,13 @@ impl Quirk {
 }
 
 const ISO_MODE: Effect = IsoMode(&[0x1F, 0x01]);
-const APDU_MODE: Effect = ApduMode(&[0x1F, 0x02]);
 const GEMCORE_RATES: Effect = OtherSlotsRates(&[10753, 21505, 43011, 125_000]);
 
 /// All that is known of readers that are not what they say.
 #[rustfmt::skip]
 pub static TABLE: &[Quirk] = &[
     // Speed.
-    of(0x058F, &[0x9540], &[MaxDataRate(200_000), ParametersOptional], "Alcor AU9540 and AU9560 announce 688,172 bps and corrupt data above about 200,000; an Acos-ID card refuses SetParameters and works without"),
+    of(0x058F, &[0x9540], &[MaxDataRate(200_000)], "Alcor AU9540 and AU9560 announce 688,172 bps and corrupt data above about 200,000"),
     of(0x0B97, &[0x7762, 0x7772], &[MaxDataRate(9600), NoPps], "O2Micro Oz776 cannot carry a PPS and works at the default rate only"),
     of(0x08E6, &[0x3479], &[GEMCORE_RATES], "GemCore POS Pro: the SAM slots know four rates and announce those of the first slot"),
     of(0x08E6, &[0x3480], &[GEMCORE_RATES, Blind(0)], "GemCore SIM Pro before 2.00: the second slot knows four rates, and no slot notices cards").before(0x0200),
@@ -78,8 +77,6 @@ pub static TABLE: &[Quirk] = &[
     of(0x04E6, &[0x5293, 0x5790, 0x5791, 0x5724], &[SlowFirstAnswer(400)], "SCM SCL011 and Identiv uTrust 3700 F, 3701 F and 4701 F take 350 ms for a GetSlotStatus"),
     of(0x0B81, &[0x0200], &[Settle(1000), SlowCommands(60_000)], "id3 CL1356D starts its firmware after it is opened, and its commands have no bound worth the name"),
     of(0x08E6, &[0x34D2], &[SlowExchanges(300_000)], "Thales Fusion NFC makes keys for minutes and asks for no extension"),
-    of(0x0783, &[0x0003], &[NoAutosuspend], "C3PO LTC31 does not wake up again"),
-    of(0x058F, &[0x9520], &[NoAutosuspend], "Alcor AU9520 does not wake up again"),
 
     // Sizes.
     of(0x09BE, &[0x0002], &[MaxIfsd(254)], "MySmartPad announces an IFSD that it does not have"),
@@ -101,17 +98,12 @@ pub static TABLE: &[Quirk] = &[
     flavour(Flavour::IccdA, &[PowerCycleAtOpen], "an ICCD token of version A is in no known state when it is opened"),
     flavour(Flavour::IccdB, &[PowerCycleAtOpen, ChainsShortApdus], "an ICCD token of version B is in no known state when it is opened, and may chain replies to short APDUs"),
 
-    // Transfers.
-    of(0x08E6, &[0x3437, 0x3438], &[EmptyPackets], "GemPC Twin and Key, firmware 2.00, send empty packets when behind a USB 3 port").exactly(&[0x0200]),
-    of(0x413C, &[0x2101], &[EmptyPackets], "Dell keyboard, firmware 2.00, sends empty packets when behind a USB 3 port").exactly(&[0x0200]),
-
     // Power and presence.
     of(0x0D46, &[0x301D], &[PowerOffFirst, InfoApdus], "KOBIL IDToken: its built-in German identity card needs power off before power on; the driver answers for its firmware who it is"),
     of(0x0424, &[0x1202], &[Blind(0), PowerOffFirst], "Microchip SEC1210: the second interface has no card switch and keeps its card powered").interface(1),
     of(0x072F, &[0x8300], &[Blind(2)], "ACS ACR33U: its three SIM slots always say that a card is there"),
     of(0x08E6, &[0x4433], &[ISO_MODE], "GemPC433 is in EMV mode and refuses cards that are not"),
     of(0x046A, &[0x0005], &[ISO_MODE], "Cherry XX33 is in EMV mode and refuses cards that are not"),
-    of(0x08E6, &[0x3437, 0x3438], &[APDU_MODE], "GemPC Twin and Key announce TPDUs and know APDUs, but in EMV mode only"),
 
     // Without contacts.
     of(0x04E6, &[0x5111, 0x5120, 0x5121, 0x512C], &[Contactless(1)], "SCM SCR331-DI, SDI010 and SDI011: the second slot has an antenna and commands of its own"),

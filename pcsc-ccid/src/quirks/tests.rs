@@ -23,9 +23,8 @@ fn a_reader_that_nobody_knows_is_what_it_says() {
 }
 
 #[test]
-fn the_au9540_is_capped_and_may_refuse_parameters() {
+fn the_au9540_is_capped() {
     let quirks = for_reader(0x058F, 0x9540, 0x0120, 0);
-    assert!(quirks.parameters_optional);
     let mut capped = descriptor(0x4_04BE);
     quirks.apply(&mut capped);
     assert_eq!(capped.max_data_rate_bps, 200_000);

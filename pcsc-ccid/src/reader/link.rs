@@ -53,8 +53,6 @@ pub struct Link<T> {
     is_dirty: bool,
     /// The slot whose abort has not come to its end, as far as we know: until then the reader refuses its commands.
     unfinished_abort: Option<u8>,
-    /// A reader that needs a moment after it is plugged in; spent by the first command.
-    pub first_answer: Duration,
 }
 
 impl<T: Transport> Link<T> {
@@ -70,7 +68,6 @@ impl<T: Transport> Link<T> {
             max_message,
             is_dirty: false,
             unfinished_abort: None,
-            first_answer: Duration::ZERO,
         }
     }
 
@@ -94,7 +91,6 @@ impl<T: Transport> Link<T> {
             self.drain()?;
         }
         let seq = self.next_seq();
-        let timeout = timeout + core::mem::take(&mut self.first_answer);
         let result = self
             .send(slot, seq, command)
             .and_then(|()| self.answer(slot, seq, command, timeout));

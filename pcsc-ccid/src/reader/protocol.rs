@@ -104,7 +104,6 @@ impl<T: Transport> Reader<T> {
             num_data_rates: descriptor.data_rate_count,
             data_rates: &rates,
             has_automatic_clock: descriptor.features.has(Features::AUTOMATIC_CLOCK),
-            cap_bps: None,
         };
         let bytes = self.atr(slot);
         let atr = Atr::parse(bytes).map_err(Error::Atr)?;

@@ -234,7 +234,7 @@ impl Device {
         let announced = Response::announced(&self.inbox).unwrap_or(usize::MAX);
         let ends_short = transfer.len() % PACKET != 0 || transfer.is_empty();
         let is_whole = self.inbox.len() >= announced.min(limit);
-        if !ends_short && (!is_whole || self.oddities.needs_empty_packet) {
+        if !ends_short && !is_whole {
             return Ok(());
         }
         let message = core::mem::take(&mut self.inbox);

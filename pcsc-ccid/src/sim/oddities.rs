@@ -25,8 +25,6 @@ pub struct Oddities {
     pub contact_limit_bps: Option<u32>,
     /// The lists.
     pub lists: Lists,
-    /// A message whose length is a multiple of the packet is not looked at before an empty packet.
-    pub needs_empty_packet: bool,
     /// Replies come in transfers of at most so many bytes.
     pub split: Option<usize>,
     /// All replies that wait come in one transfer.

@@ -45,9 +45,6 @@ pub struct ReaderSpeeds<'a> {
     pub data_rates: &'a [u32],
     /// dwFeatures 0x10: the reader changes the clock to suit the parameters.
     pub has_automatic_clock: bool,
-    /// A limit of our own, in bit/s, for a reader that promises more than it can do (the AlcorMicro
-    /// AU9540 and AU9560 fail above some 200,000).
-    pub cap_bps: Option<u32>,
 }
 
 /// One choice of F and D.
@@ -173,7 +170,7 @@ impl ReaderSpeeds<'_> {
     }
 
     fn allows(&self, rate: u32, slack: u32) -> bool {
-        rate <= self.maximum().saturating_add(slack) && self.cap_bps.is_none_or(|cap| rate <= cap)
+        rate <= self.maximum().saturating_add(slack)
     }
 }
 

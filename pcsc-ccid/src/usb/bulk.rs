@@ -87,8 +87,6 @@ pub(super) struct Bulk<O, I> {
     failure: Option<Error>,
     /// Data that came while their wait was being cancelled.
     carried: Vec<u8>,
-    /// Whether a message that fills its last packet is followed by an empty packet.
-    ends_with_empty_packet: bool,
 }
 
 impl<O: Queue, I: Queue> Bulk<O, I> {
@@ -99,12 +97,7 @@ impl<O: Queue, I: Queue> Bulk<O, I> {
             out_deadline: None,
             failure: None,
             carried: Vec::new(),
-            ends_with_empty_packet: false,
         }
-    }
-
-    pub(super) fn set_ends_with_empty_packet(&mut self, value: bool) {
-        self.ends_with_empty_packet = value;
     }
 
     /// Hands `message` to the system. That it went out shows in the answer; only a failure that is there at
@@ -119,13 +112,7 @@ impl<O: Queue, I: Queue> Bulk<O, I> {
             Ok(()) | Err(Error::Timeout | Error::Stall) => (),
             Err(error) => return Err(error),
         }
-        let packet = self.out.queue.max_packet_size().max(1);
-        let is_full = !message.is_empty() && message.len() % packet == 0;
         self.submit_out(message, timeout);
-        if self.ends_with_empty_packet && is_full {
-            self.finish_out(waiter)?;
-            self.submit_out(&[], timeout);
-        }
         match waiter.glance(|context| self.out.queue.poll(context)) {
             Some(completion) => self.end_out(completion),
             None => Ok(()),

@@ -51,14 +51,6 @@ impl UsbTransport {
             signal: self.waiter.signal().clone(),
         }
     }
-
-    /// Whether an empty packet follows a message whose length is a multiple of the bulk OUT endpoint's packet size
-    /// (USB 2.0, clause 5.8.3), which few readers need. It costs such a message a transfer more.
-    pub fn set_zero_length_packet(&mut self, is_wanted: bool) {
-        if let Some(pipes) = &mut self.pipes {
-            pipes.set_ends_with_empty_packet(is_wanted);
-        }
-    }
 }
 
 /// The longest timeout that the system is given; nothing waits for longer than that.

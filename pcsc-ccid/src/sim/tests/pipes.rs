@@ -51,28 +51,6 @@ fn a_message_may_come_in_several_transfers() {
 }
 
 #[test]
-fn a_whole_packet_wants_an_empty_one() {
-    let oddities = Oddities {
-        needs_empty_packet: true,
-        ..Oddities::default()
-    };
-    let mut bench = odd("gempc-express", oddities);
-    bench.device.insert(0, Box::new(good(&[Offer::T0], None)));
-    bench.power_on();
-    let echo = message(
-        0x6F,
-        0,
-        1,
-        [0, 0, 0],
-        &[&[0x80, 0xEC, 0, 0, 49][..], &[1; 49]].concat(),
-    );
-    assert_eq!(echo.len(), 64);
-    bench.device.bulk_out(&echo).unwrap();
-    assert_eq!(bench.device.ready_at(), None);
-    assert_eq!(bench.say(&[])[10..], [0x61, 49]);
-}
-
-#[test]
 fn a_reply_ends_with_a_short_packet() {
     let mut bench = Bench::with_card("gempc-express", good(&[Offer::T0], None));
     bench.power_on();

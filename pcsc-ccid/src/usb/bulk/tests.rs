@@ -196,24 +196,6 @@ fn buffers_are_used_again() {
 }
 
 #[test]
-fn an_empty_packet_follows_a_full_one_only_where_wanted() {
-    for (wanted, size, transfers) in [
-        (true, 64, 2),
-        (true, 128, 2),
-        (true, 65, 1),
-        (true, 0, 1),
-        (false, 64, 1),
-    ] {
-        let mut bench = bench();
-        bench.bulk.set_ends_with_empty_packet(wanted);
-        bench.out.will_end(Ok(()), &[]);
-        bench.out.will_end(Ok(()), &[]);
-        bench.send(&vec![1; size]).unwrap();
-        assert_eq!(bench.out.submissions(), transfers, "{size} bytes");
-    }
-}
-
-#[test]
 fn a_reader_that_does_not_answer_times_out_and_can_be_asked_again() {
     let mut bench = bench();
     bench.out.will_end(Ok(()), &[]);
