@@ -2,98 +2,11 @@
 
 mod common;
 
-use std::collections::VecDeque;
-use std::time::Duration;
-
+use common::script::{In, Script};
 use common::{message, plain_interface};
 use pcsc_ccid::message::SlotError;
 use pcsc_ccid::reader::{Device, Error, Options, Presence, Protocol, Reader, Reset};
-use pcsc_ccid::transport::{self, Transport};
-
-/// What comes of one call to receive.
-enum In {
-    /// A transfer. In its byte 6, the sequence number, FF stands for that of the last command.
-    Bytes(Vec<u8>),
-    Nothing(transport::Error),
-}
-
-/// Gives out what it is told to, and notes what it is sent.
-#[derive(Default)]
-struct Script {
-    incoming: VecDeque<In>,
-    outgoing: Vec<Vec<u8>>,
-    requests: Vec<(u8, u16)>,
-    halts_cleared: u32,
-    now: Duration,
-}
-
-impl Script {
-    fn last_seq(&self) -> u8 {
-        self.outgoing.last().map_or(0, |message| message[6])
-    }
-}
-
-impl Transport for Script {
-    fn send(&mut self, message: &[u8], _timeout: Duration) -> Result<(), transport::Error> {
-        self.outgoing.push(message.to_vec());
-        Ok(())
-    }
-
-    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, transport::Error> {
-        let seq = self.last_seq();
-        match self.incoming.pop_front() {
-            Some(In::Bytes(mut bytes)) => {
-                if bytes.get(6) == Some(&0xFF) {
-                    bytes[6] = seq;
-                }
-                let length = bytes.len().min(buffer.len());
-                buffer[..length].copy_from_slice(&bytes[..length]);
-                Ok(length)
-            }
-            Some(In::Nothing(error)) => Err(error),
-            None => {
-                self.now += timeout;
-                Err(transport::Error::Timeout)
-            }
-        }
-    }
-
-    fn control_out(
-        &mut self,
-        request: u8,
-        value: u16,
-        _: &[u8],
-        _: Duration,
-    ) -> Result<(), transport::Error> {
-        self.requests.push((request, value));
-        Ok(())
-    }
-
-    fn control_in(
-        &mut self,
-        request: u8,
-        _: u16,
-        _: &mut [u8],
-        _: Duration,
-    ) -> Result<usize, transport::Error> {
-        self.requests.push((request, 0));
-        Err(transport::Error::Stall)
-    }
-
-    fn clear_halt(&mut self) -> Result<(), transport::Error> {
-        self.halts_cleared += 1;
-        Ok(())
-    }
-
-    fn pause(&mut self, time: Duration) -> Result<(), transport::Error> {
-        self.now += time;
-        Ok(())
-    }
-
-    fn now(&self) -> Duration {
-        self.now
-    }
-}
+use pcsc_ccid::transport;
 
 const ATR: [u8; 2] = [0x3B, 0x00];
 const OK: [u8; 2] = [0x90, 0x00];

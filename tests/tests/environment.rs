@@ -106,6 +106,32 @@ fn the_simulated_reader_shows_only_when_asked_for() {
 }
 
 #[test]
+fn commands_for_the_reader_itself_are_offered_to_whom_the_user_allows_them() {
+    /// `CM_IOCTL_GET_FEATURE_REQUEST`, and `FEATURE_CCID_ESC_COMMAND` of 4 bytes in its answer.
+    const FEATURES: &str = "control 42000D48 -";
+    const ESCAPES: &str = "1304";
+    for (options, are_allowed) in [
+        (None, false),
+        (Some("4"), false),
+        (Some("1"), true),
+        (Some("0x5"), true),
+    ] {
+        let mut command = Command::new(artifacts::binary("pcsc-tests", "winscard"));
+        command
+            .arg(artifacts::library())
+            .env("PCSCLITE_BACKEND", "simulated")
+            .env_remove("PCSC_IFD_DRIVER_OPTIONS")
+            .envs(options.map(|options| ("PCSC_IFD_DRIVER_OPTIONS", options)));
+        let lines = format!("establish\nconnect 2 3 {SIMULATED}\n{FEATURES}\n");
+        let output = say(&mut command, lines.as_bytes());
+        let text = output.stdout();
+        let answer = text.lines().last().unwrap();
+        assert!(answer.starts_with("00000000 "), "{text}");
+        assert_eq!(answer.contains(ESCAPES), are_allowed, "{options:?}: {text}");
+    }
+}
+
+#[test]
 fn the_backend_is_the_one_that_was_asked_for() {
     let pcscd = Pcscd::start(1);
     let of_pcscd = pcscd.reader(0).name();

@@ -47,7 +47,7 @@ impl Channel {
             watcher,
             cancel,
         } = device;
-        let options = settings::get().reader_options();
+        let options = settings::get().reader_options;
         let reader = Reader::open(transport, identity, &interface, options).map_err(|error| {
             log(Level::Critical, format_args!("{}: {error}", name));
             codes::open(error)

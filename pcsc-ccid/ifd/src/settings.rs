@@ -5,14 +5,9 @@
 #![forbid(unsafe_code)]
 
 use crate::pcscd::{self, Level};
-use pcsc_ccid::reader::Options;
+use pcsc_ccid::reader::options::{number, Options};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-
-/// Clients may send Escapes.
-const ESCAPES_ALLOWED: u32 = 0x01;
-/// Readers whose firmware has known faults are used all the same.
-const ANY_FIRMWARE: u32 = 0x04;
 
 /// Log lines of [`Level::Critical`] and of [`Level::Info`].
 const LOG_CRITICAL: u32 = 0x01;
@@ -24,30 +19,13 @@ const MAX_PLIST: u64 = 1 << 20;
 /// What the user decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// Bits of `ifdDriverOptions`.
-    options: u32,
+    /// What the driver's core is told.
+    pub reader_options: Options,
     /// Bits of `ifdLogLevel`.
     log_level: u32,
-    /// Of PIN pads' displays.
-    language: [u8; 2],
 }
 
 impl Settings {
-    const DEFAULT: Settings = Settings {
-        options: 0,
-        log_level: LOG_CRITICAL | LOG_INFO,
-        language: *b"en",
-    };
-
-    /// What the driver's core is told.
-    pub fn reader_options(&self) -> Options {
-        Options {
-            any_firmware: self.options & ANY_FIRMWARE != 0,
-            allow_escape: self.options & ESCAPES_ALLOWED != 0,
-            language: self.language,
-        }
-    }
-
     /// Whether lines of this level are logged.
     pub fn logs(&self, level: Level) -> bool {
         let bit = match level {
@@ -64,13 +42,11 @@ impl Settings {
                 .and_then(number)
                 .or_else(|| number(string(plist, key)?))
         };
+        let locale = environment("LANG").unwrap_or_default();
+        let bits = find("ifdDriverOptions", "PCSC_IFD_DRIVER_OPTIONS").unwrap_or(0);
         Settings {
-            options: find("ifdDriverOptions", "PCSC_IFD_DRIVER_OPTIONS").unwrap_or(Self::DEFAULT.options),
-            log_level: find("ifdLogLevel", "PCSC_IFD_LOG_LEVEL").unwrap_or(Self::DEFAULT.log_level),
-            language: environment("LANG")
-                .as_deref()
-                .and_then(language)
-                .unwrap_or(Self::DEFAULT.language),
+            reader_options: Options::default().with_driver_options(bits).with_locale(&locale),
+            log_level: find("ifdLogLevel", "PCSC_IFD_LOG_LEVEL").unwrap_or(LOG_CRITICAL | LOG_INFO),
         }
     }
 }
@@ -100,27 +76,11 @@ fn info_plist(library: &Path) -> Option<String> {
     std::fs::read_to_string(path).ok()
 }
 
-/// The language of a locale such as `fr_CH.UTF-8`.
-fn language(locale: &str) -> Option<[u8; 2]> {
-    let name = locale.split(['_', '.', '@']).next()?;
-    let letters: [u8; 2] = name.as_bytes().try_into().ok()?;
-    letters.iter().all(u8::is_ascii_lowercase).then_some(letters)
-}
-
 /// The string after a key. Property lists can say the same in other ways, which no bundle uses.
 fn string<'a>(plist: &'a str, key: &str) -> Option<&'a str> {
     let (_, after) = plist.split_once(&format!("<key>{key}</key>"))?;
     let value = after.trim_start().strip_prefix("<string>")?;
     Some(value.split_once("</string>")?.0)
-}
-
-/// A number in C's notation, decimal or hexadecimal.
-fn number(text: &str) -> Option<u32> {
-    let text = text.trim();
-    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        Some(digits) => u32::from_str_radix(digits, 16).ok(),
-        None => text.parse().ok(),
-    }
 }
 
 #[cfg(test)]
@@ -133,7 +93,7 @@ mod tests {
     #[test]
     fn the_plist_decides() {
         let settings = Settings::read(PLIST, |_| None);
-        assert!(settings.reader_options().allow_escape && settings.reader_options().any_firmware);
+        assert!(settings.reader_options.allow_escape && settings.reader_options.any_firmware);
         assert!(settings.logs(Level::Critical) && !settings.logs(Level::Info));
     }
 
@@ -144,8 +104,8 @@ mod tests {
             "PCSC_IFD_LOG_LEVEL" => Some("0x2".into()),
             _ => Some("fr_CH.UTF-8".into()),
         });
-        assert_eq!(settings.reader_options().language, *b"fr");
-        assert!(!settings.reader_options().allow_escape && settings.reader_options().any_firmware);
+        assert_eq!(settings.reader_options.language, *b"fr");
+        assert!(!settings.reader_options.allow_escape && settings.reader_options.any_firmware);
         assert!(!settings.logs(Level::Critical) && settings.logs(Level::Info));
         // What is no number is not there.
         assert_eq!(
@@ -163,7 +123,7 @@ mod tests {
             "\u{0}",
         ] {
             let settings = Settings::read(plist, |_| None);
-            assert!(!settings.reader_options().allow_escape && !settings.reader_options().any_firmware);
+            assert!(!settings.reader_options.allow_escape && !settings.reader_options.any_firmware);
             assert!(settings.logs(Level::Critical) && settings.logs(Level::Info));
         }
     }

@@ -16,6 +16,7 @@ mod error;
 mod exchange;
 mod iccd;
 mod link;
+pub mod options;
 mod pin;
 mod port;
 mod power;
@@ -29,6 +30,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 pub use error::Error;
+pub use options::Options;
 pub use power::Reset;
 pub use session::Protocol;
 
@@ -70,27 +72,6 @@ pub struct Device {
     pub address: u8,
     /// The interface, as the system names it: bus, ports, configuration, interface (`1-2.1:1.0`).
     pub path: String,
-}
-
-/// What the user decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
-    /// Use a reader whose firmware is known not to work.
-    pub any_firmware: bool,
-    /// Let applications send the reader commands of its own (`DRIVER_OPTION_CCID_EXCHANGE_AUTHORIZED`).
-    pub allow_escape: bool,
-    /// The language of a PIN pad's display, as two letters (ISO 639-1); English where the reader has no texts in it.
-    pub language: [u8; 2],
-}
-
-impl Default for Options {
-    fn default() -> Options {
-        Options {
-            any_firmware: false,
-            allow_escape: false,
-            language: *b"en",
-        }
-    }
 }
 
 /// A reader, opened.

@@ -1,6 +1,8 @@
 //! What several tests need: a simulated reader, opened, and commands for its cards.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub mod script;
+
 use std::time::Duration;
 
 use pcsc_ccid::card::apps::Several;

@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 use pcsc_ccid::atr::Atr;
 use pcsc_ccid::message::Notification;
 use pcsc_ccid::part10::Control;
+use pcsc_ccid::reader::options::{self, Options};
 use pcsc_ccid::reader::{self, Error, Protocol, Reader, Reset};
 use pcsc_ccid::transport::{self, Transport};
 
 use super::board::{lock, wait_until};
 use super::slot::{Fault, Found, Powered, Presence, Sight, Slot, Watch};
+use crate::env;
 
 const T0: u32 = 1;
 const T1: u32 = 2;
@@ -45,6 +47,14 @@ pub trait Source: Send {
 
 /// Opens a reader, again and again until it is ours.
 pub type Open = Box<dyn FnMut() -> Result<Opened, Fault> + Send>;
+
+/// What the user decides, by the same variables as under pcscd.
+pub fn options() -> Options {
+    let bits = options::number(&env::text("PCSC_IFD_DRIVER_OPTIONS")).unwrap_or(0);
+    Options::default()
+        .with_driver_options(bits)
+        .with_locale(&env::text("LANG"))
+}
 
 /// The slots of a reader that `open` opens when it is first asked for something; and what tells them that the
 /// reader is gone.

@@ -8,7 +8,7 @@ use pcsc_ccid::card::apps::Several;
 use pcsc_ccid::card::{Offer, Profile, SimCard};
 use pcsc_ccid::descriptor::{interfaces, Interface};
 use pcsc_ccid::names;
-use pcsc_ccid::reader::{Device, Options, Reader};
+use pcsc_ccid::reader::{Device, Reader};
 use pcsc_ccid::sim::{self, Handle, Model, SimWatch};
 use pcsc_ccid::transport::{self, Transport};
 
@@ -146,7 +146,7 @@ impl Simulated {
             ..Device::default()
         };
         let has_interrupts = interface.interrupt_in.is_some();
-        let reader = Reader::open(transport, device, &interface, Options::default()).map_err(ccid::fault)?;
+        let reader = Reader::open(transport, device, &interface, ccid::options()).map_err(ccid::fault)?;
         let news = if has_interrupts {
             let watch = Arc::new(self.device.watch());
             News::Told {

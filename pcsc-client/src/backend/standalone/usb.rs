@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 
-use pcsc_ccid::reader::{Options, Reader};
+use pcsc_ccid::reader::Reader;
 use pcsc_ccid::transport::{self, Transport};
 use pcsc_ccid::usb::{Candidate, Hotplug, HotplugStopper, Listing, OpenError, Place, Presence, UsbWatch};
 
@@ -168,7 +168,7 @@ fn open(candidate: &Candidate, told: &mut Option<String>) -> Result<Opened, Faul
         transport,
         candidate.device(),
         &candidate.interface,
-        Options::default(),
+        ccid::options(),
     )
     .map_err(|error| {
         log::error!("{}: {error}", candidate.identity);
