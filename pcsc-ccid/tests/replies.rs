@@ -237,23 +237,39 @@ fn a_command_beyond_the_reader_s_messages_is_refused_here() {
 
 #[test]
 fn voltages_are_tried_downwards() {
-    let mut reader = opened(0x1_0030);
-    let mute = message(0x80, &[], [0x41, 0xFE, 0]);
-    let off = message(0x81, &[], [1, 0, 0]);
-    // This reader has 5 V alone, and is asked for its own choice last.
-    reader
-        .transport()
-        .incoming
-        .extend(bytes(&[mute.clone(), off, mute]));
-    assert_eq!(
-        reader.power_on(0, Reset::Cold).map(|_| ()),
-        Err(Error::Slot(SlotError::Mute))
-    );
-    let kinds: Vec<_> = reader.transport().outgoing[1..]
-        .iter()
-        .map(|m| (m[0], m[7]))
-        .collect();
-    assert_eq!(kinds, [(0x62, 1), (0x63, 0), (0x62, 0)]);
+    let mute = || message(0x80, &[], [0x41, 0xFE, 0]);
+    let off = || message(0x81, &[], [1, 0, 0]);
+    // At last the reader is asked for its own choice.
+    for (voltages, expected) in [
+        (1, &[(0x62, 1), (0x63, 0), (0x62, 0)][..]),
+        (
+            7,
+            &[
+                (0x62, 1),
+                (0x63, 0),
+                (0x62, 2),
+                (0x63, 0),
+                (0x62, 3),
+                (0x63, 0),
+                (0x62, 0),
+            ],
+        ),
+    ] {
+        let mut script = Script::default();
+        script.incoming.push_back(In::Bytes(off()));
+        let mut interface = plain_interface(0x1_0030);
+        interface.descriptor.voltages = voltages;
+        let mut reader = Reader::open(script, Device::default(), &interface, Options::default()).unwrap();
+        let tries = (0..expected.len()).map(|number| if number % 2 == 0 { mute() } else { off() });
+        reader.transport().incoming.extend(tries.map(In::Bytes));
+        assert_eq!(
+            reader.power_on(0, Reset::Cold).map(|_| ()),
+            Err(Error::Slot(SlotError::Mute))
+        );
+        let sent = &reader.transport().outgoing[1..];
+        let sent: Vec<_> = sent.iter().map(|message| (message[0], message[7])).collect();
+        assert_eq!(sent, expected);
+    }
 }
 
 #[test]

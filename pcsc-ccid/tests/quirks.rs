@@ -1,0 +1,313 @@
+//! What the lines of the table of quirks make the driver do, seen in the messages that a reader gets.
+
+mod common;
+
+use std::time::Duration;
+
+use common::script::{In, Script};
+use common::{card, message, open, pattern, plain_interface, read, transmit};
+use pcsc_ccid::card::{Behaviour, Offer};
+use pcsc_ccid::part10::{Feature, VENDOR_IFD_EXCHANGE};
+use pcsc_ccid::reader::{Device, Error, Options, Presence, Protocol, Reader, Reset};
+use pcsc_ccid::sim::{self, Model};
+use pcsc_ccid::transport;
+
+const ATR: [u8; 2] = [0x3B, 0x00];
+/// Short APDUs, and voltage and parameters by the reader itself.
+const FEATURES: u32 = 0x2_00BA;
+const POWER_ON: u8 = 0x62;
+const POWER_OFF: u8 = 0x63;
+const ESCAPE: u8 = 0x6B;
+
+fn status() -> Vec<u8> {
+    message(0x81, &[], [1, 0, 0])
+}
+
+/// Opens a reader that gives these answers.
+fn opened(
+    (vendor, product, release): (u16, u16, u16),
+    number: u8,
+    options: Options,
+    answers: &[Vec<u8>],
+) -> Result<Reader<Script>, Error> {
+    let mut script = Script::default();
+    script.incoming.extend(answers.iter().cloned().map(In::Bytes));
+    let device = Device {
+        vendor,
+        product,
+        release,
+        ..Device::default()
+    };
+    let mut interface = plain_interface(FEATURES);
+    interface.number = number;
+    Reader::open(script, device, &interface, options)
+}
+
+fn answers(reader: &mut Reader<Script>, answers: &[Vec<u8>]) {
+    let script = reader.transport();
+    script.outgoing.clear();
+    script.incoming.extend(answers.iter().cloned().map(In::Bytes));
+}
+
+/// The type of each message that the reader got.
+fn kinds(reader: &mut Reader<Script>) -> Vec<u8> {
+    let script = reader.transport();
+    script.outgoing.iter().map(|message| message[0]).collect()
+}
+
+#[test]
+fn firmware_with_known_faults_is_used_only_if_the_user_insists() {
+    let acr122u = (0x072F, 0x2200, 0x0205);
+    let refused = opened(acr122u, 0, Options::default(), &[status()]);
+    assert_eq!(refused.map(drop), Err(Error::Firmware("ACS ACR122U before 2.06")));
+    let insists = Options {
+        any_firmware: true,
+        ..Options::default()
+    };
+    assert!(opened(acr122u, 0, insists, &[status()]).is_ok());
+}
+
+#[test]
+fn a_reader_that_starts_its_firmware_is_given_the_time() {
+    let cl1356d = (0x0B81, 0x0200, 0x0100);
+    let mut reader = opened(cl1356d, 0, Options::default(), &[status()]).unwrap();
+    assert_eq!(reader.transport().now, Duration::from_secs(1));
+}
+
+#[test]
+fn a_slot_without_a_card_switch_tells_by_power_alone() {
+    let sec1210 = (0x0424, 0x1202, 0x0222);
+    let mut reader = opened(sec1210, 1, Options::default(), &[status()]).unwrap();
+    answers(&mut reader, &[]);
+    assert_eq!(reader.presence(0), Ok(Presence::Present));
+    assert!(kinds(&mut reader).is_empty());
+    // Off and on, for it keeps its card powered.
+    answers(&mut reader, &[status(), message(0x80, &ATR, [0, 0, 0])]);
+    assert_eq!(reader.power_on(0, Reset::Cold), Ok(&ATR[..]));
+    assert_eq!(kinds(&mut reader), [POWER_OFF, POWER_ON]);
+    assert_eq!(reader.presence(0), Ok(Presence::Present));
+    answers(
+        &mut reader,
+        &[status(), status(), message(0x80, &[], [0x41, 0xFE, 0])],
+    );
+    assert!(reader.power_on(0, Reset::Cold).is_err());
+    assert_eq!(reader.presence(0), Ok(Presence::Absent));
+}
+
+#[test]
+fn a_reader_in_emv_mode_is_brought_back_once() {
+    let emv_fault = || message(0x80, &[], [0x40, 0xBB, 0]);
+    let escaped = || message(0x83, &[], [0, 0, 0]);
+    let powered = || message(0x80, &ATR, [0, 0, 0]);
+    let xx33 = (0x046A, 0x0005, 0x0100);
+    let mut reader = opened(xx33, 0, Options::default(), &[status()]).unwrap();
+    answers(&mut reader, &[emv_fault(), escaped(), powered()]);
+    assert_eq!(reader.power_on(0, Reset::Cold), Ok(&ATR[..]));
+    assert_eq!(kinds(&mut reader), [POWER_ON, ESCAPE, POWER_ON]);
+    assert_eq!(reader.transport().outgoing[1][10..], [0x1F, 0x01]);
+
+    answers(&mut reader, &[status(), emv_fault(), escaped(), emv_fault()]);
+    assert!(reader.power_on(0, Reset::Cold).is_err());
+    // Another one is not asked.
+    let mut reader = opened((0x046A, 0xFFFF, 0x0100), 0, Options::default(), &[status()]).unwrap();
+    answers(&mut reader, &[emv_fault(), powered()]);
+    assert!(reader.power_on(0, Reset::Cold).is_err());
+}
+
+#[test]
+fn a_reader_whose_name_the_driver_knows_is_not_asked_for_it() {
+    let id_token = (0x0D46, 0x301D, 0x0123);
+    let mut reader = opened(id_token, 0, Options::default(), &[status()]).unwrap();
+    answers(&mut reader, &[]);
+    let mut answer = |what| transmit(&mut reader, &[0xFF, 0x9A, 0x01, what, 0x00]);
+    assert_eq!(answer(0x01), Ok(b"KOBIL systems\x90\x00".to_vec()));
+    assert_eq!(answer(0x06), Ok(b"1.23\x90\x00".to_vec()));
+    assert_eq!(answer(0x02), Err(Error::NotPowered));
+    assert!(kinds(&mut reader).is_empty());
+}
+
+#[test]
+fn a_display_gets_its_messages_in_the_users_language() {
+    let vega_alpha = (0x0982, 0x0008, 0x0100);
+    let escaped = || message(0x83, &[], [0, 0, 0]);
+    for (language, text) in [
+        (*b"en", &b"Enter PIN"[..]),
+        (*b"fr", b"Votre PIN ?"),
+        (*b"xx", b"Enter PIN"),
+    ] {
+        let options = Options {
+            language,
+            ..Options::default()
+        };
+        let mut reader = opened(vega_alpha, 0, options, &[status(), escaped(), escaped()]).unwrap();
+        assert_eq!(kinds(&mut reader), [0x65, ESCAPE, ESCAPE]);
+        let messages = &reader.transport().outgoing[1];
+        assert!(
+            messages.windows(text.len()).any(|part| part == text),
+            "{language:?}"
+        );
+    }
+    // It need not know them.
+    let unknown = || message(0x83, &[], [0x40, 0, 0]);
+    let answers = [status(), unknown(), unknown()];
+    assert!(opened(vega_alpha, 0, Options::default(), &answers).is_ok());
+}
+
+/// What comes of a command for the reader, and whether the reader got it.
+fn sent(
+    device: (u16, u16, u16),
+    options: Options,
+    code: u32,
+    command: &[u8],
+) -> (Result<usize, Error>, bool) {
+    let unknown = || message(0x83, &[], [0x40, 0, 0]);
+    // Gemalto's are asked twice who they are.
+    let mut reader = opened(device, 0, options, &[status(), unknown(), unknown()]).unwrap();
+    reader.transport().incoming.clear();
+    answers(&mut reader, &[message(0x83, &[0x55, 0xAA], [0, 0, 0])]);
+    let mut answer = [0; 2];
+    let result = reader.control(0, code, command, &mut answer);
+    let got = &reader.transport().outgoing;
+    let is_sent = match got.as_slice() {
+        [] => false,
+        [escape] => escape[0] == ESCAPE && &escape[10..] == command,
+        more => panic!("{more:02X?}"),
+    };
+    assert_eq!(answer == [0x55, 0xAA], is_sent);
+    (result, is_sent)
+}
+
+#[test]
+fn escapes_go_to_the_reader_only_where_they_are_allowed() {
+    const REFUSED: (Result<usize, Error>, bool) = (Err(Error::Unsupported), false);
+    const SENT: (Result<usize, Error>, bool) = (Ok(2), true);
+    let user_allows = Options {
+        allow_escape: true,
+        ..Options::default()
+    };
+    let (any, prox_du, omnikey_5427) = (
+        (0xFFFF, 0xFFFF, 0x0100),
+        (0x08E6, 0x5503, 0x0100),
+        (0x076B, 0x5427, 0x0100),
+    );
+    let switch = [0x52, 0xF8, 0x04, 0x01, 0x00, 0x02];
+    for (device, options, command, expected) in [
+        (any, Options::default(), &[0x02][..], REFUSED),
+        (any, user_allows, &[0x02], SENT),
+        (prox_du, Options::default(), &[0x02], SENT),
+        (prox_du, Options::default(), &[0x6A], REFUSED),
+        (prox_du, Options::default(), &switch, SENT),
+        (prox_du, Options::default(), &switch[..5], REFUSED),
+        (omnikey_5427, Options::default(), &[0xFF, 0x70], SENT),
+    ] {
+        let what = format!("{device:04X?} {command:02X?}");
+        assert_eq!(
+            sent(device, options, VENDOR_IFD_EXCHANGE, command),
+            expected,
+            "{what}"
+        );
+    }
+}
+
+#[test]
+fn secoder_commands_go_to_the_readers_that_have_them() {
+    let direct = Feature::MctReaderDirect.code();
+    let secoder = [0x20, 0x70, 0x00, 0x00, 0x00];
+    let (midentity, any) = ((0x0D46, 0x4289, 0x0100), (0xFFFF, 0xFFFF, 0x0100));
+    let user_allows = Options {
+        allow_escape: true,
+        ..Options::default()
+    };
+    assert_eq!(
+        sent(midentity, Options::default(), direct, &secoder),
+        (Ok(2), true)
+    );
+    for (device, options, command) in [
+        (any, user_allows, &secoder[..]),
+        (midentity, user_allows, &[0x20, 0x75, 0x00, 0x00, 0x00]),
+        (midentity, user_allows, &[0x02]),
+    ] {
+        let refused = (Err(Error::Unsupported), false);
+        assert_eq!(sent(device, options, direct, command), refused, "{command:02X?}");
+    }
+}
+
+#[test]
+fn a_pseudo_apdu_is_no_t1_block() {
+    /// The answer to Escape 6A of a reader that has pseudo-APDUs.
+    const FIRMWARE: [u8; 21] = [0, 0, 0, 2, 0, 0, 0, 0, 0x08, 0, 0, 0, 0, 4, 8, 0, 0, 0, 0, 0, 0];
+    const PSEUDO: [u8; 5] = [0xFF, 0xC2, 0x01, 0x06, 0x00];
+    for (firmware, sent) in [
+        (&FIRMWARE[..], &PSEUDO[..]),
+        (&[], &[0x00, 0x00, 0x05, 0xFF, 0xC2, 0x01, 0x06, 0x00, 0x3F]),
+    ] {
+        let mut script = Script::default();
+        let answers = [
+            status(),
+            message(0x83, firmware, [0, 0, 0]),
+            message(0x83, b"GemTest", [0, 0, 0]),
+            message(0x80, &[0x3B, 0x80, 0x01, 0x81], [0, 0, 0]),
+            message(0x82, &[0x11, 0x10, 0, 0x4D, 0, 0x20, 0], [0, 0, 1]),
+            message(0x80, &[0x90, 0x00], [0, 0, 0]),
+        ];
+        script.incoming.extend(answers.map(In::Bytes));
+        let device = Device {
+            vendor: 0x08E6,
+            product: 0xFFFF,
+            ..Device::default()
+        };
+        // TPDU level, and nothing to negotiate.
+        let interface = plain_interface(0x1_00BA);
+        let mut reader = Reader::open(script, device, &interface, Options::default()).unwrap();
+        reader.power_on(0, Reset::Cold).unwrap();
+        reader.set_protocol(0, Protocol::T1).unwrap();
+        reader.transport().outgoing.clear();
+        let result = transmit(&mut reader, &PSEUDO);
+        let outgoing = &reader.transport().outgoing;
+        assert_eq!(&outgoing[0][10..], sent, "{result:?}");
+    }
+}
+
+#[test]
+fn sam_slots_are_spoken_to_at_the_rates_that_they_have() {
+    const READERS: &str = include_str!("data/readers.txt");
+    let line = READERS.lines().find(|line| line.starts_with("GemCoreSIMPro\t"));
+    let model = Model::parse(line.unwrap()).unwrap();
+    let (handle, mut reader) = open(sim::Device::new(model));
+    for (slot, fastest) in [(0, 250_000), (1, 125_000)] {
+        handle.insert(slot, card(Some(0x96), &[Offer::T1], Behaviour::default()));
+        reader.power_on(slot, Reset::Cold).unwrap();
+        reader.set_protocol(slot, Protocol::T1).unwrap();
+        assert_eq!(reader.bits_per_second(slot), Some(fastest), "slot {slot}");
+    }
+    let mut response = [0; 258];
+    let length = reader.transmit(1, &read(200), &mut response).unwrap();
+    assert_eq!(response[..length], pattern(200));
+}
+
+#[test]
+fn a_reader_that_cannot_carry_pps_stays_at_the_default_rate() {
+    let (handle, mut reader) = open(common::named("oz776"));
+    handle.insert(0, card(Some(0x96), &[Offer::T0], Behaviour::default()));
+    reader.power_on(0, Reset::Cold).unwrap();
+    reader.set_protocol(0, Protocol::T0).unwrap();
+    assert!(reader.bits_per_second(0).unwrap() < 11_000);
+    assert_eq!(transmit(&mut reader, &read(200)), Ok(pattern(200)));
+}
+
+#[test]
+fn a_reader_that_makes_keys_for_minutes_is_waited_for() {
+    let fusion = (0x08E6, 0x34D2, 0x0100);
+    let unknown = || message(0x83, &[], [0x40, 0, 0]);
+    let mut reader = opened(fusion, 0, Options::default(), &[status(), unknown(), unknown()]).unwrap();
+    let powered = message(0x80, &[0x3B, 0x80, 0x01, 0x81], [0, 0, 0]);
+    let parameters = message(0x82, &[0x11, 0x10, 0, 0x4D, 0, 0x20, 0], [0, 0, 1]);
+    answers(&mut reader, &[powered, parameters]);
+    reader.power_on(0, Reset::Cold).unwrap();
+    reader.set_protocol(0, Protocol::T1).unwrap();
+    let before = reader.transport().now;
+    let result = transmit(&mut reader, &[0x00, 0xA4, 0x00, 0x00]);
+    assert_eq!(result, Err(Error::Transport(transport::Error::Timeout)));
+    let waited = reader.transport().now - before;
+    assert!(waited >= Duration::from_secs(300), "{waited:?}");
+}
