@@ -1,8 +1,11 @@
 //! No daemon: a resource manager in this process.
 //!
 //! `slot` says what a reader's driver offers, `card_state` who uses a card and how, `reader` joins the two
-//! and `calls` is what connections do with it. `manager` finds and watches the readers, `current` is the manager that a process has, and `session` is a context's view of it.
-//! `simulated` is a reader that is always there.
+//! and `calls` is what connections do with it. `manager` finds and watches the readers, `current` is the manager
+//! that a process has, and `session` is a context's view of it.
+//!
+//! `ccid` makes slots of `pcsc-ccid`'s readers and `watches` listens to them, those of `usb` and those of
+//! `simulated`; `remote` has readers that another program plays.
 
 mod board;
 mod calls;
@@ -18,6 +21,7 @@ mod slot;
 #[cfg(test)]
 mod tests;
 mod usb;
+mod watches;
 
 pub use current::{current, Kind};
 pub use manager::{Bus, BusEvent, Manager};

@@ -13,9 +13,10 @@ use pcsc_ccid::sim::{self, Handle, Model, SimWatch};
 use pcsc_ccid::transport::{self, Transport};
 
 use super::board::{lock, wait_until};
-use super::ccid::{self, News, Opened, Source, Watches};
+use super::ccid::{self, Opened};
 use super::manager::{Bus, BusEvent};
 use super::slot::{Fault, Found};
+use super::watches::{News, Source, Watches, POLL_INTERVAL};
 use crate::error::{Cause, Error, Failure, Outcome};
 
 /// The bundled reader's name.
@@ -154,7 +155,7 @@ impl Simulated {
                 stop: Box::new(move || watch.stop()),
             }
         } else {
-            News::Polled(ccid::POLL_INTERVAL)
+            News::Polled(POLL_INTERVAL)
         };
         Ok(Opened { reader, news })
     }

@@ -8,9 +8,10 @@ use pcsc_ccid::transport::{self, Transport};
 use pcsc_ccid::usb::{Candidate, Hotplug, HotplugStopper, Listing, OpenError, Place, Presence, UsbWatch};
 
 use super::board::{lock, Board};
-use super::ccid::{self, News, Opened, Source, Watches};
+use super::ccid::{self, Opened};
 use super::manager::{Bus, BusEvent};
 use super::slot::{Fault, Found};
+use super::watches::{News, Source, Watches};
 use crate::error::{Cause, Error, Failure, Outcome};
 
 /// The readers on the USB.

@@ -1,0 +1,287 @@
+//! What the slots of a reader wait for: the reader's interrupt pipe, to which one of them listens for all, or the time of
+//! the next look.
+
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use pcsc_ccid::message::Notification;
+use pcsc_ccid::transport;
+
+use super::board::{lock, wait_until};
+use super::slot::{Sight, Watch};
+
+/// How a reader tells of cards that come and go.
+pub enum News {
+    /// By its interrupt pipe.
+    Told {
+        source: Box<dyn Source>,
+        /// Ends the wait for it, now and for ever.
+        stop: Box<dyn Fn() + Send + Sync>,
+    },
+    /// Not at all: its slots are looked at this often.
+    Polled(Duration),
+}
+
+/// A reader's interrupt pipe.
+pub trait Source: Send {
+    /// Waits for a message and gives it to `tell`.
+    fn next(&mut self, tell: &mut dyn FnMut(&[u8])) -> Result<(), transport::Error>;
+}
+
+/// What the slots of a reader wait for.
+pub struct Watches {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    mode: Mode,
+    /// What the slots have not seen yet.
+    stirred: Vec<bool>,
+    /// Which slots were told to be empty since they were last asked.
+    emptied: Vec<bool>,
+    stop: Option<Box<dyn Fn() + Send + Sync>>,
+    /// The open reader is of no use any more.
+    is_lost: bool,
+    /// How often it was closed.
+    round: u64,
+    /// How often in a row the interrupt pipe was halted.
+    stalls: u32,
+    end: Option<Sight>,
+}
+
+enum Mode {
+    /// The reader is not open.
+    Closed,
+    /// The interrupt pipe, if no slot listens to it at the moment.
+    Told(Option<Box<dyn Source>>),
+    Polled(Duration),
+}
+
+/// How often a reader is looked at whose interrupt pipe has failed; pcscd's rate of polling.
+pub const POLL_INTERVAL: Duration = Duration::from_millis(400);
+
+impl Watches {
+    pub fn new(slots: u16) -> Watches {
+        Watches {
+            state: Mutex::new(State {
+                mode: Mode::Closed,
+                stirred: vec![false; usize::from(slots.max(1))],
+                emptied: vec![false; usize::from(slots.max(1))],
+                stop: None,
+                is_lost: false,
+                round: 0,
+                stalls: 0,
+                end: None,
+            }),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// The reader is gone: all waits end with that.
+    pub fn gone(&self) {
+        self.end(Sight::Gone);
+    }
+
+    /// The open reader is of no use any more: all slots are to be looked at.
+    pub fn lose(&self) {
+        let mut state = lock(&self.state);
+        state.lose();
+        self.changed.notify_all();
+    }
+
+    pub fn take_loss(&self) -> bool {
+        std::mem::take(&mut lock(&self.state).is_lost)
+    }
+
+    pub fn listen(&self, news: News) {
+        let mut state = lock(&self.state);
+        state.stalls = 0;
+        state.mode = match news {
+            News::Told { source, stop } => {
+                state.stop = Some(stop);
+                Mode::Told(Some(source))
+            }
+            News::Polled(interval) => Mode::Polled(interval),
+        };
+        if state.end.is_some() {
+            state.close();
+        }
+        self.changed.notify_all();
+    }
+
+    fn end(&self, how: Sight) {
+        let mut state = lock(&self.state);
+        state.end.get_or_insert(how);
+        state.close();
+        self.changed.notify_all();
+    }
+
+    fn wait(&self, slot: usize) -> Sight {
+        let mut state = lock(&self.state);
+        loop {
+            if let Some(end) = state.end {
+                return end;
+            }
+            if state.stirred.get_mut(slot).is_some_and(std::mem::take) {
+                return Sight::Card;
+            }
+            let deadline = match &mut state.mode {
+                Mode::Told(source) => match source.take() {
+                    Some(source) => {
+                        let round = state.round;
+                        drop(state);
+                        state = self.hear(source, round);
+                        continue;
+                    }
+                    None => None,
+                },
+                Mode::Polled(interval) => Instant::now().checked_add(*interval),
+                Mode::Closed => None,
+            };
+            state = match wait_until(&self.changed, state, deadline) {
+                Ok(state) => state,
+                Err(_) => return Sight::Card,
+            };
+        }
+    }
+
+    /// Whether a slot was told to be empty since this was last asked.
+    pub fn take_emptied(&self, slot: usize) -> bool {
+        lock(&self.state)
+            .emptied
+            .get_mut(slot)
+            .is_some_and(std::mem::take)
+    }
+
+    /// Waits for one message of the interrupt pipe, and notes for all slots what it says.
+    fn hear(&self, mut source: Box<dyn Source>, round: u64) -> std::sync::MutexGuard<'_, State> {
+        let (mut stirred, mut emptied) = (Vec::new(), Vec::new());
+        let heard = source.next(&mut |message| match Notification::decode(message) {
+            Some(Notification::HardwareError { slot, .. }) => stirred.push(slot),
+            Some(news @ Notification::SlotChange(_)) => {
+                let told = (0..=u8::MAX).map_while(|slot| Some((slot, news.slot(slot)?)));
+                let told: Vec<(u8, (bool, bool))> = told.collect();
+                // A reader that says that nothing changed would not say it for nothing.
+                let all = !told.iter().any(|(_, (_, has_changed))| *has_changed);
+                let changed = told.iter().filter(|(_, (_, has_changed))| all || *has_changed);
+                stirred.extend(changed.map(|(slot, _)| *slot));
+                let empty = told.iter().filter(|(_, (is_present, _))| !is_present);
+                emptied.extend(empty.map(|(slot, _)| *slot));
+            }
+            None => (),
+        });
+        let mut state = lock(&self.state);
+        match heard {
+            // The reader was lost meanwhile, and may be open again.
+            _ if state.round != round => (),
+            Ok(()) => {
+                state.stalls = 0;
+                mark(&mut state.stirred, &stirred);
+                mark(&mut state.emptied, &emptied);
+                state.mode = Mode::Told(Some(source));
+            }
+            Err(transport::Error::Gone) => state.lose(),
+            Err(transport::Error::Stall) if state.stalls == 0 => {
+                state.stalls += 1;
+                state.mode = Mode::Told(Some(source));
+            }
+            Err(error) if state.end.is_none() => {
+                log::debug!("a reader's interrupt pipe: {error}; it is polled from now on");
+                state.mode = Mode::Polled(POLL_INTERVAL);
+            }
+            Err(_) => (),
+        }
+        if state.end.is_some() {
+            state.close();
+        }
+        self.changed.notify_all();
+        state
+    }
+}
+
+fn mark(flags: &mut [bool], slots: &[u8]) {
+    for slot in slots {
+        if let Some(flag) = flags.get_mut(usize::from(*slot)) {
+            *flag = true;
+        }
+    }
+}
+
+impl State {
+    fn lose(&mut self) {
+        // One loss is one, whoever meets it first.
+        if !matches!(self.mode, Mode::Closed) {
+            self.is_lost = true;
+            self.stirred.fill(true);
+            self.close();
+        }
+    }
+
+    /// Gives the interrupt pipe back.
+    fn close(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            stop();
+        }
+        self.mode = Mode::Closed;
+        self.round += 1;
+    }
+}
+
+/// One slot's.
+pub struct SlotWatch {
+    watches: Arc<Watches>,
+    number: u8,
+}
+
+impl SlotWatch {
+    pub fn new(watches: &Arc<Watches>, number: u8) -> SlotWatch {
+        SlotWatch {
+            watches: watches.clone(),
+            number,
+        }
+    }
+}
+
+impl Watch for SlotWatch {
+    fn wait(&self) -> Sight {
+        self.watches.wait(usize::from(self.number))
+    }
+
+    fn stop(&self) {
+        self.watches.end(Sight::Stopped);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tells one message after the other, then that the reader is gone.
+    struct Told(Vec<[u8; 2]>);
+
+    impl Source for Told {
+        fn next(&mut self, tell: &mut dyn FnMut(&[u8])) -> Result<(), transport::Error> {
+            if self.0.is_empty() {
+                return Err(transport::Error::Gone);
+            }
+            tell(&self.0.remove(0));
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_slot_that_was_empty_in_between_is_remembered_once() {
+        let watches = Watches::new(1);
+        watches.listen(News::Told {
+            // A card comes, goes, and comes.
+            source: Box::new(Told(vec![[0x50, 3], [0x50, 2], [0x50, 3]])),
+            stop: Box::new(|| ()),
+        });
+        assert_eq!(watches.wait(0), Sight::Card);
+        assert!(!watches.take_emptied(0));
+        assert_eq!(watches.wait(0), Sight::Card);
+        assert_eq!(watches.wait(0), Sight::Card);
+        assert!(watches.take_emptied(0) && !watches.take_emptied(0));
+    }
+}
