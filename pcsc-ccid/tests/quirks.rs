@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use common::script::{In, Script};
 use common::{card, message, open, pattern, plain_interface, read, transmit};
+use pcsc_ccid::atr::WaitingIntegers;
 use pcsc_ccid::card::{Behaviour, Offer};
+use pcsc_ccid::parameters::Parameters;
 use pcsc_ccid::part10::{Feature, VENDOR_IFD_EXCHANGE};
+use pcsc_ccid::quirks::CARDS;
 use pcsc_ccid::reader::{Device, Error, Options, Presence, Protocol, Reader, Reset};
 use pcsc_ccid::sim::{self, Model};
 use pcsc_ccid::transport;
@@ -23,24 +26,27 @@ fn status() -> Vec<u8> {
     message(0x81, &[], [1, 0, 0])
 }
 
+fn identity((vendor, product, release): (u16, u16, u16)) -> Device {
+    Device {
+        vendor,
+        product,
+        release,
+        ..Device::default()
+    }
+}
+
 /// Opens a reader that gives these answers.
 fn opened(
-    (vendor, product, release): (u16, u16, u16),
+    device: (u16, u16, u16),
     number: u8,
     options: Options,
     answers: &[Vec<u8>],
 ) -> Result<Reader<Script>, Error> {
     let mut script = Script::default();
     script.incoming.extend(answers.iter().cloned().map(In::Bytes));
-    let device = Device {
-        vendor,
-        product,
-        release,
-        ..Device::default()
-    };
     let mut interface = plain_interface(FEATURES);
     interface.number = number;
-    Reader::open(script, device, &interface, options)
+    Reader::open(script, identity(device), &interface, options)
 }
 
 fn answers(reader: &mut Reader<Script>, answers: &[Vec<u8>]) {
@@ -251,11 +257,7 @@ fn a_pseudo_apdu_is_no_t1_block() {
             message(0x80, &[0x90, 0x00], [0, 0, 0]),
         ];
         script.incoming.extend(answers.map(In::Bytes));
-        let device = Device {
-            vendor: 0x08E6,
-            product: 0xFFFF,
-            ..Device::default()
-        };
+        let device = identity((0x08E6, 0xFFFF, 0x0100));
         // TPDU level, and nothing to negotiate.
         let interface = plain_interface(0x1_00BA);
         let mut reader = Reader::open(script, device, &interface, Options::default()).unwrap();
@@ -310,4 +312,95 @@ fn a_reader_that_makes_keys_for_minutes_is_waited_for() {
     assert_eq!(result, Err(Error::Transport(transport::Error::Timeout)));
     let waited = reader.transport().now - before;
     assert!(waited >= Duration::from_secs(300), "{waited:?}");
+}
+
+#[test]
+fn a_reader_that_is_slow_to_answer_first_is_waited_for() {
+    for (device, limit) in [
+        ((0x072F, 0x2200, 0x0206), 1000),
+        ((0x04E6, 0x5790, 0x0100), 400),
+        ((0xFFFF, 0xFFFF, 0x0100), 100),
+    ] {
+        let mut script = Script::default();
+        // Then the answer to the abort, and that to the second question.
+        let late = In::Nothing(transport::Error::Timeout);
+        script
+            .incoming
+            .extend([late, In::Bytes(status()), In::Bytes(status())]);
+        let interface = plain_interface(FEATURES);
+        let mut reader = Reader::open(script, identity(device), &interface, Options::default()).unwrap();
+        assert_eq!(
+            reader.transport().now,
+            Duration::from_millis(limit),
+            "{device:04X?}"
+        );
+    }
+}
+
+#[test]
+fn a_reader_that_cannot_carry_pps_speaks_the_first_protocol_only() {
+    let (handle, mut reader) = open(common::named("oz776"));
+    handle.insert(0, card(None, &[Offer::T0, Offer::T1], Behaviour::default()));
+    reader.power_on(0, Reset::Cold).unwrap();
+    assert_eq!(
+        reader.set_protocol(0, Protocol::T1),
+        Err(Error::ProtocolUnsupported)
+    );
+    reader.set_protocol(0, Protocol::T0).unwrap();
+    assert_eq!(transmit(&mut reader, &read(20)), Ok(pattern(20)));
+    assert_eq!(common::resets(&handle), 1);
+}
+
+#[test]
+fn a_card_that_is_slower_than_it_says_is_waited_for() {
+    for card in CARDS {
+        // TPDU level, and nothing for us to negotiate.
+        let mut script = Script::default();
+        script.incoming.push_back(In::Bytes(status()));
+        let device = Device::default();
+        let interface = plain_interface(0x1_00BA);
+        let mut reader = Reader::open(script, device, &interface, Options::default()).unwrap();
+        let parameters = message(0x82, &[0x11, 0x10, 0, 0x4D, 0, 0x20, 0], [0, 0, 1]);
+        answers(&mut reader, &[message(0x80, card.atr, [0, 0, 0]), parameters]);
+        reader.power_on(0, Reset::Cold).unwrap();
+        reader.set_protocol(0, Protocol::T1).unwrap();
+        let Some(Parameters::T1(t1)) = reader.current(0).map(|current| current.parameters) else {
+            panic!("no parameters");
+        };
+        assert_eq!(
+            t1.waiting,
+            WaitingIntegers::from_byte(card.waiting),
+            "{}",
+            card.reason
+        );
+        let before = reader.transport().now;
+        assert!(transmit(&mut reader, &[0x00, 0x47, 0x80, 0x00]).is_err());
+        // 2^BWI times 100 ms (ISO 7816-3, clause 11.4.3).
+        let least = Duration::from_millis(100 << (card.waiting >> 4));
+        assert!(reader.transport().now - before > least, "{}", card.reason);
+    }
+}
+
+#[test]
+fn the_key_that_starts_a_pin_entry_is_let_go_first() {
+    // PIN_VERIFY: ASCII, left, in bytes; 4 to 8 digits; ended with the key; no message; a case 1 command.
+    let mut verification = vec![
+        0, 0, 0x82, 0x08, 0x00, 8, 4, 0x02, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0,
+    ];
+    verification.extend([0x00, 0x20, 0x00, 0x01]);
+    for (device, pause) in [((0x413C, 0x2101, 0x0100), 250), ((0xFFFF, 0xFFFF, 0x0100), 0)] {
+        let mut reader = opened(device, 0, Options::default(), &[status()]).unwrap();
+        let powered = message(0x80, &ATR, [0, 0, 0]);
+        let parameters = message(0x82, &[0x11, 0x00, 0, 10, 0], [0, 0, 0]);
+        answers(&mut reader, &[powered, parameters]);
+        reader.power_on(0, Reset::Cold).unwrap();
+        reader.set_protocol(0, Protocol::T0).unwrap();
+        let before = reader.transport().now;
+        answers(&mut reader, &[message(0x80, &[0x90, 0x00], [0, 0, 0])]);
+        let mut answer = [0; 2];
+        let code = Feature::VerifyPinDirect.code();
+        assert_eq!(reader.control(0, code, &verification, &mut answer), Ok(2));
+        assert_eq!(answer, [0x90, 0x00]);
+        assert_eq!(reader.transport().now - before, Duration::from_millis(pause));
+    }
 }

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::script::{In, Script};
 use common::{message, plain_interface};
 use pcsc_ccid::message::SlotError;
@@ -342,4 +344,56 @@ fn what_a_reader_can_do_besides_goes_out_as_the_clauses_say() {
         .map(|m| (m[0], [m[7], m[8], m[9]]))
         .collect();
     assert_eq!(sent, [(0x6E, [1, 0, 0]), (0x71, [2, 0, 0]), (0x6A, [1, 0xA0, 0])]);
+}
+
+#[test]
+fn a_reader_that_is_busy_is_asked_again() {
+    for error in [0xE0, 0xF2] {
+        let busy = || message(0x80, &[], [0x41, error, 0]);
+        let mut reader = opened(0x2_00BA);
+        reader
+            .transport()
+            .incoming
+            .extend(bytes(&[busy(), busy(), data(&ATR)]));
+        assert_eq!(reader.power_on(0, Reset::Cold).unwrap(), ATR);
+        assert_eq!(reader.transport().outgoing.len(), 4);
+        // Not for ever.
+        let mut reader = opened(0x2_00BA);
+        reader.transport().incoming.extend(bytes(&vec![busy(); 1000]));
+        assert!(reader.power_on(0, Reset::Cold).is_err());
+        let waited = reader.transport().now;
+        assert!((1..10).contains(&waited.as_secs()), "{waited:?}");
+    }
+}
+
+#[test]
+fn a_reader_that_gives_no_atr_has_a_mute_card() {
+    let mut reader = opened(0x2_00BA);
+    let result = reader.power_on(0, Reset::Cold).map(drop);
+    assert_eq!(result, Err(Error::Slot(SlotError::Mute)));
+    // 33 characters, 9,600 etu apart at 4 MHz, are 29.5 s (ISO 7816-3, clause 8.1).
+    assert!(reader.transport().now >= Duration::from_millis(29_500));
+}
+
+#[test]
+fn a_reader_that_negotiates_alone_has_chosen_the_protocol_too() {
+    const BOTH: [u8; 5] = [0x3B, 0x80, 0x80, 0x01, 0x01];
+    const T0: [u8; 5] = [0x11, 0x00, 0x00, 0x0A, 0x00];
+    let chosen = || message(0x82, &T0, [0, 0, 0]);
+    for (protocol, expected) in [
+        (Protocol::T1, Err(Error::ProtocolUnsupported)),
+        (Protocol::T0, Ok(())),
+    ] {
+        // TPDU level, and negotiation by rules of its own.
+        let mut reader = opened(0x1_007A);
+        reader
+            .transport()
+            .incoming
+            .extend(bytes(&[data(&BOTH), chosen()]));
+        reader.power_on(0, Reset::Cold).unwrap();
+        assert_eq!(reader.set_protocol(0, protocol), expected);
+        let kinds: Vec<u8> = reader.transport().outgoing.iter().map(|sent| sent[0]).collect();
+        // GetSlotStatus, IccPowerOn, GetParameters.
+        assert_eq!(kinds, [0x65, 0x62, 0x6C]);
+    }
 }

@@ -45,11 +45,11 @@ impl Transport for Script {
                 buffer[..length].copy_from_slice(&bytes[..length]);
                 Ok(length)
             }
-            Some(In::Nothing(error)) => Err(error),
-            None => {
+            Some(In::Nothing(transport::Error::Timeout)) | None => {
                 self.now += timeout;
                 Err(transport::Error::Timeout)
             }
+            Some(In::Nothing(error)) => Err(error),
         }
     }
 
