@@ -136,7 +136,7 @@ impl Simulated {
         found
     }
 
-    fn open(&self) -> Result<Opened, Fault> {
+    pub(super) fn open(&self) -> Result<Opened, Fault> {
         let interface = self.interface().ok_or(Fault::NoDevice)?;
         let transport: Box<dyn Transport> = Box::new(self.device.transport());
         let device = Device {
@@ -208,7 +208,9 @@ impl Source for Interrupts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::standalone::{Presence, Slot};
+    use crate::backend::standalone::{Manager, Presence, Session, Slot};
+    use crate::backend::status_change::Watched;
+    use std::time::Duration;
 
     const T0: u32 = 1;
     const T1: u32 = 2;
@@ -304,5 +306,29 @@ mod tests {
             assert_eq!(&response[..length], b"Hello world!\x90\x00", "{model}");
         }
         assert!(SimulatedBus::of_models("au9540,none").is_err());
+    }
+
+    #[test]
+    fn every_model_tells_of_cards_that_come_and_go() {
+        for (model, _) in sim::NAMES {
+            let reader = Simulated::new(model).unwrap();
+            let manager = Arc::new(Manager::start(Arc::new(SimulatedBus::of(vec![reader.clone()]))));
+            let session = Session::on(manager.clone());
+            let name = manager.readers()[0].name.clone();
+            let mut known = 0;
+            for (has_card, expected) in [(true, 0x20), (false, 0x10), (true, 0x20), (false, 0x10)] {
+                match has_card {
+                    true => reader.insert_card(0),
+                    false => reader.device.remove(0),
+                }
+                // The first look may see either.
+                while known & 0x30 != expected {
+                    let mut watched = [Watched::new(name.as_bytes(), known)];
+                    let changed = session.status_change(Some(Duration::from_secs(20)), &mut watched, false);
+                    assert!(changed.is_ok(), "{name}: {changed:?}");
+                    known = watched[0].event().unwrap() & !2;
+                }
+            }
+        }
     }
 }

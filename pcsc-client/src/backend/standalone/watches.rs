@@ -90,6 +90,11 @@ impl Watches {
         self.changed.notify_all();
     }
 
+    /// The open reader is given back.
+    pub fn close(&self) {
+        lock(&self.state).close();
+    }
+
     pub fn take_loss(&self) -> bool {
         std::mem::take(&mut lock(&self.state).is_lost)
     }
@@ -118,6 +123,7 @@ impl Watches {
     }
 
     fn wait(&self, slot: usize) -> Sight {
+        let begun = Instant::now();
         let mut state = lock(&self.state);
         loop {
             if let Some(end) = state.end {
@@ -136,7 +142,7 @@ impl Watches {
                     }
                     None => None,
                 },
-                Mode::Polled(interval) => Instant::now().checked_add(*interval),
+                Mode::Polled(interval) => begun.checked_add(*interval),
                 Mode::Closed => None,
             };
             state = match wait_until(&self.changed, state, deadline) {
@@ -184,6 +190,8 @@ impl Watches {
             Err(transport::Error::Gone) => state.lose(),
             Err(transport::Error::Stall) if state.stalls == 0 => {
                 state.stalls += 1;
+                // What was to be told meanwhile is lost.
+                state.stirred.fill(true);
                 state.mode = Mode::Told(Some(source));
             }
             Err(error) if state.end.is_none() => {
@@ -268,6 +276,47 @@ mod tests {
             tell(&self.0.remove(0));
             Ok(())
         }
+    }
+
+    #[test]
+    fn a_reader_that_does_not_tell_is_looked_at_again_and_again() {
+        let watches = Watches::new(2);
+        watches.listen(News::Polled(Duration::from_millis(1)));
+        for slot in [0, 1, 0, 1] {
+            assert_eq!(watches.wait(slot), Sight::Card);
+        }
+        watches.gone();
+        assert_eq!(watches.wait(0), Sight::Gone);
+    }
+
+    /// Fails so often, then tells that the reader is gone.
+    struct Halted(u32);
+
+    impl Source for Halted {
+        fn next(&mut self, _tell: &mut dyn FnMut(&[u8])) -> Result<(), transport::Error> {
+            match self.0.checked_sub(1) {
+                Some(left) => {
+                    self.0 = left;
+                    Err(transport::Error::Stall)
+                }
+                None => Err(transport::Error::Gone),
+            }
+        }
+    }
+
+    #[test]
+    fn slots_are_looked_at_after_a_halt_of_the_interrupt_pipe() {
+        let watches = Watches::new(2);
+        watches.listen(News::Told {
+            source: Box::new(Halted(1)),
+            stop: Box::new(|| ()),
+        });
+        assert_eq!(watches.wait(0), Sight::Card);
+        assert!(!watches.take_loss());
+        assert_eq!(watches.wait(1), Sight::Card);
+        assert!(!watches.take_loss());
+        assert_eq!(watches.wait(0), Sight::Card);
+        assert!(watches.take_loss());
     }
 
     #[test]
