@@ -67,7 +67,7 @@ struct Link {
     open: Open,
     reader: Option<AnyReader>,
     watches: Arc<Watches>,
-    /// Whether it has answered since it was opened. One that never does is gone.
+    /// Whether it has answered since it was opened.
     has_worked: bool,
     /// Slots of a reader that was opened again, which have not been looked at since: their cards have lost what they were.
     is_new: Vec<bool>,
@@ -101,10 +101,15 @@ impl Link {
     /// opened again when a slot is looked at, which tells whether it is there.
     fn notice_loss(&mut self) {
         if self.watches.take_loss() {
-            self.reader = None;
-            self.has_worked = false;
-            self.is_new.fill(true);
+            self.close();
         }
+    }
+
+    fn close(&mut self) {
+        self.watches.close();
+        self.reader = None;
+        self.has_worked = false;
+        self.is_new.fill(true);
     }
 }
 
@@ -123,7 +128,11 @@ impl CcidSlot {
         let result = ask(link.reader()?, self.number);
         match result {
             Err(Error::Transport(transport::Error::Gone)) if link.has_worked => link.watches.lose(),
-            Err(Error::Transport(transport::Error::Gone)) => link.watches.gone(),
+            // It could be opened and is reset again, or goes: opening it tells which, some time later.
+            Err(Error::Transport(transport::Error::Gone)) => {
+                link.close();
+                return Err(Fault::Communication);
+            }
             _ => link.has_worked = true,
         }
         result.map_err(fault)
@@ -236,4 +245,34 @@ fn protocols(atr: &[u8]) -> (u32, u32) {
     }
     let offered = atr.protocols().into_iter().map(bit).fold(0, |all, one| all | one);
     (offered, bit(atr.first_protocol()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::simulated::Simulated;
+    use super::super::slot::Sight;
+    use super::*;
+
+    #[test]
+    fn a_reader_that_is_reset_while_it_is_opened_is_opened_again() {
+        let mut resets = 2;
+        let open: Open = Box::new(move || {
+            let simulated = Simulated::new("scr3310").unwrap();
+            let opened = simulated.open();
+            if resets > 0 {
+                resets -= 1;
+                simulated.unplug();
+            }
+            opened
+        });
+        let (found, watches) = found("Reader".into(), 1, open);
+        let (mut slot, watch) = found.slots.into_iter().next().unwrap();
+        for _ in 0..2 {
+            assert_eq!(slot.presence(), Err(Fault::Communication));
+        }
+        assert_eq!(slot.presence(), Ok(Presence::Replaced));
+        assert!(slot.power_up(false).is_ok());
+        watches.gone();
+        assert_eq!(watch.wait(), Sight::Gone);
+    }
 }

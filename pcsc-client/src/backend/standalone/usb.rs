@@ -173,7 +173,11 @@ fn open(candidate: &Candidate, told: &mut Option<String>) -> Result<Opened, Faul
     )
     .map_err(|error| {
         log::error!("{}: {error}", candidate.identity);
-        ccid::fault(error)
+        match ccid::fault(error) {
+            // Its node is there: it may have been reset by somebody meanwhile.
+            Fault::NoDevice if error.is_gone() => Fault::Communication,
+            fault => fault,
+        }
     })?;
     let news = match opened.presence {
         Presence::Polled(interval) => News::Polled(interval),
