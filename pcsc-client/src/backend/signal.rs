@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use once_cell::race::OnceBox;
 
+use crate::error::{Error, Outcome};
+
 /// The cancels that a context has seen.
 ///
 /// A wait notes the count when its call begins; any later count cancels it. So a cancel between the
@@ -14,7 +16,7 @@ use once_cell::race::OnceBox;
 #[derive(Debug, Default)]
 pub struct Signal {
     cancels: AtomicU64,
-    consumed: AtomicU64,
+    answered: AtomicU64,
     released: AtomicBool,
     waker: OnceBox<Waker>,
 }
@@ -25,14 +27,22 @@ impl Signal {
         self.cancels.load(Ordering::SeqCst)
     }
 
-    /// The count of cancels that some call has answered.
-    pub fn consumed(&self) -> u64 {
-        self.consumed.load(Ordering::SeqCst)
-    }
-
-    /// Marks all cancels so far as answered.
-    pub fn consume(&self) {
-        self.consumed.fetch_max(self.now(), Ordering::SeqCst);
+    /// Makes a wait with the count that it is to compare with: that of now or, where a cancel is `sticky`, that of the
+    /// last one that was answered. A wait that ends for another reason has answered none.
+    pub fn wait(&self, sticky: bool, wait: impl FnOnce(u64) -> Outcome<()>) -> Outcome<()> {
+        if !sticky {
+            return wait(self.now());
+        }
+        let since = self.answered.load(Ordering::SeqCst);
+        let result = if self.now() == since {
+            wait(since)
+        } else {
+            Err(Error::Cancelled.into())
+        };
+        if matches!(&result, Err(failure) if failure.error() == Error::Cancelled) {
+            self.answered.fetch_max(self.now(), Ordering::SeqCst);
+        }
+        result
     }
 
     /// Cancels the calls in progress.
@@ -133,20 +143,38 @@ mod tests {
     }
 
     #[test]
-    fn a_cancel_wakes_and_counts_and_is_consumed() {
+    fn a_sticky_cancel_ends_one_wait_that_it_meets() {
+        fn is_cancelled(outcome: &Outcome<()>) -> bool {
+            matches!(outcome, Err(failure) if failure.error() == Error::Cancelled)
+        }
+        let signal = Signal::default();
+        assert!(signal.wait(true, |_| Ok(())).is_ok());
+        signal.cancel();
+        assert!(signal.wait(false, |_| Ok(())).is_ok());
+        let unasked = signal.wait(true, |_| panic!("this is not asked"));
+        assert!(is_cancelled(&unasked));
+        // One that comes while a wait ends for another reason is for the next.
+        let found_news = signal.wait(true, |_| {
+            signal.cancel();
+            Ok(())
+        });
+        assert!(found_news.is_ok());
+        assert!(is_cancelled(&signal.wait(true, |_| Ok(()))));
+        assert!(signal.wait(true, |_| Ok(())).is_ok());
+    }
+
+    #[test]
+    fn a_cancel_wakes_and_counts() {
         let signal = Signal::default();
         signal.cancel();
         let since = signal.now();
         let waker = signal.waker().unwrap();
         assert!(!is_readable(waker) && !signal.is_cancelled(since));
-        assert!(signal.is_cancelled(signal.consumed()));
         signal.cancel();
         signal.cancel();
         assert!(is_readable(waker) && signal.is_cancelled(since));
         waker.clear();
         assert!(!is_readable(waker));
-        signal.consume();
-        assert!(!signal.is_cancelled(signal.consumed()));
         assert!(signal.release() && !signal.release());
         assert!(signal.is_cancelled(signal.now()) && is_readable(waker));
     }

@@ -346,16 +346,8 @@ impl Session {
         watched: &mut [Watched<'_>],
         sticky: bool,
     ) -> Outcome<()> {
-        let since = if sticky {
-            self.signal.consumed()
-        } else {
-            self.signal.now()
-        };
-        let result = self.wait_for_change(timeout, watched, since);
-        if sticky {
-            self.signal.consume();
-        }
-        result
+        self.signal
+            .wait(sticky, |since| self.wait_for_change(timeout, watched, since))
     }
 
     fn wait_for_change(
