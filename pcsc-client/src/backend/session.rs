@@ -150,7 +150,7 @@ impl Session {
         }
         let socket = Listener::at(Path::new(env::DEFAULT_SOCKET));
         if let Some(manager) = standalone::current(standalone::Kind::Usb) {
-            if manager.daemon_then() == socket {
+            if socket.is_none() || manager.daemon_then() == socket {
                 return Session::standalone(options, "no daemon has come");
             }
             if manager.is_in_use() {
