@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use super::board::lock;
 use super::card_state::{Handle, DIRECT, EXCLUSIVE, SHARED};
-use super::reader::{GaveUp, Reader, State, ABSENT, POWERED, POWER_GRACE, PRESENT, SWALLOWED};
+use super::reader::{GaveUp, Reader, State, ABSENT, POWERED, PRESENT, SWALLOWED};
 use super::slot::{Fault, Powered, Slot};
 use crate::error::Error;
 
 const T0: u32 = 1;
 const T1: u32 = 2;
-const RAW: u32 = 4;
+pub(super) const RAW: u32 = 4;
 /// What old programs pass for T=0 or T=1.
 const ANY_OLD: u32 = 0x1000;
 
@@ -50,25 +50,33 @@ impl Reader {
         }
         drop(state);
 
+        let connect = |state: &mut State| {
+            state.check_reader()?;
+            state.connections.connect(handle, share)?;
+            state.use_card(share);
+            Ok(state.protocol)
+        };
+        if share == DIRECT {
+            // The driver is not asked, and need not be free.
+            return self.change(|state| {
+                state.choose_raw(protocols);
+                connect(state)
+            });
+        }
         let mut slot = lock(&self.slot);
-        if share != DIRECT {
-            if self.state().status & PRESENT == 0 {
-                return Err(Error::NoSmartcard);
-            }
-            self.power_up_if_needed(slot.driver());
+        if self.state().status & PRESENT == 0 {
+            return Err(Error::NoSmartcard);
+        }
+        self.power_up_if_needed(slot.driver());
+        {
             let state = self.state();
             state.check_reader()?;
             if state.status & POWERED == 0 {
                 return Err(Error::UnpoweredCard);
             }
         }
-        self.choose_protocol(slot.driver(), share, protocols)?;
-        self.change(|state| {
-            state.check_reader()?;
-            state.connections.connect(handle, share)?;
-            state.power_down_at = None;
-            Ok(state.protocol)
-        })
+        self.choose_protocol(slot.driver(), protocols)?;
+        self.change(connect)
     }
 
     /// Gives a connection new terms; gives the protocol in use.
@@ -79,43 +87,61 @@ impl Reader {
         protocols: u32,
         initialization: u32,
     ) -> Result<u32, Error> {
+        let resets = matches!(initialization, RESET_CARD | UNPOWER_CARD);
+        let check_card = |state: &State| {
+            if state.status & ABSENT != 0 {
+                return Err(Error::NoSmartcard);
+            }
+            if !resets && state.status & SWALLOWED != 0 {
+                return Err(Error::UnresponsiveCard);
+            }
+            if !resets && share != DIRECT && protocols & RAW == 0 {
+                state.check_protocol(protocols)?;
+            }
+            Ok(())
+        };
         let check = |state: &State| {
             state.check_reader()?;
             state.check_access(handle)?;
             // pcscd resets the card first, and again at every try of a client that waits to be alone.
-            state.connections.check_alone(handle, share)
+            let alone = state.connections.check_alone(handle, share);
+            // Nobody waits for what does not mend.
+            if !resets || alone.is_err() {
+                check_card(state)?;
+            }
+            alone
+        };
+        let reconnect = |state: &mut State| {
+            state.connections.reconnect(handle, share)?;
+            state.use_card(share);
+            Ok(state.protocol)
         };
         check(&self.state())?;
+        if share == DIRECT && !resets {
+            return self.change(|state| {
+                check(state)?;
+                state.choose_raw(protocols);
+                reconnect(state)
+            });
+        }
         let mut slot = lock(&self.slot);
         check(&self.state())?;
-        match initialization {
-            RESET_CARD | UNPOWER_CARD => {
-                self.change(|state| state.connections.tell_reset());
-                match self.reset(slot.driver(), initialization) {
-                    Ok(()) => (),
-                    Err(Fault::NoCard) => return Err(Error::NoSmartcard),
-                    Err(Fault::NoDevice) => return Err(Error::ReaderUnavailable),
-                    Err(_) => return Err(Error::UnresponsiveCard),
-                }
-            }
-            _ => {
-                let state = self.state();
-                if state.status & ABSENT != 0 {
-                    return Err(Error::NoSmartcard);
-                }
-                if state.status & SWALLOWED != 0 {
-                    return Err(Error::UnresponsiveCard);
-                }
+        if resets {
+            self.change(|state| state.connections.tell_reset());
+            match self.reset(slot.driver(), initialization) {
+                Ok(()) => (),
+                Err(Fault::NoCard) => return Err(Error::NoSmartcard),
+                Err(Fault::NoDevice) => return Err(Error::ReaderUnavailable),
+                Err(_) => return Err(Error::UnresponsiveCard),
             }
         }
-        if share != DIRECT {
+        if share == DIRECT {
+            self.change_quietly(|state| state.choose_raw(protocols));
+        } else {
             self.power_up_if_needed(slot.driver());
+            self.choose_protocol(slot.driver(), protocols)?;
         }
-        self.choose_protocol(slot.driver(), share, protocols)?;
-        self.change(|state| {
-            state.connections.reconnect(handle, share)?;
-            Ok(state.protocol)
-        })
+        self.change(reconnect)
     }
 
     /// Ends a connection.
@@ -142,9 +168,7 @@ impl Reader {
         }
         self.change(|state| {
             state.connections.disconnect(handle);
-            if state.connections.is_idle() && state.has_power {
-                state.power_down_at = Some(Instant::now() + POWER_GRACE);
-            }
+            state.leave_card();
         });
         Ok(())
     }
@@ -191,6 +215,7 @@ impl Reader {
     /// Ends a transaction.
     pub fn end_transaction(&self, handle: Handle, disposition: u32) -> Result<(), Error> {
         let check = |state: &State| -> Result<(), Error> {
+            state.check_there()?;
             state.connections.notice(handle)?;
             if disposition != 0 {
                 state.check_access(handle)?;
@@ -217,6 +242,7 @@ impl Reader {
     /// Whether a connection can be used: `SCardStatus`.
     pub fn check(&self, handle: Handle) -> Result<(), Error> {
         let state = self.state();
+        state.check_there()?;
         state.check_access(handle)?;
         state.connections.notice(handle)?;
         state.check_reader()
@@ -262,7 +288,8 @@ impl Reader {
             Err(fault) => fault,
         };
         match fault {
-            Fault::NoCard => self.change(|state| {
+            // Contexts hear of it when the next look counts it.
+            Fault::NoCard => self.change_quietly(|state| {
                 state.status = ABSENT;
                 state.forget_card();
             }),
@@ -383,25 +410,19 @@ impl Reader {
     }
 
     /// Chooses the protocol where none is chosen since the reset.
-    fn choose_protocol(&self, slot: &mut dyn Slot, share: u32, protocols: u32) -> Result<(), Error> {
+    fn choose_protocol(&self, slot: &mut dyn Slot, protocols: u32) -> Result<(), Error> {
         if protocols & RAW != 0 {
-            self.change(|state| state.protocol = RAW);
+            self.change(|state| state.choose_raw(protocols));
             return Ok(());
         }
-        if share == DIRECT {
-            return Ok(());
-        }
-        let (current, card) = {
+        let card = {
             let state = self.state();
-            (state.protocol, state.card.clone())
+            state.check_protocol(protocols)?;
+            if state.protocol != 0 {
+                return Ok(());
+            }
+            state.card.clone()
         };
-        if current != 0 {
-            return if protocols & current != 0 {
-                Ok(())
-            } else {
-                Err(Error::ProtoMismatch)
-            };
-        }
         let protocols = if protocols & ANY_OLD != 0 {
             T0 | T1
         } else {

@@ -8,7 +8,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use super::board::{lock, wait_until, Board};
-use super::card_state::{Connections, Handle};
+use super::calls::RAW;
+use super::card_state::{Connections, Handle, DIRECT};
 use super::slot::{Driver, Fault, Powered, Presence, Slot, Vacant};
 use crate::error::Error;
 use crate::wire::{ReaderState, READER_STATE_SIZE};
@@ -48,6 +49,8 @@ pub(super) struct State {
     pub protocol: u32,
     pub has_power: bool,
     pub power_down_at: Option<Instant>,
+    /// Some connection is, or was since there were none, for the card and not the reader alone: it keeps its power.
+    is_used: bool,
     reach: Reach,
     seen: Seen,
     look_again: Option<(Instant, Duration)>,
@@ -91,6 +94,7 @@ impl Reader {
                 protocol: 0,
                 has_power: false,
                 power_down_at: None,
+                is_used: false,
                 reach: Reach::New,
                 seen: Seen::Nothing,
                 look_again: None,
@@ -290,10 +294,10 @@ impl Reader {
     fn power_down_if_idle(&self, slot: &mut dyn Slot) {
         {
             let mut state = self.state();
-            if !state.connections.is_idle() || !state.has_power {
+            state.power_down_at = None;
+            if state.is_used || !state.has_power {
                 return;
             }
-            state.power_down_at = None;
             state.has_power = false;
             state.protocol = 0;
         }
@@ -380,6 +384,47 @@ impl State {
         Ok(())
     }
 
+    /// Whether the reader is still listed.
+    pub fn check_there(&self) -> Result<(), Error> {
+        if self.reach == Reach::Gone {
+            return Err(Error::ReaderUnavailable);
+        }
+        Ok(())
+    }
+
+    /// Whether one of these protocols is in use, or none at all.
+    pub fn check_protocol(&self, protocols: u32) -> Result<(), Error> {
+        if self.protocol != 0 && protocols & self.protocol == 0 {
+            return Err(Error::ProtoMismatch);
+        }
+        Ok(())
+    }
+
+    /// Leaves the protocol to the connections, if they ask for that.
+    pub fn choose_raw(&mut self, protocols: u32) {
+        if protocols & RAW != 0 {
+            self.protocol = RAW;
+        }
+    }
+
+    /// A connection for the card keeps it powered.
+    pub fn use_card(&mut self, share: u32) {
+        if share != DIRECT {
+            self.is_used = true;
+            self.power_down_at = None;
+        }
+    }
+
+    /// After the last connection the power goes, some time later.
+    pub fn leave_card(&mut self) {
+        if self.connections.is_idle() {
+            self.is_used = false;
+            if self.has_power {
+                self.power_down_at = Some(Instant::now() + POWER_GRACE);
+            }
+        }
+    }
+
     /// Whether another process has the reader.
     pub fn is_claimed(&self) -> bool {
         self.reach == Reach::Claimed
@@ -425,7 +470,7 @@ impl State {
             Ok(card) => {
                 self.status = UP;
                 self.card = Some(card);
-                if self.connections.is_idle() {
+                if !self.is_used {
                     self.power_down_at = Some(Instant::now() + POWER_GRACE);
                 }
             }

@@ -11,6 +11,8 @@ use crate::backend::status_change::{Watched, PNP_NAME};
 use crate::error::{Error, Outcome};
 use crate::wire;
 
+mod rules;
+
 const SHARED: u32 = 2;
 const EXCLUSIVE: u32 = 1;
 const ANY: u32 = 3;
@@ -29,6 +31,9 @@ struct Bed {
     has_card: bool,
     is_gone: bool,
     is_stopped: bool,
+    /// Choosing a protocol waits until this is over.
+    is_held: bool,
+    is_waiting: bool,
     moves: u32,
     seen: u32,
 }
@@ -69,6 +74,12 @@ impl Slot for BenchSlot {
     }
 
     fn set_protocol(&mut self, protocol: u32) -> Result<(), Fault> {
+        let mut bed = lock(&self.0.state);
+        while bed.is_held {
+            bed.is_waiting = true;
+            self.0.moved.notify_all();
+            bed = wait_until(&self.0.moved, bed, None).unwrap_or_else(|bed| bed);
+        }
         if protocol == 2 {
             Ok(())
         } else {

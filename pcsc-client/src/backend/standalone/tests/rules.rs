@@ -1,0 +1,113 @@
+//! Rules of pcscd that one call after another does not show: who waits, who is told, and what is left behind.
+
+use super::*;
+use crate::backend::standalone::reader::Reader;
+
+const DIRECT: u32 = 3;
+const NAME: &[u8] = b"Bench 00 00";
+const LEAVE: u32 = 0;
+
+impl Rig {
+    fn reader(&self) -> Arc<Reader> {
+        self.manager.find(NAME).unwrap()
+    }
+
+    /// The card goes, and nothing tells it: an exchange finds out.
+    fn lose_card_unseen(&self) {
+        lock(&self.benches[0].state).has_card = false;
+    }
+}
+
+fn soon() -> Option<Instant> {
+    Some(Instant::now() + Duration::from_secs(10))
+}
+
+#[test]
+fn nobody_waits_to_be_alone_for_what_does_not_mend() {
+    let rig = Rig::new(1);
+    let (one, two) = (rig.session(), rig.session());
+    let (a, _b) = (connect(&one, SHARED).unwrap(), connect(&two, SHARED).unwrap());
+    let alone = |protocols, initialization| {
+        let reply = one.reconnect(a, EXCLUSIVE, protocols, initialization, 0, soon());
+        reply.unwrap().rv
+    };
+    assert_eq!(alone(1, LEAVE), Error::ProtoMismatch.code());
+    let state = change(&one, NAME, 0).unwrap() & !2;
+    rig.benches[0].set(|bed| bed.has_card = false);
+    change(&one, NAME, state).unwrap();
+    for initialization in [LEAVE, 1, 2] {
+        assert_eq!(alone(ANY, initialization), Error::NoSmartcard.code());
+    }
+}
+
+#[test]
+fn a_connection_to_the_reader_alone_does_not_keep_the_card_powered() {
+    let rig = Rig::new(1);
+    let session = rig.session();
+    let reader = rig.reader();
+    let card = connect(&session, SHARED).unwrap();
+    assert_eq!(reader.due(), None);
+    assert_eq!(session.disconnect(card, LEAVE).unwrap().rv, 0);
+    assert!(reader.due().is_some());
+    let direct = connect(&session, DIRECT).unwrap();
+    assert!(reader.due().is_some());
+    // One for the card does, until there are none at all.
+    let card = connect(&session, SHARED).unwrap();
+    assert_eq!(session.disconnect(card, LEAVE).unwrap().rv, 0);
+    assert_eq!(reader.due(), None);
+    assert_eq!(session.disconnect(direct, LEAVE).unwrap().rv, 0);
+    assert!(reader.due().is_some());
+}
+
+#[test]
+fn a_connection_to_the_reader_alone_does_not_wait_for_an_exchange() {
+    let rig = Rig::new(1);
+    let session = rig.session();
+    let card = connect(&session, SHARED).unwrap();
+    let slot = rig.reader();
+    let busy = lock(&slot.slot);
+    assert!(connect(&session, DIRECT).is_ok());
+    assert_eq!(session.reconnect(card, DIRECT, 0, LEAVE, 0, None).unwrap().rv, 0);
+    drop(busy);
+}
+
+#[test]
+fn a_card_that_an_exchange_misses_is_one_event() {
+    let rig = Rig::new(1);
+    let session = rig.session();
+    // From the first event on its count tells one from the next.
+    let mut before = change(&session, NAME, 0).unwrap() & !2;
+    for has_card in [false, true] {
+        rig.benches[0].set(|bed| bed.has_card = has_card);
+        before = change(&session, NAME, before).unwrap() & !2;
+    }
+    let card = connect(&session, SHARED).unwrap();
+    let posted = rig.manager.board().changes();
+    rig.lose_card_unseen();
+    assert_eq!(echo(&session, card), Error::NoSmartcard.code());
+    assert_eq!(rig.manager.board().changes(), posted);
+    rig.benches[0].set(|_| ());
+    assert!(rig.manager.board().wait(posted, soon()));
+    let after = change(&session, NAME, before).unwrap();
+    assert_eq!(after >> 16, (before >> 16) + 1);
+}
+
+#[test]
+fn all_calls_agree_that_a_reader_is_gone() {
+    let rig = Rig::new(1);
+    let session = rig.session();
+    let card = connect(&session, SHARED).unwrap();
+    let pnp = change(&session, PNP_NAME, 1 << 16).unwrap();
+    rig.benches[0].set(|bed| bed.is_gone = true);
+    change(&session, PNP_NAME, pnp).unwrap();
+    let gone = Error::ReaderUnavailable.code();
+    assert_eq!(echo(&session, card), gone);
+    assert_eq!(session.begin_transaction(card, None).unwrap().rv, gone);
+    assert_eq!(session.end_transaction(card, LEAVE).unwrap().rv, gone);
+    assert_eq!(session.status(card, NAME, |_| ()).unwrap().0, gone);
+    let reconnected = session.reconnect(card, SHARED, ANY, LEAVE, 0, None);
+    assert_eq!(reconnected.unwrap().rv, gone);
+    assert_eq!(session.control(card, 0, &[], &mut [], None).unwrap().rv, gone);
+    assert_eq!(session.get_attribute(card, 0).unwrap().rv, gone);
+    assert_eq!(session.disconnect(card, LEAVE).unwrap().rv, 0);
+}
