@@ -147,9 +147,7 @@ pub unsafe extern "C" fn SCardConnect(
         let reply = context.session.connect(reader, share, protocols, None)?;
         *active = DWORD::from(reply.active);
         result(reply.rv)?;
-        *handle = registry()
-            .add_card(&context, reply.card, reader)
-            .ok_or(Code(Error::NoMemory.code()))?;
+        *handle = registry().add_card(&context, reply.card, reader)?;
         Ok(())
     })
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pcsc_client::backend::{process_generation, Session};
 use pcsc_client::ffi::LONG;
+use pcsc_client::Error;
 
 const CONTEXTS: usize = 4096;
 const CARDS: usize = 16384;
@@ -20,7 +21,8 @@ const USES: u32 = 1 << 13;
 #[derive(Debug)]
 pub struct Context {
     pub session: Session,
-    cards: Mutex<Vec<LONG>>,
+    /// `None` once the context is forgotten.
+    cards: Mutex<Option<Vec<LONG>>>,
 }
 
 /// A connection to a card.
@@ -123,7 +125,7 @@ impl Registry {
     pub fn add_context(&self, session: Session) -> Option<LONG> {
         self.contexts.insert(Arc::new(Context {
             session,
-            cards: Mutex::default(),
+            cards: Mutex::new(Some(Vec::new())),
         }))
     }
 
@@ -135,22 +137,27 @@ impl Registry {
     /// Forgets a context and its cards.
     pub fn remove_context(&self, handle: LONG) -> Option<Arc<Context>> {
         let context = self.contexts.remove(handle)?;
-        for card in std::mem::take(&mut *lock(&context.cards)) {
+        for card in lock(&context.cards).take().into_iter().flatten() {
             self.cards.remove(card);
         }
         Some(context)
     }
 
-    /// Registers a card of a context; `None` when the table is full.
-    pub fn add_card(&self, context: &Arc<Context>, number: i32, reader: &[u8]) -> Option<LONG> {
+    /// Registers a card of a context.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`] when the table is full, [`Error::InvalidHandle`] if the context was forgotten meanwhile.
+    pub fn add_card(&self, context: &Arc<Context>, number: i32, reader: &[u8]) -> Result<LONG, Error> {
         let card = Card {
             context: context.clone(),
             number,
             reader: reader.to_vec(),
         };
-        let handle = self.cards.insert(Arc::new(card))?;
-        lock(&context.cards).push(handle);
-        Some(handle)
+        let mut cards = lock(&context.cards);
+        let cards = cards.as_mut().ok_or(Error::InvalidHandle)?;
+        let handle = self.cards.insert(Arc::new(card)).ok_or(Error::NoMemory)?;
+        cards.push(handle);
+        Ok(handle)
     }
 
     /// The card of a handle.
@@ -161,7 +168,9 @@ impl Registry {
     /// Forgets a card.
     pub fn remove_card(&self, handle: LONG) {
         if let Some(card) = self.cards.remove(handle) {
-            lock(&card.context.cards).retain(|other| *other != handle);
+            if let Some(cards) = lock(&card.context.cards).as_mut() {
+                cards.retain(|other| *other != handle);
+            }
         }
     }
 }
@@ -223,6 +232,7 @@ fn leaked_slots<T>(count: usize) -> &'static [Slot<T>] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pcsc_client::backend::{Choice, Options};
 
     fn table(slots: usize) -> Table<u32> {
         Table::new(2, leaked_slots(slots))
@@ -267,5 +277,23 @@ mod tests {
         assert_eq!(table.insert(Arc::new(3)), None);
         table.remove(all[1]);
         assert!(table.insert(Arc::new(3)).is_some());
+    }
+
+    #[test]
+    fn a_card_of_a_context_that_was_forgotten_meanwhile_gets_no_handle() {
+        let options = Options {
+            backend: Choice::Simulated,
+            ..Options::default()
+        };
+        let handle = registry().add_context(Session::establish(&options).unwrap());
+        let context = registry().context(handle.unwrap()).unwrap();
+        let card = registry().add_card(&context, 1, b"reader").unwrap();
+        registry().remove_context(handle.unwrap());
+        assert!(registry().card(card).is_none());
+        assert_eq!(
+            registry().add_card(&context, 2, b"reader"),
+            Err(Error::InvalidHandle)
+        );
+        assert_eq!(Arc::strong_count(&context), 1);
     }
 }

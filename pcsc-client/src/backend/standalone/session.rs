@@ -141,7 +141,7 @@ impl Session {
         let connected = check_terms(share, protocols).and_then(|()| {
             let reader = self.manager.find(name).ok_or(Error::UnknownReader)?;
             let active = reader.connect(card, share, protocols, deadline, &|| self.signal.is_released())?;
-            lock(&self.cards).insert(card, reader);
+            self.keep(card, reader)?;
             Ok(active)
         });
         let (active, rv) = reply(connected);
@@ -154,6 +154,19 @@ impl Session {
             active,
             rv,
         })
+    }
+
+    /// Keeps a connection, unless the context was released while it was made.
+    fn keep(&self, card: Handle, reader: Arc<Reader>) -> Result<(), Error> {
+        let mut cards = lock(&self.cards);
+        // A release that comes later finds it there.
+        if self.signal.is_released() {
+            drop(cards);
+            reader.abandon(card);
+            return Err(Error::InvalidHandle);
+        }
+        cards.insert(card, reader);
+        Ok(())
     }
 
     /// Gives a connection new terms.

@@ -23,6 +23,25 @@ fn soon() -> Option<Instant> {
 }
 
 #[test]
+fn a_context_that_is_released_while_it_connects_leaves_no_connection() {
+    let rig = Rig::new(1);
+    let session = rig.session();
+    rig.benches[0].set(|bed| bed.is_held = true);
+    std::thread::scope(|scope| {
+        let connects = scope.spawn(|| connect(&session, EXCLUSIVE));
+        let mut bed = lock(&rig.benches[0].state);
+        while !bed.is_waiting {
+            bed = wait_until(&rig.benches[0].moved, bed, None).unwrap_or_else(|bed| bed);
+        }
+        drop(bed);
+        session.release().unwrap();
+        rig.benches[0].set(|bed| bed.is_held = false);
+        assert_eq!(connects.join().unwrap(), Err(Error::InvalidHandle.code()));
+    });
+    assert!(connect(&rig.session(), EXCLUSIVE).is_ok());
+}
+
+#[test]
 fn nobody_waits_to_be_alone_for_what_does_not_mend() {
     let rig = Rig::new(1);
     let (one, two) = (rig.session(), rig.session());
