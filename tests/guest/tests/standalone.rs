@@ -13,6 +13,7 @@ const SCENARIOS: &[(&str, u64)] = &[
     ("clients", 600),
     ("idle", 120),
     ("two-processes", 300),
+    ("cards", 120),
     ("daemon-comes", 120),
     ("permission", 60),
     ("fork", 120),
@@ -113,6 +114,16 @@ fn a_second_process_waits_for_its_turn() {
 }
 
 #[test]
+fn cards_that_come_and_go_are_seen_whether_a_reader_tells_or_is_asked() {
+    let Some(facts) = facts("cards") else { return };
+    for model in ["scr3310", "rutoken-lite"] {
+        for round in 0..3 {
+            facts.are(&[(&format!("{model}/{round}"), "in and out")]);
+        }
+    }
+}
+
+#[test]
 fn a_daemon_comes_and_goes() {
     let Some(facts) = facts("daemon-comes") else {
         return;
@@ -120,6 +131,8 @@ fn a_daemon_comes_and_goes() {
     let echo = "80ec00000401020304009000";
     facts.are(&[
         ("without-daemon", "standalone"),
+        ("without-socket", "standalone"),
+        ("without-socket-old-context", "Ok(())"),
         ("without-daemon-transmit", echo),
         ("card-in-use", "standalone"),
         ("card-in-use-transmit", echo),

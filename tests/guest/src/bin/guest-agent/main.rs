@@ -6,6 +6,7 @@
 mod actor;
 mod bench;
 mod bus;
+mod cards;
 mod checks;
 mod clients;
 mod composite;

@@ -4,7 +4,8 @@ use crate::daemon::Pcscd;
 use crate::echo::EchoReader;
 use crate::path::{self, Daemon, Driver, Path};
 use crate::{
-    actor, bench, bus, checks, clients, descriptor, fact, hex, hotplug, quiet, readers, sharing, Result,
+    actor, bench, bus, cards, checks, clients, descriptor, fact, hex, hotplug, quiet, readers, sharing,
+    Result,
 };
 use pcsc_client::{Error, State};
 use pcsc_guest_tests::usbip::{Plugged, Speed};
@@ -30,6 +31,7 @@ pub fn find(name: &str) -> Option<Scenario> {
         "readers-libccid" => readers_libccid,
         "readers-driver" => readers_driver,
         "bench" => bench::scenario,
+        "cards" => cards::scenario,
         "clients" => clients::scenario,
         "hotplug" => hotplug::scenario,
         "two-processes" => sharing::two_processes,

@@ -12,6 +12,9 @@ use pcsc_ccid::sim::Device;
 use pcsc_client::{BackendKind, Card, Choice, Context, Error, Protocols, ShareMode, State};
 use pcsc_guest_tests::usbip::{Plugged, Speed, UsbFunction};
 use std::ffi::CStr;
+use std::fs;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::time::Duration;
 
 /// How long the kernel or a driver may take for anything.
@@ -167,8 +170,17 @@ pub fn daemon_comes_and_goes() -> Result<()> {
         BackendKind::Standalone => "standalone",
         _ => "other",
     };
+    // A daemon has left its socket behind, which is cleaned up.
+    let stale = Path::new("/run/pcscd/pcscd.comm");
+    fs::create_dir_all(stale.parent().ok_or("no folder")?)?;
+    drop(UnixListener::bind(stale)?);
     let first = automatic()?;
     fact("without-daemon", kind(&first));
+    fs::remove_file(stale)?;
+    let other = automatic()?;
+    fact("without-socket", kind(&other));
+    fact("without-socket-old-context", format!("{:?}", first.is_valid()));
+    drop(other);
     let name = reader(&first, ECHO)?;
     wait(&first, &name, State::PRESENT)?;
     let card = first.connect(&name, ShareMode::Shared, Protocols::ANY)?;

@@ -1,0 +1,33 @@
+//! Cards that come and go in a reader that tells of them, and in one that has to be asked.
+
+use crate::path::{reader, wait};
+use crate::sharing::{plug, standalone};
+use crate::simulated::{base_name, Simulated};
+use crate::{fact, Result};
+use pcsc_ccid::card::apps::Echo;
+use pcsc_ccid::card::{Offer, Profile, SimCard};
+use pcsc_ccid::sim::Device;
+use pcsc_client::State;
+
+pub fn scenario() -> Result<()> {
+    for model in ["scr3310", "rutoken-lite"] {
+        let device = Device::named(model).ok_or("no such reader")?;
+        let base = base_name(device.model());
+        let device = plug(Simulated::new(vec![device], 1))?;
+        let context = standalone()?;
+        let name = reader(&context, &base)?;
+        for round in 0..3 {
+            wait(&context, &name, State::EMPTY)?;
+            device.with(|simulated| {
+                simulated.insert(0, SimCard::good(Profile::new(&[Offer::T0]), Box::new(Echo)));
+            });
+            wait(&context, &name, State::PRESENT)?;
+            device.with(|simulated| simulated.remove(0));
+            wait(&context, &name, State::EMPTY)?;
+            fact(&format!("{model}/{round}"), "in and out");
+        }
+        drop(context);
+        device.unplug()?;
+    }
+    Ok(())
+}
