@@ -394,7 +394,8 @@ impl Card {
     ///
     /// # Errors
     /// As [`Card::transmit`]; [`Error::Timeout`] when the time is over. What the card did by then is not
-    /// known, and the context is lost: establish a new one.
+    /// known. With a daemon the context is lost: establish a new one. Without one the card is reset, and each connection
+    /// to it learns of that.
     pub fn transmit_timeout<'buf>(
         &self,
         send_buffer: &[u8],

@@ -237,7 +237,7 @@ impl Context {
     /// Connects to the card in a reader within `timeout`.
     ///
     /// # Errors
-    /// As [`Context::connect`]; [`Error::Timeout`] when the time is over. The daemon cannot be told to stop
+    /// As [`Context::connect`]; [`Error::Timeout`] when the time is over. A daemon cannot be told to stop
     /// trying, so the context is lost with it: establish a new one.
     pub fn connect_timeout(
         &self,

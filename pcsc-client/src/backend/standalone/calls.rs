@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use super::board::lock;
 use super::card_state::{Handle, DIRECT, EXCLUSIVE, SHARED};
 use super::reader::{GaveUp, Reader, State, ABSENT, POWERED, PRESENT, SWALLOWED};
 use super::slot::{Fault, Powered, Slot};
@@ -28,7 +27,7 @@ impl Reader {
         deadline: Option<Instant>,
         gave_up: GaveUp<'_>,
     ) -> Result<u32, Error> {
-        self.wait_for_first_look(gave_up)?;
+        self.wait_for_first_look(deadline, gave_up)?;
         let mut state = self.state();
         if state.is_claimed() {
             drop(state);
@@ -63,11 +62,11 @@ impl Reader {
                 connect(state)
             });
         }
-        let mut slot = lock(&self.slot);
+        let mut slot = self.turn_by(deadline)?;
         if self.state().status & PRESENT == 0 {
             return Err(Error::NoSmartcard);
         }
-        self.power_up_if_needed(slot.driver());
+        self.power_up_if_needed(slot.driver())?;
         {
             let state = self.state();
             state.check_reader()?;
@@ -86,6 +85,7 @@ impl Reader {
         share: u32,
         protocols: u32,
         initialization: u32,
+        deadline: Option<Instant>,
     ) -> Result<u32, Error> {
         let resets = matches!(initialization, RESET_CARD | UNPOWER_CARD);
         let check_card = |state: &State| {
@@ -124,7 +124,7 @@ impl Reader {
                 reconnect(state)
             });
         }
-        let mut slot = lock(&self.slot);
+        let mut slot = self.turn_by(deadline)?;
         check(&self.state())?;
         if resets {
             self.change(|state| state.connections.tell_reset());
@@ -132,13 +132,14 @@ impl Reader {
                 Ok(()) => (),
                 Err(Fault::NoCard) => return Err(Error::NoSmartcard),
                 Err(Fault::NoDevice) => return Err(Error::ReaderUnavailable),
+                Err(Fault::TimedOut) => return Err(Error::Timeout),
                 Err(_) => return Err(Error::UnresponsiveCard),
             }
         }
         if share == DIRECT {
             self.change_quietly(|state| state.choose_raw(protocols));
         } else {
-            self.power_up_if_needed(slot.driver());
+            self.power_up_if_needed(slot.driver())?;
             self.choose_protocol(slot.driver(), protocols)?;
         }
         self.change(reconnect)
@@ -153,7 +154,7 @@ impl Reader {
         let ended = state.connections.end_all(handle);
         drop(state);
         if ended.is_ok() && matches!(disposition, RESET_CARD | UNPOWER_CARD) {
-            let mut slot = lock(&self.slot);
+            let mut slot = self.turn();
             if self.state().status & PRESENT == 0 {
                 self.change(|state| state.protocol = 0);
             } else {
@@ -225,7 +226,7 @@ impl Reader {
         check(&self.state())?;
         let mut result = Ok(());
         if matches!(disposition, RESET_CARD | UNPOWER_CARD) {
-            let mut slot = lock(&self.slot);
+            let mut slot = self.turn();
             check(&self.state())?;
             result = self
                 .reset(slot.driver(), disposition)
@@ -256,6 +257,7 @@ impl Reader {
         protocol: u32,
         command: &[u8],
         response: &mut [u8],
+        deadline: Option<Instant>,
     ) -> Result<(usize, u32), Error> {
         let check = |state: &State| -> Result<(), Error> {
             state.check_access(handle)?;
@@ -272,7 +274,7 @@ impl Reader {
             Ok(())
         };
         check(&self.state())?;
-        let mut slot = lock(&self.slot);
+        let mut slot = self.turn_by(deadline)?;
         // While this call waited for its turn the card may have been reset, or taken.
         let used = {
             let state = self.state();
@@ -294,6 +296,12 @@ impl Reader {
                 state.forget_card();
             }),
             Fault::Reset => self.change(|state| state.connections.tell_reset()),
+            // Nobody knows what the card is in the middle of.
+            Fault::TimedOut => {
+                self.change(|state| state.connections.tell_reset());
+                slot.driver().set_deadline(None);
+                let _ = self.reset(slot.driver(), UNPOWER_CARD);
+            }
             Fault::NoDevice => self.on_trouble(Fault::NoDevice),
             _ => (),
         }
@@ -302,25 +310,34 @@ impl Reader {
             Fault::NoCard => Error::NoSmartcard,
             Fault::BufferTooSmall => Error::InsufficientBuffer,
             Fault::Reset => Error::ResetCard,
+            Fault::TimedOut => Error::Timeout,
             _ => Error::NotTransacted,
         })
     }
 
     /// Uses a function of the reader's own; gives the answer's length, which may be more than there is room
     /// for.
-    pub fn control(&self, handle: Handle, code: u32, data: &[u8], answer: &mut [u8]) -> Result<usize, Error> {
+    pub fn control(
+        &self,
+        handle: Handle,
+        code: u32,
+        data: &[u8],
+        answer: &mut [u8],
+        deadline: Option<Instant>,
+    ) -> Result<usize, Error> {
         let check = |state: &State| {
             state.check_access(handle)?;
             state.check_reader()
         };
         check(&self.state())?;
-        let mut slot = lock(&self.slot);
+        let mut slot = self.turn_by(deadline)?;
         check(&self.state())?;
         let answered = slot.with_room(answer, |slot, room| slot.control(code, data, room));
         answered.map_err(|fault| match fault {
             Fault::NoDevice => Error::ReaderUnavailable,
             Fault::Unsupported => Error::UnsupportedFeature,
             Fault::BufferTooSmall => Error::InsufficientBuffer,
+            Fault::TimedOut => Error::Timeout,
             _ => Error::NotTransacted,
         })
     }
@@ -331,7 +348,7 @@ impl Reader {
         /// pcsc crate has them.
         const NAMES: [u32; 4] = [0x7FFF_0003, 0x7FFF_0004, 0x0003, 0x0004];
         self.check_for_attribute(handle)?;
-        let got = lock(&self.slot).driver().get_attribute(id, value);
+        let got = self.turn().driver().get_attribute(id, value);
         got.or_else(|fault| match fault {
             Fault::Unsupported if NAMES.contains(&id) => {
                 let name = self.name.as_bytes();
@@ -350,7 +367,7 @@ impl Reader {
     /// Sets an attribute.
     pub fn set_attribute(&self, handle: Handle, id: u32, value: &[u8]) -> Result<(), Error> {
         self.check_for_attribute(handle)?;
-        let set = lock(&self.slot).driver().set_attribute(id, value);
+        let set = self.turn().driver().set_attribute(id, value);
         set.map_err(|fault| match fault {
             Fault::Unsupported => Error::UnsupportedFeature,
             _ => Error::NotTransacted,
@@ -364,15 +381,20 @@ impl Reader {
         state.connections.notice(handle)
     }
 
-    fn power_up_if_needed(&self, slot: &mut dyn Slot) {
+    fn power_up_if_needed(&self, slot: &mut dyn Slot) -> Result<(), Error> {
         let needs_power = {
             let state = self.state();
             !state.has_power && state.status & PRESENT != 0
         };
         if needs_power {
             let powered = slot.power_up(false);
+            let is_late = powered == Err(Fault::TimedOut);
             self.note_power_up(powered);
+            if is_late {
+                return Err(Error::Timeout);
+            }
         }
+        Ok(())
     }
 
     fn note_power_up(&self, powered: Result<Powered, Fault>) {
@@ -445,6 +467,7 @@ impl Reader {
                     .map_err(|_| Error::UnresponsiveCard)
             }
             Err(Fault::NoCard) => Err(Error::NoSmartcard),
+            Err(Fault::TimedOut) => Err(Error::Timeout),
             Err(_) => Err(Error::UnresponsiveCard),
         };
         let chosen = chosen?;

@@ -1,7 +1,8 @@
 //! Slots of `pcsc-ccid`'s readers, on the USB or simulated. The slots of a reader take turns on its transport,
 //! one exchange at a time.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::time::Instant;
 
 use pcsc_ccid::atr::Atr;
 use pcsc_ccid::part10::Control;
@@ -9,8 +10,9 @@ use pcsc_ccid::reader::options::{self, Options};
 use pcsc_ccid::reader::{self, Error, Protocol, Reader, Reset};
 use pcsc_ccid::transport::{self, Transport};
 
-use super::board::lock;
+use super::limit::{Limit, Limited};
 use super::slot::{Fault, Found, Powered, Presence, Slot, Watch};
+use super::turns::{Turn, Turns};
 use super::watches::{News, SlotWatch, Watches};
 use crate::env;
 
@@ -26,8 +28,13 @@ pub struct Opened {
     pub news: News,
 }
 
-/// Opens a reader, again and again until it is ours.
-pub type Open = Box<dyn FnMut() -> Result<Opened, Fault> + Send>;
+/// Opens a reader, again and again until it is ours, and has it keep to a time.
+pub type Open = Box<dyn FnMut(&Limit) -> Result<Opened, Fault> + Send>;
+
+/// A transport that keeps to a time.
+pub fn limited(transport: impl Transport + 'static, limit: &Limit) -> Box<dyn Transport> {
+    Box::new(Limited::new(transport, limit.clone()))
+}
 
 /// What the user decides, by the same variables as under pcscd.
 pub fn options() -> Options {
@@ -41,8 +48,9 @@ pub fn options() -> Options {
 /// reader is gone.
 pub fn found(name: String, slots: u16, open: Open) -> (Found, Arc<Watches>) {
     let watches = Arc::new(Watches::new(slots));
-    let link = Arc::new(Mutex::new(Link {
+    let link = Arc::new(Turns::new(Link {
         open,
+        limit: Limit::default(),
         reader: None,
         watches: watches.clone(),
         has_worked: false,
@@ -52,6 +60,7 @@ pub fn found(name: String, slots: u16, open: Open) -> (Found, Arc<Watches>) {
         let slot = CcidSlot {
             link: link.clone(),
             number,
+            deadline: None,
         };
         let watch = SlotWatch::new(&watches, number);
         (Box::new(slot) as Box<dyn Slot>, Arc::new(watch) as Arc<dyn Watch>)
@@ -65,6 +74,7 @@ pub fn found(name: String, slots: u16, open: Open) -> (Found, Arc<Watches>) {
 
 struct Link {
     open: Open,
+    limit: Limit,
     reader: Option<AnyReader>,
     watches: Arc<Watches>,
     /// Whether it has answered since it was opened.
@@ -78,6 +88,7 @@ impl Link {
     fn reader(&mut self) -> Result<&mut AnyReader, Fault> {
         let Link {
             open,
+            limit,
             reader,
             watches,
             ..
@@ -85,7 +96,7 @@ impl Link {
         match reader {
             Some(reader) => Ok(reader),
             None => {
-                let opened = open().inspect_err(|fault| {
+                let opened = open(limit).inspect_err(|fault| {
                     // It went, or is one that does not work: nothing to list.
                     if *fault == Fault::NoDevice {
                         watches.gone();
@@ -114,14 +125,22 @@ impl Link {
 }
 
 struct CcidSlot {
-    link: Arc<Mutex<Link>>,
+    link: Arc<Turns<Link>>,
     number: u8,
+    deadline: Option<Instant>,
 }
 
 impl CcidSlot {
-    fn with<T>(&self, ask: impl FnOnce(&mut AnyReader, u8) -> Result<T, Error>) -> Result<T, Fault> {
-        let mut link = lock(&self.link);
+    /// The reader, when it is this slot's turn.
+    fn link(&self) -> Result<Turn<'_, Link>, Fault> {
+        let mut link = self.link.take_by(self.deadline).ok_or(Fault::TimedOut)?;
+        link.limit.set(self.deadline);
         link.notice_loss();
+        Ok(link)
+    }
+
+    fn with<T>(&self, ask: impl FnOnce(&mut AnyReader, u8) -> Result<T, Error>) -> Result<T, Fault> {
+        let mut link = self.link()?;
         if link.is_new.get(usize::from(self.number)) == Some(&true) {
             return Err(Fault::NoDevice);
         }
@@ -145,6 +164,7 @@ pub fn fault(error: Error) -> Fault {
     match error {
         Error::Transport(transport::Error::Gone) | Error::NoSuchSlot | Error::Firmware(_) => Fault::NoDevice,
         Error::NoCard => Fault::NoCard,
+        Error::Transport(transport::Error::Cancelled) => Fault::TimedOut,
         Error::CardReset => Fault::Reset,
         Error::Slot(pcsc_ccid::message::SlotError::Mute) | Error::Atr(_) => Fault::Mute,
         Error::ProtocolUnsupported => Fault::ProtocolUnsupported,
@@ -157,8 +177,7 @@ pub fn fault(error: Error) -> Fault {
 impl Slot for CcidSlot {
     fn presence(&mut self) -> Result<Presence, Fault> {
         let (is_new, was_emptied) = {
-            let mut link = lock(&self.link);
-            link.notice_loss();
+            let mut link = self.link()?;
             let was_emptied = link.watches.take_emptied(usize::from(self.number));
             let is_new = link.is_new.get_mut(usize::from(self.number));
             (is_new.is_some_and(std::mem::take), was_emptied)
@@ -209,7 +228,7 @@ impl Slot for CcidSlot {
     }
 
     fn control(&mut self, code: u32, data: &[u8], answer: &mut [u8]) -> Result<usize, Fault> {
-        let mut link = lock(&self.link);
+        let mut link = self.link()?;
         let asked = link.reader()?.control(self.number, code, data, answer);
         // Clients of pcscd know these answers: what the user has not allowed fails like an exchange, and a
         // structure that makes no sense is not supported.
@@ -226,6 +245,10 @@ impl Slot for CcidSlot {
 
     fn set_attribute(&mut self, _id: u32, _value: &[u8]) -> Result<(), Fault> {
         Err(Fault::Unsupported)
+    }
+
+    fn set_deadline(&mut self, deadline: Option<Instant>) {
+        self.deadline = deadline;
     }
 }
 
@@ -256,9 +279,9 @@ mod tests {
     #[test]
     fn a_reader_that_is_reset_while_it_is_opened_is_opened_again() {
         let mut resets = 2;
-        let open: Open = Box::new(move || {
+        let open: Open = Box::new(move |limit| {
             let simulated = Simulated::new("scr3310").unwrap();
-            let opened = simulated.open();
+            let opened = simulated.open(limit);
             if resets > 0 {
                 resets -= 1;
                 simulated.unplug();

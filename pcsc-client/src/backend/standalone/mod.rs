@@ -12,6 +12,7 @@ mod calls;
 mod card_state;
 mod ccid;
 mod current;
+mod limit;
 mod manager;
 mod reader;
 mod remote;
@@ -20,6 +21,7 @@ mod simulated;
 mod slot;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod usb;
 mod watches;
 

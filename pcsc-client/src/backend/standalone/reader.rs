@@ -1,16 +1,17 @@
 //! A reader's slot with its card, as all connections of the process share it: what was seen of it, its power,
 //! and its end. `calls` has what connections do with it. The rules are pcscd's.
 //!
-//! Two locks: `slot` for as long as the driver works, `state` for bookkeeping only. They are taken in
-//! this order, and nobody waits for another connection while holding `slot`.
+//! Turns at `slot` last as long as the driver works; `state` is locked for bookkeeping only. They are taken in
+//! this order, and nobody waits for another connection in his turn.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, TryLockError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::board::{lock, wait_until, Board};
 use super::calls::RAW;
 use super::card_state::{Connections, Handle, DIRECT};
 use super::slot::{Driver, Fault, Powered, Presence, Slot, Vacant};
+use super::turns::{Turn, Turns};
 use crate::error::Error;
 use crate::wire::{ReaderState, READER_STATE_SIZE};
 
@@ -32,7 +33,7 @@ const LOOK_AGAIN_AT_LAST: Duration = Duration::from_secs(6);
 /// A slot and its connections.
 pub struct Reader {
     pub name: String,
-    pub(super) slot: Mutex<Driver>,
+    slot: Turns<Driver>,
     state: Mutex<State>,
     /// Signalled at every change of the state.
     changed: Condvar,
@@ -85,7 +86,7 @@ impl Reader {
     pub fn new(name: String, slot: Box<dyn Slot>, board: Arc<Board>) -> Reader {
         Reader {
             name,
-            slot: Mutex::new(Driver::new(slot)),
+            slot: Turns::new(Driver::new(slot)),
             state: Mutex::new(State {
                 connections: Connections::default(),
                 status: ABSENT,
@@ -126,23 +127,23 @@ impl Reader {
     }
 
     /// Waits until the reader was looked at for the first time, which a slow reader takes a second for.
-    pub fn wait_for_first_look(&self, gave_up: GaveUp<'_>) -> Result<(), Error> {
+    pub fn wait_for_first_look(&self, deadline: Option<Instant>, gave_up: GaveUp<'_>) -> Result<(), Error> {
         let mut state = self.state();
         while state.reach == Reach::New {
-            state = self.wait(state, None, gave_up)?;
+            state = self.wait(state, deadline, gave_up)?;
         }
         Ok(())
     }
 
     /// Looks whether a card came or went. A new card is powered up, as pcscd does.
     pub fn look(&self) {
-        self.look_at(lock(&self.slot).driver());
+        self.look_at(self.turn().driver());
     }
 
     /// Looks where something stirred and the slot cannot tell one card from another: whoever connects next
     /// powers the card up anew.
     pub fn look_again(&self) {
-        let mut slot = lock(&self.slot);
+        let mut slot = self.turn();
         let before = self.state().event_counter;
         self.look_at(slot.driver());
         if self.state().event_counter == before {
@@ -233,7 +234,7 @@ impl Reader {
 
     /// The reader is gone, or is given back: its connections are told, and the device is closed.
     pub fn end(&self) {
-        let mut slot = lock(&self.slot);
+        let mut slot = self.turn();
         if self.state().has_power {
             // A reader that was pulled out cannot, and need not.
             let _ = slot.driver().power_down();
@@ -261,20 +262,17 @@ impl Reader {
     /// Does what is due: takes the power from a card that nobody used for long enough, or looks again.
     /// A driver that is at work is not waited for.
     pub fn attend(&self) {
-        let mut slot = match self.slot.try_lock() {
-            Ok(slot) => slot,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => {
-                let soon = Instant::now() + LOOK_AGAIN;
-                let mut guard = self.state();
-                let state = &mut *guard;
-                let look = state.look_again.as_mut().map(|(at, _)| at);
-                for at in state.power_down_at.as_mut().into_iter().chain(look) {
-                    *at = soon.max(*at);
-                }
-                return;
+        let Some(mut slot) = self.slot.try_take() else {
+            let soon = Instant::now() + LOOK_AGAIN;
+            let mut guard = self.state();
+            let state = &mut *guard;
+            let look = state.look_again.as_mut().map(|(at, _)| at);
+            for at in state.power_down_at.as_mut().into_iter().chain(look) {
+                *at = soon.max(*at);
             }
+            return;
         };
+        slot.driver().set_deadline(None);
         let now = Instant::now();
         let (look, power_down) = {
             let state = self.state();
@@ -311,6 +309,20 @@ impl Reader {
         // Under the lock, so that nobody is between the question and the sleep.
         let _state = self.state();
         self.changed.notify_all();
+    }
+
+    /// The driver, when it is this caller's turn.
+    pub(super) fn turn(&self) -> Turn<'_, Driver> {
+        let mut turn = self.slot.take();
+        turn.driver().set_deadline(None);
+        turn
+    }
+
+    /// The same, if the turn comes in time; what the driver is asked then has to end in time as well.
+    pub(super) fn turn_by(&self, deadline: Option<Instant>) -> Result<Turn<'_, Driver>, Error> {
+        let mut turn = self.slot.take_by(deadline).ok_or(Error::Timeout)?;
+        turn.driver().set_deadline(deadline);
+        Ok(turn)
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {

@@ -190,7 +190,7 @@ impl Session {
         }
         .and_then(|()| {
             self.retry(&reader, deadline, || {
-                reader.reconnect(card, share, protocols, initialization)
+                reader.reconnect(card, share, protocols, initialization, deadline)
             })
         });
         let (active, rv) = match reconnected {
@@ -276,7 +276,7 @@ impl Session {
     ) -> Outcome<wire::Transmit> {
         let reader = self.reader(message.card)?;
         let result = self.retry(&reader, deadline, || {
-            reader.transmit(message.card, message.send_protocol, command, response)
+            reader.transmit(message.card, message.send_protocol, command, response, deadline)
         });
         message.receive_length = 0;
         message.rv = match result {
@@ -302,11 +302,11 @@ impl Session {
         code: u32,
         data: &[u8],
         answer: &mut [u8],
-        _deadline: Option<Instant>,
+        deadline: Option<Instant>,
     ) -> Outcome<wire::Control> {
         let reader = self.reader(card)?;
         let (send_length, receive_length) = (data.len() as u32, answer.len() as u32);
-        let (returned, rv) = match reader.control(card, code, data, answer) {
+        let (returned, rv) = match reader.control(card, code, data, answer, deadline) {
             Ok(length) if length > answer.len() => (length as u32, Error::InsufficientBuffer.code()),
             Ok(length) => (length as u32, 0),
             Err(error) => (0, error.code()),
@@ -376,7 +376,7 @@ impl Session {
         for entry in watched.iter().filter(|entry| !entry.is_ignored()) {
             if let Some(reader) = self.manager.find(entry.name) {
                 reader
-                    .wait_for_first_look(&|| self.signal.is_cancelled(since))
+                    .wait_for_first_look(None, &|| self.signal.is_cancelled(since))
                     .map_err(|_| Error::Cancelled)?;
             }
         }

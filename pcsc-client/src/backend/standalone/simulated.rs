@@ -10,10 +10,11 @@ use pcsc_ccid::descriptor::{interfaces, Interface};
 use pcsc_ccid::names;
 use pcsc_ccid::reader::{Device, Reader};
 use pcsc_ccid::sim::{self, Handle, Model, SimWatch};
-use pcsc_ccid::transport::{self, Transport};
+use pcsc_ccid::transport;
 
 use super::board::{lock, wait_until};
 use super::ccid::{self, Opened};
+use super::limit::Limit;
 use super::manager::{Bus, BusEvent};
 use super::slot::{Fault, Found};
 use super::watches::{News, Source, Watches, POLL_INTERVAL};
@@ -129,16 +130,16 @@ impl Simulated {
 
     fn found(&self) -> Found {
         let reader = self.clone();
-        let open = Box::new(move || reader.open());
+        let open = Box::new(move |limit: &Limit| reader.open(limit));
         let slots = self.model.descriptor.slots();
         let (found, watches) = ccid::found(self.name.clone(), slots, open);
         *lock(&self.watches) = Some(watches);
         found
     }
 
-    pub(super) fn open(&self) -> Result<Opened, Fault> {
+    pub(super) fn open(&self, limit: &Limit) -> Result<Opened, Fault> {
         let interface = self.interface().ok_or(Fault::NoDevice)?;
-        let transport: Box<dyn Transport> = Box::new(self.device.transport());
+        let transport = ccid::limited(self.device.transport(), limit);
         let device = Device {
             vendor: self.model.vendor_id,
             product: self.model.product_id,

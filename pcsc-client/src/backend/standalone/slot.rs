@@ -1,6 +1,7 @@
 //! What the resource manager asks of a reader's driver.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 /// One slot of a reader: a place for a card. Calls come one at a time, from any thread; each ends within a
 /// time that the driver bounds. The first one opens the device, and dropping the slot gives it back.
@@ -21,6 +22,9 @@ pub trait Slot: Send {
     fn get_attribute(&mut self, id: u32, value: &mut [u8]) -> Result<usize, Fault>;
     /// Sets an attribute.
     fn set_attribute(&mut self, id: u32, value: &[u8]) -> Result<(), Fault>;
+    /// What is asked from now on is to end by then, with [`Fault::TimedOut`]. A slot that ends soon anyhow need not heed
+    /// it.
+    fn set_deadline(&mut self, _deadline: Option<Instant>) {}
 }
 
 /// Whether a card is in a slot.
@@ -89,6 +93,8 @@ pub enum Fault {
     Unsupported,
     /// The answer does not fit.
     BufferTooSmall,
+    /// The caller's time is over.
+    TimedOut,
     /// Another process has the reader.
     Busy,
     /// The driver had to reset the card, and what the last command did is unknown. The card has its power and its

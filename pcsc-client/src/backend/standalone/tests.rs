@@ -210,6 +210,14 @@ fn connect(session: &Session, share: u32) -> Result<i32, u32> {
 }
 
 fn echo(session: &Session, card: i32) -> u32 {
+    let (rv, response) = transmit(session, card, b"\x00\xEC\x00\x00", None);
+    if rv == 0 {
+        assert_eq!(response, b"\x00\xEC\x00\x00");
+    }
+    rv
+}
+
+fn transmit(session: &Session, card: i32, command: &[u8], deadline: Option<Instant>) -> (u32, Vec<u8>) {
     let mut response = [0; 16];
     let request = wire::Transmit {
         card,
@@ -222,12 +230,9 @@ fn echo(session: &Session, card: i32) -> u32 {
         rv: 0,
     };
     let reply = session
-        .transmit(request, b"\x00\xEC\x00\x00", &mut response, None)
+        .transmit(request, command, &mut response, deadline)
         .unwrap();
-    if reply.rv == 0 {
-        assert_eq!(&response[..reply.receive_length as usize], b"\x00\xEC\x00\x00");
-    }
-    reply.rv
+    (reply.rv, response[..reply.receive_length as usize].to_vec())
 }
 
 fn code<T>(outcome: Outcome<T>) -> u32 {

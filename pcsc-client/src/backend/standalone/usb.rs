@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 
 use pcsc_ccid::reader::Reader;
-use pcsc_ccid::transport::{self, Transport};
+use pcsc_ccid::transport;
 use pcsc_ccid::usb::{Candidate, Hotplug, HotplugStopper, Listing, OpenError, Place, Presence, UsbWatch};
 
 use super::board::{lock, Board};
 use super::ccid::{self, Opened};
+use super::limit::Limit;
 use super::manager::{Bus, BusEvent};
 use super::slot::{Fault, Found};
 use super::watches::{News, Source, Watches};
@@ -55,7 +56,11 @@ fn found(candidate: Candidate) -> (Found, Arc<Watches>) {
     let name = candidate.name_identity().base_name();
     let slots = candidate.interface.descriptor.slots();
     let mut told = None;
-    ccid::found(name, slots, Box::new(move || open(&candidate, &mut told)))
+    ccid::found(
+        name,
+        slots,
+        Box::new(move |limit| open(&candidate, limit, &mut told)),
+    )
 }
 
 /// The readers of one device, whose node somebody else has opened.
@@ -148,7 +153,7 @@ impl Bus for UsbBus {
     }
 }
 
-fn open(candidate: &Candidate, told: &mut Option<String>) -> Result<Opened, Fault> {
+fn open(candidate: &Candidate, limit: &Limit, told: &mut Option<String>) -> Result<Opened, Fault> {
     owner::note();
     let opened = candidate.open().map_err(|error| {
         // Told once, for as long as it is the same.
@@ -164,9 +169,8 @@ fn open(candidate: &Candidate, told: &mut Option<String>) -> Result<Opened, Faul
         }
     })?;
     *told = None;
-    let transport: Box<dyn Transport> = Box::new(opened.transport);
     let reader = Reader::open(
-        transport,
+        ccid::limited(opened.transport, limit),
         candidate.device(),
         &candidate.interface,
         ccid::options(),

@@ -1,5 +1,8 @@
 //! Rules of pcscd that one call after another does not show: who waits, who is told, and what is left behind.
 
+use pcsc_ccid::card::apps::Several;
+use pcsc_ccid::card::{Behaviour, Offer, Profile, SimCard};
+
 use super::*;
 use crate::backend::standalone::reader::Reader;
 
@@ -84,7 +87,7 @@ fn a_connection_to_the_reader_alone_does_not_wait_for_an_exchange() {
     let session = rig.session();
     let card = connect(&session, SHARED).unwrap();
     let slot = rig.reader();
-    let busy = lock(&slot.slot);
+    let busy = slot.turn();
     assert!(connect(&session, DIRECT).is_ok());
     assert_eq!(session.reconnect(card, DIRECT, 0, LEAVE, 0, None).unwrap().rv, 0);
     drop(busy);
@@ -129,4 +132,57 @@ fn all_calls_agree_that_a_reader_is_gone() {
     assert_eq!(session.control(card, 0, &[], &mut [], None).unwrap().rv, gone);
     assert_eq!(session.get_attribute(card, 0).unwrap().rv, gone);
     assert_eq!(session.disconnect(card, LEAVE).unwrap().rv, 0);
+}
+
+#[test]
+fn a_callers_time_ends_an_exchange_and_resets_the_card() {
+    const SELECT: &[u8] = b"\x00\xA4\x04\x00\x0A\xA0\x00\x00\x00\x62\x03\x01\x0C\x06\x01";
+    for model in ["gempc-express", "omnikey-3x21", "omnikey-5321"] {
+        let reader = Simulated::new(model).unwrap();
+        // Almost a second for each answer, by a clock of its own that goes faster.
+        let slow = Behaviour {
+            work: 10_000,
+            ..Behaviour::default()
+        };
+        let card = SimCard::new(Profile::new(&[Offer::T1]), slow, Box::new(Several::demo()));
+        reader.device().insert(0, card);
+        let manager = Arc::new(Manager::start(Arc::new(SimulatedBus::of(vec![reader]))));
+        let session = Session::on(manager.clone());
+        let name = manager.readers()[0].name.clone();
+        let connected = session.connect(name.as_bytes(), SHARED, ANY, None).unwrap();
+        assert_eq!(connected.rv, 0, "{model}");
+        let card = connected.card;
+        let soon = Instant::now() + Duration::from_millis(20);
+        let late = transmit(&session, card, SELECT, Some(soon));
+        assert_eq!(late.0, Error::Timeout.code(), "{model}");
+        assert_eq!(transmit(&session, card, SELECT, None).0, Error::ResetCard.code());
+        assert_eq!(
+            session.reconnect(card, SHARED, ANY, LEAVE, 0, None).unwrap().rv,
+            0
+        );
+        let again = transmit(&session, card, SELECT, None);
+        assert_eq!(again, (0, vec![0x90, 0x00]), "{model}");
+    }
+}
+
+#[test]
+fn a_callers_time_ends_the_wait_for_its_turn() {
+    let rig = Rig::new(1);
+    let session = rig.session();
+    let card = connect(&session, SHARED).unwrap();
+    let slot = rig.reader();
+    let busy = slot.turn();
+    let soon = || Some(Instant::now() + Duration::from_millis(5));
+    let timeout = Error::Timeout.code();
+    assert_eq!(transmit(&session, card, &[0; 4], soon()).0, timeout);
+    assert_eq!(
+        session.control(card, 0, &[], &mut [], soon()).unwrap().rv,
+        timeout
+    );
+    let connected = session.connect(NAME, SHARED, ANY, soon()).unwrap();
+    assert_eq!(connected.rv, timeout);
+    let reconnected = session.reconnect(card, SHARED, ANY, 1, 0, soon()).unwrap();
+    assert_eq!(reconnected.rv, timeout);
+    drop(busy);
+    assert_eq!(echo(&session, card), 0);
 }
