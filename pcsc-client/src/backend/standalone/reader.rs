@@ -480,6 +480,10 @@ impl State {
         self.has_power = powered.is_ok();
         match powered {
             Ok(card) => {
+                // A reset can find a card before any look does: it is what the next look goes by.
+                if self.seen != Seen::Card {
+                    self.see(Seen::Card);
+                }
                 self.status = UP;
                 self.card = Some(card);
                 if !self.is_used {

@@ -186,3 +186,27 @@ fn a_callers_time_ends_the_wait_for_its_turn() {
     drop(busy);
     assert_eq!(echo(&session, card), 0);
 }
+
+#[test]
+fn a_card_that_a_reset_finds_first_is_known_and_is_missed_when_it_goes() {
+    let rig = Rig::new(1);
+    let session = rig.session();
+    let bench = &rig.benches[0];
+    let known = change(&session, NAME, 0).unwrap() & !2;
+    bench.set(|bed| bed.has_card = false);
+    let known = change(&session, NAME, known).unwrap() & !2;
+    let card = connect(&session, DIRECT).unwrap();
+    lock(&bench.state).has_card = true;
+    assert_eq!(session.reconnect(card, SHARED, ANY, 1, 0, None).unwrap().rv, 0);
+    let known = change(&session, NAME, known).unwrap() & !2;
+    assert_eq!(known & 0x30, 0x20);
+    // The look that follows leaves it alone.
+    let powers = bench.powers.load(Ordering::SeqCst);
+    rig.reader().look();
+    assert_eq!(bench.powers.load(Ordering::SeqCst), powers);
+    assert_eq!(echo(&session, card), 0);
+    bench.set(|bed| bed.has_card = false);
+    let known = change(&session, NAME, known).unwrap();
+    assert_eq!(known & 0x30, 0x10);
+    assert_eq!(echo(&session, card), Error::RemovedCard.code());
+}
