@@ -478,12 +478,12 @@ impl State {
     pub fn set_power_up(&mut self, powered: Result<Powered, Fault>) {
         self.protocol = 0;
         self.has_power = powered.is_ok();
+        // A reset can find a card, mute or not, before any look does: it is what the next look goes by.
+        if self.seen != Seen::Card && powered != Err(Fault::NoCard) {
+            self.see(Seen::Card);
+        }
         match powered {
             Ok(card) => {
-                // A reset can find a card before any look does: it is what the next look goes by.
-                if self.seen != Seen::Card {
-                    self.see(Seen::Card);
-                }
                 self.status = UP;
                 self.card = Some(card);
                 if !self.is_used {

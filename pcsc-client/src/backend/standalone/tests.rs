@@ -29,6 +29,7 @@ struct Bench {
 #[derive(Default)]
 struct Bed {
     has_card: bool,
+    is_mute: bool,
     is_gone: bool,
     is_stopped: bool,
     /// Choosing a protocol waits until this is over.
@@ -61,6 +62,9 @@ impl Slot for BenchSlot {
         self.0.powers.fetch_add(1, Ordering::SeqCst);
         if self.presence()? == Presence::Absent {
             return Err(Fault::NoCard);
+        }
+        if lock(&self.0.state).is_mute {
+            return Err(Fault::Mute);
         }
         Ok(Powered {
             atr: ATR.to_vec(),

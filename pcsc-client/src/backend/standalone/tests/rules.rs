@@ -209,4 +209,17 @@ fn a_card_that_a_reset_finds_first_is_known_and_is_missed_when_it_goes() {
     let known = change(&session, NAME, known).unwrap();
     assert_eq!(known & 0x30, 0x10);
     assert_eq!(echo(&session, card), Error::RemovedCard.code());
+
+    // A mute one likewise.
+    {
+        let mut bed = lock(&bench.state);
+        (bed.has_card, bed.is_mute) = (true, true);
+    }
+    let reset = session.reconnect(card, SHARED, ANY, 1, 0, None).unwrap();
+    assert_eq!(reset.rv, Error::UnresponsiveCard.code());
+    let known = change(&session, NAME, known & !2).unwrap() & !2;
+    assert_eq!(known & 0x220, 0x220);
+    bench.set(|bed| bed.has_card = false);
+    let known = change(&session, NAME, known).unwrap();
+    assert_eq!(known & 0x30, 0x10);
 }
