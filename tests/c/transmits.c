@@ -9,7 +9,8 @@
  * APDUs.
  *
  * Prints "nanoseconds N" for each batch, the mean of COUNT exchanges, and
- * "switches N", how often this process's threads slept meanwhile.
+ * "switches N", how often this process's threads slept meanwhile. Then it
+ * waits for the end of its input, so that a daemon still has its thread.
  */
 #include <winscard.h>
 
@@ -127,5 +128,8 @@ int main(int count, char **arguments)
                ((end.tv_sec - start.tv_sec) * 1000000000L + end.tv_nsec - start.tv_nsec) / size);
     }
     printf("switches %ld\n", switches() - before);
+    fflush(stdout);
+    while (getchar() != EOF)
+        continue;
     return 0;
 }

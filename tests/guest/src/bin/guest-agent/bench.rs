@@ -11,6 +11,7 @@ use pcsc_ccid::usb;
 use pcsc_client::{Context, State};
 use rustix::process::{kill_process, Pid, Signal};
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -59,13 +60,11 @@ pub fn scenario() -> Result<()> {
     let mut client = Vec::new();
     let mut daemon = Vec::new();
     for size in COUNTED {
-        let before = sum(pcscd.id())?;
-        let told = run(Way::Stock, &node, 1, size, &[])?;
-        let slept = sum(pcscd.id())? - before;
-        client.push([number(&told, "switches ")?, traced(Way::Stock, &node, size)?]);
+        let [slept, daemon_slept] = sleeps(&pcscd, &node, size)?;
+        client.push([slept, traced(Way::Stock, &node, size)?]);
         let strace = Strace::attach(pcscd.id())?;
         run(Way::Stock, &node, 1, size, &[])?;
-        daemon.push([slept, strace.end()?]);
+        daemon.push([daemon_slept, strace.end()?]);
     }
     tell(Way::Stock, "client", &client);
     tell(Way::Stock, "daemon", &daemon);
@@ -109,8 +108,43 @@ fn node() -> Result<String> {
     Ok(place.node().display().to_string())
 }
 
+/// How often the client sleeps, and the daemon for it.
+fn sleeps(pcscd: &Pcscd, node: &str, size: usize) -> Result<[u64; 2]> {
+    let before = sum(pcscd.id())?;
+    let mut client = command(Way::Stock, node, 1, size, &[])?
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let output = client.stdout.take().ok_or("no output")?;
+    let mut own = None;
+    for line in BufReader::new(output).lines() {
+        own = line?.strip_prefix("switches ").map(str::parse);
+        if own.is_some() {
+            break;
+        }
+    }
+    // The daemon's thread for this client goes with it, and so does its count.
+    let daemon = sum(pcscd.id())? - before;
+    drop(client.stdin.take());
+    if !client.wait()?.success() {
+        return Err("the client failed".into());
+    }
+    Ok([own.ok_or("a number is missing")??, daemon])
+}
+
 /// Runs the client; gives what it printed.
 fn run(way: Way, node: &str, batches: usize, size: usize, with: &[&str]) -> Result<String> {
+    let output = command(way, node, batches, size, with)?
+        .stdin(Stdio::null())
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        return Err(format!("{way:?}: {text}{}", String::from_utf8_lossy(&output.stderr)).into());
+    }
+    Ok(text)
+}
+
+fn command(way: Way, node: &str, batches: usize, size: usize, with: &[&str]) -> Result<Command> {
     let words: Vec<String> = with
         .iter()
         .map(|word| (*word).to_owned())
@@ -126,12 +160,7 @@ fn run(way: Way, node: &str, batches: usize, size: usize, with: &[&str]) -> Resu
     if way == Way::Ours {
         command.env("LD_LIBRARY_PATH", argument(2)?);
     }
-    let output = command.stdin(Stdio::null()).output()?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    if !output.status.success() {
-        return Err(format!("{way:?}: {text}{}", String::from_utf8_lossy(&output.stderr)).into());
-    }
-    Ok(text)
+    Ok(command)
 }
 
 /// The system calls of a client's run, all threads.
