@@ -380,6 +380,11 @@ fn a_card_pulled_or_exchanged_during_a_step_down() {
                         continue;
                     }
                     due += 1;
+                    let news = match is_exchanged {
+                        true => Presence::Replaced,
+                        false => Presence::Absent,
+                    };
+                    assert_eq!(reader.presence(0), Ok(news), "{context}");
                     handle.insert(0, card(Some(0x95), offers, Behaviour::default()));
                     power_up(&mut reader, protocol).unwrap();
                     assert_eq!(transmit(&mut reader, &read(10)), Ok(pattern(10)), "{context}");

@@ -86,11 +86,18 @@ impl Channel {
         self.reader.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes note of an error that says more than that something failed.
-    fn heed(&self, slot: u8, error: Error) {
+    /// Takes note of a reader that is gone.
+    fn heed(&self, error: Error) {
         if error.is_gone() {
             self.events.set_gone(true);
-        } else if error == Error::CardReset {
+        }
+    }
+
+    /// The same, and of a card that is not what clients know any more: whoever comes next finds another one, or none.
+    /// Not for a power-up: pcscd would be sent to try for ever what only looks like a card.
+    fn heed_card(&self, slot: u8, error: Error) {
+        self.heed(error);
+        if matches!(error, Error::CardReset | Error::NoCard) {
             self.events.set_stale(slot);
         }
     }
@@ -142,10 +149,14 @@ impl Channel {
     ///
     /// A card that is another one than clients know, or that the driver had to reset, is absent once.
     pub fn presence(&self, slot: u8) -> ResponseCode {
-        if self.events.is_gone() || self.events.take_stale(slot) {
+        if self.events.is_gone() {
             return abi::ICC_NOT_PRESENT;
         }
         let result = self.lock().presence(slot);
+        // Told with it is whatever the reader has told just now.
+        if self.events.take_stale(slot) {
+            return abi::ICC_NOT_PRESENT;
+        }
         match result {
             Ok(Presence::Present) => abi::ICC_PRESENT,
             Ok(Presence::Absent) => abi::ICC_NOT_PRESENT,
@@ -155,7 +166,7 @@ impl Channel {
                 abi::ICC_NOT_PRESENT
             }
             Err(error) => {
-                self.heed(slot, error);
+                self.heed(error);
                 match codes::exchange(error) {
                     abi::NO_SUCH_DEVICE => abi::ICC_NOT_PRESENT,
                     code => code,
@@ -177,7 +188,7 @@ impl Channel {
                 return match result {
                     Ok(()) => Ok(0),
                     Err(error) => {
-                        self.heed(slot, error);
+                        self.heed(error);
                         Err(codes::power_down(error))
                     }
                 };
@@ -193,7 +204,7 @@ impl Channel {
             }
             Err(error) => {
                 drop(reader);
-                self.heed(slot, error);
+                self.heed(error);
                 log(Level::Info, format_args!("{}: no power: {error}", self.name));
                 Err(abi::ERROR_POWER_ACTION)
             }
@@ -217,7 +228,7 @@ impl Channel {
         let result = reader.set_protocol(slot, number);
         drop(reader);
         result.map_err(|error| {
-            self.heed(slot, error);
+            self.heed_card(slot, error);
             log(Level::Info, format_args!("{}: {number:?}: {error}", self.name));
             codes::protocol(error, reader_offers)
         })
@@ -244,7 +255,7 @@ impl Channel {
         let result = self.exchange(&mut reader, slot, protocol, command, response);
         drop(reader);
         result.map_err(|error| {
-            self.heed(slot, error);
+            self.heed_card(slot, error);
             if error != Error::NoCard {
                 log(Level::Info, format_args!("{}: {error}", self.name));
             }
@@ -301,7 +312,7 @@ impl Channel {
         };
         let result = self.lock().control(slot, code, data, answer);
         result.map_err(|error| {
-            self.heed(slot, error);
+            self.heed_card(slot, error);
             match (Control::decode(code), error) {
                 // What must not go to the reader fails as if it had refused.
                 (Some(Control::Escape | Control::ReaderDirect), Error::Unsupported) => {
@@ -337,7 +348,7 @@ impl Channel {
             }
             Err(Error::Unsupported) => Err(abi::ERROR_TAG),
             Err(error) => {
-                self.heed(slot, error);
+                self.heed(error);
                 Err(codes::exchange(error))
             }
         }
@@ -348,4 +359,74 @@ fn copy(answer: &[u8], response: &mut [u8]) -> Result<usize, Error> {
     let target = response.get_mut(..answer.len()).ok_or(Error::BufferTooSmall)?;
     target.copy_from_slice(answer);
     Ok(answer.len())
+}
+
+#[cfg(all(test, feature = "sim"))]
+mod tests {
+    use super::*;
+    use pcsc_ccid::card::{apps::Several, Offer, Profile, SimCard};
+    use pcsc_ccid::descriptor;
+    use pcsc_ccid::reader;
+    use pcsc_ccid::sim::{self, Event, Handle, Model};
+    use std::time::Instant;
+
+    const LONG: Duration = Duration::from_secs(10);
+
+    fn card() -> SimCard {
+        SimCard::good(Profile::new(&[Offer::T1]), Box::new(Several::demo()))
+    }
+
+    fn channel(model: &str) -> (Handle, Channel) {
+        let device = sim::Device::named(model).unwrap();
+        let configuration = Model::configuration_descriptor(&[device.model()], 4);
+        let interface = descriptor::interfaces(&configuration).remove(0).unwrap();
+        let handle = Handle::new(device);
+        let device = Device {
+            transport: Box::new(handle.transport()),
+            interface,
+            identity: reader::Device::default(),
+            name: model.to_owned(),
+            events: Arc::new(Events::new(1, true)),
+            watcher: None,
+            cancel: None,
+        };
+        (handle, Channel::open(device).unwrap())
+    }
+
+    /// No notification comes in this test: what wakes pcscd's event thread is what it must be told.
+    #[test]
+    fn a_card_that_an_exchange_has_missed_is_absent_once() {
+        // The first gives power to a card by itself.
+        for model in ["au9540", "gempc-express"] {
+            let (handle, channel) = channel(model);
+            handle.insert(0, card());
+            channel.power(0, abi::POWER_UP, &mut [0; 33]).unwrap();
+            channel.set_protocol(0, abi::PROTOCOL_T1).unwrap();
+            assert_eq!(channel.presence(0), abi::ICC_PRESENT);
+
+            let soon = handle.with(|device| device.now()) + Duration::from_millis(1);
+            handle.schedule(soon, Event::Remove(0));
+            let command = [0x80, 0xEE, 0, 100, 100];
+            let missed = channel.transmit(0, 1, &command, &mut [0; 258]);
+            assert_eq!(missed, Err(abi::ICC_NOT_PRESENT), "{model}");
+            handle.insert(0, card());
+
+            let begin = Instant::now();
+            channel.wait(0, LONG);
+            assert_eq!(channel.presence(0), abi::ICC_NOT_PRESENT, "{model}");
+            channel.wait(0, LONG);
+            assert!(begin.elapsed() < LONG, "{model}: not woken");
+            assert_eq!(channel.presence(0), abi::ICC_PRESENT, "{model}");
+            let begin = Instant::now();
+            channel.wait(0, Duration::from_millis(20));
+            assert!(begin.elapsed() >= Duration::from_millis(20), "{model}: no news");
+            channel.power(0, abi::POWER_UP, &mut [0; 33]).unwrap();
+            channel.set_protocol(0, abi::PROTOCOL_T1).unwrap();
+            assert_eq!(
+                channel.transmit(0, 1, &command, &mut [0; 258]),
+                Ok(102),
+                "{model}"
+            );
+        }
+    }
 }

@@ -1,8 +1,9 @@
 //! Attributes of a reader and its card (PC/SC part 3, clause 3.1); the values are those of
 //! [`crate::attributes`].
 
-use super::{exchange, Error, Presence, Reader};
+use super::{exchange, Error, Reader};
 use crate::attributes::{self, AttributeFacts, Id};
+use crate::message::IccStatus;
 use crate::transport::Transport;
 
 impl<T: Transport> Reader<T> {
@@ -18,7 +19,7 @@ impl<T: Transport> Reader<T> {
         value: &mut [u8],
     ) -> Result<usize, Error> {
         let asks_for_card = matches!(id, attributes::ICC_PRESENCE | attributes::ICC_INTERFACE_STATUS);
-        let is_present = asks_for_card && self.presence(slot)? == Presence::Present;
+        let is_present = asks_for_card && self.icc_status(slot)? != IccStatus::Absent;
         let facts = AttributeFacts {
             atr: self.atr(slot),
             is_present,

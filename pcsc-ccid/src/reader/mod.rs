@@ -103,6 +103,8 @@ struct Slot {
     /// The same, where it can be read.
     atr: Option<Atr>,
     session: Session,
+    /// A card had power, which nobody asked to take, and `presence` has not told yet that it is gone.
+    was_powered: bool,
     /// A card without which nothing can be told, was not there when power was last applied.
     is_blind_empty: bool,
 }
@@ -244,33 +246,39 @@ impl<T: Transport> Reader<T> {
     /// # Errors
     /// Where the reader does not answer.
     pub fn presence(&mut self, slot: u8) -> Result<Presence, Error> {
+        let icc = self.icc_status(slot)?;
+        let state = self.slot(slot)?;
+        let was_powered = state.was_powered;
+        let is_lost = was_powered && state.atr_bytes.is_empty();
+        match icc {
+            IccStatus::Active if is_lost => self.cut_power(slot)?,
+            IccStatus::Active => return Ok(Presence::Present),
+            IccStatus::Inactive if !was_powered => return Ok(Presence::Present),
+            IccStatus::Inactive | IccStatus::Absent => self.forget(slot),
+        }
+        self.slot(slot)?.was_powered = false;
+        Ok(match icc {
+            IccStatus::Absent => Presence::Absent,
+            _ => Presence::Replaced,
+        })
+    }
+
+    /// What the reader says of a slot (CCID 1.1, clause 6.2.6); of one that notices no card, what its power tells.
+    fn icc_status(&mut self, slot: u8) -> Result<IccStatus, Error> {
         let sees_cards = self.quirks.sees_cards(slot);
         let limit = self.quirks.command_limit;
         let state = self.slot(slot)?;
         if !sees_cards {
-            return Ok(if state.is_blind_empty {
-                Presence::Absent
-            } else {
-                Presence::Present
+            return Ok(match (state.is_blind_empty, state.atr_bytes.is_empty()) {
+                (true, _) => IccStatus::Absent,
+                (false, true) => IccStatus::Inactive,
+                (false, false) => IccStatus::Active,
             });
         }
-        let had_power = !state.atr_bytes.is_empty();
-        let icc = match self.port.call(slot, &Command::GetSlotStatus, limit) {
-            Ok(reply) => reply.icc,
-            Err(Error::NoCard) => IccStatus::Absent,
-            Err(error) => return Err(error),
-        };
-        match icc {
-            IccStatus::Active => Ok(Presence::Present),
-            IccStatus::Inactive if !had_power => Ok(Presence::Present),
-            IccStatus::Inactive => {
-                self.forget(slot);
-                Ok(Presence::Replaced)
-            }
-            IccStatus::Absent => {
-                self.forget(slot);
-                Ok(Presence::Absent)
-            }
+        match self.port.call(slot, &Command::GetSlotStatus, limit) {
+            Ok(reply) => Ok(reply.icc),
+            Err(Error::NoCard) => Ok(IccStatus::Absent),
+            Err(error) => Err(error),
         }
     }
 

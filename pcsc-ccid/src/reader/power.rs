@@ -35,7 +35,7 @@ impl<T: Transport> Reader<T> {
         let had_power = !self.slot(slot)?.atr_bytes.is_empty();
         self.forget(slot);
         if (had_power && reset == Reset::Cold) || self.quirks.power_off_first {
-            self.power_off(slot)?;
+            self.cut_power(slot)?;
         }
         let result = self.find_voltage(slot);
         let is_blind = !self.quirks.sees_cards(slot);
@@ -50,7 +50,12 @@ impl<T: Transport> Reader<T> {
     /// # Errors
     /// Where the reader does not answer. An empty slot is none.
     pub fn power_off(&mut self, slot: u8) -> Result<(), Error> {
-        self.slot(slot)?;
+        self.slot(slot)?.was_powered = false;
+        self.cut_power(slot)
+    }
+
+    /// The same for the driver's own ends: that another card is there afterwards is still for `presence` to tell.
+    pub(super) fn cut_power(&mut self, slot: u8) -> Result<(), Error> {
         self.forget(slot);
         let limit = self.quirks.command_limit;
         match self.port.call(slot, &Command::IccPowerOff, limit) {
@@ -78,7 +83,7 @@ impl<T: Transport> Reader<T> {
                 }
                 result = self.activate(slot, voltage, deadline);
                 match result {
-                    Err(Error::Slot(_)) => self.power_off(slot)?,
+                    Err(Error::Slot(_)) => self.cut_power(slot)?,
                     _ => return result,
                 }
             }
@@ -122,6 +127,7 @@ impl<T: Transport> Reader<T> {
         state.atr_bytes.extend_from_slice(bytes);
         state.atr = Atr::parse(bytes).ok();
         state.session = Session::None;
+        state.was_powered = true;
         Ok(())
     }
 }

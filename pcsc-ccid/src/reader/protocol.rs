@@ -200,9 +200,8 @@ impl<T: Transport> Reader<T> {
     /// A cold reset that must bring the same card back.
     fn reset_same_card(&mut self, slot: u8) -> Result<(), Error> {
         let before = self.atr(slot).to_vec();
-        self.power_off(slot)?;
         if self.power_on(slot, Reset::Cold)? != before {
-            self.forget(slot);
+            self.cut_power(slot)?;
             return Err(Error::NoCard);
         }
         Ok(())
