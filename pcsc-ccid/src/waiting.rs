@@ -170,7 +170,7 @@ impl Waiting {
         bounded(self.response_time().saturating_mul(u32::from(multiplier.max(1))))
     }
 
-    /// How many BWT fit into [`LONGEST`]: a limit for the sum of the multipliers that a card asks for.
+    /// How many BWT fit into [`LONGEST`].
     pub fn units_in_longest(&self) -> u32 {
         let unit = self.response_time().as_nanos().max(1);
         u32::try_from(LONGEST.as_nanos() / unit)

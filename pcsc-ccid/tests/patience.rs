@@ -9,6 +9,10 @@ use pcsc_ccid::card::{Behaviour, Burst, Card, Line, Offer};
 use pcsc_ccid::reader::{Error, Protocol};
 use pcsc_ccid::t1;
 use pcsc_ccid::transport;
+use pcsc_ccid::waiting::LONGEST;
+
+/// After this no command is sent any more, whatever goes on; the last one may take [`LONGEST`].
+const TEN_MINUTES: Duration = Duration::from_secs(600);
 
 #[test]
 fn a_card_that_asks_for_time_for_ever() {
@@ -26,7 +30,7 @@ fn a_card_that_asks_for_time_for_ever() {
             let error = transmit(&mut reader, &read(9)).unwrap_err();
             let took = now(&handle) - begin;
             println!("{name} {protocol:?}: {error} after {took:?}");
-            assert!(took < Duration::from_secs(600), "{name} {protocol:?}: {took:?}");
+            assert!(took < TEN_MINUTES + LONGEST, "{name} {protocol:?}: {took:?}");
             handle.insert(0, card(None, offers(*protocol), Behaviour::default()));
             power_up(&mut reader, *protocol).unwrap();
             assert_eq!(
@@ -195,6 +199,43 @@ fn a_slow_card_is_waited_for() {
             let context = format!("{name} {protocol:?} {work} etu");
             power_up(&mut reader, protocol).unwrap_or_else(|error| panic!("{context}: {error}"));
             assert_eq!(transmit(&mut reader, &read(9)), Ok(pattern(9)), "{context}");
+        }
+    }
+}
+
+/// Making keys takes minutes, and what counts is how long it takes: not how often a card says so, nor how much it asks for to be
+/// safe. At 4 MHz a second is 10,753 etu.
+#[test]
+fn a_card_that_asks_for_time_while_it_makes_a_key() {
+    for (bwi_cwi, wtx, wtx_multiplier, work, seconds) in [
+        // BWT is 11.4 s, and a sign of life comes once a second.
+        (0x75, 100, 1, 10_753, 100),
+        // BWT is 90 ms, and so is the time between two requests.
+        (0x05, 2000, 1, 900, 167),
+        // One request, for 49 minutes.
+        (0x75, 1, 255, 100_000, 18),
+    ] {
+        // A reader that leaves T=1 to us, and one that leaves the blocks to us too.
+        for name in ["gempc-express", "oz776"] {
+            let offers = &[Offer::T1 {
+                ifsc: Some(254),
+                bwi_cwi: Some(bwi_cwi),
+                edc: t1::Edc::Lrc,
+            }];
+            let (handle, mut reader) = open(named(name));
+            let behaviour = Behaviour {
+                wtx,
+                wtx_multiplier,
+                work,
+                ..Behaviour::default()
+            };
+            handle.insert(0, card(None, offers, behaviour));
+            let context = format!("{name}: {wtx} requests for {wtx_multiplier} x {bwi_cwi:02X}");
+            power_up(&mut reader, Protocol::T1).unwrap();
+            let begin = now(&handle);
+            assert_eq!(transmit(&mut reader, &read(9)), Ok(pattern(9)), "{context}");
+            let took = now(&handle) - begin;
+            assert!(took >= Duration::from_secs(seconds), "{context}: {took:?}");
         }
     }
 }

@@ -13,8 +13,8 @@ use crate::part10::tpdu::{self, Answer};
 use crate::t1::{Edc, MAX_BLOCK};
 use crate::transport::Transport;
 
-/// How often a card may ask for more time while it checks a PIN.
-const MAX_WTX: u32 = 1024;
+/// How often a card may ask for more time while it checks a PIN: an end for one that asks without a pause.
+const MAX_WTX: u16 = u16::MAX;
 
 /// What T=1 at TPDU level adds to a PIN command.
 struct Framing {

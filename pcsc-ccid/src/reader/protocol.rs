@@ -297,10 +297,7 @@ impl<T: Transport> Reader<T> {
                     ifsc: t1.ifsc.min(self.largest_block()),
                     ifsd: self.ifsd(),
                     ifsd_is_known: self.descriptor.features.has(Features::AUTOMATIC_IFSD),
-                    limits: t1::Limits {
-                        wtx_units: waiting.units_in_longest(),
-                        ..t1::Limits::default()
-                    },
+                    limits: t1::Limits::default(),
                 }))
             }
             _ => None,

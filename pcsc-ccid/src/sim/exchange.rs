@@ -20,6 +20,9 @@ const MAX_COMMAND: usize = crate::apdu::MAX_EXTENDED_COMMAND;
 /// How often a reader that is busy with a card says so.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 
+/// How often in a row a firmware that speaks T=1 itself grants a card more time.
+const PATIENCE: u16 = 1024;
+
 /// One XfrBlock.
 #[derive(Clone, Copy)]
 pub(super) struct Block<'a> {
@@ -228,6 +231,10 @@ impl Slot {
                 edc: parameters.edc(),
                 ifsc: parameters.ifsc(),
                 ifsd,
+                limits: t1::Limits {
+                    wtx_in_a_row: PATIENCE,
+                    ..t1::Limits::default()
+                },
                 ..t1::Config::default()
             }))
         });

@@ -14,11 +14,9 @@ pub struct Limits {
     pub attempts: u8,
     /// Resynchronisations in one exchange.
     pub resynchs: u8,
-    /// S(WTX request) in a row, that is, without a byte of data in between.
+    /// S(WTX request) in a row, that is, without a byte of data in between: an end for a card that asks without a pause.
+    /// Clause 11 knows no sum of what is granted. How long a card may take is for who drives the engine, and has a clock.
     pub wtx_in_a_row: u16,
-    /// Sum of the multipliers of those requests, in units of BWT. A caller with a cap in seconds
-    /// divides it by its BWT.
-    pub wtx_units: u32,
     /// Other blocks in a row that are right but move no data: S(IFS request), repeated S(ABORT
     /// request), empty I-blocks in a chain.
     pub idle_blocks: u8,
@@ -32,8 +30,7 @@ impl Default for Limits {
         Limits {
             attempts: 3,
             resynchs: 2,
-            wtx_in_a_row: 1024,
-            wtx_units: 1024,
+            wtx_in_a_row: u16::MAX,
             idle_blocks: 8,
             resend_after_resynch: false,
         }
@@ -76,7 +73,7 @@ impl Default for Config {
 pub enum Error {
     /// No usable block after every attempt and resynchronisation (rules 6.4, 7.4.1).
     Unresponsive,
-    /// More waiting time was asked for than [`Limits`] allow.
+    /// Waiting time was asked for more often than [`Limits`] allow.
     WtxLimit,
     /// The card keeps sending blocks that move no data.
     Stalled,
@@ -105,7 +102,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Error::Unresponsive => "the card sends no usable block",
-            Error::WtxLimit => "the card asks for too much waiting time",
+            Error::WtxLimit => "the card asks for waiting time without end",
             Error::Stalled => "the card sends blocks without progress",
             Error::Resynchronized => "the card was resynchronised; the command may have been executed",
             Error::AbortedByCard => "the card aborted the chain",

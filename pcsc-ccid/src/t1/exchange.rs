@@ -51,7 +51,6 @@ pub struct Exchange<'a> {
     /// S(IFS request) was answered by something else than its response.
     ifsd_refused: bool,
     wtx_in_a_row: u16,
-    wtx_units: u32,
     idle_blocks: u8,
 }
 
@@ -88,7 +87,6 @@ impl<'a> Exchange<'a> {
             resynchs: 0,
             ifsd_refused: false,
             wtx_in_a_row: 0,
-            wtx_units: 0,
             idle_blocks: 0,
         }
     }
@@ -283,16 +281,15 @@ impl<'a> Exchange<'a> {
     }
 
     fn on_wtx(&mut self, multiplier: u8) -> Action {
-        let limits = self.engine.config.limits;
-        let wait = multiplier.max(1);
-        self.wtx_in_a_row = self.wtx_in_a_row.saturating_add(1);
-        self.wtx_units = self.wtx_units.saturating_add(u32::from(wait));
-        if self.wtx_in_a_row > limits.wtx_in_a_row || self.wtx_units > limits.wtx_units {
+        if self.wtx_in_a_row == self.engine.config.limits.wtx_in_a_row {
             return self.fail(Error::WtxLimit);
         }
+        self.wtx_in_a_row += 1;
         self.failures = 0;
         self.send(Pcb::Response(Supervisory::Wtx), &[multiplier]);
-        Action::Send { wait }
+        Action::Send {
+            wait: multiplier.max(1),
+        }
     }
 
     fn respond_idle(&mut self, function: Supervisory, inf: &[u8]) -> Action {
@@ -306,7 +303,6 @@ impl<'a> Exchange<'a> {
     fn progress(&mut self) {
         self.failures = 0;
         self.wtx_in_a_row = 0;
-        self.wtx_units = 0;
         self.idle_blocks = 0;
     }
 
