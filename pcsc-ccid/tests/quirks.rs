@@ -297,6 +297,20 @@ fn a_reader_that_cannot_carry_pps_stays_at_the_default_rate() {
     assert_eq!(transmit(&mut reader, &read(200)), Ok(pattern(200)));
 }
 
+/// 10 bytes of header, and those asked for, in packets of 64.
+#[test]
+fn a_reader_that_loses_whole_packets_is_asked_for_less() {
+    for (protocol, offer) in [(Protocol::T0, Offer::T0), (Protocol::T1, Offer::T1)] {
+        let (handle, mut reader) = open(common::named("oz776"));
+        handle.insert(0, card(None, &[offer], Behaviour::default()));
+        common::power_up(&mut reader, protocol).unwrap();
+        for length in 1..=256 {
+            let answer = transmit(&mut reader, &read(length));
+            assert_eq!(answer, Ok(pattern(length.into())), "{protocol:?} {length}");
+        }
+    }
+}
+
 #[test]
 fn a_reader_that_makes_keys_for_minutes_is_waited_for() {
     let fusion = (0x08E6, 0x34D2, 0x0100);

@@ -70,6 +70,8 @@ pub enum Effect {
     OtherSlotsRates(&'static [u32]),
     /// It cannot carry a PPS: the card stays at its first protocol and default rate.
     NoPps,
+    /// At character level, a reply that fills its packets does not come: its transfer has no end.
+    LosesWholePackets,
     /// The true `dwMaxIFSD`.
     MaxIfsd(u32),
     /// `dwMaxCCIDMessageLength` is this at least.
@@ -155,6 +157,8 @@ pub struct Quirks {
     pub other_slots_rates: Option<&'static [u32]>,
     /// Whether PPS must not be tried.
     pub no_pps: bool,
+    /// Whether characters must be asked for so that the reply does not fill its packets.
+    pub loses_whole_packets: bool,
     /// The true IFSD.
     pub max_ifsd: Option<u32>,
     /// How long a message may be at least.
@@ -224,6 +228,7 @@ impl Default for Quirks {
             max_data_rate_bps: None,
             other_slots_rates: None,
             no_pps: false,
+            loses_whole_packets: false,
             max_ifsd: None,
             max_message_length: None,
             added_features: Features(0),
@@ -304,6 +309,7 @@ impl Quirks {
                 Effect::MaxDataRate(rate) => self.max_data_rate_bps = Some(rate),
                 Effect::OtherSlotsRates(rates) => self.other_slots_rates = Some(rates),
                 Effect::NoPps => self.no_pps = true,
+                Effect::LosesWholePackets => self.loses_whole_packets = true,
                 Effect::MaxIfsd(size) => self.max_ifsd = Some(size),
                 Effect::MaxMessageLength(size) => self.max_message_length = Some(size),
                 Effect::AddFeatures(bits) => self.added_features.0 |= bits.0,

@@ -71,6 +71,9 @@ pub static TABLE: &[Quirk] = &[
     of(0x08E6, &[0x3479], &[GEMCORE_RATES], "GemCore POS Pro: the SAM slots know four rates and announce those of the first slot"),
     of(0x08E6, &[0x3480], &[GEMCORE_RATES, Blind(0)], "GemCore SIM Pro before 2.00: the second slot knows four rates, and no slot notices cards").before(0x0200),
 
+    // Transfers.
+    of(0x0B97, &[0x7762, 0x7772], &[LosesWholePackets], "O2Micro Oz776 does not end a reply that fills its packets of 64 bytes"),
+
     // Time.
     of(0x072F, &[0x2200], &[SlowFirstAnswer(1000)], "ACS ACR122U answers the first GetSlotStatus after up to 1 s when no card is in its field"),
     of(0x09D8, &[0x0427, 0x0428], &[SlowFirstAnswer(1000)], "Elatec TWN4 answers the first GetSlotStatus after up to 1 s when no card is in its field"),

@@ -240,7 +240,7 @@ pub fn drive_t1<T: Transport>(
 /// NAD, PCB and LEN.
 const PROLOGUE: usize = 3;
 
-/// At character level a block is asked for in two parts: the prologue, then as much as its LEN says.
+/// At character level a block is asked for in parts: the prologue, then as much as its LEN says.
 fn whole_block<'a, T: Transport>(
     port: &mut Port<T>,
     slot: u8,
@@ -253,14 +253,22 @@ fn whole_block<'a, T: Transport>(
     if begun != PROLOGUE {
         return Ok(&block[..begun]);
     }
-    let rest = usize::from(block[2]) + edc.size();
-    let command = Command::XfrBlock {
-        bwi: 0,
-        level: u16::try_from(rest).unwrap_or(u16::MAX),
-        data: &[],
-    };
-    let reply = port.call(slot, &command, limit)?;
-    let end = begun + copy(port.data(&reply), &mut block[begun..])?;
+    let length = PROLOGUE + usize::from(block[2]) + edc.size();
+    let mut end = begun;
+    while end < length {
+        let part = port.part(length - end);
+        let command = Command::XfrBlock {
+            bwi: 0,
+            level: part,
+            data: &[],
+        };
+        let reply = port.call(slot, &command, limit)?;
+        let came = copy(port.data(&reply), &mut block[end..])?;
+        end += came;
+        if came < usize::from(part) {
+            break;
+        }
+    }
     Ok(&block[..end])
 }
 
@@ -346,7 +354,7 @@ fn characters<T: Transport>(
         port.check(deadline)?;
         let command = Command::XfrBlock {
             bwi: 0,
-            level: u16::try_from(expect).unwrap_or(u16::MAX),
+            level: port.part(expect),
             data: line.outgoing(),
         };
         step = match port.call(slot, &command, limit) {

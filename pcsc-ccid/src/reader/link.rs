@@ -33,6 +33,9 @@ const MAX_TRANSFERS: u32 = 16_384;
 /// How many time extensions one command may ask for.
 const MAX_EXTENSIONS: u32 = 4096;
 
+/// Bytes in a packet of the bulk pipes at full speed (USB 2.0, clause 5.8.3).
+const PACKET: usize = 64;
+
 /// Whether the bytes are exactly one message.
 fn is_whole(bytes: &[u8]) -> bool {
     matches!(bytes, [0x80..=0x84, ..]) && Response::announced(bytes) == Some(bytes.len())
@@ -49,6 +52,8 @@ pub struct Link<T> {
     buffer: Vec<u8>,
     /// The longest message to the reader.
     max_message: usize,
+    /// No answer may be so long that it fills its packets.
+    loses_whole_packets: bool,
     /// The pipe may still hold what belongs to an earlier command.
     is_dirty: bool,
     /// The slot whose abort has not come to its end, as far as we know: until then the reader refuses its commands.
@@ -56,7 +61,7 @@ pub struct Link<T> {
 }
 
 impl<T: Transport> Link<T> {
-    pub fn new(transport: T, announced_max: u32) -> Link<T> {
+    pub fn new(transport: T, announced_max: u32, loses_whole_packets: bool) -> Link<T> {
         let max_message = usize::try_from(announced_max)
             .unwrap_or(MAX_MESSAGE)
             .clamp(HEADER_SIZE + 5, MAX_MESSAGE);
@@ -66,6 +71,7 @@ impl<T: Transport> Link<T> {
             out: Vec::with_capacity(max_message),
             buffer: alloc::vec![0; max_message.max(MIN_BUFFER)],
             max_message,
+            loses_whole_packets,
             is_dirty: false,
             unfinished_abort: None,
         }
@@ -74,6 +80,12 @@ impl<T: Transport> Link<T> {
     /// How many bytes of data one message can carry to the reader.
     pub fn max_data(&self) -> usize {
         self.max_message - HEADER_SIZE
+    }
+
+    /// How many of so many characters to ask for.
+    pub fn part(&self, expected: usize) -> usize {
+        let fills = (HEADER_SIZE + expected) % PACKET == 0;
+        expected - usize::from(self.loses_whole_packets && fills)
     }
 
     /// Where the data of the last reply are.

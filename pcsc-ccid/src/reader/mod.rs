@@ -138,7 +138,12 @@ impl<T: Transport> Reader<T> {
         }
         let mut descriptor = interface.descriptor;
         quirks.apply(&mut descriptor);
-        let port = Port::new(transport, interface.flavour, descriptor.max_message_length);
+        let port = Port::new(
+            transport,
+            interface.flavour,
+            descriptor.max_message_length,
+            quirks.loses_whole_packets,
+        );
         let slots = (0..descriptor.slots()).map(|_| Slot::default()).collect();
         let mut reader = Reader {
             port,

@@ -20,10 +20,10 @@ pub enum Port<T> {
 }
 
 impl<T: Transport> Port<T> {
-    /// `max_message` is what the reader announces.
-    pub fn new(transport: T, flavour: Flavour, max_message: u32) -> Port<T> {
+    /// `max_message` is what the reader announces; `loses_whole_packets` as in [`crate::quirks::Quirks`].
+    pub fn new(transport: T, flavour: Flavour, max_message: u32, loses_whole_packets: bool) -> Port<T> {
         match flavour {
-            Flavour::Ccid => Port::Bulk(Link::new(transport, max_message)),
+            Flavour::Ccid => Port::Bulk(Link::new(transport, max_message, loses_whole_packets)),
             Flavour::IccdA | Flavour::IccdB => Port::Control(Pipe::new(transport, flavour, max_message)),
         }
     }
@@ -41,6 +41,15 @@ impl<T: Transport> Port<T> {
             Port::Bulk(link) => link.max_data(),
             Port::Control(pipe) => pipe.max_data(),
         }
+    }
+
+    /// How many of the characters that a card is about to send can be asked for at once.
+    pub fn part(&self, expected: usize) -> u16 {
+        let part = match self {
+            Port::Bulk(link) => link.part(expected),
+            Port::Control(_) => expected,
+        };
+        u16::try_from(part).unwrap_or(u16::MAX)
     }
 
     /// When what begins now has to be over; see [`Port::check`].

@@ -39,7 +39,7 @@ impl Session {
 pub enum Carriage {
     /// In one message: TPDU level.
     Whole,
-    /// In two, the second as long as the first says: character level.
+    /// In parts, of which the first says how much there is: character level.
     Parts(t1::Edc),
 }
 

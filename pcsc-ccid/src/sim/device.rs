@@ -422,6 +422,9 @@ impl Device {
             bytes[1..5].copy_from_slice(&length.to_le_bytes());
         }
         bytes.extend((0..self.oddities.trailing).map(|_| 0xEE));
+        if self.oddities.loses_whole_packets && bytes.len() % PACKET == 0 {
+            return;
+        }
         let reply = Reply {
             at,
             slot: response.slot,

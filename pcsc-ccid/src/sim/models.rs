@@ -20,7 +20,7 @@ pub const NAMES: [(&str, &str); 14] = [
         "extended APDU level, automatic parameters and PPS",
     ),
     ("omnikey-5321", "short APDU level"),
-    ("oz776", "character level"),
+    ("oz776", "character level; loses replies that fill their packets"),
     ("octsim", "eight slots for SIM cards, TPDU level, T=0 only"),
     ("scr331-di", "two slots, contact and contactless"),
     ("gempc-pinpad", "PIN pad, TPDU level"),
@@ -49,6 +49,10 @@ impl Device {
         Some(match name {
             "au9540" => device.with(Oddities {
                 contact_limit_bps: Some(200_000),
+                ..Oddities::default()
+            }),
+            "oz776" => device.with(Oddities {
+                loses_whole_packets: true,
                 ..Oddities::default()
             }),
             "gempc-pinpad" => device.with(Oddities {

@@ -31,6 +31,8 @@ pub struct Oddities {
     pub merge: bool,
     /// So many bytes follow each reply's announced length.
     pub trailing: usize,
+    /// A reply that fills its packets does not come: no empty one ends its transfer.
+    pub loses_whole_packets: bool,
     /// `dwLength` of each reply is so much larger than what comes.
     pub over_announce: u32,
     /// Messages of more bytes than this are refused, whatever the descriptor announces.
