@@ -18,6 +18,7 @@ use pcsc_ccid::transport;
 const ATR: [u8; 2] = [0x3B, 0x00];
 /// Short APDUs, and voltage and parameters by the reader itself.
 const FEATURES: u32 = 0x2_00BA;
+const SLOT_STATUS: u8 = 0x65;
 const POWER_ON: u8 = 0x62;
 const POWER_OFF: u8 = 0x63;
 const ESCAPE: u8 = 0x6B;
@@ -81,23 +82,53 @@ fn a_reader_that_starts_its_firmware_is_given_the_time() {
 }
 
 #[test]
-fn a_slot_without_a_card_switch_tells_by_power_alone() {
+fn a_slot_that_keeps_its_card_powered_is_switched_off_and_on() {
     let sec1210 = (0x0424, 0x1202, 0x0222);
     let mut reader = opened(sec1210, 1, Options::default(), &[status()]).unwrap();
-    answers(&mut reader, &[]);
+    answers(&mut reader, &[status(), status(), message(0x80, &ATR, [0, 0, 0])]);
     assert_eq!(reader.presence(0), Ok(Presence::Present));
-    assert!(kinds(&mut reader).is_empty());
-    // Off and on, for it keeps its card powered.
-    answers(&mut reader, &[status(), message(0x80, &ATR, [0, 0, 0])]);
     assert_eq!(reader.power_on(0, Reset::Cold), Ok(&ATR[..]));
-    assert_eq!(kinds(&mut reader), [POWER_OFF, POWER_ON]);
-    assert_eq!(reader.presence(0), Ok(Presence::Present));
-    answers(
-        &mut reader,
-        &[status(), status(), message(0x80, &[], [0x41, 0xFE, 0])],
-    );
-    assert!(reader.power_on(0, Reset::Cold).is_err());
-    assert_eq!(reader.presence(0), Ok(Presence::Absent));
+    assert_eq!(kinds(&mut reader), [SLOT_STATUS, POWER_OFF, POWER_ON]);
+}
+
+/// A slot that does not notice cards, found without one: a memory of it would be for ever, since pcscd applies no power where it
+/// sees no card. Only of the GemCore SIM Pro nothing else is known.
+#[test]
+fn a_slot_that_does_not_notice_cards_is_not_asked() {
+    let (sim_pro, acr33u) = ((0x08E6, 0x3480, 0x0100), (0x072F, 0x8300, 0x5000));
+    for (device, slot, without) in [(sim_pro, 0, Presence::Absent), (acr33u, 2, Presence::Present)] {
+        let mut interface = plain_interface(FEATURES);
+        interface.descriptor.max_slot_index = slot;
+        let in_slot = |mut message: Vec<u8>| {
+            message[5] = slot;
+            message
+        };
+        let mut script = Script::default();
+        let unknown = || message(0x83, &[], [0x40, 0, 0]);
+        let opening = [status(), unknown(), unknown()];
+        script.incoming.extend(opening.map(In::Bytes));
+        let mut reader = Reader::open(script, identity(device), &interface, Options::default()).unwrap();
+        reader.transport().incoming.clear();
+
+        answers(&mut reader, &[]);
+        assert_eq!(reader.presence(slot), Ok(Presence::Present));
+        answers(&mut reader, &[in_slot(message(0x80, &[], [0x41, 0xFE, 0]))]);
+        assert!(reader.power_on(slot, Reset::Cold).is_err());
+        assert_eq!(reader.presence(slot), Ok(without), "{device:04X?}");
+        answers(&mut reader, &[in_slot(message(0x80, &ATR, [0, 0, 0]))]);
+        assert_eq!(reader.power_on(slot, Reset::Cold), Ok(&ATR[..]));
+        assert_eq!(reader.presence(slot), Ok(Presence::Present));
+        // What an exchange has missed is told here too.
+        let mute = || in_slot(message(0x80, &[], [0x41, 0xFE, 0]));
+        answers(&mut reader, &[in_slot(status()), mute()]);
+        assert!(reader.power_on(slot, Reset::Cold).is_err());
+        let told = match without {
+            Presence::Absent => [Presence::Absent; 2],
+            _ => [Presence::Replaced, Presence::Present],
+        };
+        assert_eq!([0; 2].map(|_| reader.presence(slot).unwrap()), told);
+        assert!(!kinds(&mut reader).contains(&SLOT_STATUS));
+    }
 }
 
 #[test]

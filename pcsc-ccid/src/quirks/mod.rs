@@ -84,8 +84,10 @@ pub enum Effect {
     ShortApdusOnly,
     /// Its PIN pad is none, or not secure.
     NoPinPad,
-    /// Slots from this one on do not notice cards: only power tells.
+    /// Slots from this one on do not notice cards: each counts as occupied.
     Blind(u8),
+    /// A slot that does not notice cards counts as empty where power was applied in vain, until it succeeds.
+    EmptyAfterFailure,
     /// Slots from this one on have no contacts.
     Contactless(u8),
     /// A card must be powered off before it is powered on.
@@ -173,6 +175,8 @@ pub struct Quirks {
     pub no_pin_pad: bool,
     /// The first slot that does not notice cards.
     pub blind_from: Option<u8>,
+    /// Whether such a slot is empty where power was applied in vain.
+    pub empty_after_failure: bool,
     /// The first slot that has no contacts.
     pub contactless_from: Option<u8>,
     /// Whether to power off before powering on.
@@ -236,6 +240,7 @@ impl Default for Quirks {
             short_apdus_only: false,
             no_pin_pad: false,
             blind_from: None,
+            empty_after_failure: false,
             contactless_from: None,
             power_off_first: false,
             power_cycle_at_open: false,
@@ -317,6 +322,7 @@ impl Quirks {
                 Effect::ShortApdusOnly => self.short_apdus_only = true,
                 Effect::NoPinPad => self.no_pin_pad = true,
                 Effect::Blind(slot) => self.blind_from = Some(slot),
+                Effect::EmptyAfterFailure => self.empty_after_failure = true,
                 Effect::Contactless(slot) => self.contactless_from = Some(slot),
                 Effect::PowerOffFirst => self.power_off_first = true,
                 Effect::PowerCycleAtOpen => self.power_cycle_at_open = true,

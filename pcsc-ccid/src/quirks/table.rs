@@ -69,7 +69,7 @@ pub static TABLE: &[Quirk] = &[
     of(0x058F, &[0x9540], &[MaxDataRate(200_000)], "Alcor AU9540 and AU9560 announce 688,172 bps and corrupt data above about 200,000"),
     of(0x0B97, &[0x7762, 0x7772], &[MaxDataRate(9600), NoPps], "O2Micro Oz776 cannot carry a PPS and works at the default rate only"),
     of(0x08E6, &[0x3479], &[GEMCORE_RATES], "GemCore POS Pro: the SAM slots know four rates and announce those of the first slot"),
-    of(0x08E6, &[0x3480], &[GEMCORE_RATES, Blind(0)], "GemCore SIM Pro before 2.00: the second slot knows four rates, and no slot notices cards").before(0x0200),
+    of(0x08E6, &[0x3480], &[GEMCORE_RATES, Blind(0), EmptyAfterFailure], "GemCore SIM Pro before 2.00: the second slot knows four rates, and no slot notices cards").before(0x0200),
 
     // Transfers.
     of(0x0B97, &[0x7762, 0x7772], &[LosesWholePackets], "O2Micro Oz776 does not end a reply that fills its packets of 64 bytes"),
@@ -103,7 +103,7 @@ pub static TABLE: &[Quirk] = &[
 
     // Power and presence.
     of(0x0D46, &[0x301D], &[PowerOffFirst, InfoApdus], "KOBIL IDToken: its built-in German identity card needs power off before power on; the driver answers for its firmware who it is"),
-    of(0x0424, &[0x1202], &[Blind(0), PowerOffFirst], "Microchip SEC1210: the second interface has no card switch and keeps its card powered").interface(1),
+    of(0x0424, &[0x1202], &[PowerOffFirst], "Microchip SEC1210: the second interface keeps its card powered").interface(1),
     of(0x072F, &[0x8300], &[Blind(2)], "ACS ACR33U: its three SIM slots always say that a card is there"),
     of(0x08E6, &[0x4433], &[ISO_MODE], "GemPC433 is in EMV mode and refuses cards that are not"),
     of(0x046A, &[0x0005], &[ISO_MODE], "Cherry XX33 is in EMV mode and refuses cards that are not"),

@@ -105,8 +105,8 @@ struct Slot {
     session: Session,
     /// A card had power, which nobody asked to take, and `presence` has not told yet that it is gone.
     was_powered: bool,
-    /// A card without which nothing can be told, was not there when power was last applied.
-    is_blind_empty: bool,
+    /// Power was applied in vain, in a reader where nothing else tells that there is no card.
+    is_empty: bool,
 }
 
 /// Whether a card is in a slot.
@@ -274,7 +274,7 @@ impl<T: Transport> Reader<T> {
         let limit = self.quirks.command_limit;
         let state = self.slot(slot)?;
         if !sees_cards {
-            return Ok(match (state.is_blind_empty, state.atr_bytes.is_empty()) {
+            return Ok(match (state.is_empty, state.atr_bytes.is_empty()) {
                 (true, _) => IccStatus::Absent,
                 (false, true) => IccStatus::Inactive,
                 (false, false) => IccStatus::Active,

@@ -38,9 +38,8 @@ impl<T: Transport> Reader<T> {
             self.cut_power(slot)?;
         }
         let result = self.find_voltage(slot);
-        let is_blind = !self.quirks.sees_cards(slot);
-        let state = self.slot(slot)?;
-        state.is_blind_empty = is_blind && result.is_err();
+        let is_empty = self.quirks.empty_after_failure && result.is_err();
+        self.slot(slot)?.is_empty = is_empty;
         result?;
         Ok(&self.slots[usize::from(slot)].atr_bytes)
     }
