@@ -161,7 +161,7 @@ impl<T: Transport> Reader<T> {
         Ok(())
     }
 
-    /// The NAD of T=1, at TPDU level.
+    /// The NAD of T=1, at TPDU level, until the card's reset.
     fn control_nad(&mut self, slot: u8, data: &[u8], answer: &mut [u8]) -> Result<usize, Error> {
         let request = NadRequest::decode(data).ok_or(Error::InvalidParameter)?;
         let engine = self
@@ -179,9 +179,6 @@ impl<T: Transport> Reader<T> {
             }
             Some(engine.config().nad)
         });
-        if let (NadRequest::Set(_), Some(nad)) = (request, nad) {
-            self.nad = nad;
-        }
         let (reply, length) = request.reply(nad);
         exchange::copy(reply.get(..length).unwrap_or(&reply), answer)
     }

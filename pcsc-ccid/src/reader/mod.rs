@@ -89,8 +89,6 @@ pub struct Reader<T> {
     /// What Gemalto's firmware tells of its PIN pad, and its name.
     firmware: Option<FirmwareFeatures>,
     firmware_id: Vec<u8>,
-    /// The node address of T=1 blocks.
-    nad: u8,
     slots: Vec<Slot>,
     speeds: Speeds,
 }
@@ -156,7 +154,6 @@ impl<T: Transport> Reader<T> {
             clocks_khz: Vec::new(),
             firmware: None,
             firmware_id: Vec::new(),
-            nad: 0,
             slots,
             speeds: Speeds::default(),
         };

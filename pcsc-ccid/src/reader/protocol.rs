@@ -292,12 +292,11 @@ impl<T: Transport> Reader<T> {
         let engine = match (&parameters, level) {
             (Parameters::T1(t1), ExchangeLevel::Tpdu | ExchangeLevel::Character) => {
                 Some(t1::Engine::new(t1::Config {
-                    nad: self.nad,
                     edc: t1.edc,
                     ifsc: t1.ifsc.min(self.largest_block()),
                     ifsd: self.ifsd(),
                     ifsd_is_known: self.descriptor.features.has(Features::AUTOMATIC_IFSD),
-                    limits: t1::Limits::default(),
+                    ..t1::Config::default()
                 }))
             }
             _ => None,

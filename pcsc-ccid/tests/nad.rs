@@ -1,0 +1,79 @@
+//! The node address of T=1 (ISO/IEC 7816-3, clause 11.3.2.1), which an application chooses for a card until its reset.
+
+mod common;
+
+use common::{card, named, open, pattern, power_up, read, transmit};
+use pcsc_ccid::card::{Behaviour, Burst, Card, Line, Offer, SimCard};
+use pcsc_ccid::part10::NAD;
+use pcsc_ccid::reader::{Error, Protocol, Reader};
+use pcsc_ccid::sim::{Handle, SimTransport};
+
+/// A card that answers no blocks but those to NAD 0. A PPS request begins with FF.
+struct Particular(SimCard);
+
+impl Card for Particular {
+    fn reset(&mut self, line: Line) -> Burst {
+        self.0.reset(line)
+    }
+
+    fn power_off(&mut self) {
+        self.0.power_off();
+    }
+
+    fn hear(&mut self, bytes: &[u8], line: Line) -> Burst {
+        match bytes {
+            [0x00 | 0xFF, ..] => self.0.hear(bytes, line),
+            _ => Burst::default(),
+        }
+    }
+}
+
+fn ready(card: impl Card + 'static) -> (Handle, Reader<SimTransport>) {
+    let (handle, mut reader) = open(named("gempc-express"));
+    handle.insert(0, card);
+    power_up(&mut reader, Protocol::T1).unwrap();
+    (handle, reader)
+}
+
+fn set(reader: &mut Reader<SimTransport>, nad: u8) {
+    let mut answer = [0; 4];
+    assert_eq!(
+        reader.control(0, NAD, &[0x3E, 0x00, 0x01, nad], &mut answer),
+        Ok(4)
+    );
+    assert_eq!(answer, [0x3E, 0x00, 0x01, 0x00], "{nad:02X}");
+}
+
+fn get(reader: &mut Reader<SimTransport>) -> u8 {
+    let mut answer = [0; 5];
+    assert_eq!(reader.control(0, NAD, &[0x3F, 0x00, 0x00], &mut answer), Ok(5));
+    assert_eq!(answer[..4], [0x3F, 0x00, 0x02, 0x00]);
+    answer[4]
+}
+
+#[test]
+fn it_lasts_until_the_reset() {
+    let (_handle, mut reader) = ready(card(None, &[Offer::T1], Behaviour::default()));
+    assert_eq!(get(&mut reader), 0);
+    set(&mut reader, 0x21);
+    assert_eq!(transmit(&mut reader, &read(200)), Ok(pattern(200)));
+    assert_eq!(get(&mut reader), 0x21);
+    power_up(&mut reader, Protocol::T1).unwrap();
+    assert_eq!(get(&mut reader), 0);
+    assert_eq!(transmit(&mut reader, &read(200)), Ok(pattern(200)));
+}
+
+#[test]
+fn one_that_the_card_does_not_answer_is_left_by_a_reset() {
+    // At its only speed the application resets it; at a raised one the driver does so by itself.
+    for ta1 in [None, Some(0x96)] {
+        let (_handle, mut reader) = ready(Particular(card(ta1, &[Offer::T1], Behaviour::default())));
+        set(&mut reader, 0x21);
+        let failed = transmit(&mut reader, &read(9)).unwrap_err();
+        match ta1 {
+            None => power_up(&mut reader, Protocol::T1).unwrap(),
+            Some(_) => assert_eq!(failed, Error::CardReset),
+        }
+        assert_eq!(transmit(&mut reader, &read(9)), Ok(pattern(9)), "{ta1:02X?}");
+    }
+}
