@@ -6,7 +6,7 @@ mod common;
 use std::time::Duration;
 
 use common::{card, line, named, open, pattern, power_up, rates_set, read, resets, transmit};
-use pcsc_ccid::card::{Behaviour, Offer, Overspeed, PpsBehaviour};
+use pcsc_ccid::card::{Behaviour, FaultKind, Faults, Offer, Overspeed, PpsBehaviour};
 use pcsc_ccid::message::SlotError;
 use pcsc_ccid::reader::{Error, Presence, Protocol, Reader, Reset};
 use pcsc_ccid::sim::{self, Event, Handle, Oddities, SimTransport};
@@ -30,8 +30,21 @@ fn until_it_works(reader: &mut Reader<SimTransport>, context: &str) -> usize {
     panic!("{context}: lost");
 }
 
-/// At the next power-up, and after the card was out, what was learned is used at once.
-fn check_memory(handle: &Handle, reader: &mut Reader<SimTransport>, protocol: Protocol, context: &str) {
+/// At the next power-up, and after the card was out, what was learned is used at once: from a failure to agree on a speed, and
+/// from one in the middle of an exchange that has happened a second time.
+fn check_memory(
+    handle: &Handle,
+    reader: &mut Reader<SimTransport>,
+    protocol: Protocol,
+    reported: usize,
+    context: &str,
+) {
+    reader.power_off(0).unwrap();
+    if reported > 0 {
+        power_up(reader, protocol).unwrap();
+        assert_eq!(until_it_works(reader, context), reported, "{context}: once more");
+        reader.power_off(0).unwrap();
+    }
     let (rate, sets, before) = (line(handle), rates_set(handle), resets(handle));
     power_up(reader, protocol).unwrap();
     assert_eq!(until_it_works(reader, context), 0, "{context}: a reset again");
@@ -94,7 +107,7 @@ fn an_acos_id_card_works_at_the_default_rate() {
                     "{context}: seen outside"
                 );
                 assert_eq!(line(&handle), (clock, 372, 1), "{context}");
-                check_memory(&handle, &mut reader, protocol, &context);
+                check_memory(&handle, &mut reader, protocol, 0, &context);
             }
         }
     }
@@ -176,7 +189,7 @@ fn a_card_that_fails_above_a_rate_works_below_it() {
                     if name == "gempc-express" && protocol == Protocol::T1 {
                         assert_eq!(reported, 0, "{context}: the IFS request proves the speed");
                     }
-                    check_memory(&handle, &mut reader, protocol, &context);
+                    check_memory(&handle, &mut reader, protocol, reported, &context);
                 }
             }
         }
@@ -208,6 +221,42 @@ fn each_reset_is_reported_once_and_the_card_is_ready_then() {
     power_up(&mut reader, Protocol::T0).unwrap();
     assert_eq!(rates_set(&handle), [0x97, 0x96, 0x96, 0x97]);
     assert_eq!(transmit(&mut reader, &read(10)), Ok(pattern(10)));
+}
+
+/// A card that is jogged in its slot, and one that misses a command: each is at its full speed again when it next gets power. A
+/// reset does not count: pcscd makes one of its own for each that it is told of.
+#[test]
+fn a_failure_that_is_not_the_speed_slows_a_card_for_a_while() {
+    for is_jogged in [false, true] {
+        let context = format!("jogged: {is_jogged}");
+        let (handle, mut reader) = open(named("gempc-express"));
+        let good = || card(Some(0x96), &[Offer::T0], Behaviour::default());
+        handle.insert(0, good());
+        power_up(&mut reader, Protocol::T0).unwrap();
+        let fast = line(&handle);
+        let soon = handle.with(|device| device.now()) + Duration::from_micros(100);
+        match is_jogged {
+            true => handle.schedule(soon, Event::Insert(0, Box::new(good()))),
+            false => handle.with(|device| {
+                let once = Faults::new(0, 1000, 1, &[FaultKind::Mute]);
+                device.contact(0).unwrap().set_faults(Some(once));
+            }),
+        }
+        assert_eq!(
+            transmit(&mut reader, &read(10)),
+            Err(Error::CardReset),
+            "{context}"
+        );
+        assert_eq!(transmit(&mut reader, &read(10)), Ok(pattern(10)), "{context}");
+        let slow = line(&handle);
+        assert_ne!(slow, fast, "{context}");
+        power_up(&mut reader, Protocol::T0).unwrap();
+        assert_eq!(line(&handle), slow, "{context}");
+        reader.power_off(0).unwrap();
+        power_up(&mut reader, Protocol::T0).unwrap();
+        assert_eq!(line(&handle), fast, "{context}");
+        assert_eq!(transmit(&mut reader, &read(10)), Ok(pattern(10)), "{context}");
+    }
 }
 
 #[test]
@@ -255,11 +304,11 @@ fn a_reader_that_announces_more_than_it_can_do() {
                 let (handle, mut reader) = open(device);
                 handle.insert(0, card(Some(0x97), offers, Behaviour::default()));
                 power_up(&mut reader, protocol).unwrap();
-                until_it_works(&mut reader, &context);
+                let reported = until_it_works(&mut reader, &context);
                 let (clock, f, d) = line(&handle);
                 let bps = clock / u32::from(f) * u32::from(d);
                 assert!(bps <= limit, "{context}: {bps}");
-                check_memory(&handle, &mut reader, protocol, &context);
+                check_memory(&handle, &mut reader, protocol, reported, &context);
             }
         }
     }
@@ -282,9 +331,9 @@ fn a_card_that_fails_at_every_raised_rate_ends_at_the_default() {
             };
             handle.insert(0, card(Some(0x97), offers, behaviour));
             power_up(&mut reader, protocol).unwrap();
-            until_it_works(&mut reader, &context);
+            let reported = until_it_works(&mut reader, &context);
             assert_eq!(line(&handle), (clock, 372, 1), "{context}");
-            check_memory(&handle, &mut reader, protocol, &context);
+            check_memory(&handle, &mut reader, protocol, reported, &context);
         }
     }
 }

@@ -103,8 +103,18 @@ struct Slot {
     session: Session,
     /// A card had power, which nobody asked to take, and `presence` has not told yet that it is gone.
     was_powered: bool,
+    /// How many steps down the card goes in a protocol, by what has failed since it got power.
+    slowed: Option<(Protocol, usize)>,
     /// Power was applied in vain, in a reader where nothing else tells that there is no card.
     is_empty: bool,
+}
+
+impl Slot {
+    /// What comes next is another card, or the same one with a new beginning.
+    fn release(&mut self) {
+        self.was_powered = false;
+        self.slowed = None;
+    }
 }
 
 /// Whether a card is in a slot.
@@ -258,7 +268,7 @@ impl<T: Transport> Reader<T> {
             IccStatus::Inactive if !was_powered => return Ok(Presence::Present),
             IccStatus::Inactive | IccStatus::Absent => self.forget(slot),
         }
-        self.slot(slot)?.was_powered = false;
+        self.slot(slot)?.release();
         Ok(match icc {
             IccStatus::Absent => Presence::Absent,
             _ => Presence::Replaced,

@@ -49,7 +49,7 @@ impl<T: Transport> Reader<T> {
     /// # Errors
     /// Where the reader does not answer. An empty slot is none.
     pub fn power_off(&mut self, slot: u8) -> Result<(), Error> {
-        self.slot(slot)?.was_powered = false;
+        self.slot(slot)?.release();
         self.cut_power(slot)
     }
 

@@ -37,8 +37,10 @@ impl<T: Transport> Reader<T> {
             Some(_) => return Err(Error::ProtocolUnsupported),
             None => (),
         }
-        let steps = self.speeds.steps(self.atr(slot), protocol as u8);
-        let result = self.choose(slot, protocol, steps);
+        let slowed = state.slowed.filter(|(of, _)| *of == protocol);
+        let known = self.speeds.steps(self.atr(slot), protocol as u8);
+        let steps = slowed.map_or(known, |(_, steps)| steps.max(known));
+        let result = self.choose(slot, protocol, steps, steps == known);
         self.heed(slot, result)
     }
 
@@ -81,9 +83,11 @@ impl<T: Transport> Reader<T> {
         if steps + 1 >= ladder.len() {
             return error;
         }
+        let bytes = self.atr(slot).to_vec();
+        let is_slow = self.speeds.doubt(&bytes, protocol as u8, steps);
         let result = self
             .reset_same_card(slot)
-            .and_then(|()| self.choose(slot, protocol, steps + 1));
+            .and_then(|()| self.choose(slot, protocol, steps + 1, is_slow));
         match self.heed(slot, result) {
             Ok(()) => Error::CardReset,
             Err(later @ (Error::NoCard | Error::Transport(_))) => later,
@@ -157,8 +161,9 @@ impl<T: Transport> Reader<T> {
         matches!(level, ExchangeLevel::Tpdu | ExchangeLevel::Character) && !self.quirks.no_pps
     }
 
-    /// Tries the speeds from this step on; where they take minutes to fail, the slowest next.
-    fn choose(&mut self, slot: u8, protocol: Protocol, from: usize) -> Result<(), Error> {
+    /// Tries the speeds from this step on; where they take minutes to fail, the slowest next. What comes of it holds until the
+    /// card's power is taken, or for later as well.
+    fn choose(&mut self, slot: u8, protocol: Protocol, from: usize, is_for_later: bool) -> Result<(), Error> {
         let (atr, ladder) = self.ladder(slot, protocol)?;
         // Last, what the card does anyhow after a reset, without a word to anyone.
         let has_default = atr.mode() == Mode::Negotiable && protocol as u8 == atr.first_protocol();
@@ -177,8 +182,12 @@ impl<T: Transport> Reader<T> {
             };
             match result {
                 Ok(chosen) => {
-                    let bytes = self.atr(slot).to_vec();
-                    self.speeds.remember(&bytes, protocol as u8, chosen.steps);
+                    if is_for_later {
+                        let bytes = self.atr(slot).to_vec();
+                        self.speeds.remember(&bytes, protocol as u8, chosen.steps);
+                    } else {
+                        self.slot(slot)?.slowed = Some((protocol, chosen.steps));
+                    }
                     self.slot(slot)?.session = Session::Chosen(Box::new(chosen));
                     return Ok(());
                 }

@@ -1,4 +1,7 @@
 //! Which speeds have failed with which cards.
+//!
+//! A card that goes mute in the middle of an exchange may be too slow; it may also have been jogged, or have met a command that
+//! it does not survive. It is slowed for as long as it has power; only the second time is it taken for a slow one.
 
 use alloc::vec::Vec;
 
@@ -9,7 +12,17 @@ const MAX_CARDS: usize = 64;
 #[derive(Debug, Default)]
 pub struct Speeds {
     /// The card seen last is the last one.
-    cards: Vec<(Vec<u8>, u8, usize)>,
+    cards: Vec<Card>,
+}
+
+#[derive(Debug, Default)]
+struct Card {
+    atr: Vec<u8>,
+    protocol: u8,
+    /// How many steps down to begin with.
+    steps: usize,
+    /// What is fewer steps down than this has failed once in the middle of an exchange.
+    doubted: usize,
 }
 
 impl Speeds {
@@ -17,20 +30,48 @@ impl Speeds {
     pub fn steps(&self, atr: &[u8], protocol: u8) -> usize {
         self.cards
             .iter()
-            .find(|(card, of, _)| card == atr && *of == protocol)
-            .map_or(0, |(_, _, steps)| *steps)
+            .find(|card| card.is(atr, protocol))
+            .map_or(0, |card| card.steps)
     }
 
     /// Remembers that it takes so many steps.
     pub fn remember(&mut self, atr: &[u8], protocol: u8, steps: usize) {
-        self.cards
-            .retain(|(card, of, _)| !(card == atr && *of == protocol));
-        if steps > 0 {
+        self.change(atr, protocol, |card| card.steps = steps);
+    }
+
+    /// Notes that an exchange has failed so many steps down; whether that has happened before.
+    pub fn doubt(&mut self, atr: &[u8], protocol: u8, steps: usize) -> bool {
+        self.change(atr, protocol, |card| {
+            let has_failed_before = steps < card.doubted;
+            card.doubted = card.doubted.max(steps + 1);
+            has_failed_before
+        })
+    }
+
+    fn change<R>(&mut self, atr: &[u8], protocol: u8, change: impl FnOnce(&mut Card) -> R) -> R {
+        let known = self.cards.iter().position(|card| card.is(atr, protocol));
+        let mut card = match known {
+            Some(place) => self.cards.remove(place),
+            None => Card {
+                atr: atr.to_vec(),
+                protocol,
+                ..Card::default()
+            },
+        };
+        let result = change(&mut card);
+        if card.steps > 0 || card.doubted > 0 {
             if self.cards.len() == MAX_CARDS {
                 self.cards.remove(0);
             }
-            self.cards.push((atr.to_vec(), protocol, steps));
+            self.cards.push(card);
         }
+        result
+    }
+}
+
+impl Card {
+    fn is(&self, atr: &[u8], protocol: u8) -> bool {
+        self.atr == atr && self.protocol == protocol
     }
 }
 
@@ -53,5 +94,20 @@ mod tests {
         );
         speeds.remember(&[0x3B, 1], 1, 0);
         assert_eq!(speeds.steps(&[0x3B, 1], 1), 0);
+    }
+
+    #[test]
+    fn each_speed_is_doubted_once() {
+        let mut speeds = Speeds::default();
+        let card = [0x3B, 0x00];
+        // A card that goes down step by step, and again when it comes back.
+        assert_eq!([0, 1].map(|steps| speeds.doubt(&card, 0, steps)), [false; 2]);
+        // That a speed was agreed on says nothing for it.
+        speeds.remember(&card, 0, 0);
+        assert_eq!(
+            [0, 1, 2].map(|steps| speeds.doubt(&card, 0, steps)),
+            [true, true, false]
+        );
+        assert!(!speeds.doubt(&card, 1, 0), "another protocol is another matter");
     }
 }
