@@ -259,6 +259,24 @@ fn a_card_that_is_back_before_anybody_has_looked_is_told_once() {
 }
 
 #[test]
+fn a_slot_s_status_counts_even_where_the_card_is_called_mute() {
+    let mute = |icc| message(0x81, &[], [0x40 | icc, 0xFE, 0]);
+    for (icc, expected) in [
+        (ACTIVE, Presence::Present),
+        (INACTIVE, Presence::Replaced),
+        (2, Presence::Absent),
+    ] {
+        let mut reader = ready();
+        reader.transport().incoming.extend(bytes(&[mute(icc)]));
+        assert_eq!(reader.presence(0), Ok(expected), "{icc}");
+    }
+    let mut reader = ready();
+    let hardware = message(0x81, &[], [0x40, 0xFB, 0]);
+    reader.transport().incoming.extend(bytes(&[hardware]));
+    assert_eq!(reader.presence(0), Err(Error::Slot(SlotError::Hardware)));
+}
+
+#[test]
 fn who_asks_for_an_attribute_does_not_hear_the_news_in_place_of_others() {
     let mut reader = ready();
     let inactive = || message(0x81, &[], [INACTIVE, 0, 0]);
