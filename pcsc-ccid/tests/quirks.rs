@@ -343,6 +343,23 @@ fn a_reader_that_loses_whole_packets_is_asked_for_less() {
 }
 
 #[test]
+fn a_reader_that_announces_263_bytes_gets_a_whole_command() {
+    let mut interface = plain_interface(FEATURES);
+    interface.descriptor.max_message_length = 263;
+    let mut script = Script::default();
+    script.incoming.push_back(In::Bytes(status()));
+    let reflex = identity((0x04E6, 0x511C, 0x0100));
+    let mut reader = Reader::open(script, reflex, &interface, Options::default()).unwrap();
+    let parameters = message(0x82, &[0x11, 0x00, 0, 10, 0], [0, 0, 0]);
+    answers(&mut reader, &[message(0x80, &ATR, [0, 0, 0]), parameters]);
+    common::power_up(&mut reader, Protocol::T0).unwrap();
+    answers(&mut reader, &[message(0x80, &[0x90, 0x00], [0, 0, 0])]);
+    let update = [&[0x00, 0xD6, 0, 0, 255][..], &[0x5A; 255]].concat();
+    assert_eq!(transmit(&mut reader, &update), Ok(vec![0x90, 0x00]));
+    assert_eq!(reader.transport().outgoing[0][10..], update);
+}
+
+#[test]
 fn a_reader_that_makes_keys_for_minutes_is_waited_for() {
     let fusion = (0x08E6, 0x34D2, 0x0100);
     let unknown = || message(0x83, &[], [0x40, 0, 0]);

@@ -74,8 +74,6 @@ pub enum Effect {
     LosesWholePackets,
     /// The true `dwMaxIFSD`.
     MaxIfsd(u32),
-    /// `dwMaxCCIDMessageLength` is this at least.
-    MaxMessageLength(u32),
     /// Bits to add to `dwFeatures`.
     AddFeatures(Features),
     /// It announces short APDUs and chains like a reader of extended ones.
@@ -163,8 +161,6 @@ pub struct Quirks {
     pub loses_whole_packets: bool,
     /// The true IFSD.
     pub max_ifsd: Option<u32>,
-    /// How long a message may be at least.
-    pub max_message_length: Option<u32>,
     /// Bits to add to `dwFeatures`.
     pub added_features: Features,
     /// Whether a reader of short APDUs is to be used as one of extended ones.
@@ -234,7 +230,6 @@ impl Default for Quirks {
             no_pps: false,
             loses_whole_packets: false,
             max_ifsd: None,
-            max_message_length: None,
             added_features: Features(0),
             chains_short_apdus: false,
             short_apdus_only: false,
@@ -260,6 +255,11 @@ impl Default for Quirks {
 pub const FIRST_ANSWER: Duration = Duration::from_millis(100);
 /// The shortest limit for a command.
 pub const COMMAND_LIMIT: Duration = Duration::from_secs(3);
+
+/// What SCM's firmware announces.
+const SCM_MESSAGE: u32 = 263;
+/// A header and the longest short APDU (CCID 1.1, clause 5.1).
+const WHOLE_MESSAGE: u32 = 271;
 
 impl Quirk {
     /// Whether the line is about this reader.
@@ -316,7 +316,6 @@ impl Quirks {
                 Effect::NoPps => self.no_pps = true,
                 Effect::LosesWholePackets => self.loses_whole_packets = true,
                 Effect::MaxIfsd(size) => self.max_ifsd = Some(size),
-                Effect::MaxMessageLength(size) => self.max_message_length = Some(size),
                 Effect::AddFeatures(bits) => self.added_features.0 |= bits.0,
                 Effect::ChainsShortApdus => self.chains_short_apdus = true,
                 Effect::ShortApdusOnly => self.short_apdus_only = true,
@@ -349,7 +348,9 @@ impl Quirks {
     }
 
     /// Corrects a class descriptor. An IFSD beyond what T=1 has becomes 254 (ISO/IEC 7816-3, clause
-    /// 11.4.2): many readers announce their buffer instead.
+    /// 11.4.2): many readers announce their buffer instead. A `dwMaxCCIDMessageLength` of 263 becomes 271: SCM's firmware,
+    /// which is in readers of many names, announces it and takes a whole short APDU behind the header. Where APDUs come in
+    /// parts it costs nothing to believe it.
     pub fn apply(&self, descriptor: &mut ClassDescriptor) {
         const LEVEL: u32 = 0x7_0000;
         let features = &mut descriptor.features;
@@ -369,8 +370,9 @@ impl Quirks {
         if let Some(rate) = self.max_data_rate_bps {
             descriptor.max_data_rate_bps = descriptor.max_data_rate_bps.min(rate);
         }
-        if let Some(size) = self.max_message_length {
-            descriptor.max_message_length = descriptor.max_message_length.max(size);
+        let is_chained = descriptor.features.exchange_level() == ExchangeLevel::ExtendedApdu;
+        if descriptor.max_message_length == SCM_MESSAGE && !is_chained {
+            descriptor.max_message_length = WHOLE_MESSAGE;
         }
         if let Some(size) = self.max_ifsd {
             descriptor.max_ifsd = size;

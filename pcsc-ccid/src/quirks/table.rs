@@ -85,9 +85,6 @@ pub static TABLE: &[Quirk] = &[
     of(0x09BE, &[0x0002], &[MaxIfsd(254)], "MySmartPad announces an IFSD that it does not have"),
     of(0x076B, &[0x3022, 0x6623], &[MaxIfsd(254)], "OMNIKEY 3121 and 6121 announce the room of a message, 492, for IFSD"),
     of(0x046A, &[0x0090], &[MaxIfsd(254)], "Cherry Smart Card Reader announces the room of a message, 492, for IFSD"),
-    of(0x04E6, &[0x5111, 0x5120, 0x511F, 0x5410, 0x5612], &[MaxMessageLength(271)], "SCM readers announce 263 and take a command of 260 bytes behind its header"),
-    of(0x03F0, &[0x0824, 0x1024], &[MaxMessageLength(271)], "HP readers with SCM's chip announce 263 and take a command of 260 bytes behind its header"),
-    of(0x09C3, &[0x0008], &[MaxMessageLength(271)], "ActivCard V2 with SCM's chip announces 263 and takes a command of 260 bytes behind its header"),
     of(0x0529, &[0x0620], &[AddFeatures(Features::AUTOMATIC_IFSD)], "SafeNet eToken 5110 SC, firmware 0.12 and 0.13, fails when IFSD is negotiated").exactly(&[0x0012, 0x0013]),
 
     // Level of exchange.

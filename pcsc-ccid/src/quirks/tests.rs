@@ -87,14 +87,30 @@ fn sizes_are_put_right() {
     wide.max_ifsd = 492;
     for_reader(0x076B, 0x6623, 0x0204, 0).apply(&mut wide);
     assert_eq!(wide.max_ifsd, 254);
-    let mut narrow = descriptor(0x1_00BA);
-    narrow.max_message_length = 263;
-    for_reader(0x04E6, 0x5111, 0x0620, 0).apply(&mut narrow);
-    assert_eq!(narrow.max_message_length, 271);
     let mut token = descriptor(0x1_0230);
     for_reader(0x0529, 0x0620, 0x0013, 0).apply(&mut token);
     assert!(token.features.has(Features::AUTOMATIC_IFSD));
     assert_eq!(for_reader(0x0529, 0x0620, 0x0014, 0), Quirks::default());
+}
+
+/// Whoever sells the reader, here the Axalto Reflex USB v3 and one that nobody knows.
+#[test]
+fn a_message_length_of_263_is_believed_only_where_apdus_come_in_parts() {
+    for (vendor, product) in [(0x04E6, 0x511C), (0xFFFF, 0xFFFF)] {
+        for (level, announced, expected) in [
+            (0x0_00BA, 263, 271),
+            (0x1_00BA, 263, 271),
+            (0x2_00BA, 263, 271),
+            (0x4_00BA, 263, 263),
+            (0x1_00BA, 262, 262),
+            (0x1_00BA, 264, 264),
+        ] {
+            let mut narrow = descriptor(level);
+            narrow.max_message_length = announced;
+            for_reader(vendor, product, 0x0100, 0).apply(&mut narrow);
+            assert_eq!(narrow.max_message_length, expected, "{level:X} {announced}");
+        }
+    }
 }
 
 #[test]
