@@ -301,6 +301,38 @@ fn a_pseudo_apdu_is_no_t1_block() {
     }
 }
 
+/// It may ask its user for something.
+#[test]
+fn a_pseudo_apdu_is_waited_for_whoever_made_the_reader() {
+    // Short APDUs, TPDUs, characters, extended APDUs.
+    for level in [0x2_00BA, 0x1_00BA, 0x0_00BA, 0x4_00BA] {
+        for (protocol, atr, parameters) in [
+            (Protocol::T0, &ATR[..], &[0x11, 0x00, 0, 10, 0][..]),
+            (
+                Protocol::T1,
+                &[0x3B, 0x80, 0x01, 0x81],
+                &[0x11, 0x10, 0, 0x4D, 0, 0x20, 0],
+            ),
+        ] {
+            let mut script = Script::default();
+            script.incoming.push_back(In::Bytes(status()));
+            let interface = plain_interface(level);
+            let mut reader = Reader::open(script, Device::default(), &interface, Options::default()).unwrap();
+            let set = message(0x82, parameters, [0, 0, protocol as u8]);
+            answers(&mut reader, &[message(0x80, atr, [0, 0, 0]), set]);
+            common::power_up(&mut reader, protocol).unwrap();
+            let before = reader.transport().now;
+            let unanswered = transmit(&mut reader, &[0xFF, 0xC2, 0x01, 0x06, 0x00]);
+            assert_eq!(unanswered, Err(Error::Transport(transport::Error::Timeout)));
+            let waited = reader.transport().now - before;
+            assert!(
+                waited >= Duration::from_secs(90),
+                "{level:X} {protocol:?}: {waited:?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn sam_slots_are_spoken_to_at_the_rates_that_they_have() {
     const READERS: &str = include_str!("data/readers.txt");

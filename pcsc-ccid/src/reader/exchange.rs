@@ -32,33 +32,40 @@ impl<T: Transport> Reader<T> {
                 return copy(&answer, response);
             }
         }
-        let is_pseudo = escape::is_pseudo_apdu(command) && self.firmware.is_some_and(|f| f.pseudo_apdus);
+        let is_pseudo = escape::is_pseudo_apdu(command);
+        let takes_pseudo = self.firmware.is_some_and(|f| f.pseudo_apdus);
         let (level, flavour) = (self.exchange_level(), self.flavour);
         let state = self.slots.get_mut(usize::from(slot)).ok_or(Error::NoSuchSlot)?;
         if state.atr_bytes.is_empty() {
             return Err(Error::NotPowered);
         }
         let chosen = state.session.chosen().ok_or(Error::NotPowered)?;
+        let least = if is_pseudo {
+            escape::PSEUDO_APDU_LIMIT
+        } else {
+            Duration::ZERO
+        };
+        let block_limit = chosen.block_limit.max(least);
         let port = &mut self.port;
         let result = match (level, chosen.protocol) {
-            _ if is_pseudo => whole(port, slot, command, response, escape::PSEUDO_APDU_LIMIT),
+            _ if is_pseudo && takes_pseudo => whole(port, slot, command, response, least),
             (ExchangeLevel::ShortApdu, _) => {
-                let limit = apdu_limit(chosen, command, response);
+                let limit = apdu_limit(chosen, command, response).max(least);
                 whole(port, slot, command, response, limit).and_then(with_status_word)
             }
             (ExchangeLevel::ExtendedApdu, _) => {
-                let limit = apdu_limit(chosen, command, response);
+                let limit = apdu_limit(chosen, command, response).max(least);
                 chained(port, slot, command, response, limit).and_then(with_status_word)
             }
             (ExchangeLevel::Tpdu | ExchangeLevel::Character, Protocol::T1) => {
-                blocks(port, slot, chosen, command, response)
+                blocks(port, slot, chosen, command, response, block_limit)
             }
-            (ExchangeLevel::Tpdu, Protocol::T0) => tpdus(port, slot, chosen, command, response, tpdu),
+            (ExchangeLevel::Tpdu, Protocol::T0) => tpdus(port, slot, command, response, tpdu, block_limit),
             (ExchangeLevel::Character, Protocol::T0) if flavour == Flavour::IccdA => {
-                tpdus(port, slot, chosen, command, response, tpdu)
+                tpdus(port, slot, command, response, tpdu, block_limit)
             }
             (ExchangeLevel::Character, Protocol::T0) => {
-                tpdus(port, slot, chosen, command, response, characters)
+                tpdus(port, slot, command, response, characters, block_limit)
             }
         };
         match result {
@@ -186,15 +193,11 @@ fn blocks<T: Transport>(
     chosen: &mut Chosen,
     apdu: &[u8],
     response: &mut [u8],
+    limit: Duration,
 ) -> Result<usize, Error> {
+    let carriage = chosen.carriage;
     let engine = chosen.engine.as_mut().ok_or(Error::NotPowered)?;
-    drive_t1(
-        port,
-        slot,
-        engine.exchange(apdu, response),
-        chosen.carriage,
-        chosen.block_limit,
-    )
+    drive_t1(port, slot, engine.exchange(apdu, response), carriage, limit)
 }
 
 /// Drives a T=1 exchange; each block may take `limit`, times what the card's WTX asks for.
@@ -285,15 +288,15 @@ type Carry<T> = fn(
 fn tpdus<T: Transport>(
     port: &mut Port<T>,
     slot: u8,
-    chosen: &Chosen,
     apdu: &[u8],
     response: &mut [u8],
     carry: Carry<T>,
+    limit: Duration,
 ) -> Result<usize, Error> {
     let command = match Apdu::parse(apdu) {
         Ok(command) => command,
         // A command to the reader itself, in the guise of an APDU.
-        Err(apdu::Error::InvalidClass) => return whole(port, slot, apdu, response, chosen.block_limit),
+        Err(apdu::Error::InvalidClass) => return whole(port, slot, apdu, response, limit),
         Err(error) => return Err(Error::Apdu(error)),
     };
     let is_one_tpdu = command.data.len() <= 255 && command.ne.unwrap_or(0) <= 256;
@@ -313,7 +316,7 @@ fn tpdus<T: Transport>(
         }
         port.check(deadline)?;
         let mut answer = [0; t0::MAX_TPDU_RESPONSE];
-        let length = carry(port, slot, &exchange, &mut answer, chosen.block_limit)?;
+        let length = carry(port, slot, &exchange, &mut answer, limit)?;
         action = exchange.on_response(answer.get(..length).unwrap_or(&answer));
     }
 }
