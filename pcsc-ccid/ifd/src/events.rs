@@ -132,16 +132,22 @@ impl Events {
         });
     }
 
-    /// Takes note of what came from the interrupt pipe.
+    /// Takes note of what came from the interrupt pipe. A reader that says that no slot has changed would not say it for
+    /// nothing.
     pub fn notify(&self, bytes: &[u8]) {
         let Some(notification) = Notification::decode(bytes) else {
             return;
         };
         self.change(|state| {
+            let changes = |number| matches!(notification.slot(number), Some((_, true)));
+            let names_none = !(0..=u8::MAX).take(state.slots.len()).any(changes);
             for (number, slot) in (0..=u8::MAX).zip(&mut state.slots) {
-                if matches!(notification.slot(number), Some((_, true))) {
-                    slot.generation += 1;
-                }
+                let is_meant = match notification {
+                    Notification::HardwareError { slot, .. } => slot == number,
+                    Notification::SlotChange(_) if names_none => notification.slot(number).is_some(),
+                    Notification::SlotChange(_) => changes(number),
+                };
+                slot.generation += u64::from(is_meant);
             }
         });
     }
@@ -223,7 +229,7 @@ mod tests {
     use super::*;
 
     const SHORT: Duration = Duration::from_millis(20);
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_secs(10);
 
     /// Whether a wait lasted to its timeout.
     fn lasts(events: &Events, slot: u8) -> bool {
@@ -232,16 +238,39 @@ mod tests {
         begin.elapsed() >= SHORT
     }
 
+    /// Whether a wait ended before its timeout.
+    fn ends(events: &Events, slot: u8) -> bool {
+        let begin = Instant::now();
+        events.wait(slot, LONG);
+        begin.elapsed() < LONG
+    }
+
     #[test]
     fn a_wait_ends_by_a_change_of_its_own_slot() {
         let events = Events::new(2, true);
-        events.notify(&[0x50, 0b0011]);
-        assert!(lasts(&events, 1));
-        events.wait(0, LONG);
-        // Once; and neither a state that has not changed nor nonsense is an event.
-        for bytes in [&[0x50, 0b0101][..], &[], &[0x51, 0, 0, 1], &[0x42, 0xFF]] {
+        // A change, and a fault.
+        for bytes in [&[0x50, 0b0011][..], &[0x51, 0, 0, 1]] {
             events.notify(bytes);
+            assert!(lasts(&events, 1), "{bytes:?}");
+            assert!(ends(&events, 0), "{bytes:?}");
+            // Once.
             assert!(lasts(&events, 0), "{bytes:?}");
+        }
+        for nonsense in [&[][..], &[0x50], &[0x51, 0], &[0x42, 0xFF]] {
+            events.notify(nonsense);
+            assert!(lasts(&events, 0), "{nonsense:?}");
+        }
+    }
+
+    #[test]
+    fn a_reader_that_names_no_slot_may_mean_any() {
+        let events = Events::new(2, true);
+        // The bits of slots that there are not say nothing.
+        for bytes in [[0x50, 0b0101], [0x50, 0b1010_0101]] {
+            events.notify(&bytes);
+            for slot in [0, 1] {
+                assert!(ends(&events, slot), "{bytes:?} {slot}");
+            }
         }
     }
 
