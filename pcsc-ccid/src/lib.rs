@@ -35,6 +35,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # What it does not do
+//!
+//! A reader does one thing at a time, also where it could serve several slots at once (`bMaxCCIDBusySlots` of its class
+//! descriptor): its cards take turns, and a slow one keeps the others waiting.
+//!
 //! # What is where
 //!
 //! * [`reader`]: the driver. It takes its [`transport`] as a trait, and needs no `std`.
