@@ -59,6 +59,45 @@ fn check_memory(
 }
 
 #[test]
+fn no_command_is_taken_for_the_rest_of_one_that_failed() {
+    /// What a damaged character is damaged by.
+    const DAMAGE: u8 = 0x5A;
+    let (mut right, mut failed, mut told) = (0, 0, 0);
+    for (model, every) in [("gempc-express", 5), ("scr3310", 7), ("oz776", 11)] {
+        let (handle, mut reader) = open(named(model));
+        let behaviour = Behaviour {
+            corrupt_every: Some(every),
+            ..Behaviour::default()
+        };
+        handle.insert(0, card(None, &[Offer::T0], behaviour));
+        power_up(&mut reader, Protocol::T0).unwrap();
+        for round in 0..200 {
+            let length = round % 60 + 1;
+            let mut echo = vec![0x80, 0xEC, 0, 0, length];
+            echo.extend((0..length).map(|at| at ^ round));
+            match transmit(&mut reader, &echo) {
+                // The last character of an answer may be damaged, and T=0 has no check of it.
+                Ok(answer) => {
+                    let may_be = [[0x61, length], [0x61, length ^ DAMAGE]];
+                    assert!(
+                        may_be.contains(&[answer[0], answer[1]]),
+                        "{model} {length}: {answer:02X?}"
+                    );
+                    right += 1;
+                }
+                Err(Error::CardReset) => told += 1,
+                Err(Error::NotPowered) => {
+                    failed += 1;
+                    power_up(&mut reader, Protocol::T0).unwrap();
+                }
+                Err(_) => failed += 1,
+            }
+        }
+    }
+    assert!(right > 100 && failed > 10 && told > 10, "{right} {failed} {told}");
+}
+
+#[test]
 fn a_fast_card_in_an_au9540_is_capped() {
     // At 3.7 MHz: 372/20 is 198,925 bit/s, the next above 200,000 is 512/32 with 231,250; of TA1 96 it is
     // 512/16 or 372/20 again; 13 and 94 are below the cap as they are.

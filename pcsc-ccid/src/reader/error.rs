@@ -84,6 +84,17 @@ impl Error {
             _ => false,
         }
     }
+
+    /// Whether a command may have reached the card in part.
+    pub(super) const fn is_half_way(self) -> bool {
+        match self {
+            Error::Slot(error) => !matches!(error, SlotError::CommandUnsupported | SlotError::Parameter(_)),
+            Error::T0(_) | Error::Transport(_) | Error::Malformed(_) | Error::WrongReply | Error::TooSlow => {
+                true
+            }
+            _ => false,
+        }
+    }
 }
 
 impl From<transport::Error> for Error {

@@ -24,7 +24,8 @@ impl<T: Transport> Reader<T> {
     /// whole (ISO 7816-3, clause 12.2).
     ///
     /// # Errors
-    /// [`Error::CardReset`] where the card failed at a raised speed and goes on at a lower one;
+    /// [`Error::CardReset`] where the card failed at a raised speed and goes on at a lower one, and instead of what follows
+    /// an exchange that failed half-way over T=0, which has no other way back (ISO 7816-3, clause 10.3);
     /// [`Error::BufferTooSmall`] after the whole exchange, so that the card is ready for the next.
     pub fn transmit(&mut self, slot: u8, command: &[u8], response: &mut [u8]) -> Result<usize, Error> {
         if self.quirks.info_apdus {
@@ -40,6 +41,10 @@ impl<T: Transport> Reader<T> {
             return Err(Error::NotPowered);
         }
         let chosen = state.session.chosen().ok_or(Error::NotPowered)?;
+        if chosen.is_adrift {
+            let (protocol, steps) = (chosen.protocol, chosen.steps);
+            return Err(self.bring_back(slot, protocol, steps));
+        }
         let least = if is_pseudo {
             escape::PSEUDO_APDU_LIMIT
         } else {
@@ -68,6 +73,10 @@ impl<T: Transport> Reader<T> {
                 tpdus(port, slot, command, response, characters, block_limit)
             }
         };
+        if let Err(error) = &result {
+            let is_ours = matches!(level, ExchangeLevel::Tpdu | ExchangeLevel::Character);
+            chosen.is_adrift = is_ours && chosen.protocol == Protocol::T0 && error.is_half_way();
+        }
         match result {
             Err(error) if error.may_be_speed() => Err(self.step_down(slot, error)),
             result => self.heed(slot, result),

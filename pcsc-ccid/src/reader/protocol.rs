@@ -95,6 +95,18 @@ impl<T: Transport> Reader<T> {
         }
     }
 
+    /// Resets a card that is in the middle of a command, and would take the next one for the rest of it; gives what to tell
+    /// instead of an answer.
+    pub(super) fn bring_back(&mut self, slot: u8, protocol: Protocol, steps: usize) -> Error {
+        let result = self
+            .reset_same_card(slot)
+            .and_then(|()| self.choose(slot, protocol, steps, false));
+        match self.heed(slot, result) {
+            Ok(()) => Error::CardReset,
+            Err(error) => error,
+        }
+    }
+
     /// What to try, fastest first; the last one is the card's own default.
     fn ladder(&mut self, slot: u8, protocol: Protocol) -> Result<(Atr, Vec<Candidate>), Error> {
         let mut rates = self.data_rates.clone();
@@ -325,6 +337,7 @@ impl<T: Transport> Reader<T> {
             waiting,
             extra,
             block_limit,
+            is_adrift: false,
         })
     }
 

@@ -59,6 +59,8 @@ pub struct Chosen {
     pub extra: Duration,
     /// How long one TPDU, block or character may take.
     pub block_limit: Duration,
+    /// T=0, where we speak it: the card may be in the middle of a command.
+    pub is_adrift: bool,
 }
 
 /// The least that an APDU is given: a card may work for this long, and not every reader asks for the time.
