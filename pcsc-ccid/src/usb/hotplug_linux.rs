@@ -4,6 +4,7 @@
 //! initramfs, a container), the kernel's own events count. Inotify sees rights that are granted later, and is what
 //! remains in a container that no events reach.
 
+use super::super::looks::Looks;
 use super::super::uevent::{self, Action};
 use rustix::event::{eventfd, poll, EventfdFlags, PollFd, PollFlags, Timespec};
 use rustix::fd::OwnedFd;
@@ -26,20 +27,20 @@ const UDEV_CONTROL: &str = "/run/udev/control";
 
 const NODES: &str = "/dev/bus/usb";
 
-/// When to look again after a node has appeared: its interfaces come after it, and /sys tells nobody.
-const LOOKS: [Duration; 3] = [
-    Duration::from_millis(50),
-    Duration::from_millis(250),
-    Duration::from_secs(1),
-];
-
 #[derive(Debug)]
 pub(super) struct Events {
     stop: Arc<OwnedFd>,
     netlink: Option<OwnedFd>,
     inotify: Option<OwnedFd>,
-    /// When the last node appeared, and how often was looked since.
-    appeared: Option<(Instant, usize)>,
+    looks: Looks,
+}
+
+/// What inotify tells of nodes.
+#[derive(Debug, Default)]
+struct Nodes {
+    changed: bool,
+    /// There is a new one, or there may be.
+    appeared: bool,
 }
 
 /// Ends a [`Hotplug`](super::Hotplug) from another thread.
@@ -62,7 +63,7 @@ impl Events {
             stop: Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?),
             netlink: open_netlink().ok(),
             inotify: inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).ok(),
-            appeared: None,
+            looks: Looks::new(Instant::now()),
         };
         if events.netlink.is_none() && events.inotify.is_none() {
             return Err(io::ErrorKind::Unsupported.into());
@@ -80,8 +81,10 @@ impl Events {
     /// Sleeps until it is time to list the readers again; false once stopped.
     pub(super) fn wait(&mut self) -> io::Result<bool> {
         loop {
-            let left = self.until_next_look();
+            let due = self.looks.due();
+            let left = due.map(|due| due.saturating_duration_since(Instant::now()));
             let Some([stop, netlink, inotify]) = self.sleep(left)? else {
+                self.looks.take(Instant::now());
                 return Ok(true);
             };
             if stop {
@@ -89,22 +92,16 @@ impl Events {
             }
             // Both are emptied, so that one event is not two.
             let by_netlink = netlink && self.drain_netlink();
-            let by_inotify = inotify && self.drain_inotify();
-            if by_netlink || by_inotify {
+            let nodes = match inotify {
+                true => self.drain_inotify(),
+                false => Nodes::default(),
+            };
+            if by_netlink || nodes.changed {
+                self.looks.restart(Instant::now(), nodes.appeared);
                 self.watch_nodes();
                 return Ok(true);
             }
         }
-    }
-
-    fn until_next_look(&mut self) -> Option<Duration> {
-        let (since, looks) = self.appeared.as_mut()?;
-        let Some(pause) = LOOKS.get(*looks) else {
-            self.appeared = None;
-            return None;
-        };
-        *looks += 1;
-        Some((*since + *pause).saturating_duration_since(Instant::now()))
     }
 
     /// Which of the three have something to say; `None` after `timeout`.
@@ -162,21 +159,20 @@ impl Events {
         }
     }
 
-    /// Takes all events; whether there was one.
-    fn drain_inotify(&mut self) -> bool {
+    /// Takes all events.
+    fn drain_inotify(&self) -> Nodes {
+        let mut nodes = Nodes::default();
         let Some(inotify) = &self.inotify else {
-            return false;
+            return nodes;
         };
-        let mut counts = false;
         let mut buffer = [MaybeUninit::<u8>::uninit(); 4096];
         let mut reader = inotify::Reader::new(inotify, &mut buffer);
         while let Ok(event) = reader.next() {
-            counts = true;
-            if event.events().contains(inotify::ReadFlags::CREATE) {
-                self.appeared = Some((Instant::now(), 0));
-            }
+            nodes.changed = true;
+            let flags = inotify::ReadFlags::CREATE | inotify::ReadFlags::QUEUE_OVERFLOW;
+            nodes.appeared |= event.events().intersects(flags);
         }
-        counts
+        nodes
     }
 
     /// Watches the directory of nodes and that of each bus. A directory that is watched already stays so.
@@ -222,14 +218,20 @@ mod tests {
         other.join().unwrap();
     }
 
+    /// As in a container with the host's nodes, where messages come that do not count.
     #[test]
-    fn a_node_that_appears_is_looked_at_a_few_times() {
-        let mut events = Events::new().unwrap();
-        events.appeared = Some((Instant::now(), 0));
-        assert_eq!(
-            (0..5).map_while(|_| events.until_next_look()).count(),
-            LOOKS.len()
-        );
-        assert_eq!(events.appeared, None);
+    fn a_message_that_does_not_count_takes_no_look() {
+        let (theirs, ours) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
+                .unwrap();
+        let mut events = Events {
+            netlink: Some(ours),
+            inotify: None,
+            ..Events::new().unwrap()
+        };
+        events.looks.restart(Instant::now(), true);
+        rustix::io::write(&theirs, b"bind@/x\0ACTION=bind\0SUBSYSTEM=usb\0").unwrap();
+        assert!(events.wait().unwrap());
+        assert_eq!(events.looks.taken(), 1);
     }
 }

@@ -19,6 +19,8 @@ mod from_fd;
 mod holders;
 #[cfg(any(target_os = "linux", target_os = "macos", target_os = "windows"))]
 mod hotplug;
+#[cfg(target_os = "linux")]
+mod looks;
 mod open;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod reactor;
