@@ -6,7 +6,7 @@ use crate::names;
 use crate::reader::Device;
 use std::fmt;
 use std::format;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::string::String;
 use std::vec::Vec;
 
@@ -49,9 +49,16 @@ pub struct Place {
 }
 
 impl Place {
+    /// The folder of nodes on Linux.
+    pub(super) const NODES: &'static str = "/dev/bus/usb";
+
     /// The device's node on Linux, /dev/bus/usb/BBB/DDD.
     pub fn node(&self) -> PathBuf {
-        PathBuf::from(format!("/dev/bus/usb/{:03}/{:03}", self.bus, self.address))
+        self.node_in(Path::new(Place::NODES))
+    }
+
+    pub(super) fn node_in(&self, nodes: &Path) -> PathBuf {
+        nodes.join(format!("{:03}/{:03}", self.bus, self.address))
     }
 }
 

@@ -1,7 +1,8 @@
 //! Readers that come and go.
 
 use super::candidate::{Candidate, Listing, Notice, Place};
-use super::enumerate::list;
+use super::enumerate::look;
+use super::roll::{Roll, Seen};
 use std::io;
 use std::vec::Vec;
 
@@ -18,8 +19,7 @@ pub use system::HotplugStopper;
 #[derive(Debug)]
 pub struct Hotplug {
     events: system::Events,
-    known: Vec<Place>,
-    told: Vec<Notice>,
+    roll: Roll,
 }
 
 /// What has changed since the last call.
@@ -47,13 +47,13 @@ impl Hotplug {
     pub fn new() -> io::Result<(Hotplug, Listing)> {
         // In this order, nothing comes unseen between the two.
         let events = system::Events::new()?;
-        let listing = list()?;
-        let hotplug = Hotplug {
-            events,
-            known: listing.readers.iter().map(|reader| reader.place).collect(),
-            told: listing.notices.clone(),
+        let mut roll = Roll::default();
+        let first = roll.update(look(roll.known())?);
+        let listing = Listing {
+            readers: first.arrived,
+            notices: first.notices,
         };
-        Ok((hotplug, listing))
+        Ok((Hotplug { events, roll }, listing))
     }
 
     /// A handle that ends this from any thread.
@@ -63,41 +63,19 @@ impl Hotplug {
 
     /// Sleeps until a reader comes or goes; `None` from [`HotplugStopper::stop`] on.
     ///
-    /// A reader that is unplugged and comes back between two calls is gone and has arrived, with another address.
+    /// A reader that is unplugged and comes back between two calls is gone and has arrived, with another address. One
+    /// of which the system cannot tell whether it is there stays, as does one that the user may not open any more.
     ///
     /// # Errors
     /// What the system says.
     pub fn wait(&mut self) -> io::Result<Option<Changes>> {
-        while self.events.wait()? {
-            let changes = self.compare(list()?);
+        while self.events.wait(self.roll.is_open())? {
+            let seen = look(self.roll.known()).unwrap_or_else(|error| Seen::nothing(&error));
+            let changes = self.roll.update(seen);
             if !changes.is_empty() {
                 return Ok(Some(changes));
             }
         }
         Ok(None)
     }
-
-    fn compare(&mut self, now: Listing) -> Changes {
-        let places: Vec<Place> = now.readers.iter().map(|reader| reader.place).collect();
-        let changes = Changes {
-            gone: without(&self.known, &places),
-            arrived: now
-                .readers
-                .into_iter()
-                .filter(|reader| !self.known.contains(&reader.place))
-                .collect(),
-            notices: without(&now.notices, &self.told),
-        };
-        self.known = places;
-        self.told = now.notices;
-        changes
-    }
-}
-
-fn without<T: Clone + PartialEq>(these: &[T], those: &[T]) -> Vec<T> {
-    these
-        .iter()
-        .filter(|this| !those.contains(this))
-        .cloned()
-        .collect()
 }

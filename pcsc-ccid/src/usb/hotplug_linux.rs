@@ -4,6 +4,7 @@
 //! initramfs, a container), the kernel's own events count. Inotify sees rights that are granted later, and is what
 //! remains in a container that no events reach.
 
+use super::super::candidate::Place;
 use super::super::looks::Looks;
 use super::super::uevent::{self, Action};
 use rustix::event::{eventfd, poll, EventfdFlags, PollFd, PollFlags, Timespec};
@@ -24,8 +25,6 @@ const GROUP_UDEV: u32 = 2;
 
 /// Udev's daemon runs where this is.
 const UDEV_CONTROL: &str = "/run/udev/control";
-
-const NODES: &str = "/dev/bus/usb";
 
 #[derive(Debug)]
 pub(super) struct Events {
@@ -78,10 +77,11 @@ impl Events {
         }
     }
 
-    /// Sleeps until it is time to list the readers again; false once stopped.
-    pub(super) fn wait(&mut self) -> io::Result<bool> {
+    /// Sleeps until it is time to list the readers again, as it is after a while where something `is_open`; false once
+    /// stopped.
+    pub(super) fn wait(&mut self, is_open: bool) -> io::Result<bool> {
         loop {
-            let due = self.looks.due();
+            let due = self.looks.due(is_open);
             let left = due.map(|due| due.saturating_duration_since(Instant::now()));
             let Some([stop, netlink, inotify]) = self.sleep(left)? else {
                 self.looks.take(Instant::now());
@@ -184,8 +184,8 @@ impl Events {
             | inotify::WatchFlags::DELETE
             | inotify::WatchFlags::ATTRIB
             | inotify::WatchFlags::ONLYDIR;
-        _ = inotify::add_watch(inotify, NODES, flags);
-        for bus in fs::read_dir(NODES).into_iter().flatten().flatten() {
+        _ = inotify::add_watch(inotify, Place::NODES, flags);
+        for bus in fs::read_dir(Place::NODES).into_iter().flatten().flatten() {
             _ = inotify::add_watch(inotify, bus.path(), flags);
         }
     }
@@ -213,8 +213,8 @@ mod tests {
         let stopper = events.stopper();
         let other = thread::spawn(move || stopper.stop());
         // Events of the machine's own devices may come in between.
-        while events.wait().unwrap() {}
-        assert!(!events.wait().unwrap());
+        while events.wait(false).unwrap() {}
+        assert!(!events.wait(false).unwrap());
         other.join().unwrap();
     }
 
@@ -231,7 +231,7 @@ mod tests {
         };
         events.looks.restart(Instant::now(), true);
         rustix::io::write(&theirs, b"bind@/x\0ACTION=bind\0SUBSYSTEM=usb\0").unwrap();
-        assert!(events.wait().unwrap());
+        assert!(events.wait(false).unwrap());
         assert_eq!(events.looks.taken(), 1);
     }
 }

@@ -47,7 +47,7 @@ impl Events {
     }
 
     /// Sleeps until it is time to list the readers again; false once stopped.
-    pub(super) fn wait(&mut self) -> io::Result<bool> {
+    pub(super) fn wait(&mut self, _is_open: bool) -> io::Result<bool> {
         let watch = &mut self.watch;
         let event = self
             .waiter

@@ -27,7 +27,11 @@ mod reactor;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 #[path = "reactor_none.rs"]
 mod reactor;
+#[cfg(any(target_os = "linux", target_os = "macos", target_os = "windows"))]
+mod roll;
 mod signal;
+#[cfg(target_os = "linux")]
+mod survey;
 #[cfg(target_os = "linux")]
 mod sysfs;
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -37,6 +41,8 @@ mod system;
 #[path = "system_nusb.rs"]
 mod system;
 mod transport;
+#[cfg(all(test, target_os = "linux"))]
+mod tree;
 #[cfg(target_os = "linux")]
 mod uevent;
 mod watch;
