@@ -9,11 +9,11 @@ use std::io;
 use std::string::String;
 use std::vec::Vec;
 
-/// Looks which of the known readers are gone, and which others are there.
+/// Looks which of the known readers are gone, and which others are there, all of them ready.
 ///
 /// # Errors
 /// Where the system has no USB, or does not tell.
-pub(in crate::usb) fn look(known: &[Candidate]) -> io::Result<Seen> {
+pub(in crate::usb) fn look(known: &[Candidate], _: impl Fn(Place) -> bool) -> io::Result<Seen> {
     let devices: Vec<DeviceInfo> = nusb::list_devices().wait()?.collect();
     let is_there = |reader: &Candidate| {
         devices.iter().any(|info| {

@@ -4,6 +4,7 @@ use super::candidate::{Candidate, Listing, Notice, Place};
 use super::enumerate::look;
 use super::roll::{Roll, Seen};
 use std::io;
+use std::time::Instant;
 use std::vec::Vec;
 
 #[cfg(target_os = "linux")]
@@ -48,7 +49,8 @@ impl Hotplug {
         // In this order, nothing comes unseen between the two.
         let events = system::Events::new()?;
         let mut roll = Roll::default();
-        let first = roll.update(look(roll.known())?);
+        // Nobody is to wait for what is there already: it is taken as it is.
+        let first = roll.update(look(roll.known(), |_| true)?, Instant::now());
         let listing = Listing {
             readers: first.arrived,
             notices: first.notices,
@@ -70,8 +72,10 @@ impl Hotplug {
     /// What the system says.
     pub fn wait(&mut self) -> io::Result<Option<Changes>> {
         while self.events.wait(self.roll.is_open())? {
-            let seen = look(self.roll.known()).unwrap_or_else(|error| Seen::nothing(&error));
-            let changes = self.roll.update(seen);
+            let now = Instant::now();
+            let seen = look(self.roll.known(), |place| self.roll.has_waited(place, now))
+                .unwrap_or_else(|error| Seen::nothing(&error));
+            let changes = self.roll.update(seen, now);
             if !changes.is_empty() {
                 return Ok(Some(changes));
             }

@@ -1,11 +1,13 @@
-//! Linux: events by netlink from the kernel and from udev, and by inotify on the nodes.
+//! Linux: events by netlink from the kernel and from udev, and by inotify on the nodes. Each means no more than that it
+//! is time to look.
 //!
-//! Where udev runs, a reader counts as arrived once udev has set the rights of its node. Where it does not (an
-//! initramfs, a container), the kernel's own events count. Inotify sees rights that are granted later, and is what
-//! remains in a container that no events reach.
+//! Where udev runs, its messages count for what comes, and the kernel's for what goes. Where it does not (an initramfs,
+//! a container), the kernel's count for both. Inotify sees rights that are granted later, and is what remains in a
+//! container that no messages reach.
 
 use super::super::candidate::Place;
 use super::super::looks::Looks;
+use super::super::udev;
 use super::super::uevent::{self, Action};
 use rustix::event::{eventfd, poll, EventfdFlags, PollFd, PollFlags, Timespec};
 use rustix::fd::OwnedFd;
@@ -22,9 +24,6 @@ use std::time::{Duration, Instant};
 
 const GROUP_KERNEL: u32 = 1;
 const GROUP_UDEV: u32 = 2;
-
-/// Udev's daemon runs where this is.
-const UDEV_CONTROL: &str = "/run/udev/control";
 
 #[derive(Debug)]
 pub(super) struct Events {
@@ -152,7 +151,7 @@ impl Events {
             counts |= match (group, uevent::parse(message)) {
                 (Some(GROUP_UDEV), Some(_)) => true,
                 (Some(GROUP_KERNEL), Some(Action::Remove)) => true,
-                (Some(GROUP_KERNEL), Some(_)) => !Path::new(UDEV_CONTROL).exists(),
+                (Some(GROUP_KERNEL), Some(_)) => !udev::runs(Path::new(udev::RUN)),
                 // Only root can send to a group; what comes otherwise comes from anybody.
                 _ => false,
             };

@@ -44,6 +44,8 @@ mod transport;
 #[cfg(all(test, target_os = "linux"))]
 mod tree;
 #[cfg(target_os = "linux")]
+mod udev;
+#[cfg(target_os = "linux")]
 mod uevent;
 mod watch;
 

@@ -4,7 +4,12 @@ use super::candidate::{Candidate, Notice, Place};
 use super::enumerate::is_passing;
 use super::hotplug::Changes;
 use std::io;
+use std::time::{Duration, Instant};
 use std::vec::Vec;
+
+/// How long a reader that is not ready is waited for: for its name, which some devices never give, for udev, whose
+/// database a container may lack, and for the right to open it.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a look at the system has seen.
 #[derive(Debug, Default)]
@@ -13,6 +18,8 @@ pub(super) struct Seen {
     pub(super) gone: Vec<Place>,
     /// Readers that are not known, in the order of their places.
     pub(super) arrived: Vec<Candidate>,
+    /// Readers that are not ready yet.
+    pub(super) coming: Vec<Place>,
     /// What there is to log.
     pub(super) notices: Vec<Notice>,
     /// Something could not be told, and can be a little later.
@@ -34,6 +41,8 @@ impl Seen {
 pub(super) struct Roll {
     known: Vec<Candidate>,
     told: Vec<Notice>,
+    /// Readers that are not ready, each since when.
+    coming: Vec<(Place, Instant)>,
     is_partial: bool,
 }
 
@@ -44,11 +53,27 @@ impl Roll {
 
     /// Whether there is something to be looked at again, also where nothing happens.
     pub(super) fn is_open(&self) -> bool {
-        self.is_partial
+        self.is_partial || !self.coming.is_empty()
+    }
+
+    /// Whether a reader is to be taken as it is: it has been waited for, or what is wrong with it has been told.
+    pub(super) fn has_waited(&self, place: Place, now: Instant) -> bool {
+        let is_told = self.told.iter().any(|notice| notice.place == place);
+        is_told
+            || self
+                .coming_since(place)
+                .is_some_and(|since| now - since >= PATIENCE)
+    }
+
+    fn coming_since(&self, place: Place) -> Option<Instant> {
+        let mut coming = self.coming.iter();
+        coming
+            .find(|(coming, _)| *coming == place)
+            .map(|(_, since)| *since)
     }
 
     /// Takes over what was seen. What could not be told stays as it was.
-    pub(super) fn update(&mut self, seen: Seen) -> Changes {
+    pub(super) fn update(&mut self, seen: Seen, now: Instant) -> Changes {
         self.known.retain(|reader| !seen.gone.contains(&reader.place));
         self.known.extend_from_slice(&seen.arrived);
         let notices: Vec<Notice> = seen
@@ -62,6 +87,8 @@ impl Roll {
         } else {
             self.told = seen.notices;
         }
+        let since = |place: Place| (place, self.coming_since(place).unwrap_or(now));
+        self.coming = seen.coming.into_iter().map(since).collect();
         self.is_partial = seen.is_partial;
         Changes {
             gone: seen.gone,

@@ -3,11 +3,11 @@
 use super::candidate::{Candidate, Notice, Place, Reason, Source};
 use super::roll::Seen;
 use super::sysfs::{self, Device};
+use super::udev::{self, Word};
 use rustix::fs::{Access, AtFlags};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::format;
-use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -15,22 +15,54 @@ use std::path::Path;
 struct Roots<'a> {
     devices: &'a Path,
     nodes: &'a Path,
+    udev: &'a Path,
 }
 
-/// Looks which of the known readers are gone, and which others are there.
+/// What is to be known of a new reader before it is listed.
+#[derive(Debug, Clone, Copy)]
+struct Signs {
+    word: Word,
+    obstacle: Option<Reason>,
+    /// The kernel has not read its interface's name yet, or cannot.
+    lacks_name: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    List,
+    Refuse(Reason),
+    Wait,
+}
+
+impl Signs {
+    /// Udev may set rights, and the kernel may add the name, until it `has_waited` for long enough.
+    fn verdict(self, has_waited: bool) -> Verdict {
+        let is_ready = self.word == Word::Welcome && self.obstacle.is_none() && !self.lacks_name;
+        match (self.word, self.obstacle) {
+            (Word::Ignored, _) => Verdict::Refuse(Reason::Ignored),
+            _ if !is_ready && !has_waited => Verdict::Wait,
+            (_, Some(reason)) => Verdict::Refuse(reason),
+            (_, None) => Verdict::List,
+        }
+    }
+}
+
+/// Looks which of the known readers are gone, and which others are there. One that is not ready is left out unless it
+/// `has_waited` for long enough.
 ///
 /// # Errors
 /// Where the system has no USB, or does not tell.
-pub(super) fn look(known: &[Candidate]) -> io::Result<Seen> {
+pub(super) fn look(known: &[Candidate], has_waited: impl Fn(Place) -> bool) -> io::Result<Seen> {
     let roots = Roots {
         devices: Path::new(sysfs::DEVICES),
         nodes: Path::new(Place::NODES),
+        udev: Path::new(udev::RUN),
     };
-    roots.look(known)
+    roots.look(known, has_waited)
 }
 
 impl Roots<'_> {
-    fn look(&self, known: &[Candidate]) -> io::Result<Seen> {
+    fn look(&self, known: &[Candidate], has_waited: impl Fn(Place) -> bool) -> io::Result<Seen> {
         let interfaces = sysfs::interfaces(self.devices)?;
         let mut seen = Seen::default();
         for reader in known {
@@ -49,9 +81,10 @@ impl Roots<'_> {
             }
         }
         for name in devices {
-            match Device::read(self.devices, name) {
-                Ok(device) => self.add(&device, name, known, &mut seen),
-                Err(error) => seen.miss(&error),
+            let added = Device::read(self.devices, name)
+                .and_then(|device| self.add(&device, name, known, &has_waited, &mut seen));
+            if let Err(error) = added {
+                seen.miss(&error);
             }
         }
         seen.arrived.sort_by_key(|reader| reader.place);
@@ -60,7 +93,17 @@ impl Roots<'_> {
 
     /// Adds a device's readers that are not known. Whether we may open it, or shall, matters for these alone: one that
     /// is open already works on.
-    fn add(&self, device: &Device, name: &str, known: &[Candidate], seen: &mut Seen) {
+    fn add(
+        &self,
+        device: &Device,
+        name: &str,
+        known: &[Candidate],
+        has_waited: impl Fn(Place) -> bool,
+        seen: &mut Seen,
+    ) -> io::Result<()> {
+        let number = device.number.as_deref();
+        // Read first, as udev writes it after it has set the node's mode.
+        let word = number.map_or(Ok(Word::Welcome), |number| udev::word(self.udev, number))?;
         let obstacle = self.obstacle(device);
         for reader in &device.readers {
             let (interface, interface_name) = match reader {
@@ -75,9 +118,15 @@ impl Roots<'_> {
             if known.iter().any(|known| known.place == place) && !seen.gone.contains(&place) {
                 continue;
             }
-            match obstacle {
-                Some(reason) => seen.notices.push(device.notice(interface.number, reason)),
-                None => seen.arrived.push(Candidate {
+            let signs = Signs {
+                word,
+                obstacle,
+                lacks_name: interface.name_index != 0 && interface_name.is_none(),
+            };
+            match signs.verdict(has_waited(place)) {
+                Verdict::Wait => seen.coming.push(place),
+                Verdict::Refuse(reason) => seen.notices.push(device.notice(interface.number, reason)),
+                Verdict::List => seen.arrived.push(Candidate {
                     identity: device.identity.clone(),
                     place,
                     port: format!("{name}:{}.{}", device.configuration, interface.number),
@@ -87,13 +136,11 @@ impl Roots<'_> {
                 }),
             }
         }
+        Ok(())
     }
 
-    /// Why none of a device's readers is to be listed.
+    /// Why a device cannot be opened, as far as its node tells.
     fn obstacle(&self, device: &Device) -> Option<Reason> {
-        if device.number.as_deref().is_some_and(is_ignored) {
-            return Some(Reason::Ignored);
-        }
         // With the rights that opening is subject to, which are the effective ones.
         let access = rustix::fs::accessat(
             rustix::fs::CWD,
@@ -133,12 +180,6 @@ impl Device {
             reason,
         }
     }
-}
-
-/// Whether udev's database has `PCSCLITE_IGNORE` for a character device, which pcscd honours too.
-fn is_ignored(number: &str) -> bool {
-    fs::read_to_string(format!("/run/udev/data/c{number}"))
-        .is_ok_and(|data| data.lines().any(|line| line == "E:PCSCLITE_IGNORE=1"))
 }
 
 #[cfg(test)]

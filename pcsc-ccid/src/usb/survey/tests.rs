@@ -1,12 +1,13 @@
 use super::*;
-use crate::usb::tree::{candidate, composite, Tree};
+use crate::usb::tree::{candidate, composite, configuration, interface, Tree, DEVICE};
 use std::fs;
 use std::vec::Vec;
 
-/// A system with one device, whose second and third interfaces are readers.
+/// A system with one device, whose second and third interfaces are readers, and no udev.
 struct System {
     devices: Tree,
     nodes: Tree,
+    udev: Tree,
 }
 
 impl System {
@@ -18,15 +19,22 @@ impl System {
         }
         let nodes = Tree::new(&format!("{name}-nodes"));
         nodes.put("003", &[("017", b"")]);
-        System { devices, nodes }
+        let udev = Tree::new(&format!("{name}-udev"));
+        System { devices, nodes, udev }
     }
 
     fn look(&self, known: &[Candidate]) -> Seen {
+        self.look_after(true, known)
+    }
+
+    /// Looks after all readers have been waited for, or have not.
+    fn look_after(&self, has_waited: bool, known: &[Candidate]) -> Seen {
         let roots = Roots {
             devices: self.devices.root(),
             nodes: self.nodes.root(),
+            udev: self.udev.root(),
         };
-        roots.look(known).unwrap()
+        roots.look(known, |_| has_waited).unwrap()
     }
 }
 
@@ -112,6 +120,81 @@ fn a_system_without_usb_does_not_tell() {
     let roots = Roots {
         devices: Path::new("/nonexistent"),
         nodes: Path::new("/nonexistent"),
+        udev: Path::new("/nonexistent"),
     };
-    assert!(roots.look(&[]).is_err());
+    assert!(roots.look(&[], |_| true).is_err());
+}
+
+#[test]
+fn a_reader_is_listed_once_the_kernel_has_read_its_name() {
+    let system = System::new("name");
+    let mut reader = interface(1, 0x0B, &[0x01, 0x81], true);
+    reader[8] = 4;
+    let descriptors = [&DEVICE[..], &configuration(2, &[reader])].concat();
+    system.devices.device("3-1.4", &descriptors, b"2\n");
+    let seen = system.look_after(false, &[]);
+    assert!(seen.arrived.is_empty());
+    assert_eq!(seen.coming.len(), 1);
+    // One that gives no name is listed without it in the end.
+    let seen = system.look_after(true, &[]);
+    assert_eq!(
+        (seen.arrived[0].interface_name.as_deref(), seen.coming.len()),
+        (None, 0)
+    );
+    system.devices.put("3-1.4:2.1", &[("interface", b"CCID\n")]);
+    let seen = system.look_after(false, &[]);
+    assert_eq!(seen.arrived[0].interface_name.as_deref(), Some("CCID"));
+    assert!(seen.coming.is_empty());
+}
+
+#[test]
+fn a_reader_is_listed_once_udev_has_had_its_word() {
+    let system = System::new("word");
+    system.udev.put("", &[("control", b"")]);
+    let seen = system.look_after(false, &[candidate(17)]);
+    assert_eq!((seen.arrived.len(), seen.coming.len()), (0, 1));
+    let seen = system.look_after(true, &[]);
+    assert_eq!((seen.arrived.len(), seen.coming.len()), (2, 0));
+    system.udev.put("data", &[("c189:272", b"E:PCSCLITE_IGNORE=1\n")]);
+    let seen = system.look_after(false, &[candidate(17)]);
+    assert!(seen.arrived.is_empty() && seen.gone.is_empty() && seen.coming.is_empty());
+    let reasons: Vec<_> = seen.notices.iter().map(|notice| notice.reason).collect();
+    assert_eq!(reasons, [Reason::Ignored]);
+}
+
+#[test]
+fn what_may_still_change_is_waited_for() {
+    const REASON: Reason = Reason::Permission;
+    let signs = |word, obstacle, lacks_name| Signs {
+        word,
+        obstacle,
+        lacks_name,
+    };
+    for (signs, before, after) in [
+        (signs(Word::Welcome, None, false), Verdict::List, Verdict::List),
+        (signs(Word::Welcome, None, true), Verdict::Wait, Verdict::List),
+        (signs(Word::Awaited, None, false), Verdict::Wait, Verdict::List),
+        // Rights of the user at the seat are set after udev's word.
+        (
+            signs(Word::Welcome, Some(REASON), false),
+            Verdict::Wait,
+            Verdict::Refuse(REASON),
+        ),
+        (
+            signs(Word::Awaited, Some(REASON), true),
+            Verdict::Wait,
+            Verdict::Refuse(REASON),
+        ),
+        (
+            signs(Word::Ignored, Some(REASON), true),
+            Verdict::Refuse(Reason::Ignored),
+            Verdict::Refuse(Reason::Ignored),
+        ),
+    ] {
+        assert_eq!(
+            (signs.verdict(false), signs.verdict(true)),
+            (before, after),
+            "{signs:?}"
+        );
+    }
 }
