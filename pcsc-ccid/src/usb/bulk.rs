@@ -293,4 +293,4 @@ impl From<Interruption> for Error {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,6 +1,6 @@
 //! The interrupt pipe: cards that come and go (CCID 1.1, clause 6.3).
 
-use super::bulk::{failure, Queue};
+use super::bulk::{judge, Queue};
 use super::reactor::Role;
 use super::signal::{Signal, Waiter};
 use super::system::{Claim, InterruptIn};
@@ -74,14 +74,19 @@ impl UsbWatch {
         let endpoint = &mut self.endpoint;
         let completion = self.waiter.wait(deadline, |context| endpoint.poll(context))?;
         let buffer = self.buffer.insert(completion.buffer);
-        match completion.status {
-            Ok(()) => Ok(buffer),
-            Err(TransferError::Stall) => match Queue::clear_halt(&mut self.endpoint) {
-                Ok(()) => Err(Error::Stall),
-                Err(_) => Err(Error::Fault),
-            },
-            Err(error) => Err(failure(error)),
+        end(endpoint, completion.status)?;
+        Ok(buffer)
+    }
+}
+
+/// What a transfer's end means. A halt is ended.
+fn end(endpoint: &mut impl Queue, status: Result<(), TransferError>) -> Result<(), Error> {
+    match status {
+        Err(TransferError::Stall) => {
+            endpoint.clear_halt()?;
+            Err(Error::Stall)
         }
+        status => status.map_err(|error| judge(endpoint, error)),
     }
 }
 
@@ -106,5 +111,34 @@ impl WatchStopper {
     /// Ends the wait that goes on and every later one with [`Error::Cancelled`].
     pub fn stop(&self) {
         self.signal.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bulk::tests::Fake;
+    use super::*;
+
+    #[test]
+    fn a_fault_of_a_reader_that_goes_is_its_removal() {
+        let (mut there, mut going) = (Fake::default(), Fake::going());
+        for (status, stays, goes) in [
+            (TransferError::Fault, Error::Fault, Error::Gone),
+            (TransferError::Unknown(5), Error::Fault, Error::Gone),
+            (TransferError::Disconnected, Error::Gone, Error::Gone),
+            (TransferError::Stall, Error::Stall, Error::Stall),
+        ] {
+            assert_eq!(end(&mut there, Err(status)), Err(stays));
+            assert_eq!(end(&mut going, Err(status)), Err(goes));
+        }
+        assert_eq!(end(&mut going, Ok(())), Ok(()));
+    }
+
+    #[test]
+    fn a_halt_that_cannot_be_ended_says_why() {
+        for error in [Error::Gone, Error::Fault] {
+            let mut endpoint = Fake::halted(error);
+            assert_eq!(end(&mut endpoint, Err(TransferError::Stall)), Err(error));
+        }
     }
 }

@@ -13,7 +13,7 @@ type Ending = (Result<(), TransferError>, Vec<u8>);
 
 /// An endpoint whose transfers end when the test says so.
 #[derive(Clone, Default)]
-struct Fake(Arc<Mutex<State>>);
+pub(in crate::usb) struct Fake(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
@@ -30,6 +30,8 @@ struct State {
     cancellations: usize,
     is_out: bool,
     is_gone: bool,
+    /// What ending a halt fails with.
+    halt: Option<Error>,
     observer: Option<mpsc::Sender<()>>,
 }
 
@@ -58,10 +60,24 @@ impl State {
 }
 
 impl Fake {
-    fn out() -> Fake {
+    fn with(change: impl FnOnce(&mut State)) -> Fake {
         let fake = Fake::default();
-        fake.0.lock().unwrap().is_out = true;
+        change(&mut fake.0.lock().unwrap());
         fake
+    }
+
+    fn out() -> Fake {
+        Fake::with(|state| state.is_out = true)
+    }
+
+    /// That of a device that is being pulled out.
+    pub(in crate::usb) fn going() -> Fake {
+        Fake::with(|state| state.is_gone = true)
+    }
+
+    /// One whose halt cannot be ended.
+    pub(in crate::usb) fn halted(error: Error) -> Fake {
+        Fake::with(|state| state.halt = Some(error))
     }
 
     fn will_end(&self, status: Result<(), TransferError>, data: &[u8]) {
@@ -122,7 +138,7 @@ impl Queue for Fake {
     }
 
     fn clear_halt(&mut self) -> Result<(), Error> {
-        Ok(())
+        self.0.lock().unwrap().halt.map_or(Ok(()), Err)
     }
 
     fn max_packet_size(&self) -> usize {
