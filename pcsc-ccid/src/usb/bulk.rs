@@ -288,6 +288,7 @@ impl From<Interruption> for Error {
         match interruption {
             Interruption::Timeout => Error::Timeout,
             Interruption::Cancelled => Error::Cancelled,
+            Interruption::Refused => Error::Fault,
         }
     }
 }

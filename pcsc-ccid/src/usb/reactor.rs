@@ -175,22 +175,23 @@ impl Reactor {
         _ = rustix::io::write(self.kick_of(role), &1u64.to_ne_bytes());
     }
 
-    /// A leader's sleep: until a transfer has ended or somebody kicks. False once `left` is over.
-    pub(super) fn wait(&self, role: Role, left: Option<Duration>) -> bool {
+    /// A leader's sleep: until a transfer has ended, somebody kicks, or `left` is over. False if there is nothing to tell.
+    ///
+    /// # Errors
+    /// Where the system does not let it sleep.
+    pub(super) fn wait(&self, role: Role, left: Option<Duration>) -> io::Result<bool> {
         if !self.state().is_gone {
             return self.sleep(role, left, true);
         }
-        match left {
-            _ if !self.device.is_lending() => self.sleep(role, left, false),
-            Some(left) if left <= STRAGGLERS => self.sleep(role, Some(left), false),
-            _ => {
-                self.sleep(role, Some(STRAGGLERS), false);
-                true
-            }
-        }
+        let left = match left {
+            _ if !self.device.is_lending() => left,
+            Some(left) => Some(left.min(STRAGGLERS)),
+            None => Some(STRAGGLERS),
+        };
+        self.sleep(role, left, false)
     }
 
-    fn sleep(&self, role: Role, left: Option<Duration>, sees_device: bool) -> bool {
+    fn sleep(&self, role: Role, left: Option<Duration>, sees_device: bool) -> io::Result<bool> {
         let left = left.map(|left| Timespec {
             tv_sec: left.as_secs().try_into().unwrap_or(i32::MAX.into()),
             tv_nsec: left.subsec_nanos().into(),
@@ -205,8 +206,12 @@ impl Reactor {
         if !fds[0].revents().is_empty() {
             _ = rustix::io::read(kick, &mut [0; 8]);
         }
-        // An interruption by a signal is as good as a kick.
-        ready != Ok(0)
+        match ready {
+            Ok(ready) => Ok(ready > 0),
+            // As good as a kick.
+            Err(Errno::INTR) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Whether the device is gone, or goes within this time: the system then reports its file descriptor as broken.

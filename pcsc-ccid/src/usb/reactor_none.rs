@@ -1,6 +1,7 @@
 //! Other systems: their library wakes those who wait.
 
 use super::signal::Signal;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,7 +38,7 @@ impl Reactor {
         match *self {}
     }
 
-    pub(super) fn wait(&self, _: Role, _: Option<Duration>) -> bool {
+    pub(super) fn wait(&self, _: Role, _: Option<Duration>) -> io::Result<bool> {
         match *self {}
     }
 

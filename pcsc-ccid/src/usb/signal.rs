@@ -12,6 +12,8 @@ pub(super) enum Interruption {
     Timeout,
     /// Somebody called [`Signal::cancel`] or [`Signal::stop`].
     Cancelled,
+    /// The system does not let the thread wait.
+    Refused,
 }
 
 /// What wakes a wait: completions through its [`Waker`], cancellations from any thread.
@@ -104,14 +106,18 @@ impl Signal {
             state.attends = Some((reactor.clone(), role));
             drop(state);
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let is_in_time = reactor.wait(role, left);
+            let waited = reactor.wait(role, left);
             self.state().attends = None;
             reactor.reap();
             if let Some(result) = self.state().take(is_cancellable) {
                 return result;
             }
-            if !is_in_time {
-                return Err(Interruption::Timeout);
+            match waited {
+                Ok(false) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
+                    return Err(Interruption::Timeout);
+                }
+                Ok(_) => (),
+                Err(_) => return Err(Interruption::Refused),
             }
         }
     }

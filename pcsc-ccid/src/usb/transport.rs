@@ -98,8 +98,8 @@ impl Transport for UsbTransport {
     fn pause(&mut self, time: Duration) -> Result<(), Error> {
         let deadline = Instant::now().checked_add(time.min(MAX_TIMEOUT));
         match self.waiter.wait(deadline, |_| Poll::<()>::Pending) {
-            Err(Interruption::Cancelled) => Err(Error::Cancelled),
             Ok(()) | Err(Interruption::Timeout) => Ok(()),
+            Err(interruption) => Err(interruption.into()),
         }
     }
 

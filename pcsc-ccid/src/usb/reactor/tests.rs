@@ -1,5 +1,8 @@
 use super::*;
 use crate::usb::signal::{Interruption, Waiter};
+use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
+use std::process::Command;
+use std::string::String;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
@@ -116,5 +119,42 @@ fn places_of_pipes_are_used_again() {
     for _ in 0..5 {
         let pipes = [0x01, 0x82, 0x83].map(|endpoint| Pipe::new(&reactor, Kind::Bulk, endpoint, 64));
         assert_eq!(pipes.map(|pipe| pipe.token), [0, 1, 2]);
+    }
+}
+
+/// In a process of its own, for which the test starts itself: how many files there may be is the process's.
+#[test]
+fn a_wait_that_the_system_refuses_ends() {
+    const CHILD: &str = "PCSC_CCID_TEST_WITHOUT_FILES";
+    const NAME: &str = "usb::reactor::tests::a_wait_that_the_system_refuses_ends";
+    if std::env::var_os(CHILD).is_none() {
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        let output = child.args(["--exact", NAME]).env(CHILD, "").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        return;
+    }
+    let (reactor, _writer) = reactor();
+    let before = getrlimit(Resource::Nofile);
+    let none = Rlimit {
+        current: Some(1),
+        ..before
+    };
+    for role in [Role::Exchange, Role::Watch] {
+        let waiter = Waiter::new(Some(reactor.clone()), role);
+        let (ended, end) = mpsc::channel::<()>();
+        let signal = waiter.signal().clone();
+        let other = thread::spawn(move || {
+            // Only where the wait does not end.
+            if end.recv_timeout(Duration::from_secs(20)).is_err() {
+                signal.cancel();
+            }
+        });
+        setrlimit(Resource::Nofile, none).unwrap();
+        let result = waiter.wait(None, never);
+        setrlimit(Resource::Nofile, before).unwrap();
+        ended.send(()).unwrap();
+        other.join().unwrap();
+        assert_eq!(result, Err(Interruption::Refused));
     }
 }
