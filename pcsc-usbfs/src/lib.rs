@@ -7,6 +7,7 @@
 #![cfg(any(target_os = "linux", target_os = "android"))]
 
 mod calls;
+mod process;
 mod transfer;
 
 pub use transfer::{Kind, Transfer};
@@ -17,12 +18,17 @@ use rustix::io::{Errno, Result};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use transfer::Lent;
 
-/// An open device, `/dev/bus/usb/BBB/DDD`. Interfaces that it has claimed are released when it is dropped.
+/// An open device, `/dev/bus/usb/BBB/DDD`. What it has claimed is released when its file is closed for good: by the drop
+/// of this, unless a forked child has the file open too.
+///
+/// To a child, a device that its parents have opened is gone: all calls fail, and transfers that go on end, with
+/// `ENODEV`. The file is shared, so that what a child cancelled or took back would be its parent's, and what it submitted
+/// would come back into its parent's memory.
 #[derive(Debug)]
 pub struct Device {
     fd: OwnedFd,
     lent: Mutex<Vec<Lent>>,
-    /// The process that opened it. A child shares the open file: what it cancels is its parent's.
+    /// The process that opened it.
     owner: u32,
 }
 
@@ -38,7 +44,7 @@ impl Device {
         Device {
             fd,
             lent: Mutex::default(),
-            owner: std::process::id(),
+            owner: process::generation(),
         }
     }
 
@@ -47,18 +53,15 @@ impl Device {
     /// # Errors
     /// `EBUSY` if a driver or another process has it, `ENOENT` if there is none, `ENODEV` if the device is gone.
     pub fn claim(&self, interface: u8) -> Result<()> {
-        calls::claim_interface(&self.fd, interface.into())
+        calls::claim_interface(self.ours()?, interface.into())
     }
 
-    /// Gives an interface back; in a child process, which shares its parent's claims, it does nothing.
+    /// Gives an interface back.
     ///
     /// # Errors
     /// `EINVAL` if it is not claimed, `ENODEV` if the device is gone.
     pub fn release(&self, interface: u8) -> Result<()> {
-        if !self.is_ours() {
-            return Ok(());
-        }
-        calls::release_interface(&self.fd, interface.into())
+        calls::release_interface(self.ours()?, interface.into())
     }
 
     /// Chooses an alternate setting of a claimed interface (USB 2.0, clause 9.4.10).
@@ -66,7 +69,7 @@ impl Device {
     /// # Errors
     /// `EINVAL` if there is none such, `ENODEV` if the device is gone.
     pub fn set_alternate(&self, interface: u8, alternate: u8) -> Result<()> {
-        calls::set_interface(&self.fd, interface.into(), alternate.into())
+        calls::set_interface(self.ours()?, interface.into(), alternate.into())
     }
 
     /// Ends the halt of an endpoint (USB 2.0, clause 9.4.1).
@@ -74,7 +77,7 @@ impl Device {
     /// # Errors
     /// `ENODEV` if the device is gone; others if it refuses.
     pub fn clear_halt(&self, endpoint: u8) -> Result<()> {
-        calls::clear_halt(&self.fd, endpoint.into())
+        calls::clear_halt(self.ours()?, endpoint.into())
     }
 
     /// Hands a transfer to the kernel.
@@ -82,11 +85,15 @@ impl Device {
     /// # Errors
     /// The transfer, and why it was not taken: `ENODEV` if the device is gone.
     pub fn submit(&self, transfer: Transfer) -> std::result::Result<(), (Transfer, Errno)> {
+        let fd = match self.ours() {
+            Ok(fd) => fd,
+            Err(error) => return Err((transfer, error)),
+        };
         let transfer = transfer.lend();
         // Held until the transfer is in the list: it can be reaped at once.
         let mut lent = self.lent();
         // SAFETY: the request and its buffer live until they are reaped: nothing but `reap` takes them from the list.
-        match unsafe { calls::submit(&self.fd, transfer.request()) } {
+        match unsafe { calls::submit(fd, transfer.request()) } {
             Ok(()) => {
                 lent.push(transfer);
                 Ok(())
@@ -98,19 +105,28 @@ impl Device {
 
     /// Cancels the transfers with this token, where they have not ended. They are reaped like others.
     pub fn cancel(&self, token: usize) {
+        let Ok(fd) = self.ours() else {
+            return;
+        };
         for transfer in self.lent().iter().filter(|transfer| transfer.token() == token) {
             // It has ended already, or the device is gone: it can be reaped either way.
-            _ = calls::discard(&self.fd, transfer.request());
+            _ = calls::discard(fd, transfer.request());
         }
     }
 
-    /// Takes a transfer back that has ended; `None` if none has. After the device is gone, all end.
+    /// Takes a transfer back that has ended; `None` if none has. After the device is gone, all end, if not all at once.
     ///
     /// # Errors
-    /// `ENODEV` if the device is gone and every transfer has been taken back.
+    /// `ENODEV` if the device is gone and no transfer has ended that was not taken back; others may still go on.
     pub fn reap(&self) -> Result<Option<Transfer>> {
         let mut lent = self.lent();
-        let request = match calls::reap(&self.fd) {
+        let Ok(fd) = self.ours() else {
+            let transfer = lent.pop().ok_or(Errno::NODEV)?;
+            // SAFETY: the kernel writes into the memory of the process that reaps, and this one does not. What it has of
+            // the transfer is a copy.
+            return Ok(Some(unsafe { transfer.take_back() }.failed(Errno::NODEV)));
+        };
+        let request = match calls::reap(fd) {
             Ok(request) => request,
             Err(Errno::AGAIN) => return Ok(None),
             Err(error) => return Err(error),
@@ -128,8 +144,17 @@ impl Device {
         !self.lent().is_empty()
     }
 
-    fn is_ours(&self) -> bool {
-        self.owner == std::process::id()
+    /// Whether it was opened by a parent of this process, which was forked since.
+    pub fn is_inherited(&self) -> bool {
+        self.owner != process::generation()
+    }
+
+    /// The file, in the process that opened it.
+    fn ours(&self) -> Result<&OwnedFd> {
+        if self.is_inherited() {
+            return Err(Errno::NODEV);
+        }
+        Ok(&self.fd)
     }
 
     fn lent(&self) -> MutexGuard<'_, Vec<Lent>> {
@@ -140,7 +165,7 @@ impl Device {
 
 impl Drop for Device {
     fn drop(&mut self) {
-        if !self.is_ours() {
+        if self.is_inherited() {
             return;
         }
         let tokens: Vec<usize> = self.lent().iter().map(Lent::token).collect();
@@ -154,3 +179,6 @@ impl Drop for Device {
         while !self.lent().is_empty() && poll(&mut fds, Some(&second)) != Ok(0) && self.reap().is_ok() {}
     }
 }
+
+#[cfg(test)]
+mod tests;

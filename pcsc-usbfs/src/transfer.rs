@@ -102,6 +102,13 @@ impl Transfer {
         }
     }
 
+    /// The same as it is where it ended with this error.
+    pub(crate) fn failed(mut self, error: Errno) -> Transfer {
+        self.0.request.status = -error.raw_os_error();
+        self.0.request.actual_length = 0;
+        self
+    }
+
     pub(crate) fn lend(mut self) -> Lent {
         let Inner { request, buffer, .. } = &mut *self.0;
         request.status = 0;

@@ -135,10 +135,10 @@ impl Reactor {
         })
     }
 
-    /// Puts the device into the watch's set, or takes it out, if that is due.
+    /// Puts the device into the watch's set, or takes it out, if that is due. A forked child's set is its parent's.
     fn serve_watch(&self, state: &mut State) {
         let is_due = !state.is_led;
-        if !state.is_watched || state.is_in_set == is_due {
+        if !state.is_watched || state.is_in_set == is_due || self.device.is_inherited() {
             return;
         }
         let changed = if is_due {
@@ -169,8 +169,11 @@ impl Reactor {
         }
     }
 
-    /// Ends a leader's sleep.
+    /// Ends a leader's sleep. No thread of a forked child sleeps here, and the kick would be its parent's.
     pub(super) fn kick(&self, role: Role) {
+        if self.device.is_inherited() {
+            return;
+        }
         // It fails only where the counter is full, and then the sleep ends too.
         _ = rustix::io::write(self.kick_of(role), &1u64.to_ne_bytes());
     }
@@ -178,8 +181,11 @@ impl Reactor {
     /// A leader's sleep: until a transfer has ended, somebody kicks, or `left` is over. False if there is nothing to tell.
     ///
     /// # Errors
-    /// Where the system does not let it sleep.
+    /// Where the system does not let it sleep, or it would be on what belongs to the process that has forked this one.
     pub(super) fn wait(&self, role: Role, left: Option<Duration>) -> io::Result<bool> {
+        if self.device.is_inherited() {
+            return Err(Errno::NODEV.into());
+        }
         if !self.state().is_gone {
             return self.sleep(role, left, true);
         }

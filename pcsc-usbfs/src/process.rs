@@ -1,0 +1,64 @@
+//! Whose the memory is: a forked child has a copy of its parent's.
+
+use rustix::mm::{madvise, mmap_anonymous, munmap, Advice, MapFlags, ProtFlags};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+
+/// A number of this process: a forked child sees another one than its parents.
+///
+/// Asking costs no system call, as it is in a page that the kernel clears in a child, and takes no lock, which a fork
+/// could leave locked.
+pub(crate) fn generation() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    let Some(cell) = wiped_cell() else {
+        return std::process::id();
+    };
+    match cell.load(Ordering::Acquire) {
+        0 => {
+            let fresh = NEXT.fetch_add(1, Ordering::Relaxed);
+            match cell.compare_exchange(0, fresh, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => fresh,
+                Err(other) => other,
+            }
+        }
+        generation => generation,
+    }
+}
+
+/// A word that is zero in a new child; `None` before Linux 4.14.
+fn wiped_cell() -> Option<&'static AtomicU32> {
+    static NONE: AtomicU32 = AtomicU32::new(0);
+    static CELL: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
+    let none = ptr::from_ref(&NONE).cast_mut();
+    let mut cell = CELL.load(Ordering::Acquire);
+    if cell.is_null() {
+        let fresh = map_wiped_page().unwrap_or(none);
+        cell = match CELL.compare_exchange(cell, fresh, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => fresh,
+            Err(other) => other,
+        };
+    }
+    // SAFETY: it is a page that is mapped readable and writable, zeroed by the kernel, accessed as an atomic only, and
+    // never unmapped.
+    (cell != none).then(|| unsafe { &*cell })
+}
+
+fn map_wiped_page() -> Option<*mut AtomicU32> {
+    const PAGE: usize = 4096;
+    // SAFETY: a new private mapping at an address of the kernel's choice touches no existing memory, and the advice and
+    // the unmapping concern it alone. A thread that comes second leaves a page that nothing refers to.
+    unsafe {
+        let page = mmap_anonymous(
+            ptr::null_mut(),
+            PAGE,
+            ProtFlags::READ | ProtFlags::WRITE,
+            MapFlags::PRIVATE,
+        )
+        .ok()?;
+        if madvise(page, PAGE, Advice::LinuxWipeOnFork).is_err() {
+            _ = munmap(page, PAGE);
+            return None;
+        }
+        Some(page.cast())
+    }
+}

@@ -1,0 +1,87 @@
+use super::*;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+
+/// What holds in a forked child.
+fn in_child(check: impl FnOnce() -> bool) -> bool {
+    // SAFETY: the child ends without returning, and `check` waits for no other thread.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let holds = catch_unwind(AssertUnwindSafe(check)).unwrap_or(false);
+        // SAFETY: it has no preconditions.
+        unsafe { libc::_exit(i32::from(!holds)) };
+    }
+    let mut status = -1;
+    // SAFETY: `child` is a child of this process, and `status` is writable.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    status == 0
+}
+
+/// Something that is no device, and says so to each call.
+fn device() -> Device {
+    let (reader, _writer) = rustix::pipe::pipe().unwrap();
+    Device::new(reader)
+}
+
+fn transfer(token: usize) -> Transfer {
+    let mut transfer = Transfer::new(Kind::Bulk, 0x82, token);
+    transfer.set_buffer(vec![7; 4]);
+    transfer
+}
+
+#[test]
+fn a_child_is_told_apart_and_so_is_its_own() {
+    let parent = process::generation();
+    assert_eq!(process::generation(), parent);
+    assert!(in_child(|| {
+        let child = process::generation();
+        child != parent && child == process::generation() && in_child(|| process::generation() != child)
+    }));
+    assert_eq!(process::generation(), parent);
+}
+
+#[test]
+fn no_call_of_a_child_reaches_its_parents_device() {
+    let device = device();
+    let answers = |device: &Device| {
+        [
+            device.claim(0),
+            device.release(0),
+            device.set_alternate(0, 0),
+            device.clear_halt(2),
+            device.submit(transfer(0)).map_err(|(_, error)| error),
+            device.reap().map(|_| ()),
+        ]
+    };
+    let is_all = |error| move |answer: Result<()>| answer == Err(error);
+    assert!(answers(&device).into_iter().all(is_all(Errno::NOTTY)));
+    assert!(in_child(|| {
+        let own = super::tests::device();
+        device.is_inherited()
+            && answers(&device).into_iter().all(is_all(Errno::NODEV))
+            && !own.is_inherited()
+            && answers(&own).into_iter().all(is_all(Errno::NOTTY))
+    }));
+    assert!(!device.is_inherited());
+}
+
+#[test]
+fn what_goes_on_at_a_fork_has_failed_to_the_child() {
+    let device = device();
+    // No kernel has them, so that they can be taken back below.
+    device.lent().extend([transfer(1).lend(), transfer(2).lend()]);
+    assert!(in_child(|| {
+        let failed = |token| {
+            let mut transfer = device.reap().unwrap().unwrap();
+            transfer.token() == token
+                && transfer.status() == Err(Errno::NODEV)
+                && transfer.take_buffer() == [7; 4]
+        };
+        failed(2) && failed(1) && !device.is_lending() && device.reap().is_err()
+    }));
+    let lent: Vec<Lent> = device.lent().drain(..).collect();
+    assert_eq!(lent.len(), 2);
+    for transfer in lent {
+        // SAFETY: no kernel has seen it.
+        drop(unsafe { transfer.take_back() });
+    }
+}
