@@ -7,13 +7,15 @@
 #![cfg(any(target_os = "linux", target_os = "android"))]
 
 mod calls;
+mod inherited;
 mod process;
 mod transfer;
 
+pub use inherited::close_inherited;
 pub use transfer::{Kind, Transfer};
 
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, Result};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use transfer::Lent;
@@ -23,7 +25,7 @@ use transfer::Lent;
 ///
 /// To a child, a device that its parents have opened is gone: all calls fail, and transfers that go on end, with
 /// `ENODEV`. The file is shared, so that what a child cancelled or took back would be its parent's, and what it submitted
-/// would come back into its parent's memory.
+/// would come back into its parent's memory. [`close_inherited`] closes it.
 #[derive(Debug)]
 pub struct Device {
     fd: OwnedFd,
@@ -41,6 +43,7 @@ impl AsFd for Device {
 impl Device {
     /// A device whose node is open for reading and writing.
     pub fn new(fd: OwnedFd) -> Device {
+        inherited::note(fd.as_fd());
         Device {
             fd,
             lent: Mutex::default(),
@@ -144,6 +147,18 @@ impl Device {
         !self.lent().is_empty()
     }
 
+    fn end_transfers(&self) {
+        let tokens: Vec<usize> = self.lent().iter().map(Lent::token).collect();
+        tokens.into_iter().for_each(|token| self.cancel(token));
+        let mut fds = [PollFd::new(&self.fd, PollFlags::OUT)];
+        let second = Timespec {
+            tv_sec: 1,
+            tv_nsec: 0,
+        };
+        // Cancelled transfers come back at once. One that does not is leaked: its memory must not be used again.
+        while !self.lent().is_empty() && poll(&mut fds, Some(&second)) != Ok(0) && self.reap().is_ok() {}
+    }
+
     /// Whether it was opened by a parent of this process, which was forked since.
     pub fn is_inherited(&self) -> bool {
         self.owner != process::generation()
@@ -165,18 +180,10 @@ impl Device {
 
 impl Drop for Device {
     fn drop(&mut self) {
-        if self.is_inherited() {
-            return;
+        if !self.is_inherited() {
+            self.end_transfers();
         }
-        let tokens: Vec<usize> = self.lent().iter().map(Lent::token).collect();
-        tokens.into_iter().for_each(|token| self.cancel(token));
-        let mut fds = [PollFd::new(&self.fd, PollFlags::OUT)];
-        let second = Timespec {
-            tv_sec: 1,
-            tv_nsec: 0,
-        };
-        // Cancelled transfers come back at once. One that does not is leaked: its memory must not be used again.
-        while !self.lent().is_empty() && poll(&mut fds, Some(&second)) != Ok(0) && self.reap().is_ok() {}
+        inherited::forget(self.fd.as_raw_fd());
     }
 }
 

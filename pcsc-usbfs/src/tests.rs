@@ -1,19 +1,34 @@
 use super::*;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
-/// What holds in a forked child.
-fn in_child(check: impl FnOnce() -> bool) -> bool {
-    // SAFETY: the child ends without returning, and `check` waits for no other thread.
-    let child = unsafe { libc::fork() };
-    if child == 0 {
-        let holds = catch_unwind(AssertUnwindSafe(check)).unwrap_or(false);
-        // SAFETY: it has no preconditions.
-        unsafe { libc::_exit(i32::from(!holds)) };
+/// A forked child that looks whether something holds.
+pub(crate) struct Child(libc::pid_t);
+
+impl Child {
+    pub(crate) fn start(check: impl FnOnce() -> bool) -> Child {
+        // SAFETY: the child ends without returning, and `check` waits for no other thread.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: it has no preconditions. It ends a child that hangs.
+            unsafe { libc::alarm(30) };
+            let holds = catch_unwind(AssertUnwindSafe(check)).unwrap_or(false);
+            // SAFETY: it has no preconditions.
+            unsafe { libc::_exit(i32::from(!holds)) };
+        }
+        Child(child)
     }
-    let mut status = -1;
-    // SAFETY: `child` is a child of this process, and `status` is writable.
-    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
-    status == 0
+
+    pub(crate) fn holds(self) -> bool {
+        let mut status = -1;
+        // SAFETY: it is a child of this process, waited for once, and `status` is writable.
+        assert_eq!(unsafe { libc::waitpid(self.0, &mut status, 0) }, self.0);
+        status == 0
+    }
+}
+
+/// Whether something holds in a forked child.
+pub(crate) fn in_child(check: impl FnOnce() -> bool) -> bool {
+    Child::start(check).holds()
 }
 
 /// Something that is no device, and says so to each call.

@@ -61,6 +61,8 @@ impl Device {
     pub(super) fn open(node: &std::path::Path) -> Result<Device, Refusal> {
         use rustix::fs::{open, Mode, OFlags};
 
+        // Before a file can have the number of one that this process has inherited, and closed itself.
+        pcsc_usbfs::close_inherited();
         match open(node, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
             Ok(fd) => Device::from_fd(fd),
             Err(Errno::NOENT) => Err(Refusal::Gone),
@@ -73,8 +75,11 @@ impl Device {
         if descriptors.get(1) != Some(&1) {
             return Err(io::Error::from(io::ErrorKind::InvalidData).into());
         }
+        let reactor = Reactor::new(fd)?;
+        // What a forked child has inherited may have claims on the same device. This file is not among it.
+        pcsc_usbfs::close_inherited();
         Ok(Device {
-            reactor: Reactor::new(fd)?,
+            reactor,
             descriptors: descriptors.into(),
         })
     }

@@ -1,0 +1,140 @@
+//! Devices that a forked child has open because its parent had.
+//!
+//! A claim belongs to the open file, and lasts for as long as any process has that open. The list of such files is one
+//! that a fork in the middle of a change does no harm to: there is no lock in it, and no allocation.
+
+use crate::process;
+use rustix::event::{eventfd, EventfdFlags};
+use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use rustix::fs::{fstat, Stat};
+use rustix::io::{dup2, fcntl_setfd, FdFlags, Result};
+use std::mem::ManuallyDrop;
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+
+/// More devices than a process has open at a time. Others are not noted, and stay open in a child.
+const CAPACITY: usize = 256;
+
+/// No file's number: the entry is free, or is being filled in.
+const FREE: RawFd = -1;
+const TAKEN: RawFd = -2;
+
+static OPEN: [Entry; CAPACITY] = [const { Entry::new() }; CAPACITY];
+
+/// A device that is open.
+struct Entry {
+    fd: AtomicI32,
+    owner: AtomicU32,
+    /// What [`identity`] gives.
+    file: [AtomicU64; 3],
+}
+
+impl Entry {
+    const fn new() -> Entry {
+        Entry {
+            fd: AtomicI32::new(FREE),
+            owner: AtomicU32::new(0),
+            file: [const { AtomicU64::new(0) }; 3],
+        }
+    }
+
+    fn change(&self, from: RawFd, to: RawFd) -> bool {
+        let changed = self
+            .fd
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed);
+        changed.is_ok()
+    }
+}
+
+/// Notes a device that this process has opened, or was given.
+pub(crate) fn note(fd: BorrowedFd<'_>) {
+    let Ok(stat) = fstat(fd) else {
+        return;
+    };
+    // Who has the number now has it from nobody that was noted.
+    forget(fd.as_raw_fd());
+    let Some(entry) = OPEN.iter().find(|entry| entry.change(FREE, TAKEN)) else {
+        return;
+    };
+    entry.owner.store(process::generation(), Ordering::Relaxed);
+    for (word, value) in entry.file.iter().zip(identity(&stat)) {
+        word.store(value, Ordering::Relaxed);
+    }
+    entry.fd.store(fd.as_raw_fd(), Ordering::Release);
+}
+
+/// Forgets a device that is about to be closed.
+pub(crate) fn forget(fd: RawFd) {
+    for entry in &OPEN {
+        entry.change(fd, FREE);
+    }
+}
+
+/// Closes, in a forked child, the devices that it has open because its parents had them open as [`Device`]s.
+///
+/// Until then an interface that the parent has claimed stays claimed, also when the parent has ended, and even to this
+/// process, where it opens the device's node anew. So call this before that; from the second call on it costs a load.
+///
+/// A file's number that the process has used for something else is left alone. The numbers stay in use, by files that
+/// mean nothing, so that a copy of a [`Device`] which the child still has closes nothing else when it is dropped.
+///
+/// [`Device`]: crate::Device
+pub fn close_inherited() {
+    /// The last process to have done so, and whether it is done.
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    let this = process::generation();
+    let (busy, done) = (this << 1, this << 1 | 1);
+    loop {
+        let last = LAST.load(Ordering::Acquire);
+        if last == done {
+            return;
+        }
+        if last == busy {
+            // Another thread is at it. It must not meet what this one is going to open.
+            std::thread::yield_now();
+        } else if LAST
+            .compare_exchange(last, busy, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+        {
+            OPEN.iter().for_each(|entry| close(entry, this));
+            LAST.store(done, Ordering::Release);
+            return;
+        }
+    }
+}
+
+fn close(entry: &Entry, this: u32) {
+    let fd = entry.fd.load(Ordering::Acquire);
+    if fd < 0 || entry.owner.load(Ordering::Relaxed) == this {
+        return;
+    }
+    // SAFETY: the file, if one is open under this number, is not closed here.
+    let stat = fstat(unsafe { BorrowedFd::borrow_raw(fd) });
+    let is_same = |stat: Stat| {
+        let file = entry.file.each_ref().map(|word| word.load(Ordering::Relaxed));
+        identity(&stat) == file
+    };
+    if stat.is_ok_and(is_same) {
+        // One that stays open holds the parent's claims, as before.
+        _ = replace(fd);
+    }
+    entry.change(fd, FREE);
+}
+
+/// Puts a file that means nothing in the place of another.
+fn replace(fd: RawFd) -> Result<()> {
+    // Unlike /dev/null, there is one under any root.
+    let nothing = eventfd(0, EventfdFlags::CLOEXEC)?;
+    // SAFETY: the number is open, as the caller has found, and stays so. Whoever owned it did so in the parent.
+    let mut inherited = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(fd) });
+    dup2(&nothing, &mut inherited)?;
+    fcntl_setfd(&*inherited, FdFlags::CLOEXEC)
+}
+
+/// What tells files apart: two that agree in it are the same, or nodes of the same device.
+#[allow(clippy::unnecessary_cast, reason = "the types differ between architectures")]
+fn identity(stat: &Stat) -> [u64; 3] {
+    [stat.st_dev as u64, stat.st_ino as u64, stat.st_rdev as u64]
+}
+
+#[cfg(test)]
+mod tests;
