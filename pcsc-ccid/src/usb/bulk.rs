@@ -101,7 +101,7 @@ impl<O: Queue, I: Queue> Bulk<O, I> {
     }
 
     /// Hands `message` to the system. That it went out shows in the answer; only a failure that is there at
-    /// once is reported at once, so that a thread sleeps once for a command and its answer, not twice.
+    /// once is reported at once, so that a thread need not sleep for the command too.
     pub(super) fn send(&mut self, message: &[u8], timeout: Duration, waiter: &Waiter) -> Result<(), Error> {
         if message.len() > MAX_TRANSFER {
             return Err(Error::Fault);

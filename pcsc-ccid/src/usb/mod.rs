@@ -4,8 +4,11 @@
 //! [`UsbTransport`] and its [`Presence`], the pipe that tells of cards that come and go, for a thread of its
 //! own. [`Hotplug`] waits for readers to come and go.
 //!
-//! A transmit costs one bulk OUT and one bulk IN transfer, one sleep, and no allocation after the first. Nothing
-//! here polls: a wait ends by its result, its deadline, a [`Canceller`] or the reader's removal, at once.
+//! A transmit costs one bulk OUT and one bulk IN transfer, and no allocation after the first. The thread does not wait
+//! for the one before it waits for the other: where the command has gone out by then, it sleeps once.
+//!
+//! While a reader is there, no wait polls: it ends by its result, its deadline or a [`Canceller`], at once. Pulling the
+//! reader out ends it as soon as the system tells of that, or else a moment after the bus has failed.
 
 mod bulk;
 mod candidate;

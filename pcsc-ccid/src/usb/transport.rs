@@ -125,7 +125,8 @@ pub struct Canceller {
 
 impl Canceller {
     /// Ends the exchange that goes on with [`Error::Cancelled`], at once: the wait of this moment, or, between a
-    /// command and its answer, the wait for the answer. Where nothing goes on, it does nothing.
+    /// command and its answer, the wait for the answer. Where nothing goes on, it ends a pause or a wait for an answer
+    /// that comes next; the next command or request forgets it.
     pub fn cancel(&self) {
         self.signal.cancel();
     }
