@@ -304,8 +304,7 @@ impl Shared {
     }
 
     fn count_event(&self) {
-        // Counted in 15 bits, without 0.
-        let next = |events: u32| Some(if events >= 0x7FFF { 1 } else { events + 1 });
+        let next = |events| Some(event_after(events));
         let _ = self.events.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
         self.board.post();
     }
@@ -346,4 +345,23 @@ fn take_finished(threads: &mut Vec<JoinHandle<()>>) -> Vec<JoinHandle<()>> {
         .partition(JoinHandle::is_finished);
     *threads = running;
     finished
+}
+
+/// Readers that come and go are counted in 15 bits, without 0.
+fn event_after(events: u32) -> u32 {
+    if events >= 0x7FFF {
+        1
+    } else {
+        events + 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::event_after;
+
+    #[test]
+    fn events_are_counted_in_15_bits_without_0() {
+        assert_eq!([0, 1, 0x7FFE, 0x7FFF].map(event_after), [1, 2, 0x7FFF, 1]);
+    }
 }

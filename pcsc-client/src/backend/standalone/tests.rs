@@ -12,6 +12,7 @@ use crate::error::{Error, Outcome};
 use crate::wire;
 
 mod rules;
+mod slots;
 
 const SHARED: u32 = 2;
 const EXCLUSIVE: u32 = 1;
@@ -24,12 +25,17 @@ struct Bench {
     state: Mutex<Bed>,
     moved: Condvar,
     powers: AtomicUsize,
+    downs: AtomicUsize,
 }
 
 #[derive(Default)]
 struct Bed {
     has_card: bool,
     is_mute: bool,
+    /// The reader cannot be asked.
+    has_trouble: bool,
+    /// The next exchange makes the driver reset the card.
+    resets_card: bool,
     is_gone: bool,
     is_stopped: bool,
     /// Choosing a protocol waits until this is over.
@@ -52,7 +58,11 @@ struct BenchSlot(Arc<Bench>);
 
 impl Slot for BenchSlot {
     fn presence(&mut self) -> Result<Presence, Fault> {
-        Ok(match lock(&self.0.state).has_card {
+        let bed = lock(&self.0.state);
+        if bed.has_trouble {
+            return Err(Fault::Communication);
+        }
+        Ok(match bed.has_card {
             true => Presence::Present,
             false => Presence::Absent,
         })
@@ -74,6 +84,7 @@ impl Slot for BenchSlot {
     }
 
     fn power_down(&mut self) -> Result<(), Fault> {
+        self.0.downs.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
 
@@ -94,6 +105,9 @@ impl Slot for BenchSlot {
     fn transmit(&mut self, command: &[u8], response: &mut [u8]) -> Result<usize, Fault> {
         if self.presence()? == Presence::Absent {
             return Err(Fault::NoCard);
+        }
+        if std::mem::take(&mut lock(&self.0.state).resets_card) {
+            return Err(Fault::Reset);
         }
         let room = response.get_mut(..command.len()).ok_or(Fault::BufferTooSmall)?;
         room.copy_from_slice(command);

@@ -266,7 +266,7 @@ mod tests {
     use super::*;
 
     /// Tells one message after the other, then that the reader is gone.
-    struct Told(Vec<[u8; 2]>);
+    struct Told(Vec<Vec<u8>>);
 
     impl Source for Told {
         fn next(&mut self, tell: &mut dyn FnMut(&[u8])) -> Result<(), transport::Error> {
@@ -287,6 +287,51 @@ mod tests {
         }
         watches.gone();
         assert_eq!(watches.wait(0), Sight::Gone);
+    }
+
+    /// What a slot sees of each of these messages, and of a failure after them.
+    fn sees(messages: &[&[u8]], slot: usize) {
+        let watches = Watches::new(2);
+        watches.listen(News::Told {
+            source: Box::new(Told(messages.iter().map(|message| message.to_vec()).collect())),
+            stop: Box::new(|| ()),
+        });
+        for _ in messages {
+            assert_eq!(watches.wait(slot), Sight::Card);
+            assert!(!watches.take_loss());
+        }
+        assert_eq!(watches.wait(slot), Sight::Card);
+        assert!(watches.take_loss());
+    }
+
+    #[test]
+    fn every_word_of_a_slot_has_it_looked_at() {
+        // RDR_to_PC_HardwareError for slot 1 (CCID 1.1, clause 6.3.2).
+        sees(&[&[0x51, 1, 0, 1]], 1);
+        // A notification that says that nothing has changed.
+        sees(&[&[0x50, 0b0101], &[0x50, 0b1000]], 1);
+    }
+
+    /// Fails otherwise than by a halt.
+    struct Broken;
+
+    impl Source for Broken {
+        fn next(&mut self, _tell: &mut dyn FnMut(&[u8])) -> Result<(), transport::Error> {
+            Err(transport::Error::Fault)
+        }
+    }
+
+    #[test]
+    fn a_reader_whose_interrupt_pipe_fails_is_polled() {
+        let watches = Watches::new(1);
+        watches.listen(News::Told {
+            source: Box::new(Broken),
+            stop: Box::new(|| ()),
+        });
+        for _ in 0..2 {
+            assert_eq!(watches.wait(0), Sight::Card);
+        }
+        assert!(!watches.take_loss());
     }
 
     /// Fails so often, then tells that the reader is gone.
@@ -324,7 +369,7 @@ mod tests {
         let watches = Watches::new(1);
         watches.listen(News::Told {
             // A card comes, goes, and comes.
-            source: Box::new(Told(vec![[0x50, 3], [0x50, 2], [0x50, 3]])),
+            source: Box::new(Told([3, 2, 3].map(|states| vec![0x50, states]).to_vec())),
             stop: Box::new(|| ()),
         });
         assert_eq!(watches.wait(0), Sight::Card);

@@ -1,0 +1,146 @@
+//! A reader's slot by itself: looks that fail, power, and its end.
+
+use super::*;
+use crate::backend::standalone::reader::Reader;
+use crate::wire::ReaderStates;
+
+const NAME: &[u8] = b"Bench 00 00";
+
+struct Slotted {
+    bench: Arc<Bench>,
+    reader: Reader,
+}
+
+/// A slot that was looked at, with a card.
+fn slotted() -> Slotted {
+    let bench = Arc::new(Bench::default());
+    lock(&bench.state).has_card = true;
+    let slot = Box::new(BenchSlot(bench.clone()));
+    let reader = Reader::new("Bench 00 00".into(), slot, Arc::default());
+    reader.look();
+    Slotted { bench, reader }
+}
+
+impl Slotted {
+    fn connect(&self, handle: i32, share: u32, protocols: u32) -> Result<u32, Error> {
+        self.reader.connect(handle, share, protocols, None, &|| false)
+    }
+
+    fn has_trouble(&self, has_trouble: bool) {
+        lock(&self.bench.state).has_trouble = has_trouble;
+    }
+
+    /// The count of events, and the state.
+    fn state(&self) -> (u32, u32) {
+        let bytes = self.reader.to_bytes();
+        let state = ReaderStates::new(&bytes).find(NAME).unwrap();
+        (state.event_counter, state.state)
+    }
+}
+
+#[test]
+fn a_reader_that_fails_is_looked_at_less_and_less_often() {
+    let slotted = slotted();
+    slotted.has_trouble(true);
+    for pause in [400, 800, 1600, 3200, 6000, 6000].map(Duration::from_millis) {
+        let before = Instant::now();
+        slotted.reader.look();
+        let due = slotted.reader.due().unwrap();
+        assert!(
+            (before + pause..=Instant::now() + pause).contains(&due),
+            "{pause:?}"
+        );
+        assert_eq!(slotted.state().1, 1, "unknown");
+    }
+    slotted.has_trouble(false);
+    slotted.reader.look();
+    assert_eq!(slotted.state().1 & 4, 4, "present");
+}
+
+#[test]
+fn after_a_failure_nobody_knows_whether_it_is_the_same_card() {
+    let slotted = slotted();
+    slotted.connect(1, SHARED, ANY).unwrap();
+    slotted.has_trouble(true);
+    slotted.reader.look();
+    slotted.has_trouble(false);
+    slotted.reader.look();
+    assert_eq!(slotted.reader.check(1), Err(Error::RemovedCard));
+}
+
+#[test]
+fn a_driver_at_work_is_attended_to_later() {
+    let slotted = slotted();
+    slotted.has_trouble(true);
+    slotted.reader.look();
+    let due = slotted.reader.due().unwrap();
+    let busy = slotted.reader.turn();
+    slotted.reader.attend();
+    assert!(slotted.reader.due().unwrap() > due);
+    drop(busy);
+}
+
+#[test]
+fn a_reader_that_ends_takes_the_power_gives_the_device_back_and_counts() {
+    let slotted = slotted();
+    let (before, _) = slotted.state();
+    let downs = slotted.bench.downs.load(Ordering::SeqCst);
+    assert_eq!(Arc::strong_count(&slotted.bench), 2);
+    slotted.reader.end();
+    assert_eq!(slotted.bench.downs.load(Ordering::SeqCst), downs + 1);
+    assert_eq!(Arc::strong_count(&slotted.bench), 1);
+    assert_eq!(slotted.state(), (before + 1, 1));
+    assert_eq!(slotted.connect(1, SHARED, ANY), Err(Error::ReaderUnavailable));
+}
+
+#[test]
+fn a_protocol_of_the_readers_own_is_left_to_the_connection() {
+    const RAW: u32 = 4;
+    const DIRECT: u32 = 3;
+    for share in [DIRECT, SHARED] {
+        let slotted = slotted();
+        assert_eq!(slotted.connect(1, share, RAW), Ok(RAW));
+    }
+}
+
+#[test]
+fn connections_learn_that_the_driver_had_to_reset_the_card() {
+    let rig = Rig::new(1);
+    let session = rig.session();
+    let [a, b] = [(); 2].map(|()| connect(&session, SHARED).unwrap());
+    lock(&rig.benches[0].state).resets_card = true;
+    assert_eq!(echo(&session, a), Error::ResetCard.code());
+    for card in [a, b] {
+        assert_eq!(echo(&session, card), Error::ResetCard.code());
+        assert_eq!(session.reconnect(card, SHARED, ANY, 0, 0, None).unwrap().rv, 0);
+        assert_eq!(echo(&session, card), 0);
+    }
+}
+
+#[test]
+fn a_new_reader_takes_the_place_of_one_that_is_gone() {
+    let rig = Rig::new(2);
+    let session = rig.session();
+    let pnp = change(&session, PNP_NAME, 1 << 16).unwrap();
+    rig.benches[0].set(|bed| bed.is_gone = true);
+    let pnp = change(&session, PNP_NAME, pnp).unwrap();
+    lock(&rig.bus.queue).0.push(Arc::default());
+    rig.bus.moved.notify_all();
+    change(&session, PNP_NAME, pnp).unwrap();
+    let slots = session.with_states(|states| states.slots()).unwrap();
+    assert_eq!(slots, 2);
+}
+
+#[test]
+fn a_readers_name_is_an_attribute() {
+    let rig = Rig::new(1);
+    let session = rig.session();
+    let card = connect(&session, SHARED).unwrap();
+    for id in [0x7FFF_0003, 0x7FFF_0004] {
+        let attribute = session.get_attribute(card, id).unwrap();
+        assert_eq!(attribute.rv, 0);
+        assert_eq!(&attribute.value[..attribute.length as usize], b"Bench 00 00\0");
+    }
+    let unknown = session.get_attribute(card, 0x7FFF_0005).unwrap();
+    assert_eq!(unknown.rv, Error::UnsupportedFeature.code());
+}
