@@ -91,7 +91,29 @@ def in_child(work):
     tell("child-ended", os.waitpid(child, 0)[1])
 
 
+def without_its_parent():
+    """Goes on in a child when the process that has used the reader has ended, as daemon(3) has it."""
+    parent = Client(pcsc)
+    tell("daemon/parent-establishes", parent.establish())
+    tell("daemon/parent-connects", parent.connect())
+    parent_lives, lives = os.pipe()
+    if os.fork():
+        os._exit(0)
+    os.close(lives)
+    os.read(parent_lives, 1)
+    own = Client(pcsc)
+    tell("daemon/establishes", own.establish())
+    tell("daemon/connects", own.connect())
+    tell("daemon/transmits", own.transmit())
+    tell("daemon/releases", own.release())
+
+
 pcsc = load()
+daemon_lives, lives = os.pipe()
+in_child(without_its_parent)
+os.close(lives)
+os.read(daemon_lives, 1)
+os.close(daemon_lives)
 parent = Client(pcsc)
 tell("parent-establishes", parent.establish())
 tell("parent-connects", parent.connect())

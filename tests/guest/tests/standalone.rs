@@ -217,6 +217,12 @@ fn a_reader_without_permission_is_not_listed_and_the_log_says_why() {
 fn a_forked_child_starts_afresh_and_a_library_is_unloaded() {
     let Some(facts) = facts("fork") else { return };
     facts.are(&[
+        ("daemon/parent-establishes", "0"),
+        ("daemon/parent-connects", "0x0"),
+        ("daemon/establishes", "0"),
+        ("daemon/connects", "0x0"),
+        ("daemon/transmits", "801000009000"),
+        ("daemon/releases", "0x0"),
         ("parent-connects", "0x0"),
         ("parent-transmits", "801000009000"),
         ("child-of-user/parents-card", "0x80100003"),
