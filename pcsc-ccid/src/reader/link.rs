@@ -154,8 +154,9 @@ impl<T: Transport> Link<T> {
         let (mut strays, mut extensions, mut transfers) = (0, 0, MAX_TRANSFERS);
         // What has come and was not looked at yet.
         let (mut start, mut end) = (0, 0);
+        let mut now = Some(begin);
         loop {
-            (start, end) = self.message(start, end, until, &mut transfers)?;
+            (start, end) = self.message(start, end, until, now.take(), &mut transfers)?;
             let bytes = &self.buffer[start..end];
             let length = Response::announced(bytes).ok_or(Error::Malformed(Malformed::Truncated))?;
             let response = match Response::decode(bytes) {
@@ -204,6 +205,7 @@ impl<T: Transport> Link<T> {
         mut start: usize,
         mut end: usize,
         until: Duration,
+        mut now: Option<Duration>,
         transfers: &mut u32,
     ) -> Result<(usize, usize), Error> {
         // What follows a message is another one, or rubbish that readers append.
@@ -223,7 +225,8 @@ impl<T: Transport> Link<T> {
                 self.buffer.copy_within(start..end, 0);
                 (start, end) = (0, length);
             }
-            let now = self.transport.now();
+            // Most answers need one look at the clock.
+            let now = now.take().unwrap_or_else(|| self.transport.now());
             let has_begun = length > 0;
             let wait = if has_begun {
                 let begun: Duration = *begun.get_or_insert(now);

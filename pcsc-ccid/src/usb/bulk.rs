@@ -175,8 +175,7 @@ impl<O: Queue, I: Queue> Bulk<O, I> {
         buffer.set_requested_len(size);
         self.input.queue.submit(buffer);
 
-        let deadline = Instant::now().checked_add(timeout);
-        match self.wait_for_input(deadline, waiter) {
+        match self.wait_for_input(timeout, waiter) {
             Ok(completion) => {
                 if self.out.queue.is_pending() {
                     if let Some(completion) = waiter.glance(|context| self.out.queue.poll(context)) {
@@ -215,9 +214,11 @@ impl<O: Queue, I: Queue> Bulk<O, I> {
     }
 
     /// Waits for the answer and, from [`GLANCE`] on, for a failure of the command too.
-    fn wait_for_input(&mut self, deadline: Option<Instant>, waiter: &Waiter) -> Result<Completion, Error> {
+    fn wait_for_input(&mut self, timeout: Duration, waiter: &Waiter) -> Result<Completion, Error> {
+        let now = Instant::now();
+        let deadline = now.checked_add(timeout);
         if self.out.queue.is_pending() {
-            let glance = Some(Instant::now() + GLANCE);
+            let glance = Some(now + GLANCE);
             let first = earlier(deadline, glance);
             match waiter.wait(first, |context| self.input.queue.poll(context)) {
                 Ok(completion) => return Ok(completion),

@@ -2,7 +2,7 @@
 //! and libccid. Both stand beside the same two USB transfers by the system calls alone: what the reader and the kernel take themselves.
 //!
 //! Times are those of batches, in turns; QEMU interprets the guest's instructions, so that ratios count and not microseconds. System
-//! calls are counted by strace, sleeps by the kernel: of 300 exchanges less those of 100.
+//! calls are counted by strace, but for looks at the clock, and sleeps by the kernel: of 300 exchanges less those of 100.
 //!
 //! `cargo bench -p pcsc-guest-tests --bench standalone`, or scripts/bench-guest.
 

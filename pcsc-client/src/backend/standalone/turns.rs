@@ -11,8 +11,15 @@ use super::board::{lock, wait_until};
 pub struct Turns<T> {
     /// Whoever has the turn locks it without waiting.
     value: Mutex<T>,
-    is_taken: Mutex<bool>,
+    line: Mutex<Line>,
     freed: Condvar,
+}
+
+#[derive(Default)]
+struct Line {
+    is_taken: bool,
+    /// How many wait: where nobody does, the end of a turn is no system call.
+    waiting: usize,
 }
 
 /// A turn; dropping it ends it.
@@ -23,14 +30,20 @@ pub struct Turn<'a, T> {
 }
 
 struct End<'a> {
-    is_taken: &'a Mutex<bool>,
+    line: &'a Mutex<Line>,
     freed: &'a Condvar,
 }
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
-        *lock(self.is_taken) = false;
-        self.freed.notify_one();
+        let is_awaited = {
+            let mut line = lock(self.line);
+            line.is_taken = false;
+            line.waiting > 0
+        };
+        if is_awaited {
+            self.freed.notify_one();
+        }
     }
 }
 
@@ -38,34 +51,44 @@ impl<T> Turns<T> {
     pub fn new(value: T) -> Turns<T> {
         Turns {
             value: Mutex::new(value),
-            is_taken: Mutex::new(false),
+            line: Mutex::default(),
             freed: Condvar::new(),
         }
     }
 
     /// Waits for a turn.
     pub fn take(&self) -> Turn<'_, T> {
-        let mut is_taken = lock(&self.is_taken);
-        while *is_taken {
-            is_taken = wait_until(&self.freed, is_taken, None).unwrap_or_else(|guard| guard);
-        }
-        *is_taken = true;
+        let mut line = self.wait(None).unwrap_or_else(|line| line);
+        line.is_taken = true;
         self.turn()
     }
 
     /// Waits for a turn, if there is a deadline until then.
     pub fn take_by(&self, deadline: Option<Instant>) -> Option<Turn<'_, T>> {
-        let mut is_taken = lock(&self.is_taken);
-        while *is_taken {
-            is_taken = wait_until(&self.freed, is_taken, deadline).ok()?;
-        }
-        *is_taken = true;
+        let mut line = self.wait(deadline).ok()?;
+        line.is_taken = true;
         Some(self.turn())
+    }
+
+    /// Waits until nobody has the turn; `Err` when the deadline has passed, which no deadline does.
+    fn wait(&self, deadline: Option<Instant>) -> Result<MutexGuard<'_, Line>, MutexGuard<'_, Line>> {
+        let mut line = lock(&self.line);
+        while line.is_taken {
+            line.waiting += 1;
+            let waited = wait_until(&self.freed, line, deadline);
+            let is_late = waited.is_err();
+            line = waited.unwrap_or_else(|line| line);
+            line.waiting -= 1;
+            if is_late {
+                return Err(line);
+            }
+        }
+        Ok(line)
     }
 
     /// A turn if nobody has it.
     pub fn try_take(&self) -> Option<Turn<'_, T>> {
-        let was_taken = std::mem::replace(&mut *lock(&self.is_taken), true);
+        let was_taken = std::mem::replace(&mut lock(&self.line).is_taken, true);
         (!was_taken).then(|| self.turn())
     }
 
@@ -73,7 +96,7 @@ impl<T> Turns<T> {
         Turn {
             value: lock(&self.value),
             _end: End {
-                is_taken: &self.is_taken,
+                line: &self.line,
                 freed: &self.freed,
             },
         }
