@@ -71,14 +71,14 @@ static void submit(struct usbdevfs_urb *transfer, unsigned endpoint, void *data,
         fail("submit", errno);
 }
 
-/* The answer is waited for before the question is out, as in any driver that cares for time. */
+/* The answer is waited for at once, whether the question is out or not, as in any driver that cares for time. */
 static void message(BYTE kind, const BYTE *data, BYTE length)
 {
     BYTE out[10 + 255] = {kind, length}, in[271];
     struct usbdevfs_urb answer, question, *done;
     memcpy(out + 10, data, length);
-    submit(&answer, 0x82, in, sizeof in);
     submit(&question, 0x01, out, 10 + length);
+    submit(&answer, 0x82, in, sizeof in);
     for (int i = 0; i < 2; i++)
         if (ioctl(device, USBDEVFS_REAPURB, &done) < 0 || done->status)
             fail("transfer", errno);
