@@ -170,14 +170,6 @@ impl Waiting {
         bounded(self.response_time().saturating_mul(u32::from(multiplier.max(1))))
     }
 
-    /// How many BWT fit into [`LONGEST`].
-    pub fn units_in_longest(&self) -> u32 {
-        let unit = self.response_time().as_nanos().max(1);
-        u32::try_from(LONGEST.as_nanos() / unit)
-            .unwrap_or(u32::MAX)
-            .max(1)
-    }
-
     /// The command at its guard time, one wait for work, and the response as slowly as it may come. In
     /// T=0 every byte of the response may take WT.
     fn tpdu(&self, wtx: u8) -> Duration {
@@ -360,9 +352,6 @@ mod tests {
         assert_eq!((t1.extended_response(255), t1.extension(255)), (LONGEST, LONGEST));
         assert_eq!(t1.transfer(Transfer::Tpdu { wtx: 255 }), LONGEST);
         assert_eq!(t1.transfer(Transfer::EXTENDED_APDU), LONGEST);
-        // 300 s by 182.9 s, and 300 s by 1.54 s.
-        assert_eq!(t1.units_in_longest(), 1);
-        assert_eq!(waiting(&[0x3B, 0x00], 1, 0x11, 3_720).units_in_longest(), 195);
     }
 
     #[test]
@@ -396,7 +385,6 @@ mod tests {
                 prop_assert!((SHORTEST..=LONGEST).contains(&waiting.extension(multiplier)));
                 prop_assert!(waiting.response() <= LONGEST && waiting.character() <= LONGEST);
                 prop_assert!(waiting.extended_response(multiplier) >= waiting.response());
-                prop_assert!(waiting.units_in_longest() >= 1);
                 let _ = (waiting.etu(), waiting.guard_time(), waiting.block_guard());
             }
         }

@@ -3,68 +3,17 @@
 #![allow(unsafe_code)]
 
 use std::mem::MaybeUninit;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 
-use once_cell::race::{OnceBool, OnceNonZeroUsize};
+use once_cell::race::OnceBool;
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub use pcsc_usbfs::generation;
 
 /// A number that is this process's own: a forked child sees another one than its parent.
-///
-/// On Linux it lives in a page that the kernel clears in a forked child, so that asking costs one load
-/// and no system call. It takes no lock: a fork may happen in the middle of it in another thread.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub fn generation() -> u32 {
-    static NEXT: AtomicU32 = AtomicU32::new(1);
-    let Some(cell) = wiped_cell() else {
-        return std::process::id();
-    };
-    match cell.load(Ordering::Acquire) {
-        0 => {
-            let fresh = NEXT.fetch_add(1, Ordering::Relaxed);
-            match cell.compare_exchange(0, fresh, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => fresh,
-                Err(other) => other,
-            }
-        }
-        generation => generation,
-    }
-}
-
-/// A word that a fork sets to zero in the child; `None` where the kernel has no such thing.
-fn wiped_cell() -> Option<&'static AtomicU32> {
-    static ADDRESS: OnceNonZeroUsize = OnceNonZeroUsize::new();
-    const UNSUPPORTED: std::num::NonZeroUsize = std::num::NonZeroUsize::MIN;
-    let address = ADDRESS.get_or_init(|| map_wiped_page().unwrap_or(UNSUPPORTED));
-    // SAFETY: the address is that of a page that is mapped readable and writable, page-aligned, zeroed
-    // by the kernel, accessed as an atomic only, and never unmapped.
-    (address != UNSUPPORTED).then(|| unsafe { &*(address.get() as *const AtomicU32) })
-}
-
-#[cfg(target_os = "linux")]
-fn map_wiped_page() -> Option<std::num::NonZeroUsize> {
-    use rustix::mm::{madvise, mmap_anonymous, munmap, Advice, MapFlags, ProtFlags};
-    const PAGE: usize = 4096;
-    // SAFETY: a new private mapping at an address of the kernel's choice touches no existing memory; the
-    // advice and the unmapping concern that mapping alone. A thread that loses the race to publish its
-    // page leaves one page mapped, which nothing refers to.
-    unsafe {
-        let page = mmap_anonymous(
-            std::ptr::null_mut(),
-            PAGE,
-            ProtFlags::READ | ProtFlags::WRITE,
-            MapFlags::PRIVATE,
-        )
-        .ok()?;
-        if madvise(page, PAGE, Advice::LinuxWipeOnFork).is_err() {
-            let _ = munmap(page, PAGE);
-            return None;
-        }
-        std::num::NonZeroUsize::new(page as usize)
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn map_wiped_page() -> Option<std::num::NonZeroUsize> {
-    None
+    std::process::id()
 }
 
 /// Whether the process runs with more rights than its caller has (set-user-id, set-group-id, file

@@ -2,6 +2,7 @@
 //!
 //! A [`Transfer`] is a buffer that is lent to the kernel from [`Device::submit`] until [`Device::reap`] gives it back.
 //! There is no thread here and no event loop: wait for the device's file descriptor to become writable, then reap.
+//! To a forked child what its parents have opened is gone: see [`generation`] and [`close_inherited`].
 //! On other systems this crate is empty.
 
 #![cfg(any(target_os = "linux", target_os = "android"))]
@@ -12,6 +13,7 @@ mod process;
 mod transfer;
 
 pub use inherited::close_inherited;
+pub use process::generation;
 pub use transfer::{Kind, Transfer};
 
 use rustix::event::{poll, PollFd, PollFlags, Timespec};

@@ -4,11 +4,11 @@ use rustix::mm::{madvise, mmap_anonymous, munmap, Advice, MapFlags, ProtFlags};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
-/// A number of this process: a forked child sees another one than its parents.
+/// A number that is this process's own: a forked child sees another one than its parents. It is never 0.
 ///
 /// Asking costs no system call, as it is in a page that the kernel clears in a child, and takes no lock, which a fork
 /// could leave locked.
-pub(crate) fn generation() -> u32 {
+pub fn generation() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     let Some(cell) = wiped_cell() else {
         return std::process::id();
