@@ -10,7 +10,7 @@ use super::choice::{BackendKind, Choice};
 use super::status_change::Watched;
 use super::{daemon, standalone};
 use crate::env;
-use crate::error::{Cause, Error, Failure, Outcome};
+use crate::error::{Cause, Error, Outcome};
 use crate::wire::{self, ReaderState, ReaderStates};
 
 /// What a context is established with.
@@ -186,7 +186,8 @@ impl Session {
     fn device(options: &Options, device: &OwnedFd) -> Outcome<Session> {
         check_scope(options.scope)?;
         let own = device.try_clone();
-        let own = own.map_err(|error| Failure::because(Error::NoMemory, Cause::System(error)))?;
+        let own =
+            own.map_err(|error| crate::error::Failure::because(Error::NoMemory, Cause::System(error)))?;
         let session = standalone::Session::on_device(own)?;
         Session::of(
             Backend::Standalone(standalone::Kind::Usb, session),

@@ -12,7 +12,7 @@ use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{
     self, sockopt, AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketAddrUnix,
-    SocketFlags, SocketType,
+    SocketType,
 };
 
 /// How an exchange of bytes can fail.
@@ -58,16 +58,32 @@ pub struct Stream {
     owed: usize,
 }
 
+/// A socket that a program started from this one does not get, and whose end is no signal.
+#[cfg(not(target_vendor = "apple"))]
+fn quiet_socket() -> Result<OwnedFd, Errno> {
+    let flags = net::SocketFlags::CLOEXEC;
+    net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+}
+
+#[cfg(not(target_vendor = "apple"))]
+const QUIETLY: SendFlags = SendFlags::NOSIGNAL;
+
+#[cfg(target_vendor = "apple")]
+fn quiet_socket() -> Result<OwnedFd, Errno> {
+    let socket = net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
+    sockopt::set_socket_nosigpipe(&socket, true)?;
+    Ok(socket)
+}
+
+#[cfg(target_vendor = "apple")]
+const QUIETLY: SendFlags = SendFlags::empty();
+
 impl Stream {
     /// Connects to the Unix socket at `path`, waiting for a busy listener until `limit` has passed.
     pub fn connect(path: &Path, limit: Duration) -> Result<Stream, Errno> {
         let address = SocketAddrUnix::new(path)?;
-        let socket = net::socket_with(
-            AddressFamily::UNIX,
-            SocketType::STREAM,
-            SocketFlags::CLOEXEC,
-            None,
-        )?;
+        let socket = quiet_socket()?;
         sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(limit))?;
         loop {
             match net::connect(&socket, &address) {
@@ -99,7 +115,7 @@ impl Stream {
         let mut until = None;
         let mut left: usize = parts.iter().map(|part| part.len()).sum();
         while left > 0 {
-            let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+            let flags = QUIETLY | SendFlags::DONTWAIT;
             let sent = match &*parts {
                 // Cheaper for the kernel.
                 [part] => net::send(&self.socket, part, flags),
