@@ -104,6 +104,35 @@ fn a_protocol_of_the_readers_own_is_left_to_the_connection() {
 }
 
 #[test]
+fn a_command_goes_over_the_protocol_in_use() {
+    /// What old programs pass, for either.
+    const ANY_OLD: u32 = 0x1000;
+    let slotted = slotted();
+    assert_eq!(slotted.connect(1, SHARED, ANY), Ok(2));
+    for (protocol, expected) in [
+        (1, Err(Error::ProtoMismatch)),
+        (2, Ok((4, 1))),
+        (ANY_OLD, Ok((4, 1))),
+    ] {
+        let result = slotted.reader.transmit(1, protocol, &[0; 4], &mut [0; 4], None);
+        assert_eq!(result, expected, "{protocol:#x}");
+    }
+}
+
+#[test]
+fn a_card_loses_its_power_where_that_is_asked_for() {
+    const UNPOWER: u32 = 2;
+    let slotted = slotted();
+    slotted.connect(1, SHARED, ANY).unwrap();
+    let (powers, downs) = (&slotted.bench.powers, &slotted.bench.downs);
+    let before = (powers.load(Ordering::SeqCst), downs.load(Ordering::SeqCst));
+    slotted.reader.disconnect(1, UNPOWER, &|| false).unwrap();
+    let after = (powers.load(Ordering::SeqCst), downs.load(Ordering::SeqCst));
+    assert_eq!(after, (before.0, before.1 + 1));
+    assert_eq!(slotted.state().1 & 0x14, 4, "present, not powered");
+}
+
+#[test]
 fn connections_learn_that_the_driver_had_to_reset_the_card() {
     let rig = Rig::new(1);
     let session = rig.session();
