@@ -245,7 +245,8 @@ const DIFFERENCES: &[Difference] = &[
     ),
     difference(
         "fork",
-        "= SCARD_W_SECURITY_VIOLATION",
+        // SCARD_W_SECURITY_VIOLATION, or SCARD_E_NO_SERVICE where the daemon is quicker.
+        "response untouched",
         "= SCARD_S_SUCCESS",
         "the child's release did not end the parent's context",
     ),
