@@ -216,6 +216,11 @@ impl Rig {
     fn session(&self) -> Session {
         Session::on(self.manager.clone())
     }
+
+    fn plug(&self, bench: Arc<Bench>) {
+        lock(&self.bus.queue).0.push(bench);
+        self.bus.moved.notify_all();
+    }
 }
 
 fn connect(session: &Session, share: u32) -> Result<i32, u32> {
@@ -319,23 +324,32 @@ fn transactions_go_in_order_and_end_with_their_context() {
     );
 }
 
+/// Waits for readers that come and go, from one event to the next, until this is so.
+fn wait_for_readers(session: &Session, is_so: impl Fn() -> bool) {
+    let mut known = 1 << 16;
+    while !is_so() {
+        known = change(session, PNP_NAME, known).unwrap();
+        assert_eq!(known & 0xFFFF, 2, "changed");
+    }
+}
+
+fn count(session: &Session) -> usize {
+    session.with_states(|states| states.readers().count()).unwrap()
+}
+
 #[test]
 fn readers_come_and_go() {
     let rig = Rig::new(1);
     let session = rig.session();
-    let pnp = change(&session, PNP_NAME, 1 << 16).unwrap();
-    let late = Arc::new(Bench::default());
-    lock(&rig.bus.queue).0.push(late.clone());
-    rig.bus.moved.notify_all();
-    let pnp = change(&session, PNP_NAME, pnp).unwrap();
-    assert_eq!(pnp & 0xFFFF, 2, "changed");
-    let names = |session: &Session| session.with_states(|states| states.readers().count()).unwrap();
-    assert_eq!(names(&session), 2);
+    assert_eq!(count(&session), 1);
+    rig.plug(Arc::default());
+    wait_for_readers(&session, || count(&session) == 2);
     let card = connect(&session, SHARED).unwrap();
     rig.benches[0].set(|bed| bed.is_gone = true);
-    change(&session, PNP_NAME, pnp).unwrap();
-    assert_eq!(names(&session), 1);
-    assert_eq!(echo(&session, card), Error::ReaderUnavailable.code());
+    wait_for_readers(&session, || {
+        echo(&session, card) == Error::ReaderUnavailable.code()
+    });
+    assert_eq!(count(&session), 1);
     assert_eq!(
         change(&session, b"Bench 00 00", 0),
         Err(Error::UnknownReader.code())

@@ -119,11 +119,9 @@ fn all_calls_agree_that_a_reader_is_gone() {
     let rig = Rig::new(1);
     let session = rig.session();
     let card = connect(&session, SHARED).unwrap();
-    let pnp = change(&session, PNP_NAME, 1 << 16).unwrap();
     rig.benches[0].set(|bed| bed.is_gone = true);
-    change(&session, PNP_NAME, pnp).unwrap();
     let gone = Error::ReaderUnavailable.code();
-    assert_eq!(echo(&session, card), gone);
+    wait_for_readers(&session, || echo(&session, card) == gone);
     assert_eq!(session.begin_transaction(card, None).unwrap().rv, gone);
     assert_eq!(session.end_transaction(card, LEAVE).unwrap().rv, gone);
     assert_eq!(session.status(card, NAME, |_| ()).unwrap().0, gone);
@@ -145,16 +143,20 @@ fn a_callers_time_ends_an_exchange_and_resets_the_card() {
             ..Behaviour::default()
         };
         let card = SimCard::new(Profile::new(&[Offer::T1]), slow, Box::new(Several::demo()));
-        reader.device().insert(0, card);
+        let device = reader.device().clone();
+        device.insert(0, card);
         let manager = Arc::new(Manager::start(Arc::new(SimulatedBus::of(vec![reader]))));
         let session = Session::on(manager.clone());
         let name = manager.readers()[0].name.clone();
         let connected = session.connect(name.as_bytes(), SHARED, ANY, None).unwrap();
         assert_eq!(connected.rv, 0, "{model}");
         let card = connected.card;
+        let resets = || device.with(|device| device.tally(0).resets);
+        let before = resets();
         let soon = Instant::now() + Duration::from_millis(20);
         let late = transmit(&session, card, SELECT, Some(soon));
         assert_eq!(late.0, Error::Timeout.code(), "{model}");
+        assert_eq!(resets(), before + 1, "{model}");
         assert_eq!(transmit(&session, card, SELECT, None).0, Error::ResetCard.code());
         assert_eq!(
             session.reconnect(card, SHARED, ANY, LEAVE, 0, None).unwrap().rv,
@@ -163,6 +165,21 @@ fn a_callers_time_ends_an_exchange_and_resets_the_card() {
         let again = transmit(&session, card, SELECT, None);
         assert_eq!(again, (0, vec![0x90, 0x00]), "{model}");
     }
+}
+
+#[test]
+fn a_new_connection_waits_for_the_end_of_a_transaction() {
+    let rig = Rig::new(1);
+    let (one, two) = (rig.session(), rig.session());
+    let card = connect(&one, SHARED).unwrap();
+    assert_eq!(one.begin_transaction(card, None).unwrap().rv, 0);
+    for share in [SHARED, DIRECT] {
+        let soon = Instant::now() + Duration::from_millis(5);
+        let waited = two.connect(NAME, share, ANY, Some(soon)).unwrap();
+        assert_eq!(waited.rv, Error::Timeout.code());
+    }
+    assert_eq!(one.end_transaction(card, LEAVE).unwrap().rv, 0);
+    assert!(connect(&two, SHARED).is_ok());
 }
 
 #[test]

@@ -150,14 +150,14 @@ fn connections_learn_that_the_driver_had_to_reset_the_card() {
 fn a_new_reader_takes_the_place_of_one_that_is_gone() {
     let rig = Rig::new(2);
     let session = rig.session();
-    let pnp = change(&session, PNP_NAME, 1 << 16).unwrap();
     rig.benches[0].set(|bed| bed.is_gone = true);
-    let pnp = change(&session, PNP_NAME, pnp).unwrap();
-    lock(&rig.bus.queue).0.push(Arc::default());
-    rig.bus.moved.notify_all();
-    change(&session, PNP_NAME, pnp).unwrap();
-    let slots = session.with_states(|states| states.slots()).unwrap();
-    assert_eq!(slots, 2);
+    wait_for_readers(&session, || count(&session) == 1);
+    rig.plug(Arc::default());
+    wait_for_readers(&session, || count(&session) == 2);
+    let names = session.with_states(|states| -> Vec<Vec<u8>> {
+        states.readers().map(|reader| reader.name.to_vec()).collect()
+    });
+    assert_eq!(names.unwrap(), [NAME, b"Bench 01 00"]);
 }
 
 #[test]
