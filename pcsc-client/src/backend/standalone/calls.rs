@@ -2,14 +2,14 @@
 
 use std::time::Instant;
 
-use super::card_state::{Handle, DIRECT, EXCLUSIVE, SHARED};
-use super::reader::{GaveUp, Reader, State, ABSENT, POWERED, PRESENT, SWALLOWED};
+use super::card_state::{Handle, DIRECT, EXCLUSIVE, RAW, SHARED};
+use super::reader::{GaveUp, Reader};
 use super::slot::{Fault, Powered, Slot};
+use super::state::{State, ABSENT, POWERED, PRESENT, SWALLOWED};
 use crate::error::Error;
 
 const T0: u32 = 1;
 const T1: u32 = 2;
-pub(super) const RAW: u32 = 4;
 /// What old programs pass for T=0 or T=1.
 const ANY_OLD: u32 = 0x1000;
 

@@ -9,6 +9,9 @@ pub const EXCLUSIVE: u32 = 1;
 pub const SHARED: u32 = 2;
 pub const DIRECT: u32 = 3;
 
+/// The protocol that is the connections' own affair.
+pub const RAW: u32 = 4;
+
 /// A connection's number.
 pub type Handle = i32;
 

@@ -19,6 +19,7 @@ mod remote;
 mod session;
 mod simulated;
 mod slot;
+mod state;
 #[cfg(test)]
 mod tests;
 mod turns;

@@ -5,30 +5,14 @@
 //! this order, and nobody waits for another connection in his turn.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::board::{lock, wait_until, Board};
-use super::calls::RAW;
-use super::card_state::{Connections, Handle, DIRECT};
-use super::slot::{Driver, Fault, Powered, Presence, Slot, Vacant};
+use super::slot::{Driver, Fault, Presence, Slot, Vacant};
+use super::state::{Reach, Seen, State, ABSENT, LOOK_AGAIN, PRESENT, UNKNOWN};
 use super::turns::{Turn, Turns};
 use crate::error::Error;
 use crate::wire::{ReaderState, READER_STATE_SIZE};
-
-const UNKNOWN: u32 = 0x01;
-pub(super) const ABSENT: u32 = 0x02;
-pub(super) const PRESENT: u32 = 0x04;
-pub(super) const SWALLOWED: u32 = 0x08;
-pub(super) const POWERED: u32 = 0x10;
-const NEGOTIABLE: u32 = 0x20;
-const UP: u32 = PRESENT | POWERED | NEGOTIABLE;
-
-/// How long a card that nobody uses keeps its power.
-pub const POWER_GRACE: Duration = Duration::from_secs(5);
-/// When to look again at a reader that failed, or that another process has; pcscd's rate of polling.
-const LOOK_AGAIN: Duration = Duration::from_millis(400);
-/// The longest pause between two looks at a reader that goes on failing.
-const LOOK_AGAIN_AT_LAST: Duration = Duration::from_secs(6);
 
 /// A slot and its connections.
 pub struct Reader {
@@ -40,44 +24,6 @@ pub struct Reader {
     board: Arc<Board>,
 }
 
-/// What is known of a slot.
-pub(super) struct State {
-    pub connections: Connections,
-    /// `SCARD_PRESENT` and its like, as clients see it.
-    pub status: u32,
-    pub event_counter: u32,
-    pub card: Option<Powered>,
-    pub protocol: u32,
-    pub has_power: bool,
-    pub power_down_at: Option<Instant>,
-    /// Some connection is, or was since there were none, for the card and not the reader alone: it keeps its power.
-    is_used: bool,
-    reach: Reach,
-    seen: Seen,
-    look_again: Option<(Instant, Duration)>,
-    changes: u64,
-}
-
-/// Whether the driver reaches the reader.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reach {
-    /// Nobody has looked yet.
-    New,
-    Reached,
-    /// Another process has it.
-    Claimed,
-    Gone,
-}
-
-/// What the last look at the slot saw. A failed exchange changes the status at once; the next look then
-/// finds the change, and tells the connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Seen {
-    Nothing,
-    Card,
-    Trouble,
-}
-
 /// Whether a caller gave up waiting: its context was released.
 pub type GaveUp<'a> = &'a dyn Fn() -> bool;
 
@@ -87,20 +33,7 @@ impl Reader {
         Reader {
             name,
             slot: Turns::new(Driver::new(slot)),
-            state: Mutex::new(State {
-                connections: Connections::default(),
-                status: ABSENT,
-                event_counter: 0,
-                card: None,
-                protocol: 0,
-                has_power: false,
-                power_down_at: None,
-                is_used: false,
-                reach: Reach::New,
-                seen: Seen::Nothing,
-                look_again: None,
-                changes: 0,
-            }),
+            state: Mutex::new(State::new()),
             changed: Condvar::new(),
             board,
         }
@@ -384,127 +317,5 @@ impl Reader {
                 state = self.wait(state, deadline, gave_up)?;
             }
         }
-    }
-}
-
-impl State {
-    /// Whether the reader works.
-    pub fn check_reader(&self) -> Result<(), Error> {
-        if self.status & UNKNOWN != 0 {
-            return Err(Error::ReaderUnavailable);
-        }
-        Ok(())
-    }
-
-    /// Whether the reader is still listed.
-    pub fn check_there(&self) -> Result<(), Error> {
-        if self.reach == Reach::Gone {
-            return Err(Error::ReaderUnavailable);
-        }
-        Ok(())
-    }
-
-    /// Whether one of these protocols is in use, or none at all.
-    pub fn check_protocol(&self, protocols: u32) -> Result<(), Error> {
-        if self.protocol != 0 && protocols & self.protocol == 0 {
-            return Err(Error::ProtoMismatch);
-        }
-        Ok(())
-    }
-
-    /// Leaves the protocol to the connections, if they ask for that.
-    pub fn choose_raw(&mut self, protocols: u32) {
-        if protocols & RAW != 0 {
-            self.protocol = RAW;
-        }
-    }
-
-    /// A connection for the card keeps it powered.
-    pub fn use_card(&mut self, share: u32) {
-        if share != DIRECT {
-            self.is_used = true;
-            self.power_down_at = None;
-        }
-    }
-
-    /// After the last connection the power goes, some time later.
-    pub fn leave_card(&mut self) {
-        if self.connections.is_idle() {
-            self.is_used = false;
-            if self.has_power {
-                self.power_down_at = Some(Instant::now() + POWER_GRACE);
-            }
-        }
-    }
-
-    /// Whether another process has the reader.
-    pub fn is_claimed(&self) -> bool {
-        self.reach == Reach::Claimed
-    }
-
-    pub fn check_access(&self, handle: Handle) -> Result<(), Error> {
-        if self.connections.may_use(handle) {
-            Ok(())
-        } else {
-            Err(Error::SharingViolation)
-        }
-    }
-
-    /// Notes what a look saw. The first one is no event.
-    fn see(&mut self, seen: Seen) {
-        if self.reach == Reach::Reached {
-            self.count_event();
-        }
-        self.reach = Reach::Reached;
-        self.seen = seen;
-        self.look_again = None;
-    }
-
-    fn count_event(&mut self) {
-        self.event_counter = (self.event_counter + 1) & 0xFFFF;
-    }
-
-    fn look_again_later(&mut self, fault: Fault) {
-        let pause = match (fault, self.look_again) {
-            // The bus knows when a reader is gone for good, and the watch tells it.
-            (Fault::NoDevice, _) => return,
-            (Fault::Busy, _) | (_, None) => LOOK_AGAIN,
-            (_, Some((_, pause))) => (pause * 2).min(LOOK_AGAIN_AT_LAST),
-        };
-        self.look_again = Some((Instant::now() + pause, pause));
-    }
-
-    /// Notes how a power-up, or a reset, went.
-    pub fn set_power_up(&mut self, powered: Result<Powered, Fault>) {
-        self.protocol = 0;
-        self.has_power = powered.is_ok();
-        // A reset can find a card, mute or not, before any look does: it is what the next look goes by.
-        if self.seen != Seen::Card && powered != Err(Fault::NoCard) {
-            self.see(Seen::Card);
-        }
-        match powered {
-            Ok(card) => {
-                self.status = UP;
-                self.card = Some(card);
-                if !self.is_used {
-                    self.power_down_at = Some(Instant::now() + POWER_GRACE);
-                }
-            }
-            Err(Fault::NoCard) => {
-                self.status = ABSENT;
-                self.forget_card();
-            }
-            Err(_) => {
-                self.status = PRESENT | SWALLOWED;
-                self.forget_card();
-            }
-        }
-    }
-
-    pub fn forget_card(&mut self) {
-        self.card = None;
-        self.protocol = 0;
-        self.has_power = false;
-        self.power_down_at = None;
     }
 }
