@@ -129,7 +129,11 @@ impl Stage {
                 let name = self.reader(rest)?;
                 let mut states = [ReaderState::new(name, State::UNAWARE)];
                 loop {
-                    self.context()?.get_status_change(None, &mut states)?;
+                    match self.context()?.get_status_change(None, &mut states) {
+                        // It failed first, which was told, and was gone before the next wait began.
+                        Err(Error::UnknownReader) => return Ok("gone".into()),
+                        told => told?,
+                    }
                     let [seen] = &mut states;
                     if seen.event_state().contains(State::UNKNOWN) {
                         return Ok("gone".into());
