@@ -364,16 +364,43 @@ fn characters<T: Transport>(
             t0::Step::Transfer { expect } => expect,
         };
         port.check(deadline)?;
+        let mut outgoing = line.outgoing();
+        while let Some((part, rest)) = outgoing.split_at_checked(port.max_data()) {
+            if rest.is_empty() {
+                break;
+            }
+            send_characters(port, slot, part, limit)?;
+            outgoing = rest;
+        }
         let command = Command::XfrBlock {
             bwi: 0,
             level: port.part(expect),
-            data: line.outgoing(),
+            data: outgoing,
         };
         step = match port.call(slot, &command, limit) {
             Ok(reply) => line.on_bytes(port.data(&reply)),
             Err(Error::Slot(SlotError::Mute)) => line.on_timeout(),
             Err(error) => return Err(error),
         };
+    }
+}
+
+/// What one message cannot hold: characters on which the card does not answer yet.
+fn send_characters<T: Transport>(
+    port: &mut Port<T>,
+    slot: u8,
+    characters: &[u8],
+    limit: Duration,
+) -> Result<(), Error> {
+    let command = Command::XfrBlock {
+        bwi: 0,
+        level: 0,
+        data: characters,
+    };
+    let reply = port.call(slot, &command, limit)?;
+    match port.data(&reply) {
+        [] => Ok(()),
+        _ => Err(Error::WrongReply),
     }
 }
 
