@@ -811,13 +811,14 @@ static void watch_as_it_is(void)
     readers[0].dwCurrentState = readers[0].dwEventState;
 }
 
-/* The stock library drops a cancel that comes before the wait has begun: again until it is heard. */
+/* The stock library drops a cancel that comes before the wait has begun: again until it is heard, which the next cancel is told. */
 static void cancel_until_done(struct background *wait)
 {
-    do
-        if (SCardCancel(context) != SCARD_S_SUCCESS)
-            say("SCardCancel failed");
-    while (!is_done_within(wait, 5));
+    LONG code = SCardCancel(context);
+    if (code != SCARD_S_SUCCESS)
+        say("SCardCancel failed");
+    while (!is_done_within(wait, 5) && code == SCARD_S_SUCCESS)
+        code = SCardCancel(context);
 }
 
 static void part_cancel(void)
@@ -875,7 +876,7 @@ static void release_during_wait(void)
 
 static LONG slow_transmit(void *argument)
 {
-    static const BYTE slow[] = { 0x80, 0xDE, 0x02, 0x00 };
+    static const BYTE slow[] = { 0x80, 0xDE, 0x07, 0xD0 };
     static BYTE answer[2];
     DWORD room = sizeof answer;
     return SCardTransmit(*(SCARDHANDLE *)argument, SCARD_PCI_T1, slow, sizeof slow, NULL, answer, &room);
@@ -1054,14 +1055,15 @@ static void part_transactions(void)
     STATUS(card, sizeof name, sizeof atr);
     STATUS(other_card, sizeof name, sizeof atr);
     RECONNECT(other_card, SCARD_SHARE_SHARED, SCARD_PROTOCOL_ANY, SCARD_LEAVE_CARD);
+    RECONNECT(card, SCARD_SHARE_SHARED, SCARD_PROTOCOL_ANY, SCARD_LEAVE_CARD);
     say("a holder that disconnects");
     CALL(SCardBeginTransaction(card));
     start(&call, begin_other, NULL);
     look("SCardBeginTransaction", &call);
     CALL(SCardDisconnect(card, SCARD_LEAVE_CARD));
     join("SCardBeginTransaction", &call);
-    CONNECT(context, READER0, SCARD_SHARE_SHARED, SCARD_PROTOCOL_ANY, card);
     CALL(SCardEndTransaction(other_card, SCARD_LEAVE_CARD));
+    CONNECT(context, READER0, SCARD_SHARE_SHARED, SCARD_PROTOCOL_ANY, card);
     say("a holder whose context is released");
     CALL(SCardBeginTransaction(card));
     start(&call, begin_other, NULL);

@@ -207,9 +207,13 @@ static void start(struct background *background, LONG (*body)(void *), void *arg
 
 static int is_done_within(struct background *background, int ms)
 {
-    struct timespec one_ms = { 0, 1000000 };
-    for (; ms > 0 && !background->is_done; ms--)
+    struct timespec one_ms = { 0, 1000000 }, begin, now;
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    do {
         nanosleep(&one_ms, NULL);
+        clock_gettime(CLOCK_MONOTONIC, &now);
+    } while (!background->is_done &&
+             (now.tv_sec - begin.tv_sec) * 1000 + (now.tv_nsec - begin.tv_nsec) / 1000000 < ms);
     return background->is_done;
 }
 

@@ -131,18 +131,21 @@ fn lines(part: &str, library: Library, environment: &[(&str, &str)]) -> Vec<Stri
                 None => lines.push(line),
             },
             Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
+            // Two that hang at the same place would be alike, and nothing after it compared.
             Err(_) => {
                 let _ = child.kill();
-                lines.push("(hangs)".into());
-                break;
+                let _ = child.wait();
+                panic!("{part} hangs on {library:?}:\n{}", lines.join("\n"));
             }
         }
     }
     let status = child.wait().unwrap();
     drop(reader);
-    if !status.success() {
-        lines.push(format!("({status})"));
-    }
+    assert!(
+        status.success(),
+        "{part} on {library:?}: {status}\n{}",
+        lines.join("\n")
+    );
     lines
 }
 
