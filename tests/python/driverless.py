@@ -7,6 +7,7 @@ import _ctypes
 import ctypes
 import os
 import sys
+import time
 
 library, part = sys.argv[1:]
 COMMAND = bytes([0x80, 0x10, 0, 0])
@@ -73,6 +74,11 @@ def tell(name, value):
 
 
 def threads():
+    """A thread that was joined is listed until the kernel has done with it."""
+    for _ in range(1000):
+        if len(os.listdir("/proc/self/task")) == 1:
+            break
+        time.sleep(0.01)
     return len(os.listdir("/proc/self/task"))
 
 

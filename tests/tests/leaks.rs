@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pcsc_tests::{artifacts, atr, run, Pcscd};
 
-const LIMIT: Duration = Duration::from_secs(400);
+const LIMIT: Duration = Duration::from_secs(1800);
 
 /// A C program of tests/c, built into a folder.
 fn built(folder: &tempfile::TempDir, name: &str) -> PathBuf {

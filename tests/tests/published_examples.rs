@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use pcsc_tests::{atr, run, Pcscd, Reader, Simulation};
 
-const LIMIT: Duration = Duration::from_secs(240);
+const LIMIT: Duration = Duration::from_secs(1800);
 
 fn cargo(folder: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));

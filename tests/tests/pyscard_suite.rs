@@ -52,24 +52,23 @@ fn source(folder: &Path) -> std::path::PathBuf {
     let script = "import importlib.metadata; print(importlib.metadata.version('pyscard'))";
     let version = run(Command::new(PYTHON).args(["-c", script]), LIMIT).stdout();
     let version = version.trim();
-    let mut download = Command::new("python3");
-    download.args([
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--no-binary",
-        ":all:",
-        "--dest",
-    ]);
-    run(download.arg(folder).arg(format!("pyscard=={version}")), LIMIT).stdout();
+    // Kept for the next time.
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let package = cache.join(format!("pyscard-{version}.tar.gz"));
+    let mut tries = 3;
+    while !package.exists() {
+        let mut download = Command::new("python3");
+        download
+            .args("-m pip download --quiet --no-deps --no-binary :all: --dest".split(' '))
+            .arg(cache)
+            .arg(format!("pyscard=={version}"));
+        let output = run(&mut download, LIMIT);
+        tries -= 1;
+        // A registry may be out of reach for a moment.
+        assert!(package.exists() || tries > 0, "{output:?}");
+    }
     let mut unpack = Command::new("tar");
-    unpack
-        .arg("-xzf")
-        .arg(folder.join(format!("pyscard-{version}.tar.gz")))
-        .arg("-C")
-        .arg(folder);
+    unpack.arg("-xzf").arg(package).arg("-C").arg(folder);
     run(&mut unpack, LIMIT).stdout();
     folder.join(format!("pyscard-{version}"))
 }

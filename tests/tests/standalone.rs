@@ -224,7 +224,7 @@ fn idling_costs_nothing_and_a_release_ends_the_threads() {
     let name = list.trim_start_matches("00000000 ").split('|').next().unwrap();
     let seen = client.say(&format!("watch 0 0 {name}"));
     assert!(seen.starts_with("00000000"), "{seen}");
-    std::thread::sleep(Duration::from_secs(6));
+    std::thread::sleep(Duration::from_secs(7));
     let tasks = format!("/proc/{}/task", client.child.id());
     let switches = || -> u64 {
         let counts = std::fs::read_dir(&tasks).unwrap().map(|task| {
@@ -237,8 +237,8 @@ fn idling_costs_nothing_and_a_release_ends_the_threads() {
         });
         counts.sum()
     };
-    client.send(&format!("watch 3000 20 {name}"));
-    std::thread::sleep(Duration::from_millis(500));
+    client.send(&format!("watch 10000 20 {name}"));
+    std::thread::sleep(Duration::from_secs(1));
     let before = switches();
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(switches(), before);
@@ -248,6 +248,10 @@ fn idling_costs_nothing_and_a_release_ends_the_threads() {
     assert!(threads() > 1);
     let start = Instant::now();
     assert_eq!(client.say("release"), "00000000");
-    assert_eq!(threads(), 1);
-    assert!(start.elapsed() < Duration::from_secs(2));
+    assert!(start.elapsed() < Duration::from_secs(10));
+    // A thread that was joined is listed until the kernel has done with it.
+    while threads() > 1 {
+        assert!(start.elapsed() < Duration::from_secs(20), "{} threads", threads());
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }

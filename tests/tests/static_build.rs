@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pcsc_tests::{artifacts, atr, run, Pcscd};
 
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(1800);
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use pcsc_tests::{artifacts, atr, run, Simulation};
 
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(1800);
 
 /// The program of tests/c, built into a folder. It is not linked to a libpcsclite.
 fn built(folder: &tempfile::TempDir) -> PathBuf {

@@ -1,6 +1,7 @@
 //! Readers that are plugged in and pulled out, on four ports at once, with this process as their driver.
 
 use crate::path::{self, reader, wait};
+use crate::quiet::threads_at_last;
 use crate::sharing::{echo, plug, standalone};
 use crate::simulated::{base_name, Simulated};
 use crate::{fact, Result};
@@ -63,7 +64,7 @@ pub fn scenario() -> Result<()> {
     let names = context.list_readers_owned()?;
     fact("readers-left", format!("{names:?}"));
     drop(context);
-    fact("threads-at-the-end", resources()?[1]);
+    fact("threads-at-the-end", threads_at_last(std::process::id())?);
     Ok(())
 }
 
