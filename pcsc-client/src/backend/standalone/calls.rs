@@ -152,8 +152,13 @@ impl Reader {
             state = self.wait(state, None, gave_up)?;
         }
         let ended = state.connections.end_all(handle);
+        let resets = ended.is_ok() && matches!(disposition, RESET_CARD | UNPOWER_CARD);
+        if resets && state.status & PRESENT != 0 {
+            // Whoever waited for the end of a transaction begins none with a card that is about to be reset.
+            state.connections.tell_reset();
+        }
         drop(state);
-        if ended.is_ok() && matches!(disposition, RESET_CARD | UNPOWER_CARD) {
+        if resets {
             let mut slot = self.turn();
             if self.state().status & PRESENT == 0 {
                 self.change(|state| state.protocol = 0);

@@ -45,6 +45,29 @@ fn a_context_that_is_released_while_it_connects_leaves_no_connection() {
 }
 
 #[test]
+fn no_transaction_begins_between_the_end_of_another_and_its_reset() {
+    let rig = Rig::new(1);
+    let (one, two) = (rig.session(), rig.session());
+    let (a, b) = (connect(&one, SHARED).unwrap(), connect(&two, SHARED).unwrap());
+    assert_eq!(one.begin_transaction(a, None).unwrap().rv, 0);
+    let reader = rig.reader();
+    let turn = reader.turn();
+    std::thread::scope(|scope| {
+        let disconnects = scope.spawn(|| one.disconnect(a, 1).unwrap().rv);
+        let told = loop {
+            let briefly = Some(Instant::now() + Duration::from_millis(5));
+            match two.begin_transaction(b, briefly) {
+                Ok(reply) => break reply.rv,
+                Err(error) => assert_eq!(error.error(), Error::Timeout),
+            }
+        };
+        assert_eq!(told, Error::ResetCard.code());
+        drop(turn);
+        assert_eq!(disconnects.join().unwrap(), 0);
+    });
+}
+
+#[test]
 fn nobody_waits_to_be_alone_for_what_does_not_mend() {
     let rig = Rig::new(1);
     let (one, two) = (rig.session(), rig.session());
@@ -153,7 +176,7 @@ fn a_callers_time_ends_an_exchange_and_resets_the_card() {
         let card = connected.card;
         let resets = || device.with(|device| device.tally(0).resets);
         let before = resets();
-        let soon = Instant::now() + Duration::from_millis(20);
+        let soon = Instant::now() + Duration::from_millis(400);
         let late = transmit(&session, card, SELECT, Some(soon));
         assert_eq!(late.0, Error::Timeout.code(), "{model}");
         assert_eq!(resets(), before + 1, "{model}");
