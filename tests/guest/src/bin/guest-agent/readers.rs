@@ -207,7 +207,7 @@ fn commands(log: &[Transfer], kind: u8) -> Vec<String> {
 
 /// How many transfers carried an APDU's parts: PC_to_RDR_XfrBlock and RDR_to_PC_DataBlock, or XFR_BLOCK of an ICCD device. Polls
 /// for the card's presence, which go on beside it, and for an ICCD device's answer, which take their time, are not among them.
-fn exchanges(log: &[Transfer]) -> usize {
+pub fn exchanges(log: &[Transfer]) -> usize {
     let carries = |transfer: &&Transfer| match (transfer.endpoint, transfer.setup) {
         (_, Some([_, request, ..])) => request == 0x65,
         (endpoint, None) => transfer.data.first() == Some(if endpoint & 0x80 == 0 { &0x6F } else { &0x80 }),

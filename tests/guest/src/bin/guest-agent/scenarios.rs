@@ -75,17 +75,13 @@ fn echo_libccid() -> Result<()> {
     let mut path = Daemon::connect(&context, ECHO)?;
     fact("reader", path.reader());
     fact("atr", hex(&path.atr()?));
-    let before = [0x01, 0x82].map(|endpoint| device.transfers(endpoint));
+    let before = readers::exchanges(&device.log());
     for length in [0, 1, 5, 63, 64, 200, 249] {
         let mut command = vec![0x80, 0x10, 0x00, 0x00, length];
         command.extend(0..length);
         fact(&format!("echo-{length}"), hex(&path.transmit(&command)?));
     }
-    let after = [0x01, 0x82].map(|endpoint| device.transfers(endpoint));
-    fact(
-        "transfers",
-        format!("{} out, {} in", after[0] - before[0], after[1] - before[1]),
-    );
+    fact("transfers", readers::exchanges(&device.log()) - before);
     // What the driver asked of the reader before the first command: the first byte of each message.
     let log = device.log();
     let sent = log
@@ -125,6 +121,7 @@ fn echo_libccid() -> Result<()> {
         outcome(&transmit.map_err(|_| "the client panicked")?),
     );
 
+    path::gone(&context, ECHO)?;
     let device = Plugged::plug(EchoReader::with_card(), Speed::Full)?;
     let mut path = Daemon::connect(&context, ECHO)?;
     fact("plugged-again", hex(&path.transmit(b"\x00\x01\x02\x03")?));
