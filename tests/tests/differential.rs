@@ -146,6 +146,11 @@ fn lines(part: &str, library: Library, environment: &[(&str, &str)]) -> Vec<Stri
         "{part} on {library:?}: {status}\n{}",
         lines.join("\n")
     );
+    // A child that crashes or hangs with both would be alike as well.
+    let is_killed = |line: &&String| line.contains(" killed by ");
+    if matches!(library, Library::Ours | Library::Standalone) {
+        assert_eq!(lines.iter().find(is_killed), None, "{part} on {library:?}");
+    }
     lines
 }
 
