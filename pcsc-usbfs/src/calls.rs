@@ -56,6 +56,16 @@ pub(crate) fn clear_halt(fd: impl AsFd, endpoint: c_uint) -> Result<()> {
     }
 }
 
+pub(crate) fn drop_privileges(fd: impl AsFd, interfaces: u32) -> Result<()> {
+    // SAFETY: USBDEVFS_DROP_PRIVILEGES reads a mask of interfaces.
+    unsafe {
+        ioctl(
+            fd,
+            Setter::<{ opcode::write::<u32>(GROUP, 30) }, u32>::new(interfaces),
+        )
+    }
+}
+
 /// A call whose argument is a request's address.
 struct OfRequest<const CODE: Opcode>(*mut Request);
 

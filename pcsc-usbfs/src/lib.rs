@@ -69,6 +69,18 @@ impl Device {
         calls::release_interface(self.ours()?, interface.into())
     }
 
+    /// Lets this file claim no interface any more. A device that somebody resets loses its claims, and without this the next
+    /// transfer claims the interface anew, of itself: as if nothing had happened, though the device has forgotten what it was
+    /// told. With it that transfer fails with `EACCES`.
+    ///
+    /// It is for the open file, with all its descriptors, in whatever process.
+    ///
+    /// # Errors
+    /// `ENOTTY` where the kernel is older than 4.5.
+    pub fn claim_no_more(&self) -> Result<()> {
+        calls::drop_privileges(self.ours()?, 0)
+    }
+
     /// Chooses an alternate setting of a claimed interface (USB 2.0, clause 9.4.10).
     ///
     /// # Errors

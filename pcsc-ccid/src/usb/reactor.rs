@@ -274,7 +274,8 @@ impl Reactor {
 /// The system's errors by name.
 fn name(error: Errno) -> TransferError {
     match error {
-        Errno::NODEV | Errno::SHUTDOWN => TransferError::Disconnected,
+        // The last one where a reset has taken the claim.
+        Errno::NODEV | Errno::SHUTDOWN | Errno::ACCESS => TransferError::Disconnected,
         Errno::PIPE => TransferError::Stall,
         Errno::NOENT | Errno::CONNRESET => TransferError::Cancelled,
         Errno::PROTO | Errno::ILSEQ | Errno::OVERFLOW | Errno::COMM | Errno::TIME => TransferError::Fault,

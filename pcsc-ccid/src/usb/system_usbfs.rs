@@ -26,6 +26,8 @@ pub(super) struct Device {
     reactor: Arc<Reactor>,
     /// The device descriptor and the configuration descriptors.
     descriptors: Arc<[u8]>,
+    /// Nobody else has the open file.
+    is_own: bool,
 }
 
 /// Why a device cannot be opened or an interface not claimed.
@@ -64,7 +66,10 @@ impl Device {
         // Before a file can have the number of one that this process has inherited, and closed itself.
         pcsc_usbfs::close_inherited();
         match open(node, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
-            Ok(fd) => Device::from_fd(fd),
+            Ok(fd) => Ok(Device {
+                is_own: true,
+                ..Device::from_fd(fd)?
+            }),
             Err(Errno::NOENT) => Err(Refusal::Gone),
             Err(error) => Err(error.into()),
         }
@@ -81,6 +86,7 @@ impl Device {
         Ok(Device {
             reactor,
             descriptors: descriptors.into(),
+            is_own: false,
         })
     }
 
@@ -89,7 +95,12 @@ impl Device {
     }
 
     pub(super) fn claim(&self, interface: u8) -> Result<Claim, Refusal> {
-        self.reactor.device().claim(interface)?;
+        let device = self.reactor.device();
+        device.claim(interface)?;
+        if self.is_own {
+            // So that a reset by others is noticed. Old kernels know no way.
+            _ = device.claim_no_more();
+        }
         Ok(Claim {
             device: self.clone(),
             interface,

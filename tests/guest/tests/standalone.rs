@@ -271,9 +271,12 @@ fn a_reader_that_was_reset_is_found_again() {
     let Some(facts) = facts("reset") else { return };
     let echo = "80ec00000401020304009000";
     facts.are(&[
-        ("before", echo),
-        ("reset", "Err(RemovedCard)"),
-        ("then", echo),
+        ("polled/before", "010203049000"),
+        ("polled/reset", "Err(RemovedCard)"),
+        ("polled/then", "010203049000"),
+        ("notifies/before", echo),
+        ("notifies/reset", "Err(RemovedCard)"),
+        ("notifies/then", echo),
         ("next", "yes"),
         ("next-transmits", "801000009000"),
         ("plugged-again", echo),

@@ -174,8 +174,14 @@ pub fn fault(error: Error) -> Fault {
     }
 }
 
-impl Slot for CcidSlot {
-    fn presence(&mut self) -> Result<Presence, Fault> {
+impl CcidSlot {
+    /// Whether the reader was lost, and is to be opened again.
+    fn is_lost(&self) -> bool {
+        let link = self.link.take_by(self.deadline);
+        link.is_some_and(|link| link.watches.is_lost())
+    }
+
+    fn look(&mut self) -> Result<Presence, Fault> {
         let (is_new, was_emptied) = {
             let mut link = self.link()?;
             let was_emptied = link.watches.take_emptied(usize::from(self.number));
@@ -195,6 +201,16 @@ impl Slot for CcidSlot {
                 reader::Presence::Replaced => Presence::Replaced,
             })
         })
+    }
+}
+
+impl Slot for CcidSlot {
+    fn presence(&mut self) -> Result<Presence, Fault> {
+        match self.look() {
+            // This look has met the loss. The next one opens the reader, or finds that it is gone.
+            Err(Fault::NoDevice) if self.is_lost() => self.look(),
+            seen => seen,
+        }
     }
 
     fn power_up(&mut self, warm: bool) -> Result<Powered, Fault> {

@@ -99,6 +99,10 @@ impl Watches {
         std::mem::take(&mut lock(&self.state).is_lost)
     }
 
+    pub fn is_lost(&self) -> bool {
+        lock(&self.state).is_lost
+    }
+
     pub fn listen(&self, news: News) {
         let mut state = lock(&self.state);
         state.stalls = 0;

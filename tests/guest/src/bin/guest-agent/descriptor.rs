@@ -4,10 +4,14 @@ use crate::actor::Actor;
 use crate::echo::EchoReader;
 use crate::path::{reader, wait};
 use crate::sharing::{echo, plug, standalone, try_card};
+use crate::simulated::{base_name, Simulated};
 use crate::{fact, hex, Result};
 use nusb::MaybeFuture;
 use pcsc_ccid::atr::Atr;
+use pcsc_ccid::card::apps::Echo;
+use pcsc_ccid::card::{Offer, Profile, SimCard};
 use pcsc_ccid::reader::{Options, Protocol, Reader, Reset};
+use pcsc_ccid::sim::Device;
 use pcsc_ccid::usb::{self, readers_from_fd, Opened};
 use pcsc_client::{Context, Protocols, ReaderState, ShareMode, State};
 use std::fs::File;
@@ -78,28 +82,21 @@ pub fn scenario() -> Result<()> {
 
 /// The device is reset while a process has a card, and between two uses.
 pub fn reset() -> Result<()> {
-    let device = plug(EchoReader::with_card())?;
+    // No transfer goes on where a reader is polled, and nothing fails when it is reset.
+    let polled = Device::named("rutoken-lite").ok_or("no such reader")?;
+    let (base, numbers) = (
+        base_name(polled.model()),
+        (polled.model().vendor_id, polled.model().product_id),
+    );
+    let mut polled = Simulated::new(vec![polled], 1);
+    polled.insert(0, SimCard::good(Profile::new(&[Offer::T1]), Box::new(Echo)));
+    let polled = plug(polled)?;
     let context = standalone()?;
-    let name = reader(&context, "Gnuk")?;
-    wait(&context, &name, State::PRESENT)?;
-    let info = nusb::list_devices()
-        .wait()?
-        .find(|info| (info.vendor_id(), info.product_id()) == ECHO)
-        .ok_or("nusb does not see the reader")?;
-    let card = context.connect(&name, ShareMode::Shared, Protocols::ANY)?;
-    fact("before", hex(&echo(&card)?));
-    let mut states = [ReaderState::new(&*name, State::UNAWARE)];
-    context.get_status_change(Duration::ZERO, &mut states)?;
-    states.iter_mut().for_each(ReaderState::sync_current_state);
-    info.open().wait()?.reset().wait()?;
-    // The card has lost its power, and counts as another one.
-    context.get_status_change(LIMIT, &mut states)?;
-    let after = echo(&card).map(|answer| hex(&answer));
-    fact("reset", format!("{after:?}"));
-    drop(card);
-    let name = reader(&context, "Gnuk")?;
-    wait(&context, &name, State::PRESENT)?;
-    fact("then", try_card(&context, &name));
+    reset_in_use(&context, "polled", &base, numbers)?;
+    polled.unplug()?;
+
+    let device = plug(EchoReader::with_card())?;
+    reset_in_use(&context, "notifies", "Gnuk", ECHO)?;
     // Whoever comes next has it too.
     drop(context);
     let mut actor = Actor::start()?;
@@ -115,4 +112,28 @@ pub fn reset() -> Result<()> {
     wait(&context, &name, State::PRESENT)?;
     fact("plugged-again", try_card(&context, &name));
     Ok(device.unplug()?)
+}
+
+/// The card has lost its power, and counts as another one.
+fn reset_in_use(context: &Context, kind: &str, name: &str, numbers: (u16, u16)) -> Result<()> {
+    let name = reader(context, name)?;
+    wait(context, &name, State::PRESENT)?;
+    let info = nusb::list_devices()
+        .wait()?
+        .find(|info| (info.vendor_id(), info.product_id()) == numbers)
+        .ok_or("nusb does not see the reader")?;
+    let card = context.connect(&name, ShareMode::Shared, Protocols::ANY)?;
+    fact(&format!("{kind}/before"), hex(&echo(&card)?));
+    let mut states = [ReaderState::new(&*name, State::UNAWARE)];
+    context.get_status_change(Duration::ZERO, &mut states)?;
+    states.iter_mut().for_each(ReaderState::sync_current_state);
+    info.open().wait()?.reset().wait()?;
+    context.get_status_change(LIMIT, &mut states)?;
+    let after = echo(&card).map(|answer| hex(&answer));
+    fact(&format!("{kind}/reset"), format!("{after:?}"));
+    drop(card);
+    let name = reader(context, &name.to_string_lossy())?;
+    wait(context, &name, State::PRESENT)?;
+    fact(&format!("{kind}/then"), try_card(context, &name));
+    Ok(())
 }
