@@ -3,6 +3,8 @@
 #[cfg(feature = "sim")]
 mod fault;
 #[cfg(feature = "sim")]
+mod secrets;
+#[cfg(feature = "sim")]
 mod session;
 
 use core::fmt;

@@ -21,12 +21,15 @@ use alloc::string::String;
 use core::fmt::Write;
 use core::time::Duration;
 
+use super::secrets::Secrets;
 use super::{Error, Transport};
 use crate::message::HEADER_SIZE;
 
 /// PC_to_RDR_XfrBlock, and the request of the same name (ICCD 1.0, clause 6).
 const XFR_BLOCK: u8 = 0x6F;
 const ICCD_XFR_BLOCK: u8 = 0x65;
+/// RDR_to_PC_DataBlock.
+const DATA_BLOCK: &u8 = &0x80;
 const ERRORS: [(Error, &str); 5] = [
     (Error::Timeout, "timeout"),
     (Error::Cancelled, "cancelled"),
@@ -39,7 +42,7 @@ const ERRORS: [(Error, &str); 5] = [
 pub struct RecordTransport<T, W> {
     inner: T,
     out: W,
-    pin_is_next: bool,
+    secrets: Secrets,
 }
 
 impl<T: Transport, W: Write> RecordTransport<T, W> {
@@ -48,7 +51,7 @@ impl<T: Transport, W: Write> RecordTransport<T, W> {
         RecordTransport {
             inner,
             out,
-            pin_is_next: false,
+            secrets: Secrets::default(),
         }
     }
 
@@ -95,45 +98,16 @@ fn hex(bytes: &[u8], secret: core::ops::Range<usize>) -> String {
     text
 }
 
-/// Where in what goes to a card a PIN is: the data of VERIFY, CHANGE REFERENCE DATA or RESET RETRY COUNTER
-/// (ISO 7816-4 clauses 11.6.6 to 11.6.10), as an APDU, a TPDU or in a T=1 block, to the end. Where it is a
-/// header alone, the PIN may be what goes to the card next.
-fn secret(data: &[u8]) -> Option<usize> {
-    let is_pin = |at: usize| matches!(data.get(at..), Some([cla, 0x20 | 0x21 | 0x24 | 0x25 | 0x2C | 0x2D, ..]) if *cla != 0xFF);
-    let is_block = data
-        .get(2)
-        .is_some_and(|length| data.len() >= 4 + usize::from(*length));
-    match () {
-        () if is_pin(0) => Some(5),
-        () if is_block && is_pin(3) => Some(3 + 5),
-        () => None,
-    }
-}
-
-impl<T: Transport, W: Write> RecordTransport<T, W> {
-    /// The same in a message or request whose data begin at `start`, where it goes to the card.
-    fn hide(&mut self, bytes: &[u8], start: usize, to_card: bool) -> core::ops::Range<usize> {
-        let data = bytes.get(start..).unwrap_or_default();
-        if !to_card || data.is_empty() {
-            return 0..0;
-        }
-        if core::mem::take(&mut self.pin_is_next) {
-            return start..bytes.len();
-        }
-        match secret(data) {
-            None => 0..0,
-            Some(at) => {
-                self.pin_is_next = data.len() == 5;
-                (start + at).min(bytes.len())..bytes.len()
-            }
-        }
-    }
-}
-
 impl<T: Transport, W: Write + Send> Transport for RecordTransport<T, W> {
     fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), Error> {
         let result = self.inner.send(message, timeout);
-        let secret = self.hide(message, HEADER_SIZE, message.first() == Some(&XFR_BLOCK));
+        let secret = match message.split_at_checked(HEADER_SIZE) {
+            Some((&[XFR_BLOCK, .., low, high], data)) if !data.is_empty() => {
+                let secret = self.secrets.in_command(data, u16::from_le_bytes([low, high]));
+                HEADER_SIZE + secret.start..HEADER_SIZE + secret.end
+            }
+            _ => 0..0,
+        };
         let call = format!("out {}", hex(message, secret));
         self.note(&call, &outcome(result));
         result
@@ -141,6 +115,10 @@ impl<T: Transport, W: Write + Send> Transport for RecordTransport<T, W> {
 
     fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, Error> {
         let result = self.inner.receive(buffer, timeout);
+        if let (Ok(length), Some(DATA_BLOCK)) = (result, buffer.first()) {
+            self.secrets
+                .on_answer(buffer.get(HEADER_SIZE..length).unwrap_or_default());
+        }
         let text = match result {
             Ok(length) => hex(buffer.get(..length).unwrap_or(buffer), 0..0),
             Err(error) => failure(error),
@@ -152,7 +130,10 @@ impl<T: Transport, W: Write + Send> Transport for RecordTransport<T, W> {
 
     fn control_out(&mut self, request: u8, value: u16, data: &[u8], timeout: Duration) -> Result<(), Error> {
         let result = self.inner.control_out(request, value, data, timeout);
-        let secret = self.hide(data, 0, request == ICCD_XFR_BLOCK);
+        let secret = match request {
+            ICCD_XFR_BLOCK if !data.is_empty() => self.secrets.in_command(data, value >> 8),
+            _ => 0..0,
+        };
         let call = format!("control-out {request:02X} {value:04X} {}", hex(data, secret));
         self.note(&call, &outcome(result));
         result
