@@ -89,9 +89,12 @@ impl Error {
     pub(super) const fn is_half_way(self) -> bool {
         match self {
             Error::Slot(error) => !matches!(error, SlotError::CommandUnsupported | SlotError::Parameter(_)),
-            Error::T0(_) | Error::Transport(_) | Error::Malformed(_) | Error::WrongReply | Error::TooSlow => {
-                true
-            }
+            // Refused before anything is sent, or after a whole exchange.
+            Error::T0(error) => !matches!(
+                error,
+                t0::Error::InvalidInstruction(_) | t0::Error::InvalidLength | t0::Error::EnvelopeUnsupported
+            ),
+            Error::Transport(_) | Error::Malformed(_) | Error::WrongReply | Error::TooSlow => true,
             _ => false,
         }
     }

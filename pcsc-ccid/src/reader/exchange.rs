@@ -74,8 +74,13 @@ impl<T: Transport> Reader<T> {
             }
         };
         if let Err(error) = &result {
-            let is_ours = matches!(level, ExchangeLevel::Tpdu | ExchangeLevel::Character);
-            chosen.is_adrift = is_ours && chosen.protocol == Protocol::T0 && error.is_half_way();
+            let is_half_way = match level {
+                ExchangeLevel::Tpdu => error.is_half_way(),
+                // The refusal may be of a message in the middle.
+                ExchangeLevel::Character => error.is_half_way() || matches!(error, Error::Slot(_)),
+                ExchangeLevel::ShortApdu | ExchangeLevel::ExtendedApdu => false,
+            };
+            chosen.is_adrift = chosen.protocol == Protocol::T0 && is_half_way;
         }
         match result {
             Err(error) if error.may_be_speed() => Err(self.step_down(slot, error)),

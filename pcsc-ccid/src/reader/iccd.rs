@@ -136,6 +136,8 @@ impl<T: Transport> Pipe<T> {
                     self.ask_again(ASK_AGAIN * u32::from(units.max(1)), deadline)?;
                 }
                 [0x40, _, error, ..] => return Err(Error::Slot(SlotError::decode(error))),
+                // It has more than one transfer holds, and does not go on.
+                [0x00 | 0x02, ..] if length >= MAX_TRANSFER => return Err(Error::WrongReply),
                 [chain @ (0x00..=0x03 | 0x10), ..] => {
                     return Ok(Reply::new(IccStatus::Active, chain, 1, length))
                 }
@@ -205,8 +207,8 @@ impl<T: Transport> Pipe<T> {
     }
 
     fn out(&mut self, request: u8, value: u16, data: &[u8]) -> Result<(), Error> {
-        if data.len() > MAX_TRANSFER {
-            return Err(Error::CommandTooLong { max: MAX_TRANSFER });
+        if data.len() > self.max_data {
+            return Err(Error::CommandTooLong { max: self.max_data });
         }
         Ok(self.transport.control_out(request, value, data, CONTROL)?)
     }

@@ -82,8 +82,9 @@ impl<T: Transport> Link<T> {
         self.max_message - HEADER_SIZE
     }
 
-    /// How many of so many characters to ask for.
+    /// How many of so many characters to ask for: no more than a message holds.
     pub fn part(&self, expected: usize) -> usize {
+        let expected = expected.min(self.max_data());
         let fills = (HEADER_SIZE + expected) % PACKET == 0;
         expected - usize::from(self.loses_whole_packets && fills)
     }

@@ -3,6 +3,7 @@
 
 use core::time::Duration;
 
+use super::reply::Reply;
 use super::session::Protocol;
 use super::{exchange, Error, Reader};
 use crate::descriptor::ExchangeLevel;
@@ -81,29 +82,49 @@ impl<T: Transport> Reader<T> {
             data: secure.bytes(),
         };
         let limit = secure::answer_limit(entry);
-        let reply = match self.port.call(slot, &command, limit) {
-            Ok(reply) => reply,
-            Err(Error::Slot(error)) => {
-                let status = secure::status_word(error).ok_or(Error::Slot(error))?;
+        if let Some((protocol, steps)) = self.adrift(slot)? {
+            return Err(self.bring_back(slot, protocol, steps));
+        }
+        let result = match self.port.call(slot, &command, limit) {
+            // The reader has sent nothing to the card.
+            Err(Error::Slot(error)) if secure::status_word(error).is_some() => {
+                let status = secure::status_word(error).unwrap_or_default();
                 return exchange::copy(&status, answer);
             }
-            error => return self.heed(slot, error).map(|_| 0),
+            Err(error) => Err(error),
+            Ok(reply) => match framing {
+                None => exchange::copy(self.port.data(&reply), answer),
+                Some(framing) => self.finish_block(slot, &framing, reply, answer, limit),
+            },
         };
-        let Some(framing) = framing else {
-            return exchange::copy(self.port.data(&reply), answer);
+        self.note_foreign_exchange(slot, &result)?;
+        self.heed(slot, result)
+    }
+
+    /// Whether the card must be reset before it is sent anything.
+    fn adrift(&mut self, slot: u8) -> Result<Option<(Protocol, usize)>, Error> {
+        let chosen = self.slot(slot)?.session.chosen().ok_or(Error::NotPowered)?;
+        Ok(chosen.is_adrift.then_some((chosen.protocol, chosen.steps)))
+    }
+
+    /// Notes how far the card is after an exchange in which the reader has made the command.
+    fn note_foreign_exchange(&mut self, slot: u8, result: &Result<usize, Error>) -> Result<(), Error> {
+        let level = self.exchange_level();
+        let Some(chosen) = self.slot(slot)?.session.chosen() else {
+            return Ok(());
         };
-        let mut block = [0; MAX_BLOCK];
-        let length = exchange::copy(self.port.data(&reply), &mut block)?;
-        let result = self.finish_block(slot, &framing, &mut block, length, answer, limit);
-        if let Some(engine) = self
-            .slot(slot)?
-            .session
-            .chosen()
-            .and_then(|chosen| chosen.engine.as_mut())
-        {
-            engine.note_foreign_exchange(result.is_ok());
+        let is_half_way = result.is_err_and(Error::is_half_way);
+        if let Some(engine) = chosen.engine.as_mut() {
+            match result {
+                Ok(_) => engine.note_foreign_exchange(true),
+                Err(error) if error.is_half_way() => engine.note_foreign_exchange(false),
+                Err(_) => (),
+            }
+        } else if chosen.protocol == Protocol::T0 {
+            let is_ours = matches!(level, ExchangeLevel::Tpdu | ExchangeLevel::Character);
+            chosen.is_adrift = is_ours && is_half_way;
         }
-        result
+        Ok(())
     }
 
     /// Takes the answer out of the card's block, granting it the time that it asks for before.
@@ -111,11 +132,12 @@ impl<T: Transport> Reader<T> {
         &mut self,
         slot: u8,
         framing: &Framing,
-        block: &mut [u8; MAX_BLOCK],
-        mut length: usize,
+        reply: Reply,
         answer: &mut [u8],
         limit: Duration,
     ) -> Result<usize, Error> {
+        let mut block = [0; MAX_BLOCK];
+        let mut length = exchange::copy(self.port.data(&reply), &mut block).map_err(|_| Error::WrongReply)?;
         let deadline = self.port.deadline();
         for _ in 0..MAX_WTX {
             self.port.check(deadline)?;
@@ -134,7 +156,7 @@ impl<T: Transport> Reader<T> {
                 data: more.get(..size).unwrap_or(&[]),
             };
             let reply = self.port.call(slot, &command, limit)?;
-            length = exchange::copy(self.port.data(&reply), block)?;
+            length = exchange::copy(self.port.data(&reply), &mut block).map_err(|_| Error::WrongReply)?;
         }
         Err(Error::TooSlow)
     }

@@ -314,7 +314,8 @@ impl<T: Transport> Reader<T> {
             (Parameters::T1(t1), ExchangeLevel::Tpdu | ExchangeLevel::Character) => {
                 Some(t1::Engine::new(t1::Config {
                     edc: t1.edc,
-                    ifsc: t1.ifsc.min(self.largest_block()),
+                    ifsc: t1.ifsc,
+                    longest: self.largest_block(),
                     ifsd: self.ifsd(),
                     ifsd_is_known: self.descriptor.features.has(Features::AUTOMATIC_IFSD),
                     ..t1::Config::default()

@@ -9,7 +9,7 @@ use super::oddities::Oddities;
 use super::slot::Slot;
 use crate::apdu::{Command, MAX_RESPONSE};
 use crate::card::Contact;
-use crate::descriptor::{ExchangeLevel, Features};
+use crate::descriptor::{ExchangeLevel, Features, Flavour};
 use crate::message::{Chain, SlotError, HEADER_SIZE};
 use crate::t0;
 use crate::t1::{self, Edc, Pcb, Supervisory};
@@ -56,7 +56,13 @@ impl Slot {
             self.fresh = false;
         }
         match level {
-            ExchangeLevel::Character => Ok((self.characters(block)?, 0)),
+            ExchangeLevel::Character => {
+                let room = model.descriptor.max_message_length as usize;
+                if model.flavour() == Flavour::Ccid && usize::from(block.level) + HEADER_SIZE > room {
+                    return Err(SlotError::Parameter(8));
+                }
+                Ok((self.characters(block)?, 0))
+            }
             ExchangeLevel::Tpdu => Ok((self.tpdu(block, model)?, 0)),
             ExchangeLevel::ShortApdu => {
                 if block.data.len() > crate::apdu::MAX_SHORT_COMMAND {

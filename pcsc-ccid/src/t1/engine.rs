@@ -49,6 +49,8 @@ pub struct Config {
     pub ifsc: u8,
     /// The information field size we want to receive, at most 254; asked for once if it is not 32.
     pub ifsd: u8,
+    /// The longest information field that can be sent, whatever the card takes.
+    pub longest: u8,
     /// The card has been told `ifsd` by somebody else, so that it needs no announcement.
     pub ifsd_is_known: bool,
     /// Bounds.
@@ -62,6 +64,7 @@ impl Default for Config {
             edc: Edc::Lrc,
             ifsc: DEFAULT_IFS,
             ifsd: 254,
+            longest: 254,
             ifsd_is_known: false,
             limits: Limits::default(),
         }

@@ -210,7 +210,8 @@ impl<'a> Exchange<'a> {
     /// Sends the next I-block, or the same again.
     fn send_data(&mut self) -> Action {
         let left = self.left();
-        self.pending = left.len().min(usize::from(self.engine.ifsc));
+        let longest = self.engine.ifsc.min(self.engine.config.longest.max(1));
+        self.pending = left.len().min(longest.into());
         let more = self.pending_more();
         self.committed |= !more;
         self.send(

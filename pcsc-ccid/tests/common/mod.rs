@@ -1,6 +1,7 @@
 //! What several tests need: a simulated reader, opened, and commands for its cards.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub mod liar;
 pub mod script;
 
 use std::time::Duration;

@@ -1,0 +1,82 @@
+//! A transport that changes replies.
+
+use std::time::Duration;
+
+use pcsc_ccid::sim::SimTransport;
+use pcsc_ccid::transport::{self, Transport};
+
+/// Changes replies: what it is given is the command and the reply to it.
+pub struct Liar<F> {
+    inner: SimTransport,
+    lie: F,
+    command: Vec<u8>,
+}
+
+impl<F> Liar<F>
+where
+    F: FnMut(&[u8], Vec<u8>) -> Result<Vec<u8>, transport::Error> + Send,
+{
+    pub fn new(inner: SimTransport, lie: F) -> Liar<F> {
+        Liar {
+            inner,
+            lie,
+            command: Vec::new(),
+        }
+    }
+}
+
+impl<F> Transport for Liar<F>
+where
+    F: FnMut(&[u8], Vec<u8>) -> Result<Vec<u8>, transport::Error> + Send,
+{
+    fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), transport::Error> {
+        self.command = message.to_vec();
+        self.inner.send(message, timeout)
+    }
+
+    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, transport::Error> {
+        let length = self.inner.receive(buffer, timeout)?;
+        let reply = match (self.lie)(&self.command, buffer[..length].to_vec()) {
+            Err(transport::Error::Timeout) => {
+                self.inner.pause(timeout)?;
+                return Err(transport::Error::Timeout);
+            }
+            result => result?,
+        };
+        let length = reply.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&reply[..length]);
+        Ok(length)
+    }
+
+    fn control_out(
+        &mut self,
+        request: u8,
+        value: u16,
+        data: &[u8],
+        timeout: Duration,
+    ) -> Result<(), transport::Error> {
+        self.inner.control_out(request, value, data, timeout)
+    }
+
+    fn control_in(
+        &mut self,
+        request: u8,
+        value: u16,
+        buffer: &mut [u8],
+        timeout: Duration,
+    ) -> Result<usize, transport::Error> {
+        self.inner.control_in(request, value, buffer, timeout)
+    }
+
+    fn clear_halt(&mut self) -> Result<(), transport::Error> {
+        self.inner.clear_halt()
+    }
+
+    fn pause(&mut self, time: Duration) -> Result<(), transport::Error> {
+        self.inner.pause(time)
+    }
+
+    fn now(&self) -> Duration {
+        self.inner.now()
+    }
+}

@@ -1,0 +1,157 @@
+//! Where a command stops half-way, the next one finds the card as it must be; where it did not begin, nothing is reset.
+
+mod common;
+
+use common::liar::Liar;
+use common::{card, message, named, offers, open, open_through, pattern, power_up, read, resets, transmit};
+use pcsc_ccid::card::{Behaviour, Offer};
+use pcsc_ccid::message::SlotError;
+use pcsc_ccid::part10::Feature;
+use pcsc_ccid::reader::{Error, Protocol, Reader};
+use pcsc_ccid::sim::{Device, Entry, Model};
+use pcsc_ccid::transport::Transport;
+use pcsc_ccid::{t0, t1};
+
+const READERS: &str = include_str!("data/readers.txt");
+
+const SECURE: u8 = 0x69;
+const XFR_BLOCK: u8 = 0x6F;
+
+/// PIN_VERIFY for a PIN of 4 digits.
+const VERIFICATION: [u8; 28] = [
+    30, 30, 0x82, 0x04, 0x00, 4, 4, 0x02, 1, 0x09, 0x04, 0, 0, 0, 0, 9, 0, 0, 0, 0x00, 0x20, 0x00, 0x01,
+    0x04, 0xFF, 0xFF, 0xFF, 0xFF,
+];
+
+fn listed(name: &str) -> Device {
+    let line = READERS.lines().find(|line| line.split('\t').next() == Some(name));
+    Device::new(Model::parse(line.unwrap()).unwrap())
+}
+
+fn verify<T: Transport>(reader: &mut Reader<T>) -> Result<Vec<u8>, Error> {
+    let mut answer = [0; 300];
+    let length = reader.control(0, Feature::VerifyPinDirect.code(), &VERIFICATION, &mut answer)?;
+    Ok(answer[..length].to_vec())
+}
+
+/// The card is mute, says the reader about the first command of this kind that it is asked for.
+fn mute_once(
+    kind: u8,
+    is_asked: impl Fn() -> bool + Send,
+) -> impl FnMut(&[u8], Vec<u8>) -> Result<Vec<u8>, pcsc_ccid::transport::Error> + Send {
+    let mut is_told = false;
+    move |command, reply| {
+        if is_told || command[0] != kind || !is_asked() {
+            return Ok(reply);
+        }
+        is_told = true;
+        let mut lie = message(0x80, &[], [0x40, 0xFE, 0]);
+        lie[6] = reply[6];
+        Ok(lie)
+    }
+}
+
+#[test]
+fn the_answer_to_a_pin_that_is_lost_is_not_the_next_commands() {
+    for protocol in [Protocol::T0, Protocol::T1] {
+        let (handle, reader) = open_through(named("gempc-pinpad"), |transport| {
+            Liar::new(transport, mute_once(SECURE, || true))
+        });
+        let mut reader = reader.unwrap();
+        handle.insert(0, card(None, offers(protocol), Behaviour::default()));
+        power_up(&mut reader, protocol).unwrap();
+        handle.with(|device| device.will_type(Entry::pin("1234")));
+        assert_eq!(verify(&mut reader), Err(Error::Slot(SlotError::Mute)));
+        if protocol == Protocol::T0 {
+            // There is no other way back.
+            assert_eq!(transmit(&mut reader, &read(9)), Err(Error::CardReset));
+        }
+        assert_eq!(transmit(&mut reader, &read(9)), Ok(pattern(9)), "{protocol:?}");
+    }
+}
+
+#[test]
+fn no_pin_goes_into_what_is_left_of_another_command() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::Arc;
+
+    let fails = Arc::new(AtomicBool::new(false));
+    let is_asked = {
+        let fails = fails.clone();
+        move || fails.load(Ordering::Relaxed)
+    };
+    let (handle, reader) = open_through(named("gempc-pinpad"), |transport| {
+        Liar::new(transport, mute_once(XFR_BLOCK, is_asked))
+    });
+    let mut reader = reader.unwrap();
+    handle.insert(0, card(None, &[Offer::T0], Behaviour::default()));
+    power_up(&mut reader, Protocol::T0).unwrap();
+    fails.store(true, Ordering::Relaxed);
+    assert_eq!(transmit(&mut reader, &read(9)), Err(Error::Slot(SlotError::Mute)));
+    let heard = || {
+        handle.with(|device| {
+            device
+                .log()
+                .filter(|entry| entry.bytes.first() == Some(&SECURE))
+                .count()
+        })
+    };
+    assert_eq!(verify(&mut reader), Err(Error::CardReset));
+    assert_eq!(heard(), 0);
+    handle.with(|device| device.will_type(Entry::pin("1234")));
+    assert_eq!(verify(&mut reader), Ok(vec![0x90, 0x00]));
+    assert_eq!(heard(), 1);
+}
+
+#[test]
+fn a_command_that_was_refused_or_answered_costs_no_reset() {
+    let (handle, mut reader) = open(named("scr3310"));
+    let knows_no_envelope = Behaviour {
+        no_envelope: true,
+        ..Behaviour::default()
+    };
+    handle.insert(0, card(None, &[Offer::T0], knows_no_envelope));
+    power_up(&mut reader, Protocol::T0).unwrap();
+    let before = resets(&handle);
+    let refused = transmit(&mut reader, &[0x80, 0x60, 0, 0]);
+    assert_eq!(refused, Err(Error::T0(t0::Error::InvalidInstruction(0x60))));
+    assert_eq!(transmit(&mut reader, &read(9)), Ok(pattern(9)));
+    let long = [&[0x80, 0xEC, 0, 0, 0, 1, 44][..], &[7; 300], &[0, 0]].concat();
+    let answered = transmit(&mut reader, &long);
+    assert_eq!(answered, Err(Error::T0(t0::Error::EnvelopeUnsupported)));
+    assert_eq!(transmit(&mut reader, &read(9)), Ok(pattern(9)));
+    assert_eq!(resets(&handle), before);
+}
+
+#[test]
+fn a_card_that_takes_long_blocks_is_sent_what_the_reader_holds() {
+    for name in ["Winbond", "bit4id_minilector-AIR"] {
+        let (handle, mut reader) = open(listed(name));
+        let takes_more = Behaviour {
+            new_ifsc: Some(254),
+            ..Behaviour::default()
+        };
+        handle.insert(0, card(None, &[Offer::T1], takes_more));
+        power_up(&mut reader, Protocol::T1).unwrap();
+        let data: Vec<u8> = (0..255).collect();
+        let command = [&[0x80, 0xEC, 0, 0, 255][..], &data, &[0]].concat();
+        for _ in 0..3 {
+            let answer = transmit(&mut reader, &command);
+            assert_eq!(answer, Ok([&data[..], &[0x90, 0x00]].concat()), "{name}");
+        }
+    }
+}
+
+#[test]
+fn an_engine_sends_no_more_than_it_may() {
+    let mut engine = t1::Engine::new(t1::Config {
+        ifsc: 254,
+        longest: 128,
+        ifsd: 32,
+        ..t1::Config::default()
+    });
+    let mut response = [0; 258];
+    let mut exchange = engine.exchange(&[0; 200], &mut response);
+    assert!(matches!(exchange.start(), t1::Action::Send { .. }));
+    assert_eq!(exchange.block().len(), 3 + 128 + 1);
+}
