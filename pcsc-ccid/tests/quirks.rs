@@ -145,10 +145,12 @@ fn a_reader_in_emv_mode_is_brought_back_once() {
 
     answers(&mut reader, &[status(), emv_fault(), escaped(), emv_fault()]);
     assert!(reader.power_on(0, Reset::Cold).is_err());
+    assert_eq!(kinds(&mut reader), [POWER_OFF, POWER_ON, ESCAPE, POWER_ON]);
     // Another one is not asked.
     let mut reader = opened((0x046A, 0xFFFF, 0x0100), 0, Options::default(), &[status()]).unwrap();
     answers(&mut reader, &[emv_fault(), powered()]);
     assert!(reader.power_on(0, Reset::Cold).is_err());
+    assert!(!kinds(&mut reader).contains(&ESCAPE));
 }
 
 #[test]

@@ -278,9 +278,9 @@ mod tests {
     fn an_interruption_ends_one_wait() {
         let events = Events::new(1, true);
         std::thread::scope(|scope| {
-            let wait = scope.spawn(|| events.wait(0, LONG));
+            let wait = scope.spawn(|| ends(&events, 0));
             events.interrupt(0);
-            wait.join().unwrap();
+            assert!(wait.join().unwrap());
         });
         assert!(lasts(&events, 0));
     }
@@ -291,9 +291,9 @@ mod tests {
         events.set_stale(0);
         // Whoever else asks in the meantime.
         assert!(events.take_stale(0) && events.take_stale(0));
-        events.wait(0, LONG);
+        assert!(ends(&events, 0));
         assert!(events.take_stale(0) && events.is_stale(0));
-        events.wait(0, LONG);
+        assert!(ends(&events, 0));
         assert!(!events.take_stale(0) && !events.is_stale(0));
         assert!(lasts(&events, 0));
     }
@@ -311,17 +311,16 @@ mod tests {
         let events = Events::new(2, true);
         events.set_gone(true);
         events.set_gone(true);
-        events.wait(0, LONG);
-        events.wait(1, LONG);
+        assert!(ends(&events, 0) && ends(&events, 1));
         assert!(events.is_gone() && lasts(&events, 0));
         // There is no such slot to wait for.
-        events.wait(2, LONG);
+        assert!(ends(&events, 2));
     }
 
     #[test]
     fn a_deaf_reader_is_looked_at() {
         let events = Events::new(1, true);
         events.set_deaf();
-        events.wait(0, LONG);
+        assert!(ends(&events, 0));
     }
 }

@@ -127,6 +127,7 @@ fn the_driver_reads_the_descriptors_that_a_model_makes() {
             ]
         })
         .collect();
+    endpoints.sort_unstable();
     endpoints.dedup();
     assert_eq!(endpoints.len(), 6);
     assert_eq!(
