@@ -283,6 +283,7 @@ fn play<T: Damage>(
 ) -> Result<(), TestCaseError> {
     let protocol = script.setting.protocol;
     let exchanges = script.setting.exchanges();
+    let goes_on = script.seed % 2 == 0;
     let mut response = vec![0; 65_538];
     let mut is_ready = reset(tally, handle, reader, protocol, 20)?;
     for index in &script.commands {
@@ -314,7 +315,9 @@ fn play<T: Damage>(
                 }
                 Err(error) => {
                     tally.error(error);
-                    is_ready = error == Error::CardReset;
+                    // Some applications try again at once, others reset.
+                    let has_power = !matches!(error, Error::NotPowered | Error::NoCard);
+                    is_ready = error == Error::CardReset || (goes_on && has_power);
                 }
             }
         }

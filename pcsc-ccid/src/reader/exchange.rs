@@ -78,7 +78,10 @@ impl<T: Transport> Reader<T> {
                 ExchangeLevel::Tpdu => error.is_half_way(),
                 // The refusal may be of a message in the middle.
                 ExchangeLevel::Character => error.is_half_way() || matches!(error, Error::Slot(_)),
-                ExchangeLevel::ShortApdu | ExchangeLevel::ExtendedApdu => false,
+                // The reader has left the card where it was, for all we know.
+                ExchangeLevel::ShortApdu | ExchangeLevel::ExtendedApdu => {
+                    matches!(error, Error::Slot(_)) && error.may_be_speed()
+                }
             };
             chosen.is_adrift = chosen.protocol == Protocol::T0 && is_half_way;
         }

@@ -30,6 +30,8 @@ const MAX_STRAYS: u32 = 16;
 /// How many transfers may come for one command: an answer in the smallest packets that there are, and the rest of these
 /// limits.
 const MAX_TRANSFERS: u32 = 16_384;
+/// How many times in a row a slot may be busy by itself, as while it looks at a new card.
+const PATIENCE: u8 = 8;
 /// How many time extensions one command may ask for.
 const MAX_EXTENSIONS: u32 = 4096;
 
@@ -58,6 +60,10 @@ pub struct Link<T> {
     is_dirty: bool,
     /// The slot whose abort has not come to its end, as far as we know: until then the reader refuses its commands.
     unfinished_abort: Option<u8>,
+    /// The slot whose last command was given up for a bad answer: it may still go on.
+    given_up: Option<u8>,
+    /// How often in a row a slot was busy with what nobody here knows of.
+    refusals: u8,
 }
 
 impl<T: Transport> Link<T> {
@@ -74,6 +80,8 @@ impl<T: Transport> Link<T> {
             loses_whole_packets,
             is_dirty: false,
             unfinished_abort: None,
+            given_up: None,
+            refusals: 0,
         }
     }
 
@@ -111,17 +119,28 @@ impl<T: Transport> Link<T> {
             Err(Error::Transport(transport::Error::Timeout | transport::Error::Cancelled)) => {
                 self.unfinished_abort = (!self.abort(slot)?).then_some(slot);
             }
+            Err(Error::Slot(SlotError::SlotBusy)) => {
+                self.refusals += 1;
+                if self.given_up.take() == Some(slot) || self.refusals > PATIENCE {
+                    self.refusals = 0;
+                    self.unfinished_abort = (!self.abort(slot)?).then_some(slot);
+                }
+                return result;
+            }
             // By us, or by whoever had the reader before.
             Err(Error::Slot(SlotError::Aborted)) => self.unfinished_abort = Some(slot),
             Err(Error::Transport(transport::Error::Stall)) => {
                 self.is_dirty = true;
+                self.given_up = Some(slot);
                 self.transport.clear_halt()?;
             }
             Err(Error::Transport(_) | Error::Malformed(_) | Error::WrongReply | Error::TooSlow) => {
-                self.is_dirty = true
+                self.is_dirty = true;
+                self.given_up = Some(slot);
             }
-            _ => (),
+            _ => self.given_up = self.given_up.filter(|other| *other != slot),
         }
+        self.refusals = 0;
         result
     }
 
