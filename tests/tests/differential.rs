@@ -523,8 +523,8 @@ parts! {
 }
 
 #[test]
-fn sharing_without_blocking() {
-    compare("sharing", &[("PCSCLITE_NO_BLOCKING", "1")]);
+fn transactions_without_blocking() {
+    compare("transactions", &[("PCSCLITE_NO_BLOCKING", "1")]);
 }
 
 #[test]
@@ -551,8 +551,8 @@ mod standalone {
     }
 
     #[test]
-    fn sharing_without_blocking() {
-        compare_standalone("sharing", &[("PCSCLITE_NO_BLOCKING", "1")]);
+    fn transactions_without_blocking() {
+        compare_standalone("transactions", &[("PCSCLITE_NO_BLOCKING", "1")]);
     }
 }
 
