@@ -771,6 +771,7 @@ static void part_change(void)
         if (strcmp(situations[i], "mute") == 0) {
             CALL(SCardDisconnect(card, SCARD_LEAVE_CARD));
             ask("mute 0 on");
+            ask("remove 0");
             ask("insert 0 T1");
         }
         for (j = 0; j < sizeof currents / sizeof *currents; j++) {
@@ -847,6 +848,7 @@ static void part_cancel(void)
     watch_as_it_is();
     watch(1, READER1, SCARD_STATE_EMPTY);
     start(&wait, wait_for_reader1, &forever);
+    look("SCardGetStatusChange", &wait);
     CALL(SCardCancel(context));
     look("SCardGetStatusChange", &wait);
     ask("insert 1 T1");
@@ -943,7 +945,7 @@ static void part_sharing(void)
     CONNECT(context, READER0, SCARD_SHARE_SHARED, SCARD_PROTOCOL_ANY, card);
     CALL(SCardDisconnect(card, SCARD_UNPOWER_CARD));
     STATUS(other_card, sizeof name, sizeof atr);
-    RECONNECT(other_card, SCARD_SHARE_SHARED, SCARD_PROTOCOL_ANY, SCARD_LEAVE_CARD);
+    RECONNECT(other_card, SCARD_SHARE_SHARED, SCARD_PROTOCOL_ANY, SCARD_RESET_CARD);
     CONNECT(context, READER0, SCARD_SHARE_SHARED, SCARD_PROTOCOL_ANY, card);
     CALL(SCardDisconnect(card, SCARD_EJECT_CARD));
     STATUS(other_card, sizeof name, sizeof atr);
@@ -1106,6 +1108,7 @@ static void part_cards(void)
     CALL(SCardDisconnect(card, SCARD_LEAVE_CARD));
     say("mute");
     ask("mute 0 on");
+    ask("remove 0");
     ask("insert 0 T1");
     look_at(READER0);
     CONNECT(context, READER0, SCARD_SHARE_SHARED, SCARD_PROTOCOL_ANY, card);
@@ -1121,6 +1124,7 @@ static void part_cards(void)
     STATUS(card, sizeof name, sizeof atr);
     CALL(SCardDisconnect(card, SCARD_RESET_CARD));
     ask("mute 0 off");
+    ask("remove 0");
     ask("insert 0 T1");
     say("a failing exchange");
     CONNECT(context, READER0, SCARD_SHARE_SHARED, SCARD_PROTOCOL_ANY, card);
