@@ -104,6 +104,39 @@ fn no_pin_goes_into_what_is_left_of_another_command() {
 }
 
 #[test]
+fn more_characters_than_were_asked_for_are_an_error() {
+    use t0::Error::{InvalidProcedure, UnexpectedData};
+
+    for (procedure, more, error) in [
+        (0xEE, 300, InvalidProcedure(0xEE)),
+        (!0xEE, 600, InvalidProcedure(!0xEE)),
+        (0x90, 300, UnexpectedData),
+        (0x61, 2, UnexpectedData),
+    ] {
+        let mut is_told = false;
+        let (handle, reader) = open_through(named("oz776"), |transport| {
+            Liar::new(transport, move |command, reply| {
+                // The header of READ, in a message of its own.
+                if is_told || command[0] != XFR_BLOCK || command.get(11) != Some(&0xEE) {
+                    return Ok(reply);
+                }
+                is_told = true;
+                let mut flood = message(0x80, &vec![procedure; more + 1], [0, 0, 0]);
+                flood[6] = reply[6];
+                Ok(flood)
+            })
+        });
+        let mut reader = reader.unwrap();
+        handle.insert(0, card(None, &[Offer::T0], Behaviour::default()));
+        power_up(&mut reader, Protocol::T0).unwrap();
+        let flooded = transmit(&mut reader, &read(1));
+        assert_eq!(flooded, Err(Error::T0(error)), "{procedure:02X}");
+        assert_eq!(transmit(&mut reader, &read(9)), Err(Error::CardReset));
+        assert_eq!(transmit(&mut reader, &read(9)), Ok(pattern(9)));
+    }
+}
+
+#[test]
 fn a_command_that_was_refused_or_answered_costs_no_reset() {
     let (handle, mut reader) = open(named("scr3310"));
     let knows_no_envelope = Behaviour {
