@@ -75,7 +75,12 @@ fn answer(bytes: &[u8], seq: u8, edc: Edc) {
 
 fn properties(facts: &Facts<'_>) {
     let [.., validation, timeout2] = pin_properties(facts);
-    assert!(validation <= 7 && timeout2 == 0);
+    match facts.firmware {
+        // As the reader has it.
+        Some(firmware) => assert_eq!(validation, firmware.validation),
+        None => assert!(matches!(validation, 2 | 7), "{validation}"),
+    }
+    assert_eq!(timeout2, 0);
     let tlv = tlv_properties(facts);
     let mut rest = &tlv[..];
     while let [tag, length, more @ ..] = rest {
