@@ -157,6 +157,63 @@ fn a_command_that_was_refused_or_answered_costs_no_reset() {
 }
 
 #[test]
+fn data_that_the_reader_refuses_after_the_header_leave_the_card_half_way() {
+    let mut messages = 0;
+    let (handle, reader) = open_through(named("oz776"), |transport| {
+        Liar::new(transport, move |command, reply| {
+            messages += u32::from(command[0] == XFR_BLOCK);
+            if messages != 2 || command[0] != XFR_BLOCK {
+                return Ok(reply);
+            }
+            let mut refusal = message(0x80, &[], [0x40, 8, 0]);
+            refusal[6] = reply[6];
+            Ok(refusal)
+        })
+    });
+    let mut reader = reader.unwrap();
+    handle.insert(0, card(None, &[Offer::T0], Behaviour::default()));
+    power_up(&mut reader, Protocol::T0).unwrap();
+    let refused = transmit(&mut reader, &[0x80, 0xEC, 0, 0, 3, 1, 2, 3]);
+    assert_eq!(refused, Err(Error::Slot(SlotError::Parameter(8))));
+    assert_eq!(transmit(&mut reader, &read(9)), Err(Error::CardReset));
+    assert_eq!(transmit(&mut reader, &read(9)), Ok(pattern(9)));
+}
+
+#[test]
+fn a_card_that_failed_inside_the_reader_is_doubted_over_t0() {
+    for (protocol, after) in [
+        (Protocol::T0, Err(Error::CardReset)),
+        (Protocol::T1, Ok(pattern(9))),
+    ] {
+        let (handle, reader) = open_through(named("omnikey-5321"), |transport| {
+            Liar::new(transport, mute_once(XFR_BLOCK, || true))
+        });
+        let mut reader = reader.unwrap();
+        handle.insert(0, card(None, offers(protocol), Behaviour::default()));
+        power_up(&mut reader, protocol).unwrap();
+        assert_eq!(transmit(&mut reader, &read(9)), Err(Error::Slot(SlotError::Mute)));
+        assert_eq!(transmit(&mut reader, &read(9)), after);
+        assert_eq!(transmit(&mut reader, &read(9)), Ok(pattern(9)));
+    }
+}
+
+/// One transfer of the control pipe holds 4096 bytes, with the one that says whether the answer goes on.
+#[test]
+fn an_answer_that_fills_a_transfer_and_does_not_go_on_was_cut() {
+    let mut model = named("starsign").model().clone();
+    model.descriptor.max_message_length = 8000;
+    let (handle, mut reader) = open(Device::new(model));
+    handle.insert(0, card(None, &[Offer::T1], Behaviour::default()));
+    power_up(&mut reader, Protocol::T1).unwrap();
+    let echo = |length: u16| {
+        let [high, low] = length.to_be_bytes();
+        [0x80, 0xEE, high, low, 0, high, low]
+    };
+    assert_eq!(transmit(&mut reader, &echo(4000)), Ok(pattern(4000)));
+    assert_eq!(transmit(&mut reader, &echo(5000)), Err(Error::WrongReply));
+}
+
+#[test]
 fn a_card_that_takes_long_blocks_is_sent_what_the_reader_holds() {
     for name in ["Winbond", "bit4id_minilector-AIR"] {
         let (handle, mut reader) = open(listed(name));

@@ -397,6 +397,36 @@ fn an_abort_that_was_cut_short_is_taken_up_again() {
 }
 
 #[test]
+fn what_a_slot_is_busy_with_is_aborted() {
+    let busy = || In::Bytes(message(0x80, &[], [0x40, 0xE0, 0]));
+    let aborted = || In::Bytes(message(0x81, &[], [0, 0, 0]));
+    let aborts = |reader: &mut Reader<Script>| {
+        let sent = reader.transport().outgoing.iter();
+        sent.filter(|message| message[0] == 0x72).count()
+    };
+    let refused = Err(Error::Slot(SlotError::SlotBusy));
+    let mut reader = ready();
+    // The answer is none to this command, which may go on.
+    let nonsense = message(0x82, &[0x11, 0, 0, 10, 0], [0, 0, 0]);
+    assert_eq!(transmit(&mut reader, bytes(&[nonsense])), Err(Error::WrongReply));
+    let nothing_left = In::Nothing(transport::Error::Timeout);
+    assert_eq!(
+        transmit(&mut reader, vec![nothing_left, busy(), aborted()]),
+        refused
+    );
+    assert_eq!(aborts(&mut reader), 1);
+    assert_eq!(transmit(&mut reader, bytes(&[data(&OK)])), Ok(OK.to_vec()));
+    // One that is busy by itself is given the time.
+    for _ in 0..8 {
+        assert_eq!(transmit(&mut reader, vec![busy()]), refused);
+    }
+    assert_eq!(aborts(&mut reader), 1);
+    assert_eq!(transmit(&mut reader, vec![busy(), aborted()]), refused);
+    assert_eq!(aborts(&mut reader), 2);
+    assert_eq!(transmit(&mut reader, bytes(&[data(&OK)])), Ok(OK.to_vec()));
+}
+
+#[test]
 fn what_a_reader_can_do_besides_goes_out_as_the_clauses_say() {
     let mut interface = plain_interface(0x2_00BA);
     interface.descriptor.mechanical = 0x02;

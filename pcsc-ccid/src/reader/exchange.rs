@@ -36,15 +36,12 @@ impl<T: Transport> Reader<T> {
         let is_pseudo = escape::is_pseudo_apdu(command);
         let takes_pseudo = self.firmware.is_some_and(|f| f.pseudo_apdus);
         let (level, flavour) = (self.exchange_level(), self.flavour);
-        let state = self.slots.get_mut(usize::from(slot)).ok_or(Error::NoSuchSlot)?;
-        if state.atr_bytes.is_empty() {
+        if self.slot(slot)?.atr_bytes.is_empty() {
             return Err(Error::NotPowered);
         }
+        self.bring_back(slot)?;
+        let state = self.slots.get_mut(usize::from(slot)).ok_or(Error::NoSuchSlot)?;
         let chosen = state.session.chosen().ok_or(Error::NotPowered)?;
-        if chosen.is_adrift {
-            let (protocol, steps) = (chosen.protocol, chosen.steps);
-            return Err(self.bring_back(slot, protocol, steps));
-        }
         let least = if is_pseudo {
             escape::PSEUDO_APDU_LIMIT
         } else {
@@ -73,17 +70,8 @@ impl<T: Transport> Reader<T> {
                 tpdus(port, slot, command, response, characters, block_limit)
             }
         };
-        if let Err(error) = &result {
-            let is_half_way = match level {
-                ExchangeLevel::Tpdu => error.is_half_way(),
-                // The refusal may be of a message in the middle.
-                ExchangeLevel::Character => error.is_half_way() || matches!(error, Error::Slot(_)),
-                // The reader has left the card where it was, for all we know.
-                ExchangeLevel::ShortApdu | ExchangeLevel::ExtendedApdu => {
-                    matches!(error, Error::Slot(_)) && error.may_be_speed()
-                }
-            };
-            chosen.is_adrift = chosen.protocol == Protocol::T0 && is_half_way;
+        if let Err(error) = result {
+            chosen.note_failure(level, error);
         }
         match result {
             Err(error) if error.may_be_speed() => Err(self.step_down(slot, error)),

@@ -115,17 +115,19 @@ impl<T: Transport> Link<T> {
         let result = self
             .send(slot, seq, command)
             .and_then(|()| self.answer(slot, seq, command, timeout));
+        self.refusals = match result {
+            Err(Error::Slot(SlotError::SlotBusy)) => self.refusals + 1,
+            _ => 0,
+        };
         match result {
             Err(Error::Transport(transport::Error::Timeout | transport::Error::Cancelled)) => {
                 self.unfinished_abort = (!self.abort(slot)?).then_some(slot);
             }
-            Err(Error::Slot(SlotError::SlotBusy)) => {
-                self.refusals += 1;
-                if self.given_up.take() == Some(slot) || self.refusals > PATIENCE {
-                    self.refusals = 0;
-                    self.unfinished_abort = (!self.abort(slot)?).then_some(slot);
-                }
-                return result;
+            Err(Error::Slot(SlotError::SlotBusy))
+                if self.given_up == Some(slot) || self.refusals > PATIENCE =>
+            {
+                (self.given_up, self.refusals) = (None, 0);
+                self.unfinished_abort = (!self.abort(slot)?).then_some(slot);
             }
             // By us, or by whoever had the reader before.
             Err(Error::Slot(SlotError::Aborted)) => self.unfinished_abort = Some(slot),
@@ -140,7 +142,6 @@ impl<T: Transport> Link<T> {
             }
             _ => self.given_up = self.given_up.filter(|other| *other != slot),
         }
-        self.refusals = 0;
         result
     }
 

@@ -82,47 +82,34 @@ impl<T: Transport> Reader<T> {
             data: secure.bytes(),
         };
         let limit = secure::answer_limit(entry);
-        if let Some((protocol, steps)) = self.adrift(slot)? {
-            return Err(self.bring_back(slot, protocol, steps));
-        }
+        self.bring_back(slot)?;
         let result = match self.port.call(slot, &command, limit) {
-            // The reader has sent nothing to the card.
-            Err(Error::Slot(error)) if secure::status_word(error).is_some() => {
-                let status = secure::status_word(error).unwrap_or_default();
-                return exchange::copy(&status, answer);
-            }
+            Err(Error::Slot(error)) => match secure::status_word(error) {
+                // The reader has sent nothing to the card.
+                Some(status) => return exchange::copy(&status, answer),
+                None => Err(Error::Slot(error)),
+            },
             Err(error) => Err(error),
             Ok(reply) => match framing {
                 None => exchange::copy(self.port.data(&reply), answer),
                 Some(framing) => self.finish_block(slot, &framing, reply, answer, limit),
             },
         };
-        self.note_foreign_exchange(slot, &result)?;
+        self.note_entry(slot, &result)?;
         self.heed(slot, result)
     }
 
-    /// Whether the card must be reset before it is sent anything.
-    fn adrift(&mut self, slot: u8) -> Result<Option<(Protocol, usize)>, Error> {
-        let chosen = self.slot(slot)?.session.chosen().ok_or(Error::NotPowered)?;
-        Ok(chosen.is_adrift.then_some((chosen.protocol, chosen.steps)))
-    }
-
-    /// Notes how far the card is after an exchange in which the reader has made the command.
-    fn note_foreign_exchange(&mut self, slot: u8, result: &Result<usize, Error>) -> Result<(), Error> {
+    /// Notes how far the card is after a command that the reader has made.
+    fn note_entry(&mut self, slot: u8, result: &Result<usize, Error>) -> Result<(), Error> {
         let level = self.exchange_level();
         let Some(chosen) = self.slot(slot)?.session.chosen() else {
             return Ok(());
         };
-        let is_half_way = result.is_err_and(Error::is_half_way);
-        if let Some(engine) = chosen.engine.as_mut() {
-            match result {
-                Ok(_) => engine.note_foreign_exchange(true),
-                Err(error) if error.is_half_way() => engine.note_foreign_exchange(false),
-                Err(_) => (),
-            }
-        } else if chosen.protocol == Protocol::T0 {
-            let is_ours = matches!(level, ExchangeLevel::Tpdu | ExchangeLevel::Character);
-            chosen.is_adrift = is_ours && is_half_way;
+        match (&mut chosen.engine, result) {
+            (Some(engine), Ok(_)) => engine.note_foreign_exchange(true),
+            (Some(engine), Err(error)) if error.is_half_way() => engine.note_foreign_exchange(false),
+            (None, Err(error)) => chosen.note_failure(level, *error),
+            _ => (),
         }
         Ok(())
     }
@@ -132,17 +119,14 @@ impl<T: Transport> Reader<T> {
         &mut self,
         slot: u8,
         framing: &Framing,
-        reply: Reply,
+        mut reply: Reply,
         answer: &mut [u8],
         limit: Duration,
     ) -> Result<usize, Error> {
-        let mut block = [0; MAX_BLOCK];
-        let mut length = exchange::copy(self.port.data(&reply), &mut block).map_err(|_| Error::WrongReply)?;
         let deadline = self.port.deadline();
         for _ in 0..MAX_WTX {
             self.port.check(deadline)?;
-            let bytes = block.get(..length).unwrap_or(&[]);
-            let factor = match tpdu::answer(bytes, framing.edc, framing.expected) {
+            let factor = match tpdu::answer(self.port.data(&reply), framing.edc, framing.expected) {
                 Ok(Answer::Apdu(apdu)) => return exchange::copy(apdu, answer),
                 Ok(Answer::Wtx(factor)) => factor,
                 // A PIN is answered by a status word, which needs no second block.
@@ -155,8 +139,7 @@ impl<T: Transport> Reader<T> {
                 level: 0,
                 data: more.get(..size).unwrap_or(&[]),
             };
-            let reply = self.port.call(slot, &command, limit)?;
-            length = exchange::copy(self.port.data(&reply), &mut block).map_err(|_| Error::WrongReply)?;
+            reply = self.port.call(slot, &command, limit)?;
         }
         Err(Error::TooSlow)
     }

@@ -95,16 +95,19 @@ impl<T: Transport> Reader<T> {
         }
     }
 
-    /// Resets a card that is in the middle of a command, and would take the next one for the rest of it; gives what to tell
-    /// instead of an answer.
-    pub(super) fn bring_back(&mut self, slot: u8, protocol: Protocol, steps: usize) -> Error {
+    /// Resets a card that is in the middle of a command, and would take the next one for the rest of it; fails with what to
+    /// tell instead of an answer.
+    pub(super) fn bring_back(&mut self, slot: u8) -> Result<(), Error> {
+        let chosen = self.slot(slot)?.session.chosen().ok_or(Error::NotPowered)?;
+        if !chosen.is_adrift {
+            return Ok(());
+        }
+        let (protocol, steps) = (chosen.protocol, chosen.steps);
         let result = self
             .reset_same_card(slot)
             .and_then(|()| self.choose(slot, protocol, steps, false));
-        match self.heed(slot, result) {
-            Ok(()) => Error::CardReset,
-            Err(error) => error,
-        }
+        self.heed(slot, result)?;
+        Err(Error::CardReset)
     }
 
     /// What to try, fastest first; the last one is the card's own default.

@@ -3,6 +3,8 @@
 use alloc::boxed::Box;
 use core::time::Duration;
 
+use super::Error;
+use crate::descriptor::ExchangeLevel;
 use crate::parameters::Parameters;
 use crate::t1;
 use crate::waiting::{Transfer, Waiting};
@@ -59,7 +61,7 @@ pub struct Chosen {
     pub extra: Duration,
     /// How long one TPDU, block or character may take.
     pub block_limit: Duration,
-    /// T=0, where we speak it: the card may be in the middle of a command.
+    /// T=0: the card may be in the middle of a command.
     pub is_adrift: bool,
 }
 
@@ -67,6 +69,20 @@ pub struct Chosen {
 const APDU_LIMIT: Duration = Duration::from_secs(60);
 
 impl Chosen {
+    /// Notes how far the card may be in a command that failed. Over T=0 there is no way back but a reset.
+    pub fn note_failure(&mut self, level: ExchangeLevel, error: Error) {
+        let is_half_way = match level {
+            ExchangeLevel::Tpdu => error.is_half_way(),
+            // The refusal may be of a message in the middle.
+            ExchangeLevel::Character => error.is_half_way() || matches!(error, Error::Slot(_)),
+            // The reader has left the card where it was, for all we know.
+            ExchangeLevel::ShortApdu | ExchangeLevel::ExtendedApdu => {
+                matches!(error, Error::Slot(_)) && error.may_be_speed()
+            }
+        };
+        self.is_adrift = self.protocol == Protocol::T0 && is_half_way;
+    }
+
     /// How long an APDU of so many bytes, with a response of so many, may take in a reader that does the rest.
     pub fn apdu_limit(&self, command: usize, response: usize) -> Duration {
         let transfer = Transfer::Apdu { command, response };

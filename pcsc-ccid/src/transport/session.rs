@@ -29,7 +29,7 @@ use crate::message::HEADER_SIZE;
 const XFR_BLOCK: u8 = 0x6F;
 const ICCD_XFR_BLOCK: u8 = 0x65;
 /// RDR_to_PC_DataBlock.
-const DATA_BLOCK: &u8 = &0x80;
+const DATA_BLOCK: u8 = 0x80;
 const ERRORS: [(Error, &str); 5] = [
     (Error::Timeout, "timeout"),
     (Error::Cancelled, "cancelled"),
@@ -115,9 +115,9 @@ impl<T: Transport, W: Write + Send> Transport for RecordTransport<T, W> {
 
     fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, Error> {
         let result = self.inner.receive(buffer, timeout);
-        if let (Ok(length), Some(DATA_BLOCK)) = (result, buffer.first()) {
+        if let Some([DATA_BLOCK, rest @ ..]) = result.ok().and_then(|length| buffer.get(..length)) {
             self.secrets
-                .on_answer(buffer.get(HEADER_SIZE..length).unwrap_or_default());
+                .on_answer(rest.get(HEADER_SIZE - 1..).unwrap_or_default());
         }
         let text = match result {
             Ok(length) => hex(buffer.get(..length).unwrap_or(buffer), 0..0),

@@ -314,4 +314,25 @@ mod tests {
         watches.gone();
         assert_eq!(watch.wait(), Sight::Gone);
     }
+
+    #[test]
+    fn a_reader_that_is_reset_between_two_looks_is_opened_by_the_second() {
+        use std::sync::Mutex;
+
+        let current = Arc::new(Mutex::new(None));
+        let last = current.clone();
+        let open: Open = Box::new(move |limit| {
+            let simulated = Simulated::new("scr3310").unwrap();
+            let opened = simulated.open(limit);
+            *last.lock().unwrap() = Some(simulated);
+            opened
+        });
+        let (found, watches) = found("Reader".into(), 1, open);
+        let (mut slot, _) = found.slots.into_iter().next().unwrap();
+        assert_eq!(slot.presence(), Ok(Presence::Present));
+        current.lock().unwrap().take().unwrap().unplug();
+        // Nobody sees a reader that fails.
+        assert_eq!(slot.presence(), Ok(Presence::Replaced));
+        watches.gone();
+    }
 }
