@@ -9,6 +9,8 @@ pub const EXCLUSIVE: u32 = 1;
 pub const SHARED: u32 = 2;
 pub const DIRECT: u32 = 3;
 
+pub const T0: u32 = 1;
+pub const T1: u32 = 2;
 /// The protocol that is the connections' own affair.
 pub const RAW: u32 = 4;
 

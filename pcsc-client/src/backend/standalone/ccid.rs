@@ -10,14 +10,12 @@ use pcsc_ccid::reader::options::{self, Options};
 use pcsc_ccid::reader::{self, Error, Protocol, Reader, Reset};
 use pcsc_ccid::transport::{self, Transport};
 
+use super::card_state::{T0, T1};
 use super::limit::{Limit, Limited};
 use super::slot::{Fault, Found, Powered, Presence, Slot, Watch};
 use super::turns::{Turn, Turns};
 use super::watches::{News, SlotWatch, Watches};
 use crate::env;
-
-const T0: u32 = 1;
-const T1: u32 = 2;
 
 /// A reader of any kind.
 pub type AnyReader = Reader<Box<dyn Transport>>;

@@ -1,7 +1,7 @@
 //! No daemon: a resource manager in this process.
 //!
-//! `slot` says what a reader's driver offers, `card_state` who uses a card and how, `reader` joins the two
-//! and `calls` is what connections do with it. `manager` finds and watches the readers, `current` is the manager
+//! `slot` says what a reader's driver offers, `card_state` who uses a card and how, `reader` joins the two,
+//! `power` gives a card what it needs, `calls` has connections and their transactions, and `exchange` what goes to card and reader. `manager` finds and watches the readers, `current` is the manager
 //! that a process has, and `session` is a context's view of it.
 //!
 //! `ccid` makes slots of `pcsc-ccid`'s readers and `watches` listens to them, those of `usb` and those of
@@ -12,8 +12,10 @@ mod calls;
 mod card_state;
 mod ccid;
 mod current;
+mod exchange;
 mod limit;
 mod manager;
+mod power;
 mod reader;
 mod remote;
 mod session;

@@ -209,12 +209,10 @@ impl Source for Interrupts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::standalone::card_state::{T0, T1};
     use crate::backend::standalone::{Manager, Presence, Session, Slot};
     use crate::backend::status_change::Watched;
     use std::time::Duration;
-
-    const T0: u32 = 1;
-    const T1: u32 = 2;
 
     fn slot(bus: &SimulatedBus) -> Box<dyn Slot> {
         bus.initial().remove(0).slots.remove(0).0

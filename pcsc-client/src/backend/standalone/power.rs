@@ -1,0 +1,111 @@
+//! The power of a card and its protocol, for connections that need them.
+
+use super::card_state::{RAW, T0, T1};
+use super::reader::Reader;
+use super::slot::{Fault, Powered, Slot};
+use super::state::{ABSENT, PRESENT, SWALLOWED};
+use crate::error::Error;
+
+/// What old programs pass for T=0 or T=1.
+pub const ANY_OLD: u32 = 0x1000;
+
+/// A warm reset.
+pub const RESET_CARD: u32 = 1;
+/// A cold one, where it is a reset at all.
+pub const UNPOWER_CARD: u32 = 2;
+
+impl Reader {
+    pub(super) fn power_up_if_needed(&self, slot: &mut dyn Slot) -> Result<(), Error> {
+        let needs_power = {
+            let state = self.state();
+            !state.has_power && state.status & PRESENT != 0
+        };
+        if needs_power {
+            let powered = slot.power_up(false);
+            let is_late = powered == Err(Fault::TimedOut);
+            self.note_power_up(powered);
+            if is_late {
+                return Err(Error::Timeout);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn note_power_up(&self, powered: Result<Powered, Fault>) {
+        match powered {
+            // Not the card's fault: the bus will tell that the reader is gone.
+            Err(Fault::NoDevice) => self.on_trouble(Fault::NoDevice),
+            powered => self.change(|state| state.set_power_up(powered)),
+        }
+    }
+
+    pub(super) fn reset(&self, slot: &mut dyn Slot, kind: u32) -> Result<(), Fault> {
+        let powered = if kind == RESET_CARD {
+            slot.power_up(true)
+        } else {
+            // What matters is whether the card answers afterwards.
+            let _ = slot.power_down();
+            slot.power_up(false)
+        };
+        let fault = powered.as_ref().err().copied();
+        self.note_power_up(powered);
+        fault.map_or(Ok(()), Err)
+    }
+
+    pub(super) fn unpower(&self, slot: &mut dyn Slot) {
+        let down = slot.power_down();
+        self.change(|state| {
+            state.status = match down {
+                Ok(()) => PRESENT,
+                Err(Fault::NoCard) => ABSENT,
+                Err(_) => PRESENT | SWALLOWED,
+            };
+            state.has_power = false;
+            state.protocol = 0;
+        });
+    }
+
+    /// Chooses the protocol where none is chosen since the reset.
+    pub(super) fn choose_protocol(&self, slot: &mut dyn Slot, protocols: u32) -> Result<(), Error> {
+        if protocols & RAW != 0 {
+            self.change(|state| state.choose_raw(protocols));
+            return Ok(());
+        }
+        let card = {
+            let state = self.state();
+            state.check_protocol(protocols)?;
+            if state.protocol != 0 {
+                return Ok(());
+            }
+            state.card.clone()
+        };
+        let protocols = if protocols & ANY_OLD != 0 {
+            T0 | T1
+        } else {
+            protocols
+        };
+        let card = card.ok_or(Error::UnpoweredCard)?;
+        let wanted = protocols & card.offered & (T0 | T1);
+        let best = if wanted & T1 != 0 { T1 } else { wanted & T0 };
+        if best == 0 {
+            return Err(Error::ProtoMismatch);
+        }
+        let chosen = match slot.set_protocol(best) {
+            Ok(()) => Ok(best),
+            Err(Fault::ProtocolUnsupported) if card.first != wanted => {
+                if card.first & wanted == 0 {
+                    return Err(Error::ProtoMismatch);
+                }
+                slot.set_protocol(card.first)
+                    .map(|()| card.first)
+                    .map_err(|_| Error::UnresponsiveCard)
+            }
+            Err(Fault::NoCard) => Err(Error::NoSmartcard),
+            Err(Fault::TimedOut) => Err(Error::Timeout),
+            Err(_) => Err(Error::UnresponsiveCard),
+        };
+        let chosen = chosen?;
+        self.change(|state| state.protocol = chosen);
+        Ok(())
+    }
+}
