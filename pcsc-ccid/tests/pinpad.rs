@@ -11,6 +11,7 @@ use pcsc_ccid::part10::pin::{Modification, Verification};
 use pcsc_ccid::part10::{Feature, GET_FEATURE_REQUEST};
 use pcsc_ccid::reader::{Error, Protocol, Reader, Reset};
 use pcsc_ccid::sim::{self, Entry, Handle, Key, SimTransport};
+use pcsc_ccid::t1::Edc;
 use pcsc_ccid::transport::RecordTransport;
 use pcsc_ccid::waiting::LONGEST;
 
@@ -338,11 +339,17 @@ fn no_pin_is_in_a_record_of_more_messages_than_one() {
         model.descriptor.max_message_length = 32;
         sim::Device::new(model)
     };
-    for (device, protocol) in [
-        (named("oz776"), Protocol::T0),
-        (named("ibank2key"), Protocol::T0),
-        (named("gempc-pinpad"), Protocol::T1),
-        (with_small_messages(named("yubikey")), Protocol::T1),
+    // IFSC 32.
+    let short_blocks = Offer::T1 {
+        ifsc: None,
+        bwi_cwi: None,
+        edc: Edc::Lrc,
+    };
+    for (device, protocol, offer) in [
+        (named("oz776"), Protocol::T0, Offer::T0),
+        (named("ibank2key"), Protocol::T0, Offer::T0),
+        (named("gempc-pinpad"), Protocol::T1, short_blocks),
+        (with_small_messages(named("yubikey")), Protocol::T1, Offer::T1),
     ] {
         let name = device.model().name.clone();
         let (handle, reader) =
@@ -352,7 +359,7 @@ fn no_pin_is_in_a_record_of_more_messages_than_one() {
             byte_by_byte: true,
             ..Behaviour::default()
         };
-        handle.insert(0, card(None, common::offers(protocol), byte_by_byte));
+        handle.insert(0, card(None, &[offer], byte_by_byte));
         common::power_up(&mut reader, protocol).unwrap();
         let apdu = [&CHANGE[..4], &[40], &b"12345678".repeat(5)].concat();
         let answer = transmit(&mut reader, &apdu).unwrap();

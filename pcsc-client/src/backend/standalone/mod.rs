@@ -1,8 +1,9 @@
 //! No daemon: a resource manager in this process.
 //!
-//! `slot` says what a reader's driver offers, `card_state` who uses a card and how, `reader` joins the two,
-//! `power` gives a card what it needs, `calls` has connections and their transactions, and `exchange` what goes to card and reader. `manager` finds and watches the readers, `current` is the manager
-//! that a process has, and `session` is a context's view of it.
+//! `slot` says what a reader's driver offers, `card_state` who uses a card and how, `state` what is known of a slot, and
+//! `reader` joins them. `calls` has connections and their transactions, `exchange` what goes to card and reader, and
+//! `power` what both need of a card. `manager` finds and watches the readers, `current` is the manager that a process has,
+//! and `session` is a context's view of it.
 //!
 //! `ccid` makes slots of `pcsc-ccid`'s readers and `watches` listens to them, those of `usb` and those of
 //! `simulated`; `remote` has readers that another program plays.

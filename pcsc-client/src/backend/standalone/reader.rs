@@ -1,5 +1,5 @@
 //! A reader's slot with its card, as all connections of the process share it: what was seen of it, its power,
-//! and its end. `calls` has what connections do with it. The rules are pcscd's.
+//! and its end. `calls` and `exchange` have what connections do with it. The rules are pcscd's.
 //!
 //! Turns at `slot` last as long as the driver works; `state` is locked for bookkeeping only. They are taken in
 //! this order, and nobody waits for another connection in his turn.
