@@ -88,14 +88,19 @@ pub fn reset() -> Result<()> {
         base_name(polled.model()),
         (polled.model().vendor_id, polled.model().product_id),
     );
-    let mut polled = Simulated::new(vec![polled], 1);
-    polled.insert(0, SimCard::good(Profile::new(&[Offer::T1]), Box::new(Echo)));
-    let polled = plug(polled)?;
+    let polled = plug(Simulated::new(vec![polled], 1))?;
     let context = standalone()?;
+    let name = reader(&context, &base)?;
+    wait(&context, &name, State::EMPTY)?;
+    let card = SimCard::good(Profile::new(&[Offer::T1]), Box::new(Echo));
+    polled.with(|simulated| simulated.insert(0, card));
     reset_in_use(&context, "polled", &base, numbers)?;
     polled.unplug()?;
 
-    let device = plug(EchoReader::with_card())?;
+    let device = plug(EchoReader::default())?;
+    let name = reader(&context, "Gnuk")?;
+    wait(&context, &name, State::EMPTY)?;
+    device.with(|reader| reader.insert(true));
     reset_in_use(&context, "notifies", "Gnuk", ECHO)?;
     // Whoever comes next has it too.
     drop(context);
@@ -114,7 +119,8 @@ pub fn reset() -> Result<()> {
     Ok(device.unplug()?)
 }
 
-/// The card has lost its power, and counts as another one.
+/// The card has lost its power, and counts as another one. It has come after its reader: a client's count of 0 says nothing, and
+/// what happens before it waits would be missed, as under pcscd.
 fn reset_in_use(context: &Context, kind: &str, name: &str, numbers: (u16, u16)) -> Result<()> {
     let name = reader(context, name)?;
     wait(context, &name, State::PRESENT)?;
