@@ -1,5 +1,6 @@
-//! pcscd over its socket: stream (bytes) <- handshake and session (one round trip a call) <- waits.
+//! pcscd over its socket: stream (bytes) <- handshake, exchange (a round trip) <- session (the calls) <- waits.
 
+mod exchange;
 mod handshake;
 mod session;
 mod stream;

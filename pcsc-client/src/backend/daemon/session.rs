@@ -1,18 +1,15 @@
 //! A context with the daemon: one connection, its calls in order, one round trip each.
 
-use std::io::IoSlice;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::exchange::{lost, Link};
 use super::handshake::{self, Established};
-use super::stream::{Stream, Trouble};
 use crate::backend::session::Options;
 use crate::backend::signal::Signal;
 use crate::error::{Cause, Error, Failure, Outcome};
-use crate::wire::{
-    self, Body, Command, Header, Parsed, Progress, ReaderState, ReaderStates, StateBatch, Version, NAME_SIZE,
-};
+use crate::wire::{self, Body, Command, Header, ReaderState, ReaderStates, Version, NAME_SIZE};
 use crate::{env, process};
 
 /// A connection of a context with the daemon. Calls of several threads are done one after another.
@@ -26,19 +23,9 @@ pub struct Session {
     context: u32,
     limit: Duration,
     pub(super) version: Version,
-    told: Version,
+    pub(super) told: Version,
     pub(super) signal: Signal,
     link: Mutex<Link>,
-}
-
-/// What the thread whose turn it is works with.
-#[derive(Debug)]
-pub(super) struct Link {
-    /// `None` once the connection is lost or released.
-    pub stream: Option<Stream>,
-    /// How many states the daemon sends, up to 4.5.
-    pub slots: Option<usize>,
-    request: Vec<u8>,
 }
 
 impl Session {
@@ -377,182 +364,6 @@ impl Session {
         Some(Instant::now() + self.limit)
     }
 
-    fn call<B: Body>(&self, command: Command, request: &B, deadline: Option<Instant>) -> Outcome<B> {
-        let mut link = self.link()?;
-        self.exchange(&mut link, command, request, deadline)
-    }
-
-    fn exchange<B: Body>(
-        &self,
-        link: &mut Link,
-        command: Command,
-        request: &B,
-        deadline: Option<Instant>,
-    ) -> Outcome<B> {
-        self.exchange_payload(link, command, request, &[], &mut [], deadline, |_| 0)
-    }
-
-    /// A call with bytes behind the request, and bytes behind a reply of success.
-    fn payload_call<B: Body>(
-        &self,
-        command: Command,
-        request: &B,
-        data: &[u8],
-        response: &mut [u8],
-        deadline: Option<Instant>,
-        result: impl Fn(&B) -> (u32, u32),
-    ) -> Outcome<B> {
-        let mut link = self.link()?;
-        self.exchange_payload(
-            &mut link,
-            command,
-            request,
-            data,
-            response,
-            deadline,
-            |reply| match result(reply) {
-                (0, length) => length as usize,
-                _ => 0,
-            },
-        )
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn exchange_payload<B: Body>(
-        &self,
-        link: &mut Link,
-        command: Command,
-        request: &B,
-        data: &[u8],
-        response: &mut [u8],
-        deadline: Option<Instant>,
-        payload_length: impl Fn(&B) -> usize,
-    ) -> Outcome<B> {
-        /// A payload up to this size is copied behind the request, which is cheaper than a gathered write.
-        const COPIED: usize = 300;
-        const LARGEST: usize = Header::SIZE + wire::Attribute::SIZE;
-        let mut buffer = [0; LARGEST + COPIED];
-        let mut length = request.emit_request(command, &mut buffer);
-        let mut data = data;
-        if data.len() <= COPIED {
-            buffer[length..length + data.len()].copy_from_slice(data);
-            length += data.len();
-            data = &[];
-        }
-        let mut parts = [IoSlice::new(&buffer[..length]), IoSlice::new(data)];
-        let parts = if data.is_empty() {
-            &mut parts[..1]
-        } else {
-            &mut parts[..]
-        };
-        let sent = self
-            .stream(link)?
-            .send(parts, || deadline.or_else(|| self.soon()));
-        self.on_send(link, sent)?;
-
-        let head = &mut buffer[..B::SIZE];
-        let received = self.stream(link)?.receive(head, response, deadline);
-        let got = self.on_receive(link, received, deadline.is_some())?;
-        let Some(reply) = B::parse(head) else {
-            return Err(Error::InternalError.into());
-        };
-        let expected = payload_length(&reply);
-        if expected > response.len() || got > expected {
-            return Err(self.out_of_step(link, "a payload of the wrong length"));
-        }
-        if got < expected {
-            let received = self
-                .stream(link)?
-                .receive(&mut response[got..expected], &mut [], deadline);
-            self.on_receive(link, received, deadline.is_some())?;
-        }
-        Ok(reply)
-    }
-
-    pub(super) fn batch(&self, link: &Link) -> StateBatch {
-        StateBatch {
-            version: self.version,
-            told: self.told,
-            slots: link.slots,
-            wait: false,
-            events: false,
-        }
-    }
-
-    /// Sends the batch, and `more` behind it, in one write, and reads until the states are there. They
-    /// stay pending.
-    pub(super) fn states(&self, link: &mut Link, batch: &StateBatch, more: &[u8]) -> Outcome<Parsed> {
-        let mut request = std::mem::take(&mut link.request);
-        request.clear();
-        batch.emit(&mut request);
-        request.extend_from_slice(more);
-        let deadline = self.soon();
-        let sent = self
-            .stream(link)?
-            .send(&mut [IoSlice::new(&request)], || deadline);
-        link.request = request;
-        self.on_send(link, sent)?;
-
-        let mut progress = batch.parse(&[]);
-        loop {
-            match progress {
-                Progress::More(missing) => {
-                    let stream = self.stream(link)?;
-                    let count = stream.pending().len() + missing;
-                    let filled = stream.fill(count, deadline);
-                    self.on_receive(link, filled, false)?;
-                    progress = batch.parse(link.pending());
-                }
-                Progress::Done(parsed) => {
-                    if !self.version.tells_table_size() {
-                        link.slots = Some(parsed.states.len() / wire::READER_STATE_SIZE);
-                    }
-                    return Ok(parsed);
-                }
-                Progress::OutOfStep(why) => return Err(self.out_of_step(link, why)),
-            }
-        }
-    }
-
-    pub(super) fn stream<'a>(&self, link: &'a mut Link) -> Outcome<&'a mut Stream> {
-        link.stream.as_mut().ok_or_else(lost)
-    }
-
-    /// A failed write leaves the daemon in the middle of a request: the connection is over.
-    pub(super) fn on_send<T>(&self, link: &mut Link, sent: Result<T, Trouble>) -> Outcome<T> {
-        sent.map_err(|trouble| {
-            link.stream = None;
-            match trouble {
-                Trouble::Closed => Failure::because(Error::NoService, Cause::Closed),
-                Trouble::TimedOut => Failure::because(Error::CommError, Cause::Silent),
-                Trouble::System(source) => Failure::because(Error::CommError, Cause::Broken(source)),
-            }
-        })
-    }
-
-    /// So does a failed read, or one that the caller gave up.
-    pub(super) fn on_receive<T>(
-        &self,
-        link: &mut Link,
-        received: Result<T, Trouble>,
-        callers_deadline: bool,
-    ) -> Outcome<T> {
-        received.map_err(|trouble| {
-            link.stream = None;
-            match trouble {
-                Trouble::Closed => Failure::because(Error::CommError, Cause::Closed),
-                Trouble::TimedOut if callers_deadline => Failure::because(Error::Timeout, Cause::Silent),
-                Trouble::TimedOut => Failure::because(Error::CommError, Cause::Silent),
-                Trouble::System(source) => Failure::because(Error::CommError, Cause::Broken(source)),
-            }
-        })
-    }
-
-    pub(super) fn out_of_step(&self, link: &mut Link, why: &'static str) -> Failure {
-        link.stream = None;
-        Failure::because(Error::CommError, Cause::OutOfStep(why))
-    }
-
     /// Repeats a call that meets a sharing violation until the other connection's transaction is over. The
     /// protocol has no event for that, so the pauses grow from 1 to 100 ms; other threads of the context
     /// have their turns meanwhile.
@@ -588,18 +399,6 @@ impl Drop for Session {
     }
 }
 
-impl Link {
-    pub fn pending(&self) -> &[u8] {
-        self.stream.as_ref().map_or(&[], Stream::pending)
-    }
-
-    pub fn consume(&mut self, count: usize) {
-        if let Some(stream) = &mut self.stream {
-            stream.consume(count);
-        }
-    }
-}
-
 /// A payload's length; the daemon would end the connection over one that is too long.
 fn payload_length(data: &[u8]) -> Outcome<u32> {
     if data.len() > wire::MAX_PAYLOAD {
@@ -612,8 +411,4 @@ fn payload_length(data: &[u8]) -> Outcome<u32> {
 fn at_most(buffer: &mut [u8], length: usize) -> &mut [u8] {
     let length = buffer.len().min(length);
     &mut buffer[..length]
-}
-
-fn lost() -> Failure {
-    Failure::quiet(Error::NoService, Cause::Lost)
 }

@@ -8,7 +8,8 @@
 use std::io::IoSlice;
 use std::time::{Duration, Instant};
 
-use super::session::{Link, Session};
+use super::exchange::Link;
+use super::session::Session;
 use super::stream::Wake;
 use crate::backend::status_change::{self, ReaderList, Watched};
 use crate::error::{Cause, Error, Failure, Outcome};
