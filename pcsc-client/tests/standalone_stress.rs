@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use pcsc_ccid::card::apps::Several;
 use pcsc_ccid::card::{Behaviour, Offer, Profile, SimCard};
-use pcsc_client::backend::standalone::{Manager, Session, Simulated, SimulatedBus};
+use pcsc_client::backend::standalone::Session;
 use pcsc_client::backend::status_change::{Watched, PNP_NAME};
 use pcsc_client::wire;
 use pcsc_client::Error;
+use pcsc_manager::{Manager, Settings, Simulated, SimulatedBus};
 
 const THREADS: u64 = 64;
 const CONTEXTS: usize = 16;
@@ -310,7 +311,10 @@ fn run(operations: u64, seed: u64) {
         .iter()
         .map(|model| Simulated::new(model).unwrap())
         .collect();
-    let manager = Arc::new(Manager::start(Arc::new(SimulatedBus::of(readers.clone()))));
+    let manager = Arc::new(Manager::start(
+        Arc::new(SimulatedBus::of(readers.clone())),
+        Settings::default(),
+    ));
     let names = manager
         .readers()
         .iter()

@@ -149,21 +149,21 @@ impl Session {
             return Session::daemon(options, "its socket is named");
         }
         let socket = Listener::at(Path::new(env::DEFAULT_SOCKET));
-        if let Some(manager) = standalone::current(standalone::Kind::Usb) {
-            if socket.is_none() || manager.daemon_then() == socket {
+        if let Some(shared) = standalone::current(standalone::Kind::Usb) {
+            if socket.is_none() || shared.daemon_then() == socket {
                 return Session::standalone(options, "no daemon has come");
             }
-            if manager.is_in_use() {
+            if shared.manager().is_in_use() {
                 return Session::standalone(options, "a daemon has come, but a card is in use here");
             }
             // The daemon looks for readers when it starts, which connecting to its socket may make it do.
-            manager.end();
+            shared.manager().end();
         }
         match Session::daemon(options, "it is there") {
             Err(failure) if matches!(failure.cause(), Some(Cause::Connect { .. })) && has_usb() => {
                 let session = Session::standalone(options, "there is no daemon")?;
                 if let Backend::Standalone(_, session) = &session.backend {
-                    session.manager().note_daemon(socket);
+                    session.note_daemon(socket);
                 }
                 Ok(session)
             }

@@ -1,10 +1,11 @@
 //! The manager that all contexts of a process share, one for each kind of readers.
 
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::board::lock;
-use super::manager::{Bus, End, Manager};
-use crate::process;
+use pcsc_manager::{Bus, End, Manager, Settings};
+
+use crate::backend::Listener;
+use crate::{env, process};
 
 /// A kind of readers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,12 +16,25 @@ pub enum Kind {
     Simulated,
 }
 
+/// A manager with its place in the table. The last context to drop it gives the readers back.
+pub struct Shared {
+    manager: Option<Arc<Manager>>,
+    /// The place in the table; `None` for a manager that is in no table.
+    place: Option<&'static Mutex<Place>>,
+    daemon: Mutex<Option<Listener>>,
+}
+
 /// One place for each generation, so that a forked child never waits for a lock that was held at the
 /// moment of the fork.
 const GENERATIONS: usize = 64;
 
-#[derive(Default)]
-struct Place(Option<(u32, Weak<Manager>, Arc<End>)>);
+struct Place(Option<Entry>);
+
+struct Entry {
+    generation: u32,
+    shared: Weak<Shared>,
+    end: Arc<End>,
+}
 
 static PLACES: [[Mutex<Place>; GENERATIONS]; 2] =
     [const { [const { Mutex::new(Place(None)) }; GENERATIONS] }; 2];
@@ -29,48 +43,107 @@ fn place(kind: Kind, generation: u32) -> &'static Mutex<Place> {
     &PLACES[kind as usize][generation as usize % GENERATIONS]
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// A manager that is in no table.
+    pub fn alone(manager: Arc<Manager>) -> Arc<Shared> {
+        Arc::new(Shared {
+            manager: Some(manager),
+            place: None,
+            daemon: Mutex::default(),
+        })
+    }
+
+    /// The manager.
+    pub fn manager(&self) -> &Arc<Manager> {
+        let Some(manager) = &self.manager else {
+            unreachable!("only drop takes the manager");
+        };
+        manager
+    }
+
+    /// What was at the daemon's socket when this process began to drive the readers itself.
+    pub fn daemon_then(&self) -> Option<Listener> {
+        *lock(&self.daemon)
+    }
+
+    /// Notes what is at the daemon's socket, without being a daemon that listens.
+    pub fn note_daemon(&self, listener: Option<Listener>) {
+        *lock(&self.daemon) = listener;
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let Some(manager) = self.manager.take() else {
+            return;
+        };
+        let end = manager.moment_of_end().clone();
+        // For a manager in the table this was the last reference: its readers are given back here.
+        drop(manager);
+        // Nothing stays allocated in a library that is unloaded. A thread that holds the lock is about to replace
+        // the entry.
+        let Some(mut place) = self.place.and_then(|place| place.try_lock().ok()) else {
+            return;
+        };
+        if place
+            .0
+            .as_ref()
+            .is_some_and(|entry| Arc::ptr_eq(&entry.end, &end))
+        {
+            place.0 = None;
+        }
+    }
+}
+
 /// The manager of this process, if it has one.
-pub fn current(kind: Kind) -> Option<Arc<Manager>> {
+pub fn current(kind: Kind) -> Option<Arc<Shared>> {
     let generation = process::generation();
     match &lock(place(kind, generation)).0 {
-        Some((its, manager, _)) if *its == generation => {
-            manager.upgrade().filter(|manager| !manager.is_over())
-        }
+        Some(entry) if entry.generation == generation => entry
+            .shared
+            .upgrade()
+            .filter(|shared| !shared.manager().is_over()),
         _ => None,
     }
 }
 
 /// The manager of this process, started if it has none; `bus` says where the readers are.
-pub fn acquire<E>(kind: Kind, bus: impl FnOnce() -> Result<Arc<dyn Bus>, E>) -> Result<Arc<Manager>, E> {
+pub fn acquire<E>(kind: Kind, bus: impl FnOnce() -> Result<Arc<dyn Bus>, E>) -> Result<Arc<Shared>, E> {
     let generation = process::generation();
-    let mut place = lock(place(kind, generation));
-    if let Some((its, manager, end)) = &place.0 {
-        if *its == generation {
-            match manager.upgrade() {
-                Some(manager) if !manager.is_over() => return Ok(manager),
+    let mutex = place(kind, generation);
+    let mut place = lock(mutex);
+    if let Some(entry) = &place.0 {
+        if entry.generation == generation {
+            match entry.shared.upgrade() {
+                Some(shared) if !shared.manager().is_over() => return Ok(shared),
                 // It is giving its readers back, which the next one wants to have.
-                _ => end.wait(),
+                _ => entry.end.wait(),
             }
         }
     }
-    let manager = Arc::new(Manager::start(bus()?));
-    place.0 = Some((
+    let manager = Arc::new(Manager::start(bus()?, settings()));
+    let end = manager.moment_of_end().clone();
+    let shared = Arc::new(Shared {
+        manager: Some(manager),
+        place: Some(mutex),
+        daemon: Mutex::default(),
+    });
+    place.0 = Some(Entry {
         generation,
-        Arc::downgrade(&manager),
-        manager.moment_of_end().clone(),
-    ));
-    Ok(manager)
+        shared: Arc::downgrade(&shared),
+        end,
+    });
+    Ok(shared)
 }
 
-/// Forgets a manager that has ended, so that nothing of it is left in a library that is unloaded.
-pub fn forget(end: &Arc<End>) {
-    let generation = process::generation();
-    for kind in [Kind::Usb, Kind::Simulated] {
-        // Whoever has the lock is about to replace it.
-        if let Ok(mut place) = place(kind, generation).try_lock() {
-            if place.0.as_ref().is_some_and(|(_, _, its)| Arc::ptr_eq(its, end)) {
-                place.0 = None;
-            }
-        }
+/// How readers are named, by the environment variables that pcscd has for it.
+pub fn settings() -> Settings {
+    Settings {
+        ignored_names: env::text("PCSCLITE_FILTER_IGNORE_READER_NAMES"),
+        name_extension: env::text("PCSCLITE_FILTER_EXTEND_READER_NAMES"),
     }
 }

@@ -3,20 +3,17 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::board::lock;
-use super::calls::{check_disposition, check_terms};
-use super::card_state::Handle;
-use super::current::{self, Kind};
-use super::manager::{Bus, Manager};
-use super::reader::Reader;
-use super::remote::RemoteBus;
-use super::simulated::SimulatedBus;
-use super::usb::UsbBus;
+use pcsc_ccid::reader::options::{self, Options};
+use pcsc_manager::{check_disposition, check_terms, Bus, CallError, Handle, Manager, Reader};
+use pcsc_manager::{RemoteBus, SimulatedBus, StartError, UsbBus};
+
+use super::current::{self, Kind, Shared};
 use crate::backend::signal::Signal;
 use crate::backend::status_change::{self, ReaderList, Watched};
+use crate::backend::Listener;
 use crate::error::{Cause, Error, Failure, Outcome};
 use crate::wire::{self, ReaderState, ReaderStates};
 use crate::{env, process};
@@ -24,7 +21,7 @@ use crate::{env, process};
 /// A context on the readers of this process.
 pub struct Session {
     generation: u32,
-    manager: Arc<Manager>,
+    shared: Arc<Shared>,
     cards: Mutex<HashMap<Handle, Arc<Reader>>>,
     signal: Signal,
 }
@@ -32,35 +29,42 @@ pub struct Session {
 impl Session {
     /// A context on the readers on the USB.
     pub fn on_usb() -> Outcome<Session> {
-        let bus = || UsbBus::new().map(|bus| Arc::new(bus) as Arc<dyn Bus>);
-        current::acquire(Kind::Usb, bus).map(Session::on)
+        let bus = || UsbBus::new(options()).map(|bus| Arc::new(bus) as Arc<dyn Bus>);
+        Ok(Session::sharing(current::acquire(Kind::Usb, bus)?))
     }
 
     /// A context of its own on the readers of one device, whose node is open for reading and writing.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub fn on_device(device: std::os::fd::OwnedFd) -> Outcome<Session> {
-        let bus = super::usb::DeviceBus::new(device)?;
-        Ok(Session::on(Arc::new(Manager::start(Arc::new(bus)))))
+        let bus = pcsc_manager::DeviceBus::new(device, options())?;
+        Ok(Session::on(Arc::new(Manager::start(
+            Arc::new(bus),
+            current::settings(),
+        ))))
     }
 
     /// A context on simulated readers: those behind a socket, where `what` is its path; those of models, where
     /// it is a list of their names; and the bundled one where it is empty.
     pub fn on_simulation(what: &str) -> Outcome<Session> {
-        let bus = || -> Outcome<Arc<dyn Bus>> {
+        let bus = || -> Result<Arc<dyn Bus>, StartError> {
             Ok(match what {
-                "" => Arc::new(SimulatedBus::bundled()?),
+                "" => Arc::new(SimulatedBus::bundled()?.with_options(options())),
                 path if path.contains('/') => Arc::new(RemoteBus::connect(Path::new(path))?),
-                models => Arc::new(SimulatedBus::of_models(models)?),
+                models => Arc::new(SimulatedBus::of_models(models)?.with_options(options())),
             })
         };
-        current::acquire(Kind::Simulated, bus).map(Session::on)
+        Ok(Session::sharing(current::acquire(Kind::Simulated, bus)?))
     }
 
     /// A context on a manager.
     pub fn on(manager: Arc<Manager>) -> Session {
+        Session::sharing(Shared::alone(manager))
+    }
+
+    fn sharing(shared: Arc<Shared>) -> Session {
         Session {
             generation: process::generation(),
-            manager,
+            shared,
             cards: Mutex::default(),
             signal: Signal::default(),
         }
@@ -68,7 +72,12 @@ impl Session {
 
     /// The manager of the readers.
     pub fn manager(&self) -> &Manager {
-        &self.manager
+        self.shared.manager()
+    }
+
+    /// Notes what is at the daemon's socket, without being a daemon that listens.
+    pub fn note_daemon(&self, listener: Option<Listener>) {
+        self.shared.note_daemon(listener);
     }
 
     /// Ends the context and its connections.
@@ -81,14 +90,14 @@ impl Session {
         for (handle, reader) in std::mem::take(&mut *lock(&self.cards)) {
             reader.abandon(handle);
         }
-        self.manager.wake_janitor();
+        self.manager().wake_janitor();
         Ok(())
     }
 
     /// Whether calls can still succeed.
     pub fn check_alive(&self) -> Outcome<()> {
         self.check_handle()?;
-        if self.manager.is_over() {
+        if self.manager().is_over() {
             return Err(Failure::quiet(Error::InvalidHandle, Cause::GivenBack));
         }
         Ok(())
@@ -97,7 +106,7 @@ impl Session {
     /// Refuses what a fork, a release, or a change to the daemon has left behind.
     fn check(&self) -> Outcome<()> {
         self.check_handle()?;
-        if self.manager.is_over() {
+        if self.manager().is_over() {
             return Err(Failure::quiet(Error::NoService, Cause::GivenBack));
         }
         Ok(())
@@ -117,7 +126,7 @@ impl Session {
     pub fn cancel(&self) -> Outcome<()> {
         self.check()?;
         self.signal.cancel();
-        self.manager.board().post();
+        self.manager().board().post();
         Ok(())
     }
 
@@ -139,7 +148,7 @@ impl Session {
         self.check()?;
         let card = NEXT.fetch_add(1, Ordering::Relaxed) & i32::MAX;
         let connected = check_terms(share, protocols).and_then(|()| {
-            let reader = self.manager.find(name).ok_or(Error::UnknownReader)?;
+            let reader = self.manager().find(name).ok_or(CallError::UnknownReader)?;
             let active = reader.connect(card, share, protocols, deadline, &|| self.signal.is_released())?;
             self.keep(card, reader)?;
             Ok(active)
@@ -157,13 +166,13 @@ impl Session {
     }
 
     /// Keeps a connection, unless the context was released while it was made.
-    fn keep(&self, card: Handle, reader: Arc<Reader>) -> Result<(), Error> {
+    fn keep(&self, card: Handle, reader: Arc<Reader>) -> Result<(), CallError> {
         let mut cards = lock(&self.cards);
         // A release that comes later finds it there.
         if self.signal.is_released() {
             drop(cards);
             reader.abandon(card);
-            return Err(Error::InvalidHandle);
+            return Err(CallError::InvalidHandle);
         }
         cards.insert(card, reader);
         Ok(())
@@ -181,10 +190,10 @@ impl Session {
     ) -> Outcome<wire::Reconnect> {
         let reader = self.reader(card)?;
         let reconnected = if initialization > 2 {
-            Err(Error::InvalidValue)
+            Err(CallError::InvalidValue)
         } else {
             match check_terms(share, protocols) {
-                Err(Error::ProtoMismatch) if !(1..=3).contains(&share) => Err(Error::InvalidValue),
+                Err(CallError::ProtoMismatch) if !(1..=3).contains(&share) => Err(CallError::InvalidValue),
                 terms => terms,
             }
         }
@@ -196,8 +205,8 @@ impl Session {
         let (active, rv) = match reconnected {
             Ok(active) => (active, 0),
             // As a daemon and its client have it: a violation leaves the caller's value alone.
-            Err(Error::SharingViolation) => (active, Error::SharingViolation.code()),
-            Err(error) => (0, error.code()),
+            Err(CallError::SharingViolation) => (active, Error::SharingViolation.code()),
+            Err(error) => (0, Error::from(error).code()),
         };
         Ok(wire::Reconnect {
             card,
@@ -217,7 +226,7 @@ impl Session {
             check_disposition(disposition).and_then(|()| reader.disconnect(card, disposition, &gave_up));
         if ended.is_ok() {
             lock(&self.cards).remove(&card);
-            self.manager.wake_janitor();
+            self.manager().wake_janitor();
         }
         Ok(wire::Disconnect {
             card,
@@ -234,7 +243,7 @@ impl Session {
     ) -> Outcome<wire::BeginTransaction> {
         let reader = self.reader(card)?;
         match reader.begin(card, deadline, &|| self.signal.is_released()) {
-            Err(Error::Timeout) => Err(Error::Timeout.into()),
+            Err(CallError::Timeout) => Err(Error::Timeout.into()),
             begun => Ok(wire::BeginTransaction {
                 card,
                 rv: reply(begun).1,
@@ -290,7 +299,7 @@ impl Session {
                     0
                 }
             }
-            Err(error) => error.code(),
+            Err(error) => Error::from(error).code(),
         };
         Ok(message)
     }
@@ -309,7 +318,7 @@ impl Session {
         let (returned, rv) = match reader.control(card, code, data, answer, deadline) {
             Ok(length) if length > answer.len() => (length as u32, Error::InsufficientBuffer.code()),
             Ok(length) => (length as u32, 0),
-            Err(error) => (0, error.code()),
+            Err(error) => (0, Error::from(error).code()),
         };
         Ok(wire::Control {
             card,
@@ -374,7 +383,7 @@ impl Session {
         let mut list = ReaderList::default();
         let mut is_first = true;
         for entry in watched.iter().filter(|entry| !entry.is_ignored()) {
-            if let Some(reader) = self.manager.find(entry.name) {
+            if let Some(reader) = self.manager().find(entry.name) {
                 reader
                     .wait_for_first_look(None, &|| self.signal.is_cancelled(since))
                     .map_err(|_| Error::Cancelled)?;
@@ -382,14 +391,14 @@ impl Session {
         }
         loop {
             self.check()?;
-            let seen = self.manager.board().changes();
+            let seen = self.manager().board().changes();
             let table = self.table();
             let states = ReaderStates::new(&table);
             if is_first && !status_change::all_known(watched, &states) {
                 return Err(Error::UnknownReader.into());
             }
             is_first = false;
-            if status_change::evaluate(watched, &states, Some(self.manager.events()), &mut list) {
+            if status_change::evaluate(watched, &states, Some(self.manager().events()), &mut list) {
                 return Ok(());
             }
             if !may_block {
@@ -398,7 +407,7 @@ impl Session {
             if self.signal.is_cancelled(since) {
                 return Err(Error::Cancelled.into());
             }
-            if !self.manager.board().wait(seen, deadline) {
+            if !self.manager().board().wait(seen, deadline) {
                 return Err(Error::Timeout.into());
             }
             if self.signal.is_cancelled(since) {
@@ -408,10 +417,21 @@ impl Session {
     }
 
     fn table(&self) -> Vec<u8> {
-        self.manager
+        self.manager()
             .readers()
             .iter()
-            .flat_map(|reader| reader.to_bytes())
+            .flat_map(|reader| {
+                let now = reader.snapshot();
+                ReaderState {
+                    name: reader.name.as_bytes(),
+                    event_counter: now.event_counter,
+                    state: now.status,
+                    sharing: now.sharing,
+                    atr: &now.atr,
+                    protocol: now.protocol,
+                }
+                .to_bytes()
+            })
             .collect()
     }
 
@@ -428,15 +448,15 @@ impl Session {
         &self,
         reader: &Reader,
         deadline: Option<Instant>,
-        call: impl FnMut() -> Result<T, Error>,
-    ) -> Result<T, Error> {
+        call: impl FnMut() -> Result<T, CallError>,
+    ) -> Result<T, CallError> {
         let waits = env::waits_for_shared_card();
         reader.retry(waits, deadline, &|| self.signal.is_released(), call)
     }
 
     fn wake_all(&self) {
-        self.manager.board().post();
-        for reader in self.manager.readers() {
+        self.manager().board().post();
+        for reader in self.manager().readers() {
             reader.wake();
         }
     }
@@ -455,14 +475,62 @@ impl Drop for Session {
         // In a forked child this refuses: the threads and the devices are the parent's.
         if self.release().is_err() && self.generation != process::generation() {
             // Dropping the manager would join threads that do not exist here.
-            std::mem::forget(self.manager.clone());
+            std::mem::forget(self.shared.clone());
         }
     }
 }
 
-fn reply<T: Default>(result: Result<T, Error>) -> (T, u32) {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the user decides for the driver, by the same variables as under pcscd.
+fn options() -> Options {
+    let bits = options::number(&env::text("PCSC_IFD_DRIVER_OPTIONS")).unwrap_or(0);
+    Options::default()
+        .with_driver_options(bits)
+        .with_locale(&env::text("LANG"))
+}
+
+fn reply<T: Default>(result: Result<T, CallError>) -> (T, u32) {
     match result {
         Ok(value) => (value, 0),
-        Err(error) => (T::default(), error.code()),
+        Err(error) => (T::default(), Error::from(error).code()),
+    }
+}
+
+impl From<CallError> for Error {
+    fn from(error: CallError) -> Error {
+        match error {
+            CallError::InsufficientBuffer => Error::InsufficientBuffer,
+            CallError::InvalidHandle => Error::InvalidHandle,
+            CallError::InvalidValue => Error::InvalidValue,
+            CallError::NoSmartcard => Error::NoSmartcard,
+            CallError::NotTransacted => Error::NotTransacted,
+            CallError::ProtoMismatch => Error::ProtoMismatch,
+            CallError::ReaderUnavailable => Error::ReaderUnavailable,
+            CallError::RemovedCard => Error::RemovedCard,
+            CallError::ResetCard => Error::ResetCard,
+            CallError::SharingViolation => Error::SharingViolation,
+            CallError::Timeout => Error::Timeout,
+            CallError::UnknownReader => Error::UnknownReader,
+            CallError::UnpoweredCard => Error::UnpoweredCard,
+            CallError::UnresponsiveCard => Error::UnresponsiveCard,
+            CallError::UnsupportedFeature => Error::UnsupportedFeature,
+            _ => Error::InternalError,
+        }
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Failure {
+        let cause = match error {
+            StartError::Usb(error) => Cause::Usb(error),
+            StartError::ForkedFromDriver => Cause::ForkedFromDriver,
+            StartError::UnknownModel(name) => Cause::UnknownModel(name),
+            StartError::Connect { path, source } => Cause::Connect { path, source },
+            other => Cause::Usb(std::io::Error::other(other)),
+        };
+        Failure::because(Error::NoService, cause)
     }
 }

@@ -1,11 +1,14 @@
 //! The resource manager over slots of the test's.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use super::board::{lock, wait_until};
-use super::manager::{Bus, BusEvent, Manager};
+use pcsc_manager::{
+    Board, Bus, BusEvent, Fault, Found, Manager, Powered, Presence, Reader, Settings, Sight, Simulated,
+};
+use pcsc_manager::{CallError, SimulatedBus, Slot, Watch};
+
 use super::*;
 use crate::backend::status_change::{Watched, PNP_NAME};
 use crate::error::{Error, Outcome};
@@ -26,6 +29,10 @@ struct Bench {
     moved: Condvar,
     powers: AtomicUsize,
     downs: AtomicUsize,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap()
 }
 
 #[derive(Default)]
@@ -93,7 +100,7 @@ impl Slot for BenchSlot {
         while bed.is_held {
             bed.is_waiting = true;
             self.0.moved.notify_all();
-            bed = wait_until(&self.0.moved, bed, None).unwrap_or_else(|bed| bed);
+            bed = self.0.moved.wait(bed).unwrap();
         }
         if protocol == 2 {
             Ok(())
@@ -141,7 +148,7 @@ impl Watch for Bench {
                 bed.seen = bed.moves;
                 return Sight::Card;
             }
-            bed = wait_until(&self.moved, bed, None).unwrap_or_else(|bed| bed);
+            bed = self.moved.wait(bed).unwrap();
         }
     }
 
@@ -178,7 +185,7 @@ impl Bus for TestBus {
             if let Some(bench) = queue.0.pop() {
                 return BusEvent::Added(found(&bench));
             }
-            queue = wait_until(&self.moved, queue, None).unwrap_or_else(|queue| queue);
+            queue = self.moved.wait(queue).unwrap();
         }
     }
 
@@ -205,7 +212,7 @@ impl Rig {
             initial: benches.clone(),
             ..TestBus::default()
         });
-        let manager = Arc::new(Manager::start(bus.clone()));
+        let manager = Arc::new(Manager::start(bus.clone(), Settings::default()));
         Rig {
             benches,
             bus,
@@ -464,8 +471,8 @@ fn a_card_that_was_missed_by_a_power_up_is_found_by_the_next_look() {
             Err(Fault::Unsupported)
         }
     }
-    let reader = super::reader::Reader::new("Shy 00 00".into(), Box::new(Shy(0)), Arc::default());
-    let has_card = || reader.to_bytes()[132] & 4 != 0;
+    let reader = Reader::new("Shy 00 00".into(), Box::new(Shy(0)), Arc::<Board>::default());
+    let has_card = || reader.snapshot().status & 4 != 0;
     reader.look();
     assert!(!has_card());
     reader.look();

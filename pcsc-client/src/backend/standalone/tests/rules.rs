@@ -4,7 +4,6 @@ use pcsc_ccid::card::apps::Several;
 use pcsc_ccid::card::{Behaviour, Offer, Profile, SimCard};
 
 use super::*;
-use crate::backend::standalone::reader::Reader;
 
 const DIRECT: u32 = 3;
 const NAME: &[u8] = b"Bench 00 00";
@@ -34,7 +33,7 @@ fn a_context_that_is_released_while_it_connects_leaves_no_connection() {
         let connects = scope.spawn(|| connect(&session, EXCLUSIVE));
         let mut bed = lock(&rig.benches[0].state);
         while !bed.is_waiting {
-            bed = wait_until(&rig.benches[0].moved, bed, None).unwrap_or_else(|bed| bed);
+            bed = rig.benches[0].moved.wait(bed).unwrap();
         }
         drop(bed);
         session.release().unwrap();
@@ -168,7 +167,10 @@ fn a_callers_time_ends_an_exchange_and_resets_the_card() {
         let card = SimCard::new(Profile::new(&[Offer::T1]), slow, Box::new(Several::demo()));
         let device = reader.device().clone();
         device.insert(0, card);
-        let manager = Arc::new(Manager::start(Arc::new(SimulatedBus::of(vec![reader]))));
+        let manager = Arc::new(Manager::start(
+            Arc::new(SimulatedBus::of(vec![reader])),
+            Settings::default(),
+        ));
         let session = Session::on(manager.clone());
         let name = manager.readers()[0].name.clone();
         let connected = session.connect(name.as_bytes(), SHARED, ANY, None).unwrap();
@@ -262,4 +264,31 @@ fn a_card_that_a_reset_finds_first_is_known_and_is_missed_when_it_goes() {
     bench.set(|bed| bed.has_card = false);
     let known = change(&session, NAME, known).unwrap();
     assert_eq!(known & 0x30, 0x10);
+}
+
+#[test]
+fn every_model_tells_of_cards_that_come_and_go() {
+    for (model, _) in pcsc_ccid::sim::NAMES {
+        let reader = Simulated::new(model).unwrap();
+        let manager = Arc::new(Manager::start(
+            Arc::new(SimulatedBus::of(vec![reader.clone()])),
+            Settings::default(),
+        ));
+        let session = Session::on(manager.clone());
+        let name = manager.readers()[0].name.clone();
+        let mut known = 0;
+        for (has_card, expected) in [(true, 0x20), (false, 0x10), (true, 0x20), (false, 0x10)] {
+            match has_card {
+                true => reader.insert_card(0),
+                false => reader.device().remove(0),
+            }
+            // The first look may see either.
+            while known & 0x30 != expected {
+                let mut watched = [Watched::new(name.as_bytes(), known)];
+                let changed = session.status_change(Some(Duration::from_secs(20)), &mut watched, false);
+                assert!(changed.is_ok(), "{name}: {changed:?}");
+                known = watched[0].event().unwrap() & !2;
+            }
+        }
+    }
 }

@@ -1,8 +1,6 @@
 //! A reader's slot by itself: looks that fail, power, and its end.
 
 use super::*;
-use crate::backend::standalone::reader::Reader;
-use crate::wire::ReaderStates;
 
 const NAME: &[u8] = b"Bench 00 00";
 
@@ -22,7 +20,7 @@ fn slotted() -> Slotted {
 }
 
 impl Slotted {
-    fn connect(&self, handle: i32, share: u32, protocols: u32) -> Result<u32, Error> {
+    fn connect(&self, handle: i32, share: u32, protocols: u32) -> Result<u32, CallError> {
         self.reader.connect(handle, share, protocols, None, &|| false)
     }
 
@@ -32,9 +30,8 @@ impl Slotted {
 
     /// The count of events, and the state.
     fn state(&self) -> (u32, u32) {
-        let bytes = self.reader.to_bytes();
-        let state = ReaderStates::new(&bytes).find(NAME).unwrap();
-        (state.event_counter, state.state)
+        let now = self.reader.snapshot();
+        (now.event_counter, now.status)
     }
 }
 
@@ -65,7 +62,7 @@ fn after_a_failure_nobody_knows_whether_it_is_the_same_card() {
     slotted.reader.look();
     slotted.has_trouble(false);
     slotted.reader.look();
-    assert_eq!(slotted.reader.check(1), Err(Error::RemovedCard));
+    assert_eq!(slotted.reader.check(1), Err(CallError::RemovedCard));
 }
 
 #[test]
@@ -90,7 +87,7 @@ fn a_reader_that_ends_takes_the_power_gives_the_device_back_and_counts() {
     assert_eq!(slotted.bench.downs.load(Ordering::SeqCst), downs + 1);
     assert_eq!(Arc::strong_count(&slotted.bench), 1);
     assert_eq!(slotted.state(), (before + 1, 1));
-    assert_eq!(slotted.connect(1, SHARED, ANY), Err(Error::ReaderUnavailable));
+    assert_eq!(slotted.connect(1, SHARED, ANY), Err(CallError::ReaderUnavailable));
 }
 
 #[test]
@@ -110,7 +107,7 @@ fn a_command_goes_over_the_protocol_in_use() {
     let slotted = slotted();
     assert_eq!(slotted.connect(1, SHARED, ANY), Ok(2));
     for (protocol, expected) in [
-        (1, Err(Error::ProtoMismatch)),
+        (1, Err(CallError::ProtoMismatch)),
         (2, Ok((4, 1))),
         (ANY_OLD, Ok((4, 1))),
     ] {

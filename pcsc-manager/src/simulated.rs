@@ -8,17 +8,17 @@ use pcsc_ccid::card::apps::Several;
 use pcsc_ccid::card::{Offer, Profile, SimCard};
 use pcsc_ccid::descriptor::{interfaces, Interface};
 use pcsc_ccid::names;
-use pcsc_ccid::reader::{Device, Reader};
+use pcsc_ccid::reader::{Device, Options, Reader};
 use pcsc_ccid::sim::{self, Handle, Model, SimWatch};
 use pcsc_ccid::transport;
 
-use super::board::{lock, wait_until};
-use super::ccid::{self, Opened};
-use super::limit::Limit;
-use super::manager::{Bus, BusEvent};
-use super::slot::{Fault, Found};
-use super::watches::{News, Source, Watches, POLL_INTERVAL};
-use crate::error::{Cause, Error, Failure, Outcome};
+use crate::board::{lock, wait_until};
+use crate::ccid::{self, Opened};
+use crate::error::StartError;
+use crate::limit::Limit;
+use crate::manager::{Bus, BusEvent};
+use crate::slot::{Fault, Found};
+use crate::watches::{News, Source, Watches, POLL_INTERVAL};
 
 /// The bundled reader's name.
 const NAME: &str = "pcsc-rs Simulated Reader";
@@ -44,20 +44,21 @@ pub struct Simulated {
     name: String,
     model: Model,
     device: Handle,
+    options: Options,
     watches: Arc<Mutex<Option<Arc<Watches>>>>,
 }
 
 impl SimulatedBus {
     /// The bundled reader, with its card.
-    pub fn bundled() -> Outcome<SimulatedBus> {
+    pub fn bundled() -> Result<SimulatedBus, StartError> {
         let mut reader = Simulated::new(MODEL)?;
         reader.name = NAME.to_owned();
         Ok(SimulatedBus::of(vec![reader]))
     }
 
     /// Readers of the models whose short names stand in `list`, between commas.
-    pub fn of_models(list: &str) -> Outcome<SimulatedBus> {
-        let readers: Outcome<Vec<Simulated>> = list.split(',').map(Simulated::new).collect();
+    pub fn of_models(list: &str) -> Result<SimulatedBus, StartError> {
+        let readers: Result<Vec<Simulated>, StartError> = list.split(',').map(Simulated::new).collect();
         Ok(SimulatedBus::of(readers?))
     }
 
@@ -70,6 +71,14 @@ impl SimulatedBus {
         }
     }
 
+    /// The same readers, driven with these options.
+    pub fn with_options(mut self, options: Options) -> SimulatedBus {
+        for reader in &mut self.readers {
+            reader.options = options;
+        }
+        self
+    }
+
     /// Plugs a reader in.
     pub fn plug(&self, reader: Simulated) {
         lock(&self.later).plugged.push_back(reader);
@@ -79,8 +88,8 @@ impl SimulatedBus {
 
 impl Simulated {
     /// A reader of the model with this short name, with the card that says hello in its first slot.
-    pub fn new(model: &str) -> Outcome<Simulated> {
-        let unknown = || Failure::because(Error::NoService, Cause::UnknownModel(model.to_owned()));
+    pub fn new(model: &str) -> Result<Simulated, StartError> {
+        let unknown = || StartError::UnknownModel(model.to_owned());
         let device = sim::Device::named(model).ok_or_else(unknown)?;
         let model = device.model().clone();
         let name = names::Identity {
@@ -96,6 +105,7 @@ impl Simulated {
             name,
             model,
             device: Handle::new(device),
+            options: Options::default(),
             watches: Arc::default(),
         };
         reader.insert_card(0);
@@ -137,7 +147,7 @@ impl Simulated {
         found
     }
 
-    pub(super) fn open(&self, limit: &Limit) -> Result<Opened, Fault> {
+    pub(crate) fn open(&self, limit: &Limit) -> Result<Opened, Fault> {
         let interface = self.interface().ok_or(Fault::NoDevice)?;
         let transport = ccid::limited(self.device.transport(), limit);
         let device = Device {
@@ -148,7 +158,7 @@ impl Simulated {
             ..Device::default()
         };
         let has_interrupts = interface.interrupt_in.is_some();
-        let reader = Reader::open(transport, device, &interface, ccid::options()).map_err(ccid::fault)?;
+        let reader = Reader::open(transport, device, &interface, self.options).map_err(ccid::fault)?;
         let news = if has_interrupts {
             let watch = Arc::new(self.device.watch());
             News::Told {
@@ -209,10 +219,8 @@ impl Source for Interrupts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::standalone::card_state::{T0, T1};
-    use crate::backend::standalone::{Manager, Presence, Session, Slot};
-    use crate::backend::status_change::Watched;
-    use std::time::Duration;
+    use crate::card_state::{T0, T1};
+    use crate::{Presence, Slot};
 
     fn slot(bus: &SimulatedBus) -> Box<dyn Slot> {
         bus.initial().remove(0).slots.remove(0).0
@@ -305,29 +313,5 @@ mod tests {
             assert_eq!(&response[..length], b"Hello world!\x90\x00", "{model}");
         }
         assert!(SimulatedBus::of_models("au9540,none").is_err());
-    }
-
-    #[test]
-    fn every_model_tells_of_cards_that_come_and_go() {
-        for (model, _) in sim::NAMES {
-            let reader = Simulated::new(model).unwrap();
-            let manager = Arc::new(Manager::start(Arc::new(SimulatedBus::of(vec![reader.clone()]))));
-            let session = Session::on(manager.clone());
-            let name = manager.readers()[0].name.clone();
-            let mut known = 0;
-            for (has_card, expected) in [(true, 0x20), (false, 0x10), (true, 0x20), (false, 0x10)] {
-                match has_card {
-                    true => reader.insert_card(0),
-                    false => reader.device.remove(0),
-                }
-                // The first look may see either.
-                while known & 0x30 != expected {
-                    let mut watched = [Watched::new(name.as_bytes(), known)];
-                    let changed = session.status_change(Some(Duration::from_secs(20)), &mut watched, false);
-                    assert!(changed.is_ok(), "{name}: {changed:?}");
-                    known = watched[0].event().unwrap() & !2;
-                }
-            }
-        }
     }
 }

@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Instant;
 
-use super::board::{lock, wait_until};
+use crate::board::{lock, wait_until};
 
 /// A value that is used in turns.
 pub struct Turns<T> {
@@ -48,6 +48,7 @@ impl Drop for End<'_> {
 }
 
 impl<T> Turns<T> {
+    /// A value that nobody uses.
     pub fn new(value: T) -> Turns<T> {
         Turns {
             value: Mutex::new(value),

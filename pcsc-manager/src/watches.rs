@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use pcsc_ccid::message::Notification;
 use pcsc_ccid::transport;
 
-use super::board::{lock, wait_until};
-use super::slot::{Sight, Watch};
+use crate::board::{lock, wait_until};
+use crate::slot::{Sight, Watch};
 
 /// How a reader tells of cards that come and go.
 pub enum News {

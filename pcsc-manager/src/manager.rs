@@ -7,12 +7,10 @@ use std::time::Instant;
 
 use pcsc_ccid::names;
 
-use super::board::{lock, wait_until, Board};
-use super::current;
-use super::reader::Reader;
-use super::slot::{Found, Sight, Slot, Watch};
-use crate::backend::Listener;
-use crate::{env, process};
+use crate::board::{lock, wait_until, Board};
+use crate::reader::Reader;
+use crate::slot::{Found, Sight, Slot, Watch};
+use crate::thread;
 
 /// Where readers come from: the USB, or a simulation.
 pub trait Bus: Send + Sync {
@@ -31,6 +29,16 @@ pub enum BusEvent {
     Added(Found),
     /// The bus was told to stop.
     Stopped,
+}
+
+/// How readers are named.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Parts of names, between colons: readers whose names contain one are ignored. pcscd's
+    /// `PCSCLITE_FILTER_IGNORE_READER_NAMES`.
+    pub ignored_names: String,
+    /// Text to append to each name. pcscd's `PCSCLITE_FILTER_EXTEND_READER_NAMES`.
+    pub name_extension: String,
 }
 
 /// All readers, and the threads that watch them: one for the bus, one for what is due at a time, and one for
@@ -66,14 +74,10 @@ impl End {
 struct Shared {
     bus: Arc<dyn Bus>,
     board: Arc<Board>,
-    /// The user's wishes for names, which mean to this process what they mean to pcscd: parts of names that make
-    /// a reader ignored, and what is appended to each name.
-    ignored: String,
-    extension: String,
+    settings: Settings,
     readers: Mutex<Readers>,
     /// How many readers came and went; never 0, as pcscd counts.
     events: AtomicU32,
-    daemon: Mutex<Option<Listener>>,
     is_over: AtomicBool,
     end: Arc<End>,
     /// Signalled when what is due for a reader may have changed.
@@ -104,15 +108,13 @@ impl Readers {
 impl Manager {
     /// Starts to manage the readers of a bus. Nobody waits for a reader here: each is looked at by a thread
     /// of its own.
-    pub fn start(bus: Arc<dyn Bus>) -> Manager {
+    pub fn start(bus: Arc<dyn Bus>, settings: Settings) -> Manager {
         let shared = Arc::new(Shared {
             bus,
             board: Arc::new(Board::default()),
-            ignored: env::text("PCSCLITE_FILTER_IGNORE_READER_NAMES"),
-            extension: env::text("PCSCLITE_FILTER_EXTEND_READER_NAMES"),
+            settings,
             readers: Mutex::default(),
             events: AtomicU32::new(1),
-            daemon: Mutex::default(),
             is_over: AtomicBool::new(false),
             end: Arc::default(),
             janitor: Condvar::new(),
@@ -122,12 +124,12 @@ impl Manager {
             shared.add(found);
         }
         let (for_bus, for_janitor) = (shared.clone(), shared.clone());
-        let bus = process::spawn("pcsc-bus", move || {
+        let bus = thread::spawn("pcsc-bus", move || {
             while let BusEvent::Added(found) = for_bus.bus.wait() {
                 for_bus.add(found);
             }
         });
-        let janitor = process::spawn("pcsc-power", move || for_janitor.attend_to_readers());
+        let janitor = thread::spawn("pcsc-power", move || for_janitor.attend_to_readers());
         let threads = [bus, janitor].into_iter().filter_map(|spawned| {
             spawned
                 .inspect_err(|error| log::error!("cannot start a thread: {error}"))
@@ -177,16 +179,6 @@ impl Manager {
         self.shared.is_over.load(Ordering::SeqCst)
     }
 
-    /// What was at the daemon's socket when this process took to driving the readers itself.
-    pub fn daemon_then(&self) -> Option<Listener> {
-        *lock(&self.shared.daemon)
-    }
-
-    /// Notes what is at the daemon's socket, without being a daemon that listens.
-    pub fn note_daemon(&self, listener: Option<Listener>) {
-        *lock(&self.shared.daemon) = listener;
-    }
-
     /// Tells the janitor that something may be due at another time.
     pub fn wake_janitor(&self) {
         self.shared.wake_janitor();
@@ -222,14 +214,13 @@ impl Manager {
 impl Drop for Manager {
     fn drop(&mut self) {
         self.end();
-        current::forget(&self.shared.end);
     }
 }
 
 impl Shared {
     fn add(self: &Arc<Shared>, found: Found) {
-        if names::is_ignored(&found.name, &self.ignored) {
-            log::info!("reader {:?} is ignored, as the environment says", found.name);
+        if names::is_ignored(&found.name, &self.settings.ignored_names) {
+            log::info!("reader {:?} is ignored, as its name is filtered", found.name);
             return;
         }
         let number = {
@@ -241,7 +232,7 @@ impl Shared {
             log::error!("reader {:?} is ignored: there are too many", found.name);
             return;
         };
-        let base = found.name + &self.extension;
+        let base = found.name + &self.settings.name_extension;
         for (slot, (driver, watch)) in (0..=u8::MAX).zip(found.slots) {
             let name = names::name(&base, number, slot);
             if let Err(error) = self.add_slot(&name, driver, watch) {
@@ -261,7 +252,7 @@ impl Shared {
         let (shared, its_reader, its_watch) = (self.clone(), reader.clone(), watch.clone());
         // The lock is held until the reader has its place, where its thread may look for it at once.
         let mut readers = lock(&self.readers);
-        let thread = process::spawn("pcsc-reader", move || {
+        let thread = thread::spawn("pcsc-reader", move || {
             its_reader.look();
             loop {
                 shared.wake_janitor();

@@ -18,10 +18,10 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
 
-use super::board::{lock, wait_until};
-use super::manager::{Bus, BusEvent};
-use super::slot::{Fault, Found, Powered, Presence, Sight, Slot, Watch};
-use crate::error::{Cause, Error, Failure, Outcome};
+use crate::board::{lock, wait_until};
+use crate::error::StartError;
+use crate::manager::{Bus, BusEvent};
+use crate::slot::{Fault, Found, Powered, Presence, Sight, Slot, Watch};
 
 /// What is asked of a reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +71,7 @@ pub struct RemoteBus {
 
 impl RemoteBus {
     /// Asks for the readers there are, which stay the same.
-    pub fn connect(path: &Path) -> Outcome<RemoteBus> {
+    pub fn connect(path: &Path) -> Result<RemoteBus, StartError> {
         let list = || -> io::Result<String> {
             let mut names = String::new();
             open(path, "list")?
@@ -79,9 +79,9 @@ impl RemoteBus {
                 .read_to_string(&mut names)?;
             Ok(names)
         };
-        let names = list().map_err(|source| {
-            let path = path.to_owned();
-            Failure::because(Error::NoService, Cause::Connect { path, source })
+        let names = list().map_err(|source| StartError::Connect {
+            path: path.to_owned(),
+            source,
         })?;
         Ok(RemoteBus {
             path: path.to_owned(),

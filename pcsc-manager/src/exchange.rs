@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
-use super::card_state::{Handle, RAW, T0, T1};
-use super::power::{ANY_OLD, UNPOWER_CARD};
-use super::reader::Reader;
-use super::slot::Fault;
-use super::state::{State, ABSENT};
-use crate::error::Error;
+use crate::card_state::{Handle, RAW, T0, T1};
+use crate::error::CallError as Error;
+use crate::power::{ANY_OLD, UNPOWER_CARD};
+use crate::reader::Reader;
+use crate::slot::Fault;
+use crate::state::{State, ABSENT};
 
 impl Reader {
     /// Exchanges an APDU. Gives the response's length, which may be more than there is room for, and the

@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
-use super::card_state::{Handle, DIRECT, EXCLUSIVE, RAW, SHARED, T0, T1};
-use super::power::{ANY_OLD, RESET_CARD, UNPOWER_CARD};
-use super::reader::{GaveUp, Reader};
-use super::slot::Fault;
-use super::state::{State, ABSENT, POWERED, PRESENT, SWALLOWED};
-use crate::error::Error;
+use crate::card_state::{Handle, DIRECT, EXCLUSIVE, RAW, SHARED, T0, T1};
+use crate::error::CallError as Error;
+use crate::power::{ANY_OLD, RESET_CARD, UNPOWER_CARD};
+use crate::reader::{GaveUp, Reader};
+use crate::slot::Fault;
+use crate::state::{State, ABSENT, POWERED, PRESENT, SWALLOWED};
 
 const EJECT_CARD: u32 = 3;
 

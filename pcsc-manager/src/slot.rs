@@ -132,7 +132,7 @@ impl Driver {
         ask: impl FnOnce(&mut dyn Slot, &mut [u8]) -> Result<usize, Fault>,
     ) -> Result<usize, Fault> {
         /// As much as pcscd has room for.
-        const LONGEST: usize = crate::wire::MAX_PAYLOAD;
+        const LONGEST: usize = 4 + 3 + 65_536 + 3 + 2;
         if room.len() >= LONGEST {
             return ask(&mut *self.slot, room);
         }

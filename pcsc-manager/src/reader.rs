@@ -7,21 +7,36 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Instant;
 
-use super::board::{lock, wait_until, Board};
-use super::slot::{Driver, Fault, Presence, Slot, Vacant};
-use super::state::{Reach, Seen, State, ABSENT, LOOK_AGAIN, PRESENT, UNKNOWN};
-use super::turns::{Turn, Turns};
-use crate::error::Error;
-use crate::wire::{ReaderState, READER_STATE_SIZE};
+use crate::board::{lock, wait_until, Board};
+use crate::error::CallError as Error;
+use crate::slot::{Driver, Fault, Presence, Slot, Vacant};
+use crate::state::{Reach, Seen, State, ABSENT, LOOK_AGAIN, PRESENT, UNKNOWN};
+use crate::turns::{Turn, Turns};
 
 /// A slot and its connections.
 pub struct Reader {
+    /// Its name, as clients know it.
     pub name: String,
     slot: Turns<Driver>,
     state: Mutex<State>,
     /// Signalled at every change of the state.
     changed: Condvar,
     board: Arc<Board>,
+}
+
+/// A reader's state at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// How often a card came or went; 16 bits, wraps.
+    pub event_counter: u32,
+    /// `SCARD_UNKNOWN`, `SCARD_ABSENT`, `SCARD_PRESENT`, ... (PC/SC part 5, clause 3.1.4).
+    pub status: u32,
+    /// 0: no connection; -1: one exclusive connection; n: n shared ones.
+    pub sharing: i32,
+    /// The card's ATR; empty where there is no card, or where it does not answer.
+    pub atr: Vec<u8>,
+    /// The protocol in use, `SCARD_PROTOCOL_*`; 0 where none was chosen since the last reset.
+    pub protocol: u32,
 }
 
 /// Whether a caller gave up waiting: its context was released.
@@ -39,19 +54,16 @@ impl Reader {
         }
     }
 
-    /// The state as pcscd would send it.
-    pub fn to_bytes(&self) -> [u8; READER_STATE_SIZE] {
+    /// The state of now.
+    pub fn snapshot(&self) -> Snapshot {
         let state = self.state();
-        let atr = state.card.as_ref().map_or(&[][..], |card| &card.atr);
-        ReaderState {
-            name: self.name.as_bytes(),
+        Snapshot {
             event_counter: state.event_counter,
-            state: state.status,
+            status: state.status,
             sharing: state.connections.sharing(),
-            atr,
+            atr: state.card.as_ref().map_or(Vec::new(), |card| card.atr.clone()),
             protocol: state.protocol,
         }
-        .to_bytes()
     }
 
     /// Whether some connection uses the reader.
@@ -84,7 +96,7 @@ impl Reader {
         }
     }
 
-    pub(super) fn look_at(&self, slot: &mut dyn Slot) {
+    pub(crate) fn look_at(&self, slot: &mut dyn Slot) {
         let mut present = slot.presence();
         let mut seen = self.state().seen;
         // A power-up or an exchange that met an empty slot has noted so: what is there now has come since.
@@ -136,7 +148,7 @@ impl Reader {
     }
 
     /// The reader cannot be asked: its state is unknown until a look finds it in order again.
-    pub(super) fn on_trouble(&self, fault: Fault) {
+    pub(crate) fn on_trouble(&self, fault: Fault) {
         let reach = if fault == Fault::Busy {
             Reach::Claimed
         } else {
@@ -245,25 +257,25 @@ impl Reader {
     }
 
     /// The driver, when it is this caller's turn.
-    pub(super) fn turn(&self) -> Turn<'_, Driver> {
+    pub fn turn(&self) -> Turn<'_, Driver> {
         let mut turn = self.slot.take();
         turn.driver().set_deadline(None);
         turn
     }
 
     /// The same, if the turn comes in time; what the driver is asked then has to end in time as well.
-    pub(super) fn turn_by(&self, deadline: Option<Instant>) -> Result<Turn<'_, Driver>, Error> {
+    pub fn turn_by(&self, deadline: Option<Instant>) -> Result<Turn<'_, Driver>, Error> {
         let mut turn = self.slot.take_by(deadline).ok_or(Error::Timeout)?;
         turn.driver().set_deadline(deadline);
         Ok(turn)
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
 
     /// Changes the state and posts that it did.
-    pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let result = {
             let mut state = self.state();
             state.changes += 1;
@@ -275,7 +287,7 @@ impl Reader {
     }
 
     /// Changes what only connections of this reader wait for.
-    pub(super) fn change_quietly<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    pub(crate) fn change_quietly<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let result = {
             let mut state = self.state();
             state.changes += 1;
@@ -286,7 +298,7 @@ impl Reader {
     }
 
     /// Waits for a change of the state.
-    pub(super) fn wait<'a>(
+    pub(crate) fn wait<'a>(
         &self,
         state: MutexGuard<'a, State>,
         deadline: Option<Instant>,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use pcsc_ccid::transport::{Error, Transport};
 
-use super::board::lock;
+use crate::board::lock;
 
 /// The time, shared with the transport of the reader.
 #[derive(Debug, Clone, Default)]

@@ -1,10 +1,10 @@
 //! The power of a card and its protocol, for connections that need them.
 
-use super::card_state::{RAW, T0, T1};
-use super::reader::Reader;
-use super::slot::{Fault, Powered, Slot};
-use super::state::{ABSENT, PRESENT, SWALLOWED};
-use crate::error::Error;
+use crate::card_state::{RAW, T0, T1};
+use crate::error::CallError as Error;
+use crate::reader::Reader;
+use crate::slot::{Fault, Powered, Slot};
+use crate::state::{ABSENT, PRESENT, SWALLOWED};
 
 /// What old programs pass for T=0 or T=1.
 pub const ANY_OLD: u32 = 0x1000;
@@ -15,7 +15,7 @@ pub const RESET_CARD: u32 = 1;
 pub const UNPOWER_CARD: u32 = 2;
 
 impl Reader {
-    pub(super) fn power_up_if_needed(&self, slot: &mut dyn Slot) -> Result<(), Error> {
+    pub(crate) fn power_up_if_needed(&self, slot: &mut dyn Slot) -> Result<(), Error> {
         let needs_power = {
             let state = self.state();
             !state.has_power && state.status & PRESENT != 0
@@ -31,7 +31,7 @@ impl Reader {
         Ok(())
     }
 
-    pub(super) fn note_power_up(&self, powered: Result<Powered, Fault>) {
+    pub(crate) fn note_power_up(&self, powered: Result<Powered, Fault>) {
         match powered {
             // Not the card's fault: the bus will tell that the reader is gone.
             Err(Fault::NoDevice) => self.on_trouble(Fault::NoDevice),
@@ -39,7 +39,7 @@ impl Reader {
         }
     }
 
-    pub(super) fn reset(&self, slot: &mut dyn Slot, kind: u32) -> Result<(), Fault> {
+    pub(crate) fn reset(&self, slot: &mut dyn Slot, kind: u32) -> Result<(), Fault> {
         let powered = if kind == RESET_CARD {
             slot.power_up(true)
         } else {
@@ -52,7 +52,7 @@ impl Reader {
         fault.map_or(Ok(()), Err)
     }
 
-    pub(super) fn unpower(&self, slot: &mut dyn Slot) {
+    pub(crate) fn unpower(&self, slot: &mut dyn Slot) {
         let down = slot.power_down();
         self.change(|state| {
             state.status = match down {
@@ -66,7 +66,7 @@ impl Reader {
     }
 
     /// Chooses the protocol where none is chosen since the reset.
-    pub(super) fn choose_protocol(&self, slot: &mut dyn Slot, protocols: u32) -> Result<(), Error> {
+    pub(crate) fn choose_protocol(&self, slot: &mut dyn Slot, protocols: u32) -> Result<(), Error> {
         if protocols & RAW != 0 {
             self.change(|state| state.choose_raw(protocols));
             return Ok(());

@@ -6,16 +6,14 @@ use std::time::Instant;
 
 use pcsc_ccid::atr::Atr;
 use pcsc_ccid::part10::Control;
-use pcsc_ccid::reader::options::{self, Options};
 use pcsc_ccid::reader::{self, Error, Protocol, Reader, Reset};
 use pcsc_ccid::transport::{self, Transport};
 
-use super::card_state::{T0, T1};
-use super::limit::{Limit, Limited};
-use super::slot::{Fault, Found, Powered, Presence, Slot, Watch};
-use super::turns::{Turn, Turns};
-use super::watches::{News, SlotWatch, Watches};
-use crate::env;
+use crate::card_state::{T0, T1};
+use crate::limit::{Limit, Limited};
+use crate::slot::{Fault, Found, Powered, Presence, Slot, Watch};
+use crate::turns::{Turn, Turns};
+use crate::watches::{News, SlotWatch, Watches};
 
 /// A reader of any kind.
 pub type AnyReader = Reader<Box<dyn Transport>>;
@@ -32,14 +30,6 @@ pub type Open = Box<dyn FnMut(&Limit) -> Result<Opened, Fault> + Send>;
 /// A transport that keeps to a time.
 pub fn limited(transport: impl Transport + 'static, limit: &Limit) -> Box<dyn Transport> {
     Box::new(Limited::new(transport, limit.clone()))
-}
-
-/// What the user decides, by the same variables as under pcscd.
-pub fn options() -> Options {
-    let bits = options::number(&env::text("PCSC_IFD_DRIVER_OPTIONS")).unwrap_or(0);
-    Options::default()
-        .with_driver_options(bits)
-        .with_locale(&env::text("LANG"))
 }
 
 /// The slots of a reader that `open` opens when it is first asked for something; and what tells them that the
@@ -286,9 +276,9 @@ fn protocols(atr: &[u8]) -> (u32, u32) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::simulated::Simulated;
-    use super::super::slot::Sight;
     use super::*;
+    use crate::simulated::Simulated;
+    use crate::slot::Sight;
 
     #[test]
     fn a_reader_that_is_reset_while_it_is_opened_is_opened_again() {

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::card_state::{Connections, Handle, DIRECT, RAW};
-use super::slot::{Fault, Powered};
-use crate::error::Error;
+use crate::card_state::{Connections, Handle, DIRECT, RAW};
+use crate::error::CallError as Error;
+use crate::slot::{Fault, Powered};
 
 pub const UNKNOWN: u32 = 0x01;
 pub const ABSENT: u32 = 0x02;

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::error::Error;
+use crate::error::CallError as Error;
 
 pub const EXCLUSIVE: u32 = 1;
 pub const SHARED: u32 = 2;

@@ -3,20 +3,21 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 
-use pcsc_ccid::reader::Reader;
+use pcsc_ccid::reader::{Options, Reader};
 use pcsc_ccid::transport;
 use pcsc_ccid::usb::{Candidate, Hotplug, HotplugStopper, Listing, OpenError, Place, Presence, UsbWatch};
 
-use super::board::{lock, Board};
-use super::ccid::{self, Opened};
-use super::limit::Limit;
-use super::manager::{Bus, BusEvent};
-use super::slot::{Fault, Found};
-use super::watches::{News, Source, Watches};
-use crate::error::{Cause, Error, Failure, Outcome};
+use crate::board::{lock, Board};
+use crate::ccid::{self, Opened};
+use crate::error::StartError;
+use crate::limit::Limit;
+use crate::manager::{Bus, BusEvent};
+use crate::slot::{Fault, Found};
+use crate::watches::{News, Source, Watches};
 
 /// The readers on the USB.
 pub struct UsbBus {
+    options: Options,
     hotplug: Mutex<Hotplug>,
     stopper: HotplugStopper,
     initial: Mutex<Listing>,
@@ -28,11 +29,11 @@ pub struct UsbBus {
 
 impl UsbBus {
     /// Lists the readers, and watches for more.
-    pub fn new() -> Outcome<UsbBus> {
+    pub fn new(options: Options) -> Result<UsbBus, StartError> {
         owner::check()?;
-        let (hotplug, listing) =
-            Hotplug::new().map_err(|error| Failure::because(Error::NoService, Cause::Usb(error)))?;
+        let (hotplug, listing) = Hotplug::new().map_err(StartError::Usb)?;
         Ok(UsbBus {
+            options,
             stopper: hotplug.stopper(),
             hotplug: Mutex::new(hotplug),
             initial: Mutex::new(listing),
@@ -44,7 +45,7 @@ impl UsbBus {
 
     fn found(&self, candidate: Candidate) -> Found {
         let place = candidate.place;
-        let (found, watches) = found(candidate);
+        let (found, watches) = found(candidate, self.options);
         let mut known = lock(&self.watches);
         known.retain(|_, watches| watches.strong_count() > 0);
         known.insert(place, Arc::downgrade(&watches));
@@ -52,20 +53,21 @@ impl UsbBus {
     }
 }
 
-fn found(candidate: Candidate) -> (Found, Arc<Watches>) {
+fn found(candidate: Candidate, options: Options) -> (Found, Arc<Watches>) {
     let name = candidate.name_identity().base_name();
     let slots = candidate.interface.descriptor.slots();
     let mut told = None;
     ccid::found(
         name,
         slots,
-        Box::new(move |limit| open(&candidate, limit, &mut told)),
+        Box::new(move |limit| open(&candidate, options, limit, &mut told)),
     )
 }
 
 /// The readers of one device, whose node somebody else has opened.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub struct DeviceBus {
+    options: Options,
     readers: Mutex<Vec<Candidate>>,
     end: Board,
 }
@@ -73,14 +75,14 @@ pub struct DeviceBus {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 impl DeviceBus {
     /// Reads the device's descriptors; the file descriptor is the bus's from now on.
-    pub fn new(device: std::os::fd::OwnedFd) -> Outcome<DeviceBus> {
-        let refused =
-            |error: OpenError| Failure::because(Error::NoService, Cause::Usb(std::io::Error::other(error)));
+    pub fn new(device: std::os::fd::OwnedFd, options: Options) -> Result<DeviceBus, StartError> {
+        let refused = |error: OpenError| StartError::Usb(std::io::Error::other(error));
         let (readers, unusable) = pcsc_ccid::usb::readers_from_fd(device).map_err(refused)?;
         for interface in unusable {
             log::error!("{interface}");
         }
         Ok(DeviceBus {
+            options,
             readers: Mutex::new(readers),
             end: Board::default(),
         })
@@ -91,7 +93,10 @@ impl DeviceBus {
 impl Bus for DeviceBus {
     fn initial(&self) -> Vec<Found> {
         let readers = std::mem::take(&mut *lock(&self.readers));
-        readers.into_iter().map(|reader| found(reader).0).collect()
+        readers
+            .into_iter()
+            .map(|reader| found(reader, self.options).0)
+            .collect()
     }
 
     fn wait(&self) -> BusEvent {
@@ -153,7 +158,12 @@ impl Bus for UsbBus {
     }
 }
 
-fn open(candidate: &Candidate, limit: &Limit, told: &mut Option<String>) -> Result<Opened, Fault> {
+fn open(
+    candidate: &Candidate,
+    options: Options,
+    limit: &Limit,
+    told: &mut Option<String>,
+) -> Result<Opened, Fault> {
     owner::note();
     let opened = candidate.open().map_err(|error| {
         // Told once, for as long as it is the same.
@@ -173,7 +183,7 @@ fn open(candidate: &Candidate, limit: &Limit, told: &mut Option<String>) -> Resu
         ccid::limited(opened.transport, limit),
         candidate.device(),
         &candidate.interface,
-        ccid::options(),
+        options,
     )
     .map_err(|error| {
         log::error!("{}: {error}", candidate.identity);
@@ -207,7 +217,7 @@ impl Source for Interrupts {
 /// Linux takes transfers back in the threads that want them: a forked child drives readers of its own.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod owner {
-    pub fn check() -> crate::error::Outcome<()> {
+    pub fn check() -> Result<(), crate::error::StartError> {
         Ok(())
     }
 
@@ -219,20 +229,19 @@ mod owner {
 mod owner {
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use crate::error::{Cause, Error, Failure, Outcome};
-    use crate::process;
+    use crate::error::StartError;
 
     static DRIVER: AtomicU32 = AtomicU32::new(0);
 
-    pub fn check() -> Outcome<()> {
-        if ![0, process::generation()].contains(&DRIVER.load(Ordering::Relaxed)) {
-            return Err(Failure::because(Error::NoService, Cause::ForkedFromDriver));
+    pub fn check() -> Result<(), StartError> {
+        if ![0, std::process::id()].contains(&DRIVER.load(Ordering::Relaxed)) {
+            return Err(StartError::ForkedFromDriver);
         }
         Ok(())
     }
 
     pub fn note() {
         // It fails where the process has its thread already.
-        let _ = DRIVER.compare_exchange(0, process::generation(), Ordering::Relaxed, Ordering::Relaxed);
+        let _ = DRIVER.compare_exchange(0, std::process::id(), Ordering::Relaxed, Ordering::Relaxed);
     }
 }
