@@ -62,6 +62,8 @@ pub struct Script {
     pub readers: usize,
     /// How many sharing violations a call gets before it succeeds.
     pub violations: usize,
+    /// Whether STOP_WAITING is answered even where the event has crossed it, as by pcsc-lite up to 1.8.18.
+    pub answers_every_stop: bool,
     /// Replaces answers.
     pub trick: Option<Box<Trick>>,
 }
@@ -76,6 +78,7 @@ impl Script {
             slots: 16,
             readers: 1,
             violations: 0,
+            answers_every_stop: false,
             trick: None,
         }
     }
@@ -493,9 +496,9 @@ impl Connection {
             }
             Command::StopWaitingReaderStateChange => {
                 self.take(size)?;
-                // Where the event is already on its way, it is the answer.
+                // Since 1.8.19 an event that is on its way is the answer.
                 let was_waiting = std::mem::take(&mut lock(&self.out).waits);
-                Some(if was_waiting {
+                Some(if was_waiting || self.shared.script.answers_every_stop {
                     vec![0; wire::EVENT_SIZE]
                 } else {
                     Vec::new()

@@ -273,6 +273,14 @@ impl VersionExchange {
         }
     }
 
+    /// The message as it is sent. Behind requests whose answers vary in length, the answer to VERSION, which is known
+    /// byte for byte, marks their end.
+    pub fn to_bytes(&self) -> [u8; VersionExchange::SIZE] {
+        let mut bytes = [0; VersionExchange::SIZE];
+        self.emit(&mut bytes);
+        bytes
+    }
+
     /// The version in the message.
     pub fn version(&self) -> Version {
         Version {

@@ -87,9 +87,7 @@ impl StateBatch {
             request(Command::GetReaderEvents, &[]);
         }
         if self.needs_anchor() {
-            let mut version = [0; VersionExchange::SIZE];
-            VersionExchange::new(self.version).emit(&mut version);
-            request(Command::Version, &version);
+            request(Command::Version, &VersionExchange::new(self.version).to_bytes());
         }
     }
 
@@ -216,9 +214,7 @@ impl StateBatch {
 
     /// The daemon's answer to VERSION, known byte for byte.
     fn anchor(&self) -> [u8; VersionExchange::SIZE] {
-        let mut bytes = [0; VersionExchange::SIZE];
-        VersionExchange::new(self.told).emit(&mut bytes);
-        bytes
+        VersionExchange::new(self.told).to_bytes()
     }
 }
 

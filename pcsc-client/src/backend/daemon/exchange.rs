@@ -154,7 +154,9 @@ impl Session {
         link.request = request;
         self.on_send(link, sent)?;
 
-        let mut progress = batch.parse(&[]);
+        let skipped = self.stream(link)?.skip_uncertain(deadline);
+        self.on_receive(link, skipped, false)?;
+        let mut progress = batch.parse(link.pending());
         loop {
             match progress {
                 Progress::More(missing) => {
@@ -183,11 +185,11 @@ impl Session {
     pub(super) fn on_send<T>(&self, link: &mut Link, sent: Result<T, Trouble>) -> Outcome<T> {
         sent.map_err(|trouble| {
             link.stream = None;
-            match trouble {
-                Trouble::Closed => Failure::because(Error::NoService, Cause::Closed),
-                Trouble::TimedOut => Failure::because(Error::CommError, Cause::Silent),
-                Trouble::System(source) => Failure::because(Error::CommError, Cause::Broken(source)),
-            }
+            let error = match trouble {
+                Trouble::Closed => Error::NoService,
+                _ => Error::CommError,
+            };
+            Failure::because(error, trouble.into())
         })
     }
 
@@ -200,18 +202,28 @@ impl Session {
     ) -> Outcome<T> {
         received.map_err(|trouble| {
             link.stream = None;
-            match trouble {
-                Trouble::Closed => Failure::because(Error::CommError, Cause::Closed),
-                Trouble::TimedOut if callers_deadline => Failure::because(Error::Timeout, Cause::Silent),
-                Trouble::TimedOut => Failure::because(Error::CommError, Cause::Silent),
-                Trouble::System(source) => Failure::because(Error::CommError, Cause::Broken(source)),
-            }
+            let error = match trouble {
+                Trouble::TimedOut if callers_deadline => Error::Timeout,
+                _ => Error::CommError,
+            };
+            Failure::because(error, trouble.into())
         })
     }
 
     pub(super) fn out_of_step(&self, link: &mut Link, why: &'static str) -> Failure {
         link.stream = None;
         Failure::because(Error::CommError, Cause::OutOfStep(why))
+    }
+}
+
+impl From<Trouble> for Cause {
+    fn from(trouble: Trouble) -> Cause {
+        match trouble {
+            Trouble::Closed => Cause::Closed,
+            Trouble::TimedOut => Cause::Silent,
+            Trouble::OutOfStep => Cause::OutOfStep("unexpected bytes"),
+            Trouble::System(source) => Cause::Broken(source),
+        }
     }
 }
 

@@ -157,8 +157,7 @@ fn first_answer_missing(path: &Path, trouble: Trouble) -> Failure {
                 path: path.to_owned(),
             },
         ),
-        Trouble::TimedOut => Failure::because(Error::NoService, Cause::Silent),
-        Trouble::System(source) => Failure::because(Error::NoService, Cause::Broken(source)),
+        other => Failure::because(Error::NoService, other.into()),
     }
 }
 

@@ -22,6 +22,8 @@ pub enum Trouble {
     Closed,
     /// The deadline passed.
     TimedOut,
+    /// The bytes are not those that were announced.
+    OutOfStep,
     /// The system reported an error.
     System(io::Error),
 }
@@ -56,7 +58,19 @@ pub struct Stream {
     unread: Range<usize>,
     /// Bytes still to come that answer a request whose sender did not wait.
     owed: usize,
+    /// The same, where their number is not known.
+    uncertain: Option<Uncertain>,
 }
+
+/// An answer of `size` bytes that comes once or twice, and the bytes that follow it.
+#[derive(Debug)]
+struct Uncertain {
+    size: usize,
+    mark: [u8; MARK_SIZE],
+}
+
+/// The length in bytes of what follows an uncertain answer.
+pub const MARK_SIZE: usize = 12;
 
 /// A socket that a program started from this one does not get, and whose end is no signal.
 #[cfg(not(target_vendor = "apple"))]
@@ -97,6 +111,7 @@ impl Stream {
             buffer: Vec::new(),
             unread: 0..0,
             owed: 0,
+            uncertain: None,
         })
     }
 
@@ -143,6 +158,27 @@ impl Stream {
         self.skip_owed();
     }
 
+    /// Announces an answer that nobody waits for: `size` bytes, once or twice, and `mark` behind them. It is skipped
+    /// when the next answer is read.
+    pub fn owe_up_to(&mut self, size: usize, mark: [u8; MARK_SIZE]) {
+        self.uncertain = Some(Uncertain { size, mark });
+    }
+
+    /// Skips an answer that was announced by [`Stream::owe_up_to`], so that [`Stream::pending`] begins with the next one.
+    pub fn skip_uncertain(&mut self, deadline: Option<Instant>) -> Result<(), Trouble> {
+        let Some(Uncertain { size, mark }) = self.uncertain.take() else {
+            return Ok(());
+        };
+        for before in [size, 2 * size] {
+            self.fill(before + MARK_SIZE, deadline)?;
+            if self.pending()[before..].starts_with(&mark) {
+                self.consume(before + MARK_SIZE);
+                return Ok(());
+            }
+        }
+        Err(Trouble::OutOfStep)
+    }
+
     /// Fills `head`, and `tail` as far as what arrives together with it goes; gives the length of that.
     pub fn receive(
         &mut self,
@@ -150,6 +186,7 @@ impl Stream {
         tail: &mut [u8],
         deadline: Option<Instant>,
     ) -> Result<usize, Trouble> {
+        self.skip_uncertain(deadline)?;
         let mut got = self.take_pending(head);
         let mut in_tail = 0;
         if got == head.len() && !self.unread.is_empty() {
@@ -189,6 +226,7 @@ impl Stream {
 
     /// Makes at least `count` bytes available to [`Stream::pending`], taking more where more is there.
     pub fn fill(&mut self, count: usize, deadline: Option<Instant>) -> Result<(), Trouble> {
+        self.skip_uncertain(deadline)?;
         self.skip_owed();
         while self.owed > 0 || self.unread.len() < count {
             self.poll(PollFlags::IN, deadline)?;
@@ -225,7 +263,7 @@ impl Stream {
 
     /// Waits until there is something to read, somebody uses the waker, or the deadline passes.
     pub fn wait(&self, waker: BorrowedFd<'_>, deadline: Option<Instant>) -> Result<Wake, Trouble> {
-        if !self.unread.is_empty() && self.owed == 0 {
+        if !self.unread.is_empty() && self.owed == 0 && self.uncertain.is_none() {
             return Ok(Wake::Readable);
         }
         let mut fds = [
@@ -337,6 +375,7 @@ mod tests {
                 buffer: Vec::new(),
                 unread: 0..0,
                 owed: 0,
+                uncertain: None,
             },
             theirs,
         )
@@ -368,6 +407,26 @@ mod tests {
         daemon.write_all(b"next").unwrap();
         stream.fill(4, soon()).unwrap();
         assert_eq!(stream.pending(), b"next");
+    }
+
+    #[test]
+    fn an_answer_that_comes_once_or_twice_ends_at_its_mark() {
+        const MARK: [u8; MARK_SIZE] = *b"mark-mark-12";
+        for (answer, is_right) in [
+            (&b"answer08"[..], true),
+            (b"event-08answer08", true),
+            (b"nonsense-of-19-bytes", false),
+        ] {
+            let (mut stream, mut daemon) = pair();
+            stream.owe_up_to(8, MARK);
+            daemon.write_all(&[answer, &MARK, b"head"].concat()).unwrap();
+            let mut head = [0; 4];
+            match stream.receive(&mut head, &mut [], soon()) {
+                Ok(0) if is_right => assert_eq!(&head, b"head"),
+                Err(Trouble::OutOfStep) if !is_right => (),
+                other => panic!("{other:?}"),
+            }
+        }
     }
 
     #[test]

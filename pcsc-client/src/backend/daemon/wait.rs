@@ -2,8 +2,9 @@
 //! timeout.
 //!
 //! States and registration come in one round trip, so that no change can fall between them. The end of a
-//! registration needs no round trip at all: STOP_WAITING is always answered by eight bytes (its own
-//! answer, or the event that crossed it), and the next read skips them.
+//! registration needs no round trip at all: the next read skips the answer to STOP_WAITING. From protocol 4.4 on this is
+//! eight bytes: its own answer, or the event that crossed it. Daemons of protocol 4.3 up to pcsc-lite 1.8.18 answer
+//! STOP_WAITING even where the event has crossed it, so there the answer to a VERSION request marks the end.
 
 use std::io::IoSlice;
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use super::session::Session;
 use super::stream::Wake;
 use crate::backend::status_change::{self, ReaderList, Watched};
 use crate::error::{Cause, Error, Failure, Outcome};
-use crate::wire::{Body, Command, Event, Header, ReaderStates, StateBatch, EVENT_SIZE};
+use crate::wire::{Body, Command, Event, Header, ReaderStates, StateBatch, VersionExchange, EVENT_SIZE};
 
 impl Session {
     /// Waits until something differs from what the caller knows, at most `timeout` (`None`: for ever).
@@ -122,23 +123,24 @@ impl Session {
 
     /// Ends the registration. A connection that fails here shows in the next call; this one has its result.
     fn stop_waiting(&self, link: &mut Link) {
-        let mut request = [0; Header::SIZE + Event::SIZE];
-        let body = if self.version.waits_with_body() {
-            Event::SIZE
+        const COMMAND: Command = Command::StopWaitingReaderStateChange;
+        let mut request = [0; 2 * Header::SIZE + Event::SIZE + VersionExchange::SIZE];
+        let (length, mark) = if self.version.waits_with_body() {
+            let stop = Event { timeout: 0, rv: 0 }.emit_request(COMMAND, &mut request);
+            let asked = VersionExchange::new(self.version);
+            let length = stop + asked.emit_request(Command::Version, &mut request[stop..]);
+            (length, Some(VersionExchange::new(self.told).to_bytes()))
         } else {
-            0
+            request[..Header::SIZE].copy_from_slice(&Header::new(COMMAND, 0).to_bytes());
+            (Header::SIZE, None)
         };
-        let header = Header::new(Command::StopWaitingReaderStateChange, body).to_bytes();
-        request[..Header::SIZE].copy_from_slice(&header);
-        if let Some(stream) = &mut link.stream {
-            let sent = stream.send(&mut [IoSlice::new(&request[..Header::SIZE + body])], || {
-                self.soon()
-            });
-            match sent {
-                Ok(()) => stream.owe(EVENT_SIZE),
-                Err(_) => {
-                    let _: Outcome<()> = self.on_send(link, sent);
-                }
+        let Some(stream) = &mut link.stream else { return };
+        let sent = stream.send(&mut [IoSlice::new(&request[..length])], || self.soon());
+        match (&sent, mark) {
+            (Ok(()), Some(mark)) => stream.owe_up_to(EVENT_SIZE, mark),
+            (Ok(()), None) => stream.owe(EVENT_SIZE),
+            (Err(_), _) => {
+                let _: Outcome<()> = self.on_send(link, sent);
             }
         }
     }
