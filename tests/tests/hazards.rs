@@ -384,6 +384,44 @@ fn calls_with_a_timeout_end_with_it() {
 }
 
 #[test]
+fn a_silent_daemon_is_given_up_in_calls_that_need_no_card() {
+    type Call = dyn Fn(Context) -> Result<(), Error>;
+    let wait = |context: Context| {
+        let mut states = [ReaderState::new(READER, State::EMPTY)];
+        context.get_status_change(LONG, &mut states)
+    };
+    let status = |context: Context| connect(&context)?.status2_owned().map(drop);
+    let release = |context: Context| context.release().map_err(|(_, error)| error);
+    for minor in 3..=6 {
+        let states = if minor == 6 {
+            Command::GetReadersStateArray
+        } else {
+            Command::GetReadersState
+        };
+        let calls: [(Command, &Call); 4] = [
+            (Command::ReleaseContext, &release),
+            (states, &|context| context.list_readers_owned().map(drop)),
+            (states, &wait),
+            (states, &status),
+        ];
+        for (silent, call) in calls {
+            let rig = Rig::with(minor, move |command, answer, _| {
+                // The answer to WAIT holds states too.
+                let is_silent =
+                    command == silent || (silent == states && command == Command::WaitReaderStateChange);
+                Answer::Send(if is_silent { Vec::new() } else { answer })
+            });
+            let context = Context::builder()
+                .socket_path(rig.daemon.path())
+                .answer_limit(Duration::from_millis(50))
+                .establish()
+                .unwrap();
+            assert_eq!(call(context), Err(Error::CommError), "{silent:?}, 4.{minor}");
+        }
+    }
+}
+
+#[test]
 fn contexts_do_not_wait_for_each_other() {
     let (free, held) = mpsc::channel::<()>();
     let held = std::sync::Mutex::new(held);

@@ -19,6 +19,33 @@ pub struct Link {
     pub request: Vec<u8>,
 }
 
+/// When to give up an answer, and what that means.
+#[derive(Debug, Clone, Copy)]
+pub enum Deadline {
+    /// Never: the daemon waits for a card or for another client.
+    Never,
+    /// The context's limit for answers that need no card. The daemon is silent, and the connection has failed.
+    OfContext(Instant),
+    /// The caller's. The call has timed out.
+    OfCaller(Instant),
+}
+
+impl Deadline {
+    pub fn instant(self) -> Option<Instant> {
+        match self {
+            Deadline::Never => None,
+            Deadline::OfContext(instant) | Deadline::OfCaller(instant) => Some(instant),
+        }
+    }
+}
+
+impl From<Option<Instant>> for Deadline {
+    /// A caller's deadline, if there is one.
+    fn from(deadline: Option<Instant>) -> Deadline {
+        deadline.map_or(Deadline::Never, Deadline::OfCaller)
+    }
+}
+
 impl Link {
     pub fn pending(&self) -> &[u8] {
         self.stream.as_ref().map_or(&[], Stream::pending)
@@ -40,7 +67,7 @@ impl Session {
         deadline: Option<Instant>,
     ) -> Outcome<B> {
         let mut link = self.link()?;
-        self.exchange(&mut link, command, request, deadline)
+        self.exchange(&mut link, command, request, deadline.into())
     }
 
     pub(super) fn exchange<B: Body>(
@@ -48,7 +75,7 @@ impl Session {
         link: &mut Link,
         command: Command,
         request: &B,
-        deadline: Option<Instant>,
+        deadline: Deadline,
     ) -> Outcome<B> {
         self.exchange_payload(link, command, request, &[], &mut [], deadline, |_| 0)
     }
@@ -70,7 +97,7 @@ impl Session {
             request,
             data,
             response,
-            deadline,
+            deadline.into(),
             |reply| match result(reply) {
                 (0, length) => length as usize,
                 _ => 0,
@@ -86,7 +113,7 @@ impl Session {
         request: &B,
         data: &[u8],
         response: &mut [u8],
-        deadline: Option<Instant>,
+        deadline: Deadline,
         payload_length: impl Fn(&B) -> usize,
     ) -> Outcome<B> {
         /// A payload up to this size is copied behind the request, which is cheaper than a gathered write.
@@ -108,12 +135,12 @@ impl Session {
         };
         let sent = self
             .stream(link)?
-            .send(parts, || deadline.or_else(|| self.soon()));
-        self.on_send(link, sent)?;
+            .send(parts, || deadline.instant().or_else(|| self.limit().instant()));
+        self.on_send(link, sent, deadline)?;
 
         let head = &mut buffer[..B::SIZE];
-        let received = self.stream(link)?.receive(head, response, deadline);
-        let got = self.on_receive(link, received, deadline.is_some())?;
+        let received = self.stream(link)?.receive(head, response, deadline.instant());
+        let got = self.on_receive(link, received, deadline)?;
         let Some(reply) = B::parse(head) else {
             return Err(Error::InternalError.into());
         };
@@ -122,10 +149,10 @@ impl Session {
             return Err(self.out_of_step(link, "a payload of the wrong length"));
         }
         if got < expected {
-            let received = self
-                .stream(link)?
-                .receive(&mut response[got..expected], &mut [], deadline);
-            self.on_receive(link, received, deadline.is_some())?;
+            let received =
+                self.stream(link)?
+                    .receive(&mut response[got..expected], &mut [], deadline.instant());
+            self.on_receive(link, received, deadline)?;
         }
         Ok(reply)
     }
@@ -147,15 +174,16 @@ impl Session {
         request.clear();
         batch.emit(&mut request);
         request.extend_from_slice(more);
-        let deadline = self.soon();
+        let limit = self.limit();
+        let deadline = limit.instant();
         let sent = self
             .stream(link)?
             .send(&mut [IoSlice::new(&request)], || deadline);
         link.request = request;
-        self.on_send(link, sent)?;
+        self.on_send(link, sent, limit)?;
 
         let skipped = self.stream(link)?.skip_uncertain(deadline);
-        self.on_receive(link, skipped, false)?;
+        self.on_receive(link, skipped, limit)?;
         let mut progress = batch.parse(link.pending());
         loop {
             match progress {
@@ -163,7 +191,7 @@ impl Session {
                     let stream = self.stream(link)?;
                     let count = stream.pending().len() + missing;
                     let filled = stream.fill(count, deadline);
-                    self.on_receive(link, filled, false)?;
+                    self.on_receive(link, filled, limit)?;
                     progress = batch.parse(link.pending());
                 }
                 Progress::Done(parsed) => {
@@ -182,15 +210,13 @@ impl Session {
     }
 
     /// A failed write leaves the daemon in the middle of a request: the connection is over.
-    pub(super) fn on_send<T>(&self, link: &mut Link, sent: Result<T, Trouble>) -> Outcome<T> {
-        sent.map_err(|trouble| {
-            link.stream = None;
-            let error = match trouble {
-                Trouble::Closed => Error::NoService,
-                _ => Error::CommError,
-            };
-            Failure::because(error, trouble.into())
-        })
+    pub(super) fn on_send<T>(
+        &self,
+        link: &mut Link,
+        sent: Result<T, Trouble>,
+        deadline: Deadline,
+    ) -> Outcome<T> {
+        sent.map_err(|trouble| fail(link, trouble, deadline, Error::NoService))
     }
 
     /// So does a failed read, or one that the caller gave up.
@@ -198,22 +224,26 @@ impl Session {
         &self,
         link: &mut Link,
         received: Result<T, Trouble>,
-        callers_deadline: bool,
+        deadline: Deadline,
     ) -> Outcome<T> {
-        received.map_err(|trouble| {
-            link.stream = None;
-            let error = match trouble {
-                Trouble::TimedOut if callers_deadline => Error::Timeout,
-                _ => Error::CommError,
-            };
-            Failure::because(error, trouble.into())
-        })
+        received.map_err(|trouble| fail(link, trouble, deadline, Error::CommError))
     }
 
     pub(super) fn out_of_step(&self, link: &mut Link, why: &'static str) -> Failure {
         link.stream = None;
         Failure::because(Error::CommError, Cause::OutOfStep(why))
     }
+}
+
+/// Gives the connection up; `if_closed` is the error where the daemon has closed it.
+fn fail(link: &mut Link, trouble: Trouble, deadline: Deadline, if_closed: Error) -> Failure {
+    link.stream = None;
+    let error = match (&trouble, deadline) {
+        (Trouble::Closed, _) => if_closed,
+        (Trouble::TimedOut, Deadline::OfCaller(_)) => Error::Timeout,
+        _ => Error::CommError,
+    };
+    Failure::because(error, trouble.into())
 }
 
 impl From<Trouble> for Cause {

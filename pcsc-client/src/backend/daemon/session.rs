@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::exchange::{lost, Link};
+use super::exchange::{lost, Deadline, Link};
 use super::handshake::{self, Established};
 use crate::backend::session::Options;
 use crate::backend::signal::Signal;
@@ -83,7 +83,7 @@ impl Session {
             context: self.context,
             rv: 0,
         };
-        let reply = self.exchange(&mut link, Command::ReleaseContext, &request, self.soon());
+        let reply = self.exchange(&mut link, Command::ReleaseContext, &request, self.limit());
         if let Some(stream) = link.stream.take() {
             stream.shutdown();
         }
@@ -236,7 +236,7 @@ impl Session {
             link.consume(parsed.consumed);
             let mut reply = [0; wire::Status::SIZE];
             let received = self.stream(&mut link)?.receive(&mut reply, &mut [], None);
-            self.on_receive(&mut link, received, false)?;
+            self.on_receive(&mut link, received, Deadline::Never)?;
             let rv = wire::Status::parse(&reply).map_or(Error::InternalError.code(), |reply| reply.rv);
             Ok((rv, (rv, result)))
         })
@@ -360,8 +360,8 @@ impl Session {
     }
 
     /// The deadline of an answer that needs no card.
-    pub(super) fn soon(&self) -> Option<Instant> {
-        Some(Instant::now() + self.limit)
+    pub(super) fn limit(&self) -> Deadline {
+        Deadline::OfContext(Instant::now() + self.limit)
     }
 
     /// Repeats a call that meets a sharing violation until the other connection's transaction is over. The

@@ -9,7 +9,7 @@
 use std::io::IoSlice;
 use std::time::{Duration, Instant};
 
-use super::exchange::Link;
+use super::exchange::{Deadline, Link};
 use super::session::Session;
 use super::stream::Wake;
 use crate::backend::status_change::{self, ReaderList, Watched};
@@ -105,7 +105,7 @@ impl Session {
                 return Err(Error::Cancelled.into());
             }
             let woken = self.stream(link)?.wait(std::os::fd::AsFd::as_fd(waker), deadline);
-            match self.on_receive(link, woken, false)? {
+            match self.on_receive(link, woken, Deadline::Never)? {
                 Wake::Woken => waker.clear(),
                 Wake::TimedOut => {
                     self.stop_waiting(link);
@@ -113,8 +113,9 @@ impl Session {
                 }
                 Wake::Readable => {
                     let mut bytes = [0; EVENT_SIZE];
-                    let received = self.stream(link)?.receive(&mut bytes, &mut [], self.soon());
-                    self.on_receive(link, received, false)?;
+                    let limit = self.limit();
+                    let received = self.stream(link)?.receive(&mut bytes, &mut [], limit.instant());
+                    self.on_receive(link, received, limit)?;
                     return Event::parse(&bytes).ok_or_else(|| Error::InternalError.into());
                 }
             }
@@ -135,12 +136,12 @@ impl Session {
             (Header::SIZE, None)
         };
         let Some(stream) = &mut link.stream else { return };
-        let sent = stream.send(&mut [IoSlice::new(&request[..length])], || self.soon());
+        let sent = stream.send(&mut [IoSlice::new(&request[..length])], || self.limit().instant());
         match (&sent, mark) {
             (Ok(()), Some(mark)) => stream.owe_up_to(EVENT_SIZE, mark),
             (Ok(()), None) => stream.owe(EVENT_SIZE),
             (Err(_), _) => {
-                let _: Outcome<()> = self.on_send(link, sent);
+                let _: Outcome<()> = self.on_send(link, sent, Deadline::Never);
             }
         }
     }
