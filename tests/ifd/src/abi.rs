@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-#[path = "../../../pcsc-ccid/ifd/src/abi.rs"]
+#[path = "../../../pcsc-ifd/src/abi.rs"]
 mod shared;
 
 pub use shared::*;
