@@ -2,9 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pcsc_client::wire::{
-    self, Body, Command, Header, Progress, ReaderState, ReaderStates, StateBatch, Version,
-};
+use pcsc_wire::{Body, Command, Header, Progress, ReaderState, ReaderStates, StateBatch, Version};
 
 fn round_trip<B: Body>(bytes: &[u8]) {
     if let Some(body) = B::parse(bytes) {
@@ -47,20 +45,20 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(header.to_bytes(), bytes[..Header::SIZE]);
         let body = &bytes[Header::SIZE..];
         match Command::from_code(header.command) {
-            Some(Command::EstablishContext) => round_trip::<wire::Establish>(body),
-            Some(Command::ReleaseContext) => round_trip::<wire::Release>(body),
-            Some(Command::Connect) => round_trip::<wire::Connect>(body),
-            Some(Command::Reconnect) => round_trip::<wire::Reconnect>(body),
-            Some(Command::Disconnect) => round_trip::<wire::Disconnect>(body),
-            Some(Command::BeginTransaction) => round_trip::<wire::BeginTransaction>(body),
-            Some(Command::EndTransaction) => round_trip::<wire::EndTransaction>(body),
-            Some(Command::Transmit) => round_trip::<wire::Transmit>(body),
-            Some(Command::Control) => round_trip::<wire::Control>(body),
-            Some(Command::Status) => round_trip::<wire::Status>(body),
-            Some(Command::Cancel) => round_trip::<wire::Cancel>(body),
-            Some(Command::GetAttrib | Command::SetAttrib) => round_trip::<wire::Attribute>(body),
-            Some(Command::Version) => round_trip::<wire::VersionExchange>(body),
-            Some(Command::WaitReaderStateChange) => round_trip::<wire::Event>(body),
+            Some(Command::EstablishContext) => round_trip::<pcsc_wire::Establish>(body),
+            Some(Command::ReleaseContext) => round_trip::<pcsc_wire::Release>(body),
+            Some(Command::Connect) => round_trip::<pcsc_wire::Connect>(body),
+            Some(Command::Reconnect) => round_trip::<pcsc_wire::Reconnect>(body),
+            Some(Command::Disconnect) => round_trip::<pcsc_wire::Disconnect>(body),
+            Some(Command::BeginTransaction) => round_trip::<pcsc_wire::BeginTransaction>(body),
+            Some(Command::EndTransaction) => round_trip::<pcsc_wire::EndTransaction>(body),
+            Some(Command::Transmit) => round_trip::<pcsc_wire::Transmit>(body),
+            Some(Command::Control) => round_trip::<pcsc_wire::Control>(body),
+            Some(Command::Status) => round_trip::<pcsc_wire::Status>(body),
+            Some(Command::Cancel) => round_trip::<pcsc_wire::Cancel>(body),
+            Some(Command::GetAttrib | Command::SetAttrib) => round_trip::<pcsc_wire::Attribute>(body),
+            Some(Command::Version) => round_trip::<pcsc_wire::VersionExchange>(body),
+            Some(Command::WaitReaderStateChange) => round_trip::<pcsc_wire::Event>(body),
             _ => (),
         }
     }

@@ -12,17 +12,17 @@
 //! # A reader, a card, an APDU
 //!
 //! ```
-//! use pcsc_ccid::card::{apps::Several, Offer, Profile, SimCard};
 //! use pcsc_ccid::descriptor::interfaces;
 //! use pcsc_ccid::reader::{Device, Options, Protocol, Reader, Reset};
-//! use pcsc_ccid::sim::{self, Handle, Model};
+//! use pcsc_sim::card::{apps::Several, Offer, Profile, SimCard};
+//! use pcsc_sim::{Handle, Model};
 //!
-//! // A simulated reader here (feature `sim`). A real one comes from `usb::list()`: its
+//! // A simulated reader here (crate `pcsc-sim`). A real one comes from `usb::list()`: its
 //! // `Candidate` gives the transport by `open()`, and `device()` and `interface`.
-//! let model = sim::model("scr3310").expect("one of sim::NAMES");
+//! let model = pcsc_sim::model("scr3310").expect("one of pcsc_sim::NAMES");
 //! let configuration = Model::configuration_descriptor(&[&model], 4);
 //! let interface = interfaces(&configuration).remove(0)?;
-//! let handle = Handle::new(sim::Device::new(model));
+//! let handle = Handle::new(pcsc_sim::Device::new(model));
 //! handle.insert(0, SimCard::good(Profile::new(&[Offer::T1]), Box::new(Several::demo())));
 //!
 //! let mut reader = Reader::open(handle.transport(), Device::default(), &interface, Options::default())?;
@@ -49,7 +49,8 @@
 //! * [`speed`], [`waiting`]: what card and reader can do, and how long to wait.
 //! * [`quirks`], [`names`], [`attributes`]: what single products need, what readers are called, what they tell.
 //! * `usb` (feature `usb`, on by default): readers on real USB ports.
-//! * `sim` and `card` (feature `sim`): simulated readers and cards, in virtual time.
+//!
+//! Simulated readers and cards, for tests, are in crate `pcsc-sim`.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -60,8 +61,6 @@ extern crate std;
 pub mod apdu;
 pub mod atr;
 pub mod attributes;
-#[cfg(feature = "sim")]
-pub mod card;
 pub mod descriptor;
 pub mod message;
 pub mod names;
@@ -70,8 +69,6 @@ pub mod part10;
 pub mod pps;
 pub mod quirks;
 pub mod reader;
-#[cfg(feature = "sim")]
-pub mod sim;
 pub mod speed;
 pub mod t0;
 pub mod t1;

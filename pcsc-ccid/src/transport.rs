@@ -1,19 +1,7 @@
 //! What carries messages to a reader and back: one interface of a USB device, real or simulated.
 
-#[cfg(feature = "sim")]
-mod fault;
-#[cfg(feature = "sim")]
-mod secrets;
-#[cfg(feature = "sim")]
-mod session;
-
 use core::fmt;
 use core::time::Duration;
-
-#[cfg(feature = "sim")]
-pub use fault::{Fault, FaultTransport};
-#[cfg(feature = "sim")]
-pub use session::{RecordTransport, ReplayTransport};
 
 /// One CCID or ICCD interface: a pair of bulk pipes, class requests on the control pipe, and a clock.
 ///

@@ -29,10 +29,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use common::{card, cases, named, open_through, pattern, read};
-use pcsc_ccid::card::{Behaviour, FaultKind, Faults, Offer};
 use pcsc_ccid::reader::{Error, Protocol, Reader, Reset};
-use pcsc_ccid::sim::{Handle, SimTransport};
-use pcsc_ccid::transport::{Fault, FaultTransport, Transport};
+use pcsc_ccid::transport::Transport;
+use pcsc_sim::card::{Behaviour, FaultKind, Faults, Offer};
+use pcsc_sim::transport::{Fault, FaultTransport};
+use pcsc_sim::{Handle, SimTransport};
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestRunner};
 

@@ -4,13 +4,13 @@ mod common;
 
 use common::liar::Liar;
 use common::{card, message, named, offers, open, open_through, pattern, power_up, read, resets, transmit};
-use pcsc_ccid::card::{Behaviour, Offer};
 use pcsc_ccid::message::SlotError;
 use pcsc_ccid::part10::Feature;
 use pcsc_ccid::reader::{Error, Protocol, Reader};
-use pcsc_ccid::sim::{Device, Entry, Model};
 use pcsc_ccid::transport::Transport;
 use pcsc_ccid::{t0, t1};
+use pcsc_sim::card::{Behaviour, Offer};
+use pcsc_sim::{Device, Entry, Model};
 
 const READERS: &str = include_str!("data/readers.txt");
 

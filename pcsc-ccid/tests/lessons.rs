@@ -9,12 +9,12 @@ use common::{
     card, identity, interface, line, named, now, offers, open, open_through, pattern, power_up, read,
     transmit, LEVELS,
 };
-use pcsc_ccid::card::{Behaviour, Offer};
 use pcsc_ccid::descriptor;
 use pcsc_ccid::message::SlotError;
 use pcsc_ccid::reader::{Error, Options, Presence, Protocol, Reader, Reset};
-use pcsc_ccid::sim::{self, Handle, Lists, Model, Oddities};
 use pcsc_ccid::transport;
+use pcsc_sim::card::{Behaviour, Offer};
+use pcsc_sim::{Handle, Lists, Model, Oddities};
 
 /// The reply with other data, and another announced length.
 fn with_data(reply: &[u8], data: &[u8], announced: u32) -> Vec<u8> {
@@ -110,7 +110,7 @@ fn lists_that_are_refused_short_padded_or_empty() {
         ] {
             let mut model = named("gempc-express").model().clone();
             model.descriptor.data_rate_count = count;
-            let device = sim::Device::new(model).with(Oddities {
+            let device = pcsc_sim::Device::new(model).with(Oddities {
                 lists,
                 ..Oddities::default()
             });
@@ -161,7 +161,7 @@ fn a_first_answer_that_comes_late() {
     ] {
         let mut model = named("acr1252-picc").model().clone();
         (model.vendor_id, model.product_id, model.release) = (vendor, product, 0x0300);
-        let device = sim::Device::new(model).with(Oddities {
+        let device = pcsc_sim::Device::new(model).with(Oddities {
             first_status_delay: Duration::from_millis(delay),
             ..Oddities::default()
         });
@@ -225,7 +225,7 @@ fn every_reader_of_a_composite_device() {
         .zip(&found)
         .map(|(model, interface)| {
             let identity = identity(&model);
-            let handle = Handle::new(sim::Device::new(model));
+            let handle = Handle::new(pcsc_sim::Device::new(model));
             handle.insert(0, card(None, &[Offer::T1], Behaviour::default()));
             Reader::open(handle.transport(), identity, interface, Options::default()).unwrap()
         })

@@ -3,10 +3,10 @@
 mod common;
 
 use common::{card, named, open, pattern, power_up, read, transmit};
-use pcsc_ccid::card::{Behaviour, Burst, Card, Line, Offer, SimCard};
 use pcsc_ccid::part10::NAD;
 use pcsc_ccid::reader::{Error, Protocol, Reader};
-use pcsc_ccid::sim::{Handle, SimTransport};
+use pcsc_sim::card::{Behaviour, Burst, Card, Line, Offer, SimCard};
+use pcsc_sim::{Handle, SimTransport};
 
 /// A card that answers no blocks but those to NAD 0. A PPS request begins with FF.
 struct Particular(SimCard);

@@ -2,14 +2,14 @@
 //! simulated cards at the contact, without a reader.
 
 use pcsc_ccid::atr::Atr;
-use pcsc_ccid::card::apps::Echo;
-use pcsc_ccid::card::{
-    Behaviour, Contact, Convention, Offer, Overspeed, PpsBehaviour, Profile, Rate, SimCard,
-};
 use pcsc_ccid::parameters::Parameters;
 use pcsc_ccid::pps::{Outcome, Request, MAX_SIZE};
 use pcsc_ccid::speed::{Ladder, ReaderSpeeds};
 use pcsc_ccid::waiting::Waiting;
+use pcsc_sim::card::apps::Echo;
+use pcsc_sim::card::{
+    Behaviour, Contact, Convention, Offer, Overspeed, PpsBehaviour, Profile, Rate, SimCard,
+};
 
 const CLOCK_KHZ: u32 = 4_000;
 const READER: ReaderSpeeds<'static> = ReaderSpeeds {

@@ -5,11 +5,11 @@ mod common;
 use std::time::Duration;
 
 use common::{card, named, now, offers, open, pattern, power_up, read, transmit, LEVELS};
-use pcsc_ccid::card::{Behaviour, Burst, Card, Line, Offer};
 use pcsc_ccid::reader::{Error, Protocol};
 use pcsc_ccid::t1;
 use pcsc_ccid::transport;
 use pcsc_ccid::waiting::LONGEST;
+use pcsc_sim::card::{Behaviour, Burst, Card, Line, Offer};
 
 /// After this no command is sent any more, whatever goes on; the last one may take [`LONGEST`].
 const TEN_MINUTES: Duration = Duration::from_secs(600);

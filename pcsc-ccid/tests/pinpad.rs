@@ -6,14 +6,14 @@ mod common;
 use std::time::Duration;
 
 use common::{card, named, open_through, transmit};
-use pcsc_ccid::card::{Behaviour, Offer};
 use pcsc_ccid::part10::pin::{Modification, Verification};
 use pcsc_ccid::part10::{Feature, GET_FEATURE_REQUEST};
 use pcsc_ccid::reader::{Error, Protocol, Reader, Reset};
-use pcsc_ccid::sim::{self, Entry, Handle, Key, SimTransport};
 use pcsc_ccid::t1::Edc;
-use pcsc_ccid::transport::RecordTransport;
 use pcsc_ccid::waiting::LONGEST;
+use pcsc_sim::card::{Behaviour, Offer};
+use pcsc_sim::transport::RecordTransport;
+use pcsc_sim::{Entry, Handle, Key, SimTransport};
 
 type Recorded = RecordTransport<SimTransport, String>;
 
@@ -34,7 +34,7 @@ fn pad(name: &str, protocol: Protocol, behaviour: Behaviour) -> (Handle, Reader<
         (model.vendor_id, model.product_id) = (0x1234, 0x5678);
         model.descriptor.pin_support = 3;
     }
-    let (handle, reader) = open_through(sim::Device::new(model), |transport| {
+    let (handle, reader) = open_through(pcsc_sim::Device::new(model), |transport| {
         RecordTransport::new(transport, String::new())
     });
     let mut reader = reader.unwrap();
@@ -265,7 +265,7 @@ fn a_card_pulled_while_a_pin_is_typed() {
             device.will_type(Entry { takes, key });
             device.now()
         });
-        handle.schedule(now + Duration::from_secs(3), sim::Event::Remove(0));
+        handle.schedule(now + Duration::from_secs(3), pcsc_sim::Event::Remove(0));
         assert_eq!(verify(&mut reader), Err(Error::NoCard), "{name} {protocol:?}");
         assert!(reader.atr(0).is_empty());
     }
@@ -334,10 +334,10 @@ fn no_pin_is_in_a_record_or_in_debug_output() {
 /// As characters, as a chain of blocks, as parts of an APDU.
 #[test]
 fn no_pin_is_in_a_record_of_more_messages_than_one() {
-    let with_small_messages = |device: sim::Device| {
+    let with_small_messages = |device: pcsc_sim::Device| {
         let mut model = device.model().clone();
         model.descriptor.max_message_length = 32;
-        sim::Device::new(model)
+        pcsc_sim::Device::new(model)
     };
     // IFSC 32.
     let short_blocks = Offer::T1 {

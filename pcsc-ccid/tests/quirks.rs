@@ -7,13 +7,13 @@ use std::time::Duration;
 use common::script::{In, Script};
 use common::{card, message, open, pattern, plain_interface, read, transmit};
 use pcsc_ccid::atr::WaitingIntegers;
-use pcsc_ccid::card::{Behaviour, Offer};
 use pcsc_ccid::parameters::Parameters;
 use pcsc_ccid::part10::{Feature, VENDOR_IFD_EXCHANGE};
 use pcsc_ccid::quirks::CARDS;
 use pcsc_ccid::reader::{Device, Error, Options, Presence, Protocol, Reader, Reset};
-use pcsc_ccid::sim::{self, Model};
 use pcsc_ccid::transport;
+use pcsc_sim::card::{Behaviour, Offer};
+use pcsc_sim::Model;
 
 const ATR: [u8; 2] = [0x3B, 0x00];
 /// Short APDUs, and voltage and parameters by the reader itself.
@@ -340,7 +340,7 @@ fn sam_slots_are_spoken_to_at_the_rates_that_they_have() {
     const READERS: &str = include_str!("data/readers.txt");
     let line = READERS.lines().find(|line| line.starts_with("GemCoreSIMPro\t"));
     let model = Model::parse(line.unwrap()).unwrap();
-    let (handle, mut reader) = open(sim::Device::new(model));
+    let (handle, mut reader) = open(pcsc_sim::Device::new(model));
     for (slot, fastest) in [(0, 250_000), (1, 125_000)] {
         handle.insert(slot, card(Some(0x96), &[Offer::T1], Behaviour::default()));
         reader.power_on(slot, Reset::Cold).unwrap();

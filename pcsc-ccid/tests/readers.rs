@@ -4,12 +4,12 @@
 mod common;
 
 use common::{identity, interface, rates_set};
-use pcsc_ccid::card::apps::Several;
-use pcsc_ccid::card::{Offer, Profile, SimCard};
 use pcsc_ccid::descriptor::{ExchangeLevel, Flavour};
 use pcsc_ccid::message::SlotError;
 use pcsc_ccid::reader::{Error, Options, Presence, Protocol, Reader, Reset};
-use pcsc_ccid::sim::{self, Handle, Model, SimTransport};
+use pcsc_sim::card::apps::Several;
+use pcsc_sim::card::{Offer, Profile, SimCard};
+use pcsc_sim::{Handle, Model, SimTransport};
 
 const READERS: &str = include_str!("data/readers.txt");
 
@@ -58,7 +58,7 @@ fn firmware(model: &Model) -> Model {
 }
 
 fn open(model: &Model) -> Result<(Handle, Reader<SimTransport>), Error> {
-    let handle = Handle::new(sim::Device::new(firmware(model)));
+    let handle = Handle::new(pcsc_sim::Device::new(firmware(model)));
     let (transport, device) = (handle.transport(), identity(model));
     let reader = Reader::open(transport, device, &interface(model), Options::default())?;
     Ok((handle, reader))
@@ -326,7 +326,7 @@ fn every_reader_carries_every_card() {
 #[test]
 fn a_reader_of_short_messages_carries_what_they_hold() {
     for name in ["scr3310", "au9540"] {
-        let mut model = sim::model(name).unwrap();
+        let mut model = pcsc_sim::model(name).unwrap();
         model.descriptor.max_message_length = 64;
         for (ta1, offers) in CARDS {
             for protocol in protocols(offers) {
@@ -364,7 +364,7 @@ fn the_longest_apdus() {
         ("au9540", Protocol::T0, 65_535),
         ("omnikey-5321", Protocol::T1, 255),
     ] {
-        let model = sim::model(name).unwrap();
+        let model = pcsc_sim::model(name).unwrap();
         let (handle, mut reader) = open(&model).unwrap();
         let offer = if protocol == Protocol::T0 {
             Offer::T0

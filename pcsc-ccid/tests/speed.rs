@@ -6,10 +6,10 @@ mod common;
 use std::time::Duration;
 
 use common::{card, line, named, open, pattern, power_up, rates_set, read, resets, transmit};
-use pcsc_ccid::card::{Behaviour, FaultKind, Faults, Offer, Overspeed, PpsBehaviour};
 use pcsc_ccid::message::SlotError;
 use pcsc_ccid::reader::{Error, Presence, Protocol, Reader, Reset};
-use pcsc_ccid::sim::{self, Event, Handle, Oddities, SimTransport};
+use pcsc_sim::card::{Behaviour, FaultKind, Faults, Offer, Overspeed, PpsBehaviour};
+use pcsc_sim::{Event, Handle, Oddities, SimTransport};
 
 const OFFERS: [(Protocol, &[Offer]); 2] = [(Protocol::T0, &[Offer::T0]), (Protocol::T1, &[Offer::T1])];
 
@@ -336,7 +336,7 @@ fn a_reader_that_announces_more_than_it_can_do() {
                 let context = format!("{name} {limit} {protocol:?}");
                 let mut model = named(name).model().clone();
                 (model.vendor_id, model.product_id) = (0x1234, 0x5678);
-                let device = sim::Device::new(model).with(Oddities {
+                let device = pcsc_sim::Device::new(model).with(Oddities {
                     contact_limit_bps: Some(limit),
                     ..Oddities::default()
                 });

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use pcsc_ccid::card::apps::{Echo, FileSystem, Hello, Several};
-use pcsc_ccid::card::{Offer, Profile, SimCard};
 use pcsc_ccid::descriptor::{interfaces, Interface};
 use pcsc_ccid::reader::{Device as Identity, Options, Protocol, Reader, Reset};
-use pcsc_ccid::sim::{self, Device, Handle, Model};
-use pcsc_ccid::transport::{Error, Fault, FaultTransport, RecordTransport, ReplayTransport, Transport};
+use pcsc_ccid::transport::{Error, Transport};
+use pcsc_sim::card::apps::{Echo, FileSystem, Hello, Several};
+use pcsc_sim::card::{Offer, Profile, SimCard};
+use pcsc_sim::transport::{Fault, FaultTransport, RecordTransport, ReplayTransport};
+use pcsc_sim::{Device, Handle, Model};
 
 const SECOND: Duration = Duration::from_secs(1);
 const STATUS: [u8; 10] = [0x65, 0, 0, 0, 0, 0, 7, 0, 0, 0];
@@ -128,7 +129,7 @@ fn drive<T: Transport, R>(
 #[test]
 fn a_session_is_written_and_played() {
     for name in ["gempc-express", "omnikey-3x21", "starsign", "au9540"] {
-        let model = sim::model(name).unwrap();
+        let model = pcsc_sim::model(name).unwrap();
         let recorder = RecordTransport::new(handle(name).transport(), String::new());
         let (answers, session) = drive(recorder, &model, |recorder| recorder.output().clone()).unwrap();
         assert!(!session.contains("39373533"), "a PIN is in no record:\n{session}");

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::ffi::DWORD;
 use crate::transaction::Transaction;
 use crate::values::{Attribute, Disposition, Protocol, Protocols, ShareMode, Status};
-use crate::wire;
+use pcsc_wire as wire;
 
 /// A connection to a card in a reader, or to a reader.
 ///

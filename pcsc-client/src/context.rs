@@ -12,8 +12,8 @@ use crate::error::{Error, Failure, Outcome};
 use crate::events::Events;
 use crate::reader_state::ReaderState;
 use crate::values::{Protocol, Protocols, Scope, ShareMode};
-use crate::wire::ReaderStates;
 use crate::Card;
+use pcsc_wire::ReaderStates;
 
 /// A session with the resource manager. Clones are the same session; the last one to go ends it, once
 /// its cards are gone too.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::{fmt, io};
 
-use crate::wire::Version;
+use pcsc_wire::Version;
 
 macro_rules! errors {
     ($($name:ident = $code:literal: $text:literal;)+) => {

@@ -62,7 +62,6 @@
 
 pub mod backend;
 pub mod ffi;
-pub mod wire;
 
 mod card;
 mod context;

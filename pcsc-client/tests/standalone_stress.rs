@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{mpsc, Arc, Mutex};
 use std::time::Duration;
 
-use pcsc_ccid::card::apps::Several;
-use pcsc_ccid::card::{Behaviour, Offer, Profile, SimCard};
 use pcsc_client::backend::standalone::Session;
 use pcsc_client::backend::status_change::{Watched, PNP_NAME};
-use pcsc_client::wire;
 use pcsc_client::Error;
 use pcsc_manager::{Manager, Settings, Simulated, SimulatedBus};
+use pcsc_sim::card::apps::Several;
+use pcsc_sim::card::{Behaviour, Offer, Profile, SimCard};
+use pcsc_wire as wire;
 
 const THREADS: u64 = 64;
 const CONTEXTS: usize = 16;

@@ -364,10 +364,10 @@ fn copy(answer: &[u8], response: &mut [u8]) -> Result<usize, Error> {
 #[cfg(all(test, feature = "sim"))]
 mod tests {
     use super::*;
-    use pcsc_ccid::card::{apps::Several, Offer, Profile, SimCard};
     use pcsc_ccid::descriptor;
     use pcsc_ccid::reader;
-    use pcsc_ccid::sim::{self, Event, Handle, Model};
+    use pcsc_sim::card::{apps::Several, Offer, Profile, SimCard};
+    use pcsc_sim::{Event, Handle, Model};
     use std::time::Instant;
 
     const LONG: Duration = Duration::from_secs(10);
@@ -377,7 +377,7 @@ mod tests {
     }
 
     fn channel(model: &str) -> (Handle, Channel) {
-        let device = sim::Device::named(model).unwrap();
+        let device = pcsc_sim::Device::named(model).unwrap();
         let configuration = Model::configuration_descriptor(&[device.model()], 4);
         let interface = descriptor::interfaces(&configuration).remove(0).unwrap();
         let handle = Handle::new(device);

@@ -4,13 +4,13 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex};
 
-use pcsc_ccid::card::apps::Several;
-use pcsc_ccid::card::{Offer, Profile, SimCard};
 use pcsc_ccid::descriptor::{interfaces, Interface};
 use pcsc_ccid::names;
 use pcsc_ccid::reader::{Device, Options, Reader};
-use pcsc_ccid::sim::{self, Handle, Model, SimWatch};
 use pcsc_ccid::transport;
+use pcsc_sim::card::apps::Several;
+use pcsc_sim::card::{Offer, Profile, SimCard};
+use pcsc_sim::{Handle, Model, SimWatch};
 
 use crate::board::{lock, wait_until};
 use crate::ccid::{self, Opened};
@@ -90,7 +90,7 @@ impl Simulated {
     /// A reader of the model with this short name, with the card that says hello in its first slot.
     pub fn new(model: &str) -> Result<Simulated, StartError> {
         let unknown = || StartError::UnknownModel(model.to_owned());
-        let device = sim::Device::named(model).ok_or_else(unknown)?;
+        let device = pcsc_sim::Device::named(model).ok_or_else(unknown)?;
         let model = device.model().clone();
         let name = names::Identity {
             vendor: model.vendor_id,
@@ -206,12 +206,12 @@ struct Interrupts(Arc<SimWatch>);
 impl Source for Interrupts {
     fn next(&mut self, tell: &mut dyn FnMut(&[u8])) -> Result<(), transport::Error> {
         match self.0.wait() {
-            sim::Sight::Notification(message) => {
+            pcsc_sim::Sight::Notification(message) => {
                 tell(&message);
                 Ok(())
             }
-            sim::Sight::Gone => Err(transport::Error::Gone),
-            sim::Sight::Stopped => Err(transport::Error::Cancelled),
+            pcsc_sim::Sight::Gone => Err(transport::Error::Gone),
+            pcsc_sim::Sight::Stopped => Err(transport::Error::Cancelled),
         }
     }
 }
@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn every_model_is_opened_and_its_card_says_hello() {
-        let names: Vec<&str> = sim::NAMES.iter().map(|(name, _)| *name).collect();
+        let names: Vec<&str> = pcsc_sim::NAMES.iter().map(|(name, _)| *name).collect();
         let bus = SimulatedBus::of_models(&names.join(",")).unwrap();
         for (found, model) in bus.initial().into_iter().zip(names) {
             let mut slot = found.slots.into_iter().next().unwrap().0;

@@ -79,7 +79,7 @@ pub unsafe fn input<'a>(pointer: *const u8, length: DWORD) -> &'a [u8] {
 /// # Safety
 /// `pointer` is NULL or points to `length` writable bytes.
 pub unsafe fn output_buffer<'a>(pointer: *mut u8, length: DWORD) -> &'a mut [u8] {
-    const MOST: usize = pcsc_client::wire::MAX_PAYLOAD;
+    const MOST: usize = pcsc_wire::MAX_PAYLOAD;
     if pointer.is_null() {
         return &mut [];
     }

@@ -11,7 +11,8 @@ use std::time::Duration;
 use pcsc_client::backend::status_change::Watched;
 use pcsc_client::backend::{Cause, Options, Session};
 use pcsc_client::ffi::{DWORD, INFINITE, LONG, SCARDCONTEXT, SCARDHANDLE, SCARD_AUTOALLOCATE};
-use pcsc_client::{wire, Error};
+use pcsc_client::Error;
+use pcsc_wire as wire;
 
 use crate::convention::{
     allocate, boundary, give, input, output, output_buffer, required, result, string, Code, Result, TooSmall,

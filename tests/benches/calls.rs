@@ -16,8 +16,8 @@ use std::ptr::{null, null_mut};
 use std::time::{Duration, Instant};
 
 use libloading::{Library, Symbol};
-use pcsc_client::wire::{self, Body, Header, Version};
 use pcsc_tests::{artifacts, atr, run, stock, Pcscd};
+use pcsc_wire::{self as wire, Body, Header, Version};
 
 const READER: &str = "pcsc-tests 00 00";
 const BATCHES: usize = 60;

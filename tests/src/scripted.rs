@@ -1,7 +1,7 @@
 //! A daemon that does what the test says: for protocol versions that Debian's pcscd does not speak, and for what
 //! no real daemon would do on request.
 //!
-//! It answers as pcscd does, from the other side of `pcsc_client::wire`. A test changes its readers while clients
+//! It answers as pcscd does, from the other side of `pcsc_wire`. A test changes its readers while clients
 //! wait, and may replace any answer.
 
 use std::io::{Read, Write};
@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pcsc_client::wire::{self, Body, Command, Header, ReaderState, Version};
 use pcsc_client::Error;
+use pcsc_wire::{self as wire, Body, Command, Header, ReaderState, Version};
 
 /// What to send in place of an answer.
 pub enum Answer {

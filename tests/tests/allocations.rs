@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use pcsc_ccid::descriptor::interfaces;
 use pcsc_ccid::reader::{self, Device, Options, Reader, Reset};
-use pcsc_ccid::sim::Model;
 use pcsc_ccid::transport::{Error, Transport};
 use pcsc_client::{Choice, Context, Protocols, ShareMode};
 use pcsc_manager::Simulated;
+use pcsc_sim::Model;
 use pcsc_tests::{atr, Pcscd};
 
 struct Counting;

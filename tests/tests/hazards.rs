@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{mpsc, Arc};
 use std::time::{Duration, Instant};
 
-use pcsc_client::wire::{Command, Version, EVENT_SIZE, READER_STATE_SIZE};
 use pcsc_client::{
     Attribute, Card, Cause, Context, Error, Failure, Protocols, ReaderState, ShareMode, State,
 };
 use pcsc_tests::scripted::{reader, Answer, Script, Scripted, Trick, LONG};
+use pcsc_wire::{Command, Version, EVENT_SIZE, READER_STATE_SIZE};
 use proptest::prelude::*;
 use tempfile::TempDir;
 

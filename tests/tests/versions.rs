@@ -3,12 +3,12 @@
 use std::ffi::{CStr, CString};
 use std::time::{Duration, Instant};
 
-use pcsc_client::wire::{Command, Version, EVENT_SIZE};
 use pcsc_client::{
     Attribute, BackendKind, Context, Disposition, Error, Event, Protocols, ReaderState, ShareMode, State,
     PNP_NOTIFICATION,
 };
 use pcsc_tests::scripted::{reader, Answer, Script, Scripted, LONG};
+use pcsc_wire::{Command, Version, EVENT_SIZE};
 use tempfile::TempDir;
 
 const MINORS: std::ops::RangeInclusive<i32> = 3..=6;

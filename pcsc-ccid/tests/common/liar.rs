@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use pcsc_ccid::sim::SimTransport;
 use pcsc_ccid::transport::{self, Transport};
+use pcsc_sim::SimTransport;
 
 /// Changes replies: what it is given is the command and the reply to it.
 pub struct Liar<F> {

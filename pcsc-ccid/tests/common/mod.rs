@@ -6,13 +6,13 @@ pub mod script;
 
 use std::time::Duration;
 
-use pcsc_ccid::card::apps::Several;
-use pcsc_ccid::card::{Behaviour, Offer, Profile, SimCard};
 use pcsc_ccid::descriptor::{self, ClassDescriptor, Features, Flavour, Interface};
 use pcsc_ccid::message::Command;
 use pcsc_ccid::reader::{Device, Error, Options, Protocol, Reader, Reset};
-use pcsc_ccid::sim::{self, Direction, Handle, Model, SimTransport};
 use pcsc_ccid::transport::Transport;
+use pcsc_sim::card::apps::Several;
+use pcsc_sim::card::{Behaviour, Offer, Profile, SimCard};
+use pcsc_sim::{Direction, Handle, Model, SimTransport};
 use proptest::test_runner::Config as ProptestConfig;
 
 /// The interface that a host finds in the model's descriptors.
@@ -33,7 +33,7 @@ pub fn identity(model: &Model) -> Device {
 
 /// Opens a device behind a decorator of its transport.
 pub fn open_through<T: Transport>(
-    device: sim::Device,
+    device: pcsc_sim::Device,
     decorate: impl FnOnce(SimTransport) -> T,
 ) -> (Handle, Result<Reader<T>, Error>) {
     let (interface, identity) = (interface(device.model()), identity(device.model()));
@@ -43,14 +43,14 @@ pub fn open_through<T: Transport>(
     (handle, reader)
 }
 
-pub fn open(device: sim::Device) -> (Handle, Reader<SimTransport>) {
+pub fn open(device: pcsc_sim::Device) -> (Handle, Reader<SimTransport>) {
     let (handle, reader) = open_through(device, |transport| transport);
     (handle, reader.unwrap())
 }
 
 /// One of the simulator's well-known readers, with its faults in the field.
-pub fn named(name: &str) -> sim::Device {
-    sim::Device::named(name).unwrap()
+pub fn named(name: &str) -> pcsc_sim::Device {
+    pcsc_sim::Device::named(name).unwrap()
 }
 
 /// The demonstration card with this TA1 and these protocols.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::env;
-use crate::wire::Version;
+use pcsc_wire::Version;
 
 /// A wish for a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

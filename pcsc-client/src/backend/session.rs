@@ -11,7 +11,7 @@ use super::status_change::Watched;
 use super::{daemon, standalone};
 use crate::env;
 use crate::error::{Cause, Error, Outcome};
-use crate::wire::{self, ReaderState, ReaderStates};
+use pcsc_wire::{self as wire, ReaderState, ReaderStates};
 
 /// What a context is established with.
 #[derive(Debug, Clone)]

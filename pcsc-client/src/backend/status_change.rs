@@ -1,7 +1,7 @@
 //! What `SCardGetStatusChange` reports, as a pure function of the reader states and of what the caller
 //! knows (PC/SC part 5, clause 3.2.5; the bits as PC/SC Lite sets them).
 
-use crate::wire::{ReaderState, ReaderStates};
+use pcsc_wire::{ReaderState, ReaderStates};
 
 /// The name of the pseudo-reader that reports readers coming and going.
 pub const PNP_NAME: &[u8] = br"\\?PnP?\Notification";

@@ -1,6 +1,6 @@
 //! The cards of simulated readers: by name, or by their ATR in hexadecimal.
 //!
-//! All of them carry the echo and the example file system of [`pcsc_ccid::card::apps`], the applet of its `Hello`,
+//! All of them carry the echo and the example file system of [`pcsc_sim::card::apps`], the applet of its `Hello`,
 //! and these commands, selected or not:
 //!
 //! | command | answer |
@@ -16,9 +16,9 @@
 use super::station::Switches;
 use pcsc_ccid::apdu::Command;
 use pcsc_ccid::atr::Atr;
-use pcsc_ccid::card::apps::{App, Echo, FileSystem, Hello, Several};
-use pcsc_ccid::card::{Behaviour, Burst, Card, Convention, Line, Offer, PpsBehaviour, Profile, SimCard};
 use pcsc_ccid::t1::Edc;
+use pcsc_sim::card::apps::{App, Echo, FileSystem, Hello, Several};
+use pcsc_sim::card::{Behaviour, Burst, Card, Convention, Line, Offer, PpsBehaviour, Profile, SimCard};
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -3,8 +3,8 @@
 #![forbid(unsafe_code)]
 
 use super::station::Station;
-use pcsc_ccid::sim::SimTransport;
 use pcsc_ccid::transport::{Error, Transport};
+use pcsc_sim::SimTransport;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -7,7 +7,7 @@
 //! | `number=N` | its number there; 0 if not given |
 //! | `fuzz=SEED` | a hostile reader: what it sends is damaged in every way |
 //!
-//! The models are those of [`pcsc_ccid::sim::NAMES`]. A device name in reader.conf.d can have letters, digits and
+//! The models are those of [`pcsc_sim::NAMES`]. A device name in reader.conf.d can have letters, digits and
 //! `= \ / - . _ @ :` only.
 
 #![forbid(unsafe_code)]
@@ -22,7 +22,7 @@ use crate::events::Events;
 use line::Line;
 use pcsc_ccid::descriptor::{self, Flavour, Interface};
 use pcsc_ccid::reader;
-use pcsc_ccid::sim::{self, Model};
+use pcsc_sim::Model;
 use station::Station;
 use std::path::Path;
 use std::sync::Arc;
@@ -62,8 +62,8 @@ impl Wishes<'_> {
 /// Makes the reader that `text` asks for, under the name `name`.
 pub fn open(name: &str, text: &str) -> Result<Device, String> {
     let wishes = Wishes::parse(text)?;
-    let model = sim::model(wishes.model).ok_or_else(|| {
-        let names: Vec<&str> = sim::NAMES.iter().map(|(name, _)| *name).collect();
+    let model = pcsc_sim::model(wishes.model).ok_or_else(|| {
+        let names: Vec<&str> = pcsc_sim::NAMES.iter().map(|(name, _)| *name).collect();
         format!("no model {}: there are {}", wishes.model, names.join(", "))
     })?;
     let interface = interface(&model).ok_or("the model is no reader")?;
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn every_model_opens() {
-        for (model, _) in sim::NAMES {
+        for (model, _) in pcsc_sim::NAMES {
             assert!(open(model, model).is_ok(), "{model}");
         }
         assert!(open("x", "x").is_err_and(|reason| reason.contains("au9540")));

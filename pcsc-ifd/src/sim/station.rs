@@ -4,7 +4,7 @@
 
 use super::cards;
 use crate::events::Events;
-use pcsc_ccid::sim::{Device, Handle};
+use pcsc_sim::{Device, Handle};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::session::Session;
 use super::stream::{Stream, Trouble};
 use crate::error::{Cause, Error, Failure, Outcome};
-use crate::wire::{self, Body, Command, Header, Parsed, Progress, StateBatch};
+use pcsc_wire::{self as wire, Body, Command, Header, Parsed, Progress, StateBatch};
 
 /// What the thread whose turn it is works with.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::stream::{Stream, Trouble};
 use crate::error::{Cause, Error, Failure, Outcome};
-use crate::wire::{Body, Command, Establish, Header, Version, VersionExchange};
+use pcsc_wire::{Body, Command, Establish, Header, Version, VersionExchange};
 
 const SPOKEN: &str = "4.3 to 4.6";
 

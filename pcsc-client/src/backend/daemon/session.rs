@@ -9,8 +9,8 @@ use super::handshake::{self, Established};
 use crate::backend::session::Options;
 use crate::backend::signal::Signal;
 use crate::error::{Cause, Error, Failure, Outcome};
-use crate::wire::{self, Body, Command, Header, ReaderState, ReaderStates, Version, NAME_SIZE};
 use crate::{env, process};
+use pcsc_wire::{self as wire, Body, Command, Header, ReaderState, ReaderStates, Version, NAME_SIZE};
 
 /// A connection of a context with the daemon. Calls of several threads are done one after another.
 ///

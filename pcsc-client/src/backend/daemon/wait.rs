@@ -14,7 +14,7 @@ use super::session::Session;
 use super::stream::Wake;
 use crate::backend::status_change::{self, ReaderList, Watched};
 use crate::error::{Cause, Error, Failure, Outcome};
-use crate::wire::{Body, Command, Event, Header, ReaderStates, StateBatch, VersionExchange, EVENT_SIZE};
+use pcsc_wire::{Body, Command, Event, Header, ReaderStates, StateBatch, VersionExchange, EVENT_SIZE};
 
 impl Session {
     /// Waits until something differs from what the caller knows, at most `timeout` (`None`: for ever).

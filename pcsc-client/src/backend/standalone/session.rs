@@ -15,8 +15,8 @@ use crate::backend::signal::Signal;
 use crate::backend::status_change::{self, ReaderList, Watched};
 use crate::backend::Listener;
 use crate::error::{Cause, Error, Failure, Outcome};
-use crate::wire::{self, ReaderState, ReaderStates};
 use crate::{env, process};
+use pcsc_wire::{self as wire, ReaderState, ReaderStates};
 
 /// A context on the readers of this process.
 pub struct Session {

@@ -12,7 +12,7 @@ use pcsc_manager::{CallError, SimulatedBus, Slot, Watch};
 use super::*;
 use crate::backend::status_change::{Watched, PNP_NAME};
 use crate::error::{Error, Outcome};
-use crate::wire;
+use pcsc_wire as wire;
 
 mod rules;
 mod slots;

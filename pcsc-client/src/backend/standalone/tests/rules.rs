@@ -1,7 +1,7 @@
 //! Rules of pcscd that one call after another does not show: who waits, who is told, and what is left behind.
 
-use pcsc_ccid::card::apps::Several;
-use pcsc_ccid::card::{Behaviour, Offer, Profile, SimCard};
+use pcsc_sim::card::apps::Several;
+use pcsc_sim::card::{Behaviour, Offer, Profile, SimCard};
 
 use super::*;
 
@@ -268,7 +268,7 @@ fn a_card_that_a_reset_finds_first_is_known_and_is_missed_when_it_goes() {
 
 #[test]
 fn every_model_tells_of_cards_that_come_and_go() {
-    for (model, _) in pcsc_ccid::sim::NAMES {
+    for (model, _) in pcsc_sim::NAMES {
         let reader = Simulated::new(model).unwrap();
         let manager = Arc::new(Manager::start(
             Arc::new(SimulatedBus::of(vec![reader.clone()])),

@@ -4,10 +4,10 @@ use crate::path::{reader, wait};
 use crate::sharing::{plug, standalone};
 use crate::simulated::{base_name, Simulated};
 use crate::{fact, Result};
-use pcsc_ccid::card::apps::Echo;
-use pcsc_ccid::card::{Offer, Profile, SimCard};
-use pcsc_ccid::sim::Device;
 use pcsc_client::State;
+use pcsc_sim::card::apps::Echo;
+use pcsc_sim::card::{Offer, Profile, SimCard};
+use pcsc_sim::Device;
 
 pub fn scenario() -> Result<()> {
     for model in ["scr3310", "rutoken-lite"] {

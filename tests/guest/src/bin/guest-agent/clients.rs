@@ -7,10 +7,10 @@ use crate::path::{reader, wait};
 use crate::sharing::{plug, standalone};
 use crate::simulated::{base_name, Simulated};
 use crate::{argument, fact, Result};
-use pcsc_ccid::card::apps::Hello;
-use pcsc_ccid::card::{Offer, Profile, SimCard};
-use pcsc_ccid::sim::Device;
 use pcsc_client::{Context, State};
+use pcsc_sim::card::apps::Hello;
+use pcsc_sim::card::{Offer, Profile, SimCard};
+use pcsc_sim::Device;
 use std::ffi::CString;
 use std::process::{Command, Stdio};
 

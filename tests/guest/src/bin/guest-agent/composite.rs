@@ -3,10 +3,10 @@
 use crate::path::Host;
 use crate::simulated::{base_name, Simulated};
 use crate::{fact, hex, Result};
-use pcsc_ccid::card::apps::Echo;
-use pcsc_ccid::card::{Offer, Profile, SimCard};
-use pcsc_ccid::sim::{Device, Model};
 use pcsc_guest_tests::usbip::{Plugged, Speed};
+use pcsc_sim::card::apps::Echo;
+use pcsc_sim::card::{Offer, Profile, SimCard};
+use pcsc_sim::{Device, Model};
 use std::time::Duration;
 
 /// How long the kernel may take to enumerate the device.

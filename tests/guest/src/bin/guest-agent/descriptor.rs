@@ -8,12 +8,12 @@ use crate::simulated::{base_name, Simulated};
 use crate::{fact, hex, Result};
 use nusb::MaybeFuture;
 use pcsc_ccid::atr::Atr;
-use pcsc_ccid::card::apps::Echo;
-use pcsc_ccid::card::{Offer, Profile, SimCard};
 use pcsc_ccid::reader::{Options, Protocol, Reader, Reset};
-use pcsc_ccid::sim::Device;
 use pcsc_ccid::usb::{self, readers_from_fd, Opened};
 use pcsc_client::{Context, Protocols, ReaderState, ShareMode, State};
+use pcsc_sim::card::apps::Echo;
+use pcsc_sim::card::{Offer, Profile, SimCard};
+use pcsc_sim::Device;
 use std::fs::File;
 use std::time::Duration;
 

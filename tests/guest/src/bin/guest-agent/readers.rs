@@ -3,10 +3,10 @@
 use crate::path::{Host, Path};
 use crate::simulated::{base_name, Simulated};
 use crate::{fact, hex, Result};
-use pcsc_ccid::card::apps::Echo;
-use pcsc_ccid::card::{Behaviour, Offer, PpsBehaviour, Profile, SimCard};
-use pcsc_ccid::sim::Device;
 use pcsc_guest_tests::usbip::{Plugged, Speed, Transfer};
+use pcsc_sim::card::apps::Echo;
+use pcsc_sim::card::{Behaviour, Offer, PpsBehaviour, Profile, SimCard};
+use pcsc_sim::Device;
 use std::thread;
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
 //! The simulated readers of `pcsc-ccid`, as devices on the bus.
 
-use pcsc_ccid::card::Card;
 use pcsc_ccid::names::Identity;
-use pcsc_ccid::sim::{Device, Model};
 use pcsc_guest_tests::usbip::{Stall, UsbFunction};
+use pcsc_sim::card::Card;
+use pcsc_sim::{Device, Model};
 use std::time::{Duration, Instant};
 
 /// Strings 1 and 2 are the manufacturer and the product; the interfaces' follow.

@@ -1,0 +1,35 @@
+//! Data of any length, both ways.
+
+use super::{status, App};
+use pcsc_ccid::apdu::Command;
+
+/// 80 EC echoes its data; 80 EE P1 P2 answers with P1-P2 bytes (65,536 for 0) of a known pattern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Echo;
+
+impl Echo {
+    /// Byte `i` of the pattern.
+    pub fn pattern(i: usize) -> u8 {
+        (i ^ (i >> 8)) as u8
+    }
+}
+
+impl App for Echo {
+    fn process(&mut self, command: &Command<'_>, response: &mut Vec<u8>) {
+        match command.header {
+            [0x80, 0xEC, ..] => {
+                response.extend_from_slice(command.data);
+                status(response, 0x9000);
+            }
+            [0x80, 0xEE, p1, p2] => {
+                let n = match u16::from_be_bytes([p1, p2]) {
+                    0 => 65_536,
+                    n => usize::from(n),
+                };
+                response.extend((0..n).map(Echo::pattern));
+                status(response, 0x9000);
+            }
+            _ => status(response, 0x6D00),
+        }
+    }
+}

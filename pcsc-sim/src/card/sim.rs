@@ -1,0 +1,271 @@
+//! A whole card: answer to reset, PPS, one of the protocols, an application.
+
+use super::{t0, t1, App, Burst, Card, Line, Offer, Profile, Rate};
+
+/// Guard time that the card keeps: the reader sees 12 etu between leading edges.
+const SPACING: u64 = 12;
+/// Leaves a receiver its block guard time of 22 etu (clause 11.4.3).
+const TURNAROUND: u64 = 24;
+
+/// How the card treats a PPS request (clause 9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PpsBehaviour {
+    /// Accepts what its TA1 allows, otherwise stays at 372/1.
+    #[default]
+    Accept,
+    /// Answers without PPS1: the protocol yes, the rate no.
+    RefuseRate,
+    /// Goes mute on any PPS until the next reset.
+    Mute,
+    /// Accepts its own TA1, and goes mute on any other rate until the next reset, as Acos-ID does.
+    OwnRateOrMute,
+}
+
+/// What a card does that is too fast for it or its contact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Overspeed {
+    /// Hears nothing.
+    #[default]
+    Mute,
+    /// Its characters arrive with parity errors.
+    Garbled,
+}
+
+/// What is odd or wrong about a card. The default is a good one.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Behaviour {
+    /// Fails above so many bits per second.
+    pub fails_above: Option<u32>,
+    /// How it fails then.
+    pub overspeed: Overspeed,
+    /// PPS.
+    pub pps: PpsBehaviour,
+    /// T=1: asks for so many waiting time extensions before each answer.
+    pub wtx: u32,
+    /// T=1: with this multiplier; 0 is sent as 1.
+    pub wtx_multiplier: u8,
+    /// T=1: asks for this IFSC before its first answer.
+    pub new_ifsc: Option<u8>,
+    /// T=1: aborts a chained command that grows beyond so many bytes.
+    pub abort_beyond: Option<usize>,
+    /// Damages every nth run of characters that it sends after the ATR.
+    pub corrupt_every: Option<u32>,
+    /// Is pulled out once it has received so many characters.
+    pub removed_after: Option<u64>,
+    /// T=0: NULL bytes before each answer.
+    pub nulls: u32,
+    /// T=0: acknowledges byte by byte.
+    pub byte_by_byte: bool,
+    /// T=0: does not know ENVELOPE.
+    pub no_envelope: bool,
+    /// No answer to reset.
+    pub mute: bool,
+    /// Answers to reset with these bytes rather than its profile's, before its convention is applied.
+    pub atr: Option<Vec<u8>>,
+    /// Answers at these supply voltages only, lowest and highest in millivolts.
+    pub supply: Option<(u16, u16)>,
+    /// etu of work before each answer.
+    pub work: u64,
+}
+
+impl Behaviour {
+    /// Asks for waiting time extensions without end.
+    pub fn wtx_for_ever() -> Self {
+        Behaviour {
+            wtx: u32::MAX,
+            ..Behaviour::default()
+        }
+    }
+}
+
+enum State {
+    Off,
+    /// Negotiable mode: PPS may come first.
+    Fresh,
+    Mute,
+    T0(t0::Protocol),
+    T1(t1::Protocol),
+}
+
+/// A simulated card.
+pub struct SimCard {
+    profile: Profile,
+    behaviour: Behaviour,
+    app: Box<dyn App>,
+    state: State,
+    rate: Rate,
+    heard: u64,
+    bursts: u32,
+    removed: bool,
+}
+
+impl SimCard {
+    /// A card with this profile, behaviour and application.
+    pub fn new(profile: Profile, behaviour: Behaviour, app: Box<dyn App>) -> Self {
+        SimCard {
+            profile,
+            behaviour,
+            app,
+            state: State::Off,
+            rate: Rate::DEFAULT,
+            heard: 0,
+            bursts: 0,
+            removed: false,
+        }
+    }
+
+    /// A well-behaved card.
+    pub fn good(profile: Profile, app: Box<dyn App>) -> Self {
+        SimCard::new(profile, Behaviour::default(), app)
+    }
+
+    fn protocol(&self, number: Option<u8>) -> State {
+        let offers = &self.profile.offers;
+        let offer = match number {
+            Some(n) => offers.iter().find(|o| o.number() == n),
+            None => offers.first(),
+        };
+        let b = &self.behaviour;
+        match offer {
+            Some(Offer::T1 { edc, .. }) => State::T1(t1::Protocol::new(
+                *edc,
+                t1::Habits {
+                    wtx: (b.wtx, b.wtx_multiplier.max(1)),
+                    new_ifsc: b.new_ifsc,
+                    abort_beyond: b.abort_beyond,
+                },
+            )),
+            Some(Offer::T0 { .. }) => State::T0(t0::Protocol::new(t0::Habits {
+                nulls: b.nulls,
+                byte_by_byte: b.byte_by_byte,
+                no_envelope: b.no_envelope,
+            })),
+            None => State::Mute,
+        }
+    }
+
+    /// Answers a PPS request and changes to what was agreed.
+    fn pps(&mut self, request: &[u8]) -> Vec<u8> {
+        let sound = matches!(request, [0xFF, pps0, ..]
+            if request.len() == 3 + (pps0 >> 4 & 7).count_ones() as usize && pps0 & 0x80 == 0)
+            && request.iter().fold(0, |x, b| x ^ b) == 0;
+        let offered = |n| self.profile.offers.iter().any(|o| o.number() == n);
+        if !sound || !offered(request[1] & 0x0F) || self.behaviour.pps == PpsBehaviour::Mute {
+            self.state = State::Mute;
+            return Vec::new();
+        }
+        let own = self.profile.ta1.and_then(Rate::from_ta1).unwrap_or(Rate::DEFAULT);
+        let pps1 = (request[1] & 0x10 != 0).then(|| request[2]);
+        let asked = pps1.map_or(Some(Rate::DEFAULT), Rate::from_ta1);
+        let within =
+            |rate: Rate| u32::from(rate.d) * u32::from(own.f) <= u32::from(own.d) * u32::from(rate.f);
+        let agreed = match (self.behaviour.pps, asked) {
+            (PpsBehaviour::RefuseRate, _) => None,
+            (PpsBehaviour::OwnRateOrMute, asked) if pps1.is_some() && asked != Some(own) => {
+                self.state = State::Mute;
+                return Vec::new();
+            }
+            (_, asked) => asked.filter(|rate| within(*rate)),
+        };
+        self.state = self.protocol(Some(request[1] & 0x0F));
+        match agreed {
+            Some(rate) => {
+                self.rate = rate;
+                request.to_vec()
+            }
+            None => {
+                let pps0 = request[1] & 0x0F;
+                Vec::from([0xFF, pps0, 0xFF ^ pps0])
+            }
+        }
+    }
+
+    fn answer(&mut self, bytes: &[u8]) -> Vec<u8> {
+        if matches!(self.state, State::Fresh) {
+            if bytes.first() == Some(&0xFF) {
+                return self.pps(bytes);
+            }
+            self.state = self.protocol(None);
+        }
+        match &mut self.state {
+            State::T0(protocol) => protocol.hear(bytes, &mut *self.app),
+            State::T1(protocol) => protocol.hear(bytes, &mut *self.app).unwrap_or_default(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn burst(&self, mut bytes: Vec<u8>, delay: u64, garbled: bool) -> Burst {
+        for byte in &mut bytes {
+            *byte = self.profile.convention.apply(*byte);
+        }
+        Burst {
+            bytes,
+            delay,
+            spacing: SPACING,
+            garbled,
+        }
+    }
+}
+
+impl Card for SimCard {
+    fn present(&self) -> bool {
+        !self.removed
+    }
+
+    fn reset(&mut self, line: Line) -> Burst {
+        self.app.reset();
+        self.rate = Rate::DEFAULT;
+        let supplied = self
+            .behaviour
+            .supply
+            .is_none_or(|(lowest, highest)| (lowest..=highest).contains(&line.millivolts));
+        if self.removed || self.behaviour.mute || !supplied {
+            self.state = State::Mute;
+            return Burst::default();
+        }
+        self.state = match self.profile.ta2 {
+            None => State::Fresh,
+            Some(ta2) => {
+                // b5 of TA2: implicit values rather than TA1; a simulated card implies the default.
+                if ta2 & 0x10 == 0 {
+                    self.rate = self.profile.ta1.and_then(Rate::from_ta1).unwrap_or(Rate::DEFAULT);
+                }
+                self.protocol(Some(ta2 & 0x0F))
+            }
+        };
+        let atr = self.behaviour.atr.clone().unwrap_or_else(|| self.profile.atr());
+        self.burst(atr, 40, false)
+    }
+
+    fn power_off(&mut self) {
+        self.state = State::Off;
+    }
+
+    fn hear(&mut self, bytes: &[u8], line: Line) -> Burst {
+        self.heard += bytes.len() as u64;
+        self.removed |= self.behaviour.removed_after.is_some_and(|n| self.heard >= n);
+        let too_fast = self
+            .behaviour
+            .fails_above
+            .is_some_and(|limit| line.bits_per_second() > limit);
+        if self.removed
+            || !line.rate.same_etu(self.rate)
+            || (too_fast && self.behaviour.overspeed == Overspeed::Mute)
+        {
+            return Burst::default();
+        }
+        let bytes: Vec<u8> = bytes.iter().map(|&b| self.profile.convention.apply(b)).collect();
+        let mut answer = self.answer(&bytes);
+        self.bursts = self.bursts.wrapping_add(1);
+        if self
+            .behaviour
+            .corrupt_every
+            .is_some_and(|n| n > 0 && self.bursts % n == 0)
+        {
+            if let Some(last) = answer.last_mut() {
+                *last ^= 0x5A;
+            }
+        }
+        self.burst(answer, TURNAROUND + self.behaviour.work, too_fast)
+    }
+}

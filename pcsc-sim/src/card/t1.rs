@@ -1,0 +1,244 @@
+//! The card's side of T=1 (ISO 7816-3 clause 11.6), written from the rules that bind the card.
+
+use super::App;
+use pcsc_ccid::apdu::Command;
+use pcsc_ccid::t1::{Block, Edc, Pcb, Supervisory, MAX_BLOCK};
+
+/// What the card's T=1 does beyond answering.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Habits {
+    /// S(WTX request) before each answer: how many, and the multiplier.
+    pub wtx: (u32, u8),
+    /// S(IFS request) with this IFSC before the first answer.
+    pub new_ifsc: Option<u8>,
+    /// S(ABORT request) when a chained command grows beyond so many bytes.
+    pub abort_beyond: Option<usize>,
+}
+
+/// A request that the card wants answered before it goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Wanted {
+    function: Supervisory,
+    inf: Option<u8>,
+}
+
+pub(super) struct Protocol {
+    edc: Edc,
+    habits: Habits,
+    ns: u8,
+    nr: u8,
+    ifsd: usize,
+    ifs_told: bool,
+    command: Vec<u8>,
+    reply: Vec<u8>,
+    /// Bytes of the reply that are acknowledged, and those in the I-block that is out.
+    acknowledged: usize,
+    out: Option<usize>,
+    wtx_left: u32,
+    request: Option<Wanted>,
+    /// The last block, if rules 7.2 and 7.3 have it sent again as it is.
+    again: Option<Vec<u8>>,
+    /// An R-block for the last I-block of a chain is due rather than an answer.
+    chaining: bool,
+    failures: u8,
+}
+
+impl Protocol {
+    pub fn new(edc: Edc, habits: Habits) -> Self {
+        Protocol {
+            edc,
+            habits,
+            ns: 0,
+            nr: 0,
+            ifsd: 32,
+            ifs_told: false,
+            command: Vec::new(),
+            reply: Vec::new(),
+            acknowledged: 0,
+            out: None,
+            wtx_left: 0,
+            request: None,
+            again: None,
+            chaining: false,
+            failures: 0,
+        }
+    }
+
+    /// What the card answers to these characters; `None` when it stays in reception mode.
+    pub fn hear(&mut self, bytes: &[u8], app: &mut dyn App) -> Option<Vec<u8>> {
+        let block = match Block::decode(bytes, self.edc) {
+            Ok(block) => block,
+            Err(reason) => return self.refuse(bytes.first().copied().unwrap_or(0), reason.r_code()),
+        };
+        let nad = block.nad.rotate_left(4);
+        let answer = match (block.pcb, self.request) {
+            (Pcb::Request(Supervisory::Resynch), _) => {
+                *self = Protocol {
+                    failures: self.failures,
+                    ..Protocol::new(self.edc, self.habits)
+                };
+                Some(self.block(nad, Pcb::Response(Supervisory::Resynch), &[]))
+            }
+            (Pcb::Request(Supervisory::Abort), _) => {
+                self.acknowledge();
+                self.forget();
+                Some(self.block(nad, Pcb::Response(Supervisory::Abort), &[]))
+            }
+            (Pcb::Request(Supervisory::Ifs), None) => {
+                self.ifsd = usize::from(block.inf[0]);
+                Some(self.block(nad, Pcb::Response(Supervisory::Ifs), block.inf))
+            }
+            (Pcb::Response(function), Some(wanted))
+                if function == wanted.function && block.inf.first().copied() == wanted.inf =>
+            {
+                Some(self.granted(nad, function))
+            }
+            (Pcb::I { seq, more }, None) if seq == self.nr && self.out_is_last() => {
+                self.acknowledge();
+                self.nr ^= 1;
+                self.command.extend_from_slice(block.inf);
+                Some(self.take(nad, more, app))
+            }
+            (Pcb::R { seq, .. }, None) => match self.out {
+                Some(_) if seq == self.ns => Some(self.send_reply(nad)),
+                Some(_) if !self.out_is_last() => {
+                    self.acknowledge();
+                    Some(self.send_reply(nad))
+                }
+                _ => None,
+            },
+            _ => None,
+        };
+        match answer {
+            Some(answer) => {
+                self.failures = 0;
+                Some(answer)
+            }
+            None => self.refuse(block.nad, 2),
+        }
+    }
+
+    /// Rules 7.1 to 7.3, and 7.4.3: after three failures the card waits for a good block.
+    fn refuse(&mut self, nad: u8, error: u8) -> Option<Vec<u8>> {
+        self.failures = self.failures.saturating_add(1);
+        if self.failures > 3 {
+            return None;
+        }
+        match &self.again {
+            Some(last) => Some(last.clone()),
+            None => {
+                let seq = self.nr;
+                Some(self.block(nad.rotate_left(4), Pcb::R { seq, error }, &[]))
+            }
+        }
+    }
+
+    /// The command has one more part.
+    fn take(&mut self, nad: u8, more: bool, app: &mut dyn App) -> Vec<u8> {
+        self.chaining = more;
+        if more
+            && self
+                .habits
+                .abort_beyond
+                .is_some_and(|limit| self.command.len() > limit)
+        {
+            return self.ask(nad, Supervisory::Abort, None);
+        }
+        if !more {
+            self.reply = run(&self.command, app);
+            self.acknowledged = 0;
+            self.command.clear();
+            self.wtx_left = self.habits.wtx.0;
+        }
+        self.go_on(nad)
+    }
+
+    /// The next thing the card says when it has the right to send.
+    fn go_on(&mut self, nad: u8) -> Vec<u8> {
+        match self.habits.new_ifsc {
+            Some(ifsc) if !self.ifs_told => return self.ask(nad, Supervisory::Ifs, Some(ifsc)),
+            _ => {}
+        }
+        if self.chaining || self.reply.is_empty() {
+            let seq = self.nr;
+            return self.block(nad, Pcb::R { seq, error: 0 }, &[]);
+        }
+        if self.wtx_left > 0 {
+            return self.ask(nad, Supervisory::Wtx, Some(self.habits.wtx.1));
+        }
+        self.send_reply(nad)
+    }
+
+    fn granted(&mut self, nad: u8, function: Supervisory) -> Vec<u8> {
+        self.request = None;
+        match function {
+            Supervisory::Ifs => self.ifs_told = true,
+            Supervisory::Wtx => self.wtx_left = self.wtx_left.saturating_sub(1),
+            Supervisory::Abort | Supervisory::Resynch => self.forget(),
+        }
+        self.go_on(nad)
+    }
+
+    fn ask(&mut self, nad: u8, function: Supervisory, inf: Option<u8>) -> Vec<u8> {
+        self.request = Some(Wanted { function, inf });
+        self.block(nad, Pcb::Request(function), inf.as_slice())
+    }
+
+    fn send_reply(&mut self, nad: u8) -> Vec<u8> {
+        let rest = &self.reply[self.acknowledged..];
+        let part = rest[..rest.len().min(self.ifsd)].to_vec();
+        let more = part.len() < rest.len();
+        self.out = Some(part.len());
+        let seq = self.ns;
+        self.block(nad, Pcb::I { seq, more }, &part)
+    }
+
+    /// No I-block is out, or it is the last of its chain.
+    fn out_is_last(&self) -> bool {
+        self.out
+            .is_none_or(|out| out == self.reply.len() - self.acknowledged)
+    }
+
+    /// The interface device has the I-block that is out.
+    fn acknowledge(&mut self) {
+        if let Some(len) = self.out.take() {
+            self.ns ^= 1;
+            self.acknowledged += len;
+        }
+    }
+
+    fn forget(&mut self) {
+        self.command.clear();
+        self.reply.clear();
+        self.acknowledged = 0;
+        self.out = None;
+        self.request = None;
+        self.chaining = false;
+    }
+
+    fn block(&mut self, nad: u8, pcb: Pcb, inf: &[u8]) -> Vec<u8> {
+        let mut buffer = [0; MAX_BLOCK];
+        let len = Block { nad, pcb, inf }.encode(self.edc, &mut buffer);
+        let block = buffer[..len].to_vec();
+        self.again = match pcb {
+            // An I-block is repeated on request only (7.1); after a response the error is reported.
+            Pcb::I { .. } | Pcb::Response(_) => None,
+            Pcb::R { .. } | Pcb::Request(_) => Some(block.clone()),
+        };
+        block
+    }
+}
+
+/// The application's answer to a command, no more than Ne of it; '6700' where it is none.
+pub(super) fn run(apdu: &[u8], app: &mut dyn App) -> Vec<u8> {
+    let mut response = Vec::new();
+    let Ok(command) = Command::parse(apdu) else {
+        return Vec::from([0x67, 0x00]);
+    };
+    app.process(&command, &mut response);
+    let status = response.len().saturating_sub(2);
+    if let Some(ne) = command.ne.filter(|ne| *ne < status) {
+        response.drain(ne..status);
+    }
+    response
+}

@@ -1,0 +1,21 @@
+//! Simulated smart card readers and cards, in virtual time: no hardware, no daemon, no waiting.
+//!
+//! ```text
+//! driver ── SimTransport ─┐
+//! watcher ── SimWatch ────┼─ Handle ── Device (firmware) ── slots ── card::Contact ── card
+//! test ───────────────────┘
+//! ```
+//!
+//! A reader is simulated at the level of USB transfers, a card at the level of bytes on the contact, so that a
+//! driver meets what it meets on real hardware. [`NAMES`] lists the readers that are built in.
+//!
+//! * [`Device`], [`Handle`], [`Model`]: a reader and how a test controls it.
+//! * [`card`]: cards and what can go wrong with them.
+//! * [`transport`]: decorators of a [`pcsc_ccid::transport::Transport`] that damage, record or replay its transfers.
+#![forbid(unsafe_code)]
+
+pub mod card;
+mod reader;
+pub mod transport;
+
+pub use reader::*;

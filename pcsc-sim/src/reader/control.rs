@@ -1,0 +1,308 @@
+//! The control pipe: the class's requests (CCID 1.1, clause 5.3), and all that an ICCD device without bulk
+//! pipes is told (ICCD 1.0, clauses 6.1 and 6.2).
+
+use std::time::Duration;
+
+use super::device::{Device, Direction};
+use super::exchange::Block;
+use super::oddities::Lists;
+use pcsc_ccid::descriptor::{ExchangeLevel, Flavour};
+use pcsc_ccid::message::{IccStatus, SlotError, Voltage};
+use pcsc_ccid::transport::Error;
+
+const ABORT: u8 = 0x01;
+const GET_CLOCK_FREQUENCIES: u8 = 0x02;
+const GET_DATA_RATES: u8 = 0x03;
+/// ICC_POWER_ON, ICC_POWER_OFF, XFR_BLOCK, DATA_BLOCK of both versions; SLOT_STATUS of version B and
+/// GET_ICC_STATUS of version A.
+const POWER_ON: u8 = 0x62;
+const POWER_OFF: u8 = 0x63;
+const XFR_BLOCK: u8 = 0x65;
+const DATA_BLOCK: u8 = 0x6F;
+const SLOT_STATUS: u8 = 0x81;
+const GET_ICC_STATUS: u8 = 0xA0;
+
+/// What an ICCD device has ready for the host.
+#[derive(Default)]
+pub(super) struct Iccd {
+    state: State,
+    ready_at: Duration,
+}
+
+#[derive(Default)]
+enum State {
+    #[default]
+    Idle,
+    /// Version A: a T=0 header came; the card's data, or the rest of the command, are next.
+    Header([u8; 5]),
+    /// The answer, with `bChainParameter`.
+    Answer(Vec<u8>, u8),
+    /// Version A: data, then the status word.
+    Data(Vec<u8>, Vec<u8>),
+    Failed(SlotError),
+}
+
+impl Device {
+    /// A class request with data for the device.
+    ///
+    /// # Errors
+    /// [`Error::Gone`], or [`Error::Stall`] where it does not know the request.
+    pub fn control_out(&mut self, request: u8, value: u16, data: &[u8]) -> Result<(), Error> {
+        self.begin_request()?;
+        let [low, high] = value.to_le_bytes();
+        match (self.model.flavour(), request) {
+            (Flavour::Ccid, ABORT) => {
+                if usize::from(low) >= self.slots.len() {
+                    return Err(Error::Stall);
+                }
+                self.abort(low, Some(high), None);
+                Ok(())
+            }
+            (Flavour::IccdA | Flavour::IccdB, POWER_OFF) => {
+                self.slots.first_mut().ok_or(Error::Stall)?.power_off();
+                self.iccd.state = State::Idle;
+                self.iccd.ready_at = self.now;
+                Ok(())
+            }
+            (Flavour::IccdB, POWER_ON) => {
+                let voltage = match low {
+                    0 => Voltage::Automatic,
+                    1 => Voltage::V5,
+                    2 => Voltage::V3,
+                    3 => Voltage::V1_8,
+                    _ => return Err(Error::Stall),
+                };
+                self.iccd_run(|device| device.iccd_power_on(voltage));
+                Ok(())
+            }
+            (Flavour::IccdA, XFR_BLOCK) => {
+                self.record(Direction::ToReader, data);
+                self.iccd_run(|device| device.iccd_a_block(data));
+                Ok(())
+            }
+            (Flavour::IccdB, XFR_BLOCK) => {
+                self.record(Direction::ToReader, data);
+                self.iccd_run(|device| device.iccd_b_block(data, high));
+                Ok(())
+            }
+            _ => Err(Error::Stall),
+        }
+    }
+
+    /// A class request with data from the device, `length` of them at most.
+    ///
+    /// # Errors
+    /// As [`control_out`](Self::control_out).
+    pub fn control_in(&mut self, request: u8, _value: u16, length: usize) -> Result<Vec<u8>, Error> {
+        self.begin_request()?;
+        let mut answer = match (self.model.flavour(), request) {
+            (_, GET_CLOCK_FREQUENCIES) => self.list(&self.model.clocks_khz)?,
+            (_, GET_DATA_RATES) => self.list(&self.model.data_rates_bps)?,
+            (Flavour::IccdA, POWER_ON) => {
+                self.iccd_run(|device| device.iccd_power_on(Voltage::Automatic));
+                match std::mem::take(&mut self.iccd.state) {
+                    State::Answer(atr, _) => {
+                        self.now = self.now.max(self.iccd.ready_at);
+                        atr
+                    }
+                    _ => return Err(Error::Stall),
+                }
+            }
+            (Flavour::IccdA, GET_ICC_STATUS) => Vec::from([self.iccd_a_status()]),
+            (Flavour::IccdA, DATA_BLOCK) => self.iccd_a_data(length)?,
+            (Flavour::IccdB, SLOT_STATUS) => {
+                let error = match &self.iccd.state {
+                    State::Failed(error) => error.code(),
+                    _ => 0,
+                };
+                let failed = u8::from(error != 0) << 6;
+                Vec::from([0, self.icc(0) as u8 | failed, error])
+            }
+            (Flavour::IccdB, DATA_BLOCK) => self.iccd_b_data(),
+            _ => return Err(Error::Stall),
+        };
+        answer.truncate(length);
+        if matches!(request, DATA_BLOCK | POWER_ON) {
+            self.record(Direction::FromReader, &answer);
+        }
+        Ok(answer)
+    }
+
+    fn begin_request(&mut self) -> Result<(), Error> {
+        if self.gone {
+            return Err(Error::Gone);
+        }
+        self.count_control();
+        Ok(())
+    }
+
+    fn list(&self, values: &[u32]) -> Result<Vec<u8>, Error> {
+        let mut bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        match self.oddities.lists {
+            Lists::Sound if values.is_empty() => return Err(Error::Stall),
+            Lists::Stalled => return Err(Error::Stall),
+            Lists::Short(length) => bytes.truncate(length),
+            Lists::Padded => bytes.resize(256 * 4, 0),
+            Lists::Empty => bytes.clear(),
+            Lists::Sound => (),
+        }
+        Ok(bytes)
+    }
+
+    /// Lets the card work; the answer is ready when it is.
+    fn iccd_run(&mut self, work: impl FnOnce(&mut Device) -> Result<State, SlotError>) {
+        let elapsed = |device: &Device| device.slots.first().map_or(Duration::ZERO, |slot| slot.elapsed());
+        let before = elapsed(self);
+        let state = work(self).unwrap_or_else(State::Failed);
+        let after = elapsed(self);
+        self.iccd.state = state;
+        self.iccd.ready_at = self.now + after.saturating_sub(before);
+        if let Some(slot) = self.slots.first_mut() {
+            // The host asks again by itself until the card is ready.
+            slot.take_extensions();
+        }
+    }
+
+    fn iccd_power_on(&mut self, voltage: Voltage) -> Result<State, SlotError> {
+        let voltage = match self.model.descriptor.voltages {
+            // A token has the supply it has.
+            0 | 1 => Voltage::V5,
+            _ => voltage,
+        };
+        let slot = self.slots.first_mut().ok_or(SlotError::Mute)?;
+        Ok(State::Answer(slot.power_on(voltage, &self.model)?, 0))
+    }
+
+    /// Version A at character level takes a T=0 header first, and the data of the command after the card
+    /// has asked for them; else a TPDU or an APDU.
+    fn iccd_a_block(&mut self, data: &[u8]) -> Result<State, SlotError> {
+        let character = self.model.descriptor.features.exchange_level() == ExchangeLevel::Character;
+        let header = match std::mem::take(&mut self.iccd.state) {
+            State::Header(header) => Some(header),
+            _ => None,
+        };
+        if !character {
+            let (answer, chain) = self.iccd_xfr(data, 0)?;
+            return Ok(State::Answer(answer, chain));
+        }
+        let whole = match (header, data) {
+            (None, &[_, ins, _, _, p3]) if p3 > 0 && self.takes_data(ins) => {
+                let mut header = [0; 5];
+                header.copy_from_slice(data);
+                return Ok(State::Header(header));
+            }
+            (None, _) => data.to_vec(),
+            (Some(header), data) => [&header, data].concat(),
+        };
+        let slot = self.slots.first_mut().ok_or(SlotError::Mute)?;
+        slot.live()?;
+        slot.fresh = false;
+        let block = Block {
+            bwi: 0,
+            level: 0,
+            data: &whole,
+        };
+        let mut answer = slot.tpdu(block, &self.model)?;
+        let status = answer.split_off(answer.len().saturating_sub(2));
+        Ok(State::Data(answer, status))
+    }
+
+    /// Which way data go is the card's to say; a token's firmware is the card, and knows its commands
+    /// (ISO 7816-4 clause 5.4.2: the instructions that carry data).
+    fn takes_data(&self, ins: u8) -> bool {
+        matches!(
+            ins,
+            0x20 | 0x24
+                | 0x2A
+                | 0x2C
+                | 0x82
+                | 0x88
+                | 0xA4
+                | 0xC2
+                | 0xD0
+                | 0xD2
+                | 0xD6
+                | 0xDA
+                | 0xDB
+                | 0xDC
+                | 0xE0
+                | 0xE2
+                | 0xEC
+        )
+    }
+
+    /// Bit 7: mute; bit 6: busy; bits 5 and 4: a status word or data are ready, or data are wanted.
+    fn iccd_a_status(&mut self) -> u8 {
+        if self.icc(0) == IccStatus::Absent {
+            return 0x80;
+        }
+        if self.now < self.iccd.ready_at {
+            return 0x40;
+        }
+        match &self.iccd.state {
+            State::Idle => 0x00,
+            State::Header(_) => 0x10,
+            State::Data(data, _) if !data.is_empty() => 0x10,
+            State::Data(..) => 0x20,
+            State::Answer(..) => 0x20,
+            State::Failed(_) => 0x80,
+        }
+    }
+
+    fn iccd_a_data(&mut self, length: usize) -> Result<Vec<u8>, Error> {
+        self.now = self.now.max(self.iccd.ready_at);
+        match std::mem::take(&mut self.iccd.state) {
+            State::Answer(answer, _) => Ok(answer),
+            State::Data(data, status) if data.is_empty() => Ok(status),
+            State::Data(mut data, status) => {
+                let rest = data.split_off(data.len().min(length));
+                self.iccd.state = State::Data(rest, status);
+                Ok(data)
+            }
+            _ => Err(Error::Stall),
+        }
+    }
+
+    fn iccd_b_block(&mut self, data: &[u8], level: u8) -> Result<State, SlotError> {
+        let (answer, chain) = self.iccd_xfr(data, level.into())?;
+        Ok(State::Answer(answer, chain))
+    }
+
+    /// At character level a host that says how much it expects gets characters; a whole TPDU is carried
+    /// out, for the card is in the same case as its reader.
+    fn iccd_xfr(&mut self, data: &[u8], level: u16) -> Result<(Vec<u8>, u8), SlotError> {
+        let character = self.model.descriptor.features.exchange_level() == ExchangeLevel::Character;
+        let slot = self.slots.first_mut().ok_or(SlotError::Mute)?;
+        let block = Block { bwi: 0, level, data };
+        if character && level == 0 {
+            slot.live()?;
+            slot.fresh = false;
+            return Ok((slot.tpdu(block, &self.model)?, 0));
+        }
+        slot.xfr(block, &self.model, &self.oddities)
+    }
+
+    /// `bResponseType` and what belongs to it: data, an error, or a delay after which to ask again.
+    fn iccd_b_data(&mut self) -> Vec<u8> {
+        if self.oddities.empty_blocks {
+            return Vec::new();
+        }
+        let left = self.iccd.ready_at.saturating_sub(self.now);
+        if !left.is_zero() {
+            let units = (left.as_millis() / 10 + 1).min(u128::from(u16::MAX)) as u16;
+            let [low, high] = units.to_le_bytes();
+            return Vec::from([0x80, low, high]);
+        }
+        match std::mem::take(&mut self.iccd.state) {
+            State::Answer(answer, chain) => {
+                let mut block = Vec::from([chain]);
+                block.extend(answer);
+                block
+            }
+            State::Failed(error) => Vec::from([0x40, self.icc(0) as u8 | 0x40, error.code()]),
+            State::Idle | State::Header(_) | State::Data(..) => {
+                Vec::from([0x40, self.icc(0) as u8 | 0x40, SlotError::Mute.code()])
+            }
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! What the firmware does with a message: commands, their order, their times (CCID 1.1, clause 6.1).
+
+use std::time::Duration;
+
+use super::device::{Abort, Device};
+use super::exchange::Block;
+use super::slot::Slot;
+use pcsc_ccid::descriptor::Features;
+use pcsc_ccid::message::{Command, IccStatus, Kind, Malformed, Outcome, Response, SlotError, HEADER_SIZE};
+
+impl Device {
+    /// A whole message from the host.
+    pub(super) fn receive(&mut self, message: &[u8]) {
+        let Some(&[kind, _, _, _, _, slot, seq, ..]) = message.first_chunk::<HEADER_SIZE>() else {
+            return;
+        };
+        let answered_by = match kind {
+            0x62 | 0x6F | 0x69 => Kind::DataBlock,
+            0x61 | 0x6C | 0x6D => Kind::Parameters,
+            0x6B => Kind::Escape,
+            0x73 => Kind::DataRateAndClockFrequency,
+            _ => Kind::SlotStatus,
+        };
+        let refuse = |device: &mut Device, error| {
+            let answer = Done::failed(error);
+            device.reply(answered_by, slot, seq, answer);
+        };
+        if usize::from(slot) >= self.slots.len() {
+            return refuse(self, SlotError::Parameter(5));
+        }
+        let too_long = message.len() > self.longest_message();
+        let command = match Command::decode(message) {
+            _ if too_long => return refuse(self, SlotError::Parameter(1)),
+            Ok((command, ..)) => command,
+            Err(Malformed::Truncated) => return refuse(self, SlotError::Parameter(1)),
+            Err(Malformed::Kind(_)) => return refuse(self, SlotError::CommandUnsupported),
+            Err(Malformed::Value { offset }) => return refuse(self, SlotError::Parameter(offset)),
+        };
+        if command == Command::Abort {
+            return self.abort(slot, None, Some(seq));
+        }
+        if let Some(abort) = self.aborts.get(usize::from(slot)) {
+            if abort.requested.is_some() || abort.message.is_some() {
+                return refuse(self, SlotError::Aborted);
+            }
+        }
+        if self.is_busy(slot) {
+            return refuse(self, SlotError::SlotBusy);
+        }
+        self.carry_out(slot, seq, command);
+    }
+
+    /// Whether a slot's command is going on, or as many slots' as the reader can serve.
+    fn is_busy(&self, slot: u8) -> bool {
+        let mut busy: Vec<u8> = self
+            .outbox
+            .iter()
+            .filter(|reply| reply.at > self.now)
+            .map(|reply| reply.slot)
+            .collect();
+        busy.sort_unstable();
+        busy.dedup();
+        busy.contains(&slot) || busy.len() >= usize::from(self.model.descriptor.max_busy_slots.max(1))
+    }
+
+    fn carry_out(&mut self, slot: u8, seq: u8, command: Command<'_>) {
+        let kind = command.answered_by();
+        let present_before = self.slots[usize::from(slot)].icc() != IccStatus::Absent;
+        if self.in_auto_sequence(slot) && command != Command::GetSlotStatus {
+            return self.reply(kind, slot, seq, Done::failed(SlotError::BusyWithAutoSequence));
+        }
+        let before = self.slots[usize::from(slot)].elapsed();
+        let done = self.run(slot, command);
+        let place = &mut self.slots[usize::from(slot)];
+        let extensions = place.take_extensions();
+        let after = place.elapsed();
+        let is_there = place.notice();
+        let start = self.now;
+        for (at, times) in extensions {
+            let icc = self.icc(slot);
+            let response = Response {
+                kind,
+                slot,
+                seq,
+                icc,
+                outcome: Outcome::TimeExtension(times),
+                specific: 0,
+                data: &[],
+            };
+            self.push(start + at.saturating_sub(before), &response);
+        }
+        if present_before && !is_there {
+            self.note(slot, false);
+        }
+        let took = after.saturating_sub(before) + done.delay;
+        let at = start + took;
+        self.reply_at(at, kind, slot, seq, done);
+    }
+
+    fn in_auto_sequence(&self, slot: u8) -> bool {
+        self.slots.get(usize::from(slot)).is_some_and(|place| {
+            place.icc() != IccStatus::Absent
+                && self.now.saturating_sub(place.inserted_at) < self.oddities.auto_sequence
+        })
+    }
+
+    fn run(&mut self, slot: u8, command: Command<'_>) -> Done {
+        let features = self.model.descriptor.features;
+        let place = &mut self.slots[usize::from(slot)];
+        let result = match command {
+            Command::IccPowerOn(voltage) => place.power_on(voltage, &self.model).map(Done::data),
+            Command::IccPowerOff => {
+                place.power_off();
+                Ok(Done::status(1))
+            }
+            Command::GetSlotStatus => {
+                let mut done = Done::status(if place.icc() == IccStatus::Active && !place.clock_stopped {
+                    0
+                } else {
+                    1
+                });
+                if !std::mem::replace(&mut self.status_asked, true) {
+                    done.delay = self.oddities.first_status_delay;
+                }
+                Ok(done)
+            }
+            Command::XfrBlock { bwi, level, data } => place
+                .xfr(Block { bwi, level, data }, &self.model, &self.oddities)
+                .map(|(data, chain)| Done {
+                    data,
+                    specific: chain,
+                    ..Done::default()
+                }),
+            Command::GetParameters => place.live().map(drop).map(|()| place.parameters_done()),
+            Command::ResetParameters => place.reset_parameters().map(|()| place.parameters_done()),
+            Command::SetParameters { protocol, data } => place
+                .set_parameters(protocol, data, &self.model, self.oddities.baud_by_parameters)
+                .map(|()| place.parameters_done()),
+            Command::Escape(data) => self
+                .escapes
+                .iter()
+                .find(|(request, _)| request == data)
+                .map(|(_, answer)| Done::data(answer.clone()))
+                .ok_or(SlotError::CommandUnsupported),
+            Command::IccClock { stop } if features.has(Features::CLOCK_STOP) => {
+                place.live().map(drop).map(|()| {
+                    place.clock_stopped = stop;
+                    Done::status(u8::from(stop))
+                })
+            }
+            Command::T0Apdu { .. } if features.0 & 0x6_0000 != 0 => place.live().map(|_| Done::status(0)),
+            Command::Secure { level, data, .. } if self.model.descriptor.pin_support & 3 != 0 => {
+                Ok(place.secure(level, data, (&self.model, &self.oddities), &mut self.keypad))
+            }
+            Command::Mechanical(function) if self.model.descriptor.mechanical != 0 => match function {
+                1..=5 => Ok(Done::status(0)),
+                _ => Err(SlotError::Parameter(7)),
+            },
+            Command::SetDataRateAndClockFrequency { clock_khz, rate_bps } => place
+                .set_rates(clock_khz, rate_bps, &self.model)
+                .map(|(clock_khz, rate_bps)| {
+                    let mut data = clock_khz.to_le_bytes().to_vec();
+                    data.extend(rate_bps.to_le_bytes());
+                    Done::data(data)
+                }),
+            Command::IccClock { .. }
+            | Command::T0Apdu { .. }
+            | Command::Secure { .. }
+            | Command::Mechanical(_)
+            | Command::Abort => Err(SlotError::CommandUnsupported),
+        };
+        result.unwrap_or_else(Done::failed)
+    }
+
+    fn reply(&mut self, kind: Kind, slot: u8, seq: u8, done: Done) {
+        self.reply_at(self.now, kind, slot, seq, done);
+    }
+
+    fn reply_at(&mut self, at: Duration, kind: Kind, slot: u8, seq: u8, done: Done) {
+        let icc = self.icc(slot);
+        self.push(
+            at,
+            &Response {
+                kind,
+                slot,
+                seq,
+                icc,
+                outcome: done.error.map_or(Outcome::Done, Outcome::Failed),
+                specific: done.specific,
+                data: &done.data,
+            },
+        );
+    }
+
+    /// ABORT on the control pipe, or PC_to_RDR_Abort: once both came with one sequence number, the slot
+    /// is free (clauses 5.3.1 and 6.1.13).
+    pub(super) fn abort(&mut self, slot: u8, requested: Option<u8>, message: Option<u8>) {
+        let Some(abort) = self.aborts.get_mut(usize::from(slot)) else {
+            return;
+        };
+        abort.requested = requested.or(abort.requested);
+        abort.message = message.or(abort.message);
+        let both = abort.requested.zip(abort.message);
+        self.outbox.retain(|reply| reply.slot != slot || reply.sent > 0);
+        match both {
+            Some((requested, seq)) if requested == seq => {
+                if let Some(abort) = self.aborts.get_mut(usize::from(slot)) {
+                    *abort = Abort::default();
+                }
+                if let Some(place) = self.slots.get_mut(usize::from(slot)) {
+                    place.abort();
+                }
+                self.reply(Kind::SlotStatus, slot, seq, Done::status(0));
+            }
+            Some((_, seq)) => self.reply(Kind::SlotStatus, slot, seq, Done::failed(SlotError::Aborted)),
+            None => (),
+        }
+    }
+}
+
+/// How a command ended.
+#[derive(Default)]
+pub(super) struct Done {
+    pub data: Vec<u8>,
+    pub specific: u8,
+    pub error: Option<SlotError>,
+    /// Time beyond what went by on the contact.
+    pub delay: Duration,
+}
+
+impl Done {
+    pub fn data(data: Vec<u8>) -> Done {
+        Done {
+            data,
+            ..Done::default()
+        }
+    }
+
+    /// `bClockStatus`.
+    pub fn status(clock: u8) -> Done {
+        Done {
+            specific: clock,
+            ..Done::default()
+        }
+    }
+
+    pub fn failed(error: SlotError) -> Done {
+        Done {
+            error: Some(error),
+            ..Done::default()
+        }
+    }
+}
+
+impl Slot {
+    fn parameters_done(&self) -> Done {
+        Done {
+            data: self.parameters.bytes().to_vec(),
+            specific: self.parameters.protocol,
+            ..Done::default()
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! A device in the hands of a driver, of a watcher and of a test at once.
+
+use std::sync::Arc;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::device::Device;
+use crate::card::Card;
+use pcsc_ccid::transport::{Error, Transport};
+
+/// Something that happens to a device.
+pub enum Event {
+    /// A card comes into a slot.
+    Insert(u8, Box<dyn Card>),
+    /// The card of a slot is taken.
+    Remove(u8),
+    /// The device is pulled out.
+    Unplug,
+    /// The wait that is going on then is cancelled.
+    Cancel,
+}
+
+struct Shared {
+    device: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    device: Device,
+    /// What will happen, by time.
+    schedule: Vec<(Duration, Event)>,
+}
+
+/// A device that several parties share; clones are the same one.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Handle {
+    /// Shares a device.
+    pub fn new(device: Device) -> Handle {
+        Handle {
+            shared: Arc::new(Shared {
+                device: Mutex::new(State {
+                    device,
+                    schedule: Vec::new(),
+                }),
+                changed: Condvar::new(),
+            }),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.shared.device.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something with the device, and wakes who waits for its notifications.
+    pub fn with<T>(&self, action: impl FnOnce(&mut Device) -> T) -> T {
+        let result = action(&mut self.lock().device);
+        self.shared.changed.notify_all();
+        result
+    }
+
+    /// Puts a card in a slot.
+    pub fn insert(&self, slot: u8, card: impl Card + 'static) {
+        self.with(|device| device.insert(slot, Box::new(card)));
+    }
+
+    /// Takes the card out of a slot.
+    pub fn remove(&self, slot: u8) {
+        self.with(|device| device.remove(slot));
+    }
+
+    /// Pulls the device out.
+    pub fn unplug(&self) {
+        self.with(Device::unplug);
+    }
+
+    /// Lets something happen once the device's clock reaches `at`: in the middle of a wait, if a wait goes
+    /// on then.
+    pub fn schedule(&self, at: Duration, event: Event) {
+        let mut state = self.lock();
+        let place = state.schedule.partition_point(|(other, _)| *other <= at);
+        state.schedule.insert(place, (at, event));
+    }
+
+    /// The driver's end.
+    pub fn transport(&self) -> SimTransport {
+        SimTransport { handle: self.clone() }
+    }
+
+    /// A wait for notifications.
+    pub fn watch(&self) -> SimWatch {
+        SimWatch {
+            handle: self.clone(),
+            stopped: Mutex::new(false),
+        }
+    }
+}
+
+impl State {
+    /// Advances the clock up to `until`; stops at an event that ends the wait.
+    fn pass(&mut self, until: Duration) -> Result<(), Error> {
+        if self.schedule.first().is_some_and(|(at, _)| *at <= until) {
+            let (at, event) = self.schedule.remove(0);
+            let now = self.device.now();
+            self.device.advance(at.saturating_sub(now));
+            match event {
+                Event::Insert(slot, card) => self.device.insert(slot, card),
+                Event::Remove(slot) => self.device.remove(slot),
+                Event::Unplug => {
+                    self.device.unplug();
+                    return Err(Error::Gone);
+                }
+                Event::Cancel if at > now => return Err(Error::Cancelled),
+                Event::Cancel => (),
+            }
+            return Ok(());
+        }
+        let now = self.device.now();
+        self.device.advance(until.saturating_sub(now));
+        Ok(())
+    }
+}
+
+/// The bulk and control pipes of a simulated device. A wait costs no time but the device's own.
+pub struct SimTransport {
+    handle: Handle,
+}
+
+impl Transport for SimTransport {
+    fn send(&mut self, message: &[u8], _timeout: Duration) -> Result<(), Error> {
+        self.handle.with(|device| device.bulk_out(message))
+    }
+
+    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, Error> {
+        let mut state = self.handle.lock();
+        let deadline = state.device.now().saturating_add(timeout);
+        let result = loop {
+            match state.device.bulk_in(buffer.len()) {
+                Err(error) => break Err(error),
+                Ok(Some(transfer)) => {
+                    let length = transfer.len().min(buffer.len());
+                    buffer[..length].copy_from_slice(&transfer[..length]);
+                    break Ok(length);
+                }
+                Ok(None) => (),
+            }
+            let now = state.device.now();
+            if now >= deadline {
+                break Err(Error::Timeout);
+            }
+            let next = state.device.ready_at().unwrap_or(deadline).min(deadline);
+            if let Err(error) = state.pass(next) {
+                break Err(error);
+            }
+        };
+        drop(state);
+        self.handle.shared.changed.notify_all();
+        result
+    }
+
+    fn control_out(&mut self, request: u8, value: u16, data: &[u8], _timeout: Duration) -> Result<(), Error> {
+        self.handle
+            .with(|device| device.control_out(request, value, data))
+    }
+
+    fn control_in(
+        &mut self,
+        request: u8,
+        value: u16,
+        buffer: &mut [u8],
+        _timeout: Duration,
+    ) -> Result<usize, Error> {
+        let answer = self
+            .handle
+            .with(|device| device.control_in(request, value, buffer.len()))?;
+        let length = answer.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&answer[..length]);
+        Ok(length)
+    }
+
+    fn clear_halt(&mut self) -> Result<(), Error> {
+        match self.handle.with(|device| device.is_gone()) {
+            true => Err(Error::Gone),
+            false => Ok(()),
+        }
+    }
+
+    fn pause(&mut self, time: Duration) -> Result<(), Error> {
+        let mut state = self.handle.lock();
+        let until = state.device.now().saturating_add(time);
+        let mut result = match state.device.is_gone() {
+            true => Err(Error::Gone),
+            false => Ok(()),
+        };
+        while result.is_ok() && state.device.now() < until {
+            result = state.pass(until);
+        }
+        drop(state);
+        self.handle.shared.changed.notify_all();
+        result
+    }
+
+    fn now(&self) -> Duration {
+        self.handle.lock().device.now()
+    }
+}
+
+/// What a wait for notifications ended with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sight {
+    /// The device sent this notification.
+    Notification(Vec<u8>),
+    /// The device is gone.
+    Gone,
+    /// The wait was stopped.
+    Stopped,
+}
+
+/// The interrupt pipe of a simulated device. Its waits block, in real time.
+pub struct SimWatch {
+    handle: Handle,
+    stopped: Mutex<bool>,
+}
+
+impl SimWatch {
+    /// Waits for a notification.
+    pub fn wait(&self) -> Sight {
+        let mut state = self.handle.lock();
+        loop {
+            if state.device.is_gone() {
+                return Sight::Gone;
+            }
+            if *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) {
+                return Sight::Stopped;
+            }
+            if let Some(notification) = state.device.interrupt_in() {
+                return Sight::Notification(notification);
+            }
+            state = self
+                .handle
+                .shared
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Ends all waits, now and later.
+    pub fn stop(&self) {
+        let state = self.handle.lock();
+        *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        drop(state);
+        self.handle.shared.changed.notify_all();
+    }
+}

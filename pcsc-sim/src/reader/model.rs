@@ -1,0 +1,276 @@
+//! What a reader is before a card comes: identity, descriptors, lists. A line of text makes one.
+
+use core::str::FromStr;
+use std::fmt;
+
+use pcsc_ccid::descriptor::{ClassDescriptor, Features, Flavour};
+
+/// A model of reader: one interface of a device.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Model {
+    /// A short name without spaces.
+    pub name: String,
+    /// `idVendor`.
+    pub vendor_id: u16,
+    /// `idProduct`.
+    pub product_id: u16,
+    /// `bcdDevice`.
+    pub release: u16,
+    /// The device's manufacturer string.
+    pub manufacturer: Option<String>,
+    /// The device's product string.
+    pub product: Option<String>,
+    /// The interface's string.
+    pub interface_name: Option<String>,
+    /// `bInterfaceNumber`.
+    pub number: u8,
+    /// `bAlternateSetting`.
+    pub alternate: u8,
+    /// `bNumEndpoints`: 3 with an interrupt endpoint, 2 without; 1 or 0 of ICCD.
+    pub endpoints: u8,
+    /// `bInterfaceClass`: 0B, or FF.
+    pub class: u8,
+    /// `bInterfaceSubClass`.
+    pub subclass: u8,
+    /// `bInterfaceProtocol`.
+    pub protocol: u8,
+    /// The class descriptor.
+    pub descriptor: ClassDescriptor,
+    /// What GET_CLOCK_FREQUENCIES answers, in kHz; the request is refused where there are none.
+    pub clocks_khz: Vec<u32>,
+    /// What GET_DATA_RATES answers, in bits per second; likewise.
+    pub data_rates_bps: Vec<u32>,
+}
+
+/// Why a line is no model: the number of the column, from 1, that is missing or cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BadColumn(pub usize);
+
+impl fmt::Display for BadColumn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "column {} of the line is missing or wrong", self.0)
+    }
+}
+
+impl std::error::Error for BadColumn {}
+
+impl Model {
+    /// Makes a model of a line of 34 columns parted by tabs, in the order of this crate's list of readers.
+    /// "-" is none.
+    ///
+    /// # Errors
+    /// [`BadColumn`].
+    pub fn parse(line: &str) -> Result<Model, BadColumn> {
+        let mut columns = Columns {
+            texts: line.trim_end_matches(['\r', '\n']).split('\t'),
+            at: 0,
+        };
+        let name = columns.text()?.to_owned();
+        let (vendor, product) =
+            columns
+                .text()?
+                .split_once(':')
+                .ok_or(BadColumn(2))
+                .and_then(|(vendor, product)| {
+                    let id = |text| u16::from_str_radix(text, 16).map_err(|_| BadColumn(2));
+                    Ok((id(vendor)?, id(product)?))
+                })?;
+        let release = columns
+            .text()?
+            .split_once('.')
+            .and_then(|(high, low)| {
+                let byte = |text| u8::from_str_radix(text, 16).ok();
+                Some(u16::from_be_bytes([byte(high)?, byte(low)?]))
+            })
+            .ok_or(BadColumn(3))?;
+        let model = Model {
+            name,
+            vendor_id: vendor,
+            product_id: product,
+            release,
+            manufacturer: columns.string()?,
+            product: columns.string()?,
+            interface_name: columns.string()?,
+            number: columns.decimal()?,
+            alternate: columns.decimal()?,
+            endpoints: columns.decimal()?,
+            class: columns.decimal()?,
+            subclass: columns.decimal()?,
+            protocol: columns.decimal()?,
+            descriptor: ClassDescriptor {
+                release: columns.hexadecimal()? as u16,
+                max_slot_index: columns.decimal()?,
+                voltages: columns.decimal()?,
+                protocols: columns.hexadecimal()?,
+                default_clock_khz: columns.decimal()?,
+                max_clock_khz: columns.decimal()?,
+                clock_count: columns.decimal()?,
+                data_rate_bps: columns.decimal()?,
+                max_data_rate_bps: columns.decimal()?,
+                data_rate_count: columns.decimal()?,
+                max_ifsd: columns.decimal()?,
+                synchronous_protocols: columns.hexadecimal()?,
+                mechanical: columns.hexadecimal()?,
+                features: Features(columns.hexadecimal()?),
+                max_message_length: columns.decimal()?,
+                class_get_response: columns.hexadecimal()? as u8,
+                class_envelope: columns.hexadecimal()? as u8,
+                lcd_layout: columns.hexadecimal()? as u16,
+                pin_support: columns.decimal()?,
+                max_busy_slots: columns.decimal()?,
+            },
+            clocks_khz: columns.list()?,
+            data_rates_bps: columns.list()?,
+        };
+        match columns.texts.next() {
+            None => Ok(model),
+            Some(_) => Err(BadColumn(columns.at + 1)),
+        }
+    }
+
+    /// How the host talks to it.
+    pub fn flavour(&self) -> Flavour {
+        match self.protocol {
+            1 if self.endpoints < 2 => Flavour::IccdA,
+            2 if self.endpoints < 2 => Flavour::IccdB,
+            _ => Flavour::Ccid,
+        }
+    }
+
+    /// The clock at the contact after a reset, in Hz: `dwDefaultClock`, unless no card would take it (below
+    /// 1 MHz, ISO 7816-3 clause 5.2.3); then what `dwDataRate` makes at 372/1.
+    pub fn clock_hz(&self) -> u32 {
+        match self.descriptor.default_clock_khz {
+            khz @ 1000.. => khz.saturating_mul(1000),
+            _ => self.descriptor.data_rate_bps.saturating_mul(372).max(1_000_000),
+        }
+    }
+
+    /// The longest message that the firmware takes. Those that announce 263 have room for a whole short
+    /// APDU all the same; it is the announcement that is wrong.
+    pub fn longest_message(&self) -> usize {
+        match self.descriptor.max_message_length {
+            263 => 271,
+            announced => (announced as usize).clamp(10, 0x1_1000),
+        }
+    }
+
+    /// Whether there is an interrupt endpoint: the third, or an ICCD device's only one.
+    pub fn notifies(&self) -> bool {
+        matches!(self.endpoints, 1 | 3..)
+    }
+
+    /// The interface, class and endpoint descriptors, one after the other (USB 2.0, clause 9.6), with
+    /// the class descriptor where most devices have it, and bulk endpoints of 64 bytes.
+    pub fn interface_descriptors(&self, name_index: u8) -> Vec<u8> {
+        let mut bytes = Vec::from([
+            9,
+            0x04,
+            self.number,
+            self.alternate,
+            self.endpoints,
+            self.class,
+            self.subclass,
+            self.protocol,
+            name_index,
+        ]);
+        bytes.extend(self.descriptor.to_bytes());
+        // Two endpoint numbers an interface, so that several interfaces fit one device.
+        let address = self.number.wrapping_mul(2) & 0x0F;
+        if self.endpoints >= 2 {
+            bytes.extend([7, 0x05, (address + 1) & 0x0F, 0x02, PACKET as u8, 0, 0]);
+            bytes.extend([7, 0x05, 0x80 | (address + 1) & 0x0F, 0x02, PACKET as u8, 0, 0]);
+        }
+        if self.notifies() {
+            bytes.extend([7, 0x05, 0x80 | (address + 2) & 0x0F, 0x03, 8, 0, 16]);
+        }
+        bytes
+    }
+
+    /// A configuration descriptor with all that belongs to it, for a device of these interfaces; the
+    /// interface's string has this index, and those of the next ones follow.
+    pub fn configuration_descriptor(interfaces: &[&Model], first_name_index: u8) -> Vec<u8> {
+        let mut bytes = Vec::from([9, 0x02, 0, 0, interfaces.len() as u8, 1, 0, 0x80, 50]);
+        let mut next = first_name_index;
+        for model in interfaces {
+            let index = model.interface_name.as_ref().map_or(0, |_| next);
+            next = next.wrapping_add(u8::from(index != 0));
+            bytes.extend(model.interface_descriptors(index));
+        }
+        let total = (bytes.len() as u16).to_le_bytes();
+        bytes[2..4].copy_from_slice(&total);
+        bytes
+    }
+
+    /// The device descriptor (USB 2.0, clause 9.6.1): full speed, one configuration; string 1 is the
+    /// manufacturer and 2 the product, where they are.
+    pub fn device_descriptor(&self) -> [u8; 18] {
+        let [vendor_low, vendor_high] = self.vendor_id.to_le_bytes();
+        let [product_low, product_high] = self.product_id.to_le_bytes();
+        let [release_low, release_high] = self.release.to_le_bytes();
+        let manufacturer = u8::from(self.manufacturer.is_some());
+        let product = 2 * u8::from(self.product.is_some());
+        [
+            18,
+            0x01,
+            0x00,
+            0x02,
+            0,
+            0,
+            0,
+            64,
+            vendor_low,
+            vendor_high,
+            product_low,
+            product_high,
+            release_low,
+            release_high,
+            manufacturer,
+            product,
+            0,
+            1,
+        ]
+    }
+}
+
+/// Bytes in a packet of the bulk pipes.
+pub const PACKET: usize = 64;
+
+struct Columns<'a> {
+    texts: core::str::Split<'a, char>,
+    at: usize,
+}
+
+impl<'a> Columns<'a> {
+    fn text(&mut self) -> Result<&'a str, BadColumn> {
+        self.at += 1;
+        self.texts
+            .next()
+            .filter(|text| !text.is_empty())
+            .ok_or(BadColumn(self.at))
+    }
+
+    fn string(&mut self) -> Result<Option<String>, BadColumn> {
+        Ok(Some(self.text()?).filter(|text| *text != "-").map(str::to_owned))
+    }
+
+    fn decimal<N: FromStr>(&mut self) -> Result<N, BadColumn> {
+        let text = self.text()?;
+        text.parse().map_err(|_| BadColumn(self.at))
+    }
+
+    fn hexadecimal(&mut self) -> Result<u32, BadColumn> {
+        let text = self.text()?;
+        u32::from_str_radix(text, 16).map_err(|_| BadColumn(self.at))
+    }
+
+    fn list(&mut self) -> Result<Vec<u32>, BadColumn> {
+        match self.text()? {
+            "-" => Ok(Vec::new()),
+            text => text
+                .split(',')
+                .map(|number| number.parse().map_err(|_| BadColumn(self.at)))
+                .collect(),
+        }
+    }
+}

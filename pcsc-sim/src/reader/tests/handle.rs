@@ -1,0 +1,105 @@
+//! A shared device: time, events, notifications.
+
+use super::*;
+use crate::reader::{Event, Handle, Sight};
+use pcsc_ccid::transport::{Error, Transport};
+use std::sync::mpsc;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+const STATUS: [u8; 10] = [0x65, 0, 0, 0, 0, 0, 7, 0, 0, 0];
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A handle of a reader whose card takes 3000 etu for an answer, with power, and a command under way.
+fn under_way() -> Handle {
+    let handle = Handle::new(Device::named("omnikey-5321").unwrap());
+    let behaviour = Behaviour {
+        work: 3000,
+        ..Behaviour::default()
+    };
+    handle.insert(0, card(&[Offer::T0], None, behaviour));
+    let mut transport = handle.transport();
+    transport
+        .send(&message(0x62, 0, 0, [1, 0, 0], &[]), SECOND)
+        .unwrap();
+    transport.receive(&mut [0; 300], SECOND).unwrap();
+    let select = message(0x6F, 0, 4, [0, 0, 0], &[0, 0xA4, 4, 0, 1, 0xA0]);
+    transport.send(&select, SECOND).unwrap();
+    handle
+}
+
+fn receive(handle: &Handle, timeout: Duration) -> Result<Vec<u8>, Error> {
+    let mut buffer = [0; 300];
+    let length = handle.transport().receive(&mut buffer, timeout)?;
+    Ok(buffer[..length].to_vec())
+}
+
+#[test]
+fn a_wait_takes_the_devices_time_and_none_of_ours() {
+    let handle = under_way();
+    let begun = handle.transport().now();
+    let short = Duration::from_millis(10);
+    assert_eq!(receive(&handle, short), Err(Error::Timeout));
+    assert_eq!(handle.transport().now(), begun + short);
+    assert_eq!(receive(&handle, SECOND).unwrap()[7], 0);
+    assert!(handle.transport().now() < begun + SECOND);
+    assert_eq!(receive(&handle, Duration::from_secs(86_400)), Err(Error::Timeout));
+    handle.transport().pause(SECOND).unwrap();
+    assert!(handle.transport().now() > begun + Duration::from_secs(86_400));
+}
+
+#[test]
+fn things_happen_in_the_middle_of_a_wait() {
+    let at = |handle: &Handle| handle.transport().now() + Duration::from_millis(20);
+    let handle = under_way();
+    handle.schedule(at(&handle), Event::Remove(0));
+    assert_eq!(receive(&handle, SECOND).unwrap()[7..9], [0x42, 0xFE]);
+    let handle = under_way();
+    handle.schedule(at(&handle), Event::Unplug);
+    assert_eq!(receive(&handle, SECOND), Err(Error::Gone));
+    assert_eq!(handle.transport().pause(SECOND), Err(Error::Gone));
+    let handle = under_way();
+    handle.schedule(at(&handle), Event::Cancel);
+    assert_eq!(receive(&handle, SECOND), Err(Error::Cancelled));
+    assert_eq!(receive(&handle, SECOND).unwrap()[7], 0, "the next wait works");
+    handle.schedule(at(&handle), Event::Insert(0, Box::new(good(&[Offer::T0], None))));
+    assert_eq!(receive(&handle, SECOND), Err(Error::Timeout));
+    handle.transport().send(&STATUS, SECOND).unwrap();
+    assert_eq!(
+        receive(&handle, SECOND).unwrap()[7],
+        1,
+        "a new card, without power"
+    );
+    handle.schedule(at(&handle), Event::Cancel);
+    assert_eq!(handle.transport().pause(SECOND), Err(Error::Cancelled));
+}
+
+#[test]
+fn a_watch_waits_for_what_the_device_notifies() {
+    let handle = Handle::new(Device::named("scr3310").unwrap());
+    let watch = Arc::new(handle.watch());
+    let (seen, sights) = mpsc::channel();
+    let watcher = {
+        let watch = Arc::clone(&watch);
+        thread::spawn(move || loop {
+            let sight = watch.wait();
+            let is_last = !matches!(sight, Sight::Notification(_));
+            seen.send(sight).unwrap();
+            if is_last {
+                return;
+            }
+        })
+    };
+    handle.insert(0, good(&[Offer::T0], None));
+    assert_eq!(sights.recv(), Ok(Sight::Notification(vec![0x50, 0x03])));
+    handle.remove(0);
+    assert_eq!(sights.recv(), Ok(Sight::Notification(vec![0x50, 0x02])));
+    watch.stop();
+    assert_eq!(sights.recv(), Ok(Sight::Stopped));
+    watcher.join().unwrap();
+    assert_eq!(watch.wait(), Sight::Stopped, "for good");
+    let other = handle.watch();
+    handle.unplug();
+    assert_eq!(other.wait(), Sight::Gone);
+}

@@ -1,0 +1,245 @@
+//! A transport that damages what comes from the device, by a script drawn from a seed.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use pcsc_ccid::transport::{Error, Transport};
+
+/// What happens to one reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Its end is missing.
+    Short,
+    /// Bytes follow it that belong to nothing.
+    Long,
+    /// It comes only when the host has given up on it.
+    Late,
+    /// It comes twice.
+    Duplicated,
+    /// It comes after the reply that follows it.
+    Reordered,
+    /// It never comes.
+    Lost,
+    /// One byte is another.
+    Corrupted,
+    /// The pipe halts; the reply comes after the halt is cleared.
+    Stalled,
+    /// Not the reply: the command before it never reached the device.
+    Unheard,
+}
+
+/// A decorator that damages replies.
+pub struct FaultTransport<T> {
+    inner: T,
+    state: u64,
+    per_mille: u16,
+    left: u32,
+    kinds: &'static [Fault],
+    struck: Vec<Fault>,
+    /// Replies that the host gets next, before any from the device.
+    due: VecDeque<Vec<u8>>,
+    /// A reply that lets the next one pass.
+    held: Option<Vec<u8>>,
+    halted: bool,
+}
+
+impl<T: Transport> FaultTransport<T> {
+    /// Every kind.
+    pub const ALL: &'static [Fault] = &[
+        Fault::Short,
+        Fault::Long,
+        Fault::Late,
+        Fault::Duplicated,
+        Fault::Reordered,
+        Fault::Lost,
+        Fault::Corrupted,
+        Fault::Stalled,
+        Fault::Unheard,
+    ];
+
+    /// Damages `per_mille` of the replies, `limit` at most in all.
+    pub fn new(inner: T, seed: u64, per_mille: u16, limit: u32, kinds: &'static [Fault]) -> Self {
+        FaultTransport {
+            inner,
+            state: seed.wrapping_mul(2).wrapping_add(1),
+            per_mille,
+            left: limit,
+            kinds,
+            struck: Vec::new(),
+            due: VecDeque::new(),
+            held: None,
+            halted: false,
+        }
+    }
+
+    /// What has happened so far.
+    pub fn struck(&self) -> &[Fault] {
+        &self.struck
+    }
+
+    /// The transport beneath.
+    pub fn inner(&mut self) -> &mut T {
+        &mut self.inner
+    }
+
+    /// How many more there may be.
+    pub fn set_limit(&mut self, limit: u32) {
+        self.left = limit;
+    }
+
+    /// A number below `n` (xorshift64).
+    fn below(&mut self, n: usize) -> usize {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        usize::try_from(self.state % (n.max(1) as u64)).unwrap_or(0)
+    }
+
+    fn draw(&mut self, is_send: bool) -> Option<Fault> {
+        if self.left == 0 || self.kinds.is_empty() || self.below(1000) >= usize::from(self.per_mille) {
+            return None;
+        }
+        let at = self.below(self.kinds.len());
+        let fault = self.kinds[at];
+        if is_send != (fault == Fault::Unheard) {
+            return None;
+        }
+        self.left -= 1;
+        self.struck.push(fault);
+        Some(fault)
+    }
+
+    fn give(&mut self, reply: &[u8], buffer: &mut [u8]) -> usize {
+        let length = reply.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&reply[..length]);
+        length
+    }
+}
+
+impl<T: Transport> Transport for FaultTransport<T> {
+    fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), Error> {
+        if self.draw(true).is_some() {
+            return Ok(());
+        }
+        self.inner.send(message, timeout)
+    }
+
+    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, Error> {
+        if self.halted {
+            return Err(Error::Stall);
+        }
+        if let Some(reply) = self.due.pop_front() {
+            return Ok(self.give(&reply, buffer));
+        }
+        let length = match self.inner.receive(buffer, timeout) {
+            Ok(length) => length.min(buffer.len()),
+            // What was held back comes after all.
+            Err(Error::Timeout) => match self.held.take() {
+                Some(reply) => return Ok(self.give(&reply, buffer)),
+                None => return Err(Error::Timeout),
+            },
+            Err(error) => return Err(error),
+        };
+        let mut reply = buffer[..length].to_vec();
+        if let Some(held) = self.held.take() {
+            self.due.push_back(held);
+        }
+        match self.draw(false) {
+            None | Some(Fault::Unheard) => return Ok(length),
+            Some(Fault::Short) => {
+                let keep = self.below(reply.len());
+                reply.truncate(keep);
+            }
+            Some(Fault::Long) => {
+                let more = 1 + self.below(70);
+                for _ in 0..more {
+                    let byte = self.below(256) as u8;
+                    reply.push(byte);
+                }
+            }
+            Some(Fault::Corrupted) => {
+                let at = self.below(reply.len());
+                let mask = 1 + self.below(255) as u8;
+                if let Some(byte) = reply.get_mut(at) {
+                    *byte ^= mask;
+                }
+            }
+            Some(Fault::Duplicated) => self.due.push_back(reply.clone()),
+            Some(Fault::Late) => {
+                self.due.push_back(reply);
+                self.inner.pause(timeout)?;
+                return Err(Error::Timeout);
+            }
+            Some(Fault::Reordered) => {
+                self.held = Some(reply);
+                return self.receive(buffer, timeout);
+            }
+            Some(Fault::Lost) => {
+                self.inner.pause(timeout)?;
+                return Err(Error::Timeout);
+            }
+            Some(Fault::Stalled) => {
+                self.due.push_back(reply);
+                self.halted = true;
+                return Err(Error::Stall);
+            }
+        }
+        Ok(self.give(&reply, buffer))
+    }
+
+    fn control_out(&mut self, request: u8, value: u16, data: &[u8], timeout: Duration) -> Result<(), Error> {
+        if self.draw(true).is_some() {
+            return Ok(());
+        }
+        self.inner.control_out(request, value, data, timeout)
+    }
+
+    /// A request has one answer, at once: it cannot come twice, late or after another.
+    fn control_in(
+        &mut self,
+        request: u8,
+        value: u16,
+        buffer: &mut [u8],
+        timeout: Duration,
+    ) -> Result<usize, Error> {
+        let length = self.inner.control_in(request, value, buffer, timeout)?;
+        let length = length.min(buffer.len());
+        match self.draw(false) {
+            Some(Fault::Short) => Ok(self.below(length)),
+            Some(Fault::Long) => {
+                let end = (length + 1 + self.below(70)).min(buffer.len());
+                for byte in &mut buffer[length..end] {
+                    *byte = self.below(256) as u8;
+                }
+                Ok(end)
+            }
+            Some(Fault::Corrupted) => {
+                let at = self.below(length);
+                let mask = 1 + self.below(255) as u8;
+                if let Some(byte) = buffer[..length].get_mut(at) {
+                    *byte ^= mask;
+                }
+                Ok(length)
+            }
+            Some(Fault::Late | Fault::Lost) => {
+                self.inner.pause(timeout)?;
+                Err(Error::Timeout)
+            }
+            Some(Fault::Stalled) => Err(Error::Stall),
+            None | Some(Fault::Duplicated | Fault::Reordered | Fault::Unheard) => Ok(length),
+        }
+    }
+
+    fn clear_halt(&mut self) -> Result<(), Error> {
+        self.halted = false;
+        self.inner.clear_halt()
+    }
+
+    fn pause(&mut self, time: Duration) -> Result<(), Error> {
+        self.inner.pause(time)
+    }
+
+    fn now(&self) -> Duration {
+        self.inner.now()
+    }
+}

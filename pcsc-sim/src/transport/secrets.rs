@@ -1,0 +1,147 @@
+//! Where a PIN is in what goes to a card, so that no record shows it.
+
+use std::ops::Range;
+
+/// Follows what goes to a card, message by message.
+#[derive(Debug, Default)]
+pub(super) struct Secrets {
+    rest: Rest,
+}
+
+/// What is still to come of a command that has a PIN.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    #[default]
+    Nothing,
+    /// T=0: so many characters after the header.
+    Characters(usize),
+    /// T=1: blocks of a chain, and their repetitions, until the card answers.
+    Blocks,
+    /// Parts of an APDU (CCID 1.1, clause 6.1.4, extended APDU level).
+    Parts,
+}
+
+/// The data of VERIFY, CHANGE REFERENCE DATA or RESET RETRY COUNTER (ISO 7816-4, clauses 11.6.6 to 11.6.10) begin here.
+fn is_pin(data: &[u8], at: usize) -> bool {
+    matches!(data.get(at..), Some([cla, 0x20 | 0x21 | 0x24 | 0x25 | 0x2C | 0x2D, ..]) if *cla != 0xFF)
+}
+
+/// The information field of a T=1 block is as long as its LEN says, and LRC or CRC follow.
+fn is_block(data: &[u8]) -> bool {
+    data.get(2).is_some_and(|length| {
+        let whole = 3 + usize::from(*length);
+        data.len() == whole + 1 || data.len() == whole + 2
+    })
+}
+
+impl Secrets {
+    /// What must not be shown of data that go to the card; to the end, where a part of it is a PIN. `level` is
+    /// wLevelParameter.
+    pub(super) fn in_command(&mut self, data: &[u8], level: u16) -> Range<usize> {
+        let all = 0..data.len();
+        match self.rest {
+            Rest::Nothing => self.begin(data, level),
+            Rest::Characters(left) => {
+                self.rest = match left.saturating_sub(data.len()) {
+                    0 => Rest::Nothing,
+                    left => Rest::Characters(left),
+                };
+                all
+            }
+            Rest::Parts => {
+                if !matches!(level, 1 | 3) {
+                    self.rest = Rest::Nothing;
+                }
+                all
+            }
+            Rest::Blocks => match *data {
+                [_, pcb, ..] if is_block(data) && pcb & 0x80 != 0 => 0..0,
+                _ if is_block(data) => 3..data.len(),
+                _ => {
+                    self.rest = Rest::Nothing;
+                    self.begin(data, level)
+                }
+            },
+        }
+    }
+
+    fn begin(&mut self, data: &[u8], level: u16) -> Range<usize> {
+        let in_block = is_block(data) && is_pin(data, 3);
+        let is_command = is_pin(data, 0);
+        self.rest = match *data {
+            [_, _, _, _, p3] if is_command && p3 > 0 => Rest::Characters(p3.into()),
+            // An I-block with its M bit (ISO 7816-3, clause 11.3.2.2).
+            [_, pcb, ..] if in_block && pcb & 0xA0 == 0x20 => Rest::Blocks,
+            _ if is_command && level == 1 => Rest::Parts,
+            _ => Rest::Nothing,
+        };
+        match (is_command, in_block) {
+            (true, _) => data.len().min(5)..data.len(),
+            (false, true) => data.len().min(3 + 5)..data.len(),
+            (false, false) => 0..0,
+        }
+    }
+
+    /// A block with data from the card is the answer to the whole chain.
+    pub(super) fn on_answer(&mut self, data: &[u8]) {
+        if self.rest == Rest::Blocks && matches!(data, [_, 0x00..=0x7F, _, ..]) {
+            self.rest = Rest::Nothing;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHANGE: [u8; 5] = [0x00, 0x24, 0x00, 0x01, 0x20];
+
+    /// The bytes that are shown of each of these messages.
+    fn shown(messages: &[(&[u8], u16)]) -> Vec<Vec<u8>> {
+        let mut secrets = Secrets::default();
+        let show = |(data, level): &(&[u8], u16)| {
+            let secret = secrets.in_command(data, *level);
+            let shown = data.iter().enumerate().filter(|(at, _)| !secret.contains(at));
+            shown.map(|(_, byte)| *byte).collect()
+        };
+        messages.iter().map(show).collect()
+    }
+
+    #[test]
+    fn the_characters_after_a_header_are_hidden_however_they_are_parted() {
+        let next = [0x00, 0xB0, 0x00, 0x00, 0x08];
+        let messages: [(&[u8], u16); 4] = [(&CHANGE, 1), (&[0x31], 1), (&[0x31; 31], 1), (&next, 1)];
+        assert_eq!(shown(&messages), [&CHANGE[..], &[], &[], &next]);
+    }
+
+    #[test]
+    fn a_header_without_data_hides_nothing() {
+        let query = [0x00, 0x20, 0x00, 0x81, 0x00];
+        assert_eq!(shown(&[(&query, 0), (&query, 0)]), [query, query]);
+    }
+
+    #[test]
+    fn all_blocks_of_a_chain_are_hidden_until_the_card_answers() {
+        let first = [&[0x00, 0x20, 7][..], &CHANGE, &[0x31, 0x31, 0x55]].concat();
+        let last = [0x00, 0x40, 2, 0x31, 0x31, 0x55];
+        let resynch = [0x00, 0xC0, 0, 0xC0];
+        let mut secrets = Secrets::default();
+        // PCB could be the INS of a command as well.
+        assert_eq!(secrets.in_command(&first, 0), 5..11);
+        for _ in 0..2 {
+            assert_eq!(secrets.in_command(&last, 0), 3..6);
+            assert_eq!(secrets.in_command(&resynch, 0), 0..0);
+            secrets.on_answer(&[0x00, 0x92, 0x00, 0x92]);
+        }
+        secrets.on_answer(&[0x00, 0x00, 2, 0x90, 0x00, 0x92]);
+        assert_eq!(secrets.in_command(&last, 0), 0..0);
+    }
+
+    #[test]
+    fn all_parts_of_an_apdu_are_hidden() {
+        let begin = [&CHANGE[..], &[0x31; 10]].concat();
+        let messages: [(&[u8], u16); 4] =
+            [(&begin, 1), (&[0x31; 15], 3), (&[0x31; 7], 2), (&[0x00, 0xB0], 0)];
+        assert_eq!(shown(&messages), [&CHANGE[..], &[], &[], &[0x00, 0xB0]]);
+    }
+}
