@@ -58,7 +58,11 @@ pub extern "C" fn pcsc_stringify_error(code: LONG) -> *const c_char {
     thread_local! {
         static UNKNOWN: Cell<[u8; SIZE]> = const { Cell::new([0; SIZE]) };
     }
-    if let Some(text) = u32::try_from(code).ok().and_then(text) {
+    // Codes have 32 bits, and are negative where LONG has no more. A wider number is no code.
+    let known = u32::try_from(code)
+        .ok()
+        .or_else(|| (size_of::<LONG>() == 4).then_some(code as u32));
+    if let Some(text) = known.and_then(text) {
         return text.as_ptr();
     }
     let mut bytes = [0; SIZE];
@@ -85,8 +89,8 @@ mod tests {
     #[test]
     fn known_and_unknown_codes_have_a_text() {
         assert_eq!(text_of(0), "Command successful.");
-        assert_eq!(text_of(0x8010_001D), "Service not available.");
-        assert_eq!(text_of(0x8010_0018), "Unknown error: 0x80100018");
+        assert_eq!(text_of(0x8010_001D_u32 as LONG), "Service not available.");
+        assert_eq!(text_of(0x8010_0018_u32 as LONG), "Unknown error: 0x80100018");
         assert_eq!(text_of(1), "Unknown error: 0x00000001");
         assert_eq!(
             text_of(-1),
