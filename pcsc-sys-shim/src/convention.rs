@@ -1,5 +1,9 @@
-//! C's conventions for results: codes, output pointers, buffers with their lengths, memory that the
+//! C's calling conventions: return codes, output parameters, buffers with their lengths, memory that the
 //! library allocates.
+//!
+//! C callers may pass the same address for several parameters, also for input and output. So no reference
+//! to a caller's memory outlives the moment of its use: outputs are raw pointers, written once, and of any
+//! alignment. The one exception is a pair of buffers that do not overlap, see [`Buffers`].
 
 use std::ffi::{c_char, CStr};
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -8,7 +12,7 @@ use pcsc_client::backend::Failure;
 use pcsc_client::ffi::{DWORD, LONG, SCARD_AUTOALLOCATE};
 use pcsc_client::Error;
 
-/// A call's result: `Err` has the code to return.
+/// A call's result. `Err` holds the code to return.
 pub type Result<T = ()> = std::result::Result<T, Code>;
 
 /// A return code other than success.
@@ -27,7 +31,7 @@ impl From<Failure> for Code {
     }
 }
 
-/// The result that a daemon's return code stands for.
+/// The result for a return code of the resource manager.
 pub fn result(rv: u32) -> Result {
     match rv {
         0 => Ok(()),
@@ -35,7 +39,7 @@ pub fn result(rv: u32) -> Result {
     }
 }
 
-/// Runs an entry point's body. No panic crosses into C.
+/// Runs the body of an entry point. A panic becomes `SCARD_F_INTERNAL_ERROR`.
 pub fn boundary(body: impl FnOnce() -> Result) -> LONG {
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => 0,
@@ -44,54 +48,124 @@ pub fn boundary(body: impl FnOnce() -> Result) -> LONG {
     }
 }
 
-/// An output parameter, `None` where the caller passed NULL.
-///
-/// # Safety
-/// `pointer` is NULL or points to a `T` that the caller lets the library write for the call's duration.
-pub unsafe fn output<'a, T>(pointer: *mut T) -> Option<&'a mut T> {
-    // SAFETY: as the caller promises.
-    unsafe { pointer.as_mut() }
+/// An output parameter, which may be NULL, unaligned, and the same as any other parameter.
+#[derive(Clone, Copy)]
+pub struct Output<T>(*mut T);
+
+impl<T: Copy> Output<T> {
+    /// # Safety
+    /// `pointer` is NULL, or valid for reads and writes of a `T` until the call returns.
+    pub unsafe fn new(pointer: *mut T) -> Output<T> {
+        Output(pointer)
+    }
+
+    /// Refuses NULL.
+    pub fn required(self) -> Result<Output<T>> {
+        if self.0.is_null() {
+            return Err(Error::InvalidParameter.into());
+        }
+        Ok(self)
+    }
+
+    /// The value that the caller has stored there. `None` for NULL.
+    pub fn get(self) -> Option<T> {
+        // SAFETY: `new`'s caller promises a readable value.
+        (!self.0.is_null()).then(|| unsafe { self.0.read_unaligned() })
+    }
+
+    /// Stores a value. Does nothing for NULL.
+    pub fn set(self, value: T) {
+        if !self.0.is_null() {
+            // SAFETY: `new`'s caller promises a writable value.
+            unsafe { self.0.write_unaligned(value) };
+        }
+    }
 }
 
-/// An output parameter that must not be NULL.
-///
-/// # Safety
-/// As [`output`].
-pub unsafe fn required<'a, T>(pointer: *mut T) -> Result<&'a mut T> {
-    // SAFETY: as the caller promises.
-    unsafe { output(pointer) }.ok_or(Code(Error::InvalidParameter.code()))
+/// The longest message that goes to a reader or comes from it.
+const LONGEST: usize = pcsc_wire::MAX_PAYLOAD;
+
+/// The input and the output buffer of a call, which may share memory.
+pub struct Buffers {
+    input: *const u8,
+    sent: usize,
+    output: *mut u8,
+    room: usize,
 }
 
-/// An input buffer; NULL is an empty one.
-///
+impl Buffers {
+    /// NULL is an empty buffer. Of a longer output buffer the first [`LONGEST`] bytes are used.
+    ///
+    /// # Errors
+    /// `SCARD_E_INSUFFICIENT_BUFFER` if the input is longer than [`LONGEST`].
+    ///
+    /// # Safety
+    /// `input` is NULL or has `sent` readable bytes, `output` is NULL or has `room` writable bytes, until
+    /// the call returns.
+    pub unsafe fn new(input: *const u8, sent: DWORD, output: *mut u8, room: DWORD) -> Result<Buffers> {
+        if sent > LONGEST as DWORD {
+            return Err(Error::InsufficientBuffer.into());
+        }
+        Ok(Buffers {
+            input,
+            sent: if input.is_null() { 0 } else { sent as usize },
+            output,
+            room: if output.is_null() {
+                0
+            } else {
+                room.min(LONGEST as DWORD) as usize
+            },
+        })
+    }
+
+    /// Calls `exchange` with the input and the output.
+    pub fn with<R>(self, exchange: impl FnOnce(&[u8], &mut [u8]) -> Result<R>) -> Result<R> {
+        let (input, output) = (self.input as usize, self.output as usize);
+        let overlap = input < output.saturating_add(self.room) && output < input.saturating_add(self.sent);
+        if overlap && self.sent > 0 && self.room > 0 {
+            return self.with_copy(exchange);
+        }
+        // SAFETY: `new`'s caller promises both buffers, and they do not overlap.
+        unsafe { exchange(slice(self.input, self.sent), slice_mut(self.output, self.room)) }
+    }
+
+    /// The same for buffers that overlap: `exchange` gets a copy of the input.
+    #[cold]
+    fn with_copy<R>(self, exchange: impl FnOnce(&[u8], &mut [u8]) -> Result<R>) -> Result<R> {
+        let mut copy = Vec::new();
+        copy.try_reserve_exact(self.sent).map_err(|_| Error::NoMemory)?;
+        // SAFETY: `new`'s caller promises the input, and the reference to it ends before the one to the
+        // output begins.
+        copy.extend_from_slice(unsafe { slice(self.input, self.sent) });
+        // SAFETY: `new`'s caller promises the output.
+        exchange(&copy, unsafe { slice_mut(self.output, self.room) })
+    }
+}
+
 /// # Safety
-/// `pointer` is NULL or points to `length` readable bytes.
-pub unsafe fn input<'a>(pointer: *const u8, length: DWORD) -> &'a [u8] {
-    if pointer.is_null() || length == 0 {
+/// `length` is 0, or `pointer` has as many readable bytes, at most `isize::MAX`.
+unsafe fn slice<'a>(pointer: *const u8, length: usize) -> &'a [u8] {
+    if length == 0 {
         return &[];
     }
     // SAFETY: as the caller promises.
-    unsafe { std::slice::from_raw_parts(pointer, usize::try_from(length).unwrap_or(usize::MAX)) }
+    unsafe { std::slice::from_raw_parts(pointer, length) }
 }
 
-/// An output buffer; NULL is an empty one. No call has more than 65,548 bytes to give.
-///
 /// # Safety
-/// `pointer` is NULL or points to `length` writable bytes.
-pub unsafe fn output_buffer<'a>(pointer: *mut u8, length: DWORD) -> &'a mut [u8] {
-    const MOST: usize = pcsc_wire::MAX_PAYLOAD;
-    if pointer.is_null() {
+/// `length` is 0, or `pointer` has as many writable bytes, at most `isize::MAX`, that nobody else uses.
+unsafe fn slice_mut<'a>(pointer: *mut u8, length: usize) -> &'a mut [u8] {
+    if length == 0 {
         return &mut [];
     }
-    let length = usize::try_from(length).unwrap_or(MOST).min(MOST);
-    // SAFETY: as the caller promises; a part of the buffer is within it.
+    // SAFETY: as the caller promises.
     unsafe { std::slice::from_raw_parts_mut(pointer, length) }
 }
 
 /// A C string's bytes without the NUL; `None` for NULL.
 ///
 /// # Safety
-/// `pointer` is NULL or points to a NUL-terminated string.
+/// `pointer` is NULL or points to a NUL-terminated string, which does not change while the result is used.
 pub unsafe fn string<'a>(pointer: *const c_char) -> Option<&'a [u8]> {
     // SAFETY: as the caller promises.
     (!pointer.is_null()).then(|| unsafe { CStr::from_ptr(pointer) }.to_bytes())
@@ -106,7 +180,7 @@ pub enum TooSmall {
     Cut,
 }
 
-/// Allocates memory for `SCardFreeMemory`, and gives its address to the caller and to `pointer`.
+/// Allocates memory for `SCardFreeMemory`, stores its address at `pointer` and returns it.
 ///
 /// # Safety
 /// `pointer` is NULL or points to a pointer, of any alignment.
@@ -114,7 +188,7 @@ pub unsafe fn allocate(length: usize, pointer: *mut u8) -> Result<*mut u8> {
     if pointer.is_null() {
         return Err(Error::InvalidParameter.into());
     }
-    // SAFETY: malloc takes any size; at least one byte, so that NULL means that there is no memory.
+    // SAFETY: malloc takes any size. At least one byte, so that NULL means that there is no memory.
     let memory = unsafe { libc::malloc(length.max(1)) }.cast::<u8>();
     if memory.is_null() {
         return Err(Error::NoMemory.into());
@@ -124,12 +198,12 @@ pub unsafe fn allocate(length: usize, pointer: *mut u8) -> Result<*mut u8> {
     Ok(memory)
 }
 
-/// Gives `data` to the caller: into memory that the library allocates where `room` is
-/// `SCARD_AUTOALLOCATE`, else into the caller's buffer; NULL asks for the length only.
+/// Gives `data` to the caller: in memory that the library allocates where `room` is `SCARD_AUTOALLOCATE`,
+/// otherwise in the caller's buffer. NULL asks for the length only.
 ///
 /// # Safety
 /// `buffer` is NULL, or points to `room` writable bytes, or to a pointer where `room` is
-/// `SCARD_AUTOALLOCATE`.
+/// `SCARD_AUTOALLOCATE`. `data` is not the caller's memory.
 pub unsafe fn give(data: &[u8], buffer: *mut u8, room: DWORD, too_small: TooSmall) -> Result {
     if room == SCARD_AUTOALLOCATE {
         // SAFETY: as the caller promises; the memory has room for the data.
@@ -142,11 +216,10 @@ pub unsafe fn give(data: &[u8], buffer: *mut u8, room: DWORD, too_small: TooSmal
     if buffer.is_null() {
         return Ok(());
     }
-    let room = usize::try_from(room).unwrap_or(usize::MAX);
-    let fits = data.len() <= room;
+    let fits = data.len() as DWORD <= room;
     if fits || too_small == TooSmall::Cut {
         // SAFETY: no more than `room` bytes are written, which the buffer has.
-        unsafe { std::ptr::copy_nonoverlapping(data.as_ptr(), buffer, data.len().min(room)) };
+        unsafe { std::ptr::copy_nonoverlapping(data.as_ptr(), buffer, data.len().min(room as usize)) };
     }
     if fits {
         Ok(())

@@ -1,8 +1,8 @@
 //! libpcsclite.so.1, the PC/SC Lite C library, in Rust.
 //!
-//! `entry` has the functions that C calls: each checks pointers, looks a handle up in `handles`, calls
-//! `pcsc-client`, and writes results by the rules in `convention`. `MATRIX.md` says, function by
-//! function, what each does, who needs it and what tests it.
+//! `entry` has the functions that C calls: each checks its pointers, looks up a handle in `handles`, calls
+//! `pcsc-client`, and stores results by the rules in `convention`. `MATRIX.md` lists what each function
+//! does, who needs it and what tests it.
 
 mod convention;
 mod entry;

@@ -1,0 +1,185 @@
+//! Connections to cards, and transactions.
+
+use std::ffi::c_char;
+
+use pcsc_client::ffi::{DWORD, LONG, SCARDCONTEXT, SCARDHANDLE, SCARD_AUTOALLOCATE, SCARD_LEAVE_CARD};
+use pcsc_client::Error;
+use pcsc_wire as wire;
+
+use crate::convention::{boundary, give, result, string, Code, Output, TooSmall};
+use crate::handles::registry;
+
+/// Connects to the card in a reader.
+#[no_mangle]
+pub unsafe extern "C" fn SCardConnect(
+    hContext: SCARDCONTEXT,
+    szReader: *const c_char,
+    dwShareMode: DWORD,
+    dwPreferredProtocols: DWORD,
+    phCard: *mut SCARDHANDLE,
+    pdwActiveProtocol: *mut DWORD,
+) -> LONG {
+    boundary(|| {
+        // SAFETY: each is NULL or writable, as C's declaration asks.
+        let (handle, active) = unsafe {
+            (
+                Output::new(phCard).required()?,
+                Output::new(pdwActiveProtocol).required()?,
+            )
+        };
+        handle.set(0);
+        // SAFETY: NULL or a string, as C's declaration asks, which is not written to before its last use.
+        let reader = unsafe { string(szReader) }.ok_or(Code(Error::UnknownReader.code()))?;
+        if reader.len() > wire::NAME_SIZE {
+            return Err(Error::InvalidValue.into());
+        }
+        let registry = registry()?;
+        let context = registry.context(hContext)?;
+        let (share, protocols) = (dwShareMode as u32, dwPreferredProtocols as u32);
+        let reply = context.session.connect(reader, share, protocols, None)?;
+        let added = result(reply.rv).and_then(|()| {
+            let added = registry.add_card(&context, reply.card, reader);
+            if added.is_err() {
+                let _ = context.session.disconnect(reply.card, SCARD_LEAVE_CARD as u32);
+            }
+            Ok(added?)
+        });
+        if let Ok(card) = added {
+            handle.set(card);
+        }
+        active.set(DWORD::from(reply.active));
+        added.map(drop)
+    })
+}
+
+/// Changes the terms of a connection.
+#[no_mangle]
+pub unsafe extern "C" fn SCardReconnect(
+    hCard: SCARDHANDLE,
+    dwShareMode: DWORD,
+    dwPreferredProtocols: DWORD,
+    dwInitialization: DWORD,
+    pdwActiveProtocol: *mut DWORD,
+) -> LONG {
+    boundary(|| {
+        // SAFETY: NULL or writable, as C's declaration asks.
+        let active = unsafe { Output::new(pdwActiveProtocol) }.required()?;
+        let card = registry()?.card(hCard)?;
+        let reply = card.context.session.reconnect(
+            card.number,
+            dwShareMode as u32,
+            dwPreferredProtocols as u32,
+            dwInitialization as u32,
+            active.get().unwrap_or(0) as u32,
+            None,
+        )?;
+        // With PCSCLITE_NO_BLOCKING a sharing violation leaves the value as it was.
+        active.set(DWORD::from(reply.active));
+        result(reply.rv)
+    })
+}
+
+/// Ends a connection.
+#[no_mangle]
+pub extern "C" fn SCardDisconnect(hCard: SCARDHANDLE, dwDisposition: DWORD) -> LONG {
+    boundary(|| {
+        let registry = registry()?;
+        let card = registry.card(hCard)?;
+        let session = &card.context.session;
+        result(session.disconnect(card.number, dwDisposition as u32)?.rv)?;
+        registry.remove_card(hCard);
+        Ok(())
+    })
+}
+
+/// Begins a transaction. Waits until the transactions of other connections are over.
+#[no_mangle]
+pub extern "C" fn SCardBeginTransaction(hCard: SCARDHANDLE) -> LONG {
+    boundary(|| {
+        let card = registry()?.card(hCard)?;
+        result(card.context.session.begin_transaction(card.number, None)?.rv)
+    })
+}
+
+/// Ends a transaction.
+#[no_mangle]
+pub extern "C" fn SCardEndTransaction(hCard: SCARDHANDLE, dwDisposition: DWORD) -> LONG {
+    boundary(|| {
+        let card = registry()?.card(hCard)?;
+        let session = &card.context.session;
+        result(session.end_transaction(card.number, dwDisposition as u32)?.rv)
+    })
+}
+
+/// A connection's reader, state, protocol and ATR.
+#[no_mangle]
+pub unsafe extern "C" fn SCardStatus(
+    hCard: SCARDHANDLE,
+    szReaderName: *mut c_char,
+    pcchReaderLen: *mut DWORD,
+    pdwState: *mut DWORD,
+    pdwProtocol: *mut DWORD,
+    pbAtr: *mut u8,
+    pcbAtrLen: *mut DWORD,
+) -> LONG {
+    boundary(|| {
+        // SAFETY: each is NULL or writable, as C's declaration asks.
+        let (name_length, state, protocol, atr_length) = unsafe {
+            (
+                Output::new(pcchReaderLen),
+                Output::new(pdwState),
+                Output::new(pdwProtocol),
+                Output::new(pcbAtrLen),
+            )
+        };
+        let (name_room, atr_room) = (name_length.get().unwrap_or(0), atr_length.get().unwrap_or(0));
+        for output in [state, protocol, name_length, atr_length] {
+            output.set(0);
+        }
+
+        let card = registry()?.card(hCard)?;
+        let (rv, reader) = card
+            .context
+            .session
+            .status(card.number, card.reader(), |reader| {
+                reader.map(|reader| {
+                    let mut atr = [0; 33];
+                    atr[..reader.atr.len()].copy_from_slice(reader.atr);
+                    let state = (reader.event_counter << 16).wrapping_add(reader.state);
+                    (state, reader.protocol, atr, reader.atr.len())
+                })
+            })?;
+        let Some((reader_state, active, atr, length)) = reader else {
+            return Err(Error::ReaderUnavailable.into());
+        };
+        result(rv)?;
+        name_length.set(card.reader().len() as DWORD + 1);
+        atr_length.set(length as DWORD);
+        state.set(DWORD::from(reader_state));
+        protocol.set(DWORD::from(active));
+        // SAFETY: the buffers have the room that the caller told, or take a pointer. The data is ours.
+        unsafe {
+            let given = give(card.reader_nul(), szReaderName.cast(), name_room, TooSmall::Cut);
+            if given == Err(Error::InvalidParameter.into()) || given == Err(Error::NoMemory.into()) {
+                return given;
+            }
+            if name_room != SCARD_AUTOALLOCATE && !szReaderName.is_null() {
+                zero_rest(szReaderName, card.reader_nul().len(), name_room);
+            }
+            give(&atr[..length], pbAtr, atr_room, TooSmall::Cut).and(given)
+        }
+    })
+}
+
+/// Zeroes the room behind a name, as PC/SC Lite does: some callers read it as a list of names, which ends
+/// with an empty one. No more than [`wire::MAX_PAYLOAD`] bytes of the buffer are written.
+///
+/// # Safety
+/// `buffer` has `room` writable bytes.
+unsafe fn zero_rest(buffer: *mut c_char, length: usize, room: DWORD) {
+    let room = room.min(wire::MAX_PAYLOAD as DWORD) as usize;
+    if length < room {
+        // SAFETY: as the caller promises.
+        unsafe { buffer.add(length).write_bytes(0, room - length) };
+    }
+}

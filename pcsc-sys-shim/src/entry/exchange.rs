@@ -1,0 +1,163 @@
+//! Commands to cards and readers, and attributes.
+
+use std::ffi::c_void;
+
+use pcsc_client::ffi::{DWORD, LONG, SCARDHANDLE, SCARD_AUTOALLOCATE, SCARD_PROTOCOL_ANY};
+use pcsc_client::Error;
+use pcsc_wire as wire;
+
+use super::IoRequest;
+use crate::convention::{allocate, boundary, give, result, Buffers, Output, TooSmall};
+use crate::handles::registry;
+
+/// The longest attribute, in bytes.
+const LONGEST_ATTRIBUTE: DWORD = wire::ATTRIBUTE_SIZE as DWORD;
+
+/// Sends a command to the card and receives its response.
+#[no_mangle]
+pub unsafe extern "C" fn SCardTransmit(
+    hCard: SCARDHANDLE,
+    pioSendPci: *const IoRequest,
+    pbSendBuffer: *const u8,
+    cbSendLength: DWORD,
+    pioRecvPci: *mut IoRequest,
+    pbRecvBuffer: *mut u8,
+    pcbRecvLength: *mut DWORD,
+) -> LONG {
+    boundary(|| {
+        if pbSendBuffer.is_null() || pbRecvBuffer.is_null() || pioSendPci.is_null() {
+            return Err(Error::InvalidParameter.into());
+        }
+        // SAFETY: each is NULL or as C's declaration asks.
+        let (length, receive_pci) =
+            unsafe { (Output::new(pcbRecvLength).required()?, Output::new(pioRecvPci)) };
+        let card = registry()?.card(hCard).inspect_err(|_| length.set(0))?;
+        let room = length.get().unwrap_or(0);
+        // SAFETY: buffers of the lengths told, as C's declaration asks.
+        let buffers = unsafe { Buffers::new(pbSendBuffer, cbSendLength, pbRecvBuffer, room) }?;
+        // SAFETY: not NULL, and readable as C's declaration asks.
+        let send_pci = unsafe { pioSendPci.read_unaligned() };
+        let wanted = receive_pci.get().unwrap_or(IoRequest::new(SCARD_PROTOCOL_ANY));
+        let request = wire::Transmit {
+            card: card.number,
+            send_protocol: send_pci.dwProtocol as u32,
+            send_pci_length: send_pci.cbPciLength as u32,
+            send_length: 0,
+            receive_protocol: wanted.dwProtocol as u32,
+            receive_pci_length: wanted.cbPciLength as u32,
+            receive_length: 0,
+            rv: 0,
+        };
+        let session = &card.context.session;
+        let reply =
+            buffers.with(|command, response| Ok(session.transmit(request, command, response, None)?))?;
+        if reply.rv == 0 {
+            receive_pci.set(IoRequest {
+                dwProtocol: DWORD::from(reply.receive_protocol),
+                cbPciLength: DWORD::from(reply.receive_pci_length),
+            });
+        }
+        length.set(DWORD::from(reply.receive_length));
+        result(reply.rv)
+    })
+}
+
+/// Uses a function of the reader's own (PC/SC part 10).
+#[no_mangle]
+pub unsafe extern "C" fn SCardControl(
+    hCard: SCARDHANDLE,
+    dwControlCode: DWORD,
+    pbSendBuffer: *const c_void,
+    cbSendLength: DWORD,
+    pbRecvBuffer: *mut c_void,
+    cbRecvLength: DWORD,
+    lpBytesReturned: *mut DWORD,
+) -> LONG {
+    boundary(|| {
+        // SAFETY: NULL or writable, as C's declaration asks.
+        let returned = unsafe { Output::new(lpBytesReturned) };
+        returned.set(0);
+        let card = registry()?.card(hCard)?;
+        // SAFETY: buffers of the lengths told, as C's declaration asks.
+        let buffers = unsafe {
+            Buffers::new(
+                pbSendBuffer.cast(),
+                cbSendLength,
+                pbRecvBuffer.cast(),
+                cbRecvLength,
+            )
+        }?;
+        if pbSendBuffer.is_null() && cbSendLength > 0 {
+            return Err(Error::InvalidParameter.into());
+        }
+        let (session, code) = (&card.context.session, dwControlCode as u32);
+        let reply =
+            buffers.with(|data, answer| Ok(session.control(card.number, code, data, answer, None)?))?;
+        returned.set(DWORD::from(reply.returned));
+        result(reply.rv)
+    })
+}
+
+/// Gets an attribute's value.
+#[no_mangle]
+pub unsafe extern "C" fn SCardGetAttrib(
+    hCard: SCARDHANDLE,
+    dwAttrId: DWORD,
+    pbAttr: *mut u8,
+    pcbAttrLen: *mut DWORD,
+) -> LONG {
+    boundary(|| {
+        // SAFETY: NULL or writable, as C's declaration asks.
+        let length = unsafe { Output::new(pcbAttrLen) }.required()?;
+        let mut room = length.get().unwrap_or(0);
+        let mut buffer = pbAttr;
+        let is_allocated = room == SCARD_AUTOALLOCATE;
+        if is_allocated && pbAttr.is_null() {
+            return Err(Error::InvalidParameter.into());
+        }
+        if is_allocated || pbAttr.is_null() {
+            room = LONGEST_ATTRIBUTE;
+            length.set(room);
+        }
+        if is_allocated {
+            // Before anything can fail: callers free it in any case.
+            // SAFETY: `pbAttr` points to a pointer, as C's declaration asks for this length.
+            buffer = unsafe { allocate(LONGEST_ATTRIBUTE as usize, pbAttr) }?;
+        }
+        let card = registry()?.card(hCard)?;
+        if room > LONGEST_ATTRIBUTE {
+            return Err(Error::InsufficientBuffer.into());
+        }
+        let session = &card.context.session;
+        let reply = session.get_attribute(card.number, dwAttrId as u32)?;
+        result(reply.rv)?;
+        let value = &reply.value[..(reply.length as usize).min(reply.value.len())];
+        length.set(value.len() as DWORD);
+        // SAFETY: NULL, the caller's buffer, or the one allocated, with the room of each.
+        unsafe { give(value, buffer, room, TooSmall::Cut) }
+    })
+}
+
+/// Sets an attribute's value.
+#[no_mangle]
+pub unsafe extern "C" fn SCardSetAttrib(
+    hCard: SCARDHANDLE,
+    dwAttrId: DWORD,
+    pbAttr: *const u8,
+    cbAttrLen: DWORD,
+) -> LONG {
+    boundary(|| {
+        if pbAttr.is_null() || cbAttrLen == 0 {
+            return Err(Error::InvalidParameter.into());
+        }
+        let card = registry()?.card(hCard)?;
+        if cbAttrLen > LONGEST_ATTRIBUTE {
+            return Err(Error::InsufficientBuffer.into());
+        }
+        // SAFETY: a buffer of the length told, as C's declaration asks.
+        let data = unsafe { Buffers::new(pbAttr, cbAttrLen, std::ptr::null_mut(), 0) }?;
+        let (session, id) = (&card.context.session, dwAttrId as u32);
+        let reply = data.with(|data, _| Ok(session.set_attribute(card.number, id, data)?))?;
+        result(reply.rv)
+    })
+}

@@ -1,0 +1,89 @@
+//! `SCardGetStatusChange`.
+
+use std::time::Duration;
+
+use pcsc_client::backend::status_change::Watched;
+use pcsc_client::ffi::{DWORD, INFINITE, LONG, SCARDCONTEXT};
+use pcsc_client::Error;
+
+use super::ReaderState;
+use crate::convention::{boundary, string, Code, Result};
+use crate::handles::registry;
+
+/// More readers than any system has. A larger count is a mistake, and the array has not so many elements.
+const MOST_READERS: DWORD = 1 << 16;
+
+/// Waits for a change of readers and cards.
+#[no_mangle]
+pub unsafe extern "C" fn SCardGetStatusChange(
+    hContext: SCARDCONTEXT,
+    dwTimeout: DWORD,
+    rgReaderStates: *mut ReaderState,
+    cReaders: DWORD,
+) -> LONG {
+    boundary(|| {
+        if cReaders == 0 {
+            return Ok(());
+        }
+        // PC/SC Lite 1.9.9 limits the count before it looks at the array, to 16; 2.5 does not limit it.
+        if rgReaderStates.is_null() || cReaders > MOST_READERS {
+            return Err(Error::InvalidParameter.into());
+        }
+        // SAFETY: an array of so many structures, as C's declaration asks.
+        let mut watched = unsafe { watch(rgReaderStates, cReaders as usize) }?;
+        if watched.iter().all(Watched::is_ignored) {
+            return Ok(());
+        }
+        let timeout = match dwTimeout {
+            INFINITE | DWORD::MAX => None,
+            #[allow(clippy::unnecessary_cast)] // DWORD has 32 bits elsewhere
+            milliseconds => Some(Duration::from_millis(milliseconds as u64)),
+        };
+        let context = registry()?.context(hContext)?;
+        let changed = context.session.status_change(timeout, &mut watched, false);
+        for (index, watched) in watched.iter().enumerate() {
+            // SAFETY: as above. The fields are written through the raw pointer: names may point into the
+            // array.
+            unsafe { report(watched, rgReaderStates.add(index)) };
+        }
+        Ok(changed?)
+    })
+}
+
+/// What the caller watches. Stops at the first reader without a name.
+///
+/// # Safety
+/// `states` points to `count` structures, whose names are NULL or strings.
+unsafe fn watch<'a>(states: *const ReaderState, count: usize) -> Result<Vec<Watched<'a>>> {
+    let mut watched = Vec::new();
+    for index in 0..count {
+        // SAFETY: as the caller promises. The whole of a structure need not be initialised.
+        let (name, current) = unsafe {
+            let state = states.add(index);
+            (
+                string((&raw const (*state).szReader).read_unaligned()),
+                (&raw const (*state).dwCurrentState).read_unaligned(),
+            )
+        };
+        let name = name.ok_or(Code(Error::InvalidValue.code()))?;
+        watched.try_reserve(1).map_err(|_| Error::NoMemory)?;
+        watched.push(Watched::new(name, current as u32));
+    }
+    Ok(watched)
+}
+
+/// # Safety
+/// `state` points to a writable structure.
+unsafe fn report(watched: &Watched<'_>, state: *mut ReaderState) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        if let Some(event) = watched.event() {
+            (&raw mut (*state).dwEventState).write_unaligned(DWORD::from(event));
+        }
+        if let Some((length, atr)) = &watched.atr {
+            (&raw mut (*state).cbAtr).write_unaligned(*length as DWORD);
+            let room = (&raw mut (*state).rgbAtr).cast::<u8>();
+            std::ptr::copy_nonoverlapping(atr.as_ptr(), room, *length);
+        }
+    }
+}
