@@ -114,13 +114,15 @@ impl Error {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Cause {
-    /// Nothing answers at the socket's path.
-    #[error("cannot connect to the resource manager at {}: {source}; is pcscd running (systemctl status pcscd.socket)?", path.display())]
+    /// The connect to the socket failed.
+    #[error("cannot connect to the resource manager at {}: {source}; {found}", path.display())]
     Connect {
         /// The socket's path.
         path: PathBuf,
         /// The system's error.
         source: io::Error,
+        /// What is at the path.
+        found: Found,
     },
     /// The path does not fit a socket address.
     #[error("the socket path {} has {} bytes, more than a socket address holds", path.display(), path.as_os_str().len())]
@@ -128,8 +130,9 @@ pub enum Cause {
         /// The socket's path.
         path: PathBuf,
     },
-    /// The daemon closed the connection before it answered anything: its access control says no.
-    #[error("the resource manager at {} closed the connection at once: access is refused (see Polkit's rule for org.debian.pcsc-lite.access_pcsc), or it is just ending", path.display())]
+    /// The daemon closed the connection before it answered anything. A refusal by its access control and by its limit of
+    /// clients look alike.
+    #[error("the resource manager at {} closed the connection at once: access is refused (see Polkit's rule for org.debian.pcsc-lite.access_pcsc), it has as many clients as it takes (pcscd --max-thread, 200 by default), or it is just ending", path.display())]
     Refused {
         /// The socket's path.
         path: PathBuf,
@@ -171,12 +174,103 @@ pub enum Cause {
     /// No simulated reader has this name.
     #[error("there is no simulated reader called {0:?}")]
     UnknownModel(String),
+    /// Nothing answers at the socket of simulated readers that another program plays.
+    #[error("cannot connect to the simulated readers at {}: {source}", path.display())]
+    Simulation {
+        /// The socket's path.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
     /// The handle was made before this process was forked from its parent.
     #[error("the handle belongs to the parent process; a forked child establishes its own context")]
     Forked,
     /// The operating system refused what a call needs.
     #[error("the operating system refused: {0}")]
     System(io::Error),
+}
+
+impl Cause {
+    /// The target of the log record: [`SETTING_LOG`] where the value of an environment variable is at fault.
+    fn log_target(&self) -> &'static str {
+        match self {
+            Cause::UnknownModel(_) | Cause::Simulation { .. } => SETTING_LOG,
+            _ => module_path!(),
+        }
+    }
+
+    /// Whether this process has no reader because its USB cannot be used.
+    pub(crate) fn is_usb(&self) -> bool {
+        matches!(self, Cause::Usb(_))
+    }
+
+    /// Whether no daemon is there, rather than one that refuses or cannot be reached.
+    pub(crate) fn is_absence(&self) -> bool {
+        matches!(self, Cause::Connect { found, .. } if !matches!(found, Found::Denied(_) | Found::Unknown))
+    }
+}
+
+/// The target of log records about environment variables whose value cannot be used. The user has set them, and
+/// libpcsclite.so.1 writes these records to stderr even if no log was asked for.
+pub const SETTING_LOG: &str = "pcsc_client::setting";
+
+/// What is at a socket's path where a connect fails.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Found {
+    /// No file.
+    #[error("no such file is there; is pcscd running (systemctl status pcscd.socket)?")]
+    Nothing,
+    /// A socket that no process listens on, such as one that a daemon left behind.
+    #[error("a stale socket is there, on which no process listens; is pcscd running (systemctl status pcscd.socket)?")]
+    StaleSocket,
+    /// A file of another kind.
+    #[error("what is there is no stream socket but a {0}")]
+    OtherFile(&'static str),
+    /// Something that this process has no right to use.
+    #[error("{0}")]
+    Denied(Permissions),
+    /// The error is not one of the file's.
+    #[error("whether a daemon is there is not known")]
+    Unknown,
+}
+
+/// Who may use a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permissions {
+    /// The socket, or the folder on the way to it that cannot be searched.
+    pub path: PathBuf,
+    /// Its owner's number.
+    pub owner: u32,
+    /// Its group's number.
+    pub group: u32,
+    /// Its mode.
+    pub mode: u32,
+}
+
+impl fmt::Display for Permissions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} belongs to user {} and group {} and has mode {:04o}; this process is of user {}",
+            self.path.display(),
+            account(self.owner, "/etc/passwd"),
+            account(self.group, "/etc/group"),
+            self.mode & 0o7777,
+            account(rustix::process::geteuid().as_raw(), "/etc/passwd"),
+        )
+    }
+}
+
+/// The name of a user or group in `/etc/passwd` or `/etc/group`; its number where it has none there.
+fn account(number: u32, database: &str) -> String {
+    let text = std::fs::read_to_string(database).unwrap_or_default();
+    let names = |line: &str| {
+        let mut fields = line.split(':');
+        let name = fields.next()?.to_owned();
+        (fields.nth(1)?.parse() == Ok(number)).then_some(name)
+    };
+    text.lines().find_map(names).unwrap_or_else(|| number.to_string())
 }
 
 /// A failed call: its code, and its cause where more is known.
@@ -201,7 +295,7 @@ impl Failure {
 
     /// A failure with a cause, which is logged here and nowhere else.
     pub(crate) fn because(error: Error, cause: Cause) -> Failure {
-        log::error!("{cause}");
+        log::error!(target: cause.log_target(), "{cause}");
         Failure::quiet(error, cause)
     }
 

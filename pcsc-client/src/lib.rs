@@ -76,7 +76,7 @@ mod values;
 pub use backend::{BackendKind, Choice};
 pub use card::{Card, CardStatus, CardStatusOwned};
 pub use context::{Builder, Context, ReaderNames};
-pub use error::{Cause, Error, Failure};
+pub use error::{Cause, Error, Failure, Found, Permissions};
 pub use events::{Event, Events};
 pub use reader_state::{ReaderState, PNP_NOTIFICATION};
 pub use transaction::Transaction;

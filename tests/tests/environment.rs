@@ -176,6 +176,164 @@ fn the_backend_is_the_one_that_was_asked_for() {
     }
 }
 
+/// A copy of the C program and of our library that any user can run, and an empty folder for the system's daemon.
+struct ForAnyUser {
+    folder: tempfile::TempDir,
+}
+
+impl ForAnyUser {
+    fn new() -> ForAnyUser {
+        let folder = tempfile::Builder::new().tempdir_in("/tmp").unwrap();
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let program = ForAnyUser { folder };
+        std::fs::copy(
+            artifacts::binary("pcsc-tests", "winscard"),
+            program.at("winscard"),
+        )
+        .unwrap();
+        std::fs::copy(artifacts::library(), program.at("libpcsclite.so")).unwrap();
+        std::fs::create_dir(program.at("pcscd")).unwrap();
+        program
+    }
+
+    fn at(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// What the program says and logs of an establish as this user, where the folder `pcscd` is the system's, and where
+    /// there is a USB without devices.
+    fn establish(&self, user: &str) -> (String, String) {
+        const IN_NAMESPACE: &str = r#"
+            set -e
+            mount -t tmpfs none /run
+            mkdir /run/pcscd
+            mount --bind "$1" /run/pcscd
+            mount -t tmpfs none /sys/bus
+            mkdir -p /sys/bus/usb/devices
+            exec setpriv --reuid "$2" --regid "$2" --clear-groups "$3" "$4"
+        "#;
+        let mut command = Command::new("unshare");
+        command
+            .args(["--mount", "sh", "-c", IN_NAMESPACE, "sh"])
+            .arg(self.at("pcscd"))
+            .arg(user)
+            .arg(self.at("winscard"))
+            .arg(self.at("libpcsclite.so"))
+            .env_remove("PCSCLITE_CSOCK_NAME")
+            .env_remove("PCSCLITE_BACKEND")
+            .env("PCSCLITE_DEBUG", "1");
+        let output = say(&mut command, b"establish\n");
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.stdout().trim().to_owned(), log)
+    }
+}
+
+#[test]
+fn a_daemon_that_refuses_is_not_taken_for_none() {
+    let program = ForAnyUser::new();
+    let pcscd = program.at("pcscd");
+    let comm = pcscd.join("pcscd.comm");
+    let _daemon = std::os::unix::net::UnixListener::bind(&comm).unwrap();
+    let modes = |folder: u32, socket: u32| {
+        std::fs::set_permissions(&comm, std::fs::Permissions::from_mode(socket)).unwrap();
+        std::fs::set_permissions(&pcscd, std::fs::Permissions::from_mode(folder)).unwrap();
+    };
+    for (folder, socket, named) in [
+        (
+            0o755,
+            0o660,
+            "/run/pcscd/pcscd.comm belongs to user root and group root and has mode 0660",
+        ),
+        (
+            0o700,
+            0o666,
+            "/run/pcscd belongs to user root and group root and has mode 0700",
+        ),
+    ] {
+        modes(folder, socket);
+        let (text, log) = program.establish("65534");
+        assert_eq!(text, NO_SERVICE, "{log}");
+        assert!(
+            log.lines().count() == 1
+                && [
+                    "/run/pcscd/pcscd.comm: Permission denied (os error 13)",
+                    named,
+                    "this process is of user nobody"
+                ]
+                .iter()
+                .all(|part| log.contains(part)),
+            "{log}"
+        );
+    }
+}
+
+#[test]
+fn what_is_in_the_place_of_a_daemon_is_logged_with_the_choice_of_the_usb() {
+    let program = ForAnyUser::new();
+    let comm = program.at("pcscd/pcscd.comm");
+    let check = |found: &str| {
+        let (text, log) = program.establish("0");
+        let choices: Vec<&str> = log
+            .lines()
+            .filter(|line| line.contains("the backend is"))
+            .collect();
+        assert_eq!(
+            (text.as_str(), choices.len()),
+            ("00000000", 1),
+            "{found}: {text} {log}"
+        );
+        assert!(
+            choices[0].contains("INFO: the backend is the bundled driver") && choices[0].contains(found),
+            "{found}: {log}"
+        );
+    };
+    check("no such file is there");
+    drop(std::os::unix::net::UnixListener::bind(&comm).unwrap());
+    check("a stale socket is there");
+    std::fs::remove_file(&comm).unwrap();
+    std::fs::create_dir(&comm).unwrap();
+    check("a directory");
+}
+
+#[test]
+fn a_value_that_cannot_be_used_is_written_to_stderr_unasked() {
+    for (name, value, code, written) in [
+        (
+            "PCSCLITE_SIMULATED",
+            "no-such-reader",
+            NO_SERVICE,
+            "there is no simulated reader called \"no-such-reader\"",
+        ),
+        (
+            "PCSCLITE_SIMULATED",
+            "/nonexistent/readers",
+            NO_SERVICE,
+            "/nonexistent/readers: No such file",
+        ),
+        (
+            "PCSCLITE_BACKEND",
+            "simulate",
+            NO_SERVICE,
+            "PCSCLITE_BACKEND is \"simulate\"; it can be",
+        ),
+    ] {
+        let mut command = Command::new(artifacts::binary("pcsc-tests", "winscard"));
+        command
+            .env("PCSCLITE_BACKEND", "simulated")
+            .env("PCSCLITE_CSOCK_NAME", "/nonexistent")
+            .env_remove("PCSCLITE_SIMULATED")
+            .env_remove("PCSCLITE_DEBUG")
+            .env(name, value);
+        let output = establish(&mut command);
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.stdout().trim(), code, "{name}={value}: {log}");
+        assert!(
+            log.lines().count() == 1 && log.contains(written),
+            "{name}={value}: {log}"
+        );
+    }
+}
+
 #[test]
 fn a_privileged_program_ignores_its_callers_environment() {
     assert!(
@@ -184,12 +342,8 @@ fn a_privileged_program_ignores_its_callers_environment() {
     );
     let pcscd = Pcscd::start(1);
     let of_pcscd = pcscd.reader(0).name();
-    let folder = tempfile::Builder::new().tempdir_in("/tmp").unwrap();
-    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    let program = folder.path().join("winscard");
-    let library = folder.path().join("libpcsclite.so");
-    std::fs::copy(artifacts::binary("pcsc-tests", "winscard"), &program).unwrap();
-    std::fs::copy(artifacts::library(), &library).unwrap();
+    let copies = ForAnyUser::new();
+    let (program, library) = (copies.at("winscard"), copies.at("libpcsclite.so"));
     let socket = pcscd.socket().to_string_lossy().into_owned();
     for (name, value, reader) in [
         ("PCSCLITE_BACKEND", "simulated", SIMULATED),

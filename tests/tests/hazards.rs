@@ -230,7 +230,7 @@ fn refusals_name_their_cause() {
     assert!(failure.to_string().contains("109 bytes"), "{failure}");
     assert_eq!(failure.error(), Error::NoService);
 
-    // Polkit's refusal.
+    // Refused by Polkit, or by the limit of clients.
     let listener = UnixListener::bind(&path).unwrap();
     let refuser = std::thread::spawn({
         let listener = listener.try_clone().unwrap();
@@ -239,7 +239,11 @@ fn refusals_name_their_cause() {
     for _ in 0..20 {
         let failure = establish(path.clone(), LONG);
         assert_eq!(failure.error(), Error::SecurityViolation, "{failure}");
-        assert!(failure.to_string().contains("Polkit"), "{failure}");
+        let text = failure.to_string();
+        assert!(
+            text.contains("Polkit") && text.contains("pcscd --max-thread"),
+            "{text}"
+        );
     }
     refuser.join().unwrap();
 

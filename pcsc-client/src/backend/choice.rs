@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::env;
+use crate::error::SETTING_LOG;
 use pcsc_wire::Version;
 
 /// A wish for a backend.
@@ -29,8 +30,7 @@ pub enum Choice {
 }
 
 impl Choice {
-    /// The choice that the environment makes, where it is asked. What it says and nobody knows is told
-    /// to the log, and is no choice.
+    /// The choice that the environment makes, where it is asked. Unknown values are logged and ignored.
     pub fn resolve(self) -> Choice {
         let or_else = match self {
             Choice::Environment => Choice::Automatic,
@@ -43,7 +43,10 @@ impl Choice {
             Some(value) if value == "standalone" => Choice::Standalone,
             Some(value) if value == "simulated" => Choice::Simulated,
             Some(value) => {
-                log::error!("PCSCLITE_BACKEND is {value:?}; it can be daemon, standalone or simulated");
+                log::error!(
+                    target: SETTING_LOG,
+                    "PCSCLITE_BACKEND is {value:?}; it can be daemon, standalone or simulated"
+                );
                 or_else
             }
         }

@@ -12,7 +12,7 @@ mod session;
 mod signal;
 
 pub use crate::env::var as environment;
-pub use crate::error::{Cause, Failure, Outcome};
+pub use crate::error::{Cause, Failure, Outcome, SETTING_LOG};
 pub use crate::process::generation as process_generation;
 pub use choice::{BackendKind, Choice};
 pub use session::{Listener, Options, Session};

@@ -125,7 +125,11 @@ impl Session {
             Choice::Standalone => Session::standalone(options, "it was asked for"),
             Choice::Simulated => Session::simulated(options, "it was asked for"),
             Choice::SimulatedAtLast => match Session::automatic(options) {
-                Err(failure) if failure.error() == Error::NoService => {
+                Err(failure)
+                    if failure
+                        .cause()
+                        .is_some_and(|cause| cause.is_absence() || cause.is_usb()) =>
+                {
                     Session::simulated(options, "there is no daemon, and no reader")
                 }
                 Ok(session) if session.with_states(|states| states.readers().count())? == 0 => {
@@ -159,15 +163,19 @@ impl Session {
             // The daemon looks for readers when it starts, which connecting to its socket may make it do.
             shared.manager().end();
         }
-        match Session::daemon(options, "it is there") {
-            Err(failure) if matches!(failure.cause(), Some(Cause::Connect { .. })) && has_usb() => {
-                let session = Session::standalone(options, "there is no daemon")?;
+        let failure = match Session::daemon(options, "it listens") {
+            Err(failure) => failure,
+            session => return session,
+        };
+        match failure.cause() {
+            Some(cause) if cause.is_absence() && has_usb() => {
+                let session = Session::standalone(options, &format!("there is no daemon, since {cause}"))?;
                 if let Backend::Standalone(_, session) = &session.backend {
                     session.note_daemon(socket);
                 }
                 Ok(session)
             }
-            session => session,
+            _ => Err(failure),
         }
     }
 

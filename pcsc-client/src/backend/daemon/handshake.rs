@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use rustix::io::Errno;
-
+use super::connect::connect;
 use super::stream::{Stream, Trouble};
 use crate::error::{Cause, Error, Failure, Outcome};
 use pcsc_wire::{Body, Command, Establish, Header, Version, VersionExchange};
@@ -124,29 +123,6 @@ fn exchange(
     }
     let answer = VersionExchange::parse(head).ok_or_else(|| Failure::from(Error::InternalError))?;
     Ok((answer, scope.and_then(|_| Establish::parse(tail))))
-}
-
-fn connect(path: &Path, limit: Duration) -> Outcome<Stream> {
-    if !Stream::fits(path) {
-        let cause = Cause::PathTooLong {
-            path: path.to_owned(),
-        };
-        return Err(Failure::because(Error::NoService, cause));
-    }
-    Stream::connect(path, limit).map_err(|errno| {
-        let error = match errno {
-            Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS => Error::NoMemory,
-            _ => Error::NoService,
-        };
-        // Whoever goes on without a daemon says so instead.
-        Failure::quiet(
-            error,
-            Cause::Connect {
-                path: path.to_owned(),
-                source: errno.into(),
-            },
-        )
-    })
 }
 
 fn first_answer_missing(path: &Path, trouble: Trouble) -> Failure {

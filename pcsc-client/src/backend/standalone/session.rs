@@ -528,7 +528,7 @@ impl From<StartError> for Failure {
             StartError::Usb(error) => Cause::Usb(error),
             StartError::ForkedFromDriver => Cause::ForkedFromDriver,
             StartError::UnknownModel(name) => Cause::UnknownModel(name),
-            StartError::Connect { path, source } => Cause::Connect { path, source },
+            StartError::Connect { path, source } => Cause::Simulation { path, source },
             other => Cause::Usb(std::io::Error::other(other)),
         };
         Failure::because(Error::NoService, cause)
