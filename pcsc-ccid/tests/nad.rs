@@ -63,6 +63,35 @@ fn it_lasts_until_the_reset() {
     assert_eq!(transmit(&mut reader, &read(200)), Ok(pattern(200)));
 }
 
+/// CCID's example sends 2A. Nothing but FF, which begins a PPS request, is no node address.
+#[test]
+fn any_but_that_of_a_pps_request_is_taken() {
+    let (_handle, mut reader) = ready(card(None, &[Offer::T1], Behaviour::default()));
+    for nad in 0..=0xFE {
+        set(&mut reader, nad);
+        assert_eq!(transmit(&mut reader, &read(9)), Ok(pattern(9)), "{nad:02X}");
+        assert_eq!(get(&mut reader), nad);
+    }
+    let mut answer = [0; 4];
+    assert_eq!(reader.control(0, NAD, &[0x3E, 0, 1, 0xFF], &mut answer), Ok(4));
+    assert_eq!(answer, [0x3E, 0, 1, 1]);
+    assert_eq!(get(&mut reader), 0xFE);
+}
+
+/// Where the reader speaks T=1, there is no way to its node address.
+#[test]
+fn a_reader_of_apdus_has_none() {
+    let (handle, mut reader) = open(named("omnikey-5321"));
+    handle.insert(0, card(None, &[Offer::T1], Behaviour::default()));
+    power_up(&mut reader, Protocol::T1).unwrap();
+    for request in [&[0x3E, 0x00, 0x01, 0x2A][..], &[0x3F, 0x00, 0x00]] {
+        assert_eq!(
+            reader.control(0, NAD, request, &mut [0; 5]),
+            Err(Error::Unsupported)
+        );
+    }
+}
+
 #[test]
 fn one_that_the_card_does_not_answer_is_left_by_a_reset() {
     // At its only speed the application resets it; at a raised one the driver does so by itself.

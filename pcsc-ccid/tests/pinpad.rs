@@ -336,7 +336,7 @@ fn no_pin_is_in_a_record_or_in_debug_output() {
 fn no_pin_is_in_a_record_of_more_messages_than_one() {
     let with_small_messages = |device: pcsc_sim::Device| {
         let mut model = device.model().clone();
-        model.descriptor.max_message_length = 32;
+        model.descriptor.max_message_length = 64;
         pcsc_sim::Device::new(model)
     };
     // IFSC 32.
@@ -361,7 +361,7 @@ fn no_pin_is_in_a_record_of_more_messages_than_one() {
         };
         handle.insert(0, card(None, &[offer], byte_by_byte));
         common::power_up(&mut reader, protocol).unwrap();
-        let apdu = [&CHANGE[..4], &[40], &b"12345678".repeat(5)].concat();
+        let apdu = [&CHANGE[..4], &[64], &b"12345678".repeat(8)].concat();
         let answer = transmit(&mut reader, &apdu).unwrap();
         assert_eq!(answer.len(), 2, "{name}");
         let record = reader.transport().output();

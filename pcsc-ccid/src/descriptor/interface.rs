@@ -121,6 +121,10 @@ impl Draft {
     }
 
     fn add_endpoint(&mut self, address: u8, attributes: u8, max_packet_size: u16, interval: u8) {
+        // Number 0 is the control pipe, and there are 15 others; Linux skips such descriptors too (USB 2.0, clause 9.6.6).
+        if !matches!(address & 0x7F, 1..=15) {
+            return;
+        }
         let is_in = address & 0x80 != 0;
         match (attributes & 3, is_in) {
             (2, true) => _ = self.bulk_in.get_or_insert(address),

@@ -143,6 +143,16 @@ fn what_cannot_be_used_says_why() {
         error(&[&interface(0, 0x0B, 0), &class, &BULK_OUT]),
         Error::NoBulkPipes
     );
+    // Endpoint 0 is the control pipe, and bits 4 to 6 are reserved.
+    for address in [0x00, 0x10, 0x42] {
+        let mut out = BULK_OUT;
+        out[2] = address;
+        assert_eq!(
+            error(&[&interface(0, 0x0B, 0), &class, &out, &BULK_IN]),
+            Error::NoBulkPipes,
+            "{address:02X}"
+        );
+    }
     assert!(
         interfaces(&[0, 4, 1]).is_empty(),
         "a length of 0 does not go on for ever"

@@ -260,6 +260,9 @@ pub const COMMAND_LIMIT: Duration = Duration::from_secs(3);
 const SCM_MESSAGE: u32 = 263;
 /// A header and the longest short APDU (CCID 1.1, clause 5.1).
 const WHOLE_MESSAGE: u32 = 271;
+/// The least `dwMaxCCIDMessageLength`: `wMaxPacketSize` of the bulk OUT endpoint (CCID 1.1, clause 5.1), which is 64 bytes
+/// at full speed.
+const LEAST_MESSAGE: u32 = 64;
 
 impl Quirk {
     /// Whether the line is about this reader.
@@ -347,10 +350,18 @@ impl Quirks {
         }
     }
 
-    /// Corrects a class descriptor. An IFSD beyond what T=1 has becomes 254 (ISO/IEC 7816-3, clause
-    /// 11.4.2): many readers announce their buffer instead. A `dwMaxCCIDMessageLength` of 263 becomes 271: SCM's firmware,
-    /// which is in readers of many names, announces it and takes a whole short APDU behind the header. Where APDUs come in
-    /// parts it costs nothing to believe it.
+    /// Corrects a class descriptor: first what the table says, then values that no reader can have.
+    ///
+    /// * `dwMaxIFSD` above 254, the limit of T=1 (ISO/IEC 7816-3, clause 11.4.2), becomes 254: many readers announce
+    ///   their buffer instead.
+    /// * `dwMaxCCIDMessageLength` below 64 becomes 271, which holds a short APDU: no reader with such a limit could carry a
+    ///   command. Real readers announce 0. 263 becomes 271 as well: SCM's firmware, which is in readers of many brands,
+    ///   announces it and takes a whole short APDU behind the header. An extended APDU level reader splits APDUs into
+    ///   messages, so its limit can stay as announced.
+    /// * `bMaxCCIDBusySlots` becomes at least 1 and at most the number of slots.
+    ///
+    /// Clocks, data rates, voltages and protocols stay as they are, because what replaces an impossible value depends on
+    /// the card: see [`ReaderSpeeds`](crate::speed::ReaderSpeeds) and [`Reader`](crate::reader::Reader).
     pub fn apply(&self, descriptor: &mut ClassDescriptor) {
         const LEVEL: u32 = 0x7_0000;
         let features = &mut descriptor.features;
@@ -371,9 +382,12 @@ impl Quirks {
             descriptor.max_data_rate_bps = descriptor.max_data_rate_bps.min(rate);
         }
         let is_chained = descriptor.features.exchange_level() == ExchangeLevel::ExtendedApdu;
-        if descriptor.max_message_length == SCM_MESSAGE && !is_chained {
+        let length = descriptor.max_message_length;
+        if length < LEAST_MESSAGE || (length == SCM_MESSAGE && !is_chained) {
             descriptor.max_message_length = WHOLE_MESSAGE;
         }
+        let slots = descriptor.slots().min(u8::MAX.into()) as u8;
+        descriptor.max_busy_slots = descriptor.max_busy_slots.clamp(1, slots);
         if let Some(size) = self.max_ifsd {
             descriptor.max_ifsd = size;
         }

@@ -8,6 +8,7 @@ fn descriptor(features: u32) -> ClassDescriptor {
         max_ifsd: 254,
         features: Features(features),
         max_message_length: 271,
+        max_busy_slots: 1,
         pin_support: 3,
         ..ClassDescriptor::default()
     }
@@ -110,6 +111,45 @@ fn a_message_length_of_263_is_believed_only_where_apdus_come_in_parts() {
             for_reader(vendor, product, 0x0100, 0).apply(&mut narrow);
             assert_eq!(narrow.max_message_length, expected, "{level:X} {announced}");
         }
+    }
+}
+
+/// No bulk pipe has packets so small that a reader could mean it.
+#[test]
+fn a_message_length_that_holds_no_command_is_not_believed() {
+    for level in [0, 0x1_0000, 0x2_0000, 0x4_0000] {
+        for (announced, expected) in [
+            (0, 271),
+            (1, 271),
+            (10, 271),
+            (15, 271),
+            (63, 271),
+            (64, 64),
+            (u32::MAX, u32::MAX),
+        ] {
+            let mut tiny = descriptor(level);
+            tiny.max_message_length = announced;
+            Quirks::default().apply(&mut tiny);
+            assert_eq!(tiny.max_message_length, expected, "{level:X} {announced}");
+        }
+    }
+}
+
+#[test]
+fn busy_slots_are_between_one_and_the_slots_that_there_are() {
+    for (max_slot_index, announced, expected) in [
+        (0, 0, 1),
+        (0, 1, 1),
+        (0, 5, 1),
+        (4, 0, 1),
+        (4, 5, 5),
+        (4, 8, 5),
+        (255, 255, 255),
+    ] {
+        let mut busy = descriptor(0x1_0000);
+        (busy.max_slot_index, busy.max_busy_slots) = (max_slot_index, announced);
+        Quirks::default().apply(&mut busy);
+        assert_eq!(busy.max_busy_slots, expected, "{max_slot_index} {announced}");
     }
 }
 

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use super::session::Protocol;
 use super::{exchange, Error, Reader};
+use crate::descriptor::ExchangeLevel;
 use crate::message::Command;
 use crate::part10::gemalto::{self, FirmwareFeatures};
 use crate::part10::properties::{self, Facts};
@@ -161,8 +162,14 @@ impl<T: Transport> Reader<T> {
         Ok(())
     }
 
-    /// The NAD of T=1, at TPDU level, until the card's reset.
+    /// Sets or gets the NAD of T=1, which holds until the card's reset. A reader that speaks T=1 itself has no command for it.
     fn control_nad(&mut self, slot: u8, data: &[u8], answer: &mut [u8]) -> Result<usize, Error> {
+        if matches!(
+            self.exchange_level(),
+            ExchangeLevel::ShortApdu | ExchangeLevel::ExtendedApdu
+        ) {
+            return Err(Error::Unsupported);
+        }
         let request = NadRequest::decode(data).ok_or(Error::InvalidParameter)?;
         let engine = self
             .slot(slot)?
@@ -172,10 +179,7 @@ impl<T: Transport> Reader<T> {
             .and_then(|chosen| chosen.engine.as_mut());
         let nad = engine.and_then(|engine| {
             if let NadRequest::Set(nad) = request {
-                if nad & 0x88 != 0 {
-                    return None;
-                }
-                engine.set_nad(nad);
+                return engine.set_nad(nad).then_some(nad);
             }
             Some(engine.config().nad)
         });

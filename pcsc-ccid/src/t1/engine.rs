@@ -40,7 +40,8 @@ impl Default for Limits {
 /// What the ATR and the caller fix for the life of a card session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Config {
-    /// Node address byte of our blocks; the card answers with its nibbles swapped (clause 11.3.2.1).
+    /// Node address byte of our blocks; the card answers with its nibbles swapped (clause 11.3.2.1). FF is taken as 0, see
+    /// [`is_valid_nad`].
     pub nad: u8,
     /// Error detection code, from the first TC for T=1.
     pub edc: Edc,
@@ -134,6 +135,12 @@ pub enum Action {
     Failed(Error),
 }
 
+/// Whether a block can begin with this node address: any byte but FF, which is the first byte of a PPS request (clause
+/// 11.3.2.1). Bits 4 and 8, once VPP control, are used: multiple enabled profiles of eUICCs address a profile with them.
+pub const fn is_valid_nad(nad: u8) -> bool {
+    nad != 0xFF
+}
+
 /// T=1 of one card session: what must outlive an APDU. Make a new one after each reset of the card.
 #[derive(Debug, Clone)]
 pub struct Engine {
@@ -156,7 +163,9 @@ pub struct Engine {
 impl Engine {
     /// The state after a reset of the card.
     pub fn new(mut config: Config) -> Self {
-        config.nad &= 0x77;
+        if !is_valid_nad(config.nad) {
+            config.nad = 0;
+        }
         config.ifsc = match config.ifsc {
             0 => DEFAULT_IFS,
             n => n.min(254),
@@ -204,9 +213,14 @@ impl Engine {
         self.clean &= ended_well;
     }
 
-    /// Changes the node address of the blocks to come (clause 11.3.2.1).
-    pub fn set_nad(&mut self, nad: u8) {
-        self.config.nad = nad & 0x77;
+    /// Changes the node address of the blocks to come (clause 11.3.2.1). Returns false, and changes nothing, for one that
+    /// is not valid.
+    pub fn set_nad(&mut self, nad: u8) -> bool {
+        let is_valid = is_valid_nad(nad);
+        if is_valid {
+            self.config.nad = nad;
+        }
+        is_valid
     }
 
     /// The parameters it was made with.

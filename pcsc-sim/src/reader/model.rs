@@ -146,12 +146,12 @@ impl Model {
         }
     }
 
-    /// The longest message that the firmware takes. Those that announce 263 have room for a whole short
-    /// APDU all the same; it is the announcement that is wrong.
+    /// The longest message that the firmware takes. Those that announce 263, or less than a packet of 64 bytes, have room
+    /// for a whole short APDU all the same: only the announcement is wrong.
     pub fn longest_message(&self) -> usize {
         match self.descriptor.max_message_length {
-            263 => 271,
-            announced => (announced as usize).clamp(10, 0x1_1000),
+            263 | 0..64 => 271,
+            announced => (announced as usize).min(0x1_1000),
         }
     }
 
