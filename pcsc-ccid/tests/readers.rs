@@ -3,9 +3,10 @@
 
 mod common;
 
-use common::{identity, interface, rates_set};
-use pcsc_ccid::descriptor::{ExchangeLevel, Flavour};
+use common::{identity, interface, offers, rates_set, LEVELS};
+use pcsc_ccid::descriptor::{ClassDescriptor, ExchangeLevel, Flavour};
 use pcsc_ccid::message::SlotError;
+use pcsc_ccid::names;
 use pcsc_ccid::reader::{Error, Options, Presence, Protocol, Reader, Reset};
 use pcsc_sim::card::apps::Several;
 use pcsc_sim::card::{Offer, Profile, SimCard};
@@ -336,6 +337,126 @@ fn a_reader_of_short_messages_carries_what_they_hold() {
     }
 }
 
+fn name(model: &Model) -> String {
+    names::Identity {
+        vendor: model.vendor_id,
+        product: model.product_id,
+        manufacturer: model.manufacturer.as_deref(),
+        product_name: model.product.as_deref(),
+        interface: model.interface_name.as_deref(),
+        serial: None,
+    }
+    .base_name()
+}
+
+/// Names that pcscd gives to these readers, without the serial numbers. Only a string of the interface is in brackets: a list
+/// that has its index, or nothing that is a string, does not name it.
+#[test]
+fn a_reader_of_the_list_is_called_what_the_real_one_is() {
+    let of = |name: &str| pcsc_sim::model(name).unwrap();
+    for (model, expected) in [
+        ("gempc-express", "Gemalto GemPC Express"),
+        ("au9540", "Alcor Micro AU9540"),
+        ("scr3310", "SCM Microsystems Inc. SCR 3310 [CCID Interface]"),
+        (
+            "omnikey-3x21",
+            "HID Global OMNIKEY 3x21 Smart Card Reader [OMNIKEY 3x21 Smart Card Reader]",
+        ),
+        // No bundle lists it, so it is named by its own strings.
+        ("omnikey-5321", "OMNIKEY Smart Card Reader USB"),
+        ("oz776", "O2 Micro Oz776"),
+        ("octsim", "sysmocom - s.f.m.c. GmbH sysmoOCTSIM [CCID]"),
+        ("scr331-di", "SCM Microsystems Inc. SCR 331-DI [CCID Interface]"),
+        ("gempc-pinpad", "Gemalto USB GemPCPinpad SmartCard Reader"),
+        ("acr1252-picc", "ACS ACR1252 Reader [ACR1252 Reader PICC]"),
+        ("yubikey", "Yubico YubiKey FIDO+CCID"),
+        ("ibank2key", "BIFIT iBank2Key [iBank2Key]"),
+        (
+            "starsign",
+            "Giesecke & Devrient GmbH Star Sign Card Token 550 (ICCD)",
+        ),
+        ("rutoken-lite", "Aktiv Rutoken lite"),
+    ] {
+        assert_eq!(name(&of(model)), expected, "{model}");
+    }
+    let named = pcsc_sim::NAMES.map(|(name, _)| of(name));
+    for model in models().iter().chain(&named) {
+        let is_text = |text: &String| !text.chars().all(|c| c.is_ascii_digit() || c == '?');
+        assert!(
+            model.interface_name.as_ref().is_none_or(is_text),
+            "{}",
+            name(model)
+        );
+    }
+}
+
+/// What no field of a class descriptor can truly be. A dump of the RSA SecurID SID800 from 2005 has a message length of 0.
+#[test]
+fn a_reader_with_an_impossible_descriptor_carries_its_cards() {
+    type Change = fn(&mut ClassDescriptor);
+    let changes: [(&str, Change); 12] = [
+        ("dwMaxCCIDMessageLength 0", |d| d.max_message_length = 0),
+        ("dwMaxCCIDMessageLength 10", |d| d.max_message_length = 10),
+        ("dwMaxCCIDMessageLength 2^32-1", |d| {
+            d.max_message_length = u32::MAX
+        }),
+        ("dwMaxIFSD 0", |d| d.max_ifsd = 0),
+        ("dwMaxIFSD 2^32-1", |d| d.max_ifsd = u32::MAX),
+        ("no clocks", |d| (d.default_clock_khz, d.max_clock_khz) = (0, 0)),
+        ("clocks 2^32-1", |d| {
+            (d.default_clock_khz, d.max_clock_khz) = (u32::MAX, u32::MAX)
+        }),
+        ("no rates", |d| (d.data_rate_bps, d.max_data_rate_bps) = (0, 0)),
+        ("rates 2^32-1", |d| {
+            (d.data_rate_bps, d.max_data_rate_bps) = (u32::MAX, u32::MAX)
+        }),
+        ("neither clocks nor rates", |d| {
+            (
+                d.default_clock_khz,
+                d.max_clock_khz,
+                d.data_rate_bps,
+                d.max_data_rate_bps,
+            ) = (0, 0, 0, 0);
+        }),
+        ("no protocols and no voltages", |d| {
+            (d.protocols, d.voltages) = (0, 0)
+        }),
+        ("reserved bits, no busy slots", |d| {
+            (d.release, d.voltages, d.protocols) = (0xFFFF, 0xF8 | 7, 0xFFFF_FFFF);
+            (d.pin_support, d.max_busy_slots, d.mechanical) = (0xFC, 0, u32::MAX);
+        }),
+    ];
+    for (name, protocols) in LEVELS {
+        let real = pcsc_sim::model(name).unwrap();
+        for (change, apply) in &changes {
+            let mut announced = real.clone();
+            apply(&mut announced.descriptor);
+            for &protocol in protocols {
+                let handle = Handle::new(pcsc_sim::Device::new(real.clone()));
+                let device = identity(&announced);
+                let options = Options::default();
+                let context = format!("{name}, {change}, {protocol:?}");
+                let mut reader = Reader::open(handle.transport(), device, &interface(&announced), options)
+                    .unwrap_or_else(|error| panic!("{context}: {error}"));
+                handle.insert(0, card(None, offers(protocol)));
+                reader.power_on(0, Reset::Cold).unwrap();
+                reader
+                    .set_protocol(0, protocol)
+                    .unwrap_or_else(|error| panic!("{context}: {error}"));
+                let mut response = [0; 300];
+                let length = reader
+                    .transmit(0, &[0x80, 0xEE, 0, 200, 200], &mut response)
+                    .unwrap_or_else(|error| panic!("{context}: {error}"));
+                assert_eq!(
+                    (length, &response[200..202]),
+                    (202, &[0x90, 0x00][..]),
+                    "{context}"
+                );
+            }
+        }
+    }
+}
+
 /// Whether there is a way to a protocol that is not the card's first: PPS by us, or by the reader for the parameters
 /// that we set. A reader that negotiates by its own rules chooses by its own rules, which matters where we must
 /// speak the protocol.
@@ -371,7 +492,7 @@ fn the_longest_apdus() {
         } else {
             Offer::T1
         };
-        handle.insert(0, card(None, &[offer]));
+        handle.insert(0, card(None, offers(protocol)));
         reader.power_on(0, Reset::Cold).unwrap();
         reader.set_protocol(0, protocol).unwrap();
         let context = format!("{name} {protocol:?}");

@@ -199,15 +199,15 @@ fn readers_are_ignored_and_renamed_as_the_environment_says() {
     };
     assert_eq!(
         simulated(&[]),
-        "00000000 Alcor Micro AU9540 00 00|SCM Microsystems Inc. SCR 331-DI [4] 01 00|\
-         SCM Microsystems Inc. SCR 331-DI [4] 01 01|SCM Microsystems Inc. SCR 3310 [4] 02 00"
+        "00000000 Alcor Micro AU9540 00 00|SCM Microsystems Inc. SCR 331-DI [CCID Interface] 01 00|\
+         SCM Microsystems Inc. SCR 331-DI [CCID Interface] 01 01|SCM Microsystems Inc. SCR 3310 [4] 02 00"
     );
     assert_eq!(
         simulated(&[
             ("PCSCLITE_FILTER_IGNORE_READER_NAMES", "nothing:331-DI"),
             ("PCSCLITE_FILTER_EXTEND_READER_NAMES", " here"),
         ]),
-        "00000000 Alcor Micro AU9540 here 00 00|SCM Microsystems Inc. SCR 3310 [4] here 01 00"
+        "00000000 Alcor Micro AU9540 here 00 00|SCM Microsystems Inc. SCR 3310 [CCID Interface] here 01 00"
     );
 }
 
