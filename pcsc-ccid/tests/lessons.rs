@@ -9,7 +9,7 @@ use common::{
     card, identity, interface, line, named, now, offers, open, open_through, pattern, power_up, read,
     transmit, LEVELS,
 };
-use pcsc_ccid::descriptor;
+use pcsc_ccid::descriptor::{self, Features};
 use pcsc_ccid::message::SlotError;
 use pcsc_ccid::reader::{Error, Options, Presence, Protocol, Reader, Reset};
 use pcsc_ccid::transport;
@@ -74,25 +74,88 @@ fn an_atr_of_any_length() {
     }
 }
 
+/// RDR_to_PC_Parameters with any protocol number and any bytes of any length. Of these the driver believes one statement: that
+/// the card has refused the rate, and only from a reader that makes the PPS.
 #[test]
 fn parameters_of_any_length() {
+    const REFUSED: u8 = 0x11;
     for name in ["gempc-express", "scr3310", "omnikey-5321"] {
         for protocol in [Protocol::T0, Protocol::T1] {
-            for length in [0usize, 1, 4, 5, 6, 7, 8, 200] {
+            let set_up = |lie: Option<(usize, u8, u8)>| {
                 let (handle, reader) = open_through(named(name), |transport| {
                     Liar::new(transport, move |command, reply| {
-                        Ok(match command[0] == SET_PARAMETERS {
-                            true => with_data(&reply, &vec![0; length], length as u32),
-                            false => reply,
+                        Ok(match lie {
+                            Some((length, byte, number)) if command[0] == SET_PARAMETERS => {
+                                let mut bytes = with_data(&reply, &vec![byte; length], length as u32);
+                                bytes[9] = number;
+                                bytes
+                            }
+                            _ => reply,
                         })
                     })
                 });
                 let mut reader = reader.unwrap();
                 handle.insert(0, card(Some(0x94), offers(protocol), Behaviour::default()));
                 power_up(&mut reader, protocol).unwrap();
-                let context = format!("{name} {protocol:?} {length}");
-                assert_eq!(transmit(&mut reader, &read(200)), Ok(pattern(200)), "{context}");
+                (handle, reader)
+            };
+            let ta1 = |reader: &Reader<_>| reader.current(0).unwrap().parameters.f_index_d_index();
+            let (_handle, honest) = set_up(None);
+            let asked = ta1(&honest);
+            let makes_pps = honest.descriptor().features.has(Features::AUTOMATIC_PPS);
+            assert_ne!(asked, REFUSED, "{name}");
+            for length in [0usize, 1, 4, 5, 6, 7, 8, 200] {
+                for byte in [0x00, REFUSED, asked, 0x96, 0xFF] {
+                    for number in [0, 1, 2, 0xFF] {
+                        let context = format!("{name} {protocol:?} {length} {byte:02X} {number}");
+                        let (_handle, mut reader) = set_up(Some((length, byte, number)));
+                        let is_whole = length >= [5, 7][protocol as usize] && number == protocol as u8;
+                        let is_refused = makes_pps && is_whole && byte == REFUSED;
+                        let expected = if is_refused { REFUSED } else { asked };
+                        assert_eq!(ta1(&reader), expected, "{context}");
+                        assert_eq!(transmit(&mut reader, &read(200)), Ok(pattern(200)), "{context}");
+                    }
+                }
             }
+        }
+    }
+}
+
+/// Some readers know no parameters but the default, or none that the host sets (CCID 1.1, table 6.2-2: bError 0 is "not
+/// supported", 7 the offset of bProtocolNum, 10 that of bmFindexDindex).
+#[test]
+fn parameters_that_are_refused() {
+    for (name, ta1, is_refused_for_good) in [
+        ("gempc-express", None, false),
+        ("gempc-express", Some(0x94), true),
+        ("omnikey-3x21", Some(0x94), false),
+    ] {
+        for error in [0, 7, 10] {
+            let (handle, reader) = open_through(named(name), |transport| {
+                Liar::new(transport, move |command, reply| {
+                    let mut reply = reply;
+                    if command[0] == SET_PARAMETERS {
+                        reply = with_data(&reply, &[], 0);
+                        (reply[7], reply[8]) = (0x40, error);
+                    }
+                    Ok(reply)
+                })
+            });
+            let mut reader = reader.unwrap();
+            handle.insert(0, card(ta1, &[Offer::T1], Behaviour::default()));
+            power_up(&mut reader, Protocol::T1).unwrap();
+            let chosen = reader.current(0).unwrap().parameters.f_index_d_index();
+            // What cannot be set is not used: the card goes on at 372/1.
+            assert_eq!(
+                chosen == 0x11,
+                is_refused_for_good || ta1.is_none(),
+                "{name} {ta1:02X?} {error}"
+            );
+            assert_eq!(
+                transmit(&mut reader, &read(200)),
+                Ok(pattern(200)),
+                "{name} {ta1:02X?} {error}"
+            );
         }
     }
 }
