@@ -1,0 +1,284 @@
+//! One TPDU, character by character (clause 10.3).
+
+use pcsc_ccid::t0::{Character, Direction, Error, Step, MAX_TPDU_RESPONSE};
+
+const HEADER: [u8; 5] = [0x00, 0xB0, 1, 2, 3];
+const INS: u8 = 0xB0;
+
+/// Bytes that the card sends, with what goes to it before and how many bytes are then expected.
+type Part<'a> = (&'a [u8], usize, &'a [u8]);
+
+/// Plays the parts and gives the response or the error.
+fn play(header: [u8; 5], direction: Direction<'_>, parts: &[Part<'_>]) -> Result<Vec<u8>, Error> {
+    let mut response = [0; MAX_TPDU_RESPONSE];
+    let mut line = Character::new(header, direction, &mut response)?;
+    let mut step = line.start();
+    for (at, (sent, expect, answer)) in parts.iter().enumerate() {
+        assert_eq!(step, Step::Transfer { expect: *expect }, "part {at}");
+        assert_eq!(line.outgoing(), *sent, "part {at}");
+        step = line.on_bytes(answer);
+    }
+    match step {
+        Step::Done(length) => Ok(response[..length].to_vec()),
+        Step::Failed(error) => Err(error),
+        Step::Transfer { expect } => panic!("{expect} more bytes are expected"),
+    }
+}
+
+fn ok(bytes: &[u8]) -> Result<Vec<u8>, Error> {
+    Ok(bytes.to_vec())
+}
+
+#[test]
+fn a_command_without_data() {
+    let header = [0x00, 0x20, 0, 1, 0];
+    let nothing = Direction::ToCard(&[]);
+    assert_eq!(play(header, nothing, &[(&header, 2, &[0x90, 0])]), ok(&[0x90, 0]));
+    // SW1 and SW2 apart, and NULL before.
+    assert_eq!(
+        play(
+            header,
+            nothing,
+            &[(&header, 2, &[0x60]), (&[], 2, &[0x60, 0x63]), (&[], 1, &[0xC2])]
+        ),
+        ok(&[0x63, 0xC2])
+    );
+    // 60 as SW2 is no NULL.
+    assert_eq!(
+        play(header, nothing, &[(&header, 2, &[0x90, 0x60])]),
+        ok(&[0x90, 0x60])
+    );
+    // There is nothing to go on with.
+    for ack in [0x20, 0xDF] {
+        assert_eq!(
+            play(header, nothing, &[(&header, 2, &[ack])]),
+            Err(Error::InvalidProcedure(ack))
+        );
+    }
+}
+
+#[test]
+fn data_from_the_card() {
+    let from = Direction::FromCard;
+    // All at once after INS.
+    assert_eq!(
+        play(
+            HEADER,
+            from,
+            &[(&HEADER, 1, &[INS]), (&[], 5, &[7, 8, 9, 0x90, 0])]
+        ),
+        ok(&[7, 8, 9, 0x90, 0])
+    );
+    assert_eq!(
+        play(HEADER, from, &[(&HEADER, 1, &[INS, 7, 8, 9, 0x90, 0])]),
+        ok(&[7, 8, 9, 0x90, 0])
+    );
+    // In pieces: fewer are expected each time.
+    assert_eq!(
+        play(
+            HEADER,
+            from,
+            &[
+                (&HEADER, 1, &[INS]),
+                (&[], 5, &[7]),
+                (&[], 4, &[8, 9]),
+                (&[], 2, &[0x90]),
+                (&[], 1, &[0])
+            ]
+        ),
+        ok(&[7, 8, 9, 0x90, 0])
+    );
+    // One byte at a time after its complement; a procedure byte follows each, or SW1 and SW2 the last.
+    assert_eq!(
+        play(
+            HEADER,
+            from,
+            &[
+                (&HEADER, 1, &[!INS]),
+                (&[], 2, &[7, !INS]),
+                (&[], 2, &[8, INS]),
+                (&[], 3, &[9, 0x90, 0])
+            ]
+        ),
+        ok(&[7, 8, 9, 0x90, 0])
+    );
+    // Data that look like procedure bytes are data.
+    assert_eq!(
+        play(
+            HEADER,
+            from,
+            &[(&HEADER, 1, &[INS]), (&[], 5, &[0x60, INS, 0x90, 0x90, 0])]
+        ),
+        ok(&[0x60, INS, 0x90, 0x90, 0])
+    );
+    // The card ends before it has given all.
+    assert_eq!(
+        play(HEADER, from, &[(&HEADER, 1, &[0x6A]), (&[], 1, &[0x82])]),
+        ok(&[0x6A, 0x82])
+    );
+    assert_eq!(
+        play(
+            HEADER,
+            from,
+            &[(&HEADER, 1, &[!INS]), (&[], 2, &[7, 0x62]), (&[], 1, &[0x81])]
+        ),
+        ok(&[7, 0x62, 0x81])
+    );
+    // P3 0 stands for 256.
+    let all = [0x00, INS, 0, 0, 0];
+    let answer = [&[0x5A; 256][..], &[0x90, 0]].concat();
+    assert_eq!(
+        play(all, from, &[(&all, 1, &[INS]), (&[], 258, &answer)]),
+        ok(&answer)
+    );
+}
+
+#[test]
+fn data_to_the_card() {
+    let to = Direction::ToCard(&[7, 8, 9]);
+    assert_eq!(
+        play(HEADER, to, &[(&HEADER, 1, &[INS]), (&[7, 8, 9], 2, &[0x90, 0])]),
+        ok(&[0x90, 0])
+    );
+    assert_eq!(
+        play(
+            HEADER,
+            to,
+            &[
+                (&HEADER, 1, &[!INS]),
+                (&[7], 1, &[0x60]),
+                (&[], 1, &[!INS]),
+                (&[8], 1, &[INS]),
+                (&[9], 2, &[0x90]),
+                (&[], 1, &[0])
+            ]
+        ),
+        ok(&[0x90, 0])
+    );
+    // The card refuses the data.
+    assert_eq!(
+        play(
+            HEADER,
+            to,
+            &[(&HEADER, 1, &[!INS]), (&[7], 1, &[0x6A]), (&[], 1, &[0x80])]
+        ),
+        ok(&[0x6A, 0x80])
+    );
+}
+
+#[test]
+fn more_than_the_card_may_send_is_an_error() {
+    let header = [0x00, 0x20, 0, 1, 0];
+    assert_eq!(
+        play(header, Direction::ToCard(&[]), &[(&header, 2, &[0x90, 0, 0])]),
+        Err(Error::UnexpectedData)
+    );
+    // It goes on before it has the data that it asked for.
+    assert_eq!(
+        play(
+            HEADER,
+            Direction::ToCard(&[7, 8, 9]),
+            &[(&HEADER, 1, &[INS, 0x90])]
+        ),
+        Err(Error::UnexpectedData)
+    );
+}
+
+#[test]
+fn other_procedure_bytes_are_errors() {
+    for byte in [0x00, 0x5F, 0x70, 0x8F, 0xA0, INS ^ 1, 0xFF] {
+        assert_eq!(
+            play(HEADER, Direction::FromCard, &[(&HEADER, 1, &[byte])]),
+            Err(Error::InvalidProcedure(byte)),
+            "{byte:02X}"
+        );
+    }
+    for sw1 in [0x61, 0x6F, 0x90, 0x9F] {
+        assert_eq!(
+            play(
+                HEADER,
+                Direction::FromCard,
+                &[(&HEADER, 1, &[sw1]), (&[], 1, &[0])]
+            ),
+            ok(&[sw1, 0])
+        );
+    }
+}
+
+#[test]
+fn null_bytes_have_a_limit() {
+    for (nulls, expected) in [(2, ok(&[0x90, 0])), (3, Err(Error::NullLimit))] {
+        let mut response = [0; MAX_TPDU_RESPONSE];
+        let mut line = Character::new(HEADER, Direction::FromCard, &mut response)
+            .unwrap()
+            .max_nulls(2);
+        line.start();
+        let bytes = [&vec![0x60; nulls][..], &[0x90, 0]].concat();
+        let result = match line.on_bytes(&bytes) {
+            Step::Done(length) => Ok(response[..length].to_vec()),
+            Step::Failed(error) => Err(error),
+            step => panic!("{step:?}"),
+        };
+        assert_eq!(result, expected, "{nulls}");
+    }
+    let mut response = [0; MAX_TPDU_RESPONSE];
+    let mut line = Character::new(HEADER, Direction::FromCard, &mut response).unwrap();
+    line.start();
+    let most = usize::from(Character::DEFAULT_MAX_NULLS);
+    assert_eq!(line.on_bytes(&vec![0x60; most]), Step::Transfer { expect: 1 });
+    assert_eq!(line.on_bytes(&[0x60]), Step::Failed(Error::NullLimit));
+}
+
+#[test]
+fn an_exchange_that_failed_is_over() {
+    type Fail = fn(&mut Character<'_>) -> Step;
+    let failures: [(Fail, Error); 4] = [
+        (|line| line.on_timeout(), Error::Timeout),
+        (|line| line.on_bytes(&[]), Error::Timeout),
+        (|line| line.on_parity_error(), Error::Parity),
+        (|line| line.on_bytes(&[0]), Error::InvalidProcedure(0)),
+    ];
+    for (fail, error) in failures {
+        let mut response = [0; MAX_TPDU_RESPONSE];
+        let mut line = Character::new(HEADER, Direction::FromCard, &mut response).unwrap();
+        assert_eq!(
+            line.on_bytes(&[INS]),
+            Step::Failed(Error::Over),
+            "before the start"
+        );
+        assert_eq!(line.start(), Step::Transfer { expect: 1 });
+        assert_eq!(fail(&mut line), Step::Failed(error));
+        assert_eq!(line.on_bytes(&[INS]), Step::Failed(Error::Over));
+        assert_eq!(line.start(), Step::Failed(Error::Over));
+        assert!(line.outgoing().is_empty());
+    }
+}
+
+#[test]
+fn what_cannot_be_sent_is_refused() {
+    let refused = |header, direction| play(header, direction, &[]).unwrap_err();
+    for data in [&[][..], &[7, 8], &[7, 8, 9, 10]] {
+        assert_eq!(refused(HEADER, Direction::ToCard(data)), Error::InvalidLength);
+    }
+    for ins in [0x60, 0x9F] {
+        let header = [0, ins, 0, 0, 0];
+        assert_eq!(
+            refused(header, Direction::FromCard),
+            Error::InvalidInstruction(ins)
+        );
+    }
+}
+
+#[test]
+fn a_response_that_does_not_fit_is_an_error() {
+    for room in [0, 1, 2, 3, 4] {
+        let mut response = vec![0; room];
+        let mut line = Character::new(HEADER, Direction::FromCard, &mut response).unwrap();
+        line.start();
+        assert_eq!(
+            line.on_bytes(&[INS, 7, 8, 9, 0x90, 0]),
+            Step::Failed(Error::ResponseTooLong),
+            "{room}"
+        );
+    }
+}
