@@ -368,6 +368,59 @@ fn empty_answers_of_iccd_b() {
     assert!(reader.atr(0).is_empty());
 }
 
+/// Parts without data do not end an answer, but a reader that gives no others has none.
+#[test]
+fn an_answer_of_empty_parts_comes_to_an_end() {
+    for (empty, expected) in [(8, Ok(vec![0x90, 0])), (9, Err(Error::WrongReply))] {
+        let (handle, reader) = open_through(named("au9540"), |transport| {
+            let mut parts = 0;
+            Liar::new(transport, move |command, reply| {
+                if command[0] != EXCHANGE {
+                    return Ok(reply);
+                }
+                parts += 1;
+                let is_last = parts > empty;
+                let data: &[u8] = if is_last { &[0x90, 0] } else { &[] };
+                let mut bytes = with_data(&reply, data, data.len() as u32);
+                let chain = match parts {
+                    _ if is_last => 0x02,
+                    1 => 0x01,
+                    _ => 0x03,
+                };
+                bytes[0] = 0x80;
+                bytes[7..10].copy_from_slice(&[0, 0, chain]);
+                Ok(bytes)
+            })
+        });
+        let mut reader = reader.unwrap();
+        handle.insert(0, card(None, &[Offer::T1], Behaviour::default()));
+        power_up(&mut reader, Protocol::T1).unwrap();
+        assert_eq!(transmit(&mut reader, &read(9)), expected, "{empty} empty parts");
+    }
+}
+
+/// Each of the commands at opening that a reader need not know.
+#[test]
+fn a_reader_that_goes_while_it_is_asked_for_its_firmware_is_gone() {
+    const ESCAPE: u8 = 0x6B;
+    for (name, escapes) in [("gempc-express", 2), ("gempc-pinpad", 4)] {
+        for last in 1..=escapes {
+            let mut seen = 0;
+            let (_handle, reader) = open_through(named(name), |transport| {
+                Liar::new(transport, move |command, reply| {
+                    seen += u32::from(command[0] == ESCAPE);
+                    match seen == last {
+                        true => Err(transport::Error::Gone),
+                        false => Ok(reply),
+                    }
+                })
+            });
+            let gone = Error::Transport(transport::Error::Gone);
+            assert_eq!(reader.err(), Some(gone), "{name}, command {last}");
+        }
+    }
+}
+
 /// LESSONS.md names tests that are there.
 #[test]
 fn the_list_of_lessons_is_true() {

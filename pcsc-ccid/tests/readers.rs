@@ -487,11 +487,6 @@ fn the_longest_apdus() {
     ] {
         let model = pcsc_sim::model(name).unwrap();
         let (handle, mut reader) = open(&model).unwrap();
-        let offer = if protocol == Protocol::T0 {
-            Offer::T0
-        } else {
-            Offer::T1
-        };
         handle.insert(0, card(None, offers(protocol)));
         reader.power_on(0, Reset::Cold).unwrap();
         reader.set_protocol(0, protocol).unwrap();

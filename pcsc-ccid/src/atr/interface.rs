@@ -155,9 +155,11 @@ impl WaitingIntegers {
     /// From TB, whose high half is BWI and whose low half is CWI. A reserved BWI is taken as 9, the
     /// longest that there is: a wait too long costs time, one too short costs the card.
     pub const fn from_byte(byte: u8) -> WaitingIntegers {
-        let bwi = byte >> 4;
         WaitingIntegers {
-            bwi: if bwi > 9 { 9 } else { bwi },
+            bwi: match byte >> 4 {
+                bwi @ 0..=9 => bwi,
+                _ => 9,
+            },
             cwi: byte & 0x0F,
         }
     }
