@@ -311,10 +311,8 @@ fn run(operations: u64, seed: u64) {
         .iter()
         .map(|model| Simulated::new(model).unwrap())
         .collect();
-    let manager = Arc::new(Manager::start(
-        Arc::new(SimulatedBus::of(readers.clone())),
-        Settings::default(),
-    ));
+    let manager =
+        Arc::new(Manager::start(Arc::new(SimulatedBus::of(readers.clone())), Settings::default()).unwrap());
     let names = manager
         .readers()
         .iter()

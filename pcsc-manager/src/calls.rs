@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::card_state::{Handle, DIRECT, EXCLUSIVE, RAW, SHARED, T0, T1};
 use crate::error::CallError as Error;
 use crate::power::{ANY_OLD, RESET_CARD, UNPOWER_CARD};
-use crate::reader::{GaveUp, Reader};
+use crate::reader::{GaveUp, Interest, Reader};
 use crate::slot::Fault;
 use crate::state::{State, ABSENT, POWERED, PRESENT, SWALLOWED};
 
@@ -21,6 +21,7 @@ impl Reader {
         deadline: Option<Instant>,
         gave_up: GaveUp<'_>,
     ) -> Result<u32, Error> {
+        let _interest = Interest::new(self);
         self.wait_for_first_look(deadline, gave_up)?;
         let mut state = self.state();
         if state.is_claimed() {
@@ -169,7 +170,9 @@ impl Reader {
         self.change(|state| {
             state.connections.disconnect(handle);
             state.leave_card();
+            state.plan_to_give_back();
         });
+        self.wakers().schedule.post();
         Ok(())
     }
 

@@ -43,6 +43,7 @@ pub fn found(name: String, slots: u16, open: Open) -> (Found, Arc<Watches>) {
         watches: watches.clone(),
         has_worked: false,
         is_new: vec![false; usize::from(slots.max(1))],
+        is_unused: vec![true; usize::from(slots.max(1))],
     }));
     let places = (0..=u8::MAX).take(usize::from(slots.max(1))).map(|number| {
         let slot = CcidSlot {
@@ -69,6 +70,8 @@ struct Link {
     has_worked: bool,
     /// Slots of a reader that was opened again, which have not been looked at since: their cards have lost what they were.
     is_new: Vec<bool>,
+    /// Slots that do not need the device.
+    is_unused: Vec<bool>,
 }
 
 impl Link {
@@ -104,6 +107,12 @@ impl Link {
         }
     }
 
+    fn set_unused(&mut self, slot: u8, is_unused: bool) {
+        if let Some(flag) = self.is_unused.get_mut(usize::from(slot)) {
+            *flag = is_unused;
+        }
+    }
+
     fn close(&mut self) {
         self.watches.close();
         self.reader = None;
@@ -124,6 +133,7 @@ impl CcidSlot {
         let mut link = self.link.take_by(self.deadline).ok_or(Fault::TimedOut)?;
         link.limit.set(self.deadline);
         link.notice_loss();
+        link.set_unused(self.number, false);
         Ok(link)
     }
 
@@ -254,6 +264,14 @@ impl Slot for CcidSlot {
     fn set_deadline(&mut self, deadline: Option<Instant>) {
         self.deadline = deadline;
     }
+
+    fn give_back(&mut self) {
+        let mut link = self.link.take();
+        link.set_unused(self.number, true);
+        if link.is_unused.iter().all(|is_unused| *is_unused) {
+            link.close();
+        }
+    }
 }
 
 /// The protocols that an ATR offers, and the first one, as `SCARD_PROTOCOL_*` bits; of a card in specific mode
@@ -321,6 +339,36 @@ mod tests {
         current.lock().unwrap().take().unwrap().unplug();
         // Nobody sees a reader that fails.
         assert_eq!(slot.presence(), Ok(Presence::Replaced));
+        watches.gone();
+    }
+
+    #[test]
+    fn a_reader_is_closed_once_no_slot_needs_it_and_is_opened_again() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+
+        let opens = Arc::new(AtomicUsize::new(0));
+        let count = opens.clone();
+        // Two slots, a card in the first.
+        let simulated = Simulated::new("scr331-di").unwrap();
+        let open: Open = Box::new(move |limit| {
+            count.fetch_add(1, Ordering::SeqCst);
+            simulated.open(limit)
+        });
+        let (found, watches) = found("Reader".into(), 2, open);
+        let [mut first, mut second] = [0, 1].map({
+            let mut slots = found.slots.into_iter().map(|(slot, _)| slot);
+            move |_| slots.next().unwrap()
+        });
+        assert_eq!(first.presence(), Ok(Presence::Present));
+        assert_eq!(second.presence(), Ok(Presence::Absent));
+        first.give_back();
+        assert_eq!(second.presence(), Ok(Presence::Absent));
+        assert_eq!(opens.load(Ordering::SeqCst), 1);
+        second.give_back();
+        assert_eq!(second.presence(), Ok(Presence::Absent));
+        assert_eq!(opens.load(Ordering::SeqCst), 2);
+        // Nobody knows what happened to the card meanwhile.
+        assert_eq!(first.presence(), Ok(Presence::Replaced));
         watches.gone();
     }
 }

@@ -59,6 +59,9 @@ pub enum CallError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
+    /// The system has no room for a thread (RLIMIT_NPROC, RLIMIT_AS, a cgroup's pids.max).
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] io::Error),
     /// The USB cannot be listed or watched.
     #[error("the readers on the USB cannot be used: {0}")]
     Usb(#[source] io::Error),

@@ -1,15 +1,18 @@
 //! The readers of the process: found, watched, and given back when the last context ends.
 
+use std::collections::HashMap;
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pcsc_ccid::names;
 
 use crate::board::{lock, wait_until, Board};
-use crate::reader::Reader;
-use crate::slot::{Found, Sight, Slot, Watch};
+use crate::error::{CallError, StartError};
+use crate::reader::{GaveUp, Interest, Reader, Wakers};
+use crate::slot::Found;
 use crate::thread;
 
 /// Where readers come from: the USB, or a simulation.
@@ -48,6 +51,9 @@ pub struct Manager {
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
+/// When to try again to start the thread of a reader that came while the system had no room for one.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
 /// The moment at which all readers of a manager are given back.
 #[derive(Default)]
 pub struct End {
@@ -70,19 +76,50 @@ impl End {
     }
 }
 
+/// The readers that a wait for card events keeps open.
+pub struct Watching<'a> {
+    interests: HashMap<&'a [u8], Option<Interest<Arc<Reader>>>>,
+}
+
+impl Watching<'_> {
+    /// Adopts readers that came since: one of a name that is waited for may have been unplugged and plugged in again.
+    pub fn refresh(&mut self, manager: &Manager) {
+        if self.interests.is_empty() {
+            return;
+        }
+        for reader in manager.readers() {
+            let Some(interest) = self.interests.get_mut(reader.name.as_bytes()) else {
+                continue;
+            };
+            let is_new = |held: &Interest<Arc<Reader>>| !std::ptr::eq(held.reader(), &*reader);
+            if interest.as_ref().is_none_or(is_new) {
+                *interest = Some(Interest::new(reader));
+            }
+        }
+    }
+
+    /// Waits until each reader was looked at.
+    ///
+    /// # Errors
+    /// [`CallError::InvalidHandle`] where `gave_up` says so.
+    pub fn wait_for_first_look(&self, gave_up: GaveUp<'_>) -> Result<(), CallError> {
+        for interest in self.interests.values().flatten() {
+            interest.reader().wait_for_first_look(None, gave_up)?;
+        }
+        Ok(())
+    }
+}
+
 /// What the threads share with the manager.
 struct Shared {
     bus: Arc<dyn Bus>,
-    board: Arc<Board>,
+    wakers: Wakers,
     settings: Settings,
     readers: Mutex<Readers>,
     /// How many readers came and went; never 0, as pcscd counts.
     events: AtomicU32,
     is_over: AtomicBool,
     end: Arc<End>,
-    /// Signalled when what is due for a reader may have changed.
-    janitor: Condvar,
-    janitor_calls: Mutex<u64>,
 }
 
 #[derive(Default)]
@@ -91,11 +128,13 @@ struct Readers {
     places: Vec<Option<Watched>>,
     /// The threads of readers that are gone, which end without help.
     gone: Vec<JoinHandle<()>>,
+    /// Readers whose threads could not be started, and when to try again. They are not listed.
+    unstarted: Vec<Arc<Reader>>,
+    try_again_at: Option<Instant>,
 }
 
 struct Watched {
     reader: Arc<Reader>,
-    watch: Arc<dyn Watch>,
     thread: JoinHandle<()>,
 }
 
@@ -108,37 +147,43 @@ impl Readers {
 impl Manager {
     /// Starts to manage the readers of a bus. Nobody waits for a reader here: each is looked at by a thread
     /// of its own.
-    pub fn start(bus: Arc<dyn Bus>, settings: Settings) -> Manager {
+    ///
+    /// # Errors
+    /// [`StartError::Thread`] where a thread cannot be started.
+    pub fn start(bus: Arc<dyn Bus>, settings: Settings) -> Result<Manager, StartError> {
         let shared = Arc::new(Shared {
             bus,
-            board: Arc::new(Board::default()),
+            wakers: Wakers::default(),
             settings,
             readers: Mutex::default(),
             events: AtomicU32::new(1),
             is_over: AtomicBool::new(false),
             end: Arc::default(),
-            janitor: Condvar::new(),
-            janitor_calls: Mutex::default(),
         });
+        // Where one thread cannot be started, dropping the manager ends the others.
+        let manager = Manager {
+            shared: shared.clone(),
+            threads: Mutex::default(),
+        };
         for found in shared.bus.initial() {
-            shared.add(found);
+            shared.add(found).map_err(StartError::Thread)?;
         }
-        let (for_bus, for_janitor) = (shared.clone(), shared.clone());
-        let bus = thread::spawn("pcsc-bus", move || {
+        let (for_bus, for_schedule) = (shared.clone(), shared);
+        manager.spawn("pcsc-bus", move || {
             while let BusEvent::Added(found) = for_bus.bus.wait() {
-                for_bus.add(found);
+                if let Err(error) = for_bus.add(found) {
+                    log::error!("cannot start a thread for a reader, trying again: {error}");
+                }
             }
-        });
-        let janitor = thread::spawn("pcsc-power", move || for_janitor.attend_to_readers());
-        let threads = [bus, janitor].into_iter().filter_map(|spawned| {
-            spawned
-                .inspect_err(|error| log::error!("cannot start a thread: {error}"))
-                .ok()
-        });
-        Manager {
-            threads: Mutex::new(threads.collect()),
-            shared,
-        }
+        })?;
+        manager.spawn("pcsc-power", move || for_schedule.attend_to_readers())?;
+        Ok(manager)
+    }
+
+    fn spawn(&self, name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
+        let thread = thread::spawn(name, work).map_err(StartError::Thread)?;
+        lock(&self.threads).push(thread);
+        Ok(())
     }
 
     /// The moment at which all readers are given back.
@@ -148,7 +193,7 @@ impl Manager {
 
     /// Where changes are posted.
     pub fn board(&self) -> &Board {
-        &self.shared.board
+        &self.shared.wakers.board
     }
 
     /// The readers, in pcscd's order.
@@ -162,6 +207,15 @@ impl Manager {
         let readers = lock(&self.shared.readers);
         let mut watched = readers.watched().map(|watched| &watched.reader);
         watched.find(|reader| reader.name.as_bytes() == name).cloned()
+    }
+
+    /// Begins to need the readers of these names, for a wait for their card events.
+    pub fn watching<'a>(&self, names: impl IntoIterator<Item = &'a [u8]>) -> Watching<'a> {
+        let mut watching = Watching {
+            interests: names.into_iter().map(|name| (name, None)).collect(),
+        };
+        watching.refresh(self);
+        watching
     }
 
     /// How many readers came and went.
@@ -179,11 +233,6 @@ impl Manager {
         self.shared.is_over.load(Ordering::SeqCst)
     }
 
-    /// Tells the janitor that something may be due at another time.
-    pub fn wake_janitor(&self) {
-        self.shared.wake_janitor();
-    }
-
     /// Gives all readers back and ends all threads; what is left of this manager's contexts has lost them.
     pub fn end(&self) {
         let shared = &self.shared;
@@ -191,14 +240,14 @@ impl Manager {
             return shared.end.wait();
         }
         shared.bus.stop();
-        shared.wake_janitor();
+        shared.wakers.schedule.post();
         for thread in std::mem::take(&mut *lock(&self.threads)) {
             let _ = thread.join();
         }
         // No reader comes any more.
         let readers = std::mem::take(&mut *lock(&shared.readers));
         let watched: Vec<Watched> = readers.places.into_iter().flatten().collect();
-        watched.iter().for_each(|watched| watched.watch.stop());
+        watched.iter().for_each(|watched| watched.reader.stop_watching());
         for watched in watched {
             let _ = watched.thread.join();
             watched.reader.end();
@@ -206,7 +255,7 @@ impl Manager {
         for thread in readers.gone {
             let _ = thread.join();
         }
-        shared.board.post();
+        shared.wakers.board.post();
         shared.end.come();
     }
 }
@@ -218,56 +267,74 @@ impl Drop for Manager {
 }
 
 impl Shared {
-    fn add(self: &Arc<Shared>, found: Found) {
+    /// Adds the slots of a reader. Where a thread cannot be started, its slot is added later.
+    fn add(self: &Arc<Shared>, found: Found) -> io::Result<()> {
         if names::is_ignored(&found.name, &self.settings.ignored_names) {
             log::info!("reader {:?} is ignored, as its name is filtered", found.name);
-            return;
+            return Ok(());
         }
         let number = {
             let readers = lock(&self.readers);
-            let in_use = readers.watched().map(|watched| watched.reader.name.as_str());
-            names::free_number(in_use)
+            let listed = readers.watched().map(|watched| watched.reader.name.as_str());
+            let unlisted = readers.unstarted.iter().map(|reader| reader.name.as_str());
+            names::free_number(listed.chain(unlisted))
         };
         let Some(number) = number else {
             log::error!("reader {:?} is ignored: there are too many", found.name);
-            return;
+            return Ok(());
         };
         let base = found.name + &self.settings.name_extension;
+        let mut result = Ok(());
         for (slot, (driver, watch)) in (0..=u8::MAX).zip(found.slots) {
             let name = names::name(&base, number, slot);
-            if let Err(error) = self.add_slot(&name, driver, watch) {
-                log::error!("reader {name:?} is ignored: cannot start a thread: {error}");
+            let reader = Arc::new(Reader::new(name, driver, watch, self.wakers.clone()));
+            if let Err(error) = self.start_reader(&reader) {
+                self.start_later(reader);
+                result = Err(error);
             }
         }
         self.count_event();
+        result
     }
 
-    fn add_slot(
-        self: &Arc<Shared>,
-        name: &str,
-        slot: Box<dyn Slot>,
-        watch: Arc<dyn Watch>,
-    ) -> std::io::Result<()> {
-        let reader = Arc::new(Reader::new(name.to_owned(), slot, self.board.clone()));
-        let (shared, its_reader, its_watch) = (self.clone(), reader.clone(), watch.clone());
+    fn start_later(&self, reader: Arc<Reader>) {
+        let mut readers = lock(&self.readers);
+        readers.unstarted.push(reader);
+        readers.try_again_at = Some(Instant::now() + TRY_AGAIN);
+        drop(readers);
+        self.wakers.schedule.post();
+    }
+
+    /// Lists the readers whose threads can be started now.
+    fn try_again(self: &Arc<Shared>) {
+        let unstarted = {
+            let mut readers = lock(&self.readers);
+            readers.try_again_at = None;
+            std::mem::take(&mut readers.unstarted)
+        };
+        for reader in unstarted {
+            match self.start_reader(&reader) {
+                Ok(()) => self.count_event(),
+                Err(error) => {
+                    log::debug!("cannot start a thread for reader {:?}: {error}", reader.name);
+                    self.start_later(reader);
+                }
+            }
+        }
+    }
+
+    fn start_reader(self: &Arc<Shared>, reader: &Arc<Reader>) -> io::Result<()> {
+        let (shared, its_reader) = (self.clone(), reader.clone());
         // The lock is held until the reader has its place, where its thread may look for it at once.
         let mut readers = lock(&self.readers);
         let thread = thread::spawn("pcsc-reader", move || {
-            its_reader.look();
-            loop {
-                shared.wake_janitor();
-                match its_watch.wait() {
-                    Sight::Card => its_reader.look(),
-                    Sight::Unclear => its_reader.look_again(),
-                    Sight::Gone => return shared.remove(&its_reader),
-                    Sight::Stopped => return,
-                }
+            if its_reader.watch() {
+                shared.remove(&its_reader);
             }
         })?;
-        log::info!("reader {name:?} is there");
+        log::info!("reader {:?} is there", reader.name);
         let watched = Watched {
-            reader,
-            watch,
+            reader: reader.clone(),
             thread,
         };
         match readers.places.iter_mut().find(|place| place.is_none()) {
@@ -297,32 +364,29 @@ impl Shared {
     fn count_event(&self) {
         let next = |events| Some(event_after(events));
         let _ = self.events.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
-        self.board.post();
+        self.wakers.board.post();
     }
 
-    fn wake_janitor(&self) {
-        *lock(&self.janitor_calls) += 1;
-        self.janitor.notify_all();
-    }
-
-    /// Sleeps until something is due for a reader; for ever where nothing is.
-    fn attend_to_readers(&self) {
-        let mut answered = 0;
+    /// Does what is due for the readers, and sleeps in between: the work of the thread "pcsc-power".
+    fn attend_to_readers(self: &Arc<Shared>) {
         while !self.is_over.load(Ordering::SeqCst) {
-            let readers: Vec<_> = lock(&self.readers)
-                .watched()
-                .map(|watched| watched.reader.clone())
-                .collect();
+            let seen = self.wakers.schedule.changes();
+            let (readers, try_again_at) = {
+                let readers = lock(&self.readers);
+                let listed = readers.watched().map(|watched| watched.reader.clone());
+                (listed.collect::<Vec<_>>(), readers.try_again_at)
+            };
+            let now = Instant::now();
+            if try_again_at.is_some_and(|at| at <= now) {
+                self.try_again();
+                continue;
+            }
             let due = |reader: &Arc<Reader>| Some((reader.due()?, reader.clone()));
             match readers.iter().filter_map(due).min_by_key(|due| due.0) {
-                Some((at, reader)) if at <= Instant::now() => reader.attend(),
+                Some((at, reader)) if at <= now => reader.attend(),
                 next => {
-                    let at = next.map(|(at, _)| at);
-                    let mut calls = lock(&self.janitor_calls);
-                    if *calls == answered {
-                        calls = wait_until(&self.janitor, calls, at).unwrap_or_else(|guard| guard);
-                    }
-                    answered = *calls;
+                    let at = next.map(|(at, _)| at).into_iter().chain(try_again_at).min();
+                    self.wakers.schedule.wait(seen, at);
                 }
             }
         }

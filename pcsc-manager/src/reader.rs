@@ -4,12 +4,13 @@
 //! Turns at `slot` last as long as the driver works; `state` is locked for bookkeeping only. They are taken in
 //! this order, and nobody waits for another connection in his turn.
 
+use std::ops::Deref;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Instant;
 
 use crate::board::{lock, wait_until, Board};
 use crate::error::CallError as Error;
-use crate::slot::{Driver, Fault, Presence, Slot, Vacant};
+use crate::slot::{Driver, Fault, Presence, Sight, Slot, Vacant, Watch};
 use crate::state::{Reach, Seen, State, ABSENT, LOOK_AGAIN, PRESENT, UNKNOWN};
 use crate::turns::{Turn, Turns};
 
@@ -21,7 +22,48 @@ pub struct Reader {
     state: Mutex<State>,
     /// Signalled at every change of the state.
     changed: Condvar,
-    board: Arc<Board>,
+    watch: Arc<dyn Watch>,
+    wakers: Wakers,
+}
+
+/// Whom a reader wakes. All readers of a manager have the same.
+#[derive(Clone, Default)]
+pub struct Wakers {
+    /// Counts changes that clients can see. Waits for card events sleep on it.
+    pub board: Arc<Board>,
+    /// Counts changes of [`Reader::due`]. The thread that calls [`Reader::attend`] sleeps on it.
+    pub schedule: Arc<Board>,
+}
+
+/// Keeps a reader's device open and its card watched while it lives.
+pub struct Interest<R: Deref<Target = Reader>>(R);
+
+impl<R: Deref<Target = Reader>> Interest<R> {
+    /// Begins to need a reader. If its device is not open, its thread opens it and looks at the card.
+    pub fn new(reader: R) -> Interest<R> {
+        let is_closed = {
+            let mut state = reader.state();
+            state.interests += 1;
+            state.give_back_at = None;
+            state.reach == Reach::Closed
+        };
+        if is_closed {
+            reader.watch.wake();
+        }
+        Interest(reader)
+    }
+
+    /// The reader.
+    pub fn reader(&self) -> &Reader {
+        &self.0
+    }
+}
+
+impl<R: Deref<Target = Reader>> Drop for Interest<R> {
+    fn drop(&mut self) {
+        self.0.state().interests -= 1;
+        self.0.plan_to_give_back();
+    }
 }
 
 /// A reader's state at one moment.
@@ -44,13 +86,14 @@ pub type GaveUp<'a> = &'a dyn Fn() -> bool;
 
 impl Reader {
     /// A reader that nobody has looked at yet: see [`Reader::look`].
-    pub fn new(name: String, slot: Box<dyn Slot>, board: Arc<Board>) -> Reader {
+    pub fn new(name: String, slot: Box<dyn Slot>, watch: Arc<dyn Watch>, wakers: Wakers) -> Reader {
         Reader {
             name,
             slot: Turns::new(Driver::new(slot)),
             state: Mutex::new(State::new()),
             changed: Condvar::new(),
-            board,
+            watch,
+            wakers,
         }
     }
 
@@ -71,10 +114,11 @@ impl Reader {
         !self.state().connections.is_idle()
     }
 
-    /// Waits until the reader was looked at for the first time, which a slow reader takes a second for.
+    /// Waits until the reader is open and was looked at, which takes a slow reader a second. The caller holds an
+    /// [`Interest`].
     pub fn wait_for_first_look(&self, deadline: Option<Instant>, gave_up: GaveUp<'_>) -> Result<(), Error> {
         let mut state = self.state();
-        while state.reach == Reach::New {
+        while state.reach == Reach::Closed {
             state = self.wait(state, deadline, gave_up)?;
         }
         Ok(())
@@ -83,6 +127,38 @@ impl Reader {
     /// Looks whether a card came or went. A new card is powered up, as pcscd does.
     pub fn look(&self) {
         self.look_at(self.turn().driver());
+        self.plan_to_give_back();
+        self.wakers.schedule.post();
+    }
+
+    /// Waits for events of the slot, and looks at each, until the manager ends or the reader is gone: the work of the
+    /// reader's thread. Returns whether the reader is gone.
+    pub fn watch(&self) -> bool {
+        loop {
+            let sight = self.watch.wait();
+            match sight {
+                Sight::Gone => return true,
+                Sight::Stopped => return false,
+                Sight::Card | Sight::Unclear => (),
+            }
+            let is_asleep = {
+                let state = self.state();
+                state.reach == Reach::Closed && !state.is_needed()
+            };
+            // Another slot of the reader may be in use, and a watch need not know whether the device is open.
+            if is_asleep {
+                continue;
+            }
+            match sight {
+                Sight::Unclear => self.look_again(),
+                _ => self.look(),
+            }
+        }
+    }
+
+    /// Ends the reader's thread.
+    pub fn stop_watching(&self) {
+        self.watch.stop();
     }
 
     /// Looks where something stirred and the slot cannot tell one card from another: whoever connects next
@@ -94,6 +170,38 @@ impl Reader {
         if self.state().event_counter == before {
             self.power_down_if_idle(slot.driver());
         }
+        drop(slot);
+        self.plan_to_give_back();
+        self.wakers.schedule.post();
+    }
+
+    /// Plans to give the device back if nothing needs it any more.
+    fn plan_to_give_back(&self) {
+        if self.state().plan_to_give_back() {
+            self.wakers.schedule.post();
+        }
+    }
+
+    /// Gives the device back, unless something needs it again.
+    fn give_back(&self, slot: &mut dyn Slot) {
+        let has_power = {
+            let mut state = self.state();
+            state.give_back_at = None;
+            if state.is_needed() || !matches!(state.reach, Reach::Reached | Reach::Claimed) {
+                return;
+            }
+            let has_power = state.has_power;
+            // From here on whoever needs the reader has it opened again, after this turn.
+            state.close();
+            has_power
+        };
+        if has_power {
+            if let Err(fault) = slot.power_down() {
+                log::debug!("{}: power down failed: {fault:?}", self.name);
+            }
+        }
+        slot.give_back();
+        log::debug!("reader {:?} is given back", self.name);
     }
 
     pub(crate) fn look_at(&self, slot: &mut dyn Slot) {
@@ -121,6 +229,7 @@ impl Reader {
                     }
                     state.see(Seen::Card);
                     state.set_power_up(powered);
+                    state.compare_with_before();
                 });
             }
             Ok(Presence::Present | Presence::Replaced) => (),
@@ -144,6 +253,7 @@ impl Reader {
             state.see(Seen::Nothing);
             state.status = ABSENT;
             state.forget_card();
+            state.compare_with_before();
         });
     }
 
@@ -170,9 +280,6 @@ impl Reader {
             state.look_again_later(fault);
             return;
         }
-        if reach == Reach::Claimed {
-            log::info!("reader {:?} is in use by another process", self.name);
-        }
         drop(state);
         self.change(change);
     }
@@ -193,6 +300,7 @@ impl Reader {
             }
             state.status = UNKNOWN;
             state.look_again = None;
+            state.give_back_at = None;
             state.forget_card();
         });
     }
@@ -201,10 +309,13 @@ impl Reader {
     pub fn due(&self) -> Option<Instant> {
         let state = self.state();
         let look = state.look_again.map(|(at, _)| at);
-        [state.power_down_at, look].into_iter().flatten().min()
+        [state.power_down_at, look, state.give_back_at]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
-    /// Does what is due: takes the power from a card that nobody used for long enough, or looks again.
+    /// Does what is due: takes the power from an unused card, looks again after a failure, or gives the device back.
     /// A driver that is at work is not waited for.
     pub fn attend(&self) {
         let Some(mut slot) = self.slot.try_take() else {
@@ -212,19 +323,27 @@ impl Reader {
             let mut guard = self.state();
             let state = &mut *guard;
             let look = state.look_again.as_mut().map(|(at, _)| at);
-            for at in state.power_down_at.as_mut().into_iter().chain(look) {
+            let plans = state.power_down_at.as_mut().into_iter();
+            for at in plans.chain(look).chain(state.give_back_at.as_mut()) {
                 *at = soon.max(*at);
             }
             return;
         };
         slot.driver().set_deadline(None);
         let now = Instant::now();
-        let (look, power_down) = {
+        let (look, power_down, give_back) = {
             let state = self.state();
-            let is_due = |at: Instant| at <= now;
+            let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
             let look = state.look_again.map(|(at, _)| at);
-            (look.is_some_and(is_due), state.power_down_at.is_some_and(is_due))
+            (
+                is_due(look),
+                is_due(state.power_down_at),
+                is_due(state.give_back_at),
+            )
         };
+        if give_back {
+            return self.give_back(slot.driver());
+        }
         if power_down {
             self.power_down_if_idle(slot.driver());
         }
@@ -270,6 +389,10 @@ impl Reader {
         Ok(turn)
     }
 
+    pub(crate) fn wakers(&self) -> &Wakers {
+        &self.wakers
+    }
+
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
@@ -281,7 +404,7 @@ impl Reader {
             state.changes += 1;
             change(&mut state)
         };
-        self.board.post();
+        self.wakers.board.post();
         self.changed.notify_all();
         result
     }

@@ -16,7 +16,11 @@ use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+
+use rustix::event::{poll, PollFd, PollFlags};
+use rustix::io::Errno;
 
 use crate::board::{lock, wait_until};
 use crate::error::StartError;
@@ -101,8 +105,12 @@ fn open(path: &Path, purpose: &str) -> io::Result<UnixStream> {
 impl Bus for RemoteBus {
     fn initial(&self) -> Vec<Found> {
         let found = self.names.iter().enumerate().map(|(number, name)| {
-            let slot = RemoteSlot(open(&self.path, &format!("slot {number}")));
-            let watch = RemoteWatch(open(&self.path, &format!("watch {number}")));
+            let slot = RemoteSlot {
+                path: self.path.clone(),
+                number,
+                stream: None,
+            };
+            let watch = RemoteWatch::new(open(&self.path, &format!("watch {number}")));
             Found {
                 name: name.clone(),
                 slots: vec![(Box::new(slot) as Box<dyn Slot>, Arc::new(watch) as Arc<dyn Watch>)],
@@ -125,29 +133,71 @@ impl Bus for RemoteBus {
     }
 }
 
-struct RemoteWatch(io::Result<UnixStream>);
+struct RemoteWatch {
+    stream: io::Result<UnixStream>,
+    /// A byte has asked, and none has answered yet.
+    has_asked: AtomicBool,
+    /// A byte from the first to the second ends a wait.
+    wakers: io::Result<(UnixStream, UnixStream)>,
+}
+
+impl RemoteWatch {
+    fn new(stream: io::Result<UnixStream>) -> RemoteWatch {
+        RemoteWatch {
+            stream,
+            has_asked: AtomicBool::new(false),
+            wakers: UnixStream::pair(),
+        }
+    }
+
+    fn try_wait(&self) -> io::Result<Sight> {
+        let failed = |error: &io::Error| io::Error::from(error.kind());
+        let mut stream = self.stream.as_ref().map_err(failed)?;
+        let mut woken = &self.wakers.as_ref().map_err(failed)?.1;
+        if !self.has_asked.swap(true, Ordering::Relaxed) {
+            stream.write_all(&[1])?;
+        }
+        let mut polled = [
+            PollFd::new(stream, PollFlags::IN),
+            PollFd::new(woken, PollFlags::IN),
+        ];
+        while let Err(Errno::INTR) = poll(&mut polled, None) {}
+        if !polled[1].revents().is_empty() {
+            woken.read_exact(&mut [0])?;
+            return Ok(Sight::Card);
+        }
+        stream.read_exact(&mut [0])?;
+        self.has_asked.store(false, Ordering::Relaxed);
+        Ok(Sight::Unclear)
+    }
+}
 
 impl Watch for RemoteWatch {
     fn wait(&self) -> Sight {
-        let Ok(mut stream) = self.0.as_ref() else {
-            return Sight::Gone;
-        };
-        let asked = stream.write_all(&[1]).and_then(|()| stream.read_exact(&mut [0]));
-        match asked {
-            Ok(()) => Sight::Unclear,
-            Err(_) => Sight::Gone,
+        self.try_wait().unwrap_or(Sight::Gone)
+    }
+
+    fn wake(&self) {
+        if let Ok((mut waker, _)) = self.wakers.as_ref().map(|(waker, woken)| (waker, woken)) {
+            // It fails at the end of the reader alone.
+            let _ = waker.write_all(&[1]);
         }
     }
 
     fn stop(&self) {
-        if let Ok(stream) = &self.0 {
+        if let Ok(stream) = &self.stream {
             // It may have ended before.
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
 }
 
-struct RemoteSlot(io::Result<UnixStream>);
+struct RemoteSlot {
+    path: PathBuf,
+    number: usize,
+    /// The connection, which is the claim on the reader.
+    stream: Option<UnixStream>,
+}
 
 impl RemoteSlot {
     fn ask(&mut self, operation: Operation, argument: u32, data: &[u8]) -> Result<Vec<u8>, Fault> {
@@ -161,7 +211,10 @@ impl RemoteSlot {
     }
 
     fn exchange(&mut self, operation: Operation, argument: u32, data: &[u8]) -> io::Result<(u8, Vec<u8>)> {
-        let stream = self.0.as_mut().map_err(|error| io::Error::from(error.kind()))?;
+        let stream = match &mut self.stream {
+            Some(stream) => stream,
+            none => none.insert(open(&self.path, &format!("slot {}", self.number))?),
+        };
         let length = u32::try_from(data.len()).map_err(io::Error::other)?;
         let head = [argument.to_le_bytes(), length.to_le_bytes()].concat();
         stream.write_all(&[&[operation as u8], &head[..], data].concat())?;
@@ -232,5 +285,9 @@ impl Slot for RemoteSlot {
 
     fn set_attribute(&mut self, id: u32, value: &[u8]) -> Result<(), Fault> {
         self.ask(Operation::SetAttribute, id, value).map(|_| ())
+    }
+
+    fn give_back(&mut self) {
+        self.stream = None;
     }
 }

@@ -25,6 +25,9 @@ pub trait Slot: Send {
     /// What is asked from now on is to end by then, with [`Fault::TimedOut`]. A slot that ends soon anyhow need not heed
     /// it.
     fn set_deadline(&mut self, _deadline: Option<Instant>) {}
+    /// Gives the device back to the system, so that other processes can use it. The next call opens it again. A slot that
+    /// has no device of its own need not do anything.
+    fn give_back(&mut self) {}
 }
 
 /// Whether a card is in a slot.
@@ -53,6 +56,8 @@ pub struct Powered {
 pub trait Watch: Send + Sync {
     /// Blocks until there may be something new, or until [`Watch::stop`] was called.
     fn wait(&self) -> Sight;
+    /// Makes the wait in progress, or the next one, return [`Sight::Card`].
+    fn wake(&self);
     /// Ends the wait, now and for ever.
     fn stop(&self);
 }

@@ -16,6 +16,8 @@ const UP: u32 = PRESENT | POWERED | NEGOTIABLE;
 
 /// How long a card that nobody uses keeps its power.
 const POWER_GRACE: Duration = Duration::from_secs(5);
+/// How long a device stays open that has neither a connection nor a wait for its card events.
+const OPEN_GRACE: Duration = Duration::from_secs(1);
 /// When to look again at a reader that failed, or that another process has; pcscd's rate of polling.
 pub const LOOK_AGAIN: Duration = Duration::from_millis(400);
 /// The longest pause between two looks at a reader that goes on failing.
@@ -37,13 +39,19 @@ pub struct State {
     pub seen: Seen,
     pub look_again: Option<(Instant, Duration)>,
     pub changes: u64,
+    /// How many calls need the device open: waits for card events, and connections being made.
+    pub interests: usize,
+    /// When the device is given back, because nothing needs it.
+    pub give_back_at: Option<Instant>,
+    /// What was in the slot when the device was given back.
+    before: Option<Contents>,
 }
 
 /// Whether the driver reaches the reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
-    /// Nobody has looked yet.
-    New,
+    /// The device is not open: nothing has needed it yet, or it was given back. What is in the slot is not known.
+    Closed,
     Reached,
     /// Another process has it.
     Claimed,
@@ -59,6 +67,9 @@ pub enum Seen {
     Trouble,
 }
 
+/// What a slot holds, as far as two cards can be told apart: `SCARD_PRESENT` or `SCARD_ABSENT`, and the ATR.
+type Contents = (u32, Option<Vec<u8>>);
+
 impl State {
     /// A slot that nobody has looked at.
     pub fn new() -> State {
@@ -71,10 +82,13 @@ impl State {
             has_power: false,
             power_down_at: None,
             is_used: false,
-            reach: Reach::New,
+            reach: Reach::Closed,
             seen: Seen::Nothing,
             look_again: None,
             changes: 0,
+            interests: 0,
+            give_back_at: None,
+            before: None,
         }
     }
 
@@ -188,6 +202,46 @@ impl State {
                 self.status = PRESENT | SWALLOWED;
                 self.forget_card();
             }
+        }
+    }
+
+    /// Whether a connection or a call needs the device.
+    pub fn is_needed(&self) -> bool {
+        self.interests > 0 || !self.connections.is_idle()
+    }
+
+    /// Plans to give the device back if nothing needs it. Returns whether the plan is new.
+    pub fn plan_to_give_back(&mut self) -> bool {
+        let is_open = matches!(self.reach, Reach::Reached | Reach::Claimed);
+        if self.is_needed() || !is_open || self.give_back_at.is_some() {
+            return false;
+        }
+        self.give_back_at = Some(Instant::now() + OPEN_GRACE);
+        true
+    }
+
+    /// Notes that the device is about to be given back. Status and ATR stay, as what was last seen.
+    pub fn close(&mut self) {
+        self.before = Some(self.contents());
+        self.reach = Reach::Closed;
+        self.seen = Seen::Nothing;
+        self.has_power = false;
+        self.protocol = 0;
+        self.is_used = false;
+        self.power_down_at = None;
+        self.look_again = None;
+    }
+
+    fn contents(&self) -> Contents {
+        let atr = self.card.as_ref().map(|card| card.atr.clone());
+        (self.status & (PRESENT | ABSENT), atr)
+    }
+
+    /// Counts an event if the first look after the device was given back finds something else than before. A card of
+    /// the same ATR counts as the same: a program that polls must not see an event at each poll.
+    pub fn compare_with_before(&mut self) {
+        if self.before.take().is_some_and(|before| before != self.contents()) {
+            self.count_event();
         }
     }
 

@@ -169,7 +169,11 @@ fn open(
         // Told once, for as long as it is the same.
         let text = format!("{}: {error}", candidate.identity);
         if told.as_ref() != Some(&text) {
-            log::info!("{text}");
+            // Whoever has it keeps it until it gives it back; a user who waits for the reader wants to know who that is.
+            match error {
+                OpenError::Busy { .. } => log::warn!("{text}"),
+                _ => log::error!("{text}"),
+            }
             *told = Some(text);
         }
         match error {

@@ -90,6 +90,14 @@ impl Watches {
         self.changed.notify_all();
     }
 
+    /// Has a slot looked at.
+    fn wake(&self, slot: usize) {
+        if let Some(stirred) = lock(&self.state).stirred.get_mut(slot) {
+            *stirred = true;
+        }
+        self.changed.notify_all();
+    }
+
     /// The open reader is given back.
     pub fn close(&self) {
         lock(&self.state).close();
@@ -258,6 +266,10 @@ impl SlotWatch {
 impl Watch for SlotWatch {
     fn wait(&self) -> Sight {
         self.watches.wait(usize::from(self.number))
+    }
+
+    fn wake(&self) {
+        self.watches.wake(usize::from(self.number));
     }
 
     fn stop(&self) {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use pcsc_manager::{Bus, End, Manager, Settings};
+use pcsc_manager::{Bus, End, Manager, Settings, StartError};
 
 use crate::backend::Listener;
 use crate::{env, process};
@@ -112,7 +112,10 @@ pub fn current(kind: Kind) -> Option<Arc<Shared>> {
 }
 
 /// The manager of this process, started if it has none; `bus` says where the readers are.
-pub fn acquire<E>(kind: Kind, bus: impl FnOnce() -> Result<Arc<dyn Bus>, E>) -> Result<Arc<Shared>, E> {
+pub fn acquire(
+    kind: Kind,
+    bus: impl FnOnce() -> Result<Arc<dyn Bus>, StartError>,
+) -> Result<Arc<Shared>, StartError> {
     let generation = process::generation();
     let mutex = place(kind, generation);
     let mut place = lock(mutex);
@@ -125,7 +128,7 @@ pub fn acquire<E>(kind: Kind, bus: impl FnOnce() -> Result<Arc<dyn Bus>, E>) -> 
             }
         }
     }
-    let manager = Arc::new(Manager::start(bus()?, settings()));
+    let manager = Arc::new(Manager::start(bus()?, settings())?);
     let end = manager.moment_of_end().clone();
     let shared = Arc::new(Shared {
         manager: Some(manager),

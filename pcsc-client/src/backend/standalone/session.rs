@@ -40,7 +40,7 @@ impl Session {
         Ok(Session::on(Arc::new(Manager::start(
             Arc::new(bus),
             current::settings(),
-        ))))
+        )?)))
     }
 
     /// A context on simulated readers: those behind a socket, where `what` is its path; those of models, where
@@ -90,7 +90,6 @@ impl Session {
         for (handle, reader) in std::mem::take(&mut *lock(&self.cards)) {
             reader.abandon(handle);
         }
-        self.manager().wake_janitor();
         Ok(())
     }
 
@@ -226,7 +225,6 @@ impl Session {
             check_disposition(disposition).and_then(|()| reader.disconnect(card, disposition, &gave_up));
         if ended.is_ok() {
             lock(&self.cards).remove(&card);
-            self.manager().wake_janitor();
         }
         Ok(wire::Disconnect {
             card,
@@ -382,16 +380,16 @@ impl Session {
         let may_block = timeout != Some(Duration::ZERO);
         let mut list = ReaderList::default();
         let mut is_first = true;
-        for entry in watched.iter().filter(|entry| !entry.is_ignored()) {
-            if let Some(reader) = self.manager().find(entry.name) {
-                reader
-                    .wait_for_first_look(None, &|| self.signal.is_cancelled(since))
-                    .map_err(|_| Error::Cancelled)?;
-            }
-        }
+        // A wait that names no reader, but for those that come and go, opens no device.
+        let watched_for = watched.iter().filter(|entry| !entry.is_ignored());
+        let mut watching = self.manager().watching(watched_for.map(|entry| entry.name));
+        watching
+            .wait_for_first_look(&|| self.signal.is_cancelled(since))
+            .map_err(|_| Error::Cancelled)?;
         loop {
             self.check()?;
             let seen = self.manager().board().changes();
+            watching.refresh(self.manager());
             let table = self.table();
             let states = ReaderStates::new(&table);
             if is_first && !status_change::all_known(watched, &states) {
@@ -524,13 +522,18 @@ impl From<CallError> for Error {
 
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Failure {
+        let code = match error {
+            StartError::Thread(_) => Error::NoMemory,
+            _ => Error::NoService,
+        };
         let cause = match error {
+            StartError::Thread(error) => Cause::System(error),
             StartError::Usb(error) => Cause::Usb(error),
             StartError::ForkedFromDriver => Cause::ForkedFromDriver,
             StartError::UnknownModel(name) => Cause::UnknownModel(name),
             StartError::Connect { path, source } => Cause::Simulation { path, source },
             other => Cause::Usb(std::io::Error::other(other)),
         };
-        Failure::because(Error::NoService, cause)
+        Failure::because(code, cause)
     }
 }

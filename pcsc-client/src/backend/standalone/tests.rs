@@ -5,15 +5,16 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use pcsc_manager::{
-    Board, Bus, BusEvent, Fault, Found, Manager, Powered, Presence, Reader, Settings, Sight, Simulated,
+    Bus, BusEvent, Fault, Found, Manager, Powered, Presence, Reader, Settings, Sight, Simulated,
 };
-use pcsc_manager::{CallError, SimulatedBus, Slot, Watch};
+use pcsc_manager::{CallError, SimulatedBus, Slot, Wakers, Watch};
 
 use super::*;
 use crate::backend::status_change::{Watched, PNP_NAME};
 use crate::error::{Error, Outcome};
 use pcsc_wire as wire;
 
+mod given_back;
 mod rules;
 mod slots;
 
@@ -28,6 +29,7 @@ struct Bench {
     state: Mutex<Bed>,
     moved: Condvar,
     powers: AtomicUsize,
+    given_back: AtomicUsize,
     downs: AtomicUsize,
 }
 
@@ -49,6 +51,8 @@ struct Bed {
     is_held: bool,
     is_waiting: bool,
     moves: u32,
+    /// How often the driver was asked whether a card is there.
+    looks: u32,
     seen: u32,
 }
 
@@ -65,7 +69,8 @@ struct BenchSlot(Arc<Bench>);
 
 impl Slot for BenchSlot {
     fn presence(&mut self) -> Result<Presence, Fault> {
-        let bed = lock(&self.0.state);
+        let mut bed = lock(&self.0.state);
+        bed.looks += 1;
         if bed.has_trouble {
             return Err(Fault::Communication);
         }
@@ -132,6 +137,11 @@ impl Slot for BenchSlot {
     fn set_attribute(&mut self, _id: u32, _value: &[u8]) -> Result<(), Fault> {
         Err(Fault::Unsupported)
     }
+
+    fn give_back(&mut self) {
+        self.0.given_back.fetch_add(1, Ordering::SeqCst);
+        self.0.set(|_| ());
+    }
 }
 
 impl Watch for Bench {
@@ -150,6 +160,10 @@ impl Watch for Bench {
             }
             bed = self.moved.wait(bed).unwrap();
         }
+    }
+
+    fn wake(&self) {
+        self.set(|_| ());
     }
 
     fn stop(&self) {
@@ -212,7 +226,7 @@ impl Rig {
             initial: benches.clone(),
             ..TestBus::default()
         });
-        let manager = Arc::new(Manager::start(bus.clone(), Settings::default()));
+        let manager = Arc::new(Manager::start(bus.clone(), Settings::default()).unwrap());
         Rig {
             benches,
             bus,
@@ -471,7 +485,12 @@ fn a_card_that_was_missed_by_a_power_up_is_found_by_the_next_look() {
             Err(Fault::Unsupported)
         }
     }
-    let reader = Reader::new("Shy 00 00".into(), Box::new(Shy(0)), Arc::<Board>::default());
+    let reader = Reader::new(
+        "Shy 00 00".into(),
+        Box::new(Shy(0)),
+        Arc::<Bench>::default(),
+        Wakers::default(),
+    );
     let has_card = || reader.snapshot().status & 4 != 0;
     reader.look();
     assert!(!has_card());

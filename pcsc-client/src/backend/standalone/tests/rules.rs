@@ -167,10 +167,8 @@ fn a_callers_time_ends_an_exchange_and_resets_the_card() {
         let card = SimCard::new(Profile::new(&[Offer::T1]), slow, Box::new(Several::demo()));
         let device = reader.device().clone();
         device.insert(0, card);
-        let manager = Arc::new(Manager::start(
-            Arc::new(SimulatedBus::of(vec![reader])),
-            Settings::default(),
-        ));
+        let manager =
+            Arc::new(Manager::start(Arc::new(SimulatedBus::of(vec![reader])), Settings::default()).unwrap());
         let session = Session::on(manager.clone());
         let name = manager.readers()[0].name.clone();
         let connected = session.connect(name.as_bytes(), SHARED, ANY, None).unwrap();
@@ -270,10 +268,13 @@ fn a_card_that_a_reset_finds_first_is_known_and_is_missed_when_it_goes() {
 fn every_model_tells_of_cards_that_come_and_go() {
     for (model, _) in pcsc_sim::NAMES {
         let reader = Simulated::new(model).unwrap();
-        let manager = Arc::new(Manager::start(
-            Arc::new(SimulatedBus::of(vec![reader.clone()])),
-            Settings::default(),
-        ));
+        let manager = Arc::new(
+            Manager::start(
+                Arc::new(SimulatedBus::of(vec![reader.clone()])),
+                Settings::default(),
+            )
+            .unwrap(),
+        );
         let session = Session::on(manager.clone());
         let name = manager.readers()[0].name.clone();
         let mut known = 0;

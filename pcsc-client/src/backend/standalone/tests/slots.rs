@@ -1,12 +1,15 @@
 //! A reader's slot by itself: looks that fail, power, and its end.
 
 use super::*;
+use pcsc_manager::Interest;
 
 const NAME: &[u8] = b"Bench 00 00";
 
 struct Slotted {
     bench: Arc<Bench>,
-    reader: Reader,
+    reader: Arc<Reader>,
+    /// So that it is not given back.
+    _interest: Interest<Arc<Reader>>,
 }
 
 /// A slot that was looked at, with a card.
@@ -14,9 +17,15 @@ fn slotted() -> Slotted {
     let bench = Arc::new(Bench::default());
     lock(&bench.state).has_card = true;
     let slot = Box::new(BenchSlot(bench.clone()));
-    let reader = Reader::new("Bench 00 00".into(), slot, Arc::default());
+    let name = String::from("Bench 00 00");
+    let reader = Arc::new(Reader::new(name, slot, bench.clone(), Wakers::default()));
+    let _interest = Interest::new(reader.clone());
     reader.look();
-    Slotted { bench, reader }
+    Slotted {
+        bench,
+        reader,
+        _interest,
+    }
 }
 
 impl Slotted {
@@ -82,10 +91,11 @@ fn a_reader_that_ends_takes_the_power_gives_the_device_back_and_counts() {
     let slotted = slotted();
     let (before, _) = slotted.state();
     let downs = slotted.bench.downs.load(Ordering::SeqCst);
-    assert_eq!(Arc::strong_count(&slotted.bench), 2);
+    // The test, the slot and the watch.
+    assert_eq!(Arc::strong_count(&slotted.bench), 3);
     slotted.reader.end();
     assert_eq!(slotted.bench.downs.load(Ordering::SeqCst), downs + 1);
-    assert_eq!(Arc::strong_count(&slotted.bench), 1);
+    assert_eq!(Arc::strong_count(&slotted.bench), 2);
     assert_eq!(slotted.state(), (before + 1, 1));
     assert_eq!(slotted.connect(1, SHARED, ANY), Err(CallError::ReaderUnavailable));
 }

@@ -1,0 +1,125 @@
+//! When a device is opened, and when it is given back.
+
+use super::*;
+use crate::backend::status_change::PNP_NAME;
+
+const NAME: &[u8] = b"Bench 00 00";
+const LONG: Duration = Duration::from_secs(20);
+
+impl Rig {
+    fn looks(&self) -> u32 {
+        lock(&self.benches[0].state).looks
+    }
+
+    fn times_given_back(&self) -> usize {
+        self.benches[0].given_back.load(Ordering::SeqCst)
+    }
+
+    /// Waits until the device was given back so often.
+    fn wait_until_given_back(&self, times: usize) {
+        let bench = &self.benches[0];
+        let is_pending = |_: &mut Bed| bench.given_back.load(Ordering::SeqCst) < times;
+        let waited = bench
+            .moved
+            .wait_timeout_while(lock(&bench.state), LONG, is_pending)
+            .unwrap();
+        assert!(!waited.1.timed_out(), "the device is still open");
+    }
+}
+
+#[test]
+fn listing_and_waiting_for_readers_open_no_device() {
+    let rig = Rig::new(1);
+    let session = rig.session();
+    assert_eq!(count(&session), 1);
+    rig.plug(Arc::default());
+    // Each reader that comes is an event; the count begins with 1.
+    wait_for_readers(&session, || rig.manager.events() == 3);
+    assert_eq!(count(&session), 2);
+    let mut watched = [Watched::new(PNP_NAME, 0)];
+    let waited = session.status_change(Some(Duration::from_millis(20)), &mut watched, false);
+    assert_eq!(code(waited), Error::Timeout.code());
+    // An event of a slot that nothing waits for does not open it either.
+    rig.benches[0].set(|bed| bed.has_card = false);
+    assert_eq!(rig.looks(), 0);
+}
+
+#[test]
+fn a_device_that_nothing_needs_is_given_back_after_a_second_without_power() {
+    let rig = Rig::new(1);
+    let session = rig.session();
+    let begin = Instant::now();
+    let card = connect(&session, SHARED).unwrap();
+    assert_eq!(session.disconnect(card, 0).unwrap().rv, 0);
+    assert_eq!(rig.benches[0].downs.load(Ordering::SeqCst), 0);
+    rig.wait_until_given_back(1);
+    assert!(begin.elapsed() >= Duration::from_secs(1));
+    assert_eq!(rig.benches[0].downs.load(Ordering::SeqCst), 1);
+    let card = connect(&session, SHARED).unwrap();
+    assert_eq!(echo(&session, card), 0);
+}
+
+#[test]
+fn a_connection_and_a_wait_for_card_events_keep_the_device() {
+    let rig = Rig::new(1);
+    let (one, two) = (rig.session(), rig.session());
+    let card = connect(&one, SHARED).unwrap();
+    let state = change(&two, NAME, 0).unwrap() & !2;
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| change(&two, NAME, state));
+        let reader = rig.manager.find(NAME).unwrap();
+        // The wait has begun when it keeps the device from being given back.
+        assert_eq!(one.disconnect(card, 0).unwrap().rv, 0);
+        let power_down = Instant::now() + Duration::from_secs(4);
+        while reader.due().is_none_or(|due| due < power_down) {
+            assert!(!waits.is_finished());
+            std::thread::yield_now();
+        }
+        rig.benches[0].set(|bed| bed.has_card = false);
+        assert_eq!(waits.join().unwrap().unwrap() & 0x3FF, 0x12, "empty, changed");
+    });
+    assert_eq!(rig.times_given_back(), 0);
+    rig.wait_until_given_back(1);
+}
+
+#[test]
+fn a_card_that_is_the_same_after_the_device_was_given_back_is_no_event() {
+    let rig = Rig::new(1);
+    let session = rig.session();
+    let mut state = change(&session, NAME, 0).unwrap() & !2;
+    rig.wait_until_given_back(1);
+    let poll = |state| {
+        let mut watched = [Watched::new(NAME, state)];
+        let polled = session.status_change(Some(Duration::ZERO), &mut watched, false);
+        (code(polled), watched[0].event().unwrap())
+    };
+    assert_eq!(poll(state), (Error::Timeout.code(), state));
+    // It was looked at.
+    assert!(rig.looks() > 1);
+    rig.wait_until_given_back(2);
+    rig.benches[0].set(|bed| bed.has_card = false);
+    let (rv, empty) = poll(state);
+    assert_eq!((rv, empty & 0x3FF, empty >> 16), (0, 0x12, (state >> 16) + 1));
+    rig.wait_until_given_back(3);
+    state = empty & !2;
+    assert_eq!(poll(state), (Error::Timeout.code(), state));
+}
+
+#[test]
+fn a_wait_opens_a_reader_of_its_name_that_comes_while_it_goes_on() {
+    let rig = Rig::new(1);
+    let mut watching = rig.manager.watching([NAME]);
+    let first = rig.manager.find(NAME).unwrap();
+    watching.wait_for_first_look(&|| false).unwrap();
+    rig.benches[0].set(|bed| bed.is_gone = true);
+    let session = rig.session();
+    wait_for_readers(&session, || count(&session) == 0);
+    let again = Arc::<Bench>::default();
+    rig.plug(again.clone());
+    wait_for_readers(&session, || count(&session) == 1);
+    assert!(!Arc::ptr_eq(&first, &rig.manager.find(NAME).unwrap()));
+    assert_eq!(lock(&again.state).looks, 0);
+    watching.refresh(&rig.manager);
+    watching.wait_for_first_look(&|| false).unwrap();
+    assert!(lock(&again.state).looks > 0);
+}
