@@ -186,6 +186,32 @@ fn a_reader_that_another_process_has_is_listed_and_used_once_it_is_free() {
 }
 
 #[test]
+fn a_process_that_neither_connects_nor_waits_for_cards_keeps_no_other_out() {
+    let simulation = Simulation::start(1);
+    simulation.reader(0).insert(atr::T1);
+    let name = simulation.reader(0).name();
+    let connect = format!("connect {SHARED} {name}");
+
+    let [mut first, mut second] = [(); 2].map(|()| Client::start(&simulation.environment()));
+    for client in [&mut first, &mut second] {
+        assert_eq!(client.say("establish"), "00000000");
+        assert_eq!(client.say("list"), format!("00000000 {name}"));
+    }
+    // One waits for readers that come and go, the other one has the card.
+    second.send(r"watch 1500 0 \\?PnP?\Notification");
+    assert!(first.say(&connect).starts_with("00000000"));
+    assert!(second.hear().starts_with("8010000A"));
+    assert!(second.say(&connect).starts_with("8010000B"));
+    // After the end of the connection the device is given back, while the context lives on.
+    second.send(&format!("watch 30000 8 {name}"));
+    assert_eq!(first.say("disconnect 0"), "00000000");
+    let seen = second.hear();
+    assert!(seen.starts_with("00000000") && seen.contains("3B84"), "{seen}");
+    assert!(second.say(&connect).starts_with("00000000"));
+    assert!(first.say(&connect).starts_with("8010000B"));
+}
+
+#[test]
 fn readers_are_ignored_and_renamed_as_the_environment_says() {
     let simulated = |names: &[(&str, &str)]| {
         let mut environment = vec![
