@@ -377,23 +377,35 @@ fn readers_come_and_go() {
     );
 }
 
+/// Waits until a thread of this process sleeps in the kernel.
+fn wait_until_asleep(thread: rustix::thread::Pid) {
+    let path = format!("/proc/self/task/{}/stat", thread.as_raw_nonzero());
+    let deadline = Instant::now() + Duration::from_secs(20);
+    // The state follows the name, which stands in brackets.
+    while !std::fs::read_to_string(&path).unwrap().contains(") S ") {
+        assert!(Instant::now() < deadline, "it never sleeps");
+        std::thread::yield_now();
+    }
+}
+
 #[test]
-fn a_cancel_and_a_release_end_waits() {
+fn a_cancel_and_a_release_end_waits_that_have_begun() {
     let rig = Rig::new(1);
     let session = Arc::new(rig.session());
-    for release in [false, true] {
+    for end in [Session::cancel, Session::release] {
         let state = change(&session, b"Bench 00 00", 0).unwrap() & !2;
+        let (sender, receiver) = std::sync::mpsc::channel();
         let waiter = std::thread::spawn({
             let session = session.clone();
-            move || code(session.status_change(None, &mut [Watched::new(b"Bench 00 00", state)], true))
+            move || {
+                sender.send(rustix::thread::gettid()).unwrap();
+                let mut watched = [Watched::new(b"Bench 00 00", state)];
+                code(session.status_change(Some(Duration::from_secs(20)), &mut watched, false))
+            }
         });
-        if release {
-            session.release().unwrap();
-            assert_ne!(waiter.join().unwrap(), 0);
-        } else {
-            session.cancel().unwrap();
-            assert_eq!(waiter.join().unwrap(), Error::Cancelled.code());
-        }
+        wait_until_asleep(receiver.recv().unwrap());
+        end(&session).unwrap();
+        assert_eq!(waiter.join().unwrap(), Error::Cancelled.code());
     }
 }
 
