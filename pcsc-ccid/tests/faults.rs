@@ -105,7 +105,7 @@ impl Setting {
     /// Commands of all four cases, with the answers of a good card.
     fn exchanges(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut exchanges = vec![
-            (vec![0x80, 0x01, 0x00, 0x00], vec![0x6E, 0x00]),
+            (vec![0x80, 0x01, 0x00, 0x00], vec![0x6D, 0x00]),
             (read(5).to_vec(), pattern(5)),
             (read(0x50).to_vec(), pattern(0x50)),
             (echo(&[0x25; 3], false), echoed(&[0x25; 3])),

@@ -1,6 +1,6 @@
 //! The card's side of T=0 (ISO 7816-3 clauses 10.3 and 12.2): procedure bytes, GET RESPONSE, ENVELOPE.
 
-use super::{t1::run, App};
+use super::apps::{execute, execute_apdu, App, ANY_NE};
 use pcsc_ccid::apdu::{split_response, Command};
 
 /// How the card uses procedure bytes.
@@ -91,11 +91,12 @@ impl Protocol {
             return self.envelope(data, app, out);
         }
         if app.carries_data(&header) {
+            let ne = Some(ANY_NE);
             let response = execute(
-                Command {
+                &Command {
                     header,
                     data,
-                    ne: None,
+                    ne,
                     extended: false,
                 },
                 app,
@@ -103,15 +104,13 @@ impl Protocol {
             return self.store(&response, out);
         }
         let ne = if p3 == 0 { 256 } else { usize::from(p3) };
-        let response = execute(
-            Command {
-                header,
-                data: &[],
-                ne: Some(ne),
-                extended: false,
-            },
-            app,
-        );
+        let command = Command {
+            header,
+            data: &[],
+            ne: Some(ne),
+            extended: false,
+        };
+        let response = execute(&command, app);
         let Some((body, _)) = split_response(&response) else {
             return self.end(out, [0x6F, 0x00]);
         };
@@ -177,7 +176,7 @@ impl Protocol {
             return self.end(out, [0x90, 0x00]);
         }
         let apdu = std::mem::take(&mut self.enveloped);
-        let response = run(&apdu, app);
+        let response = execute_apdu(&apdu, app);
         self.store(&response, out);
     }
 
@@ -186,12 +185,6 @@ impl Protocol {
         self.state = State::Header;
         out.extend(status);
     }
-}
-
-fn execute(command: Command<'_>, app: &mut dyn App) -> Vec<u8> {
-    let mut response = Vec::new();
-    app.process(&command, &mut response);
-    response
 }
 
 /// How long the extended command APDU is at least, judged by its Lc; an Le may follow in the same

@@ -1,7 +1,6 @@
 //! The card's side of T=1 (ISO 7816-3 clause 11.6), written from the rules that bind the card.
 
-use super::App;
-use pcsc_ccid::apdu::Command;
+use super::apps::{execute_apdu, App};
 use pcsc_ccid::t1::{Block, Edc, Pcb, Supervisory, MAX_BLOCK};
 
 /// What the card's T=1 does beyond answering.
@@ -145,7 +144,7 @@ impl Protocol {
             return self.ask(nad, Supervisory::Abort, None);
         }
         if !more {
-            self.reply = run(&self.command, app);
+            self.reply = execute_apdu(&self.command, app);
             self.acknowledged = 0;
             self.command.clear();
             self.wtx_left = self.habits.wtx.0;
@@ -227,18 +226,4 @@ impl Protocol {
         };
         block
     }
-}
-
-/// The application's answer to a command, no more than Ne of it; '6700' where it is none.
-pub(super) fn run(apdu: &[u8], app: &mut dyn App) -> Vec<u8> {
-    let mut response = Vec::new();
-    let Ok(command) = Command::parse(apdu) else {
-        return Vec::from([0x67, 0x00]);
-    };
-    app.process(&command, &mut response);
-    let status = response.len().saturating_sub(2);
-    if let Some(ne) = command.ne.filter(|ne| *ne < status) {
-        response.drain(ne..status);
-    }
-    response
 }

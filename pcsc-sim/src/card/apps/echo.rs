@@ -1,6 +1,6 @@
 //! Data of any length, both ways.
 
-use super::{status, App};
+use super::{status, sw, App};
 use pcsc_ccid::apdu::Command;
 
 /// 80 EC echoes its data; 80 EE P1 P2 answers with P1-P2 bytes (65,536 for 0) of a known pattern.
@@ -19,7 +19,7 @@ impl App for Echo {
         match command.header {
             [0x80, 0xEC, ..] => {
                 response.extend_from_slice(command.data);
-                status(response, 0x9000);
+                status(response, sw::OK);
             }
             [0x80, 0xEE, p1, p2] => {
                 let n = match u16::from_be_bytes([p1, p2]) {
@@ -27,9 +27,10 @@ impl App for Echo {
                     n => usize::from(n),
                 };
                 response.extend((0..n).map(Echo::pattern));
-                status(response, 0x9000);
+                status(response, sw::OK);
             }
-            _ => status(response, 0x6D00),
+            [0x80, ..] => status(response, sw::WRONG_INSTRUCTION),
+            _ => status(response, sw::WRONG_CLASS),
         }
     }
 }
