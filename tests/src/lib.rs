@@ -4,7 +4,9 @@
 //! - [`Simulation`]: the same readers without pcscd
 //! - [`atr`]: cards to insert
 //! - [`artifacts`]: the libraries and programs of this workspace, [`stock`]: Debian's library
-//! - [`run`]: a command with a deadline
+//! - [`client`]: a program that uses PC/SC, on the stock library; [`run`]: a command with a deadline
+//! - [`in_namespace`]: a program without the daemon and the USB devices of this machine
+//! - [`assert_same`]: a comparison of two texts that prints what differs
 //!
 //! Everything here panics with an explanation when the machine cannot do what a test needs: a test never passes by doing nothing.
 
@@ -12,7 +14,10 @@
 
 pub mod artifacts;
 pub mod atr;
+mod client;
 mod daemon;
+mod difference;
+mod namespace;
 mod reader;
 pub mod relay;
 mod run;
@@ -20,7 +25,10 @@ pub mod scripted;
 mod simulation;
 pub mod stock;
 
+pub use client::client;
 pub use daemon::{Pcscd, FRIENDLY_NAME};
+pub use difference::{assert_same, tail};
+pub use namespace::{in_namespace, USB};
 pub use pcsc_test_ifd::{abi, card, Counts};
 pub use reader::Reader;
 pub use run::{run, Output};

@@ -14,3 +14,13 @@ pub fn library() -> PathBuf {
         .find_map(|folder| Path::new(folder).join("libpcsclite.so.1").canonicalize().ok())
         .expect("libpcsclite.so.1 is not installed: run scripts/setup")
 }
+
+/// Its folder, for LD_LIBRARY_PATH: the loader may know another libpcsclite in /usr/local.
+///
+/// # Panics
+/// If it is not installed.
+#[track_caller]
+pub fn folder() -> PathBuf {
+    let library = library();
+    library.parent().unwrap_or(&library).to_owned()
+}

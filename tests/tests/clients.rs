@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use pcsc_client::{Choice, Context, Protocols, ShareMode};
-use pcsc_tests::{artifacts, atr, run, Pcscd, Reader, Simulation};
+use pcsc_tests::{artifacts, assert_same, atr, client, run, Pcscd, Reader, Simulation};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const SELECT: &str = "00 A4 04 00 0A A0 00 00 00 62 03 01 0C 06 01";
@@ -55,7 +55,7 @@ impl Stage {
 
     fn command(&self, mut command: Command) -> Command {
         match self.ground {
-            Ground::Stock => command.env_remove("LD_LIBRARY_PATH"),
+            Ground::Stock => &mut command,
             Ground::Daemon | Ground::Alone => command.env("LD_LIBRARY_PATH", artifacts::library_folder()),
         };
         match &self.owner {
@@ -156,15 +156,20 @@ impl Twins {
         let stock = text(self.pcscd.command(command()));
         let mut ours = self.pcscd.command(command());
         ours.env("LD_LIBRARY_PATH", artifacts::library_folder());
-        assert_eq!(stock, text(ours), "stock and ours differ");
+        let what = words(&command());
+        assert_same(&what, ("stock", &stock), ("ours, with pcscd", &text(ours)));
         let alone = self.alone();
-        assert_eq!(
-            stock,
-            put_right(text(alone.command(command()))),
-            "stock with pcscd and ours without it differ"
-        );
+        let alone = put_right(text(alone.command(command())));
+        assert_same(&what, ("stock", &stock), ("ours, without pcscd", &alone));
         stock
     }
+}
+
+/// A program's name and its arguments.
+fn words(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
+    words.join(" ")
 }
 
 /// A program's exit code, and all that it prints.
@@ -200,19 +205,22 @@ fn same_on_the_driver(command: impl Fn(&str) -> Command) -> String {
 
     let pcscd = Pcscd::start_driver(&[&format!("{MODEL}:card={hex}")]);
     let mut stock = command(&pcscd.reader(0).name());
-    stock
-        .env_remove("LD_LIBRARY_PATH")
-        .env("PCSCLITE_CSOCK_NAME", pcscd.socket());
+    stock.env("PCSCLITE_CSOCK_NAME", pcscd.socket());
     let mut ours = command(&name);
     ours.env("LD_LIBRARY_PATH", artifacts::library_folder())
         .env("PCSCLITE_BACKEND", "simulated");
     let ours = text(ours).replace(&name, &pcscd.reader(0).name());
-    assert_eq!(text(stock), ours, "stock with pcscd and ours without it differ");
+    let what = words(&command(""));
+    assert_same(
+        &what,
+        ("stock, with pcscd", &text(stock)),
+        ("ours, without", &ours),
+    );
     ours
 }
 
 fn opensc(arguments: &[&str]) -> Command {
-    let mut command = Command::new("opensc-tool");
+    let mut command = client("opensc-tool");
     command.args(arguments);
     command
 }
@@ -317,7 +325,8 @@ impl Live {
 fn same_live(play: impl Fn(&Stage) -> Live) -> String {
     let texts = GROUNDS.map(|ground| play(&Stage::start(ground)).seen.join("\n"));
     for (ground, text) in GROUNDS.iter().zip(&texts) {
-        assert_eq!(&texts[0], text, "stock and {ground:?} differ");
+        let name = format!("{ground:?}");
+        assert_same("a program that goes on", ("Stock", &texts[0]), (&name, text));
     }
     texts.into_iter().next().unwrap()
 }
@@ -333,7 +342,7 @@ impl Drop for Live {
 fn pcsc_scan_sees_cards_come_and_go() {
     is_there("pcsc_scan");
     same_live(|stage| {
-        let mut command = Command::new("stdbuf");
+        let mut command = client("stdbuf");
         command.args(["-oL", "pcsc_scan", "-n"]);
         let mut scan = Live::start(stage.command(command));
         let both = |scan: &mut Live, state: &str| {
@@ -366,7 +375,7 @@ fn this_year() -> String {
 #[test]
 fn pcsc_scan_on_the_driver() {
     let list = same_on_the_driver(|_| {
-        let mut command = Command::new("pcsc_scan");
+        let mut command = client("pcsc_scan");
         command.arg("-r");
         command
     });
@@ -375,7 +384,7 @@ fn pcsc_scan_on_the_driver() {
 
 /// A command of scriptor's: the lines to a card, in a file.
 fn scriptor(reader: &str, script: &Path) -> Command {
-    let mut command = Command::new("scriptor");
+    let mut command = client("scriptor");
     command.args(["-r", reader]).arg(script);
     command
 }
@@ -392,7 +401,7 @@ fn scriptor_in_perl() {
     assert!(text.contains("48 65 6C 6C 6F"), "{text}");
     for stage in [Stage::start(Ground::Daemon), Stage::start(Ground::Alone)] {
         stage.reader(0).insert(atr::T1);
-        let mut waiting = Command::new("scriptor");
+        let mut waiting = client("scriptor");
         waiting.args(["-r", "pcsc-tests 00 00"]);
         assert_eq!(loads(&mut stage.command(waiting)), our_file());
     }
@@ -407,7 +416,7 @@ fn scriptor_in_perl() {
 const PYTHON: &str = "/usr/bin/python3";
 
 fn python(script: &Path) -> Command {
-    let mut command = Command::new(PYTHON);
+    let mut command = client(PYTHON);
     command
         .arg(script)
         .env_remove("PYTHONPATH")
@@ -470,13 +479,12 @@ fn java_smartcardio() {
     run(&mut compile, LIMIT).stdout();
     // A property says which library; Debian's Java is linked against one as well.
     const JAVA: &str = r#"
-        library=$1; shift
-        [ -z "${LD_LIBRARY_PATH-}" ] || library=$LD_LIBRARY_PATH/libpcsclite.so.1
+        library=$LD_LIBRARY_PATH/libpcsclite.so.1
         exec java "-Dsun.security.smartcardio.library=$library" "$@"
     "#;
     let java = || {
-        let mut command = Command::new("sh");
-        command.args(["-c", JAVA, "sh"]).arg(pcsc_tests::stock::library());
+        let mut command = client("sh");
+        command.args(["-c", JAVA, "sh"]);
         command.arg("-cp").arg(classes.path()).arg("Client");
         command
     };

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use pcsc_client::{Context, Error, Protocols, ShareMode};
 use pcsc_tests::relay::Relay;
-use pcsc_tests::{artifacts, atr, run, Pcscd};
+use pcsc_tests::{artifacts, atr, client, run, Pcscd};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -116,7 +116,7 @@ fn through_ssh() {
     let tunnel = Tunnel::new(folder.path(), &remote, &pcscd.socket());
 
     // An unmodified client.
-    let mut tool = Command::new("opensc-tool");
+    let mut tool = client("opensc-tool");
     tool.args(["-s", "00A404000AA00000006203010C0601", "-s", "00000000"]);
     tool.env("LD_LIBRARY_PATH", artifacts::library_folder())
         .env("PCSCLITE_CSOCK_NAME", &remote);

@@ -1,6 +1,6 @@
 //! The harness itself, proved with Debian's library and programs.
 
-use pcsc_tests::{abi, artifacts, atr, run, stock, Pcscd};
+use pcsc_tests::{abi, artifacts, atr, client, run, stock, Pcscd};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -403,7 +403,7 @@ fn two_daemons_do_not_see_each_other() {
 fn a_stock_program_reads_the_card() {
     let pcscd = Pcscd::start(2);
     pcscd.reader(1).insert(atr::CONTACTLESS);
-    let mut tool = Command::new("opensc-tool");
+    let mut tool = client("opensc-tool");
     tool.args(["--reader", "1", "--atr"])
         .env("PCSCLITE_CSOCK_NAME", pcscd.socket());
     let printed = run(&mut tool, Duration::from_secs(30)).stdout();

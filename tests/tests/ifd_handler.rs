@@ -2,7 +2,6 @@
 //! readers that are pulled out, and hostile ones.
 
 use std::ffi::CString;
-use std::process::Command;
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,7 +10,7 @@ use pcsc_client::{
     ctl_code, Attribute, Card, Context, Disposition, Error, Protocol, Protocols, ReaderState, ShareMode,
     State, MAX_BUFFER_SIZE_EXTENDED,
 };
-use pcsc_tests::{atr, run, Pcscd, Reader};
+use pcsc_tests::{atr, client, run, Pcscd, Reader};
 
 const LIMIT: Duration = Duration::from_secs(30);
 const SELECT_HELLO: &[u8] = b"\x00\xA4\x04\x00\x0A\xA0\x00\x00\x00\x62\x03\x01\x0C\x06\x01";
@@ -153,7 +152,7 @@ fn opensc_tool_lists_reads_and_exchanges() {
     let pcscd = Pcscd::start_driver(&["gempc-express", "octsim:card=none:card=t0"]);
     pcscd.reader(0).insert(atr::T0_T1);
     let tool = |arguments: &[&str]| {
-        let mut command = Command::new("opensc-tool");
+        let mut command = client("opensc-tool");
         command.args(arguments).env("PCSCLITE_CSOCK_NAME", pcscd.socket());
         run(&mut command, LIMIT).stdout()
     };
@@ -182,7 +181,7 @@ fn opensc_tool_lists_reads_and_exchanges() {
 #[test]
 fn pcsc_scan_lists_the_readers() {
     let pcscd = Pcscd::start_driver(&["omnikey-3x21:card=t1", "scr331-di"]);
-    let mut scan = Command::new("pcsc_scan");
+    let mut scan = client("pcsc_scan");
     scan.arg("-r").env("PCSCLITE_CSOCK_NAME", pcscd.socket());
     let text = run(&mut scan, LIMIT).stdout();
     for name in ["pcsc-tests 00 00", "pcsc-tests 01 00", "pcsc-tests 01 01"] {

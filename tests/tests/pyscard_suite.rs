@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use pcsc_tests::{artifacts, atr, run, Pcscd, Reader, Simulation};
+use pcsc_tests::{artifacts, assert_same, atr, client, run, tail, Output, Pcscd, Reader, Simulation};
 
 const LIMIT: Duration = Duration::from_secs(240);
 /// Debian's Python, which has Debian's pyscard.
@@ -104,12 +104,10 @@ fn results(source: &Path, suite: &str, modules: &[&str], ground: Ground) -> Vec<
         insert_cards(|number| pcscd.reader(number));
     }
     let python = |arguments: &[&str]| {
-        let mut command = Command::new(PYTHON);
+        let mut command = client(PYTHON);
         command
             .current_dir(&tests)
             .args(arguments)
-            .env_remove("LD_LIBRARY_PATH")
-            .env_remove("PYTHONHOME")
             .env("PYTHONPATH", "..");
         if ground != Ground::Stock {
             command.env("LD_LIBRARY_PATH", artifacts::library_folder());
@@ -129,12 +127,13 @@ fn results(source: &Path, suite: &str, modules: &[&str], ground: Ground) -> Vec<
         };
         let output = run(&mut command, LIMIT);
         assert!(!output.timed_out, "{command:?}");
-        String::from_utf8_lossy(&output.stderr).into_owned()
+        output
     };
-    python(&["-c", "import configcheck; configcheck.checklocalconfig()"]);
+    python(&["-c", "import configcheck; configcheck.checklocalconfig()"]).stdout();
     let mut lines = Vec::new();
     for module in modules {
-        let text = python(&["-m", "unittest", "-v", module]);
+        let output = python(&["-m", "unittest", "-v", module]);
+        let text = String::from_utf8_lossy(&output.stderr);
         let mut name = "";
         for line in text.lines() {
             if line.starts_with("test") && line.contains(" (") {
@@ -148,8 +147,26 @@ fn results(source: &Path, suite: &str, modules: &[&str], ground: Ground) -> Vec<
                 }
             }
         }
+        lines.push(format!("{module} {}", end(&output, &text)));
     }
     lines
+}
+
+/// How many tests unittest ran, and how the interpreter ended: 0, or 1 if a test failed.
+///
+/// # Panics
+/// If the interpreter ended otherwise, as by a signal in a library's destructors after the last test.
+fn end(output: &Output, text: &str) -> String {
+    let status = output.status.code();
+    assert!(
+        matches!(status, Some(0 | 1)),
+        "the interpreter ended with {}:\n{}",
+        output.status,
+        tail(text, 20)
+    );
+    let ran = text.lines().find_map(|line| line.strip_prefix("Ran "));
+    let ran = ran.and_then(|line| line.split(' ').next()).unwrap_or("no");
+    format!("ran {ran} tests and ended with {status:?}")
 }
 
 #[test]
@@ -165,10 +182,11 @@ fn every_test_ends_as_on_stock() {
                 .map(|ground| scope.spawn(move || results(source, suite, modules, ground)))
                 .map(|thread| thread.join().unwrap())
         });
-        assert_eq!(stock, ours);
-        assert_eq!(stock, alone);
-        passed += ours.iter().filter(|line| line.ends_with(" ok")).count();
-        println!("{}", ours.join("\n"));
+        let [stock, with_pcscd, without] = [stock, ours, alone].map(|lines| lines.join("\n"));
+        assert_same(suite, ("stock", &stock), ("ours, with pcscd", &with_pcscd));
+        assert_same(suite, ("stock", &stock), ("ours, without pcscd", &without));
+        passed += with_pcscd.lines().filter(|line| line.ends_with(" ok")).count();
+        println!("{with_pcscd}");
     }
     println!("{passed} tests of pyscard's pass");
     assert!(passed >= 30, "only {passed} tests of pyscard's pass");

@@ -2,12 +2,12 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use pcsc_client::{BackendKind, Context, Error, Scope};
-use pcsc_tests::{artifacts, atr, run, Pcscd, Simulation};
+use pcsc_tests::{artifacts, atr, in_namespace, run, Pcscd, Simulation, USB};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const SHARED: &str = "2 3";
@@ -59,34 +59,11 @@ impl Client {
     }
 }
 
-/// Runs one of the tests below in a process of its own, with a /run/pcscd that is `daemon` and a /sys of these
-/// folders.
-fn in_namespace(test: &str, daemon: &std::path::Path, socket: &std::path::Path, folders: &str) {
-    const SCRIPT: &str = r#"
-        mount -t tmpfs none /run
-        mkdir /run/pcscd
-        mount --bind "$1" /run/pcscd
-        if [ -d /dev/bus ]; then mount -t tmpfs none /dev/bus; fi
-        mount -t tmpfs none /sys
-        for folder in $2; do mkdir -p "/sys/$folder"; done
-        exec "$3" --ignored --exact "$4" --nocapture
-    "#;
-    let mut command = Command::new("unshare");
+/// Runs one of the tests below in a process and a namespace of its own, with a /run/pcscd that is `daemon` and a /sys of these folders.
+fn run_test(test: &str, daemon: &Path, socket: &Path, folders: &str) {
+    let mut command = in_namespace(daemon, folders, std::env::current_exe().unwrap());
     command
-        .args([
-            "--mount",
-            "--propagation",
-            "private",
-            "sh",
-            "-e",
-            "-c",
-            SCRIPT,
-            "sh",
-        ])
-        .arg(daemon)
-        .arg(folders)
-        .arg(std::env::current_exe().unwrap())
-        .arg(test)
+        .args(["--ignored", "--exact", test, "--nocapture"])
         .env("TEST_SOCKET", socket)
         .env_remove("PCSCLITE_CSOCK_NAME")
         .env_remove("PCSCLITE_BACKEND");
@@ -126,11 +103,11 @@ fn inner_a_daemon_comes_and_goes() {
 fn a_daemon_comes_and_goes() {
     let pcscd = Pcscd::start(1);
     let folder = tempfile::tempdir_in("/tmp").unwrap();
-    in_namespace(
+    run_test(
         "inner_a_daemon_comes_and_goes",
         folder.path(),
         &pcscd.socket(),
-        "bus/usb/devices",
+        USB,
     );
 }
 
@@ -149,7 +126,7 @@ fn inner_without_usb_there_is_no_service() {
 fn without_usb_there_is_no_service() {
     let folder = tempfile::tempdir_in("/tmp").unwrap();
     let nowhere = PathBuf::from("/nonexistent");
-    in_namespace(
+    run_test(
         "inner_without_usb_there_is_no_service",
         folder.path(),
         &nowhere,

@@ -1,8 +1,8 @@
 //! Readers without a daemon, in the guest: it is booted once; each test looks at what one scenario of `guest-agent` has seen.
 
-use pcsc_guest_tests::facts::Facts;
-use pcsc_guest_tests::lab::{Error, Lab, Report};
-use pcsc_tests::{artifacts, run, stock};
+use pcsc_guest_tests::facts::{keep, Facts, Kept};
+use pcsc_guest_tests::lab::{Error, Lab};
+use pcsc_tests::{artifacts, assert_same, run, stock};
 use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -29,8 +29,8 @@ fn facts(scenario: &'static str) -> Option<Facts> {
     Facts::of(scenario, booted())
 }
 
-fn booted() -> &'static Result<Report, Error> {
-    static BOOTED: OnceLock<Result<Report, Error>> = OnceLock::new();
+fn booted() -> &'static Result<Kept, Error> {
+    static BOOTED: OnceLock<Result<Kept, Error>> = OnceLock::new();
     BOOTED.get_or_init(|| {
         let classes = tempfile::tempdir()?;
         compile(classes.path());
@@ -48,7 +48,10 @@ fn booted() -> &'static Result<Report, Error> {
             words.extend(arguments.iter().map(String::as_str));
             lab.command(scenario, &words, Duration::from_secs(*seconds));
         }
-        lab.boot()
+        keep(
+            lab.boot()?,
+            &Path::new(env!("CARGO_TARGET_TMPDIR")).join("standalone"),
+        )
     })
 }
 
@@ -69,7 +72,9 @@ fn clients_see_the_same_without_a_daemon_as_with_debians() {
         .filter_map(|(name, value)| Some((name.strip_prefix("stock/")?, value)));
     let mut compared = 0;
     for (name, stock) in stock {
-        assert_eq!(facts.get(&format!("ours/{name}")), stock, "{name}");
+        let [expected, actual] =
+            [stock, facts.get(&format!("ours/{name}"))].map(|text| text.replace(" | ", "\n"));
+        assert_same(name, ("stock", &expected), ("ours", &actual));
         assert!(stock.starts_with("Some(0) "), "{name}: {stock}");
         compared += 1;
     }

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use differences::{Difference, DIFFERENCES, WITHOUT_DAEMON, WITH_DRIVER};
-use pcsc_tests::{artifacts, atr, Pcscd, Reader, Simulation};
+use pcsc_tests::{artifacts, atr, client, Pcscd, Reader, Simulation};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -84,8 +84,8 @@ impl Owner {
 /// Runs one part of the program on a library; gives its lines.
 fn lines(part: &str, library: Library, environment: &[(&str, &str)]) -> Vec<String> {
     let readers = if part == "no_readers" { 0 } else { 2 };
-    let mut command = Command::new(program());
-    command.arg(part).env_remove("LD_LIBRARY_PATH");
+    let mut command = client(program());
+    command.arg(part);
     let mut owner = if library == Library::Standalone {
         // Most parts fork for calls that may kill a process, and the parent has the readers open.
         let simulation = match part {

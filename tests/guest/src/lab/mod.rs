@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use pcsc_tests::run;
+use pcsc_tests::{client, run};
 
 /// How long the guest may take to come up and to power off, beyond what its commands take. Generous: nothing but QEMU's own
 /// interpreter runs it, and many tests share few processors.
@@ -195,7 +195,8 @@ impl Lab {
 
     /// QEMU's command line, but for the kernel and the card reader. QEMU dies with this process.
     fn machine(&self, qemu: &Path, share: &Path) -> Command {
-        let mut command = Command::new("setpriv");
+        // Its card emulation is linked against libpcsclite.
+        let mut command = client("setpriv");
         command.args(["--pdeathsig", "KILL"]).arg(qemu);
         command.args(["-accel", "tcg", "-m", "1024", "-smp", "2", "-no-reboot"]);
         command.args(["-nodefaults", "-display", "none", "-monitor", "none"]);

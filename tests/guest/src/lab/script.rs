@@ -5,13 +5,38 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
+use pcsc_tests::stock;
+
+/// The guest sees the host's files. This replaces those that change what PC/SC, its clients or udev do: a test must give the same result
+/// whatever is installed and configured on the host.
+///
+/// - readers, drivers and options that an administrator has configured: pcscd gets libccid, as it is packaged, and nothing else
+/// - libraries and programs in /usr/local: LD_LIBRARY_PATH names the stock library, and /usr/local is last in PATH
+/// - udev rules: the kernel's events and device nodes need `50-udev-default.rules` alone. Others take time, load the host's kernel
+///   modules, change who may open a reader, or suspend it: vhci-hcd resumes one port at a time, and a second one is taken for unplugged
+/// - OpenSC's configuration, and what programs have cached in a home folder
+const HERMETIC: &str = r#"
+hide() { [ ! -d "$1" ] || mount -t tmpfs none "$1"; }
+hide /etc/reader.conf.d
+hide /etc/opensc
+mkdir -p /run/home /run/drivers
+if [ -d /usr/lib/pcsc/drivers/ifd-ccid.bundle ]; then
+    cp -rL /usr/lib/pcsc/drivers/ifd-ccid.bundle /run/drivers/
+    sed -i '/<key>ifdDriverOptions/{n;s/0x[0-9A-Fa-f]*/0x0000/}' /run/drivers/ifd-ccid.bundle/Contents/Info.plist
+    mount --bind /run/drivers /usr/lib/pcsc/drivers
+fi
+cp /lib/udev/rules.d/50-udev-default.rules /run/
+hide /etc/udev/rules.d
+hide /lib/udev/rules.d
+cp /run/50-udev-default.rules /lib/udev/rules.d/
+[ ! -e /proc/sys/kernel/modprobe ] || echo /bin/false >/proc/sys/kernel/modprobe
+"#;
+
 /// Every command leaves its outputs and its exit status as files, and `ended` says that all have been run. udevd announces USB
-/// devices to whoever listens, which is how pcscd learns of a reader that is plugged in. Devices that nobody uses are not suspended, as
-/// libccid's rules for udev would have it: the virtual host controller takes a device that wakes for a new one.
+/// devices to its subscribers, which is how pcscd learns of a reader that is plugged in.
 const HEAD: &str = r#"
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C RUST_BACKTRACE=1
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin HOME=/run/home LC_ALL=C RUST_BACKTRACE=1
 mkdir /run/lab
-echo 'SUBSYSTEM=="usb", TEST=="power/control", ATTR{power/control}="on"' >/etc/udev/rules.d/99-no-suspend.rules
 run() {
     name=$1 seconds=$2
     shift 2
@@ -25,7 +50,9 @@ udevadm settle --timeout=60
 
 /// Writes the script `start` to `share`.
 pub(super) fn write(share: &Path, orders: &[Order]) -> Result<(), Error> {
-    let mut script = format!("share={SHARE}{HEAD}");
+    let stock = quoted(&stock::folder().to_string_lossy());
+    let mut script =
+        format!("share={SHARE}\nexport LD_LIBRARY_PATH={stock}\n{{ {HERMETIC}}} 2>\"$share/hermetic\"{HEAD}");
     for order in orders {
         let usable = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
         if order.name.is_empty() || !order.name.bytes().all(usable) {

@@ -111,7 +111,6 @@ impl Clients {
     fn client(&self, ours: bool, name: &str, program: &str, arguments: &[&str]) -> Result<()> {
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null());
-        command.env_remove("LD_LIBRARY_PATH");
         if ours {
             command.env("LD_LIBRARY_PATH", &self.library);
         }

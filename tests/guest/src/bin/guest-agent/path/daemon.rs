@@ -9,8 +9,8 @@ use pcsc_client::{
 use std::ffi::{CStr, CString};
 use std::time::{Duration, Instant};
 
-/// How long a reader and its card may take to appear.
-const APPEAR: Duration = Duration::from_secs(60);
+/// How long a reader and its card may take to appear. Generous: the guest's processors are interpreted, on a host that may be busy.
+const APPEAR: Duration = Duration::from_secs(180);
 
 /// How long a change of the list may stay unseen that no wait was told of.
 const UNTOLD: Duration = Duration::from_secs(1);

@@ -1,0 +1,31 @@
+//! Programs that use PC/SC, in an environment of the test's own.
+
+use crate::stock;
+use std::ffi::OsStr;
+use std::process::Command;
+
+/// `program` on the stock library. It depends on nothing that this machine's user or administrator has set up: neither a libpcsclite in
+/// /usr/local, nor variables of PC/SC's, nor OpenSC's configuration.
+///
+/// A test sets `LD_LIBRARY_PATH` to [`artifacts::library_folder`](crate::artifacts::library_folder) for our library.
+///
+/// # Panics
+/// If the stock library is not installed.
+#[track_caller]
+pub fn client(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        let name_bytes = name.as_encoded_bytes();
+        if name_bytes.starts_with(b"PCSC") || name_bytes.starts_with(b"LIBPCSCLITE") {
+            command.env_remove(name);
+        }
+    }
+    command
+        .env_remove("JAVA_TOOL_OPTIONS")
+        .env_remove("LD_PRELOAD")
+        .env_remove("PYTHONHOME")
+        .env_remove("PYTHONPATH")
+        .env("OPENSC_CONF", "/dev/null")
+        .env("LD_LIBRARY_PATH", stock::folder());
+    command
+}
