@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * unload LIBRARY LOADS ROUNDS: loads a libpcsclite so many times, uses the first
- * reader in so many contexts each time, and unloads it. Prints the threads, the
- * descriptors, the mappings and the resident size in kB after a tenth of the loads
- * (or, with one load, of the rounds), and at the end.
+ * unload LIBRARY LOADS ROUNDS [thread]: loads a libpcsclite LOADS times, uses the
+ * first reader in ROUNDS contexts each time, and unloads it. With "thread", each load's
+ * contexts are used in a thread of their own that has ended before the library is
+ * unloaded, else in the main thread. Prints the threads, the descriptors, the
+ * mappings, the resident size in kB and the mappings of the library itself after a
+ * tenth of the loads (or, with one load, of the rounds), and at the end.
  */
 #include <winscard.h>
 
 #include <dirent.h>
 #include <dlfcn.h>
+#include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static int entries(const char *path)
 {
@@ -24,14 +29,19 @@ static int entries(const char *path)
     return count;
 }
 
-static int mappings(void)
+/* Those whose line ends with this text; all for an empty one. */
+static int mappings(const char *end)
 {
     FILE *file = fopen("/proc/self/maps", "r");
-    int count = 0, c;
+    char line[PATH_MAX + 100];
+    int count = 0;
     if (!file)
         exit(3);
-    while ((c = getc(file)) != EOF)
-        count += c == '\n';
+    while (fgets(line, sizeof line, file)) {
+        line[strcspn(line, "\n")] = 0;
+        size_t length = strlen(line), wanted = strlen(end);
+        count += length >= wanted && strcmp(line + length - wanted, end) == 0;
+    }
     fclose(file);
     return count;
 }
@@ -58,10 +68,12 @@ static int settled_threads(void)
     return threads;
 }
 
+static char path[PATH_MAX];
+
 static void report(void)
 {
     int threads = settled_threads(), descriptors = entries("/proc/self/fd") - 1;
-    printf("%d %d %d %ld\n", threads, descriptors, mappings(), resident());
+    printf("%d %d %d %ld %d\n", threads, descriptors, mappings(""), resident(), mappings(path));
 }
 
 #define CHECK(call)                                            \
@@ -109,22 +121,36 @@ static void use(void *library)
     CHECK(SCardReleaseContext_(context));
 }
 
+static long loads, rounds;
+
+static void *all_rounds(void *library)
+{
+    for (long round = 0; round < rounds; round++) {
+        use(library);
+        if (loads == 1 && round == rounds / 10)
+            report();
+    }
+    return NULL;
+}
+
 int main(int count, char **arguments)
 {
-    if (count != 4)
+    int in_thread = count == 5 && strcmp(arguments[4], "thread") == 0;
+    if ((count != 4 && !in_thread) || !realpath(arguments[1], path))
         return 2;
-    long loads = atol(arguments[2]), rounds = atol(arguments[3]);
+    loads = atol(arguments[2]);
+    rounds = atol(arguments[3]);
     for (long load = 0; load < loads; load++) {
         void *library = dlopen(arguments[1], RTLD_NOW | RTLD_LOCAL);
         if (!library) {
             printf("%s\n", dlerror());
             return 1;
         }
-        for (long round = 0; round < rounds; round++) {
-            use(library);
-            if (loads == 1 && round == rounds / 10)
-                report();
-        }
+        pthread_t thread;
+        if (!in_thread)
+            all_rounds(library);
+        else if (pthread_create(&thread, NULL, all_rounds, library) != 0 || pthread_join(thread, NULL) != 0)
+            return 1;
         if (dlclose(library) != 0)
             return 1;
         if (loads > 1 && load == loads / 10)

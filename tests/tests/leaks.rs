@@ -1,4 +1,4 @@
-//! Nothing leaks, nothing is accessed wrongly: 10,000 rounds natively and under valgrind, and unloading.
+//! Nothing leaks, nothing is accessed wrongly: 10,000 rounds natively and under valgrind.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -60,47 +60,4 @@ fn ten_thousand_rounds_leave_nothing() {
         output.status.success() && text.contains("ERROR SUMMARY: 0 errors"),
         "{text}"
     );
-}
-
-#[test]
-fn loading_and_unloading_leave_nothing() {
-    let pcscd = Pcscd::start(0);
-    std::env::set_var("PCSCLITE_CSOCK_NAME", pcscd.socket());
-    let library = artifacts::library();
-    let size = || {
-        let text = std::fs::read_to_string("/proc/self/statm").unwrap();
-        text.split_whitespace().nth(1).unwrap().parse::<i64>().unwrap() * 4
-    };
-    let maps = || {
-        std::fs::read_to_string("/proc/self/maps")
-            .unwrap()
-            .lines()
-            .count()
-    };
-    let mut early = (0, 0);
-    for round in 0..400 {
-        // SAFETY: our library has no constructors; the functions have these signatures.
-        unsafe {
-            let library = libloading::Library::new(&library).unwrap();
-            let mut context: std::ffi::c_long = 0;
-            type Establish =
-                unsafe extern "C" fn(u64, usize, usize, *mut std::ffi::c_long) -> std::ffi::c_long;
-            let establish: libloading::Symbol<'_, Establish> =
-                library.get(b"SCardEstablishContext\0").unwrap();
-            assert_eq!(establish(2, 0, 0, &mut context), 0);
-            type Release = unsafe extern "C" fn(std::ffi::c_long) -> std::ffi::c_long;
-            let release: libloading::Symbol<'_, Release> = library.get(b"SCardReleaseContext\0").unwrap();
-            assert_eq!(release(context), 0);
-        }
-        if round == 40 {
-            early = (size(), maps());
-        }
-    }
-    assert!(
-        size() - early.0 < 4096,
-        "grew from {} kB to {} kB",
-        early.0,
-        size()
-    );
-    assert!(maps() < early.1 + 40, "{} mappings, then {}", early.1, maps());
 }
