@@ -1,39 +1,9 @@
-//! Where everything that changes is posted, for those who wait for a change of readers or cards.
+//! Locks and conditions.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// A count of changes, and those who wait for it to move.
-#[derive(Debug, Default)]
-pub struct Board {
-    changes: Mutex<u64>,
-    moved: Condvar,
-}
-
-impl Board {
-    /// The count now. Look at the state after this, and no change falls between.
-    pub fn changes(&self) -> u64 {
-        *lock(&self.changes)
-    }
-
-    /// Posts a change.
-    pub fn post(&self) {
-        *lock(&self.changes) += 1;
-        self.moved.notify_all();
-    }
-
-    /// Waits until the count is no longer `seen`; false when the deadline passed first.
-    pub fn wait(&self, seen: u64, deadline: Option<Instant>) -> bool {
-        let mut changes = lock(&self.changes);
-        while *changes == seen {
-            changes = match wait_until(&self.moved, changes, deadline) {
-                Ok(changes) => changes,
-                Err(_) => return false,
-            };
-        }
-        true
-    }
-}
+pub use pcsc_process::wait::ChangeCounter as Board;
 
 /// Locks, whatever became of a thread that held the lock.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

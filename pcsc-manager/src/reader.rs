@@ -5,10 +5,10 @@
 //! this order, and nobody waits for another connection in his turn.
 
 use std::ops::Deref;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
-use crate::board::{lock, wait_until, Board};
+use crate::board::{lock, Board};
 use crate::error::CallError as Error;
 use crate::slot::{Driver, Fault, Presence, Sight, Slot, Vacant, Watch};
 use crate::state::{Reach, Seen, State, ABSENT, LOOK_AGAIN, PRESENT, UNKNOWN};
@@ -20,8 +20,8 @@ pub struct Reader {
     pub name: String,
     slot: Turns<Driver>,
     state: Mutex<State>,
-    /// Signalled at every change of the state.
-    changed: Condvar,
+    /// Counts every change of the state, after it was made.
+    changed: Board,
     watch: Arc<dyn Watch>,
     wakers: Wakers,
 }
@@ -91,7 +91,7 @@ impl Reader {
             name,
             slot: Turns::new(Driver::new(slot)),
             state: Mutex::new(State::new()),
-            changed: Condvar::new(),
+            changed: Board::default(),
             watch,
             wakers,
         }
@@ -368,11 +368,9 @@ impl Reader {
         }
     }
 
-    /// Tells those who wait that they may have to give up.
+    /// Wakes all waiting calls, which then ask whether to give up.
     pub fn wake(&self) {
-        // Under the lock, so that nobody is between the question and the sleep.
-        let _state = self.state();
-        self.changed.notify_all();
+        self.changed.post();
     }
 
     /// The driver, when it is this caller's turn.
@@ -405,7 +403,7 @@ impl Reader {
             change(&mut state)
         };
         self.wakers.board.post();
-        self.changed.notify_all();
+        self.changed.post();
         result
     }
 
@@ -416,21 +414,27 @@ impl Reader {
             state.changes += 1;
             change(&mut state)
         };
-        self.changed.notify_all();
+        self.changed.post();
         result
     }
 
     /// Waits for a change of the state.
     pub(crate) fn wait<'a>(
-        &self,
+        &'a self,
         state: MutexGuard<'a, State>,
         deadline: Option<Instant>,
         gave_up: GaveUp<'_>,
     ) -> Result<MutexGuard<'a, State>, Error> {
+        // Before the question, so that a wake after it is not missed.
+        let seen = self.changed.changes();
         if gave_up() {
             return Err(Error::InvalidHandle);
         }
-        wait_until(&self.changed, state, deadline).map_err(|_| Error::Timeout)
+        drop(state);
+        if !self.changed.wait(seen, deadline) {
+            return Err(Error::Timeout);
+        }
+        Ok(self.state())
     }
 
     /// Makes a call, and makes it again as long as it meets a sharing violation, if the caller waits.

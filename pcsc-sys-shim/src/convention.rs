@@ -11,6 +11,7 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use pcsc_client::backend::Failure;
 use pcsc_client::ffi::{DWORD, LONG, SCARD_AUTOALLOCATE};
 use pcsc_client::Error;
+use pcsc_process::cancellation;
 
 /// A call's result. `Err` holds the code to return.
 pub type Result<T = ()> = std::result::Result<T, Code>;
@@ -39,8 +40,27 @@ pub fn result(rv: u32) -> Result {
     }
 }
 
-/// Runs the body of an entry point. A panic becomes `SCARD_F_INTERNAL_ERROR`.
+/// Runs the body of an entry point, with thread cancellation disabled.
 pub fn boundary(body: impl FnOnce() -> Result) -> LONG {
+    let cancellation = cancellation::disable();
+    let code = without_panic(body);
+    cancellation.restore();
+    code
+}
+
+/// Runs the body of an entry point that waits for other connections, cards or readers: its waits are
+/// cancellation points. The entry point has the ABI "C-unwind", and owns nothing when this is called.
+pub fn waiting_boundary(body: impl FnOnce() -> Result) -> LONG {
+    let cancellation = cancellation::allow_in_waits();
+    let code = without_panic(body);
+    if cancellation.restore() {
+        cancellation::exit_thread();
+    }
+    code
+}
+
+/// A panic becomes `SCARD_F_INTERNAL_ERROR`.
+fn without_panic(body: impl FnOnce() -> Result) -> LONG {
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => 0,
         Ok(Err(Code(code))) => code as LONG,

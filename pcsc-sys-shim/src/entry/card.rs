@@ -6,12 +6,12 @@ use pcsc_client::ffi::{DWORD, LONG, SCARDCONTEXT, SCARDHANDLE, SCARD_AUTOALLOCAT
 use pcsc_client::Error;
 use pcsc_wire as wire;
 
-use crate::convention::{boundary, give, result, string, Code, Output, TooSmall};
+use crate::convention::{boundary, give, result, string, waiting_boundary, Code, Output, TooSmall};
 use crate::handles::registry;
 
 /// Connects to the card in a reader.
 #[no_mangle]
-pub unsafe extern "C" fn SCardConnect(
+pub unsafe extern "C-unwind" fn SCardConnect(
     hContext: SCARDCONTEXT,
     szReader: *const c_char,
     dwShareMode: DWORD,
@@ -19,7 +19,7 @@ pub unsafe extern "C" fn SCardConnect(
     phCard: *mut SCARDHANDLE,
     pdwActiveProtocol: *mut DWORD,
 ) -> LONG {
-    boundary(|| {
+    waiting_boundary(|| {
         // SAFETY: each is NULL or writable, as C's declaration asks.
         let (handle, active) = unsafe {
             (
@@ -54,14 +54,14 @@ pub unsafe extern "C" fn SCardConnect(
 
 /// Changes the terms of a connection.
 #[no_mangle]
-pub unsafe extern "C" fn SCardReconnect(
+pub unsafe extern "C-unwind" fn SCardReconnect(
     hCard: SCARDHANDLE,
     dwShareMode: DWORD,
     dwPreferredProtocols: DWORD,
     dwInitialization: DWORD,
     pdwActiveProtocol: *mut DWORD,
 ) -> LONG {
-    boundary(|| {
+    waiting_boundary(|| {
         // SAFETY: NULL or writable, as C's declaration asks.
         let active = unsafe { Output::new(pdwActiveProtocol) }.required()?;
         let card = registry()?.card(hCard)?;
@@ -81,8 +81,8 @@ pub unsafe extern "C" fn SCardReconnect(
 
 /// Ends a connection.
 #[no_mangle]
-pub extern "C" fn SCardDisconnect(hCard: SCARDHANDLE, dwDisposition: DWORD) -> LONG {
-    boundary(|| {
+pub extern "C-unwind" fn SCardDisconnect(hCard: SCARDHANDLE, dwDisposition: DWORD) -> LONG {
+    waiting_boundary(|| {
         let registry = registry()?;
         let card = registry.card(hCard)?;
         let session = &card.context.session;
@@ -94,8 +94,8 @@ pub extern "C" fn SCardDisconnect(hCard: SCARDHANDLE, dwDisposition: DWORD) -> L
 
 /// Begins a transaction. Waits until the transactions of other connections are over.
 #[no_mangle]
-pub extern "C" fn SCardBeginTransaction(hCard: SCARDHANDLE) -> LONG {
-    boundary(|| {
+pub extern "C-unwind" fn SCardBeginTransaction(hCard: SCARDHANDLE) -> LONG {
+    waiting_boundary(|| {
         let card = registry()?.card(hCard)?;
         result(card.context.session.begin_transaction(card.number, None)?.rv)
     })
@@ -113,7 +113,7 @@ pub extern "C" fn SCardEndTransaction(hCard: SCARDHANDLE, dwDisposition: DWORD) 
 
 /// A connection's reader, state, protocol and ATR.
 #[no_mangle]
-pub unsafe extern "C" fn SCardStatus(
+pub unsafe extern "C-unwind" fn SCardStatus(
     hCard: SCARDHANDLE,
     szReaderName: *mut c_char,
     pcchReaderLen: *mut DWORD,
@@ -122,7 +122,7 @@ pub unsafe extern "C" fn SCardStatus(
     pbAtr: *mut u8,
     pcbAtrLen: *mut DWORD,
 ) -> LONG {
-    boundary(|| {
+    waiting_boundary(|| {
         // SAFETY: each is NULL or writable, as C's declaration asks.
         let (name_length, state, protocol, atr_length) = unsafe {
             (

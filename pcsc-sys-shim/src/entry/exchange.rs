@@ -7,7 +7,7 @@ use pcsc_client::Error;
 use pcsc_wire as wire;
 
 use super::IoRequest;
-use crate::convention::{allocate, boundary, give, result, Buffers, Output, TooSmall};
+use crate::convention::{allocate, boundary, give, result, waiting_boundary, Buffers, Output, TooSmall};
 use crate::handles::registry;
 
 /// The longest attribute, in bytes.
@@ -15,7 +15,7 @@ const LONGEST_ATTRIBUTE: DWORD = wire::ATTRIBUTE_SIZE as DWORD;
 
 /// Sends a command to the card and receives its response.
 #[no_mangle]
-pub unsafe extern "C" fn SCardTransmit(
+pub unsafe extern "C-unwind" fn SCardTransmit(
     hCard: SCARDHANDLE,
     pioSendPci: *const IoRequest,
     pbSendBuffer: *const u8,
@@ -24,7 +24,7 @@ pub unsafe extern "C" fn SCardTransmit(
     pbRecvBuffer: *mut u8,
     pcbRecvLength: *mut DWORD,
 ) -> LONG {
-    boundary(|| {
+    waiting_boundary(|| {
         if pbSendBuffer.is_null() || pbRecvBuffer.is_null() || pioSendPci.is_null() {
             return Err(Error::InvalidParameter.into());
         }
@@ -64,7 +64,7 @@ pub unsafe extern "C" fn SCardTransmit(
 
 /// Uses a function of the reader's own (PC/SC part 10).
 #[no_mangle]
-pub unsafe extern "C" fn SCardControl(
+pub unsafe extern "C-unwind" fn SCardControl(
     hCard: SCARDHANDLE,
     dwControlCode: DWORD,
     pbSendBuffer: *const c_void,
@@ -73,7 +73,7 @@ pub unsafe extern "C" fn SCardControl(
     cbRecvLength: DWORD,
     lpBytesReturned: *mut DWORD,
 ) -> LONG {
-    boundary(|| {
+    waiting_boundary(|| {
         // SAFETY: NULL or writable, as C's declaration asks.
         let returned = unsafe { Output::new(lpBytesReturned) };
         returned.set(0);

@@ -7,7 +7,7 @@ use pcsc_client::ffi::{DWORD, INFINITE, LONG, SCARDCONTEXT};
 use pcsc_client::Error;
 
 use super::ReaderState;
-use crate::convention::{boundary, string, Code, Result};
+use crate::convention::{string, waiting_boundary, Code, Result};
 use crate::handles::registry;
 
 /// More readers than any system has. A larger count is a mistake, and the array has not so many elements.
@@ -15,13 +15,13 @@ const MOST_READERS: DWORD = 1 << 16;
 
 /// Waits for a change of readers and cards.
 #[no_mangle]
-pub unsafe extern "C" fn SCardGetStatusChange(
+pub unsafe extern "C-unwind" fn SCardGetStatusChange(
     hContext: SCARDCONTEXT,
     dwTimeout: DWORD,
     rgReaderStates: *mut ReaderState,
     cReaders: DWORD,
 ) -> LONG {
-    boundary(|| {
+    waiting_boundary(|| {
         if cReaders == 0 {
             return Ok(());
         }

@@ -110,9 +110,12 @@ impl Session {
         Ok(())
     }
 
-    /// Cancels the waits in progress; see also [`Session::status_change`].
+    /// Cancels the waits in progress; see also [`Session::status_change`]. Safe in a signal handler: takes
+    /// no lock and allocates nothing, also where it fails.
     pub fn cancel(&self) -> Outcome<()> {
-        self.check()?;
+        if self.generation != process::generation() {
+            return Err(Error::InvalidHandle.into());
+        }
         self.signal.cancel();
         Ok(())
     }
@@ -386,7 +389,9 @@ impl Session {
                 }
                 pause = pause.min(left);
             }
-            std::thread::sleep(pause);
+            if !pcsc_process::wait::sleep(pause) {
+                return Err(Error::Cancelled.into());
+            }
             pause = (pause * 2).min(Duration::from_millis(100));
         }
     }

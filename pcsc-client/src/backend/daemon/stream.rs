@@ -4,7 +4,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -261,22 +261,24 @@ impl Stream {
         self.unread.start = (self.unread.start + count).min(self.unread.end);
     }
 
-    /// Waits until there is something to read, somebody uses the waker, or the deadline passes.
+    /// Waits until there is something to read, the waker is used, or the deadline passes. A cancelled thread
+    /// returns as if the deadline had passed.
     pub fn wait(&self, waker: BorrowedFd<'_>, deadline: Option<Instant>) -> Result<Wake, Trouble> {
         if !self.unread.is_empty() && self.owed == 0 && self.uncertain.is_none() {
             return Ok(Wake::Readable);
         }
-        let mut fds = [
-            PollFd::new(&self.socket, PollFlags::IN),
-            PollFd::from_borrowed_fd(waker, PollFlags::IN),
-        ];
+        let mut fds = [self.socket.as_fd(), waker].map(|fd| libc::pollfd {
+            fd: fd.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        });
         loop {
-            match poll(&mut fds, time_left(deadline).as_ref()) {
+            match pcsc_process::wait::poll(&mut fds, deadline) {
                 Ok(0) => return Ok(Wake::TimedOut),
-                Ok(_) if !fds[1].revents().is_empty() => return Ok(Wake::Woken),
+                Ok(_) if fds[1].revents != 0 => return Ok(Wake::Woken),
                 Ok(_) => return Ok(Wake::Readable),
-                Err(Errno::INTR) => (),
-                Err(errno) => return Err(errno.into()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
+                Err(error) => return Err(Trouble::System(error)),
             }
         }
     }

@@ -121,9 +121,15 @@ impl Session {
         Ok(())
     }
 
-    /// Cancels the waits in progress.
+    /// Cancels the waits in progress. Safe in a signal handler: takes no lock and allocates nothing, also
+    /// where it fails.
     pub fn cancel(&self) -> Outcome<()> {
-        self.check()?;
+        if self.generation != process::generation() || self.signal.is_released() {
+            return Err(Error::InvalidHandle.into());
+        }
+        if self.manager().is_over() {
+            return Err(Error::NoService.into());
+        }
         self.signal.cancel();
         self.manager().board().post();
         Ok(())

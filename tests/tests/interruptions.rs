@@ -1,0 +1,81 @@
+//! What interrupts a call: a signal whose handler calls SCardCancel, and pthread_cancel. On each backend.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use pcsc_tests::{artifacts, atr, run, Pcscd, Simulation};
+
+/// Generous: a deadlock has no end.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// The program of tests/c, built once.
+fn program() -> &'static PathBuf {
+    static PROGRAM: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
+    let (_, path) = PROGRAM.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("interrupt");
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/c/interrupt.c");
+        let mut compile = Command::new("cc");
+        compile.args([
+            "-std=gnu11",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-I/usr/include/PCSC",
+            source,
+            "-o",
+        ]);
+        run(
+            compile.arg(&path).args(["-lpcsclite", "-lpthread"]),
+            Duration::from_secs(60),
+        )
+        .stdout();
+        (folder, path)
+    });
+    path
+}
+
+/// Runs a mode of the program on our library, on each backend. It prints what is wrong.
+fn on_each_backend(mode: &[&str]) {
+    let pcscd = Pcscd::start(1);
+    pcscd.reader(0).insert(atr::T1);
+    let with_daemon = vec![(
+        "PCSCLITE_CSOCK_NAME",
+        pcscd.socket().to_string_lossy().into_owned(),
+    )];
+    let simulation = Simulation::start(1);
+    simulation.reader(0).insert(atr::T1);
+    let bundled = vec![("PCSCLITE_BACKEND", "simulated".to_owned())];
+
+    for (backend, environment) in [
+        ("daemon", with_daemon),
+        ("standalone", simulation.environment().to_vec()),
+        ("simulated", bundled),
+    ] {
+        let mut command = Command::new(program());
+        command.args(mode).env_remove("PCSCLITE_SIMULATED");
+        command.env("LD_LIBRARY_PATH", artifacts::library_folder());
+        let output = run(command.envs(environment), LIMIT);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && !output.timed_out,
+            "{mode:?} on the {backend} backend: {}, {}\n{text}{}",
+            output.status,
+            if output.timed_out { "hung" } else { "ended" },
+            String::from_utf8_lossy(&output.stderr)
+        );
+        print!("{backend}: {text}");
+    }
+}
+
+#[test]
+fn a_signal_handler_may_cancel_during_any_call() {
+    on_each_backend(&["storm", "10000"]);
+}
+
+#[test]
+fn a_cancelled_thread_ends_in_a_wait_only_and_leaves_its_context_usable() {
+    on_each_backend(&["cancel"]);
+}
