@@ -319,18 +319,19 @@ impl Card {
         attribute: Attribute,
         buffer: &'buf mut [u8],
     ) -> Result<&'buf [u8], Error> {
-        let value = self.get_attribute_owned(attribute)?;
+        let value = self.ask_for_attribute(attribute, false)?;
         let room = buffer.get_mut(..value.len()).ok_or(Error::InsufficientBuffer)?;
         room.copy_from_slice(&value);
         Ok(room)
     }
 
-    /// The length in bytes of an attribute's value.
+    /// The length in bytes of an attribute's value. If the next call of the context gets the value of the same attribute
+    /// and comes within 100 ms, it gets the value of now, except for an attribute that describes the card.
     ///
     /// # Errors
     /// As [`Card::get_attribute`].
     pub fn get_attribute_len(&self, attribute: Attribute) -> Result<usize, Error> {
-        Ok(self.get_attribute_owned(attribute)?.len())
+        Ok(self.ask_for_attribute(attribute, true)?.len())
     }
 
     /// An attribute's value.
@@ -338,11 +339,14 @@ impl Card {
     /// # Errors
     /// As [`Card::get_attribute`].
     pub fn get_attribute_owned(&self, attribute: Attribute) -> Result<Vec<u8>, Error> {
-        let reply = self.context.note(
-            self.context
-                .session()
-                .get_attribute(self.number, attribute as u32),
-        )?;
+        self.ask_for_attribute(attribute, false)
+    }
+
+    fn ask_for_attribute(&self, attribute: Attribute, is_size_query: bool) -> Result<Vec<u8>, Error> {
+        let session = self.context.session();
+        let reply = self
+            .context
+            .note(session.get_attribute(self.number, attribute as u32, is_size_query))?;
         check(reply.rv)?;
         let length = (reply.length as usize).min(reply.value.len());
         Ok(reply.value[..length].to_vec())

@@ -13,7 +13,6 @@ use crate::events::Events;
 use crate::reader_state::ReaderState;
 use crate::values::{Protocol, Protocols, Scope, ShareMode};
 use crate::Card;
-use pcsc_wire::ReaderStates;
 
 /// A session with the resource manager. Clones are the same session; the last one to go ends it, once
 /// its cards are gone too.
@@ -175,35 +174,24 @@ impl Context {
     /// # Errors
     /// [`Error::InsufficientBuffer`]; see [`Context::list_readers_len`]. No readers are no error.
     pub fn list_readers<'buf>(&self, buffer: &'buf mut [u8]) -> Result<ReaderNames<'buf>, Error> {
-        let used = self.note(self.session().with_states(|states| {
-            let mut used = 0;
-            for reader in states.readers() {
-                let end = used + reader.name.len();
-                let room = buffer.get_mut(used..=end)?;
-                room[..reader.name.len()].copy_from_slice(reader.name);
-                room[reader.name.len()] = 0;
-                used = end + 1;
-            }
-            if used > 0 {
-                *buffer.get_mut(used)? = 0;
-            }
-            Some(used)
-        }))?;
-        let used = used.ok_or(Error::InsufficientBuffer)?;
-        Ok(ReaderNames {
-            rest: &buffer[..used],
-        })
+        let names = self.note(self.session().list_readers(false))?;
+        if names.len() == 1 {
+            return Ok(ReaderNames::new(&[]));
+        }
+        let room = buffer.get_mut(..names.len()).ok_or(Error::InsufficientBuffer)?;
+        room.copy_from_slice(&names);
+        Ok(ReaderNames::new(room))
     }
 
-    /// The size in bytes of the buffer that [`Context::list_readers`] needs now; 0 without readers.
+    /// The size in bytes of the buffer that [`Context::list_readers`] needs; 0 without readers. If the next call of the
+    /// context is [`Context::list_readers`] and comes within 100 ms, it lists the same readers.
     ///
     /// # Errors
     /// Those of the connection with the daemon.
     pub fn list_readers_len(&self) -> Result<usize, Error> {
-        let names = |states: ReaderStates<'_>| states.readers().map(|reader| reader.name.len() + 1).sum();
-        match self.note(self.session().with_states(names))? {
-            0 => Ok(0),
-            length => Ok(length + 1),
+        match self.note(self.session().list_readers(true))?.len() {
+            1 => Ok(0),
+            length => Ok(length),
         }
     }
 
@@ -212,12 +200,8 @@ impl Context {
     /// # Errors
     /// Those of the connection with the daemon.
     pub fn list_readers_owned(&self) -> Result<Vec<CString>, Error> {
-        self.note(self.session().with_states(|states| {
-            states
-                .readers()
-                .filter_map(|reader| CString::new(reader.name).ok())
-                .collect()
-        }))
+        let names = self.note(self.session().list_readers(false))?;
+        Ok(ReaderNames::new(&names).map(CStr::to_owned).collect())
     }
 
     /// Connects to the card in a reader. Blocks for as long as another connection has a transaction.

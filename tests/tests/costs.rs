@@ -63,6 +63,9 @@ fn no_call_costs_more_system_calls_than_stock_and_one_exchange_three() {
         "status",
         "list",
         "attribute 90303",
+        // Two calls, the second of which gets the first one's answer.
+        "sized-list",
+        "sized-attribute 10100",
         "control 42000001 01020304",
     ] {
         let counts = [&stock, &ours].map(|library| cost(&pcscd, library, command));

@@ -657,7 +657,7 @@ fn one_call(number: usize, session: &Session) -> Result<(), Failure> {
         8 => session
             .status(CARD, reader, |reader| reader.map(|reader| reader.atr.len()))
             .map(drop),
-        9 => session.get_attribute(CARD, 1).map(drop),
+        9 => session.get_attribute(CARD, 1, false).map(drop),
         _ => session.release(),
     }
 }

@@ -13,6 +13,8 @@ use tempfile::TempDir;
 
 const MINORS: std::ops::RangeInclusive<i32> = 3..=6;
 const READER: &CStr = c"Scripted 00";
+/// Room for the names of all readers here.
+const LENGTH: usize = 4096;
 
 struct Rig {
     _folder: TempDir,
@@ -138,6 +140,79 @@ fn every_call_costs_one_round_trip() {
         });
         let mut card = Some(card);
         check("disconnect", &mut || drop(card.take()));
+    }
+}
+
+#[test]
+fn a_size_query_and_the_call_that_follows_cost_one_round_trip() {
+    for minor in MINORS {
+        let rig = Rig::new(Script::new(minor));
+        let context = rig.context();
+        let card = context
+            .connect(READER, ShareMode::Shared, Protocols::ANY)
+            .unwrap();
+        let rounds = |call: &dyn Fn()| {
+            let before = rig.daemon.rounds();
+            call();
+            rig.daemon.rounds() - before
+        };
+        let length = || context.list_readers_len().unwrap();
+        let list = |length: usize| context.list_readers(&mut vec![0; length]).unwrap().count();
+        let value = |attribute| {
+            let length = card.get_attribute_len(attribute).unwrap();
+            card.get_attribute(attribute, &mut vec![0; length])
+                .map(<[u8]>::to_vec)
+                .unwrap()
+        };
+        assert_eq!(rounds(&|| assert_eq!(list(length()), 1)), 1, "4.{minor}");
+        assert_eq!(
+            rounds(&|| assert_eq!(value(Attribute::VendorName), b"ATTR")),
+            1,
+            "4.{minor}"
+        );
+        // What describes the card may differ from one moment to the next.
+        assert_eq!(
+            rounds(&|| assert_eq!(value(Attribute::AtrString), b"ATTR")),
+            2,
+            "4.{minor}"
+        );
+
+        // A reader that comes in between is in the next list, and does not make the buffer too small.
+        let room = length();
+        rig.daemon.change(|readers| match readers.get_mut(1) {
+            Some(slot) => *slot = reader(1),
+            None => readers.push(reader(1)),
+        });
+        assert_eq!(rounds(&|| assert_eq!(list(room), 1)), 0, "4.{minor}");
+        // The answer serves one call.
+        assert_eq!(rounds(&|| assert_eq!(list(LENGTH), 2)), 1, "4.{minor}");
+
+        // It serves none behind another call, after a while, or of another kind.
+        let stale = |between: &dyn Fn()| {
+            length();
+            rig.daemon.change(|readers| readers[1] = Default::default());
+            between();
+            let found = list(LENGTH);
+            rig.daemon.change(|readers| readers[1] = reader(1));
+            found
+        };
+        assert_eq!(
+            stale(&|| assert!(card.transmit(b"x", &mut [0; 8]).is_ok())),
+            1,
+            "4.{minor}"
+        );
+        assert_eq!(stale(&|| drop(value(Attribute::VendorName))), 1, "4.{minor}");
+        assert_eq!(stale(&|| assert!(length() > 0)), 1, "4.{minor}");
+        assert_eq!(
+            stale(&|| std::thread::sleep(Duration::from_millis(101))),
+            1,
+            "4.{minor}"
+        );
+        let other = || {
+            card.get_attribute_len(Attribute::VendorName).unwrap();
+            card.get_attribute_owned(Attribute::VendorIfdType).unwrap();
+        };
+        assert_eq!(rounds(&other), 2, "4.{minor}");
     }
 }
 

@@ -10,6 +10,7 @@ pub mod status_change;
 mod choice;
 mod session;
 mod signal;
+mod size_query;
 
 pub use crate::env::var as environment;
 pub use crate::error::{Cause, Failure, Outcome, SETTING_LOG};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::choice::{BackendKind, Choice};
+use super::size_query::{self, Answer, SizeQuery};
 use super::status_change::Watched;
 use super::{daemon, standalone};
 use crate::env;
@@ -44,6 +45,7 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct Session {
     backend: Backend,
+    size_query: SizeQuery,
 }
 
 #[derive(Debug)]
@@ -52,17 +54,19 @@ enum Backend {
     Standalone(standalone::Kind, standalone::Session),
 }
 
-/// Methods that both backends have.
+/// Methods that both backends have. Each of them ends what a size query may expect of the next call.
 macro_rules! both {
     ($($(#[$doc:meta])* fn $name:ident $(<$generic:ident>)? ($($parameter:ident: $type:ty),*) -> $result:ty;)+) => {
         impl Session { $(
             $(#[$doc])*
             #[allow(clippy::too_many_arguments)]
             pub fn $name $(<$generic>)? (&self, $($parameter: $type),*) -> Outcome<$result> {
-                match &self.backend {
+                let result = match &self.backend {
                     Backend::Daemon(session) => session.$name($($parameter),*),
                     Backend::Standalone(_, session) => session.$name($($parameter),*),
-                }
+                };
+                self.size_query.forget();
+                result
             }
         )+ }
     };
@@ -73,8 +77,6 @@ both! {
     fn release() -> ();
     /// Whether calls can still succeed.
     fn check_alive() -> ();
-    /// Cancels the waits in progress; see also [`Session::status_change`].
-    fn cancel() -> ();
     /// Looks at the reader states of now.
     fn with_states<R>(look: impl FnOnce(ReaderStates<'_>) -> R) -> R;
     /// Connects to the card in a reader, or to the reader.
@@ -102,8 +104,6 @@ both! {
     fn control(
         card: i32, code: u32, data: &[u8], response: &mut [u8], deadline: Option<Instant>
     ) -> wire::Control;
-    /// Gets an attribute's value.
-    fn get_attribute(card: i32, id: u32) -> wire::Attribute;
     /// Sets an attribute's value, at most 264 bytes.
     fn set_attribute(card: i32, id: u32, data: &[u8]) -> wire::Attribute;
     /// Waits until something differs from what the caller knows, at most `timeout` (`None`: for ever).
@@ -215,9 +215,61 @@ impl Session {
     }
 
     fn of(backend: Backend, reason: &str) -> Outcome<Session> {
-        let session = Session { backend };
+        let session = Session {
+            backend,
+            size_query: SizeQuery::default(),
+        };
         log::info!("the backend is {}: {reason}", session.kind());
         Ok(session)
+    }
+
+    /// Cancels the waits in progress; see also [`Session::status_change`]. Takes no lock.
+    pub fn cancel(&self) -> Outcome<()> {
+        match &self.backend {
+            Backend::Daemon(session) => session.cancel(),
+            Backend::Standalone(_, session) => session.cancel(),
+        }
+    }
+
+    /// The readers' names, each with a NUL, and one more NUL. The next call that is no size query may get the same
+    /// answer as a size query.
+    pub fn list_readers(&self, is_size_query: bool) -> Outcome<Vec<u8>> {
+        match self.size_query.take() {
+            Some(Answer::Readers(names)) if !is_size_query => return Ok(names),
+            _ => (),
+        }
+        let names = self.with_states(|states| {
+            // Room for a few readers' names at once.
+            let mut names = Vec::with_capacity(512);
+            for reader in states.readers() {
+                names.extend_from_slice(reader.name);
+                names.push(0);
+            }
+            names.push(0);
+            names
+        })?;
+        if is_size_query && names.len() > 1 {
+            self.size_query.keep(Answer::Readers(names.clone()));
+        }
+        Ok(names)
+    }
+
+    /// An attribute's value. The next call that is no size query may get the same answer as a size query.
+    pub fn get_attribute(&self, card: i32, id: u32, is_size_query: bool) -> Outcome<wire::Attribute> {
+        match self.size_query.take() {
+            Some(Answer::Attribute(kept)) if !is_size_query && (kept.card, kept.id) == (card, id) => {
+                return Ok(kept)
+            }
+            _ => (),
+        }
+        let reply = match &self.backend {
+            Backend::Daemon(session) => session.get_attribute(card, id),
+            Backend::Standalone(_, session) => session.get_attribute(card, id),
+        }?;
+        if is_size_query && reply.rv == 0 && size_query::is_of_reader(id) {
+            self.size_query.keep(Answer::Attribute(reply));
+        }
+        Ok(reply)
     }
 
     /// What serves this context.

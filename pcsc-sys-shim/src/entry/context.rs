@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_void};
 
 use pcsc_client::backend::{Cause, Options, Session};
-use pcsc_client::ffi::{DWORD, LONG, SCARDCONTEXT};
+use pcsc_client::ffi::{DWORD, LONG, SCARDCONTEXT, SCARD_AUTOALLOCATE};
 use pcsc_client::Error;
 
 use crate::convention::{boundary, give, Output, Result, TooSmall};
@@ -91,16 +91,9 @@ pub unsafe extern "C" fn SCardListReaders(
         // SAFETY: NULL or writable, as C's declaration asks.
         let length = unsafe { Output::new(pcchReaders) }.required()?;
         let context = registry()?.context(hContext)?;
-        let names = context.session.with_states(|states| {
-            // Room for a few readers' names at once.
-            let mut names = Vec::with_capacity(512);
-            for reader in states.readers() {
-                names.extend_from_slice(reader.name);
-                names.push(0);
-            }
-            names.push(0);
-            names
-        });
+        // Where NULL asks for the length, the call that follows gets the same list.
+        let is_size_query = mszReaders.is_null() && length.get() != Some(SCARD_AUTOALLOCATE);
+        let names = context.session.list_readers(is_size_query);
         let names = names.inspect_err(|_| length.set(0))?;
         if names.len() == 1 {
             length.set(1);

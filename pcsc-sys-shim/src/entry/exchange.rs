@@ -129,7 +129,7 @@ pub unsafe extern "C" fn SCardGetAttrib(
             return Err(Error::InsufficientBuffer.into());
         }
         let session = &card.context.session;
-        let reply = session.get_attribute(card.number, dwAttrId as u32)?;
+        let reply = session.get_attribute(card.number, dwAttrId as u32, buffer.is_null())?;
         result(reply.rv)?;
         let value = &reply.value[..(reply.length as usize).min(reply.value.len())];
         length.set(value.len() as DWORD);

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `establish`, `release` | |
 //! | `list` | the readers' names, separated by `\|` |
+//! | `sized-list`, `sized-attribute ID` | the bytes, for which there is room as a call without a buffer asks for |
 //! | `watch MS STATE READER` | event state, ATR |
 //! | `connect SHARE PROTOCOLS READER`, `reconnect SHARE PROTOCOLS INITIALIZATION` | active protocol |
 //! | `disconnect DISPOSITION`, `begin`, `end DISPOSITION` | |
@@ -72,6 +73,8 @@ impl Client {
             ("establish", _) => self.establish(),
             ("release", _) => self.on_handle("SCardReleaseContext", self.context),
             ("list", _) => self.list(),
+            ("sized-list", _) => self.sized_list(),
+            ("sized-attribute", [id]) => self.sized_attribute(number(id)?),
             ("watch", [ms, state, reader]) => self.watch(ms.parse()?, number(state)?, reader),
             ("connect", [share, protocols, reader]) => {
                 self.connect(number(share)?, number(protocols)?, reader)
@@ -129,6 +132,22 @@ impl Client {
         let names = names.split(|byte| *byte == 0).take_while(|name| !name.is_empty());
         let names: Vec<_> = names.map(String::from_utf8_lossy).collect();
         Ok((code, names.join("|")))
+    }
+
+    fn sized_list(&self) -> Answer {
+        type List = unsafe extern "C" fn(Handle, *const c_char, *mut c_char, *mut Word) -> Code;
+        // SAFETY: the type is winscard.h's.
+        let list = unsafe { self.function::<List>("SCardListReaders") }?;
+        // SAFETY: the buffer goes with its length.
+        in_two_calls(|buffer, length| unsafe { list(self.context, null(), buffer.cast(), length) })
+    }
+
+    fn sized_attribute(&self, id: Word) -> Answer {
+        type Get = unsafe extern "C" fn(Handle, Word, *mut u8, *mut Word) -> Code;
+        // SAFETY: the type is winscard.h's.
+        let get = unsafe { self.function::<Get>("SCardGetAttrib") }?;
+        // SAFETY: the buffer goes with its length.
+        in_two_calls(|buffer, length| unsafe { get(self.card, id, buffer, length) })
     }
 
     fn watch(&self, timeout: Word, current: Word, reader: &str) -> Answer {
@@ -285,6 +304,19 @@ impl Client {
         };
         Ok((code, String::new()))
     }
+}
+
+/// Asks for the size first.
+fn in_two_calls(call: impl Fn(*mut u8, *mut Word) -> Code) -> Answer {
+    let mut length = 0;
+    let code = call(null_mut(), &mut length);
+    let mut buffer = vec![0; length as usize];
+    let code = if code == 0 {
+        call(buffer.as_mut_ptr(), &mut length)
+    } else {
+        code
+    };
+    result(code, &buffer, length)
 }
 
 fn result(code: Code, buffer: &[u8], length: Word) -> Answer {
