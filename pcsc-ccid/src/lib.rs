@@ -76,3 +76,8 @@ pub mod transport;
 #[cfg(feature = "usb")]
 pub mod usb;
 pub mod waiting;
+
+/// Compiles and runs the examples of the README.
+#[cfg(all(doctest, feature = "usb"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

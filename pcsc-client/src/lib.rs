@@ -84,3 +84,8 @@ pub use values::{
     ctl_code, Attribute, AttributeClass, Disposition, Protocol, Protocols, Scope, ShareMode, State, Status,
     MAX_ATR_SIZE, MAX_BUFFER_SIZE, MAX_BUFFER_SIZE_EXTENDED,
 };
+
+/// Compiles and runs the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

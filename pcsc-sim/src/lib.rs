@@ -19,3 +19,8 @@ mod reader;
 pub mod transport;
 
 pub use reader::*;
+
+/// Compiles and runs the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
