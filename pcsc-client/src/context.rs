@@ -293,7 +293,10 @@ impl Context {
         outcome.map_err(|failure| {
             let error = failure.error();
             if failure.cause().is_some() {
-                *self.inner.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+                // Not waited for: in a forked child, the thread that holds the lock may not exist.
+                if let Ok(mut last) = self.inner.failure.try_lock() {
+                    *last = Some(failure);
+                }
             }
             error
         })

@@ -1,8 +1,11 @@
-//! Log lines on stderr for those who ask with `PCSCLITE_DEBUG`, as PC/SC Lite does; never on stdout. What is wrong with
-//! the value of another variable is written unasked: otherwise a developer would see nothing but a return code.
+//! Log lines on stderr if `PCSCLITE_DEBUG` is set, as PC/SC Lite has them. Nothing is written to stdout. An error in the
+//! value of another variable is logged in any case: otherwise a developer would see nothing but a return code.
+//!
+//! A forked child may log as well, and the other threads of its parent do not exist there. So nothing here takes a
+//! lock, neither a `Once` nor the one of `std::io::Stderr`.
 #![forbid(unsafe_code)]
 
-use std::io::Write;
+use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use log::{LevelFilter, Log, Metadata, Record};
@@ -11,40 +14,107 @@ use pcsc_client::backend::SETTING_LOG;
 struct Stderr;
 
 /// Whether the environment asks for a log.
-static ASKED: AtomicBool = AtomicBool::new(false);
+static IS_ASKED_FOR: AtomicBool = AtomicBool::new(false);
 
 impl Log for Stderr {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.level() <= log::max_level()
-            && (ASKED.load(Ordering::Relaxed) || metadata.target() == SETTING_LOG)
+            && (IS_ASKED_FOR.load(Ordering::Relaxed) || metadata.target() == SETTING_LOG)
     }
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            // One write a line; a closed stderr is no reason to fail.
-            let line = format!("pcsc: {}: {}\n", record.level(), record.args());
-            let _ = std::io::stderr().write_all(line.as_bytes());
+            let mut line = Line::default();
+            // A line that is too long is cut, which is no error.
+            let _ = write!(line, "pcsc: {}: {}", record.level(), record.args());
+            // One system call, so that lines of other threads do not come in between. A closed stderr is no
+            // reason to fail.
+            let _ = rustix::io::write(std::io::stderr(), line.finish());
         }
     }
 
     fn flush(&self) {}
 }
 
-/// Begins to log if the environment asks for it: 0 is everything, 1 information, 2 errors, 3 critical
-/// errors only.
-pub fn init() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        let level = pcsc_client::backend::environment("PCSCLITE_DEBUG");
-        ASKED.store(level.is_some(), Ordering::Relaxed);
-        let level = level.map(|level| level.to_string_lossy().trim().parse::<i32>().unwrap_or(0));
-        let filter = match level {
-            Some(i32::MIN..=0) => LevelFilter::Trace,
-            Some(1) => LevelFilter::Info,
-            _ => LevelFilter::Error,
-        };
-        if log::set_logger(&Stderr).is_ok() {
-            log::set_max_level(filter);
+/// A line of text in memory of its own.
+struct Line {
+    bytes: [u8; Line::SIZE],
+    length: usize,
+}
+
+impl Line {
+    const SIZE: usize = 1024;
+
+    /// The text, cut at a character's boundary, with a newline.
+    fn finish(&mut self) -> &[u8] {
+        self.bytes[self.length] = b'\n';
+        &self.bytes[..=self.length]
+    }
+}
+
+impl Default for Line {
+    fn default() -> Line {
+        Line {
+            bytes: [0; Line::SIZE],
+            length: 0,
         }
-    });
+    }
+}
+
+impl Write for Line {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        // One byte is left for the newline.
+        let room = Line::SIZE - 1 - self.length;
+        let fits = (0..=room.min(text.len())).rfind(|end| text.is_char_boundary(*end));
+        let part = &text[..fits.unwrap_or(0)];
+        self.bytes[self.length..][..part.len()].copy_from_slice(part.as_bytes());
+        self.length += part.len();
+        if part.len() < text.len() {
+            return Err(std::fmt::Error);
+        }
+        Ok(())
+    }
+}
+
+/// Starts to log if the environment asks for it: 0 is everything, 1 information, 2 errors, 3 critical errors only.
+pub fn init() {
+    static IS_STARTED: AtomicBool = AtomicBool::new(false);
+    if IS_STARTED.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    let level = pcsc_client::backend::environment("PCSCLITE_DEBUG");
+    IS_ASKED_FOR.store(level.is_some(), Ordering::Relaxed);
+    let filter = match level.map(|level| level.to_string_lossy().trim().parse().unwrap_or(0)) {
+        Some(i32::MIN..=0) => LevelFilter::Trace,
+        Some(1) => LevelFilter::Info,
+        _ => LevelFilter::Error,
+    };
+    if log::set_logger(&Stderr).is_ok() {
+        log::set_max_level(filter);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(text: &str) -> Vec<u8> {
+        let mut line = Line::default();
+        let _ = write!(line, "{text}");
+        line.finish().to_vec()
+    }
+
+    #[test]
+    fn a_line_ends_with_a_newline_and_is_cut_between_characters() {
+        assert_eq!(line("text"), b"text\n");
+        assert_eq!(line(""), b"\n");
+        let most = Line::SIZE - 1;
+        let longest = "x".repeat(most);
+        assert_eq!(line(&longest), [longest.as_bytes(), b"\n"].concat());
+        assert_eq!(line(&"y".repeat(5000)).len(), Line::SIZE);
+        // The last character of two bytes would not fit.
+        let umlauts = "\u{fc}".repeat(Line::SIZE);
+        assert_eq!(line(&umlauts).len(), most - most % 2 + 1);
+        assert!(std::str::from_utf8(&line(&umlauts)).is_ok());
+    }
 }

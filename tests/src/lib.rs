@@ -4,9 +4,10 @@
 //! - [`Simulation`]: the same readers without pcscd
 //! - [`atr`]: cards to insert
 //! - [`artifacts`]: the libraries and programs of this workspace, [`stock`]: Debian's library
-//! - [`client`]: a program that uses PC/SC, on the stock library; [`run`]: a command with a deadline
+//! - [`client`]: a program that uses PC/SC, on the stock library
 //! - [`in_namespace`]: a program without the daemon and the USB devices of this machine
 //! - [`assert_same`]: a comparison of two texts that prints what differs
+//! - [`run`]: a command with a deadline, [`c_program`]: a program of tests/c
 //!
 //! Everything here panics with an explanation when the machine cannot do what a test needs: a test never passes by doing nothing.
 
@@ -15,6 +16,7 @@
 pub mod artifacts;
 pub mod atr;
 mod client;
+mod compiled;
 mod daemon;
 mod difference;
 mod namespace;
@@ -26,6 +28,7 @@ mod simulation;
 pub mod stock;
 
 pub use client::client;
+pub use compiled::{c_library, c_program};
 pub use daemon::{Pcscd, FRIENDLY_NAME};
 pub use difference::{assert_same, tail};
 pub use namespace::{in_namespace, USB};

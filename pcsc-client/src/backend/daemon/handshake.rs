@@ -1,9 +1,9 @@
 //! The first words with a daemon: find out what it speaks, speak that, and remember it.
 
-use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::IoSlice;
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::connect::connect;
@@ -146,20 +146,31 @@ fn mismatch(path: &Path, theirs: Version) -> Failure {
     Failure::because(Error::ServiceStopped, cause)
 }
 
-/// The versions of the daemons met so far, by socket path, so that later contexts need no second try.
-static VERSIONS: Mutex<Option<HashMap<PathBuf, Version>>> = Mutex::new(None);
+/// The versions of the daemons met so far, by a hash of the socket's path, so that later contexts need no second try.
+///
+/// Each entry has the hash, and in its low byte the minor version; 0 is a free one. There is no lock: one that another
+/// thread holds at the time of a fork would hang the child. A version that is forgotten, or that another path with the
+/// same hash has left, costs one round trip more.
+static VERSIONS: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
 
-/// Never waits: forgetting costs one more round trip, while a lock held by another thread at the time of
-/// a fork would hang the child.
+fn entry(path: &Path) -> (&'static AtomicU64, u64) {
+    let mut hasher = DefaultHasher::new();
+    path.hash(&mut hasher);
+    let hash = hasher.finish();
+    (&VERSIONS[(hash >> 8) as usize % VERSIONS.len()], hash & !0xFF)
+}
+
 fn remembered(path: &Path) -> Option<Version> {
-    VERSIONS.try_lock().ok()?.as_ref()?.get(path).copied()
+    let (entry, hash) = entry(path);
+    let found = entry.load(Ordering::Relaxed);
+    let version = Version {
+        major: Version::NEWEST.major,
+        minor: (found & 0xFF) as i32,
+    };
+    (found & !0xFF == hash && version.is_spoken()).then_some(version)
 }
 
 fn remember(path: &Path, version: Version) {
-    if let Ok(mut versions) = VERSIONS.try_lock() {
-        let versions = versions.get_or_insert_with(HashMap::new);
-        if versions.get(path) != Some(&version) {
-            versions.insert(path.to_owned(), version);
-        }
-    }
+    let (entry, hash) = entry(path);
+    entry.store(hash | (version.minor as u64 & 0xFF), Ordering::Relaxed);
 }

@@ -1,0 +1,48 @@
+//! A child of a process whose threads are in the library makes calls of its own, whatever those threads hold.
+
+use std::process::Command;
+use std::time::Duration;
+
+use pcsc_tests::scripted::{Script, Scripted};
+use pcsc_tests::{artifacts, c_program, run};
+
+const PROCESSES: u32 = 50;
+const CHILDREN: u32 = 20;
+
+/// Has each of [`PROCESSES`] processes fork [`CHILDREN`] children while two of its threads make their first calls.
+fn no_child_hangs(environment: &[(&str, &str)]) {
+    let folder = tempfile::tempdir().unwrap();
+    let program = c_program(folder.path(), "fork");
+    let mut command = Command::new(program);
+    command
+        .args([PROCESSES, CHILDREN].map(|number| number.to_string()))
+        .env("LD_LIBRARY_PATH", artifacts::library_folder())
+        .envs(environment.iter().copied());
+    let text = run(&mut command, Duration::from_secs(600)).stdout();
+    assert_eq!(
+        text,
+        format!("{} ended, 0 failed, 0 hung\n", PROCESSES * CHILDREN)
+    );
+}
+
+fn with_daemon(debug: &[(&str, &str)]) {
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = Scripted::start(&folder.path().join("comm"), Script::new(4));
+    let path = daemon.path().to_str().unwrap();
+    no_child_hangs(&[&[("PCSCLITE_CSOCK_NAME", path)], debug].concat());
+}
+
+#[test]
+fn children_have_a_daemon_of_their_own() {
+    with_daemon(&[]);
+}
+
+#[test]
+fn children_log_while_their_parent_logs() {
+    with_daemon(&[("PCSCLITE_DEBUG", "0")]);
+}
+
+#[test]
+fn children_drive_readers_of_their_own() {
+    no_child_hangs(&[("PCSCLITE_BACKEND", "simulated")]);
+}
