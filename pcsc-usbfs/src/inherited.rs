@@ -75,7 +75,8 @@ pub(crate) fn forget(fd: RawFd) {
 /// process, where it opens the device's node anew. So call this before that; from the second call on it costs a load.
 ///
 /// A file's number that the process has used for something else is left alone. The numbers stay in use, by files that
-/// mean nothing, so that a copy of a [`Device`] which the child still has closes nothing else when it is dropped.
+/// mean nothing: a copy of a [`Device`] which the child still has would not tell its own node from one that the child
+/// opens anew under the same number.
 ///
 /// [`Device`]: crate::Device
 pub fn close_inherited() {

@@ -16,6 +16,7 @@ pub use inherited::close_inherited;
 pub use process::generation;
 pub use transfer::{Kind, Transfer};
 
+use pcsc_process::Descriptor;
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, Result};
@@ -30,7 +31,7 @@ use transfer::Lent;
 /// would come back into its parent's memory. [`close_inherited`] closes it.
 #[derive(Debug)]
 pub struct Device {
-    fd: OwnedFd,
+    fd: Descriptor,
     lent: Mutex<Vec<Lent>>,
     /// The process that opened it.
     owner: u32,
@@ -47,7 +48,7 @@ impl Device {
     pub fn new(fd: OwnedFd) -> Device {
         inherited::note(fd.as_fd());
         Device {
-            fd,
+            fd: Descriptor::new(fd),
             lent: Mutex::default(),
             owner: process::generation(),
         }
@@ -179,7 +180,7 @@ impl Device {
     }
 
     /// The file, in the process that opened it.
-    fn ours(&self) -> Result<&OwnedFd> {
+    fn ours(&self) -> Result<&Descriptor> {
         if self.is_inherited() {
             return Err(Errno::NODEV);
         }
@@ -197,7 +198,7 @@ impl Drop for Device {
         if !self.is_inherited() {
             self.end_transfers();
         }
-        inherited::forget(self.fd.as_raw_fd());
+        inherited::forget(self.fd.as_fd().as_raw_fd());
     }
 }
 

@@ -9,8 +9,9 @@ use super::super::candidate::Place;
 use super::super::looks::Looks;
 use super::super::udev;
 use super::super::uevent::{self, Action};
-use rustix::event::{eventfd, poll, EventfdFlags, PollFd, PollFlags, Timespec};
-use rustix::fd::OwnedFd;
+use pcsc_process::{Descriptor, Waker};
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::inotify;
 use rustix::io::Errno;
 use rustix::net::netlink::{self, SocketAddrNetlink};
@@ -27,9 +28,9 @@ const GROUP_UDEV: u32 = 2;
 
 #[derive(Debug)]
 pub(super) struct Events {
-    stop: Arc<OwnedFd>,
-    netlink: Option<OwnedFd>,
-    inotify: Option<OwnedFd>,
+    stop: Arc<Waker>,
+    netlink: Option<Descriptor>,
+    inotify: Option<Descriptor>,
     looks: Looks,
 }
 
@@ -44,23 +45,25 @@ struct Nodes {
 /// Ends a [`Hotplug`](super::Hotplug) from another thread.
 #[derive(Debug, Clone)]
 pub struct HotplugStopper {
-    stop: Arc<OwnedFd>,
+    stop: Arc<Waker>,
 }
 
 impl HotplugStopper {
     /// Ends the wait that goes on and every later one.
     pub fn stop(&self) {
-        // It fails only where the counter is full, and then the wait ends too.
-        _ = rustix::io::write(&self.stop, &1u64.to_ne_bytes());
+        // It fails if the program has closed the descriptor.
+        self.stop.wake();
     }
 }
 
 impl Events {
     pub(super) fn new() -> io::Result<Events> {
         let events = Events {
-            stop: Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?),
-            netlink: open_netlink().ok(),
-            inotify: inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).ok(),
+            stop: Arc::new(Waker::new()?),
+            netlink: open_netlink().ok().map(Descriptor::new),
+            inotify: inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)
+                .ok()
+                .map(Descriptor::new),
             looks: Looks::new(Instant::now()),
         };
         if events.netlink.is_none() && events.inotify.is_none() {
@@ -110,16 +113,15 @@ impl Events {
             tv_nsec: timeout.subsec_nanos().into(),
         });
         // A source that is missing is stood for by the stopper's, whose answer is the same.
-        let netlink = self.netlink.as_ref().unwrap_or(&self.stop);
-        let inotify = self.inotify.as_ref().unwrap_or(&self.stop);
-        let mut fds = [
-            PollFd::new(&*self.stop, PollFlags::IN),
-            PollFd::new(netlink, PollFlags::IN),
-            PollFd::new(inotify, PollFlags::IN),
-        ];
+        let stop = self.stop.as_fd();
+        let netlink = self.netlink.as_ref().map_or(stop, AsFd::as_fd);
+        let inotify = self.inotify.as_ref().map_or(stop, AsFd::as_fd);
+        let mut fds = [stop, netlink, inotify].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
         loop {
             match poll(&mut fds, timeout.as_ref()) {
                 Ok(0) => return Ok(None),
+                // The program has closed the descriptors, and their numbers may name files of its own.
+                Ok(_) if !self.stop.is_ours() => return Err(Errno::BADF.into()),
                 Ok(_) => return Ok(Some(fds.map(|fd| !fd.revents().is_empty()))),
                 Err(Errno::INTR) => (),
                 Err(error) => return Err(error.into()),
@@ -224,7 +226,7 @@ mod tests {
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
                 .unwrap();
         let mut events = Events {
-            netlink: Some(ours),
+            netlink: Some(Descriptor::new(ours)),
             inotify: None,
             ..Events::new().unwrap()
         };

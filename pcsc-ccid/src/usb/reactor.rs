@@ -11,8 +11,9 @@ use super::bulk::Queue;
 use super::signal::Signal;
 use crate::transport::Error;
 use nusb::transfer::{Buffer, Completion, TransferError};
+use pcsc_process::Descriptor;
 use pcsc_usbfs::{Device, Kind, Transfer};
-use rustix::event::{epoll, eventfd, poll, EventfdFlags, PollFd, PollFlags, Timespec};
+use rustix::event::{epoll, poll, PollFd, PollFlags, Timespec};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use std::io;
@@ -38,11 +39,11 @@ pub(super) enum Role {
 pub(super) struct Reactor {
     device: Device,
     /// Wakes the leader.
-    kick: OwnedFd,
+    kick: pcsc_process::Waker,
     /// Wakes the watch.
-    watch_kick: OwnedFd,
+    watch_kick: pcsc_process::Waker,
     /// What the watch sleeps on.
-    watch_set: OwnedFd,
+    watch_set: Descriptor,
     state: Mutex<State>,
 }
 
@@ -100,12 +101,11 @@ impl Drop for Lead<'_> {
 
 impl Reactor {
     pub(super) fn new(fd: OwnedFd) -> io::Result<Arc<Reactor>> {
-        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         Ok(Arc::new(Reactor {
             device: Device::new(fd),
-            kick: eventfd(0, flags)?,
-            watch_kick: eventfd(0, flags)?,
-            watch_set: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            kick: pcsc_process::Waker::new()?,
+            watch_kick: pcsc_process::Waker::new()?,
+            watch_set: Descriptor::new(epoll::create(epoll::CreateFlags::CLOEXEC)?),
             state: Mutex::default(),
         }))
     }
@@ -162,7 +162,7 @@ impl Reactor {
             .retain(|follower| !Arc::ptr_eq(follower, signal));
     }
 
-    fn kick_of(&self, role: Role) -> &OwnedFd {
+    fn kick_of(&self, role: Role) -> &pcsc_process::Waker {
         match role {
             Role::Exchange => &self.kick,
             Role::Watch => &self.watch_kick,
@@ -174,8 +174,8 @@ impl Reactor {
         if self.device.is_inherited() {
             return;
         }
-        // It fails only where the counter is full, and then the sleep ends too.
-        _ = rustix::io::write(self.kick_of(role), &1u64.to_ne_bytes());
+        // It fails if the program has closed the descriptor.
+        self.kick_of(role).wake();
     }
 
     /// A leader's sleep: until a transfer has ended, somebody kicks, or `left` is over. False if there is nothing to tell.
@@ -209,8 +209,17 @@ impl Reactor {
         };
         let mut fds = [PollFd::new(kick, PollFlags::IN), device];
         let ready = poll(&mut fds[..1 + usize::from(sees_device)], left.as_ref());
-        if !fds[0].revents().is_empty() {
-            _ = rustix::io::read(kick, &mut [0; 8]);
+        // The program may have closed the descriptors, and their numbers may name files of its own, which may be
+        // ready for ever. An exchange has a deadline in any case, and is not slowed down by this question.
+        let [is_kicked, is_ready] = fds.each_ref().map(|fd| !fd.revents().is_empty());
+        let is_lost = fds.iter().any(|fd| fd.revents().contains(PollFlags::NVAL))
+            || (is_kicked && !kick.is_ours())
+            || (is_ready && role == Role::Watch && !self.watch_set.is_ours());
+        if is_lost {
+            return Err(Errno::BADF.into());
+        }
+        if is_kicked {
+            kick.clear();
         }
         match ready {
             Ok(ready) => Ok(ready > 0),

@@ -1,10 +1,10 @@
 //! How one thread ends another's wait: a counter of cancels, and a descriptor that wakes a poll.
 
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::OnceLock;
+use std::time::Duration;
 
-use once_cell::race::OnceBox;
+use pcsc_process::Waker;
 
 use crate::error::{Error, Outcome};
 
@@ -18,7 +18,8 @@ pub struct Signal {
     cancels: AtomicU64,
     answered: AtomicU64,
     released: AtomicBool,
-    waker: OnceBox<Waker>,
+    /// A forked child, whose context this is not, never gets as far as to wait for its lock.
+    waker: OnceLock<Waker>,
 }
 
 impl Signal {
@@ -51,11 +52,16 @@ impl Signal {
         self.wake();
     }
 
-    /// Marks the context as released; true the first time.
-    pub fn release(&self) -> bool {
-        let first = !self.released.swap(true, Ordering::SeqCst);
-        self.wake();
-        first
+    /// Marks the context as released.
+    pub fn release(&self) -> Release {
+        if self.released.swap(true, Ordering::SeqCst) {
+            return Release::Repeated;
+        }
+        if self.wake() {
+            Release::First
+        } else {
+            Release::Unreached
+        }
     }
 
     /// Whether the context was released.
@@ -69,64 +75,38 @@ impl Signal {
     }
 
     /// The descriptor that becomes readable at a cancel. Made at the first wait; a cancel that came before
-    /// shows in the count, which a wait therefore looks at after this call.
-    pub fn waker(&self) -> io::Result<&Waker> {
-        self.waker.get_or_try_init(|| Waker::new().map(Box::new))
-    }
-
-    fn wake(&self) {
-        if let Some(waker) = self.waker.get() {
-            waker.wake();
+    /// shows in the count, which a wait therefore looks at after this call. `None` where the process has no
+    /// descriptors left for it: the caller looks at the count from time to time instead.
+    pub fn waker(&self) -> Option<&Waker> {
+        if self.waker.get().is_none() {
+            match Waker::new() {
+                Ok(waker) => _ = self.waker.set(waker),
+                Err(error) => {
+                    log::debug!("a wait looks for a cancel every {LOOK:?}, as there is no waker: {error}")
+                }
+            }
         }
+        self.waker.get()
+    }
+
+    /// False if a thread may wait and cannot be woken.
+    fn wake(&self) -> bool {
+        self.waker.get().is_none_or(Waker::wake)
     }
 }
 
-/// A descriptor that one thread makes readable to wake another.
-#[derive(Debug)]
-pub struct Waker {
-    receiver: OwnedFd,
-    #[cfg(not(target_os = "linux"))]
-    sender: OwnedFd,
-}
+/// How often a wait without a waker looks for a cancel.
+pub const LOOK: Duration = Duration::from_millis(50);
 
-impl Waker {
-    #[cfg(target_os = "linux")]
-    fn new() -> io::Result<Waker> {
-        use rustix::event::{eventfd, EventfdFlags};
-        let receiver = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Waker { receiver })
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn new() -> io::Result<Waker> {
-        let (receiver, sender) = rustix::pipe::pipe()?;
-        for fd in [&receiver, &sender] {
-            rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC)?;
-            rustix::fs::fcntl_setfl(fd, rustix::fs::OFlags::NONBLOCK)?;
-        }
-        Ok(Waker { receiver, sender })
-    }
-
-    fn wake(&self) {
-        #[cfg(target_os = "linux")]
-        let sender = &self.receiver;
-        #[cfg(not(target_os = "linux"))]
-        let sender = &self.sender;
-        // A full pipe or counter wakes as well as one more would.
-        let _ = rustix::io::write(sender, &1u64.to_ne_bytes());
-    }
-
-    /// Makes the descriptor unreadable again.
-    pub fn clear(&self) {
-        let mut bytes = [0u8; 8];
-        while let Ok(8) = rustix::io::read(&self.receiver, &mut bytes) {}
-    }
-}
-
-impl AsFd for Waker {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.receiver.as_fd()
-    }
+/// What [`Signal::release`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Release {
+    /// The context was in use. A wait in progress ends.
+    First,
+    /// The context was in use. The program has closed the descriptors: a wait in progress may last.
+    Unreached,
+    /// The context was released before.
+    Repeated,
 }
 
 #[cfg(test)]
@@ -175,7 +155,10 @@ mod tests {
         assert!(is_readable(waker) && signal.is_cancelled(since));
         waker.clear();
         assert!(!is_readable(waker));
-        assert!(signal.release() && !signal.release());
+        assert_eq!(
+            [(); 2].map(|()| signal.release()),
+            [Release::First, Release::Repeated]
+        );
         assert!(signal.is_cancelled(signal.now()) && is_readable(waker));
     }
 }

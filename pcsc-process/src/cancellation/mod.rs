@@ -109,8 +109,7 @@ pub fn exit_thread() -> ! {
 }
 
 /// Whether the calling thread was cancelled in a wait of the present call.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) fn was_cancelled() -> bool {
+pub fn was_cancelled() -> bool {
     WAITS.get() == Waits::WereCancelled
 }
 

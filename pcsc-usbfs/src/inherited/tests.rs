@@ -64,7 +64,7 @@ fn a_child_can_claim_what_its_parent_has_left_behind() {
 }
 
 #[test]
-fn the_number_stays_in_use_until_the_copy_is_dropped() {
+fn the_number_stays_in_use_after_the_copy_is_dropped() {
     let node = Node::new("number");
     let device = Device::new(node.open());
     let fd = number(&device);
@@ -75,7 +75,7 @@ fn the_number_stays_in_use_until_the_copy_is_dropped() {
         // SAFETY: it is open, and not closed here.
         let flags = fcntl_getfd(unsafe { BorrowedFd::borrow_raw(fd) });
         drop(device);
-        after.is_ok() && after != before && flags == Ok(FdFlags::CLOEXEC) && file(fd) == Err(Errno::BADF)
+        after.is_ok() && after != before && flags == Ok(FdFlags::CLOEXEC) && file(fd) == after
     }));
 }
 

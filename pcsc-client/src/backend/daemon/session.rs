@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::exchange::{lost, Deadline, Link};
 use super::handshake::{self, Established};
+use super::stream::Stream;
 use crate::backend::session::Options;
-use crate::backend::signal::Signal;
+use crate::backend::signal::{Release, Signal};
 use crate::error::{Cause, Error, Failure, Outcome};
 use crate::{env, process};
 use pcsc_wire::{self as wire, Body, Command, Header, ReaderState, ReaderStates, Version, NAME_SIZE};
@@ -72,11 +73,15 @@ impl Session {
     /// Ends the context. Waits in progress are cancelled; other calls in progress are awaited.
     pub fn release(&self) -> Outcome<()> {
         self.check()?;
-        if !self.signal.release() {
-            return Err(Error::InvalidHandle.into());
-        }
-        let mut link = self.lock();
-        if link.stream.is_none() {
+        let mut link = match self.signal.release() {
+            Release::Repeated => return Err(Error::InvalidHandle.into()),
+            Release::First => self.lock(),
+            // The thread in a wait has the lock, and keeps it until the daemon has an event or ends.
+            Release::Unreached => self.link.try_lock().map_err(|_| lost())?,
+        };
+        // The program may have closed the socket. Nothing of ours goes to a file that has got its number.
+        if !link.stream.as_ref().is_some_and(Stream::is_ours) {
+            link.stream = None;
             return Err(lost());
         }
         let request = wire::Release {

@@ -11,9 +11,11 @@ use std::time::{Duration, Instant};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{
-    self, sockopt, AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketAddrUnix,
-    SocketType,
+    self, sockopt, AddressFamily, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown,
+    SocketAddrUnix, SocketType,
 };
+
+use pcsc_process::{Descriptor, Waker};
 
 /// How an exchange of bytes can fail.
 #[derive(Debug)]
@@ -51,7 +53,7 @@ pub enum Wake {
 /// A connected stream, with the bytes that were received and not yet used.
 #[derive(Debug)]
 pub struct Stream {
-    socket: OwnedFd,
+    socket: Descriptor,
     /// Its length never shrinks, so that it is zeroed once.
     buffer: Vec<u8>,
     /// What of the buffer is received and not yet used.
@@ -98,7 +100,10 @@ impl Stream {
     pub fn connect(path: &Path, limit: Duration) -> Result<Stream, Errno> {
         let address = SocketAddrUnix::new(path)?;
         let socket = quiet_socket()?;
-        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(limit))?;
+        // A sandbox may refuse it. Then a connect to a daemon that does not accept waits without limit, as in PC/SC Lite.
+        if let Err(error) = sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(limit)) {
+            log::debug!("the time of a connect is not limited: {error}");
+        }
         loop {
             match net::connect(&socket, &address) {
                 Ok(()) | Err(Errno::ISCONN) => break,
@@ -107,7 +112,7 @@ impl Stream {
             }
         }
         Ok(Stream {
-            socket,
+            socket: Descriptor::new(socket),
             buffer: Vec::new(),
             unread: 0..0,
             owed: 0,
@@ -262,20 +267,22 @@ impl Stream {
     }
 
     /// Waits until there is something to read, the waker is used, or the deadline passes. A cancelled thread
-    /// returns as if the deadline had passed.
-    pub fn wait(&self, waker: BorrowedFd<'_>, deadline: Option<Instant>) -> Result<Wake, Trouble> {
+    /// returns as if the deadline had passed. Without a waker, the caller looks for a cancel at the deadline.
+    pub fn wait(&self, waker: Option<&Waker>, deadline: Option<Instant>) -> Result<Wake, Trouble> {
         if !self.unread.is_empty() && self.owed == 0 && self.uncertain.is_none() {
             return Ok(Wake::Readable);
         }
-        let mut fds = [self.socket.as_fd(), waker].map(|fd| libc::pollfd {
+        let second = waker.map_or(self.socket.as_fd(), AsFd::as_fd);
+        let mut fds = [self.socket.as_fd(), second].map(|fd| libc::pollfd {
             fd: fd.as_raw_fd(),
             events: libc::POLLIN,
             revents: 0,
         });
+        let fds = &mut fds[..1 + usize::from(waker.is_some())];
         loop {
-            match pcsc_process::wait::poll(&mut fds, deadline) {
+            match pcsc_process::wait::poll(fds, deadline) {
                 Ok(0) => return Ok(Wake::TimedOut),
-                Ok(_) if fds[1].revents != 0 => return Ok(Wake::Woken),
+                Ok(_) if fds.get(1).is_some_and(|fd| fd.revents != 0) => return Ok(Wake::Woken),
                 Ok(_) => return Ok(Wake::Readable),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
                 Err(error) => return Err(Trouble::System(error)),
@@ -303,9 +310,16 @@ impl Stream {
         }
     }
 
+    /// Whether the program has left the descriptor alone.
+    pub fn is_ours(&self) -> bool {
+        self.socket.is_ours()
+    }
+
     /// Ends the stream for every process that holds it.
     pub fn shutdown(&self) {
-        let _ = net::shutdown(&self.socket, Shutdown::Both);
+        if self.is_ours() {
+            let _ = net::shutdown(&self.socket, Shutdown::Both);
+        }
     }
 
     fn take_pending(&mut self, out: &mut [u8]) -> usize {
@@ -339,9 +353,18 @@ impl Stream {
 }
 
 /// One read of a socket that a poll has called readable; `None` where it was interrupted. Nobody else reads
-/// from it, so that it does not block.
-fn receive_some(socket: &OwnedFd, parts: &mut [IoSliceMut<'_>]) -> Result<Option<usize>, Trouble> {
-    match rustix::io::readv(socket, parts) {
+/// from it, so that it does not block. A file that is no socket refuses it, unlike a `readv`: the program may have
+/// closed the socket, and its number may name a file of the program's.
+fn receive_some(socket: &Descriptor, parts: &mut [IoSliceMut<'_>]) -> Result<Option<usize>, Trouble> {
+    let received = match parts {
+        // Cheaper for the kernel.
+        [part] => net::recv(socket, &mut **part, RecvFlags::empty()).map(|(_, received)| received),
+        parts => {
+            let mut nothing = RecvAncillaryBuffer::default();
+            net::recvmsg(socket, parts, &mut nothing, RecvFlags::empty()).map(|message| message.bytes)
+        }
+    };
+    match received {
         Ok(0) => Err(Trouble::Closed),
         Ok(received) => Ok(Some(received)),
         Err(Errno::INTR | Errno::AGAIN) => Ok(None),
@@ -373,7 +396,7 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().unwrap();
         (
             Stream {
-                socket: ours.into(),
+                socket: Descriptor::new(ours.into()),
                 buffer: Vec::new(),
                 unread: 0..0,
                 owed: 0,

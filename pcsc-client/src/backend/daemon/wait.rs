@@ -9,11 +9,16 @@
 use std::io::IoSlice;
 use std::time::{Duration, Instant};
 
+use pcsc_process::cancellation::was_cancelled;
+use pcsc_process::Waker;
+use rustix::io::Errno;
+
 use super::exchange::{Deadline, Link};
 use super::session::Session;
 use super::stream::Wake;
+use crate::backend::signal::LOOK;
 use crate::backend::status_change::{self, ReaderList, Watched};
-use crate::error::{Cause, Error, Failure, Outcome};
+use crate::error::{Error, Failure, Outcome};
 use pcsc_wire::{Body, Command, Event, Header, ReaderStates, StateBatch, VersionExchange, EVENT_SIZE};
 
 impl Session {
@@ -91,22 +96,31 @@ impl Session {
     }
 
     fn wait_for_event(&self, link: &mut Link, deadline: Option<Instant>, since: u64) -> Outcome<Event> {
-        let waker = match self.signal.waker() {
-            Ok(waker) => waker,
-            Err(error) => {
-                self.stop_waiting(link);
-                return Err(Failure::because(Error::NoMemory, Cause::System(error)));
-            }
-        };
+        let waker = self.signal.waker();
         loop {
             if self.signal.is_cancelled(since) {
-                waker.clear();
+                if let Some(waker) = waker {
+                    waker.clear();
+                }
                 self.stop_waiting(link);
                 return Err(Error::Cancelled.into());
             }
-            let woken = self.stream(link)?.wait(std::os::fd::AsFd::as_fd(waker), deadline);
+            let until = match (waker, deadline) {
+                (Some(_), deadline) => deadline,
+                (None, None) => Some(Instant::now() + LOOK),
+                (None, Some(deadline)) => Some(deadline.min(Instant::now() + LOOK)),
+            };
+            let woken = self
+                .stream(link)?
+                .wait(waker, until)
+                .and_then(|woken| match waker {
+                    // A file of the program's, which may be readable for ever.
+                    Some(waker) if woken == Wake::Woken && !waker.is_ours() => Err(Errno::BADF.into()),
+                    _ => Ok(woken),
+                });
             match self.on_receive(link, woken, Deadline::Never)? {
-                Wake::Woken => waker.clear(),
+                Wake::Woken => waker.map_or((), Waker::clear),
+                Wake::TimedOut if until != deadline && !was_cancelled() => (),
                 Wake::TimedOut => {
                     self.stop_waiting(link);
                     return Err(Error::Timeout.into());

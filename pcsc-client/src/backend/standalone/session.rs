@@ -11,7 +11,7 @@ use pcsc_manager::{check_disposition, check_terms, Bus, CallError, Handle, Manag
 use pcsc_manager::{RemoteBus, SimulatedBus, StartError, UsbBus};
 
 use super::current::{self, Kind, Shared};
-use crate::backend::signal::Signal;
+use crate::backend::signal::{Release, Signal};
 use crate::backend::status_change::{self, ReaderList, Watched};
 use crate::backend::Listener;
 use crate::error::{Cause, Error, Failure, Outcome};
@@ -83,7 +83,7 @@ impl Session {
     /// Ends the context and its connections.
     pub fn release(&self) -> Outcome<()> {
         self.check_handle()?;
-        if !self.signal.release() {
+        if self.signal.release() == Release::Repeated {
             return Err(Error::InvalidHandle.into());
         }
         self.wake_all();

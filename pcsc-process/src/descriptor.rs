@@ -1,0 +1,92 @@
+//! File descriptors that the program may close behind the library's back, as daemons do with `closefrom(3)`.
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::fstat;
+use std::mem::ManuallyDrop;
+
+/// An open file. Dropping it closes it, unless its number has come to name another file since.
+///
+/// Linux gives one identity to all files of its own without an inode, such as those of `epoll` and `inotify`. One of
+/// them is not told from another.
+#[derive(Debug)]
+pub struct Descriptor {
+    fd: ManuallyDrop<OwnedFd>,
+    /// `None` if the system did not say. Such a file is never closed.
+    file: Option<(u64, u64)>,
+}
+
+impl Descriptor {
+    /// Takes an open file.
+    pub fn new(fd: OwnedFd) -> Descriptor {
+        let file = identity(&fd);
+        Descriptor {
+            fd: ManuallyDrop::new(fd),
+            file,
+        }
+    }
+
+    /// Whether the number still names the file that was opened. Costs a system call.
+    pub fn is_ours(&self) -> bool {
+        self.file.is_some() && identity(&*self.fd) == self.file
+    }
+}
+
+impl AsFd for Descriptor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Drop for Descriptor {
+    fn drop(&mut self) {
+        if self.is_ours() {
+            // SAFETY: dropped here only, and not used any more.
+            unsafe { ManuallyDrop::drop(&mut self.fd) };
+        }
+    }
+}
+
+/// The device and the inode.
+// The types of the fields differ between systems.
+#[allow(clippy::unnecessary_cast)]
+fn identity(fd: impl AsFd) -> Option<(u64, u64)> {
+    let stat = fstat(fd).ok()?;
+    Some((stat.st_dev as u64, stat.st_ino as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fd::AsRawFd;
+    use rustix::io::{dup2, fcntl_getfd};
+
+    #[test]
+    fn a_file_is_closed_once() {
+        let (reader, _writer) = rustix::pipe::pipe().unwrap();
+        let watched = reader.try_clone().unwrap();
+        let descriptor = Descriptor::new(reader);
+        let number = descriptor.as_fd().as_raw_fd();
+        assert!(descriptor.is_ours());
+        drop(descriptor);
+        // Another thread may have got the number meanwhile, but not for this file.
+        // SAFETY: the file, if any, is only looked at.
+        let reopened = identity(unsafe { BorrowedFd::borrow_raw(number) });
+        assert_ne!(reopened, identity(&watched));
+    }
+
+    #[test]
+    fn another_file_of_the_same_number_stays_open() {
+        let (reader, _writer) = rustix::pipe::pipe().unwrap();
+        let (other, _) = rustix::pipe::pipe().unwrap();
+        let descriptor = Descriptor::new(reader);
+        // SAFETY: `descriptor` does not close it any more, which is what is tested; it is closed below.
+        let mut reused = unsafe {
+            use rustix::fd::FromRawFd;
+            OwnedFd::from_raw_fd(descriptor.as_fd().as_raw_fd())
+        };
+        dup2(&other, &mut reused).unwrap();
+        assert!(!descriptor.is_ours());
+        drop(descriptor);
+        assert!(fcntl_getfd(&reused).is_ok());
+    }
+}

@@ -1,0 +1,86 @@
+//! Descriptors: what is left of a context whose descriptors the program closes, and how few a wait needs.
+
+use std::process::Command;
+use std::time::Duration;
+
+use pcsc_tests::scripted::{Script, Scripted};
+use pcsc_tests::{artifacts, c_program, run};
+
+/// Runs `closed` with files or sockets in the place of the library's descriptors; gives the codes of its calls.
+fn codes_after_closing(what: &str, environment: &[(&str, String)]) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, [7; 4096]).unwrap();
+    let mut command = Command::new(c_program(folder.path(), "closed"));
+    command
+        .arg(what)
+        .arg(&file)
+        .env("LD_LIBRARY_PATH", artifacts::library_folder())
+        .envs(environment.iter().cloned());
+    let text = run(&mut command, Duration::from_secs(120)).stdout();
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let files = lines.pop();
+    assert_eq!(
+        files.as_deref(),
+        Some("61 of 61 open, 0 moved, sockets got 0"),
+        "{what}: {text}"
+    );
+    assert!(
+        std::fs::read(&file).unwrap() == [7; 4096],
+        "the file was written to"
+    );
+    lines
+}
+
+#[test]
+fn a_daemons_client_touches_no_file_of_the_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = Scripted::start(&folder.path().join("comm"), Script::new(4));
+    let environment = [("PCSCLITE_CSOCK_NAME", daemon.path().to_str().unwrap().to_owned())];
+    assert_eq!(
+        codes_after_closing("files", &environment),
+        [
+            "wait 8010000A",
+            "cancel 00000000",
+            "cancel 00000000",
+            "connect 80100013",
+            "wait 8010001D",
+            "release 8010001D",
+            "release 8010001D",
+        ]
+    );
+    assert_eq!(
+        codes_after_closing("sockets", &environment),
+        [
+            "wait 8010000A",
+            "cancel 00000000",
+            "cancel 00000000",
+            "release 8010001D",
+            "release 8010001D"
+        ]
+    );
+}
+
+#[test]
+fn a_process_with_simulated_readers_touches_no_file_of_the_program() {
+    let environment = [("PCSCLITE_BACKEND", "simulated".to_owned())];
+    for what in ["files", "sockets"] {
+        let codes = codes_after_closing(what, &environment);
+        assert!(codes
+            .iter()
+            .filter(|line| line.starts_with("release"))
+            .all(|line| line == "release 00000000"));
+    }
+}
+
+#[test]
+fn a_process_that_drives_its_readers_touches_no_file_of_the_program() {
+    let environment = [("PCSCLITE_BACKEND", "standalone".to_owned())];
+    for what in ["files", "sockets"] {
+        let codes = codes_after_closing(what, &environment);
+        assert!(codes
+            .iter()
+            .filter(|line| line.starts_with("release"))
+            .all(|line| line == "release 00000000"));
+    }
+}
