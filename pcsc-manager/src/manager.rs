@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use pcsc_ccid::names;
@@ -13,7 +12,7 @@ use crate::board::{lock, wait_until, Board};
 use crate::error::{CallError, StartError};
 use crate::reader::{GaveUp, Interest, Reader, Wakers};
 use crate::slot::Found;
-use crate::thread;
+use crate::thread::Thread;
 
 /// Where readers come from: the USB, or a simulation.
 pub trait Bus: Send + Sync {
@@ -48,11 +47,14 @@ pub struct Settings {
 /// each slot. All sleep while nothing happens.
 pub struct Manager {
     shared: Arc<Shared>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    threads: Mutex<Vec<Thread>>,
 }
 
 /// When to try again to start the thread of a reader that came while the system had no room for one.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long the end of a manager waits for its threads. Each ends in the time of a few USB transfers.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The moment at which all readers of a manager are given back.
 #[derive(Default)]
@@ -127,7 +129,7 @@ struct Readers {
     /// A place that a reader left is taken by the next one that comes, as pcscd has it.
     places: Vec<Option<Watched>>,
     /// The threads of readers that are gone, which end without help.
-    gone: Vec<JoinHandle<()>>,
+    gone: Vec<Thread>,
     /// Readers whose threads could not be started, and when to try again. They are not listed.
     unstarted: Vec<Arc<Reader>>,
     try_again_at: Option<Instant>,
@@ -135,7 +137,7 @@ struct Readers {
 
 struct Watched {
     reader: Arc<Reader>,
-    thread: JoinHandle<()>,
+    thread: Thread,
 }
 
 impl Readers {
@@ -181,7 +183,7 @@ impl Manager {
     }
 
     fn spawn(&self, name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
-        let thread = thread::spawn(name, work).map_err(StartError::Thread)?;
+        let thread = Thread::spawn(name, work).map_err(StartError::Thread)?;
         lock(&self.threads).push(thread);
         Ok(())
     }
@@ -239,21 +241,22 @@ impl Manager {
         if shared.is_over.swap(true, Ordering::SeqCst) {
             return shared.end.wait();
         }
+        let deadline = Instant::now() + PATIENCE;
         shared.bus.stop();
         shared.wakers.schedule.post();
         for thread in std::mem::take(&mut *lock(&self.threads)) {
-            let _ = thread.join();
+            thread.join_until(deadline);
         }
         // No reader comes any more.
         let readers = std::mem::take(&mut *lock(&shared.readers));
         let watched: Vec<Watched> = readers.places.into_iter().flatten().collect();
         watched.iter().for_each(|watched| watched.reader.stop_watching());
         for watched in watched {
-            let _ = watched.thread.join();
+            watched.thread.join_until(deadline);
             watched.reader.end();
         }
         for thread in readers.gone {
-            let _ = thread.join();
+            thread.join_until(deadline);
         }
         shared.wakers.board.post();
         shared.end.come();
@@ -327,7 +330,7 @@ impl Shared {
         let (shared, its_reader) = (self.clone(), reader.clone());
         // The lock is held until the reader has its place, where its thread may look for it at once.
         let mut readers = lock(&self.readers);
-        let thread = thread::spawn("pcsc-reader", move || {
+        let thread = Thread::spawn("pcsc-reader", move || {
             if its_reader.watch() {
                 shared.remove(&its_reader);
             }
@@ -352,7 +355,7 @@ impl Shared {
         // At the end of the manager it has no place any more.
         let Some(watched) = place else { return };
         for thread in take_finished(&mut readers.gone) {
-            let _ = thread.join();
+            thread.join_until(Instant::now());
         }
         readers.gone.push(watched.thread);
         drop(readers);
@@ -394,10 +397,8 @@ impl Shared {
 }
 
 /// Takes the threads out that have ended.
-fn take_finished(threads: &mut Vec<JoinHandle<()>>) -> Vec<JoinHandle<()>> {
-    let (finished, running) = std::mem::take(threads)
-        .into_iter()
-        .partition(JoinHandle::is_finished);
+fn take_finished(threads: &mut Vec<Thread>) -> Vec<Thread> {
+    let (finished, running) = std::mem::take(threads).into_iter().partition(Thread::has_ended);
     *threads = running;
     finished
 }

@@ -2,25 +2,84 @@
 #![allow(unsafe_code)]
 
 use std::mem::MaybeUninit;
+use std::sync::mpsc::{channel, Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
-/// Starts a thread that no signal is delivered to: the program's signal handlers run in its own threads.
-///
-/// # Errors
-/// The system's, where it has no room for a thread.
-pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+/// A thread that can be waited for until a deadline.
+pub struct Thread {
+    handle: JoinHandle<()>,
+    /// Its other end is dropped when the thread ends.
+    end: Receiver<()>,
+}
+
+impl Thread {
+    /// Starts a thread that no signal is delivered to: the program's signal handlers run in its own threads.
+    ///
+    /// # Errors
+    /// The system's, where it has no room for a thread.
+    pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<Thread> {
+        let (guard, end) = channel::<()>();
+        let work = move || {
+            let _guard = guard;
+            work();
+        };
+        let builder = std::thread::Builder::new().name(name.to_owned());
+        let handle = without_signals(|| builder.spawn(work))?;
+        Ok(Thread { handle, end })
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&self) -> bool {
+        self.handle.is_finished()
+    }
+
+    /// Waits until it has ended. After the deadline it is left alone: it waits for a device or a descriptor that does not
+    /// answer, for instance since the program has closed the descriptor.
+    pub fn join_until(self, deadline: Instant) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match self.end.recv_timeout(left) {
+            Err(RecvTimeoutError::Timeout) => {
+                let name = self.handle.thread().name().unwrap_or_default();
+                log::error!("thread {name} does not end");
+            }
+            _ => _ = self.handle.join(),
+        }
+    }
+}
+
+/// Blocks all signals meanwhile. A new thread inherits the mask of the one that starts it.
+fn without_signals<T>(work: impl FnOnce() -> T) -> T {
     let mut all = MaybeUninit::<libc::sigset_t>::uninit();
     let mut before = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: `all` is filled before it is read, and both sets are writable. A new thread inherits the mask
-    // of the one that starts it.
+    // SAFETY: `all` is filled before it is read, and both sets are writable.
     let is_masked = unsafe {
         libc::sigfillset(all.as_mut_ptr());
         libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) == 0
     };
-    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    let result = work();
     if is_masked {
         // SAFETY: the call above has filled `before`.
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
     }
-    thread
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_thread_that_does_not_end_is_left_alone() {
+        let (release, held) = channel::<()>();
+        let thread = Thread::spawn("held", move || _ = held.recv()).unwrap();
+        assert!(!thread.has_ended());
+        thread.join_until(Instant::now() + Duration::from_millis(5));
+        drop(release);
+        let thread = Thread::spawn("short", || ()).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        thread.join_until(deadline);
+        assert!(Instant::now() < deadline);
+    }
 }

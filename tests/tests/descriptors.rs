@@ -4,14 +4,15 @@ use std::process::Command;
 use std::time::Duration;
 
 use pcsc_tests::scripted::{Script, Scripted};
-use pcsc_tests::{artifacts, c_program, run};
+use pcsc_tests::{artifacts, c_program, in_namespace, run, USB};
 
 /// Runs `closed` with files or sockets in the place of the library's descriptors; gives the codes of its calls.
 fn codes_after_closing(what: &str, environment: &[(&str, String)]) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, [7; 4096]).unwrap();
-    let mut command = Command::new(c_program(folder.path(), "closed"));
+    // The machine may have no USB, or readers.
+    let mut command = in_namespace(folder.path(), USB, c_program(folder.path(), "closed"));
     command
         .arg(what)
         .arg(&file)
@@ -83,4 +84,16 @@ fn a_process_that_drives_its_readers_touches_no_file_of_the_program() {
             .filter(|line| line.starts_with("release"))
             .all(|line| line == "release 00000000"));
     }
+}
+
+#[test]
+fn a_wait_needs_no_descriptor_but_the_contexts() {
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = Scripted::start(&folder.path().join("comm"), Script::new(5));
+    let mut command = Command::new(c_program(folder.path(), "scarce"));
+    command
+        .env("LD_LIBRARY_PATH", artifacts::library_folder())
+        .env("PCSCLITE_CSOCK_NAME", daemon.path());
+    let text = run(&mut command, Duration::from_secs(120)).stdout();
+    assert_eq!(text, "8010000A 80100002\n");
 }
