@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pcsc_wire::{Body, Command, Header, Progress, ReaderState, ReaderStates, StateBatch, Version};
+use pcsc_wire::{Body, Command, Header, NameSize, Progress, ReaderState, ReaderStates, StateBatch, Version, VersionExchange};
 
 fn round_trip<B: Body>(bytes: &[u8]) {
     if let Some(body) = B::parse(bytes) {
@@ -39,6 +39,12 @@ fuzz_target!(|bytes: &[u8]| {
             }
         }
         Progress::OutOfStep(_) => (),
+    }
+    let told = VersionExchange::new(version).to_bytes();
+    match NameSize::parse(bytes, &told) {
+        NameSize::More(missing) => assert!(missing > 0),
+        NameSize::Long { consumed, .. } => assert!(bytes[..consumed].ends_with(&told)),
+        NameSize::Short | NameSize::OutOfStep => (),
     }
     // A daemon reads a client's requests.
     if let Some(header) = Header::parse(bytes) {

@@ -147,6 +147,12 @@ pub enum Cause {
         /// The versions that this library speaks.
         ours: &'static str,
     },
+    /// The daemon speaks protocol 4.2 in the form of pcsc-lite 1.6.5 to 1.8.3, with shorter reader names.
+    #[error("the resource manager at {} speaks protocol 4.2 with reader names of 100 bytes (pcsc-lite 1.6.5 to 1.8.3); this library needs pcsc-lite 1.8.4 or later", path.display())]
+    ShortNames {
+        /// The socket's path.
+        path: PathBuf,
+    },
     /// The daemon closed the connection.
     #[error("the resource manager has closed the connection; establish a new context")]
     Closed,

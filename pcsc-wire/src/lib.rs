@@ -1,13 +1,15 @@
-//! The codec of pcscd's socket protocol, versions 4.3 to 4.6, in both directions. No I/O here.
+//! The codec of pcscd's socket protocol, versions 4.2 to 4.6, in both directions. No I/O here.
 //!
 //! A request is a [`Header`] and a body; a reply is the same body, filled in, without a header. All
 //! integers are in the machine's byte order. The codec is total: any bytes give a value or `None`.
 
 mod body;
+mod name_size;
 mod reader_state;
 mod state_batch;
 
 pub use body::*;
+pub use name_size::{name_size_requests, NameSize, SHORT_READER_STATE_SIZE};
 pub use reader_state::{ReaderState, ReaderStates, READER_STATE_SIZE};
 pub use state_batch::{Parsed, Progress, StateBatch, EVENT_SIZE, MAX_READER_STATES};
 
@@ -32,14 +34,19 @@ pub struct Version {
 }
 
 impl Version {
-    /// The oldest version that this library speaks (pcsc-lite 1.8.4 to 1.8.23).
-    pub const OLDEST: Version = Version { major: 4, minor: 3 };
+    /// The oldest version that this library speaks (pcsc-lite 1.8.4 to 1.8.8; see [`NameSize`]).
+    pub const OLDEST: Version = Version { major: 4, minor: 2 };
     /// The newest version that this library speaks (pcsc-lite 2.5).
     pub const NEWEST: Version = Version { major: 4, minor: 6 };
 
     /// Whether this library speaks the version.
     pub fn is_spoken(self) -> bool {
         (Version::OLDEST..=Version::NEWEST).contains(&self)
+    }
+
+    /// In 4.2 the version does not tell the size of reader names: see [`NameSize`].
+    pub fn leaves_name_size_open(self) -> bool {
+        self.minor <= 2
     }
 
     /// Up to 4.3, WAIT and STOP_WAITING carry a body, and the states are asked for separately.
@@ -201,7 +208,7 @@ mod tests {
         let spoken: Vec<i32> = (0..10)
             .filter(|&minor| Version { major: 4, minor }.is_spoken())
             .collect();
-        assert_eq!(spoken, [3, 4, 5, 6]);
+        assert_eq!(spoken, [2, 3, 4, 5, 6]);
         assert!(!Version { major: 3, minor: 4 }.is_spoken());
         assert!(!Version { major: 5, minor: 4 }.is_spoken());
     }

@@ -58,6 +58,8 @@ pub struct Script {
     pub takes_older: bool,
     /// How many slots it sends, up to 4.5.
     pub slots: usize,
+    /// The size of reader names in the states, in bytes: 128, or 100 up to pcsc-lite 1.8.3.
+    pub name_size: usize,
     /// How many readers it has at first.
     pub readers: usize,
     /// How many sharing violations a call gets before it succeeds.
@@ -76,6 +78,7 @@ impl Script {
             version,
             takes_older: false,
             slots: 16,
+            name_size: wire::NAME_SIZE,
             readers: 1,
             violations: 0,
             answers_every_stop: false,
@@ -305,15 +308,11 @@ impl Connection {
         self.old_ways.unwrap_or(self.shared.script.version)
     }
 
-    fn states(&self, world: &World) -> Vec<u8> {
-        let slots = if self.version().tells_table_size() {
-            world.readers.len()
-        } else {
-            self.shared.script.slots
-        };
+    /// The states of the first `slots` readers, or free slots.
+    fn states(&self, world: &World, slots: usize) -> Vec<u8> {
         world.readers[..slots]
             .iter()
-            .flat_map(|reader| {
+            .flat_map(|reader| -> Vec<u8> {
                 let status = if reader.name.is_empty() {
                     0
                 } else if reader.atr.is_empty() {
@@ -321,7 +320,7 @@ impl Connection {
                 } else {
                     0x34
                 };
-                ReaderState {
+                let state = ReaderState {
                     name: reader.name.as_bytes(),
                     event_counter: reader.event_counter,
                     state: status,
@@ -329,7 +328,9 @@ impl Connection {
                     atr: &reader.atr,
                     protocol: 2,
                 }
-                .to_bytes()
+                .to_bytes();
+                let (name, rest) = state.split_at(wire::NAME_SIZE);
+                [&name[..self.shared.script.name_size], rest].concat()
             })
             .collect()
     }
@@ -353,6 +354,7 @@ impl Connection {
             body.emit(&mut bytes);
             Some(bytes)
         }
+        let slots = self.shared.script.slots;
         match command {
             Command::Version => {
                 let asked: wire::VersionExchange = self.body()?;
@@ -471,16 +473,15 @@ impl Connection {
                 rv: 0,
                 ..self.body()?
             }),
-            Command::GetReadersState if !self.version().tells_table_size() => {
-                Some(self.states(&lock(&self.shared.world)))
-            }
+            Command::GetReadersState => Some(self.states(&lock(&self.shared.world), slots)),
             Command::GetReadersStateSize if self.version().tells_table_size() => Some(
                 (lock(&self.shared.world).readers.len() as i32)
                     .to_ne_bytes()
                     .to_vec(),
             ),
             Command::GetReadersStateArray if self.version().tells_table_size() => {
-                Some(self.states(&lock(&self.shared.world)))
+                let world = lock(&self.shared.world);
+                Some(self.states(&world, world.readers.len()))
             }
             Command::GetReaderEvents if self.version().counts_reader_events() => bytes(wire::ReaderEvents {
                 events: lock(&self.shared.world).events,
@@ -492,7 +493,11 @@ impl Connection {
                 lock(&self.out).waits = true;
                 world.waiting.push(self.out.clone());
                 let silent = self.version().waits_with_body() || self.version().tells_table_size();
-                Some(if silent { Vec::new() } else { self.states(&world) })
+                Some(if silent {
+                    Vec::new()
+                } else {
+                    self.states(&world, slots)
+                })
             }
             Command::StopWaitingReaderStateChange => {
                 self.take(size)?;

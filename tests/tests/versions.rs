@@ -11,7 +11,7 @@ use pcsc_tests::scripted::{reader, Answer, Script, Scripted, LONG};
 use pcsc_wire::{Command, Version, EVENT_SIZE};
 use tempfile::TempDir;
 
-const MINORS: std::ops::RangeInclusive<i32> = 3..=6;
+const MINORS: std::ops::RangeInclusive<i32> = 2..=6;
 const READER: &CStr = c"Scripted 00";
 /// Room for the names of all readers here.
 const LENGTH: usize = 4096;
@@ -219,6 +219,8 @@ fn a_size_query_and_the_call_that_follows_cost_one_round_trip() {
 #[test]
 fn any_number_of_slots_is_learned() {
     for (minor, slots) in [
+        (2, 16),
+        (2, 32),
         (3, 16),
         (3, 32),
         (4, 1),
@@ -346,8 +348,11 @@ fn waits_see_cards_and_readers_come_and_go() {
 
 #[test]
 fn a_wait_ends_with_its_time_or_a_cancel_and_leaves_nothing_behind() {
-    // pcsc-lite up to 1.8.18 answers each STOP_WAITING, the first of MINORS among its versions.
-    for (minor, answers_every_stop) in [(3, true)].into_iter().chain(MINORS.map(|minor| (minor, false))) {
+    // pcsc-lite up to 1.8.18 answers each STOP_WAITING.
+    for (minor, answers_every_stop) in [(2, true), (3, true)]
+        .into_iter()
+        .chain(MINORS.map(|minor| (minor, false)))
+    {
         let rig = Rig::new(Script {
             answers_every_stop,
             ..Script::new(minor)
@@ -397,7 +402,10 @@ fn a_wait_ends_with_its_time_or_a_cancel_and_leaves_nothing_behind() {
 /// An event crosses STOP_WAITING. Daemons up to 1.8.18 answer it all the same.
 #[test]
 fn an_event_may_cross_the_end_of_a_wait() {
-    for (minor, answers_every_stop) in [(3, true)].into_iter().chain(MINORS.map(|minor| (minor, false))) {
+    for (minor, answers_every_stop) in [(2, true), (3, true)]
+        .into_iter()
+        .chain(MINORS.map(|minor| (minor, false)))
+    {
         let rig = Rig::new(Script {
             answers_every_stop,
             trick: Some(Box::new(move |command, answer, _| {
@@ -495,7 +503,7 @@ fn daemons_of_all_versions_at_once_and_one_after_another() {
             .answer_limit(LONG)
             .establish()
     };
-    for minor in [4, 6, 3, 5, 6, 4] {
+    for minor in [4, 6, 3, 5, 2, 6, 4] {
         let daemon = Scripted::start(
             &path,
             Script {

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use super::connect::connect;
 use super::stream::{Stream, Trouble};
 use crate::error::{Cause, Error, Failure, Outcome};
-use pcsc_wire::{Body, Command, Establish, Header, Version, VersionExchange};
+use pcsc_wire::{name_size_requests, Body, Command, Establish, Header, NameSize, Version, VersionExchange};
 
-const SPOKEN: &str = "4.3 to 4.6";
+const SPOKEN: &str = "4.2 to 4.6";
 
 /// A connection on which a context is established.
 pub struct Established {
@@ -22,6 +22,8 @@ pub struct Established {
     pub told: Version,
     /// The daemon's number for the context.
     pub context: u32,
+    /// How many states the daemon sends, where the handshake has shown it.
+    pub slots: Option<usize>,
 }
 
 /// Connects to the daemon and establishes a context, within `limit`.
@@ -49,54 +51,60 @@ enum Reply {
 
 fn introduce(path: &Path, scope: u32, ask: Version, limit: Duration, deadline: Instant) -> Outcome<Reply> {
     let mut stream = connect(path, limit)?;
-    let (mut answer, establish) = exchange(&mut stream, path, ask, Some(scope), deadline)?;
-    let mut establish = establish.unwrap_or(Establish {
-        scope,
-        context: 0,
-        rv: 0,
-    });
+    let mut answer = exchange(&mut stream, path, ask, Some(scope), deadline)?;
     let mut version = ask;
-    if answer.rv != 0 {
+    let told = answer.version.version();
+    if answer.version.rv != 0 {
         // A refusal carries the daemon's own version, and the daemon goes on listening: it may even have
         // established the context.
-        version = answer.version();
+        version = told;
         if !version.is_spoken() || version == ask {
             return Err(mismatch(path, version));
         }
         log::info!("{} speaks protocol {version}", path.display());
-        let again = (establish.rv != 0).then_some(scope);
-        let second = exchange(&mut stream, path, version, again, deadline)?;
-        answer = second.0;
-        establish = second.1.unwrap_or(establish);
-        if answer.rv != 0 {
-            return Err(mismatch(path, answer.version()));
+        let first = answer.establish;
+        let again = first.is_none_or(|establish| establish.rv != 0).then_some(scope);
+        answer = exchange(&mut stream, path, version, again, deadline)?;
+        answer.establish = answer.establish.or(first);
+        if answer.version.rv != 0 {
+            return Err(mismatch(path, answer.version.version()));
         }
-    } else if answer.version() > ask && answer.version().is_spoken() {
-        return Ok(Reply::Newer(answer.version()));
-    } else if answer.version() < ask && answer.version().is_spoken() {
-        version = answer.version();
+    } else if told > ask && told.is_spoken() {
+        return Ok(Reply::Newer(told));
+    } else if told < ask && told.is_spoken() {
+        version = told;
     }
-    if establish.rv != 0 {
-        return Err(Failure::plain(establish.rv));
-    }
+    let context = match answer.establish {
+        Some(establish) if establish.rv == 0 => establish.context,
+        Some(establish) => return Err(Failure::plain(establish.rv)),
+        None => return Err(Error::InternalError.into()),
+    };
     remember(path, version);
     Ok(Reply::Established(Established {
         stream,
         version,
-        told: answer.version(),
-        context: establish.context,
+        told: answer.version.version(),
+        context,
+        slots: answer.slots,
     }))
 }
 
-/// Sends VERSION, and ESTABLISH_CONTEXT with it, in one write.
+struct Answer {
+    version: VersionExchange,
+    establish: Option<Establish>,
+    slots: Option<usize>,
+}
+
+/// Sends VERSION, and ESTABLISH_CONTEXT with it, in one write. In 4.2 a request for the states goes with them, to learn the
+/// size of reader names.
 fn exchange(
     stream: &mut Stream,
     path: &Path,
     version: Version,
     scope: Option<u32>,
     deadline: Instant,
-) -> Outcome<(VersionExchange, Option<Establish>)> {
-    let mut request = [0; 2 * Header::SIZE + VersionExchange::SIZE + Establish::SIZE];
+) -> Outcome<Answer> {
+    let mut request = [0; 4 * Header::SIZE + 2 * VersionExchange::SIZE + Establish::SIZE];
     let mut length = VersionExchange::new(version).emit_request(Command::Version, &mut request);
     if let Some(scope) = scope {
         let body = Establish {
@@ -106,23 +114,67 @@ fn exchange(
         };
         length += body.emit_request(Command::EstablishContext, &mut request[length..]);
     }
+    if version.leaves_name_size_open() {
+        let more = name_size_requests(version);
+        request[length..length + more.len()].copy_from_slice(&more);
+        length += more.len();
+    }
     let no_answer = |trouble| first_answer_missing(path, trouble);
+    let deadline = Some(deadline);
     stream
-        .send(&mut [IoSlice::new(&request[..length])], || Some(deadline))
+        .send(&mut [IoSlice::new(&request[..length])], || deadline)
         .map_err(no_answer)?;
 
-    let mut reply = [0; VersionExchange::SIZE + Establish::SIZE];
-    let (head, tail) = reply.split_at_mut(VersionExchange::SIZE);
-    let got = stream
-        .receive(head, if scope.is_some() { tail } else { &mut [] }, Some(deadline))
-        .map_err(no_answer)?;
-    if scope.is_some() && got < Establish::SIZE {
-        stream
-            .receive(&mut tail[got..], &mut [], Some(deadline))
-            .map_err(no_answer)?;
+    let mut head = [0; VersionExchange::SIZE];
+    stream.receive(&mut head, &mut [], deadline).map_err(no_answer)?;
+    let answer = VersionExchange::parse(&head).ok_or_else(|| Failure::from(Error::InternalError))?;
+    let mut establish = None;
+    if scope.is_some() {
+        let mut body = [0; Establish::SIZE];
+        stream.receive(&mut body, &mut [], deadline).map_err(no_answer)?;
+        establish = Establish::parse(&body);
     }
-    let answer = VersionExchange::parse(head).ok_or_else(|| Failure::from(Error::InternalError))?;
-    Ok((answer, scope.and_then(|_| Establish::parse(tail))))
+    let slots = if version.leaves_name_size_open() {
+        Some(slots(stream, path, &head, deadline)?)
+    } else {
+        None
+    };
+    Ok(Answer {
+        version: answer,
+        establish,
+        slots,
+    })
+}
+
+/// The number of states, if their names have the size that this library takes. `version` is the daemon's answer to VERSION.
+fn slots(
+    stream: &mut Stream,
+    path: &Path,
+    version: &[u8; VersionExchange::SIZE],
+    deadline: Option<Instant>,
+) -> Outcome<usize> {
+    loop {
+        match NameSize::parse(stream.pending(), version) {
+            NameSize::More(missing) => stream
+                .fill(stream.pending().len() + missing, deadline)
+                .map_err(|trouble| first_answer_missing(path, trouble))?,
+            NameSize::Long { slots, consumed } => {
+                stream.consume(consumed);
+                return Ok(slots);
+            }
+            NameSize::Short => {
+                let path = path.to_owned();
+                return Err(Failure::because(
+                    Error::ServiceStopped,
+                    Cause::ShortNames { path },
+                ));
+            }
+            NameSize::OutOfStep => {
+                let cause = Cause::OutOfStep("reader states without an end");
+                return Err(Failure::because(Error::ServiceStopped, cause));
+            }
+        }
+    }
 }
 
 fn first_answer_missing(path: &Path, trouble: Trouble) -> Failure {

@@ -39,6 +39,7 @@ impl Session {
             version,
             told,
             context,
+            slots,
         } = handshake::establish(&path, options.scope, options.limit)?;
         log::debug!(
             "established context {context:#x} at {} with protocol {version}",
@@ -54,7 +55,7 @@ impl Session {
             signal: Signal::default(),
             link: Mutex::new(Link {
                 stream: Some(stream),
-                slots: None,
+                slots,
                 request: Vec::new(),
             }),
         })

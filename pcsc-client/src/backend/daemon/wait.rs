@@ -3,7 +3,7 @@
 //!
 //! States and registration come in one round trip, so that no change can fall between them. The end of a
 //! registration needs no round trip at all: the next read skips the answer to STOP_WAITING. From protocol 4.4 on this is
-//! eight bytes: its own answer, or the event that crossed it. Daemons of protocol 4.3 up to pcsc-lite 1.8.18 answer
+//! eight bytes: its own answer, or the event that crossed it. Daemons up to pcsc-lite 1.8.18 answer
 //! STOP_WAITING even where the event has crossed it, so there the answer to a VERSION request marks the end.
 
 use std::io::IoSlice;
