@@ -18,6 +18,10 @@ pub fn generation() -> u32 {
 pub fn is_privileged() -> bool {
     static PRIVILEGED: OnceBool = OnceBool::new();
     PRIVILEGED.get_or_init(|| {
+        if cfg!(miri) {
+            // Miri has neither users nor an auxiliary vector.
+            return false;
+        }
         // SAFETY: getauxval reads the process's auxiliary vector and has no preconditions.
         #[cfg(target_os = "linux")]
         let secure = unsafe { libc::getauxval(libc::AT_SECURE) } != 0;

@@ -30,6 +30,10 @@ fn wiped_cell() -> Option<&'static AtomicU32> {
     static NONE: AtomicU32 = AtomicU32::new(0);
     static CELL: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
     let none = ptr::from_ref(&NONE).cast_mut();
+    if cfg!(miri) {
+        // Miri has neither fork nor madvise.
+        return None;
+    }
     let mut cell = CELL.load(Ordering::Acquire);
     if cell.is_null() {
         let fresh = map_wiped_page().unwrap_or(none);

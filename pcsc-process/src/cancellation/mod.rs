@@ -10,7 +10,7 @@
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(all(any(target_os = "linux", target_os = "android"), not(miri)))]
 use std::{ffi::c_long, io};
 
 #[cfg(all(
@@ -30,11 +30,8 @@ use glibc::cancellable;
 
 #[cfg(all(
     any(target_os = "linux", target_os = "android"),
-    not(all(
-        target_env = "gnu",
-        any(target_arch = "x86_64", target_arch = "x86"),
-        not(miri)
-    ))
+    not(all(target_env = "gnu", any(target_arch = "x86_64", target_arch = "x86"))),
+    not(miri)
 ))]
 use uncancellable as cancellable;
 
@@ -121,7 +118,7 @@ pub fn was_cancelled() -> bool {
 ///
 /// # Safety
 /// The arguments are those that the system call asks for. A cancelled call may have had its effect.
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(all(any(target_os = "linux", target_os = "android"), not(miri)))]
 pub(crate) unsafe fn blocking(number: c_long, arguments: [usize; 6]) -> io::Result<usize> {
     let result = match WAITS.get() {
         // SAFETY: as the caller promises.
@@ -142,7 +139,7 @@ pub(crate) unsafe fn blocking(number: c_long, arguments: [usize; 6]) -> io::Resu
 
 /// # Safety
 /// As [`blocking`].
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(all(any(target_os = "linux", target_os = "android"), not(miri)))]
 unsafe fn uncancellable(number: c_long, arguments: [usize; 6]) -> Option<c_long> {
     let [a, b, c, d, e, f] = arguments;
     // SAFETY: as the caller promises.

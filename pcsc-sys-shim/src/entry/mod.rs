@@ -19,6 +19,9 @@ pub use context::*;
 pub use exchange::*;
 pub use status_change::*;
 
+#[cfg(test)]
+mod tests;
+
 /// `SCARD_IO_REQUEST`: the protocol control information of a transmit.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
