@@ -316,7 +316,7 @@ fn run(operations: u64, seed: u64) {
     let names = manager
         .readers()
         .iter()
-        .map(|reader| reader.name.clone())
+        .map(|reader| reader.name().to_owned())
         .collect();
     let world = World {
         readers,

@@ -139,11 +139,11 @@ fn inner_a_reader_that_comes_while_there_is_no_thread_for_it_is_listed_later() {
     let wait_until = |is_so: &dyn Fn() -> bool| {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
-            let seen = manager.board().changes();
+            let seen = manager.changes().changes();
             if is_so() {
                 return;
             }
-            assert!(manager.board().wait(seen, Some(deadline)), "nothing changes");
+            assert!(manager.changes().wait(seen, Some(deadline)), "nothing changes");
         }
     };
     set_limit(libc::RLIMIT_NPROC, Some(threads()));
@@ -157,7 +157,7 @@ fn inner_a_reader_that_comes_while_there_is_no_thread_for_it_is_listed_later() {
     let names: Vec<String> = manager
         .readers()
         .iter()
-        .map(|reader| reader.name.clone())
+        .map(|reader| reader.name().to_owned())
         .collect();
     assert!(
         names[0].ends_with(" 00 00") && names[1].ends_with(" 01 00"),

@@ -1,219 +1,129 @@
-//! Slots of `pcsc-ccid`'s readers, on the USB or simulated. The slots of a reader take turns on its transport,
-//! one exchange at a time.
+//! Slots of `pcsc-ccid`'s readers, on the USB or simulated.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use pcsc_ccid::atr::Atr;
+use pcsc_ccid::message;
 use pcsc_ccid::part10::Control;
-use pcsc_ccid::reader::{self, Error, Protocol, Reader, Reset};
-use pcsc_ccid::transport::{self, Transport};
+use pcsc_ccid::reader::{self, Error, Protocol, Reset};
+use pcsc_ccid::transport;
 
-use crate::card_state::{T0, T1};
-use crate::limit::{Limit, Limited};
-use crate::slot::{Fault, Found, Powered, Presence, Slot, Watch};
-use crate::turns::{Turn, Turns};
-use crate::watches::{News, SlotWatch, Watches};
+use crate::connections::{T0, T1};
+use crate::shared_reader::{AnyReader, Open, SharedError, SharedReader};
+use crate::slot::{FoundReader, Powered, Presence, Slot, SlotError, SlotEvent, Watch};
 
-/// A reader of any kind.
-pub type AnyReader = Reader<Box<dyn Transport>>;
-
-/// A reader that was opened.
-pub struct Opened {
-    pub reader: AnyReader,
-    pub news: News,
-}
-
-/// Opens a reader, again and again until it is ours, and has it keep to a time.
-pub type Open = Box<dyn FnMut(&Limit) -> Result<Opened, Fault> + Send>;
-
-/// A transport that keeps to a time.
-pub fn limited(transport: impl Transport + 'static, limit: &Limit) -> Box<dyn Transport> {
-    Box::new(Limited::new(transport, limit.clone()))
-}
-
-/// The slots of a reader that `open` opens when it is first asked for something; and what tells them that the
-/// reader is gone.
-pub fn found(name: String, slots: u16, open: Open) -> (Found, Arc<Watches>) {
-    let watches = Arc::new(Watches::new(slots));
-    let link = Arc::new(Turns::new(Link {
-        open,
-        limit: Limit::default(),
-        reader: None,
-        watches: watches.clone(),
-        has_worked: false,
-        is_new: vec![false; usize::from(slots.max(1))],
-        is_unused: vec![true; usize::from(slots.max(1))],
-    }));
-    let places = (0..=u8::MAX).take(usize::from(slots.max(1))).map(|number| {
+/// The slots of a reader that `open` opens when it is first needed, and the reader.
+pub fn found(name: String, slots: u16, open: Open) -> (FoundReader, Arc<SharedReader>) {
+    let reader = SharedReader::new(slots, open);
+    let numbers = (0..=u8::MAX).take(usize::from(slots.max(1)));
+    let slots = numbers.map(|number| {
         let slot = CcidSlot {
-            link: link.clone(),
+            reader: reader.clone(),
             number,
-            deadline: None,
         };
-        let watch = SlotWatch::new(&watches, number);
+        let watch = CcidWatch {
+            reader: reader.clone(),
+            number,
+        };
         (Box::new(slot) as Box<dyn Slot>, Arc::new(watch) as Arc<dyn Watch>)
     });
-    let found = Found {
+    let found = FoundReader {
         name,
-        slots: places.collect(),
+        slots: slots.collect(),
     };
-    (found, watches)
+    (found, reader)
 }
 
-struct Link {
-    open: Open,
-    limit: Limit,
-    reader: Option<AnyReader>,
-    watches: Arc<Watches>,
-    /// Whether it has answered since it was opened.
-    has_worked: bool,
-    /// Slots of a reader that was opened again, which have not been looked at since: their cards have lost what they were.
-    is_new: Vec<bool>,
-    /// Slots that do not need the device.
-    is_unused: Vec<bool>,
+struct CcidWatch {
+    reader: Arc<SharedReader>,
+    number: u8,
 }
 
-impl Link {
-    /// The reader, opened if it is not.
-    fn reader(&mut self) -> Result<&mut AnyReader, Fault> {
-        let Link {
-            open,
-            limit,
-            reader,
-            watches,
-            ..
-        } = self;
-        match reader {
-            Some(reader) => Ok(reader),
-            None => {
-                let opened = open(limit).inspect_err(|fault| {
-                    // It went, or is one that does not work: nothing to list.
-                    if *fault == Fault::NoDevice {
-                        watches.gone();
-                    }
-                })?;
-                watches.listen(opened.news);
-                Ok(reader.insert(opened.reader))
-            }
-        }
+impl Watch for CcidWatch {
+    fn wait(&self) -> SlotEvent {
+        self.reader.events().wait(self.number)
     }
 
-    /// Closes a reader that was lost, though it may not be gone: a reset of the device takes it from whoever has it. It is
-    /// opened again when a slot is looked at, which tells whether it is there.
-    fn notice_loss(&mut self) {
-        if self.watches.take_loss() {
-            self.close();
-        }
+    fn wake(&self) {
+        self.reader.events().wake(self.number);
     }
 
-    fn set_unused(&mut self, slot: u8, is_unused: bool) {
-        if let Some(flag) = self.is_unused.get_mut(usize::from(slot)) {
-            *flag = is_unused;
-        }
-    }
-
-    fn close(&mut self) {
-        self.watches.close();
-        self.reader = None;
-        self.has_worked = false;
-        self.is_new.fill(true);
+    fn stop(&self) {
+        self.reader.events().stop();
     }
 }
 
 struct CcidSlot {
-    link: Arc<Turns<Link>>,
+    reader: Arc<SharedReader>,
     number: u8,
-    deadline: Option<Instant>,
 }
 
 impl CcidSlot {
-    /// The reader, when it is this slot's turn.
-    fn link(&self) -> Result<Turn<'_, Link>, Fault> {
-        let mut link = self.link.take_by(self.deadline).ok_or(Fault::TimedOut)?;
-        link.limit.set(self.deadline);
-        link.notice_loss();
-        link.set_unused(self.number, false);
-        Ok(link)
-    }
-
-    fn with<T>(&self, ask: impl FnOnce(&mut AnyReader, u8) -> Result<T, Error>) -> Result<T, Fault> {
-        let mut link = self.link()?;
-        if link.is_new.get(usize::from(self.number)) == Some(&true) {
-            return Err(Fault::NoDevice);
-        }
-        let result = ask(link.reader()?, self.number);
-        match result {
-            Err(Error::Transport(transport::Error::Gone)) if link.has_worked => link.watches.lose(),
-            // It could be opened and is reset again, or goes: opening it tells which, some time later.
-            Err(Error::Transport(transport::Error::Gone)) => {
-                link.close();
-                return Err(Fault::Communication);
-            }
-            _ => link.has_worked = true,
-        }
-        result.map_err(fault)
+    fn with<T>(
+        &self,
+        deadline: Option<Instant>,
+        work: impl FnOnce(&mut AnyReader, u8) -> Result<T, Error>,
+    ) -> Result<T, SlotError> {
+        let used = self
+            .reader
+            .with(self.number, deadline, |reader| work(reader, self.number));
+        used.map_err(slot_error)
     }
 }
 
-/// What the resource manager makes of a driver's error.
-pub fn fault(error: Error) -> Fault {
-    log::debug!("the driver says: {error}");
+fn slot_error(error: SharedError) -> SlotError {
     match error {
-        Error::Transport(transport::Error::Gone) | Error::NoSuchSlot | Error::Firmware(_) => Fault::NoDevice,
-        Error::NoCard => Fault::NoCard,
-        Error::Transport(transport::Error::Cancelled) => Fault::TimedOut,
-        Error::CardReset => Fault::Reset,
-        Error::Slot(pcsc_ccid::message::SlotError::Mute) | Error::Atr(_) => Fault::Mute,
-        Error::ProtocolUnsupported => Fault::ProtocolUnsupported,
-        Error::Unsupported => Fault::Unsupported,
-        Error::BufferTooSmall => Fault::BufferTooSmall,
-        _ => Fault::Communication,
+        SharedError::Busy => SlotError::Busy,
+        SharedError::TimedOut => SlotError::TimedOut,
+        SharedError::Gone | SharedError::NotPolled => SlotError::NoDevice,
+        SharedError::Failed => SlotError::Communication,
+        SharedError::Reader(error) => {
+            log::debug!("the driver says: {error}");
+            driver_error(error)
+        }
     }
 }
 
-impl CcidSlot {
-    /// Whether the reader was lost, and is to be opened again.
-    fn is_lost(&self) -> bool {
-        let link = self.link.take_by(self.deadline);
-        link.is_some_and(|link| link.watches.is_lost())
+fn driver_error(error: Error) -> SlotError {
+    match error {
+        Error::Transport(transport::Error::Gone) | Error::NoSuchSlot | Error::Firmware(_) => {
+            SlotError::NoDevice
+        }
+        Error::NoCard => SlotError::NoCard,
+        Error::Transport(transport::Error::Cancelled) => SlotError::TimedOut,
+        Error::CardReset => SlotError::Reset,
+        Error::Slot(message::SlotError::Mute) | Error::Atr(_) => SlotError::Mute,
+        Error::ProtocolUnsupported => SlotError::ProtocolUnsupported,
+        Error::Unsupported => SlotError::Unsupported,
+        Error::BufferTooSmall => SlotError::BufferTooSmall,
+        _ => SlotError::Communication,
     }
+}
 
-    fn look(&mut self) -> Result<Presence, Fault> {
-        let (is_new, was_emptied) = {
-            let mut link = self.link()?;
-            let was_emptied = link.watches.take_emptied(usize::from(self.number));
-            let is_new = link.is_new.get_mut(usize::from(self.number));
-            (is_new.is_some_and(std::mem::take), was_emptied)
-        };
-        self.with(|reader, slot| {
-            Ok(match reader.presence(slot)? {
-                reader::Presence::Absent => Presence::Absent,
-                // A reader that activates cards by itself shows another card as it has shown the one before.
-                reader::Presence::Present if was_emptied => {
-                    reader.power_off(slot)?;
-                    Presence::Replaced
-                }
-                reader::Presence::Present if is_new => Presence::Replaced,
-                reader::Presence::Present => Presence::Present,
-                reader::Presence::Replaced => Presence::Replaced,
-            })
-        })
+/// What an error of [`Reader::open`](reader::Reader::open) means.
+pub fn open_error(error: Error) -> SharedError {
+    match driver_error(error) {
+        // The node is still there: somebody may have reset the device meanwhile.
+        SlotError::NoDevice if error.is_gone() => SharedError::Failed,
+        SlotError::NoDevice => SharedError::Gone,
+        _ => SharedError::Reader(error),
     }
 }
 
 impl Slot for CcidSlot {
-    fn presence(&mut self) -> Result<Presence, Fault> {
-        match self.look() {
-            // This look has met the loss. The next one opens the reader, or finds that it is gone.
-            Err(Fault::NoDevice) if self.is_lost() => self.look(),
-            seen => seen,
+    fn presence(&mut self) -> Result<Presence, SlotError> {
+        match self.reader.presence(self.number) {
+            Ok(reader::Presence::Absent) => Ok(Presence::Absent),
+            Ok(reader::Presence::Present) => Ok(Presence::Present),
+            Ok(reader::Presence::Replaced) => Ok(Presence::Replaced),
+            Err(error) => Err(slot_error(error)),
         }
     }
 
-    fn power_up(&mut self, warm: bool) -> Result<Powered, Fault> {
+    fn power_up(&mut self, warm: bool, deadline: Option<Instant>) -> Result<Powered, SlotError> {
         let reset = if warm { Reset::Warm } else { Reset::Cold };
-        self.with(|reader, slot| {
+        self.with(deadline, |reader, slot| {
             let atr = reader.power_on(slot, reset)?;
             let (offered, first) = protocols(atr);
             Ok(Powered {
@@ -224,58 +134,65 @@ impl Slot for CcidSlot {
         })
     }
 
-    fn power_down(&mut self) -> Result<(), Fault> {
-        self.with(|reader, slot| reader.power_off(slot))
+    fn power_down(&mut self) -> Result<(), SlotError> {
+        self.with(None, |reader, slot| reader.power_off(slot))
     }
 
-    fn set_protocol(&mut self, protocol: u32) -> Result<(), Fault> {
+    fn set_protocol(&mut self, protocol: u32, deadline: Option<Instant>) -> Result<(), SlotError> {
         let protocol = match protocol {
             T0 => Protocol::T0,
             T1 => Protocol::T1,
-            _ => return Err(Fault::ProtocolUnsupported),
+            _ => return Err(SlotError::ProtocolUnsupported),
         };
-        self.with(|reader, slot| reader.set_protocol(slot, protocol))
+        self.with(deadline, |reader, slot| reader.set_protocol(slot, protocol))
     }
 
-    fn transmit(&mut self, command: &[u8], response: &mut [u8]) -> Result<usize, Fault> {
-        self.with(|reader, slot| reader.transmit(slot, command, response))
+    fn transmit(
+        &mut self,
+        command: &[u8],
+        response: &mut [u8],
+        deadline: Option<Instant>,
+    ) -> Result<usize, SlotError> {
+        self.with(deadline, |reader, slot| reader.transmit(slot, command, response))
     }
 
-    fn control(&mut self, code: u32, data: &[u8], answer: &mut [u8]) -> Result<usize, Fault> {
-        let mut link = self.link()?;
-        let asked = link.reader()?.control(self.number, code, data, answer);
-        // Clients of pcscd know these answers: what the user has not allowed fails like an exchange, and a
-        // structure that makes no sense is not supported.
+    fn control(
+        &mut self,
+        code: u32,
+        data: &[u8],
+        answer: &mut [u8],
+        deadline: Option<Instant>,
+    ) -> Result<usize, SlotError> {
+        let number = self.number;
+        let asked = self.reader.with_reader(number, deadline, |reader| {
+            reader.control(number, code, data, answer)
+        });
+        // Clients of pcscd know these answers: what the user has not allowed fails like an exchange, and a structure that
+        // makes no sense is not supported.
         asked.map_err(|error| match (error, Control::decode(code)) {
-            (Error::Unsupported, Some(Control::Escape | Control::ReaderDirect)) => Fault::Communication,
-            (Error::InvalidParameter, _) => Fault::Unsupported,
-            (error, _) => fault(error),
+            (SharedError::Reader(Error::Unsupported), Some(Control::Escape | Control::ReaderDirect)) => {
+                SlotError::Communication
+            }
+            (SharedError::Reader(Error::InvalidParameter), _) => SlotError::Unsupported,
+            (error, _) => slot_error(error),
         })
     }
 
-    fn get_attribute(&mut self, id: u32, value: &mut [u8]) -> Result<usize, Fault> {
-        self.with(|reader, slot| reader.attribute(slot, id, None, value))
+    fn get_attribute(&mut self, id: u32, value: &mut [u8]) -> Result<usize, SlotError> {
+        self.with(None, |reader, slot| reader.attribute(slot, id, None, value))
     }
 
-    fn set_attribute(&mut self, _id: u32, _value: &[u8]) -> Result<(), Fault> {
-        Err(Fault::Unsupported)
-    }
-
-    fn set_deadline(&mut self, deadline: Option<Instant>) {
-        self.deadline = deadline;
+    fn set_attribute(&mut self, _id: u32, _value: &[u8]) -> Result<(), SlotError> {
+        Err(SlotError::Unsupported)
     }
 
     fn give_back(&mut self) {
-        let mut link = self.link.take();
-        link.set_unused(self.number, true);
-        if link.is_unused.iter().all(|is_unused| *is_unused) {
-            link.close();
-        }
+        self.reader.give_back(self.number);
     }
 }
 
-/// The protocols that an ATR offers, and the first one, as `SCARD_PROTOCOL_*` bits; of a card in specific mode
-/// the only one (ISO 7816-3, clause 8.3). An ATR that makes no sense offers none.
+/// The protocols that an ATR offers, and the first one, as `SCARD_PROTOCOL_*` bits; of a card in specific mode the only
+/// one (ISO 7816-3, clause 8.3). An ATR that makes no sense offers none.
 fn protocols(atr: &[u8]) -> (u32, u32) {
     let bit = |number: u8| match number {
         0 => T0,
@@ -296,50 +213,49 @@ fn protocols(atr: &[u8]) -> (u32, u32) {
 mod tests {
     use super::*;
     use crate::simulated::Simulated;
-    use crate::slot::Sight;
 
     #[test]
     fn a_reader_that_is_reset_while_it_is_opened_is_opened_again() {
         let mut resets = 2;
-        let open: Open = Box::new(move |limit| {
+        let open: Open = Box::new(move |deadline| {
             let simulated = Simulated::new("scr3310").unwrap();
-            let opened = simulated.open(limit);
+            let opened = simulated.open(deadline);
             if resets > 0 {
                 resets -= 1;
                 simulated.unplug();
             }
             opened
         });
-        let (found, watches) = found("Reader".into(), 1, open);
+        let (found, reader) = found("Reader".into(), 1, open);
         let (mut slot, watch) = found.slots.into_iter().next().unwrap();
         for _ in 0..2 {
-            assert_eq!(slot.presence(), Err(Fault::Communication));
+            assert_eq!(slot.presence(), Err(SlotError::Communication));
         }
         assert_eq!(slot.presence(), Ok(Presence::Replaced));
-        assert!(slot.power_up(false).is_ok());
-        watches.gone();
-        assert_eq!(watch.wait(), Sight::Gone);
+        assert!(slot.power_up(false, None).is_ok());
+        reader.events().set_gone();
+        assert_eq!(watch.wait(), SlotEvent::Gone);
     }
 
     #[test]
-    fn a_reader_that_is_reset_between_two_looks_is_opened_by_the_second() {
+    fn a_reader_that_is_reset_between_two_polls_is_opened_by_the_second() {
         use std::sync::Mutex;
 
         let current = Arc::new(Mutex::new(None));
         let last = current.clone();
-        let open: Open = Box::new(move |limit| {
+        let open: Open = Box::new(move |deadline| {
             let simulated = Simulated::new("scr3310").unwrap();
-            let opened = simulated.open(limit);
+            let opened = simulated.open(deadline);
             *last.lock().unwrap() = Some(simulated);
             opened
         });
-        let (found, watches) = found("Reader".into(), 1, open);
+        let (found, reader) = found("Reader".into(), 1, open);
         let (mut slot, _) = found.slots.into_iter().next().unwrap();
         assert_eq!(slot.presence(), Ok(Presence::Present));
         current.lock().unwrap().take().unwrap().unplug();
-        // Nobody sees a reader that fails.
+        // The failure is not seen outside.
         assert_eq!(slot.presence(), Ok(Presence::Replaced));
-        watches.gone();
+        reader.events().set_gone();
     }
 
     #[test]
@@ -350,15 +266,13 @@ mod tests {
         let count = opens.clone();
         // Two slots, a card in the first.
         let simulated = Simulated::new("scr331-di").unwrap();
-        let open: Open = Box::new(move |limit| {
+        let open: Open = Box::new(move |deadline| {
             count.fetch_add(1, Ordering::SeqCst);
-            simulated.open(limit)
+            simulated.open(deadline)
         });
-        let (found, watches) = found("Reader".into(), 2, open);
-        let [mut first, mut second] = [0, 1].map({
-            let mut slots = found.slots.into_iter().map(|(slot, _)| slot);
-            move |_| slots.next().unwrap()
-        });
+        let (found, reader) = found("Reader".into(), 2, open);
+        let mut slots = found.slots.into_iter().map(|(slot, _)| slot);
+        let (mut first, mut second) = (slots.next().unwrap(), slots.next().unwrap());
         assert_eq!(first.presence(), Ok(Presence::Present));
         assert_eq!(second.presence(), Ok(Presence::Absent));
         first.give_back();
@@ -367,8 +281,8 @@ mod tests {
         second.give_back();
         assert_eq!(second.presence(), Ok(Presence::Absent));
         assert_eq!(opens.load(Ordering::SeqCst), 2);
-        // Nobody knows what happened to the card meanwhile.
+        // What happened to the card meanwhile is not known.
         assert_eq!(first.presence(), Ok(Presence::Replaced));
-        watches.gone();
+        reader.events().set_gone();
     }
 }

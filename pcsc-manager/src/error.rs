@@ -10,11 +10,14 @@ use std::path::PathBuf;
 pub enum CallError {
     /// `SCARD_E_INSUFFICIENT_BUFFER`: the answer does not fit.
     #[error("the answer does not fit into the buffer")]
-    InsufficientBuffer,
+    InsufficientBuffer {
+        /// How many bytes the answer has; 0 where that is not known.
+        needed: usize,
+    },
     /// `SCARD_E_INVALID_HANDLE`: there is no such connection, or its client was released.
     #[error("there is no such connection")]
     InvalidHandle,
-    /// `SCARD_E_INVALID_VALUE`: a share mode, an initialization or a disposition is none.
+    /// `SCARD_E_INVALID_VALUE`: a share mode, an initialization or a disposition does not exist.
     #[error("a parameter has a value that is not allowed")]
     InvalidValue,
     /// `SCARD_E_NO_SMARTCARD`: the slot is empty.

@@ -1,43 +1,90 @@
 //! A PC/SC resource manager as a library (PC/SC part 5): it finds readers, watches their cards, shares them between
-//! connections and orders transactions, in the process that uses it. The rules are pcscd's.
+//! clients and orders their transactions, in the process that uses it. The rules are pcscd's.
 //!
-//! `slot` says what a reader's driver offers, `card_state` who uses a card and how, `state` what is known of a slot, and
-//! `reader` joins them. `calls` has connections and their transactions, `exchange` what goes to card and reader, and
-//! `power` what both need of a card. `manager` finds and watches the readers.
+//! A [`Bus`] finds readers: [`UsbBus`], the simulated [`SimulatedBus`], or one of your own. A [`Manager`] owns them. A
+//! [`Client`] is one user of the manager, such as a PC/SC context: it connects to cards and exchanges APDUs with them.
+//! Many clients share a manager, and behave to each other as the clients of a daemon do.
 //!
-//! `ccid` makes slots of `pcsc-ccid`'s readers and `watches` listens to them, those of `usb` and those of
-//! `simulated`; `remote` has readers that another program plays.
+//! ```
+//! use pcsc_manager::{Client, Manager, Settings, SimulatedBus};
+//! use std::sync::Arc;
+//!
+//! const SHARED: u32 = 2;
+//! const ANY: u32 = 3;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let bus = Arc::new(SimulatedBus::bundled()?);
+//! let manager = Arc::new(Manager::start(bus, Settings::default())?);
+//! let client = Client::new(manager.clone(), true);
+//! for reader in manager.readers() {
+//!     let connected = client.connect(reader.name().as_bytes(), SHARED, ANY, None)?;
+//!     let mut response = [0; 258];
+//!     let select = b"\x00\xA4\x04\x00\x0A\xA0\x00\x00\x00\x62\x03\x01\x0C\x06\x01";
+//!     let answer = client.transmit(connected.handle, connected.protocol, select, &mut response, None)?;
+//!     assert_eq!(&response[..answer.length], b"\x90\x00");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Events
+//!
+//! [`Manager::changes`] counts changes that clients can see. A wait for an event reads the count, looks at
+//! [`Reader::snapshot`] and [`Manager::events`], and sleeps until the count moves. While it waits for a reader's card it
+//! holds [`Manager::watching`], which keeps the device open. A device that no connection and no such wait needs is given
+//! back to the system after a second, so that other processes can use it.
+//!
+//! # Threads
+//!
+//! The manager has a thread for the bus ("pcsc-bus"), one for what is due at a time ("pcsc-power") and one for each slot
+//! ("pcsc-reader"). All sleep while nothing happens, and end with the manager. A client's calls run in the caller's
+//! threads. A call ends by its deadline, or when the client is released.
+//!
+//! # Layers
+//!
+//! ```text
+//! client                      connections by their handles
+//! terms, exchange, power      what connections do with a reader
+//! reader                      one slot as all connections share it; lock order and wake-ups are described there
+//! slot_state, connections     its bookkeeping, without I/O
+//! slot                        the driver's interface, with ccid and remote behind it
+//! shared_reader, slot_events  a CCID reader with its slots, of usb or simulated
+//! ```
 
-mod board;
-mod calls;
-mod card_state;
+mod bus;
 mod ccid;
+mod client;
+mod connections;
+mod deadline;
 mod error;
 mod exchange;
-mod limit;
 mod manager;
 mod power;
 mod reader;
 mod remote;
+mod shared_reader;
 mod simulated;
 mod slot;
-mod state;
+mod slot_events;
+mod slot_state;
+mod sync;
+mod terms;
+#[cfg(test)]
+mod tests;
 mod thread;
-mod turns;
+mod timed_mutex;
 mod usb;
-mod watches;
 
-pub use board::Board;
-pub use calls::{check_disposition, check_terms};
-pub use card_state::Handle;
+pub use bus::{Bus, BusEvent};
+pub use client::{Client, Connected, Response};
+pub use connections::Handle;
 pub use error::{CallError, StartError};
-pub use manager::{Bus, BusEvent, End, Manager, Settings, Watching};
-pub use reader::{GaveUp, Interest, Reader, Snapshot, Wakers};
+pub use manager::{Manager, Settings, Watching};
+pub use reader::{Interest, IsCancelled, Reader, Snapshot};
 pub use remote::RemoteBus;
 pub use simulated::{Simulated, SimulatedBus};
-pub use slot::{Fault, Found, Powered, Presence, Sight, Slot, Watch};
-#[doc(hidden)]
-pub use turns::{Turn, Turns};
+pub use slot::{FoundReader, Powered, Presence, Slot, SlotError, SlotEvent, Watch};
+pub use sync::ChangeCounter;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub use usb::DeviceBus;
 pub use usb::UsbBus;

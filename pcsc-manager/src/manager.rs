@@ -1,37 +1,19 @@
-//! The readers of the process: found, watched, and given back when the last context ends.
+//! The readers of a bus, from the first to the last: found, watched, and given back at the end.
 
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use pcsc_ccid::names;
 
-use crate::board::{lock, wait_until, Board};
+use crate::bus::{Bus, BusEvent};
 use crate::error::{CallError, StartError};
-use crate::reader::{GaveUp, Interest, Reader, Wakers};
-use crate::slot::Found;
+use crate::reader::{Interest, IsCancelled, Reader, Wakers};
+use crate::slot::FoundReader;
+use crate::sync::{lock, ChangeCounter};
 use crate::thread::Thread;
-
-/// Where readers come from: the USB, or a simulation.
-pub trait Bus: Send + Sync {
-    /// The readers that are there when the manager starts. Finds them, and opens none.
-    fn initial(&self) -> Vec<Found>;
-    /// Blocks until a reader comes, or until [`Bus::stop`] was called. That a reader goes is told by the
-    /// watches of its slots.
-    fn wait(&self) -> BusEvent;
-    /// Ends the wait, now and for ever.
-    fn stop(&self);
-}
-
-/// What happened on a bus.
-pub enum BusEvent {
-    /// A reader came.
-    Added(Found),
-    /// The bus was told to stop.
-    Stopped,
-}
 
 /// How readers are named.
 #[derive(Debug, Clone, Default)]
@@ -43,40 +25,17 @@ pub struct Settings {
     pub name_extension: String,
 }
 
-/// All readers, and the threads that watch them: one for the bus, one for what is due at a time, and one for
-/// each slot. All sleep while nothing happens.
+/// The readers of a bus and the threads that watch them. Dropping it gives all readers back.
 pub struct Manager {
     shared: Arc<Shared>,
     threads: Mutex<Vec<Thread>>,
 }
 
-/// When to try again to start the thread of a reader that came while the system had no room for one.
+/// When to try again to start a reader's thread.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// How long the end of a manager waits for its threads. Each ends in the time of a few USB transfers.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// The moment at which all readers of a manager are given back.
-#[derive(Default)]
-pub struct End {
-    has_come: Mutex<bool>,
-    came: Condvar,
-}
-
-impl End {
-    /// Waits for it.
-    pub fn wait(&self) {
-        let mut has_come = lock(&self.has_come);
-        while !*has_come {
-            has_come = wait_until(&self.came, has_come, None).unwrap_or_else(|guard| guard);
-        }
-    }
-
-    fn come(&self) {
-        *lock(&self.has_come) = true;
-        self.came.notify_all();
-    }
-}
 
 /// The readers that a wait for card events keeps open.
 pub struct Watching<'a> {
@@ -84,13 +43,14 @@ pub struct Watching<'a> {
 }
 
 impl Watching<'_> {
-    /// Adopts readers that came since: one of a name that is waited for may have been unplugged and plugged in again.
+    /// Includes readers that came since: one with a name that is waited for may have been unplugged and plugged in again.
+    /// A wait calls this after it has read [`Manager::changes`] and before it looks at the readers.
     pub fn refresh(&mut self, manager: &Manager) {
         if self.interests.is_empty() {
             return;
         }
         for reader in manager.readers() {
-            let Some(interest) = self.interests.get_mut(reader.name.as_bytes()) else {
+            let Some(interest) = self.interests.get_mut(reader.name().as_bytes()) else {
                 continue;
             };
             let is_new = |held: &Interest<Arc<Reader>>| !std::ptr::eq(held.reader(), &*reader);
@@ -100,19 +60,20 @@ impl Watching<'_> {
         }
     }
 
-    /// Waits until each reader was looked at.
+    /// Waits until each reader is open and was polled.
     ///
     /// # Errors
-    /// [`CallError::InvalidHandle`] where `gave_up` says so.
-    pub fn wait_for_first_look(&self, gave_up: GaveUp<'_>) -> Result<(), CallError> {
+    /// [`CallError::InvalidHandle`] where `is_cancelled` says so.
+    pub fn wait_until_open(&self, is_cancelled: IsCancelled<'_>) -> Result<(), CallError> {
         for interest in self.interests.values().flatten() {
-            interest.reader().wait_for_first_look(None, gave_up)?;
+            interest.reader().wait_until_open(None, is_cancelled)?;
         }
         Ok(())
     }
 }
 
-/// What the threads share with the manager.
+/// What the threads share with the manager. `readers` is locked for bookkeeping alone, and no other lock is taken
+/// meanwhile.
 struct Shared {
     bus: Arc<dyn Bus>,
     wakers: Wakers,
@@ -121,14 +82,15 @@ struct Shared {
     /// How many readers came and went; never 0, as pcscd counts.
     events: AtomicU32,
     is_over: AtomicBool,
-    end: Arc<End>,
+    /// Moves when all readers were given back.
+    end: Arc<ChangeCounter>,
 }
 
 #[derive(Default)]
 struct Readers {
     /// A place that a reader left is taken by the next one that comes, as pcscd has it.
     places: Vec<Option<Watched>>,
-    /// The threads of readers that are gone, which end without help.
+    /// The threads of readers that are gone. They end by themselves and are to be joined.
     gone: Vec<Thread>,
     /// Readers whose threads could not be started, and when to try again. They are not listed.
     unstarted: Vec<Arc<Reader>>,
@@ -147,8 +109,7 @@ impl Readers {
 }
 
 impl Manager {
-    /// Starts to manage the readers of a bus. Nobody waits for a reader here: each is looked at by a thread
-    /// of its own.
+    /// Starts to manage the readers of a bus. This opens no device.
     ///
     /// # Errors
     /// [`StartError::Thread`] where a thread cannot be started.
@@ -188,17 +149,18 @@ impl Manager {
         Ok(())
     }
 
-    /// The moment at which all readers are given back.
-    pub fn moment_of_end(&self) -> &Arc<End> {
+    /// Moves from 0 when the manager has ended and all readers were given back. It outlives the manager, so that the next
+    /// one can wait for it.
+    pub fn has_ended(&self) -> &Arc<ChangeCounter> {
         &self.shared.end
     }
 
-    /// Where changes are posted.
-    pub fn board(&self) -> &Board {
-        &self.shared.wakers.board
+    /// Counts the changes of readers and cards that clients can see.
+    pub fn changes(&self) -> &ChangeCounter {
+        &self.shared.wakers.changes
     }
 
-    /// The readers, in pcscd's order.
+    /// The readers, in pcscd's order: a reader that comes takes the place of one that went.
     pub fn readers(&self) -> Vec<Arc<Reader>> {
         let readers = lock(&self.shared.readers);
         readers.watched().map(|watched| watched.reader.clone()).collect()
@@ -208,10 +170,10 @@ impl Manager {
     pub fn find(&self, name: &[u8]) -> Option<Arc<Reader>> {
         let readers = lock(&self.shared.readers);
         let mut watched = readers.watched().map(|watched| &watched.reader);
-        watched.find(|reader| reader.name.as_bytes() == name).cloned()
+        watched.find(|reader| reader.name().as_bytes() == name).cloned()
     }
 
-    /// Begins to need the readers of these names, for a wait for their card events.
+    /// Keeps the readers of these names open, for a wait for their card events.
     pub fn watching<'a>(&self, names: impl IntoIterator<Item = &'a [u8]>) -> Watching<'a> {
         let mut watching = Watching {
             interests: names.into_iter().map(|name| (name, None)).collect(),
@@ -220,26 +182,28 @@ impl Manager {
         watching
     }
 
-    /// How many readers came and went.
+    /// How many readers came and went, in 15 bits and without 0, as pcscd counts.
     pub fn events(&self) -> u32 {
         self.shared.events.load(Ordering::SeqCst)
     }
 
-    /// Whether a reader is connected to.
+    /// Whether any reader has a connection.
     pub fn is_in_use(&self) -> bool {
         self.readers().iter().any(|reader| reader.is_in_use())
     }
 
-    /// Whether the readers were given back.
+    /// Whether [`Manager::end`] was called.
     pub fn is_over(&self) -> bool {
         self.shared.is_over.load(Ordering::SeqCst)
     }
 
-    /// Gives all readers back and ends all threads; what is left of this manager's contexts has lost them.
+    /// Ends all threads and gives all readers back. Calls of clients fail with [`CallError::ReaderUnavailable`] or
+    /// [`CallError::UnknownReader`] from now on. A second call waits for the first.
     pub fn end(&self) {
         let shared = &self.shared;
         if shared.is_over.swap(true, Ordering::SeqCst) {
-            return shared.end.wait();
+            shared.end.wait(0, None);
+            return;
         }
         let deadline = Instant::now() + PATIENCE;
         shared.bus.stop();
@@ -258,8 +222,8 @@ impl Manager {
         for thread in readers.gone {
             thread.join_until(deadline);
         }
-        shared.wakers.board.post();
-        shared.end.come();
+        shared.wakers.changes.post();
+        shared.end.post();
     }
 }
 
@@ -270,20 +234,26 @@ impl Drop for Manager {
 }
 
 impl Shared {
-    /// Adds the slots of a reader. Where a thread cannot be started, its slot is added later.
-    fn add(self: &Arc<Shared>, found: Found) -> io::Result<()> {
+    /// Adds the slots of a reader.
+    ///
+    /// # Errors
+    /// Where a thread cannot be started. Its slot is added later.
+    fn add(self: &Arc<Shared>, found: FoundReader) -> io::Result<()> {
         if names::is_ignored(&found.name, &self.settings.ignored_names) {
             log::info!("reader {:?} is ignored, as its name is filtered", found.name);
             return Ok(());
         }
         let number = {
             let readers = lock(&self.readers);
-            let listed = readers.watched().map(|watched| watched.reader.name.as_str());
-            let unlisted = readers.unstarted.iter().map(|reader| reader.name.as_str());
+            let listed = readers.watched().map(|watched| watched.reader.name());
+            let unlisted = readers.unstarted.iter().map(|reader| reader.name());
             names::free_number(listed.chain(unlisted))
         };
         let Some(number) = number else {
-            log::error!("reader {:?} is ignored: there are too many", found.name);
+            log::error!(
+                "reader {:?} is ignored: there are 256 readers already",
+                found.name
+            );
             return Ok(());
         };
         let base = found.name + &self.settings.name_extension;
@@ -319,7 +289,7 @@ impl Shared {
             match self.start_reader(&reader) {
                 Ok(()) => self.count_event(),
                 Err(error) => {
-                    log::debug!("cannot start a thread for reader {:?}: {error}", reader.name);
+                    log::debug!("cannot start a thread for reader {:?}: {error}", reader.name());
                     self.start_later(reader);
                 }
             }
@@ -328,14 +298,14 @@ impl Shared {
 
     fn start_reader(self: &Arc<Shared>, reader: &Arc<Reader>) -> io::Result<()> {
         let (shared, its_reader) = (self.clone(), reader.clone());
-        // The lock is held until the reader has its place, where its thread may look for it at once.
+        // Held until the reader has its place, which its thread looks for if the reader is gone at once.
         let mut readers = lock(&self.readers);
         let thread = Thread::spawn("pcsc-reader", move || {
             if its_reader.watch() {
                 shared.remove(&its_reader);
             }
         })?;
-        log::info!("reader {:?} is there", reader.name);
+        log::info!("reader {:?} is there", reader.name());
         let watched = Watched {
             reader: reader.clone(),
             thread,
@@ -347,19 +317,19 @@ impl Shared {
         Ok(())
     }
 
-    /// Forgets a reader that is gone. Called by its own thread.
+    /// Removes a reader that is gone. Runs in its own thread.
     fn remove(&self, reader: &Arc<Reader>) {
         let mut readers = lock(&self.readers);
         let is_its = |watched: &mut Watched| Arc::ptr_eq(&watched.reader, reader);
         let place = readers.places.iter_mut().find_map(|place| place.take_if(is_its));
-        // At the end of the manager it has no place any more.
+        // The end of the manager has emptied its place.
         let Some(watched) = place else { return };
         for thread in take_finished(&mut readers.gone) {
             thread.join_until(Instant::now());
         }
         readers.gone.push(watched.thread);
         drop(readers);
-        log::info!("reader {:?} is gone", reader.name);
+        log::info!("reader {:?} is gone", reader.name());
         reader.end();
         self.count_event();
     }
@@ -367,7 +337,7 @@ impl Shared {
     fn count_event(&self) {
         let next = |events| Some(event_after(events));
         let _ = self.events.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
-        self.wakers.board.post();
+        self.wakers.changes.post();
     }
 
     /// Does what is due for the readers, and sleeps in between: the work of the thread "pcsc-power".

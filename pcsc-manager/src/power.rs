@@ -1,10 +1,12 @@
 //! The power of a card and its protocol, for connections that need them.
 
-use crate::card_state::{RAW, T0, T1};
-use crate::error::CallError as Error;
+use std::time::Instant;
+
+use crate::connections::{RAW, T0, T1};
+use crate::error::CallError;
 use crate::reader::Reader;
-use crate::slot::{Fault, Powered, Slot};
-use crate::state::{ABSENT, PRESENT, SWALLOWED};
+use crate::slot::{Powered, Slot, SlotError};
+use crate::slot_state::{ABSENT, PRESENT, SWALLOWED};
 
 /// What old programs pass for T=0 or T=1.
 pub const ANY_OLD: u32 = 0x1000;
@@ -15,41 +17,50 @@ pub const RESET_CARD: u32 = 1;
 pub const UNPOWER_CARD: u32 = 2;
 
 impl Reader {
-    pub(crate) fn power_up_if_needed(&self, slot: &mut dyn Slot) -> Result<(), Error> {
+    pub(crate) fn power_up_if_needed(
+        &self,
+        slot: &mut dyn Slot,
+        deadline: Option<Instant>,
+    ) -> Result<(), CallError> {
         let needs_power = {
             let state = self.state();
             !state.has_power && state.status & PRESENT != 0
         };
         if needs_power {
-            let powered = slot.power_up(false);
-            let is_late = powered == Err(Fault::TimedOut);
+            let powered = slot.power_up(false, deadline);
+            let is_late = powered == Err(SlotError::TimedOut);
             self.note_power_up(powered);
             if is_late {
-                return Err(Error::Timeout);
+                return Err(CallError::Timeout);
             }
         }
         Ok(())
     }
 
-    pub(crate) fn note_power_up(&self, powered: Result<Powered, Fault>) {
+    pub(crate) fn note_power_up(&self, powered: Result<Powered, SlotError>) {
         match powered {
-            // Not the card's fault: the bus will tell that the reader is gone.
-            Err(Fault::NoDevice) => self.on_trouble(Fault::NoDevice),
-            powered => self.change(|state| state.set_power_up(powered)),
+            // This says nothing about the card. The bus reports that the reader is gone.
+            Err(SlotError::NoDevice) => self.note_failure(SlotError::NoDevice),
+            powered => self.change(|state| state.note_power_up(powered)),
         }
     }
 
-    pub(crate) fn reset(&self, slot: &mut dyn Slot, kind: u32) -> Result<(), Fault> {
+    pub(crate) fn reset(
+        &self,
+        slot: &mut dyn Slot,
+        kind: u32,
+        deadline: Option<Instant>,
+    ) -> Result<(), SlotError> {
         let powered = if kind == RESET_CARD {
-            slot.power_up(true)
+            slot.power_up(true, deadline)
         } else {
             // What matters is whether the card answers afterwards.
             let _ = slot.power_down();
-            slot.power_up(false)
+            slot.power_up(false, deadline)
         };
-        let fault = powered.as_ref().err().copied();
+        let result = powered.as_ref().map(|_| ()).map_err(|error| *error);
         self.note_power_up(powered);
-        fault.map_or(Ok(()), Err)
+        result
     }
 
     pub(crate) fn unpower(&self, slot: &mut dyn Slot) {
@@ -57,7 +68,7 @@ impl Reader {
         self.change(|state| {
             state.status = match down {
                 Ok(()) => PRESENT,
-                Err(Fault::NoCard) => ABSENT,
+                Err(SlotError::NoCard) => ABSENT,
                 Err(_) => PRESENT | SWALLOWED,
             };
             state.has_power = false;
@@ -66,7 +77,12 @@ impl Reader {
     }
 
     /// Chooses the protocol where none is chosen since the reset.
-    pub(crate) fn choose_protocol(&self, slot: &mut dyn Slot, protocols: u32) -> Result<(), Error> {
+    pub(crate) fn choose_protocol(
+        &self,
+        slot: &mut dyn Slot,
+        protocols: u32,
+        deadline: Option<Instant>,
+    ) -> Result<(), CallError> {
         if protocols & RAW != 0 {
             self.change(|state| state.choose_raw(protocols));
             return Ok(());
@@ -84,25 +100,25 @@ impl Reader {
         } else {
             protocols
         };
-        let card = card.ok_or(Error::UnpoweredCard)?;
+        let card = card.ok_or(CallError::UnpoweredCard)?;
         let wanted = protocols & card.offered & (T0 | T1);
         let best = if wanted & T1 != 0 { T1 } else { wanted & T0 };
         if best == 0 {
-            return Err(Error::ProtoMismatch);
+            return Err(CallError::ProtoMismatch);
         }
-        let chosen = match slot.set_protocol(best) {
+        let chosen = match slot.set_protocol(best, deadline) {
             Ok(()) => Ok(best),
-            Err(Fault::ProtocolUnsupported) if card.first != wanted => {
+            Err(SlotError::ProtocolUnsupported) if card.first != wanted => {
                 if card.first & wanted == 0 {
-                    return Err(Error::ProtoMismatch);
+                    return Err(CallError::ProtoMismatch);
                 }
-                slot.set_protocol(card.first)
+                slot.set_protocol(card.first, deadline)
                     .map(|()| card.first)
-                    .map_err(|_| Error::UnresponsiveCard)
+                    .map_err(|_| CallError::UnresponsiveCard)
             }
-            Err(Fault::NoCard) => Err(Error::NoSmartcard),
-            Err(Fault::TimedOut) => Err(Error::Timeout),
-            Err(_) => Err(Error::UnresponsiveCard),
+            Err(SlotError::NoCard) => Err(CallError::NoSmartcard),
+            Err(SlotError::TimedOut) => Err(CallError::Timeout),
+            Err(_) => Err(CallError::UnresponsiveCard),
         };
         let chosen = chosen?;
         self.change(|state| state.protocol = chosen);

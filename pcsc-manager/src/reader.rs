@@ -1,27 +1,29 @@
-//! A reader's slot with its card, as all connections of the process share it: what was seen of it, its power,
-//! and its end. `calls` and `exchange` have what connections do with it. The rules are pcscd's.
+//! A reader's slot with its card, as all connections share it: presence, power, and the end of the reader. `calls` and
+//! `exchange` have what connections do with it. The rules are pcscd's.
 //!
-//! Turns at `slot` last as long as the driver works; `state` is locked for bookkeeping only. They are taken in
-//! this order, and nobody waits for another connection in his turn.
+//! Lock order: `driver`, then `state`. `driver` is held while the driver works, which can take seconds; nothing waits for
+//! another connection while it holds it. `state` is held for bookkeeping alone, never across a call of the driver.
+//!
+//! Who wakes whom: every change of `state` moves `changed`, on which the calls of this reader's connections sleep (for the
+//! end of a transaction, for the first poll). One that clients can see moves [`Wakers::changes`] as well, on which waits
+//! for events of any reader sleep. A new due time moves [`Wakers::schedule`], on which the manager's thread sleeps.
 
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
-use crate::board::{lock, Board};
-use crate::error::CallError as Error;
-use crate::slot::{Driver, Fault, Presence, Sight, Slot, Vacant, Watch};
-use crate::state::{Reach, Seen, State, ABSENT, LOOK_AGAIN, PRESENT, UNKNOWN};
-use crate::turns::{Turn, Turns};
+use crate::error::CallError;
+use crate::slot::{Driver, Presence, Slot, SlotError, SlotEvent, Vacant, Watch};
+use crate::slot_state::{Access, LastSeen, SlotState, ABSENT, PRESENT, RETRY, UNKNOWN};
+use crate::sync::{lock, ChangeCounter};
+use crate::timed_mutex::{TimedMutex, TimedMutexGuard};
 
 /// A slot and its connections.
 pub struct Reader {
-    /// Its name, as clients know it.
-    pub name: String,
-    slot: Turns<Driver>,
-    state: Mutex<State>,
-    /// Counts every change of the state, after it was made.
-    changed: Board,
+    name: String,
+    driver: TimedMutex<Driver>,
+    state: Mutex<SlotState>,
+    changed: ChangeCounter,
     watch: Arc<dyn Watch>,
     wakers: Wakers,
 }
@@ -29,23 +31,41 @@ pub struct Reader {
 /// Whom a reader wakes. All readers of a manager have the same.
 #[derive(Clone, Default)]
 pub struct Wakers {
-    /// Counts changes that clients can see. Waits for card events sleep on it.
-    pub board: Arc<Board>,
-    /// Counts changes of [`Reader::due`]. The thread that calls [`Reader::attend`] sleeps on it.
-    pub schedule: Arc<Board>,
+    /// Counts changes that clients can see.
+    pub changes: Arc<ChangeCounter>,
+    /// Counts changes of [`Reader::due`].
+    pub schedule: Arc<ChangeCounter>,
 }
+
+/// A reader's state at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// How often a card came or went; 16 bits, wraps.
+    pub event_counter: u32,
+    /// `SCARD_UNKNOWN`, `SCARD_ABSENT`, `SCARD_PRESENT`, ... (PC/SC part 5, clause 3.1.4).
+    pub status: u32,
+    /// 0: no connection; -1: one exclusive connection; n: n shared ones.
+    pub sharing: i32,
+    /// The card's ATR; empty where there is no card, or where it does not answer.
+    pub atr: Vec<u8>,
+    /// The protocol in use, `SCARD_PROTOCOL_*`; 0 where none was chosen since the last reset.
+    pub protocol: u32,
+}
+
+/// Whether a waiting call is to give up, because its client was released or cancelled it.
+pub type IsCancelled<'a> = &'a dyn Fn() -> bool;
 
 /// Keeps a reader's device open and its card watched while it lives.
 pub struct Interest<R: Deref<Target = Reader>>(R);
 
 impl<R: Deref<Target = Reader>> Interest<R> {
-    /// Begins to need a reader. If its device is not open, its thread opens it and looks at the card.
+    /// Begins to need a reader. If its device is not open, its thread opens it and polls the slot.
     pub fn new(reader: R) -> Interest<R> {
         let is_closed = {
             let mut state = reader.state();
             state.interests += 1;
-            state.give_back_at = None;
-            state.reach == Reach::Closed
+            state.due.give_back = None;
+            state.access == Access::Closed
         };
         if is_closed {
             reader.watch.wake();
@@ -66,35 +86,22 @@ impl<R: Deref<Target = Reader>> Drop for Interest<R> {
     }
 }
 
-/// A reader's state at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot {
-    /// How often a card came or went; 16 bits, wraps.
-    pub event_counter: u32,
-    /// `SCARD_UNKNOWN`, `SCARD_ABSENT`, `SCARD_PRESENT`, ... (PC/SC part 5, clause 3.1.4).
-    pub status: u32,
-    /// 0: no connection; -1: one exclusive connection; n: n shared ones.
-    pub sharing: i32,
-    /// The card's ATR; empty where there is no card, or where it does not answer.
-    pub atr: Vec<u8>,
-    /// The protocol in use, `SCARD_PROTOCOL_*`; 0 where none was chosen since the last reset.
-    pub protocol: u32,
-}
-
-/// Whether a caller gave up waiting: its context was released.
-pub type GaveUp<'a> = &'a dyn Fn() -> bool;
-
 impl Reader {
-    /// A reader that nobody has looked at yet: see [`Reader::look`].
+    /// A reader whose device is not open.
     pub fn new(name: String, slot: Box<dyn Slot>, watch: Arc<dyn Watch>, wakers: Wakers) -> Reader {
         Reader {
             name,
-            slot: Turns::new(Driver::new(slot)),
-            state: Mutex::new(State::new()),
-            changed: Board::default(),
+            driver: TimedMutex::new(Driver::new(slot)),
+            state: Mutex::new(SlotState::new()),
+            changed: ChangeCounter::default(),
             watch,
             wakers,
         }
+    }
+
+    /// Its name, as clients know it.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The state of now.
@@ -109,70 +116,198 @@ impl Reader {
         }
     }
 
-    /// Whether some connection uses the reader.
+    /// Whether there is a connection.
     pub fn is_in_use(&self) -> bool {
         !self.state().connections.is_idle()
     }
 
-    /// Waits until the reader is open and was looked at, which takes a slow reader a second. The caller holds an
+    /// Waits until the device is open and was polled, which takes a slow reader a second. The caller holds an
     /// [`Interest`].
-    pub fn wait_for_first_look(&self, deadline: Option<Instant>, gave_up: GaveUp<'_>) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// [`CallError::Timeout`], or [`CallError::InvalidHandle`] where the call was cancelled.
+    pub fn wait_until_open(
+        &self,
+        deadline: Option<Instant>,
+        is_cancelled: IsCancelled<'_>,
+    ) -> Result<(), CallError> {
         let mut state = self.state();
-        while state.reach == Reach::Closed {
-            state = self.wait(state, deadline, gave_up)?;
+        while state.access == Access::Closed {
+            state = self.wait(state, deadline, is_cancelled)?;
         }
         Ok(())
     }
 
-    /// Looks whether a card came or went. A new card is powered up, as pcscd does.
-    pub fn look(&self) {
-        self.look_at(self.turn().driver());
-        self.plan_to_give_back();
-        self.wakers.schedule.post();
-    }
-
-    /// Waits for events of the slot, and looks at each, until the manager ends or the reader is gone: the work of the
-    /// reader's thread. Returns whether the reader is gone.
+    /// Waits for events of the slot and polls it at each one, until the manager ends or the reader is gone: the work of
+    /// the reader's thread. Returns whether the reader is gone.
     pub fn watch(&self) -> bool {
         loop {
-            let sight = self.watch.wait();
-            match sight {
-                Sight::Gone => return true,
-                Sight::Stopped => return false,
-                Sight::Card | Sight::Unclear => (),
+            let event = self.watch.wait();
+            match event {
+                SlotEvent::Gone => return true,
+                SlotEvent::Stopped => return false,
+                SlotEvent::Card | SlotEvent::Unclear => (),
             }
-            let is_asleep = {
+            let may_sleep = {
                 let state = self.state();
-                state.reach == Reach::Closed && !state.is_needed()
+                state.access == Access::Closed && !state.is_needed()
             };
-            // Another slot of the reader may be in use, and a watch need not know whether the device is open.
-            if is_asleep {
+            // The event is another slot's, whose device this is too, or comes from a watch that needs no open device.
+            if may_sleep {
                 continue;
             }
-            match sight {
-                Sight::Unclear => self.look_again(),
-                _ => self.look(),
+            match event {
+                SlotEvent::Unclear => self.poll_unclear(),
+                _ => self.poll(),
             }
         }
     }
 
-    /// Ends the reader's thread.
+    /// Ends the work of the reader's thread.
     pub fn stop_watching(&self) {
         self.watch.stop();
     }
 
-    /// Looks where something stirred and the slot cannot tell one card from another: whoever connects next
-    /// powers the card up anew.
-    pub fn look_again(&self) {
-        let mut slot = self.turn();
-        let before = self.state().event_counter;
-        self.look_at(slot.driver());
-        if self.state().event_counter == before {
-            self.power_down_if_idle(slot.driver());
-        }
-        drop(slot);
+    /// Asks the driver whether a card came or went. A new card is powered up, as pcscd does.
+    pub fn poll(&self) {
+        self.poll_slot(self.driver.lock().slot());
         self.plan_to_give_back();
         self.wakers.schedule.post();
+    }
+
+    /// Polls a slot that had an event and cannot tell one card from another: whoever connects next powers the card up
+    /// anew.
+    fn poll_unclear(&self) {
+        let mut driver = self.driver.lock();
+        let before = self.state().event_counter;
+        self.poll_slot(driver.slot());
+        if self.state().event_counter == before {
+            self.power_down_if_unused(driver.slot());
+        }
+        drop(driver);
+        self.plan_to_give_back();
+        self.wakers.schedule.post();
+    }
+
+    fn poll_slot(&self, slot: &mut dyn Slot) {
+        let mut present = slot.presence();
+        let (mut seen, status, access) = {
+            let state = self.state();
+            (state.last_seen, state.status, state.access)
+        };
+        // A power-up or an exchange that met an empty slot has noted so: what is there now has come since.
+        let was_missed = seen == LastSeen::Card && status & ABSENT != 0;
+        if present == Ok(Presence::Replaced) || (present == Ok(Presence::Present) && was_missed) {
+            if seen == LastSeen::Card {
+                self.note_absence(true);
+                seen = LastSeen::Nothing;
+            }
+            present = Ok(Presence::Present);
+        }
+        match present {
+            Ok(Presence::Present | Presence::Replaced) if seen != LastSeen::Card => {
+                let powered = slot.power_up(false, None);
+                if powered == Err(SlotError::NoDevice) {
+                    return self.note_failure(SlotError::NoDevice);
+                }
+                self.change(|state| {
+                    if seen == LastSeen::Failure {
+                        // Nobody knows whether it is the same card.
+                        state.connections.notify_removed();
+                    }
+                    state.note_card(powered);
+                });
+            }
+            Ok(Presence::Present | Presence::Replaced) => (),
+            Ok(Presence::Absent) | Err(SlotError::NoCard) => {
+                let had_card = seen != LastSeen::Nothing;
+                if had_card || access != Access::Open {
+                    self.note_absence(had_card);
+                }
+            }
+            Err(error) => {
+                log::debug!("{}: whether a card is present is not known: {error:?}", self.name);
+                self.note_failure(error);
+            }
+        }
+    }
+
+    fn note_absence(&self, had_card: bool) {
+        self.change(|state| {
+            if had_card {
+                state.connections.notify_removed();
+            }
+            state.note_absence();
+        });
+    }
+
+    /// Notes that the reader cannot be asked: its state is unknown until a retry finds it in order again.
+    pub(crate) fn note_failure(&self, error: SlotError) {
+        let access = match error {
+            SlotError::Busy => Access::Claimed,
+            _ => Access::Open,
+        };
+        let mut state = self.state();
+        if state.access == Access::Gone {
+            return;
+        }
+        if state.access == access && state.last_seen == LastSeen::Failure {
+            // Nothing new, and no client is woken.
+            state.retry_later(error);
+            return;
+        }
+        drop(state);
+        self.change(|state| state.note_failure(access, error));
+    }
+
+    /// Closes the reader, because it is gone or because the manager ends. Its connections are notified.
+    pub fn end(&self) {
+        let mut driver = self.driver.lock();
+        if self.state().has_power {
+            // A reader that was unplugged cannot, and need not.
+            let _ = driver.slot().power_down();
+        }
+        *driver = Driver::new(Box::new(Vacant));
+        self.change(|state| {
+            state.access = Access::Gone;
+            state.connections.notify_removed();
+            if state.status & PRESENT != 0 {
+                state.count_event();
+            }
+            state.status = UNKNOWN;
+            state.due = Default::default();
+            state.forget_card();
+        });
+    }
+
+    /// When [`Reader::attend`] is to be called.
+    pub fn due(&self) -> Option<Instant> {
+        self.state().due.first()
+    }
+
+    /// Does what is due: takes the power from an unused card, asks again after a failure, or gives the device back. A
+    /// driver that is at work is not waited for.
+    pub fn attend(&self) {
+        let Some(mut driver) = self.driver.try_lock() else {
+            self.state().due.postpone(Instant::now() + RETRY);
+            return;
+        };
+        let now = Instant::now();
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        let (give_back, power_down, retry) = {
+            let state = self.state();
+            let due = &state.due;
+            (is_due(due.give_back), is_due(due.power_down), is_due(due.retry))
+        };
+        if give_back {
+            return self.give_back(driver.slot());
+        }
+        if power_down {
+            self.power_down_if_unused(driver.slot());
+        }
+        if retry {
+            self.poll_slot(driver.slot());
+        }
     }
 
     /// Plans to give the device back if nothing needs it any more.
@@ -186,234 +321,96 @@ impl Reader {
     fn give_back(&self, slot: &mut dyn Slot) {
         let has_power = {
             let mut state = self.state();
-            state.give_back_at = None;
-            if state.is_needed() || !matches!(state.reach, Reach::Reached | Reach::Claimed) {
+            state.due.give_back = None;
+            if !state.may_be_given_back() {
                 return;
             }
             let has_power = state.has_power;
-            // From here on whoever needs the reader has it opened again, after this turn.
+            // From here on whoever needs the reader has it opened again, once this call has unlocked the driver.
             state.close();
             has_power
         };
         if has_power {
-            if let Err(fault) = slot.power_down() {
-                log::debug!("{}: power down failed: {fault:?}", self.name);
-            }
+            self.power_down(slot);
         }
         slot.give_back();
         log::debug!("reader {:?} is given back", self.name);
     }
 
-    pub(crate) fn look_at(&self, slot: &mut dyn Slot) {
-        let mut present = slot.presence();
-        let mut seen = self.state().seen;
-        // A power-up or an exchange that met an empty slot has noted so: what is there now has come since.
-        let was_missed = seen == Seen::Card && self.state().status & ABSENT != 0;
-        if present == Ok(Presence::Replaced) || (present == Ok(Presence::Present) && was_missed) {
-            if seen == Seen::Card {
-                self.see_nothing(true);
-                seen = Seen::Nothing;
-            }
-            present = Ok(Presence::Present);
-        }
-        match present {
-            Ok(Presence::Present | Presence::Replaced) if seen != Seen::Card => {
-                let powered = slot.power_up(false);
-                if powered == Err(Fault::NoDevice) {
-                    return self.on_trouble(Fault::NoDevice);
-                }
-                self.change(|state| {
-                    if seen == Seen::Trouble {
-                        // Nobody knows whether it is the same card.
-                        state.connections.tell_removed();
-                    }
-                    state.see(Seen::Card);
-                    state.set_power_up(powered);
-                    state.compare_with_before();
-                });
-            }
-            Ok(Presence::Present | Presence::Replaced) => (),
-            Ok(Presence::Absent) | Err(Fault::NoCard) => {
-                if seen != Seen::Nothing || self.state().reach != Reach::Reached {
-                    self.see_nothing(seen != Seen::Nothing);
-                }
-            }
-            Err(fault) => {
-                log::debug!("{}: cannot tell whether a card is present: {fault:?}", self.name);
-                self.on_trouble(fault);
-            }
-        }
-    }
-
-    fn see_nothing(&self, was_there: bool) {
-        self.change(|state| {
-            if was_there {
-                state.connections.tell_removed();
-            }
-            state.see(Seen::Nothing);
-            state.status = ABSENT;
-            state.forget_card();
-            state.compare_with_before();
-        });
-    }
-
-    /// The reader cannot be asked: its state is unknown until a look finds it in order again.
-    pub(crate) fn on_trouble(&self, fault: Fault) {
-        let reach = if fault == Fault::Busy {
-            Reach::Claimed
-        } else {
-            Reach::Reached
-        };
-        let change = |state: &mut State| {
-            state.reach = reach;
-            state.seen = Seen::Trouble;
-            state.status = UNKNOWN;
-            state.forget_card();
-            state.look_again_later(fault);
-        };
-        let mut state = self.state();
-        if state.reach == Reach::Gone {
-            return;
-        }
-        if state.reach == reach && state.seen == Seen::Trouble {
-            // Nothing new, and nobody is woken.
-            state.look_again_later(fault);
-            return;
-        }
-        drop(state);
-        self.change(change);
-    }
-
-    /// The reader is gone, or is given back: its connections are told, and the device is closed.
-    pub fn end(&self) {
-        let mut slot = self.turn();
-        if self.state().has_power {
-            // A reader that was pulled out cannot, and need not.
-            let _ = slot.driver().power_down();
-        }
-        *slot = Driver::new(Box::new(Vacant));
-        self.change(|state| {
-            state.reach = Reach::Gone;
-            state.connections.tell_removed();
-            if state.status & PRESENT != 0 {
-                state.count_event();
-            }
-            state.status = UNKNOWN;
-            state.look_again = None;
-            state.give_back_at = None;
-            state.forget_card();
-        });
-    }
-
-    /// When [`Reader::attend`] is to be called.
-    pub fn due(&self) -> Option<Instant> {
-        let state = self.state();
-        let look = state.look_again.map(|(at, _)| at);
-        [state.power_down_at, look, state.give_back_at]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
-    /// Does what is due: takes the power from an unused card, looks again after a failure, or gives the device back.
-    /// A driver that is at work is not waited for.
-    pub fn attend(&self) {
-        let Some(mut slot) = self.slot.try_take() else {
-            let soon = Instant::now() + LOOK_AGAIN;
-            let mut guard = self.state();
-            let state = &mut *guard;
-            let look = state.look_again.as_mut().map(|(at, _)| at);
-            let plans = state.power_down_at.as_mut().into_iter();
-            for at in plans.chain(look).chain(state.give_back_at.as_mut()) {
-                *at = soon.max(*at);
-            }
-            return;
-        };
-        slot.driver().set_deadline(None);
-        let now = Instant::now();
-        let (look, power_down, give_back) = {
-            let state = self.state();
-            let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-            let look = state.look_again.map(|(at, _)| at);
-            (
-                is_due(look),
-                is_due(state.power_down_at),
-                is_due(state.give_back_at),
-            )
-        };
-        if give_back {
-            return self.give_back(slot.driver());
-        }
-        if power_down {
-            self.power_down_if_idle(slot.driver());
-        }
-        if look {
-            self.look_at(slot.driver());
-        }
-    }
-
-    /// Takes the power from a card that nobody uses. Clients are not told, as pcscd does not tell them.
-    fn power_down_if_idle(&self, slot: &mut dyn Slot) {
+    /// Takes the power from an unused card. Clients are not notified, as pcscd does not notify them.
+    fn power_down_if_unused(&self, slot: &mut dyn Slot) {
         {
             let mut state = self.state();
-            state.power_down_at = None;
+            state.due.power_down = None;
             if state.is_used || !state.has_power {
                 return;
             }
             state.has_power = false;
             state.protocol = 0;
         }
-        if let Err(fault) = slot.power_down() {
-            log::debug!("{}: power down failed: {fault:?}", self.name);
+        self.power_down(slot);
+    }
+
+    fn power_down(&self, slot: &mut dyn Slot) {
+        if let Err(error) = slot.power_down() {
+            log::debug!("{}: power down failed: {error:?}", self.name);
         }
     }
 
-    /// Wakes all waiting calls, which then ask whether to give up.
-    pub fn wake(&self) {
+    /// Wakes all waiting calls, which then ask whether they were cancelled.
+    pub(crate) fn wake(&self) {
         self.changed.post();
     }
 
-    /// The driver, when it is this caller's turn.
-    pub fn turn(&self) -> Turn<'_, Driver> {
-        let mut turn = self.slot.take();
-        turn.driver().set_deadline(None);
-        turn
+    /// Locks the driver.
+    pub(crate) fn driver(&self) -> TimedMutexGuard<'_, Driver> {
+        self.driver.lock()
     }
 
-    /// The same, if the turn comes in time; what the driver is asked then has to end in time as well.
-    pub fn turn_by(&self, deadline: Option<Instant>) -> Result<Turn<'_, Driver>, Error> {
-        let mut turn = self.slot.take_by(deadline).ok_or(Error::Timeout)?;
-        turn.driver().set_deadline(deadline);
-        Ok(turn)
+    /// Locks the driver for a call with a deadline.
+    pub(crate) fn driver_until(
+        &self,
+        deadline: Option<Instant>,
+    ) -> Result<TimedMutexGuard<'_, Driver>, CallError> {
+        self.driver.lock_until(deadline).ok_or(CallError::Timeout)
+    }
+
+    /// Locks the driver for a call that `check` allows. A call that is refused does not wait for the driver, and one that
+    /// waited is checked again: the card may have been reset or taken meanwhile.
+    pub(crate) fn driver_if<T>(
+        &self,
+        deadline: Option<Instant>,
+        check: impl Fn(&SlotState) -> Result<T, CallError>,
+    ) -> Result<(TimedMutexGuard<'_, Driver>, T), CallError> {
+        let driver = match self.driver.try_lock() {
+            Some(driver) => driver,
+            None => {
+                check(&self.state())?;
+                self.driver_until(deadline)?
+            }
+        };
+        let checked = check(&self.state())?;
+        Ok((driver, checked))
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, SlotState> {
+        lock(&self.state)
     }
 
     pub(crate) fn wakers(&self) -> &Wakers {
         &self.wakers
     }
 
-    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
-    }
-
-    /// Changes the state and posts that it did.
-    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        let result = {
-            let mut state = self.state();
-            state.changes += 1;
-            change(&mut state)
-        };
-        self.wakers.board.post();
-        self.changed.post();
+    /// Makes a change that clients can see.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut SlotState) -> T) -> T {
+        let result = self.change_quietly(change);
+        self.wakers.changes.post();
         result
     }
 
-    /// Changes what only connections of this reader wait for.
-    pub(crate) fn change_quietly<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        let result = {
-            let mut state = self.state();
-            state.changes += 1;
-            change(&mut state)
-        };
+    /// Makes a change that only connections of this reader wait for.
+    pub(crate) fn change_quietly<T>(&self, change: impl FnOnce(&mut SlotState) -> T) -> T {
+        let result = change(&mut self.state());
         self.changed.post();
         result
     }
@@ -421,39 +418,41 @@ impl Reader {
     /// Waits for a change of the state.
     pub(crate) fn wait<'a>(
         &'a self,
-        state: MutexGuard<'a, State>,
+        state: MutexGuard<'a, SlotState>,
         deadline: Option<Instant>,
-        gave_up: GaveUp<'_>,
-    ) -> Result<MutexGuard<'a, State>, Error> {
-        // Before the question, so that a wake after it is not missed.
+        is_cancelled: IsCancelled<'_>,
+    ) -> Result<MutexGuard<'a, SlotState>, CallError> {
+        // Read under the lock, and before the question: neither a change nor a wake-up after this is missed.
         let seen = self.changed.changes();
-        if gave_up() {
-            return Err(Error::InvalidHandle);
+        if is_cancelled() {
+            return Err(CallError::InvalidHandle);
         }
         drop(state);
         if !self.changed.wait(seen, deadline) {
-            return Err(Error::Timeout);
+            return Err(CallError::Timeout);
         }
         Ok(self.state())
     }
 
     /// Makes a call, and makes it again as long as it meets a sharing violation, if the caller waits.
-    pub fn retry<T>(
+    pub(crate) fn retry<T>(
         &self,
         waits: bool,
         deadline: Option<Instant>,
-        gave_up: GaveUp<'_>,
-        mut call: impl FnMut() -> Result<T, Error>,
-    ) -> Result<T, Error> {
+        is_cancelled: IsCancelled<'_>,
+        mut call: impl FnMut() -> Result<T, CallError>,
+    ) -> Result<T, CallError> {
         loop {
-            let changes = self.state().changes;
+            let seen = self.changed.changes();
             match call() {
-                Err(Error::SharingViolation) if waits => (),
+                Err(CallError::SharingViolation) if waits => (),
                 done => return done,
             }
-            let mut state = self.state();
-            while state.changes == changes {
-                state = self.wait(state, deadline, gave_up)?;
+            if is_cancelled() {
+                return Err(CallError::InvalidHandle);
+            }
+            if !self.changed.wait(seen, deadline) {
+                return Err(CallError::Timeout);
             }
         }
     }

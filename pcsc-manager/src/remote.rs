@@ -1,5 +1,4 @@
-//! Simulated readers that another program makes: it listens on a socket, and plays the reader and the card.
-//! For tests, which so have the cards in their hands.
+//! Simulated readers that another program plays behind a socket, with their cards. For tests that control the cards.
 //!
 //! A connection begins with one line, and serves one purpose:
 //!
@@ -18,14 +17,15 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Instant;
 
 use rustix::event::{poll, PollFd, PollFlags};
 use rustix::io::Errno;
 
-use crate::board::{lock, wait_until};
+use crate::bus::{Bus, BusEvent};
 use crate::error::StartError;
-use crate::manager::{Bus, BusEvent};
-use crate::slot::{Fault, Found, Powered, Presence, Sight, Slot, Watch};
+use crate::slot::{FoundReader, Powered, Presence, Slot, SlotError, SlotEvent, Watch};
+use crate::sync::{lock, wait_until};
 
 /// What is asked of a reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,17 +51,17 @@ enum Operation {
 const LONGEST: usize = 1 << 17;
 
 /// The fault that a result stands for; 0 is success.
-fn fault(result: u8) -> Fault {
+fn fault(result: u8) -> SlotError {
     match result {
-        1 => Fault::NoDevice,
-        2 => Fault::NoCard,
-        3 => Fault::Mute,
-        4 => Fault::ProtocolUnsupported,
-        5 => Fault::Unsupported,
-        6 => Fault::BufferTooSmall,
-        7 => Fault::Busy,
-        8 => Fault::Reset,
-        _ => Fault::Communication,
+        1 => SlotError::NoDevice,
+        2 => SlotError::NoCard,
+        3 => SlotError::Mute,
+        4 => SlotError::ProtocolUnsupported,
+        5 => SlotError::Unsupported,
+        6 => SlotError::BufferTooSmall,
+        7 => SlotError::Busy,
+        8 => SlotError::Reset,
+        _ => SlotError::Communication,
     }
 }
 
@@ -103,7 +103,7 @@ fn open(path: &Path, purpose: &str) -> io::Result<UnixStream> {
 }
 
 impl Bus for RemoteBus {
-    fn initial(&self) -> Vec<Found> {
+    fn initial(&self) -> Vec<FoundReader> {
         let found = self.names.iter().enumerate().map(|(number, name)| {
             let slot = RemoteSlot {
                 path: self.path.clone(),
@@ -111,7 +111,7 @@ impl Bus for RemoteBus {
                 stream: None,
             };
             let watch = RemoteWatch::new(open(&self.path, &format!("watch {number}")));
-            Found {
+            FoundReader {
                 name: name.clone(),
                 slots: vec![(Box::new(slot) as Box<dyn Slot>, Arc::new(watch) as Arc<dyn Watch>)],
             }
@@ -150,7 +150,7 @@ impl RemoteWatch {
         }
     }
 
-    fn try_wait(&self) -> io::Result<Sight> {
+    fn try_wait(&self) -> io::Result<SlotEvent> {
         let failed = |error: &io::Error| io::Error::from(error.kind());
         let mut stream = self.stream.as_ref().map_err(failed)?;
         let mut woken = &self.wakers.as_ref().map_err(failed)?.1;
@@ -164,17 +164,17 @@ impl RemoteWatch {
         while let Err(Errno::INTR) = poll(&mut polled, None) {}
         if !polled[1].revents().is_empty() {
             woken.read_exact(&mut [0])?;
-            return Ok(Sight::Card);
+            return Ok(SlotEvent::Card);
         }
         stream.read_exact(&mut [0])?;
         self.has_asked.store(false, Ordering::Relaxed);
-        Ok(Sight::Unclear)
+        Ok(SlotEvent::Unclear)
     }
 }
 
 impl Watch for RemoteWatch {
-    fn wait(&self) -> Sight {
-        self.try_wait().unwrap_or(Sight::Gone)
+    fn wait(&self) -> SlotEvent {
+        self.try_wait().unwrap_or(SlotEvent::Gone)
     }
 
     fn wake(&self) {
@@ -200,10 +200,10 @@ struct RemoteSlot {
 }
 
 impl RemoteSlot {
-    fn ask(&mut self, operation: Operation, argument: u32, data: &[u8]) -> Result<Vec<u8>, Fault> {
+    fn ask(&mut self, operation: Operation, argument: u32, data: &[u8]) -> Result<Vec<u8>, SlotError> {
         let (result, answer) = self
             .exchange(operation, argument, data)
-            .map_err(|_| Fault::NoDevice)?;
+            .map_err(|_| SlotError::NoDevice)?;
         match result {
             0 => Ok(answer),
             result => Err(fault(result)),
@@ -236,54 +236,65 @@ impl RemoteSlot {
         argument: u32,
         data: &[u8],
         room: &mut [u8],
-    ) -> Result<usize, Fault> {
+    ) -> Result<usize, SlotError> {
         let answer = self.ask(operation, argument, data)?;
-        let room = room.get_mut(..answer.len()).ok_or(Fault::BufferTooSmall)?;
+        let room = room.get_mut(..answer.len()).ok_or(SlotError::BufferTooSmall)?;
         room.copy_from_slice(&answer);
         Ok(answer.len())
     }
 }
 
 impl Slot for RemoteSlot {
-    fn presence(&mut self) -> Result<Presence, Fault> {
+    fn presence(&mut self) -> Result<Presence, SlotError> {
         Ok(match self.ask(Operation::Presence, 0, &[])?.as_slice() {
             [1] => Presence::Present,
             _ => Presence::Absent,
         })
     }
 
-    fn power_up(&mut self, warm: bool) -> Result<Powered, Fault> {
+    fn power_up(&mut self, warm: bool, _deadline: Option<Instant>) -> Result<Powered, SlotError> {
         match self.ask(Operation::PowerUp, warm.into(), &[])?.as_slice() {
             [offered, first, atr @ ..] if atr.len() <= 33 => Ok(Powered {
                 atr: atr.to_vec(),
                 offered: (*offered).into(),
                 first: (*first).into(),
             }),
-            _ => Err(Fault::Communication),
+            _ => Err(SlotError::Communication),
         }
     }
 
-    fn power_down(&mut self) -> Result<(), Fault> {
+    fn power_down(&mut self) -> Result<(), SlotError> {
         self.ask(Operation::PowerDown, 0, &[]).map(|_| ())
     }
 
-    fn set_protocol(&mut self, protocol: u32) -> Result<(), Fault> {
+    fn set_protocol(&mut self, protocol: u32, _deadline: Option<Instant>) -> Result<(), SlotError> {
         self.ask(Operation::SetProtocol, protocol, &[]).map(|_| ())
     }
 
-    fn transmit(&mut self, command: &[u8], response: &mut [u8]) -> Result<usize, Fault> {
+    fn transmit(
+        &mut self,
+        command: &[u8],
+        response: &mut [u8],
+        _deadline: Option<Instant>,
+    ) -> Result<usize, SlotError> {
         self.ask_into(Operation::Transmit, 0, command, response)
     }
 
-    fn control(&mut self, code: u32, data: &[u8], answer: &mut [u8]) -> Result<usize, Fault> {
+    fn control(
+        &mut self,
+        code: u32,
+        data: &[u8],
+        answer: &mut [u8],
+        _deadline: Option<Instant>,
+    ) -> Result<usize, SlotError> {
         self.ask_into(Operation::Control, code, data, answer)
     }
 
-    fn get_attribute(&mut self, id: u32, value: &mut [u8]) -> Result<usize, Fault> {
+    fn get_attribute(&mut self, id: u32, value: &mut [u8]) -> Result<usize, SlotError> {
         self.ask_into(Operation::GetAttribute, id, &[], value)
     }
 
-    fn set_attribute(&mut self, id: u32, value: &[u8]) -> Result<(), Fault> {
+    fn set_attribute(&mut self, id: u32, value: &[u8]) -> Result<(), SlotError> {
         self.ask(Operation::SetAttribute, id, value).map(|_| ())
     }
 

@@ -2,7 +2,8 @@
 //! transfers, driven as real ones are. Their time is virtual: a card's second costs nothing.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, Weak};
+use std::time::Instant;
 
 use pcsc_ccid::descriptor::{interfaces, Interface};
 use pcsc_ccid::names;
@@ -12,13 +13,13 @@ use pcsc_sim::card::apps::Several;
 use pcsc_sim::card::{Offer, Profile, SimCard};
 use pcsc_sim::{Handle, Model, SimWatch};
 
-use crate::board::{lock, wait_until};
-use crate::ccid::{self, Opened};
+use crate::bus::{Bus, BusEvent};
+use crate::ccid;
 use crate::error::StartError;
-use crate::limit::Limit;
-use crate::manager::{Bus, BusEvent};
-use crate::slot::{Fault, Found};
-use crate::watches::{News, Source, Watches, POLL_INTERVAL};
+use crate::shared_reader::{with_deadline, OpenedReader, SharedError, SharedReader};
+use crate::slot::FoundReader;
+use crate::slot_events::{InterruptSource, Notifications, POLL_INTERVAL};
+use crate::sync::{lock, wait_until};
 
 /// The bundled reader's name.
 const NAME: &str = "pcsc-rs Simulated Reader";
@@ -45,7 +46,8 @@ pub struct Simulated {
     model: Model,
     device: Handle,
     options: Options,
-    watches: Arc<Mutex<Option<Arc<Watches>>>>,
+    /// The reader on the bus. It owns this, and not the other way round.
+    shared: Arc<Mutex<Weak<SharedReader>>>,
 }
 
 impl SimulatedBus {
@@ -106,7 +108,7 @@ impl Simulated {
             model,
             device: Handle::new(device),
             options: Options::default(),
-            watches: Arc::default(),
+            shared: Arc::default(),
         };
         reader.insert_card(0);
         Ok(reader)
@@ -133,23 +135,23 @@ impl Simulated {
     /// Pulls the reader out.
     pub fn unplug(&self) {
         self.device.unplug();
-        if let Some(watches) = &*lock(&self.watches) {
-            watches.gone();
+        if let Some(shared) = lock(&self.shared).upgrade() {
+            shared.events().set_gone();
         }
     }
 
-    fn found(&self) -> Found {
+    fn found(&self) -> FoundReader {
         let reader = self.clone();
-        let open = Box::new(move |limit: &Limit| reader.open(limit));
+        let open = Box::new(move |deadline: Option<Instant>| reader.open(deadline));
         let slots = self.model.descriptor.slots();
-        let (found, watches) = ccid::found(self.name.clone(), slots, open);
-        *lock(&self.watches) = Some(watches);
+        let (found, shared) = ccid::found(self.name.clone(), slots, open);
+        *lock(&self.shared) = Arc::downgrade(&shared);
         found
     }
 
-    pub(crate) fn open(&self, limit: &Limit) -> Result<Opened, Fault> {
-        let interface = self.interface().ok_or(Fault::NoDevice)?;
-        let transport = ccid::limited(self.device.transport(), limit);
+    pub(crate) fn open(&self, deadline: Option<Instant>) -> Result<OpenedReader, SharedError> {
+        let interface = self.interface().ok_or(SharedError::Gone)?;
+        let transport = with_deadline(self.device.transport(), deadline);
         let device = Device {
             vendor: self.model.vendor_id,
             product: self.model.product_id,
@@ -158,17 +160,20 @@ impl Simulated {
             ..Device::default()
         };
         let has_interrupts = interface.interrupt_in.is_some();
-        let reader = Reader::open(transport, device, &interface, self.options).map_err(ccid::fault)?;
-        let news = if has_interrupts {
+        let reader = Reader::open(transport, device, &interface, self.options).map_err(ccid::open_error)?;
+        let notifications = if has_interrupts {
             let watch = Arc::new(self.device.watch());
-            News::Told {
+            Notifications::Interrupts {
                 source: Box::new(Interrupts(watch.clone())),
                 stop: Box::new(move || watch.stop()),
             }
         } else {
-            News::Polled(POLL_INTERVAL)
+            Notifications::Polled(POLL_INTERVAL)
         };
-        Ok(Opened { reader, news })
+        Ok(OpenedReader {
+            reader,
+            notifications,
+        })
     }
 
     fn interface(&self) -> Option<Interface> {
@@ -178,7 +183,7 @@ impl Simulated {
 }
 
 impl Bus for SimulatedBus {
-    fn initial(&self) -> Vec<Found> {
+    fn initial(&self) -> Vec<FoundReader> {
         self.readers.iter().map(Simulated::found).collect()
     }
 
@@ -203,11 +208,11 @@ impl Bus for SimulatedBus {
 
 struct Interrupts(Arc<SimWatch>);
 
-impl Source for Interrupts {
-    fn next(&mut self, tell: &mut dyn FnMut(&[u8])) -> Result<(), transport::Error> {
+impl InterruptSource for Interrupts {
+    fn next(&mut self, receive: &mut dyn FnMut(&[u8])) -> Result<(), transport::Error> {
         match self.0.wait() {
             pcsc_sim::Sight::Notification(message) => {
-                tell(&message);
+                receive(&message);
                 Ok(())
             }
             pcsc_sim::Sight::Gone => Err(transport::Error::Gone),
@@ -219,8 +224,8 @@ impl Source for Interrupts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::card_state::{T0, T1};
-    use crate::{Presence, Slot};
+    use crate::connections::{T0, T1};
+    use crate::{Presence, Slot, SlotError};
 
     fn slot(bus: &SimulatedBus) -> Box<dyn Slot> {
         bus.initial().remove(0).slots.remove(0).0
@@ -232,11 +237,11 @@ mod tests {
         let mut response = vec![0; pcsc_ccid::apdu::MAX_RESPONSE];
         assert_eq!(slot.presence(), Ok(Presence::Present));
         for protocol in [T0, T1] {
-            let powered = slot.power_up(false).unwrap();
+            let powered = slot.power_up(false, None).unwrap();
             assert_eq!((powered.atr[0], powered.offered, powered.first), (0x3B, 3, T0));
-            slot.set_protocol(protocol).unwrap();
+            slot.set_protocol(protocol, None).unwrap();
             let mut exchange = |command: &[u8]| {
-                let length = slot.transmit(command, &mut response).unwrap();
+                let length = slot.transmit(command, &mut response, None).unwrap();
                 response[..length].to_vec()
             };
             assert_eq!(
@@ -271,8 +276,8 @@ mod tests {
             }
         }
         assert_eq!(
-            slot.transmit(b"\x00\x00\x00\x00", &mut []),
-            Err(Fault::BufferTooSmall)
+            slot.transmit(b"\x00\x00\x00\x00", &mut [], None),
+            Err(SlotError::BufferTooSmall)
         );
     }
 
@@ -281,15 +286,15 @@ mod tests {
         use pcsc_ccid::part10::{self, Feature};
 
         let mut slot = slot(&SimulatedBus::of_models("gempc-pinpad").unwrap());
-        let mut control = |code, data: &[u8]| slot.control(code, data, &mut [0; 300]);
+        let mut control = |code, data: &[u8]| slot.control(code, data, &mut [0; 300], None);
         let verify = Feature::VerifyPinDirect.code();
         assert!(control(part10::GET_FEATURE_REQUEST, &[]).is_ok());
         assert_eq!(
             control(part10::VENDOR_IFD_EXCHANGE, &[0]),
-            Err(Fault::Communication)
+            Err(SlotError::Communication)
         );
-        assert_eq!(control(verify, &[0; 5]), Err(Fault::Unsupported));
-        assert_eq!(control(verify + 0x1000, &[]), Err(Fault::Unsupported));
+        assert_eq!(control(verify, &[0; 5]), Err(SlotError::Unsupported));
+        assert_eq!(control(verify + 0x1000, &[]), Err(SlotError::Unsupported));
     }
 
     #[test]
@@ -298,18 +303,18 @@ mod tests {
         let bus = SimulatedBus::of_models(&names.join(",")).unwrap();
         for (found, model) in bus.initial().into_iter().zip(names) {
             let mut slot = found.slots.into_iter().next().unwrap().0;
-            let powered = slot.power_up(false).unwrap();
+            let powered = slot.power_up(false, None).unwrap();
             // A reader at character level does not speak T=1.
-            let over_t1 = powered.offered & T1 != 0 && slot.set_protocol(T1).is_ok();
+            let over_t1 = powered.offered & T1 != 0 && slot.set_protocol(T1, None).is_ok();
             if !over_t1 {
-                slot.set_protocol(T0).unwrap();
+                slot.set_protocol(T0, None).unwrap();
             }
             let command: &[u8] = if over_t1 { &[0; 4] } else { b"\x00\x00\x00\x00\x0C" };
             let select = b"\x00\xA4\x04\x00\x0A\xA0\x00\x00\x00\x62\x03\x01\x0C\x06\x01";
             let mut response = [0; 300];
-            let length = slot.transmit(select, &mut response).unwrap();
+            let length = slot.transmit(select, &mut response, None).unwrap();
             assert_eq!(&response[..length], b"\x90\x00", "{model}");
-            let length = slot.transmit(command, &mut response).unwrap();
+            let length = slot.transmit(command, &mut response, None).unwrap();
             assert_eq!(&response[..length], b"Hello world!\x90\x00", "{model}");
         }
         assert!(SimulatedBus::of_models("au9540,none").is_err());

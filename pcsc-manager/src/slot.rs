@@ -1,32 +1,43 @@
-//! What the resource manager asks of a reader's driver.
+//! What the manager asks of a reader's driver.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-/// One slot of a reader: a place for a card. Calls come one at a time, from any thread; each ends within a
-/// time that the driver bounds. The first one opens the device, and dropping the slot gives it back.
+/// One slot of a reader: a place for a card. Calls come one at a time, from any thread; each ends within a time that the
+/// driver bounds. The first one opens the device, and dropping the slot closes it.
+///
+/// A `deadline` is the caller's: the call ends by then with [`SlotError::TimedOut`]. A slot whose calls are short anyhow
+/// may ignore it.
 pub trait Slot: Send {
     /// Whether a card is in the slot.
-    fn presence(&mut self) -> Result<Presence, Fault>;
+    fn presence(&mut self) -> Result<Presence, SlotError>;
     /// Resets the card: cold, or warm where its power stays on.
-    fn power_up(&mut self, warm: bool) -> Result<Powered, Fault>;
+    fn power_up(&mut self, warm: bool, deadline: Option<Instant>) -> Result<Powered, SlotError>;
     /// Takes the card's power away.
-    fn power_down(&mut self) -> Result<(), Fault>;
+    fn power_down(&mut self) -> Result<(), SlotError>;
     /// Chooses the protocol, `SCARD_PROTOCOL_T0` or `SCARD_PROTOCOL_T1`, after a reset.
-    fn set_protocol(&mut self, protocol: u32) -> Result<(), Fault>;
-    /// Exchanges an APDU; gives the response's length.
-    fn transmit(&mut self, command: &[u8], response: &mut [u8]) -> Result<usize, Fault>;
-    /// Uses a function of the reader's own; gives the answer's length.
-    fn control(&mut self, code: u32, data: &[u8], answer: &mut [u8]) -> Result<usize, Fault>;
-    /// Gets an attribute (PC/SC part 3); gives its length.
-    fn get_attribute(&mut self, id: u32, value: &mut [u8]) -> Result<usize, Fault>;
+    fn set_protocol(&mut self, protocol: u32, deadline: Option<Instant>) -> Result<(), SlotError>;
+    /// Exchanges an APDU. Returns the response's length.
+    fn transmit(
+        &mut self,
+        command: &[u8],
+        response: &mut [u8],
+        deadline: Option<Instant>,
+    ) -> Result<usize, SlotError>;
+    /// Uses a function of the reader's own (`SCardControl`). Returns the answer's length.
+    fn control(
+        &mut self,
+        code: u32,
+        data: &[u8],
+        answer: &mut [u8],
+        deadline: Option<Instant>,
+    ) -> Result<usize, SlotError>;
+    /// Gets an attribute (PC/SC part 3). Returns its length.
+    fn get_attribute(&mut self, id: u32, value: &mut [u8]) -> Result<usize, SlotError>;
     /// Sets an attribute.
-    fn set_attribute(&mut self, id: u32, value: &[u8]) -> Result<(), Fault>;
-    /// What is asked from now on is to end by then, with [`Fault::TimedOut`]. A slot that ends soon anyhow need not heed
-    /// it.
-    fn set_deadline(&mut self, _deadline: Option<Instant>) {}
-    /// Gives the device back to the system, so that other processes can use it. The next call opens it again. A slot that
-    /// has no device of its own need not do anything.
+    fn set_attribute(&mut self, id: u32, value: &[u8]) -> Result<(), SlotError>;
+    /// Gives the device back to the system, so that other processes can use it. The next call opens it again. A slot
+    /// that has no device of its own need not do anything.
     fn give_back(&mut self) {}
 }
 
@@ -37,7 +48,7 @@ pub enum Presence {
     Absent,
     /// A card.
     Present,
-    /// A card that is not the one that had power. Told once.
+    /// A card that is not the one that had power. Reported once.
     Replaced,
 }
 
@@ -52,31 +63,31 @@ pub struct Powered {
     pub first: u32,
 }
 
-/// Tells when a slot's card may have come or gone.
+/// Reports when a slot's card may have come or gone. A thread of the manager sleeps in it.
 pub trait Watch: Send + Sync {
     /// Blocks until there may be something new, or until [`Watch::stop`] was called.
-    fn wait(&self) -> Sight;
-    /// Makes the wait in progress, or the next one, return [`Sight::Card`].
+    fn wait(&self) -> SlotEvent;
+    /// Makes the wait in progress, or the next one, return [`SlotEvent::Card`].
     fn wake(&self);
-    /// Ends the wait, now and for ever.
+    /// Ends the wait in progress and every later one.
     fn stop(&self);
 }
 
-/// What a [`Watch`] saw.
+/// What a [`Watch`] reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sight {
+pub enum SlotEvent {
     /// A card may have come or gone.
     Card,
-    /// Something stirred, and the slot cannot tell a card from the next one.
+    /// The same, in a slot that cannot tell one card from the next.
     Unclear,
     /// The reader is gone.
     Gone,
-    /// The watch was told to stop.
+    /// The watch was stopped.
     Stopped,
 }
 
 /// A reader that a bus has found.
-pub struct Found {
+pub struct FoundReader {
     /// Its name as pcscd would call it, without the numbers of reader and slot.
     pub name: String,
     /// Its slots, one at least, in their order.
@@ -85,7 +96,7 @@ pub struct Found {
 
 /// Why a driver could not do what it was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum SlotError {
     /// The reader is gone.
     NoDevice,
     /// There is no card in the slot.
@@ -98,7 +109,7 @@ pub enum Fault {
     Unsupported,
     /// The answer does not fit.
     BufferTooSmall,
-    /// The caller's time is over.
+    /// The caller's deadline has passed.
     TimedOut,
     /// Another process has the reader.
     Busy,
@@ -109,10 +120,10 @@ pub enum Fault {
     Communication,
 }
 
-/// A slot, and room for what it answers.
-pub struct Driver {
+/// A slot's driver, with a buffer for answers that are longer than the caller's.
+pub(crate) struct Driver {
     slot: Box<dyn Slot>,
-    room: Vec<u8>,
+    buffer: Vec<u8>,
 }
 
 impl Driver {
@@ -120,69 +131,81 @@ impl Driver {
     pub fn new(slot: Box<dyn Slot>) -> Driver {
         Driver {
             slot,
-            room: Vec::new(),
+            buffer: Vec::new(),
         }
     }
 
     /// The slot.
-    pub fn driver(&mut self) -> &mut dyn Slot {
+    pub fn slot(&mut self) -> &mut dyn Slot {
         &mut *self.slot
     }
 
-    /// Asks for an answer that may be longer than the caller's room: its length is told all the same, and
-    /// what does not fit, or fails, leaves the caller's room alone.
-    pub fn with_room(
+    /// Gets an answer that may be longer than the caller's buffer. Returns its length in any case. An answer that does
+    /// not fit, and an error, leave the caller's buffer as it was.
+    pub fn answer_into(
         &mut self,
-        room: &mut [u8],
-        ask: impl FnOnce(&mut dyn Slot, &mut [u8]) -> Result<usize, Fault>,
-    ) -> Result<usize, Fault> {
-        /// As much as pcscd has room for.
+        target: &mut [u8],
+        ask: impl FnOnce(&mut dyn Slot, &mut [u8]) -> Result<usize, SlotError>,
+    ) -> Result<usize, SlotError> {
+        /// As much as pcscd has room for: an extended APDU.
         const LONGEST: usize = 4 + 3 + 65_536 + 3 + 2;
-        if room.len() >= LONGEST {
-            return ask(&mut *self.slot, room);
+        if target.len() >= LONGEST {
+            return ask(&mut *self.slot, target);
         }
-        self.room.resize(LONGEST, 0);
-        let length = ask(&mut *self.slot, &mut self.room)?;
-        if let (Some(room), Some(answer)) = (room.get_mut(..length), self.room.get(..length)) {
-            room.copy_from_slice(answer);
+        // Allocates once: a transmit after the first one allocates nothing.
+        self.buffer.resize(LONGEST, 0);
+        let length = ask(&mut *self.slot, &mut self.buffer)?;
+        if let (Some(target), Some(answer)) = (target.get_mut(..length), self.buffer.get(..length)) {
+            target.copy_from_slice(answer);
         }
         Ok(length)
     }
 }
 
-/// A slot whose reader is gone, or was given back.
-pub struct Vacant;
+/// The slot of a reader that is gone, or that was closed at the end of the manager.
+pub(crate) struct Vacant;
 
 impl Slot for Vacant {
-    fn presence(&mut self) -> Result<Presence, Fault> {
-        Err(Fault::NoDevice)
+    fn presence(&mut self) -> Result<Presence, SlotError> {
+        Err(SlotError::NoDevice)
     }
 
-    fn power_up(&mut self, _warm: bool) -> Result<Powered, Fault> {
-        Err(Fault::NoDevice)
+    fn power_up(&mut self, _warm: bool, _deadline: Option<Instant>) -> Result<Powered, SlotError> {
+        Err(SlotError::NoDevice)
     }
 
-    fn power_down(&mut self) -> Result<(), Fault> {
-        Err(Fault::NoDevice)
+    fn power_down(&mut self) -> Result<(), SlotError> {
+        Err(SlotError::NoDevice)
     }
 
-    fn set_protocol(&mut self, _protocol: u32) -> Result<(), Fault> {
-        Err(Fault::NoDevice)
+    fn set_protocol(&mut self, _protocol: u32, _deadline: Option<Instant>) -> Result<(), SlotError> {
+        Err(SlotError::NoDevice)
     }
 
-    fn transmit(&mut self, _command: &[u8], _response: &mut [u8]) -> Result<usize, Fault> {
-        Err(Fault::NoDevice)
+    fn transmit(
+        &mut self,
+        _command: &[u8],
+        _response: &mut [u8],
+        _deadline: Option<Instant>,
+    ) -> Result<usize, SlotError> {
+        Err(SlotError::NoDevice)
     }
 
-    fn control(&mut self, _code: u32, _data: &[u8], _answer: &mut [u8]) -> Result<usize, Fault> {
-        Err(Fault::NoDevice)
+    fn control(
+        &mut self,
+        _code: u32,
+        _data: &[u8],
+        _answer: &mut [u8],
+        _deadline: Option<Instant>,
+    ) -> Result<usize, SlotError> {
+        Err(SlotError::NoDevice)
     }
 
-    fn get_attribute(&mut self, _id: u32, _value: &mut [u8]) -> Result<usize, Fault> {
-        Err(Fault::NoDevice)
+    fn get_attribute(&mut self, _id: u32, _value: &mut [u8]) -> Result<usize, SlotError> {
+        Err(SlotError::NoDevice)
     }
 
-    fn set_attribute(&mut self, _id: u32, _value: &[u8]) -> Result<(), Fault> {
-        Err(Fault::NoDevice)
+    fn set_attribute(&mut self, _id: u32, _value: &[u8]) -> Result<(), SlotError> {
+        Err(SlotError::NoDevice)
     }
 }

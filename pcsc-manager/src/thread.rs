@@ -1,4 +1,4 @@
-//! Threads of the manager.
+//! Starting threads.
 #![allow(unsafe_code)]
 
 use std::mem::MaybeUninit;

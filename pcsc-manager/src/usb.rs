@@ -2,18 +2,19 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
+use std::time::Instant;
 
 use pcsc_ccid::reader::{Options, Reader};
 use pcsc_ccid::transport;
 use pcsc_ccid::usb::{Candidate, Hotplug, HotplugStopper, Listing, OpenError, Place, Presence, UsbWatch};
 
-use crate::board::{lock, Board};
-use crate::ccid::{self, Opened};
+use crate::bus::{Bus, BusEvent};
+use crate::ccid;
 use crate::error::StartError;
-use crate::limit::Limit;
-use crate::manager::{Bus, BusEvent};
-use crate::slot::{Fault, Found};
-use crate::watches::{News, Source, Watches};
+use crate::shared_reader::{with_deadline, OpenedReader, SharedError, SharedReader};
+use crate::slot::FoundReader;
+use crate::slot_events::{InterruptSource, Notifications};
+use crate::sync::{lock, ChangeCounter};
 
 /// The readers on the USB.
 pub struct UsbBus {
@@ -22,9 +23,9 @@ pub struct UsbBus {
     stopper: HotplugStopper,
     initial: Mutex<Listing>,
     arrived: Mutex<Vec<Candidate>>,
-    watches: Mutex<HashMap<Place, Weak<Watches>>>,
-    /// Where the bus cannot be watched, its end is posted here.
-    end: Board,
+    known: Mutex<HashMap<Place, Weak<SharedReader>>>,
+    /// Moves when the bus is stopped, for a wait that cannot watch the bus.
+    end: ChangeCounter,
 }
 
 impl UsbBus {
@@ -38,43 +39,43 @@ impl UsbBus {
             hotplug: Mutex::new(hotplug),
             initial: Mutex::new(listing),
             arrived: Mutex::default(),
-            watches: Mutex::default(),
-            end: Board::default(),
+            known: Mutex::default(),
+            end: ChangeCounter::default(),
         })
     }
 
-    fn found(&self, candidate: Candidate) -> Found {
+    fn found(&self, candidate: Candidate) -> FoundReader {
         let place = candidate.place;
-        let (found, watches) = found(candidate, self.options);
-        let mut known = lock(&self.watches);
-        known.retain(|_, watches| watches.strong_count() > 0);
-        known.insert(place, Arc::downgrade(&watches));
+        let (found, reader) = found(candidate, self.options);
+        let mut known = lock(&self.known);
+        known.retain(|_, reader| reader.strong_count() > 0);
+        known.insert(place, Arc::downgrade(&reader));
         found
     }
 }
 
-fn found(candidate: Candidate, options: Options) -> (Found, Arc<Watches>) {
+fn found(candidate: Candidate, options: Options) -> (FoundReader, Arc<SharedReader>) {
     let name = candidate.name_identity().base_name();
     let slots = candidate.interface.descriptor.slots();
-    let mut told = None;
+    let mut logged = None;
     ccid::found(
         name,
         slots,
-        Box::new(move |limit| open(&candidate, options, limit, &mut told)),
+        Box::new(move |deadline| open(&candidate, options, deadline, &mut logged)),
     )
 }
 
-/// The readers of one device, whose node somebody else has opened.
+/// The readers of one device whose node the caller has opened.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub struct DeviceBus {
     options: Options,
     readers: Mutex<Vec<Candidate>>,
-    end: Board,
+    end: ChangeCounter,
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 impl DeviceBus {
-    /// Reads the device's descriptors; the file descriptor is the bus's from now on.
+    /// Reads the device's descriptors; the bus owns the file descriptor from now on.
     pub fn new(device: std::os::fd::OwnedFd, options: Options) -> Result<DeviceBus, StartError> {
         let refused = |error: OpenError| StartError::Usb(std::io::Error::other(error));
         let (readers, unusable) = pcsc_ccid::usb::readers_from_fd(device).map_err(refused)?;
@@ -84,14 +85,14 @@ impl DeviceBus {
         Ok(DeviceBus {
             options,
             readers: Mutex::new(readers),
-            end: Board::default(),
+            end: ChangeCounter::default(),
         })
     }
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 impl Bus for DeviceBus {
-    fn initial(&self) -> Vec<Found> {
+    fn initial(&self) -> Vec<FoundReader> {
         let readers = std::mem::take(&mut *lock(&self.readers));
         readers
             .into_iter()
@@ -110,7 +111,7 @@ impl Bus for DeviceBus {
 }
 
 impl Bus for UsbBus {
-    fn initial(&self) -> Vec<Found> {
+    fn initial(&self) -> Vec<FoundReader> {
         let listing = std::mem::take(&mut *lock(&self.initial));
         for notice in listing.notices {
             log::error!("{notice}");
@@ -134,9 +135,9 @@ impl Bus for UsbBus {
                         log::error!("{notice}");
                     }
                     for place in changes.gone {
-                        let watches = lock(&self.watches).remove(&place);
-                        if let Some(watches) = watches.and_then(|watches| watches.upgrade()) {
-                            watches.gone();
+                        let reader = lock(&self.known).remove(&place);
+                        if let Some(reader) = reader.and_then(|reader| reader.upgrade()) {
+                            reader.events().set_gone();
                         }
                     }
                     changes.arrived.reverse();
@@ -161,64 +162,62 @@ impl Bus for UsbBus {
 fn open(
     candidate: &Candidate,
     options: Options,
-    limit: &Limit,
-    told: &mut Option<String>,
-) -> Result<Opened, Fault> {
+    deadline: Option<Instant>,
+    logged: &mut Option<String>,
+) -> Result<OpenedReader, SharedError> {
     owner::note();
     let opened = candidate.open().map_err(|error| {
-        // Told once, for as long as it is the same.
+        // Logged once, for as long as it is the same.
         let text = format!("{}: {error}", candidate.identity);
-        if told.as_ref() != Some(&text) {
-            // Whoever has it keeps it until it gives it back; a user who waits for the reader wants to know who that is.
+        if logged.as_ref() != Some(&text) {
             match error {
                 OpenError::Busy { .. } => log::warn!("{text}"),
                 _ => log::error!("{text}"),
             }
-            *told = Some(text);
+            *logged = Some(text);
         }
         match error {
-            OpenError::Busy { .. } => Fault::Busy,
-            OpenError::Gone => Fault::NoDevice,
-            OpenError::Permission { .. } | OpenError::System(_) => Fault::Communication,
+            OpenError::Busy { .. } => SharedError::Busy,
+            OpenError::Gone => SharedError::Gone,
+            OpenError::Permission { .. } | OpenError::System(_) => SharedError::Failed,
         }
     })?;
-    *told = None;
+    *logged = None;
     let reader = Reader::open(
-        ccid::limited(opened.transport, limit),
+        with_deadline(opened.transport, deadline),
         candidate.device(),
         &candidate.interface,
         options,
     )
     .map_err(|error| {
         log::error!("{}: {error}", candidate.identity);
-        match ccid::fault(error) {
-            // Its node is there: it may have been reset by somebody meanwhile.
-            Fault::NoDevice if error.is_gone() => Fault::Communication,
-            fault => fault,
-        }
+        ccid::open_error(error)
     })?;
-    let news = match opened.presence {
-        Presence::Polled(interval) => News::Polled(interval),
+    let notifications = match opened.presence {
+        Presence::Polled(interval) => Notifications::Polled(interval),
         Presence::Notified(watch) => {
             let stopper = watch.stopper();
-            News::Told {
+            Notifications::Interrupts {
                 source: Box::new(Interrupts(watch)),
                 stop: Box::new(move || stopper.stop()),
             }
         }
     };
-    Ok(Opened { reader, news })
+    Ok(OpenedReader {
+        reader,
+        notifications,
+    })
 }
 
 struct Interrupts(UsbWatch);
 
-impl Source for Interrupts {
-    fn next(&mut self, tell: &mut dyn FnMut(&[u8])) -> Result<(), transport::Error> {
-        self.0.wait(None).map(tell)
+impl InterruptSource for Interrupts {
+    fn next(&mut self, receive: &mut dyn FnMut(&[u8])) -> Result<(), transport::Error> {
+        self.0.wait(None).map(receive)
     }
 }
 
-/// Linux takes transfers back in the threads that want them: a forked child drives readers of its own.
+/// On Linux the thread that waits for a transfer reaps it: a forked child drives readers of its own.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod owner {
     pub fn check() -> Result<(), crate::error::StartError> {
@@ -228,7 +227,8 @@ mod owner {
     pub fn note() {}
 }
 
-/// Elsewhere a thread waits for all transfers from the first device on, and a forked child has its memory without the thread.
+/// Elsewhere a thread of the USB library waits for all transfers, from the first device on. A forked child inherits its
+/// memory without the thread.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 mod owner {
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -245,7 +245,7 @@ mod owner {
     }
 
     pub fn note() {
-        // It fails where the process has its thread already.
+        // It fails where the process is noted already.
         let _ = DRIVER.compare_exchange(0, std::process::id(), Ordering::Relaxed, Ordering::Relaxed);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use pcsc_manager::{Bus, End, Manager, Settings, StartError};
+use pcsc_manager::{Bus, ChangeCounter, Manager, Settings, StartError};
 
 use crate::backend::Listener;
 use crate::{env, process};
@@ -33,7 +33,7 @@ struct Place(Option<Entry>);
 struct Entry {
     generation: u32,
     shared: Weak<Shared>,
-    end: Arc<End>,
+    end: Arc<ChangeCounter>,
 }
 
 static PLACES: [[Mutex<Place>; GENERATIONS]; 2] =
@@ -81,7 +81,7 @@ impl Drop for Shared {
         let Some(manager) = self.manager.take() else {
             return;
         };
-        let end = manager.moment_of_end().clone();
+        let end = manager.has_ended().clone();
         // For a manager in the table this was the last reference: its readers are given back here.
         drop(manager);
         // Nothing stays allocated in a library that is unloaded. A thread that holds the lock is about to replace
@@ -124,12 +124,12 @@ pub fn acquire(
             match entry.shared.upgrade() {
                 Some(shared) if !shared.manager().is_over() => return Ok(shared),
                 // It is giving its readers back, which the next one wants to have.
-                _ => entry.end.wait(),
+                _ => _ = entry.end.wait(0, None),
             }
         }
     }
     let manager = Arc::new(Manager::start(bus()?, settings())?);
-    let end = manager.moment_of_end().clone();
+    let end = manager.has_ended().clone();
     let shared = Arc::new(Shared {
         manager: Some(manager),
         place: Some(mutex),

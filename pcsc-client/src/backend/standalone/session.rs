@@ -1,13 +1,11 @@
-//! A context without a daemon. Its calls give what the daemon's replies would hold.
+//! A context without a daemon: a client of this process's manager.
 
-use std::collections::HashMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pcsc_ccid::reader::options::{self, Options};
-use pcsc_manager::{check_disposition, check_terms, Bus, CallError, Handle, Manager, Reader};
+use pcsc_manager::{Bus, CallError, Client, Handle, Manager};
 use pcsc_manager::{RemoteBus, SimulatedBus, StartError, UsbBus};
 
 use super::current::{self, Kind, Shared};
@@ -21,8 +19,9 @@ use pcsc_wire::{self as wire, ReaderState, ReaderStates};
 /// A context on the readers of this process.
 pub struct Session {
     generation: u32,
+    client: Arc<Client>,
+    // After the client, whose connections end before the last context gives the readers back.
     shared: Arc<Shared>,
-    cards: Mutex<HashMap<Handle, Arc<Reader>>>,
     signal: Signal,
 }
 
@@ -64,8 +63,11 @@ impl Session {
     fn sharing(shared: Arc<Shared>) -> Session {
         Session {
             generation: process::generation(),
+            client: Arc::new(Client::new(
+                shared.manager().clone(),
+                env::waits_for_shared_card(),
+            )),
             shared,
-            cards: Mutex::default(),
             signal: Signal::default(),
         }
     }
@@ -86,10 +88,7 @@ impl Session {
         if self.signal.release() == Release::Repeated {
             return Err(Error::InvalidHandle.into());
         }
-        self.wake_all();
-        for (handle, reader) in std::mem::take(&mut *lock(&self.cards)) {
-            reader.abandon(handle);
-        }
+        self.client.release();
         Ok(())
     }
 
@@ -131,7 +130,7 @@ impl Session {
             return Err(Error::NoService.into());
         }
         self.signal.cancel();
-        self.manager().board().post();
+        self.manager().changes().post();
         Ok(())
     }
 
@@ -149,38 +148,16 @@ impl Session {
         protocols: u32,
         deadline: Option<Instant>,
     ) -> Outcome<wire::Connect> {
-        static NEXT: AtomicI32 = AtomicI32::new(1);
-        self.check()?;
-        let card = NEXT.fetch_add(1, Ordering::Relaxed) & i32::MAX;
-        let connected = check_terms(share, protocols).and_then(|()| {
-            let reader = self.manager().find(name).ok_or(CallError::UnknownReader)?;
-            let active = reader.connect(card, share, protocols, deadline, &|| self.signal.is_released())?;
-            self.keep(card, reader)?;
-            Ok(active)
-        });
-        let (active, rv) = reply(connected);
+        let connected = self.client()?.connect(name, share, protocols, deadline);
         Ok(wire::Connect {
             context: 0,
             reader: [0; wire::NAME_SIZE],
             share,
             protocols,
-            card,
-            active,
-            rv,
+            card: connected.map_or(0, |connected| connected.handle),
+            active: connected.map_or(0, |connected| connected.protocol),
+            rv: code(connected),
         })
-    }
-
-    /// Keeps a connection, unless the context was released while it was made.
-    fn keep(&self, card: Handle, reader: Arc<Reader>) -> Result<(), CallError> {
-        let mut cards = lock(&self.cards);
-        // A release that comes later finds it there.
-        if self.signal.is_released() {
-            drop(cards);
-            reader.abandon(card);
-            return Err(CallError::InvalidHandle);
-        }
-        cards.insert(card, reader);
-        Ok(())
     }
 
     /// Gives a connection new terms.
@@ -193,49 +170,30 @@ impl Session {
         active: u32,
         deadline: Option<Instant>,
     ) -> Outcome<wire::Reconnect> {
-        let reader = self.reader(card)?;
-        let reconnected = if initialization > 2 {
-            Err(CallError::InvalidValue)
-        } else {
-            match check_terms(share, protocols) {
-                Err(CallError::ProtoMismatch) if !(1..=3).contains(&share) => Err(CallError::InvalidValue),
-                terms => terms,
-            }
-        }
-        .and_then(|()| {
-            self.retry(&reader, deadline, || {
-                reader.reconnect(card, share, protocols, initialization, deadline)
-            })
-        });
-        let (active, rv) = match reconnected {
-            Ok(active) => (active, 0),
-            // As a daemon and its client have it: a violation leaves the caller's value alone.
-            Err(CallError::SharingViolation) => (active, Error::SharingViolation.code()),
-            Err(error) => (0, Error::from(error).code()),
-        };
+        let client = self.client()?;
+        let reconnected = client.reconnect(card, share, protocols, initialization, deadline);
         Ok(wire::Reconnect {
             card,
             share,
             protocols,
             initialization,
-            active,
-            rv,
+            active: match reconnected {
+                Ok(protocol) => protocol,
+                // As a daemon and its client have it: a violation leaves the caller's value alone.
+                Err(CallError::SharingViolation) => active,
+                Err(_) => 0,
+            },
+            rv: code(reconnected),
         })
     }
 
     /// Ends a connection.
     pub fn disconnect(&self, card: Handle, disposition: u32) -> Outcome<wire::Disconnect> {
-        let reader = self.reader(card)?;
-        let gave_up = || self.signal.is_released();
-        let ended =
-            check_disposition(disposition).and_then(|()| reader.disconnect(card, disposition, &gave_up));
-        if ended.is_ok() {
-            lock(&self.cards).remove(&card);
-        }
+        let rv = code(self.client()?.disconnect(card, disposition));
         Ok(wire::Disconnect {
             card,
             disposition,
-            rv: reply(ended).1,
+            rv,
         })
     }
 
@@ -245,24 +203,22 @@ impl Session {
         card: Handle,
         deadline: Option<Instant>,
     ) -> Outcome<wire::BeginTransaction> {
-        let reader = self.reader(card)?;
-        match reader.begin(card, deadline, &|| self.signal.is_released()) {
+        match self.client()?.begin_transaction(card, deadline) {
             Err(CallError::Timeout) => Err(Error::Timeout.into()),
             begun => Ok(wire::BeginTransaction {
                 card,
-                rv: reply(begun).1,
+                rv: code(begun),
             }),
         }
     }
 
     /// Ends a transaction.
     pub fn end_transaction(&self, card: Handle, disposition: u32) -> Outcome<wire::EndTransaction> {
-        let reader = self.reader(card)?;
-        let ended = check_disposition(disposition).and_then(|()| reader.end_transaction(card, disposition));
+        let rv = code(self.client()?.end_transaction(card, disposition));
         Ok(wire::EndTransaction {
             card,
             disposition,
-            rv: reply(ended).1,
+            rv,
         })
     }
 
@@ -273,10 +229,9 @@ impl Session {
         name: &[u8],
         look: impl Fn(Option<ReaderState<'_>>) -> R,
     ) -> Outcome<(u32, R)> {
-        let reader = self.reader(card)?;
-        let result = self.retry(&reader, None, || reader.check(card));
+        let rv = code(self.client()?.status(card));
         let table = self.table();
-        Ok((reply(result).1, look(ReaderStates::new(&table).find(name))))
+        Ok((rv, look(ReaderStates::new(&table).find(name))))
     }
 
     /// Exchanges an APDU.
@@ -287,24 +242,14 @@ impl Session {
         response: &mut [u8],
         deadline: Option<Instant>,
     ) -> Outcome<wire::Transmit> {
-        let reader = self.reader(message.card)?;
-        let result = self.retry(&reader, deadline, || {
-            reader.transmit(message.card, message.send_protocol, command, response, deadline)
-        });
-        message.receive_length = 0;
-        message.rv = match result {
-            Ok((length, protocol)) => {
-                message.receive_length = length as u32;
-                message.receive_protocol = protocol;
-                message.receive_pci_length = message.send_pci_length;
-                if length > response.len() {
-                    Error::InsufficientBuffer.code()
-                } else {
-                    0
-                }
-            }
-            Err(error) => Error::from(error).code(),
-        };
+        let client = self.client()?;
+        let answer = client.transmit(message.card, message.send_protocol, command, response, deadline);
+        message.rv = code(answer);
+        message.receive_length = length(answer.map(|answer| answer.length));
+        if let Ok(answer) = answer {
+            message.receive_protocol = answer.protocol;
+            message.receive_pci_length = message.send_pci_length;
+        }
         Ok(message)
     }
 
@@ -317,45 +262,34 @@ impl Session {
         answer: &mut [u8],
         deadline: Option<Instant>,
     ) -> Outcome<wire::Control> {
-        let reader = self.reader(card)?;
         let (send_length, receive_length) = (data.len() as u32, answer.len() as u32);
-        let (returned, rv) = match reader.control(card, code, data, answer, deadline) {
-            Ok(length) if length > answer.len() => (length as u32, Error::InsufficientBuffer.code()),
-            Ok(length) => (length as u32, 0),
-            Err(error) => (0, Error::from(error).code()),
-        };
+        let returned = self.client()?.control(card, code, data, answer, deadline);
         Ok(wire::Control {
             card,
             code,
             send_length,
             receive_length,
-            returned,
-            rv,
+            returned: length(returned),
+            rv: self::code(returned),
         })
     }
 
     /// Gets an attribute's value.
     pub fn get_attribute(&self, card: Handle, id: u32) -> Outcome<wire::Attribute> {
-        let reader = self.reader(card)?;
         let mut value = [0; wire::ATTRIBUTE_SIZE];
-        let (length, rv) = reply(
-            reader
-                .get_attribute(card, id, &mut value)
-                .map(|length| length as u32),
-        );
+        let got = self.client()?.get_attribute(card, id, &mut value);
         Ok(wire::Attribute {
             card,
             id,
             value,
-            length,
-            rv,
+            length: got.unwrap_or(0) as u32,
+            rv: code(got),
         })
     }
 
     /// Sets an attribute's value.
     pub fn set_attribute(&self, card: Handle, id: u32, data: &[u8]) -> Outcome<wire::Attribute> {
-        let reader = self.reader(card)?;
-        let (_, rv) = reply(reader.set_attribute(card, id, data).map(|()| 0));
+        let rv = code(self.client()?.set_attribute(card, id, data));
         Ok(wire::Attribute {
             card,
             id,
@@ -390,11 +324,11 @@ impl Session {
         let watched_for = watched.iter().filter(|entry| !entry.is_ignored());
         let mut watching = self.manager().watching(watched_for.map(|entry| entry.name));
         watching
-            .wait_for_first_look(&|| self.signal.is_cancelled(since))
+            .wait_until_open(&|| self.signal.is_cancelled(since))
             .map_err(|_| Error::Cancelled)?;
         loop {
             self.check()?;
-            let seen = self.manager().board().changes();
+            let seen = self.manager().changes().changes();
             watching.refresh(self.manager());
             let table = self.table();
             let states = ReaderStates::new(&table);
@@ -411,7 +345,7 @@ impl Session {
             if self.signal.is_cancelled(since) {
                 return Err(Error::Cancelled.into());
             }
-            if !self.manager().board().wait(seen, deadline) {
+            if !self.manager().changes().wait(seen, deadline) {
                 return Err(Error::Timeout.into());
             }
             if self.signal.is_cancelled(since) {
@@ -427,7 +361,7 @@ impl Session {
             .flat_map(|reader| {
                 let now = reader.snapshot();
                 ReaderState {
-                    name: reader.name.as_bytes(),
+                    name: reader.name().as_bytes(),
                     event_counter: now.event_counter,
                     state: now.status,
                     sharing: now.sharing,
@@ -439,30 +373,10 @@ impl Session {
             .collect()
     }
 
-    fn reader(&self, card: Handle) -> Outcome<Arc<Reader>> {
+    /// The client, for calls of connections.
+    fn client(&self) -> Outcome<&Client> {
         self.check()?;
-        lock(&self.cards)
-            .get(&card)
-            .cloned()
-            .ok_or_else(|| Error::InvalidHandle.into())
-    }
-
-    /// Waits for other connections' transactions, unless the user wants no waiting.
-    fn retry<T>(
-        &self,
-        reader: &Reader,
-        deadline: Option<Instant>,
-        call: impl FnMut() -> Result<T, CallError>,
-    ) -> Result<T, CallError> {
-        let waits = env::waits_for_shared_card();
-        reader.retry(waits, deadline, &|| self.signal.is_released(), call)
-    }
-
-    fn wake_all(&self) {
-        self.manager().board().post();
-        for reader in self.manager().readers() {
-            reader.wake();
-        }
+        Ok(&self.client)
     }
 }
 
@@ -478,14 +392,10 @@ impl Drop for Session {
     fn drop(&mut self) {
         // In a forked child this refuses: the threads and the devices are the parent's.
         if self.release().is_err() && self.generation != process::generation() {
-            // Dropping the manager would join threads that do not exist here.
-            std::mem::forget(self.shared.clone());
+            // Dropping these would use locks that the parent's threads may have held, and join threads that do not exist.
+            std::mem::forget((self.client.clone(), self.shared.clone()));
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What the user decides for the driver, by the same variables as under pcscd.
@@ -496,17 +406,23 @@ fn options() -> Options {
         .with_locale(&env::text("LANG"))
 }
 
-fn reply<T: Default>(result: Result<T, CallError>) -> (T, u32) {
+/// The return code of a call.
+fn code<T>(result: Result<T, CallError>) -> u32 {
+    result.err().map_or(0, |error| Error::from(error).code())
+}
+
+/// How long an answer is, also where it does not fit.
+fn length(result: Result<usize, CallError>) -> u32 {
     match result {
-        Ok(value) => (value, 0),
-        Err(error) => (T::default(), Error::from(error).code()),
+        Ok(length) | Err(CallError::InsufficientBuffer { needed: length }) => length as u32,
+        Err(_) => 0,
     }
 }
 
 impl From<CallError> for Error {
     fn from(error: CallError) -> Error {
         match error {
-            CallError::InsufficientBuffer => Error::InsufficientBuffer,
+            CallError::InsufficientBuffer { .. } => Error::InsufficientBuffer,
             CallError::InvalidHandle => Error::InvalidHandle,
             CallError::InvalidValue => Error::InvalidValue,
             CallError::NoSmartcard => Error::NoSmartcard,

@@ -1,50 +1,50 @@
-//! Connections and their transactions, as pcscd has them.
+//! The terms of connections, and their transactions, as pcscd has them.
 
 use std::time::Instant;
 
-use crate::card_state::{Handle, DIRECT, EXCLUSIVE, RAW, SHARED, T0, T1};
-use crate::error::CallError as Error;
+use crate::connections::{Handle, DIRECT, EXCLUSIVE, RAW, SHARED, T0, T1};
+use crate::error::CallError;
 use crate::power::{ANY_OLD, RESET_CARD, UNPOWER_CARD};
-use crate::reader::{GaveUp, Interest, Reader};
-use crate::slot::Fault;
-use crate::state::{State, ABSENT, POWERED, PRESENT, SWALLOWED};
+use crate::reader::{Interest, IsCancelled, Reader};
+use crate::slot::SlotError;
+use crate::slot_state::{Access, SlotState, ABSENT, POWERED, PRESENT, SWALLOWED};
 
 const EJECT_CARD: u32 = 3;
 
 impl Reader {
     /// Connects; gives the protocol in use.
-    pub fn connect(
+    pub(crate) fn connect(
         &self,
         handle: Handle,
         share: u32,
         protocols: u32,
         deadline: Option<Instant>,
-        gave_up: GaveUp<'_>,
-    ) -> Result<u32, Error> {
+        is_cancelled: IsCancelled<'_>,
+    ) -> Result<u32, CallError> {
         let _interest = Interest::new(self);
-        self.wait_for_first_look(deadline, gave_up)?;
+        self.wait_until_open(deadline, is_cancelled)?;
         let mut state = self.state();
-        if state.is_claimed() {
+        if state.access == Access::Claimed {
             drop(state);
-            self.look();
+            self.poll();
             state = self.state();
         }
         loop {
-            if state.is_claimed() {
-                return Err(Error::SharingViolation);
+            if state.access == Access::Claimed {
+                return Err(CallError::SharingViolation);
             }
             state.check_reader()?;
             if state.connections.is_exclusive() {
-                return Err(Error::SharingViolation);
+                return Err(CallError::SharingViolation);
             }
             if !state.connections.is_owned() {
                 break;
             }
-            state = self.wait(state, deadline, gave_up)?;
+            state = self.wait(state, deadline, is_cancelled)?;
         }
         drop(state);
 
-        let connect = |state: &mut State| {
+        let connect = |state: &mut SlotState| {
             state.check_reader()?;
             state.connections.connect(handle, share)?;
             state.use_card(share);
@@ -57,56 +57,57 @@ impl Reader {
                 connect(state)
             });
         }
-        let mut slot = self.turn_by(deadline)?;
+        let mut driver = self.driver_until(deadline)?;
         if self.state().status & PRESENT == 0 {
-            return Err(Error::NoSmartcard);
+            return Err(CallError::NoSmartcard);
         }
-        self.power_up_if_needed(slot.driver())?;
+        self.power_up_if_needed(driver.slot(), deadline)?;
         {
             let state = self.state();
             state.check_reader()?;
             if state.status & POWERED == 0 {
-                return Err(Error::UnpoweredCard);
+                return Err(CallError::UnpoweredCard);
             }
         }
-        self.choose_protocol(slot.driver(), protocols)?;
+        self.choose_protocol(driver.slot(), protocols, deadline)?;
         self.change(connect)
     }
 
     /// Gives a connection new terms; gives the protocol in use.
-    pub fn reconnect(
+    pub(crate) fn reconnect(
         &self,
         handle: Handle,
         share: u32,
         protocols: u32,
         initialization: u32,
         deadline: Option<Instant>,
-    ) -> Result<u32, Error> {
+    ) -> Result<u32, CallError> {
         let resets = matches!(initialization, RESET_CARD | UNPOWER_CARD);
-        let check_card = |state: &State| {
+        let check_card = |state: &SlotState| {
             if state.status & ABSENT != 0 {
-                return Err(Error::NoSmartcard);
+                return Err(CallError::NoSmartcard);
             }
             if !resets && state.status & SWALLOWED != 0 {
-                return Err(Error::UnresponsiveCard);
+                return Err(CallError::UnresponsiveCard);
             }
             if !resets && share != DIRECT && protocols & RAW == 0 {
                 state.check_protocol(protocols)?;
             }
             Ok(())
         };
-        let check = |state: &State| {
+        let check = |state: &SlotState| {
             state.check_reader()?;
             state.check_access(handle)?;
-            // pcscd resets the card first, and again at every try of a client that waits to be alone.
+            // pcscd resets the card first, and again at every try of a client that waits to be the only one. Here the
+            // reset comes last.
             let alone = state.connections.check_alone(handle, share);
-            // Nobody waits for what does not mend.
+            // An error that no wait can mend is reported before the wait.
             if !resets || alone.is_err() {
                 check_card(state)?;
             }
             alone
         };
-        let reconnect = |state: &mut State| {
+        let reconnect = |state: &mut SlotState| {
             state.connections.reconnect(handle, share)?;
             state.use_card(share);
             Ok(state.protocol)
@@ -119,51 +120,57 @@ impl Reader {
                 reconnect(state)
             });
         }
-        let mut slot = self.turn_by(deadline)?;
+        let mut driver = self.driver_until(deadline)?;
         check(&self.state())?;
         if resets {
-            self.change(|state| state.connections.tell_reset());
-            match self.reset(slot.driver(), initialization) {
+            self.change(|state| state.connections.notify_reset());
+            match self.reset(driver.slot(), initialization, deadline) {
                 Ok(()) => (),
-                Err(Fault::NoCard) => return Err(Error::NoSmartcard),
-                Err(Fault::NoDevice) => return Err(Error::ReaderUnavailable),
-                Err(Fault::TimedOut) => return Err(Error::Timeout),
-                Err(_) => return Err(Error::UnresponsiveCard),
+                Err(SlotError::NoCard) => return Err(CallError::NoSmartcard),
+                Err(SlotError::NoDevice) => return Err(CallError::ReaderUnavailable),
+                Err(SlotError::TimedOut) => return Err(CallError::Timeout),
+                Err(_) => return Err(CallError::UnresponsiveCard),
             }
         }
         if share == DIRECT {
             self.change_quietly(|state| state.choose_raw(protocols));
         } else {
-            self.power_up_if_needed(slot.driver())?;
-            self.choose_protocol(slot.driver(), protocols)?;
+            self.power_up_if_needed(driver.slot(), deadline)?;
+            self.choose_protocol(driver.slot(), protocols, deadline)?;
         }
         self.change(reconnect)
     }
 
     /// Ends a connection.
-    pub fn disconnect(&self, handle: Handle, disposition: u32, gave_up: GaveUp<'_>) -> Result<(), Error> {
+    pub(crate) fn disconnect(
+        &self,
+        handle: Handle,
+        disposition: u32,
+        is_cancelled: IsCancelled<'_>,
+    ) -> Result<(), CallError> {
         let mut state = self.state();
         while disposition != 0 && !state.connections.may_use(handle) {
-            state = self.wait(state, None, gave_up)?;
+            state = self.wait(state, None, is_cancelled)?;
         }
         let ended = state.connections.end_all(handle);
         let resets = ended.is_ok() && matches!(disposition, RESET_CARD | UNPOWER_CARD);
         if resets && state.status & PRESENT != 0 {
-            // Whoever waited for the end of a transaction begins none with a card that is about to be reset.
-            state.connections.tell_reset();
+            // A connection that waits for the end of the transaction must not begin one with a card that is about to be
+            // reset.
+            state.connections.notify_reset();
         }
         drop(state);
         if resets {
-            let mut slot = self.turn();
+            let mut driver = self.driver();
             if self.state().status & PRESENT == 0 {
                 self.change(|state| state.protocol = 0);
             } else {
-                self.change(|state| state.connections.tell_reset());
+                self.change(|state| state.connections.notify_reset());
                 if disposition == RESET_CARD {
                     // The connection ends, whether the card answers or not.
-                    let _ = self.reset(slot.driver(), RESET_CARD);
+                    let _ = self.reset(driver.slot(), RESET_CARD, None);
                 } else {
-                    self.unpower(slot.driver());
+                    self.unpower(driver.slot());
                 }
             }
         }
@@ -176,21 +183,25 @@ impl Reader {
         Ok(())
     }
 
-    /// Ends a connection whose context ends. A card in a transaction of it is reset: nobody can tell in
-    /// which state it is.
-    pub fn abandon(&self, handle: Handle) {
+    /// Ends a connection whose client was released. If it has a transaction the card is reset: its state is not known.
+    pub(crate) fn abandon(&self, handle: Handle) {
         let is_left_in_the_middle = {
             let state = self.state();
             state.connections.is_owner(handle) && state.connections.notice(handle).is_ok()
         };
         let disposition = if is_left_in_the_middle { RESET_CARD } else { 0 };
-        // Nobody can refuse the owner, and leaving the card waits for nobody.
+        // Without a transaction of another connection in its way it does not wait, and it cannot fail.
         let _ = self.disconnect(handle, disposition, &|| false);
     }
 
     /// Begins a transaction, in the order in which connections asked for it.
-    pub fn begin(&self, handle: Handle, deadline: Option<Instant>, gave_up: GaveUp<'_>) -> Result<(), Error> {
-        let begun = self.wait_to_begin(handle, deadline, gave_up);
+    pub(crate) fn begin(
+        &self,
+        handle: Handle,
+        deadline: Option<Instant>,
+        is_cancelled: IsCancelled<'_>,
+    ) -> Result<(), CallError> {
+        let begun = self.wait_to_begin(handle, deadline, is_cancelled);
         if begun.is_err() {
             self.change_quietly(|state| state.connections.leave_queue(handle));
         }
@@ -201,8 +212,8 @@ impl Reader {
         &self,
         handle: Handle,
         deadline: Option<Instant>,
-        gave_up: GaveUp<'_>,
-    ) -> Result<(), Error> {
+        is_cancelled: IsCancelled<'_>,
+    ) -> Result<(), CallError> {
         let mut state = self.state();
         loop {
             state.check_reader()?;
@@ -211,14 +222,14 @@ impl Reader {
                 return Ok(());
             }
             state.connections.queue(handle);
-            state = self.wait(state, deadline, gave_up)?;
+            state = self.wait(state, deadline, is_cancelled)?;
         }
     }
 
     /// Ends a transaction.
-    pub fn end_transaction(&self, handle: Handle, disposition: u32) -> Result<(), Error> {
-        let check = |state: &State| -> Result<(), Error> {
-            state.check_there()?;
+    pub(crate) fn end_transaction(&self, handle: Handle, disposition: u32) -> Result<(), CallError> {
+        let check = |state: &SlotState| -> Result<(), CallError> {
+            state.check_listed()?;
             state.connections.notice(handle)?;
             if disposition != 0 {
                 state.check_access(handle)?;
@@ -228,24 +239,24 @@ impl Reader {
         check(&self.state())?;
         let mut result = Ok(());
         if matches!(disposition, RESET_CARD | UNPOWER_CARD) {
-            let mut slot = self.turn();
+            let mut driver = self.driver();
             check(&self.state())?;
             result = self
-                .reset(slot.driver(), disposition)
-                .map_err(|fault| match fault {
-                    Fault::NoCard => Error::RemovedCard,
-                    Fault::NoDevice => Error::ReaderUnavailable,
-                    _ => Error::NotTransacted,
+                .reset(driver.slot(), disposition, None)
+                .map_err(|error| match error {
+                    SlotError::NoCard => CallError::RemovedCard,
+                    SlotError::NoDevice => CallError::ReaderUnavailable,
+                    _ => CallError::NotTransacted,
                 });
-            self.change(|state| state.connections.tell_reset());
+            self.change(|state| state.connections.notify_reset());
         }
         result.and(self.change_quietly(|state| state.connections.end(handle)))
     }
 
     /// Whether a connection can be used: `SCardStatus`.
-    pub fn check(&self, handle: Handle) -> Result<(), Error> {
+    pub(crate) fn check(&self, handle: Handle) -> Result<(), CallError> {
         let state = self.state();
-        state.check_there()?;
+        state.check_listed()?;
         state.check_access(handle)?;
         state.connections.notice(handle)?;
         state.check_reader()
@@ -253,20 +264,28 @@ impl Reader {
 }
 
 /// Refuses terms of a connection that no reader could meet.
-pub fn check_terms(share: u32, protocols: u32) -> Result<(), Error> {
+pub(crate) fn check_terms(share: u32, protocols: u32) -> Result<(), CallError> {
     if share != DIRECT && protocols & (T0 | T1 | RAW | ANY_OLD) == 0 {
-        return Err(Error::ProtoMismatch);
+        return Err(CallError::ProtoMismatch);
     }
     if ![EXCLUSIVE, SHARED, DIRECT].contains(&share) {
-        return Err(Error::InvalidValue);
+        return Err(CallError::InvalidValue);
     }
     Ok(())
 }
 
+/// Refuses terms of a reconnection that no reader could meet. pcscd looks at the share mode first here.
+pub(crate) fn check_reconnection(share: u32, protocols: u32, initialization: u32) -> Result<(), CallError> {
+    if initialization > UNPOWER_CARD || ![EXCLUSIVE, SHARED, DIRECT].contains(&share) {
+        return Err(CallError::InvalidValue);
+    }
+    check_terms(share, protocols)
+}
+
 /// Refuses a disposition that is none.
-pub fn check_disposition(disposition: u32) -> Result<(), Error> {
+pub(crate) fn check_disposition(disposition: u32) -> Result<(), CallError> {
     if disposition > EJECT_CARD {
-        return Err(Error::InvalidValue);
+        return Err(CallError::InvalidValue);
     }
     Ok(())
 }

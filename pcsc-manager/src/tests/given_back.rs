@@ -1,14 +1,13 @@
 //! When a device is opened, and when it is given back.
 
 use super::*;
-use crate::backend::status_change::PNP_NAME;
 
 const NAME: &[u8] = b"Bench 00 00";
 const LONG: Duration = Duration::from_secs(20);
 
 impl Rig {
-    fn looks(&self) -> u32 {
-        lock(&self.benches[0].state).looks
+    fn polls(&self) -> u32 {
+        lock(&self.benches[0].state).polls
     }
 
     /// Waits until the device was given back so often.
@@ -26,45 +25,46 @@ impl Rig {
 #[test]
 fn listing_and_waiting_for_readers_open_no_device() {
     let rig = Rig::new(1);
-    let session = rig.session();
-    assert_eq!(count(&session), 1);
+    let client = rig.client();
+    assert_eq!(count(&client), 1);
     rig.plug(Arc::default());
     // Each reader that comes is an event; the count begins with 1.
-    wait_for_readers(&session, || rig.manager.events() == 3);
-    assert_eq!(count(&session), 2);
-    let mut watched = [Watched::new(PNP_NAME, 0)];
-    let waited = session.status_change(Some(Duration::from_millis(20)), &mut watched, false);
-    assert_eq!(code(waited), Error::Timeout.code());
+    wait_until(&client, || rig.manager.events() == 3);
+    assert_eq!(count(&client), 2);
+    // A wait for readers alone.
+    let mut watching = rig.manager.watching([]);
+    watching.wait_until_open(&|| false).unwrap();
+    watching.refresh(&rig.manager);
     // An event of a slot that nothing waits for does not open it either.
     rig.benches[0].set(|bed| bed.has_card = false);
-    assert_eq!(rig.looks(), 0);
+    assert_eq!(rig.polls(), 0);
 }
 
 #[test]
 fn a_device_that_nothing_needs_is_given_back_after_a_second_without_power() {
     let rig = Rig::new(1);
-    let session = rig.session();
+    let client = rig.client();
     let begin = Instant::now();
-    let card = connect(&session, SHARED).unwrap();
-    assert_eq!(session.disconnect(card, 0).unwrap().rv, 0);
+    let card = connect(&client, SHARED).unwrap();
+    assert_eq!(client.disconnect(card, 0), Ok(()));
     rig.wait_until_given_back(1);
     assert!(begin.elapsed() >= Duration::from_secs(1));
     assert_eq!(rig.benches[0].downs.load(Ordering::SeqCst), 1);
-    let card = connect(&session, SHARED).unwrap();
-    assert_eq!(echo(&session, card), 0);
+    let card = connect(&client, SHARED).unwrap();
+    assert_eq!(echo(&client, card), Ok(()));
 }
 
 #[test]
 fn a_connection_and_a_wait_for_card_events_keep_the_device() {
     let rig = Rig::new(1);
-    let session = rig.session();
+    let client = rig.client();
     let reader = rig.manager.find(NAME).unwrap();
-    let card = connect(&session, SHARED).unwrap();
+    let card = connect(&client, SHARED).unwrap();
     assert_eq!(reader.due(), None);
     // What a wait holds while it lasts.
     let watching = rig.manager.watching([NAME]);
     let before = Instant::now();
-    assert_eq!(session.disconnect(card, 0).unwrap().rv, 0);
+    assert_eq!(client.disconnect(card, 0), Ok(()));
     // The card's power is due after five seconds, and nothing before.
     assert!(reader.due().unwrap() >= before + Duration::from_secs(5));
     drop(watching);
@@ -75,24 +75,23 @@ fn a_connection_and_a_wait_for_card_events_keep_the_device() {
 #[test]
 fn a_card_that_is_the_same_after_the_device_was_given_back_is_no_event() {
     let rig = Rig::new(1);
-    let session = rig.session();
-    let mut state = change(&session, NAME, 0).unwrap() & !2;
+    let client = rig.client();
+    let present = change(&client, NAME, None).unwrap();
     rig.wait_until_given_back(1);
-    let poll = |state| {
-        let mut watched = [Watched::new(NAME, state)];
-        let polled = session.status_change(Some(Duration::ZERO), &mut watched, false);
-        (code(polled), watched[0].event().unwrap())
-    };
-    assert_eq!(poll(state), (Error::Timeout.code(), state));
-    // It was looked at.
-    assert!(rig.looks() > 1);
+    let polls = rig.polls();
+    let poll = || change(&client, NAME, None).unwrap();
+    assert_eq!(poll(), present);
+    // The slot was polled.
+    assert!(rig.polls() > polls);
     rig.wait_until_given_back(2);
     rig.benches[0].set(|bed| bed.has_card = false);
-    let (rv, empty) = poll(state);
-    assert_eq!((rv, empty & 0x3FF, empty >> 16), (0, 0x12, (state >> 16) + 1));
+    let empty = poll();
+    assert_eq!(
+        (empty.status, empty.event_counter),
+        (ABSENT, present.event_counter + 1)
+    );
     rig.wait_until_given_back(3);
-    state = empty & !2;
-    assert_eq!(poll(state), (Error::Timeout.code(), state));
+    assert_eq!(poll(), empty);
 }
 
 #[test]
@@ -100,16 +99,16 @@ fn a_wait_opens_a_reader_of_its_name_that_comes_while_it_goes_on() {
     let rig = Rig::new(1);
     let mut watching = rig.manager.watching([NAME]);
     let first = rig.manager.find(NAME).unwrap();
-    watching.wait_for_first_look(&|| false).unwrap();
+    watching.wait_until_open(&|| false).unwrap();
     rig.benches[0].set(|bed| bed.is_gone = true);
-    let session = rig.session();
-    wait_for_readers(&session, || count(&session) == 0);
+    let client = rig.client();
+    wait_until(&client, || count(&client) == 0);
     let again = Arc::<Bench>::default();
     rig.plug(again.clone());
-    wait_for_readers(&session, || count(&session) == 1);
+    wait_until(&client, || count(&client) == 1);
     assert!(!Arc::ptr_eq(&first, &rig.manager.find(NAME).unwrap()));
-    assert_eq!(lock(&again.state).looks, 0);
+    assert_eq!(lock(&again.state).polls, 0);
     watching.refresh(&rig.manager);
-    watching.wait_for_first_look(&|| false).unwrap();
-    assert!(lock(&again.state).looks > 0);
+    watching.wait_until_open(&|| false).unwrap();
+    assert!(lock(&again.state).polls > 0);
 }

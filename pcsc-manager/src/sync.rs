@@ -1,16 +1,16 @@
-//! Locks and conditions.
+//! The counter that threads sleep on, and helpers for locks.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-pub use pcsc_process::wait::ChangeCounter as Board;
+pub use pcsc_process::wait::ChangeCounter;
 
-/// Locks, whatever became of a thread that held the lock.
+/// Locks a mutex, also after a panic of a thread that held the lock.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits for a condition to be signalled; `Err` when the deadline has passed.
+/// Sleeps until a condition is signalled. Returns `Err` if the deadline has passed.
 pub fn wait_until<'a, T>(
     condition: &Condvar,
     guard: MutexGuard<'a, T>,

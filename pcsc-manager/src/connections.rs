@@ -1,9 +1,9 @@
-//! Who uses a reader's card, and how: sharing, transactions, and what each connection has yet to learn.
+//! The connections to a reader's card: sharing, transactions, and the reset or removal that each has yet to be told.
 //! Bookkeeping without I/O; the rules are pcscd's.
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::error::CallError as Error;
+use crate::error::CallError;
 
 pub const EXCLUSIVE: u32 = 1;
 pub const SHARED: u32 = 2;
@@ -67,18 +67,18 @@ impl Connections {
     }
 
     /// Refuses to make a connection exclusive that is not the only one.
-    pub fn check_alone(&self, handle: Handle, share: u32) -> Result<(), Error> {
+    pub fn check_alone(&self, handle: Handle, share: u32) -> Result<(), CallError> {
         let has_others = self.handles.keys().any(|other| *other != handle);
         if share == EXCLUSIVE && has_others {
-            return Err(Error::SharingViolation);
+            return Err(CallError::SharingViolation);
         }
         Ok(())
     }
 
     /// Adds a connection.
-    pub fn connect(&mut self, handle: Handle, share: u32) -> Result<(), Error> {
+    pub fn connect(&mut self, handle: Handle, share: u32) -> Result<(), CallError> {
         if self.is_exclusive {
-            return Err(Error::SharingViolation);
+            return Err(CallError::SharingViolation);
         }
         self.check_alone(handle, share)?;
         if share == EXCLUSIVE {
@@ -91,9 +91,9 @@ impl Connections {
     }
 
     /// Gives a connection another share mode, and lets it know all that happened.
-    pub fn reconnect(&mut self, handle: Handle, share: u32) -> Result<(), Error> {
+    pub fn reconnect(&mut self, handle: Handle, share: u32) -> Result<(), CallError> {
         if !self.handles.contains_key(&handle) {
-            return Err(Error::InvalidHandle);
+            return Err(CallError::InvalidHandle);
         }
         self.check_alone(handle, share)?;
         if share == EXCLUSIVE {
@@ -132,12 +132,12 @@ impl Connections {
     }
 
     /// What a connection must learn first. It learns it again until it reconnects.
-    pub fn notice(&self, handle: Handle) -> Result<(), Error> {
+    pub fn notice(&self, handle: Handle) -> Result<(), CallError> {
         match self.handles.get(&handle) {
-            None => Err(Error::InvalidHandle),
+            None => Err(CallError::InvalidHandle),
             Some(Notice::None) => Ok(()),
-            Some(Notice::Reset) => Err(Error::ResetCard),
-            Some(Notice::Removed) => Err(Error::RemovedCard),
+            Some(Notice::Reset) => Err(CallError::ResetCard),
+            Some(Notice::Removed) => Err(CallError::RemovedCard),
         }
     }
 
@@ -166,13 +166,13 @@ impl Connections {
     }
 
     /// Ends a transaction.
-    pub fn end(&mut self, handle: Handle) -> Result<(), Error> {
+    pub fn end(&mut self, handle: Handle) -> Result<(), CallError> {
         if !self.may_use(handle) {
-            return Err(Error::SharingViolation);
+            return Err(CallError::SharingViolation);
         }
         let least = u32::from(self.is_exclusive);
         if self.depth <= least {
-            return Err(Error::NotTransacted);
+            return Err(CallError::NotTransacted);
         }
         self.depth -= 1;
         if self.depth == 0 {
@@ -182,9 +182,9 @@ impl Connections {
     }
 
     /// Ends all transactions of a connection that may use the card.
-    pub fn end_all(&mut self, handle: Handle) -> Result<(), Error> {
+    pub fn end_all(&mut self, handle: Handle) -> Result<(), CallError> {
         if !self.may_use(handle) {
-            return Err(Error::SharingViolation);
+            return Err(CallError::SharingViolation);
         }
         self.owner = None;
         self.depth = 0;
@@ -193,14 +193,14 @@ impl Connections {
 
     /// All connections have to learn of a reset, the one that asked for it as well: it reconnects, or is
     /// about to end, and at the end of a transaction it is told like the others.
-    pub fn tell_reset(&mut self) {
+    pub fn notify_reset(&mut self) {
         self.handles
             .values_mut()
             .for_each(|notice| *notice = Notice::Reset);
     }
 
     /// All connections have to learn of a removal, which ends transactions.
-    pub fn tell_removed(&mut self) {
+    pub fn notify_removed(&mut self) {
         self.handles
             .values_mut()
             .for_each(|notice| *notice = Notice::Removed);
@@ -224,13 +224,19 @@ mod tests {
     fn exclusive_means_alone() {
         let mut connections = two_sharing();
         assert_eq!(connections.sharing(), 2);
-        assert_eq!(connections.connect(3, EXCLUSIVE), Err(Error::SharingViolation));
-        assert_eq!(connections.reconnect(1, EXCLUSIVE), Err(Error::SharingViolation));
+        assert_eq!(
+            connections.connect(3, EXCLUSIVE),
+            Err(CallError::SharingViolation)
+        );
+        assert_eq!(
+            connections.reconnect(1, EXCLUSIVE),
+            Err(CallError::SharingViolation)
+        );
         connections.disconnect(2);
         connections.reconnect(1, EXCLUSIVE).unwrap();
         assert_eq!(connections.sharing(), -1);
         assert!(connections.is_exclusive());
-        assert_eq!(connections.end(1), Err(Error::NotTransacted));
+        assert_eq!(connections.end(1), Err(CallError::NotTransacted));
         assert!(connections.try_begin(1));
         assert_eq!(connections.end(1), Ok(()));
         connections.reconnect(1, SHARED).unwrap();
@@ -246,7 +252,7 @@ mod tests {
         connections.queue(2);
         connections.queue(3);
         assert!(!connections.try_begin(2) && !connections.may_use(2));
-        assert_eq!(connections.end(2), Err(Error::SharingViolation));
+        assert_eq!(connections.end(2), Err(CallError::SharingViolation));
         connections.end(1).unwrap();
         assert!(!connections.try_begin(2));
         connections.end(1).unwrap();
@@ -254,23 +260,23 @@ mod tests {
         assert!(connections.try_begin(2));
         connections.disconnect(2);
         assert!(connections.try_begin(3));
-        assert_eq!(connections.end(1), Err(Error::SharingViolation));
+        assert_eq!(connections.end(1), Err(CallError::SharingViolation));
     }
 
     #[test]
     fn others_learn_of_a_reset_until_they_reconnect() {
         let mut connections = two_sharing();
-        connections.tell_reset();
+        connections.notify_reset();
         connections.reconnect(1, SHARED).unwrap();
         assert_eq!(connections.notice(1), Ok(()));
-        assert_eq!(connections.notice(2), Err(Error::ResetCard));
-        assert_eq!(connections.notice(2), Err(Error::ResetCard));
+        assert_eq!(connections.notice(2), Err(CallError::ResetCard));
+        assert_eq!(connections.notice(2), Err(CallError::ResetCard));
         connections.reconnect(2, SHARED).unwrap();
         assert_eq!(connections.notice(2), Ok(()));
         assert!(connections.try_begin(1));
-        connections.tell_removed();
+        connections.notify_removed();
         assert!(!connections.is_owned());
-        assert_eq!(connections.notice(1), Err(Error::RemovedCard));
-        assert_eq!(connections.notice(9), Err(Error::InvalidHandle));
+        assert_eq!(connections.notice(1), Err(CallError::RemovedCard));
+        assert_eq!(connections.notice(9), Err(CallError::InvalidHandle));
     }
 }

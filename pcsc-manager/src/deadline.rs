@@ -1,70 +1,60 @@
-//! A time by which what a caller has asked of a reader must end.
+//! A transport whose waits end at a caller's deadline.
 
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use pcsc_ccid::transport::{Error, Transport};
 
-use crate::board::lock;
+/// A reader's transport that cancels a command at the caller's deadline.
+pub struct DeadlineTransport<T> {
+    inner: T,
+    deadline: Option<Instant>,
+}
 
-/// The time, shared with the transport of the reader.
-#[derive(Debug, Clone, Default)]
-pub struct Limit(Arc<Mutex<Option<Instant>>>);
-
-impl Limit {
-    /// What is asked from now on has to end by then.
-    pub fn set(&self, deadline: Option<Instant>) {
-        *lock(&self.0) = deadline;
+impl<T: Transport> DeadlineTransport<T> {
+    /// A transport with a deadline for what comes first.
+    pub fn new(inner: T, deadline: Option<Instant>) -> DeadlineTransport<T> {
+        DeadlineTransport { inner, deadline }
     }
 
-    /// Waits for at most `timeout`, or until the time is over, which cancels the command, once: its abort has a time of
-    /// its own.
-    fn within<T>(
-        &self,
+    /// Sets the deadline of the commands that follow.
+    pub fn set_deadline(&mut self, deadline: Option<Instant>) {
+        self.deadline = deadline;
+    }
+
+    /// Waits for at most `timeout`, or until the deadline, which cancels the command. It cancels once: the abort that
+    /// follows has a time of its own.
+    fn until_deadline<R>(
+        &mut self,
         timeout: Duration,
-        wait: impl FnOnce(Duration) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        let Some(deadline) = *lock(&self.0) else {
-            return wait(timeout);
+        wait: impl FnOnce(&mut T, Duration) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let Some(deadline) = self.deadline else {
+            return wait(&mut self.inner, timeout);
         };
         let left = deadline.saturating_duration_since(Instant::now());
         if left >= timeout {
-            return wait(timeout);
+            return wait(&mut self.inner, timeout);
         }
         let result = if left.is_zero() {
             Err(Error::Timeout)
         } else {
-            wait(left)
+            wait(&mut self.inner, left)
         };
         if !matches!(result, Err(Error::Timeout)) {
             return result;
         }
-        self.set(None);
+        self.deadline = None;
         Err(Error::Cancelled)
     }
 }
 
-/// A reader's transport that keeps to the time.
-pub struct Limited<T> {
-    inner: T,
-    limit: Limit,
-}
-
-impl<T: Transport> Limited<T> {
-    pub fn new(inner: T, limit: Limit) -> Limited<T> {
-        Limited { inner, limit }
-    }
-}
-
-impl<T: Transport> Transport for Limited<T> {
+impl<T: Transport> Transport for DeadlineTransport<T> {
     fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), Error> {
         self.inner.send(message, timeout)
     }
 
     fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, Error> {
-        let inner = &mut self.inner;
-        self.limit
-            .within(timeout, |timeout| inner.receive(buffer, timeout))
+        self.until_deadline(timeout, |inner, timeout| inner.receive(buffer, timeout))
     }
 
     fn control_out(&mut self, request: u8, value: u16, data: &[u8], timeout: Duration) -> Result<(), Error> {
@@ -86,10 +76,8 @@ impl<T: Transport> Transport for Limited<T> {
     }
 
     fn pause(&mut self, time: Duration) -> Result<(), Error> {
-        let inner = &mut self.inner;
-        let paused = self
-            .limit
-            .within(time, |time| inner.pause(time).and(Err(Error::Timeout)));
+        // A pause that ends is no timeout.
+        let paused = self.until_deadline(time, |inner, time| inner.pause(time).and(Err(Error::Timeout)));
         match paused {
             Err(Error::Timeout) => Ok(()),
             paused => paused,

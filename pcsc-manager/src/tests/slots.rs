@@ -1,9 +1,6 @@
-//! A reader's slot by itself: looks that fail, power, and its end.
+//! A reader's slot by itself: polls that fail, power, and its end.
 
 use super::*;
-use pcsc_manager::Interest;
-
-const NAME: &[u8] = b"Bench 00 00";
 
 struct Slotted {
     bench: Arc<Bench>,
@@ -20,7 +17,7 @@ fn slotted() -> Slotted {
     let name = String::from("Bench 00 00");
     let reader = Arc::new(Reader::new(name, slot, bench.clone(), Wakers::default()));
     let _interest = Interest::new(reader.clone());
-    reader.look();
+    reader.poll();
     Slotted {
         bench,
         reader,
@@ -50,7 +47,7 @@ fn a_reader_that_fails_is_looked_at_less_and_less_often() {
     slotted.has_trouble(true);
     for pause in [400, 800, 1600, 3200, 6000, 6000].map(Duration::from_millis) {
         let before = Instant::now();
-        slotted.reader.look();
+        slotted.reader.poll();
         let due = slotted.reader.due().unwrap();
         assert!(
             (before + pause..=Instant::now() + pause).contains(&due),
@@ -59,7 +56,7 @@ fn a_reader_that_fails_is_looked_at_less_and_less_often() {
         assert_eq!(slotted.state().1, 1, "unknown");
     }
     slotted.has_trouble(false);
-    slotted.reader.look();
+    slotted.reader.poll();
     assert_eq!(slotted.state().1 & 4, 4, "present");
 }
 
@@ -68,9 +65,9 @@ fn after_a_failure_nobody_knows_whether_it_is_the_same_card() {
     let slotted = slotted();
     slotted.connect(1, SHARED, ANY).unwrap();
     slotted.has_trouble(true);
-    slotted.reader.look();
+    slotted.reader.poll();
     slotted.has_trouble(false);
-    slotted.reader.look();
+    slotted.reader.poll();
     assert_eq!(slotted.reader.check(1), Err(CallError::RemovedCard));
 }
 
@@ -78,9 +75,9 @@ fn after_a_failure_nobody_knows_whether_it_is_the_same_card() {
 fn a_driver_at_work_is_attended_to_later() {
     let slotted = slotted();
     slotted.has_trouble(true);
-    slotted.reader.look();
+    slotted.reader.poll();
     let due = slotted.reader.due().unwrap();
-    let busy = slotted.reader.turn();
+    let busy = slotted.reader.driver();
     slotted.reader.attend();
     assert!(slotted.reader.due().unwrap() > due);
     drop(busy);
@@ -142,41 +139,40 @@ fn a_card_loses_its_power_where_that_is_asked_for() {
 #[test]
 fn connections_learn_that_the_driver_had_to_reset_the_card() {
     let rig = Rig::new(1);
-    let session = rig.session();
-    let [a, b] = [(); 2].map(|()| connect(&session, SHARED).unwrap());
+    let client = rig.client();
+    let [a, b] = [(); 2].map(|()| connect(&client, SHARED).unwrap());
     lock(&rig.benches[0].state).resets_card = true;
-    assert_eq!(echo(&session, a), Error::ResetCard.code());
+    assert_eq!(echo(&client, a), Err(CallError::ResetCard));
     for card in [a, b] {
-        assert_eq!(echo(&session, card), Error::ResetCard.code());
-        assert_eq!(session.reconnect(card, SHARED, ANY, 0, 0, None).unwrap().rv, 0);
-        assert_eq!(echo(&session, card), 0);
+        assert_eq!(echo(&client, card), Err(CallError::ResetCard));
+        assert_eq!(client.reconnect(card, SHARED, ANY, 0, None).map(drop), Ok(()));
+        assert_eq!(echo(&client, card), Ok(()));
     }
 }
 
 #[test]
 fn a_new_reader_takes_the_place_of_one_that_is_gone() {
     let rig = Rig::new(2);
-    let session = rig.session();
+    let client = rig.client();
     rig.benches[0].set(|bed| bed.is_gone = true);
-    wait_for_readers(&session, || count(&session) == 1);
+    wait_until(&client, || count(&client) == 1);
     rig.plug(Arc::default());
-    wait_for_readers(&session, || count(&session) == 2);
-    let names = session.with_states(|states| -> Vec<Vec<u8>> {
-        states.readers().map(|reader| reader.name.to_vec()).collect()
-    });
-    assert_eq!(names.unwrap(), [NAME, b"Bench 01 00"]);
+    wait_until(&client, || count(&client) == 2);
+    let readers = rig.manager.readers();
+    let names: Vec<&str> = readers.iter().map(|reader| reader.name()).collect();
+    assert_eq!(names, ["Bench 00 00", "Bench 01 00"]);
 }
 
 #[test]
 fn a_readers_name_is_an_attribute() {
     let rig = Rig::new(1);
-    let session = rig.session();
-    let card = connect(&session, SHARED).unwrap();
+    let client = rig.client();
+    let card = connect(&client, SHARED).unwrap();
     for id in [0x7FFF_0003, 0x7FFF_0004] {
-        let attribute = session.get_attribute(card, id).unwrap();
-        assert_eq!(attribute.rv, 0);
-        assert_eq!(&attribute.value[..attribute.length as usize], b"Bench 00 00\0");
+        let mut value = [0; 264];
+        let length = client.get_attribute(card, id, &mut value).unwrap();
+        assert_eq!(&value[..length], b"Bench 00 00\0");
     }
-    let unknown = session.get_attribute(card, 0x7FFF_0005).unwrap();
-    assert_eq!(unknown.rv, Error::UnsupportedFeature.code());
+    let unknown = client.get_attribute(card, 0x7FFF_0005, &mut [0; 264]);
+    assert_eq!(unknown, Err(CallError::UnsupportedFeature));
 }

@@ -1,0 +1,257 @@
+//! One client of a manager: its connections by their handles, and its release.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use crate::connections::Handle;
+use crate::error::CallError;
+use crate::manager::Manager;
+use crate::reader::Reader;
+use crate::sync::lock;
+use crate::terms::{check_disposition, check_reconnection, check_terms};
+
+/// One client of a manager, such as a PC/SC context. Its calls may come from any thread, several at a time.
+///
+/// Share modes, protocols, initializations and dispositions are numbers as PC/SC has them (part 5, clause 3.1.3), and are
+/// checked. A `deadline` of `None` waits forever; a call that it ends fails with [`CallError::Timeout`]. Calls that other
+/// connections' transactions delay wait for their end, or fail with [`CallError::SharingViolation`] where the client was
+/// made so.
+///
+/// Dropping a client releases it.
+pub struct Client {
+    manager: Arc<Manager>,
+    /// Whether calls wait for other connections' transactions.
+    waits: bool,
+    connections: Mutex<HashMap<Handle, Arc<Reader>>>,
+    is_released: AtomicBool,
+}
+
+/// A connection that was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connected {
+    /// The connection's handle, for the client's other calls.
+    pub handle: Handle,
+    /// The protocol in use, `SCARD_PROTOCOL_*`; 0 for a connection to the reader alone.
+    pub protocol: u32,
+}
+
+/// A response of a card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Response {
+    /// How many bytes of the buffer it fills.
+    pub length: usize,
+    /// The number of the protocol used: 0 is T=0, 1 is T=1.
+    pub protocol: u32,
+}
+
+impl Client {
+    /// A client without connections. `waits` says whether its calls wait for other connections' transactions.
+    pub fn new(manager: Arc<Manager>, waits: bool) -> Client {
+        Client {
+            manager,
+            waits,
+            connections: Mutex::default(),
+            is_released: AtomicBool::new(false),
+        }
+    }
+
+    /// The manager.
+    pub fn manager(&self) -> &Arc<Manager> {
+        &self.manager
+    }
+
+    /// Ends all connections, and all calls that wait. A card in a transaction is reset.
+    pub fn release(&self) {
+        // A connection that is being made ends itself: see `keep`.
+        self.is_released.store(true, Ordering::SeqCst);
+        self.manager.changes().post();
+        for reader in self.manager.readers() {
+            reader.wake();
+        }
+        for (handle, reader) in std::mem::take(&mut *lock(&self.connections)) {
+            reader.abandon(handle);
+        }
+    }
+
+    /// Connects to the card in a reader, or to the reader alone (`SCARD_SHARE_DIRECT`).
+    ///
+    /// # Errors
+    /// pcscd's for `SCardConnect`. [`CallError::SharingViolation`] also where another process has the reader.
+    pub fn connect(
+        &self,
+        reader: &[u8],
+        share: u32,
+        protocols: u32,
+        deadline: Option<Instant>,
+    ) -> Result<Connected, CallError> {
+        static NEXT: AtomicI32 = AtomicI32::new(1);
+        check_terms(share, protocols)?;
+        let reader = self.manager.find(reader).ok_or(CallError::UnknownReader)?;
+        let handle = NEXT.fetch_add(1, Ordering::Relaxed) & i32::MAX;
+        let protocol = reader.connect(handle, share, protocols, deadline, &|| self.is_released())?;
+        self.keep(handle, reader)?;
+        Ok(Connected { handle, protocol })
+    }
+
+    /// Keeps a connection, unless the client was released while it was made.
+    fn keep(&self, handle: Handle, reader: Arc<Reader>) -> Result<(), CallError> {
+        let mut connections = lock(&self.connections);
+        // A release that comes after this finds it there.
+        if self.is_released() {
+            drop(connections);
+            reader.abandon(handle);
+            return Err(CallError::InvalidHandle);
+        }
+        connections.insert(handle, reader);
+        Ok(())
+    }
+
+    /// Gives a connection new terms. Returns the protocol in use.
+    ///
+    /// # Errors
+    /// pcscd's for `SCardReconnect`.
+    pub fn reconnect(
+        &self,
+        handle: Handle,
+        share: u32,
+        protocols: u32,
+        initialization: u32,
+        deadline: Option<Instant>,
+    ) -> Result<u32, CallError> {
+        let reader = self.reader(handle)?;
+        check_reconnection(share, protocols, initialization)?;
+        self.retry(&reader, deadline, || {
+            reader.reconnect(handle, share, protocols, initialization, deadline)
+        })
+    }
+
+    /// Ends a connection. Waits for other connections' transactions if the card is to be reset.
+    ///
+    /// # Errors
+    /// [`CallError::InvalidHandle`] or [`CallError::InvalidValue`].
+    pub fn disconnect(&self, handle: Handle, disposition: u32) -> Result<(), CallError> {
+        let reader = self.reader(handle)?;
+        check_disposition(disposition)?;
+        reader.disconnect(handle, disposition, &|| self.is_released())?;
+        lock(&self.connections).remove(&handle);
+        Ok(())
+    }
+
+    /// Begins a transaction, in the order in which connections asked for one.
+    ///
+    /// # Errors
+    /// pcscd's for `SCardBeginTransaction`.
+    pub fn begin_transaction(&self, handle: Handle, deadline: Option<Instant>) -> Result<(), CallError> {
+        let reader = self.reader(handle)?;
+        reader.begin(handle, deadline, &|| self.is_released())
+    }
+
+    /// Ends a transaction.
+    ///
+    /// # Errors
+    /// pcscd's for `SCardEndTransaction`.
+    pub fn end_transaction(&self, handle: Handle, disposition: u32) -> Result<(), CallError> {
+        let reader = self.reader(handle)?;
+        check_disposition(disposition)?;
+        reader.end_transaction(handle, disposition)
+    }
+
+    /// Whether a connection can be used.
+    ///
+    /// # Errors
+    /// pcscd's for `SCardStatus`.
+    pub fn status(&self, handle: Handle) -> Result<(), CallError> {
+        let reader = self.reader(handle)?;
+        self.retry(&reader, None, || reader.check(handle))
+    }
+
+    /// Exchanges an APDU over a protocol, `SCARD_PROTOCOL_*`, which has to be the one in use.
+    ///
+    /// # Errors
+    /// pcscd's for `SCardTransmit`. [`CallError::InsufficientBuffer`] leaves `response` as it was, though the card has
+    /// carried out the command. [`CallError::Timeout`] resets the card if the command had begun.
+    pub fn transmit(
+        &self,
+        handle: Handle,
+        protocol: u32,
+        command: &[u8],
+        response: &mut [u8],
+        deadline: Option<Instant>,
+    ) -> Result<Response, CallError> {
+        let reader = self.reader(handle)?;
+        let room = response.len();
+        let (length, protocol) = self.retry(&reader, deadline, || {
+            reader.transmit(handle, protocol, command, response, deadline)
+        })?;
+        check_room(length, room)?;
+        Ok(Response { length, protocol })
+    }
+
+    /// Uses a function of a reader's own. Returns the answer's length.
+    ///
+    /// # Errors
+    /// pcscd's for `SCardControl`.
+    pub fn control(
+        &self,
+        handle: Handle,
+        code: u32,
+        data: &[u8],
+        answer: &mut [u8],
+        deadline: Option<Instant>,
+    ) -> Result<usize, CallError> {
+        let reader = self.reader(handle)?;
+        let room = answer.len();
+        let length = reader.control(handle, code, data, answer, deadline)?;
+        check_room(length, room)?;
+        Ok(length)
+    }
+
+    /// Gets an attribute. Returns its length.
+    ///
+    /// # Errors
+    /// pcscd's for `SCardGetAttrib`.
+    pub fn get_attribute(&self, handle: Handle, id: u32, value: &mut [u8]) -> Result<usize, CallError> {
+        self.reader(handle)?.get_attribute(handle, id, value)
+    }
+
+    /// Sets an attribute.
+    ///
+    /// # Errors
+    /// pcscd's for `SCardSetAttrib`.
+    pub fn set_attribute(&self, handle: Handle, id: u32, value: &[u8]) -> Result<(), CallError> {
+        self.reader(handle)?.set_attribute(handle, id, value)
+    }
+
+    fn is_released(&self) -> bool {
+        self.is_released.load(Ordering::SeqCst)
+    }
+
+    fn reader(&self, handle: Handle) -> Result<Arc<Reader>, CallError> {
+        let connections = lock(&self.connections);
+        connections.get(&handle).cloned().ok_or(CallError::InvalidHandle)
+    }
+
+    fn retry<T>(
+        &self,
+        reader: &Reader,
+        deadline: Option<Instant>,
+        call: impl FnMut() -> Result<T, CallError>,
+    ) -> Result<T, CallError> {
+        reader.retry(self.waits, deadline, &|| self.is_released(), call)
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+fn check_room(length: usize, room: usize) -> Result<(), CallError> {
+    if length > room {
+        return Err(CallError::InsufficientBuffer { needed: length });
+    }
+    Ok(())
+}

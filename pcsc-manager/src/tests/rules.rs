@@ -1,0 +1,275 @@
+//! Rules of pcscd that one call after another does not show: who waits, who is told, and what is left behind.
+
+use pcsc_sim::card::apps::Several;
+use pcsc_sim::card::{Behaviour, Offer, Profile, SimCard};
+
+use super::*;
+
+const DIRECT: u32 = 3;
+const NAME: &[u8] = b"Bench 00 00";
+const LEAVE: u32 = 0;
+
+impl Rig {
+    fn reader(&self) -> Arc<Reader> {
+        self.manager.find(NAME).unwrap()
+    }
+
+    /// The card goes, and nothing tells it: an exchange finds out.
+    fn lose_card_unseen(&self) {
+        lock(&self.benches[0].state).has_card = false;
+    }
+}
+
+fn soon() -> Option<Instant> {
+    Some(Instant::now() + Duration::from_secs(10))
+}
+
+#[test]
+fn a_context_that_is_released_while_it_connects_leaves_no_connection() {
+    let rig = Rig::new(1);
+    let client = rig.client();
+    rig.benches[0].set(|bed| bed.is_held = true);
+    std::thread::scope(|scope| {
+        let connects = scope.spawn(|| connect(&client, EXCLUSIVE));
+        let mut bed = lock(&rig.benches[0].state);
+        while !bed.is_waiting {
+            bed = rig.benches[0].moved.wait(bed).unwrap();
+        }
+        drop(bed);
+        client.release();
+        rig.benches[0].set(|bed| bed.is_held = false);
+        assert_eq!(connects.join().unwrap(), Err(CallError::InvalidHandle));
+    });
+    assert!(connect(&rig.client(), EXCLUSIVE).is_ok());
+}
+
+#[test]
+fn no_transaction_begins_between_the_end_of_another_and_its_reset() {
+    let rig = Rig::new(1);
+    let (one, two) = (rig.client(), rig.client());
+    let (a, b) = (connect(&one, SHARED).unwrap(), connect(&two, SHARED).unwrap());
+    assert_eq!(one.begin_transaction(a, None), Ok(()));
+    let reader = rig.reader();
+    let turn = reader.driver();
+    std::thread::scope(|scope| {
+        let disconnects = scope.spawn(|| one.disconnect(a, 1));
+        let told = loop {
+            let briefly = Some(Instant::now() + Duration::from_millis(5));
+            match two.begin_transaction(b, briefly) {
+                Err(CallError::Timeout) => (),
+                begun => break begun,
+            }
+        };
+        assert_eq!(told, Err(CallError::ResetCard));
+        drop(turn);
+        assert_eq!(disconnects.join().unwrap(), Ok(()));
+    });
+}
+
+#[test]
+fn nobody_waits_to_be_alone_for_what_does_not_mend() {
+    let rig = Rig::new(1);
+    let (one, two) = (rig.client(), rig.client());
+    let (a, _b) = (connect(&one, SHARED).unwrap(), connect(&two, SHARED).unwrap());
+    let alone = |protocols, initialization| {
+        let reconnected = one.reconnect(a, EXCLUSIVE, protocols, initialization, soon());
+        reconnected.map(drop)
+    };
+    assert_eq!(alone(1, LEAVE), Err(CallError::ProtoMismatch));
+    let state = change(&one, NAME, None).unwrap();
+    rig.benches[0].set(|bed| bed.has_card = false);
+    change(&one, NAME, Some(&state)).unwrap();
+    for initialization in [LEAVE, 1, 2] {
+        assert_eq!(alone(ANY, initialization), Err(CallError::NoSmartcard));
+    }
+}
+
+#[test]
+fn a_connection_to_the_reader_alone_does_not_keep_the_card_powered() {
+    let rig = Rig::new(1);
+    let client = rig.client();
+    let reader = rig.reader();
+    let card = connect(&client, SHARED).unwrap();
+    assert_eq!(reader.due(), None);
+    assert_eq!(client.disconnect(card, LEAVE), Ok(()));
+    assert!(reader.due().is_some());
+    let direct = connect(&client, DIRECT).unwrap();
+    assert!(reader.due().is_some());
+    // One for the card does, until there are none at all.
+    let card = connect(&client, SHARED).unwrap();
+    assert_eq!(client.disconnect(card, LEAVE), Ok(()));
+    assert_eq!(reader.due(), None);
+    assert_eq!(client.disconnect(direct, LEAVE), Ok(()));
+    assert!(reader.due().is_some());
+}
+
+#[test]
+fn a_connection_to_the_reader_alone_does_not_wait_for_an_exchange() {
+    let rig = Rig::new(1);
+    let client = rig.client();
+    let card = connect(&client, SHARED).unwrap();
+    let slot = rig.reader();
+    let busy = slot.driver();
+    assert!(connect(&client, DIRECT).is_ok());
+    assert_eq!(client.reconnect(card, DIRECT, 0, LEAVE, None).map(drop), Ok(()));
+    drop(busy);
+}
+
+#[test]
+fn a_card_that_an_exchange_misses_is_one_event() {
+    let rig = Rig::new(1);
+    let client = rig.client();
+    // From the first event on its count tells one from the next.
+    let mut before = change(&client, NAME, None).unwrap();
+    for has_card in [false, true] {
+        rig.benches[0].set(|bed| bed.has_card = has_card);
+        before = change(&client, NAME, Some(&before)).unwrap();
+    }
+    let card = connect(&client, SHARED).unwrap();
+    let posted = rig.manager.changes().changes();
+    rig.lose_card_unseen();
+    assert_eq!(echo(&client, card), Err(CallError::NoSmartcard));
+    assert_eq!(rig.manager.changes().changes(), posted);
+    rig.benches[0].set(|_| ());
+    assert!(rig.manager.changes().wait(posted, soon()));
+    let after = wait_for_status(&client, NAME, ABSENT);
+    assert_eq!(after.event_counter, before.event_counter + 1);
+}
+
+#[test]
+fn all_calls_agree_that_a_reader_is_gone() {
+    let rig = Rig::new(1);
+    let client = rig.client();
+    let card = connect(&client, SHARED).unwrap();
+    rig.benches[0].set(|bed| bed.is_gone = true);
+    let gone = Err(CallError::ReaderUnavailable);
+    wait_until(&client, || echo(&client, card) == gone);
+    assert_eq!(client.begin_transaction(card, None), gone);
+    assert_eq!(client.end_transaction(card, LEAVE), gone);
+    assert_eq!(client.status(card), gone);
+    assert_eq!(reconnect(&client, card, SHARED, LEAVE), gone);
+    assert_eq!(client.control(card, 0, &[], &mut [], None).map(drop), gone);
+    assert_eq!(client.get_attribute(card, 0, &mut []).map(drop), gone);
+    assert_eq!(client.disconnect(card, LEAVE), Ok(()));
+}
+
+#[test]
+fn a_deadline_ends_an_exchange_and_resets_the_card() {
+    const SELECT: &[u8] = b"\x00\xA4\x04\x00\x0A\xA0\x00\x00\x00\x62\x03\x01\x0C\x06\x01";
+    for model in ["gempc-express", "omnikey-3x21", "omnikey-5321"] {
+        let reader = Simulated::new(model).unwrap();
+        // Almost a second for each answer, by a clock of its own that goes faster.
+        let slow = Behaviour {
+            work: 10_000,
+            ..Behaviour::default()
+        };
+        let card = SimCard::new(Profile::new(&[Offer::T1]), slow, Box::new(Several::demo()));
+        let device = reader.device().clone();
+        device.insert(0, card);
+        let manager =
+            Arc::new(Manager::start(Arc::new(SimulatedBus::of(vec![reader])), Settings::default()).unwrap());
+        let client = Client::new(manager.clone(), true);
+        let name = manager.readers()[0].name().to_owned();
+        let connected = client.connect(name.as_bytes(), SHARED, ANY, None).unwrap();
+        let card = connected.handle;
+        let resets = || device.with(|device| device.tally(0).resets);
+        let before = resets();
+        let soon = Instant::now() + Duration::from_millis(400);
+        let late = transmit(&client, card, SELECT, Some(soon));
+        assert_eq!(late, Err(CallError::Timeout), "{model}");
+        assert_eq!(resets(), before + 1, "{model}");
+        assert_eq!(transmit(&client, card, SELECT, None), Err(CallError::ResetCard));
+        assert_eq!(reconnect(&client, card, SHARED, LEAVE), Ok(()));
+        let again = transmit(&client, card, SELECT, None);
+        assert_eq!(again, Ok(vec![0x90, 0x00]), "{model}");
+    }
+}
+
+#[test]
+fn a_new_connection_waits_for_the_end_of_a_transaction() {
+    let rig = Rig::new(1);
+    let (one, two) = (rig.client(), rig.client());
+    let card = connect(&one, SHARED).unwrap();
+    assert_eq!(one.begin_transaction(card, None), Ok(()));
+    for share in [SHARED, DIRECT] {
+        let soon = Instant::now() + Duration::from_millis(5);
+        let waited = two.connect(NAME, share, ANY, Some(soon));
+        assert_eq!(waited, Err(CallError::Timeout));
+    }
+    assert_eq!(one.end_transaction(card, LEAVE), Ok(()));
+    assert!(connect(&two, SHARED).is_ok());
+}
+
+#[test]
+fn a_deadline_ends_the_wait_for_the_driver() {
+    let rig = Rig::new(1);
+    let client = rig.client();
+    let card = connect(&client, SHARED).unwrap();
+    let slot = rig.reader();
+    let busy = slot.driver();
+    let soon = || Some(Instant::now() + Duration::from_millis(5));
+    let timeout = Err(CallError::Timeout);
+    let sent = transmit(&client, card, &[0; 4], soon());
+    assert_eq!(sent.map(drop), timeout);
+    let controlled = client.control(card, 0, &[], &mut [], soon());
+    assert_eq!(controlled.map(drop), timeout);
+    let connected = client.connect(NAME, SHARED, ANY, soon());
+    assert_eq!(connected.map(drop), timeout);
+    let reconnected = client.reconnect(card, SHARED, ANY, 1, soon());
+    assert_eq!(reconnected.map(drop), timeout);
+    drop(busy);
+    assert_eq!(echo(&client, card), Ok(()));
+}
+
+#[test]
+fn a_card_that_a_reset_finds_first_is_known_and_is_missed_when_it_goes() {
+    const SWALLOWED: u32 = 8;
+    let rig = Rig::new(1);
+    let client = rig.client();
+    let bench = &rig.benches[0];
+    wait_for_status(&client, NAME, PRESENT);
+    bench.set(|bed| bed.has_card = false);
+    wait_for_status(&client, NAME, ABSENT);
+    let card = connect(&client, DIRECT).unwrap();
+    lock(&bench.state).has_card = true;
+    assert_eq!(reconnect(&client, card, SHARED, 1), Ok(()));
+    assert_eq!(change(&client, NAME, None).unwrap().status & PRESENT, PRESENT);
+    // The poll that follows leaves it alone.
+    let powers = bench.powers.load(Ordering::SeqCst);
+    rig.reader().poll();
+    assert_eq!(bench.powers.load(Ordering::SeqCst), powers);
+    assert_eq!(echo(&client, card), Ok(()));
+    bench.set(|bed| bed.has_card = false);
+    wait_for_status(&client, NAME, ABSENT);
+    assert_eq!(echo(&client, card), Err(CallError::RemovedCard));
+
+    // A mute one likewise.
+    {
+        let mut bed = lock(&bench.state);
+        (bed.has_card, bed.is_mute) = (true, true);
+    }
+    let reset = reconnect(&client, card, SHARED, 1);
+    assert_eq!(reset, Err(CallError::UnresponsiveCard));
+    assert_eq!(change(&client, NAME, None).unwrap().status, PRESENT | SWALLOWED);
+    bench.set(|bed| bed.has_card = false);
+    wait_for_status(&client, NAME, ABSENT);
+}
+
+#[test]
+fn every_model_reports_cards_that_come_and_go() {
+    for (model, _) in pcsc_sim::NAMES {
+        let reader = Simulated::new(model).unwrap();
+        let bus = SimulatedBus::of(vec![reader.clone()]);
+        let manager = Arc::new(Manager::start(Arc::new(bus), Settings::default()).unwrap());
+        let client = Client::new(manager.clone(), true);
+        let name = manager.readers()[0].name().to_owned();
+        // Events are what wakes this test: the device stays open.
+        let _watching = manager.watching([name.as_bytes()]);
+        for _ in 0..2 {
+            reader.insert_card(0);
+            wait_for_status(&client, name.as_bytes(), PRESENT);
+            reader.device().remove(0);
+            wait_for_status(&client, name.as_bytes(), ABSENT);
+        }
+    }
+}
