@@ -39,8 +39,8 @@ fn text_files() -> Vec<(String, String)> {
     files
 }
 
-/// A folder of somebody's machine, if the line names one: `/home/NAME`, `/Users/NAME`, `/root/` or `/work/` as the start of
-/// an absolute path, or a Windows profile.
+/// A folder of one machine, if the line names one: something in a home folder or in a folder of a build machine, as an
+/// absolute path.
 fn machine_path(line: &str) -> Option<&'static str> {
     // In two parts, so that this file has none.
     const FOLDERS: [(&str, &str); 5] = [
@@ -127,4 +127,86 @@ fn each_crate_is_ready_to_publish_or_says_that_it_is_not() {
         }
     }
     assert!(published >= 6, "only {published} crates to publish");
+}
+
+/// The documents that describe the code.
+fn documents() -> Vec<(String, String)> {
+    let mut files = text_files();
+    files.retain(|(name, _)| name.ends_with(".md") && !name.contains("CHANGELOG"));
+    files
+}
+
+#[test]
+fn documents_name_files_that_exist() {
+    let mut missing = Vec::new();
+    let mut found = 0;
+    for (name, text) in documents() {
+        let folder = root().join(&name).with_file_name("");
+        for (number, line) in text.lines().enumerate() {
+            for span in line.split('`').skip(1).step_by(2) {
+                let Some((first, _)) = span.split_once('/') else {
+                    continue;
+                };
+                // A command's first word may be a path; patterns and names in capitals stand for something else.
+                let path = span.split(' ').next().unwrap_or(span).trim_end_matches(':');
+                let is_pattern = path.contains(|c: char| "*{}<>$".contains(c) || c.is_ascii_uppercase());
+                let base = [folder.clone(), root()]
+                    .into_iter()
+                    .find(|base| !first.is_empty() && base.join(first).is_dir());
+                let Some(base) = base.filter(|_| !is_pattern || path.ends_with(".md")) else {
+                    continue;
+                };
+                found += 1;
+                if !base.join(path).exists() && !path.starts_with("target/") {
+                    missing.push(format!("{name}:{}: {path}", number + 1));
+                }
+            }
+        }
+    }
+    assert!(found > 40, "only {found} paths were found");
+    assert!(missing.is_empty(), "no such file:\n{}", missing.join("\n"));
+}
+
+/// The workspace's crates that a manifest names as dependencies of the library itself, without "pcsc-", sorted.
+fn dependencies(manifest: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut is_dependencies = false;
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            is_dependencies = line.ends_with("dependencies]") && !line.contains("dev-");
+        }
+        let name = line.split(['.', ' ', '=']).next().unwrap_or("");
+        if let Some(name) = name.strip_prefix("pcsc-").filter(|_| is_dependencies) {
+            names.push(name.to_owned());
+        }
+    }
+    names.sort();
+    names.dedup();
+    names
+}
+
+#[test]
+fn the_architecture_names_each_crate_with_its_dependencies() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+    let rows: Vec<Vec<&str>> = text
+        .lines()
+        .filter(|line| line.starts_with("| `pcsc-"))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect();
+    for member in members().iter().filter(|member| member.starts_with("pcsc-")) {
+        let row = rows.iter().find(|row| row[0] == format!("`{member}`"));
+        let row = row.unwrap_or_else(|| panic!("ARCHITECTURE.md has no row for {member}"));
+        let mut told: Vec<_> = row[2]
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+            .collect();
+        told.sort_unstable();
+        let manifest = fs::read_to_string(root().join(member).join("Cargo.toml")).expect("a manifest");
+        assert_eq!(
+            told,
+            dependencies(&manifest),
+            "the row of {member} in ARCHITECTURE.md"
+        );
+    }
 }
