@@ -293,6 +293,21 @@ fn bad_answers_are_errors() {
         exchange(&read_all, &[(&read_all, &[0x5A; 259])]),
         Err(Error::UnexpectedData)
     );
+    // A command of case 1 has the same TPDU as one of case 2 with Le 256: data are passed on, up to that.
+    let case_1 = [0x80, 0x10, 0, 0];
+    let tpdu = [0x80, 0x10, 0, 0, 0];
+    assert_eq!(
+        exchange(&case_1, &[(&tpdu, &[1, 2, 0x90, 0])]),
+        ok(&[1, 2, 0x90, 0])
+    );
+    assert_eq!(
+        exchange(&case_1, &[(&tpdu, &[1, 2, 0x61, 5])]),
+        ok(&[1, 2, 0x61, 5])
+    );
+    assert_eq!(
+        exchange(&case_1, &[(&tpdu, &[0x5A; 259])]),
+        Err(Error::UnexpectedData)
+    );
     let update = [0, 0xD6, 0, 0, 1, 0xAA];
     assert_eq!(
         exchange(&update, &[(&update, &[1, 0x90, 0])]),
