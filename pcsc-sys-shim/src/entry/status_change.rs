@@ -35,6 +35,7 @@ pub unsafe extern "C-unwind" fn SCardGetStatusChange(
             return Ok(());
         }
         let timeout = match dwTimeout {
+            #[allow(unreachable_patterns)] // the two are one where DWORD has 32 bits
             INFINITE | DWORD::MAX => None,
             #[allow(clippy::unnecessary_cast)] // DWORD has 32 bits elsewhere
             milliseconds => Some(Duration::from_millis(milliseconds as u64)),
