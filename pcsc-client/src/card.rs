@@ -3,12 +3,12 @@
 use std::ffi::CString;
 use std::time::{Duration, Instant};
 
-use crate::context::{check, deadline, Context, ReaderNames};
+use crate::backend::{AttributeValue, ConnectionStatus, Pci};
+use crate::context::{deadline, Context, ReaderNames};
 use crate::error::Error;
 use crate::ffi::DWORD;
 use crate::transaction::Transaction;
 use crate::values::{Attribute, Disposition, Protocol, Protocols, ShareMode, Status};
-use pcsc_wire as wire;
 
 /// A connection to a card in a reader, or to a reader.
 ///
@@ -104,13 +104,6 @@ impl CardStatusOwned {
     }
 }
 
-/// What the daemon knows of the reader that a card is in.
-struct Seen {
-    status: Status,
-    protocol: Option<Protocol>,
-    atr: Vec<u8>,
-}
-
 impl Card {
     pub(crate) fn new(context: Context, number: i32, reader: CString, active: Option<Protocol>) -> Card {
         let on_drop = Some(Disposition::ResetCard);
@@ -175,11 +168,8 @@ impl Card {
     }
 
     fn begin(&self, deadline: Option<Instant>) -> Result<(), Error> {
-        check(
-            self.context
-                .note(self.context.session().begin_transaction(self.number, deadline))?
-                .rv,
-        )
+        let begun = self.context.session().begin_transaction(self.number, deadline);
+        self.context.note(begun)
     }
 
     pub(crate) fn end_transaction(&self, disposition: Disposition) -> Result<(), Error> {
@@ -187,7 +177,7 @@ impl Card {
             .context
             .session()
             .end_transaction(self.number, disposition as u32);
-        check(self.context.note(ended)?.rv)
+        self.context.note(ended)
     }
 
     /// Gives the connection new terms, and does to the card first what `initialization` says. Needed after
@@ -201,17 +191,14 @@ impl Card {
         preferred_protocols: Protocols,
         initialization: Disposition,
     ) -> Result<(), Error> {
-        let reply = self.context.session().reconnect(
+        let protocol = self.context.session().reconnect(
             self.number,
             share_mode as u32,
             preferred_protocols.bits() as u32,
             initialization as u32,
-            0,
             None,
         );
-        let reply = self.context.note(reply)?;
-        check(reply.rv)?;
-        self.active_protocol = Protocol::from_raw(reply.active);
+        self.active_protocol = Protocol::from_raw(self.context.note(protocol)?);
         Ok(())
     }
 
@@ -221,7 +208,7 @@ impl Card {
     /// Gives the card back with the error.
     pub fn disconnect(mut self, disposition: Disposition) -> Result<(), (Card, Error)> {
         let outcome = self.context.session().disconnect(self.number, disposition as u32);
-        match self.context.note(outcome).and_then(|reply| check(reply.rv)) {
+        match self.context.note(outcome) {
             Ok(()) => {
                 self.on_drop = None;
                 Ok(())
@@ -236,8 +223,9 @@ impl Card {
     /// As [`Card::status2`]; [`Error::ProtoMismatch`] for a direct connection.
     #[deprecated(since = "0.1.0", note = "Use status2() or status2_owned() instead.")]
     pub fn status(&self) -> Result<(Status, Protocol), Error> {
-        let seen = self.seen()?;
-        Ok((seen.status, seen.protocol.ok_or(Error::ProtoMismatch)?))
+        let now = self.status_now()?;
+        let protocol = Protocol::from_raw(now.protocol).ok_or(Error::ProtoMismatch)?;
+        Ok((status_bits(&now), protocol))
     }
 
     /// The reader's name, and the card's status, protocol and ATR.
@@ -250,20 +238,20 @@ impl Card {
         names_buffer: &'names_buf mut [u8],
         atr_buffer: &'atr_buf mut [u8],
     ) -> Result<CardStatus<'names_buf, 'atr_buf>, Error> {
-        let seen = self.seen()?;
+        let now = self.status_now()?;
         let name = self.reader.to_bytes_with_nul();
         let names = names_buffer
             .get_mut(..name.len())
             .ok_or(Error::InsufficientBuffer)?;
         names.copy_from_slice(name);
         let atr = atr_buffer
-            .get_mut(..seen.atr.len())
+            .get_mut(..now.atr.len())
             .ok_or(Error::InsufficientBuffer)?;
-        atr.copy_from_slice(&seen.atr);
+        atr.copy_from_slice(&now.atr);
         Ok(CardStatus {
             reader_names: ReaderNames::new(names),
-            status: seen.status,
-            protocol: seen.protocol,
+            status: status_bits(&now),
+            protocol: Protocol::from_raw(now.protocol),
             atr,
         })
     }
@@ -273,7 +261,10 @@ impl Card {
     /// # Errors
     /// As [`Card::status2`].
     pub fn status2_len(&self) -> Result<(usize, usize), Error> {
-        Ok((self.reader.to_bytes_with_nul().len(), self.seen()?.atr.len()))
+        Ok((
+            self.reader.to_bytes_with_nul().len(),
+            self.status_now()?.atr.len(),
+        ))
     }
 
     /// The reader's name, and the card's status, protocol and ATR.
@@ -281,33 +272,19 @@ impl Card {
     /// # Errors
     /// As [`Card::status2`].
     pub fn status2_owned(&self) -> Result<CardStatusOwned, Error> {
-        let Seen {
-            status,
-            protocol,
-            atr,
-        } = self.seen()?;
+        let now = self.status_now()?;
         Ok(CardStatusOwned {
             reader_names: vec![self.reader.clone()],
-            status,
-            protocol,
-            atr,
+            status: status_bits(&now),
+            protocol: Protocol::from_raw(now.protocol),
+            atr: now.atr.to_vec(),
         })
     }
 
-    fn seen(&self) -> Result<Seen, Error> {
+    fn status_now(&self) -> Result<ConnectionStatus, Error> {
         let session = self.context.session();
-        let (rv, seen) =
-            self.context
-                .note(session.status(self.number, self.reader.to_bytes(), |reader| {
-                    reader.map(|reader| Seen {
-                        status: Status::from_bits_truncate(DWORD::from(reader.state)),
-                        protocol: Protocol::from_raw(reader.protocol),
-                        atr: reader.atr.to_vec(),
-                    })
-                }))?;
-        let seen = seen.ok_or(Error::ReaderUnavailable)?;
-        check(rv)?;
-        Ok(seen)
+        self.context
+            .note(session.status(self.number, self.reader.to_bytes()))
     }
 
     /// An attribute's value, in `buffer`.
@@ -339,17 +316,13 @@ impl Card {
     /// # Errors
     /// As [`Card::get_attribute`].
     pub fn get_attribute_owned(&self, attribute: Attribute) -> Result<Vec<u8>, Error> {
-        self.ask_for_attribute(attribute, false)
+        Ok(self.ask_for_attribute(attribute, false)?.to_vec())
     }
 
-    fn ask_for_attribute(&self, attribute: Attribute, is_size_query: bool) -> Result<Vec<u8>, Error> {
+    fn ask_for_attribute(&self, attribute: Attribute, is_size_query: bool) -> Result<AttributeValue, Error> {
         let session = self.context.session();
-        let reply = self
-            .context
-            .note(session.get_attribute(self.number, attribute as u32, is_size_query))?;
-        check(reply.rv)?;
-        let length = (reply.length as usize).min(reply.value.len());
-        Ok(reply.value[..length].to_vec())
+        self.context
+            .note(session.get_attribute(self.number, attribute as u32, is_size_query))
     }
 
     /// Sets an attribute, to at most 264 bytes.
@@ -361,11 +334,8 @@ impl Card {
             return Err(Error::InvalidParameter);
         }
         let session = self.context.session();
-        check(
-            self.context
-                .note(session.set_attribute(self.number, attribute as u32, attribute_data))?
-                .rv,
-        )
+        self.context
+            .note(session.set_attribute(self.number, attribute as u32, attribute_data))
     }
 
     /// Sends a command APDU; gives the response APDU, in `receive_buffer`.
@@ -419,24 +389,22 @@ impl Card {
         /// Two words as wide as C's `DWORD`.
         const PCI_SIZE: u32 = 2 * std::mem::size_of::<DWORD>() as u32;
         let protocol = self.active_protocol.ok_or((Error::ProtoMismatch, 0))?;
-        let request = wire::Transmit {
-            card: self.number,
-            send_protocol: protocol as u32,
-            send_pci_length: PCI_SIZE,
-            send_length: 0,
-            receive_protocol: Protocols::ANY.bits() as u32,
-            receive_pci_length: PCI_SIZE,
-            receive_length: 0,
-            rv: 0,
+        let pci = |protocol| Pci {
+            protocol,
+            length: PCI_SIZE,
         };
+        let (send, receive) = (pci(protocol as u32), pci(Protocols::ANY.bits() as u32));
         let session = self.context.session();
-        let reply = self
-            .context
-            .note(session.transmit(request, command, response, deadline))
-            .map_err(|error| (error, response.len()))?;
-        let length = reply.receive_length as usize;
-        check(reply.rv).map_err(|error| (error, length))?;
-        Ok(&response[..length])
+        let transmitted = session
+            .transmit(self.number, send, receive, command, response, deadline)
+            .map_err(|failure| {
+                let length = failure.detail().map_or(response.len(), |length| length as usize);
+                (failure, length)
+            });
+        match transmitted {
+            Ok(transmitted) => Ok(&response[..transmitted.length]),
+            Err((failure, length)) => self.context.note(Err(failure)).map_err(|error| (error, length)),
+        }
     }
 
     /// Uses a reader's own function (PC/SC part 10, and [`ctl_code`](crate::ctl_code)); gives its answer, in
@@ -452,12 +420,14 @@ impl Card {
     ) -> Result<&'buf [u8], Error> {
         let session = self.context.session();
         let code = control_code as u32;
-        let reply =
-            self.context
-                .note(session.control(self.number, code, send_buffer, receive_buffer, None))?;
-        check(reply.rv)?;
-        Ok(&receive_buffer[..reply.returned as usize])
+        let returned = session.control(self.number, code, send_buffer, receive_buffer, None);
+        let length = self.context.note(returned)?;
+        Ok(&receive_buffer[..length])
     }
+}
+
+fn status_bits(now: &ConnectionStatus) -> Status {
+    Status::from_bits_truncate(DWORD::from(now.state))
 }
 
 impl Drop for Card {

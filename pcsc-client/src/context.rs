@@ -241,16 +241,15 @@ impl Context {
         deadline: Option<Instant>,
     ) -> Result<Card, Error> {
         let protocols = protocols.bits() as u32;
-        let reply = self
+        let connected = self
             .session()
             .connect(reader.to_bytes(), share_mode as u32, protocols, deadline);
-        let reply = self.note(reply)?;
-        check(reply.rv)?;
+        let connected = self.note(connected)?;
         Ok(Card::new(
             self.clone(),
-            reply.card,
+            connected.card,
             reader.to_owned(),
-            Protocol::from_raw(reply.active),
+            Protocol::from_raw(connected.protocol),
         ))
     }
 
@@ -300,14 +299,6 @@ impl Context {
             }
             error
         })
-    }
-}
-
-/// The error of a daemon's return code.
-pub(crate) fn check(rv: u32) -> Result<(), Error> {
-    match rv {
-        0 => Ok(()),
-        rv => Err(Error::from_code(rv)),
     }
 }
 

@@ -291,12 +291,17 @@ fn account(number: u32, database: &str) -> String {
 pub struct Failure {
     code: u32,
     cause: Option<Arc<Cause>>,
+    detail: Option<u32>,
 }
 
 impl Failure {
     /// A failure whose code says it all.
     pub(crate) fn plain(code: u32) -> Failure {
-        Failure { code, cause: None }
+        Failure {
+            code,
+            cause: None,
+            detail: None,
+        }
     }
 
     /// A failure with a cause, which is logged here and nowhere else.
@@ -310,7 +315,20 @@ impl Failure {
         Failure {
             code: error.code(),
             cause: Some(Arc::new(cause)),
+            detail: None,
         }
+    }
+
+    /// With what the answer says besides its code.
+    pub(crate) fn with_detail(mut self, detail: u32) -> Failure {
+        self.detail = Some(detail);
+        self
+    }
+
+    /// What the answer to a failed call says besides its code: the length in bytes of an answer that does not fit into
+    /// the buffer, or the protocol of a connection that is not made. `None` without an answer.
+    pub fn detail(&self) -> Option<u32> {
+        self.detail
     }
 
     /// The code as the resource manager gave it, which may be one that [`Error`] has no name for.

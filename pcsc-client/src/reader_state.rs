@@ -3,8 +3,9 @@
 use std::ffi::{CStr, CString};
 
 use crate::backend::status_change::Watched;
+use crate::backend::Atr;
 use crate::ffi::DWORD;
-use crate::values::{State, MAX_ATR_SIZE};
+use crate::values::State;
 
 /// The name of the pseudo-reader whose state changes when readers come or go.
 #[allow(non_snake_case)]
@@ -18,8 +19,7 @@ pub struct ReaderState {
     name: CString,
     current: u32,
     event: u32,
-    atr: [u8; MAX_ATR_SIZE],
-    atr_length: usize,
+    atr: Atr,
 }
 
 impl ReaderState {
@@ -29,8 +29,7 @@ impl ReaderState {
             name: name.into(),
             current: current_state.bits() as u32,
             event: 0,
-            atr: [0; MAX_ATR_SIZE],
-            atr_length: 0,
+            atr: Atr::default(),
         }
     }
 
@@ -41,7 +40,7 @@ impl ReaderState {
 
     /// The ATR of the card in the reader; empty when there is none.
     pub fn atr(&self) -> &[u8] {
-        &self.atr[..self.atr_length]
+        &self.atr
     }
 
     /// What the caller knows.
@@ -68,8 +67,8 @@ impl ReaderState {
         Watched::new(self.name.to_bytes(), self.current)
     }
 
-    pub(crate) fn update(&mut self, event: Option<u32>, atr: Option<(usize, [u8; MAX_ATR_SIZE])>) {
+    pub(crate) fn update(&mut self, event: Option<u32>, atr: Option<Atr>) {
         self.event = event.unwrap_or(self.event);
-        (self.atr_length, self.atr) = atr.unwrap_or((self.atr_length, self.atr));
+        self.atr = atr.unwrap_or(self.atr);
     }
 }

@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{mpsc, Arc, Mutex};
 use std::time::Duration;
 
-use pcsc_client::backend::standalone::Session;
+use pcsc_client::backend::standalone::StandaloneContext as Session;
 use pcsc_client::backend::status_change::{Watched, PNP_NAME};
+use pcsc_client::backend::{Outcome, Pci};
 use pcsc_client::Error;
 use pcsc_manager::{Manager, Settings, Simulated, SimulatedBus};
 use pcsc_sim::card::apps::Several;
 use pcsc_sim::card::{Behaviour, Offer, Profile, SimCard};
-use pcsc_wire as wire;
+use pcsc_wire::ReaderState;
 
 const THREADS: u64 = 64;
 const CONTEXTS: usize = 16;
@@ -108,26 +109,29 @@ fn move_cards(world: &World, seed: u64) {
 
 /// Sends an echo APDU.
 fn transmit(session: &Session, handle: i32, protocol: u32, data: &[u8]) -> Result<Vec<u8>, u32> {
-    let request = wire::Transmit {
-        card: handle,
-        send_protocol: protocol,
-        send_pci_length: 16,
-        send_length: 0,
-        receive_protocol: 3,
-        receive_pci_length: 16,
-        receive_length: 0,
-        rv: 0,
-    };
     let mut command = vec![0x80, 0xEC, 0, 0, data.len() as u8];
     command.extend(data);
     if protocol == 2 {
         command.push(0);
     }
     let mut response = [0; 300];
-    let reply = session.transmit(request, &command, &mut response, None).unwrap();
-    match reply.rv {
-        0 => Ok(response[..reply.receive_length as usize].to_vec()),
-        rv => Err(rv),
+    let pci = Pci { protocol, length: 16 };
+    let transmitted = session.transmit(handle, pci, pci, &command, &mut response, None);
+    Ok(response[..code(transmitted)?.length].to_vec())
+}
+
+fn code<T>(outcome: Outcome<T>) -> Result<T, u32> {
+    outcome.map_err(|failure| failure.code())
+}
+
+/// Succeeds, or fails as [`is_expected`].
+fn check<T>(what: &str, outcome: Outcome<T>) -> Option<T> {
+    match code(outcome) {
+        Ok(value) => Some(value),
+        Err(rv) => {
+            assert!(is_expected(rv), "{what}: {rv:#x}");
+            None
+        }
     }
 }
 
@@ -162,24 +166,20 @@ fn work(world: &World, session: &Session, seed: u64, operations: u64) {
             },
             9 => {
                 let name = world.names[open.reader].as_bytes();
-                let (rv, _) = session.status(open.handle, name, |_| ()).unwrap();
-                assert!(rv == 0 || is_expected(rv), "status: {rv:#x}");
+                check("status", session.status(open.handle, name));
             }
             10 => {
-                let rv = session.get_attribute(open.handle, 0x0009_0303).unwrap().rv;
-                let is_unknown = rv == Error::UnsupportedFeature.code();
-                assert!(rv == 0 || is_unknown || is_expected(rv), "attribute: {rv:#x}");
+                let value = session.get_attribute(open.handle, 0x0009_0303);
+                if !matches!(&value, Err(failure) if failure.error() == Error::UnsupportedFeature) {
+                    check("attribute", value);
+                }
             }
             11 => {
                 // One that waits to be alone would wait for those who wait for it.
                 let share = if numbers.one_in(5) { DIRECT } else { SHARED };
                 let initialization = numbers.below(3) as u32;
-                let reply = session.reconnect(open.handle, share, ANY, initialization, 0, None);
-                let reply = reply.unwrap();
-                match reply.rv {
-                    0 => open.protocol = reply.active,
-                    rv => assert!(is_expected(rv), "reconnect: {rv:#x}"),
-                }
+                let protocol = session.reconnect(open.handle, share, ANY, initialization, None);
+                open.protocol = check("reconnect", protocol).unwrap_or(open.protocol);
             }
             12 => look(world, session, &mut numbers),
             _ => {
@@ -188,14 +188,14 @@ fn work(world: &World, session: &Session, seed: u64, operations: u64) {
                     world.holders[open.reader].lock().unwrap().leave(mine);
                 }
                 let disposition = numbers.below(4) as u32;
-                assert_eq!(session.disconnect(open.handle, disposition).unwrap().rv, 0);
+                session.disconnect(open.handle, disposition).unwrap();
                 connection = None;
             }
         }
     }
     if let Some(mut open) = connection {
         end(world, session, &mut open, 0);
-        assert_eq!(session.disconnect(open.handle, 0).unwrap().rv, 0);
+        session.disconnect(open.handle, 0).unwrap();
     }
 }
 
@@ -203,15 +203,11 @@ fn connect(world: &World, session: &Session, numbers: &mut Numbers) -> Option<Co
     let reader = numbers.below(4) as usize;
     let share = [SHARED, SHARED, SHARED, SHARED, EXCLUSIVE, DIRECT][numbers.below(6) as usize];
     let name = world.names[reader].as_bytes();
-    let reply = session.connect(name, share, ANY, None).unwrap();
-    if reply.rv != 0 {
-        assert!(is_expected(reply.rv), "connect: {:#x}", reply.rv);
-        return None;
-    }
+    let connected = check("connect", session.connect(name, share, ANY, None))?;
     Some(Connection {
-        handle: reply.card,
+        handle: connected.card,
         reader,
-        protocol: reply.active,
+        protocol: connected.protocol,
         transaction: None,
     })
 }
@@ -248,14 +244,14 @@ impl Holder {
 }
 
 fn begin(world: &World, session: &Session, open: &mut Connection) {
-    match session.begin_transaction(open.handle, None).unwrap().rv {
-        0 => {
+    match code(session.begin_transaction(open.handle, None)) {
+        Ok(()) => {
             let mine = world.transactions.fetch_add(1, Ordering::Relaxed) + 1;
             world.holders[open.reader].lock().unwrap().enter(mine);
             open.transaction = Some(mine);
         }
         // It waits for its turn, and for nothing else.
-        rv => {
+        Err(rv) => {
             let told = [Error::ResetCard.code(), Error::RemovedCard.code()];
             assert!(told.contains(&rv), "begin: {rv:#x}");
         }
@@ -268,10 +264,8 @@ fn end(world: &World, session: &Session, open: &mut Connection, disposition: u64
     };
     world.holders[open.reader].lock().unwrap().leave(mine);
     let disposition = if disposition > 2 { 0 } else { disposition as u32 };
-    let rv = session.end_transaction(open.handle, disposition).unwrap().rv;
-    match rv {
-        0 => drop(world.holders[open.reader].lock().unwrap().well.insert(mine)),
-        rv => assert!(is_expected(rv), "end: {rv:#x}"),
+    if check("end", session.end_transaction(open.handle, disposition)).is_some() {
+        world.holders[open.reader].lock().unwrap().well.insert(mine);
     }
 }
 
@@ -374,30 +368,27 @@ fn check_end(reader: &Simulated, name: &str, sessions: &[Session]) {
     wait_for(&sessions[0], name, 0x10);
     reader.device().insert(0, card(Behaviour::default()));
     wait_for(&sessions[0], name, 0x20);
-    let sharing = sessions[0].with_states(|states| states.find(name.as_bytes()).unwrap().sharing);
-    assert_eq!(sharing.unwrap(), 0, "{name}");
+    let mut sharing = None;
+    let note = &mut |reader: ReaderState<'_>| {
+        if reader.name == name.as_bytes() {
+            sharing = Some(reader.sharing);
+        }
+    };
+    sessions[0].each_reader(note).unwrap();
+    assert_eq!(sharing, Some(0), "{name}");
 
-    let connect = |session: &Session| {
-        let reply = session.connect(name.as_bytes(), SHARED, ANY, None).unwrap();
-        assert_eq!(reply.rv, 0, "{name}");
-        reply.card
-    };
+    let connect = |session: &Session| session.connect(name.as_bytes(), SHARED, ANY, None).unwrap().card;
     let connected: Vec<i32> = sessions.iter().map(connect).collect();
-    let status = |at: usize| {
-        let (rv, _) = sessions[at]
-            .status(connected[at], name.as_bytes(), |_| ())
-            .unwrap();
-        rv
-    };
-    let reset = sessions[0].reconnect(connected[0], SHARED, ANY, 1, 0, None);
-    assert_eq!((reset.unwrap().rv, status(0)), (0, 0));
+    let status = |at: usize| code(sessions[at].status(connected[at], name.as_bytes()).map(drop));
+    sessions[0].reconnect(connected[0], SHARED, ANY, 1, None).unwrap();
+    assert_eq!(status(0), Ok(()));
     for at in 1..CONTEXTS {
-        assert_eq!(status(at), Error::ResetCard.code());
-        let again = sessions[at]
-            .reconnect(connected[at], SHARED, ANY, 0, 0, None)
+        assert_eq!(status(at), Err(Error::ResetCard.code()));
+        let protocol = sessions[at]
+            .reconnect(connected[at], SHARED, ANY, 0, None)
             .unwrap();
-        assert_eq!((again.rv, status(at)), (0, 0));
-        let answer = transmit(&sessions[at], connected[at], again.active, b"right").unwrap();
+        assert_eq!(status(at), Ok(()));
+        let answer = transmit(&sessions[at], connected[at], protocol, b"right").unwrap();
         assert!(
             answer == b"right\x90\x00" || answer == b"\x61\x05",
             "{answer:02X?}"
@@ -406,8 +397,8 @@ fn check_end(reader: &Simulated, name: &str, sessions: &[Session]) {
     reader.device().remove(0);
     wait_for(&sessions[0], name, 0x10);
     for at in 0..CONTEXTS {
-        assert_eq!(status(at), Error::RemovedCard.code());
-        assert_eq!(sessions[at].disconnect(connected[at], 0).unwrap().rv, 0);
+        assert_eq!(status(at), Err(Error::RemovedCard.code()));
+        sessions[at].disconnect(connected[at], 0).unwrap();
     }
 }
 

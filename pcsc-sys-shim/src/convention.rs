@@ -32,14 +32,6 @@ impl From<Failure> for Code {
     }
 }
 
-/// The result for a return code of the resource manager.
-pub fn result(rv: u32) -> Result {
-    match rv {
-        0 => Ok(()),
-        rv => Err(Code(rv)),
-    }
-}
-
 /// Runs the body of an entry point, with thread cancellation disabled.
 pub fn boundary(body: impl FnOnce() -> Result) -> LONG {
     let cancellation = cancellation::disable();
@@ -99,6 +91,13 @@ impl<T: Copy> Output<T> {
             // SAFETY: `new`'s caller promises a writable value.
             unsafe { self.0.write_unaligned(value) };
         }
+    }
+}
+
+/// Stores what the answer to a failed call says besides its code, as PC/SC Lite does.
+pub fn set_detail(output: Output<DWORD>, failure: &Failure) {
+    if let Some(detail) = failure.detail() {
+        output.set(DWORD::from(detail));
     }
 }
 

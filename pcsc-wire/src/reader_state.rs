@@ -85,7 +85,7 @@ impl<'a> ReaderStates<'a> {
     }
 
     /// The readers, in the daemon's order, without the free slots.
-    pub fn readers(&self) -> impl Iterator<Item = ReaderState<'a>> {
+    pub fn readers(&self) -> impl Iterator<Item = ReaderState<'a>> + Clone + use<'a> {
         self.bytes
             .chunks_exact(READER_STATE_SIZE)
             .filter(|slot| slot[0] != 0)

@@ -63,11 +63,18 @@ pub struct Parsed {
 }
 
 impl StateBatch {
-    /// Appends the requests to `out`.
-    pub fn emit(&self, out: &mut Vec<u8>) {
+    /// The longest requests, in bytes: five headers, the body of WAIT and that of VERSION.
+    pub const MAX_SIZE: usize = 5 * Header::SIZE + Event::SIZE + VersionExchange::SIZE;
+
+    /// Writes the requests to the front of `out`, which must hold [`StateBatch::MAX_SIZE`] bytes. Returns their length.
+    pub fn emit(&self, out: &mut [u8]) -> usize {
+        let mut length = 0;
         let mut request = |command, body: &[u8]| {
-            out.extend_from_slice(&Header::new(command, body.len()).to_bytes());
-            out.extend_from_slice(body);
+            let end = length + Header::SIZE + body.len();
+            let (header, room) = out[length..end].split_at_mut(Header::SIZE);
+            header.copy_from_slice(&Header::new(command, body.len()).to_bytes());
+            room.copy_from_slice(body);
+            length = end;
         };
         if self.wait {
             let body: &[u8] = if self.version.waits_with_body() {
@@ -89,6 +96,7 @@ impl StateBatch {
         if self.needs_anchor() {
             request(Command::Version, &VersionExchange::new(self.version).to_bytes());
         }
+        length
     }
 
     /// Reads the replies. `bytes` may hold more than the replies: what is left belongs to later ones.
@@ -375,17 +383,17 @@ mod tests {
     #[test]
     fn a_batch_has_the_requests_of_its_version() {
         let commands = |minor, slots, wait, events| {
-            let mut out = Vec::new();
-            StateBatch {
+            let mut out = [0; StateBatch::MAX_SIZE];
+            let batch = StateBatch {
                 version: Version { major: 4, minor },
                 told: Version { major: 4, minor },
                 slots,
                 wait,
                 events,
-            }
-            .emit(&mut out);
+            };
+            let length = batch.emit(&mut out);
             let mut commands = Vec::new();
-            let mut rest = &out[..];
+            let mut rest = &out[..length];
             while let Some(header) = Header::parse(rest) {
                 commands.push(header.command);
                 rest = &rest[Header::SIZE + header.size as usize..];

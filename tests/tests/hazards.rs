@@ -11,12 +11,12 @@ use std::sync::{mpsc, Arc};
 use std::time::{Duration, Instant};
 
 use pcsc_client::backend::status_change::Watched;
-use pcsc_client::backend::{Options, Session};
+use pcsc_client::backend::{Options, Pci, Session};
 use pcsc_client::{
     Attribute, Card, Cause, Choice, Context, Error, Failure, Protocols, ReaderState, ShareMode, State,
 };
 use pcsc_tests::scripted::{reader, Answer, Script, Scripted, Trick, LONG};
-use pcsc_wire::{self as wire, Command, Version, EVENT_SIZE, READER_STATE_SIZE};
+use pcsc_wire::{Command, Version, EVENT_SIZE, READER_STATE_SIZE};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -645,34 +645,24 @@ fn one_call(number: usize, session: &Session) -> Result<(), Failure> {
     const CARD: i32 = 7;
     let reader = READER.to_bytes();
     let mut watched = [Watched::new(reader, State::PRESENT.bits() as u32)];
-    let request = wire::Transmit {
-        card: CARD,
-        send_protocol: 1,
-        send_pci_length: 16,
-        send_length: 0,
-        receive_protocol: 1,
-        receive_pci_length: 16,
-        receive_length: 0,
-        rv: 0,
+    let pci = Pci {
+        protocol: 1,
+        length: 16,
     };
     match number {
-        0 => session
-            .with_states(|states| states.readers().map(|reader| reader.name.len()).sum::<usize>())
-            .map(drop),
+        0 => session.each_reader(&mut |reader| assert!(!reader.name.is_empty())),
         1 => session.status_change(Some(Duration::ZERO), &mut watched, false),
         2 => session.status_change(Some(Duration::from_millis(1)), &mut watched, false),
         3 => session.connect(reader, 2, 3, None).map(drop),
-        4 => session.reconnect(CARD, 2, 3, 0, 0, None).map(drop),
+        4 => session.reconnect(CARD, 2, 3, 0, None).map(drop),
         5 => session.begin_transaction(CARD, None).map(drop),
         6 => session
-            .transmit(request, b"0123456789", &mut [0; 64], None)
+            .transmit(CARD, pci, pci, b"0123456789", &mut [0; 64], None)
             .map(drop),
         7 => session
             .control(CARD, 1, b"0123456789", &mut [0; 64], None)
             .map(drop),
-        8 => session
-            .status(CARD, reader, |reader| reader.map(|reader| reader.atr.len()))
-            .map(drop),
+        8 => session.status(CARD, reader).map(drop),
         9 => session.get_attribute(CARD, 1, false).map(drop),
         _ => session.release(),
     }

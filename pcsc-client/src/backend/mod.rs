@@ -1,19 +1,24 @@
-//! What stands behind a context: pcscd over its socket, or a resource manager in this process.
+//! What serves a context: pcscd over its socket, or a resource manager in this process.
 //!
-//! Everything here takes and gives the C API's numbers, because both faces, Rust's and C's, build on it.
-//! The two backends give the same message bodies: a call without a daemon is answered as pcscd would.
+//! Not covered by semantic versioning: for the crates of this workspace. The interface takes and returns the numbers of the
+//! C interface, because the Rust API and libpcsclite.so.1 are both built on it.
 
 pub mod daemon;
 pub mod standalone;
 pub mod status_change;
 
+mod bytes;
 mod choice;
+mod listener;
 mod session;
 mod signal;
 mod size_query;
+mod values;
 
 pub use crate::env::var as environment;
 pub use crate::error::{Cause, Failure, Outcome, SETTING_LOG};
 pub use crate::process::generation as process_generation;
+pub use bytes::{Atr, AttributeValue, Bytes};
 pub use choice::{BackendKind, Choice};
-pub use session::{Listener, Options, Session};
+pub use session::Session;
+pub use values::{Connected, ConnectionStatus, Options, Pci, Transmitted};

@@ -1,47 +1,24 @@
 //! A context, whichever backend serves it.
 
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::bytes::AttributeValue;
 use super::choice::{BackendKind, Choice};
+use super::daemon::DaemonContext;
+use super::listener::Listener;
 use super::size_query::{self, Answer, SizeQuery};
+use super::standalone::{self, StandaloneContext};
 use super::status_change::Watched;
-use super::{daemon, standalone};
+use super::values::{Connected, ConnectionStatus, Options, Pci, Transmitted};
 use crate::env;
 use crate::error::{Cause, Error, Outcome};
-use pcsc_wire::{self as wire, ReaderState, ReaderStates};
+use pcsc_wire::ReaderState;
 
-/// What a context is established with.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The backend to use.
-    pub backend: Choice,
-    /// The daemon's socket; the environment's, or the system's, where it is `None`.
-    pub socket: Option<PathBuf>,
-    /// A device on the USB whose node is open, instead of any backend.
-    pub device: Option<Arc<OwnedFd>>,
-    /// The scope, which daemons ignore.
-    pub scope: u32,
-    /// How long the daemon may take for an answer that needs no card, before the connection is given up.
-    pub limit: Duration,
-}
-
-impl Default for Options {
-    fn default() -> Options {
-        Options {
-            backend: Choice::default(),
-            socket: None,
-            device: None,
-            scope: 2,
-            limit: Duration::from_secs(30),
-        }
-    }
-}
-
-/// A context with the daemon, or without one.
+/// A context, whichever backend serves it. All methods but [`Session::cancel`] take their turn where the backend needs it.
+///
+/// Numbers are those of the C interface: share modes, protocols, dispositions, attributes (PC/SC part 5).
 #[derive(Debug)]
 pub struct Session {
     backend: Backend,
@@ -50,63 +27,67 @@ pub struct Session {
 
 #[derive(Debug)]
 enum Backend {
-    Daemon(daemon::Session),
-    Standalone(standalone::Kind, standalone::Session),
+    Daemon(DaemonContext),
+    Standalone(standalone::Kind, StandaloneContext),
 }
 
-/// Methods that both backends have. Each of them ends what a size query may expect of the next call.
-macro_rules! both {
-    ($($(#[$doc:meta])* fn $name:ident $(<$generic:ident>)? ($($parameter:ident: $type:ty),*) -> $result:ty;)+) => {
+/// Calls a method that both backends have.
+macro_rules! on_backend {
+    ($session:expr, $method:ident($($argument:expr),*)) => {
+        match &$session.backend {
+            Backend::Daemon(context) => context.$method($($argument),*),
+            Backend::Standalone(_, context) => context.$method($($argument),*),
+        }
+    };
+}
+
+/// Methods that both backends have. After each of them the answer to a size query is too old for the next call.
+macro_rules! methods {
+    ($($(#[$doc:meta])* fn $name:ident($($parameter:ident: $type:ty),*) -> $result:ty;)+) => {
         impl Session { $(
             $(#[$doc])*
             #[allow(clippy::too_many_arguments)]
-            pub fn $name $(<$generic>)? (&self, $($parameter: $type),*) -> Outcome<$result> {
-                let result = match &self.backend {
-                    Backend::Daemon(session) => session.$name($($parameter),*),
-                    Backend::Standalone(_, session) => session.$name($($parameter),*),
-                };
+            pub fn $name(&self, $($parameter: $type),*) -> Outcome<$result> {
+                let outcome = on_backend!(self, $name($($parameter),*));
                 self.size_query.forget();
-                result
+                outcome
             }
         )+ }
     };
 }
 
-both! {
-    /// Ends the context. Waits in progress are cancelled; other calls in progress are awaited.
+methods! {
+    /// Ends the context. Cancels waits in progress, and waits for other calls in progress.
     fn release() -> ();
     /// Whether calls can still succeed.
     fn check_alive() -> ();
-    /// Looks at the reader states of now.
-    fn with_states<R>(look: impl FnOnce(ReaderStates<'_>) -> R) -> R;
-    /// Connects to the card in a reader, or to the reader.
-    fn connect(reader: &[u8], share: u32, protocols: u32, deadline: Option<Instant>) -> wire::Connect;
-    /// Gives a connection new terms; waits while another connection holds the card. `active` is the
-    /// protocol to report where none is known.
-    fn reconnect(
-        card: i32, share: u32, protocols: u32, initialization: u32, active: u32, deadline: Option<Instant>
-    ) -> wire::Reconnect;
+    /// Calls `look` with each reader.
+    fn each_reader(look: &mut dyn FnMut(ReaderState<'_>)) -> ();
+    /// Connects to the card in a reader, or to the reader. A failure may have the protocol for its detail.
+    fn connect(reader: &[u8], share: u32, protocols: u32, deadline: Option<Instant>) -> Connected;
+    /// Changes the terms of a connection, and returns the protocol in use. Waits while another connection holds the card.
+    /// A failure may have the protocol for its detail.
+    fn reconnect(card: i32, share: u32, protocols: u32, initialization: u32, deadline: Option<Instant>) -> u32;
     /// Ends a connection.
-    fn disconnect(card: i32, disposition: u32) -> wire::Disconnect;
-    /// Begins a transaction; always waits while another connection holds the card.
-    fn begin_transaction(card: i32, deadline: Option<Instant>) -> wire::BeginTransaction;
+    fn disconnect(card: i32, disposition: u32) -> ();
+    /// Begins a transaction. Always waits while another connection holds the card.
+    fn begin_transaction(card: i32, deadline: Option<Instant>) -> ();
     /// Ends a transaction.
-    fn end_transaction(card: i32, disposition: u32) -> wire::EndTransaction;
-    /// Whether the card is still there and was not reset (a return code), and the state of the reader
-    /// called `reader`, `None` where it is gone; waits while another connection holds the card.
-    fn status<R>(card: i32, reader: &[u8], look: impl Fn(Option<ReaderState<'_>>) -> R) -> (u32, R);
-    /// Sends a command to the card; the response goes to the front of `response`. Waits while another
-    /// connection holds the card.
+    fn end_transaction(card: i32, disposition: u32) -> ();
+    /// The status of a connection to the reader called `reader`, if the card is still there and was not reset. Waits while
+    /// another connection holds the card.
+    fn status(card: i32, reader: &[u8]) -> ConnectionStatus;
+    /// Sends a command to the card. The response goes to the front of `response`. Waits while another connection holds the
+    /// card. A failure may have the response's length for its detail.
     fn transmit(
-        request: wire::Transmit, command: &[u8], response: &mut [u8], deadline: Option<Instant>
-    ) -> wire::Transmit;
-    /// Uses a reader's own function; the answer goes to the front of `response`.
-    fn control(
-        card: i32, code: u32, data: &[u8], response: &mut [u8], deadline: Option<Instant>
-    ) -> wire::Control;
+        card: i32, send: Pci, receive: Pci, command: &[u8], response: &mut [u8], deadline: Option<Instant>
+    ) -> Transmitted;
+    /// Uses a function of the reader's own. The answer goes to the front of `answer`, and its length is returned. A failure
+    /// may have the answer's length for its detail.
+    fn control(card: i32, code: u32, data: &[u8], answer: &mut [u8], deadline: Option<Instant>) -> usize;
     /// Sets an attribute's value, at most 264 bytes.
-    fn set_attribute(card: i32, id: u32, data: &[u8]) -> wire::Attribute;
-    /// Waits until something differs from what the caller knows, at most `timeout` (`None`: for ever).
+    fn set_attribute(card: i32, id: u32, data: &[u8]) -> ();
+    /// Waits until something differs from what the caller knows, at most `timeout`; `None` waits forever.
     ///
     /// A cancel ends the wait if it comes after the call's beginning or, where `sticky`, after the last
     /// cancel that ended a wait.
@@ -114,8 +95,7 @@ both! {
 }
 
 impl Session {
-    /// Establishes a context with the backend of the caller's, or the user's, choice. Which one it is, and
-    /// why, is told to the log.
+    /// Establishes a context with the backend that the caller or the user chooses. Logs which one it is, and why.
     pub fn establish(options: &Options) -> Outcome<Session> {
         if let Some(device) = &options.device {
             return Session::device(options, device);
@@ -132,7 +112,7 @@ impl Session {
                 {
                     Session::simulated(options, "there is no daemon, and no reader")
                 }
-                Ok(session) if session.with_states(|states| states.readers().count())? == 0 => {
+                Ok(session) if session.list_readers(false)?.len() == 1 => {
                     Session::simulated(options, "there is no other reader")
                 }
                 session => session,
@@ -180,13 +160,13 @@ impl Session {
     }
 
     fn daemon(options: &Options, reason: &str) -> Outcome<Session> {
-        let session = daemon::Session::establish(options)?;
+        let session = DaemonContext::establish(options)?;
         Session::of(Backend::Daemon(session), reason)
     }
 
     fn standalone(options: &Options, reason: &str) -> Outcome<Session> {
         check_scope(options.scope)?;
-        let session = standalone::Session::on_usb()?;
+        let session = StandaloneContext::on_usb()?;
         Session::of(Backend::Standalone(standalone::Kind::Usb, session), reason)
     }
 
@@ -196,7 +176,7 @@ impl Session {
         let own = device.try_clone();
         let own =
             own.map_err(|error| crate::error::Failure::because(Error::NoMemory, Cause::System(error)))?;
-        let session = standalone::Session::on_device(own)?;
+        let session = StandaloneContext::on_device(own)?;
         Session::of(
             Backend::Standalone(standalone::Kind::Usb, session),
             "its device was given",
@@ -210,7 +190,7 @@ impl Session {
 
     fn simulated(options: &Options, reason: &str) -> Outcome<Session> {
         check_scope(options.scope)?;
-        let session = standalone::Session::on_simulation(&env::text("PCSCLITE_SIMULATED"))?;
+        let session = StandaloneContext::on_simulation(&env::text("PCSCLITE_SIMULATED"))?;
         Session::of(Backend::Standalone(standalone::Kind::Simulated, session), reason)
     }
 
@@ -223,53 +203,55 @@ impl Session {
         Ok(session)
     }
 
-    /// Cancels the waits in progress; see also [`Session::status_change`]. Takes no lock.
+    /// Cancels the waits in progress; see also [`Session::status_change`]. Safe in a signal handler: takes no lock and
+    /// allocates nothing, also where it fails.
     pub fn cancel(&self) -> Outcome<()> {
-        match &self.backend {
-            Backend::Daemon(session) => session.cancel(),
-            Backend::Standalone(_, session) => session.cancel(),
-        }
+        on_backend!(self, cancel())
     }
 
-    /// The readers' names, each with a NUL, and one more NUL. The next call that is no size query may get the same
-    /// answer as a size query.
+    /// The readers' names, each with a NUL, and one more NUL. After a size query, the next call that is none gets the same
+    /// answer.
     pub fn list_readers(&self, is_size_query: bool) -> Outcome<Vec<u8>> {
         match self.size_query.take() {
             Some(Answer::Readers(names)) if !is_size_query => return Ok(names),
             _ => (),
         }
-        let names = self.with_states(|states| {
-            // Room for a few readers' names at once.
-            let mut names = Vec::with_capacity(512);
-            for reader in states.readers() {
+        // Room for a few readers' names at once.
+        let mut names = Vec::new();
+        let mut room = names.try_reserve(512);
+        self.each_reader(&mut |reader| {
+            room = room
+                .clone()
+                .and_then(|()| names.try_reserve(reader.name.len() + 2));
+            if room.is_ok() {
                 names.extend_from_slice(reader.name);
                 names.push(0);
             }
-            names.push(0);
-            names
         })?;
+        room.map_err(|_| Error::NoMemory)?;
+        names.push(0);
         if is_size_query && names.len() > 1 {
-            self.size_query.keep(Answer::Readers(names.clone()));
+            let mut kept = Vec::new();
+            if kept.try_reserve_exact(names.len()).is_ok() {
+                kept.extend_from_slice(&names);
+                self.size_query.keep(Answer::Readers(kept));
+            }
         }
         Ok(names)
     }
 
-    /// An attribute's value. The next call that is no size query may get the same answer as a size query.
-    pub fn get_attribute(&self, card: i32, id: u32, is_size_query: bool) -> Outcome<wire::Attribute> {
+    /// An attribute's value. After a size query, the next call that is none gets the same answer, unless the attribute
+    /// describes the card.
+    pub fn get_attribute(&self, card: i32, id: u32, is_size_query: bool) -> Outcome<AttributeValue> {
         match self.size_query.take() {
-            Some(Answer::Attribute(kept)) if !is_size_query && (kept.card, kept.id) == (card, id) => {
-                return Ok(kept)
-            }
+            Some(Answer::Attribute(of, value)) if !is_size_query && of == (card, id) => return Ok(value),
             _ => (),
         }
-        let reply = match &self.backend {
-            Backend::Daemon(session) => session.get_attribute(card, id),
-            Backend::Standalone(_, session) => session.get_attribute(card, id),
-        }?;
-        if is_size_query && reply.rv == 0 && size_query::is_of_reader(id) {
-            self.size_query.keep(Answer::Attribute(reply));
+        let value = on_backend!(self, get_attribute(card, id))?;
+        if is_size_query && size_query::is_of_reader(id) {
+            self.size_query.keep(Answer::Attribute((card, id), value));
         }
-        Ok(reply)
+        Ok(value)
     }
 
     /// What serves this context.
@@ -285,7 +267,7 @@ impl Session {
     }
 }
 
-/// Refuses a scope that is none, as a daemon does.
+/// Refuses a scope that does not exist, as a daemon does.
 fn check_scope(scope: u32) -> Outcome<()> {
     /// `SCARD_SCOPE_GLOBAL`, the last one.
     const GLOBAL: u32 = 3;
@@ -300,23 +282,4 @@ fn has_usb() -> bool {
     ["/sys/bus/usb", "/dev/bus/usb"]
         .iter()
         .any(|path| Path::new(path).exists())
-}
-
-/// Which file is at a socket's path: a daemon that comes makes a new one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Listener {
-    device: u64,
-    inode: u64,
-    changed: (i64, i64),
-}
-
-impl Listener {
-    fn at(path: &Path) -> Option<Listener> {
-        let file = std::fs::metadata(path).ok()?;
-        Some(Listener {
-            device: file.dev(),
-            inode: file.ino(),
-            changed: (file.ctime(), file.ctime_nsec()),
-        })
-    }
 }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use pcsc_wire as wire;
+use super::bytes::AttributeValue;
 
 /// How long an answer is kept.
 const KEPT_FOR: Duration = Duration::from_millis(100);
@@ -32,8 +32,8 @@ pub struct SizeQuery {
 pub enum Answer {
     /// The readers' names, each with a NUL, and one more NUL.
     Readers(Vec<u8>),
-    /// An attribute's value.
-    Attribute(wire::Attribute),
+    /// The value of an attribute, by connection and number.
+    Attribute((i32, u32), AttributeValue),
 }
 
 impl SizeQuery {

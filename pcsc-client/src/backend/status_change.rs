@@ -1,7 +1,12 @@
-//! What `SCardGetStatusChange` reports, as a pure function of the reader states and of what the caller
-//! knows (PC/SC part 5, clause 3.2.5; the bits as PC/SC Lite sets them).
+//! `SCardGetStatusChange`: what it reports, from the reader states and what the caller knows (PC/SC part 5, clause 3.2.5;
+//! the bits as PC/SC Lite sets them), and its wait, which is the same for all backends.
 
-use pcsc_wire::{ReaderState, ReaderStates};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::{Duration, Instant};
+
+use super::bytes::Atr;
+use crate::error::{Error, Outcome};
+use pcsc_wire::ReaderState;
 
 /// The name of the pseudo-reader that reports readers coming and going.
 pub const PNP_NAME: &[u8] = br"\\?PnP?\Notification";
@@ -31,8 +36,10 @@ pub struct Watched<'a> {
     pub current: u32,
     event: u32,
     is_evaluated: bool,
-    /// The ATR's length and bytes; `None` until a reader of this name was looked at.
-    pub atr: Option<(usize, [u8; 33])>,
+    /// Whether a reader of this name was seen in the current look.
+    is_found: bool,
+    /// The card's ATR; `None` until a reader of this name was looked at.
+    pub atr: Option<Atr>,
 }
 
 impl<'a> Watched<'a> {
@@ -43,6 +50,7 @@ impl<'a> Watched<'a> {
             current,
             event: 0,
             is_evaluated: false,
+            is_found: false,
             atr: None,
         }
     }
@@ -85,10 +93,11 @@ impl<'a> Watched<'a> {
         news |= is_bad != (self.current & UNAVAILABLE != 0);
         self.event &= !UNAVAILABLE;
 
-        let mut atr = [0; 33];
-        let known_atr = if has_card { state.atr } else { &[] };
-        atr[..known_atr.len()].copy_from_slice(known_atr);
-        self.atr = Some((known_atr.len(), atr));
+        self.atr = Some(if has_card {
+            state.atr.into()
+        } else {
+            Atr::default()
+        });
         if is_bad {
             self.event = UNAVAILABLE;
             return self.report(news || self.current == 0);
@@ -145,53 +154,166 @@ impl<'a> Watched<'a> {
     }
 }
 
-/// Whether every watched reader exists, or is the pseudo-reader.
-pub fn all_known(watched: &[Watched<'_>], states: &ReaderStates<'_>) -> bool {
-    watched
-        .iter()
-        .all(|entry| entry.is_pnp() || states.find(entry.name).is_some())
+/// What a look at the readers has shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing differs from what the caller knows.
+    Nothing,
+    /// There is something to report.
+    News,
+    /// A reader that the caller names does not exist, at the first look.
+    UnknownReader,
 }
 
-/// The readers that a call began with, to see readers come and go while it waits.
-#[derive(Debug, Default)]
-pub struct ReaderList {
-    at_start: Option<(Vec<u8>, Option<u32>)>,
+/// One call: what the caller watches, and what the looks before have shown. A look costs time in proportion to the readers,
+/// and to the logarithm of how many of them are watched.
+#[derive(Debug)]
+pub struct StatusChange<'c, 'a> {
+    watched: &'c mut [Watched<'a>],
+    /// The indices of the watched readers, in the order of their names.
+    by_name: Vec<usize>,
+    /// A hash of the readers' names and the count of reader events, as of the first look.
+    list_at_start: Option<(u64, Option<u32>)>,
+    is_first: bool,
 }
 
-impl ReaderList {
+impl<'c, 'a> StatusChange<'c, 'a> {
+    fn new(watched: &'c mut [Watched<'a>]) -> Outcome<StatusChange<'c, 'a>> {
+        let mut by_name = Vec::new();
+        by_name
+            .try_reserve_exact(watched.len())
+            .map_err(|_| Error::NoMemory)?;
+        by_name.extend(0..watched.len());
+        by_name.sort_unstable_by_key(|&index| watched[index].name);
+        Ok(StatusChange {
+            watched,
+            by_name,
+            list_at_start: None,
+            is_first: true,
+        })
+    }
+
+    /// Whether the count of readers that came or went is of use.
+    pub fn wants_reader_events(&self) -> bool {
+        self.watched.iter().any(Watched::is_pnp)
+    }
+
+    /// Compares what the caller knows with the readers of now. `events` is the backend's count of readers that came or
+    /// went, where it keeps one.
+    pub fn compare<'r>(
+        &mut self,
+        readers: impl Iterator<Item = ReaderState<'r>> + Clone,
+        events: Option<u32>,
+    ) -> Verdict {
+        if std::mem::take(&mut self.is_first) {
+            for reader in readers.clone() {
+                self.for_each_of_name(reader.name, |entry| entry.is_found = true);
+            }
+            if !self.watched.iter().all(|entry| entry.is_found || entry.is_pnp()) {
+                return Verdict::UnknownReader;
+            }
+        }
+        let came_or_went = self.wants_reader_events() && self.has_list_changed(readers.clone(), events);
+        for entry in &mut *self.watched {
+            (entry.is_evaluated, entry.is_found) = (true, false);
+        }
+        let mut news = false;
+        for reader in readers {
+            self.for_each_of_name(reader.name, |entry| {
+                // Of several readers with one name the first counts.
+                if !std::mem::replace(&mut entry.is_found, true) && !entry.is_ignored() {
+                    news |= entry.compare(Some(reader));
+                }
+            });
+        }
+        for entry in self.watched.iter_mut().filter(|entry| !entry.is_found) {
+            if entry.is_pnp() {
+                news |= entry.compare_list(events, came_or_went);
+            } else if !entry.is_ignored() {
+                news |= entry.compare(None);
+            }
+        }
+        if news {
+            Verdict::News
+        } else {
+            Verdict::Nothing
+        }
+    }
+
+    fn for_each_of_name(&mut self, name: &[u8], mut act: impl FnMut(&mut Watched<'a>)) {
+        let first = self
+            .by_name
+            .partition_point(|&index| self.watched[index].name < name);
+        for &index in &self.by_name[first..] {
+            let entry = &mut self.watched[index];
+            if entry.name != name {
+                break;
+            }
+            act(entry);
+        }
+    }
+
     /// Whether readers came or went since the first look.
-    fn has_changed(&mut self, states: &ReaderStates<'_>, events: Option<u32>) -> bool {
-        let mut names = Vec::new();
-        for state in states.readers() {
-            names.extend_from_slice(state.name);
-            names.push(0);
-        }
-        let now = (names, events);
-        *self.at_start.get_or_insert_with(|| now.clone()) != now
+    fn has_list_changed<'r>(
+        &mut self,
+        readers: impl Iterator<Item = ReaderState<'r>>,
+        events: Option<u32>,
+    ) -> bool {
+        let mut names = DefaultHasher::new();
+        readers.for_each(|reader| reader.name.hash(&mut names));
+        let now = (names.finish(), events);
+        *self.list_at_start.get_or_insert(now) != now
     }
 }
 
-/// Compares what the caller knows with what is; true when the call has something to report.
-///
-/// `events` is the daemon's count of readers that came or went, where it keeps one.
-pub fn evaluate(
+/// A backend's readers, as one call sees them.
+pub trait Readers {
+    /// Passes the readers of now to [`StatusChange::compare`]. Where `register`, the next [`Readers::wait`] ends if they
+    /// have changed since.
+    fn look(&mut self, call: &mut StatusChange<'_, '_>, register: bool) -> Outcome<Verdict>;
+
+    /// Waits until readers have changed since the last look. Returns false if the deadline has passed; `None` waits
+    /// forever. Returns at once where the last look has not registered.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] for a cancel or a release.
+    fn wait(&mut self, deadline: Option<Instant>) -> Outcome<bool>;
+
+    /// Ends a registration that no [`Readers::wait`] has ended.
+    fn stop(&mut self);
+}
+
+/// Waits until something differs from what the caller knows, at most `timeout`; `None` waits forever.
+pub fn wait_for_change(
+    readers: &mut impl Readers,
+    timeout: Option<Duration>,
     watched: &mut [Watched<'_>],
-    states: &ReaderStates<'_>,
-    events: Option<u32>,
-    list: &mut ReaderList,
-) -> bool {
-    let came_or_went = watched.iter().any(Watched::is_pnp) && list.has_changed(states, events);
-    let mut news = false;
-    for entry in watched {
-        entry.is_evaluated = true;
-        let state = states.find(entry.name);
-        if entry.is_pnp() && state.is_none() {
-            news |= entry.compare_list(events, came_or_went);
-        } else if !entry.is_ignored() {
-            news |= entry.compare(state);
+) -> Outcome<()> {
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let mut may_wait = timeout != Some(Duration::ZERO);
+    // Where the first look has something to report, there is no registration to end.
+    let mut register = may_wait && !watched.iter().any(Watched::is_news);
+    let mut call = StatusChange::new(watched)?;
+    loop {
+        match readers.look(&mut call, register)? {
+            Verdict::Nothing if !may_wait => return Err(Error::Timeout.into()),
+            Verdict::Nothing => (),
+            Verdict::News => {
+                readers.stop();
+                return Ok(());
+            }
+            Verdict::UnknownReader => {
+                readers.stop();
+                return Err(Error::UnknownReader.into());
+            }
         }
+        if !readers.wait(deadline)? {
+            return Err(Error::Timeout.into());
+        }
+        // Changes that are none for the caller must not keep it beyond its time. The last look sees the last change.
+        may_wait = deadline.is_none_or(|deadline| deadline > Instant::now());
+        register = may_wait;
     }
-    news
 }
 
 #[cfg(test)]
@@ -200,16 +322,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn look(state: &[ReaderState<'_>], name: &[u8], current: u32) -> Watched<'static> {
-        let bytes: Vec<u8> = state.iter().flat_map(ReaderState::to_bytes).collect();
         let mut watched = [Watched::new(name, current)];
-        let news = evaluate(
-            &mut watched,
-            &ReaderStates::new(&bytes),
-            None,
-            &mut ReaderList::default(),
-        );
+        let mut call = StatusChange::new(&mut watched).unwrap();
+        // A reader that is gone later is no unknown one.
+        call.is_first = false;
+        let verdict = call.compare(state.iter().copied(), None);
         let [entry] = watched;
-        assert_eq!(news, entry.event & CHANGED != 0);
+        assert_eq!(verdict == Verdict::News, entry.event & CHANGED != 0);
         Watched { name: b"", ..entry }
     }
 
@@ -239,7 +358,7 @@ mod tests {
         );
         let card = look(&[reader(CARD_PRESENT, 2, 6)], b"r", empty.event);
         assert_eq!(card.event, 6 << 16 | PRESENT | INUSE | CHANGED);
-        assert_eq!(card.atr.unwrap().0, 2);
+        assert_eq!(&*card.atr.unwrap(), b"\x3B\x00");
         let alone = look(&[reader(CARD_PRESENT, -1, 6)], b"r", card.event);
         assert_eq!(alone.event, 6 << 16 | PRESENT | EXCLUSIVE | CHANGED);
         assert_eq!(look(&[], b"r", card.event).event, UNKNOWN | UNAVAILABLE | CHANGED);
@@ -262,41 +381,158 @@ mod tests {
 
     #[test]
     fn the_pseudo_reader_sees_a_replacement_and_an_earlier_count() {
-        let one = reader(CARD_ABSENT, 0, 0).to_bytes();
-        let other = ReaderState {
+        let one = [reader(CARD_ABSENT, 0, 0)];
+        let other = [ReaderState {
             name: b"s",
             ..reader(CARD_ABSENT, 0, 0)
-        }
-        .to_bytes();
-        let mut list = ReaderList::default();
+        }];
         let mut watched = [Watched::new(br"\\?pnp?\NOTIFICATION", 0)];
-        assert!(!evaluate(
-            &mut watched,
-            &ReaderStates::new(&one),
-            Some(7),
-            &mut list
-        ));
-        assert_eq!(watched[0].event, 7 << 16);
-        assert!(!evaluate(
-            &mut watched,
-            &ReaderStates::new(&one),
-            Some(7),
-            &mut list
-        ));
-        assert!(evaluate(
-            &mut watched,
-            &ReaderStates::new(&other),
-            Some(9),
-            &mut list
-        ));
+        let mut call = StatusChange::new(&mut watched).unwrap();
+        for _ in 0..2 {
+            assert_eq!(call.compare(one.iter().copied(), Some(7)), Verdict::Nothing);
+            assert_eq!(call.watched[0].event, 7 << 16);
+        }
+        assert_eq!(call.compare(other.iter().copied(), Some(9)), Verdict::News);
         assert_eq!(watched[0].event, 9 << 16 | CHANGED);
         let mut earlier = [Watched::new(PNP_NAME, 6 << 16)];
-        assert!(evaluate(
-            &mut earlier,
-            &ReaderStates::new(&one),
-            Some(7),
-            &mut ReaderList::default()
-        ));
+        let mut call = StatusChange::new(&mut earlier).unwrap();
+        assert_eq!(call.compare(one.iter().copied(), Some(7)), Verdict::News);
+    }
+
+    /// Names in any order, some of them twice, against a plain search.
+    #[test]
+    fn each_entry_is_compared_with_the_reader_of_its_name() {
+        let names: Vec<String> = (0..300)
+            .map(|number| format!("Reader {}", number * 7 % 300))
+            .collect();
+        let readers = names.iter().enumerate().map(|(number, name)| ReaderState {
+            name: name.as_bytes(),
+            event_counter: number as u32,
+            ..reader(CARD_ABSENT, 0, 0)
+        });
+        let watch = |name: &'static str| Watched::new(name.as_bytes(), 0);
+        let mut watched = ["Reader 299", "Reader 0", "Reader 14", "Reader 0", "Reader 15"].map(watch);
+        let mut call = StatusChange::new(&mut watched).unwrap();
+        assert_eq!(call.compare(readers.clone(), None), Verdict::News);
+        for entry in &watched {
+            let counter = readers
+                .clone()
+                .find(|reader| reader.name == entry.name)
+                .unwrap()
+                .event_counter;
+            assert_eq!(entry.event, counter << 16 | EMPTY | CHANGED, "{:?}", entry.name);
+        }
+        // The first of two readers with one name counts, and one that does not exist is unknown at the first look only.
+        let twins = [reader(CARD_ABSENT, 0, 1), reader(CARD_PRESENT, 0, 2)];
+        let mut watched = [Watched::new(b"r", 1 << 16 | EMPTY), Watched::new(b"q", IGNORE)];
+        let mut call = StatusChange::new(&mut watched).unwrap();
+        assert_eq!(call.compare(twins.iter().copied(), None), Verdict::UnknownReader);
+        assert_eq!(call.compare(twins.iter().copied(), None), Verdict::Nothing);
+        assert_eq!(watched[0].event(), Some(1 << 16 | EMPTY));
+    }
+
+    /// Readers that change at given looks, and what the loop asks of them.
+    #[derive(Default)]
+    struct Script {
+        has_card: Vec<bool>,
+        looks: usize,
+        asked: Vec<&'static str>,
+        waits: Vec<Outcome<bool>>,
+    }
+
+    impl Readers for Script {
+        fn look(&mut self, call: &mut StatusChange<'_, '_>, register: bool) -> Outcome<Verdict> {
+            self.asked.push(if register { "register" } else { "look" });
+            let state = if self.has_card[self.looks] {
+                CARD_PRESENT
+            } else {
+                CARD_ABSENT
+            };
+            self.looks += 1;
+            Ok(call.compare([reader(state, 0, 0)].into_iter(), None))
+        }
+
+        fn wait(&mut self, _deadline: Option<Instant>) -> Outcome<bool> {
+            self.asked.push("wait");
+            self.waits.remove(0)
+        }
+
+        fn stop(&mut self) {
+            self.asked.push("stop");
+        }
+    }
+
+    #[test]
+    fn the_loop_registers_when_it_waits_and_stops_when_it_does_not() {
+        const LONG: Duration = Duration::from_secs(1000);
+        let cancelled = || Err(Error::Cancelled.into());
+        let run = |timeout, current, has_card: &[bool], waits| {
+            let mut script = Script {
+                has_card: has_card.to_vec(),
+                waits,
+                ..Script::default()
+            };
+            let result = wait_for_change(&mut script, timeout, &mut [Watched::new(b"r", current)]);
+            (result.map_err(|failure| failure.error()), script.asked.join(" "))
+        };
+        let asked = |text: &str| text.to_owned();
+        for (timeout, current, has_card, waits, result, expected) in [
+            (
+                Some(Duration::ZERO),
+                EMPTY,
+                &[false][..],
+                vec![],
+                Err(Error::Timeout),
+                "look",
+            ),
+            (Some(Duration::ZERO), EMPTY, &[true], vec![], Ok(()), "look stop"),
+            // Anything is news to a caller that knows nothing.
+            (None, 0, &[false], vec![], Ok(()), "look stop"),
+            (None, EMPTY, &[true], vec![], Ok(()), "register stop"),
+            (
+                Some(LONG),
+                EMPTY,
+                &[false],
+                vec![Ok(false)],
+                Err(Error::Timeout),
+                "register wait",
+            ),
+            (
+                None,
+                EMPTY,
+                &[false],
+                vec![cancelled()],
+                Err(Error::Cancelled),
+                "register wait",
+            ),
+            (
+                None,
+                EMPTY,
+                &[false, false, true],
+                vec![Ok(true), Ok(true)],
+                Ok(()),
+                "register wait register wait register stop",
+            ),
+            // A change after the caller's time is over is reported all the same.
+            (
+                Some(Duration::from_nanos(1)),
+                EMPTY,
+                &[false, true],
+                vec![Ok(true)],
+                Ok(()),
+                "register wait look stop",
+            ),
+            (
+                Some(Duration::from_nanos(1)),
+                EMPTY,
+                &[false, false],
+                vec![Ok(true)],
+                Err(Error::Timeout),
+                "register wait look",
+            ),
+        ] {
+            assert_eq!(run(timeout, current, has_card, waits), (result, asked(expected)));
+        }
     }
 
     proptest! {

@@ -6,7 +6,7 @@ use pcsc_client::ffi::{DWORD, LONG, SCARDCONTEXT, SCARDHANDLE, SCARD_AUTOALLOCAT
 use pcsc_client::Error;
 use pcsc_wire as wire;
 
-use crate::convention::{boundary, give, result, string, waiting_boundary, Code, Output, TooSmall};
+use crate::convention::{boundary, give, set_detail, string, waiting_boundary, Code, Output, TooSmall};
 use crate::handles::registry;
 
 /// Connects to the card in a reader.
@@ -36,19 +36,20 @@ pub unsafe extern "C-unwind" fn SCardConnect(
         let registry = registry()?;
         let context = registry.context(hContext)?;
         let (share, protocols) = (dwShareMode as u32, dwPreferredProtocols as u32);
-        let reply = context.session.connect(reader, share, protocols, None)?;
-        let added = result(reply.rv).and_then(|()| {
-            let added = registry.add_card(&context, reply.card, reader);
-            if added.is_err() {
-                let _ = context.session.disconnect(reply.card, SCARD_LEAVE_CARD as u32);
+        let connected = context.session.connect(reader, share, protocols, None);
+        let connected = connected.inspect_err(|failure| set_detail(active, failure))?;
+        let added = registry.add_card(&context, connected.card, reader);
+        match added {
+            Ok(card) => handle.set(card),
+            Err(_) => {
+                let _ = context
+                    .session
+                    .disconnect(connected.card, SCARD_LEAVE_CARD as u32);
             }
-            Ok(added?)
-        });
-        if let Ok(card) = added {
-            handle.set(card);
         }
-        active.set(DWORD::from(reply.active));
-        added.map(drop)
+        active.set(DWORD::from(connected.protocol));
+        added?;
+        Ok(())
     })
 }
 
@@ -65,17 +66,16 @@ pub unsafe extern "C-unwind" fn SCardReconnect(
         // SAFETY: NULL or writable, as C's declaration asks.
         let active = unsafe { Output::new(pdwActiveProtocol) }.required()?;
         let card = registry()?.card(hCard)?;
-        let reply = card.context.session.reconnect(
+        let protocol = card.context.session.reconnect(
             card.number,
             dwShareMode as u32,
             dwPreferredProtocols as u32,
             dwInitialization as u32,
-            active.get().unwrap_or(0) as u32,
             None,
-        )?;
-        // With PCSCLITE_NO_BLOCKING a sharing violation leaves the value as it was.
-        active.set(DWORD::from(reply.active));
-        result(reply.rv)
+        );
+        let protocol = protocol.inspect_err(|failure| set_detail(active, failure))?;
+        active.set(DWORD::from(protocol));
+        Ok(())
     })
 }
 
@@ -86,7 +86,7 @@ pub extern "C-unwind" fn SCardDisconnect(hCard: SCARDHANDLE, dwDisposition: DWOR
         let registry = registry()?;
         let card = registry.card(hCard)?;
         let session = &card.context.session;
-        result(session.disconnect(card.number, dwDisposition as u32)?.rv)?;
+        session.disconnect(card.number, dwDisposition as u32)?;
         registry.remove_card(hCard);
         Ok(())
     })
@@ -97,7 +97,7 @@ pub extern "C-unwind" fn SCardDisconnect(hCard: SCARDHANDLE, dwDisposition: DWOR
 pub extern "C-unwind" fn SCardBeginTransaction(hCard: SCARDHANDLE) -> LONG {
     waiting_boundary(|| {
         let card = registry()?.card(hCard)?;
-        result(card.context.session.begin_transaction(card.number, None)?.rv)
+        Ok(card.context.session.begin_transaction(card.number, None)?)
     })
 }
 
@@ -107,7 +107,7 @@ pub extern "C" fn SCardEndTransaction(hCard: SCARDHANDLE, dwDisposition: DWORD) 
     boundary(|| {
         let card = registry()?.card(hCard)?;
         let session = &card.context.session;
-        result(session.end_transaction(card.number, dwDisposition as u32)?.rv)
+        Ok(session.end_transaction(card.number, dwDisposition as u32)?)
     })
 }
 
@@ -138,25 +138,11 @@ pub unsafe extern "C-unwind" fn SCardStatus(
         }
 
         let card = registry()?.card(hCard)?;
-        let (rv, reader) = card
-            .context
-            .session
-            .status(card.number, card.reader(), |reader| {
-                reader.map(|reader| {
-                    let mut atr = [0; 33];
-                    atr[..reader.atr.len()].copy_from_slice(reader.atr);
-                    let state = (reader.event_counter << 16).wrapping_add(reader.state);
-                    (state, reader.protocol, atr, reader.atr.len())
-                })
-            })?;
-        let Some((reader_state, active, atr, length)) = reader else {
-            return Err(Error::ReaderUnavailable.into());
-        };
-        result(rv)?;
+        let now = card.context.session.status(card.number, card.reader())?;
         name_length.set(card.reader().len() as DWORD + 1);
-        atr_length.set(length as DWORD);
-        state.set(DWORD::from(reader_state));
-        protocol.set(DWORD::from(active));
+        atr_length.set(now.atr.len() as DWORD);
+        state.set(DWORD::from((now.event_counter << 16).wrapping_add(now.state)));
+        protocol.set(DWORD::from(now.protocol));
         // SAFETY: the buffers have the room that the caller told, or take a pointer. The data is ours.
         unsafe {
             let given = give(card.reader_nul(), szReaderName.cast(), name_room, TooSmall::Cut);
@@ -166,7 +152,7 @@ pub unsafe extern "C-unwind" fn SCardStatus(
             if name_room != SCARD_AUTOALLOCATE && !szReaderName.is_null() {
                 zero_rest(szReaderName, card.reader_nul().len(), name_room);
             }
-            give(&atr[..length], pbAtr, atr_room, TooSmall::Cut).and(given)
+            give(&now.atr, pbAtr, atr_room, TooSmall::Cut).and(given)
         }
     })
 }

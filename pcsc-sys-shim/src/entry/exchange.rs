@@ -7,7 +7,7 @@ use pcsc_client::Error;
 use pcsc_wire as wire;
 
 use super::IoRequest;
-use crate::convention::{allocate, boundary, give, result, waiting_boundary, Buffers, Output, TooSmall};
+use crate::convention::{allocate, boundary, give, set_detail, waiting_boundary, Buffers, Output, TooSmall};
 use crate::handles::registry;
 
 /// The longest attribute, in bytes.
@@ -38,27 +38,24 @@ pub unsafe extern "C-unwind" fn SCardTransmit(
         // SAFETY: not NULL, and readable as C's declaration asks.
         let send_pci = unsafe { pioSendPci.read_unaligned() };
         let wanted = receive_pci.get().unwrap_or(IoRequest::new(SCARD_PROTOCOL_ANY));
-        let request = wire::Transmit {
-            card: card.number,
-            send_protocol: send_pci.dwProtocol as u32,
-            send_pci_length: send_pci.cbPciLength as u32,
-            send_length: 0,
-            receive_protocol: wanted.dwProtocol as u32,
-            receive_pci_length: wanted.cbPciLength as u32,
-            receive_length: 0,
-            rv: 0,
-        };
         let session = &card.context.session;
-        let reply =
-            buffers.with(|command, response| Ok(session.transmit(request, command, response, None)?))?;
-        if reply.rv == 0 {
-            receive_pci.set(IoRequest {
-                dwProtocol: DWORD::from(reply.receive_protocol),
-                cbPciLength: DWORD::from(reply.receive_pci_length),
-            });
-        }
-        length.set(DWORD::from(reply.receive_length));
-        result(reply.rv)
+        let transmitted = buffers.with(|command, response| {
+            let transmitted = session.transmit(
+                card.number,
+                send_pci.into(),
+                wanted.into(),
+                command,
+                response,
+                None,
+            );
+            Ok(transmitted.inspect_err(|failure| set_detail(length, failure))?)
+        })?;
+        receive_pci.set(IoRequest {
+            dwProtocol: DWORD::from(transmitted.pci.protocol),
+            cbPciLength: DWORD::from(transmitted.pci.length),
+        });
+        length.set(transmitted.length as DWORD);
+        Ok(())
     })
 }
 
@@ -91,10 +88,12 @@ pub unsafe extern "C-unwind" fn SCardControl(
             return Err(Error::InvalidParameter.into());
         }
         let (session, code) = (&card.context.session, dwControlCode as u32);
-        let reply =
-            buffers.with(|data, answer| Ok(session.control(card.number, code, data, answer, None)?))?;
-        returned.set(DWORD::from(reply.returned));
-        result(reply.rv)
+        let length = buffers.with(|data, answer| {
+            let length = session.control(card.number, code, data, answer, None);
+            Ok(length.inspect_err(|failure| set_detail(returned, failure))?)
+        })?;
+        returned.set(length as DWORD);
+        Ok(())
     })
 }
 
@@ -129,12 +128,10 @@ pub unsafe extern "C" fn SCardGetAttrib(
             return Err(Error::InsufficientBuffer.into());
         }
         let session = &card.context.session;
-        let reply = session.get_attribute(card.number, dwAttrId as u32, buffer.is_null())?;
-        result(reply.rv)?;
-        let value = &reply.value[..(reply.length as usize).min(reply.value.len())];
+        let value = session.get_attribute(card.number, dwAttrId as u32, buffer.is_null())?;
         length.set(value.len() as DWORD);
         // SAFETY: NULL, the caller's buffer, or the one allocated, with the room of each.
-        unsafe { give(value, buffer, room, TooSmall::Cut) }
+        unsafe { give(&value, buffer, room, TooSmall::Cut) }
     })
 }
 
@@ -157,7 +154,6 @@ pub unsafe extern "C" fn SCardSetAttrib(
         // SAFETY: a buffer of the length told, as C's declaration asks.
         let data = unsafe { Buffers::new(pbAttr, cbAttrLen, std::ptr::null_mut(), 0) }?;
         let (session, id) = (&card.context.session, dwAttrId as u32);
-        let reply = data.with(|data, _| Ok(session.set_attribute(card.number, id, data)?))?;
-        result(reply.rv)
+        data.with(|data, _| Ok(session.set_attribute(card.number, id, data)?))
     })
 }

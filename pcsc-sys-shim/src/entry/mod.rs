@@ -7,6 +7,7 @@
 
 use std::ffi::{c_char, c_void};
 
+use pcsc_client::backend::Pci;
 use pcsc_client::ffi::DWORD;
 
 mod card;
@@ -37,6 +38,15 @@ impl IoRequest {
         IoRequest {
             dwProtocol: protocol,
             cbPciLength: size_of::<IoRequest>() as DWORD,
+        }
+    }
+}
+
+impl From<IoRequest> for Pci {
+    fn from(request: IoRequest) -> Pci {
+        Pci {
+            protocol: request.dwProtocol as u32,
+            length: request.cbPciLength as u32,
         }
     }
 }

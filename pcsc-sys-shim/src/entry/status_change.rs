@@ -81,10 +81,10 @@ unsafe fn report(watched: &Watched<'_>, state: *mut ReaderState) {
         if let Some(event) = watched.event() {
             (&raw mut (*state).dwEventState).write_unaligned(DWORD::from(event));
         }
-        if let Some((length, atr)) = &watched.atr {
-            (&raw mut (*state).cbAtr).write_unaligned(*length as DWORD);
+        if let Some(atr) = &watched.atr {
+            (&raw mut (*state).cbAtr).write_unaligned(atr.len() as DWORD);
             let room = (&raw mut (*state).rgbAtr).cast::<u8>();
-            std::ptr::copy_nonoverlapping(atr.as_ptr(), room, *length);
+            std::ptr::copy_nonoverlapping(atr.as_ptr(), room, atr.len());
         }
     }
 }

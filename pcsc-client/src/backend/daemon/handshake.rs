@@ -7,37 +7,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::connect::connect;
+use super::link::Link;
 use super::stream::{Stream, Trouble};
 use crate::error::{Cause, Error, Failure, Outcome};
 use pcsc_wire::{name_size_requests, Body, Command, Establish, Header, NameSize, Version, VersionExchange};
 
 const SPOKEN: &str = "4.2 to 4.6";
 
-/// A connection on which a context is established.
-pub struct Established {
-    pub stream: Stream,
-    /// The version to speak.
-    pub version: Version,
-    /// The version that the daemon tells.
-    pub told: Version,
-    /// The daemon's number for the context.
-    pub context: u32,
-    /// How many states the daemon sends, where the handshake has shown it.
-    pub slots: Option<usize>,
-}
-
 /// Connects to the daemon and establishes a context, within `limit`.
-pub fn establish(path: &Path, scope: u32, limit: Duration) -> Outcome<Established> {
+pub fn establish(path: &Path, scope: u32, limit: Duration) -> Outcome<Link> {
     let deadline = Instant::now() + limit;
     let ask = remembered(path).unwrap_or(Version::NEWEST);
     match introduce(path, scope, ask, limit, deadline)? {
-        Reply::Established(established) => Ok(established),
+        Reply::Established(link) => Ok(link),
         // A newer daemon than the one remembered took the old version, and would keep to the old ways on
         // this connection: a new connection has the new ones.
         Reply::Newer(version) => {
             remember(path, version);
             match introduce(path, scope, version, limit, deadline)? {
-                Reply::Established(established) => Ok(established),
+                Reply::Established(link) => Ok(link),
                 Reply::Newer(theirs) => Err(mismatch(path, theirs)),
             }
         }
@@ -45,7 +33,7 @@ pub fn establish(path: &Path, scope: u32, limit: Duration) -> Outcome<Establishe
 }
 
 enum Reply {
-    Established(Established),
+    Established(Link),
     Newer(Version),
 }
 
@@ -80,12 +68,13 @@ fn introduce(path: &Path, scope: u32, ask: Version, limit: Duration, deadline: I
         None => return Err(Error::InternalError.into()),
     };
     remember(path, version);
-    Ok(Reply::Established(Established {
-        stream,
+    Ok(Reply::Established(Link {
+        stream: Some(stream),
         version,
         told: answer.version.version(),
         context,
         slots: answer.slots,
+        limit,
     }))
 }
 

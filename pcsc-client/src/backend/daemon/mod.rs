@@ -1,10 +1,13 @@
-//! pcscd over its socket: stream (bytes) <- handshake, exchange (a round trip) <- session (the calls) <- waits.
+//! pcscd over its socket.
+//!
+//! `stream` moves bytes, `connect` and `handshake` make a connection, `link` has a request and its answer, `calls` the
+//! calls of a context, and `watch` its wait for changes. Each uses those before it.
 
+mod calls;
 mod connect;
-mod exchange;
 mod handshake;
-mod session;
+mod link;
 mod stream;
-mod wait;
+mod watch;
 
-pub use session::Session;
+pub use calls::DaemonContext;

@@ -1,9 +1,9 @@
 //! No daemon: a context on the resource manager of this process ([`pcsc_manager`]).
 
+mod calls;
 mod current;
-mod session;
 #[cfg(test)]
 mod tests;
 
+pub use calls::StandaloneContext;
 pub use current::{current, Kind};
-pub use session::Session;

@@ -6,21 +6,21 @@ use std::time::{Duration, Instant};
 
 use pcsc_manager::{Manager, Settings, SimulatedBus};
 
-use super::Session;
+use super::StandaloneContext;
 use crate::backend::status_change::Watched;
 use crate::error::{Error, Outcome};
 
-fn session() -> Session {
+fn session() -> StandaloneContext {
     let bus = Arc::new(SimulatedBus::bundled().unwrap());
-    Session::on(Arc::new(Manager::start(bus, Settings::default()).unwrap()))
+    StandaloneContext::on(Arc::new(Manager::start(bus, Settings::default()).unwrap()))
 }
 
-fn name(session: &Session) -> Vec<u8> {
+fn name(session: &StandaloneContext) -> Vec<u8> {
     session.manager().readers()[0].name().as_bytes().to_vec()
 }
 
 /// Waits until the reader's state is not `known`. Returns it.
-fn change(session: &Session, known: u32) -> Result<u32, u32> {
+fn change(session: &StandaloneContext, known: u32) -> Result<u32, u32> {
     let name = name(session);
     let mut watched = [Watched::new(&name, known)];
     let changed = session.status_change(Some(Duration::from_secs(20)), &mut watched, false);
@@ -42,7 +42,8 @@ fn wait_until_asleep(thread: rustix::thread::Pid) {
 #[test]
 fn a_cancel_and_a_release_end_waits_that_have_begun() {
     let session = Arc::new(session());
-    let ends: [fn(&Session) -> Outcome<()>; 2] = [Session::cancel, Session::release];
+    let ends: [fn(&StandaloneContext) -> Outcome<()>; 2] =
+        [StandaloneContext::cancel, StandaloneContext::release];
     for end in ends {
         let known = change(&session, 0).unwrap();
         let (sender, receiver) = mpsc::channel();

@@ -1,0 +1,442 @@
+//! A context with the daemon, and its calls.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::handshake;
+use super::link::{lost, Deadline, Link, Request};
+use super::stream::Stream;
+use super::watch::{DaemonReaders, Registration};
+use crate::backend::bytes::AttributeValue;
+use crate::backend::signal::{Release, Signal};
+use crate::backend::status_change::{wait_for_change, Watched};
+use crate::backend::values::{Connected, ConnectionStatus, Options, Pci, Transmitted};
+use crate::error::{Cause, Error, Failure, Outcome};
+use crate::{env, process};
+use pcsc_wire::{self as wire, Body, Command, Header, ReaderState, ReaderStates, Version, NAME_SIZE};
+
+/// A context with the daemon. Calls of several threads are done one after another.
+#[derive(Debug)]
+pub struct DaemonContext {
+    generation: u32,
+    path: PathBuf,
+    version: Version,
+    signal: Signal,
+    link: Mutex<Link>,
+}
+
+impl DaemonContext {
+    /// Connects to the daemon and establishes a context.
+    pub fn establish(options: &Options) -> Outcome<DaemonContext> {
+        let generation = process::generation();
+        let path = options.socket.clone().unwrap_or_else(env::socket_path);
+        let link = handshake::establish(&path, options.scope, options.limit)?;
+        let version = link.version;
+        log::debug!(
+            "established context {:#x} at {} with protocol {version}",
+            link.context,
+            path.display()
+        );
+        Ok(DaemonContext {
+            generation,
+            path,
+            version,
+            signal: Signal::default(),
+            link: Mutex::new(link),
+        })
+    }
+
+    /// The daemon's socket.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The protocol version spoken.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Ends the context. Cancels waits in progress, and waits for other calls in progress.
+    pub fn release(&self) -> Outcome<()> {
+        self.check()?;
+        let mut link = match self.signal.release() {
+            Release::Repeated => return Err(Error::InvalidHandle.into()),
+            Release::First => self.lock(),
+            // The thread in a wait has the lock, and keeps it until the daemon has an event or ends.
+            Release::Unreached => self.link.try_lock().map_err(|_| lost())?,
+        };
+        // The program may have closed the socket. Nothing of ours goes to a file that has got its number.
+        if !link.stream.as_ref().is_some_and(Stream::is_ours) {
+            link.stream = None;
+            return Err(lost());
+        }
+        let (context, limit) = (link.context, link.limit());
+        let reply = link.exchange(Command::ReleaseContext, wire::Release { context, rv: 0 }, limit);
+        if let Some(stream) = link.stream.take() {
+            stream.shutdown();
+        }
+        check(reply?.rv)
+    }
+
+    /// Whether calls can still succeed: not released, not inherited by a fork, and the daemon is there.
+    pub fn check_alive(&self) -> Outcome<()> {
+        self.check()?;
+        // A call in progress finds out by itself.
+        if let Ok(mut link) = self.link.try_lock() {
+            match &link.stream {
+                None => return Err(Error::InvalidHandle.into()),
+                Some(stream) if stream.is_open() => (),
+                Some(_) => {
+                    link.stream = None;
+                    return Err(Failure::because(Error::InvalidHandle, Cause::Closed));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Cancels the waits in progress; see also [`DaemonContext::status_change`]. Safe in a signal handler: takes no lock
+    /// and allocates nothing, also where it fails.
+    pub fn cancel(&self) -> Outcome<()> {
+        if self.generation != process::generation() {
+            return Err(Error::InvalidHandle.into());
+        }
+        self.signal.cancel();
+        Ok(())
+    }
+
+    /// Calls `look` with each reader.
+    pub fn each_reader(&self, look: &mut dyn FnMut(ReaderState<'_>)) -> Outcome<()> {
+        let mut link = self.link()?;
+        let batch = link.batch();
+        let parsed = link.states(&batch, &[])?;
+        ReaderStates::new(&link.pending()[parsed.states])
+            .readers()
+            .for_each(look);
+        link.consume(parsed.consumed);
+        Ok(())
+    }
+
+    /// Connects to the card in a reader, or to the reader. A name of 128 bytes and more is truncated, as in PC/SC Lite's
+    /// client, and then names no reader.
+    pub fn connect(
+        &self,
+        reader: &[u8],
+        share: u32,
+        protocols: u32,
+        deadline: Option<Instant>,
+    ) -> Outcome<Connected> {
+        let mut name = [0; NAME_SIZE];
+        let length = reader.len().min(NAME_SIZE - 1);
+        name[..length].copy_from_slice(&reader[..length]);
+        let mut link = self.link()?;
+        let request = wire::Connect {
+            context: link.context,
+            reader: name,
+            share,
+            protocols,
+            card: 0,
+            active: 0,
+            rv: 0,
+        };
+        let reply = link.exchange(Command::Connect, request, deadline.into())?;
+        check(reply.rv).map_err(|failure| failure.with_detail(reply.active))?;
+        Ok(Connected {
+            card: reply.card,
+            protocol: reply.active,
+        })
+    }
+
+    /// Changes the terms of a connection, and returns the protocol in use. Waits while another connection holds the
+    /// card.
+    pub fn reconnect(
+        &self,
+        card: i32,
+        share: u32,
+        protocols: u32,
+        initialization: u32,
+        deadline: Option<Instant>,
+    ) -> Outcome<u32> {
+        let request = wire::Reconnect {
+            card,
+            share,
+            protocols,
+            initialization,
+            active: 0,
+            rv: 0,
+        };
+        self.retry(env::waits_for_shared_card(), deadline, || {
+            let reply = self.call(Command::Reconnect, request, deadline)?;
+            check(reply.rv).map_err(|failure| failure.with_detail(reply.active))?;
+            Ok(reply.active)
+        })
+    }
+
+    /// Ends a connection.
+    pub fn disconnect(&self, card: i32, disposition: u32) -> Outcome<()> {
+        let request = wire::Disconnect {
+            card,
+            disposition,
+            rv: 0,
+        };
+        check(self.call(Command::Disconnect, request, None)?.rv)
+    }
+
+    /// Begins a transaction. Always waits while another connection holds the card. A deadline that passes leaves the
+    /// connection as it was.
+    pub fn begin_transaction(&self, card: i32, deadline: Option<Instant>) -> Outcome<()> {
+        let request = wire::BeginTransaction { card, rv: 0 };
+        self.retry(true, deadline, || {
+            check(self.call(Command::BeginTransaction, request, None)?.rv)
+        })
+    }
+
+    /// Ends a transaction.
+    pub fn end_transaction(&self, card: i32, disposition: u32) -> Outcome<()> {
+        let request = wire::EndTransaction {
+            card,
+            disposition,
+            rv: 0,
+        };
+        check(self.call(Command::EndTransaction, request, None)?.rv)
+    }
+
+    /// The status of a connection to the reader called `reader`, if the card is still there and was not reset. Waits
+    /// while another connection holds the card.
+    pub fn status(&self, card: i32, reader: &[u8]) -> Outcome<ConnectionStatus> {
+        let mut request = [0; Header::SIZE + wire::Status::SIZE];
+        wire::Status { card, rv: 0 }.emit_request(Command::Status, &mut request);
+        self.retry(env::waits_for_shared_card(), None, || {
+            let mut link = self.link()?;
+            let batch = link.batch();
+            let parsed = link.states(&batch, &request)?;
+            let states = ReaderStates::new(&link.pending()[parsed.states]);
+            let status = states.find(reader).map(ConnectionStatus::from);
+            link.consume(parsed.consumed);
+            let mut reply = [0; wire::Status::SIZE];
+            link.receive(&mut reply, &mut [], Deadline::Never)?;
+            let status = status.ok_or(Error::ReaderUnavailable)?;
+            check(wire::Status::parse(&reply).ok_or(Error::InternalError)?.rv)?;
+            Ok(status)
+        })
+    }
+
+    /// Sends a command to the card. The response goes to the front of `response`. Waits while another connection holds
+    /// the card.
+    #[allow(clippy::too_many_arguments)]
+    pub fn transmit(
+        &self,
+        card: i32,
+        send: Pci,
+        receive: Pci,
+        command: &[u8],
+        response: &mut [u8],
+        deadline: Option<Instant>,
+    ) -> Outcome<Transmitted> {
+        let response = at_most_payload(response);
+        let body = wire::Transmit {
+            card,
+            send_protocol: send.protocol,
+            send_pci_length: send.length,
+            send_length: payload_length(command)?,
+            receive_protocol: receive.protocol,
+            receive_pci_length: receive.length,
+            receive_length: response.len() as u32,
+            rv: 0,
+        };
+        self.retry(env::waits_for_shared_card(), deadline, || {
+            let request = Request {
+                command: Command::Transmit,
+                body,
+                data: command,
+                answer: &mut *response,
+                answer_length: |reply: &wire::Transmit| payload_of(reply.rv, reply.receive_length),
+            };
+            let reply = self.link()?.exchange_payload(request, deadline.into())?;
+            check(reply.rv).map_err(|failure| failure.with_detail(reply.receive_length))?;
+            Ok(Transmitted {
+                length: reply.receive_length as usize,
+                pci: Pci {
+                    protocol: reply.receive_protocol,
+                    length: reply.receive_pci_length,
+                },
+            })
+        })
+    }
+
+    /// Uses a function of the reader's own. The answer goes to the front of `answer`, and its length is returned.
+    pub fn control(
+        &self,
+        card: i32,
+        code: u32,
+        data: &[u8],
+        answer: &mut [u8],
+        deadline: Option<Instant>,
+    ) -> Outcome<usize> {
+        let answer = at_most_payload(answer);
+        let request = Request {
+            command: Command::Control,
+            body: wire::Control {
+                card,
+                code,
+                send_length: payload_length(data)?,
+                receive_length: answer.len() as u32,
+                returned: 0,
+                rv: 0,
+            },
+            data,
+            answer,
+            answer_length: |reply: &wire::Control| payload_of(reply.rv, reply.returned),
+        };
+        let reply = self.link()?.exchange_payload(request, deadline.into())?;
+        check(reply.rv).map_err(|failure| failure.with_detail(reply.returned))?;
+        Ok(reply.returned as usize)
+    }
+
+    /// An attribute's value.
+    pub fn get_attribute(&self, card: i32, id: u32) -> Outcome<AttributeValue> {
+        let request = wire::Attribute {
+            card,
+            id,
+            value: [0; wire::ATTRIBUTE_SIZE],
+            length: wire::ATTRIBUTE_SIZE as u32,
+            rv: 0,
+        };
+        let reply = self.call(Command::GetAttrib, request, None)?;
+        check(reply.rv)?;
+        Ok(AttributeValue::of_array(reply.value, reply.length as usize))
+    }
+
+    /// Sets an attribute's value, at most 264 bytes.
+    pub fn set_attribute(&self, card: i32, id: u32, data: &[u8]) -> Outcome<()> {
+        let mut value = [0; wire::ATTRIBUTE_SIZE];
+        let room = value.get_mut(..data.len()).ok_or(Error::InsufficientBuffer)?;
+        room.copy_from_slice(data);
+        let request = wire::Attribute {
+            card,
+            id,
+            value,
+            length: data.len() as u32,
+            rv: 0,
+        };
+        check(self.call(Command::SetAttrib, request, None)?.rv)
+    }
+
+    /// Waits until something differs from what the caller knows, at most `timeout`; `None` waits forever.
+    ///
+    /// A cancel ends the wait if it comes after the call's beginning or, where `sticky`, after the last cancel that
+    /// ended a wait.
+    pub fn status_change(
+        &self,
+        timeout: Option<Duration>,
+        watched: &mut [Watched<'_>],
+        sticky: bool,
+    ) -> Outcome<()> {
+        self.signal.wait(sticky, |since| {
+            let mut readers = DaemonReaders {
+                link: self.link()?,
+                signal: &self.signal,
+                since,
+                registration: Registration::None,
+            };
+            wait_for_change(&mut readers, timeout, watched)
+        })
+    }
+
+    /// Refuses a context that a forked child has inherited.
+    fn check(&self) -> Outcome<()> {
+        if self.generation != process::generation() {
+            return Err(Failure::quiet(Error::InvalidHandle, Cause::Forked));
+        }
+        Ok(())
+    }
+
+    /// A request and its answer.
+    fn call<B: Body>(&self, command: Command, request: B, deadline: Option<Instant>) -> Outcome<B> {
+        self.link()?.exchange(command, request, deadline.into())
+    }
+
+    /// The connection, when the calls of other threads are done.
+    fn link(&self) -> Outcome<MutexGuard<'_, Link>> {
+        self.check()?;
+        let link = self.lock();
+        if self.signal.is_released() {
+            return Err(Error::InvalidHandle.into());
+        }
+        if link.stream.is_none() {
+            return Err(lost());
+        }
+        Ok(link)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Link> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Repeats a call that meets a sharing violation until the other connection's transaction is over. The protocol has
+    /// no event for that, so the pauses grow from 1 to 100 ms. Calls of other threads are done meanwhile.
+    fn retry<T>(
+        &self,
+        waits: bool,
+        deadline: Option<Instant>,
+        mut call: impl FnMut() -> Outcome<T>,
+    ) -> Outcome<T> {
+        let mut pause = Duration::from_millis(1);
+        loop {
+            match call() {
+                Err(failure) if failure.code() == Error::SharingViolation.code() && waits => (),
+                outcome => return outcome,
+            }
+            if let Some(deadline) = deadline {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Err(Error::Timeout.into());
+                }
+                pause = pause.min(left);
+            }
+            if !pcsc_process::wait::sleep(pause) {
+                return Err(Error::Cancelled.into());
+            }
+            pause = (pause * 2).min(Duration::from_millis(100));
+        }
+    }
+}
+
+impl Drop for DaemonContext {
+    fn drop(&mut self) {
+        // In a forked child, and after a release, this refuses, and the descriptor is just closed.
+        let _ = self.release();
+    }
+}
+
+/// The outcome of the daemon's return code.
+fn check(rv: u32) -> Outcome<()> {
+    match rv {
+        0 => Ok(()),
+        rv => Err(Failure::plain(rv)),
+    }
+}
+
+/// How many bytes follow an answer.
+fn payload_of(rv: u32, length: u32) -> usize {
+    if rv == 0 {
+        length as usize
+    } else {
+        0
+    }
+}
+
+/// A payload's length. The daemon would close the connection if it were too long.
+fn payload_length(data: &[u8]) -> Outcome<u32> {
+    if data.len() > wire::MAX_PAYLOAD {
+        return Err(Error::InsufficientBuffer.into());
+    }
+    Ok(data.len() as u32)
+}
+
+/// As much of a buffer as a daemon accepts to be offered.
+fn at_most_payload(buffer: &mut [u8]) -> &mut [u8] {
+    let length = buffer.len().min(wire::MAX_PAYLOAD);
+    &mut buffer[..length]
+}

@@ -1,0 +1,263 @@
+//! The connection of a context with the daemon: requests and their answers, in order, one round trip each.
+//!
+//! An error of the connection ends it: what the daemon would send next could not be told from an answer.
+
+use std::io::IoSlice;
+use std::time::{Duration, Instant};
+
+use super::stream::{Stream, Trouble};
+use crate::error::{Cause, Error, Failure, Outcome};
+use pcsc_wire::{
+    self as wire, Body, Command, Event, Header, Parsed, Progress, StateBatch, Version, VersionExchange,
+};
+
+/// A connection on which a context is established.
+#[derive(Debug)]
+pub struct Link {
+    /// `None` once the connection is lost or released.
+    pub stream: Option<Stream>,
+    /// The version spoken.
+    pub version: Version,
+    /// The version that the daemon tells; a newer one than is spoken, where it takes older clients.
+    pub told: Version,
+    /// The daemon's number for the context.
+    pub context: u32,
+    /// How many states the daemon sends, up to 4.5, once it is known.
+    pub slots: Option<usize>,
+    /// How long the daemon may take for an answer that needs no card.
+    pub limit: Duration,
+}
+
+/// When to give up an answer, and what that means.
+#[derive(Debug, Clone, Copy)]
+pub enum Deadline {
+    /// Never: the daemon waits for a card or for another client.
+    Never,
+    /// The context's limit for answers that need no card. The daemon is silent, and the connection has failed.
+    OfContext(Instant),
+    /// The caller's. The call has timed out.
+    OfCaller(Instant),
+}
+
+impl Deadline {
+    fn instant(self) -> Option<Instant> {
+        match self {
+            Deadline::Never => None,
+            Deadline::OfContext(instant) | Deadline::OfCaller(instant) => Some(instant),
+        }
+    }
+}
+
+impl From<Option<Instant>> for Deadline {
+    /// A caller's deadline, if there is one.
+    fn from(deadline: Option<Instant>) -> Deadline {
+        deadline.map_or(Deadline::Never, Deadline::OfCaller)
+    }
+}
+
+/// A request, and what its answer has behind the body.
+pub struct Request<'a, B> {
+    pub command: Command,
+    pub body: B,
+    /// What follows the body.
+    pub data: &'a [u8],
+    /// Room for what follows the body of the answer.
+    pub answer: &'a mut [u8],
+    /// How many bytes follow the body of the answer.
+    pub answer_length: fn(&B) -> usize,
+}
+
+impl Link {
+    /// The deadline of an answer that needs no card.
+    pub fn limit(&self) -> Deadline {
+        Deadline::OfContext(Instant::now() + self.limit)
+    }
+
+    /// A request and its answer.
+    pub fn exchange<B: Body>(&mut self, command: Command, body: B, deadline: Deadline) -> Outcome<B> {
+        let request = Request {
+            command,
+            body,
+            data: &[],
+            answer: &mut [],
+            answer_length: |_| 0,
+        };
+        self.exchange_payload(request, deadline)
+    }
+
+    /// A request and its answer, with bytes behind either. The answer's go to the front of the room for them.
+    pub fn exchange_payload<B: Body>(&mut self, request: Request<'_, B>, deadline: Deadline) -> Outcome<B> {
+        /// A payload up to this size is copied behind the request, which is cheaper than a gathered write.
+        const COPIED: usize = 300;
+        const LARGEST: usize = Header::SIZE + wire::Attribute::SIZE;
+        let Request { mut data, answer, .. } = request;
+        let mut buffer = [0; LARGEST + COPIED];
+        let mut length = request.body.emit_request(request.command, &mut buffer);
+        if data.len() <= COPIED {
+            buffer[length..length + data.len()].copy_from_slice(data);
+            length += data.len();
+            data = &[];
+        }
+        let mut parts = [IoSlice::new(&buffer[..length]), IoSlice::new(data)];
+        let parts = if data.is_empty() {
+            &mut parts[..1]
+        } else {
+            &mut parts[..]
+        };
+        self.send(parts, deadline)?;
+
+        let head = &mut buffer[..B::SIZE];
+        let got = self.receive(head, answer, deadline)?;
+        let reply = B::parse(head).ok_or(Error::InternalError)?;
+        let expected = (request.answer_length)(&reply);
+        if expected > answer.len() || got > expected {
+            return Err(self.out_of_step("a payload of the wrong length"));
+        }
+        if got < expected {
+            self.receive(&mut answer[got..expected], &mut [], deadline)?;
+        }
+        Ok(reply)
+    }
+
+    /// A batch that asks for the reader states.
+    pub fn batch(&self) -> StateBatch {
+        StateBatch {
+            version: self.version,
+            told: self.told,
+            slots: self.slots,
+            wait: false,
+            events: false,
+        }
+    }
+
+    /// Sends the batch, and `more` behind it, in one write, and reads until the states are there. They stay pending.
+    pub fn states(&mut self, batch: &StateBatch, more: &[u8]) -> Outcome<Parsed> {
+        const MORE: usize = 32;
+        let limit = self.limit();
+        let mut request = [0; StateBatch::MAX_SIZE + MORE];
+        let batched = batch.emit(&mut request);
+        let length = batched + more.len();
+        request[batched..length].copy_from_slice(more);
+        self.send(&mut [IoSlice::new(&request[..length])], limit)?;
+
+        let skipped = self.stream()?.skip_uncertain(limit.instant());
+        self.received(skipped, limit)?;
+        loop {
+            match batch.parse(self.pending()) {
+                Progress::More(missing) => {
+                    let stream = self.stream()?;
+                    let filled = stream.fill(stream.pending().len() + missing, limit.instant());
+                    self.received(filled, limit)?;
+                }
+                Progress::Done(parsed) => {
+                    if !self.version.tells_table_size() {
+                        self.slots = Some(parsed.states.len() / wire::READER_STATE_SIZE);
+                    }
+                    return Ok(parsed);
+                }
+                Progress::OutOfStep(why) => return Err(self.out_of_step(why)),
+            }
+        }
+    }
+
+    /// The bytes received and not yet consumed.
+    pub fn pending(&self) -> &[u8] {
+        self.stream.as_ref().map_or(&[], Stream::pending)
+    }
+
+    /// Uses up the first `count` pending bytes.
+    pub fn consume(&mut self, count: usize) {
+        if let Some(stream) = &mut self.stream {
+            stream.consume(count);
+        }
+    }
+
+    /// Reads the event that ends a registration.
+    pub fn event(&mut self) -> Outcome<Event> {
+        let mut bytes = [0; Event::SIZE];
+        self.receive(&mut bytes, &mut [], self.limit())?;
+        Event::parse(&bytes).ok_or_else(|| Error::InternalError.into())
+    }
+
+    /// Ends a registration. If the connection fails here, the next call shows it.
+    ///
+    /// This needs no round trip: the next read skips the answer to STOP_WAITING. From protocol 4.4 on this is eight
+    /// bytes: its own answer, or the event that crossed it. Daemons up to pcsc-lite 1.8.18 answer STOP_WAITING even
+    /// where the event has crossed it, so up to 4.3 the answer to a VERSION request marks the end.
+    pub fn stop_waiting(&mut self) {
+        const COMMAND: Command = Command::StopWaitingReaderStateChange;
+        let mut request = [0; 2 * Header::SIZE + Event::SIZE + VersionExchange::SIZE];
+        let mut length = Header::SIZE;
+        let mut mark = None;
+        if self.version.waits_with_body() {
+            length = Event { timeout: 0, rv: 0 }.emit_request(COMMAND, &mut request);
+            let version = VersionExchange::new(self.version);
+            length += version.emit_request(Command::Version, &mut request[length..]);
+            mark = Some(VersionExchange::new(self.told).to_bytes());
+        } else {
+            request[..length].copy_from_slice(&Header::new(COMMAND, 0).to_bytes());
+        }
+        let sent = self.send(&mut [IoSlice::new(&request[..length])], self.limit());
+        if let (Ok(()), Some(stream)) = (sent, &mut self.stream) {
+            match mark {
+                Some(mark) => stream.owe_up_to(Event::SIZE, mark),
+                None => stream.owe(Event::SIZE),
+            }
+        }
+    }
+
+    /// The stream, unless it is lost.
+    pub fn stream(&mut self) -> Outcome<&mut Stream> {
+        self.stream.as_mut().ok_or_else(lost)
+    }
+
+    fn send(&mut self, parts: &mut [IoSlice<'_>], deadline: Deadline) -> Outcome<()> {
+        let limit = self.limit;
+        let until = || deadline.instant().or_else(|| Instant::now().checked_add(limit));
+        // A failed write leaves the daemon in the middle of a request.
+        let sent = self.stream()?.send(parts, until);
+        sent.map_err(|trouble| self.fail(trouble, deadline, Error::NoService))
+    }
+
+    /// Fills `head`, and `tail` as far as what arrives together with it goes. Returns the length of that.
+    pub fn receive(&mut self, head: &mut [u8], tail: &mut [u8], deadline: Deadline) -> Outcome<usize> {
+        let received = self.stream()?.receive(head, tail, deadline.instant());
+        self.received(received, deadline)
+    }
+
+    /// The outcome of a read. A failed one, or one that the caller has given up, ends the connection.
+    pub fn received<T>(&mut self, received: Result<T, Trouble>, deadline: Deadline) -> Outcome<T> {
+        received.map_err(|trouble| self.fail(trouble, deadline, Error::CommError))
+    }
+
+    fn fail(&mut self, trouble: Trouble, deadline: Deadline, if_closed: Error) -> Failure {
+        self.stream = None;
+        let error = match (&trouble, deadline) {
+            (Trouble::Closed, _) => if_closed,
+            (Trouble::TimedOut, Deadline::OfCaller(_)) => Error::Timeout,
+            _ => Error::CommError,
+        };
+        Failure::because(error, trouble.into())
+    }
+
+    fn out_of_step(&mut self, why: &'static str) -> Failure {
+        self.stream = None;
+        Failure::because(Error::CommError, Cause::OutOfStep(why))
+    }
+}
+
+impl From<Trouble> for Cause {
+    fn from(trouble: Trouble) -> Cause {
+        match trouble {
+            Trouble::Closed => Cause::Closed,
+            Trouble::TimedOut => Cause::Silent,
+            Trouble::OutOfStep => Cause::OutOfStep("unexpected bytes"),
+            Trouble::System(source) => Cause::Broken(source),
+        }
+    }
+}
+
+/// The failure of a call whose connection was lost before.
+pub fn lost() -> Failure {
+    Failure::quiet(Error::NoService, Cause::Lost)
+}

@@ -1,0 +1,118 @@
+//! The daemon's readers for a wait: look at them, register for the next event, sleep until it comes.
+//!
+//! States and registration come in one round trip, so that no change can fall between them.
+
+use std::sync::MutexGuard;
+use std::time::Instant;
+
+use pcsc_process::cancellation::was_cancelled;
+use pcsc_process::Waker;
+use rustix::io::Errno;
+
+use super::link::{Deadline, Link};
+use super::stream::Wake;
+use crate::backend::signal::{Signal, LOOK};
+use crate::backend::status_change::{Readers, StatusChange, Verdict};
+use crate::error::{Error, Failure, Outcome};
+use pcsc_wire::{Event, ReaderStates, StateBatch};
+
+/// The daemon's readers, while one call waits. It has the connection for that time.
+pub struct DaemonReaders<'a> {
+    pub link: MutexGuard<'a, Link>,
+    pub signal: &'a Signal,
+    /// The count of cancels that the call began with.
+    pub since: u64,
+    /// What the last look has left to the next wait.
+    pub registration: Registration,
+}
+
+/// Whether the daemon has an event to send.
+#[derive(Debug, Clone, Copy)]
+pub enum Registration {
+    None,
+    /// The next event comes on the connection.
+    Registered,
+    /// It came together with the states.
+    Answered(Event),
+}
+
+impl Readers for DaemonReaders<'_> {
+    fn look(&mut self, call: &mut StatusChange<'_, '_>, register: bool) -> Outcome<Verdict> {
+        let batch = StateBatch {
+            wait: register,
+            events: call.wants_reader_events(),
+            ..self.link.batch()
+        };
+        let parsed = self.link.states(&batch, &[])?;
+        self.registration = match parsed.event {
+            Some(event) => Registration::Answered(event),
+            None if register => Registration::Registered,
+            None => Registration::None,
+        };
+        let states = ReaderStates::new(&self.link.pending()[parsed.states]);
+        let verdict = call.compare(states.readers(), parsed.reader_events);
+        self.link.consume(parsed.consumed);
+        Ok(verdict)
+    }
+
+    fn wait(&mut self, deadline: Option<Instant>) -> Outcome<bool> {
+        let event = match self.registration {
+            Registration::None => None,
+            Registration::Answered(event) => Some(event),
+            Registration::Registered => match self.wait_for_event(deadline)? {
+                None => return Ok(false),
+                event => event,
+            },
+        };
+        self.registration = Registration::None;
+        match event {
+            Some(event) if event.rv != 0 => Err(Failure::plain(event.rv)),
+            // A daemon with an event for every look must not keep the caller from a cancel.
+            _ if self.signal.is_cancelled(self.since) => Err(Error::Cancelled.into()),
+            _ => Ok(true),
+        }
+    }
+
+    fn stop(&mut self) {
+        if let Registration::Registered = self.registration {
+            self.link.stop_waiting();
+        }
+        self.registration = Registration::None;
+    }
+}
+
+impl DaemonReaders<'_> {
+    /// `None` if the deadline has passed.
+    fn wait_for_event(&mut self, deadline: Option<Instant>) -> Outcome<Option<Event>> {
+        let waker = self.signal.waker();
+        loop {
+            if self.signal.is_cancelled(self.since) {
+                if let Some(waker) = waker {
+                    waker.clear();
+                }
+                self.stop();
+                return Err(Error::Cancelled.into());
+            }
+            let until = match (waker, deadline) {
+                (Some(_), deadline) => deadline,
+                (None, None) => Some(Instant::now() + LOOK),
+                (None, Some(deadline)) => Some(deadline.min(Instant::now() + LOOK)),
+            };
+            let woken = self.link.stream()?.wait(waker, until);
+            let woken = woken.and_then(|woken| match waker {
+                // A file of the program's, which may be readable for ever.
+                Some(waker) if woken == Wake::Woken && !waker.is_ours() => Err(Errno::BADF.into()),
+                _ => Ok(woken),
+            });
+            match self.link.received(woken, Deadline::Never)? {
+                Wake::Woken => waker.map_or((), Waker::clear),
+                Wake::TimedOut if until != deadline && !was_cancelled() => (),
+                Wake::TimedOut => {
+                    self.stop();
+                    return Ok(None);
+                }
+                Wake::Readable => return self.link.event().map(Some),
+            }
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! What is at the path of a daemon's socket.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// The file at a socket's path. A daemon that starts makes a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listener {
+    device: u64,
+    inode: u64,
+    changed: (i64, i64),
+}
+
+impl Listener {
+    /// The file at this path, if there is one.
+    pub fn at(path: &Path) -> Option<Listener> {
+        let file = std::fs::metadata(path).ok()?;
+        Some(Listener {
+            device: file.dev(),
+            inode: file.ino(),
+            changed: (file.ctime(), file.ctime_nsec()),
+        })
+    }
+}

@@ -1,0 +1,429 @@
+//! A context without a daemon: a client of this process's manager.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pcsc_ccid::reader::options::{self, Options};
+use pcsc_manager::{Bus, CallError, Client, Handle, Manager, Reader, Snapshot, Watching};
+use pcsc_manager::{RemoteBus, SimulatedBus, StartError, UsbBus};
+use pcsc_wire::ReaderState;
+
+use super::current::{self, Kind, Shared};
+use crate::backend::bytes::AttributeValue;
+use crate::backend::listener::Listener;
+use crate::backend::signal::{Release, Signal};
+use crate::backend::status_change::{wait_for_change, Readers, StatusChange, Verdict, Watched};
+use crate::backend::values::{Connected, ConnectionStatus, Pci, Transmitted};
+use crate::error::{Cause, Error, Failure, Outcome};
+use crate::{env, process};
+
+/// A context on the readers of this process.
+pub struct StandaloneContext {
+    generation: u32,
+    client: Arc<Client>,
+    // After the client, whose connections end before the last context gives the readers back.
+    shared: Arc<Shared>,
+    signal: Signal,
+}
+
+impl StandaloneContext {
+    /// A context on the readers on the USB.
+    pub fn on_usb() -> Outcome<StandaloneContext> {
+        let bus = || UsbBus::new(options()).map(|bus| Arc::new(bus) as Arc<dyn Bus>);
+        Ok(StandaloneContext::sharing(current::acquire(Kind::Usb, bus)?))
+    }
+
+    /// A context of its own on the readers of one device, whose node is open for reading and writing.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub fn on_device(device: std::os::fd::OwnedFd) -> Outcome<StandaloneContext> {
+        let bus = pcsc_manager::DeviceBus::new(device, options())?;
+        Ok(StandaloneContext::on(Arc::new(Manager::start(
+            Arc::new(bus),
+            current::settings(),
+        )?)))
+    }
+
+    /// A context on simulated readers: those behind a socket, where `what` is its path; those of models, where
+    /// it is a list of their names; and the bundled one where it is empty.
+    pub fn on_simulation(what: &str) -> Outcome<StandaloneContext> {
+        let bus = || -> Result<Arc<dyn Bus>, StartError> {
+            Ok(match what {
+                "" => Arc::new(SimulatedBus::bundled()?.with_options(options())),
+                path if path.contains('/') => Arc::new(RemoteBus::connect(Path::new(path))?),
+                models => Arc::new(SimulatedBus::of_models(models)?.with_options(options())),
+            })
+        };
+        Ok(StandaloneContext::sharing(current::acquire(
+            Kind::Simulated,
+            bus,
+        )?))
+    }
+
+    /// A context on a manager.
+    pub fn on(manager: Arc<Manager>) -> StandaloneContext {
+        StandaloneContext::sharing(Shared::alone(manager))
+    }
+
+    fn sharing(shared: Arc<Shared>) -> StandaloneContext {
+        StandaloneContext {
+            generation: process::generation(),
+            client: Arc::new(Client::new(
+                shared.manager().clone(),
+                env::waits_for_shared_card(),
+            )),
+            shared,
+            signal: Signal::default(),
+        }
+    }
+
+    /// The manager of the readers.
+    pub fn manager(&self) -> &Manager {
+        self.shared.manager()
+    }
+
+    /// Notes what is at the daemon's socket, without being a daemon that listens.
+    pub fn note_daemon(&self, listener: Option<Listener>) {
+        self.shared.note_daemon(listener);
+    }
+
+    /// Ends the context and its connections.
+    pub fn release(&self) -> Outcome<()> {
+        self.check_handle()?;
+        if self.signal.release() == Release::Repeated {
+            return Err(Error::InvalidHandle.into());
+        }
+        self.client.release();
+        Ok(())
+    }
+
+    /// Whether calls can still succeed.
+    pub fn check_alive(&self) -> Outcome<()> {
+        self.check_handle()?;
+        if self.manager().is_over() {
+            return Err(Failure::quiet(Error::InvalidHandle, Cause::GivenBack));
+        }
+        Ok(())
+    }
+
+    /// Refuses what a fork, a release, or a change to the daemon has left behind.
+    fn check(&self) -> Outcome<()> {
+        self.check_handle()?;
+        if self.manager().is_over() {
+            return Err(Failure::quiet(Error::NoService, Cause::GivenBack));
+        }
+        Ok(())
+    }
+
+    fn check_handle(&self) -> Outcome<()> {
+        if self.generation != process::generation() {
+            return Err(Failure::quiet(Error::InvalidHandle, Cause::Forked));
+        }
+        if self.signal.is_released() {
+            return Err(Error::InvalidHandle.into());
+        }
+        Ok(())
+    }
+
+    /// Cancels the waits in progress. Safe in a signal handler: takes no lock and allocates nothing, also
+    /// where it fails.
+    pub fn cancel(&self) -> Outcome<()> {
+        if self.generation != process::generation() || self.signal.is_released() {
+            return Err(Error::InvalidHandle.into());
+        }
+        if self.manager().is_over() {
+            return Err(Error::NoService.into());
+        }
+        self.signal.cancel();
+        self.manager().changes().post();
+        Ok(())
+    }
+
+    /// Calls `look` with each reader.
+    pub fn each_reader(&self, look: &mut dyn FnMut(ReaderState<'_>)) -> Outcome<()> {
+        self.check()?;
+        let snapshots = snapshots(self.manager());
+        snapshots.iter().map(reader_state).for_each(look);
+        Ok(())
+    }
+
+    /// Connects to the card in a reader, or to the reader.
+    pub fn connect(
+        &self,
+        reader: &[u8],
+        share: u32,
+        protocols: u32,
+        deadline: Option<Instant>,
+    ) -> Outcome<Connected> {
+        let connected = self.client()?.connect(reader, share, protocols, deadline);
+        let connected = connected.map_err(|error| Failure::from(error).with_detail(0))?;
+        Ok(Connected {
+            card: connected.handle,
+            protocol: connected.protocol,
+        })
+    }
+
+    /// Changes the terms of a connection, and returns the protocol in use.
+    pub fn reconnect(
+        &self,
+        card: Handle,
+        share: u32,
+        protocols: u32,
+        initialization: u32,
+        deadline: Option<Instant>,
+    ) -> Outcome<u32> {
+        let client = self.client()?;
+        let protocol = client.reconnect(card, share, protocols, initialization, deadline);
+        protocol.map_err(|error| match error {
+            // With pcscd and its client a violation leaves the caller's value as it was.
+            CallError::SharingViolation => error.into(),
+            error => Failure::from(error).with_detail(0),
+        })
+    }
+
+    /// Ends a connection.
+    pub fn disconnect(&self, card: Handle, disposition: u32) -> Outcome<()> {
+        Ok(self.client()?.disconnect(card, disposition)?)
+    }
+
+    /// Begins a transaction.
+    pub fn begin_transaction(&self, card: Handle, deadline: Option<Instant>) -> Outcome<()> {
+        Ok(self.client()?.begin_transaction(card, deadline)?)
+    }
+
+    /// Ends a transaction.
+    pub fn end_transaction(&self, card: Handle, disposition: u32) -> Outcome<()> {
+        Ok(self.client()?.end_transaction(card, disposition)?)
+    }
+
+    /// The status of a connection to the reader called `reader`, if it can be used.
+    pub fn status(&self, card: Handle, reader: &[u8]) -> Outcome<ConnectionStatus> {
+        let result = self.client()?.status(card);
+        let found = self.manager().find(reader).ok_or(Error::ReaderUnavailable)?;
+        result?;
+        let now = found.snapshot();
+        Ok(reader_state(&(found, now)).into())
+    }
+
+    /// Exchanges an APDU.
+    #[allow(clippy::too_many_arguments)]
+    pub fn transmit(
+        &self,
+        card: Handle,
+        send: Pci,
+        _receive: Pci,
+        command: &[u8],
+        response: &mut [u8],
+        deadline: Option<Instant>,
+    ) -> Outcome<Transmitted> {
+        let client = self.client()?;
+        let answer = client.transmit(card, send.protocol, command, response, deadline);
+        let answer = answer.map_err(with_length)?;
+        Ok(Transmitted {
+            length: answer.length,
+            pci: Pci {
+                protocol: answer.protocol,
+                length: send.length,
+            },
+        })
+    }
+
+    /// Uses a function of the reader's own, and returns the answer's length.
+    pub fn control(
+        &self,
+        card: Handle,
+        code: u32,
+        data: &[u8],
+        answer: &mut [u8],
+        deadline: Option<Instant>,
+    ) -> Outcome<usize> {
+        let client = self.client()?;
+        client
+            .control(card, code, data, answer, deadline)
+            .map_err(with_length)
+    }
+
+    /// An attribute's value.
+    pub fn get_attribute(&self, card: Handle, id: u32) -> Outcome<AttributeValue> {
+        let mut value = [0; pcsc_wire::ATTRIBUTE_SIZE];
+        let length = self.client()?.get_attribute(card, id, &mut value)?;
+        Ok(AttributeValue::of_array(value, length))
+    }
+
+    /// Sets an attribute's value.
+    pub fn set_attribute(&self, card: Handle, id: u32, data: &[u8]) -> Outcome<()> {
+        Ok(self.client()?.set_attribute(card, id, data)?)
+    }
+
+    /// Waits until something differs from what the caller knows; see [`Session`](crate::backend::Session).
+    pub fn status_change(
+        &self,
+        timeout: Option<Duration>,
+        watched: &mut [Watched<'_>],
+        sticky: bool,
+    ) -> Outcome<()> {
+        self.signal.wait(sticky, |since| {
+            let is_cancelled = || self.signal.is_cancelled(since);
+            // A wait that names no reader, but for those that come and go, opens no device.
+            let watched_for = watched.iter().filter(|entry| !entry.is_ignored());
+            let watching = self.manager().watching(watched_for.map(|entry| entry.name));
+            watching
+                .wait_until_open(&is_cancelled)
+                .map_err(|_| Error::Cancelled)?;
+            let mut readers = StandaloneReaders {
+                context: self,
+                watching,
+                is_cancelled: &is_cancelled,
+                seen: None,
+            };
+            wait_for_change(&mut readers, timeout, watched)
+        })
+    }
+
+    /// The client, for calls of connections.
+    fn client(&self) -> Outcome<&Client> {
+        self.check()?;
+        Ok(&self.client)
+    }
+}
+
+impl std::fmt::Debug for StandaloneContext {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StandaloneContext")
+            .field("generation", &self.generation)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for StandaloneContext {
+    fn drop(&mut self) {
+        // In a forked child this refuses: the threads and the devices are the parent's.
+        if self.release().is_err() && self.generation != process::generation() {
+            // Dropping these would use locks that the parent's threads may have held, and join threads that do not exist.
+            std::mem::forget((self.client.clone(), self.shared.clone()));
+        }
+    }
+}
+
+/// What the user decides for the driver, by the same variables as under pcscd.
+fn options() -> Options {
+    let bits = options::number(&env::text("PCSC_IFD_DRIVER_OPTIONS")).unwrap_or(0);
+    Options::default()
+        .with_driver_options(bits)
+        .with_locale(&env::text("LANG"))
+}
+
+/// The readers of this process, while one call waits.
+struct StandaloneReaders<'a> {
+    context: &'a StandaloneContext,
+    watching: Watching<'a>,
+    is_cancelled: &'a dyn Fn() -> bool,
+    /// The count of changes before the last look, if that has registered.
+    seen: Option<u32>,
+}
+
+impl Readers for StandaloneReaders<'_> {
+    fn look(&mut self, call: &mut StatusChange<'_, '_>, register: bool) -> Outcome<Verdict> {
+        self.context.check()?;
+        let manager = self.context.manager();
+        // Before the look, so that no change falls between them.
+        self.seen = register.then(|| manager.changes().changes());
+        self.watching.refresh(manager);
+        let snapshots = snapshots(manager);
+        Ok(call.compare(snapshots.iter().map(reader_state), Some(manager.events())))
+    }
+
+    fn wait(&mut self, deadline: Option<Instant>) -> Outcome<bool> {
+        if (self.is_cancelled)() {
+            return Err(Error::Cancelled.into());
+        }
+        let has_changed = match self.seen.take() {
+            Some(seen) => self.context.manager().changes().wait(seen, deadline),
+            None => true,
+        };
+        if has_changed && (self.is_cancelled)() {
+            return Err(Error::Cancelled.into());
+        }
+        Ok(has_changed)
+    }
+
+    fn stop(&mut self) {}
+}
+
+/// Each reader with its state of now.
+fn snapshots(manager: &Manager) -> Vec<(Arc<Reader>, Snapshot)> {
+    let readers = manager.readers().into_iter();
+    readers
+        .map(|reader| {
+            let now = reader.snapshot();
+            (reader, now)
+        })
+        .collect()
+}
+
+fn reader_state((reader, now): &(Arc<Reader>, Snapshot)) -> ReaderState<'_> {
+    ReaderState {
+        name: reader.name().as_bytes(),
+        event_counter: now.event_counter,
+        state: now.status,
+        sharing: now.sharing,
+        atr: &now.atr,
+        protocol: now.protocol,
+    }
+}
+
+/// The failure of a call with an answer, and how long the answer is where it does not fit.
+fn with_length(error: CallError) -> Failure {
+    let length = match error {
+        CallError::InsufficientBuffer { needed } => needed,
+        _ => 0,
+    };
+    Failure::from(error).with_detail(length as u32)
+}
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Failure {
+        Error::from(error).into()
+    }
+}
+
+impl From<CallError> for Error {
+    fn from(error: CallError) -> Error {
+        match error {
+            CallError::InsufficientBuffer { .. } => Error::InsufficientBuffer,
+            CallError::InvalidHandle => Error::InvalidHandle,
+            CallError::InvalidValue => Error::InvalidValue,
+            CallError::NoSmartcard => Error::NoSmartcard,
+            CallError::NotTransacted => Error::NotTransacted,
+            CallError::ProtoMismatch => Error::ProtoMismatch,
+            CallError::ReaderUnavailable => Error::ReaderUnavailable,
+            CallError::RemovedCard => Error::RemovedCard,
+            CallError::ResetCard => Error::ResetCard,
+            CallError::SharingViolation => Error::SharingViolation,
+            CallError::Timeout => Error::Timeout,
+            CallError::UnknownReader => Error::UnknownReader,
+            CallError::UnpoweredCard => Error::UnpoweredCard,
+            CallError::UnresponsiveCard => Error::UnresponsiveCard,
+            CallError::UnsupportedFeature => Error::UnsupportedFeature,
+            _ => Error::InternalError,
+        }
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Failure {
+        let code = match error {
+            StartError::Thread(_) => Error::NoMemory,
+            _ => Error::NoService,
+        };
+        let cause = match error {
+            StartError::Thread(error) => Cause::System(error),
+            StartError::Usb(error) => Cause::Usb(error),
+            StartError::ForkedFromDriver => Cause::ForkedFromDriver,
+            StartError::UnknownModel(name) => Cause::UnknownModel(name),
+            StartError::Connect { path, source } => Cause::Simulation { path, source },
+            other => Cause::Usb(std::io::Error::other(other)),
+        };
+        Failure::because(code, cause)
+    }
+}

@@ -1,0 +1,88 @@
+//! What calls of a context take and return.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::bytes::Atr;
+use super::choice::Choice;
+use pcsc_wire::ReaderState;
+
+/// What a context is established with.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The backend to use.
+    pub backend: Choice,
+    /// The daemon's socket. `None` is the one in the environment, or the system's.
+    pub socket: Option<PathBuf>,
+    /// A device on the USB whose node is open, instead of any backend.
+    pub device: Option<Arc<OwnedFd>>,
+    /// The scope, which daemons ignore.
+    pub scope: u32,
+    /// How long the daemon may take for an answer that needs no card, before the connection is given up.
+    pub limit: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            backend: Choice::default(),
+            socket: None,
+            device: None,
+            scope: 2,
+            limit: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A connection that was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connected {
+    /// Its number, for the context's other calls.
+    pub card: i32,
+    /// The protocol in use, `SCARD_PROTOCOL_*`; 0 for a connection to the reader alone.
+    pub protocol: u32,
+}
+
+/// Protocol control information of a transmit (PC/SC part 5, clause 3.2.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pci {
+    /// The protocol, `SCARD_PROTOCOL_*`.
+    pub protocol: u32,
+    /// The size in bytes of the caller's structure.
+    pub length: u32,
+}
+
+/// A response that a card has sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transmitted {
+    /// Its length in bytes.
+    pub length: usize,
+    /// Its protocol control information.
+    pub pci: Pci,
+}
+
+/// What a reader shows to a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionStatus {
+    /// `SCARD_PRESENT` and its like (PC/SC part 5, clause 3.2.2).
+    pub state: u32,
+    /// How often the reader's state has changed.
+    pub event_counter: u32,
+    /// The protocol in use, `SCARD_PROTOCOL_*`.
+    pub protocol: u32,
+    /// The card's ATR.
+    pub atr: Atr,
+}
+
+impl From<ReaderState<'_>> for ConnectionStatus {
+    fn from(reader: ReaderState<'_>) -> ConnectionStatus {
+        ConnectionStatus {
+            state: reader.state,
+            event_counter: reader.event_counter,
+            protocol: reader.protocol,
+            atr: reader.atr.into(),
+        }
+    }
+}
