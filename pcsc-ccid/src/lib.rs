@@ -73,7 +73,15 @@ pub mod speed;
 pub mod t0;
 pub mod t1;
 pub mod transport;
-#[cfg(feature = "usb")]
+#[cfg(all(
+    feature = "usb",
+    any(
+        target_os = "linux",
+        target_os = "android",
+        target_os = "macos",
+        target_os = "windows"
+    )
+))]
 pub mod usb;
 pub mod waiting;
 

@@ -1,14 +1,12 @@
 //! What is known of a reader before it is opened.
 
-use super::error::OpenError;
-use crate::descriptor::{Interface, Unusable};
+use crate::descriptor::Interface;
 use crate::names;
 use crate::reader::Device;
 use std::fmt;
 use std::format;
 use std::path::{Path, PathBuf};
 use std::string::String;
-use std::vec::Vec;
 
 /// What a device says of itself, as the system has it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -110,71 +108,13 @@ impl Candidate {
 #[derive(Debug, Clone)]
 pub(super) enum Source {
     /// The device's node.
-    #[cfg(target_os = "linux")]
-    Node,
-    #[cfg(any(target_os = "macos", target_os = "windows"))]
-    Listed(nusb::DeviceInfo),
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    Open(super::system::Device),
-}
-
-/// The readers on the USB, and what to tell of devices that look like one and cannot be used.
-#[derive(Debug, Clone, Default)]
-pub struct Listing {
-    /// In the order of bus, address and interface.
-    pub readers: Vec<Candidate>,
-    /// What to log, once.
-    pub notices: Vec<Notice>,
-}
-
-/// What is to be told of a device that is not among the readers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
-    /// Where it is.
-    pub place: Place,
-    /// What it is.
-    pub identity: Identity,
-    /// Why it is not among the readers.
-    pub reason: Reason,
-}
-
-/// Why a device is not among the readers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
-    /// The user may not open it.
-    Permission,
-    /// It has no node under /dev.
-    NoNode,
-    /// Its descriptor is of no use.
-    Descriptor(crate::descriptor::Error),
-    /// Udev's property `PCSCLITE_IGNORE` says so.
-    Ignored,
-}
-
-impl fmt::Display for Notice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Notice {
-            place,
-            identity,
-            reason,
-        } = self;
-        let node = place.node();
-        write!(f, "reader {identity}: ")?;
-        match *reason {
-            Reason::Permission => OpenError::Permission {
-                node,
-                rule: udev_rule(identity),
-            }
-            .fmt(f),
-            Reason::NoNode => write!(f, "{} does not exist", node.display()),
-            Reason::Descriptor(error) => Unusable {
-                interface: place.interface,
-                error,
-            }
-            .fmt(f),
-            Reason::Ignored => f.write_str("ignored, as PCSCLITE_IGNORE is set"),
-        }
-    }
+    Node,
+    /// A device that is open already.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    Open(super::linux::device::Device),
+    #[cfg(any(target_os = "macos", target_os = "windows"))]
+    Listed(::nusb::DeviceInfo),
 }
 
 /// The udev rule that lets the user at the seat, and the group plugdev, open such a device.
@@ -187,55 +127,6 @@ pub fn udev_rule(identity: &Identity) -> String {
 }
 
 /// Whether an interface of this class can be a reader: smart card, or the vendor's own.
-#[cfg(not(target_os = "android"))]
 pub(super) fn is_plausible(class: u8) -> bool {
     matches!(class, 0x0B | 0xFF)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::string::ToString;
-
-    fn notice(reason: Reason) -> String {
-        Notice {
-            place: Place {
-                bus: 1,
-                address: 4,
-                interface: 2,
-            },
-            identity: Identity {
-                vendor_id: 0x058F,
-                product_id: 0x9540,
-                manufacturer: Some("Generic".into()),
-                product: Some("EMV Smartcard Reader".into()),
-                ..Identity::default()
-            },
-            reason,
-        }
-        .to_string()
-    }
-
-    #[test]
-    fn a_missing_permission_names_the_node_and_the_rule() {
-        let text = notice(Reason::Permission);
-        assert!(
-            text.starts_with("reader 058f:9540 Generic EMV Smartcard Reader: "),
-            "{text}"
-        );
-        assert!(text.contains("/dev/bus/usb/001/004"), "{text}");
-        let rule = "SUBSYSTEM==\"usb\", ATTR{idVendor}==\"058f\", ATTR{idProduct}==\"9540\", MODE=\"0660\", \
-                    GROUP=\"plugdev\", TAG+=\"uaccess\"";
-        assert!(text.ends_with(rule), "{text}");
-    }
-
-    #[test]
-    fn other_reasons_are_told_too() {
-        assert!(notice(Reason::NoNode).ends_with("/dev/bus/usb/001/004 does not exist"));
-        let text = notice(Reason::Descriptor(crate::descriptor::Error::Missing));
-        assert!(
-            text.ends_with("interface 2: there is no class descriptor"),
-            "{text}"
-        );
-    }
 }

@@ -1,61 +1,47 @@
-//! Readers that come and go.
+//! Which readers there are, and which come and go.
 
-use super::candidate::{Candidate, Listing, Notice, Place};
-use super::enumerate::look;
-use super::roll::{Roll, Seen};
+use super::candidate::Candidate;
+use super::known::KnownReaders;
+use super::listing::{Changes, Listing, Scan};
+use super::platform::{self, Events, HotplugStopper};
 use std::io;
 use std::time::Instant;
-use std::vec::Vec;
 
-#[cfg(target_os = "linux")]
-#[path = "hotplug_linux.rs"]
-mod system;
-#[cfg(not(target_os = "linux"))]
-#[path = "hotplug_other.rs"]
-mod system;
-
-pub use system::HotplugStopper;
+/// Lists the readers. On Linux no device is opened for it.
+///
+/// # Errors
+/// Where the system has no USB, or does not let the process see it.
+pub fn list() -> io::Result<Listing> {
+    let scan = platform::scan(&[], |_| true)?;
+    Ok(Listing {
+        readers: scan.arrived,
+        notices: scan.notices,
+    })
+}
 
 /// Waits for readers to come and go, asleep in between.
 #[derive(Debug)]
 pub struct Hotplug {
-    events: system::Events,
-    roll: Roll,
-}
-
-/// What has changed since the last call.
-#[derive(Debug, Default)]
-pub struct Changes {
-    /// Readers that are gone.
-    pub gone: Vec<Place>,
-    /// Readers that came.
-    pub arrived: Vec<Candidate>,
-    /// What there is to log that was not to log before.
-    pub notices: Vec<Notice>,
-}
-
-impl Changes {
-    fn is_empty(&self) -> bool {
-        self.gone.is_empty() && self.arrived.is_empty() && self.notices.is_empty()
-    }
+    events: Events,
+    readers: KnownReaders,
 }
 
 impl Hotplug {
     /// Begins to watch, and lists the readers that are there.
     ///
     /// # Errors
-    /// Where the system has no USB, or does not tell.
+    /// Where the system has no USB, or does not let the process see it.
     pub fn new() -> io::Result<(Hotplug, Listing)> {
         // In this order, nothing comes unseen between the two.
-        let events = system::Events::new()?;
-        let mut roll = Roll::default();
-        // Nobody is to wait for what is there already: it is taken as it is.
-        let first = roll.update(look(roll.known(), |_| true)?, Instant::now());
+        let events = Events::new()?;
+        let mut readers = KnownReaders::default();
+        // What is there already is taken as it is: the caller is not to wait for it.
+        let first = readers.update(platform::scan(&[], |_| true)?, Instant::now());
         let listing = Listing {
             readers: first.arrived,
             notices: first.notices,
         };
-        Ok((Hotplug { events, roll }, listing))
+        Ok((Hotplug { events, readers }, listing))
     }
 
     /// A handle that ends this from any thread.
@@ -71,11 +57,17 @@ impl Hotplug {
     /// # Errors
     /// What the system says.
     pub fn wait(&mut self) -> io::Result<Option<Changes>> {
-        while self.events.wait(self.roll.is_open())? {
+        while self.events.wait(self.readers.needs_rescan())? {
             let now = Instant::now();
-            let seen = look(self.roll.known(), |place| self.roll.has_waited(place, now))
-                .unwrap_or_else(|error| Seen::nothing(&error));
-            let changes = self.roll.update(seen, now);
+            let known: &[Candidate] = self.readers.known();
+            let scan =
+                platform::scan(known, |place| self.readers.has_waited(place, now)).unwrap_or_else(|error| {
+                    Scan {
+                        is_partial: platform::is_transient(&error),
+                        ..Scan::default()
+                    }
+                });
+            let changes = self.readers.update(scan, now);
             if !changes.is_empty() {
                 return Ok(Some(changes));
             }

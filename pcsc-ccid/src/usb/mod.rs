@@ -1,64 +1,44 @@
-//! Readers on real USB ports: over the system calls of `pcsc-usbfs` on Linux, over the library `nusb` elsewhere.
+//! Readers on real USB ports: over the system calls of `pcsc-usbfs` on Linux and Android, over the library `nusb` on
+//! Windows and macOS.
 //!
 //! [`list`] names the readers without opening any; [`Candidate::open`] claims one and gives its
-//! [`UsbTransport`] and its [`Presence`], the pipe that tells of cards that come and go, for a thread of its
+//! [`UsbTransport`] and its [`Presence`], the pipe that notifies of cards that come and go, for a thread of its
 //! own. [`Hotplug`] waits for readers to come and go.
 //!
 //! A transmit costs one bulk OUT and one bulk IN transfer, and no allocation after the first. The thread does not wait
-//! for the one before it waits for the other: where the command has gone out by then, it sleeps once.
+//! for the command to go out before it waits for the answer: as a rule it sleeps once.
 //!
 //! While a reader is there, no wait polls: it ends by its result, its deadline or a [`Canceller`], at once. Pulling the
-//! reader out ends it as soon as the system tells of that, or else a moment after the bus has failed.
+//! reader out ends it as soon as the system reports that, or else a moment after the bus has failed.
 
 mod bulk;
 mod candidate;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod descriptors;
-mod enumerate;
 mod error;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod from_fd;
-#[cfg(target_os = "linux")]
-mod holders;
-#[cfg(any(target_os = "linux", target_os = "macos", target_os = "windows"))]
 mod hotplug;
-#[cfg(target_os = "linux")]
-mod looks;
+mod known;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod linux;
+mod listing;
+#[cfg(any(target_os = "macos", target_os = "windows"))]
+mod nusb;
 mod open;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod reactor;
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-#[path = "reactor_none.rs"]
-mod reactor;
-#[cfg(any(target_os = "linux", target_os = "macos", target_os = "windows"))]
-mod roll;
+mod pipe;
 mod signal;
-#[cfg(target_os = "linux")]
-mod survey;
-#[cfg(target_os = "linux")]
-mod sysfs;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-#[path = "system_usbfs.rs"]
-mod system;
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-#[path = "system_nusb.rs"]
-mod system;
 mod transport;
-#[cfg(all(test, target_os = "linux"))]
-mod tree;
-#[cfg(target_os = "linux")]
-mod udev;
-#[cfg(target_os = "linux")]
-mod uevent;
 mod watch;
 
-pub use candidate::{udev_rule, Candidate, Identity, Listing, Notice, Place, Reason};
-pub use enumerate::list;
-pub use error::{Holder, OpenError};
+#[cfg(any(target_os = "macos", target_os = "windows"))]
+use self::nusb as platform;
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub use from_fd::readers_from_fd;
-#[cfg(any(target_os = "linux", target_os = "macos", target_os = "windows"))]
-pub use hotplug::{Changes, Hotplug, HotplugStopper};
+use linux as platform;
+
+pub use candidate::{udev_rule, Candidate, Identity, Place};
+pub use error::{Holder, OpenError};
+pub use hotplug::{list, Hotplug};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub use linux::readers_from_fd;
+pub use listing::{Changes, Listing, Notice, Reason};
 pub use open::Opened;
+pub use platform::HotplugStopper;
 pub use transport::{Canceller, UsbTransport};
 pub use watch::{Presence, UsbWatch, WatchStopper, POLL_INTERVAL};

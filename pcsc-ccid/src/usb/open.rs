@@ -3,9 +3,8 @@
 use super::bulk::Bulk;
 use super::candidate::{udev_rule, Candidate, Source};
 use super::error::OpenError;
-#[cfg(not(target_os = "android"))]
-use super::system::Device;
-use super::system::{Claim, Refusal};
+use super::platform::{self, Claim, Device, Refusal};
+use super::signal::Signal;
 use super::transport::UsbTransport;
 use super::watch::{Presence, UsbWatch, POLL_INTERVAL};
 use crate::descriptor::Flavour;
@@ -43,39 +42,42 @@ impl Candidate {
         if self.interface.alternate != 0 {
             claim.set_alternate(self.interface.alternate).map_err(explain)?;
         }
+        let signal = Arc::new(Signal::default());
         let pipes = match (
             self.interface.flavour,
             self.interface.bulk_out,
             self.interface.bulk_in,
         ) {
             (Flavour::Ccid, Some(out), Some(input)) => {
-                let out = claim.bulk_out(out).map_err(explain)?;
-                let input = claim.bulk_in(input).map_err(explain)?;
+                let out = claim.bulk_out(out, &signal).map_err(explain)?;
+                let input = claim.bulk_in(input, &signal).map_err(explain)?;
                 Some(Bulk::new(out, input))
             }
             _ => None,
         };
         let presence = match self.interface.interrupt_in {
             Some(interrupt) => {
-                let endpoint = claim.interrupt_in(interrupt.address).map_err(explain)?;
-                Presence::Notified(UsbWatch::new(claim.clone(), endpoint))
+                let signal = Arc::new(Signal::default());
+                let pipe = claim.interrupt_in(interrupt.address, &signal).map_err(explain)?;
+                Presence::Notified(UsbWatch::new(claim.clone(), pipe, signal))
             }
             None => Presence::Polled(POLL_INTERVAL),
         };
+        let control = claim.control(&signal);
         Ok(Opened {
-            transport: UsbTransport::new(claim, pipes),
+            transport: UsbTransport::new(claim, pipes, control, signal),
             presence,
         })
     }
 
     fn claim(&self) -> Result<Claim, Refusal> {
         let device = match &self.source {
-            #[cfg(target_os = "linux")]
+            #[cfg(any(target_os = "linux", target_os = "android"))]
             Source::Node => Device::open(&self.place.node())?,
-            #[cfg(any(target_os = "macos", target_os = "windows"))]
-            Source::Listed(info) => Device::open(info)?,
             #[cfg(any(target_os = "linux", target_os = "android"))]
             Source::Open(device) => device.clone(),
+            #[cfg(any(target_os = "macos", target_os = "windows"))]
+            Source::Listed(info) => Device::open(info)?,
         };
         let mut pauses = CLAIM_PAUSES.iter();
         loop {
@@ -94,28 +96,9 @@ impl Candidate {
             },
             Refusal::Gone => OpenError::Gone,
             Refusal::Busy => OpenError::Busy {
-                holders: self.holders(),
+                holders: platform::holders(&self.port, &self.place.node()),
             },
             Refusal::Other(error) => OpenError::System(error),
         }
-    }
-
-    #[cfg(target_os = "linux")]
-    fn holders(&self) -> std::vec::Vec<super::Holder> {
-        match super::sysfs::driver(&self.port) {
-            Some(driver) if driver != "usbfs" => std::vec![super::Holder::Driver(driver)],
-            _ => {
-                // This attempt has the node open too.
-                let own = std::process::id();
-                let mut holders = super::holders::of(&self.place.node());
-                holders.retain(|holder| !matches!(holder, super::Holder::Process { pid, .. } if *pid == own));
-                holders
-            }
-        }
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn holders(&self) -> std::vec::Vec<super::Holder> {
-        std::vec::Vec::new()
     }
 }

@@ -1,22 +1,36 @@
-//! Waiting for a transfer, a deadline or a cancellation, whichever comes first, without polling.
+//! What ends a wait from another thread: the end of a transfer, a cancellation, a stop.
 
-use super::reactor::{Lead, Reactor, Role};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
+use crate::transport::Error;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::time::Instant;
 
-/// Why a wait ended without what it waited for.
+/// Why a wait ended without what it was for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Interruption {
     /// The deadline has passed.
     Timeout,
-    /// Somebody called [`Signal::cancel`] or [`Signal::stop`].
+    /// [`Signal::cancel`] or [`Signal::stop`] was called.
     Cancelled,
     /// The system does not let the thread wait.
+    #[cfg_attr(
+        any(target_os = "macos", target_os = "windows"),
+        allow(dead_code, reason = "a condition variable always does")
+    )]
     Refused,
 }
 
-/// What wakes a wait: completions through its [`Waker`], cancellations from any thread.
+impl From<Interruption> for Error {
+    fn from(interruption: Interruption) -> Error {
+        match interruption {
+            Interruption::Timeout => Error::Timeout,
+            Interruption::Cancelled => Error::Cancelled,
+            Interruption::Refused => Error::Fault,
+        }
+    }
+}
+
+/// One thread's events. That thread sleeps on it; others wake and cancel it.
 #[derive(Debug, Default)]
 pub(super) struct Signal {
     state: Mutex<State>,
@@ -28,8 +42,10 @@ struct State {
     is_woken: bool,
     is_cancelled: bool,
     is_stopped: bool,
-    /// The reactor that the thread attends to instead of sleeping here.
-    attends: Option<(Arc<Reactor>, Role)>,
+    /// The thread sleeps on `changed`. Where it does not, waking that would be a system call in vain.
+    is_asleep: bool,
+    /// The thread sleeps elsewhere, where this wakes it.
+    elsewhere: Option<Waker>,
 }
 
 impl Signal {
@@ -48,19 +64,20 @@ impl Signal {
         self.state().is_cancelled = false;
     }
 
-    /// Has `poll` asked again.
-    pub(super) fn rouse(&self) {
+    /// Ends this sleep, or the next one.
+    pub(super) fn wake(&self) {
         self.set(|state| state.is_woken = true);
     }
 
     fn set(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.state();
         change(&mut state);
-        let attends = state.attends.take();
+        let (elsewhere, is_asleep) = (state.elsewhere.take(), state.is_asleep);
         drop(state);
-        match attends {
-            Some((reactor, role)) => reactor.kick(role),
-            None => self.changed.notify_all(),
+        match elsewhere {
+            Some(waker) => waker.wake(),
+            None if is_asleep => self.changed.notify_all(),
+            None => (),
         }
     }
 
@@ -69,57 +86,71 @@ impl Signal {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sleeps until something happens; then `poll` is to be asked again.
-    fn sleep(&self, deadline: Option<Instant>, is_cancellable: bool) -> Result<(), Interruption> {
+    /// Sleeps until the next event.
+    ///
+    /// # Errors
+    /// Why there is no point in sleeping again.
+    pub(super) fn sleep(&self, deadline: Option<Instant>, is_cancellable: bool) -> Result<(), Interruption> {
         let mut state = self.state();
         loop {
             if let Some(result) = state.take(is_cancellable) {
                 return result;
             }
+            state.is_asleep = true;
             state = match deadline {
                 None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left.is_zero() {
+                        state.is_asleep = false;
                         return Err(Interruption::Timeout);
                     }
                     let waited = self.changed.wait_timeout(state, left);
                     waited.unwrap_or_else(PoisonError::into_inner).0
                 }
             };
+            state.is_asleep = false;
         }
     }
 
-    /// The same, while attending to a reactor's device on behalf of all who wait for it.
-    fn attend(
-        &self,
-        reactor: &Arc<Reactor>,
-        role: Role,
-        deadline: Option<Instant>,
-        is_cancellable: bool,
-    ) -> Result<(), Interruption> {
+    /// Sleeps until the deadline.
+    ///
+    /// # Errors
+    /// [`Interruption::Cancelled`].
+    pub(super) fn pause(&self, deadline: Option<Instant>) -> Result<(), Interruption> {
         loop {
-            let mut state = self.state();
-            if let Some(result) = state.take(is_cancellable) {
-                return result;
-            }
-            state.attends = Some((reactor.clone(), role));
-            drop(state);
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let waited = reactor.wait(role, left);
-            self.state().attends = None;
-            reactor.reap();
-            if let Some(result) = self.state().take(is_cancellable) {
-                return result;
-            }
-            match waited {
-                Ok(false) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
-                    return Err(Interruption::Timeout);
-                }
-                Ok(_) => (),
-                Err(_) => return Err(Interruption::Refused),
+            match self.sleep(deadline, true) {
+                Err(Interruption::Timeout) => return Ok(()),
+                result => result?,
             }
         }
+    }
+
+    /// Announces that the thread is about to sleep where `waker` wakes it. Gives the event instead if there is one already.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(super) fn go_elsewhere(
+        &self,
+        waker: &Waker,
+        is_cancellable: bool,
+    ) -> Option<Result<(), Interruption>> {
+        let mut state = self.state();
+        let event = state.take(is_cancellable);
+        if event.is_none() {
+            state.elsewhere = Some(waker.clone());
+        }
+        event
+    }
+
+    /// The thread sleeps elsewhere no more.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(super) fn come_back(&self) {
+        self.state().elsewhere = None;
+    }
+
+    /// The event that has happened, if any.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(super) fn event(&self, is_cancellable: bool) -> Option<Result<(), Interruption>> {
+        self.state().take(is_cancellable)
     }
 }
 
@@ -133,174 +164,73 @@ impl State {
     }
 }
 
-impl Wake for Signal {
-    fn wake(self: Arc<Self>) {
-        self.rouse();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.rouse();
-    }
-}
-
-/// A thread's side of a [`Signal`]. The waker is made once, so that a wait allocates nothing.
-#[derive(Debug)]
-pub(super) struct Waiter {
-    signal: Arc<Signal>,
-    waker: Waker,
-    deaf: Waker,
-    reactor: Option<Arc<Reactor>>,
-    role: Role,
-}
-
-struct Deaf;
-
-impl Wake for Deaf {
-    fn wake(self: Arc<Self>) {}
-}
-
-impl Waiter {
-    /// Waits for what others make happen, or for what the reactor's device does.
-    pub(super) fn new(reactor: Option<Arc<Reactor>>, role: Role) -> Waiter {
-        let signal = Arc::new(Signal::default());
-        Waiter {
-            waker: Waker::from(signal.clone()),
-            deaf: Waker::from(Arc::new(Deaf)),
-            signal,
-            reactor,
-            role,
-        }
-    }
-
-    pub(super) fn signal(&self) -> &Arc<Signal> {
-        &self.signal
-    }
-
-    /// Waits until `poll` is ready, the deadline passes or a cancellation comes. A result that is there
-    /// counts before the other two.
-    pub(super) fn wait<T>(
-        &self,
-        deadline: Option<Instant>,
-        poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
-    ) -> Result<T, Interruption> {
-        self.run(deadline, true, poll)
-    }
-
-    /// The same, which no cancellation ends.
-    pub(super) fn wait_firmly<T>(
-        &self,
-        deadline: Instant,
-        poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
-    ) -> Option<T> {
-        self.run(Some(deadline), false, poll).ok()
-    }
-
-    /// Asks `poll` once, without being woken later.
-    pub(super) fn glance<T>(&self, poll: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Option<T> {
-        match poll(&mut Context::from_waker(&self.deaf)) {
-            Poll::Ready(value) => Some(value),
-            Poll::Pending => None,
-        }
-    }
-
-    fn run<T>(
-        &self,
-        deadline: Option<Instant>,
-        is_cancellable: bool,
-        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
-    ) -> Result<T, Interruption> {
-        let mut context = Context::from_waker(&self.waker);
-        // Kept until the wait is over, so that another wait is woken once for it, not after each transfer.
-        let mut lead: Option<Lead<'_>> = None;
-        loop {
-            if let Poll::Ready(value) = poll(&mut context) {
-                return Ok(value);
-            }
-            let Some(reactor) = &self.reactor else {
-                self.signal.sleep(deadline, is_cancellable)?;
-                continue;
-            };
-            if lead.is_none() {
-                lead = reactor.lead_or_follow(self.role, &self.signal);
-            }
-            if let Some(lead) = &lead {
-                self.signal
-                    .attend(reactor, lead.role(), deadline, is_cancellable)?;
-            } else {
-                let slept = self.signal.sleep(deadline, is_cancellable);
-                reactor.unfollow(&self.signal);
-                slept?;
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
     use std::thread;
     use std::time::Duration;
 
-    fn never(_: &mut Context<'_>) -> Poll<()> {
-        Poll::Pending
+    fn soon() -> Option<Instant> {
+        Some(Instant::now() + Duration::from_millis(5))
     }
 
     #[test]
-    fn a_wait_ends_by_its_deadline() {
-        let waiter = Waiter::new(None, Role::Exchange);
-        let deadline = Instant::now() + Duration::from_millis(10);
-        assert_eq!(waiter.wait(Some(deadline), never), Err(Interruption::Timeout));
-        assert!(Instant::now() >= deadline);
+    fn a_sleep_ends_by_its_deadline() {
+        let signal = Signal::default();
+        let deadline = soon();
+        assert_eq!(signal.sleep(deadline, true), Err(Interruption::Timeout));
+        assert!(Some(Instant::now()) >= deadline);
     }
 
     #[test]
-    fn a_result_that_is_there_counts_before_deadline_and_cancellation() {
-        let waiter = Waiter::new(None, Role::Exchange);
-        waiter.signal().cancel();
-        assert_eq!(waiter.wait(Some(Instant::now()), |_| Poll::Ready(7)), Ok(7));
+    fn a_cancellation_ends_one_sleep_and_a_stop_all() {
+        let signal = Signal::default();
+        signal.cancel();
+        assert_eq!(signal.sleep(None, true), Err(Interruption::Cancelled));
+        assert_eq!(signal.sleep(soon(), true), Err(Interruption::Timeout));
+        signal.cancel();
+        signal.forget();
+        assert_eq!(signal.sleep(soon(), true), Err(Interruption::Timeout));
+        signal.stop();
+        signal.forget();
+        assert_eq!(signal.sleep(None, true), Err(Interruption::Cancelled));
+        assert_eq!(signal.pause(None), Err(Interruption::Cancelled));
+        assert_eq!(signal.sleep(soon(), false), Err(Interruption::Timeout));
     }
 
     #[test]
-    fn a_cancellation_ends_one_wait_and_a_stop_all() {
-        let waiter = Waiter::new(None, Role::Exchange);
-        let soon = || Some(Instant::now() + Duration::from_millis(5));
-        waiter.signal().cancel();
-        assert_eq!(waiter.wait(None, never), Err(Interruption::Cancelled));
-        assert_eq!(waiter.wait(soon(), never), Err(Interruption::Timeout));
-        waiter.signal().cancel();
-        waiter.signal().forget();
-        assert_eq!(waiter.wait(soon(), never), Err(Interruption::Timeout));
-        waiter.signal().stop();
-        waiter.signal().forget();
-        assert_eq!(waiter.wait(None, never), Err(Interruption::Cancelled));
-        assert_eq!(waiter.wait(None, never), Err(Interruption::Cancelled));
-        assert_eq!(
-            waiter.wait_firmly(Instant::now() + Duration::from_millis(5), never),
-            None
-        );
+    fn a_pause_ends_by_its_deadline_alone_or_a_cancellation() {
+        let signal = Signal::default();
+        signal.wake();
+        let deadline = soon();
+        assert_eq!(signal.pause(deadline), Ok(()));
+        assert!(Some(Instant::now()) >= deadline);
+        signal.cancel();
+        assert_eq!(signal.pause(None), Err(Interruption::Cancelled));
     }
 
     #[test]
-    fn another_thread_ends_a_wait_without_a_deadline() {
-        let waiter = Waiter::new(None, Role::Exchange);
-        let signal = waiter.signal().clone();
-        let other = thread::spawn(move || signal.cancel());
-        assert_eq!(waiter.wait(None, never), Err(Interruption::Cancelled));
-        other.join().unwrap();
+    fn another_thread_ends_a_sleep_without_a_deadline() {
+        type Event = fn(&Signal);
+        let events: [(Event, Result<(), Interruption>); 3] = [
+            (Signal::wake, Ok(())),
+            (Signal::cancel, Err(Interruption::Cancelled)),
+            (Signal::stop, Err(Interruption::Cancelled)),
+        ];
+        for (event, expected) in events {
+            let signal = Arc::new(Signal::default());
+            let shared = signal.clone();
+            let other = thread::spawn(move || event(&shared));
+            assert_eq!(signal.sleep(None, true), expected);
+            other.join().unwrap();
+        }
     }
 
     #[test]
-    fn a_completion_between_the_question_and_the_sleep_is_not_missed() {
-        let waiter = Waiter::new(None, Role::Exchange);
-        let mut asked = 0;
-        let result = waiter.wait(None, |context| {
-            asked += 1;
-            if asked == 1 {
-                context.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            Poll::Ready(asked)
-        });
-        assert_eq!(result, Ok(2));
+    fn an_event_before_the_sleep_is_not_missed() {
+        let signal = Signal::default();
+        signal.wake();
+        assert_eq!(signal.sleep(None, true), Ok(()));
     }
 }

@@ -1,13 +1,11 @@
 //! One interface of a real reader.
 
 use super::bulk::Bulk;
-use super::reactor::Role;
-use super::signal::{Interruption, Signal, Waiter};
-use super::system::{BulkIn, BulkOut, Claim, Control, Request};
+use super::platform::{BulkIn, BulkOut, Claim, Control};
+use super::signal::Signal;
 use crate::transport::{Error, Transport};
 use std::fmt;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 type Pipes = Bulk<BulkOut, BulkIn>;
@@ -21,7 +19,7 @@ pub struct UsbTransport {
     // Before the claim, so that nothing goes on when the interface is released.
     pipes: Option<Pipes>,
     control: Control,
-    waiter: Waiter,
+    signal: Arc<Signal>,
     claim: Arc<Claim>,
     started: Instant,
 }
@@ -35,11 +33,17 @@ impl fmt::Debug for UsbTransport {
 }
 
 impl UsbTransport {
-    pub(super) fn new(claim: Arc<Claim>, pipes: Option<Pipes>) -> UsbTransport {
+    /// `signal` is the one that `pipes` and `control` wait on.
+    pub(super) fn new(
+        claim: Arc<Claim>,
+        pipes: Option<Pipes>,
+        control: Control,
+        signal: Arc<Signal>,
+    ) -> UsbTransport {
         UsbTransport {
             pipes,
-            control: claim.control(),
-            waiter: claim.device().waiter(Role::Exchange),
+            control,
+            signal,
             claim,
             started: Instant::now(),
         }
@@ -48,7 +52,7 @@ impl UsbTransport {
     /// A handle to end waits with, from any thread.
     pub fn canceller(&self) -> Canceller {
         Canceller {
-            signal: self.waiter.signal().clone(),
+            signal: self.signal.clone(),
         }
     }
 }
@@ -58,21 +62,21 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Transport for UsbTransport {
     fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), Error> {
-        self.waiter.signal().forget();
+        self.signal.forget();
         let pipes = self.pipes.as_mut().ok_or(Error::Fault)?;
-        pipes.send(message, timeout.min(MAX_TIMEOUT), &self.waiter)
+        pipes.send(message, timeout.min(MAX_TIMEOUT))
     }
 
     fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, Error> {
         let pipes = self.pipes.as_mut().ok_or(Error::Fault)?;
-        pipes.receive(buffer, timeout.min(MAX_TIMEOUT), &self.waiter)
+        pipes.receive(buffer, timeout.min(MAX_TIMEOUT))
     }
 
     fn control_out(&mut self, request: u8, value: u16, data: &[u8], timeout: Duration) -> Result<(), Error> {
-        self.waiter.signal().forget();
-        let request = Request::to_interface(self.claim.number(), request, value);
+        self.signal.forget();
+        let interface = self.claim.number();
         self.control
-            .send(request, data, timeout.min(MAX_TIMEOUT), &self.waiter)
+            .send(interface, request, value, data, timeout.min(MAX_TIMEOUT))
     }
 
     fn control_in(
@@ -82,25 +86,22 @@ impl Transport for UsbTransport {
         buffer: &mut [u8],
         timeout: Duration,
     ) -> Result<usize, Error> {
-        self.waiter.signal().forget();
-        let request = Request::to_interface(self.claim.number(), request, value);
+        self.signal.forget();
+        let interface = self.claim.number();
         self.control
-            .receive(request, buffer, timeout.min(MAX_TIMEOUT), &self.waiter)
+            .receive(interface, request, value, buffer, timeout.min(MAX_TIMEOUT))
     }
 
     fn clear_halt(&mut self) -> Result<(), Error> {
         match &mut self.pipes {
-            Some(pipes) => pipes.clear_halt(&self.waiter),
+            Some(pipes) => pipes.clear_halt(),
             None => Ok(()),
         }
     }
 
     fn pause(&mut self, time: Duration) -> Result<(), Error> {
         let deadline = Instant::now().checked_add(time.min(MAX_TIMEOUT));
-        match self.waiter.wait(deadline, |_| Poll::<()>::Pending) {
-            Ok(()) | Err(Interruption::Timeout) => Ok(()),
-            Err(interruption) => Err(interruption.into()),
-        }
+        Ok(self.signal.pause(deadline)?)
     }
 
     fn now(&self) -> Duration {
@@ -112,7 +113,7 @@ impl Drop for UsbTransport {
     fn drop(&mut self) {
         // A transfer that is still the system's would keep the interface claimed for a while.
         if let Some(pipes) = &mut self.pipes {
-            _ = pipes.clear(&self.waiter);
+            _ = pipes.clear();
         }
     }
 }

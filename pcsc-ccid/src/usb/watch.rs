@@ -1,32 +1,32 @@
 //! The interrupt pipe: cards that come and go (CCID 1.1, clause 6.3).
 
-use super::bulk::{judge, Queue};
-use super::reactor::Role;
-use super::signal::{Signal, Waiter};
-use super::system::{Claim, InterruptIn};
+use super::pipe::Pipe;
+use super::platform::{Claim, InterruptIn};
+use super::signal::Signal;
 use crate::transport::Error;
-use nusb::transfer::{Buffer, TransferError};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use std::vec::Vec;
 
-/// How often to ask a reader that does not notify: as often as pcscd does.
+/// How often to poll a reader that does not notify: as often as pcscd does.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(400);
 
 /// How the presence of cards is learnt.
 #[derive(Debug)]
 pub enum Presence {
-    /// The reader tells.
+    /// The reader has an interrupt endpoint.
     Notified(UsbWatch),
-    /// The reader has no interrupt endpoint: ask for the slot's status every so often.
+    /// The reader has none: ask for the slot's status at this interval.
     Polled(Duration),
 }
 
 /// The interrupt pipe of a claimed interface. It goes to a thread of its own, which sleeps in [`UsbWatch::wait`].
 pub struct UsbWatch {
-    endpoint: InterruptIn,
-    buffer: Option<Buffer>,
-    waiter: Waiter,
+    pipe: InterruptIn,
+    buffer: Vec<u8>,
+    signal: Arc<Signal>,
+    // After the pipe, so that nothing goes on when the interface is released.
     _claim: Arc<Claim>,
 }
 
@@ -37,11 +37,12 @@ impl fmt::Debug for UsbWatch {
 }
 
 impl UsbWatch {
-    pub(super) fn new(claim: Arc<Claim>, endpoint: InterruptIn) -> UsbWatch {
+    /// `signal` is the one that `pipe` waits on.
+    pub(super) fn new(claim: Arc<Claim>, pipe: InterruptIn, signal: Arc<Signal>) -> UsbWatch {
         UsbWatch {
-            endpoint,
-            buffer: None,
-            waiter: claim.device().waiter(Role::Watch),
+            pipe,
+            buffer: Vec::new(),
+            signal,
             _claim: claim,
         }
     }
@@ -49,55 +50,48 @@ impl UsbWatch {
     /// A handle that ends this watch from any thread.
     pub fn stopper(&self) -> WatchStopper {
         WatchStopper {
-            signal: self.waiter.signal().clone(),
+            signal: self.signal.clone(),
         }
     }
 
     /// Sleeps until the reader sends something on the interrupt pipe and gives the bytes, for
     /// [`Notification::decode`](crate::message::Notification::decode).
     ///
-    /// Between two calls the reader keeps what it has to tell.
+    /// Between two calls the reader keeps what it has to send.
     ///
     /// # Errors
     /// [`Error::Timeout`] where a timeout was given; a later call loses nothing by it. [`Error::Cancelled`] from
     /// [`WatchStopper::stop`] on, [`Error::Gone`] once the reader is unplugged. After [`Error::Stall`] the pipe's
     /// halt is ended already; after a second one, or [`Error::Fault`], poll instead.
     pub fn wait(&mut self, timeout: Option<Duration>) -> Result<&[u8], Error> {
-        if !self.endpoint.is_pending() {
-            let size = Queue::max_packet_size(&self.endpoint).max(1);
-            let mut buffer = self.buffer.take().unwrap_or_else(|| Buffer::new(size));
-            buffer.clear();
-            buffer.set_requested_len(size.min(buffer.capacity()));
-            Queue::submit(&mut self.endpoint, buffer);
+        if !self.pipe.is_pending() {
+            let mut buffer = std::mem::take(&mut self.buffer);
+            buffer.resize(self.pipe.max_packet_size().max(1), 0);
+            self.pipe.submit(buffer);
         }
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let endpoint = &mut self.endpoint;
-        let completion = self.waiter.wait(deadline, |context| endpoint.poll(context))?;
-        let buffer = self.buffer.insert(completion.buffer);
-        end(endpoint, completion.status)?;
-        Ok(buffer)
+        let completion = self.pipe.wait(deadline)?;
+        self.buffer = completion.buffer;
+        end(&mut self.pipe, completion.result)?;
+        Ok(&self.buffer)
     }
 }
 
-/// What a transfer's end means. A halt is ended.
-fn end(endpoint: &mut impl Queue, status: Result<(), TransferError>) -> Result<(), Error> {
-    match status {
-        Err(TransferError::Stall) => {
-            endpoint.clear_halt()?;
+/// What to report for the end of a transfer. A halt is ended.
+fn end(pipe: &mut impl Pipe, result: Result<(), Error>) -> Result<(), Error> {
+    match result {
+        Err(Error::Stall) => {
+            pipe.clear_halt()?;
             Err(Error::Stall)
         }
-        status => status.map_err(|error| judge(endpoint, error)),
+        result => result.map_err(|error| pipe.explain(error)),
     }
 }
 
 impl Drop for UsbWatch {
     fn drop(&mut self) {
-        if self.endpoint.is_pending() {
-            self.endpoint.cancel();
-            let endpoint = &mut self.endpoint;
-            let limit = Instant::now() + super::bulk::RECLAIM_LIMIT;
-            self.waiter.wait_firmly(limit, |context| endpoint.poll(context));
-        }
+        // It fails only where the host controller hangs.
+        _ = self.pipe.reclaim();
     }
 }
 
@@ -122,14 +116,14 @@ mod tests {
     #[test]
     fn a_fault_of_a_reader_that_goes_is_its_removal() {
         let (mut there, mut going) = (Fake::default(), Fake::going());
-        for (status, stays, goes) in [
-            (TransferError::Fault, Error::Fault, Error::Gone),
-            (TransferError::Unknown(5), Error::Fault, Error::Gone),
-            (TransferError::Disconnected, Error::Gone, Error::Gone),
-            (TransferError::Stall, Error::Stall, Error::Stall),
+        for (result, stays, goes) in [
+            (Error::Fault, Error::Fault, Error::Gone),
+            (Error::Cancelled, Error::Fault, Error::Gone),
+            (Error::Gone, Error::Gone, Error::Gone),
+            (Error::Stall, Error::Stall, Error::Stall),
         ] {
-            assert_eq!(end(&mut there, Err(status)), Err(stays));
-            assert_eq!(end(&mut going, Err(status)), Err(goes));
+            assert_eq!(end(&mut there, Err(result)), Err(stays));
+            assert_eq!(end(&mut going, Err(result)), Err(goes));
         }
         assert_eq!(end(&mut going, Ok(())), Ok(()));
     }
@@ -137,8 +131,8 @@ mod tests {
     #[test]
     fn a_halt_that_cannot_be_ended_says_why() {
         for error in [Error::Gone, Error::Fault] {
-            let mut endpoint = Fake::halted(error);
-            assert_eq!(end(&mut endpoint, Err(TransferError::Stall)), Err(error));
+            let mut pipe = Fake::halted(error);
+            assert_eq!(end(&mut pipe, Err(Error::Stall)), Err(error));
         }
     }
 }

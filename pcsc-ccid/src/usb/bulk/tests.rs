@@ -1,19 +1,21 @@
+use super::super::signal::Signal;
 use super::*;
-use crate::usb::reactor::Role;
 use std::collections::VecDeque;
 use std::sync::{mpsc, Arc, Mutex};
-use std::task::Waker;
 use std::thread;
 use std::vec;
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(20);
 
-type Ending = (Result<(), TransferError>, Vec<u8>);
+type Ending = (Result<(), Error>, Vec<u8>);
 
 /// An endpoint whose transfers end when the test says so.
 #[derive(Clone, Default)]
-pub(in crate::usb) struct Fake(Arc<Mutex<State>>);
+pub(in crate::usb) struct Fake {
+    state: Arc<Mutex<State>>,
+    signal: Arc<Signal>,
+}
 
 #[derive(Default)]
 struct State {
@@ -21,12 +23,9 @@ struct State {
     endings: VecDeque<Ending>,
     /// What the next cancellation finds.
     late: Option<Ending>,
-    submitted: Vec<(Vec<u8>, usize)>,
-    pending: VecDeque<Buffer>,
-    done: VecDeque<Completion>,
-    waker: Option<Waker>,
-    /// How often a thread was woken.
-    wakes: usize,
+    submitted: Vec<Vec<u8>>,
+    pending: Option<Vec<u8>>,
+    done: Option<Completion>,
     cancellations: usize,
     is_out: bool,
     is_gone: bool,
@@ -36,33 +35,20 @@ struct State {
 }
 
 impl State {
-    fn end(&mut self, (status, data): Ending) {
-        let mut buffer = self.pending.pop_front().expect("a transfer to end");
-        let actual_len = if self.is_out && status.is_ok() {
-            buffer.len()
-        } else {
-            data.len()
-        };
+    fn end(&mut self, (result, data): Ending) {
+        let mut buffer = self.pending.take().expect("a transfer to end");
         if !self.is_out {
             buffer.clear();
             buffer.extend_from_slice(&data);
         }
-        self.done.push_back(Completion {
-            buffer,
-            actual_len,
-            status,
-        });
-        if let Some(waker) = self.waker.take() {
-            self.wakes += 1;
-            waker.wake();
-        }
+        self.done = Some(Completion { buffer, result });
     }
 }
 
 impl Fake {
     fn with(change: impl FnOnce(&mut State)) -> Fake {
         let fake = Fake::default();
-        change(&mut fake.0.lock().unwrap());
+        change(&mut fake.state.lock().unwrap());
         fake
     }
 
@@ -80,31 +66,36 @@ impl Fake {
         Fake::with(|state| state.halt = Some(error))
     }
 
-    fn will_end(&self, status: Result<(), TransferError>, data: &[u8]) {
-        self.0.lock().unwrap().endings.push_back((status, data.to_vec()));
+    fn will_end(&self, result: Result<(), Error>, data: &[u8]) {
+        self.state
+            .lock()
+            .unwrap()
+            .endings
+            .push_back((result, data.to_vec()));
     }
 
-    fn end(&self, status: Result<(), TransferError>, data: &[u8]) {
-        self.0.lock().unwrap().end((status, data.to_vec()));
+    fn end(&self, result: Result<(), Error>, data: &[u8]) {
+        self.state.lock().unwrap().end((result, data.to_vec()));
+        self.signal.wake();
     }
 
     fn submissions(&self) -> usize {
-        self.0.lock().unwrap().submitted.len()
+        self.state.lock().unwrap().submitted.len()
     }
 
     /// A channel that tells of each submission.
     fn observe(&self) -> mpsc::Receiver<()> {
         let (sender, receiver) = mpsc::channel();
-        self.0.lock().unwrap().observer = Some(sender);
+        self.state.lock().unwrap().observer = Some(sender);
         receiver
     }
 }
 
-impl Queue for Fake {
-    fn submit(&mut self, buffer: Buffer) {
-        let mut state = self.0.lock().unwrap();
-        state.submitted.push((buffer.to_vec(), buffer.requested_len()));
-        state.pending.push_back(buffer);
+impl Pipe for Fake {
+    fn submit(&mut self, buffer: Vec<u8>) {
+        let mut state = self.state.lock().unwrap();
+        state.submitted.push(buffer.clone());
+        state.pending = Some(buffer);
         if let Some(ending) = state.endings.pop_front() {
             state.end(ending);
         }
@@ -113,36 +104,47 @@ impl Queue for Fake {
         }
     }
 
-    fn is_gone(&self, _within: Duration) -> bool {
-        self.0.lock().unwrap().is_gone
+    fn is_pending(&self) -> bool {
+        let state = self.state.lock().unwrap();
+        state.pending.is_some() || state.done.is_some()
     }
 
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Completion> {
-        let mut state = self.0.lock().unwrap();
-        state.waker = Some(context.waker().clone());
-        state.done.pop_front().map_or(Poll::Pending, Poll::Ready)
+    fn try_complete(&mut self) -> Option<Completion> {
+        self.state.lock().unwrap().done.take()
     }
 
-    fn cancel(&mut self) {
-        let mut state = self.0.lock().unwrap();
-        state.cancellations += 1;
-        if !state.pending.is_empty() {
-            let ending = state.late.take();
-            state.end(ending.unwrap_or((Err(TransferError::Cancelled), vec![])));
+    fn complete(
+        &mut self,
+        deadline: Option<Instant>,
+        is_cancellable: bool,
+    ) -> Result<Completion, Interruption> {
+        loop {
+            if let Some(completion) = self.try_complete() {
+                return Ok(completion);
+            }
+            self.signal.sleep(deadline, is_cancellable)?;
         }
     }
 
-    fn is_pending(&self) -> bool {
-        let state = self.0.lock().unwrap();
-        !state.pending.is_empty() || !state.done.is_empty()
+    fn cancel(&mut self) {
+        let mut state = self.state.lock().unwrap();
+        state.cancellations += 1;
+        if state.pending.is_some() {
+            let ending = state.late.take();
+            state.end(ending.unwrap_or((Err(Error::Cancelled), vec![])));
+        }
     }
 
     fn clear_halt(&mut self) -> Result<(), Error> {
-        self.0.lock().unwrap().halt.map_or(Ok(()), Err)
+        self.state.lock().unwrap().halt.map_or(Ok(()), Err)
     }
 
     fn max_packet_size(&self) -> usize {
         64
+    }
+
+    fn is_gone(&self, _within: Duration) -> bool {
+        self.state.lock().unwrap().is_gone
     }
 }
 
@@ -150,34 +152,39 @@ struct Bench {
     out: Fake,
     input: Fake,
     bulk: Bulk<Fake, Fake>,
-    waiter: Waiter,
+    signal: Arc<Signal>,
     buffer: [u8; 271],
 }
 
 fn bench() -> Bench {
-    let (out, input) = (Fake::out(), Fake::default());
+    let out = Fake::out();
+    // One thread waits for both.
+    let input = Fake {
+        signal: out.signal.clone(),
+        ..Fake::default()
+    };
     Bench {
         bulk: Bulk::new(out.clone(), input.clone()),
+        signal: out.signal.clone(),
         out,
         input,
-        waiter: Waiter::new(None, Role::Exchange),
         buffer: [0; 271],
     }
 }
 
 impl Bench {
     fn send(&mut self, message: &[u8]) -> Result<(), Error> {
-        self.bulk.send(message, LONG, &self.waiter)
+        self.bulk.send(message, LONG)
     }
 
     fn receive(&mut self, timeout: Duration) -> Result<Vec<u8>, Error> {
-        let length = self.bulk.receive(&mut self.buffer, timeout, &self.waiter)?;
+        let length = self.bulk.receive(&mut self.buffer, timeout)?;
         Ok(self.buffer[..length].to_vec())
     }
 }
 
 #[test]
-fn an_exchange_is_one_transfer_each_way_and_wakes_the_thread_once() {
+fn an_exchange_is_one_transfer_each_way() {
     let mut bench = bench();
     let (out, input) = (bench.out.clone(), bench.input.clone());
     let submitted = input.observe();
@@ -189,11 +196,10 @@ fn an_exchange_is_one_transfer_each_way_and_wakes_the_thread_once() {
     bench.send(b"command").unwrap();
     assert_eq!(bench.receive(LONG), Ok(b"answer".to_vec()));
     device.join().unwrap();
-    assert_eq!(bench.out.0.lock().unwrap().submitted, [(b"command".to_vec(), 7)]);
-    assert_eq!(bench.input.0.lock().unwrap().submitted, [(vec![], 320)]);
-    assert_eq!(bench.out.0.lock().unwrap().cancellations, 0);
-    // The command's end told a waker that wakes nobody.
-    assert!(!bench.bulk.out.queue.is_pending());
+    assert_eq!(bench.out.state.lock().unwrap().submitted, [b"command"]);
+    assert_eq!(bench.input.state.lock().unwrap().submitted, [[0; 320]]);
+    assert_eq!(bench.out.state.lock().unwrap().cancellations, 0);
+    assert!(!bench.bulk.out.pipe.is_pending());
 }
 
 #[test]
@@ -205,7 +211,7 @@ fn buffers_are_used_again() {
         bench.input.will_end(Ok(()), &[round; 100]);
         bench.send(&[round; 90]).unwrap();
         assert_eq!(bench.receive(LONG), Ok(vec![round; 100]));
-        let place = |buffer: &Option<Buffer>| buffer.as_ref().unwrap().as_ptr() as usize;
+        let place = |buffer: &Option<Vec<u8>>| buffer.as_ref().unwrap().as_ptr() as usize;
         places.push((place(&bench.bulk.out.buffer), place(&bench.bulk.input.buffer)));
     }
     assert!(places.iter().all(|place| *place == places[0]), "{places:?}");
@@ -217,16 +223,16 @@ fn a_reader_that_does_not_answer_times_out_and_can_be_asked_again() {
     bench.out.will_end(Ok(()), &[]);
     bench.send(b"command").unwrap();
     assert_eq!(bench.receive(SHORT), Err(Error::Timeout));
-    assert!(!bench.bulk.input.queue.is_pending());
+    assert!(!bench.bulk.input.pipe.is_pending());
     bench.input.will_end(Ok(()), b"late");
     assert_eq!(bench.receive(SHORT), Ok(b"late".to_vec()));
 }
 
 #[test]
 fn data_that_come_while_a_timeout_is_handled_are_the_answer() {
-    for status in [Ok(()), Err(TransferError::Cancelled)] {
+    for status in [Ok(()), Err(Error::Cancelled)] {
         let mut bench = bench();
-        bench.input.0.lock().unwrap().late = Some((status, b"late".to_vec()));
+        bench.input.state.lock().unwrap().late = Some((status, b"late".to_vec()));
         assert_eq!(bench.receive(SHORT), Ok(b"late".to_vec()));
     }
 }
@@ -234,8 +240,8 @@ fn data_that_come_while_a_timeout_is_handled_are_the_answer() {
 #[test]
 fn data_that_come_during_a_cancellation_are_the_next_answer() {
     let mut bench = bench();
-    bench.input.0.lock().unwrap().late = Some((Ok(()), b"late".to_vec()));
-    bench.waiter.signal().cancel();
+    bench.input.state.lock().unwrap().late = Some((Ok(()), b"late".to_vec()));
+    bench.signal.cancel();
     assert_eq!(bench.receive(LONG), Err(Error::Cancelled));
     assert_eq!(bench.receive(SHORT), Ok(b"late".to_vec()));
     assert_eq!(bench.input.submissions(), 1);
@@ -249,20 +255,20 @@ fn a_command_that_the_reader_refuses_ends_the_wait_for_its_answer() {
     let (out, submitted) = (bench.out.clone(), bench.input.observe());
     let device = thread::spawn(move || {
         submitted.recv().unwrap();
-        out.end(Err(TransferError::Stall), &[]);
+        out.end(Err(Error::Stall), &[]);
     });
     bench.send(b"command").unwrap();
     let begun = Instant::now();
     assert_eq!(bench.receive(LONG), Err(Error::Stall));
     assert!(begun.elapsed() < LONG / 2);
-    assert_eq!(bench.input.0.lock().unwrap().cancellations, 1);
+    assert_eq!(bench.input.state.lock().unwrap().cancellations, 1);
     device.join().unwrap();
 }
 
 #[test]
 fn a_command_that_never_goes_out_times_out_and_the_next_one_goes() {
     let mut bench = bench();
-    bench.bulk.send(b"command", SHORT, &bench.waiter).unwrap();
+    bench.bulk.send(b"command", SHORT).unwrap();
     assert_eq!(bench.receive(LONG), Err(Error::Timeout));
     bench.out.will_end(Ok(()), &[]);
     bench.input.will_end(Ok(()), b"answer");
@@ -273,11 +279,10 @@ fn a_command_that_never_goes_out_times_out_and_the_next_one_goes() {
 #[test]
 fn each_failure_has_its_name() {
     for (status, error) in [
-        (TransferError::Stall, Error::Stall),
-        (TransferError::Disconnected, Error::Gone),
-        (TransferError::Fault, Error::Fault),
-        (TransferError::Cancelled, Error::Fault),
-        (TransferError::Unknown(5), Error::Fault),
+        (Error::Stall, Error::Stall),
+        (Error::Gone, Error::Gone),
+        (Error::Fault, Error::Fault),
+        (Error::Cancelled, Error::Fault),
     ] {
         let mut bench = bench();
         bench.input.will_end(Err(status), &[]);
@@ -291,14 +296,13 @@ fn each_failure_has_its_name() {
 #[test]
 fn a_fault_of_a_device_that_goes_is_its_removal() {
     for (status, error) in [
-        (TransferError::Fault, Error::Gone),
-        (TransferError::Cancelled, Error::Gone),
-        (TransferError::Unknown(5), Error::Gone),
-        (TransferError::Stall, Error::Stall),
+        (Error::Fault, Error::Gone),
+        (Error::Cancelled, Error::Gone),
+        (Error::Stall, Error::Stall),
     ] {
         let mut bench = bench();
         for fake in [&bench.input, &bench.out] {
-            fake.0.lock().unwrap().is_gone = true;
+            fake.state.lock().unwrap().is_gone = true;
         }
         bench.input.will_end(Err(status), &[]);
         assert_eq!(bench.receive(LONG), Err(error));
@@ -310,8 +314,8 @@ fn a_fault_of_a_device_that_goes_is_its_removal() {
 #[test]
 fn unplugging_ends_a_wait_though_it_was_just_cancelled() {
     let mut bench = bench();
-    bench.input.0.lock().unwrap().late = Some((Err(TransferError::Disconnected), vec![]));
-    bench.waiter.signal().cancel();
+    bench.input.state.lock().unwrap().late = Some((Err(Error::Gone), vec![]));
+    bench.signal.cancel();
     assert_eq!(bench.receive(LONG), Err(Error::Gone));
 }
 
@@ -326,11 +330,11 @@ fn more_than_there_is_room_for_is_cut() {
 fn clearing_forgets_what_was_going_on() {
     let mut bench = bench();
     bench.send(b"command").unwrap();
-    bench.input.0.lock().unwrap().late = Some((Ok(()), b"stale".to_vec()));
-    bench.waiter.signal().cancel();
+    bench.input.state.lock().unwrap().late = Some((Ok(()), b"stale".to_vec()));
+    bench.signal.cancel();
     assert_eq!(bench.receive(LONG), Err(Error::Cancelled));
-    bench.bulk.clear(&bench.waiter).unwrap();
-    assert!(!bench.bulk.out.queue.is_pending());
+    bench.bulk.clear().unwrap();
+    assert!(!bench.bulk.out.pipe.is_pending());
     bench.input.will_end(Ok(()), b"fresh");
     assert_eq!(bench.receive(LONG), Ok(b"fresh".to_vec()));
 }
@@ -341,8 +345,8 @@ fn an_endless_message_is_refused_and_an_endless_buffer_bounded() {
     assert_eq!(bench.send(&vec![0; MAX_TRANSFER + 1]), Err(Error::Fault));
     bench.input.will_end(Ok(()), b"x");
     let mut buffer = vec![0; MAX_TRANSFER + 1];
-    assert_eq!(bench.bulk.receive(&mut buffer, LONG, &bench.waiter), Ok(1));
-    assert_eq!(bench.input.0.lock().unwrap().submitted[0].1, MAX_TRANSFER);
+    assert_eq!(bench.bulk.receive(&mut buffer, LONG), Ok(1));
+    assert_eq!(bench.input.state.lock().unwrap().submitted[0].len(), MAX_TRANSFER);
 }
 
 /// Answers and cancellations race: whichever wins, nothing is lost, and nothing hangs.
@@ -355,21 +359,18 @@ fn a_cancellation_that_races_with_the_answer_loses_no_data() {
         bench.out.will_end(Ok(()), &[]);
         bench.send(b"command").unwrap();
         let submitted = bench.input.observe();
-        let (input, signal, answer) = (
-            bench.input.clone(),
-            bench.waiter.signal().clone(),
-            expected.clone(),
-        );
+        let (input, signal, answer) = (bench.input.clone(), bench.signal.clone(), expected.clone());
         let canceller = thread::spawn(move || {
             submitted.recv().unwrap();
             if round % 3 == 0 {
                 thread::yield_now();
             }
             signal.cancel();
-            let mut state = input.0.lock().unwrap();
-            let has_answered = !state.pending.is_empty();
+            let mut state = input.state.lock().unwrap();
+            let has_answered = state.pending.is_some();
             if has_answered {
                 state.end((Ok(()), answer));
+                input.signal.wake();
             }
             has_answered
         });

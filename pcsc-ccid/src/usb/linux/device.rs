@@ -1,14 +1,15 @@
-//! Linux and Android: a device's own file descriptor.
+//! An open device, its claimed interfaces and their endpoints.
 
-use super::bulk::{copy, judge, Queue};
-use super::reactor::{Pipe, Reactor, Role};
-use super::signal::Waiter;
+use super::super::pipe::Pipe;
+use super::super::signal::Signal;
+use super::reactor::{Reactor, UsbfsPipe};
 use crate::transport::Error;
-use nusb::transfer::{Buffer, TransferError};
 use pcsc_usbfs::Kind;
 use rustix::fd::OwnedFd;
+use rustix::fs::{open, Mode, OFlags};
 use rustix::io::Errno;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::vec::Vec;
@@ -16,13 +17,13 @@ use std::vec::Vec;
 /// The most bytes of descriptors that are read.
 const MAX_DESCRIPTORS: usize = 1 << 20;
 
-pub(super) type BulkOut = Pipe;
-pub(super) type BulkIn = Pipe;
-pub(super) type InterruptIn = Pipe;
+pub(in crate::usb) type BulkOut = UsbfsPipe;
+pub(in crate::usb) type BulkIn = UsbfsPipe;
+pub(in crate::usb) type InterruptIn = UsbfsPipe;
 
 /// An open device.
 #[derive(Debug, Clone)]
-pub(super) struct Device {
+pub(in crate::usb) struct Device {
     reactor: Arc<Reactor>,
     /// The device descriptor and the configuration descriptors.
     descriptors: Arc<[u8]>,
@@ -31,7 +32,7 @@ pub(super) struct Device {
 }
 
 /// Why a device cannot be opened or an interface not claimed.
-pub(super) enum Refusal {
+pub(in crate::usb) enum Refusal {
     Permission,
     Busy,
     Gone,
@@ -59,10 +60,7 @@ impl From<io::Error> for Refusal {
 }
 
 impl Device {
-    #[cfg(target_os = "linux")]
-    pub(super) fn open(node: &std::path::Path) -> Result<Device, Refusal> {
-        use rustix::fs::{open, Mode, OFlags};
-
+    pub(in crate::usb) fn open(node: &Path) -> Result<Device, Refusal> {
         // Before a file can have the number of one that this process has inherited, and closed itself.
         pcsc_usbfs::close_inherited();
         match open(node, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
@@ -75,7 +73,7 @@ impl Device {
         }
     }
 
-    pub(super) fn from_fd(fd: OwnedFd) -> Result<Device, Refusal> {
+    pub(in crate::usb) fn from_fd(fd: OwnedFd) -> Result<Device, Refusal> {
         let descriptors = read_descriptors(&fd)?;
         if descriptors.get(1) != Some(&1) {
             return Err(io::Error::from(io::ErrorKind::InvalidData).into());
@@ -90,11 +88,11 @@ impl Device {
         })
     }
 
-    pub(super) fn descriptors(&self) -> &[u8] {
+    pub(in crate::usb) fn descriptors(&self) -> &[u8] {
         &self.descriptors
     }
 
-    pub(super) fn claim(&self, interface: u8) -> Result<Claim, Refusal> {
+    pub(in crate::usb) fn claim(&self, interface: u8) -> Result<Claim, Refusal> {
         let device = self.reactor.device();
         device.claim(interface)?;
         if self.is_own {
@@ -107,14 +105,11 @@ impl Device {
         })
     }
 
-    pub(super) fn control(&self) -> Control {
+    /// The control pipe, for the thread of `signal`.
+    pub(in crate::usb) fn control(&self, signal: &Arc<Signal>) -> Control {
         Control {
-            pipe: Pipe::new(&self.reactor, Kind::Control, 0, 8),
+            pipe: UsbfsPipe::new(&self.reactor, signal, Kind::Control, 0, 8),
         }
-    }
-
-    pub(super) fn waiter(&self, role: Role) -> Waiter {
-        Waiter::new(Some(self.reactor.clone()), role)
     }
 }
 
@@ -133,21 +128,17 @@ fn read_descriptors(fd: &OwnedFd) -> Result<Vec<u8>, Errno> {
 
 /// A claimed interface.
 #[derive(Debug)]
-pub(super) struct Claim {
+pub(in crate::usb) struct Claim {
     device: Device,
     interface: u8,
 }
 
 impl Claim {
-    pub(super) fn number(&self) -> u8 {
+    pub(in crate::usb) fn number(&self) -> u8 {
         self.interface
     }
 
-    pub(super) fn device(&self) -> &Device {
-        &self.device
-    }
-
-    pub(super) fn set_alternate(&self, alternate: u8) -> Result<(), Refusal> {
+    pub(in crate::usb) fn set_alternate(&self, alternate: u8) -> Result<(), Refusal> {
         Ok(self
             .device
             .reactor
@@ -155,25 +146,29 @@ impl Claim {
             .set_alternate(self.interface, alternate)?)
     }
 
-    pub(super) fn bulk_out(&self, address: u8) -> Result<BulkOut, Refusal> {
-        Ok(self.pipe(Kind::Bulk, address))
+    pub(in crate::usb) fn bulk_out(&self, address: u8, signal: &Arc<Signal>) -> Result<BulkOut, Refusal> {
+        Ok(self.pipe(Kind::Bulk, address, signal))
     }
 
-    pub(super) fn bulk_in(&self, address: u8) -> Result<BulkIn, Refusal> {
-        Ok(self.pipe(Kind::Bulk, address))
+    pub(in crate::usb) fn bulk_in(&self, address: u8, signal: &Arc<Signal>) -> Result<BulkIn, Refusal> {
+        Ok(self.pipe(Kind::Bulk, address, signal))
     }
 
-    pub(super) fn interrupt_in(&self, address: u8) -> Result<InterruptIn, Refusal> {
-        Ok(self.pipe(Kind::Interrupt, address))
+    pub(in crate::usb) fn interrupt_in(
+        &self,
+        address: u8,
+        signal: &Arc<Signal>,
+    ) -> Result<InterruptIn, Refusal> {
+        Ok(self.pipe(Kind::Interrupt, address, signal))
     }
 
-    pub(super) fn control(&self) -> Control {
-        self.device.control()
+    pub(in crate::usb) fn control(&self, signal: &Arc<Signal>) -> Control {
+        self.device.control(signal)
     }
 
-    fn pipe(&self, kind: Kind, address: u8) -> Pipe {
+    fn pipe(&self, kind: Kind, address: u8, signal: &Arc<Signal>) -> UsbfsPipe {
         let size = max_packet_size(&self.device.descriptors, self.interface, address);
-        Pipe::new(&self.device.reactor, kind, address, size)
+        UsbfsPipe::new(&self.device.reactor, signal, kind, address, size)
     }
 }
 
@@ -209,96 +204,98 @@ fn max_packet_size(descriptors: &[u8], interface: u8, address: u8) -> usize {
 
 /// The control pipe.
 #[derive(Debug)]
-pub(super) struct Control {
-    pipe: Pipe,
+pub(in crate::usb) struct Control {
+    pipe: UsbfsPipe,
 }
 
-/// A request on the control pipe (USB 2.0, clause 9.3), but for its length.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Request {
-    /// `bmRequestType` without the direction.
-    pub(super) kind: u8,
-    pub(super) request: u8,
-    pub(super) value: u16,
-    pub(super) index: u16,
-}
-
-impl Request {
-    /// A class request to an interface.
-    pub(super) fn to_interface(interface: u8, request: u8, value: u16) -> Request {
-        Request {
-            kind: 0x21,
-            request,
-            value,
-            index: interface.into(),
-        }
-    }
-}
+/// `bmRequestType` of a class request to an interface, without the direction (USB 2.0, clause 9.3).
+const CLASS_REQUEST: u8 = 0x21;
+/// `bmRequestType` of a standard request to the device, likewise.
+const STANDARD_REQUEST: u8 = 0x00;
 
 impl Control {
-    pub(super) fn send(
+    /// Makes a class request to an interface, with data for the device.
+    pub(in crate::usb) fn send(
         &mut self,
-        request: Request,
+        interface: u8,
+        request: u8,
+        value: u16,
         data: &[u8],
         timeout: Duration,
-        waiter: &Waiter,
     ) -> Result<(), Error> {
-        let mut message = setup(request, 0, data.len())?;
+        let mut message = setup(CLASS_REQUEST, request, value, interface.into(), data.len())?;
         message.extend_from_slice(data);
-        self.transfer(message, timeout, waiter).map(|_| ())
+        self.transfer(message, timeout).map(|_| ())
     }
 
-    pub(super) fn receive(
+    /// Makes a class request to an interface, with data from the device; gives their length.
+    pub(in crate::usb) fn receive(
         &mut self,
-        request: Request,
+        interface: u8,
+        request: u8,
+        value: u16,
         into: &mut [u8],
         timeout: Duration,
-        waiter: &Waiter,
+    ) -> Result<usize, Error> {
+        self.receive_of(CLASS_REQUEST, request, value, interface.into(), into, timeout)
+    }
+
+    /// The same for a standard request to the device.
+    pub(in crate::usb) fn receive_standard(
+        &mut self,
+        request: u8,
+        value: u16,
+        index: u16,
+        into: &mut [u8],
+        timeout: Duration,
+    ) -> Result<usize, Error> {
+        self.receive_of(STANDARD_REQUEST, request, value, index, into, timeout)
+    }
+
+    fn receive_of(
+        &mut self,
+        kind: u8,
+        request: u8,
+        value: u16,
+        index: u16,
+        into: &mut [u8],
+        timeout: Duration,
     ) -> Result<usize, Error> {
         let limit = into.len().min(u16::MAX.into());
-        let mut message = setup(request, 0x80, limit)?;
-        message.resize(8 + limit, 0);
-        let answer = self.transfer(message, timeout, waiter)?;
-        Ok(copy(&answer, into))
+        let mut message = setup(kind | 0x80, request, value, index, limit)?;
+        message.resize(SETUP_SIZE + limit, 0);
+        let answer = self.transfer(message, timeout)?;
+        let data = answer.get(SETUP_SIZE..).unwrap_or(&[]);
+        let length = data.len().min(into.len());
+        into[..length].copy_from_slice(&data[..length]);
+        Ok(length)
     }
 
-    /// Gives what came in.
-    fn transfer(&mut self, message: Vec<u8>, timeout: Duration, waiter: &Waiter) -> Result<Vec<u8>, Error> {
-        if self.pipe.is_pending() {
-            _ = self.reclaim(waiter)?;
-        }
-        self.pipe.submit(Buffer::from(message));
-        let deadline = Instant::now().checked_add(timeout);
-        let completion = match waiter.wait(deadline, |context| self.pipe.poll(context)) {
-            Ok(completion) => completion,
-            Err(interruption) => {
-                let late = self.reclaim(waiter)?;
-                return match late {
-                    Err(TransferError::Disconnected) => Err(Error::Gone),
-                    _ => Err(interruption.into()),
-                };
-            }
-        };
-        completion.status.map_err(|error| judge(&self.pipe, error))?;
-        let bytes = completion.buffer.into_vec();
-        Ok(bytes.into_iter().skip(8).take(completion.actual_len).collect())
-    }
-
-    fn reclaim(&mut self, waiter: &Waiter) -> Result<Result<(), TransferError>, Error> {
-        self.pipe.cancel();
-        let limit = Instant::now() + super::bulk::RECLAIM_LIMIT;
-        match waiter.wait_firmly(limit, |context| self.pipe.poll(context)) {
-            Some(completion) => Ok(completion.status),
-            None => Err(Error::Fault),
+    /// Gives the setup packet and what came behind it.
+    fn transfer(&mut self, message: Vec<u8>, timeout: Duration) -> Result<Vec<u8>, Error> {
+        self.pipe.reclaim()?;
+        self.pipe.submit(message);
+        match self.pipe.wait(Instant::now().checked_add(timeout)) {
+            Ok(completion) => match completion.result {
+                Ok(()) => Ok(completion.buffer),
+                Err(error) => Err(self.pipe.explain(error)),
+            },
+            Err(interruption) => match self.pipe.reclaim()? {
+                Some(late) if late.result == Err(Error::Gone) => Err(Error::Gone),
+                _ => Err(interruption.into()),
+            },
         }
     }
 }
 
-fn setup(request: Request, direction: u8, length: usize) -> Result<Vec<u8>, Error> {
+/// Bytes of a setup packet (USB 2.0, clause 9.3).
+const SETUP_SIZE: usize = 8;
+
+fn setup(kind: u8, request: u8, value: u16, index: u16, length: usize) -> Result<Vec<u8>, Error> {
     let length = u16::try_from(length).map_err(|_| Error::Fault)?;
-    let mut message = Vec::with_capacity(8 + usize::from(length));
-    message.extend([request.kind | direction, request.request]);
-    for word in [request.value, request.index, length] {
+    let mut message = Vec::with_capacity(SETUP_SIZE + usize::from(length));
+    message.extend([kind, request]);
+    for word in [value, index, length] {
         message.extend(word.to_le_bytes());
     }
     Ok(message)
@@ -327,17 +324,11 @@ mod tests {
 
     #[test]
     fn a_request_is_as_the_specification_has_it() {
-        let request = Request {
-            kind: 0x21,
-            request: 1,
-            value: 0x0201,
-            index: 3,
-        };
         assert_eq!(
-            setup(request, 0x80, 0x104),
+            setup(0xA1, 1, 0x0201, 3, 0x104),
             Ok(std::vec![0xA1, 1, 1, 2, 3, 0, 4, 1])
         );
-        assert_eq!(setup(request, 0, 0x1_0000), Err(Error::Fault));
+        assert_eq!(setup(0x21, 1, 0x0201, 3, 0x1_0000), Err(Error::Fault));
     }
 
     proptest! {

@@ -1,6 +1,6 @@
 //! What Linux tells of USB devices under /sys, to everybody.
 
-use super::candidate::{is_plausible, Candidate, Identity};
+use super::super::candidate::{is_plausible, Candidate, Identity};
 use super::descriptors::readers;
 use crate::descriptor::{Interface, Unusable};
 use rustix::io::Errno;
@@ -115,7 +115,7 @@ pub(super) fn driver(port: &str) -> Option<String> {
 }
 
 /// Whether what failed may succeed a little later.
-pub(super) fn is_passing(error: &io::Error) -> bool {
+pub(in crate::usb) fn is_transient(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),
         Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::INTR | Errno::BUSY)
@@ -126,7 +126,7 @@ pub(super) fn is_passing(error: &io::Error) -> bool {
 fn optional<T>(value: io::Result<T>) -> io::Result<Option<T>> {
     match value {
         Ok(value) => Ok(Some(value)),
-        Err(error) if is_passing(&error) => Err(error),
+        Err(error) if is_transient(&error) => Err(error),
         Err(_) => Ok(None),
     }
 }

@@ -1,9 +1,9 @@
-//! Linux: a look at the readers.
+//! A scan of the bus: which readers there are, from /sys, the nodes and udev.
 
-use super::candidate::{Candidate, Notice, Place, Reason, Source};
-use super::roll::Seen;
+use super::super::candidate::{Candidate, Place, Source};
+use super::super::listing::{Notice, Reason, Scan};
 use super::sysfs::{self, Device};
-use super::udev::{self, Word};
+use super::udev::{self, Decision};
 use rustix::fs::{Access, AtFlags};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
@@ -11,17 +11,23 @@ use std::format;
 use std::io;
 use std::path::Path;
 
-/// Where the system tells of devices.
+/// Where the system describes devices.
 struct Roots<'a> {
     devices: &'a Path,
     nodes: &'a Path,
     udev: &'a Path,
 }
 
+/// Opening is subject to the effective rights, not to the real ones. Android knows no setuid programs, nor this flag.
+#[cfg(target_os = "linux")]
+const EFFECTIVE_RIGHTS: AtFlags = AtFlags::EACCESS;
+#[cfg(target_os = "android")]
+const EFFECTIVE_RIGHTS: AtFlags = AtFlags::empty();
+
 /// What is to be known of a new reader before it is listed.
 #[derive(Debug, Clone, Copy)]
-struct Signs {
-    word: Word,
+struct Readiness {
+    decision: Decision,
     obstacle: Option<Reason>,
     /// The kernel has not read its interface's name yet, or cannot.
     lacks_name: bool,
@@ -34,12 +40,12 @@ enum Verdict {
     Wait,
 }
 
-impl Signs {
+impl Readiness {
     /// Udev may set rights, and the kernel may add the name, until it `has_waited` for long enough.
     fn verdict(self, has_waited: bool) -> Verdict {
-        let is_ready = self.word == Word::Welcome && self.obstacle.is_none() && !self.lacks_name;
-        match (self.word, self.obstacle) {
-            (Word::Ignored, _) => Verdict::Refuse(Reason::Ignored),
+        let is_ready = self.decision == Decision::Allow && self.obstacle.is_none() && !self.lacks_name;
+        match (self.decision, self.obstacle) {
+            (Decision::Ignore, _) => Verdict::Refuse(Reason::Ignored),
             _ if !is_ready && !has_waited => Verdict::Wait,
             (_, Some(reason)) => Verdict::Refuse(reason),
             (_, None) => Verdict::List,
@@ -47,29 +53,29 @@ impl Signs {
     }
 }
 
-/// Looks which of the known readers are gone, and which others are there. One that is not ready is left out unless it
+/// Finds which of the known readers are gone, and which others are there. One that is not ready is left out unless it
 /// `has_waited` for long enough.
 ///
 /// # Errors
-/// Where the system has no USB, or does not tell.
-pub(super) fn look(known: &[Candidate], has_waited: impl Fn(Place) -> bool) -> io::Result<Seen> {
+/// Where the system has no USB, or does not let the process see it.
+pub(in crate::usb) fn scan(known: &[Candidate], has_waited: impl Fn(Place) -> bool) -> io::Result<Scan> {
     let roots = Roots {
         devices: Path::new(sysfs::DEVICES),
         nodes: Path::new(Place::NODES),
         udev: Path::new(udev::RUN),
     };
-    roots.look(known, has_waited)
+    roots.scan(known, has_waited)
 }
 
 impl Roots<'_> {
-    fn look(&self, known: &[Candidate], has_waited: impl Fn(Place) -> bool) -> io::Result<Seen> {
+    fn scan(&self, known: &[Candidate], has_waited: impl Fn(Place) -> bool) -> io::Result<Scan> {
         let interfaces = sysfs::interfaces(self.devices)?;
-        let mut seen = Seen::default();
+        let mut found = Scan::default();
         for reader in known {
             match sysfs::is_there(self.devices, &interfaces, reader) {
                 Ok(true) => (),
-                Ok(false) => seen.gone.push(reader.place),
-                Err(error) => seen.miss(&error),
+                Ok(false) => found.gone.push(reader.place),
+                Err(error) => found.miss(&error),
             }
         }
         let mut devices = BTreeSet::new();
@@ -77,18 +83,18 @@ impl Roots<'_> {
             match sysfs::can_be_reader(self.devices, interface) {
                 Ok(true) => _ = devices.insert(sysfs::device_of(interface)),
                 Ok(false) => (),
-                Err(error) => seen.miss(&error),
+                Err(error) => found.miss(&error),
             }
         }
         for name in devices {
             let added = Device::read(self.devices, name)
-                .and_then(|device| self.add(&device, name, known, &has_waited, &mut seen));
+                .and_then(|device| self.add(&device, name, known, &has_waited, &mut found));
             if let Err(error) = added {
-                seen.miss(&error);
+                found.miss(&error);
             }
         }
-        seen.arrived.sort_by_key(|reader| reader.place);
-        Ok(seen)
+        found.arrived.sort_by_key(|reader| reader.place);
+        Ok(found)
     }
 
     /// Adds a device's readers that are not known. Whether we may open it, or shall, matters for these alone: one that
@@ -99,34 +105,34 @@ impl Roots<'_> {
         name: &str,
         known: &[Candidate],
         has_waited: impl Fn(Place) -> bool,
-        seen: &mut Seen,
+        found: &mut Scan,
     ) -> io::Result<()> {
         let number = device.number.as_deref();
         // Read first, as udev writes it after it has set the node's mode.
-        let word = number.map_or(Ok(Word::Welcome), |number| udev::word(self.udev, number))?;
+        let decision = number.map_or(Ok(Decision::Allow), |number| udev::decision(self.udev, number))?;
         let obstacle = self.obstacle(device);
         for reader in &device.readers {
             let (interface, interface_name) = match reader {
                 Ok((interface, name)) => (interface, name),
                 Err(unusable) => {
                     let reason = Reason::Descriptor(unusable.error);
-                    seen.notices.push(device.notice(unusable.interface, reason));
+                    found.notices.push(device.notice(unusable.interface, reason));
                     continue;
                 }
             };
             let place = device.place(interface.number);
-            if known.iter().any(|known| known.place == place) && !seen.gone.contains(&place) {
+            if known.iter().any(|known| known.place == place) && !found.gone.contains(&place) {
                 continue;
             }
-            let signs = Signs {
-                word,
+            let readiness = Readiness {
+                decision,
                 obstacle,
                 lacks_name: interface.name_index != 0 && interface_name.is_none(),
             };
-            match signs.verdict(has_waited(place)) {
-                Verdict::Wait => seen.coming.push(place),
-                Verdict::Refuse(reason) => seen.notices.push(device.notice(interface.number, reason)),
-                Verdict::List => seen.arrived.push(Candidate {
+            match readiness.verdict(has_waited(place)) {
+                Verdict::Wait => found.pending.push(place),
+                Verdict::Refuse(reason) => found.notices.push(device.notice(interface.number, reason)),
+                Verdict::List => found.arrived.push(Candidate {
                     identity: device.identity.clone(),
                     place,
                     port: format!("{name}:{}.{}", device.configuration, interface.number),
@@ -141,12 +147,11 @@ impl Roots<'_> {
 
     /// Why a device cannot be opened, as far as its node tells.
     fn obstacle(&self, device: &Device) -> Option<Reason> {
-        // With the rights that opening is subject to, which are the effective ones.
         let access = rustix::fs::accessat(
             rustix::fs::CWD,
             device.place(0).node_in(self.nodes),
             Access::READ_OK | Access::WRITE_OK,
-            AtFlags::EACCESS,
+            EFFECTIVE_RIGHTS,
         );
         match access {
             Ok(()) => None,
@@ -158,9 +163,9 @@ impl Roots<'_> {
     }
 }
 
-impl Seen {
+impl Scan {
     fn miss(&mut self, error: &io::Error) {
-        self.is_partial |= sysfs::is_passing(error);
+        self.is_partial |= sysfs::is_transient(error);
     }
 }
 

@@ -1,6 +1,6 @@
 //! For tests: a folder like /sys/bus/usb/devices, and descriptors.
 
-use super::candidate::{Candidate, Identity, Place, Source};
+use super::super::candidate::{Candidate, Identity, Place, Source};
 use super::descriptors::readers;
 use crate::descriptor::ClassDescriptor;
 use std::format;
@@ -10,27 +10,27 @@ use std::vec;
 use std::vec::Vec;
 
 /// A folder like /sys/bus/usb/devices, gone at the end.
-pub(super) struct Tree(PathBuf);
+pub(in crate::usb) struct Tree(PathBuf);
 
 impl Tree {
-    pub(super) fn new(name: &str) -> Tree {
+    pub(in crate::usb) fn new(name: &str) -> Tree {
         let root = std::env::temp_dir().join(format!("pcsc-ccid-{}-{name}", std::process::id()));
         fs::create_dir_all(&root).unwrap();
         Tree(root)
     }
 
-    pub(super) fn root(&self) -> &Path {
+    pub(in crate::usb) fn root(&self) -> &Path {
         &self.0
     }
 
-    pub(super) fn put(&self, dir: &str, attributes: &[(&str, &[u8])]) {
+    pub(in crate::usb) fn put(&self, dir: &str, attributes: &[(&str, &[u8])]) {
         fs::create_dir_all(self.0.join(dir)).unwrap();
         for (name, value) in attributes {
             fs::write(self.0.join(dir).join(name), value).unwrap();
         }
     }
 
-    pub(super) fn device(&self, name: &str, descriptors: &[u8], configuration: &[u8]) {
+    pub(in crate::usb) fn device(&self, name: &str, descriptors: &[u8], configuration: &[u8]) {
         self.put(
             name,
             &[
@@ -48,7 +48,7 @@ impl Tree {
         );
     }
 
-    pub(super) fn interface(&self, name: &str, class: &str, label: Option<&[u8]>) {
+    pub(in crate::usb) fn interface(&self, name: &str, class: &str, label: Option<&[u8]>) {
         let number = name.rsplit('.').next().unwrap();
         self.put(
             name,
@@ -69,7 +69,7 @@ impl Drop for Tree {
     }
 }
 
-pub(super) const DEVICE: [u8; 18] = [18, 1, 0, 2, 0, 0, 0, 64, 0xE6, 8, 3, 0x55, 2, 1, 1, 2, 0, 1];
+pub(in crate::usb) const DEVICE: [u8; 18] = [18, 1, 0, 2, 0, 0, 0, 64, 0xE6, 8, 3, 0x55, 2, 1, 1, 2, 0, 1];
 
 fn class_descriptor() -> [u8; 54] {
     ClassDescriptor {
@@ -80,7 +80,7 @@ fn class_descriptor() -> [u8; 54] {
     .to_bytes()
 }
 
-pub(super) fn interface(number: u8, class: u8, endpoints: &[u8], has_descriptor: bool) -> Vec<u8> {
+pub(in crate::usb) fn interface(number: u8, class: u8, endpoints: &[u8], has_descriptor: bool) -> Vec<u8> {
     let mut bytes = vec![9, 4, number, 0, endpoints.len() as u8, class, 0, 0, 0];
     if has_descriptor {
         bytes.extend(class_descriptor());
@@ -92,7 +92,7 @@ pub(super) fn interface(number: u8, class: u8, endpoints: &[u8], has_descriptor:
     bytes
 }
 
-pub(super) fn configuration(value: u8, interfaces: &[Vec<u8>]) -> Vec<u8> {
+pub(in crate::usb) fn configuration(value: u8, interfaces: &[Vec<u8>]) -> Vec<u8> {
     let body = interfaces.concat();
     let total = (body.len() as u16 + 9).to_le_bytes();
     let mut bytes = vec![
@@ -111,7 +111,7 @@ pub(super) fn configuration(value: u8, interfaces: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// A contactless and a contact reader beside a HID interface, in the second of two configurations.
-pub(super) fn composite() -> Vec<u8> {
+pub(in crate::usb) fn composite() -> Vec<u8> {
     let hid = interface(0, 3, &[0x83], false);
     let contactless = interface(1, 0x0B, &[0x01, 0x81], true);
     let contact = interface(2, 0x0B, &[0x02, 0x82, 0x83], true);
@@ -122,7 +122,7 @@ pub(super) fn composite() -> Vec<u8> {
 }
 
 /// The contact reader of [`composite`] on port 3-1.4, which has this address.
-pub(super) fn candidate(address: u8) -> Candidate {
+pub(in crate::usb) fn candidate(address: u8) -> Candidate {
     let interface = readers(&composite(), 2).pop().unwrap().unwrap();
     Candidate {
         identity: Identity::default(),

@@ -1,24 +1,23 @@
 //! Readers from a file descriptor that somebody else has opened: a broker, or Android.
 
-use super::candidate::{Candidate, Identity, Place, Source};
+use super::super::candidate::{Candidate, Identity, Place, Source};
+use super::super::error::OpenError;
 use super::descriptors::readers;
-use super::error::OpenError;
-use super::reactor::Role;
-use super::signal::Waiter;
-use super::system::{Control, Device, Refusal, Request};
+use super::device::{Control, Device, Refusal};
 use crate::descriptor::Unusable;
 use std::format;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::string::String;
+use std::sync::Arc;
 use std::time::Duration;
 use std::vec::Vec;
 
 /// How long a device may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// American English, which devices that have strings have.
-const LANGUAGE: u16 = 0x0409;
+/// American English: the language of a device that does not say which ones it has, as the kernel assumes too.
+const DEFAULT_LANGUAGE: u16 = 0x0409;
 
 /// The readers of a device whose node is open for reading and writing, such as the file descriptor of Android's
 /// `UsbDeviceConnection`, and its unusable interfaces.
@@ -32,10 +31,7 @@ pub fn readers_from_fd(fd: OwnedFd) -> Result<(Vec<Candidate>, Vec<Unusable>), O
         Refusal::Other(error) => OpenError::System(error),
         Refusal::Permission | Refusal::Busy => OpenError::System(io::ErrorKind::PermissionDenied.into()),
     })?;
-    let mut asked = Asked {
-        control: device.control(),
-        waiter: device.waiter(Role::Exchange),
-    };
+    let mut strings = Strings::new(device.control(&Arc::default()));
     // The device descriptor (USB 2.0, clause 9.6.1); one that is short has zeros, which stand for nothing.
     let byte = |at: usize| device.descriptors().get(at).copied().unwrap_or_default();
     let word = |at| u16::from_le_bytes([byte(at), byte(at + 1)]);
@@ -43,13 +39,11 @@ pub fn readers_from_fd(fd: OwnedFd) -> Result<(Vec<Candidate>, Vec<Unusable>), O
         vendor_id: word(8),
         product_id: word(10),
         release: word(12),
-        manufacturer: asked.string(byte(14)),
-        product: asked.string(byte(15)),
-        serial: asked.string(byte(16)),
+        manufacturer: strings.get(byte(14)),
+        product: strings.get(byte(15)),
+        serial: strings.get(byte(16)),
     };
-    let value = asked
-        .configuration()
-        .unwrap_or_else(|| byte(usize::from(byte(0)) + 5));
+    let value = configuration(&mut strings.control).unwrap_or_else(|| byte(usize::from(byte(0)) + 5));
     let mut found = Vec::new();
     let mut unusable = Vec::new();
     for reader in readers(device.descriptors(), value) {
@@ -62,7 +56,7 @@ pub fn readers_from_fd(fd: OwnedFd) -> Result<(Vec<Candidate>, Vec<Unusable>), O
                     interface: interface.number,
                 },
                 port: format!("{bus}-{address}:{value}.{}", interface.number),
-                interface_name: asked.string(interface.name_index),
+                interface_name: strings.get(interface.name_index),
                 interface,
                 source: Source::Open(device.clone()),
             }),
@@ -72,46 +66,57 @@ pub fn readers_from_fd(fd: OwnedFd) -> Result<(Vec<Candidate>, Vec<Unusable>), O
     Ok((found, unusable))
 }
 
-/// What only the device tells.
-struct Asked {
-    control: Control,
-    waiter: Waiter,
+/// GET_CONFIGURATION (USB 2.0, clause 9.4.2).
+fn configuration(control: &mut Control) -> Option<u8> {
+    let mut value = [0];
+    let length = control
+        .receive_standard(8, 0, 0, &mut value, ANSWER_TIMEOUT)
+        .ok()?;
+    (length == 1 && value[0] != 0).then_some(value[0])
 }
 
-impl Asked {
-    /// GET_CONFIGURATION (USB 2.0, clause 9.4.2).
-    fn configuration(&mut self) -> Option<u8> {
-        let mut value = [0];
-        let request = Request {
-            kind: 0,
-            request: 8,
-            value: 0,
-            index: 0,
-        };
-        let length = self
-            .control
-            .receive(request, &mut value, ANSWER_TIMEOUT, &self.waiter)
-            .ok()?;
-        (length == 1 && value[0] != 0).then_some(value[0])
+/// The strings of a device, in the first of its languages, which is what the kernel shows as well.
+struct Strings {
+    control: Control,
+    language: u16,
+}
+
+impl Strings {
+    fn new(control: Control) -> Strings {
+        let mut strings = Strings { control, language: 0 };
+        strings.language = strings
+            .descriptor(0)
+            .as_deref()
+            .map_or(DEFAULT_LANGUAGE, first_language);
+        strings
     }
 
-    /// GET_DESCRIPTOR for a string (clause 9.4.3); `None` for index 0.
-    fn string(&mut self, index: u8) -> Option<String> {
-        if index == 0 {
-            return None;
-        }
+    /// The string with this index; `None` for index 0.
+    fn get(&mut self, index: u8) -> Option<String> {
+        (index != 0)
+            .then(|| self.descriptor(index))
+            .flatten()
+            .as_deref()
+            .and_then(text)
+    }
+
+    /// GET_DESCRIPTOR for a string (clause 9.4.3).
+    fn descriptor(&mut self, index: u8) -> Option<Vec<u8>> {
         let mut answer = [0; 255];
-        let request = Request {
-            kind: 0,
-            request: 6,
-            value: 0x0300 | u16::from(index),
-            index: LANGUAGE,
-        };
+        let value = 0x0300 | u16::from(index);
         let length = self
             .control
-            .receive(request, &mut answer, ANSWER_TIMEOUT, &self.waiter)
+            .receive_standard(6, value, self.language, &mut answer, ANSWER_TIMEOUT)
             .ok()?;
-        text(answer.get(..length)?)
+        Some(answer.get(..length)?.to_vec())
+    }
+}
+
+/// The first language of string descriptor 0 (clause 9.6.7).
+fn first_language(descriptor: &[u8]) -> u16 {
+    match *descriptor {
+        [length, 3, low, high, ..] if length >= 4 => u16::from_le_bytes([low, high]),
+        _ => DEFAULT_LANGUAGE,
     }
 }
 
@@ -162,6 +167,14 @@ mod tests {
         assert_eq!(text(&[4, 2, 65, 0]), None);
         assert_eq!(text(&[2, 3]).as_deref(), Some(""));
         assert_eq!(text(&[]), None);
+    }
+
+    #[test]
+    fn the_first_language_is_taken() {
+        assert_eq!(first_language(&[6, 3, 0x07, 0x04, 0x09, 0x04]), 0x0407);
+        for bytes in [&[][..], &[2, 3], &[4, 3, 7], &[4, 2, 7, 4], &[3, 3, 7, 4]] {
+            assert_eq!(first_language(bytes), DEFAULT_LANGUAGE, "{bytes:?}");
+        }
     }
 
     #[test]

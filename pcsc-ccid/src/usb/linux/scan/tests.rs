@@ -1,5 +1,5 @@
 use super::*;
-use crate::usb::tree::{candidate, composite, configuration, interface, Tree, DEVICE};
+use crate::usb::linux::tree::{candidate, composite, configuration, interface, Tree, DEVICE};
 use std::fs;
 use std::vec::Vec;
 
@@ -23,18 +23,18 @@ impl System {
         System { devices, nodes, udev }
     }
 
-    fn look(&self, known: &[Candidate]) -> Seen {
-        self.look_after(true, known)
+    fn scan(&self, known: &[Candidate]) -> Scan {
+        self.scan_after(true, known)
     }
 
-    /// Looks after all readers have been waited for, or have not.
-    fn look_after(&self, has_waited: bool, known: &[Candidate]) -> Seen {
+    /// Scans after all readers have been waited for, or have not.
+    fn scan_after(&self, has_waited: bool, known: &[Candidate]) -> Scan {
         let roots = Roots {
             devices: self.devices.root(),
             nodes: self.nodes.root(),
             udev: self.udev.root(),
         };
-        roots.look(known, |_| has_waited).unwrap()
+        roots.scan(known, |_| has_waited).unwrap()
     }
 }
 
@@ -46,21 +46,21 @@ fn places(readers: &[Candidate]) -> Vec<(u8, u8)> {
 #[test]
 fn readers_that_are_not_known_have_arrived() {
     let system = System::new("arrived");
-    let seen = system.look(&[]);
-    assert_eq!(places(&seen.arrived), [(17, 1), (17, 2)]);
-    assert_eq!(seen.arrived[1].port, "3-1.4:2.2");
-    let seen = system.look(&[candidate(17)]);
-    assert_eq!(places(&seen.arrived), [(17, 1)]);
-    assert!(seen.gone.is_empty() && seen.notices.is_empty() && !seen.is_partial);
+    let found = system.scan(&[]);
+    assert_eq!(places(&found.arrived), [(17, 1), (17, 2)]);
+    assert_eq!(found.arrived[1].port, "3-1.4:2.2");
+    let found = system.scan(&[candidate(17)]);
+    assert_eq!(places(&found.arrived), [(17, 1)]);
+    assert!(found.gone.is_empty() && found.notices.is_empty() && !found.is_partial);
 }
 
 #[test]
 fn a_known_reader_stays_though_its_node_may_not_be_opened_any_more() {
     let system = System::new("rights");
     fs::remove_dir_all(system.nodes.root()).unwrap();
-    let seen = system.look(&[candidate(17)]);
-    assert!(seen.gone.is_empty() && seen.arrived.is_empty());
-    let reasons: Vec<_> = seen.notices.iter().map(|notice| notice.reason).collect();
+    let found = system.scan(&[candidate(17)]);
+    assert!(found.gone.is_empty() && found.arrived.is_empty());
+    let reasons: Vec<_> = found.notices.iter().map(|notice| notice.reason).collect();
     // That of the other one.
     assert_eq!(reasons, [Reason::NoNode]);
 }
@@ -68,11 +68,11 @@ fn a_known_reader_stays_though_its_node_may_not_be_opened_any_more() {
 #[test]
 fn a_known_reader_is_gone_with_its_interface() {
     let system = System::new("gone");
-    let known = system.look(&[]).arrived;
+    let known = system.scan(&[]).arrived;
     fs::remove_dir_all(system.devices.root().join("3-1.4:2.1")).unwrap();
-    let seen = system.look(&known);
-    assert_eq!(seen.gone, [known[0].place]);
-    assert!(seen.arrived.is_empty());
+    let found = system.scan(&known);
+    assert_eq!(found.gone, [known[0].place]);
+    assert!(found.arrived.is_empty());
 }
 
 #[test]
@@ -80,9 +80,9 @@ fn a_device_that_comes_back_is_another_one() {
     let system = System::new("again");
     system.devices.put("3-1.4", &[("devnum", b"18\n")]);
     system.nodes.put("003", &[("018", b"")]);
-    let seen = system.look(&[candidate(17)]);
-    assert_eq!(seen.gone, [candidate(17).place]);
-    assert_eq!(places(&seen.arrived), [(18, 1), (18, 2)]);
+    let found = system.scan(&[candidate(17)]);
+    assert_eq!(found.gone, [candidate(17).place]);
+    assert_eq!(places(&found.arrived), [(18, 1), (18, 2)]);
 }
 
 #[test]
@@ -92,27 +92,27 @@ fn a_reader_in_another_configuration_is_another_one() {
         port: "3-1.4:1.2".into(),
         ..candidate(17)
     };
-    let seen = system.look(&[known]);
-    assert_eq!(seen.gone, [candidate(17).place]);
-    assert_eq!(places(&seen.arrived), [(17, 1), (17, 2)]);
+    let found = system.scan(&[known]);
+    assert_eq!(found.gone, [candidate(17).place]);
+    assert_eq!(places(&found.arrived), [(17, 1), (17, 2)]);
 }
 
 #[test]
 fn a_known_reader_that_is_being_reset_stays() {
     let system = System::new("reset");
     system.devices.put("3-1.4", &[("devnum", b"0\n")]);
-    let seen = system.look(&[candidate(17)]);
-    assert!(seen.gone.is_empty() && seen.arrived.is_empty());
-    assert!(seen.is_partial);
+    let found = system.scan(&[candidate(17)]);
+    assert!(found.gone.is_empty() && found.arrived.is_empty());
+    assert!(found.is_partial);
 }
 
 #[test]
 fn a_known_reader_whose_address_is_not_to_be_read_stays() {
     let system = System::new("address");
     fs::remove_file(system.devices.root().join("3-1.4/devnum")).unwrap();
-    let seen = system.look(&[candidate(17)]);
-    assert!(seen.gone.is_empty() && seen.arrived.is_empty());
-    assert!(!seen.is_partial);
+    let found = system.scan(&[candidate(17)]);
+    assert!(found.gone.is_empty() && found.arrived.is_empty());
+    assert!(!found.is_partial);
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn a_system_without_usb_does_not_tell() {
         nodes: Path::new("/nonexistent"),
         udev: Path::new("/nonexistent"),
     };
-    assert!(roots.look(&[], |_| true).is_err());
+    assert!(roots.scan(&[], |_| true).is_err());
 }
 
 #[test]
@@ -132,69 +132,81 @@ fn a_reader_is_listed_once_the_kernel_has_read_its_name() {
     reader[8] = 4;
     let descriptors = [&DEVICE[..], &configuration(2, &[reader])].concat();
     system.devices.device("3-1.4", &descriptors, b"2\n");
-    let seen = system.look_after(false, &[]);
-    assert!(seen.arrived.is_empty());
-    assert_eq!(seen.coming.len(), 1);
+    let found = system.scan_after(false, &[]);
+    assert!(found.arrived.is_empty());
+    assert_eq!(found.pending.len(), 1);
     // One that gives no name is listed without it in the end.
-    let seen = system.look_after(true, &[]);
+    let found = system.scan_after(true, &[]);
     assert_eq!(
-        (seen.arrived[0].interface_name.as_deref(), seen.coming.len()),
+        (found.arrived[0].interface_name.as_deref(), found.pending.len()),
         (None, 0)
     );
     system.devices.put("3-1.4:2.1", &[("interface", b"CCID\n")]);
-    let seen = system.look_after(false, &[]);
-    assert_eq!(seen.arrived[0].interface_name.as_deref(), Some("CCID"));
-    assert!(seen.coming.is_empty());
+    let found = system.scan_after(false, &[]);
+    assert_eq!(found.arrived[0].interface_name.as_deref(), Some("CCID"));
+    assert!(found.pending.is_empty());
 }
 
 #[test]
-fn a_reader_is_listed_once_udev_has_had_its_word() {
+fn a_reader_is_listed_once_udev_has_decided() {
     let system = System::new("word");
     system.udev.put("", &[("control", b"")]);
-    let seen = system.look_after(false, &[candidate(17)]);
-    assert_eq!((seen.arrived.len(), seen.coming.len()), (0, 1));
-    let seen = system.look_after(true, &[]);
-    assert_eq!((seen.arrived.len(), seen.coming.len()), (2, 0));
+    let found = system.scan_after(false, &[candidate(17)]);
+    assert_eq!((found.arrived.len(), found.pending.len()), (0, 1));
+    let found = system.scan_after(true, &[]);
+    assert_eq!((found.arrived.len(), found.pending.len()), (2, 0));
     system.udev.put("data", &[("c189:272", b"E:PCSCLITE_IGNORE=1\n")]);
-    let seen = system.look_after(false, &[candidate(17)]);
-    assert!(seen.arrived.is_empty() && seen.gone.is_empty() && seen.coming.is_empty());
-    let reasons: Vec<_> = seen.notices.iter().map(|notice| notice.reason).collect();
+    let found = system.scan_after(false, &[candidate(17)]);
+    assert!(found.arrived.is_empty() && found.gone.is_empty() && found.pending.is_empty());
+    let reasons: Vec<_> = found.notices.iter().map(|notice| notice.reason).collect();
     assert_eq!(reasons, [Reason::Ignored]);
 }
 
 #[test]
 fn what_may_still_change_is_waited_for() {
     const REASON: Reason = Reason::Permission;
-    let signs = |word, obstacle, lacks_name| Signs {
-        word,
+    let readiness = |decision, obstacle, lacks_name| Readiness {
+        decision,
         obstacle,
         lacks_name,
     };
-    for (signs, before, after) in [
-        (signs(Word::Welcome, None, false), Verdict::List, Verdict::List),
-        (signs(Word::Welcome, None, true), Verdict::Wait, Verdict::List),
-        (signs(Word::Awaited, None, false), Verdict::Wait, Verdict::List),
+    for (readiness, before, after) in [
+        (
+            readiness(Decision::Allow, None, false),
+            Verdict::List,
+            Verdict::List,
+        ),
+        (
+            readiness(Decision::Allow, None, true),
+            Verdict::Wait,
+            Verdict::List,
+        ),
+        (
+            readiness(Decision::Pending, None, false),
+            Verdict::Wait,
+            Verdict::List,
+        ),
         // Rights of the user at the seat are set after udev's word.
         (
-            signs(Word::Welcome, Some(REASON), false),
+            readiness(Decision::Allow, Some(REASON), false),
             Verdict::Wait,
             Verdict::Refuse(REASON),
         ),
         (
-            signs(Word::Awaited, Some(REASON), true),
+            readiness(Decision::Pending, Some(REASON), true),
             Verdict::Wait,
             Verdict::Refuse(REASON),
         ),
         (
-            signs(Word::Ignored, Some(REASON), true),
+            readiness(Decision::Ignore, Some(REASON), true),
             Verdict::Refuse(Reason::Ignored),
             Verdict::Refuse(Reason::Ignored),
         ),
     ] {
         assert_eq!(
-            (signs.verdict(false), signs.verdict(true)),
+            (readiness.verdict(false), readiness.verdict(true)),
             (before, after),
-            "{signs:?}"
+            "{readiness:?}"
         );
     }
 }

@@ -6,9 +6,9 @@
 //! container that no messages reach.
 
 use super::super::candidate::Place;
-use super::super::looks::Looks;
-use super::super::udev;
-use super::super::uevent::{self, Action};
+use super::schedule::RescanSchedule;
+use super::udev;
+use super::uevent::{self, Action};
 use pcsc_process::{Descriptor, Waker};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, OwnedFd};
@@ -27,11 +27,11 @@ const GROUP_KERNEL: u32 = 1;
 const GROUP_UDEV: u32 = 2;
 
 #[derive(Debug)]
-pub(super) struct Events {
+pub(in crate::usb) struct Events {
     stop: Arc<Waker>,
     netlink: Option<Descriptor>,
     inotify: Option<Descriptor>,
-    looks: Looks,
+    schedule: RescanSchedule,
 }
 
 /// What inotify tells of nodes.
@@ -42,7 +42,7 @@ struct Nodes {
     appeared: bool,
 }
 
-/// Ends a [`Hotplug`](super::Hotplug) from another thread.
+/// Ends a [`Hotplug`](crate::usb::Hotplug) from another thread.
 #[derive(Debug, Clone)]
 pub struct HotplugStopper {
     stop: Arc<Waker>,
@@ -57,14 +57,14 @@ impl HotplugStopper {
 }
 
 impl Events {
-    pub(super) fn new() -> io::Result<Events> {
+    pub(in crate::usb) fn new() -> io::Result<Events> {
         let events = Events {
             stop: Arc::new(Waker::new()?),
             netlink: open_netlink().ok().map(Descriptor::new),
             inotify: inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)
                 .ok()
                 .map(Descriptor::new),
-            looks: Looks::new(Instant::now()),
+            schedule: RescanSchedule::new(Instant::now()),
         };
         if events.netlink.is_none() && events.inotify.is_none() {
             return Err(io::ErrorKind::Unsupported.into());
@@ -73,20 +73,20 @@ impl Events {
         Ok(events)
     }
 
-    pub(super) fn stopper(&self) -> HotplugStopper {
+    pub(in crate::usb) fn stopper(&self) -> HotplugStopper {
         HotplugStopper {
             stop: self.stop.clone(),
         }
     }
 
-    /// Sleeps until it is time to list the readers again, as it is after a while where something `is_open`; false once
-    /// stopped.
-    pub(super) fn wait(&mut self, is_open: bool) -> io::Result<bool> {
+    /// Sleeps until it is time to scan again, which it is after a while even without an event if it `needs_rescan`; false
+    /// once stopped.
+    pub(in crate::usb) fn wait(&mut self, needs_rescan: bool) -> io::Result<bool> {
         loop {
-            let due = self.looks.due(is_open);
+            let due = self.schedule.due(needs_rescan);
             let left = due.map(|due| due.saturating_duration_since(Instant::now()));
             let Some([stop, netlink, inotify]) = self.sleep(left)? else {
-                self.looks.take(Instant::now());
+                self.schedule.note_rescan(Instant::now());
                 return Ok(true);
             };
             if stop {
@@ -99,7 +99,7 @@ impl Events {
                 false => Nodes::default(),
             };
             if by_netlink || nodes.changed {
-                self.looks.restart(Instant::now(), nodes.appeared);
+                self.schedule.note_event(Instant::now(), nodes.appeared);
                 self.watch_nodes();
                 return Ok(true);
             }
@@ -221,7 +221,7 @@ mod tests {
 
     /// As in a container with the host's nodes, where messages come that do not count.
     #[test]
-    fn a_message_that_does_not_count_takes_no_look() {
+    fn a_message_that_does_not_count_causes_no_scan() {
         let (theirs, ours) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
                 .unwrap();
@@ -230,9 +230,9 @@ mod tests {
             inotify: None,
             ..Events::new().unwrap()
         };
-        events.looks.restart(Instant::now(), true);
+        events.schedule.note_event(Instant::now(), true);
         rustix::io::write(&theirs, b"bind@/x\0ACTION=bind\0SUBSYSTEM=usb\0").unwrap();
         assert!(events.wait(false).unwrap());
-        assert_eq!(events.looks.taken(), 1);
+        assert_eq!(events.schedule.rescans(), 1);
     }
 }

@@ -1,11 +1,10 @@
 use super::*;
-use crate::usb::signal::{Interruption, Waiter};
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 use std::process::Command;
 use std::string::String;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Instant;
+use std::vec;
 
 /// A reactor over a file descriptor on which nothing ever ends.
 fn reactor() -> (Arc<Reactor>, OwnedFd) {
@@ -13,21 +12,39 @@ fn reactor() -> (Arc<Reactor>, OwnedFd) {
     (Reactor::new(reader).unwrap(), writer)
 }
 
-fn never(_: &mut Context<'_>) -> Poll<()> {
-    Poll::Pending
+/// A thread's wait for what never comes.
+struct Waiter {
+    reactor: Arc<Reactor>,
+    role: Role,
+    signal: Arc<Signal>,
+}
+
+impl Waiter {
+    fn new(reactor: &Arc<Reactor>, role: Role) -> Waiter {
+        Waiter {
+            reactor: reactor.clone(),
+            role,
+            signal: Arc::default(),
+        }
+    }
+
+    fn wait(&self, deadline: Option<Instant>) -> Result<(), Interruption> {
+        self.reactor
+            .wait(self.role, &self.signal, deadline, true, |_| None)
+    }
 }
 
 #[test]
 fn a_leader_ends_by_its_deadline_and_by_a_cancellation() {
     let (reactor, _writer) = reactor();
     for role in [Role::Exchange, Role::Watch] {
-        let waiter = Waiter::new(Some(reactor.clone()), role);
+        let waiter = Waiter::new(&reactor, role);
         let deadline = Instant::now() + Duration::from_millis(10);
-        assert_eq!(waiter.wait(Some(deadline), never), Err(Interruption::Timeout));
+        assert_eq!(waiter.wait(Some(deadline)), Err(Interruption::Timeout));
         assert!(Instant::now() >= deadline);
-        let signal = waiter.signal().clone();
+        let signal = waiter.signal.clone();
         let other = thread::spawn(move || signal.cancel());
-        assert_eq!(waiter.wait(None, never), Err(Interruption::Cancelled));
+        assert_eq!(waiter.wait(None), Err(Interruption::Cancelled));
         other.join().unwrap();
     }
 }
@@ -41,9 +58,9 @@ fn a_follower_leads_when_the_leader_has_ended() {
     let (signals, signal) = mpsc::channel();
     let followed = reactor.clone();
     let follower = thread::spawn(move || {
-        let waiter = Waiter::new(Some(followed), Role::Exchange);
-        signals.send(waiter.signal().clone()).unwrap();
-        sender.send(waiter.wait(None, never)).unwrap();
+        let waiter = Waiter::new(&followed, Role::Exchange);
+        signals.send(waiter.signal.clone()).unwrap();
+        sender.send(waiter.wait(None)).unwrap();
     });
     let signal = signal.recv().unwrap();
     while reactor.state().followers.is_empty() {
@@ -80,7 +97,7 @@ fn the_watch_sees_the_device_only_while_nobody_leads() {
     drop(exchange);
     assert!(!is_in_set());
     let watch = reactor.lead_or_follow(Role::Watch, &signal);
-    assert_eq!(watch.as_ref().map(Lead::role), Some(Role::Watch));
+    assert_eq!(watch.as_ref().map(|lead| lead.role), Some(Role::Watch));
     assert!(is_in_set());
 }
 
@@ -88,11 +105,11 @@ fn the_watch_sees_the_device_only_while_nobody_leads() {
 fn a_cancellation_that_comes_before_the_sleep_is_not_missed() {
     for role in [Role::Exchange, Role::Watch] {
         let (reactor, _writer) = reactor();
-        let waiter = Waiter::new(Some(reactor), role);
+        let waiter = Waiter::new(&reactor, role);
         for _ in 0..500 {
-            let signal = waiter.signal().clone();
+            let signal = waiter.signal.clone();
             let other = thread::spawn(move || signal.cancel());
-            assert_eq!(waiter.wait(None, never), Err(Interruption::Cancelled));
+            assert_eq!(waiter.wait(None), Err(Interruption::Cancelled));
             other.join().unwrap();
         }
     }
@@ -101,23 +118,41 @@ fn a_cancellation_that_comes_before_the_sleep_is_not_missed() {
 #[test]
 fn a_pipe_whose_device_refuses_ends_with_the_error() {
     let (reactor, _writer) = reactor();
-    let waiter = Waiter::new(Some(reactor.clone()), Role::Exchange);
-    let mut pipe = Pipe::new(&reactor, Kind::Bulk, 0x82, 64);
+    let mut pipe = UsbfsPipe::new(&reactor, &Arc::default(), Kind::Bulk, 0x82, 64);
     for _ in 0..3 {
-        pipe.submit(Buffer::new(64));
+        pipe.submit(vec![0; 64]);
         assert!(pipe.is_pending());
-        let completion = waiter.wait(None, |context| pipe.poll(context)).unwrap();
-        assert_eq!(completion.status, Err(name(Errno::NOTTY)));
+        // No device: ENOTTY.
+        assert_eq!(pipe.wait(None).unwrap().result, Err(Error::Fault));
         assert!(!pipe.is_pending());
     }
     assert_eq!(pipe.clear_halt(), Err(Error::Fault));
+    assert!(pipe.reclaim().unwrap().is_none());
+}
+
+#[test]
+fn errors_of_the_kernel_are_told_apart() {
+    for (errno, expected) in [
+        (Errno::NODEV, Error::Gone),
+        (Errno::SHUTDOWN, Error::Gone),
+        (Errno::ACCESS, Error::Gone),
+        (Errno::PIPE, Error::Stall),
+        (Errno::NOENT, Error::Cancelled),
+        (Errno::CONNRESET, Error::Cancelled),
+        (Errno::PROTO, Error::Fault),
+        (Errno::OVERFLOW, Error::Fault),
+    ] {
+        assert_eq!(error(errno), expected, "{errno}");
+    }
 }
 
 #[test]
 fn places_of_pipes_are_used_again() {
     let (reactor, _writer) = reactor();
     for _ in 0..5 {
-        let pipes = [0x01, 0x82, 0x83].map(|endpoint| Pipe::new(&reactor, Kind::Bulk, endpoint, 64));
+        let signal = Arc::default();
+        let pipe = |endpoint| UsbfsPipe::new(&reactor, &signal, Kind::Bulk, endpoint, 64);
+        let pipes = [0x01, 0x82, 0x83].map(pipe);
         assert_eq!(pipes.map(|pipe| pipe.token), [0, 1, 2]);
     }
 }
@@ -126,7 +161,7 @@ fn places_of_pipes_are_used_again() {
 #[test]
 fn a_wait_that_the_system_refuses_ends() {
     const CHILD: &str = "PCSC_CCID_TEST_WITHOUT_FILES";
-    const NAME: &str = "usb::reactor::tests::a_wait_that_the_system_refuses_ends";
+    const NAME: &str = "usb::linux::reactor::tests::a_wait_that_the_system_refuses_ends";
     if std::env::var_os(CHILD).is_none() {
         let mut child = Command::new(std::env::current_exe().unwrap());
         let output = child.args(["--exact", NAME]).env(CHILD, "").output().unwrap();
@@ -141,9 +176,9 @@ fn a_wait_that_the_system_refuses_ends() {
         ..before
     };
     for role in [Role::Exchange, Role::Watch] {
-        let waiter = Waiter::new(Some(reactor.clone()), role);
+        let waiter = Waiter::new(&reactor, role);
         let (ended, end) = mpsc::channel::<()>();
-        let signal = waiter.signal().clone();
+        let signal = waiter.signal.clone();
         let other = thread::spawn(move || {
             // Only where the wait does not end.
             if end.recv_timeout(Duration::from_secs(20)).is_err() {
@@ -151,7 +186,7 @@ fn a_wait_that_the_system_refuses_ends() {
             }
         });
         setrlimit(Resource::Nofile, none).unwrap();
-        let result = waiter.wait(None, never);
+        let result = waiter.wait(None);
         setrlimit(Resource::Nofile, before).unwrap();
         ended.send(()).unwrap();
         other.join().unwrap();

@@ -1,12 +1,29 @@
-//! Who has a device's node open.
+//! Who has a reader that is in use.
 
-use super::error::Holder;
+use super::super::error::Holder;
+use super::sysfs;
 use std::fs;
 use std::path::Path;
+use std::vec;
 use std::vec::Vec;
 
-/// The processes that have `node` open, as far as the user may look; in the order of their ids.
-pub(super) fn of(node: &Path) -> Vec<Holder> {
+/// The kernel's driver that is bound to the interface at `port`; or else the other processes that have `node` open, as far
+/// as the user may look.
+pub(in crate::usb) fn holders(port: &str, node: &Path) -> Vec<Holder> {
+    match sysfs::driver(port) {
+        Some(driver) if driver != "usbfs" => vec![Holder::Driver(driver)],
+        _ => {
+            let mut holders = processes(node);
+            // The attempt that has just failed has the node open too.
+            let own = std::process::id();
+            holders.retain(|holder| !matches!(holder, Holder::Process { pid, .. } if *pid == own));
+            holders
+        }
+    }
+}
+
+/// The processes that have `node` open, in the order of their ids.
+fn processes(node: &Path) -> Vec<Holder> {
     let mut holders: Vec<Holder> = fs::read_dir("/proc")
         .into_iter()
         .flatten()
@@ -40,14 +57,14 @@ mod tests {
         let path = std::env::temp_dir().join(format!("pcsc-ccid-{}-held", std::process::id()));
         let file = File::create(&path).unwrap();
         let path = path.canonicalize().unwrap();
-        let holders = of(&path);
+        let holders = processes(&path);
         assert!(
             matches!(holders.as_slice(), [Holder::Process { pid, name }]
                 if *pid == std::process::id() && !name.is_empty()),
             "{holders:?}"
         );
         drop(file);
-        assert_eq!(of(&path), []);
+        assert_eq!(processes(&path), []);
         fs::remove_file(path).unwrap();
     }
 }

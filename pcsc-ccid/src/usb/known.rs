@@ -1,0 +1,76 @@
+//! Which readers are known, and what a scan of the bus changes.
+
+use super::candidate::{Candidate, Place};
+use super::listing::{Changes, Notice, Scan};
+use std::time::{Duration, Instant};
+use std::vec::Vec;
+
+/// How long a reader that is not ready is waited for: for its name, which some devices never give, for udev, whose
+/// database a container may lack, and for the right to open it.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The known readers.
+#[derive(Debug, Default)]
+pub(super) struct KnownReaders {
+    known: Vec<Candidate>,
+    /// Notices that the caller has got.
+    reported: Vec<Notice>,
+    /// Readers that are not ready, each since when.
+    pending: Vec<(Place, Instant)>,
+    is_partial: bool,
+}
+
+impl KnownReaders {
+    pub(super) fn known(&self) -> &[Candidate] {
+        &self.known
+    }
+
+    /// Whether the bus is to be scanned again even if no event comes.
+    pub(super) fn needs_rescan(&self) -> bool {
+        self.is_partial || !self.pending.is_empty()
+    }
+
+    /// Whether a reader is to be taken as it is: it has been waited for, or what is wrong with it is reported already.
+    pub(super) fn has_waited(&self, place: Place, now: Instant) -> bool {
+        let is_reported = self.reported.iter().any(|notice| notice.place == place);
+        is_reported
+            || self
+                .pending_since(place)
+                .is_some_and(|since| now - since >= PATIENCE)
+    }
+
+    fn pending_since(&self, place: Place) -> Option<Instant> {
+        let mut pending = self.pending.iter();
+        pending
+            .find(|(pending, _)| *pending == place)
+            .map(|(_, since)| *since)
+    }
+
+    /// Takes over what was scan. What could not be told stays as it was.
+    pub(super) fn update(&mut self, scan: Scan, now: Instant) -> Changes {
+        self.known.retain(|reader| !scan.gone.contains(&reader.place));
+        self.known.extend_from_slice(&scan.arrived);
+        let notices: Vec<Notice> = scan
+            .notices
+            .iter()
+            .filter(|notice| !self.reported.contains(notice))
+            .cloned()
+            .collect();
+        if scan.is_partial {
+            self.reported.extend_from_slice(&notices);
+        } else {
+            self.reported = scan.notices;
+        }
+        let since = |place: Place| (place, self.pending_since(place).unwrap_or(now));
+        self.pending = scan.pending.into_iter().map(since).collect();
+        self.is_partial = scan.is_partial;
+        Changes {
+            gone: scan.gone,
+            arrived: scan.arrived,
+            notices,
+        }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests;

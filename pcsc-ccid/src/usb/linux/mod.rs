@@ -1,0 +1,23 @@
+//! Linux and Android: the system calls of `pcsc-usbfs`, /sys, udev and netlink.
+
+mod descriptors;
+pub(super) mod device;
+mod events;
+mod from_fd;
+mod holders;
+mod reactor;
+mod scan;
+mod schedule;
+mod sysfs;
+#[cfg(test)]
+pub(super) mod tree;
+mod udev;
+mod uevent;
+
+pub(super) use device::{BulkIn, BulkOut, Claim, Control, Device, InterruptIn, Refusal};
+pub(super) use events::Events;
+pub use events::HotplugStopper;
+pub use from_fd::readers_from_fd;
+pub(super) use holders::holders;
+pub(super) use scan::scan;
+pub(super) use sysfs::is_transient;

@@ -1,0 +1,498 @@
+//! Who waits for the transfers of an open device: leader and followers.
+//!
+//! All transfers of an open device end on one file descriptor. Of the threads that wait for answers, one leads: it polls
+//! that descriptor, takes back every transfer that has ended, and wakes the thread that the transfer belongs to. The others
+//! follow, each asleep on its own [`Signal`]. When the leader has what it waited for, a follower leads. So there is no
+//! thread that belongs to this library, none that outlives a reader, and none that a fork loses.
+//!
+//! The thread that waits for notifications leads on its own: it polls an epoll set, which contains the descriptor only
+//! while no other thread leads. An exchange therefore does not wake it.
+
+use super::super::pipe::{Completion, Pipe};
+use super::super::signal::{Interruption, Signal};
+use crate::transport::Error;
+use pcsc_process::Descriptor;
+use pcsc_usbfs::{Device, Kind, Transfer};
+use rustix::event::{epoll, poll, PollFd, PollFlags, Timespec};
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Wake, Waker};
+use std::time::{Duration, Instant};
+use std::vec::Vec;
+
+/// How long to wait for transfers of a device that is gone. Its file descriptor is always ready, so poll cannot block on it.
+const STRAGGLERS: Duration = Duration::from_millis(5);
+
+/// What a wait is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The answer to a command.
+    Exchange,
+    /// Notifications.
+    Watch,
+}
+
+/// An open device and who waits for it.
+#[derive(Debug)]
+pub(super) struct Reactor {
+    device: Device,
+    /// Of the leader of exchanges.
+    kick: Kick,
+    /// Of the watch.
+    watch_kick: Kick,
+    /// What the watch polls.
+    watch_set: Descriptor,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    is_led: bool,
+    followers: Vec<Arc<Signal>>,
+    is_watched: bool,
+    /// Whether the watch's set has the device.
+    is_in_set: bool,
+    /// The device is gone, and its file descriptor is always ready.
+    is_gone: bool,
+    /// By token.
+    slots: Vec<Slot>,
+}
+
+/// Where a pipe's transfer waits for the pipe to fetch it.
+#[derive(Debug, Default)]
+struct Slot {
+    ended: Option<(Transfer, Result<(), Error>)>,
+    /// Of the thread that waits for it; none if no pipe has the slot.
+    signal: Option<Arc<Signal>>,
+}
+
+/// Ends a leader's poll from another thread.
+#[derive(Debug)]
+struct Kick {
+    socket: Arc<KickSocket>,
+    waker: Waker,
+}
+
+#[derive(Debug)]
+struct KickSocket {
+    fd: pcsc_process::Waker,
+    /// The process that made it.
+    owner: u32,
+}
+
+impl Kick {
+    fn new() -> io::Result<Kick> {
+        let socket = Arc::new(KickSocket {
+            fd: pcsc_process::Waker::new()?,
+            owner: pcsc_usbfs::generation(),
+        });
+        Ok(Kick {
+            waker: Waker::from(socket.clone()),
+            socket,
+        })
+    }
+}
+
+impl Wake for KickSocket {
+    fn wake(self: Arc<Self>) {
+        // In a forked child no thread polls it, and this would wake the parent's.
+        if self.owner == pcsc_usbfs::generation() {
+            // It fails if the program has closed the descriptor.
+            self.fd.wake();
+        }
+    }
+}
+
+/// The right to poll the device.
+#[derive(Debug)]
+struct Lead<'a> {
+    reactor: &'a Reactor,
+    role: Role,
+}
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        let mut state = self.reactor.state();
+        if self.role == Role::Watch {
+            state.is_watched = false;
+            return;
+        }
+        state.is_led = false;
+        self.reactor.serve_watch(&mut state);
+        // They compete for the lead; one that has what it waited for does not.
+        for follower in &state.followers {
+            follower.wake();
+        }
+    }
+}
+
+impl Reactor {
+    pub(super) fn new(fd: OwnedFd) -> io::Result<Arc<Reactor>> {
+        Ok(Arc::new(Reactor {
+            device: Device::new(fd),
+            kick: Kick::new()?,
+            watch_kick: Kick::new()?,
+            watch_set: Descriptor::new(epoll::create(epoll::CreateFlags::CLOEXEC)?),
+            state: Mutex::default(),
+        }))
+    }
+
+    pub(super) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Waits until `ready` gives something, the deadline passes or `signal` is cancelled, in this order of precedence.
+    fn wait<T>(
+        &self,
+        role: Role,
+        signal: &Arc<Signal>,
+        deadline: Option<Instant>,
+        is_cancellable: bool,
+        mut ready: impl FnMut(&Reactor) -> Option<T>,
+    ) -> Result<T, Interruption> {
+        // Kept until the wait is over, so that followers are woken once for it, not after each transfer.
+        let mut lead: Option<Lead<'_>> = None;
+        loop {
+            if let Some(value) = ready(self) {
+                return Ok(value);
+            }
+            if lead.is_none() {
+                lead = self.lead_or_follow(role, signal);
+            }
+            match &lead {
+                Some(lead) => self.attend(lead.role, signal, deadline, is_cancellable)?,
+                None => {
+                    let slept = signal.sleep(deadline, is_cancellable);
+                    self.unfollow(signal);
+                    slept?;
+                }
+            }
+        }
+    }
+
+    /// The leader's turn: polls the device until there is an event of `signal`'s.
+    fn attend(
+        &self,
+        role: Role,
+        signal: &Signal,
+        deadline: Option<Instant>,
+        is_cancellable: bool,
+    ) -> Result<(), Interruption> {
+        loop {
+            if let Some(event) = signal.go_elsewhere(&self.kick_of(role).waker, is_cancellable) {
+                return event;
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let polled = self.poll(role, left);
+            signal.come_back();
+            self.reap();
+            if let Some(event) = signal.event(is_cancellable) {
+                return event;
+            }
+            match polled {
+                Ok(false) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
+                    return Err(Interruption::Timeout);
+                }
+                Ok(_) => (),
+                Err(_) => return Err(Interruption::Refused),
+            }
+        }
+    }
+
+    /// The lead; if another thread has it, `signal` is woken when it is free. A watch leads on its own.
+    fn lead_or_follow(&self, role: Role, signal: &Arc<Signal>) -> Option<Lead<'_>> {
+        let mut state = self.state();
+        if role == Role::Watch && !state.is_watched {
+            state.is_watched = true;
+            self.serve_watch(&mut state);
+            return Some(Lead { reactor: self, role });
+        }
+        if state.is_led {
+            state.followers.push(signal.clone());
+            return None;
+        }
+        state.is_led = true;
+        self.serve_watch(&mut state);
+        // A second watch leads like an exchange.
+        Some(Lead {
+            reactor: self,
+            role: Role::Exchange,
+        })
+    }
+
+    /// Puts the device into the watch's set, or takes it out, if that is due. A forked child's set is its parent's.
+    fn serve_watch(&self, state: &mut State) {
+        let is_due = !state.is_led;
+        if !state.is_watched || state.is_in_set == is_due || self.device.is_inherited() {
+            return;
+        }
+        let changed = if is_due {
+            epoll::add(
+                &self.watch_set,
+                &self.device,
+                epoll::EventData::new_u64(0),
+                epoll::EventFlags::OUT,
+            )
+        } else {
+            epoll::delete(&self.watch_set, &self.device)
+        };
+        if changed.is_ok() {
+            state.is_in_set = is_due;
+        }
+    }
+
+    fn unfollow(&self, signal: &Arc<Signal>) {
+        self.state()
+            .followers
+            .retain(|follower| !Arc::ptr_eq(follower, signal));
+    }
+
+    fn kick_of(&self, role: Role) -> &Kick {
+        match role {
+            Role::Exchange => &self.kick,
+            Role::Watch => &self.watch_kick,
+        }
+    }
+
+    /// Polls until a transfer has ended, the leader is kicked, or `left` is over. False if nothing has happened.
+    ///
+    /// # Errors
+    /// Where the system does not let it poll, or the device belongs to the process that has forked this one.
+    fn poll(&self, role: Role, left: Option<Duration>) -> io::Result<bool> {
+        if self.device.is_inherited() {
+            return Err(Errno::NODEV.into());
+        }
+        if !self.state().is_gone {
+            return self.poll_fds(role, left, true);
+        }
+        let left = match left {
+            _ if !self.device.is_lending() => left,
+            Some(left) => Some(left.min(STRAGGLERS)),
+            None => Some(STRAGGLERS),
+        };
+        self.poll_fds(role, left, false)
+    }
+
+    fn poll_fds(&self, role: Role, left: Option<Duration>, sees_device: bool) -> io::Result<bool> {
+        let left = left.map(|left| Timespec {
+            tv_sec: left.as_secs().try_into().unwrap_or(i32::MAX.into()),
+            tv_nsec: left.subsec_nanos().into(),
+        });
+        let kick = &self.kick_of(role).socket.fd;
+        let device = match role {
+            Role::Exchange => PollFd::new(&self.device, PollFlags::OUT),
+            Role::Watch => PollFd::new(&self.watch_set, PollFlags::IN),
+        };
+        let mut fds = [PollFd::new(kick, PollFlags::IN), device];
+        let ready = poll(&mut fds[..1 + usize::from(sees_device)], left.as_ref());
+        // The program may have closed the descriptors, and their numbers may name files of its own, which may be
+        // ready for ever. An exchange has a deadline in any case, and is not slowed down by this question.
+        let [is_kicked, is_ready] = fds.each_ref().map(|fd| !fd.revents().is_empty());
+        let is_lost = fds.iter().any(|fd| fd.revents().contains(PollFlags::NVAL))
+            || (is_kicked && !kick.is_ours())
+            || (is_ready && role == Role::Watch && !self.watch_set.is_ours());
+        if is_lost {
+            return Err(Errno::BADF.into());
+        }
+        if is_kicked {
+            kick.clear();
+        }
+        match ready {
+            Ok(ready) => Ok(ready > 0),
+            // As good as a kick.
+            Err(Errno::INTR) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether the device is gone, or goes within this time: the system then reports its file descriptor as broken.
+    fn is_gone(&self, within: Duration) -> bool {
+        let deadline = Instant::now() + within;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let left = Timespec {
+                tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
+                tv_nsec: left.subsec_nanos().into(),
+            };
+            let mut fds = [PollFd::new(&self.device, PollFlags::empty())];
+            match poll(&mut fds, Some(&left)) {
+                Ok(0) => return false,
+                Ok(_) => return fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR),
+                Err(Errno::INTR) => (),
+                Err(_) => return false,
+            }
+        }
+    }
+
+    /// Takes back a transfer that has ended, and wakes the thread that waits for it.
+    fn reap(&self) {
+        let transfer = match self.device.reap() {
+            Ok(Some(transfer)) => transfer,
+            Ok(None) => return,
+            Err(error) => {
+                self.state().is_gone |= error == Errno::NODEV;
+                return;
+            }
+        };
+        let result = transfer.status().map_err(error);
+        self.end(transfer, result);
+    }
+
+    fn end(&self, transfer: Transfer, result: Result<(), Error>) {
+        let mut state = self.state();
+        if let Some(slot) = state.slots.get_mut(transfer.token()) {
+            slot.ended = Some((transfer, result));
+            let signal = slot.signal.clone();
+            drop(state);
+            if let Some(signal) = signal {
+                signal.wake();
+            }
+        }
+    }
+
+    fn take_ended(&self, token: usize) -> Option<(Transfer, Result<(), Error>)> {
+        self.state().slots.get_mut(token)?.ended.take()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Each change is whole before anything that could panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the kernel's error means for a transfer.
+fn error(errno: Errno) -> Error {
+    match errno {
+        // The last one where a reset by another process has taken the claim.
+        Errno::NODEV | Errno::SHUTDOWN | Errno::ACCESS => Error::Gone,
+        Errno::PIPE => Error::Stall,
+        Errno::NOENT | Errno::CONNRESET => Error::Cancelled,
+        _ => Error::Fault,
+    }
+}
+
+/// One endpoint of an open device.
+#[derive(Debug)]
+pub(in crate::usb) struct UsbfsPipe {
+    reactor: Arc<Reactor>,
+    role: Role,
+    signal: Arc<Signal>,
+    token: usize,
+    endpoint: u8,
+    max_packet_size: usize,
+    /// The transfer, while it is not the kernel's.
+    idle: Option<Transfer>,
+}
+
+impl UsbfsPipe {
+    /// A pipe that only the thread of `signal` waits for.
+    pub(super) fn new(
+        reactor: &Arc<Reactor>,
+        signal: &Arc<Signal>,
+        kind: Kind,
+        endpoint: u8,
+        max_packet_size: usize,
+    ) -> UsbfsPipe {
+        let mut state = reactor.state();
+        let free = state.slots.iter().position(|slot| slot.signal.is_none());
+        let token = free.unwrap_or_else(|| {
+            state.slots.push(Slot::default());
+            state.slots.len() - 1
+        });
+        state.slots[token].signal = Some(signal.clone());
+        UsbfsPipe {
+            reactor: reactor.clone(),
+            role: match kind {
+                Kind::Interrupt => Role::Watch,
+                Kind::Bulk | Kind::Control => Role::Exchange,
+            },
+            signal: signal.clone(),
+            token,
+            endpoint,
+            max_packet_size,
+            idle: Some(Transfer::new(kind, endpoint, token)),
+        }
+    }
+
+    /// Takes the buffer out of a transfer that has ended.
+    fn finish(&mut self, (mut transfer, result): (Transfer, Result<(), Error>)) -> Completion {
+        let length = transfer.actual_length();
+        let mut buffer = transfer.take_buffer();
+        match self.endpoint {
+            // Of a control transfer the setup packet is not counted.
+            0 => buffer.truncate(8 + length),
+            0x80.. => buffer.truncate(length),
+            _ => (),
+        }
+        self.idle = Some(transfer);
+        Completion { buffer, result }
+    }
+}
+
+impl Drop for UsbfsPipe {
+    fn drop(&mut self) {
+        // The slot of a transfer that the kernel has is not given to another pipe.
+        if let (Some(_), Some(slot)) = (&self.idle, self.reactor.state().slots.get_mut(self.token)) {
+            slot.signal = None;
+        }
+    }
+}
+
+impl Pipe for UsbfsPipe {
+    fn submit(&mut self, buffer: Vec<u8>) {
+        let Some(mut transfer) = self.idle.take() else {
+            return;
+        };
+        transfer.set_buffer(buffer);
+        if let Err((transfer, errno)) = self.reactor.device.submit(transfer) {
+            self.reactor.end(transfer, Err(error(errno)));
+        }
+    }
+
+    fn is_pending(&self) -> bool {
+        self.idle.is_none()
+    }
+
+    fn try_complete(&mut self) -> Option<Completion> {
+        let ended = self.reactor.take_ended(self.token)?;
+        Some(self.finish(ended))
+    }
+
+    fn complete(
+        &mut self,
+        deadline: Option<Instant>,
+        is_cancellable: bool,
+    ) -> Result<Completion, Interruption> {
+        let token = self.token;
+        let take = |reactor: &Reactor| reactor.take_ended(token);
+        let ended = self
+            .reactor
+            .wait(self.role, &self.signal, deadline, is_cancellable, take)?;
+        Ok(self.finish(ended))
+    }
+
+    fn cancel(&mut self) {
+        self.reactor.device.cancel(self.token);
+    }
+
+    fn clear_halt(&mut self) -> Result<(), Error> {
+        match self.reactor.device.clear_halt(self.endpoint) {
+            Ok(()) => Ok(()),
+            Err(Errno::NODEV) => Err(Error::Gone),
+            Err(_) => Err(Error::Fault),
+        }
+    }
+
+    fn max_packet_size(&self) -> usize {
+        self.max_packet_size
+    }
+
+    fn is_gone(&self, within: Duration) -> bool {
+        self.reactor.is_gone(within)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+//! When to scan again though no event comes.
+
+use std::time::{Duration, Instant};
+
+/// A node's interfaces come after it, and where the kernel's messages do not come, nobody tells of them.
+const PAUSES: [Duration; 3] = [
+    Duration::from_millis(50),
+    Duration::from_millis(250),
+    Duration::from_millis(750),
+];
+
+/// If it is still necessary then, ever less often, and at least this often.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// The scans since the last event.
+#[derive(Debug)]
+pub(super) struct RescanSchedule {
+    last: Instant,
+    rescans: usize,
+    is_expecting: bool,
+}
+
+impl RescanSchedule {
+    pub(super) fn new(now: Instant) -> RescanSchedule {
+        RescanSchedule {
+            last: now,
+            rescans: 0,
+            is_expecting: false,
+        }
+    }
+
+    /// Notes an event, which causes a scan too, and whether something has appeared.
+    pub(super) fn note_event(&mut self, now: Instant, has_appeared: bool) {
+        self.is_expecting = has_appeared || self.due(false).is_some();
+        self.last = now;
+        self.rescans = 0;
+    }
+
+    /// When the next scan is due, if there is to be one: after what has appeared, and while the last one `needs_rescan`.
+    pub(super) fn due(&self, needs_rescan: bool) -> Option<Instant> {
+        let pause = match PAUSES.get(self.rescans) {
+            Some(pause) => (needs_rescan || self.is_expecting).then_some(*pause),
+            None => needs_rescan.then(|| {
+                let doublings = self.rescans - PAUSES.len();
+                LONGEST.min(Duration::from_secs(1 << doublings.min(6)))
+            }),
+        };
+        pause.map(|pause| self.last + pause)
+    }
+
+    /// Notes a scan that was due.
+    pub(super) fn note_rescan(&mut self, now: Instant) {
+        self.last = now;
+        self.rescans += 1;
+    }
+
+    #[cfg(test)]
+    pub(super) fn rescans(&self) -> usize {
+        self.rescans
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// When the next scans are due, in milliseconds after `begin`; ten at most.
+    fn due_after(mut schedule: RescanSchedule, begin: Instant, needs_rescan: bool) -> std::vec::Vec<u128> {
+        let next = move || {
+            let due = schedule.due(needs_rescan)?;
+            schedule.note_rescan(due);
+            Some((due - begin).as_millis())
+        };
+        std::iter::from_fn(next).take(10).collect()
+    }
+
+    #[test]
+    fn what_appears_is_scanned_a_few_times() {
+        let begin = Instant::now();
+        let mut schedule = RescanSchedule::new(begin);
+        assert_eq!(schedule.due(false), None);
+        schedule.note_event(begin, true);
+        assert_eq!(due_after(schedule, begin, false), [50, 300, 1050]);
+    }
+
+    #[test]
+    fn other_events_do_not_end_what_is_expected() {
+        let begin = Instant::now();
+        let mut schedule = RescanSchedule::new(begin);
+        schedule.note_event(begin, true);
+        schedule.note_rescan(begin);
+        schedule.note_event(begin, false);
+        assert_eq!(due_after(schedule, begin, false), [50, 300, 1050]);
+    }
+
+    #[test]
+    fn what_needs_rescan_is_looked_at_ever_less_often() {
+        let begin = Instant::now();
+        let schedule = RescanSchedule::new(begin);
+        assert_eq!(
+            due_after(schedule, begin, true),
+            [50, 300, 1050, 2050, 4050, 8050, 16050, 32050, 64050, 124050]
+        );
+    }
+
+    #[test]
+    fn what_is_not_pending_any_more_is_not_scanned() {
+        let begin = Instant::now();
+        let mut schedule = RescanSchedule::new(begin);
+        for _ in 0..100 {
+            schedule.note_rescan(begin);
+        }
+        assert_eq!(schedule.due(true), Some(begin + LONGEST));
+        assert_eq!(schedule.due(false), None);
+        schedule.note_event(begin, false);
+        assert_eq!(schedule.due(false), None);
+    }
+}

@@ -1,0 +1,146 @@
+//! Lists of readers, and how they change.
+
+use super::candidate::{udev_rule, Candidate, Identity, Place};
+use super::error::OpenError;
+use crate::descriptor::Unusable;
+use std::fmt;
+use std::vec::Vec;
+
+/// The readers on the USB, and what to tell of devices that look like one and cannot be used.
+#[derive(Debug, Clone, Default)]
+pub struct Listing {
+    /// In the order of bus, address and interface.
+    pub readers: Vec<Candidate>,
+    /// What to log, once.
+    pub notices: Vec<Notice>,
+}
+
+/// What has changed since the last call.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Readers that are gone.
+    pub gone: Vec<Place>,
+    /// Readers that came.
+    pub arrived: Vec<Candidate>,
+    /// What there is to log that was not to log before.
+    pub notices: Vec<Notice>,
+}
+
+impl Changes {
+    pub(super) fn is_empty(&self) -> bool {
+        self.gone.is_empty() && self.arrived.is_empty() && self.notices.is_empty()
+    }
+}
+
+/// What one scan of the bus has found.
+#[derive(Debug, Default)]
+pub(super) struct Scan {
+    /// Known readers that are gone.
+    pub(super) gone: Vec<Place>,
+    /// Readers that are not known, in the order of their places.
+    pub(super) arrived: Vec<Candidate>,
+    /// Readers that are not ready yet.
+    pub(super) pending: Vec<Place>,
+    /// What there is to log.
+    pub(super) notices: Vec<Notice>,
+    /// Something could not be read, and can be a little later.
+    pub(super) is_partial: bool,
+}
+
+/// A device that looks like a reader and is not listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// Where it is.
+    pub place: Place,
+    /// What it is.
+    pub identity: Identity,
+    /// Why it is not among the readers.
+    pub reason: Reason,
+}
+
+/// Why a device is not among the readers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The user may not open it.
+    Permission,
+    /// It has no node under /dev.
+    NoNode,
+    /// Its descriptor is of no use.
+    Descriptor(crate::descriptor::Error),
+    /// Udev's property `PCSCLITE_IGNORE` says so.
+    Ignored,
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Notice {
+            place,
+            identity,
+            reason,
+        } = self;
+        let node = place.node();
+        write!(f, "reader {identity}: ")?;
+        match *reason {
+            Reason::Permission => OpenError::Permission {
+                node,
+                rule: udev_rule(identity),
+            }
+            .fmt(f),
+            Reason::NoNode => write!(f, "{} does not exist", node.display()),
+            Reason::Descriptor(error) => Unusable {
+                interface: place.interface,
+                error,
+            }
+            .fmt(f),
+            Reason::Ignored => f.write_str("ignored, as PCSCLITE_IGNORE is set"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::{String, ToString};
+
+    fn notice(reason: Reason) -> String {
+        Notice {
+            place: Place {
+                bus: 1,
+                address: 4,
+                interface: 2,
+            },
+            identity: Identity {
+                vendor_id: 0x058F,
+                product_id: 0x9540,
+                manufacturer: Some("Generic".into()),
+                product: Some("EMV Smartcard Reader".into()),
+                ..Identity::default()
+            },
+            reason,
+        }
+        .to_string()
+    }
+
+    #[test]
+    fn a_missing_permission_names_the_node_and_the_rule() {
+        let text = notice(Reason::Permission);
+        assert!(
+            text.starts_with("reader 058f:9540 Generic EMV Smartcard Reader: "),
+            "{text}"
+        );
+        assert!(text.contains("/dev/bus/usb/001/004"), "{text}");
+        let rule = "SUBSYSTEM==\"usb\", ATTR{idVendor}==\"058f\", ATTR{idProduct}==\"9540\", MODE=\"0660\", \
+                    GROUP=\"plugdev\", TAG+=\"uaccess\"";
+        assert!(text.ends_with(rule), "{text}");
+    }
+
+    #[test]
+    fn other_reasons_are_told_too() {
+        assert!(notice(Reason::NoNode).ends_with("/dev/bus/usb/001/004 does not exist"));
+        let text = notice(Reason::Descriptor(crate::descriptor::Error::Missing));
+        assert!(
+            text.ends_with("interface 2: there is no class descriptor"),
+            "{text}"
+        );
+    }
+}

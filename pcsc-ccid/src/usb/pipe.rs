@@ -1,0 +1,78 @@
+//! What every system's endpoints have in common: transfers that a thread starts, and waits for.
+
+use super::signal::Interruption;
+use crate::transport::Error;
+use std::time::{Duration, Instant};
+use std::vec::Vec;
+
+/// How long a cancelled transfer may take to come back. The system returns it at once unless the host controller hangs.
+const RECLAIM_LIMIT: Duration = Duration::from_secs(2);
+
+/// A device that is pulled fails on the bus before the system knows that it is gone: a hub reports that at its next poll.
+const REMOVAL_LIMIT: Duration = Duration::from_millis(300);
+
+/// How a transfer ended.
+#[derive(Debug)]
+pub(super) struct Completion {
+    /// The buffer that was submitted, for use in the next transfer. From an IN endpoint it holds what came, and no more.
+    pub(super) buffer: Vec<u8>,
+    /// [`Error::Cancelled`] if it was cancelled, by this driver or by the system; never [`Error::Timeout`].
+    pub(super) result: Result<(), Error>,
+}
+
+/// One endpoint, with at most one transfer at a time.
+pub(super) trait Pipe {
+    /// Starts a transfer: of these bytes, or, from an IN endpoint, of up to as many bytes.
+    fn submit(&mut self, buffer: Vec<u8>);
+
+    /// Whether a transfer was submitted whose completion was not taken.
+    fn is_pending(&self) -> bool;
+
+    /// Takes the completion if the transfer has ended. Does not block.
+    fn try_complete(&mut self) -> Option<Completion>;
+
+    /// Blocks until the transfer has ended. A completion takes precedence over the deadline and over a cancellation.
+    fn complete(
+        &mut self,
+        deadline: Option<Instant>,
+        is_cancellable: bool,
+    ) -> Result<Completion, Interruption>;
+
+    /// Asks the system to end the transfer. It still has to be completed.
+    fn cancel(&mut self);
+
+    /// Ends the endpoint's halt (USB 2.0, clause 9.4.5).
+    fn clear_halt(&mut self) -> Result<(), Error>;
+
+    fn max_packet_size(&self) -> usize;
+
+    /// Whether the device is gone, or goes within this time.
+    fn is_gone(&self, within: Duration) -> bool;
+
+    /// Blocks until the transfer has ended, or the thread is to do something else.
+    fn wait(&mut self, deadline: Option<Instant>) -> Result<Completion, Interruption> {
+        self.complete(deadline, true)
+    }
+
+    /// Cancels the transfer and waits for its end, which may still be a success; `None` if there is no transfer.
+    fn reclaim(&mut self) -> Result<Option<Completion>, Error> {
+        if !self.is_pending() {
+            return Ok(None);
+        }
+        self.cancel();
+        let limit = Instant::now() + RECLAIM_LIMIT;
+        self.complete(Some(limit), false)
+            .map(Some)
+            .map_err(|_| Error::Fault)
+    }
+
+    /// What to report for a transfer that failed by itself. A fault of the bus, or a cancellation that is not ours, is held
+    /// back until the system has had the time to report that the device is gone.
+    fn explain(&self, error: Error) -> Error {
+        match error {
+            Error::Fault | Error::Cancelled if self.is_gone(REMOVAL_LIMIT) => Error::Gone,
+            Error::Cancelled => Error::Fault,
+            error => error,
+        }
+    }
+}
