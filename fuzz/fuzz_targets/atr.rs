@@ -30,7 +30,6 @@ fn meanings(atr: &Atr, bytes: &[u8]) {
     atr.edc();
     atr.extra_guard();
     atr.class_indicator();
-    atr.guard_counts_in_ta1();
     for warning in &atr.warnings {
         assert!(!warning.to_string().is_empty());
     }

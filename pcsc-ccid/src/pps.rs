@@ -230,6 +230,9 @@ mod tests {
         assert_eq!(needed(1, 0x96), Some(FAST_T1));
         // Nothing is slower than what the card does by itself, and a reserved value is no rate.
         assert_eq!((needed(0, 0x21), needed(0, 0xF1)), (None, None));
+        // T=15 is no protocol, and more does not fit PPS0.
+        assert!(needed(14, 0x96).is_some());
+        assert_eq!([15, 16, 255].map(|protocol| needed(protocol, 0x96)), [None; 3]);
         let specific = Atr::parse(&[0x3B, 0x90, 0x96, 0x10, 0x00]).unwrap();
         assert_eq!(Request::needed(&specific, 0, 0x96), None);
     }

@@ -399,6 +399,35 @@ fn an_answer_of_empty_parts_comes_to_an_end() {
     }
 }
 
+/// A card that refuses the first part of a command, and a reader that gives something else instead of asking for the next.
+#[test]
+fn a_command_in_parts_that_is_answered_too_early() {
+    for (answer, expected) in [
+        (&[0x6A, 0x80][..], Ok(vec![0x6A, 0x80])),
+        (&[], Err(Error::WrongReply)),
+        (&[0x6A], Err(Error::WrongReply)),
+        (&[0x01, 0x6A, 0x80], Err(Error::WrongReply)),
+    ] {
+        let mut model = named("au9540").model().clone();
+        model.descriptor.max_message_length = 64;
+        let (handle, reader) = open_through(pcsc_sim::Device::new(model), |transport| {
+            Liar::new(transport, move |command, reply| {
+                if command[0] != EXCHANGE || command[8] != 0x01 {
+                    return Ok(reply);
+                }
+                let mut bytes = with_data(&reply, answer, answer.len() as u32);
+                bytes[7..10].copy_from_slice(&[0, 0, 0]);
+                Ok(bytes)
+            })
+        });
+        let mut reader = reader.unwrap();
+        handle.insert(0, card(None, &[Offer::T1], Behaviour::default()));
+        power_up(&mut reader, Protocol::T1).unwrap();
+        let update = [&[0x80, 0xEC, 0, 0, 100][..], &[0x5A; 100]].concat();
+        assert_eq!(transmit(&mut reader, &update), expected, "{answer:02X?}");
+    }
+}
+
 /// Each of the commands at opening that a reader need not know.
 #[test]
 fn a_reader_that_goes_while_it_is_asked_for_its_firmware_is_gone() {

@@ -270,12 +270,6 @@ impl Atr {
         })
     }
 
-    /// Whether the unit of the extra guard time is TA1's Fi/Di even where another speed is in use: where
-    /// T=15 is present (clause 8.3, TC1).
-    pub fn guard_counts_in_ta1(&self) -> bool {
-        self.groups.iter().any(|group| group.protocol == Some(15))
-    }
-
     fn tc2(&self) -> Option<u8> {
         self.groups.get(1)?.tc
     }
@@ -352,7 +346,6 @@ mod tests {
         assert_eq!(atr.waiting_integers(), WaitingIntegers { bwi: 4, cwi: 13 });
         assert_eq!((atr.edc(), atr.mode()), (Edc::Lrc, Mode::Negotiable));
         assert_eq!((atr.class_indicator(), atr.first_protocol()), (None, 0));
-        assert!(!atr.guard_counts_in_ta1());
     }
 
     /// OpenPGP card 2.0: TA1 '18', TC1 'FF', T=1 with IFSC 'FE' and '75', T=15 with '03'.
@@ -368,7 +361,6 @@ mod tests {
         );
         assert_eq!(atr.waiting_integers(), WaitingIntegers { bwi: 7, cwi: 5 });
         // T=15: no clock stop, classes A and B.
-        assert!(atr.guard_counts_in_ta1());
         assert_eq!(
             atr.class_indicator(),
             Some(ClassIndicator {
@@ -391,6 +383,74 @@ mod tests {
         let vpp = Atr::parse(&[0x3B, 0xA0, 0x25, 0x20, 0x35]).unwrap();
         assert_eq!((vpp.groups[0].tb, vpp.groups[1].tb), (Some(0x25), Some(0x35)));
         assert_eq!((vpp.warnings.len(), vpp.first_protocol()), (0, 0));
+    }
+
+    /// Tables 7 and 8 of clause 8.3.
+    #[test]
+    fn every_coding_of_fi_and_di() {
+        const FI: [(u32, u32); 16] = [
+            (372, 4_000_000),
+            (372, 5_000_000),
+            (558, 6_000_000),
+            (744, 8_000_000),
+            (1116, 12_000_000),
+            (1488, 16_000_000),
+            (1860, 20_000_000),
+            (0, 0),
+            (0, 0),
+            (512, 5_000_000),
+            (768, 7_500_000),
+            (1024, 10_000_000),
+            (1536, 15_000_000),
+            (2048, 20_000_000),
+            (0, 0),
+            (0, 0),
+        ];
+        const DI: [u32; 16] = [0, 1, 2, 4, 8, 16, 32, 64, 12, 20, 0, 0, 0, 0, 0, 0];
+        for ta1 in 0..=255u8 {
+            let ((fi, max_clock_hz), di) = (FI[usize::from(ta1 >> 4)], DI[usize::from(ta1 & 15)]);
+            let expected = (fi > 0 && di > 0).then_some(Speed { fi, di, max_clock_hz });
+            assert_eq!(Speed::from_ta1(ta1), expected, "{ta1:02X}");
+        }
+        assert_eq!(Speed::DEFAULT, Speed::from_ta1(0x11).unwrap());
+    }
+
+    #[test]
+    fn rates_are_rounded_down_and_compared() {
+        let speed = |ta1| Speed::from_ta1(ta1).unwrap();
+        assert_eq!(speed(0x11).bits_per_second(4_000_000), 10_752);
+        assert_eq!(speed(0x96).bits_per_second(4_000_000), 250_000);
+        assert_eq!(speed(0x17).bits_per_second(u32::MAX), 738_919_104);
+        let beyond = Speed { fi: 1, ..speed(0x12) };
+        assert_eq!(beyond.bits_per_second(u32::MAX), u32::MAX);
+        assert!(speed(0x12).is_faster_than(Speed::DEFAULT));
+        assert!(!Speed::DEFAULT.is_faster_than(Speed::DEFAULT));
+        // 558/1 is slower than 372/1, and 744/2 as fast.
+        assert!(!speed(0x21).is_faster_than(Speed::DEFAULT) && Speed::DEFAULT.is_faster_than(speed(0x21)));
+        assert!(!speed(0x32).is_faster_than(Speed::DEFAULT) && !Speed::DEFAULT.is_faster_than(speed(0x32)));
+    }
+
+    #[test]
+    fn each_class_has_its_bit() {
+        for (y, a, b, c) in [
+            (1, true, false, false),
+            (2, false, true, false),
+            (3, true, true, false),
+            (4, false, false, true),
+            (6, false, true, true),
+            (7, true, true, true),
+        ] {
+            for x in 0..4u8 {
+                let bytes = [0x3B, 0x80, 0x80, 0x1F, x << 6 | y, 0x00];
+                let indicator = atr(&bytes).class_indicator().unwrap();
+                assert_eq!(indicator.classes, Some(Classes { a, b, c }), "{y}");
+                assert_eq!(indicator.clock_stop.bits(), x);
+            }
+        }
+        for y in [0, 5, 8, 0x21] {
+            let indicator = atr(&[0x3B, 0x80, 0x80, 0x1F, y, 0x00]).class_indicator().unwrap();
+            assert_eq!(indicator.classes, None, "{y}");
+        }
     }
 
     #[test]

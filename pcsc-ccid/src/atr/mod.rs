@@ -260,6 +260,11 @@ mod tests {
         assert_eq!(Atr::parse(&[0x3C, 0]), Err(Error::InvalidTs(0x3C)));
         assert_eq!(Atr::parse(&[0x3B, 0x10]), Err(Error::Truncated));
         assert_eq!(Atr::parse(&[0x3B; 34]), Err(Error::TooLong));
+        // 33 bytes are not: 15 historical ones, and 15 too many.
+        let longest = [&[0x3B, 0x0F][..], &[0x41; 31]].concat();
+        assert_eq!(Atr::parse(&longest).unwrap().warnings, [Warning::Trailing(16)]);
+        let exact = [&[0x3B, 0x0F][..], &[0x41; 15]].concat();
+        assert_eq!(Atr::parse(&exact).unwrap().warnings, []);
         let warnings = |bytes: &[u8]| Atr::parse(bytes).unwrap().warnings;
         assert_eq!(warnings(&[0x3B, 0x80, 0x01]), [Warning::MissingTck]);
         assert_eq!(warnings(&[0x3B, 0x80, 0x01, 0x80]), [Warning::WrongTck(0x81)]);

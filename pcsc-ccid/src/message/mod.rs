@@ -40,11 +40,6 @@ impl Chain {
             _ => return None,
         })
     }
-
-    /// Whether more data follow in the same direction.
-    pub const fn has_more(self) -> bool {
-        matches!(self, Chain::Begins | Chain::Continues)
-    }
 }
 
 /// The supply voltage asked for at power-up (`bPowerSelect`, clause 6.1.1).

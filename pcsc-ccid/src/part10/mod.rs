@@ -18,7 +18,6 @@ pub mod properties;
 pub mod secure;
 pub mod tpdu;
 
-use alloc::format;
 use alloc::vec::Vec;
 
 /// The control code that pcsc-lite makes of a number (`SCARD_CTL_CODE`).
@@ -34,7 +33,7 @@ pub const GET_FEATURE_REQUEST_WINDOWS: u32 = 0x0031_3520;
 pub const VENDOR_IFD_EXCHANGE: u32 = control_code(1);
 /// Sets or gets the NAD of T=1.
 pub const NAD: u32 = control_code(3600);
-/// Asks where on the bus the reader is, see [`usb_path`].
+/// Asks where on the bus the reader is: the kernel's name of its interface, with a final NUL.
 pub const USB_PATH: u32 = control_code(3601);
 /// A client must have room for this many bytes of [`features_reply`], however few there are.
 pub const FEATURES_ROOM: usize = 6 * 6;
@@ -100,7 +99,7 @@ pub enum Control {
     Escape,
     /// The NAD of T=1: [`tpdu::NadRequest`].
     Nad,
-    /// [`usb_path`].
+    /// Where on the bus the reader is.
     UsbPath,
 }
 
@@ -151,18 +150,6 @@ pub fn features_reply(features: impl IntoIterator<Item = Feature>) -> Vec<u8> {
         reply.extend_from_slice(&feature.code().to_be_bytes());
     }
     reply
-}
-
-/// Where a reader is, as the kernel names its interface: `BUS-PORT.PORT:CONFIGURATION.INTERFACE`, with a
-/// final NUL.
-pub fn usb_path(bus: u32, ports: &[u8], configuration: u8, interface: u8) -> Vec<u8> {
-    let mut path = format!("{bus}");
-    for (depth, port) in ports.iter().enumerate() {
-        path.push(if depth == 0 { '-' } else { '.' });
-        path.push_str(&format!("{port}"));
-    }
-    path.push_str(&format!(":{configuration}.{interface}\0"));
-    path.into_bytes()
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::descriptor::Features;
 use crate::message::SlotError;
 use crate::quirks::{for_reader, PinQuirks, Quirks};
 use crate::t1::Edc;
+use alloc::format;
 use alloc::string::ToString;
 use alloc::vec;
 use proptest::prelude::*;
@@ -392,12 +393,6 @@ fn messages_fill_the_display() {
         assert!(texts[6].contains(&b'*'));
         assert_eq!(language.starts_with("en"), escape == load_messages("C"));
     }
-}
-
-#[test]
-fn the_path_is_the_kernels() {
-    assert_eq!(usb_path(1, &[1, 3, 2], 1, 0), b"1-1.3.2:1.0\0");
-    assert_eq!(usb_path(12, &[4], 2, 3), b"12-4:2.3\0");
 }
 
 proptest! {

@@ -1,8 +1,8 @@
 //! Readers that are not what they say: one table, one line a family, each with its reason.
 //!
 //! [`TABLE`] is data. [`for_reader`] puts together what it says of one reader; [`Quirks::apply`] corrects
-//! a class descriptor with it, and what no descriptor can tell is in the fields of [`Quirks`]. A new
-//! reader that misbehaves takes a line in `table.rs` and, if it misbehaves in a new way, an [`Effect`].
+//! a class descriptor with it, and what no descriptor can express is in the fields of [`Quirks`]. A new
+//! reader that misbehaves takes a line in `table.rs` and, if it misbehaves in a new way, a field of [`Quirks`].
 //!
 //! Cards that need help have a table of their own, [`for_card`].
 
@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 /// One line of the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Quirk {
     /// Which devices it is about.
     pub devices: Devices,
@@ -24,7 +24,7 @@ pub struct Quirk {
     /// Which interface, by `bInterfaceNumber`; `None` for all.
     pub interface: Option<u8>,
     /// What is different.
-    pub effects: &'static [Effect],
+    pub change: Change,
     /// Why: what the reader does otherwise.
     pub reason: &'static str,
 }
@@ -51,75 +51,13 @@ pub enum Firmware {
     Exactly(&'static [u16]),
 }
 
-/// What is different about a reader. Times are in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
-    /// Do not use it, unless the user insists.
+/// What is different about a reader.
+#[derive(Debug, Clone, Copy)]
+pub enum Change {
+    /// It is not used, unless the user insists.
     Refuse,
-    /// It needs this long after it is opened before the first command.
-    Settle(u32),
-    /// It answers the first GetSlotStatus only after this long.
-    SlowFirstAnswer(u32),
-    /// A command may take this long, whatever the card's parameters say.
-    SlowCommands(u32),
-    /// T=1 exchanges may take this much longer than the card's parameters say.
-    SlowExchanges(u32),
-    /// The true `dwMaxDataRate`, bits per second.
-    MaxDataRate(u32),
-    /// The slots after the first know these rates only, bits per second.
-    OtherSlotsRates(&'static [u32]),
-    /// It cannot carry a PPS: the card stays at its first protocol and default rate.
-    NoPps,
-    /// At character level, a reply that fills its packets does not come: its transfer has no end.
-    LosesWholePackets,
-    /// The true `dwMaxIFSD`.
-    MaxIfsd(u32),
-    /// Bits to add to `dwFeatures`.
-    AddFeatures(Features),
-    /// It announces short APDUs and chains like a reader of extended ones.
-    ChainsShortApdus,
-    /// It announces extended APDUs and takes short ones.
-    ShortApdusOnly,
-    /// Its PIN pad is none, or not secure.
-    NoPinPad,
-    /// Slots from this one on do not notice cards: each counts as occupied.
-    Blind(u8),
-    /// A slot that does not notice cards counts as empty where power was applied in vain, until it succeeds.
-    EmptyAfterFailure,
-    /// Slots from this one on have no contacts.
-    Contactless(u8),
-    /// A card must be powered off before it is powered on.
-    PowerOffFirst,
-    /// Opening takes a power cycle, to bring the card's state machine to its start.
-    PowerCycleAtOpen,
-    /// When powering on fails with bError BB, this Escape leads back from EMV to ISO mode.
-    IsoMode(&'static [u8]),
-    /// Escape 02 tells its firmware's name, Escape 6A its features.
-    GemaltoEscapes,
-    /// Its display's messages must be loaded at opening.
-    LoadMessages,
-    /// Everybody may send it Escapes that are as long as this and begin with that.
-    EscapeAllowed(usize, &'static [u8]),
-    /// Everybody may send it any Escape.
-    AnyEscapeAllowed,
-    /// It takes Secoder commands (FEATURE_MCT_READER_DIRECT).
-    ReaderDirect,
-    /// It has the pseudo-APDUs FF 9A 01 that ask who it is, answered by the driver.
-    InfoApdus,
-    /// Smallest and largest PIN, in digits.
-    PinSizes(u8, u8),
-    /// Entering a PIN ends with a key only: `bEntryValidationCondition` is 02.
-    ValidationKeyOnly,
-    /// `bNumberMessage` of a verification must be this.
-    VerifyMessages(u8),
-    /// How messages of a modification must be put.
-    ModifyMessages(ModifyMessages),
-    /// The bytes of `wPINMaxExtraDigit` are swapped in a verification.
-    SwapsDigits,
-    /// The key that started a verification must be let go first; wait this long.
-    KeyRelease(u32),
-    /// Before a verification with a header alone, this Escape makes it append the PIN.
-    AppendPin(&'static [u8]),
+    /// This sets the fields that differ from those of a reader that is what it says.
+    Field(fn(&mut Quirks)),
 }
 
 /// How the messages of a PIN modification must be put for a reader.
@@ -138,60 +76,59 @@ pub enum ModifyMessages {
     DefaultForNone,
 }
 
-/// What the table says of one reader, all lines together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What the table says of one reader, all lines together. The default is a reader that is what it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Quirks {
-    /// Why it should be refused, if the user does not insist.
+    /// Why it is refused, unless the user insists.
     pub refused: Option<&'static str>,
-    /// To wait between opening and the first command.
+    /// How long to wait between opening and the first command.
     pub settle: Duration,
-    /// To wait for the first answers at opening.
-    pub first_answer: Duration,
-    /// The shortest limit for any command.
-    pub command_limit: Duration,
-    /// To add to the limit of a T=1 exchange.
+    /// How long the first GetSlotStatus at opening may take.
+    pub slow_first_answer: Option<Duration>,
+    /// How long any command may take at least, whatever the card's parameters say.
+    pub slow_commands: Option<Duration>,
+    /// How much longer than the card's parameters say a T=1 exchange may take.
     pub exchange_extra: Duration,
-    /// The true greatest data rate, bits per second.
+    /// The true `dwMaxDataRate`, in bits per second.
     pub max_data_rate_bps: Option<u32>,
-    /// The rates of all slots but the first, bits per second.
+    /// The only rates of the slots after the first, in bits per second.
     pub other_slots_rates: Option<&'static [u32]>,
-    /// Whether PPS must not be tried.
+    /// It cannot carry a PPS: the card stays at its first protocol and the default rate.
     pub no_pps: bool,
-    /// Whether characters must be asked for so that the reply does not fill its packets.
+    /// At character level, a reply that fills its packets does not come: its transfer has no end.
     pub loses_whole_packets: bool,
-    /// The true IFSD.
+    /// The true `dwMaxIFSD`.
     pub max_ifsd: Option<u32>,
     /// Bits to add to `dwFeatures`.
     pub added_features: Features,
-    /// Whether a reader of short APDUs is to be used as one of extended ones.
+    /// It announces short APDUs and chains like a reader of extended ones.
     pub chains_short_apdus: bool,
-    /// Whether a reader of extended APDUs is to be used as one of short ones.
+    /// It announces extended APDUs and takes short ones only.
     pub short_apdus_only: bool,
-    /// Whether its PIN pad must not be used.
+    /// Its PIN pad does not exist, or is not secure.
     pub no_pin_pad: bool,
-    /// The first slot that does not notice cards.
+    /// Slots from this one on do not notice cards: each counts as occupied.
     pub blind_from: Option<u8>,
-    /// Whether such a slot is empty where power was applied in vain.
+    /// A slot that does not notice cards counts as empty after power was applied in vain, until that succeeds.
     pub empty_after_failure: bool,
-    /// The first slot that has no contacts.
-    pub contactless_from: Option<u8>,
-    /// Whether to power off before powering on.
+    /// A card must be powered off before it is powered on.
     pub power_off_first: bool,
-    /// Whether to power off, on and off at opening.
+    /// Opening takes a power cycle, which brings the card's state machine to its start.
     pub power_cycle_at_open: bool,
-    /// The Escape that leads from EMV to ISO mode.
+    /// When powering on fails with bError BB, this Escape leads back from EMV to ISO mode.
     pub iso_mode: Option<&'static [u8]>,
-    /// Whether it has Gemalto's Escapes 02 and 6A.
+    /// Escape 02 gives its firmware's name, Escape 6A its features.
     pub gemalto_escapes: bool,
-    /// Whether its display's messages must be loaded.
+    /// Its display's messages must be loaded at opening.
     pub load_messages: bool,
-    /// Escapes for everybody, as their length and beginning.
+    /// Escapes that every application may send, as their length and beginning.
     pub allowed_escapes: [Option<(usize, &'static [u8])>; 2],
-    /// Whether all Escapes are for everybody.
+    /// Every application may send any Escape.
     pub any_escape_allowed: bool,
-    /// Whether it takes Secoder commands.
+    /// It takes Secoder commands (FEATURE_MCT_READER_DIRECT).
     pub reader_direct: bool,
-    /// Whether the driver answers its pseudo-APDUs FF 9A 01.
+    /// The driver answers the pseudo-APDUs FF 9A 01, which ask who the reader is.
     pub info_apdus: bool,
     /// What its PIN pad needs.
     pub pin: PinQuirks,
@@ -199,56 +136,22 @@ pub struct Quirks {
 
 /// What a reader's PIN pad needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct PinQuirks {
     /// Smallest and largest PIN, in digits.
     pub sizes: Option<(u8, u8)>,
-    /// Whether `bEntryValidationCondition` can be 02 only.
+    /// Entering a PIN ends with a key only: `bEntryValidationCondition` is 02.
     pub validation_key_only: bool,
     /// What `bNumberMessage` of a verification must be.
     pub verify_messages: Option<u8>,
     /// How messages of a modification must be put.
     pub modify_messages: ModifyMessages,
-    /// Whether the bytes of `wPINMaxExtraDigit` are swapped in a verification.
+    /// The bytes of `wPINMaxExtraDigit` are swapped in a verification.
     pub swaps_digits: bool,
-    /// To wait before a verification.
+    /// How long to wait before a verification, until the key that started it is released.
     pub key_release: Duration,
-    /// The Escape before a verification with a header alone.
+    /// Before a verification with a header alone, this Escape makes it append the PIN.
     pub append_pin: Option<&'static [u8]>,
-}
-
-impl Default for Quirks {
-    /// A reader that is what it says.
-    fn default() -> Self {
-        Quirks {
-            refused: None,
-            settle: Duration::ZERO,
-            first_answer: FIRST_ANSWER,
-            command_limit: COMMAND_LIMIT,
-            exchange_extra: Duration::ZERO,
-            max_data_rate_bps: None,
-            other_slots_rates: None,
-            no_pps: false,
-            loses_whole_packets: false,
-            max_ifsd: None,
-            added_features: Features(0),
-            chains_short_apdus: false,
-            short_apdus_only: false,
-            no_pin_pad: false,
-            blind_from: None,
-            empty_after_failure: false,
-            contactless_from: None,
-            power_off_first: false,
-            power_cycle_at_open: false,
-            iso_mode: None,
-            gemalto_escapes: false,
-            load_messages: false,
-            allowed_escapes: [None; 2],
-            any_escape_allowed: false,
-            reader_direct: false,
-            info_apdus: false,
-            pin: PinQuirks::default(),
-        }
-    }
 }
 
 /// How long a reader may take for the first answers when it is opened.
@@ -306,47 +209,26 @@ pub fn for_interface(vendor: u16, product: u16, firmware: u16, interface: &Inter
 
 impl Quirks {
     fn add(&mut self, line: &Quirk) {
-        let millis = |ms: u32| Duration::from_millis(u64::from(ms));
-        for effect in line.effects {
-            match *effect {
-                Effect::Refuse => self.refused = Some(line.reason),
-                Effect::Settle(ms) => self.settle = millis(ms),
-                Effect::SlowFirstAnswer(ms) => self.first_answer = millis(ms),
-                Effect::SlowCommands(ms) => self.command_limit = millis(ms),
-                Effect::SlowExchanges(ms) => self.exchange_extra = millis(ms),
-                Effect::MaxDataRate(rate) => self.max_data_rate_bps = Some(rate),
-                Effect::OtherSlotsRates(rates) => self.other_slots_rates = Some(rates),
-                Effect::NoPps => self.no_pps = true,
-                Effect::LosesWholePackets => self.loses_whole_packets = true,
-                Effect::MaxIfsd(size) => self.max_ifsd = Some(size),
-                Effect::AddFeatures(bits) => self.added_features.0 |= bits.0,
-                Effect::ChainsShortApdus => self.chains_short_apdus = true,
-                Effect::ShortApdusOnly => self.short_apdus_only = true,
-                Effect::NoPinPad => self.no_pin_pad = true,
-                Effect::Blind(slot) => self.blind_from = Some(slot),
-                Effect::EmptyAfterFailure => self.empty_after_failure = true,
-                Effect::Contactless(slot) => self.contactless_from = Some(slot),
-                Effect::PowerOffFirst => self.power_off_first = true,
-                Effect::PowerCycleAtOpen => self.power_cycle_at_open = true,
-                Effect::IsoMode(escape) => self.iso_mode = Some(escape),
-                Effect::GemaltoEscapes => self.gemalto_escapes = true,
-                Effect::LoadMessages => self.load_messages = true,
-                Effect::EscapeAllowed(size, start) => {
-                    if let Some(free) = self.allowed_escapes.iter_mut().find(|entry| entry.is_none()) {
-                        *free = Some((size, start));
-                    }
-                }
-                Effect::AnyEscapeAllowed => self.any_escape_allowed = true,
-                Effect::ReaderDirect => self.reader_direct = true,
-                Effect::InfoApdus => self.info_apdus = true,
-                Effect::PinSizes(min, max) => self.pin.sizes = Some((min, max)),
-                Effect::ValidationKeyOnly => self.pin.validation_key_only = true,
-                Effect::VerifyMessages(number) => self.pin.verify_messages = Some(number),
-                Effect::ModifyMessages(way) => self.pin.modify_messages = way,
-                Effect::SwapsDigits => self.pin.swaps_digits = true,
-                Effect::KeyRelease(ms) => self.pin.key_release = millis(ms),
-                Effect::AppendPin(escape) => self.pin.append_pin = Some(escape),
-            }
+        match line.change {
+            Change::Refuse => self.refused = Some(line.reason),
+            Change::Field(set) => set(self),
+        }
+    }
+
+    /// How long the first GetSlotStatus may take.
+    pub fn first_answer(&self) -> Duration {
+        self.slow_first_answer.unwrap_or(FIRST_ANSWER)
+    }
+
+    /// How long any command may take at least.
+    pub fn command_limit(&self) -> Duration {
+        self.slow_commands.unwrap_or(COMMAND_LIMIT)
+    }
+
+    /// Adds an Escape that every application may send: its length, and how it begins.
+    fn allow_escape(&mut self, length: usize, beginning: &'static [u8]) {
+        if let Some(free) = self.allowed_escapes.iter_mut().find(|entry| entry.is_none()) {
+            *free = Some((length, beginning));
         }
     }
 
@@ -408,11 +290,6 @@ impl Quirks {
     /// Whether the slot notices that a card comes or goes.
     pub fn sees_cards(&self, slot: u8) -> bool {
         self.blind_from.is_none_or(|blind| slot < blind)
-    }
-
-    /// Whether the slot has no contacts.
-    pub fn is_contactless(&self, slot: u8) -> bool {
-        self.contactless_from.is_some_and(|first| slot >= first)
     }
 }
 

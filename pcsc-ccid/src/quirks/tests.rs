@@ -155,7 +155,7 @@ fn busy_slots_are_between_one_and_the_slots_that_there_are() {
 
 #[test]
 fn slow_readers_get_their_time() {
-    let first = |vendor, product| for_reader(vendor, product, 0x0300, 0).first_answer.as_millis();
+    let first = |vendor, product| for_reader(vendor, product, 0x0300, 0).first_answer().as_millis();
     assert_eq!(first(0x072F, 0x2200), 1000);
     assert_eq!(first(0x09D8, 0x0428), 1000);
     assert!(first(0x04E6, 0x5790) >= 350);
@@ -191,14 +191,6 @@ fn slots_that_do_not_notice_cards_are_known() {
     assert_eq!(rates, [10753, 344_086]);
     for_reader(0x08E6, 0x3480, 0x0100, 0).limit_rates(1, &mut rates);
     assert_eq!(rates, [10753, 21505, 43011, 125_000]);
-}
-
-#[test]
-fn antennas_are_known_by_interface_or_slot() {
-    assert!(for_reader(0x08E6, 0x5503, 0x0100, 1).is_contactless(0));
-    assert!(!for_reader(0x08E6, 0x5503, 0x0100, 2).is_contactless(0));
-    let dual = for_reader(0x04E6, 0x5111, 0x0620, 0);
-    assert!(!dual.is_contactless(0) && dual.is_contactless(1));
 }
 
 #[test]
@@ -249,7 +241,9 @@ fn tokens_are_known_by_their_flavour() {
 #[test]
 fn every_line_has_its_effect_and_its_reason() {
     for line in TABLE {
-        assert!(!line.effects.is_empty() && line.reason.len() > 10, "{line:?}");
+        let mut quirks = Quirks::default();
+        quirks.add(line);
+        assert!(quirks != Quirks::default() && line.reason.len() > 10, "{line:?}");
         if let Devices::Products(vendor, products) = line.devices {
             for &product in products {
                 let firmware = match line.firmware {

@@ -65,7 +65,7 @@ impl<T: Transport> Reader<T> {
     /// # Errors
     /// [`Error::BufferTooSmall`], or what the reader says.
     pub fn escape(&mut self, slot: u8, command: &[u8], answer: &mut [u8]) -> Result<usize, Error> {
-        self.call_escape(slot, command, answer, self.quirks.command_limit)
+        self.call_escape(slot, command, answer, self.quirks.command_limit())
     }
 
     fn call_escape(
@@ -125,7 +125,7 @@ impl<T: Transport> Reader<T> {
 
     fn command(&mut self, slot: u8, command: &Command<'_>) -> Result<(), Error> {
         self.slot(slot)?;
-        let limit = self.quirks.command_limit;
+        let limit = self.quirks.command_limit();
         let result = self.port.call(slot, command, limit).map(|_| ());
         self.heed(slot, result)
     }

@@ -181,7 +181,7 @@ impl<T: Transport> Reader<T> {
                 self.clocks_khz = self.list(REQUEST_CLOCK_FREQUENCIES)?;
             }
         }
-        let mut timeout = self.quirks.first_answer;
+        let mut timeout = self.quirks.first_answer();
         let mut tries = 1;
         loop {
             match self.port.call(0, &Command::GetSlotStatus, timeout) {
@@ -193,7 +193,7 @@ impl<T: Transport> Reader<T> {
                 Err(_) => (),
             }
             tries += 1;
-            timeout = self.quirks.command_limit;
+            timeout = self.quirks.command_limit();
         }
         self.ask_firmware()?;
         if self.quirks.power_cycle_at_open {
@@ -278,7 +278,7 @@ impl<T: Transport> Reader<T> {
     /// What the reader says of a slot (CCID 1.1, clause 6.2.6); of one that notices no card, what its power tells.
     fn icc_status(&mut self, slot: u8) -> Result<IccStatus, Error> {
         let sees_cards = self.quirks.sees_cards(slot);
-        let limit = self.quirks.command_limit;
+        let limit = self.quirks.command_limit();
         let state = self.slot(slot)?;
         if !sees_cards {
             return Ok(match (state.is_empty, state.atr_bytes.is_empty()) {

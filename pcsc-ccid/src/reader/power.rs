@@ -56,7 +56,7 @@ impl<T: Transport> Reader<T> {
     /// The same for the driver's own ends: that another card is there afterwards is still for `presence` to tell.
     pub(super) fn cut_power(&mut self, slot: u8) -> Result<(), Error> {
         self.forget(slot);
-        let limit = self.quirks.command_limit;
+        let limit = self.quirks.command_limit();
         match self.port.call(slot, &Command::IccPowerOff, limit) {
             Ok(_) | Err(Error::NoCard) => Ok(()),
             Err(error) => Err(error),
@@ -108,7 +108,7 @@ impl<T: Transport> Reader<T> {
                 }
                 Err(Error::Slot(SlotError::Other(EMV_FAULT))) if may_change_mode.is_some() => {
                     let escape = may_change_mode.take().unwrap_or_default();
-                    let limit = self.quirks.command_limit;
+                    let limit = self.quirks.command_limit();
                     self.port.call(slot, &Command::Escape(escape), limit)?;
                 }
                 // A reader that needs longer than any ATR can take has no card that answers.

@@ -262,7 +262,7 @@ impl<T: Transport> Reader<T> {
                 clock_khz: candidate.clock_khz,
                 rate_bps: candidate.bits_per_second,
             };
-            let limit = self.quirks.command_limit;
+            let limit = self.quirks.command_limit();
             match self.port.call(slot, &command, limit) {
                 // Many follow the parameters without saying so.
                 Ok(_) | Err(Error::Slot(SlotError::CommandUnsupported | SlotError::Parameter(_))) => (),
@@ -311,7 +311,7 @@ impl<T: Transport> Reader<T> {
         };
         let block_limit = waiting
             .transfer(Transfer::Tpdu { wtx: 1 })
-            .max(self.quirks.command_limit)
+            .max(self.quirks.command_limit())
             + extra;
         let engine = match (&parameters, level) {
             (Parameters::T1(t1), ExchangeLevel::Tpdu | ExchangeLevel::Character) => {
@@ -380,7 +380,7 @@ impl<T: Transport> Reader<T> {
             level: if is_character { bytes.len() as u16 } else { 0 },
             data: bytes,
         };
-        let limit = self.quirks.command_limit;
+        let limit = self.quirks.command_limit();
         let reply = self.port.call(slot, &command, limit)?;
         request
             .check(self.port.data(&reply))
@@ -397,7 +397,7 @@ impl<T: Transport> Reader<T> {
             protocol,
             data: parameters.encode(&mut buffer),
         };
-        let limit = self.quirks.command_limit;
+        let limit = self.quirks.command_limit();
         let features = self.descriptor.features;
         let asked = parameters.f_index_d_index();
         let may_refuse = asked == DEFAULT_TA1 || features.has(Features::AUTOMATIC_PARAMETERS);
@@ -432,7 +432,7 @@ impl<T: Transport> Reader<T> {
 
     /// The protocol that the reader speaks and its F and D, if it tells (GetParameters).
     fn parameters_in_force(&mut self, slot: u8) -> Result<Option<(u8, u8)>, Error> {
-        let limit = self.quirks.command_limit;
+        let limit = self.quirks.command_limit();
         match self.port.call(slot, &Command::GetParameters, limit) {
             Ok(reply) => Ok(self.read_parameters(&reply)),
             Err(Error::Slot(_)) => Ok(None),

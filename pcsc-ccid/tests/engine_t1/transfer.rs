@@ -18,6 +18,21 @@ fn rule_2_1_i_blocks_acknowledge_each_other_and_numbers_alternate() {
 }
 
 #[test]
+fn an_exchange_that_a_pin_pad_made_counts_as_one() {
+    let mut engine = engine();
+    for sequence in [(1, 1), (0, 0), (1, 1)] {
+        engine.note_foreign_exchange(true);
+        assert_eq!(engine.sequence(), sequence);
+    }
+    let mut response = [0; 8];
+    Play::new(engine.exchange(&[1, 2, 3, 4], &mut response))
+        .sends(I10, &[1, 2, 3, 4])
+        .hears(I10, &[0x90, 0])
+        .done(2);
+    assert_eq!(engine.sequence(), (0, 0));
+}
+
+#[test]
 fn rule_2_1_an_i_block_with_the_wrong_number_is_not_an_answer() {
     let mut engine = warm();
     let mut response = [0; 2];
