@@ -3,8 +3,6 @@
 //! [`Command`] is a checked view over the bytes of a command APDU: the header, the data field and
 //! the expected length. The four cases, each short or extended, are told apart by length alone.
 
-use core::fmt;
-
 /// Longest short command APDU: header, Lc, 255 bytes of data, Le.
 pub const MAX_SHORT_COMMAND: usize = 4 + 1 + 255 + 1;
 /// Longest extended command APDU: header, 3-byte Lc, 65,535 bytes of data, 2-byte Le.
@@ -13,13 +11,17 @@ pub const MAX_EXTENDED_COMMAND: usize = 4 + 3 + 65_535 + 2;
 pub const MAX_RESPONSE: usize = 65_536 + 2;
 
 /// Why bytes are not a command APDU.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// Fewer than the four bytes of a header.
+    #[error("a command APDU has at least four bytes")]
     TooShort,
     /// CLA is 'FF', which is reserved for PPS (ISO 7816-4 clause 5.1.1).
+    #[error("class byte FF is reserved for PPS")]
     InvalidClass,
     /// The Lc field announces this many bytes, and the bytes after it fit neither with nor without Le.
+    #[error("Lc announces {announced} bytes but {present} follow it")]
     Length {
         /// What the Lc field says.
         announced: usize,
@@ -27,21 +29,6 @@ pub enum Error {
         present: usize,
     },
 }
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::TooShort => f.write_str("a command APDU has at least four bytes"),
-            Error::InvalidClass => f.write_str("class byte FF is reserved for PPS"),
-            Error::Length { announced, present } => {
-                write!(f, "Lc announces {announced} bytes but {present} follow it")
-            }
-        }
-    }
-}
-
-#[cfg(feature = "std")]
-impl std::error::Error for Error {}
 
 /// The case of a command APDU (ISO 7816-3 clause 12.1.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -55,7 +55,7 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
-#[cfg(feature = "std")]
+#[cfg(feature = "usb")]
 extern crate std;
 
 pub mod apdu;

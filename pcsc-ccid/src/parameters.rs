@@ -1,8 +1,6 @@
 //! The protocol data structure of PC_to_RDR_SetParameters and RDR_to_PC_Parameters (CCID 1.1, sections
 //! 6.1.7 and 6.2.3): how a reader is told to speak to the card in its slot.
 
-use core::fmt;
-
 use crate::atr::{Atr, ClockStop, WaitingIntegers};
 use crate::t1::Edc;
 
@@ -62,25 +60,16 @@ pub struct T1 {
 }
 
 /// Why bytes are no parameters, or a protocol has none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// There is no structure for this protocol number.
+    #[error("CCID knows no parameters for T={0}")]
     UnknownProtocol(u8),
     /// The structure has so many bytes, which are too few.
+    #[error("{0} bytes are too few for the protocol parameters")]
     TooShort(usize),
 }
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::UnknownProtocol(protocol) => write!(f, "CCID knows no parameters for T={protocol}"),
-            Error::TooShort(size) => write!(f, "{size} bytes are too few for the protocol parameters"),
-        }
-    }
-}
-
-#[cfg(feature = "std")]
-impl std::error::Error for Error {}
 
 impl Parameters {
     /// What a card's ATR asks for with this protocol and F and D.

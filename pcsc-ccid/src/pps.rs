@@ -4,8 +4,6 @@
 //! A card that does not answer it, or wrongly, is of no use before the next reset; a reader at TPDU level
 //! that does no PPS of its own carries both as raw bytes.
 
-use core::fmt;
-
 use crate::atr::{Atr, Mode, Speed};
 
 /// PPSS, the first byte of both.
@@ -38,37 +36,28 @@ pub enum Outcome {
 }
 
 /// Why a response ends the dialogue (clause 9.1: the card is reset or rejected).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The bytes end too early, or go on.
+    #[error("the PPS response has the wrong length")]
     Length,
     /// The first byte is not 'FF'.
+    #[error("a PPS response begins with FF, not {0:02X}")]
     InvalidPpss(u8),
     /// PCK has another value than this, which the bytes require.
+    #[error("the check byte PCK should be {0:02X}")]
     WrongPck(u8),
     /// The card answers for this protocol, not the one proposed.
+    #[error("the card answers the PPS for T={0}")]
     OtherProtocol(u8),
     /// The card answers with this PPS1, not the one proposed.
+    #[error("the card answers the PPS with the rate {0:02X}")]
     OtherRate(u8),
     /// The card sends a byte that nobody proposed; its PPS0.
+    #[error("the card answers more than was asked: PPS0 is {0:02X}")]
     Unasked(u8),
 }
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::Length => f.write_str("the PPS response has the wrong length"),
-            Error::InvalidPpss(byte) => write!(f, "a PPS response begins with FF, not {byte:02X}"),
-            Error::WrongPck(right) => write!(f, "the check byte PCK should be {right:02X}"),
-            Error::OtherProtocol(protocol) => write!(f, "the card answers the PPS for T={protocol}"),
-            Error::OtherRate(pps1) => write!(f, "the card answers the PPS with the rate {pps1:02X}"),
-            Error::Unasked(pps0) => write!(f, "the card answers more than was asked: PPS0 is {pps0:02X}"),
-        }
-    }
-}
-
-#[cfg(feature = "std")]
-impl std::error::Error for Error {}
 
 impl Request {
     /// The request that brings a card to this protocol and speed (coded as TA1). `None` where there is

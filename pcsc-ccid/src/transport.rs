@@ -1,6 +1,5 @@
 //! What carries messages to a reader and back: one interface of a USB device, real or simulated.
 
-use core::fmt;
 use core::time::Duration;
 
 /// One CCID or ICCD interface: a pair of bulk pipes, class requests on the control pipe, and a clock.
@@ -92,31 +91,22 @@ impl<T: Transport + ?Sized> Transport for alloc::boxed::Box<T> {
 }
 
 /// Why a transfer failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The device did not answer in time.
+    #[error("the reader does not answer")]
     Timeout,
     /// The wait was cancelled from elsewhere. Only the wait that was going on ends; the next call works.
+    #[error("the wait was cancelled")]
     Cancelled,
     /// The device refused: the pipe is halted, or the request unknown.
+    #[error("the reader refused the transfer")]
     Stall,
     /// The device is gone.
+    #[error("the reader is gone")]
     Gone,
     /// Anything else that went wrong on the bus.
+    #[error("the transfer failed on the bus")]
     Fault,
 }
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Error::Timeout => "the reader does not answer",
-            Error::Cancelled => "the wait was cancelled",
-            Error::Stall => "the reader refused the transfer",
-            Error::Gone => "the reader is gone",
-            Error::Fault => "the transfer failed on the bus",
-        })
-    }
-}
-
-#[cfg(feature = "std")]
-impl std::error::Error for Error {}

@@ -95,28 +95,19 @@ impl fmt::Display for Warning {
 }
 
 /// Why bytes are no ATR.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// TS is neither 3B nor 3F.
+    #[error("an ATR begins with 3B or 3F, not {0:02X}")]
     InvalidTs(u8),
     /// The bytes end among the interface bytes.
+    #[error("the ATR ends too early")]
     Truncated,
     /// There are more than 33 bytes.
+    #[error("an ATR has at most 33 bytes")]
     TooLong,
 }
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::InvalidTs(ts) => write!(f, "an ATR begins with 3B or 3F, not {ts:02X}"),
-            Error::Truncated => f.write_str("the ATR ends too early"),
-            Error::TooLong => f.write_str("an ATR has at most 33 bytes"),
-        }
-    }
-}
-
-#[cfg(feature = "std")]
-impl std::error::Error for Error {}
 
 impl Atr {
     /// Decodes an ATR.

@@ -1,7 +1,6 @@
 //! Where real devices put the class descriptor among their interfaces.
 
 use alloc::vec::Vec;
-use core::fmt;
 
 use super::{ClassDescriptor, Error, SIZE};
 
@@ -196,19 +195,11 @@ fn finish(found: &mut Vec<Result<Interface, Unusable>>, draft: Option<Draft>) {
 }
 
 /// An interface of the smart card class that is of no use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("interface {interface}: {error}")]
 pub struct Unusable {
     /// Its number.
     pub interface: u8,
     /// Why.
     pub error: Error,
 }
-
-impl fmt::Display for Unusable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "interface {}: {}", self.interface, self.error)
-    }
-}
-
-#[cfg(feature = "std")]
-impl std::error::Error for Unusable {}

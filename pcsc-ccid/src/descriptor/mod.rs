@@ -4,7 +4,6 @@
 mod interface;
 
 use alloc::vec::Vec;
-use core::fmt;
 
 pub use interface::{interfaces, Flavour, Interface, Interrupt, Unusable};
 
@@ -198,28 +197,19 @@ pub fn list(bytes: &[u8]) -> Vec<u32> {
 }
 
 /// What is wrong with a class descriptor or with its interface.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// There is no class descriptor.
+    #[error("there is no class descriptor")]
     Missing,
     /// The class descriptor has 54 bytes, not this many.
+    #[error("the class descriptor has {0} bytes, not {size}", size = SIZE)]
     Size(usize),
     /// One of the bulk endpoints is missing.
+    #[error("a bulk endpoint is missing")]
     NoBulkPipes,
 }
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::Missing => f.write_str("there is no class descriptor"),
-            Error::Size(size) => write!(f, "the class descriptor has {size} bytes, not {SIZE}"),
-            Error::NoBulkPipes => f.write_str("a bulk endpoint is missing"),
-        }
-    }
-}
-
-#[cfg(feature = "std")]
-impl std::error::Error for Error {}
 
 #[cfg(test)]
 mod tests;

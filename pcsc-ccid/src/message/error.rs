@@ -1,45 +1,62 @@
 //! Why a reader's command failed.
 
-use core::fmt;
-
 /// Why a command failed (`bError`, table 6.2-2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SlotError {
     /// CMD_ABORTED: the host aborted the command.
+    #[error("the command was aborted")]
     Aborted,
     /// ICC_MUTE: the card did not answer in time.
+    #[error("the card does not answer")]
     Mute,
     /// XFR_PARITY_ERROR: a character from the card had a parity error.
+    #[error("a character from the card had a parity error")]
     Parity,
     /// XFR_OVERRUN: the card sent more than the reader could take.
+    #[error("the card sent more than the reader could take")]
     Overrun,
     /// HW_ERROR: an electrical or mechanical fault.
+    #[error("the reader reports a hardware error")]
     Hardware,
     /// BAD_ATR_TS: the ATR begins with neither 3B nor 3F.
+    #[error("the ATR's first byte is wrong")]
     BadTs,
     /// BAD_ATR_TCK: the ATR's check byte is wrong.
+    #[error("the ATR's check byte is wrong")]
     BadTck,
     /// ICC_PROTOCOL_NOT_SUPPORTED.
+    #[error("the reader does not support the card's protocol")]
     ProtocolUnsupported,
     /// ICC_CLASS_NOT_SUPPORTED.
+    #[error("the reader does not support the card's voltage class")]
     ClassUnsupported,
     /// PROCEDURE_BYTE_CONFLICT: T=0 sent a byte that is no procedure byte.
+    #[error("the card sent a wrong procedure byte")]
     ProcedureByte,
     /// DEACTIVATED_PROTOCOL.
+    #[error("the protocol is deactivated")]
     DeactivatedProtocol,
     /// BUSY_WITH_AUTO_SEQUENCE: the reader is activating the card by itself.
+    #[error("the reader is activating the card")]
     BusyWithAutoSequence,
     /// PIN_TIMEOUT: no PIN was typed in time.
+    #[error("no PIN was typed in time")]
     PinTimeout,
     /// PIN_CANCELLED: the user pressed the cancel key.
+    #[error("the PIN was cancelled at the reader")]
     PinCancelled,
     /// CMD_SLOT_BUSY: another command for this slot is being processed.
+    #[error("the slot is busy")]
     SlotBusy,
     /// The command is not known to the reader.
+    #[error("the reader does not know the command")]
     CommandUnsupported,
     /// The parameter at this offset of the message is wrong or not supported (01 to 7F).
+    #[error("the reader refuses the parameter at offset {0}")]
     Parameter(u8),
     /// The manufacturer's own (81 to C0), or reserved.
+    #[error("the reader reports error {0:02X}")]
     Other(u8),
 }
 
@@ -84,33 +101,3 @@ impl SlotError {
         }
     }
 }
-
-impl fmt::Display for SlotError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            SlotError::Aborted => "the command was aborted",
-            SlotError::Mute => "the card does not answer",
-            SlotError::Parity => "a character from the card had a parity error",
-            SlotError::Overrun => "the card sent more than the reader could take",
-            SlotError::Hardware => "the reader reports a hardware error",
-            SlotError::BadTs => "the ATR's first byte is wrong",
-            SlotError::BadTck => "the ATR's check byte is wrong",
-            SlotError::ProtocolUnsupported => "the reader does not support the card's protocol",
-            SlotError::ClassUnsupported => "the reader does not support the card's voltage class",
-            SlotError::ProcedureByte => "the card sent a wrong procedure byte",
-            SlotError::DeactivatedProtocol => "the protocol is deactivated",
-            SlotError::BusyWithAutoSequence => "the reader is activating the card",
-            SlotError::PinTimeout => "no PIN was typed in time",
-            SlotError::PinCancelled => "the PIN was cancelled at the reader",
-            SlotError::SlotBusy => "the slot is busy",
-            SlotError::CommandUnsupported => "the reader does not know the command",
-            SlotError::Parameter(offset) => {
-                return write!(f, "the reader refuses the parameter at offset {offset}");
-            }
-            SlotError::Other(code) => return write!(f, "the reader reports error {code:02X}"),
-        })
-    }
-}
-
-#[cfg(feature = "std")]
-impl std::error::Error for SlotError {}

@@ -3,8 +3,6 @@
 mod error;
 mod notification;
 
-use core::fmt;
-
 pub use error::SlotError;
 pub use notification::Notification;
 
@@ -366,31 +364,21 @@ impl<'a> Response<'a> {
 }
 
 /// Why bytes are no message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// The bytes end before the header, or before the length that it announces.
+    #[error("the message ends before its announced length")]
     Truncated,
     /// A type that is not of this direction, or of none.
+    #[error("there is no message of type {0:02X}")]
     Kind(u8),
     /// The field at this offset has a value that it cannot have.
+    #[error("the message's field at offset {offset} is wrong")]
     Value {
         /// Offset in the message.
         offset: u8,
     },
 }
-
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Malformed::Truncated => f.write_str("the message ends before its announced length"),
-            Malformed::Kind(kind) => write!(f, "there is no message of type {kind:02X}"),
-            Malformed::Value { offset } => write!(f, "the message's field at offset {offset} is wrong"),
-        }
-    }
-}
-
-#[cfg(feature = "std")]
-impl std::error::Error for Malformed {}
 
 struct Header {
     kind: u8,

@@ -84,11 +84,14 @@ pub struct Modification<'a> {
 }
 
 /// What is wrong with a structure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// There are so many bytes, fewer than a structure with a command's header has.
+    #[error("a PIN structure of {0} bytes is too short")]
     TooShort(usize),
     /// `ulDataLength` is not how many bytes follow it, in neither byte order.
+    #[error("ulDataLength is {announced}, and {present} bytes follow")]
     DataLength {
         /// What it says, read as little endian.
         announced: u32,
@@ -96,10 +99,13 @@ pub enum Error {
         present: usize,
     },
     /// `bmFormatString` names no kind of PIN: neither binary, BCD nor ASCII.
+    #[error("bmFormatString {0:02X} names no kind of PIN")]
     Format(u8),
     /// `bmPINLengthFormat` has reserved bits set.
+    #[error("bmPINLengthFormat {0:02X} has reserved bits")]
     LengthFormat(u8),
     /// `wPINMaxExtraDigit` allows no PIN.
+    #[error("wPINMaxExtraDigit asks for {min} to {max} digits")]
     Digits {
         /// Fewest digits.
         min: u8,
@@ -107,14 +113,19 @@ pub enum Error {
         max: u8,
     },
     /// `bConfirmPIN` has reserved bits set.
+    #[error("bConfirmPIN {0:02X} has reserved bits")]
     Confirm(u8),
     /// `bNumberMessage` is none of the numbers that the structure allows.
+    #[error("bNumberMessage {0:02X} is not allowed")]
     Messages(u8),
     /// `bTeoPrologue` is neither zero nor the prologue of an I-block with the command.
+    #[error("bTeoPrologue is not the prologue of the command's block")]
     Prologue,
     /// The command's Lc is not how many bytes follow it.
+    #[error("a command of {0} bytes does not fit its Lc")]
     ApduLength(usize),
     /// The PIN's block goes beyond the command's data.
+    #[error("the PIN's block ends at {end}, and the data at {data}")]
     Block {
         /// Where it ends.
         end: usize,
@@ -122,30 +133,6 @@ pub enum Error {
         data: usize,
     },
 }
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Error::TooShort(size) => write!(f, "a PIN structure of {size} bytes is too short"),
-            Error::DataLength { announced, present } => {
-                write!(f, "ulDataLength is {announced}, and {present} bytes follow")
-            }
-            Error::Format(value) => write!(f, "bmFormatString {value:02X} names no kind of PIN"),
-            Error::LengthFormat(value) => write!(f, "bmPINLengthFormat {value:02X} has reserved bits"),
-            Error::Digits { min, max } => write!(f, "wPINMaxExtraDigit asks for {min} to {max} digits"),
-            Error::Confirm(value) => write!(f, "bConfirmPIN {value:02X} has reserved bits"),
-            Error::Messages(value) => write!(f, "bNumberMessage {value:02X} is not allowed"),
-            Error::Prologue => f.write_str("bTeoPrologue is not the prologue of the command's block"),
-            Error::ApduLength(size) => write!(f, "a command of {size} bytes does not fit its Lc"),
-            Error::Block { end, data } => {
-                write!(f, "the PIN's block ends at {end}, and the data at {data}")
-            }
-        }
-    }
-}
-
-#[cfg(feature = "std")]
-impl std::error::Error for Error {}
 
 impl<'a> Verification<'a> {
     /// Decodes PIN_VERIFY.

@@ -16,6 +16,7 @@ use core::time::Duration;
 
 /// One line of the table.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Quirk {
     /// Which devices it is about.
     pub devices: Devices,
@@ -31,6 +32,7 @@ pub struct Quirk {
 
 /// Which devices a line is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Devices {
     /// These products of a vendor.
     Products(u16, &'static [u16]),
@@ -42,6 +44,7 @@ pub enum Devices {
 
 /// Which firmware versions a line is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Firmware {
     /// All.
     Any,
@@ -53,6 +56,7 @@ pub enum Firmware {
 
 /// What is different about a reader.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub enum Change {
     /// It is not used, unless the user insists.
     Refuse,
@@ -62,6 +66,7 @@ pub enum Change {
 
 /// How the messages of a PIN modification must be put for a reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum ModifyMessages {
     /// As the specification says.
     #[default]
@@ -295,6 +300,7 @@ impl Quirks {
 
 /// What a card needs beyond what its ATR says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CardQuirk {
     /// Its ATR.
     pub atr: &'static [u8],

@@ -1,54 +1,72 @@
 //! Why a reader or a card could not do what it was asked.
 
-use core::fmt;
-
 use crate::message::{Malformed, SlotError};
 use crate::{apdu, atr, t0, t1, transport};
 
 /// Why a call failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The transfer failed; see [`transport::Error`].
+    #[error(transparent)]
     Transport(transport::Error),
     /// The reader says that the command failed.
+    #[error(transparent)]
     Slot(SlotError),
     /// There is no card in the slot, or it was taken out.
+    #[error("there is no card in the slot")]
     NoCard,
     /// The card has no power: it must be powered up first.
+    #[error("the card has no power")]
     NotPowered,
     /// The driver had to reset the card, to go on at a lower speed. What the last command did is unknown; the card
     /// is ready, with the protocol chosen before.
+    #[error("the card was reset to go on at a lower speed")]
     CardReset,
     /// The reader's answer is no message of the specification.
+    #[error(transparent)]
     Malformed(Malformed),
     /// The reader's answer does not belong to the command, or is longer than the reader may make it.
+    #[error("the reader's answer does not belong to the command")]
     WrongReply,
     /// The reader or the card asks for more time than any command may take.
+    #[error("the reader asks for too much time")]
     TooSlow,
     /// The ATR cannot be read, so that no protocol can be chosen.
+    #[error(transparent)]
     Atr(atr::Error),
     /// The reader or the card does not offer the protocol.
+    #[error("the reader or the card does not offer the protocol")]
     ProtocolUnsupported,
     /// No slot has this number.
+    #[error("the reader has no such slot")]
     NoSuchSlot,
     /// The reader has no such function or attribute.
+    #[error("the reader has no such function")]
     Unsupported,
     /// A structure of the caller's is wrong.
+    #[error("a parameter is wrong")]
     InvalidParameter,
     /// The command is longer than the reader can carry: at most so many bytes.
+    #[error("the reader carries commands of at most {max} bytes")]
     CommandTooLong {
         /// The longest command in bytes.
         max: usize,
     },
     /// The answer does not fit the caller's buffer.
+    #[error("the answer does not fit the buffer")]
     BufferTooSmall,
     /// The bytes are no command APDU, and T=0 needs one.
+    #[error(transparent)]
     Apdu(apdu::Error),
     /// T=0 failed.
+    #[error(transparent)]
     T0(t0::Error),
     /// T=1 failed.
+    #[error(transparent)]
     T1(t1::Error),
     /// This reader's firmware is known not to work, for this reason.
+    #[error("the reader's firmware is not supported: {0}")]
     Firmware(&'static str),
 }
 
@@ -124,34 +142,3 @@ impl From<t1::Error> for Error {
         }
     }
 }
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Error::Transport(error) => return error.fmt(f),
-            Error::Slot(error) => return error.fmt(f),
-            Error::Malformed(error) => return error.fmt(f),
-            Error::Atr(error) => return error.fmt(f),
-            Error::Apdu(error) => return error.fmt(f),
-            Error::T0(error) => return error.fmt(f),
-            Error::T1(error) => return error.fmt(f),
-            Error::CommandTooLong { max } => {
-                return write!(f, "the reader carries commands of at most {max} bytes");
-            }
-            Error::Firmware(reason) => return write!(f, "the reader's firmware is not supported: {reason}"),
-            Error::NoCard => "there is no card in the slot",
-            Error::NotPowered => "the card has no power",
-            Error::CardReset => "the card was reset to go on at a lower speed",
-            Error::WrongReply => "the reader's answer does not belong to the command",
-            Error::TooSlow => "the reader asks for too much time",
-            Error::ProtocolUnsupported => "the reader or the card does not offer the protocol",
-            Error::NoSuchSlot => "the reader has no such slot",
-            Error::Unsupported => "the reader has no such function",
-            Error::InvalidParameter => "a parameter is wrong",
-            Error::BufferTooSmall => "the answer does not fit the buffer",
-        })
-    }
-}
-
-#[cfg(feature = "std")]
-impl std::error::Error for Error {}

@@ -7,8 +7,6 @@
 mod character;
 mod mapping;
 
-use core::fmt;
-
 pub use character::{Character, Step};
 pub use mapping::{Action, Exchange, Policy, MAX_TPDU};
 
@@ -25,54 +23,43 @@ pub enum Direction<'a> {
 }
 
 /// Why a T=0 exchange failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// INS '6X' and '9X' could not be told from SW1 (clause 10.3.2).
+    #[error("INS {0:02X} cannot be sent over T=0")]
     InvalidInstruction(u8),
     /// P3 and the data differ in length.
+    #[error("P3 does not match the data")]
     InvalidLength,
     /// A byte that is no procedure byte, or one that asks for more data than P3 announced.
+    #[error("invalid procedure byte {0:02X}")]
     InvalidProcedure(u8),
     /// More bytes than were asked for.
+    #[error("the card sent more than was asked for")]
     UnexpectedData,
     /// The waiting time went by (clause 10.2).
+    #[error("the card does not answer")]
     Timeout,
     /// A character was not received right, repetitions included.
+    #[error("parity error")]
     Parity,
     /// Too many NULL procedure bytes.
+    #[error("the card asks for too much waiting time")]
     NullLimit,
     /// The response does not fit the caller's buffer.
+    #[error("the response does not fit the buffer")]
     ResponseTooLong,
     /// A response TPDU without a status word.
+    #[error("the response has no status word")]
     ResponseTooShort,
     /// The command needs ENVELOPE, which this card does not know: T=0 cannot carry it.
+    #[error("more than 255 bytes of data need ENVELOPE, which the card does not know")]
     EnvelopeUnsupported,
     /// The exchange has ended, or was not started.
+    #[error("the exchange is over")]
     Over,
 }
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::InvalidInstruction(ins) => write!(f, "INS {ins:02X} cannot be sent over T=0"),
-            Error::InvalidLength => f.write_str("P3 does not match the data"),
-            Error::InvalidProcedure(byte) => write!(f, "invalid procedure byte {byte:02X}"),
-            Error::UnexpectedData => f.write_str("the card sent more than was asked for"),
-            Error::Timeout => f.write_str("the card does not answer"),
-            Error::Parity => f.write_str("parity error"),
-            Error::NullLimit => f.write_str("the card asks for too much waiting time"),
-            Error::ResponseTooLong => f.write_str("the response does not fit the buffer"),
-            Error::ResponseTooShort => f.write_str("the response has no status word"),
-            Error::EnvelopeUnsupported => {
-                f.write_str("more than 255 bytes of data need ENVELOPE, which the card does not know")
-            }
-            Error::Over => f.write_str("the exchange is over"),
-        }
-    }
-}
-
-#[cfg(feature = "std")]
-impl std::error::Error for Error {}
 
 fn is_sw1(byte: u8) -> bool {
     matches!(byte, 0x61..=0x6F | 0x90..=0x9F)

@@ -1,7 +1,5 @@
 //! The block frame: NAD PCB LEN, information field, error detection code (clause 11.3).
 
-use core::fmt;
-
 /// Longest information field (clause 11.3.2.3: LEN 'FF' is reserved).
 pub const MAX_INF: usize = 254;
 /// Longest block: prologue, information field, CRC.
@@ -131,15 +129,20 @@ impl Pcb {
 }
 
 /// Why received bytes are not a block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Invalid {
     /// The number of bytes is not what LEN says, or LEN is 'FF'.
+    #[error("block length and LEN differ")]
     Length,
     /// The error detection code does not match.
+    #[error("wrong error detection code")]
     Edc,
     /// Reserved or unknown PCB.
+    #[error("reserved protocol control byte")]
     Pcb,
     /// An R- or S-block with an information field of the wrong length or value.
+    #[error("wrong information field of an R- or S-block")]
     Information,
 }
 
@@ -150,17 +153,6 @@ impl Invalid {
             Invalid::Edc => 1,
             _ => 2,
         }
-    }
-}
-
-impl fmt::Display for Invalid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Invalid::Length => "block length and LEN differ",
-            Invalid::Edc => "wrong error detection code",
-            Invalid::Pcb => "reserved protocol control byte",
-            Invalid::Information => "wrong information field of an R- or S-block",
-        })
     }
 }
 

@@ -1,7 +1,5 @@
 //! What outlives an exchange over T=1: numbers and sizes (clauses 11.4.2 and 11.6), and the bounds of it all.
 
-use core::fmt;
-
 use super::block::{Edc, MAX_BLOCK};
 
 /// IFSC and IFSD before anything else is said (clause 11.4.2).
@@ -73,25 +71,35 @@ impl Default for Config {
 }
 
 /// Why an exchange failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// No usable block after every attempt and resynchronisation (rules 6.4, 7.4.1).
+    #[error("the card sends no usable block")]
     Unresponsive,
     /// Waiting time was asked for more often than [`Limits`] allow.
+    #[error("the card asks for waiting time without end")]
     WtxLimit,
     /// The card keeps sending blocks that move no data.
+    #[error("the card sends blocks without progress")]
     Stalled,
     /// The card was resynchronised; whether it executed the command is unknown.
+    #[error("the card was resynchronised; the command may have been executed")]
     Resynchronized,
     /// The card ended the chain with S(ABORT request) (rule 9).
+    #[error("the card aborted the chain")]
     AbortedByCard,
     /// The response does not fit the caller's buffer; the chain was aborted.
+    #[error("the response does not fit the buffer")]
     ResponseTooLong,
     /// The response is shorter than a status word.
+    #[error("the response has no status word")]
     ResponseTooShort,
     /// [`Exchange::cancel`](super::Exchange::cancel) was called and the chain was aborted.
+    #[error("the exchange was cancelled")]
     Cancelled,
     /// The exchange has ended, or was not started.
+    #[error("the exchange is over")]
     Over,
 }
 
@@ -101,25 +109,6 @@ impl Error {
         matches!(self, Error::Unresponsive | Error::WtxLimit | Error::Stalled)
     }
 }
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Error::Unresponsive => "the card sends no usable block",
-            Error::WtxLimit => "the card asks for waiting time without end",
-            Error::Stalled => "the card sends blocks without progress",
-            Error::Resynchronized => "the card was resynchronised; the command may have been executed",
-            Error::AbortedByCard => "the card aborted the chain",
-            Error::ResponseTooLong => "the response does not fit the buffer",
-            Error::ResponseTooShort => "the response has no status word",
-            Error::Cancelled => "the exchange was cancelled",
-            Error::Over => "the exchange is over",
-        })
-    }
-}
-
-#[cfg(feature = "std")]
-impl std::error::Error for Error {}
 
 /// What the caller does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,6 +10,7 @@ use std::string::String;
 
 /// What a device says of itself, as the system has it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Identity {
     /// `idVendor`.
     pub vendor_id: u16,
@@ -62,6 +63,7 @@ impl Place {
 
 /// A reader that can be opened.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Candidate {
     /// What it says of itself.
     pub identity: Identity,

@@ -3,13 +3,18 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::string::String;
+use std::string::{String, ToString};
 use std::vec::Vec;
 
 /// Why a reader cannot be opened.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum OpenError {
     /// The user may not open the device's node.
+    #[error(
+        "no permission for {}: put this line into /etc/udev/rules.d/70-pcsc-ccid.rules and plug the reader in again: {rule}",
+        node.display()
+    )]
     Permission {
         /// The node, /dev/bus/usb/BBB/DDD.
         node: PathBuf,
@@ -17,53 +22,33 @@ pub enum OpenError {
         rule: String,
     },
     /// Another process, or a driver of the kernel, has the reader. It is not taken from it.
+    #[error("the reader is in use by {}", names(holders))]
     Busy {
         /// Who, as far as the user may know.
         holders: Vec<Holder>,
     },
     /// The reader was unplugged.
+    #[error("the reader is gone")]
     Gone,
     /// The system refused for another reason.
+    #[error("the reader cannot be opened: {0}")]
     System(io::Error),
 }
 
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            OpenError::Permission { node, rule } => write!(
-                f,
-                "no permission for {}: put this line into /etc/udev/rules.d/70-pcsc-ccid.rules and plug the reader \
-                 in again: {rule}",
-                node.display()
-            ),
-            OpenError::Busy { holders } if holders.is_empty() => {
-                f.write_str("the reader is in use by another process")
-            }
-            OpenError::Busy { holders } => {
-                f.write_str("the reader is in use by ")?;
-                for (index, holder) in holders.iter().enumerate() {
-                    let comma = if index == 0 { "" } else { ", " };
-                    write!(f, "{comma}{holder}")?;
-                }
-                Ok(())
-            }
-            OpenError::Gone => f.write_str("the reader is gone"),
-            OpenError::System(error) => write!(f, "the reader cannot be opened: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for OpenError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            OpenError::System(error) => Some(error),
-            _ => None,
-        }
+fn names(holders: &[Holder]) -> String {
+    match holders {
+        [] => "another process".into(),
+        _ => holders
+            .iter()
+            .map(Holder::to_string)
+            .collect::<Vec<_>>()
+            .join(", "),
     }
 }
 
 /// Who has a reader.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Holder {
     /// A process that has the device's node open.
     Process {

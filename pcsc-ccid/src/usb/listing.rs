@@ -8,6 +8,7 @@ use std::vec::Vec;
 
 /// The readers on the USB, and what to tell of devices that look like one and cannot be used.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct Listing {
     /// In the order of bus, address and interface.
     pub readers: Vec<Candidate>,
@@ -17,6 +18,7 @@ pub struct Listing {
 
 /// What has changed since the last call.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct Changes {
     /// Readers that are gone.
     pub gone: Vec<Place>,
@@ -49,6 +51,7 @@ pub(super) struct Scan {
 
 /// A device that looks like a reader and is not listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Notice {
     /// Where it is.
     pub place: Place,
@@ -60,6 +63,7 @@ pub struct Notice {
 
 /// Why a device is not among the readers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Reason {
     /// The user may not open it.
     Permission,

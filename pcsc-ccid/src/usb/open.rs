@@ -23,6 +23,7 @@ const CLAIM_PAUSES: [Duration; 4] = [
 
 /// A reader that is ours.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Opened {
     /// Its commands.
     pub transport: UsbTransport,
