@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use pcsc_ccid::attributes;
 use pcsc_ccid::descriptor::{ClassDescriptor, Flavour, Interface};
 use pcsc_ccid::part10::{self, Feature};
-use pcsc_ccid::reader::{Device, Error, Options, Protocol, Reader, Reset};
+use pcsc_ccid::reader::{DeviceInfo, Error, Options, Protocol, Reader, Reset};
 use pcsc_fuzz::script::{End, Script};
 use pcsc_fuzz::{device_of, Input};
 
@@ -195,7 +195,7 @@ fuzz_target!(|bytes: &[u8]| {
         descriptor,
     };
     let [vendor, product, release] = device_of(line);
-    let device = Device {
+    let device = DeviceInfo {
         vendor,
         product,
         release,
@@ -204,7 +204,7 @@ fuzz_target!(|bytes: &[u8]| {
         } else {
             "1-2:1.0".into()
         },
-        ..Device::default()
+        ..DeviceInfo::default()
     };
     let options = Options {
         any_firmware: choices & 0x04 == 0,

@@ -46,6 +46,7 @@ fn talk(number: usize) -> Result<(), Box<dyn Error>> {
     let Opened {
         mut transport,
         presence,
+        ..
     } = reader.open()?;
     if let Presence::Notified(mut watch) = presence {
         println!("! {:02X?}", watch.wait(Some(Duration::from_millis(300))));

@@ -13,7 +13,7 @@
 //!
 //! ```
 //! use pcsc_ccid::descriptor::interfaces;
-//! use pcsc_ccid::reader::{Device, Options, Protocol, Reader, Reset};
+//! use pcsc_ccid::reader::{DeviceInfo, Options, Protocol, Reader, Reset};
 //! use pcsc_sim::card::{apps::Several, Offer, Profile, SimCard};
 //! use pcsc_sim::{Handle, Model};
 //!
@@ -25,7 +25,7 @@
 //! let handle = Handle::new(pcsc_sim::Device::new(model));
 //! handle.insert(0, SimCard::good(Profile::new(&[Offer::T1]), Box::new(Several::demo())));
 //!
-//! let mut reader = Reader::open(handle.transport(), Device::default(), &interface, Options::default())?;
+//! let mut reader = Reader::open(handle.transport(), DeviceInfo::default(), &interface, Options::default())?;
 //! println!("ATR: {:02X?}", reader.power_on(0, Reset::Cold)?);
 //! reader.set_protocol(0, Protocol::T1)?;
 //! let mut response = [0; 258];

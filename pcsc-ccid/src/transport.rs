@@ -92,7 +92,6 @@ impl<T: Transport + ?Sized> Transport for alloc::boxed::Box<T> {
 
 /// Why a transfer failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum Error {
     /// The device did not answer in time.
     #[error("the reader does not answer")]

@@ -10,7 +10,7 @@ use pcsc_ccid::atr::WaitingIntegers;
 use pcsc_ccid::parameters::Parameters;
 use pcsc_ccid::part10::{Feature, VENDOR_IFD_EXCHANGE};
 use pcsc_ccid::quirks::CARDS;
-use pcsc_ccid::reader::{Device, Error, Options, Presence, Protocol, Reader, Reset};
+use pcsc_ccid::reader::{DeviceInfo, Error, Options, Presence, Protocol, Reader, Reset};
 use pcsc_ccid::transport;
 use pcsc_sim::card::{Behaviour, Offer};
 use pcsc_sim::Model;
@@ -27,12 +27,12 @@ fn status() -> Vec<u8> {
     message(0x81, &[], [1, 0, 0])
 }
 
-fn identity((vendor, product, release): (u16, u16, u16)) -> Device {
-    Device {
+fn identity((vendor, product, release): (u16, u16, u16)) -> DeviceInfo {
+    DeviceInfo {
         vendor,
         product,
         release,
-        ..Device::default()
+        ..DeviceInfo::default()
     }
 }
 
@@ -319,7 +319,8 @@ fn a_pseudo_apdu_is_waited_for_whoever_made_the_reader() {
             let mut script = Script::default();
             script.incoming.push_back(In::Bytes(status()));
             let interface = plain_interface(level);
-            let mut reader = Reader::open(script, Device::default(), &interface, Options::default()).unwrap();
+            let mut reader =
+                Reader::open(script, DeviceInfo::default(), &interface, Options::default()).unwrap();
             let set = message(0x82, parameters, [0, 0, protocol as u8]);
             answers(&mut reader, &[message(0x80, atr, [0, 0, 0]), set]);
             common::power_up(&mut reader, protocol).unwrap();
@@ -453,7 +454,7 @@ fn a_card_that_is_slower_than_it_says_is_waited_for() {
         // TPDU level, and nothing for us to negotiate.
         let mut script = Script::default();
         script.incoming.push_back(In::Bytes(status()));
-        let device = Device::default();
+        let device = DeviceInfo::default();
         let interface = plain_interface(0x1_00BA);
         let mut reader = Reader::open(script, device, &interface, Options::default()).unwrap();
         let parameters = message(0x82, &[0x11, 0x10, 0, 0x4D, 0, 0x20, 0], [0, 0, 1]);

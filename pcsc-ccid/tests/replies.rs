@@ -8,7 +8,7 @@ use common::script::{In, Script};
 use common::{message, plain_interface};
 use pcsc_ccid::attributes;
 use pcsc_ccid::message::SlotError;
-use pcsc_ccid::reader::{Device, Error, Options, Presence, Protocol, Reader, Reset};
+use pcsc_ccid::reader::{DeviceInfo, Error, Options, Presence, Protocol, Reader, Reset};
 use pcsc_ccid::transport;
 
 const ATR: [u8; 2] = [0x3B, 0x00];
@@ -25,7 +25,7 @@ fn opened(features: u32) -> Reader<Script> {
         .push_back(In::Bytes(message(0x81, &[], [1, 0, 0])));
     Reader::open(
         script,
-        Device::default(),
+        DeviceInfo::default(),
         &plain_interface(features),
         Options::default(),
     )
@@ -335,7 +335,7 @@ fn voltages_are_tried_downwards() {
         script.incoming.push_back(In::Bytes(off()));
         let mut interface = plain_interface(0x1_0030);
         interface.descriptor.voltages = voltages;
-        let mut reader = Reader::open(script, Device::default(), &interface, Options::default()).unwrap();
+        let mut reader = Reader::open(script, DeviceInfo::default(), &interface, Options::default()).unwrap();
         let tries = (0..expected.len()).map(|number| if number % 2 == 0 { mute() } else { off() });
         reader.transport().incoming.extend(tries.map(In::Bytes));
         assert_eq!(
@@ -434,7 +434,7 @@ fn what_a_reader_can_do_besides_goes_out_as_the_clauses_say() {
     script
         .incoming
         .push_back(In::Bytes(message(0x81, &[], [1, 0, 0])));
-    let mut reader = Reader::open(script, Device::default(), &interface, Options::default()).unwrap();
+    let mut reader = Reader::open(script, DeviceInfo::default(), &interface, Options::default()).unwrap();
     let ok = || In::Bytes(message(0x81, &[], [0, 0, 0]));
     reader.transport().incoming.extend([ok(), ok(), ok()]);
     reader.set_clock_running(0, false).unwrap();

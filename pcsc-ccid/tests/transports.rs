@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pcsc_ccid::descriptor::{interfaces, Interface};
-use pcsc_ccid::reader::{Device as Identity, Options, Protocol, Reader, Reset};
+use pcsc_ccid::reader::{DeviceInfo as Identity, Options, Protocol, Reader, Reset};
 use pcsc_ccid::transport::{Error, Transport};
 use pcsc_sim::card::apps::{Echo, FileSystem, Hello, Several};
 use pcsc_sim::card::{Offer, Profile, SimCard};

@@ -384,7 +384,7 @@ mod tests {
         let device = Device {
             transport: Box::new(handle.transport()),
             interface,
-            identity: reader::Device::default(),
+            identity: reader::DeviceInfo::default(),
             name: model.to_owned(),
             events: Arc::new(Events::new(1, true)),
             watcher: None,

@@ -24,7 +24,7 @@ pub struct Device {
     /// Its descriptors.
     pub interface: Interface,
     /// What it says of itself.
-    pub identity: reader::Device,
+    pub identity: reader::DeviceInfo,
     /// The name it was opened by.
     pub name: String,
     /// Its events, and whoever brings them.

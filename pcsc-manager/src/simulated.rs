@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use pcsc_ccid::descriptor::{interfaces, Interface};
 use pcsc_ccid::names;
-use pcsc_ccid::reader::{Device, Options, Reader};
+use pcsc_ccid::reader::{DeviceInfo, Options, Reader};
 use pcsc_ccid::transport;
 use pcsc_sim::card::apps::Several;
 use pcsc_sim::card::{Offer, Profile, SimCard};
@@ -152,12 +152,12 @@ impl Simulated {
     pub(crate) fn open(&self, deadline: Option<Instant>) -> Result<OpenedReader, SharedError> {
         let interface = self.interface().ok_or(SharedError::Gone)?;
         let transport = with_deadline(self.device.transport(), deadline);
-        let device = Device {
+        let device = DeviceInfo {
             vendor: self.model.vendor_id,
             product: self.model.product_id,
             release: self.model.release,
             manufacturer: self.model.manufacturer.clone(),
-            ..Device::default()
+            ..DeviceInfo::default()
         };
         let has_interrupts = interface.interrupt_in.is_some();
         let reader = Reader::open(transport, device, &interface, self.options).map_err(ccid::open_error)?;

@@ -179,7 +179,7 @@ fn open(
         match error {
             OpenError::Busy { .. } => SharedError::Busy,
             OpenError::Gone => SharedError::Gone,
-            OpenError::Permission { .. } | OpenError::System(_) => SharedError::Failed,
+            _ => SharedError::Failed,
         }
     })?;
     *logged = None;

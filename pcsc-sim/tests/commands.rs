@@ -6,7 +6,7 @@ use pcsc_sim::card::apps::Several;
 use pcsc_sim::card::{Offer, Profile, SimCard};
 use pcsc_sim::{Device, Handle, Model, SimTransport};
 
-type Identity = pcsc_ccid::reader::Device;
+type Identity = pcsc_ccid::reader::DeviceInfo;
 
 /// A command, after others, and the status word or the whole answer. Digits in hexadecimal.
 struct Row {

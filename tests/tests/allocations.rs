@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use pcsc_ccid::descriptor::interfaces;
-use pcsc_ccid::reader::{self, Device, Options, Reader, Reset};
+use pcsc_ccid::reader::{self, DeviceInfo, Options, Reader, Reset};
 use pcsc_ccid::transport::{Error, Transport};
 use pcsc_client::{Choice, Context, Protocols, ShareMode};
 use pcsc_manager::Simulated;
@@ -120,12 +120,12 @@ fn of_driver(model: &str, protocol: reader::Protocol, command: &[u8]) -> (usize,
     let model = simulated.device().with(|device| device.model().clone());
     let configuration = Model::configuration_descriptor(&[&model], 4);
     let interface = interfaces(&configuration).remove(0).unwrap();
-    let device = Device {
+    let device = DeviceInfo {
         vendor: model.vendor_id,
         product: model.product_id,
         release: model.release,
         manufacturer: model.manufacturer.clone(),
-        ..Device::default()
+        ..DeviceInfo::default()
     };
     let transport = Apart {
         transport: simulated.device().transport(),

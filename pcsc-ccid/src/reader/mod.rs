@@ -55,7 +55,7 @@ const FIRST_TRIES: u32 = 3;
 
 /// Which device a reader is. The table of quirks goes by the numbers; the rest is what attributes tell.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Device {
+pub struct DeviceInfo {
     /// `idVendor`.
     pub vendor: u16,
     /// `idProduct`.
@@ -77,7 +77,7 @@ pub struct Device {
 /// A reader, opened.
 pub struct Reader<T> {
     port: Port<T>,
-    device: Device,
+    device: DeviceInfo,
     options: Options,
     flavour: Flavour,
     /// The class descriptor, corrected.
@@ -136,7 +136,7 @@ impl<T: Transport> Reader<T> {
     /// [`Error::Firmware`] where the table of quirks says so; else what the transport says.
     pub fn open(
         transport: T,
-        device: Device,
+        device: DeviceInfo,
         interface: &Interface,
         options: Options,
     ) -> Result<Self, Error> {
@@ -227,7 +227,7 @@ impl<T: Transport> Reader<T> {
     }
 
     /// Which device it is.
-    pub fn device(&self) -> &Device {
+    pub fn device(&self) -> &DeviceInfo {
         &self.device
     }
 

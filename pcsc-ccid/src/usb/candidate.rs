@@ -2,7 +2,7 @@
 
 use crate::descriptor::Interface;
 use crate::names;
-use crate::reader::Device;
+use crate::reader::DeviceInfo;
 use std::fmt;
 use std::format;
 use std::path::{Path, PathBuf};
@@ -80,8 +80,8 @@ pub struct Candidate {
 
 impl Candidate {
     /// What [`Reader::open`](crate::reader::Reader::open) takes.
-    pub fn device(&self) -> Device {
-        Device {
+    pub fn device(&self) -> DeviceInfo {
+        DeviceInfo {
             vendor: self.identity.vendor_id,
             product: self.identity.product_id,
             release: self.identity.release,

@@ -14,7 +14,6 @@ pub const POLL_INTERVAL: Duration = Duration::from_millis(400);
 
 /// How the presence of cards is learnt.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum Presence {
     /// The reader has an interrupt endpoint.
     Notified(UsbWatch),

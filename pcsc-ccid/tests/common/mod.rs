@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use pcsc_ccid::descriptor::{self, ClassDescriptor, Features, Flavour, Interface};
 use pcsc_ccid::message::Command;
-use pcsc_ccid::reader::{Device, Error, Options, Protocol, Reader, Reset};
+use pcsc_ccid::reader::{DeviceInfo, Error, Options, Protocol, Reader, Reset};
 use pcsc_ccid::transport::Transport;
 use pcsc_sim::card::apps::Several;
 use pcsc_sim::card::{Behaviour, Offer, Profile, SimCard};
@@ -22,12 +22,12 @@ pub fn interface(model: &Model) -> Interface {
         .unwrap_or_else(|unusable| panic!("{}: {unusable}", model.name))
 }
 
-pub fn identity(model: &Model) -> Device {
-    Device {
+pub fn identity(model: &Model) -> DeviceInfo {
+    DeviceInfo {
         vendor: model.vendor_id,
         product: model.product_id,
         release: model.release,
-        ..Device::default()
+        ..DeviceInfo::default()
     }
 }
 

@@ -14,7 +14,7 @@ use device::{Habits, Hostile};
 use pcsc_ccid::attributes;
 use pcsc_ccid::descriptor::{ClassDescriptor, Features, Flavour, Interface};
 use pcsc_ccid::part10::{self, Feature};
-use pcsc_ccid::reader::{Device, Options, Protocol, Reader, Reset};
+use pcsc_ccid::reader::{DeviceInfo, Options, Protocol, Reader, Reset};
 use pcsc_ccid::transport::Transport;
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestRunner};
@@ -60,7 +60,7 @@ unsafe impl GlobalAlloc for Watching {
 #[global_allocator]
 static WATCHING: Watching = Watching;
 
-fn interfaces() -> impl Strategy<Value = (Device, Interface)> {
+fn interfaces() -> impl Strategy<Value = (DeviceInfo, Interface)> {
     let features = prop_oneof![
         any::<u32>(),
         prop::sample::select(vec![
@@ -102,11 +102,11 @@ fn interfaces() -> impl Strategy<Value = (Device, Interface)> {
                 (descriptor.data_rate_bps, descriptor.max_data_rate_bps) = (10_752, 500_000);
                 (descriptor.max_ifsd, descriptor.max_message_length) = (254, 271);
             }
-            let device = Device {
+            let device = DeviceInfo {
                 vendor,
                 product,
                 release,
-                ..Device::default()
+                ..DeviceInfo::default()
             };
             let interface = Interface {
                 number: fields[0] & 3,

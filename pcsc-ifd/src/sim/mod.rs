@@ -87,13 +87,13 @@ pub fn open(name: &str, text: &str) -> Result<Device, String> {
     Ok(Device {
         transport: Box::new(Line::new(station, wishes.fuzz)),
         interface,
-        identity: reader::Device {
+        identity: reader::DeviceInfo {
             vendor: model.vendor_id,
             product: model.product_id,
             release: model.release,
             manufacturer: model.manufacturer,
             address: wishes.number,
-            ..reader::Device::default()
+            ..reader::DeviceInfo::default()
         },
         name: name.to_owned(),
         events,
