@@ -32,13 +32,19 @@ impl<A: App> Card<A> {
         response
     }
 
+    /// A DF name may be cut on its right (clause 11.1.1), down to the RID.
+    fn is_named(&self, name: &[u8]) -> bool {
+        let aid = self.app.aid();
+        name.starts_with(aid.truncated()) || (name.len() >= 5 && aid.as_bytes().starts_with(name))
+    }
+
     fn run(&mut self, command: &Command<LONGEST>) {
         let mut reply = heapless::Vec::<u8, LONGEST>::new();
         let view = command.as_view();
-        let by_name = command.instruction() == Instruction::Select && command.p1 == 0x04;
-        let result = if by_name && command.data().starts_with(self.app.aid().truncated()) {
+        let is_by_name = command.instruction() == Instruction::Select && command.p1 == 0x04;
+        let result = if is_by_name && self.is_named(command.data()) {
             self.app.select(Interface::Contact, view, &mut reply)
-        } else if by_name {
+        } else if is_by_name {
             Err(Status::NotFound)
         } else {
             self.app.call(Interface::Contact, view, &mut reply)
@@ -78,7 +84,11 @@ impl<A: App> vpicc::VSmartCard for Card<A> {
             return Vec::from([0x90, 0x00]);
         }
         self.run(&command);
-        self.answer(command.expected())
+        // Without Le the data come all the same, as from most cards with T=1: some hosts count on it.
+        match command.expected() {
+            0 => self.answer(256),
+            ne => self.answer(ne),
+        }
     }
 }
 
