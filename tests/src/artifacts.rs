@@ -27,6 +27,41 @@ pub fn driver() -> PathBuf {
     existing(built(&["-p", "pcsc-ifd-handler", "--lib"]).join("libpcsc_ifd_handler.so"))
 }
 
+/// A card application of `tests/cards`, a program. Built once for all profiles, apart from this workspace.
+///
+/// # Panics
+/// If it does not build.
+#[track_caller]
+pub fn card(application: &str) -> PathBuf {
+    let target = workspace().join("target/cards");
+    if env::var_os("PCSC_TESTS_ARTIFACTS").is_none() {
+        let mut command = cargo();
+        command
+            .args(["build", "--locked", "--manifest-path", "tests/cards/Cargo.toml"])
+            .arg("--target-dir")
+            .arg(&target);
+        succeed(command);
+    }
+    existing(target.join("debug").join(application))
+}
+
+/// vsmartcard's vpcd, an IFD handler, as `scripts/clients` has unpacked it.
+#[track_caller]
+pub fn vpcd() -> PathBuf {
+    fetched("vpcd/libifdvpcd.so")
+}
+
+/// What `scripts/clients` has put at this path.
+///
+/// # Panics
+/// If it is not there.
+#[track_caller]
+pub fn fetched(path: &str) -> PathBuf {
+    let path = workspace().join("target/clients").join(path);
+    assert!(path.exists(), "{} is missing: run scripts/setup", path.display());
+    path
+}
+
 /// A folder that holds our `libpcsclite.so.1`, for LD_LIBRARY_PATH.
 ///
 /// # Panics
@@ -125,11 +160,8 @@ fn build(profile: &Path, what: &[&str]) {
         .file_name()
         .and_then(|name| name.to_str())
         .expect("a profile's name");
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
-    command
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-        .arg("build")
-        .args(what);
+    let mut command = cargo();
+    command.arg("build").args(what);
     command.args(["--profile", if name == "debug" { "dev" } else { name }]);
     // TARGET/PROFILE, or TARGET/TRIPLE/PROFILE if a target was asked for. Cargo tags TARGET if it has made it, and keeps what it
     // knows of the compiler there in any case.
@@ -146,6 +178,22 @@ fn build(profile: &Path, what: &[&str]) {
         parent.parent().expect("a target folder")
     };
     command.arg("--target-dir").arg(target);
+    succeed(command);
+}
+
+fn workspace() -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().unwrap_or(tests).to_owned()
+}
+
+fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
+    command.current_dir(workspace());
+    command
+}
+
+#[track_caller]
+fn succeed(mut command: Command) {
     let output = command
         .output()
         .unwrap_or_else(|error| panic!("{command:?}: {error}"));

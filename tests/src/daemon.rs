@@ -24,14 +24,18 @@ pub const FRIENDLY_NAME: &str = "pcsc-tests";
 /// How long pcscd may take to answer after its start, and to end when asked to. Generous: many tests share few processors.
 const DEADLINE: Duration = Duration::from_secs(30);
 
+/// Where vpcd waits for its first card; the second one's port follows.
+const VPCD_PORT: usize = 35963;
+
 /// `$1` becomes `/run/pcscd`, `$2` is the folder of reader files, `$3` that of drivers, if there is one. No other driver than ours
-/// is to be found: a reader of the developer's is none of a test's business.
+/// is to be found: a reader of the developer's is none of a test's business. With `$4` there is a network, of the daemon's own.
 const IN_NAMESPACE: &str = r#"
     mount -t tmpfs none /run
     mkdir /run/pcscd
     mount --bind "$1" /run/pcscd
     if [ -n "$3" ]; then mkdir -p /usr/lib/pcsc/drivers; mount --bind "$3" /usr/lib/pcsc/drivers
     elif [ -d /usr/lib/pcsc/drivers ]; then mount -t tmpfs none /usr/lib/pcsc/drivers; fi
+    if [ -n "$4" ]; then busybox ip link set lo up; fi
     exec pcscd --foreground --info --config "$2"
 "#;
 
@@ -44,6 +48,8 @@ enum Handler {
     Driver(Vec<String>),
     /// The same, installed: the folder that its bundle is in.
     Installed(Vec<String>, PathBuf),
+    /// vsmartcard's vpcd, which has two readers; their cards are programs that connect to it.
+    Vpcd,
 }
 
 impl Handler {
@@ -51,6 +57,7 @@ impl Handler {
         match self {
             Handler::Test(readers) => *readers,
             Handler::Driver(models) | Handler::Installed(models, _) => models.len(),
+            Handler::Vpcd => 2,
         }
     }
 }
@@ -75,6 +82,8 @@ pub struct Pcscd {
     folder: TempDir,
     handler: Handler,
     child: Option<Child>,
+    /// The programs that are cards of vpcd's.
+    cards: Vec<Child>,
 }
 
 impl Pcscd {
@@ -107,6 +116,33 @@ impl Pcscd {
         Self::start_with(Handler::Installed(models, folder.to_owned()))
     }
 
+    /// Starts pcscd with vsmartcard's vpcd driver, and published card applications in its readers, up to two: programs of
+    /// `tests/cards`.
+    ///
+    /// # Panics
+    /// As [`Pcscd::start`], and if a card does not come.
+    #[track_caller]
+    pub fn start_cards(applications: &[&str]) -> Self {
+        let mut pcscd = Self::start_with(Handler::Vpcd);
+        for (number, application) in applications.iter().enumerate() {
+            let mut command = Command::new("setpriv");
+            command
+                .args(["--pdeathsig", "KILL", "nsenter"])
+                .arg(format!("--net=/proc/{}/ns/net", pcscd.pid()))
+                .arg(artifacts::card(application))
+                .arg(format!("127.0.0.1:{}", VPCD_PORT + number))
+                .stdin(Stdio::null());
+            pcscd.cards.push(spawn(command).expect("setpriv can be started"));
+        }
+        let inserted = until(Instant::now() + DEADLINE, || {
+            let log = pcscd.log();
+            let is_in = |slot| log.contains(&format!("Card inserted into {FRIENDLY_NAME} 00 {slot:02X}"));
+            (0..applications.len()).all(is_in).then_some(())
+        });
+        assert!(inserted.is_some(), "a card does not come");
+        pcscd
+    }
+
     #[track_caller]
     fn start_with(handler: Handler) -> Self {
         require_pcscd();
@@ -119,6 +155,7 @@ impl Pcscd {
             folder,
             handler,
             child: None,
+            cards: Vec::new(),
         };
         for name in ["run", "reader.conf.d"] {
             fs::create_dir(pcscd.path(name)).expect("a folder in ours");
@@ -126,6 +163,7 @@ impl Pcscd {
         let library = match &pcscd.handler {
             Handler::Test(_) => artifacts::ifd(),
             Handler::Driver(_) => artifacts::driver(),
+            Handler::Vpcd => artifacts::vpcd(),
             Handler::Installed(_, folder) => {
                 folder.join("ifd-pcsc-rs.bundle/Contents/Linux/libpcsc_ifd_handler.so")
             }
@@ -261,6 +299,7 @@ impl Pcscd {
             .append(true)
             .open(self.path("log"))
             .expect("a file in our folder");
+        let private_network = matches!(self.handler, Handler::Vpcd);
         let mut command = Command::new("setpriv");
         command
             .args([
@@ -271,12 +310,14 @@ impl Pcscd {
                 "--propagation",
                 "private",
             ])
+            .args(private_network.then_some("--net"))
             .args(["sh", "-e", "-c", IN_NAMESPACE, "sh"])
             .args([self.path("run"), self.path("reader.conf.d")])
             .arg(match &self.handler {
                 Handler::Installed(_, folder) => folder.as_path(),
                 _ => Path::new(""),
             })
+            .arg(if private_network { "yes" } else { "" })
             .env("PATH", path_with_sbin())
             .env("LC_ALL", "C")
             .stdin(Stdio::null())
@@ -306,10 +347,18 @@ impl Pcscd {
             "pcscd knows 16 readers, not {readers}"
         );
         let (control, library) = (self.path("control"), self.path("ifd.so"));
+        if matches!(self.handler, Handler::Vpcd) {
+            // One entry has both readers, as slots.
+            return format!(
+                "FRIENDLYNAME \"{FRIENDLY_NAME}\"\nDEVICENAME /dev/null:{VPCD_PORT:#x}\nCHANNELID {VPCD_PORT:#x}\nLIBPATH {}\n",
+                library.display()
+            );
+        }
         let mut text = String::new();
         for number in 0..readers {
             let device = match &self.handler {
                 Handler::Test(_) => format!("test:{}:{number}", control.display()),
+                Handler::Vpcd => unreachable!("returned above"),
                 Handler::Driver(models) | Handler::Installed(models, _) => {
                     format!(
                         "sim:{}:control={}:number={number}",
@@ -332,6 +381,11 @@ impl Pcscd {
 impl Drop for Pcscd {
     fn drop(&mut self) {
         self.kill();
+        for card in &mut self.cards {
+            // Both fail only for a process that has been waited for.
+            let _ = card.kill();
+            let _ = card.wait();
+        }
         if thread::panicking() {
             eprintln!("--- pcscd's log\n{}---", self.log());
         }

@@ -105,7 +105,8 @@ pub fn serve<A: App>(app: A) {
         status: [0x90, 0x00],
     };
     let served = vpicc::connect_socket(&address).and_then(|connection| connection.run(&mut card));
-    if let Err(error) = served {
-        eprintln!("{address}: {error}");
+    match served {
+        Err(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => eprintln!("{address}: {error}"),
+        _ => {}
     }
 }

@@ -1,0 +1,110 @@
+//! Real card applications behind vsmartcard's vpcd: what GnuPG and the tools for PKCS#11 and PIV do with them.
+
+use crate::grounds::{is_there, same_on_the_driver, text};
+use crate::python::PYTHON;
+use pcsc_tests::{artifacts, assert_same, client, Pcscd};
+use std::process::Command;
+
+/// Runs a program on Debian's library and on ours, each with a card of its own; demands the same output, and gives it.
+fn same_with_a_card(application: &str, program: impl Fn() -> Command) -> String {
+    let on = |prepare: fn(&mut Command)| {
+        let pcscd = Pcscd::start_cards(&[application]);
+        let mut command = program();
+        prepare(command.env("PCSCLITE_CSOCK_NAME", pcscd.socket()));
+        text(command)
+    };
+    let stock = on(|_| {});
+    let ours = on(|command| {
+        command.env("LD_LIBRARY_PATH", artifacts::library_folder());
+    });
+    assert_same(application, ("stock", &stock), ("ours", &ours));
+    ours
+}
+
+/// A shell whose processes end with it, also those that GnuPG puts into the background.
+fn shell() -> Command {
+    let mut command = client("unshare");
+    command.args(["--pid", "--fork", "--kill-child", "--mount-proc", "sh"]);
+    command
+}
+
+/// A shell script of this folder.
+fn script(name: &str, arguments: &[&str]) -> Command {
+    let mut command = shell();
+    command
+        .arg(format!("{}/tests/clients/{name}", env!("CARGO_MANIFEST_DIR")))
+        .args(arguments);
+    command
+}
+
+#[test]
+fn gnupg_lists_a_card_and_signs() {
+    for program in ["gpg", "gpg-connect-agent", "gpgconf"] {
+        is_there(program);
+    }
+    let text = same_with_a_card("opcard", || script("gnupg.sh", &[]));
+    for part in [
+        "OpenPGP",
+        "BEGIN PGP SIGNATURE",
+        "Good signature from \"Tester <test@example.org>\"",
+    ] {
+        assert!(text.contains(part), "no {part:?} in:\n{text}");
+    }
+    assert!(text.starts_with("Some(0)"), "{text}");
+}
+
+#[test]
+fn tools_for_pkcs11_and_piv_sign() {
+    for program in [
+        "yubico-piv-tool",
+        "openssl",
+        "ykman",
+        "opensc-tool",
+        "pkcs15-tool",
+        "p11tool",
+    ] {
+        is_there(program);
+    }
+    let text = same_with_a_card("piv", || script("piv.sh", &["pcsc-tests 00 00", PYTHON]));
+    for part in [
+        "YubiKey",
+        "PIV AUTH key",
+        "Verifying against public key in the token... ok",
+        "64 True",
+        "False",
+    ] {
+        assert!(text.contains(part), "no {part:?} in:\n{text}");
+    }
+    assert!(text.starts_with("Some(0)"), "{text}");
+}
+
+#[test]
+fn the_crates_pcsc_and_card_backend_pcsc() {
+    let text = same_with_a_card("opcard", || client(artifacts::card("openpgp-client")));
+    for part in ["Some(0)", "0000:00000000", "wrong PIN:", "EccPub", "Name"] {
+        assert!(text.contains(part), "no {part:?} in:\n{text}");
+    }
+}
+
+/// `gpg --card-status` in a home of its own, by PC/SC alone.
+const CARD_STATUS: &str = r#"
+    GNUPGHOME=$(mktemp -d /tmp/gnupg-XXXXXX)
+    export GNUPGHOME LC_ALL=C
+    trap 'gpgconf --kill all; rm -rf "$GNUPGHOME"' EXIT
+    echo disable-ccid >"$GNUPGHOME/scdaemon.conf"
+    gpg --quiet --card-status
+    # scdaemon asks every kind of card that it knows.
+    gpg-connect-agent 'scd learn --force' /bye
+"#;
+
+#[test]
+fn gnupg_ends_on_the_bundled_card() {
+    is_there("gpg");
+    let status = same_on_the_driver(|_| {
+        let mut command = shell();
+        command.args(["-c", CARD_STATUS]);
+        command
+    });
+    assert!(status.contains("OpenPGP card not available"), "{status}");
+    assert!(status.contains("ERR "), "{status}");
+}

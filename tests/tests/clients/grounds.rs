@@ -1,0 +1,240 @@
+//! The three set-ups that a program runs on, and comparisons of what it prints on them.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use pcsc_client::{Choice, Context, Protocols, ShareMode};
+use pcsc_tests::{artifacts, assert_same, run, Pcscd, Reader, Simulation};
+
+pub const LIMIT: Duration = Duration::from_secs(180);
+
+/// What a program runs on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Ground {
+    /// Debian's library, and pcscd.
+    Stock,
+    /// Our library, and pcscd.
+    Daemon,
+    /// Our library, which manages the readers itself.
+    Alone,
+}
+
+pub const GROUNDS: [Ground; 3] = [Ground::Stock, Ground::Daemon, Ground::Alone];
+
+/// Two readers on a ground.
+pub struct Stage {
+    pub ground: Ground,
+    owner: Owner,
+}
+
+enum Owner {
+    Pcscd(Pcscd),
+    Process(Simulation),
+}
+
+impl Stage {
+    pub fn start(ground: Ground) -> Stage {
+        let owner = match ground {
+            Ground::Stock | Ground::Daemon => Owner::Pcscd(Pcscd::start(2)),
+            Ground::Alone => Owner::Process(Simulation::start(2)),
+        };
+        Stage { ground, owner }
+    }
+
+    pub fn reader(&self, number: usize) -> Reader {
+        match &self.owner {
+            Owner::Pcscd(pcscd) => pcscd.reader(number),
+            Owner::Process(simulation) => simulation.reader(number),
+        }
+    }
+
+    pub fn command(&self, mut command: Command) -> Command {
+        match self.ground {
+            Ground::Stock => &mut command,
+            Ground::Daemon | Ground::Alone => command.env("LD_LIBRARY_PATH", artifacts::library_folder()),
+        };
+        match &self.owner {
+            Owner::Pcscd(pcscd) => command.env("PCSCLITE_CSOCK_NAME", pcscd.socket()),
+            Owner::Process(simulation) => command.envs(simulation.environment()),
+        };
+        command
+    }
+}
+
+/// The libpcsclite that a process has mapped; the only one.
+pub fn loaded(pid: u32) -> Option<PathBuf> {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).ok()?;
+    let mut files: Vec<&str> = maps
+        .lines()
+        .filter(|line| line.contains("libpcsclite"))
+        .filter_map(|line| line.find('/').map(|at| &line[at..]))
+        .collect();
+    files.dedup();
+    assert!(files.len() <= 1, "{files:?}");
+    files.first().map(PathBuf::from)
+}
+
+pub fn our_file() -> PathBuf {
+    artifacts::library().canonicalize().unwrap()
+}
+
+/// Runs a program that lives long enough to be looked at until it has loaded a library; gives which.
+pub fn loads(command: &mut Command) -> PathBuf {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + LIMIT;
+    let file = loop {
+        if let Some(file) = loaded(child.id()) {
+            break file;
+        }
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "{command:?} ended without a libpcsclite"
+        );
+        assert!(Instant::now() < deadline, "{command:?} loads no libpcsclite");
+        std::thread::yield_now();
+    };
+    child.kill().unwrap();
+    child.wait().unwrap();
+    file
+}
+
+pub fn is_there(program: &str) -> bool {
+    let found = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
+        .any(|folder| folder.join(program).exists());
+    assert!(found, "{program} is not installed: run scripts/setup");
+    found
+}
+
+/// What a test does to a reader.
+pub type Act = fn(&Reader);
+
+/// Two readers with pcscd; and the same ones without it, made anew for each program: a reader has one process that uses it.
+pub struct Twins {
+    pcscd: Stage,
+    done: Vec<(usize, Act)>,
+}
+
+impl Twins {
+    pub fn start() -> Twins {
+        Twins {
+            pcscd: Stage::start(Ground::Stock),
+            done: Vec::new(),
+        }
+    }
+
+    /// Does something to a reader.
+    pub fn act(&mut self, number: usize, act: Act) {
+        act(&self.pcscd.reader(number));
+        self.done.push((number, act));
+    }
+
+    pub fn alone(&self) -> Stage {
+        let stage = Stage::start(Ground::Alone);
+        for (number, act) in &self.done {
+            act(&stage.reader(*number));
+        }
+        stage
+    }
+
+    /// Runs a program on all grounds; demands the same of each, and gives it.
+    pub fn same(&self, command: impl Fn() -> Command) -> String {
+        self.same_but(command, |alone| alone)
+    }
+
+    /// The same, where the text without pcscd is put right before.
+    pub fn same_but(&self, command: impl Fn() -> Command, put_right: impl Fn(String) -> String) -> String {
+        let stock = text(self.pcscd.command(command()));
+        let mut ours = self.pcscd.command(command());
+        ours.env("LD_LIBRARY_PATH", artifacts::library_folder());
+        let what = words(&command());
+        assert_same(&what, ("stock", &stock), ("ours, with pcscd", &text(ours)));
+        let alone = self.alone();
+        let alone = put_right(text(alone.command(command())));
+        assert_same(&what, ("stock", &stock), ("ours, without pcscd", &alone));
+        stock
+    }
+}
+
+/// A program's name and its arguments.
+pub fn words(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
+    words.join(" ")
+}
+
+/// A program's exit code, and all that it prints. It and what it starts load the libpcsclite of the command's LD_LIBRARY_PATH and no
+/// other.
+pub fn text(mut command: Command) -> String {
+    let is_folder = |(name, value): (&OsStr, Option<&OsStr>)| {
+        (name == "LD_LIBRARY_PATH").then(|| value.map(PathBuf::from))?
+    };
+    let folder = command.get_envs().find_map(is_folder).expect("a library");
+    let expected = folder.join("libpcsclite.so.1").canonicalize().unwrap();
+
+    // The loader writes a file for each process.
+    let reports = tempfile::tempdir().unwrap();
+    command
+        .env("LD_DEBUG", "libs")
+        .env("LD_DEBUG_OUTPUT", reports.path().join("process"));
+    let output = run(&mut command, LIMIT);
+    assert!(!output.timed_out, "{command:?}");
+    let mut loaded = BTreeSet::new();
+    for report in std::fs::read_dir(reports.path()).unwrap() {
+        let report = std::fs::read(report.unwrap().path()).unwrap();
+        loaded.extend(String::from_utf8_lossy(&report).lines().filter_map(|line| {
+            let (_, path) = line.split_once("calling init: ")?;
+            path.contains("/libpcsclite")
+                .then(|| Path::new(path).canonicalize().unwrap())
+        }));
+    }
+    assert_eq!(Vec::from_iter(loaded), [expected], "{command:?}");
+    let text = [output.stdout, output.stderr].concat();
+    format!("{:?}\n{}", output.status.code(), String::from_utf8_lossy(&text))
+}
+
+/// The model of the simulated reader in our library, and its card's ATR.
+pub const MODEL: &str = "gempc-express";
+
+/// Runs a program with the simulated reader that is in our library, and on Debian's library with pcscd, our driver and the same
+/// simulated reader; demands the same, but for the reader's name, and gives it. `command` has the name.
+pub fn same_on_the_driver(command: impl Fn(&str) -> Command) -> String {
+    let context = Context::builder()
+        .choose_backend(Choice::Simulated)
+        .establish()
+        .unwrap();
+    let reader = context.list_readers_owned().unwrap().remove(0);
+    let card = context
+        .connect(&reader, ShareMode::Shared, Protocols::ANY)
+        .unwrap();
+    let name = reader.into_string().unwrap();
+    let hex: String = card
+        .status2_owned()
+        .unwrap()
+        .atr()
+        .iter()
+        .map(|byte| format!("{byte:02X}"))
+        .collect();
+
+    let pcscd = Pcscd::start_driver(&[&format!("{MODEL}:card={hex}")]);
+    let mut stock = command(&pcscd.reader(0).name());
+    stock.env("PCSCLITE_CSOCK_NAME", pcscd.socket());
+    let mut ours = command(&name);
+    ours.env("LD_LIBRARY_PATH", artifacts::library_folder())
+        .env("PCSCLITE_BACKEND", "simulated");
+    let ours = text(ours).replace(&name, &pcscd.reader(0).name());
+    let what = words(&command(""));
+    assert_same(
+        &what,
+        ("stock, with pcscd", &text(stock)),
+        ("ours, without", &ours),
+    );
+    ours
+}
