@@ -14,47 +14,47 @@ use crate::t1::Edc;
 pub type Id = u32;
 
 /// The manufacturer's name.
-pub const VENDOR_NAME: Id = 0x0001_0100;
+pub const VENDOR_NAME: Id = pcsc_constants::SCARD_ATTR_VENDOR_NAME;
 /// The reader's version: `bcdDevice` in the high half.
-pub const VENDOR_IFD_VERSION: Id = 0x0001_0102;
+pub const VENDOR_IFD_VERSION: Id = pcsc_constants::SCARD_ATTR_VENDOR_IFD_VERSION;
 /// The reader's serial number.
-pub const VENDOR_IFD_SERIAL_NO: Id = 0x0001_0103;
+pub const VENDOR_IFD_SERIAL_NO: Id = pcsc_constants::SCARD_ATTR_VENDOR_IFD_SERIAL_NO;
 /// Where the reader is: 0020 for USB, bus, address.
-pub const CHANNEL_ID: Id = 0x0002_0110;
+pub const CHANNEL_ID: Id = pcsc_constants::SCARD_ATTR_CHANNEL_ID;
 /// The protocol in force: bit 0 for T=0, bit 1 for T=1.
-pub const CURRENT_PROTOCOL_TYPE: Id = 0x0008_0201;
+pub const CURRENT_PROTOCOL_TYPE: Id = pcsc_constants::SCARD_ATTR_CURRENT_PROTOCOL_TYPE;
 /// The card's clock in kHz.
-pub const CURRENT_CLK: Id = 0x0008_0202;
+pub const CURRENT_CLK: Id = pcsc_constants::SCARD_ATTR_CURRENT_CLK;
 /// F, the clock rate conversion integer.
-pub const CURRENT_F: Id = 0x0008_0203;
+pub const CURRENT_F: Id = pcsc_constants::SCARD_ATTR_CURRENT_F;
 /// D, the baud rate adjustment integer.
-pub const CURRENT_D: Id = 0x0008_0204;
+pub const CURRENT_D: Id = pcsc_constants::SCARD_ATTR_CURRENT_D;
 /// N, the extra guard time integer.
-pub const CURRENT_N: Id = 0x0008_0205;
+pub const CURRENT_N: Id = pcsc_constants::SCARD_ATTR_CURRENT_N;
 /// WI, the waiting time integer of T=0.
-pub const CURRENT_W: Id = 0x0008_0206;
+pub const CURRENT_W: Id = pcsc_constants::SCARD_ATTR_CURRENT_W;
 /// IFSC of T=1.
-pub const CURRENT_IFSC: Id = 0x0008_0207;
+pub const CURRENT_IFSC: Id = pcsc_constants::SCARD_ATTR_CURRENT_IFSC;
 /// IFSD of T=1.
-pub const CURRENT_IFSD: Id = 0x0008_0208;
+pub const CURRENT_IFSD: Id = pcsc_constants::SCARD_ATTR_CURRENT_IFSD;
 /// BWI, the block waiting time integer of T=1.
-pub const CURRENT_BWT: Id = 0x0008_0209;
+pub const CURRENT_BWT: Id = pcsc_constants::SCARD_ATTR_CURRENT_BWT;
 /// CWI, the character waiting time integer of T=1.
-pub const CURRENT_CWT: Id = 0x0008_020A;
+pub const CURRENT_CWT: Id = pcsc_constants::SCARD_ATTR_CURRENT_CWT;
 /// The error detection code of T=1: 0 for LRC, 1 for CRC.
-pub const CURRENT_EBC_ENCODING: Id = 0x0008_020B;
+pub const CURRENT_EBC_ENCODING: Id = pcsc_constants::SCARD_ATTR_CURRENT_EBC_ENCODING;
 /// Whether a card is there: 0 or 2.
-pub const ICC_PRESENCE: Id = 0x0009_0300;
+pub const ICC_PRESENCE: Id = pcsc_constants::SCARD_ATTR_ICC_PRESENCE;
 /// Whether a card is there: 0 or 1.
-pub const ICC_INTERFACE_STATUS: Id = 0x0009_0301;
+pub const ICC_INTERFACE_STATUS: Id = pcsc_constants::SCARD_ATTR_ICC_INTERFACE_STATUS;
 /// The card's ATR.
-pub const ATR_STRING: Id = 0x0009_0303;
+pub const ATR_STRING: Id = pcsc_constants::SCARD_ATTR_ATR_STRING;
 /// How long a command may be, in bytes.
-pub const MAXINPUT: Id = 0x0007_A007;
+pub const MAXINPUT: Id = pcsc_constants::SCARD_ATTR_MAXINPUT;
 /// The reader's name, as the resource manager knows it.
-pub const DEVICE_FRIENDLY_NAME: Id = 0x7FFF_0003;
+pub const DEVICE_FRIENDLY_NAME: Id = pcsc_constants::SCARD_ATTR_DEVICE_FRIENDLY_NAME;
 /// The same.
-pub const DEVICE_SYSTEM_NAME: Id = 0x7FFF_0004;
+pub const DEVICE_SYSTEM_NAME: Id = pcsc_constants::SCARD_ATTR_DEVICE_SYSTEM_NAME;
 
 /// The most characters of a manufacturer's name or serial number that are told.
 pub const MAX_TEXT: usize = 127;

@@ -7,7 +7,7 @@ use std::{fmt, io};
 use pcsc_wire::Version;
 
 macro_rules! errors {
-    ($($name:ident = $code:literal: $text:literal;)+) => {
+    ($($name:ident = $code:ident: $text:literal;)+) => {
         /// A WinSCard return code other than success.
         ///
         /// The names and the values are those of the `pcsc` crate, so that programs match on them
@@ -15,7 +15,7 @@ macro_rules! errors {
         #[repr(u32)]
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Error {
-            $(#[doc = concat!($text, " (`", stringify!($code), "`).")] $name = $code,)+
+            $(#[doc = concat!($text, " (`", stringify!($code), "`).")] $name = pcsc_constants::$code,)+
         }
 
         const ALL: &[Error] = &[$(Error::$name),+];
@@ -29,68 +29,68 @@ macro_rules! errors {
 }
 
 errors! {
-    InternalError = 0x8010_0001: "An internal consistency check failed";
-    Cancelled = 0x8010_0002: "The call was cancelled";
-    InvalidHandle = 0x8010_0003: "The handle is not valid";
-    InvalidParameter = 0x8010_0004: "A parameter could not be interpreted";
-    InvalidTarget = 0x8010_0005: "The start-up information is missing or invalid";
-    NoMemory = 0x8010_0006: "There is not enough memory for this call";
-    WaitedTooLong = 0x8010_0007: "An internal timer has expired";
-    InsufficientBuffer = 0x8010_0008: "The buffer is too small for the data";
-    UnknownReader = 0x8010_0009: "No reader has this name";
-    Timeout = 0x8010_000A: "The time given has passed";
-    SharingViolation = 0x8010_000B: "The card is in use by another connection";
-    NoSmartcard = 0x8010_000C: "There is no card in the reader";
-    UnknownCard = 0x8010_000D: "No card has this name";
-    CantDispose = 0x8010_000E: "The card cannot be left in the way asked for";
-    ProtoMismatch = 0x8010_000F: "The card does not offer any of the protocols asked for";
-    NotReady = 0x8010_0010: "The reader or the card is not ready for commands";
-    InvalidValue = 0x8010_0011: "A parameter has a value that is not allowed";
-    SystemCancelled = 0x8010_0012: "The system has cancelled the call";
-    CommError = 0x8010_0013: "The communication with the resource manager has failed";
-    UnknownError = 0x8010_0014: "An error of unknown origin has occurred";
-    InvalidAtr = 0x8010_0015: "The ATR is not a valid one";
-    NotTransacted = 0x8010_0016: "The transaction or the exchange did not take place";
-    ReaderUnavailable = 0x8010_0017: "The reader is not available at the moment";
-    Shutdown = 0x8010_0018: "The call was ended to let the server exit";
-    PciTooSmall = 0x8010_0019: "The receive PCI buffer is too small";
-    ReaderUnsupported = 0x8010_001A: "The reader's driver is not supported";
-    DuplicateReader = 0x8010_001B: "The reader's name is not unique";
-    CardUnsupported = 0x8010_001C: "The card is not supported";
-    NoService = 0x8010_001D: "The smart card resource manager is not running";
-    ServiceStopped = 0x8010_001E: "The smart card resource manager has stopped or speaks another protocol";
-    UnsupportedFeature = 0x8010_001F: "The feature is not supported";
-    IccInstallation = 0x8010_0020: "No primary provider is found for the card";
-    IccCreateorder = 0x8010_0021: "The order of object creation is not supported";
-    DirNotFound = 0x8010_0023: "The directory is not on the card";
-    FileNotFound = 0x8010_0024: "The file is not on the card";
-    NoDir = 0x8010_0025: "The path is not a directory on the card";
-    NoFile = 0x8010_0026: "The path is not a file on the card";
-    NoAccess = 0x8010_0027: "Access to the file is denied";
-    WriteTooMany = 0x8010_0028: "The card has no room for the data";
-    BadSeek = 0x8010_0029: "The file position could not be set";
-    InvalidChv = 0x8010_002A: "The PIN is wrong";
-    UnknownResMng = 0x8010_002B: "A lower layer gave an unknown error";
-    NoSuchCertificate = 0x8010_002C: "The certificate does not exist";
-    CertificateUnavailable = 0x8010_002D: "The certificate could not be read";
-    NoReadersAvailable = 0x8010_002E: "No smart card reader is found";
-    CommDataLost = 0x8010_002F: "Data was lost between reader and card; try again";
-    NoKeyContainer = 0x8010_0030: "The key container is not on the card";
-    ServerTooBusy = 0x8010_0031: "The resource manager is too busy for this call";
-    UnsupportedCard = 0x8010_0065: "The reader cannot work with this card's ATR";
-    UnresponsiveCard = 0x8010_0066: "The card does not answer to reset";
-    UnpoweredCard = 0x8010_0067: "The card is not powered";
-    ResetCard = 0x8010_0068: "The card has been reset by another connection";
-    RemovedCard = 0x8010_0069: "The card has been removed";
-    SecurityViolation = 0x8010_006A: "Access is denied by a security rule";
-    WrongChv = 0x8010_006B: "The PIN presented is wrong";
-    ChvBlocked = 0x8010_006C: "The PIN is blocked after too many tries";
-    Eof = 0x8010_006D: "The end of the file on the card is reached";
-    CancelledByUser = 0x8010_006E: "The user has cancelled the dialogue";
-    CardNotAuthenticated = 0x8010_006F: "No PIN was presented to the card";
-    CacheItemNotFound = 0x8010_0070: "The item is not in the cache";
-    CacheItemStale = 0x8010_0071: "The item in the cache is too old";
-    CacheItemTooBig = 0x8010_0072: "The item is too big for the cache";
+    InternalError = SCARD_F_INTERNAL_ERROR: "An internal consistency check failed";
+    Cancelled = SCARD_E_CANCELLED: "The call was cancelled";
+    InvalidHandle = SCARD_E_INVALID_HANDLE: "The handle is not valid";
+    InvalidParameter = SCARD_E_INVALID_PARAMETER: "A parameter could not be interpreted";
+    InvalidTarget = SCARD_E_INVALID_TARGET: "The start-up information is missing or invalid";
+    NoMemory = SCARD_E_NO_MEMORY: "There is not enough memory for this call";
+    WaitedTooLong = SCARD_F_WAITED_TOO_LONG: "An internal timer has expired";
+    InsufficientBuffer = SCARD_E_INSUFFICIENT_BUFFER: "The buffer is too small for the data";
+    UnknownReader = SCARD_E_UNKNOWN_READER: "No reader has this name";
+    Timeout = SCARD_E_TIMEOUT: "The time given has passed";
+    SharingViolation = SCARD_E_SHARING_VIOLATION: "The card is in use by another connection";
+    NoSmartcard = SCARD_E_NO_SMARTCARD: "There is no card in the reader";
+    UnknownCard = SCARD_E_UNKNOWN_CARD: "No card has this name";
+    CantDispose = SCARD_E_CANT_DISPOSE: "The card cannot be left in the way asked for";
+    ProtoMismatch = SCARD_E_PROTO_MISMATCH: "The card does not offer any of the protocols asked for";
+    NotReady = SCARD_E_NOT_READY: "The reader or the card is not ready for commands";
+    InvalidValue = SCARD_E_INVALID_VALUE: "A parameter has a value that is not allowed";
+    SystemCancelled = SCARD_E_SYSTEM_CANCELLED: "The system has cancelled the call";
+    CommError = SCARD_F_COMM_ERROR: "The communication with the resource manager has failed";
+    UnknownError = SCARD_F_UNKNOWN_ERROR: "An error of unknown origin has occurred";
+    InvalidAtr = SCARD_E_INVALID_ATR: "The ATR is not a valid one";
+    NotTransacted = SCARD_E_NOT_TRANSACTED: "The transaction or the exchange did not take place";
+    ReaderUnavailable = SCARD_E_READER_UNAVAILABLE: "The reader is not available at the moment";
+    Shutdown = SCARD_P_SHUTDOWN: "The call was ended to let the server exit";
+    PciTooSmall = SCARD_E_PCI_TOO_SMALL: "The receive PCI buffer is too small";
+    ReaderUnsupported = SCARD_E_READER_UNSUPPORTED: "The reader's driver is not supported";
+    DuplicateReader = SCARD_E_DUPLICATE_READER: "The reader's name is not unique";
+    CardUnsupported = SCARD_E_CARD_UNSUPPORTED: "The card is not supported";
+    NoService = SCARD_E_NO_SERVICE: "The smart card resource manager is not running";
+    ServiceStopped = SCARD_E_SERVICE_STOPPED: "The smart card resource manager has stopped or speaks another protocol";
+    UnsupportedFeature = SCARD_E_UNSUPPORTED_FEATURE: "The feature is not supported";
+    IccInstallation = SCARD_E_ICC_INSTALLATION: "No primary provider is found for the card";
+    IccCreateorder = SCARD_E_ICC_CREATEORDER: "The order of object creation is not supported";
+    DirNotFound = SCARD_E_DIR_NOT_FOUND: "The directory is not on the card";
+    FileNotFound = SCARD_E_FILE_NOT_FOUND: "The file is not on the card";
+    NoDir = SCARD_E_NO_DIR: "The path is not a directory on the card";
+    NoFile = SCARD_E_NO_FILE: "The path is not a file on the card";
+    NoAccess = SCARD_E_NO_ACCESS: "Access to the file is denied";
+    WriteTooMany = SCARD_E_WRITE_TOO_MANY: "The card has no room for the data";
+    BadSeek = SCARD_E_BAD_SEEK: "The file position could not be set";
+    InvalidChv = SCARD_E_INVALID_CHV: "The PIN is wrong";
+    UnknownResMng = SCARD_E_UNKNOWN_RES_MNG: "A lower layer gave an unknown error";
+    NoSuchCertificate = SCARD_E_NO_SUCH_CERTIFICATE: "The certificate does not exist";
+    CertificateUnavailable = SCARD_E_CERTIFICATE_UNAVAILABLE: "The certificate could not be read";
+    NoReadersAvailable = SCARD_E_NO_READERS_AVAILABLE: "No smart card reader is found";
+    CommDataLost = SCARD_E_COMM_DATA_LOST: "Data was lost between reader and card; try again";
+    NoKeyContainer = SCARD_E_NO_KEY_CONTAINER: "The key container is not on the card";
+    ServerTooBusy = SCARD_E_SERVER_TOO_BUSY: "The resource manager is too busy for this call";
+    UnsupportedCard = SCARD_W_UNSUPPORTED_CARD: "The reader cannot work with this card's ATR";
+    UnresponsiveCard = SCARD_W_UNRESPONSIVE_CARD: "The card does not answer to reset";
+    UnpoweredCard = SCARD_W_UNPOWERED_CARD: "The card is not powered";
+    ResetCard = SCARD_W_RESET_CARD: "The card has been reset by another connection";
+    RemovedCard = SCARD_W_REMOVED_CARD: "The card has been removed";
+    SecurityViolation = SCARD_W_SECURITY_VIOLATION: "Access is denied by a security rule";
+    WrongChv = SCARD_W_WRONG_CHV: "The PIN presented is wrong";
+    ChvBlocked = SCARD_W_CHV_BLOCKED: "The PIN is blocked after too many tries";
+    Eof = SCARD_W_EOF: "The end of the file on the card is reached";
+    CancelledByUser = SCARD_W_CANCELLED_BY_USER: "The user has cancelled the dialogue";
+    CardNotAuthenticated = SCARD_W_CARD_NOT_AUTHENTICATED: "No PIN was presented to the card";
+    CacheItemNotFound = SCARD_W_CACHE_ITEM_NOT_FOUND: "The item is not in the cache";
+    CacheItemStale = SCARD_W_CACHE_ITEM_STALE: "The item in the cache is too old";
+    CacheItemTooBig = SCARD_W_CACHE_ITEM_TOO_BIG: "The item is too big for the cache";
 }
 
 impl std::error::Error for Error {}

@@ -56,9 +56,9 @@ pub const POWER_DOWN: Dword = 501;
 pub const RESET: Dword = 502;
 
 /// `SCARD_PROTOCOL_T0`.
-pub const PROTOCOL_T0: Dword = 1;
+pub const PROTOCOL_T0: Dword = pcsc_constants::SCARD_PROTOCOL_T0 as Dword;
 /// `SCARD_PROTOCOL_T1`.
-pub const PROTOCOL_T1: Dword = 2;
+pub const PROTOCOL_T1: Dword = pcsc_constants::SCARD_PROTOCOL_T1 as Dword;
 
 /// The ATR, by its short tag.
 pub const TAG_ATR: Dword = 0x0303;
@@ -80,22 +80,22 @@ pub const TAG_POLLING_THREAD_WITH_TIMEOUT: Dword = 0x0FB3;
 pub const TAG_DEVICE_REMOVED: Dword = 0x0FB4;
 
 /// `SCARD_ATTR_VENDOR_NAME`.
-pub const ATTR_VENDOR_NAME: Dword = 0x0001_0100;
+pub const ATTR_VENDOR_NAME: Dword = pcsc_constants::SCARD_ATTR_VENDOR_NAME as Dword;
 /// `SCARD_ATTR_VENDOR_IFD_TYPE`.
-pub const ATTR_VENDOR_IFD_TYPE: Dword = 0x0001_0101;
+pub const ATTR_VENDOR_IFD_TYPE: Dword = pcsc_constants::SCARD_ATTR_VENDOR_IFD_TYPE as Dword;
 /// `SCARD_ATTR_VENDOR_IFD_VERSION`.
-pub const ATTR_VENDOR_IFD_VERSION: Dword = 0x0001_0102;
+pub const ATTR_VENDOR_IFD_VERSION: Dword = pcsc_constants::SCARD_ATTR_VENDOR_IFD_VERSION as Dword;
 /// `SCARD_ATTR_VENDOR_IFD_SERIAL_NO`.
-pub const ATTR_VENDOR_IFD_SERIAL_NO: Dword = 0x0001_0103;
+pub const ATTR_VENDOR_IFD_SERIAL_NO: Dword = pcsc_constants::SCARD_ATTR_VENDOR_IFD_SERIAL_NO as Dword;
 /// `SCARD_ATTR_CHANNEL_ID`.
-pub const ATTR_CHANNEL_ID: Dword = 0x0002_0110;
+pub const ATTR_CHANNEL_ID: Dword = pcsc_constants::SCARD_ATTR_CHANNEL_ID as Dword;
 /// `SCARD_ATTR_CURRENT_PROTOCOL_TYPE`.
-pub const ATTR_CURRENT_PROTOCOL_TYPE: Dword = 0x0008_0201;
+pub const ATTR_CURRENT_PROTOCOL_TYPE: Dword = pcsc_constants::SCARD_ATTR_CURRENT_PROTOCOL_TYPE as Dword;
 /// `SCARD_ATTR_ICC_PRESENCE`: 0 no card, 2 a card.
-pub const ATTR_ICC_PRESENCE: Dword = 0x0009_0300;
+pub const ATTR_ICC_PRESENCE: Dword = pcsc_constants::SCARD_ATTR_ICC_PRESENCE as Dword;
 /// `SCARD_ATTR_ICC_INTERFACE_STATUS`: 0 contacts off, 255 on.
-pub const ATTR_ICC_INTERFACE_STATUS: Dword = 0x0009_0301;
+pub const ATTR_ICC_INTERFACE_STATUS: Dword = pcsc_constants::SCARD_ATTR_ICC_INTERFACE_STATUS as Dword;
 /// `SCARD_ATTR_ATR_STRING`.
-pub const ATTR_ATR_STRING: Dword = 0x0009_0303;
+pub const ATTR_ATR_STRING: Dword = pcsc_constants::SCARD_ATTR_ATR_STRING as Dword;
 /// `SCARD_ATTR_MAXINPUT`: the longest command APDU in bytes.
-pub const ATTR_MAXINPUT: Dword = 0x0007_A007;
+pub const ATTR_MAXINPUT: Dword = pcsc_constants::SCARD_ATTR_MAXINPUT as Dword;

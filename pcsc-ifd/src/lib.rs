@@ -28,7 +28,7 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::time::Duration;
 
 /// The longest ATR (ISO 7816-3 clause 8.2.1), which callers have room for.
-const MAX_ATR: usize = 33;
+const MAX_ATR: usize = pcsc_constants::MAX_ATR_SIZE;
 
 /// Runs an entry point's work; a panic becomes a communication error.
 fn guarded(work: impl FnOnce() -> ResponseCode) -> ResponseCode {

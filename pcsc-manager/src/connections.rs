@@ -5,14 +5,14 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::error::CallError;
 
-pub const EXCLUSIVE: u32 = 1;
-pub const SHARED: u32 = 2;
-pub const DIRECT: u32 = 3;
+pub const EXCLUSIVE: u32 = pcsc_constants::SCARD_SHARE_EXCLUSIVE;
+pub const SHARED: u32 = pcsc_constants::SCARD_SHARE_SHARED;
+pub const DIRECT: u32 = pcsc_constants::SCARD_SHARE_DIRECT;
 
-pub const T0: u32 = 1;
-pub const T1: u32 = 2;
+pub const T0: u32 = pcsc_constants::SCARD_PROTOCOL_T0;
+pub const T1: u32 = pcsc_constants::SCARD_PROTOCOL_T1;
 /// The protocol that is the connections' own affair.
-pub const RAW: u32 = 4;
+pub const RAW: u32 = pcsc_constants::SCARD_PROTOCOL_RAW;
 
 /// A connection's number.
 pub type Handle = i32;

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use pcsc_constants::{SCARD_ATTR_DEVICE_FRIENDLY_NAME, SCARD_ATTR_DEVICE_SYSTEM_NAME};
+
 use crate::connections::{Handle, RAW, T0, T1};
 use crate::error::CallError;
 use crate::power::{ANY_OLD, UNPOWER_CARD};
@@ -101,9 +103,7 @@ impl Reader {
         id: u32,
         value: &mut [u8],
     ) -> Result<usize, CallError> {
-        /// `SCARD_ATTR_DEVICE_FRIENDLY_NAME` and `SCARD_ATTR_DEVICE_SYSTEM_NAME`, as C has them and as the
-        /// pcsc crate has them.
-        const NAMES: [u32; 4] = [0x7FFF_0003, 0x7FFF_0004, 0x0003, 0x0004];
+        const NAMES: [u32; 2] = [SCARD_ATTR_DEVICE_FRIENDLY_NAME, SCARD_ATTR_DEVICE_SYSTEM_NAME];
         let (mut driver, ()) = self.driver_if(None, |state| check_for_attribute(state, handle))?;
         let got = driver.slot().get_attribute(id, value);
         got.or_else(|error| match error {

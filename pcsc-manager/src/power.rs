@@ -9,12 +9,12 @@ use crate::slot::{Powered, Slot, SlotError};
 use crate::slot_state::{ABSENT, PRESENT, SWALLOWED};
 
 /// What old programs pass for T=0 or T=1.
-pub const ANY_OLD: u32 = 0x1000;
+pub const ANY_OLD: u32 = pcsc_constants::SCARD_PROTOCOL_ANY_OLD;
 
 /// A warm reset.
-pub const RESET_CARD: u32 = 1;
+pub const RESET_CARD: u32 = pcsc_constants::SCARD_RESET_CARD;
 /// A cold one, where it is a reset at all.
-pub const UNPOWER_CARD: u32 = 2;
+pub const UNPOWER_CARD: u32 = pcsc_constants::SCARD_UNPOWER_CARD;
 
 impl Reader {
     pub(crate) fn power_up_if_needed(

@@ -6,12 +6,12 @@ use crate::connections::{Connections, Handle, DIRECT, RAW};
 use crate::error::CallError;
 use crate::slot::{Powered, SlotError};
 
-pub const UNKNOWN: u32 = 0x01;
-pub const ABSENT: u32 = 0x02;
-pub const PRESENT: u32 = 0x04;
-pub const SWALLOWED: u32 = 0x08;
-pub const POWERED: u32 = 0x10;
-const NEGOTIABLE: u32 = 0x20;
+pub const UNKNOWN: u32 = pcsc_constants::SCARD_UNKNOWN;
+pub const ABSENT: u32 = pcsc_constants::SCARD_ABSENT;
+pub const PRESENT: u32 = pcsc_constants::SCARD_PRESENT;
+pub const SWALLOWED: u32 = pcsc_constants::SCARD_SWALLOWED;
+pub const POWERED: u32 = pcsc_constants::SCARD_POWERED;
+const NEGOTIABLE: u32 = pcsc_constants::SCARD_NEGOTIABLE;
 
 /// How long an unused card keeps its power.
 const POWER_GRACE: Duration = Duration::from_secs(5);

@@ -9,7 +9,7 @@ use crate::reader::{Interest, IsCancelled, Reader};
 use crate::slot::SlotError;
 use crate::slot_state::{Access, SlotState, ABSENT, POWERED, PRESENT, SWALLOWED};
 
-const EJECT_CARD: u32 = 3;
+const EJECT_CARD: u32 = pcsc_constants::SCARD_EJECT_CARD;
 
 impl Reader {
     /// Connects; gives the protocol in use.

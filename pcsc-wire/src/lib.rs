@@ -18,11 +18,11 @@ use std::fmt;
 use byteorder::{ByteOrder, NativeEndian};
 
 /// The length of a reader's name on the wire, with its NUL.
-pub const NAME_SIZE: usize = 128;
+pub const NAME_SIZE: usize = pcsc_constants::MAX_READERNAME;
 /// The length of an attribute's value on the wire.
-pub const ATTRIBUTE_SIZE: usize = 264;
+pub const ATTRIBUTE_SIZE: usize = pcsc_constants::MAX_BUFFER_SIZE;
 /// The longest command and the longest response in a transmit or control message, in bytes.
-pub const MAX_PAYLOAD: usize = 4 + 3 + 65_536 + 3 + 2;
+pub const MAX_PAYLOAD: usize = pcsc_constants::MAX_BUFFER_SIZE_EXTENDED;
 
 /// A protocol version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

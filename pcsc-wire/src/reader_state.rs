@@ -11,7 +11,7 @@ const COUNTER: usize = 128;
 const STATE: usize = 132;
 const SHARING: usize = 136;
 const ATR: usize = 140;
-const ATR_SIZE: usize = 33;
+const ATR_SIZE: usize = pcsc_constants::MAX_ATR_SIZE;
 const ATR_LENGTH: usize = 176;
 const PROTOCOL: usize = 180;
 

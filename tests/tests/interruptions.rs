@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use pcsc_tests::{artifacts, atr, run, Pcscd, Simulation};
+use pcsc_tests::{artifacts, atr, c_program, run, Pcscd, Simulation};
 
 /// Generous: a deadlock has no end.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -15,23 +15,7 @@ fn program() -> &'static PathBuf {
     static PROGRAM: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
     let (_, path) = PROGRAM.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("interrupt");
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/c/interrupt.c");
-        let mut compile = Command::new("cc");
-        compile.args([
-            "-std=gnu11",
-            "-Wall",
-            "-Wextra",
-            "-Werror",
-            "-I/usr/include/PCSC",
-            source,
-            "-o",
-        ]);
-        run(
-            compile.arg(&path).args(["-lpcsclite", "-lpthread"]),
-            Duration::from_secs(60),
-        )
-        .stdout();
+        let path = c_program(folder.path(), "interrupt");
         (folder, path)
     });
     path

@@ -269,9 +269,7 @@ impl Session {
 
 /// Refuses a scope that does not exist, as a daemon does.
 fn check_scope(scope: u32) -> Outcome<()> {
-    /// `SCARD_SCOPE_GLOBAL`, the last one.
-    const GLOBAL: u32 = 3;
-    if scope > GLOBAL {
+    if scope > pcsc_constants::SCARD_SCOPE_GLOBAL {
         return Err(Error::InvalidValue.into());
     }
     Ok(())

@@ -11,21 +11,21 @@ use pcsc_wire::ReaderState;
 /// The name of the pseudo-reader that reports readers coming and going.
 pub const PNP_NAME: &[u8] = br"\\?PnP?\Notification";
 
-const IGNORE: u32 = 0x0001;
-const CHANGED: u32 = 0x0002;
-const UNKNOWN: u32 = 0x0004;
-const UNAVAILABLE: u32 = 0x0008;
-const EMPTY: u32 = 0x0010;
-const PRESENT: u32 = 0x0020;
-const ATRMATCH: u32 = 0x0040;
-const EXCLUSIVE: u32 = 0x0080;
-const INUSE: u32 = 0x0100;
-const MUTE: u32 = 0x0200;
+const IGNORE: u32 = pcsc_constants::SCARD_STATE_IGNORE;
+const CHANGED: u32 = pcsc_constants::SCARD_STATE_CHANGED;
+const UNKNOWN: u32 = pcsc_constants::SCARD_STATE_UNKNOWN;
+const UNAVAILABLE: u32 = pcsc_constants::SCARD_STATE_UNAVAILABLE;
+const EMPTY: u32 = pcsc_constants::SCARD_STATE_EMPTY;
+const PRESENT: u32 = pcsc_constants::SCARD_STATE_PRESENT;
+const ATRMATCH: u32 = pcsc_constants::SCARD_STATE_ATRMATCH;
+const EXCLUSIVE: u32 = pcsc_constants::SCARD_STATE_EXCLUSIVE;
+const INUSE: u32 = pcsc_constants::SCARD_STATE_INUSE;
+const MUTE: u32 = pcsc_constants::SCARD_STATE_MUTE;
 
-const READER_UNKNOWN: u32 = 0x01;
-const CARD_ABSENT: u32 = 0x02;
-const CARD_PRESENT: u32 = 0x04;
-const CARD_MUTE: u32 = 0x08;
+const READER_UNKNOWN: u32 = pcsc_constants::SCARD_UNKNOWN;
+const CARD_ABSENT: u32 = pcsc_constants::SCARD_ABSENT;
+const CARD_PRESENT: u32 = pcsc_constants::SCARD_PRESENT;
+const CARD_MUTE: u32 = pcsc_constants::SCARD_SWALLOWED;
 
 /// One reader that a caller watches.
 #[derive(Debug, Clone)]

@@ -8,7 +8,7 @@
 use std::ffi::{c_char, c_void};
 
 use pcsc_client::backend::Pci;
-use pcsc_client::ffi::DWORD;
+use pcsc_client::ffi::{DWORD, SCARD_PROTOCOL_RAW, SCARD_PROTOCOL_T0, SCARD_PROTOCOL_T1};
 
 mod card;
 mod context;
@@ -71,10 +71,10 @@ pub struct ReaderState {
 
 /// `SCARD_PCI_T0`.
 #[no_mangle]
-pub static g_rgSCardT0Pci: IoRequest = IoRequest::new(1);
+pub static g_rgSCardT0Pci: IoRequest = IoRequest::new(SCARD_PROTOCOL_T0);
 /// `SCARD_PCI_T1`.
 #[no_mangle]
-pub static g_rgSCardT1Pci: IoRequest = IoRequest::new(2);
+pub static g_rgSCardT1Pci: IoRequest = IoRequest::new(SCARD_PROTOCOL_T1);
 /// `SCARD_PCI_RAW`.
 #[no_mangle]
-pub static g_rgSCardRawPci: IoRequest = IoRequest::new(4);
+pub static g_rgSCardRawPci: IoRequest = IoRequest::new(SCARD_PROTOCOL_RAW);

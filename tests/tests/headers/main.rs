@@ -1,6 +1,7 @@
 //! Our C headers against the distribution's: the same names, values, types, layouts and prototypes, for C and for C++.
 
 mod driver;
+mod rust;
 
 use pcsc_tests::run;
 use std::collections::{BTreeMap, BTreeSet};
