@@ -10,11 +10,12 @@ use common::{
     transmit, LEVELS,
 };
 use pcsc_ccid::descriptor::{self, Features};
-use pcsc_ccid::message::SlotError;
+use pcsc_ccid::message::{Command, SlotError};
 use pcsc_ccid::reader::{Error, Options, Presence, Protocol, Reader, Reset};
+use pcsc_ccid::t1::Edc;
 use pcsc_ccid::transport;
 use pcsc_sim::card::{Behaviour, Offer};
-use pcsc_sim::{Handle, Lists, Model, Oddities};
+use pcsc_sim::{Direction, Handle, Lists, Model, Oddities};
 
 /// The reply with other data, and another announced length.
 fn with_data(reply: &[u8], data: &[u8], announced: u32) -> Vec<u8> {
@@ -366,6 +367,57 @@ fn empty_answers_of_iccd_b() {
         Err(Error::Malformed(_) | Error::Slot(SlotError::Mute))
     ));
     assert!(reader.atr(0).is_empty());
+}
+
+/// The card's own way of T=1, in readers that leave it to the driver: its check bytes and its information field size.
+#[test]
+fn blocks_are_made_as_the_card_wants_them() {
+    for (name, edc, ifsc) in [
+        ("gempc-express", Edc::Crc, Some(254)),
+        ("gempc-express", Edc::Lrc, Some(16)),
+        ("scr3310", Edc::Crc, None),
+        ("oz776", Edc::Crc, Some(254)),
+        ("oz776", Edc::Lrc, Some(1)),
+    ] {
+        let (handle, mut reader) = open(named(name));
+        let offer = Offer::T1 {
+            ifsc,
+            bwi_cwi: None,
+            edc,
+        };
+        handle.insert(0, card(None, &[offer], Behaviour::default()));
+        power_up(&mut reader, Protocol::T1).unwrap();
+        let context = format!("{name} {edc:?} {ifsc:?}");
+        for length in [1, 100, 256] {
+            assert_eq!(
+                transmit(&mut reader, &read(length)),
+                Ok(pattern(length.into())),
+                "{context}"
+            );
+        }
+        let data = [0x5A; 100];
+        let update = [&[0x80, 0xEC, 0, 0, 100][..], &data, &[0]].concat();
+        assert_eq!(
+            transmit(&mut reader, &update),
+            Ok([&data[..], &[0x90, 0]].concat()),
+            "{context}"
+        );
+        // NAD, PCB and LEN before, one or two check bytes behind.
+        let longest = 3 + usize::from(ifsc.unwrap_or(32)) + edc.size();
+        handle.with(|device| {
+            for entry in device
+                .log()
+                .filter(|entry| entry.direction == Direction::ToReader)
+            {
+                if let Ok((Command::XfrBlock { data, .. }, ..)) = Command::decode(&entry.bytes) {
+                    assert!(
+                        data.len() <= longest.max(5 + edc.size()),
+                        "{context}: {data:02X?}"
+                    );
+                }
+            }
+        });
+    }
 }
 
 /// Parts without data do not end an answer, but a reader that gives no others has none.

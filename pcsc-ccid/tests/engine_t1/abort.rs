@@ -19,6 +19,25 @@ fn rule_9_the_card_aborts_our_chain() {
         .done(2);
 }
 
+/// At its last block too, which is not chained itself.
+#[test]
+fn rule_9_the_card_aborts_the_end_of_our_chain() {
+    let mut engine = engine();
+    let mut response = [0; 2];
+    Play::new(engine.exchange(&[1, 2, 3, 4, 5], &mut response))
+        .sends(I01, &[1, 2, 3, 4])
+        .hears(R1, &[])
+        .sends(I10, &[5])
+        .hears(ABORT, &[])
+        .sends(ABORT | RESPONSE, &[])
+        .hears(R0, &[])
+        .fails(Error::AbortedByCard);
+    Play::new(engine.exchange(&[0; 4], &mut response))
+        .sends(I00, &[0; 4])
+        .hears(I00, &OK)
+        .done(2);
+}
+
 #[test]
 fn rule_9_the_card_aborts_its_own_chain() {
     let mut engine = engine();
