@@ -1,15 +1,49 @@
-//! A driver for USB smart card readers: CCID 1.1 and ICCD 1.0, with ISO/IEC 7816-3's protocols where a reader
-//! leaves them to the host. No daemon, no C library; an application opens a reader and talks to its card.
+//! A driver for USB smart card readers: CCID 1.1 and ICCD 1.0, with the protocols of ISO/IEC 7816-3 where a reader
+//! leaves them to the host. It needs no daemon and no C library: an application opens a reader and talks to its card.
 //!
-//! # The field in a few words
+//! # Terms
 //!
-//! A *reader* (interface device) has one or more *slots*. A card that gets power answers with its *ATR*, which says
-//! which *protocols* it speaks, T=0 (characters) or T=1 (blocks), and how fast. An application sends *command APDUs*
-//! and gets *response APDUs*, whose last two bytes, SW1 and SW2, tell the outcome: 90 00 is success. How much of this
-//! a reader does by itself is in its class descriptor's *exchange level*: some take whole APDUs, others *TPDUs* (one
-//! T=0 command or one T=1 block), a few single characters. This driver does the rest, whatever it is.
+//! A *reader* (interface device) has one or more *slots*. A card that is powered up answers with its *ATR*, which lists
+//! its *protocols*, T=0 (characters) or T=1 (blocks), and its speeds. An application sends *command APDUs*
+//! and gets *response APDUs*, which end with the status words SW1 and SW2: 90 00 is success. The *exchange level* in a
+//! reader's class descriptor says how much of this it does itself: some readers take whole APDUs, others *TPDUs* (one
+//! T=0 command or one T=1 block), a few single characters. This driver does the rest.
 //!
-//! # A reader, a card, an APDU
+//! # Use a reader
+//!
+//! ```no_run
+//! # #[cfg(feature = "usb")]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use pcsc_ccid::reader::{Options, Protocol, Reader, Reset};
+//! use pcsc_ccid::usb;
+//!
+//! let listing = usb::list()?;
+//! let candidate = listing.readers.first().ok_or("no reader is plugged in")?;
+//! println!("{}", candidate.name_identity().base_name());
+//!
+//! // Claims the interface: no other process has the reader now.
+//! let opened = candidate.open()?;
+//! let options = Options::default();
+//! let mut reader = Reader::open(opened.transport, candidate.device(), &candidate.interface, options)?;
+//! println!("ATR: {:02X?}", reader.power_on(0, Reset::Cold)?);
+//! reader.set_protocol(0, Protocol::T1)?;
+//! let mut response = [0; 258];
+//! let select = b"\x00\xA4\x04\x00\x0A\xA0\x00\x00\x00\x62\x03\x01\x0C\x06\x01";
+//! let length = reader.transmit(0, select, &mut response)?;
+//! println!("{:02X?}", &response[..length]);
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "usb"))]
+//! # fn main() {}
+//! ```
+//!
+//! On Linux the user needs the right to open the device's node; [`usb::udev_rule`] makes the rule that grants it.
+//! [`usb::Hotplug`] waits for readers that come and go, and [`usb::UsbWatch`] for cards.
+//!
+//! # Use a simulated reader
+//!
+//! Crate `pcsc-sim` has readers and cards at the level of USB transfers, in virtual time. The driver does not know them
+//! from real ones:
 //!
 //! ```
 //! use pcsc_ccid::descriptor::interfaces;
@@ -17,8 +51,6 @@
 //! use pcsc_sim::card::{apps::Several, Offer, Profile, SimCard};
 //! use pcsc_sim::{Handle, Model};
 //!
-//! // A simulated reader here (crate `pcsc-sim`). A real one comes from `usb::list()`: its
-//! // `Candidate` gives the transport by `open()`, and `device()` and `interface`.
 //! let model = pcsc_sim::model("scr3310").expect("one of pcsc_sim::NAMES");
 //! let configuration = Model::configuration_descriptor(&[&model], 4);
 //! let interface = interfaces(&configuration).remove(0)?;
@@ -35,22 +67,22 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # What it does not do
+//! # Limits
 //!
-//! A reader does one thing at a time, also where it could serve several slots at once (`bMaxCCIDBusySlots` of its class
-//! descriptor): its cards take turns, and a slow one keeps the others waiting.
+//! A [`Reader`](reader::Reader) executes one command at a time, even if the device could serve several slots at once
+//! (`bMaxCCIDBusySlots` of its class descriptor).
 //!
-//! # What is where
+//! # Modules
 //!
 //! * [`reader`]: the driver. It takes its [`transport`] as a trait, and needs no `std`.
-//! * [`descriptor`], [`message`], [`atr`], [`pps`], [`parameters`], [`apdu`], [`part10`]: codecs, which do no I/O and take
-//!   any bytes: a value or an error comes out.
-//! * [`t0`], [`t1`]: protocol engines, which say what to send and are told what came.
-//! * [`speed`], [`waiting`]: what card and reader can do, and how long to wait.
-//! * [`quirks`], [`names`], [`attributes`]: what single products need, what readers are called, what they tell.
-//! * `usb` (feature `usb`, on by default): readers on real USB ports.
+//! * `usb` (feature `usb`, on by default): readers on real USB ports, on Linux, Android, macOS and Windows.
+//! * [`descriptor`], [`message`], [`atr`], [`apdu`], [`part10`]: codecs. They do no I/O and accept any bytes: the result is
+//!   a value or an error.
+//! * [`t0`], [`t1`]: protocol engines without I/O. The caller sends what they return and passes in what the card answers.
+//! * [`quirks`], [`names`], [`attributes`]: what single products need, the readers' names, their attributes.
 //!
-//! Simulated readers and cards, for tests, are in crate `pcsc-sim`.
+//! The hidden modules `parameters`, `pps`, `speed` and `waiting` are for the crates of this workspace. They are not
+//! covered by semver.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -64,11 +96,14 @@ pub mod attributes;
 pub mod descriptor;
 pub mod message;
 pub mod names;
+#[doc(hidden)]
 pub mod parameters;
 pub mod part10;
+#[doc(hidden)]
 pub mod pps;
 pub mod quirks;
 pub mod reader;
+#[doc(hidden)]
 pub mod speed;
 pub mod t0;
 pub mod t1;
@@ -83,9 +118,10 @@ pub mod transport;
     )
 ))]
 pub mod usb;
+#[doc(hidden)]
 pub mod waiting;
 
-/// Compiles and runs the examples of the README.
+/// Compiles the examples of the README.
 #[cfg(all(doctest, feature = "usb"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
