@@ -1,4 +1,4 @@
-//! What goes to the reader itself rather than to the card: `SCardControl` (PC/SC part 10).
+//! `SCardControl`: functions of the reader itself (PC/SC part 10).
 
 use core::time::Duration;
 
@@ -13,10 +13,10 @@ use crate::part10::{self, escape, Control};
 use crate::transport::Transport;
 
 impl<T: Transport> Reader<T> {
-    /// Uses a function of the reader by its control code; gives the answer's length.
+    /// Executes a function of the reader by its control code; returns the answer's length.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for a code or a function that the reader has not, or that the user has not allowed;
+    /// [`Error::Unsupported`] for a code or a function that the reader does not have, or that the user has not allowed;
     /// [`Error::InvalidParameter`] for a structure with a wrong field; [`Error::BufferTooSmall`].
     pub fn control(&mut self, slot: u8, code: u32, data: &[u8], answer: &mut [u8]) -> Result<usize, Error> {
         self.slot(slot)?;
@@ -60,7 +60,7 @@ impl<T: Transport> Reader<T> {
         }
     }
 
-    /// Sends a command of the reader's own (CCID 1.1, clause 6.1.8), whoever asks; gives the answer's length.
+    /// Sends an Escape (CCID 1.1, clause 6.1.8) without asking whether it is allowed; returns the answer's length.
     ///
     /// # Errors
     /// [`Error::BufferTooSmall`], or what the reader says.
@@ -79,10 +79,10 @@ impl<T: Transport> Reader<T> {
         exchange::copy(self.port.data(&reply), answer)
     }
 
-    /// Stops the card's clock, or lets it run (clause 6.1.9).
+    /// Stops or restarts the card's clock (clause 6.1.9).
     ///
     /// # Errors
-    /// What the reader says; few can.
+    /// The reader's error; few readers support it.
     pub fn set_clock_running(&mut self, slot: u8, runs: bool) -> Result<(), Error> {
         self.command(slot, &Command::IccClock { stop: !runs })
     }
@@ -143,7 +143,7 @@ impl<T: Transport> Reader<T> {
         }
     }
 
-    /// At opening: what Gemalto's readers tell of their firmware, and what others' displays must be told.
+    /// At opening: reads the firmware's features of Gemalto's readers, and loads the messages of displays.
     pub(super) fn ask_firmware(&mut self) -> Result<(), Error> {
         let mut answer = [0; 256];
         if self.quirks.gemalto_escapes {
@@ -188,7 +188,7 @@ impl<T: Transport> Reader<T> {
     }
 }
 
-/// A reader need not know a command; only its absence counts.
+/// The answer's length; 0 if the reader does not know the command. Fails only if the reader is gone.
 fn optional(result: Result<usize, Error>) -> Result<usize, Error> {
     match result {
         Err(error) if error.is_gone() => Err(error),

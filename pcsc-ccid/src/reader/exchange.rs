@@ -16,7 +16,7 @@ use crate::transport::Transport;
 use crate::waiting::LONGEST;
 
 impl<T: Transport> Reader<T> {
-    /// Exchanges an APDU; gives the response's length. After the first call nothing is allocated; an APDU that fits
+    /// Exchanges an APDU and returns the response's length. Allocates nothing after the first call. An APDU that fits
     /// one message takes one bulk OUT and one bulk IN transfer.
     ///
     /// Over T=0 at TPDU and character level, the status words 61xx and 6Cxx of commands of cases 1 to 3 go to the caller,
@@ -24,9 +24,9 @@ impl<T: Transport> Reader<T> {
     /// whole (ISO 7816-3, clause 12.2).
     ///
     /// # Errors
-    /// [`Error::CardReset`] where the card failed at a raised speed and goes on at a lower one, and instead of what follows
-    /// an exchange that failed half-way over T=0, which has no other way back (ISO 7816-3, clause 10.3);
-    /// [`Error::BufferTooSmall`] after the whole exchange, so that the card is ready for the next.
+    /// [`Error::CardReset`] if the card failed at a raised speed and was reset to a lower one, or if the previous exchange
+    /// over T=0 failed half-way, which only a reset can repair (ISO 7816-3, clause 10.3); the command was not sent then.
+    /// [`Error::BufferTooSmall`] after the whole exchange, so that the card is ready for the next one.
     pub fn transmit(&mut self, slot: u8, command: &[u8], response: &mut [u8]) -> Result<usize, Error> {
         if self.quirks.info_apdus {
             if let Some(answer) = escape::info_answer(command, self.device.release) {
@@ -88,7 +88,7 @@ fn apdu_limit(chosen: &Chosen, command: &[u8], response: &[u8]) -> Duration {
     )
 }
 
-/// A reader that says that all went well, and gives less than any card answers, has no answer.
+/// Refuses a successful reply that is shorter than a status word.
 fn with_status_word(length: usize) -> Result<usize, Error> {
     match length {
         0 | 1 => Err(Error::WrongReply),
@@ -147,7 +147,7 @@ fn chained<T: Transport>(
         match next {
             None => break reply,
             Some(_) if reply.specific != Chain::Expected as u8 => {
-                // The card has answered already, to a part: with an error, if with anything.
+                // The card has answered a part of the command, which can only be with an error.
                 if port.data(&reply).len() == 2 {
                     break reply;
                 }
@@ -170,7 +170,7 @@ fn chained<T: Transport>(
         if !matches!(reply.specific, 0x01 | 0x03 | 0x10) {
             break;
         }
-        // A reader that never ends, by empty parts or by too many.
+        // The reader never ends the chain, or sends more than a response can have.
         if idle > MAX_IDLE || received > apdu::MAX_RESPONSE {
             return Err(Error::WrongReply);
         }
@@ -300,7 +300,7 @@ fn tpdus<T: Transport>(
 ) -> Result<usize, Error> {
     let command = match Apdu::parse(apdu) {
         Ok(command) => command,
-        // A command to the reader itself, in the guise of an APDU.
+        // A pseudo-APDU for the reader itself.
         Err(apdu::Error::InvalidClass) => return whole(port, slot, apdu, response, limit),
         Err(error) => return Err(Error::Apdu(error)),
     };
@@ -350,7 +350,7 @@ fn characters<T: Transport>(
 ) -> Result<usize, Error> {
     let deadline = port.deadline();
     let (header, direction) = exchange.parts();
-    // NULL bytes are bounded by the time that they take: there are cards that send them by the thousand.
+    // Some cards send thousands of NULL bytes. The deadline bounds them.
     let mut line = t0::Character::new(header, direction, answer)?.max_nulls(u16::MAX);
     let mut step = line.start();
     loop {
@@ -381,7 +381,7 @@ fn characters<T: Transport>(
     }
 }
 
-/// What one message cannot hold: characters on which the card does not answer yet.
+/// Sends characters of a command that does not fit one message. The card does not answer these.
 fn send_characters<T: Transport>(
     port: &mut Port<T>,
     slot: u8,

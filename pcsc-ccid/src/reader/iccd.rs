@@ -22,11 +22,11 @@ const SLOT_STATUS: u8 = 0x81;
 
 /// The longest control transfer that hosts carry.
 const MAX_TRANSFER: usize = 4096;
-/// What every card takes, whatever it announces: a header, a length, 255 bytes, a length.
+/// What every card takes, whatever it announces: a short APDU of 4 + 1 + 255 + 1 bytes.
 const SHORT_APDU: usize = 261;
 /// How long one control transfer may take.
 const CONTROL: Duration = Duration::from_secs(5);
-/// How often to ask where the card does not say (clause 6.2.3 leaves it to the host).
+/// The interval of polling if the card does not give one (clause 6.2.3 leaves it to the host).
 const ASK_AGAIN: Duration = Duration::from_millis(10);
 
 /// What version A's card wants next (`GET_ICC_STATUS`, clause 6.1.4).
@@ -40,7 +40,7 @@ enum Ready {
     Status,
 }
 
-/// The way to a reader without bulk pipes.
+/// The control pipe of a reader without bulk pipes.
 pub struct Pipe<T> {
     pub transport: T,
     flavour: Flavour,
@@ -96,7 +96,7 @@ impl<T: Transport> Pipe<T> {
             (Command::GetSlotStatus, _) => Ok(Reply::new(self.status(deadline)?, 0, 0, 0)),
             (Command::XfrBlock { data, .. }, Flavour::IccdA) => self.exchange_t0(data, deadline),
             (Command::XfrBlock { data, level, .. }, _) => {
-                // One byte says what it says over bulk pipes.
+                // The high byte of wValue has the meaning of wLevelParameter over bulk pipes.
                 self.out(XFR_BLOCK, level.min(0xFF) << 8, data)?;
                 self.data_block(deadline)
             }
@@ -136,7 +136,7 @@ impl<T: Transport> Pipe<T> {
                     self.ask_again(ASK_AGAIN * u32::from(units.max(1)), deadline)?;
                 }
                 [0x40, _, error, ..] => return Err(Error::Slot(SlotError::decode(error))),
-                // It has more than one transfer holds, and does not go on.
+                // The card has more data than one transfer holds, and does not chain.
                 [0x00 | 0x02, ..] if length >= MAX_TRANSFER => return Err(Error::WrongReply),
                 [chain @ (0x00..=0x03 | 0x10), ..] => {
                     return Ok(Reply::new(IccStatus::Active, chain, 1, length))

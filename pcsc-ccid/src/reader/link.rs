@@ -1,5 +1,5 @@
-//! One command, one answer: sequence numbers, time extensions, and what readers do wrong with them
-//! (CCID 1.1, clauses 3.1 to 3.3).
+//! One command and its answer over bulk pipes: sequence numbers, time extensions, aborts, and recovery from what readers
+//! do wrong with them (CCID 1.1, clauses 3.1 to 3.3).
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -9,28 +9,28 @@ use super::Error;
 use crate::message::{Command, IccStatus, Malformed, Outcome, Response, SlotError, HEADER_SIZE};
 use crate::transport::{self, Transport};
 
-/// The longest message that any reader is believed to make: an extended response APDU and a header.
+/// The longest message that a reader may send: a header and an extended response APDU.
 const MAX_MESSAGE: usize = 65_538 + HEADER_SIZE;
-/// Room for the smallest reader's answers, whatever it announces, and for what real ones append.
+/// The smallest buffer: real readers append bytes to their messages, or send more than they announce.
 const MIN_BUFFER: usize = 1024;
-/// How long the next part of an answer may take that has begun to arrive.
+/// How long to wait for the next transfer of an answer that has begun to arrive.
 const REST: Duration = Duration::from_millis(500);
-/// How long all parts may take: many times what the longest message needs in packets of 64 bytes, one a millisecond.
+/// How long all transfers of an answer may take: many times what the longest message needs in packets of 64 bytes at one a
+/// millisecond.
 const WHOLE: Duration = Duration::from_secs(10);
-/// How long a command that is sent may take to be accepted.
+/// How long the bulk OUT transfer of a command may take.
 const SEND: Duration = Duration::from_secs(5);
-/// How long an answer to an abort may take.
+/// How long the answer to an abort may take.
 const ABORT: Duration = Duration::from_secs(1);
-/// How long to listen for what an earlier failure left behind.
+/// How long to wait for data that an earlier failure left in the pipe.
 const DRAIN: Duration = Duration::from_millis(20);
-/// Longest time that time extensions can add up to.
+/// The longest wait for one answer, time extensions included.
 const MAX_TOTAL: Duration = Duration::from_secs(300);
-/// How many messages that are not the answer may come before it.
+/// How many other messages may come before the answer.
 const MAX_STRAYS: u32 = 16;
-/// How many transfers may come for one command: an answer in the smallest packets that there are, and the rest of these
-/// limits.
+/// How many transfers may come for one command: enough for the longest answer in the smallest packets.
 const MAX_TRANSFERS: u32 = 16_384;
-/// How many times in a row a slot may be busy by itself, as while it looks at a new card.
+/// How many times in a row a slot may be busy with something of its own, such as activating a new card.
 const PATIENCE: u8 = 8;
 /// How many time extensions one command may ask for.
 const MAX_EXTENSIONS: u32 = 4096;
@@ -46,7 +46,7 @@ fn is_whole(bytes: &[u8]) -> bool {
 /// ABORT (clause 5.3.1).
 const REQUEST_ABORT: u8 = 0x01;
 
-/// The way to a reader with bulk pipes.
+/// The bulk pipes of a reader, with the state of the conversation.
 pub struct Link<T> {
     pub transport: T,
     seq: u8,
@@ -54,15 +54,15 @@ pub struct Link<T> {
     buffer: Vec<u8>,
     /// The longest message to the reader.
     max_message: usize,
-    /// No answer may be so long that it fills its packets.
+    /// See [`crate::quirks::Quirks::loses_whole_packets`].
     loses_whole_packets: bool,
-    /// The pipe may still hold what belongs to an earlier command.
+    /// The bulk IN pipe may still hold messages of an earlier command.
     is_dirty: bool,
-    /// The slot whose abort has not come to its end, as far as we know: until then the reader refuses its commands.
+    /// The slot whose abort was not acknowledged: until it is, the reader refuses the slot's commands (clause 5.3.1).
     unfinished_abort: Option<u8>,
-    /// The slot whose last command was given up for a bad answer: it may still go on.
+    /// The slot whose last command was given up after a bad answer: the reader may still execute it.
     given_up: Option<u8>,
-    /// How often in a row a slot was busy with what nobody here knows of.
+    /// How often in a row a slot was busy though this driver had no command there.
     refusals: u8,
 }
 
@@ -90,20 +90,20 @@ impl<T: Transport> Link<T> {
         self.max_message - HEADER_SIZE
     }
 
-    /// How many of so many characters to ask for: no more than a message holds.
+    /// How many of the expected characters to ask for: no more than a message holds.
     pub fn part(&self, expected: usize) -> usize {
         let expected = expected.min(self.max_data());
         let fills = (HEADER_SIZE + expected) % PACKET == 0;
         expected - usize::from(self.loses_whole_packets && fills)
     }
 
-    /// Where the data of the last reply are.
+    /// The buffer that holds the data of the last reply.
     pub fn buffer(&self) -> &[u8] {
         &self.buffer
     }
 
-    /// Sends a command and receives its answer, which may take `timeout`, or as many times that as the reader
-    /// asks for.
+    /// Sends a command and receives its answer. The wait is `timeout`, or as many times that as the reader asks for by
+    /// time extensions.
     pub fn call(&mut self, slot: u8, command: &Command<'_>, timeout: Duration) -> Result<Reply, Error> {
         if let Some(slot) = self.unfinished_abort.take() {
             self.abort(slot)?;
@@ -129,7 +129,7 @@ impl<T: Transport> Link<T> {
                 (self.given_up, self.refusals) = (None, 0);
                 self.unfinished_abort = (!self.abort(slot)?).then_some(slot);
             }
-            // By us, or by whoever had the reader before.
+            // By this driver, or by the process that had the reader before.
             Err(Error::Slot(SlotError::Aborted)) => self.unfinished_abort = Some(slot),
             Err(Error::Transport(transport::Error::Stall)) => {
                 self.is_dirty = true;
@@ -170,10 +170,10 @@ impl<T: Transport> Link<T> {
         timeout: Duration,
     ) -> Result<Reply, Error> {
         let begin = self.transport.now();
-        // What is not the answer must not lengthen the wait for it.
+        // A message that is not the answer must not restart the timeout.
         let mut until = begin.saturating_add(timeout);
         let (mut strays, mut extensions, mut transfers) = (0, 0, MAX_TRANSFERS);
-        // What has come and was not looked at yet.
+        // The part of the buffer that was received and not decoded yet.
         let (mut start, mut end) = (0, 0);
         let mut now = Some(begin);
         loop {
@@ -182,7 +182,7 @@ impl<T: Transport> Link<T> {
             let length = Response::announced(bytes).ok_or(Error::Malformed(Malformed::Truncated))?;
             let response = match Response::decode(bytes) {
                 Ok(response) if response.seq == seq && response.slot == slot => response,
-                // Something from before, or nonsense: the answer may still come.
+                // The answer to an earlier command, or garbage: the answer to this one may still come.
                 Ok(_) | Err(Malformed::Kind(_)) if strays < MAX_STRAYS => {
                     strays += 1;
                     start += length;
@@ -205,7 +205,7 @@ impl<T: Transport> Link<T> {
                     start += length;
                 }
                 Outcome::Failed(SlotError::Mute) if icc == IccStatus::Absent => return Err(Error::NoCard),
-                // Some fail for want of a card that answers, and tell of the card all the same.
+                // Some readers fail GetSlotStatus if the card does not answer. The status in that reply is right.
                 Outcome::Failed(SlotError::Mute) if *command == Command::GetSlotStatus => {
                     return Ok(Reply::new(icc, 0, start, start));
                 }
@@ -219,8 +219,9 @@ impl<T: Transport> Link<T> {
         }
     }
 
-    /// Makes sure that a whole message lies at `start` of the buffer, and gives the range of what is there.
-    /// Readers split messages over transfers, merge them in one, and end them with empty transfers.
+    /// Receives until a whole message is at `start` of the buffer; returns the range of all bytes from there.
+    ///
+    /// Readers split messages over several transfers, put several messages into one, and end them with empty transfers.
     fn message(
         &mut self,
         mut start: usize,
@@ -229,7 +230,7 @@ impl<T: Transport> Link<T> {
         mut now: Option<Duration>,
         transfers: &mut u32,
     ) -> Result<(usize, usize), Error> {
-        // What follows a message is another one, or rubbish that readers append.
+        // Behind a message there is another one, or garbage that the reader appends.
         if !matches!(self.buffer.get(start..end), Some([0x80..=0x84, ..])) {
             (start, end) = (0, 0);
         }
@@ -246,7 +247,7 @@ impl<T: Transport> Link<T> {
                 self.buffer.copy_within(start..end, 0);
                 (start, end) = (0, length);
             }
-            // Most answers need one look at the clock.
+            // Most answers take one system call for the clock: the caller's reading is used first.
             let now = now.take().unwrap_or_else(|| self.transport.now());
             let has_begun = length > 0;
             let wait = if has_begun {
@@ -265,13 +266,13 @@ impl<T: Transport> Link<T> {
             }
             *transfers = transfers.checked_sub(1).ok_or(Error::WrongReply)?;
             match self.transport.receive(&mut self.buffer[end..], wait) {
-                // No message begins like this: nothing that comes later makes one of it.
+                // No message begins with this byte, so later transfers cannot complete it.
                 Ok(_) if !has_begun && !matches!(self.buffer.first(), Some(0x80..=0x84)) => useless += 1,
                 Ok(0) => useless += 1,
                 Ok(more) => {
                     let before = end;
                     end = (end + more).min(self.buffer.len());
-                    // Not the rest of the message that has begun, but another one: the rest is lost.
+                    // This transfer is a whole message by itself, so the rest of the one that has begun is lost.
                     if has_begun && is_whole(&self.buffer[before..end]) {
                         return Err(Error::Malformed(Malformed::Truncated));
                     }
@@ -287,9 +288,8 @@ impl<T: Transport> Link<T> {
         }
     }
 
-    /// Ends a command that is still being processed (clause 5.3.1): the control request and the bulk message,
-    /// in either order for the reader; then what it says is skipped up to the answer of the abort. False where that
-    /// does not come.
+    /// Aborts the command that a slot is executing (clause 5.3.1): by a control request and a bulk message, after which all
+    /// messages up to the abort's answer are skipped. False if that answer does not come.
     fn abort(&mut self, slot: u8) -> Result<bool, Error> {
         self.is_dirty = true;
         let seq = self.next_seq();
@@ -297,7 +297,7 @@ impl<T: Transport> Link<T> {
         match self.transport.control_out(REQUEST_ABORT, value, &[], ABORT) {
             Ok(()) => (),
             Err(transport::Error::Gone) => return Err(transport::Error::Gone.into()),
-            // Not every reader knows it; the sequence number tells a late answer from the next one.
+            // Not every reader knows the request. Then the sequence number tells a late answer from that of the next command.
             Err(_) => return Ok(true),
         }
         let result = self
@@ -311,7 +311,7 @@ impl<T: Transport> Link<T> {
         Ok(!self.is_dirty)
     }
 
-    /// Throws away what an earlier failure left in the pipe.
+    /// Discards what an earlier failure left in the bulk IN pipe.
     fn drain(&mut self) -> Result<(), Error> {
         for _ in 0..MAX_STRAYS {
             match self.transport.receive(&mut self.buffer, DRAIN) {

@@ -1,4 +1,4 @@
-//! A reader: its slots, the cards' power, the protocol and its parameters, and exchanges of APDUs.
+//! The driver: a reader's slots, the cards' power, the choice of protocol and speed, and the exchange of APDUs.
 //!
 //! ```text
 //! exchange (levels: APDU, TPDU, character) ── T=0 and T=1 engines
@@ -7,8 +7,8 @@
 //! Transport
 //! ```
 //!
-//! A [`Reader`] does one thing at a time. Who shares it between threads puts a lock around it; waits for cards
-//! that come and go are on another pipe and need no lock.
+//! A [`Reader`] executes one command at a time; threads share it behind a mutex. Waiting for cards that come and go uses
+//! another pipe and does not need the mutex.
 
 mod attribute;
 mod control;
@@ -50,10 +50,12 @@ const REQUEST_CLOCK_FREQUENCIES: u8 = 0x02;
 const REQUEST_DATA_RATES: u8 = 0x03;
 /// How long a control request may take.
 const CONTROL: Duration = Duration::from_secs(1);
-/// How often the first command is tried: a reader that was just plugged in, or was left in the middle of something.
+/// How often the first command is tried. A reader that was just plugged in, or whose last user was killed during a
+/// command, may not answer the first ones.
 const FIRST_TRIES: u32 = 3;
 
-/// Which device a reader is. The table of quirks goes by the numbers; the rest is what attributes tell.
+/// Identity and place of the device that a reader is part of. The table of quirks is keyed by the numbers; the other fields
+/// are values of attributes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DeviceInfo {
     /// `idVendor`.
@@ -66,15 +68,15 @@ pub struct DeviceInfo {
     pub manufacturer: Option<String>,
     /// The string of `iSerialNumber`.
     pub serial: Option<String>,
-    /// The bus that it is on.
+    /// The number of its bus.
     pub bus: u8,
-    /// Its address there.
+    /// Its address on the bus.
     pub address: u8,
-    /// The interface, as the system names it: bus, ports, configuration, interface (`1-2.1:1.0`).
+    /// The system's name of the interface: bus, ports, configuration, interface (`1-2.1:1.0`).
     pub path: String,
 }
 
-/// A reader, opened.
+/// An open reader.
 pub struct Reader<T> {
     port: Port<T>,
     device: DeviceInfo,
@@ -83,34 +85,35 @@ pub struct Reader<T> {
     /// The class descriptor, corrected.
     descriptor: ClassDescriptor,
     quirks: Quirks,
-    /// What the reader lists, in bits per second; empty where it lists nothing.
+    /// The reader's list of data rates in bits per second; empty if it has none.
     data_rates: Vec<u32>,
     clocks_khz: Vec<u32>,
-    /// What Gemalto's firmware tells of its PIN pad, and its name.
+    /// What Gemalto's firmware reports about its PIN pad, and its name.
     firmware: Option<FirmwareFeatures>,
     firmware_id: Vec<u8>,
     slots: Vec<Slot>,
     speeds: Speeds,
 }
 
-/// What is known of a slot.
+/// The state of a slot.
 #[derive(Default)]
 struct Slot {
-    /// The ATR as it came, empty without power.
+    /// The bytes of the ATR; empty if the card has no power.
     atr_bytes: Vec<u8>,
-    /// The same, where it can be read.
+    /// The decoded ATR, if it can be decoded.
     atr: Option<Atr>,
     session: Session,
-    /// A card had power, which nobody asked to take, and `presence` has not told yet that it is gone.
+    /// A card was powered up and not powered off by the caller. If it has lost its power since, `presence` has yet to report
+    /// that.
     was_powered: bool,
-    /// How many steps down the card goes in a protocol, by what has failed since it got power.
+    /// The step of the ladder of speeds that failures since power-up have led to, and its protocol.
     slowed: Option<(Protocol, usize)>,
-    /// Power was applied in vain, in a reader where nothing else tells that there is no card.
+    /// Power-up failed, in a reader that cannot detect a card in any other way.
     is_empty: bool,
 }
 
 impl Slot {
-    /// What comes next is another card, or the same one with a new beginning.
+    /// Forgets what holds for one card from power-up to power-off.
     fn release(&mut self) {
         self.was_powered = false;
         self.slowed = None;
@@ -124,16 +127,16 @@ pub enum Presence {
     Absent,
     /// A card, with power or without.
     Present,
-    /// A card that is not the one that had power: it was taken out and put in, or lost its power. Reported once; the
-    /// card has no power.
+    /// A card was removed and inserted again, or lost its power, since it was powered up. Reported once; the card has no
+    /// power.
     Replaced,
 }
 
 impl<T: Transport> Reader<T> {
-    /// Opens a reader: asks for its lists and whether it answers.
+    /// Opens a reader: reads its lists of clocks and rates, and waits until it answers.
     ///
     /// # Errors
-    /// [`Error::Firmware`] where the table of quirks says so; else what the transport says.
+    /// [`Error::Firmware`] if the table of quirks refuses it; errors of the transport.
     pub fn open(
         transport: T,
         device: DeviceInfo,
@@ -200,7 +203,7 @@ impl<T: Transport> Reader<T> {
             let deadline = self.port.deadline();
             for slot in 0..=self.descriptor.max_slot_index {
                 self.port.check(deadline)?;
-                // A slot without a card says so; that is no reason not to open the reader.
+                // It fails for a slot without a card, which does not matter here.
                 let powered = self.power_on(slot, Reset::Cold).map(|_| ());
                 match powered.and_then(|()| self.power_off(slot)) {
                     Err(error) if error.is_gone() => return Err(error),
@@ -211,7 +214,7 @@ impl<T: Transport> Reader<T> {
         Ok(())
     }
 
-    /// A list by control request. Readers without one stall, answer short, or with more than they announced.
+    /// Reads a list by a control request. Readers without one stall it, or answer with fewer or more bytes than a list has.
     fn list(&mut self, request: u8) -> Result<Vec<u32>, Error> {
         let mut bytes = [0; 4 * 256];
         match self.port.transport().control_in(request, 0, &mut bytes, CONTROL) {
@@ -221,17 +224,17 @@ impl<T: Transport> Reader<T> {
         }
     }
 
-    /// The class descriptor, with what is known to be wrong in it corrected.
+    /// The class descriptor after [`Quirks::apply`].
     pub fn descriptor(&self) -> &ClassDescriptor {
         &self.descriptor
     }
 
-    /// Which device it is.
+    /// Identity and place of the device.
     pub fn device(&self) -> &DeviceInfo {
         &self.device
     }
 
-    /// What is known of it beyond its descriptor.
+    /// What the table of quirks says of this reader.
     pub fn quirks(&self) -> &Quirks {
         &self.quirks
     }
@@ -256,7 +259,7 @@ impl<T: Transport> Reader<T> {
     /// Whether a card is in a slot.
     ///
     /// # Errors
-    /// Where the reader does not answer.
+    /// If the reader does not answer.
     pub fn presence(&mut self, slot: u8) -> Result<Presence, Error> {
         let icc = self.icc_status(slot)?;
         let state = self.slot(slot)?;
@@ -275,7 +278,8 @@ impl<T: Transport> Reader<T> {
         })
     }
 
-    /// What the reader says of a slot (CCID 1.1, clause 6.2.6); of one that notices no card, what its power tells.
+    /// The reader's status of a slot (CCID 1.1, clause 6.2.6). For a slot that does not detect cards it is made up from whether
+    /// a card was powered up.
     fn icc_status(&mut self, slot: u8) -> Result<IccStatus, Error> {
         let sees_cards = self.quirks.sees_cards(slot);
         let limit = self.quirks.command_limit();
@@ -298,7 +302,7 @@ impl<T: Transport> Reader<T> {
         self.slots.get_mut(usize::from(slot)).ok_or(Error::NoSuchSlot)
     }
 
-    /// The card in a slot lost its power, or is another one.
+    /// Notes that the card in a slot lost its power, or is another one.
     fn forget(&mut self, slot: u8) {
         if let Some(slot) = self.slots.get_mut(usize::from(slot)) {
             slot.atr_bytes.clear();
@@ -307,7 +311,7 @@ impl<T: Transport> Reader<T> {
         }
     }
 
-    /// Takes note where a failure says that the card is gone.
+    /// Passes a result on, and notes a failure that says that the card is gone.
     fn heed<R>(&mut self, slot: u8, result: Result<R, Error>) -> Result<R, Error> {
         if matches!(result, Err(Error::NoCard)) {
             self.forget(slot);

@@ -1,13 +1,13 @@
-//! What the user decides.
+//! The user's options.
 
 /// Bits of libccid's `ifdDriverOptions`.
 const ESCAPES_ALLOWED: u32 = 0x01;
 const ANY_FIRMWARE: u32 = 0x04;
 
-/// What the user decides.
+/// The user's options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
-    /// Use a reader whose firmware is known not to work.
+    /// Use a reader even if its firmware is known not to work.
     pub any_firmware: bool,
     /// Let applications send the reader commands of its own (`DRIVER_OPTION_CCID_EXCHANGE_AUTHORIZED`).
     pub allow_escape: bool,

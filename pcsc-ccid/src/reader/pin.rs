@@ -1,5 +1,5 @@
-//! PIN entry at the reader (CCID 1.1, clause 6.1.11; PC/SC part 10, clauses 2.5.2 and 2.5.3). No PIN passes through
-//! here: the reader puts it into the command.
+//! PIN entry at the reader (CCID 1.1, clause 6.1.11; PC/SC part 10, clauses 2.5.2 and 2.5.3). The reader inserts the PIN
+//! into the command, so the host never has it.
 
 use core::time::Duration;
 
@@ -14,7 +14,8 @@ use crate::part10::tpdu::{self, Answer};
 use crate::t1::{Edc, MAX_BLOCK};
 use crate::transport::Transport;
 
-/// How often a card may ask for more time while it checks a PIN: an end for one that asks without a pause.
+/// How often a card may request a waiting time extension while it checks a PIN. The deadline bounds the time; this bounds a
+/// card that requests without a pause.
 const MAX_WTX: u16 = u16::MAX;
 
 /// What T=1 at TPDU level adds to a PIN command.
@@ -49,7 +50,7 @@ impl<T: Transport> Reader<T> {
         self.enter_pin(slot, &secure, &pin.entry, framing, answer)
     }
 
-    /// The block around a command, where the reader leaves T=1 to us.
+    /// The block around a command, if the reader leaves T=1 to the host.
     fn framing(&mut self, slot: u8, apdu: &Apdu<'_>) -> Result<Option<Framing>, Error> {
         let level = self.exchange_level();
         let chosen = self.slot(slot)?.session.chosen().ok_or(Error::NotPowered)?;
@@ -85,7 +86,7 @@ impl<T: Transport> Reader<T> {
         self.bring_back(slot)?;
         let result = match self.port.call(slot, &command, limit) {
             Err(Error::Slot(error)) => match secure::status_word(error) {
-                // The reader has sent nothing to the card.
+                // The reader has not sent the command to the card.
                 Some(status) => return exchange::copy(&status, answer),
                 None => Err(Error::Slot(error)),
             },
@@ -99,7 +100,7 @@ impl<T: Transport> Reader<T> {
         self.heed(slot, result)
     }
 
-    /// Notes how far the card is after a command that the reader has made.
+    /// Notes the state of the protocol after a command that the reader has built and sent.
     fn note_entry(&mut self, slot: u8, result: &Result<usize, Error>) -> Result<(), Error> {
         let level = self.exchange_level();
         let Some(chosen) = self.slot(slot)?.session.chosen() else {
@@ -114,7 +115,7 @@ impl<T: Transport> Reader<T> {
         Ok(())
     }
 
-    /// Takes the answer out of the card's block, granting it the time that it asks for before.
+    /// Extracts the answer from the card's block, after granting the waiting time extensions that it requests.
     fn finish_block(
         &mut self,
         slot: u8,
@@ -129,7 +130,7 @@ impl<T: Transport> Reader<T> {
             let factor = match tpdu::answer(self.port.data(&reply), framing.edc, framing.expected) {
                 Ok(Answer::Apdu(apdu)) => return exchange::copy(apdu, answer),
                 Ok(Answer::Wtx(factor)) => factor,
-                // A PIN is answered by a status word, which needs no second block.
+                // The answer to a PIN is a status word, which fits one block.
                 Ok(Answer::First(_) | Answer::Refused) | Err(_) => return Err(Error::WrongReply),
             };
             let mut more = [0; MAX_BLOCK];

@@ -1,4 +1,4 @@
-//! The way to a reader, over bulk pipes or over the control pipe: one command, one answer.
+//! Commands to a reader, over bulk pipes or over the control pipe.
 
 use core::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::descriptor::Flavour;
 use crate::message::Command;
 use crate::transport::Transport;
 
-/// No new command is begun for an exchange that has gone on for this long, whatever card and reader ask for.
+/// After this long an exchange sends no further command, whatever the card and the reader ask for.
 const LONGEST_EXCHANGE: Duration = Duration::from_secs(600);
 
-/// The way to a reader.
+/// The pipes of a reader.
 pub enum Port<T> {
     Bulk(Link<T>),
     Control(Pipe<T>),
@@ -52,13 +52,13 @@ impl<T: Transport> Port<T> {
         u16::try_from(part).unwrap_or(u16::MAX)
     }
 
-    /// When what begins now has to be over; see [`Port::check`].
+    /// The deadline of an exchange that begins now; see [`Port::check`].
     pub fn deadline(&mut self) -> Duration {
         self.transport().now().saturating_add(LONGEST_EXCHANGE)
     }
 
-    /// Whether there is time left for one more command. Each one of an exchange may take long, and a card or a reader
-    /// may make as many of them as it has bytes to give, so that bounds of their own are not enough.
+    /// Fails if the deadline has passed. Each command has a timeout, but a card or a reader can cause as many commands as it
+    /// likes, so an exchange needs a bound of its own.
     pub fn check(&mut self, deadline: Duration) -> Result<(), Error> {
         if self.transport().now() > deadline {
             return Err(Error::TooSlow);

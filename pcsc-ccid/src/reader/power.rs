@@ -11,7 +11,7 @@ use crate::transport::{self, Transport};
 
 /// 33 characters, each 9,600 etu after the one before, at 372 cycles of a 4 MHz clock (clause 8.1).
 const ATR_LIMIT: Duration = Duration::from_secs(30);
-/// What a reader that activates cards by itself may take to get ready.
+/// How long to wait between attempts while a reader activates a card by itself.
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
 const BUSY_TRIES: u32 = 20;
 /// `bError` of readers that found an EMV fault in the ATR.
@@ -27,10 +27,10 @@ pub enum Reset {
 }
 
 impl<T: Transport> Reader<T> {
-    /// Powers a card up, or resets it; gives its ATR. No protocol is chosen then.
+    /// Powers a card up, or resets it, and returns its ATR. No protocol is selected then.
     ///
     /// # Errors
-    /// [`Error::NoCard`], or [`Error::Slot`] of a card that answers at no voltage that the reader has.
+    /// [`Error::NoCard`]; [`Error::Slot`] if the card does not answer at any voltage of the reader.
     pub fn power_on(&mut self, slot: u8, reset: Reset) -> Result<&[u8], Error> {
         let had_power = !self.slot(slot)?.atr_bytes.is_empty();
         self.forget(slot);
@@ -44,16 +44,17 @@ impl<T: Transport> Reader<T> {
         Ok(&self.slots[usize::from(slot)].atr_bytes)
     }
 
-    /// Takes a card's power away.
+    /// Powers a card off.
     ///
     /// # Errors
-    /// Where the reader does not answer. An empty slot is none.
+    /// If the reader does not answer. An empty slot is no error.
     pub fn power_off(&mut self, slot: u8) -> Result<(), Error> {
         self.slot(slot)?.release();
         self.cut_power(slot)
     }
 
-    /// The same for the driver's own ends: that another card is there afterwards is still for `presence` to tell.
+    /// Powers the card off for the driver's own purposes: unlike after [`Reader::power_off`], `presence` still reports a card
+    /// that was replaced meanwhile.
     pub(super) fn cut_power(&mut self, slot: u8) -> Result<(), Error> {
         self.forget(slot);
         let limit = self.quirks.command_limit();
@@ -63,7 +64,7 @@ impl<T: Transport> Reader<T> {
         }
     }
 
-    /// Tries the reader's voltages, from 5 V down, unless it does that itself.
+    /// Tries the reader's voltages from 5 V down, unless the reader does that itself.
     fn find_voltage(&mut self, slot: u8) -> Result<(), Error> {
         let features = self.descriptor.features;
         let is_automatic =
@@ -71,7 +72,7 @@ impl<T: Transport> Reader<T> {
         let deadline = self.port.deadline();
         let mut result = Err(Error::Slot(SlotError::Mute));
         if !is_automatic {
-            // A reader that names none has some.
+            // A descriptor without any voltage is wrong: try all.
             let voltages = match self.descriptor.voltages & 7 {
                 0 => 7,
                 voltages => voltages,
@@ -88,7 +89,7 @@ impl<T: Transport> Reader<T> {
             }
         }
         match self.activate(slot, Voltage::Automatic, deadline) {
-            // The reader cannot choose: what the last voltage gave says more.
+            // The reader cannot choose a voltage. The error of the last one that was tried says more.
             Err(Error::Slot(SlotError::Parameter(_))) if !is_automatic => result,
             last => last,
         }
@@ -111,7 +112,7 @@ impl<T: Transport> Reader<T> {
                     let limit = self.quirks.command_limit();
                     self.port.call(slot, &Command::Escape(escape), limit)?;
                 }
-                // A reader that needs longer than any ATR can take has no card that answers.
+                // ATR_LIMIT is longer than any ATR can take, so the card does not answer.
                 Err(Error::Transport(transport::Error::Timeout)) => return Err(Error::Slot(SlotError::Mute)),
                 result => break result?,
             }

@@ -21,11 +21,12 @@ use crate::transport::{self, Transport};
 use crate::waiting::{Transfer, Waiting};
 
 impl<T: Transport> Reader<T> {
-    /// Chooses the protocol after a reset, at the fastest speed that card and reader can do. Where the card refuses
-    /// or goes mute at a speed, it is reset, here and unseen, and the next lower one is tried, down to 372/1.
+    /// Selects the protocol after a reset, at the fastest speed that card and reader have in common. If the card refuses a
+    /// speed or goes mute at it, the card is reset and the next lower one is tried, down to 372/1. The caller does not notice
+    /// these resets.
     ///
     /// # Errors
-    /// [`Error::ProtocolUnsupported`] where the card or the reader does not offer it; [`Error::NotPowered`] before a
+    /// [`Error::ProtocolUnsupported`] if the card or the reader does not offer it; [`Error::NotPowered`] before a
     /// reset.
     pub fn set_protocol(&mut self, slot: u8, protocol: Protocol) -> Result<(), Error> {
         let state = self.slot(slot)?;
@@ -44,8 +45,8 @@ impl<T: Transport> Reader<T> {
         self.heed(slot, result)
     }
 
-    /// What holds between reader and card since [`Reader::set_protocol`]. Of a reader that negotiates by itself
-    /// it is what the ATR asks for.
+    /// The parameters in force since [`Reader::set_protocol`]. For a reader that negotiates by itself they are those of the
+    /// ATR.
     pub fn current(&self, slot: u8) -> Option<Current> {
         let chosen = self.chosen(slot)?;
         Some(Current {
@@ -67,7 +68,7 @@ impl<T: Transport> Reader<T> {
         }
     }
 
-    /// Goes on at a lower speed after a failure that a lower speed may cure; gives the error to report.
+    /// Resets the card to a lower speed after a failure that a lower speed may cure; returns the error to report.
     pub(super) fn step_down(&mut self, slot: u8, error: Error) -> Error {
         let Some((protocol, steps)) = self
             .slots
@@ -95,8 +96,8 @@ impl<T: Transport> Reader<T> {
         }
     }
 
-    /// Resets a card that is in the middle of a command, and would take the next one for the rest of it; fails with what to
-    /// tell instead of an answer.
+    /// Resets a card that may be in the middle of a command, which would take the next command for the rest of it. Fails with
+    /// [`Error::CardReset`] then, so that the caller does not send its command to a card without its state.
     pub(super) fn bring_back(&mut self, slot: u8) -> Result<(), Error> {
         let chosen = self.slot(slot)?.session.chosen().ok_or(Error::NotPowered)?;
         if !chosen.is_adrift {
@@ -110,7 +111,7 @@ impl<T: Transport> Reader<T> {
         Err(Error::CardReset)
     }
 
-    /// What to try, fastest first; the last one is the card's own default.
+    /// The speeds to try, fastest first; the last one is the card's default.
     fn ladder(&mut self, slot: u8, protocol: Protocol) -> Result<(Atr, Vec<Candidate>), Error> {
         let mut rates = self.data_rates.clone();
         self.quirks.limit_rates(slot, &mut rates);
@@ -145,7 +146,7 @@ impl<T: Transport> Reader<T> {
             {
                 return Err(Error::ProtocolUnsupported);
             }
-            // One that the reader finds for itself, or none but the default.
+            // The reader selects the speed itself, or the card stays at its default.
             let keep = if self.reader_negotiates() {
                 0
             } else {
@@ -176,11 +177,11 @@ impl<T: Transport> Reader<T> {
         matches!(level, ExchangeLevel::Tpdu | ExchangeLevel::Character) && !self.quirks.no_pps
     }
 
-    /// Tries the speeds from this step on; where they take minutes to fail, the slowest next. What comes of it holds until the
-    /// card's power is taken, or for later as well.
+    /// Tries the speeds from this step on. If that takes minutes, it goes on with the slowest one. The result holds until the
+    /// card is powered off, or, if it `is_for_later`, is remembered for the card.
     fn choose(&mut self, slot: u8, protocol: Protocol, from: usize, is_for_later: bool) -> Result<(), Error> {
         let (atr, ladder) = self.ladder(slot, protocol)?;
-        // Last, what the card does anyhow after a reset, without a word to anyone.
+        // The last step of the card's first protocol sends nothing: it is how the card is after a reset.
         let has_default = atr.mode() == Mode::Negotiable && protocol as u8 == atr.first_protocol();
         let is_choice = atr.mode() == Mode::Negotiable && !has_default;
         let last = if has_default {
@@ -210,7 +211,7 @@ impl<T: Transport> Reader<T> {
                     let has_time = self.port.check(deadline).is_ok();
                     steps = if has_time { steps + 1 } else { last };
                 }
-                // A card that cannot be talked into this protocol is left ready for the one that it begins with.
+                // The card does not accept this protocol. It is left ready for its first one.
                 Err(error) if is_choice && is_worth_a_step(error) => {
                     self.reset_same_card(slot)?;
                     return Err(Error::ProtocolUnsupported);
@@ -221,7 +222,7 @@ impl<T: Transport> Reader<T> {
         }
     }
 
-    /// A cold reset that must bring the same card back.
+    /// A cold reset; fails if another card answers.
     fn reset_same_card(&mut self, slot: u8) -> Result<(), Error> {
         let before = self.atr(slot).to_vec();
         if self.power_on(slot, Reset::Cold)? != before {
@@ -264,7 +265,7 @@ impl<T: Transport> Reader<T> {
             };
             let limit = self.quirks.command_limit();
             match self.port.call(slot, &command, limit) {
-                // Many follow the parameters without saying so.
+                // Many readers follow the parameters without announcing it, and do not know this command.
                 Ok(_) | Err(Error::Slot(SlotError::CommandUnsupported | SlotError::Parameter(_))) => (),
                 Err(error) => return Err(error),
             }
@@ -273,7 +274,7 @@ impl<T: Transport> Reader<T> {
         Ok(chosen)
     }
 
-    /// Takes the speed as it is.
+    /// Uses the speed without negotiation.
     fn settle(
         &mut self,
         slot: u8,
@@ -350,7 +351,7 @@ impl<T: Transport> Reader<T> {
         u8::try_from(self.port.max_data().saturating_sub(5).clamp(1, 254)).unwrap_or(254)
     }
 
-    /// What the reader can receive; 32, which needs no announcement, where it does not say.
+    /// The IFSD of the reader; 32, which needs no announcement, if the descriptor has 0.
     fn ifsd(&self) -> u8 {
         match self.descriptor.max_ifsd {
             0 => 32,
@@ -358,7 +359,8 @@ impl<T: Transport> Reader<T> {
         }
     }
 
-    /// Tells the card how much we can receive; it is also how a speed proves itself before an application notices.
+    /// Announces IFSD to the card. As the first exchange at a new speed it also detects a speed that does not work, before
+    /// the application sends a command.
     fn announce_ifsd(&mut self, slot: u8, chosen: &mut Chosen) -> Result<(), Error> {
         let limit = chosen.block_limit;
         match &mut chosen.engine {
@@ -387,9 +389,9 @@ impl<T: Transport> Reader<T> {
             .map_err(|_| Error::Slot(SlotError::Mute))
     }
 
-    /// SetParameters; gives F and D, coded as TA1, where the reader tells that others are in force than those asked for:
-    /// one that makes the parameters itself, or knows none but the default, may refuse; one that makes the PPS tells
-    /// that the card has refused the rate.
+    /// Sends SetParameters. Returns F and D, coded as TA1, if the reader reports that others than those asked for are in force:
+    /// a reader that sets the parameters itself, or knows the default only, may refuse the command; one that makes the PPS
+    /// reports that the card has refused the rate.
     fn set_parameters(&mut self, slot: u8, parameters: &Parameters) -> Result<Option<u8>, Error> {
         let mut buffer = [0; parameters::MAX_SIZE];
         let protocol = parameters.protocol();
@@ -414,8 +416,8 @@ impl<T: Transport> Reader<T> {
             .map(|told| told.1))
     }
 
-    /// A reader that negotiates by rules of its own has chosen the protocol as well. At APDU level that is its own
-    /// affair; where we speak it, it must be the one.
+    /// A reader that negotiates by rules of its own has selected the protocol as well. At APDU level the reader speaks it and
+    /// any protocol will do; otherwise the host does, and it must be this one.
     fn check_readers_choice(&mut self, slot: u8, atr: &Atr, protocol: Protocol) -> Result<(), Error> {
         let is_apdu = matches!(
             self.exchange_level(),
@@ -430,7 +432,7 @@ impl<T: Transport> Reader<T> {
         }
     }
 
-    /// The protocol that the reader speaks and its F and D, if it tells (GetParameters).
+    /// The protocol in force and its F and D, if the reader reports them (GetParameters).
     fn parameters_in_force(&mut self, slot: u8) -> Result<Option<(u8, u8)>, Error> {
         let limit = self.quirks.command_limit();
         match self.port.call(slot, &Command::GetParameters, limit) {
@@ -446,7 +448,7 @@ impl<T: Transport> Reader<T> {
     }
 }
 
-/// The slowest candidate: a ladder has at least one.
+/// The slowest candidate. A ladder has at least one.
 fn default_of(ladder: &[Candidate]) -> Candidate {
     ladder.last().copied().unwrap_or(Candidate {
         ta1: DEFAULT_TA1,
@@ -455,7 +457,7 @@ fn default_of(ladder: &[Candidate]) -> Candidate {
     })
 }
 
-/// Whether a failure to agree may be due to the speed, or to what was said to change it.
+/// Whether a failed negotiation may succeed at a lower speed.
 fn is_worth_a_step(error: Error) -> bool {
     error.may_be_speed()
         || matches!(

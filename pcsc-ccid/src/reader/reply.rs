@@ -1,4 +1,4 @@
-//! What a successful call gives.
+//! The result of a successful command.
 
 use crate::message::IccStatus;
 

@@ -1,4 +1,4 @@
-//! What was agreed with a card since its reset.
+//! The protocol and its parameters, from their selection to the card's next reset.
 
 use alloc::boxed::Box;
 use core::time::Duration;
@@ -19,7 +19,7 @@ pub enum Protocol {
     T1 = 1,
 }
 
-/// What was agreed with the card since its reset.
+/// Whether a protocol was selected since the card's reset.
 #[derive(Default)]
 pub enum Session {
     #[default]
@@ -41,41 +41,41 @@ impl Session {
 pub enum Carriage {
     /// In one message: TPDU level.
     Whole,
-    /// In parts, of which the first says how much there is: character level.
+    /// In parts, of which the first contains the length: character level.
     Parts(t1::Edc),
 }
 
-/// The protocol and how it is spoken.
+/// The selected protocol and its parameters.
 pub struct Chosen {
     pub protocol: Protocol,
-    /// How many steps down from the fastest.
+    /// Its step in the ladder of speeds; 0 is the fastest.
     pub steps: usize,
     pub parameters: Parameters,
     pub clock_khz: u32,
     pub bits_per_second: u32,
-    /// T=1, where the reader leaves it to us.
+    /// The state of T=1, if the reader leaves it to the host.
     pub engine: Option<t1::Engine>,
     pub carriage: Carriage,
     pub waiting: Waiting,
-    /// What this reader needs on top.
+    /// What to add to every timeout for this reader.
     pub extra: Duration,
     /// How long one TPDU, block or character may take.
     pub block_limit: Duration,
-    /// T=0: the card may be in the middle of a command.
+    /// T=0: the card may be in the middle of a command and take the next one for its data.
     pub is_adrift: bool,
 }
 
-/// The least that an APDU is given: a card may work for this long, and not every reader asks for the time.
+/// The shortest timeout of an APDU. A card may need this long, and not every reader requests time extensions.
 const APDU_LIMIT: Duration = Duration::from_secs(60);
 
 impl Chosen {
-    /// Notes how far the card may be in a command that failed. Over T=0 there is no way back but a reset.
+    /// Notes whether the card may be in the middle of the command that failed. T=0 has no recovery but a reset.
     pub fn note_failure(&mut self, level: ExchangeLevel, error: Error) {
         let is_half_way = match level {
             ExchangeLevel::Tpdu => error.is_half_way(),
-            // The refusal may be of a message in the middle.
+            // The reader may have refused a message in the middle of the command.
             ExchangeLevel::Character => error.is_half_way() || matches!(error, Error::Slot(_)),
-            // The reader has left the card where it was, for all we know.
+            // The reader speaks T=0 itself. After an error on the contact its state is unknown.
             ExchangeLevel::ShortApdu | ExchangeLevel::ExtendedApdu => {
                 matches!(error, Error::Slot(_)) && error.may_be_speed()
             }
@@ -83,7 +83,7 @@ impl Chosen {
         self.is_adrift = self.protocol == Protocol::T0 && is_half_way;
     }
 
-    /// How long an APDU of so many bytes, with a response of so many, may take in a reader that does the rest.
+    /// The timeout of an APDU and a response of these lengths, for a reader that takes APDUs.
     pub fn apdu_limit(&self, command: usize, response: usize) -> Duration {
         let transfer = Transfer::Apdu { command, response };
         self.waiting.transfer(transfer).max(APDU_LIMIT) + self.extra

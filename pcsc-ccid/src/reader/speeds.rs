@@ -1,7 +1,7 @@
-//! Which speeds have failed with which cards.
+//! Memory of the speeds that have failed with a card.
 //!
-//! A card that goes mute in the middle of an exchange may be too slow; it may also have been jogged, or have met a command that
-//! it does not survive. It is slowed for as long as it has power; only the second time is it taken for a slow one.
+//! A card that goes mute in the middle of an exchange may be too slow; it may also have been moved, or have received a command
+//! that it does not survive. So the first failure slows it down until it is powered off. Only the second one is remembered.
 
 use alloc::vec::Vec;
 
@@ -11,7 +11,7 @@ const MAX_CARDS: usize = 64;
 /// For each card, by its ATR and protocol, how many steps down from the fastest it takes to work.
 #[derive(Debug, Default)]
 pub struct Speeds {
-    /// The card seen last is the last one.
+    /// In the order of their use, the most recent last.
     cards: Vec<Card>,
 }
 
@@ -19,9 +19,9 @@ pub struct Speeds {
 struct Card {
     atr: Vec<u8>,
     protocol: u8,
-    /// How many steps down to begin with.
+    /// The step to begin with.
     steps: usize,
-    /// What is fewer steps down than this has failed once in the middle of an exchange.
+    /// All steps before this one have failed once in the middle of an exchange.
     doubted: usize,
 }
 
