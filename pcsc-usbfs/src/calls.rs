@@ -1,4 +1,4 @@
-//! The system calls, one by one.
+//! The system calls.
 
 use crate::transfer::Request;
 use rustix::fd::AsFd;

@@ -1,7 +1,7 @@
-//! Devices that a forked child has open because its parent had.
+//! Devices that a forked child has inherited from its parent.
 //!
-//! A claim belongs to the open file, and lasts for as long as any process has that open. The list of such files is one
-//! that a fork in the middle of a change does no harm to: there is no lock in it, and no allocation.
+//! A claim belongs to the open file and lasts until all processes have closed it. The list of open devices has no lock and no
+//! allocation, so that a fork in the middle of a change does no harm.
 
 use crate::process;
 use rustix::event::{eventfd, EventfdFlags};
@@ -11,7 +11,7 @@ use rustix::io::{dup2, fcntl_setfd, FdFlags, Result};
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
-/// More devices than a process has open at a time. Others are not noted, and stay open in a child.
+/// More devices than a process has open at a time. Further ones are not recorded, and stay open in a child.
 const CAPACITY: usize = 256;
 
 /// No file's number: the entry is free, or is being filled in.
@@ -50,7 +50,7 @@ pub(crate) fn note(fd: BorrowedFd<'_>) {
     let Ok(stat) = fstat(fd) else {
         return;
     };
-    // Who has the number now has it from nobody that was noted.
+    // An entry with this number is about a file that was closed since.
     forget(fd.as_raw_fd());
     let Some(entry) = OPEN.iter().find(|entry| entry.change(FREE, TAKEN)) else {
         return;
@@ -115,13 +115,13 @@ fn close(entry: &Entry, this: u32) {
         identity(&stat) == file
     };
     if stat.is_ok_and(is_same) {
-        // One that stays open holds the parent's claims, as before.
+        // If that fails, the file stays open and holds the parent's claims, as before.
         _ = replace(fd);
     }
     entry.change(fd, FREE);
 }
 
-/// Puts a file that means nothing in the place of another.
+/// Replaces a file by one that has no meaning.
 fn replace(fd: RawFd) -> Result<()> {
     // Unlike /dev/null, there is one under any root.
     let nothing = eventfd(0, EventfdFlags::CLOEXEC)?;

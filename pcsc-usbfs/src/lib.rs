@@ -1,8 +1,8 @@
-//! Linux's system calls for USB devices (`linux/usbdevice_fs.h`), made safe and nothing more.
+//! Safe wrappers of Linux's system calls for USB devices (`linux/usbdevice_fs.h`), and nothing more.
 //!
-//! A [`Transfer`] is a buffer that is lent to the kernel from [`Device::submit`] until [`Device::reap`] gives it back.
-//! There is no thread here and no event loop: wait for the device's file descriptor to become writable, then reap.
-//! To a forked child what its parents have opened is gone: see [`generation`] and [`close_inherited`].
+//! A [`Transfer`] is a buffer that the kernel owns from [`Device::submit`] until [`Device::reap`] returns it.
+//! There is no thread and no event loop: wait for the device's file descriptor to become writable, then reap.
+//! To a forked child, the devices that its parent has opened are gone: see [`generation`] and [`close_inherited`].
 //! On other systems this crate is empty.
 
 #![cfg(any(target_os = "linux", target_os = "android"))]
@@ -62,7 +62,7 @@ impl Device {
         calls::claim_interface(self.ours()?, interface.into())
     }
 
-    /// Gives an interface back.
+    /// Releases an interface.
     ///
     /// # Errors
     /// `EINVAL` if it is not claimed, `ENODEV` if the device is gone.
@@ -70,11 +70,11 @@ impl Device {
         calls::release_interface(self.ours()?, interface.into())
     }
 
-    /// Lets this file claim no interface any more. A device that somebody resets loses its claims, and without this the next
-    /// transfer claims the interface anew, of itself: as if nothing had happened, though the device has forgotten what it was
-    /// told. With it that transfer fails with `EACCES`.
+    /// Forbids this open file to claim further interfaces. A reset by another process removes the claims, and without this the
+    /// kernel claims the interface again at the next transfer, as if the device still had its state. With it that transfer
+    /// fails with `EACCES`.
     ///
-    /// It is for the open file, with all its descriptors, in whatever process.
+    /// This concerns the open file, with all its descriptors in all processes.
     ///
     /// # Errors
     /// `ENOTTY` where the kernel is older than 4.5.
@@ -98,10 +98,10 @@ impl Device {
         calls::clear_halt(self.ours()?, endpoint.into())
     }
 
-    /// Hands a transfer to the kernel.
+    /// Submits a transfer to the kernel.
     ///
     /// # Errors
-    /// The transfer, and why it was not taken: `ENODEV` if the device is gone.
+    /// The transfer, and why the kernel refused it: `ENODEV` if the device is gone.
     pub fn submit(&self, transfer: Transfer) -> std::result::Result<(), (Transfer, Errno)> {
         let fd = match self.ours() {
             Ok(fd) => fd,
@@ -121,7 +121,7 @@ impl Device {
         }
     }
 
-    /// Cancels the transfers with this token, where they have not ended. They are reaped like others.
+    /// Cancels the transfers with this token that have not ended. They are reaped like others.
     pub fn cancel(&self, token: usize) {
         let Ok(fd) = self.ours() else {
             return;
@@ -132,7 +132,7 @@ impl Device {
         }
     }
 
-    /// Takes a transfer back that has ended; `None` if none has. After the device is gone, all end, if not all at once.
+    /// Takes a transfer back that has ended; `None` if none has. When the device is gone, all end, but not all at once.
     ///
     /// # Errors
     /// `ENODEV` if the device is gone and no transfer has ended that was not taken back; others may still go on.
@@ -157,7 +157,7 @@ impl Device {
         Ok(Some(unsafe { lent.swap_remove(index).take_back() }))
     }
 
-    /// Whether a transfer is the kernel's.
+    /// Whether the kernel owns a transfer.
     pub fn is_lending(&self) -> bool {
         !self.lent().is_empty()
     }

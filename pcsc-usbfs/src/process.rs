@@ -1,13 +1,13 @@
-//! Whose the memory is: a forked child has a copy of its parent's.
+//! Detection of a fork: a child has a copy of its parent's memory, but not its number.
 
 use rustix::mm::{madvise, mmap_anonymous, munmap, Advice, MapFlags, ProtFlags};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
-/// A number that is this process's own: a forked child sees another one than its parents. It is never 0.
+/// A number that a forked child does not share with its parents. It is never 0.
 ///
-/// Asking costs no system call, as it is in a page that the kernel clears in a child, and takes no lock, which a fork
-/// could leave locked.
+/// The call makes no system call, because the number is in a page that the kernel clears in a child, and takes no lock, which
+/// a fork could leave locked.
 pub fn generation() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     let Some(cell) = wiped_cell() else {

@@ -40,7 +40,7 @@ struct Inner {
     token: usize,
 }
 
-/// A transfer that is not going on.
+/// A transfer that the kernel does not own.
 #[derive(Debug)]
 pub struct Transfer(Box<Inner>);
 
@@ -123,7 +123,7 @@ impl Transfer {
     }
 }
 
-/// A transfer that is the kernel's. Dropping this leaks it.
+/// A transfer that the kernel owns. Dropping this leaks it.
 #[derive(Debug)]
 pub(crate) struct Lent {
     inner: NonNull<Inner>,

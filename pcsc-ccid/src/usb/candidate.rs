@@ -1,4 +1,4 @@
-//! What is known of a reader before it is opened.
+//! A reader that is not open yet.
 
 use crate::descriptor::Interface;
 use crate::names;
@@ -8,7 +8,7 @@ use std::format;
 use std::path::{Path, PathBuf};
 use std::string::String;
 
-/// What a device says of itself, as the system has it.
+/// The identity of a device, as the system reports it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Identity {
@@ -36,12 +36,12 @@ impl fmt::Display for Identity {
     }
 }
 
-/// Where an interface of a device is. A device that is unplugged and comes back has another address.
+/// The place of a device's interface on the bus. A device that is unplugged and plugged in again has another address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
-    /// Number of the bus; 0 where the system has none.
+    /// The number of the bus; 0 if the system does not number them.
     pub bus: u8,
-    /// The device's address on the bus. Bus and address are what `SCARD_ATTR_CHANNEL_ID` tells.
+    /// The device's address on the bus. `SCARD_ATTR_CHANNEL_ID` is made of bus and address.
     pub address: u8,
     /// `bInterfaceNumber`.
     pub interface: u8,
@@ -65,9 +65,9 @@ impl Place {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Candidate {
-    /// What it says of itself.
+    /// The device's identity.
     pub identity: Identity,
-    /// Where it is.
+    /// Its place on the bus.
     pub place: Place,
     /// Its port and interface as the kernel writes them, such as 1-4.2:1.0.
     pub port: String,
@@ -79,7 +79,7 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// What [`Reader::open`](crate::reader::Reader::open) takes.
+    /// The description that [`Reader::open`](crate::reader::Reader::open) takes.
     pub fn device(&self) -> DeviceInfo {
         DeviceInfo {
             vendor: self.identity.vendor_id,
@@ -93,7 +93,7 @@ impl Candidate {
         }
     }
 
-    /// What the reader's name is made of.
+    /// The parts of the reader's name.
     pub fn name_identity(&self) -> names::Identity<'_> {
         names::Identity {
             vendor: self.identity.vendor_id,
@@ -106,7 +106,7 @@ impl Candidate {
     }
 }
 
-/// What to open.
+/// What [`Candidate::open`] opens.
 #[derive(Debug, Clone)]
 pub(super) enum Source {
     /// The device's node.

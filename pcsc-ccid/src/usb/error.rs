@@ -1,4 +1,4 @@
-//! Why a reader cannot be opened, in words that help.
+//! Why a reader cannot be opened, and who has it.
 
 use std::fmt;
 use std::io;
@@ -21,10 +21,10 @@ pub enum OpenError {
         /// The udev rule that grants access to the user at the seat and to the group plugdev.
         rule: String,
     },
-    /// Another process, or a driver of the kernel, has the reader. It is not taken from it.
+    /// Another process, or a driver of the kernel, has claimed the reader. This driver does not take it away.
     #[error("the reader is in use by {}", names(holders))]
     Busy {
-        /// Who, as far as the user may know.
+        /// Who has it, as far as the user may see.
         holders: Vec<Holder>,
     },
     /// The reader was unplugged.

@@ -5,7 +5,7 @@ use super::listing::{Changes, Notice, Scan};
 use std::time::{Duration, Instant};
 use std::vec::Vec;
 
-/// How long a reader that is not ready is waited for: for its name, which some devices never give, for udev, whose
+/// How long to wait for a reader that is not ready: for its name, which some devices never give, for udev, whose
 /// database a container may lack, and for the right to open it.
 const PATIENCE: Duration = Duration::from_secs(1);
 

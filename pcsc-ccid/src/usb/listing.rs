@@ -6,13 +6,13 @@ use crate::descriptor::Unusable;
 use std::fmt;
 use std::vec::Vec;
 
-/// The readers on the USB, and what to tell of devices that look like one and cannot be used.
+/// The readers on the USB, and the devices that look like one and cannot be used.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Listing {
     /// In the order of bus, address and interface.
     pub readers: Vec<Candidate>,
-    /// What to log, once.
+    /// What to log once.
     pub notices: Vec<Notice>,
 }
 
@@ -24,7 +24,7 @@ pub struct Changes {
     pub gone: Vec<Place>,
     /// Readers that came.
     pub arrived: Vec<Candidate>,
-    /// What there is to log that was not to log before.
+    /// What to log, without what was reported before.
     pub notices: Vec<Notice>,
 }
 

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-/// Pauses between attempts to claim an interface: whoever has just been unplugged from it, or ended, may hold it for
-/// a moment.
+/// Pauses between attempts to claim an interface. A process that has just ended, or a probe by udev, may hold it for a
+/// moment.
 const CLAIM_PAUSES: [Duration; 4] = [
     Duration::from_millis(5),
     Duration::from_millis(15),
@@ -21,19 +21,19 @@ const CLAIM_PAUSES: [Duration; 4] = [
     Duration::from_millis(50),
 ];
 
-/// A reader that is ours.
+/// A claimed reader.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Opened {
-    /// Its commands.
+    /// For the commands.
     pub transport: UsbTransport,
-    /// Its cards that come and go.
+    /// For cards that come and go.
     pub presence: Presence,
 }
 
 impl Candidate {
-    /// Opens the device and claims the interface. A driver or a process that has it keeps it. This can take 100 ms
-    /// where it is in use.
+    /// Opens the device and claims the interface. A driver of the kernel or a process that has claimed it keeps it; finding
+    /// that out takes 100 ms.
     ///
     /// # Errors
     /// [`OpenError`].

@@ -49,7 +49,7 @@ impl UsbTransport {
         }
     }
 
-    /// A handle to end waits with, from any thread.
+    /// A handle that ends waits from any thread.
     pub fn canceller(&self) -> Canceller {
         Canceller {
             signal: self.signal.clone(),
@@ -111,7 +111,7 @@ impl Transport for UsbTransport {
 
 impl Drop for UsbTransport {
     fn drop(&mut self) {
-        // A transfer that is still the system's would keep the interface claimed for a while.
+        // A transfer that the system still has would delay the release of the interface.
         if let Some(pipes) = &mut self.pipes {
             _ = pipes.clear();
         }
@@ -125,9 +125,9 @@ pub struct Canceller {
 }
 
 impl Canceller {
-    /// Ends the exchange that goes on with [`Error::Cancelled`], at once: the wait of this moment, or, between a
-    /// command and its answer, the wait for the answer. Where nothing goes on, it ends a pause or a wait for an answer
-    /// that comes next; the next command or request forgets it.
+    /// Ends the exchange that is going on with [`Error::Cancelled`], at once: the current wait, or, between a command and its
+    /// answer, the wait for the answer. If no exchange is going on, it ends the next pause or wait for an answer, unless a
+    /// command or request comes first.
     pub fn cancel(&self) {
         self.signal.cancel();
     }

@@ -27,7 +27,7 @@ pub(in crate::usb) struct Device {
     reactor: Arc<Reactor>,
     /// The device descriptor and the configuration descriptors.
     descriptors: Arc<[u8]>,
-    /// Nobody else has the open file.
+    /// This driver has opened the file, so no other process shares it.
     is_own: bool,
 }
 
@@ -61,7 +61,7 @@ impl From<io::Error> for Refusal {
 
 impl Device {
     pub(in crate::usb) fn open(node: &Path) -> Result<Device, Refusal> {
-        // Before a file can have the number of one that this process has inherited, and closed itself.
+        // First, so that the new file does not get the number of an inherited one that the program has closed.
         pcsc_usbfs::close_inherited();
         match open(node, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
             Ok(fd) => Ok(Device {
@@ -79,7 +79,7 @@ impl Device {
             return Err(io::Error::from(io::ErrorKind::InvalidData).into());
         }
         let reactor = Reactor::new(fd)?;
-        // What a forked child has inherited may have claims on the same device. This file is not among it.
+        // Files that a forked child has inherited may hold claims on the same device.
         pcsc_usbfs::close_inherited();
         Ok(Device {
             reactor,
@@ -96,7 +96,7 @@ impl Device {
         let device = self.reactor.device();
         device.claim(interface)?;
         if self.is_own {
-            // So that a reset by others is noticed. Old kernels know no way.
+            // So that a reset by another process is noticed. Kernels before 4.5 cannot do that.
             _ = device.claim_no_more();
         }
         Ok(Claim {
@@ -179,7 +179,7 @@ impl Drop for Claim {
     }
 }
 
-/// `wMaxPacketSize` of an interface's endpoint (USB 2.0, clause 9.6.6); 64 where the descriptors do not tell.
+/// `wMaxPacketSize` of an interface's endpoint (USB 2.0, clause 9.6.6); 64 if the descriptors do not have it.
 fn max_packet_size(descriptors: &[u8], interface: u8, address: u8) -> usize {
     let mut rest = descriptors;
     let mut is_inside = false;

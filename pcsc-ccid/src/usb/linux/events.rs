@@ -1,9 +1,9 @@
-//! Linux: events by netlink from the kernel and from udev, and by inotify on the nodes. Each means no more than that it
-//! is time to look.
+//! Events that cause a scan: netlink messages of the kernel and of udev, and inotify on the nodes. What changed is not taken
+//! from the event but from the scan.
 //!
-//! Where udev runs, its messages count for what comes, and the kernel's for what goes. Where it does not (an initramfs,
-//! a container), the kernel's count for both. Inotify sees rights that are granted later, and is what remains in a
-//! container that no messages reach.
+//! If udev runs, its messages announce new devices, because udev sets the rights first, and the kernel's announce removals.
+//! If it does not run (an initramfs, a container), the kernel's messages announce both. Inotify reports rights that are
+//! granted later, and is all there is in a container that gets no messages.
 
 use super::super::candidate::Place;
 use super::schedule::RescanSchedule;
@@ -34,7 +34,7 @@ pub(in crate::usb) struct Events {
     schedule: RescanSchedule,
 }
 
-/// What inotify tells of nodes.
+/// What inotify has reported.
 #[derive(Debug, Default)]
 struct Nodes {
     changed: bool,
@@ -92,7 +92,7 @@ impl Events {
             if stop {
                 return Ok(false);
             }
-            // Both are emptied, so that one event is not two.
+            // Both are emptied, so that one event does not cause two scans.
             let by_netlink = netlink && self.drain_netlink();
             let nodes = match inotify {
                 true => self.drain_inotify(),
@@ -106,13 +106,13 @@ impl Events {
         }
     }
 
-    /// Which of the three have something to say; `None` after `timeout`.
+    /// Which of the three are ready; `None` after `timeout`.
     fn sleep(&self, timeout: Option<Duration>) -> io::Result<Option<[bool; 3]>> {
         let timeout = timeout.map(|timeout| Timespec {
             tv_sec: timeout.as_secs() as _,
             tv_nsec: timeout.subsec_nanos().into(),
         });
-        // A source that is missing is stood for by the stopper's, whose answer is the same.
+        // In place of a missing source the stopper's descriptor is polled twice.
         let stop = self.stop.as_fd();
         let netlink = self.netlink.as_ref().map_or(stop, AsFd::as_fd);
         let inotify = self.inotify.as_ref().map_or(stop, AsFd::as_fd);
@@ -129,7 +129,7 @@ impl Events {
         }
     }
 
-    /// Takes all messages; whether one of them counts.
+    /// Receives all messages; true if one of them causes a scan.
     fn drain_netlink(&self) -> bool {
         let Some(socket) = &self.netlink else {
             return false;
@@ -154,7 +154,7 @@ impl Events {
                 (Some(GROUP_UDEV), Some(_)) => true,
                 (Some(GROUP_KERNEL), Some(Action::Remove)) => true,
                 (Some(GROUP_KERNEL), Some(_)) => !udev::runs(Path::new(udev::RUN)),
-                // Only root can send to a group; what comes otherwise comes from anybody.
+                // Only root can send to a group. Any process can send other messages.
                 _ => false,
             };
         }

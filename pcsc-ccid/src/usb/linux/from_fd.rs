@@ -1,4 +1,4 @@
-//! Readers from a file descriptor that somebody else has opened: a broker, or Android.
+//! Readers from a file descriptor that another program has opened: a broker, or Android.
 
 use super::super::candidate::{Candidate, Identity, Place, Source};
 use super::super::error::OpenError;
@@ -32,7 +32,7 @@ pub fn readers_from_fd(fd: OwnedFd) -> Result<(Vec<Candidate>, Vec<Unusable>), O
         Refusal::Permission | Refusal::Busy => OpenError::System(io::ErrorKind::PermissionDenied.into()),
     })?;
     let mut strings = Strings::new(device.control(&Arc::default()));
-    // The device descriptor (USB 2.0, clause 9.6.1); one that is short has zeros, which stand for nothing.
+    // The device descriptor (USB 2.0, clause 9.6.1). Missing bytes count as zeros.
     let byte = |at: usize| device.descriptors().get(at).copied().unwrap_or_default();
     let word = |at| u16::from_le_bytes([byte(at), byte(at + 1)]);
     let identity = Identity {

@@ -24,12 +24,12 @@ const EFFECTIVE_RIGHTS: AtFlags = AtFlags::EACCESS;
 #[cfg(target_os = "android")]
 const EFFECTIVE_RIGHTS: AtFlags = AtFlags::empty();
 
-/// What is to be known of a new reader before it is listed.
+/// The conditions for listing a new reader.
 #[derive(Debug, Clone, Copy)]
 struct Readiness {
     decision: Decision,
     obstacle: Option<Reason>,
-    /// The kernel has not read its interface's name yet, or cannot.
+    /// The kernel has not read the name of its interface yet, or cannot read it.
     lacks_name: bool,
 }
 
@@ -41,7 +41,7 @@ enum Verdict {
 }
 
 impl Readiness {
-    /// Udev may set rights, and the kernel may add the name, until it `has_waited` for long enough.
+    /// Waits for udev to set the rights and for the kernel to read the name, until it `has_waited` for long enough.
     fn verdict(self, has_waited: bool) -> Verdict {
         let is_ready = self.decision == Decision::Allow && self.obstacle.is_none() && !self.lacks_name;
         match (self.decision, self.obstacle) {
@@ -97,8 +97,8 @@ impl Roots<'_> {
         Ok(found)
     }
 
-    /// Adds a device's readers that are not known. Whether we may open it, or shall, matters for these alone: one that
-    /// is open already works on.
+    /// Adds a device's readers that are not known. Rights and udev's decision concern only these: a reader that is open already
+    /// continues to work.
     fn add(
         &self,
         device: &Device,
@@ -108,7 +108,7 @@ impl Roots<'_> {
         found: &mut Scan,
     ) -> io::Result<()> {
         let number = device.number.as_deref();
-        // Read first, as udev writes it after it has set the node's mode.
+        // Read before the node's mode: udev writes its decision after it has set the mode.
         let decision = number.map_or(Ok(Decision::Allow), |number| udev::decision(self.udev, number))?;
         let obstacle = self.obstacle(device);
         for reader in &device.readers {
@@ -157,7 +157,7 @@ impl Roots<'_> {
             Ok(()) => None,
             Err(Errno::NOENT) => Some(Reason::NoNode),
             Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) => Some(Reason::Permission),
-            // Something else is better said by opening it.
+            // Opening it gives a better error for anything else.
             Err(_) => None,
         }
     }

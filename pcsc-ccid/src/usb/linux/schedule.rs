@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// A node's interfaces come after it, and where the kernel's messages do not come, nobody tells of them.
+/// A device's interfaces appear after its node. Without the kernel's messages, only a later scan finds them.
 const PAUSES: [Duration; 3] = [
     Duration::from_millis(50),
     Duration::from_millis(250),

@@ -1,4 +1,4 @@
-//! What Linux tells of USB devices under /sys, to everybody.
+//! USB devices in /sys, which every user may read.
 
 use super::super::candidate::{is_plausible, Candidate, Identity};
 use super::descriptors::readers;
@@ -41,11 +41,11 @@ pub(super) fn can_be_reader(root: &Path, interface: &str) -> io::Result<bool> {
     Ok(class.is_some_and(is_plausible))
 }
 
-/// Whether a reader is there whose interface may be among these. One whose address cannot be read, as it is just being
-/// unplugged, is: its interface goes before the kernel tells of it.
+/// Whether a known reader is still there. A reader whose address cannot be read counts as there: it is being unplugged, and
+/// the kernel reports that once its interface is gone.
 ///
 /// # Errors
-/// Where that can be told later only.
+/// If that can only be found out later.
 pub(super) fn is_there(root: &Path, interfaces: &BTreeSet<String>, reader: &Candidate) -> io::Result<bool> {
     if !interfaces.contains(&reader.port) {
         return Ok(false);
@@ -68,8 +68,10 @@ pub(super) struct Device {
 }
 
 impl Device {
+    /// Reads a device's attributes.
+    ///
     /// # Errors
-    /// Also for a device that is just being unplugged, or not configured yet.
+    /// Also for a device that is being unplugged, or not configured yet.
     pub(super) fn read(root: &Path, name: &str) -> io::Result<Device> {
         let dir = root.join(name);
         let hexadecimal = |name| u16::from_str_radix(&attribute(&dir, name)?, 16).map_err(io::Error::other);
@@ -108,7 +110,7 @@ impl Device {
     }
 }
 
-/// A driver bound to an interface, such as usbfs, which stands for a process.
+/// The driver that is bound to an interface; usbfs if a process has claimed it.
 pub(super) fn driver(port: &str) -> Option<String> {
     let link = fs::read_link(Path::new(DEVICES).join(port).join("driver")).ok()?;
     Some(link.file_name()?.to_string_lossy().into_owned())
@@ -122,7 +124,7 @@ pub(in crate::usb) fn is_transient(error: &io::Error) -> bool {
     )
 }
 
-/// `None` for what is not there, or not for us to see.
+/// `None` for what does not exist or may not be read.
 fn optional<T>(value: io::Result<T>) -> io::Result<Option<T>> {
     match value {
         Ok(value) => Ok(Some(value)),
@@ -131,7 +133,7 @@ fn optional<T>(value: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// A device's address. While it is being reset, it has none.
+/// A device's address. It has none while it is being reset.
 fn address(dir: &Path) -> io::Result<u8> {
     match decimal(dir, "devnum")? {
         0 => Err(Errno::BUSY.into()),
@@ -143,7 +145,7 @@ fn decimal(dir: &Path, name: &str) -> io::Result<u8> {
     attribute(dir, name)?.parse().map_err(io::Error::other)
 }
 
-/// An attribute without the line's end. Blanks are kept: names that applications have saved contain them.
+/// An attribute without the final line feed. Blanks are kept, because names that applications have saved contain them.
 fn attribute(dir: &Path, name: &str) -> io::Result<String> {
     let value = bytes(dir, name)?;
     let value = String::from_utf8_lossy(&value);

@@ -8,12 +8,12 @@ pub(super) enum Action {
     Change,
 }
 
-/// What udev's messages begin with; the kernel's begin with the action and the device's path.
+/// The beginning of udev's messages. The kernel's begin with the action and the device's path.
 const UDEV_PREFIX: &[u8] = b"libudev\0";
 
-/// Reads a message: what happened, if to something on the USB.
+/// Reads a message; `None` unless it is about the USB.
 ///
-/// Drivers that take an interface or leave it, as this one does, do not count.
+/// Messages about drivers that claim or release an interface are ignored: this driver causes them.
 pub(super) fn parse(message: &[u8]) -> Option<Action> {
     let properties = if message.starts_with(UDEV_PREFIX) {
         let number = |at: usize| {
