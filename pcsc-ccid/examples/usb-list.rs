@@ -1,5 +1,5 @@
-//! Lists the readers on the USB. With a number, opens the reader of that line, asks for its slot's status, powers its
-//! card on and shows the messages both ways; with `watch`, shows readers as they come and go.
+//! Lists the readers on the USB. With a number, opens the reader of that line, asks for its slot's status,
+//! powers its card on and shows the messages both ways; with `watch`, shows readers as they come and go.
 
 use pcsc_ccid::message::{Command, Voltage, HEADER_SIZE};
 use pcsc_ccid::transport::Transport;

@@ -1,8 +1,7 @@
-//! What `SCardGetAttrib` tells of a reader and its card (PC/SC part 3, clause 3.1).
+//! The attributes of a reader and its card, for `SCardGetAttrib` (PC/SC part 3, clause 3.1).
 //!
-//! [`value`] gives what libccid gives: numbers are 32 bits wide, whatever the machine's `DWORD`, and in its
-//! byte order; texts are ASCII with a final NUL. The parameters in force ([`Current`]) are an addition:
-//! libccid tells none of them.
+//! The values are libccid's: numbers are 32 bits wide, whatever the machine's `DWORD`, and in its
+//! byte order; texts are ASCII with a final NUL. The parameters in force ([`Current`]) are an addition.
 
 use alloc::vec::Vec;
 
@@ -56,7 +55,7 @@ pub const DEVICE_FRIENDLY_NAME: Id = pcsc_constants::SCARD_ATTR_DEVICE_FRIENDLY_
 /// The same.
 pub const DEVICE_SYSTEM_NAME: Id = pcsc_constants::SCARD_ATTR_DEVICE_SYSTEM_NAME;
 
-/// The most characters of a manufacturer's name or serial number that are told.
+/// The longest manufacturer's name or serial number, in characters.
 pub const MAX_TEXT: usize = 127;
 
 /// The facts that attributes are made of.

@@ -1,13 +1,15 @@
-//! A driver for USB smart card readers: CCID 1.1 and ICCD 1.0, with the protocols of ISO/IEC 7816-3 where a reader
-//! leaves them to the host. It needs no daemon and no C library: an application opens a reader and talks to its card.
+//! A driver for USB smart card readers: CCID 1.1 and ICCD 1.0, with the protocols of ISO/IEC 7816-3 where a
+//! reader leaves them to the host. It needs no daemon and no C library: an application opens a reader and
+//! talks to its card.
 //!
 //! # Terms
 //!
-//! A *reader* (interface device) has one or more *slots*. A card that is powered up answers with its *ATR*, which lists
-//! its *protocols*, T=0 (characters) or T=1 (blocks), and its speeds. An application sends *command APDUs*
-//! and gets *response APDUs*, which end with the status words SW1 and SW2: 90 00 is success. The *exchange level* in a
-//! reader's class descriptor says how much of this it does itself: some readers take whole APDUs, others *TPDUs* (one
-//! T=0 command or one T=1 block), a few single characters. This driver does the rest.
+//! A *reader* (interface device) has one or more *slots*. A card that is powered up answers with its *ATR*,
+//! which lists its *protocols*, T=0 (characters) or T=1 (blocks), and its speeds. An application sends
+//! *command APDUs* and gets *response APDUs*, which end with the status words SW1 and SW2: 90 00 is success.
+//! The *exchange level* in a reader's class descriptor says how much of this it does itself: some readers
+//! take whole APDUs, others *TPDUs* (one T=0 command or one T=1 block), a few single characters. This driver
+//! does the rest.
 //!
 //! # Use a reader
 //!
@@ -37,13 +39,13 @@
 //! # fn main() {}
 //! ```
 //!
-//! On Linux the user needs the right to open the device's node; [`usb::udev_rule`] makes the rule that grants it.
-//! [`usb::Hotplug`] waits for readers that come and go, and [`usb::UsbWatch`] for cards.
+//! On Linux the user needs the right to open the device's node; [`usb::udev_rule`] makes the rule that grants
+//! it. [`usb::Hotplug`] waits for readers that come and go, and [`usb::UsbWatch`] for cards.
 //!
 //! # Use a simulated reader
 //!
-//! Crate `pcsc-sim` has readers and cards at the level of USB transfers, in virtual time. The driver does not know them
-//! from real ones:
+//! Crate `pcsc-sim` has readers and cards at the level of USB transfers, in virtual time. The driver does not
+//! know them from real ones:
 //!
 //! ```
 //! use pcsc_ccid::descriptor::interfaces;
@@ -69,20 +71,21 @@
 //!
 //! # Limits
 //!
-//! A [`Reader`](reader::Reader) executes one command at a time, even if the device could serve several slots at once
-//! (`bMaxCCIDBusySlots` of its class descriptor).
+//! A [`Reader`](reader::Reader) executes one command at a time, even if the device could serve several slots
+//! at once (`bMaxCCIDBusySlots` of its class descriptor).
 //!
 //! # Modules
 //!
 //! * [`reader`]: the driver. It takes its [`transport`] as a trait, and needs no `std`.
 //! * `usb` (feature `usb`, on by default): readers on real USB ports, on Linux, Android, macOS and Windows.
-//! * [`descriptor`], [`message`], [`atr`], [`apdu`], [`part10`]: codecs. They do no I/O and accept any bytes: the result is
-//!   a value or an error.
-//! * [`t0`], [`t1`]: protocol engines without I/O. The caller sends what they return and passes in what the card answers.
+//! * [`descriptor`], [`message`], [`atr`], [`apdu`], [`part10`]: codecs. They do no I/O and accept any bytes:
+//!   the result is a value or an error.
+//! * [`t0`], [`t1`]: protocol engines without I/O. The caller sends what they return and passes in what the
+//!   card answers.
 //! * [`quirks`], [`names`], [`attributes`]: what single products need, the readers' names, their attributes.
 //!
-//! The hidden modules `parameters`, `pps`, `speed` and `waiting` are for the crates of this workspace. They are not
-//! covered by semver.
+//! The hidden modules `parameters`, `pps`, `speed` and `waiting` are for the crates of this workspace. They
+//! are not covered by semver.
 #![no_std]
 #![forbid(unsafe_code)]
 

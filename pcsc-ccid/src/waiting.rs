@@ -1,20 +1,20 @@
-//! How long to wait for a card, from what it says of itself (ISO/IEC 7816-3, clauses 10.2 and 11.4.3), and
-//! how long to wait for a reader that waits for a card.
+//! Timeouts: how long to wait for a card, by its ATR (ISO/IEC 7816-3, clauses 10.2 and 11.4.3), and
+//! for a reader that waits for a card.
 //!
-//! The clauses know no limit: BWI 9, a waiting time extension of 255 and a slow clock make two days. No
-//! answer here is longer than [`LONGEST`], nor shorter than [`SHORTEST`] where a reader is involved.
+//! The clauses have no limit: BWI 9, a waiting time extension of 255 and a slow clock make two days. No
+//! timeout here is longer than [`LONGEST`], nor shorter than [`SHORTEST`] if a reader is involved.
 
 use core::time::Duration;
 
 use crate::atr::{Atr, Speed};
 use crate::parameters::Parameters;
 
-/// No wait is longer. Enough for what cards are known to take without a word, generating keys; a wait
-/// that is ended by an unplugged reader or by the caller costs nothing by being this long.
+/// No timeout is longer. It is enough for cards that generate keys without a time extension. A long timeout
+/// does no harm, because removal of the reader and a cancellation end the wait at once.
 pub const LONGEST: Duration = Duration::from_secs(300);
-/// No wait for a reader is shorter: readers answer late for reasons of their own.
+/// No timeout for a reader is shorter: readers answer late for reasons of their own.
 pub const SHORTEST: Duration = Duration::from_secs(3);
-/// What a reader gets on top, so that it is the one to say that a card is mute.
+/// Added to a reader's timeout, so that the reader reports a mute card before the host gives up.
 const MARGIN: Duration = Duration::from_secs(1);
 
 /// The frequency to count with where none is known, in kHz: the lowest there is, so the longest wait.

@@ -1,26 +1,30 @@
-//! Random faults, on the contact and on the USB transfers, at every level of exchange and with both protocols.
+//! Random faults, on the contact and on the USB transfers, at every level of exchange and with both
+//! protocols.
 //!
-//! Whatever happens, a call ends, with the card's answer or with an error, within [`CALL`] of the card's time and, where
-//! transfers are damaged, [`WAIT`] for each that is; and after the faults a reset brings reader and card back to work.
+//! Whatever happens, a call ends, with the card's answer or with an error, within [`CALL`] of the card's time
+//! and, where transfers are damaged, [`WAIT`] for each that is; and after the faults a reset brings reader
+//! and card back to work.
 //!
-//! A wrong answer is never given where somebody could tell. Nobody can where a reply carries no check of its own (APDU
-//! levels; TPDUs of T=0; characters) and
+//! A wrong answer is never given where somebody could tell. Nobody can where a reply carries no check of its
+//! own (APDU levels; TPDUs of T=0; characters) and
 //! - one of its data bytes is another: CCID has no check sum, since USB has one for each packet;
 //! - its `dwLength` is a smaller number, for many readers append bytes to good replies;
 //! - its `bChainParameter` ends the response early;
 //! - its sequence number becomes that of a later command;
 //! - its type or status becomes that of another reply of the same length (clause 6.2).
 //!
-//! So there, replies with one byte changed may make a wrong answer, but only the answer of the exchange that they belong
-//! to. The answers to requests on the control pipe (ICCD) have no length but their own, so that there a cut or a longer
-//! one is an answer too. Blocks of T=1 at TPDU level have a check of their own, and there even those faults are found.
+//! So there, replies with one byte changed may make a wrong answer, but only the answer of the exchange that
+//! they belong to. The answers to requests on the control pipe (ICCD) have no length but their own, so that
+//! there a cut or a longer one is an answer too. Blocks of T=1 at TPDU level have a check of their own, and
+//! there even those faults are found.
 //!
-//! On the contact, T=1 finds every fault of which there is one in a block, given a reader that looks at the guard time
-//! after a block: else the LRC misses one character too many in 256. At character level the host asks for as many
-//! characters as the block's LEN says, so that a smaller LEN cuts the block, and the LRC misses that once in 256. T=0 finds late, unreadable and missing characters;
-//! a byte that has changed with its parity right, or that comes twice, it cannot tell from another byte (ISO/IEC 7816-3,
-//! clause 7.3); nor can it tell that a character is lost where the one after it can be a procedure byte, so that the data
-//! of these tests are below '60'.
+//! On the contact, T=1 finds every fault of which there is one in a block, given a reader that looks at the
+//! guard time after a block: else the LRC misses one character too many in 256. At character level the host
+//! asks for as many characters as the block's LEN says, so that a smaller LEN cuts the block, and the LRC
+//! misses that once in 256. T=0 finds late, unreadable and missing characters; a byte that has changed with
+//! its parity right, or that comes twice, it cannot tell from another byte (ISO/IEC 7816-3, clause 7.3); nor
+//! can it tell that a character is lost where the one after it can be a procedure byte, so that the data of
+//! these tests are below '60'.
 
 mod common;
 
@@ -37,8 +41,8 @@ use pcsc_sim::{Handle, SimTransport};
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestRunner};
 
-/// What one call may take on the card's clock: where the bytes of an ATR that tell how long a card may think are struck,
-/// minutes.
+/// What one call may take on the card's clock: where the bytes of an ATR that tell how long a card may think
+/// are struck, minutes.
 const CALL: Duration = Duration::from_secs(600);
 /// What each damaged transfer may add: the longest wait that there is, and an abort.
 const WAIT: Duration = Duration::from_secs(305);
@@ -274,7 +278,8 @@ fn reset<T: Damage>(
     Ok(false)
 }
 
-/// Plays a script. `may_be_wrong` is asked after each exchange whether a fault that nobody can tell has struck in it.
+/// Plays a script. `may_be_wrong` is asked after each exchange whether a fault that nobody can tell has
+/// struck in it.
 fn play<T: Damage>(
     script: &Script,
     tally: &mut Tally,

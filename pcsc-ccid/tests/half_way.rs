@@ -1,4 +1,5 @@
-//! Where a command stops half-way, the next one finds the card as it must be; where it did not begin, nothing is reset.
+//! Where a command stops half-way, the next one finds the card as it must be; where it did not begin, nothing
+//! is reset.
 
 mod common;
 

@@ -1,4 +1,5 @@
-//! What readers and cards in the field have broken other drivers with: LESSONS.md says which test answers what.
+//! What readers and cards in the field have broken other drivers with: LESSONS.md says which test answers
+//! what.
 
 mod common;
 
@@ -75,8 +76,8 @@ fn an_atr_of_any_length() {
     }
 }
 
-/// RDR_to_PC_Parameters with any protocol number and any bytes of any length. Of these the driver believes one statement: that
-/// the card has refused the rate, and only from a reader that makes the PPS.
+/// RDR_to_PC_Parameters with any protocol number and any bytes of any length. Of these the driver believes
+/// one statement: that the card has refused the rate, and only from a reader that makes the PPS.
 #[test]
 fn parameters_of_any_length() {
     const REFUSED: u8 = 0x11;
@@ -122,8 +123,8 @@ fn parameters_of_any_length() {
     }
 }
 
-/// Some readers know no parameters but the default, or none that the host sets (CCID 1.1, table 6.2-2: bError 0 is "not
-/// supported", 7 the offset of bProtocolNum, 10 that of bmFindexDindex).
+/// Some readers know no parameters but the default, or none that the host sets (CCID 1.1, table 6.2-2: bError
+/// 0 is "not supported", 7 the offset of bProtocolNum, 10 that of bmFindexDindex).
 #[test]
 fn parameters_that_are_refused() {
     for (name, ta1, is_refused_for_good) in [
@@ -181,8 +182,8 @@ fn lists_that_are_refused_short_padded_or_empty() {
             let (handle, mut reader) = open(device);
             handle.insert(0, card(Some(0x96), &[Offer::T1], Behaviour::default()));
             power_up(&mut reader, Protocol::T1).unwrap();
-            // 512/32 is in the list, and below the maximum for a reader without one. A list that is cut where nobody
-            // can tell is believed: its two rates are no better than 372/1.
+            // 512/32 is in the list, and below the maximum for a reader without one. A list that is cut where
+            // nobody can tell is believed: its two rates are no better than 372/1.
             let expected = match (count, lists) {
                 (0, Lists::Short(9)) => (4_000_000, 372, 1),
                 _ => (4_000_000, 512, 32),
@@ -369,7 +370,8 @@ fn empty_answers_of_iccd_b() {
     assert!(reader.atr(0).is_empty());
 }
 
-/// The card's own way of T=1, in readers that leave it to the driver: its check bytes and its information field size.
+/// The card's own way of T=1, in readers that leave it to the driver: its check bytes and its information
+/// field size.
 #[test]
 fn blocks_are_made_as_the_card_wants_them() {
     for (name, edc, ifsc) in [
@@ -451,7 +453,8 @@ fn an_answer_of_empty_parts_comes_to_an_end() {
     }
 }
 
-/// A card that refuses the first part of a command, and a reader that gives something else instead of asking for the next.
+/// A card that refuses the first part of a command, and a reader that gives something else instead of asking
+/// for the next.
 #[test]
 fn a_command_in_parts_that_is_answered_too_early() {
     for (answer, expected) in [

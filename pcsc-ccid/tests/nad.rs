@@ -1,4 +1,5 @@
-//! The node address of T=1 (ISO/IEC 7816-3, clause 11.3.2.1), which an application chooses for a card until its reset.
+//! The node address of T=1 (ISO/IEC 7816-3, clause 11.3.2.1), which an application chooses for a card until
+//! its reset.
 
 mod common;
 

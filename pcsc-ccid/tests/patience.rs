@@ -203,8 +203,8 @@ fn a_slow_card_is_waited_for() {
     }
 }
 
-/// Making keys takes minutes, and what counts is how long it takes: not how often a card says so, nor how much it asks for to be
-/// safe. At 4 MHz a second is 10,753 etu.
+/// Making keys takes minutes, and what counts is how long it takes: not how often a card says so, nor how
+/// much it asks for to be safe. At 4 MHz a second is 10,753 etu.
 #[test]
 fn a_card_that_asks_for_time_while_it_makes_a_key() {
     for (bwi_cwi, wtx, wtx_multiplier, work, seconds) in [

@@ -1,5 +1,5 @@
-//! PIN entry at the reader, at each level of exchange: what is typed goes to the card and nowhere else, and the
-//! application gets a status word.
+//! PIN entry at the reader, at each level of exchange: what is typed goes to the card and nowhere else, and
+//! the application gets a status word.
 
 mod common;
 
@@ -57,7 +57,8 @@ const CHANGE: [u8; 13] = [
     0x00, 0x24, 0x00, 0x01, 0x08, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF,
 ];
 
-/// PIN_VERIFY: 30 s; ASCII, left, in bytes; a block of 4 bytes; 4 to 4 digits; ended with the key; one message.
+/// PIN_VERIFY: 30 s; ASCII, left, in bytes; a block of 4 bytes; 4 to 4 digits; ended with the key; one
+/// message.
 fn verification() -> Vec<u8> {
     let mut bytes = vec![
         30, 30, 0x82, 0x04, 0x00, 4, 4, 0x02, 1, 0x09, 0x04, 0, 0, 0, 0, 9, 0, 0, 0,
@@ -66,7 +67,8 @@ fn verification() -> Vec<u8> {
     bytes
 }
 
-/// PIN_MODIFY: likewise; the old PIN at 0 and the new one at 4, both typed, the new one twice; three messages.
+/// PIN_MODIFY: likewise; the old PIN at 0 and the new one at 4, both typed, the new one twice; three
+/// messages.
 fn modification() -> Vec<u8> {
     let mut bytes = vec![
         30, 30, 0x82, 0x04, 0x00, 0, 4, 4, 4, 0x03, 0x02, 3, 0x09, 0x04, 0, 1, 2, 0, 0, 0, 13, 0, 0, 0,

@@ -91,8 +91,8 @@ fn a_slot_that_keeps_its_card_powered_is_switched_off_and_on() {
     assert_eq!(kinds(&mut reader), [SLOT_STATUS, POWER_OFF, POWER_ON]);
 }
 
-/// A slot that does not notice cards, found without one: a memory of it would be for ever, since pcscd applies no power where it
-/// sees no card. Only of the GemCore SIM Pro nothing else is known.
+/// A slot that does not notice cards, found without one: a memory of it would be for ever, since pcscd
+/// applies no power where it sees no card. Only of the GemCore SIM Pro nothing else is known.
 #[test]
 fn a_slot_that_does_not_notice_cards_is_not_asked() {
     let (sim_pro, acr33u) = ((0x08E6, 0x3480, 0x0100), (0x072F, 0x8300, 0x5000));

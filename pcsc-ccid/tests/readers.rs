@@ -1,5 +1,5 @@
-//! Every reader of the list, with cards of several kinds and speeds: what the driver chooses, held against rules
-//! written out here from CCID 1.1 and ISO/IEC 7816-3, and what it carries, byte by byte.
+//! Every reader of the list, with cards of several kinds and speeds: what the driver chooses, held against
+//! rules written out here from CCID 1.1 and ISO/IEC 7816-3, and what it carries, byte by byte.
 
 mod common;
 
@@ -39,8 +39,9 @@ fn card(ta1: Option<u8>, offers: &[Offer]) -> SimCard {
     SimCard::good(profile, Box::new(Several::demo()))
 }
 
-/// What the device really does, where its descriptor is known to lie: firmware of SCM's, which HP sells too, announces
-/// 263 bytes a message and takes a whole TPDU; some tell a clock that no card runs at; and one has its fields shifted.
+/// What the device really does, where its descriptor is known to lie: firmware of SCM's, which HP sells too,
+/// announces 263 bytes a message and takes a whole TPDU; some tell a clock that no card runs at; and one has
+/// its fields shifted.
 fn firmware(model: &Model) -> Model {
     let mut model = model.clone();
     let descriptor = &mut model.descriptor;
@@ -349,8 +350,8 @@ fn name(model: &Model) -> String {
     .base_name()
 }
 
-/// Names that pcscd gives to these readers, without the serial numbers. Only a string of the interface is in brackets: a list
-/// that has its index, or nothing that is a string, does not name it.
+/// Names that pcscd gives to these readers, without the serial numbers. Only a string of the interface is in
+/// brackets: a list that has its index, or nothing that is a string, does not name it.
 #[test]
 fn a_reader_of_the_list_is_called_what_the_real_one_is() {
     let of = |name: &str| pcsc_sim::model(name).unwrap();
@@ -390,7 +391,8 @@ fn a_reader_of_the_list_is_called_what_the_real_one_is() {
     }
 }
 
-/// What no field of a class descriptor can truly be. A dump of the RSA SecurID SID800 from 2005 has a message length of 0.
+/// What no field of a class descriptor can truly be. A dump of the RSA SecurID SID800 from 2005 has a message
+/// length of 0.
 #[test]
 fn a_reader_with_an_impossible_descriptor_carries_its_cards() {
     type Change = fn(&mut ClassDescriptor);
@@ -457,9 +459,9 @@ fn a_reader_with_an_impossible_descriptor_carries_its_cards() {
     }
 }
 
-/// Whether there is a way to a protocol that is not the card's first: PPS by us, or by the reader for the parameters
-/// that we set. A reader that negotiates by its own rules chooses by its own rules, which matters where we must
-/// speak the protocol.
+/// Whether there is a way to a protocol that is not the card's first: PPS by us, or by the reader for the
+/// parameters that we set. A reader that negotiates by its own rules chooses by its own rules, which matters
+/// where we must speak the protocol.
 fn may_choose_protocol(model: &Model, no_pps: bool) -> bool {
     let features = model.descriptor.features.0;
     let is_apdu = matches!(

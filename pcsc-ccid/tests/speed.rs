@@ -1,5 +1,5 @@
-//! Speed that survives: the fastest that card and reader really can do, and no card lost where one of them cannot do
-//! what it says.
+//! Speed that survives: the fastest that card and reader really can do, and no card lost where one of them
+//! cannot do what it says.
 
 mod common;
 
@@ -30,8 +30,8 @@ fn until_it_works(reader: &mut Reader<SimTransport>, context: &str) -> usize {
     panic!("{context}: lost");
 }
 
-/// At the next power-up, and after the card was out, what was learned is used at once: from a failure to agree on a speed, and
-/// from one in the middle of an exchange that has happened a second time.
+/// At the next power-up, and after the card was out, what was learned is used at once: from a failure to
+/// agree on a speed, and from one in the middle of an exchange that has happened a second time.
 fn check_memory(
     handle: &Handle,
     reader: &mut Reader<SimTransport>,
@@ -125,8 +125,9 @@ fn a_fast_card_in_an_au9540_is_capped() {
     }
 }
 
-/// Acos-ID answers SetParameters below its own speed with silence; so does a card that no PPS may reach. A reader that agrees
-/// on the card's own speed where the host says nothing leaves it at 372/1 where the host has said so.
+/// Acos-ID answers SetParameters below its own speed with silence; so does a card that no PPS may reach. A
+/// reader that agrees on the card's own speed where the host says nothing leaves it at 372/1 where the host
+/// has said so.
 #[test]
 fn an_acos_id_card_works_at_the_default_rate() {
     for (name, clock) in [("au9540", 3_700_000), ("omnikey-3x21", 4_800_000)] {
@@ -152,8 +153,8 @@ fn an_acos_id_card_works_at_the_default_rate() {
     }
 }
 
-/// Blocks that arrive damaged are sent again, by whoever speaks T=1; of a card that has both protocols it is T=1 that was chosen, by
-/// the reader as well as by us.
+/// Blocks that arrive damaged are sent again, by whoever speaks T=1; of a card that has both protocols it is
+/// T=1 that was chosen, by the reader as well as by us.
 #[test]
 fn a_card_that_damages_every_seventh_block_is_understood_over_t1() {
     for name in NEGOTIABLE {
@@ -195,7 +196,8 @@ fn an_acos_id_card_that_is_slow_enough_keeps_its_speed() {
     assert_eq!((line(&handle), resets(&handle)), ((3_700_000, 512, 16), 2));
 }
 
-/// The readers whose speed the host chooses: by PPS of its own, or by parameters from which the reader makes one.
+/// The readers whose speed the host chooses: by PPS of its own, or by parameters from which the reader makes
+/// one.
 const NEGOTIABLE: [&str; 5] = [
     "gempc-express",
     "scr3310",
@@ -262,8 +264,8 @@ fn each_reset_is_reported_once_and_the_card_is_ready_then() {
     assert_eq!(transmit(&mut reader, &read(10)), Ok(pattern(10)));
 }
 
-/// A card that is jogged in its slot, and one that misses a command: each is at its full speed again when it next gets power. A
-/// reset does not count: pcscd makes one of its own for each that it is told of.
+/// A card that is jogged in its slot, and one that misses a command: each is at its full speed again when it
+/// next gets power. A reset does not count: pcscd makes one of its own for each that it is told of.
 #[test]
 fn a_failure_that_is_not_the_speed_slows_a_card_for_a_while() {
     for is_jogged in [false, true] {
@@ -377,7 +379,8 @@ fn a_card_that_fails_at_every_raised_rate_ends_at_the_default() {
     }
 }
 
-/// A card that does not work at the default rate either is an error with its cause, after a bounded number of resets.
+/// A card that does not work at the default rate either is an error with its cause, after a bounded number of
+/// resets.
 #[test]
 fn a_card_that_fails_at_every_rate_is_an_error() {
     for name in NEGOTIABLE {
@@ -525,8 +528,8 @@ fn four_kilobytes_at_each_rate() {
     }
 }
 
-/// A card that goes mute at every PPS but the one for its own rate, which this reader cannot do, cannot be brought to its
-/// second protocol. It still speaks its first.
+/// A card that goes mute at every PPS but the one for its own rate, which this reader cannot do, cannot be
+/// brought to its second protocol. It still speaks its first.
 #[test]
 fn a_card_that_cannot_be_talked_into_a_protocol_speaks_its_first() {
     for model in ["au9540", "gempc-express", "scr3310"] {

@@ -89,14 +89,16 @@ unsafe impl<const CODE: Opcode> Ioctl for OfRequest<CODE> {
 }
 
 /// # Safety
-/// The request and its buffer must stay where they are until [`reap`] gives the request back, or the call fails.
+/// The request and its buffer must stay where they are until [`reap`] gives the request back, or the call
+/// fails.
 pub(crate) unsafe fn submit(fd: impl AsFd, request: *mut Request) -> Result<()> {
     // SAFETY: USBDEVFS_SUBMITURB takes a request, which the caller keeps alive.
     unsafe { ioctl(fd, OfRequest::<{ opcode::read::<Request>(GROUP, 10) }>(request)) }
 }
 
 pub(crate) fn discard(fd: impl AsFd, request: *mut Request) -> Result<()> {
-    // SAFETY: USBDEVFS_DISCARDURB compares the address with those of requests that go on, and reads nothing there.
+    // SAFETY: USBDEVFS_DISCARDURB compares the address with those of requests that go on, and reads nothing
+    // there.
     unsafe { ioctl(fd, OfRequest::<{ opcode::none(GROUP, 11) }>(request)) }
 }
 

@@ -1,7 +1,7 @@
 //! Devices that a forked child has inherited from its parent.
 //!
-//! A claim belongs to the open file and lasts until all processes have closed it. The list of open devices has no lock and no
-//! allocation, so that a fork in the middle of a change does no harm.
+//! A claim belongs to the open file and lasts until all processes have closed it. The list of open devices
+//! has no lock and no allocation, so that a fork in the middle of a change does no harm.
 
 use crate::process;
 use rustix::event::{eventfd, EventfdFlags};
@@ -71,12 +71,13 @@ pub(crate) fn forget(fd: RawFd) {
 
 /// Closes, in a forked child, the devices that it has open because its parents had them open as [`Device`]s.
 ///
-/// Until then an interface that the parent has claimed stays claimed, also when the parent has ended, and even to this
-/// process, where it opens the device's node anew. So call this before that; from the second call on it costs a load.
+/// Until then an interface that the parent has claimed stays claimed, also when the parent has ended, and
+/// even to this process, where it opens the device's node anew. So call this before that; from the second
+/// call on it costs a load.
 ///
-/// A file's number that the process has used for something else is left alone. The numbers stay in use, by files that
-/// mean nothing: a copy of a [`Device`] which the child still has would not tell its own node from one that the child
-/// opens anew under the same number.
+/// A file's number that the process has used for something else is left alone. The numbers stay in use, by
+/// files that mean nothing: a copy of a [`Device`] which the child still has would not tell its own node from
+/// one that the child opens anew under the same number.
 ///
 /// [`Device`]: crate::Device
 pub fn close_inherited() {
@@ -125,7 +126,8 @@ fn close(entry: &Entry, this: u32) {
 fn replace(fd: RawFd) -> Result<()> {
     // Unlike /dev/null, there is one under any root.
     let nothing = eventfd(0, EventfdFlags::CLOEXEC)?;
-    // SAFETY: the number is open, as the caller has found, and stays so. Whoever owned it did so in the parent.
+    // SAFETY: the number is open, as the caller has found, and stays so. Whoever owned it did so in the
+    // parent.
     let mut inherited = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(fd) });
     dup2(&nothing, &mut inherited)?;
     fcntl_setfd(&*inherited, FdFlags::CLOEXEC)

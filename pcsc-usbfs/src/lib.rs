@@ -2,8 +2,8 @@
 //!
 //! A [`Transfer`] is a buffer that the kernel owns from [`Device::submit`] until [`Device::reap`] returns it.
 //! There is no thread and no event loop: wait for the device's file descriptor to become writable, then reap.
-//! To a forked child, the devices that its parent has opened are gone: see [`generation`] and [`close_inherited`].
-//! On other systems this crate is empty.
+//! To a forked child, the devices that its parent has opened are gone: see [`generation`] and
+//! [`close_inherited`]. On other systems this crate is empty.
 
 #![cfg(any(target_os = "linux", target_os = "android"))]
 
@@ -23,12 +23,12 @@ use rustix::io::{Errno, Result};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use transfer::Lent;
 
-/// An open device, `/dev/bus/usb/BBB/DDD`. What it has claimed is released when its file is closed for good: by the drop
-/// of this, unless a forked child has the file open too.
+/// An open device, `/dev/bus/usb/BBB/DDD`. What it has claimed is released when its file is closed for good:
+/// by the drop of this, unless a forked child has the file open too.
 ///
-/// To a child, a device that its parents have opened is gone: all calls fail, and transfers that go on end, with
-/// `ENODEV`. The file is shared, so that what a child cancelled or took back would be its parent's, and what it submitted
-/// would come back into its parent's memory. [`close_inherited`] closes it.
+/// To a child, a device that its parents have opened is gone: all calls fail, and transfers that go on end,
+/// with `ENODEV`. The file is shared, so that what a child cancelled or took back would be its parent's, and
+/// what it submitted would come back into its parent's memory. [`close_inherited`] closes it.
 #[derive(Debug)]
 pub struct Device {
     fd: Descriptor,
@@ -57,7 +57,8 @@ impl Device {
     /// Claims an interface for this file descriptor. No driver is detached.
     ///
     /// # Errors
-    /// `EBUSY` if a driver or another process has it, `ENOENT` if there is none, `ENODEV` if the device is gone.
+    /// `EBUSY` if a driver or another process has it, `ENOENT` if there is none, `ENODEV` if the device is
+    /// gone.
     pub fn claim(&self, interface: u8) -> Result<()> {
         calls::claim_interface(self.ours()?, interface.into())
     }
@@ -70,9 +71,9 @@ impl Device {
         calls::release_interface(self.ours()?, interface.into())
     }
 
-    /// Forbids this open file to claim further interfaces. A reset by another process removes the claims, and without this the
-    /// kernel claims the interface again at the next transfer, as if the device still had its state. With it that transfer
-    /// fails with `EACCES`.
+    /// Forbids this open file to claim further interfaces. A reset by another process removes the claims, and
+    /// without this the kernel claims the interface again at the next transfer, as if the device still had
+    /// its state. With it that transfer fails with `EACCES`.
     ///
     /// This concerns the open file, with all its descriptors in all processes.
     ///
@@ -110,7 +111,8 @@ impl Device {
         let transfer = transfer.lend();
         // Held until the transfer is in the list: it can be reaped at once.
         let mut lent = self.lent();
-        // SAFETY: the request and its buffer live until they are reaped: nothing but `reap` takes them from the list.
+        // SAFETY: the request and its buffer live until they are reaped: nothing but `reap` takes them from
+        // the list.
         match unsafe { calls::submit(fd, transfer.request()) } {
             Ok(()) => {
                 lent.push(transfer);
@@ -132,16 +134,18 @@ impl Device {
         }
     }
 
-    /// Takes a transfer back that has ended; `None` if none has. When the device is gone, all end, but not all at once.
+    /// Takes a transfer back that has ended; `None` if none has. When the device is gone, all end, but not
+    /// all at once.
     ///
     /// # Errors
-    /// `ENODEV` if the device is gone and no transfer has ended that was not taken back; others may still go on.
+    /// `ENODEV` if the device is gone and no transfer has ended that was not taken back; others may still go
+    /// on.
     pub fn reap(&self) -> Result<Option<Transfer>> {
         let mut lent = self.lent();
         let Ok(fd) = self.ours() else {
             let transfer = lent.pop().ok_or(Errno::NODEV)?;
-            // SAFETY: the kernel writes into the memory of the process that reaps, and this one does not. What it has of
-            // the transfer is a copy.
+            // SAFETY: the kernel writes into the memory of the process that reaps, and this one does not.
+            // What it has of the transfer is a copy.
             return Ok(Some(unsafe { transfer.take_back() }.failed(Errno::NODEV)));
         };
         let request = match calls::reap(fd) {
@@ -170,7 +174,8 @@ impl Device {
             tv_sec: 1,
             tv_nsec: 0,
         };
-        // Cancelled transfers come back at once. One that does not is leaked: its memory must not be used again.
+        // Cancelled transfers come back at once. One that does not is leaked: its memory must not be used
+        // again.
         while !self.lent().is_empty() && poll(&mut fds, Some(&second)) != Ok(0) && self.reap().is_ok() {}
     }
 

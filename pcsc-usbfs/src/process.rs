@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 /// A number that a forked child does not share with its parents. It is never 0.
 ///
-/// The call makes no system call, because the number is in a page that the kernel clears in a child, and takes no lock, which
-/// a fork could leave locked.
+/// The call makes no system call, because the number is in a page that the kernel clears in a child, and
+/// takes no lock, which a fork could leave locked.
 pub fn generation() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     let Some(cell) = wiped_cell() else {
@@ -42,15 +42,16 @@ fn wiped_cell() -> Option<&'static AtomicU32> {
             Err(other) => other,
         };
     }
-    // SAFETY: it is a page that is mapped readable and writable, zeroed by the kernel, accessed as an atomic only, and
-    // never unmapped.
+    // SAFETY: it is a page that is mapped readable and writable, zeroed by the kernel, accessed as an atomic
+    // only, and never unmapped.
     (cell != none).then(|| unsafe { &*cell })
 }
 
 fn map_wiped_page() -> Option<*mut AtomicU32> {
     const PAGE: usize = 4096;
-    // SAFETY: a new private mapping at an address of the kernel's choice touches no existing memory, and the advice and
-    // the unmapping concern it alone. A thread that comes second leaves a page that nothing refers to.
+    // SAFETY: a new private mapping at an address of the kernel's choice touches no existing memory, and the
+    // advice and the unmapping concern it alone. A thread that comes second leaves a page that nothing refers
+    // to.
     unsafe {
         let page = mmap_anonymous(
             ptr::null_mut(),

@@ -146,7 +146,8 @@ impl Lent {
     /// # Safety
     /// The kernel must not have it, or not have it any more.
     pub(crate) unsafe fn take_back(self) -> Transfer {
-        // SAFETY: the pointer comes from `Box::leak`, and only this makes a box of it again, once: it takes `self`.
+        // SAFETY: the pointer comes from `Box::leak`, and only this makes a box of it again, once: it takes
+        // `self`.
         Transfer(unsafe { Box::from_raw(self.inner.as_ptr()) })
     }
 }

@@ -1,10 +1,9 @@
-//! The answer to reset (ISO/IEC 7816-3, clause 8): what a card says of itself when it gets power.
+//! The answer to reset (ISO/IEC 7816-3, clause 8): the parameters of a card.
 //!
-//! Real cards get details wrong; what can be understood all the same is, with a [`Warning`].
+//! Real cards get details wrong. An ATR that can still be understood is accepted with a [`Warning`].
 //!
-//! [`Atr::parse`] takes the bytes apart. What they mean (speed, guard and waiting times, sizes, modes) is
-//! asked for by name; each answer is a value that can be used, the default where the byte is absent or
-//! reserved.
+//! [`Atr::parse`] decodes the bytes. Methods return their meaning (speed, guard and waiting times, sizes,
+//! modes): always a usable value, the default if the byte is absent or reserved.
 
 mod interface;
 

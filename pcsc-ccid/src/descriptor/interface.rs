@@ -120,7 +120,8 @@ impl Draft {
     }
 
     fn add_endpoint(&mut self, address: u8, attributes: u8, max_packet_size: u16, interval: u8) {
-        // Number 0 is the control pipe, and there are 15 others; Linux skips such descriptors too (USB 2.0, clause 9.6.6).
+        // Number 0 is the control pipe, and there are 15 others; Linux skips such descriptors too (USB 2.0,
+        // clause 9.6.6).
         if !matches!(address & 0x7F, 1..=15) {
             return;
         }

@@ -1,5 +1,5 @@
-//! What a reader says of itself: the class descriptor (CCID 1.1, clause 5.1; ICCD 1.0, clause 5.1), and
-//! where real devices put it among their interfaces.
+//! The class descriptor (CCID 1.1, clause 5.1; ICCD 1.0, clause 5.1), and where real devices put it among
+//! their interfaces.
 
 mod interface;
 
@@ -25,13 +25,13 @@ pub struct ClassDescriptor {
     pub default_clock_khz: u32,
     /// `dwMaximumClock` in kHz.
     pub max_clock_khz: u32,
-    /// `bNumClockSupported`: how long the list of clocks is; 0 tells nothing.
+    /// `bNumClockSupported`: the length of the list of clocks; 0 if it is not given.
     pub clock_count: u8,
     /// `dwDataRate` in bits per second.
     pub data_rate_bps: u32,
     /// `dwMaxDataRate` in bits per second.
     pub max_data_rate_bps: u32,
-    /// `bNumDataRatesSupported`: how long the list of data rates is; 0 tells nothing.
+    /// `bNumDataRatesSupported`: the length of the list of data rates; 0 if it is not given.
     pub data_rate_count: u8,
     /// `dwMaxIFSD` for T=1.
     pub max_ifsd: u32,

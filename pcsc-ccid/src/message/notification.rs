@@ -1,4 +1,4 @@
-//! What a reader tells unasked.
+//! Messages of the interrupt pipe.
 
 /// A message of the interrupt pipe (clause 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub enum Notification<'a> {
 }
 
 impl<'a> Notification<'a> {
-    /// Reads a message of the interrupt pipe; `None` for anything else, which readers do send.
+    /// Decodes a message of the interrupt pipe; `None` for anything else, which some readers send.
     pub fn decode(bytes: &'a [u8]) -> Option<Notification<'a>> {
         match *bytes {
             [0x50, ref states @ ..] => Some(Notification::SlotChange(states)),
@@ -26,7 +26,7 @@ impl<'a> Notification<'a> {
         }
     }
 
-    /// Whether a slot has a card, and whether that changed; `None` where this does not tell.
+    /// Whether a slot has a card, and whether that changed; `None` if the message does not include the slot.
     pub fn slot(&self, slot: u8) -> Option<(bool, bool)> {
         let Notification::SlotChange(states) = self else {
             return None;

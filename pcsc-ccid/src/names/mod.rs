@@ -1,12 +1,12 @@
-//! What readers are called: the names that `pcscd` gives, so that a name that an application has saved
-//! still fits.
+//! The names of readers. They are those that `pcscd` gives, so that a name that an application has saved
+//! stays valid.
 //!
 //! A name has up to five parts: `MODEL [INTERFACE] (SERIAL) NN SS`.
 //!
-//! * MODEL is not what the device says of itself but what the driver's bundle lists for its vendor and
-//!   product ([`model`]). A device that no bundle lists is named by its own strings here; `pcscd` would
-//!   not serve it at all.
-//! * INTERFACE and SERIAL are the device's strings, where it has them; a serial number that is part of
+//! * MODEL is not the device's own string but what the driver's bundle lists for its vendor and
+//!   product ([`model`]). A device that no bundle lists is named by its own strings; `pcscd` would
+//!   not use it at all.
+//! * INTERFACE and SERIAL are the device's strings, if it has them; a serial number that is part of
 //!   the interface's name is not repeated.
 //! * NN is a number in two hexadecimal digits. All readers of one driver share the numbers, whatever
 //!   their models: the first is 00, the next 01. A new reader gets the lowest number that is free.
@@ -27,8 +27,7 @@ pub const MAX_BASE: usize = MAX_SIZE - " 00 00\0".len();
 /// How many readers can have a number at once: one driver serves 255.
 pub const MAX_READERS: usize = 255;
 
-/// What a device and one of its interfaces say of themselves. An absent string and an empty one are the
-/// same.
+/// The numbers and strings of a device and one of its interfaces. An empty string counts as absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Identity<'a> {
     /// `idVendor`.

@@ -29,8 +29,8 @@ impl FirmwareFeatures {
     /// Decodes the answer. A reader that does not know the Escape answers something else, or nothing.
     pub fn decode(bytes: &[u8]) -> Option<FirmwareFeatures> {
         let bytes: &[u8; 21] = bytes.try_into().ok()?;
-        let [_, _, _, validation, _, _, _, _, flags, _, _, _, _, min_digits, max_digits, firewall, sw1, sw2, ..] =
-            *bytes;
+        let [_, _, _, validation, _, _, _, _, flags, _, _, _, _, rest @ ..] = *bytes;
+        let [min_digits, max_digits, firewall, sw1, sw2, ..] = rest;
         Some(FirmwareFeatures {
             validation,
             message_count_mended: flags & 0x04 != 0,

@@ -173,8 +173,8 @@ impl<'a> Modification<'a> {
     /// The first field that is wrong.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, Error> {
         let (fields, apdu, swapped) = split::<MODIFY_HEADER>(bytes)?;
-        let [s0, s1, s2, s3, s4, old_offset, new_offset, d0, d1, confirm, validation, messages, l0, l1, i1, i2, i3, t0, t1, t2, ..] =
-            *fields;
+        let [s0, s1, s2, s3, s4, old_offset, new_offset, d0, d1, rest @ ..] = *fields;
+        let [confirm, validation, messages, l0, l1, i1, i2, i3, t0, t1, t2, ..] = rest;
         let keys = [validation, messages, l0, l1];
         let entry = Entry::decode([s0, s1, s2, s3, s4], [d0, d1], keys, swapped)?;
         if confirm & !3 != 0 {
@@ -202,7 +202,8 @@ impl<'a> Modification<'a> {
 }
 
 impl Entry {
-    /// From the fields up to `bmPINLengthFormat`, `wPINMaxExtraDigit`, and those from `bEntryValidationCondition` to `wLangId`.
+    /// From the fields up to `bmPINLengthFormat`, `wPINMaxExtraDigit`, and those from
+    /// `bEntryValidationCondition` to `wLangId`.
     fn decode(
         [timeout_s, second_timeout_s, format, block, length_format]: [u8; 5],
         [d0, d1]: [u8; 2],

@@ -1,8 +1,8 @@
 //! Readers that are not what they say: one table, one line a family, each with its reason.
 //!
-//! [`TABLE`] is data. [`for_reader`] puts together what it says of one reader; [`Quirks::apply`] corrects
-//! a class descriptor with it, and what no descriptor can express is in the fields of [`Quirks`]. A new
-//! reader that misbehaves takes a line in `table.rs` and, if it misbehaves in a new way, a field of [`Quirks`].
+//! [`TABLE`] is data. [`for_reader`] puts together what it says of one reader; [`Quirks::apply`] corrects a
+//! class descriptor with it, and what no descriptor can express is in the fields of [`Quirks`]. A new reader
+//! that misbehaves takes a line in `table.rs` and, if it misbehaves in a new way, a field of [`Quirks`].
 //!
 //! Cards that need help have a table of their own, [`for_card`].
 
@@ -115,7 +115,8 @@ pub struct Quirks {
     pub no_pin_pad: bool,
     /// Slots from this one on do not notice cards: each counts as occupied.
     pub blind_from: Option<u8>,
-    /// A slot that does not notice cards counts as empty after power was applied in vain, until that succeeds.
+    /// A slot that does not notice cards counts as empty after power was applied in vain, until that
+    /// succeeds.
     pub empty_after_failure: bool,
     /// A card must be powered off before it is powered on.
     pub power_off_first: bool,
@@ -168,8 +169,8 @@ pub const COMMAND_LIMIT: Duration = Duration::from_secs(3);
 const SCM_MESSAGE: u32 = 263;
 /// A header and the longest short APDU (CCID 1.1, clause 5.1).
 const WHOLE_MESSAGE: u32 = 271;
-/// The least `dwMaxCCIDMessageLength`: `wMaxPacketSize` of the bulk OUT endpoint (CCID 1.1, clause 5.1), which is 64 bytes
-/// at full speed.
+/// The least `dwMaxCCIDMessageLength`: `wMaxPacketSize` of the bulk OUT endpoint (CCID 1.1, clause 5.1),
+/// which is 64 bytes at full speed.
 const LEAST_MESSAGE: u32 = 64;
 
 impl Quirk {
@@ -239,16 +240,17 @@ impl Quirks {
 
     /// Corrects a class descriptor: first what the table says, then values that no reader can have.
     ///
-    /// * `dwMaxIFSD` above 254, the limit of T=1 (ISO/IEC 7816-3, clause 11.4.2), becomes 254: many readers announce
-    ///   their buffer instead.
-    /// * `dwMaxCCIDMessageLength` below 64 becomes 271, which holds a short APDU: no reader with such a limit could carry a
-    ///   command. Real readers announce 0. 263 becomes 271 as well: SCM's firmware, which is in readers of many brands,
-    ///   announces it and takes a whole short APDU behind the header. An extended APDU level reader splits APDUs into
-    ///   messages, so its limit can stay as announced.
+    /// * `dwMaxIFSD` above 254, the limit of T=1 (ISO/IEC 7816-3, clause 11.4.2), becomes 254: many readers
+    ///   announce their buffer instead.
+    /// * `dwMaxCCIDMessageLength` below 64 becomes 271, which holds a short APDU: no reader with such a limit
+    ///   could carry a command. Real readers announce 0. 263 becomes 271 as well: SCM's firmware, which is in
+    ///   readers of many brands, announces it and takes a whole short APDU behind the header. An extended
+    ///   APDU level reader splits APDUs into messages, so its limit can stay as announced.
     /// * `bMaxCCIDBusySlots` becomes at least 1 and at most the number of slots.
     ///
-    /// Clocks, data rates, voltages and protocols stay as they are, because what replaces an impossible value depends on
-    /// the card: see [`ReaderSpeeds`](crate::speed::ReaderSpeeds) and [`Reader`](crate::reader::Reader).
+    /// Clocks, data rates, voltages and protocols stay as they are, because what replaces an impossible value
+    /// depends on the card: see [`ReaderSpeeds`](crate::speed::ReaderSpeeds) and
+    /// [`Reader`](crate::reader::Reader).
     pub fn apply(&self, descriptor: &mut ClassDescriptor) {
         const LEVEL: u32 = 0x7_0000;
         let features = &mut descriptor.features;

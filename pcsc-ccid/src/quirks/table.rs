@@ -78,7 +78,8 @@ pub static TABLE: &[Quirk] = &[
             q.blind_from = Some(0);
             q.empty_after_failure = true;
         },
-        "GemCore SIM Pro before 2.00: the second slot knows four rates, and no slot notices cards").before(0x0200),
+        "GemCore SIM Pro before 2.00: the second slot knows four rates, and no slot notices cards")
+        .before(0x0200),
 
     // Transfers.
     of(0x0B97, &[0x7762, 0x7772], |q| q.loses_whole_packets = true,
@@ -108,7 +109,8 @@ pub static TABLE: &[Quirk] = &[
     of(0x046A, &[0x0090], |q| q.max_ifsd = Some(254),
         "Cherry Smart Card Reader announces the room of a message, 492, for IFSD"),
     of(0x0529, &[0x0620], |q| q.added_features = Features::AUTOMATIC_IFSD,
-        "SafeNet eToken 5110 SC, firmware 0.12 and 0.13, fails when IFSD is negotiated").exactly(&[0x0012, 0x0013]),
+        "SafeNet eToken 5110 SC, firmware 0.12 and 0.13, fails when IFSD is negotiated")
+        .exactly(&[0x0012, 0x0013]),
 
     // Level of exchange.
     of(0x076B, &[0x3A21, 0x3031, 0x6632], |q| {

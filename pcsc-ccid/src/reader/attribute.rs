@@ -10,7 +10,8 @@ impl<T: Transport> Reader<T> {
     /// Gets an attribute; gives its length. `name` is what the resource manager calls the slot.
     ///
     /// # Errors
-    /// [`Error::Unsupported`], [`Error::BufferTooSmall`], or what the reader says when it is asked for a card.
+    /// [`Error::Unsupported`], [`Error::BufferTooSmall`], or what the reader says when it is asked for a
+    /// card.
     pub fn attribute(
         &mut self,
         slot: u8,

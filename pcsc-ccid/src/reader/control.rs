@@ -16,8 +16,9 @@ impl<T: Transport> Reader<T> {
     /// Executes a function of the reader by its control code; returns the answer's length.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for a code or a function that the reader does not have, or that the user has not allowed;
-    /// [`Error::InvalidParameter`] for a structure with a wrong field; [`Error::BufferTooSmall`].
+    /// [`Error::Unsupported`] for a code or a function that the reader does not have, or that the user has
+    /// not allowed; [`Error::InvalidParameter`] for a structure with a wrong field;
+    /// [`Error::BufferTooSmall`].
     pub fn control(&mut self, slot: u8, code: u32, data: &[u8], answer: &mut [u8]) -> Result<usize, Error> {
         self.slot(slot)?;
         let pin_support = self.descriptor.pin_support;
@@ -60,7 +61,8 @@ impl<T: Transport> Reader<T> {
         }
     }
 
-    /// Sends an Escape (CCID 1.1, clause 6.1.8) without asking whether it is allowed; returns the answer's length.
+    /// Sends an Escape (CCID 1.1, clause 6.1.8) without asking whether it is allowed; returns the answer's
+    /// length.
     ///
     /// # Errors
     /// [`Error::BufferTooSmall`], or what the reader says.
@@ -162,7 +164,8 @@ impl<T: Transport> Reader<T> {
         Ok(())
     }
 
-    /// Sets or gets the NAD of T=1, which holds until the card's reset. A reader that speaks T=1 itself has no command for it.
+    /// Sets or gets the NAD of T=1, which holds until the card's reset. A reader that speaks T=1 itself has
+    /// no command for it.
     fn control_nad(&mut self, slot: u8, data: &[u8], answer: &mut [u8]) -> Result<usize, Error> {
         if matches!(
             self.exchange_level(),

@@ -19,8 +19,8 @@ pub enum Error {
     /// The card has no power: it must be powered up first.
     #[error("the card has no power")]
     NotPowered,
-    /// The driver had to reset the card, to go on at a lower speed. What the last command did is unknown; the card
-    /// is ready, with the protocol chosen before.
+    /// The driver had to reset the card, to go on at a lower speed. What the last command did is unknown; the
+    /// card is ready, with the protocol chosen before.
     #[error("the card was reset to go on at a lower speed")]
     CardReset,
     /// The reader's answer is no message of the specification.
@@ -76,7 +76,8 @@ impl Error {
         matches!(self, Error::Transport(transport::Error::Gone))
     }
 
-    /// Whether a lower speed could help: the characters on the contact, or the card's answer to them, were wrong.
+    /// Whether a lower speed could help: the characters on the contact, or the card's answer to them, were
+    /// wrong.
     pub const fn may_be_speed(self) -> bool {
         match self {
             Error::Slot(error) => matches!(

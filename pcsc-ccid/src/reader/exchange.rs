@@ -16,17 +16,18 @@ use crate::transport::Transport;
 use crate::waiting::LONGEST;
 
 impl<T: Transport> Reader<T> {
-    /// Exchanges an APDU and returns the response's length. Allocates nothing after the first call. An APDU that fits
-    /// one message takes one bulk OUT and one bulk IN transfer.
+    /// Exchanges an APDU and returns the response's length. Allocates nothing after the first call. An APDU
+    /// that fits one message takes one bulk OUT and one bulk IN transfer.
     ///
-    /// Over T=0 at TPDU and character level, the status words 61xx and 6Cxx of commands of cases 1 to 3 go to the caller,
-    /// as with every other driver; commands that T=0 cannot carry in one TPDU (case 4, extended lengths) are mapped
-    /// whole (ISO 7816-3, clause 12.2).
+    /// Over T=0 at TPDU and character level, the status words 61xx and 6Cxx of commands of cases 1 to 3 go to
+    /// the caller, as with every other driver; commands that T=0 cannot carry in one TPDU (case 4, extended
+    /// lengths) are mapped whole (ISO 7816-3, clause 12.2).
     ///
     /// # Errors
-    /// [`Error::CardReset`] if the card failed at a raised speed and was reset to a lower one, or if the previous exchange
-    /// over T=0 failed half-way, which only a reset can repair (ISO 7816-3, clause 10.3); the command was not sent then.
-    /// [`Error::BufferTooSmall`] after the whole exchange, so that the card is ready for the next one.
+    /// [`Error::CardReset`] if the card failed at a raised speed and was reset to a lower one, or if the
+    /// previous exchange over T=0 failed half-way, which only a reset can repair (ISO 7816-3, clause 10.3);
+    /// the command was not sent then. [`Error::BufferTooSmall`] after the whole exchange, so that the card is
+    /// ready for the next one.
     pub fn transmit(&mut self, slot: u8, command: &[u8], response: &mut [u8]) -> Result<usize, Error> {
         if self.quirks.info_apdus {
             if let Some(answer) = escape::info_answer(command, self.device.release) {

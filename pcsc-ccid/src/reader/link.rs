@@ -1,5 +1,5 @@
-//! One command and its answer over bulk pipes: sequence numbers, time extensions, aborts, and recovery from what readers
-//! do wrong with them (CCID 1.1, clauses 3.1 to 3.3).
+//! One command and its answer over bulk pipes: sequence numbers, time extensions, aborts, and recovery from
+//! what readers do wrong with them (CCID 1.1, clauses 3.1 to 3.3).
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -15,8 +15,8 @@ const MAX_MESSAGE: usize = 65_538 + HEADER_SIZE;
 const MIN_BUFFER: usize = 1024;
 /// How long to wait for the next transfer of an answer that has begun to arrive.
 const REST: Duration = Duration::from_millis(500);
-/// How long all transfers of an answer may take: many times what the longest message needs in packets of 64 bytes at one a
-/// millisecond.
+/// How long all transfers of an answer may take: many times what the longest message needs in packets of 64
+/// bytes at one a millisecond.
 const WHOLE: Duration = Duration::from_secs(10);
 /// How long the bulk OUT transfer of a command may take.
 const SEND: Duration = Duration::from_secs(5);
@@ -58,7 +58,8 @@ pub struct Link<T> {
     loses_whole_packets: bool,
     /// The bulk IN pipe may still hold messages of an earlier command.
     is_dirty: bool,
-    /// The slot whose abort was not acknowledged: until it is, the reader refuses the slot's commands (clause 5.3.1).
+    /// The slot whose abort was not acknowledged: until it is, the reader refuses the slot's commands (clause
+    /// 5.3.1).
     unfinished_abort: Option<u8>,
     /// The slot whose last command was given up after a bad answer: the reader may still execute it.
     given_up: Option<u8>,
@@ -102,8 +103,8 @@ impl<T: Transport> Link<T> {
         &self.buffer
     }
 
-    /// Sends a command and receives its answer. The wait is `timeout`, or as many times that as the reader asks for by
-    /// time extensions.
+    /// Sends a command and receives its answer. The wait is `timeout`, or as many times that as the reader
+    /// asks for by time extensions.
     pub fn call(&mut self, slot: u8, command: &Command<'_>, timeout: Duration) -> Result<Reply, Error> {
         if let Some(slot) = self.unfinished_abort.take() {
             self.abort(slot)?;
@@ -205,7 +206,8 @@ impl<T: Transport> Link<T> {
                     start += length;
                 }
                 Outcome::Failed(SlotError::Mute) if icc == IccStatus::Absent => return Err(Error::NoCard),
-                // Some readers fail GetSlotStatus if the card does not answer. The status in that reply is right.
+                // Some readers fail GetSlotStatus if the card does not answer. The status in that reply is
+                // right.
                 Outcome::Failed(SlotError::Mute) if *command == Command::GetSlotStatus => {
                     return Ok(Reply::new(icc, 0, start, start));
                 }
@@ -221,7 +223,8 @@ impl<T: Transport> Link<T> {
 
     /// Receives until a whole message is at `start` of the buffer; returns the range of all bytes from there.
     ///
-    /// Readers split messages over several transfers, put several messages into one, and end them with empty transfers.
+    /// Readers split messages over several transfers, put several messages into one, and end them with empty
+    /// transfers.
     fn message(
         &mut self,
         mut start: usize,
@@ -272,7 +275,8 @@ impl<T: Transport> Link<T> {
                 Ok(more) => {
                     let before = end;
                     end = (end + more).min(self.buffer.len());
-                    // This transfer is a whole message by itself, so the rest of the one that has begun is lost.
+                    // This transfer is a whole message by itself, so the rest of the one that has begun is
+                    // lost.
                     if has_begun && is_whole(&self.buffer[before..end]) {
                         return Err(Error::Malformed(Malformed::Truncated));
                     }
@@ -288,8 +292,8 @@ impl<T: Transport> Link<T> {
         }
     }
 
-    /// Aborts the command that a slot is executing (clause 5.3.1): by a control request and a bulk message, after which all
-    /// messages up to the abort's answer are skipped. False if that answer does not come.
+    /// Aborts the command that a slot is executing (clause 5.3.1): by a control request and a bulk message,
+    /// after which all messages up to the abort's answer are skipped. False if that answer does not come.
     fn abort(&mut self, slot: u8) -> Result<bool, Error> {
         self.is_dirty = true;
         let seq = self.next_seq();
@@ -297,7 +301,8 @@ impl<T: Transport> Link<T> {
         match self.transport.control_out(REQUEST_ABORT, value, &[], ABORT) {
             Ok(()) => (),
             Err(transport::Error::Gone) => return Err(transport::Error::Gone.into()),
-            // Not every reader knows the request. Then the sequence number tells a late answer from that of the next command.
+            // Not every reader knows the request. Then the sequence number tells a late answer from that of
+            // the next command.
             Err(_) => return Ok(true),
         }
         let result = self

@@ -1,4 +1,5 @@
-//! The driver: a reader's slots, the cards' power, the choice of protocol and speed, and the exchange of APDUs.
+//! The driver: a reader's slots, the cards' power, the choice of protocol and speed, and the exchange of
+//! APDUs.
 //!
 //! ```text
 //! exchange (levels: APDU, TPDU, character) ── T=0 and T=1 engines
@@ -7,8 +8,8 @@
 //! Transport
 //! ```
 //!
-//! A [`Reader`] executes one command at a time; threads share it behind a mutex. Waiting for cards that come and go uses
-//! another pipe and does not need the mutex.
+//! A [`Reader`] executes one command at a time; threads share it behind a mutex. Waiting for cards that come
+//! and go uses another pipe and does not need the mutex.
 
 mod attribute;
 mod control;
@@ -50,12 +51,12 @@ const REQUEST_CLOCK_FREQUENCIES: u8 = 0x02;
 const REQUEST_DATA_RATES: u8 = 0x03;
 /// How long a control request may take.
 const CONTROL: Duration = Duration::from_secs(1);
-/// How often the first command is tried. A reader that was just plugged in, or whose last user was killed during a
-/// command, may not answer the first ones.
+/// How often the first command is tried. A reader that was just plugged in, or whose last user was killed
+/// during a command, may not answer the first ones.
 const FIRST_TRIES: u32 = 3;
 
-/// Identity and place of the device that a reader is part of. The table of quirks is keyed by the numbers; the other fields
-/// are values of attributes.
+/// Identity and place of the device that a reader is part of. The table of quirks is keyed by the numbers;
+/// the other fields are values of attributes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DeviceInfo {
     /// `idVendor`.
@@ -103,8 +104,8 @@ struct Slot {
     /// The decoded ATR, if it can be decoded.
     atr: Option<Atr>,
     session: Session,
-    /// A card was powered up and not powered off by the caller. If it has lost its power since, `presence` has yet to report
-    /// that.
+    /// A card was powered up and not powered off by the caller. If it has lost its power since, `presence`
+    /// has yet to report that.
     was_powered: bool,
     /// The step of the ladder of speeds that failures since power-up have led to, and its protocol.
     slowed: Option<(Protocol, usize)>,
@@ -127,8 +128,8 @@ pub enum Presence {
     Absent,
     /// A card, with power or without.
     Present,
-    /// A card was removed and inserted again, or lost its power, since it was powered up. Reported once; the card has no
-    /// power.
+    /// A card was removed and inserted again, or lost its power, since it was powered up. Reported once; the
+    /// card has no power.
     Replaced,
 }
 
@@ -214,7 +215,8 @@ impl<T: Transport> Reader<T> {
         Ok(())
     }
 
-    /// Reads a list by a control request. Readers without one stall it, or answer with fewer or more bytes than a list has.
+    /// Reads a list by a control request. Readers without one stall it, or answer with fewer or more bytes
+    /// than a list has.
     fn list(&mut self, request: u8) -> Result<Vec<u32>, Error> {
         let mut bytes = [0; 4 * 256];
         match self.port.transport().control_in(request, 0, &mut bytes, CONTROL) {
@@ -278,8 +280,8 @@ impl<T: Transport> Reader<T> {
         })
     }
 
-    /// The reader's status of a slot (CCID 1.1, clause 6.2.6). For a slot that does not detect cards it is made up from whether
-    /// a card was powered up.
+    /// The reader's status of a slot (CCID 1.1, clause 6.2.6). For a slot that does not detect cards it is
+    /// made up from whether a card was powered up.
     fn icc_status(&mut self, slot: u8) -> Result<IccStatus, Error> {
         let sees_cards = self.quirks.sees_cards(slot);
         let limit = self.quirks.command_limit();

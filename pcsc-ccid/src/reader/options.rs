@@ -11,7 +11,8 @@ pub struct Options {
     pub any_firmware: bool,
     /// Let applications send the reader commands of its own (`DRIVER_OPTION_CCID_EXCHANGE_AUTHORIZED`).
     pub allow_escape: bool,
-    /// The language of a PIN pad's display, as two letters (ISO 639-1); English where the reader has no texts in it.
+    /// The language of a PIN pad's display, as two letters (ISO 639-1); English where the reader has no texts
+    /// in it.
     pub language: [u8; 2],
 }
 
@@ -26,8 +27,8 @@ impl Default for Options {
 }
 
 impl Options {
-    /// With the bits of libccid's `ifdDriverOptions`: 1 lets applications send Escapes, 4 uses any firmware. Others are
-    /// libccid's own.
+    /// With the bits of libccid's `ifdDriverOptions`: 1 lets applications send Escapes, 4 uses any firmware.
+    /// Others are libccid's own.
     pub fn with_driver_options(self, bits: u32) -> Options {
         Options {
             any_firmware: bits & ANY_FIRMWARE != 0,

@@ -1,5 +1,5 @@
-//! PIN entry at the reader (CCID 1.1, clause 6.1.11; PC/SC part 10, clauses 2.5.2 and 2.5.3). The reader inserts the PIN
-//! into the command, so the host never has it.
+//! PIN entry at the reader (CCID 1.1, clause 6.1.11; PC/SC part 10, clauses 2.5.2 and 2.5.3). The reader
+//! inserts the PIN into the command, so the host never has it.
 
 use core::time::Duration;
 
@@ -14,8 +14,8 @@ use crate::part10::tpdu::{self, Answer};
 use crate::t1::{Edc, MAX_BLOCK};
 use crate::transport::Transport;
 
-/// How often a card may request a waiting time extension while it checks a PIN. The deadline bounds the time; this bounds a
-/// card that requests without a pause.
+/// How often a card may request a waiting time extension while it checks a PIN. The deadline bounds the time;
+/// this bounds a card that requests without a pause.
 const MAX_WTX: u16 = u16::MAX;
 
 /// What T=1 at TPDU level adds to a PIN command.
@@ -115,7 +115,8 @@ impl<T: Transport> Reader<T> {
         Ok(())
     }
 
-    /// Extracts the answer from the card's block, after granting the waiting time extensions that it requests.
+    /// Extracts the answer from the card's block, after granting the waiting time extensions that it
+    /// requests.
     fn finish_block(
         &mut self,
         slot: u8,

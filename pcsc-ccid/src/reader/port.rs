@@ -57,8 +57,8 @@ impl<T: Transport> Port<T> {
         self.transport().now().saturating_add(LONGEST_EXCHANGE)
     }
 
-    /// Fails if the deadline has passed. Each command has a timeout, but a card or a reader can cause as many commands as it
-    /// likes, so an exchange needs a bound of its own.
+    /// Fails if the deadline has passed. Each command has a timeout, but a card or a reader can cause as many
+    /// commands as it likes, so an exchange needs a bound of its own.
     pub fn check(&mut self, deadline: Duration) -> Result<(), Error> {
         if self.transport().now() > deadline {
             return Err(Error::TooSlow);

@@ -53,8 +53,8 @@ impl<T: Transport> Reader<T> {
         self.cut_power(slot)
     }
 
-    /// Powers the card off for the driver's own purposes: unlike after [`Reader::power_off`], `presence` still reports a card
-    /// that was replaced meanwhile.
+    /// Powers the card off for the driver's own purposes: unlike after [`Reader::power_off`], `presence`
+    /// still reports a card that was replaced meanwhile.
     pub(super) fn cut_power(&mut self, slot: u8) -> Result<(), Error> {
         self.forget(slot);
         let limit = self.quirks.command_limit();

@@ -21,13 +21,13 @@ use crate::transport::{self, Transport};
 use crate::waiting::{Transfer, Waiting};
 
 impl<T: Transport> Reader<T> {
-    /// Selects the protocol after a reset, at the fastest speed that card and reader have in common. If the card refuses a
-    /// speed or goes mute at it, the card is reset and the next lower one is tried, down to 372/1. The caller does not notice
-    /// these resets.
+    /// Selects the protocol after a reset, at the fastest speed that card and reader have in common. If the
+    /// card refuses a speed or goes mute at it, the card is reset and the next lower one is tried, down to
+    /// 372/1. The caller does not notice these resets.
     ///
     /// # Errors
-    /// [`Error::ProtocolUnsupported`] if the card or the reader does not offer it; [`Error::NotPowered`] before a
-    /// reset.
+    /// [`Error::ProtocolUnsupported`] if the card or the reader does not offer it; [`Error::NotPowered`]
+    /// before a reset.
     pub fn set_protocol(&mut self, slot: u8, protocol: Protocol) -> Result<(), Error> {
         let state = self.slot(slot)?;
         if state.atr_bytes.is_empty() {
@@ -45,8 +45,8 @@ impl<T: Transport> Reader<T> {
         self.heed(slot, result)
     }
 
-    /// The parameters in force since [`Reader::set_protocol`]. For a reader that negotiates by itself they are those of the
-    /// ATR.
+    /// The parameters in force since [`Reader::set_protocol`]. For a reader that negotiates by itself they
+    /// are those of the ATR.
     pub fn current(&self, slot: u8) -> Option<Current> {
         let chosen = self.chosen(slot)?;
         Some(Current {
@@ -68,7 +68,8 @@ impl<T: Transport> Reader<T> {
         }
     }
 
-    /// Resets the card to a lower speed after a failure that a lower speed may cure; returns the error to report.
+    /// Resets the card to a lower speed after a failure that a lower speed may cure; returns the error to
+    /// report.
     pub(super) fn step_down(&mut self, slot: u8, error: Error) -> Error {
         let Some((protocol, steps)) = self
             .slots
@@ -96,8 +97,9 @@ impl<T: Transport> Reader<T> {
         }
     }
 
-    /// Resets a card that may be in the middle of a command, which would take the next command for the rest of it. Fails with
-    /// [`Error::CardReset`] then, so that the caller does not send its command to a card without its state.
+    /// Resets a card that may be in the middle of a command, which would take the next command for the rest
+    /// of it. Fails with [`Error::CardReset`] then, so that the caller does not send its command to a card
+    /// without its state.
     pub(super) fn bring_back(&mut self, slot: u8) -> Result<(), Error> {
         let chosen = self.slot(slot)?.session.chosen().ok_or(Error::NotPowered)?;
         if !chosen.is_adrift {
@@ -177,8 +179,8 @@ impl<T: Transport> Reader<T> {
         matches!(level, ExchangeLevel::Tpdu | ExchangeLevel::Character) && !self.quirks.no_pps
     }
 
-    /// Tries the speeds from this step on. If that takes minutes, it goes on with the slowest one. The result holds until the
-    /// card is powered off, or, if it `is_for_later`, is remembered for the card.
+    /// Tries the speeds from this step on. If that takes minutes, it goes on with the slowest one. The result
+    /// holds until the card is powered off, or, if it `is_for_later`, is remembered for the card.
     fn choose(&mut self, slot: u8, protocol: Protocol, from: usize, is_for_later: bool) -> Result<(), Error> {
         let (atr, ladder) = self.ladder(slot, protocol)?;
         // The last step of the card's first protocol sends nothing: it is how the card is after a reset.
@@ -359,8 +361,8 @@ impl<T: Transport> Reader<T> {
         }
     }
 
-    /// Announces IFSD to the card. As the first exchange at a new speed it also detects a speed that does not work, before
-    /// the application sends a command.
+    /// Announces IFSD to the card. As the first exchange at a new speed it also detects a speed that does not
+    /// work, before the application sends a command.
     fn announce_ifsd(&mut self, slot: u8, chosen: &mut Chosen) -> Result<(), Error> {
         let limit = chosen.block_limit;
         match &mut chosen.engine {
@@ -389,9 +391,9 @@ impl<T: Transport> Reader<T> {
             .map_err(|_| Error::Slot(SlotError::Mute))
     }
 
-    /// Sends SetParameters. Returns F and D, coded as TA1, if the reader reports that others than those asked for are in force:
-    /// a reader that sets the parameters itself, or knows the default only, may refuse the command; one that makes the PPS
-    /// reports that the card has refused the rate.
+    /// Sends SetParameters. Returns F and D, coded as TA1, if the reader reports that others than those asked
+    /// for are in force: a reader that sets the parameters itself, or knows the default only, may refuse the
+    /// command; one that makes the PPS reports that the card has refused the rate.
     fn set_parameters(&mut self, slot: u8, parameters: &Parameters) -> Result<Option<u8>, Error> {
         let mut buffer = [0; parameters::MAX_SIZE];
         let protocol = parameters.protocol();
@@ -416,8 +418,8 @@ impl<T: Transport> Reader<T> {
             .map(|told| told.1))
     }
 
-    /// A reader that negotiates by rules of its own has selected the protocol as well. At APDU level the reader speaks it and
-    /// any protocol will do; otherwise the host does, and it must be this one.
+    /// A reader that negotiates by rules of its own has selected the protocol as well. At APDU level the
+    /// reader speaks it and any protocol will do; otherwise the host does, and it must be this one.
     fn check_readers_choice(&mut self, slot: u8, atr: &Atr, protocol: Protocol) -> Result<(), Error> {
         let is_apdu = matches!(
             self.exchange_level(),

@@ -69,7 +69,8 @@ pub struct Chosen {
 const APDU_LIMIT: Duration = Duration::from_secs(60);
 
 impl Chosen {
-    /// Notes whether the card may be in the middle of the command that failed. T=0 has no recovery but a reset.
+    /// Notes whether the card may be in the middle of the command that failed. T=0 has no recovery but a
+    /// reset.
     pub fn note_failure(&mut self, level: ExchangeLevel, error: Error) {
         let is_half_way = match level {
             ExchangeLevel::Tpdu => error.is_half_way(),

@@ -1,7 +1,8 @@
 //! Memory of the speeds that have failed with a card.
 //!
-//! A card that goes mute in the middle of an exchange may be too slow; it may also have been moved, or have received a command
-//! that it does not survive. So the first failure slows it down until it is powered off. Only the second one is remembered.
+//! A card that goes mute in the middle of an exchange may be too slow; it may also have been moved, or have
+//! received a command that it does not survive. So the first failure slows it down until it is powered off.
+//! Only the second one is remembered.
 
 use alloc::vec::Vec;
 

@@ -1,4 +1,4 @@
-//! Which F and D to speak with: the fastest that card and reader can do, and what to fall back to.
+//! The choice of F and D: the fastest that card and reader have in common, and those to fall back to.
 //!
 //! What the card allows (ISO/IEC 7816-3, clause 9.3): any F from Fd = 372 to the Fi of TA1 with any D from
 //! Dd = 1 to the Di of TA1. Of these, nothing that is faster than TA1 itself is proposed: 372/32 lies in
@@ -25,10 +25,10 @@ const D_INDEXES: [u8; 9] = [1, 2, 3, 4, 5, 6, 7, 8, 9];
 
 /// Frequencies that a contact can have, in kHz (clause 5.2.3).
 const CLOCK_KHZ: core::ops::RangeInclusive<u32> = 1_000..=20_000;
-/// Nearly every reader runs a card at this until it has reason not to.
+/// The default clock of nearly every reader.
 const COMMON_CLOCK_KHZ: u32 = 4_000;
 
-/// What a reader says of its speeds: fields of its class descriptor and its list of data rates.
+/// A reader's speeds: fields of its class descriptor and its list of data rates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReaderSpeeds<'a> {
     /// dwDefaultClock, in kHz.
@@ -41,7 +41,7 @@ pub struct ReaderSpeeds<'a> {
     pub max_data_rate_bps: u32,
     /// bNumDataRatesSupported; 0 stands for all rates up to the maximum.
     pub num_data_rates: u8,
-    /// What GET_DATA_RATES brought, in bit/s; empty where it brought nothing.
+    /// The answer to GET_DATA_RATES, in bit/s; empty if there was none.
     pub data_rates: &'a [u32],
     /// dwFeatures 0x10: the reader changes the clock to suit the parameters.
     pub has_automatic_clock: bool,

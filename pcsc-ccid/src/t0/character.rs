@@ -2,7 +2,7 @@
 
 use super::{check_ins, is_sw1, Direction, Error};
 
-/// What the caller does next.
+/// What the caller has to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// Send [`Character::outgoing`], if there is any, then receive `expect` bytes, each within the
@@ -34,7 +34,7 @@ enum Outgoing {
     Data(usize, usize),
 }
 
-/// The exchange of one TPDU with a card whose every character we see.
+/// The exchange of one TPDU, character by character.
 #[derive(Debug)]
 pub struct Character<'a> {
     header: [u8; 5],
@@ -74,7 +74,7 @@ impl<'a> Character<'a> {
         })
     }
 
-    /// Bounds the NULL bytes; each one buys the card one more waiting time.
+    /// Limits the NULL bytes, each of which restarts the waiting time.
     pub fn max_nulls(mut self, nulls: u16) -> Self {
         self.nulls_left = nulls;
         self
@@ -99,17 +99,17 @@ impl<'a> Character<'a> {
         }
     }
 
-    /// The waiting time went by without a byte.
+    /// No byte was received within the waiting time.
     pub fn on_timeout(&mut self) -> Step {
         self.fail(Error::Timeout)
     }
 
-    /// A character was received wrong and its repetition too.
+    /// A character had a parity error, and so had its repetitions.
     pub fn on_parity_error(&mut self) -> Step {
         self.fail(Error::Parity)
     }
 
-    /// These bytes came.
+    /// These bytes were received.
     pub fn on_bytes(&mut self, bytes: &[u8]) -> Step {
         if matches!(self.state, State::New | State::Over) {
             return Step::Failed(Error::Over);

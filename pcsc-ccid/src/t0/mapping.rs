@@ -9,15 +9,15 @@ pub const MAX_TPDU: usize = 5 + 255;
 const GET_RESPONSE: u8 = 0xC0;
 const ENVELOPE: u8 = 0xC2;
 
-/// How much of the mapping is ours; what is not, the application sees as status words.
+/// Which parts of the mapping are made here. The others reach the application as status words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     /// Answer '61xx' with GET RESPONSE in cases 2 and 4.
     pub get_response: bool,
     /// Answer '6Cxx' in case 2 by sending the command again with that length.
     pub correct_length: bool,
-    /// Send GET RESPONSE with Le after '9000' to a case 4 command too. The clause has it so, but a
-    /// card that has nothing to say then turns a success into an error; hence off by default.
+    /// Send GET RESPONSE with Le after '9000' to a case 4 command too. The clause requires it, but a
+    /// card that has no data then turns a success into an error; hence off by default.
     pub get_response_after_9000: bool,
 }
 
@@ -40,7 +40,7 @@ impl Policy {
     };
 }
 
-/// What the caller does next.
+/// What the caller has to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Exchange [`Exchange::tpdu`] with the card.
@@ -147,8 +147,8 @@ impl<'a> Exchange<'a> {
             return self.fail(Error::ResponseTooShort);
         };
         let room = match (self.from_card, self.tpdu[4]) {
-            // P3 is 0 in a command of case 1, as it is in one of case 2 that expects 256 bytes. Readers whose card is a
-            // program, QEMU's for one, cannot tell them apart and return data.
+            // P3 is 0 in a command of case 1, as it is in one of case 2 that expects 256 bytes. Readers whose
+            // card is a program, QEMU's for one, cannot tell them apart and return data.
             _ if self.may_take_case_1_for_2() => MAX_TPDU_RESPONSE - 2,
             (false, _) => 0,
             (true, 0) => MAX_TPDU_RESPONSE - 2,
@@ -174,7 +174,7 @@ impl<'a> Exchange<'a> {
     /// Decides between the end and GET RESPONSE.
     fn after(&mut self, sw1: u8, sw2: u8, moved: bool) -> Action {
         let wanted = self.ne().saturating_sub(self.received);
-        // A card that answers GET RESPONSE with '61xx' and no data would never end.
+        // GET RESPONSE answered by '61xx' and no data would go on without end.
         let progress = self.state != State::GetResponse || moved;
         let more = match (sw1, sw2) {
             (0x61, available) => {
@@ -224,7 +224,8 @@ impl<'a> Exchange<'a> {
         self.command.ne.unwrap_or(0)
     }
 
-    /// The class of the commands we add: interindustry ones keep nothing but the logical channel.
+    /// The class of the commands that are added. Of an interindustry class only the logical channel is kept:
+    /// secure messaging and chaining concern the command itself (ISO 7816-4, clause 5.4.1).
     fn own_class(&self) -> u8 {
         match self.command.header[0] {
             cla @ 0x00..=0x3F => cla & 0x03,

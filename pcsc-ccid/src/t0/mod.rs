@@ -1,8 +1,8 @@
 //! Protocol T=0, half-duplex transmission of characters (ISO/IEC 7816-3 clauses 10 and 12.2).
 //!
-//! Two layers, both without I/O: [`Exchange`] maps a command APDU to one or more TPDUs (GET RESPONSE,
-//! the right length after '6Cxx', ENVELOPE), and [`Character`] carries one TPDU over a line where we
-//! see each procedure byte. A reader at TPDU level needs the first, a reader at character level both.
+//! Two layers, both without I/O: [`Exchange`] maps a command APDU to one or more TPDUs (GET RESPONSE, the
+//! right length after '6Cxx', ENVELOPE), and [`Character`] exchanges one TPDU through procedure bytes. A
+//! reader at TPDU level needs the first, a reader at character level both.
 
 mod character;
 mod mapping;
@@ -26,7 +26,7 @@ pub enum Direction<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// INS '6X' and '9X' could not be told from SW1 (clause 10.3.2).
+    /// INS '6X' and '9X' cannot be distinguished from SW1 (clause 10.3.2).
     #[error("INS {0:02X} cannot be sent over T=0")]
     InvalidInstruction(u8),
     /// P3 and the data differ in length.

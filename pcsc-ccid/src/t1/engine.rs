@@ -1,19 +1,20 @@
-//! What outlives an exchange over T=1: numbers and sizes (clauses 11.4.2 and 11.6), and the bounds of it all.
+//! The state of T=1 between exchanges: sequence numbers and sizes (clauses 11.4.2 and 11.6), and its limits.
 
 use super::block::{Edc, MAX_BLOCK};
 
-/// IFSC and IFSD before anything else is said (clause 11.4.2).
+/// The initial value of IFSC and IFSD (clause 11.4.2).
 pub(super) const DEFAULT_IFS: u8 = 32;
 
-/// Bounds on what a card may make us do.
+/// Limits on what a card can cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Attempts at one block before the next stage of recovery; the standard says three (rules 6.4, 7.4).
     pub attempts: u8,
     /// Resynchronisations in one exchange.
     pub resynchs: u8,
-    /// S(WTX request) in a row, that is, without a byte of data in between: an end for a card that asks without a pause.
-    /// Clause 11 knows no sum of what is granted. How long a card may take is for who drives the engine, and has a clock.
+    /// S(WTX request) in a row, that is, without a byte of data in between: bounds a card that requests
+    /// without a pause. Clause 11 does not limit the sum of what is granted. The caller, which has a clock,
+    /// bounds the time.
     pub wtx_in_a_row: u16,
     /// Other blocks in a row that are right but move no data: S(IFS request), repeated S(ABORT
     /// request), empty I-blocks in a chain.
@@ -35,11 +36,11 @@ impl Default for Limits {
     }
 }
 
-/// What the ATR and the caller fix for the life of a card session.
+/// The parameters of a card session, from the ATR and the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Config {
-    /// Node address byte of our blocks; the card answers with its nibbles swapped (clause 11.3.2.1). FF is taken as 0, see
-    /// [`is_valid_nad`].
+    /// Node address byte of our blocks; the card answers with its nibbles swapped (clause 11.3.2.1). FF is
+    /// taken as 0, see [`is_valid_nad`].
     pub nad: u8,
     /// Error detection code, from the first TC for T=1.
     pub edc: Edc,
@@ -110,7 +111,7 @@ impl Error {
     }
 }
 
-/// What the caller does next.
+/// What the caller has to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Send [`Exchange::block`](super::Exchange::block) and wait for a block, up to `wait` times BWT.
@@ -124,13 +125,14 @@ pub enum Action {
     Failed(Error),
 }
 
-/// Whether a block can begin with this node address: any byte but FF, which is the first byte of a PPS request (clause
-/// 11.3.2.1). Bits 4 and 8, once VPP control, are used: multiple enabled profiles of eUICCs address a profile with them.
+/// Whether a block can begin with this node address: any byte but FF, which is the first byte of a PPS
+/// request (clause 11.3.2.1). Bits 4 and 8, once VPP control, are used: multiple enabled profiles of eUICCs
+/// address a profile with them.
 pub const fn is_valid_nad(nad: u8) -> bool {
     nad != 0xFF
 }
 
-/// T=1 of one card session: what must outlive an APDU. Make a new one after each reset of the card.
+/// The state of T=1 with one card. Make a new one after each reset of the card.
 #[derive(Debug, Clone)]
 pub struct Engine {
     pub(super) config: Config,
@@ -143,7 +145,7 @@ pub struct Engine {
     pub(super) ifsd_due: bool,
     /// A valid block was received since the reset.
     pub(super) heard: bool,
-    /// The last exchange ended in a state that both sides know.
+    /// The last exchange ended in a state that both sides agree on.
     pub(super) clean: bool,
     pub(super) block: [u8; MAX_BLOCK],
     pub(super) block_len: usize,
@@ -193,8 +195,8 @@ impl Engine {
         (self.ns, self.nr)
     }
 
-    /// Notes an exchange of one I-block each way that somebody else made: a reader that has a PIN pad. Where
-    /// it did not end with the card's I-block, the next exchange resynchronises.
+    /// Notes an exchange of one I-block each way that a reader with a PIN pad has made. If it did not end
+    /// with the card's I-block, the next exchange resynchronises.
     pub fn note_foreign_exchange(&mut self, ended_well: bool) {
         self.ns ^= 1;
         self.nr ^= 1;
@@ -202,8 +204,8 @@ impl Engine {
         self.clean &= ended_well;
     }
 
-    /// Changes the node address of the blocks to come (clause 11.3.2.1). Returns false, and changes nothing, for one that
-    /// is not valid.
+    /// Changes the node address of the blocks to come (clause 11.3.2.1). Returns false, and changes nothing,
+    /// for one that is not valid.
     pub fn set_nad(&mut self, nad: u8) -> bool {
         let is_valid = is_valid_nad(nad);
         if is_valid {

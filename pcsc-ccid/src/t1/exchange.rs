@@ -20,7 +20,7 @@ enum Phase {
     Over,
 }
 
-/// The kind of our last block decides how a bad answer to it is treated (rules 7.1 to 7.3).
+/// The kind of the last block sent, which decides how a bad answer to it is treated (rules 7.1 to 7.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Last {
     I,
@@ -29,7 +29,7 @@ enum Last {
     Response,
 }
 
-/// One exchange. Call [`start`](Exchange::start), do as the [`Action`] says, and report what came
+/// One exchange. Call [`start`](Exchange::start), do what the [`Action`] says, and report the result
 /// with one of the `on_` methods, until the action is not `Send`.
 #[derive(Debug)]
 pub struct Exchange<'a> {
@@ -43,27 +43,27 @@ pub struct Exchange<'a> {
     sent: usize,
     pending: usize,
     received: usize,
-    /// The card may have the whole command.
+    /// The card may have the whole command, and may have executed it.
     committed: bool,
     cancelled: bool,
     failures: u8,
     resynchs: u8,
-    /// S(IFS request) was answered by something else than its response.
+    /// S(IFS request) was answered by another block than its response.
     ifsd_refused: bool,
     wtx_in_a_row: u16,
     idle_blocks: u8,
 }
 
 impl Engine {
-    /// Begins the exchange of `command` for a response to be written to `response`. The first one
-    /// after a reset sends S(IFS request) before; one after an exchange that was dropped half way
-    /// resynchronises before.
+    /// Begins the exchange of `command`; the response is written to `response`. The first exchange after a
+    /// reset sends S(IFS request) first. An exchange after one that was dropped half way resynchronises
+    /// first, because the sequence numbers of the card are unknown then.
     pub fn exchange<'a>(&'a mut self, command: &'a [u8], response: &'a mut [u8]) -> Exchange<'a> {
         Exchange::new(self, Some(command), response)
     }
 
-    /// Announces IFSD and nothing else; [`Action::Done`] with 0. A card that does not know the
-    /// request leaves IFSD at 32.
+    /// Announces IFSD and nothing else; ends with [`Action::Done`] and 0. IFSD stays at 32 if the card does
+    /// not know the request.
     pub fn negotiate(&mut self) -> Exchange<'_> {
         Exchange::new(self, None, &mut [])
     }
@@ -109,8 +109,8 @@ impl<'a> Exchange<'a> {
         &self.engine.block[..self.engine.block_len]
     }
 
-    /// Asks to end a chain, in either direction, at its next block. An exchange that is not chaining
-    /// ends as it would have.
+    /// Aborts a chain, in either direction, at its next block. Without chaining the exchange ends as usual:
+    /// T=1 can abort chains only.
     pub fn cancel(&mut self) {
         self.cancelled = true;
     }
@@ -127,6 +127,7 @@ impl<'a> Exchange<'a> {
 
     /// These bytes came, from NAD to the end of the error detection code.
     pub fn on_block(&mut self, bytes: &[u8]) -> Action {
+        // The card swaps the two addresses in NAD. Another NAD is not an answer to this host.
         let block = match Block::decode(bytes, self.engine.config.edc) {
             Ok(block) if block.nad == self.engine.config.nad.rotate_left(4) => block,
             Ok(_) => return self.invalid(2),
@@ -141,10 +142,13 @@ impl<'a> Exchange<'a> {
                 self.end_of_ifsd()
             }
             (Phase::Ifsd, _) => {
+                // The card answers, but not to this request: after the retries it is used with IFSD 32.
                 self.ifsd_refused = true;
                 self.invalid(2)
             }
             (Phase::Sending, Pcb::R { seq, .. }) => self.on_acknowledge(seq),
+            // Rule 2.1: an I-block acknowledges the last I-block of the command. Before the last one only
+            // R-blocks do.
             (Phase::Sending, Pcb::I { seq, more }) if seq == self.engine.nr && !self.pending_more() => {
                 self.engine.ns ^= 1;
                 self.sent += self.pending;
@@ -161,6 +165,7 @@ impl<'a> Exchange<'a> {
                 self.engine.ifsc = block.inf[0];
                 self.respond_idle(Supervisory::Ifs, block.inf)
             }
+            // Rule 9: only a chain can be aborted, here the command's. Its I-block counts as received.
             (Phase::Sending, Pcb::Request(Supervisory::Abort)) if self.sent > 0 || self.pending_more() => {
                 self.engine.ns ^= 1;
                 self.phase = Phase::Aborted;
@@ -226,7 +231,7 @@ impl<'a> Exchange<'a> {
     /// An R-block came while an I-block of ours was out.
     fn on_acknowledge(&mut self, expected: u8) -> Action {
         if expected == self.engine.ns {
-            // The card wants that I-block again, so it does not have it.
+            // The card requests that I-block again, so it has not received it.
             self.committed = false;
             if self.too_many_failures() {
                 return self.escalate();
@@ -242,6 +247,7 @@ impl<'a> Exchange<'a> {
                 self.send_data()
             }
         } else {
+            // It acknowledges the last block of the command. Rule 2.1 wants the answer as an I-block instead.
             self.invalid(2)
         }
     }
@@ -266,6 +272,7 @@ impl<'a> Exchange<'a> {
             None => false,
         };
         match (more, fits) {
+            // The chain is aborted rather than received to its end: the card could send without end.
             (true, false) => self.abort(Error::ResponseTooLong),
             (true, true) if self.cancelled => self.abort(Error::Cancelled),
             (true, true) => self.send(
@@ -317,7 +324,7 @@ impl<'a> Exchange<'a> {
         self.failures >= self.engine.config.limits.attempts
     }
 
-    /// Nothing came, or nothing that fits: rules 7.1 to 7.3.
+    /// Nothing was received, or no valid answer: rules 7.1 to 7.3.
     fn invalid(&mut self, error: u8) -> Action {
         if self.phase == Phase::Over {
             return Action::Failed(Error::Over);
@@ -326,6 +333,8 @@ impl<'a> Exchange<'a> {
             return self.escalate();
         }
         match self.last {
+            // Rule 7.1: an R-block asks the card to repeat its block. The I-block itself must not be repeated
+            // here: the card would execute the command twice if only its answer was lost.
             Last::I | Last::Response => self.send(
                 Pcb::R {
                     seq: self.engine.nr,
@@ -333,6 +342,7 @@ impl<'a> Exchange<'a> {
                 },
                 &[],
             ),
+            // Rules 7.2 and 7.3: these are repeated as they are.
             Last::R | Last::Request => Action::Send { wait: 1 },
         }
     }
@@ -346,6 +356,8 @@ impl<'a> Exchange<'a> {
             Phase::Aborted => Some(Error::AbortedByCard),
             _ => None,
         };
+        // A card that has never sent a valid block would not answer S(RESYNCH request) either: the speed or
+        // the check bytes are wrong, and each attempt costs BWT.
         if !self.engine.heard || self.resynchs >= self.engine.config.limits.resynchs {
             return self.fail(Error::Unresponsive);
         }
@@ -359,7 +371,7 @@ impl<'a> Exchange<'a> {
         self.send(Pcb::Request(Supervisory::Resynch), &[])
     }
 
-    /// The protocol starts anew (rule 6.3): numbers and sizes have their first values.
+    /// The protocol starts again (rule 6.3): sequence numbers and sizes have their initial values.
     fn resynchronized(&mut self, fate: Option<Error>) -> Action {
         let engine = &mut *self.engine;
         (engine.ns, engine.nr) = (0, 0);
@@ -369,6 +381,7 @@ impl<'a> Exchange<'a> {
         if let Some(error) = fate {
             return self.fail(error);
         }
+        // A VERIFY that is sent twice uses up two tries of the PIN.
         if self.committed && !self.engine.config.limits.resend_after_resynch {
             return self.fail(Error::Resynchronized);
         }

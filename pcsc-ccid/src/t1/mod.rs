@@ -1,8 +1,7 @@
 //! Protocol T=1, half-duplex transmission of blocks (ISO/IEC 7816-3 clause 11).
 //!
-//! [`block`] is the codec: bytes in, a [`Block`] or the reason why not. [`Engine`] is the interface
-//! device's side of the protocol without any I/O: an [`Exchange`] of it says which block to send and how
-//! long to wait, and is told what came back.
+//! [`block`] is the codec. [`Engine`] is the interface device's side of the protocol without I/O: its
+//! [`Exchange`] returns which block to send and how long to wait, and is passed what the card answers.
 
 pub mod block;
 mod engine;

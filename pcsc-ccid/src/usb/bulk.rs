@@ -26,8 +26,9 @@ impl<P> Buffered<P> {
 
 /// The pair of bulk pipes.
 ///
-/// The command is submitted and not waited for, so that the thread sleeps once for both transfers of an exchange: an answer
-/// means that the command has gone out. Only where no answer comes for a while does it matter what became of the command.
+/// The command is submitted and not waited for, so that the thread sleeps once for both transfers of an
+/// exchange: an answer means that the command has gone out. Only where no answer comes for a while does it
+/// matter what became of the command.
 pub(super) struct Bulk<O, I> {
     out: Buffered<O>,
     input: Buffered<I>,
@@ -50,8 +51,8 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
         }
     }
 
-    /// Submits `message`, which has to go out within `timeout`. Reports a failure that is there at once; a later one is
-    /// reported by [`Bulk::receive`].
+    /// Submits `message`, which has to go out within `timeout`. Reports a failure that is there at once; a
+    /// later one is reported by [`Bulk::receive`].
     pub(super) fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), Error> {
         if message.len() > MAX_TRANSFER {
             return Err(Error::Fault);
@@ -100,8 +101,8 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
         Ok(())
     }
 
-    /// Receives one transfer. What `into` has no room for is dropped. Data that arrived by the deadline count even if the
-    /// transfer did not end by then.
+    /// Receives one transfer. What `into` has no room for is dropped. Data that arrived by the deadline count
+    /// even if the transfer did not end by then.
     pub(super) fn receive(&mut self, into: &mut [u8], timeout: Duration) -> Result<usize, Error> {
         self.abandon_input()?;
         if let Some(length) = self.take_carried(into) {
@@ -161,8 +162,8 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
         Some(length)
     }
 
-    /// Waits for the answer. A command that has not gone out after [`GLANCE`] is waited for first: until then no answer to
-    /// it can come.
+    /// Waits for the answer. A command that has not gone out after [`GLANCE`] is waited for first: until then
+    /// no answer to it can come.
     fn wait_for_input(&mut self, timeout: Duration) -> Result<Completion, Error> {
         let now = Instant::now();
         let deadline = now.checked_add(timeout);

@@ -36,7 +36,8 @@ impl fmt::Display for Identity {
     }
 }
 
-/// The place of a device's interface on the bus. A device that is unplugged and plugged in again has another address.
+/// The place of a device's interface on the bus. A device that is unplugged and plugged in again has another
+/// address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     /// The number of the bus; 0 if the system does not number them.

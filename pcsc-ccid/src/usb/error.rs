@@ -12,7 +12,8 @@ use std::vec::Vec;
 pub enum OpenError {
     /// The user may not open the device's node.
     #[error(
-        "no permission for {}: put this line into /etc/udev/rules.d/70-pcsc-ccid.rules and plug the reader in again: {rule}",
+        "no permission for {}: put this line into /etc/udev/rules.d/70-pcsc-ccid.rules and plug the reader in \
+         again: {rule}",
         node.display()
     )]
     Permission {

@@ -51,8 +51,9 @@ impl Hotplug {
 
     /// Sleeps until a reader comes or goes; `None` from [`HotplugStopper::stop`] on.
     ///
-    /// A reader that is unplugged and comes back between two calls is gone and has arrived, with another address. One
-    /// of which the system cannot tell whether it is there stays, as does one that the user may not open any more.
+    /// A reader that is unplugged and comes back between two calls is gone and has arrived, with another
+    /// address. One of which the system cannot tell whether it is there stays, as does one that the user may
+    /// not open any more.
     ///
     /// # Errors
     /// What the system says.

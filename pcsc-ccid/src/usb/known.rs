@@ -5,8 +5,8 @@ use super::listing::{Changes, Notice, Scan};
 use std::time::{Duration, Instant};
 use std::vec::Vec;
 
-/// How long to wait for a reader that is not ready: for its name, which some devices never give, for udev, whose
-/// database a container may lack, and for the right to open it.
+/// How long to wait for a reader that is not ready: for its name, which some devices never give, for udev,
+/// whose database a container may lack, and for the right to open it.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The known readers.
@@ -30,7 +30,8 @@ impl KnownReaders {
         self.is_partial || !self.pending.is_empty()
     }
 
-    /// Whether a reader is to be taken as it is: it has been waited for, or what is wrong with it is reported already.
+    /// Whether a reader is to be taken as it is: it has been waited for, or what is wrong with it is reported
+    /// already.
     pub(super) fn has_waited(&self, place: Place, now: Instant) -> bool {
         let is_reported = self.reported.iter().any(|notice| notice.place == place);
         is_reported

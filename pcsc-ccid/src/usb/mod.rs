@@ -1,15 +1,16 @@
-//! Readers on real USB ports: over the system calls of `pcsc-usbfs` on Linux and Android, over the library `nusb` on
-//! Windows and macOS.
+//! Readers on real USB ports: over the system calls of `pcsc-usbfs` on Linux and Android, over the library
+//! `nusb` on Windows and macOS.
 //!
 //! [`list`] names the readers without opening any; [`Candidate::open`] claims one and gives its
-//! [`UsbTransport`] and its [`Presence`], the pipe that notifies of cards that come and go, for a thread of its
-//! own. [`Hotplug`] waits for readers to come and go.
+//! [`UsbTransport`] and its [`Presence`], the pipe that notifies of cards that come and go, for a thread of
+//! its own. [`Hotplug`] waits for readers to come and go.
 //!
-//! A transmit costs one bulk OUT and one bulk IN transfer, and no allocation after the first. The thread does not wait
-//! for the command to go out before it waits for the answer: as a rule it sleeps once.
+//! A transmit costs one bulk OUT and one bulk IN transfer, and no allocation after the first. The thread does
+//! not wait for the command to go out before it waits for the answer: as a rule it sleeps once.
 //!
-//! While a reader is there, no wait polls: it ends by its result, its deadline or a [`Canceller`], at once. Pulling the
-//! reader out ends it as soon as the system reports that, or else a moment after the bus has failed.
+//! While a reader is there, no wait polls: it ends by its result, its deadline or a [`Canceller`], at once.
+//! Pulling the reader out ends it as soon as the system reports that, or else a moment after the bus has
+//! failed.
 
 mod bulk;
 mod candidate;

@@ -36,7 +36,8 @@ impl Wake for Signal {
     }
 }
 
-/// Sleeps on `signal` until `poll` is ready, the deadline passes or a cancellation comes, in this order of precedence.
+/// Sleeps on `signal` until `poll` is ready, the deadline passes or a cancellation comes, in this order of
+/// precedence.
 fn block_on<T>(
     signal: &Arc<Signal>,
     deadline: Option<Instant>,

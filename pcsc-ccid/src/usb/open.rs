@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-/// Pauses between attempts to claim an interface. A process that has just ended, or a probe by udev, may hold it for a
-/// moment.
+/// Pauses between attempts to claim an interface. A process that has just ended, or a probe by udev, may hold
+/// it for a moment.
 const CLAIM_PAUSES: [Duration; 4] = [
     Duration::from_millis(5),
     Duration::from_millis(15),
@@ -32,8 +32,8 @@ pub struct Opened {
 }
 
 impl Candidate {
-    /// Opens the device and claims the interface. A driver of the kernel or a process that has claimed it keeps it; finding
-    /// that out takes 100 ms.
+    /// Opens the device and claims the interface. A driver of the kernel or a process that has claimed it
+    /// keeps it; finding that out takes 100 ms.
     ///
     /// # Errors
     /// [`OpenError`].

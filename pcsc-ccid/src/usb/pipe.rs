@@ -5,16 +5,19 @@ use crate::transport::Error;
 use std::time::{Duration, Instant};
 use std::vec::Vec;
 
-/// How long a cancelled transfer may take to come back. The system returns it at once unless the host controller hangs.
+/// How long a cancelled transfer may take to come back. The system returns it at once unless the host
+/// controller hangs.
 const RECLAIM_LIMIT: Duration = Duration::from_secs(2);
 
-/// A device that is pulled fails on the bus before the system knows that it is gone: a hub reports that at its next poll.
+/// A device that is pulled fails on the bus before the system knows that it is gone: a hub reports that at
+/// its next poll.
 const REMOVAL_LIMIT: Duration = Duration::from_millis(300);
 
 /// How a transfer ended.
 #[derive(Debug)]
 pub(super) struct Completion {
-    /// The buffer that was submitted, for use in the next transfer. From an IN endpoint it holds what came, and no more.
+    /// The buffer that was submitted, for use in the next transfer. From an IN endpoint it holds what came,
+    /// and no more.
     pub(super) buffer: Vec<u8>,
     /// [`Error::Cancelled`] if it was cancelled, by this driver or by the system; never [`Error::Timeout`].
     pub(super) result: Result<(), Error>,
@@ -31,7 +34,8 @@ pub(super) trait Pipe {
     /// Takes the completion if the transfer has ended. Does not block.
     fn try_complete(&mut self) -> Option<Completion>;
 
-    /// Blocks until the transfer has ended. A completion takes precedence over the deadline and over a cancellation.
+    /// Blocks until the transfer has ended. A completion takes precedence over the deadline and over a
+    /// cancellation.
     fn complete(
         &mut self,
         deadline: Option<Instant>,
@@ -54,7 +58,8 @@ pub(super) trait Pipe {
         self.complete(deadline, true)
     }
 
-    /// Cancels the transfer and waits for its end, which may still be a success; `None` if there is no transfer.
+    /// Cancels the transfer and waits for its end, which may still be a success; `None` if there is no
+    /// transfer.
     fn reclaim(&mut self) -> Result<Option<Completion>, Error> {
         if !self.is_pending() {
             return Ok(None);
@@ -66,8 +71,8 @@ pub(super) trait Pipe {
             .map_err(|_| Error::Fault)
     }
 
-    /// What to report for a transfer that failed by itself. A fault of the bus, or a cancellation that is not ours, is held
-    /// back until the system has had the time to report that the device is gone.
+    /// What to report for a transfer that failed by itself. A fault of the bus, or a cancellation that is not
+    /// ours, is held back until the system has had the time to report that the device is gone.
     fn explain(&self, error: Error) -> Error {
         match error {
             Error::Fault | Error::Cancelled if self.is_gone(REMOVAL_LIMIT) => Error::Gone,

@@ -126,7 +126,8 @@ impl Signal {
         }
     }
 
-    /// Announces that the thread is about to sleep where `waker` wakes it. Gives the event instead if there is one already.
+    /// Announces that the thread is about to sleep where `waker` wakes it. Gives the event instead if there
+    /// is one already.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub(super) fn go_elsewhere(
         &self,

@@ -13,8 +13,8 @@ type Pipes = Bulk<BulkOut, BulkIn>;
 /// A [`Transport`] over a claimed interface of a USB device. The claim ends when this and the reader's
 /// [`UsbWatch`](super::UsbWatch) are dropped.
 ///
-/// [`send`](Transport::send) hands the command to the system and does not wait until the device has taken it: where
-/// the device refuses it, [`receive`](Transport::receive) says so.
+/// [`send`](Transport::send) hands the command to the system and does not wait until the device has taken it:
+/// where the device refuses it, [`receive`](Transport::receive) says so.
 pub struct UsbTransport {
     // Before the claim, so that nothing goes on when the interface is released.
     pipes: Option<Pipes>,
@@ -125,9 +125,9 @@ pub struct Canceller {
 }
 
 impl Canceller {
-    /// Ends the exchange that is going on with [`Error::Cancelled`], at once: the current wait, or, between a command and its
-    /// answer, the wait for the answer. If no exchange is going on, it ends the next pause or wait for an answer, unless a
-    /// command or request comes first.
+    /// Ends the exchange that is going on with [`Error::Cancelled`], at once: the current wait, or, between a
+    /// command and its answer, the wait for the answer. If no exchange is going on, it ends the next pause or
+    /// wait for an answer, unless a command or request comes first.
     pub fn cancel(&self) {
         self.signal.cancel();
     }

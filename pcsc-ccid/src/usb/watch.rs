@@ -21,7 +21,8 @@ pub enum Presence {
     Polled(Duration),
 }
 
-/// The interrupt pipe of a claimed interface. It goes to a thread of its own, which sleeps in [`UsbWatch::wait`].
+/// The interrupt pipe of a claimed interface. It goes to a thread of its own, which sleeps in
+/// [`UsbWatch::wait`].
 pub struct UsbWatch {
     pipe: InterruptIn,
     buffer: Vec<u8>,
@@ -60,9 +61,9 @@ impl UsbWatch {
     /// Between two calls the reader keeps what it has to send.
     ///
     /// # Errors
-    /// [`Error::Timeout`] where a timeout was given; a later call loses nothing by it. [`Error::Cancelled`] from
-    /// [`WatchStopper::stop`] on, [`Error::Gone`] once the reader is unplugged. After [`Error::Stall`] the pipe's
-    /// halt is ended already; after a second one, or [`Error::Fault`], poll instead.
+    /// [`Error::Timeout`] where a timeout was given; a later call loses nothing by it. [`Error::Cancelled`]
+    /// from [`WatchStopper::stop`] on, [`Error::Gone`] once the reader is unplugged. After [`Error::Stall`]
+    /// the pipe's halt is ended already; after a second one, or [`Error::Fault`], poll instead.
     pub fn wait(&mut self, timeout: Option<Duration>) -> Result<&[u8], Error> {
         if !self.pipe.is_pending() {
             let mut buffer = std::mem::take(&mut self.buffer);

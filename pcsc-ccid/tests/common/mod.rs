@@ -135,8 +135,8 @@ pub fn now(handle: &Handle) -> Duration {
     handle.with(|device| device.now())
 }
 
-/// A message of a reader (CCID 1.1, clause 6.2): its type, its data, and the three bytes before them. FF stands for the number of
-/// the command.
+/// A message of a reader (CCID 1.1, clause 6.2): its type, its data, and the three bytes before them. FF
+/// stands for the number of the command.
 pub fn message(kind: u8, data: &[u8], status: [u8; 3]) -> Vec<u8> {
     let mut bytes = vec![kind];
     bytes.extend((data.len() as u32).to_le_bytes());

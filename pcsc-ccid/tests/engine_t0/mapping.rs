@@ -3,8 +3,8 @@
 use pcsc_ccid::apdu::Command;
 use pcsc_ccid::t0::{Action, Direction, Error, Exchange, Policy};
 
-/// Exchanges `apdu` with a card that gets the first bytes of each pair and answers the second ones; `room` is the size of
-/// the response buffer.
+/// Exchanges `apdu` with a card that gets the first bytes of each pair and answers the second ones; `room` is
+/// the size of the response buffer.
 fn exchange_in(
     room: usize,
     apdu: &[u8],
@@ -205,7 +205,8 @@ fn policies_leave_status_words_to_the_application() {
     );
 }
 
-/// ISO/IEC 7816-4, clause 5.4.1: secure messaging and chaining are the command's, the logical channel is the card's.
+/// ISO/IEC 7816-4, clause 5.4.1: secure messaging and chaining are the command's, the logical channel is the
+/// card's.
 #[test]
 fn added_commands_keep_the_logical_channel_and_nothing_else() {
     for (class, own) in [

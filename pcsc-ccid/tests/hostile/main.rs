@@ -1,5 +1,5 @@
-//! Any bytes on any pipe: whatever a device sends, every call of the driver ends, after a bounded number of transfers, in
-//! bounded memory, without a panic.
+//! Any bytes on any pipe: whatever a device sends, every call of the driver ends, after a bounded number of
+//! transfers, in bounded memory, without a panic.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -61,7 +61,8 @@ impl From<io::Error> for Refusal {
 
 impl Device {
     pub(in crate::usb) fn open(node: &Path) -> Result<Device, Refusal> {
-        // First, so that the new file does not get the number of an inherited one that the program has closed.
+        // First, so that the new file does not get the number of an inherited one that the program has
+        // closed.
         pcsc_usbfs::close_inherited();
         match open(node, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
             Ok(fd) => Ok(Device {

@@ -1,9 +1,9 @@
-//! Events that cause a scan: netlink messages of the kernel and of udev, and inotify on the nodes. What changed is not taken
-//! from the event but from the scan.
+//! Events that cause a scan: netlink messages of the kernel and of udev, and inotify on the nodes. What
+//! changed is not taken from the event but from the scan.
 //!
-//! If udev runs, its messages announce new devices, because udev sets the rights first, and the kernel's announce removals.
-//! If it does not run (an initramfs, a container), the kernel's messages announce both. Inotify reports rights that are
-//! granted later, and is all there is in a container that gets no messages.
+//! If udev runs, its messages announce new devices, because udev sets the rights first, and the kernel's
+//! announce removals. If it does not run (an initramfs, a container), the kernel's messages announce both.
+//! Inotify reports rights that are granted later, and is all there is in a container that gets no messages.
 
 use super::super::candidate::Place;
 use super::schedule::RescanSchedule;
@@ -79,8 +79,8 @@ impl Events {
         }
     }
 
-    /// Sleeps until it is time to scan again, which it is after a while even without an event if it `needs_rescan`; false
-    /// once stopped.
+    /// Sleeps until it is time to scan again, which it is after a while even without an event if it
+    /// `needs_rescan`; false once stopped.
     pub(in crate::usb) fn wait(&mut self, needs_rescan: bool) -> io::Result<bool> {
         loop {
             let due = self.schedule.due(needs_rescan);

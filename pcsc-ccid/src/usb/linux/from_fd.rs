@@ -19,8 +19,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 /// American English: the language of a device that does not say which ones it has, as the kernel assumes too.
 const DEFAULT_LANGUAGE: u16 = 0x0409;
 
-/// The readers of a device whose node is open for reading and writing, such as the file descriptor of Android's
-/// `UsbDeviceConnection`, and its unusable interfaces.
+/// The readers of a device whose node is open for reading and writing, such as the file descriptor of
+/// Android's `UsbDeviceConnection`, and its unusable interfaces.
 ///
 /// # Errors
 /// [`OpenError::System`] for a file descriptor that is no USB device.

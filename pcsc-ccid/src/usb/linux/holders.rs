@@ -7,8 +7,8 @@ use std::path::Path;
 use std::vec;
 use std::vec::Vec;
 
-/// The kernel's driver that is bound to the interface at `port`; or else the other processes that have `node` open, as far
-/// as the user may look.
+/// The kernel's driver that is bound to the interface at `port`; or else the other processes that have `node`
+/// open, as far as the user may look.
 pub(in crate::usb) fn holders(port: &str, node: &Path) -> Vec<Holder> {
     match sysfs::driver(port) {
         Some(driver) if driver != "usbfs" => vec![Holder::Driver(driver)],

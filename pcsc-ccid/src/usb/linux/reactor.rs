@@ -1,12 +1,13 @@
 //! Who waits for the transfers of an open device: leader and followers.
 //!
-//! All transfers of an open device end on one file descriptor. Of the threads that wait for answers, one leads: it polls
-//! that descriptor, takes back every transfer that has ended, and wakes the thread that the transfer belongs to. The others
-//! follow, each asleep on its own [`Signal`]. When the leader has what it waited for, a follower leads. So there is no
-//! thread that belongs to this library, none that outlives a reader, and none that a fork loses.
+//! All transfers of an open device end on one file descriptor. Of the threads that wait for answers, one
+//! leads: it polls that descriptor, takes back every transfer that has ended, and wakes the thread that the
+//! transfer belongs to. The others follow, each asleep on its own [`Signal`]. When the leader has what it
+//! waited for, a follower leads. So there is no thread that belongs to this library, none that outlives a
+//! reader, and none that a fork loses.
 //!
-//! The thread that waits for notifications leads on its own: it polls an epoll set, which contains the descriptor only
-//! while no other thread leads. An exchange therefore does not wake it.
+//! The thread that waits for notifications leads on its own: it polls an epoll set, which contains the
+//! descriptor only while no other thread leads. An exchange therefore does not wake it.
 
 use super::super::pipe::{Completion, Pipe};
 use super::super::signal::{Interruption, Signal};
@@ -22,7 +23,8 @@ use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 use std::vec::Vec;
 
-/// How long to wait for transfers of a device that is gone. Its file descriptor is always ready, so poll cannot block on it.
+/// How long to wait for transfers of a device that is gone. Its file descriptor is always ready, so poll
+/// cannot block on it.
 const STRAGGLERS: Duration = Duration::from_millis(5);
 
 /// What a wait is for.
@@ -143,7 +145,8 @@ impl Reactor {
         &self.device
     }
 
-    /// Waits until `ready` gives something, the deadline passes or `signal` is cancelled, in this order of precedence.
+    /// Waits until `ready` gives something, the deadline passes or `signal` is cancelled, in this order of
+    /// precedence.
     fn wait<T>(
         &self,
         role: Role,
@@ -222,7 +225,8 @@ impl Reactor {
         })
     }
 
-    /// Puts the device into the watch's set, or takes it out, if that is due. A forked child's set is its parent's.
+    /// Puts the device into the watch's set, or takes it out, if that is due. A forked child's set is its
+    /// parent's.
     fn serve_watch(&self, state: &mut State) {
         let is_due = !state.is_led;
         if !state.is_watched || state.is_in_set == is_due || self.device.is_inherited() {
@@ -256,7 +260,8 @@ impl Reactor {
         }
     }
 
-    /// Polls until a transfer has ended, the leader is kicked, or `left` is over. False if nothing has happened.
+    /// Polls until a transfer has ended, the leader is kicked, or `left` is over. False if nothing has
+    /// happened.
     ///
     /// # Errors
     /// Where the system does not let it poll, or the device belongs to the process that has forked this one.
@@ -287,8 +292,8 @@ impl Reactor {
         };
         let mut fds = [PollFd::new(kick, PollFlags::IN), device];
         let ready = poll(&mut fds[..1 + usize::from(sees_device)], left.as_ref());
-        // The program may have closed the descriptors, and their numbers may name files of its own, which may be
-        // ready for ever. An exchange has a deadline in any case, and is not slowed down by this question.
+        // The program may have closed the descriptors, and their numbers may name files of its own, which may
+        // be ready for ever. An exchange has a deadline in any case, and is not slowed down by this question.
         let [is_kicked, is_ready] = fds.each_ref().map(|fd| !fd.revents().is_empty());
         let is_lost = fds.iter().any(|fd| fd.revents().contains(PollFlags::NVAL))
             || (is_kicked && !kick.is_ours())
@@ -307,7 +312,8 @@ impl Reactor {
         }
     }
 
-    /// Whether the device is gone, or goes within this time: the system then reports its file descriptor as broken.
+    /// Whether the device is gone, or goes within this time: the system then reports its file descriptor as
+    /// broken.
     fn is_gone(&self, within: Duration) -> bool {
         let deadline = Instant::now() + within;
         loop {

@@ -18,7 +18,8 @@ struct Roots<'a> {
     udev: &'a Path,
 }
 
-/// Opening is subject to the effective rights, not to the real ones. Android knows no setuid programs, nor this flag.
+/// Opening is subject to the effective rights, not to the real ones. Android knows no setuid programs, nor
+/// this flag.
 #[cfg(target_os = "linux")]
 const EFFECTIVE_RIGHTS: AtFlags = AtFlags::EACCESS;
 #[cfg(target_os = "android")]
@@ -41,7 +42,8 @@ enum Verdict {
 }
 
 impl Readiness {
-    /// Waits for udev to set the rights and for the kernel to read the name, until it `has_waited` for long enough.
+    /// Waits for udev to set the rights and for the kernel to read the name, until it `has_waited` for long
+    /// enough.
     fn verdict(self, has_waited: bool) -> Verdict {
         let is_ready = self.decision == Decision::Allow && self.obstacle.is_none() && !self.lacks_name;
         match (self.decision, self.obstacle) {
@@ -53,8 +55,8 @@ impl Readiness {
     }
 }
 
-/// Finds which of the known readers are gone, and which others are there. One that is not ready is left out unless it
-/// `has_waited` for long enough.
+/// Finds which of the known readers are gone, and which others are there. One that is not ready is left out
+/// unless it `has_waited` for long enough.
 ///
 /// # Errors
 /// Where the system has no USB, or does not let the process see it.
@@ -97,8 +99,8 @@ impl Roots<'_> {
         Ok(found)
     }
 
-    /// Adds a device's readers that are not known. Rights and udev's decision concern only these: a reader that is open already
-    /// continues to work.
+    /// Adds a device's readers that are not known. Rights and udev's decision concern only these: a reader
+    /// that is open already continues to work.
     fn add(
         &self,
         device: &Device,

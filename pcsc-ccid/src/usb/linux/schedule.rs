@@ -36,7 +36,8 @@ impl RescanSchedule {
         self.rescans = 0;
     }
 
-    /// When the next scan is due, if there is to be one: after what has appeared, and while the last one `needs_rescan`.
+    /// When the next scan is due, if there is to be one: after what has appeared, and while the last one
+    /// `needs_rescan`.
     pub(super) fn due(&self, needs_rescan: bool) -> Option<Instant> {
         let pause = match PAUSES.get(self.rescans) {
             Some(pause) => (needs_rescan || self.is_expecting).then_some(*pause),

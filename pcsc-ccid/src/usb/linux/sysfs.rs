@@ -41,8 +41,8 @@ pub(super) fn can_be_reader(root: &Path, interface: &str) -> io::Result<bool> {
     Ok(class.is_some_and(is_plausible))
 }
 
-/// Whether a known reader is still there. A reader whose address cannot be read counts as there: it is being unplugged, and
-/// the kernel reports that once its interface is gone.
+/// Whether a known reader is still there. A reader whose address cannot be read counts as there: it is being
+/// unplugged, and the kernel reports that once its interface is gone.
 ///
 /// # Errors
 /// If that can only be found out later.
@@ -145,7 +145,8 @@ fn decimal(dir: &Path, name: &str) -> io::Result<u8> {
     attribute(dir, name)?.parse().map_err(io::Error::other)
 }
 
-/// An attribute without the final line feed. Blanks are kept, because names that applications have saved contain them.
+/// An attribute without the final line feed. Blanks are kept, because names that applications have saved
+/// contain them.
 fn attribute(dir: &Path, name: &str) -> io::Result<String> {
     let value = bytes(dir, name)?;
     let value = String::from_utf8_lossy(&value);
