@@ -203,7 +203,7 @@ fn readers_are_ignored_and_renamed_as_the_environment_says() {
     assert_eq!(
         simulated(&[]),
         "00000000 Alcor Micro AU9540 00 00|SCM Microsystems Inc. SCR 331-DI [CCID Interface] 01 00|\
-         SCM Microsystems Inc. SCR 331-DI [CCID Interface] 01 01|SCM Microsystems Inc. SCR 3310 [4] 02 00"
+         SCM Microsystems Inc. SCR 331-DI [CCID Interface] 01 01|SCM Microsystems Inc. SCR 3310 [CCID Interface] 02 00"
     );
     assert_eq!(
         simulated(&[
