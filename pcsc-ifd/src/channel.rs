@@ -152,7 +152,16 @@ impl Channel {
         if self.events.is_gone() {
             return abi::ICC_NOT_PRESENT;
         }
-        let result = self.lock().presence(slot);
+        let was_removed = self.events.take_removal(slot);
+        let result = {
+            let mut reader = self.lock();
+            match reader.presence(slot) {
+                // A reader that gives power to cards by itself shows another card as it has shown the one before.
+                Ok(Presence::Present) if was_removed => reader.power_off(slot).map(|()| Presence::Replaced),
+                seen => seen,
+            }
+        };
+        self.events.note_look(slot, result == Ok(Presence::Present));
         // Told with it is whatever the reader has told just now.
         if self.events.take_stale(slot) {
             return abi::ICC_NOT_PRESENT;
@@ -391,6 +400,44 @@ mod tests {
             cancel: None,
         };
         (handle, Channel::open(device).unwrap())
+    }
+
+    /// A card is swapped faster than pcscd looks.
+    #[test]
+    fn a_card_that_was_swapped_between_two_looks_is_absent_for_a_while() {
+        // The first gives power to a card by itself, so that its status shows no difference.
+        for model in ["au9540", "gempc-express"] {
+            let (handle, channel) = channel(model);
+            let notify = || {
+                while let Some(bytes) = handle.with(|device| device.interrupt_in()) {
+                    channel.events.notify(&bytes);
+                }
+            };
+            let look = || {
+                channel.wait(0, LONG);
+                channel.presence(0)
+            };
+            handle.insert(0, card());
+            notify();
+            assert_eq!(look(), abi::ICC_PRESENT, "{model}");
+            channel.power(0, abi::POWER_UP, &mut [0; 33]).unwrap();
+            handle.remove(0);
+            notify();
+            handle.insert(0, card());
+            notify();
+            // Whoever has looked first, the event thread sees it absent after its next wait, and not after the one behind.
+            for expected in [abi::ICC_NOT_PRESENT, abi::ICC_NOT_PRESENT, abi::ICC_PRESENT] {
+                assert_eq!(look(), expected, "{model}");
+            }
+            channel.power(0, abi::POWER_UP, &mut [0; 33]).unwrap();
+            // One that is seen to go and to come is not absent twice.
+            handle.remove(0);
+            notify();
+            assert_eq!(look(), abi::ICC_NOT_PRESENT, "{model}");
+            handle.insert(0, card());
+            notify();
+            assert_eq!(look(), abi::ICC_PRESENT, "{model}");
+        }
     }
 
     /// No notification comes in this test: what wakes pcscd's event thread is what it must be told.

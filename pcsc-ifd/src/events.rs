@@ -36,6 +36,10 @@ struct Slot {
     seen: u64,
     is_waiting: bool,
     is_interrupted: bool,
+    /// The reader has reported it as empty since the last look.
+    was_emptied: bool,
+    /// The last look found a card.
+    had_card: bool,
     stale: Stale,
 }
 
@@ -132,24 +136,32 @@ impl Events {
         });
     }
 
-    /// Takes note of what came from the interrupt pipe. A reader that says that no slot has changed would not say it for
-    /// nothing.
+    /// Notes what came from the interrupt pipe.
     pub fn notify(&self, bytes: &[u8]) {
         let Some(notification) = Notification::decode(bytes) else {
             return;
         };
         self.change(|state| {
-            let changes = |number| matches!(notification.slot(number), Some((_, true)));
-            let names_none = !(0..=u8::MAX).take(state.slots.len()).any(changes);
+            let count = state.slots.len();
             for (number, slot) in (0..=u8::MAX).zip(&mut state.slots) {
-                let is_meant = match notification {
-                    Notification::HardwareError { slot, .. } => slot == number,
-                    Notification::SlotChange(_) if names_none => notification.slot(number).is_some(),
-                    Notification::SlotChange(_) => changes(number),
-                };
-                slot.generation += u64::from(is_meant);
+                slot.generation += u64::from(notification.concerns(number, count));
+                slot.was_emptied |= notification.reports_empty(number);
             }
         });
+    }
+
+    /// Whether the card that the last look found has been removed since: the reader has reported the slot as empty.
+    pub fn take_removal(&self, slot: u8) -> bool {
+        let mut state = self.lock();
+        let slot = state.slots.get_mut(usize::from(slot));
+        slot.is_some_and(|slot| std::mem::take(&mut slot.was_emptied) && slot.had_card)
+    }
+
+    /// Notes what a look found.
+    pub fn note_look(&self, slot: u8, has_card: bool) {
+        if let Some(slot) = self.lock().slots.get_mut(usize::from(slot)) {
+            slot.had_card = has_card;
+        }
     }
 
     /// The reader is gone, which is an event of all its slots.

@@ -238,21 +238,12 @@ impl SlotEvents {
 }
 
 impl State {
-    /// Notes what the reader reports (CCID 1.1, clause 6.3). A notification that names no changed slot may mean any.
+    /// Notes what the reader reports (CCID 1.1, clause 6.3).
     fn note(&mut self, notification: Notification) {
-        let numbers = || 0..=u8::MAX;
-        let names_none = !numbers().any(|slot| matches!(notification.slot(slot), Some((_, true))));
-        for (number, slot) in numbers().zip(&mut self.slots) {
-            match notification {
-                Notification::HardwareError { slot: failed, .. } => slot.poll |= failed == number,
-                Notification::SlotChange(_) => {
-                    let Some((is_present, has_changed)) = notification.slot(number) else {
-                        continue;
-                    };
-                    slot.poll |= has_changed || names_none;
-                    slot.was_emptied |= !is_present;
-                }
-            }
+        let count = self.slots.len();
+        for (number, slot) in (0..=u8::MAX).zip(&mut self.slots) {
+            slot.poll |= notification.concerns(number, count);
+            slot.was_emptied |= notification.reports_empty(number);
         }
     }
 

@@ -34,4 +34,22 @@ impl<'a> Notification<'a> {
         let bits = states.get(usize::from(slot / 4))? >> (slot % 4 * 2);
         Some((bits & 1 != 0, bits & 2 != 0))
     }
+
+    /// Whether a slot of a reader with so many slots is to be polled: it has failed, or its card came or went. A
+    /// notification that names no changed slot may mean any of those that it tells of.
+    pub fn concerns(&self, slot: u8, slots: usize) -> bool {
+        let has_changed = |slot| matches!(self.slot(slot), Some((_, true)));
+        match self {
+            Notification::HardwareError { slot: failed, .. } => *failed == slot,
+            Notification::SlotChange(_) => {
+                let names_none = || !(0..=u8::MAX).take(slots).any(has_changed);
+                self.slot(slot).is_some() && (has_changed(slot) || names_none())
+            }
+        }
+    }
+
+    /// Whether a slot is reported as empty.
+    pub fn reports_empty(&self, slot: u8) -> bool {
+        matches!(self.slot(slot), Some((false, _)))
+    }
 }
