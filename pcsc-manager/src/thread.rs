@@ -2,15 +2,33 @@
 #![allow(unsafe_code)]
 
 use std::mem::MaybeUninit;
-use std::sync::mpsc::{channel, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
+
+use crate::sync::{lock, wait_until};
 
 /// A thread that can be waited for until a deadline.
 pub struct Thread {
     handle: JoinHandle<()>,
-    /// Its other end is dropped when the thread ends.
-    end: Receiver<()>,
+    end: Arc<End>,
+}
+
+/// Whether a thread has ended. Not a channel: to wait for one allocates memory that cannot be refused.
+#[derive(Default)]
+struct End {
+    has_come: Mutex<bool>,
+    came: Condvar,
+}
+
+/// Is dropped when the thread ends.
+struct Guard(Arc<End>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        *lock(&self.0.has_come) = true;
+        self.0.came.notify_all();
+    }
 }
 
 impl Thread {
@@ -19,7 +37,8 @@ impl Thread {
     /// # Errors
     /// The system's, where it has no room for a thread.
     pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<Thread> {
-        let (guard, end) = channel::<()>();
+        let end = Arc::<End>::default();
+        let guard = Guard(end.clone());
         let work = move || {
             let _guard = guard;
             work();
@@ -37,14 +56,19 @@ impl Thread {
     /// Waits until it has ended. After the deadline it is left alone: it waits for a device or a descriptor that does not
     /// answer, for instance since the program has closed the descriptor.
     pub fn join_until(self, deadline: Instant) {
-        let left = deadline.saturating_duration_since(Instant::now());
-        match self.end.recv_timeout(left) {
-            Err(RecvTimeoutError::Timeout) => {
-                let name = self.handle.thread().name().unwrap_or_default();
-                log::error!("thread {name} does not end");
-            }
-            _ => _ = self.handle.join(),
+        let mut has_come = lock(&self.end.has_come);
+        while !*has_come {
+            has_come = match wait_until(&self.end.came, has_come, Some(deadline)) {
+                Ok(has_come) => has_come,
+                Err(_) => {
+                    let name = self.handle.thread().name().unwrap_or_default();
+                    log::error!("thread {name} does not end");
+                    return;
+                }
+            };
         }
+        drop(has_come);
+        let _ = self.handle.join();
     }
 }
 
@@ -72,6 +96,7 @@ fn without_signals<T>(work: impl FnOnce() -> T) -> T {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::mpsc::channel;
     use std::time::Duration;
 
     #[test]

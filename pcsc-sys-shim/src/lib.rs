@@ -8,6 +8,7 @@ mod convention;
 mod entry;
 mod handles;
 mod log_to_stderr;
+mod memory;
 mod text;
 
 pub use entry::*;

@@ -8,6 +8,7 @@ use pcsc_wire as wire;
 
 use crate::convention::{boundary, give, set_detail, string, waiting_boundary, Code, Output, TooSmall};
 use crate::handles::registry;
+use crate::memory;
 
 /// Connects to the card in a reader.
 #[no_mangle]
@@ -35,6 +36,7 @@ pub unsafe extern "C-unwind" fn SCardConnect(
         }
         let registry = registry()?;
         let context = registry.context(hContext)?;
+        memory::require()?;
         let (share, protocols) = (dwShareMode as u32, dwPreferredProtocols as u32);
         let connected = context.session.connect(reader, share, protocols, None);
         let connected = connected.inspect_err(|failure| set_detail(active, failure))?;

@@ -8,7 +8,7 @@ use pcsc_client::Error;
 
 use crate::convention::{boundary, give, Output, Result, TooSmall};
 use crate::handles::{existing_registry, registry};
-use crate::log_to_stderr;
+use crate::{log_to_stderr, memory};
 
 /// Establishes a context with the resource manager.
 #[no_mangle]
@@ -22,6 +22,7 @@ pub unsafe extern "C" fn SCardEstablishContext(
         log_to_stderr::init();
         // SAFETY: NULL or writable, as C's declaration asks.
         let handle = unsafe { Output::new(phContext) }.required()?;
+        memory::require()?;
         let options = Options {
             scope: dwScope as u32,
             ..Options::default()
@@ -91,6 +92,7 @@ pub unsafe extern "C" fn SCardListReaders(
         // SAFETY: NULL or writable, as C's declaration asks.
         let length = unsafe { Output::new(pcchReaders) }.required()?;
         let context = registry()?.context(hContext)?;
+        memory::require()?;
         // Where NULL asks for the length, the call that follows gets the same list.
         let is_size_query = mszReaders.is_null() && length.get() != Some(SCARD_AUTOALLOCATE);
         let names = context.session.list_readers(is_size_query);

@@ -9,6 +9,7 @@ use pcsc_client::Error;
 use super::ReaderState;
 use crate::convention::{string, waiting_boundary, Code, Result};
 use crate::handles::registry;
+use crate::memory;
 
 /// More readers than any system has. A larger count is a mistake, and the array has not so many elements.
 const MOST_READERS: DWORD = 1 << 16;
@@ -29,6 +30,7 @@ pub unsafe extern "C-unwind" fn SCardGetStatusChange(
         if rgReaderStates.is_null() || cReaders > MOST_READERS {
             return Err(Error::InvalidParameter.into());
         }
+        memory::require()?;
         // SAFETY: an array of so many structures, as C's declaration asks.
         let mut watched = unsafe { watch(rgReaderStates, cReaders as usize) }?;
         if watched.iter().all(Watched::is_ignored) {

@@ -96,9 +96,14 @@ fn quiet_socket() -> Result<OwnedFd, Errno> {
 const QUIETLY: SendFlags = SendFlags::empty();
 
 impl Stream {
+    /// Room for the states of 16 readers and what comes with them. It is there from the beginning.
+    const ROOM: usize = 4096;
+
     /// Connects to the Unix socket at `path`, waiting for a busy listener until `limit` has passed.
     pub fn connect(path: &Path, limit: Duration) -> Result<Stream, Errno> {
         let address = SocketAddrUnix::new(path)?;
+        let mut buffer = Vec::new();
+        buffer.try_reserve_exact(Stream::ROOM).map_err(|_| Errno::NOMEM)?;
         let socket = quiet_socket()?;
         // A sandbox may refuse it. Then a connect to a daemon that does not accept waits without limit, as in PC/SC Lite.
         if let Err(error) = sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(limit)) {
@@ -113,7 +118,7 @@ impl Stream {
         }
         Ok(Stream {
             socket: Descriptor::new(socket),
-            buffer: Vec::new(),
+            buffer,
             unread: 0..0,
             owed: 0,
             uncertain: None,
@@ -235,7 +240,7 @@ impl Stream {
         self.skip_owed();
         while self.owed > 0 || self.unread.len() < count {
             self.poll(PollFlags::IN, deadline)?;
-            self.make_room((count + self.owed).saturating_sub(self.unread.len()).max(4096));
+            self.make_room((count + self.owed).saturating_sub(self.unread.len()))?;
             let room = &mut self.buffer[self.unread.end..];
             if let Some(received) = receive_some(&self.socket, &mut [IoSliceMut::new(room)])? {
                 self.unread.end += received;
@@ -245,15 +250,19 @@ impl Stream {
         Ok(())
     }
 
-    /// Makes room for so many bytes behind the unread ones.
-    fn make_room(&mut self, count: usize) {
+    /// Makes room for so many bytes behind the unread ones, at least.
+    fn make_room(&mut self, count: usize) -> Result<(), Trouble> {
         if self.unread.start > 0 {
             self.buffer.copy_within(self.unread.clone(), 0);
             self.unread = 0..self.unread.len();
         }
-        if self.buffer.len() < self.unread.end + count {
-            self.buffer.resize(self.unread.end + count, 0);
+        let size = (self.unread.end + count.max(1)).max(Stream::ROOM);
+        if self.buffer.len() < size {
+            let more = size - self.buffer.len();
+            self.buffer.try_reserve_exact(more).map_err(|_| Errno::NOMEM)?;
+            self.buffer.resize(size, 0);
         }
+        Ok(())
     }
 
     /// The bytes received and not yet consumed.
