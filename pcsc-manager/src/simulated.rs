@@ -106,7 +106,7 @@ impl Simulated {
         let reader = Simulated {
             name,
             model,
-            device: Handle::new(device),
+            device: Handle::new(device.without_log()),
             options: Options::default(),
             shared: Arc::default(),
         };

@@ -8,10 +8,17 @@ use crate::quirks::{ModifyMessages, PinQuirks};
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
+use zeroize::Zeroize;
 
 /// The data of a PC_to_RDR_Secure: `bPINOperation` and what belongs to it. `Debug` shows its length only.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecureData(Vec<u8>);
+
+impl Drop for SecureData {
+    fn drop(&mut self) {
+        self.0.as_mut_slice().zeroize();
+    }
+}
 
 impl SecureData {
     /// The bytes to send. They must not be logged.

@@ -214,6 +214,18 @@ pub fn drive_t1<T: Transport>(
     carriage: Carriage,
     limit: Duration,
 ) -> Result<usize, Error> {
+    let result = drive_blocks(port, slot, &mut exchange, carriage, limit);
+    exchange.wipe();
+    result
+}
+
+fn drive_blocks<T: Transport>(
+    port: &mut Port<T>,
+    slot: u8,
+    exchange: &mut t1::Exchange<'_>,
+    carriage: Carriage,
+    limit: Duration,
+) -> Result<usize, Error> {
     let deadline = port.deadline();
     let mut action = exchange.start();
     loop {

@@ -4,6 +4,8 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use zeroize::Zeroize;
+
 use super::reply::Reply;
 use super::Error;
 use crate::message::{Command, IccStatus, Malformed, Outcome, Response, SlotError, HEADER_SIZE};
@@ -159,8 +161,10 @@ impl<T: Transport> Link<T> {
             .ok_or(Error::CommandTooLong {
                 max: self.max_message - HEADER_SIZE,
             })?;
-        self.transport.send(&self.out[..length], SEND)?;
-        Ok(())
+        let sent = self.transport.send(&self.out[..length], SEND);
+        // It may be a PIN.
+        self.out[..length].zeroize();
+        Ok(sent?)
     }
 
     fn answer(

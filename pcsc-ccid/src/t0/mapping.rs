@@ -2,6 +2,7 @@
 
 use super::{check_ins, Direction, Error, MAX_TPDU_RESPONSE};
 use crate::apdu::{Case, Command};
+use zeroize::Zeroizing;
 
 /// Longest command TPDU: header and 255 bytes of data.
 pub const MAX_TPDU: usize = 5 + 255;
@@ -68,7 +69,8 @@ pub struct Exchange<'a> {
     policy: Policy,
     response: &'a mut [u8],
     state: State,
-    tpdu: [u8; MAX_TPDU],
+    /// It may be a PIN.
+    tpdu: Zeroizing<[u8; MAX_TPDU]>,
     tpdu_len: usize,
     from_card: bool,
     /// The present TPDU is a repetition after '6Cxx'.
@@ -93,7 +95,7 @@ impl<'a> Exchange<'a> {
             policy,
             response,
             state: State::New,
-            tpdu: [0; MAX_TPDU],
+            tpdu: Zeroizing::new([0; MAX_TPDU]),
             tpdu_len: 0,
             from_card: false,
             corrected: false,
@@ -129,7 +131,7 @@ impl<'a> Exchange<'a> {
     /// The header of that TPDU and the direction of its data, as [`Character`](super::Character)
     /// takes them.
     pub fn parts(&self) -> ([u8; 5], Direction<'_>) {
-        let [cla, ins, p1, p2, p3, ..] = self.tpdu;
+        let [cla, ins, p1, p2, p3, ..] = *self.tpdu;
         let direction = if self.from_card {
             Direction::FromCard
         } else {

@@ -2,6 +2,7 @@
 
 use super::block::{Block, Pcb, Supervisory};
 use super::engine::{Action, Engine, Error, DEFAULT_IFS};
+use zeroize::Zeroize;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -414,13 +415,21 @@ impl<'a> Exchange<'a> {
         Action::Send { wait: 1 }
     }
 
+    /// Wipes what was sent, which may be a PIN. A short block leaves the end of a long one before it. Done at the end of
+    /// an exchange, and by who gives one up.
+    pub fn wipe(&mut self) {
+        self.engine.block.zeroize();
+    }
+
     fn finish(&mut self, len: usize) -> Action {
+        self.wipe();
         self.phase = Phase::Over;
         self.engine.clean = true;
         Action::Done(len)
     }
 
     fn fail(&mut self, error: Error) -> Action {
+        self.wipe();
         self.phase = Phase::Over;
         self.engine.clean = !error.needs_reset();
         Action::Failed(error)

@@ -5,6 +5,7 @@ use super::signal::Interruption;
 use crate::transport::Error;
 use std::time::{Duration, Instant};
 use std::vec::Vec;
+use zeroize::Zeroize;
 
 /// After this long without an answer, [`Bulk::receive`] looks whether the command went out at all.
 const GLANCE: Duration = Duration::from_millis(50);
@@ -75,7 +76,7 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
     }
 
     fn end_out(&mut self, completion: Completion) -> Result<(), Error> {
-        self.out.buffer = Some(completion.buffer);
+        self.keep_out(completion.buffer);
         let result = completion.result;
         result.map_err(|error| self.out.pipe.explain(error))
     }
@@ -96,9 +97,15 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
 
     fn abandon_out(&mut self) -> Result<(), Error> {
         if let Some(completion) = self.out.pipe.reclaim()? {
-            self.out.buffer = Some(completion.buffer);
+            self.keep_out(completion.buffer);
         }
         Ok(())
+    }
+
+    /// Keeps the buffer for the next command, without the last one, which may be a PIN.
+    fn keep_out(&mut self, mut buffer: Vec<u8>) {
+        buffer.as_mut_slice().zeroize();
+        self.out.buffer = Some(buffer);
     }
 
     /// Receives one transfer. What `into` has no room for is dropped. Data that arrived by the deadline count

@@ -146,7 +146,8 @@ impl Protocol {
         if !more {
             self.reply = execute_apdu(&self.command, app);
             self.acknowledged = 0;
-            self.command.clear();
+            // Frees it: it may hold a PIN.
+            self.command = Vec::new();
             self.wtx_left = self.habits.wtx.0;
         }
         self.go_on(nad)
@@ -207,7 +208,7 @@ impl Protocol {
     }
 
     fn forget(&mut self) {
-        self.command.clear();
+        self.command = Vec::new();
         self.reply.clear();
         self.acknowledged = 0;
         self.out = None;

@@ -85,6 +85,7 @@ pub struct Device {
     pub(super) keypad: Keypad,
     pub(super) escapes: Vec<(Vec<u8>, Vec<u8>)>,
     counters: Counters,
+    keeps_log: bool,
     log: VecDeque<Logged>,
     logged: usize,
     /// Interrupt messages beyond the slots' changes.
@@ -111,11 +112,18 @@ impl Device {
             keypad: Keypad::default(),
             escapes: Vec::new(),
             counters: Counters::default(),
+            keeps_log: true,
             log: VecDeque::new(),
             logged: 0,
             notices: VecDeque::new(),
             iccd: super::control::Iccd::default(),
         }
+    }
+
+    /// The same without a log of its messages, which may hold a PIN.
+    pub fn without_log(mut self) -> Device {
+        self.keeps_log = false;
+        self
     }
 
     /// The same with these faults.
@@ -322,6 +330,9 @@ impl Device {
     }
 
     pub(super) fn record(&mut self, direction: Direction, bytes: &[u8]) {
+        if !self.keeps_log {
+            return;
+        }
         self.logged += bytes.len();
         while self.log.len() >= LOG || self.logged > LOG_BYTES {
             match self.log.pop_front() {

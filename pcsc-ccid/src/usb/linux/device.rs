@@ -13,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::vec::Vec;
+use zeroize::Zeroize;
 
 /// The most bytes of descriptors that are read.
 const MAX_DESCRIPTORS: usize = 1 << 20;
@@ -226,7 +227,10 @@ impl Control {
     ) -> Result<(), Error> {
         let mut message = setup(CLASS_REQUEST, request, value, interface.into(), data.len())?;
         message.extend_from_slice(data);
-        self.transfer(message, timeout).map(|_| ())
+        let mut sent = self.transfer(message, timeout)?;
+        // It may be a PIN.
+        sent.as_mut_slice().zeroize();
+        Ok(())
     }
 
     /// Makes a class request to an interface, with data from the device; gives their length.

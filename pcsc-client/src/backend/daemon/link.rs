@@ -2,8 +2,10 @@
 //!
 //! An error of the connection ends it: what the daemon would send next could not be told from an answer.
 
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::time::{Duration, Instant};
+
+use zeroize::Zeroize;
 
 use super::stream::{Stream, Trouble};
 use crate::error::{Cause, Error, Failure, Outcome};
@@ -92,10 +94,11 @@ impl Link {
         const LARGEST: usize = Header::SIZE + wire::Attribute::SIZE;
         let Request { mut data, answer, .. } = request;
         let mut buffer = [0; LARGEST + COPIED];
-        let mut length = request.body.emit_request(request.command, &mut buffer);
+        let header = request.body.emit_request(request.command, &mut buffer);
+        let mut length = header;
         if data.len() <= COPIED {
-            buffer[length..length + data.len()].copy_from_slice(data);
             length += data.len();
+            buffer[header..length].copy_from_slice(data);
             data = &[];
         }
         let mut parts = [IoSlice::new(&buffer[..length]), IoSlice::new(data)];
@@ -104,7 +107,10 @@ impl Link {
         } else {
             &mut parts[..]
         };
-        self.send(parts, deadline)?;
+        let sent = self.send(parts, deadline);
+        // It may be a PIN.
+        buffer[header..length].zeroize();
+        sent?;
 
         let head = &mut buffer[..B::SIZE];
         let got = self.receive(head, answer, deadline)?;
@@ -235,6 +241,7 @@ impl Link {
         let error = match (&trouble, deadline) {
             (Trouble::Closed, _) => if_closed,
             (Trouble::TimedOut, Deadline::OfCaller(_)) => Error::Timeout,
+            (Trouble::System(source), _) if source.kind() == io::ErrorKind::OutOfMemory => Error::NoMemory,
             _ => Error::CommError,
         };
         Failure::because(error, trouble.into())
