@@ -4,9 +4,9 @@
 
 use crate::abi::{self, Dword, ResponseCode};
 use crate::codes;
-use crate::device::{AnyTransport, Device};
 use crate::events::Events;
-use crate::pcscd::{log, Level};
+use crate::log::{log, Level};
+use crate::opened::{AnyTransport, OpenedReader};
 use crate::settings;
 use crate::watcher::Watcher;
 use pcsc_ccid::attributes;
@@ -37,8 +37,8 @@ impl Channel {
     /// # Errors
     /// [`abi::NO_SUCH_DEVICE`] where it is gone; [`abi::COMMUNICATION_ERROR`] where it does not work, after a line in
     /// the log that says why.
-    pub fn open(device: Device) -> Result<Channel, ResponseCode> {
-        let Device {
+    pub fn open(opened: OpenedReader) -> Result<Channel, ResponseCode> {
+        let OpenedReader {
             transport,
             interface,
             identity,
@@ -46,7 +46,7 @@ impl Channel {
             events,
             watcher,
             cancel,
-        } = device;
+        } = opened;
         let options = settings::get().reader_options;
         let reader = Reader::open(transport, identity, &interface, options).map_err(|error| {
             log(Level::Critical, format_args!("{}: {error}", name));
@@ -390,7 +390,7 @@ mod tests {
         let configuration = Model::configuration_descriptor(&[device.model()], 4);
         let interface = descriptor::interfaces(&configuration).remove(0).unwrap();
         let handle = Handle::new(device);
-        let device = Device {
+        let opened = OpenedReader {
             transport: Box::new(handle.transport()),
             interface,
             identity: reader::DeviceInfo::default(),
@@ -399,7 +399,7 @@ mod tests {
             watcher: None,
             cancel: None,
         };
-        (handle, Channel::open(device).unwrap())
+        (handle, Channel::open(opened).unwrap())
     }
 
     /// A card is swapped faster than pcscd looks.

@@ -1,81 +1,59 @@
-//! Device names, as pcscd passes them and as its reader.conf.d has them, and the readers that they name.
+//! Opens the reader that a device name of pcscd's or of a reader.conf.d file denotes.
 
 #![forbid(unsafe_code)]
 
 use crate::abi::{self, ResponseCode};
 use crate::events::Events;
-use crate::pcscd::{log, Level};
+use crate::log::{log, Level};
+use crate::opened::OpenedReader;
 #[cfg(feature = "sim")]
 use crate::sim;
 use crate::watcher::Watcher;
-use pcsc_ccid::descriptor::{Flavour, Interface};
-use pcsc_ccid::reader;
-use pcsc_ccid::transport::Transport;
+use pcsc_ccid::descriptor::Flavour;
 use pcsc_ccid::usb::{self, Candidate, OpenError, Presence, Reason};
 use std::sync::Arc;
 
-/// A reader's commands, whoever carries them.
-pub type AnyTransport = Box<dyn Transport>;
-
-/// A reader whose interface is claimed.
-pub struct Device {
-    /// Its commands.
-    pub transport: AnyTransport,
-    /// Its descriptors.
-    pub interface: Interface,
-    /// What it says of itself.
-    pub identity: reader::DeviceInfo,
-    /// The name it was opened by.
-    pub name: String,
-    /// Its events, and whoever brings them.
-    pub events: Arc<Events>,
-    /// The interrupt pipe's thread; a simulated reader has none.
-    pub watcher: Option<Watcher>,
-    /// Ends the exchange that goes on, from any thread.
-    pub cancel: Option<Box<dyn Fn() + Send + Sync>>,
-}
-
-/// What a device name says.
+/// A device name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Name<'a> {
+enum DeviceName<'a> {
     /// A USB device.
     Usb {
         vendor: u16,
         product: u16,
-        place: Option<Place>,
+        place: Option<UsbPlace>,
     },
     /// A simulated reader.
     Simulated(&'a str),
 }
 
-/// Where a device is, and which of its interfaces is meant.
+/// A device's place on the bus, and the number of its interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Place {
+struct UsbPlace {
     bus: u8,
     address: u8,
     interface: Option<u8>,
 }
 
-impl Name<'_> {
-    /// `usb:VVVV/PPPP`, alone or with one of
-    /// * `:libudev:INTERFACE:/dev/bus/usb/BUS/ADDRESS`, what pcscd with libudev passes,
-    /// * `:libusb-1.0:BUS:ADDRESS:INTERFACE`, what pcscd with libusb passes,
-    /// * anything else, such as the identifiers of HAL, which say no more than the product;
+impl DeviceName<'_> {
+    /// `usb:VVVV/PPPP`, alone or followed by
+    /// * `:libudev:INTERFACE:/dev/bus/usb/BUS/ADDRESS`, from pcscd with libudev,
+    /// * `:libusb-1.0:BUS:ADDRESS:INTERFACE`, from pcscd with libusb,
+    /// * anything else, such as a HAL identifier, which is ignored;
     ///
-    /// or `sim:MODEL`, with options.
-    fn parse(name: &str) -> Option<Name<'_>> {
+    /// or `sim:MODEL` with options.
+    fn parse(name: &str) -> Option<DeviceName<'_>> {
         if let Some(model) = name.strip_prefix("sim:") {
-            return Some(Name::Simulated(model));
+            return Some(DeviceName::Simulated(model));
         }
         let mut parts = name.strip_prefix("usb:")?.splitn(3, ':');
         let (vendor, product) = parts.next()?.split_once('/')?;
         let id = |text| u16::from_str_radix(text, 16).ok();
         let place = match (parts.next(), parts.next()) {
-            (Some("libudev"), Some(rest)) => Some(Place::from_udev(rest)?),
-            (Some("libusb-1.0"), Some(rest)) => Some(Place::from_libusb(rest)?),
+            (Some("libudev"), Some(rest)) => Some(UsbPlace::from_udev(rest)?),
+            (Some("libusb-1.0"), Some(rest)) => Some(UsbPlace::from_libusb(rest)?),
             _ => None,
         };
-        Some(Name::Usb {
+        Some(DeviceName::Usb {
             vendor: id(vendor)?,
             product: id(product)?,
             place,
@@ -83,11 +61,11 @@ impl Name<'_> {
     }
 }
 
-impl Place {
-    fn from_udev(text: &str) -> Option<Place> {
+impl UsbPlace {
+    fn from_udev(text: &str) -> Option<UsbPlace> {
         let (interface, node) = text.split_once(':')?;
         let mut parts = node.strip_prefix("/dev/bus/usb/")?.split('/');
-        let place = Place {
+        let place = UsbPlace {
             bus: parts.next()?.parse().ok()?,
             address: parts.next()?.parse().ok()?,
             interface: Some(interface.parse().ok()?),
@@ -95,9 +73,9 @@ impl Place {
         parts.next().is_none().then_some(place)
     }
 
-    fn from_libusb(text: &str) -> Option<Place> {
+    fn from_libusb(text: &str) -> Option<UsbPlace> {
         let mut numbers = text.split(':').map(|number| number.parse().ok());
-        let place = Place {
+        let place = UsbPlace {
             bus: numbers.next()??,
             address: numbers.next()??,
             interface: numbers.next().flatten(),
@@ -105,7 +83,7 @@ impl Place {
         Some(place)
     }
 
-    fn is(&self, place: &usb::Place) -> bool {
+    fn matches(&self, place: &usb::Place) -> bool {
         self.bus == place.bus
             && self.address == place.address
             && self
@@ -114,52 +92,55 @@ impl Place {
     }
 }
 
-/// Opens the reader with a name.
+/// Opens the reader that a device name denotes.
 ///
 /// # Errors
-/// [`abi::NO_SUCH_DEVICE`] where there is none, which pcscd takes for an interface that is no reader;
-/// [`abi::COMMUNICATION_ERROR`] for a reader that cannot be used, after a line in the log that says why.
-pub fn open(name: &str) -> Result<Device, ResponseCode> {
-    match Name::parse(name) {
-        Some(Name::Usb {
+/// [`abi::NO_SUCH_DEVICE`] if there is none: pcscd then tries the device's next interface. [`abi::COMMUNICATION_ERROR`] if the
+/// reader cannot be used; the reason is logged.
+pub fn open(name: &str) -> Result<OpenedReader, ResponseCode> {
+    match DeviceName::parse(name) {
+        Some(DeviceName::Usb {
             vendor,
             product,
             place,
         }) => open_usb(name, |identity, here| {
             (identity.vendor_id, identity.product_id) == (vendor, product)
-                && place.is_none_or(|place| place.is(here))
+                && place.is_none_or(|place| place.matches(here))
         }),
         #[cfg(feature = "sim")]
-        Some(Name::Simulated(model)) => sim::open(name, model).map_err(|reason| {
+        Some(DeviceName::Simulated(model)) => sim::open(name, model).map_err(|reason| {
             log(Level::Critical, format_args!("{name}: {reason}"));
             abi::NO_SUCH_DEVICE
         }),
         _ => {
-            log(Level::Critical, format_args!("{name}: names no device"));
+            log(Level::Critical, format_args!("{name}: not a device name"));
             Err(abi::NO_SUCH_DEVICE)
         }
     }
 }
 
-/// Opens the first USB reader that nobody uses and that a driver's bundle lists.
+/// Opens the first free USB reader whose numbers are in the list of known readers.
 ///
 /// # Errors
 /// As [`open`].
-pub fn open_any() -> Result<Device, ResponseCode> {
+pub fn open_any() -> Result<OpenedReader, ResponseCode> {
     open_usb("any reader", |identity, _| {
         pcsc_ccid::names::model(identity.vendor_id, identity.product_id).is_some()
     })
 }
 
-/// Opens the first usable one of the USB readers that are `meant`.
-fn open_usb(name: &str, meant: impl Fn(&usb::Identity, &usb::Place) -> bool) -> Result<Device, ResponseCode> {
+/// Opens the first usable USB reader that matches.
+fn open_usb(
+    name: &str,
+    matches: impl Fn(&usb::Identity, &usb::Place) -> bool,
+) -> Result<OpenedReader, ResponseCode> {
     let listing = usb::list().map_err(|error| {
         log(Level::Critical, format_args!("{name}: {error}"));
         abi::COMMUNICATION_ERROR
     })?;
     let mut result = Err(abi::NO_SUCH_DEVICE);
     for candidate in &listing.readers {
-        if !meant(&candidate.identity, &candidate.place) {
+        if !matches(&candidate.identity, &candidate.place) {
             continue;
         }
         match claim(name, candidate) {
@@ -172,7 +153,7 @@ fn open_usb(name: &str, meant: impl Fn(&usb::Identity, &usb::Place) -> bool) -> 
         }
     }
     for notice in &listing.notices {
-        if notice.reason != Reason::Ignored && meant(&notice.identity, &notice.place) {
+        if notice.reason != Reason::Ignored && matches(&notice.identity, &notice.place) {
             log(Level::Critical, format_args!("{notice}"));
             result = Err(abi::COMMUNICATION_ERROR);
         }
@@ -180,11 +161,11 @@ fn open_usb(name: &str, meant: impl Fn(&usb::Identity, &usb::Place) -> bool) -> 
     result
 }
 
-fn claim(name: &str, candidate: &Candidate) -> Result<Device, OpenError> {
+fn claim(name: &str, candidate: &Candidate) -> Result<OpenedReader, OpenError> {
     let opened = candidate.open()?;
     let (transport, interface) = (opened.transport, candidate.interface);
     let slots = usize::from(interface.descriptor.slots());
-    // A token's card never leaves it: pcscd need not look.
+    // The card of a token cannot be removed: pcscd need not poll for it.
     let is_token = interface.flavour != Flavour::Ccid;
     let (events, watcher) = match opened.presence {
         Presence::Notified(watch) if !is_token => {
@@ -195,7 +176,7 @@ fn claim(name: &str, candidate: &Candidate) -> Result<Device, OpenError> {
         _ => (Arc::new(Events::new(slots, is_token)), None),
     };
     let canceller = transport.canceller();
-    Ok(Device {
+    Ok(OpenedReader {
         transport: Box::new(transport),
         interface,
         identity: candidate.device(),
@@ -210,13 +191,13 @@ fn claim(name: &str, candidate: &Candidate) -> Result<Device, OpenError> {
 mod tests {
     use super::*;
 
-    fn usb(place: Option<(u8, u8, Option<u8>)>) -> Option<Name<'static>> {
-        let place = place.map(|(bus, address, interface)| Place {
+    fn usb(place: Option<(u8, u8, Option<u8>)>) -> Option<DeviceName<'static>> {
+        let place = place.map(|(bus, address, interface)| UsbPlace {
             bus,
             address,
             interface,
         });
-        Some(Name::Usb {
+        Some(DeviceName::Usb {
             vendor: 0x08E6,
             product: 0x3437,
             place,
@@ -224,8 +205,8 @@ mod tests {
     }
 
     #[test]
-    fn names_are_those_of_pcscd() {
-        let parse = Name::parse;
+    fn names_of_pcscd_are_parsed() {
+        let parse = DeviceName::parse;
         assert_eq!(
             parse("usb:08e6/3437:libudev:1:/dev/bus/usb/002/013"),
             usb(Some((2, 13, Some(1))))
@@ -242,12 +223,12 @@ mod tests {
         assert_eq!(parse("usb:08E6/3437"), usb(None));
         assert_eq!(
             parse("sim:au9540:card=t1"),
-            Some(Name::Simulated("au9540:card=t1"))
+            Some(DeviceName::Simulated("au9540:card=t1"))
         );
     }
 
     #[test]
-    fn other_names_are_none() {
+    fn other_names_are_refused() {
         for name in [
             "",
             "usb",
@@ -263,12 +244,12 @@ mod tests {
             "usb:08e6/3437:libusb-1.0:2",
             "/dev/ttyS0",
         ] {
-            assert_eq!(Name::parse(name), None, "{name}");
+            assert_eq!(DeviceName::parse(name), None, "{name}");
         }
     }
 
     #[test]
-    fn what_names_no_device_is_no_such_device() {
+    fn a_name_of_no_device_is_no_such_device() {
         assert_eq!(open("/dev/ttyS0").err(), Some(abi::NO_SUCH_DEVICE));
     }
 }

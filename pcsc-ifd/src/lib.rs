@@ -14,7 +14,10 @@ mod codes;
 mod device;
 mod events;
 pub mod info_plist;
-mod pcscd;
+
+mod library_path;
+mod log;
+mod opened;
 mod settings;
 #[cfg(feature = "sim")]
 mod sim;

@@ -1,40 +1,32 @@
-//! What the user decides, as with libccid: `ifdDriverOptions` and `ifdLogLevel` in the bundle's Info.plist, or the
-//! environment variables `PCSC_IFD_DRIVER_OPTIONS` and `PCSC_IFD_LOG_LEVEL`, which come first. PIN pads speak the
-//! language of `LANG`.
+//! Settings, as libccid has them: `ifdDriverOptions` and `ifdLogLevel` in the bundle's Info.plist. The environment variables
+//! `PCSC_IFD_DRIVER_OPTIONS` and `PCSC_IFD_LOG_LEVEL` take precedence. `LANG` selects the language of PIN pads.
 
 #![forbid(unsafe_code)]
 
-use crate::pcscd::{self, Level};
+use crate::library_path::library_path;
 use pcsc_ccid::reader::options::{number, Options};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// Log lines of [`Level::Critical`] and of [`Level::Info`].
+/// Bits of `ifdLogLevel`.
 const LOG_CRITICAL: u32 = 0x01;
 const LOG_INFO: u32 = 0x02;
 
-/// The largest Info.plist that is read, in bytes: ten times what it has with all readers known.
+/// The largest Info.plist that is read, in bytes: ten times the size of one that lists every known reader.
 const MAX_PLIST: u64 = 1 << 20;
 
-/// What the user decides.
+/// The settings of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// What the driver's core is told.
+    /// Options of the CCID driver.
     pub reader_options: Options,
-    /// Bits of `ifdLogLevel`.
-    log_level: u32,
+    /// Whether readers that cannot be used are logged.
+    pub log_critical: bool,
+    /// Whether normal operation is logged.
+    pub log_info: bool,
 }
 
 impl Settings {
-    /// Whether lines of this level are logged.
-    pub fn logs(&self, level: Level) -> bool {
-        let bit = match level {
-            Level::Critical => LOG_CRITICAL,
-            Level::Info => LOG_INFO,
-        };
-        self.log_level & bit != 0
-    }
-
     fn read(plist: &str, environment: impl Fn(&str) -> Option<String>) -> Settings {
         let find = |key, variable| {
             environment(variable)
@@ -44,9 +36,11 @@ impl Settings {
         };
         let locale = environment("LANG").unwrap_or_default();
         let bits = find("ifdDriverOptions", "PCSC_IFD_DRIVER_OPTIONS").unwrap_or(0);
+        let log_level = find("ifdLogLevel", "PCSC_IFD_LOG_LEVEL").unwrap_or(LOG_CRITICAL | LOG_INFO);
         Settings {
             reader_options: Options::default().with_driver_options(bits).with_locale(&locale),
-            log_level: find("ifdLogLevel", "PCSC_IFD_LOG_LEVEL").unwrap_or(LOG_CRITICAL | LOG_INFO),
+            log_critical: log_level & LOG_CRITICAL != 0,
+            log_info: log_level & LOG_INFO != 0,
         }
     }
 }
@@ -55,14 +49,14 @@ impl Settings {
 pub fn get() -> Settings {
     static SETTINGS: OnceLock<Settings> = OnceLock::new();
     *SETTINGS.get_or_init(|| {
-        let plist = pcscd::own_file()
+        let plist = library_path()
             .and_then(|file| info_plist(&file))
             .unwrap_or_default();
         Settings::read(&plist, |name| std::env::var(name).ok())
     })
 }
 
-/// The text of Contents/Info.plist, for a library in Contents/Linux; through a link to it, too.
+/// The text of Contents/Info.plist for a library in Contents/Linux, or for a symbolic link to such a library.
 fn info_plist(library: &Path) -> Option<String> {
     let contents = |file: &Path| -> Option<PathBuf> { Some(file.parent()?.parent()?.join("Info.plist")) };
     let path = [Some(library.to_owned()), library.canonicalize().ok()]
@@ -76,7 +70,7 @@ fn info_plist(library: &Path) -> Option<String> {
     std::fs::read_to_string(path).ok()
 }
 
-/// The string after a key. Property lists can say the same in other ways, which no bundle uses.
+/// The string after a key, as bundles of pcscd write it. Other forms of property lists are not understood.
 fn string<'a>(plist: &'a str, key: &str) -> Option<&'a str> {
     let (_, after) = plist.split_once(&format!("<key>{key}</key>"))?;
     let value = after.trim_start().strip_prefix("<string>")?;
@@ -94,7 +88,7 @@ mod tests {
     fn the_plist_decides() {
         let settings = Settings::read(PLIST, |_| None);
         assert!(settings.reader_options.allow_escape && settings.reader_options.any_firmware);
-        assert!(settings.logs(Level::Critical) && !settings.logs(Level::Info));
+        assert!(settings.log_critical && !settings.log_info);
     }
 
     #[test]
@@ -106,8 +100,8 @@ mod tests {
         });
         assert_eq!(settings.reader_options.language, *b"fr");
         assert!(!settings.reader_options.allow_escape && settings.reader_options.any_firmware);
-        assert!(!settings.logs(Level::Critical) && settings.logs(Level::Info));
-        // What is no number is not there.
+        assert!(!settings.log_critical && settings.log_info);
+        // A value that is not a number is ignored.
         assert_eq!(
             Settings::read(PLIST, |_| Some("C".into())),
             Settings::read(PLIST, |_| None)
@@ -124,7 +118,7 @@ mod tests {
         ] {
             let settings = Settings::read(plist, |_| None);
             assert!(!settings.reader_options.allow_escape && !settings.reader_options.any_firmware);
-            assert!(settings.logs(Level::Critical) && settings.logs(Level::Info));
+            assert!(settings.log_critical && settings.log_info);
         }
     }
 }

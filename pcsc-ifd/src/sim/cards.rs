@@ -13,7 +13,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::station::Switches;
+use super::switches::Switches;
 use pcsc_ccid::apdu::Command;
 use pcsc_ccid::atr::Atr;
 use pcsc_ccid::t1::Edc;

@@ -16,9 +16,10 @@ mod cards;
 mod control;
 mod line;
 mod station;
+mod switches;
 
-use crate::device::Device;
 use crate::events::Events;
+use crate::opened::OpenedReader;
 use line::Line;
 use pcsc_ccid::descriptor::{self, Flavour, Interface};
 use pcsc_ccid::reader;
@@ -60,7 +61,7 @@ impl Wishes<'_> {
 }
 
 /// Makes the reader that `text` asks for, under the name `name`.
-pub fn open(name: &str, text: &str) -> Result<Device, String> {
+pub fn open(name: &str, text: &str) -> Result<OpenedReader, String> {
     let wishes = Wishes::parse(text)?;
     let model = pcsc_sim::model(wishes.model).ok_or_else(|| {
         let names: Vec<&str> = pcsc_sim::NAMES.iter().map(|(name, _)| *name).collect();
@@ -84,7 +85,7 @@ pub fn open(name: &str, text: &str) -> Result<Device, String> {
             .map_err(|error| format!("{}: {error}", path.display()))?;
     }
     let to_cancel = station.clone();
-    Ok(Device {
+    Ok(OpenedReader {
         transport: Box::new(Line::new(station, wishes.fuzz)),
         interface,
         identity: reader::DeviceInfo {

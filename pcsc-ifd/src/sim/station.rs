@@ -3,9 +3,9 @@
 #![forbid(unsafe_code)]
 
 use super::cards;
+use super::switches::Switches;
 use crate::events::Events;
 use pcsc_sim::{Device, Handle};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -28,45 +28,6 @@ struct Pace {
     moves: u64,
     /// An answer is taking its time.
     is_busy: bool,
-}
-
-/// What can be changed about the cards of a reader at any moment.
-#[derive(Debug, Default)]
-pub struct Switches {
-    is_mute: AtomicBool,
-    fails: AtomicBool,
-    owed: Mutex<Duration>,
-}
-
-impl Switches {
-    /// Whether a card does not answer a reset.
-    pub fn is_mute(&self) -> bool {
-        self.is_mute.load(Ordering::Relaxed)
-    }
-
-    /// Whether a card does not answer commands.
-    pub fn fails(&self) -> bool {
-        self.fails.load(Ordering::Relaxed)
-    }
-
-    /// Sets [`Switches::is_mute`].
-    pub fn set_mute(&self, is_mute: bool) {
-        self.is_mute.store(is_mute, Ordering::Relaxed);
-    }
-
-    /// Sets [`Switches::fails`].
-    pub fn set_fails(&self, fails: bool) {
-        self.fails.store(fails, Ordering::Relaxed);
-    }
-
-    /// The answer that the card has just given shall take this long, in real time.
-    pub fn owe(&self, time: Duration) {
-        *self.owed.lock().unwrap_or_else(PoisonError::into_inner) += time;
-    }
-
-    fn take_owed(&self) -> Duration {
-        std::mem::take(&mut self.owed.lock().unwrap_or_else(PoisonError::into_inner))
-    }
 }
 
 impl Station {

@@ -1,33 +1,39 @@
-//! The log: pcscd's own where it is there, else the standard error.
+//! The log: pcscd's `log_msg` where the program has it, else standard error.
 //!
-//! What goes to a card or comes from it is never logged: a PIN may be in it.
+//! Commands and responses are never logged: a PIN may be in them.
 
+use crate::settings;
 use std::ffi::{c_char, c_int, c_void, CStr, CString};
 use std::fmt;
 use std::io::Write;
 use std::sync::OnceLock;
 
-/// How much a line matters; the values are pcscd's.
+/// The priority of a line, with pcscd's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
-    /// What there is to know.
+    /// Normal operation.
     Info = 1,
-    /// A reader that does not work, and why.
+    /// A reader that cannot be used.
     Critical = 3,
 }
 
 /// `void log_msg(const int priority, const char *fmt, ...)`.
 type LogMsg = unsafe extern "C" fn(c_int, *const c_char, ...);
 
-/// Logs a line, if the user wants such lines.
+/// Logs a line if the settings enable its level. Control characters are removed.
 pub fn log(level: Level, line: fmt::Arguments<'_>) {
-    if !crate::settings::get().logs(level) {
+    let settings = settings::get();
+    let is_wanted = match level {
+        Level::Info => settings.log_info,
+        Level::Critical => settings.log_critical,
+    };
+    if !is_wanted {
         return;
     }
     let mut text = format!("pcsc-ccid: {line}");
     text.retain(|c| !c.is_control());
     let Some(log_msg) = daemon() else {
-        // A closed stderr is no reason to fail.
+        // Logging must not fail because stderr is closed.
         let _ = writeln!(std::io::stderr(), "{text}");
         return;
     };
@@ -37,12 +43,12 @@ pub fn log(level: Level, line: fmt::Arguments<'_>) {
     }
 }
 
-/// pcscd's function, if pcscd is what runs this: it exports its functions for handlers.
+/// pcscd's logging function. None in another program.
 fn daemon() -> Option<LogMsg> {
     static FOUND: OnceLock<Option<LogMsg>> = OnceLock::new();
     *FOUND.get_or_init(|| {
         let log_msg = symbol(c"log_msg")?;
-        // A program that happens to have a function of that name has not this one too.
+        // Another program may have a function called log_msg. pcscd has this one as well.
         symbol(c"log_xxd")?;
         // SAFETY: a program with both functions is pcscd, whose log_msg has this type in all its versions.
         Some(unsafe { std::mem::transmute::<*mut c_void, LogMsg>(log_msg) })
@@ -53,19 +59,4 @@ fn symbol(name: &CStr) -> Option<*mut c_void> {
     // SAFETY: the name is a C string.
     let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
     (!address.is_null()).then_some(address)
-}
-
-/// The path of the file that this code is in.
-pub fn own_file() -> Option<std::path::PathBuf> {
-    use std::os::unix::ffi::OsStrExt;
-    let address = own_file as *const c_void;
-    let mut found = std::mem::MaybeUninit::<libc::Dl_info>::zeroed();
-    // SAFETY: `found` is written or left zero, which is a valid value of its type.
-    let (result, found) = unsafe { (libc::dladdr(address, found.as_mut_ptr()), found.assume_init()) };
-    if result == 0 || found.dli_fname.is_null() {
-        return None;
-    }
-    // SAFETY: not NULL, so the loader's C string, which lives as long as this code is loaded.
-    let name = unsafe { CStr::from_ptr(found.dli_fname) };
-    Some(std::ffi::OsStr::from_bytes(name.to_bytes()).into())
 }

@@ -1,0 +1,47 @@
+//! What a test changes about the cards of a simulated reader while they are in it.
+
+#![forbid(unsafe_code)]
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// What can be changed about the cards of a reader at any moment.
+#[derive(Debug, Default)]
+pub struct Switches {
+    is_mute: AtomicBool,
+    fails: AtomicBool,
+    owed: Mutex<Duration>,
+}
+
+impl Switches {
+    /// Whether a card does not answer a reset.
+    pub fn is_mute(&self) -> bool {
+        self.is_mute.load(Ordering::Relaxed)
+    }
+
+    /// Whether a card does not answer commands.
+    pub fn fails(&self) -> bool {
+        self.fails.load(Ordering::Relaxed)
+    }
+
+    /// Sets [`Switches::is_mute`].
+    pub fn set_mute(&self, is_mute: bool) {
+        self.is_mute.store(is_mute, Ordering::Relaxed);
+    }
+
+    /// Sets [`Switches::fails`].
+    pub fn set_fails(&self, fails: bool) {
+        self.fails.store(fails, Ordering::Relaxed);
+    }
+
+    /// The answer that the card has just given shall take this long, in real time.
+    pub fn owe(&self, time: Duration) {
+        *self.owed.lock().unwrap_or_else(PoisonError::into_inner) += time;
+    }
+
+    /// The time that is owed, once.
+    pub fn take_owed(&self) -> Duration {
+        std::mem::take(&mut self.owed.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
