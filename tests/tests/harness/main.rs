@@ -1,11 +1,10 @@
-//! The harness itself, proved with Debian's library and programs.
+//! The test harness itself, with Debian's library and programs as clients.
 
-use pcsc_tests::{abi, artifacts, atr, client, run, stock, Pcscd};
-use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+mod client;
+mod processes;
+
+use client::{event, Client};
+use pcsc_tests::{abi, atr, client, run, Pcscd};
 use std::time::{Duration, Instant};
 
 const SUCCESS: u32 = 0;
@@ -24,86 +23,6 @@ const STATE_UNAVAILABLE: u32 = 0x8;
 const STATE_EMPTY: u32 = 0x10;
 const STATE_PRESENT: u32 = 0x20;
 const STATE_MUTE: u32 = 0x200;
-
-/// The `winscard` program on Debian's library.
-struct Client {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
-
-impl Client {
-    fn new(pcscd: &Pcscd) -> Self {
-        let mut client = Self::unconnected(pcscd);
-        assert_eq!(client.call("establish").0, SUCCESS);
-        client
-    }
-
-    fn unconnected(pcscd: &Pcscd) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_winscard"))
-            .arg(stock::library())
-            .env("PCSCLITE_CSOCK_NAME", pcscd.socket())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("winscard starts");
-        let input = child.stdin.take().expect("piped");
-        let output = BufReader::new(child.stdout.take().expect("piped"));
-        Self { child, input, output }
-    }
-
-    fn send(&mut self, line: &str) {
-        writeln!(self.input, "{line}").expect("winscard runs");
-    }
-
-    fn receive(&mut self) -> (u32, String) {
-        let mut line = String::new();
-        self.output.read_line(&mut line).expect("winscard answers");
-        let (code, text) = line
-            .trim_end_matches('\n')
-            .split_once(' ')
-            .expect("a code and a text");
-        (u32::from_str_radix(code, 16).expect("a code"), text.to_owned())
-    }
-
-    fn call(&mut self, line: &str) -> (u32, String) {
-        self.send(line);
-        self.receive()
-    }
-
-    /// The text of a call that has to succeed.
-    #[track_caller]
-    fn ok(&mut self, line: &str) -> String {
-        let (code, text) = self.call(line);
-        assert_eq!(code, SUCCESS, "{line}: {code:#010X}");
-        text
-    }
-
-    #[track_caller]
-    fn connect(&mut self, reader: &str) -> String {
-        self.ok(&format!("connect 2 3 {reader}"))
-    }
-
-    /// The state of a reader now, without counter and "changed", and the ATR.
-    #[track_caller]
-    fn state(&mut self, reader: &str) -> (u32, String) {
-        let (state, atr) = event(&self.ok(&format!("watch 0 0 {reader}")));
-        (state & 0xFFFC, atr)
-    }
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        // Both fail only for a process that has been waited for.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn event(text: &str) -> (u32, String) {
-    let (state, atr) = text.split_once(' ').expect("a state and an ATR");
-    (u32::from_str_radix(state, 16).expect("a state"), atr.to_owned())
-}
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02X}")).collect()
@@ -411,114 +330,4 @@ fn a_stock_program_reads_the_card() {
         printed.trim().replace(':', "").to_uppercase(),
         hex(atr::CONTACTLESS)
     );
-}
-
-#[test]
-fn nothing_is_left_behind() {
-    let pcscd = Pcscd::start(1);
-    let folder = pcscd
-        .socket()
-        .ancestors()
-        .nth(2)
-        .expect("the daemon's folder")
-        .to_owned();
-    let process = PathBuf::from(format!("/proc/{}", pcscd.pid()));
-    assert!(folder.join("log").is_file());
-    assert_eq!(
-        fs::read_to_string(process.join("comm"))
-            .expect("a process")
-            .trim(),
-        "pcscd"
-    );
-    let mounts = || fs::read_to_string("/proc/self/mountinfo").expect("our mounts");
-    assert!(
-        !mounts().contains(&*folder.to_string_lossy()),
-        "the mount has got out of its namespace"
-    );
-    drop(pcscd);
-    assert!(!folder.exists() && !process.exists());
-}
-
-/// A test that is killed cleans nothing up; its daemon must end all the same. The test starts itself as that test.
-#[test]
-fn the_daemon_ends_with_the_tests_process() {
-    const ROLE: &str = "PCSC_TESTS_PRINT_PID_AND_DIE";
-    if std::env::var_os(ROLE).is_some() {
-        // From a thread that ends at once: the daemon has to outlive it, though not the process.
-        let pcscd = std::thread::spawn(|| Pcscd::start(0)).join().expect("a daemon");
-        assert_eq!(Client::new(&pcscd).call("release").0, SUCCESS);
-        println!(
-            "folder {}",
-            pcscd
-                .socket()
-                .ancestors()
-                .nth(2)
-                .expect("the daemon's folder")
-                .display()
-        );
-        println!("daemon {}", pcscd.pid());
-        std::process::abort();
-    }
-    let mut myself = Command::new(std::env::current_exe().expect("this program"));
-    myself
-        .args(["--exact", "the_daemon_ends_with_the_tests_process", "--nocapture"])
-        .env(ROLE, "1");
-    // Not by `run`, which would kill the daemon with its group.
-    let output = myself.output().expect("this program");
-    assert_eq!(output.status.signal(), Some(libc::SIGABRT));
-    let text = String::from_utf8_lossy(&output.stdout);
-    let word = |key: &str| {
-        text.lines()
-            .find_map(|line| line.strip_prefix(key))
-            .unwrap_or_else(|| panic!("no {key} in {text}"))
-    };
-    let process = Path::new("/proc").join(word("daemon ")).join("root/run/pcscd");
-    let start = Instant::now();
-    while process.exists() {
-        assert!(
-            start.elapsed() < Duration::from_secs(10),
-            "the daemon is still there"
-        );
-    }
-    fs::remove_dir_all(word("folder ")).expect("the folder of the killed test");
-}
-
-#[test]
-fn artifacts_are_built_and_found() {
-    let winscard = artifacts::binary("pcsc-tests", "winscard");
-    assert_eq!(
-        winscard.canonicalize().ok(),
-        Path::new(env!("CARGO_BIN_EXE_winscard")).canonicalize().ok()
-    );
-    let ours = artifacts::library_folder()
-        .join("libpcsclite.so.1")
-        .canonicalize()
-        .expect("our library");
-    assert_eq!(
-        ours.file_name().and_then(|name| name.to_str()),
-        Some("libpcsclite.so")
-    );
-    assert_ne!(
-        fs::read(ours).expect("our library"),
-        fs::read(stock::library()).expect("Debian's")
-    );
-}
-
-#[test]
-fn a_command_is_killed_with_its_children_at_the_deadline() {
-    let start = Instant::now();
-    let mut command = Command::new("sh");
-    command.args(["-c", "echo begun; sleep 60 & sleep 60"]);
-    let output = run(&mut command, Duration::from_secs(2));
-    assert!(output.timed_out && !output.status.success());
-    assert_eq!(output.stdout, b"begun\n");
-    // A child that holds the output open when its parent has ended in time does not hold us up either.
-    command = Command::new("sh");
-    command.args(["-c", "echo done; echo why >&2; sleep 60 &"]);
-    let output = run(&mut command, Duration::from_secs(30));
-    assert_eq!(
-        (output.stdout().as_str(), output.stderr.as_slice()),
-        ("done\n", &b"why\n"[..])
-    );
-    assert!(start.elapsed() < Duration::from_secs(30));
 }
