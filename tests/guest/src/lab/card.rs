@@ -1,4 +1,4 @@
-//! QEMU's card reader and the keys of its card.
+//! QEMU's CCID reader and the keys of its emulated card.
 
 use super::{option, Error};
 use std::fs;
@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use pcsc_tests::run;
 
-/// The card's three certificates, by their names in the data base.
+/// The names of the card's three certificates in the database.
 const CERTIFICATES: [&str; 3] = ["identity", "signature", "encryption"];
 
-/// Makes the data base in `folder`; gives QEMU's options for the reader and its card.
+/// Creates the NSS database in `folder`. Returns QEMU's options for the reader and its card.
 pub(super) fn reader(folder: &Path) -> Result<[String; 4], Error> {
     fs::create_dir(folder)?;
     let database = format!("sql:{}", option(folder)?);
     certutil(&["-N", "-d", &database, "--empty-password"])?;
-    // Not for secrets: what certutil would else ask a keyboard for.
+    // Random input for certutil, which would otherwise ask for key strokes. The keys are not secret.
     let noise = folder.join("noise");
     fs::write(&noise, format!("{folder:?} {:?}", std::time::SystemTime::now()))?;
     let noise = option(&noise)?.to_owned();

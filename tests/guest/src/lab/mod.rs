@@ -1,7 +1,8 @@
-//! The virtual machine: this machine's own files, another kernel, and devices that QEMU emulates.
+//! The virtual machine: the host's files, the distribution's kernel, and devices that QEMU emulates.
 //!
-//! The guest sees the host's whole root folder, read-only under a layer of its own: every program of the host runs there, and what
-//! it changes is gone at the end. A boot takes some 14 s, so one boot should run many commands.
+//! The guest's root is an overlay over the host's root folder, which is read-only. Every program of the host runs in it; changes are
+//! lost at the end. What configures PC/SC on the host is hidden (see `script.rs`). A boot takes about 14 s, so that one boot should
+//! run many commands.
 //!
 //! ```no_run
 //! use pcsc_guest_tests::lab::Lab;
@@ -29,19 +30,19 @@ use std::time::{Duration, Instant};
 
 use pcsc_tests::{client, run};
 
-/// How long the guest may take to come up and to power off, beyond what its commands take. Generous: nothing but QEMU's own
-/// interpreter runs it, and many tests share few processors.
+/// How long the guest may take to boot and to power off. Generous: QEMU interprets the guest's instructions, on a host that may be
+/// busy.
 const BOOT: Duration = Duration::from_secs(240);
 
-/// Where the guest sees the folder that commands leave files in.
+/// The mount point of the folder that is shared with the host, for the commands' files.
 const SHARE: &str = "/lab";
 
 /// Why the guest did not run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
-    /// This machine can have no QEMU: the tests that need it are to be skipped, loudly.
+    /// There is no QEMU for this machine: tests are skipped, with a message.
     Unavailable(String),
-    /// It should have worked.
+    /// The guest failed.
     Failed(String),
 }
 
@@ -62,7 +63,7 @@ impl From<io::Error> for Error {
     }
 }
 
-/// A command for the guest, and how long it may take there.
+/// A command for the guest, and its time limit.
 #[derive(Debug, Clone)]
 struct Order {
     name: String,
@@ -70,18 +71,17 @@ struct Order {
     limit: Duration,
 }
 
-/// A guest to be booted.
+/// The configuration of a guest.
 #[derive(Debug, Clone, Default)]
 pub struct Lab {
     card_reader: bool,
     orders: Vec<Order>,
 }
 
-/// What a command left in the guest.
+/// The result of a command in the guest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Finished {
-    /// Its exit status: 128 and the signal's number if a signal ended it, 137 if that was the deadline's. None if the guest ended
-    /// before it did.
+    /// Its exit status: 128 plus the number of the signal that ended it, 137 after the time limit. None if the guest ended before it.
     pub status: Option<i32>,
     /// Its standard output.
     pub stdout: String,
@@ -89,25 +89,25 @@ pub struct Finished {
     pub stderr: String,
 }
 
-/// What a guest that has powered off left.
+/// The results of a guest that has powered off.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
     finished: Vec<(String, Finished)>,
     files: BTreeMap<String, String>,
-    /// What kernel and start wrote to the console.
+    /// The console's output.
     pub console: String,
-    /// From QEMU's start to its end.
+    /// The run time of QEMU.
     pub duration: Duration,
 }
 
 impl Report {
-    /// What the command of that name left.
+    /// The result of the command with this name.
     pub fn finished(&self, name: &str) -> Option<&Finished> {
         let (_, finished) = self.finished.iter().find(|(known, _)| known == name)?;
         Some(finished)
     }
 
-    /// The files that commands have left in the folder `/run/lab`, by name.
+    /// The files that commands have written to `/run/lab`, by name.
     pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
         self.files
             .iter()
@@ -116,21 +116,21 @@ impl Report {
 }
 
 impl Lab {
-    /// A guest with a USB controller, with nothing plugged in.
+    /// A guest with a USB controller and no USB device.
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Plugs in QEMU's CCID reader (08E6:4433, one slot, short APDU level, T=0) with its emulated card: a CAC card with three RSA
-    /// keys, which are made for each boot.
+    /// keys, which are generated for each boot.
     pub fn card_reader(&mut self) -> &mut Self {
         self.card_reader = true;
         self
     }
 
-    /// Runs `words` in the guest, after the commands named before, for at most `limit`.
+    /// Adds a command, which runs after those added before, for at most `limit`.
     ///
-    /// `name` is a file name's part: letters, digits, dashes.
+    /// `name` becomes part of file names: letters, digits, hyphens.
     pub fn command(&mut self, name: &str, words: &[impl AsRef<str>], limit: Duration) -> &mut Self {
         self.orders.push(Order {
             name: name.into(),

@@ -1,11 +1,11 @@
-//! A device on the bus, without the bus: requests in, replies out.
+//! The state of an attached device: takes requests, gives replies. No I/O.
 
 use super::protocol::{self, Request, Status, Submit};
 use super::{Stall, UsbFunction};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-/// The log's length; the oldest entries go first.
+/// The capacity of the log. The oldest entries are dropped first.
 const LOG: usize = 100_000;
 
 /// How a transfer ended.
@@ -15,9 +15,9 @@ pub enum Outcome {
     Done,
     /// The device refused it, or its endpoint was halted.
     Stalled,
-    /// The device had more data than the host took.
+    /// The device had more data than the host asked for (babble).
     Overflow,
-    /// The host gave up waiting.
+    /// The host cancelled it.
     Unlinked,
 }
 
@@ -30,13 +30,13 @@ pub struct Transfer {
     pub endpoint: u8,
     /// The request, for control transfers.
     pub setup: Option<[u8; 8]>,
-    /// What was transferred.
+    /// The data.
     pub data: Vec<u8>,
     /// How it ended.
     pub outcome: Outcome,
 }
 
-/// A transfer towards the host that waits for the device.
+/// An IN transfer that waits for the device.
 #[derive(Debug, Clone, Copy)]
 struct Waiting {
     sequence: u32,
@@ -44,7 +44,7 @@ struct Waiting {
     max: usize,
 }
 
-/// A device and what the host has done to it.
+/// A device, its halted endpoints and its pending transfers.
 #[derive(Debug)]
 pub(super) struct Bus<F> {
     pub(super) function: F,
@@ -74,12 +74,12 @@ impl<F: UsbFunction> Bus<F> {
         }
     }
 
-    /// Has the host chosen the configuration?
+    /// Whether the host has selected the configuration.
     pub(super) fn configured(&self) -> bool {
         self.configuration != 0
     }
 
-    /// When the device is to be asked again though nothing happens, if anything waits for it.
+    /// When pending transfers are to be offered to the device again, if there are any.
     pub(super) fn ready_in(&self) -> Option<Duration> {
         let waits = |waiting: &Waiting| self.interrupts.get(&waiting.endpoint) == Some(&false);
         self.waiting.iter().any(waits).then(|| self.function.ready_in())?
@@ -97,7 +97,7 @@ impl<F: UsbFunction> Bus<F> {
         std::mem::take(&mut self.log).into()
     }
 
-    /// Takes a request with the data that followed it.
+    /// Handles a request and the data that followed it.
     pub(super) fn request(&mut self, request: &Request, data: &[u8], reply: &mut Vec<u8>) {
         match request {
             Request::Submit(submit) if submit.endpoint & 0x0F == 0 => {
@@ -138,7 +138,7 @@ impl<F: UsbFunction> Bus<F> {
         self.progress(reply);
     }
 
-    /// Offers every waiting transfer to the device again, in order on each endpoint.
+    /// Offers every pending transfer to the device again, in order on each endpoint.
     pub(super) fn progress(&mut self, reply: &mut Vec<u8>) {
         let mut busy = BTreeSet::new();
         let mut index = 0;
@@ -214,10 +214,10 @@ impl<F: UsbFunction> Bus<F> {
     fn control(&mut self, setup: [u8; 8], data: &[u8]) -> Result<Vec<u8>, Stall> {
         let [kind, request, value, value_high, index, ..] = setup;
         match (kind, request) {
-            // GET_STATUS: bus powered; an endpoint says whether it is halted.
+            // GET_STATUS: bus powered; for an endpoint, whether it is halted.
             (0x80 | 0x81, 0) => Ok(vec![0, 0]),
             (0x82, 0) => Ok(vec![u8::from(self.halted.contains(&index)), 0]),
-            // CLEAR_FEATURE and SET_FEATURE, of which only the halt of an endpoint means something here.
+            // CLEAR_FEATURE and SET_FEATURE: only ENDPOINT_HALT is supported.
             (0x02, 1) if value == 0 => {
                 self.halted.remove(&index);
                 self.function.halt_cleared(index);

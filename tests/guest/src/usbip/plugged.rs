@@ -1,4 +1,4 @@
-//! A device on this kernel's bus: its thread, and what a test does to it meanwhile.
+//! An attached device: the thread that serves it, and the test's access to it.
 
 use super::bus::Bus;
 use super::port::Port;
@@ -15,7 +15,7 @@ use std::time::Duration;
 #[derive(Debug)]
 struct Shared<F> {
     bus: Mutex<Bus<F>>,
-    /// Something has happened: a request, or a change by the test.
+    /// Signalled after each request and each change by the test.
     changed: Condvar,
     /// Wakes the thread.
     wake: OwnedFd,
@@ -36,10 +36,10 @@ pub struct Plugged<F: UsbFunction + 'static> {
 }
 
 impl<F: UsbFunction + 'static> Plugged<F> {
-    /// Plugs a device in. The kernel enumerates it in its own time: see [`configured`](Self::configured).
+    /// Plugs a device in. The kernel enumerates it later: see [`configured`](Self::configured).
     ///
     /// # Errors
-    /// If the kernel has no `vhci-hcd`, or no free port, or this process no right to it.
+    /// If the kernel has no `vhci-hcd` or no free port, or this process may not use it.
     pub fn plug(function: F, speed: Speed) -> io::Result<Self> {
         let (ours, kernels) = UnixStream::pair()?;
         let shared = Arc::new(Shared {
@@ -61,12 +61,12 @@ impl<F: UsbFunction + 'static> Plugged<F> {
         })
     }
 
-    /// Waits until the kernel has chosen the device's configuration. False if it does not within `limit`.
+    /// Waits until the kernel has selected the configuration. Returns false after `limit`.
     pub fn configured(&self, limit: Duration) -> bool {
         self.wait(limit, |bus| bus.configured())
     }
 
-    /// Waits until `ready` says so, asked after each thing that happens to the device. False if that is not within `limit`.
+    /// Waits until `ready` returns true; it is called after each request and change. Returns false after `limit`.
     pub fn wait_for(&self, limit: Duration, mut ready: impl FnMut(&mut F) -> bool) -> bool {
         self.wait(limit, |bus| ready(&mut bus.function))
     }
@@ -80,14 +80,14 @@ impl<F: UsbFunction + 'static> Plugged<F> {
         ready(&mut bus)
     }
 
-    /// Looks at the function, or changes it; then waiting transfers are offered to it again.
+    /// Gives access to the function. Afterwards pending transfers are offered to it again.
     pub fn with<T>(&self, change: impl FnOnce(&mut F) -> T) -> T {
         let result = change(&mut self.shared.lock().function);
         self.wake();
         result
     }
 
-    /// How many transfers have ended on an endpoint so far; 0x00 and 0x80 are control transfers by their direction.
+    /// The number of transfers that have ended on an endpoint. 0x00 and 0x80 are control transfers, by direction.
     pub fn transfers(&self, endpoint: u8) -> u64 {
         self.shared.lock().count(endpoint)
     }
@@ -97,15 +97,15 @@ impl<F: UsbFunction + 'static> Plugged<F> {
         self.shared.lock().log()
     }
 
-    /// The same, and begins a new log.
+    /// The log, which is then empty.
     pub fn take_log(&self) -> Vec<Transfer> {
         self.shared.lock().take_log()
     }
 
-    /// Unplugs the device: transfers that wait end as they do when a plug is pulled.
+    /// Unplugs the device. Pending transfers end as for a device that is pulled out.
     ///
     /// # Errors
-    /// If the kernel refuses, or the serving thread had failed before.
+    /// If the kernel refuses, or the device's thread has failed.
     pub fn unplug(mut self) -> io::Result<()> {
         self.end()
     }
@@ -114,7 +114,7 @@ impl<F: UsbFunction + 'static> Plugged<F> {
         let Some(thread) = self.thread.take() else {
             return Ok(());
         };
-        // A thread that has ended has closed the socket, and the kernel may have detached the device already.
+        // When the thread has ended, the socket is closed and the kernel may have detached the device already.
         let detached = if thread.is_finished() {
             Ok(())
         } else {
@@ -127,7 +127,7 @@ impl<F: UsbFunction + 'static> Plugged<F> {
     }
 
     fn wake(&self) {
-        // Fails only if the counter is at its end, which wakes as well.
+        // Fails only if the counter is at its maximum, which wakes the thread as well.
         let _ = rustix::io::write(&self.shared.wake, &1_u64.to_ne_bytes());
         self.shared.changed.notify_all();
     }
@@ -135,7 +135,7 @@ impl<F: UsbFunction + 'static> Plugged<F> {
 
 impl<F: UsbFunction + 'static> Drop for Plugged<F> {
     fn drop(&mut self) {
-        // Nobody is left to be told.
+        // Drop cannot report an error.
         let _ = self.end();
     }
 }
@@ -157,7 +157,7 @@ fn serve<F: UsbFunction>(shared: &Shared<F>, mut socket: UnixStream) -> io::Resu
         }
         let [requested, woken] = events.map(|event| !event.revents().is_empty());
         if woken {
-            // Empty is as good: another read of the counter was faster.
+            // An empty counter is no error.
             let _ = rustix::io::read(&shared.wake, &mut [0; 8]);
         }
         reply.clear();
@@ -177,7 +177,7 @@ fn serve<F: UsbFunction>(shared: &Shared<F>, mut socket: UnixStream) -> io::Resu
     }
 }
 
-/// One request and the data that follows it. None at the end.
+/// Reads one request and its data. None at the end of the stream.
 fn receive(socket: &mut UnixStream, data: &mut Vec<u8>) -> io::Result<Option<Request>> {
     let mut header = [0; HEADER];
     match socket.read_exact(&mut header) {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 const CONTROLLER: &str = "/sys/devices/platform/vhci_hcd.0";
 
-/// What the status file says of a port that is free.
+/// The state of a free port in the status file.
 const FREE: &str = "004";
 
 /// A device's speed.
@@ -24,14 +24,14 @@ pub enum Speed {
 pub(super) struct Port(u32);
 
 impl Port {
-    /// Hands the socket to the kernel, as a device on the first port that is free.
+    /// Attaches the device behind a socket to the first free port.
     pub(super) fn attach(socket: BorrowedFd<'_>, speed: Speed) -> io::Result<Self> {
         let speed = match speed {
             Speed::Full => 2,
             Speed::High => 3,
         };
         let status = fs::read_to_string(Path::new(CONTROLLER).join("status"))?;
-        // Hub, port, state and more. The other hub is for SuperSpeed.
+        // Columns: hub, port, state, and others. Hub `ss` is for SuperSpeed devices.
         let free = status.lines().filter_map(|line| {
             let mut words = line.split_whitespace();
             let (hub, port, state) = (words.next()?, words.next()?, words.next()?);
@@ -41,11 +41,11 @@ impl Port {
             if is_on_the_bus(port)? {
                 continue;
             }
-            // The number is any that is not 0: bus and device of the machine that a device is on.
+            // The device number (bus and address on the server) must not be 0 and has no other effect.
             let line = format!("{port} {} {} {speed}", socket.as_raw_fd(), 0x0001_0000 + port + 1);
             match fs::write(Path::new(CONTROLLER).join("attach"), line) {
                 Ok(()) => return Ok(Self(port)),
-                // Taken meanwhile.
+                // Another process has attached a device to this port.
                 Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {}
                 Err(error) => return Err(error),
             }
@@ -53,15 +53,15 @@ impl Port {
         Err(io::Error::other("every port has a device"))
     }
 
-    /// Takes the device off. The kernel closes its end of the socket.
+    /// Detaches the device. The kernel closes its end of the socket.
     pub(super) fn detach(&self) -> io::Result<()> {
         fs::write(Path::new(CONTROLLER).join("detach"), self.0.to_string())
     }
 }
 
-/// Whether the kernel still has the device that was on the port: what it has for that one would go to its successor.
+/// Whether the kernel still has the device that was detached from this port. A new device on the port would be taken for that one.
 fn is_on_the_bus(port: u32) -> io::Result<bool> {
-    // Each hub is a bus, usbN; the device on its first port is N-1.
+    // Each root hub is a bus, usbN; the device on its first port is N-1.
     for hub in fs::read_dir(CONTROLLER)? {
         let hub = hub?;
         let name = hub.file_name();

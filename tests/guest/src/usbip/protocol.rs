@@ -1,9 +1,9 @@
-//! USB/IP's messages: bytes to requests, replies to bytes. All numbers are big-endian; a header is always 48 bytes.
+//! The codec of USB/IP's messages. Numbers are big-endian; a header has 48 bytes.
 
 /// The size of every header.
 pub(super) const HEADER: usize = 48;
 
-/// The longest transfer taken: usbfs allows a process 16 MiB in all.
+/// The longest transfer that is accepted. usbfs allows 16 MiB for all transfers together.
 const MAX_TRANSFER: u32 = 16 << 20;
 
 const SUBMIT: u32 = 1;
@@ -11,12 +11,12 @@ const UNLINK: u32 = 2;
 const RET_SUBMIT: u32 = 3;
 const RET_UNLINK: u32 = 4;
 
-/// What the kernel asks.
+/// A request of the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Request {
     /// A transfer.
     Submit(Submit),
-    /// The transfer `victim` is not wanted any more.
+    /// Cancels the transfer `victim`.
     Unlink { sequence: u32, victim: u32 },
 }
 
@@ -26,9 +26,9 @@ pub(super) struct Submit {
     pub(super) sequence: u32,
     /// The endpoint's address; bit 7 is the direction, on the control endpoint too.
     pub(super) endpoint: u8,
-    /// How much the host sends, or takes.
+    /// The length of the data, or of the host's buffer.
     pub(super) length: usize,
-    /// For the control endpoint.
+    /// The setup packet, for the control endpoint.
     pub(super) setup: [u8; 8],
 }
 
@@ -43,7 +43,7 @@ impl Submit {
     }
 }
 
-/// How a transfer ended, as the kernel's error numbers say it.
+/// The status of a transfer, as the kernel's error numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Status {
     Done,
@@ -72,7 +72,7 @@ fn word(header: &[u8; HEADER], index: usize) -> u32 {
     u32::from_be_bytes(bytes)
 }
 
-/// Reads a header. None if it is not one that a kernel sends, or is one of an isochronous transfer.
+/// Decodes a header. None for an unknown command and for isochronous transfers.
 pub(super) fn request(header: &[u8; HEADER]) -> Option<Request> {
     let sequence = word(header, 1);
     match word(header, 0) {
@@ -80,7 +80,7 @@ pub(super) fn request(header: &[u8; HEADER]) -> Option<Request> {
             let number = u8::try_from(word(header, 4)).ok().filter(|number| *number < 16)?;
             let direction = if word(header, 3) == 0 { 0 } else { 0x80 };
             let length = Some(word(header, 6)).filter(|length| *length <= MAX_TRANSFER)?;
-            // The number of packets, which other transfers than isochronous ones have none of.
+            // The number of packets: 0 or -1 except for isochronous transfers.
             if !matches!(word(header, 8), 0 | u32::MAX) {
                 return None;
             }
@@ -100,7 +100,7 @@ pub(super) fn request(header: &[u8; HEADER]) -> Option<Request> {
     }
 }
 
-/// The reply to a transfer. `length` is what was transferred, `data` what goes to the host.
+/// The reply to a transfer. `length` is the number of bytes transferred, `data` the data of an IN transfer.
 pub(super) fn submitted(sequence: u32, status: Status, length: usize, data: &[u8], reply: &mut Vec<u8>) {
     let length = u32::try_from(length).unwrap_or(u32::MAX);
     header(
@@ -110,7 +110,7 @@ pub(super) fn submitted(sequence: u32, status: Status, length: usize, data: &[u8
     reply.extend_from_slice(data);
 }
 
-/// The reply to an unlink: whether the transfer was still waiting, and so will never be replied to.
+/// The reply to an unlink request: whether the transfer was still pending. If so it gets no reply of its own.
 pub(super) fn unlinked(sequence: u32, waited: bool, reply: &mut Vec<u8>) {
     let status = if waited { -libc::ECONNRESET } else { 0 };
     header([RET_UNLINK, sequence, 0, 0, 0, number(status), 0], reply);
