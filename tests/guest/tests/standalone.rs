@@ -19,6 +19,7 @@ const SCENARIOS: &[(&str, u64)] = &[
     ("fork", 480),
     ("descriptor", 240),
     ("reset", 480),
+    ("foreign", 900),
     // Last: its events keep udev busy for long.
     ("hotplug", 1600),
 ];
@@ -40,6 +41,7 @@ fn booted() -> &'static Result<Kept, Error> {
             classes.path().display().to_string(),
             format!("{tests}/python/client.py"),
             stock::library().display().to_string(),
+            artifacts::card("usbip").display().to_string(),
         ];
         let mut lab = Lab::new();
         lab.card_reader();
@@ -286,4 +288,39 @@ fn a_reader_that_was_reset_is_found_again() {
         ("next-transmits", "801000009000"),
         ("plugged-again", echo),
     ]);
+}
+
+#[test]
+fn devices_and_cards_of_others_make_keys_and_signatures() {
+    let Some(facts) = facts("foreign") else { return };
+    assert!(facts.get("openpgp/reader").starts_with("Nitrokey Nitrokey 3 "));
+    for fact in [
+        "openpgp/card",
+        "openpgp/key",
+        "openpgp/sign",
+        "openpgp/verify",
+        "cac/test",
+    ] {
+        let text = facts.get(fact);
+        assert!(text.starts_with("Some(0) "), "{fact}: {text}");
+    }
+    let has = |fact: &str, part: &str| {
+        let text = facts.get(fact);
+        assert!(text.contains(part), "{fact} without {part}: {text}");
+    };
+    has("openpgp/card", "d2:76:00:01:24:01");
+    let key = facts.get("openpgp/key");
+    assert_eq!(key.matches("Received (SW1=0x90, SW2=0x00)").count(), 6, "{key}");
+    has("openpgp/verify", "Signature is valid");
+    let test = facts.get("cac/test");
+    for (mechanism, times) in [
+        ("RSA-X-509: OK", 9),
+        ("SHA256-RSA-PKCS: OK", 1),
+        ("RSA-PKCS-OAEP: ", 6),
+    ] {
+        assert_eq!(test.matches(mechanism).count(), times, "{mechanism}: {test}");
+    }
+    // The card makes no random numbers.
+    has("cac/test", "ERR: C_GenerateRandom failed");
+    has("cac/test", "1 errors");
 }

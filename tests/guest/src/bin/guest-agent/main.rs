@@ -13,6 +13,7 @@ mod composite;
 mod daemon;
 mod descriptor;
 mod echo;
+mod foreign;
 mod hotplug;
 mod loopback;
 mod path;

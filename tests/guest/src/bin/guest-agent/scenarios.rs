@@ -4,8 +4,8 @@ use crate::daemon::Pcscd;
 use crate::echo::EchoReader;
 use crate::path::{self, Daemon, Driver, Path};
 use crate::{
-    actor, bench, bus, cards, checks, clients, descriptor, fact, hex, hotplug, quiet, readers, sharing,
-    Result,
+    actor, bench, bus, cards, checks, clients, descriptor, fact, foreign, hex, hotplug, quiet, readers,
+    sharing, Result,
 };
 use pcsc_client::{Error, State};
 use pcsc_guest_tests::usbip::{Plugged, Speed};
@@ -33,6 +33,7 @@ pub fn find(name: &str) -> Option<Scenario> {
         "bench" => bench::scenario,
         "cards" => cards::scenario,
         "clients" => clients::scenario,
+        "foreign" => foreign::scenario,
         "hotplug" => hotplug::scenario,
         "two-processes" => sharing::two_processes,
         "daemon-comes" => sharing::daemon_comes_and_goes,
