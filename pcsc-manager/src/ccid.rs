@@ -104,7 +104,7 @@ fn driver_error(error: Error) -> SlotError {
 /// What an error of [`Reader::open`](reader::Reader::open) means.
 pub fn open_error(error: Error) -> SharedError {
     match driver_error(error) {
-        // The node is still there: somebody may have reset the device meanwhile.
+        // The node is still there: another process may have reset the device meanwhile.
         SlotError::NoDevice if error.is_gone() => SharedError::Failed,
         SlotError::NoDevice => SharedError::Gone,
         _ => SharedError::Reader(error),

@@ -1,4 +1,4 @@
-//! The connections to a reader's card: sharing, transactions, and the reset or removal that each has yet to be told.
+//! The connections to a reader's card: sharing, transactions, and the reset or removal that each has not reported yet.
 //! Bookkeeping without I/O; the rules are pcscd's.
 
 use std::collections::{HashMap, VecDeque};
@@ -46,7 +46,7 @@ impl Connections {
         }
     }
 
-    /// Whether nobody is connected.
+    /// Whether there is no connection.
     pub fn is_idle(&self) -> bool {
         self.handles.is_empty()
     }
@@ -56,7 +56,7 @@ impl Connections {
         self.owner.is_some()
     }
 
-    /// Whether the one connection that there is suffers no other.
+    /// Whether the only connection is exclusive.
     pub fn is_exclusive(&self) -> bool {
         self.is_exclusive
     }
@@ -90,7 +90,7 @@ impl Connections {
         Ok(())
     }
 
-    /// Gives a connection another share mode, and lets it know all that happened.
+    /// Gives a connection another share mode. It has no reset or removal to report any more.
     pub fn reconnect(&mut self, handle: Handle, share: u32) -> Result<(), CallError> {
         if !self.handles.contains_key(&handle) {
             return Err(CallError::InvalidHandle);
@@ -141,19 +141,19 @@ impl Connections {
         }
     }
 
-    /// Joins those who wait for a transaction, last in the line.
+    /// Adds a connection at the end of the queue for a transaction.
     pub fn queue(&mut self, handle: Handle) {
         if !self.waiting.contains(&handle) {
             self.waiting.push_back(handle);
         }
     }
 
-    /// Leaves the line.
+    /// Removes a connection from the queue.
     pub fn leave_queue(&mut self, handle: Handle) {
         self.waiting.retain(|other| *other != handle);
     }
 
-    /// Begins a transaction if the card is free and nobody waited longer.
+    /// Begins a transaction if the card is free and no other connection waited longer. Returns whether it did.
     pub fn try_begin(&mut self, handle: Handle) -> bool {
         let is_turn = self.owner == Some(handle)
             || (self.owner.is_none() && self.waiting.front().is_none_or(|first| *first == handle));
@@ -191,15 +191,15 @@ impl Connections {
         Ok(())
     }
 
-    /// All connections have to learn of a reset, the one that asked for it as well: it reconnects, or is
-    /// about to end, and at the end of a transaction it is told like the others.
+    /// Notes that the card was reset, which each connection reports until it reconnects. So does the one that asked for
+    /// the reset: it reconnects or ends, and pcscd reports a reset at the end of a transaction to its own connection too.
     pub fn notify_reset(&mut self) {
         self.handles
             .values_mut()
             .for_each(|notice| *notice = Notice::Reset);
     }
 
-    /// All connections have to learn of a removal, which ends transactions.
+    /// Notes that the card was removed, which each connection reports until it reconnects. It ends all transactions.
     pub fn notify_removed(&mut self) {
         self.handles
             .values_mut()
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn transactions_nest_and_go_by_the_line() {
+    fn transactions_nest_and_follow_the_queue() {
         let mut connections = two_sharing();
         connections.connect(3, SHARED).unwrap();
         assert!(connections.try_begin(1) && connections.try_begin(1));
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn others_learn_of_a_reset_until_they_reconnect() {
+    fn connections_report_a_reset_until_they_reconnect() {
         let mut connections = two_sharing();
         connections.notify_reset();
         connections.reconnect(1, SHARED).unwrap();

@@ -88,7 +88,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Readers {
-    /// A place that a reader left is taken by the next one that comes, as pcscd has it.
+    /// A place that a reader left is taken by the next one that comes, as in pcscd.
     places: Vec<Option<Watched>>,
     /// The threads of readers that are gone. They end by themselves and are to be joined.
     gone: Vec<Thread>,
@@ -354,19 +354,25 @@ impl Shared {
                 self.try_again();
                 continue;
             }
-            let due = |reader: &Arc<Reader>| Some((reader.due()?, reader.clone()));
-            match readers.iter().filter_map(due).min_by_key(|due| due.0) {
-                Some((at, reader)) if at <= now => reader.attend(),
-                next => {
-                    let at = next.map(|(at, _)| at).into_iter().chain(try_again_at).min();
-                    self.wakers.schedule.wait(seen, at);
+            // Once for all readers that are due, so that the cost is linear in their number.
+            let (due, later): (Vec<_>, Vec<_>) = readers
+                .iter()
+                .filter_map(|reader| Some((reader.due()?, reader)))
+                .partition(|(at, _)| *at <= now);
+            if due.is_empty() {
+                let next = later.iter().map(|(at, _)| *at).chain(try_again_at).min();
+                self.wakers.schedule.wait(seen, next);
+            }
+            for (_, reader) in due {
+                if !self.is_over.load(Ordering::SeqCst) {
+                    reader.attend();
                 }
             }
         }
     }
 }
 
-/// Takes the threads out that have ended.
+/// Removes and returns the threads that have ended.
 fn take_finished(threads: &mut Vec<Thread>) -> Vec<Thread> {
     let (finished, running) = std::mem::take(threads).into_iter().partition(Thread::has_ended);
     *threads = running;

@@ -175,8 +175,7 @@ impl Reader {
         self.wakers.schedule.post();
     }
 
-    /// Polls a slot that had an event and cannot tell one card from another: whoever connects next powers the card up
-    /// anew.
+    /// Polls a slot that had an event and cannot distinguish two cards: the next connection powers the card up anew.
     fn poll_unclear(&self) {
         let mut driver = self.driver.lock();
         let before = self.state().event_counter;
@@ -326,7 +325,7 @@ impl Reader {
                 return;
             }
             let has_power = state.has_power;
-            // From here on whoever needs the reader has it opened again, once this call has unlocked the driver.
+            // A call that needs the reader from here on has it opened again, once this one has unlocked the driver.
             state.close();
             has_power
         };

@@ -123,8 +123,7 @@ impl SharedReader {
         work(reader).map_err(SharedError::Reader)
     }
 
-    /// Whether a card is in the slot. A loss that this call finds is mended by opening the reader again, which tells
-    /// whether it is still there.
+    /// Whether a card is in the slot. If this call finds the reader lost, it opens the reader again.
     pub fn presence(&self, slot: u8) -> Result<Presence, SharedError> {
         match self.poll(slot) {
             Err(SharedError::Reader(Error::Transport(transport::Error::Gone))) if self.events.is_lost() => {
@@ -166,7 +165,7 @@ impl SharedReader {
 
     fn lock(&self, slot: u8, deadline: Option<Instant>) -> Result<TimedMutexGuard<'_, Inner>, SharedError> {
         let mut inner = self.inner.lock_until(deadline).ok_or(SharedError::TimedOut)?;
-        // A reader that was lost may not be gone: a reset of the device takes it from whoever has it.
+        // A reader that was lost may not be gone: a reset of the device ends all claims on it.
         if self.events.take_loss() {
             inner.close(&self.events);
         }
@@ -185,7 +184,7 @@ impl SharedReader {
         let result = work(inner.reader(&self.events, deadline)?);
         match result {
             Err(Error::Transport(transport::Error::Gone)) if inner.has_worked => self.events.lose(),
-            // It was opened and is reset again, or goes. Opening it again tells which, some time later.
+            // It was reset right after it was opened, or is going. Opening it again later shows which.
             Err(Error::Transport(transport::Error::Gone)) => {
                 inner.close(&self.events);
                 return Err(SharedError::Failed);

@@ -39,7 +39,7 @@ struct Later {
     is_stopped: bool,
 }
 
-/// A simulated reader, in the hands of whoever made the bus.
+/// A simulated reader. Clones are the same reader: one goes on the bus, another one controls it.
 #[derive(Clone)]
 pub struct Simulated {
     name: String,

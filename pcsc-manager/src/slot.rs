@@ -78,7 +78,7 @@ pub trait Watch: Send + Sync {
 pub enum SlotEvent {
     /// A card may have come or gone.
     Card,
-    /// The same, in a slot that cannot tell one card from the next.
+    /// The same, in a slot that cannot distinguish two cards.
     Unclear,
     /// The reader is gone.
     Gone,

@@ -46,7 +46,7 @@ struct State {
     mode: Mode,
     slots: Vec<Pending>,
     stop: Option<Stop>,
-    /// How often the reader was closed, to tell an interrupt pipe from the one of a reader that was opened since.
+    /// How often the reader was closed. An interrupt pipe of before is not used any more.
     closes: u64,
     /// How often in a row the interrupt pipe was halted.
     halts: u32,

@@ -93,7 +93,7 @@ pub enum LastSeen {
     Failure,
 }
 
-/// What a slot holds, as far as two cards can be told apart: `SCARD_PRESENT` or `SCARD_ABSENT`, and the ATR.
+/// What a slot holds, as far as two cards can be distinguished: `SCARD_PRESENT` or `SCARD_ABSENT`, and the ATR.
 type Contents = (u32, Option<Vec<u8>>);
 
 impl SlotState {

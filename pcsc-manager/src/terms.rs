@@ -1,4 +1,4 @@
-//! The terms of connections, and their transactions, as pcscd has them.
+//! The terms of connections, and their transactions. The rules are pcscd's.
 
 use std::time::Instant;
 

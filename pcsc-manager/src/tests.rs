@@ -307,7 +307,7 @@ fn wait_for_status(client: &Client, name: &[u8], bit: u32) -> Snapshot {
 }
 
 #[test]
-fn cards_are_shared_reset_and_removed_as_pcscd_has_it() {
+fn cards_are_shared_reset_and_removed_as_in_pcscd() {
     let rig = Rig::new(1);
     let (one, two) = (rig.client(), rig.client());
     let (a, b) = (connect(&one, SHARED).unwrap(), connect(&two, SHARED).unwrap());
@@ -440,7 +440,7 @@ fn many_threads_and_moving_cards_end_in_order() {
 
 /// A card that is out when it gets power, and in again before anybody polls.
 #[test]
-fn a_card_that_was_missed_by_a_power_up_is_found_by_the_next_look() {
+fn a_card_that_was_missed_by_a_power_up_is_found_by_the_next_poll() {
     struct Shy(u32);
     impl Slot for Shy {
         fn presence(&mut self) -> Result<Presence, SlotError> {

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use crate::sync::{lock, wait_until};
 
-/// A mutex whose lock can time out. A lock that nobody holds costs what one of std costs.
+/// A mutex whose lock can time out. Without contention it costs what a mutex of std costs.
 #[derive(Debug, Default)]
 pub struct TimedMutex<T> {
     value: Mutex<T>,

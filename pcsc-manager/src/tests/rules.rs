@@ -1,4 +1,4 @@
-//! Rules of pcscd that one call after another does not show: who waits, who is told, and what is left behind.
+//! Rules of pcscd that show with concurrent calls or after failures.
 
 use pcsc_sim::card::apps::Several;
 use pcsc_sim::card::{Behaviour, Offer, Profile, SimCard};
@@ -14,7 +14,7 @@ impl Rig {
         self.manager.find(NAME).unwrap()
     }
 
-    /// The card goes, and nothing tells it: an exchange finds out.
+    /// Removes the card without an event: an exchange finds out.
     fn lose_card_unseen(&self) {
         lock(&self.benches[0].state).has_card = false;
     }
@@ -67,7 +67,7 @@ fn no_transaction_begins_between_the_end_of_another_and_its_reset() {
 }
 
 #[test]
-fn nobody_waits_to_be_alone_for_what_does_not_mend() {
+fn an_error_that_no_wait_can_mend_is_reported_before_the_wait() {
     let rig = Rig::new(1);
     let (one, two) = (rig.client(), rig.client());
     let (a, _b) = (connect(&one, SHARED).unwrap(), connect(&two, SHARED).unwrap());
@@ -119,7 +119,7 @@ fn a_connection_to_the_reader_alone_does_not_wait_for_an_exchange() {
 fn a_card_that_an_exchange_misses_is_one_event() {
     let rig = Rig::new(1);
     let client = rig.client();
-    // From the first event on its count tells one from the next.
+    // The counter of 0 means that a client knows no events.
     let mut before = change(&client, NAME, None).unwrap();
     for has_card in [false, true] {
         rig.benches[0].set(|bed| bed.has_card = has_card);

@@ -9,7 +9,7 @@ struct Slotted {
     _interest: Interest<Arc<Reader>>,
 }
 
-/// A slot that was looked at, with a card.
+/// A slot that was polled, with a card.
 fn slotted() -> Slotted {
     let bench = Arc::new(Bench::default());
     lock(&bench.state).has_card = true;
@@ -42,7 +42,7 @@ impl Slotted {
 }
 
 #[test]
-fn a_reader_that_fails_is_looked_at_less_and_less_often() {
+fn a_reader_that_fails_is_polled_less_and_less_often() {
     let slotted = slotted();
     slotted.has_trouble(true);
     for pause in [400, 800, 1600, 3200, 6000, 6000].map(Duration::from_millis) {
@@ -61,7 +61,7 @@ fn a_reader_that_fails_is_looked_at_less_and_less_often() {
 }
 
 #[test]
-fn after_a_failure_nobody_knows_whether_it_is_the_same_card() {
+fn after_a_failure_the_card_counts_as_another_one() {
     let slotted = slotted();
     slotted.connect(1, SHARED, ANY).unwrap();
     slotted.has_trouble(true);
