@@ -14,7 +14,7 @@ use pcsc_tests::artifacts;
 type Establish = unsafe extern "C" fn(c_ulong, *const c_void, *const c_void, *mut c_long) -> c_long;
 type Release = unsafe extern "C" fn(c_long) -> c_long;
 
-const CONTEXTS: [usize; 4] = [100, 1000, 4000, 16_000];
+const CONTEXTS: [usize; 4] = [100, 500, 1000, 3900];
 const READERS: [usize; 4] = [24, 96, 192, 256];
 const MEASURED: usize = 100;
 
