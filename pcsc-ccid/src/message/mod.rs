@@ -356,11 +356,6 @@ impl<'a> Response<'a> {
     pub fn chain(&self) -> Chain {
         Chain::decode(self.specific).unwrap_or_default()
     }
-
-    /// Clock in kHz and bits per second of a DataRateAndClockFrequency message.
-    pub fn rates(&self) -> Option<(u32, u32)> {
-        unpair(self.data)
-    }
 }
 
 /// Why bytes are no message.

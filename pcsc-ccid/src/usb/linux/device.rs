@@ -2,7 +2,8 @@
 
 use super::super::pipe::Pipe;
 use super::super::signal::Signal;
-use super::reactor::{Reactor, UsbfsPipe};
+use super::pipe::UsbfsPipe;
+use super::reactor::Reactor;
 use crate::transport::Error;
 use pcsc_usbfs::Kind;
 use rustix::fd::OwnedFd;

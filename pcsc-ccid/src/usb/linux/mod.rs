@@ -5,6 +5,7 @@ pub(super) mod device;
 mod events;
 mod from_fd;
 mod holders;
+mod pipe;
 mod reactor;
 mod scan;
 mod schedule;

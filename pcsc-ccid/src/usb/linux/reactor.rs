@@ -9,11 +9,10 @@
 //! The thread that waits for notifications leads on its own: it polls an epoll set, which contains the
 //! descriptor only while no other thread leads. An exchange therefore does not wake it.
 
-use super::super::pipe::{Completion, Pipe};
 use super::super::signal::{Interruption, Signal};
 use crate::transport::Error;
 use pcsc_process::Descriptor;
-use pcsc_usbfs::{Device, Kind, Transfer};
+use pcsc_usbfs::{Device, Transfer};
 use rustix::event::{epoll, poll, PollFd, PollFlags, Timespec};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -147,7 +146,7 @@ impl Reactor {
 
     /// Waits until `ready` gives something, the deadline passes or `signal` is cancelled, in this order of
     /// precedence.
-    fn wait<T>(
+    pub(super) fn wait<T>(
         &self,
         role: Role,
         signal: &Arc<Signal>,
@@ -314,7 +313,7 @@ impl Reactor {
 
     /// Whether the device is gone, or goes within this time: the system then reports its file descriptor as
     /// broken.
-    fn is_gone(&self, within: Duration) -> bool {
+    pub(super) fn is_gone(&self, within: Duration) -> bool {
         let deadline = Instant::now() + within;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -346,7 +345,7 @@ impl Reactor {
         self.end(transfer, result);
     }
 
-    fn end(&self, transfer: Transfer, result: Result<(), Error>) {
+    pub(super) fn end(&self, transfer: Transfer, result: Result<(), Error>) {
         let mut state = self.state();
         if let Some(slot) = state.slots.get_mut(transfer.token()) {
             slot.ended = Some((transfer, result));
@@ -358,7 +357,26 @@ impl Reactor {
         }
     }
 
-    fn take_ended(&self, token: usize) -> Option<(Transfer, Result<(), Error>)> {
+    /// Reserves a slot for a pipe that only the thread of `signal` waits for; returns its token.
+    pub(super) fn reserve(&self, signal: &Arc<Signal>) -> usize {
+        let mut state = self.state();
+        let free = state.slots.iter().position(|slot| slot.signal.is_none());
+        let token = free.unwrap_or_else(|| {
+            state.slots.push(Slot::default());
+            state.slots.len() - 1
+        });
+        state.slots[token].signal = Some(signal.clone());
+        token
+    }
+
+    /// Gives a slot up, in which no transfer can end any more.
+    pub(super) fn free(&self, token: usize) {
+        if let Some(slot) = self.state().slots.get_mut(token) {
+            slot.signal = None;
+        }
+    }
+
+    pub(super) fn take_ended(&self, token: usize) -> Option<(Transfer, Result<(), Error>)> {
         self.state().slots.get_mut(token)?.ended.take()
     }
 
@@ -369,134 +387,13 @@ impl Reactor {
 }
 
 /// What the kernel's error means for a transfer.
-fn error(errno: Errno) -> Error {
+pub(super) fn error(errno: Errno) -> Error {
     match errno {
         // The last one where a reset by another process has taken the claim.
         Errno::NODEV | Errno::SHUTDOWN | Errno::ACCESS => Error::Gone,
         Errno::PIPE => Error::Stall,
         Errno::NOENT | Errno::CONNRESET => Error::Cancelled,
         _ => Error::Fault,
-    }
-}
-
-/// One endpoint of an open device.
-#[derive(Debug)]
-pub(in crate::usb) struct UsbfsPipe {
-    reactor: Arc<Reactor>,
-    role: Role,
-    signal: Arc<Signal>,
-    token: usize,
-    endpoint: u8,
-    max_packet_size: usize,
-    /// The transfer, while it is not the kernel's.
-    idle: Option<Transfer>,
-}
-
-impl UsbfsPipe {
-    /// A pipe that only the thread of `signal` waits for.
-    pub(super) fn new(
-        reactor: &Arc<Reactor>,
-        signal: &Arc<Signal>,
-        kind: Kind,
-        endpoint: u8,
-        max_packet_size: usize,
-    ) -> UsbfsPipe {
-        let mut state = reactor.state();
-        let free = state.slots.iter().position(|slot| slot.signal.is_none());
-        let token = free.unwrap_or_else(|| {
-            state.slots.push(Slot::default());
-            state.slots.len() - 1
-        });
-        state.slots[token].signal = Some(signal.clone());
-        UsbfsPipe {
-            reactor: reactor.clone(),
-            role: match kind {
-                Kind::Interrupt => Role::Watch,
-                Kind::Bulk | Kind::Control => Role::Exchange,
-            },
-            signal: signal.clone(),
-            token,
-            endpoint,
-            max_packet_size,
-            idle: Some(Transfer::new(kind, endpoint, token)),
-        }
-    }
-
-    /// Takes the buffer out of a transfer that has ended.
-    fn finish(&mut self, (mut transfer, result): (Transfer, Result<(), Error>)) -> Completion {
-        let length = transfer.actual_length();
-        let mut buffer = transfer.take_buffer();
-        match self.endpoint {
-            // Of a control transfer the setup packet is not counted.
-            0 => buffer.truncate(8 + length),
-            0x80.. => buffer.truncate(length),
-            _ => (),
-        }
-        self.idle = Some(transfer);
-        Completion { buffer, result }
-    }
-}
-
-impl Drop for UsbfsPipe {
-    fn drop(&mut self) {
-        // The slot of a transfer that the kernel has is not given to another pipe.
-        if let (Some(_), Some(slot)) = (&self.idle, self.reactor.state().slots.get_mut(self.token)) {
-            slot.signal = None;
-        }
-    }
-}
-
-impl Pipe for UsbfsPipe {
-    fn submit(&mut self, buffer: Vec<u8>) {
-        let Some(mut transfer) = self.idle.take() else {
-            return;
-        };
-        transfer.set_buffer(buffer);
-        if let Err((transfer, errno)) = self.reactor.device.submit(transfer) {
-            self.reactor.end(transfer, Err(error(errno)));
-        }
-    }
-
-    fn is_pending(&self) -> bool {
-        self.idle.is_none()
-    }
-
-    fn try_complete(&mut self) -> Option<Completion> {
-        let ended = self.reactor.take_ended(self.token)?;
-        Some(self.finish(ended))
-    }
-
-    fn complete(
-        &mut self,
-        deadline: Option<Instant>,
-        is_cancellable: bool,
-    ) -> Result<Completion, Interruption> {
-        let token = self.token;
-        let take = |reactor: &Reactor| reactor.take_ended(token);
-        let ended = self
-            .reactor
-            .wait(self.role, &self.signal, deadline, is_cancellable, take)?;
-        Ok(self.finish(ended))
-    }
-
-    fn cancel(&mut self) {
-        self.reactor.device.cancel(self.token);
-    }
-
-    fn clear_halt(&mut self) -> Result<(), Error> {
-        match self.reactor.device.clear_halt(self.endpoint) {
-            Ok(()) => Ok(()),
-            Err(Errno::NODEV) => Err(Error::Gone),
-            Err(_) => Err(Error::Fault),
-        }
-    }
-
-    fn max_packet_size(&self) -> usize {
-        self.max_packet_size
-    }
-
-    fn is_gone(&self, within: Duration) -> bool {
-        self.reactor.is_gone(within)
     }
 }
 

@@ -4,7 +4,6 @@ use std::process::Command;
 use std::string::String;
 use std::sync::mpsc;
 use std::thread;
-use std::vec;
 
 /// A reactor over a file descriptor on which nothing ever ends.
 fn reactor() -> (Arc<Reactor>, OwnedFd) {
@@ -116,21 +115,6 @@ fn a_cancellation_that_comes_before_the_sleep_is_not_missed() {
 }
 
 #[test]
-fn a_pipe_whose_device_refuses_ends_with_the_error() {
-    let (reactor, _writer) = reactor();
-    let mut pipe = UsbfsPipe::new(&reactor, &Arc::default(), Kind::Bulk, 0x82, 64);
-    for _ in 0..3 {
-        pipe.submit(vec![0; 64]);
-        assert!(pipe.is_pending());
-        // No device: ENOTTY.
-        assert_eq!(pipe.wait(None).unwrap().result, Err(Error::Fault));
-        assert!(!pipe.is_pending());
-    }
-    assert_eq!(pipe.clear_halt(), Err(Error::Fault));
-    assert!(pipe.reclaim().unwrap().is_none());
-}
-
-#[test]
 fn errors_of_the_kernel_are_told_apart() {
     for (errno, expected) in [
         (Errno::NODEV, Error::Gone),
@@ -143,17 +127,6 @@ fn errors_of_the_kernel_are_told_apart() {
         (Errno::OVERFLOW, Error::Fault),
     ] {
         assert_eq!(error(errno), expected, "{errno}");
-    }
-}
-
-#[test]
-fn places_of_pipes_are_used_again() {
-    let (reactor, _writer) = reactor();
-    for _ in 0..5 {
-        let signal = Arc::default();
-        let pipe = |endpoint| UsbfsPipe::new(&reactor, &signal, Kind::Bulk, endpoint, 64);
-        let pipes = [0x01, 0x82, 0x83].map(pipe);
-        assert_eq!(pipes.map(|pipe| pipe.token), [0, 1, 2]);
     }
 }
 
