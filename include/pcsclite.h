@@ -46,14 +46,14 @@ typedef SCARDHANDLE *LPSCARDHANDLE;
 /* One reader in a call of SCardGetStatusChange. */
 typedef struct {
     const char *szReader;      /* in: the reader's name, or "\\?PnP?\Notification" */
-    void *pvUserData;          /* the caller's own, never touched */
+    void *pvUserData;          /* for the caller; not used here */
     DWORD dwCurrentState;      /* in: SCARD_STATE_ bits as the caller last saw them */
     DWORD dwEventState;        /* out: the bits now; event counter in the upper 16 */
     DWORD cbAtr;               /* out: length of the ATR, 0 without a card */
     unsigned char rgbAtr[MAX_ATR_SIZE]; /* out */
 } SCARD_READERSTATE, *LPSCARD_READERSTATE;
 
-/* Protocol control information: the head of what SCardTransmit is given. */
+/* Protocol control information, for SCardTransmit. */
 typedef struct {
     unsigned long dwProtocol;  /* one of SCARD_PROTOCOL_ */
     unsigned long cbPciLength; /* sizeof(SCARD_IO_REQUEST) */
@@ -91,13 +91,13 @@ extern const SCARD_IO_REQUEST g_rgSCardRawPci;
 #define SCARD_PROTOCOL_T15 0x0008
 #define SCARD_PROTOCOL_ANY (SCARD_PROTOCOL_T0 | SCARD_PROTOCOL_T1)
 
-/* What becomes of the card: dwDisposition and dwInitialization. */
+/* What happens to the card: dwDisposition and dwInitialization. */
 #define SCARD_LEAVE_CARD 0x0000
 #define SCARD_RESET_CARD 0x0001   /* warm reset */
 #define SCARD_UNPOWER_CARD 0x0002 /* power off; at reconnect a cold reset */
 #define SCARD_EJECT_CARD 0x0003
 
-/* dwTimeout of SCardGetStatusChange is in milliseconds; this one never ends. */
+/* dwTimeout of SCardGetStatusChange, in milliseconds: do not time out. */
 #ifndef INFINITE
 #define INFINITE 0xFFFFFFFF
 #endif
@@ -166,12 +166,12 @@ extern const SCARD_IO_REQUEST g_rgSCardRawPci;
 #define SCARD_W_RESET_CARD ((LONG)0x80100068)   /* another application reset it: reconnect */
 #define SCARD_W_REMOVED_CARD ((LONG)0x80100069)
 
-/* Waiting. */
+/* Waits. */
 #define SCARD_E_TIMEOUT ((LONG)0x8010000A)
 #define SCARD_E_CANCELLED ((LONG)0x80100002)    /* SCardCancel was called */
 #define SCARD_E_SYSTEM_CANCELLED ((LONG)0x80100012)
 
-/* The service and its inside. */
+/* The service. */
 #define SCARD_E_NO_SERVICE ((LONG)0x8010001D)
 #define SCARD_E_SERVICE_STOPPED ((LONG)0x8010001E)
 #define SCARD_E_SERVER_TOO_BUSY ((LONG)0x80100031)
@@ -208,7 +208,7 @@ extern const SCARD_IO_REQUEST g_rgSCardRawPci;
 #define SCARD_W_CANCELLED_BY_USER ((LONG)0x8010006E)
 #define SCARD_W_CARD_NOT_AUTHENTICATED ((LONG)0x8010006F)
 
-/* A result in English, for people. Never NULL; not to be freed. */
+/* The English text of a result. Never NULL. The caller must not free it. */
 const char *pcsc_stringify_error(const LONG);
 
 #ifdef __cplusplus

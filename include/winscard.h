@@ -31,21 +31,22 @@ PCSC_API LONG SCardReleaseContext(SCARDCONTEXT hContext);
 
 PCSC_API LONG SCardIsValidContext(SCARDCONTEXT hContext);
 
-/* Ends a waiting SCardGetStatusChange of the context, from any thread. */
+/* Ends every SCardGetStatusChange that waits in the context. May be called from any
+ * thread, and from a signal handler. */
 PCSC_API LONG SCardCancel(SCARDCONTEXT hContext);
 
 PCSC_API LONG SCardFreeMemory(SCARDCONTEXT hContext, LPCVOID pvMem);
 
 /* ---- Readers ---- */
 
-/* The names one after another, each with its NUL, and one more NUL at the end. */
+/* Each name ends with a NUL, and another NUL ends the list. */
 PCSC_API LONG SCardListReaders(SCARDCONTEXT hContext, LPCSTR mszGroups, LPSTR mszReaders,
                                LPDWORD pcchReaders);
 
 PCSC_API LONG SCardListReaderGroups(SCARDCONTEXT hContext, LPSTR mszGroups, LPDWORD pcchGroups);
 
-/* Waits until a reader differs from what the caller says of it. dwTimeout in
- * milliseconds, 0 or INFINITE too. */
+/* Waits until the state of a reader differs from its dwCurrentState. dwTimeout is in
+ * milliseconds: 0 does not wait, INFINITE does not time out. */
 PCSC_API LONG SCardGetStatusChange(SCARDCONTEXT hContext, DWORD dwTimeout,
                                    SCARD_READERSTATE *rgReaderStates, DWORD cReaders);
 
@@ -60,7 +61,7 @@ PCSC_API LONG SCardReconnect(SCARDHANDLE hCard, DWORD dwShareMode, DWORD dwPrefe
 
 PCSC_API LONG SCardDisconnect(SCARDHANDLE hCard, DWORD dwDisposition);
 
-/* Between these two calls no other handle reaches the card. */
+/* No other handle can use the card between these two calls. */
 PCSC_API LONG SCardBeginTransaction(SCARDHANDLE hCard);
 PCSC_API LONG SCardEndTransaction(SCARDHANDLE hCard, DWORD dwDisposition);
 
@@ -69,7 +70,7 @@ PCSC_API LONG SCardStatus(SCARDHANDLE hCard, LPSTR mszReaderName, LPDWORD pcchRe
                           LPDWORD pdwState, LPDWORD pdwProtocol, LPBYTE pbAtr,
                           LPDWORD pcbAtrLen);
 
-/* One command APDU to the card and its answer, status word included. */
+/* Sends a command APDU to the card and receives its response, with the status word. */
 PCSC_API LONG SCardTransmit(SCARDHANDLE hCard, const SCARD_IO_REQUEST *pioSendPci,
                             LPCBYTE pbSendBuffer, DWORD cbSendLength,
                             SCARD_IO_REQUEST *pioRecvPci, LPBYTE pbRecvBuffer,

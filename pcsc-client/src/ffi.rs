@@ -1,7 +1,7 @@
 //! The C API's types and numbers, under the names of `winscard.h` (PC/SC part 5 and part 3).
 //!
-//! Numbers only: no C library stands behind this module. It is what `pcsc_sys` offers to programs
-//! written for the `pcsc` crate.
+//! Types and numbers only: no C library is behind this module. It replaces `pcsc_sys` for programs that use
+//! the `pcsc` crate.
 #![allow(non_camel_case_types, non_snake_case, non_upper_case_globals)]
 
 #[cfg(target_os = "macos")]
@@ -15,7 +15,7 @@ mod c_types {
 mod c_types {
     /// C's `DWORD`: an `unsigned long`.
     pub type DWORD = std::os::raw::c_ulong;
-    /// C's `LONG`: a `long`; return codes are positive where it has 64 bits.
+    /// C's `LONG`: a `long`. Return codes are positive where it has 64 bits, negative where it has 32.
     pub type LONG = std::os::raw::c_long;
 }
 pub use c_types::{DWORD, LONG};

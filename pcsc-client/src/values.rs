@@ -1,4 +1,4 @@
-//! The values that calls take and give, under the names of the `pcsc` crate.
+//! The types of parameters and results, under the names of the `pcsc` crate.
 
 use bitflags::bitflags;
 
@@ -10,7 +10,7 @@ macro_rules! unchecked {
             /// The same as the safe `from_bits_retain`.
             ///
             /// # Safety
-            /// There is nothing to observe.
+            /// Safe for all values.
             #[deprecated = "use the safe `from_bits_retain` method instead"]
             #[allow(unsafe_code)]
             pub unsafe fn from_bits_unchecked(bits: DWORD) -> Self {
@@ -26,11 +26,11 @@ bitflags! {
     /// gives it (PC/SC part 5, clause 3.2.5).
     #[derive(PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Clone, Copy)]
     pub struct State: DWORD {
-        /// Nothing is known; any state is news.
+        /// The caller knows nothing: any state is reported at once.
         const UNAWARE = ffi::SCARD_STATE_UNAWARE;
-        /// Leave this reader out.
+        /// The call ignores this reader.
         const IGNORE = ffi::SCARD_STATE_IGNORE;
-        /// The state differs from the one that the caller knew.
+        /// The state differs from the one that the caller passed.
         const CHANGED = ffi::SCARD_STATE_CHANGED;
         /// There is no reader of this name.
         const UNKNOWN = ffi::SCARD_STATE_UNKNOWN;
@@ -40,9 +40,9 @@ bitflags! {
         const EMPTY = ffi::SCARD_STATE_EMPTY;
         /// There is a card in the reader.
         const PRESENT = ffi::SCARD_STATE_PRESENT;
-        /// The card has an ATR that was looked for.
+        /// The card has one of the ATRs searched for (Windows only).
         const ATRMATCH = ffi::SCARD_STATE_ATRMATCH;
-        /// A connection uses the card alone.
+        /// A connection uses the card exclusively.
         const EXCLUSIVE = ffi::SCARD_STATE_EXCLUSIVE;
         /// Connections share the card.
         const INUSE = ffi::SCARD_STATE_INUSE;
@@ -57,7 +57,7 @@ bitflags! {
     /// A card's status, as [`Card::status2`](crate::Card::status2) gives it (PC/SC part 5, clause 3.2.2).
     #[derive(PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Clone, Copy)]
     pub struct Status: DWORD {
-        /// The state is not known.
+        /// The state is unknown.
         const UNKNOWN = ffi::SCARD_UNKNOWN;
         /// There is no card in the reader.
         const ABSENT = ffi::SCARD_ABSENT;
@@ -67,9 +67,9 @@ bitflags! {
         const SWALLOWED = ffi::SCARD_SWALLOWED;
         /// The card has power.
         const POWERED = ffi::SCARD_POWERED;
-        /// The card was reset and waits for a choice of protocol.
+        /// The card was reset, and no protocol is selected yet.
         const NEGOTIABLE = ffi::SCARD_NEGOTIABLE;
-        /// The protocol is chosen.
+        /// A protocol is selected.
         const SPECIFIC = ffi::SCARD_SPECIFIC;
     }
 }
@@ -96,16 +96,16 @@ bitflags! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// T=0 (ISO 7816-3, clause 10).
-    T0 = 1,
+    T0 = ffi::SCARD_PROTOCOL_T0 as u32,
     /// T=1 (ISO 7816-3, clause 11).
-    T1 = 2,
+    T1 = ffi::SCARD_PROTOCOL_T1 as u32,
     /// Raw.
-    RAW = 4,
+    RAW = ffi::SCARD_PROTOCOL_RAW as u32,
 }
 
 impl Protocol {
-    /// The protocol of a number that a daemon gave; `None` for direct connections, and for numbers that
-    /// no specification names.
+    /// The protocol for a number of the resource manager. `None` for direct connections and for unknown
+    /// numbers.
     pub(crate) fn from_raw(raw: u32) -> Option<Protocol> {
         [Protocol::T0, Protocol::T1, Protocol::RAW]
             .into_iter()
@@ -117,26 +117,26 @@ impl Protocol {
 #[repr(u32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ShareMode {
-    /// Not at all.
-    Exclusive = 1,
-    /// With other connections that share.
-    Shared = 2,
-    /// Not at all, and without a card if there is none: for talking to the reader.
-    Direct = 3,
+    /// No other connection may use the reader.
+    Exclusive = ffi::SCARD_SHARE_EXCLUSIVE as u32,
+    /// Other shared connections may use the reader.
+    Shared = ffi::SCARD_SHARE_SHARED as u32,
+    /// No other connection may use the reader, and no card is needed: for commands to the reader itself.
+    Direct = ffi::SCARD_SHARE_DIRECT as u32,
 }
 
-/// What becomes of the card at the end of a connection or transaction.
+/// What happens to the card at the end of a connection or transaction.
 #[repr(u32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Disposition {
     /// Nothing.
-    LeaveCard = 0,
-    /// It is reset: it loses its session, and other connections get [`Error::ResetCard`](crate::Error).
-    ResetCard = 1,
-    /// Its power is switched off.
-    UnpowerCard = 2,
-    /// It is ejected, where the reader can.
-    EjectCard = 3,
+    LeaveCard = ffi::SCARD_LEAVE_CARD as u32,
+    /// The card is reset: it loses its session, and other connections get [`Error::ResetCard`](crate::Error).
+    ResetCard = ffi::SCARD_RESET_CARD as u32,
+    /// The card's power is switched off.
+    UnpowerCard = ffi::SCARD_UNPOWER_CARD as u32,
+    /// The card is ejected, if the reader can.
+    EjectCard = ffi::SCARD_EJECT_CARD as u32,
 }
 
 /// A context's scope. PC/SC Lite treats all alike.
@@ -144,13 +144,13 @@ pub enum Disposition {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// The user's.
-    User = 0,
+    User = ffi::SCARD_SCOPE_USER as u32,
     /// The terminal's.
-    Terminal = 1,
+    Terminal = ffi::SCARD_SCOPE_TERMINAL as u32,
     /// The system's.
-    System = 2,
+    System = ffi::SCARD_SCOPE_SYSTEM as u32,
     /// The network's.
-    Global = 3,
+    Global = ffi::SCARD_SCOPE_GLOBAL as u32,
 }
 
 /// A class of reader attributes (PC/SC part 3, clause 3.1.4).

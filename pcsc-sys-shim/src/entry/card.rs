@@ -21,7 +21,7 @@ pub unsafe extern "C-unwind" fn SCardConnect(
     pdwActiveProtocol: *mut DWORD,
 ) -> LONG {
     waiting_boundary(|| {
-        // SAFETY: each is NULL or writable, as C's declaration asks.
+        // SAFETY: each is NULL or writable, as the C prototype requires.
         let (handle, active) = unsafe {
             (
                 Output::new(phCard).required()?,
@@ -29,7 +29,7 @@ pub unsafe extern "C-unwind" fn SCardConnect(
             )
         };
         handle.set(0);
-        // SAFETY: NULL or a string, as C's declaration asks, which is not written to before its last use.
+        // SAFETY: NULL or a string, as the C prototype requires, which is not written to before its last use.
         let reader = unsafe { string(szReader) }.ok_or(Code(Error::UnknownReader.code()))?;
         if reader.len() > wire::NAME_SIZE {
             return Err(Error::InvalidValue.into());
@@ -65,7 +65,7 @@ pub unsafe extern "C-unwind" fn SCardReconnect(
     pdwActiveProtocol: *mut DWORD,
 ) -> LONG {
     waiting_boundary(|| {
-        // SAFETY: NULL or writable, as C's declaration asks.
+        // SAFETY: NULL or writable, as the C prototype requires.
         let active = unsafe { Output::new(pdwActiveProtocol) }.required()?;
         let card = registry()?.card(hCard)?;
         let protocol = card.context.session.reconnect(
@@ -125,7 +125,7 @@ pub unsafe extern "C-unwind" fn SCardStatus(
     pcbAtrLen: *mut DWORD,
 ) -> LONG {
     waiting_boundary(|| {
-        // SAFETY: each is NULL or writable, as C's declaration asks.
+        // SAFETY: each is NULL or writable, as the C prototype requires.
         let (name_length, state, protocol, atr_length) = unsafe {
             (
                 Output::new(pcchReaderLen),
@@ -145,7 +145,7 @@ pub unsafe extern "C-unwind" fn SCardStatus(
         atr_length.set(now.atr.len() as DWORD);
         state.set(DWORD::from((now.event_counter << 16).wrapping_add(now.state)));
         protocol.set(DWORD::from(now.protocol));
-        // SAFETY: the buffers have the room that the caller told, or take a pointer. The data is ours.
+        // SAFETY: the buffers have the stated room, or take a pointer. The data is ours.
         unsafe {
             let given = give(card.reader_nul(), szReaderName.cast(), name_room, TooSmall::Cut);
             if given == Err(Error::InvalidParameter.into()) || given == Err(Error::NoMemory.into()) {

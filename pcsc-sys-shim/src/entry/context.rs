@@ -1,4 +1,4 @@
-//! Contexts, and the lists that they give.
+//! Contexts, and the lists of readers and reader groups.
 
 use std::ffi::{c_char, c_void};
 
@@ -20,7 +20,7 @@ pub unsafe extern "C" fn SCardEstablishContext(
 ) -> LONG {
     boundary(|| {
         log_to_stderr::init();
-        // SAFETY: NULL or writable, as C's declaration asks.
+        // SAFETY: NULL or writable, as the C prototype requires.
         let handle = unsafe { Output::new(phContext) }.required()?;
         memory::require()?;
         let options = Options {
@@ -72,7 +72,7 @@ pub unsafe extern "C" fn SCardListReaderGroups(
     pcchGroups: *mut DWORD,
 ) -> LONG {
     boundary(|| {
-        // SAFETY: NULL or writable, as C's declaration asks.
+        // SAFETY: NULL or writable, as the C prototype requires.
         let length = unsafe { Output::new(pcchGroups) }.required()?;
         registry()?.context(hContext)?;
         // SAFETY: as above.
@@ -89,7 +89,7 @@ pub unsafe extern "C" fn SCardListReaders(
     pcchReaders: *mut DWORD,
 ) -> LONG {
     boundary(|| {
-        // SAFETY: NULL or writable, as C's declaration asks.
+        // SAFETY: NULL or writable, as the C prototype requires.
         let length = unsafe { Output::new(pcchReaders) }.required()?;
         let context = registry()?.context(hContext)?;
         memory::require()?;
@@ -123,7 +123,7 @@ unsafe fn give_list(list: &[u8], buffer: *mut c_char, length: Output<DWORD>) -> 
 pub unsafe extern "C" fn SCardFreeMemory(hContext: SCARDCONTEXT, pvMem: *const c_void) -> LONG {
     boundary(|| {
         registry()?.context(hContext)?;
-        // SAFETY: NULL or memory that `give` allocated, as C's declaration asks.
+        // SAFETY: NULL or memory that `give` allocated, as the C prototype requires.
         unsafe { libc::free(pvMem.cast_mut()) };
         Ok(())
     })

@@ -28,14 +28,14 @@ pub unsafe extern "C-unwind" fn SCardTransmit(
         if pbSendBuffer.is_null() || pbRecvBuffer.is_null() || pioSendPci.is_null() {
             return Err(Error::InvalidParameter.into());
         }
-        // SAFETY: each is NULL or as C's declaration asks.
+        // SAFETY: each is NULL or as the C prototype requires.
         let (length, receive_pci) =
             unsafe { (Output::new(pcbRecvLength).required()?, Output::new(pioRecvPci)) };
         let card = registry()?.card(hCard).inspect_err(|_| length.set(0))?;
         let room = length.get().unwrap_or(0);
-        // SAFETY: buffers of the lengths told, as C's declaration asks.
+        // SAFETY: buffers of the stated lengths, as the C prototype requires.
         let buffers = unsafe { Buffers::new(pbSendBuffer, cbSendLength, pbRecvBuffer, room) }?;
-        // SAFETY: not NULL, and readable as C's declaration asks.
+        // SAFETY: not NULL, and readable as the C prototype requires.
         let send_pci = unsafe { pioSendPci.read_unaligned() };
         let wanted = receive_pci.get().unwrap_or(IoRequest::new(SCARD_PROTOCOL_ANY));
         let session = &card.context.session;
@@ -71,11 +71,11 @@ pub unsafe extern "C-unwind" fn SCardControl(
     lpBytesReturned: *mut DWORD,
 ) -> LONG {
     waiting_boundary(|| {
-        // SAFETY: NULL or writable, as C's declaration asks.
+        // SAFETY: NULL or writable, as the C prototype requires.
         let returned = unsafe { Output::new(lpBytesReturned) };
         returned.set(0);
         let card = registry()?.card(hCard)?;
-        // SAFETY: buffers of the lengths told, as C's declaration asks.
+        // SAFETY: buffers of the stated lengths, as the C prototype requires.
         let buffers = unsafe {
             Buffers::new(
                 pbSendBuffer.cast(),
@@ -106,7 +106,7 @@ pub unsafe extern "C" fn SCardGetAttrib(
     pcbAttrLen: *mut DWORD,
 ) -> LONG {
     boundary(|| {
-        // SAFETY: NULL or writable, as C's declaration asks.
+        // SAFETY: NULL or writable, as the C prototype requires.
         let length = unsafe { Output::new(pcbAttrLen) }.required()?;
         let mut room = length.get().unwrap_or(0);
         let mut buffer = pbAttr;
@@ -120,7 +120,7 @@ pub unsafe extern "C" fn SCardGetAttrib(
         }
         if is_allocated {
             // Before anything can fail: callers free it in any case.
-            // SAFETY: `pbAttr` points to a pointer, as C's declaration asks for this length.
+            // SAFETY: `pbAttr` points to a pointer, as the C prototype requires for this length.
             buffer = unsafe { allocate(LONGEST_ATTRIBUTE as usize, pbAttr) }?;
         }
         let card = registry()?.card(hCard)?;
@@ -151,7 +151,7 @@ pub unsafe extern "C" fn SCardSetAttrib(
         if cbAttrLen > LONGEST_ATTRIBUTE {
             return Err(Error::InsufficientBuffer.into());
         }
-        // SAFETY: a buffer of the length told, as C's declaration asks.
+        // SAFETY: a buffer of the stated length, as the C prototype requires.
         let data = unsafe { Buffers::new(pbAttr, cbAttrLen, std::ptr::null_mut(), 0) }?;
         let (session, id) = (&card.context.session, dwAttrId as u32);
         data.with(|data, _| Ok(session.set_attribute(card.number, id, data)?))

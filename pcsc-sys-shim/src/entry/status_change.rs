@@ -31,7 +31,7 @@ pub unsafe extern "C-unwind" fn SCardGetStatusChange(
             return Err(Error::InvalidParameter.into());
         }
         memory::require()?;
-        // SAFETY: an array of so many structures, as C's declaration asks.
+        // SAFETY: an array of so many structures, as the C prototype requires.
         let mut watched = unsafe { watch(rgReaderStates, cReaders as usize) }?;
         if watched.iter().all(Watched::is_ignored) {
             return Ok(());
