@@ -71,6 +71,23 @@ fn rule_9_abort_survives_a_lost_response() {
         .fails(Error::AbortedByCard);
 }
 
+/// After three lost responses the protocol starts again (rule 7.4), but the chain stays aborted.
+#[test]
+fn rule_9_an_abort_that_ends_in_a_resynchronisation_is_one() {
+    let mut engine = engine();
+    let mut response = [0; 8];
+    Play::new(engine.exchange(&[1, 2, 3, 4, 5], &mut response))
+        .sends(I01, &[1, 2, 3, 4])
+        .hears(ABORT, &[])
+        .sends(ABORT | RESPONSE, &[])
+        .hears_nothing()
+        .hears_nothing()
+        .hears_nothing()
+        .sends(RESYNCH, &[])
+        .hears(RESYNCH | RESPONSE, &[])
+        .fails(Error::AbortedByCard);
+}
+
 #[test]
 fn an_abort_outside_a_chain_is_invalid() {
     let mut engine = engine();
