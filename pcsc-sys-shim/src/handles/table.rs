@@ -119,7 +119,15 @@ pub struct Table<T: 'static> {
     kind: u32,
     slots: &'static [Slot<T>],
     next: AtomicUsize,
+    /// Where to look for an empty slot when those in turn are taken: behind the last one that was found so, or the
+    /// lowest one that was removed since.
+    hint: AtomicUsize,
 }
+
+/// So many slots are taken in turn.
+const FEW: usize = 256;
+/// So many of them are tried before the hint.
+const TRIES: usize = 16;
 
 impl<T> Table<T> {
     pub const fn new(kind: u32, slots: &'static [Slot<T>]) -> Table<T> {
@@ -127,25 +135,30 @@ impl<T> Table<T> {
             kind,
             slots,
             next: AtomicUsize::new(0),
+            hint: AtomicUsize::new(0),
         }
     }
 
     /// Gives a value a handle. `Err` returns the value where the table is full.
     ///
     /// Takes a slot of the first few in turn, so that a slot is reused late and most of the table's memory
-    /// is never touched; any slot where those are taken.
+    /// is never touched. Where those are taken, any other slot: from the hint on, so that the cost does not grow
+    /// with the number of handles.
     pub fn insert(&self, value: T) -> Result<LONG, T> {
-        const FEW: usize = 256;
         let few = FEW.min(self.slots.len());
         let first = self.next.fetch_add(1, Ordering::Relaxed);
-        let in_turn = (0..few).map(|step| first.wrapping_add(step) % few);
-        for index in in_turn.chain(few..self.slots.len()) {
+        let in_turn = (0..few.min(TRIES)).map(|step| first.wrapping_add(step) % few);
+        let hint = self.hint.load(Ordering::Relaxed).min(self.slots.len());
+        for (step, index) in in_turn.chain(hint..self.slots.len()).chain(0..hint).enumerate() {
             let slot = &self.slots[index];
             slot.free();
             let taken = slot.update(|word| (word & (FLAGS | USERS) == 0).then_some(word | USER));
             if let Some(word) = taken {
                 // SAFETY: without a flag and with one user, the empty slot is this thread's alone.
                 unsafe { (*slot.value.get()).write(value) };
+                if step >= TRIES {
+                    self.hint.store(index + 1, Ordering::Relaxed);
+                }
                 // A handle is never 0.
                 let uses = (word >> USES) % ((1 << USES_BITS) - 1) + 1;
                 slot.word.store(uses << USES | FLAGS, Ordering::Release);
@@ -178,6 +191,9 @@ impl<T> Table<T> {
         slot.update(|word| {
             (word & !USERS == valid && word & USERS < USERS).then_some((word & !LIVE) + USER)
         })?;
+        // The slot is empty once its last user leaves.
+        let index = handle as usize & ((1 << SLOT_BITS) - 1);
+        self.hint.fetch_min(index, Ordering::Relaxed);
         Some(InUse { slot })
     }
 }
@@ -190,6 +206,32 @@ mod tests {
 
     fn table<T>(count: usize) -> Table<T> {
         Table::new(2, Vec::leak((0..count).map(|_| Slot::new()).collect()))
+    }
+
+    #[test]
+    fn every_slot_is_found_and_found_again() {
+        let count = FEW + 100;
+        let table = table(count);
+        let mut handles: Vec<LONG> = (0..count).map(|value| table.insert(value).unwrap()).collect();
+        assert_eq!(table.insert(0), Err(0));
+        for removed in [count - 1, FEW + 50, 3, 0] {
+            drop(table.remove(handles.swap_remove(removed)));
+            handles.push(table.insert(removed).unwrap());
+            assert_eq!(table.insert(0), Err(0));
+        }
+    }
+
+    #[test]
+    fn an_empty_slot_is_found_without_looking_at_all() {
+        let table = table(FEW + 1000);
+        let handles: Vec<LONG> = (0..FEW + 500).map(|value| table.insert(value).unwrap()).collect();
+        // Behind the handles in use, and where one was removed.
+        assert!(table.hint.load(Ordering::Relaxed) >= FEW + 500 - TRIES);
+        let removed = handles[FEW + 20];
+        drop(table.remove(removed));
+        let index = |handle: LONG| handle as usize & ((1 << SLOT_BITS) - 1);
+        assert_eq!(table.hint.load(Ordering::Relaxed), index(removed));
+        assert_eq!(index(table.insert(0).unwrap()), index(removed));
     }
 
     #[test]
