@@ -57,7 +57,7 @@ fn scan(once: bool) -> Result<(), Failure> {
         };
         match event {
             Some(Ok(event)) => show(&event),
-            Some(Err(error)) => return Err(context.last_failure().unwrap_or_else(|| error.into())),
+            Some(Err(failure)) => return Err(failure),
             None => return Ok(()),
         }
     }

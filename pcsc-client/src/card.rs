@@ -1,13 +1,13 @@
 //! A connection to a card.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::{Duration, Instant};
 
 use crate::backend::{AttributeValue, ConnectionStatus, Pci};
 use crate::context::{deadline, Context, ReaderNames};
-use crate::error::Error;
+use crate::error::{Error, Failure};
 use crate::ffi::DWORD;
-use crate::transaction::Transaction;
 use crate::values::{Attribute, Disposition, Protocol, Protocols, ShareMode, Status};
 
 /// A connection to a card in a reader, or to a reader.
@@ -41,6 +41,10 @@ pub struct CardStatusOwned {
     protocol: Option<Protocol>,
     atr: Vec<u8>,
 }
+
+// As for the context: nothing is left half changed by a panic.
+impl UnwindSafe for Card {}
+impl RefUnwindSafe for Card {}
 
 const NO_PROTOCOL: &str = "a direct connection has no protocol; use protocol2()";
 
@@ -104,8 +108,72 @@ impl CardStatusOwned {
     }
 }
 
+impl Context {
+    /// Connects to the card in a reader. Blocks for as long as another connection has a transaction.
+    ///
+    /// # Errors
+    /// Among others [`Error::UnknownReader`], [`Error::NoSmartcard`], [`Error::SharingViolation`],
+    /// [`Error::ProtoMismatch`], [`Error::UnresponsiveCard`].
+    pub fn connect(
+        &self,
+        reader: &CStr,
+        share_mode: ShareMode,
+        preferred_protocols: Protocols,
+    ) -> Result<Card, Error> {
+        Ok(self.try_connect(reader, share_mode, preferred_protocols)?)
+    }
+
+    /// [`Context::connect`] with the cause of a failure.
+    ///
+    /// # Errors
+    /// As [`Context::connect`].
+    pub fn try_connect(
+        &self,
+        reader: &CStr,
+        share_mode: ShareMode,
+        preferred_protocols: Protocols,
+    ) -> Result<Card, Failure> {
+        self.connect_until(reader, share_mode, preferred_protocols, None)
+    }
+
+    /// Connects to the card in a reader within `timeout`.
+    ///
+    /// # Errors
+    /// As [`Context::connect`]; [`Error::Timeout`] when the time is over. A daemon cannot be told to stop
+    /// trying, so the context is lost with it: establish a new one.
+    pub fn connect_timeout(
+        &self,
+        reader: &CStr,
+        share_mode: ShareMode,
+        preferred_protocols: Protocols,
+        timeout: Duration,
+    ) -> Result<Card, Failure> {
+        self.connect_until(reader, share_mode, preferred_protocols, deadline(timeout))
+    }
+
+    fn connect_until(
+        &self,
+        reader: &CStr,
+        share_mode: ShareMode,
+        protocols: Protocols,
+        deadline: Option<Instant>,
+    ) -> Result<Card, Failure> {
+        let protocols = protocols.bits() as u32;
+        let connected = self
+            .session()
+            .connect(reader.to_bytes(), share_mode as u32, protocols, deadline)?;
+        let protocol = Protocol::from_raw(connected.protocol);
+        Ok(Card::new(
+            self.clone(),
+            connected.card,
+            reader.to_owned(),
+            protocol,
+        ))
+    }
+}
+
 impl Card {
-    pub(crate) fn new(context: Context, number: i32, reader: CString, active: Option<Protocol>) -> Card {
+    fn new(context: Context, number: i32, reader: CString, active: Option<Protocol>) -> Card {
         let on_drop = Some(Disposition::ResetCard);
         Card {
             context,
@@ -127,6 +195,11 @@ impl Card {
         self.on_drop = Some(disposition);
     }
 
+    /// The connection's number with the resource manager.
+    pub(crate) fn number(&self) -> i32 {
+        self.number
+    }
+
     /// The context of the connection.
     pub fn context(&self) -> &Context {
         &self.context
@@ -135,49 +208,6 @@ impl Card {
     /// The protocol in use; `None` for a direct connection.
     pub fn active_protocol(&self) -> Option<Protocol> {
         self.active_protocol
-    }
-
-    /// Begins a transaction: no other connection reaches the card until it ends. Blocks while another
-    /// connection has one.
-    ///
-    /// # Errors
-    /// Among others [`Error::ResetCard`] and [`Error::RemovedCard`].
-    pub fn transaction(&mut self) -> Result<Transaction<'_>, Error> {
-        self.begin(None)?;
-        Ok(Transaction::new(self))
-    }
-
-    /// [`Card::transaction`], for callers that need the card back when it fails.
-    ///
-    /// # Errors
-    /// As [`Card::transaction`], with the card.
-    pub fn transaction2(&mut self) -> Result<Transaction<'_>, (&mut Self, Error)> {
-        match self.begin(None) {
-            Ok(()) => Ok(Transaction::new(self)),
-            Err(error) => Err((self, error)),
-        }
-    }
-
-    /// [`Card::transaction`] within `timeout`.
-    ///
-    /// # Errors
-    /// As [`Card::transaction`]; [`Error::Timeout`] when the time is over, which harms nothing.
-    pub fn transaction_timeout(&mut self, timeout: Duration) -> Result<Transaction<'_>, Error> {
-        self.begin(deadline(timeout))?;
-        Ok(Transaction::new(self))
-    }
-
-    fn begin(&self, deadline: Option<Instant>) -> Result<(), Error> {
-        let begun = self.context.session().begin_transaction(self.number, deadline);
-        self.context.note(begun)
-    }
-
-    pub(crate) fn end_transaction(&self, disposition: Disposition) -> Result<(), Error> {
-        let ended = self
-            .context
-            .session()
-            .end_transaction(self.number, disposition as u32);
-        self.context.note(ended)
     }
 
     /// Gives the connection new terms, and does to the card first what `initialization` says. Needed after
@@ -191,14 +221,27 @@ impl Card {
         preferred_protocols: Protocols,
         initialization: Disposition,
     ) -> Result<(), Error> {
+        Ok(self.try_reconnect(share_mode, preferred_protocols, initialization)?)
+    }
+
+    /// [`Card::reconnect`] with the cause of a failure.
+    ///
+    /// # Errors
+    /// As [`Card::reconnect`].
+    pub fn try_reconnect(
+        &mut self,
+        share_mode: ShareMode,
+        preferred_protocols: Protocols,
+        initialization: Disposition,
+    ) -> Result<(), Failure> {
         let protocol = self.context.session().reconnect(
             self.number,
             share_mode as u32,
             preferred_protocols.bits() as u32,
             initialization as u32,
             None,
-        );
-        self.active_protocol = Protocol::from_raw(self.context.note(protocol)?);
+        )?;
+        self.active_protocol = Protocol::from_raw(protocol);
         Ok(())
     }
 
@@ -206,14 +249,22 @@ impl Card {
     ///
     /// # Errors
     /// Gives the card back with the error.
-    pub fn disconnect(mut self, disposition: Disposition) -> Result<(), (Card, Error)> {
-        let outcome = self.context.session().disconnect(self.number, disposition as u32);
-        match self.context.note(outcome) {
+    pub fn disconnect(self, disposition: Disposition) -> Result<(), (Card, Error)> {
+        self.try_disconnect(disposition)
+            .map_err(|(card, failure)| (card, failure.into()))
+    }
+
+    /// [`Card::disconnect`] with the cause of a failure.
+    ///
+    /// # Errors
+    /// As [`Card::disconnect`].
+    pub fn try_disconnect(mut self, disposition: Disposition) -> Result<(), (Card, Failure)> {
+        match self.context.session().disconnect(self.number, disposition as u32) {
             Ok(()) => {
                 self.on_drop = None;
                 Ok(())
             }
-            Err(error) => Err((self, error)),
+            Err(failure) => Err((self, failure)),
         }
     }
 
@@ -272,6 +323,14 @@ impl Card {
     /// # Errors
     /// As [`Card::status2`].
     pub fn status2_owned(&self) -> Result<CardStatusOwned, Error> {
+        Ok(self.try_status()?)
+    }
+
+    /// [`Card::status2_owned`] with the cause of a failure.
+    ///
+    /// # Errors
+    /// As [`Card::status2`].
+    pub fn try_status(&self) -> Result<CardStatusOwned, Failure> {
         let now = self.status_now()?;
         Ok(CardStatusOwned {
             reader_names: vec![self.reader.clone()],
@@ -281,10 +340,9 @@ impl Card {
         })
     }
 
-    fn status_now(&self) -> Result<ConnectionStatus, Error> {
+    fn status_now(&self) -> Result<ConnectionStatus, Failure> {
         let session = self.context.session();
-        self.context
-            .note(session.status(self.number, self.reader.to_bytes()))
+        session.status(self.number, self.reader.to_bytes())
     }
 
     /// An attribute's value, in `buffer`.
@@ -316,13 +374,24 @@ impl Card {
     /// # Errors
     /// As [`Card::get_attribute`].
     pub fn get_attribute_owned(&self, attribute: Attribute) -> Result<Vec<u8>, Error> {
+        Ok(self.try_get_attribute(attribute)?)
+    }
+
+    /// [`Card::get_attribute_owned`] with the cause of a failure.
+    ///
+    /// # Errors
+    /// As [`Card::get_attribute`].
+    pub fn try_get_attribute(&self, attribute: Attribute) -> Result<Vec<u8>, Failure> {
         Ok(self.ask_for_attribute(attribute, false)?.to_vec())
     }
 
-    fn ask_for_attribute(&self, attribute: Attribute, is_size_query: bool) -> Result<AttributeValue, Error> {
+    fn ask_for_attribute(
+        &self,
+        attribute: Attribute,
+        is_size_query: bool,
+    ) -> Result<AttributeValue, Failure> {
         let session = self.context.session();
-        self.context
-            .note(session.get_attribute(self.number, attribute as u32, is_size_query))
+        session.get_attribute(self.number, attribute as u32, is_size_query)
     }
 
     /// Sets an attribute, to at most 264 bytes.
@@ -330,12 +399,19 @@ impl Card {
     /// # Errors
     /// [`Error::InsufficientBuffer`] for more; [`Error::UnsupportedFeature`] and others of the reader's.
     pub fn set_attribute(&self, attribute: Attribute, attribute_data: &[u8]) -> Result<(), Error> {
+        Ok(self.try_set_attribute(attribute, attribute_data)?)
+    }
+
+    /// [`Card::set_attribute`] with the cause of a failure.
+    ///
+    /// # Errors
+    /// As [`Card::set_attribute`].
+    pub fn try_set_attribute(&self, attribute: Attribute, attribute_data: &[u8]) -> Result<(), Failure> {
         if attribute_data.is_empty() {
-            return Err(Error::InvalidParameter);
+            return Err(Error::InvalidParameter.into());
         }
         let session = self.context.session();
-        self.context
-            .note(session.set_attribute(self.number, attribute as u32, attribute_data))
+        session.set_attribute(self.number, attribute as u32, attribute_data)
     }
 
     /// Sends a command APDU; gives the response APDU, in `receive_buffer`.
@@ -348,8 +424,19 @@ impl Card {
         send_buffer: &[u8],
         receive_buffer: &'buf mut [u8],
     ) -> Result<&'buf [u8], Error> {
-        self.transmit2(send_buffer, receive_buffer)
-            .map_err(|(error, _)| error)
+        Ok(self.try_transmit(send_buffer, receive_buffer)?)
+    }
+
+    /// [`Card::transmit`] with the cause of a failure.
+    ///
+    /// # Errors
+    /// As [`Card::transmit`]. [`Failure::detail`] is the length that the response has.
+    pub fn try_transmit<'buf>(
+        &self,
+        send_buffer: &[u8],
+        receive_buffer: &'buf mut [u8],
+    ) -> Result<&'buf [u8], Failure> {
+        self.transmit_until(send_buffer, receive_buffer, None)
     }
 
     /// [`Card::transmit`], which tells the length that the response has when the buffer is too small.
@@ -361,7 +448,15 @@ impl Card {
         send_buffer: &[u8],
         receive_buffer: &'buf mut [u8],
     ) -> Result<&'buf [u8], (Error, usize)> {
+        let room = receive_buffer.len();
+        let length = |failure: &Failure| match failure.detail() {
+            Some(length) => length as usize,
+            // No command was sent.
+            None if self.active_protocol.is_none() => 0,
+            None => room,
+        };
         self.transmit_until(send_buffer, receive_buffer, None)
+            .map_err(|failure| (failure.error(), length(&failure)))
     }
 
     /// [`Card::transmit`] within `timeout`.
@@ -375,9 +470,8 @@ impl Card {
         send_buffer: &[u8],
         receive_buffer: &'buf mut [u8],
         timeout: Duration,
-    ) -> Result<&'buf [u8], Error> {
+    ) -> Result<&'buf [u8], Failure> {
         self.transmit_until(send_buffer, receive_buffer, deadline(timeout))
-            .map_err(|(error, _)| error)
     }
 
     fn transmit_until<'buf>(
@@ -385,26 +479,18 @@ impl Card {
         command: &[u8],
         response: &'buf mut [u8],
         deadline: Option<Instant>,
-    ) -> Result<&'buf [u8], (Error, usize)> {
+    ) -> Result<&'buf [u8], Failure> {
         /// Two words as wide as C's `DWORD`.
         const PCI_SIZE: u32 = 2 * std::mem::size_of::<DWORD>() as u32;
-        let protocol = self.active_protocol.ok_or((Error::ProtoMismatch, 0))?;
+        let protocol = self.active_protocol.ok_or(Error::ProtoMismatch)?;
         let pci = |protocol| Pci {
             protocol,
             length: PCI_SIZE,
         };
         let (send, receive) = (pci(protocol as u32), pci(Protocols::ANY.bits() as u32));
         let session = self.context.session();
-        let transmitted = session
-            .transmit(self.number, send, receive, command, response, deadline)
-            .map_err(|failure| {
-                let length = failure.detail().map_or(response.len(), |length| length as usize);
-                (failure, length)
-            });
-        match transmitted {
-            Ok(transmitted) => Ok(&response[..transmitted.length]),
-            Err((failure, length)) => self.context.note(Err(failure)).map_err(|error| (error, length)),
-        }
+        let transmitted = session.transmit(self.number, send, receive, command, response, deadline)?;
+        Ok(&response[..transmitted.length])
     }
 
     /// Uses a reader's own function (PC/SC part 10, and [`ctl_code`](crate::ctl_code)); gives its answer, in
@@ -418,10 +504,27 @@ impl Card {
         send_buffer: &[u8],
         receive_buffer: &'buf mut [u8],
     ) -> Result<&'buf [u8], Error> {
+        Ok(self.try_control(control_code, send_buffer, receive_buffer)?)
+    }
+
+    /// [`Card::control`] with the cause of a failure.
+    ///
+    /// # Errors
+    /// As [`Card::control`].
+    pub fn try_control<'buf>(
+        &self,
+        control_code: DWORD,
+        send_buffer: &[u8],
+        receive_buffer: &'buf mut [u8],
+    ) -> Result<&'buf [u8], Failure> {
         let session = self.context.session();
-        let code = control_code as u32;
-        let returned = session.control(self.number, code, send_buffer, receive_buffer, None);
-        let length = self.context.note(returned)?;
+        let length = session.control(
+            self.number,
+            control_code as u32,
+            send_buffer,
+            receive_buffer,
+            None,
+        )?;
         Ok(&receive_buffer[..length])
     }
 }

@@ -2,33 +2,33 @@
 
 use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::backend::status_change::Watched;
 use crate::backend::{BackendKind, Choice, Options, Session};
-use crate::error::{Error, Failure, Outcome};
-use crate::events::Events;
+use crate::error::{Error, Failure};
 use crate::reader_state::ReaderState;
-use crate::values::{Protocol, Protocols, Scope, ShareMode};
-use crate::Card;
+use crate::values::Scope;
 
-/// A session with the resource manager. Clones are the same session; the last one to go ends it, once
-/// its cards are gone too.
+/// A session with the resource manager. All clones are the same session. It ends when the last clone and the last card are
+/// dropped.
 ///
 /// All methods may be called from any thread. Calls of one context are done one after another; take one
-/// context a thread where calls must not wait for each other.
+/// context for each thread where calls must not wait for each other.
+///
+/// Methods with the names of the `pcsc` crate return an [`Error`]. Those that begin with `try_`, and those that `pcsc` does
+/// not have, return a [`Failure`], which has the cause.
 #[derive(Debug, Clone)]
 pub struct Context {
-    inner: Arc<Inner>,
+    session: Arc<Session>,
 }
 
-#[derive(Debug)]
-struct Inner {
-    session: Session,
-    failure: Mutex<Option<Failure>>,
-}
+// A panic in a call leaves no lock held and no state half changed: what is behind a lock is valid at each moment.
+impl UnwindSafe for Context {}
+impl RefUnwindSafe for Context {}
 
 /// What to establish a context with, where the defaults will not do.
 ///
@@ -42,6 +42,7 @@ struct Inner {
 #[derive(Debug, Clone, Default)]
 pub struct Builder {
     options: Options,
+    simulate_if_no_reader: bool,
 }
 
 impl Builder {
@@ -52,13 +53,10 @@ impl Builder {
     }
 
     /// Uses the bundled simulated reader where neither a daemon nor this process has a reader. For
-    /// demonstrations: [`Context::backend`] tells which it is.
+    /// demonstrations: [`Context::backend`] says which it is. It has no effect with [`Builder::choose_backend`] and a
+    /// backend that is not [`Choice::Environment`] or [`Choice::Automatic`].
     pub fn simulate_if_no_reader(mut self, simulate: bool) -> Builder {
-        self.options.backend = if simulate {
-            Choice::SimulatedAtLast
-        } else {
-            Choice::default()
-        };
+        self.simulate_if_no_reader = simulate;
         self
     }
 
@@ -94,13 +92,18 @@ impl Builder {
     /// [`Error::NoService`] where nobody listens, [`Error::SecurityViolation`] where access is refused,
     /// [`Error::ServiceStopped`] where the daemon speaks no version that this library speaks.
     pub fn establish(self) -> Result<Context, Failure> {
-        let session = Session::establish(&self.options)?;
+        let session = Session::establish(&self.options())?;
         Ok(Context {
-            inner: Arc::new(Inner {
-                session,
-                failure: Mutex::default(),
-            }),
+            session: Arc::new(session),
         })
+    }
+
+    fn options(self) -> Options {
+        let mut options = self.options;
+        if self.simulate_if_no_reader && matches!(options.backend, Choice::Environment | Choice::Automatic) {
+            options.backend = Choice::SimulatedAtLast;
+        }
+        options
     }
 }
 
@@ -123,32 +126,18 @@ impl Context {
         self.session().kind()
     }
 
-    /// The last failure of this context whose cause is known, such as a lost connection.
-    pub fn last_failure(&self) -> Option<Failure> {
-        self.inner
-            .failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
     /// Ends the context.
     ///
     /// # Errors
     /// Gives the context back: with [`Error::CantDispose`] while clones or cards of it live, or with the
     /// daemon's error.
     pub fn release(self) -> Result<(), (Context, Error)> {
-        match Arc::try_unwrap(self.inner) {
-            Ok(inner) => match inner.session.release() {
-                Ok(()) => Ok(()),
-                Err(failure) => Err((
-                    Context {
-                        inner: Arc::new(inner),
-                    },
-                    failure.into(),
-                )),
-            },
-            Err(inner) => Err((Context { inner }, Error::CantDispose)),
+        match Arc::try_unwrap(self.session) {
+            Ok(session) => session.release().map_err(|failure| {
+                let session = Arc::new(session);
+                (Context { session }, failure.into())
+            }),
+            Err(session) => Err((Context { session }, Error::CantDispose)),
         }
     }
 
@@ -157,7 +146,15 @@ impl Context {
     /// # Errors
     /// [`Error::InvalidHandle`] where they cannot: establish a new context.
     pub fn is_valid(&self) -> Result<(), Error> {
-        self.note(self.session().check_alive())
+        Ok(self.try_is_valid()?)
+    }
+
+    /// [`Context::is_valid`] with the cause.
+    ///
+    /// # Errors
+    /// As [`Context::is_valid`].
+    pub fn try_is_valid(&self) -> Result<(), Failure> {
+        self.session.check_alive()
     }
 
     /// Ends [`Context::get_status_change`] in other threads, with [`Error::Cancelled`]. Where no such call
@@ -166,7 +163,7 @@ impl Context {
     /// # Errors
     /// [`Error::InvalidHandle`] in a forked child.
     pub fn cancel(&self) -> Result<(), Error> {
-        self.note(self.session().cancel())
+        Ok(self.session.cancel()?)
     }
 
     /// Lists the readers, with their names in `buffer`.
@@ -174,7 +171,7 @@ impl Context {
     /// # Errors
     /// [`Error::InsufficientBuffer`]; see [`Context::list_readers_len`]. No readers are no error.
     pub fn list_readers<'buf>(&self, buffer: &'buf mut [u8]) -> Result<ReaderNames<'buf>, Error> {
-        let names = self.note(self.session().list_readers(false))?;
+        let names = self.session.list_readers(false)?;
         if names.len() == 1 {
             return Ok(ReaderNames::new(&[]));
         }
@@ -189,7 +186,7 @@ impl Context {
     /// # Errors
     /// Those of the connection with the daemon.
     pub fn list_readers_len(&self) -> Result<usize, Error> {
-        match self.note(self.session().list_readers(true))?.len() {
+        match self.session.list_readers(true)?.len() {
             1 => Ok(0),
             length => Ok(length),
         }
@@ -200,57 +197,16 @@ impl Context {
     /// # Errors
     /// Those of the connection with the daemon.
     pub fn list_readers_owned(&self) -> Result<Vec<CString>, Error> {
-        let names = self.note(self.session().list_readers(false))?;
+        Ok(self.try_list_readers()?)
+    }
+
+    /// [`Context::list_readers_owned`] with the cause of a failure.
+    ///
+    /// # Errors
+    /// As [`Context::list_readers_owned`].
+    pub fn try_list_readers(&self) -> Result<Vec<CString>, Failure> {
+        let names = self.session.list_readers(false)?;
         Ok(ReaderNames::new(&names).map(CStr::to_owned).collect())
-    }
-
-    /// Connects to the card in a reader. Blocks for as long as another connection has a transaction.
-    ///
-    /// # Errors
-    /// Among others [`Error::UnknownReader`], [`Error::NoSmartcard`], [`Error::SharingViolation`],
-    /// [`Error::ProtoMismatch`], [`Error::UnresponsiveCard`].
-    pub fn connect(
-        &self,
-        reader: &CStr,
-        share_mode: ShareMode,
-        preferred_protocols: Protocols,
-    ) -> Result<Card, Error> {
-        self.connect_until(reader, share_mode, preferred_protocols, None)
-    }
-
-    /// Connects to the card in a reader within `timeout`.
-    ///
-    /// # Errors
-    /// As [`Context::connect`]; [`Error::Timeout`] when the time is over. A daemon cannot be told to stop
-    /// trying, so the context is lost with it: establish a new one.
-    pub fn connect_timeout(
-        &self,
-        reader: &CStr,
-        share_mode: ShareMode,
-        preferred_protocols: Protocols,
-        timeout: Duration,
-    ) -> Result<Card, Error> {
-        self.connect_until(reader, share_mode, preferred_protocols, deadline(timeout))
-    }
-
-    fn connect_until(
-        &self,
-        reader: &CStr,
-        share_mode: ShareMode,
-        protocols: Protocols,
-        deadline: Option<Instant>,
-    ) -> Result<Card, Error> {
-        let protocols = protocols.bits() as u32;
-        let connected = self
-            .session()
-            .connect(reader.to_bytes(), share_mode as u32, protocols, deadline);
-        let connected = self.note(connected)?;
-        Ok(Card::new(
-            self.clone(),
-            connected.card,
-            reader.to_owned(),
-            Protocol::from_raw(connected.protocol),
-        ))
     }
 
     /// Waits until a reader's state differs from the one that the caller knows, at most `timeout` (`None`:
@@ -263,11 +219,22 @@ impl Context {
     where
         D: Into<Option<Duration>>,
     {
+        Ok(self.try_get_status_change(timeout, readers)?)
+    }
+
+    /// [`Context::get_status_change`] with the cause of a failure.
+    ///
+    /// # Errors
+    /// As [`Context::get_status_change`].
+    pub fn try_get_status_change<D>(&self, timeout: D, readers: &mut [ReaderState]) -> Result<(), Failure>
+    where
+        D: Into<Option<Duration>>,
+    {
         let mut watched: Vec<Watched<'_>> = readers.iter().map(ReaderState::watch).collect();
         if watched.iter().all(Watched::is_ignored) {
             return Ok(());
         }
-        let result = self.session().status_change(timeout.into(), &mut watched, true);
+        let result = self.session.status_change(timeout.into(), &mut watched, true);
         let found: Vec<_> = watched
             .iter()
             .map(|watched| (watched.event(), watched.atr))
@@ -275,30 +242,11 @@ impl Context {
         for (reader, (event, atr)) in readers.iter_mut().zip(found) {
             reader.update(event, atr);
         }
-        self.note(result)
-    }
-
-    /// The readers and cards that come and go, beginning with those that are there: see [`Events`].
-    pub fn events(&self) -> Events {
-        Events::new(self.clone())
+        result
     }
 
     pub(crate) fn session(&self) -> &Session {
-        &self.inner.session
-    }
-
-    /// Keeps a failure that has a cause, for [`Context::last_failure`].
-    pub(crate) fn note<T>(&self, outcome: Outcome<T>) -> Result<T, Error> {
-        outcome.map_err(|failure| {
-            let error = failure.error();
-            if failure.cause().is_some() {
-                // Not waited for: in a forked child, the thread that holds the lock may not exist.
-                if let Ok(mut last) = self.inner.failure.try_lock() {
-                    *last = Some(failure);
-                }
-            }
-            error
-        })
+        &self.session
     }
 }
 
@@ -326,5 +274,33 @@ impl<'buf> Iterator for ReaderNames<'buf> {
         let name = CStr::from_bytes_until_nul(self.rest).ok()?;
         self.rest = &self.rest[name.count_bytes() + 1..];
         (!name.is_empty()).then_some(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_call_of_a_builder_undoes_an_earlier_one() {
+        let chosen = |builder: Builder| builder.options().backend;
+        let builder = Context::builder;
+        for simulate in [false, true] {
+            let first = builder().simulate_if_no_reader(simulate);
+            assert_eq!(chosen(first.choose_backend(Choice::Simulated)), Choice::Simulated);
+            let first = builder().choose_backend(Choice::Simulated);
+            assert_eq!(chosen(first.simulate_if_no_reader(simulate)), Choice::Simulated);
+            for backend in [Choice::Environment, Choice::Automatic] {
+                let expected = if simulate {
+                    Choice::SimulatedAtLast
+                } else {
+                    backend
+                };
+                let first = builder().simulate_if_no_reader(simulate);
+                assert_eq!(chosen(first.choose_backend(backend)), expected);
+                let first = builder().choose_backend(backend);
+                assert_eq!(chosen(first.simulate_if_no_reader(simulate)), expected);
+            }
+        }
     }
 }

@@ -13,18 +13,12 @@ macro_rules! errors {
         /// The names and the values are those of the `pcsc` crate, so that programs match on them
         /// unchanged. See [`Failure`] for errors that carry their cause.
         #[repr(u32)]
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
         pub enum Error {
-            $(#[doc = concat!($text, " (`", stringify!($code), "`).")] $name = pcsc_constants::$code,)+
+            $(#[doc = concat!($text, " (`", stringify!($code), "`).")] #[error($text)] $name = pcsc_constants::$code,)+
         }
 
         const ALL: &[Error] = &[$(Error::$name),+];
-
-        impl fmt::Display for Error {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(match self { $(Error::$name => $text,)+ })
-            }
-        }
     };
 }
 
@@ -93,8 +87,6 @@ errors! {
     CacheItemTooBig = SCARD_W_CACHE_ITEM_TOO_BIG: "The item is too big for the cache";
 }
 
-impl std::error::Error for Error {}
-
 impl Error {
     /// The error of a code; a code that no specification names is [`Error::UnknownError`].
     pub fn from_code(code: u32) -> Error {
@@ -115,7 +107,7 @@ impl Error {
 #[non_exhaustive]
 pub enum Cause {
     /// The connect to the socket failed.
-    #[error("cannot connect to the resource manager at {}: {source}; {found}", path.display())]
+    #[error("cannot connect to the resource manager at {}; {found}", path.display())]
     Connect {
         /// The socket's path.
         path: PathBuf,
@@ -157,8 +149,8 @@ pub enum Cause {
     #[error("the resource manager has closed the connection; establish a new context")]
     Closed,
     /// The connection failed.
-    #[error("the connection to the resource manager failed: {0}; establish a new context")]
-    Broken(io::Error),
+    #[error("the connection to the resource manager failed; establish a new context")]
+    Broken(#[source] io::Error),
     /// What came is not what the protocol foresees.
     #[error("the resource manager's answer makes no sense ({0}); establish a new context")]
     OutOfStep(&'static str),
@@ -172,8 +164,8 @@ pub enum Cause {
     #[error("this process has given its readers back to the resource manager that is there now; establish a new context")]
     GivenBack,
     /// The USB cannot be used.
-    #[error("the readers on the USB cannot be used: {0}")]
-    Usb(io::Error),
+    #[error("the readers on the USB cannot be used")]
+    Usb(#[source] io::Error),
     /// The parent of this process drives readers, and what it drives them with does not survive a fork. Not on Linux.
     #[error("the parent of this process drives the readers itself; a forked child cannot, before it executes a program")]
     ForkedFromDriver,
@@ -181,7 +173,7 @@ pub enum Cause {
     #[error("there is no simulated reader called {0:?}")]
     UnknownModel(String),
     /// Nothing answers at the socket of simulated readers that another program plays.
-    #[error("cannot connect to the simulated readers at {}: {source}", path.display())]
+    #[error("cannot connect to the simulated readers at {}", path.display())]
     Simulation {
         /// The socket's path.
         path: PathBuf,
@@ -192,8 +184,8 @@ pub enum Cause {
     #[error("the handle belongs to the parent process; a forked child establishes its own context")]
     Forked,
     /// The operating system refused what a call needs.
-    #[error("the operating system refused: {0}")]
-    System(io::Error),
+    #[error("the operating system refused")]
+    System(#[source] io::Error),
 }
 
 impl Cause {
@@ -205,6 +197,11 @@ impl Cause {
         }
     }
 
+    /// The cause and the system's error below it, for a line of text.
+    pub(crate) fn chain(&self) -> Chain<'_> {
+        Chain(self)
+    }
+
     /// Whether this process has no reader because its USB cannot be used.
     pub(crate) fn is_usb(&self) -> bool {
         matches!(self, Cause::Usb(_))
@@ -213,6 +210,19 @@ impl Cause {
     /// Whether no daemon is there, rather than one that refuses or cannot be reached.
     pub(crate) fn is_absence(&self) -> bool {
         matches!(self, Cause::Connect { found, .. } if !matches!(found, Found::Denied(_) | Found::Unknown))
+    }
+}
+
+/// An error and those below it, each once, from the top.
+pub(crate) struct Chain<'a>(&'a dyn std::error::Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        match self.0.source() {
+            Some(source) => write!(f, ": {}", Chain(source)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -243,6 +253,7 @@ pub enum Found {
 
 /// Who may use a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Permissions {
     /// The socket, or the folder on the way to it that cannot be searched.
     pub path: PathBuf,
@@ -281,6 +292,9 @@ fn account(number: u32, database: &str) -> String {
 
 /// A failed call: its code, and its cause where more is known.
 ///
+/// It is displayed with its cause and what is below that, so that [`source`](std::error::Error::source) has nothing to add:
+/// error reporters that print a chain print each part once.
+///
 /// ```
 /// use pcsc_client::{Context, Error};
 /// let failure = Context::builder().socket_path("/nonexistent/pcscd.comm").establish().unwrap_err();
@@ -306,7 +320,7 @@ impl Failure {
 
     /// A failure with a cause, which is logged here and nowhere else.
     pub(crate) fn because(error: Error, cause: Cause) -> Failure {
-        log::error!(target: cause.log_target(), "{cause}");
+        log::error!(target: cause.log_target(), "{}", cause.chain());
         Failure::quiet(error, cause)
     }
 
@@ -362,17 +376,13 @@ impl From<Failure> for Error {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.cause() {
-            Some(cause) => write!(f, "{}: {cause}", self.error()),
-            None => self.error().fmt(f),
+            Some(cause) => write!(f, "{}: {}", self.error(), cause.chain()),
+            None => write!(f, "{}", self.error()),
         }
     }
 }
 
-impl std::error::Error for Failure {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.cause().map(|cause| cause as _)
-    }
-}
+impl std::error::Error for Failure {}
 
 /// The result of a call that tells its cause.
 pub type Outcome<T> = Result<T, Failure>;
@@ -380,6 +390,20 @@ pub type Outcome<T> = Result<T, Failure>;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failure_is_displayed_with_each_part_once() {
+        let source = || io::Error::from_raw_os_error(2);
+        let text = source().to_string();
+        let failure = Failure::quiet(Error::CommError, Cause::Broken(source()));
+        let whole = format!("{}: {}: {text}", Error::CommError, failure.cause().unwrap());
+        assert_eq!(failure.to_string(), whole);
+        assert!(!failure.cause().unwrap().to_string().contains(&text));
+        // As error reporters print a chain.
+        for error in [&failure as &dyn std::error::Error, failure.cause().unwrap()] {
+            assert_eq!(Chain(error).to_string().matches(&text).count(), 1);
+        }
+    }
 
     #[test]
     fn every_code_names_itself_and_unknown_codes_are_told() {

@@ -5,7 +5,7 @@ use std::ffi::CString;
 use std::time::Duration;
 
 use crate::context::{deadline, Context};
-use crate::error::Error;
+use crate::error::{Error, Failure};
 use crate::reader_state::{ReaderState, PNP_NOTIFICATION};
 use crate::values::State;
 
@@ -43,8 +43,8 @@ pub enum Event {
 /// ends after [`Context::cancel`], or after an error, which it gives first.
 ///
 /// ```no_run
-/// # fn main() -> Result<(), pcsc_client::Error> {
-/// let context = pcsc_client::Context::establish(pcsc_client::Scope::User)?;
+/// # fn main() -> Result<(), pcsc_client::Failure> {
+/// let context = pcsc_client::Context::builder().establish()?;
 /// for event in context.events() {
 ///     println!("{:?}", event?);
 /// }
@@ -68,8 +68,15 @@ struct Told {
     count: u32,
 }
 
+impl Context {
+    /// The readers and cards that come and go, beginning with those that are there: see [`Events`].
+    pub fn events(&self) -> Events {
+        Events::new(self.clone())
+    }
+}
+
 impl Events {
-    pub(crate) fn new(context: Context) -> Events {
+    fn new(context: Context) -> Events {
         Events {
             context,
             readers: vec![ReaderState::new(PNP_NOTIFICATION(), State::UNAWARE)],
@@ -80,20 +87,20 @@ impl Events {
     }
 
     /// The next event within `timeout`; `None` when the time is over or the iterator has ended.
-    pub fn next_timeout(&mut self, timeout: Duration) -> Option<Result<Event, Error>> {
+    pub fn next_timeout(&mut self, timeout: Duration) -> Option<Result<Event, Failure>> {
         match self.advance(Some(timeout)) {
             Ok(event) => event.map(Ok),
-            Err(Error::Timeout) => None,
-            Err(error) => self.end(error),
+            Err(failure) if failure.error() == Error::Timeout => None,
+            Err(failure) => self.end(failure),
         }
     }
 
-    fn end(&mut self, error: Error) -> Option<Result<Event, Error>> {
+    fn end(&mut self, failure: Failure) -> Option<Result<Event, Failure>> {
         self.is_over = true;
-        (error != Error::Cancelled).then_some(Err(error))
+        (failure.error() != Error::Cancelled).then_some(Err(failure))
     }
 
-    fn advance(&mut self, timeout: Option<Duration>) -> Result<Option<Event>, Error> {
+    fn advance(&mut self, timeout: Option<Duration>) -> Result<Option<Event>, Failure> {
         let deadline = timeout.and_then(deadline);
         while self.pending.is_empty() {
             if self.is_over {
@@ -104,18 +111,18 @@ impl Events {
                 break;
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(std::time::Instant::now()));
-            match self.context.get_status_change(left, &mut self.readers) {
+            match self.context.try_get_status_change(left, &mut self.readers) {
                 Ok(()) => self.tell_changes(),
                 // A reader went away before its first look.
-                Err(Error::UnknownReader) => self.tell_vanished()?,
-                Err(error) => return Err(error),
+                Err(failure) if failure.error() == Error::UnknownReader => self.tell_vanished()?,
+                Err(failure) => return Err(failure),
             }
         }
         Ok(self.pending.pop_front())
     }
 
-    fn add_new_readers(&mut self) -> Result<(), Error> {
-        for name in self.context.list_readers_owned()? {
+    fn add_new_readers(&mut self) -> Result<(), Failure> {
+        for name in self.context.try_list_readers()? {
             if !self.readers.iter().any(|reader| reader.name() == &*name) {
                 self.pending
                     .push_back(Event::ReaderAdded { reader: name.clone() });
@@ -163,8 +170,8 @@ impl Events {
         }
     }
 
-    fn tell_vanished(&mut self) -> Result<(), Error> {
-        let names = self.context.list_readers_owned()?;
+    fn tell_vanished(&mut self) -> Result<(), Failure> {
+        let names = self.context.try_list_readers()?;
         self.tell_gone(|reader| !names.iter().any(|name| **name == *reader.name()));
         Ok(())
     }
@@ -182,12 +189,12 @@ impl Events {
 }
 
 impl Iterator for Events {
-    type Item = Result<Event, Error>;
+    type Item = Result<Event, Failure>;
 
-    fn next(&mut self) -> Option<Result<Event, Error>> {
+    fn next(&mut self) -> Option<Result<Event, Failure>> {
         match self.advance(None) {
             Ok(event) => event.map(Ok),
-            Err(error) => self.end(error),
+            Err(failure) => self.end(failure),
         }
     }
 }

@@ -10,8 +10,8 @@
 //! ```
 //!
 //! Beyond it there are contexts on a given socket ([`Context::builder`]), calls with a timeout
-//! ([`Context::connect_timeout`], [`Card::transmit_timeout`], [`Card::transaction_timeout`]), failures that
-//! tell their cause ([`Failure`], [`Context::last_failure`]), a choice of what dropping does to the card
+//! ([`Context::connect_timeout`], [`Card::transmit_timeout`], [`Card::transaction_timeout`]), failures with their
+//! cause ([`Failure`], [`Context::try_connect`] and others), a choice of what dropping does to the card
 //! ([`Card::set_drop_disposition`]), and [events](Context::events). Where `pcsc` panics on a value that
 //! the daemon gave, or on a transmit over a direct connection, this crate returns an error.
 //!
@@ -60,9 +60,10 @@
 //! readers itself can do so too on Linux; a reader that its parent has is one that another process has.
 #![deny(unsafe_code)]
 
-pub mod backend;
 pub mod ffi;
+pub mod internals;
 
+mod backend;
 mod card;
 mod context;
 mod env;

@@ -2,9 +2,11 @@
 
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
+use std::time::{Duration, Instant};
 
 use crate::card::Card;
-use crate::error::Error;
+use crate::context::deadline;
+use crate::error::{Error, Failure};
 use crate::values::{Disposition, Protocols, ShareMode};
 
 /// A transaction: no other connection reaches the card while it lives. It is used as the [`Card`] is.
@@ -17,12 +19,68 @@ pub struct Transaction<'tx> {
     on_drop: Disposition,
 }
 
+impl Card {
+    /// Begins a transaction: no other connection reaches the card until it ends. Blocks while another
+    /// connection has one.
+    ///
+    /// # Errors
+    /// Among others [`Error::ResetCard`] and [`Error::RemovedCard`].
+    pub fn transaction(&mut self) -> Result<Transaction<'_>, Error> {
+        Ok(self.try_transaction()?)
+    }
+
+    /// [`Card::transaction`] with the cause of a failure.
+    ///
+    /// # Errors
+    /// As [`Card::transaction`].
+    pub fn try_transaction(&mut self) -> Result<Transaction<'_>, Failure> {
+        self.begin(None)?;
+        Ok(Transaction::new(self))
+    }
+
+    /// [`Card::transaction`], for callers that need the card back when it fails.
+    ///
+    /// # Errors
+    /// As [`Card::transaction`], with the card.
+    pub fn transaction2(&mut self) -> Result<Transaction<'_>, (&mut Self, Error)> {
+        match self.begin(None) {
+            Ok(()) => Ok(Transaction::new(self)),
+            Err(failure) => Err((self, failure.into())),
+        }
+    }
+
+    /// [`Card::transaction`] within `timeout`.
+    ///
+    /// # Errors
+    /// As [`Card::transaction`]; [`Error::Timeout`] when the time is over, which harms nothing.
+    pub fn transaction_timeout(&mut self, timeout: Duration) -> Result<Transaction<'_>, Failure> {
+        self.begin(deadline(timeout))?;
+        Ok(Transaction::new(self))
+    }
+
+    fn begin(&self, deadline: Option<Instant>) -> Result<(), Failure> {
+        self.context()
+            .session()
+            .begin_transaction(self.number(), deadline)
+    }
+
+    fn end_transaction(&self, disposition: Disposition) -> Result<(), Failure> {
+        let session = self.context().session();
+        session.end_transaction(self.number(), disposition as u32)
+    }
+}
+
 impl<'tx> Transaction<'tx> {
-    pub(crate) fn new(card: &'tx mut Card) -> Transaction<'tx> {
+    fn new(card: &'tx mut Card) -> Transaction<'tx> {
         Transaction {
             card,
             on_drop: Disposition::LeaveCard,
         }
+    }
+
+    /// What dropping this transaction does to the card. [`Card::drop_disposition`] is what dropping the connection does.
+    pub fn drop_disposition(&self) -> Disposition {
+        self.on_drop
     }
 
     /// Chooses what dropping this transaction does to the card; [`Disposition::LeaveCard`] unless told.
@@ -41,7 +99,7 @@ impl<'tx> Transaction<'tx> {
                 let _ended = ManuallyDrop::new(self);
                 Ok(())
             }
-            Err(error) => Err((self, error)),
+            Err(failure) => Err((self, failure.into())),
         }
     }
 

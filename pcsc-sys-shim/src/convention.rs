@@ -8,9 +8,9 @@
 use std::ffi::{c_char, CStr};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
-use pcsc_client::backend::Failure;
 use pcsc_client::ffi::{DWORD, LONG, SCARD_AUTOALLOCATE};
 use pcsc_client::Error;
+use pcsc_client::Failure;
 use pcsc_process::cancellation;
 
 /// A call's result. `Err` holds the code to return.

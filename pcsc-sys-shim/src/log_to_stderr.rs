@@ -9,7 +9,7 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use log::{LevelFilter, Log, Metadata, Record};
-use pcsc_client::backend::SETTING_LOG;
+use pcsc_client::internals::SETTING_LOG;
 
 struct Stderr;
 
@@ -82,7 +82,7 @@ pub fn init() {
     if IS_STARTED.swap(true, Ordering::Relaxed) {
         return;
     }
-    let level = pcsc_client::backend::environment("PCSCLITE_DEBUG");
+    let level = pcsc_client::internals::environment("PCSCLITE_DEBUG");
     IS_ASKED_FOR.store(level.is_some(), Ordering::Relaxed);
     let filter = match level.map(|level| level.to_string_lossy().trim().parse().unwrap_or(0)) {
         Some(i32::MIN..=0) => LevelFilter::Trace,

@@ -219,7 +219,7 @@ fn transactions_exclude_others_and_tell_of_resets(owner: &Owner) {
     let (mut first, mut second) = (connect(&one, &reader), connect(&two, &reader));
     let transaction = first.transaction().unwrap();
     let waited = second.transaction_timeout(Duration::from_millis(50)).map(drop);
-    assert_eq!(waited, Err(Error::Timeout));
+    assert_eq!(waited.map_err(Error::from), Err(Error::Timeout));
     std::thread::scope(|scope| {
         let waiter = scope.spawn(|| second.transaction_timeout(LIMIT).map(drop));
         transaction.transmit(SELECT, &mut [0; 300]).unwrap();
@@ -227,7 +227,7 @@ fn transactions_exclude_others_and_tell_of_resets(owner: &Owner) {
             .end(Disposition::ResetCard)
             .map_err(|(_, error)| error)
             .unwrap();
-        assert_eq!(waiter.join().unwrap(), Err(Error::ResetCard));
+        assert_eq!(waiter.join().unwrap().map_err(Error::from), Err(Error::ResetCard));
     });
     second
         .reconnect(ShareMode::Shared, Protocols::ANY, Disposition::LeaveCard)

@@ -10,8 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{mpsc, Arc};
 use std::time::{Duration, Instant};
 
-use pcsc_client::backend::status_change::Watched;
-use pcsc_client::backend::{Options, Pci, Session};
+use pcsc_client::internals::{Options, Pci, Session, Watched};
 use pcsc_client::{
     Attribute, Card, Cause, Choice, Context, Error, Failure, Protocols, ReaderState, ShareMode, State,
 };
@@ -392,7 +391,7 @@ fn calls_with_a_timeout_end_with_it() {
     let transmitted = card
         .transmit_timeout(b"x", &mut [0; 8], Duration::from_millis(20))
         .map(<[u8]>::to_vec);
-    assert_eq!(transmitted, Err(Error::Timeout));
+    assert_eq!(transmitted.map_err(Error::from), Err(Error::Timeout));
     assert_eq!(context.list_readers_owned(), Err(Error::NoService));
 
     let rig = Rig::with(4, |command, answer, _| match command {
@@ -402,7 +401,7 @@ fn calls_with_a_timeout_end_with_it() {
     let context = rig.context();
     let timeout = Duration::from_millis(20);
     let connected = context.connect_timeout(READER, ShareMode::Shared, Protocols::ANY, timeout);
-    assert_eq!(connected.map(drop), Err(Error::Timeout));
+    assert_eq!(connected.map(drop).map_err(Error::from), Err(Error::Timeout));
 }
 
 #[test]

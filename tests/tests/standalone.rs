@@ -87,8 +87,9 @@ fn inner_a_daemon_comes_and_goes() {
     assert_eq!(served.list_readers_owned().map(|names| names.len()), Ok(1));
     // The daemon has the readers now, and what was left is told so.
     assert_eq!(alone.is_valid(), Err(Error::InvalidHandle));
-    assert_eq!(alone.list_readers_owned(), Err(Error::NoService));
-    assert!(alone.last_failure().unwrap().to_string().contains("new context"));
+    let failure = alone.try_list_readers().unwrap_err();
+    assert_eq!(failure.error(), Error::NoService);
+    assert!(failure.to_string().contains("new context"), "{failure}");
     drop(alone);
 
     std::fs::remove_file(&link).unwrap();

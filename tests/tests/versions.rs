@@ -454,17 +454,14 @@ fn an_event_may_cross_the_end_of_a_wait() {
 fn a_release_ends_a_wait() {
     for minor in MINORS {
         let rig = Rig::new(Script::new(minor));
-        let session = pcsc_client::backend::Session::establish(&pcsc_client::backend::Options {
+        let session = pcsc_client::internals::Session::establish(&pcsc_client::internals::Options {
             socket: Some(rig.daemon.path().to_owned()),
             ..Default::default()
         })
         .unwrap();
         std::thread::scope(|scope| {
             let waiter = scope.spawn(|| {
-                let mut watched = [pcsc_client::backend::status_change::Watched::new(
-                    READER.to_bytes(),
-                    0x20,
-                )];
+                let mut watched = [pcsc_client::internals::Watched::new(READER.to_bytes(), 0x20)];
                 session
                     .status_change(None, &mut watched, false)
                     .map_err(|failure| failure.error())
@@ -519,12 +516,12 @@ fn daemons_of_all_versions_at_once_and_one_after_another() {
         assert_eq!(context.is_valid(), Ok(()));
         drop(daemon);
         assert_eq!(context.is_valid(), Err(Error::InvalidHandle));
-        assert_eq!(context.list_readers_owned(), Err(Error::NoService));
-        assert!(context
-            .last_failure()
-            .unwrap()
-            .to_string()
-            .contains("establish a new context"));
+        let failure = context.try_list_readers().unwrap_err();
+        assert_eq!(failure.error(), Error::NoService);
+        assert!(
+            failure.to_string().contains("establish a new context"),
+            "{failure}"
+        );
         assert_eq!(establish().unwrap_err().error(), Error::NoService);
     }
 }
@@ -551,7 +548,9 @@ fn sharing_violations_are_waited_out() {
         .connect(READER, ShareMode::Shared, Protocols::ANY)
         .unwrap();
     assert_eq!(
-        card.transaction_timeout(Duration::from_millis(30)).map(drop),
+        card.transaction_timeout(Duration::from_millis(30))
+            .map(drop)
+            .map_err(Error::from),
         Err(Error::Timeout)
     );
     // Nothing is lost by that.

@@ -15,9 +15,6 @@ mod signal;
 mod size_query;
 mod values;
 
-pub use crate::env::var as environment;
-pub use crate::error::{Cause, Failure, Outcome, SETTING_LOG};
-pub use crate::process::generation as process_generation;
 pub use bytes::{Atr, AttributeValue, Bytes};
 pub use choice::{BackendKind, Choice};
 pub use session::Session;

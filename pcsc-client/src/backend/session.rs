@@ -121,7 +121,7 @@ impl Session {
         };
         if let Err(failure) = &session {
             if let Some(cause @ Cause::Connect { .. }) = failure.cause() {
-                log::error!("{cause}");
+                log::error!("{}", cause.chain());
             }
         }
         session
@@ -149,7 +149,8 @@ impl Session {
         };
         match failure.cause() {
             Some(cause) if cause.is_absence() && has_usb() => {
-                let session = Session::standalone(options, &format!("there is no daemon, since {cause}"))?;
+                let session =
+                    Session::standalone(options, &format!("there is no daemon, since {}", cause.chain()))?;
                 if let Backend::Standalone(_, session) = &session.backend {
                     session.note_daemon(socket);
                 }

@@ -2,9 +2,9 @@
 
 use std::ffi::{c_char, c_void};
 
-use pcsc_client::backend::{Cause, Options, Session};
 use pcsc_client::ffi::{DWORD, LONG, SCARDCONTEXT, SCARD_AUTOALLOCATE};
-use pcsc_client::Error;
+use pcsc_client::internals::{Options, Session};
+use pcsc_client::{Cause, Error};
 
 use crate::convention::{boundary, give, Output, Result, TooSmall};
 use crate::handles::{existing_registry, registry};

@@ -7,8 +7,8 @@
 
 use std::ffi::{c_char, c_void};
 
-use pcsc_client::backend::Pci;
 use pcsc_client::ffi::{DWORD, SCARD_PROTOCOL_RAW, SCARD_PROTOCOL_T0, SCARD_PROTOCOL_T1};
+use pcsc_client::internals::Pci;
 
 mod card;
 mod context;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use pcsc_client::backend::status_change::Watched;
 use pcsc_client::ffi::{DWORD, INFINITE, LONG, SCARDCONTEXT};
+use pcsc_client::internals::Watched;
 use pcsc_client::Error;
 
 use super::ReaderState;

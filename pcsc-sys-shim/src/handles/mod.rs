@@ -4,8 +4,8 @@ use std::alloc::{alloc_zeroed, Layout};
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use pcsc_client::backend::{process_generation, Session};
 use pcsc_client::ffi::LONG;
+use pcsc_client::internals::{process_generation, Session};
 use pcsc_client::Error;
 use pcsc_wire as wire;
 
@@ -229,7 +229,8 @@ fn zeroed_slots<T>(count: usize) -> Result<&'static [Slot<T>], Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pcsc_client::backend::{Choice, Options};
+    use pcsc_client::internals::Options;
+    use pcsc_client::Choice;
 
     #[test]
     fn a_card_of_a_context_that_was_released_meanwhile_gets_no_handle() {

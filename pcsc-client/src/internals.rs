@@ -1,0 +1,14 @@
+//! What the other crates of this workspace need below the safe API. **Not covered by semantic versioning**: any release may
+//! change it.
+//!
+//! A [`Session`] is a context on any backend, with the numbers of the C interface. A [`Watched`] is a reader that
+//! [`Session::status_change`] waits for.
+
+pub use crate::backend::standalone::StandaloneContext;
+pub use crate::backend::status_change::{Watched, PNP_NAME};
+pub use crate::backend::{
+    Atr, AttributeValue, Bytes, Connected, ConnectionStatus, Options, Pci, Session, Transmitted,
+};
+pub use crate::env::var as environment;
+pub use crate::error::{Outcome, SETTING_LOG};
+pub use crate::process::generation as process_generation;
