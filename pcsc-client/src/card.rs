@@ -24,7 +24,7 @@ pub struct Card {
     on_drop: Option<Disposition>,
 }
 
-/// What [`Card::status2`] tells.
+/// The result of [`Card::status2`].
 #[derive(Clone, Debug)]
 pub struct CardStatus<'names_buf, 'atr_buf> {
     reader_names: ReaderNames<'names_buf>,
@@ -33,7 +33,7 @@ pub struct CardStatus<'names_buf, 'atr_buf> {
     atr: &'atr_buf [u8],
 }
 
-/// What [`Card::status2_owned`] tells.
+/// The result of [`Card::status2_owned`].
 #[derive(Clone, Debug)]
 pub struct CardStatusOwned {
     reader_names: Vec<CString>,
@@ -189,7 +189,7 @@ impl Card {
         self.on_drop.unwrap_or(Disposition::LeaveCard)
     }
 
-    /// Chooses what dropping this connection does to the card; [`Disposition::ResetCard`] unless told. A
+    /// Chooses what dropping this connection does to the card; [`Disposition::ResetCard`] by default. A
     /// reset disturbs other connections to the same card; leaving the card leaves its session to them.
     pub fn set_drop_disposition(&mut self, disposition: Disposition) {
         self.on_drop = Some(disposition);
@@ -210,8 +210,8 @@ impl Card {
         self.active_protocol
     }
 
-    /// Gives the connection new terms, and does to the card first what `initialization` says. Needed after
-    /// [`Error::ResetCard`].
+    /// Changes the share mode and the protocol of the connection, after the card was treated as `initialization` says.
+    /// Needed after [`Error::ResetCard`].
     ///
     /// # Errors
     /// As [`Context::connect`].
@@ -439,7 +439,7 @@ impl Card {
         self.transmit_until(send_buffer, receive_buffer, None)
     }
 
-    /// [`Card::transmit`], which tells the length that the response has when the buffer is too small.
+    /// [`Card::transmit`], with the length of the response if the buffer is too small.
     ///
     /// # Errors
     /// As [`Card::transmit`], with the length in bytes that the daemon gave.

@@ -79,14 +79,14 @@ impl Builder {
         self
     }
 
-    /// How long the daemon may take for what needs no card (30 s unless told) before the connection is
-    /// given up. Calls that wait for a card have no such limit: see the methods with a timeout.
+    /// How long the daemon may take to answer a request that needs no card, before the connection is given up. The
+    /// default is 30 s. Calls that wait for a card have no such limit: see the methods with a timeout.
     pub fn answer_limit(mut self, limit: Duration) -> Builder {
         self.options.limit = limit;
         self
     }
 
-    /// Establishes the context; a failure tells its cause.
+    /// Establishes the context.
     ///
     /// # Errors
     /// [`Error::NoService`] where nobody listens, [`Error::SecurityViolation`] where access is refused,
@@ -116,7 +116,7 @@ impl Context {
         Ok(Context::builder().scope(scope).establish()?)
     }
 
-    /// For contexts with a socket of their own, and for failures that tell their cause.
+    /// For contexts with options, and for failures with their cause.
     pub fn builder() -> Builder {
         Builder::default()
     }

@@ -1,6 +1,6 @@
-//! The user's choices in the environment, as PC/SC Lite names them.
+//! Environment variables, with the names of PC/SC Lite where it has them.
 //!
-//! A process that runs with more rights than its caller ignores them all.
+//! setuid and setgid programs ignore them all.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -9,10 +9,10 @@ use once_cell::race::OnceBool;
 
 use crate::process;
 
-/// Where pcscd listens when nobody says otherwise.
+/// Where pcscd listens by default.
 pub const DEFAULT_SOCKET: &str = "/run/pcscd/pcscd.comm";
 
-/// A variable's value, unless the environment is not to be trusted.
+/// A variable's value. `None` in setuid and setgid programs.
 pub fn var(name: &str) -> Option<OsString> {
     if process::is_privileged() {
         return None;
@@ -20,7 +20,7 @@ pub fn var(name: &str) -> Option<OsString> {
     std::env::var_os(name)
 }
 
-/// The socket that the user names for new contexts (`PCSCLITE_CSOCK_NAME`); read anew for each.
+/// The socket for new contexts that `PCSCLITE_CSOCK_NAME` names. Read for each context.
 pub fn chosen_socket() -> Option<PathBuf> {
     let path = var("PCSCLITE_CSOCK_NAME").filter(|path| !path.is_empty())?;
     Some(path.into())

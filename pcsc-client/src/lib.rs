@@ -1,6 +1,6 @@
 //! Smart cards through PC/SC, in pure Rust down to the socket: no C library is linked.
 //!
-//! # For those who come from the `pcsc` crate
+//! # For users of the `pcsc` crate
 //!
 //! The names, the signatures and the behaviour are those of `pcsc` 2.9. A program written for it builds
 //! on this crate when its dependency line becomes
@@ -43,7 +43,7 @@
 //! USB itself. `PCSCLITE_BACKEND` takes that choice away: `daemon`, `standalone` or `simulated`.
 //! `PCSCLITE_FILTER_IGNORE_READER_NAMES` and `PCSCLITE_FILTER_EXTEND_READER_NAMES` mean to such a process what
 //! they mean to pcscd. `PCSCLITE_NO_BLOCKING` makes calls that meet another connection's transaction fail with
-//! [`Error::SharingViolation`] rather than wait. A process with more rights than its caller ignores them all.
+//! [`Error::SharingViolation`] rather than wait. setuid and setgid programs ignore them all.
 //! What happens is logged through the `log` crate.
 //!
 //! # Without a daemon
@@ -57,7 +57,7 @@
 //!
 //! A context belongs to the process that established it. A forked child that uses it gets
 //! [`Error::InvalidHandle`], and the parent's connection is not disturbed. The child of a process that drives
-//! readers itself can do so too on Linux; a reader that its parent has is one that another process has.
+//! readers itself can do so too on Linux. To a forked child, readers held by the parent appear in use by another process.
 #![deny(unsafe_code)]
 
 pub mod ffi;

@@ -1,5 +1,4 @@
-//! What the operating system knows of this process: whether it was forked, and whether it may trust its
-//! environment.
+//! Facts about this process: whether it was forked, and whether it may trust its environment.
 #![allow(unsafe_code)]
 
 use once_cell::race::OnceBool;
@@ -7,14 +6,14 @@ use once_cell::race::OnceBool;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub use pcsc_usbfs::generation;
 
-/// A number that is this process's own: a forked child sees another one than its parent.
+/// A number that differs between a process and its forked children.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub fn generation() -> u32 {
     std::process::id()
 }
 
-/// Whether the process runs with more rights than its caller has (set-user-id, set-group-id, file
-/// capabilities), so that the caller's environment must not steer it.
+/// Whether this is a setuid or setgid program, or one with file capabilities. Such a program ignores the
+/// environment of its caller.
 pub fn is_privileged() -> bool {
     static PRIVILEGED: OnceBool = OnceBool::new();
     PRIVILEGED.get_or_init(|| {

@@ -83,7 +83,7 @@ impl<'tx> Transaction<'tx> {
         self.on_drop
     }
 
-    /// Chooses what dropping this transaction does to the card; [`Disposition::LeaveCard`] unless told.
+    /// Chooses what dropping this transaction does to the card; [`Disposition::LeaveCard`] by default.
     pub fn set_drop_disposition(&mut self, disposition: Disposition) {
         self.on_drop = disposition;
     }
@@ -120,7 +120,7 @@ impl<'tx> Transaction<'tx> {
 
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
-        // There is nobody to tell; a lost connection has ended the transaction by itself.
+        // The error has no receiver. A lost connection has ended the transaction by itself.
         let _ = self.card.end_transaction(self.on_drop);
     }
 }

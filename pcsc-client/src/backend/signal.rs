@@ -8,11 +8,11 @@ use pcsc_process::Waker;
 
 use crate::error::{Error, Outcome};
 
-/// The cancels that a context has seen.
+/// Counts the cancels of a context.
 ///
-/// A wait notes the count when its call begins; any later count cancels it. So a cancel between the
-/// call's beginning and its registration with the daemon is not lost, and one that comes when no call
-/// is in progress means nothing to the next, unless that call asks for it.
+/// A wait reads the count when its call begins, and ends when the count has changed. So a cancel between the
+/// beginning of the call and its registration with the daemon is not lost. A cancel while no call is in progress has
+/// no effect on the next call, unless that call is sticky.
 #[derive(Debug, Default)]
 pub struct Signal {
     cancels: AtomicU64,
@@ -28,7 +28,7 @@ impl Signal {
         self.cancels.load(Ordering::SeqCst)
     }
 
-    /// Makes a wait with the count that it is to compare with: that of now or, where a cancel is `sticky`, that of the
+    /// Calls `wait` with the count to compare with: that of now or, where a cancel is `sticky`, that of the
     /// last one that was answered. A wait that ends for another reason has answered none.
     pub fn wait(&self, sticky: bool, wait: impl FnOnce(u64) -> Outcome<()>) -> Outcome<()> {
         if !sticky {
