@@ -1,12 +1,13 @@
-//! Types and numbers of the IFD handler ABI 3.0, as pcsc-lite's `ifdhandler.h` and `reader.h` have them on Linux.
+//! Types and numbers of the IFD handler ABI 3.0, as pcsc-lite's `ifdhandler.h` and `reader.h` have them on
+//! Linux.
 
 #![forbid(unsafe_code)]
 
 use std::ffi::{c_long, c_ulong};
 
-/// `DWORD`: pcsc-lite makes it as wide as a C `unsigned long` on Linux.
+/// `DWORD`: a C `unsigned long` on Linux.
 pub type Dword = c_ulong;
-/// `RESPONSECODE`: what every entry point returns.
+/// `RESPONSECODE`: the result of every entry point.
 pub type ResponseCode = c_long;
 
 /// `SCARD_IO_HEADER`: the protocol of an exchange, 0 for T=0 and 1 for T=1.
@@ -15,7 +16,7 @@ pub type ResponseCode = c_long;
 pub struct IoHeader {
     /// Protocol number (not the `SCARD_PROTOCOL_*` bit).
     pub protocol: Dword,
-    /// Not used by anyone.
+    /// Unused.
     pub length: Dword,
 }
 
@@ -29,7 +30,7 @@ pub const ERROR_SET_FAILURE: ResponseCode = 601;
 pub const ERROR_VALUE_READ_ONLY: ResponseCode = 602;
 /// The card refused the protocol's parameters.
 pub const ERROR_PTS_FAILURE: ResponseCode = 605;
-/// A request that this handler does not have; a protocol that the reader does not have.
+/// The handler does not support the request, or the reader does not support the protocol.
 pub const ERROR_NOT_SUPPORTED: ResponseCode = 606;
 /// The card does not offer this protocol.
 pub const PROTOCOL_NOT_SUPPORTED: ResponseCode = 607;
@@ -37,7 +38,7 @@ pub const PROTOCOL_NOT_SUPPORTED: ResponseCode = 607;
 pub const ERROR_POWER_ACTION: ResponseCode = 608;
 /// Any other failure.
 pub const COMMUNICATION_ERROR: ResponseCode = 612;
-/// An action that this handler does not have.
+/// The handler does not support the action.
 pub const NOT_SUPPORTED: ResponseCode = 614;
 /// A card is in the reader.
 pub const ICC_PRESENT: ResponseCode = 615;
@@ -62,21 +63,21 @@ pub const PROTOCOL_T1: Dword = pcsc_constants::SCARD_PROTOCOL_T1 as Dword;
 
 /// The ATR, by its short tag.
 pub const TAG_ATR: Dword = 0x0303;
-/// May several slots of one reader be used at once?
+/// Whether several slots of one reader may be used at once.
 pub const TAG_SLOT_THREAD_SAFE: Dword = 0x0FAC;
-/// May several readers be used at once? Without it all of them share one lock.
+/// Whether several readers may be used at once. Without it pcscd uses one lock for all readers.
 pub const TAG_THREAD_SAFE: Dword = 0x0FAD;
 /// Slots of this reader.
 pub const TAG_SLOTS_NUMBER: Dword = 0x0FAE;
-/// Readers that the handler can drive. Without it they all get logical unit 0.
+/// How many readers the handler can drive. Without it all readers get logical unit 0.
 pub const TAG_SIMULTANEOUS_ACCESS: Dword = 0x0FAF;
-/// May pcscd cancel the thread that waits for a card?
+/// Whether pcscd may cancel the thread that waits for a card.
 pub const TAG_POLLING_THREAD_KILLABLE: Dword = 0x0FB1;
 /// The function that ends the wait for a card.
 pub const TAG_STOP_POLLING_THREAD: Dword = 0x0FB2;
 /// The function that waits for a card.
 pub const TAG_POLLING_THREAD_WITH_TIMEOUT: Dword = 0x0FB3;
-/// The reader was unplugged: pcscd says so, from version 2.0 on.
+/// Set by pcscd 2.0 and later when the reader was unplugged.
 pub const TAG_DEVICE_REMOVED: Dword = 0x0FB4;
 
 /// `SCARD_ATTR_VENDOR_NAME`.

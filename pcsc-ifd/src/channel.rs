@@ -1,4 +1,4 @@
-//! An open reader with all its slots: what each entry point does.
+//! An open reader with all its slots. Each method is the work of an entry point.
 
 #![forbid(unsafe_code)]
 
@@ -35,8 +35,8 @@ impl Channel {
     /// Makes a reader of a device.
     ///
     /// # Errors
-    /// [`abi::NO_SUCH_DEVICE`] where it is gone; [`abi::COMMUNICATION_ERROR`] where it does not work, after a line in
-    /// the log that says why.
+    /// [`abi::NO_SUCH_DEVICE`] where it is gone; [`abi::COMMUNICATION_ERROR`] where it does not work, after a
+    /// line in the log that says why.
     pub fn open(opened: OpenedReader) -> Result<Channel, ResponseCode> {
         let OpenedReader {
             transport,
@@ -82,27 +82,27 @@ impl Channel {
     }
 
     fn lock(&self) -> MutexGuard<'_, Reader<AnyTransport>> {
-        // Every command to a reader stands for itself.
+        // A panic leaves the reader usable: each command starts anew.
         self.reader.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes note of a reader that is gone.
-    fn heed(&self, error: Error) {
+    /// Records an error that says that the reader is gone.
+    fn note_error(&self, error: Error) {
         if error.is_gone() {
             self.events.set_gone(true);
         }
     }
 
-    /// The same, and of a card that is not what clients know any more: whoever comes next finds another one, or none.
-    /// Not for a power-up: pcscd would be sent to try for ever what only looks like a card.
-    fn heed_card(&self, slot: u8, error: Error) {
-        self.heed(error);
+    /// The same, and an error that says that the card was reset or removed. Not for a power-up: for a slot
+    /// that only seems to hold a card, pcscd would try again forever.
+    fn note_card_error(&self, slot: u8, error: Error) {
+        self.note_error(error);
         if matches!(error, Error::CardReset | Error::NoCard) {
             self.events.set_stale(slot);
         }
     }
 
-    /// Ends pcscd's use of a slot. An exchange that goes on there has been waited for by pcscd, as long as it cares to.
+    /// Ends pcscd's use of a slot: cancels an exchange in progress, and powers the card off.
     pub fn close_slot(&self, slot: u8) {
         if self.events.is_gone() {
             return;
@@ -122,7 +122,7 @@ impl Channel {
         }
     }
 
-    /// The device was unplugged, pcscd says: every exchange ends, now and later.
+    /// Records pcscd's message that the device was unplugged: every exchange fails from now on.
     pub fn set_removed(&self) {
         self.events.set_gone(true);
         if let Some(cancel) = &self.cancel {
@@ -130,12 +130,12 @@ impl Channel {
         }
     }
 
-    /// Whether pcscd's event threads shall wait in [`Channel::wait`].
+    /// Whether pcscd's event threads are to wait in [`Channel::wait`].
     pub fn has_waits(&self) -> bool {
         self.events.has_waits()
     }
 
-    /// Waits until something happens to a slot.
+    /// Waits for an event of a slot.
     pub fn wait(&self, slot: u8, timeout: Duration) {
         self.events.wait(slot, timeout);
     }
@@ -145,9 +145,10 @@ impl Channel {
         self.events.interrupt(slot);
     }
 
-    /// Whether there is a card: [`abi::ICC_PRESENT`] or [`abi::ICC_NOT_PRESENT`]. A reader that is gone has none.
+    /// Whether there is a card: [`abi::ICC_PRESENT`] or [`abi::ICC_NOT_PRESENT`]. A reader that is gone has
+    /// none.
     ///
-    /// A card that is another one than clients know, or that the driver had to reset, is absent once.
+    /// A card that was replaced, or that the driver had to reset, is reported as absent once.
     pub fn presence(&self, slot: u8) -> ResponseCode {
         if self.events.is_gone() {
             return abi::ICC_NOT_PRESENT;
@@ -156,13 +157,14 @@ impl Channel {
         let result = {
             let mut reader = self.lock();
             match reader.presence(slot) {
-                // A reader that gives power to cards by itself shows another card as it has shown the one before.
+                // A reader that activates cards by itself shows no difference between the new card and the
+                // old one.
                 Ok(Presence::Present) if was_removed => reader.power_off(slot).map(|()| Presence::Replaced),
                 seen => seen,
             }
         };
         self.events.note_look(slot, result == Ok(Presence::Present));
-        // Told with it is whatever the reader has told just now.
+        // One answer covers both: an absence that is pending, and one that the reader has reported just now.
         if self.events.take_stale(slot) {
             return abi::ICC_NOT_PRESENT;
         }
@@ -175,7 +177,7 @@ impl Channel {
                 abi::ICC_NOT_PRESENT
             }
             Err(error) => {
-                self.heed(error);
+                self.note_error(error);
                 match codes::exchange(error) {
                     abi::NO_SUCH_DEVICE => abi::ICC_NOT_PRESENT,
                     code => code,
@@ -184,7 +186,8 @@ impl Channel {
         }
     }
 
-    /// Powers a card up or down, or resets it. Puts its ATR, empty after a power-down, into `atr`, and gives its length.
+    /// Powers a card up or down, or resets it. Puts its ATR, empty after a power-down, into `atr`, and gives
+    /// its length.
     ///
     /// # Errors
     /// [`abi::ERROR_POWER_ACTION`], [`abi::NOT_SUPPORTED`] for another action.
@@ -197,7 +200,7 @@ impl Channel {
                 return match result {
                     Ok(()) => Ok(0),
                     Err(error) => {
-                        self.heed(error);
+                        self.note_error(error);
                         Err(codes::power_down(error))
                     }
                 };
@@ -213,15 +216,15 @@ impl Channel {
             }
             Err(error) => {
                 drop(reader);
-                self.heed(error);
+                self.note_error(error);
                 log(Level::Info, format_args!("{}: no power: {error}", self.name));
                 Err(abi::ERROR_POWER_ACTION)
             }
         }
     }
 
-    /// Chooses the protocol, a `SCARD_PROTOCOL_*` bit. What PPS1 to PPS3 shall be is the driver's to know: it asks for
-    /// what card and reader can do.
+    /// Selects the protocol, a `SCARD_PROTOCOL_*` bit. The driver negotiates the fastest speed of card and
+    /// reader itself.
     ///
     /// # Errors
     /// [`codes::protocol`]'s.
@@ -237,7 +240,7 @@ impl Channel {
         let result = reader.set_protocol(slot, number);
         drop(reader);
         result.map_err(|error| {
-            self.heed_card(slot, error);
+            self.note_card_error(slot, error);
             log(Level::Info, format_args!("{}: {number:?}: {error}", self.name));
             codes::protocol(error, reader_offers)
         })
@@ -246,7 +249,8 @@ impl Channel {
     /// Exchanges an APDU; gives the response's length. `protocol` is 0, 1, or pcscd's raw one.
     ///
     /// # Errors
-    /// [`codes::exchange`]'s. After [`Error::CardReset`] nothing reaches the card before pcscd has told all clients.
+    /// [`codes::exchange`]'s. After [`Error::CardReset`] nothing reaches the card before pcscd has told all
+    /// clients.
     pub fn transmit(
         &self,
         slot: u8,
@@ -264,7 +268,7 @@ impl Channel {
         let result = self.exchange(&mut reader, slot, protocol, command, response);
         drop(reader);
         result.map_err(|error| {
-            self.heed_card(slot, error);
+            self.note_card_error(slot, error);
             if error != Error::NoCard {
                 log(Level::Info, format_args!("{}: {error}", self.name));
             }
@@ -281,7 +285,7 @@ impl Channel {
         response: &mut [u8],
     ) -> Result<usize, Error> {
         if protocol > 1 {
-            // Raw: who speaks no protocol leaves it to the reader, which an APDU level can do.
+            // Raw: the reader handles the protocol, which needs an APDU level of exchange.
             if !matches!(
                 reader.exchange_level(),
                 ExchangeLevel::ShortApdu | ExchangeLevel::ExtendedApdu
@@ -321,9 +325,9 @@ impl Channel {
         };
         let result = self.lock().control(slot, code, data, answer);
         result.map_err(|error| {
-            self.heed_card(slot, error);
+            self.note_card_error(slot, error);
             match (Control::decode(code), error) {
-                // What must not go to the reader fails as if it had refused.
+                // A command that the settings do not allow fails as one that the reader refuses.
                 (Some(Control::Escape | Control::ReaderDirect), Error::Unsupported) => {
                     abi::COMMUNICATION_ERROR
                 }
@@ -341,7 +345,7 @@ impl Channel {
             abi::TAG_ATR => attributes::ATR_STRING,
             tag => u32::try_from(tag).map_err(|_| abi::ERROR_TAG)?,
         };
-        // Here a card that is absent once counts as absent, and is not forgotten.
+        // `presence` also reports the absence of a replaced card.
         let is_present = || self.presence(slot) == abi::ICC_PRESENT;
         match id {
             attributes::ICC_PRESENCE => return Ok(vec![if is_present() { 2 } else { 0 }]),
@@ -357,7 +361,7 @@ impl Channel {
             }
             Err(Error::Unsupported) => Err(abi::ERROR_TAG),
             Err(error) => {
-                self.heed(error);
+                self.note_error(error);
                 Err(codes::exchange(error))
             }
         }
@@ -425,7 +429,8 @@ mod tests {
             notify();
             handle.insert(0, card());
             notify();
-            // Whoever has looked first, the event thread sees it absent after its next wait, and not after the one behind.
+            // Whoever has looked first, the event thread sees it absent after its next wait, and not after
+            // the one behind.
             for expected in [abi::ICC_NOT_PRESENT, abi::ICC_NOT_PRESENT, abi::ICC_PRESENT] {
                 assert_eq!(look(), expected, "{model}");
             }
@@ -440,7 +445,7 @@ mod tests {
         }
     }
 
-    /// No notification comes in this test: what wakes pcscd's event thread is what it must be told.
+    /// The reader sends no notification in this test: the failed exchange alone wakes pcscd's event thread.
     #[test]
     fn a_card_that_an_exchange_has_missed_is_absent_once() {
         // The first gives power to a card by itself.

@@ -1,4 +1,4 @@
-//! Which response code an error becomes: what libccid answers to the same event.
+//! The response code of each error: libccid's code for the same event.
 
 #![forbid(unsafe_code)]
 
@@ -16,7 +16,7 @@ pub fn exchange(error: Error) -> ResponseCode {
     }
 }
 
-/// A control request. What the reader does not have, and structures with a wrong field, pcscd reports as not supported.
+/// A control request. pcscd reports both a missing feature and an invalid structure as not supported.
 pub fn control(error: Error) -> ResponseCode {
     match error {
         Error::Unsupported => abi::ERROR_NOT_SUPPORTED,
@@ -25,7 +25,7 @@ pub fn control(error: Error) -> ResponseCode {
     }
 }
 
-/// The choice of a protocol. `reader_offers` is whether the reader knows it at all.
+/// The selection of a protocol. `reader_offers` is whether the reader supports it.
 pub fn protocol(error: Error, reader_offers: bool) -> ResponseCode {
     match error {
         error if error.is_gone() => abi::NO_SUCH_DEVICE,

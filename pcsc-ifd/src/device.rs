@@ -95,8 +95,8 @@ impl UsbPlace {
 /// Opens the reader that a device name denotes.
 ///
 /// # Errors
-/// [`abi::NO_SUCH_DEVICE`] if there is none: pcscd then tries the device's next interface. [`abi::COMMUNICATION_ERROR`] if the
-/// reader cannot be used; the reason is logged.
+/// [`abi::NO_SUCH_DEVICE`] if there is none: pcscd then tries the device's next interface.
+/// [`abi::COMMUNICATION_ERROR`] if the reader cannot be used; the reason is logged.
 pub fn open(name: &str) -> Result<OpenedReader, ResponseCode> {
     match DeviceName::parse(name) {
         Some(DeviceName::Usb {

@@ -1,7 +1,7 @@
-//! What pcscd's event threads wait for: cards that come and go, one thread a slot.
+//! The card events that pcscd's event threads wait for. pcscd has one such thread for each slot.
 //!
-//! pcscd takes the end of a wait for the moment to power an unused card down, so that a wait must not end without
-//! cause. And it learns that a card is another one, or was reset, only by hearing that there is none: see [`Stale`].
+//! pcscd powers an unused card down when a wait ends, so that a wait must not end without an event. And pcscd
+//! notices that a card was replaced or reset only if the slot is reported empty in between: see [`Absence`].
 
 #![forbid(unsafe_code)]
 
@@ -9,63 +9,64 @@ use pcsc_ccid::message::Notification;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often pcscd looks by itself: what is left where a reader's notifications fail.
-const LOOK: Duration = Duration::from_millis(400);
+/// pcscd's own polling interval, used once a reader's interrupt pipe has failed.
+const POLL_INTERVAL: Duration = Duration::from_millis(400);
 
 /// The events of all slots of a reader.
 #[derive(Debug)]
 pub struct Events {
-    state: Mutex<State>,
+    state: Mutex<EventState>,
     changed: Condvar,
-    /// pcscd's event threads wait here; else they ask every so often.
+    /// Whether pcscd's event threads wait here. Otherwise they poll.
     has_waits: bool,
 }
 
 #[derive(Debug)]
-struct State {
-    slots: Vec<Slot>,
+struct EventState {
+    slots: Vec<SlotState>,
     is_gone: bool,
-    is_deaf: bool,
+    must_poll: bool,
 }
 
 #[derive(Debug, Default)]
-struct Slot {
+struct SlotState {
     /// Grows with every event.
     generation: u64,
     /// The generation at the end of the last wait.
     seen: u64,
     is_waiting: bool,
     is_interrupted: bool,
-    /// The reader has reported it as empty since the last look.
+    /// The reader has reported the slot as empty since the presence was last asked for.
     was_emptied: bool,
-    /// The last look found a card.
+    /// A card was present when the presence was last asked for.
     had_card: bool,
-    stale: Stale,
+    stale: Absence,
 }
 
-/// Whether a card that is there must be reported as absent, so that pcscd tells all clients that the card they know
-/// is gone, and powers this one up.
+/// Whether a card that is present must be reported as absent once. pcscd then reports a removal to its
+/// clients and powers the card up.
 ///
-/// Only the event thread's own look counts. It looks after each wait, so that the absence lasts from the end of one
-/// wait to the begin of the next.
+/// Only what pcscd's event thread sees counts: it asks for the presence after each wait. So the absence lasts
+/// from the end of one wait to the start of the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Stale {
+enum Absence {
     #[default]
     No,
-    /// The event thread has not come out of its wait since.
-    Untold,
-    /// The event thread is looking.
-    BeingTold,
+    /// The event thread's wait has not ended since.
+    Pending,
+    /// The event thread's wait has ended: it asks for the presence now.
+    Reported,
 }
 
 impl Events {
-    /// For a reader with so many slots. `has_waits` says whether pcscd's event threads are given [`Events::wait`].
+    /// Events of a reader with `slots` slots. `has_waits` is whether pcscd's event threads use
+    /// [`Events::wait`].
     pub fn new(slots: usize, has_waits: bool) -> Events {
         Events {
-            state: Mutex::new(State {
-                slots: (0..slots).map(|_| Slot::default()).collect(),
+            state: Mutex::new(EventState {
+                slots: (0..slots).map(|_| SlotState::default()).collect(),
                 is_gone: false,
-                is_deaf: false,
+                must_poll: false,
             }),
             changed: Condvar::new(),
             has_waits,
@@ -77,33 +78,37 @@ impl Events {
         self.has_waits
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // No change is made of several steps.
+    fn lock(&self) -> MutexGuard<'_, EventState> {
+        // Each change under the lock is complete in itself: a poisoned lock has valid data.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+    fn change<R>(&self, change: impl FnOnce(&mut EventState) -> R) -> R {
         let result = change(&mut self.lock());
         self.changed.notify_all();
         result
     }
 
-    /// Waits until something happens to a slot, up to `timeout`.
+    /// Waits for an event of a slot, up to `timeout`.
     pub fn wait(&self, slot: u8, timeout: Duration) {
         let slot = usize::from(slot);
         let begin = Instant::now();
         let mut guard = self.lock();
         if let Some(this) = guard.slots.get_mut(slot) {
-            if this.stale == Stale::BeingTold {
-                // pcscd knows now; it must look again, and find the card.
-                this.stale = Stale::No;
+            if this.stale == Absence::Reported {
+                // pcscd has seen the absence. It must ask again, and see the card.
+                this.stale = Absence::No;
                 this.generation += 1;
             }
             this.is_waiting = true;
             self.changed.notify_all();
         }
         loop {
-            let limit = if guard.is_deaf { timeout.min(LOOK) } else { timeout };
+            let limit = if guard.must_poll {
+                timeout.min(POLL_INTERVAL)
+            } else {
+                timeout
+            };
             let left = limit.saturating_sub(begin.elapsed());
             let Some(this) = guard.slots.get_mut(slot) else {
                 return;
@@ -112,8 +117,8 @@ impl Events {
                 this.seen = this.generation;
                 this.is_waiting = false;
                 this.is_interrupted = false;
-                if this.stale == Stale::Untold {
-                    this.stale = Stale::BeingTold;
+                if this.stale == Absence::Pending {
+                    this.stale = Absence::Reported;
                 }
                 self.changed.notify_all();
                 return;
@@ -126,8 +131,8 @@ impl Events {
         }
     }
 
-    /// Ends the wait of a slot that goes on, or its next one: pcscd does so before it joins the event thread, and
-    /// after the last disconnection from a card, to have another timeout.
+    /// Ends the current wait of a slot, or its next one. pcscd calls this before it joins the event thread,
+    /// and after the last client has disconnected from a card, to wait with another timeout.
     pub fn interrupt(&self, slot: u8) {
         self.change(|state| {
             if let Some(slot) = state.slots.get_mut(usize::from(slot)) {
@@ -136,7 +141,7 @@ impl Events {
         });
     }
 
-    /// Notes what came from the interrupt pipe.
+    /// Records a message of the interrupt pipe.
     pub fn notify(&self, bytes: &[u8]) {
         let Some(notification) = Notification::decode(bytes) else {
             return;
@@ -150,21 +155,22 @@ impl Events {
         });
     }
 
-    /// Whether the card that the last look found has been removed since: the reader has reported the slot as empty.
+    /// Whether the card that was present at the last [`Events::note_look`] was removed since, by the reader's
+    /// notifications.
     pub fn take_removal(&self, slot: u8) -> bool {
         let mut state = self.lock();
         let slot = state.slots.get_mut(usize::from(slot));
         slot.is_some_and(|slot| std::mem::take(&mut slot.was_emptied) && slot.had_card)
     }
 
-    /// Notes what a look found.
+    /// Records the presence that the reader has reported.
     pub fn note_look(&self, slot: u8, has_card: bool) {
         if let Some(slot) = self.lock().slots.get_mut(usize::from(slot)) {
             slot.had_card = has_card;
         }
     }
 
-    /// The reader is gone, which is an event of all its slots.
+    /// Records that the reader is gone, or is back: an event of all its slots.
     pub fn set_gone(&self, is_gone: bool) {
         self.change(|state| {
             if state.is_gone != is_gone {
@@ -179,53 +185,54 @@ impl Events {
         self.lock().is_gone
     }
 
-    /// The reader no longer notifies: waits end after a while, so that pcscd looks for itself.
-    pub fn set_deaf(&self) {
-        self.change(|state| state.is_deaf = true);
+    /// Records that the reader no longer notifies: waits end after [`POLL_INTERVAL`], so that pcscd polls.
+    pub fn set_must_poll(&self) {
+        self.change(|state| state.must_poll = true);
     }
 
-    /// The card in a slot is not the one that clients know, or was reset: it shall look absent once.
+    /// Records that the card in a slot was replaced or reset: it is to be reported as absent once.
     pub fn set_stale(&self, slot: u8) {
         self.change(|state| {
             if let Some(slot) = state.slots.get_mut(usize::from(slot)) {
-                slot.stale = Stale::Untold;
+                slot.stale = Absence::Pending;
                 slot.generation += 1;
             }
         });
     }
 
-    /// Whether a slot's card has to look absent.
+    /// Whether a slot's card is to be reported as absent.
     pub fn is_stale(&self, slot: u8) -> bool {
         let state = self.lock();
         state
             .slots
             .get(usize::from(slot))
-            .is_some_and(|slot| slot.stale != Stale::No)
+            .is_some_and(|slot| slot.stale != Absence::No)
     }
 
-    /// The same, for an answer to pcscd. Where its event thread does not wait here, the first one to ask counts as told.
+    /// As [`Events::is_stale`], for an answer to pcscd. If its event thread does not wait here, the absence
+    /// ends with this answer.
     pub fn take_stale(&self, slot: u8) -> bool {
         let mut state = self.lock();
         let Some(slot) = state.slots.get_mut(usize::from(slot)) else {
             return false;
         };
-        let is_stale = slot.stale != Stale::No;
+        let is_stale = slot.stale != Absence::No;
         if !self.has_waits {
-            slot.stale = Stale::No;
+            slot.stale = Absence::No;
         }
         is_stale
     }
 
-    /// Waits until pcscd has dealt with everything so far and its event thread is back; false if it has not in time, or does
-    /// not wait here.
+    /// Waits until pcscd has dealt with everything so far and its event thread is back; false if it has not
+    /// in time, or does not wait here.
     #[cfg(feature = "sim")]
     pub fn settle(&self, slot: u8, limit: Duration) -> bool {
-        let is_unsettled = |state: &mut State| {
+        let is_unsettled = |state: &mut EventState| {
             state.slots.get(usize::from(slot)).is_some_and(|slot| {
                 !slot.is_waiting
                     || slot.is_interrupted
                     || slot.seen != slot.generation
-                    || slot.stale != Stale::No
+                    || slot.stale != Absence::No
             })
         };
         let (_guard, result) = self
@@ -332,7 +339,7 @@ mod tests {
     #[test]
     fn a_deaf_reader_is_looked_at() {
         let events = Events::new(1, true);
-        events.set_deaf();
+        events.set_must_poll();
         assert!(ends(&events, 0));
     }
 }

@@ -1,4 +1,4 @@
-//! The bundle's Info.plist: which USB devices pcscd gives to this handler, and what it calls them.
+//! The bundle's Info.plist: the USB devices that pcscd gives to this handler, and their names.
 
 #![forbid(unsafe_code)]
 
@@ -10,7 +10,8 @@ pub const BUNDLE: &str = "ifd-pcsc-rs.bundle";
 /// The library in Contents/Linux of the bundle.
 pub const LIBRARY: &str = "libpcsc_ifd_handler.so";
 
-/// The text of Contents/Info.plist. pcscd takes the three lists line by line: vendor, product and name of a reader.
+/// The text of Contents/Info.plist. The three lists correspond line by line: vendor, product and name of a
+/// reader.
 pub fn text() -> String {
     let mut text = String::from(HEAD);
     let strings = [

@@ -5,8 +5,8 @@
 //!              event threads ── events ── watcher: the interrupt pipe
 //! ```
 //!
-//! This file is the C face: it checks pointers, keeps panics from crossing and answers what pcscd asks of the handler
-//! itself. Response codes are those that libccid gives for the same events (`codes.rs`).
+//! This file has the entry points: it checks pointers, catches panics and answers questions about the handler
+//! itself. Response codes are libccid's for the same events (`codes.rs`).
 
 pub mod abi;
 mod channel;
@@ -42,13 +42,14 @@ fn checked(work: impl FnOnce() -> Result<(), ResponseCode>) -> ResponseCode {
     guarded(|| work().err().unwrap_or(abi::SUCCESS))
 }
 
-/// `data` as a slice; empty if there is nothing.
+/// `data` as a slice; empty for NULL.
 ///
 /// # Safety
-/// `data` is NULL or points to `length` bytes that nobody changes while the slice lives.
+/// `data` is NULL or points to `length` bytes that are not written while the slice lives.
 unsafe fn bytes<'a>(data: *const u8, length: Dword) -> &'a [u8] {
     match usize::try_from(length) {
-        // SAFETY: not NULL, and readable for `length` bytes, as the caller promises; no object is larger than isize::MAX.
+        // SAFETY: not NULL, and readable for `length` bytes, as the caller promises; no object is larger than
+        // isize::MAX.
         Ok(length) if !data.is_null() && length <= isize::MAX as usize => unsafe {
             std::slice::from_raw_parts(data, length)
         },
@@ -56,13 +57,14 @@ unsafe fn bytes<'a>(data: *const u8, length: Dword) -> &'a [u8] {
     }
 }
 
-/// Room for an answer; none if there is none.
+/// The buffer for an answer; empty for NULL.
 ///
 /// # Safety
-/// `room` is NULL or points to `length` bytes that nobody else uses while the slice lives.
+/// `room` is NULL or points to `length` bytes that nothing else accesses while the slice lives.
 unsafe fn room<'a>(room: *mut u8, length: Dword) -> &'a mut [u8] {
     match usize::try_from(length) {
-        // SAFETY: not NULL, and ours for `length` bytes, as the caller promises; no object is larger than isize::MAX.
+        // SAFETY: not NULL, and ours for `length` bytes, as the caller promises; no object is larger than
+        // isize::MAX.
         Ok(length) if !room.is_null() && length <= isize::MAX as usize => unsafe {
             std::slice::from_raw_parts_mut(room, length)
         },
@@ -70,7 +72,7 @@ unsafe fn room<'a>(room: *mut u8, length: Dword) -> &'a mut [u8] {
     }
 }
 
-/// Opens the reader that `device` names (see `device.rs`), or another slot of it.
+/// Opens the reader with this device name (see `device.rs`), or another slot of it.
 ///
 /// # Safety
 /// `device` is NULL or a C string.
@@ -87,7 +89,7 @@ pub unsafe extern "C" fn IFDHCreateChannelByName(lun: Dword, device: *const c_ch
     })
 }
 
-/// Opens the first USB reader that nobody uses: a channel's number says nothing about USB.
+/// Opens the first free USB reader. A channel number has no meaning for USB.
 #[no_mangle]
 pub extern "C" fn IFDHCreateChannel(lun: Dword, _channel: Dword) -> ResponseCode {
     checked(|| units::add(lun, || Channel::open(device::open_any()?)))
@@ -103,7 +105,7 @@ pub extern "C" fn IFDHCloseChannel(lun: Dword) -> ResponseCode {
     })
 }
 
-/// Waits for something to happen to a card, up to `timeout` ms: what [`abi::TAG_POLLING_THREAD_WITH_TIMEOUT`] gives.
+/// Waits for a card event, up to `timeout` ms. pcscd gets it by [`abi::TAG_POLLING_THREAD_WITH_TIMEOUT`].
 extern "C" fn wait_for_event(lun: Dword, timeout: c_int) -> ResponseCode {
     checked(|| {
         let unit = units::find(lun)?;
@@ -113,7 +115,7 @@ extern "C" fn wait_for_event(lun: Dword, timeout: c_int) -> ResponseCode {
     })
 }
 
-/// Ends that wait: what [`abi::TAG_STOP_POLLING_THREAD`] gives.
+/// Ends that wait. pcscd gets it by [`abi::TAG_STOP_POLLING_THREAD`].
 extern "C" fn stop_waiting(lun: Dword) -> ResponseCode {
     checked(|| {
         let unit = units::find(lun)?;
@@ -122,11 +124,11 @@ extern "C" fn stop_waiting(lun: Dword) -> ResponseCode {
     })
 }
 
-/// What pcscd asks about the handler, the reader and the card, or an attribute for `SCardGetAttrib`.
+/// The value of a tag about the handler, the reader or the card, or of an attribute for `SCardGetAttrib`.
 fn capability(lun: Dword, tag: Dword) -> Result<Vec<u8>, ResponseCode> {
     let unit = units::find(lun)?;
     let address = |function: *const ()| {
-        // A length of 0 says that pcscd's own polling is to be used.
+        // A length of 0 makes pcscd poll.
         match unit.channel.has_waits() {
             true => (function as usize).to_ne_bytes().to_vec(),
             false => Vec::new(),
@@ -140,13 +142,13 @@ fn capability(lun: Dword, tag: Dword) -> Result<Vec<u8>, ResponseCode> {
         abi::TAG_SLOTS_NUMBER => vec![unit.channel.slots()],
         abi::TAG_POLLING_THREAD_WITH_TIMEOUT => address(wait_for_event as *const ()),
         abi::TAG_STOP_POLLING_THREAD => address(stop_waiting as *const ()),
-        // To cancel a thread in the middle of this code is undefined; it ends when asked to.
+        // Cancelling a thread inside Rust code is undefined behaviour. `stop_waiting` ends it instead.
         abi::TAG_POLLING_THREAD_KILLABLE => Vec::new(),
         tag => unit.channel.attribute(unit.slot, tag)?,
     })
 }
 
-/// Tells what pcscd or a client wants to know.
+/// Writes the value of a tag to `value`. If `value` is NULL, only its length.
 ///
 /// # Safety
 /// `length` is NULL or points to a DWORD; `value` is NULL or has that many writable bytes.
@@ -175,7 +177,7 @@ pub unsafe extern "C" fn IFDHGetCapabilities(
     })
 }
 
-/// There is nothing to set but that the device was unplugged.
+/// Takes pcscd's message that the device was unplugged. Other tags are unknown.
 ///
 /// # Safety
 /// `value` is NULL or points to `length` bytes.
@@ -199,8 +201,7 @@ pub unsafe extern "C" fn IFDHSetCapabilities(
     })
 }
 
-/// Chooses a protocol. The speed is the best that card and reader can do, whatever `pts1` to `pts3` say; pcscd leaves
-/// them out.
+/// Selects a protocol. The driver negotiates the speed; `pts1` to `pts3` are ignored (pcscd sets none).
 #[no_mangle]
 pub extern "C" fn IFDHSetProtocolParameters(
     lun: Dword,
@@ -243,11 +244,11 @@ pub unsafe extern "C" fn IFDHPowerICC(
     })
 }
 
-/// Exchanges an APDU with the card. The last parameter stays as it is: pcscd passes on what its client has put there.
+/// Exchanges an APDU with the card. `_receive` is not written: pcscd returns its client's value.
 ///
 /// # Safety
-/// `command` points to `command_length` bytes, `length` to a DWORD with the room in `response`, of which nothing
-/// overlaps; any of them is NULL instead.
+/// `command` points to `command_length` bytes, `length` to a DWORD with the room in `response`, of which
+/// nothing overlaps; any of them is NULL instead.
 #[no_mangle]
 pub unsafe extern "C" fn IFDHTransmitToICC(
     lun: Dword,
@@ -279,8 +280,8 @@ pub unsafe extern "C" fn IFDHTransmitToICC(
 /// Answers `SCardControl`.
 ///
 /// # Safety
-/// `data` points to `data_length` bytes, `answer` to `space` writable bytes, which do not overlap, `returned` to a
-/// writable DWORD; any of them is NULL instead.
+/// `data` points to `data_length` bytes, `answer` to `space` writable bytes, which do not overlap, `returned`
+/// to a writable DWORD; any of them is NULL instead.
 #[no_mangle]
 pub unsafe extern "C" fn IFDHControl(
     lun: Dword,
@@ -307,7 +308,7 @@ pub unsafe extern "C" fn IFDHControl(
     })
 }
 
-/// Is a card in the slot?
+/// Whether a card is in the slot.
 #[no_mangle]
 pub extern "C" fn IFDHICCPresence(lun: Dword) -> ResponseCode {
     guarded(|| match units::find(lun) {

@@ -24,7 +24,8 @@ pub struct OpenedReader {
     pub name: String,
     /// Its card events.
     pub events: Arc<Events>,
-    /// The thread that reads the interrupt pipe. None for a simulated reader and for one that has to be polled.
+    /// The thread that reads the interrupt pipe. None for a simulated reader and for one that has to be
+    /// polled.
     pub watcher: Option<Watcher>,
     /// Cancels the current exchange, from any thread.
     pub cancel: Option<Box<dyn Fn() + Send + Sync>>,

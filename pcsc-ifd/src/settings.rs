@@ -1,5 +1,6 @@
-//! Settings, as libccid has them: `ifdDriverOptions` and `ifdLogLevel` in the bundle's Info.plist. The environment variables
-//! `PCSC_IFD_DRIVER_OPTIONS` and `PCSC_IFD_LOG_LEVEL` take precedence. `LANG` selects the language of PIN pads.
+//! Settings, as libccid has them: `ifdDriverOptions` and `ifdLogLevel` in the bundle's Info.plist. The
+//! environment variables `PCSC_IFD_DRIVER_OPTIONS` and `PCSC_IFD_LOG_LEVEL` take precedence. `LANG` selects
+//! the language of PIN pads.
 
 #![forbid(unsafe_code)]
 

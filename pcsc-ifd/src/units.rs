@@ -24,7 +24,7 @@ const READER: Dword = 0xFFFF_0000;
 /// The unit with this number.
 ///
 /// # Errors
-/// [`abi::COMMUNICATION_ERROR`] where none has been opened.
+/// [`abi::COMMUNICATION_ERROR`] if it is not open.
 pub fn find(lun: Dword) -> Result<Unit, ResponseCode> {
     let units = UNITS.read().unwrap_or_else(PoisonError::into_inner);
     units
@@ -34,16 +34,17 @@ pub fn find(lun: Dword) -> Result<Unit, ResponseCode> {
         .ok_or(abi::COMMUNICATION_ERROR)
 }
 
-/// Opens a unit. A further slot of a reader that is open shares it; else `open` opens the reader.
+/// Opens a unit. Further slots of an open reader share its channel; `open` opens the reader of the first one.
 ///
 /// # Errors
-/// [`abi::COMMUNICATION_ERROR`] for a unit that is open or a slot that there is not; what `open` says.
+/// [`abi::COMMUNICATION_ERROR`] for a unit that is open and for a slot that does not exist; the error of
+/// `open`.
 pub fn add(lun: Dword, open: impl FnOnce() -> Result<Channel, ResponseCode>) -> Result<(), ResponseCode> {
     let slot = u8::try_from(lun & !READER).map_err(|_| abi::COMMUNICATION_ERROR)?;
     if find(lun).is_ok() {
         return Err(abi::COMMUNICATION_ERROR);
     }
-    // Opening takes its time, and other readers go on meanwhile.
+    // Opening takes long. The lock is not held, so that other readers can be used meanwhile.
     let channel = match sibling(lun) {
         Some(channel) => channel,
         None => Arc::new(open()?),
@@ -67,7 +68,7 @@ fn sibling(lun: Dword) -> Option<Arc<Channel>> {
     Some(unit.channel.clone())
 }
 
-/// Takes a unit away; with its last one, a reader is closed as soon as nobody uses it.
+/// Removes a unit. The reader is closed when its last unit is dropped.
 ///
 /// # Errors
 /// As [`find`].

@@ -1,4 +1,4 @@
-//! The thread that sleeps on a reader's interrupt pipe and passes on what it tells.
+//! The thread that reads a reader's interrupt pipe and records its notifications.
 
 #![forbid(unsafe_code)]
 
@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
-/// The thread. It ends with this, or with the reader.
+/// The thread. It ends when this is dropped, or when the reader is gone.
 #[derive(Debug)]
 pub struct Watcher {
     stopper: WatchStopper,
@@ -20,7 +20,7 @@ impl Watcher {
     /// Starts it.
     ///
     /// # Errors
-    /// Where the system gives no thread.
+    /// If the thread cannot be started.
     pub fn start(mut watch: UsbWatch, events: Arc<Events>) -> io::Result<Watcher> {
         let stopper = watch.stopper();
         let thread = Builder::new()
@@ -45,7 +45,7 @@ fn run(watch: &mut UsbWatch, events: &Events) {
             Err(Error::Cancelled) => return,
             Err(Error::Gone) => return events.set_gone(true),
             Err(Error::Stall) if stalls == 0 => stalls += 1,
-            Err(Error::Stall | Error::Fault) => return events.set_deaf(),
+            Err(Error::Stall | Error::Fault) => return events.set_must_poll(),
         }
     }
 }
@@ -54,7 +54,7 @@ impl Drop for Watcher {
     fn drop(&mut self) {
         self.stopper.stop();
         if let Some(thread) = self.thread.take() {
-            // A panic in there has been reported by the thread.
+            // A panic of the thread has been printed by the panic hook.
             let _ = thread.join();
         }
     }

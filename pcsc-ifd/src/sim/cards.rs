@@ -1,7 +1,7 @@
 //! The cards of simulated readers: by name, or by their ATR in hexadecimal.
 //!
-//! All of them carry the echo and the example file system of [`pcsc_sim::card::apps`], the applet of its `Hello`,
-//! and these commands, selected or not:
+//! All of them carry the echo and the example file system of [`pcsc_sim::card::apps`], the applet of its
+//! `Hello`, and these commands, selected or not:
 //!
 //! | command | answer |
 //! |---|---|
@@ -22,7 +22,7 @@ use pcsc_sim::card::{Behaviour, Burst, Card, Convention, Line, Offer, PpsBehavio
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The named cards, each with what is typical of it.
+/// The named cards, each with a description.
 pub const NAMES: [(&str, &str); 12] = [
     ("t0", "T=0 at 372/1"),
     ("t1", "T=1 at 372/1"),
@@ -44,7 +44,7 @@ pub const NAMES: [(&str, &str); 12] = [
 /// Makes a card.
 ///
 /// # Errors
-/// In words, where no card is called so, or has such an ATR.
+/// A message, if there is no card of this name or with this ATR.
 pub fn make(text: &str, switches: &Arc<Switches>) -> Result<impl Card, String> {
     let (profile, behaviour) = match named(text) {
         Some(card) => card,

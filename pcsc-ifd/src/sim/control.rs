@@ -1,4 +1,5 @@
-//! A socket that moves the cards of simulated readers: one command a line, one answer a line, `ok` or `error` and why.
+//! A socket that moves the cards of simulated readers: one command a line, one answer a line, `ok` or `error`
+//! and why.
 //!
 //! `N` is the reader's number, or `N/S` a slot of it.
 //!
@@ -7,14 +8,14 @@
 //! | `insert N CARD` | puts a [card](super::cards) in |
 //! | `remove N` | takes the card out |
 //! | `unplug N`, `plug N` | pulls the reader out, puts it back with empty slots |
-//! | `settle N MS` | answers when pcscd has dealt with all of the above |
-//! | `busy N MS` | answers when a command is taking its time |
+//! | `settle N MS` | answers when pcscd has handled all of the above |
+//! | `busy N MS` | answers when an answer is being delayed |
 //! | `mute N on\|off` | cards do not answer a reset |
 //! | `fail N on\|off` | cards do not answer commands |
 
 #![forbid(unsafe_code)]
 
-use super::station::Station;
+use super::sim_reader::SimReader;
 use std::collections::HashMap;
 use std::fs::Permissions;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -28,32 +29,32 @@ use std::time::Duration;
 /// The longest command, in bytes.
 const MAX_LINE: u64 = 1000;
 
-type Stations = HashMap<u8, Weak<Station>>;
+type SimReaders = HashMap<u8, Weak<SimReader>>;
 
-/// The sockets that are listened on, each with its readers.
-static SOCKETS: Mutex<Option<HashMap<PathBuf, Arc<Mutex<Stations>>>>> = Mutex::new(None);
+/// The listening sockets, each with its readers.
+static SOCKETS: Mutex<Option<HashMap<PathBuf, Arc<Mutex<SimReaders>>>>> = Mutex::new(None);
 
-/// From now on the socket, for root alone, controls this reader too.
-pub fn listen(path: &Path, number: u8, station: &Arc<Station>) -> io::Result<()> {
+/// Adds a reader to the socket, which is created for root alone.
+pub fn listen(path: &Path, number: u8, reader: &Arc<SimReader>) -> io::Result<()> {
     let mut sockets = SOCKETS.lock().unwrap_or_else(PoisonError::into_inner);
     let sockets = sockets.get_or_insert_with(HashMap::new);
-    let stations = match sockets.get(path) {
-        Some(stations) => stations.clone(),
+    let readers = match sockets.get(path) {
+        Some(readers) => readers.clone(),
         None => {
-            let stations: Arc<Mutex<Stations>> = Arc::default();
-            start(path, stations.clone())?;
-            sockets.insert(path.to_owned(), stations.clone());
-            stations
+            let readers: Arc<Mutex<SimReaders>> = Arc::default();
+            start(path, readers.clone())?;
+            sockets.insert(path.to_owned(), readers.clone());
+            readers
         }
     };
-    stations
+    readers
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
-        .insert(number, Arc::downgrade(station));
+        .insert(number, Arc::downgrade(reader));
     Ok(())
 }
 
-fn start(path: &Path, stations: Arc<Mutex<Stations>>) -> io::Result<()> {
+fn start(path: &Path, readers: Arc<Mutex<SimReaders>>) -> io::Result<()> {
     // A socket that an earlier pcscd has left; nothing else.
     if path
         .symlink_metadata()
@@ -67,22 +68,22 @@ fn start(path: &Path, stations: Arc<Mutex<Stations>>) -> io::Result<()> {
         .name("pcsc-ccid sim".into())
         .spawn(move || {
             for stream in listener.incoming().flatten() {
-                let stations = stations.clone();
+                let readers = readers.clone();
                 // A thread each, as `settle` blocks. Where none can be had, the closed connection says so.
                 let _ = thread::Builder::new()
                     .name("pcsc-ccid sim".into())
-                    .spawn(move || serve(stream, &stations));
+                    .spawn(move || serve(stream, &readers));
             }
         })?;
     Ok(())
 }
 
-fn serve(stream: UnixStream, stations: &Mutex<Stations>) -> io::Result<()> {
+fn serve(stream: UnixStream, readers: &Mutex<SimReaders>) -> io::Result<()> {
     let mut output = stream.try_clone()?;
     let mut input = BufReader::new(stream);
     let mut line = String::new();
     while input.by_ref().take(MAX_LINE).read_line(&mut line)? > 0 {
-        let answer = match execute(line.trim_end(), stations) {
+        let answer = match execute(line.trim_end(), readers) {
             Ok(()) => "ok\n".to_owned(),
             Err(reason) => format!("error {reason}\n"),
         };
@@ -92,7 +93,7 @@ fn serve(stream: UnixStream, stations: &Mutex<Stations>) -> io::Result<()> {
     Ok(())
 }
 
-fn execute(line: &str, stations: &Mutex<Stations>) -> Result<(), String> {
+fn execute(line: &str, readers: &Mutex<SimReaders>) -> Result<(), String> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let [command, place, arguments @ ..] = words.as_slice() else {
         return Err("a command has a name and a reader's number".into());
@@ -103,37 +104,37 @@ fn execute(line: &str, stations: &Mutex<Stations>) -> Result<(), String> {
         number.parse::<u8>().map_err(wrong)?,
         slot.parse::<u8>().map_err(wrong)?,
     );
-    let station = stations
+    let reader = readers
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .get(&number)
         .and_then(Weak::upgrade)
         .ok_or_else(|| format!("no reader {place}"))?;
     match (*command, arguments) {
-        ("insert", [card]) => station.insert(slot, card),
+        ("insert", [card]) => reader.insert(slot, card),
         ("remove", []) => {
-            station.remove(slot);
+            reader.remove(slot);
             Ok(())
         }
         ("unplug", []) => {
-            station.unplug();
+            reader.unplug();
             Ok(())
         }
-        ("plug", []) => station.plug(),
-        ("settle", [ms]) => match station.settle(slot, time(ms)?) {
+        ("plug", []) => reader.plug(),
+        ("settle", [ms]) => match reader.settle(slot, time(ms)?) {
             true => Ok(()),
             false => Err(format!("not settled in {ms} ms")),
         },
-        ("busy", [ms]) => match station.is_busy(time(ms)?) {
+        ("busy", [ms]) => match reader.is_busy(time(ms)?) {
             true => Ok(()),
             false => Err(format!("not busy in {ms} ms")),
         },
         ("mute", [value]) => {
-            station.switches().set_mute(switch(value)?);
+            reader.switches().set_mute(switch(value)?);
             Ok(())
         }
         ("fail", [value]) => {
-            station.switches().set_fails(switch(value)?);
+            reader.switches().set_fails(switch(value)?);
             Ok(())
         }
         _ => Err(format!("unknown: {command} with {} arguments", arguments.len())),

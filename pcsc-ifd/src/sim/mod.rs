@@ -1,11 +1,11 @@
-//! Simulated readers: `sim:MODEL`, with options behind it, parted by colons.
+//! Simulated readers: `sim:MODEL`, followed by options that are separated by colons.
 //!
 //! | option | meaning |
 //! |---|---|
-//! | `card=CARD` | a [card](cards) in the first slot that no option before has filled; `none` leaves it empty |
+//! | `card=CARD` | a [card](cards) in the next slot; `none` leaves it empty |
 //! | `control=PATH` | the reader is [controlled](control) over a socket of this name |
 //! | `number=N` | its number there; 0 if not given |
-//! | `fuzz=SEED` | a hostile reader: what it sends is damaged in every way |
+//! | `fuzz=SEED` | a hostile reader: its messages are damaged at random |
 //!
 //! The models are those of [`pcsc_sim::NAMES`]. A device name in reader.conf.d can have letters, digits and
 //! `= \ / - . _ @ :` only.
@@ -14,23 +14,23 @@
 
 mod cards;
 mod control;
-mod line;
-mod station;
+mod sim_reader;
 mod switches;
+mod transport;
 
 use crate::events::Events;
 use crate::opened::OpenedReader;
-use line::Line;
 use pcsc_ccid::descriptor::{self, Flavour, Interface};
 use pcsc_ccid::reader;
 use pcsc_sim::Model;
-use station::Station;
+use sim_reader::SimReader;
 use std::path::Path;
 use std::sync::Arc;
+use transport::SimReaderTransport;
 
-/// What a device name asks for.
+/// The model and the options of a device name.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Wishes<'a> {
+struct SimOptions<'a> {
     model: &'a str,
     cards: Vec<&'a str>,
     control: Option<&'a Path>,
@@ -38,62 +38,62 @@ struct Wishes<'a> {
     fuzz: Option<u64>,
 }
 
-impl Wishes<'_> {
-    fn parse(text: &str) -> Result<Wishes<'_>, String> {
+impl SimOptions<'_> {
+    fn parse(text: &str) -> Result<SimOptions<'_>, String> {
         let mut parts = text.split(':');
-        let mut wishes = Wishes {
+        let mut options = SimOptions {
             model: parts.next().unwrap_or_default(),
-            ..Wishes::default()
+            ..SimOptions::default()
         };
         for part in parts {
             let wrong = || format!("unknown option {part}");
             let (key, value) = part.split_once('=').ok_or_else(wrong)?;
             match key {
-                "card" => wishes.cards.push(value),
-                "control" => wishes.control = Some(Path::new(value)),
-                "number" => wishes.number = value.parse().map_err(|_| wrong())?,
-                "fuzz" => wishes.fuzz = Some(value.parse().map_err(|_| wrong())?),
+                "card" => options.cards.push(value),
+                "control" => options.control = Some(Path::new(value)),
+                "number" => options.number = value.parse().map_err(|_| wrong())?,
+                "fuzz" => options.fuzz = Some(value.parse().map_err(|_| wrong())?),
                 _ => return Err(wrong()),
             }
         }
-        Ok(wishes)
+        Ok(options)
     }
 }
 
-/// Makes the reader that `text` asks for, under the name `name`.
+/// Makes the reader that `text` describes, with the device name `name`.
 pub fn open(name: &str, text: &str) -> Result<OpenedReader, String> {
-    let wishes = Wishes::parse(text)?;
-    let model = pcsc_sim::model(wishes.model).ok_or_else(|| {
+    let options = SimOptions::parse(text)?;
+    let model = pcsc_sim::model(options.model).ok_or_else(|| {
         let names: Vec<&str> = pcsc_sim::NAMES.iter().map(|(name, _)| *name).collect();
-        format!("no model {}: there are {}", wishes.model, names.join(", "))
+        format!("no model {}: there are {}", options.model, names.join(", "))
     })?;
     let interface = interface(&model).ok_or("the model is no reader")?;
     let slots = usize::from(model.descriptor.slots());
-    if wishes.cards.len() > slots {
+    if options.cards.len() > slots {
         return Err(format!("more cards than slots, which are {slots}"));
     }
     let has_waits = model.flavour() != Flavour::Ccid || model.notifies();
     let events = Arc::new(Events::new(slots, has_waits));
-    let station = Arc::new(Station::new(wishes.model, events.clone())?);
-    for (slot, card) in (0..=u8::MAX).zip(&wishes.cards) {
+    let reader = Arc::new(SimReader::new(options.model, events.clone())?);
+    for (slot, card) in (0..=u8::MAX).zip(&options.cards) {
         if *card != "none" {
-            station.insert(slot, card)?;
+            reader.insert(slot, card)?;
         }
     }
-    if let Some(path) = wishes.control {
-        control::listen(path, wishes.number, &station)
+    if let Some(path) = options.control {
+        control::listen(path, options.number, &reader)
             .map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    let to_cancel = station.clone();
+    let to_cancel = reader.clone();
     Ok(OpenedReader {
-        transport: Box::new(Line::new(station, wishes.fuzz)),
+        transport: Box::new(SimReaderTransport::new(reader, options.fuzz)),
         interface,
         identity: reader::DeviceInfo {
             vendor: model.vendor_id,
             product: model.product_id,
             release: model.release,
             manufacturer: model.manufacturer,
-            address: wishes.number,
+            address: options.number,
             ..reader::DeviceInfo::default()
         },
         name: name.to_owned(),
@@ -103,7 +103,7 @@ pub fn open(name: &str, text: &str) -> Result<OpenedReader, String> {
     })
 }
 
-/// The descriptors, by way of their bytes.
+/// The descriptors, decoded from their bytes.
 fn interface(model: &Model) -> Option<Interface> {
     let bytes = Model::configuration_descriptor(&[model], 0);
     descriptor::interfaces(&bytes).into_iter().find_map(Result::ok)
@@ -114,11 +114,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_wishes() {
-        let wishes = Wishes::parse("au9540:card=none:card=t1:control=/run/x:number=3:fuzz=7").unwrap();
+    fn options_are_parsed() {
+        let options = SimOptions::parse("au9540:card=none:card=t1:control=/run/x:number=3:fuzz=7").unwrap();
         assert_eq!(
-            wishes,
-            Wishes {
+            options,
+            SimOptions {
                 model: "au9540",
                 cards: vec!["none", "t1"],
                 control: Some(Path::new("/run/x")),
@@ -127,7 +127,7 @@ mod tests {
             }
         );
         for wrong in ["au9540:", "au9540:card", "au9540:number=x", "au9540:colour=red"] {
-            assert!(Wishes::parse(wrong).is_err(), "{wrong}");
+            assert!(SimOptions::parse(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! What a test changes about the cards of a simulated reader while they are in it.
+//! Faults of a simulated reader's cards that a test switches on and off.
 
 #![forbid(unsafe_code)]
 
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// What can be changed about the cards of a reader at any moment.
+/// The switches of all cards of a reader.
 #[derive(Debug, Default)]
 pub struct Switches {
     is_mute: AtomicBool,
@@ -35,12 +35,12 @@ impl Switches {
         self.fails.store(fails, Ordering::Relaxed);
     }
 
-    /// The answer that the card has just given shall take this long, in real time.
+    /// Delays the answer that the card has just given by `time`, in real time.
     pub fn owe(&self, time: Duration) {
         *self.owed.lock().unwrap_or_else(PoisonError::into_inner) += time;
     }
 
-    /// The time that is owed, once.
+    /// Takes the delay.
     pub fn take_owed(&self) -> Duration {
         std::mem::take(&mut self.owed.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -1,4 +1,4 @@
-//! A simulated reader in the hands of the driver and of whoever moves its cards.
+//! A simulated reader, shared by the driver and by the thread that moves its cards.
 
 #![forbid(unsafe_code)]
 
@@ -10,30 +10,30 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// A simulated reader.
-pub struct Station {
+pub struct SimReader {
     model: String,
     handle: Mutex<Handle>,
     events: Arc<Events>,
     switches: Arc<Switches>,
-    /// Held while a notification is on its way from the device to the events, so that none is missed in between.
+    /// Held while a notification is passed from the device to the events, so that their order is kept.
     pump: Mutex<()>,
     pace: Mutex<Pace>,
     paced: Condvar,
 }
 
-/// What happens in real time.
+/// State for delays in real time.
 #[derive(Debug, Default)]
 struct Pace {
-    /// Grows with every card that is moved, and with every cancellation.
+    /// The number of moved cards and of cancellations.
     moves: u64,
-    /// An answer is taking its time.
+    /// An answer is being delayed.
     is_busy: bool,
 }
 
-impl Station {
+impl SimReader {
     /// A reader of this model, with empty slots.
-    pub fn new(model: &str, events: Arc<Events>) -> Result<Station, String> {
-        Ok(Station {
+    pub fn new(model: &str, events: Arc<Events>) -> Result<SimReader, String> {
+        Ok(SimReader {
             model: model.to_owned(),
             handle: Mutex::new(device(model)?),
             events,
@@ -44,17 +44,17 @@ impl Station {
         })
     }
 
-    /// The device, which is another one after [`Station::plug`].
+    /// The device. [`SimReader::plug`] replaces it.
     pub fn handle(&self) -> Handle {
         self.handle.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What can be changed about its cards.
+    /// The switches of its cards.
     pub fn switches(&self) -> &Switches {
         &self.switches
     }
 
-    /// Whether pcscd has dealt with everything so far; waits for that.
+    /// Waits until pcscd has handled all events. Returns false after `limit`.
     pub fn settle(&self, slot: u8, limit: Duration) -> bool {
         self.events.settle(slot, limit)
     }
@@ -62,7 +62,7 @@ impl Station {
     /// Puts a card in, in place of any other.
     ///
     /// # Errors
-    /// In words, where there is no such card or slot.
+    /// A message, if there is no such card or slot.
     pub fn insert(&self, slot: u8, card: &str) -> Result<(), String> {
         let card = cards::make(card, &self.switches)?;
         let slots = self.handle().with(|device| device.model().descriptor.slots());
@@ -90,7 +90,7 @@ impl Station {
     /// Puts the reader back, with empty slots.
     ///
     /// # Errors
-    /// In words.
+    /// A message.
     pub fn plug(&self) -> Result<(), String> {
         let device = device(&self.model)?;
         *self.handle.lock().unwrap_or_else(PoisonError::into_inner) = device;
@@ -99,7 +99,7 @@ impl Station {
         Ok(())
     }
 
-    /// Ends the time that an answer takes.
+    /// Ends the delay of an answer.
     pub fn cancel(&self) {
         self.note_move();
     }
@@ -114,7 +114,7 @@ impl Station {
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Passes on what the device has to tell on its interrupt pipe.
+    /// Passes the notifications of the device on.
     pub fn pump(&self) {
         let _pump = self.pump.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(bytes) = self.handle().with(|device| device.interrupt_in()) {
@@ -122,7 +122,7 @@ impl Station {
         }
     }
 
-    /// Lets the time of an answer pass, in real time. False if a card was moved meanwhile.
+    /// Waits for the delay of an answer. Returns false if a card was moved meanwhile.
     pub fn dwell(&self) -> bool {
         let time = self.switches.take_owed();
         if time.is_zero() {
@@ -140,7 +140,7 @@ impl Station {
         result.timed_out()
     }
 
-    /// Whether an answer is taking its time; waits for that.
+    /// Waits until an answer is being delayed. Returns false after `limit`.
     pub fn is_busy(&self, limit: Duration) -> bool {
         let (pace, _) = self
             .paced

@@ -1,44 +1,44 @@
-//! The line to a simulated reader: what the driver has of it.
+//! The transport of a simulated reader.
 
 #![forbid(unsafe_code)]
 
-use super::station::Station;
+use super::sim_reader::SimReader;
 use pcsc_ccid::transport::{Error, Transport};
 use pcsc_sim::SimTransport;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The line.
-pub struct Line {
-    station: Arc<Station>,
+/// The transport.
+pub struct SimReaderTransport {
+    reader: Arc<SimReader>,
     noise: Option<Noise>,
 }
 
-impl Line {
-    /// A line, hostile if there is a seed.
-    pub fn new(station: Arc<Station>, seed: Option<u64>) -> Line {
-        Line {
-            station,
+impl SimReaderTransport {
+    /// A transport, which damages messages if there is a seed.
+    pub fn new(reader: Arc<SimReader>, seed: Option<u64>) -> SimReaderTransport {
+        SimReaderTransport {
+            reader,
             noise: seed.map(|seed| Noise(seed | 1)),
         }
     }
 
     fn on<R>(&self, action: impl FnOnce(&mut SimTransport) -> R) -> R {
-        let result = action(&mut self.station.handle().transport());
-        self.station.pump();
+        let result = action(&mut self.reader.handle().transport());
+        self.reader.pump();
         result
     }
 }
 
-impl Transport for Line {
+impl Transport for SimReaderTransport {
     fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), Error> {
         self.on(|line| line.send(message, timeout))
     }
 
     fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, Error> {
         let mut length = self.on(|line| line.receive(buffer, timeout))?;
-        if !self.station.dwell() {
-            if self.station.handle().with(|device| device.is_gone()) {
+        if !self.reader.dwell() {
+            if self.reader.handle().with(|device| device.is_gone()) {
                 return Err(Error::Gone);
             }
             length = absent(buffer, length);
@@ -76,12 +76,11 @@ impl Transport for Line {
     }
 
     fn now(&self) -> Duration {
-        self.station.handle().transport().now()
+        self.reader.handle().transport().now()
     }
 }
 
-/// Makes an answer that had its time cut short one that says why: the command failed, and no card is there (CCID 1.1,
-/// clause 6.2.6).
+/// Changes an answer to the failure of a command whose card was removed meanwhile (CCID 1.1, clause 6.2.6).
 fn absent(buffer: &mut [u8], length: usize) -> usize {
     match buffer.get_mut(..10) {
         Some([_, l0, l1, l2, l3, _, _, status, error, _]) if length >= 10 => {
@@ -93,7 +92,7 @@ fn absent(buffer: &mut [u8], length: usize) -> usize {
     }
 }
 
-/// Damage of every kind, from a seed.
+/// Random damage, from a seed.
 #[derive(Debug)]
 struct Noise(u64);
 
@@ -110,7 +109,7 @@ impl Noise {
         usize::try_from(self.next() % limit.max(1) as u64).unwrap_or(0)
     }
 
-    /// Damages what came: one transfer in two.
+    /// Damages every second transfer, on average.
     fn strike(&mut self, buffer: &mut [u8], length: usize) -> Result<usize, Error> {
         let length = length.min(buffer.len());
         match self.next() % 16 {
