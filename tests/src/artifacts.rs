@@ -1,8 +1,9 @@
-//! The libraries and programs of this workspace, built like the running test: same target folder, same profile.
+//! The libraries and programs of this workspace, built like the running test: same target folder, same
+//! profile.
 //!
-//! What is not there as a dependency of the test is built on demand, once a process. `PCSC_TESTS_ARTIFACTS`, a profile folder such
-//! as `target/debug`, says that everything has been built there already: a test script that builds first saves each test's process
-//! the look by cargo.
+//! What is not there as a dependency of the test is built on demand, once a process. `PCSC_TESTS_ARTIFACTS`,
+//! a profile folder such as `target/debug`, says that everything has been built there already: a test script
+//! that builds first saves each test's process the look by cargo.
 
 use std::collections::HashSet;
 use std::env;
@@ -12,7 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
-/// The test's IFD handler, a shared library for pcscd. Up to date as the test is: it is a dependency of this crate.
+/// The test's IFD handler, a shared library for pcscd. Up to date as the test is: it is a dependency of this
+/// crate.
 #[track_caller]
 pub fn ifd() -> PathBuf {
     existing(running().join("deps/libpcsc_test_ifd.so"))
@@ -163,8 +165,8 @@ fn build(profile: &Path, what: &[&str]) {
     let mut command = cargo();
     command.arg("build").args(what);
     command.args(["--profile", if name == "debug" { "dev" } else { name }]);
-    // TARGET/PROFILE, or TARGET/TRIPLE/PROFILE if a target was asked for. Cargo tags TARGET if it has made it, and keeps what it
-    // knows of the compiler there in any case.
+    // TARGET/PROFILE, or TARGET/TRIPLE/PROFILE if a target was asked for. Cargo tags TARGET if it has made
+    // it, and keeps what it knows of the compiler there in any case.
     let parent = profile.parent().expect("a target folder");
     let target = if ["CACHEDIR.TAG", ".rustc_info.json"]
         .iter()

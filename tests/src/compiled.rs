@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::run;
 
-/// Compiles `tests/c/NAME.c` into `folder` and links it to libpcsclite. `LD_LIBRARY_PATH` chooses the library at run time.
+/// Compiles `tests/c/NAME.c` into `folder` and links it to libpcsclite. `LD_LIBRARY_PATH` chooses the library
+/// at run time.
 ///
 /// # Panics
 /// If it does not compile.

@@ -1,7 +1,7 @@
 //! A pcscd of one's own.
 //!
-//! pcscd's socket has a fixed place, so each daemon gets a mount namespace in which `/run/pcscd` is a folder of the test's.
-//! `setpriv`, `unshare` and `mount` do that, in the process that becomes pcscd.
+//! pcscd's socket has a fixed place, so each daemon gets a mount namespace in which `/run/pcscd` is a folder
+//! of the test's. `setpriv`, `unshare` and `mount` do that, in the process that becomes pcscd.
 
 use crate::{artifacts, Reader};
 use std::fmt::Write as _;
@@ -21,14 +21,16 @@ use tempfile::TempDir;
 /// What pcscd makes the readers' names of.
 pub const FRIENDLY_NAME: &str = "pcsc-tests";
 
-/// How long pcscd may take to answer after its start, and to end when asked to. Generous: many tests share few processors.
+/// How long pcscd may take to answer after its start, and to end when asked to. Generous: many tests share
+/// few processors.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Where vpcd waits for its first card; the second one's port follows.
 const VPCD_PORT: usize = 35963;
 
-/// `$1` becomes `/run/pcscd`, `$2` is the folder of reader files, `$3` that of drivers, if there is one. No other driver than ours
-/// is to be found: a reader of the developer's is none of a test's business. With `$4` there is a network, of the daemon's own.
+/// `$1` becomes `/run/pcscd`, `$2` is the folder of reader files, `$3` that of drivers, if there is one. No
+/// other driver than ours is to be found: a reader of the developer's is none of a test's business. With `$4`
+/// there is a network, of the daemon's own.
 const IN_NAMESPACE: &str = r#"
     mount -t tmpfs none /run
     mkdir /run/pcscd
@@ -64,8 +66,9 @@ impl Handler {
 
 /// A running pcscd with up to 16 readers of the test's, all empty at first.
 ///
-/// Any number of them run side by side. Dropping it ends the daemon and removes its files, after printing the daemon's log if the
-/// test is failing; the daemon does not outlive the test's process either, however that ends.
+/// Any number of them run side by side. Dropping it ends the daemon and removes its files, after printing the
+/// daemon's log if the test is failing; the daemon does not outlive the test's process either, however that
+/// ends.
 ///
 /// ```no_run
 /// use pcsc_tests::{atr, run, Pcscd};
@@ -96,8 +99,8 @@ impl Pcscd {
         Self::start_with(Handler::Test(readers))
     }
 
-    /// Starts pcscd with our driver as its IFD handler, and simulated readers: each a model of the driver's, with options
-    /// behind a colon, such as `octsim:card=t0`. A reader's slots count as readers of pcscd's.
+    /// Starts pcscd with our driver as its IFD handler, and simulated readers: each a model of the driver's,
+    /// with options behind a colon, such as `octsim:card=t0`. A reader's slots count as readers of pcscd's.
     ///
     /// # Panics
     /// As [`Pcscd::start`].
@@ -106,7 +109,8 @@ impl Pcscd {
         Self::start_with(Handler::Driver(models.iter().map(ToString::to_string).collect()))
     }
 
-    /// The same, with the driver whose bundle is installed in `folder`; pcscd looks there for drivers of USB readers.
+    /// The same, with the driver whose bundle is installed in `folder`; pcscd looks there for drivers of USB
+    /// readers.
     ///
     /// # Panics
     /// As [`Pcscd::start`].
@@ -116,8 +120,8 @@ impl Pcscd {
         Self::start_with(Handler::Installed(models, folder.to_owned()))
     }
 
-    /// Starts pcscd with vsmartcard's vpcd driver, and published card applications in its readers, up to two: programs of
-    /// `tests/cards`.
+    /// Starts pcscd with vsmartcard's vpcd driver, and published card applications in its readers, up to two:
+    /// programs of `tests/cards`.
     ///
     /// # Panics
     /// As [`Pcscd::start`], and if a card does not come.
@@ -146,7 +150,8 @@ impl Pcscd {
     #[track_caller]
     fn start_with(handler: Handler) -> Self {
         require_pcscd();
-        // Not TMPDIR: a socket's address ends after 107 bytes, and pcscd's file of readers knows few characters.
+        // Not TMPDIR: a socket's address ends after 107 bytes, and pcscd's file of readers knows few
+        // characters.
         let folder = tempfile::Builder::new()
             .prefix("pcscd-")
             .tempdir_in("/tmp")
@@ -209,7 +214,8 @@ impl Pcscd {
             .collect()
     }
 
-    /// Ends the daemon as a crash would: connections break, its socket's file stays. Nothing happens if it is not running.
+    /// Ends the daemon as a crash would: connections break, its socket's file stays. Nothing happens if it is
+    /// not running.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             // Both fail only for a process that has been waited for, and `child` has not.
@@ -218,7 +224,8 @@ impl Pcscd {
         }
     }
 
-    /// Ends the daemon as systemd does (SIGTERM): at once, without closing the readers. Gives its exit status.
+    /// Ends the daemon as systemd does (SIGTERM): at once, without closing the readers. Gives its exit
+    /// status.
     ///
     /// # Panics
     /// If it is not running or does not end.
@@ -227,7 +234,8 @@ impl Pcscd {
         self.end(Signal::TERM)
     }
 
-    /// Ends the daemon in order (SIGINT), closing every reader, which takes it a second. Gives its exit status.
+    /// Ends the daemon in order (SIGINT), closing every reader, which takes it a second. Gives its exit
+    /// status.
     ///
     /// # Panics
     /// If it is not running or does not end.
@@ -243,8 +251,9 @@ impl Pcscd {
         let mut try_wait = || child.try_wait().expect("pcscd is our child");
         let start = Instant::now();
         kill_process(pid, signal).expect("pcscd can be signalled");
-        // pcscd gives its signal thread 1 ms to note SIGINT before its main thread waits for the next client, or for the next
-        // signal: on a busy machine that is what it takes to end. A third one would make it end without closing the readers.
+        // pcscd gives its signal thread 1 ms to note SIGINT before its main thread waits for the next client,
+        // or for the next signal: on a busy machine that is what it takes to end. A third one would make it
+        // end without closing the readers.
         let status = until(start + Duration::from_secs(3), &mut try_wait).or_else(|| {
             kill_process(pid, signal).expect("pcscd can be signalled");
             until(start + DEADLINE, &mut try_wait)
@@ -338,7 +347,8 @@ impl Pcscd {
         }
     }
 
-    /// The reader file. LIBPATH stands last in an entry, since pcscd takes an entry for complete once it has enough.
+    /// The reader file. LIBPATH stands last in an entry, since pcscd takes an entry for complete once it has
+    /// enough.
     #[track_caller]
     fn configuration(&self) -> String {
         let readers = self.handler.readers();
@@ -436,7 +446,8 @@ fn answers(socket: &Path) -> bool {
     ask().is_ok()
 }
 
-/// Starts a process from a thread that lives as long as this process: `--pdeathsig` counts from the end of the starting thread.
+/// Starts a process from a thread that lives as long as this process: `--pdeathsig` counts from the end of
+/// the starting thread.
 pub(crate) fn spawn(command: Command) -> io::Result<Child> {
     type Order = (Command, mpsc::Sender<io::Result<Child>>);
     static SPAWNER: LazyLock<mpsc::Sender<Order>> = LazyLock::new(|| {

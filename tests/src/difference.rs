@@ -11,7 +11,8 @@ const WIDTH: usize = 160;
 /// How much of a line's equal beginning is printed before the first difference.
 const BEFORE: usize = 40;
 
-/// Texts with more lines than this are compared line by line, without an alignment: that takes time and memory for each pair of lines.
+/// Texts with more lines than this are compared line by line, without an alignment: that takes time and
+/// memory for each pair of lines.
 const ALIGNED: usize = 3000;
 
 /// Demands that two texts, each with the name of its origin, have the same lines.
@@ -45,7 +46,8 @@ pub fn tail(text: &str, lines: usize) -> String {
     tail
 }
 
-/// A line that only one of the texts has at this place, or two that stand in each other's place. Numbers begin at 1.
+/// A line that only one of the texts has at this place, or two that stand in each other's place. Numbers
+/// begin at 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Change<'a> {
     number: usize,

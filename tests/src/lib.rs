@@ -9,7 +9,8 @@
 //! - [`assert_same`]: a comparison of two texts that prints what differs
 //! - [`run`]: a command with a deadline, [`c_program`]: a program of tests/c
 //!
-//! Everything here panics with an explanation when the machine cannot do what a test needs: a test never passes by doing nothing.
+//! Everything here panics with an explanation when the machine cannot do what a test needs: a test never
+//! passes by doing nothing.
 
 #![forbid(unsafe_code)]
 

@@ -19,8 +19,9 @@ const SCRIPT: &str = r#"
 /// The folder of /sys that says that there is a USB.
 pub const USB: &str = "bus/usb/devices";
 
-/// `program` in a mount namespace in which the folder `run_pcscd` is `/run/pcscd`, so that no daemon of this machine's is seen, and
-/// in which no device is plugged in. /sys has `folders` alone, which are paths between spaces. Needs root.
+/// `program` in a mount namespace in which the folder `run_pcscd` is `/run/pcscd`, so that no daemon of this
+/// machine's is seen, and in which no device is plugged in. /sys has `folders` alone, which are paths between
+/// spaces. Needs root.
 pub fn in_namespace(run_pcscd: &Path, folders: &str, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("unshare");
     command

@@ -7,10 +7,12 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How long pcscd may take to deal with an insertion or removal. A reader that is gone costs it over a second a look.
+/// How long pcscd may take to deal with an insertion or removal. A reader that is gone costs it over a second
+/// a look.
 const SETTLE_MS: u64 = 10_000;
 
-/// A reader of a [`Pcscd`](crate::Pcscd). Cheap to clone, and of use in any thread; survives a restart of the daemon.
+/// A reader of a [`Pcscd`](crate::Pcscd). Cheap to clone, and of use in any thread; survives a restart of the
+/// daemon.
 ///
 /// All methods panic if the daemon is not running or refuses.
 #[derive(Debug, Clone)]
@@ -92,8 +94,8 @@ impl Reader {
         self.order("remove", "");
     }
 
-    /// Takes the reader away: every request gets IFD_NO_SUCH_DEVICE. Returns when pcscd has published the new state, over a
-    /// second later: Debian's pcscd leaves a reader from a file in its list, as unavailable.
+    /// Takes the reader away: every request gets IFD_NO_SUCH_DEVICE. Returns when pcscd has published the new
+    /// state, over a second later: Debian's pcscd leaves a reader from a file in its list, as unavailable.
     #[track_caller]
     pub fn unplug(&self) {
         self.order("unplug", "");
@@ -131,7 +133,8 @@ impl Reader {
         self.order("delay", &time.as_millis().to_string());
     }
 
-    /// From now on every power-up and reset takes `time` (whole milliseconds), unless the card is removed meanwhile.
+    /// From now on every power-up and reset takes `time` (whole milliseconds), unless the card is removed
+    /// meanwhile.
     #[track_caller]
     pub fn slow(&self, time: Duration) {
         self.order("slow", &time.as_millis().to_string());

@@ -42,9 +42,11 @@ impl Output {
     }
 }
 
-/// Runs `command` in a process group of its own, with both outputs caught and an empty input unless one has been set.
+/// Runs `command` in a process group of its own, with both outputs caught and an empty input unless one has
+/// been set.
 ///
-/// At the deadline the group is killed. So is, at the end of the command, whatever it has left running in its group.
+/// At the deadline the group is killed. So is, at the end of the command, whatever it has left running in its
+/// group.
 ///
 /// # Panics
 /// If it cannot be started.

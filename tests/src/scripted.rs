@@ -1,5 +1,5 @@
-//! A daemon that does what the test says: for protocol versions that Debian's pcscd does not speak, and for what
-//! no real daemon would do on request.
+//! A daemon that does what the test says: for protocol versions that Debian's pcscd does not speak, and for
+//! what no real daemon would do on request.
 //!
 //! It answers as pcscd does, from the other side of `pcsc_wire`. A test changes its readers while clients
 //! wait, and may replace any answer.

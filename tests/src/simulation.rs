@@ -9,9 +9,9 @@ use tempfile::TempDir;
 use crate::daemon::spawn;
 use crate::{artifacts, Reader};
 
-/// Readers of the test's, all empty at first, that stand in for those on the USB: a process with PCSCLITE_BACKEND=simulated and
-/// PCSCLITE_SIMULATED=[`socket`](Simulation::socket) manages them as a daemon would. They behave, and are controlled, as those of
-/// [`Pcscd`](crate::Pcscd).
+/// Readers of the test's, all empty at first, that stand in for those on the USB: a process with
+/// PCSCLITE_BACKEND=simulated and PCSCLITE_SIMULATED=[`socket`](Simulation::socket) manages them as a daemon
+/// would. They behave, and are controlled, as those of [`Pcscd`](crate::Pcscd).
 #[derive(Debug)]
 pub struct Simulation {
     folder: TempDir,

@@ -1,5 +1,5 @@
-//! pyscard's own test suite, from its source package, on Debian's library and on ours with pcscd, and on ours without it: each test
-//! ends alike.
+//! pyscard's own test suite, from its source package, on Debian's library and on ours with pcscd, and on ours
+//! without it: each test ends alike.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,4 +1,5 @@
-//! A process without a daemon: which backend it gets, readers that another process has, and what idling costs.
+//! A process without a daemon: which backend it gets, readers that another process has, and what idling
+//! costs.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::symlink;
@@ -59,7 +60,8 @@ impl Client {
     }
 }
 
-/// Runs one of the tests below in a process and a namespace of its own, with a /run/pcscd that is `daemon` and a /sys of these folders.
+/// Runs one of the tests below in a process and a namespace of its own, with a /run/pcscd that is `daemon`
+/// and a /sys of these folders.
 fn run_test(test: &str, daemon: &Path, socket: &Path, folders: &str) {
     let mut command = in_namespace(daemon, folders, std::env::current_exe().unwrap());
     command

@@ -1,5 +1,6 @@
-//! A program that loads the library at run time, uses a reader, and unloads the library: no thread and no descriptor is left, and
-//! neither mappings nor memory grow. The library itself stays mapped (`-z nodelete`, see its build.rs), once.
+//! A program that loads the library at run time, uses a reader, and unloads the library: no thread and no
+//! descriptor is left, and neither mappings nor memory grow. The library itself stays mapped (`-z nodelete`,
+//! see its build.rs), once.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -29,7 +30,8 @@ fn built(folder: &tempfile::TempDir) -> PathBuf {
     program
 }
 
-/// Adds the program's arguments: it uses `rounds` contexts in each of `loads` loads, in the main thread or in one that ends.
+/// Adds the program's arguments: it uses `rounds` contexts in each of `loads` loads, in the main thread or in
+/// one that ends.
 fn with_arguments(mut command: Command, loads: u32, rounds: u32, is_in_thread: bool) -> Command {
     command.arg(artifacts::library());
     command.args([loads, rounds].map(|number| number.to_string()));

@@ -1,8 +1,10 @@
-//! A short APDU on the way to one reader over USB/IP, in the guest: our library in the client's process against Debian's library, pcscd
-//! and libccid. Both stand beside the same two USB transfers by the system calls alone: what the reader and the kernel take themselves.
+//! A short APDU on the way to one reader over USB/IP, in the guest: our library in the client's process
+//! against Debian's library, pcscd and libccid. Both stand beside the same two USB transfers by the system
+//! calls alone: what the reader and the kernel take themselves.
 //!
-//! Times are those of batches, in turns; QEMU interprets the guest's instructions, so that ratios count and not microseconds. System
-//! calls are counted by strace, but for looks at the clock, and sleeps by the kernel: of 300 exchanges less those of 100.
+//! Times are those of batches, in turns; QEMU interprets the guest's instructions, so that ratios count and
+//! not microseconds. System calls are counted by strace, but for looks at the clock, and sleeps by the
+//! kernel: of 300 exchanges less those of 100.
 //!
 //! `cargo bench -p pcsc-guest-tests --bench standalone`, or scripts/bench-guest.
 
@@ -29,8 +31,8 @@ impl Facts {
             .unwrap_or_else(|| panic!("nothing was told of {name}"))
     }
 
-    /// What one of ten batches is quicker than, and one of two, in microseconds. The first is what a machine does that has nothing
-    /// else to do.
+    /// What one of ten batches is quicker than, and one of two, in microseconds. The first is what a machine
+    /// does that has nothing else to do.
     fn quantiles(&self, name: &str) -> [f64; 2] {
         let mut times: Vec<f64> = self.all(name).collect();
         times.sort_by(f64::total_cmp);

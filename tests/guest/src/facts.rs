@@ -18,10 +18,12 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// The facts of `scenario`. None, with a line on standard error that cargo does not capture, where there can be no guest.
+    /// The facts of `scenario`. None, with a line on standard error that cargo does not capture, where there
+    /// can be no guest.
     ///
     /// # Panics
-    /// If the guest or the scenario failed: with the end of its standard error, and the folder of its logs (see [`keep`]).
+    /// If the guest or the scenario failed: with the end of its standard error, and the folder of its logs
+    /// (see [`keep`]).
     #[track_caller]
     pub fn of(scenario: &'static str, booted: &Result<Kept, Error>) -> Option<Facts> {
         let Kept { report, folder } = match booted {
@@ -134,7 +136,8 @@ pub struct Kept {
     folder: PathBuf,
 }
 
-/// Writes the outputs of every command, the guest's console and its logs to `folder`, in place of those of an earlier run.
+/// Writes the outputs of every command, the guest's console and its logs to `folder`, in place of those of an
+/// earlier run.
 ///
 /// # Errors
 /// If they cannot be written.

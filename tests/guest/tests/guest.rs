@@ -1,4 +1,5 @@
-//! Everything that is tested in the guest. It is booted once; each test looks at what one scenario of `guest-agent` has seen.
+//! Everything that is tested in the guest. It is booted once; each test looks at what one scenario of
+//! `guest-agent` has seen.
 
 use pcsc_guest_tests::facts::{keep, Facts, Kept};
 use pcsc_guest_tests::lab::{Error, Lab};
@@ -225,8 +226,9 @@ fn our_driver_gets_from_simulated_readers_what_debians_gets() {
     };
     let (mut compared, mut unreached, mut worse) = (0, Vec::new(), Vec::new());
     for (name, value) in &debians.facts {
-        // A card that Debian's stack does not get to, ours is not compared on: the other test is about ours alone. libccid takes no
-        // delay from an ICCD device of version B that powers its card, which depends on that device's clock.
+        // A card that Debian's stack does not get to, ours is not compared on: the other test is about ours
+        // alone. libccid takes no delay from an ICCD device of version B that powers its card, which depends
+        // on that device's clock.
         if STUBBORN.iter().any(|card| name.starts_with(card)) {
             continue;
         }

@@ -1,4 +1,5 @@
-//! Readers without a daemon, in the guest: it is booted once; each test looks at what one scenario of `guest-agent` has seen.
+//! Readers without a daemon, in the guest: it is booted once; each test looks at what one scenario of
+//! `guest-agent` has seen.
 
 use pcsc_guest_tests::facts::{keep, Facts, Kept};
 use pcsc_guest_tests::lab::{Error, Lab};

@@ -1,6 +1,6 @@
-//! The readers of the test's IFD handler, without pcscd: `readers CONTROL SOCKET COUNT alone|shared` serves them on SOCKET to libraries that
-//! PCSCLITE_SIMULATED leads there, and takes orders on CONTROL as the handler does. What a library asks is said in pcsc-client's
-//! `backend/standalone/remote.rs`.
+//! The readers of the test's IFD handler, without pcscd: `readers CONTROL SOCKET COUNT alone|shared` serves
+//! them on SOCKET to libraries that PCSCLITE_SIMULATED leads there, and takes orders on CONTROL as the
+//! handler does. What a library asks is said in pcsc-client's `backend/standalone/remote.rs`.
 
 use pcsc_test_ifd::{abi, card, control, reader, Reader};
 use std::collections::HashMap;
@@ -15,7 +15,8 @@ use std::time::Duration;
 /// The watch is asked again after this time at the latest.
 const LONG: Duration = Duration::from_secs(3600);
 
-/// Which connection, of how many so far, has each reader open. A reader has one user, as a device on the USB has.
+/// Which connection, of how many so far, has each reader open. A reader has one user, as a device on the USB
+/// has.
 static OPEN: Mutex<[Option<usize>; pcsc_test_ifd::MAX_READERS]> =
     Mutex::new([None; pcsc_test_ifd::MAX_READERS]);
 /// Whether more than one may.

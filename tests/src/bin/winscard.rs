@@ -1,7 +1,9 @@
-//! Drives a libpcsclite from a line protocol: `winscard LIBRARY` reads one command a line and prints one line for each.
+//! Drives a libpcsclite from a line protocol: `winscard LIBRARY` reads one command a line and prints one line
+//! for each.
 //!
-//! An answer is the return code in eight hexadecimal digits, then the results. The library reads PCSCLITE_CSOCK_NAME once in a
-//! process and keeps the daemon's state in globals, so a client is a process of its own. It has one context and one card.
+//! An answer is the return code in eight hexadecimal digits, then the results. The library reads
+//! PCSCLITE_CSOCK_NAME once in a process and keeps the daemon's state in globals, so a client is a process of
+//! its own. It has one context and one card.
 //!
 //! | command | results |
 //! |---|---|

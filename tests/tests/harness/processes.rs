@@ -35,7 +35,8 @@ fn nothing_is_left_behind() {
     assert!(!folder.exists() && !process.exists());
 }
 
-/// A test that is killed cleans nothing up; its daemon must end all the same. The test starts itself as that test.
+/// A test that is killed cleans nothing up; its daemon must end all the same. The test starts itself as that
+/// test.
 #[test]
 fn the_daemon_ends_with_the_tests_process() {
     const ROLE: &str = "PCSC_TESTS_PRINT_PID_AND_DIE";

@@ -1,5 +1,5 @@
-//! A USB token with an OpenPGP card: `usbd-ccid`, the CCID device that security tokens have as their firmware, as a USB/IP device on
-//! port 3240 of the loopback interface.
+//! A USB token with an OpenPGP card: `usbd-ccid`, the CCID device that security tokens have as their
+//! firmware, as a USB/IP device on port 3240 of the loopback interface.
 
 use littlefs2::const_ram_storage;
 use littlefs2::fs::{Allocation, Filesystem};

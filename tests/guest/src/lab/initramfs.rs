@@ -1,10 +1,12 @@
-//! The first file system of the guest: busybox, modules and a script, in the kernel's archive format (cpio, `newc`).
+//! The first file system of the guest: busybox, modules and a script, in the kernel's archive format (cpio,
+//! `newc`).
 
 use super::{modules, program, Error, SHARE};
 use std::fs;
 use std::path::Path;
 
-/// File systems over virtio, the layer over the host's files, and both kinds of USB host: QEMU's controller and USB/IP.
+/// File systems over virtio, the layer over the host's files, and both kinds of USB host: QEMU's controller
+/// and USB/IP.
 const MODULES: &[&str] = &[
     "9pnet_virtio",
     "9p",
@@ -31,7 +33,8 @@ pub(super) fn build(kernel_modules: &Path) -> Result<Vec<u8>, Error> {
     Ok(archive.end())
 }
 
-/// The guest's first process. Should it or what it starts end before its time, the kernel panics, and QEMU ends (`-no-reboot`).
+/// The guest's first process. Should it or what it starts end before its time, the kernel panics, and QEMU
+/// ends (`-no-reboot`).
 fn init(modules: &[&str]) -> String {
     format!(
         r#"#!/bin/busybox sh
@@ -81,7 +84,8 @@ impl Archive {
 
     fn entry(&mut self, name: &str, mode: usize, content: &[u8]) {
         self.entries += 1;
-        // Inode, mode, user, group, links, time, size; device and represented device, in two parts each; name's length, checksum.
+        // Inode, mode, user, group, links, time, size; device and represented device, in two parts each;
+        // name's length, checksum.
         let fields = [
             self.entries,
             mode,

@@ -1,8 +1,8 @@
 //! The virtual machine: the host's files, the distribution's kernel, and devices that QEMU emulates.
 //!
-//! The guest's root is an overlay over the host's root folder, which is read-only. Every program of the host runs in it; changes are
-//! lost at the end. What configures PC/SC on the host is hidden (see `script.rs`). A boot takes about 14 s, so that one boot should
-//! run many commands.
+//! The guest's root is an overlay over the host's root folder, which is read-only. Every program of the host
+//! runs in it; changes are lost at the end. What configures PC/SC on the host is hidden (see `script.rs`). A
+//! boot takes about 14 s, so that one boot should run many commands.
 //!
 //! ```no_run
 //! use pcsc_guest_tests::lab::Lab;
@@ -30,8 +30,8 @@ use std::time::{Duration, Instant};
 
 use pcsc_tests::{client, run};
 
-/// How long the guest may take to boot and to power off. Generous: QEMU interprets the guest's instructions, on a host that may be
-/// busy.
+/// How long the guest may take to boot and to power off. Generous: QEMU interprets the guest's instructions,
+/// on a host that may be busy.
 const BOOT: Duration = Duration::from_secs(240);
 
 /// The mount point of the folder that is shared with the host, for the commands' files.
@@ -81,7 +81,8 @@ pub struct Lab {
 /// The result of a command in the guest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Finished {
-    /// Its exit status: 128 plus the number of the signal that ended it, 137 after the time limit. None if the guest ended before it.
+    /// Its exit status: 128 plus the number of the signal that ended it, 137 after the time limit. None if
+    /// the guest ended before it.
     pub status: Option<i32>,
     /// Its standard output.
     pub stdout: String,
@@ -121,8 +122,8 @@ impl Lab {
         Self::default()
     }
 
-    /// Plugs in QEMU's CCID reader (08E6:4433, one slot, short APDU level, T=0) with its emulated card: a CAC card with three RSA
-    /// keys, which are generated for each boot.
+    /// Plugs in QEMU's CCID reader (08E6:4433, one slot, short APDU level, T=0) with its emulated card: a CAC
+    /// card with three RSA keys, which are generated for each boot.
     pub fn card_reader(&mut self) -> &mut Self {
         self.card_reader = true;
         self
@@ -143,8 +144,9 @@ impl Lab {
     /// Boots, runs every command, and powers off.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] where there can be no QEMU. [`Error::Failed`] with the console's text if the guest does not come up or
-    /// does not end in time. A command that fails is no error: see [`Finished::status`].
+    /// [`Error::Unavailable`] where there can be no QEMU. [`Error::Failed`] with the console's text if the
+    /// guest does not come up or does not end in time. A command that fails is no error: see
+    /// [`Finished::status`].
     pub fn boot(&self) -> Result<Report, Error> {
         let qemu = kernel::qemu()?;
         let kernel = kernel::folder()?;

@@ -48,7 +48,8 @@ pub(super) fn load(folder: &Path, wanted: &[&str]) -> Result<Vec<Module>, Error>
     Ok(loaded)
 }
 
-/// The names in the `depends` field of a module's `.modinfo`, which is a list of `key=value` with NULs between.
+/// The names in the `depends` field of a module's `.modinfo`, which is a list of `key=value` with NULs
+/// between.
 fn dependencies(module: &[u8]) -> Vec<String> {
     const FIELD: &[u8] = b"\0depends=";
     let Some(at) = module.windows(FIELD.len()).position(|window| window == FIELD) else {

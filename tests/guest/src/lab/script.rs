@@ -7,13 +7,16 @@ use std::path::Path;
 
 use pcsc_tests::stock;
 
-/// The guest sees the host's files. This replaces those that change what PC/SC, its clients or udev do: a test must give the same result
-/// whatever is installed and configured on the host.
+/// The guest sees the host's files. This replaces those that change what PC/SC, its clients or udev do: a
+/// test must give the same result whatever is installed and configured on the host.
 ///
-/// - readers, drivers and options that an administrator has configured: pcscd gets libccid, as it is packaged, and nothing else
-/// - libraries and programs in /usr/local: LD_LIBRARY_PATH names the stock library, and /usr/local is last in PATH
-/// - udev rules: the kernel's events and device nodes need `50-udev-default.rules` alone. Others take time, load the host's kernel
-///   modules, change who may open a reader, or suspend it: vhci-hcd resumes one port at a time, and a second one is taken for unplugged
+/// - readers, drivers and options that an administrator has configured: pcscd gets libccid, as it is
+///   packaged, and nothing else
+/// - libraries and programs in /usr/local: LD_LIBRARY_PATH names the stock library, and /usr/local is last in
+///   PATH
+/// - udev rules: the kernel's events and device nodes need `50-udev-default.rules` alone. Others take time,
+///   load the host's kernel modules, change who may open a reader, or suspend it: vhci-hcd resumes one port
+///   at a time, and a second one is taken for unplugged
 /// - OpenSC's configuration, and what programs have cached in a home folder
 const HERMETIC: &str = r#"
 hide() { [ ! -d "$1" ] || mount -t tmpfs none "$1"; }
@@ -32,8 +35,8 @@ cp /run/50-udev-default.rules /lib/udev/rules.d/
 [ ! -e /proc/sys/kernel/modprobe ] || echo /bin/false >/proc/sys/kernel/modprobe
 "#;
 
-/// Every command leaves its outputs and its exit status as files, and `ended` says that all have been run. udevd announces USB
-/// devices to its subscribers, which is how pcscd learns of a reader that is plugged in.
+/// Every command leaves its outputs and its exit status as files, and `ended` says that all have been run.
+/// udevd announces USB devices to its subscribers, which is how pcscd learns of a reader that is plugged in.
 const HEAD: &str = r#"
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin HOME=/run/home LC_ALL=C RUST_BACKTRACE=1
 mkdir /run/lab

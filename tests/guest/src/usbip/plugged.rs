@@ -66,7 +66,8 @@ impl<F: UsbFunction + 'static> Plugged<F> {
         self.wait(limit, |bus| bus.configured())
     }
 
-    /// Waits until `ready` returns true; it is called after each request and change. Returns false after `limit`.
+    /// Waits until `ready` returns true; it is called after each request and change. Returns false after
+    /// `limit`.
     pub fn wait_for(&self, limit: Duration, mut ready: impl FnMut(&mut F) -> bool) -> bool {
         self.wait(limit, |bus| ready(&mut bus.function))
     }
@@ -87,7 +88,8 @@ impl<F: UsbFunction + 'static> Plugged<F> {
         result
     }
 
-    /// The number of transfers that have ended on an endpoint. 0x00 and 0x80 are control transfers, by direction.
+    /// The number of transfers that have ended on an endpoint. 0x00 and 0x80 are control transfers, by
+    /// direction.
     pub fn transfers(&self, endpoint: u8) -> u64 {
         self.shared.lock().count(endpoint)
     }
@@ -114,7 +116,8 @@ impl<F: UsbFunction + 'static> Plugged<F> {
         let Some(thread) = self.thread.take() else {
             return Ok(());
         };
-        // When the thread has ended, the socket is closed and the kernel may have detached the device already.
+        // When the thread has ended, the socket is closed and the kernel may have detached the device
+        // already.
         let detached = if thread.is_finished() {
             Ok(())
         } else {

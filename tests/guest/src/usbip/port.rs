@@ -59,7 +59,8 @@ impl Port {
     }
 }
 
-/// Whether the kernel still has the device that was detached from this port. A new device on the port would be taken for that one.
+/// Whether the kernel still has the device that was detached from this port. A new device on the port would
+/// be taken for that one.
 fn is_on_the_bus(port: u32) -> io::Result<bool> {
     // Each root hub is a bus, usbN; the device on its first port is N-1.
     for hub in fs::read_dir(CONTROLLER)? {

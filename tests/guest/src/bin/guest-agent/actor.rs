@@ -1,4 +1,5 @@
-//! Another process: it does what a line on its standard input asks, and answers with a line. It can be killed.
+//! Another process: it does what a line on its standard input asks, and answers with a line. It can be
+//! killed.
 
 use crate::path::reader;
 use crate::{hex, Result};

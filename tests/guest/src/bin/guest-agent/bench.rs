@@ -1,5 +1,5 @@
-//! What a short APDU costs on the way to one reader: through our library in the client's process, through Debian's, pcscd and libccid,
-//! and by the system calls alone.
+//! What a short APDU costs on the way to one reader: through our library in the client's process, through
+//! Debian's, pcscd and libccid, and by the system calls alone.
 
 use crate::daemon::Pcscd;
 use crate::echo::EchoReader;
@@ -189,8 +189,8 @@ fn sum(process: u32) -> Result<u64> {
         .sum())
 }
 
-/// The count in the last line of strace's table, less the looks at the clock: they are calls in this guest, whose clock is
-/// QEMU's, and none on a real machine.
+/// The count in the last line of strace's table, less the looks at the clock: they are calls in this guest,
+/// whose clock is QEMU's, and none on a real machine.
 fn total(file: &str) -> Result<u64> {
     let text = fs::read_to_string(file)?;
     let count = |name: &str| -> Option<u64> {

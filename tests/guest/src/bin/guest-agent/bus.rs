@@ -1,4 +1,5 @@
-//! The USB/IP devices themselves, seen by the kernel and by nusb: were these wrong, every other scenario would be about nothing.
+//! The USB/IP devices themselves, seen by the kernel and by nusb: were these wrong, every other scenario
+//! would be about nothing.
 
 use crate::loopback::{Loopback, GIVE, KEEP, NUMBERS, REFUSE};
 use crate::{fact, hex, Result};
@@ -78,7 +79,8 @@ fn find(serial: &str) -> Result<DeviceInfo> {
     found.ok_or_else(|| format!("nusb does not see device {serial}").into())
 }
 
-/// Claims the device's interface. The kernel chooses a configuration before it makes the interfaces that belong to it.
+/// Claims the device's interface. The kernel chooses a configuration before it makes the interfaces that
+/// belong to it.
 fn claim(info: &DeviceInfo) -> Result<Interface> {
     let end = Instant::now() + LIMIT;
     let device = info.open().wait()?;

@@ -8,11 +8,12 @@ use std::time::Duration;
 /// The applets of a CAC card's three certificates: the last two bytes differ.
 const CERTIFICATES: [u16; 3] = [0x0100, 0x0101, 0x0102];
 
-/// QEMU's card is a thread that answers, and then waits to be woken: a command that comes in between wakes nobody, and is never
-/// answered. On a busy host that is a matter of milliseconds.
+/// QEMU's card is a thread that answers, and then waits to be woken: a command that comes in between wakes
+/// nobody, and is never answered. On a busy host that is a matter of milliseconds.
 const BREATH: Duration = Duration::from_millis(25);
 
-/// Everything about QEMU's emulated card, a CAC card: its answer to reset, its applets, certificates and keys.
+/// Everything about QEMU's emulated card, a CAC card: its answer to reset, its applets, certificates and
+/// keys.
 pub fn emulated_card(path: &mut dyn Path) -> Result<()> {
     fact("atr", hex(&path.atr()?));
     ask(
@@ -73,8 +74,9 @@ fn sign(path: &mut dyn Path, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Sends a command, again with the length that the card wants if it names one, and asks for the rest while the card has more
-/// (ISO 7816-4, GET RESPONSE): each response is a fact. Gives the whole with the last status word.
+/// Sends a command, again with the length that the card wants if it names one, and asks for the rest while
+/// the card has more (ISO 7816-4, GET RESPONSE): each response is a fact. Gives the whole with the last
+/// status word.
 fn ask(path: &mut dyn Path, name: &str, command: &[u8]) -> Result<Vec<u8>> {
     let mut transmit = |command: &[u8]| {
         thread::sleep(BREATH);

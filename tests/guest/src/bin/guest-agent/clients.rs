@@ -1,5 +1,5 @@
-//! Programs that nobody here wrote, unmodified: on our library without a daemon, then on the system's with Debian's pcscd and
-//! libccid, with the same readers and cards.
+//! Programs that nobody here wrote, unmodified: on our library without a daemon, then on the system's with
+//! Debian's pcscd and libccid, with the same readers and cards.
 
 use crate::daemon::Pcscd;
 use crate::echo::EchoReader;
@@ -14,7 +14,8 @@ use pcsc_sim::Device;
 use std::ffi::CString;
 use std::process::{Command, Stdio};
 
-/// Readers at the level of characters, of TPDUs, and of APDUs of any length; QEMU's and [`EchoReader`] are at that of short APDUs.
+/// Readers at the level of characters, of TPDUs, and of APDUs of any length; QEMU's and [`EchoReader`] are at
+/// that of short APDUs.
 const READERS: [(&str, Offer); 3] = [
     ("oz776", Offer::T1),
     ("scr3310", Offer::T0),
@@ -24,7 +25,8 @@ const READERS: [(&str, Offer); 3] = [
 /// Commands of the Hello world! applet, for `scriptor`.
 const SCRIPT: &str = "reset\n00 A4 04 00 0A A0 00 00 00 62 03 01 0C 06 01\n00 00 00 00\n80 E0 00 10\n";
 
-/// Runs every client on both. Arguments: the folder of our library, that of Java's classes, and the script in Python.
+/// Runs every client on both. Arguments: the folder of our library, that of Java's classes, and the script in
+/// Python.
 pub fn scenario() -> Result<()> {
     let mut plugged = Vec::new();
     let mut names = vec!["433-Swap".to_owned(), "Gnuk".to_owned()];
@@ -84,8 +86,8 @@ impl Clients {
             let name = name.to_string_lossy();
             let select = "00A404000AA00000006203010C0601";
             let send = ["--reader", &name, "--atr", "-s", select, "-s", "00000000"];
-            // What opensc asks of an unknown card brings QEMU's reader and libccid 1.5.2 out of step: an empty transfer ends an answer of
-            // 64 bytes, and libccid takes it for the next answer.
+            // What opensc asks of an unknown card brings QEMU's reader and libccid 1.5.2 out of step: an
+            // empty transfer ends an answer of 64 bytes, and libccid takes it for the next answer.
             if ours || number != 0 {
                 self.client(ours, &format!("opensc-{number}"), "opensc-tool", &send)?;
             }

@@ -15,8 +15,8 @@ const LIMIT: Duration = Duration::from_secs(120);
 pub struct Pcscd(Child);
 
 impl Pcscd {
-    /// Starts it, with all that it and libccid can log in the file `NAME.pcscd` for the host, and waits until it
-    /// answers.
+    /// Starts it, with all that it and libccid can log in the file `NAME.pcscd` for the host, and waits until
+    /// it answers.
     pub fn start(name: &str) -> Result<(Self, Context)> {
         let log = File::options()
             .create(true)

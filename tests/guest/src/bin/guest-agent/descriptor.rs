@@ -119,8 +119,8 @@ pub fn reset() -> Result<()> {
     Ok(device.unplug()?)
 }
 
-/// The card has lost its power, and counts as another one. It has come after its reader: a client's count of 0 says nothing, and
-/// what happens before it waits would be missed, as under pcscd.
+/// The card has lost its power, and counts as another one. It has come after its reader: a client's count of
+/// 0 says nothing, and what happens before it waits would be missed, as under pcscd.
 fn reset_in_use(context: &Context, kind: &str, name: &str, numbers: (u16, u16)) -> Result<()> {
     let name = reader(context, name)?;
     wait(context, &name, State::PRESENT)?;

@@ -10,7 +10,8 @@ const BULK_OUT: u8 = 0x01;
 const BULK_IN: u8 = 0x82;
 const INTERRUPT_IN: u8 = 0x83;
 
-/// The class descriptor (CCID 1.1, table 5.1-1): one slot, 5 V, T=0, 4 MHz, 10753 bit/s, short APDU level, 271 bytes a message.
+/// The class descriptor (CCID 1.1, table 5.1-1): one slot, 5 V, T=0, 4 MHz, 10753 bit/s, short APDU level,
+/// 271 bytes a message.
 const CLASS: [u8; 54] = [
     54, 0x21, 0x10, 0x01, 0, 0x01, 1, 0, 0, 0, 0xA0, 0x0F, 0, 0, 0xA0, 0x0F, 0, 0, 0, 0x01, 0x2A, 0, 0, 0x01,
     0x2A, 0, 0, 0, 254, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xBA, 0x04, 0x02, 0, 0x0F, 0x01, 0, 0, 0xFF, 0xFF,
@@ -54,7 +55,8 @@ impl EchoReader {
             (true, false) => 1,
             (true, true) => 0,
         };
-        // RDR_to_PC_DataBlock 0x80, SlotStatus 0x81, Parameters 0x82 (clause 6.2); bit 6 of the status is failure.
+        // RDR_to_PC_DataBlock 0x80, SlotStatus 0x81, Parameters 0x82 (clause 6.2); bit 6 of the status is
+        // failure.
         let (kind, status, error, data) = match kind {
             0x62 if self.present => {
                 self.powered = true;
@@ -97,7 +99,8 @@ impl EchoReader {
 
 impl UsbFunction for EchoReader {
     fn device_descriptor(&self) -> [u8; 18] {
-        // USB 2.0, 64 bytes on the control endpoint, numbers that libccid knows no exception for, and three strings.
+        // USB 2.0, 64 bytes on the control endpoint, numbers that libccid knows no exception for, and three
+        // strings.
         [
             18, 1, 0x00, 0x02, 0, 0, 0, 64, 0x4B, 0x23, 0x00, 0x00, 0x00, 0x01, 1, 2, 3, 1,
         ]

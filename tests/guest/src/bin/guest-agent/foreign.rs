@@ -1,5 +1,6 @@
-//! Devices and cards that nobody here wrote: a security token's firmware (`usbd-ccid` with an OpenPGP card, a program of tests/cards)
-//! over USB/IP, and QEMU's reader with its CAC card. Unmodified clients make keys and signatures with them, without a daemon.
+//! Devices and cards that nobody here wrote: a security token's firmware (`usbd-ccid` with an OpenPGP card, a
+//! program of tests/cards) over USB/IP, and QEMU's reader with its CAC card. Unmodified clients make keys and
+//! signatures with them, without a daemon.
 
 use crate::path::{reader, wait};
 use crate::sharing::standalone;
@@ -23,9 +24,9 @@ const BUS_ID: &str = "1-1";
 /// The user PIN of a new OpenPGP card. QEMU's card takes any.
 const PIN: &str = "123456";
 
-/// OpenPGP card 3.4: SELECT, VERIFY of the admin PIN, PUT DATA (the signature key is a P-256 key), GENERATE, PUT DATA of a fingerprint
-/// and a date, without which OpenSC takes the key for absent. OpenSC's own tool generates RSA keys only, for which the emulated
-/// processor needs minutes.
+/// OpenPGP card 3.4: SELECT, VERIFY of the admin PIN, PUT DATA (the signature key is a P-256 key), GENERATE,
+/// PUT DATA of a fingerprint and a date, without which OpenSC takes the key for absent. OpenSC's own tool
+/// generates RSA keys only, for which the emulated processor needs minutes.
 const GENERATE: [&str; 6] = [
     "00A4040006D27600012401",
     "00200083083132333435363738",
@@ -39,7 +40,8 @@ const GENERATE: [&str; 6] = [
 const MESSAGE: &str = "/run/message";
 const SIGNATURE: &str = "/run/signature";
 
-/// The labels that OpenSC gives the tokens: the OpenPGP card's PIN for signatures, and the first certificate of QEMU's card.
+/// The labels that OpenSC gives the tokens: the OpenPGP card's PIN for signatures, and the first certificate
+/// of QEMU's card.
 const OPENPGP: &str = "OpenPGP card (User PIN (sig))";
 const CAC: &str = "pcsc-guest identity";
 

@@ -29,7 +29,8 @@ const READERS: [&str; 4] = ["oz776", "scr3310", "omnikey-3x21", "yubikey"];
 /// What happens to the reader, and what its clients saw.
 type Seen = BTreeMap<String, usize>;
 
-/// Plugs every reader in and pulls it out in turn: while nobody uses it, in mid-APDU, while it is looked at, and between two APDUs.
+/// Plugs every reader in and pulls it out in turn: while nobody uses it, in mid-APDU, while it is looked at,
+/// and between two APDUs.
 pub fn scenario() -> Result<()> {
     let context = standalone()?;
     // QEMU's reader stays, and is open before anything is counted.
@@ -197,7 +198,8 @@ fn outcome(result: std::result::Result<Vec<u8>, Error>) -> String {
     }
 }
 
-/// Waits until the kernel has seen that the device is gone: one that comes a moment earlier is the old one to it.
+/// Waits until the kernel has seen that the device is gone: one that comes a moment earlier is the old one to
+/// it.
 fn off_the_bus(name: &str) -> Result<()> {
     let end = Instant::now() + LIMIT;
     while usb::list()?

@@ -1,5 +1,6 @@
-//! Runs in the guest: `guest-agent SCENARIO` does one thing there and prints what it has seen, a fact a line (`name: value`). The
-//! test on the host asserts on the facts. An error goes to standard error, with exit status 1.
+//! Runs in the guest: `guest-agent SCENARIO` does one thing there and prints what it has seen, a fact a line
+//! (`name: value`). The test on the host asserts on the facts. An error goes to standard error, with exit
+//! status 1.
 
 #![forbid(unsafe_code)]
 

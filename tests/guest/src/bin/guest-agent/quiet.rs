@@ -1,4 +1,5 @@
-//! What a process without a daemon leaves alone: processors, nodes that it may not open, a parent's readers, memory of its own.
+//! What a process without a daemon leaves alone: processors, nodes that it may not open, a parent's readers,
+//! memory of its own.
 
 use crate::actor::Actor;
 use crate::echo::EchoReader;
@@ -43,7 +44,8 @@ pub fn idle() -> Result<()> {
         contact.is_some_and(|contact| !contact.powered())
     };
     fact("powered-down", device.wait_for(LIMIT, is_off));
-    // What was plugged before this scenario is no event any more. A look at it, and the other cards' power, may come late.
+    // What was plugged before this scenario is no event any more. A look at it, and the other cards' power,
+    // may come late.
     settle()?;
     for windows_left in (0..6).rev() {
         let (before, transfers) = (switches(id)?, device.transfers(0x01));
@@ -85,8 +87,8 @@ pub fn settle() -> Result<()> {
     }
 }
 
-/// How many threads a process has that is to have one alone. A thread that was joined is listed until the kernel has done
-/// with it.
+/// How many threads a process has that is to have one alone. A thread that was joined is listed until the
+/// kernel has done with it.
 pub fn threads_at_last(process: u32) -> Result<usize> {
     let end = Instant::now() + LIMIT;
     loop {

@@ -44,7 +44,8 @@ const CARDS: [Card; 4] = [
     ("t1-fast", Offer::T1, Some(0x96), PpsBehaviour::Accept),
 ];
 
-/// Cards that are faster than the AU9540: Acos-ID, which is mute at any speed but its own, and such as are mute at any PPS.
+/// Cards that are faster than the AU9540: Acos-ID, which is mute at any speed but its own, and such as are
+/// mute at any PPS.
 const STUBBORN: [Card; 4] = [
     ("t0-acos", Offer::T0, Some(0x97), PpsBehaviour::OwnRateOrMute),
     ("t1-acos", Offer::T1, Some(0x97), PpsBehaviour::OwnRateOrMute),
@@ -205,8 +206,9 @@ fn commands(log: &[Transfer], kind: u8) -> Vec<String> {
         .collect()
 }
 
-/// How many transfers carried an APDU's parts: PC_to_RDR_XfrBlock and RDR_to_PC_DataBlock, or XFR_BLOCK of an ICCD device. Polls
-/// for the card's presence, which go on beside it, and for an ICCD device's answer, which take their time, are not among them.
+/// How many transfers carried an APDU's parts: PC_to_RDR_XfrBlock and RDR_to_PC_DataBlock, or XFR_BLOCK of an
+/// ICCD device. Polls for the card's presence, which go on beside it, and for an ICCD device's answer, which
+/// take their time, are not among them.
 pub fn exchanges(log: &[Transfer]) -> usize {
     let carries = |transfer: &&Transfer| match (transfer.endpoint, transfer.setup) {
         (_, Some([_, request, ..])) => request == 0x65,

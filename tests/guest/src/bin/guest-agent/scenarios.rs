@@ -66,7 +66,8 @@ fn qemu_driver() -> Result<()> {
     checks::emulated_card(&mut path)
 }
 
-/// A reader over USB/IP, through Debian's pcscd and libccid: plugged in before and after pcscd has started, and unplugged in mid-APDU.
+/// A reader over USB/IP, through Debian's pcscd and libccid: plugged in before and after pcscd has started,
+/// and unplugged in mid-APDU.
 fn echo_libccid() -> Result<()> {
     let device = Plugged::plug(EchoReader::with_card(), Speed::Full)?;
     if !device.configured(LIMIT) {

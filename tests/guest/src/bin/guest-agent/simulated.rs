@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 /// Strings 1 and 2 are the manufacturer and the product; the interfaces' follow.
 const FIRST_INTERFACE_NAME: u8 = 3;
 
-/// A device with one reader or, composite, with several. Its clock goes with the real one, `pace` times as fast.
+/// A device with one reader or, composite, with several. Its clock goes with the real one, `pace` times as
+/// fast.
 pub struct Simulated {
     readers: Vec<Device>,
     pace: u32,
@@ -18,13 +19,15 @@ pub struct Simulated {
     has_keyboard: bool,
 }
 
-/// A boot keyboard's interface: its number 0, its HID descriptor (HID 1.11, clause 6.2.1) and its endpoint, on which no key is ever hit.
+/// A boot keyboard's interface: its number 0, its HID descriptor (HID 1.11, clause 6.2.1) and its endpoint,
+/// on which no key is ever hit.
 const KEYBOARD: [u8; 25] = [
     9, 0x04, 0, 0, 1, 0x03, 1, 1, 0, 9, 0x21, 0x11, 0x01, 0, 1, 0x22, 63, 0, 7, 0x05, 0x81, 0x03, 8, 0, 10,
 ];
 
 impl Simulated {
-    /// A device with these readers, whose interfaces have numbers of their own; the first one says what the device is.
+    /// A device with these readers, whose interfaces have numbers of their own; the first one says what the
+    /// device is.
     pub fn new(readers: Vec<Device>, pace: u32) -> Self {
         Self {
             readers,

@@ -20,7 +20,8 @@ pub fn libccid() -> Result<()> {
     readers("system-libccid")
 }
 
-/// With our driver, installed as users install it. The arguments are the installer and the folder that cargo has built in.
+/// With our driver, installed as users install it. The arguments are the installer and the folder that cargo
+/// has built in.
 pub fn bundle() -> Result<()> {
     let (installer, built) = (argument(2)?, argument(3)?);
     // The installer takes what a release build has left.

@@ -9,7 +9,8 @@ use pcsc_client::{
 use std::ffi::{CStr, CString};
 use std::time::{Duration, Instant};
 
-/// How long a reader and its card may take to appear. Generous: the guest's processors are interpreted, on a host that may be busy.
+/// How long a reader and its card may take to appear. Generous: the guest's processors are interpreted, on a
+/// host that may be busy.
 const APPEAR: Duration = Duration::from_secs(180);
 
 /// How long a change of the list may stay unseen that no wait was told of.
@@ -41,8 +42,8 @@ impl Daemon {
 
 /// Debian's pcscd with libccid. Each call has a context of its own.
 ///
-/// It ends before its readers are unplugged: with libccid 1.5.2 a reader of several slots that is unplugged stays in the list for
-/// ever, its threads asking the device that is gone.
+/// It ends before its readers are unplugged: with libccid 1.5.2 a reader of several slots that is unplugged
+/// stays in the list for ever, its threads asking the device that is gone.
 #[derive(Default)]
 pub struct Stock {
     pcscd: Option<Pcscd>,
