@@ -8,7 +8,7 @@ use std::ffi::CString;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-/// The other process, as its parent has it. It is killed when dropped.
+/// The parent's handle on the other process, which is killed when this is dropped.
 pub struct Actor {
     child: Child,
     stdin: ChildStdin,

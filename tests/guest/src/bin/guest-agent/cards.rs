@@ -1,4 +1,4 @@
-//! Cards that come and go in a reader that tells of them, and in one that has to be asked.
+//! Cards that are inserted and removed, in a reader that notifies and in one that is polled.
 
 use crate::path::{reader, wait};
 use crate::sharing::{plug, standalone};

@@ -1,4 +1,4 @@
-//! What is asked of a card over every path that leads to it.
+//! The commands that are sent to a card over every path.
 
 use crate::path::Path;
 use crate::{fact, hex, Result};

@@ -60,7 +60,7 @@ pub fn scenario() -> Result<()> {
     Ok(echo.unplug()?)
 }
 
-/// Waits for readers whose names contain these, and for their cards.
+/// Waits for the readers whose names contain `names`, and for their cards.
 fn present(context: &Context, names: &[String]) -> Result<Vec<CString>> {
     let mut found = Vec::new();
     for name in names {
@@ -109,7 +109,7 @@ impl Clients {
         self.client(ours, "java", "java", &arguments)
     }
 
-    /// Runs a program, and tells what it printed and how it ended.
+    /// Runs a program; its output and its exit code are a fact.
     fn client(&self, ours: bool, name: &str, program: &str, arguments: &[&str]) -> Result<()> {
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null());
@@ -119,7 +119,7 @@ impl Clients {
         let output = command.output().map_err(|error| format!("{program}: {error}"))?;
         let text = [output.stdout, output.stderr].concat();
         let text = String::from_utf8_lossy(&text);
-        // pcsc_scan tells the time.
+        // pcsc_scan prints the time.
         let days = ["Mon ", "Tue ", "Wed ", "Thu ", "Fri ", "Sat ", "Sun "];
         let lines = text
             .lines()

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long it may take to answer, or to end.
+/// How long the daemon may take to answer, or to end.
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// A running pcscd. It ends when dropped.

@@ -102,7 +102,7 @@ pub fn reset() -> Result<()> {
     wait(&context, &name, State::EMPTY)?;
     device.with(|reader| reader.insert(true));
     reset_in_use(&context, "notifies", "Gnuk", ECHO)?;
-    // Whoever comes next has it too.
+    // The next process can use it as well.
     drop(context);
     let mut actor = Actor::start()?;
     actor.ask("establish")?;

@@ -1,4 +1,4 @@
-//! A reader of the simplest kind, with a card that echoes: one slot, short APDU level, everything automatic.
+//! A reader with one slot and short APDU level that does everything itself, with a card that echoes commands.
 
 use pcsc_guest_tests::usbip::{Stall, UsbFunction};
 use std::collections::VecDeque;
@@ -24,7 +24,7 @@ pub struct EchoReader {
     /// A card is in the slot.
     present: bool,
     powered: bool,
-    /// While set, the card works on a command for ever.
+    /// While set, the card does not answer a command.
     pub busy: bool,
     /// Commands that the card has been given.
     pub commands: usize,

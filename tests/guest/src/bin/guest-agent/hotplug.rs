@@ -35,7 +35,7 @@ pub fn scenario() -> Result<()> {
     let context = standalone()?;
     // QEMU's reader stays, and is open before anything is counted.
     wait(&context, &reader(&context, "433-Swap")?, State::PRESENT)?;
-    // What earlier scenarios plugged is no event any more: a look at the bus holds files open.
+    // Events of earlier scenarios must be over: an enumeration of the bus holds files open.
     settle()?;
     let before = resources()?;
     let results = thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! A device that gives back what it is given, to see the bus itself at work.
+//! A device that returns the data that it receives, to test the bus itself.
 
 use pcsc_guest_tests::usbip::{Stall, UsbFunction};
 use std::collections::VecDeque;

@@ -28,7 +28,7 @@ mod unplugged;
 
 use std::process::ExitCode;
 
-/// An error is for a person to read.
+/// The message of an error is printed for a person.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
@@ -47,7 +47,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// A word that the test on the host has given; the scenario's name is the first.
+/// An argument of the test on the host. Number 1 is the scenario's name.
 fn argument(number: usize) -> Result<String> {
     let argument = std::env::args().nth(number);
     argument.ok_or_else(|| format!("there is no argument {number}").into())

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 /// How long the kernel or a driver may take for anything.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// How long nothing may happen.
+/// The length of a window in which nothing may happen.
 const WHILE: Duration = Duration::from_secs(5);
 
 /// Nothing wakes while nothing happens on readers that notify; one that does not is polled.
@@ -38,7 +38,7 @@ pub fn idle() -> Result<()> {
     fact("connects", actor.ask(&format!("connect {base}"))?);
     actor.ask("disconnect")?;
     actor.tell(&format!("wait {base}"))?;
-    // The cards lose their power when nobody has used them for a while.
+    // Cards that are not used are powered down after a while.
     let is_off = |simulated: &mut Simulated| {
         let contact = simulated.reader(0).and_then(|reader| reader.contact(0));
         contact.is_some_and(|contact| !contact.powered())
@@ -117,7 +117,7 @@ pub fn switches(process: u32) -> Result<Vec<(String, String)>> {
     Ok(all)
 }
 
-/// A user who may not open the reader's node.
+/// A user without permission to open the reader's device node.
 pub fn permission() -> Result<()> {
     let device = plug(EchoReader::with_card())?;
     let context = standalone()?;
@@ -135,7 +135,7 @@ pub fn permission() -> Result<()> {
     Ok(device.unplug()?)
 }
 
-/// Lists the readers, by a program that nobody here wrote.
+/// Lists the readers with opensc-tool.
 fn opensc(with: &[&str], level: &str) -> Result<Output> {
     let (program, arguments) = with.split_first().ok_or("no program")?;
     let mut command = Command::new(program);

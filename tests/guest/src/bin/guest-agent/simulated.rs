@@ -177,7 +177,7 @@ impl UsbFunction for Simulated {
 
     fn ready_in(&self) -> Option<Duration> {
         let now = self.now();
-        // What was ready when the device was last asked has been offered to whoever waited for it.
+        // Data that was ready at the last call has been offered to the pending transfers.
         let later = self
             .readers
             .iter()
