@@ -12,6 +12,7 @@ use pcsc_client::ffi::{DWORD, LONG, SCARD_AUTOALLOCATE};
 use pcsc_client::Error;
 use pcsc_client::Failure;
 use pcsc_process::cancellation;
+use zeroize::Zeroize;
 
 /// A call's result. `Err` holds the code to return.
 pub type Result<T = ()> = std::result::Result<T, Code>;
@@ -157,7 +158,10 @@ impl Buffers {
         // output begins.
         copy.extend_from_slice(unsafe { slice(self.input, self.sent) });
         // SAFETY: `new`'s caller promises the output.
-        exchange(&copy, unsafe { slice_mut(self.output, self.room) })
+        let result = exchange(&copy, unsafe { slice_mut(self.output, self.room) });
+        // It may hold a PIN.
+        copy.as_mut_slice().zeroize();
+        result
     }
 }
 

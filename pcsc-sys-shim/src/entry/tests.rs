@@ -147,7 +147,10 @@ fn a_response_may_go_where_the_command_is() {
     let mut expected = [0; 300];
     let apart = rig.transmit(COMMAND.as_ptr(), expected.as_mut_ptr(), 300);
     assert_eq!((apart.0, &expected[..14]), (0, &b"Hello world!\x90\x00"[..]));
-    for (command, response) in [(0, 0), (0, 1), (3, 0), (2, 3), (0, 4), (200, 0)] {
+    let places = [(0, 0), (3, 0), (2, 3), (0, 1), (0, 4), (200, 0)];
+    // Miri takes seconds for an exchange.
+    let count = if cfg!(miri) { 3 } else { places.len() };
+    for (command, response) in places.into_iter().take(count) {
         let mut memory = [0; 304];
         memory[command..command + 4].copy_from_slice(&COMMAND);
         let start = memory.as_mut_ptr();
