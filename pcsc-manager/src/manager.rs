@@ -251,7 +251,7 @@ impl Shared {
         };
         let Some(number) = number else {
             log::error!(
-                "reader {:?} is ignored: there are 256 readers already",
+                "reader {:?} is ignored: all 255 numbers of readers are in use",
                 found.name
             );
             return Ok(());

@@ -15,7 +15,7 @@ type Establish = unsafe extern "C" fn(c_ulong, *const c_void, *const c_void, *mu
 type Release = unsafe extern "C" fn(c_long) -> c_long;
 
 const CONTEXTS: [usize; 4] = [100, 500, 1000, 3900];
-const READERS: [usize; 4] = [24, 96, 192, 256];
+const READERS: [usize; 4] = [24, 96, 192, 255];
 const MEASURED: usize = 100;
 
 fn micros(time: Duration, calls: usize) -> f64 {
@@ -41,19 +41,21 @@ fn contexts() {
     let mut held = Vec::new();
     for count in CONTEXTS {
         held.resize_with(count, new);
-        let start = Instant::now();
-        let measured: Vec<c_long> = (0..MEASURED).map(|_| new()).collect();
-        let established = start.elapsed();
-        let start = Instant::now();
-        for context in measured {
-            // SAFETY: the function takes any number.
-            assert_eq!(unsafe { release(context) }, 0);
+        let mut best = [Duration::MAX; 2];
+        // The best of some rounds: a busy machine makes others slower.
+        for _ in 0..10 {
+            let start = Instant::now();
+            let measured: Vec<c_long> = (0..MEASURED).map(|_| new()).collect();
+            best[0] = best[0].min(start.elapsed());
+            let start = Instant::now();
+            for context in measured {
+                // SAFETY: the function takes any number.
+                assert_eq!(unsafe { release(context) }, 0);
+            }
+            best[1] = best[1].min(start.elapsed());
         }
-        println!(
-            "{count:8} {:7.2} us {:6.2} us",
-            micros(established, MEASURED),
-            micros(start.elapsed(), MEASURED)
-        );
+        let [established, released] = best.map(|time| micros(time, MEASURED));
+        println!("{count:8} {established:7.2} us {released:6.2} us");
     }
     for context in held {
         // SAFETY: as above.
@@ -78,13 +80,15 @@ fn readers() {
         context
             .get_status_change(Duration::from_secs(20), &mut states)
             .unwrap();
-        let start = Instant::now();
+        let mut best = Duration::MAX;
         for _ in 0..MEASURED {
             states.iter_mut().for_each(ReaderState::sync_current_state);
+            let start = Instant::now();
             let changed = context.get_status_change(Duration::ZERO, &mut states);
+            best = best.min(start.elapsed());
             assert_eq!(changed, Err(Error::Timeout));
         }
-        println!("{count:8} {:7.2} us", micros(start.elapsed(), MEASURED));
+        println!("{count:8} {:7.2} us", micros(best, 1));
     }
 }
 

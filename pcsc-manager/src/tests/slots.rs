@@ -164,6 +164,12 @@ fn a_new_reader_takes_the_place_of_one_that_is_gone() {
 }
 
 #[test]
+fn readers_beyond_the_numbers_that_there_are_are_left_out() {
+    let rig = Rig::new(256);
+    assert_eq!(count(&rig.client()), 255);
+}
+
+#[test]
 fn a_readers_name_is_an_attribute() {
     let rig = Rig::new(1);
     let client = rig.client();
