@@ -72,6 +72,21 @@ impl Watching<'_> {
     }
 }
 
+impl Drop for Watching<'_> {
+    fn drop(&mut self) {
+        let mut schedule = None;
+        for interest in self.interests.values_mut().flatten() {
+            if interest.end() {
+                schedule = Some(interest.reader().wakers().schedule.clone());
+            }
+        }
+        // Once for all: each time the thread looks at all readers.
+        if let Some(schedule) = schedule {
+            schedule.post();
+        }
+    }
+}
+
 /// What the threads share with the manager. `readers` is locked for bookkeeping alone, and no other lock is taken
 /// meanwhile.
 struct Shared {

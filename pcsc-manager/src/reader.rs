@@ -56,7 +56,10 @@ pub struct Snapshot {
 pub type IsCancelled<'a> = &'a dyn Fn() -> bool;
 
 /// Keeps a reader's device open and its card watched while it lives.
-pub struct Interest<R: Deref<Target = Reader>>(R);
+pub struct Interest<R: Deref<Target = Reader>> {
+    reader: R,
+    is_over: bool,
+}
 
 impl<R: Deref<Target = Reader>> Interest<R> {
     /// Begins to need a reader. If its device is not open, its thread opens it and polls the slot.
@@ -70,19 +73,33 @@ impl<R: Deref<Target = Reader>> Interest<R> {
         if is_closed {
             reader.watch.wake();
         }
-        Interest(reader)
+        Interest {
+            reader,
+            is_over: false,
+        }
     }
 
     /// The reader.
     pub fn reader(&self) -> &Reader {
-        &self.0
+        &self.reader
+    }
+
+    /// Ends it. Returns whether the thread that gives readers back has to be woken: for many readers, once is enough.
+    pub(crate) fn end(&mut self) -> bool {
+        if std::mem::replace(&mut self.is_over, true) {
+            return false;
+        }
+        let mut state = self.reader.state();
+        state.interests -= 1;
+        state.plan_to_give_back()
     }
 }
 
 impl<R: Deref<Target = Reader>> Drop for Interest<R> {
     fn drop(&mut self) {
-        self.0.state().interests -= 1;
-        self.0.plan_to_give_back();
+        if self.end() {
+            self.reader.wakers.schedule.post();
+        }
     }
 }
 
