@@ -122,8 +122,8 @@ pub enum Cause {
         /// The socket's path.
         path: PathBuf,
     },
-    /// The daemon closed the connection before it answered anything. A refusal by its access control and by its limit of
-    /// clients look alike.
+    /// The daemon closed the connection before it answered anything. A refusal by its access control and by
+    /// its limit of clients look alike.
     #[error("the resource manager at {} closed the connection at once: access is refused (see Polkit's rule for org.debian.pcsc-lite.access_pcsc), it has as many clients as it takes (pcscd --max-thread, 200 by default), or it is just ending", path.display())]
     Refused {
         /// The socket's path.
@@ -339,8 +339,8 @@ impl Failure {
         self
     }
 
-    /// What the answer to a failed call says besides its code: the length in bytes of an answer that does not fit into
-    /// the buffer, or the protocol of a connection that is not made. `None` without an answer.
+    /// What the answer to a failed call says besides its code: the length in bytes of an answer that does not
+    /// fit into the buffer, or the protocol of a connection that is not made. `None` without an answer.
     pub fn detail(&self) -> Option<u32> {
         self.detail
     }

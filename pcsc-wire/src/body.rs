@@ -52,7 +52,7 @@ pub trait Body: Sized {
     /// Reads a body off the front of `bytes`; `None` where there are too few.
     fn parse(bytes: &[u8]) -> Option<Self>;
 
-    /// Writes header and body to the front of `out` and gives their length.
+    /// Writes header and body to the front of `out`. Returns their length.
     fn emit_request(&self, command: Command, out: &mut [u8]) -> usize {
         out[..Header::SIZE].copy_from_slice(&Header::new(command, Self::SIZE).to_bytes());
         self.emit(&mut out[Header::SIZE..]);
@@ -90,7 +90,7 @@ macro_rules! bodies {
 }
 
 bodies! {
-    /// VERSION. A daemon that refuses still fills in its own numbers.
+    /// VERSION. A refusal holds the daemon's own numbers.
     VersionExchange {
         /// The major number.
         major: i32,
@@ -144,7 +144,7 @@ bodies! {
         share: u32,
         /// The set of protocols that the caller accepts.
         protocols: u32,
-        /// What is done to the card first.
+        /// What is done to the card first, `SCARD_LEAVE_CARD` and its like.
         initialization: u32,
         /// The protocol chosen.
         active: u32,
@@ -156,7 +156,7 @@ bodies! {
     Disconnect {
         /// The connection.
         card: i32,
-        /// What becomes of the card.
+        /// What is done to the card, `SCARD_LEAVE_CARD` and its like.
         disposition: u32,
         /// The return code.
         rv: u32,
@@ -174,7 +174,7 @@ bodies! {
     EndTransaction {
         /// The connection.
         card: i32,
-        /// What becomes of the card.
+        /// What is done to the card, `SCARD_LEAVE_CARD` and its like.
         disposition: u32,
         /// The return code.
         rv: u32,
@@ -248,9 +248,9 @@ bodies! {
 
     /// The event that ends a wait, and STOP_WAITING's answer. It carries no tag.
     Event {
-        /// A time that nobody uses; not even initialised in 4.3.
+        /// Not used, and not initialised in 4.3.
         timeout: u32,
-        /// Success, or that the wait was cancelled.
+        /// Success, or `SCARD_E_CANCELLED`.
         rv: u32,
     }
 
@@ -273,8 +273,8 @@ impl VersionExchange {
         }
     }
 
-    /// The message as it is sent. Behind requests whose answers vary in length, the answer to VERSION, which is known
-    /// byte for byte, marks their end.
+    /// The message as it is sent. Behind requests whose answers vary in length, the answer to VERSION, which
+    /// is known byte for byte, marks their end.
     pub fn to_bytes(&self) -> [u8; VersionExchange::SIZE] {
         let mut bytes = [0; VersionExchange::SIZE];
         self.emit(&mut bytes);

@@ -44,7 +44,7 @@ impl Version {
         (Version::OLDEST..=Version::NEWEST).contains(&self)
     }
 
-    /// In 4.2 the version does not tell the size of reader names: see [`NameSize`].
+    /// In 4.2 reader names have one of two sizes: see [`NameSize`].
     pub fn leaves_name_size_open(self) -> bool {
         self.minor <= 2
     }
@@ -59,7 +59,7 @@ impl Version {
         self.minor >= 5
     }
 
-    /// From 4.6 the daemon tells how many states it holds.
+    /// From 4.6 the daemon answers how many states it has.
     pub fn tells_table_size(self) -> bool {
         self.minor >= 6
     }
@@ -81,7 +81,7 @@ pub enum Command {
     ReleaseContext = 0x02,
     /// A connection to a reader; body [`Connect`].
     Connect = 0x04,
-    /// A connection's new terms; body [`Reconnect`].
+    /// New terms for a connection; body [`Reconnect`].
     Reconnect = 0x05,
     /// The end of a connection; body [`Disconnect`].
     Disconnect = 0x06,
@@ -91,9 +91,9 @@ pub enum Command {
     EndTransaction = 0x08,
     /// An APDU; body [`Transmit`] and the payload.
     Transmit = 0x09,
-    /// A reader's own function; body [`Control`] and the payload.
+    /// A function of the reader's own; body [`Control`] and the payload.
     Control = 0x0A,
-    /// Whether a connection is still good; body [`Status`].
+    /// Whether a connection can still be used; body [`Status`].
     Status = 0x0B,
     /// The end of another connection's wait; body [`Cancel`].
     Cancel = 0x0D,
@@ -147,7 +147,7 @@ impl Command {
     }
 }
 
-/// What precedes every request.
+/// The header of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     /// The body's size in bytes, without the payload of a transmit or control request.

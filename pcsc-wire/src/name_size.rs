@@ -1,5 +1,5 @@
-//! The size of reader names, which protocol 4.2 leaves open: pcsc-lite up to 1.8.3 sends states with names of 100 bytes,
-//! 1.8.4 to 1.8.8 sends today's states. The version is the same, so the size of a whole table must tell.
+//! The size of reader names in protocol 4.2: 100 bytes up to pcsc-lite 1.8.3, 128 bytes from 1.8.4 to 1.8.8.
+//! The version is the same, so that only the size of a whole table shows it.
 
 use super::{Body, Command, Header, Version, VersionExchange, MAX_READER_STATES, READER_STATE_SIZE};
 
@@ -15,7 +15,7 @@ pub fn name_size_requests(version: Version) -> [u8; 2 * Header::SIZE + VersionEx
     bytes
 }
 
-/// How far the answers to [`name_size_requests`] have come.
+/// The result of parsing the answers to [`name_size_requests`] received so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameSize {
     /// At least so many bytes are missing.
@@ -68,7 +68,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_size_of_a_table_tells_the_size_of_its_names(slots in 1usize..39, is_long: bool, more in 0usize..40) {
+        fn the_size_of_a_table_tells_the_size_of_its_names(
+            slots in 1usize..39, is_long: bool, more in 0usize..40,
+        ) {
             let size = if is_long { READER_STATE_SIZE } else { SHORT_READER_STATE_SIZE };
             let version = VersionExchange::new(VERSION).to_bytes();
             let whole = [vec![b'n'; slots * size], version.to_vec()].concat();

@@ -51,7 +51,7 @@ impl<'a> ReaderState<'a> {
         })
     }
 
-    /// The state's bytes; a name or an ATR that is too long is cut.
+    /// The state's bytes. Truncates a name or an ATR that is too long.
     pub fn to_bytes(&self) -> [u8; READER_STATE_SIZE] {
         let mut bytes = [0; READER_STATE_SIZE];
         let name = &self.name[..self.name.len().min(NAME_SIZE)];
@@ -74,7 +74,7 @@ pub struct ReaderStates<'a> {
 }
 
 impl<'a> ReaderStates<'a> {
-    /// A table over whole states; a part of a state at the end is left out.
+    /// A table of whole states. Ignores a part of a state at the end.
     pub fn new(bytes: &'a [u8]) -> ReaderStates<'a> {
         ReaderStates { bytes }
     }
@@ -97,8 +97,8 @@ impl<'a> ReaderStates<'a> {
         self.readers().find(|state| state.name == name)
     }
 
-    /// Whether the bytes look like a table: a free slot's name is all zeros. Bytes that are eight off
-    /// their place fail this wherever a reader is.
+    /// Whether the bytes can be a table: the name of a free slot is all zeros. A table with a reader fails
+    /// this if it is read eight bytes off its place.
     pub(super) fn is_plausible(&self) -> bool {
         self.bytes
             .chunks_exact(READER_STATE_SIZE)

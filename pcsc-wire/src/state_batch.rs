@@ -1,11 +1,11 @@
-//! A batch of requests that gives the reader states in one round trip, with or without registering
-//! for the next event, and the parser of what comes back.
+//! A batch of requests for the reader states in one round trip, with or without registration for the next
+//! event, and the parser of the replies.
 //!
-//! Two things make the replies ambiguous. The number of states is not told up to 4.5 and can change
-//! between SIZE and ARRAY in 4.6; and once registered, the untagged event can stand before any reply.
-//! A VERSION request behind the batch settles both: its answer is known byte for byte, so the place
-//! where it begins tells how much stands before it, and a reply that is eight bytes longer than whole
-//! states holds the event.
+//! Two things make the replies ambiguous. Up to 4.5 the number of states is not sent, and in 4.6 it can
+//! change between SIZE and ARRAY. After the registration, the event, which has no tag, can come before any
+//! reply. A VERSION request behind the batch resolves both: its answer is known byte for byte, so where it
+//! begins shows the length of what precedes it. A length that is eight bytes more than that of whole states
+//! holds the event.
 
 use std::ops::Range;
 
@@ -15,7 +15,7 @@ use super::{
     Body, Command, Event, Header, ReaderEvents, ReaderStates, Version, VersionExchange, READER_STATE_SIZE,
 };
 
-/// The largest number of reader states that is taken for real.
+/// The largest number of reader states that is accepted.
 pub const MAX_READER_STATES: usize = 4096;
 /// The size of an event, in bytes.
 pub const EVENT_SIZE: usize = 8;
@@ -27,8 +27,7 @@ const SIZE_REPLY: usize = 4;
 pub struct StateBatch {
     /// The version spoken on the connection.
     pub version: Version,
-    /// The version that the daemon tells when asked; a newer one than is spoken, where it takes older
-    /// clients.
+    /// The version in the daemon's answers: newer than the one spoken if the daemon accepts older clients.
     pub told: Version,
     /// How many states the daemon sends, up to 4.5, once it is known.
     pub slots: Option<usize>,
@@ -38,7 +37,7 @@ pub struct StateBatch {
     pub events: bool,
 }
 
-/// How far the replies have come.
+/// The result of parsing the bytes received so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
     /// At least so many bytes are missing.
@@ -56,7 +55,7 @@ pub struct Parsed {
     pub consumed: usize,
     /// Where the states stand in them.
     pub states: Range<usize>,
-    /// The count of reader events, where it was asked for and given.
+    /// The count of reader events, if it was asked for.
     pub reader_events: Option<u32>,
     /// The event that came among the replies.
     pub event: Option<Event>,
@@ -66,7 +65,8 @@ impl StateBatch {
     /// The longest requests, in bytes: five headers, the body of WAIT and that of VERSION.
     pub const MAX_SIZE: usize = 5 * Header::SIZE + Event::SIZE + VersionExchange::SIZE;
 
-    /// Writes the requests to the front of `out`, which must hold [`StateBatch::MAX_SIZE`] bytes. Returns their length.
+    /// Writes the requests to the front of `out`, which must hold [`StateBatch::MAX_SIZE`] bytes. Returns
+    /// their length.
     pub fn emit(&self, out: &mut [u8]) -> usize {
         let mut length = 0;
         let mut request = |command, body: &[u8]| {
@@ -118,7 +118,7 @@ impl StateBatch {
         let mut event = None;
         let mut expected = self.slots.unwrap_or(1);
         if self.version.tells_table_size() {
-            // A SIZE is never 0, an event's first word is.
+            // A SIZE is never 0. The first word of an event is.
             if bytes.get(..SIZE_REPLY) == Some(&[0; SIZE_REPLY]) {
                 if !self.wait {
                     return Progress::OutOfStep("a reader table of size 0");
@@ -167,7 +167,7 @@ impl StateBatch {
         Progress::OutOfStep("reader states without an end")
     }
 
-    /// Finds the event among replies that are an event longer than they should be.
+    /// Finds the event in replies that are longer by an event than without one.
     fn resolve(
         &self,
         bytes: &[u8],
@@ -187,7 +187,8 @@ impl StateBatch {
                 event = Event::parse(&bytes[head..]);
                 states = shifted;
             } else {
-                // Behind the states. The count of reader events is never 0; up to 4.4 there is none.
+                // The event follows the states. The count of reader events is never 0; up to 4.4 it is not
+                // sent.
                 let mut at = states.end;
                 if self.asks_for_events() && bytes[at..at + 4] != [0; 4] {
                     at += ReaderEvents::SIZE;
@@ -314,7 +315,8 @@ mod tests {
         ) {
             let version = Version { major: 4, minor };
             let reader = reader % slots;
-            let batch = StateBatch { version, told: version, slots: (known && minor < 6).then_some(slots), wait, events,
+            let batch = StateBatch {
+                version, told: version, slots: (known && minor < 6).then_some(slots), wait, events,
             };
             let early = if !wait {
                 Early::No

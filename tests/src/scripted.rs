@@ -1,8 +1,8 @@
-//! A daemon that does what the test says: for protocol versions that Debian's pcscd does not speak, and for
-//! what no real daemon would do on request.
+//! A scripted daemon, for protocol versions that Debian's pcscd does not have and for answers that no real
+//! daemon gives.
 //!
-//! It answers as pcscd does, from the other side of `pcsc_wire`. A test changes its readers while clients
-//! wait, and may replace any answer.
+//! It answers as pcscd does, with the codec of `pcsc_wire`. A test can change its readers while clients wait,
+//! and replace any answer.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -34,7 +34,7 @@ pub struct Reader {
     pub event_counter: u32,
     /// The card's ATR; empty without a card.
     pub atr: Vec<u8>,
-    /// How many share it.
+    /// The number of connections that share it; -1 for an exclusive one.
     pub sharing: i32,
 }
 
@@ -50,11 +50,11 @@ struct Out {
     waits: bool,
 }
 
-/// How the daemon is.
+/// How the daemon behaves.
 pub struct Script {
     /// The version that it speaks.
     pub version: Version,
-    /// Whether it takes clients from 4.4 up, as pcscd does since 2.4.1.
+    /// Whether it accepts clients of 4.4 and later, as pcscd does since 2.4.1.
     pub takes_older: bool,
     /// How many slots it sends, up to 4.5.
     pub slots: usize,
@@ -166,7 +166,7 @@ impl Scripted {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
-    /// How often a client had sent something after the daemon had answered: the round trips.
+    /// The number of round trips: how often a client has sent something after an answer.
     pub fn rounds(&self) -> usize {
         self.shared.rounds.load(Ordering::SeqCst)
     }
@@ -176,7 +176,7 @@ impl Scripted {
         lock(&self.shared.world).waiting.iter().any(|out| lock(out).waits)
     }
 
-    /// Changes the readers, and tells those who wait.
+    /// Changes the readers, and sends the event to clients that wait.
     pub fn change(&self, change: impl FnOnce(&mut Vec<Reader>)) {
         let mut world = lock(&self.shared.world);
         let count = |readers: &[Reader]| readers.iter().filter(|reader| !reader.name.is_empty()).count();
@@ -224,7 +224,7 @@ pub fn reader(slot: usize) -> Reader {
     }
 }
 
-/// Longer than anything here should take; for waits that must not hang a test.
+/// Longer than any wait should take. A test that waits this long fails instead of hanging.
 pub const LONG: std::time::Duration = std::time::Duration::from_secs(20);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -343,7 +343,7 @@ impl Connection {
         }
     }
 
-    /// As pcscd: a request on a handle of another connection ends this one.
+    /// As in pcscd, a request on a handle of another connection ends this one.
     fn own(&self, card: i32) -> Option<()> {
         (card == self.card && card != 0).then_some(())
     }
@@ -501,7 +501,7 @@ impl Connection {
             }
             Command::StopWaitingReaderStateChange => {
                 self.take(size)?;
-                // Since 1.8.19 an event that is on its way is the answer.
+                // Since 1.8.19 an event that has been sent is the answer.
                 let was_waiting = std::mem::take(&mut lock(&self.out).waits);
                 Some(if was_waiting || self.shared.script.answers_every_stop {
                     vec![0; wire::EVENT_SIZE]

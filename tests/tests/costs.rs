@@ -1,4 +1,4 @@
-//! What calls cost, in numbers that do not depend on the machine: system calls, seen by strace.
+//! What calls cost in system calls, counted by strace: these numbers do not depend on the machine.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -63,7 +63,7 @@ fn no_call_costs_more_system_calls_than_stock_and_one_exchange_three() {
         "status",
         "list",
         "attribute 90303",
-        // Two calls, the second of which gets the first one's answer.
+        // Two calls. The answer to the first also serves the second.
         "sized-list",
         "sized-attribute 10100",
         "control 42000001 01020304",
@@ -73,7 +73,7 @@ fn no_call_costs_more_system_calls_than_stock_and_one_exchange_three() {
             "{command}: stock {}, ours {} system calls for ten",
             counts[0], counts[1]
         );
-        // The daemon may write a reply in two pieces, in the ten exchanges or in the one that is taken off.
+        // The daemon may write a reply in two pieces, in the ten exchanges or in the one that is subtracted.
         assert!((25..=45).contains(&counts[1]), "{command}: {counts:?}");
         assert!(counts[1] <= counts[0], "{command}: {counts:?}");
     }

@@ -1,4 +1,4 @@
-//! The user's choices in the environment: when they are read, what they do, and who must not listen to them.
+//! Environment variables: when they are read, what they do, and that setuid programs ignore them.
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -14,12 +14,12 @@ const NO_SERVICE: &str = "8010001D";
 /// The reader that our library simulates.
 const SIMULATED: &str = "pcsc-rs Simulated Reader 00 00";
 
-/// What a C program's one establish gives.
+/// The output of a C program that establishes a context.
 fn establish(command: &mut Command) -> Output {
     say(command.arg(artifacts::library()), b"establish\n")
 }
 
-/// What a C program says to these lines.
+/// The output of a C program for these lines of input.
 fn say(command: &mut Command, lines: &[u8]) -> Output {
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("script");
@@ -139,7 +139,7 @@ fn the_backend_is_the_one_that_was_asked_for() {
         (Some("daemon"), Some(&of_pcscd), "it was asked for"),
         (Some("nonsense"), Some(&of_pcscd), "its socket is named"),
         (Some("simulated"), Some(SIMULATED), "it was asked for"),
-        // Whether this machine has a USB, and what is on it, is not known; pcscd's readers are not, nor are simulated ones.
+        // Readers on this machine's USB may be listed, but not pcscd's and not simulated ones.
         (Some("standalone"), None, "it was asked for"),
     ] {
         let mut command = Command::new(artifacts::binary("pcsc-tests", "winscard"));
@@ -175,7 +175,8 @@ fn the_backend_is_the_one_that_was_asked_for() {
     }
 }
 
-/// A copy of the C program and of our library that any user can run, and an empty folder for the system's daemon.
+/// A copy of the C program and of our library that any user can run, and an empty folder for the system's
+/// daemon.
 struct ForAnyUser {
     folder: tempfile::TempDir,
 }
@@ -199,8 +200,8 @@ impl ForAnyUser {
         self.folder.path().join(name)
     }
 
-    /// What the program says and logs of an establish as this user, where the folder `pcscd` is the system's, and where
-    /// there is a USB without devices.
+    /// What the program says and logs of an establish as this user, where the folder `pcscd` is the system's,
+    /// and where there is a USB without devices.
     fn establish(&self, user: &str) -> (String, String) {
         let mut command = in_namespace(&self.at("pcscd"), USB, "setpriv");
         command

@@ -1,5 +1,5 @@
-//! What no daemon should do, and what the world does to processes: each gets the right error, at once, and nothing
-//! is read out of step.
+//! Daemons that misbehave, forks, signals and scarce descriptors: each gives the right error at once, and no
+//! answer is taken for that of another request.
 
 use std::ffi::CStr;
 use std::io::Write;
@@ -64,7 +64,7 @@ fn connect(context: &Context) -> Result<Card, Error> {
     context.connect(READER, ShareMode::Shared, Protocols::ANY)
 }
 
-/// Makes each call once; gives the first error.
+/// Makes each call once. Returns the first error.
 fn all_calls(context: &Context) -> Result<(), Error> {
     context.list_readers_owned()?;
     let mut states = [ReaderState::new(READER, State::EMPTY)];
@@ -190,7 +190,7 @@ fn a_daemon_may_die_at_every_byte_of_every_answer() {
                     assert_eq!(error, None, "{command:?} of 4.{minor} cut at {cut}");
                     continue;
                 }
-                // In 4.2 the states are asked for with the first words.
+                // In 4.2 the handshake asks for the states.
                 let is_first = matches!(command, Command::Version | Command::EstablishContext)
                     || (minor == 2 && command == Command::GetReadersState);
                 let expected = if is_first {
@@ -198,7 +198,7 @@ fn a_daemon_may_die_at_every_byte_of_every_answer() {
                 } else {
                     Error::CommError
                 };
-                // A version's answer is read again behind the states.
+                // The answer to VERSION also marks the end of the states.
                 assert!(
                     error == Some(expected) || (is_first && error == Some(Error::CommError)),
                     "{command:?} of 4.{minor} cut at {cut}: {error:?}"
@@ -220,7 +220,7 @@ fn refusals_name_their_cause() {
             .unwrap_err()
     };
 
-    // Nobody there; a socket that nobody listens on; a path that fits no address.
+    // No socket, and a path that is too long for an address.
     let failure = establish(path.clone(), LONG);
     assert!(
         matches!(
@@ -250,7 +250,7 @@ fn refusals_name_their_cause() {
     }
     refuser.join().unwrap();
 
-    // A daemon that says nothing.
+    // A silent daemon.
     let failure = establish(path.clone(), Duration::from_millis(100));
     assert!(
         matches!(
@@ -299,14 +299,14 @@ fn a_version_that_nobody_speaks_is_named() {
         );
         assert!(failure.to_string().contains("1.8.4 or later"), "{failure}");
     }
-    // A later daemon that takes ours.
+    // A later daemon that accepts our version.
     let rig = Rig::new(Script {
         version: Version { major: 4, minor: 7 },
         takes_older: true,
         ..Script::new(6)
     });
     assert_eq!(rig.context().list_readers_owned().unwrap().len(), 1);
-    // One that refuses whatever is asked: no endless try.
+    // A daemon that refuses its own version: no endless retry.
     let rig = Rig::with(4, |command, mut answer, _| {
         if command == Command::Version {
             answer[8..].copy_from_slice(&Error::ServiceStopped.code().to_ne_bytes());
@@ -492,7 +492,7 @@ fn no_descriptor_is_left_or_inherited() {
         }
     }
     refuser.join().unwrap();
-    // Other tests of this process come and go; ten thousand do not.
+    // Other tests of this process open some, but not ten thousand.
     assert!(most < before + 500, "{before} descriptors, then {most}");
 
     let rig = Rig::new(Script::new(4));
@@ -548,7 +548,7 @@ fn signals_are_invisible() {
     let worker = std::thread::spawn({
         let context = rig.context();
         move || {
-            // SAFETY: names the calling thread.
+            // SAFETY: has no preconditions.
             sender.send(unsafe { libc::pthread_self() } as usize).unwrap();
             let mut states = [ReaderState::new(READER, State::PRESENT)];
             let card = connect(&context).unwrap();
@@ -563,7 +563,7 @@ fn signals_are_invisible() {
     });
     let thread = receiver.recv().unwrap();
     while !worker.is_finished() {
-        // SAFETY: the thread is joined below, so that its name is still good.
+        // SAFETY: the thread is joined below, so its identifier is valid.
         unsafe { libc::pthread_kill(thread as libc::pthread_t, libc::SIGUSR2) };
         std::thread::yield_now();
     }
@@ -576,8 +576,8 @@ fn a_forked_child_is_refused_and_the_parent_undisturbed() {
     let context = rig.context();
     let mut card = connect(&context).unwrap();
     let rounds = rig.daemon.rounds();
-    // SAFETY: the child calls what is under test, and ends by _exit; what it allocates, it allocates in a process
-    // whose other threads do not hold the allocator for long, and glibc makes fork safe for malloc.
+    // SAFETY: the child calls what is under test, and ends by _exit; what it allocates, it allocates in a
+    // process whose other threads do not hold the allocator for long, and glibc makes fork safe for malloc.
     let child = unsafe { libc::fork() };
     if child == 0 {
         let mut wrong = 0;
@@ -620,7 +620,8 @@ fn a_forked_child_is_refused_and_the_parent_undisturbed() {
     assert_eq!(context.list_readers_owned().unwrap().len(), 1);
 }
 
-/// A daemon that answers the handshake, and then any request with these bytes, in pieces; it takes all that is sent.
+/// A daemon that answers the handshake, and then any request with these bytes, in pieces. It reads all
+/// requests.
 fn babbler(hello: Vec<u8>, noise: Vec<u8>, piece: usize) -> (TempDir, PathBuf, std::thread::JoinHandle<()>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("comm");
@@ -639,7 +640,7 @@ fn babbler(hello: Vec<u8>, noise: Vec<u8>, piece: usize) -> (TempDir, PathBuf, s
     (folder, path, thread)
 }
 
-/// Calls that read an answer each; the number of a card that any daemon could have given.
+/// One call of each kind, on a connection that need not exist.
 fn one_call(number: usize, session: &Session) -> Result<(), Failure> {
     const CARD: i32 = 7;
     let reader = READER.to_bytes();
@@ -668,11 +669,11 @@ fn one_call(number: usize, session: &Session) -> Result<(), Failure> {
 }
 const CALLS: usize = 11;
 
-/// Bytes of which most are those that real answers have most: 0 and 4.
+/// Pseudo-random bytes, most of them 0 and 4, as in real answers.
 fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed | 1;
     let mut next = || {
-        // Knuth's MMIX generator; its high bits are the good ones.
+        // Knuth's MMIX generator, of which the high bits are the most random ones.
         state = state
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
@@ -690,7 +691,7 @@ fn noise(seed: u64, length: usize) -> Vec<u8> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1024, ..ProptestConfig::default() })]
 
-    /// Whatever a daemon says after a right handshake: an error or an answer, at once, and no panic.
+    /// Any bytes after a valid handshake give an error or an answer at once, and no panic.
     #[test]
     fn no_bytes_make_a_call_panic_or_hang(
         minor in 3..=6i32, refused: bool, piece in 1usize..400, first in 0..CALLS,
@@ -726,7 +727,7 @@ proptest! {
 }
 
 #[test]
-fn a_reader_named_as_nobody_should_be() {
+fn odd_reader_names_are_passed_on() {
     let rig = Rig::new(Script::new(6));
     rig.daemon.change(|readers| {
         readers[1] = pcsc_tests::scripted::Reader {

@@ -61,7 +61,7 @@ fn every_call_costs_one_round_trip() {
             call();
             rig.daemon.rounds() - before
         };
-        // The first contact with an older daemon takes a second try, on the same connection.
+        // The first context with an older daemon needs a second VERSION request, on the same connection.
         let first = rounds(&mut || drop(rig.context()));
         assert_eq!(
             (first, rig.daemon.connections()),
@@ -170,7 +170,7 @@ fn a_size_query_and_the_call_that_follows_cost_one_round_trip() {
             1,
             "4.{minor}"
         );
-        // What describes the card may differ from one moment to the next.
+        // The second call asks again for what describes the card.
         assert_eq!(
             rounds(&|| assert_eq!(value(Attribute::AtrString), b"ATTR")),
             2,
@@ -187,7 +187,7 @@ fn a_size_query_and_the_call_that_follows_cost_one_round_trip() {
         // The answer serves one call.
         assert_eq!(rounds(&|| assert_eq!(list(LENGTH), 2)), 1, "4.{minor}");
 
-        // It serves none behind another call, after a while, or of another kind.
+        // It does not serve a call after another call, after 100 ms, or for another attribute.
         let stale = |between: &dyn Fn()| {
             length();
             rig.daemon.change(|readers| readers[1] = Default::default());
@@ -241,7 +241,7 @@ fn any_number_of_slots_is_learned() {
         for _ in 0..2 {
             assert_eq!(names(&context).len(), slots, "4.{minor}");
         }
-        // More entries than stock takes.
+        // More entries than PC/SC Lite accepts.
         let mut states: Vec<_> = names(&context)
             .into_iter()
             .map(|n| ReaderState::new(n, State::UNAWARE))
@@ -298,7 +298,7 @@ fn waits_see_cards_and_readers_come_and_go() {
                     atr: atr.clone()
                 }
             );
-            // Another card, before anybody looks.
+            // The card is exchanged between two looks.
             change(2, b"\x3B\x00");
             assert_eq!(
                 next(),
@@ -365,7 +365,7 @@ fn a_wait_ends_with_its_time_or_a_cancel_and_leaves_nothing_behind() {
         assert_eq!(wait(Duration::from_millis(5)), Err(Error::Timeout), "4.{minor}");
         assert_eq!(names(&context).len(), 1);
 
-        // Before the wait: it sticks, for one wait.
+        // A cancel before the wait ends one wait.
         context.cancel().unwrap();
         assert_eq!(wait(LONG), Err(Error::Cancelled));
         assert_eq!(wait(Duration::from_millis(1)), Err(Error::Timeout));
@@ -378,7 +378,7 @@ fn a_wait_ends_with_its_time_or_a_cancel_and_leaves_nothing_behind() {
             assert_eq!(waiter.join().unwrap(), Err(Error::Cancelled));
         });
 
-        // At the moment of the timeout, and of an event: any order is right, nothing is left over.
+        // At the time of a timeout and of an event. Any order is right, and no bytes are left over.
         for round in 0..200 {
             std::thread::scope(|scope| {
                 let waiter = scope.spawn(|| wait(Duration::from_micros(50 * (round % 20))));
@@ -392,14 +392,14 @@ fn a_wait_ends_with_its_time_or_a_cancel_and_leaves_nothing_behind() {
                     "{ended:?}"
                 );
             });
-            // A cancel that came after the wait had ended is for the next one.
+            // A cancel after the end of the wait ends the next one.
             let _ = wait(Duration::ZERO);
             assert_eq!(names(&context).len(), 1, "out of step after {round} rounds");
         }
     }
 }
 
-/// An event crosses STOP_WAITING. Daemons up to 1.8.18 answer it all the same.
+/// An event crosses STOP_WAITING. Daemons up to 1.8.18 answer STOP_WAITING even so.
 #[test]
 fn an_event_may_cross_the_end_of_a_wait() {
     for (minor, answers_every_stop) in [(2, true), (3, true)]
@@ -436,7 +436,7 @@ fn an_event_may_cross_the_end_of_a_wait() {
             assert_eq!(waited, Err(Error::Timeout), "4.{minor}, {answers_every_stop}");
             rig.daemon.rounds() - before
         };
-        // Each kind of call is the first one after a wait once.
+        // Each kind of call follows a wait once.
         wait();
         assert_eq!(card.transmit(b"hello", &mut [0; 8]).unwrap(), b"hello");
         wait();
@@ -491,7 +491,7 @@ fn daemons_of_all_versions_at_once_and_one_after_another() {
         }
     });
 
-    // One socket, whose daemon is replaced.
+    // One socket whose daemon is replaced.
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("comm");
     let establish = || {
@@ -553,6 +553,6 @@ fn sharing_violations_are_waited_out() {
             .map_err(Error::from),
         Err(Error::Timeout)
     );
-    // Nothing is lost by that.
+    // The context can still be used.
     assert_eq!(names(&context).len(), 1);
 }

@@ -7,30 +7,29 @@ use crate::env;
 use crate::error::SETTING_LOG;
 use pcsc_wire::Version;
 
-/// A wish for a backend.
+/// Which backend the caller asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Choice {
-    /// What `PCSCLITE_BACKEND` says: `daemon`, `standalone` or `simulated`; [`Choice::Automatic`] where it
-    /// says nothing.
+    /// The value of `PCSCLITE_BACKEND`: `daemon`, `standalone` or `simulated`. [`Choice::Automatic`] if it is
+    /// not set.
     #[default]
     Environment,
-    /// The daemon whose socket is named, by the caller or by `PCSCLITE_CSOCK_NAME`, and nothing else. Where
-    /// none is named: the system's daemon if it listens, otherwise the readers on the USB, driven by this
-    /// process.
+    /// The daemon whose socket the caller or `PCSCLITE_CSOCK_NAME` names. If none is named, the system's
+    /// daemon, or without one the readers on the USB, driven by this process.
     Automatic,
-    /// A daemon and nothing else.
+    /// A daemon only.
     Daemon,
     /// The readers on the USB, driven by this process.
     Standalone,
-    /// Simulated readers: the bundled one, or those of `PCSCLITE_SIMULATED`.
+    /// Simulated readers: those in `PCSCLITE_SIMULATED`, or the bundled one.
     Simulated,
-    /// As [`Choice::Environment`]; but where nothing has a reader, the bundled simulated reader.
+    /// As [`Choice::Environment`], but the bundled simulated reader if no other reader is found.
     SimulatedAtLast,
 }
 
 impl Choice {
-    /// The choice that the environment makes, where it is asked. Unknown values are logged and ignored.
+    /// Replaces the choices that depend on the environment. Unknown values are logged and ignored.
     pub fn resolve(self) -> Choice {
         let or_else = match self {
             Choice::Environment => Choice::Automatic,
@@ -64,9 +63,9 @@ pub enum BackendKind {
         /// The protocol version spoken with it.
         version: Version,
     },
-    /// This process itself, with the readers on the USB.
+    /// This process, with the readers on the USB.
     Standalone,
-    /// This process itself, with simulated readers.
+    /// This process, with simulated readers.
     Simulated,
 }
 

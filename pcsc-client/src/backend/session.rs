@@ -16,7 +16,8 @@ use crate::env;
 use crate::error::{Cause, Error, Outcome};
 use pcsc_wire::ReaderState;
 
-/// A context, whichever backend serves it. All methods but [`Session::cancel`] take their turn where the backend needs it.
+/// A context, whichever backend serves it. The daemon's backend does calls of several threads one after
+/// another, except [`Session::cancel`].
 ///
 /// Numbers are those of the C interface: share modes, protocols, dispositions, attributes (PC/SC part 5).
 #[derive(Debug)]
@@ -41,7 +42,7 @@ macro_rules! on_backend {
     };
 }
 
-/// Methods that both backends have. After each of them the answer to a size query is too old for the next call.
+/// Methods that both backends have. Each ends the validity of the answer to a size query.
 macro_rules! methods {
     ($($(#[$doc:meta])* fn $name:ident($($parameter:ident: $type:ty),*) -> $result:ty;)+) => {
         impl Session { $(
@@ -63,27 +64,29 @@ methods! {
     fn check_alive() -> ();
     /// Calls `look` with each reader.
     fn each_reader(look: &mut dyn FnMut(ReaderState<'_>)) -> ();
-    /// Connects to the card in a reader, or to the reader. A failure may have the protocol for its detail.
+    /// Connects to the card in a reader, or to the reader. The detail of a failure is the protocol.
     fn connect(reader: &[u8], share: u32, protocols: u32, deadline: Option<Instant>) -> Connected;
-    /// Changes the terms of a connection, and returns the protocol in use. Waits while another connection holds the card.
-    /// A failure may have the protocol for its detail.
-    fn reconnect(card: i32, share: u32, protocols: u32, initialization: u32, deadline: Option<Instant>) -> u32;
+    /// Changes the terms of a connection, and returns the protocol in use. Waits while another connection
+    /// holds the card. The detail of a failure is the protocol.
+    fn reconnect(
+        card: i32, share: u32, protocols: u32, initialization: u32, deadline: Option<Instant>
+    ) -> u32;
     /// Ends a connection.
     fn disconnect(card: i32, disposition: u32) -> ();
     /// Begins a transaction. Always waits while another connection holds the card.
     fn begin_transaction(card: i32, deadline: Option<Instant>) -> ();
     /// Ends a transaction.
     fn end_transaction(card: i32, disposition: u32) -> ();
-    /// The status of a connection to the reader called `reader`, if the card is still there and was not reset. Waits while
-    /// another connection holds the card.
+    /// The status of a connection to the reader called `reader`, if the card is still there and was not
+    /// reset. Waits while another connection holds the card.
     fn status(card: i32, reader: &[u8]) -> ConnectionStatus;
-    /// Sends a command to the card. The response goes to the front of `response`. Waits while another connection holds the
-    /// card. A failure may have the response's length for its detail.
+    /// Sends a command to the card. The response goes to the front of `response`. Waits while another
+    /// connection holds the card. The detail of a failure is the response's length.
     fn transmit(
         card: i32, send: Pci, receive: Pci, command: &[u8], response: &mut [u8], deadline: Option<Instant>
     ) -> Transmitted;
-    /// Uses a function of the reader's own. The answer goes to the front of `answer`, and its length is returned. A failure
-    /// may have the answer's length for its detail.
+    /// Uses a function of the reader's own. The answer goes to the front of `answer`, and its length is
+    /// returned. The detail of a failure is the answer's length.
     fn control(card: i32, code: u32, data: &[u8], answer: &mut [u8], deadline: Option<Instant>) -> usize;
     /// Sets an attribute's value, at most 264 bytes.
     fn set_attribute(card: i32, id: u32, data: &[u8]) -> ();
@@ -95,7 +98,8 @@ methods! {
 }
 
 impl Session {
-    /// Establishes a context with the backend that the caller or the user chooses. Logs which one it is, and why.
+    /// Establishes a context with the backend that the caller or the user chooses. Logs which one it is, and
+    /// why.
     pub fn establish(options: &Options) -> Outcome<Session> {
         if let Some(device) = &options.device {
             return Session::device(options, device);
@@ -127,7 +131,7 @@ impl Session {
         session
     }
 
-    /// A named daemon; otherwise the system's where it listens; otherwise the readers on the USB.
+    /// The daemon that is named. If none is, the system's daemon, or without one the readers on the USB.
     fn automatic(options: &Options) -> Outcome<Session> {
         if options.socket.is_some() || env::chosen_socket().is_some() {
             return Session::daemon(options, "its socket is named");
@@ -140,7 +144,7 @@ impl Session {
             if shared.manager().is_in_use() {
                 return Session::standalone(options, "a daemon has come, but a card is in use here");
             }
-            // The daemon looks for readers when it starts, which connecting to its socket may make it do.
+            // Connecting may start the daemon, which then opens the readers: they must be free by then.
             shared.manager().end();
         }
         let failure = match Session::daemon(options, "it listens") {
@@ -204,20 +208,20 @@ impl Session {
         Ok(session)
     }
 
-    /// Cancels the waits in progress; see also [`Session::status_change`]. Safe in a signal handler: takes no lock and
-    /// allocates nothing, also where it fails.
+    /// Cancels the waits in progress; see also [`Session::status_change`]. Safe in a signal handler: takes no
+    /// lock and allocates nothing, also where it fails.
     pub fn cancel(&self) -> Outcome<()> {
         on_backend!(self, cancel())
     }
 
-    /// The readers' names, each with a NUL, and one more NUL. After a size query, the next call that is none gets the same
-    /// answer.
+    /// The readers' names, each with a NUL, and one more NUL. The answer to a size query also serves the call
+    /// that follows it.
     pub fn list_readers(&self, is_size_query: bool) -> Outcome<Vec<u8>> {
         match self.size_query.take() {
             Some(Answer::Readers(names)) if !is_size_query => return Ok(names),
             _ => (),
         }
-        // Room for a few readers' names at once.
+        // Enough for a few readers, so that their names need one allocation.
         let mut names = Vec::new();
         let mut room = names.try_reserve(512);
         self.each_reader(&mut |reader| {
@@ -241,8 +245,8 @@ impl Session {
         Ok(names)
     }
 
-    /// An attribute's value. After a size query, the next call that is none gets the same answer, unless the attribute
-    /// describes the card.
+    /// An attribute's value. The answer to a size query also serves the call that follows it, unless the
+    /// attribute describes the card.
     pub fn get_attribute(&self, card: i32, id: u32, is_size_query: bool) -> Outcome<AttributeValue> {
         match self.size_query.take() {
             Some(Answer::Attribute(of, value)) if !is_size_query && of == (card, id) => return Ok(value),
@@ -276,7 +280,7 @@ fn check_scope(scope: u32) -> Outcome<()> {
     Ok(())
 }
 
-/// Whether the system has a USB at all.
+/// Whether the system has USB support.
 fn has_usb() -> bool {
     ["/sys/bus/usb", "/dev/bus/usb"]
         .iter()

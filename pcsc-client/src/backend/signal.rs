@@ -1,4 +1,4 @@
-//! How one thread ends another's wait: a counter of cancels, and a descriptor that wakes a poll.
+//! Cancels: a counter of them, and a descriptor that wakes a poll in another thread.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::OnceLock;
@@ -8,28 +8,28 @@ use pcsc_process::Waker;
 
 use crate::error::{Error, Outcome};
 
-/// Counts the cancels of a context.
+/// The cancels of a context.
 ///
 /// A wait reads the count when its call begins, and ends when the count has changed. So a cancel between the
-/// beginning of the call and its registration with the daemon is not lost. A cancel while no call is in progress has
-/// no effect on the next call, unless that call is sticky.
+/// call's beginning and its registration with the daemon is not lost. A cancel while no call is in progress
+/// has no effect on the next one, unless that call is sticky.
 #[derive(Debug, Default)]
 pub struct Signal {
     cancels: AtomicU64,
     answered: AtomicU64,
     released: AtomicBool,
-    /// A forked child, whose context this is not, never gets as far as to wait for its lock.
+    /// Its lock may be held at the time of a fork. A child is refused before it uses the context.
     waker: OnceLock<Waker>,
 }
 
 impl Signal {
-    /// The count to compare with, for a call that begins now.
+    /// The count of cancels now.
     pub fn now(&self) -> u64 {
         self.cancels.load(Ordering::SeqCst)
     }
 
-    /// Calls `wait` with the count to compare with: that of now or, where a cancel is `sticky`, that of the
-    /// last one that was answered. A wait that ends for another reason has answered none.
+    /// Calls `wait` with the count that it compares with: the current one or, where `sticky`, that of the
+    /// last cancel that ended a sticky wait.
     pub fn wait(&self, sticky: bool, wait: impl FnOnce(u64) -> Outcome<()>) -> Outcome<()> {
         if !sticky {
             return wait(self.now());
@@ -69,14 +69,14 @@ impl Signal {
         self.released.load(Ordering::SeqCst)
     }
 
-    /// Whether a call that began at the count `since` is to end.
+    /// Whether a call that began at the count `since` has been cancelled.
     pub fn is_cancelled(&self, since: u64) -> bool {
         self.now() != since || self.is_released()
     }
 
-    /// The descriptor that becomes readable at a cancel. Made at the first wait; a cancel that came before
-    /// shows in the count, which a wait therefore looks at after this call. `None` where the process has no
-    /// descriptors left for it: the caller looks at the count from time to time instead.
+    /// The descriptor that becomes readable at a cancel, created at the first wait. A cancel before that only
+    /// changes the count, so a wait reads the count after this call. `None` if the process has no free
+    /// descriptor; the caller then polls the count.
     pub fn waker(&self) -> Option<&Waker> {
         if self.waker.get().is_none() {
             match Waker::new() {
@@ -95,7 +95,7 @@ impl Signal {
     }
 }
 
-/// How often a wait without a waker looks for a cancel.
+/// How often a wait without a waker polls the count.
 pub const LOOK: Duration = Duration::from_millis(50);
 
 /// What [`Signal::release`] found.
@@ -133,7 +133,7 @@ mod tests {
         assert!(signal.wait(false, |_| Ok(())).is_ok());
         let unasked = signal.wait(true, |_| panic!("this is not asked"));
         assert!(is_cancelled(&unasked));
-        // One that comes while a wait ends for another reason is for the next.
+        // A cancel while a wait ends for another reason ends the next one.
         let found_news = signal.wait(true, |_| {
             signal.cancel();
             Ok(())

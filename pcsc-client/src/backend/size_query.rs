@@ -1,12 +1,13 @@
 //! The answer to a size query, kept for the call with a buffer that follows it.
 //!
-//! Callers of `SCardListReaders` and `SCardGetAttrib` often ask for the size first. The first answer serves both calls: the
-//! pair costs one round trip, and a reader that is plugged in between does not make the second call fail. To the caller
-//! this is as if the second call had come earlier. So that no other call can contradict it, the answer is kept for one
-//! call, for a short time, and until another call of the context ends.
+//! Callers of `SCardListReaders` and `SCardGetAttrib` often ask for the size first. The first answer serves
+//! both calls: the pair costs one round trip, and a reader that is plugged in between does not make the
+//! second call fail. To the caller this is as if the second call had come earlier. So that no other call can
+//! contradict it, the answer is kept for one call, for a short time, and until another call of the context
+//! ends.
 //!
-//! `SCardStatus` does not work like that: it also reports whether the card was reset or removed, which must be true when
-//! it is reported. Neither do the attributes that describe the card.
+//! `SCardStatus` does not work like that: it also reports whether the card was reset or removed, which must
+//! be true when it is reported. Neither do the attributes that describe the card.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Mutex;
@@ -20,13 +21,12 @@ const KEPT_FOR: Duration = Duration::from_millis(100);
 /// An answer with the time when it came.
 #[derive(Debug, Default)]
 pub struct SizeQuery {
-    /// Whether there is an answer, so that other calls need no lock to know that there is none.
+    /// Whether there is an answer. Other calls read this instead of the lock.
     is_kept: AtomicBool,
     kept: Mutex<Option<(Instant, Answer)>>,
 }
 
-/// What is kept. An attribute's value is not boxed: its size is small beside that of a context, and no call shall fail for
-/// want of memory to keep it.
+/// What is kept. An attribute's value is not boxed: that would need an allocation, which can fail.
 #[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
@@ -38,14 +38,15 @@ pub enum Answer {
 
 impl SizeQuery {
     pub fn keep(&self, answer: Answer) {
-        // Never waits: in a forked child another thread of the parent may hold the lock for ever.
+        // Not `lock`: at the time of a fork another thread may have held it, and no thread of the child
+        // releases it.
         if let Ok(mut kept) = self.kept.try_lock() {
             *kept = Some((Instant::now(), answer));
             self.is_kept.store(true, Ordering::Release);
         }
     }
 
-    /// The answer that was kept, if it is not too old. It is forgotten.
+    /// Removes the answer that was kept. Returns it if it is not too old.
     pub fn take(&self) -> Option<Answer> {
         if !self.is_kept.load(Ordering::Acquire) {
             return None;
@@ -61,8 +62,8 @@ impl SizeQuery {
     }
 }
 
-/// Whether an attribute belongs to the reader, so that its size and its value may come from one answer. Those of class
-/// 9, ICC state, describe the card (PC/SC part 3, clause 3.1.4).
+/// Whether an attribute belongs to the reader, so that its size and its value may come from one answer. Those
+/// of class 9, ICC state, describe the card (PC/SC part 3, clause 3.1.4).
 pub fn is_of_reader(attribute: u32) -> bool {
     const ICC_STATE: u32 = 9;
     attribute >> 16 != ICC_STATE

@@ -96,8 +96,8 @@ impl DaemonContext {
         Ok(())
     }
 
-    /// Cancels the waits in progress; see also [`DaemonContext::status_change`]. Safe in a signal handler: takes no lock
-    /// and allocates nothing, also where it fails.
+    /// Cancels the waits in progress; see also [`DaemonContext::status_change`]. Safe in a signal handler:
+    /// takes no lock and allocates nothing, also where it fails.
     pub fn cancel(&self) -> Outcome<()> {
         if self.generation != process::generation() {
             return Err(Error::InvalidHandle.into());
@@ -118,8 +118,8 @@ impl DaemonContext {
         Ok(())
     }
 
-    /// Connects to the card in a reader, or to the reader. A name of 128 bytes and more is truncated, as in PC/SC Lite's
-    /// client, and then names no reader.
+    /// Connects to the card in a reader, or to the reader. A name of 128 bytes and more is truncated, as in
+    /// PC/SC Lite's client, and then names no reader.
     pub fn connect(
         &self,
         reader: &[u8],
@@ -148,8 +148,8 @@ impl DaemonContext {
         })
     }
 
-    /// Changes the terms of a connection, and returns the protocol in use. Waits while another connection holds the
-    /// card.
+    /// Changes the terms of a connection, and returns the protocol in use. Waits while another connection
+    /// holds the card.
     pub fn reconnect(
         &self,
         card: i32,
@@ -183,8 +183,8 @@ impl DaemonContext {
         check(self.call(Command::Disconnect, request, None)?.rv)
     }
 
-    /// Begins a transaction. Always waits while another connection holds the card. A deadline that passes leaves the
-    /// connection as it was.
+    /// Begins a transaction. Always waits while another connection holds the card. A deadline that passes
+    /// leaves the connection as it was.
     pub fn begin_transaction(&self, card: i32, deadline: Option<Instant>) -> Outcome<()> {
         let request = wire::BeginTransaction { card, rv: 0 };
         self.retry(true, deadline, || {
@@ -202,8 +202,8 @@ impl DaemonContext {
         check(self.call(Command::EndTransaction, request, None)?.rv)
     }
 
-    /// The status of a connection to the reader called `reader`, if the card is still there and was not reset. Waits
-    /// while another connection holds the card.
+    /// The status of a connection to the reader called `reader`, if the card is still there and was not
+    /// reset. Waits while another connection holds the card.
     pub fn status(&self, card: i32, reader: &[u8]) -> Outcome<ConnectionStatus> {
         let mut request = [0; Header::SIZE + wire::Status::SIZE];
         wire::Status { card, rv: 0 }.emit_request(Command::Status, &mut request);
@@ -222,8 +222,8 @@ impl DaemonContext {
         })
     }
 
-    /// Sends a command to the card. The response goes to the front of `response`. Waits while another connection holds
-    /// the card.
+    /// Sends a command to the card. The response goes to the front of `response`. Waits while another
+    /// connection holds the card.
     #[allow(clippy::too_many_arguments)]
     pub fn transmit(
         &self,
@@ -265,7 +265,8 @@ impl DaemonContext {
         })
     }
 
-    /// Uses a function of the reader's own. The answer goes to the front of `answer`, and its length is returned.
+    /// Uses a function of the reader's own. The answer goes to the front of `answer`, and its length is
+    /// returned.
     pub fn control(
         &self,
         card: i32,
@@ -325,8 +326,8 @@ impl DaemonContext {
 
     /// Waits until something differs from what the caller knows, at most `timeout`; `None` waits forever.
     ///
-    /// A cancel ends the wait if it comes after the call's beginning or, where `sticky`, after the last cancel that
-    /// ended a wait.
+    /// A cancel ends the wait if it comes after the call's beginning or, where `sticky`, after the last
+    /// cancel that ended a wait.
     pub fn status_change(
         &self,
         timeout: Option<Duration>,
@@ -374,8 +375,9 @@ impl DaemonContext {
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Repeats a call that meets a sharing violation until the other connection's transaction is over. The protocol has
-    /// no event for that, so the pauses grow from 1 to 100 ms. Calls of other threads are done meanwhile.
+    /// Repeats a call that meets a sharing violation until the other connection's transaction is over. The
+    /// protocol has no event for that, so the pauses grow from 1 to 100 ms. Calls of other threads are done
+    /// meanwhile.
     fn retry<T>(
         &self,
         waits: bool,

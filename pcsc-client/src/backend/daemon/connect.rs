@@ -34,7 +34,7 @@ pub fn connect(path: &Path, limit: Duration) -> Outcome<Stream> {
     })
 }
 
-/// What is at the path of a socket that a connect failed for.
+/// What is at the path of a socket, where the connect to it has failed.
 fn found(path: &Path, errno: Errno) -> Found {
     match errno {
         Errno::ACCESS | Errno::PERM => denied(path),
@@ -50,7 +50,7 @@ fn found(path: &Path, errno: Errno) -> Found {
     }
 }
 
-/// Who may use the socket, or the innermost folder on the way to it that can be seen: its mode hides the next one.
+/// The permissions of the socket or, if it is hidden, of the innermost folder on its path that is visible.
 fn denied(path: &Path) -> Found {
     let seen = |path: &Path| fs::metadata(path).ok().map(|file| (path.to_owned(), file));
     match path.ancestors().find_map(seen) {

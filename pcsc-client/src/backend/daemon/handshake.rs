@@ -1,4 +1,4 @@
-//! The first words with a daemon: find out what it speaks, speak that, and remember it.
+//! The handshake: find out the daemon's protocol version, use it, and remember it for the next context.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::IoSlice;
@@ -20,8 +20,8 @@ pub fn establish(path: &Path, scope: u32, limit: Duration) -> Outcome<Link> {
     let ask = remembered(path).unwrap_or(Version::NEWEST);
     match introduce(path, scope, ask, limit, deadline)? {
         Reply::Established(link) => Ok(link),
-        // A newer daemon than the one remembered took the old version, and would keep to the old ways on
-        // this connection: a new connection has the new ones.
+        // The remembered version is older than the daemon's, which has accepted it. It keeps to the old
+        // version on this connection, so a new connection is made.
         Reply::Newer(version) => {
             remember(path, version);
             match introduce(path, scope, version, limit, deadline)? {
@@ -43,8 +43,8 @@ fn introduce(path: &Path, scope: u32, ask: Version, limit: Duration, deadline: I
     let mut version = ask;
     let told = answer.version.version();
     if answer.version.rv != 0 {
-        // A refusal carries the daemon's own version, and the daemon goes on listening: it may even have
-        // established the context.
+        // A refusal carries the daemon's own version, and the connection stays usable. The daemon may even
+        // have established the context.
         version = told;
         if !version.is_spoken() || version == ask {
             return Err(mismatch(path, version));
@@ -84,8 +84,8 @@ struct Answer {
     slots: Option<usize>,
 }
 
-/// Sends VERSION, and ESTABLISH_CONTEXT with it, in one write. In 4.2 a request for the states goes with them, to learn the
-/// size of reader names.
+/// Sends VERSION and, with a scope, ESTABLISH_CONTEXT in one write. In 4.2 it also asks for the states, to
+/// learn the size of reader names.
 fn exchange(
     stream: &mut Stream,
     path: &Path,
@@ -135,7 +135,7 @@ fn exchange(
     })
 }
 
-/// The number of states, if their names have the size that this library takes. `version` is the daemon's answer to VERSION.
+/// The number of states, if their names have 128 bytes. `version` is the daemon's answer to VERSION.
 fn slots(
     stream: &mut Stream,
     path: &Path,
@@ -187,11 +187,12 @@ fn mismatch(path: &Path, theirs: Version) -> Failure {
     Failure::because(Error::ServiceStopped, cause)
 }
 
-/// The versions of the daemons met so far, by a hash of the socket's path, so that later contexts need no second try.
+/// The versions of the daemons met so far, by a hash of the socket's path, so that later contexts need no
+/// second try.
 ///
-/// Each entry has the hash, and in its low byte the minor version; 0 is a free one. There is no lock: one that another
-/// thread holds at the time of a fork would hang the child. A version that is forgotten, or that another path with the
-/// same hash has left, costs one round trip more.
+/// Each entry has the hash, and in its low byte the minor version; 0 is a free one. There is no lock: one
+/// that another thread holds at the time of a fork would hang the child. A version that is forgotten, or that
+/// another path with the same hash has left, costs one round trip more.
 static VERSIONS: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
 
 fn entry(path: &Path) -> (&'static AtomicU64, u64) {

@@ -35,7 +35,8 @@ pub struct Link {
 pub enum Deadline {
     /// Never: the daemon waits for a card or for another client.
     Never,
-    /// The context's limit for answers that need no card. The daemon is silent, and the connection has failed.
+    /// The context's limit for answers that need no card. The daemon is silent, and the connection has
+    /// failed.
     OfContext(Instant),
     /// The caller's. The call has timed out.
     OfCaller(Instant),
@@ -136,7 +137,8 @@ impl Link {
         }
     }
 
-    /// Sends the batch, and `more` behind it, in one write, and reads until the states are there. They stay pending.
+    /// Sends the batch, and `more` behind it, in one write, and reads until the states are there. They stay
+    /// pending.
     pub fn states(&mut self, batch: &StateBatch, more: &[u8]) -> Outcome<Parsed> {
         const MORE: usize = 32;
         let limit = self.limit();
@@ -187,9 +189,10 @@ impl Link {
 
     /// Ends a registration. If the connection fails here, the next call shows it.
     ///
-    /// This needs no round trip: the next read skips the answer to STOP_WAITING. From protocol 4.4 on this is eight
-    /// bytes: its own answer, or the event that crossed it. Daemons up to pcsc-lite 1.8.18 answer STOP_WAITING even
-    /// where the event has crossed it, so up to 4.3 the answer to a VERSION request marks the end.
+    /// This needs no round trip: the next read skips the answer to STOP_WAITING. From protocol 4.4 on this is
+    /// eight bytes: its own answer, or the event that crossed it. Daemons up to pcsc-lite 1.8.18 answer
+    /// STOP_WAITING even where the event has crossed it, so up to 4.3 the answer to a VERSION request marks
+    /// the end.
     pub fn stop_waiting(&mut self) {
         const COMMAND: Command = Command::StopWaitingReaderStateChange;
         let mut request = [0; 2 * Header::SIZE + Event::SIZE + VersionExchange::SIZE];

@@ -1,7 +1,7 @@
 //! pcscd over its socket.
 //!
-//! `stream` moves bytes, `connect` and `handshake` make a connection, `link` has a request and its answer, `calls` the
-//! calls of a context, and `watch` its wait for changes. Each uses those before it.
+//! `stream` moves bytes, `connect` and `handshake` make a connection, `link` has a request and its answer,
+//! `calls` the calls of a context, and `watch` its wait for changes. Each uses those before it.
 
 mod calls;
 mod connect;

@@ -1,6 +1,6 @@
 //! The byte stream to the daemon: one gathered write, one poll and one scattered read a call.
 //!
-//! Nothing here knows what the bytes mean. Signals and a full socket buffer are invisible to the caller.
+//! The stream does not interpret the bytes. It handles signals and a full socket buffer.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::ops::Range;
@@ -54,13 +54,13 @@ pub enum Wake {
 #[derive(Debug)]
 pub struct Stream {
     socket: Descriptor,
-    /// Its length never shrinks, so that it is zeroed once.
+    /// Grows as needed and never shrinks, so that its bytes are zeroed once.
     buffer: Vec<u8>,
-    /// What of the buffer is received and not yet used.
+    /// The part of the buffer that is received and not yet used.
     unread: Range<usize>,
-    /// Bytes still to come that answer a request whose sender did not wait.
+    /// How many bytes still to come are to be skipped: the answers to requests whose sender did not wait.
     owed: usize,
-    /// The same, where their number is not known.
+    /// An answer to be skipped whose length is not known.
     uncertain: Option<Uncertain>,
 }
 
@@ -71,10 +71,10 @@ struct Uncertain {
     mark: [u8; MARK_SIZE],
 }
 
-/// The length in bytes of what follows an uncertain answer.
+/// The length in bytes of the mark behind such an answer.
 pub const MARK_SIZE: usize = 12;
 
-/// A socket that a program started from this one does not get, and whose end is no signal.
+/// A socket that is closed on exec and raises no SIGPIPE.
 #[cfg(not(target_vendor = "apple"))]
 fn quiet_socket() -> Result<OwnedFd, Errno> {
     let flags = net::SocketFlags::CLOEXEC;
@@ -105,7 +105,8 @@ impl Stream {
         let mut buffer = Vec::new();
         buffer.try_reserve_exact(Stream::ROOM).map_err(|_| Errno::NOMEM)?;
         let socket = quiet_socket()?;
-        // A sandbox may refuse it. Then a connect to a daemon that does not accept waits without limit, as in PC/SC Lite.
+        // A sandbox may refuse it. Then a connect to a daemon that does not accept waits without limit, as in
+        // PC/SC Lite.
         if let Err(error) = sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(limit)) {
             log::debug!("the time of a connect is not limited: {error}");
         }
@@ -130,8 +131,8 @@ impl Stream {
         SocketAddrUnix::new(path).is_ok()
     }
 
-    /// Sends all parts, in one system call where the socket's buffer has room. Only where it has none the clock
-    /// is asked for a deadline.
+    /// Sends all parts, in one system call if the socket's buffer has room. `deadline` is called only if it
+    /// has none, so that the usual case does not read the clock.
     pub fn send(
         &mut self,
         mut parts: &mut [IoSlice<'_>],
@@ -161,20 +162,20 @@ impl Stream {
         Ok(())
     }
 
-    /// Tells that `count` bytes of answer will come that nobody waits for.
+    /// Skips the next `count` bytes that come, the answer to a request whose sender does not wait.
     pub fn owe(&mut self, count: usize) {
         self.owed += count;
-        // They may be here already: what is pending is never owed.
+        // They may have come already. Pending bytes are never among those to be skipped.
         self.skip_owed();
     }
 
-    /// Announces an answer that nobody waits for: `size` bytes, once or twice, and `mark` behind them. It is skipped
-    /// when the next answer is read.
+    /// Skips, before the next answer is read, `size` bytes that come once or twice, and `mark` behind them.
     pub fn owe_up_to(&mut self, size: usize, mark: [u8; MARK_SIZE]) {
         self.uncertain = Some(Uncertain { size, mark });
     }
 
-    /// Skips an answer that was announced by [`Stream::owe_up_to`], so that [`Stream::pending`] begins with the next one.
+    /// Skips what [`Stream::owe_up_to`] has announced, so that [`Stream::pending`] begins with the next
+    /// answer.
     pub fn skip_uncertain(&mut self, deadline: Option<Instant>) -> Result<(), Trouble> {
         let Some(Uncertain { size, mark }) = self.uncertain.take() else {
             return Ok(());
@@ -189,7 +190,7 @@ impl Stream {
         Err(Trouble::OutOfStep)
     }
 
-    /// Fills `head`, and `tail` as far as what arrives together with it goes; gives the length of that.
+    /// Fills `head`, and `tail` with what arrives together with it. Returns the length of that.
     pub fn receive(
         &mut self,
         head: &mut [u8],
@@ -234,7 +235,7 @@ impl Stream {
         Ok(in_tail)
     }
 
-    /// Makes at least `count` bytes available to [`Stream::pending`], taking more where more is there.
+    /// Reads until at least `count` bytes are pending. Reads more if more is there.
     pub fn fill(&mut self, count: usize, deadline: Option<Instant>) -> Result<(), Trouble> {
         self.skip_uncertain(deadline)?;
         self.skip_owed();
@@ -250,7 +251,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Makes room for so many bytes behind the unread ones, at least.
+    /// Makes room for at least `count` bytes behind the unread ones.
     fn make_room(&mut self, count: usize) -> Result<(), Trouble> {
         if self.unread.start > 0 {
             self.buffer.copy_within(self.unread.clone(), 0);
@@ -299,7 +300,7 @@ impl Stream {
         }
     }
 
-    /// Whether the other side has not closed the stream, as far as this side can know.
+    /// Whether the stream is open, as far as the system knows.
     pub fn is_open(&self) -> bool {
         let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
         let now = Timespec {
@@ -319,12 +320,12 @@ impl Stream {
         }
     }
 
-    /// Whether the program has left the descriptor alone.
+    /// Whether the descriptor is still the socket's: the program may have closed it.
     pub fn is_ours(&self) -> bool {
         self.socket.is_ours()
     }
 
-    /// Ends the stream for every process that holds it.
+    /// Shuts the stream down, also for a forked child that holds it.
     pub fn shutdown(&self) {
         if self.is_ours() {
             let _ = net::shutdown(&self.socket, Shutdown::Both);
@@ -362,8 +363,8 @@ impl Stream {
 }
 
 /// One read of a socket that a poll has called readable; `None` where it was interrupted. Nobody else reads
-/// from it, so that it does not block. A file that is no socket refuses it, unlike a `readv`: the program may have
-/// closed the socket, and its number may name a file of the program's.
+/// from it, so that it does not block. A file that is no socket refuses it, unlike a `readv`: the program may
+/// have closed the socket, and its number may name a file of the program's.
 fn receive_some(socket: &Descriptor, parts: &mut [IoSliceMut<'_>]) -> Result<Option<usize>, Trouble> {
     let received = match parts {
         // Cheaper for the kernel.
@@ -396,130 +397,4 @@ fn time_left(deadline: Option<Instant>) -> Option<Timespec> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::{Read, Write};
-    use std::os::unix::net::UnixStream;
-
-    fn pair() -> (Stream, UnixStream) {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        (
-            Stream {
-                socket: Descriptor::new(ours.into()),
-                buffer: Vec::new(),
-                unread: 0..0,
-                owed: 0,
-                uncertain: None,
-            },
-            theirs,
-        )
-    }
-
-    fn soon() -> Option<Instant> {
-        Some(Instant::now() + Duration::from_secs(20))
-    }
-
-    #[test]
-    fn a_reply_goes_past_owed_bytes_straight_to_its_buffers() {
-        let (mut stream, mut daemon) = pair();
-        stream.owe(8);
-        stream.owe(8);
-        daemon.write_all(b"ooooooooOOOOOOOOheadpay").unwrap();
-        let (mut head, mut tail) = ([0; 4], [0; 8]);
-        assert_eq!(stream.receive(&mut head, &mut tail, soon()).unwrap(), 3);
-        assert_eq!((&head, &tail[..3]), (b"head", &b"pay"[..]));
-        assert_eq!(stream.owed, 0);
-    }
-
-    #[test]
-    fn what_is_owed_may_be_here_already() {
-        let (mut stream, mut daemon) = pair();
-        daemon.write_all(b"eventooo").unwrap();
-        stream.fill(8, soon()).unwrap();
-        stream.owe(8);
-        assert_eq!(stream.pending(), b"");
-        daemon.write_all(b"next").unwrap();
-        stream.fill(4, soon()).unwrap();
-        assert_eq!(stream.pending(), b"next");
-    }
-
-    #[test]
-    fn an_answer_that_comes_once_or_twice_ends_at_its_mark() {
-        const MARK: [u8; MARK_SIZE] = *b"mark-mark-12";
-        for (answer, is_right) in [
-            (&b"answer08"[..], true),
-            (b"event-08answer08", true),
-            (b"nonsense-of-19-bytes", false),
-        ] {
-            let (mut stream, mut daemon) = pair();
-            stream.owe_up_to(8, MARK);
-            daemon.write_all(&[answer, &MARK, b"head"].concat()).unwrap();
-            let mut head = [0; 4];
-            match stream.receive(&mut head, &mut [], soon()) {
-                Ok(0) if is_right => assert_eq!(&head, b"head"),
-                Err(Trouble::OutOfStep) if !is_right => (),
-                other => panic!("{other:?}"),
-            }
-        }
-    }
-
-    #[test]
-    fn more_is_owed_than_one_read_skips() {
-        let (mut stream, mut daemon) = pair();
-        stream.owe(200);
-        daemon.write_all(&[9; 200]).unwrap();
-        daemon.write_all(b"head").unwrap();
-        let mut head = [0; 4];
-        assert_eq!(stream.receive(&mut head, &mut [0; 4], soon()).unwrap(), 0);
-        assert_eq!(&head, b"head");
-    }
-
-    #[test]
-    fn pending_bytes_come_before_those_of_the_socket() {
-        let (mut stream, mut daemon) = pair();
-        stream.owe(2);
-        daemon.write_all(b"xxabcdef").unwrap();
-        stream.fill(3, soon()).unwrap();
-        assert_eq!(stream.pending(), b"abcdef");
-        stream.consume(1);
-        daemon.write_all(b"gh").unwrap();
-        let mut head = [0; 7];
-        assert_eq!(stream.receive(&mut head, &mut [], soon()).unwrap(), 0);
-        assert_eq!(&head, b"bcdefgh");
-    }
-
-    #[test]
-    fn the_end_and_the_deadline_are_told_apart() {
-        let (mut stream, daemon) = pair();
-        let past = Some(Instant::now());
-        assert!(matches!(
-            stream.receive(&mut [0; 4], &mut [], past),
-            Err(Trouble::TimedOut)
-        ));
-        assert!(stream.is_open());
-        drop(daemon);
-        assert!(!stream.is_open());
-        assert!(matches!(stream.fill(1, soon()), Err(Trouble::Closed)));
-        assert!(matches!(
-            stream.send(&mut [IoSlice::new(b"x")], soon),
-            Err(Trouble::Closed)
-        ));
-    }
-
-    #[test]
-    fn a_full_buffer_is_waited_for() {
-        let (mut stream, mut daemon) = pair();
-        let big = vec![7; 4 << 20];
-        let reader = std::thread::spawn(move || {
-            let mut all = vec![0; 5 + (4 << 20)];
-            daemon.read_exact(&mut all).unwrap();
-            all
-        });
-        stream
-            .send(&mut [IoSlice::new(b"begin"), IoSlice::new(&big)], soon)
-            .unwrap();
-        let all = reader.join().unwrap();
-        assert_eq!(&all[..5], b"begin");
-        assert!(all[5..].iter().all(|&byte| byte == 7));
-    }
-}
+mod tests;

@@ -44,8 +44,8 @@ impl StandaloneContext {
         )?)))
     }
 
-    /// A context on simulated readers: those behind a socket, where `what` is its path; those of models, where
-    /// it is a list of their names; and the bundled one where it is empty.
+    /// A context on simulated readers: those behind a socket, where `what` is its path; those of models,
+    /// where it is a list of their names; and the bundled one where it is empty.
     pub fn on_simulation(what: &str) -> Outcome<StandaloneContext> {
         let bus = || -> Result<Arc<dyn Bus>, StartError> {
             Ok(match what {
@@ -299,7 +299,8 @@ impl Drop for StandaloneContext {
     fn drop(&mut self) {
         // In a forked child this refuses: the threads and the devices are the parent's.
         if self.release().is_err() && self.generation != process::generation() {
-            // Dropping these would use locks that the parent's threads may have held, and join threads that do not exist.
+            // Dropping these would use locks that the parent's threads may have held, and join threads that
+            // do not exist.
             std::mem::forget((self.client.clone(), self.shared.clone()));
         }
     }

@@ -84,8 +84,8 @@ impl Drop for Shared {
         let end = manager.has_ended().clone();
         // For a manager in the table this was the last reference: its readers are given back here.
         drop(manager);
-        // Nothing stays allocated in a library that is unloaded. A thread that holds the lock is about to replace
-        // the entry.
+        // Nothing stays allocated in a library that is unloaded. A thread that holds the lock is about to
+        // replace the entry.
         let Some(mut place) = self.place.and_then(|place| place.try_lock().ok()) else {
             return;
         };

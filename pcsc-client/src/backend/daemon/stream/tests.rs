@@ -1,0 +1,127 @@
+//! Streams against a socket pair.
+
+use super::*;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
+fn pair() -> (Stream, UnixStream) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    (
+        Stream {
+            socket: Descriptor::new(ours.into()),
+            buffer: Vec::new(),
+            unread: 0..0,
+            owed: 0,
+            uncertain: None,
+        },
+        theirs,
+    )
+}
+
+fn soon() -> Option<Instant> {
+    Some(Instant::now() + Duration::from_secs(20))
+}
+
+#[test]
+fn a_reply_goes_past_owed_bytes_straight_to_its_buffers() {
+    let (mut stream, mut daemon) = pair();
+    stream.owe(8);
+    stream.owe(8);
+    daemon.write_all(b"ooooooooOOOOOOOOheadpay").unwrap();
+    let (mut head, mut tail) = ([0; 4], [0; 8]);
+    assert_eq!(stream.receive(&mut head, &mut tail, soon()).unwrap(), 3);
+    assert_eq!((&head, &tail[..3]), (b"head", &b"pay"[..]));
+    assert_eq!(stream.owed, 0);
+}
+
+#[test]
+fn what_is_owed_may_be_here_already() {
+    let (mut stream, mut daemon) = pair();
+    daemon.write_all(b"eventooo").unwrap();
+    stream.fill(8, soon()).unwrap();
+    stream.owe(8);
+    assert_eq!(stream.pending(), b"");
+    daemon.write_all(b"next").unwrap();
+    stream.fill(4, soon()).unwrap();
+    assert_eq!(stream.pending(), b"next");
+}
+
+#[test]
+fn an_answer_that_comes_once_or_twice_ends_at_its_mark() {
+    const MARK: [u8; MARK_SIZE] = *b"mark-mark-12";
+    for (answer, is_right) in [
+        (&b"answer08"[..], true),
+        (b"event-08answer08", true),
+        (b"nonsense-of-19-bytes", false),
+    ] {
+        let (mut stream, mut daemon) = pair();
+        stream.owe_up_to(8, MARK);
+        daemon.write_all(&[answer, &MARK, b"head"].concat()).unwrap();
+        let mut head = [0; 4];
+        match stream.receive(&mut head, &mut [], soon()) {
+            Ok(0) if is_right => assert_eq!(&head, b"head"),
+            Err(Trouble::OutOfStep) if !is_right => (),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn more_is_owed_than_one_read_skips() {
+    let (mut stream, mut daemon) = pair();
+    stream.owe(200);
+    daemon.write_all(&[9; 200]).unwrap();
+    daemon.write_all(b"head").unwrap();
+    let mut head = [0; 4];
+    assert_eq!(stream.receive(&mut head, &mut [0; 4], soon()).unwrap(), 0);
+    assert_eq!(&head, b"head");
+}
+
+#[test]
+fn pending_bytes_come_before_those_of_the_socket() {
+    let (mut stream, mut daemon) = pair();
+    stream.owe(2);
+    daemon.write_all(b"xxabcdef").unwrap();
+    stream.fill(3, soon()).unwrap();
+    assert_eq!(stream.pending(), b"abcdef");
+    stream.consume(1);
+    daemon.write_all(b"gh").unwrap();
+    let mut head = [0; 7];
+    assert_eq!(stream.receive(&mut head, &mut [], soon()).unwrap(), 0);
+    assert_eq!(&head, b"bcdefgh");
+}
+
+#[test]
+fn the_end_and_the_deadline_are_told_apart() {
+    let (mut stream, daemon) = pair();
+    let past = Some(Instant::now());
+    assert!(matches!(
+        stream.receive(&mut [0; 4], &mut [], past),
+        Err(Trouble::TimedOut)
+    ));
+    assert!(stream.is_open());
+    drop(daemon);
+    assert!(!stream.is_open());
+    assert!(matches!(stream.fill(1, soon()), Err(Trouble::Closed)));
+    assert!(matches!(
+        stream.send(&mut [IoSlice::new(b"x")], soon),
+        Err(Trouble::Closed)
+    ));
+}
+
+#[test]
+fn a_full_buffer_is_waited_for() {
+    let (mut stream, mut daemon) = pair();
+    let big = vec![7; 4 << 20];
+    let reader = std::thread::spawn(move || {
+        let mut all = vec![0; 5 + (4 << 20)];
+        daemon.read_exact(&mut all).unwrap();
+        all
+    });
+    stream
+        .send(&mut [IoSlice::new(b"begin"), IoSlice::new(&big)], soon)
+        .unwrap();
+    let all = reader.join().unwrap();
+    assert_eq!(&all[..5], b"begin");
+    assert!(all[5..].iter().all(|&byte| byte == 7));
+}

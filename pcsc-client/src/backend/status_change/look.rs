@@ -1,0 +1,119 @@
+//! One look at all readers.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use super::watched::Watched;
+use crate::error::{Error, Outcome};
+use pcsc_wire::ReaderState;
+
+/// The result of a look at the readers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing differs from what the caller knows.
+    Nothing,
+    /// There is something to report.
+    News,
+    /// At the first look, a reader that the caller names does not exist.
+    UnknownReader,
+}
+
+/// One call: what the caller watches, and the results of earlier looks. The time of a look is linear in the
+/// number of readers, and logarithmic in how many are watched.
+#[derive(Debug)]
+pub struct StatusChange<'c, 'a> {
+    pub(super) watched: &'c mut [Watched<'a>],
+    /// The indices of the watched readers, in the order of their names.
+    by_name: Vec<usize>,
+    /// A hash of the readers' names and the count of reader events, as of the first look.
+    list_at_start: Option<(u64, Option<u32>)>,
+    pub(super) is_first: bool,
+}
+
+impl<'c, 'a> StatusChange<'c, 'a> {
+    pub(super) fn new(watched: &'c mut [Watched<'a>]) -> Outcome<StatusChange<'c, 'a>> {
+        let mut by_name = Vec::new();
+        by_name
+            .try_reserve_exact(watched.len())
+            .map_err(|_| Error::NoMemory)?;
+        by_name.extend(0..watched.len());
+        by_name.sort_unstable_by_key(|&index| watched[index].name);
+        Ok(StatusChange {
+            watched,
+            by_name,
+            list_at_start: None,
+            is_first: true,
+        })
+    }
+
+    /// Whether [`StatusChange::compare`] uses the count of readers that came or went.
+    pub fn wants_reader_events(&self) -> bool {
+        self.watched.iter().any(Watched::is_pnp)
+    }
+
+    /// Compares what the caller knows with the readers of now. `events` is the backend's count of readers
+    /// that came or went, where it keeps one.
+    pub fn compare<'r>(
+        &mut self,
+        readers: impl Iterator<Item = ReaderState<'r>> + Clone,
+        events: Option<u32>,
+    ) -> Verdict {
+        if std::mem::take(&mut self.is_first) {
+            for reader in readers.clone() {
+                self.for_each_of_name(reader.name, |entry| entry.is_found = true);
+            }
+            if !self.watched.iter().all(|entry| entry.is_found || entry.is_pnp()) {
+                return Verdict::UnknownReader;
+            }
+        }
+        let came_or_went = self.wants_reader_events() && self.has_list_changed(readers.clone(), events);
+        for entry in &mut *self.watched {
+            (entry.is_evaluated, entry.is_found) = (true, false);
+        }
+        let mut news = false;
+        for reader in readers {
+            self.for_each_of_name(reader.name, |entry| {
+                // Of several readers with one name the first counts.
+                if !std::mem::replace(&mut entry.is_found, true) && !entry.is_ignored() {
+                    news |= entry.compare(Some(reader));
+                }
+            });
+        }
+        for entry in self.watched.iter_mut().filter(|entry| !entry.is_found) {
+            if entry.is_pnp() {
+                news |= entry.compare_list(events, came_or_went);
+            } else if !entry.is_ignored() {
+                news |= entry.compare(None);
+            }
+        }
+        if news {
+            Verdict::News
+        } else {
+            Verdict::Nothing
+        }
+    }
+
+    fn for_each_of_name(&mut self, name: &[u8], mut act: impl FnMut(&mut Watched<'a>)) {
+        let first = self
+            .by_name
+            .partition_point(|&index| self.watched[index].name < name);
+        for &index in &self.by_name[first..] {
+            let entry = &mut self.watched[index];
+            if entry.name != name {
+                break;
+            }
+            act(entry);
+        }
+    }
+
+    /// Whether readers came or went since the first look.
+    fn has_list_changed<'r>(
+        &mut self,
+        readers: impl Iterator<Item = ReaderState<'r>>,
+        events: Option<u32>,
+    ) -> bool {
+        let mut names = DefaultHasher::new();
+        readers.for_each(|reader| reader.name.hash(&mut names));
+        let now = (names.finish(), events);
+        *self.list_at_start.get_or_insert(now) != now
+    }
+}

@@ -1,0 +1,58 @@
+//! The wait for a change, which is the same for all backends.
+
+use std::time::{Duration, Instant};
+
+use super::look::{StatusChange, Verdict};
+use super::watched::Watched;
+use crate::error::{Error, Outcome};
+
+/// The readers of a backend, for the time of one call.
+pub trait Readers {
+    /// Passes the readers of now to [`StatusChange::compare`]. Where `register`, the next [`Readers::wait`]
+    /// ends if they have changed since.
+    fn look(&mut self, call: &mut StatusChange<'_, '_>, register: bool) -> Outcome<Verdict>;
+
+    /// Waits until readers have changed since the last look. Returns false if the deadline has passed; `None`
+    /// waits forever. Returns at once where the last look has not registered.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] for a cancel or a release.
+    fn wait(&mut self, deadline: Option<Instant>) -> Outcome<bool>;
+
+    /// Ends a registration that no [`Readers::wait`] has ended.
+    fn stop(&mut self);
+}
+
+/// Waits until something differs from what the caller knows, at most `timeout`; `None` waits forever.
+pub fn wait_for_change(
+    readers: &mut impl Readers,
+    timeout: Option<Duration>,
+    watched: &mut [Watched<'_>],
+) -> Outcome<()> {
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let mut may_wait = timeout != Some(Duration::ZERO);
+    // Where the first look has something to report, there is no registration to end.
+    let mut register = may_wait && !watched.iter().any(Watched::is_news);
+    let mut call = StatusChange::new(watched)?;
+    loop {
+        match readers.look(&mut call, register)? {
+            Verdict::Nothing if !may_wait => return Err(Error::Timeout.into()),
+            Verdict::Nothing => (),
+            Verdict::News => {
+                readers.stop();
+                return Ok(());
+            }
+            Verdict::UnknownReader => {
+                readers.stop();
+                return Err(Error::UnknownReader.into());
+            }
+        }
+        if !readers.wait(deadline)? {
+            return Err(Error::Timeout.into());
+        }
+        // Changes that the caller does not watch must not extend its time. One more look, without a wait,
+        // reports a change that came with the end of that time.
+        may_wait = deadline.is_none_or(|deadline| deadline > Instant::now());
+        register = may_wait;
+    }
+}

@@ -1,0 +1,151 @@
+//! One watched reader, and what is reported of it (PC/SC part 5, clause 3.2.5; the bits as PC/SC Lite sets
+//! them).
+
+use crate::backend::bytes::Atr;
+use pcsc_wire::ReaderState;
+
+/// The name of the pseudo-reader that reports readers coming and going.
+pub const PNP_NAME: &[u8] = br"\\?PnP?\Notification";
+
+pub const IGNORE: u32 = pcsc_constants::SCARD_STATE_IGNORE;
+pub const CHANGED: u32 = pcsc_constants::SCARD_STATE_CHANGED;
+pub const UNKNOWN: u32 = pcsc_constants::SCARD_STATE_UNKNOWN;
+pub const UNAVAILABLE: u32 = pcsc_constants::SCARD_STATE_UNAVAILABLE;
+pub const EMPTY: u32 = pcsc_constants::SCARD_STATE_EMPTY;
+pub const PRESENT: u32 = pcsc_constants::SCARD_STATE_PRESENT;
+pub const ATRMATCH: u32 = pcsc_constants::SCARD_STATE_ATRMATCH;
+pub const EXCLUSIVE: u32 = pcsc_constants::SCARD_STATE_EXCLUSIVE;
+pub const INUSE: u32 = pcsc_constants::SCARD_STATE_INUSE;
+pub const MUTE: u32 = pcsc_constants::SCARD_STATE_MUTE;
+
+pub const READER_UNKNOWN: u32 = pcsc_constants::SCARD_UNKNOWN;
+pub const CARD_ABSENT: u32 = pcsc_constants::SCARD_ABSENT;
+pub const CARD_PRESENT: u32 = pcsc_constants::SCARD_PRESENT;
+pub const CARD_MUTE: u32 = pcsc_constants::SCARD_SWALLOWED;
+
+/// One reader that a caller watches.
+#[derive(Debug, Clone)]
+pub struct Watched<'a> {
+    /// The reader's name.
+    pub name: &'a [u8],
+    /// What the caller knows: `SCARD_STATE_*` bits, and an event counter in the high word.
+    pub current: u32,
+    pub(super) event: u32,
+    pub(super) is_evaluated: bool,
+    /// Whether a reader of this name was seen in the current look.
+    pub(super) is_found: bool,
+    /// The card's ATR; `None` until a reader of this name was looked at.
+    pub atr: Option<Atr>,
+}
+
+impl<'a> Watched<'a> {
+    /// A reader of which the caller knows `current`.
+    pub fn new(name: &'a [u8], current: u32) -> Watched<'a> {
+        Watched {
+            name,
+            current,
+            event: 0,
+            is_evaluated: false,
+            is_found: false,
+            atr: None,
+        }
+    }
+
+    /// The state now; `None` if the call failed before it was known.
+    pub fn event(&self) -> Option<u32> {
+        self.is_evaluated.then_some(self.event)
+    }
+
+    /// Whether this is the pseudo-reader for readers that come and go.
+    pub fn is_pnp(&self) -> bool {
+        self.name.eq_ignore_ascii_case(PNP_NAME)
+    }
+
+    /// Whether the caller leaves this reader out.
+    pub fn is_ignored(&self) -> bool {
+        self.current & IGNORE != 0
+    }
+
+    /// Whether the caller knows nothing yet, so that any state is news.
+    pub fn is_news(&self) -> bool {
+        self.current == 0 && !self.is_pnp()
+    }
+
+    /// Compares with a reader's state. Returns whether there is something to report.
+    pub(super) fn compare(&mut self, state: Option<ReaderState<'_>>) -> bool {
+        let Some(state) = state else {
+            self.event = UNKNOWN | UNAVAILABLE;
+            return self.report(self.current & UNKNOWN == 0);
+        };
+        let is_empty = state.state & CARD_ABSENT != 0;
+        let has_card = state.state & CARD_PRESENT != 0;
+
+        let mut news = self.current & UNKNOWN != 0;
+        let known_counter = self.current >> 16;
+        news |= known_counter != 0 && known_counter != state.event_counter & 0xFFFF;
+        self.event = (self.event & 0xFFFF & !UNKNOWN) | (state.event_counter << 16);
+
+        let is_bad = state.state & READER_UNKNOWN != 0;
+        news |= is_bad != (self.current & UNAVAILABLE != 0);
+        self.event &= !UNAVAILABLE;
+
+        self.atr = Some(if has_card {
+            state.atr.into()
+        } else {
+            Atr::default()
+        });
+        if is_bad {
+            self.event = UNAVAILABLE;
+            return self.report(news || self.current == 0);
+        }
+
+        if is_empty {
+            self.event &= !(PRESENT | IGNORE | UNKNOWN | UNAVAILABLE | ATRMATCH | MUTE | INUSE);
+            self.event |= EMPTY;
+            news |= self.current & PRESENT != 0;
+        } else if has_card {
+            self.event &= !(EMPTY | IGNORE | UNKNOWN | UNAVAILABLE | MUTE);
+            self.event |= PRESENT;
+            let is_mute = state.state & CARD_MUTE != 0;
+            if is_mute {
+                self.event |= MUTE;
+            }
+            news |= self.current & EMPTY != 0 || is_mute != (self.current & MUTE != 0);
+        }
+
+        match state.sharing {
+            -1 => {
+                self.event = (self.event & !INUSE) | EXCLUSIVE;
+                news |= self.current & INUSE != 0;
+            }
+            0 => {
+                self.event &= !(INUSE | EXCLUSIVE);
+                news |= self.current & (INUSE | EXCLUSIVE) != 0;
+            }
+            1.. if has_card => {
+                self.event = (self.event & !EXCLUSIVE) | INUSE;
+                news |= self.current & EXCLUSIVE != 0;
+            }
+            _ => (),
+        }
+        self.report(news || self.current == 0)
+    }
+
+    /// Compares the pseudo-reader with the count of readers that came or went. The count goes to the high
+    /// word: a caller that passes it to the next call misses no change between the two.
+    pub(super) fn compare_list(&mut self, events: Option<u32>, came_or_went: bool) -> bool {
+        if let Some(events) = events {
+            self.event = (self.event & 0xFFFF) | (events << 16);
+        }
+        let known = self.current >> 16;
+        let missed = known != 0 && events.is_some_and(|events| events & 0xFFFF != known);
+        self.report(missed || (came_or_went && !self.is_ignored()))
+    }
+
+    fn report(&mut self, news: bool) -> bool {
+        if news {
+            self.event |= CHANGED;
+        }
+        news
+    }
+}
