@@ -245,7 +245,8 @@ fn a_daemon_that_refuses_is_not_taken_for_none() {
         assert!(
             log.lines().count() == 1
                 && [
-                    "/run/pcscd/pcscd.comm: Permission denied (os error 13)",
+                    "at /run/pcscd/pcscd.comm",
+                    "Permission denied (os error 13)",
                     named,
                     "this process is of user nobody"
                 ]
