@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # GnuPG makes keys on an OpenPGP card, lists the card, signs and verifies. It reaches the card by PC/SC alone. The same card and
 # the same time give the same output.
 set -eu

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Tools for PKCS#11 and PIV on a PIV card in the reader $1: yubico-piv-tool makes a key, others use it. Parts of an elliptic
 # signature are random on some cards and not on this one, but no output here depends on that.
 set -eu
