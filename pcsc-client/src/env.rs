@@ -10,6 +10,7 @@ use once_cell::race::OnceBool;
 use crate::process;
 
 /// Where pcscd listens by default.
+#[cfg(feature = "daemon")]
 pub const DEFAULT_SOCKET: &str = "/run/pcscd/pcscd.comm";
 
 /// A variable's value. `None` in setuid and setgid programs.
@@ -27,11 +28,13 @@ pub fn chosen_socket() -> Option<PathBuf> {
 }
 
 /// The socket to use for a new context.
+#[cfg(feature = "daemon")]
 pub fn socket_path() -> PathBuf {
     chosen_socket().unwrap_or_else(|| DEFAULT_SOCKET.into())
 }
 
 /// A variable's text; empty where it has none.
+#[cfg(feature = "standalone")]
 pub fn text(name: &str) -> String {
     var(name).map_or(String::new(), |value| value.to_string_lossy().into_owned())
 }

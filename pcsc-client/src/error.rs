@@ -180,6 +180,12 @@ pub enum Cause {
         /// The system's error.
         source: io::Error,
     },
+    /// The library was built without this backend.
+    #[error("this library was built without its feature {feature:?}")]
+    NotIncluded {
+        /// The cargo feature that includes it.
+        feature: &'static str,
+    },
     /// The handle was made before this process was forked from its parent.
     #[error("the handle belongs to the parent process; a forked child establishes its own context")]
     Forked,
@@ -192,7 +198,7 @@ impl Cause {
     /// The target of the log record: [`SETTING_LOG`] where the value of an environment variable is at fault.
     fn log_target(&self) -> &'static str {
         match self {
-            Cause::UnknownModel(_) | Cause::Simulation { .. } => SETTING_LOG,
+            Cause::UnknownModel(_) | Cause::Simulation { .. } | Cause::NotIncluded { .. } => SETTING_LOG,
             _ => module_path!(),
         }
     }

@@ -61,8 +61,10 @@ mod exchange;
 mod manager;
 mod power;
 mod reader;
+#[cfg(feature = "sim")]
 mod remote;
 mod shared_reader;
+#[cfg(feature = "sim")]
 mod simulated;
 mod slot;
 mod slot_events;
@@ -81,7 +83,9 @@ pub use connections::Handle;
 pub use error::{CallError, StartError};
 pub use manager::{Manager, Settings, Watching};
 pub use reader::{Interest, IsCancelled, Reader, Snapshot};
+#[cfg(feature = "sim")]
 pub use remote::RemoteBus;
+#[cfg(feature = "sim")]
 pub use simulated::{Simulated, SimulatedBus};
 pub use slot::{FoundReader, Powered, Presence, Slot, SlotError, SlotEvent, Watch};
 pub use sync::ChangeCounter;

@@ -26,7 +26,7 @@ pub fn ifd() -> PathBuf {
 /// If it does not build.
 #[track_caller]
 pub fn driver() -> PathBuf {
-    existing(built(&["-p", "pcsc-ifd-handler", "--lib"]).join("libpcsc_ifd_handler.so"))
+    existing(built(&["-p", "pcsc-ifd-handler", "--lib", "--features", "sim"]).join("libpcsc_ifd_handler.so"))
 }
 
 /// A card application of `tests/cards`, a program. Built once for all profiles, apart from this workspace.

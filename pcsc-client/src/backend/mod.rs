@@ -3,12 +3,16 @@
 //! Not covered by semantic versioning: for the crates of this workspace. The interface takes and returns the
 //! numbers of the C interface, because the Rust API and libpcsclite.so.1 are both built on it.
 
+#[cfg(feature = "daemon")]
 pub mod daemon;
+#[cfg(feature = "standalone")]
 pub mod standalone;
 pub mod status_change;
 
 mod bytes;
 mod choice;
+mod establish;
+#[cfg(feature = "standalone")]
 mod listener;
 mod session;
 mod signal;

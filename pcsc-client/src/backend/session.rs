@@ -1,19 +1,17 @@
 //! A context, whichever backend serves it.
 
-use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::bytes::AttributeValue;
-use super::choice::{BackendKind, Choice};
+use super::choice::BackendKind;
+#[cfg(feature = "daemon")]
 use super::daemon::DaemonContext;
-use super::listener::Listener;
 use super::size_query::{self, Answer, SizeQuery};
+#[cfg(feature = "standalone")]
 use super::standalone::{self, StandaloneContext};
 use super::status_change::Watched;
-use super::values::{Connected, ConnectionStatus, Options, Pci, Transmitted};
-use crate::env;
-use crate::error::{Cause, Error, Outcome};
+use super::values::{Connected, ConnectionStatus, Pci, Transmitted};
+use crate::error::{Error, Outcome};
 use pcsc_wire::ReaderState;
 
 /// A context, whichever backend serves it. The daemon's backend does calls of several threads one after
@@ -22,13 +20,15 @@ use pcsc_wire::ReaderState;
 /// Numbers are those of the C interface: share modes, protocols, dispositions, attributes (PC/SC part 5).
 #[derive(Debug)]
 pub struct Session {
-    backend: Backend,
+    pub(super) backend: Backend,
     size_query: SizeQuery,
 }
 
 #[derive(Debug)]
-enum Backend {
+pub(super) enum Backend {
+    #[cfg(feature = "daemon")]
     Daemon(DaemonContext),
+    #[cfg(feature = "standalone")]
     Standalone(standalone::Kind, StandaloneContext),
 }
 
@@ -36,7 +36,9 @@ enum Backend {
 macro_rules! on_backend {
     ($session:expr, $method:ident($($argument:expr),*)) => {
         match &$session.backend {
+            #[cfg(feature = "daemon")]
             Backend::Daemon(context) => context.$method($($argument),*),
+            #[cfg(feature = "standalone")]
             Backend::Standalone(_, context) => context.$method($($argument),*),
         }
     };
@@ -98,108 +100,7 @@ methods! {
 }
 
 impl Session {
-    /// Establishes a context with the backend that the caller or the user chooses. Logs which one it is, and
-    /// why.
-    pub fn establish(options: &Options) -> Outcome<Session> {
-        if let Some(device) = &options.device {
-            return Session::device(options, device);
-        }
-        let session = match options.backend.resolve() {
-            Choice::Daemon => Session::daemon(options, "it was asked for"),
-            Choice::Standalone => Session::standalone(options, "it was asked for"),
-            Choice::Simulated => Session::simulated(options, "it was asked for"),
-            Choice::SimulatedAtLast => match Session::automatic(options) {
-                Err(failure)
-                    if failure
-                        .cause()
-                        .is_some_and(|cause| cause.is_absence() || cause.is_usb()) =>
-                {
-                    Session::simulated(options, "there is no daemon, and no reader")
-                }
-                Ok(session) if session.list_readers(false)?.len() == 1 => {
-                    Session::simulated(options, "there is no other reader")
-                }
-                session => session,
-            },
-            Choice::Automatic | Choice::Environment => Session::automatic(options),
-        };
-        if let Err(failure) = &session {
-            if let Some(cause @ Cause::Connect { .. }) = failure.cause() {
-                log::error!("{}", cause.chain());
-            }
-        }
-        session
-    }
-
-    /// The daemon that is named. If none is, the system's daemon, or without one the readers on the USB.
-    fn automatic(options: &Options) -> Outcome<Session> {
-        if options.socket.is_some() || env::chosen_socket().is_some() {
-            return Session::daemon(options, "its socket is named");
-        }
-        let socket = Listener::at(Path::new(env::DEFAULT_SOCKET));
-        if let Some(shared) = standalone::current(standalone::Kind::Usb) {
-            if socket.is_none() || shared.daemon_then() == socket {
-                return Session::standalone(options, "no daemon has come");
-            }
-            if shared.manager().is_in_use() {
-                return Session::standalone(options, "a daemon has come, but a card is in use here");
-            }
-            // Connecting may start the daemon, which then opens the readers: they must be free by then.
-            shared.manager().end();
-        }
-        let failure = match Session::daemon(options, "it listens") {
-            Err(failure) => failure,
-            session => return session,
-        };
-        match failure.cause() {
-            Some(cause) if cause.is_absence() && has_usb() => {
-                let session =
-                    Session::standalone(options, &format!("there is no daemon, since {}", cause.chain()))?;
-                if let Backend::Standalone(_, session) = &session.backend {
-                    session.note_daemon(socket);
-                }
-                Ok(session)
-            }
-            _ => Err(failure),
-        }
-    }
-
-    fn daemon(options: &Options, reason: &str) -> Outcome<Session> {
-        let session = DaemonContext::establish(options)?;
-        Session::of(Backend::Daemon(session), reason)
-    }
-
-    fn standalone(options: &Options, reason: &str) -> Outcome<Session> {
-        check_scope(options.scope)?;
-        let session = StandaloneContext::on_usb()?;
-        Session::of(Backend::Standalone(standalone::Kind::Usb, session), reason)
-    }
-
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    fn device(options: &Options, device: &OwnedFd) -> Outcome<Session> {
-        check_scope(options.scope)?;
-        let own = device.try_clone();
-        let own =
-            own.map_err(|error| crate::error::Failure::because(Error::NoMemory, Cause::System(error)))?;
-        let session = StandaloneContext::on_device(own)?;
-        Session::of(
-            Backend::Standalone(standalone::Kind::Usb, session),
-            "its device was given",
-        )
-    }
-
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    fn device(_options: &Options, _device: &OwnedFd) -> Outcome<Session> {
-        Err(Error::UnsupportedFeature.into())
-    }
-
-    fn simulated(options: &Options, reason: &str) -> Outcome<Session> {
-        check_scope(options.scope)?;
-        let session = StandaloneContext::on_simulation(&env::text("PCSCLITE_SIMULATED"))?;
-        Session::of(Backend::Standalone(standalone::Kind::Simulated, session), reason)
-    }
-
-    fn of(backend: Backend, reason: &str) -> Outcome<Session> {
+    pub(super) fn of(backend: Backend, reason: &str) -> Outcome<Session> {
         let session = Session {
             backend,
             size_query: SizeQuery::default(),
@@ -262,27 +163,15 @@ impl Session {
     /// What serves this context.
     pub fn kind(&self) -> BackendKind {
         match &self.backend {
+            #[cfg(feature = "daemon")]
             Backend::Daemon(session) => BackendKind::Daemon {
                 path: session.path().to_owned(),
                 version: session.version(),
             },
+            #[cfg(feature = "standalone")]
             Backend::Standalone(standalone::Kind::Usb, _) => BackendKind::Standalone,
+            #[cfg(feature = "standalone")]
             Backend::Standalone(standalone::Kind::Simulated, _) => BackendKind::Simulated,
         }
     }
-}
-
-/// Refuses a scope that does not exist, as a daemon does.
-fn check_scope(scope: u32) -> Outcome<()> {
-    if scope > pcsc_constants::SCARD_SCOPE_GLOBAL {
-        return Err(Error::InvalidValue.into());
-    }
-    Ok(())
-}
-
-/// Whether the system has USB support.
-fn has_usb() -> bool {
-    ["/sys/bus/usb", "/dev/bus/usb"]
-        .iter()
-        .any(|path| Path::new(path).exists())
 }

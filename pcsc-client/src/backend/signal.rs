@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use pcsc_process::Waker;
 
@@ -77,6 +76,7 @@ impl Signal {
     /// The descriptor that becomes readable at a cancel, created at the first wait. A cancel before that only
     /// changes the count, so a wait reads the count after this call. `None` if the process has no free
     /// descriptor; the caller then polls the count.
+    #[cfg(feature = "daemon")]
     pub fn waker(&self) -> Option<&Waker> {
         if self.waker.get().is_none() {
             match Waker::new() {
@@ -96,7 +96,8 @@ impl Signal {
 }
 
 /// How often a wait without a waker polls the count.
-pub const LOOK: Duration = Duration::from_millis(50);
+#[cfg(feature = "daemon")]
+pub const LOOK: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// What [`Signal::release`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -41,6 +41,8 @@ fn target() -> &'static Path {
                 "pcsc-sys-shim",
                 "-p",
                 "pcsc-ifd-handler",
+                "--features",
+                "pcsc-ifd-handler/sim",
                 "--target-dir",
             ])
             .arg(target);

@@ -1,12 +1,11 @@
 //! A context without a daemon: a client of this process's manager.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pcsc_ccid::reader::options::{self, Options};
 use pcsc_manager::{Bus, CallError, Client, Handle, Manager, Reader, Snapshot, Watching};
-use pcsc_manager::{RemoteBus, SimulatedBus, StartError, UsbBus};
+use pcsc_manager::{StartError, UsbBus};
 use pcsc_wire::ReaderState;
 
 use super::current::{self, Kind, Shared};
@@ -46,11 +45,14 @@ impl StandaloneContext {
 
     /// A context on simulated readers: those behind a socket, where `what` is its path; those of models,
     /// where it is a list of their names; and the bundled one where it is empty.
+    #[cfg(feature = "sim")]
     pub fn on_simulation(what: &str) -> Outcome<StandaloneContext> {
+        use pcsc_manager::{RemoteBus, SimulatedBus};
+
         let bus = || -> Result<Arc<dyn Bus>, StartError> {
             Ok(match what {
                 "" => Arc::new(SimulatedBus::bundled()?.with_options(options())),
-                path if path.contains('/') => Arc::new(RemoteBus::connect(Path::new(path))?),
+                path if path.contains('/') => Arc::new(RemoteBus::connect(path.as_ref())?),
                 models => Arc::new(SimulatedBus::of_models(models)?.with_options(options())),
             })
         };

@@ -1,0 +1,179 @@
+//! Which backend a context gets. A cargo feature includes each of them.
+
+use std::os::fd::OwnedFd;
+#[cfg(all(feature = "daemon", feature = "standalone"))]
+use std::path::Path;
+
+use super::choice::Choice;
+#[cfg(feature = "daemon")]
+use super::daemon::DaemonContext;
+#[cfg(all(feature = "daemon", feature = "standalone"))]
+use super::listener::Listener;
+#[cfg(any(feature = "daemon", feature = "standalone"))]
+use super::session::Backend;
+use super::session::Session;
+#[cfg(feature = "standalone")]
+use super::standalone::{self, StandaloneContext};
+use super::values::Options;
+use crate::env;
+use crate::error::{Cause, Error, Failure, Outcome};
+
+#[cfg(not(any(feature = "daemon", feature = "standalone")))]
+compile_error!("a context needs a backend: enable the feature daemon, standalone or sim");
+
+impl Session {
+    /// Establishes a context with the backend that the caller or the user chooses. Logs which one it is, and why.
+    pub fn establish(options: &Options) -> Outcome<Session> {
+        if let Some(device) = &options.device {
+            return Session::device(options, device);
+        }
+        let session = match options.backend.resolve() {
+            Choice::Daemon => Session::daemon(options, "it was asked for"),
+            Choice::Standalone => Session::standalone(options, "it was asked for"),
+            Choice::Simulated => Session::simulated(options, "it was asked for"),
+            Choice::SimulatedAtLast if cfg!(feature = "sim") => match Session::automatic(options) {
+                Err(failure)
+                    if failure
+                        .cause()
+                        .is_some_and(|cause| cause.is_absence() || cause.is_usb()) =>
+                {
+                    Session::simulated(options, "there is no daemon, and no reader")
+                }
+                Ok(session) if session.list_readers(false)?.len() == 1 => {
+                    Session::simulated(options, "there is no other reader")
+                }
+                session => session,
+            },
+            Choice::Automatic | Choice::Environment | Choice::SimulatedAtLast => Session::automatic(options),
+        };
+        if let Err(failure) = &session {
+            if let Some(cause @ Cause::Connect { .. }) = failure.cause() {
+                log::error!("{}", cause.chain());
+            }
+        }
+        session
+    }
+
+    /// The daemon that is named. If none is, the system's daemon, or without one the readers on the USB.
+    fn automatic(options: &Options) -> Outcome<Session> {
+        if options.socket.is_some() || env::chosen_socket().is_some() {
+            return Session::daemon(options, "its socket is named");
+        }
+        #[cfg(all(feature = "daemon", feature = "standalone"))]
+        let session = Session::daemon_or_usb(options);
+        #[cfg(not(feature = "standalone"))]
+        let session = Session::daemon(options, "the build has no other");
+        #[cfg(not(feature = "daemon"))]
+        let session = Session::standalone(options, "the build has no other");
+        session
+    }
+
+    /// The system's daemon where it listens; otherwise the readers on the USB.
+    #[cfg(all(feature = "daemon", feature = "standalone"))]
+    fn daemon_or_usb(options: &Options) -> Outcome<Session> {
+        let socket = Listener::at(Path::new(env::DEFAULT_SOCKET));
+        if let Some(shared) = standalone::current(standalone::Kind::Usb) {
+            if socket.is_none() || shared.daemon_then() == socket {
+                return Session::standalone(options, "no daemon has come");
+            }
+            if shared.manager().is_in_use() {
+                return Session::standalone(options, "a daemon has come, but a card is in use here");
+            }
+            // Connecting may start the daemon, which then opens the readers: they must be free by then.
+            shared.manager().end();
+        }
+        let failure = match Session::daemon(options, "it listens") {
+            Err(failure) => failure,
+            session => return session,
+        };
+        match failure.cause() {
+            Some(cause) if cause.is_absence() && has_usb() => {
+                let session =
+                    Session::standalone(options, &format!("there is no daemon, since {}", cause.chain()))?;
+                if let Backend::Standalone(_, session) = &session.backend {
+                    session.note_daemon(socket);
+                }
+                Ok(session)
+            }
+            _ => Err(failure),
+        }
+    }
+
+    #[cfg(feature = "daemon")]
+    fn daemon(options: &Options, reason: &str) -> Outcome<Session> {
+        let session = DaemonContext::establish(options)?;
+        Session::of(Backend::Daemon(session), reason)
+    }
+
+    #[cfg(not(feature = "daemon"))]
+    fn daemon(_options: &Options, _reason: &str) -> Outcome<Session> {
+        not_included("daemon")
+    }
+
+    #[cfg(feature = "standalone")]
+    fn standalone(options: &Options, reason: &str) -> Outcome<Session> {
+        check_scope(options.scope)?;
+        let session = StandaloneContext::on_usb()?;
+        Session::of(Backend::Standalone(standalone::Kind::Usb, session), reason)
+    }
+
+    #[cfg(not(feature = "standalone"))]
+    fn standalone(_options: &Options, _reason: &str) -> Outcome<Session> {
+        not_included("standalone")
+    }
+
+    #[cfg(all(feature = "standalone", any(target_os = "linux", target_os = "android")))]
+    fn device(options: &Options, device: &OwnedFd) -> Outcome<Session> {
+        check_scope(options.scope)?;
+        let own = device.try_clone();
+        let own = own.map_err(|error| Failure::because(Error::NoMemory, Cause::System(error)))?;
+        let session = StandaloneContext::on_device(own)?;
+        Session::of(
+            Backend::Standalone(standalone::Kind::Usb, session),
+            "its device was given",
+        )
+    }
+
+    #[cfg(not(all(feature = "standalone", any(target_os = "linux", target_os = "android"))))]
+    fn device(_options: &Options, _device: &OwnedFd) -> Outcome<Session> {
+        Err(Error::UnsupportedFeature.into())
+    }
+
+    #[cfg(not(feature = "sim"))]
+    fn simulated(_options: &Options, _reason: &str) -> Outcome<Session> {
+        not_included("sim")
+    }
+
+    #[cfg(feature = "sim")]
+    fn simulated(options: &Options, reason: &str) -> Outcome<Session> {
+        check_scope(options.scope)?;
+        let session = StandaloneContext::on_simulation(&env::text("PCSCLITE_SIMULATED"))?;
+        Session::of(Backend::Standalone(standalone::Kind::Simulated, session), reason)
+    }
+}
+
+/// The failure of a backend that the build leaves out.
+#[allow(dead_code, reason = "a build with every backend has none to leave out")]
+fn not_included(feature: &'static str) -> Outcome<Session> {
+    Err(Failure::because(
+        Error::UnsupportedFeature,
+        Cause::NotIncluded { feature },
+    ))
+}
+
+/// Refuses a scope that does not exist, as a daemon does.
+#[cfg(feature = "standalone")]
+fn check_scope(scope: u32) -> Outcome<()> {
+    if scope > pcsc_constants::SCARD_SCOPE_GLOBAL {
+        return Err(Error::InvalidValue.into());
+    }
+    Ok(())
+}
+
+/// Whether the system has USB support.
+#[cfg(all(feature = "daemon", feature = "standalone"))]
+fn has_usb() -> bool {
+    ["/sys/bus/usb", "/dev/bus/usb"]
+        .iter()
+        .any(|path| Path::new(path).exists())
+}

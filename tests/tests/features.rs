@@ -1,0 +1,102 @@
+//! What a build without some of the features leaves out.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use pcsc_tests::run;
+
+const LIMIT: Duration = Duration::from_secs(1800);
+
+fn cargo(arguments: &[&str]) -> String {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
+    command
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .args(arguments);
+    run(&mut command, LIMIT).stdout()
+}
+
+/// The names of the crates that a crate is built from.
+fn tree(arguments: &[&str]) -> Vec<String> {
+    let common = [
+        "tree", "--locked", "--edges", "normal", "--prefix", "none", "--format", "{p}",
+    ];
+    let text = cargo(&[&common[..], arguments].concat());
+    let names = text.lines().filter_map(|line| line.split(' ').next());
+    names.map(str::to_owned).collect()
+}
+
+#[track_caller]
+fn check_tree(arguments: &[&str], present: &[&str], absent: &[&str]) {
+    let crates = tree(arguments);
+    let is_there = |name: &&&str| crates.iter().any(|found| found == **name);
+    let missing: Vec<_> = present.iter().filter(|name| !is_there(name)).collect();
+    let unwanted: Vec<_> = absent.iter().filter(is_there).collect();
+    assert!(
+        missing.is_empty() && unwanted.is_empty(),
+        "no {missing:?}, but {unwanted:?}"
+    );
+}
+
+#[test]
+fn each_backend_brings_its_own_crates_alone() {
+    const DRIVER: [&str; 4] = ["pcsc-ccid", "pcsc-manager", "nusb", "pcsc-sim"];
+    let client = |features| {
+        [
+            "-p",
+            "pcsc-client",
+            "--no-default-features",
+            "--features",
+            features,
+        ]
+    };
+    check_tree(&client("daemon"), &["pcsc-wire"], &DRIVER);
+    check_tree(
+        &client("standalone"),
+        &["pcsc-ccid", "pcsc-manager"],
+        &["pcsc-sim"],
+    );
+    check_tree(&client("sim"), &DRIVER[..2], &[]);
+    check_tree(
+        &["-p", "pcsc-client"],
+        &["pcsc-wire", "pcsc-manager", "pcsc-sim"],
+        &[],
+    );
+    let library = ["-p", "pcsc-sys-shim", "--no-default-features"];
+    check_tree(&library, &["pcsc-client", "pcsc-wire"], &DRIVER);
+    check_tree(&["-p", "pcsc-ifd-handler"], &["pcsc-ccid"], &["pcsc-sim"]);
+}
+
+/// Builds a crate's library apart from those that other tests build; gives the file.
+fn built(arguments: &[&str], file: &str) -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("features");
+    let target_dir = target.to_str().unwrap();
+    cargo(
+        &[
+            &["build", "--locked", "--lib", "--target-dir", target_dir],
+            arguments,
+        ]
+        .concat(),
+    );
+    target.join("debug").join(file)
+}
+
+/// Whether a library has a symbol of the simulator's.
+fn has_simulator(file: &Path) -> bool {
+    let symbols = run(Command::new("nm").arg(file), LIMIT).stdout();
+    assert!(symbols.contains("pcsc_ccid"), "{} has no symbols", file.display());
+    symbols.contains("pcsc_sim")
+}
+
+#[test]
+fn a_build_without_sim_has_no_simulator() {
+    let library = ["-p", "pcsc-sys-shim", "--no-default-features", "--features"];
+    let file = "libpcsclite.so";
+    assert!(has_simulator(&built(&[&library[..], &["sim"]].concat(), file)));
+    assert!(!has_simulator(&built(
+        &[&library[..], &["standalone"]].concat(),
+        file
+    )));
+    let handler = built(&["-p", "pcsc-ifd-handler"], "libpcsc_ifd_handler.so");
+    assert!(!has_simulator(&handler));
+}
