@@ -6,14 +6,14 @@ mod common;
 use common::{card, named, open, pattern, power_up, read, transmit};
 use pcsc_ccid::part10::NAD;
 use pcsc_ccid::reader::{Error, Protocol, Reader};
-use pcsc_sim::card::{Behaviour, Burst, Card, Line, Offer, SimCard};
+use pcsc_sim::card::{Behaviour, Burst, Card, LineSettings, Offer, SimCard};
 use pcsc_sim::{Handle, SimTransport};
 
 /// A card that answers no blocks but those to NAD 0. A PPS request begins with FF.
 struct Particular(SimCard);
 
 impl Card for Particular {
-    fn reset(&mut self, line: Line) -> Burst {
+    fn reset(&mut self, line: LineSettings) -> Burst {
         self.0.reset(line)
     }
 
@@ -21,7 +21,7 @@ impl Card for Particular {
         self.0.power_off();
     }
 
-    fn hear(&mut self, bytes: &[u8], line: Line) -> Burst {
+    fn hear(&mut self, bytes: &[u8], line: LineSettings) -> Burst {
         match bytes {
             [0x00 | 0xFF, ..] => self.0.hear(bytes, line),
             _ => Burst::default(),

@@ -9,7 +9,7 @@ use pcsc_ccid::reader::{Error, Protocol};
 use pcsc_ccid::t1;
 use pcsc_ccid::transport;
 use pcsc_ccid::waiting::LONGEST;
-use pcsc_sim::card::{Behaviour, Burst, Card, Line, Offer};
+use pcsc_sim::card::{Behaviour, Burst, Card, LineSettings, Offer};
 
 /// After this no command is sent any more, whatever goes on; the last one may take [`LONGEST`].
 const TEN_MINUTES: Duration = Duration::from_secs(600);
@@ -49,13 +49,13 @@ struct Busy {
 }
 
 impl Card for Busy {
-    fn reset(&mut self, _: Line) -> Burst {
+    fn reset(&mut self, _: LineSettings) -> Burst {
         burst(vec![0x3B, 0x00], 12)
     }
 
     fn power_off(&mut self) {}
 
-    fn hear(&mut self, _: &[u8], _: Line) -> Burst {
+    fn hear(&mut self, _: &[u8], _: LineSettings) -> Burst {
         let mut bytes = vec![0x60; self.nulls];
         bytes.extend([0x90, 0x00]);
         burst(bytes, self.spacing)
@@ -114,14 +114,14 @@ struct Dripping {
 }
 
 impl Card for Dripping {
-    fn reset(&mut self, _: Line) -> Burst {
+    fn reset(&mut self, _: LineSettings) -> Burst {
         self.seq = 0;
         burst(vec![0x3B, 0x80, 0x81, 0x21, 0x95, 0xB5], 12)
     }
 
     fn power_off(&mut self) {}
 
-    fn hear(&mut self, bytes: &[u8], _: Line) -> Burst {
+    fn hear(&mut self, bytes: &[u8], _: LineSettings) -> Burst {
         let answer = match bytes {
             [_, 0xC1, 1, ifsd, _] => vec![0, 0xE1, 1, *ifsd, 0xE0 ^ ifsd],
             _ => {
@@ -246,13 +246,13 @@ struct Flood {
 }
 
 impl Card for Flood {
-    fn reset(&mut self, _: Line) -> Burst {
+    fn reset(&mut self, _: LineSettings) -> Burst {
         burst(vec![0x3B, 0x00], 12)
     }
 
     fn power_off(&mut self) {}
 
-    fn hear(&mut self, _: &[u8], _: Line) -> Burst {
+    fn hear(&mut self, _: &[u8], _: LineSettings) -> Burst {
         burst(self.answer.clone(), 12)
     }
 }

@@ -211,12 +211,12 @@ struct Interrupts(Arc<SimWatch>);
 impl InterruptSource for Interrupts {
     fn next(&mut self, receive: &mut dyn FnMut(&[u8])) -> Result<(), transport::Error> {
         match self.0.wait() {
-            pcsc_sim::Sight::Notification(message) => {
+            pcsc_sim::WatchEvent::Notification(message) => {
                 receive(&message);
                 Ok(())
             }
-            pcsc_sim::Sight::Gone => Err(transport::Error::Gone),
-            pcsc_sim::Sight::Stopped => Err(transport::Error::Cancelled),
+            pcsc_sim::WatchEvent::Gone => Err(transport::Error::Gone),
+            pcsc_sim::WatchEvent::Stopped => Err(transport::Error::Cancelled),
         }
     }
 }

@@ -11,10 +11,13 @@
 //!
 //! * [`Device`], [`Handle`], [`Model`]: a reader and how a test controls it.
 //! * [`card`]: cards and what can go wrong with them.
+//! * [`control`]: a socket over which another program moves the cards.
 //! * [`transport`]: decorators of a [`pcsc_ccid::transport::Transport`] that damage, record or replay its transfers.
 #![forbid(unsafe_code)]
 
 pub mod card;
+#[cfg(unix)]
+pub mod control;
 mod reader;
 pub mod transport;
 

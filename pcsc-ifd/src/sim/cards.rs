@@ -18,7 +18,9 @@ use pcsc_ccid::apdu::Command;
 use pcsc_ccid::atr::Atr;
 use pcsc_ccid::t1::Edc;
 use pcsc_sim::card::apps::{App, Echo, FileSystem, Hello, Several};
-use pcsc_sim::card::{Behaviour, Burst, Card, Convention, Line, Offer, PpsBehaviour, Profile, SimCard};
+use pcsc_sim::card::{
+    Behaviour, Burst, Card, Convention, LineSettings, Offer, PpsBehaviour, Profile, SimCard,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -194,7 +196,7 @@ impl Card for Switched {
         self.card.present()
     }
 
-    fn reset(&mut self, line: Line) -> Burst {
+    fn reset(&mut self, line: LineSettings) -> Burst {
         let atr = self.card.reset(line);
         if self.switches.is_mute() {
             return Burst::default();
@@ -206,7 +208,7 @@ impl Card for Switched {
         self.card.power_off();
     }
 
-    fn hear(&mut self, bytes: &[u8], line: Line) -> Burst {
+    fn hear(&mut self, bytes: &[u8], line: LineSettings) -> Burst {
         if self.switches.fails() {
             return Burst::default();
         }

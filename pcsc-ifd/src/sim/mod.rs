@@ -3,7 +3,7 @@
 //! | option | meaning |
 //! |---|---|
 //! | `card=CARD` | a [card](cards) in the next slot; `none` leaves it empty |
-//! | `control=PATH` | the reader is [controlled](control) over a socket of this name |
+//! | `control=PATH` | the reader is [controlled](pcsc_sim::control) over a socket of this name |
 //! | `number=N` | its number there; 0 if not given |
 //! | `fuzz=SEED` | a hostile reader: its messages are damaged at random |
 //!
@@ -13,7 +13,6 @@
 #![forbid(unsafe_code)]
 
 mod cards;
-mod control;
 mod sim_reader;
 mod switches;
 mod transport;
@@ -22,6 +21,7 @@ use crate::events::Events;
 use crate::opened::OpenedReader;
 use pcsc_ccid::descriptor::{self, Flavour, Interface};
 use pcsc_ccid::reader;
+use pcsc_sim::control::{self, ControlledReader};
 use pcsc_sim::Model;
 use sim_reader::SimReader;
 use std::path::Path;
@@ -81,7 +81,8 @@ pub fn open(name: &str, text: &str) -> Result<OpenedReader, String> {
         }
     }
     if let Some(path) = options.control {
-        control::listen(path, options.number, &reader)
+        let reader: Arc<dyn ControlledReader> = reader.clone();
+        control::listen(path, options.number, Arc::downgrade(&reader))
             .map_err(|error| format!("{}: {error}", path.display()))?;
     }
     let to_cancel = reader.clone();

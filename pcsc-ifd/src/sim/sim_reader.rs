@@ -1,10 +1,11 @@
-//! A simulated reader, shared by the driver and by the thread that moves its cards.
+//! A simulated reader: the driver sends it commands, and the control socket moves its cards.
 
 #![forbid(unsafe_code)]
 
 use super::cards;
 use super::switches::Switches;
 use crate::events::Events;
+use pcsc_sim::control::ControlledReader;
 use pcsc_sim::{Device, Handle};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -44,62 +45,12 @@ impl SimReader {
         })
     }
 
-    /// The device. [`SimReader::plug`] replaces it.
+    /// The device, which is another one after a plug.
     pub fn handle(&self) -> Handle {
         self.handle.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The switches of its cards.
-    pub fn switches(&self) -> &Switches {
-        &self.switches
-    }
-
-    /// Waits until pcscd has handled all events. Returns false after `limit`.
-    pub fn settle(&self, slot: u8, limit: Duration) -> bool {
-        self.events.settle(slot, limit)
-    }
-
-    /// Puts a card in, in place of any other.
-    ///
-    /// # Errors
-    /// A message, if there is no such card or slot.
-    pub fn insert(&self, slot: u8, card: &str) -> Result<(), String> {
-        let card = cards::make(card, &self.switches)?;
-        let slots = self.handle().with(|device| device.model().descriptor.slots());
-        if u16::from(slot) >= slots {
-            return Err(format!("no slot {slot}"));
-        }
-        self.handle().insert(slot, card);
-        self.note_move();
-        Ok(())
-    }
-
-    /// Takes a card out.
-    pub fn remove(&self, slot: u8) {
-        self.handle().remove(slot);
-        self.note_move();
-    }
-
-    /// Pulls the reader out.
-    pub fn unplug(&self) {
-        self.handle().unplug();
-        self.events.set_gone(true);
-        self.note_move();
-    }
-
-    /// Puts the reader back, with empty slots.
-    ///
-    /// # Errors
-    /// A message.
-    pub fn plug(&self) -> Result<(), String> {
-        let device = device(&self.model)?;
-        *self.handle.lock().unwrap_or_else(PoisonError::into_inner) = device;
-        self.events.set_gone(false);
-        self.note_move();
-        Ok(())
-    }
-
-    /// Ends the delay of an answer.
+    /// Ends the time that an answer takes.
     pub fn cancel(&self) {
         self.note_move();
     }
@@ -139,14 +90,57 @@ impl SimReader {
         pace.is_busy = false;
         result.timed_out()
     }
+}
 
-    /// Waits until an answer is being delayed. Returns false after `limit`.
-    pub fn is_busy(&self, limit: Duration) -> bool {
+impl ControlledReader for SimReader {
+    fn insert(&self, slot: u8, card: &str) -> Result<(), String> {
+        let card = cards::make(card, &self.switches)?;
+        let slots = self.handle().with(|device| device.model().descriptor.slots());
+        if u16::from(slot) >= slots {
+            return Err(format!("no slot {slot}"));
+        }
+        self.handle().insert(slot, card);
+        self.note_move();
+        Ok(())
+    }
+
+    fn remove(&self, slot: u8) {
+        self.handle().remove(slot);
+        self.note_move();
+    }
+
+    fn unplug(&self) {
+        self.handle().unplug();
+        self.events.set_gone(true);
+        self.note_move();
+    }
+
+    fn plug(&self) -> Result<(), String> {
+        let device = device(&self.model)?;
+        *self.handle.lock().unwrap_or_else(PoisonError::into_inner) = device;
+        self.events.set_gone(false);
+        self.note_move();
+        Ok(())
+    }
+
+    fn settle(&self, slot: u8, limit: Duration) -> bool {
+        self.events.settle(slot, limit)
+    }
+
+    fn set_mute(&self, is_mute: bool) {
+        self.switches.set_mute(is_mute);
+    }
+
+    fn set_failing(&self, is_failing: bool) {
+        self.switches.set_fails(is_failing);
+    }
+
+    fn is_busy(&self, limit: Duration) -> Result<bool, String> {
         let (pace, _) = self
             .paced
             .wait_timeout_while(self.lock_pace(), limit, |pace| !pace.is_busy)
             .unwrap_or_else(PoisonError::into_inner);
-        pace.is_busy
+        Ok(pace.is_busy)
     }
 }
 

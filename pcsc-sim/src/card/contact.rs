@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::fault::FaultKind;
-use super::{Burst, Card, Convention, Faults, Line, Rate};
+use super::{Burst, Card, Convention, Faults, LineSettings, Rate};
 
 /// Ten bits and two of guard time (clause 7.2).
 const CHARACTER_ETU: u64 = 12;
@@ -41,7 +41,7 @@ struct Arrival {
 /// waiting for it.
 pub struct Contact {
     card: Box<dyn Card>,
-    line: Line,
+    line: LineSettings,
     powered: bool,
     convention: Option<Convention>,
     extra_guard: u8,
@@ -57,7 +57,7 @@ impl Contact {
     pub fn new(card: Box<dyn Card>) -> Self {
         Contact {
             card,
-            line: Line {
+            line: LineSettings {
                 clock_hz: 4_000_000,
                 rate: Rate::DEFAULT,
                 millivolts: 5000,
@@ -89,7 +89,7 @@ impl Contact {
     }
 
     /// Clock and rate in use.
-    pub fn line(&self) -> Line {
+    pub fn line(&self) -> LineSettings {
         self.line
     }
 
@@ -113,7 +113,7 @@ impl Contact {
     /// Power, clock, reset: a cold reset, or a warm one if the card had power. The rate is the
     /// default again; the ATR waits to be received.
     pub fn reset(&mut self, clock_hz: u32) {
-        self.line = Line {
+        self.line = LineSettings {
             clock_hz,
             rate: Rate::DEFAULT,
             millivolts: self.line.millivolts,

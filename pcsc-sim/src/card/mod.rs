@@ -62,7 +62,7 @@ impl Rate {
 
 /// What the reader drives the contact with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Line {
+pub struct LineSettings {
     /// Clock frequency in Hz.
     pub clock_hz: u32,
     /// The reader's F and D.
@@ -71,7 +71,7 @@ pub struct Line {
     pub millivolts: u16,
 }
 
-impl Line {
+impl LineSettings {
     /// Bits per second.
     pub fn bits_per_second(&self) -> u32 {
         self.rate.bits_per_second(self.clock_hz)
@@ -110,11 +110,11 @@ pub trait Card: Send {
     }
 
     /// RST went high, after a cold or warm reset; the answer is the ATR. Nothing, for a mute card.
-    fn reset(&mut self, line: Line) -> Burst;
+    fn reset(&mut self, line: LineSettings) -> Burst;
 
     /// Power went off.
     fn power_off(&mut self);
 
     /// The reader sent these characters, read in direct convention, and is silent now.
-    fn hear(&mut self, bytes: &[u8], line: Line) -> Burst;
+    fn hear(&mut self, bytes: &[u8], line: LineSettings) -> Burst;
 }

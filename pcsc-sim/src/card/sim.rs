@@ -1,6 +1,6 @@
 //! A whole card: answer to reset, PPS, one of the protocols, an application.
 
-use super::{t0, t1, App, Burst, Card, Line, Offer, Profile, Rate};
+use super::{t0, t1, App, Burst, Card, LineSettings, Offer, Profile, Rate};
 
 /// Guard time that the card keeps: the reader sees 12 etu between leading edges.
 const SPACING: u64 = 12;
@@ -212,7 +212,7 @@ impl Card for SimCard {
         !self.removed
     }
 
-    fn reset(&mut self, line: Line) -> Burst {
+    fn reset(&mut self, line: LineSettings) -> Burst {
         self.app.reset();
         self.rate = Rate::DEFAULT;
         let supplied = self
@@ -241,7 +241,7 @@ impl Card for SimCard {
         self.state = State::Off;
     }
 
-    fn hear(&mut self, bytes: &[u8], line: Line) -> Burst {
+    fn hear(&mut self, bytes: &[u8], line: LineSettings) -> Burst {
         self.heard += bytes.len() as u64;
         self.removed |= self.behaviour.removed_after.is_some_and(|n| self.heard >= n);
         let too_fast = self

@@ -2,7 +2,7 @@
 
 /// The values that the parameters are made of.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Said {
+pub(super) struct AtrParameters {
     /// TS is '3F'.
     pub inverse: bool,
     /// Protocols in the order in which TD bytes name them; T=0 where none does.
@@ -25,12 +25,12 @@ pub(super) struct Said {
     pub is_sound: bool,
 }
 
-impl Said {
+impl AtrParameters {
     /// Reads as far as the bytes go.
-    pub fn read(atr: &[u8]) -> Said {
-        let mut said = Said {
+    pub fn read(atr: &[u8]) -> AtrParameters {
+        let mut said = AtrParameters {
             inverse: atr.first() == Some(&0x3F),
-            ..Said::default()
+            ..AtrParameters::default()
         };
         let Some(&t0) = atr.get(1) else {
             return said;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::device::{Abort, Device};
 use super::exchange::Block;
+use super::reply::Reply;
 use super::slot::Slot;
 use pcsc_ccid::descriptor::Features;
 use pcsc_ccid::message::{Command, IccStatus, Kind, Malformed, Outcome, Response, SlotError, HEADER_SIZE};
@@ -22,7 +23,7 @@ impl Device {
             _ => Kind::SlotStatus,
         };
         let refuse = |device: &mut Device, error| {
-            let answer = Done::failed(error);
+            let answer = Reply::failed(error);
             device.reply(answered_by, slot, seq, answer);
         };
         if usize::from(slot) >= self.slots.len() {
@@ -67,7 +68,7 @@ impl Device {
         let kind = command.answered_by();
         let present_before = self.slots[usize::from(slot)].icc() != IccStatus::Absent;
         if self.in_auto_sequence(slot) && command != Command::GetSlotStatus {
-            return self.reply(kind, slot, seq, Done::failed(SlotError::BusyWithAutoSequence));
+            return self.reply(kind, slot, seq, Reply::failed(SlotError::BusyWithAutoSequence));
         }
         let before = self.slots[usize::from(slot)].elapsed();
         let done = self.run(slot, command);
@@ -104,17 +105,17 @@ impl Device {
         })
     }
 
-    fn run(&mut self, slot: u8, command: Command<'_>) -> Done {
+    fn run(&mut self, slot: u8, command: Command<'_>) -> Reply {
         let features = self.model.descriptor.features;
         let place = &mut self.slots[usize::from(slot)];
         let result = match command {
-            Command::IccPowerOn(voltage) => place.power_on(voltage, &self.model).map(Done::data),
+            Command::IccPowerOn(voltage) => place.power_on(voltage, &self.model).map(Reply::data),
             Command::IccPowerOff => {
                 place.power_off();
-                Ok(Done::status(1))
+                Ok(Reply::status(1))
             }
             Command::GetSlotStatus => {
-                let mut done = Done::status(if place.icc() == IccStatus::Active && !place.clock_stopped {
+                let mut done = Reply::status(if place.icc() == IccStatus::Active && !place.clock_stopped {
                     0
                 } else {
                     1
@@ -126,34 +127,34 @@ impl Device {
             }
             Command::XfrBlock { bwi, level, data } => place
                 .xfr(Block { bwi, level, data }, &self.model, &self.oddities)
-                .map(|(data, chain)| Done {
+                .map(|(data, chain)| Reply {
                     data,
                     specific: chain,
-                    ..Done::default()
+                    ..Reply::default()
                 }),
-            Command::GetParameters => place.live().map(drop).map(|()| place.parameters_done()),
-            Command::ResetParameters => place.reset_parameters().map(|()| place.parameters_done()),
+            Command::GetParameters => place.live().map(drop).map(|()| place.parameters_reply()),
+            Command::ResetParameters => place.reset_parameters().map(|()| place.parameters_reply()),
             Command::SetParameters { protocol, data } => place
                 .set_parameters(protocol, data, &self.model, self.oddities.baud_by_parameters)
-                .map(|()| place.parameters_done()),
+                .map(|()| place.parameters_reply()),
             Command::Escape(data) => self
                 .escapes
                 .iter()
                 .find(|(request, _)| request == data)
-                .map(|(_, answer)| Done::data(answer.clone()))
+                .map(|(_, answer)| Reply::data(answer.clone()))
                 .ok_or(SlotError::CommandUnsupported),
             Command::IccClock { stop } if features.has(Features::CLOCK_STOP) => {
                 place.live().map(drop).map(|()| {
                     place.clock_stopped = stop;
-                    Done::status(u8::from(stop))
+                    Reply::status(u8::from(stop))
                 })
             }
-            Command::T0Apdu { .. } if features.0 & 0x6_0000 != 0 => place.live().map(|_| Done::status(0)),
+            Command::T0Apdu { .. } if features.0 & 0x6_0000 != 0 => place.live().map(|_| Reply::status(0)),
             Command::Secure { level, data, .. } if self.model.descriptor.pin_support & 3 != 0 => {
                 Ok(place.secure(level, data, (&self.model, &self.oddities), &mut self.keypad))
             }
             Command::Mechanical(function) if self.model.descriptor.mechanical != 0 => match function {
-                1..=5 => Ok(Done::status(0)),
+                1..=5 => Ok(Reply::status(0)),
                 _ => Err(SlotError::Parameter(7)),
             },
             Command::SetDataRateAndClockFrequency { clock_khz, rate_bps } => place
@@ -161,7 +162,7 @@ impl Device {
                 .map(|(clock_khz, rate_bps)| {
                     let mut data = clock_khz.to_le_bytes().to_vec();
                     data.extend(rate_bps.to_le_bytes());
-                    Done::data(data)
+                    Reply::data(data)
                 }),
             Command::IccClock { .. }
             | Command::T0Apdu { .. }
@@ -169,14 +170,14 @@ impl Device {
             | Command::Mechanical(_)
             | Command::Abort => Err(SlotError::CommandUnsupported),
         };
-        result.unwrap_or_else(Done::failed)
+        result.unwrap_or_else(Reply::failed)
     }
 
-    fn reply(&mut self, kind: Kind, slot: u8, seq: u8, done: Done) {
+    fn reply(&mut self, kind: Kind, slot: u8, seq: u8, done: Reply) {
         self.reply_at(self.now, kind, slot, seq, done);
     }
 
-    fn reply_at(&mut self, at: Duration, kind: Kind, slot: u8, seq: u8, done: Done) {
+    fn reply_at(&mut self, at: Duration, kind: Kind, slot: u8, seq: u8, done: Reply) {
         let icc = self.icc(slot);
         self.push(
             at,
@@ -210,54 +211,20 @@ impl Device {
                 if let Some(place) = self.slots.get_mut(usize::from(slot)) {
                     place.abort();
                 }
-                self.reply(Kind::SlotStatus, slot, seq, Done::status(0));
+                self.reply(Kind::SlotStatus, slot, seq, Reply::status(0));
             }
-            Some((_, seq)) => self.reply(Kind::SlotStatus, slot, seq, Done::failed(SlotError::Aborted)),
+            Some((_, seq)) => self.reply(Kind::SlotStatus, slot, seq, Reply::failed(SlotError::Aborted)),
             None => (),
         }
     }
 }
 
-/// How a command ended.
-#[derive(Default)]
-pub(super) struct Done {
-    pub data: Vec<u8>,
-    pub specific: u8,
-    pub error: Option<SlotError>,
-    /// Time beyond what went by on the contact.
-    pub delay: Duration,
-}
-
-impl Done {
-    pub fn data(data: Vec<u8>) -> Done {
-        Done {
-            data,
-            ..Done::default()
-        }
-    }
-
-    /// `bClockStatus`.
-    pub fn status(clock: u8) -> Done {
-        Done {
-            specific: clock,
-            ..Done::default()
-        }
-    }
-
-    pub fn failed(error: SlotError) -> Done {
-        Done {
-            error: Some(error),
-            ..Done::default()
-        }
-    }
-}
-
 impl Slot {
-    fn parameters_done(&self) -> Done {
-        Done {
+    fn parameters_reply(&self) -> Reply {
+        Reply {
             data: self.parameters.bytes().to_vec(),
             specific: self.parameters.protocol,
-            ..Done::default()
+            ..Reply::default()
         }
     }
 }

@@ -210,7 +210,7 @@ impl Transport for SimTransport {
 
 /// What a wait for notifications ended with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Sight {
+pub enum WatchEvent {
     /// The device sent this notification.
     Notification(Vec<u8>),
     /// The device is gone.
@@ -227,17 +227,17 @@ pub struct SimWatch {
 
 impl SimWatch {
     /// Waits for a notification.
-    pub fn wait(&self) -> Sight {
+    pub fn wait(&self) -> WatchEvent {
         let mut state = self.handle.lock();
         loop {
             if state.device.is_gone() {
-                return Sight::Gone;
+                return WatchEvent::Gone;
             }
             if *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) {
-                return Sight::Stopped;
+                return WatchEvent::Stopped;
             }
             if let Some(notification) = state.device.interrupt_in() {
-                return Sight::Notification(notification);
+                return WatchEvent::Notification(notification);
             }
             state = self
                 .handle

@@ -18,6 +18,7 @@ mod model;
 mod models;
 mod oddities;
 mod parameters;
+mod reply;
 mod secure;
 mod slot;
 mod speed;
@@ -25,7 +26,7 @@ mod speed;
 mod tests;
 
 pub use device::{Counters, Device, Direction, Logged};
-pub use handle::{Event, Handle, Sight, SimTransport, SimWatch};
+pub use handle::{Event, Handle, SimTransport, SimWatch, WatchEvent};
 pub use model::{BadColumn, Model, PACKET};
 pub use models::{model, NAMES};
 pub use oddities::{Lists, Oddities};

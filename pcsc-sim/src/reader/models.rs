@@ -1,8 +1,8 @@
 //! A handful of well-known readers, one of each kind, by short names.
 
+use super::device::Device;
 use super::model::Model;
 use super::oddities::Oddities;
-use super::Device;
 
 /// In the form of [`Model::parse`], with the short name as the first column.
 const LINES: &str = include_str!("models.txt");

@@ -1,7 +1,7 @@
 //! A slot's parameters (CCID 1.1, clause 6.1.7) and what they mean on the contact.
 
-use super::atr::Said;
-use crate::card::{Line, Rate};
+use super::atr::AtrParameters;
+use crate::card::{LineSettings, Rate};
 use pcsc_ccid::t1::Edc;
 
 /// `abProtocolDataStructure` with its protocol.
@@ -23,7 +23,7 @@ impl Parameters {
     };
 
     /// What an ATR says for a protocol, at 372/1.
-    pub fn from_atr(said: &Said, protocol: u8) -> Parameters {
+    pub fn from_atr(said: &AtrParameters, protocol: u8) -> Parameters {
         let inverse = u8::from(said.inverse) << 1;
         let guard = said.tc1.unwrap_or(0);
         let bytes = match protocol {
@@ -120,12 +120,12 @@ impl Parameters {
     }
 
     /// WWT in etu (ISO 7816-3 clause 10.2).
-    pub fn work_wait(&self, line: Line) -> u64 {
+    pub fn work_wait(&self, line: LineSettings) -> u64 {
         960 * u64::from(self.bytes[3].max(1)) * u64::from(line.rate.d.max(1))
     }
 
     /// BWT in etu (clause 11.4.3).
-    pub fn block_wait(&self, line: Line) -> u64 {
+    pub fn block_wait(&self, line: LineSettings) -> u64 {
         let units = 960 << (self.bytes[3] >> 4).min(9);
         11 + units * 372 * u64::from(line.rate.d.max(1)) / u64::from(line.rate.f.max(1))
     }

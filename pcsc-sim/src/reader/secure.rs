@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::exchange::Block;
-use super::firmware::Done;
 use super::model::Model;
 use super::oddities::Oddities;
+use super::reply::Reply;
 use super::slot::Slot;
 use pcsc_ccid::descriptor::ExchangeLevel;
 use pcsc_ccid::message::{SlotError, HEADER_SIZE};
@@ -71,12 +71,12 @@ impl Slot {
         data: &[u8],
         reader: (&Model, &Oddities),
         keypad: &mut Keypad,
-    ) -> Done {
+    ) -> Reply {
         let mut waited = Duration::ZERO;
         let answer = self.enter(level, data, reader, keypad, &mut waited);
-        Done {
+        Reply {
             delay: waited,
-            ..answer.map_or_else(Done::failed, Done::data)
+            ..answer.map_or_else(Reply::failed, Reply::data)
         }
     }
 

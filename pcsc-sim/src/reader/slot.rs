@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::atr::Said;
+use super::atr::AtrParameters;
 use super::model::Model;
 use super::parameters::{Parameters, OFFSET};
 use super::speed;
@@ -25,7 +25,7 @@ pub(super) struct Slot {
     /// Time and bits of the cards that were in before.
     past: Tally,
     pub(super) parameters: Parameters,
-    said: Said,
+    said: AtrParameters,
     atr: Vec<u8>,
     /// Nothing was sent since the reset: PPS may come.
     pub(super) fresh: bool,
@@ -54,7 +54,7 @@ impl Slot {
             contact: None,
             past: Tally::default(),
             parameters: Parameters::DEFAULT,
-            said: Said::default(),
+            said: AtrParameters::default(),
             atr: Vec::new(),
             fresh: false,
             is_told: false,
@@ -126,7 +126,7 @@ impl Slot {
 
     fn forget(&mut self) {
         self.parameters = Parameters::DEFAULT;
-        self.said = Said::default();
+        self.said = AtrParameters::default();
         self.atr.clear();
         self.fresh = false;
         self.is_told = false;
@@ -205,7 +205,7 @@ impl Slot {
             [0x3B | 0x3F, _, ..] => None,
             _ => Some(SlotError::BadTs),
         };
-        let said = Said::read(&atr);
+        let said = AtrParameters::read(&atr);
         let features = model.descriptor.features;
         let reads_it =
             features.has(Features::AUTOMATIC_PARAMETERS) || features.has(Features::AUTOMATIC_NEGOTIATION);
@@ -448,7 +448,11 @@ fn receive_atr(contact: &mut Contact) -> (Vec<u8>, bool) {
     let mut atr = Vec::new();
     let mut parity_error = false;
     let mut wait = ATR_WAIT.0;
-    while atr.len() < MAX_ATR && Said::read(&atr).length.is_none_or(|length| atr.len() < length) {
+    while atr.len() < MAX_ATR
+        && AtrParameters::read(&atr)
+            .length
+            .is_none_or(|length| atr.len() < length)
+    {
         let received = contact.receive(&mut atr, 1, wait, ATR_WAIT.1);
         parity_error |= received.parity_error;
         if received.count == 0 {

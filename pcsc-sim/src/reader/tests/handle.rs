@@ -1,7 +1,7 @@
 //! A shared device: time, events, notifications.
 
 use super::*;
-use crate::reader::{Event, Handle, Sight};
+use crate::reader::{Event, Handle, WatchEvent};
 use pcsc_ccid::transport::{Error, Transport};
 use std::sync::mpsc;
 use std::sync::Arc;
@@ -84,7 +84,7 @@ fn a_watch_waits_for_what_the_device_notifies() {
         let watch = Arc::clone(&watch);
         thread::spawn(move || loop {
             let sight = watch.wait();
-            let is_last = !matches!(sight, Sight::Notification(_));
+            let is_last = !matches!(sight, WatchEvent::Notification(_));
             seen.send(sight).unwrap();
             if is_last {
                 return;
@@ -92,14 +92,14 @@ fn a_watch_waits_for_what_the_device_notifies() {
         })
     };
     handle.insert(0, good(&[Offer::T0], None));
-    assert_eq!(sights.recv(), Ok(Sight::Notification(vec![0x50, 0x03])));
+    assert_eq!(sights.recv(), Ok(WatchEvent::Notification(vec![0x50, 0x03])));
     handle.remove(0);
-    assert_eq!(sights.recv(), Ok(Sight::Notification(vec![0x50, 0x02])));
+    assert_eq!(sights.recv(), Ok(WatchEvent::Notification(vec![0x50, 0x02])));
     watch.stop();
-    assert_eq!(sights.recv(), Ok(Sight::Stopped));
+    assert_eq!(sights.recv(), Ok(WatchEvent::Stopped));
     watcher.join().unwrap();
-    assert_eq!(watch.wait(), Sight::Stopped, "for good");
+    assert_eq!(watch.wait(), WatchEvent::Stopped, "for good");
     let other = handle.watch();
     handle.unplug();
-    assert_eq!(other.wait(), Sight::Gone);
+    assert_eq!(other.wait(), WatchEvent::Gone);
 }
