@@ -1,4 +1,4 @@
-//! A device in the hands of a driver, of a watcher and of a test at once.
+//! A device that a driver, a watcher of its interrupt pipe and a test share.
 
 use std::sync::Arc;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};

@@ -442,7 +442,7 @@ impl Slot {
     }
 }
 
-/// Receives an ATR up to the end that it announces; tells of wrong parity. What comes right after it is
+/// Receives an ATR up to the end that it announces; reports wrong parity. What comes right after it is
 /// thrown away.
 fn receive_atr(contact: &mut Contact) -> (Vec<u8>, bool) {
     let mut atr = Vec::new();

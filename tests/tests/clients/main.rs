@@ -1,5 +1,5 @@
-//! Programs that nobody here wrote, unmodified, on our library with a real pcscd and without any: what they print is what they
-//! print on Debian's library with pcscd and the same cards, and each is seen to have loaded our file.
+//! Third-party programs, unmodified, on our library with pcscd and without it. Each prints what it prints on Debian's library with
+//! pcscd and the same cards. Each process is checked to have loaded the library under test and no other.
 
 mod cards;
 mod grounds;

@@ -130,7 +130,7 @@ fn formats_put_a_pin_where_they_say() {
         command[12..15].copy_from_slice(&format);
         bench.say(&command)[7..].to_vec()
     };
-    // The card tells by its answer what it got; the PIN is "1234" in ASCII.
+    // The card's answer shows what it received; the PIN is "1234" in ASCII.
     let verified = vec![0x00, 0x81, 0x00, 0x90, 0x00];
     assert_eq!(
         sent([0x82, 0x04, 0], &[&VERIFY[..], &[0xFF; 4]].concat(), "1234"),
