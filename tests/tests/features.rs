@@ -67,6 +67,16 @@ fn each_backend_brings_its_own_crates_alone() {
     check_tree(&["-p", "pcsc-ifd-handler"], &["pcsc-ccid"], &["pcsc-sim"]);
 }
 
+#[test]
+fn each_backend_builds_alone() {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("features");
+    for features in ["daemon", "standalone", "sim"] {
+        let common = ["check", "--locked", "-p", "pcsc-client", "--no-default-features"];
+        let own = ["--features", features, "--target-dir", target.to_str().unwrap()];
+        cargo(&[&common[..], &own].concat());
+    }
+}
+
 /// Builds a crate's library apart from those that other tests build; gives the file.
 fn built(arguments: &[&str], file: &str) -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("features");

@@ -6,6 +6,10 @@
 #[cfg(feature = "daemon")]
 pub mod daemon;
 #[cfg(feature = "standalone")]
+#[cfg_attr(
+    not(all(feature = "daemon", feature = "sim")),
+    allow(dead_code, unused_imports, reason = "each other backend uses a part of it")
+)]
 pub mod standalone;
 pub mod status_change;
 
