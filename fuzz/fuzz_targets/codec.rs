@@ -2,7 +2,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pcsc_wire::{Body, Command, Header, NameSize, Progress, ReaderState, ReaderStates, StateBatch, Version, VersionExchange};
+use pcsc_wire::{
+    Body, Command, Header, NameSize, Progress, ReaderState, ReaderStates, StateBatch, Version,
+    VersionExchange,
+};
 
 fn round_trip<B: Body>(bytes: &[u8]) {
     if let Some(body) = B::parse(bytes) {
