@@ -1,4 +1,5 @@
-//! The codec of the socket protocol, both directions: whatever the bytes, no panic; what is read is written back.
+//! The codec of the socket protocol, both directions: whatever the bytes, no panic; what is read is written
+//! back.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

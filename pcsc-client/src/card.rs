@@ -210,8 +210,8 @@ impl Card {
         self.active_protocol
     }
 
-    /// Changes the share mode and the protocol of the connection, after the card was treated as `initialization` says.
-    /// Needed after [`Error::ResetCard`].
+    /// Changes the share mode and the protocol of the connection, after the card was treated as
+    /// `initialization` says. Needed after [`Error::ResetCard`].
     ///
     /// # Errors
     /// As [`Context::connect`].
@@ -360,8 +360,9 @@ impl Card {
         Ok(room)
     }
 
-    /// The length in bytes of an attribute's value. If the next call of the context gets the value of the same attribute
-    /// and comes within 100 ms, it gets the value of now, except for an attribute that describes the card.
+    /// The length in bytes of an attribute's value. If the next call of the context gets the value of the
+    /// same attribute and comes within 100 ms, it gets the value of now, except for an attribute that
+    /// describes the card.
     ///
     /// # Errors
     /// As [`Card::get_attribute`].
@@ -463,8 +464,8 @@ impl Card {
     ///
     /// # Errors
     /// As [`Card::transmit`]; [`Error::Timeout`] when the time is over. What the card did by then is not
-    /// known. With a daemon the context is lost: establish a new one. Without one the card is reset, and each connection
-    /// to it learns of that.
+    /// known. With a daemon the context is lost: establish a new one. Without one the card is reset, and each
+    /// connection to it learns of that.
     pub fn transmit_timeout<'buf>(
         &self,
         send_buffer: &[u8],

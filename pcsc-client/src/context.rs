@@ -13,20 +13,21 @@ use crate::error::{Error, Failure};
 use crate::reader_state::ReaderState;
 use crate::values::Scope;
 
-/// A session with the resource manager. All clones are the same session. It ends when the last clone and the last card are
-/// dropped.
+/// A session with the resource manager. All clones are the same session. It ends when the last clone and the
+/// last card are dropped.
 ///
 /// All methods may be called from any thread. Calls of one context are done one after another; take one
 /// context for each thread where calls must not wait for each other.
 ///
-/// Methods with the names of the `pcsc` crate return an [`Error`]. Those that begin with `try_`, and those that `pcsc` does
-/// not have, return a [`Failure`], which has the cause.
+/// Methods with the names of the `pcsc` crate return an [`Error`]. Those that begin with `try_`, and those
+/// that `pcsc` does not have, return a [`Failure`], which has the cause.
 #[derive(Debug, Clone)]
 pub struct Context {
     session: Arc<Session>,
 }
 
-// A panic in a call leaves no lock held and no state half changed: what is behind a lock is valid at each moment.
+// A panic in a call leaves no lock held and no state half changed: what is behind a lock is valid at each
+// moment.
 impl UnwindSafe for Context {}
 impl RefUnwindSafe for Context {}
 
@@ -53,8 +54,9 @@ impl Builder {
     }
 
     /// Uses the bundled simulated reader where neither a daemon nor this process has a reader. For
-    /// demonstrations: [`Context::backend`] says which it is. It has no effect with [`Builder::choose_backend`] and a
-    /// backend that is not [`Choice::Environment`] or [`Choice::Automatic`].
+    /// demonstrations: [`Context::backend`] says which it is. It has no effect with
+    /// [`Builder::choose_backend`] and a backend that is not [`Choice::Environment`] or
+    /// [`Choice::Automatic`].
     pub fn simulate_if_no_reader(mut self, simulate: bool) -> Builder {
         self.simulate_if_no_reader = simulate;
         self
@@ -66,8 +68,9 @@ impl Builder {
         self
     }
 
-    /// Drives the readers of one USB device, whose node is open for reading and writing: for a process that a broker
-    /// gives the file descriptor to, or Android's `UsbDeviceConnection`. The context has these readers alone.
+    /// Drives the readers of one USB device, whose node is open for reading and writing: for a process that a
+    /// broker gives the file descriptor to, or Android's `UsbDeviceConnection`. The context has these readers
+    /// alone.
     pub fn usb_device(mut self, device: OwnedFd) -> Builder {
         self.options.device = Some(Arc::new(device));
         self
@@ -79,8 +82,9 @@ impl Builder {
         self
     }
 
-    /// How long the daemon may take to answer a request that needs no card, before the connection is given up. The
-    /// default is 30 s. Calls that wait for a card have no such limit: see the methods with a timeout.
+    /// How long the daemon may take to answer a request that needs no card, before the connection is given
+    /// up. The default is 30 s. Calls that wait for a card have no such limit: see the methods with a
+    /// timeout.
     pub fn answer_limit(mut self, limit: Duration) -> Builder {
         self.options.limit = limit;
         self
@@ -180,8 +184,8 @@ impl Context {
         Ok(ReaderNames::new(room))
     }
 
-    /// The size in bytes of the buffer that [`Context::list_readers`] needs; 0 without readers. If the next call of the
-    /// context is [`Context::list_readers`] and comes within 100 ms, it lists the same readers.
+    /// The size in bytes of the buffer that [`Context::list_readers`] needs; 0 without readers. If the next
+    /// call of the context is [`Context::list_readers`] and comes within 100 ms, it lists the same readers.
     ///
     /// # Errors
     /// Those of the connection with the daemon.

@@ -166,7 +166,8 @@ pub enum Cause {
     /// The USB cannot be used.
     #[error("the readers on the USB cannot be used")]
     Usb(#[source] io::Error),
-    /// The parent of this process drives readers, and what it drives them with does not survive a fork. Not on Linux.
+    /// The parent of this process drives readers, and what it drives them with does not survive a fork. Not
+    /// on Linux.
     #[error("the parent of this process drives the readers itself; a forked child cannot, before it executes a program")]
     ForkedFromDriver,
     /// No simulated reader has this name.
@@ -232,8 +233,8 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
-/// The target of log records about environment variables whose value cannot be used. The user has set them, and
-/// libpcsclite.so.1 writes these records to stderr even if no log was asked for.
+/// The target of log records about environment variables whose value cannot be used. The user has set them,
+/// and libpcsclite.so.1 writes these records to stderr even if no log was asked for.
 pub const SETTING_LOG: &str = "pcsc_client::setting";
 
 /// What is at a socket's path where a connect fails.
@@ -298,8 +299,8 @@ fn account(number: u32, database: &str) -> String {
 
 /// A failed call: its code, and its cause where more is known.
 ///
-/// It is displayed with its cause and what is below that, so that [`source`](std::error::Error::source) has nothing to add:
-/// error reporters that print a chain print each part once.
+/// It is displayed with its cause and what is below that, so that [`source`](std::error::Error::source) has
+/// nothing to add: error reporters that print a chain print each part once.
 ///
 /// ```
 /// use pcsc_client::{Context, Error};

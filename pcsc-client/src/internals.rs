@@ -1,8 +1,8 @@
-//! What the other crates of this workspace need below the safe API. **Not covered by semantic versioning**: any release may
-//! change it.
+//! What the other crates of this workspace need below the safe API. **Not covered by semantic versioning**:
+//! any release may change it.
 //!
-//! A [`Session`] is a context on any backend, with the numbers of the C interface. A [`Watched`] is a reader that
-//! [`Session::status_change`] waits for.
+//! A [`Session`] is a context on any backend, with the numbers of the C interface. A [`Watched`] is a reader
+//! that [`Session::status_change`] waits for.
 
 #[cfg(feature = "standalone")]
 pub use crate::backend::standalone::StandaloneContext;

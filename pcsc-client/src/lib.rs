@@ -10,8 +10,8 @@
 //! ```
 //!
 //! Beyond it there are contexts on a given socket ([`Context::builder`]), calls with a timeout
-//! ([`Context::connect_timeout`], [`Card::transmit_timeout`], [`Card::transaction_timeout`]), failures with their
-//! cause ([`Failure`], [`Context::try_connect`] and others), a choice of what dropping does to the card
+//! ([`Context::connect_timeout`], [`Card::transmit_timeout`], [`Card::transaction_timeout`]), failures with
+//! their cause ([`Failure`], [`Context::try_connect`] and others), a choice of what dropping does to the card
 //! ([`Card::set_drop_disposition`]), and [events](Context::events). Where `pcsc` panics on a value that
 //! the daemon gave, or on a transmit over a direct connection, this crate returns an error.
 //!
@@ -41,23 +41,25 @@
 //! `PCSCLITE_CSOCK_NAME` names the daemon's socket, and is read when a context is established. Where none is
 //! named, it is `/run/pcscd/pcscd.comm`; where nobody listens there, the process drives the readers on the
 //! USB itself. `PCSCLITE_BACKEND` takes that choice away: `daemon`, `standalone` or `simulated`.
-//! `PCSCLITE_FILTER_IGNORE_READER_NAMES` and `PCSCLITE_FILTER_EXTEND_READER_NAMES` mean to such a process what
-//! they mean to pcscd. `PCSCLITE_NO_BLOCKING` makes calls that meet another connection's transaction fail with
-//! [`Error::SharingViolation`] rather than wait. setuid and setgid programs ignore them all.
+//! `PCSCLITE_FILTER_IGNORE_READER_NAMES` and `PCSCLITE_FILTER_EXTEND_READER_NAMES` mean to such a process
+//! what they mean to pcscd. `PCSCLITE_NO_BLOCKING` makes calls that meet another connection's transaction
+//! fail with [`Error::SharingViolation`] rather than wait. setuid and setgid programs ignore them all.
 //! What happens is logged through the `log` crate.
 //!
 //! # Without a daemon
 //!
 //! All contexts of a process share its readers, and behave to each other as the clients of a daemon do. The
 //! first context opens the devices and the last one gives them back, with all threads. A reader that another
-//! process has is listed, and connecting to it is a sharing violation until it is free. Once a daemon is there
-//! and no card is in use, new contexts go to it; what is left of the old ones fails with [`Error::NoService`].
+//! process has is listed, and connecting to it is a sharing violation until it is free. Once a daemon is
+//! there and no card is in use, new contexts go to it; what is left of the old ones fails with
+//! [`Error::NoService`].
 //!
 //! # Fork
 //!
 //! A context belongs to the process that established it. A forked child that uses it gets
 //! [`Error::InvalidHandle`], and the parent's connection is not disturbed. The child of a process that drives
-//! readers itself can do so too on Linux. To a forked child, readers held by the parent appear in use by another process.
+//! readers itself can do so too on Linux. To a forked child, readers held by the parent appear in use by
+//! another process.
 #![deny(unsafe_code)]
 
 pub mod ffi;

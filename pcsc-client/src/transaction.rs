@@ -78,7 +78,8 @@ impl<'tx> Transaction<'tx> {
         }
     }
 
-    /// What dropping this transaction does to the card. [`Card::drop_disposition`] is what dropping the connection does.
+    /// What dropping this transaction does to the card. [`Card::drop_disposition`] is what dropping the
+    /// connection does.
     pub fn drop_disposition(&self) -> Disposition {
         self.on_drop
     }

@@ -219,7 +219,8 @@ fn echo(world: &World, session: &Session, open: &Connection, numbers: &mut Numbe
             assert_eq!(answer, expected, "{}", world.names[open.reader]);
             world.exchanges.fetch_add(1, Ordering::Relaxed);
         }
-        // T=0 says how much there is to get, and has no check of what a card sends that damages its last byte.
+        // T=0 says how much there is to get, and has no check of what a card sends that damages its last
+        // byte.
         Ok(answer) => assert!(
             matches!(answer[..], [0x61, n] if [data.len() as u8, data.len() as u8 ^ 0x5A].contains(&n))
                 || matches!(answer[..], [.., 0x90, 0x00 | 0x5A]),

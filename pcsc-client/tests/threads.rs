@@ -1,7 +1,8 @@
-//! A system that has no room for more threads (RLIMIT_NPROC, RLIMIT_AS): a context without a daemon is refused rather than
-//! left without readers, and a reader that comes meanwhile is listed once there is room.
+//! A system that has no room for more threads (RLIMIT_NPROC, RLIMIT_AS): a context without a daemon is
+//! refused rather than left without readers, and a reader that comes meanwhile is listed once there is room.
 //!
-//! Limits hold for a process and its user, so that each test runs in a process of its own, as a user of its own.
+//! Limits hold for a process and its user, so that each test runs in a process of its own, as a user of its
+//! own.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -47,7 +48,8 @@ fn threads() -> u64 {
     std::fs::read_dir("/proc/self/task").unwrap().count() as u64
 }
 
-/// Waits until the process has so many threads: one that was joined is listed until the kernel has done with it.
+/// Waits until the process has so many threads: one that was joined is listed until the kernel has done with
+/// it.
 fn wait_for_threads(count: u64) {
     let start = Instant::now();
     while threads() != count {

@@ -14,8 +14,8 @@ macro_rules! codes {
         /// All return codes.
         pub const CODES: &[Named] = &[$((stringify!($name), $name),)+];
 
-        /// The text of a return code, in PC/SC Lite's words, which users of its tools know. `None` where PC/SC
-        /// Lite has none.
+        /// The text of a return code, in PC/SC Lite's words, which users of its tools know. `None` where
+        /// PC/SC Lite has none.
         pub fn text(code: u32) -> Option<&'static CStr> {
             $($(
                 if code == $code {

@@ -167,8 +167,8 @@ impl Slot for CcidSlot {
         let asked = self.reader.with_reader(number, deadline, |reader| {
             reader.control(number, code, data, answer)
         });
-        // Clients of pcscd know these answers: what the user has not allowed fails like an exchange, and a structure that
-        // makes no sense is not supported.
+        // Clients of pcscd know these answers: what the user has not allowed fails like an exchange, and a
+        // structure that makes no sense is not supported.
         asked.map_err(|error| match (error, Control::decode(code)) {
             (SharedError::Reader(Error::Unsupported), Some(Control::Escape | Control::ReaderDirect)) => {
                 SlotError::Communication
@@ -191,8 +191,8 @@ impl Slot for CcidSlot {
     }
 }
 
-/// The protocols that an ATR offers, and the first one, as `SCARD_PROTOCOL_*` bits; of a card in specific mode the only
-/// one (ISO 7816-3, clause 8.3). An ATR that makes no sense offers none.
+/// The protocols that an ATR offers, and the first one, as `SCARD_PROTOCOL_*` bits; of a card in specific
+/// mode the only one (ISO 7816-3, clause 8.3). An ATR that makes no sense offers none.
 fn protocols(atr: &[u8]) -> (u32, u32) {
     let bit = |number: u8| match number {
         0 => T0,

@@ -14,10 +14,10 @@ use crate::terms::{check_disposition, check_reconnection, check_terms};
 
 /// One client of a manager, such as a PC/SC context. Its calls may come from any thread, several at a time.
 ///
-/// Share modes, protocols, initializations and dispositions are numbers as PC/SC has them (part 5, clause 3.1.3), and are
-/// checked. A `deadline` of `None` waits forever; a call that it ends fails with [`CallError::Timeout`]. Calls that other
-/// connections' transactions delay wait for their end, or fail with [`CallError::SharingViolation`] where the client was
-/// made so.
+/// Share modes, protocols, initializations and dispositions are numbers as PC/SC has them (part 5, clause
+/// 3.1.3), and are checked. A `deadline` of `None` waits forever; a call that it ends fails with
+/// [`CallError::Timeout`]. Calls that other connections' transactions delay wait for their end, or fail with
+/// [`CallError::SharingViolation`] where the client was made so.
 ///
 /// Dropping a client releases it.
 pub struct Client {
@@ -170,8 +170,8 @@ impl Client {
     /// Exchanges an APDU over a protocol, `SCARD_PROTOCOL_*`, which has to be the one in use.
     ///
     /// # Errors
-    /// pcscd's for `SCardTransmit`. [`CallError::InsufficientBuffer`] leaves `response` as it was, though the card has
-    /// carried out the command. [`CallError::Timeout`] resets the card if the command had begun.
+    /// pcscd's for `SCardTransmit`. [`CallError::InsufficientBuffer`] leaves `response` as it was, though the
+    /// card has carried out the command. [`CallError::Timeout`] resets the card if the command had begun.
     pub fn transmit(
         &self,
         handle: Handle,

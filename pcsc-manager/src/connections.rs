@@ -1,5 +1,5 @@
-//! The connections to a reader's card: sharing, transactions, and the reset or removal that each has not reported yet.
-//! Bookkeeping without I/O; the rules are pcscd's.
+//! The connections to a reader's card: sharing, transactions, and the reset or removal that each has not
+//! reported yet. Bookkeeping without I/O; the rules are pcscd's.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -153,7 +153,8 @@ impl Connections {
         self.waiting.retain(|other| *other != handle);
     }
 
-    /// Begins a transaction if the card is free and no other connection waited longer. Returns whether it did.
+    /// Begins a transaction if the card is free and no other connection waited longer. Returns whether it
+    /// did.
     pub fn try_begin(&mut self, handle: Handle) -> bool {
         let is_turn = self.owner == Some(handle)
             || (self.owner.is_none() && self.waiting.front().is_none_or(|first| *first == handle));
@@ -191,15 +192,17 @@ impl Connections {
         Ok(())
     }
 
-    /// Notes that the card was reset, which each connection reports until it reconnects. So does the one that asked for
-    /// the reset: it reconnects or ends, and pcscd reports a reset at the end of a transaction to its own connection too.
+    /// Notes that the card was reset, which each connection reports until it reconnects. So does the one that
+    /// asked for the reset: it reconnects or ends, and pcscd reports a reset at the end of a transaction to
+    /// its own connection too.
     pub fn notify_reset(&mut self) {
         self.handles
             .values_mut()
             .for_each(|notice| *notice = Notice::Reset);
     }
 
-    /// Notes that the card was removed, which each connection reports until it reconnects. It ends all transactions.
+    /// Notes that the card was removed, which each connection reports until it reconnects. It ends all
+    /// transactions.
     pub fn notify_removed(&mut self) {
         self.handles
             .values_mut()

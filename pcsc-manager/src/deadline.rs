@@ -21,8 +21,8 @@ impl<T: Transport> DeadlineTransport<T> {
         self.deadline = deadline;
     }
 
-    /// Waits for at most `timeout`, or until the deadline, which cancels the command. It cancels once: the abort that
-    /// follows has a time of its own.
+    /// Waits for at most `timeout`, or until the deadline, which cancels the command. It cancels once: the
+    /// abort that follows has a time of its own.
     fn until_deadline<R>(
         &mut self,
         timeout: Duration,

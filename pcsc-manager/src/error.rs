@@ -68,8 +68,8 @@ pub enum StartError {
     /// The USB cannot be listed or watched.
     #[error("the readers on the USB cannot be used: {0}")]
     Usb(#[source] io::Error),
-    /// The process was forked from one that drives readers, and the USB library's thread does not survive a fork.
-    /// Not on Linux.
+    /// The process was forked from one that drives readers, and the USB library's thread does not survive a
+    /// fork. Not on Linux.
     #[error("the parent of this process drives the readers itself")]
     ForkedFromDriver,
     /// No simulated reader has this model name.

@@ -1,9 +1,10 @@
-//! A PC/SC resource manager as a library (PC/SC part 5): it finds readers, watches their cards, shares them between
-//! clients and orders their transactions, in the process that uses it. The rules are pcscd's.
+//! A PC/SC resource manager as a library (PC/SC part 5): it finds readers, watches their cards, shares them
+//! between clients and orders their transactions, in the process that uses it. The rules are pcscd's.
 //!
-//! A [`Bus`] finds readers: [`UsbBus`], the simulated [`SimulatedBus`], or one of your own. A [`Manager`] owns them. A
-//! [`Client`] is one user of the manager, such as a PC/SC context: it connects to cards and exchanges APDUs with them.
-//! Many clients share a manager, and behave to each other as the clients of a daemon do.
+//! A [`Bus`] finds readers: [`UsbBus`], the simulated [`SimulatedBus`], or one of your own. A [`Manager`]
+//! owns them. A [`Client`] is one user of the manager, such as a PC/SC context: it connects to cards and
+//! exchanges APDUs with them. Many clients share a manager, and behave to each other as the clients of a
+//! daemon do.
 //!
 //! ```
 //! use pcsc_manager::{Client, Manager, Settings, SimulatedBus};
@@ -30,15 +31,15 @@
 //! # Events
 //!
 //! [`Manager::changes`] counts changes that clients can see. A wait for an event reads the count, looks at
-//! [`Reader::snapshot`] and [`Manager::events`], and sleeps until the count moves. While it waits for a reader's card it
-//! holds [`Manager::watching`], which keeps the device open. A device that no connection and no such wait needs is given
-//! back to the system after a second, so that other processes can use it.
+//! [`Reader::snapshot`] and [`Manager::events`], and sleeps until the count moves. While it waits for a
+//! reader's card it holds [`Manager::watching`], which keeps the device open. A device that no connection and
+//! no such wait needs is given back to the system after a second, so that other processes can use it.
 //!
 //! # Threads
 //!
-//! The manager has a thread for the bus ("pcsc-bus"), one for what is due at a time ("pcsc-power") and one for each slot
-//! ("pcsc-reader"). All sleep while nothing happens, and end with the manager. A client's calls run in the caller's
-//! threads. A call ends by its deadline, or when the client is released.
+//! The manager has a thread for the bus ("pcsc-bus"), one for what is due at a time ("pcsc-power") and one
+//! for each slot ("pcsc-reader"). All sleep while nothing happens, and end with the manager. A client's calls
+//! run in the caller's threads. A call ends by its deadline, or when the client is released.
 //!
 //! # Layers
 //!

@@ -43,8 +43,9 @@ pub struct Watching<'a> {
 }
 
 impl Watching<'_> {
-    /// Includes readers that came since: one with a name that is waited for may have been unplugged and plugged in again.
-    /// A wait calls this after it has read [`Manager::changes`] and before it looks at the readers.
+    /// Includes readers that came since: one with a name that is waited for may have been unplugged and
+    /// plugged in again. A wait calls this after it has read [`Manager::changes`] and before it looks at the
+    /// readers.
     pub fn refresh(&mut self, manager: &Manager) {
         if self.interests.is_empty() {
             return;
@@ -87,8 +88,8 @@ impl Drop for Watching<'_> {
     }
 }
 
-/// What the threads share with the manager. `readers` is locked for bookkeeping alone, and no other lock is taken
-/// meanwhile.
+/// What the threads share with the manager. `readers` is locked for bookkeeping alone, and no other lock is
+/// taken meanwhile.
 struct Shared {
     bus: Arc<dyn Bus>,
     wakers: Wakers,
@@ -164,8 +165,8 @@ impl Manager {
         Ok(())
     }
 
-    /// Moves from 0 when the manager has ended and all readers were given back. It outlives the manager, so that the next
-    /// one can wait for it.
+    /// Moves from 0 when the manager has ended and all readers were given back. It outlives the manager, so
+    /// that the next one can wait for it.
     pub fn has_ended(&self) -> &Arc<ChangeCounter> {
         &self.shared.end
     }
@@ -212,8 +213,9 @@ impl Manager {
         self.shared.is_over.load(Ordering::SeqCst)
     }
 
-    /// Ends all threads and gives all readers back. Calls of clients fail with [`CallError::ReaderUnavailable`] or
-    /// [`CallError::UnknownReader`] from now on. A second call waits for the first.
+    /// Ends all threads and gives all readers back. Calls of clients fail with
+    /// [`CallError::ReaderUnavailable`] or [`CallError::UnknownReader`] from now on. A second call waits for
+    /// the first.
     pub fn end(&self) {
         let shared = &self.shared;
         if shared.is_over.swap(true, Ordering::SeqCst) {

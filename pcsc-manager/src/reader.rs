@@ -1,12 +1,14 @@
-//! A reader's slot with its card, as all connections share it: presence, power, and the end of the reader. `calls` and
-//! `exchange` have what connections do with it. The rules are pcscd's.
+//! A reader's slot with its card, as all connections share it: presence, power, and the end of the reader.
+//! `calls` and `exchange` have what connections do with it. The rules are pcscd's.
 //!
-//! Lock order: `driver`, then `state`. `driver` is held while the driver works, which can take seconds; nothing waits for
-//! another connection while it holds it. `state` is held for bookkeeping alone, never across a call of the driver.
+//! Lock order: `driver`, then `state`. `driver` is held while the driver works, which can take seconds;
+//! nothing waits for another connection while it holds it. `state` is held for bookkeeping alone, never
+//! across a call of the driver.
 //!
-//! Who wakes whom: every change of `state` moves `changed`, on which the calls of this reader's connections sleep (for the
-//! end of a transaction, for the first poll). One that clients can see moves [`Wakers::changes`] as well, on which waits
-//! for events of any reader sleep. A new due time moves [`Wakers::schedule`], on which the manager's thread sleeps.
+//! Who wakes whom: every change of `state` moves `changed`, on which the calls of this reader's connections
+//! sleep (for the end of a transaction, for the first poll). One that clients can see moves
+//! [`Wakers::changes`] as well, on which waits for events of any reader sleep. A new due time moves
+//! [`Wakers::schedule`], on which the manager's thread sleeps.
 
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -84,7 +86,8 @@ impl<R: Deref<Target = Reader>> Interest<R> {
         &self.reader
     }
 
-    /// Ends it. Returns whether the thread that gives readers back has to be woken: for many readers, once is enough.
+    /// Ends it. Returns whether the thread that gives readers back has to be woken: for many readers, once is
+    /// enough.
     pub(crate) fn end(&mut self) -> bool {
         if std::mem::replace(&mut self.is_over, true) {
             return false;
@@ -155,8 +158,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Waits for events of the slot and polls it at each one, until the manager ends or the reader is gone: the work of
-    /// the reader's thread. Returns whether the reader is gone.
+    /// Waits for events of the slot and polls it at each one, until the manager ends or the reader is gone:
+    /// the work of the reader's thread. Returns whether the reader is gone.
     pub fn watch(&self) -> bool {
         loop {
             let event = self.watch.wait();
@@ -169,7 +172,8 @@ impl Reader {
                 let state = self.state();
                 state.access == Access::Closed && !state.is_needed()
             };
-            // The event is another slot's, whose device this is too, or comes from a watch that needs no open device.
+            // The event is another slot's, whose device this is too, or comes from a watch that needs no open
+            // device.
             if may_sleep {
                 continue;
             }
@@ -192,7 +196,8 @@ impl Reader {
         self.wakers.schedule.post();
     }
 
-    /// Polls a slot that had an event and cannot distinguish two cards: the next connection powers the card up anew.
+    /// Polls a slot that had an event and cannot distinguish two cards: the next connection powers the card
+    /// up anew.
     fn poll_unclear(&self) {
         let mut driver = self.driver.lock();
         let before = self.state().event_counter;
@@ -301,8 +306,8 @@ impl Reader {
         self.state().due.first()
     }
 
-    /// Does what is due: takes the power from an unused card, asks again after a failure, or gives the device back. A
-    /// driver that is at work is not waited for.
+    /// Does what is due: takes the power from an unused card, asks again after a failure, or gives the device
+    /// back. A driver that is at work is not waited for.
     pub fn attend(&self) {
         let Some(mut driver) = self.driver.try_lock() else {
             self.state().due.postpone(Instant::now() + RETRY);
@@ -342,7 +347,8 @@ impl Reader {
                 return;
             }
             let has_power = state.has_power;
-            // A call that needs the reader from here on has it opened again, once this one has unlocked the driver.
+            // A call that needs the reader from here on has it opened again, once this one has unlocked the
+            // driver.
             state.close();
             has_power
         };
@@ -391,8 +397,8 @@ impl Reader {
         self.driver.lock_until(deadline).ok_or(CallError::Timeout)
     }
 
-    /// Locks the driver for a call that `check` allows. A call that is refused does not wait for the driver, and one that
-    /// waited is checked again: the card may have been reset or taken meanwhile.
+    /// Locks the driver for a call that `check` allows. A call that is refused does not wait for the driver,
+    /// and one that waited is checked again: the card may have been reset or taken meanwhile.
     pub(crate) fn driver_if<T>(
         &self,
         deadline: Option<Instant>,

@@ -1,4 +1,5 @@
-//! Simulated readers that another program plays behind a socket, with their cards. For tests that control the cards.
+//! Simulated readers that another program plays behind a socket, with their cards. For tests that control the
+//! cards.
 //!
 //! A connection begins with one line, and serves one purpose:
 //!
@@ -33,8 +34,8 @@ use crate::sync::{lock, wait_until};
 enum Operation {
     /// Whether there is a card: one byte, 0 or 1.
     Presence = 0,
-    /// A reset, warm where the argument is 1: the protocols offered and the first one (one byte each), and the
-    /// ATR.
+    /// A reset, warm where the argument is 1: the protocols offered and the first one (one byte each), and
+    /// the ATR.
     PowerUp = 1,
     PowerDown = 2,
     /// The argument is `SCARD_PROTOCOL_T0` or `SCARD_PROTOCOL_T1`.

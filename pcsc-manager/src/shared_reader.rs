@@ -1,8 +1,8 @@
-//! A CCID reader that threads share: opened when it is first needed, opened again after a loss, closed when no slot needs
-//! it.
+//! A CCID reader that threads share: opened when it is first needed, opened again after a loss, closed when
+//! no slot needs it.
 //!
-//! The slots of a reader have one transport, so that one exchange goes on at a time. Events come by another pipe and are
-//! waited for without the lock.
+//! The slots of a reader have one transport, so that one exchange goes on at a time. Events come by another
+//! pipe and are waited for without the lock.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -43,8 +43,8 @@ pub enum SharedError {
     TimedOut,
     /// The reader is gone, or is one that cannot be used.
     Gone,
-    /// The reader was opened again, and [`SharedReader::presence`] was not called for the slot since: its card has lost
-    /// its state.
+    /// The reader was opened again, and [`SharedReader::presence`] was not called for the slot since: its
+    /// card has lost its state.
     NotPolled,
     /// The reader was lost while it was opened, or works no more. It may work when it is opened again.
     Failed,

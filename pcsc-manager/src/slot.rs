@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-/// One slot of a reader: a place for a card. Calls come one at a time, from any thread; each ends within a time that the
-/// driver bounds. The first one opens the device, and dropping the slot closes it.
+/// One slot of a reader: a place for a card. Calls come one at a time, from any thread; each ends within a
+/// time that the driver bounds. The first one opens the device, and dropping the slot closes it.
 ///
-/// A `deadline` is the caller's: the call ends by then with [`SlotError::TimedOut`]. A slot whose calls are short anyhow
-/// may ignore it.
+/// A `deadline` is the caller's: the call ends by then with [`SlotError::TimedOut`]. A slot whose calls are
+/// short anyhow may ignore it.
 pub trait Slot: Send {
     /// Whether a card is in the slot.
     fn presence(&mut self) -> Result<Presence, SlotError>;
@@ -36,8 +36,8 @@ pub trait Slot: Send {
     fn get_attribute(&mut self, id: u32, value: &mut [u8]) -> Result<usize, SlotError>;
     /// Sets an attribute.
     fn set_attribute(&mut self, id: u32, value: &[u8]) -> Result<(), SlotError>;
-    /// Gives the device back to the system, so that other processes can use it. The next call opens it again. A slot
-    /// that has no device of its own need not do anything.
+    /// Gives the device back to the system, so that other processes can use it. The next call opens it again.
+    /// A slot that has no device of its own need not do anything.
     fn give_back(&mut self) {}
 }
 
@@ -113,8 +113,8 @@ pub enum SlotError {
     TimedOut,
     /// Another process has the reader.
     Busy,
-    /// The driver had to reset the card, and what the last command did is unknown. The card has its power and its
-    /// protocol as before.
+    /// The driver had to reset the card, and what the last command did is unknown. The card has its power and
+    /// its protocol as before.
     Reset,
     /// The exchange failed.
     Communication,
@@ -140,8 +140,8 @@ impl Driver {
         &mut *self.slot
     }
 
-    /// Gets an answer that may be longer than the caller's buffer. Returns its length in any case. An answer that does
-    /// not fit, and an error, leave the caller's buffer as it was.
+    /// Gets an answer that may be longer than the caller's buffer. Returns its length in any case. An answer
+    /// that does not fit, and an error, leave the caller's buffer as it was.
     pub fn answer_into(
         &mut self,
         target: &mut [u8],

@@ -1,8 +1,9 @@
-//! Events of the slots of a CCID reader: cards that come and go, as the interrupt pipe reports them or as the time of the
-//! next poll.
+//! Events of the slots of a CCID reader: cards that come and go, as the interrupt pipe reports them or as the
+//! time of the next poll.
 //!
-//! One thread for each slot sleeps in [`SlotEvents::wait`]. The first of them listens to the interrupt pipe, without the
-//! lock, and notes for all slots what comes; the others sleep on `changed`, which moves with every note.
+//! One thread for each slot sleeps in [`SlotEvents::wait`]. The first of them listens to the interrupt pipe,
+//! without the lock, and notes for all slots what comes; the others sleep on `changed`, which moves with
+//! every note.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};

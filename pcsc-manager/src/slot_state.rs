@@ -32,8 +32,8 @@ pub struct SlotState {
     /// The protocol in use, `SCARD_PROTOCOL_*`; 0 where none was chosen since the last reset.
     pub protocol: u32,
     pub has_power: bool,
-    /// Some connection is for the card and not for the reader alone, or one was since there were none: the card keeps
-    /// its power.
+    /// Some connection is for the card and not for the reader alone, or one was since there were none: the
+    /// card keeps its power.
     pub is_used: bool,
     pub access: Access,
     pub last_seen: LastSeen,
@@ -76,7 +76,8 @@ impl Due {
 /// Whether the driver reaches the reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// The device is not open: nothing has needed it yet, or it was given back. What is in the slot is not known.
+    /// The device is not open: nothing has needed it yet, or it was given back. What is in the slot is not
+    /// known.
     Closed,
     Open,
     /// Another process has it.
@@ -84,8 +85,8 @@ pub enum Access {
     Gone,
 }
 
-/// What the last poll of the slot saw. A failed exchange changes the status at once; the next poll then finds the change,
-/// and notifies the connections.
+/// What the last poll of the slot saw. A failed exchange changes the status at once; the next poll then finds
+/// the change, and notifies the connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LastSeen {
     Nothing,
@@ -93,7 +94,8 @@ pub enum LastSeen {
     Failure,
 }
 
-/// What a slot holds, as far as two cards can be distinguished: `SCARD_PRESENT` or `SCARD_ABSENT`, and the ATR.
+/// What a slot holds, as far as two cards can be distinguished: `SCARD_PRESENT` or `SCARD_ABSENT`, and the
+/// ATR.
 type Contents = (u32, Option<Vec<u8>>);
 
 impl SlotState {
@@ -233,8 +235,8 @@ impl SlotState {
         self.due.retry = None;
     }
 
-    /// Counts an event if the first poll after the device was given back finds something else than before. A card with
-    /// the same ATR counts as the same: a program that polls must not see an event at each poll.
+    /// Counts an event if the first poll after the device was given back finds something else than before. A
+    /// card with the same ATR counts as the same: a program that polls must not see an event at each poll.
     fn compare_with_before(&mut self) {
         if self.before.take().is_some_and(|before| before != self.contents()) {
             self.count_event();

@@ -98,8 +98,8 @@ impl Reader {
         let check = |state: &SlotState| {
             state.check_reader()?;
             state.check_access(handle)?;
-            // pcscd resets the card first, and again at every try of a client that waits to be the only one. Here the
-            // reset comes last.
+            // pcscd resets the card first, and again at every try of a client that waits to be the only one.
+            // Here the reset comes last.
             let alone = state.connections.check_alone(handle, share);
             // An error that no wait can mend is reported before the wait.
             if !resets || alone.is_err() {
@@ -155,8 +155,8 @@ impl Reader {
         let ended = state.connections.end_all(handle);
         let resets = ended.is_ok() && matches!(disposition, RESET_CARD | UNPOWER_CARD);
         if resets && state.status & PRESENT != 0 {
-            // A connection that waits for the end of the transaction must not begin one with a card that is about to be
-            // reset.
+            // A connection that waits for the end of the transaction must not begin one with a card that is
+            // about to be reset.
             state.connections.notify_reset();
         }
         drop(state);
@@ -183,7 +183,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Ends a connection whose client was released. If it has a transaction the card is reset: its state is not known.
+    /// Ends a connection whose client was released. If it has a transaction the card is reset: its state is
+    /// not known.
     pub(crate) fn abandon(&self, handle: Handle) {
         let is_left_in_the_middle = {
             let state = self.state();

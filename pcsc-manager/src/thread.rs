@@ -53,8 +53,8 @@ impl Thread {
         self.handle.is_finished()
     }
 
-    /// Waits until it has ended. After the deadline it is left alone: it waits for a device or a descriptor that does not
-    /// answer, for instance since the program has closed the descriptor.
+    /// Waits until it has ended. After the deadline it is left alone: it waits for a device or a descriptor
+    /// that does not answer, for instance since the program has closed the descriptor.
     pub fn join_until(self, deadline: Instant) {
         let mut has_come = lock(&self.end.has_come);
         while !*has_come {

@@ -1,6 +1,7 @@
 //! A mutex whose lock can time out.
 //!
-//! parking_lot has one too, but not for a forked child: its table of waiting threads may have been locked at the fork.
+//! parking_lot has one too, but not for a forked child: its table of waiting threads may have been locked at
+//! the fork.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{fence, AtomicUsize, Ordering};
@@ -36,7 +37,8 @@ struct Unlock<'a> {
 
 impl Drop for Unlock<'_> {
     fn drop(&mut self) {
-        // With the fence in `lock_until`: either this thread sees the count, or that one sees the value unlocked.
+        // With the fence in `lock_until`: either this thread sees the count, or that one sees the value
+        // unlocked.
         fence(Ordering::SeqCst);
         if self.waiting.load(Ordering::Relaxed) > 0 {
             // Under the gate no thread is between its attempt to lock and its sleep.

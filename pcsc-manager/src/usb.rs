@@ -227,8 +227,8 @@ mod owner {
     pub fn note() {}
 }
 
-/// Elsewhere a thread of the USB library waits for all transfers, from the first device on. A forked child inherits its
-/// memory without the thread.
+/// Elsewhere a thread of the USB library waits for all transfers, from the first device on. A forked child
+/// inherits its memory without the thread.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 mod owner {
     use std::sync::atomic::{AtomicU32, Ordering};

@@ -6,8 +6,8 @@ use std::mem::ManuallyDrop;
 
 /// An open file. Dropping it closes it, unless its number has come to name another file since.
 ///
-/// Linux gives one identity to all files of its own without an inode, such as those of `epoll` and `inotify`. One of
-/// them is not told from another.
+/// Linux gives one identity to all files of its own without an inode, such as those of `epoll` and `inotify`.
+/// One of them is not told from another.
 #[derive(Debug)]
 pub struct Descriptor {
     fd: ManuallyDrop<OwnedFd>,

@@ -5,10 +5,11 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, Result};
 use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketType};
 
-/// A pair of connected sockets. The descriptor becomes readable when another thread calls [`wake`](Waker::wake).
+/// A pair of connected sockets. The descriptor becomes readable when another thread calls
+/// [`wake`](Waker::wake).
 ///
-/// Sockets, because all operations on them are refused by other files: the program may have closed the descriptors, and
-/// opened others that have their numbers now.
+/// Sockets, because all operations on them are refused by other files: the program may have closed the
+/// descriptors, and opened others that have their numbers now.
 #[derive(Debug)]
 pub struct Waker {
     receiver: Descriptor,
@@ -28,8 +29,8 @@ impl Waker {
         })
     }
 
-    /// Makes the descriptor readable; false if it is not this library's any more. Allocates nothing and takes no lock,
-    /// so that a signal handler may call it.
+    /// Makes the descriptor readable; false if it is not this library's any more. Allocates nothing and takes
+    /// no lock, so that a signal handler may call it.
     pub fn wake(&self) -> bool {
         if !self.sender.is_ours() {
             return false;

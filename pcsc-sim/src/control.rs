@@ -1,7 +1,8 @@
 //! The control socket of simulated readers: a program plugs readers in and moves cards in another process.
 //!
-//! A client sends one command a line and gets one line for each: `ok`, with a value where the command has one, or `error` and the
-//! reason. `N` is a reader's number, or `N/S` one of its slots. `MS` is a time in milliseconds.
+//! A client sends one command a line and gets one line for each: `ok`, with a value where the command has
+//! one, or `error` and the reason. `N` is a reader's number, or `N/S` one of its slots. `MS` is a time in
+//! milliseconds.
 //!
 //! | command | effect |
 //! |---|---|
@@ -87,8 +88,8 @@ type Readers = HashMap<u8, Weak<dyn ControlledReader>>;
 /// The sockets that this process listens on, each with its readers.
 static SOCKETS: Mutex<Option<HashMap<PathBuf, Arc<Mutex<Readers>>>>> = Mutex::new(None);
 
-/// From now on the socket at `path`, which only this user may use, controls this reader too. Listens there at the first call with
-/// this path, and replaces a socket that an earlier process left behind.
+/// From now on the socket at `path`, which only this user may use, controls this reader too. Listens there at
+/// the first call with this path, and replaces a socket that an earlier process left behind.
 pub fn listen(path: &Path, number: u8, reader: Weak<dyn ControlledReader>) -> io::Result<()> {
     let mut sockets = SOCKETS.lock().unwrap_or_else(PoisonError::into_inner);
     let sockets = sockets.get_or_insert_with(HashMap::new);
@@ -119,7 +120,8 @@ fn start(path: &Path, readers: Arc<Mutex<Readers>>) -> io::Result<()> {
     thread().spawn(move || {
         for stream in listener.incoming().flatten() {
             let readers = readers.clone();
-            // A thread each, because `settle` blocks. If none can be had, the client sees the closed connection.
+            // A thread each, because `settle` blocks. If none can be had, the client sees the closed
+            // connection.
             let _ = thread().spawn(move || serve(stream, &readers));
         }
     })?;

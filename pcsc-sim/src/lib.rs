@@ -6,13 +6,14 @@
 //! test ───────────────────┘
 //! ```
 //!
-//! A reader is simulated at the level of USB transfers, a card at the level of bytes on the contact, so that a
-//! driver meets what it meets on real hardware. [`NAMES`] lists the readers that are built in.
+//! A reader is simulated at the level of USB transfers, a card at the level of bytes on the contact, so that
+//! a driver meets what it meets on real hardware. [`NAMES`] lists the readers that are built in.
 //!
 //! * [`Device`], [`Handle`], [`Model`]: a reader and how a test controls it.
 //! * [`card`]: cards and what can go wrong with them.
 //! * [`control`]: a socket over which another program moves the cards.
-//! * [`transport`]: decorators of a [`pcsc_ccid::transport::Transport`] that damage, record or replay its transfers.
+//! * [`transport`]: decorators of a [`pcsc_ccid::transport::Transport`] that damage, record or replay its
+//!   transfers.
 #![forbid(unsafe_code)]
 
 pub mod card;

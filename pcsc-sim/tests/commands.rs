@@ -1,4 +1,5 @@
-//! Every command of the bundled cards against ISO/IEC 7816-4:2013, through the driver and a simulated reader, over T=1 and T=0.
+//! Every command of the bundled cards against ISO/IEC 7816-4:2013, through the driver and a simulated reader,
+//! over T=1 and T=0.
 
 use pcsc_ccid::descriptor::interfaces;
 use pcsc_ccid::reader::{Options, Protocol, Reader, Reset};

@@ -1,8 +1,9 @@
-//! Log lines on stderr if `PCSCLITE_DEBUG` is set, as PC/SC Lite has them. Nothing is written to stdout. An error in the
-//! value of another variable is logged in any case: otherwise a developer would see nothing but a return code.
+//! Log lines on stderr if `PCSCLITE_DEBUG` is set, as PC/SC Lite has them. Nothing is written to stdout. An
+//! error in the value of another variable is logged in any case: otherwise a developer would see nothing but
+//! a return code.
 //!
-//! A forked child may log as well, and the other threads of its parent do not exist there. So nothing here takes a
-//! lock, neither a `Once` nor the one of `std::io::Stderr`.
+//! A forked child may log as well, and the other threads of its parent do not exist there. So nothing here
+//! takes a lock, neither a `Once` nor the one of `std::io::Stderr`.
 #![forbid(unsafe_code)]
 
 use std::fmt::Write;
@@ -76,7 +77,8 @@ impl Write for Line {
     }
 }
 
-/// Starts to log if the environment asks for it: 0 is everything, 1 information, 2 errors, 3 critical errors only.
+/// Starts to log if the environment asks for it: 0 is everything, 1 information, 2 errors, 3 critical errors
+/// only.
 pub fn init() {
     static IS_STARTED: AtomicBool = AtomicBool::new(false);
     if IS_STARTED.swap(true, Ordering::Relaxed) {

@@ -1,10 +1,11 @@
-//! Memory for Rust, which ends the process where it gets none, in a library whose C callers expect `SCARD_E_NO_MEMORY`.
+//! Memory for Rust, which ends the process where it gets none, in a library whose C callers expect
+//! `SCARD_E_NO_MEMORY`.
 //!
 //! It also wipes what it frees, which may have held a PIN.
 //!
-//! The allocator passes requests on to malloc. Where malloc refuses, a small request is served from a reserve, so that
-//! the call in progress ends in order, and the next calls are refused until there is memory again. A large request is
-//! refused: the calls make these with `try_reserve`.
+//! The allocator passes requests on to malloc. Where malloc refuses, a small request is served from a
+//! reserve, so that the call in progress ends in order, and the next calls are refused until there is memory
+//! again. A large request is refused: the calls make these with `try_reserve`.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
@@ -48,8 +49,8 @@ pub fn require() -> Result {
 
 struct Allocator;
 
-// SAFETY: a block is malloc's, or one of the reserve that nobody else has and that is large enough and aligned. Which of
-// the two it is shows in its address, so that it goes back to where it is from.
+// SAFETY: a block is malloc's, or one of the reserve that nobody else has and that is large enough and
+// aligned. Which of the two it is shows in its address, so that it goes back to where it is from.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as the caller promises.

@@ -1,5 +1,5 @@
-//! The name `pcsc` for [`pcsc-client`](pcsc_client), so that `[patch.crates-io]` moves programs and libraries that depend on
-//! `pcsc` 2 to it, unchanged:
+//! The name `pcsc` for [`pcsc-client`](pcsc_client), so that `[patch.crates-io]` moves programs and libraries
+//! that depend on `pcsc` 2 to it, unchanged:
 //!
 //! ```toml
 //! [patch.crates-io]

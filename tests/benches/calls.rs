@@ -1,8 +1,9 @@
-//! Every call on Debian's library and on ours, interleaved against the same pcscd with an instant card, client and
-//! daemon on one processor; for a transmit also a hand-written floor: one send, one poll, one recv.
+//! Every call on Debian's library and on ours, interleaved against the same pcscd with an instant card,
+//! client and daemon on one processor; for a transmit also a hand-written floor: one send, one poll, one
+//! recv.
 //!
-//! Times are ratios of medians. System calls and instructions are exact: counted by strace and callgrind over 100
-//! and 200 calls, of which the difference is taken.
+//! Times are ratios of medians. System calls and instructions are exact: counted by strace and callgrind over
+//! 100 and 200 calls, of which the difference is taken.
 //!
 //! `cargo bench -p pcsc-tests --bench calls`, or scripts/bench.
 

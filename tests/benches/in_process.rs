@@ -1,5 +1,5 @@
-//! What a transmit costs without a daemon and without a bus: on the bundled simulated reader, which takes its own part of it, through Rust
-//! and through the C interface. Medians of batches, in turns.
+//! What a transmit costs without a daemon and without a bus: on the bundled simulated reader, which takes its
+//! own part of it, through Rust and through the C interface. Medians of batches, in turns.
 //!
 //! `cargo bench -p pcsc-tests --bench in_process`, or scripts/bench.
 

@@ -1,4 +1,5 @@
-//! pcscd unloads a handler with its last reader while the control thread still runs in it: the code has to stay mapped.
+//! pcscd unloads a handler with its last reader while the control thread still runs in it: the code has to
+//! stay mapped.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

@@ -1,4 +1,5 @@
-//! A transmit allocates nothing after the first: with a daemon; and without one, in the driver and in what manages it.
+//! A transmit allocates nothing after the first: with a daemon; and without one, in the driver and in what
+//! manages it.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -18,7 +19,8 @@ thread_local! {
     static COUNT: Cell<usize> = const { Cell::new(0) };
 }
 
-// SAFETY: passes everything on to the system's allocator; the counter is a plain thread-local without a destructor.
+// SAFETY: passes everything on to the system's allocator; the counter is a plain thread-local without a
+// destructor.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         COUNT.with(|count| count.set(count.get() + 1));
@@ -114,7 +116,8 @@ impl<T: Transport> Transport for Apart<T> {
     }
 }
 
-/// How often the driver allocates in the second half of so many transmits, and how often the simulated reader of this model does.
+/// How often the driver allocates in the second half of so many transmits, and how often the simulated reader
+/// of this model does.
 fn of_driver(model: &str, protocol: reader::Protocol, command: &[u8]) -> (usize, usize) {
     let simulated = Simulated::new(model).unwrap();
     let model = simulated.device().with(|device| device.model().clone());

@@ -1,11 +1,11 @@
-//! The public types have the auto traits of those of crate `pcsc` 2.9, so that a program which moves to ours compiles: for
-//! instance `catch_unwind(|| context.list_readers_owned())`, or a context in a `static`.
+//! The public types have the auto traits of those of crate `pcsc` 2.9, so that a program which moves to ours
+//! compiles: for instance `catch_unwind(|| context.list_readers_owned())`, or a context in a `static`.
 
 use std::marker::PhantomData;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
-/// For each auto trait, a type with an associated constant that is true where `T` has it: an inherent constant comes before
-/// that of a trait.
+/// For each auto trait, a type with an associated constant that is true where `T` has it: an inherent
+/// constant comes before that of a trait.
 macro_rules! auto_traits {
     ($($module:ident $name:ident $bound:path;)+) => {
         $(mod $module {

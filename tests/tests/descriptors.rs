@@ -6,7 +6,8 @@ use std::time::Duration;
 use pcsc_tests::scripted::{Script, Scripted};
 use pcsc_tests::{artifacts, c_program, in_namespace, run, USB};
 
-/// Runs `closed` with files or sockets in the place of the library's descriptors; gives the codes of its calls.
+/// Runs `closed` with files or sockets in the place of the library's descriptors; gives the codes of its
+/// calls.
 fn codes_after_closing(what: &str, environment: &[(&str, String)]) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");

@@ -9,7 +9,8 @@ use pcsc_tests::{artifacts, c_program, run};
 const PROCESSES: u32 = 50;
 const CHILDREN: u32 = 20;
 
-/// Has each of [`PROCESSES`] processes fork [`CHILDREN`] children while two of its threads make their first calls.
+/// Has each of [`PROCESSES`] processes fork [`CHILDREN`] children while two of its threads make their first
+/// calls.
 fn no_child_hangs(environment: &[(&str, &str)]) {
     let folder = tempfile::tempdir().unwrap();
     let program = c_program(folder.path(), "fork");

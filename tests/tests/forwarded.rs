@@ -1,5 +1,5 @@
-//! The daemon's socket, forwarded: by `ssh -R` with a real sshd on loopback, as a guest uses its host's readers, and
-//! over a line that takes 20 ms each way, where each call's round trips are counted.
+//! The daemon's socket, forwarded: by `ssh -R` with a real sshd on loopback, as a guest uses its host's
+//! readers, and over a line that takes 20 ms each way, where each call's round trips are counted.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;

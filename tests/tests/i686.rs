@@ -1,5 +1,5 @@
-//! The library where C's LONG has 32 bits: its unit tests, and C programs on it. Skipped, with the reason, where the machine
-//! cannot build for i686 or run what it built.
+//! The library where C's LONG has 32 bits: its unit tests, and C programs on it. Skipped, with the reason,
+//! where the machine cannot build for i686 or run what it built.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

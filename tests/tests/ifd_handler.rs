@@ -1,5 +1,5 @@
-//! Debian's pcscd with our driver as its IFD handler, and simulated readers: every level of exchange, cards that come and go,
-//! readers that are pulled out, and hostile ones.
+//! Debian's pcscd with our driver as its IFD handler, and simulated readers: every level of exchange, cards
+//! that come and go, readers that are pulled out, and hostile ones.
 
 use std::ffi::CString;
 use std::sync::Barrier;
@@ -205,7 +205,8 @@ fn cards_that_come_and_go_are_seen_at_once() {
         wait_for(&context, &reader, State::EMPTY);
         times.push(begin.elapsed());
     }
-    // pcscd's own look comes 400 ms after the one before, each time. Others use this machine at the same time.
+    // pcscd's own look comes 400 ms after the one before, each time. Others use this machine at the same
+    // time.
     times.sort();
     assert!(times[times.len() / 2] < Duration::from_millis(200), "{times:?}");
 }

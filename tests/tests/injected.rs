@@ -1,5 +1,5 @@
-//! Every system call that a client makes fails once. Each call of the client then returns a code, and the process ends by
-//! itself.
+//! Every system call that a client makes fails once. Each call of the client then returns a code, and the
+//! process ends by itself.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -51,7 +51,8 @@ impl Client {
         Client { folder, daemon }
     }
 
-    /// Runs the script under strace. Gives its output and the names of its system calls from its first command on.
+    /// Runs the script under strace. Gives its output and the names of its system calls from its first
+    /// command on.
     fn run(&self, options: &[String]) -> (Output, Vec<String>) {
         let (script, trace) = (
             self.folder.path().join("script"),

@@ -1,5 +1,5 @@
-//! Without memory a call returns `SCARD_E_NO_MEMORY` or does its work. It never ends the process, and the next call with
-//! memory works.
+//! Without memory a call returns `SCARD_E_NO_MEMORY` or does its work. It never ends the process, and the
+//! next call with memory works.
 
 use std::process::Command;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Published crates that depend on `pcsc`, built unchanged on ours by a patch, and run on the simulated reader.
+//! Published crates that depend on `pcsc`, built unchanged on ours by a patch, and run on the simulated
+//! reader.
 
 use std::path::PathBuf;
 use std::process::Command;

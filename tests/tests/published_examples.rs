@@ -1,4 +1,5 @@
-//! The examples of the published `pcsc` crate, compiled against ours by a changed dependency line, and run with pcscd and without.
+//! The examples of the published `pcsc` crate, compiled against ours by a changed dependency line, and run
+//! with pcscd and without.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};

@@ -31,8 +31,8 @@ fn text_files() -> Vec<(String, String)> {
     files
 }
 
-/// A folder of one machine, if the line names one: something in a home folder or in a folder of a build machine, as an
-/// absolute path.
+/// A folder of one machine, if the line names one: something in a home folder or in a folder of a build
+/// machine, as an absolute path.
 fn machine_path(line: &str) -> Option<&'static str> {
     // In two parts, so that this file has none.
     const FOLDERS: [(&str, &str); 5] = [
@@ -139,7 +139,8 @@ fn documents_name_files_that_exist() {
                 let Some((first, _)) = span.split_once('/') else {
                     continue;
                 };
-                // A command's first word may be a path; patterns and names in capitals stand for something else.
+                // A command's first word may be a path; patterns and names in capitals stand for something
+                // else.
                 let path = span.split(' ').next().unwrap_or(span).trim_end_matches(':');
                 let is_pattern = path.contains(|c: char| "*{}<>$".contains(c) || c.is_ascii_uppercase());
                 let base = [folder.clone(), root()]
@@ -159,7 +160,8 @@ fn documents_name_files_that_exist() {
     assert!(missing.is_empty(), "no such file:\n{}", missing.join("\n"));
 }
 
-/// The workspace's crates that a manifest names as dependencies of the library itself, without "pcsc-", sorted.
+/// The workspace's crates that a manifest names as dependencies of the library itself, without "pcsc-",
+/// sorted.
 fn dependencies(manifest: &str) -> Vec<String> {
     let mut names = Vec::new();
     let mut is_dependencies = false;

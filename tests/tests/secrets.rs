@@ -33,8 +33,8 @@ fn no_copy_of_a_command_to_a_daemon_is_left() {
 
 #[test]
 fn no_copy_of_a_command_to_a_reader_is_left() {
-    // Readers at TPDU level with T=1, at the levels of short and extended APDUs, at character level with T=0, and on the
-    // control pipe.
+    // Readers at TPDU level with T=1, at the levels of short and extended APDUs, at character level with T=0,
+    // and on the control pipe.
     for (model, length) in [
         ("gempc-express", "long"),
         ("omnikey-5321", "short"),

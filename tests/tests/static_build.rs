@@ -1,4 +1,5 @@
-//! Programs without a C library of smart cards, and static ones: with pcscd, and on the simulated reader that they carry.
+//! Programs without a C library of smart cards, and static ones: with pcscd, and on the simulated reader that
+//! they carry.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -35,8 +35,8 @@ impl<'a> Notification<'a> {
         Some((bits & 1 != 0, bits & 2 != 0))
     }
 
-    /// Whether a slot of a reader with so many slots is to be polled: it has failed, or its card came or went. A
-    /// notification that names no changed slot may mean any of those that it tells of.
+    /// Whether a slot of a reader with so many slots is to be polled: it has failed, or its card came or
+    /// went. A notification that names no changed slot may mean any of those that it tells of.
     pub fn concerns(&self, slot: u8, slots: usize) -> bool {
         let has_changed = |slot| matches!(self.slot(slot), Some((_, true)));
         match self {

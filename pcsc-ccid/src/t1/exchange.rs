@@ -415,8 +415,8 @@ impl<'a> Exchange<'a> {
         Action::Send { wait: 1 }
     }
 
-    /// Wipes what was sent, which may be a PIN. A short block leaves the end of a long one before it. Done at the end of
-    /// an exchange, and by who gives one up.
+    /// Wipes what was sent, which may be a PIN. A short block leaves the end of a long one before it. Done at
+    /// the end of an exchange, and by who gives one up.
     pub fn wipe(&mut self) {
         self.engine.block.zeroize();
     }

@@ -22,7 +22,8 @@ use crate::error::{Cause, Error, Failure, Outcome};
 compile_error!("a context needs a backend: enable the feature daemon, standalone or sim");
 
 impl Session {
-    /// Establishes a context with the backend that the caller or the user chooses. Logs which one it is, and why.
+    /// Establishes a context with the backend that the caller or the user chooses. Logs which one it is, and
+    /// why.
     pub fn establish(options: &Options) -> Outcome<Session> {
         if let Some(device) = &options.device {
             return Session::device(options, device);

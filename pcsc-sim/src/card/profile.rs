@@ -106,7 +106,8 @@ impl Profile {
         });
         let t1_bytes = t1.is_some_and(|bytes| bytes != (None, None, None));
         let fourth = self.class_indicator.is_some();
-        // What follows T=15 is global and belongs to no protocol: the third group is T=15's where T=1 has none.
+        // What follows T=15 is global and belongs to no protocol: the third group is T=15's where T=1 has
+        // none.
         let has_t1_group = self.offers.len() > 1 || t1_bytes;
         let third = has_t1_group || fourth;
         let second = first != 0 || self.ta2.is_some() || tc2.is_some() || third;

@@ -354,8 +354,8 @@ impl Slot {
 /// Block guard time in etu (ISO 7816-3 clause 11.4.3).
 const BLOCK_GUARD: u64 = 22;
 
-/// Receives a T=1 block by its length byte. Returns whether every character's parity was right, and whether the block
-/// ended where it says.
+/// Receives a T=1 block by its length byte. Returns whether every character's parity was right, and whether
+/// the block ended where it says.
 fn receive_block(contact: &mut Contact, block: &mut Vec<u8>, first: u64, next: u64, edc: Edc) -> bool {
     let mut received = contact.receive(block, 3, first, next);
     let mut is_sound = !received.parity_error;

@@ -146,8 +146,8 @@ impl Model {
         }
     }
 
-    /// The longest message that the firmware takes. Those that announce 263, or less than a packet of 64 bytes, have room
-    /// for a whole short APDU all the same: only the announcement is wrong.
+    /// The longest message that the firmware takes. Those that announce 263, or less than a packet of 64
+    /// bytes, have room for a whole short APDU all the same: only the announcement is wrong.
     pub fn longest_message(&self) -> usize {
         match self.descriptor.max_message_length {
             263 | 0..64 => 271,

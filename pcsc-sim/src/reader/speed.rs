@@ -4,10 +4,10 @@ use super::model::Model;
 use crate::card::Rate;
 use pcsc_ccid::descriptor::Features;
 
-/// Whether the reader's clock and UART make this rate. 372/1 is always among them. Else the list decides, if it
-/// has as many entries as announced, and some of them are rates; where nothing is announced, every rate up to the
-/// maximum is promised (CCID 1.1, clause 5.1). A reader that changes the clock by itself may reach a rate of its list
-/// that way. Makers round, by as much as D bits per second.
+/// Whether the reader's clock and UART make this rate. 372/1 is always among them. Else the list decides, if
+/// it has as many entries as announced, and some of them are rates; where nothing is announced, every rate up
+/// to the maximum is promised (CCID 1.1, clause 5.1). A reader that changes the clock by itself may reach a
+/// rate of its list that way. Makers round, by as much as D bits per second.
 pub(super) fn can_do(model: &Model, clock_hz: u32, rate: Rate) -> bool {
     let descriptor = &model.descriptor;
     let slack = u32::from(rate.d).max(2);

@@ -21,7 +21,8 @@ enum Rest {
     Parts,
 }
 
-/// The data of VERIFY, CHANGE REFERENCE DATA or RESET RETRY COUNTER (ISO 7816-4, clauses 11.6.6 to 11.6.10) begin here.
+/// The data of VERIFY, CHANGE REFERENCE DATA or RESET RETRY COUNTER (ISO 7816-4, clauses 11.6.6 to 11.6.10)
+/// begin here.
 fn is_pin(data: &[u8], at: usize) -> bool {
     matches!(data.get(at..), Some([cla, 0x20 | 0x21 | 0x24 | 0x25 | 0x2C | 0x2D, ..]) if *cla != 0xFF)
 }
@@ -35,8 +36,8 @@ fn is_block(data: &[u8]) -> bool {
 }
 
 impl Secrets {
-    /// What must not be shown of data that go to the card; to the end, where a part of it is a PIN. `level` is
-    /// wLevelParameter.
+    /// What must not be shown of data that go to the card; to the end, where a part of it is a PIN. `level`
+    /// is wLevelParameter.
     pub(super) fn in_command(&mut self, data: &[u8], level: u16) -> Range<usize> {
         let all = 0..data.len();
         match self.rest {

@@ -1,7 +1,8 @@
-//! Sessions with a reader as text: [`RecordTransport`] writes one, [`ReplayTransport`] plays the device in it.
+//! Sessions with a reader as text: [`RecordTransport`] writes one, [`ReplayTransport`] plays the device in
+//! it.
 //!
-//! A line a call, its fields parted by spaces: the time in microseconds after the call, what was called, what it
-//! was called with, and what came of it: data in hexadecimal ("-" for none), or "!" and the error.
+//! A line a call, its fields parted by spaces: the time in microseconds after the call, what was called, what
+//! it was called with, and what came of it: data in hexadecimal ("-" for none), or "!" and the error.
 //!
 //! ```text
 //! 0 control-in 03 0000 1024 !stall

@@ -119,8 +119,8 @@ pub struct Table<T: 'static> {
     kind: u32,
     slots: &'static [Slot<T>],
     next: AtomicUsize,
-    /// Where to look for an empty slot when those in turn are taken: behind the last one that was found so, or the
-    /// lowest one that was removed since.
+    /// Where to look for an empty slot when those in turn are taken: behind the last one that was found so,
+    /// or the lowest one that was removed since.
     hint: AtomicUsize,
 }
 
@@ -142,8 +142,8 @@ impl<T> Table<T> {
     /// Gives a value a handle. `Err` returns the value where the table is full.
     ///
     /// Takes a slot of the first few in turn, so that a slot is reused late and most of the table's memory
-    /// is never touched. Where those are taken, any other slot: from the hint on, so that the cost does not grow
-    /// with the number of handles.
+    /// is never touched. Where those are taken, any other slot: from the hint on, so that the cost does not
+    /// grow with the number of handles.
     pub fn insert(&self, value: T) -> Result<LONG, T> {
         let few = FEW.min(self.slots.len());
         let first = self.next.fetch_add(1, Ordering::Relaxed);

@@ -1,5 +1,5 @@
-//! Published card applications as virtual cards. Keys and files are in memory; the random numbers come from a constant seed, so
-//! that a card answers the same in each run.
+//! Published card applications as virtual cards. Keys and files are in memory; the random numbers come from a
+//! constant seed, so that a card answers the same in each run.
 
 pub mod dispatch;
 pub mod vpcd;

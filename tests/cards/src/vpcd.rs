@@ -11,8 +11,8 @@ const ATR: &[u8] = &[
     0x00, 0x90, 0x00, 0x1C,
 ];
 
-/// One application as a card: command chaining and GET RESPONSE (ISO 7816-4 clauses 5.3.3 and 11.7.1), which an application leaves
-/// to its platform.
+/// One application as a card: command chaining and GET RESPONSE (ISO 7816-4 clauses 5.3.3 and 11.7.1), which
+/// an application leaves to its platform.
 struct Card<A> {
     app: A,
     chained: Option<Command<LONGEST>>,
@@ -92,7 +92,8 @@ impl<A: App> vpicc::VSmartCard for Card<A> {
     }
 }
 
-/// Serves an application to the driver at the address in the first argument, until the driver closes the connection.
+/// Serves an application to the driver at the address in the first argument, until the driver closes the
+/// connection.
 pub fn serve<A: App>(app: A) {
     let Some(address) = std::env::args().nth(1) else {
         eprintln!("usage: {} HOST:PORT of a vpcd driver", env!("CARGO_PKG_NAME"));

@@ -89,7 +89,8 @@ fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|i| i as u8).collect()
 }
 
-/// The data field behind a header, short or extended, with or without Le (ISO 7816-4 clause 5.1). `None` for a wrong length.
+/// The data field behind a header, short or extended, with or without Le (ISO 7816-4 clause 5.1). `None` for
+/// a wrong length.
 fn data(body: &[u8]) -> Option<&[u8]> {
     let (length, le, rest) = match body {
         [] | [_] | [0, _, _] => return Some(&[]),
@@ -99,7 +100,8 @@ fn data(body: &[u8]) -> Option<&[u8]> {
     (length > 0 && (rest.len() == length || rest.len() == length + le)).then(|| &rest[..length])
 }
 
-/// The `SCARD_PROTOCOL_*` bits of the protocols that an ATR offers (ISO 7816-3 clause 8.2.3); TA2 leaves one only.
+/// The `SCARD_PROTOCOL_*` bits of the protocols that an ATR offers (ISO 7816-3 clause 8.2.3); TA2 leaves one
+/// only.
 pub fn protocols(atr: &[u8]) -> Dword {
     let bit = |t: u8| match t & 0x0F {
         0 => PROTOCOL_T0,

@@ -1,8 +1,9 @@
 //! An IFD handler without hardware (IFDHandler 3.0), for tests against a real pcscd.
 //!
-//! pcscd loads it through a file in `reader.conf.d`, one entry a reader, with `DEVICENAME anything:CONTROL:N`: the path of the
-//! [control socket](control), on which the handler listens, and the reader's number, from 0 to 15. The readers start empty; every
-//! one has its own lock in pcscd; cards behave as [`card::answer`] says.
+//! pcscd loads it through a file in `reader.conf.d`, one entry a reader, with
+//! `DEVICENAME anything:CONTROL:N`: the path of the [control socket](control), on which the handler listens,
+//! and the reader's number, from 0 to 15. The readers start empty; every one has its own lock in pcscd; cards
+//! behave as [`card::answer`] says.
 //!
 //! This file is the C face: it checks pointers and keeps panics from crossing.
 
@@ -98,7 +99,8 @@ unsafe fn deliver(
         return Err(abi::ERROR_INSUFFICIENT_BUFFER);
     }
     if !value.is_empty() {
-        // SAFETY: `output` is not NULL and has `room` bytes, `value` is no longer; nothing of ours overlaps it.
+        // SAFETY: `output` is not NULL and has `room` bytes, `value` is no longer; nothing of ours overlaps
+        // it.
         unsafe { std::ptr::copy_nonoverlapping(value.as_ptr(), output, value.len()) };
     }
     Ok(())
@@ -141,7 +143,8 @@ pub extern "C" fn IFDHCloseChannel(lun: Dword) -> ResponseCode {
     })
 }
 
-/// Waits for a card to be inserted or removed, up to `timeout` ms: what `TAG_IFD_POLLING_THREAD_WITH_TIMEOUT` gives.
+/// Waits for a card to be inserted or removed, up to `timeout` ms: what `TAG_IFD_POLLING_THREAD_WITH_TIMEOUT`
+/// gives.
 extern "C" fn poll(lun: Dword, timeout: c_int) -> ResponseCode {
     guarded(|| {
         found(lun)?
@@ -242,7 +245,8 @@ pub unsafe extern "C" fn IFDHPowerICC(
 /// Exchanges an APDU with the card.
 ///
 /// # Safety
-/// `command` points to `command_length` bytes, `length` to a DWORD with the room in `response`, `receive` to a header.
+/// `command` points to `command_length` bytes, `length` to a DWORD with the room in `response`, `receive` to
+/// a header.
 #[no_mangle]
 pub unsafe extern "C" fn IFDHTransmitToICC(
     lun: Dword,

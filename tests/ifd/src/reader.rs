@@ -193,9 +193,11 @@ impl Reader {
         }
     }
 
-    /// The event thread's wait: ends when the card has moved since the last wait ended, after `timeout`, or when interrupted.
+    /// The event thread's wait: ends when the card has moved since the last wait ended, after `timeout`, or
+    /// when interrupted.
     ///
-    /// It must not end early without cause: pcscd takes the end of the wait for the moment to power an unused card down.
+    /// It must not end early without cause: pcscd takes the end of the wait for the moment to power an unused
+    /// card down.
     pub fn poll(&self, timeout: Duration) {
         let mut state = self.lock();
         state.waiting = true;
@@ -208,8 +210,8 @@ impl Reader {
         state.interrupted = false;
     }
 
-    /// Ends the event thread's wait, or its next one: pcscd does so before it joins the thread, and after the last disconnection
-    /// from a card, to have another timeout.
+    /// Ends the event thread's wait, or its next one: pcscd does so before it joins the thread, and after the
+    /// last disconnection from a card, to have another timeout.
     pub fn interrupt(&self) {
         self.lock().interrupted = true;
         self.changed.notify_all();
@@ -390,7 +392,8 @@ impl Reader {
         change(&mut self.lock().behaviour);
     }
 
-    /// Waits until pcscd has dealt with the last change of card or reader, and with an interruption. False if it has not by `deadline`.
+    /// Waits until pcscd has dealt with the last change of card or reader, and with an interruption. False if
+    /// it has not by `deadline`.
     pub fn settle(&self, deadline: Duration) -> bool {
         let unsettled = |state: &State| {
             let settled = state.waiting && !state.interrupted && state.seen == state.generation;

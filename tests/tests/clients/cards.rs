@@ -1,11 +1,13 @@
-//! Real card applications behind vsmartcard's vpcd: what GnuPG and the tools for PKCS#11 and PIV do with them.
+//! Real card applications behind vsmartcard's vpcd: what GnuPG and the tools for PKCS#11 and PIV do with
+//! them.
 
 use crate::grounds::{is_there, same_on_the_driver, text};
 use crate::python::PYTHON;
 use pcsc_tests::{artifacts, assert_same, client, Pcscd};
 use std::process::Command;
 
-/// Runs a program on Debian's library and on ours, each with a card of its own; demands the same output, and gives it.
+/// Runs a program on Debian's library and on ours, each with a card of its own; demands the same output, and
+/// gives it.
 fn same_with_a_card(application: &str, program: impl Fn() -> Command) -> String {
     let on = |prepare: fn(&mut Command)| {
         let pcscd = Pcscd::start_cards(&[application]);

@@ -116,7 +116,8 @@ pub fn is_there(program: &str) -> bool {
 /// What a test does to a reader.
 pub type Act = fn(&Reader);
 
-/// Two readers with pcscd; and the same ones without it, made anew for each program: a reader has one process that uses it.
+/// Two readers with pcscd; and the same ones without it, made anew for each program: a reader has one process
+/// that uses it.
 pub struct Twins {
     pcscd: Stage,
     done: Vec<(usize, Act)>,
@@ -170,8 +171,8 @@ pub fn words(command: &Command) -> String {
     words.join(" ")
 }
 
-/// A program's exit code, and all that it prints. It and what it starts load the libpcsclite of the command's LD_LIBRARY_PATH and no
-/// other.
+/// A program's exit code, and all that it prints. It and what it starts load the libpcsclite of the command's
+/// LD_LIBRARY_PATH and no other.
 pub fn text(mut command: Command) -> String {
     let is_folder = |(name, value): (&OsStr, Option<&OsStr>)| {
         (name == "LD_LIBRARY_PATH").then(|| value.map(PathBuf::from))?
@@ -203,8 +204,9 @@ pub fn text(mut command: Command) -> String {
 /// The model of the simulated reader in our library, and its card's ATR.
 pub const MODEL: &str = "gempc-express";
 
-/// Runs a program with the simulated reader that is in our library, and on Debian's library with pcscd, our driver and the same
-/// simulated reader; demands the same, but for the reader's name, and gives it. `command` has the name.
+/// Runs a program with the simulated reader that is in our library, and on Debian's library with pcscd, our
+/// driver and the same simulated reader; demands the same, but for the reader's name, and gives it. `command`
+/// has the name.
 pub fn same_on_the_driver(command: impl Fn(&str) -> Command) -> String {
     let context = Context::builder()
         .choose_backend(Choice::Simulated)

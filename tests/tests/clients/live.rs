@@ -59,7 +59,8 @@ impl Live {
     }
 }
 
-/// What a program that goes on prints while cards come and go; the same on all grounds. `play` starts it and moves the cards.
+/// What a program that goes on prints while cards come and go; the same on all grounds. `play` starts it and
+/// moves the cards.
 pub fn same_live(play: impl Fn(&Stage) -> Live) -> String {
     let texts = GROUNDS.map(|ground| play(&Stage::start(ground)).seen.join("\n"));
     for (ground, text) in GROUNDS.iter().zip(&texts) {

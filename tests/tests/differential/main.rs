@@ -1,5 +1,6 @@
-//! The same C program on Debian's library and on ours, against a daemon in the same state, and on ours without a daemon, against
-//! the same readers: what it prints must be identical, line by line, but for those in `differences`, each with its reason.
+//! The same C program on Debian's library and on ours, against a daemon in the same state, and on ours
+//! without a daemon, against the same readers: what it prints must be identical, line by line, but for those
+//! in `differences`, each with its reason.
 
 mod differences;
 
@@ -197,7 +198,8 @@ fn compare_standalone(part: &str, environment: &[(&str, &str)]) {
 fn compare_driver(part: &str) {
     let [handler, driver] = [Library::Stock, Library::StockOnDriver].map(|library| {
         let lines = lines(part, library, &[]);
-        // The test's handler tells its protocol number there, which libccid and our driver leave to the caller.
+        // The test's handler tells its protocol number there, which libccid and our driver leave to the
+        // caller.
         lines
             .iter()
             .map(|line| match line.split_once(" receive_pci.") {
@@ -298,8 +300,9 @@ mod standalone {
 
 /// The driver in libccid's place: the test's handler is a model of what pcscd's clients see of any.
 ///
-/// Left out are `control` and `attributes`, of which each handler has its own, `cards`, in which a reader goes that pcscd with a
-/// driver learns of from the USB, and `transactions` and others that say nothing about a handler.
+/// Left out are `control` and `attributes`, of which each handler has its own, `cards`, in which a reader
+/// goes that pcscd with a driver learns of from the USB, and `transactions` and others that say nothing about
+/// a handler.
 mod with_the_driver {
     macro_rules! parts {
         ($($part:ident)+) => { $(

@@ -118,7 +118,8 @@ fn every_driver_type_field_and_function_is_there() {
     }
 }
 
-/// Compiled with our headers alone, the stock ones being further down the search path as they are on a machine with both.
+/// Compiled with our headers alone, the stock ones being further down the search path as they are on a
+/// machine with both.
 #[test]
 fn a_driver_built_with_our_headers_serves_pcscd() {
     let folder = TempDir::new().expect("a folder");

@@ -1,4 +1,5 @@
-//! Our C headers against the distribution's: the same names, values, types, layouts and prototypes, for C and for C++.
+//! Our C headers against the distribution's: the same names, values, types, layouts and prototypes, for C and
+//! for C++.
 
 mod driver;
 mod rust;

@@ -49,7 +49,8 @@ fn the_driver_is_a_bundle_that_pcscd_takes() {
         .expect("a name");
     assert_eq!((vendors[alcor], products[alcor]), ("0x058F", "0x9540"));
 
-    // What the user writes into it holds: commands to the reader itself are announced only where they are allowed.
+    // What the user writes into it holds: commands to the reader itself are announced only where they are
+    // allowed.
     for (options, announced) in [("0x0000", false), ("0x0001", true)] {
         let text = text.replacen(
             "<string>0x0000</string>",

@@ -1,4 +1,5 @@
-//! scripts/install.sh and scripts/with-pcsc: what a user installs or tries out, compiles against and removes again.
+//! scripts/install.sh and scripts/with-pcsc: what a user installs or tries out, compiles against and removes
+//! again.
 
 mod driver;
 mod linking;

@@ -1,4 +1,5 @@
-//! The udev rules, as udev carries them out: on a USB device in a sysfs, a /dev and a user database of the test's own.
+//! The udev rules, as udev carries them out: on a USB device in a sysfs, a /dev and a user database of the
+//! test's own.
 
 use super::{tree, SHORT};
 use pcsc_tests::run;
@@ -8,8 +9,8 @@ use std::process::Command;
 
 /// Plugs a device into the namespace of this process, lets udev handle it, and prints who can open its node.
 ///
-/// `$1`: the rules. `$2`: yes if the user and the group pcscd exist. `$3`, `$4`: vendor and product. `$5`: the class of its
-/// interface, in octal.
+/// `$1`: the rules. `$2`: yes if the user and the group pcscd exist. `$3`, `$4`: vendor and product. `$5`:
+/// the class of its interface, in octal.
 const PLUG: &str = r#"
     export PATH=$PATH:/usr/sbin:/sbin SYSTEMD_DEVICE_VERIFY_SYSFS=0
     device=/devices/pci0000:00/0000:00:01.0/usb1/1-1

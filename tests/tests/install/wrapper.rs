@@ -117,7 +117,8 @@ fn program(folder: &Path, name: &str, mode: u32, script: Option<&str>) -> String
 #[test]
 fn a_program_with_more_rights_is_warned_of() {
     target();
-    // Not a path that the kernel mounts without setuid programs, as some do /tmp: the warning looks at the bits alone.
+    // Not a path that the kernel mounts without setuid programs, as some do /tmp: the warning looks at the
+    // bits alone.
     let folder = TempDir::new().expect("a folder");
     let folder = folder.path();
     let setuid = program(folder, "setuid", 0o4755, None);

@@ -3,7 +3,8 @@
 use super::{status, sw, App};
 use pcsc_ccid::apdu::Command;
 
-/// SELECT A0 00 00 00 62 03 01 0C 06 01, then 00 00 00 00 answers "Hello world!", with Le or, as the examples send it, without.
+/// SELECT A0 00 00 00 62 03 01 0C 06 01, then 00 00 00 00 answers "Hello world!", with Le or, as the examples
+/// send it, without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Hello {
     selected: bool,

@@ -38,8 +38,8 @@ mod sw {
     pub const WRONG_CLASS: u16 = 0x6E00;
 }
 
-/// The Ne of a command with data over T=0, where no Le stands beside Lc and GET RESPONSE fetches any length. In short length fields
-/// no other command has it.
+/// The Ne of a command with data over T=0, where no Le stands beside Lc and GET RESPONSE fetches any length.
+/// In short length fields no other command has it.
 pub(super) const ANY_NE: usize = 65_536;
 
 /// No Le field is there; over T=0 that is not known, and no error.
@@ -61,8 +61,9 @@ pub trait App: Send {
     /// Another application of the card was selected.
     fn deselect(&mut self) {}
 
-    /// Executes a command: appends data and status word to `response`. The transmission protocol cuts data beyond Ne, or keeps
-    /// them for GET RESPONSE. Over T=0 a command with data comes with an Ne of 65,536, and one without data with the Ne of its P3.
+    /// Executes a command: appends data and status word to `response`. The transmission protocol cuts data
+    /// beyond Ne, or keeps them for GET RESPONSE. Over T=0 a command with data comes with an Ne of 65,536,
+    /// and one without data with the Ne of its P3.
     fn process(&mut self, command: &Command<'_>, response: &mut Vec<u8>);
 
     /// Whether commands with this header carry data: over T=0 only the card knows. The default is
@@ -75,8 +76,8 @@ pub trait App: Send {
     }
 }
 
-/// Several applications on one card. A command goes to the first one that knows it: that does not answer '6E00', '6D00' or, to a
-/// SELECT, '6A82'. Where none does, the last of these in this order is the answer.
+/// Several applications on one card. A command goes to the first one that knows it: that does not answer
+/// '6E00', '6D00' or, to a SELECT, '6A82'. Where none does, the last of these in this order is the answer.
 pub struct Several(pub Vec<Box<dyn App>>);
 
 impl Several {

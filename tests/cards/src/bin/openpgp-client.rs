@@ -1,5 +1,5 @@
-//! A client in Rust on the published crates `pcsc`, `card-backend-pcsc` and `openpgp-card`: what it finds on the OpenPGP cards that
-//! are there, and what they take.
+//! A client in Rust on the published crates `pcsc`, `card-backend-pcsc` and `openpgp-card`: what it finds on
+//! the OpenPGP cards that are there, and what they take.
 
 use card_backend_pcsc::PcscBackend;
 use openpgp_card::ocard::algorithm::AlgoSimple;

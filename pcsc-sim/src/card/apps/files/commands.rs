@@ -46,7 +46,8 @@ fn read(rest: &[u8], ne: usize, command: &Command<'_>) -> Answer {
 }
 
 impl FileSystem {
-    /// SELECT (clause 11.1.1). Gives the FCI or FCP template, or nothing, as P2 says. A DF name has one occurrence.
+    /// SELECT (clause 11.1.1). Gives the FCI or FCP template, or nothing, as P2 says. A DF name has one
+    /// occurrence.
     fn select(&mut self, command: &Command<'_>) -> Answer {
         let [_, _, p1, p2] = command.header;
         let data = command.data;
@@ -108,7 +109,8 @@ impl FileSystem {
         done(template)
     }
 
-    /// The EF and the offset in it that P1-P2 give: with bit 8 of P1 a short identifier and 8 bits (clause 11.2.2).
+    /// The EF and the offset in it that P1-P2 give: with bit 8 of P1 a short identifier and 8 bits (clause
+    /// 11.2.2).
     fn offset(&mut self, command: &Command<'_>) -> Result<(Path, usize), u16> {
         let [_, _, p1, p2] = command.header;
         match p1 {
