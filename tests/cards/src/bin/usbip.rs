@@ -47,7 +47,9 @@ fn file_system() -> &'static dyn DynFilesystem {
     let storage = Box::leak(Box::new(Ram::new()));
     Filesystem::format(storage).expect("storage in memory");
     let allocation = Box::leak(Box::new(Allocation::new()));
-    Box::leak(Box::new(Filesystem::mount(allocation, storage).expect("a formatted storage")))
+    Box::leak(Box::new(
+        Filesystem::mount(allocation, storage).expect("a formatted storage"),
+    ))
 }
 
 fn main() {
