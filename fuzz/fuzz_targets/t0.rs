@@ -102,7 +102,9 @@ fuzz_target!(|bytes: &[u8]| {
     for _ in 0..=command.len() / 255 + 1 + 2 * (wanted + 1) {
         match action {
             Action::Done(length) => {
-                assert!((2..=room.min(wanted + 2)).contains(&length));
+                // A command of case 1 may be taken for one of case 2 that expects 256 bytes.
+                let most = if command.len() == 4 { 256 } else { wanted };
+                assert!((2..=room.min(most + 2)).contains(&length));
                 return;
             }
             Action::Failed(_) => return,
