@@ -1,0 +1,202 @@
+//! `pcsc-ccid`'s transport over EFI_USB_IO_PROTOCOL.
+
+use core::ptr::NonNull;
+use core::time::Duration;
+
+use alloc::vec::Vec;
+
+use pcsc_ccid::descriptor::Interface;
+use pcsc_ccid::transport::{Error, Transport};
+use uefi::proto::usb::io::{ControlTransfer, UsbIo};
+use uefi_raw::protocol::usb::UsbTransferStatus;
+
+use crate::clock::Clock;
+
+/// bmRequestType of class requests to the interface (CCID 1.1, clause 5.3); [`UsbIo`] sets the direction's
+/// bit.
+const CLASS_INTERFACE: u8 = 0x21;
+/// GET_STATUS of the device and CLEAR_FEATURE(ENDPOINT_HALT) of an endpoint (USB 2.0, clause 9.4).
+const STANDARD_DEVICE: u8 = 0x00;
+const STANDARD_ENDPOINT: u8 = 0x02;
+const GET_STATUS: u8 = 0;
+const CLEAR_FEATURE: u8 = 1;
+const ENDPOINT_HALT: u16 = 0;
+/// GET_CLOCK_FREQUENCIES and GET_DATA_RATES (CCID 1.1, clauses 5.3.2 and 5.3.3).
+const GET_CLOCK_FREQUENCIES: u8 = 0x02;
+const GET_DATA_RATES: u8 = 0x03;
+/// How long a device may take for a standard request, in milliseconds.
+const STANDARD_REQUEST: u32 = 100;
+/// The longest bulk IN transfer in bytes. EDK II divides a longer one into transfers of 64 KiB, each of which
+/// must end before the whole does, so that a short answer is never seen.
+const LONGEST_TRANSFER: usize = 0x1_0000;
+/// How long to ask for a notification that may have come, in milliseconds. 0 would wait without end.
+const NOTIFICATION: usize = 1;
+
+/// One interface of a USB device.
+#[derive(Debug)]
+pub struct UsbTransport {
+    usb: NonNull<UsbIo>,
+    interface: Interface,
+    clock: Clock,
+}
+
+// SAFETY: boot services run on one processor, and `slot` keeps calls from interrupting each other.
+// `Transport` asks for `Send`; nothing ever sends a transport.
+unsafe impl Send for UsbTransport {}
+
+impl UsbTransport {
+    /// The transport of `interface`.
+    ///
+    /// # Safety
+    /// `usb` stays installed, and nobody else uses it, while this value lives.
+    pub unsafe fn new(usb: NonNull<UsbIo>, interface: Interface) -> UsbTransport {
+        UsbTransport {
+            usb,
+            interface,
+            clock: Clock::new(),
+        }
+    }
+
+    fn usb(&mut self) -> &mut UsbIo {
+        // SAFETY: valid and ours, as `new`'s caller promises.
+        unsafe { self.usb.as_mut() }
+    }
+
+    /// A message of the interrupt pipe that has come since the last call, if any. A reader without that pipe
+    /// has none.
+    pub fn notification(&mut self) -> Option<Vec<u8>> {
+        let pipe = self.interface.interrupt_in?;
+        let mut message = alloc::vec![0; usize::from(pipe.max_packet_size).max(1)];
+        let length = self
+            .usb()
+            .sync_interrupt_receive(pipe.address, &mut message, NOTIFICATION)
+            .ok()?;
+        message.truncate(length);
+        (length > 0).then_some(message)
+    }
+
+    /// What a failed transfer means. The firmware reports a device that was unplugged in several ways, as a
+    /// timeout too; a device that does not answer a standard request either is gone.
+    fn error(&mut self, error: &uefi::Error<UsbTransferStatus>) -> Error {
+        let mut answer = [0; 2];
+        let asked = self.usb().control_transfer(
+            STANDARD_DEVICE,
+            GET_STATUS,
+            0,
+            0,
+            ControlTransfer::DataIn(&mut answer),
+            STANDARD_REQUEST,
+        );
+        let status = *error.data();
+        match asked {
+            Err(_) => Error::Gone,
+            Ok(()) if status.contains(UsbTransferStatus::STALL) => Error::Stall,
+            Ok(()) if status.contains(UsbTransferStatus::TIMEOUT) => Error::Timeout,
+            Ok(()) if error.status() == uefi::Status::TIMEOUT => Error::Timeout,
+            Ok(()) => Error::Fault,
+        }
+    }
+}
+
+/// A timeout in milliseconds, rounded up: 0 means no timeout to the firmware.
+fn milliseconds(timeout: Duration) -> u32 {
+    let milliseconds = timeout.as_micros().div_ceil(1000);
+    u32::try_from(milliseconds).unwrap_or(u32::MAX).max(1)
+}
+
+impl Transport for UsbTransport {
+    fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), Error> {
+        let endpoint = self.interface.bulk_out.ok_or(Error::Fault)?;
+        let sent = self
+            .usb()
+            .sync_bulk_send(endpoint, message, milliseconds(timeout) as usize);
+        match sent {
+            Ok(length) if length == message.len() => Ok(()),
+            Ok(_) => Err(Error::Fault),
+            Err(error) => Err(self.error(&error)),
+        }
+    }
+
+    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, Error> {
+        let endpoint = self.interface.bulk_in.ok_or(Error::Fault)?;
+        let length = buffer.len().min(LONGEST_TRANSFER);
+        let buffer = &mut buffer[..length];
+        let received = self
+            .usb()
+            .sync_bulk_receive(endpoint, buffer, milliseconds(timeout) as usize);
+        received
+            .map(|length| length.min(buffer.len()))
+            .map_err(|error| self.error(&error))
+    }
+
+    fn control_out(&mut self, request: u8, value: u16, data: &[u8], timeout: Duration) -> Result<(), Error> {
+        let transfer = match data {
+            [] => ControlTransfer::None,
+            data => ControlTransfer::DataOut(data),
+        };
+        let number = self.interface.number.into();
+        let timeout = milliseconds(timeout);
+        let sent = self
+            .usb()
+            .control_transfer(CLASS_INTERFACE, request, value, number, transfer, timeout);
+        sent.map_err(|error| self.error(&error))
+    }
+
+    /// EFI_USB_IO_PROTOCOL does not return how many bytes came, and EDK II takes a short answer for an error:
+    /// exactly as many must be asked for as will come. This is known for the two lists of CCID, and for
+    /// nothing else.
+    fn control_in(
+        &mut self,
+        request: u8,
+        value: u16,
+        buffer: &mut [u8],
+        timeout: Duration,
+    ) -> Result<usize, Error> {
+        let descriptor = &self.interface.descriptor;
+        let entries = match request {
+            GET_CLOCK_FREQUENCIES => descriptor.clock_count,
+            GET_DATA_RATES => descriptor.data_rate_count,
+            _ => 0,
+        };
+        let buffer = match buffer.get_mut(..4 * usize::from(entries)) {
+            Some(buffer) if !buffer.is_empty() => buffer,
+            _ => return Err(Error::Stall),
+        };
+        let number = self.interface.number.into();
+        let timeout = milliseconds(timeout);
+        let transfer = ControlTransfer::DataIn(&mut *buffer);
+        let received =
+            self.usb()
+                .control_transfer(CLASS_INTERFACE, request, value, number, transfer, timeout);
+        received
+            .map(|()| buffer.len())
+            .map_err(|error| self.error(&error))
+    }
+
+    fn clear_halt(&mut self) -> Result<(), Error> {
+        for endpoint in [self.interface.bulk_out, self.interface.bulk_in]
+            .into_iter()
+            .flatten()
+        {
+            let cleared = self.usb().control_transfer(
+                STANDARD_ENDPOINT,
+                CLEAR_FEATURE,
+                ENDPOINT_HALT,
+                endpoint.into(),
+                ControlTransfer::None,
+                STANDARD_REQUEST,
+            );
+            cleared.map_err(|error| self.error(&error))?;
+        }
+        Ok(())
+    }
+
+    fn pause(&mut self, time: Duration) -> Result<(), Error> {
+        uefi::boot::stall(time);
+        Ok(())
+    }
+
+    fn now(&self) -> Duration {
+        self.clock.elapsed()
+    }
+}
