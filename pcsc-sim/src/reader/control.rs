@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::device::{Device, Direction};
 use super::exchange::Block;
+use super::iccd::Answer;
 use super::oddities::Lists;
 use pcsc_ccid::descriptor::{ExchangeLevel, Flavour};
 use pcsc_ccid::message::{IccStatus, SlotError, Voltage};
@@ -21,26 +22,6 @@ const XFR_BLOCK: u8 = 0x65;
 const DATA_BLOCK: u8 = 0x6F;
 const SLOT_STATUS: u8 = 0x81;
 const GET_ICC_STATUS: u8 = 0xA0;
-
-/// What an ICCD device has ready for the host.
-#[derive(Default)]
-pub(super) struct Iccd {
-    state: State,
-    ready_at: Duration,
-}
-
-#[derive(Default)]
-enum State {
-    #[default]
-    Idle,
-    /// Version A: a T=0 header came; the card's data, or the rest of the command, are next.
-    Header([u8; 5]),
-    /// The answer, with `bChainParameter`.
-    Answer(Vec<u8>, u8),
-    /// Version A: data, then the status word.
-    Data(Vec<u8>, Vec<u8>),
-    Failed(SlotError),
-}
 
 impl Device {
     /// A class request with data for the device.
@@ -60,7 +41,7 @@ impl Device {
             }
             (Flavour::IccdA | Flavour::IccdB, POWER_OFF) => {
                 self.slots.first_mut().ok_or(Error::Stall)?.power_off();
-                self.iccd.state = State::Idle;
+                self.iccd.answer = Answer::Idle;
                 self.iccd.ready_at = self.now;
                 Ok(())
             }
@@ -100,8 +81,8 @@ impl Device {
             (_, GET_DATA_RATES) => self.list(&self.model.data_rates_bps)?,
             (Flavour::IccdA, POWER_ON) => {
                 self.iccd_run(|device| device.iccd_power_on(Voltage::Automatic));
-                match std::mem::take(&mut self.iccd.state) {
-                    State::Answer(atr, _) => {
+                match std::mem::take(&mut self.iccd.answer) {
+                    Answer::Ready(atr, _) => {
                         self.now = self.now.max(self.iccd.ready_at);
                         atr
                     }
@@ -111,8 +92,8 @@ impl Device {
             (Flavour::IccdA, GET_ICC_STATUS) => Vec::from([self.iccd_a_status()]),
             (Flavour::IccdA, DATA_BLOCK) => self.iccd_a_data(length)?,
             (Flavour::IccdB, SLOT_STATUS) => {
-                let error = match &self.iccd.state {
-                    State::Failed(error) => error.code(),
+                let error = match &self.iccd.answer {
+                    Answer::Failed(error) => error.code(),
                     _ => 0,
                 };
                 let failed = u8::from(error != 0) << 6;
@@ -150,12 +131,12 @@ impl Device {
     }
 
     /// Lets the card work; the answer is ready when it is.
-    fn iccd_run(&mut self, work: impl FnOnce(&mut Device) -> Result<State, SlotError>) {
+    fn iccd_run(&mut self, work: impl FnOnce(&mut Device) -> Result<Answer, SlotError>) {
         let elapsed = |device: &Device| device.slots.first().map_or(Duration::ZERO, |slot| slot.elapsed());
         let before = elapsed(self);
-        let state = work(self).unwrap_or_else(State::Failed);
+        let answer = work(self).unwrap_or_else(Answer::Failed);
         let after = elapsed(self);
-        self.iccd.state = state;
+        self.iccd.answer = answer;
         self.iccd.ready_at = self.now + after.saturating_sub(before);
         if let Some(slot) = self.slots.first_mut() {
             // The host asks again by itself until the card is ready.
@@ -163,33 +144,33 @@ impl Device {
         }
     }
 
-    fn iccd_power_on(&mut self, voltage: Voltage) -> Result<State, SlotError> {
+    fn iccd_power_on(&mut self, voltage: Voltage) -> Result<Answer, SlotError> {
         let voltage = match self.model.descriptor.voltages {
             // A token has the supply it has.
             0 | 1 => Voltage::V5,
             _ => voltage,
         };
         let slot = self.slots.first_mut().ok_or(SlotError::Mute)?;
-        Ok(State::Answer(slot.power_on(voltage, &self.model)?, 0))
+        Ok(Answer::Ready(slot.power_on(voltage, &self.model)?, 0))
     }
 
     /// Version A at character level takes a T=0 header first, and the data of the command after the card
     /// has asked for them; else a TPDU or an APDU.
-    fn iccd_a_block(&mut self, data: &[u8]) -> Result<State, SlotError> {
+    fn iccd_a_block(&mut self, data: &[u8]) -> Result<Answer, SlotError> {
         let character = self.model.descriptor.features.exchange_level() == ExchangeLevel::Character;
-        let header = match std::mem::take(&mut self.iccd.state) {
-            State::Header(header) => Some(header),
+        let header = match std::mem::take(&mut self.iccd.answer) {
+            Answer::Header(header) => Some(header),
             _ => None,
         };
         if !character {
             let (answer, chain) = self.iccd_xfr(data, 0)?;
-            return Ok(State::Answer(answer, chain));
+            return Ok(Answer::Ready(answer, chain));
         }
         let whole = match (header, data) {
             (None, &[_, ins, _, _, p3]) if p3 > 0 && self.takes_data(ins) => {
                 let mut header = [0; 5];
                 header.copy_from_slice(data);
-                return Ok(State::Header(header));
+                return Ok(Answer::Header(header));
             }
             (None, _) => data.to_vec(),
             (Some(header), data) => [&header, data].concat(),
@@ -204,7 +185,7 @@ impl Device {
         };
         let mut answer = slot.tpdu(block, &self.model)?;
         let status = answer.split_off(answer.len().saturating_sub(2));
-        Ok(State::Data(answer, status))
+        Ok(Answer::Data(answer, status))
     }
 
     /// Which way data go is the card's to say; a token's firmware is the card, and knows its commands
@@ -239,33 +220,33 @@ impl Device {
         if self.now < self.iccd.ready_at {
             return 0x40;
         }
-        match &self.iccd.state {
-            State::Idle => 0x00,
-            State::Header(_) => 0x10,
-            State::Data(data, _) if !data.is_empty() => 0x10,
-            State::Data(..) => 0x20,
-            State::Answer(..) => 0x20,
-            State::Failed(_) => 0x80,
+        match &self.iccd.answer {
+            Answer::Idle => 0x00,
+            Answer::Header(_) => 0x10,
+            Answer::Data(data, _) if !data.is_empty() => 0x10,
+            Answer::Data(..) => 0x20,
+            Answer::Ready(..) => 0x20,
+            Answer::Failed(_) => 0x80,
         }
     }
 
     fn iccd_a_data(&mut self, length: usize) -> Result<Vec<u8>, Error> {
         self.now = self.now.max(self.iccd.ready_at);
-        match std::mem::take(&mut self.iccd.state) {
-            State::Answer(answer, _) => Ok(answer),
-            State::Data(data, status) if data.is_empty() => Ok(status),
-            State::Data(mut data, status) => {
+        match std::mem::take(&mut self.iccd.answer) {
+            Answer::Ready(answer, _) => Ok(answer),
+            Answer::Data(data, status) if data.is_empty() => Ok(status),
+            Answer::Data(mut data, status) => {
                 let rest = data.split_off(data.len().min(length));
-                self.iccd.state = State::Data(rest, status);
+                self.iccd.answer = Answer::Data(rest, status);
                 Ok(data)
             }
             _ => Err(Error::Stall),
         }
     }
 
-    fn iccd_b_block(&mut self, data: &[u8], level: u8) -> Result<State, SlotError> {
+    fn iccd_b_block(&mut self, data: &[u8], level: u8) -> Result<Answer, SlotError> {
         let (answer, chain) = self.iccd_xfr(data, level.into())?;
-        Ok(State::Answer(answer, chain))
+        Ok(Answer::Ready(answer, chain))
     }
 
     /// At character level a host that says how much it expects gets characters; a whole TPDU is carried
@@ -293,14 +274,14 @@ impl Device {
             let [low, high] = units.to_le_bytes();
             return Vec::from([0x80, low, high]);
         }
-        match std::mem::take(&mut self.iccd.state) {
-            State::Answer(answer, chain) => {
+        match std::mem::take(&mut self.iccd.answer) {
+            Answer::Ready(answer, chain) => {
                 let mut block = Vec::from([chain]);
                 block.extend(answer);
                 block
             }
-            State::Failed(error) => Vec::from([0x40, self.icc(0) as u8 | 0x40, error.code()]),
-            State::Idle | State::Header(_) | State::Data(..) => {
+            Answer::Failed(error) => Vec::from([0x40, self.icc(0) as u8 | 0x40, error.code()]),
+            Answer::Idle | Answer::Header(_) | Answer::Data(..) => {
                 Vec::from([0x40, self.icc(0) as u8 | 0x40, SlotError::Mute.code()])
             }
         }

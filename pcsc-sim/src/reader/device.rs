@@ -90,7 +90,7 @@ pub struct Device {
     logged: usize,
     /// Interrupt messages beyond the slots' changes.
     notices: VecDeque<Vec<u8>>,
-    pub(super) iccd: super::control::Iccd,
+    pub(super) iccd: super::iccd::Iccd,
 }
 
 impl Device {
@@ -116,7 +116,7 @@ impl Device {
             log: VecDeque::new(),
             logged: 0,
             notices: VecDeque::new(),
-            iccd: super::control::Iccd::default(),
+            iccd: super::iccd::Iccd::default(),
         }
     }
 

@@ -14,6 +14,7 @@ mod device;
 mod exchange;
 mod firmware;
 mod handle;
+mod iccd;
 mod model;
 mod models;
 mod oddities;
