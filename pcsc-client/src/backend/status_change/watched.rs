@@ -2,26 +2,17 @@
 //! them).
 
 use crate::backend::bytes::Atr;
+pub(super) use pcsc_constants::{
+    SCARD_ABSENT as CARD_ABSENT, SCARD_PRESENT as CARD_PRESENT, SCARD_STATE_ATRMATCH as ATRMATCH,
+    SCARD_STATE_CHANGED as CHANGED, SCARD_STATE_EMPTY as EMPTY, SCARD_STATE_EXCLUSIVE as EXCLUSIVE,
+    SCARD_STATE_IGNORE as IGNORE, SCARD_STATE_INUSE as INUSE, SCARD_STATE_MUTE as MUTE,
+    SCARD_STATE_PRESENT as PRESENT, SCARD_STATE_UNAVAILABLE as UNAVAILABLE, SCARD_STATE_UNKNOWN as UNKNOWN,
+    SCARD_SWALLOWED as CARD_MUTE, SCARD_UNKNOWN as READER_UNKNOWN,
+};
 use pcsc_wire::ReaderState;
 
 /// The name of the pseudo-reader that reports readers coming and going.
 pub const PNP_NAME: &[u8] = br"\\?PnP?\Notification";
-
-pub const IGNORE: u32 = pcsc_constants::SCARD_STATE_IGNORE;
-pub const CHANGED: u32 = pcsc_constants::SCARD_STATE_CHANGED;
-pub const UNKNOWN: u32 = pcsc_constants::SCARD_STATE_UNKNOWN;
-pub const UNAVAILABLE: u32 = pcsc_constants::SCARD_STATE_UNAVAILABLE;
-pub const EMPTY: u32 = pcsc_constants::SCARD_STATE_EMPTY;
-pub const PRESENT: u32 = pcsc_constants::SCARD_STATE_PRESENT;
-pub const ATRMATCH: u32 = pcsc_constants::SCARD_STATE_ATRMATCH;
-pub const EXCLUSIVE: u32 = pcsc_constants::SCARD_STATE_EXCLUSIVE;
-pub const INUSE: u32 = pcsc_constants::SCARD_STATE_INUSE;
-pub const MUTE: u32 = pcsc_constants::SCARD_STATE_MUTE;
-
-pub const READER_UNKNOWN: u32 = pcsc_constants::SCARD_UNKNOWN;
-pub const CARD_ABSENT: u32 = pcsc_constants::SCARD_ABSENT;
-pub const CARD_PRESENT: u32 = pcsc_constants::SCARD_PRESENT;
-pub const CARD_MUTE: u32 = pcsc_constants::SCARD_SWALLOWED;
 
 /// One reader that a caller watches.
 #[derive(Debug, Clone)]
