@@ -7,15 +7,13 @@ use std::path::PathBuf;
 
 use once_cell::race::OnceBool;
 
-use crate::process;
-
 /// Where pcscd listens by default.
 #[cfg(feature = "daemon")]
 pub const DEFAULT_SOCKET: &str = "/run/pcscd/pcscd.comm";
 
 /// A variable's value. `None` in setuid and setgid programs.
 pub fn var(name: &str) -> Option<OsString> {
-    if process::is_privileged() {
+    if is_privileged() {
         return None;
     }
     std::env::var_os(name)
@@ -44,4 +42,25 @@ pub fn text(name: &str) -> String {
 pub fn waits_for_shared_card() -> bool {
     static WAITS: OnceBool = OnceBool::new();
     WAITS.get_or_init(|| var("PCSCLITE_NO_BLOCKING").is_none())
+}
+
+/// Whether this is a setuid or setgid program, or one with file capabilities. Such a program ignores the
+/// environment of its caller.
+#[allow(unsafe_code)]
+fn is_privileged() -> bool {
+    static PRIVILEGED: OnceBool = OnceBool::new();
+    PRIVILEGED.get_or_init(|| {
+        if cfg!(miri) {
+            // Miri has neither users nor an auxiliary vector.
+            return false;
+        }
+        // SAFETY: getauxval reads the process's auxiliary vector and has no preconditions.
+        #[cfg(target_os = "linux")]
+        let secure = unsafe { libc::getauxval(libc::AT_SECURE) } != 0;
+        #[cfg(not(target_os = "linux"))]
+        let secure = false;
+        secure
+            || rustix::process::getuid() != rustix::process::geteuid()
+            || rustix::process::getgid() != rustix::process::getegid()
+    })
 }

@@ -12,4 +12,3 @@ pub use crate::backend::{
 };
 pub use crate::env::var as environment;
 pub use crate::error::{Outcome, SETTING_LOG};
-pub use crate::process::generation as process_generation;

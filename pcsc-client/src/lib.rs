@@ -71,7 +71,6 @@ mod context;
 mod env;
 mod error;
 mod events;
-mod process;
 mod reader_state;
 mod transaction;
 mod values;

@@ -7,11 +7,23 @@
 //!
 //! A program may also close descriptors that it does not know, as daemons do with `closefrom(3)`, and then
 //! open files that get their numbers. [`Descriptor`] and [`Waker`] leave such files alone.
+//!
+//! A program may fork. [`generation`] differs in the child, which then leaves alone what belongs to its parent.
 
 pub mod cancellation;
 mod descriptor;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod generation;
 pub mod wait;
 mod waker;
 
 pub use descriptor::Descriptor;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub use generation::generation;
 pub use waker::Waker;
+
+/// A number that a process does not share with its parents.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub fn generation() -> u32 {
+    std::process::id()
+}

@@ -15,55 +15,37 @@ struct SetInterface {
     alternate: c_uint,
 }
 
+/// # Safety
+/// The call of this code reads a `T`.
+unsafe fn set<const CODE: Opcode, T>(fd: impl AsFd, value: T) -> Result<()> {
+    // SAFETY: as the caller promises.
+    unsafe { ioctl(fd, Setter::<CODE, T>::new(value)) }
+}
+
 pub(crate) fn claim_interface(fd: impl AsFd, interface: c_uint) -> Result<()> {
     // SAFETY: USBDEVFS_CLAIMINTERFACE reads an unsigned int.
-    unsafe {
-        ioctl(
-            fd,
-            Setter::<{ opcode::read::<c_uint>(GROUP, 15) }, c_uint>::new(interface),
-        )
-    }
+    unsafe { set::<{ opcode::read::<c_uint>(GROUP, 15) }, _>(fd, interface) }
 }
 
 pub(crate) fn release_interface(fd: impl AsFd, interface: c_uint) -> Result<()> {
     // SAFETY: USBDEVFS_RELEASEINTERFACE reads an unsigned int.
-    unsafe {
-        ioctl(
-            fd,
-            Setter::<{ opcode::read::<c_uint>(GROUP, 16) }, c_uint>::new(interface),
-        )
-    }
+    unsafe { set::<{ opcode::read::<c_uint>(GROUP, 16) }, _>(fd, interface) }
 }
 
 pub(crate) fn set_interface(fd: impl AsFd, interface: c_uint, alternate: c_uint) -> Result<()> {
     let setting = SetInterface { interface, alternate };
     // SAFETY: USBDEVFS_SETINTERFACE reads this structure.
-    unsafe {
-        ioctl(
-            fd,
-            Setter::<{ opcode::read::<SetInterface>(GROUP, 4) }, SetInterface>::new(setting),
-        )
-    }
+    unsafe { set::<{ opcode::read::<SetInterface>(GROUP, 4) }, _>(fd, setting) }
 }
 
 pub(crate) fn clear_halt(fd: impl AsFd, endpoint: c_uint) -> Result<()> {
     // SAFETY: USBDEVFS_CLEAR_HALT reads an unsigned int.
-    unsafe {
-        ioctl(
-            fd,
-            Setter::<{ opcode::read::<c_uint>(GROUP, 21) }, c_uint>::new(endpoint),
-        )
-    }
+    unsafe { set::<{ opcode::read::<c_uint>(GROUP, 21) }, _>(fd, endpoint) }
 }
 
 pub(crate) fn drop_privileges(fd: impl AsFd, interfaces: u32) -> Result<()> {
     // SAFETY: USBDEVFS_DROP_PRIVILEGES reads a mask of interfaces.
-    unsafe {
-        ioctl(
-            fd,
-            Setter::<{ opcode::write::<u32>(GROUP, 30) }, u32>::new(interfaces),
-        )
-    }
+    unsafe { set::<{ opcode::write::<u32>(GROUP, 30) }, _>(fd, interfaces) }
 }
 
 /// A call whose argument is a request's address.

@@ -3,7 +3,7 @@
 //! A claim belongs to the open file and lasts until all processes have closed it. The list of open devices
 //! has no lock and no allocation, so that a fork in the middle of a change does no harm.
 
-use crate::process;
+use pcsc_process::generation;
 use rustix::event::{eventfd, EventfdFlags};
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::fs::{fstat, Stat};
@@ -55,7 +55,7 @@ pub(crate) fn note(fd: BorrowedFd<'_>) {
     let Some(entry) = OPEN.iter().find(|entry| entry.change(FREE, TAKEN)) else {
         return;
     };
-    entry.owner.store(process::generation(), Ordering::Relaxed);
+    entry.owner.store(generation(), Ordering::Relaxed);
     for (word, value) in entry.file.iter().zip(identity(&stat)) {
         word.store(value, Ordering::Relaxed);
     }
@@ -83,7 +83,7 @@ pub(crate) fn forget(fd: RawFd) {
 pub fn close_inherited() {
     /// The last process to have done so, and whether it is done.
     static LAST: AtomicU32 = AtomicU32::new(0);
-    let this = process::generation();
+    let this = generation();
     let (busy, done) = (this << 1, this << 1 | 1);
     loop {
         let last = LAST.load(Ordering::Acquire);

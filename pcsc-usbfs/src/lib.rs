@@ -2,21 +2,19 @@
 //!
 //! A [`Transfer`] is a buffer that the kernel owns from [`Device::submit`] until [`Device::reap`] returns it.
 //! There is no thread and no event loop: wait for the device's file descriptor to become writable, then reap.
-//! To a forked child, the devices that its parent has opened are gone: see [`generation`] and
-//! [`close_inherited`]. On other systems this crate is empty.
+//! To a forked child, the devices that its parent has opened are gone: see [`close_inherited`]. On other
+//! systems this crate is empty.
 
 #![cfg(any(target_os = "linux", target_os = "android"))]
 
 mod calls;
 mod inherited;
-mod process;
 mod transfer;
 
 pub use inherited::close_inherited;
-pub use process::generation;
 pub use transfer::{Kind, Transfer};
 
-use pcsc_process::Descriptor;
+use pcsc_process::{generation, Descriptor};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, Result};
@@ -50,7 +48,7 @@ impl Device {
         Device {
             fd: Descriptor::new(fd),
             lent: Mutex::default(),
-            owner: process::generation(),
+            owner: generation(),
         }
     }
 
@@ -181,7 +179,7 @@ impl Device {
 
     /// Whether it was opened by a parent of this process, which was forked since.
     pub fn is_inherited(&self) -> bool {
-        self.owner != process::generation()
+        self.owner != generation()
     }
 
     /// The file, in the process that opened it.

@@ -44,17 +44,6 @@ fn transfer(token: usize) -> Transfer {
 }
 
 #[test]
-fn a_child_is_told_apart_and_so_is_its_own() {
-    let parent = process::generation();
-    assert_eq!(process::generation(), parent);
-    assert!(in_child(|| {
-        let child = process::generation();
-        child != parent && child == process::generation() && in_child(|| process::generation() != child)
-    }));
-    assert_eq!(process::generation(), parent);
-}
-
-#[test]
 fn no_call_of_a_child_reaches_its_parents_device() {
     let device = device();
     let answers = |device: &Device| {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pcsc_client::ffi::LONG;
-use pcsc_client::internals::{process_generation, Session};
+use pcsc_client::internals::Session;
 use pcsc_client::Error;
 use pcsc_wire as wire;
 
@@ -173,7 +173,7 @@ fn existing() -> Result<&'static Registry, u32> {
     };
     static FIRST_GENERATION: AtomicU32 = AtomicU32::new(0);
 
-    let generation = process_generation();
+    let generation = pcsc_process::generation();
     let first = match FIRST_GENERATION.load(Ordering::Relaxed) {
         0 => match FIRST_GENERATION.compare_exchange(0, generation, Ordering::Relaxed, Ordering::Relaxed) {
             Ok(_) => generation,

@@ -87,7 +87,7 @@ impl Kick {
     fn new() -> io::Result<Kick> {
         let socket = Arc::new(KickSocket {
             fd: pcsc_process::Waker::new()?,
-            owner: pcsc_usbfs::generation(),
+            owner: pcsc_process::generation(),
         });
         Ok(Kick {
             waker: Waker::from(socket.clone()),
@@ -99,7 +99,7 @@ impl Kick {
 impl Wake for KickSocket {
     fn wake(self: Arc<Self>) {
         // In a forked child no thread polls it, and this would wake the parent's.
-        if self.owner == pcsc_usbfs::generation() {
+        if self.owner == pcsc_process::generation() {
             // It fails if the program has closed the descriptor.
             self.fd.wake();
         }

@@ -12,8 +12,8 @@ use crate::backend::bytes::AttributeValue;
 use crate::backend::signal::{Release, Signal};
 use crate::backend::status_change::{wait_for_change, Watched};
 use crate::backend::values::{Connected, ConnectionStatus, Options, Pci, Transmitted};
+use crate::env;
 use crate::error::{Cause, Error, Failure, Outcome};
-use crate::{env, process};
 use pcsc_wire::{self as wire, Body, Command, Header, ReaderState, ReaderStates, Version, NAME_SIZE};
 
 /// A context with the daemon. Calls of several threads are done one after another.
@@ -29,7 +29,7 @@ pub struct DaemonContext {
 impl DaemonContext {
     /// Connects to the daemon and establishes a context.
     pub fn establish(options: &Options) -> Outcome<DaemonContext> {
-        let generation = process::generation();
+        let generation = pcsc_process::generation();
         let path = options.socket.clone().unwrap_or_else(env::socket_path);
         let link = handshake::establish(&path, options.scope, options.limit)?;
         let version = link.version;
@@ -99,7 +99,7 @@ impl DaemonContext {
     /// Cancels the waits in progress; see also [`DaemonContext::status_change`]. Safe in a signal handler:
     /// takes no lock and allocates nothing, also where it fails.
     pub fn cancel(&self) -> Outcome<()> {
-        if self.generation != process::generation() {
+        if self.generation != pcsc_process::generation() {
             return Err(Error::InvalidHandle.into());
         }
         self.signal.cancel();
@@ -347,7 +347,7 @@ impl DaemonContext {
 
     /// Refuses a context that a forked child has inherited.
     fn check(&self) -> Outcome<()> {
-        if self.generation != process::generation() {
+        if self.generation != pcsc_process::generation() {
             return Err(Failure::quiet(Error::InvalidHandle, Cause::Forked));
         }
         Ok(())

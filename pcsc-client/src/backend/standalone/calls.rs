@@ -14,8 +14,8 @@ use crate::backend::listener::Listener;
 use crate::backend::signal::{Release, Signal};
 use crate::backend::status_change::{wait_for_change, Readers, StatusChange, Verdict, Watched};
 use crate::backend::values::{Connected, ConnectionStatus, Pci, Transmitted};
+use crate::env;
 use crate::error::{Cause, Error, Failure, Outcome};
-use crate::{env, process};
 
 /// A context on the readers of this process.
 pub struct StandaloneContext {
@@ -69,7 +69,7 @@ impl StandaloneContext {
 
     fn sharing(shared: Arc<Shared>) -> StandaloneContext {
         StandaloneContext {
-            generation: process::generation(),
+            generation: pcsc_process::generation(),
             client: Arc::new(Client::new(
                 shared.manager().clone(),
                 env::waits_for_shared_card(),
@@ -118,7 +118,7 @@ impl StandaloneContext {
     }
 
     fn check_handle(&self) -> Outcome<()> {
-        if self.generation != process::generation() {
+        if self.generation != pcsc_process::generation() {
             return Err(Failure::quiet(Error::InvalidHandle, Cause::Forked));
         }
         if self.signal.is_released() {
@@ -130,7 +130,7 @@ impl StandaloneContext {
     /// Cancels the waits in progress. Safe in a signal handler: takes no lock and allocates nothing, also
     /// where it fails.
     pub fn cancel(&self) -> Outcome<()> {
-        if self.generation != process::generation() || self.signal.is_released() {
+        if self.generation != pcsc_process::generation() || self.signal.is_released() {
             return Err(Error::InvalidHandle.into());
         }
         if self.manager().is_over() {
@@ -300,7 +300,7 @@ impl std::fmt::Debug for StandaloneContext {
 impl Drop for StandaloneContext {
     fn drop(&mut self) {
         // In a forked child this refuses: the threads and the devices are the parent's.
-        if self.release().is_err() && self.generation != process::generation() {
+        if self.release().is_err() && self.generation != pcsc_process::generation() {
             // Dropping these would use locks that the parent's threads may have held, and join threads that
             // do not exist.
             std::mem::forget((self.client.clone(), self.shared.clone()));

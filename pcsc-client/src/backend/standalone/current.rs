@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use pcsc_manager::{Bus, ChangeCounter, Manager, Settings, StartError};
 
 use crate::backend::listener::Listener;
-use crate::{env, process};
+use crate::env;
 
 /// A kind of readers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +101,7 @@ impl Drop for Shared {
 
 /// The manager of this process, if it has one.
 pub fn current(kind: Kind) -> Option<Arc<Shared>> {
-    let generation = process::generation();
+    let generation = pcsc_process::generation();
     match &lock(place(kind, generation)).0 {
         Some(entry) if entry.generation == generation => entry
             .shared
@@ -116,7 +116,7 @@ pub fn acquire(
     kind: Kind,
     bus: impl FnOnce() -> Result<Arc<dyn Bus>, StartError>,
 ) -> Result<Arc<Shared>, StartError> {
-    let generation = process::generation();
+    let generation = pcsc_process::generation();
     let mutex = place(kind, generation);
     let mut place = lock(mutex);
     if let Some(entry) = &place.0 {

@@ -1,10 +1,10 @@
-//! Detection of a fork: a child has a copy of its parent's memory, but not its number.
+//! Detection of a fork: a child has a copy of its parent's memory, but another number.
 
 use rustix::mm::{madvise, mmap_anonymous, munmap, Advice, MapFlags, ProtFlags};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
-/// A number that a forked child does not share with its parents. It is never 0.
+/// A number that a process does not share with its parents. It is never 0.
 ///
 /// The call makes no system call, because the number is in a page that the kernel clears in a child, and
 /// takes no lock, which a fork could leave locked.
@@ -65,5 +65,35 @@ fn map_wiped_page() -> Option<*mut AtomicU32> {
             return None;
         }
         Some(page.cast())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holds_in_child(check: impl FnOnce() -> bool) -> bool {
+        // SAFETY: the child ends without returning, and `check` waits for no other thread.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let holds = check();
+            // SAFETY: it has no preconditions.
+            unsafe { libc::_exit(i32::from(!holds)) };
+        }
+        let mut status = -1;
+        // SAFETY: it is a child of this process, waited for once, and `status` is writable.
+        assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+        status == 0
+    }
+
+    #[test]
+    fn a_child_and_its_child_have_numbers_of_their_own() {
+        let parent = generation();
+        assert_eq!(generation(), parent);
+        assert!(holds_in_child(|| {
+            let child = generation();
+            child != parent && child == generation() && holds_in_child(|| generation() != child)
+        }));
+        assert_eq!(generation(), parent);
     }
 }
