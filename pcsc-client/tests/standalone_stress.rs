@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{mpsc, Arc, Mutex};
 use std::time::Duration;
 
-use pcsc_client::internals::{Outcome, Pci, StandaloneContext as Session, Watched, PNP_NAME};
+use pcsc_client::internals::{Calls, Outcome, Pci, StandaloneContext as Session, Watched, PNP_NAME};
 use pcsc_client::Error;
 use pcsc_manager::{Manager, Settings, Simulated, SimulatedBus};
 use pcsc_sim::card::apps::Several;

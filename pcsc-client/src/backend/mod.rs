@@ -14,6 +14,7 @@ pub mod standalone;
 pub mod status_change;
 
 mod bytes;
+mod calls;
 mod choice;
 mod establish;
 #[cfg(feature = "standalone")]
@@ -24,6 +25,7 @@ mod size_query;
 mod values;
 
 pub use bytes::{Atr, AttributeValue, Bytes};
+pub use calls::Calls;
 pub use choice::{BackendKind, Choice};
 pub use session::Session;
 pub use values::{Connected, ConnectionStatus, Options, Pci, Transmitted};

@@ -9,11 +9,13 @@ use super::link::{lost, Deadline, Link, Request};
 use super::stream::Stream;
 use super::watch::{DaemonReaders, Registration};
 use crate::backend::bytes::AttributeValue;
+use crate::backend::calls::Calls;
 use crate::backend::signal::{Release, Signal};
 use crate::backend::status_change::{wait_for_change, Watched};
 use crate::backend::values::{Connected, ConnectionStatus, Options, Pci, Transmitted};
 use crate::env;
 use crate::error::{Cause, Error, Failure, Outcome};
+use pcsc_process::{generation, wait};
 use pcsc_wire::{self as wire, Body, Command, Header, ReaderState, ReaderStates, Version, NAME_SIZE};
 
 /// A context with the daemon. Calls of several threads are done one after another.
@@ -29,7 +31,7 @@ pub struct DaemonContext {
 impl DaemonContext {
     /// Connects to the daemon and establishes a context.
     pub fn establish(options: &Options) -> Outcome<DaemonContext> {
-        let generation = pcsc_process::generation();
+        let generation = generation();
         let path = options.socket.clone().unwrap_or_else(env::socket_path);
         let link = handshake::establish(&path, options.scope, options.limit)?;
         let version = link.version;
@@ -56,9 +58,10 @@ impl DaemonContext {
     pub fn version(&self) -> Version {
         self.version
     }
+}
 
-    /// Ends the context. Cancels waits in progress, and waits for other calls in progress.
-    pub fn release(&self) -> Outcome<()> {
+impl Calls for DaemonContext {
+    fn release(&self) -> Outcome<()> {
         self.check()?;
         let mut link = match self.signal.release() {
             Release::Repeated => return Err(Error::InvalidHandle.into()),
@@ -79,8 +82,7 @@ impl DaemonContext {
         check(reply?.rv)
     }
 
-    /// Whether calls can still succeed: not released, not inherited by a fork, and the daemon is there.
-    pub fn check_alive(&self) -> Outcome<()> {
+    fn check_alive(&self) -> Outcome<()> {
         self.check()?;
         // A call in progress finds out by itself.
         if let Ok(mut link) = self.link.try_lock() {
@@ -96,18 +98,15 @@ impl DaemonContext {
         Ok(())
     }
 
-    /// Cancels the waits in progress; see also [`DaemonContext::status_change`]. Safe in a signal handler:
-    /// takes no lock and allocates nothing, also where it fails.
-    pub fn cancel(&self) -> Outcome<()> {
-        if self.generation != pcsc_process::generation() {
+    fn cancel(&self) -> Outcome<()> {
+        if self.generation != generation() {
             return Err(Error::InvalidHandle.into());
         }
         self.signal.cancel();
         Ok(())
     }
 
-    /// Calls `look` with each reader.
-    pub fn each_reader(&self, look: &mut dyn FnMut(ReaderState<'_>)) -> Outcome<()> {
+    fn each_reader(&self, look: &mut dyn FnMut(ReaderState<'_>)) -> Outcome<()> {
         let mut link = self.link()?;
         let batch = link.batch();
         let parsed = link.states(&batch, &[])?;
@@ -118,15 +117,14 @@ impl DaemonContext {
         Ok(())
     }
 
-    /// Connects to the card in a reader, or to the reader. A name of 128 bytes and more is truncated, as in
-    /// PC/SC Lite's client, and then names no reader.
-    pub fn connect(
+    fn connect(
         &self,
         reader: &[u8],
         share: u32,
         protocols: u32,
         deadline: Option<Instant>,
     ) -> Outcome<Connected> {
+        // A name of 128 bytes or more is truncated, as in PC/SC Lite's client, and then names no reader.
         let mut name = [0; NAME_SIZE];
         let length = reader.len().min(NAME_SIZE - 1);
         name[..length].copy_from_slice(&reader[..length]);
@@ -148,9 +146,7 @@ impl DaemonContext {
         })
     }
 
-    /// Changes the terms of a connection, and returns the protocol in use. Waits while another connection
-    /// holds the card.
-    pub fn reconnect(
+    fn reconnect(
         &self,
         card: i32,
         share: u32,
@@ -173,8 +169,7 @@ impl DaemonContext {
         })
     }
 
-    /// Ends a connection.
-    pub fn disconnect(&self, card: i32, disposition: u32) -> Outcome<()> {
+    fn disconnect(&self, card: i32, disposition: u32) -> Outcome<()> {
         let request = wire::Disconnect {
             card,
             disposition,
@@ -183,17 +178,16 @@ impl DaemonContext {
         check(self.call(Command::Disconnect, request, None)?.rv)
     }
 
-    /// Begins a transaction. Always waits while another connection holds the card. A deadline that passes
-    /// leaves the connection as it was.
-    pub fn begin_transaction(&self, card: i32, deadline: Option<Instant>) -> Outcome<()> {
+    fn begin_transaction(&self, card: i32, deadline: Option<Instant>) -> Outcome<()> {
         let request = wire::BeginTransaction { card, rv: 0 };
+        // The request itself has no deadline, because giving up its answer would cost the connection. pcscd
+        // answers at once, with a sharing violation if the card is in use.
         self.retry(true, deadline, || {
             check(self.call(Command::BeginTransaction, request, None)?.rv)
         })
     }
 
-    /// Ends a transaction.
-    pub fn end_transaction(&self, card: i32, disposition: u32) -> Outcome<()> {
+    fn end_transaction(&self, card: i32, disposition: u32) -> Outcome<()> {
         let request = wire::EndTransaction {
             card,
             disposition,
@@ -202,9 +196,7 @@ impl DaemonContext {
         check(self.call(Command::EndTransaction, request, None)?.rv)
     }
 
-    /// The status of a connection to the reader called `reader`, if the card is still there and was not
-    /// reset. Waits while another connection holds the card.
-    pub fn status(&self, card: i32, reader: &[u8]) -> Outcome<ConnectionStatus> {
+    fn status(&self, card: i32, reader: &[u8]) -> Outcome<ConnectionStatus> {
         let mut request = [0; Header::SIZE + wire::Status::SIZE];
         wire::Status { card, rv: 0 }.emit_request(Command::Status, &mut request);
         self.retry(env::waits_for_shared_card(), None, || {
@@ -222,10 +214,7 @@ impl DaemonContext {
         })
     }
 
-    /// Sends a command to the card. The response goes to the front of `response`. Waits while another
-    /// connection holds the card.
-    #[allow(clippy::too_many_arguments)]
-    pub fn transmit(
+    fn transmit(
         &self,
         card: i32,
         send: Pci,
@@ -265,9 +254,7 @@ impl DaemonContext {
         })
     }
 
-    /// Uses a function of the reader's own. The answer goes to the front of `answer`, and its length is
-    /// returned.
-    pub fn control(
+    fn control(
         &self,
         card: i32,
         code: u32,
@@ -295,8 +282,7 @@ impl DaemonContext {
         Ok(reply.returned as usize)
     }
 
-    /// An attribute's value.
-    pub fn get_attribute(&self, card: i32, id: u32) -> Outcome<AttributeValue> {
+    fn get_attribute(&self, card: i32, id: u32) -> Outcome<AttributeValue> {
         let request = wire::Attribute {
             card,
             id,
@@ -309,8 +295,7 @@ impl DaemonContext {
         Ok(AttributeValue::of_array(reply.value, reply.length as usize))
     }
 
-    /// Sets an attribute's value, at most 264 bytes.
-    pub fn set_attribute(&self, card: i32, id: u32, data: &[u8]) -> Outcome<()> {
+    fn set_attribute(&self, card: i32, id: u32, data: &[u8]) -> Outcome<()> {
         let mut value = [0; wire::ATTRIBUTE_SIZE];
         let room = value.get_mut(..data.len()).ok_or(Error::InsufficientBuffer)?;
         room.copy_from_slice(data);
@@ -324,11 +309,7 @@ impl DaemonContext {
         check(self.call(Command::SetAttrib, request, None)?.rv)
     }
 
-    /// Waits until something differs from what the caller knows, at most `timeout`; `None` waits forever.
-    ///
-    /// A cancel ends the wait if it comes after the call's beginning or, where `sticky`, after the last
-    /// cancel that ended a wait.
-    pub fn status_change(
+    fn status_change(
         &self,
         timeout: Option<Duration>,
         watched: &mut [Watched<'_>],
@@ -344,10 +325,12 @@ impl DaemonContext {
             wait_for_change(&mut readers, timeout, watched)
         })
     }
+}
 
+impl DaemonContext {
     /// Refuses a context that a forked child has inherited.
     fn check(&self) -> Outcome<()> {
-        if self.generation != pcsc_process::generation() {
+        if self.generation != generation() {
             return Err(Failure::quiet(Error::InvalidHandle, Cause::Forked));
         }
         Ok(())
@@ -397,7 +380,7 @@ impl DaemonContext {
                 }
                 pause = pause.min(left);
             }
-            if !pcsc_process::wait::sleep(pause) {
+            if !wait::sleep(pause) {
                 return Err(Error::Cancelled.into());
             }
             pause = (pause * 2).min(Duration::from_millis(100));

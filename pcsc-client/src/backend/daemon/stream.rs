@@ -303,11 +303,7 @@ impl Stream {
     /// Whether the stream is open, as far as the system knows.
     pub fn is_open(&self) -> bool {
         let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
-        let now = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        match poll(&mut fds, Some(&now)) {
+        match poll(&mut fds, Some(&Timespec::default())) {
             Ok(0) | Err(_) => true,
             Ok(_) => {
                 let mut byte = [0u8; 1];
@@ -390,10 +386,8 @@ impl AsFd for Stream {
 
 fn time_left(deadline: Option<Instant>) -> Option<Timespec> {
     let left = deadline?.saturating_duration_since(Instant::now());
-    Some(Timespec {
-        tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: left.subsec_nanos().into(),
-    })
+    // A time that does not fit is as good as none.
+    left.try_into().ok()
 }
 
 #[cfg(test)]

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 use pcsc_ccid::reader::options::{self, Options};
 use pcsc_manager::{Bus, CallError, Client, Handle, Manager, Reader, Snapshot, Watching};
 use pcsc_manager::{StartError, UsbBus};
+use pcsc_process::generation;
 use pcsc_wire::ReaderState;
 
 use super::current::{self, Kind, Shared};
 use crate::backend::bytes::AttributeValue;
+use crate::backend::calls::Calls;
 use crate::backend::listener::Listener;
 use crate::backend::signal::{Release, Signal};
 use crate::backend::status_change::{wait_for_change, Readers, StatusChange, Verdict, Watched};
@@ -69,7 +71,7 @@ impl StandaloneContext {
 
     fn sharing(shared: Arc<Shared>) -> StandaloneContext {
         StandaloneContext {
-            generation: pcsc_process::generation(),
+            generation: generation(),
             client: Arc::new(Client::new(
                 shared.manager().clone(),
                 env::waits_for_shared_card(),
@@ -89,25 +91,6 @@ impl StandaloneContext {
         self.shared.note_daemon(listener);
     }
 
-    /// Ends the context and its connections.
-    pub fn release(&self) -> Outcome<()> {
-        self.check_handle()?;
-        if self.signal.release() == Release::Repeated {
-            return Err(Error::InvalidHandle.into());
-        }
-        self.client.release();
-        Ok(())
-    }
-
-    /// Whether calls can still succeed.
-    pub fn check_alive(&self) -> Outcome<()> {
-        self.check_handle()?;
-        if self.manager().is_over() {
-            return Err(Failure::quiet(Error::InvalidHandle, Cause::GivenBack));
-        }
-        Ok(())
-    }
-
     /// Refuses what a fork, a release, or a change to the daemon has left behind.
     fn check(&self) -> Outcome<()> {
         self.check_handle()?;
@@ -118,7 +101,7 @@ impl StandaloneContext {
     }
 
     fn check_handle(&self) -> Outcome<()> {
-        if self.generation != pcsc_process::generation() {
+        if self.generation != generation() {
             return Err(Failure::quiet(Error::InvalidHandle, Cause::Forked));
         }
         if self.signal.is_released() {
@@ -127,10 +110,33 @@ impl StandaloneContext {
         Ok(())
     }
 
-    /// Cancels the waits in progress. Safe in a signal handler: takes no lock and allocates nothing, also
-    /// where it fails.
-    pub fn cancel(&self) -> Outcome<()> {
-        if self.generation != pcsc_process::generation() || self.signal.is_released() {
+    /// The client, for calls of connections.
+    fn client(&self) -> Outcome<&Client> {
+        self.check()?;
+        Ok(&self.client)
+    }
+}
+
+impl Calls for StandaloneContext {
+    fn release(&self) -> Outcome<()> {
+        self.check_handle()?;
+        if self.signal.release() == Release::Repeated {
+            return Err(Error::InvalidHandle.into());
+        }
+        self.client.release();
+        Ok(())
+    }
+
+    fn check_alive(&self) -> Outcome<()> {
+        self.check_handle()?;
+        if self.manager().is_over() {
+            return Err(Failure::quiet(Error::InvalidHandle, Cause::GivenBack));
+        }
+        Ok(())
+    }
+
+    fn cancel(&self) -> Outcome<()> {
+        if self.generation != generation() || self.signal.is_released() {
             return Err(Error::InvalidHandle.into());
         }
         if self.manager().is_over() {
@@ -141,16 +147,14 @@ impl StandaloneContext {
         Ok(())
     }
 
-    /// Calls `look` with each reader.
-    pub fn each_reader(&self, look: &mut dyn FnMut(ReaderState<'_>)) -> Outcome<()> {
+    fn each_reader(&self, look: &mut dyn FnMut(ReaderState<'_>)) -> Outcome<()> {
         self.check()?;
         let snapshots = snapshots(self.manager());
         snapshots.iter().map(reader_state).for_each(look);
         Ok(())
     }
 
-    /// Connects to the card in a reader, or to the reader.
-    pub fn connect(
+    fn connect(
         &self,
         reader: &[u8],
         share: u32,
@@ -165,8 +169,7 @@ impl StandaloneContext {
         })
     }
 
-    /// Changes the terms of a connection, and returns the protocol in use.
-    pub fn reconnect(
+    fn reconnect(
         &self,
         card: Handle,
         share: u32,
@@ -183,23 +186,19 @@ impl StandaloneContext {
         })
     }
 
-    /// Ends a connection.
-    pub fn disconnect(&self, card: Handle, disposition: u32) -> Outcome<()> {
+    fn disconnect(&self, card: Handle, disposition: u32) -> Outcome<()> {
         Ok(self.client()?.disconnect(card, disposition)?)
     }
 
-    /// Begins a transaction.
-    pub fn begin_transaction(&self, card: Handle, deadline: Option<Instant>) -> Outcome<()> {
+    fn begin_transaction(&self, card: Handle, deadline: Option<Instant>) -> Outcome<()> {
         Ok(self.client()?.begin_transaction(card, deadline)?)
     }
 
-    /// Ends a transaction.
-    pub fn end_transaction(&self, card: Handle, disposition: u32) -> Outcome<()> {
+    fn end_transaction(&self, card: Handle, disposition: u32) -> Outcome<()> {
         Ok(self.client()?.end_transaction(card, disposition)?)
     }
 
-    /// The status of a connection to the reader called `reader`, if it can be used.
-    pub fn status(&self, card: Handle, reader: &[u8]) -> Outcome<ConnectionStatus> {
+    fn status(&self, card: Handle, reader: &[u8]) -> Outcome<ConnectionStatus> {
         let result = self.client()?.status(card);
         let found = self.manager().find(reader).ok_or(Error::ReaderUnavailable)?;
         result?;
@@ -207,9 +206,7 @@ impl StandaloneContext {
         Ok(reader_state(&(found, now)).into())
     }
 
-    /// Exchanges an APDU.
-    #[allow(clippy::too_many_arguments)]
-    pub fn transmit(
+    fn transmit(
         &self,
         card: Handle,
         send: Pci,
@@ -230,8 +227,7 @@ impl StandaloneContext {
         })
     }
 
-    /// Uses a function of the reader's own, and returns the answer's length.
-    pub fn control(
+    fn control(
         &self,
         card: Handle,
         code: u32,
@@ -245,20 +241,17 @@ impl StandaloneContext {
             .map_err(with_length)
     }
 
-    /// An attribute's value.
-    pub fn get_attribute(&self, card: Handle, id: u32) -> Outcome<AttributeValue> {
+    fn get_attribute(&self, card: Handle, id: u32) -> Outcome<AttributeValue> {
         let mut value = [0; pcsc_wire::ATTRIBUTE_SIZE];
         let length = self.client()?.get_attribute(card, id, &mut value)?;
         Ok(AttributeValue::of_array(value, length))
     }
 
-    /// Sets an attribute's value.
-    pub fn set_attribute(&self, card: Handle, id: u32, data: &[u8]) -> Outcome<()> {
+    fn set_attribute(&self, card: Handle, id: u32, data: &[u8]) -> Outcome<()> {
         Ok(self.client()?.set_attribute(card, id, data)?)
     }
 
-    /// Waits until something differs from what the caller knows; see [`Session`](crate::backend::Session).
-    pub fn status_change(
+    fn status_change(
         &self,
         timeout: Option<Duration>,
         watched: &mut [Watched<'_>],
@@ -281,12 +274,6 @@ impl StandaloneContext {
             wait_for_change(&mut readers, timeout, watched)
         })
     }
-
-    /// The client, for calls of connections.
-    fn client(&self) -> Outcome<&Client> {
-        self.check()?;
-        Ok(&self.client)
-    }
 }
 
 impl std::fmt::Debug for StandaloneContext {
@@ -300,7 +287,7 @@ impl std::fmt::Debug for StandaloneContext {
 impl Drop for StandaloneContext {
     fn drop(&mut self) {
         // In a forked child this refuses: the threads and the devices are the parent's.
-        if self.release().is_err() && self.generation != pcsc_process::generation() {
+        if self.release().is_err() && self.generation != generation() {
             // Dropping these would use locks that the parent's threads may have held, and join threads that
             // do not exist.
             std::mem::forget((self.client.clone(), self.shared.clone()));

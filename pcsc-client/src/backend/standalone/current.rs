@@ -6,6 +6,7 @@ use pcsc_manager::{Bus, ChangeCounter, Manager, Settings, StartError};
 
 use crate::backend::listener::Listener;
 use crate::env;
+use pcsc_process::generation;
 
 /// A kind of readers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +102,7 @@ impl Drop for Shared {
 
 /// The manager of this process, if it has one.
 pub fn current(kind: Kind) -> Option<Arc<Shared>> {
-    let generation = pcsc_process::generation();
+    let generation = generation();
     match &lock(place(kind, generation)).0 {
         Some(entry) if entry.generation == generation => entry
             .shared
@@ -116,7 +117,7 @@ pub fn acquire(
     kind: Kind,
     bus: impl FnOnce() -> Result<Arc<dyn Bus>, StartError>,
 ) -> Result<Arc<Shared>, StartError> {
-    let generation = pcsc_process::generation();
+    let generation = generation();
     let mutex = place(kind, generation);
     let mut place = lock(mutex);
     if let Some(entry) = &place.0 {

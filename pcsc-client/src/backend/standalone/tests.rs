@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use pcsc_manager::{Manager, Settings, SimulatedBus};
 
 use super::StandaloneContext;
+use crate::backend::calls::Calls;
 use crate::backend::status_change::Watched;
 use crate::error::{Error, Outcome};
 
