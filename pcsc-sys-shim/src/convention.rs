@@ -9,29 +9,12 @@ use std::ffi::{c_char, CStr};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
 use pcsc_client::ffi::{DWORD, LONG, SCARD_AUTOALLOCATE};
-use pcsc_client::Error;
-use pcsc_client::Failure;
+use pcsc_client::{Error, Failure};
 use pcsc_process::cancellation;
 use zeroize::Zeroize;
 
-/// A call's result. `Err` holds the code to return.
-pub type Result<T = ()> = std::result::Result<T, Code>;
-
-/// A return code other than success.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Code(pub u32);
-
-impl From<Error> for Code {
-    fn from(error: Error) -> Code {
-        Code(error.code())
-    }
-}
-
-impl From<Failure> for Code {
-    fn from(failure: Failure) -> Code {
-        Code(failure.code())
-    }
-}
+/// A call's result. C gets the code of a failure alone.
+pub type Result<T = ()> = std::result::Result<T, Failure>;
 
 /// Runs the body of an entry point, with thread cancellation disabled.
 pub fn boundary(body: impl FnOnce() -> Result) -> LONG {
@@ -56,7 +39,7 @@ pub fn waiting_boundary(body: impl FnOnce() -> Result) -> LONG {
 fn without_panic(body: impl FnOnce() -> Result) -> LONG {
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => 0,
-        Ok(Err(Code(code))) => code as LONG,
+        Ok(Err(failure)) => failure.code() as LONG,
         Err(_) => Error::InternalError.code() as LONG,
     }
 }

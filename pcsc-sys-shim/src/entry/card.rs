@@ -6,7 +6,7 @@ use pcsc_client::ffi::{DWORD, LONG, SCARDCONTEXT, SCARDHANDLE, SCARD_AUTOALLOCAT
 use pcsc_client::Error;
 use pcsc_wire as wire;
 
-use crate::convention::{boundary, give, set_detail, string, waiting_boundary, Code, Output, TooSmall};
+use crate::convention::{boundary, give, set_detail, string, waiting_boundary, Output, TooSmall};
 use crate::handles::registry;
 use crate::memory;
 
@@ -30,7 +30,7 @@ pub unsafe extern "C-unwind" fn SCardConnect(
         };
         handle.set(0);
         // SAFETY: NULL or a string, as the C prototype requires, which is not written to before its last use.
-        let reader = unsafe { string(szReader) }.ok_or(Code(Error::UnknownReader.code()))?;
+        let reader = unsafe { string(szReader) }.ok_or(Error::UnknownReader)?;
         if reader.len() > wire::NAME_SIZE {
             return Err(Error::InvalidValue.into());
         }
@@ -99,7 +99,7 @@ pub extern "C-unwind" fn SCardDisconnect(hCard: SCARDHANDLE, dwDisposition: DWOR
 pub extern "C-unwind" fn SCardBeginTransaction(hCard: SCARDHANDLE) -> LONG {
     waiting_boundary(|| {
         let card = registry()?.card(hCard)?;
-        Ok(card.context.session.begin_transaction(card.number, None)?)
+        card.context.session.begin_transaction(card.number, None)
     })
 }
 
@@ -109,7 +109,7 @@ pub extern "C" fn SCardEndTransaction(hCard: SCARDHANDLE, dwDisposition: DWORD) 
     boundary(|| {
         let card = registry()?.card(hCard)?;
         let session = &card.context.session;
-        Ok(session.end_transaction(card.number, dwDisposition as u32)?)
+        session.end_transaction(card.number, dwDisposition as u32)
     })
 }
 
@@ -148,7 +148,8 @@ pub unsafe extern "C-unwind" fn SCardStatus(
         // SAFETY: the buffers have the stated room, or take a pointer. The data is ours.
         unsafe {
             let given = give(card.reader_nul(), szReaderName.cast(), name_room, TooSmall::Cut);
-            if given == Err(Error::InvalidParameter.into()) || given == Err(Error::NoMemory.into()) {
+            // The ATR is given also where the name's buffer is too small.
+            if matches!(&given, Err(failure) if failure.error() != Error::InsufficientBuffer) {
                 return given;
             }
             if name_room != SCARD_AUTOALLOCATE && !szReaderName.is_null() {

@@ -43,13 +43,13 @@ pub unsafe extern "C" fn SCardEstablishContext(
 /// Ends a context and its cards' handles. Cancels a wait in progress.
 #[no_mangle]
 pub extern "C" fn SCardReleaseContext(hContext: SCARDCONTEXT) -> LONG {
-    boundary(|| Ok(registry()?.remove_context(hContext)?.session.release()?))
+    boundary(|| registry()?.remove_context(hContext)?.session.release())
 }
 
 /// Whether a context can still be used.
 #[no_mangle]
 pub extern "C" fn SCardIsValidContext(hContext: SCARDCONTEXT) -> LONG {
-    boundary(|| Ok(registry()?.context(hContext)?.session.check_alive()?))
+    boundary(|| registry()?.context(hContext)?.session.check_alive())
 }
 
 /// Cancels the waits in progress on a context. Safe in a signal handler.
@@ -60,7 +60,7 @@ pub extern "C" fn SCardCancel(hContext: SCARDCONTEXT) -> LONG {
         let cancelled = context.session.cancel();
         // Where the context was released meanwhile, its memory is freed by whoever needs its slot next.
         context.leave_without_freeing();
-        Ok(cancelled?)
+        cancelled
     })
 }
 

@@ -40,15 +40,9 @@ pub unsafe extern "C-unwind" fn SCardTransmit(
         let wanted = receive_pci.get().unwrap_or(IoRequest::new(SCARD_PROTOCOL_ANY));
         let session = &card.context.session;
         let transmitted = buffers.with(|command, response| {
-            let transmitted = session.transmit(
-                card.number,
-                send_pci.into(),
-                wanted.into(),
-                command,
-                response,
-                None,
-            );
-            Ok(transmitted.inspect_err(|failure| set_detail(length, failure))?)
+            let (send, receive) = (send_pci.into(), wanted.into());
+            let transmitted = session.transmit(card.number, send, receive, command, response, None);
+            transmitted.inspect_err(|failure| set_detail(length, failure))
         })?;
         receive_pci.set(IoRequest {
             dwProtocol: DWORD::from(transmitted.pci.protocol),
@@ -90,7 +84,7 @@ pub unsafe extern "C-unwind" fn SCardControl(
         let (session, code) = (&card.context.session, dwControlCode as u32);
         let length = buffers.with(|data, answer| {
             let length = session.control(card.number, code, data, answer, None);
-            Ok(length.inspect_err(|failure| set_detail(returned, failure))?)
+            length.inspect_err(|failure| set_detail(returned, failure))
         })?;
         returned.set(length as DWORD);
         Ok(())
@@ -154,6 +148,6 @@ pub unsafe extern "C" fn SCardSetAttrib(
         // SAFETY: a buffer of the stated length, as the C prototype requires.
         let data = unsafe { Buffers::new(pbAttr, cbAttrLen, std::ptr::null_mut(), 0) }?;
         let (session, id) = (&card.context.session, dwAttrId as u32);
-        data.with(|data, _| Ok(session.set_attribute(card.number, id, data)?))
+        data.with(|data, _| session.set_attribute(card.number, id, data))
     })
 }

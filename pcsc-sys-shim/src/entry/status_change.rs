@@ -7,7 +7,7 @@ use pcsc_client::internals::Watched;
 use pcsc_client::Error;
 
 use super::ReaderState;
-use crate::convention::{string, waiting_boundary, Code, Result};
+use crate::convention::{string, waiting_boundary, Result};
 use crate::handles::registry;
 use crate::memory;
 
@@ -49,7 +49,7 @@ pub unsafe extern "C-unwind" fn SCardGetStatusChange(
             // array.
             unsafe { report(watched, rgReaderStates.add(index)) };
         }
-        Ok(changed?)
+        changed
     })
 }
 
@@ -68,7 +68,7 @@ unsafe fn watch<'a>(states: *const ReaderState, count: usize) -> Result<Vec<Watc
                 (&raw const (*state).dwCurrentState).read_unaligned(),
             )
         };
-        let name = name.ok_or(Code(Error::InvalidValue.code()))?;
+        let name = name.ok_or(Error::InvalidValue)?;
         watched.try_reserve(1).map_err(|_| Error::NoMemory)?;
         watched.push(Watched::new(name, current as u32));
     }
