@@ -71,10 +71,27 @@ impl fmt::Display for Version {
     }
 }
 
-/// What a request asks for.
-#[repr(u32)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Command {
+macro_rules! commands {
+    ($($(#[$doc:meta])* $name:ident = $code:literal,)+) => {
+        /// What a request asks for.
+        #[repr(u32)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Command {
+            $($(#[$doc])* $name = $code,)+
+        }
+
+        impl Command {
+            const ALL: &[Command] = &[$(Command::$name,)+];
+
+            /// The command of a number.
+            pub fn from_code(code: u32) -> Option<Command> {
+                Command::ALL.iter().copied().find(|command| *command as u32 == code)
+            }
+        }
+    };
+}
+
+commands! {
     /// A new context; body [`Establish`].
     EstablishContext = 0x01,
     /// The end of a context; body [`Release`].
@@ -115,36 +132,6 @@ pub enum Command {
     GetReadersStateSize = 0x16,
     /// All reader states, from 4.6; no body.
     GetReadersStateArray = 0x17,
-}
-
-impl Command {
-    const ALL: [Command; 20] = [
-        Command::EstablishContext,
-        Command::ReleaseContext,
-        Command::Connect,
-        Command::Reconnect,
-        Command::Disconnect,
-        Command::BeginTransaction,
-        Command::EndTransaction,
-        Command::Transmit,
-        Command::Control,
-        Command::Status,
-        Command::Cancel,
-        Command::GetAttrib,
-        Command::SetAttrib,
-        Command::Version,
-        Command::GetReadersState,
-        Command::WaitReaderStateChange,
-        Command::StopWaitingReaderStateChange,
-        Command::GetReaderEvents,
-        Command::GetReadersStateSize,
-        Command::GetReadersStateArray,
-    ];
-
-    /// The command of a number.
-    pub fn from_code(code: u32) -> Option<Command> {
-        Command::ALL.into_iter().find(|command| *command as u32 == code)
-    }
 }
 
 /// The header of a request.
@@ -192,7 +179,7 @@ mod tests {
 
     #[test]
     fn commands_and_headers_survive_the_wire() {
-        for command in Command::ALL {
+        for &command in Command::ALL {
             let header = Header::new(command, 12);
             assert_eq!(Header::parse(&header.to_bytes()), Some(header));
             assert_eq!(Command::from_code(header.command), Some(command));
