@@ -36,6 +36,14 @@ pub enum OpenError {
     System(io::Error),
 }
 
+/// Why the system does not open a device, or does not let this process claim an interface.
+pub(super) enum Refusal {
+    Permission,
+    Busy,
+    Gone,
+    Other(io::Error),
+}
+
 fn names(holders: &[Holder]) -> String {
     match holders {
         [] => "another process".into(),

@@ -1,7 +1,7 @@
 //! macOS and Windows: the library `nusb`, whose types do not leave this module.
 
 use super::candidate::{is_plausible, Candidate, Identity, Place, Source};
-use super::error::Holder;
+use super::error::{Holder, Refusal};
 use super::listing::{Notice, Reason, Scan};
 use super::pipe::{self, Completion};
 use super::signal::{Interruption, Signal};
@@ -136,14 +136,6 @@ fn finish(completion: ::nusb::transfer::Completion) -> Completion {
         buffer: completion.buffer.into_vec(),
         result: completion.status.map_err(error),
     }
-}
-
-/// Why a device cannot be opened or an interface not claimed.
-pub(super) enum Refusal {
-    Permission,
-    Busy,
-    Gone,
-    Other(io::Error),
 }
 
 impl From<::nusb::Error> for Refusal {

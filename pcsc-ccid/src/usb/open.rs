@@ -2,8 +2,8 @@
 
 use super::bulk::Bulk;
 use super::candidate::{udev_rule, Candidate, Source};
-use super::error::OpenError;
-use super::platform::{self, Claim, Device, Refusal};
+use super::error::{OpenError, Refusal};
+use super::platform::{self, Claim, Device};
 use super::signal::Signal;
 use super::transport::UsbTransport;
 use super::watch::{Presence, UsbWatch, POLL_INTERVAL};

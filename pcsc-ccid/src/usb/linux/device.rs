@@ -1,5 +1,6 @@
 //! An open device, its claimed interfaces and their endpoints.
 
+use super::super::error::Refusal;
 use super::super::pipe::Pipe;
 use super::super::signal::Signal;
 use super::pipe::UsbfsPipe;
@@ -31,14 +32,6 @@ pub(in crate::usb) struct Device {
     descriptors: Arc<[u8]>,
     /// This driver has opened the file, so no other process shares it.
     is_own: bool,
-}
-
-/// Why a device cannot be opened or an interface not claimed.
-pub(in crate::usb) enum Refusal {
-    Permission,
-    Busy,
-    Gone,
-    Other(io::Error),
 }
 
 impl From<Errno> for Refusal {

@@ -108,10 +108,7 @@ impl Events {
 
     /// Which of the three are ready; `None` after `timeout`.
     fn sleep(&self, timeout: Option<Duration>) -> io::Result<Option<[bool; 3]>> {
-        let timeout = timeout.map(|timeout| Timespec {
-            tv_sec: timeout.as_secs() as _,
-            tv_nsec: timeout.subsec_nanos().into(),
-        });
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         // In place of a missing source the stopper's descriptor is polled twice.
         let stop = self.stop.as_fd();
         let netlink = self.netlink.as_ref().map_or(stop, AsFd::as_fd);

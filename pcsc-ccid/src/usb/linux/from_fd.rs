@@ -1,9 +1,9 @@
 //! Readers from a file descriptor that another program has opened: a broker, or Android.
 
 use super::super::candidate::{Candidate, Identity, Place, Source};
-use super::super::error::OpenError;
+use super::super::error::{OpenError, Refusal};
 use super::descriptors::readers;
-use super::device::{Control, Device, Refusal};
+use super::device::{Control, Device};
 use crate::descriptor::Unusable;
 use std::format;
 use std::io;

@@ -15,7 +15,7 @@ pub(super) mod tree;
 mod udev;
 mod uevent;
 
-pub(super) use device::{BulkIn, BulkOut, Claim, Control, Device, InterruptIn, Refusal};
+pub(super) use device::{BulkIn, BulkOut, Claim, Control, Device, InterruptIn};
 pub(super) use events::Events;
 pub use events::HotplugStopper;
 pub use from_fd::readers_from_fd;

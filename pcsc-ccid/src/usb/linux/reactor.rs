@@ -280,10 +280,8 @@ impl Reactor {
     }
 
     fn poll_fds(&self, role: Role, left: Option<Duration>, sees_device: bool) -> io::Result<bool> {
-        let left = left.map(|left| Timespec {
-            tv_sec: left.as_secs().try_into().unwrap_or(i32::MAX.into()),
-            tv_nsec: left.subsec_nanos().into(),
-        });
+        // A time that does not fit is as good as none.
+        let left = left.and_then(|left| Timespec::try_from(left).ok());
         let kick = &self.kick_of(role).socket.fd;
         let device = match role {
             Role::Exchange => PollFd::new(&self.device, PollFlags::OUT),
@@ -317,12 +315,8 @@ impl Reactor {
         let deadline = Instant::now() + within;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let left = Timespec {
-                tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
-                tv_nsec: left.subsec_nanos().into(),
-            };
             let mut fds = [PollFd::new(&self.device, PollFlags::empty())];
-            match poll(&mut fds, Some(&left)) {
+            match poll(&mut fds, Timespec::try_from(left).ok().as_ref()) {
                 Ok(0) => return false,
                 Ok(_) => return fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR),
                 Err(Errno::INTR) => (),
