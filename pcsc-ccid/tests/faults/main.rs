@@ -26,127 +26,29 @@
 //! can it tell that a character is lost where the one after it can be a procedure byte, so that the data of
 //! these tests are below '60'.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod settings;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use common::{card, cases, named, open_through, pattern, read};
+use common::{card, cases, named, open_through};
 use pcsc_ccid::reader::{Error, Protocol, Reader, Reset};
 use pcsc_ccid::transport::Transport;
-use pcsc_sim::card::{Behaviour, FaultKind, Faults, Offer};
+use pcsc_sim::card::{Behaviour, FaultKind, Faults};
 use pcsc_sim::transport::{Fault, FaultTransport};
 use pcsc_sim::{Handle, SimTransport};
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestRunner};
+use settings::{Setting, SETTINGS};
 
 /// What one call may take on the card's clock: where the bytes of an ATR that tell how long a card may think
 /// are struck, minutes.
 const CALL: Duration = Duration::from_secs(600);
 /// What each damaged transfer may add: the longest wait that there is, and an abort.
 const WAIT: Duration = Duration::from_secs(305);
-
-/// A reader, a protocol, and whether it carries extended APDUs.
-#[derive(Debug, Clone, Copy)]
-struct Setting {
-    reader: &'static str,
-    protocol: Protocol,
-    extended: bool,
-}
-
-const fn setting(reader: &'static str, protocol: Protocol, extended: bool) -> Setting {
-    Setting {
-        reader,
-        protocol,
-        extended,
-    }
-}
-
-const SETTINGS: [Setting; 17] = [
-    // TPDU level: we speak T=0 and T=1.
-    setting("gempc-express", Protocol::T0, true),
-    setting("gempc-express", Protocol::T1, true),
-    setting("scr3310", Protocol::T0, true),
-    setting("scr3310", Protocol::T1, true),
-    setting("octsim", Protocol::T0, true),
-    // Short APDU level.
-    setting("omnikey-5321", Protocol::T0, false),
-    setting("omnikey-5321", Protocol::T1, false),
-    setting("rutoken-lite", Protocol::T1, false),
-    // Extended APDU level.
-    setting("au9540", Protocol::T0, true),
-    setting("au9540", Protocol::T1, true),
-    setting("omnikey-3x21", Protocol::T1, true),
-    setting("yubikey", Protocol::T1, true),
-    setting("acr1252-picc", Protocol::T1, true),
-    // Character level.
-    setting("oz776", Protocol::T0, true),
-    setting("oz776", Protocol::T1, true),
-    // The control pipe.
-    setting("ibank2key", Protocol::T0, false),
-    setting("starsign", Protocol::T1, false),
-];
-
-impl Setting {
-    fn offers(&self) -> &'static [Offer] {
-        match self.protocol {
-            Protocol::T0 => &[Offer::T0],
-            Protocol::T1 => &[Offer::T1],
-        }
-    }
-
-    /// Whether each reply to us has a check of its own.
-    fn is_checked(&self) -> bool {
-        matches!(self.reader, "gempc-express" | "scr3310") && self.protocol == Protocol::T1
-    }
-
-    /// Whether a block is as long as its LEN says, whatever the card has sent.
-    fn cuts_blocks(&self) -> bool {
-        self.reader == "oz776" && self.protocol == Protocol::T1
-    }
-
-    /// Commands of all four cases, with the answers of a good card.
-    fn exchanges(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let mut exchanges = vec![
-            (vec![0x80, 0x01, 0x00, 0x00], vec![0x6D, 0x00]),
-            (read(5).to_vec(), pattern(5)),
-            (read(0x50).to_vec(), pattern(0x50)),
-            (echo(&[0x25; 3], false), echoed(&[0x25; 3])),
-            (echo(&[0x50; 200], false), echoed(&[0x50; 200])),
-        ];
-        if self.protocol == Protocol::T1 {
-            exchanges.push((read(256).to_vec(), pattern(256)));
-        }
-        if self.extended {
-            let long: Vec<u8> = (0..700usize).map(|i| (i % 0x5B) as u8).collect();
-            exchanges.push((echo(&long, true), echoed(&long)));
-        }
-        exchanges
-    }
-}
-
-fn echo(data: &[u8], is_extended: bool) -> Vec<u8> {
-    let mut apdu = vec![0x80, 0xEC, 0, 0];
-    match is_extended {
-        true => {
-            apdu.push(0);
-            apdu.extend((data.len() as u16).to_be_bytes());
-            apdu.extend(data);
-            apdu.extend([0, 0]);
-        }
-        false => {
-            apdu.push(data.len() as u8);
-            apdu.extend(data);
-            apdu.push(0);
-        }
-    }
-    apdu
-}
-
-fn echoed(data: &[u8]) -> Vec<u8> {
-    [data, &[0x90, 0x00]].concat()
-}
 
 /// A random script.
 #[derive(Debug, Clone)]
