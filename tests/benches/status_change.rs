@@ -58,13 +58,12 @@ fn report(backend: &str, readers: usize, time: f64) {
 
 fn main() {
     const COUNTS: [usize; 3] = [24, 96, 255];
-    let folder = tempfile::tempdir().unwrap();
     for readers in COUNTS {
         let script = Script {
             readers,
             ..Script::new(6)
         };
-        let daemon = Scripted::start(&folder.path().join("comm"), script);
+        let daemon = Scripted::start(script);
         let context = Context::builder().socket_path(daemon.path()).establish().unwrap();
         report("daemon", readers, time(&context));
     }

@@ -36,8 +36,7 @@ fn codes_after_closing(what: &str, environment: &[(&str, String)]) -> Vec<String
 
 #[test]
 fn a_daemons_client_touches_no_file_of_the_program() {
-    let folder = tempfile::tempdir().unwrap();
-    let daemon = Scripted::start(&folder.path().join("comm"), Script::new(4));
+    let daemon = Scripted::start(Script::new(4));
     let environment = [("PCSCLITE_CSOCK_NAME", daemon.path().to_str().unwrap().to_owned())];
     assert_eq!(
         codes_after_closing("files", &environment),
@@ -90,7 +89,7 @@ fn a_process_that_drives_its_readers_touches_no_file_of_the_program() {
 #[test]
 fn a_wait_needs_no_descriptor_but_the_contexts() {
     let folder = tempfile::tempdir().unwrap();
-    let daemon = Scripted::start(&folder.path().join("comm"), Script::new(5));
+    let daemon = Scripted::start(Script::new(5));
     let mut command = Command::new(c_program(folder.path(), "scarce"));
     command
         .env("LD_LIBRARY_PATH", artifacts::library_folder())

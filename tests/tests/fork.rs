@@ -27,8 +27,7 @@ fn no_child_hangs(environment: &[(&str, &str)]) {
 }
 
 fn with_daemon(debug: &[(&str, &str)]) {
-    let folder = tempfile::tempdir().unwrap();
-    let daemon = Scripted::start(&folder.path().join("comm"), Script::new(4));
+    let daemon = Scripted::start(Script::new(4));
     let path = daemon.path().to_str().unwrap();
     no_child_hangs(&[&[("PCSCLITE_CSOCK_NAME", path)], debug].concat());
 }

@@ -47,7 +47,7 @@ struct Client {
 impl Client {
     fn new() -> Client {
         let folder = tempfile::tempdir().unwrap();
-        let daemon = Scripted::start(&folder.path().join("comm"), Script::new(4));
+        let daemon = Scripted::start(Script::new(4));
         Client { folder, daemon }
     }
 

@@ -28,8 +28,7 @@ fn every_request_fails_once(environment: &[(&str, &str)]) -> (u32, u32) {
 #[test]
 fn with_a_daemon() {
     for minor in [4, 6] {
-        let folder = tempfile::tempdir().unwrap();
-        let daemon = Scripted::start(&folder.path().join("comm"), Script::new(minor));
+        let daemon = Scripted::start(Script::new(minor));
         let (requests, refusals) =
             every_request_fails_once(&[("PCSCLITE_CSOCK_NAME", daemon.path().to_str().unwrap())]);
         assert!(

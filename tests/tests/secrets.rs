@@ -19,8 +19,7 @@ fn copies(arguments: &[&str], environment: &[(&str, &str)]) -> String {
 
 #[test]
 fn no_copy_of_a_command_to_a_daemon_is_left() {
-    let folder = tempfile::tempdir().unwrap();
-    let daemon = Scripted::start(&folder.path().join("comm"), Script::new(4));
+    let daemon = Scripted::start(Script::new(4));
     let environment = [("PCSCLITE_CSOCK_NAME", daemon.path().to_str().unwrap())];
     assert_eq!(copies(&["long"], &environment), "0 found\n");
     // The search finds what is there.

@@ -1,237 +1,18 @@
-//! A scripted daemon, for protocol versions that Debian's pcscd does not have and for answers that no real
-//! daemon gives.
-//!
-//! It answers as pcscd does, with the codec of `pcsc_wire`. A test can change its readers while clients wait,
-//! and replace any answer.
+//! A client's connection with a scripted daemon.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
 use pcsc_client::Error;
 use pcsc_wire::{self as wire, Body, Command, Header, ReaderState, Version};
 
-/// What to send in place of an answer.
-pub enum Answer {
-    /// These bytes.
-    Send(Vec<u8>),
-    /// These bytes, and then the end of the connection.
-    SendThenClose(Vec<u8>),
-}
+use super::script::Answer;
+use super::world::{lock, Out, Shared, World};
 
-/// Replaces an answer. The flag says whether the client waits for an event, and may be changed.
-pub type Trick = dyn Fn(Command, Vec<u8>, &mut bool) -> Answer + Send + Sync;
-
-/// A reader of the scripted daemon.
-#[derive(Debug, Clone, Default)]
-pub struct Reader {
-    /// Its name; empty for a free slot.
-    pub name: String,
-    /// How often a card came or went.
-    pub event_counter: u32,
-    /// The card's ATR; empty without a card.
-    pub atr: Vec<u8>,
-    /// The number of connections that share it; -1 for an exclusive one.
-    pub sharing: i32,
-}
-
-struct World {
-    readers: Vec<Reader>,
-    events: u32,
-    /// Connections that wait for an event.
-    waiting: Vec<Arc<Mutex<Out>>>,
-}
-
-struct Out {
-    stream: UnixStream,
-    waits: bool,
-}
-
-/// How the daemon behaves.
-pub struct Script {
-    /// The version that it speaks.
-    pub version: Version,
-    /// Whether it accepts clients of 4.4 and later, as pcscd does since 2.4.1.
-    pub takes_older: bool,
-    /// How many slots it sends, up to 4.5.
-    pub slots: usize,
-    /// The size of reader names in the states, in bytes: 128, or 100 up to pcsc-lite 1.8.3.
-    pub name_size: usize,
-    /// How many readers it has at first.
-    pub readers: usize,
-    /// How many sharing violations a call gets before it succeeds.
-    pub violations: usize,
-    /// Whether STOP_WAITING is answered even where the event has crossed it, as by pcsc-lite up to 1.8.18.
-    pub answers_every_stop: bool,
-    /// Replaces answers.
-    pub trick: Option<Box<Trick>>,
-}
-
-impl Script {
-    /// A daemon of version 4.`minor` with one reader.
-    pub fn new(minor: i32) -> Script {
-        let version = Version { major: 4, minor };
-        Script {
-            version,
-            takes_older: false,
-            slots: 16,
-            name_size: wire::NAME_SIZE,
-            readers: 1,
-            violations: 0,
-            answers_every_stop: false,
-            trick: None,
-        }
-    }
-}
-
-struct Shared {
-    script: Script,
-    world: Mutex<World>,
-    connections: AtomicUsize,
-    rounds: AtomicUsize,
-    violations: AtomicUsize,
-    open: Mutex<Vec<UnixStream>>,
-}
-
-/// A running scripted daemon. Dropping it ends it, with its connections.
-pub struct Scripted {
-    shared: Arc<Shared>,
-    listener: UnixListener,
-    path: PathBuf,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-impl Scripted {
-    /// Starts a daemon that listens at `path`, whose folder must exist.
-    ///
-    /// # Panics
-    /// Where it cannot listen.
-    pub fn start(path: &Path, script: Script) -> Scripted {
-        let _ = std::fs::remove_file(path);
-        let listener = UnixListener::bind(path).expect("a socket for the scripted daemon");
-        let readers = (0..script.slots.max(script.readers))
-            .map(|slot| {
-                if slot < script.readers {
-                    reader(slot)
-                } else {
-                    Reader::default()
-                }
-            })
-            .collect();
-        let shared = Arc::new(Shared {
-            violations: AtomicUsize::new(script.violations),
-            script,
-            world: Mutex::new(World {
-                readers,
-                events: 1,
-                waiting: Vec::new(),
-            }),
-            connections: AtomicUsize::new(0),
-            rounds: AtomicUsize::new(0),
-            open: Mutex::default(),
-        });
-        let (accepting, acceptor) = (listener.try_clone().expect("a second descriptor"), shared.clone());
-        let thread = std::thread::spawn(move || {
-            let mut threads = Vec::new();
-            while let Ok((stream, _)) = accepting.accept() {
-                acceptor.connections.fetch_add(1, Ordering::SeqCst);
-                lock(&acceptor.open).push(stream.try_clone().expect("a second descriptor"));
-                let shared = acceptor.clone();
-                threads.push(std::thread::spawn(move || {
-                    Connection::new(shared, stream).serve();
-                }));
-            }
-            threads
-                .into_iter()
-                .for_each(|thread| thread.join().expect("a connection's thread"));
-        });
-        Scripted {
-            shared,
-            listener,
-            path: path.to_owned(),
-            thread: Some(thread),
-        }
-    }
-
-    /// The socket.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// How many connections it accepted.
-    pub fn connections(&self) -> usize {
-        self.shared.connections.load(Ordering::SeqCst)
-    }
-
-    /// The number of round trips: how often a client has sent something after an answer.
-    pub fn rounds(&self) -> usize {
-        self.shared.rounds.load(Ordering::SeqCst)
-    }
-
-    /// Whether some client waits for an event.
-    pub fn has_waiter(&self) -> bool {
-        lock(&self.shared.world).waiting.iter().any(|out| lock(out).waits)
-    }
-
-    /// Changes the readers, and sends the event to clients that wait.
-    pub fn change(&self, change: impl FnOnce(&mut Vec<Reader>)) {
-        let mut world = lock(&self.shared.world);
-        let count = |readers: &[Reader]| readers.iter().filter(|reader| !reader.name.is_empty()).count();
-        let before = count(&world.readers);
-        change(&mut world.readers);
-        if count(&world.readers) != before {
-            world.events += 1;
-        }
-        for out in std::mem::take(&mut world.waiting) {
-            let mut out = lock(&out);
-            if std::mem::take(&mut out.waits) {
-                let _ = out.stream.write_all(&[0; wire::EVENT_SIZE]);
-            }
-        }
-    }
-}
-
-impl Drop for Scripted {
-    fn drop(&mut self) {
-        // Ends accept().
-        let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
-        lock(&self.shared.open)
-            .iter()
-            .for_each(|stream| drop(stream.shutdown(Shutdown::Both)));
-        if let Some(thread) = self.thread.take() {
-            let ended = thread.join();
-            // A connection accepted in between.
-            lock(&self.shared.open)
-                .iter()
-                .for_each(|stream| drop(stream.shutdown(Shutdown::Both)));
-            if !std::thread::panicking() {
-                ended.expect("the daemon's thread");
-            }
-        }
-    }
-}
-
-/// The reader of a slot, with a card.
-pub fn reader(slot: usize) -> Reader {
-    Reader {
-        name: format!("Scripted {slot:02}"),
-        event_counter: 1,
-        atr: vec![0x3B, 0x80, 0x01, 0x81],
-        sharing: 0,
-    }
-}
-
-/// Longer than any wait should take. A test that waits this long fails instead of hanging.
-pub const LONG: std::time::Duration = std::time::Duration::from_secs(20);
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-struct Connection {
+pub(super) struct Connection {
     shared: Arc<Shared>,
     out: Arc<Mutex<Out>>,
     input: UnixStream,
@@ -239,11 +20,12 @@ struct Connection {
     has_answered: bool,
     context: u32,
     card: i32,
-    old_ways: Option<Version>,
+    /// The client's version, where it is older and accepted.
+    accepted: Option<Version>,
 }
 
 impl Connection {
-    fn new(shared: Arc<Shared>, stream: UnixStream) -> Connection {
+    pub(super) fn new(shared: Arc<Shared>, stream: UnixStream) -> Connection {
         let input = stream.try_clone().expect("a second descriptor");
         let out = Arc::new(Mutex::new(Out { stream, waits: false }));
         Connection {
@@ -254,11 +36,11 @@ impl Connection {
             has_answered: true,
             context: 0,
             card: 0,
-            old_ways: None,
+            accepted: None,
         }
     }
 
-    fn serve(&mut self) {
+    pub(super) fn serve(&mut self) {
         while self.serve_one().is_some() {}
         let _ = self.input.shutdown(Shutdown::Both);
     }
@@ -288,10 +70,10 @@ impl Connection {
         let mut answer = self.answer(command, header.size as usize)?;
         let mut closes = false;
         let shared = self.shared.clone();
-        if let Some(trick) = &shared.script.trick {
+        if let Some(intercept) = &shared.script.intercept {
             let mut waits = lock(&self.out).waits;
             let before = waits;
-            match trick(command, answer, &mut waits) {
+            match intercept(command, answer, &mut waits) {
                 Answer::Send(bytes) => answer = bytes,
                 Answer::SendThenClose(bytes) => (answer, closes) = (bytes, true),
             }
@@ -305,7 +87,7 @@ impl Connection {
     }
 
     fn version(&self) -> Version {
-        self.old_ways.unwrap_or(self.shared.script.version)
+        self.accepted.unwrap_or(self.shared.script.version)
     }
 
     /// The states of the first `slots` readers, or free slots.
@@ -363,7 +145,7 @@ impl Connection {
                 let rv = if asked.version() == own {
                     0
                 } else if self.shared.script.takes_older && is_older {
-                    self.old_ways = Some(asked.version());
+                    self.accepted = Some(asked.version());
                     0
                 } else if own.minor <= 3 {
                     Error::NoService.code()

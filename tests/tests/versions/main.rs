@@ -1,5 +1,7 @@
 //! Every protocol version, against a scripted daemon: all calls, their round trips, and waits.
 
+mod waits;
+
 use std::ffi::{CStr, CString};
 use std::time::{Duration, Instant};
 
@@ -9,36 +11,11 @@ use pcsc_client::{
 };
 use pcsc_tests::scripted::{reader, Answer, Script, Scripted, LONG};
 use pcsc_wire::{Command, Version, EVENT_SIZE};
-use tempfile::TempDir;
 
 const MINORS: std::ops::RangeInclusive<i32> = 2..=6;
 const READER: &CStr = c"Scripted 00";
 /// Room for the names of all readers here.
 const LENGTH: usize = 4096;
-
-struct Rig {
-    _folder: TempDir,
-    daemon: Scripted,
-}
-
-impl Rig {
-    fn new(script: Script) -> Rig {
-        let folder = tempfile::tempdir().unwrap();
-        let daemon = Scripted::start(&folder.path().join("comm"), script);
-        Rig {
-            _folder: folder,
-            daemon,
-        }
-    }
-
-    fn context(&self) -> Context {
-        Context::builder()
-            .socket_path(self.daemon.path())
-            .answer_limit(LONG)
-            .establish()
-            .unwrap()
-    }
-}
 
 fn names(context: &Context) -> Vec<CString> {
     context.list_readers_owned().unwrap()
@@ -55,27 +32,27 @@ fn until(condition: impl Fn() -> bool) {
 #[test]
 fn every_call_costs_one_round_trip() {
     for minor in MINORS {
-        let rig = Rig::new(Script::new(minor));
+        let daemon = Scripted::start(Script::new(minor));
         let rounds = |call: &mut dyn FnMut()| {
-            let before = rig.daemon.rounds();
+            let before = daemon.rounds();
             call();
-            rig.daemon.rounds() - before
+            daemon.rounds() - before
         };
         // The first context with an older daemon needs a second VERSION request, on the same connection.
-        let first = rounds(&mut || drop(rig.context()));
+        let first = rounds(&mut || drop(daemon.context()));
         assert_eq!(
-            (first, rig.daemon.connections()),
+            (first, daemon.connections()),
             (if minor == 6 { 2 } else { 3 }, 1),
             "4.{minor}"
         );
         assert_eq!(
-            rounds(&mut || drop(rig.context())),
+            rounds(&mut || drop(daemon.context())),
             2,
             "establish and release, 4.{minor}"
         );
-        assert_eq!(rig.daemon.connections(), 2);
+        assert_eq!(daemon.connections(), 2);
 
-        let context = rig.context();
+        let context = daemon.context();
         let version = Version { major: 4, minor };
         assert!(
             matches!(context.backend(), BackendKind::Daemon { version: spoken, .. } if spoken == version)
@@ -146,15 +123,15 @@ fn every_call_costs_one_round_trip() {
 #[test]
 fn a_size_query_and_the_call_that_follows_cost_one_round_trip() {
     for minor in MINORS {
-        let rig = Rig::new(Script::new(minor));
-        let context = rig.context();
+        let daemon = Scripted::start(Script::new(minor));
+        let context = daemon.context();
         let card = context
             .connect(READER, ShareMode::Shared, Protocols::ANY)
             .unwrap();
         let rounds = |call: &dyn Fn()| {
-            let before = rig.daemon.rounds();
+            let before = daemon.rounds();
             call();
-            rig.daemon.rounds() - before
+            daemon.rounds() - before
         };
         let length = || context.list_readers_len().unwrap();
         let list = |length: usize| context.list_readers(&mut vec![0; length]).unwrap().count();
@@ -179,7 +156,7 @@ fn a_size_query_and_the_call_that_follows_cost_one_round_trip() {
 
         // A reader that comes in between is in the next list, and does not make the buffer too small.
         let room = length();
-        rig.daemon.change(|readers| match readers.get_mut(1) {
+        daemon.change(|readers| match readers.get_mut(1) {
             Some(slot) => *slot = reader(1),
             None => readers.push(reader(1)),
         });
@@ -190,10 +167,10 @@ fn a_size_query_and_the_call_that_follows_cost_one_round_trip() {
         // It does not serve a call after another call, after 100 ms, or for another attribute.
         let stale = |between: &dyn Fn()| {
             length();
-            rig.daemon.change(|readers| readers[1] = Default::default());
+            daemon.change(|readers| readers[1] = Default::default());
             between();
             let found = list(LENGTH);
-            rig.daemon.change(|readers| readers[1] = reader(1));
+            daemon.change(|readers| readers[1] = reader(1));
             found
         };
         assert_eq!(
@@ -232,12 +209,12 @@ fn any_number_of_slots_is_learned() {
         (6, 33),
         (6, 64),
     ] {
-        let rig = Rig::new(Script {
+        let daemon = Scripted::start(Script {
             slots,
             readers: slots,
             ..Script::new(minor)
         });
-        let context = rig.context();
+        let context = daemon.context();
         for _ in 0..2 {
             assert_eq!(names(&context).len(), slots, "4.{minor}");
         }
@@ -254,237 +231,16 @@ fn any_number_of_slots_is_learned() {
 }
 
 #[test]
-fn waits_see_cards_and_readers_come_and_go() {
-    for minor in MINORS {
-        let rig = Rig::new(Script::new(minor));
-        let context = rig.context();
-        let mut events = context.events();
-        let mut next = || events.next_timeout(LONG).unwrap().unwrap();
-        let [first, second] = [0, 1].map(|slot| CString::new(reader(slot).name).unwrap());
-        let atr = reader(0).atr;
-        assert_eq!(
-            next(),
-            Event::ReaderAdded {
-                reader: first.clone()
-            },
-            "4.{minor}"
-        );
-        assert_eq!(
-            next(),
-            Event::CardInserted {
-                reader: first.clone(),
-                atr: atr.clone()
-            }
-        );
-        for _ in 0..20 {
-            let change = |count: u32, atr: &[u8]| {
-                rig.daemon.change(|readers| {
-                    readers[0].event_counter += count;
-                    readers[0].atr = atr.to_vec();
-                });
-            };
-            change(1, &[]);
-            assert_eq!(
-                next(),
-                Event::CardRemoved {
-                    reader: first.clone()
-                }
-            );
-            change(1, &atr);
-            assert_eq!(
-                next(),
-                Event::CardInserted {
-                    reader: first.clone(),
-                    atr: atr.clone()
-                }
-            );
-            // The card is exchanged between two looks.
-            change(2, b"\x3B\x00");
-            assert_eq!(
-                next(),
-                Event::CardRemoved {
-                    reader: first.clone()
-                }
-            );
-            assert_eq!(
-                next(),
-                Event::CardInserted {
-                    reader: first.clone(),
-                    atr: b"\x3B\x00".to_vec()
-                }
-            );
-            change(2, &atr);
-            next();
-            next();
-        }
-        rig.daemon.change(|readers| match readers.get_mut(1) {
-            Some(slot) => *slot = reader(1),
-            None => readers.push(reader(1)),
-        });
-        assert_eq!(
-            next(),
-            Event::ReaderAdded {
-                reader: second.clone()
-            }
-        );
-        assert_eq!(
-            next(),
-            Event::CardInserted {
-                reader: second.clone(),
-                atr: atr.clone()
-            }
-        );
-        rig.daemon.change(|readers| readers[1] = Default::default());
-        assert_eq!(
-            next(),
-            Event::CardRemoved {
-                reader: second.clone()
-            }
-        );
-        assert_eq!(next(), Event::ReaderRemoved { reader: second });
-        assert_eq!(names(&context), [first]);
-    }
-}
-
-#[test]
-fn a_wait_ends_with_its_time_or_a_cancel_and_leaves_nothing_behind() {
-    // pcsc-lite up to 1.8.18 answers each STOP_WAITING.
-    for (minor, answers_every_stop) in [(2, true), (3, true)]
-        .into_iter()
-        .chain(MINORS.map(|minor| (minor, false)))
-    {
-        let rig = Rig::new(Script {
-            answers_every_stop,
-            ..Script::new(minor)
-        });
-        let context = rig.context();
-        let wait = |timeout: Duration| {
-            let mut states = [ReaderState::new(READER, State::PRESENT)];
-            context.get_status_change(timeout, &mut states)
-        };
-        assert_eq!(wait(Duration::from_millis(5)), Err(Error::Timeout), "4.{minor}");
-        assert_eq!(names(&context).len(), 1);
-
-        // A cancel before the wait ends one wait.
-        context.cancel().unwrap();
-        assert_eq!(wait(LONG), Err(Error::Cancelled));
-        assert_eq!(wait(Duration::from_millis(1)), Err(Error::Timeout));
-
-        // During the wait.
-        std::thread::scope(|scope| {
-            let waiter = scope.spawn(|| wait(LONG));
-            until(|| rig.daemon.has_waiter());
-            context.cancel().unwrap();
-            assert_eq!(waiter.join().unwrap(), Err(Error::Cancelled));
-        });
-
-        // At the time of a timeout and of an event. Any order is right, and no bytes are left over.
-        for round in 0..200 {
-            std::thread::scope(|scope| {
-                let waiter = scope.spawn(|| wait(Duration::from_micros(50 * (round % 20))));
-                context.cancel().unwrap();
-                if round % 3 == 0 {
-                    rig.daemon.change(|_| ());
-                }
-                let ended = waiter.join().unwrap();
-                assert!(
-                    matches!(ended, Err(Error::Cancelled | Error::Timeout)),
-                    "{ended:?}"
-                );
-            });
-            // A cancel after the end of the wait ends the next one.
-            let _ = wait(Duration::ZERO);
-            assert_eq!(names(&context).len(), 1, "out of step after {round} rounds");
-        }
-    }
-}
-
-/// An event crosses STOP_WAITING. Daemons up to 1.8.18 answer STOP_WAITING even so.
-#[test]
-fn an_event_may_cross_the_end_of_a_wait() {
-    for (minor, answers_every_stop) in [(2, true), (3, true)]
-        .into_iter()
-        .chain(MINORS.map(|minor| (minor, false)))
-    {
-        let rig = Rig::new(Script {
-            answers_every_stop,
-            trick: Some(Box::new(move |command, answer, _| {
-                if command != Command::StopWaitingReaderStateChange {
-                    return Answer::Send(answer);
-                }
-                // The first word of an event is not initialised in 4.3.
-                let event = [&[4, 0, 0, 0, 0, 0, 0, 0], &answer[..]].concat();
-                Answer::Send(
-                    event[..if answers_every_stop {
-                        2 * EVENT_SIZE
-                    } else {
-                        EVENT_SIZE
-                    }]
-                        .to_vec(),
-                )
-            })),
-            ..Script::new(minor)
-        });
-        let context = rig.context();
-        let card = context
-            .connect(READER, ShareMode::Shared, Protocols::ANY)
-            .unwrap();
-        let mut states = [ReaderState::new(READER, State::PRESENT)];
-        let mut wait = || {
-            let before = rig.daemon.rounds();
-            let waited = context.get_status_change(Duration::from_millis(1), &mut states);
-            assert_eq!(waited, Err(Error::Timeout), "4.{minor}, {answers_every_stop}");
-            rig.daemon.rounds() - before
-        };
-        // Each kind of call follows a wait once.
-        wait();
-        assert_eq!(card.transmit(b"hello", &mut [0; 8]).unwrap(), b"hello");
-        wait();
-        assert_eq!(names(&context).len(), 1);
-        wait();
-        assert_eq!(card.status2_owned().unwrap().atr(), [0x3B, 0x80, 0x01, 0x81]);
-        wait();
-        wait();
-        assert_eq!(context.is_valid(), Ok(()));
-        assert_eq!(card.get_attribute_owned(Attribute::VendorName).unwrap(), b"ATTR");
-    }
-}
-
-#[test]
-fn a_release_ends_a_wait() {
-    for minor in MINORS {
-        let rig = Rig::new(Script::new(minor));
-        let session = pcsc_client::internals::Session::establish(&pcsc_client::internals::Options {
-            socket: Some(rig.daemon.path().to_owned()),
-            ..Default::default()
-        })
-        .unwrap();
-        std::thread::scope(|scope| {
-            let waiter = scope.spawn(|| {
-                let mut watched = [pcsc_client::internals::Watched::new(READER.to_bytes(), 0x20)];
-                session
-                    .status_change(None, &mut watched, false)
-                    .map_err(|failure| failure.error())
-            });
-            until(|| rig.daemon.has_waiter());
-            session.release().unwrap();
-            assert_eq!(waiter.join().unwrap(), Err(Error::Cancelled));
-        });
-        assert!(session.release().is_err());
-    }
-}
-
-#[test]
 fn daemons_of_all_versions_at_once_and_one_after_another() {
-    let rigs: Vec<Rig> = MINORS
+    let daemons: Vec<Scripted> = MINORS
         .map(|minor| {
-            Rig::new(Script {
+            Scripted::start(Script {
                 slots: 10 + minor as usize,
                 ..Script::new(minor)
             })
         })
         .collect();
-    let contexts: Vec<Context> = rigs.iter().map(Rig::context).collect();
+    let contexts: Vec<Context> = daemons.iter().map(Scripted::context).collect();
     std::thread::scope(|scope| {
         for context in &contexts {
             scope.spawn(|| (0..200).for_each(|_| assert_eq!(names(context), [READER.to_owned()])));
@@ -501,7 +257,7 @@ fn daemons_of_all_versions_at_once_and_one_after_another() {
             .establish()
     };
     for minor in [4, 6, 3, 5, 2, 6, 4] {
-        let daemon = Scripted::start(
+        let daemon = Scripted::start_at(
             &path,
             Script {
                 takes_older: minor == 6,
@@ -528,22 +284,22 @@ fn daemons_of_all_versions_at_once_and_one_after_another() {
 
 #[test]
 fn sharing_violations_are_waited_out() {
-    let rig = Rig::new(Script {
+    let daemon = Scripted::start(Script {
         violations: 3,
         ..Script::new(4)
     });
-    let context = rig.context();
+    let context = daemon.context();
     let mut card = context
         .connect(READER, ShareMode::Shared, Protocols::ANY)
         .unwrap();
     assert_eq!(card.transmit(b"x", &mut [0; 8]).unwrap(), b"x");
     assert!(card.transaction_timeout(LONG).is_ok());
 
-    let rig = Rig::new(Script {
+    let daemon = Scripted::start(Script {
         violations: usize::MAX,
         ..Script::new(4)
     });
-    let context = rig.context();
+    let context = daemon.context();
     let mut card = context
         .connect(READER, ShareMode::Shared, Protocols::ANY)
         .unwrap();

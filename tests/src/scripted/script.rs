@@ -1,0 +1,77 @@
+//! How a scripted daemon behaves.
+
+use pcsc_wire::{self as wire, Command, Version};
+
+/// What to send in place of an answer.
+pub enum Answer {
+    /// These bytes.
+    Send(Vec<u8>),
+    /// These bytes, and then the end of the connection.
+    SendThenClose(Vec<u8>),
+}
+
+/// Replaces an answer. The flag says whether the client waits for an event, and may be changed.
+pub type Interceptor = dyn Fn(Command, Vec<u8>, &mut bool) -> Answer + Send + Sync;
+
+/// A reader of the scripted daemon.
+#[derive(Debug, Clone, Default)]
+pub struct Reader {
+    /// Its name; empty for a free slot.
+    pub name: String,
+    /// How often a card came or went.
+    pub event_counter: u32,
+    /// The card's ATR; empty without a card.
+    pub atr: Vec<u8>,
+    /// The number of connections that share it; -1 for an exclusive one.
+    pub sharing: i32,
+}
+
+/// How the daemon behaves.
+pub struct Script {
+    /// The version that it speaks.
+    pub version: Version,
+    /// Whether it accepts clients of 4.4 and later, as pcscd does since 2.4.1.
+    pub takes_older: bool,
+    /// How many slots it sends, up to 4.5.
+    pub slots: usize,
+    /// The size of reader names in the states, in bytes: 128, or 100 up to pcsc-lite 1.8.3.
+    pub name_size: usize,
+    /// How many readers it has at first.
+    pub readers: usize,
+    /// How many sharing violations a call gets before it succeeds.
+    pub violations: usize,
+    /// Whether STOP_WAITING is answered even where the event has crossed it, as by pcsc-lite up to 1.8.18.
+    pub answers_every_stop: bool,
+    /// Replaces answers.
+    pub intercept: Option<Box<Interceptor>>,
+}
+
+impl Script {
+    /// A daemon of version 4.`minor` with one reader.
+    pub fn new(minor: i32) -> Script {
+        let version = Version { major: 4, minor };
+        Script {
+            version,
+            takes_older: false,
+            slots: 16,
+            name_size: wire::NAME_SIZE,
+            readers: 1,
+            violations: 0,
+            answers_every_stop: false,
+            intercept: None,
+        }
+    }
+}
+
+/// The reader of a slot, with a card.
+pub fn reader(slot: usize) -> Reader {
+    Reader {
+        name: format!("Scripted {slot:02}"),
+        event_counter: 1,
+        atr: vec![0x3B, 0x80, 0x01, 0x81],
+        sharing: 0,
+    }
+}
+
+/// Longer than any wait should take. A test that waits this long fails instead of hanging.
+pub const LONG: std::time::Duration = std::time::Duration::from_secs(20);
