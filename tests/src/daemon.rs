@@ -4,6 +4,7 @@
 //! of the test's. `setpriv`, `unshare` and `mount` do that, in the process that becomes pcscd.
 
 use crate::{artifacts, Reader};
+use std::ffi::CString;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -15,6 +16,7 @@ use std::sync::{mpsc, LazyLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use pcsc_client::{Card, Context, Protocols, ShareMode};
 use rustix::process::{geteuid, kill_process, Pid, Signal};
 use tempfile::TempDir;
 
@@ -205,6 +207,27 @@ impl Pcscd {
             number,
             slot: 0,
         }
+    }
+
+    /// A context of pcsc-client with this daemon.
+    ///
+    /// # Panics
+    /// If it is not established.
+    #[track_caller]
+    pub fn context(&self) -> Context {
+        let context = Context::builder().socket_path(self.socket()).establish();
+        context.expect("a context with pcscd")
+    }
+
+    /// A shared connection to the card in reader `number`.
+    ///
+    /// # Panics
+    /// If it is not made.
+    #[track_caller]
+    pub fn connect(&self, number: usize) -> Card {
+        let name = CString::new(self.reader(number).name()).expect("a reader's name");
+        let card = self.context().connect(&name, ShareMode::Shared, Protocols::ANY);
+        card.expect("a connection to the card")
     }
 
     /// The readers' names, in pcscd's order.

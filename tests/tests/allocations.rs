@@ -41,14 +41,7 @@ static ALLOCATOR: Counting = Counting;
 fn a_transmit_allocates_nothing() {
     let pcscd = Pcscd::start(1);
     pcscd.reader(0).insert(atr::T1);
-    let context = Context::builder()
-        .socket_path(pcscd.socket())
-        .establish()
-        .unwrap();
-    let reader = context.list_readers_owned().unwrap().remove(0);
-    let card = context
-        .connect(&reader, ShareMode::Shared, Protocols::ANY)
-        .unwrap();
+    let card = pcscd.connect(0);
     let mut response = vec![0; 70_000];
     let long = [&[0x80, 0xEC, 0, 0, 0, 0x80, 0][..], &vec![7; 0x8000], &[0, 0]].concat();
     for command in [&b"\x00\x00\x00\x00"[..], &long, b"\x80\xE2\x02\x00"] {
@@ -60,7 +53,7 @@ fn a_transmit_allocates_nothing() {
         assert_eq!(COUNT.get() - before, 0, "{} bytes", command.len());
     }
     let before = COUNT.get();
-    drop(context.list_readers_owned().unwrap());
+    drop(card.context().list_readers_owned().unwrap());
     assert!(COUNT.get() > before, "the counter counts");
 }
 

@@ -76,19 +76,12 @@ on_both! {
 
 fn context(owner: &Owner) -> Context {
     match owner {
-        Owner::Pcscd(pcscd) => context_of(pcscd),
+        Owner::Pcscd(pcscd) => pcscd.context(),
         Owner::Process { .. } => Context::builder()
             .choose_backend(Choice::Simulated)
             .establish()
             .unwrap(),
     }
-}
-
-fn context_of(pcscd: &Pcscd) -> Context {
-    Context::builder()
-        .socket_path(pcscd.socket())
-        .establish()
-        .unwrap()
 }
 
 fn name(owner: &Owner, number: usize) -> CString {
@@ -304,7 +297,7 @@ fn events_and_waits_follow_the_cards(owner: &Owner) {
 #[test]
 fn two_daemons_and_the_simulated_reader_at_once() {
     let (one, mut two) = (Pcscd::start(1), Pcscd::start(2));
-    let contexts = (context_of(&one), context_of(&two));
+    let contexts = (one.context(), two.context());
     let _turn = take_turn();
     std::env::remove_var("PCSCLITE_SIMULATED");
     let simulated = Context::builder()
@@ -326,5 +319,5 @@ fn two_daemons_and_the_simulated_reader_at_once() {
     assert_eq!(contexts.1.list_readers_owned(), Err(Error::NoService));
     assert_eq!(names(&contexts.0).len(), 1);
     two.restart();
-    assert_eq!(names(&context_of(&two)).len(), 2);
+    assert_eq!(names(&two.context()).len(), 2);
 }

@@ -63,26 +63,19 @@ fn a_daemons_client_touches_no_file_of_the_program() {
 }
 
 #[test]
-fn a_process_with_simulated_readers_touches_no_file_of_the_program() {
-    let environment = [("PCSCLITE_BACKEND", "simulated".to_owned())];
-    for what in ["files", "sockets"] {
-        let codes = codes_after_closing(what, &environment);
-        assert!(codes
-            .iter()
-            .filter(|line| line.starts_with("release"))
-            .all(|line| line == "release 00000000"));
-    }
-}
-
-#[test]
-fn a_process_that_drives_its_readers_touches_no_file_of_the_program() {
-    let environment = [("PCSCLITE_BACKEND", "standalone".to_owned())];
-    for what in ["files", "sockets"] {
-        let codes = codes_after_closing(what, &environment);
-        assert!(codes
-            .iter()
-            .filter(|line| line.starts_with("release"))
-            .all(|line| line == "release 00000000"));
+fn a_process_without_a_daemon_touches_no_file_of_the_program() {
+    for backend in ["simulated", "standalone"] {
+        let environment = [("PCSCLITE_BACKEND", backend.to_owned())];
+        for what in ["files", "sockets"] {
+            let codes = codes_after_closing(what, &environment);
+            assert!(
+                codes
+                    .iter()
+                    .filter(|line| line.starts_with("release"))
+                    .all(|line| line == "release 00000000"),
+                "{backend}, {what}: {codes:?}"
+            );
+        }
     }
 }
 

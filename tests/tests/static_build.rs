@@ -13,6 +13,19 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
+/// Builds the example `hello` for a target, in a folder. Returns the program.
+fn build_hello(folder: &Path, target: &str, flags: &str) -> PathBuf {
+    let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
+    build
+        .current_dir(root())
+        .env("RUSTFLAGS", flags)
+        .args(["build", "--locked", "-p", "pcsc-examples", "--bin", "hello"])
+        .args(["--target", target, "--target-dir"])
+        .arg(folder);
+    run(&mut build, LIMIT).stdout();
+    folder.join(target).join("debug/hello")
+}
+
 fn greets(program: &Path) {
     let pcscd = Pcscd::start(1);
     pcscd.reader(0).insert(atr::T1);
@@ -51,23 +64,7 @@ fn a_static_rust_program_runs() {
         println!("SKIPPED: the static program is built on {target} only, this is another host");
         return;
     }
-    let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
-    build
-        .current_dir(root())
-        .env("RUSTFLAGS", "-C target-feature=+crt-static");
-    build.args([
-        "build",
-        "--locked",
-        "-p",
-        "pcsc-examples",
-        "--bin",
-        "hello",
-        "--target",
-        target,
-        "--target-dir",
-    ]);
-    run(build.arg(folder.path()), LIMIT).stdout();
-    let program = folder.path().join(target).join("debug/hello");
+    let program = build_hello(folder.path(), target, "-C target-feature=+crt-static");
     let needed = needs(&program);
     assert!(
         !needed.contains("NEEDED") && !needed.contains("INTERP"),
@@ -104,21 +101,7 @@ fn a_musl_program_runs() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
-    build.current_dir(root());
-    build.args([
-        "build",
-        "--locked",
-        "-p",
-        "pcsc-examples",
-        "--bin",
-        "hello",
-        "--target",
-        target,
-        "--target-dir",
-    ]);
-    run(build.arg(folder.path()), LIMIT).stdout();
-    let program = folder.path().join(target).join("debug/hello");
+    let program = build_hello(folder.path(), target, "");
     assert!(!needs(&program).contains("NEEDED"));
     greets(&program);
 }

@@ -1,10 +1,11 @@
 //! ifdhandler.h and debuglog.h: what drivers of readers are built with.
 
-use super::{compile_and_run, compiler, identifiers, macros, source, tree, C, C17, C89, CXX, STOCK};
-use pcsc_client::{Context, Protocols, ShareMode};
+use super::{
+    assert_changes_are_seen, compile_and_run, compiler, identifiers, macros, source, tree, C, C17, C89, CXX,
+    STOCK,
+};
 use pcsc_tests::{run, Pcscd};
 use std::collections::BTreeSet;
-use std::ffi::CString;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -48,22 +49,7 @@ fn a_changed_driver_header_is_noticed() {
         ),
         ("debuglog.h", "__func__, a, b, c, d)", "__func__, a, b, d, c)"),
     ];
-    let dump = tree("tests/c/ifd_dump.c");
-    let right = compile_and_run(C, &tree("include"), &dump);
-    assert!(right.is_ok(), "{right:?}");
-    for (header, from, to) in changes {
-        let folder = TempDir::new().expect("a folder");
-        for name in super::HEADERS {
-            let mut text = fs::read_to_string(tree("include").join(name)).expect("a header");
-            if name == header {
-                assert!(text.contains(from), "{header} has no '{from}'");
-                text = text.replacen(from, to, 1);
-            }
-            fs::write(folder.path().join(name), text).expect("a copy");
-        }
-        let changed = compile_and_run(C, folder.path(), &dump);
-        assert_ne!(changed, right, "'{to}' in {header} went unseen");
-    }
+    assert_changes_are_seen(&tree("tests/c/ifd_dump.c"), &changes);
 }
 
 #[test]
@@ -143,14 +129,7 @@ fn a_driver_built_with_our_headers_serves_pcscd() {
     );
 
     let pcscd = Pcscd::start_installed(&["none"], folder.path());
-    let context = Context::builder()
-        .socket_path(pcscd.socket())
-        .establish()
-        .expect("a context");
-    let name = CString::new(pcscd.reader(0).name()).expect("a name");
-    let card = context
-        .connect(&name, ShareMode::Shared, Protocols::ANY)
-        .expect("a card");
+    let card = pcscd.connect(0);
     let mut answer = [0; 16];
     assert_eq!(
         card.transmit(b"\x00\xA4\x04\x00", &mut answer),

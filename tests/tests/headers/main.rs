@@ -120,24 +120,26 @@ fn a_changed_header_is_noticed() {
         ("winscard.h", "LPCBYTE pbAttr", "LPBYTE pbAttr"),
         ("reader.h", "#pragma pack(push, 1)", "#pragma pack(push, 2)"),
     ];
-    let source = tree("tests/c/abi_dump.c");
-    let right = compile_and_run(C, &tree("include"), &source);
+    assert_changes_are_seen(&tree("tests/c/abi_dump.c"), &changes);
+}
+
+/// Checks that a program's output differs, or that it does not compile, once one of `changes` is made: in
+/// which header, what is replaced, by what.
+fn assert_changes_are_seen(program: &Path, changes: &[(&str, &str, &str)]) {
+    let right = compile_and_run(C, &tree("include"), program);
     assert!(right.is_ok(), "{right:?}");
     for (header, from, to) in changes {
         let folder = TempDir::new().expect("a folder");
         for name in HEADERS {
             let mut text = fs::read_to_string(tree("include").join(name)).expect("a header");
-            if name == header {
+            if name == *header {
                 assert!(text.contains(from), "{header} has no '{from}'");
                 text = text.replacen(from, to, 1);
             }
             fs::write(folder.path().join(name), text).expect("a copy");
         }
-        assert_ne!(
-            compile_and_run(C, folder.path(), &source),
-            right,
-            "'{to}' in {header} went unseen"
-        );
+        let changed = compile_and_run(C, folder.path(), program);
+        assert_ne!(changed, right, "'{to}' in {header} went unseen");
     }
 }
 

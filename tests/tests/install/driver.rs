@@ -1,9 +1,8 @@
 //! The driver's bundle, as pcscd takes it.
 
 use super::{files, install, is_empty, path};
-use pcsc_client::{ctl_code, Context, Protocols, ShareMode};
+use pcsc_client::ctl_code;
 use pcsc_tests::Pcscd;
-use std::ffi::CString;
 use std::fs;
 use tempfile::TempDir;
 
@@ -59,14 +58,7 @@ fn the_driver_is_a_bundle_that_pcscd_takes() {
         );
         fs::write(&plist, text).expect("our file");
         let pcscd = Pcscd::start_installed(&["omnikey-3x21:card=t1"], &drop);
-        let context = Context::builder()
-            .socket_path(pcscd.socket())
-            .establish()
-            .expect("a context");
-        let name = CString::new(pcscd.reader(0).name()).expect("a name");
-        let card = context
-            .connect(&name, ShareMode::Shared, Protocols::ANY)
-            .expect("a card");
+        let card = pcscd.connect(0);
         let mut answer = [0; 100];
         let features = card.control(ctl_code(3400), &[], &mut answer).expect("features");
         assert_eq!(

@@ -1,6 +1,6 @@
 //! Installations in every order. What they install is small here, since it is installed a thousand times.
 
-use super::{failure, files, is_empty, path, script, SHORT};
+use super::{failure, files, is_empty, path, script, INSTALLED, SHORT};
 use pcsc_tests::run;
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,23 +11,7 @@ use tempfile::TempDir;
 
 /// The arguments that choose a kind of installation, and the files of each below the prefix.
 const KINDS: [(&[&str], &[&str]); 4] = [
-    (
-        &[],
-        &[
-            "include/PCSC/debuglog.h",
-            "include/PCSC/ifdhandler.h",
-            "include/PCSC/pcsclite.h",
-            "include/PCSC/reader.h",
-            "include/PCSC/winscard.h",
-            "include/PCSC/wintypes.h",
-            "lib/libpcsclite.a",
-            "lib/libpcsclite.so",
-            "lib/libpcsclite.so.1",
-            "lib/libpcsclite.so.1.0.0",
-            "lib/pcsc-rs/library.manifest",
-            "lib/pkgconfig/libpcsclite.pc",
-        ],
-    ),
+    (&[], &INSTALLED),
     (
         &["--real"],
         &["lib/pcsc-rs/libpcsclite_real.so.1", "lib/pcsc-rs/real.manifest"],
