@@ -67,6 +67,7 @@ pub mod internals;
 
 mod backend;
 mod card;
+mod card_status;
 mod context;
 mod env;
 mod error;
@@ -76,7 +77,8 @@ mod transaction;
 mod values;
 
 pub use backend::{BackendKind, Choice};
-pub use card::{Card, CardStatus, CardStatusOwned};
+pub use card::Card;
+pub use card_status::{CardStatus, CardStatusOwned};
 pub use context::{Builder, Context, ReaderNames};
 pub use error::{Cause, Error, Failure, Found, Permissions};
 pub use events::{Event, Events};
