@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::backend::status_change::Watched;
-use crate::backend::{BackendKind, Choice, Options, Session};
+use crate::backend::{BackendKind, Choice, Session, SessionOptions};
 use crate::error::{Error, Failure};
 use crate::reader_state::ReaderState;
 use crate::values::Scope;
@@ -42,7 +42,7 @@ impl RefUnwindSafe for Context {}
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Builder {
-    options: Options,
+    options: SessionOptions,
     simulate_if_no_reader: bool,
 }
 
@@ -102,7 +102,7 @@ impl Builder {
         })
     }
 
-    fn options(self) -> Options {
+    fn options(self) -> SessionOptions {
         let mut options = self.options;
         if self.simulate_if_no_reader && matches!(options.backend, Choice::Environment | Choice::Automatic) {
             options.backend = Choice::SimulatedAtLast;

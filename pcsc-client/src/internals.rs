@@ -8,7 +8,7 @@
 pub use crate::backend::standalone::StandaloneContext;
 pub use crate::backend::status_change::{Watched, PNP_NAME};
 pub use crate::backend::{
-    Atr, AttributeValue, Bytes, Calls, Connected, ConnectionStatus, Options, Pci, Session, Transmitted,
+    Atr, AttributeValue, Bytes, Calls, Connected, ConnectionStatus, Pci, Session, SessionOptions, Transmitted,
 };
 pub use crate::env::var as environment;
 pub use crate::error::{Outcome, SETTING_LOG};

@@ -10,7 +10,7 @@ use crate::opened::OpenedReader;
 use crate::sim;
 use crate::watcher::Watcher;
 use pcsc_ccid::descriptor::Flavour;
-use pcsc_ccid::usb::{self, Candidate, OpenError, Presence, Reason};
+use pcsc_ccid::usb::{self, Candidate, NoticeReason, OpenError, Presence};
 use std::sync::Arc;
 
 /// A device name.
@@ -132,7 +132,7 @@ pub fn open_any() -> Result<OpenedReader, ResponseCode> {
 /// Opens the first usable USB reader that matches.
 fn open_usb(
     name: &str,
-    matches: impl Fn(&usb::Identity, &usb::Place) -> bool,
+    matches: impl Fn(&usb::DeviceIdentity, &usb::Place) -> bool,
 ) -> Result<OpenedReader, ResponseCode> {
     let listing = usb::list().map_err(|error| {
         log(Level::Critical, format_args!("{name}: {error}"));
@@ -153,7 +153,7 @@ fn open_usb(
         }
     }
     for notice in &listing.notices {
-        if notice.reason != Reason::Ignored && matches(&notice.identity, &notice.place) {
+        if notice.reason != NoticeReason::Ignored && matches(&notice.identity, &notice.place) {
             log(Level::Critical, format_args!("{notice}"));
             result = Err(abi::COMMUNICATION_ERROR);
         }

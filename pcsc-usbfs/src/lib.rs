@@ -1,6 +1,6 @@
 //! Safe wrappers of Linux's system calls for USB devices (`linux/usbdevice_fs.h`), and nothing more.
 //!
-//! A [`Transfer`] is a buffer that the kernel owns from [`Device::submit`] until [`Device::reap`] returns it.
+//! A [`Transfer`] is a buffer that the kernel owns from [`UsbfsDevice::submit`] until [`UsbfsDevice::reap`] returns it.
 //! There is no thread and no event loop: wait for the device's file descriptor to become writable, then reap.
 //! To a forked child, the devices that its parent has opened are gone: see [`close_inherited`]. On other
 //! systems this crate is empty.
@@ -12,7 +12,7 @@ mod inherited;
 mod transfer;
 
 pub use inherited::close_inherited;
-pub use transfer::{Kind, Transfer};
+pub use transfer::{Transfer, TransferKind};
 
 use pcsc_process::{generation, Descriptor};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
@@ -28,24 +28,24 @@ use transfer::Lent;
 /// with `ENODEV`. The file is shared, so that what a child cancelled or took back would be its parent's, and
 /// what it submitted would come back into its parent's memory. [`close_inherited`] closes it.
 #[derive(Debug)]
-pub struct Device {
+pub struct UsbfsDevice {
     fd: Descriptor,
     lent: Mutex<Vec<Lent>>,
     /// The process that opened it.
     owner: u32,
 }
 
-impl AsFd for Device {
+impl AsFd for UsbfsDevice {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 }
 
-impl Device {
+impl UsbfsDevice {
     /// A device whose node is open for reading and writing.
-    pub fn new(fd: OwnedFd) -> Device {
+    pub fn new(fd: OwnedFd) -> UsbfsDevice {
         inherited::note(fd.as_fd());
-        Device {
+        UsbfsDevice {
             fd: Descriptor::new(fd),
             lent: Mutex::default(),
             owner: generation(),
@@ -196,7 +196,7 @@ impl Device {
     }
 }
 
-impl Drop for Device {
+impl Drop for UsbfsDevice {
     fn drop(&mut self) {
         if !self.is_inherited() {
             self.end_transfers();

@@ -32,13 +32,13 @@ pub(crate) fn in_child(check: impl FnOnce() -> bool) -> bool {
 }
 
 /// Something that is no device, and says so to each call.
-fn device() -> Device {
+fn device() -> UsbfsDevice {
     let (reader, _writer) = rustix::pipe::pipe().unwrap();
-    Device::new(reader)
+    UsbfsDevice::new(reader)
 }
 
 fn transfer(token: usize) -> Transfer {
-    let mut transfer = Transfer::new(Kind::Bulk, 0x82, token);
+    let mut transfer = Transfer::new(TransferKind::Bulk, 0x82, token);
     transfer.set_buffer(vec![7; 4]);
     transfer
 }
@@ -46,7 +46,7 @@ fn transfer(token: usize) -> Transfer {
 #[test]
 fn no_call_of_a_child_reaches_its_parents_device() {
     let device = device();
-    let answers = |device: &Device| {
+    let answers = |device: &UsbfsDevice| {
         [
             device.claim(0),
             device.release(0),

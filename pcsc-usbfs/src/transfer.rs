@@ -6,7 +6,7 @@ use std::ptr::{self, NonNull};
 
 /// The kinds of transfer that a reader has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum TransferKind {
     /// Interrupt.
     Interrupt = 1,
     /// Control: the buffer begins with the eight bytes of the request.
@@ -49,7 +49,7 @@ unsafe impl Send for Transfer {}
 
 impl Transfer {
     /// A transfer for an endpoint, named by its address. `token` tells it from others.
-    pub fn new(kind: Kind, endpoint: u8, token: usize) -> Transfer {
+    pub fn new(kind: TransferKind, endpoint: u8, token: usize) -> Transfer {
         Transfer(Box::new(Inner {
             request: Request {
                 kind: kind as c_uchar,
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_transfer_that_was_lent_comes_back_as_it_was() {
-        let mut transfer = Transfer::new(Kind::Bulk, 0x82, 7);
+        let mut transfer = Transfer::new(TransferKind::Bulk, 0x82, 7);
         transfer.set_buffer(vec![1, 2, 3]);
         let lent = transfer.lend();
         assert_eq!(lent.token(), 7);
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn errors_are_told_whatever_their_sign() {
-        let mut transfer = Transfer::new(Kind::Bulk, 2, 0);
+        let mut transfer = Transfer::new(TransferKind::Bulk, 2, 0);
         transfer.0.request.status = -Errno::PIPE.raw_os_error();
         assert_eq!(transfer.status(), Err(Errno::PIPE));
         transfer.0.request.status = Errno::PIPE.raw_os_error();

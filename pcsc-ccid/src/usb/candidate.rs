@@ -11,7 +11,7 @@ use std::string::String;
 /// The identity of a device, as the system reports it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub struct Identity {
+pub struct DeviceIdentity {
     /// `idVendor`.
     pub vendor_id: u16,
     /// `idProduct`.
@@ -26,7 +26,7 @@ pub struct Identity {
     pub serial: Option<String>,
 }
 
-impl fmt::Display for Identity {
+impl fmt::Display for DeviceIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:04x}:{:04x}", self.vendor_id, self.product_id)?;
         for name in [&self.manufacturer, &self.product].into_iter().flatten() {
@@ -67,7 +67,7 @@ impl Place {
 #[non_exhaustive]
 pub struct Candidate {
     /// The device's identity.
-    pub identity: Identity,
+    pub identity: DeviceIdentity,
     /// Its place on the bus.
     pub place: Place,
     /// Its port and interface as the kernel writes them, such as 1-4.2:1.0.
@@ -115,13 +115,13 @@ pub(super) enum Source {
     Node,
     /// A device that is open already.
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    Open(super::linux::device::Device),
+    Open(super::linux::device::OpenDevice),
     #[cfg(any(target_os = "macos", target_os = "windows"))]
     Listed(::nusb::DeviceInfo),
 }
 
 /// The udev rule that lets the user at the seat, and the group plugdev, open such a device.
-pub fn udev_rule(identity: &Identity) -> String {
+pub fn udev_rule(identity: &DeviceIdentity) -> String {
     format!(
         "SUBSYSTEM==\"usb\", ATTR{{idVendor}}==\"{:04x}\", ATTR{{idProduct}}==\"{:04x}\", MODE=\"0660\", \
          GROUP=\"plugdev\", TAG+=\"uaccess\"",

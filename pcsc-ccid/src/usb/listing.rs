@@ -1,6 +1,6 @@
 //! Lists of readers, and how they change.
 
-use super::candidate::{udev_rule, Candidate, Identity, Place};
+use super::candidate::{udev_rule, Candidate, DeviceIdentity, Place};
 use super::error::OpenError;
 use crate::descriptor::Unusable;
 use std::fmt;
@@ -56,15 +56,15 @@ pub struct Notice {
     /// Where it is.
     pub place: Place,
     /// What it is.
-    pub identity: Identity,
+    pub identity: DeviceIdentity,
     /// Why it is not among the readers.
-    pub reason: Reason,
+    pub reason: NoticeReason,
 }
 
 /// Why a device is not among the readers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Reason {
+pub enum NoticeReason {
     /// The user may not open it.
     Permission,
     /// It has no node under /dev.
@@ -85,18 +85,18 @@ impl fmt::Display for Notice {
         let node = place.node();
         write!(f, "reader {identity}: ")?;
         match *reason {
-            Reason::Permission => OpenError::Permission {
+            NoticeReason::Permission => OpenError::Permission {
                 node,
                 rule: udev_rule(identity),
             }
             .fmt(f),
-            Reason::NoNode => write!(f, "{} does not exist", node.display()),
-            Reason::Descriptor(error) => Unusable {
+            NoticeReason::NoNode => write!(f, "{} does not exist", node.display()),
+            NoticeReason::Descriptor(error) => Unusable {
                 interface: place.interface,
                 error,
             }
             .fmt(f),
-            Reason::Ignored => f.write_str("ignored, as PCSCLITE_IGNORE is set"),
+            NoticeReason::Ignored => f.write_str("ignored, as PCSCLITE_IGNORE is set"),
         }
     }
 }
@@ -106,19 +106,19 @@ mod tests {
     use super::*;
     use std::string::{String, ToString};
 
-    fn notice(reason: Reason) -> String {
+    fn notice(reason: NoticeReason) -> String {
         Notice {
             place: Place {
                 bus: 1,
                 address: 4,
                 interface: 2,
             },
-            identity: Identity {
+            identity: DeviceIdentity {
                 vendor_id: 0x058F,
                 product_id: 0x9540,
                 manufacturer: Some("Generic".into()),
                 product: Some("EMV Smartcard Reader".into()),
-                ..Identity::default()
+                ..DeviceIdentity::default()
             },
             reason,
         }
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_missing_permission_names_the_node_and_the_rule() {
-        let text = notice(Reason::Permission);
+        let text = notice(NoticeReason::Permission);
         assert!(
             text.starts_with("reader 058f:9540 Generic EMV Smartcard Reader: "),
             "{text}"
@@ -140,8 +140,8 @@ mod tests {
 
     #[test]
     fn other_reasons_are_told_too() {
-        assert!(notice(Reason::NoNode).ends_with("/dev/bus/usb/001/004 does not exist"));
-        let text = notice(Reason::Descriptor(crate::descriptor::Error::Missing));
+        assert!(notice(NoticeReason::NoNode).ends_with("/dev/bus/usb/001/004 does not exist"));
+        let text = notice(NoticeReason::Descriptor(crate::descriptor::Error::Missing));
         assert!(
             text.ends_with("interface 2: there is no class descriptor"),
             "{text}"

@@ -33,12 +33,12 @@ use self::nusb as platform;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use linux as platform;
 
-pub use candidate::{udev_rule, Candidate, Identity, Place};
+pub use candidate::{udev_rule, Candidate, DeviceIdentity, Place};
 pub use error::{Holder, OpenError};
 pub use hotplug::{list, Hotplug};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub use linux::readers_from_fd;
-pub use listing::{Changes, Listing, Notice, Reason};
+pub use listing::{Changes, Listing, Notice, NoticeReason};
 pub use open::Opened;
 pub use platform::HotplugStopper;
 pub use transport::{Canceller, UsbTransport};

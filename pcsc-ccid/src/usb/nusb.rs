@@ -1,8 +1,8 @@
 //! macOS and Windows: the library `nusb`, whose types do not leave this module.
 
-use super::candidate::{is_plausible, Candidate, Identity, Place, Source};
+use super::candidate::{is_plausible, Candidate, DeviceIdentity, Place, Source};
 use super::error::{Holder, Refusal};
-use super::listing::{Notice, Reason, Scan};
+use super::listing::{Notice, NoticeReason, Scan};
 use super::pipe::{self, Completion};
 use super::signal::{Interruption, Signal};
 use crate::descriptor::interfaces;
@@ -155,11 +155,11 @@ pub(super) fn holders(_port: &str, _node: &Path) -> Vec<Holder> {
 }
 
 /// An open device.
-pub(super) struct Device(::nusb::Device);
+pub(super) struct OpenDevice(::nusb::Device);
 
-impl Device {
-    pub(super) fn open(info: &DeviceInfo) -> Result<Device, Refusal> {
-        Ok(Device(info.open().wait()?))
+impl OpenDevice {
+    pub(super) fn open(info: &DeviceInfo) -> Result<OpenDevice, Refusal> {
+        Ok(OpenDevice(info.open().wait()?))
     }
 
     pub(super) fn claim(&self, interface: u8) -> Result<Claim, Refusal> {
@@ -327,7 +327,7 @@ fn add(info: &DeviceInfo, found: &mut Scan) {
     let Ok(configuration) = device.active_configuration() else {
         return;
     };
-    let identity = Identity {
+    let identity = DeviceIdentity {
         vendor_id: info.vendor_id(),
         product_id: info.product_id(),
         release: info.device_version(),
@@ -356,7 +356,7 @@ fn add(info: &DeviceInfo, found: &mut Scan) {
             Err(unusable) => found.notices.push(Notice {
                 place: place(unusable.interface),
                 identity: identity.clone(),
-                reason: Reason::Descriptor(unusable.error),
+                reason: NoticeReason::Descriptor(unusable.error),
             }),
         }
     }

@@ -3,7 +3,7 @@
 use super::bulk::Bulk;
 use super::candidate::{udev_rule, Candidate, Source};
 use super::error::{OpenError, Refusal};
-use super::platform::{self, Claim, Device};
+use super::platform::{self, Claim, OpenDevice};
 use super::signal::Signal;
 use super::transport::UsbTransport;
 use super::watch::{Presence, UsbWatch, POLL_INTERVAL};
@@ -74,11 +74,11 @@ impl Candidate {
     fn claim(&self) -> Result<Claim, Refusal> {
         let device = match &self.source {
             #[cfg(any(target_os = "linux", target_os = "android"))]
-            Source::Node => Device::open(&self.place.node())?,
+            Source::Node => OpenDevice::open(&self.place.node())?,
             #[cfg(any(target_os = "linux", target_os = "android"))]
             Source::Open(device) => device.clone(),
             #[cfg(any(target_os = "macos", target_os = "windows"))]
-            Source::Listed(info) => Device::open(info)?,
+            Source::Listed(info) => OpenDevice::open(info)?,
         };
         let mut pauses = CLAIM_PAUSES.iter();
         loop {

@@ -33,12 +33,12 @@ impl From<Interruption> for Error {
 /// One thread's events. That thread sleeps on it; others wake and cancel it.
 #[derive(Debug, Default)]
 pub(super) struct Signal {
-    state: Mutex<State>,
+    state: Mutex<SignalState>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct SignalState {
     is_woken: bool,
     is_cancelled: bool,
     is_stopped: bool,
@@ -69,7 +69,7 @@ impl Signal {
         self.set(|state| state.is_woken = true);
     }
 
-    fn set(&self, change: impl FnOnce(&mut State)) {
+    fn set(&self, change: impl FnOnce(&mut SignalState)) {
         let mut state = self.state();
         change(&mut state);
         let (elsewhere, is_asleep) = (state.elsewhere.take(), state.is_asleep);
@@ -81,7 +81,7 @@ impl Signal {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, SignalState> {
         // The flags are valid whatever a panicking thread was about to do.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -155,7 +155,7 @@ impl Signal {
     }
 }
 
-impl State {
+impl SignalState {
     fn take(&mut self, is_cancellable: bool) -> Option<Result<(), Interruption>> {
         if is_cancellable && (self.is_cancelled || self.is_stopped) {
             self.is_cancelled = false;

@@ -14,7 +14,7 @@ use super::session::Backend;
 use super::session::Session;
 #[cfg(feature = "standalone")]
 use super::standalone::{self, StandaloneContext};
-use super::values::Options;
+use super::values::SessionOptions;
 use crate::env;
 use crate::error::{Cause, Error, Failure, Outcome};
 
@@ -24,7 +24,7 @@ compile_error!("a context needs a backend: enable the feature daemon, standalone
 impl Session {
     /// Establishes a context with the backend that the caller or the user chooses. Logs which one it is, and
     /// why.
-    pub fn establish(options: &Options) -> Outcome<Session> {
+    pub fn establish(options: &SessionOptions) -> Outcome<Session> {
         if let Some(device) = &options.device {
             return Session::device(options, device);
         }
@@ -56,7 +56,7 @@ impl Session {
     }
 
     /// The daemon that is named. If none is, the system's daemon, or without one the readers on the USB.
-    fn automatic(options: &Options) -> Outcome<Session> {
+    fn automatic(options: &SessionOptions) -> Outcome<Session> {
         if options.socket.is_some() || env::chosen_socket().is_some() {
             return Session::daemon(options, "its socket is named");
         }
@@ -71,9 +71,9 @@ impl Session {
 
     /// The system's daemon where it listens; otherwise the readers on the USB.
     #[cfg(all(feature = "daemon", feature = "standalone"))]
-    fn daemon_or_usb(options: &Options) -> Outcome<Session> {
+    fn daemon_or_usb(options: &SessionOptions) -> Outcome<Session> {
         let socket = Listener::at(Path::new(env::DEFAULT_SOCKET));
-        if let Some(shared) = standalone::current(standalone::Kind::Usb) {
+        if let Some(shared) = standalone::current(standalone::ReaderKind::Usb) {
             if socket.is_none() || shared.daemon_then() == socket {
                 return Session::standalone(options, "no daemon has come");
             }
@@ -101,55 +101,58 @@ impl Session {
     }
 
     #[cfg(feature = "daemon")]
-    fn daemon(options: &Options, reason: &str) -> Outcome<Session> {
+    fn daemon(options: &SessionOptions, reason: &str) -> Outcome<Session> {
         let session = DaemonContext::establish(options)?;
         Session::of(Backend::Daemon(session), reason)
     }
 
     #[cfg(not(feature = "daemon"))]
-    fn daemon(_options: &Options, _reason: &str) -> Outcome<Session> {
+    fn daemon(_options: &SessionOptions, _reason: &str) -> Outcome<Session> {
         not_included("daemon")
     }
 
     #[cfg(feature = "standalone")]
-    fn standalone(options: &Options, reason: &str) -> Outcome<Session> {
+    fn standalone(options: &SessionOptions, reason: &str) -> Outcome<Session> {
         check_scope(options.scope)?;
         let session = StandaloneContext::on_usb()?;
-        Session::of(Backend::Standalone(standalone::Kind::Usb, session), reason)
+        Session::of(Backend::Standalone(standalone::ReaderKind::Usb, session), reason)
     }
 
     #[cfg(not(feature = "standalone"))]
-    fn standalone(_options: &Options, _reason: &str) -> Outcome<Session> {
+    fn standalone(_options: &SessionOptions, _reason: &str) -> Outcome<Session> {
         not_included("standalone")
     }
 
     #[cfg(all(feature = "standalone", any(target_os = "linux", target_os = "android")))]
-    fn device(options: &Options, device: &OwnedFd) -> Outcome<Session> {
+    fn device(options: &SessionOptions, device: &OwnedFd) -> Outcome<Session> {
         check_scope(options.scope)?;
         let own = device.try_clone();
         let own = own.map_err(|error| Failure::because(Error::NoMemory, Cause::System(error)))?;
         let session = StandaloneContext::on_device(own)?;
         Session::of(
-            Backend::Standalone(standalone::Kind::Usb, session),
+            Backend::Standalone(standalone::ReaderKind::Usb, session),
             "its device was given",
         )
     }
 
     #[cfg(not(all(feature = "standalone", any(target_os = "linux", target_os = "android"))))]
-    fn device(_options: &Options, _device: &OwnedFd) -> Outcome<Session> {
+    fn device(_options: &SessionOptions, _device: &OwnedFd) -> Outcome<Session> {
         Err(Error::UnsupportedFeature.into())
     }
 
     #[cfg(not(feature = "sim"))]
-    fn simulated(_options: &Options, _reason: &str) -> Outcome<Session> {
+    fn simulated(_options: &SessionOptions, _reason: &str) -> Outcome<Session> {
         not_included("sim")
     }
 
     #[cfg(feature = "sim")]
-    fn simulated(options: &Options, reason: &str) -> Outcome<Session> {
+    fn simulated(options: &SessionOptions, reason: &str) -> Outcome<Session> {
         check_scope(options.scope)?;
         let session = StandaloneContext::on_simulation(&env::text("PCSCLITE_SIMULATED"))?;
-        Session::of(Backend::Standalone(standalone::Kind::Simulated, session), reason)
+        Session::of(
+            Backend::Standalone(standalone::ReaderKind::Simulated, session),
+            reason,
+        )
     }
 }
 

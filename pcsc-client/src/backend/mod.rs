@@ -15,12 +15,12 @@ pub mod status_change;
 
 mod bytes;
 mod calls;
+mod cancel_signal;
 mod choice;
 mod establish;
 #[cfg(feature = "standalone")]
 mod listener;
 mod session;
-mod signal;
 mod size_query;
 mod values;
 
@@ -28,4 +28,4 @@ pub use bytes::{Atr, AttributeValue, Bytes};
 pub use calls::Calls;
 pub use choice::{BackendKind, Choice};
 pub use session::Session;
-pub use values::{Connected, ConnectionStatus, Options, Pci, Transmitted};
+pub use values::{Connected, ConnectionStatus, Pci, SessionOptions, Transmitted};

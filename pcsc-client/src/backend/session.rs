@@ -7,7 +7,7 @@ use super::calls::{for_each_forwarded_call, Calls};
 use super::choice::BackendKind;
 #[cfg(feature = "daemon")]
 use super::daemon::DaemonContext;
-use super::size_query::{self, Answer, SizeQuery};
+use super::size_query::{self, KeptAnswer, SizeQuery};
 #[cfg(feature = "standalone")]
 use super::standalone::{self, StandaloneContext};
 use super::status_change::Watched;
@@ -30,7 +30,7 @@ pub(super) enum Backend {
     #[cfg(feature = "daemon")]
     Daemon(DaemonContext),
     #[cfg(feature = "standalone")]
-    Standalone(standalone::Kind, StandaloneContext),
+    Standalone(standalone::ReaderKind, StandaloneContext),
 }
 
 impl Backend {
@@ -80,7 +80,7 @@ impl Session {
     /// that follows it.
     pub fn list_readers(&self, is_size_query: bool) -> Outcome<Vec<u8>> {
         match self.size_query.take() {
-            Some(Answer::Readers(names)) if !is_size_query => return Ok(names),
+            Some(KeptAnswer::Readers(names)) if !is_size_query => return Ok(names),
             _ => (),
         }
         // Enough for a few readers, so that their names need one allocation.
@@ -101,7 +101,7 @@ impl Session {
             let mut kept = Vec::new();
             if kept.try_reserve_exact(names.len()).is_ok() {
                 kept.extend_from_slice(&names);
-                self.size_query.keep(Answer::Readers(kept));
+                self.size_query.keep(KeptAnswer::Readers(kept));
             }
         }
         Ok(names)
@@ -111,12 +111,12 @@ impl Session {
     /// attribute describes the card.
     pub fn get_attribute(&self, card: i32, id: u32, is_size_query: bool) -> Outcome<AttributeValue> {
         match self.size_query.take() {
-            Some(Answer::Attribute(of, value)) if !is_size_query && of == (card, id) => return Ok(value),
+            Some(KeptAnswer::Attribute(of, value)) if !is_size_query && of == (card, id) => return Ok(value),
             _ => (),
         }
         let value = self.backend.calls().get_attribute(card, id)?;
         if is_size_query && size_query::is_of_reader(id) {
-            self.size_query.keep(Answer::Attribute((card, id), value));
+            self.size_query.keep(KeptAnswer::Attribute((card, id), value));
         }
         Ok(value)
     }
@@ -130,9 +130,9 @@ impl Session {
                 version: session.version(),
             },
             #[cfg(feature = "standalone")]
-            Backend::Standalone(standalone::Kind::Usb, _) => BackendKind::Standalone,
+            Backend::Standalone(standalone::ReaderKind::Usb, _) => BackendKind::Standalone,
             #[cfg(feature = "standalone")]
-            Backend::Standalone(standalone::Kind::Simulated, _) => BackendKind::Simulated,
+            Backend::Standalone(standalone::ReaderKind::Simulated, _) => BackendKind::Simulated,
         }
     }
 }

@@ -23,13 +23,13 @@ const KEPT_FOR: Duration = Duration::from_millis(100);
 pub struct SizeQuery {
     /// Whether there is an answer. Other calls read this instead of the lock.
     is_kept: AtomicBool,
-    kept: Mutex<Option<(Instant, Answer)>>,
+    kept: Mutex<Option<(Instant, KeptAnswer)>>,
 }
 
 /// What is kept. An attribute's value is not boxed: that would need an allocation, which can fail.
 #[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
+pub enum KeptAnswer {
     /// The readers' names, each with a NUL, and one more NUL.
     Readers(Vec<u8>),
     /// The value of an attribute, by connection and number.
@@ -37,7 +37,7 @@ pub enum Answer {
 }
 
 impl SizeQuery {
-    pub fn keep(&self, answer: Answer) {
+    pub fn keep(&self, answer: KeptAnswer) {
         // Not `lock`: at the time of a fork another thread may have held it, and no thread of the child
         // releases it.
         if let Ok(mut kept) = self.kept.try_lock() {
@@ -47,7 +47,7 @@ impl SizeQuery {
     }
 
     /// Removes the answer that was kept. Returns it if it is not too old.
-    pub fn take(&self) -> Option<Answer> {
+    pub fn take(&self) -> Option<KeptAnswer> {
         if !self.is_kept.load(Ordering::Acquire) {
             return None;
         }

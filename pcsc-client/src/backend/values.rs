@@ -11,7 +11,7 @@ use pcsc_wire::ReaderState;
 
 /// What a context is established with.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct SessionOptions {
     /// The backend to use.
     pub backend: Choice,
     /// The daemon's socket. `None` is the one in the environment, or the system's.
@@ -24,9 +24,9 @@ pub struct Options {
     pub limit: Duration,
 }
 
-impl Default for Options {
-    fn default() -> Options {
-        Options {
+impl Default for SessionOptions {
+    fn default() -> SessionOptions {
+        SessionOptions {
             backend: Choice::default(),
             socket: None,
             device: None,

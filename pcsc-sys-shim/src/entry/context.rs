@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_void};
 
 use pcsc_client::ffi::{DWORD, LONG, SCARDCONTEXT, SCARD_AUTOALLOCATE};
-use pcsc_client::internals::{Options, Session};
+use pcsc_client::internals::{Session, SessionOptions};
 use pcsc_client::{Cause, Error};
 
 use crate::convention::{boundary, give, Output, Result, TooSmall};
@@ -23,9 +23,9 @@ pub unsafe extern "C" fn SCardEstablishContext(
         // SAFETY: NULL or writable, as the C prototype requires.
         let handle = unsafe { Output::new(phContext) }.required()?;
         memory::require()?;
-        let options = Options {
+        let options = SessionOptions {
             scope: dwScope as u32,
-            ..Options::default()
+            ..SessionOptions::default()
         };
         let established = Session::establish(&options);
         // Without a socket PC/SC Lite returns before it clears the handle.

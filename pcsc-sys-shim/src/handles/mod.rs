@@ -229,14 +229,14 @@ fn zeroed_slots<T>(count: usize) -> Result<&'static [Slot<T>], Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pcsc_client::internals::Options;
+    use pcsc_client::internals::SessionOptions;
     use pcsc_client::Choice;
 
     #[test]
     fn a_card_of_a_context_that_was_released_meanwhile_gets_no_handle() {
-        let options = Options {
+        let options = SessionOptions {
             backend: Choice::Simulated,
-            ..Options::default()
+            ..SessionOptions::default()
         };
         let registry = registry().unwrap();
         let handle = registry

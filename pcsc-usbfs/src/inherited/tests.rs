@@ -1,6 +1,6 @@
 use super::*;
 use crate::tests::{in_child, Child};
-use crate::Device;
+use crate::UsbfsDevice;
 use rustix::fd::AsFd;
 use rustix::fs::{flock, FlockOperation};
 use rustix::io::{fcntl_getfd, Errno};
@@ -28,7 +28,7 @@ impl Drop for Node {
     }
 }
 
-fn number(device: &Device) -> RawFd {
+fn number(device: &UsbfsDevice) -> RawFd {
     device.as_fd().as_raw_fd()
 }
 
@@ -47,7 +47,7 @@ fn reuse(number: RawFd, fd: &OwnedFd) {
 #[test]
 fn a_child_can_claim_what_its_parent_has_left_behind() {
     let node = Node::new("left");
-    let device = Device::new(node.open());
+    let device = UsbfsDevice::new(node.open());
     flock(&device, FlockOperation::LockExclusive).unwrap();
     let (told, tell) = rustix::pipe::pipe().unwrap();
     let child = Child::start(|| {
@@ -66,7 +66,7 @@ fn a_child_can_claim_what_its_parent_has_left_behind() {
 #[test]
 fn the_number_stays_in_use_after_the_copy_is_dropped() {
     let node = Node::new("number");
-    let device = Device::new(node.open());
+    let device = UsbfsDevice::new(node.open());
     let fd = number(&device);
     let before = file(fd);
     assert!(in_child(move || {
@@ -82,7 +82,7 @@ fn the_number_stays_in_use_after_the_copy_is_dropped() {
 #[test]
 fn a_number_that_is_used_for_something_else_is_left_alone() {
     let (node, other) = (Node::new("closed"), Node::new("other"));
-    let device = Device::new(node.open());
+    let device = UsbfsDevice::new(node.open());
     assert!(in_child(|| {
         let other = other.open();
         reuse(number(&device), &other);
@@ -94,13 +94,13 @@ fn a_number_that_is_used_for_something_else_is_left_alone() {
 #[test]
 fn a_device_that_a_child_is_given_under_the_number_is_its_own() {
     let node = Node::new("given");
-    let device = Device::new(node.open());
+    let device = UsbfsDevice::new(node.open());
     let fd = number(&device);
     let before = file(fd);
     assert!(in_child(|| {
         reuse(fd, &node.open());
         // SAFETY: the copy of the device does not use it any more.
-        let given = Device::new(unsafe { OwnedFd::from_raw_fd(fd) });
+        let given = UsbfsDevice::new(unsafe { OwnedFd::from_raw_fd(fd) });
         close_inherited();
         file(fd) == before && !given.is_inherited()
     }));
@@ -109,14 +109,14 @@ fn a_device_that_a_child_is_given_under_the_number_is_its_own() {
 #[test]
 fn a_process_keeps_what_it_has_opened_itself() {
     let node = Node::new("kept");
-    let device = Device::new(node.open());
+    let device = UsbfsDevice::new(node.open());
     let before = file(number(&device));
     close_inherited();
     assert_eq!(file(number(&device)), before);
     // Also a child, whose own child closes it.
     assert!(in_child(|| {
         close_inherited();
-        let own = Device::new(node.open());
+        let own = UsbfsDevice::new(node.open());
         let before = file(number(&own));
         close_inherited();
         file(number(&own)) == before

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{mpsc, Arc};
 use std::time::{Duration, Instant};
 
-use pcsc_client::internals::{Options, Pci, Session, Watched};
+use pcsc_client::internals::{Pci, Session, SessionOptions, Watched};
 use pcsc_client::{
     Attribute, Card, Cause, Choice, Context, Error, Failure, Protocols, ReaderState, ShareMode, State,
 };

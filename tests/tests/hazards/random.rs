@@ -91,8 +91,8 @@ proptest! {
         let has_answer = noise.len() >= 280;
         let (_folder, socket, thread) = babbler(hello, noise, piece);
         let started = Instant::now();
-        let session = Session::establish(&Options {
-            backend: Choice::Daemon, socket: Some(socket), limit: LONG, ..Options::default()
+        let session = Session::establish(&SessionOptions {
+            backend: Choice::Daemon, socket: Some(socket), limit: LONG, ..SessionOptions::default()
         }).unwrap();
         for number in (first..CALLS).chain(0..first) {
             let outcome = one_call(number, &session);

@@ -203,7 +203,7 @@ fn an_event_may_cross_the_end_of_a_wait() {
 fn a_release_ends_a_wait() {
     for minor in MINORS {
         let daemon = Scripted::start(Script::new(minor));
-        let session = pcsc_client::internals::Session::establish(&pcsc_client::internals::Options {
+        let session = pcsc_client::internals::Session::establish(&pcsc_client::internals::SessionOptions {
             socket: Some(daemon.path().to_owned()),
             ..Default::default()
         })

@@ -1,6 +1,6 @@
 use super::*;
-use crate::usb::linux::tree::candidate;
-use crate::usb::listing::Reason;
+use crate::usb::linux::tests::candidate;
+use crate::usb::listing::NoticeReason;
 use std::vec;
 
 fn notice(address: u8) -> Notice {
@@ -8,7 +8,7 @@ fn notice(address: u8) -> Notice {
     Notice {
         place: reader.place,
         identity: reader.identity,
-        reason: Reason::Permission,
+        reason: NoticeReason::Permission,
     }
 }
 

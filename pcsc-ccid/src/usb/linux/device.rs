@@ -6,7 +6,7 @@ use super::super::signal::Signal;
 use super::pipe::UsbfsPipe;
 use super::reactor::Reactor;
 use crate::transport::Error;
-use pcsc_usbfs::Kind;
+use pcsc_usbfs::TransferKind;
 use rustix::fd::OwnedFd;
 use rustix::fs::{open, Mode, OFlags};
 use rustix::io::Errno;
@@ -26,7 +26,7 @@ pub(in crate::usb) type InterruptIn = UsbfsPipe;
 
 /// An open device.
 #[derive(Debug, Clone)]
-pub(in crate::usb) struct Device {
+pub(in crate::usb) struct OpenDevice {
     reactor: Arc<Reactor>,
     /// The device descriptor and the configuration descriptors.
     descriptors: Arc<[u8]>,
@@ -54,22 +54,22 @@ impl From<io::Error> for Refusal {
     }
 }
 
-impl Device {
-    pub(in crate::usb) fn open(node: &Path) -> Result<Device, Refusal> {
+impl OpenDevice {
+    pub(in crate::usb) fn open(node: &Path) -> Result<OpenDevice, Refusal> {
         // First, so that the new file does not get the number of an inherited one that the program has
         // closed.
         pcsc_usbfs::close_inherited();
         match open(node, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
-            Ok(fd) => Ok(Device {
+            Ok(fd) => Ok(OpenDevice {
                 is_own: true,
-                ..Device::from_fd(fd)?
+                ..OpenDevice::from_fd(fd)?
             }),
             Err(Errno::NOENT) => Err(Refusal::Gone),
             Err(error) => Err(error.into()),
         }
     }
 
-    pub(in crate::usb) fn from_fd(fd: OwnedFd) -> Result<Device, Refusal> {
+    pub(in crate::usb) fn from_fd(fd: OwnedFd) -> Result<OpenDevice, Refusal> {
         let descriptors = read_descriptors(&fd)?;
         if descriptors.get(1) != Some(&1) {
             return Err(io::Error::from(io::ErrorKind::InvalidData).into());
@@ -77,7 +77,7 @@ impl Device {
         let reactor = Reactor::new(fd)?;
         // Files that a forked child has inherited may hold claims on the same device.
         pcsc_usbfs::close_inherited();
-        Ok(Device {
+        Ok(OpenDevice {
             reactor,
             descriptors: descriptors.into(),
             is_own: false,
@@ -104,7 +104,7 @@ impl Device {
     /// The control pipe, for the thread of `signal`.
     pub(in crate::usb) fn control(&self, signal: &Arc<Signal>) -> Control {
         Control {
-            pipe: UsbfsPipe::new(&self.reactor, signal, Kind::Control, 0, 8),
+            pipe: UsbfsPipe::new(&self.reactor, signal, TransferKind::Control, 0, 8),
         }
     }
 }
@@ -125,7 +125,7 @@ fn read_descriptors(fd: &OwnedFd) -> Result<Vec<u8>, Errno> {
 /// A claimed interface.
 #[derive(Debug)]
 pub(in crate::usb) struct Claim {
-    device: Device,
+    device: OpenDevice,
     interface: u8,
 }
 
@@ -143,11 +143,11 @@ impl Claim {
     }
 
     pub(in crate::usb) fn bulk_out(&self, address: u8, signal: &Arc<Signal>) -> Result<BulkOut, Refusal> {
-        Ok(self.pipe(Kind::Bulk, address, signal))
+        Ok(self.pipe(TransferKind::Bulk, address, signal))
     }
 
     pub(in crate::usb) fn bulk_in(&self, address: u8, signal: &Arc<Signal>) -> Result<BulkIn, Refusal> {
-        Ok(self.pipe(Kind::Bulk, address, signal))
+        Ok(self.pipe(TransferKind::Bulk, address, signal))
     }
 
     pub(in crate::usb) fn interrupt_in(
@@ -155,14 +155,14 @@ impl Claim {
         address: u8,
         signal: &Arc<Signal>,
     ) -> Result<InterruptIn, Refusal> {
-        Ok(self.pipe(Kind::Interrupt, address, signal))
+        Ok(self.pipe(TransferKind::Interrupt, address, signal))
     }
 
     pub(in crate::usb) fn control(&self, signal: &Arc<Signal>) -> Control {
         self.device.control(signal)
     }
 
-    fn pipe(&self, kind: Kind, address: u8, signal: &Arc<Signal>) -> UsbfsPipe {
+    fn pipe(&self, kind: TransferKind, address: u8, signal: &Arc<Signal>) -> UsbfsPipe {
         let size = max_packet_size(&self.device.descriptors, self.interface, address);
         UsbfsPipe::new(&self.device.reactor, signal, kind, address, size)
     }

@@ -1,9 +1,9 @@
 //! Readers from a file descriptor that another program has opened: a broker, or Android.
 
-use super::super::candidate::{Candidate, Identity, Place, Source};
+use super::super::candidate::{Candidate, DeviceIdentity, Place, Source};
 use super::super::error::{OpenError, Refusal};
 use super::descriptors::readers;
-use super::device::{Control, Device};
+use super::device::{Control, OpenDevice};
 use crate::descriptor::Unusable;
 use std::format;
 use std::io;
@@ -26,7 +26,7 @@ const DEFAULT_LANGUAGE: u16 = 0x0409;
 /// [`OpenError::System`] for a file descriptor that is no USB device.
 pub fn readers_from_fd(fd: OwnedFd) -> Result<(Vec<Candidate>, Vec<Unusable>), OpenError> {
     let (bus, address) = place_of(&fd).unwrap_or_default();
-    let device = Device::from_fd(fd).map_err(|refusal| match refusal {
+    let device = OpenDevice::from_fd(fd).map_err(|refusal| match refusal {
         Refusal::Gone => OpenError::Gone,
         Refusal::Other(error) => OpenError::System(error),
         Refusal::Permission | Refusal::Busy => OpenError::System(io::ErrorKind::PermissionDenied.into()),
@@ -35,7 +35,7 @@ pub fn readers_from_fd(fd: OwnedFd) -> Result<(Vec<Candidate>, Vec<Unusable>), O
     // The device descriptor (USB 2.0, clause 9.6.1). Missing bytes count as zeros.
     let byte = |at: usize| device.descriptors().get(at).copied().unwrap_or_default();
     let word = |at| u16::from_le_bytes([byte(at), byte(at + 1)]);
-    let identity = Identity {
+    let identity = DeviceIdentity {
         vendor_id: word(8),
         product_id: word(10),
         release: word(12),

@@ -11,11 +11,11 @@ mod scan;
 mod schedule;
 mod sysfs;
 #[cfg(test)]
-pub(super) mod tree;
+pub(super) mod tests;
 mod udev;
 mod uevent;
 
-pub(super) use device::{BulkIn, BulkOut, Claim, Control, Device, InterruptIn};
+pub(super) use device::{BulkIn, BulkOut, Claim, Control, InterruptIn, OpenDevice};
 pub(super) use events::Events;
 pub use events::HotplugStopper;
 pub use from_fd::readers_from_fd;

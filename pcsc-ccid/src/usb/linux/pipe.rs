@@ -4,7 +4,7 @@ use super::super::pipe::{Completion, Pipe};
 use super::super::signal::{Interruption, Signal};
 use super::reactor::{self, Reactor, Role};
 use crate::transport::Error;
-use pcsc_usbfs::{Kind, Transfer};
+use pcsc_usbfs::{Transfer, TransferKind};
 use rustix::io::Errno;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ impl UsbfsPipe {
     pub(super) fn new(
         reactor: &Arc<Reactor>,
         signal: &Arc<Signal>,
-        kind: Kind,
+        kind: TransferKind,
         endpoint: u8,
         max_packet_size: usize,
     ) -> UsbfsPipe {
@@ -36,8 +36,8 @@ impl UsbfsPipe {
         UsbfsPipe {
             reactor: reactor.clone(),
             role: match kind {
-                Kind::Interrupt => Role::Watch,
-                Kind::Bulk | Kind::Control => Role::Exchange,
+                TransferKind::Interrupt => Role::Watch,
+                TransferKind::Bulk | TransferKind::Control => Role::Exchange,
             },
             signal: signal.clone(),
             token,
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn a_pipe_whose_device_refuses_ends_with_the_error() {
         let (reactor, _writer) = reactor();
-        let mut pipe = UsbfsPipe::new(&reactor, &Arc::default(), Kind::Bulk, 0x82, 64);
+        let mut pipe = UsbfsPipe::new(&reactor, &Arc::default(), TransferKind::Bulk, 0x82, 64);
         for _ in 0..3 {
             pipe.submit(vec![0; 64]);
             assert!(pipe.is_pending());
@@ -157,7 +157,7 @@ mod tests {
         let (reactor, _writer) = reactor();
         for _ in 0..5 {
             let signal = Arc::default();
-            let pipe = |endpoint| UsbfsPipe::new(&reactor, &signal, Kind::Bulk, endpoint, 64);
+            let pipe = |endpoint| UsbfsPipe::new(&reactor, &signal, TransferKind::Bulk, endpoint, 64);
             let pipes = [0x01, 0x82, 0x83].map(pipe);
             assert_eq!(pipes.map(|pipe| pipe.token), [0, 1, 2]);
         }

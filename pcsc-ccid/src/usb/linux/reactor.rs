@@ -12,7 +12,7 @@
 use super::super::signal::{Interruption, Signal};
 use crate::transport::Error;
 use pcsc_process::Descriptor;
-use pcsc_usbfs::{Device, Transfer};
+use pcsc_usbfs::{Transfer, UsbfsDevice};
 use rustix::event::{epoll, poll, PollFd, PollFlags, Timespec};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -38,18 +38,18 @@ pub(super) enum Role {
 /// An open device and who waits for it.
 #[derive(Debug)]
 pub(super) struct Reactor {
-    device: Device,
+    device: UsbfsDevice,
     /// Of the leader of exchanges.
     kick: Kick,
     /// Of the watch.
     watch_kick: Kick,
     /// What the watch polls.
     watch_set: Descriptor,
-    state: Mutex<State>,
+    state: Mutex<ReactorState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ReactorState {
     is_led: bool,
     followers: Vec<Arc<Signal>>,
     is_watched: bool,
@@ -58,12 +58,12 @@ struct State {
     /// The device is gone, and its file descriptor is always ready.
     is_gone: bool,
     /// By token.
-    slots: Vec<Slot>,
+    slots: Vec<TransferSlot>,
 }
 
 /// Where a pipe's transfer waits for the pipe to fetch it.
 #[derive(Debug, Default)]
-struct Slot {
+struct TransferSlot {
     ended: Option<(Transfer, Result<(), Error>)>,
     /// Of the thread that waits for it; none if no pipe has the slot.
     signal: Option<Arc<Signal>>,
@@ -132,7 +132,7 @@ impl Drop for Lead<'_> {
 impl Reactor {
     pub(super) fn new(fd: OwnedFd) -> io::Result<Arc<Reactor>> {
         Ok(Arc::new(Reactor {
-            device: Device::new(fd),
+            device: UsbfsDevice::new(fd),
             kick: Kick::new()?,
             watch_kick: Kick::new()?,
             watch_set: Descriptor::new(epoll::create(epoll::CreateFlags::CLOEXEC)?),
@@ -140,7 +140,7 @@ impl Reactor {
         }))
     }
 
-    pub(super) fn device(&self) -> &Device {
+    pub(super) fn device(&self) -> &UsbfsDevice {
         &self.device
     }
 
@@ -226,7 +226,7 @@ impl Reactor {
 
     /// Puts the device into the watch's set, or takes it out, if that is due. A forked child's set is its
     /// parent's.
-    fn serve_watch(&self, state: &mut State) {
+    fn serve_watch(&self, state: &mut ReactorState) {
         let is_due = !state.is_led;
         if !state.is_watched || state.is_in_set == is_due || self.device.is_inherited() {
             return;
@@ -356,7 +356,7 @@ impl Reactor {
         let mut state = self.state();
         let free = state.slots.iter().position(|slot| slot.signal.is_none());
         let token = free.unwrap_or_else(|| {
-            state.slots.push(Slot::default());
+            state.slots.push(TransferSlot::default());
             state.slots.len() - 1
         });
         state.slots[token].signal = Some(signal.clone());
@@ -374,7 +374,7 @@ impl Reactor {
         self.state().slots.get_mut(token)?.ended.take()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ReactorState> {
         // Each change is whole before anything that could panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,8 +1,8 @@
 //! A scan of the bus: which readers there are, from /sys, the nodes and udev.
 
 use super::super::candidate::{Candidate, Place, Source};
-use super::super::listing::{Notice, Reason, Scan};
-use super::sysfs::{self, Device};
+use super::super::listing::{Notice, NoticeReason, Scan};
+use super::sysfs::{self, SysfsDevice};
 use super::udev::{self, Decision};
 use rustix::fs::{Access, AtFlags};
 use rustix::io::Errno;
@@ -29,7 +29,7 @@ const EFFECTIVE_RIGHTS: AtFlags = AtFlags::empty();
 #[derive(Debug, Clone, Copy)]
 struct Readiness {
     decision: Decision,
-    obstacle: Option<Reason>,
+    obstacle: Option<NoticeReason>,
     /// The kernel has not read the name of its interface yet, or cannot read it.
     lacks_name: bool,
 }
@@ -37,7 +37,7 @@ struct Readiness {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     List,
-    Refuse(Reason),
+    Refuse(NoticeReason),
     Wait,
 }
 
@@ -47,7 +47,7 @@ impl Readiness {
     fn verdict(self, has_waited: bool) -> Verdict {
         let is_ready = self.decision == Decision::Allow && self.obstacle.is_none() && !self.lacks_name;
         match (self.decision, self.obstacle) {
-            (Decision::Ignore, _) => Verdict::Refuse(Reason::Ignored),
+            (Decision::Ignore, _) => Verdict::Refuse(NoticeReason::Ignored),
             _ if !is_ready && !has_waited => Verdict::Wait,
             (_, Some(reason)) => Verdict::Refuse(reason),
             (_, None) => Verdict::List,
@@ -89,7 +89,7 @@ impl Roots<'_> {
             }
         }
         for name in devices {
-            let added = Device::read(self.devices, name)
+            let added = SysfsDevice::read(self.devices, name)
                 .and_then(|device| self.add(&device, name, known, &has_waited, &mut found));
             if let Err(error) = added {
                 found.miss(&error);
@@ -103,7 +103,7 @@ impl Roots<'_> {
     /// that is open already continues to work.
     fn add(
         &self,
-        device: &Device,
+        device: &SysfsDevice,
         name: &str,
         known: &[Candidate],
         has_waited: impl Fn(Place) -> bool,
@@ -117,7 +117,7 @@ impl Roots<'_> {
             let (interface, interface_name) = match reader {
                 Ok((interface, name)) => (interface, name),
                 Err(unusable) => {
-                    let reason = Reason::Descriptor(unusable.error);
+                    let reason = NoticeReason::Descriptor(unusable.error);
                     found.notices.push(device.notice(unusable.interface, reason));
                     continue;
                 }
@@ -148,7 +148,7 @@ impl Roots<'_> {
     }
 
     /// Why a device cannot be opened, as far as its node tells.
-    fn obstacle(&self, device: &Device) -> Option<Reason> {
+    fn obstacle(&self, device: &SysfsDevice) -> Option<NoticeReason> {
         let access = rustix::fs::accessat(
             rustix::fs::CWD,
             device.place(0).node_in(self.nodes),
@@ -157,8 +157,8 @@ impl Roots<'_> {
         );
         match access {
             Ok(()) => None,
-            Err(Errno::NOENT) => Some(Reason::NoNode),
-            Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) => Some(Reason::Permission),
+            Err(Errno::NOENT) => Some(NoticeReason::NoNode),
+            Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) => Some(NoticeReason::Permission),
             // Opening it gives a better error for anything else.
             Err(_) => None,
         }
@@ -171,7 +171,7 @@ impl Scan {
     }
 }
 
-impl Device {
+impl SysfsDevice {
     fn place(&self, interface: u8) -> Place {
         Place {
             bus: self.bus,
@@ -180,7 +180,7 @@ impl Device {
         }
     }
 
-    fn notice(&self, interface: u8, reason: Reason) -> Notice {
+    fn notice(&self, interface: u8, reason: NoticeReason) -> Notice {
         Notice {
             place: self.place(interface),
             identity: self.identity.clone(),

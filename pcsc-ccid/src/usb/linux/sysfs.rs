@@ -1,6 +1,6 @@
 //! USB devices in /sys, which every user may read.
 
-use super::super::candidate::{is_plausible, Candidate, Identity};
+use super::super::candidate::{is_plausible, Candidate, DeviceIdentity};
 use super::descriptors::readers;
 use crate::descriptor::{Interface, Unusable};
 use rustix::io::Errno;
@@ -56,8 +56,8 @@ pub(super) fn is_there(root: &Path, interfaces: &BTreeSet<String>, reader: &Cand
 
 /// A device and its readers.
 #[derive(Debug)]
-pub(super) struct Device {
-    pub(super) identity: Identity,
+pub(super) struct SysfsDevice {
+    pub(super) identity: DeviceIdentity,
     pub(super) bus: u8,
     pub(super) address: u8,
     pub(super) configuration: u8,
@@ -67,12 +67,12 @@ pub(super) struct Device {
     pub(super) readers: Vec<Result<(Interface, Option<String>), Unusable>>,
 }
 
-impl Device {
+impl SysfsDevice {
     /// Reads a device's attributes.
     ///
     /// # Errors
     /// Also for a device that is being unplugged, or not configured yet.
-    pub(super) fn read(root: &Path, name: &str) -> io::Result<Device> {
+    pub(super) fn read(root: &Path, name: &str) -> io::Result<SysfsDevice> {
         let dir = root.join(name);
         let hexadecimal = |name| u16::from_str_radix(&attribute(&dir, name)?, 16).map_err(io::Error::other);
         let text = |name| optional(attribute(&dir, name));
@@ -92,8 +92,8 @@ impl Device {
                 found.push(Ok((interface, optional(attribute(&dir, "interface"))?)));
             }
         }
-        Ok(Device {
-            identity: Identity {
+        Ok(SysfsDevice {
+            identity: DeviceIdentity {
                 vendor_id: hexadecimal("idVendor")?,
                 product_id: hexadecimal("idProduct")?,
                 release: hexadecimal("bcdDevice")?,

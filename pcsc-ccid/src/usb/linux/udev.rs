@@ -45,7 +45,7 @@ fn is_ignoring(line: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::usb::linux::tree::Tree;
+    use crate::usb::linux::tests::Tree;
 
     #[test]
     fn the_decision_is_in_the_database() {

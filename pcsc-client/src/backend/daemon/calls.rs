@@ -10,9 +10,9 @@ use super::stream::Stream;
 use super::watch::{DaemonReaders, Registration};
 use crate::backend::bytes::AttributeValue;
 use crate::backend::calls::Calls;
-use crate::backend::signal::{Release, Signal};
+use crate::backend::cancel_signal::{CancelSignal, Release};
 use crate::backend::status_change::{wait_for_change, Watched};
-use crate::backend::values::{Connected, ConnectionStatus, Options, Pci, Transmitted};
+use crate::backend::values::{Connected, ConnectionStatus, Pci, SessionOptions, Transmitted};
 use crate::env;
 use crate::error::{Cause, Error, Failure, Outcome};
 use pcsc_process::{generation, wait};
@@ -24,13 +24,13 @@ pub struct DaemonContext {
     generation: u32,
     path: PathBuf,
     version: Version,
-    signal: Signal,
+    signal: CancelSignal,
     link: Mutex<Link>,
 }
 
 impl DaemonContext {
     /// Connects to the daemon and establishes a context.
-    pub fn establish(options: &Options) -> Outcome<DaemonContext> {
+    pub fn establish(options: &SessionOptions) -> Outcome<DaemonContext> {
         let generation = generation();
         let path = options.socket.clone().unwrap_or_else(env::socket_path);
         let link = handshake::establish(&path, options.scope, options.limit)?;
@@ -44,7 +44,7 @@ impl DaemonContext {
             generation,
             path,
             version,
-            signal: Signal::default(),
+            signal: CancelSignal::default(),
             link: Mutex::new(link),
         })
     }

@@ -11,15 +11,15 @@ use rustix::io::Errno;
 
 use super::link::{Deadline, Link};
 use super::stream::Wake;
-use crate::backend::signal::{Signal, LOOK};
-use crate::backend::status_change::{Readers, StatusChange, Verdict};
+use crate::backend::cancel_signal::{CancelSignal, LOOK};
+use crate::backend::status_change::{Comparison, Readers, StatusChange};
 use crate::error::{Error, Failure, Outcome};
 use pcsc_wire::{Event, ReaderStates, StateBatch};
 
 /// The daemon's readers, while one call waits. It has the connection for that time.
 pub struct DaemonReaders<'a> {
     pub link: MutexGuard<'a, Link>,
-    pub signal: &'a Signal,
+    pub signal: &'a CancelSignal,
     /// The count of cancels that the call began with.
     pub since: u64,
     /// What the last look has left to the next wait.
@@ -37,7 +37,7 @@ pub enum Registration {
 }
 
 impl Readers for DaemonReaders<'_> {
-    fn look(&mut self, call: &mut StatusChange<'_, '_>, register: bool) -> Outcome<Verdict> {
+    fn look(&mut self, call: &mut StatusChange<'_, '_>, register: bool) -> Outcome<Comparison> {
         let batch = StateBatch {
             wait: register,
             events: call.wants_reader_events(),
@@ -50,9 +50,9 @@ impl Readers for DaemonReaders<'_> {
             None => Registration::None,
         };
         let states = ReaderStates::new(&self.link.pending()[parsed.states]);
-        let verdict = call.compare(states.readers(), parsed.reader_events);
+        let comparison = call.compare(states.readers(), parsed.reader_events);
         self.link.consume(parsed.consumed);
-        Ok(verdict)
+        Ok(comparison)
     }
 
     fn wait(&mut self, deadline: Option<Instant>) -> Outcome<bool> {

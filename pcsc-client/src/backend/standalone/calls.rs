@@ -9,12 +9,12 @@ use pcsc_manager::{StartError, UsbBus};
 use pcsc_process::generation;
 use pcsc_wire::ReaderState;
 
-use super::current::{self, Kind, Shared};
+use super::current::{self, ReaderKind, Shared};
 use crate::backend::bytes::AttributeValue;
 use crate::backend::calls::Calls;
+use crate::backend::cancel_signal::{CancelSignal, Release};
 use crate::backend::listener::Listener;
-use crate::backend::signal::{Release, Signal};
-use crate::backend::status_change::{wait_for_change, Readers, StatusChange, Verdict, Watched};
+use crate::backend::status_change::{wait_for_change, Comparison, Readers, StatusChange, Watched};
 use crate::backend::values::{Connected, ConnectionStatus, Pci, Transmitted};
 use crate::env;
 use crate::error::{Cause, Error, Failure, Outcome};
@@ -25,14 +25,17 @@ pub struct StandaloneContext {
     client: Arc<Client>,
     // After the client, whose connections end before the last context gives the readers back.
     shared: Arc<Shared>,
-    signal: Signal,
+    signal: CancelSignal,
 }
 
 impl StandaloneContext {
     /// A context on the readers on the USB.
     pub fn on_usb() -> Outcome<StandaloneContext> {
         let bus = || UsbBus::new(options()).map(|bus| Arc::new(bus) as Arc<dyn Bus>);
-        Ok(StandaloneContext::sharing(current::acquire(Kind::Usb, bus)?))
+        Ok(StandaloneContext::sharing(current::acquire(
+            ReaderKind::Usb,
+            bus,
+        )?))
     }
 
     /// A context of its own on the readers of one device, whose node is open for reading and writing.
@@ -59,7 +62,7 @@ impl StandaloneContext {
             })
         };
         Ok(StandaloneContext::sharing(current::acquire(
-            Kind::Simulated,
+            ReaderKind::Simulated,
             bus,
         )?))
     }
@@ -77,7 +80,7 @@ impl StandaloneContext {
                 env::waits_for_shared_card(),
             )),
             shared,
-            signal: Signal::default(),
+            signal: CancelSignal::default(),
         }
     }
 
@@ -313,7 +316,7 @@ struct StandaloneReaders<'a> {
 }
 
 impl Readers for StandaloneReaders<'_> {
-    fn look(&mut self, call: &mut StatusChange<'_, '_>, register: bool) -> Outcome<Verdict> {
+    fn look(&mut self, call: &mut StatusChange<'_, '_>, register: bool) -> Outcome<Comparison> {
         self.context.check()?;
         let manager = self.context.manager();
         // Before the look, so that no change falls between them.

@@ -10,7 +10,7 @@ use pcsc_process::generation;
 
 /// A kind of readers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ReaderKind {
     /// Those on the USB.
     Usb,
     /// Simulated ones.
@@ -40,7 +40,7 @@ struct Entry {
 static PLACES: [[Mutex<Place>; GENERATIONS]; 2] =
     [const { [const { Mutex::new(Place(None)) }; GENERATIONS] }; 2];
 
-fn place(kind: Kind, generation: u32) -> &'static Mutex<Place> {
+fn place(kind: ReaderKind, generation: u32) -> &'static Mutex<Place> {
     &PLACES[kind as usize][generation as usize % GENERATIONS]
 }
 
@@ -101,7 +101,7 @@ impl Drop for Shared {
 }
 
 /// The manager of this process, if it has one.
-pub fn current(kind: Kind) -> Option<Arc<Shared>> {
+pub fn current(kind: ReaderKind) -> Option<Arc<Shared>> {
     let generation = generation();
     match &lock(place(kind, generation)).0 {
         Some(entry) if entry.generation == generation => entry
@@ -114,7 +114,7 @@ pub fn current(kind: Kind) -> Option<Arc<Shared>> {
 
 /// The manager of this process, started if it has none; `bus` says where the readers are.
 pub fn acquire(
-    kind: Kind,
+    kind: ReaderKind,
     bus: impl FnOnce() -> Result<Arc<dyn Bus>, StartError>,
 ) -> Result<Arc<Shared>, StartError> {
     let generation = generation();

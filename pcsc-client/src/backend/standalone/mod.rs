@@ -6,4 +6,4 @@ mod current;
 mod tests;
 
 pub use calls::StandaloneContext;
-pub use current::{current, Kind};
+pub use current::{current, ReaderKind};

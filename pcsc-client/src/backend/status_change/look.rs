@@ -8,11 +8,11 @@ use pcsc_wire::ReaderState;
 
 /// The result of a look at the readers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Comparison {
     /// Nothing differs from what the caller knows.
-    Nothing,
+    Unchanged,
     /// There is something to report.
-    News,
+    Changed,
     /// At the first look, a reader that the caller names does not exist.
     UnknownReader,
 }
@@ -56,39 +56,39 @@ impl<'c, 'a> StatusChange<'c, 'a> {
         &mut self,
         readers: impl Iterator<Item = ReaderState<'r>> + Clone,
         events: Option<u32>,
-    ) -> Verdict {
+    ) -> Comparison {
         if std::mem::take(&mut self.is_first) {
             for reader in readers.clone() {
                 self.for_each_of_name(reader.name, |entry| entry.is_found = true);
             }
             if !self.watched.iter().all(|entry| entry.is_found || entry.is_pnp()) {
-                return Verdict::UnknownReader;
+                return Comparison::UnknownReader;
             }
         }
         let came_or_went = self.wants_reader_events() && self.has_list_changed(readers.clone(), events);
         for entry in &mut *self.watched {
             (entry.is_evaluated, entry.is_found) = (true, false);
         }
-        let mut news = false;
+        let mut changed = false;
         for reader in readers {
             self.for_each_of_name(reader.name, |entry| {
                 // Of several readers with one name the first counts.
                 if !std::mem::replace(&mut entry.is_found, true) && !entry.is_ignored() {
-                    news |= entry.compare(Some(reader));
+                    changed |= entry.compare(Some(reader));
                 }
             });
         }
         for entry in self.watched.iter_mut().filter(|entry| !entry.is_found) {
             if entry.is_pnp() {
-                news |= entry.compare_list(events, came_or_went);
+                changed |= entry.compare_list(events, came_or_went);
             } else if !entry.is_ignored() {
-                news |= entry.compare(None);
+                changed |= entry.compare(None);
             }
         }
-        if news {
-            Verdict::News
+        if changed {
+            Comparison::Changed
         } else {
-            Verdict::Nothing
+            Comparison::Unchanged
         }
     }
 

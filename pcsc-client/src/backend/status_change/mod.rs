@@ -7,6 +7,6 @@ mod tests;
 mod wait;
 mod watched;
 
-pub use look::{StatusChange, Verdict};
+pub use look::{Comparison, StatusChange};
 pub use wait::{wait_for_change, Readers};
 pub use watched::{Watched, PNP_NAME};

@@ -14,9 +14,9 @@ fn look(state: &[ReaderState<'_>], name: &[u8], current: u32) -> Watched<'static
     let mut call = StatusChange::new(&mut watched).unwrap();
     // At later looks a reader that is gone is reported, and is no error.
     call.is_first = false;
-    let verdict = call.compare(state.iter().copied(), None);
+    let comparison = call.compare(state.iter().copied(), None);
     let [entry] = watched;
-    assert_eq!(verdict == Verdict::News, entry.event & CHANGED != 0);
+    assert_eq!(comparison == Comparison::Changed, entry.event & CHANGED != 0);
     Watched { name: b"", ..entry }
 }
 
@@ -77,14 +77,14 @@ fn the_pseudo_reader_sees_a_replacement_and_an_earlier_count() {
     let mut watched = [Watched::new(br"\\?pnp?\NOTIFICATION", 0)];
     let mut call = StatusChange::new(&mut watched).unwrap();
     for _ in 0..2 {
-        assert_eq!(call.compare(one.iter().copied(), Some(7)), Verdict::Nothing);
+        assert_eq!(call.compare(one.iter().copied(), Some(7)), Comparison::Unchanged);
         assert_eq!(call.watched[0].event, 7 << 16);
     }
-    assert_eq!(call.compare(other.iter().copied(), Some(9)), Verdict::News);
+    assert_eq!(call.compare(other.iter().copied(), Some(9)), Comparison::Changed);
     assert_eq!(watched[0].event, 9 << 16 | CHANGED);
     let mut earlier = [Watched::new(PNP_NAME, 6 << 16)];
     let mut call = StatusChange::new(&mut earlier).unwrap();
-    assert_eq!(call.compare(one.iter().copied(), Some(7)), Verdict::News);
+    assert_eq!(call.compare(one.iter().copied(), Some(7)), Comparison::Changed);
 }
 
 /// Names in any order, some of them twice, against a plain search.
@@ -101,7 +101,7 @@ fn each_entry_is_compared_with_the_reader_of_its_name() {
     let watch = |name: &'static str| Watched::new(name.as_bytes(), 0);
     let mut watched = ["Reader 299", "Reader 0", "Reader 14", "Reader 0", "Reader 15"].map(watch);
     let mut call = StatusChange::new(&mut watched).unwrap();
-    assert_eq!(call.compare(readers.clone(), None), Verdict::News);
+    assert_eq!(call.compare(readers.clone(), None), Comparison::Changed);
     for entry in &watched {
         let counter = readers
             .clone()
@@ -115,8 +115,11 @@ fn each_entry_is_compared_with_the_reader_of_its_name() {
     let twins = [reader(CARD_ABSENT, 0, 1), reader(CARD_PRESENT, 0, 2)];
     let mut watched = [Watched::new(b"r", 1 << 16 | EMPTY), Watched::new(b"q", IGNORE)];
     let mut call = StatusChange::new(&mut watched).unwrap();
-    assert_eq!(call.compare(twins.iter().copied(), None), Verdict::UnknownReader);
-    assert_eq!(call.compare(twins.iter().copied(), None), Verdict::Nothing);
+    assert_eq!(
+        call.compare(twins.iter().copied(), None),
+        Comparison::UnknownReader
+    );
+    assert_eq!(call.compare(twins.iter().copied(), None), Comparison::Unchanged);
     assert_eq!(watched[0].event(), Some(1 << 16 | EMPTY));
 }
 
@@ -130,7 +133,7 @@ struct Script {
 }
 
 impl Readers for Script {
-    fn look(&mut self, call: &mut StatusChange<'_, '_>, register: bool) -> Outcome<Verdict> {
+    fn look(&mut self, call: &mut StatusChange<'_, '_>, register: bool) -> Outcome<Comparison> {
         self.asked.push(if register { "register" } else { "look" });
         let state = if self.has_card[self.looks] {
             CARD_PRESENT
@@ -175,7 +178,7 @@ fn the_loop_registers_when_it_waits_and_stops_when_it_does_not() {
             "look",
         ),
         (Some(Duration::ZERO), EMPTY, &[true], vec![], Ok(()), "look stop"),
-        // To a caller that knows nothing any state is news.
+        // To a caller that knows nothing any state is changed.
         (None, 0, &[false], vec![], Ok(()), "look stop"),
         (None, EMPTY, &[true], vec![], Ok(()), "register stop"),
         (
@@ -239,7 +242,7 @@ proptest! {
                      EMPTY | MUTE, UNAVAILABLE | PRESENT] {
             prop_assert_ne!(entry.event & pair, pair);
         }
-        // A caller that passes the result to the next call gets no news.
+        // A caller that passes the result to the next call gets no changed.
         if entry.event & !CHANGED != 0 {
             prop_assert_eq!(look(readers, b"r", entry.event).event & CHANGED, 0);
         }

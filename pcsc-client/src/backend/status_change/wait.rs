@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::look::{StatusChange, Verdict};
+use super::look::{Comparison, StatusChange};
 use super::watched::Watched;
 use crate::error::{Error, Outcome};
 
@@ -10,7 +10,7 @@ use crate::error::{Error, Outcome};
 pub trait Readers {
     /// Passes the readers of now to [`StatusChange::compare`]. Where `register`, the next [`Readers::wait`]
     /// ends if they have changed since.
-    fn look(&mut self, call: &mut StatusChange<'_, '_>, register: bool) -> Outcome<Verdict>;
+    fn look(&mut self, call: &mut StatusChange<'_, '_>, register: bool) -> Outcome<Comparison>;
 
     /// Waits until readers have changed since the last look. Returns false if the deadline has passed; `None`
     /// waits forever. Returns at once where the last look has not registered.
@@ -32,17 +32,17 @@ pub fn wait_for_change(
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let mut may_wait = timeout != Some(Duration::ZERO);
     // Where the first look has something to report, there is no registration to end.
-    let mut register = may_wait && !watched.iter().any(Watched::is_news);
+    let mut register = may_wait && !watched.iter().any(Watched::is_unaware);
     let mut call = StatusChange::new(watched)?;
     loop {
         match readers.look(&mut call, register)? {
-            Verdict::Nothing if !may_wait => return Err(Error::Timeout.into()),
-            Verdict::Nothing => (),
-            Verdict::News => {
+            Comparison::Unchanged if !may_wait => return Err(Error::Timeout.into()),
+            Comparison::Unchanged => (),
+            Comparison::Changed => {
                 readers.stop();
                 return Ok(());
             }
-            Verdict::UnknownReader => {
+            Comparison::UnknownReader => {
                 readers.stop();
                 return Err(Error::UnknownReader.into());
             }

@@ -57,8 +57,8 @@ impl<'a> Watched<'a> {
         self.current & IGNORE != 0
     }
 
-    /// Whether the caller knows nothing yet, so that any state is news.
-    pub fn is_news(&self) -> bool {
+    /// Whether the caller knows nothing yet, so that any state is changed.
+    pub fn is_unaware(&self) -> bool {
         self.current == 0 && !self.is_pnp()
     }
 
@@ -71,13 +71,13 @@ impl<'a> Watched<'a> {
         let is_empty = state.state & CARD_ABSENT != 0;
         let has_card = state.state & CARD_PRESENT != 0;
 
-        let mut news = self.current & UNKNOWN != 0;
+        let mut changed = self.current & UNKNOWN != 0;
         let known_counter = self.current >> 16;
-        news |= known_counter != 0 && known_counter != state.event_counter & 0xFFFF;
+        changed |= known_counter != 0 && known_counter != state.event_counter & 0xFFFF;
         self.event = (self.event & 0xFFFF & !UNKNOWN) | (state.event_counter << 16);
 
         let is_bad = state.state & READER_UNKNOWN != 0;
-        news |= is_bad != (self.current & UNAVAILABLE != 0);
+        changed |= is_bad != (self.current & UNAVAILABLE != 0);
         self.event &= !UNAVAILABLE;
 
         self.atr = Some(if has_card {
@@ -87,13 +87,13 @@ impl<'a> Watched<'a> {
         });
         if is_bad {
             self.event = UNAVAILABLE;
-            return self.report(news || self.current == 0);
+            return self.report(changed || self.current == 0);
         }
 
         if is_empty {
             self.event &= !(PRESENT | IGNORE | UNKNOWN | UNAVAILABLE | ATRMATCH | MUTE | INUSE);
             self.event |= EMPTY;
-            news |= self.current & PRESENT != 0;
+            changed |= self.current & PRESENT != 0;
         } else if has_card {
             self.event &= !(EMPTY | IGNORE | UNKNOWN | UNAVAILABLE | MUTE);
             self.event |= PRESENT;
@@ -101,25 +101,25 @@ impl<'a> Watched<'a> {
             if is_mute {
                 self.event |= MUTE;
             }
-            news |= self.current & EMPTY != 0 || is_mute != (self.current & MUTE != 0);
+            changed |= self.current & EMPTY != 0 || is_mute != (self.current & MUTE != 0);
         }
 
         match state.sharing {
             -1 => {
                 self.event = (self.event & !INUSE) | EXCLUSIVE;
-                news |= self.current & INUSE != 0;
+                changed |= self.current & INUSE != 0;
             }
             0 => {
                 self.event &= !(INUSE | EXCLUSIVE);
-                news |= self.current & (INUSE | EXCLUSIVE) != 0;
+                changed |= self.current & (INUSE | EXCLUSIVE) != 0;
             }
             1.. if has_card => {
                 self.event = (self.event & !EXCLUSIVE) | INUSE;
-                news |= self.current & EXCLUSIVE != 0;
+                changed |= self.current & EXCLUSIVE != 0;
             }
             _ => (),
         }
-        self.report(news || self.current == 0)
+        self.report(changed || self.current == 0)
     }
 
     /// Compares the pseudo-reader with the count of readers that came or went. The count goes to the high
@@ -133,10 +133,10 @@ impl<'a> Watched<'a> {
         self.report(missed || (came_or_went && !self.is_ignored()))
     }
 
-    fn report(&mut self, news: bool) -> bool {
-        if news {
+    fn report(&mut self, changed: bool) -> bool {
+        if changed {
             self.event |= CHANGED;
         }
-        news
+        changed
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::usb::linux::tree::{candidate, composite, configuration, interface, Tree, DEVICE};
+use crate::usb::linux::tests::{candidate, composite, configuration, interface, Tree, DEVICE};
 use std::fs;
 use std::vec::Vec;
 
@@ -62,7 +62,7 @@ fn a_known_reader_stays_though_its_node_may_not_be_opened_any_more() {
     assert!(found.gone.is_empty() && found.arrived.is_empty());
     let reasons: Vec<_> = found.notices.iter().map(|notice| notice.reason).collect();
     // That of the other one.
-    assert_eq!(reasons, [Reason::NoNode]);
+    assert_eq!(reasons, [NoticeReason::NoNode]);
 }
 
 #[test]
@@ -159,12 +159,12 @@ fn a_reader_is_listed_once_udev_has_decided() {
     let found = system.scan_after(false, &[candidate(17)]);
     assert!(found.arrived.is_empty() && found.gone.is_empty() && found.pending.is_empty());
     let reasons: Vec<_> = found.notices.iter().map(|notice| notice.reason).collect();
-    assert_eq!(reasons, [Reason::Ignored]);
+    assert_eq!(reasons, [NoticeReason::Ignored]);
 }
 
 #[test]
 fn what_may_still_change_is_waited_for() {
-    const REASON: Reason = Reason::Permission;
+    const REASON: NoticeReason = NoticeReason::Permission;
     let readiness = |decision, obstacle, lacks_name| Readiness {
         decision,
         obstacle,
@@ -199,8 +199,8 @@ fn what_may_still_change_is_waited_for() {
         ),
         (
             readiness(Decision::Ignore, Some(REASON), true),
-            Verdict::Refuse(Reason::Ignored),
-            Verdict::Refuse(Reason::Ignored),
+            Verdict::Refuse(NoticeReason::Ignored),
+            Verdict::Refuse(NoticeReason::Ignored),
         ),
     ] {
         assert_eq!(

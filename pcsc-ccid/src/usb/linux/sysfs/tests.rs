@@ -1,6 +1,6 @@
 use super::*;
 use crate::descriptor::Error;
-use crate::usb::linux::tree::{composite, configuration, interface, Tree, DEVICE};
+use crate::usb::linux::tests::{composite, configuration, interface, Tree, DEVICE};
 
 #[test]
 fn every_reader_of_a_composite_device_is_found_in_the_active_configuration() {
@@ -19,12 +19,12 @@ fn every_reader_of_a_composite_device_is_found_in_the_active_configuration() {
         .collect();
     assert_eq!((interfaces.len(), readers), (4, std::vec!["3-1.4", "3-1.4"]));
 
-    let device = Device::read(tree.root(), "3-1.4").unwrap();
+    let device = SysfsDevice::read(tree.root(), "3-1.4").unwrap();
     assert_eq!((device.bus, device.address, device.configuration), (3, 17, 2));
     assert_eq!(device.number.as_deref(), Some("189:272"));
     assert_eq!(
         device.identity,
-        Identity {
+        DeviceIdentity {
             vendor_id: 0x08E6,
             product_id: 0x5503,
             release: 0x0102,
@@ -55,7 +55,7 @@ fn an_interface_that_is_not_registered_yet_waits_for_its_event() {
     let tree = Tree::new("early");
     tree.device("3-2", &composite(), b"2\n");
     tree.interface("3-2:2.1", "0b", None);
-    let device = Device::read(tree.root(), "3-2").unwrap();
+    let device = SysfsDevice::read(tree.root(), "3-2").unwrap();
     let numbers: Vec<u8> = device
         .readers
         .iter()
@@ -70,7 +70,7 @@ fn a_device_without_a_configuration_cannot_be_read() {
     let tree = Tree::new("unconfigured");
     tree.device("3-3", &composite(), b"\n");
     for name in ["3-3", "3-9"] {
-        let error = Device::read(tree.root(), name).unwrap_err();
+        let error = SysfsDevice::read(tree.root(), name).unwrap_err();
         assert!(!is_transient(&error), "{error}");
     }
 }
@@ -80,7 +80,7 @@ fn a_device_that_is_being_reset_cannot_be_read_yet() {
     let tree = Tree::new("reset");
     tree.device("3-3", &composite(), b"2\n");
     tree.put("3-3", &[("devnum", b"0\n")]);
-    let error = Device::read(tree.root(), "3-3").unwrap_err();
+    let error = SysfsDevice::read(tree.root(), "3-3").unwrap_err();
     assert!(is_transient(&error), "{error}");
 }
 
@@ -106,7 +106,10 @@ fn a_reader_of_the_vendors_class_is_told_by_its_descriptor() {
         ));
         tree.device("3-5", &descriptors, b"1\n");
         tree.interface("3-5:1.0", "ff", None);
-        assert_eq!(Device::read(tree.root(), "3-5").unwrap().readers.len(), readers);
+        assert_eq!(
+            SysfsDevice::read(tree.root(), "3-5").unwrap().readers.len(),
+            readers
+        );
     }
 }
 
@@ -117,7 +120,7 @@ fn an_unusable_reader_is_named_with_the_reason() {
     descriptors.extend(configuration(1, &[interface(0, 0x0B, &[0x01, 0x82], false)]));
     tree.device("3-6", &descriptors, b"1\n");
     tree.interface("3-6:1.0", "0b", None);
-    let device = Device::read(tree.root(), "3-6").unwrap();
+    let device = SysfsDevice::read(tree.root(), "3-6").unwrap();
     assert_eq!(device.readers.len(), 1);
     assert_eq!(device.readers[0].as_ref().unwrap_err().error, Error::Missing);
 }

@@ -13,7 +13,7 @@ use crate::error::{Error, Outcome};
 /// call's beginning and its registration with the daemon is not lost. A cancel while no call is in progress
 /// has no effect on the next one, unless that call is sticky.
 #[derive(Debug, Default)]
-pub struct Signal {
+pub struct CancelSignal {
     cancels: AtomicU64,
     answered: AtomicU64,
     released: AtomicBool,
@@ -21,7 +21,7 @@ pub struct Signal {
     waker: OnceLock<Waker>,
 }
 
-impl Signal {
+impl CancelSignal {
     /// The count of cancels now.
     pub fn now(&self) -> u64 {
         self.cancels.load(Ordering::SeqCst)
@@ -99,7 +99,7 @@ impl Signal {
 #[cfg(feature = "daemon")]
 pub const LOOK: std::time::Duration = std::time::Duration::from_millis(50);
 
-/// What [`Signal::release`] found.
+/// What [`CancelSignal::release`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Release {
     /// The context was in use. A wait in progress ends.
@@ -128,7 +128,7 @@ mod tests {
         fn is_cancelled(outcome: &Outcome<()>) -> bool {
             matches!(outcome, Err(failure) if failure.error() == Error::Cancelled)
         }
-        let signal = Signal::default();
+        let signal = CancelSignal::default();
         assert!(signal.wait(true, |_| Ok(())).is_ok());
         signal.cancel();
         assert!(signal.wait(false, |_| Ok(())).is_ok());
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_cancel_wakes_and_counts() {
-        let signal = Signal::default();
+        let signal = CancelSignal::default();
         signal.cancel();
         let since = signal.now();
         let waker = signal.waker().unwrap();

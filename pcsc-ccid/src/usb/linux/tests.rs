@@ -1,6 +1,6 @@
 //! For tests: a folder like /sys/bus/usb/devices, and descriptors.
 
-use super::super::candidate::{Candidate, Identity, Place, Source};
+use super::super::candidate::{Candidate, DeviceIdentity, Place, Source};
 use super::descriptors::readers;
 use crate::descriptor::ClassDescriptor;
 use std::format;
@@ -125,7 +125,7 @@ pub(in crate::usb) fn composite() -> Vec<u8> {
 pub(in crate::usb) fn candidate(address: u8) -> Candidate {
     let interface = readers(&composite(), 2).pop().unwrap().unwrap();
     Candidate {
-        identity: Identity::default(),
+        identity: DeviceIdentity::default(),
         place: Place {
             bus: 3,
             address,
