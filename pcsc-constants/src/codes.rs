@@ -6,7 +6,8 @@ use crate::Named;
 
 /// The table of return codes, passed to `$callback`: name, value, and PC/SC Lite's text where it has one.
 ///
-/// **Not covered by semantic versioning**: for the crates of this workspace, which give the codes other types.
+/// **Not covered by semantic versioning**: for the crates of this workspace, which give the codes other
+/// types.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! for_each_code {

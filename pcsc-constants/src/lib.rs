@@ -12,10 +12,11 @@ pub use codes::*;
 /// The name and the value of a constant.
 pub type Named = (&'static str, u32);
 
-/// The table of all constants but the return codes, passed to `$callback`: documentation, type, and names with
-/// values.
+/// The table of all constants but the return codes, passed to `$callback`: documentation, type, and names
+/// with values.
 ///
-/// **Not covered by semantic versioning**: for the crates of this workspace, which give the numbers other types.
+/// **Not covered by semantic versioning**: for the crates of this workspace, which give the numbers other
+/// types.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! for_each_constant {

@@ -8,7 +8,8 @@
 //! A program may also close descriptors that it does not know, as daemons do with `closefrom(3)`, and then
 //! open files that get their numbers. [`Descriptor`] and [`Waker`] leave such files alone.
 //!
-//! A program may fork. [`generation`] differs in the child, which then leaves alone what belongs to its parent.
+//! A program may fork. [`generation`] differs in the child, which then leaves alone what belongs to its
+//! parent.
 
 pub mod cancellation;
 mod descriptor;

@@ -69,15 +69,16 @@ pub(crate) fn forget(fd: RawFd) {
     }
 }
 
-/// Closes, in a forked child, the devices that it has open because its parents had them open as [`UsbfsDevice`]s.
+/// Closes, in a forked child, the devices that it has open because its parents had them open as
+/// [`UsbfsDevice`]s.
 ///
 /// Until then an interface that the parent has claimed stays claimed, also when the parent has ended, and
 /// even to this process, where it opens the device's node anew. So call this before that; from the second
 /// call on it costs a load.
 ///
 /// A file's number that the process has used for something else is left alone. The numbers stay in use, by
-/// files that mean nothing: a copy of a [`UsbfsDevice`] which the child still has would not tell its own node from
-/// one that the child opens anew under the same number.
+/// files that mean nothing: a copy of a [`UsbfsDevice`] which the child still has would not tell its own node
+/// from one that the child opens anew under the same number.
 ///
 /// [`UsbfsDevice`]: crate::UsbfsDevice
 pub fn close_inherited() {

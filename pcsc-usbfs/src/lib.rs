@@ -1,9 +1,9 @@
 //! Safe wrappers of Linux's system calls for USB devices (`linux/usbdevice_fs.h`), and nothing more.
 //!
-//! A [`Transfer`] is a buffer that the kernel owns from [`UsbfsDevice::submit`] until [`UsbfsDevice::reap`] returns it.
-//! There is no thread and no event loop: wait for the device's file descriptor to become writable, then reap.
-//! To a forked child, the devices that its parent has opened are gone: see [`close_inherited`]. On other
-//! systems this crate is empty.
+//! A [`Transfer`] is a buffer that the kernel owns from [`UsbfsDevice::submit`] until [`UsbfsDevice::reap`]
+//! returns it. There is no thread and no event loop: wait for the device's file descriptor to become
+//! writable, then reap. To a forked child, the devices that its parent has opened are gone: see
+//! [`close_inherited`]. On other systems this crate is empty.
 
 #![cfg(any(target_os = "linux", target_os = "android"))]
 
