@@ -45,8 +45,8 @@ impl Watch for CcidWatch {
         self.reader.events().wait(self.number)
     }
 
-    fn wake(&self) {
-        self.reader.events().wake(self.number);
+    fn wake(&self) -> bool {
+        self.reader.events().wake(self.number)
     }
 
     fn stop(&self) {

@@ -67,8 +67,10 @@ pub struct Powered {
 pub trait Watch: Send + Sync {
     /// Blocks until there may be something new, or until [`Watch::stop`] was called.
     fn wait(&self) -> SlotEvent;
-    /// Makes the wait in progress, or the next one, return [`SlotEvent::Card`].
-    fn wake(&self);
+    /// Makes the wait in progress, or the next one, return [`SlotEvent::Card`]. Returns `false` if it cannot,
+    /// because the wait in progress is one for events of other slots too; then the slot is to be polled by
+    /// another thread.
+    fn wake(&self) -> bool;
     /// Ends the wait in progress and every later one.
     fn stop(&self);
 }

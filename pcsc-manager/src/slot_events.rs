@@ -47,6 +47,8 @@ struct State {
     mode: Mode,
     slots: Vec<Pending>,
     stop: Option<Stop>,
+    /// The slot whose thread listens to the interrupt pipe.
+    listener: Option<u8>,
     /// How often the reader was closed. An interrupt pipe of before is not used any more.
     closes: u64,
     /// How often in a row the interrupt pipe was halted.
@@ -81,6 +83,7 @@ impl SlotEvents {
                 mode: Mode::Closed,
                 slots: vec![Pending::default(); usize::from(slots.max(1))],
                 stop: None,
+                listener: None,
                 closes: 0,
                 halts: 0,
                 end: None,
@@ -137,12 +140,18 @@ impl SlotEvents {
         slot.is_some_and(|slot| std::mem::take(&mut slot.was_emptied))
     }
 
-    /// Has a slot polled.
-    pub fn wake(&self, slot: u8) {
-        if let Some(slot) = lock(&self.state).slots.get_mut(usize::from(slot)) {
+    /// Has a slot polled. Returns `false` if the slot's thread listens to the interrupt pipe, in which it
+    /// cannot be woken without giving the pipe up.
+    pub fn wake(&self, slot: u8) -> bool {
+        let mut state = lock(&self.state);
+        if state.listener == Some(slot) {
+            return false;
+        }
+        if let Some(slot) = state.slots.get_mut(usize::from(slot)) {
             slot.poll = true;
         }
         self.changed.notify_all();
+        true
     }
 
     /// Listens to a reader that was opened.
@@ -185,8 +194,13 @@ impl SlotEvents {
                 Mode::Interrupts(source) => match source.take() {
                     Some(source) => {
                         let closes = state.closes;
+                        state.listener = Some(slot);
                         drop(state);
                         state = self.listen_once(source, closes);
+                        // A thread that listened to the pipe of before ends later than another began.
+                        if state.listener == Some(slot) {
+                            state.listener = None;
+                        }
                         continue;
                     }
                     None => None,
@@ -277,6 +291,37 @@ mod tests {
             receive(&self.0.remove(0));
             Ok(())
         }
+    }
+
+    /// Says that it is asked, and fails when it is stopped.
+    struct Blocking(std::sync::mpsc::Sender<()>, std::sync::mpsc::Receiver<()>);
+
+    impl InterruptSource for Blocking {
+        fn next(&mut self, _receive: &mut dyn FnMut(&[u8])) -> Result<(), transport::Error> {
+            self.0.send(()).unwrap();
+            self.1.recv().unwrap();
+            Err(transport::Error::Cancelled)
+        }
+    }
+
+    #[test]
+    fn the_thread_that_listens_is_not_woken() {
+        let events = SlotEvents::new(2);
+        let (asked, is_asked) = std::sync::mpsc::channel();
+        let (stop, is_stopped) = std::sync::mpsc::channel();
+        events.listen(Notifications::Interrupts {
+            source: Box::new(Blocking(asked, is_stopped)),
+            stop: Box::new(move || stop.send(()).unwrap()),
+        });
+        std::thread::scope(|scope| {
+            let listener = scope.spawn(|| events.wait(1));
+            is_asked.recv().unwrap();
+            let woken = [events.wake(0), events.wake(1)];
+            events.stop();
+            assert_eq!(listener.join().unwrap(), SlotEvent::Stopped);
+            assert_eq!(woken, [true, false]);
+        });
+        assert!(events.wake(1));
     }
 
     #[test]

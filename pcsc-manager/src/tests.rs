@@ -8,6 +8,8 @@ use crate::reader::Wakers;
 use crate::*;
 
 mod given_back;
+#[cfg(feature = "sim")]
+mod many_slots;
 mod rules;
 mod slots;
 
@@ -171,8 +173,9 @@ impl Watch for Bench {
         }
     }
 
-    fn wake(&self) {
+    fn wake(&self) -> bool {
         self.set(|_| ());
+        true
     }
 
     fn stop(&self) {
