@@ -12,7 +12,7 @@
 //! Beyond it there are contexts on a given socket ([`Context::builder`]), calls with a timeout
 //! ([`Context::connect_timeout`], [`Card::transmit_timeout`], [`Card::transaction_timeout`]), failures with
 //! their cause ([`Failure`], [`Context::try_connect`] and others), a choice of what dropping does to the card
-//! ([`Card::set_drop_disposition`]), and [events](Context::events). Where `pcsc` panics on a value that
+//! ([`Card::set_drop_disposition`]), [events](Context::events), and readers with their [identity](Context::readers). Where `pcsc` panics on a value that
 //! the daemon gave, or on a transmit over a direct connection, this crate returns an error.
 //!
 //! # For newcomers
@@ -72,6 +72,8 @@ mod context;
 mod env;
 mod error;
 mod events;
+mod identity;
+mod reader_info;
 mod reader_state;
 mod transaction;
 mod values;
@@ -82,6 +84,8 @@ pub use card_status::{CardStatus, CardStatusOwned};
 pub use context::{Builder, Context, ReaderNames};
 pub use error::{Cause, Error, Failure, Found, Permissions};
 pub use events::{Event, Events};
+pub use identity::ReaderIdentity;
+pub use reader_info::ReaderInfo;
 pub use reader_state::{ReaderState, PNP_NOTIFICATION};
 pub use transaction::Transaction;
 pub use values::{

@@ -6,7 +6,7 @@ use std::time::Instant;
 use pcsc_ccid::atr::Atr;
 use pcsc_ccid::message;
 use pcsc_ccid::part10::Control;
-use pcsc_ccid::reader::{self, Error, Protocol, Reset};
+use pcsc_ccid::reader::{self, DeviceInfo, Error, Protocol, Reset};
 use pcsc_ccid::transport;
 
 use crate::connections::{T0, T1};
@@ -14,7 +14,7 @@ use crate::shared_reader::{AnyReader, Open, SharedError, SharedReader};
 use crate::slot::{FoundReader, Powered, Presence, Slot, SlotError, SlotEvent, Watch};
 
 /// The slots of a reader that `open` opens when it is first needed, and the reader.
-pub fn found(name: String, slots: u16, open: Open) -> (FoundReader, Arc<SharedReader>) {
+pub fn found(name: String, device: DeviceInfo, slots: u16, open: Open) -> (FoundReader, Arc<SharedReader>) {
     let reader = SharedReader::new(slots, open);
     let numbers = (0..=u8::MAX).take(usize::from(slots.max(1)));
     let slots = numbers.map(|number| {
@@ -30,6 +30,7 @@ pub fn found(name: String, slots: u16, open: Open) -> (FoundReader, Arc<SharedRe
     });
     let found = FoundReader {
         name,
+        device: Some(device),
         slots: slots.collect(),
     };
     (found, reader)
@@ -226,7 +227,7 @@ mod tests {
             }
             opened
         });
-        let (found, reader) = found("Reader".into(), 1, open);
+        let (found, reader) = found("Reader".into(), DeviceInfo::default(), 1, open);
         let (mut slot, watch) = found.slots.into_iter().next().unwrap();
         for _ in 0..2 {
             assert_eq!(slot.presence(), Err(SlotError::Communication));
@@ -249,7 +250,7 @@ mod tests {
             *last.lock().unwrap() = Some(simulated);
             opened
         });
-        let (found, reader) = found("Reader".into(), 1, open);
+        let (found, reader) = found("Reader".into(), DeviceInfo::default(), 1, open);
         let (mut slot, _) = found.slots.into_iter().next().unwrap();
         assert_eq!(slot.presence(), Ok(Presence::Present));
         current.lock().unwrap().take().unwrap().unplug();
@@ -270,7 +271,7 @@ mod tests {
             count.fetch_add(1, Ordering::SeqCst);
             simulated.open(deadline)
         });
-        let (found, reader) = found("Reader".into(), 2, open);
+        let (found, reader) = found("Reader".into(), DeviceInfo::default(), 2, open);
         let mut slots = found.slots.into_iter().map(|(slot, _)| slot);
         let (mut first, mut second) = (slots.next().unwrap(), slots.next().unwrap());
         assert_eq!(first.presence(), Ok(Presence::Present));

@@ -274,10 +274,12 @@ impl Shared {
             return Ok(());
         };
         let base = found.name + &self.settings.name_extension;
+        let device = found.device.map(Arc::new);
         let mut result = Ok(());
         for (slot, (driver, watch)) in (0..=u8::MAX).zip(found.slots) {
             let name = names::name(&base, number, slot);
-            let reader = Arc::new(Reader::new(name, driver, watch, self.wakers.clone()));
+            let reader = Reader::new(name, driver, watch, self.wakers.clone());
+            let reader = Arc::new(reader.with_device(device.clone(), slot));
             if let Err(error) = self.start_reader(&reader) {
                 self.start_later(reader);
                 result = Err(error);

@@ -14,6 +14,8 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
+use pcsc_ccid::reader::DeviceInfo;
+
 use crate::error::CallError;
 use crate::slot::{Driver, Presence, Slot, SlotError, SlotEvent, Vacant, Watch};
 use crate::slot_state::{Access, LastSeen, SlotState, ABSENT, PRESENT, RETRY, UNKNOWN};
@@ -23,6 +25,8 @@ use crate::timed_mutex::{TimedMutex, TimedMutexGuard};
 /// A slot and its connections.
 pub struct Reader {
     name: String,
+    device: Option<Arc<DeviceInfo>>,
+    slot: u8,
     driver: TimedMutex<Driver>,
     state: Mutex<SlotState>,
     changed: ChangeCounter,
@@ -113,12 +117,31 @@ impl Reader {
     pub fn new(name: String, slot: Box<dyn Slot>, watch: Arc<dyn Watch>, wakers: Wakers) -> Reader {
         Reader {
             name,
+            device: None,
+            slot: 0,
             driver: TimedMutex::new(Driver::new(slot)),
             state: Mutex::new(SlotState::new()),
             changed: ChangeCounter::default(),
             watch,
             wakers,
         }
+    }
+
+    /// The same reader, with its device and the number of its slot there.
+    pub(crate) fn with_device(mut self, device: Option<Arc<DeviceInfo>>, slot: u8) -> Reader {
+        self.device = device;
+        self.slot = slot;
+        self
+    }
+
+    /// The device on the USB. `None` where that is not known.
+    pub fn device(&self) -> Option<&DeviceInfo> {
+        self.device.as_deref()
+    }
+
+    /// The number of the slot in its device.
+    pub fn slot(&self) -> u8 {
+        self.slot
     }
 
     /// Its name, as clients know it.

@@ -114,6 +114,7 @@ impl Bus for RemoteBus {
             let watch = RemoteWatch::new(open(&self.path, &format!("watch {number}")));
             FoundReader {
                 name: name.clone(),
+                device: None,
                 slots: vec![(Box::new(slot) as Box<dyn Slot>, Arc::new(watch) as Arc<dyn Watch>)],
             }
         });

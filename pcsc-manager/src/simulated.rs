@@ -144,7 +144,7 @@ impl Simulated {
         let reader = self.clone();
         let open = Box::new(move |deadline: Option<Instant>| reader.open(deadline));
         let slots = self.model.descriptor.slots();
-        let (found, shared) = ccid::found(self.name.clone(), slots, open);
+        let (found, shared) = ccid::found(self.name.clone(), self.device_info(), slots, open);
         *lock(&self.shared) = Arc::downgrade(&shared);
         found
     }
@@ -152,15 +152,9 @@ impl Simulated {
     pub(crate) fn open(&self, deadline: Option<Instant>) -> Result<OpenedReader, SharedError> {
         let interface = self.interface().ok_or(SharedError::Gone)?;
         let transport = with_deadline(self.device.transport(), deadline);
-        let device = DeviceInfo {
-            vendor: self.model.vendor_id,
-            product: self.model.product_id,
-            release: self.model.release,
-            manufacturer: self.model.manufacturer.clone(),
-            ..DeviceInfo::default()
-        };
         let has_interrupts = interface.interrupt_in.is_some();
-        let reader = Reader::open(transport, device, &interface, self.options).map_err(ccid::open_error)?;
+        let reader = Reader::open(transport, self.device_info(), &interface, self.options)
+            .map_err(ccid::open_error)?;
         let notifications = if has_interrupts {
             let watch = Arc::new(self.device.watch());
             Notifications::Interrupts {
@@ -174,6 +168,16 @@ impl Simulated {
             reader,
             notifications,
         })
+    }
+
+    fn device_info(&self) -> DeviceInfo {
+        DeviceInfo {
+            vendor: self.model.vendor_id,
+            product: self.model.product_id,
+            release: self.model.release,
+            manufacturer: self.model.manufacturer.clone(),
+            ..DeviceInfo::default()
+        }
     }
 
     fn interface(&self) -> Option<Interface> {

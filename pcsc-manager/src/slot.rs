@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use pcsc_ccid::reader::DeviceInfo;
+
 /// One slot of a reader: a place for a card. Calls come one at a time, from any thread; each ends within a
 /// time that the driver bounds. The first one opens the device, and dropping the slot closes it.
 ///
@@ -92,6 +94,8 @@ pub enum SlotEvent {
 pub struct FoundReader {
     /// Its name as pcscd would call it, without the numbers of reader and slot.
     pub name: String,
+    /// Its device on the USB. `None` where that is not known.
+    pub device: Option<DeviceInfo>,
     /// Its slots, one at least, in their order.
     pub slots: Vec<(Box<dyn Slot>, Arc<dyn Watch>)>,
 }

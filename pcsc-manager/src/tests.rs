@@ -193,6 +193,7 @@ struct TestBus {
 fn found(bench: &Arc<Bench>) -> FoundReader {
     FoundReader {
         name: "Bench".into(),
+        device: None,
         slots: vec![(Box::new(BenchSlot(bench.clone())), bench.clone())],
     }
 }

@@ -60,6 +60,7 @@ fn found(candidate: Candidate, options: Options) -> (FoundReader, Arc<SharedRead
     let mut logged = None;
     ccid::found(
         name,
+        candidate.device(),
         slots,
         Box::new(move |deadline| open(&candidate, options, deadline, &mut logged)),
     )

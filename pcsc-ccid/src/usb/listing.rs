@@ -4,6 +4,7 @@ use super::candidate::{udev_rule, Candidate, DeviceIdentity, Place};
 use super::error::OpenError;
 use crate::descriptor::Unusable;
 use std::fmt;
+use std::string::String;
 use std::vec::Vec;
 
 /// The readers on the USB, and the devices that look like one and cannot be used.
@@ -55,6 +56,8 @@ pub(super) struct Scan {
 pub struct Notice {
     /// Where it is.
     pub place: Place,
+    /// Its port and interface, as in [`Candidate::port`].
+    pub port: String,
     /// What it is.
     pub identity: DeviceIdentity,
     /// Why it is not among the readers.
@@ -81,6 +84,7 @@ impl fmt::Display for Notice {
             place,
             identity,
             reason,
+            ..
         } = self;
         let node = place.node();
         write!(f, "reader {identity}: ")?;
@@ -104,7 +108,7 @@ impl fmt::Display for Notice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::string::{String, ToString};
+    use std::string::ToString;
 
     fn notice(reason: NoticeReason) -> String {
         Notice {
@@ -113,6 +117,7 @@ mod tests {
                 address: 4,
                 interface: 2,
             },
+            port: "1-4:1.2".into(),
             identity: DeviceIdentity {
                 vendor_id: 0x058F,
                 product_id: 0x9540,

@@ -355,6 +355,7 @@ fn add(info: &DeviceInfo, found: &mut Scan) {
             }),
             Err(unusable) => found.notices.push(Notice {
                 place: place(unusable.interface),
+                port: port(info, unusable.interface),
                 identity: identity.clone(),
                 reason: NoticeReason::Descriptor(unusable.error),
             }),

@@ -18,6 +18,7 @@ mod calls;
 mod cancel_signal;
 mod choice;
 mod establish;
+mod identity;
 #[cfg(feature = "standalone")]
 mod listener;
 mod session;

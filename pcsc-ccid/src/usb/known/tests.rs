@@ -7,6 +7,7 @@ fn notice(address: u8) -> Notice {
     let reader = candidate(address);
     Notice {
         place: reader.place,
+        port: reader.port,
         identity: reader.identity,
         reason: NoticeReason::Permission,
     }

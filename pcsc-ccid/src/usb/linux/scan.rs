@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::format;
 use std::io;
 use std::path::Path;
+use std::string::String;
 
 /// Where the system describes devices.
 struct Roots<'a> {
@@ -118,7 +119,9 @@ impl Roots<'_> {
                 Ok((interface, name)) => (interface, name),
                 Err(unusable) => {
                     let reason = NoticeReason::Descriptor(unusable.error);
-                    found.notices.push(device.notice(unusable.interface, reason));
+                    found
+                        .notices
+                        .push(device.notice(name, unusable.interface, reason));
                     continue;
                 }
             };
@@ -133,11 +136,13 @@ impl Roots<'_> {
             };
             match readiness.verdict(has_waited(place)) {
                 Verdict::Wait => found.pending.push(place),
-                Verdict::Refuse(reason) => found.notices.push(device.notice(interface.number, reason)),
+                Verdict::Refuse(reason) => {
+                    found.notices.push(device.notice(name, interface.number, reason));
+                }
                 Verdict::List => found.arrived.push(Candidate {
                     identity: device.identity.clone(),
                     place,
-                    port: format!("{name}:{}.{}", device.configuration, interface.number),
+                    port: device.port(name, interface.number),
                     interface: *interface,
                     interface_name: interface_name.clone(),
                     source: Source::Node,
@@ -180,9 +185,15 @@ impl SysfsDevice {
         }
     }
 
-    fn notice(&self, interface: u8, reason: NoticeReason) -> Notice {
+    /// An interface of the device that /sys calls `name`.
+    fn port(&self, name: &str, interface: u8) -> String {
+        format!("{name}:{}.{interface}", self.configuration)
+    }
+
+    fn notice(&self, name: &str, interface: u8, reason: NoticeReason) -> Notice {
         Notice {
             place: self.place(interface),
+            port: self.port(name, interface),
             identity: self.identity.clone(),
             reason,
         }

@@ -1,11 +1,13 @@
 //! pcscd over its socket.
 //!
 //! `stream` moves bytes, `connect` and `handshake` make a connection, `link` has a request and its answer,
-//! `calls` the calls of a context, and `watch` its wait for changes. Each uses those before it.
+//! `calls` the calls of a context, `watch` its wait for changes,
+//! and `identity` what it says of a reader. Each uses those before it.
 
 mod calls;
 mod connect;
 mod handshake;
+mod identity;
 mod link;
 mod stream;
 mod watch;

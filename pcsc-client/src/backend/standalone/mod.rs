@@ -2,6 +2,7 @@
 
 mod calls;
 mod current;
+mod identity;
 #[cfg(test)]
 mod tests;
 

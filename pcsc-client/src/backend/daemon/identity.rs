@@ -1,0 +1,80 @@
+//! Which device a daemon's reader is, as far as its driver says.
+
+use std::ffi::CStr;
+
+use super::calls::DaemonContext;
+use crate::backend::calls::Calls;
+use crate::backend::identity::{port_and_interface, slot_of};
+use crate::identity::ReaderIdentity;
+use pcsc_constants::{
+    SCARD_ATTR_CHANNEL_ID, SCARD_ATTR_VENDOR_IFD_SERIAL_NO, SCARD_LEAVE_CARD, SCARD_SHARE_DIRECT,
+};
+
+/// The high half of a channel identifier on the USB (PC/SC part 3, clause 3.1.3).
+const USB: u32 = 0x20;
+
+/// The control code by which libccid 1.5.2 and later, and this project's driver, give the system's name of the
+/// interface, such as `1-4.2:1.0`.
+const USB_PATH: u32 = 0x4200_0000 + 3601;
+
+impl DaemonContext {
+    /// The identity of a reader. Asks over a connection to the reader alone, and gives less where another
+    /// connection prevents that.
+    pub fn identity(&self, name: &CStr) -> ReaderIdentity {
+        let mut identity = ReaderIdentity {
+            slot: slot_of(name),
+            ..ReaderIdentity::default()
+        };
+        let Ok(connected) = self.connect(name.to_bytes(), SCARD_SHARE_DIRECT, 0, None) else {
+            return identity;
+        };
+        let attribute = |id| self.get_attribute(connected.card, id).ok();
+        if let Some(value) = attribute(SCARD_ATTR_CHANNEL_ID) {
+            (identity.bus, identity.address) = place(&value);
+        }
+        identity.serial = attribute(SCARD_ATTR_VENDOR_IFD_SERIAL_NO).and_then(|value| text(&value));
+        let mut path = [0; 256];
+        if let Ok(length) = self.control(connected.card, USB_PATH, &[], &mut path, None) {
+            if let Some(path) = path.get(..length).and_then(text) {
+                (identity.port, identity.interface) = port_and_interface(&path);
+            }
+        }
+        // The end of the context ends a connection that cannot be ended now.
+        let _ = self.disconnect(connected.card, SCARD_LEAVE_CARD);
+        identity
+    }
+}
+
+/// The bus and the address of a channel identifier. Nothing for a reader that is not on the USB.
+fn place(channel: &[u8]) -> (Option<u8>, Option<u8>) {
+    let number = <[u8; 4]>::try_from(channel).map(u32::from_ne_bytes);
+    match number {
+        Ok(number) if number >> 16 == USB => {
+            let [address, bus, ..] = number.to_le_bytes();
+            (Some(bus), Some(address))
+        }
+        _ => (None, None),
+    }
+}
+
+/// A text without its NUL. Nothing for an empty one.
+fn text(value: &[u8]) -> Option<String> {
+    let text = value.split(|&byte| byte == 0).next()?;
+    let text = String::from_utf8_lossy(text).trim().to_owned();
+    Some(text).filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_are_read_as_drivers_write_them() {
+        assert_eq!(place(&0x0020_0311_u32.to_ne_bytes()), (Some(3), Some(0x11)));
+        assert_eq!(place(&0x0010_0311_u32.to_ne_bytes()), (None, None));
+        assert_eq!(place(&[0x20]), (None, None));
+        assert_eq!(text(b"12-34\0"), Some("12-34".into()));
+        assert_eq!(text(b"\0"), None);
+        assert_eq!(text(b""), None);
+    }
+}
