@@ -1,0 +1,36 @@
+//! What the library logs, on standard error.
+
+use log::{LevelFilter, Log, Metadata, Record};
+
+/// Prints records up to a level.
+struct Printer(LevelFilter);
+
+impl Log for Printer {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= self.0
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            eprintln!(
+                "pcsc: {}: {}",
+                record.level().as_str().to_lowercase(),
+                record.args()
+            );
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// Prints records from now on: more of them, the higher `verbosity` is.
+pub fn start(verbosity: u8) {
+    let level = match verbosity {
+        0 => LevelFilter::Off,
+        1 => LevelFilter::Info,
+        _ => LevelFilter::Trace,
+    };
+    log::set_max_level(level);
+    // Nobody else sets a logger in this program.
+    let _ = log::set_boxed_logger(Box::new(Printer(level)));
+}

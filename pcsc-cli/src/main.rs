@@ -1,0 +1,45 @@
+//! The command `pcsc`: smart card readers and cards on the command line.
+//!
+//! `args` has the command line, `commands` a module for each command; `connect` and `select` find the context
+//! and the reader that it asks for. Each command makes one data structure, which `output` prints as text or
+//! JSON. `problem` has what can go wrong, with the exit codes.
+#![forbid(unsafe_code)]
+
+mod args;
+mod commands;
+mod connect;
+mod hex;
+mod logging;
+mod output;
+mod problem;
+mod readers;
+mod select;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Arguments, Command};
+use output::Output;
+use problem::Problem;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    logging::start(arguments.global.verbose);
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) if problem.is_broken_pipe => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("pcsc: {problem}");
+            ExitCode::from(problem.exit as u8)
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Problem> {
+    let global = &arguments.global;
+    let mut output = Output::new(global.json);
+    match &arguments.command {
+        Command::List(list) => commands::list::run(global, list, &mut output),
+    }
+}

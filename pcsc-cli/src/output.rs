@@ -1,0 +1,101 @@
+//! Standard output: text for people or JSON for programs, both from the same data.
+
+use std::io::{self, IsTerminal, Write};
+
+use serde::Serialize;
+
+/// Data that a command prints.
+pub trait Show: Serialize {
+    /// Writes the data for people.
+    fn text(&self, to: &mut dyn Write, style: Style) -> io::Result<()>;
+}
+
+/// How text is emphasized.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Style {
+    /// With the colours of a terminal.
+    pub has_colour: bool,
+}
+
+impl Style {
+    /// The text in bold type.
+    pub fn bold(self, text: &str) -> String {
+        self.paint("1", text)
+    }
+
+    /// The text of what is good.
+    pub fn good(self, text: &str) -> String {
+        self.paint("32", text)
+    }
+
+    /// The text of what is wrong.
+    pub fn bad(self, text: &str) -> String {
+        self.paint("31", text)
+    }
+
+    /// The text of what matters less.
+    pub fn dim(self, text: &str) -> String {
+        self.paint("2", text)
+    }
+
+    fn paint(self, code: &str, text: &str) -> String {
+        match self.has_colour {
+            true => format!("\x1B[{code}m{text}\x1B[0m"),
+            false => text.to_owned(),
+        }
+    }
+}
+
+/// Standard output.
+#[derive(Debug)]
+pub struct Output {
+    is_json: bool,
+    style: Style,
+    out: io::Stdout,
+}
+
+impl Output {
+    /// JSON, or text; with colours in a terminal, unless `NO_COLOR` is set or the terminal has none.
+    pub fn new(is_json: bool) -> Output {
+        let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        let out = io::stdout();
+        let has_colour = out.is_terminal() && !is_set("NO_COLOR") && !is_dumb;
+        Output {
+            is_json,
+            style: Style { has_colour },
+            out,
+        }
+    }
+
+    /// Prints the whole answer of a command. JSON takes several lines.
+    pub fn whole(&mut self, data: &impl Show) -> io::Result<()> {
+        let mut out = self.out.lock();
+        if self.is_json {
+            serde_json::to_writer_pretty(&mut out, data)?;
+            writeln!(out)?;
+        } else {
+            data.text(&mut out, self.style)?;
+        }
+        out.flush()
+    }
+
+    /// Prints one of several answers. JSON takes one line for each (JSON Lines).
+    pub fn part(&mut self, data: &impl Show) -> io::Result<()> {
+        let mut out = self.out.lock();
+        if self.is_json {
+            serde_json::to_writer(&mut out, data)?;
+            writeln!(out)?;
+        } else {
+            data.text(&mut out, self.style)?;
+        }
+        out.flush()
+    }
+}
+
+/// Text of a device or a card, without control characters, which could do anything to a terminal.
+pub fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '.' } else { c })
+        .collect()
+}

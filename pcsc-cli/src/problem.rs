@@ -1,0 +1,140 @@
+//! Why a command failed, what to do about it, and its exit code.
+
+use std::fmt;
+use std::io;
+
+use pcsc_client::{Cause, Error, Failure};
+
+/// An exit code. The help of `pcsc` lists them; clap has 2 for arguments that cannot be understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// The answer is not the expected one.
+    Unexpected = 1,
+    /// The arguments, or a file that they name, cannot be understood.
+    Usage = 2,
+    /// There is no such reader.
+    NoReader = 3,
+    /// There is no card, or it does not answer.
+    NoCard = 4,
+    /// Another program uses the reader or the card.
+    InUse = 5,
+    /// There is no access to readers at all.
+    NoService = 6,
+    /// The call failed for another reason.
+    Failed = 7,
+}
+
+/// A failed command.
+#[derive(Debug)]
+pub struct Problem {
+    /// The exit code.
+    pub exit: Exit,
+    /// What happened.
+    pub text: String,
+    /// What to do about it.
+    pub advice: Option<String>,
+    /// The reader of the output has ended, as `head` does: nothing is wrong.
+    pub is_broken_pipe: bool,
+}
+
+impl Problem {
+    /// A problem with this code and text.
+    pub fn new(exit: Exit, text: impl Into<String>) -> Problem {
+        Problem {
+            exit,
+            text: text.into(),
+            advice: None,
+            is_broken_pipe: false,
+        }
+    }
+
+    fn advise_if(mut self, advice: Option<&str>) -> Problem {
+        if self.exit != Exit::Usage {
+            self.advice = advice.map(str::to_owned);
+        }
+        self
+    }
+
+    /// With advice.
+    pub fn advise(mut self, advice: impl Into<String>) -> Problem {
+        self.advice = Some(advice.into());
+        self
+    }
+}
+
+/// An error and those below it, as a sentence.
+fn sentence(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut below = error.source();
+    while let Some(error) = below {
+        text = format!("{text}: {error}");
+        below = error.source();
+    }
+    let mut rest = text.chars();
+    let first = rest.next().map(|first| first.to_uppercase().to_string());
+    format!("{}{}.", first.unwrap_or_default(), rest.as_str())
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)?;
+        match &self.advice {
+            Some(advice) => write!(f, "\n      {advice}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What to do about an error, where the command cannot say better.
+fn advice(error: Error) -> Option<&'static str> {
+    Some(match error {
+        Error::NoService | Error::ServiceStopped | Error::SecurityViolation => {
+            "pcsc doctor finds out why, and says what to do."
+        }
+        Error::SharingViolation => "Close the program that uses the card. pcsc doctor may know which it is.",
+        Error::NoSmartcard => "Insert a card.",
+        Error::UnresponsiveCard => {
+            "Take the card out, look at its contacts and its side, and insert it again."
+        }
+        Error::UnpoweredCard | Error::RemovedCard => "Take the card out and insert it again.",
+        Error::ProtoMismatch => "Try --protocol any.",
+        Error::ReaderUnavailable => "Plug the reader in again.",
+        _ => return None,
+    })
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Problem {
+        let error = failure.error();
+        let exit = match error {
+            Error::NoService | Error::ServiceStopped | Error::SecurityViolation => Exit::NoService,
+            Error::NoSmartcard | Error::RemovedCard | Error::UnresponsiveCard | Error::UnpoweredCard => {
+                Exit::NoCard
+            }
+            Error::SharingViolation => Exit::InUse,
+            Error::UnknownReader | Error::NoReadersAvailable | Error::ReaderUnavailable => Exit::NoReader,
+            _ => Exit::Failed,
+        };
+        match (failure.cause(), error) {
+            // The user has asked for what does not exist.
+            (Some(cause @ Cause::UnknownModel(_)), _) => Problem::new(Exit::Usage, sentence(cause)),
+            // The cause says more than the code, which is pcscd's word for many things.
+            (Some(cause), _) => Problem::new(exit, sentence(cause)),
+            (None, Error::UnknownError) => {
+                Problem::new(exit, format!("{error} (code {:#010X}).", failure.code()))
+            }
+            (None, _) => Problem::new(exit, format!("{error}.")),
+        }
+        .advise_if(advice(failure.error()))
+    }
+}
+
+impl From<io::Error> for Problem {
+    fn from(error: io::Error) -> Problem {
+        Problem {
+            is_broken_pipe: error.kind() == io::ErrorKind::BrokenPipe,
+            ..Problem::new(Exit::Failed, format!("The output cannot be written: {error}"))
+        }
+    }
+}

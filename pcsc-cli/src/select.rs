@@ -1,0 +1,139 @@
+//! The reader that `--reader` means.
+
+use pcsc_client::{Context, ReaderInfo, State};
+
+use crate::output::printable;
+use crate::problem::{Exit, Problem};
+
+/// What `--reader` accepts, for its help.
+pub const HELP: &str =
+    "Which reader: its index in `pcsc list`, its name or a part of it, its serial number, \
+                        its USB port (1-4.2, or 1-4.2:SLOT), or `any` for the first one with a card";
+
+/// One reader of a list, and its index.
+pub struct Selected {
+    /// The index in the list of readers.
+    pub index: usize,
+    /// The reader.
+    pub reader: ReaderInfo,
+}
+
+/// The reader that is asked for. Without a question it is the only one, or the only one with a card.
+pub fn one(context: &Context, wanted: Option<&str>) -> Result<Selected, Problem> {
+    let readers = context.readers()?;
+    if readers.is_empty() {
+        return Err(no_reader());
+    }
+    let mut found = match wanted {
+        None => {
+            let with_card = indices(&readers, has_card);
+            match readers.len() {
+                1 => vec![0],
+                _ if with_card.len() == 1 => with_card,
+                _ => {
+                    return Err(ambiguous(
+                        &readers,
+                        &indices(&readers, |_| true),
+                        "There are several readers",
+                    ))
+                }
+            }
+        }
+        Some("any") => {
+            let first = readers.iter().position(has_card);
+            vec![first.unwrap_or(0)]
+        }
+        Some(wanted) => matching(&readers, wanted),
+    };
+    match (found.pop(), found.is_empty()) {
+        (Some(index), true) => Ok(Selected {
+            index,
+            reader: readers[index].clone(),
+        }),
+        (Some(last), false) => {
+            found.push(last);
+            Err(ambiguous(&readers, &found, "Several readers match"))
+        }
+        (None, _) => {
+            let all = names(&readers, &indices(&readers, |_| true));
+            Err(no_match(wanted.unwrap_or_default()).advise(format!("The readers are:{all}")))
+        }
+    }
+}
+
+/// The problem that no reader is there.
+pub fn no_reader() -> Problem {
+    Problem::new(Exit::NoReader, "No reader is connected.")
+        .advise("Plug one in, wait with pcsc list --wait, or see what pcsc doctor finds.")
+}
+
+/// The problem that no reader is the one asked for.
+pub fn no_match(wanted: &str) -> Problem {
+    Problem::new(
+        Exit::NoReader,
+        format!("No reader matches {:?}.", printable(wanted)),
+    )
+}
+
+/// The indices of the readers that `wanted` means. What says more goes first: an index, a whole name, a serial
+/// number, a port, and then a part of a name.
+pub fn matching(readers: &[ReaderInfo], wanted: &str) -> Vec<usize> {
+    if let Some(index) = wanted
+        .parse::<usize>()
+        .ok()
+        .filter(|index| *index < readers.len())
+    {
+        return vec![index];
+    }
+    let lower = wanted.to_lowercase();
+    let name = |reader: &ReaderInfo| reader.name.to_string_lossy().into_owned();
+    let port = |reader: &ReaderInfo| {
+        let Some(port) = reader.identity.port.as_deref() else {
+            return false;
+        };
+        let with_slot = format!("{port}:{}", reader.identity.slot.unwrap_or(0));
+        wanted == port || wanted == with_slot
+    };
+    let ways: [&dyn Fn(&ReaderInfo) -> bool; 4] = [
+        &|reader| name(reader) == wanted,
+        &|reader| reader.identity.serial.as_deref() == Some(wanted),
+        &port,
+        &|reader| name(reader).to_lowercase().contains(&lower),
+    ];
+    let found = ways.iter().map(|way| indices(readers, way));
+    found
+        .into_iter()
+        .find(|found| !found.is_empty())
+        .unwrap_or_default()
+}
+
+fn has_card(reader: &ReaderInfo) -> bool {
+    reader.state.contains(State::PRESENT)
+}
+
+fn indices(readers: &[ReaderInfo], fits: impl Fn(&ReaderInfo) -> bool) -> Vec<usize> {
+    let readers = readers.iter().enumerate();
+    readers
+        .filter(|(_, reader)| fits(reader))
+        .map(|(index, _)| index)
+        .collect()
+}
+
+fn ambiguous(readers: &[ReaderInfo], which: &[usize], text: &str) -> Problem {
+    Problem::new(Exit::NoReader, format!("{text}.")).advise(format!(
+        "Choose one with --reader, by its index, name, serial number or USB port:{}",
+        names(readers, which)
+    ))
+}
+
+fn names(readers: &[ReaderInfo], which: &[usize]) -> String {
+    let line = |&index: &usize| {
+        let reader = &readers[index];
+        let card = if has_card(reader) { ", with a card" } else { "" };
+        format!(
+            "\n        {index}: {}{card}",
+            printable(&reader.name.to_string_lossy())
+        )
+    };
+    which.iter().map(line).collect()
+}
