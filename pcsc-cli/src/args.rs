@@ -70,6 +70,7 @@ pub enum Backend {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     List(List),
+    Apdu(Apdu),
 }
 
 /// List the readers, what is in them, and which devices they are
@@ -82,6 +83,65 @@ pub struct List {
     /// Give up waiting after so many seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds, requires = "wait")]
     pub timeout: Option<Duration>,
+}
+
+const APDU_FORMS: &str = "\
+An APDU is all its bytes in hexadecimal digits, with or without blanks or colons between them, or
+[CLA]INS[P1P2][:DATA][/LE][=SW] as ykman takes it, or the word reset. Without /LE there is no Le; =SW is what \
+the card has to answer, X stands for any digit, and = alone for 9000. A file has one APDU on a line, as for \
+scriptor: # begins a comment, \\ at the end continues a line, exit ends the script. The data of VERIFY and \
+its like are not printed, as they may be a PIN.
+
+  pcsc apdu '00 A4 04 00 0A A0 00 00 00 62 03 01 0C 06 01'
+  pcsc apdu a40400:a000000062=  b0/10=
+  pcsc apdu --file script.txt";
+
+/// Send APDUs to the card, exactly as they are written
+#[derive(Debug, clap::Args)]
+#[command(after_help = APDU_FORMS)]
+pub struct Apdu {
+    /// The APDUs; - reads them from standard input
+    #[arg(
+        value_name = "APDU",
+        required_unless_present = "file",
+        conflicts_with = "file"
+    )]
+    pub apdus: Vec<String>,
+
+    /// Read the APDUs from a file; - is standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+
+    /// Send GET RESPONSE after 61XX, and the command again with the right Le after 6CXX
+    #[arg(long)]
+    pub auto: bool,
+
+    /// Keep other programs off the card until all is sent
+    #[arg(long)]
+    pub transaction: bool,
+
+    /// Connect only if no other program is connected, and let none connect
+    #[arg(long)]
+    pub exclusive: bool,
+
+    /// Reset the card before the first APDU
+    #[arg(long)]
+    pub warm_reset: bool,
+
+    /// The protocol to use
+    #[arg(long, value_name = "PROTOCOL", default_value = "any")]
+    pub protocol: Protocol,
+}
+
+/// A protocol between reader and card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Protocol {
+    /// T=1 or T=0, what card and reader have in common
+    Any,
+    /// T=0, of characters
+    T0,
+    /// T=1, of blocks
+    T1,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -5,6 +5,7 @@
 //! JSON. `problem` has what can go wrong, with the exit codes.
 #![forbid(unsafe_code)]
 
+mod apdu_text;
 mod args;
 mod commands;
 mod connect;
@@ -14,6 +15,7 @@ mod output;
 mod problem;
 mod readers;
 mod select;
+mod status_words;
 
 use std::process::ExitCode;
 
@@ -40,6 +42,7 @@ fn run(arguments: &Arguments) -> Result<(), Problem> {
     let global = &arguments.global;
     let mut output = Output::new(global.json);
     match &arguments.command {
+        Command::Apdu(apdu) => commands::apdu::run(global, apdu, &mut output),
         Command::List(list) => commands::list::run(global, list, &mut output),
     }
 }

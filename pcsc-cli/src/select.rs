@@ -10,16 +10,8 @@ pub const HELP: &str =
     "Which reader: its index in `pcsc list`, its name or a part of it, its serial number, \
                         its USB port (1-4.2, or 1-4.2:SLOT), or `any` for the first one with a card";
 
-/// One reader of a list, and its index.
-pub struct Selected {
-    /// The index in the list of readers.
-    pub index: usize,
-    /// The reader.
-    pub reader: ReaderInfo,
-}
-
 /// The reader that is asked for. Without a question it is the only one, or the only one with a card.
-pub fn one(context: &Context, wanted: Option<&str>) -> Result<Selected, Problem> {
+pub fn one(context: &Context, wanted: Option<&str>) -> Result<ReaderInfo, Problem> {
     let readers = context.readers()?;
     if readers.is_empty() {
         return Err(no_reader());
@@ -46,10 +38,7 @@ pub fn one(context: &Context, wanted: Option<&str>) -> Result<Selected, Problem>
         Some(wanted) => matching(&readers, wanted),
     };
     match (found.pop(), found.is_empty()) {
-        (Some(index), true) => Ok(Selected {
-            index,
-            reader: readers[index].clone(),
-        }),
+        (Some(index), true) => Ok(readers[index].clone()),
         (Some(last), false) => {
             found.push(last);
             Err(ambiguous(&readers, &found, "Several readers match"))
