@@ -45,15 +45,10 @@ use port::Port;
 use session::Session;
 use speeds::Speeds;
 
-/// GET_CLOCK_FREQUENCIES (CCID 1.1, clause 5.3.2).
-const REQUEST_CLOCK_FREQUENCIES: u8 = 0x02;
-/// GET_DATA_RATES (clause 5.3.3).
+/// GET_DATA_RATES (CCID 1.1, clause 5.3.3).
 const REQUEST_DATA_RATES: u8 = 0x03;
 /// How long a control request may take.
 const CONTROL: Duration = Duration::from_secs(1);
-/// How often the first command is tried. A reader that was just plugged in, or whose last user was killed
-/// during a command, may not answer the first ones.
-const FIRST_TRIES: u32 = 3;
 
 /// Identity and place of the device that a reader is part of. The table of quirks is keyed by the numbers;
 /// the other fields are values of attributes.
@@ -88,7 +83,6 @@ pub struct Reader<T> {
     quirks: Quirks,
     /// The reader's list of data rates in bits per second; empty if it has none.
     data_rates: Vec<u32>,
-    clocks_khz: Vec<u32>,
     /// What Gemalto's firmware reports about its PIN pad, and its name.
     firmware: Option<FirmwareFeatures>,
     firmware_id: Vec<u8>,
@@ -134,7 +128,7 @@ pub enum Presence {
 }
 
 impl<T: Transport> Reader<T> {
-    /// Opens a reader: reads its lists of clocks and rates, and waits until it answers.
+    /// Opens a reader: reads its list of data rates, and waits until it answers.
     ///
     /// # Errors
     /// [`Error::Firmware`] if the table of quirks refuses it; errors of the transport.
@@ -165,7 +159,6 @@ impl<T: Transport> Reader<T> {
             descriptor,
             quirks,
             data_rates: Vec::new(),
-            clocks_khz: Vec::new(),
             firmware: None,
             firmware_id: Vec::new(),
             slots,
@@ -181,24 +174,23 @@ impl<T: Transport> Reader<T> {
         }
         if self.flavour == Flavour::Ccid {
             self.data_rates = self.list(REQUEST_DATA_RATES)?;
-            if self.descriptor.clock_count > 0 {
-                self.clocks_khz = self.list(REQUEST_CLOCK_FREQUENCIES)?;
+        }
+        // A reader that was just plugged in, or whose last user was killed during a command, may not answer
+        // the first commands.
+        let (first, later) = (self.quirks.first_answer(), self.quirks.command_limit());
+        let mut answer = Ok(());
+        for timeout in [first, later, later] {
+            answer = match self.port.call(0, &Command::GetSlotStatus, timeout) {
+                Ok(_) | Err(Error::Slot(_) | Error::NoCard) => Ok(()),
+                Err(error) => Err(error),
+            };
+            if let Ok(()) | Err(Error::Transport(transport::Error::Gone | transport::Error::Cancelled)) =
+                answer
+            {
+                break;
             }
         }
-        let mut timeout = self.quirks.first_answer();
-        let mut tries = 1;
-        loop {
-            match self.port.call(0, &Command::GetSlotStatus, timeout) {
-                Ok(_) | Err(Error::Slot(_) | Error::NoCard) => break,
-                Err(error) if error.is_gone() || tries == FIRST_TRIES => return Err(error),
-                Err(Error::Transport(transport::Error::Cancelled)) => {
-                    return Err(transport::Error::Cancelled.into());
-                }
-                Err(_) => (),
-            }
-            tries += 1;
-            timeout = self.quirks.command_limit();
-        }
+        answer?;
         self.ask_firmware()?;
         if self.quirks.power_cycle_at_open {
             let deadline = self.port.deadline();
@@ -218,7 +210,8 @@ impl<T: Transport> Reader<T> {
     /// Reads a list by a control request. Readers without one stall it, or answer with fewer or more bytes
     /// than a list has.
     fn list(&mut self, request: u8) -> Result<Vec<u32>, Error> {
-        let mut bytes = [0; 4 * 256];
+        // Room for 256 rates. `bNumDataRatesSupported` counts up to 255.
+        let mut bytes = [0; 1024];
         match self.port.transport().control_in(request, 0, &mut bytes, CONTROL) {
             Ok(length) => Ok(descriptor::list(bytes.get(..length).unwrap_or(&bytes))),
             Err(transport::Error::Gone) => Err(transport::Error::Gone.into()),

@@ -12,12 +12,21 @@ pub enum In {
     Nothing(transport::Error),
 }
 
+/// What a reader answers to a command.
+pub type Answer = fn(&[u8]) -> Vec<u8>;
+
 /// Gives out what it is told to, and notes what it is sent.
 #[derive(Default)]
 pub struct Script {
     pub incoming: VecDeque<In>,
+    /// What it answers to a command when `incoming` is empty.
+    pub answer: Option<Answer>,
     pub outgoing: Vec<Vec<u8>>,
     pub requests: Vec<(u8, u16)>,
+    /// Answers to control IN requests; all later ones stall.
+    pub controls: VecDeque<Result<Vec<u8>, transport::Error>>,
+    /// The data of each control OUT request.
+    pub control_data: Vec<Vec<u8>>,
     pub halts_cleared: u32,
     pub now: Duration,
 }
@@ -36,7 +45,8 @@ impl Transport for Script {
 
     fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, transport::Error> {
         let seq = self.last_seq();
-        match self.incoming.pop_front() {
+        let answer = || Some(In::Bytes(self.answer?(self.outgoing.last()?)));
+        match self.incoming.pop_front().or_else(answer) {
             Some(In::Bytes(mut bytes)) => {
                 if bytes.get(6) == Some(&0xFF) {
                     bytes[6] = seq;
@@ -57,10 +67,11 @@ impl Transport for Script {
         &mut self,
         request: u8,
         value: u16,
-        _: &[u8],
+        data: &[u8],
         _: Duration,
     ) -> Result<(), transport::Error> {
         self.requests.push((request, value));
+        self.control_data.push(data.to_vec());
         Ok(())
     }
 
@@ -68,11 +79,17 @@ impl Transport for Script {
         &mut self,
         request: u8,
         _: u16,
-        _: &mut [u8],
+        buffer: &mut [u8],
         _: Duration,
     ) -> Result<usize, transport::Error> {
         self.requests.push((request, 0));
-        Err(transport::Error::Stall)
+        let bytes = self
+            .controls
+            .pop_front()
+            .unwrap_or(Err(transport::Error::Stall))?;
+        let length = bytes.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&bytes[..length]);
+        Ok(length)
     }
 
     fn clear_halt(&mut self) -> Result<(), transport::Error> {
