@@ -200,13 +200,12 @@ impl<T: Transport> Link<T> {
             match response.outcome {
                 Outcome::TimeExtension(times) => {
                     extensions += 1;
-                    let now = self.transport.now();
-                    let waited = now.saturating_sub(begin);
-                    if extensions > MAX_EXTENSIONS || waited > MAX_TOTAL {
+                    if extensions > MAX_EXTENSIONS {
                         return Err(Error::TooSlow);
                     }
                     let wait = timeout.saturating_mul(u32::from(times.max(1)));
-                    until = now.saturating_add(wait).min(begin.saturating_add(MAX_TOTAL));
+                    let end = self.transport.now().saturating_add(wait);
+                    until = end.min(begin.saturating_add(MAX_TOTAL));
                     start += length;
                 }
                 Outcome::Failed(SlotError::Mute) if icc == IccStatus::Absent => return Err(Error::NoCard),
@@ -250,10 +249,8 @@ impl<T: Transport> Link<T> {
                 Some(announced) if announced > self.buffer.len() => return Err(Error::WrongReply),
                 _ => (),
             }
-            if start > 0 {
-                self.buffer.copy_within(start..end, 0);
-                (start, end) = (0, length);
-            }
+            self.buffer.copy_within(start..end, 0);
+            (start, end) = (0, length);
             // Most answers take one system call for the clock: the caller's reading is used first.
             let now = now.take().unwrap_or_else(|| self.transport.now());
             let has_begun = length > 0;
@@ -274,7 +271,7 @@ impl<T: Transport> Link<T> {
             *transfers = transfers.checked_sub(1).ok_or(Error::WrongReply)?;
             match self.transport.receive(&mut self.buffer[end..], wait) {
                 // No message begins with this byte, so later transfers cannot complete it.
-                Ok(_) if !has_begun && !matches!(self.buffer.first(), Some(0x80..=0x84)) => useless += 1,
+                Ok(_) if !matches!(self.buffer.first(), Some(0x80..=0x84)) => useless += 1,
                 Ok(0) => useless += 1,
                 Ok(more) => {
                     let before = end;

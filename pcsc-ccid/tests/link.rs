@@ -1,0 +1,260 @@
+//! Messages over bulk pipes: how they lie in transfers, and how many of each kind are too many.
+
+mod common;
+
+use std::iter::repeat_n;
+use std::time::Duration;
+
+use common::script::{In, Script};
+use common::{message, plain_interface};
+use pcsc_ccid::message::SlotError;
+use pcsc_ccid::reader::{DeviceInfo, Error, Options, Protocol, Reader, Reset};
+use pcsc_ccid::transport;
+
+const SELECT: [u8; 4] = [0x00, 0xA4, 0x00, 0x00];
+const OK: [u8; 2] = [0x90, 0x00];
+const TIMEOUT: Error = Error::Transport(transport::Error::Timeout);
+const GONE: Error = Error::Transport(transport::Error::Gone);
+
+fn data(data: &[u8]) -> Vec<u8> {
+    message(0x80, data, [0, 0, 0])
+}
+
+fn extension() -> Vec<u8> {
+    message(0x80, &[], [0x80, 1, 0])
+}
+
+/// The answer to an earlier command.
+fn stale(data: &[u8]) -> Vec<u8> {
+    let mut stale = message(0x80, data, [0, 0, 0]);
+    stale[6] = 0x77;
+    stale
+}
+
+fn in_slot(slot: u8, mut message: Vec<u8>) -> Vec<u8> {
+    message[5] = slot;
+    message
+}
+
+/// The pipe is empty.
+fn nothing() -> In {
+    In::Nothing(transport::Error::Timeout)
+}
+
+/// A reader of short APDUs whose slots all have a powered card.
+fn ready(max_message: u32, slots: u8) -> Reader<Script> {
+    let mut script = Script::default();
+    script
+        .incoming
+        .push_back(In::Bytes(message(0x81, &[], [1, 0, 0])));
+    let mut interface = plain_interface(0x2_00BA);
+    interface.descriptor.max_message_length = max_message;
+    interface.descriptor.max_slot_index = slots - 1;
+    let mut reader = Reader::open(script, DeviceInfo::default(), &interface, Options::default()).unwrap();
+    for slot in 0..slots {
+        let parameters = message(0x82, &[0x11, 0, 0, 10, 0], [0, 0, 0]);
+        let answers = [data(&[0x3B, 0x00]), parameters];
+        let answers = answers.map(|answer| In::Bytes(in_slot(slot, answer)));
+        reader.transport().incoming.extend(answers);
+        reader.power_on(slot, Reset::Cold).unwrap();
+        reader.set_protocol(slot, Protocol::T0).unwrap();
+    }
+    reader.transport().outgoing.clear();
+    reader
+}
+
+/// The response of slot 0 to these transfers.
+fn transmit(max_message: u32, incoming: impl IntoIterator<Item = In>) -> Result<Vec<u8>, Error> {
+    let mut reader = ready(max_message, 1);
+    reader.transport().incoming.extend(incoming);
+    send(&mut reader, 0)
+}
+
+fn send(reader: &mut Reader<Script>, slot: u8) -> Result<Vec<u8>, Error> {
+    let mut response = vec![0; 65_538];
+    let length = reader.transmit(slot, &SELECT, &mut response)?;
+    response.truncate(length);
+    Ok(response)
+}
+
+/// The commands of this type that the reader got.
+fn count(reader: &mut Reader<Script>, kind: u8) -> usize {
+    let sent = reader.transport().outgoing.iter();
+    sent.filter(|message| message[0] == kind).count()
+}
+
+/// Answers `accepted` times with `before`, then with the answer; once more is an error.
+fn check_limit(before: impl Fn() -> In, accepted: usize, error: Error) {
+    let answers = |count| repeat_n((), count).map(|()| before());
+    let answer = || In::Bytes(data(&OK));
+    assert_eq!(
+        transmit(271, answers(accepted).chain([answer()])),
+        Ok(OK.to_vec())
+    );
+    assert_eq!(transmit(271, answers(accepted + 1).chain([answer()])), Err(error));
+}
+
+#[test]
+fn sixteen_stale_answers_are_skipped() {
+    check_limit(|| In::Bytes(stale(&[])), 16, Error::WrongReply);
+}
+
+#[test]
+fn sixteen_empty_transfers_are_skipped() {
+    check_limit(|| In::Bytes(Vec::new()), 16, Error::WrongReply);
+}
+
+#[test]
+fn sixteen_transfers_of_garbage_are_skipped() {
+    check_limit(
+        || In::Bytes(vec![0x01, 0xF0, 0x00, 0x00, 0x00]),
+        16,
+        Error::WrongReply,
+    );
+}
+
+#[test]
+fn four_thousand_time_extensions_are_granted() {
+    check_limit(|| In::Bytes(extension()), 4096, Error::TooSlow);
+}
+
+#[test]
+fn empty_transfers_within_an_answer_are_counted_too() {
+    let answer = data(&[0x5A; 40]);
+    let (begin, end) = answer.split_at(16);
+    let in_parts = |empty| {
+        let empty = repeat_n(Vec::new(), empty);
+        let parts = [begin.to_vec()].into_iter().chain(empty);
+        // The sequence number is in the first part, which is byte 6 of that transfer alone.
+        transmit(271, parts.chain([end.to_vec()]).map(In::Bytes))
+    };
+    assert_eq!(in_parts(16), Ok(vec![0x5A; 40]));
+    assert_eq!(in_parts(17), Err(Error::WrongReply));
+}
+
+#[test]
+fn a_transfer_may_end_within_the_second_message() {
+    // The answer begins behind a stale one, in the last bytes of the smallest buffer, and goes on in the
+    // next transfer. The script numbers the first message of a transfer only.
+    let mut answer = data(&[0x5A; 40]);
+    answer[6] = 3;
+    for begun in [1, 9, 10, 11, 40] {
+        let first = [&stale(&vec![0; 1014 - begun])[..], &answer[..begun]].concat();
+        assert_eq!(first.len(), 1024);
+        let transfers = [first, answer[begun..].to_vec()];
+        assert_eq!(
+            transmit(271, transfers.map(In::Bytes)),
+            Ok(vec![0x5A; 40]),
+            "{begun}"
+        );
+    }
+}
+
+#[test]
+fn a_whole_message_within_another_ends_it() {
+    let begun = data(&[0; 40])[..20].to_vec();
+    let mut whole = data(&OK);
+    whole[6] = 0x77;
+    let mut reader = ready(271, 1);
+    reader
+        .transport()
+        .incoming
+        .extend([begun, whole, vec![0; 18]].map(In::Bytes));
+    assert!(matches!(send(&mut reader, 0), Err(Error::Malformed(_))));
+    assert_eq!(reader.transport().incoming.len(), 1);
+}
+
+#[test]
+fn data_that_look_like_the_begin_of_a_message_are_data() {
+    // The type of an answer without its length, and the length of a message with no answer's type.
+    let mut no_type = vec![0x5A; 12];
+    no_type[1..5].copy_from_slice(&[2, 0, 0, 0]);
+    for part in [vec![0x80; 12], no_type] {
+        let response = [&part[..], &[0x90, 0x00]].concat();
+        let answer = data(&response);
+        let transfers = [&answer[..10], &answer[10..22], &answer[22..]];
+        let transfers = transfers.map(|transfer| In::Bytes(transfer.to_vec()));
+        assert_eq!(transmit(271, transfers), Ok(response), "{part:02X?}");
+    }
+}
+
+#[test]
+fn an_answer_may_fill_the_buffer_and_no_more() {
+    let longest = 2000 - 10;
+    assert_eq!(
+        transmit(2000, [In::Bytes(data(&vec![0x5A; longest]))]),
+        Ok(vec![0x5A; longest])
+    );
+    let mut reader = ready(2000, 1);
+    let longer = data(&vec![0x5A; longest + 1]);
+    let (begin, rest) = longer.split_at(100);
+    reader
+        .transport()
+        .incoming
+        .extend([begin, rest].map(|part| In::Bytes(part.to_vec())));
+    assert_eq!(send(&mut reader, 0), Err(Error::WrongReply));
+    assert_eq!(
+        reader.transport().incoming.len(),
+        1,
+        "it is refused by its header"
+    );
+}
+
+#[test]
+fn no_reader_gets_longer_messages_than_an_extended_apdu_needs() {
+    let mut reader = ready(u32::MAX, 1);
+    assert_eq!(
+        reader.transmit(0, &[0; 65_539], &mut [0; 4]),
+        Err(Error::CommandTooLong { max: 65_538 })
+    );
+    assert_eq!(
+        transmit(u32::MAX, [In::Bytes(data(&vec![0x5A; 65_538]))]),
+        Ok(vec![0x5A; 65_538])
+    );
+}
+
+#[test]
+fn a_slot_whose_command_was_given_up_is_aborted_after_others_have_worked() {
+    let mut reader = ready(271, 2);
+    let wrong = message(0x82, &[], [0, 0, 0]);
+    reader.transport().incoming.extend([In::Bytes(wrong), nothing()]);
+    assert_eq!(send(&mut reader, 0), Err(Error::WrongReply));
+    let good = In::Bytes(in_slot(1, data(&OK)));
+    reader.transport().incoming.push_back(good);
+    assert_eq!(send(&mut reader, 1), Ok(OK.to_vec()));
+
+    let busy = || message(0x80, &[], [0x40, 0xE0, 0]);
+    let aborted = || message(0x81, &[], [0, 0, 0]);
+    let incoming = [busy(), aborted(), data(&OK), busy()].map(In::Bytes);
+    reader.transport().incoming.extend(incoming);
+    let refused = Err(Error::Slot(SlotError::SlotBusy));
+    assert_eq!(send(&mut reader, 0), refused);
+    assert_eq!(count(&mut reader, 0x72), 1);
+    // After a command that has worked, a busy slot is left in peace again.
+    assert_eq!(send(&mut reader, 0), Ok(OK.to_vec()));
+    assert_eq!(send(&mut reader, 0), refused);
+    assert_eq!(count(&mut reader, 0x72), 1);
+}
+
+#[test]
+fn a_reader_that_goes_during_an_abort_is_gone() {
+    let gone = || In::Nothing(transport::Error::Gone);
+    assert_eq!(transmit(271, [nothing(), gone()]), Err(GONE));
+    // One that does not answer the abort has timed out.
+    assert_eq!(transmit(271, [nothing(), nothing()]), Err(TIMEOUT));
+}
+
+#[test]
+fn time_extensions_end_after_five_minutes() {
+    let mut reader = ready(271, 1);
+    // Times the 60 seconds of an APDU.
+    let long = message(0x80, &[], [0x80, 255, 0]);
+    reader
+        .transport()
+        .incoming
+        .extend([In::Bytes(long), nothing(), nothing()]);
+    let before = reader.transport().now;
+    assert_eq!(send(&mut reader, 0), Err(TIMEOUT));
+    // And a second for the abort.
+    assert_eq!(reader.transport().now - before, Duration::from_secs(301));
+}
