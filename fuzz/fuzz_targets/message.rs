@@ -68,7 +68,6 @@ fn response(bytes: &[u8]) {
         assert_eq!(error.code(), message[8]);
         assert!(!error.to_string().is_empty());
     }
-    response.chain();
     assert_eq!(response.kind as u8, message[0]);
     assert_ne!(response.kind == Kind::DataBlock, message[0] != 0x80);
 }

@@ -27,19 +27,6 @@ pub enum Chain {
     Expected = 0x10,
 }
 
-impl Chain {
-    fn decode(byte: u8) -> Option<Chain> {
-        Some(match byte {
-            0x00 => Chain::Whole,
-            0x01 => Chain::Begins,
-            0x02 => Chain::Ends,
-            0x03 => Chain::Continues,
-            0x10 => Chain::Expected,
-            _ => return None,
-        })
-    }
-}
-
 /// The supply voltage asked for at power-up (`bPowerSelect`, clause 6.1.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(u8)]
@@ -276,6 +263,17 @@ pub enum IccStatus {
     Absent = 2,
 }
 
+impl IccStatus {
+    /// From the two lowest bits of bStatus; the reserved value counts as [`IccStatus::Absent`].
+    pub const fn from_bits(status: u8) -> IccStatus {
+        match status & 3 {
+            0 => IccStatus::Active,
+            1 => IccStatus::Inactive,
+            _ => IccStatus::Absent,
+        }
+    }
+}
+
 /// How a command ended (`bmCommandStatus` and `bError`, tables 6.2-2 and 6.2-3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -326,11 +324,7 @@ impl<'a> Response<'a> {
             kind: Kind::decode(header.kind).ok_or(Malformed::Kind(header.kind))?,
             slot: header.slot,
             seq: header.seq,
-            icc: match status & 3 {
-                0 => IccStatus::Active,
-                1 => IccStatus::Inactive,
-                _ => IccStatus::Absent,
-            },
+            icc: IccStatus::from_bits(status),
             outcome: match status >> 6 {
                 0 => Outcome::Done,
                 2 => Outcome::TimeExtension(error),
@@ -348,13 +342,8 @@ impl<'a> Response<'a> {
             Outcome::Failed(error) => (1, error.code()),
             Outcome::TimeExtension(times) => (2, times),
         };
-        let specific = [self.icc as u8 | command << 6, error, self.specific];
+        let specific = [self.icc as u8 + (command << 6), error, self.specific];
         encode(self.kind as u8, self.slot, self.seq, specific, self.data, out)
-    }
-
-    /// `bChainParameter`; a reserved value counts as [`Chain::Whole`].
-    pub fn chain(&self) -> Chain {
-        Chain::decode(self.specific).unwrap_or_default()
     }
 }
 

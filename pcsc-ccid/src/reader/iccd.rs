@@ -114,16 +114,16 @@ impl<T: Transport> Pipe<T> {
         }
         let mut status = [0, 2, 0];
         self.transport.control_in(SLOT_STATUS, 0, &mut status, CONTROL)?;
-        Ok(match status[1] & 3 {
-            0 => IccStatus::Active,
-            1 => IccStatus::Inactive,
-            _ => IccStatus::Absent,
-        })
+        Ok(IccStatus::from_bits(status[1]))
     }
 
     /// Version B's answer: data, a status, or when to ask again (clause 6.2.3).
     fn data_block(&mut self, deadline: Duration) -> Result<Reply, Error> {
         loop {
+            let left = deadline.saturating_sub(self.transport.now());
+            if left.is_zero() {
+                return Err(Error::TooSlow);
+            }
             let length = self
                 .transport
                 .control_in(DATA_BLOCK, 0, &mut self.buffer, CONTROL)?;
@@ -133,7 +133,8 @@ impl<T: Transport> Pipe<T> {
                         [low, high, ..] => u16::from_le_bytes([low, high]),
                         _ => 0,
                     };
-                    self.ask_again(ASK_AGAIN * u32::from(units.max(1)), deadline)?;
+                    let delay = ASK_AGAIN * u32::from(units.max(1));
+                    self.transport.pause(delay.min(left))?;
                 }
                 [0x40, _, error, ..] => return Err(Error::Slot(SlotError::decode(error))),
                 // The card has more data than one transfer holds, and does not chain.
@@ -180,6 +181,10 @@ impl<T: Transport> Pipe<T> {
     /// Asks version A's card until it is not busy.
     fn until_ready(&mut self, deadline: Duration) -> Result<Ready, Error> {
         loop {
+            let left = deadline.saturating_sub(self.transport.now());
+            if left.is_zero() {
+                return Err(Error::TooSlow);
+            }
             let mut status = [0];
             if self
                 .transport
@@ -190,20 +195,12 @@ impl<T: Transport> Pipe<T> {
             }
             match status[0] {
                 0x80 => return Err(Error::Slot(SlotError::Mute)),
-                busy if busy & 0x40 != 0 => self.ask_again(ASK_AGAIN, deadline)?,
+                busy if busy & 0x40 != 0 => self.transport.pause(ASK_AGAIN.min(left))?,
                 0x10 => return Ok(Ready::Data),
                 0x20 => return Ok(Ready::Status),
                 _ => return Ok(Ready::Header),
             }
         }
-    }
-
-    fn ask_again(&mut self, delay: Duration, deadline: Duration) -> Result<(), Error> {
-        let left = deadline.saturating_sub(self.transport.now());
-        if left.is_zero() {
-            return Err(Error::TooSlow);
-        }
-        Ok(self.transport.pause(delay.min(left))?)
     }
 
     fn out(&mut self, request: u8, value: u16, data: &[u8]) -> Result<(), Error> {
