@@ -365,13 +365,10 @@ impl<T: Transport> Reader<T> {
     /// work, before the application sends a command.
     fn announce_ifsd(&mut self, slot: u8, chosen: &mut Chosen) -> Result<(), Error> {
         let limit = chosen.block_limit;
-        match &mut chosen.engine {
-            Some(engine) if engine.ifsd() != engine.config().ifsd => {
-                let carriage = chosen.carriage;
-                exchange::drive_t1(&mut self.port, slot, engine.negotiate(), carriage, limit).map(|_| ())
-            }
-            _ => Ok(()),
+        if let Some(engine) = &mut chosen.engine {
+            exchange::drive_t1(&mut self.port, slot, engine.negotiate(), chosen.carriage, limit)?;
         }
+        Ok(())
     }
 
     /// PPS through the reader, as bytes to the card (ISO 7816-3, clause 9).
