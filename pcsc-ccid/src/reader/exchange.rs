@@ -270,12 +270,12 @@ fn whole_block<'a, T: Transport>(
     limit: Duration,
     block: &'a mut [u8; t1::MAX_BLOCK],
 ) -> Result<&'a [u8], Error> {
-    let begun = copy(port.data(&prologue), block)?;
-    if begun != PROLOGUE {
-        return Ok(&block[..begun]);
+    let mut end = copy(port.data(&prologue), block).map_err(|_| Error::WrongReply)?;
+    if end != PROLOGUE {
+        return Ok(&block[..end]);
     }
-    let length = PROLOGUE + usize::from(block[2]) + edc.size();
-    let mut end = begun;
+    // The reserved LEN 'FF' with a CRC would be longer. The engine refuses it.
+    let length = (PROLOGUE + usize::from(block[2]) + edc.size()).min(t1::MAX_BLOCK);
     while end < length {
         let part = port.part(length - end);
         let command = Command::XfrBlock {
@@ -284,9 +284,9 @@ fn whole_block<'a, T: Transport>(
             data: &[],
         };
         let reply = port.call(slot, &command, limit)?;
-        let came = copy(port.data(&reply), &mut block[end..])?;
+        let came = copy(port.data(&reply), &mut block[end..]).map_err(|_| Error::WrongReply)?;
         end += came;
-        if came < usize::from(part) {
+        if came < usize::from(part.max(1)) {
             break;
         }
     }

@@ -60,7 +60,7 @@ impl<T: Transport> Port<T> {
     /// Fails if the deadline has passed. Each command has a timeout, but a card or a reader can cause as many
     /// commands as it likes, so an exchange needs a bound of its own.
     pub fn check(&mut self, deadline: Duration) -> Result<(), Error> {
-        if self.transport().now() > deadline {
+        if deadline.saturating_sub(self.transport().now()).is_zero() {
             return Err(Error::TooSlow);
         }
         Ok(())
