@@ -118,7 +118,7 @@ impl<T: Transport> Reader<T> {
         envelope: Option<u8>,
     ) -> Result<(), Error> {
         let command = Command::T0Apdu {
-            changes: u8::from(get_response.is_some()) | u8::from(envelope.is_some()) << 1,
+            changes: u8::from(get_response.is_some()) + 2 * u8::from(envelope.is_some()),
             get_response: get_response.unwrap_or(0),
             envelope: envelope.unwrap_or(0),
         };

@@ -98,6 +98,16 @@ mod tests {
     }
 
     #[test]
+    fn cards_that_work_at_full_speed_take_no_place() {
+        let mut speeds = Speeds::default();
+        speeds.remember(&[0x3B, 0], 1, 2);
+        for card in 1..=MAX_CARDS as u8 {
+            speeds.remember(&[0x3B, card], 1, 0);
+        }
+        assert_eq!(speeds.steps(&[0x3B, 0], 1), 2);
+    }
+
+    #[test]
     fn each_speed_is_doubted_once() {
         let mut speeds = Speeds::default();
         let card = [0x3B, 0x00];
