@@ -9,8 +9,8 @@ use crate::atr::{Atr, Mode, Speed};
 /// PPSS, the first byte of both.
 const PPSS: u8 = 0xFF;
 const PPS1_PRESENT: u8 = 0x10;
-const PPS2_PRESENT: u8 = 0x20;
-const PPS3_PRESENT: u8 = 0x40;
+/// PPS2, PPS3 or both are present.
+const MORE_PRESENT: u8 = 0x60;
 /// PPS1 for 372 and 1, which needs no PPS1.
 const DEFAULT_PPS1: u8 = 0x11;
 
@@ -77,7 +77,7 @@ impl Request {
         let protocol = self.protocol & 0x0F;
         match self.pps1 {
             Some(pps1) => {
-                let pps0 = PPS1_PRESENT | protocol;
+                let pps0 = PPS1_PRESENT + protocol;
                 *buffer = [PPSS, pps0, pps1, PPSS ^ pps0 ^ pps1];
                 buffer
             }
@@ -110,7 +110,7 @@ impl Request {
         if pps0 & 0x0F != self.protocol & 0x0F {
             return Err(Error::OtherProtocol(pps0 & 0x0F));
         }
-        if pps0 & (PPS2_PRESENT | PPS3_PRESENT) != 0 {
+        if pps0 & MORE_PRESENT != 0 {
             return Err(Error::Unasked(pps0));
         }
         match (self.pps1, pps1) {
@@ -201,6 +201,21 @@ mod tests {
             pps1: None,
         };
         assert_eq!(plain.check(&[0xFF, 0x11, 0x96, 0x78]), Err(Error::Unasked(0x11)));
+    }
+
+    #[test]
+    fn a_request_may_have_other_bytes_than_pps1() {
+        for (bytes, pps1) in [
+            (&[0xFF, 0x01, 0xFE][..], None),
+            (&[0xFF, 0x11, 0x96, 0x78], Some(0x96)),
+            (&[0xFF, 0x21, 0x55, 0x8B], None),
+            (&[0xFF, 0x41, 0x55, 0xEB], None),
+            (&[0xFF, 0x71, 0x96, 0x55, 0x66, 0x2B], Some(0x96)),
+        ] {
+            assert_eq!(Request::decode(bytes), Ok(Request { protocol: 1, pps1 }));
+            let is_plain = bytes[1] & 0x60 == 0;
+            assert_eq!(FAST_T1.check(bytes).is_ok(), is_plain, "{bytes:02X?}");
+        }
     }
 
     #[test]

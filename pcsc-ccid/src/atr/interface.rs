@@ -56,13 +56,9 @@ impl Speed {
     }
 
     /// Bits per second at a clock frequency in Hz.
-    pub const fn bits_per_second(self, clock_hz: u32) -> u32 {
-        let bits = clock_hz as u64 * self.di as u64 / self.fi as u64;
-        if bits > u32::MAX as u64 {
-            u32::MAX
-        } else {
-            bits as u32
-        }
+    pub fn bits_per_second(self, clock_hz: u32) -> u32 {
+        let bits = u64::from(clock_hz) * u64::from(self.di) / u64::from(self.fi);
+        u32::try_from(bits).unwrap_or(u32::MAX)
     }
 
     /// Whether this is faster than `other` at the same clock: its etu takes fewer clock cycles.
@@ -166,7 +162,7 @@ impl WaitingIntegers {
 
     /// TB.
     pub const fn to_byte(self) -> u8 {
-        self.bwi << 4 | self.cwi & 0x0F
+        (self.bwi << 4) + (self.cwi & 0x0F)
     }
 }
 

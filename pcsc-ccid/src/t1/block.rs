@@ -120,10 +120,10 @@ impl Pcb {
     /// The byte on the wire.
     pub fn encode(self) -> u8 {
         match self {
-            Pcb::I { seq, more } => (seq & 1) << 6 | u8::from(more) << 5,
-            Pcb::R { seq, error } => 0x80 | (seq & 1) << 4 | error & 3,
-            Pcb::Request(function) => 0xC0 | function as u8,
-            Pcb::Response(function) => 0xE0 | function as u8,
+            Pcb::I { seq, more } => 0x40 * (seq & 1) + 0x20 * u8::from(more),
+            Pcb::R { seq, error } => 0x80 + 0x10 * (seq & 1) + (error & 3),
+            Pcb::Request(function) => 0xC0 + function as u8,
+            Pcb::Response(function) => 0xE0 + function as u8,
         }
     }
 }

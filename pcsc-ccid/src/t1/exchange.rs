@@ -136,7 +136,6 @@ impl<'a> Exchange<'a> {
         };
         self.engine.heard = true;
         match (self.phase, block.pcb) {
-            (Phase::Over, _) => Action::Failed(Error::Over),
             (Phase::Resynch(fate), Pcb::Response(Supervisory::Resynch)) => self.resynchronized(fate),
             (Phase::Ifsd, Pcb::Response(Supervisory::Ifs)) if block.inf == [self.engine.config.ifsd] => {
                 self.engine.ifsd = self.engine.config.ifsd;
@@ -152,7 +151,6 @@ impl<'a> Exchange<'a> {
             // R-blocks do.
             (Phase::Sending, Pcb::I { seq, more }) if seq == self.engine.nr && !self.pending_more() => {
                 self.engine.ns ^= 1;
-                self.sent += self.pending;
                 self.phase = Phase::Receiving;
                 self.on_data(block.inf, more)
             }
@@ -166,9 +164,8 @@ impl<'a> Exchange<'a> {
                 self.engine.ifsc = block.inf[0];
                 self.respond_idle(Supervisory::Ifs, block.inf)
             }
-            // Rule 9: only a chain can be aborted, here the command's. Its I-block counts as received.
+            // Rule 9: only a chain can be aborted, here the command's. The R-block after it has N(S).
             (Phase::Sending, Pcb::Request(Supervisory::Abort)) if self.sent > 0 || self.pending_more() => {
-                self.engine.ns ^= 1;
                 self.phase = Phase::Aborted;
                 self.respond_idle(Supervisory::Abort, &[])
             }

@@ -103,6 +103,21 @@ fn a_wrong_length_is_corrected_once() {
         ),
         ok(&[7, 0x90, 0])
     );
+    // Also behind what has come already.
+    let select = [0, 0xA4, 0, 0, 1, 0xAA, 4];
+    let get_response = |length| [0, 0xC0, 0, 0, length];
+    assert_eq!(
+        exchange(
+            &select,
+            &[
+                (&select[..6], &[0x61, 3]),
+                (&get_response(3), &[1, 2, 3, 0x61, 9]),
+                (&get_response(1), &[0x6C, 5]),
+                (&get_response(5), &[4, 5, 6, 7, 8, 0x90, 0]),
+            ]
+        ),
+        ok(&[1, 2, 3, 4, 0x90, 0])
+    );
     // Nothing was to come from the card, so there is nothing to correct.
     let update = [0, 0xD6, 0, 0, 1, 0xAA];
     assert_eq!(exchange(&update, &[(&update, &[0x6C, 3])]), ok(&[0x6C, 3]));
@@ -305,6 +320,8 @@ fn bad_answers_are_errors() {
         exchange(&case_1, &[(&tpdu, &[1, 2, 0x61, 5])]),
         ok(&[1, 2, 0x61, 5])
     );
+    let longest = [&[0x5A; 256][..], &[0x90, 0]].concat();
+    assert_eq!(exchange(&case_1, &[(&tpdu, &longest)]), ok(&longest));
     assert_eq!(
         exchange(&case_1, &[(&tpdu, &[0x5A; 259])]),
         Err(Error::UnexpectedData)

@@ -14,6 +14,19 @@ fn rule_7_1_a_damaged_answer_is_asked_for_again() {
         .done(2);
 }
 
+/// The last block of a command may have a PIN in it, and a shorter block leaves the end of a longer one.
+#[test]
+fn what_was_sent_is_wiped_at_the_end() {
+    for (pcb, inf) in [(I00, &OK[..]), (I00, &[0x90])] {
+        let mut engine = engine();
+        let mut response = [0; 2];
+        let mut play = Play::new(engine.exchange(&[1, 2, 3, 4], &mut response));
+        play.sends(I00, &[1, 2, 3, 4]).hears(pcb, inf);
+        assert!(!matches!(play.action, Action::Send { .. }));
+        assert_eq!(play.exchange.block(), [0; 8]);
+    }
+}
+
 #[test]
 fn rule_7_1_a_missing_answer_is_asked_for_again() {
     let mut engine = engine();

@@ -125,6 +125,15 @@ fn the_card_may_not_ask_for_resynch() {
 }
 
 #[test]
+fn the_exchange_of_a_pin_pad_does_not_replace_a_resynch() {
+    let mut engine = warm();
+    let mut response = [0; 2];
+    let _ = Play::new(engine.exchange(&[0; 4], &mut response));
+    engine.note_foreign_exchange(true);
+    Play::new(engine.exchange(&[9; 4], &mut response)).sends(RESYNCH, &[]);
+}
+
+#[test]
 fn an_exchange_dropped_half_way_is_followed_by_a_resynch() {
     let mut engine = warm();
     let mut response = [0; 2];
