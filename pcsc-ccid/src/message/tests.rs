@@ -151,6 +151,8 @@ fn every_error_code_has_one_name() {
         assert_eq!(SlotError::decode(code).code(), code);
     }
     assert_eq!(SlotError::decode(7), SlotError::Parameter(7));
+    assert_eq!(SlotError::decode(0x7F), SlotError::Parameter(0x7F));
+    assert_eq!(SlotError::decode(0x80), SlotError::Other(0x80));
     assert_eq!(SlotError::decode(0x81), SlotError::Other(0x81));
 }
 
@@ -172,6 +174,32 @@ fn notifications_tell_slot_by_slot() {
     );
     assert_eq!(Notification::decode(&[]), None);
     assert_eq!(Notification::decode(&[0x42, 0, 0, 0]), None);
+}
+
+#[test]
+fn a_notification_concerns_the_slots_that_it_names() {
+    let concerned = |bytes: &[u8], slots| {
+        let notification = Notification::decode(bytes).unwrap();
+        let concerned = (0..8u8).filter(|slot| notification.concerns(*slot, slots));
+        concerned.collect::<Vec<u8>>()
+    };
+    // Slots 1 and 2 have changed.
+    assert_eq!(concerned(&[0x50, 0b0011_1000], 4), [1, 2]);
+    // No slot has: it may be any of those in the message.
+    assert_eq!(concerned(&[0x50, 0b0001_0001], 4), [0, 1, 2, 3]);
+    // Slot 3 is none of a reader of two slots.
+    assert_eq!(concerned(&[0x50, 0b1000_0000], 2), [0, 1, 2, 3]);
+    assert_eq!(concerned(&[0x50, 0, 0b10], 5), [4]);
+    assert_eq!(concerned(&[0x51, 3, 0, 1], 4), [3]);
+}
+
+#[test]
+fn a_notification_reports_empty_slots() {
+    let change = Notification::decode(&[0x50, 0b1110_0100]).unwrap();
+    let empty = [0, 1, 2, 3, 4].map(|slot| change.reports_empty(slot));
+    assert_eq!(empty, [true, false, true, false, false]);
+    let error = Notification::decode(&[0x51, 0, 0, 1]).unwrap();
+    assert!(!error.reports_empty(0));
 }
 
 proptest! {
