@@ -5,6 +5,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::limit::Limit;
 use super::reply::Reply;
 use super::Error;
 use crate::descriptor::Flavour;
@@ -72,13 +73,18 @@ impl<T: Transport> Pipe<T> {
         &self.buffer
     }
 
-    /// Sends a command and gets its answer.
-    pub fn call(&mut self, command: &Command<'_>, timeout: Duration) -> Result<Reply, Error> {
-        let deadline = self.transport.now() + timeout;
+    /// Sends a command and gets its answer. `deadline` is the caller's, on the transport's clock.
+    pub fn call(
+        &mut self,
+        command: &Command<'_>,
+        timeout: Duration,
+        deadline: Option<Duration>,
+    ) -> Result<Reply, Error> {
+        let limit = Limit::new(self.transport.now() + timeout, deadline);
         match (*command, self.flavour) {
             (Command::IccPowerOn(_), Flavour::IccdA) => {
                 self.out(ICC_POWER_OFF, 0, &[])?;
-                self.until_ready(deadline)?;
+                self.until_ready(limit)?;
                 let length = self
                     .transport
                     .control_in(ICC_POWER_ON, 0, &mut self.buffer, CONTROL)?;
@@ -87,26 +93,26 @@ impl<T: Transport> Pipe<T> {
             (Command::IccPowerOn(_), _) => {
                 self.out(ICC_POWER_OFF, 0, &[])?;
                 self.out(ICC_POWER_ON, 1, &[])?;
-                self.data_block(deadline)
+                self.data_block(limit)
             }
             (Command::IccPowerOff, _) => {
                 self.out(ICC_POWER_OFF, 0, &[])?;
                 Ok(Reply::new(IccStatus::Inactive, 0, 0, 0))
             }
-            (Command::GetSlotStatus, _) => Ok(Reply::new(self.status(deadline)?, 0, 0, 0)),
-            (Command::XfrBlock { data, .. }, Flavour::IccdA) => self.exchange_t0(data, deadline),
+            (Command::GetSlotStatus, _) => Ok(Reply::new(self.status(limit)?, 0, 0, 0)),
+            (Command::XfrBlock { data, .. }, Flavour::IccdA) => self.exchange_t0(data, limit),
             (Command::XfrBlock { data, level, .. }, _) => {
                 // The high byte of wValue has the meaning of wLevelParameter over bulk pipes.
                 self.out(XFR_BLOCK, level.min(0xFF) << 8, data)?;
-                self.data_block(deadline)
+                self.data_block(limit)
             }
             _ => Err(Error::Unsupported),
         }
     }
 
-    fn status(&mut self, deadline: Duration) -> Result<IccStatus, Error> {
+    fn status(&mut self, limit: Limit) -> Result<IccStatus, Error> {
         if self.flavour == Flavour::IccdA {
-            return match self.until_ready(deadline) {
+            return match self.until_ready(limit) {
                 Ok(_) => Ok(IccStatus::Active),
                 Err(Error::Slot(SlotError::Mute)) => Ok(IccStatus::Absent),
                 Err(error) => Err(error),
@@ -118,11 +124,11 @@ impl<T: Transport> Pipe<T> {
     }
 
     /// Version B's answer: data, a status, or when to ask again (clause 6.2.3).
-    fn data_block(&mut self, deadline: Duration) -> Result<Reply, Error> {
+    fn data_block(&mut self, limit: Limit) -> Result<Reply, Error> {
         loop {
-            let left = deadline.saturating_sub(self.transport.now());
+            let left = limit.at().saturating_sub(self.transport.now());
             if left.is_zero() {
-                return Err(Error::TooSlow);
+                return Err(limit.error(Error::TooSlow));
             }
             let length = self
                 .transport
@@ -149,11 +155,11 @@ impl<T: Transport> Pipe<T> {
     }
 
     /// Version A's T=0 TPDU: the header, the data one way or the other, SW1 and SW2 (clause 6.1).
-    fn exchange_t0(&mut self, tpdu: &[u8], deadline: Duration) -> Result<Reply, Error> {
+    fn exchange_t0(&mut self, tpdu: &[u8], limit: Limit) -> Result<Reply, Error> {
         let (header, data) = tpdu.split_at_checked(5).ok_or(Error::InvalidParameter)?;
         self.out(XFR_BLOCK, 0, header)?;
         let mut received = 0;
-        if self.until_ready(deadline)? == Ready::Data {
+        if self.until_ready(limit)? == Ready::Data {
             if data.is_empty() {
                 let wanted = if header[4] == 0 {
                     256
@@ -168,7 +174,7 @@ impl<T: Transport> Pipe<T> {
                 self.out(XFR_BLOCK, 0, data)?;
             }
         }
-        if self.until_ready(deadline)? != Ready::Status {
+        if self.until_ready(limit)? != Ready::Status {
             return Err(Error::WrongReply);
         }
         let status = &mut self.buffer[received..received + 2];
@@ -179,11 +185,11 @@ impl<T: Transport> Pipe<T> {
     }
 
     /// Asks version A's card until it is not busy.
-    fn until_ready(&mut self, deadline: Duration) -> Result<Ready, Error> {
+    fn until_ready(&mut self, limit: Limit) -> Result<Ready, Error> {
         loop {
-            let left = deadline.saturating_sub(self.transport.now());
+            let left = limit.at().saturating_sub(self.transport.now());
             if left.is_zero() {
-                return Err(Error::TooSlow);
+                return Err(limit.error(Error::TooSlow));
             }
             let mut status = [0];
             if self

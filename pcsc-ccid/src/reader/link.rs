@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use zeroize::Zeroize;
 
+use super::limit::Limit;
 use super::reply::Reply;
 use super::Error;
 use crate::message::{Command, IccStatus, Malformed, Outcome, Response, SlotError, HEADER_SIZE};
@@ -106,8 +107,14 @@ impl<T: Transport> Link<T> {
     }
 
     /// Sends a command and receives its answer. The wait is `timeout`, or as many times that as the reader
-    /// asks for by time extensions.
-    pub fn call(&mut self, slot: u8, command: &Command<'_>, timeout: Duration) -> Result<Reply, Error> {
+    /// asks for by time extensions; the caller's `deadline`, on the transport's clock, cancels it.
+    pub fn call(
+        &mut self,
+        slot: u8,
+        command: &Command<'_>,
+        timeout: Duration,
+        deadline: Option<Duration>,
+    ) -> Result<Reply, Error> {
         if let Some(slot) = self.unfinished_abort.take() {
             self.abort(slot)?;
         }
@@ -117,7 +124,7 @@ impl<T: Transport> Link<T> {
         let seq = self.next_seq();
         let result = self
             .send(slot, seq, command)
-            .and_then(|()| self.answer(slot, seq, command, timeout));
+            .and_then(|()| self.answer(slot, seq, command, timeout, deadline));
         self.refusals = match result {
             Err(Error::Slot(SlotError::SlotBusy)) => self.refusals + 1,
             _ => 0,
@@ -173,6 +180,7 @@ impl<T: Transport> Link<T> {
         seq: u8,
         command: &Command<'_>,
         timeout: Duration,
+        deadline: Option<Duration>,
     ) -> Result<Reply, Error> {
         let begin = self.transport.now();
         // A message that is not the answer must not restart the timeout.
@@ -182,7 +190,12 @@ impl<T: Transport> Link<T> {
         let (mut start, mut end) = (0, 0);
         let mut now = Some(begin);
         loop {
-            (start, end) = self.message(start, end, until, now.take(), &mut transfers)?;
+            let limit = Limit::new(until, deadline);
+            let received = self.message(start, end, limit.at(), now.take(), &mut transfers);
+            (start, end) = received.map_err(|error| match error {
+                Error::Transport(transport::Error::Timeout) => limit.error(error),
+                error => error,
+            })?;
             let bytes = &self.buffer[start..end];
             let length = Response::announced(bytes).ok_or(Error::Malformed(Malformed::Truncated))?;
             let response = match Response::decode(bytes) {
@@ -308,7 +321,7 @@ impl<T: Transport> Link<T> {
         }
         let result = self
             .send(slot, seq, &Command::Abort)
-            .and_then(|()| self.answer(slot, seq, &Command::Abort, ABORT));
+            .and_then(|()| self.answer(slot, seq, &Command::Abort, ABORT, None));
         match result {
             Ok(_) => self.is_dirty = false,
             Err(error) if error.is_gone() => return Err(error),

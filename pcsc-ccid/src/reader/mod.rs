@@ -16,6 +16,7 @@ mod control;
 mod error;
 mod exchange;
 mod iccd;
+mod limit;
 mod link;
 pub mod options;
 mod pin;
@@ -138,6 +139,20 @@ impl<T: Transport> Reader<T> {
         interface: &Interface,
         options: Options,
     ) -> Result<Self, Error> {
+        Reader::open_until(None, transport, device, interface, options)
+    }
+
+    /// The same, up to a deadline on the transport's clock.
+    ///
+    /// # Errors
+    /// As [`Reader::open`]; [`transport::Error::Cancelled`] at the deadline.
+    pub fn open_until(
+        deadline: Option<Duration>,
+        transport: T,
+        device: DeviceInfo,
+        interface: &Interface,
+        options: Options,
+    ) -> Result<Self, Error> {
         let quirks = quirks::for_interface(device.vendor, device.product, device.release, interface);
         if let Some(reason) = quirks.refused.filter(|_| !options.any_firmware) {
             return Err(Error::Firmware(reason));
@@ -164,13 +179,28 @@ impl<T: Transport> Reader<T> {
             slots,
             speeds: Speeds::default(),
         };
-        reader.start()?;
+        reader.with_deadline(deadline, Reader::start)?;
         Ok(reader)
+    }
+
+    /// Calls the reader with a deadline, a time on the clock of the transport ([`Transport::now`]). At the
+    /// deadline the command that goes on is cancelled and aborted, as [`transport::Error::Cancelled`] says:
+    /// its call fails, and whether the card has executed it is unknown. `None` leaves the command its own
+    /// timeout.
+    pub fn with_deadline<R>(
+        &mut self,
+        deadline: Option<Duration>,
+        call: impl FnOnce(&mut Reader<T>) -> R,
+    ) -> R {
+        self.port.set_call_deadline(deadline);
+        let result = call(self);
+        self.port.set_call_deadline(None);
+        result
     }
 
     fn start(&mut self) -> Result<(), Error> {
         if !self.quirks.settle.is_zero() {
-            self.port.transport().pause(self.quirks.settle)?;
+            self.port.pause(self.quirks.settle)?;
         }
         if self.flavour == Flavour::Ccid {
             self.data_rates = self.list(REQUEST_DATA_RATES)?;

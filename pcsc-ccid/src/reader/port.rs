@@ -3,18 +3,25 @@
 use core::time::Duration;
 
 use super::iccd::Pipe;
+use super::limit::Limit;
 use super::link::Link;
 use super::reply::Reply;
 use super::Error;
 use crate::descriptor::Flavour;
 use crate::message::Command;
-use crate::transport::Transport;
+use crate::transport::{self, Transport};
 
 /// After this long an exchange sends no further command, whatever the card and the reader ask for.
 const LONGEST_EXCHANGE: Duration = Duration::from_secs(600);
 
-/// The pipes of a reader.
-pub enum Port<T> {
+/// The pipes of a reader, and until when the caller waits for them.
+pub struct Port<T> {
+    pipes: Pipes<T>,
+    /// See [`super::Reader::with_deadline`].
+    call_deadline: Option<Duration>,
+}
+
+enum Pipes<T> {
     Bulk(Link<T>),
     Control(Pipe<T>),
 }
@@ -22,32 +29,41 @@ pub enum Port<T> {
 impl<T: Transport> Port<T> {
     /// `max_message` is what the reader announces; `loses_whole_packets` as in [`crate::quirks::Quirks`].
     pub fn new(transport: T, flavour: Flavour, max_message: u32, loses_whole_packets: bool) -> Port<T> {
-        match flavour {
-            Flavour::Ccid => Port::Bulk(Link::new(transport, max_message, loses_whole_packets)),
-            Flavour::IccdA | Flavour::IccdB => Port::Control(Pipe::new(transport, flavour, max_message)),
+        let pipes = match flavour {
+            Flavour::Ccid => Pipes::Bulk(Link::new(transport, max_message, loses_whole_packets)),
+            Flavour::IccdA | Flavour::IccdB => Pipes::Control(Pipe::new(transport, flavour, max_message)),
+        };
+        Port {
+            pipes,
+            call_deadline: None,
         }
     }
 
+    /// Cancels commands and pauses at this time on the transport's clock, until it is set again.
+    pub fn set_call_deadline(&mut self, deadline: Option<Duration>) {
+        self.call_deadline = deadline;
+    }
+
     pub fn transport(&mut self) -> &mut T {
-        match self {
-            Port::Bulk(link) => &mut link.transport,
-            Port::Control(pipe) => &mut pipe.transport,
+        match &mut self.pipes {
+            Pipes::Bulk(link) => &mut link.transport,
+            Pipes::Control(pipe) => &mut pipe.transport,
         }
     }
 
     /// How many bytes of data one command can carry.
     pub fn max_data(&self) -> usize {
-        match self {
-            Port::Bulk(link) => link.max_data(),
-            Port::Control(pipe) => pipe.max_data(),
+        match &self.pipes {
+            Pipes::Bulk(link) => link.max_data(),
+            Pipes::Control(pipe) => pipe.max_data(),
         }
     }
 
     /// How many of the characters that a card is about to send can be asked for at once.
     pub fn part(&self, expected: usize) -> u16 {
-        let part = match self {
-            Port::Bulk(link) => link.part(expected),
-            Port::Control(_) => expected,
+        let part = match &self.pipes {
+            Pipes::Bulk(link) => link.part(expected),
+            Pipes::Control(_) => expected,
         };
         u16::try_from(part).unwrap_or(u16::MAX)
     }
@@ -67,18 +83,46 @@ impl<T: Transport> Port<T> {
     }
 
     /// Sends a command and gets its answer, which may take `timeout`, or longer where the reader asks for it.
+    ///
+    /// # Errors
+    /// [`transport::Error::Cancelled`] at the caller's deadline, too.
     pub fn call(&mut self, slot: u8, command: &Command<'_>, timeout: Duration) -> Result<Reply, Error> {
-        match self {
-            Port::Bulk(link) => link.call(slot, command, timeout),
-            Port::Control(pipe) => pipe.call(command, timeout),
+        let deadline = self.call_deadline;
+        let result = match &mut self.pipes {
+            Pipes::Bulk(link) => link.call(slot, command, timeout, deadline),
+            Pipes::Control(pipe) => pipe.call(command, timeout, deadline),
+        };
+        self.heed_deadline(result)
+    }
+
+    /// Lets time go by.
+    ///
+    /// # Errors
+    /// As [`Transport::pause`]; [`transport::Error::Cancelled`] at the caller's deadline, too.
+    pub fn pause(&mut self, time: Duration) -> Result<(), Error> {
+        let now = self.transport().now();
+        let end = now.saturating_add(time);
+        let limit = Limit::new(end, self.call_deadline);
+        let paused = match self.transport().pause(limit.at().saturating_sub(now)) {
+            Ok(()) if limit.at() < end => Err(limit.error(Error::TooSlow)),
+            paused => paused.map_err(Error::from),
+        };
+        self.heed_deadline(paused)
+    }
+
+    /// A deadline cancels one command: those that clean up after it have a time of their own.
+    fn heed_deadline<R>(&mut self, result: Result<R, Error>) -> Result<R, Error> {
+        if matches!(result, Err(Error::Transport(transport::Error::Cancelled))) {
+            self.call_deadline = None;
         }
+        result
     }
 
     /// The data of the last reply.
     pub fn data(&self, reply: &Reply) -> &[u8] {
-        let buffer = match self {
-            Port::Bulk(link) => link.buffer(),
-            Port::Control(pipe) => pipe.buffer(),
+        let buffer = match &self.pipes {
+            Pipes::Bulk(link) => link.buffer(),
+            Pipes::Control(pipe) => pipe.buffer(),
         };
         buffer.get(reply.start..reply.end).unwrap_or(&[])
     }
