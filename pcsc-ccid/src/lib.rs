@@ -77,6 +77,8 @@
 //! # Modules
 //!
 //! * [`reader`]: the driver. It takes its [`transport`] as a trait, and needs no `std`.
+//! * `shared` (feature `std`, on by default): a reader that threads share, with its card events and its
+//!   recovery after a loss.
 //! * `usb` (feature `usb`, on by default): readers on real USB ports, on Linux, Android, macOS and Windows.
 //! * [`descriptor`], [`message`], [`atr`], [`apdu`], [`part10`]: codecs. They do no I/O and accept any bytes:
 //!   the result is a value or an error.
@@ -84,13 +86,13 @@
 //!   card answers.
 //! * [`quirks`], [`names`], [`attributes`]: what single products need, the readers' names, their attributes.
 //!
-//! The hidden modules `parameters`, `pps`, `speed` and `waiting` are for the crates of this workspace. They
-//! are not covered by semver.
+//! The hidden modules `parameters`, `pps`, `shared::sync`, `speed` and `waiting` are for the crates of this
+//! workspace. They are not covered by semver.
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
-#[cfg(feature = "usb")]
+#[cfg(feature = "std")]
 extern crate std;
 
 pub mod apdu;
@@ -106,6 +108,8 @@ pub mod part10;
 pub mod pps;
 pub mod quirks;
 pub mod reader;
+#[cfg(feature = "std")]
+pub mod shared;
 #[doc(hidden)]
 pub mod speed;
 pub mod t0;

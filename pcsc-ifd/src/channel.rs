@@ -3,76 +3,65 @@
 #![forbid(unsafe_code)]
 
 use crate::abi::{self, Dword, ResponseCode};
+use crate::absences::Absences;
 use crate::codes;
-use crate::events::Events;
 use crate::log::{log, Level};
-use crate::opened::{AnyTransport, OpenedReader};
-use crate::settings;
-use crate::watcher::Watcher;
 use pcsc_ccid::attributes;
 use pcsc_ccid::descriptor::ExchangeLevel;
 use pcsc_ccid::part10::{secure, Control};
-use pcsc_ccid::reader::{Error, Presence, Protocol, Reader, Reset};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::Duration;
+use pcsc_ccid::reader::{Error, Presence, Protocol, Reset};
+use pcsc_ccid::shared::{AnyReader, SharedError, SharedReader, POLL_INTERVAL};
+use pcsc_ccid::transport;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// The longest attribute, in bytes.
 const MAX_ATTRIBUTE: usize = 264;
 
 /// An open reader.
 pub struct Channel {
-    /// One exchange at a time, whatever the slot.
-    reader: Mutex<Reader<AnyTransport>>,
+    reader: Arc<SharedReader>,
     slots: u8,
     name: String,
-    events: Arc<Events>,
-    cancel: Option<Box<dyn Fn() + Send + Sync>>,
-    /// For its end.
-    _watcher: Option<Watcher>,
+    absences: Absences,
+    /// The reader was lost and could not be opened again yet.
+    is_lost: AtomicBool,
 }
 
 impl Channel {
-    /// Makes a reader of a device.
+    /// Opens a reader, which then stays open. `has_waits` is whether pcscd's event threads are to use
+    /// [`Channel::wait`].
     ///
     /// # Errors
-    /// [`abi::NO_SUCH_DEVICE`] where it is gone; [`abi::COMMUNICATION_ERROR`] where it does not work, after a
-    /// line in the log that says why.
-    pub fn open(opened: OpenedReader) -> Result<Channel, ResponseCode> {
-        let OpenedReader {
-            transport,
-            interface,
-            identity,
-            name,
-            events,
-            watcher,
-            cancel,
-        } = opened;
-        let options = settings::get().reader_options;
-        let reader = Reader::open(transport, identity, &interface, options).map_err(|error| {
-            log(Level::Critical, format_args!("{}: {error}", name));
-            codes::open(error)
+    /// [`abi::NO_SUCH_DEVICE`] where it is gone; [`abi::COMMUNICATION_ERROR`] where it does not work.
+    pub fn open(name: String, reader: Arc<SharedReader>, has_waits: bool) -> Result<Channel, ResponseCode> {
+        let slots = reader.with_reader(0, None, |reader| {
+            let slots = u8::try_from(reader.descriptor().slots()).unwrap_or(u8::MAX);
+            let device = reader.device();
+            log(
+                Level::Info,
+                format_args!(
+                    "{name}: {:04X}:{:04X} firmware {:X}.{:02X}, {slots} slots, {:?} level",
+                    device.vendor,
+                    device.product,
+                    device.release >> 8,
+                    device.release & 0xFF,
+                    reader.exchange_level(),
+                ),
+            );
+            Ok(slots)
+        });
+        let slots = slots.map_err(|error| match error {
+            SharedError::Gone => abi::NO_SUCH_DEVICE,
+            _ => abi::COMMUNICATION_ERROR,
         })?;
-        let slots = u8::try_from(reader.descriptor().slots()).unwrap_or(u8::MAX);
-        let device = reader.device();
-        log(
-            Level::Info,
-            format_args!(
-                "{}: {:04X}:{:04X} firmware {:X}.{:02X}, {slots} slots, {:?} level",
-                name,
-                device.vendor,
-                device.product,
-                device.release >> 8,
-                device.release & 0xFF,
-                reader.exchange_level(),
-            ),
-        );
         Ok(Channel {
-            reader: Mutex::new(reader),
+            reader,
             slots,
             name,
-            events,
-            cancel,
-            _watcher: watcher,
+            absences: Absences::new(slots, has_waits),
+            is_lost: AtomicBool::new(false),
         })
     }
 
@@ -81,68 +70,78 @@ impl Channel {
         self.slots
     }
 
-    fn lock(&self) -> MutexGuard<'_, Reader<AnyTransport>> {
-        // A panic leaves the reader usable: each command starts anew.
-        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Uses the reader for the card in a slot.
+    fn with<T>(&self, slot: u8, work: impl FnOnce(&mut AnyReader) -> Result<T, Error>) -> Result<T, Error> {
+        self.reader.with(slot, None, work).map_err(driver_error)
     }
 
-    /// Records an error that says that the reader is gone.
-    fn note_error(&self, error: Error) {
-        if error.is_gone() {
-            self.events.set_gone(true);
-        }
+    /// Uses the reader without regard to the card.
+    fn with_reader<T>(
+        &self,
+        slot: u8,
+        work: impl FnOnce(&mut AnyReader) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.reader.with_reader(slot, None, work).map_err(driver_error)
     }
 
-    /// The same, and an error that says that the card was reset or removed. Not for a power-up: for a slot
-    /// that only seems to hold a card, pcscd would try again forever.
+    /// Records an error that says that the card was reset or removed. Not for a power-up: for a slot that
+    /// only seems to hold a card, pcscd would try again forever.
     fn note_card_error(&self, slot: u8, error: Error) {
-        self.note_error(error);
         if matches!(error, Error::CardReset | Error::NoCard) {
-            self.events.set_stale(slot);
+            self.set_absent(slot);
         }
+    }
+
+    /// Has the card in a slot reported as absent once.
+    fn set_absent(&self, slot: u8) {
+        self.absences.set(slot);
+        self.reader.events().wake(slot);
     }
 
     /// Ends pcscd's use of a slot: cancels an exchange in progress, and powers the card off.
     pub fn close_slot(&self, slot: u8) {
-        if self.events.is_gone() {
-            return;
-        }
-        let mut reader = match self.reader.try_lock() {
-            Ok(reader) => reader,
-            Err(TryLockError::Poisoned(reader)) => reader.into_inner(),
-            Err(TryLockError::WouldBlock) => {
-                if let Some(cancel) = &self.cancel {
-                    cancel();
-                }
-                self.lock()
+        self.reader.cancel();
+        match self.with(slot, |reader| reader.power_off(slot)) {
+            Err(error) if !error.is_gone() => {
+                log(Level::Info, format_args!("{}: closed: {error}", self.name))
             }
-        };
-        if let Err(error) = reader.power_off(slot) {
-            log(Level::Info, format_args!("{}: closed: {error}", self.name));
+            _ => (),
         }
+        self.reader.give_back(slot);
     }
 
     /// Records pcscd's message that the device was unplugged: every exchange fails from now on.
     pub fn set_removed(&self) {
-        self.events.set_gone(true);
-        if let Some(cancel) = &self.cancel {
-            cancel();
-        }
+        self.reader.events().set_gone();
+        self.reader.cancel();
     }
 
     /// Whether pcscd's event threads are to wait in [`Channel::wait`].
     pub fn has_waits(&self) -> bool {
-        self.events.has_waits()
+        self.absences.has_waits()
     }
 
-    /// Waits for an event of a slot.
+    /// Waits for an event of a slot, up to `timeout`.
+    ///
+    /// pcscd powers an unused card down when a wait ends, so that a wait must not end without an event.
     pub fn wait(&self, slot: u8, timeout: Duration) {
-        self.events.wait(slot, timeout);
+        let events = self.reader.events();
+        if self.absences.begin_wait(slot) {
+            events.wake(slot);
+        }
+        // pcscd's next question opens a reader again that was lost.
+        let timeout = match self.is_lost.load(Ordering::Relaxed) {
+            true => timeout.min(POLL_INTERVAL),
+            false => timeout,
+        };
+        events.wait(slot, Instant::now().checked_add(timeout));
+        self.absences.end_wait(slot);
     }
 
-    /// Ends that wait.
+    /// Ends the current wait of a slot, or its next one. pcscd calls this before it joins the event thread,
+    /// and after the last client has disconnected from a card, to wait with another timeout.
     pub fn interrupt(&self, slot: u8) {
-        self.events.interrupt(slot);
+        self.reader.events().wake(slot);
     }
 
     /// Whether there is a card: [`abi::ICC_PRESENT`] or [`abi::ICC_NOT_PRESENT`]. A reader that is gone has
@@ -150,39 +149,29 @@ impl Channel {
     ///
     /// A card that was replaced, or that the driver had to reset, is reported as absent once.
     pub fn presence(&self, slot: u8) -> ResponseCode {
-        if self.events.is_gone() {
-            return abi::ICC_NOT_PRESENT;
-        }
-        let was_removed = self.events.take_removal(slot);
-        let result = {
-            let mut reader = self.lock();
-            match reader.presence(slot) {
-                // A reader that activates cards by itself shows no difference between the new card and the
-                // old one.
-                Ok(Presence::Present) if was_removed => reader.power_off(slot).map(|()| Presence::Replaced),
-                seen => seen,
-            }
-        };
-        self.events.note_look(slot, result == Ok(Presence::Present));
+        let seen = self.reader.presence(slot);
+        let is_lost = !matches!(seen, Ok(_) | Err(SharedError::Gone | SharedError::Reader(_)));
+        self.is_lost.store(is_lost, Ordering::Relaxed);
+        let had_card = self.absences.note_card(slot, seen == Ok(Presence::Present));
         // One answer covers both: an absence that is pending, and one that the reader has reported just now.
-        if self.events.take_stale(slot) {
+        if self.absences.take(slot) {
             return abi::ICC_NOT_PRESENT;
         }
-        match result {
-            Ok(Presence::Present) => abi::ICC_PRESENT,
+        match seen {
             Ok(Presence::Absent) => abi::ICC_NOT_PRESENT,
-            Ok(Presence::Replaced) => {
-                self.events.set_stale(slot);
-                self.events.take_stale(slot);
+            Ok(Presence::Replaced) if had_card => {
+                self.set_absent(slot);
+                self.absences.take(slot);
                 abi::ICC_NOT_PRESENT
             }
-            Err(error) => {
-                self.note_error(error);
-                match codes::exchange(error) {
-                    abi::NO_SUCH_DEVICE => abi::ICC_NOT_PRESENT,
-                    code => code,
-                }
+            Ok(Presence::Present | Presence::Replaced) => {
+                self.absences.note_card(slot, true);
+                abi::ICC_PRESENT
             }
+            Err(error) => match codes::exchange(driver_error(error)) {
+                abi::NO_SUCH_DEVICE => abi::ICC_NOT_PRESENT,
+                code => code,
+            },
         }
     }
 
@@ -196,27 +185,23 @@ impl Channel {
             abi::POWER_UP => Reset::Cold,
             abi::RESET => Reset::Warm,
             abi::POWER_DOWN => {
-                let result = self.lock().power_off(slot);
-                return match result {
-                    Ok(()) => Ok(0),
-                    Err(error) => {
-                        self.note_error(error);
-                        Err(codes::power_down(error))
-                    }
-                };
+                let result = self.with(slot, |reader| reader.power_off(slot));
+                return result.map(|()| 0).map_err(codes::power_down);
             }
             _ => return Err(abi::NOT_SUPPORTED),
         };
-        let mut reader = self.lock();
-        match reader.power_on(slot, reset) {
-            Ok(bytes) => {
-                let length = bytes.len().min(atr.len());
-                atr[..length].copy_from_slice(&bytes[..length]);
+        let result = self.with(slot, |reader| {
+            let bytes = reader.power_on(slot, reset)?;
+            let length = bytes.len().min(atr.len());
+            atr[..length].copy_from_slice(&bytes[..length]);
+            Ok(length)
+        });
+        match result {
+            Ok(length) => {
+                self.absences.note_card(slot, true);
                 Ok(length)
             }
             Err(error) => {
-                drop(reader);
-                self.note_error(error);
                 log(Level::Info, format_args!("{}: no power: {error}", self.name));
                 Err(abi::ERROR_POWER_ACTION)
             }
@@ -234,11 +219,12 @@ impl Channel {
             abi::PROTOCOL_T1 => Protocol::T1,
             _ => return Err(abi::PROTOCOL_NOT_SUPPORTED),
         };
-        let mut reader = self.lock();
-        let offered = reader.descriptor().protocols & 3;
-        let reader_offers = offered == 0 || Dword::from(offered) & protocol != 0;
-        let result = reader.set_protocol(slot, number);
-        drop(reader);
+        let mut reader_offers = true;
+        let result = self.with(slot, |reader| {
+            let offered = reader.descriptor().protocols & 3;
+            reader_offers = offered == 0 || Dword::from(offered) & protocol != 0;
+            reader.set_protocol(slot, number)
+        });
         result.map_err(|error| {
             self.note_card_error(slot, error);
             log(Level::Info, format_args!("{}: {number:?}: {error}", self.name));
@@ -258,15 +244,10 @@ impl Channel {
         command: &[u8],
         response: &mut [u8],
     ) -> Result<usize, ResponseCode> {
-        if self.events.is_gone() {
-            return Err(abi::NO_SUCH_DEVICE);
-        }
-        if self.events.is_stale(slot) {
+        if self.absences.is_set(slot) {
             return Err(abi::COMMUNICATION_ERROR);
         }
-        let mut reader = self.lock();
-        let result = self.exchange(&mut reader, slot, protocol, command, response);
-        drop(reader);
+        let result = self.with(slot, |reader| exchange(reader, slot, protocol, command, response));
         result.map_err(|error| {
             self.note_card_error(slot, error);
             if error != Error::NoCard {
@@ -274,36 +255,6 @@ impl Channel {
             }
             codes::exchange(error)
         })
-    }
-
-    fn exchange(
-        &self,
-        reader: &mut Reader<AnyTransport>,
-        slot: u8,
-        protocol: Dword,
-        command: &[u8],
-        response: &mut [u8],
-    ) -> Result<usize, Error> {
-        if protocol > 1 {
-            // Raw: the reader handles the protocol, which needs an APDU level of exchange.
-            if !matches!(
-                reader.exchange_level(),
-                ExchangeLevel::ShortApdu | ExchangeLevel::ExtendedApdu
-            ) {
-                return Err(Error::ProtocolUnsupported);
-            }
-            if reader.current(slot).is_none() {
-                let first = reader.set_protocol(slot, Protocol::T1);
-                first.or_else(|_| reader.set_protocol(slot, Protocol::T0))?;
-            }
-        }
-        match reader.transmit(slot, command, response) {
-            Err(Error::Slot(error)) => match secure::status_word(error) {
-                Some(status) => copy(&status, response),
-                None => Err(Error::Slot(error)),
-            },
-            result => result,
-        }
     }
 
     /// Answers a control request (PC/SC part 10); gives the answer's length.
@@ -317,13 +268,10 @@ impl Channel {
         data: &[u8],
         answer: &mut [u8],
     ) -> Result<usize, ResponseCode> {
-        if self.events.is_gone() {
-            return Err(abi::NO_SUCH_DEVICE);
-        }
         let Ok(code) = u32::try_from(code) else {
             return Err(abi::ERROR_NOT_SUPPORTED);
         };
-        let result = self.lock().control(slot, code, data, answer);
+        let result = self.with_reader(slot, |reader| reader.control(slot, code, data, answer));
         result.map_err(|error| {
             self.note_card_error(slot, error);
             match (Control::decode(code), error) {
@@ -353,18 +301,52 @@ impl Channel {
             _ => (),
         }
         let mut value = vec![0; MAX_ATTRIBUTE];
-        let result = self.lock().attribute(slot, id, None, &mut value);
+        let result = self.with_reader(slot, |reader| reader.attribute(slot, id, None, &mut value));
         match result {
             Ok(length) => {
                 value.truncate(length);
                 Ok(value)
             }
             Err(Error::Unsupported) => Err(abi::ERROR_TAG),
-            Err(error) => {
-                self.note_error(error);
-                Err(codes::exchange(error))
-            }
+            Err(error) => Err(codes::exchange(error)),
         }
+    }
+}
+
+/// A reader that cannot be used is one that is gone, until it can be opened again.
+fn driver_error(error: SharedError) -> Error {
+    match error {
+        SharedError::Reader(error) => error,
+        _ => Error::Transport(transport::Error::Gone),
+    }
+}
+
+fn exchange(
+    reader: &mut AnyReader,
+    slot: u8,
+    protocol: Dword,
+    command: &[u8],
+    response: &mut [u8],
+) -> Result<usize, Error> {
+    if protocol > 1 {
+        // Raw: the reader handles the protocol, which needs an APDU level of exchange.
+        if !matches!(
+            reader.exchange_level(),
+            ExchangeLevel::ShortApdu | ExchangeLevel::ExtendedApdu
+        ) {
+            return Err(Error::ProtocolUnsupported);
+        }
+        if reader.current(slot).is_none() {
+            let first = reader.set_protocol(slot, Protocol::T1);
+            first.or_else(|_| reader.set_protocol(slot, Protocol::T0))?;
+        }
+    }
+    match reader.transmit(slot, command, response) {
+        Err(Error::Slot(error)) => match secure::status_word(error) {
+            Some(status) => copy(&status, response),
+            None => Err(Error::Slot(error)),
+        },
+        result => result,
     }
 }
 
@@ -375,110 +357,4 @@ fn copy(answer: &[u8], response: &mut [u8]) -> Result<usize, Error> {
 }
 
 #[cfg(all(test, feature = "sim"))]
-mod tests {
-    use super::*;
-    use pcsc_ccid::descriptor;
-    use pcsc_ccid::reader;
-    use pcsc_sim::card::{apps::Several, Offer, Profile, SimCard};
-    use pcsc_sim::{Event, Handle, Model};
-    use std::time::Instant;
-
-    const LONG: Duration = Duration::from_secs(10);
-
-    fn card() -> SimCard {
-        SimCard::good(Profile::new(&[Offer::T1]), Box::new(Several::demo()))
-    }
-
-    fn channel(model: &str) -> (Handle, Channel) {
-        let device = pcsc_sim::Device::named(model).unwrap();
-        let configuration = Model::configuration_descriptor(&[device.model()], 4);
-        let interface = descriptor::interfaces(&configuration).remove(0).unwrap();
-        let handle = Handle::new(device);
-        let opened = OpenedReader {
-            transport: Box::new(handle.transport()),
-            interface,
-            identity: reader::DeviceInfo::default(),
-            name: model.to_owned(),
-            events: Arc::new(Events::new(1, true)),
-            watcher: None,
-            cancel: None,
-        };
-        (handle, Channel::open(opened).unwrap())
-    }
-
-    /// A card is swapped faster than pcscd looks.
-    #[test]
-    fn a_card_that_was_swapped_between_two_looks_is_absent_for_a_while() {
-        // The first gives power to a card by itself, so that its status shows no difference.
-        for model in ["au9540", "gempc-express"] {
-            let (handle, channel) = channel(model);
-            let notify = || {
-                while let Some(bytes) = handle.with(|device| device.interrupt_in()) {
-                    channel.events.notify(&bytes);
-                }
-            };
-            let look = || {
-                channel.wait(0, LONG);
-                channel.presence(0)
-            };
-            handle.insert(0, card());
-            notify();
-            assert_eq!(look(), abi::ICC_PRESENT, "{model}");
-            channel.power(0, abi::POWER_UP, &mut [0; 33]).unwrap();
-            handle.remove(0);
-            notify();
-            handle.insert(0, card());
-            notify();
-            // Whoever has looked first, the event thread sees it absent after its next wait, and not after
-            // the one behind.
-            for expected in [abi::ICC_NOT_PRESENT, abi::ICC_NOT_PRESENT, abi::ICC_PRESENT] {
-                assert_eq!(look(), expected, "{model}");
-            }
-            channel.power(0, abi::POWER_UP, &mut [0; 33]).unwrap();
-            // One that is seen to go and to come is not absent twice.
-            handle.remove(0);
-            notify();
-            assert_eq!(look(), abi::ICC_NOT_PRESENT, "{model}");
-            handle.insert(0, card());
-            notify();
-            assert_eq!(look(), abi::ICC_PRESENT, "{model}");
-        }
-    }
-
-    /// The reader sends no notification in this test: the failed exchange alone wakes pcscd's event thread.
-    #[test]
-    fn a_card_that_an_exchange_has_missed_is_absent_once() {
-        // The first gives power to a card by itself.
-        for model in ["au9540", "gempc-express"] {
-            let (handle, channel) = channel(model);
-            handle.insert(0, card());
-            channel.power(0, abi::POWER_UP, &mut [0; 33]).unwrap();
-            channel.set_protocol(0, abi::PROTOCOL_T1).unwrap();
-            assert_eq!(channel.presence(0), abi::ICC_PRESENT);
-
-            let soon = handle.with(|device| device.now()) + Duration::from_millis(1);
-            handle.schedule(soon, Event::Remove(0));
-            let command = [0x80, 0xEE, 0, 100, 100];
-            let missed = channel.transmit(0, 1, &command, &mut [0; 258]);
-            assert_eq!(missed, Err(abi::ICC_NOT_PRESENT), "{model}");
-            handle.insert(0, card());
-
-            let begin = Instant::now();
-            channel.wait(0, LONG);
-            assert_eq!(channel.presence(0), abi::ICC_NOT_PRESENT, "{model}");
-            channel.wait(0, LONG);
-            assert!(begin.elapsed() < LONG, "{model}: not woken");
-            assert_eq!(channel.presence(0), abi::ICC_PRESENT, "{model}");
-            let begin = Instant::now();
-            channel.wait(0, Duration::from_millis(20));
-            assert!(begin.elapsed() >= Duration::from_millis(20), "{model}: no news");
-            channel.power(0, abi::POWER_UP, &mut [0; 33]).unwrap();
-            channel.set_protocol(0, abi::PROTOCOL_T1).unwrap();
-            assert_eq!(
-                channel.transmit(0, 1, &command, &mut [0; 258]),
-                Ok(102),
-                "{model}"
-            );
-        }
-    }
-}
+mod tests;

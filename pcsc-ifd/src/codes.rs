@@ -44,14 +44,6 @@ pub fn power_down(error: Error) -> ResponseCode {
     }
 }
 
-/// A reader that cannot be opened.
-pub fn open(error: Error) -> ResponseCode {
-    match error {
-        error if error.is_gone() => abi::NO_SUCH_DEVICE,
-        _ => abi::COMMUNICATION_ERROR,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,7 +58,7 @@ mod tests {
             [exchange(GONE), control(GONE), protocol(GONE, true)],
             [abi::NO_SUCH_DEVICE; 3]
         );
-        assert_eq!([power_down(GONE), open(GONE)], [abi::NO_SUCH_DEVICE; 2]);
+        assert_eq!(power_down(GONE), abi::NO_SUCH_DEVICE);
     }
 
     #[test]

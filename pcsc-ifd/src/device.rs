@@ -3,15 +3,14 @@
 #![forbid(unsafe_code)]
 
 use crate::abi::{self, ResponseCode};
-use crate::events::Events;
+use crate::channel::Channel;
 use crate::log::{log, Level};
-use crate::opened::OpenedReader;
+use crate::settings;
 #[cfg(feature = "sim")]
 use crate::sim;
-use crate::watcher::Watcher;
 use pcsc_ccid::descriptor::Flavour;
-use pcsc_ccid::usb::{self, Candidate, NoticeReason, OpenError, Presence};
-use std::sync::Arc;
+use pcsc_ccid::shared::{Notifications, SharedReader};
+use pcsc_ccid::usb::{self, Candidate, NoticeReason, OpenError, ReaderOpenError};
 
 /// A device name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +96,7 @@ impl UsbPlace {
 /// # Errors
 /// [`abi::NO_SUCH_DEVICE`] if there is none: pcscd then tries the device's next interface.
 /// [`abi::COMMUNICATION_ERROR`] if the reader cannot be used; the reason is logged.
-pub fn open(name: &str) -> Result<OpenedReader, ResponseCode> {
+pub fn open(name: &str) -> Result<Channel, ResponseCode> {
     match DeviceName::parse(name) {
         Some(DeviceName::Usb {
             vendor,
@@ -108,10 +107,13 @@ pub fn open(name: &str) -> Result<OpenedReader, ResponseCode> {
                 && place.is_none_or(|place| place.matches(here))
         }),
         #[cfg(feature = "sim")]
-        Some(DeviceName::Simulated(model)) => sim::open(name, model).map_err(|reason| {
-            log(Level::Critical, format_args!("{name}: {reason}"));
-            abi::NO_SUCH_DEVICE
-        }),
+        Some(DeviceName::Simulated(model)) => {
+            let (reader, has_waits) = sim::reader(model).map_err(|reason| {
+                log(Level::Critical, format_args!("{name}: {reason}"));
+                abi::NO_SUCH_DEVICE
+            })?;
+            Channel::open(name.to_owned(), reader, has_waits)
+        }
         _ => {
             log(Level::Critical, format_args!("{name}: not a device name"));
             Err(abi::NO_SUCH_DEVICE)
@@ -123,7 +125,7 @@ pub fn open(name: &str) -> Result<OpenedReader, ResponseCode> {
 ///
 /// # Errors
 /// As [`open`].
-pub fn open_any() -> Result<OpenedReader, ResponseCode> {
+pub fn open_any() -> Result<Channel, ResponseCode> {
     open_usb("any reader", |identity, _| {
         pcsc_ccid::names::model(identity.vendor_id, identity.product_id).is_some()
     })
@@ -133,7 +135,7 @@ pub fn open_any() -> Result<OpenedReader, ResponseCode> {
 fn open_usb(
     name: &str,
     matches: impl Fn(&usb::DeviceIdentity, &usb::Place) -> bool,
-) -> Result<OpenedReader, ResponseCode> {
+) -> Result<Channel, ResponseCode> {
     let listing = usb::list().map_err(|error| {
         log(Level::Critical, format_args!("{name}: {error}"));
         abi::COMMUNICATION_ERROR
@@ -143,13 +145,10 @@ fn open_usb(
         if !matches(&candidate.identity, &candidate.place) {
             continue;
         }
-        match claim(name, candidate) {
-            Ok(device) => return Ok(device),
-            Err(OpenError::Gone) => (),
-            Err(error) => {
-                log(Level::Critical, format_args!("{}: {error}", candidate.identity));
-                result = Err(abi::COMMUNICATION_ERROR);
-            }
+        match channel(name, candidate.clone()) {
+            Ok(channel) => return Ok(channel),
+            Err(abi::NO_SUCH_DEVICE) => (),
+            Err(error) => result = Err(error),
         }
     }
     for notice in &listing.notices {
@@ -161,30 +160,30 @@ fn open_usb(
     result
 }
 
-fn claim(name: &str, candidate: &Candidate) -> Result<OpenedReader, OpenError> {
-    let opened = candidate.open()?;
-    let (transport, interface) = (opened.transport, candidate.interface);
-    let slots = usize::from(interface.descriptor.slots());
+fn channel(name: &str, candidate: Candidate) -> Result<Channel, ResponseCode> {
+    let interface = candidate.interface;
+    let identity = candidate.identity.clone();
     // The card of a token cannot be removed: pcscd need not poll for it.
     let is_token = interface.flavour != Flavour::Ccid;
-    let (events, watcher) = match opened.presence {
-        Presence::Notified(watch) if !is_token => {
-            let events = Arc::new(Events::new(slots, true));
-            let watcher = Watcher::start(watch, events.clone()).map_err(OpenError::System)?;
-            (events, Some(watcher))
+    let options = settings::get().reader_options;
+    let mut open = candidate.opener(options, move |error| match error {
+        // pcscd's own watch of the bus reports that.
+        ReaderOpenError::Device(OpenError::Gone) => (),
+        error => log(Level::Critical, format_args!("{identity}: {error}")),
+    });
+    let open = move |deadline| {
+        let mut opened = open(deadline)?;
+        if is_token {
+            opened.notifications = Notifications::Pushed;
         }
-        _ => (Arc::new(Events::new(slots, is_token)), None),
+        Ok(opened)
     };
-    let canceller = transport.canceller();
-    Ok(OpenedReader {
-        transport: Box::new(transport),
-        interface,
-        identity: candidate.device(),
-        name: name.to_owned(),
-        events,
-        watcher,
-        cancel: Some(Box::new(move || canceller.cancel())),
-    })
+    let reader = SharedReader::new(interface.descriptor.slots(), Box::new(open));
+    Channel::open(
+        name.to_owned(),
+        reader,
+        is_token || interface.interrupt_in.is_some(),
+    )
 }
 
 #[cfg(test)]

@@ -1,31 +1,27 @@
 //! The CCID driver as an IFD handler (IFDHandler 3.0): pcscd loads it in libccid's place.
 //!
 //! ```text
-//! pcscd ── entry points (this file) ── units ── channel ── pcsc_ccid::reader ── device: USB, or simulated
-//!              event threads ── events ── watcher: the interrupt pipe
+//! pcscd ── entry points (this file) ── units ── channel ── pcsc_ccid::shared ── device: USB, or simulated
+//!          and event threads                    absences
 //! ```
 //!
 //! This file has the entry points: it checks pointers, catches panics and answers questions about the handler
 //! itself. Response codes are libccid's for the same events (`codes.rs`).
 
 pub mod abi;
+mod absences;
 mod channel;
 mod codes;
 mod device;
-mod events;
 pub mod info_plist;
-
 mod library_path;
 mod log;
-mod opened;
 mod settings;
 #[cfg(feature = "sim")]
 mod sim;
 mod units;
-mod watcher;
 
 use abi::{Dword, IoHeader, ResponseCode};
-use channel::Channel;
 use std::ffi::{c_char, c_int, c_void, CStr};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::time::Duration;
@@ -85,14 +81,14 @@ pub unsafe extern "C" fn IFDHCreateChannelByName(lun: Dword, device: *const c_ch
         // SAFETY: not NULL, so a C string, as the caller promises.
         let name = unsafe { CStr::from_ptr(device) };
         let name = name.to_str().map_err(|_| abi::NO_SUCH_DEVICE)?;
-        units::add(lun, || Channel::open(device::open(name)?))
+        units::add(lun, || device::open(name))
     })
 }
 
 /// Opens the first free USB reader. A channel number has no meaning for USB.
 #[no_mangle]
 pub extern "C" fn IFDHCreateChannel(lun: Dword, _channel: Dword) -> ResponseCode {
-    checked(|| units::add(lun, || Channel::open(device::open_any()?)))
+    checked(|| units::add(lun, device::open_any))
 }
 
 /// Closes a slot, and with its last slot the reader.

@@ -6,11 +6,11 @@ use std::time::Instant;
 use pcsc_ccid::atr::Atr;
 use pcsc_ccid::message;
 use pcsc_ccid::part10::Control;
-use pcsc_ccid::reader::{self, DeviceInfo, Error, Protocol, Reset};
+use pcsc_ccid::reader::{DeviceInfo, Error, Protocol, Reset};
+use pcsc_ccid::shared::{self, AnyReader, Open, SharedError, SharedReader};
 use pcsc_ccid::transport;
 
 use crate::connections::{T0, T1};
-use crate::shared_reader::{AnyReader, Open, SharedError, SharedReader};
 use crate::slot::{FoundReader, Powered, Presence, Slot, SlotError, SlotEvent, Watch};
 
 /// The slots of a reader that `open` opens when it is first needed, and the reader.
@@ -43,11 +43,15 @@ struct CcidWatch {
 
 impl Watch for CcidWatch {
     fn wait(&self) -> SlotEvent {
-        self.reader.events().wait(self.number)
+        match self.reader.events().wait(self.number, None) {
+            shared::SlotEvent::Card => SlotEvent::Card,
+            shared::SlotEvent::Gone => SlotEvent::Gone,
+            shared::SlotEvent::Stopped => SlotEvent::Stopped,
+        }
     }
 
-    fn wake(&self) -> bool {
-        self.reader.events().wake(self.number)
+    fn wake(&self) {
+        self.reader.events().wake(self.number);
     }
 
     fn stop(&self) {
@@ -102,24 +106,9 @@ fn driver_error(error: Error) -> SlotError {
     }
 }
 
-/// What an error of [`Reader::open`](reader::Reader::open) means.
-pub fn open_error(error: Error) -> SharedError {
-    match driver_error(error) {
-        // The node is still there: another process may have reset the device meanwhile.
-        SlotError::NoDevice if error.is_gone() => SharedError::Failed,
-        SlotError::NoDevice => SharedError::Gone,
-        _ => SharedError::Reader(error),
-    }
-}
-
 impl Slot for CcidSlot {
     fn presence(&mut self) -> Result<Presence, SlotError> {
-        match self.reader.presence(self.number) {
-            Ok(reader::Presence::Absent) => Ok(Presence::Absent),
-            Ok(reader::Presence::Present) => Ok(Presence::Present),
-            Ok(reader::Presence::Replaced) => Ok(Presence::Replaced),
-            Err(error) => Err(slot_error(error)),
-        }
+        self.reader.presence(self.number).map_err(slot_error)
     }
 
     fn power_up(&mut self, warm: bool, deadline: Option<Instant>) -> Result<Powered, SlotError> {

@@ -49,14 +49,13 @@
 //! reader                      one slot as all connections share it; lock order and wake-ups are described there
 //! slot_state, connections     its bookkeeping, without I/O
 //! slot                        the driver's interface, with ccid and remote behind it
-//! shared_reader, slot_events  a CCID reader with its slots, of usb or simulated
+//! usb, simulated              CCID readers, shared by their slots with `pcsc_ccid::shared`
 //! ```
 
 mod bus;
 mod ccid;
 mod client;
 mod connections;
-mod deadline;
 mod error;
 mod exchange;
 mod manager;
@@ -64,18 +63,15 @@ mod power;
 mod reader;
 #[cfg(feature = "sim")]
 mod remote;
-mod shared_reader;
 #[cfg(feature = "sim")]
 mod simulated;
 mod slot;
-mod slot_events;
 mod slot_state;
 mod sync;
 mod terms;
 #[cfg(test)]
 mod tests;
 mod thread;
-mod timed_mutex;
 mod usb;
 
 pub use bus::{Bus, BusEvent};

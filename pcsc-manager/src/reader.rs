@@ -19,8 +19,7 @@ use pcsc_ccid::reader::DeviceInfo;
 use crate::error::CallError;
 use crate::slot::{Driver, Presence, Slot, SlotError, SlotEvent, Vacant, Watch};
 use crate::slot_state::{Access, LastSeen, SlotState, ABSENT, PRESENT, RETRY, UNKNOWN};
-use crate::sync::{lock, ChangeCounter};
-use crate::timed_mutex::{TimedMutex, TimedMutexGuard};
+use crate::sync::{lock, ChangeCounter, TimedMutex, TimedMutexGuard};
 
 /// A slot and its connections.
 pub struct Reader {
@@ -68,8 +67,7 @@ pub struct Interest<R: Deref<Target = Reader>> {
 }
 
 impl<R: Deref<Target = Reader>> Interest<R> {
-    /// Begins to need a reader. If its device is not open, its thread opens it and polls the slot. Where
-    /// that thread listens to the device for other slots, the one that does what is due polls it.
+    /// Begins to need a reader. If its device is not open, its thread opens it and polls the slot.
     pub fn new(reader: R) -> Interest<R> {
         let is_closed = {
             let mut state = reader.state();
@@ -77,9 +75,8 @@ impl<R: Deref<Target = Reader>> Interest<R> {
             state.due.give_back = None;
             state.access == Access::Closed
         };
-        if is_closed && !reader.watch.wake() {
-            reader.state().due.poll = Some(Instant::now());
-            reader.wakers.schedule.post();
+        if is_closed {
+            reader.watch.wake();
         }
         Interest {
             reader,
@@ -331,8 +328,8 @@ impl Reader {
         self.state().due.first()
     }
 
-    /// Does what is due: takes the power from an unused card, polls the slot, or gives the device back. A
-    /// driver that is at work is not waited for.
+    /// Does what is due: takes the power from an unused card, asks again after a failure, or gives the device
+    /// back. A driver that is at work is not waited for.
     pub fn attend(&self) {
         let Some(mut driver) = self.driver.try_lock() else {
             self.state().due.postpone(Instant::now() + RETRY);
@@ -340,11 +337,10 @@ impl Reader {
         };
         let now = Instant::now();
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        let (give_back, power_down, poll) = {
-            let mut state = self.state();
-            let due = &mut state.due;
-            let poll = is_due(due.retry) || due.poll.take_if(|at| *at <= now).is_some();
-            (is_due(due.give_back), is_due(due.power_down), poll)
+        let (give_back, power_down, retry) = {
+            let state = self.state();
+            let due = &state.due;
+            (is_due(due.give_back), is_due(due.power_down), is_due(due.retry))
         };
         if give_back {
             return self.give_back(driver.slot());
@@ -352,7 +348,7 @@ impl Reader {
         if power_down {
             self.power_down_if_unused(driver.slot());
         }
-        if poll {
+        if retry {
             self.poll_slot(driver.slot());
         }
     }

@@ -179,12 +179,11 @@ impl Watch for RemoteWatch {
         self.try_wait().unwrap_or(SlotEvent::Gone)
     }
 
-    fn wake(&self) -> bool {
+    fn wake(&self) {
         if let Ok((mut waker, _)) = self.wakers.as_ref().map(|(waker, woken)| (waker, woken)) {
             // It fails at the end of the reader alone.
             let _ = waker.write_all(&[1]);
         }
-        true
     }
 
     fn stop(&self) {

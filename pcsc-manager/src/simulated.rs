@@ -8,17 +8,16 @@ use std::time::Instant;
 use pcsc_ccid::descriptor::{interfaces, Interface};
 use pcsc_ccid::names;
 use pcsc_ccid::reader::{DeviceInfo, Options, Reader};
-use pcsc_ccid::transport;
+use pcsc_ccid::shared::{time_on, Notifications, OpenedReader, SharedError, SharedReader, POLL_INTERVAL};
+use pcsc_ccid::transport::Transport;
 use pcsc_sim::card::apps::Several;
 use pcsc_sim::card::{Offer, Profile, SimCard};
-use pcsc_sim::{Handle, Model, SimWatch};
+use pcsc_sim::{Handle, Model};
 
 use crate::bus::{Bus, BusEvent};
 use crate::ccid;
 use crate::error::StartError;
-use crate::shared_reader::{with_deadline, OpenedReader, SharedError, SharedReader};
 use crate::slot::FoundReader;
-use crate::slot_events::{InterruptSource, Notifications, POLL_INTERVAL};
 use crate::sync::{lock, wait_until};
 
 /// The bundled reader's name.
@@ -151,22 +150,17 @@ impl Simulated {
 
     pub(crate) fn open(&self, deadline: Option<Instant>) -> Result<OpenedReader, SharedError> {
         let interface = self.interface().ok_or(SharedError::Gone)?;
-        let transport = with_deadline(self.device.transport(), deadline);
-        let has_interrupts = interface.interrupt_in.is_some();
-        let reader = Reader::open(transport, self.device_info(), &interface, self.options)
-            .map_err(ccid::open_error)?;
-        let notifications = if has_interrupts {
-            let watch = Arc::new(self.device.watch());
-            Notifications::Interrupts {
-                source: Box::new(Interrupts(watch.clone())),
-                stop: Box::new(move || watch.stop()),
-            }
-        } else {
-            Notifications::Polled(POLL_INTERVAL)
-        };
+        let transport: Box<dyn Transport> = Box::new(self.device.transport());
+        let deadline = time_on(&transport, deadline);
+        let reader = Reader::open_until(deadline, transport, self.device_info(), &interface, self.options)
+            .map_err(SharedError::opening)?;
         Ok(OpenedReader {
             reader,
-            notifications,
+            notifications: match interface.interrupt_in {
+                Some(_) => Notifications::Interrupts(Box::new(self.device.watch())),
+                None => Notifications::Polled(POLL_INTERVAL),
+            },
+            cancel: None,
         })
     }
 
@@ -207,21 +201,6 @@ impl Bus for SimulatedBus {
     fn stop(&self) {
         lock(&self.later).is_stopped = true;
         self.moved.notify_all();
-    }
-}
-
-struct Interrupts(Arc<SimWatch>);
-
-impl InterruptSource for Interrupts {
-    fn next(&mut self, receive: &mut dyn FnMut(&[u8])) -> Result<(), transport::Error> {
-        match self.0.wait() {
-            pcsc_sim::WatchEvent::Notification(message) => {
-                receive(&message);
-                Ok(())
-            }
-            pcsc_sim::WatchEvent::Gone => Err(transport::Error::Gone),
-            pcsc_sim::WatchEvent::Stopped => Err(transport::Error::Cancelled),
-        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use pcsc_ccid::reader::DeviceInfo;
+pub use pcsc_ccid::reader::Presence;
 
 /// One slot of a reader: a place for a card. Calls come one at a time, from any thread; each ends within a
 /// time that the driver bounds. The first one opens the device, and dropping the slot closes it.
@@ -43,17 +44,6 @@ pub trait Slot: Send {
     fn give_back(&mut self) {}
 }
 
-/// Whether a card is in a slot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Presence {
-    /// No card.
-    Absent,
-    /// A card.
-    Present,
-    /// A card that is not the one that had power. Reported once.
-    Replaced,
-}
-
 /// A card that answered to reset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Powered {
@@ -69,10 +59,8 @@ pub struct Powered {
 pub trait Watch: Send + Sync {
     /// Blocks until there may be something new, or until [`Watch::stop`] was called.
     fn wait(&self) -> SlotEvent;
-    /// Makes the wait in progress, or the next one, return [`SlotEvent::Card`]. Returns `false` if it cannot,
-    /// because the wait in progress is one for events of other slots too; then the slot is to be polled by
-    /// another thread.
-    fn wake(&self) -> bool;
+    /// Makes the wait in progress, or the next one, return [`SlotEvent::Card`].
+    fn wake(&self);
     /// Ends the wait in progress and every later one.
     fn stop(&self);
 }

@@ -53,8 +53,6 @@ pub struct Due {
     pub retry: Option<Instant>,
     /// The pause before that.
     retry_pause: Duration,
-    /// The slot is polled for a call that needs it, as its thread cannot be woken.
-    pub poll: Option<Instant>,
     /// The device is given back, because nothing needs it.
     pub give_back: Option<Instant>,
 }
@@ -62,18 +60,13 @@ pub struct Due {
 impl Due {
     /// The first time of all.
     pub fn first(&self) -> Option<Instant> {
-        let all = [self.power_down, self.retry, self.poll, self.give_back];
+        let all = [self.power_down, self.retry, self.give_back];
         all.into_iter().flatten().min()
     }
 
     /// Moves everything to `at` or later.
     pub fn postpone(&mut self, at: Instant) {
-        let all = [
-            &mut self.power_down,
-            &mut self.retry,
-            &mut self.poll,
-            &mut self.give_back,
-        ];
+        let all = [&mut self.power_down, &mut self.retry, &mut self.give_back];
         for due in all.into_iter().flatten() {
             *due = at.max(*due);
         }

@@ -173,9 +173,8 @@ impl Watch for Bench {
         }
     }
 
-    fn wake(&self) -> bool {
+    fn wake(&self) {
         self.set(|_| ());
-        true
     }
 
     fn stop(&self) {

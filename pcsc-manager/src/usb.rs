@@ -2,18 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Instant;
 
-use pcsc_ccid::reader::{Options, Reader};
-use pcsc_ccid::transport;
-use pcsc_ccid::usb::{Candidate, Hotplug, HotplugStopper, Listing, OpenError, Place, Presence, UsbWatch};
+use pcsc_ccid::reader::Options;
+use pcsc_ccid::shared::SharedReader;
+use pcsc_ccid::usb::{Candidate, Hotplug, HotplugStopper, Listing, OpenError, Place, ReaderOpenError};
 
 use crate::bus::{Bus, BusEvent};
 use crate::ccid;
 use crate::error::StartError;
-use crate::shared_reader::{with_deadline, OpenedReader, SharedError, SharedReader};
 use crate::slot::FoundReader;
-use crate::slot_events::{InterruptSource, Notifications};
 use crate::sync::{lock, ChangeCounter};
 
 /// The readers on the USB.
@@ -57,13 +54,16 @@ impl UsbBus {
 fn found(candidate: Candidate, options: Options) -> (FoundReader, Arc<SharedReader>) {
     let name = candidate.name_identity().base_name();
     let slots = candidate.interface.descriptor.slots();
-    let mut logged = None;
-    ccid::found(
-        name,
-        candidate.device(),
-        slots,
-        Box::new(move |deadline| open(&candidate, options, deadline, &mut logged)),
-    )
+    let (identity, device) = (candidate.identity.clone(), candidate.device());
+    let mut open = candidate.opener(options, move |error| match error {
+        ReaderOpenError::Device(OpenError::Busy { .. }) => log::warn!("{identity}: {error}"),
+        error => log::error!("{identity}: {error}"),
+    });
+    let open = move |deadline| {
+        owner::note();
+        open(deadline)
+    };
+    ccid::found(name, device, slots, Box::new(open))
 }
 
 /// The readers of one device whose node the caller has opened.
@@ -157,64 +157,6 @@ impl Bus for UsbBus {
     fn stop(&self) {
         self.end.post();
         self.stopper.stop();
-    }
-}
-
-fn open(
-    candidate: &Candidate,
-    options: Options,
-    deadline: Option<Instant>,
-    logged: &mut Option<String>,
-) -> Result<OpenedReader, SharedError> {
-    owner::note();
-    let opened = candidate.open().map_err(|error| {
-        // Logged once, for as long as it is the same.
-        let text = format!("{}: {error}", candidate.identity);
-        if logged.as_ref() != Some(&text) {
-            match error {
-                OpenError::Busy { .. } => log::warn!("{text}"),
-                _ => log::error!("{text}"),
-            }
-            *logged = Some(text);
-        }
-        match error {
-            OpenError::Busy { .. } => SharedError::Busy,
-            OpenError::Gone => SharedError::Gone,
-            _ => SharedError::Failed,
-        }
-    })?;
-    *logged = None;
-    let reader = Reader::open(
-        with_deadline(opened.transport, deadline),
-        candidate.device(),
-        &candidate.interface,
-        options,
-    )
-    .map_err(|error| {
-        log::error!("{}: {error}", candidate.identity);
-        ccid::open_error(error)
-    })?;
-    let notifications = match opened.presence {
-        Presence::Polled(interval) => Notifications::Polled(interval),
-        Presence::Notified(watch) => {
-            let stopper = watch.stopper();
-            Notifications::Interrupts {
-                source: Box::new(Interrupts(watch)),
-                stop: Box::new(move || stopper.stop()),
-            }
-        }
-    };
-    Ok(OpenedReader {
-        reader,
-        notifications,
-    })
-}
-
-struct Interrupts(UsbWatch);
-
-impl InterruptSource for Interrupts {
-    fn next(&mut self, receive: &mut dyn FnMut(&[u8])) -> Result<(), transport::Error> {
-        self.0.wait(None).map(receive)
     }
 }
 

@@ -237,6 +237,30 @@ fn another_card_is_another_card() {
 }
 
 #[test]
+fn a_card_taken_out_and_put_back_is_another_card() {
+    // The last one does not notify: pcscd polls it.
+    let models = ["omnikey-3x21", "gempc-express", "rutoken-lite"];
+    let pcscd = Pcscd::start_driver(
+        &models
+            .map(|model| format!("{model}:card=t1"))
+            .each_ref()
+            .map(String::as_str),
+    );
+    for (number, model) in (0..).zip(models) {
+        let (context, reader) = (context(&pcscd), pcscd.reader(number));
+        let card = connect(&context, &reader);
+        expect(&card, SELECT_HELLO, b"");
+        let mut seen = [ReaderState::new(name(&reader), State::UNAWARE)];
+        context.get_status_change(Duration::ZERO, &mut seen).unwrap();
+        // In one step: nobody sees an empty slot.
+        reader.insert_named_nowait("t1");
+        wait_past(&context, &reader, State::PRESENT, Some(seen[0].event_count()));
+        assert_eq!(exchange(&card, SELECT_HELLO), Err(Error::RemovedCard), "{model}");
+        expect(&connect(&context, &reader), SELECT_HELLO, b"");
+    }
+}
+
+#[test]
 fn a_card_that_the_driver_resets_is_another_one_to_every_client() {
     let pcscd = Pcscd::start_driver(&["gempc-express:card=frail"]);
     let (one, other) = (context(&pcscd), context(&pcscd));

@@ -1,5 +1,7 @@
 //! Why a reader cannot be opened, and who has it.
 
+use crate::reader;
+use crate::shared::SharedError;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -42,6 +44,30 @@ pub(super) enum Refusal {
     Busy,
     Gone,
     Other(io::Error),
+}
+
+/// Why a reader cannot be opened for the threads that share it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReaderOpenError {
+    /// Its device.
+    #[error(transparent)]
+    Device(#[from] OpenError),
+    /// The reader itself: it does not answer, or is not supported.
+    #[error(transparent)]
+    Reader(#[from] reader::Error),
+}
+
+impl ReaderOpenError {
+    /// What it means to those who share the reader.
+    pub fn shared(&self) -> SharedError {
+        match self {
+            ReaderOpenError::Device(OpenError::Busy { .. }) => SharedError::Busy,
+            ReaderOpenError::Device(OpenError::Gone) => SharedError::Gone,
+            ReaderOpenError::Device(_) => SharedError::Failed,
+            ReaderOpenError::Reader(error) => SharedError::opening(*error),
+        }
+    }
 }
 
 fn names(holders: &[Holder]) -> String {

@@ -34,7 +34,7 @@ use self::nusb as platform;
 use linux as platform;
 
 pub use candidate::{udev_rule, Candidate, DeviceIdentity, Place};
-pub use error::{Holder, OpenError};
+pub use error::{Holder, OpenError, ReaderOpenError};
 pub use hotplug::{list, Hotplug};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub use linux::readers_from_fd;
@@ -42,4 +42,4 @@ pub use listing::{Changes, Listing, Notice, NoticeReason};
 pub use open::Opened;
 pub use platform::HotplugStopper;
 pub use transport::{Canceller, UsbTransport};
-pub use watch::{Presence, UsbWatch, WatchStopper, POLL_INTERVAL};
+pub use watch::{Presence, UsbWatch};

@@ -1,16 +1,21 @@
-//! Claiming a reader.
+//! Claiming a reader, and opening it for threads that share it.
 
 use super::bulk::Bulk;
 use super::candidate::{udev_rule, Candidate, Source};
-use super::error::{OpenError, Refusal};
+use super::error::{OpenError, ReaderOpenError, Refusal};
 use super::platform::{self, Claim, OpenDevice};
 use super::signal::Signal;
 use super::transport::UsbTransport;
-use super::watch::{Presence, UsbWatch, POLL_INTERVAL};
+use super::watch::{Presence, UsbWatch};
 use crate::descriptor::Flavour;
+use crate::reader::{Options, Reader};
+use crate::shared::{time_on, Notifications, Open, OpenedReader, POLL_INTERVAL};
+use crate::transport::Transport;
+use std::boxed::Box;
+use std::string::ToString;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Pauses between attempts to claim an interface. A process that has just ended, or a probe by udev, may hold
 /// it for a moment.
@@ -68,6 +73,46 @@ impl Candidate {
         Ok(Opened {
             transport: UsbTransport::new(claim, pipes, control, signal),
             presence,
+        })
+    }
+
+    /// What opens the reader for a [`SharedReader`](crate::shared::SharedReader). `report` gets why it cannot
+    /// be opened, once for as long as the reason is the same.
+    pub fn opener(self, options: Options, mut report: impl FnMut(&ReaderOpenError) + Send + 'static) -> Open {
+        let mut reported = None;
+        Box::new(move |deadline| match self.open_reader(options, deadline) {
+            Ok(opened) => {
+                reported = None;
+                Ok(opened)
+            }
+            Err(error) => {
+                let text = error.to_string();
+                if reported.as_ref() != Some(&text) {
+                    report(&error);
+                    reported = Some(text);
+                }
+                Err(error.shared())
+            }
+        })
+    }
+
+    fn open_reader(
+        &self,
+        options: Options,
+        deadline: Option<Instant>,
+    ) -> Result<OpenedReader, ReaderOpenError> {
+        let Opened { transport, presence } = self.open()?;
+        let canceller = transport.canceller();
+        let transport: Box<dyn Transport> = Box::new(transport);
+        let deadline = time_on(&transport, deadline);
+        let reader = Reader::open_until(deadline, transport, self.device(), &self.interface, options)?;
+        Ok(OpenedReader {
+            reader,
+            notifications: match presence {
+                Presence::Notified(watch) => Notifications::Interrupts(Box::new(watch)),
+                Presence::Polled(interval) => Notifications::Polled(interval),
+            },
+            cancel: Some(Box::new(move || canceller.cancel())),
         })
     }
 

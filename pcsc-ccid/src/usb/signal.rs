@@ -55,6 +55,10 @@ impl Signal {
     }
 
     /// Ends this and every later wait.
+    #[cfg_attr(
+        any(target_os = "linux", target_os = "android"),
+        allow(dead_code, reason = "nusb's hotplug is the one that is stopped for good")
+    )]
     pub(super) fn stop(&self) {
         self.set(|state| state.is_stopped = true);
     }

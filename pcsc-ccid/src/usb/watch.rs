@@ -3,14 +3,13 @@
 use super::pipe::Pipe;
 use super::platform::{Claim, InterruptIn};
 use super::signal::Signal;
+use crate::shared::InterruptSource;
 use crate::transport::Error;
+use std::boxed::Box;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::vec::Vec;
-
-/// How often to poll a reader that does not notify: as often as pcscd does.
-pub const POLL_INTERVAL: Duration = Duration::from_millis(400);
 
 /// How the presence of cards is learnt.
 #[derive(Debug)]
@@ -48,33 +47,47 @@ impl UsbWatch {
         }
     }
 
-    /// A handle that ends this watch from any thread.
-    pub fn stopper(&self) -> WatchStopper {
-        WatchStopper {
-            signal: self.signal.clone(),
-        }
-    }
-
     /// Sleeps until the reader sends something on the interrupt pipe and gives the bytes, for
     /// [`Notification::decode`](crate::message::Notification::decode).
     ///
-    /// Between two calls the reader keeps what it has to send.
+    /// Between two calls one message is received, so that a removal is not lost where the card is inserted
+    /// again at once; the reader keeps what it has to send after that.
     ///
     /// # Errors
-    /// [`Error::Timeout`] where a timeout was given; a later call loses nothing by it. [`Error::Cancelled`]
-    /// from [`WatchStopper::stop`] on, [`Error::Gone`] once the reader is unplugged. After [`Error::Stall`]
-    /// the pipe's halt is ended already; after a second one, or [`Error::Fault`], poll instead.
+    /// [`Error::Timeout`] where a timeout was given, and [`Error::Cancelled`] where the wait was
+    /// [interrupted](InterruptSource::interrupter); a later call loses nothing by either. [`Error::Gone`]
+    /// once the reader is unplugged. After [`Error::Stall`] the pipe's halt is ended already; after a second
+    /// one, or [`Error::Fault`], poll instead.
     pub fn wait(&mut self, timeout: Option<Duration>) -> Result<&[u8], Error> {
+        self.wait_until(timeout.and_then(|timeout| Instant::now().checked_add(timeout)))
+    }
+
+    fn wait_until(&mut self, deadline: Option<Instant>) -> Result<&[u8], Error> {
         if !self.pipe.is_pending() {
-            let mut buffer = std::mem::take(&mut self.buffer);
-            buffer.resize(self.pipe.max_packet_size().max(1), 0);
-            self.pipe.submit(buffer);
+            self.submit();
         }
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let completion = self.pipe.wait(deadline)?;
-        self.buffer = completion.buffer;
         end(&mut self.pipe, completion.result)?;
+        self.submit();
+        self.buffer = completion.buffer;
         Ok(&self.buffer)
+    }
+
+    fn submit(&mut self) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.resize(self.pipe.max_packet_size().max(1), 0);
+        self.pipe.submit(buffer);
+    }
+}
+
+impl InterruptSource for UsbWatch {
+    fn next(&mut self, deadline: Option<Instant>, receive: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
+        self.wait_until(deadline).map(receive)
+    }
+
+    fn interrupter(&self) -> Box<dyn Fn() + Send + Sync> {
+        let signal = self.signal.clone();
+        Box::new(move || signal.cancel())
     }
 }
 
@@ -93,19 +106,6 @@ impl Drop for UsbWatch {
     fn drop(&mut self) {
         // It fails only where the host controller hangs.
         _ = self.pipe.reclaim();
-    }
-}
-
-/// Ends a [`UsbWatch`] from another thread.
-#[derive(Debug, Clone)]
-pub struct WatchStopper {
-    signal: Arc<Signal>,
-}
-
-impl WatchStopper {
-    /// Ends the wait that goes on and every later one with [`Error::Cancelled`].
-    pub fn stop(&self) {
-        self.signal.stop();
     }
 }
 

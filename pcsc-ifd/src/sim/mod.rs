@@ -17,10 +17,11 @@ mod sim_reader;
 mod switches;
 mod transport;
 
-use crate::events::Events;
-use crate::opened::OpenedReader;
+use crate::settings;
 use pcsc_ccid::descriptor::{self, Flavour, Interface};
-use pcsc_ccid::reader;
+use pcsc_ccid::reader::{DeviceInfo, Reader};
+use pcsc_ccid::shared::{AnyReader, Notifications, OpenedReader, SharedError, SharedReader};
+use pcsc_ccid::transport::Transport;
 use pcsc_sim::control::{self, ControlledReader};
 use pcsc_sim::Model;
 use sim_reader::SimReader;
@@ -60,48 +61,61 @@ impl SimOptions<'_> {
     }
 }
 
-/// Makes the reader that `text` describes, with the device name `name`.
-pub fn open(name: &str, text: &str) -> Result<OpenedReader, String> {
+/// Makes the reader that `text` describes, and whether pcscd's event threads are to wait for it.
+pub fn reader(text: &str) -> Result<(Arc<SharedReader>, bool), String> {
     let options = SimOptions::parse(text)?;
     let model = pcsc_sim::model(options.model).ok_or_else(|| {
         let names: Vec<&str> = pcsc_sim::NAMES.iter().map(|(name, _)| *name).collect();
         format!("no model {}: there are {}", options.model, names.join(", "))
     })?;
     let interface = interface(&model).ok_or("the model is no reader")?;
-    let slots = usize::from(model.descriptor.slots());
-    if options.cards.len() > slots {
+    let slots = model.descriptor.slots();
+    if options.cards.len() > usize::from(slots) {
         return Err(format!("more cards than slots, which are {slots}"));
     }
     let has_waits = model.flavour() != Flavour::Ccid || model.notifies();
-    let events = Arc::new(Events::new(slots, has_waits));
-    let reader = Arc::new(SimReader::new(options.model, events.clone())?);
+    let reader = Arc::new(SimReader::new(options.model)?);
+    let (device, fuzz) = (reader.clone(), options.fuzz);
+    let identity = DeviceInfo {
+        vendor: model.vendor_id,
+        product: model.product_id,
+        release: model.release,
+        manufacturer: model.manufacturer,
+        address: options.number,
+        ..DeviceInfo::default()
+    };
+    let open = move |_| {
+        let opened = open(&device, fuzz, identity.clone(), &interface);
+        let to_cancel = device.clone();
+        Ok(OpenedReader {
+            reader: opened.map_err(SharedError::opening)?,
+            notifications: Notifications::Pushed,
+            cancel: Some(Box::new(move || to_cancel.cancel())),
+        })
+    };
+    let shared = SharedReader::new(slots, Box::new(open));
+    reader.report_to(&shared);
     for (slot, card) in (0..=u8::MAX).zip(&options.cards) {
         if *card != "none" {
             reader.insert(slot, card)?;
         }
     }
     if let Some(path) = options.control {
-        let reader: Arc<dyn ControlledReader> = reader.clone();
+        let reader: Arc<dyn ControlledReader> = reader;
         control::listen(path, options.number, Arc::downgrade(&reader))
             .map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    let to_cancel = reader.clone();
-    Ok(OpenedReader {
-        transport: Box::new(SimReaderTransport::new(reader, options.fuzz)),
-        interface,
-        identity: reader::DeviceInfo {
-            vendor: model.vendor_id,
-            product: model.product_id,
-            release: model.release,
-            manufacturer: model.manufacturer,
-            address: options.number,
-            ..reader::DeviceInfo::default()
-        },
-        name: name.to_owned(),
-        events,
-        watcher: None,
-        cancel: Some(Box::new(move || to_cancel.cancel())),
-    })
+    Ok((shared, has_waits))
+}
+
+fn open(
+    device: &Arc<SimReader>,
+    fuzz: Option<u64>,
+    identity: DeviceInfo,
+    interface: &Interface,
+) -> Result<AnyReader, pcsc_ccid::reader::Error> {
+    let transport: Box<dyn Transport> = Box::new(SimReaderTransport::new(device.clone(), fuzz));
+    Reader::open(transport, identity, interface, settings::get().reader_options)
 }
 
 /// The descriptors, decoded from their bytes.
@@ -113,6 +127,7 @@ fn interface(model: &Model) -> Option<Interface> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::channel::Channel;
 
     #[test]
     fn options_are_parsed() {
@@ -135,10 +150,14 @@ mod tests {
     #[test]
     fn every_model_opens() {
         for (model, _) in pcsc_sim::NAMES {
-            assert!(open(model, model).is_ok(), "{model}");
+            let (reader, has_waits) = reader(model).unwrap();
+            assert!(
+                Channel::open(model.to_owned(), reader, has_waits).is_ok(),
+                "{model}"
+            );
         }
-        assert!(open("x", "x").is_err_and(|reason| reason.contains("au9540")));
-        assert!(open("x", "au9540:card=t1:card=t1").is_err());
-        assert!(open("x", "au9540:card=ace-of-spades").is_err());
+        assert!(reader("x").is_err_and(|reason| reason.contains("au9540")));
+        assert!(reader("au9540:card=t1:card=t1").is_err());
+        assert!(reader("au9540:card=ace-of-spades").is_err());
     }
 }

@@ -4,17 +4,18 @@
 
 use super::cards;
 use super::switches::Switches;
-use crate::events::Events;
+use pcsc_ccid::shared::SharedReader;
 use pcsc_sim::control::ControlledReader;
 use pcsc_sim::{Device, Handle};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 /// A simulated reader.
 pub struct SimReader {
     model: String,
     handle: Mutex<Handle>,
-    events: Arc<Events>,
+    /// Who drives it, and owns this.
+    driver: OnceLock<Weak<SharedReader>>,
     switches: Arc<Switches>,
     /// Held while a notification is passed from the device to the events, so that their order is kept.
     pump: Mutex<()>,
@@ -33,16 +34,26 @@ struct Pace {
 
 impl SimReader {
     /// A reader of this model, with empty slots.
-    pub fn new(model: &str, events: Arc<Events>) -> Result<SimReader, String> {
+    pub fn new(model: &str) -> Result<SimReader, String> {
         Ok(SimReader {
             model: model.to_owned(),
             handle: Mutex::new(device(model)?),
-            events,
+            driver: OnceLock::new(),
             switches: Arc::default(),
             pump: Mutex::new(()),
             pace: Mutex::default(),
             paced: Condvar::new(),
         })
+    }
+
+    /// Passes card events to a driver from now on.
+    pub fn report_to(&self, driver: &Arc<SharedReader>) {
+        // There is one driver.
+        let _ = self.driver.set(Arc::downgrade(driver));
+    }
+
+    fn driver(&self) -> Option<Arc<SharedReader>> {
+        self.driver.get()?.upgrade()
     }
 
     /// The device, which is another one after a plug.
@@ -68,8 +79,9 @@ impl SimReader {
     /// Passes the notifications of the device on.
     pub fn pump(&self) {
         let _pump = self.pump.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(driver) = self.driver() else { return };
         while let Some(bytes) = self.handle().with(|device| device.interrupt_in()) {
-            self.events.notify(&bytes);
+            driver.events().notify(&bytes);
         }
     }
 
@@ -111,20 +123,25 @@ impl ControlledReader for SimReader {
 
     fn unplug(&self) {
         self.handle().unplug();
-        self.events.set_gone(true);
+        if let Some(driver) = self.driver() {
+            driver.events().lose();
+        }
         self.note_move();
     }
 
     fn plug(&self) -> Result<(), String> {
         let device = device(&self.model)?;
         *self.handle.lock().unwrap_or_else(PoisonError::into_inner) = device;
-        self.events.set_gone(false);
+        if let Some(driver) = self.driver() {
+            driver.events().wake_all();
+        }
         self.note_move();
         Ok(())
     }
 
     fn settle(&self, slot: u8, limit: Duration) -> bool {
-        self.events.settle(slot, limit)
+        self.driver()
+            .is_some_and(|driver| driver.events().settle(slot, Instant::now() + limit))
     }
 
     fn set_mute(&self, is_mute: bool) {

@@ -1,11 +1,13 @@
 //! A device that a driver, a watcher of its interrupt pipe and a test share.
 
-use std::sync::Arc;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::device::Device;
 use crate::card::Card;
+use pcsc_ccid::shared::sync::wait_until;
+use pcsc_ccid::shared::InterruptSource;
 use pcsc_ccid::transport::{Error, Transport};
 
 /// Something that happens to a device.
@@ -94,7 +96,7 @@ impl Handle {
     pub fn watch(&self) -> SimWatch {
         SimWatch {
             handle: self.clone(),
-            stopped: Mutex::new(false),
+            is_interrupted: Arc::default(),
         }
     }
 }
@@ -208,51 +210,39 @@ impl Transport for SimTransport {
     }
 }
 
-/// What a wait for notifications ended with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum WatchEvent {
-    /// The device sent this notification.
-    Notification(Vec<u8>),
-    /// The device is gone.
-    Gone,
-    /// The wait was stopped.
-    Stopped,
-}
-
 /// The interrupt pipe of a simulated device. Its waits block, in real time.
 pub struct SimWatch {
     handle: Handle,
-    stopped: Mutex<bool>,
+    is_interrupted: Arc<AtomicBool>,
 }
 
-impl SimWatch {
-    /// Waits for a notification.
-    pub fn wait(&self) -> WatchEvent {
+impl InterruptSource for SimWatch {
+    fn next(&mut self, deadline: Option<Instant>, receive: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
         let mut state = self.handle.lock();
         loop {
             if state.device.is_gone() {
-                return WatchEvent::Gone;
-            }
-            if *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) {
-                return WatchEvent::Stopped;
+                return Err(Error::Gone);
             }
             if let Some(notification) = state.device.interrupt_in() {
-                return WatchEvent::Notification(notification);
+                drop(state);
+                receive(&notification);
+                return Ok(());
             }
-            state = self
-                .handle
-                .shared
-                .changed
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            if self.is_interrupted.swap(false, Ordering::SeqCst) {
+                return Err(Error::Cancelled);
+            }
+            state = wait_until(&self.handle.shared.changed, state, deadline).map_err(|_| Error::Timeout)?;
         }
     }
 
-    /// Ends all waits, now and later.
-    pub fn stop(&self) {
-        let state = self.handle.lock();
-        *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        drop(state);
-        self.handle.shared.changed.notify_all();
+    fn interrupter(&self) -> Box<dyn Fn() + Send + Sync> {
+        let (handle, is_interrupted) = (self.handle.clone(), self.is_interrupted.clone());
+        Box::new(move || {
+            // Under the lock no wait is between its question and its sleep.
+            let state = handle.lock();
+            is_interrupted.store(true, Ordering::SeqCst);
+            drop(state);
+            handle.shared.changed.notify_all();
+        })
     }
 }

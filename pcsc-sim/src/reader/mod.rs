@@ -27,7 +27,7 @@ mod speed;
 mod tests;
 
 pub use device::{Counters, Device, Direction, Logged};
-pub use handle::{Event, Handle, SimTransport, SimWatch, WatchEvent};
+pub use handle::{Event, Handle, SimTransport, SimWatch};
 pub use model::{BadColumn, Model, PACKET};
 pub use models::{model, NAMES};
 pub use oddities::{Lists, Oddities};

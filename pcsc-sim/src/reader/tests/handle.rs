@@ -1,10 +1,10 @@
 //! A shared device: time, events, notifications.
 
 use super::*;
-use crate::reader::{Event, Handle, WatchEvent};
+use crate::reader::{Event, Handle};
+use pcsc_ccid::shared::InterruptSource;
 use pcsc_ccid::transport::{Error, Transport};
 use std::sync::mpsc;
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -78,28 +78,30 @@ fn things_happen_in_the_middle_of_a_wait() {
 #[test]
 fn a_watch_waits_for_what_the_device_notifies() {
     let handle = Handle::new(Device::named("scr3310").unwrap());
-    let watch = Arc::new(handle.watch());
+    let mut watch = handle.watch();
+    let interrupt = watch.interrupter();
     let (seen, sights) = mpsc::channel();
-    let watcher = {
-        let watch = Arc::clone(&watch);
-        thread::spawn(move || loop {
-            let sight = watch.wait();
-            let is_last = !matches!(sight, WatchEvent::Notification(_));
-            seen.send(sight).unwrap();
-            if is_last {
-                return;
-            }
-        })
-    };
+    let watcher = thread::spawn(move || loop {
+        let mut bytes = Vec::new();
+        let result = watch.next(None, &mut |message| bytes = message.to_vec());
+        let is_last = result.is_err();
+        seen.send(result.map(|()| bytes)).unwrap();
+        if is_last {
+            return watch;
+        }
+    });
     handle.insert(0, good(&[Offer::T0], None));
-    assert_eq!(sights.recv(), Ok(WatchEvent::Notification(vec![0x50, 0x03])));
+    assert_eq!(sights.recv(), Ok(Ok(vec![0x50, 0x03])));
     handle.remove(0);
-    assert_eq!(sights.recv(), Ok(WatchEvent::Notification(vec![0x50, 0x02])));
-    watch.stop();
-    assert_eq!(sights.recv(), Ok(WatchEvent::Stopped));
-    watcher.join().unwrap();
-    assert_eq!(watch.wait(), WatchEvent::Stopped, "for good");
-    let other = handle.watch();
+    assert_eq!(sights.recv(), Ok(Ok(vec![0x50, 0x02])));
+    interrupt();
+    assert_eq!(sights.recv(), Ok(Err(Error::Cancelled)));
+    let mut watch = watcher.join().unwrap();
+    let mut next = |deadline| watch.next(deadline, &mut |_| ());
+    // One wait was interrupted.
+    assert_eq!(next(Some(std::time::Instant::now())), Err(Error::Timeout));
+    interrupt();
+    assert_eq!(next(None), Err(Error::Cancelled));
     handle.unplug();
-    assert_eq!(other.wait(), WatchEvent::Gone);
+    assert_eq!(next(None), Err(Error::Gone));
 }

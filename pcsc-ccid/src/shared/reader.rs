@@ -1,37 +1,41 @@
-//! A CCID reader that threads share: opened when it is first needed, opened again after a loss, closed when
-//! no slot needs it.
+//! The lock of a shared reader, its loss and its recovery.
 //!
 //! The slots of a reader have one transport, so that one exchange goes on at a time. Events come by another
 //! pipe and are waited for without the lock.
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::boxed::Box;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use std::vec;
+use std::vec::Vec;
 
-use pcsc_ccid::reader::{Error, Presence, Reader};
-use pcsc_ccid::transport::{self, Transport};
-
-use crate::deadline::DeadlineTransport;
-use crate::slot_events::{Notifications, SlotEvents};
-use crate::timed_mutex::{TimedMutex, TimedMutexGuard};
+use super::events::{Notifications, SlotEvents};
+use super::sync::{lock, TimedMutex, TimedMutexGuard};
+use crate::reader::{Error, Presence, Reader};
+use crate::transport::{self, Transport};
 
 /// A reader of any kind.
-pub type AnyReader = Reader<DeadlineTransport<Box<dyn Transport>>>;
+pub type AnyReader = Reader<Box<dyn Transport>>;
 
 /// A reader that was opened.
 pub struct OpenedReader {
+    /// The driver.
     pub reader: AnyReader,
+    /// How it reports cards that come and go.
     pub notifications: Notifications,
+    /// Cancels the command that goes on, from any thread; `None` where the transport cannot.
+    pub cancel: Option<Cancel>,
 }
 
-/// Opens a reader, by the deadline. Called again after a loss, and after the reader was closed.
+type Cancel = Box<dyn Fn() + Send + Sync>;
+
+/// Opens a reader, by the deadline. It is called again after a loss, and after the reader was closed.
 pub type Open = Box<dyn FnMut(Option<Instant>) -> Result<OpenedReader, SharedError> + Send>;
 
-/// A transport for [`Reader::open`].
-pub fn with_deadline(
-    transport: impl Transport + 'static,
-    deadline: Option<Instant>,
-) -> DeadlineTransport<Box<dyn Transport>> {
-    DeadlineTransport::new(Box::new(transport), deadline)
+/// A deadline as a time on a transport's clock, which the driver counts in.
+pub fn time_on(transport: &dyn Transport, deadline: Option<Instant>) -> Option<Duration> {
+    let left = deadline?.saturating_duration_since(Instant::now());
+    Some(transport.now().saturating_add(left))
 }
 
 /// Why a shared reader could not be used.
@@ -52,10 +56,25 @@ pub enum SharedError {
     Reader(Error),
 }
 
-/// A CCID reader that threads share.
+impl SharedError {
+    /// What an error of [`Reader::open`] means.
+    pub fn opening(error: Error) -> SharedError {
+        match error {
+            // The node is still there: another process may have reset the device meanwhile.
+            error if error.is_gone() => SharedError::Failed,
+            Error::NoSuchSlot | Error::Firmware(_) => SharedError::Gone,
+            error => SharedError::Reader(error),
+        }
+    }
+}
+
+/// A CCID reader that threads share: opened when it is first needed, opened again after a loss, closed when
+/// no slot needs it.
 pub struct SharedReader {
     inner: TimedMutex<Inner>,
     events: SlotEvents,
+    /// Of the open reader. Outside `inner`, which is locked while the command goes on that it cancels.
+    cancel: Mutex<Option<Cancel>>,
 }
 
 struct Inner {
@@ -89,6 +108,7 @@ impl SharedReader {
                 slots: vec![slot; usize::from(slots.max(1))],
             }),
             events: SlotEvents::new(slots),
+            cancel: Mutex::new(None),
         })
     }
 
@@ -98,6 +118,9 @@ impl SharedReader {
     }
 
     /// Uses the reader for a card that was seen by [`SharedReader::presence`].
+    ///
+    /// # Errors
+    /// [`SharedError`]; [`SharedError::NotPolled`] where the card has lost its state.
     pub fn with<T>(
         &self,
         slot: u8,
@@ -112,6 +135,9 @@ impl SharedReader {
     }
 
     /// Uses the reader without regard to what is in the slot.
+    ///
+    /// # Errors
+    /// [`SharedError`].
     pub fn with_reader<T>(
         &self,
         slot: u8,
@@ -119,11 +145,23 @@ impl SharedReader {
         work: impl FnOnce(&mut AnyReader) -> Result<T, Error>,
     ) -> Result<T, SharedError> {
         let mut inner = self.lock(slot, deadline)?;
-        let reader = inner.reader(&self.events, deadline)?;
-        work(reader).map_err(SharedError::Reader)
+        self.use_reader(&mut inner, deadline, work)
+    }
+
+    /// Cancels the command that goes on, or else the next wait for an answer, from any thread.
+    pub fn cancel(&self) {
+        if let Some(cancel) = &*lock(&self.cancel) {
+            cancel();
+        }
     }
 
     /// Whether a card is in the slot. If this call finds the reader lost, it opens the reader again.
+    ///
+    /// A card that the reader has reported as taken out since this was last asked, or that was in a reader
+    /// which was opened again, is [`Presence::Replaced`].
+    ///
+    /// # Errors
+    /// [`SharedError`].
     pub fn presence(&self, slot: u8) -> Result<Presence, SharedError> {
         match self.poll(slot) {
             Err(SharedError::Reader(Error::Transport(transport::Error::Gone))) if self.events.is_lost() => {
@@ -159,15 +197,19 @@ impl SharedReader {
             slot.is_needed = false;
         }
         if !inner.slots.iter().any(|slot| slot.is_needed) {
-            inner.close(&self.events);
+            self.close(&mut inner);
         }
     }
 
     fn lock(&self, slot: u8, deadline: Option<Instant>) -> Result<TimedMutexGuard<'_, Inner>, SharedError> {
         let mut inner = self.inner.lock_until(deadline).ok_or(SharedError::TimedOut)?;
+        if self.events.is_gone() {
+            self.close(&mut inner);
+            return Err(SharedError::Gone);
+        }
         // A reader that was lost may not be gone: a reset of the device ends all claims on it.
         if self.events.take_loss() {
-            inner.close(&self.events);
+            self.close(&mut inner);
         }
         if let Some(slot) = inner.slot(slot) {
             slot.is_needed = true;
@@ -181,52 +223,46 @@ impl SharedReader {
         deadline: Option<Instant>,
         work: impl FnOnce(&mut AnyReader) -> Result<T, Error>,
     ) -> Result<T, SharedError> {
-        let result = work(inner.reader(&self.events, deadline)?);
+        let reader = match &mut inner.reader {
+            Some(reader) => reader,
+            none => none.insert(self.open((inner.open)(deadline))?),
+        };
+        let deadline = time_on(reader.transport(), deadline);
+        let result = reader.with_deadline(deadline, work);
         match result {
             Err(Error::Transport(transport::Error::Gone)) if inner.has_worked => self.events.lose(),
             // It was reset right after it was opened, or is going. Opening it again later shows which.
             Err(Error::Transport(transport::Error::Gone)) => {
-                inner.close(&self.events);
+                self.close(inner);
                 return Err(SharedError::Failed);
             }
             _ => inner.has_worked = true,
         }
         result.map_err(SharedError::Reader)
     }
+
+    fn open(&self, opened: Result<OpenedReader, SharedError>) -> Result<AnyReader, SharedError> {
+        let opened = opened.inspect_err(|error| {
+            if *error == SharedError::Gone {
+                self.events.set_gone();
+            }
+        })?;
+        *lock(&self.cancel) = opened.cancel;
+        self.events.listen(opened.notifications);
+        Ok(opened.reader)
+    }
+
+    fn close(&self, inner: &mut Inner) {
+        self.events.close();
+        *lock(&self.cancel) = None;
+        inner.reader = None;
+        inner.has_worked = false;
+        inner.slots.iter_mut().for_each(|slot| slot.is_new = true);
+    }
 }
 
 impl Inner {
     fn slot(&mut self, slot: u8) -> Option<&mut SlotUse> {
         self.slots.get_mut(usize::from(slot))
-    }
-
-    /// The reader, opened if it is not.
-    fn reader(
-        &mut self,
-        events: &SlotEvents,
-        deadline: Option<Instant>,
-    ) -> Result<&mut AnyReader, SharedError> {
-        match &mut self.reader {
-            Some(reader) => {
-                reader.transport().set_deadline(deadline);
-                Ok(reader)
-            }
-            none => {
-                let opened = (self.open)(deadline).inspect_err(|error| {
-                    if *error == SharedError::Gone {
-                        events.set_gone();
-                    }
-                })?;
-                events.listen(opened.notifications);
-                Ok(none.insert(opened.reader))
-            }
-        }
-    }
-
-    fn close(&mut self, events: &SlotEvents) {
-        events.close();
-        self.reader = None;
-        self.has_worked = false;
-        self.slots.iter_mut().for_each(|slot| slot.is_new = true);
     }
 }

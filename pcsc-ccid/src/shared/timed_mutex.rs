@@ -8,7 +8,7 @@ use std::sync::atomic::{fence, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, TryLockError};
 use std::time::Instant;
 
-use crate::sync::{lock, wait_until};
+use super::sync::{lock, wait_until};
 
 /// A mutex whose lock can time out. Without contention it costs what a mutex of std costs.
 #[derive(Debug, Default)]
