@@ -2,10 +2,11 @@
 //! powers its card on and shows the messages both ways; with `watch`, shows readers as they come and go.
 
 use pcsc_ccid::message::{Command, Voltage, HEADER_SIZE};
+use pcsc_ccid::shared::Notifications;
 use pcsc_ccid::transport::Transport;
-use pcsc_ccid::usb::{self, Candidate, Hotplug, Opened, Presence};
+use pcsc_ccid::usb::{self, Candidate, Hotplug, Opened};
 use std::error::Error;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn main() -> Result<(), Box<dyn Error>> {
     match std::env::args().nth(1) {
@@ -45,11 +46,13 @@ fn talk(number: usize) -> Result<(), Box<dyn Error>> {
     println!("{}", line(reader));
     let Opened {
         mut transport,
-        presence,
+        notifications,
         ..
     } = reader.open()?;
-    if let Presence::Notified(mut watch) = presence {
-        println!("! {:02X?}", watch.wait(Some(Duration::from_millis(300))));
+    if let Notifications::Interrupts(mut pipe) = notifications {
+        let deadline = Instant::now() + Duration::from_millis(300);
+        pipe.next(Some(deadline), &mut |message| println!("! {message:02X?}"))
+            .ok();
     }
     for (seq, command) in [
         Command::GetSlotStatus,

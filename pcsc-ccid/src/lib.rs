@@ -40,7 +40,7 @@
 //! ```
 //!
 //! On Linux the user needs the right to open the device's node; [`usb::udev_rule`] makes the rule that grants
-//! it. [`usb::Hotplug`] waits for readers that come and go, and [`usb::UsbWatch`] for cards.
+//! it. [`usb::Hotplug`] waits for readers that come and go, and [`shared::InterruptSource`] for cards.
 //!
 //! # Use a simulated reader
 //!

@@ -200,7 +200,7 @@ impl<T: Transport> Reader<T> {
 
     fn start(&mut self) -> Result<(), Error> {
         if !self.quirks.settle.is_zero() {
-            self.port.pause(self.quirks.settle)?;
+            self.port.transport().pause(self.quirks.settle)?;
         }
         if self.flavour == Flavour::Ccid {
             self.data_rates = self.list(REQUEST_DATA_RATES)?;

@@ -37,7 +37,7 @@ impl<T: Transport> Reader<T> {
         let prologue = framing.as_ref().map_or([0; 3], |framing| framing.prologue);
         let secure = secure::verification(&pin, &self.quirks.pin, self.firmware.as_ref(), prologue);
         if !self.quirks.pin.key_release.is_zero() {
-            self.port.pause(self.quirks.pin.key_release)?;
+            self.port.transport().pause(self.quirks.pin.key_release)?;
         }
         self.enter_pin(slot, &secure, &pin.entry, framing, answer)
     }

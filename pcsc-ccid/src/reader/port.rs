@@ -3,7 +3,6 @@
 use core::time::Duration;
 
 use super::iccd::Pipe;
-use super::limit::Limit;
 use super::link::Link;
 use super::reply::Reply;
 use super::Error;
@@ -92,27 +91,8 @@ impl<T: Transport> Port<T> {
             Pipes::Bulk(link) => link.call(slot, command, timeout, deadline),
             Pipes::Control(pipe) => pipe.call(command, timeout, deadline),
         };
-        self.heed_deadline(result)
-    }
-
-    /// Lets time go by.
-    ///
-    /// # Errors
-    /// As [`Transport::pause`]; [`transport::Error::Cancelled`] at the caller's deadline, too.
-    pub fn pause(&mut self, time: Duration) -> Result<(), Error> {
-        let now = self.transport().now();
-        let end = now.saturating_add(time);
-        let limit = Limit::new(end, self.call_deadline);
-        let paused = match self.transport().pause(limit.at().saturating_sub(now)) {
-            Ok(()) if limit.at() < end => Err(limit.error(Error::TooSlow)),
-            paused => paused.map_err(Error::from),
-        };
-        self.heed_deadline(paused)
-    }
-
-    /// A deadline cancels one command: those that clean up after it have a time of their own.
-    fn heed_deadline<R>(&mut self, result: Result<R, Error>) -> Result<R, Error> {
         if matches!(result, Err(Error::Transport(transport::Error::Cancelled))) {
+            // Commands that clean up after this one have a time of their own.
             self.call_deadline = None;
         }
         result

@@ -105,7 +105,7 @@ impl<T: Transport> Reader<T> {
                     if tries < BUSY_TRIES =>
                 {
                     tries += 1;
-                    self.port.pause(BUSY_PAUSE)?;
+                    self.port.transport().pause(BUSY_PAUSE)?;
                 }
                 Err(Error::Slot(SlotError::Other(EMV_FAULT))) if may_change_mode.is_some() => {
                     let escape = may_change_mode.take().unwrap_or_default();

@@ -43,7 +43,8 @@ pub trait InterruptSource: Send {
     fn interrupter(&self) -> Interrupter;
 }
 
-type Interrupter = Box<dyn Fn() + Send + Sync>;
+/// Interrupts a wait from another thread.
+pub type Interrupter = Box<dyn Fn() + Send + Sync>;
 
 /// What a wait for events ended with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -196,14 +197,6 @@ impl SlotEvents {
         self.changed.notify_all();
     }
 
-    /// The same for all slots.
-    pub fn wake_all(&self) {
-        let mut state = lock(&self.state);
-        state.poll_all();
-        state.interrupt_listener(|_| true);
-        self.changed.notify_all();
-    }
-
     /// Notes a message of the interrupt pipe that came by another way; see [`Notifications::Pushed`].
     pub fn notify(&self, message: &[u8]) {
         if let Some(notification) = Notification::decode(message) {
@@ -259,7 +252,7 @@ impl SlotEvents {
                     }
                     None => deadline,
                 },
-                Mode::Polled(interval) => earlier(deadline, begun.checked_add(*interval)),
+                Mode::Polled(interval) => deadline.into_iter().chain(begun.checked_add(*interval)).min(),
                 Mode::Closed | Mode::Pushed => deadline,
             };
             state = match wait_until(&self.changed, state, until) {
@@ -336,10 +329,6 @@ impl SlotEvents {
         self.changed.notify_all();
         state
     }
-}
-
-fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
-    one.into_iter().chain(other).min()
 }
 
 impl State {

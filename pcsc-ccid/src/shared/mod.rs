@@ -14,5 +14,5 @@ mod reader;
 pub mod sync;
 mod timed_mutex;
 
-pub use events::{InterruptSource, Notifications, SlotEvent, SlotEvents, POLL_INTERVAL};
+pub use events::{InterruptSource, Interrupter, Notifications, SlotEvent, SlotEvents, POLL_INTERVAL};
 pub use reader::{time_on, AnyReader, Open, OpenedReader, SharedError, SharedReader};

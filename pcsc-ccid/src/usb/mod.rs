@@ -2,8 +2,8 @@
 //! `nusb` on Windows and macOS.
 //!
 //! [`list`] names the readers without opening any; [`Candidate::open`] claims one and gives its
-//! [`UsbTransport`] and its [`Presence`], the pipe that notifies of cards that come and go, for a thread of
-//! its own. [`Hotplug`] waits for readers to come and go.
+//! [`UsbTransport`] and its [`Notifications`](crate::shared::Notifications) of cards that come and go.
+//! [`Hotplug`] waits for readers to come and go.
 //!
 //! A transmit costs one bulk OUT and one bulk IN transfer, and no allocation after the first. The thread does
 //! not wait for the command to go out before it waits for the answer: as a rule it sleeps once.
@@ -42,4 +42,3 @@ pub use listing::{Changes, Listing, Notice, NoticeReason};
 pub use open::Opened;
 pub use platform::HotplugStopper;
 pub use transport::{Canceller, UsbTransport};
-pub use watch::{Presence, UsbWatch};

@@ -6,7 +6,7 @@ use super::error::{OpenError, ReaderOpenError, Refusal};
 use super::platform::{self, Claim, OpenDevice};
 use super::signal::Signal;
 use super::transport::UsbTransport;
-use super::watch::{Presence, UsbWatch};
+use super::watch::UsbWatch;
 use crate::descriptor::Flavour;
 use crate::reader::{Options, Reader};
 use crate::shared::{time_on, Notifications, Open, OpenedReader, POLL_INTERVAL};
@@ -27,13 +27,13 @@ const CLAIM_PAUSES: [Duration; 4] = [
 ];
 
 /// A claimed reader.
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct Opened {
     /// For the commands.
     pub transport: UsbTransport,
-    /// For cards that come and go.
-    pub presence: Presence,
+    /// For cards that come and go. The interrupt pipe goes to a thread of its own, which sleeps in
+    /// [`InterruptSource::next`](crate::shared::InterruptSource::next).
+    pub notifications: Notifications,
 }
 
 impl Candidate {
@@ -61,18 +61,18 @@ impl Candidate {
             }
             _ => None,
         };
-        let presence = match self.interface.interrupt_in {
+        let notifications = match self.interface.interrupt_in {
             Some(interrupt) => {
                 let signal = Arc::new(Signal::default());
                 let pipe = claim.interrupt_in(interrupt.address, &signal).map_err(explain)?;
-                Presence::Notified(UsbWatch::new(claim.clone(), pipe, signal))
+                Notifications::Interrupts(Box::new(UsbWatch::new(claim.clone(), pipe, signal)))
             }
-            None => Presence::Polled(POLL_INTERVAL),
+            None => Notifications::Polled(POLL_INTERVAL),
         };
         let control = claim.control(&signal);
         Ok(Opened {
             transport: UsbTransport::new(claim, pipes, control, signal),
-            presence,
+            notifications,
         })
     }
 
@@ -101,17 +101,17 @@ impl Candidate {
         options: Options,
         deadline: Option<Instant>,
     ) -> Result<OpenedReader, ReaderOpenError> {
-        let Opened { transport, presence } = self.open()?;
+        let Opened {
+            transport,
+            notifications,
+        } = self.open()?;
         let canceller = transport.canceller();
         let transport: Box<dyn Transport> = Box::new(transport);
         let deadline = time_on(&transport, deadline);
         let reader = Reader::open_until(deadline, transport, self.device(), &self.interface, options)?;
         Ok(OpenedReader {
             reader,
-            notifications: match presence {
-                Presence::Notified(watch) => Notifications::Interrupts(Box::new(watch)),
-                Presence::Polled(interval) => Notifications::Polled(interval),
-            },
+            notifications,
             cancel: Some(Box::new(move || canceller.cancel())),
         })
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 type Pipes = Bulk<BulkOut, BulkIn>;
 
 /// A [`Transport`] over a claimed interface of a USB device. The claim ends when this and the reader's
-/// [`UsbWatch`](super::UsbWatch) are dropped.
+/// interrupt pipe are dropped.
 ///
 /// [`send`](Transport::send) hands the command to the system and does not wait until the device has taken it:
 /// where the device refuses it, [`receive`](Transport::receive) says so.

@@ -6,34 +6,17 @@ use super::signal::Signal;
 use crate::shared::InterruptSource;
 use crate::transport::Error;
 use std::boxed::Box;
-use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use std::vec::Vec;
 
-/// How the presence of cards is learnt.
-#[derive(Debug)]
-pub enum Presence {
-    /// The reader has an interrupt endpoint.
-    Notified(UsbWatch),
-    /// The reader has none: ask for the slot's status at this interval.
-    Polled(Duration),
-}
-
-/// The interrupt pipe of a claimed interface. It goes to a thread of its own, which sleeps in
-/// [`UsbWatch::wait`].
-pub struct UsbWatch {
+/// The interrupt pipe of a claimed interface.
+pub(super) struct UsbWatch {
     pipe: InterruptIn,
     buffer: Vec<u8>,
     signal: Arc<Signal>,
     // After the pipe, so that nothing goes on when the interface is released.
     _claim: Arc<Claim>,
-}
-
-impl fmt::Debug for UsbWatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UsbWatch").finish_non_exhaustive()
-    }
 }
 
 impl UsbWatch {
@@ -47,32 +30,6 @@ impl UsbWatch {
         }
     }
 
-    /// Sleeps until the reader sends something on the interrupt pipe and gives the bytes, for
-    /// [`Notification::decode`](crate::message::Notification::decode).
-    ///
-    /// Between two calls one message is received, so that a removal is not lost where the card is inserted
-    /// again at once; the reader keeps what it has to send after that.
-    ///
-    /// # Errors
-    /// [`Error::Timeout`] where a timeout was given, and [`Error::Cancelled`] where the wait was
-    /// [interrupted](InterruptSource::interrupter); a later call loses nothing by either. [`Error::Gone`]
-    /// once the reader is unplugged. After [`Error::Stall`] the pipe's halt is ended already; after a second
-    /// one, or [`Error::Fault`], poll instead.
-    pub fn wait(&mut self, timeout: Option<Duration>) -> Result<&[u8], Error> {
-        self.wait_until(timeout.and_then(|timeout| Instant::now().checked_add(timeout)))
-    }
-
-    fn wait_until(&mut self, deadline: Option<Instant>) -> Result<&[u8], Error> {
-        if !self.pipe.is_pending() {
-            self.submit();
-        }
-        let completion = self.pipe.wait(deadline)?;
-        end(&mut self.pipe, completion.result)?;
-        self.submit();
-        self.buffer = completion.buffer;
-        Ok(&self.buffer)
-    }
-
     fn submit(&mut self) {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.resize(self.pipe.max_packet_size().max(1), 0);
@@ -82,7 +39,17 @@ impl UsbWatch {
 
 impl InterruptSource for UsbWatch {
     fn next(&mut self, deadline: Option<Instant>, receive: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
-        self.wait_until(deadline).map(receive)
+        if !self.pipe.is_pending() {
+            self.submit();
+        }
+        let completion = self.pipe.wait(deadline)?;
+        end(&mut self.pipe, completion.result)?;
+        // One message is received between two calls, so that a removal is not lost where the card is inserted
+        // again at once. The reader keeps what it has to send after that.
+        self.submit();
+        self.buffer = completion.buffer;
+        receive(&self.buffer);
+        Ok(())
     }
 
     fn interrupter(&self) -> Box<dyn Fn() + Send + Sync> {

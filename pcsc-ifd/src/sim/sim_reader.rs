@@ -133,7 +133,10 @@ impl ControlledReader for SimReader {
         let device = device(&self.model)?;
         *self.handle.lock().unwrap_or_else(PoisonError::into_inner) = device;
         if let Some(driver) = self.driver() {
-            driver.events().wake_all();
+            let slots = self.handle().with(|device| device.model().descriptor.slots());
+            (0..=u8::MAX)
+                .take(slots.into())
+                .for_each(|slot| driver.events().wake(slot));
         }
         self.note_move();
         Ok(())
