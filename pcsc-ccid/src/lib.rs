@@ -69,10 +69,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # Limits
+//! # Threads
 //!
-//! A [`Reader`](reader::Reader) executes one command at a time, even if the device could serve several slots
-//! at once (`bMaxCCIDBusySlots` of its class descriptor).
+//! A [`Reader`](reader::Reader) executes one command at a time. A `shared::SharedReader` lets threads share
+//! it; slots that the device can serve at the same time (`bMaxCCIDBusySlots` of its class descriptor) then
+//! work in parallel, on Linux and Android. nusb opens an endpoint once, so that on other systems slots take
+//! turns.
 //!
 //! # Modules
 //!

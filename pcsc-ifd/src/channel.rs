@@ -100,7 +100,7 @@ impl Channel {
 
     /// Ends pcscd's use of a slot: cancels an exchange in progress, and powers the card off.
     pub fn close_slot(&self, slot: u8) {
-        self.reader.cancel();
+        self.reader.cancel(slot);
         match self.with(slot, |reader| reader.power_off(slot)) {
             Err(error) if !error.is_gone() => {
                 log(Level::Info, format_args!("{}: closed: {error}", self.name))
@@ -113,7 +113,7 @@ impl Channel {
     /// Records pcscd's message that the device was unplugged: every exchange fails from now on.
     pub fn set_removed(&self) {
         self.reader.events().set_gone();
-        self.reader.cancel();
+        (0..self.slots).for_each(|slot| self.reader.cancel(slot));
     }
 
     /// Whether pcscd's event threads are to wait in [`Channel::wait`].

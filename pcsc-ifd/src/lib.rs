@@ -133,7 +133,7 @@ fn capability(lun: Dword, tag: Dword) -> Result<Vec<u8>, ResponseCode> {
     Ok(match tag {
         // Readers at once.
         abi::TAG_SIMULTANEOUS_ACCESS => vec![255],
-        // Each reader has its own lock, which all its slots share.
+        // Each reader has its own lock. Its slots take turns, or work in parallel where it can serve them so.
         abi::TAG_THREAD_SAFE | abi::TAG_SLOT_THREAD_SAFE | abi::TAG_DEVICE_REMOVED => vec![1],
         abi::TAG_SLOTS_NUMBER => vec![unit.channel.slots()],
         abi::TAG_POLLING_THREAD_WITH_TIMEOUT => address(wait_for_event as *const ()),

@@ -161,6 +161,9 @@ impl Simulated {
                 None => Notifications::Polled(POLL_INTERVAL),
             },
             cancel: None,
+            senders: (0..self.model.descriptor.slots())
+                .map(|_| Box::new(self.device.transport()) as Box<dyn Transport>)
+                .collect(),
         })
     }
 

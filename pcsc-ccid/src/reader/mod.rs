@@ -183,6 +183,41 @@ impl<T: Transport> Reader<T> {
         Ok(reader)
     }
 
+    /// Parts an open reader into one for each transport that `transports` makes of its own. Each is to serve
+    /// a slot of its own, so that commands go on in several slots at once.
+    #[cfg(feature = "std")]
+    pub(crate) fn split<U: Transport>(self, transports: impl FnOnce(T) -> Vec<U>) -> Vec<Reader<U>> {
+        let Reader {
+            port,
+            device,
+            options,
+            flavour,
+            descriptor,
+            quirks,
+            data_rates,
+            firmware,
+            firmware_id,
+            ..
+        } = self;
+        let limit = descriptor.max_message_length;
+        let readers = transports(port.into_transport())
+            .into_iter()
+            .map(|transport| Reader {
+                port: Port::new(transport, flavour, limit, quirks.loses_whole_packets),
+                device: device.clone(),
+                options,
+                flavour,
+                descriptor,
+                quirks,
+                data_rates: data_rates.clone(),
+                firmware,
+                firmware_id: firmware_id.clone(),
+                slots: (0..descriptor.slots()).map(|_| Slot::default()).collect(),
+                speeds: Speeds::default(),
+            });
+        readers.collect()
+    }
+
     /// Calls the reader with a deadline, a time on the clock of the transport ([`Transport::now`]). At the
     /// deadline the command that goes on is cancelled and aborted, as [`transport::Error::Cancelled`] says:
     /// its call fails, and whether the card has executed it is unknown. `None` leaves the command its own

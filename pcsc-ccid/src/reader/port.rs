@@ -50,6 +50,14 @@ impl<T: Transport> Port<T> {
         }
     }
 
+    #[cfg(feature = "std")]
+    pub fn into_transport(self) -> T {
+        match self.pipes {
+            Pipes::Bulk(link) => link.transport,
+            Pipes::Control(pipe) => pipe.transport,
+        }
+    }
+
     /// How many bytes of data one command can carry.
     pub fn max_data(&self) -> usize {
         match &self.pipes {

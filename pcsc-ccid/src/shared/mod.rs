@@ -2,13 +2,15 @@
 //! with one wait for the card events of each slot.
 //!
 //! ```text
-//! SharedReader ── Reader (one command at a time)     opened by Open
+//! SharedReader ── Reader, one command at a time; or one Reader for each slot ── Demux
 //!             └── SlotEvents ── InterruptSource: the interrupt pipe, or the time of the next poll
 //! ```
 //!
 //! [`usb::Candidate::opener`](crate::usb::Candidate::opener) opens a reader on the USB.
 
+mod demux;
 mod events;
+mod parallel;
 mod reader;
 #[doc(hidden)]
 pub mod sync;

@@ -1,7 +1,7 @@
 //! The lock of a shared reader, its loss and its recovery.
 //!
-//! The slots of a reader have one transport, so that one exchange goes on at a time. Events come by another
-//! pipe and are waited for without the lock.
+//! The slots of a reader take turns, or work in parallel where the reader can serve several of them at a time
+//! (`bMaxCCIDBusySlots`). Events come by another pipe and are waited for without the lock.
 
 use std::boxed::Box;
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use std::vec;
 use std::vec::Vec;
 
-use super::events::{Notifications, SlotEvents};
+use super::demux::Demux;
+use super::events::{Interrupter, Notifications, SlotEvents};
+use super::parallel::Parallel;
 use super::sync::{lock, TimedMutex, TimedMutexGuard};
 use crate::reader::{Error, Presence, Reader};
 use crate::transport::{self, Transport};
@@ -24,10 +26,11 @@ pub struct OpenedReader {
     /// How it reports cards that come and go.
     pub notifications: Notifications,
     /// Cancels the command that goes on, from any thread; `None` where the transport cannot.
-    pub cancel: Option<Cancel>,
+    pub cancel: Option<Interrupter>,
+    /// One more transport for each slot, which sends while the reader's own receives. If there are none, or
+    /// the reader serves one slot at a time, the slots take turns.
+    pub senders: Vec<Box<dyn Transport>>,
 }
-
-type Cancel = Box<dyn Fn() + Send + Sync>;
 
 /// Opens a reader, by the deadline. It is called again after a loss, and after the reader was closed.
 pub type Open = Box<dyn FnMut(Option<Instant>) -> Result<OpenedReader, SharedError> + Send>;
@@ -74,12 +77,23 @@ pub struct SharedReader {
     inner: TimedMutex<Inner>,
     events: SlotEvents,
     /// Of the open reader. Outside `inner`, which is locked while the command goes on that it cancels.
-    cancel: Mutex<Option<Cancel>>,
+    cancel: Mutex<Option<CancelSlot>>,
+}
+
+/// Cancels the command that goes on in a slot.
+type CancelSlot = Box<dyn Fn(u8) + Send + Sync>;
+
+/// An open reader.
+enum Driver {
+    /// Its slots take turns, under the lock of [`Inner`].
+    Serial(Box<AnyReader>),
+    /// Its slots work in parallel, without that lock.
+    Parallel(Arc<Parallel<AnyReader>>),
 }
 
 struct Inner {
     open: Open,
-    reader: Option<AnyReader>,
+    driver: Option<Driver>,
     /// Whether it has answered since it was opened.
     has_worked: bool,
     slots: Vec<SlotUse>,
@@ -103,7 +117,7 @@ impl SharedReader {
         Arc::new(SharedReader {
             inner: TimedMutex::new(Inner {
                 open,
-                reader: None,
+                driver: None,
                 has_worked: false,
                 slots: vec![slot; usize::from(slots.max(1))],
             }),
@@ -131,7 +145,7 @@ impl SharedReader {
         if inner.slot(slot).is_some_and(|slot| slot.is_new) {
             return Err(SharedError::NotPolled);
         }
-        self.use_reader(&mut inner, deadline, work)
+        self.use_reader(inner, slot, deadline, work)
     }
 
     /// Uses the reader without regard to what is in the slot.
@@ -144,14 +158,15 @@ impl SharedReader {
         deadline: Option<Instant>,
         work: impl FnOnce(&mut AnyReader) -> Result<T, Error>,
     ) -> Result<T, SharedError> {
-        let mut inner = self.lock(slot, deadline)?;
-        self.use_reader(&mut inner, deadline, work)
+        let inner = self.lock(slot, deadline)?;
+        self.use_reader(inner, slot, deadline, work)
     }
 
-    /// Cancels the command that goes on, or else the next wait for an answer, from any thread.
-    pub fn cancel(&self) {
+    /// Cancels the command that goes on in a slot, or else the next wait for an answer, from any thread.
+    /// Where slots take turns, it is the command of any slot.
+    pub fn cancel(&self, slot: u8) {
         if let Some(cancel) = &*lock(&self.cancel) {
-            cancel();
+            cancel(slot);
         }
     }
 
@@ -167,6 +182,8 @@ impl SharedReader {
             Err(SharedError::Reader(Error::Transport(transport::Error::Gone))) if self.events.is_lost() => {
                 self.poll(slot)
             }
+            // Another slot's thread has closed it meanwhile.
+            Err(SharedError::NotPolled) => self.poll(slot),
             polled => polled,
         }
     }
@@ -177,7 +194,7 @@ impl SharedReader {
         let is_new = inner
             .slot(slot)
             .is_some_and(|slot| std::mem::take(&mut slot.is_new));
-        self.use_reader(&mut inner, None, |reader| {
+        self.use_reader(inner, slot, None, |reader| {
             let presence = reader.presence(slot)?;
             if presence == Presence::Present && was_emptied {
                 // A reader that activates cards by itself shows another card as it has shown the one before.
@@ -219,16 +236,45 @@ impl SharedReader {
 
     fn use_reader<T>(
         &self,
-        inner: &mut Inner,
+        mut inner: TimedMutexGuard<'_, Inner>,
+        slot: u8,
         deadline: Option<Instant>,
         work: impl FnOnce(&mut AnyReader) -> Result<T, Error>,
     ) -> Result<T, SharedError> {
-        let reader = match &mut inner.reader {
-            Some(reader) => reader,
-            none => none.insert(self.open((inner.open)(deadline))?),
+        let use_it = |reader: &mut AnyReader| {
+            let deadline = time_on(reader.transport(), deadline);
+            reader.with_deadline(deadline, work)
         };
-        let deadline = time_on(reader.transport(), deadline);
-        let result = reader.with_deadline(deadline, work);
+        if inner.driver.is_none() {
+            let opened = (inner.open)(deadline);
+            inner.driver = Some(self.open(opened)?);
+        }
+        match &mut inner.driver {
+            Some(Driver::Parallel(parallel)) => {
+                let parallel = parallel.clone();
+                drop(inner);
+                let mut working = parallel.lock(slot, deadline).ok_or(SharedError::TimedOut)?;
+                let result = use_it(working.reader.as_mut().ok_or(SharedError::NotPolled)?);
+                drop(working);
+                let mut inner = self.inner.lock();
+                match &inner.driver {
+                    Some(Driver::Parallel(now)) if Arc::ptr_eq(now, &parallel) => {
+                        self.note(&mut inner, result)
+                    }
+                    // What this says of the reader is known already.
+                    _ => result.map_err(SharedError::Reader),
+                }
+            }
+            Some(Driver::Serial(reader)) => {
+                let result = use_it(reader);
+                self.note(&mut inner, result)
+            }
+            None => Err(SharedError::Failed),
+        }
+    }
+
+    /// Notes what a call says of the reader.
+    fn note<T>(&self, inner: &mut Inner, result: Result<T, Error>) -> Result<T, SharedError> {
         match result {
             Err(Error::Transport(transport::Error::Gone)) if inner.has_worked => self.events.lose(),
             // It was reset right after it was opened, or is going. Opening it again later shows which.
@@ -241,21 +287,40 @@ impl SharedReader {
         result.map_err(SharedError::Reader)
     }
 
-    fn open(&self, opened: Result<OpenedReader, SharedError>) -> Result<AnyReader, SharedError> {
+    fn open(&self, opened: Result<OpenedReader, SharedError>) -> Result<Driver, SharedError> {
         let opened = opened.inspect_err(|error| {
             if *error == SharedError::Gone {
                 self.events.set_gone();
             }
         })?;
-        *lock(&self.cancel) = opened.cancel;
+        let busy = usize::from(opened.reader.descriptor().max_busy_slots);
+        let driver = if busy < 2 || opened.senders.is_empty() {
+            *lock(&self.cancel) = opened
+                .cancel
+                .map(|cancel| Box::new(move |_| cancel()) as CancelSlot);
+            Driver::Serial(Box::new(opened.reader))
+        } else {
+            let readers = opened.reader.split(|input| {
+                let (demux, transports) = Demux::transports(input, opened.senders, opened.cancel);
+                *lock(&self.cancel) = Some(Box::new(move |slot| demux.cancel(slot)));
+                let boxed = transports
+                    .into_iter()
+                    .map(|slot| Box::new(slot) as Box<dyn Transport>);
+                boxed.collect()
+            });
+            Driver::Parallel(Arc::new(Parallel::new(readers, busy)))
+        };
         self.events.listen(opened.notifications);
-        Ok(opened.reader)
+        Ok(driver)
     }
 
     fn close(&self, inner: &mut Inner) {
         self.events.close();
         *lock(&self.cancel) = None;
-        inner.reader = None;
+        if let Some(Driver::Parallel(parallel)) = inner.driver.take() {
+            // Their threads do not hold this lock while they work.
+            parallel.close();
+        }
         inner.has_worked = false;
         inner.slots.iter_mut().for_each(|slot| slot.is_new = true);
     }

@@ -82,7 +82,7 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
     }
 
     /// Waits for the command that is on its way.
-    fn finish_out(&mut self) -> Result<(), Error> {
+    pub(super) fn finish_out(&mut self) -> Result<(), Error> {
         if !self.out.pipe.is_pending() {
             return Ok(());
         }

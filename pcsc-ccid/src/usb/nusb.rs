@@ -26,6 +26,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 use std::vec::Vec;
 
+/// Whether an endpoint can be opened several times.
+pub(super) const SHARES_ENDPOINTS: bool = false;
+
 pub(super) type BulkOut = NusbPipe<Bulk, Out>;
 pub(super) type BulkIn = NusbPipe<Bulk, In>;
 pub(super) type InterruptIn = NusbPipe<Interrupt, In>;

@@ -16,6 +16,7 @@ use std::string::ToString;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
+use std::vec::Vec;
 
 /// Pauses between attempts to claim an interface. A process that has just ended, or a probe by udev, may hold
 /// it for a moment.
@@ -31,6 +32,8 @@ const CLAIM_PAUSES: [Duration; 4] = [
 pub struct Opened {
     /// For the commands.
     pub transport: UsbTransport,
+    /// One more for each slot, where several slots can be served at a time. They send; `transport` receives.
+    senders: Vec<UsbTransport>,
     /// For cards that come and go. The interrupt pipe goes to a thread of its own, which sleeps in
     /// [`InterruptSource::next`](crate::shared::InterruptSource::next).
     pub notifications: Notifications,
@@ -48,19 +51,13 @@ impl Candidate {
         if self.interface.alternate != 0 {
             claim.set_alternate(self.interface.alternate).map_err(explain)?;
         }
-        let signal = Arc::new(Signal::default());
-        let pipes = match (
-            self.interface.flavour,
-            self.interface.bulk_out,
-            self.interface.bulk_in,
-        ) {
-            (Flavour::Ccid, Some(out), Some(input)) => {
-                let out = claim.bulk_out(out, &signal).map_err(explain)?;
-                let input = claim.bulk_in(input, &signal).map_err(explain)?;
-                Some(Bulk::new(out, input))
+        let transport = self.transport(&claim).map_err(explain)?;
+        let mut senders = Vec::new();
+        if platform::SHARES_ENDPOINTS && self.interface.descriptor.max_busy_slots > 1 {
+            for _ in 0..self.interface.descriptor.slots() {
+                senders.push(self.transport(&claim).map_err(explain)?.that_waits_for_out());
             }
-            _ => None,
-        };
+        }
         let notifications = match self.interface.interrupt_in {
             Some(interrupt) => {
                 let signal = Arc::new(Signal::default());
@@ -69,11 +66,25 @@ impl Candidate {
             }
             None => Notifications::Polled(POLL_INTERVAL),
         };
-        let control = claim.control(&signal);
         Ok(Opened {
-            transport: UsbTransport::new(claim, pipes, control, signal),
+            transport,
+            senders,
             notifications,
         })
+    }
+
+    fn transport(&self, claim: &Arc<Claim>) -> Result<UsbTransport, Refusal> {
+        let signal = Arc::new(Signal::default());
+        let interface = &self.interface;
+        let pipes = match (interface.flavour, interface.bulk_out, interface.bulk_in) {
+            (Flavour::Ccid, Some(out), Some(input)) => {
+                let out = claim.bulk_out(out, &signal)?;
+                Some(Bulk::new(out, claim.bulk_in(input, &signal)?))
+            }
+            _ => None,
+        };
+        let control = claim.control(&signal);
+        Ok(UsbTransport::new(claim.clone(), pipes, control, signal))
     }
 
     /// What opens the reader for a [`SharedReader`](crate::shared::SharedReader). `report` gets why it cannot
@@ -103,6 +114,7 @@ impl Candidate {
     ) -> Result<OpenedReader, ReaderOpenError> {
         let Opened {
             transport,
+            senders,
             notifications,
         } = self.open()?;
         let canceller = transport.canceller();
@@ -113,6 +125,10 @@ impl Candidate {
             reader,
             notifications,
             cancel: Some(Box::new(move || canceller.cancel())),
+            senders: senders
+                .into_iter()
+                .map(|sender| Box::new(sender) as Box<dyn Transport>)
+                .collect(),
         })
     }
 

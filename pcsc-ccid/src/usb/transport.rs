@@ -22,6 +22,8 @@ pub struct UsbTransport {
     signal: Arc<Signal>,
     claim: Arc<Claim>,
     started: Instant,
+    /// See [`UsbTransport::that_waits_for_out`].
+    waits_for_out: bool,
 }
 
 impl fmt::Debug for UsbTransport {
@@ -46,7 +48,15 @@ impl UsbTransport {
             signal,
             claim,
             started: Instant::now(),
+            waits_for_out: false,
         }
+    }
+
+    /// The same, but `send` waits until the device has taken the command: another transport receives the
+    /// answer, and cannot say that the device has refused the command.
+    pub(super) fn that_waits_for_out(mut self) -> UsbTransport {
+        self.waits_for_out = true;
+        self
     }
 
     /// A handle that ends waits from any thread.
@@ -64,7 +74,11 @@ impl Transport for UsbTransport {
     fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), Error> {
         self.signal.forget();
         let pipes = self.pipes.as_mut().ok_or(Error::Fault)?;
-        pipes.send(message, timeout.min(MAX_TIMEOUT))
+        pipes.send(message, timeout.min(MAX_TIMEOUT))?;
+        match self.waits_for_out {
+            true => pipes.finish_out(),
+            false => Ok(()),
+        }
     }
 
     fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, Error> {

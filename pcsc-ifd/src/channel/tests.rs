@@ -34,6 +34,7 @@ fn replaceable(model: &str) -> (Handle, Channel, Arc<Mutex<Handle>>) {
             reader: reader.map_err(SharedError::opening)?,
             notifications: Notifications::Pushed,
             cancel: None,
+            senders: Vec::new(),
         })
     };
     let reader = SharedReader::new(1, Box::new(open));

@@ -91,6 +91,7 @@ pub fn reader(text: &str) -> Result<(Arc<SharedReader>, bool), String> {
             reader: opened.map_err(SharedError::opening)?,
             notifications: Notifications::Pushed,
             cancel: Some(Box::new(move || to_cancel.cancel())),
+            senders: Vec::new(),
         })
     };
     let shared = SharedReader::new(slots, Box::new(open));

@@ -22,3 +22,6 @@ pub use from_fd::readers_from_fd;
 pub(super) use holders::holders;
 pub(super) use scan::scan;
 pub(super) use sysfs::is_transient;
+
+/// Whether an endpoint can be opened several times.
+pub(super) const SHARES_ENDPOINTS: bool = true;

@@ -1,0 +1,324 @@
+//! The replies of a reader whose slots work in parallel (`bMaxCCIDBusySlots` above 1).
+//!
+//! Each slot sends by a transport of its own. Of the threads that wait for replies, one receives for all and
+//! hands the messages out by their `bSlot`; the others sleep on `changed`. When it has its own reply, another
+//! one receives. No thread does nothing else.
+
+use std::boxed::Box;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+use std::vec;
+use std::vec::Vec;
+
+use super::events::Interrupter;
+use super::sync::{lock, wait_until};
+use crate::message::{Response, HEADER_SIZE};
+use crate::transport::{Error, Transport};
+
+/// As much as one transfer brings: the longest message of a reader is received in several ones.
+const TRANSFER: usize = 4096;
+
+/// As much as waits for a slot's thread: more than the longest message. What a hostile reader sends beyond it
+/// is dropped.
+const MOST: usize = 1 << 17;
+
+/// What the slots share.
+pub struct Demux {
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Interrupts the thread that receives.
+    interrupt: Option<Interrupter>,
+}
+
+struct State {
+    /// Not there while a thread receives.
+    input: Option<Input>,
+    /// The slot whose thread receives.
+    leader: Option<usize>,
+    slots: Vec<Pending>,
+    /// The slot that the message belongs to which is being received, and how many bytes of it are to come.
+    message: (usize, usize),
+    is_gone: bool,
+}
+
+struct Input {
+    transport: Box<dyn Transport>,
+    buffer: Vec<u8>,
+}
+
+/// What came for a slot.
+#[derive(Clone, Default)]
+struct Pending {
+    bytes: Vec<u8>,
+    /// What ends its wait.
+    error: Option<Error>,
+    is_waiting: bool,
+}
+
+impl Demux {
+    /// The transports of all slots: `senders` send for one slot each, and `input` receives for all.
+    /// `interrupt` ends its wait.
+    pub fn transports(
+        input: Box<dyn Transport>,
+        senders: Vec<Box<dyn Transport>>,
+        interrupt: Option<Interrupter>,
+    ) -> (Arc<Demux>, Vec<SlotTransport>) {
+        let demux = Arc::new(Demux {
+            state: Mutex::new(State {
+                input: Some(Input {
+                    transport: input,
+                    buffer: vec![0; TRANSFER],
+                }),
+                leader: None,
+                slots: vec![Pending::default(); senders.len()],
+                message: (0, 0),
+                is_gone: false,
+            }),
+            changed: Condvar::new(),
+            interrupt,
+        });
+        let transports = senders
+            .into_iter()
+            .enumerate()
+            .map(|(slot, sender)| SlotTransport {
+                demux: demux.clone(),
+                sender,
+                slot,
+            });
+        let transports = transports.collect();
+        (demux, transports)
+    }
+
+    /// Cancels the wait of a slot's thread, or its next one that no command precedes.
+    pub fn cancel(&self, slot: u8) {
+        let mut state = lock(&self.state);
+        if let Some(pending) = state.slots.get_mut(usize::from(slot)) {
+            pending.error = Some(Error::Cancelled);
+        }
+        if let Some(interrupt) = self
+            .interrupt
+            .as_ref()
+            .filter(|_| state.leader == Some(usize::from(slot)))
+        {
+            interrupt();
+        }
+        self.changed.notify_all();
+    }
+}
+
+/// One slot's transport.
+pub struct SlotTransport {
+    demux: Arc<Demux>,
+    sender: Box<dyn Transport>,
+    slot: usize,
+}
+
+impl Transport for SlotTransport {
+    fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), Error> {
+        {
+            let mut state = lock(&self.demux.state);
+            state.slots[self.slot].error = None;
+            // The rest of an earlier reply does not come any more.
+            if state.message.0 == self.slot {
+                state.message.1 = 0;
+            }
+        }
+        self.sender.send(message, timeout)
+    }
+
+    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, Error> {
+        let until = self.sender.now().saturating_add(timeout);
+        let mut state = lock(&self.demux.state);
+        state.slots[self.slot].is_waiting = true;
+        let result = loop {
+            let pending = &mut state.slots[self.slot];
+            if !pending.bytes.is_empty() {
+                let length = pending.bytes.len().min(buffer.len());
+                buffer[..length].copy_from_slice(&pending.bytes[..length]);
+                pending.bytes.drain(..length);
+                break Ok(length);
+            }
+            if let Some(error) = pending.error.take() {
+                break Err(error);
+            }
+            if state.is_gone {
+                break Err(Error::Gone);
+            }
+            let left = until.saturating_sub(self.sender.now());
+            if left.is_zero() {
+                break Err(Error::Timeout);
+            }
+            let Some(mut input) = state.input.take() else {
+                // The one that receives may have waited for less: its return is a change.
+                let deadline = Instant::now().checked_add(left);
+                state = wait_until(&self.demux.changed, state, deadline).unwrap_or_else(|state| state);
+                continue;
+            };
+            state.leader = Some(self.slot);
+            drop(state);
+            let received = input.transport.receive(&mut input.buffer, left);
+            if received == Err(Error::Stall) {
+                // Every reply may be lost by it. That the halt cannot be ended, the next transfer says.
+                let _ = input.transport.clear_halt();
+            }
+            state = lock(&self.demux.state);
+            state.leader = None;
+            state.take(received, &input.buffer);
+            state.input = Some(input);
+            self.demux.changed.notify_all();
+        };
+        state.slots[self.slot].is_waiting = false;
+        result
+    }
+
+    fn control_out(&mut self, request: u8, value: u16, data: &[u8], timeout: Duration) -> Result<(), Error> {
+        self.sender.control_out(request, value, data, timeout)
+    }
+
+    fn control_in(
+        &mut self,
+        request: u8,
+        value: u16,
+        buffer: &mut [u8],
+        timeout: Duration,
+    ) -> Result<usize, Error> {
+        self.sender.control_in(request, value, buffer, timeout)
+    }
+
+    fn clear_halt(&mut self) -> Result<(), Error> {
+        self.sender.clear_halt()
+    }
+
+    fn pause(&mut self, time: Duration) -> Result<(), Error> {
+        self.sender.pause(time)
+    }
+
+    fn now(&self) -> Duration {
+        self.sender.now()
+    }
+}
+
+impl State {
+    /// Hands out what one transfer has brought.
+    fn take(&mut self, received: Result<usize, Error>, buffer: &[u8]) {
+        match received {
+            Ok(length) => self.hand_out(&buffer[..length.min(buffer.len())]),
+            // Each waiting thread knows by itself.
+            Err(Error::Timeout | Error::Cancelled) => (),
+            Err(Error::Gone) => self.is_gone = true,
+            Err(error) => {
+                let waiting = self.slots.iter_mut().filter(|slot| slot.is_waiting);
+                waiting.for_each(|slot| slot.error = Some(error));
+            }
+        }
+    }
+
+    /// Hands a transfer's bytes out: messages, whole or in parts.
+    fn hand_out(&mut self, mut bytes: &[u8]) {
+        // A transfer that is a whole message begins one, whatever is missing of the one before.
+        if begins_message(bytes) && Response::announced(bytes) == Some(bytes.len()) {
+            self.message.1 = 0;
+        }
+        while !bytes.is_empty() {
+            if self.message.1 == 0 {
+                // Readers append garbage to their messages.
+                if !begins_message(bytes) {
+                    return;
+                }
+                let Some(length) = Response::announced(bytes) else {
+                    return;
+                };
+                self.message = (usize::from(bytes[SLOT]), length);
+            }
+            let (slot, left) = self.message;
+            let (part, rest) = bytes.split_at(left.min(bytes.len()));
+            // A slot that there is not has no thread that waits.
+            let pending = self.slots.get_mut(slot);
+            if let Some(pending) = pending.filter(|pending| pending.bytes.len() + part.len() <= MOST) {
+                pending.bytes.extend_from_slice(part);
+            }
+            self.message.1 -= part.len();
+            bytes = rest;
+        }
+    }
+}
+
+/// Where a message has `bSlot` (CCID 1.1, clause 6.2).
+const SLOT: usize = 5;
+
+fn begins_message(bytes: &[u8]) -> bool {
+    bytes.len() >= HEADER_SIZE && matches!(bytes[0], 0x80..=0x84)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(slot: u8, data: &[u8]) -> Vec<u8> {
+        let header = [0x80, data.len() as u8, 0, 0, 0, slot, 0, 0, 0, 0];
+        [&header[..], data].concat()
+    }
+
+    fn state() -> State {
+        State {
+            input: None,
+            leader: None,
+            slots: vec![Pending::default(); 2],
+            message: (0, 0),
+            is_gone: false,
+        }
+    }
+
+    /// What each slot gets of these transfers.
+    fn handed_out(transfers: &[Vec<u8>]) -> [Vec<u8>; 2] {
+        let mut state = state();
+        for transfer in transfers {
+            state.take(Ok(transfer.len()), transfer);
+        }
+        [0, 1].map(|slot| state.slots[slot].bytes.clone())
+    }
+
+    #[test]
+    fn messages_go_to_their_slots_however_they_are_transferred() {
+        let [long, short] = [message(0, &[0x55; 100]), message(1, &[0x66])];
+        let wanted = [long.clone(), short.clone()];
+        let whole = [long.clone(), short.clone()];
+        let merged = [[&long[..], &short].concat()];
+        let split = [long[..64].to_vec(), long[64..].to_vec(), short.clone()];
+        let overlapping = [long[..64].to_vec(), [&long[64..], &short].concat()];
+        let garbage = [
+            [&long[..], &[0, 1, 2]].concat(),
+            short.clone(),
+            vec![0x80; 3],
+            vec![],
+        ];
+        let of_no_slot = [long.clone(), message(7, &[1, 2]), short.clone()];
+        for transfers in [&whole[..], &merged, &split, &overlapping, &garbage, &of_no_slot] {
+            assert_eq!(handed_out(transfers), wanted, "{transfers:02X?}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_cut_takes_nothing_of_the_next_one() {
+        let [cut, next] = [message(0, &[0x55; 100]), message(1, &[0x66])];
+        assert_eq!(handed_out(&[cut[..64].to_vec(), next.clone()])[1], next);
+        // As long as it likes.
+        let endless = [0x80, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0, 0].to_vec();
+        let flood = vec![vec![0x55; TRANSFER]; 100];
+        let [first, second] = handed_out(&[&[endless], &flood[..], std::slice::from_ref(&next)].concat());
+        assert!(first.len() <= MOST);
+        assert_eq!(second, next);
+    }
+
+    #[test]
+    fn a_fault_of_the_pipe_ends_the_waits_that_go_on() {
+        for error in [Error::Stall, Error::Fault] {
+            let mut state = state();
+            state.slots[1].is_waiting = true;
+            state.take(Err(Error::Timeout), &[]);
+            assert_eq!(state.slots[1].error, None);
+            state.take(Err(error), &[]);
+            assert_eq!([0, 1].map(|slot| state.slots[slot].error), [None, Some(error)]);
+        }
+    }
+}

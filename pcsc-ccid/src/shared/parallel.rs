@@ -1,0 +1,72 @@
+//! The drivers of a reader whose slots work in parallel: one for each slot.
+
+use std::sync::{Condvar, Mutex};
+use std::time::Instant;
+use std::vec::Vec;
+
+use super::sync::{lock, wait_until, TimedMutex, TimedMutexGuard};
+
+/// One driver for each slot, and a limit on how many work at a time.
+pub struct Parallel<R> {
+    /// `None` once the reader is closed.
+    slots: Vec<TimedMutex<Option<R>>>,
+    /// How many more may begin to work.
+    free: Mutex<usize>,
+    freed: Condvar,
+}
+
+/// A slot's driver at work.
+pub struct Working<'a, R> {
+    /// `None` if the reader was closed meanwhile.
+    pub reader: TimedMutexGuard<'a, Option<R>>,
+    // After the driver is unlocked, so that another thread may use it when it may work.
+    _permit: Permit<'a>,
+}
+
+struct Permit<'a> {
+    free: &'a Mutex<usize>,
+    freed: &'a Condvar,
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        *lock(self.free) += 1;
+        self.freed.notify_one();
+    }
+}
+
+impl<R> Parallel<R> {
+    /// One driver at least, of which so many work at a time (`bMaxCCIDBusySlots`).
+    pub fn new(readers: Vec<R>, busy: usize) -> Parallel<R> {
+        let slots = readers.into_iter().map(|reader| TimedMutex::new(Some(reader)));
+        Parallel {
+            slots: slots.collect(),
+            free: Mutex::new(busy),
+            freed: Condvar::new(),
+        }
+    }
+
+    /// Locks a slot's driver. The driver of the first slot refuses a slot that there is not. Returns `None`
+    /// if the deadline has passed before.
+    pub fn lock(&self, slot: u8, deadline: Option<Instant>) -> Option<Working<'_, R>> {
+        let slot = self.slots.get(usize::from(slot)).unwrap_or(&self.slots[0]);
+        let reader = slot.lock_until(deadline)?;
+        let mut free = lock(&self.free);
+        while *free == 0 {
+            free = wait_until(&self.freed, free, deadline).ok()?;
+        }
+        *free -= 1;
+        Some(Working {
+            reader,
+            _permit: Permit {
+                free: &self.free,
+                freed: &self.freed,
+            },
+        })
+    }
+
+    /// Closes all drivers, each when its command has ended.
+    pub fn close(&self) {
+        self.slots.iter().for_each(|slot| *slot.lock() = None);
+    }
+}
