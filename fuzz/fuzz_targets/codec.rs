@@ -27,7 +27,7 @@ fuzz_target!(|bytes: &[u8]| {
     };
     let batch = StateBatch {
         version,
-        told: version,
+        answered: version,
         slots: (choice & 4 != 0).then_some(usize::from(choice >> 5)),
         wait: choice & 8 != 0,
         events: choice & 16 != 0,

@@ -24,7 +24,7 @@ pub struct Card {
     on_drop: Option<Disposition>,
 }
 
-// As for the context: nothing is left half changed by a panic.
+// As for the context: a panic leaves nothing half changed.
 impl UnwindSafe for Card {}
 impl RefUnwindSafe for Card {}
 
@@ -59,8 +59,8 @@ impl Context {
     /// Connects to the card in a reader within `timeout`.
     ///
     /// # Errors
-    /// As [`Context::connect`]; [`Error::Timeout`] when the time is over. A daemon cannot be told to stop
-    /// trying, so the context is lost with it: establish a new one.
+    /// As [`Context::connect`]; [`Error::Timeout`] when the time is over. The protocol of the daemon
+    /// cannot cancel the request, so the context is lost: establish a new one.
     pub fn connect_timeout(
         &self,
         reader: &CStr,
@@ -135,8 +135,8 @@ impl Card {
         self.active_protocol
     }
 
-    /// Changes the share mode and the protocol of the connection, after the card was treated as
-    /// `initialization` says. Needed after [`Error::ResetCard`].
+    /// Changes the share mode and the protocol of the connection, and first does `initialization` to the
+    /// card. Needed after [`Error::ResetCard`].
     ///
     /// # Errors
     /// As [`Context::connect`].
@@ -209,8 +209,8 @@ impl Card {
     }
 
     /// The length in bytes of an attribute's value. If the next call of the context gets the value of the
-    /// same attribute and comes within 100 ms, it gets the value of now, except for an attribute that
-    /// describes the card.
+    /// same attribute and comes within 100 ms, it returns the value of this call, except for an attribute
+    /// that describes the card.
     ///
     /// # Errors
     /// As [`Card::get_attribute`].
@@ -246,7 +246,7 @@ impl Card {
     /// Sets an attribute, to at most 264 bytes.
     ///
     /// # Errors
-    /// [`Error::InsufficientBuffer`] for more; [`Error::UnsupportedFeature`] and others of the reader's.
+    /// [`Error::InsufficientBuffer`] for more; [`Error::UnsupportedFeature`] and other errors of the reader.
     pub fn set_attribute(&self, attribute: Attribute, attribute_data: &[u8]) -> Result<(), Error> {
         Ok(self.try_set_attribute(attribute, attribute_data)?)
     }
@@ -263,7 +263,7 @@ impl Card {
         session.set_attribute(self.number, attribute as u32, attribute_data)
     }
 
-    /// Sends a command APDU; gives the response APDU, in `receive_buffer`.
+    /// Sends a command APDU. Returns the response APDU, in `receive_buffer`.
     ///
     /// # Errors
     /// [`Error::InsufficientBuffer`]; [`Error::ResetCard`] and [`Error::RemovedCard`];
@@ -312,8 +312,8 @@ impl Card {
     ///
     /// # Errors
     /// As [`Card::transmit`]; [`Error::Timeout`] when the time is over. What the card did by then is not
-    /// known. With a daemon the context is lost: establish a new one. Without one the card is reset, and each
-    /// connection to it learns of that.
+    /// known. With a daemon the context is lost: establish a new one. Without one the card is reset, and the
+    /// next call of each connection to it returns [`Error::ResetCard`].
     pub fn transmit_timeout<'buf>(
         &self,
         send_buffer: &[u8],
@@ -342,11 +342,11 @@ impl Card {
         Ok(&response[..transmitted.length])
     }
 
-    /// Uses a reader's own function (PC/SC part 10, and [`ctl_code`](crate::ctl_code)); gives its answer, in
-    /// `receive_buffer`.
+    /// Calls a function of the reader itself (PC/SC part 10, and [`ctl_code`](crate::ctl_code)). Returns its
+    /// answer, in `receive_buffer`.
     ///
     /// # Errors
-    /// [`Error::UnsupportedFeature`], [`Error::NotTransacted`] and others of the reader's.
+    /// [`Error::UnsupportedFeature`], [`Error::NotTransacted`] and other errors of the reader.
     pub fn control<'buf>(
         &self,
         control_code: DWORD,
@@ -381,7 +381,7 @@ impl Card {
 impl Drop for Card {
     fn drop(&mut self) {
         if let Some(disposition) = self.on_drop {
-            // There is nobody to tell; a lost connection has disconnected the card by itself.
+            // The error has no receiver. A lost connection has disconnected the card.
             let _ = self.context.session().disconnect(self.number, disposition as u32);
         }
     }

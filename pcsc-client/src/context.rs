@@ -26,12 +26,12 @@ pub struct Context {
     session: Arc<Session>,
 }
 
-// A panic in a call leaves no lock held and no state half changed: what is behind a lock is valid at each
-// moment.
+// A panic in a call leaves no lock held and no state half changed: the data behind each lock is valid at any
+// time.
 impl UnwindSafe for Context {}
 impl RefUnwindSafe for Context {}
 
-/// What to establish a context with, where the defaults will not do.
+/// Establishes a context with other options than the defaults.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), pcsc_client::Failure> {
@@ -53,16 +53,16 @@ impl Builder {
         self
     }
 
-    /// Uses the bundled simulated reader where neither a daemon nor this process has a reader. For
-    /// demonstrations: [`Context::backend`] says which it is. It has no effect with
-    /// [`Builder::choose_backend`] and a backend that is not [`Choice::Environment`] or
+    /// Uses the bundled simulated reader if neither a daemon nor this process has a reader. For
+    /// demonstrations; [`Context::backend`] tells whether the reader is simulated. Has no effect if
+    /// [`Builder::choose_backend`] chooses another backend than [`Choice::Environment`] or
     /// [`Choice::Automatic`].
     pub fn simulate_if_no_reader(mut self, simulate: bool) -> Builder {
         self.simulate_if_no_reader = simulate;
         self
     }
 
-    /// Chooses the backend, rather than the user by `PCSCLITE_BACKEND`.
+    /// Chooses the backend. Overrides `PCSCLITE_BACKEND`.
     pub fn choose_backend(mut self, choice: Choice) -> Builder {
         self.options.backend = choice;
         self
@@ -82,9 +82,9 @@ impl Builder {
         self
     }
 
-    /// How long the daemon may take to answer a request that needs no card, before the connection is given
-    /// up. The default is 30 s. Calls that wait for a card have no such limit: see the methods with a
-    /// timeout.
+    /// How long the daemon may take to answer a request that needs no card. After that time the connection
+    /// has failed. The default is 30 s. Calls that wait for a card have no such limit: see the methods with
+    /// a timeout.
     pub fn answer_limit(mut self, limit: Duration) -> Builder {
         self.options.limit = limit;
         self
@@ -93,8 +93,8 @@ impl Builder {
     /// Establishes the context.
     ///
     /// # Errors
-    /// [`Error::NoService`] where nobody listens, [`Error::SecurityViolation`] where access is refused,
-    /// [`Error::ServiceStopped`] where the daemon speaks no version that this library speaks.
+    /// [`Error::NoService`] if no process listens, [`Error::SecurityViolation`] if access is refused,
+    /// [`Error::ServiceStopped`] if the daemon speaks no protocol version that this library speaks.
     pub fn establish(self) -> Result<Context, Failure> {
         let session = Session::establish(&self.options())?;
         Ok(Context {
@@ -120,12 +120,12 @@ impl Context {
         Ok(Context::builder().scope(scope).establish()?)
     }
 
-    /// For contexts with options, and for failures with their cause.
+    /// A builder, for contexts with options and for failures with their cause.
     pub fn builder() -> Builder {
         Builder::default()
     }
 
-    /// What serves this context: a daemon, this process's own driver, or the simulated reader.
+    /// The backend of this context: a daemon, this process's own driver, or the simulated reader.
     pub fn backend(&self) -> BackendKind {
         self.session().kind()
     }
@@ -145,7 +145,7 @@ impl Context {
         }
     }
 
-    /// Whether calls can still succeed. Finds out, without a round trip, when the daemon has gone.
+    /// Whether calls can still succeed. Detects, without a round trip, that the daemon has ended.
     ///
     /// # Errors
     /// [`Error::InvalidHandle`] where they cannot: establish a new context.
@@ -161,8 +161,8 @@ impl Context {
         self.session.check_alive()
     }
 
-    /// Ends [`Context::get_status_change`] in other threads, with [`Error::Cancelled`]. Where no such call
-    /// is in progress, the next one ends at once: a cancel is not lost for coming a moment too early.
+    /// Ends [`Context::get_status_change`] in other threads, with [`Error::Cancelled`]. If no such call is in
+    /// progress, the next one ends at once, so that a cancel that comes too early is not lost.
     ///
     /// # Errors
     /// [`Error::InvalidHandle`] in a forked child.
@@ -173,7 +173,8 @@ impl Context {
     /// Lists the readers, with their names in `buffer`.
     ///
     /// # Errors
-    /// [`Error::InsufficientBuffer`]; see [`Context::list_readers_len`]. No readers are no error.
+    /// [`Error::InsufficientBuffer`]; see [`Context::list_readers_len`]. Without readers it returns an empty
+    /// list.
     pub fn list_readers<'buf>(&self, buffer: &'buf mut [u8]) -> Result<ReaderNames<'buf>, Error> {
         let names = self.session.list_readers(false)?;
         if names.len() == 1 {
@@ -214,7 +215,7 @@ impl Context {
     }
 
     /// Waits until a reader's state differs from the one that the caller knows, at most `timeout` (`None`:
-    /// for ever). A reader called [`PNP_NOTIFICATION`](crate::PNP_NOTIFICATION) changes when readers come
+    /// forever). A reader called [`PNP_NOTIFICATION`](crate::PNP_NOTIFICATION) changes when readers come
     /// or go.
     ///
     /// # Errors
@@ -254,7 +255,7 @@ impl Context {
     }
 }
 
-/// The moment when `timeout` is over; `None` where that is too far away to matter.
+/// The time at which `timeout` is over; `None` if that cannot be represented.
 pub(crate) fn deadline(timeout: Duration) -> Option<Instant> {
     Instant::now().checked_add(timeout)
 }

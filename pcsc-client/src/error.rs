@@ -1,4 +1,4 @@
-//! One error vocabulary: the WinSCard codes, and the causes that a person can act on.
+//! Errors: the WinSCard codes, and causes with the details that a user needs to act.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -88,7 +88,7 @@ errors! {
 }
 
 impl Error {
-    /// The error of a code; a code that no specification names is [`Error::UnknownError`].
+    /// The error of a code; [`Error::UnknownError`] for a code without a name.
     pub fn from_code(code: u32) -> Error {
         ALL.iter()
             .copied()
@@ -102,7 +102,7 @@ impl Error {
     }
 }
 
-/// Why a call failed, where there is more to say than its code.
+/// Why a call failed, in more detail than its code.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Cause {
@@ -124,7 +124,7 @@ pub enum Cause {
     },
     /// The daemon closed the connection before it answered anything. A refusal by its access control and by
     /// its limit of clients look alike.
-    #[error("the resource manager at {} closed the connection at once: access is refused (see Polkit's rule for org.debian.pcsc-lite.access_pcsc), it has as many clients as it takes (pcscd --max-thread, 200 by default), or it is just ending", path.display())]
+    #[error("the resource manager at {} closed the connection at once: access is refused (see Polkit's rule for org.debian.pcsc-lite.access_pcsc), it has its maximum number of clients (pcscd --max-thread, 200 by default), or it is ending", path.display())]
     Refused {
         /// The socket's path.
         path: PathBuf,
@@ -151,24 +151,23 @@ pub enum Cause {
     /// The connection failed.
     #[error("the connection to the resource manager failed; establish a new context")]
     Broken(#[source] io::Error),
-    /// What came is not what the protocol foresees.
-    #[error("the resource manager's answer makes no sense ({0}); establish a new context")]
+    /// The daemon's answer does not conform to the protocol.
+    #[error("the resource manager's answer does not conform to the protocol ({0}); establish a new context")]
     OutOfStep(&'static str),
     /// The daemon did not answer in time.
-    #[error("the resource manager did not answer in time; the connection is given up")]
+    #[error("the resource manager did not answer in time; the connection is closed")]
     Silent,
     /// This connection had failed before.
     #[error("the connection to the resource manager was lost earlier; establish a new context")]
     Lost,
-    /// The readers that this process drove itself were given back, because a daemon has come.
-    #[error("this process has given its readers back to the resource manager that is there now; establish a new context")]
+    /// This process drove the readers itself, and has released them because a daemon is running now.
+    #[error("this process has released its readers because a resource manager is running now; establish a new context")]
     GivenBack,
     /// The USB cannot be used.
     #[error("the readers on the USB cannot be used")]
     Usb(#[source] io::Error),
-    /// The parent of this process drives readers, and what it drives them with does not survive a fork. Not
-    /// on Linux.
-    #[error("the parent of this process drives the readers itself; a forked child cannot, before it executes a program")]
+    /// The parent of this process drives readers, and its USB library does not survive a fork. Not on Linux.
+    #[error("the parent of this process drives the readers itself; a forked child cannot do so before it executes a program")]
     ForkedFromDriver,
     /// No simulated reader has this name.
     #[error("there is no simulated reader called {0:?}")]
@@ -190,8 +189,8 @@ pub enum Cause {
     /// The handle was made before this process was forked from its parent.
     #[error("the handle belongs to the parent process; a forked child establishes its own context")]
     Forked,
-    /// The operating system refused what a call needs.
-    #[error("the operating system refused")]
+    /// A system call that is needed has failed.
+    #[error("the operating system has refused a request")]
     System(#[source] io::Error),
 }
 
@@ -233,8 +232,8 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
-/// The target of log records about environment variables whose value cannot be used. The user has set them,
-/// and libpcsclite.so.1 writes these records to stderr even if no log was asked for.
+/// The target of log records about environment variables whose value cannot be used. Since the user has set
+/// them, libpcsclite.so.1 writes these records to stderr even if no log is enabled.
 pub const SETTING_LOG: &str = "pcsc_client::setting";
 
 /// What is at a socket's path where a connect fails.
@@ -248,13 +247,13 @@ pub enum Found {
     #[error("a stale socket is there, on which no process listens; is pcscd running (systemctl status pcscd.socket)?")]
     StaleSocket,
     /// A file of another kind.
-    #[error("what is there is no stream socket but a {0}")]
+    #[error("there is a {0}, not a stream socket")]
     OtherFile(&'static str),
-    /// Something that this process has no right to use.
+    /// A file that this process has no permission to use.
     #[error("{0}")]
     Denied(Permissions),
-    /// The error is not one of the file's.
-    #[error("whether a daemon is there is not known")]
+    /// The error does not concern the file.
+    #[error("it is not known whether a daemon is running")]
     Unknown,
 }
 
@@ -316,7 +315,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure whose code says it all.
+    /// A failure without a cause.
     pub(crate) fn plain(code: u32) -> Failure {
         Failure {
             code,
@@ -331,7 +330,7 @@ impl Failure {
         Failure::quiet(error, cause)
     }
 
-    /// A failure with a cause that was logged before, or is the caller's own doing.
+    /// A failure with a cause that was logged before, or that the caller itself has brought about.
     pub(crate) fn quiet(error: Error, cause: Cause) -> Failure {
         Failure {
             code: error.code(),
@@ -340,14 +339,14 @@ impl Failure {
         }
     }
 
-    /// With what the answer says besides its code.
+    /// Adds the detail of the answer.
     pub(crate) fn with_detail(mut self, detail: u32) -> Failure {
         self.detail = Some(detail);
         self
     }
 
-    /// What the answer to a failed call says besides its code: the length in bytes of an answer that does not
-    /// fit into the buffer, or the protocol of a connection that is not made. `None` without an answer.
+    /// A number in the answer to a failed call, besides its code: the length in bytes of an answer that does
+    /// not fit into the buffer, or the protocol of a connection that is not made. `None` without an answer.
     pub fn detail(&self) -> Option<u32> {
         self.detail
     }
@@ -357,7 +356,7 @@ impl Failure {
         self.code
     }
 
-    /// The error that the code stands for.
+    /// The error with this code.
     pub fn error(&self) -> Error {
         Error::from_code(self.code)
     }
@@ -391,7 +390,7 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// The result of a call that tells its cause.
+/// The result of a call whose failure has a cause.
 pub type Outcome<T> = Result<T, Failure>;
 
 #[cfg(test)]

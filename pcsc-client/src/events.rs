@@ -1,4 +1,4 @@
-//! Readers and cards that come and go, one event after another.
+//! An iterator over readers and cards that come and go.
 
 use std::collections::VecDeque;
 use std::ffi::CString;
@@ -18,7 +18,7 @@ pub enum Event {
         /// The reader's name.
         reader: CString,
     },
-    /// A reader is gone; if a card was in it, its removal was told before.
+    /// A reader is gone. If a card was in it, [`Event::CardRemoved`] came before.
     ReaderRemoved {
         /// The reader's name.
         reader: CString,
@@ -55,15 +55,15 @@ pub struct Events {
     context: Context,
     /// The pseudo-reader first.
     readers: Vec<ReaderState>,
-    /// How each reader was last told, in the same order.
-    told: Vec<Told>,
+    /// What was last reported of each reader, in the same order.
+    reported: Vec<Reported>,
     pending: VecDeque<Event>,
     is_over: bool,
 }
 
-/// What was told of a reader: whether a card is there, and the count of changes then.
+/// What was reported of a reader: whether a card is there, and the count of changes then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Told {
+struct Reported {
     has_card: bool,
     count: u32,
 }
@@ -80,7 +80,7 @@ impl Events {
         Events {
             context,
             readers: vec![ReaderState::new(PNP_NOTIFICATION(), State::UNAWARE)],
-            told: vec![Told::default()],
+            reported: vec![Reported::default()],
             pending: VecDeque::new(),
             is_over: false,
         }
@@ -112,9 +112,9 @@ impl Events {
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(std::time::Instant::now()));
             match self.context.try_get_status_change(left, &mut self.readers) {
-                Ok(()) => self.tell_changes(),
+                Ok(()) => self.report_changes(),
                 // A reader went away before its first look.
-                Err(failure) if failure.error() == Error::UnknownReader => self.tell_vanished()?,
+                Err(failure) if failure.error() == Error::UnknownReader => self.report_missing()?,
                 Err(failure) => return Err(failure),
             }
         }
@@ -127,33 +127,33 @@ impl Events {
                 self.pending
                     .push_back(Event::ReaderAdded { reader: name.clone() });
                 self.readers.push(ReaderState::new(name, State::UNAWARE));
-                self.told.push(Told::default());
+                self.reported.push(Reported::default());
             }
         }
         Ok(())
     }
 
-    fn tell_changes(&mut self) {
+    fn report_changes(&mut self) {
         for at in 1..self.readers.len() {
             let state = self.readers[at].event_state();
             if state.contains(State::UNKNOWN) {
                 continue;
             }
-            let now = Told {
+            let now = Reported {
                 has_card: state.contains(State::PRESENT),
                 count: self.readers[at].event_count(),
             };
-            self.tell_card(at, now);
+            self.report_card(at, now);
         }
         for reader in &mut self.readers {
             reader.sync_current_state();
         }
-        self.tell_gone(|reader| reader.event_state().contains(State::UNKNOWN));
+        self.report_removed(|reader| reader.event_state().contains(State::UNKNOWN));
     }
 
-    /// Tells of a card that came or went, or that was replaced between two looks.
-    fn tell_card(&mut self, at: usize, now: Told) {
-        let before = std::mem::replace(&mut self.told[at], now);
+    /// Reports a card that came or went, or that was replaced between two looks.
+    fn report_card(&mut self, at: usize, now: Reported) {
+        let before = std::mem::replace(&mut self.reported[at], now);
         // A connection changes the count as well: only a count that moved by two or more hides a removal
         // and an insertion.
         let replaced = before.has_card && now.has_card && now.count.wrapping_sub(before.count) & 0xFFFF >= 2;
@@ -170,17 +170,17 @@ impl Events {
         }
     }
 
-    fn tell_vanished(&mut self) -> Result<(), Failure> {
+    fn report_missing(&mut self) -> Result<(), Failure> {
         let names = self.context.try_list_readers()?;
-        self.tell_gone(|reader| !names.iter().any(|name| **name == *reader.name()));
+        self.report_removed(|reader| !names.iter().any(|name| **name == *reader.name()));
         Ok(())
     }
 
-    fn tell_gone(&mut self, is_gone: impl Fn(&ReaderState) -> bool) {
+    fn report_removed(&mut self, is_gone: impl Fn(&ReaderState) -> bool) {
         for at in (1..self.readers.len()).rev() {
             if is_gone(&self.readers[at]) {
-                self.tell_card(at, Told::default());
-                self.told.remove(at);
+                self.report_card(at, Reported::default());
+                self.reported.remove(at);
                 let reader = self.readers.remove(at).name().to_owned();
                 self.pending.push_back(Event::ReaderRemoved { reader });
             }

@@ -19,7 +19,7 @@
 //!
 //! A *reader* is a device that a *card* goes into. A program establishes a [`Context`], lists readers,
 //! connects to the [`Card`] in one of them, and sends command APDUs (ISO 7816-4), to which the card
-//! answers with response APDUs. A [`Transaction`] keeps other programs off the card meanwhile.
+//! answers with response APDUs. A [`Transaction`] keeps other programs from using the card in between.
 //!
 //! ```no_run
 //! use pcsc_client::{Context, Protocols, Scope, ShareMode, MAX_BUFFER_SIZE};
@@ -38,21 +38,21 @@
 //!
 //! # Environment
 //!
-//! `PCSCLITE_CSOCK_NAME` names the daemon's socket, and is read when a context is established. Where none is
-//! named, it is `/run/pcscd/pcscd.comm`; where nobody listens there, the process drives the readers on the
-//! USB itself. `PCSCLITE_BACKEND` takes that choice away: `daemon`, `standalone` or `simulated`.
-//! `PCSCLITE_FILTER_IGNORE_READER_NAMES` and `PCSCLITE_FILTER_EXTEND_READER_NAMES` mean to such a process
-//! what they mean to pcscd. `PCSCLITE_NO_BLOCKING` makes calls that meet another connection's transaction
-//! fail with [`Error::SharingViolation`] rather than wait. setuid and setgid programs ignore them all.
-//! What happens is logged through the `log` crate.
+//! `PCSCLITE_CSOCK_NAME` names the daemon's socket, and is read when a context is established. The default is
+//! `/run/pcscd/pcscd.comm`. If no process listens there, this process drives the readers on the USB itself.
+//! `PCSCLITE_BACKEND` chooses the backend instead: `daemon`, `standalone` or `simulated`.
+//! `PCSCLITE_FILTER_IGNORE_READER_NAMES` and `PCSCLITE_FILTER_EXTEND_READER_NAMES` have the same effect on a
+//! process that drives its readers as on pcscd. With `PCSCLITE_NO_BLOCKING`, calls that meet another
+//! connection's transaction fail with [`Error::SharingViolation`] and do not wait. setuid and setgid programs
+//! ignore these variables. The library logs through the `log` crate.
 //!
 //! # Without a daemon
 //!
-//! All contexts of a process share its readers, and behave to each other as the clients of a daemon do. The
-//! first context opens the devices and the last one gives them back, with all threads. A reader that another
-//! process has is listed, and connecting to it is a sharing violation until it is free. Once a daemon is
-//! there and no card is in use, new contexts go to it; what is left of the old ones fails with
-//! [`Error::NoService`].
+//! All contexts of a process share its readers as the clients of a daemon do. The first context opens the
+//! devices and starts the threads, and the last one closes the devices and ends the threads. A reader that
+//! another process uses is listed, and connecting to it fails with [`Error::SharingViolation`] until it is
+//! free. When a daemon is running and no card is in use, new contexts connect to it, and calls of older
+//! contexts fail with [`Error::NoService`].
 //!
 //! # Fork
 //!

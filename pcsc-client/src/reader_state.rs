@@ -13,7 +13,7 @@ pub fn PNP_NOTIFICATION() -> &'static CStr {
     c"\\\\?PnP?\\Notification"
 }
 
-/// A reader to watch: what the caller knows of it, and what the last call found.
+/// A reader to watch: the state that the caller knows, and the state that the last call found.
 #[derive(Debug, Clone)]
 pub struct ReaderState {
     name: CString,
@@ -43,12 +43,12 @@ impl ReaderState {
         &self.atr
     }
 
-    /// What the caller knows.
+    /// The state that the caller knows.
     pub fn current_state(&self) -> State {
         State::from_bits_truncate(DWORD::from(self.current))
     }
 
-    /// What the last call found.
+    /// The state that the last call found.
     pub fn event_state(&self) -> State {
         State::from_bits_truncate(DWORD::from(self.event))
     }
@@ -58,7 +58,7 @@ impl ReaderState {
         self.event >> 16
     }
 
-    /// Takes what the last call found for what is known now.
+    /// Makes the state that the last call found the one that the caller knows.
     pub fn sync_current_state(&mut self) {
         self.current = self.event;
     }

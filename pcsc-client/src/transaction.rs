@@ -1,4 +1,4 @@
-//! Exclusive use of a card for a while.
+//! Transactions: exclusive use of a card.
 
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
@@ -38,7 +38,7 @@ impl Card {
         Ok(Transaction::new(self))
     }
 
-    /// [`Card::transaction`], for callers that need the card back when it fails.
+    /// [`Card::transaction`], which returns the card if it fails.
     ///
     /// # Errors
     /// As [`Card::transaction`], with the card.
@@ -52,7 +52,7 @@ impl Card {
     /// [`Card::transaction`] within `timeout`.
     ///
     /// # Errors
-    /// As [`Card::transaction`]; [`Error::Timeout`] when the time is over, which harms nothing.
+    /// As [`Card::transaction`]; [`Error::Timeout`] when the time is over; the connection stays usable.
     pub fn transaction_timeout(&mut self, timeout: Duration) -> Result<Transaction<'_>, Failure> {
         self.begin(deadline(timeout))?;
         Ok(Transaction::new(self))
@@ -96,7 +96,7 @@ impl<'tx> Transaction<'tx> {
     pub fn end(self, disposition: Disposition) -> Result<(), (Transaction<'tx>, Error)> {
         match self.card.end_transaction(disposition) {
             Ok(()) => {
-                // Holds a reference and a number: there is nothing to leak.
+                // Not dropped, since that would end the transaction again. It has nothing to free.
                 let _ended = ManuallyDrop::new(self);
                 Ok(())
             }

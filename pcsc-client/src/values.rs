@@ -26,7 +26,7 @@ bitflags! {
     /// gives it (PC/SC part 5, clause 3.2.5).
     #[derive(PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Clone, Copy)]
     pub struct State: DWORD {
-        /// The caller knows nothing: any state is reported at once.
+        /// The caller knows no state yet: any state is reported at once.
         const UNAWARE = ffi::SCARD_STATE_UNAWARE;
         /// The call ignores this reader.
         const IGNORE = ffi::SCARD_STATE_IGNORE;

@@ -48,7 +48,7 @@ macro_rules! for_each_constant {
                 SCARD_SHARE_DIRECT = 3,
             }
 
-            /// What becomes of the card at the end of a connection or of a transaction.
+            /// What is done to the card at the end of a connection or of a transaction.
             u32 {
                 SCARD_LEAVE_CARD = 0,
                 SCARD_RESET_CARD = 1,
@@ -183,7 +183,7 @@ macro_rules! constants {
 
 for_each_constant!(constants);
 
-/// What programs of before PC/SC Lite 1.0 pass for T=0 or T=1.
+/// T=0 or T=1, as programs from before PC/SC Lite 1.0 pass it.
 pub const SCARD_PROTOCOL_ANY_OLD: u32 = 0x1000;
 
 /// The identifier of an attribute (C's `SCARD_ATTR_VALUE`).

@@ -4,14 +4,14 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::fstat;
 use std::mem::ManuallyDrop;
 
-/// An open file. Dropping it closes it, unless its number has come to name another file since.
+/// An open file. Dropping it closes the file, unless its number names another file by then.
 ///
-/// Linux gives one identity to all files of its own without an inode, such as those of `epoll` and `inotify`.
-/// One of them is not told from another.
+/// On Linux all anonymous files, such as those of `epoll` and `inotify`, have the same identity, so one of
+/// them is not distinguished from another.
 #[derive(Debug)]
 pub struct Descriptor {
     fd: ManuallyDrop<OwnedFd>,
-    /// `None` if the system did not say. Such a file is never closed.
+    /// `None` if `fstat` failed. Such a file is never closed.
     file: Option<(u64, u64)>,
 }
 
@@ -40,7 +40,7 @@ impl AsFd for Descriptor {
 impl Drop for Descriptor {
     fn drop(&mut self) {
         if self.is_ours() {
-            // SAFETY: dropped here only, and not used any more.
+            // SAFETY: it is dropped only here, and not used afterwards.
             unsafe { ManuallyDrop::drop(&mut self.fd) };
         }
     }

@@ -1,4 +1,4 @@
-//! Ending a poll from another thread.
+//! Ends a poll from another thread.
 
 use crate::Descriptor;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -8,8 +8,8 @@ use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketType};
 /// A pair of connected sockets. The descriptor becomes readable when another thread calls
 /// [`wake`](Waker::wake).
 ///
-/// Sockets, because all operations on them are refused by other files: the program may have closed the
-/// descriptors, and opened others that have their numbers now.
+/// Sockets, because socket calls fail on other files: the program may have closed the descriptors, and opened
+/// files that have their numbers now.
 #[derive(Debug)]
 pub struct Waker {
     receiver: Descriptor,
@@ -38,7 +38,7 @@ impl Waker {
         loop {
             match net::send(&self.sender, &[0], QUIETLY | SendFlags::DONTWAIT) {
                 Err(Errno::INTR) => (),
-                // It is full, and so readable.
+                // The socket is full, and so it is readable.
                 Ok(_) | Err(Errno::AGAIN) => return true,
                 Err(_) => return false,
             }

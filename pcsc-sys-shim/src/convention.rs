@@ -78,7 +78,7 @@ impl<T: Copy> Output<T> {
     }
 }
 
-/// Stores what the answer to a failed call says besides its code, as PC/SC Lite does.
+/// Stores the detail of a failure, as PC/SC Lite does.
 pub fn set_detail(output: Output<DWORD>, failure: &Failure) {
     if let Some(detail) = failure.detail() {
         output.set(DWORD::from(detail));
@@ -159,7 +159,7 @@ unsafe fn slice<'a>(pointer: *const u8, length: usize) -> &'a [u8] {
 }
 
 /// # Safety
-/// `length` is 0, or `pointer` has as many writable bytes, at most `isize::MAX`, that nobody else uses.
+/// `length` is 0, or `pointer` has as many writable bytes, at most `isize::MAX`, that are not used otherwise.
 unsafe fn slice_mut<'a>(pointer: *mut u8, length: usize) -> &'a mut [u8] {
     if length == 0 {
         return &mut [];
@@ -177,7 +177,7 @@ pub unsafe fn string<'a>(pointer: *const c_char) -> Option<&'a [u8]> {
     (!pointer.is_null()).then(|| unsafe { CStr::from_ptr(pointer) }.to_bytes())
 }
 
-/// What to do where a caller's buffer is too small.
+/// What to do if a caller's buffer is too small.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TooSmall {
     /// Write nothing.
@@ -194,7 +194,7 @@ pub unsafe fn allocate(length: usize, pointer: *mut u8) -> Result<*mut u8> {
     if pointer.is_null() {
         return Err(Error::InvalidParameter.into());
     }
-    // SAFETY: malloc takes any size. At least one byte, so that NULL means that there is no memory.
+    // SAFETY: malloc takes any size. At least one byte is requested, so that NULL means out of memory.
     let memory = unsafe { libc::malloc(length.max(1)) }.cast::<u8>();
     if memory.is_null() {
         return Err(Error::NoMemory.into());
@@ -204,8 +204,8 @@ pub unsafe fn allocate(length: usize, pointer: *mut u8) -> Result<*mut u8> {
     Ok(memory)
 }
 
-/// Gives `data` to the caller: in memory that the library allocates where `room` is `SCARD_AUTOALLOCATE`,
-/// otherwise in the caller's buffer. NULL asks for the length only.
+/// Copies `data` to the caller: to memory that is allocated here if `room` is `SCARD_AUTOALLOCATE`,
+/// otherwise in the caller's buffer. NULL requests the length only.
 ///
 /// # Safety
 /// `buffer` is NULL, or points to `room` writable bytes, or to a pointer where `room` is

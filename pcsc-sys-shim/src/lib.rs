@@ -1,8 +1,8 @@
 //! libpcsclite.so.1, the PC/SC Lite C library, in Rust.
 //!
 //! `entry` has the functions that C calls: each checks its pointers, looks up a handle in `handles`, calls
-//! `pcsc-client`, and stores results by the rules in `convention`. `MATRIX.md` lists what each function
-//! does, who needs it and what tests it.
+//! `pcsc-client`, and stores results by the rules in `convention`. `MATRIX.md` lists what each function does,
+//! which programs need it and which tests cover it.
 
 mod convention;
 mod entry;

@@ -1,6 +1,5 @@
-//! Log lines on stderr if `PCSCLITE_DEBUG` is set, as PC/SC Lite has them. Nothing is written to stdout. An
-//! error in the value of another variable is logged in any case: otherwise a developer would see nothing but
-//! a return code.
+//! Log lines on stderr if `PCSCLITE_DEBUG` is set, as in PC/SC Lite. Nothing is written to stdout. An error
+//! in the value of another variable is always logged, since C gets nothing but a return code.
 //!
 //! A forked child may log as well, and the other threads of its parent do not exist there. So nothing here
 //! takes a lock, neither a `Once` nor the one of `std::io::Stderr`.
@@ -14,13 +13,13 @@ use pcsc_client::internals::SETTING_LOG;
 
 struct Stderr;
 
-/// Whether the environment asks for a log.
-static IS_ASKED_FOR: AtomicBool = AtomicBool::new(false);
+/// Whether the environment enables the log.
+static IS_ENABLED: AtomicBool = AtomicBool::new(false);
 
 impl Log for Stderr {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.level() <= log::max_level()
-            && (IS_ASKED_FOR.load(Ordering::Relaxed) || metadata.target() == SETTING_LOG)
+            && (IS_ENABLED.load(Ordering::Relaxed) || metadata.target() == SETTING_LOG)
     }
 
     fn log(&self, record: &Record<'_>) {
@@ -77,15 +76,15 @@ impl Write for Line {
     }
 }
 
-/// Starts to log if the environment asks for it: 0 is everything, 1 information, 2 errors, 3 critical errors
-/// only.
+/// Starts to log at the level of `PCSCLITE_DEBUG`: 0 is everything, 1 information, 2 errors, 3 critical
+/// errors only.
 pub fn init() {
     static IS_STARTED: AtomicBool = AtomicBool::new(false);
     if IS_STARTED.swap(true, Ordering::Relaxed) {
         return;
     }
     let level = pcsc_client::internals::environment("PCSCLITE_DEBUG");
-    IS_ASKED_FOR.store(level.is_some(), Ordering::Relaxed);
+    IS_ENABLED.store(level.is_some(), Ordering::Relaxed);
     let filter = match level.map(|level| level.to_string_lossy().trim().parse().unwrap_or(0)) {
         Some(i32::MIN..=0) => LevelFilter::Trace,
         Some(1) => LevelFilter::Info,

@@ -1,11 +1,10 @@
-//! Memory for Rust, which ends the process where it gets none, in a library whose C callers expect
-//! `SCARD_E_NO_MEMORY`.
+//! The allocator. Rust aborts the process if an allocation fails, but C callers expect `SCARD_E_NO_MEMORY`.
 //!
-//! It also wipes what it frees, which may have held a PIN.
+//! It also wipes memory before it is freed, since it may have held a PIN.
 //!
-//! The allocator passes requests on to malloc. Where malloc refuses, a small request is served from a
-//! reserve, so that the call in progress ends in order, and the next calls are refused until there is memory
-//! again. A large request is refused: the calls make these with `try_reserve`.
+//! Requests go to malloc. If malloc fails, a small request is served from a reserve, so that the call in
+//! progress can finish, and the next calls fail until there is memory again. A large request fails: the calls
+//! make these with `try_reserve`.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
@@ -21,15 +20,16 @@ static ALLOCATOR: Allocator = Allocator;
 
 static RESERVE: Reserve = Reserve::new();
 
-/// Whether malloc has refused a request since it was last asked.
+/// Whether the last request to malloc that is known of has failed.
 static IS_SHORT: AtomicBool = AtomicBool::new(false);
 
-/// Refuses a call that needs memory while there is none. A call that gives memory back is not asked this.
+/// Returns an error while there is no memory. For calls that need memory; those that free some do not call
+/// this.
 ///
 /// # Errors
 /// `SCARD_E_NO_MEMORY`.
 pub fn require() -> Result {
-    /// More than a call asks for in one request, but for lists of readers.
+    /// More than a call allocates at once, except for lists of readers.
     const ENOUGH: usize = 16 << 10;
     if !IS_SHORT.load(Ordering::Relaxed) {
         return Ok(());
@@ -49,8 +49,8 @@ pub fn require() -> Result {
 
 struct Allocator;
 
-// SAFETY: a block is malloc's, or one of the reserve that nobody else has and that is large enough and
-// aligned. Which of the two it is shows in its address, so that it goes back to where it is from.
+// SAFETY: a block comes from malloc, or is a free one of the reserve that is large enough and aligned. The
+// address tells which of the two it is, so that it goes back to where it comes from.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as the caller promises.
@@ -87,7 +87,7 @@ unsafe impl GlobalAlloc for Allocator {
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // Not malloc's own, which leaves a copy behind.
+        // Not realloc, which leaves a copy of the data behind.
         // SAFETY: as the caller promises, and `size` has the same alignment.
         unsafe {
             let moved = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
@@ -113,17 +113,17 @@ struct Reserve {
     taken: [AtomicU64; Reserve::COUNT / 64],
 }
 
-// As much as anything in std asks for.
+// The largest alignment that std requests.
 #[repr(align(128))]
 #[derive(Clone, Copy)]
 struct Block(#[expect(dead_code, reason = "used through pointers")] [u8; Block::SIZE]);
 
 impl Block {
-    /// Room for what a call asks for in one request: paths, error causes, names.
+    /// Room for what a call allocates at once: paths, error causes, names.
     const SIZE: usize = 1024;
 }
 
-// SAFETY: a block belongs to who has set its bit.
+// SAFETY: a block belongs to the thread that has set its bit.
 unsafe impl Sync for Reserve {}
 
 impl Reserve {

@@ -51,7 +51,7 @@ pub(crate) fn drop_privileges(fd: impl AsFd, interfaces: u32) -> Result<()> {
 /// A call whose argument is a request's address.
 struct OfRequest<const CODE: Opcode>(*mut Request);
 
-// SAFETY: the argument is the address alone; whoever makes one answers for what the kernel does with it.
+// SAFETY: the argument is an address. The functions below state what the kernel does with it.
 unsafe impl<const CODE: Opcode> Ioctl for OfRequest<CODE> {
     type Output = ();
 
@@ -79,8 +79,8 @@ pub(crate) unsafe fn submit(fd: impl AsFd, request: *mut Request) -> Result<()> 
 }
 
 pub(crate) fn discard(fd: impl AsFd, request: *mut Request) -> Result<()> {
-    // SAFETY: USBDEVFS_DISCARDURB compares the address with those of requests that go on, and reads nothing
-    // there.
+    // SAFETY: USBDEVFS_DISCARDURB compares the address with those of pending requests, and does not access
+    // the memory.
     unsafe { ioctl(fd, OfRequest::<{ opcode::none(GROUP, 11) }>(request)) }
 }
 

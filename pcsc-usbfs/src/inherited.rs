@@ -45,12 +45,12 @@ impl Entry {
     }
 }
 
-/// Notes a device that this process has opened, or was given.
+/// Records a device that this process has opened, or was given.
 pub(crate) fn note(fd: BorrowedFd<'_>) {
     let Ok(stat) = fstat(fd) else {
         return;
     };
-    // An entry with this number is about a file that was closed since.
+    // An entry with this number is of a file that was closed.
     forget(fd.as_raw_fd());
     let Some(entry) = OPEN.iter().find(|entry| entry.change(FREE, TAKEN)) else {
         return;
@@ -62,7 +62,7 @@ pub(crate) fn note(fd: BorrowedFd<'_>) {
     entry.fd.store(fd.as_raw_fd(), Ordering::Release);
 }
 
-/// Forgets a device that is about to be closed.
+/// Removes a device that is about to be closed.
 pub(crate) fn forget(fd: RawFd) {
     for entry in &OPEN {
         entry.change(fd, FREE);
@@ -92,7 +92,8 @@ pub fn close_inherited() {
             return;
         }
         if last == busy {
-            // Another thread is at it. It must not meet what this one is going to open.
+            // Another thread does this at the moment. Waits for it, so that it does not close what this
+            // thread is going to open.
             std::thread::yield_now();
         } else if LAST
             .compare_exchange(last, busy, Ordering::AcqRel, Ordering::Relaxed)
@@ -117,15 +118,15 @@ fn close(entry: &Entry, this: u32) {
         identity(&stat) == file
     };
     if stat.is_ok_and(is_same) {
-        // If that fails, the file stays open and holds the parent's claims, as before.
+        // If that fails, the file stays open and keeps the parent's claims.
         _ = replace(fd);
     }
     entry.change(fd, FREE);
 }
 
-/// Replaces a file by one that has no meaning.
+/// Replaces a file by an eventfd that is not used.
 fn replace(fd: RawFd) -> Result<()> {
-    // Unlike /dev/null, there is one under any root.
+    // Unlike /dev/null, it can be created under any root directory.
     let nothing = eventfd(0, EventfdFlags::CLOEXEC)?;
     // SAFETY: the number is open, as the caller has found, and stays so. Whoever owned it did so in the
     // parent.
@@ -134,7 +135,7 @@ fn replace(fd: RawFd) -> Result<()> {
     fcntl_setfd(&*inherited, FdFlags::CLOEXEC)
 }
 
-/// What tells files apart: two that agree in it are the same, or nodes of the same device.
+/// The identity of a file: two with the same one are the same file, or nodes of the same device.
 #[allow(clippy::unnecessary_cast, reason = "the types differ between architectures")]
 fn identity(stat: &Stat) -> [u64; 3] {
     [stat.st_dev as u64, stat.st_ino as u64, stat.st_rdev as u64]

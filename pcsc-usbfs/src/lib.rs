@@ -84,7 +84,7 @@ impl UsbfsDevice {
     /// Chooses an alternate setting of a claimed interface (USB 2.0, clause 9.4.10).
     ///
     /// # Errors
-    /// `EINVAL` if there is none such, `ENODEV` if the device is gone.
+    /// `EINVAL` if the interface has no such setting, `ENODEV` if the device is gone.
     pub fn set_alternate(&self, interface: u8, alternate: u8) -> Result<()> {
         calls::set_interface(self.ours()?, interface.into(), alternate.into())
     }
@@ -132,8 +132,8 @@ impl UsbfsDevice {
         }
     }
 
-    /// Takes a transfer back that has ended; `None` if none has. When the device is gone, all end, but not
-    /// all at once.
+    /// Takes back a transfer that has ended; `None` if none has. When the device is gone, all transfers end,
+    /// but not all at once.
     ///
     /// # Errors
     /// `ENODEV` if the device is gone and no transfer has ended that was not taken back; others may still go
@@ -142,8 +142,8 @@ impl UsbfsDevice {
         let mut lent = self.lent();
         let Ok(fd) = self.ours() else {
             let transfer = lent.pop().ok_or(Errno::NODEV)?;
-            // SAFETY: the kernel writes into the memory of the process that reaps, and this one does not.
-            // What it has of the transfer is a copy.
+            // SAFETY: the kernel writes into the memory of the process that reaps. This process does not
+            // reap, and its transfer is a copy.
             return Ok(Some(unsafe { transfer.take_back() }.failed(Errno::NODEV)));
         };
         let request = match calls::reap(fd) {
@@ -152,7 +152,7 @@ impl UsbfsDevice {
             Err(error) => return Err(error),
         };
         let Some(index) = lent.iter().position(|transfer| transfer.request() == request) else {
-            // Submitted by somebody else who has the file open too.
+            // It was submitted by another process that has the file open too.
             return Ok(None);
         };
         // SAFETY: the kernel has just given it back.
@@ -177,7 +177,7 @@ impl UsbfsDevice {
         while !self.lent().is_empty() && poll(&mut fds, Some(&second)) != Ok(0) && self.reap().is_ok() {}
     }
 
-    /// Whether it was opened by a parent of this process, which was forked since.
+    /// Whether it was opened by a parent of this process, before a fork.
     pub fn is_inherited(&self) -> bool {
         self.owner != generation()
     }
@@ -191,7 +191,7 @@ impl UsbfsDevice {
     }
 
     fn lent(&self) -> MutexGuard<'_, Vec<Lent>> {
-        // The list is right at each moment that the lock is held.
+        // A panic cannot leave the list half changed.
         self.lent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -48,7 +48,7 @@ pub struct Transfer(Box<Inner>);
 unsafe impl Send for Transfer {}
 
 impl Transfer {
-    /// A transfer for an endpoint, named by its address. `token` tells it from others.
+    /// A transfer for the endpoint with this address. `token` identifies it.
     pub fn new(kind: TransferKind, endpoint: u8, token: usize) -> Transfer {
         Transfer(Box::new(Inner {
             request: Request {
@@ -75,12 +75,12 @@ impl Transfer {
         self.0.token
     }
 
-    /// Puts a buffer in: what is to go out, or, for data to come in, as many bytes of any value.
+    /// Sets the buffer: the data to send or, for an IN transfer, room of its length.
     pub fn set_buffer(&mut self, buffer: Vec<u8>) {
         self.0.buffer = buffer;
     }
 
-    /// Takes the buffer out. Its length is what was put in; see [`actual_length`](Self::actual_length).
+    /// Takes the buffer out. It has the length that was put in; see [`actual_length`](Self::actual_length).
     pub fn take_buffer(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.0.buffer)
     }
@@ -97,12 +97,12 @@ impl Transfer {
     pub fn status(&self) -> Result<(), Errno> {
         match self.0.request.status {
             0 => Ok(()),
-            // Negative from the host controller, as the kernel has it inside.
+            // The kernel passes the host controller's error on as a negative number.
             status => Err(Errno::from_raw_os_error(status.saturating_abs())),
         }
     }
 
-    /// The same as it is where it ended with this error.
+    /// The same transfer, ended with this error.
     pub(crate) fn failed(mut self, error: Errno) -> Transfer {
         self.0.request.status = -error.raw_os_error();
         self.0.request.actual_length = 0;
@@ -130,7 +130,7 @@ pub(crate) struct Lent {
     token: usize,
 }
 
-// SAFETY: as for `Transfer`; while it is lent, nobody dereferences the pointer.
+// SAFETY: as for `Transfer`; while it is lent, the pointer is not dereferenced.
 unsafe impl Send for Lent {}
 
 impl Lent {
@@ -144,7 +144,7 @@ impl Lent {
     }
 
     /// # Safety
-    /// The kernel must not have it, or not have it any more.
+    /// The kernel does not have it, or has given it back.
     pub(crate) unsafe fn take_back(self) -> Transfer {
         // SAFETY: the pointer comes from `Box::leak`, and only this makes a box of it again, once: it takes
         // `self`.
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_told_whatever_their_sign() {
+    fn an_error_may_have_either_sign() {
         let mut transfer = Transfer::new(TransferKind::Bulk, 2, 0);
         transfer.0.request.status = -Errno::PIPE.raw_os_error();
         assert_eq!(transfer.status(), Err(Errno::PIPE));

@@ -45,7 +45,7 @@ impl Version {
     }
 
     /// In 4.2 reader names have one of two sizes: see [`NameSize`].
-    pub fn leaves_name_size_open(self) -> bool {
+    pub fn has_unknown_name_size(self) -> bool {
         self.minor <= 2
     }
 
@@ -59,8 +59,8 @@ impl Version {
         self.minor >= 5
     }
 
-    /// From 4.6 the daemon answers how many states it has.
-    pub fn tells_table_size(self) -> bool {
+    /// From 4.6 the daemon sends the number of states.
+    pub fn sends_table_size(self) -> bool {
         self.minor >= 6
     }
 }
@@ -98,7 +98,7 @@ commands! {
     ReleaseContext = 0x02,
     /// A connection to a reader; body [`Connect`].
     Connect = 0x04,
-    /// New terms for a connection; body [`Reconnect`].
+    /// Another share mode or protocol of a connection; body [`Reconnect`].
     Reconnect = 0x05,
     /// The end of a connection; body [`Disconnect`].
     Disconnect = 0x06,
@@ -108,7 +108,7 @@ commands! {
     EndTransaction = 0x08,
     /// An APDU; body [`Transmit`] and the payload.
     Transmit = 0x09,
-    /// A function of the reader's own; body [`Control`] and the payload.
+    /// A function of the reader itself; body [`Control`] and the payload.
     Control = 0x0A,
     /// Whether a connection can still be used; body [`Status`].
     Status = 0x0B,

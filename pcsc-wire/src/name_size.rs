@@ -1,5 +1,5 @@
 //! The size of reader names in protocol 4.2: 100 bytes up to pcsc-lite 1.8.3, 128 bytes from 1.8.4 to 1.8.8.
-//! The version is the same, so that only the size of a whole table shows it.
+//! The version is the same, so only the size of a whole table shows which it is.
 
 use super::{Body, Command, Header, Version, VersionExchange, MAX_READER_STATES, READER_STATE_SIZE};
 
@@ -18,7 +18,7 @@ pub fn name_size_requests(version: Version) -> [u8; 2 * Header::SIZE + VersionEx
 /// The result of parsing the answers to [`name_size_requests`] received so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameSize {
-    /// At least so many bytes are missing.
+    /// At least this many bytes are missing.
     More(usize),
     /// The names have 128 bytes.
     Long {
@@ -29,7 +29,7 @@ pub enum NameSize {
     },
     /// The names have 100 bytes.
     Short,
-    /// These bytes are no answer.
+    /// These bytes are not an answer.
     OutOfStep,
 }
 
@@ -68,7 +68,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_size_of_a_table_tells_the_size_of_its_names(
+        fn the_size_of_a_table_shows_the_size_of_its_names(
             slots in 1usize..39, is_long: bool, more in 0usize..40,
         ) {
             let size = if is_long { READER_STATE_SIZE } else { SHORT_READER_STATE_SIZE };

@@ -33,8 +33,8 @@ pub struct ReaderState<'a> {
 }
 
 impl<'a> ReaderState<'a> {
-    /// Reads a state off the front of `bytes`. A name without NUL ends where its field ends, and an
-    /// impossible ATR length means that the ATR is not known yet.
+    /// Reads a state off the front of `bytes`. A name without NUL ends where its field ends. A state with an
+    /// impossible ATR length has no ATR yet.
     pub fn parse(bytes: &'a [u8]) -> Option<ReaderState<'a>> {
         let bytes = bytes.get(..READER_STATE_SIZE)?;
         let name = &bytes[..NAME_SIZE];
@@ -112,7 +112,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn odd_fields_are_tamed() {
+    fn fields_out_of_range_are_limited() {
         let mut bytes = [b'x'; READER_STATE_SIZE];
         let state = ReaderState::parse(&bytes).unwrap();
         assert_eq!(state.name.len(), NAME_SIZE);

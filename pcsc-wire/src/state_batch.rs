@@ -22,13 +22,13 @@ pub const EVENT_SIZE: usize = 8;
 
 const SIZE_REPLY: usize = 4;
 
-/// What to ask for, and hence what to expect.
+/// The requests of a batch, from which the parser knows the replies to expect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StateBatch {
     /// The version spoken on the connection.
     pub version: Version,
     /// The version in the daemon's answers: newer than the one spoken if the daemon accepts older clients.
-    pub told: Version,
+    pub answered: Version,
     /// How many states the daemon sends, up to 4.5, once it is known.
     pub slots: Option<usize>,
     /// Whether to register for the next event.
@@ -40,11 +40,11 @@ pub struct StateBatch {
 /// The result of parsing the bytes received so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
-    /// At least so many bytes are missing.
+    /// At least this many bytes are missing.
     More(usize),
-    /// All is there.
+    /// The replies are complete.
     Done(Parsed),
-    /// These bytes are no answer to the batch.
+    /// These bytes are not an answer to the batch.
     OutOfStep(&'static str),
 }
 
@@ -53,7 +53,7 @@ pub enum Progress {
 pub struct Parsed {
     /// How many bytes the replies take.
     pub consumed: usize,
-    /// Where the states stand in them.
+    /// The range of the states in them.
     pub states: Range<usize>,
     /// The count of reader events, if it was asked for.
     pub reader_events: Option<u32>,
@@ -84,7 +84,7 @@ impl StateBatch {
             };
             request(Command::WaitReaderStateChange, body);
         }
-        if self.version.tells_table_size() {
+        if self.version.sends_table_size() {
             request(Command::GetReadersStateSize, &[]);
             request(Command::GetReadersStateArray, &[]);
         } else if !self.wait || self.version.waits_with_body() {
@@ -117,7 +117,7 @@ impl StateBatch {
         let mut head = 0;
         let mut event = None;
         let mut expected = self.slots.unwrap_or(1);
-        if self.version.tells_table_size() {
+        if self.version.sends_table_size() {
             // A SIZE is never 0. The first word of an event is.
             if bytes.get(..SIZE_REPLY) == Some(&[0; SIZE_REPLY]) {
                 if !self.wait {
@@ -134,7 +134,7 @@ impl StateBatch {
             };
             expected = match usize::try_from(NativeEndian::read_i32(size)) {
                 Ok(size @ 1..=MAX_READER_STATES) => size,
-                _ => return Progress::OutOfStep("an absurd size of the reader table"),
+                _ => return Progress::OutOfStep("a reader table of an impossible size"),
             };
             head += SIZE_REPLY;
         }
@@ -147,7 +147,7 @@ impl StateBatch {
         let anchor = self.anchor();
         // Up to 4.5 the table's size does not change, and a state can hold bytes that look like the anchor.
         let counts = match self.slots {
-            Some(known) if !self.version.tells_table_size() => known..=known,
+            Some(known) if !self.version.sends_table_size() => known..=known,
             _ => 0..=MAX_READER_STATES,
         };
         for slots in counts {
@@ -223,12 +223,12 @@ impl StateBatch {
     }
 
     fn needs_anchor(&self) -> bool {
-        self.wait || self.version.tells_table_size() || self.slots.is_none()
+        self.wait || self.version.sends_table_size() || self.slots.is_none()
     }
 
     /// The daemon's answer to VERSION, known byte for byte.
     fn anchor(&self) -> [u8; VersionExchange::SIZE] {
-        VersionExchange::new(self.told).to_bytes()
+        VersionExchange::new(self.answered).to_bytes()
     }
 }
 
@@ -276,7 +276,7 @@ mod tests {
             }
         };
         event(&mut out, Early::First);
-        if batch.version.tells_table_size() {
+        if batch.version.sends_table_size() {
             out.extend_from_slice(&(size as i32).to_ne_bytes());
             event(&mut out, Early::AfterSize);
         }
@@ -316,7 +316,7 @@ mod tests {
             let version = Version { major: 4, minor };
             let reader = reader % slots;
             let batch = StateBatch {
-                version, told: version, slots: (known && minor < 6).then_some(slots), wait, events,
+                version, answered: version, slots: (known && minor < 6).then_some(slots), wait, events,
             };
             let early = if !wait {
                 Early::No
@@ -344,7 +344,7 @@ mod tests {
             bytes in proptest::collection::vec(any::<u8>(), 0..2000),
         ) {
             let batch = StateBatch { version: Version { major: 4, minor },
-                told: Version { major: 4, minor }, slots, wait, events };
+                answered: Version { major: 4, minor }, slots, wait, events };
             match batch.parse(&bytes) {
                 Progress::More(missing) => prop_assert!(missing > 0),
                 Progress::Done(parsed) => {
@@ -371,7 +371,7 @@ mod tests {
         let table = [&state.to_bytes()[..], &[0; READER_STATE_SIZE]].concat();
         let batch = StateBatch {
             version,
-            told: version,
+            answered: version,
             slots: Some(2),
             wait: true,
             events: false,
@@ -388,7 +388,7 @@ mod tests {
             let mut out = [0; StateBatch::MAX_SIZE];
             let batch = StateBatch {
                 version: Version { major: 4, minor },
-                told: Version { major: 4, minor },
+                answered: Version { major: 4, minor },
                 slots,
                 wait,
                 events,
@@ -415,7 +415,7 @@ mod tests {
     fn absurd_sizes_are_refused_at_once() {
         let batch = StateBatch {
             version: Version::NEWEST,
-            told: Version::NEWEST,
+            answered: Version::NEWEST,
             slots: None,
             wait: false,
             events: false,

@@ -1,4 +1,4 @@
-//! The pair of bulk pipes: when to wait for which transfer, and what becomes of data that come too late.
+//! The pair of bulk pipes: when to wait for which transfer, and how late data are kept.
 
 use super::pipe::{Completion, Pipe};
 use super::signal::Interruption;
@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use std::vec::Vec;
 use zeroize::Zeroize;
 
-/// After this long without an answer, [`Bulk::receive`] looks whether the command went out at all.
-const GLANCE: Duration = Duration::from_millis(50);
+/// After this time without an answer, [`Bulk::receive`] checks whether the command has been sent.
+const SEND_CHECK: Duration = Duration::from_millis(50);
 
 /// The longest transfer in bytes: more than any message has.
 const MAX_TRANSFER: usize = 1 << 20;
 
-/// An endpoint with its buffer, which the system has while a transfer goes on.
+/// An endpoint with its buffer, which the system owns during a transfer.
 struct Buffered<P> {
     pipe: P,
     buffer: Option<Vec<u8>>,
@@ -28,16 +28,16 @@ impl<P> Buffered<P> {
 /// The pair of bulk pipes.
 ///
 /// The command is submitted and not waited for, so that the thread sleeps once for both transfers of an
-/// exchange: an answer means that the command has gone out. Only where no answer comes for a while does it
-/// matter what became of the command.
+/// exchange: an answer implies that the command was sent. The result of the command's transfer is checked
+/// only if no answer comes for a while.
 pub(super) struct Bulk<O, I> {
     out: Buffered<O>,
     input: Buffered<I>,
-    /// When the command that is on its way must have gone out.
+    /// When the command's transfer must have ended.
     out_deadline: Option<Instant>,
-    /// Why the last command did not go out, where that is known only after its answer.
+    /// Why the last command was not sent, if that became known only after the answer.
     failure: Option<Error>,
-    /// Data that came while their wait was being cancelled.
+    /// Data that arrived while their transfer was being cancelled.
     carried: Vec<u8>,
 }
 
@@ -52,15 +52,15 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
         }
     }
 
-    /// Submits `message`, which has to go out within `timeout`. Reports a failure that is there at once; a
-    /// later one is reported by [`Bulk::receive`].
+    /// Submits `message`, which must be sent within `timeout`. Returns an error that occurs at once; a later
+    /// one is returned by [`Bulk::receive`].
     pub(super) fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), Error> {
         if message.len() > MAX_TRANSFER {
             return Err(Error::Fault);
         }
         self.failure = None;
         match self.finish_out() {
-            // What became of the previous command does not concern this one.
+            // The result of the previous command does not concern this one.
             Ok(()) | Err(Error::Timeout | Error::Stall) => (),
             Err(error) => return Err(error),
         }
@@ -81,7 +81,7 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
         result.map_err(|error| self.out.pipe.explain(error))
     }
 
-    /// Waits for the command that is on its way.
+    /// Waits for the end of the command's transfer.
     pub(super) fn finish_out(&mut self) -> Result<(), Error> {
         if !self.out.pipe.is_pending() {
             return Ok(());
@@ -102,14 +102,14 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
         Ok(())
     }
 
-    /// Keeps the buffer for the next command, without the last one, which may be a PIN.
+    /// Keeps the buffer for the next command. Wipes the last command, which may have held a PIN.
     fn keep_out(&mut self, mut buffer: Vec<u8>) {
         buffer.as_mut_slice().zeroize();
         self.out.buffer = Some(buffer);
     }
 
-    /// Receives one transfer. What `into` has no room for is dropped. Data that arrived by the deadline count
-    /// even if the transfer did not end by then.
+    /// Receives one transfer. Data beyond the size of `into` are dropped. Data that arrived by the deadline
+    /// are returned even if the transfer had not ended by then.
     pub(super) fn receive(&mut self, into: &mut [u8], timeout: Duration) -> Result<usize, Error> {
         self.abandon_input()?;
         if let Some(length) = self.take_carried(into) {
@@ -118,7 +118,7 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
         if let Some(failure) = self.failure.take() {
             return Err(failure);
         }
-        // A device that sends more than was asked for babbles, unless the request is for whole packets.
+        // Whole packets: a device that sends more than was requested causes a babble error.
         let packet = self.input.pipe.max_packet_size().max(1);
         let size = into.len().min(MAX_TRANSFER).div_ceil(packet).max(1) * packet;
         let mut buffer = self.input.buffer.take().unwrap_or_default();
@@ -138,7 +138,7 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
             Err(error) => {
                 self.abandon_input()?;
                 self.abandon_out()?;
-                // After a cancellation they are for the next call.
+                // After a cancellation, late data are for the next call.
                 let late = (error == Error::Timeout)
                     .then(|| self.take_carried(into))
                     .flatten();
@@ -169,13 +169,13 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
         Some(length)
     }
 
-    /// Waits for the answer. A command that has not gone out after [`GLANCE`] is waited for first: until then
-    /// no answer to it can come.
+    /// Waits for the answer. A command that has not been sent after [`SEND_CHECK`] is waited for first: until
+    /// then no answer to it can come.
     fn wait_for_input(&mut self, timeout: Duration) -> Result<Completion, Error> {
         let now = Instant::now();
         let deadline = now.checked_add(timeout);
         if self.out.pipe.is_pending() {
-            let glance = Some(now + GLANCE);
+            let glance = Some(now + SEND_CHECK);
             let first = earlier(deadline, glance);
             match self.input.pipe.wait(first) {
                 Ok(completion) => return Ok(completion),
@@ -188,7 +188,7 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
         Ok(self.input.pipe.wait(deadline)?)
     }
 
-    /// Ends both transfers, and forgets what came.
+    /// Ends both transfers, and drops the data received.
     pub(super) fn clear(&mut self) -> Result<(), Error> {
         self.failure = None;
         self.abandon_out()?;
@@ -213,7 +213,7 @@ fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     }
 }
 
-/// Copies what there is room for; gives its length.
+/// Copies as many bytes as there is room for. Returns their number.
 fn copy(from: &[u8], into: &mut [u8]) -> usize {
     let length = from.len().min(into.len());
     into[..length].copy_from_slice(&from[..length]);

@@ -1,4 +1,4 @@
-//! A reader that is not open yet.
+//! Readers that are not open yet.
 
 use crate::descriptor::Interface;
 use crate::names;
@@ -70,7 +70,7 @@ pub struct Candidate {
     pub identity: DeviceIdentity,
     /// Its place on the bus.
     pub place: Place,
-    /// Its port and interface as the kernel writes them, such as 1-4.2:1.0.
+    /// Its port and interface in the kernel's notation, such as 1-4.2:1.0.
     pub port: String,
     /// The interface that is a reader.
     pub interface: Interface,
@@ -80,7 +80,7 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// The description that [`Reader::open`](crate::reader::Reader::open) takes.
+    /// The description for [`Reader::open`](crate::reader::Reader::open).
     pub fn device(&self) -> DeviceInfo {
         DeviceInfo {
             vendor: self.identity.vendor_id,
@@ -120,7 +120,7 @@ pub(super) enum Source {
     Listed(::nusb::DeviceInfo),
 }
 
-/// The udev rule that lets the user at the seat, and the group plugdev, open such a device.
+/// The udev rule that grants access to such a device to the user at the seat and the group plugdev.
 pub fn udev_rule(identity: &DeviceIdentity) -> String {
     format!(
         "SUBSYSTEM==\"usb\", ATTR{{idVendor}}==\"{:04x}\", ATTR{{idProduct}}==\"{:04x}\", MODE=\"0660\", \
@@ -129,7 +129,7 @@ pub fn udev_rule(identity: &DeviceIdentity) -> String {
     )
 }
 
-/// Whether an interface of this class can be a reader: smart card, or the vendor's own.
+/// Whether an interface of this class can be a reader: smart card, or vendor-specific.
 pub(super) fn is_plausible(class: u8) -> bool {
     matches!(class, 0x0B | 0xFF)
 }

@@ -1,4 +1,4 @@
-//! Why a reader cannot be opened, and who has it.
+//! Errors of opening a reader.
 
 use crate::reader;
 use crate::shared::SharedError;
@@ -19,15 +19,15 @@ pub enum OpenError {
         node.display()
     )]
     Permission {
-        /// The node, /dev/bus/usb/BBB/DDD.
+        /// The node, `/dev/bus/usb/BBB/DDD`.
         node: PathBuf,
         /// The udev rule that grants access to the user at the seat and to the group plugdev.
         rule: String,
     },
-    /// Another process, or a driver of the kernel, has claimed the reader. This driver does not take it away.
+    /// Another process, or a driver of the kernel, has claimed the reader. This driver does not detach it.
     #[error("the reader is in use by {}", names(holders))]
     Busy {
-        /// Who has it, as far as the user may see.
+        /// The processes or the driver that use it, as far as the user may see.
         holders: Vec<Holder>,
     },
     /// The reader was unplugged.
@@ -81,7 +81,7 @@ fn names(holders: &[Holder]) -> String {
     }
 }
 
-/// Who has a reader.
+/// A process or driver that uses a reader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Holder {

@@ -1,4 +1,4 @@
-//! Which readers there are, and which come and go.
+//! The list of readers, and its changes.
 
 use super::candidate::Candidate;
 use super::known::KnownReaders;
@@ -10,7 +10,7 @@ use std::time::Instant;
 /// Lists the readers. On Linux no device is opened for it.
 ///
 /// # Errors
-/// Where the system has no USB, or does not let the process see it.
+/// If the system has no USB, or this process has no access to it.
 pub fn list() -> io::Result<Listing> {
     let scan = platform::scan(&[], |_| true)?;
     Ok(Listing {
@@ -19,7 +19,7 @@ pub fn list() -> io::Result<Listing> {
     })
 }
 
-/// Waits for readers to come and go, asleep in between.
+/// Waits for readers to come and go.
 #[derive(Debug)]
 pub struct Hotplug {
     events: Events,
@@ -30,12 +30,12 @@ impl Hotplug {
     /// Begins to watch, and lists the readers that are there.
     ///
     /// # Errors
-    /// Where the system has no USB, or does not let the process see it.
+    /// If the system has no USB, or this process has no access to it.
     pub fn new() -> io::Result<(Hotplug, Listing)> {
-        // In this order, nothing comes unseen between the two.
+        // In this order, no reader that comes between the two is missed.
         let events = Events::new()?;
         let mut readers = KnownReaders::default();
-        // What is there already is taken as it is: the caller is not to wait for it.
+        // Readers that are there already are listed at once, even if they are not ready.
         let first = readers.update(platform::scan(&[], |_| true)?, Instant::now());
         let listing = Listing {
             readers: first.arrived,
@@ -49,14 +49,14 @@ impl Hotplug {
         self.events.stopper()
     }
 
-    /// Sleeps until a reader comes or goes; `None` from [`HotplugStopper::stop`] on.
+    /// Sleeps until a reader comes or goes. Returns `None` after [`HotplugStopper::stop`].
     ///
-    /// A reader that is unplugged and comes back between two calls is gone and has arrived, with another
-    /// address. One of which the system cannot tell whether it is there stays, as does one that the user may
-    /// not open any more.
+    /// A reader that is unplugged and plugged in between two calls is reported as gone and as arrived, with
+    /// another address. A reader whose presence cannot be determined stays listed, and so does one that the
+    /// user may not open any more.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     pub fn wait(&mut self) -> io::Result<Option<Changes>> {
         while self.events.wait(self.readers.needs_rescan())? {
             let now = Instant::now();

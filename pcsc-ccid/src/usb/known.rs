@@ -1,21 +1,21 @@
-//! Which readers are known, and what a scan of the bus changes.
+//! The known readers, and how a scan of the bus changes them.
 
 use super::candidate::{Candidate, Place};
 use super::listing::{Changes, Notice, Scan};
 use std::time::{Duration, Instant};
 use std::vec::Vec;
 
-/// How long to wait for a reader that is not ready: for its name, which some devices never give, for udev,
-/// whose database a container may lack, and for the right to open it.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long to wait for a reader that is not ready: for its name, which some devices never have, for udev,
+/// whose database may be missing in a container, and for the permission to open it.
+const READY_LIMIT: Duration = Duration::from_secs(1);
 
 /// The known readers.
 #[derive(Debug, Default)]
 pub(super) struct KnownReaders {
     known: Vec<Candidate>,
-    /// Notices that the caller has got.
+    /// Notices that the caller has received.
     reported: Vec<Notice>,
-    /// Readers that are not ready, each since when.
+    /// Readers that are not ready, with the time since when.
     pending: Vec<(Place, Instant)>,
     is_partial: bool,
 }
@@ -30,14 +30,13 @@ impl KnownReaders {
         self.is_partial || !self.pending.is_empty()
     }
 
-    /// Whether a reader is to be taken as it is: it has been waited for, or what is wrong with it is reported
-    /// already.
+    /// Whether a reader is not waited for any longer: its time is over, or a notice about it was reported.
     pub(super) fn has_waited(&self, place: Place, now: Instant) -> bool {
         let is_reported = self.reported.iter().any(|notice| notice.place == place);
         is_reported
             || self
                 .pending_since(place)
-                .is_some_and(|since| now - since >= PATIENCE)
+                .is_some_and(|since| now - since >= READY_LIMIT)
     }
 
     fn pending_since(&self, place: Place) -> Option<Instant> {
@@ -47,7 +46,7 @@ impl KnownReaders {
             .map(|(_, since)| *since)
     }
 
-    /// Takes over what was scan. What could not be told stays as it was.
+    /// Applies a scan. What the scan could not determine stays unchanged.
     pub(super) fn update(&mut self, scan: Scan, now: Instant) -> Changes {
         self.known.retain(|reader| !scan.gone.contains(&reader.place));
         self.known.extend_from_slice(&scan.arrived);

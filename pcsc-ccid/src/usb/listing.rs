@@ -1,4 +1,4 @@
-//! Lists of readers, and how they change.
+//! Lists of readers, and their changes.
 
 use super::candidate::{udev_rule, Candidate, DeviceIdentity, Place};
 use super::error::OpenError;
@@ -13,11 +13,11 @@ use std::vec::Vec;
 pub struct Listing {
     /// In the order of bus, address and interface.
     pub readers: Vec<Candidate>,
-    /// What to log once.
+    /// Messages to log once.
     pub notices: Vec<Notice>,
 }
 
-/// What has changed since the last call.
+/// The changes since the last call.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Changes {
@@ -25,7 +25,7 @@ pub struct Changes {
     pub gone: Vec<Place>,
     /// Readers that came.
     pub arrived: Vec<Candidate>,
-    /// What to log, without what was reported before.
+    /// Messages to log that were not reported before.
     pub notices: Vec<Notice>,
 }
 
@@ -35,7 +35,7 @@ impl Changes {
     }
 }
 
-/// What one scan of the bus has found.
+/// The result of one scan of the bus.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
     /// Known readers that are gone.
@@ -44,9 +44,9 @@ pub(super) struct Scan {
     pub(super) arrived: Vec<Candidate>,
     /// Readers that are not ready yet.
     pub(super) pending: Vec<Place>,
-    /// What there is to log.
+    /// Messages to log.
     pub(super) notices: Vec<Notice>,
-    /// Something could not be read, and can be a little later.
+    /// Some attribute could not be read, but may be a little later.
     pub(super) is_partial: bool,
 }
 
@@ -54,11 +54,11 @@ pub(super) struct Scan {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Notice {
-    /// Where it is.
+    /// Its place on the bus.
     pub place: Place,
     /// Its port and interface, as in [`Candidate::port`].
     pub port: String,
-    /// What it is.
+    /// Its identity.
     pub identity: DeviceIdentity,
     /// Why it is not among the readers.
     pub reason: NoticeReason,
@@ -72,9 +72,9 @@ pub enum NoticeReason {
     Permission,
     /// It has no node under /dev.
     NoNode,
-    /// Its descriptor is of no use.
+    /// Its class descriptor cannot be used.
     Descriptor(crate::descriptor::Error),
-    /// Udev's property `PCSCLITE_IGNORE` says so.
+    /// The udev property `PCSCLITE_IGNORE` is set.
     Ignored,
 }
 
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn other_reasons_are_told_too() {
+    fn a_notice_has_its_reason() {
         assert!(notice(NoticeReason::NoNode).ends_with("/dev/bus/usb/001/004 does not exist"));
         let text = notice(NoticeReason::Descriptor(crate::descriptor::Error::Missing));
         assert!(

@@ -5,12 +5,11 @@
 //! [`UsbTransport`] and its [`Notifications`](crate::shared::Notifications) of cards that come and go.
 //! [`Hotplug`] waits for readers to come and go.
 //!
-//! A transmit costs one bulk OUT and one bulk IN transfer, and no allocation after the first. The thread does
-//! not wait for the command to go out before it waits for the answer: as a rule it sleeps once.
+//! A transmit costs one bulk OUT and one bulk IN transfer, and no allocation after the first. The thread
+//! submits both before it sleeps, so that it usually sleeps once.
 //!
-//! While a reader is there, no wait polls: it ends by its result, its deadline or a [`Canceller`], at once.
-//! Pulling the reader out ends it as soon as the system reports that, or else a moment after the bus has
-//! failed.
+//! No wait polls: it ends at once by its result, its deadline or a [`Canceller`]. After the removal of the
+//! reader it ends as soon as the system reports that, or a moment after a transfer has failed.
 
 mod bulk;
 mod candidate;

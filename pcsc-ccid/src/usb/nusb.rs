@@ -56,7 +56,7 @@ fn block_on<T>(
     }
 }
 
-/// What the library's error means for a transfer.
+/// Converts the library's error of a transfer.
 fn error(error: TransferError) -> Error {
     match error {
         TransferError::Stall => Error::Stall,
@@ -88,7 +88,7 @@ impl<T: BulkOrInterrupt, D: EndpointDirection> pipe::Pipe for NusbPipe<T, D> {
     }
 
     fn try_complete(&mut self) -> Option<Completion> {
-        // The library panics where nothing is pending.
+        // The library panics if no transfer is pending.
         if !self.is_pending() {
             return None;
         }
@@ -152,7 +152,7 @@ impl From<::nusb::Error> for Refusal {
     }
 }
 
-/// Who has a reader: these systems do not say.
+/// The processes that use a reader: these systems do not report them.
 pub(super) fn holders(_port: &str, _node: &Path) -> Vec<Holder> {
     Vec::new()
 }
@@ -244,7 +244,7 @@ impl Control {
         self.wait(self.interface.control_out(request, timeout), timeout)
     }
 
-    /// Makes a class request to an interface, with data from the device; gives their length.
+    /// Makes a class request to an interface, with data from the device. Returns their length.
     pub(super) fn receive(
         &mut self,
         interface: u8,
@@ -267,7 +267,7 @@ impl Control {
         Ok(length)
     }
 
-    /// Waits for a transfer. One that is given up ends by its own timeout.
+    /// Waits for a transfer. One that is not waited for any longer ends by its own timeout.
     fn wait<T>(
         &self,
         transfer: impl IntoFuture<Output = Result<T, TransferError>>,
@@ -284,10 +284,10 @@ impl Control {
     }
 }
 
-/// Finds which of the known readers are gone, and which others are there, all of them ready.
+/// Finds which of the known readers are gone, and which other readers there are. All of them are ready.
 ///
 /// # Errors
-/// Where the system has no USB, or does not let the process see it.
+/// If the system has no USB, or this process has no access to it.
 pub(super) fn scan(known: &[Candidate], _has_waited: impl Fn(Place) -> bool) -> io::Result<Scan> {
     let devices: Vec<DeviceInfo> = ::nusb::list_devices().wait()?.collect();
     let is_there = |reader: &Candidate| {
@@ -310,7 +310,7 @@ pub(super) fn scan(known: &[Candidate], _has_waited: impl Fn(Place) -> bool) -> 
     Ok(found)
 }
 
-/// Whether what failed may succeed a little later: it is tried again at the next event.
+/// Whether the failure may be temporary. Here it is not: the next event causes another scan.
 pub(super) fn is_transient(_: &io::Error) -> bool {
     false
 }
@@ -366,7 +366,7 @@ fn add(info: &DeviceInfo, found: &mut Scan) {
     }
 }
 
-/// The library's events.
+/// The library's hotplug events.
 pub(super) struct Events {
     watch: HotplugWatch,
     signal: Arc<Signal>,
@@ -385,7 +385,7 @@ pub struct HotplugStopper {
 }
 
 impl HotplugStopper {
-    /// Ends the wait that goes on and every later one.
+    /// Ends the wait in progress and every later one.
     pub fn stop(&self) {
         self.signal.stop();
     }

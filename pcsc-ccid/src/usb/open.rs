@@ -1,4 +1,4 @@
-//! Claiming a reader, and opening it for threads that share it.
+//! Claims readers, and opens them for threads that share one.
 
 use super::bulk::Bulk;
 use super::candidate::{udev_rule, Candidate, Source};
@@ -18,8 +18,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 use std::vec::Vec;
 
-/// Pauses between attempts to claim an interface. A process that has just ended, or a probe by udev, may hold
-/// it for a moment.
+/// Pauses between attempts to claim an interface. A process that is ending, or a probe by udev, may hold it
+/// for a moment.
 const CLAIM_PAUSES: [Duration; 4] = [
     Duration::from_millis(5),
     Duration::from_millis(15),
@@ -30,18 +30,18 @@ const CLAIM_PAUSES: [Duration; 4] = [
 /// A claimed reader.
 #[non_exhaustive]
 pub struct Opened {
-    /// For the commands.
+    /// The pipes for commands.
     pub transport: UsbTransport,
-    /// One more for each slot, where several slots can be served at a time. They send; `transport` receives.
+    /// One more for each slot, if several slots can be served at a time. They send; `transport` receives.
     senders: Vec<UsbTransport>,
-    /// For cards that come and go. The interrupt pipe goes to a thread of its own, which sleeps in
+    /// The source of card events. The interrupt pipe is for a thread of its own, which sleeps in
     /// [`InterruptSource::next`](crate::shared::InterruptSource::next).
     pub notifications: Notifications,
 }
 
 impl Candidate {
-    /// Opens the device and claims the interface. A driver of the kernel or a process that has claimed it
-    /// keeps it; finding that out takes 100 ms.
+    /// Opens the device and claims the interface. Fails after 100 ms if another process or a driver of the
+    /// kernel has claimed it.
     ///
     /// # Errors
     /// [`OpenError`].

@@ -1,23 +1,22 @@
-//! What every system's endpoints have in common: transfers that a thread starts, and waits for.
+//! The interface of endpoints on every system: transfers that a thread starts and waits for.
 
 use super::signal::Interruption;
 use crate::transport::Error;
 use std::time::{Duration, Instant};
 use std::vec::Vec;
 
-/// How long a cancelled transfer may take to come back. The system returns it at once unless the host
-/// controller hangs.
+/// How long a cancelled transfer may take to end. It ends at once unless the host controller hangs.
 const RECLAIM_LIMIT: Duration = Duration::from_secs(2);
 
-/// A device that is pulled fails on the bus before the system knows that it is gone: a hub reports that at
+/// How long the system may take to report a removal. Transfers fail before that, because a hub reports it at
 /// its next poll.
 const REMOVAL_LIMIT: Duration = Duration::from_millis(300);
 
 /// How a transfer ended.
 #[derive(Debug)]
 pub(super) struct Completion {
-    /// The buffer that was submitted, for use in the next transfer. From an IN endpoint it holds what came,
-    /// and no more.
+    /// The buffer that was submitted, for use in the next transfer. From an IN endpoint it holds the data
+    /// received, and has their length.
     pub(super) buffer: Vec<u8>,
     /// [`Error::Cancelled`] if it was cancelled, by this driver or by the system; never [`Error::Timeout`].
     pub(super) result: Result<(), Error>,
@@ -28,7 +27,7 @@ pub(super) trait Pipe {
     /// Starts a transfer: of these bytes, or, from an IN endpoint, of up to as many bytes.
     fn submit(&mut self, buffer: Vec<u8>);
 
-    /// Whether a transfer was submitted whose completion was not taken.
+    /// Whether a transfer was submitted whose completion was not taken yet.
     fn is_pending(&self) -> bool;
 
     /// Takes the completion if the transfer has ended. Does not block.
@@ -42,7 +41,7 @@ pub(super) trait Pipe {
         is_cancellable: bool,
     ) -> Result<Completion, Interruption>;
 
-    /// Asks the system to end the transfer. It still has to be completed.
+    /// Cancels the transfer. Its completion still has to be taken.
     fn cancel(&mut self);
 
     /// Ends the endpoint's halt (USB 2.0, clause 9.4.5).
@@ -50,10 +49,10 @@ pub(super) trait Pipe {
 
     fn max_packet_size(&self) -> usize;
 
-    /// Whether the device is gone, or goes within this time.
+    /// Whether the device is gone, or is removed within this time.
     fn is_gone(&self, within: Duration) -> bool;
 
-    /// Blocks until the transfer has ended, or the thread is to do something else.
+    /// Blocks until the transfer has ended, the deadline has passed, or the wait is cancelled.
     fn wait(&mut self, deadline: Option<Instant>) -> Result<Completion, Interruption> {
         self.complete(deadline, true)
     }
@@ -71,8 +70,8 @@ pub(super) trait Pipe {
             .map_err(|_| Error::Fault)
     }
 
-    /// What to report for a transfer that failed by itself. A fault of the bus, or a cancellation that is not
-    /// ours, is held back until the system has had the time to report that the device is gone.
+    /// The error to report for a transfer that was not cancelled by this driver. After a fault of the bus, or
+    /// a cancellation by the system, waits until the system has had the time to report a removal.
     fn explain(&self, error: Error) -> Error {
         match error {
             Error::Fault | Error::Cancelled if self.is_gone(REMOVAL_LIMIT) => Error::Gone,

@@ -1,18 +1,18 @@
-//! What ends a wait from another thread: the end of a transfer, a cancellation, a stop.
+//! Ends a wait from another thread: after the end of a transfer, or by a cancellation or a stop.
 
 use crate::transport::Error;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
 
-/// Why a wait ended without what it was for.
+/// Why a wait ended without its result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Interruption {
     /// The deadline has passed.
     Timeout,
     /// [`Signal::cancel`] or [`Signal::stop`] was called.
     Cancelled,
-    /// The system does not let the thread wait.
+    /// The system call that waits has failed.
     #[cfg_attr(
         any(target_os = "macos", target_os = "windows"),
         allow(dead_code, reason = "a condition variable always does")
@@ -30,7 +30,7 @@ impl From<Interruption> for Error {
     }
 }
 
-/// One thread's events. That thread sleeps on it; others wake and cancel it.
+/// The events of one thread. That thread sleeps on it; other threads wake and cancel it.
 #[derive(Debug, Default)]
 pub(super) struct Signal {
     state: Mutex<SignalState>,
@@ -42,14 +42,15 @@ struct SignalState {
     is_woken: bool,
     is_cancelled: bool,
     is_stopped: bool,
-    /// The thread sleeps on `changed`. Where it does not, waking that would be a system call in vain.
+    /// The thread sleeps on `changed`. If it does not, notifying `changed` would be a useless system call.
     is_asleep: bool,
-    /// The thread sleeps elsewhere, where this wakes it.
+    /// Set while the thread sleeps elsewhere: this wakes it.
     elsewhere: Option<Waker>,
 }
 
 impl Signal {
-    /// Ends the wait that goes on, or else the next one that is not preceded by [`Signal::forget`].
+    /// Ends the wait in progress or, if there is none, the next one, unless [`Signal::forget`] is called
+    /// before that.
     pub(super) fn cancel(&self) {
         self.set(|state| state.is_cancelled = true);
     }
@@ -63,7 +64,7 @@ impl Signal {
         self.set(|state| state.is_stopped = true);
     }
 
-    /// Forgets a cancellation that no wait has seen.
+    /// Drops a cancellation that has ended no wait.
     pub(super) fn forget(&self) {
         self.state().is_cancelled = false;
     }
@@ -86,14 +87,14 @@ impl Signal {
     }
 
     fn state(&self) -> MutexGuard<'_, SignalState> {
-        // The flags are valid whatever a panicking thread was about to do.
+        // The flags are valid even if a thread panicked while it held the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sleeps until the next event.
     ///
     /// # Errors
-    /// Why there is no point in sleeping again.
+    /// The reason for which the wait is over.
     pub(super) fn sleep(&self, deadline: Option<Instant>, is_cancellable: bool) -> Result<(), Interruption> {
         let mut state = self.state();
         loop {
@@ -130,8 +131,8 @@ impl Signal {
         }
     }
 
-    /// Announces that the thread is about to sleep where `waker` wakes it. Gives the event instead if there
-    /// is one already.
+    /// Announces that the thread is about to sleep where `waker` wakes it. Returns the event instead if one
+    /// has happened already.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub(super) fn go_elsewhere(
         &self,
@@ -146,7 +147,7 @@ impl Signal {
         event
     }
 
-    /// The thread sleeps elsewhere no more.
+    /// Announces that the thread is awake again.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub(super) fn come_back(&self) {
         self.state().elsewhere = None;

@@ -1,4 +1,4 @@
-//! One interface of a real reader.
+//! The transport over a claimed interface of a USB device.
 
 use super::bulk::Bulk;
 use super::platform::{BulkIn, BulkOut, Claim, Control};
@@ -13,10 +13,10 @@ type Pipes = Bulk<BulkOut, BulkIn>;
 /// A [`Transport`] over a claimed interface of a USB device. The claim ends when this and the reader's
 /// interrupt pipe are dropped.
 ///
-/// [`send`](Transport::send) hands the command to the system and does not wait until the device has taken it:
-/// where the device refuses it, [`receive`](Transport::receive) says so.
+/// [`send`](Transport::send) submits the command to the system and does not wait for the end of its transfer.
+/// An error of that transfer is returned by [`receive`](Transport::receive).
 pub struct UsbTransport {
-    // Before the claim, so that nothing goes on when the interface is released.
+    // Dropped before the claim, so that no transfer is pending when the interface is released.
     pipes: Option<Pipes>,
     control: Control,
     signal: Arc<Signal>,
@@ -67,7 +67,7 @@ impl UsbTransport {
     }
 }
 
-/// The longest timeout that the system is given; nothing waits for longer than that.
+/// The longest timeout that is passed to the system.
 const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Transport for UsbTransport {
@@ -125,7 +125,7 @@ impl Transport for UsbTransport {
 
 impl Drop for UsbTransport {
     fn drop(&mut self) {
-        // A transfer that the system still has would delay the release of the interface.
+        // A pending transfer would delay the release of the interface.
         if let Some(pipes) = &mut self.pipes {
             _ = pipes.clear();
         }
@@ -139,9 +139,9 @@ pub struct Canceller {
 }
 
 impl Canceller {
-    /// Ends the exchange that is going on with [`Error::Cancelled`], at once: the current wait, or, between a
-    /// command and its answer, the wait for the answer. If no exchange is going on, it ends the next pause or
-    /// wait for an answer, unless a command or request comes first.
+    /// Ends the exchange in progress with [`Error::Cancelled`], at once: the current wait or, between a
+    /// command and its answer, the wait for the answer. Without an exchange in progress, it ends the next
+    /// pause or wait for an answer, unless a command or request comes before that.
     pub fn cancel(&self) {
         self.signal.cancel();
     }

@@ -1,4 +1,4 @@
-//! The interrupt pipe: cards that come and go (CCID 1.1, clause 6.3).
+//! The interrupt pipe, which reports inserted and removed cards (CCID 1.1, clause 6.3).
 
 use super::pipe::Pipe;
 use super::platform::{Claim, InterruptIn};
@@ -15,7 +15,7 @@ pub(super) struct UsbWatch {
     pipe: InterruptIn,
     buffer: Vec<u8>,
     signal: Arc<Signal>,
-    // After the pipe, so that nothing goes on when the interface is released.
+    // Dropped after the pipe, so that no transfer is pending when the interface is released.
     _claim: Arc<Claim>,
 }
 
@@ -45,7 +45,7 @@ impl InterruptSource for UsbWatch {
         let completion = self.pipe.wait(deadline)?;
         end(&mut self.pipe, completion.result)?;
         // One message is received between two calls, so that a removal is not lost where the card is inserted
-        // again at once. The reader keeps what it has to send after that.
+        // again at once. The reader keeps its data after that.
         self.submit();
         self.buffer = completion.buffer;
         receive(&self.buffer);
@@ -58,7 +58,7 @@ impl InterruptSource for UsbWatch {
     }
 }
 
-/// What to report for the end of a transfer. A halt is ended.
+/// The error to report for the end of a transfer. Ends a halt.
 fn end(pipe: &mut impl Pipe, result: Result<(), Error>) -> Result<(), Error> {
     match result {
         Err(Error::Stall) => {
@@ -71,7 +71,7 @@ fn end(pipe: &mut impl Pipe, result: Result<(), Error>) -> Result<(), Error> {
 
 impl Drop for UsbWatch {
     fn drop(&mut self) {
-        // It fails only where the host controller hangs.
+        // It fails only if the host controller hangs.
         _ = self.pipe.reclaim();
     }
 }

@@ -20,8 +20,8 @@ macro_rules! for_each_forwarded_call {
             fn each_reader(look: &mut dyn FnMut(ReaderState<'_>)) -> ();
             /// Connects to the card in a reader, or to the reader. The detail of a failure is the protocol.
             fn connect(reader: &[u8], share: u32, protocols: u32, deadline: Option<Instant>) -> Connected;
-            /// Changes the terms of a connection, and returns the protocol in use. Waits while another
-            /// connection holds the card. The detail of a failure is the protocol.
+            /// Changes share mode and protocol of a connection, and returns the protocol in use. Waits while
+            /// another connection holds the card. The detail of a failure is the protocol.
             fn reconnect(
                 card: i32, share: u32, protocols: u32, initialization: u32, deadline: Option<Instant>
             ) -> u32;
@@ -39,13 +39,13 @@ macro_rules! for_each_forwarded_call {
             fn transmit(
                 card: i32, send: Pci, receive: Pci, command: &[u8], response: &mut [u8], deadline: Option<Instant>
             ) -> Transmitted;
-            /// Uses a function of the reader's own. The answer goes to the front of `answer`, and its length
-            /// is returned. The detail of a failure is the answer's length.
+            /// Calls a function of the reader itself. The answer goes to the front of `answer`, and its
+            /// length is returned. The detail of a failure is the answer's length.
             fn control(card: i32, code: u32, data: &[u8], answer: &mut [u8], deadline: Option<Instant>) -> usize;
             /// Sets an attribute's value, at most 264 bytes.
             fn set_attribute(card: i32, id: u32, data: &[u8]) -> ();
-            /// Waits until something differs from what the caller knows, at most `timeout`; `None` waits
-            /// forever.
+            /// Waits until a state differs from the one that the caller knows, at most `timeout`; `None`
+            /// waits forever.
             ///
             /// A cancel ends the wait if it comes after the call's beginning or, where `sticky`, after the
             /// last cancel that ended a wait.

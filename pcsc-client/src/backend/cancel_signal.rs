@@ -99,7 +99,7 @@ impl CancelSignal {
 #[cfg(feature = "daemon")]
 pub const LOOK: std::time::Duration = std::time::Duration::from_millis(50);
 
-/// What [`CancelSignal::release`] found.
+/// The result of [`CancelSignal::release`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Release {
     /// The context was in use. A wait in progress ends.

@@ -1,9 +1,9 @@
-//! What is at the path of a daemon's socket.
+//! The identity of a daemon's socket, to notice that a daemon has started.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// The file at a socket's path. A daemon that starts makes a new one.
+/// The file at a socket's path. A daemon that starts creates a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listener {
     device: u64,

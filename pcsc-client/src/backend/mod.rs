@@ -1,4 +1,4 @@
-//! What serves a context: pcscd over its socket, or a resource manager in this process.
+//! The backends of a context: pcscd over its socket, or a resource manager in this process.
 //!
 //! Not covered by semantic versioning: for the crates of this workspace. The interface takes and returns the
 //! numbers of the C interface, because the Rust API and libpcsclite.so.1 are both built on it.

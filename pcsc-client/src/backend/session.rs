@@ -83,7 +83,7 @@ impl Session {
             Some(KeptAnswer::Readers(names)) if !is_size_query => return Ok(names),
             _ => (),
         }
-        // Enough for a few readers, so that their names need one allocation.
+        // Room for a few readers, so that their names need one allocation.
         let mut names = Vec::new();
         let mut room = names.try_reserve(512);
         self.each_reader(&mut |reader| {
@@ -121,7 +121,7 @@ impl Session {
         Ok(value)
     }
 
-    /// What serves this context.
+    /// The backend of this context.
     pub fn kind(&self) -> BackendKind {
         match &self.backend {
             #[cfg(feature = "daemon")]

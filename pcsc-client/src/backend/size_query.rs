@@ -2,9 +2,9 @@
 //!
 //! Callers of `SCardListReaders` and `SCardGetAttrib` often ask for the size first. The first answer serves
 //! both calls: the pair costs one round trip, and a reader that is plugged in between does not make the
-//! second call fail. To the caller this is as if the second call had come earlier. So that no other call can
-//! contradict it, the answer is kept for one call, for a short time, and until another call of the context
-//! ends.
+//! second call fail. To the caller this is as if the second call had come earlier. The answer is dropped
+//! after one call, after a short time, and when another call of the context ends, whose result could
+//! contradict it.
 //!
 //! `SCardStatus` does not work like that: it also reports whether the card was reset or removed, which must
 //! be true when it is reported. Neither do the attributes that describe the card.
@@ -38,8 +38,8 @@ pub enum KeptAnswer {
 
 impl SizeQuery {
     pub fn keep(&self, answer: KeptAnswer) {
-        // Not `lock`: at the time of a fork another thread may have held it, and no thread of the child
-        // releases it.
+        // Not `lock`: another thread may have held it at the time of a fork, and no thread of the child
+        // unlocks it.
         if let Ok(mut kept) = self.kept.try_lock() {
             *kept = Some((Instant::now(), answer));
             self.is_kept.store(true, Ordering::Release);

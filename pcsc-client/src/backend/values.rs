@@ -1,4 +1,4 @@
-//! What calls of a context take and return.
+//! Parameters and results of a context's calls.
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use super::bytes::Atr;
 use super::choice::Choice;
 use pcsc_wire::ReaderState;
 
-/// What a context is established with.
+/// The options of a new context.
 #[derive(Debug, Clone)]
 pub struct SessionOptions {
     /// The backend to use.
@@ -63,7 +63,7 @@ pub struct Transmitted {
     pub pci: Pci,
 }
 
-/// What a reader shows to a connection.
+/// The status of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionStatus {
     /// `SCARD_PRESENT` and its like (PC/SC part 5, clause 3.2.2).

@@ -172,7 +172,7 @@ struct Call {
 /// Makes a system call as a cancellation point. `None` if the thread was cancelled.
 ///
 /// # Safety
-/// The arguments are those that the system call asks for.
+/// The arguments are valid for the system call.
 pub unsafe fn cancellable(number: c_long, arguments: [usize; 6]) -> Option<c_long> {
     let mut call = Call {
         number,
@@ -180,7 +180,7 @@ pub unsafe fn cancellable(number: c_long, arguments: [usize; 6]) -> Option<c_lon
         result: -1,
     };
     let call = NonNull::from(&mut call);
-    // SAFETY: `perform` gets the call that it asks for, and owns nothing that a jump could skip.
+    // SAFETY: `perform` gets a valid call, and owns nothing that a jump could skip.
     match unsafe { run_cancellable(perform, call.as_ptr(), &FUNCTIONS) } {
         // SAFETY: `call` points to the local above.
         0 => Some(unsafe { (*call.as_ptr()).result }),

@@ -1,9 +1,9 @@
 //! Thread cancellation (POSIX.1-2017, XSH 2.9.5), kept away from Rust code.
 //!
-//! An entry point runs its body between [`disable`] and [`Disabled::restore`]. A cancellation that is
-//! requested meanwhile stays pending, with one exception: in an entry point that used [`allow_in_waits`],
-//! the waits of [`wait`](crate::wait) are cancellation points. A cancelled wait returns, so that locks are
-//! unlocked and handles are given back, and `restore` tells the entry point to call [`exit_thread`].
+//! An entry point runs its body between [`disable`] and [`Disabled::restore`]. A cancellation request in
+//! between stays pending, with one exception: in an entry point that used [`allow_in_waits`], the waits of
+//! [`wait`](crate::wait) are cancellation points. A cancelled wait returns, so that locks are unlocked and
+//! resources are freed, and `restore` returns true, upon which the entry point calls [`exit_thread`].
 //!
 //! Waits are cancellation points with glibc on x86 and x86-64. Elsewhere a pending cancellation takes
 //! effect after the call.
@@ -117,7 +117,7 @@ pub fn was_cancelled() -> bool {
 /// point returns.
 ///
 /// # Safety
-/// The arguments are those that the system call asks for. A cancelled call may have had its effect.
+/// The arguments are valid for the system call. A cancelled call may have had its effect.
 #[cfg(all(any(target_os = "linux", target_os = "android"), not(miri)))]
 pub(crate) unsafe fn blocking(number: c_long, arguments: [usize; 6]) -> io::Result<usize> {
     let result = match WAITS.get() {

@@ -1,4 +1,4 @@
-//! The same where there is no futex. A signal handler must not post a change here.
+//! Waits on systems without a futex. A signal handler must not post a change here.
 
 use std::io;
 use std::sync::{Condvar, Mutex, PoisonError};

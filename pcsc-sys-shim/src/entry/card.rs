@@ -55,7 +55,7 @@ pub unsafe extern "C-unwind" fn SCardConnect(
     })
 }
 
-/// Changes the terms of a connection.
+/// Changes share mode and protocol of a connection.
 #[no_mangle]
 pub unsafe extern "C-unwind" fn SCardReconnect(
     hCard: SCARDHANDLE,
@@ -145,7 +145,7 @@ pub unsafe extern "C-unwind" fn SCardStatus(
         atr_length.set(now.atr.len() as DWORD);
         state.set(DWORD::from((now.event_counter << 16).wrapping_add(now.state)));
         protocol.set(DWORD::from(now.protocol));
-        // SAFETY: the buffers have the stated room, or take a pointer. The data is ours.
+        // SAFETY: the buffers have the stated room, or take a pointer. The data is not the caller's memory.
         unsafe {
             let given = give(card.reader_nul(), szReaderName.cast(), name_room, TooSmall::Cut);
             // The ATR is given also where the name's buffer is too small.

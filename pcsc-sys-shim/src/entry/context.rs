@@ -58,7 +58,7 @@ pub extern "C" fn SCardCancel(hContext: SCARDCONTEXT) -> LONG {
     boundary(|| {
         let context = existing_registry()?.context(hContext)?;
         let cancelled = context.session.cancel();
-        // Where the context was released meanwhile, its memory is freed by whoever needs its slot next.
+        // If the context was released in the meantime, its memory is freed when its slot is used again.
         context.leave_without_freeing();
         cancelled
     })
@@ -93,7 +93,7 @@ pub unsafe extern "C" fn SCardListReaders(
         let length = unsafe { Output::new(pcchReaders) }.required()?;
         let context = registry()?.context(hContext)?;
         memory::require()?;
-        // Where NULL asks for the length, the call that follows gets the same list.
+        // If NULL requests the length, the call that follows gets the same list.
         let is_size_query = mszReaders.is_null() && length.get() != Some(SCARD_AUTOALLOCATE);
         let names = context.session.list_readers(is_size_query);
         let names = names.inspect_err(|_| length.set(0))?;
@@ -106,7 +106,7 @@ pub unsafe extern "C" fn SCardListReaders(
     })
 }
 
-/// Gives a list of strings, and its length in any case.
+/// Copies a list of strings to the caller, and its length in any case.
 ///
 /// # Safety
 /// As [`give`], with the room in `length`.

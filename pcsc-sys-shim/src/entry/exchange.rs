@@ -53,7 +53,7 @@ pub unsafe extern "C-unwind" fn SCardTransmit(
     })
 }
 
-/// Uses a function of the reader's own (PC/SC part 10).
+/// Calls a function of the reader itself (PC/SC part 10).
 #[no_mangle]
 pub unsafe extern "C-unwind" fn SCardControl(
     hCard: SCARDHANDLE,

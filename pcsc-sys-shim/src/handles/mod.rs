@@ -139,8 +139,8 @@ impl Registry {
     }
 }
 
-/// The handles of this process. Takes no lock, and allocates nothing but in a forked child, whose handles
-/// are its own: those of its parent mean nothing there.
+/// The handles of this process. Takes no lock, and allocates memory only in a forked child, which has a
+/// registry of its own: the handles of its parent are not valid there.
 ///
 /// # Errors
 /// [`Error::NoMemory`] in a forked child.
@@ -197,7 +197,7 @@ fn forked_registry(generation: u32) -> Result<&'static Registry, Error> {
         cards: Table::new(2, zeroed_slots(CARDS)?),
     })?;
     let fresh = std::ptr::from_ref(fresh).cast_mut();
-    // Another thread of this process may come first: its registry is the one to use.
+    // Another thread of this process may come first. Then its registry is used.
     let _ = FORKED.fetch_update(Ordering::AcqRel, Ordering::Acquire, |current| {
         // SAFETY: as in `existing`.
         let is_ours = unsafe { current.as_ref() }.is_some_and(|registry| registry.generation == generation);

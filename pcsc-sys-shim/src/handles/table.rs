@@ -52,22 +52,22 @@ impl<T> Slot<T> {
         }
     }
 
-    /// Changes the word as `change` says. Gives the word before; `None` where `change` does.
+    /// Changes the word by `change`. Returns the word before; `None` if `change` returns `None`.
     fn update(&self, change: impl FnMut(Word) -> Option<Word>) -> Option<Word> {
         self.word
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, change)
             .ok()
     }
 
-    /// Frees the value if its handle was removed and nobody uses it.
+    /// Frees the value if its handle was removed and no call uses it.
     fn free(&self) {
         let is_ours = self.update(|word| match word & (FLAGS | USERS) {
             FULL => Some((word & !FULL) | USER),
             _ => None,
         });
         if is_ours.is_some() {
-            // SAFETY: `FULL` says that there is a value. Without a flag and with one user, it is this
-            // thread's alone.
+            // SAFETY: `FULL` was set, so there is a value. Without a flag and with one user, only this thread
+            // accesses it.
             unsafe { (*self.value.get()).assume_init_drop() };
             self.word.fetch_sub(USER, Ordering::Release);
         }
@@ -90,7 +90,7 @@ impl<T> InUse<T> {
 
 impl<T> Clone for InUse<T> {
     fn clone(&self) -> InUse<T> {
-        // There are fewer threads and cards than a word counts users.
+        // The count does not overflow: there are fewer threads and cards than 2^17.
         self.slot.word.fetch_add(USER, Ordering::Relaxed);
         InUse { slot: self.slot }
     }
@@ -119,14 +119,14 @@ pub struct Table<T: 'static> {
     kind: u32,
     slots: &'static [Slot<T>],
     next: AtomicUsize,
-    /// Where to look for an empty slot when those in turn are taken: behind the last one that was found so,
-    /// or the lowest one that was removed since.
+    /// Where to look for an empty slot when those in turn are full: behind the last one that was found so, or
+    /// the lowest one that was removed since.
     hint: AtomicUsize,
 }
 
-/// So many slots are taken in turn.
+/// The number of slots that are used in turn.
 const FEW: usize = 256;
-/// So many of them are tried before the hint.
+/// The number of these that are tried before the hint.
 const TRIES: usize = 16;
 
 impl<T> Table<T> {
@@ -139,7 +139,7 @@ impl<T> Table<T> {
         }
     }
 
-    /// Gives a value a handle. `Err` returns the value where the table is full.
+    /// Makes a handle for a value. `Err` returns the value if the table is full.
     ///
     /// Takes a slot of the first few in turn, so that a slot is reused late and most of the table's memory
     /// is never touched. Where those are taken, any other slot: from the hint on, so that the cost does not
@@ -154,7 +154,7 @@ impl<T> Table<T> {
             slot.free();
             let taken = slot.update(|word| (word & (FLAGS | USERS) == 0).then_some(word | USER));
             if let Some(word) = taken {
-                // SAFETY: without a flag and with one user, the empty slot is this thread's alone.
+                // SAFETY: without a flag and with one user, only this thread accesses the empty slot.
                 unsafe { (*slot.value.get()).write(value) };
                 if step >= TRIES {
                     self.hint.store(index + 1, Ordering::Relaxed);
@@ -185,7 +185,7 @@ impl<T> Table<T> {
         Some(InUse { slot })
     }
 
-    /// Makes a handle invalid, and gives its value to the caller that did so.
+    /// Makes a handle invalid, and returns its value to the one caller that did so.
     pub fn remove(&self, handle: LONG) -> Option<InUse<T>> {
         let (slot, valid) = self.slot(handle)?;
         slot.update(|word| {
@@ -339,7 +339,7 @@ mod tests {
                 });
             }
         });
-        // Handles that were overwritten in `shared` before anybody removed them are still valid; all
+        // Handles that were overwritten in `shared` before they were removed are still valid; all
         // others are not, and no slot is left in use.
         for slot in table.slots {
             slot.free();

@@ -256,12 +256,12 @@ impl Connection {
                 ..self.body()?
             }),
             Command::GetReadersState => Some(self.states(&lock(&self.shared.world), slots)),
-            Command::GetReadersStateSize if self.version().tells_table_size() => Some(
+            Command::GetReadersStateSize if self.version().sends_table_size() => Some(
                 (lock(&self.shared.world).readers.len() as i32)
                     .to_ne_bytes()
                     .to_vec(),
             ),
-            Command::GetReadersStateArray if self.version().tells_table_size() => {
+            Command::GetReadersStateArray if self.version().sends_table_size() => {
                 let world = lock(&self.shared.world);
                 Some(self.states(&world, world.readers.len()))
             }
@@ -274,7 +274,7 @@ impl Connection {
                 let mut world = lock(&self.shared.world);
                 lock(&self.out).waits = true;
                 world.waiting.push(self.out.clone());
-                let silent = self.version().waits_with_body() || self.version().tells_table_size();
+                let silent = self.version().waits_with_body() || self.version().sends_table_size();
                 Some(if silent {
                     Vec::new()
                 } else {

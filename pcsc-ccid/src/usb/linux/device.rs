@@ -30,7 +30,7 @@ pub(in crate::usb) struct OpenDevice {
     reactor: Arc<Reactor>,
     /// The device descriptor and the configuration descriptors.
     descriptors: Arc<[u8]>,
-    /// This driver has opened the file, so no other process shares it.
+    /// This driver has opened the file, so that no other process shares it.
     is_own: bool,
 }
 
@@ -56,8 +56,8 @@ impl From<io::Error> for Refusal {
 
 impl OpenDevice {
     pub(in crate::usb) fn open(node: &Path) -> Result<OpenDevice, Refusal> {
-        // First, so that the new file does not get the number of an inherited one that the program has
-        // closed.
+        // Before `open`, so that the new file does not get the number of an inherited one that the program
+        // has closed.
         pcsc_usbfs::close_inherited();
         match open(node, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
             Ok(fd) => Ok(OpenDevice {
@@ -92,7 +92,7 @@ impl OpenDevice {
         let device = self.reactor.device();
         device.claim(interface)?;
         if self.is_own {
-            // So that a reset by another process is noticed. Kernels before 4.5 cannot do that.
+            // With it a reset by another process is detected. Kernels before 4.5 do not have this call.
             _ = device.claim_no_more();
         }
         Ok(Claim {
@@ -170,7 +170,7 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        // It fails only where the device is gone.
+        // It fails only if the device is gone.
         _ = self.device.reactor.device().release(self.interface);
     }
 }
@@ -227,7 +227,7 @@ impl Control {
         Ok(())
     }
 
-    /// Makes a class request to an interface, with data from the device; gives their length.
+    /// Makes a class request to an interface, with data from the device. Returns their length.
     pub(in crate::usb) fn receive(
         &mut self,
         interface: u8,
@@ -270,7 +270,7 @@ impl Control {
         Ok(length)
     }
 
-    /// Gives the setup packet and what came behind it.
+    /// Makes a control transfer. Returns the setup packet and the data behind it.
     fn transfer(&mut self, message: Vec<u8>, timeout: Duration) -> Result<Vec<u8>, Error> {
         self.pipe.reclaim()?;
         self.pipe.submit(message);

@@ -1,9 +1,10 @@
-//! Events that cause a scan: netlink messages of the kernel and of udev, and inotify on the nodes. What
-//! changed is not taken from the event but from the scan.
+//! Events that cause a scan: netlink messages of the kernel and of udev, and inotify on the nodes. The scan,
+//! not the event, shows what has changed.
 //!
-//! If udev runs, its messages announce new devices, because udev sets the rights first, and the kernel's
+//! If udev runs, its messages announce new devices, because udev sets the permissions first, and the kernel's
 //! announce removals. If it does not run (an initramfs, a container), the kernel's messages announce both.
-//! Inotify reports rights that are granted later, and is all there is in a container that gets no messages.
+//! Inotify reports permissions that are granted later, and is the only source in a container that receives no
+//! messages.
 
 use super::super::candidate::Place;
 use super::schedule::RescanSchedule;
@@ -38,7 +39,7 @@ pub(in crate::usb) struct Events {
 #[derive(Debug, Default)]
 struct Nodes {
     changed: bool,
-    /// There is a new one, or there may be.
+    /// There is a new node, or may be.
     appeared: bool,
 }
 
@@ -49,7 +50,7 @@ pub struct HotplugStopper {
 }
 
 impl HotplugStopper {
-    /// Ends the wait that goes on and every later one.
+    /// Ends the wait in progress and every later one.
     pub fn stop(&self) {
         // It fails if the program has closed the descriptor.
         self.stop.wake();
@@ -79,8 +80,8 @@ impl Events {
         }
     }
 
-    /// Sleeps until it is time to scan again, which it is after a while even without an event if it
-    /// `needs_rescan`; false once stopped.
+    /// Sleeps until the next scan is due: after an event or, if it `needs_rescan`, after some time. Returns
+    /// false once stopped.
     pub(in crate::usb) fn wait(&mut self, needs_rescan: bool) -> io::Result<bool> {
         loop {
             let due = self.schedule.due(needs_rescan);
@@ -109,7 +110,7 @@ impl Events {
     /// Which of the three are ready; `None` after `timeout`.
     fn sleep(&self, timeout: Option<Duration>) -> io::Result<Option<[bool; 3]>> {
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-        // In place of a missing source the stopper's descriptor is polled twice.
+        // If a source is missing, the stopper's descriptor is polled in its place.
         let stop = self.stop.as_fd();
         let netlink = self.netlink.as_ref().map_or(stop, AsFd::as_fd);
         let inotify = self.inotify.as_ref().map_or(stop, AsFd::as_fd);

@@ -16,14 +16,14 @@ use std::vec::Vec;
 /// How long a device may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// American English: the language of a device that does not say which ones it has, as the kernel assumes too.
+/// American English: the language of a device that does not list its languages. The kernel uses it too.
 const DEFAULT_LANGUAGE: u16 = 0x0409;
 
 /// The readers of a device whose node is open for reading and writing, such as the file descriptor of
 /// Android's `UsbDeviceConnection`, and its unusable interfaces.
 ///
 /// # Errors
-/// [`OpenError::System`] for a file descriptor that is no USB device.
+/// [`OpenError::System`] for a file descriptor that is not a USB device.
 pub fn readers_from_fd(fd: OwnedFd) -> Result<(Vec<Candidate>, Vec<Unusable>), OpenError> {
     let (bus, address) = place_of(&fd).unwrap_or_default();
     let device = OpenDevice::from_fd(fd).map_err(|refusal| match refusal {
@@ -75,7 +75,7 @@ fn configuration(control: &mut Control) -> Option<u8> {
     (length == 1 && value[0] != 0).then_some(value[0])
 }
 
-/// The strings of a device, in the first of its languages, which is what the kernel shows as well.
+/// The strings of a device, in the first of its languages, as in the kernel's attributes.
 struct Strings {
     control: Control,
     language: u16,

@@ -1,4 +1,4 @@
-//! Who has a reader that is in use.
+//! The processes and drivers that use a reader.
 
 use super::super::error::Holder;
 use super::sysfs;
@@ -14,7 +14,7 @@ pub(in crate::usb) fn holders(port: &str, node: &Path) -> Vec<Holder> {
         Some(driver) if driver != "usbfs" => vec![Holder::Driver(driver)],
         _ => {
             let mut holders = processes(node);
-            // The attempt that has just failed has the node open too.
+            // This process has the node open too, from the attempt that has just failed.
             let own = std::process::id();
             holders.retain(|holder| !matches!(holder, Holder::Process { pid, .. } if *pid == own));
             holders

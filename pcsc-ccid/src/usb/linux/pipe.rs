@@ -19,7 +19,7 @@ pub(in crate::usb) struct UsbfsPipe {
     token: usize,
     endpoint: u8,
     max_packet_size: usize,
-    /// The transfer, while it is not the kernel's.
+    /// The transfer, while the kernel does not own it.
     idle: Option<Transfer>,
 }
 
@@ -52,7 +52,7 @@ impl UsbfsPipe {
         let length = transfer.actual_length();
         let mut buffer = transfer.take_buffer();
         match self.endpoint {
-            // Of a control transfer the setup packet is not counted.
+            // The length of a control transfer does not include the setup packet.
             0 => buffer.truncate(8 + length),
             0x80.. => buffer.truncate(length),
             _ => (),
@@ -64,7 +64,7 @@ impl UsbfsPipe {
 
 impl Drop for UsbfsPipe {
     fn drop(&mut self) {
-        // The slot of a transfer that the kernel has is not given to another pipe.
+        // The slot of a transfer that the kernel still owns is not reused.
         if self.idle.is_some() {
             self.reactor.free(self.token);
         }

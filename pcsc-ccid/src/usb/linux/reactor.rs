@@ -1,13 +1,13 @@
-//! Who waits for the transfers of an open device: leader and followers.
+//! Waits for the transfers of an open device, by the leader/followers pattern.
 //!
 //! All transfers of an open device end on one file descriptor. Of the threads that wait for answers, one
 //! leads: it polls that descriptor, takes back every transfer that has ended, and wakes the thread that the
-//! transfer belongs to. The others follow, each asleep on its own [`Signal`]. When the leader has what it
-//! waited for, a follower leads. So there is no thread that belongs to this library, none that outlives a
-//! reader, and none that a fork loses.
+//! transfer belongs to. The others follow, each asleep on its own [`Signal`]. When the leader's wait
+//! ends, a follower becomes the leader. So this library has no thread of its own, which could outlive a
+//! reader or be missing after a fork.
 //!
-//! The thread that waits for notifications leads on its own: it polls an epoll set, which contains the
-//! descriptor only while no other thread leads. An exchange therefore does not wake it.
+//! The thread that waits for notifications is a leader of its own: it polls an epoll set, which contains the
+//! descriptor only while no other thread leads. So an exchange does not wake it.
 
 use super::super::signal::{Interruption, Signal};
 use crate::transport::Error;
@@ -22,9 +22,9 @@ use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 use std::vec::Vec;
 
-/// How long to wait for transfers of a device that is gone. Its file descriptor is always ready, so poll
-/// cannot block on it.
-const STRAGGLERS: Duration = Duration::from_millis(5);
+/// The interval at which transfers of a device that is gone are reaped. Its file descriptor is always ready,
+/// so poll cannot block on it.
+const REAP_INTERVAL: Duration = Duration::from_millis(5);
 
 /// What a wait is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,15 +35,15 @@ pub(super) enum Role {
     Watch,
 }
 
-/// An open device and who waits for it.
+/// An open device, and the threads that wait for its transfers.
 #[derive(Debug)]
 pub(super) struct Reactor {
     device: UsbfsDevice,
-    /// Of the leader of exchanges.
+    /// Wakes the leader of exchanges.
     kick: Kick,
-    /// Of the watch.
+    /// Wakes the watch.
     watch_kick: Kick,
-    /// What the watch polls.
+    /// The epoll set that the watch polls.
     watch_set: Descriptor,
     state: Mutex<ReactorState>,
 }
@@ -61,11 +61,11 @@ struct ReactorState {
     slots: Vec<TransferSlot>,
 }
 
-/// Where a pipe's transfer waits for the pipe to fetch it.
+/// A pipe's transfer that has ended, until the pipe takes it.
 #[derive(Debug, Default)]
 struct TransferSlot {
     ended: Option<(Transfer, Result<(), Error>)>,
-    /// Of the thread that waits for it; none if no pipe has the slot.
+    /// The thread that waits for it; `None` if no pipe uses the slot.
     signal: Option<Arc<Signal>>,
 }
 
@@ -98,7 +98,7 @@ impl Kick {
 
 impl Wake for KickSocket {
     fn wake(self: Arc<Self>) {
-        // In a forked child no thread polls it, and this would wake the parent's.
+        // In a forked child no thread polls it, and this would wake a thread of the parent.
         if self.owner == pcsc_process::generation() {
             // It fails if the program has closed the descriptor.
             self.fd.wake();
@@ -122,7 +122,7 @@ impl Drop for Lead<'_> {
         }
         state.is_led = false;
         self.reactor.serve_watch(&mut state);
-        // They compete for the lead; one that has what it waited for does not.
+        // They compete for the lead, except for one whose wait is over.
         for follower in &state.followers {
             follower.wake();
         }
@@ -174,7 +174,7 @@ impl Reactor {
         }
     }
 
-    /// The leader's turn: polls the device until there is an event of `signal`'s.
+    /// As the leader, polls the device until `signal` has an event.
     fn attend(
         &self,
         role: Role,
@@ -203,7 +203,7 @@ impl Reactor {
         }
     }
 
-    /// The lead; if another thread has it, `signal` is woken when it is free. A watch leads on its own.
+    /// Takes the lead; `None` if another thread has it. Then `signal` is woken when the lead is free.
     fn lead_or_follow(&self, role: Role, signal: &Arc<Signal>) -> Option<Lead<'_>> {
         let mut state = self.state();
         if role == Role::Watch && !state.is_watched {
@@ -224,8 +224,8 @@ impl Reactor {
         })
     }
 
-    /// Puts the device into the watch's set, or takes it out, if that is due. A forked child's set is its
-    /// parent's.
+    /// Adds the device to the watch's set if no thread leads, and removes it if one does. Does nothing in a
+    /// forked child, which shares the set with its parent.
     fn serve_watch(&self, state: &mut ReactorState) {
         let is_due = !state.is_led;
         if !state.is_watched || state.is_in_set == is_due || self.device.is_inherited() {
@@ -259,11 +259,11 @@ impl Reactor {
         }
     }
 
-    /// Polls until a transfer has ended, the leader is kicked, or `left` is over. False if nothing has
-    /// happened.
+    /// Polls until a transfer has ended, the leader is woken, or `left` is over. Returns false in the last
+    /// case.
     ///
     /// # Errors
-    /// Where the system does not let it poll, or the device belongs to the process that has forked this one.
+    /// If `poll` fails, or the device belongs to the parent of this process.
     fn poll(&self, role: Role, left: Option<Duration>) -> io::Result<bool> {
         if self.device.is_inherited() {
             return Err(Errno::NODEV.into());
@@ -273,14 +273,14 @@ impl Reactor {
         }
         let left = match left {
             _ if !self.device.is_lending() => left,
-            Some(left) => Some(left.min(STRAGGLERS)),
-            None => Some(STRAGGLERS),
+            Some(left) => Some(left.min(REAP_INTERVAL)),
+            None => Some(REAP_INTERVAL),
         };
         self.poll_fds(role, left, false)
     }
 
     fn poll_fds(&self, role: Role, left: Option<Duration>, sees_device: bool) -> io::Result<bool> {
-        // A time that does not fit is as good as none.
+        // A time that does not fit, of billions of years, is treated as none.
         let left = left.and_then(|left| Timespec::try_from(left).ok());
         let kick = &self.kick_of(role).socket.fd;
         let device = match role {
@@ -290,7 +290,7 @@ impl Reactor {
         let mut fds = [PollFd::new(kick, PollFlags::IN), device];
         let ready = poll(&mut fds[..1 + usize::from(sees_device)], left.as_ref());
         // The program may have closed the descriptors, and their numbers may name files of its own, which may
-        // be ready for ever. An exchange has a deadline in any case, and is not slowed down by this question.
+        // be ready forever. For an exchange this is not checked, since it has a deadline and should be fast.
         let [is_kicked, is_ready] = fds.each_ref().map(|fd| !fd.revents().is_empty());
         let is_lost = fds.iter().any(|fd| fd.revents().contains(PollFlags::NVAL))
             || (is_kicked && !kick.is_ours())
@@ -303,14 +303,14 @@ impl Reactor {
         }
         match ready {
             Ok(ready) => Ok(ready > 0),
-            // As good as a kick.
+            // The caller checks for events, as after a wake-up.
             Err(Errno::INTR) => Ok(true),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Whether the device is gone, or goes within this time: the system then reports its file descriptor as
-    /// broken.
+    /// Whether the device is gone, or is removed within this time: poll then reports an error of its file
+    /// descriptor.
     pub(super) fn is_gone(&self, within: Duration) -> bool {
         let deadline = Instant::now() + within;
         loop {
@@ -363,7 +363,7 @@ impl Reactor {
         token
     }
 
-    /// Gives a slot up, in which no transfer can end any more.
+    /// Frees a slot, in which no transfer can end any more.
     pub(super) fn free(&self, token: usize) {
         if let Some(slot) = self.state().slots.get_mut(token) {
             slot.signal = None;
@@ -375,15 +375,15 @@ impl Reactor {
     }
 
     fn state(&self) -> MutexGuard<'_, ReactorState> {
-        // Each change is whole before anything that could panic.
+        // A panic cannot leave the state half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What the kernel's error means for a transfer.
+/// Converts the kernel's error of a transfer.
 pub(super) fn error(errno: Errno) -> Error {
     match errno {
-        // The last one where a reset by another process has taken the claim.
+        // EACCES: a reset by another process has removed the claim.
         Errno::NODEV | Errno::SHUTDOWN | Errno::ACCESS => Error::Gone,
         Errno::PIPE => Error::Stall,
         Errno::NOENT | Errno::CONNRESET => Error::Cancelled,

@@ -12,15 +12,15 @@ use std::io;
 use std::path::Path;
 use std::string::String;
 
-/// Where the system describes devices.
+/// The directories in which the system describes devices.
 struct Roots<'a> {
     devices: &'a Path,
     nodes: &'a Path,
     udev: &'a Path,
 }
 
-/// Opening is subject to the effective rights, not to the real ones. Android knows no setuid programs, nor
-/// this flag.
+/// `open` checks the effective user, unlike `access` without this flag. Android has neither setuid programs
+/// nor this flag.
 #[cfg(target_os = "linux")]
 const EFFECTIVE_RIGHTS: AtFlags = AtFlags::EACCESS;
 #[cfg(target_os = "android")]
@@ -43,8 +43,8 @@ enum Verdict {
 }
 
 impl Readiness {
-    /// Waits for udev to set the rights and for the kernel to read the name, until it `has_waited` for long
-    /// enough.
+    /// Whether to list the reader, to refuse it, or to wait for udev to set the permissions and for the
+    /// kernel to read the name. Does not wait if it `has_waited` for long enough.
     fn verdict(self, has_waited: bool) -> Verdict {
         let is_ready = self.decision == Decision::Allow && self.obstacle.is_none() && !self.lacks_name;
         match (self.decision, self.obstacle) {
@@ -56,11 +56,11 @@ impl Readiness {
     }
 }
 
-/// Finds which of the known readers are gone, and which others are there. One that is not ready is left out
-/// unless it `has_waited` for long enough.
+/// Finds which of the known readers are gone, and which other readers there are. A reader that is not ready
+/// is left out unless it `has_waited` for long enough.
 ///
 /// # Errors
-/// Where the system has no USB, or does not let the process see it.
+/// If the system has no USB, or this process has no access to it.
 pub(in crate::usb) fn scan(known: &[Candidate], has_waited: impl Fn(Place) -> bool) -> io::Result<Scan> {
     let roots = Roots {
         devices: Path::new(sysfs::DEVICES),
@@ -100,8 +100,8 @@ impl Roots<'_> {
         Ok(found)
     }
 
-    /// Adds a device's readers that are not known. Rights and udev's decision concern only these: a reader
-    /// that is open already continues to work.
+    /// Adds a device's readers that are not known. Permissions and udev's decision matter only for these: a
+    /// reader that is open already continues to work.
     fn add(
         &self,
         device: &SysfsDevice,
@@ -152,7 +152,7 @@ impl Roots<'_> {
         Ok(())
     }
 
-    /// Why a device cannot be opened, as far as its node tells.
+    /// Why a device cannot be opened, by the mode of its node.
     fn obstacle(&self, device: &SysfsDevice) -> Option<NoticeReason> {
         let access = rustix::fs::accessat(
             rustix::fs::CWD,

@@ -1,4 +1,4 @@
-//! When to scan again though no event comes.
+//! When to scan again without an event.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ const PAUSES: [Duration; 3] = [
     Duration::from_millis(750),
 ];
 
-/// If it is still necessary then, ever less often, and at least this often.
+/// After these, the pauses double up to this length, as long as a scan is still needed.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// The scans since the last event.
@@ -29,15 +29,15 @@ impl RescanSchedule {
         }
     }
 
-    /// Notes an event, which causes a scan too, and whether something has appeared.
+    /// Records an event, which causes a scan too, and whether a node has appeared.
     pub(super) fn note_event(&mut self, now: Instant, has_appeared: bool) {
         self.is_expecting = has_appeared || self.due(false).is_some();
         self.last = now;
         self.rescans = 0;
     }
 
-    /// When the next scan is due, if there is to be one: after what has appeared, and while the last one
-    /// `needs_rescan`.
+    /// When the next scan is due: a few times after a node has appeared, and as long as the last scan
+    /// `needs_rescan`. `None` if no scan is due.
     pub(super) fn due(&self, needs_rescan: bool) -> Option<Instant> {
         let pause = match PAUSES.get(self.rescans) {
             Some(pause) => (needs_rescan || self.is_expecting).then_some(*pause),
@@ -49,7 +49,7 @@ impl RescanSchedule {
         pause.map(|pause| self.last + pause)
     }
 
-    /// Notes a scan that was due.
+    /// Records a scan that was due.
     pub(super) fn note_rescan(&mut self, now: Instant) {
         self.last = now;
         self.rescans += 1;

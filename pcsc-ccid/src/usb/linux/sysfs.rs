@@ -14,10 +14,10 @@ use std::vec::Vec;
 
 pub(super) const DEVICES: &str = "/sys/bus/usb/devices";
 
-/// The most bytes of an attribute that are read; a device's descriptors have fewer.
+/// The maximum number of bytes that are read of an attribute; a device's descriptors have fewer.
 const MAX_ATTRIBUTE: u64 = 1 << 20;
 
-/// The names of the interfaces that there are, such as 1-4.2:1.0.
+/// The names of all interfaces, such as 1-4.2:1.0.
 pub(super) fn interfaces(root: &Path) -> io::Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     for entry in fs::read_dir(root)? {
@@ -45,7 +45,7 @@ pub(super) fn can_be_reader(root: &Path, interface: &str) -> io::Result<bool> {
 /// unplugged, and the kernel reports that once its interface is gone.
 ///
 /// # Errors
-/// If that can only be found out later.
+/// If that cannot be determined at the moment.
 pub(super) fn is_there(root: &Path, interfaces: &BTreeSet<String>, reader: &Candidate) -> io::Result<bool> {
     if !interfaces.contains(&reader.port) {
         return Ok(false);
@@ -116,7 +116,7 @@ pub(super) fn driver(port: &str) -> Option<String> {
     Some(link.file_name()?.to_string_lossy().into_owned())
 }
 
-/// Whether what failed may succeed a little later.
+/// Whether the failure may be temporary.
 pub(in crate::usb) fn is_transient(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),
@@ -124,7 +124,7 @@ pub(in crate::usb) fn is_transient(error: &io::Error) -> bool {
     )
 }
 
-/// `None` for what does not exist or may not be read.
+/// `None` for an attribute that does not exist or may not be read.
 fn optional<T>(value: io::Result<T>) -> io::Result<Option<T>> {
     match value {
         Ok(value) => Ok(Some(value)),

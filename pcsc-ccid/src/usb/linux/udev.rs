@@ -12,11 +12,11 @@ pub(super) const RUN: &str = "/run/udev";
 /// Udev's decision on a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Decision {
-    /// There is nothing against it, or there is no udev.
+    /// The device may be used, or there is no udev.
     Allow,
     /// `PCSCLITE_IGNORE` is set, which pcscd honours too.
     Ignore,
-    /// Udev has not handled it yet.
+    /// Udev has not processed the device yet.
     Pending,
 }
 
@@ -28,7 +28,7 @@ pub(super) fn runs(run: &Path) -> bool {
 /// The decision on a character device, named by `MAJOR:MINOR`.
 ///
 /// # Errors
-/// Where it can only be read later.
+/// If it cannot be read at the moment.
 pub(super) fn decision(run: &Path, number: &str) -> io::Result<Decision> {
     match fs::read(run.join(format!("data/c{number}"))) {
         Ok(data) if data.split(|byte| *byte == b'\n').any(is_ignoring) => Ok(Decision::Ignore),

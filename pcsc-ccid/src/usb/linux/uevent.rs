@@ -1,6 +1,6 @@
 //! The kernel's and udev's messages about devices, on the netlink socket of kind `KOBJECT_UEVENT`.
 
-/// What happened to a device.
+/// The kind of a message about a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
     Add,
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn kernel_and_udev_messages_are_told_apart_and_read() {
+    fn kernel_and_udev_messages_are_read() {
         assert_eq!(parse(KERNEL), Some(Action::Add));
         // The first property follows the header without a separator.
         assert_eq!(
@@ -81,14 +81,14 @@ mod tests {
     }
 
     #[test]
-    fn other_devices_and_drivers_do_not_count() {
+    fn messages_about_other_devices_and_drivers_are_ignored() {
         assert_eq!(parse(b"add@/x\0ACTION=add\0SUBSYSTEM=usbmon\0"), None);
         assert_eq!(parse(b"bind@/x\0ACTION=bind\0SUBSYSTEM=usb\0"), None);
         assert_eq!(parse(b""), None);
     }
 
     #[test]
-    fn a_udev_message_whose_lengths_lie_is_nothing() {
+    fn a_udev_message_with_wrong_lengths_is_ignored() {
         let mut message = udev(b"ACTION=add\0SUBSYSTEM=usb\0");
         message[20] = 0xFF;
         assert_eq!(parse(&message), None);

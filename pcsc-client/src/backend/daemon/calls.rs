@@ -69,7 +69,7 @@ impl Calls for DaemonContext {
             // The thread in a wait has the lock, and keeps it until the daemon has an event or ends.
             Release::Unreached => self.link.try_lock().map_err(|_| lost())?,
         };
-        // The program may have closed the socket. Nothing of ours goes to a file that has got its number.
+        // The program may have closed the socket. Nothing is sent to a file that has its number now.
         if !link.stream.as_ref().is_some_and(Stream::is_ours) {
             link.stream = None;
             return Err(lost());
@@ -84,7 +84,7 @@ impl Calls for DaemonContext {
 
     fn check_alive(&self) -> Outcome<()> {
         self.check()?;
-        // A call in progress finds out by itself.
+        // A call in progress has the lock, and reports a lost connection itself.
         if let Ok(mut link) = self.link.try_lock() {
             match &link.stream {
                 None => return Err(Error::InvalidHandle.into()),
@@ -341,7 +341,7 @@ impl DaemonContext {
         self.link()?.exchange(command, request, deadline.into())
     }
 
-    /// The connection, when the calls of other threads are done.
+    /// Locks the connection, when the calls of other threads are done.
     fn link(&self) -> Outcome<MutexGuard<'_, Link>> {
         self.check()?;
         let link = self.lock();
@@ -390,12 +390,12 @@ impl DaemonContext {
 
 impl Drop for DaemonContext {
     fn drop(&mut self) {
-        // In a forked child, and after a release, this refuses, and the descriptor is just closed.
+        // Returns an error in a forked child and after a release. The descriptor is closed in any case.
         let _ = self.release();
     }
 }
 
-/// The outcome of the daemon's return code.
+/// Converts the daemon's return code.
 fn check(rv: u32) -> Outcome<()> {
     match rv {
         0 => Ok(()),
@@ -420,7 +420,7 @@ fn payload_length(data: &[u8]) -> Outcome<u32> {
     Ok(data.len() as u32)
 }
 
-/// As much of a buffer as a daemon accepts to be offered.
+/// The part of a buffer that a request may announce to the daemon.
 fn at_most_payload(buffer: &mut [u8]) -> &mut [u8] {
     let length = buffer.len().min(wire::MAX_PAYLOAD);
     &mut buffer[..length]

@@ -1,4 +1,4 @@
-//! Connecting to the daemon's socket, and what it means if that fails.
+//! Connects to the daemon's socket, and finds out why that fails.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -20,7 +20,7 @@ pub fn connect(path: &Path, limit: Duration) -> Outcome<Stream> {
         Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS => {
             Failure::because(Error::NoMemory, Cause::System(errno.into()))
         }
-        // The daemon's queue of new connections is full, and stays so.
+        // The daemon's queue of new connections was full until the limit.
         Errno::AGAIN | Errno::TIMEDOUT => Failure::because(Error::NoService, Cause::Silent),
         // Not logged: the caller may go on without a daemon.
         _ => Failure::quiet(
@@ -34,12 +34,13 @@ pub fn connect(path: &Path, limit: Duration) -> Outcome<Stream> {
     })
 }
 
-/// What is at the path of a socket, where the connect to it has failed.
+/// What is at the path of a socket, after the connect to it has failed with `errno`.
 fn found(path: &Path, errno: Errno) -> Found {
     match errno {
         Errno::ACCESS | Errno::PERM => denied(path),
         Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG => Found::Nothing,
-        // Linux gives CONNREFUSED for a file that is no socket, and PROTOTYPE for a socket that is no stream.
+        // Linux returns CONNREFUSED for a file that is not a socket, and PROTOTYPE for a socket of another
+        // type.
         Errno::CONNREFUSED | Errno::PROTOTYPE | Errno::NOTSOCK => match fs::metadata(path) {
             Ok(file) if file.is_dir() => Found::OtherFile("directory"),
             Ok(file) if !file.file_type().is_socket() => Found::OtherFile("file"),

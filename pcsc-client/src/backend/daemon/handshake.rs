@@ -1,4 +1,4 @@
-//! The handshake: find out the daemon's protocol version, use it, and remember it for the next context.
+//! The handshake: agrees on a protocol version with the daemon, and remembers it for the next context.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::IoSlice;
@@ -20,7 +20,7 @@ pub fn establish(path: &Path, scope: u32, limit: Duration) -> Outcome<Link> {
     let ask = remembered(path).unwrap_or(Version::NEWEST);
     match introduce(path, scope, ask, limit, deadline)? {
         Reply::Established(link) => Ok(link),
-        // The remembered version is older than the daemon's, which has accepted it. It keeps to the old
+        // The remembered version is older than the daemon's, which has accepted it. The daemon speaks the old
         // version on this connection, so a new connection is made.
         Reply::Newer(version) => {
             remember(path, version);
@@ -41,11 +41,11 @@ fn introduce(path: &Path, scope: u32, ask: Version, limit: Duration, deadline: I
     let mut stream = connect(path, limit)?;
     let mut answer = exchange(&mut stream, path, ask, Some(scope), deadline)?;
     let mut version = ask;
-    let told = answer.version.version();
+    let answered = answer.version.version();
     if answer.version.rv != 0 {
         // A refusal carries the daemon's own version, and the connection stays usable. The daemon may even
         // have established the context.
-        version = told;
+        version = answered;
         if !version.is_spoken() || version == ask {
             return Err(mismatch(path, version));
         }
@@ -57,10 +57,10 @@ fn introduce(path: &Path, scope: u32, ask: Version, limit: Duration, deadline: I
         if answer.version.rv != 0 {
             return Err(mismatch(path, answer.version.version()));
         }
-    } else if told > ask && told.is_spoken() {
-        return Ok(Reply::Newer(told));
-    } else if told < ask && told.is_spoken() {
-        version = told;
+    } else if answered > ask && answered.is_spoken() {
+        return Ok(Reply::Newer(answered));
+    } else if answered < ask && answered.is_spoken() {
+        version = answered;
     }
     let context = match answer.establish {
         Some(establish) if establish.rv == 0 => establish.context,
@@ -71,7 +71,7 @@ fn introduce(path: &Path, scope: u32, ask: Version, limit: Duration, deadline: I
     Ok(Reply::Established(Link {
         stream: Some(stream),
         version,
-        told: answer.version.version(),
+        answered: answer.version.version(),
         context,
         slots: answer.slots,
         limit,
@@ -85,7 +85,7 @@ struct Answer {
 }
 
 /// Sends VERSION and, with a scope, ESTABLISH_CONTEXT in one write. In 4.2 it also asks for the states, to
-/// learn the size of reader names.
+/// find out the size of reader names.
 fn exchange(
     stream: &mut Stream,
     path: &Path,
@@ -103,7 +103,7 @@ fn exchange(
         };
         length += body.emit_request(Command::EstablishContext, &mut request[length..]);
     }
-    if version.leaves_name_size_open() {
+    if version.has_unknown_name_size() {
         let more = name_size_requests(version);
         request[length..length + more.len()].copy_from_slice(&more);
         length += more.len();
@@ -123,7 +123,7 @@ fn exchange(
         stream.receive(&mut body, &mut [], deadline).map_err(no_answer)?;
         establish = Establish::parse(&body);
     }
-    let slots = if version.leaves_name_size_open() {
+    let slots = if version.has_unknown_name_size() {
         Some(slots(stream, path, &head, deadline)?)
     } else {
         None
@@ -187,12 +187,11 @@ fn mismatch(path: &Path, theirs: Version) -> Failure {
     Failure::because(Error::ServiceStopped, cause)
 }
 
-/// The versions of the daemons met so far, by a hash of the socket's path, so that later contexts need no
-/// second try.
+/// The versions of known daemons, by a hash of the socket's path, so that later contexts need one round trip.
 ///
-/// Each entry has the hash, and in its low byte the minor version; 0 is a free one. There is no lock: one
-/// that another thread holds at the time of a fork would hang the child. A version that is forgotten, or that
-/// another path with the same hash has left, costs one round trip more.
+/// Each entry has the hash, and in its low byte the minor version; 0 is a free entry. There is no lock, since
+/// one that another thread holds at the time of a fork would block the child. A wrong or missing version
+/// costs one more round trip.
 static VERSIONS: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
 
 fn entry(path: &Path) -> (&'static AtomicU64, u64) {

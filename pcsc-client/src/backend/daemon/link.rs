@@ -1,6 +1,6 @@
 //! The connection of a context with the daemon: requests and their answers, in order, one round trip each.
 //!
-//! An error of the connection ends it: what the daemon would send next could not be told from an answer.
+//! An error ends the connection, because the rest of an old answer could be taken for the next one.
 
 use std::io::{self, IoSlice};
 use std::time::{Duration, Instant};
@@ -20,8 +20,8 @@ pub struct Link {
     pub stream: Option<Stream>,
     /// The version spoken.
     pub version: Version,
-    /// The version that the daemon tells; a newer one than is spoken, where it takes older clients.
-    pub told: Version,
+    /// The version in the daemon's answers; newer than the one spoken if the daemon accepts older clients.
+    pub answered: Version,
     /// The daemon's number for the context.
     pub context: u32,
     /// How many states the daemon sends, up to 4.5, once it is known.
@@ -30,13 +30,12 @@ pub struct Link {
     pub limit: Duration,
 }
 
-/// When to give up an answer, and what that means.
+/// When to stop waiting for an answer, and the error that follows.
 #[derive(Debug, Clone, Copy)]
 pub enum Deadline {
-    /// Never: the daemon waits for a card or for another client.
+    /// Never: the daemon itself waits for a card or for another client.
     Never,
-    /// The context's limit for answers that need no card. The daemon is silent, and the connection has
-    /// failed.
+    /// The context's limit for answers that need no card. The connection has failed then.
     OfContext(Instant),
     /// The caller's. The call has timed out.
     OfCaller(Instant),
@@ -58,7 +57,7 @@ impl From<Option<Instant>> for Deadline {
     }
 }
 
-/// A request, and what its answer has behind the body.
+/// A request, and what follows the body of its answer.
 pub struct Request<'a, B> {
     pub command: Command,
     pub body: B,
@@ -130,7 +129,7 @@ impl Link {
     pub fn batch(&self) -> StateBatch {
         StateBatch {
             version: self.version,
-            told: self.told,
+            answered: self.answered,
             slots: self.slots,
             wait: false,
             events: false,
@@ -158,7 +157,7 @@ impl Link {
                     self.received(filled, limit)?;
                 }
                 Progress::Done(parsed) => {
-                    if !self.version.tells_table_size() {
+                    if !self.version.sends_table_size() {
                         self.slots = Some(parsed.states.len() / wire::READER_STATE_SIZE);
                     }
                     return Ok(parsed);
@@ -202,7 +201,7 @@ impl Link {
             length = Event { timeout: 0, rv: 0 }.emit_request(COMMAND, &mut request);
             let version = VersionExchange::new(self.version);
             length += version.emit_request(Command::Version, &mut request[length..]);
-            mark = Some(VersionExchange::new(self.told).to_bytes());
+            mark = Some(VersionExchange::new(self.answered).to_bytes());
         } else {
             request[..length].copy_from_slice(&Header::new(COMMAND, 0).to_bytes());
         }

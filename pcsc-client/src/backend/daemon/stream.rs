@@ -1,4 +1,4 @@
-//! The byte stream to the daemon: one gathered write, one poll and one scattered read a call.
+//! The byte stream to the daemon: one gathered write, one poll and one scattered read for each call.
 //!
 //! The stream does not interpret the bytes. It handles signals and a full socket buffer.
 
@@ -17,7 +17,7 @@ use rustix::net::{
 
 use pcsc_process::{Descriptor, Waker};
 
-/// How an exchange of bytes can fail.
+/// Why an exchange of bytes failed.
 #[derive(Debug)]
 pub enum Trouble {
     /// The other side closed the stream.
@@ -58,7 +58,7 @@ pub struct Stream {
     buffer: Vec<u8>,
     /// The part of the buffer that is received and not yet used.
     unread: Range<usize>,
-    /// How many bytes still to come are to be skipped: the answers to requests whose sender did not wait.
+    /// The number of bytes to skip before the next answer: the answers to requests that nobody waited for.
     owed: usize,
     /// An answer to be skipped whose length is not known.
     uncertain: Option<Uncertain>,
@@ -105,7 +105,7 @@ impl Stream {
         let mut buffer = Vec::new();
         buffer.try_reserve_exact(Stream::ROOM).map_err(|_| Errno::NOMEM)?;
         let socket = quiet_socket()?;
-        // A sandbox may refuse it. Then a connect to a daemon that does not accept waits without limit, as in
+        // A sandbox may refuse it. Then a connect to a daemon that accepts no connection waits forever, as in
         // PC/SC Lite.
         if let Err(error) = sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(limit)) {
             log::debug!("the time of a connect is not limited: {error}");
@@ -162,10 +162,10 @@ impl Stream {
         Ok(())
     }
 
-    /// Skips the next `count` bytes that come, the answer to a request whose sender does not wait.
+    /// Skips the next `count` bytes that arrive, the answer to a request that nobody waits for.
     pub fn owe(&mut self, count: usize) {
         self.owed += count;
-        // They may have come already. Pending bytes are never among those to be skipped.
+        // They may have arrived already, so that pending bytes are skipped first.
         self.skip_owed();
     }
 
@@ -358,9 +358,9 @@ impl Stream {
     }
 }
 
-/// One read of a socket that a poll has called readable; `None` where it was interrupted. Nobody else reads
-/// from it, so that it does not block. A file that is no socket refuses it, unlike a `readv`: the program may
-/// have closed the socket, and its number may name a file of the program's.
+/// Reads once from a socket that a poll has reported as readable; `None` if that was interrupted. There is no
+/// other reader, so this does not block. A file that is not a socket refuses the call, unlike `readv`: the
+/// program may have closed the socket, and its number may name another file of the program.
 fn receive_some(socket: &Descriptor, parts: &mut [IoSliceMut<'_>]) -> Result<Option<usize>, Trouble> {
     let received = match parts {
         // Cheaper for the kernel.
@@ -386,7 +386,7 @@ impl AsFd for Stream {
 
 fn time_left(deadline: Option<Instant>) -> Option<Timespec> {
     let left = deadline?.saturating_duration_since(Instant::now());
-    // A time that does not fit is as good as none.
+    // A time that does not fit, of billions of years, is treated as none.
     left.try_into().ok()
 }
 

@@ -16,13 +16,13 @@ use crate::backend::status_change::{Comparison, Readers, StatusChange};
 use crate::error::{Error, Failure, Outcome};
 use pcsc_wire::{Event, ReaderStates, StateBatch};
 
-/// The daemon's readers, while one call waits. It has the connection for that time.
+/// The daemon's readers, while one call waits. It holds the lock of the connection for that time.
 pub struct DaemonReaders<'a> {
     pub link: MutexGuard<'a, Link>,
     pub signal: &'a CancelSignal,
     /// The count of cancels that the call began with.
     pub since: u64,
-    /// What the last look has left to the next wait.
+    /// The registration that the last look has made, for the next wait.
     pub registration: Registration,
 }
 
@@ -67,7 +67,7 @@ impl Readers for DaemonReaders<'_> {
         self.registration = Registration::None;
         match event {
             Some(event) if event.rv != 0 => Err(Failure::plain(event.rv)),
-            // A daemon with an event for every look must not keep the caller from a cancel.
+            // A cancel takes effect even if the daemon has an event after every look.
             _ if self.signal.is_cancelled(self.since) => Err(Error::Cancelled.into()),
             _ => Ok(true),
         }
@@ -100,7 +100,8 @@ impl DaemonReaders<'_> {
             };
             let woken = self.link.stream()?.wait(waker, until);
             let woken = woken.and_then(|woken| match waker {
-                // A file of the program's, which may be readable for ever.
+                // The program has closed the descriptor, and its number may name another file, which may be
+                // readable forever.
                 Some(waker) if woken == Wake::Woken && !waker.is_ours() => Err(Errno::BADF.into()),
                 _ => Ok(woken),
             });

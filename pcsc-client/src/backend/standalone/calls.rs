@@ -23,7 +23,7 @@ use crate::error::{Cause, Error, Failure, Outcome};
 pub struct StandaloneContext {
     generation: u32,
     client: Arc<Client>,
-    // After the client, whose connections end before the last context gives the readers back.
+    // Dropped after the client: its connections end before the last context gives the readers back.
     shared: Arc<Shared>,
     signal: CancelSignal,
 }
@@ -94,7 +94,7 @@ impl StandaloneContext {
         self.shared.note_daemon(listener);
     }
 
-    /// Refuses what a fork, a release, or a change to the daemon has left behind.
+    /// Returns an error after a fork, a release, or a change to the daemon.
     fn check(&self) -> Outcome<()> {
         self.check_handle()?;
         if self.manager().is_over() {
@@ -183,7 +183,7 @@ impl Calls for StandaloneContext {
         let client = self.client()?;
         let protocol = client.reconnect(card, share, protocols, initialization, deadline);
         protocol.map_err(|error| match error {
-            // With pcscd and its client a violation leaves the caller's value as it was.
+            // With pcscd and its client a sharing violation leaves the caller's value unchanged.
             CallError::SharingViolation => error.into(),
             error => Failure::from(error).with_detail(0),
         })
@@ -262,7 +262,7 @@ impl Calls for StandaloneContext {
     ) -> Outcome<()> {
         self.signal.wait(sticky, |since| {
             let is_cancelled = || self.signal.is_cancelled(since);
-            // A wait that names no reader, but for those that come and go, opens no device.
+            // A wait that watches the pseudo-reader alone opens no device.
             let watched_for = watched.iter().filter(|entry| !entry.is_ignored());
             let watching = self.manager().watching(watched_for.map(|entry| entry.name));
             watching
@@ -289,7 +289,7 @@ impl std::fmt::Debug for StandaloneContext {
 
 impl Drop for StandaloneContext {
     fn drop(&mut self) {
-        // In a forked child this refuses: the threads and the devices are the parent's.
+        // Returns an error in a forked child: the threads and the devices are the parent's.
         if self.release().is_err() && self.generation != generation() {
             // Dropping these would use locks that the parent's threads may have held, and join threads that
             // do not exist.
@@ -298,7 +298,7 @@ impl Drop for StandaloneContext {
     }
 }
 
-/// What the user decides for the driver, by the same variables as under pcscd.
+/// The driver's options, from the same environment variables as under pcscd.
 fn options() -> Options {
     let bits = options::number(&env::text("PCSC_IFD_DRIVER_OPTIONS")).unwrap_or(0);
     Options::default()

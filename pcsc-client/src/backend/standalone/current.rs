@@ -8,12 +8,12 @@ use crate::backend::listener::Listener;
 use crate::env;
 use pcsc_process::generation;
 
-/// A kind of readers.
+/// Which readers a manager has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReaderKind {
-    /// Those on the USB.
+    /// Readers on the USB.
     Usb,
-    /// Simulated ones.
+    /// Simulated readers.
     Simulated,
 }
 
@@ -25,8 +25,8 @@ pub struct Shared {
     daemon: Mutex<Option<Listener>>,
 }
 
-/// One place for each generation, so that a forked child never waits for a lock that was held at the
-/// moment of the fork.
+/// The number of places for each kind of readers. Each generation uses another place, so that a forked child
+/// does not wait for a lock that was held at the time of the fork.
 const GENERATIONS: usize = 64;
 
 struct Place(Option<Entry>);
@@ -85,8 +85,8 @@ impl Drop for Shared {
         let end = manager.has_ended().clone();
         // For a manager in the table this was the last reference: its readers are given back here.
         drop(manager);
-        // Nothing stays allocated in a library that is unloaded. A thread that holds the lock is about to
-        // replace the entry.
+        // Frees the entry, so that a library that is unloaded leaves no memory. A thread that holds the lock
+        // is about to replace the entry.
         let Some(mut place) = self.place.and_then(|place| place.try_lock().ok()) else {
             return;
         };
@@ -112,7 +112,7 @@ pub fn current(kind: ReaderKind) -> Option<Arc<Shared>> {
     }
 }
 
-/// The manager of this process, started if it has none; `bus` says where the readers are.
+/// The manager of this process, started on `bus` if there is none.
 pub fn acquire(
     kind: ReaderKind,
     bus: impl FnOnce() -> Result<Arc<dyn Bus>, StartError>,
@@ -124,7 +124,7 @@ pub fn acquire(
         if entry.generation == generation {
             match entry.shared.upgrade() {
                 Some(shared) if !shared.manager().is_over() => return Ok(shared),
-                // It is giving its readers back, which the next one wants to have.
+                // The next manager opens the readers once the last one has closed them.
                 _ => _ = entry.end.wait(0, None),
             }
         }

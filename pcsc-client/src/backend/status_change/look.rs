@@ -9,16 +9,16 @@ use pcsc_wire::ReaderState;
 /// The result of a look at the readers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Comparison {
-    /// Nothing differs from what the caller knows.
+    /// All states are those that the caller knows.
     Unchanged,
-    /// There is something to report.
+    /// A state differs from the one that the caller knows.
     Changed,
     /// At the first look, a reader that the caller names does not exist.
     UnknownReader,
 }
 
-/// One call: what the caller watches, and the results of earlier looks. The time of a look is linear in the
-/// number of readers, and logarithmic in how many are watched.
+/// One call: the watched readers, and the results of earlier looks. The time of a look is linear in the
+/// number of readers, and logarithmic in the number of watched ones.
 #[derive(Debug)]
 pub struct StatusChange<'c, 'a> {
     pub(super) watched: &'c mut [Watched<'a>],
@@ -50,8 +50,8 @@ impl<'c, 'a> StatusChange<'c, 'a> {
         self.watched.iter().any(Watched::is_pnp)
     }
 
-    /// Compares what the caller knows with the readers of now. `events` is the backend's count of readers
-    /// that came or went, where it keeps one.
+    /// Compares the states that the caller knows with the current ones. `events` is the backend's count of
+    /// readers that came or went, if it keeps one.
     pub fn compare<'r>(
         &mut self,
         readers: impl Iterator<Item = ReaderState<'r>> + Clone,

@@ -1,5 +1,5 @@
-//! `SCardGetStatusChange`: `watched` says what is reported of a reader, `look` compares all readers with what
-//! the caller knows, and `wait` repeats that until there is something to report.
+//! `SCardGetStatusChange`: `watched` compares one reader with the state that the caller knows, `look`
+//! compares all readers, and `wait` repeats that until a state differs.
 
 mod look;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What is reported, and what the loop asks of a backend.
+//! What is reported, and which calls the loop makes to a backend.
 
 use std::time::{Duration, Instant};
 
@@ -123,7 +123,7 @@ fn each_entry_is_compared_with_the_reader_of_its_name() {
     assert_eq!(watched[0].event(), Some(1 << 16 | EMPTY));
 }
 
-/// Readers that change at given looks, and what the loop asks of them.
+/// Readers that change at given looks. Records the loop's calls.
 #[derive(Default)]
 struct Script {
     has_card: Vec<bool>,
@@ -178,7 +178,7 @@ fn the_loop_registers_when_it_waits_and_stops_when_it_does_not() {
             "look",
         ),
         (Some(Duration::ZERO), EMPTY, &[true], vec![], Ok(()), "look stop"),
-        // To a caller that knows nothing any state is changed.
+        // To a caller that knows no state yet, any state is a change.
         (None, 0, &[false], vec![], Ok(()), "look stop"),
         (None, EMPTY, &[true], vec![], Ok(()), "register stop"),
         (

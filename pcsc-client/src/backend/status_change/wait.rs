@@ -8,12 +8,12 @@ use crate::error::{Error, Outcome};
 
 /// The readers of a backend, for the time of one call.
 pub trait Readers {
-    /// Passes the readers of now to [`StatusChange::compare`]. Where `register`, the next [`Readers::wait`]
+    /// Passes the current readers to [`StatusChange::compare`]. With `register`, the next [`Readers::wait`]
     /// ends if they have changed since.
     fn look(&mut self, call: &mut StatusChange<'_, '_>, register: bool) -> Outcome<Comparison>;
 
     /// Waits until readers have changed since the last look. Returns false if the deadline has passed; `None`
-    /// waits forever. Returns at once where the last look has not registered.
+    /// waits forever. Returns at once if the last look has not registered.
     ///
     /// # Errors
     /// [`Error::Cancelled`] for a cancel or a release.
@@ -23,7 +23,7 @@ pub trait Readers {
     fn stop(&mut self);
 }
 
-/// Waits until something differs from what the caller knows, at most `timeout`; `None` waits forever.
+/// Waits until a state differs from the one that the caller knows, at most `timeout`; `None` waits forever.
 pub fn wait_for_change(
     readers: &mut impl Readers,
     timeout: Option<Duration>,
@@ -31,7 +31,7 @@ pub fn wait_for_change(
 ) -> Outcome<()> {
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let mut may_wait = timeout != Some(Duration::ZERO);
-    // Where the first look has something to report, there is no registration to end.
+    // If any state is a change, the first look ends the call, so that it need not register.
     let mut register = may_wait && !watched.iter().any(Watched::is_unaware);
     let mut call = StatusChange::new(watched)?;
     loop {

@@ -57,7 +57,7 @@ impl<'a> Watched<'a> {
         self.current & IGNORE != 0
     }
 
-    /// Whether the caller knows nothing yet, so that any state is changed.
+    /// Whether the caller knows no state yet, so that any state is a change.
     pub fn is_unaware(&self) -> bool {
         self.current == 0 && !self.is_pnp()
     }
