@@ -287,7 +287,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_call_of_a_builder_undoes_an_earlier_one() {
+    fn the_order_of_a_builders_calls_does_not_matter() {
         let chosen = |builder: Builder| builder.options().backend;
         let builder = Context::builder;
         for simulate in [false, true] {

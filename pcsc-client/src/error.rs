@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn every_code_names_itself_and_unknown_codes_are_told() {
+    fn every_code_has_its_error_and_unknown_codes_have_one() {
         for error in ALL {
             assert_eq!(Error::from_code(error.code()), *error);
         }

@@ -1,5 +1,5 @@
-//! Many threads on few simulated readers whose cards come, go and fail: no deadlock, no wrong answer, every
-//! connection's state right at the end.
+//! Many threads on few simulated readers whose cards come, go and fail: no deadlock, no wrong answer, and the
+//! right state of every connection at the end.
 //!
 //! `STANDALONE_STRESS_OPERATIONS` and `STANDALONE_STRESS_SEED` choose another run.
 
@@ -26,7 +26,7 @@ const SHARED: u32 = 2;
 const DIRECT: u32 = 3;
 const ANY: u32 = 3;
 
-/// Numbers that look random and are the same for a seed (xorshift64).
+/// Pseudo-random numbers (xorshift64).
 struct Numbers(u64);
 
 impl Numbers {
@@ -46,13 +46,13 @@ impl Numbers {
     }
 }
 
-/// Who is in a transaction with a reader, as those who are think.
+/// The transactions with a reader, as the threads that are in one have recorded them.
 #[derive(Default)]
 struct Holder {
     now: Option<u64>,
-    /// Two that were in it at once. One has lost it to a removal, which of them is not known here.
+    /// Two threads that were in one at once. One of them has lost it to a removal; it is not known which.
     together: Vec<[u64; 2]>,
-    /// Those that ended well.
+    /// The number of transactions that ended without an error.
     well: HashSet<u64>,
 }
 
@@ -71,7 +71,7 @@ fn card(behaviour: Behaviour) -> SimCard {
     SimCard::new(profile, behaviour, Box::new(Several::demo()))
 }
 
-/// Moves cards until the others are done.
+/// Inserts and removes cards until the other threads are done.
 fn move_cards(world: &World, seed: u64) {
     let mut numbers = Numbers::new(seed);
     while !world.is_over.load(Ordering::Relaxed) {
@@ -80,7 +80,7 @@ fn move_cards(world: &World, seed: u64) {
         let good = Behaviour::default();
         let behaviour = match numbers.below(12) {
             0 => Behaviour { mute: true, ..good },
-            // The engine behind an APDU level reader is the simulation's own.
+            // The protocol engine of an APDU level reader is in the simulation.
             1 if EXCHANGES_TPDUS[number] => Behaviour {
                 corrupt_every: Some(7),
                 ..good
@@ -137,7 +137,7 @@ struct Connection {
     handle: i32,
     reader: usize,
     protocol: u32,
-    /// The number of the transaction that goes on.
+    /// The number of the current transaction.
     transaction: Option<u64>,
 }
 
@@ -173,7 +173,7 @@ fn work(world: &World, session: &Session, seed: u64, operations: u64) {
                 }
             }
             11 => {
-                // One that waits to be alone would wait for those who wait for it.
+                // A wait for exclusive use would never end, since the others wait for this thread.
                 let share = if numbers.one_in(5) { DIRECT } else { SHARED };
                 let initialization = numbers.below(3) as u32;
                 let protocol = session.reconnect(open.handle, share, ANY, initialization, None);
@@ -219,8 +219,7 @@ fn echo(world: &World, session: &Session, open: &Connection, numbers: &mut Numbe
             assert_eq!(answer, expected, "{}", world.names[open.reader]);
             world.exchanges.fetch_add(1, Ordering::Relaxed);
         }
-        // T=0 says how much there is to get, and has no check of what a card sends that damages its last
-        // byte.
+        // T=0 announces the length of the response, but has no checksum that would detect a damaged byte.
         Ok(answer) => assert!(
             matches!(answer[..], [0x61, n] if [data.len() as u8, data.len() as u8 ^ 0x5A].contains(&n))
                 || matches!(answer[..], [.., 0x90, 0x00 | 0x5A]),
@@ -249,7 +248,7 @@ fn begin(world: &World, session: &Session, open: &mut Connection) {
             world.holders[open.reader].lock().unwrap().enter(mine);
             open.transaction = Some(mine);
         }
-        // It waits for its turn, and for nothing else.
+        // It waits for the other transactions only.
         Err(rv) => {
             let told = [Error::ResetCard.code(), Error::RemovedCard.code()];
             assert!(told.contains(&rv), "begin: {rv:#x}");
@@ -268,7 +267,7 @@ fn end(world: &World, session: &Session, open: &mut Connection, disposition: u64
     }
 }
 
-/// Waits for a change, for a moment.
+/// Waits a short time for a change.
 fn look(world: &World, session: &Session, numbers: &mut Numbers) {
     let name = match numbers.below(5) {
         4 => PNP_NAME,
@@ -284,7 +283,7 @@ fn look(world: &World, session: &Session, numbers: &mut Numbers) {
     }
 }
 
-/// What a card that comes, goes, fails or is somebody else's may answer.
+/// Errors of a card that comes, goes, fails or is used by another thread.
 fn is_expected(rv: u32) -> bool {
     let expected = [
         Error::SharingViolation,
@@ -339,7 +338,7 @@ fn run(operations: u64, seed: u64) {
         world.transactions.load(Ordering::Relaxed),
         world.exchanges.load(Ordering::Relaxed)
     );
-    // They end well often enough to say something.
+    // Enough transactions end without an error for the test to be meaningful.
     let counts = [&world.transactions, &world.exchanges].map(|count| count.load(Ordering::Relaxed));
     assert!(
         counts.iter().all(|count| *count > operations / 1000),
@@ -361,7 +360,7 @@ fn run(operations: u64, seed: u64) {
     assert_eq!(Arc::strong_count(&manager), 1);
 }
 
-/// Nobody is connected; a good card works; a reset and a removal reach each connection.
+/// No connection is left; a good card works; each connection learns of a reset and of a removal.
 fn check_end(reader: &Simulated, name: &str, sessions: &[Session]) {
     reader.device().remove(0);
     wait_for(&sessions[0], name, 0x10);

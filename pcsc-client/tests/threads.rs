@@ -1,8 +1,7 @@
-//! A system that has no room for more threads (RLIMIT_NPROC, RLIMIT_AS): a context without a daemon is
-//! refused rather than left without readers, and a reader that comes meanwhile is listed once there is room.
+//! A system without room for more threads (RLIMIT_NPROC, RLIMIT_AS): a context without a daemon fails, and is
+//! not left without readers. A reader that is plugged in is listed once there is room.
 //!
-//! Limits hold for a process and its user, so that each test runs in a process of its own, as a user of its
-//! own.
+//! Limits concern a process and its user, so each test runs in a process of its own, as another user.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -48,7 +47,7 @@ fn threads() -> u64 {
     std::fs::read_dir("/proc/self/task").unwrap().count() as u64
 }
 
-/// Waits until the process has so many threads: one that was joined is listed until the kernel has done with
+/// Waits until the process has this many threads: one that was joined is listed until the kernel has removed
 /// it.
 fn wait_for_threads(count: u64) {
     let start = Instant::now();
@@ -58,7 +57,7 @@ fn wait_for_threads(count: u64) {
     }
 }
 
-/// Becomes a user that has no other process. False where the process may not.
+/// Becomes a user that has no other process. Returns false if the process may not.
 fn become_another_user() -> bool {
     let user = 100_000 + std::process::id();
     // SAFETY: the call has no memory to observe. glibc makes it for all threads.

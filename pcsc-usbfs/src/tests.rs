@@ -1,7 +1,7 @@
 use super::*;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
-/// A forked child that looks whether something holds.
+/// A forked child that checks a condition.
 pub(crate) struct Child(libc::pid_t);
 
 impl Child {
@@ -26,12 +26,12 @@ impl Child {
     }
 }
 
-/// Whether something holds in a forked child.
+/// Whether a condition holds in a forked child.
 pub(crate) fn in_child(check: impl FnOnce() -> bool) -> bool {
     Child::start(check).holds()
 }
 
-/// Something that is no device, and says so to each call.
+/// A file that is not a device: each call fails.
 fn device() -> UsbfsDevice {
     let (reader, _writer) = rustix::pipe::pipe().unwrap();
     UsbfsDevice::new(reader)
@@ -69,7 +69,7 @@ fn no_call_of_a_child_reaches_its_parents_device() {
 }
 
 #[test]
-fn what_goes_on_at_a_fork_has_failed_to_the_child() {
+fn transfers_in_progress_at_a_fork_have_failed_in_the_child() {
     let device = device();
     // No kernel has them, so that they can be taken back below.
     device.lent().extend([transfer(1).lend(), transfer(2).lend()]);

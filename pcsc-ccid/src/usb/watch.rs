@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_of_a_reader_that_goes_is_its_removal() {
+    fn a_fault_of_a_reader_that_is_being_removed_is_its_removal() {
         let (mut there, mut going) = (Fake::default(), Fake::going());
         for (result, stays, goes) in [
             (Error::Fault, Error::Fault, Error::Gone),
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_halt_that_cannot_be_ended_says_why() {
+    fn a_halt_that_cannot_be_ended_is_an_error_with_its_cause() {
         for error in [Error::Gone, Error::Fault] {
             let mut pipe = Fake::halted(error);
             assert_eq!(end(&mut pipe, Err(Error::Stall)), Err(error));

@@ -132,14 +132,14 @@ mod tests {
         assert!(signal.wait(true, |_| Ok(())).is_ok());
         signal.cancel();
         assert!(signal.wait(false, |_| Ok(())).is_ok());
-        let unasked = signal.wait(true, |_| panic!("this is not asked"));
-        assert!(is_cancelled(&unasked));
+        let not_begun = signal.wait(true, |_| panic!("a wait has begun"));
+        assert!(is_cancelled(&not_begun));
         // A cancel while a wait ends for another reason ends the next one.
-        let found_news = signal.wait(true, |_| {
+        let found_change = signal.wait(true, |_| {
             signal.cancel();
             Ok(())
         });
-        assert!(found_news.is_ok());
+        assert!(found_change.is_ok());
         assert!(is_cancelled(&signal.wait(true, |_| Ok(()))));
         assert!(signal.wait(true, |_| Ok(())).is_ok());
     }

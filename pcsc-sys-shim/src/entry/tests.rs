@@ -1,6 +1,6 @@
-//! Calls whose pointers C allows and Rust would not: several outputs in one variable, input and output in
-//! one buffer, odd addresses, absurd lengths. They run on the simulated reader, also under Miri, which
-//! reports undefined behaviour.
+//! Calls with pointers that C allows and Rust references do not: several outputs in one variable, input and
+//! output in one buffer, unaligned addresses, too large lengths. They run on the simulated reader, also under
+//! Miri, which reports undefined behaviour.
 
 use std::ffi::{c_char, c_void};
 use std::ptr::{null, null_mut};
@@ -163,10 +163,10 @@ fn a_response_may_go_where_the_command_is() {
 }
 
 #[test]
-fn pointers_may_be_odd() {
+fn pointers_may_be_unaligned() {
     let rig = Rig::new();
     let mut memory = [0_u64; 80];
-    // SAFETY: odd addresses in the array, with room behind them.
+    // SAFETY: unaligned addresses in the array, with room behind them.
     unsafe {
         let base = memory.as_mut_ptr().cast::<u8>();
         let (length, pci, state) = (base.add(1), base.add(33), base.add(101));
@@ -223,7 +223,7 @@ fn a_readers_name_may_be_in_the_array_of_states() {
 }
 
 #[test]
-fn an_absurd_count_of_readers_is_refused_before_the_array_is_read() {
+fn a_too_large_count_of_readers_is_refused_before_the_array_is_read() {
     let mut one = ReaderState {
         szReader: null(),
         pvUserData: null_mut(),
@@ -257,7 +257,7 @@ fn an_absurd_count_of_readers_is_refused_before_the_array_is_read() {
 }
 
 #[test]
-fn an_absurd_length_reads_and_writes_no_more_than_any_message_has() {
+fn a_too_large_length_reads_and_writes_no_more_than_a_message_has() {
     let rig = Rig::new();
     let mut response = vec![0; 70_000];
     let (card, pci) = (rig.card, &raw const g_rgSCardT1Pci);

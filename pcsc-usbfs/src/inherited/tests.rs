@@ -7,7 +7,7 @@ use rustix::io::{fcntl_getfd, Errno};
 use std::fs::File;
 use std::path::PathBuf;
 
-/// A file that stands for a device's node. A lock on it stands for a claim: it belongs to the open file, too.
+/// A file in the place of a device's node. A lock on it replaces a claim: both belong to the open file.
 struct Node(PathBuf);
 
 impl Node {
@@ -32,13 +32,13 @@ fn number(device: &UsbfsDevice) -> RawFd {
     device.as_fd().as_raw_fd()
 }
 
-/// What is open under a number.
+/// The identity of the file that is open under a number.
 fn file(fd: RawFd) -> Result<[u64; 3]> {
-    // SAFETY: it is asked for, whatever it is, and not closed.
+    // SAFETY: only `fstat` is called, and the file is not closed.
     fstat(unsafe { BorrowedFd::borrow_raw(fd) }).map(|stat| identity(&stat))
 }
 
-/// Gives another file a number, as in a process that has closed all its files.
+/// Opens another file under a number, as in a process that has closed all its files.
 fn reuse(number: RawFd, fd: &OwnedFd) {
     // SAFETY: the number is that of a copy of a device, which no test drops after this.
     assert_eq!(unsafe { libc::dup2(fd.as_raw_fd(), number) }, number);
@@ -55,7 +55,7 @@ fn a_child_can_claim_what_its_parent_has_left_behind() {
         let own = node.open();
         let before = flock(&own, FlockOperation::NonBlockingLockExclusive);
         close_inherited();
-        // It waits for the children of other tests, which have inherited the file too.
+        // Retries until the children of other tests, which have inherited the file too, have ended.
         before == Err(Errno::WOULDBLOCK) && flock(&own, FlockOperation::LockExclusive).is_ok()
     });
     drop(device);
@@ -80,7 +80,7 @@ fn the_number_stays_in_use_after_the_copy_is_dropped() {
 }
 
 #[test]
-fn a_number_that_is_used_for_something_else_is_left_alone() {
+fn a_number_that_is_used_for_another_file_is_not_closed() {
     let (node, other) = (Node::new("closed"), Node::new("other"));
     let device = UsbfsDevice::new(node.open());
     assert!(in_child(|| {

@@ -10,7 +10,7 @@ const SHORT: Duration = Duration::from_millis(20);
 
 type Ending = (Result<(), Error>, Vec<u8>);
 
-/// An endpoint whose transfers end when the test says so.
+/// An endpoint whose transfers end as the test determines.
 #[derive(Clone, Default)]
 pub(in crate::usb) struct Fake {
     state: Arc<Mutex<State>>,
@@ -19,9 +19,9 @@ pub(in crate::usb) struct Fake {
 
 #[derive(Default)]
 struct State {
-    /// What transfers end with, as they are submitted.
+    /// The results of transfers, in the order of their submission.
     endings: VecDeque<Ending>,
-    /// What the next cancellation finds.
+    /// The result of the next transfer that is cancelled.
     late: Option<Ending>,
     submitted: Vec<Vec<u8>>,
     pending: Option<Vec<u8>>,
@@ -29,7 +29,7 @@ struct State {
     cancellations: usize,
     is_out: bool,
     is_gone: bool,
-    /// What ending a halt fails with.
+    /// The error with which ending a halt fails.
     halt: Option<Error>,
     observer: Option<mpsc::Sender<()>>,
 }
@@ -56,12 +56,12 @@ impl Fake {
         Fake::with(|state| state.is_out = true)
     }
 
-    /// That of a device that is being pulled out.
+    /// An endpoint of a device that is being unplugged.
     pub(in crate::usb) fn going() -> Fake {
         Fake::with(|state| state.is_gone = true)
     }
 
-    /// One whose halt cannot be ended.
+    /// An endpoint whose halt cannot be ended.
     pub(in crate::usb) fn halted(error: Error) -> Fake {
         Fake::with(|state| state.halt = Some(error))
     }
@@ -83,7 +83,7 @@ impl Fake {
         self.state.lock().unwrap().submitted.len()
     }
 
-    /// A channel that tells of each submission.
+    /// A channel that receives a message for each submission.
     fn observe(&self) -> mpsc::Receiver<()> {
         let (sender, receiver) = mpsc::channel();
         self.state.lock().unwrap().observer = Some(sender);
@@ -218,7 +218,7 @@ fn buffers_are_used_again() {
 }
 
 #[test]
-fn a_reader_that_does_not_answer_times_out_and_can_be_asked_again() {
+fn a_reader_that_does_not_answer_times_out_and_the_next_command_works() {
     let mut bench = bench();
     bench.out.will_end(Ok(()), &[]);
     bench.send(b"command").unwrap();
@@ -266,7 +266,7 @@ fn a_command_that_the_reader_refuses_ends_the_wait_for_its_answer() {
 }
 
 #[test]
-fn a_command_that_never_goes_out_times_out_and_the_next_one_goes() {
+fn a_command_that_is_never_sent_times_out_and_the_next_one_works() {
     let mut bench = bench();
     bench.bulk.send(b"command", SHORT).unwrap();
     assert_eq!(bench.receive(LONG), Err(Error::Timeout));
@@ -277,7 +277,7 @@ fn a_command_that_never_goes_out_times_out_and_the_next_one_goes() {
 }
 
 #[test]
-fn each_failure_has_its_name() {
+fn each_failure_has_its_error() {
     for (status, error) in [
         (Error::Stall, Error::Stall),
         (Error::Gone, Error::Gone),
@@ -292,9 +292,10 @@ fn each_failure_has_its_name() {
     }
 }
 
-/// The bus, or a cancellation by the system, tells of a removal before the system does.
+/// Transfers of an unplugged device fail, or are cancelled by the system, before the system reports the
+/// removal.
 #[test]
-fn a_fault_of_a_device_that_goes_is_its_removal() {
+fn a_fault_of_a_device_that_is_being_removed_is_its_removal() {
     for (status, error) in [
         (Error::Fault, Error::Gone),
         (Error::Cancelled, Error::Gone),
@@ -320,14 +321,14 @@ fn unplugging_ends_a_wait_though_it_was_just_cancelled() {
 }
 
 #[test]
-fn more_than_there_is_room_for_is_cut() {
+fn data_beyond_the_buffer_are_dropped() {
     let mut bench = bench();
     bench.input.will_end(Ok(()), &[7; 320]);
     assert_eq!(bench.receive(LONG), Ok(vec![7; 271]));
 }
 
 #[test]
-fn clearing_forgets_what_was_going_on() {
+fn clearing_ends_transfers_and_drops_their_data() {
     let mut bench = bench();
     bench.send(b"command").unwrap();
     bench.input.state.lock().unwrap().late = Some((Ok(()), b"stale".to_vec()));
@@ -349,7 +350,7 @@ fn an_endless_message_is_refused_and_an_endless_buffer_bounded() {
     assert_eq!(bench.input.state.lock().unwrap().submitted[0].len(), MAX_TRANSFER);
 }
 
-/// Answers and cancellations race: whichever wins, nothing is lost, and nothing hangs.
+/// Answers and cancellations race: in either order no data is lost, and no call hangs.
 #[test]
 fn a_cancellation_that_races_with_the_answer_loses_no_data() {
     let mut cancelled = 0;

@@ -40,7 +40,7 @@ fn readers_come_and_go() {
 }
 
 #[test]
-fn what_is_to_be_logged_is_told_once_until_it_has_ended() {
+fn a_notice_is_reported_once_until_its_reason_ends() {
     let mut readers = KnownReaders::default();
     let mut told = |notices: Vec<Notice>, is_partial| {
         let scan = Scan {
@@ -51,7 +51,7 @@ fn what_is_to_be_logged_is_told_once_until_it_has_ended() {
         readers.update(scan, Instant::now()).notices
     };
     assert_eq!(told(vec![notice(17)], false), [notice(17)]);
-    // A look that has not seen all leaves it told.
+    // After a partial scan it counts as reported.
     assert_eq!(told(vec![notice(18)], true), [notice(18)]);
     assert_eq!(told(vec![notice(17), notice(18)], false), []);
     assert_eq!(told(vec![], false), []);
@@ -82,7 +82,7 @@ fn a_scan_that_failed_changes_nothing() {
 }
 
 #[test]
-fn a_reader_that_is_not_ready_is_waited_for_in_vain_once() {
+fn a_reader_that_never_becomes_ready_is_waited_for_once() {
     let (place, other) = (candidate(17).place, candidate(18).place);
     let begin = Instant::now();
     let at = |milliseconds| begin + Duration::from_millis(milliseconds);
@@ -94,12 +94,12 @@ fn a_reader_that_is_not_ready_is_waited_for_in_vain_once() {
     assert!(!readers.has_waited(place, begin));
     readers.update(pending(&[place]), begin);
     assert!(readers.needs_rescan() && !readers.has_waited(place, begin));
-    // Others that come meanwhile do not delay it.
+    // Readers that arrive in between do not delay it.
     readers.update(pending(&[other, place]), at(900));
     assert!(!readers.has_waited(place, at(999)));
     assert!(readers.has_waited(place, at(1000)));
     assert!(!readers.has_waited(other, at(1000)));
-    // It is refused, and the notice says that it was waited for.
+    // It is refused with a notice, after the wait.
     let scan = Scan {
         notices: vec![notice(17)],
         ..pending(&[other])

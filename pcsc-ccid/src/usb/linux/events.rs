@@ -217,9 +217,9 @@ mod tests {
         other.join().unwrap();
     }
 
-    /// As in a container with the host's nodes, where messages come that do not count.
+    /// As in a container with the host's nodes, where messages arrive that cause no scan.
     #[test]
-    fn a_message_that_does_not_count_causes_no_scan() {
+    fn an_unrelated_message_causes_no_scan() {
         let (theirs, ours) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
                 .unwrap();

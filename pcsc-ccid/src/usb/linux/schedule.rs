@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_appears_is_scanned_a_few_times() {
+    fn a_new_node_causes_a_few_scans() {
         let begin = Instant::now();
         let mut schedule = RescanSchedule::new(begin);
         assert_eq!(schedule.due(false), None);
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn other_events_do_not_end_what_is_expected() {
+    fn other_events_do_not_end_the_scans_after_a_new_node() {
         let begin = Instant::now();
         let mut schedule = RescanSchedule::new(begin);
         schedule.note_event(begin, true);
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_rescan_is_looked_at_ever_less_often() {
+    fn pauses_between_rescans_grow() {
         let begin = Instant::now();
         let schedule = RescanSchedule::new(begin);
         assert_eq!(
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_pending_any_more_is_not_scanned() {
+    fn without_a_need_there_is_no_rescan() {
         let begin = Instant::now();
         let mut schedule = RescanSchedule::new(begin);
         for _ in 0..100 {

@@ -1,4 +1,4 @@
-//! For tests: a folder like /sys/bus/usb/devices, and descriptors.
+//! Helpers of the tests: a folder like /sys/bus/usb/devices, and descriptors.
 
 use super::super::candidate::{Candidate, DeviceIdentity, Place, Source};
 use super::descriptors::readers;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::vec;
 use std::vec::Vec;
 
-/// A folder like /sys/bus/usb/devices, gone at the end.
+/// A folder like /sys/bus/usb/devices, removed at the end.
 pub(in crate::usb) struct Tree(PathBuf);
 
 impl Tree {

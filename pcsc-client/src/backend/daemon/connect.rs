@@ -72,7 +72,7 @@ mod tests {
     use std::os::unix::net::{UnixDatagram, UnixListener};
 
     #[test]
-    fn each_obstacle_is_told_from_the_others() {
+    fn each_obstacle_is_named() {
         let folder = std::env::temp_dir().join(format!("pcsc-connect-{}", std::process::id()));
         fs::create_dir(&folder).unwrap();
         let at = |name: &str| folder.join(name);

@@ -33,7 +33,7 @@ fn change(session: &StandaloneContext, known: u32) -> Result<u32, u32> {
 fn wait_until_asleep(thread: rustix::thread::Pid) {
     let path = format!("/proc/self/task/{}/stat", thread.as_raw_nonzero());
     let deadline = Instant::now() + Duration::from_secs(20);
-    // The state follows the name, which stands in brackets.
+    // The state follows the name, which is in parentheses.
     while !std::fs::read_to_string(&path).unwrap().contains(") S ") {
         assert!(Instant::now() < deadline, "it never sleeps");
         std::thread::yield_now();

@@ -37,7 +37,7 @@ fn reader(state: u32, sharing: i32, event_counter: u32) -> ReaderState<'static> 
 }
 
 #[test]
-fn presence_and_sharing_are_told() {
+fn presence_and_sharing_are_reported() {
     let empty = look(&[reader(CARD_ABSENT, 0, 5)], b"r", 0);
     assert_eq!(empty.event, 5 << 16 | EMPTY | CHANGED);
     assert_eq!(
@@ -205,7 +205,7 @@ fn the_loop_registers_when_it_waits_and_stops_when_it_does_not() {
             Ok(()),
             "register wait register wait register stop",
         ),
-        // A change that comes with the end of the caller's time is reported.
+        // A change at the end of the caller's time is reported.
         (
             Some(Duration::from_nanos(1)),
             EMPTY,
@@ -228,9 +228,9 @@ fn the_loop_registers_when_it_waits_and_stops_when_it_does_not() {
 }
 
 proptest! {
-    /// For any state of the reader and any knowledge of the caller.
+    /// For any state of the reader and any state that the caller knows.
     #[test]
-    fn no_impossible_pairs_and_no_news_twice(
+    fn no_contradicting_bits_and_no_change_twice(
         state in 0u32..0x80, sharing in -1i32..3, counter: u32, current in 0u32..0x800, known_counter: u16,
         exists: bool,
     ) {
@@ -242,7 +242,7 @@ proptest! {
                      EMPTY | MUTE, UNAVAILABLE | PRESENT] {
             prop_assert_ne!(entry.event & pair, pair);
         }
-        // A caller that passes the result to the next call gets no changed.
+        // A caller that passes the result to the next call gets no change.
         if entry.event & !CHANGED != 0 {
             prop_assert_eq!(look(readers, b"r", entry.event).event & CHANGED, 0);
         }

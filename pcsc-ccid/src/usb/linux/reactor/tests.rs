@@ -5,13 +5,13 @@ use std::string::String;
 use std::sync::mpsc;
 use std::thread;
 
-/// A reactor over a file descriptor on which nothing ever ends.
+/// A reactor over a file descriptor on which no transfer ends.
 fn reactor() -> (Arc<Reactor>, OwnedFd) {
     let (reader, writer) = rustix::pipe::pipe().unwrap();
     (Reactor::new(reader).unwrap(), writer)
 }
 
-/// A thread's wait for what never comes.
+/// A wait in another thread that gets no result.
 struct Waiter {
     reactor: Arc<Reactor>,
     role: Role,
@@ -77,7 +77,7 @@ fn a_follower_leads_when_the_leader_has_ended() {
 }
 
 #[test]
-fn the_watch_sees_the_device_only_while_nobody_leads() {
+fn the_watch_polls_the_device_only_while_no_thread_leads() {
     let (reactor, _writer) = reactor();
     let signal = Arc::new(Signal::default());
     let is_in_set = || reactor.state().is_in_set;
@@ -115,7 +115,7 @@ fn a_cancellation_that_comes_before_the_sleep_is_not_missed() {
 }
 
 #[test]
-fn errors_of_the_kernel_are_told_apart() {
+fn errors_of_the_kernel_are_converted() {
     for (errno, expected) in [
         (Errno::NODEV, Error::Gone),
         (Errno::SHUTDOWN, Error::Gone),
@@ -130,7 +130,7 @@ fn errors_of_the_kernel_are_told_apart() {
     }
 }
 
-/// In a process of its own, for which the test starts itself: how many files there may be is the process's.
+/// Runs in a process of its own, since the limit of open files concerns the whole process.
 #[test]
 fn a_wait_that_the_system_refuses_ends() {
     const CHILD: &str = "PCSC_CCID_TEST_WITHOUT_FILES";
@@ -153,7 +153,7 @@ fn a_wait_that_the_system_refuses_ends() {
         let (ended, end) = mpsc::channel::<()>();
         let signal = waiter.signal.clone();
         let other = thread::spawn(move || {
-            // Only where the wait does not end.
+            // Only if the wait does not end.
             if end.recv_timeout(Duration::from_secs(20)).is_err() {
                 signal.cancel();
             }

@@ -27,7 +27,7 @@ impl System {
         self.scan_after(true, known)
     }
 
-    /// Scans after all readers have been waited for, or have not.
+    /// Scans, with or without the time for which readers are waited for being over.
     fn scan_after(&self, has_waited: bool, known: &[Candidate]) -> Scan {
         let roots = Roots {
             devices: self.devices.root(),
@@ -61,7 +61,7 @@ fn a_known_reader_stays_though_its_node_may_not_be_opened_any_more() {
     let found = system.scan(&[candidate(17)]);
     assert!(found.gone.is_empty() && found.arrived.is_empty());
     let reasons: Vec<_> = found.notices.iter().map(|notice| notice.reason).collect();
-    // That of the other one.
+    // The interface of the other reader.
     assert_eq!(reasons, [NoticeReason::NoNode]);
 }
 
@@ -107,7 +107,7 @@ fn a_known_reader_that_is_being_reset_stays() {
 }
 
 #[test]
-fn a_known_reader_whose_address_is_not_to_be_read_stays() {
+fn a_known_reader_whose_address_cannot_be_read_stays() {
     let system = System::new("address");
     fs::remove_file(system.devices.root().join("3-1.4/devnum")).unwrap();
     let found = system.scan(&[candidate(17)]);
@@ -116,7 +116,7 @@ fn a_known_reader_whose_address_is_not_to_be_read_stays() {
 }
 
 #[test]
-fn a_system_without_usb_does_not_tell() {
+fn a_system_without_usb_is_an_error() {
     let roots = Roots {
         devices: Path::new("/nonexistent"),
         nodes: Path::new("/nonexistent"),
@@ -135,7 +135,7 @@ fn a_reader_is_listed_once_the_kernel_has_read_its_name() {
     let found = system.scan_after(false, &[]);
     assert!(found.arrived.is_empty());
     assert_eq!(found.pending.len(), 1);
-    // One that gives no name is listed without it in the end.
+    // A reader without a name is listed after the wait.
     let found = system.scan_after(true, &[]);
     assert_eq!(
         (found.arrived[0].interface_name.as_deref(), found.pending.len()),
@@ -163,7 +163,7 @@ fn a_reader_is_listed_once_udev_has_decided() {
 }
 
 #[test]
-fn what_may_still_change_is_waited_for() {
+fn readers_that_are_not_ready_are_waited_for() {
     const REASON: NoticeReason = NoticeReason::Permission;
     let readiness = |decision, obstacle, lacks_name| Readiness {
         decision,
@@ -186,7 +186,7 @@ fn what_may_still_change_is_waited_for() {
             Verdict::Wait,
             Verdict::List,
         ),
-        // Rights of the user at the seat are set after udev's word.
+        // The permissions of the user at the seat are set after udev's decision.
         (
             readiness(Decision::Allow, Some(REASON), false),
             Verdict::Wait,

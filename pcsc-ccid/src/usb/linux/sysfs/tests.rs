@@ -29,7 +29,7 @@ fn every_reader_of_a_composite_device_is_found_in_the_active_configuration() {
             product_id: 0x5503,
             release: 0x0102,
             manufacturer: Some("Gemalto".into()),
-            // Blanks stay: pcscd's names have them.
+            // Blanks are kept, as in pcscd's names.
             product: Some(" Prox-DU ".into()),
             serial: None,
         }
@@ -85,7 +85,7 @@ fn a_device_that_is_being_reset_cannot_be_read_yet() {
 }
 
 #[test]
-fn a_lack_of_files_passes_and_a_missing_right_does_not() {
+fn a_lack_of_descriptors_is_temporary_and_a_missing_permission_is_not() {
     let optional = |error: Errno| optional(Err::<u8, _>(error.into()));
     for error in [Errno::MFILE, Errno::NFILE, Errno::NOMEM] {
         assert!(optional(error).is_err(), "{error}");
@@ -96,7 +96,7 @@ fn a_lack_of_files_passes_and_a_missing_right_does_not() {
 }
 
 #[test]
-fn a_reader_of_the_vendors_class_is_told_by_its_descriptor() {
+fn a_vendor_specific_reader_is_recognised_by_its_descriptor() {
     for (has_descriptor, readers) in [(true, 1), (false, 0)] {
         let tree = Tree::new(&format!("vendor-{has_descriptor}"));
         let mut descriptors = DEVICE.to_vec();

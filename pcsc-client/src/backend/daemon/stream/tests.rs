@@ -23,7 +23,7 @@ fn soon() -> Option<Instant> {
 }
 
 #[test]
-fn a_reply_goes_past_owed_bytes_straight_to_its_buffers() {
+fn bytes_to_skip_are_skipped_and_the_reply_goes_straight_to_its_buffers() {
     let (mut stream, mut daemon) = pair();
     stream.owe(8);
     stream.owe(8);
@@ -35,7 +35,7 @@ fn a_reply_goes_past_owed_bytes_straight_to_its_buffers() {
 }
 
 #[test]
-fn what_is_owed_may_be_here_already() {
+fn bytes_to_skip_may_have_arrived_already() {
     let (mut stream, mut daemon) = pair();
     daemon.write_all(b"eventooo").unwrap();
     stream.fill(8, soon()).unwrap();
@@ -67,7 +67,7 @@ fn an_answer_that_comes_once_or_twice_ends_at_its_mark() {
 }
 
 #[test]
-fn more_is_owed_than_one_read_skips() {
+fn more_bytes_are_skipped_than_one_read_takes() {
     let (mut stream, mut daemon) = pair();
     stream.owe(200);
     daemon.write_all(&[9; 200]).unwrap();
@@ -92,7 +92,7 @@ fn pending_bytes_come_before_those_of_the_socket() {
 }
 
 #[test]
-fn the_end_and_the_deadline_are_told_apart() {
+fn the_end_and_the_deadline_are_distinguished() {
     let (mut stream, daemon) = pair();
     let past = Some(Instant::now());
     assert!(matches!(
