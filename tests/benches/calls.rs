@@ -2,8 +2,8 @@
 //! client and daemon on one processor; for a transmit also a hand-written floor: one send, one poll, one
 //! recv.
 //!
-//! Times are ratios of medians. System calls and instructions are exact: counted by strace and callgrind over
-//! 100 and 200 calls, of which the difference is taken.
+//! Times are ratios of medians. System calls and instructions are exact: strace and callgrind count those of
+//! 100 and of 200 calls, and the difference is shown.
 //!
 //! `cargo bench -p pcsc-tests --bench calls`, or scripts/bench.
 
@@ -53,7 +53,7 @@ type Transmit = unsafe extern "C" fn(
 /// A library with a context and a connection.
 struct Client {
     library: Library,
-    /// Looked up once, as a linked program has it.
+    /// Looked up once, as in a linked program.
     transmit: Transmit,
     context: c_long,
     card: c_long,
@@ -75,7 +75,7 @@ macro_rules! call {
 
 impl Client {
     fn new(path: &Path) -> Client {
-        // SAFETY: a libpcsclite has no constructor that could do harm.
+        // SAFETY: the constructors of a libpcsclite have no preconditions.
         let library = unsafe { Library::new(path) }.unwrap();
         // SAFETY: winscard.h has this signature.
         let transmit = unsafe { *library.get::<Transmit>(b"SCardTransmit\0").unwrap() };
@@ -204,7 +204,7 @@ enum What {
     Cancel,
 }
 
-/// The call, its name, how many of them make a batch.
+/// The call, its name, and the number of calls in a batch.
 const CALLS: [(What, &str, u32); 12] = [
     (What::Transmit, "transmit, 16 bytes", 200),
     (What::TransmitLong, "transmit, 8 KiB back", 100),
@@ -233,7 +233,7 @@ fn time(mut batch: impl FnMut(), count: u32) -> f64 {
     start.elapsed().as_nanos() as f64 / f64::from(count)
 }
 
-/// A connection without any library: what a transmit costs at least.
+/// A connection without a library: the least that a transmit costs.
 struct Floor {
     stream: UnixStream,
     request: Vec<u8>,
@@ -292,7 +292,7 @@ impl Floor {
             send_length: APDU.len() as u32,
             receive_protocol: 3,
             receive_pci_length: 16,
-            // As much room as the libraries' caller offers: drivers may clear it.
+            // The same room as for the libraries, since drivers may clear it.
             receive_length: wire::MAX_PAYLOAD as u32,
             rv: 0,
         };

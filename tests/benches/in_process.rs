@@ -1,5 +1,5 @@
-//! What a transmit costs without a daemon and without a bus: on the bundled simulated reader, which takes its
-//! own part of it, through Rust and through the C interface. Medians of batches, in turns.
+//! The time of a transmit without a daemon and without a bus: on the bundled simulated reader, whose own time
+//! is included, through Rust and through the C interface. Medians of alternating batches.
 //!
 //! `cargo bench -p pcsc-tests --bench in_process`, or scripts/bench.
 
@@ -13,7 +13,7 @@ use pcsc_tests::artifacts;
 
 const BATCHES: usize = 200;
 const BATCH: u32 = 200;
-/// What the Hello world! applet refuses at once.
+/// A command that the Hello world! applet refuses at once.
 const COMMAND: [u8; 5] = [0x80, 0xCA, 0, 0, 0];
 
 #[repr(C)]
@@ -58,7 +58,7 @@ fn main() {
     let mut room = vec![0; pcsc_client::MAX_BUFFER_SIZE_EXTENDED];
     let mut rust = || assert_eq!(card.transmit(&COMMAND, &mut room).unwrap().len(), 2);
 
-    // SAFETY: a libpcsclite has no constructor that could do harm.
+    // SAFETY: the constructors of a libpcsclite have no preconditions.
     let library = unsafe { Library::new(artifacts::library()) }.unwrap();
     let (mut own, mut handle, mut protocol, mut length) = (0, 0, 0, 1000);
     let mut names = [0; 1000];

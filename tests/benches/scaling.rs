@@ -1,5 +1,5 @@
-//! How costs grow without a daemon: establishing a context with the contexts that exist, and a call of
-//! SCardGetStatusChange with the readers that it names.
+//! How times grow without a daemon: of establishing a context, with the number of contexts, and of a call of
+//! SCardGetStatusChange, with the number of readers in it.
 //!
 //! `cargo bench -p pcsc-tests --bench scaling`
 
@@ -42,7 +42,7 @@ fn contexts() {
     for count in CONTEXTS {
         held.resize_with(count, new);
         let mut best = [Duration::MAX; 2];
-        // The best of some rounds: a busy machine makes others slower.
+        // The best of some rounds, since other programs slow rounds down.
         for _ in 0..10 {
             let start = Instant::now();
             let measured: Vec<c_long> = (0..MEASURED).map(|_| new()).collect();

@@ -1,7 +1,6 @@
-//! What one call of SCardGetStatusChange costs that watches all readers and has nothing to report, by the
-//! number of readers: with a daemon and without one. The time is that of the processor in the calling thread,
-//! which the scripted daemon and other programs do not disturb. The cost of a reader must not depend on how
-//! many there are.
+//! The time of one call of SCardGetStatusChange that watches all readers and finds no change, by the number
+//! of readers, with a daemon and without one. It is the processor time of the calling thread, which does not
+//! include the scripted daemon and other programs. The time for each reader must not depend on their number.
 //!
 //! `cargo bench -p pcsc-tests --bench status_change`
 
@@ -13,7 +12,7 @@ use pcsc_tests::scripted::{Script, Scripted};
 const BATCHES: usize = 100;
 const BATCH: u32 = 20;
 
-/// What this thread has used of a processor, in microseconds.
+/// The processor time of this thread, in microseconds.
 fn used() -> f64 {
     let mut now = libc::timespec {
         tv_sec: 0,
@@ -32,7 +31,7 @@ fn time(context: &Context) -> f64 {
         .into_iter()
         .map(|name| ReaderState::new(name, State::UNAWARE))
         .collect();
-    // Until no reader has a card that has yet to be seen.
+    // Until all changes of the readers have been reported.
     while context.get_status_change(Duration::from_millis(100), &mut states) == Ok(()) {
         states.iter_mut().for_each(ReaderState::sync_current_state);
     }

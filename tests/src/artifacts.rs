@@ -1,9 +1,9 @@
 //! The libraries and programs of this workspace, built like the running test: same target folder, same
 //! profile.
 //!
-//! What is not there as a dependency of the test is built on demand, once a process. `PCSC_TESTS_ARTIFACTS`,
-//! a profile folder such as `target/debug`, says that everything has been built there already: a test script
-//! that builds first saves each test's process the look by cargo.
+//! What is not a dependency of the test is built on demand, once in each process. If everything has been
+//! built already, `PCSC_TESTS_ARTIFACTS` names the profile folder, such as `target/debug`, and saves each
+//! process a call of cargo.
 
 use std::collections::HashSet;
 use std::env;
@@ -13,8 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
-/// The test's IFD handler, a shared library for pcscd. Up to date as the test is: it is a dependency of this
-/// crate.
+/// The test's IFD handler, a shared library for pcscd. It is a dependency of this crate, and so up to date.
 #[track_caller]
 pub fn ifd() -> PathBuf {
     existing(running().join("deps/libpcsc_test_ifd.so"))
@@ -53,7 +52,7 @@ pub fn vpcd() -> PathBuf {
     fetched("vpcd/libifdvpcd.so")
 }
 
-/// What `scripts/clients` has put at this path.
+/// The file that `scripts/clients` has put at this path.
 ///
 /// # Panics
 /// If it is not there.
@@ -75,7 +74,7 @@ pub fn library_folder() -> PathBuf {
     fs::create_dir_all(&folder).expect("a folder next to the library");
     let link = folder.join("libpcsclite.so.1");
     if fs::read_link(&link).ok().as_deref() != Some(&library) {
-        // Made elsewhere and moved into place: other tests may be doing the same.
+        // Made elsewhere and moved into place, since other tests may do the same at the same time.
         let made = folder.join(format!(
             "link-{}-{:?}",
             std::process::id(),
@@ -96,7 +95,7 @@ pub fn library() -> PathBuf {
     existing(built(&["-p", "pcsc-sys-shim", "--lib"]).join("libpcsclite.so"))
 }
 
-/// The program that `[[bin]] name` of `package` gives.
+/// The program of `[[bin]] name` in `package`.
 ///
 /// # Panics
 /// If it does not build.
@@ -105,7 +104,7 @@ pub fn binary(package: &str, name: &str) -> PathBuf {
     existing(built(&["-p", package, "--bin", name]).join(name))
 }
 
-/// The program that `[[example]] name` of `package` gives.
+/// The program of `[[example]] name` in `package`.
 ///
 /// # Panics
 /// If it does not build.
@@ -124,7 +123,7 @@ fn existing(path: PathBuf) -> PathBuf {
     path
 }
 
-/// The profile folder that the running test is from.
+/// The profile folder of the running test.
 #[track_caller]
 fn running() -> PathBuf {
     let program = env::current_exe().expect("the path of this program");
@@ -136,7 +135,7 @@ fn running() -> PathBuf {
     profile.to_owned()
 }
 
-/// Builds, if this process has not done so yet; gives the profile folder.
+/// Builds, if this process has not done so yet. Returns the profile folder.
 #[track_caller]
 fn built(what: &[&str]) -> PathBuf {
     static BUILT: Mutex<Option<HashSet<String>>> = Mutex::new(None);
@@ -165,8 +164,8 @@ fn build(profile: &Path, what: &[&str]) {
     let mut command = cargo();
     command.arg("build").args(what);
     command.args(["--profile", if name == "debug" { "dev" } else { name }]);
-    // TARGET/PROFILE, or TARGET/TRIPLE/PROFILE if a target was asked for. Cargo tags TARGET if it has made
-    // it, and keeps what it knows of the compiler there in any case.
+    // TARGET/PROFILE, or TARGET/TRIPLE/PROFILE with `--target`. Cargo puts a tag into TARGET if it has made
+    // it, and its data about the compiler in any case.
     let parent = profile.parent().expect("a target folder");
     let target = if ["CACHEDIR.TAG", ".rustc_info.json"]
         .iter()

@@ -17,7 +17,7 @@ pub const CONTACTLESS: &[u8] = &checked([
     0x00, 0x00, 0,
 ]);
 
-/// Puts the check byte TCK into the last place: all bytes but TS then add up to 0 (clause 8.2.5).
+/// Sets the last byte to TCK, with which the exclusive-or of all bytes but TS is 0 (clause 8.2.5).
 const fn checked<const N: usize>(mut atr: [u8; N]) -> [u8; N] {
     let mut i = 1;
     while i < N - 1 {

@@ -4,8 +4,8 @@ use crate::stock;
 use std::ffi::OsStr;
 use std::process::Command;
 
-/// `program` on the stock library. It depends on nothing that this machine's user or administrator has set
-/// up: neither a libpcsclite in /usr/local, nor variables of PC/SC's, nor OpenSC's configuration.
+/// `program` on the stock library. Neither a libpcsclite in /usr/local, nor variables of PC/SC, nor the
+/// configuration of OpenSC on this machine has an effect on it.
 ///
 /// A test sets `LD_LIBRARY_PATH` to [`artifacts::library_folder`](crate::artifacts::library_folder) for our
 /// library.

@@ -1,4 +1,4 @@
-//! A pcscd of one's own.
+//! A pcscd for one test.
 //!
 //! pcscd's socket has a fixed place, so each daemon gets a mount namespace in which `/run/pcscd` is a folder
 //! of the test's. `setpriv`, `unshare` and `mount` do that, in the process that becomes pcscd.
@@ -20,7 +20,7 @@ use pcsc_client::{Card, Context, Protocols, ShareMode};
 use rustix::process::{geteuid, kill_process, Pid, Signal};
 use tempfile::TempDir;
 
-/// What pcscd makes the readers' names of.
+/// The first part of the readers' names.
 pub const FRIENDLY_NAME: &str = "pcsc-tests";
 
 /// How long pcscd may take to answer after its start, and to end when asked to. Generous: many tests share
@@ -30,9 +30,9 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// Where vpcd waits for its first card; the second one's port follows.
 const VPCD_PORT: usize = 35963;
 
-/// `$1` becomes `/run/pcscd`, `$2` is the folder of reader files, `$3` that of drivers, if there is one. No
-/// other driver than ours is to be found: a reader of the developer's is none of a test's business. With `$4`
-/// there is a network, of the daemon's own.
+/// `$1` becomes `/run/pcscd`, `$2` is the folder of reader files, `$3` that of drivers, if there is one.
+/// pcscd finds no other driver, so that it does not use a reader of the developer. With `$4` the daemon has a
+/// network of its own.
 const IN_NAMESPACE: &str = r#"
     mount -t tmpfs none /run
     mkdir /run/pcscd
@@ -46,13 +46,13 @@ const IN_NAMESPACE: &str = r#"
 /// Which IFD handler pcscd loads.
 #[derive(Debug, Clone)]
 enum Handler {
-    /// The test's, with so many readers.
+    /// The test's handler, with this number of readers.
     Test(usize),
-    /// Our driver's, with a simulated reader for each of these models, with options.
+    /// Our driver, with a simulated reader for each of these models, with options.
     Driver(Vec<String>),
-    /// The same, installed: the folder that its bundle is in.
+    /// The same, installed, with the folder of its bundle.
     Installed(Vec<String>, PathBuf),
-    /// vsmartcard's vpcd, which has two readers; their cards are programs that connect to it.
+    /// The vpcd of vsmartcard, which has two readers; their cards are programs that connect to it.
     Vpcd,
 }
 
@@ -66,11 +66,10 @@ impl Handler {
     }
 }
 
-/// A running pcscd with up to 16 readers of the test's, all empty at first.
+/// A running pcscd with up to 16 readers of the test, all empty at first.
 ///
-/// Any number of them run side by side. Dropping it ends the daemon and removes its files, after printing the
-/// daemon's log if the test is failing; the daemon does not outlive the test's process either, however that
-/// ends.
+/// Several can run at the same time. Dropping it ends the daemon and removes its files, after printing the
+/// daemon's log if the test fails. The daemon also ends with the test's process, however that ends.
 ///
 /// ```no_run
 /// use pcsc_tests::{atr, run, Pcscd};
@@ -87,7 +86,7 @@ pub struct Pcscd {
     folder: TempDir,
     handler: Handler,
     child: Option<Child>,
-    /// The programs that are cards of vpcd's.
+    /// The programs that are cards of vpcd.
     cards: Vec<Child>,
 }
 
@@ -126,7 +125,7 @@ impl Pcscd {
     /// programs of `tests/cards`.
     ///
     /// # Panics
-    /// As [`Pcscd::start`], and if a card does not come.
+    /// As [`Pcscd::start`], and if a card is not inserted in time.
     #[track_caller]
     pub fn start_cards(applications: &[&str]) -> Self {
         let mut pcscd = Self::start_with(Handler::Vpcd);
@@ -145,15 +144,15 @@ impl Pcscd {
             let is_in = |slot| log.contains(&format!("Card inserted into {FRIENDLY_NAME} 00 {slot:02X}"));
             (0..applications.len()).all(is_in).then_some(())
         });
-        assert!(inserted.is_some(), "a card does not come");
+        assert!(inserted.is_some(), "no card is inserted in time");
         pcscd
     }
 
     #[track_caller]
     fn start_with(handler: Handler) -> Self {
         require_pcscd();
-        // Not TMPDIR: a socket's address ends after 107 bytes, and pcscd's file of readers knows few
-        // characters.
+        // Not TMPDIR: a socket's address has at most 107 bytes, and pcscd's file of readers allows few
+        // characters in paths.
         let folder = tempfile::Builder::new()
             .prefix("pcscd-")
             .tempdir_in("/tmp")
@@ -237,7 +236,7 @@ impl Pcscd {
             .collect()
     }
 
-    /// Ends the daemon as a crash would: connections break, its socket's file stays. Nothing happens if it is
+    /// Ends the daemon like a crash: connections break, and the socket's file stays. Does nothing if it is
     /// not running.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
@@ -247,7 +246,7 @@ impl Pcscd {
         }
     }
 
-    /// Ends the daemon as systemd does (SIGTERM): at once, without closing the readers. Gives its exit
+    /// Ends the daemon as systemd does (SIGTERM): at once, without closing the readers. Returns its exit
     /// status.
     ///
     /// # Panics
@@ -257,7 +256,7 @@ impl Pcscd {
         self.end(Signal::TERM)
     }
 
-    /// Ends the daemon in order (SIGINT), closing every reader, which takes it a second. Gives its exit
+    /// Ends the daemon by SIGINT, upon which it closes every reader; that takes a second. Returns its exit
     /// status.
     ///
     /// # Panics
@@ -274,9 +273,9 @@ impl Pcscd {
         let mut try_wait = || child.try_wait().expect("pcscd is our child");
         let start = Instant::now();
         kill_process(pid, signal).expect("pcscd can be signalled");
-        // pcscd gives its signal thread 1 ms to note SIGINT before its main thread waits for the next client,
-        // or for the next signal: on a busy machine that is what it takes to end. A third one would make it
-        // end without closing the readers.
+        // pcscd's signal thread has 1 ms to note SIGINT before the main thread waits for the next client or
+        // signal. On a busy machine this is too short, and a second signal is needed. A third one would end
+        // pcscd without closing the readers.
         let status = until(start + Duration::from_secs(3), &mut try_wait).or_else(|| {
             kill_process(pid, signal).expect("pcscd can be signalled");
             until(start + DEADLINE, &mut try_wait)
@@ -302,7 +301,7 @@ impl Pcscd {
     fn restart_handler(&mut self, handler: Handler) {
         self.kill();
         self.handler = handler;
-        // The next pcscd takes an old pid file at its word if any process now has that number.
+        // The next pcscd does not start if a process has the number in an old pid file.
         for name in ["run/pcscd.comm", "run/pcscd.pid"] {
             match fs::remove_file(self.path(name)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => panic!("{name}: {error}"),
@@ -370,8 +369,8 @@ impl Pcscd {
         }
     }
 
-    /// The reader file. LIBPATH stands last in an entry, since pcscd takes an entry for complete once it has
-    /// enough.
+    /// The reader file. LIBPATH is last in an entry, because pcscd regards an entry as complete once it has
+    /// the required fields.
     #[track_caller]
     fn configuration(&self) -> String {
         let readers = self.handler.readers();
@@ -442,7 +441,7 @@ fn require_pcscd() {
     assert!(found, "pcscd is not installed: run scripts/setup");
 }
 
-/// Looks every few milliseconds, until there is something or `deadline` has passed.
+/// Calls `look` every few milliseconds, until it returns something or `deadline` has passed.
 fn until<T>(deadline: Instant, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     loop {
         let found = look();
@@ -453,7 +452,7 @@ fn until<T>(deadline: Instant, mut look: impl FnMut() -> Option<T>) -> Option<T>
     }
 }
 
-/// Does a pcscd answer a VERSION request? Which version it answers does not matter.
+/// Whether pcscd answers a VERSION request, with any version.
 fn answers(socket: &Path) -> bool {
     let ask = || -> io::Result<()> {
         let mut stream = UnixStream::connect(socket)?;
@@ -477,7 +476,7 @@ pub(crate) fn spawn(command: Command) -> io::Result<Child> {
         let (sender, orders) = mpsc::channel::<Order>();
         thread::spawn(move || {
             for (mut command, reply) in orders {
-                // A caller that has gone needs no reply.
+                // The caller may have ended.
                 let _ = reply.send(command.spawn());
             }
         });

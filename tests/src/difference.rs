@@ -1,4 +1,4 @@
-//! What differs between two texts, on one screen.
+//! The difference of two texts, on one screen.
 
 use std::fmt::Write as _;
 
@@ -15,7 +15,7 @@ const BEFORE: usize = 40;
 /// memory for each pair of lines.
 const ALIGNED: usize = 3000;
 
-/// Demands that two texts, each with the name of its origin, have the same lines.
+/// Checks that two texts, each with the name of its origin, have the same lines.
 ///
 /// # Panics
 /// If they differ, with the lines that do and nothing else: at most a screen.
@@ -31,7 +31,7 @@ pub fn assert_same(what: &str, (expected_name, expected): (&str, &str), (actual_
     );
 }
 
-/// The end of a text: at most so many lines, and how many stand before them.
+/// The end of a text: at most this number of lines, and how many precede them.
 pub fn tail(text: &str, lines: usize) -> String {
     let all: Vec<&str> = text.lines().collect();
     let skipped = all.len().saturating_sub(lines);
@@ -46,7 +46,7 @@ pub fn tail(text: &str, lines: usize) -> String {
     tail
 }
 
-/// A line that only one of the texts has at this place, or two that stand in each other's place. Numbers
+/// A line that only one of the texts has at this place, or two different lines at the same place. Numbers
 /// begin at 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Change<'a> {
@@ -92,7 +92,7 @@ fn changes<'a>(expected: &[&'a str], actual: &[&'a str]) -> Vec<Change<'a>> {
 
 /// The places of a longest common subsequence.
 fn common(left: &[&str], right: &[&str]) -> Vec<(usize, usize)> {
-    // The length of the longest one of what begins at each pair of places.
+    // The length of the longest common subsequence from each pair of places on.
     let width = right.len() + 1;
     let mut lengths = vec![0_u16; (left.len() + 1) * width];
     for l in (0..left.len()).rev() {

@@ -1,4 +1,4 @@
-//! What the integration tests of all crates share.
+//! Helpers of the integration tests of all crates.
 //!
 //! - [`Pcscd`]: Debian's pcscd, private to the test, with readers that the test controls
 //! - [`Simulation`]: the same readers without pcscd
@@ -9,8 +9,8 @@
 //! - [`assert_same`]: a comparison of two texts that prints what differs
 //! - [`run`]: a command with a deadline, [`c_program`]: a program of tests/c
 //!
-//! Everything here panics with an explanation when the machine cannot do what a test needs: a test never
-//! passes by doing nothing.
+//! All helpers panic with an explanation if the machine cannot do what a test needs, so that no test passes
+//! without testing anything.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! A mount namespace without what runs on this machine.
+//! A mount namespace without the daemon and the devices of this machine.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -16,12 +16,12 @@ const SCRIPT: &str = r#"
     exec "$@"
 "#;
 
-/// The folder of /sys that says that there is a USB.
+/// The folder of /sys that exists on systems with USB.
 pub const USB: &str = "bus/usb/devices";
 
-/// `program` in a mount namespace in which the folder `run_pcscd` is `/run/pcscd`, so that no daemon of this
-/// machine's is seen, and in which no device is plugged in. /sys has `folders` alone, which are paths between
-/// spaces. Needs root.
+/// `program` in a mount namespace in which the folder `run_pcscd` is `/run/pcscd`, so that it finds no daemon
+/// of this machine, and in which no device is plugged in. /sys has only `folders`, which are paths separated
+/// by spaces. Needs root.
 pub fn in_namespace(run_pcscd: &Path, folders: &str, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("unshare");
     command

@@ -1,4 +1,4 @@
-//! The test's handle on one reader: speaks to the handler inside pcscd.
+//! Control of one reader, through the IFD handler in pcscd.
 
 use crate::Counts;
 use std::fmt::Write as _;
@@ -7,12 +7,12 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How long pcscd may take to deal with an insertion or removal. A reader that is gone costs it over a second
-/// a look.
+/// How long pcscd may take to process an insertion or removal. For a reader that is gone, each of its polls
+/// takes over a second.
 const SETTLE_MS: u64 = 10_000;
 
-/// A reader of a [`Pcscd`](crate::Pcscd). Cheap to clone, and of use in any thread; survives a restart of the
-/// daemon.
+/// A reader of a [`Pcscd`](crate::Pcscd). Cheap to clone; can be used in any thread and after a restart of
+/// the daemon.
 ///
 /// All methods panic if the daemon is not running or refuses.
 #[derive(Debug, Clone)]
@@ -33,12 +33,12 @@ impl Reader {
         )
     }
 
-    /// Another slot of a reader of our driver's.
+    /// Another slot of a reader of our driver.
     pub fn slot(&self, slot: usize) -> Reader {
         Reader { slot, ..self.clone() }
     }
 
-    /// Inserts one of our driver's simulated cards, by its name there. Returns when pcscd has dealt with it.
+    /// Inserts one of our driver's simulated cards, by its name. Returns when pcscd has processed that.
     #[track_caller]
     pub fn insert_named(&self, card: &str) {
         self.order("insert", card);
@@ -51,7 +51,7 @@ impl Reader {
         self.order("insert", card);
     }
 
-    /// Waits until a command to our driver's simulated card is taking its time.
+    /// Waits until a command to our driver's simulated card is in progress.
     #[track_caller]
     pub fn wait_busy(&self) {
         self.order("busy", &SETTLE_MS.to_string());
@@ -109,7 +109,7 @@ impl Reader {
         self.settle();
     }
 
-    /// Waits until pcscd has dealt with the last insertion, removal, unplugging or plugging.
+    /// Waits until pcscd has processed the last insertion, removal, unplugging or plugging.
     #[track_caller]
     pub fn settle(&self) {
         self.order("settle", &SETTLE_MS.to_string());
@@ -127,20 +127,20 @@ impl Reader {
         self.order("fail", switch(on));
     }
 
-    /// From now on every exchange takes `time` (whole milliseconds), unless the card is removed meanwhile.
+    /// From now on every exchange takes `time` (whole milliseconds), unless the card is removed before.
     #[track_caller]
     pub fn delay(&self, time: Duration) {
         self.order("delay", &time.as_millis().to_string());
     }
 
     /// From now on every power-up and reset takes `time` (whole milliseconds), unless the card is removed
-    /// meanwhile.
+    /// before.
     #[track_caller]
     pub fn slow(&self, time: Duration) {
         self.order("slow", &time.as_millis().to_string());
     }
 
-    /// What pcscd has asked of the reader since the daemon's start.
+    /// The numbers of calls that pcscd has made for the reader since its start.
     #[track_caller]
     pub fn counts(&self) -> Counts {
         self.order("counts", "")
@@ -156,7 +156,7 @@ impl Reader {
             .expect("the handler prints a number")
     }
 
-    /// Gives a command to the handler; its answer without `ok`.
+    /// Sends a command to the handler. Returns its answer without `ok`.
     #[track_caller]
     fn order(&self, command: &str, argument: &str) -> String {
         let line = match self.slot {

@@ -41,8 +41,8 @@ impl Relay {
                     .lock()
                     .expect("no panic")
                     .extend([copy(&client), copy(&server)]);
-                // Whether the daemon has spoken since the client last did: then the client's next words
-                // begin another round trip.
+                // Whether the daemon has sent something since the client last did. Then the client's next
+                // bytes begin another round trip.
                 let has_answered = Arc::new(AtomicBool::new(true));
                 let (count, answered) = (count.clone(), has_answered.clone());
                 let (from, to) = (copy(&client), copy(&server));
@@ -77,7 +77,7 @@ impl Relay {
     }
 }
 
-/// Forwards pieces until either side ends; tells of each before it goes on its way.
+/// Forwards pieces until either side ends. Calls a function before it forwards each.
 fn forward(mut from: UnixStream, mut to: UnixStream, delay: Duration, tell: impl Fn()) {
     let mut bytes = vec![0; 1 << 17];
     while let Ok(count @ 1..) = from.read(&mut bytes) {

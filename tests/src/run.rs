@@ -8,7 +8,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What a command has left.
+/// The result of a command.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// How it ended.
@@ -45,8 +45,8 @@ impl Output {
 /// Runs `command` in a process group of its own, with both outputs caught and an empty input unless one has
 /// been set.
 ///
-/// At the deadline the group is killed. So is, at the end of the command, whatever it has left running in its
-/// group.
+/// At the deadline the group is killed, and so are processes of the group that still run when the command
+/// ends.
 ///
 /// # Panics
 /// If it cannot be started.
@@ -96,7 +96,7 @@ fn drain(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec<u8>
     thread::spawn(move || {
         let mut bytes = Vec::new();
         if let Some(mut pipe) = pipe {
-            // What has come so far is worth more than the error.
+            // The output so far is returned, which is more useful than the error.
             let _ = pipe.read_to_end(&mut bytes);
         }
         bytes

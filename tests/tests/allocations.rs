@@ -1,5 +1,5 @@
-//! A transmit allocates nothing after the first: with a daemon; and without one, in the driver and in what
-//! manages it.
+//! A transmit allocates nothing after the first one: with a daemon and, without one, in the manager and the
+//! driver.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -19,12 +19,11 @@ thread_local! {
     static COUNT: Cell<usize> = const { Cell::new(0) };
 }
 
-// SAFETY: passes everything on to the system's allocator; the counter is a plain thread-local without a
-// destructor.
+// SAFETY: passes all calls on to the system's allocator; the counter is a thread-local without a destructor.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         COUNT.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's promises are the system allocator's.
+        // SAFETY: the requirements are those of the system's allocator, which the caller meets.
         unsafe { System.alloc(layout) }
     }
 
@@ -57,7 +56,7 @@ fn a_transmit_allocates_nothing() {
     assert!(COUNT.get() > before, "the counter counts");
 }
 
-/// A transport whose own allocations are told apart from those of who uses it: a simulated reader's.
+/// A transport whose own allocations are counted apart from those of the driver: a simulated reader's.
 struct Apart<T> {
     transport: T,
     count: usize,
@@ -109,8 +108,8 @@ impl<T: Transport> Transport for Apart<T> {
     }
 }
 
-/// How often the driver allocates in the second half of so many transmits, and how often the simulated reader
-/// of this model does.
+/// The numbers of allocations of the driver, and of the simulated reader of this model, in the second half of
+/// these transmits.
 fn of_driver(model: &str, protocol: reader::Protocol, command: &[u8]) -> (usize, usize) {
     let simulated = Simulated::new(model).unwrap();
     let model = simulated.device().with(|device| device.model().clone());
@@ -144,7 +143,7 @@ fn of_driver(model: &str, protocol: reader::Protocol, command: &[u8]) -> (usize,
 
 const ROUNDS: usize = 50;
 
-/// The same for a context without a daemon, of all that there is below it.
+/// The same for a context without a daemon, with everything below it.
 fn of_context(model: &str, protocol: reader::Protocol, command: &[u8]) -> usize {
     std::env::set_var("PCSCLITE_SIMULATED", model);
     let context = Context::builder()

@@ -1,4 +1,4 @@
-//! The safe API with a real pcscd and without any: what it does to the card, and what it gives back.
+//! The safe API with a real pcscd and without one: effects on the card, and results.
 
 use std::ffi::CString;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ use pcsc_tests::{atr, Counts, Pcscd, Reader, Simulation};
 const SELECT: &[u8] = b"\x00\xA4\x04\x00\x0A\xA0\x00\x00\x00\x62\x03\x01\x0C\x06\x01";
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Who has the readers.
+/// The owner of the readers.
 enum Owner {
     Pcscd(Pcscd),
     /// This process, which has one set of simulated readers at a time.
@@ -48,7 +48,7 @@ impl Owner {
     }
 }
 
-/// Runs scenarios with pcscd and without it, on so many readers.
+/// Runs scenarios with pcscd and without it, on this number of readers.
 macro_rules! on_both {
     ($($scenario:ident($readers:expr);)+) => {
         mod with_pcscd { $(
@@ -69,8 +69,8 @@ macro_rules! on_both {
 
 on_both! {
     a_card_is_used_in_every_way(1);
-    dropping_does_to_the_card_what_was_chosen(1);
-    transactions_exclude_others_and_tell_of_resets(1);
+    dropping_a_card_does_the_chosen_disposition(1);
+    transactions_exclude_others_and_report_resets(1);
     events_and_waits_follow_the_cards(2);
 }
 
@@ -95,7 +95,7 @@ fn connect(context: &Context, reader: &CString) -> Card {
 }
 
 #[test]
-fn what_is_shared_between_threads_may_be() {
+fn contexts_and_cards_can_be_shared_between_threads() {
     fn shared<T: Send + Sync>() {}
     shared::<Context>();
     shared::<Card>();
@@ -172,7 +172,7 @@ fn a_card_is_used_in_every_way(owner: &Owner) {
     context.release().map_err(|(_, error)| error).unwrap();
 }
 
-fn dropping_does_to_the_card_what_was_chosen(owner: &Owner) {
+fn dropping_a_card_does_the_chosen_disposition(owner: &Owner) {
     let reader_box = owner.reader(0);
     reader_box.insert(atr::T1);
     let (context, reader) = (context(owner), name(owner, 0));
@@ -205,7 +205,7 @@ fn dropping_does_to_the_card_what_was_chosen(owner: &Owner) {
     );
 }
 
-fn transactions_exclude_others_and_tell_of_resets(owner: &Owner) {
+fn transactions_exclude_others_and_report_resets(owner: &Owner) {
     owner.reader(0).insert(atr::T1);
     let reader = name(owner, 0);
     let (one, two) = (context(owner), context(owner));

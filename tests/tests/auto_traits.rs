@@ -69,7 +69,7 @@ same! {
 }
 
 #[test]
-fn the_constants_tell_traits_apart() {
+fn the_constants_detect_traits() {
     assert_eq!(of!(u8), [true; 5]);
     assert_eq!(
         of!(std::rc::Rc<std::marker::PhantomPinned>),

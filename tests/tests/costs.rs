@@ -1,4 +1,4 @@
-//! What calls cost in system calls, counted by strace: these numbers do not depend on the machine.
+//! The system calls of each call, counted by strace. These numbers do not depend on the machine.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -43,7 +43,7 @@ fn socket_calls(pcscd: &Pcscd, library: &Path, commands: &str) -> Vec<String> {
         .collect()
 }
 
-/// How many system calls ten of a command cost.
+/// The number of system calls of ten equal commands.
 fn cost(pcscd: &Pcscd, library: &Path, command: &str) -> usize {
     let before = "establish\nconnect 2 3 pcsc-tests 00 00\n";
     let once = |count: usize| {

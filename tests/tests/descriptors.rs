@@ -1,4 +1,4 @@
-//! Descriptors: what is left of a context whose descriptors the program closes, and how few a wait needs.
+//! Descriptors: contexts whose descriptors the program closes, and the number that a wait needs.
 
 use std::process::Command;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use pcsc_tests::scripted::{Script, Scripted};
 use pcsc_tests::{artifacts, c_program, in_namespace, run, USB};
 
-/// Runs `closed` with files or sockets in the place of the library's descriptors; gives the codes of its
+/// Runs `closed` with files or sockets in the place of the library's descriptors. Returns the codes of its
 /// calls.
 fn codes_after_closing(what: &str, environment: &[(&str, String)]) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();

@@ -49,7 +49,7 @@ fn the_socket_is_looked_up_at_each_establish() {
 }
 
 #[test]
-fn the_log_goes_to_stderr_and_only_when_asked_for() {
+fn the_log_goes_to_stderr_and_only_when_enabled() {
     let pcscd = Pcscd::start(0);
     let client = || {
         let mut command = Command::new(artifacts::binary("pcsc-tests", "winscard"));
@@ -75,7 +75,7 @@ fn the_log_goes_to_stderr_and_only_when_asked_for() {
 }
 
 #[test]
-fn the_simulated_reader_shows_only_when_asked_for() {
+fn the_simulated_reader_is_listed_only_when_chosen() {
     let client = || {
         let mut command = Command::new(artifacts::binary("pcsc-tests", "winscard"));
         command
@@ -105,7 +105,7 @@ fn the_simulated_reader_shows_only_when_asked_for() {
 }
 
 #[test]
-fn commands_for_the_reader_itself_are_offered_to_whom_the_user_allows_them() {
+fn commands_for_the_reader_itself_are_offered_only_if_the_user_allows_them() {
     /// `CM_IOCTL_GET_FEATURE_REQUEST`, and `FEATURE_CCID_ESC_COMMAND` of 4 bytes in its answer.
     const FEATURES: &str = "control 42000D48 -";
     const ESCAPES: &str = "1304";
@@ -131,7 +131,7 @@ fn commands_for_the_reader_itself_are_offered_to_whom_the_user_allows_them() {
 }
 
 #[test]
-fn the_backend_is_the_one_that_was_asked_for() {
+fn the_backend_is_the_chosen_one() {
     let pcscd = Pcscd::start(1);
     let of_pcscd = pcscd.reader(0).name();
     for (backend, expected, logged) in [
@@ -200,8 +200,8 @@ impl ForAnyUser {
         self.folder.path().join(name)
     }
 
-    /// What the program says and logs of an establish as this user, where the folder `pcscd` is the system's,
-    /// and where there is a USB without devices.
+    /// The output and the log of the program for an establish as this user, with the folder `pcscd` as the
+    /// system's, and with a USB without devices.
     fn establish(&self, user: &str) -> (String, String) {
         let mut command = in_namespace(&self.at("pcscd"), USB, "setpriv");
         command
@@ -218,7 +218,7 @@ impl ForAnyUser {
 }
 
 #[test]
-fn a_daemon_that_refuses_is_not_taken_for_none() {
+fn a_daemon_that_refuses_access_counts_as_running() {
     let program = ForAnyUser::new();
     let pcscd = program.at("pcscd");
     let comm = pcscd.join("pcscd.comm");
@@ -258,7 +258,7 @@ fn a_daemon_that_refuses_is_not_taken_for_none() {
 }
 
 #[test]
-fn what_is_in_the_place_of_a_daemon_is_logged_with_the_choice_of_the_usb() {
+fn the_reason_for_using_the_usb_is_logged() {
     let program = ForAnyUser::new();
     let comm = program.at("pcscd/pcscd.comm");
     let check = |found: &str| {
@@ -286,7 +286,7 @@ fn what_is_in_the_place_of_a_daemon_is_logged_with_the_choice_of_the_usb() {
 }
 
 #[test]
-fn a_value_that_cannot_be_used_is_written_to_stderr_unasked() {
+fn an_invalid_value_is_always_reported_on_stderr() {
     for (name, value, code, written) in [
         (
             "PCSCLITE_SIMULATED",
@@ -345,7 +345,7 @@ fn a_privileged_program_ignores_its_callers_environment() {
                 .env_remove("PCSCLITE_BACKEND")
                 .env_remove("PCSCLITE_CSOCK_NAME")
                 .env(name, value);
-            // Without the variable: the USB, on which there is nothing.
+            // The variable is ignored: the backend is the USB, which has no devices.
             let text = say(&mut command, b"establish\nlist\n").stdout();
             assert_eq!(text.contains(reader), is_heard, "{name}, mode {mode:o}: {text}");
         }

@@ -1,4 +1,4 @@
-//! What a build without some of the features leaves out.
+//! Builds without some of the features.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -39,7 +39,7 @@ fn check_tree(arguments: &[&str], present: &[&str], absent: &[&str]) {
 }
 
 #[test]
-fn each_backend_brings_its_own_crates_alone() {
+fn each_backend_depends_only_on_its_own_crates() {
     const DRIVER: [&str; 4] = ["pcsc-ccid", "pcsc-manager", "nusb", "pcsc-sim"];
     let client = |features| {
         [
@@ -77,7 +77,7 @@ fn each_backend_builds_alone() {
     }
 }
 
-/// Builds a crate's library apart from those that other tests build; gives the file.
+/// Builds a crate's library apart from those that other tests build. Returns its path.
 fn built(arguments: &[&str], file: &str) -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("features");
     let target_dir = target.to_str().unwrap();
@@ -91,7 +91,7 @@ fn built(arguments: &[&str], file: &str) -> PathBuf {
     target.join("debug").join(file)
 }
 
-/// Whether a library has a symbol of the simulator's.
+/// Whether a library has a symbol of the simulator.
 fn has_simulator(file: &Path) -> bool {
     let symbols = run(Command::new("nm").arg(file), LIMIT).stdout();
     assert!(symbols.contains("pcsc_ccid"), "{} has no symbols", file.display());

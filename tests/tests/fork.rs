@@ -1,4 +1,4 @@
-//! A child of a process whose threads are in the library makes calls of its own, whatever those threads hold.
+//! A forked child makes calls of its own, even if threads of its parent held locks at the fork.
 
 use std::process::Command;
 use std::time::Duration;

@@ -29,7 +29,7 @@ fn keygen(path: &Path) {
     run(&mut command, LIMIT).stdout();
 }
 
-/// An sshd of the test's own, and a client that forwards `remote` to `local`.
+/// An sshd of this test, and a client that forwards `remote` to `local`.
 struct Tunnel {
     ssh: Running,
     _sshd: Running,
@@ -136,7 +136,7 @@ fn through_ssh() {
         [&data[..], &[0x90, 0]].concat()
     );
 
-    // The tunnel goes: the context says so; a new tunnel serves new contexts.
+    // Without the tunnel calls fail; a new tunnel serves new contexts.
     drop(tunnel.ssh);
     let lost = card.transmit(b"\x00\x00\x00\x00", &mut response).unwrap_err();
     assert!([Error::CommError, Error::NoService].contains(&lost), "{lost}");

@@ -18,7 +18,7 @@ fn tree(path: &str) -> PathBuf {
 fn compile(name: &str, library: &Path, bits: &[&str], folder: &Path) -> PathBuf {
     let program = folder.join(format!("{name}{}", bits.concat()));
     let mut command = Command::new("cc");
-    // Constants of 64 bits are cut, which some programs are about.
+    // Constants of 64 bits are truncated, which some programs test.
     command
         .args(["-std=gnu11", "-Wall", "-Wno-overflow", "-O1"])
         .args(bits)
@@ -30,7 +30,7 @@ fn compile(name: &str, library: &Path, bits: &[&str], folder: &Path) -> PathBuf 
     program
 }
 
-/// Why nothing can be built and run for i686 here, if so.
+/// Why programs for i686 cannot be built and run here; `None` if they can.
 fn obstacle() -> Option<String> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let mut command = Command::new(rustc);

@@ -14,7 +14,7 @@ use pcsc_tests::{atr, client, run, Pcscd, Reader};
 
 const LIMIT: Duration = Duration::from_secs(30);
 const SELECT_HELLO: &[u8] = b"\x00\xA4\x04\x00\x0A\xA0\x00\x00\x00\x62\x03\x01\x0C\x06\x01";
-/// With Le, which T=0 cannot do without.
+/// With Le, which T=0 needs.
 const HELLO: &[u8] = b"\x00\x00\x00\x00\x0C";
 /// Answers after 65.535 s.
 const SLOW: &[u8] = b"\x80\xDE\xFF\xFF";
@@ -37,7 +37,7 @@ fn connect(context: &Context, reader: &Reader) -> Card {
         .unwrap_or_else(|error| panic!("{}: {error}", reader.name()))
 }
 
-/// Sends an APDU, and GET RESPONSE where T=0 asks for it; gives the whole response.
+/// Sends an APDU, and GET RESPONSE if T=0 needs it. Returns the whole response.
 fn exchange(card: &Card, command: &[u8]) -> Result<Vec<u8>, Error> {
     let mut buffer = vec![0; MAX_BUFFER_SIZE_EXTENDED];
     let mut response = card.transmit(command, &mut buffer)?.to_vec();
@@ -205,14 +205,13 @@ fn cards_that_come_and_go_are_seen_at_once() {
         wait_for(&context, &reader, State::EMPTY);
         times.push(begin.elapsed());
     }
-    // pcscd's own look comes 400 ms after the one before, each time. Others use this machine at the same
-    // time.
+    // pcscd polls every 400 ms. The limit is generous, since other programs use this machine too.
     times.sort();
     assert!(times[times.len() / 2] < Duration::from_millis(200), "{times:?}");
 }
 
 #[test]
-fn a_reader_that_does_not_notify_is_looked_at() {
+fn a_reader_without_an_interrupt_pipe_is_polled() {
     let pcscd = Pcscd::start_driver(&["rutoken-lite"]);
     let (context, reader) = (context(&pcscd), pcscd.reader(0));
     wait_for(&context, &reader, State::EMPTY);
@@ -224,12 +223,12 @@ fn a_reader_that_does_not_notify_is_looked_at() {
 }
 
 #[test]
-fn another_card_is_another_card() {
+fn a_replaced_card_is_reported() {
     let pcscd = Pcscd::start_driver(&["omnikey-3x21"]);
     let (context, reader) = (context(&pcscd), pcscd.reader(0));
     reader.insert(atr::T1);
     let card = connect(&context, &reader);
-    // In one step: nobody sees an empty slot.
+    // In one step, so that no poll finds an empty slot.
     reader.insert(atr::T0);
     assert_eq!(exchange(&card, SELECT_HELLO), Err(Error::RemovedCard));
     assert_eq!(wait_for(&context, &reader, State::PRESENT), atr::T0);
@@ -268,18 +267,18 @@ fn a_card_that_the_driver_resets_is_another_one_to_every_client() {
     let (mut first, second) = (connect(&one, &reader), connect(&other, &reader));
     let mut seen = [ReaderState::new(name(&reader), State::UNAWARE)];
     one.get_status_change(Duration::ZERO, &mut seen).unwrap();
-    // It promises to be fast, and is mute. The driver resets it, to go on more slowly.
+    // The card is mute at the speed that it announces. The driver resets it to use a lower speed.
     assert_eq!(exchange(&first, SELECT_HELLO), Err(Error::NotTransacted));
     let deadline = Instant::now() + LIMIT;
     let told = loop {
         match exchange(&second, SELECT_HELLO) {
-            // pcscd has not looked yet; no command goes to the card that its clients do not know.
+            // pcscd has not polled yet. No command is sent to a card that its clients do not know.
             Err(Error::NotTransacted) if Instant::now() < deadline => thread::yield_now(),
             result => break result,
         }
     };
     assert_eq!(told, Err(Error::RemovedCard));
-    // The handles are told first.
+    // The first call of each handle reports it.
     wait_past(&one, &reader, State::PRESENT, Some(seen[0].event_count()));
     first
         .reconnect(ShareMode::Shared, Protocols::ANY, Disposition::LeaveCard)
@@ -289,7 +288,7 @@ fn a_card_that_the_driver_resets_is_another_one_to_every_client() {
 }
 
 #[test]
-fn a_card_or_reader_pulled_out_ends_the_command_that_goes_on() {
+fn a_card_or_reader_pulled_out_ends_the_command_in_progress() {
     let pcscd = Pcscd::start_driver(&["gempc-express:card=t1", "omnikey-3x21:card=t1"]);
     for (number, expected) in [(0, Error::NoSmartcard), (1, Error::ReaderUnavailable)] {
         let (context, reader) = (context(&pcscd), pcscd.reader(number));
@@ -311,7 +310,7 @@ fn a_card_or_reader_pulled_out_ends_the_command_that_goes_on() {
 }
 
 #[test]
-fn slots_of_one_reader_are_used_side_by_side() {
+fn slots_of_one_reader_are_used_at_the_same_time() {
     let pcscd = Pcscd::start_driver(&["octsim:card=t0:card=t0"]);
     let barrier = Barrier::new(2);
     thread::scope(|scope| {
@@ -328,7 +327,7 @@ fn slots_of_one_reader_are_used_side_by_side() {
             });
         }
     });
-    // A slot's card is its own affair.
+    // A removal concerns only the card's own slot.
     let context = context(&pcscd);
     let third = pcscd.reader(0).slot(2);
     third.insert_named("t0");
@@ -377,13 +376,13 @@ fn attributes_and_controls_are_the_readers() {
         card.control(ctl_code(9), &[], &mut answer),
         Err(Error::UnsupportedFeature)
     );
-    // A PIN structure that is none.
+    // An invalid PIN structure.
     let verify = card.control(ctl_code(0x330 + 0x06), &[0; 5], &mut answer);
     assert_eq!(verify, Err(Error::UnsupportedFeature));
 }
 
 #[test]
-fn hostile_readers_and_cards_harm_nobody_else() {
+fn hostile_readers_and_cards_do_not_affect_others() {
     let models = [
         "gempc-express:card=both:fuzz=1",
         "gempc-express:card=t0:fuzz=2",
@@ -414,7 +413,7 @@ fn hostile_readers_and_cards_harm_nobody_else() {
                 for round in 0..20 {
                     let card = context.connect(name, ShareMode::Shared, Protocols::ANY);
                     if let Ok(card) = card {
-                        // Whatever it answers, it answers.
+                        // Any answer or error is right.
                         let _ = exchange(&card, SELECT_HELLO);
                         let _ = exchange(&card, HELLO);
                         let _ = card.control(ctl_code(3400), &[], &mut [0; 100]);
@@ -436,11 +435,11 @@ fn hostile_readers_and_cards_harm_nobody_else() {
     expect(&good, HELLO, b"Hello world!");
     let log = pcscd.log();
     assert!(!log.contains("panicked"), "{log}");
-    // No command and no answer is in the driver's log.
+    // The driver's log has neither commands nor answers.
     let driver: Vec<&str> = log.lines().filter(|line| line.contains("pcsc-ccid:")).collect();
     assert!(!driver.is_empty(), "{log}");
     for line in driver {
-        // However bytes are spelt.
+        // In any notation of bytes.
         let mut digits = line.replace("0x", "").to_uppercase();
         digits.retain(|letter| letter.is_ascii_hexdigit());
         let is_told = ["A000000062", "48656C6C6F"]

@@ -51,7 +51,7 @@ impl Client {
         Client { folder, daemon }
     }
 
-    /// Runs the script under strace. Gives its output and the names of its system calls from its first
+    /// Runs the script under strace. Returns its output and the names of its system calls from its first
     /// command on.
     fn run(&self, options: &[String]) -> (Output, Vec<String>) {
         let (script, trace) = (

@@ -1,4 +1,4 @@
-//! What interrupts a call: a signal whose handler calls SCardCancel, and pthread_cancel. On each backend.
+//! Interrupted calls: by a signal whose handler calls SCardCancel, and by pthread_cancel. On each backend.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use pcsc_tests::{artifacts, atr, c_program, run, Pcscd, Simulation};
 
-/// Generous: a deadlock has no end.
+/// Generous: a deadlock would last forever.
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// The program of tests/c, built once.
@@ -21,7 +21,7 @@ fn program() -> &'static PathBuf {
     path
 }
 
-/// Runs a mode of the program on our library, on each backend. It prints what is wrong.
+/// Runs a mode of the program on our library, on each backend. The program prints errors.
 fn on_each_backend(mode: &[&str]) {
     let pcscd = Pcscd::start(1);
     pcscd.reader(0).insert(atr::T1);

@@ -1,4 +1,4 @@
-//! Nothing leaks, nothing is accessed wrongly: 10,000 rounds natively and under valgrind.
+//! No leaks and no invalid accesses: 10,000 rounds natively and under valgrind.
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -1,5 +1,5 @@
-//! Without memory a call returns `SCARD_E_NO_MEMORY` or does its work. It never ends the process, and the
-//! next call with memory works.
+//! Without memory a call returns `SCARD_E_NO_MEMORY` or succeeds. It never ends the process, and the next
+//! call with memory works.
 
 use std::process::Command;
 use std::time::Duration;
@@ -7,7 +7,8 @@ use std::time::Duration;
 use pcsc_tests::scripted::{Script, Scripted};
 use pcsc_tests::{artifacts, c_library, c_program, run};
 
-/// Has every request for memory fail once; gives how many there were and how often a call was refused.
+/// Makes every request for memory fail once. Returns the number of requests, and how often a call was
+/// refused.
 fn every_request_fails_once(environment: &[(&str, &str)]) -> (u32, u32) {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(c_program(folder.path(), "out_of_memory"));

@@ -87,7 +87,7 @@ fn they_compile_and_run_without_a_c_library() {
     };
     pcscd.reader(0).insert(atr::T1);
     they_run(with_pcscd);
-    // New for each process: a reader has one that uses it.
+    // Created for each process, since only one process can use a reader.
     they_run(|name| {
         let simulation = Simulation::start(1);
         simulation.reader(0).insert(atr::T1);
@@ -98,7 +98,7 @@ fn they_compile_and_run_without_a_c_library() {
     });
 }
 
-/// Runs them all. `program` gives the command, what is to be kept while it runs, and the reader.
+/// Runs them all. `program` returns the command, values to keep while it runs, and the reader.
 fn they_run<Kept>(program: impl Fn(&str) -> (Command, Kept, Reader)) {
     for (name, expected) in [
         ("list-readers", "pcsc-tests 00 00"),

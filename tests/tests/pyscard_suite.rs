@@ -1,5 +1,5 @@
 //! pyscard's own test suite, from its source package, on Debian's library and on ours with pcscd, and on ours
-//! without it: each test ends alike.
+//! without it: each test has the same result.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +10,7 @@ use pcsc_tests::{artifacts, assert_same, atr, client, run, tail, Output, Pcscd, 
 const LIMIT: Duration = Duration::from_secs(240);
 /// Debian's Python, which has Debian's pyscard.
 const PYTHON: &str = "/usr/bin/python3";
-/// The tests that need no more than readers and cards.
+/// The tests that need only readers and cards.
 const SUITES: [(&str, &[&str]); 2] = [
     (
         "scard",
@@ -52,7 +52,7 @@ fn source(folder: &Path) -> std::path::PathBuf {
     let script = "import importlib.metadata; print(importlib.metadata.version('pyscard'))";
     let version = run(Command::new(PYTHON).args(["-c", script]), LIMIT).stdout();
     let version = version.trim();
-    // Kept for the next time.
+    // Kept for the next run.
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let package = cache.join(format!("pyscard-{version}.tar.gz"));
     let mut tries = 3;
@@ -64,7 +64,7 @@ fn source(folder: &Path) -> std::path::PathBuf {
             .arg(format!("pyscard=={version}"));
         let output = run(&mut download, LIMIT);
         tries -= 1;
-        // A registry may be out of reach for a moment.
+        // The registry may be temporarily unavailable.
         assert!(package.exists() || tries > 0, "{output:?}");
     }
     let mut unpack = Command::new("tar");
@@ -87,7 +87,7 @@ fn insert_cards(reader: impl Fn(usize) -> Reader) {
 
 /// Each test of a suite and how it ended. `source` is the package.
 fn results(source: &Path, suite: &str, modules: &[&str], ground: Ground) -> Vec<String> {
-    // The suite writes down which readers and cards there are.
+    // The suite writes a list of the readers and cards.
     let folder = tempfile::tempdir().unwrap();
     run(
         Command::new("cp")
@@ -112,7 +112,7 @@ fn results(source: &Path, suite: &str, modules: &[&str], ground: Ground) -> Vec<
         if ground != Ground::Stock {
             command.env("LD_LIBRARY_PATH", artifacts::library_folder());
         }
-        // New for each process: a reader has one that uses it.
+        // Created for each process, since only one process can use a reader.
         let _simulation = match &pcscd {
             Some(pcscd) => {
                 command.env("PCSCLITE_CSOCK_NAME", pcscd.socket());
@@ -175,7 +175,7 @@ fn every_test_ends_as_on_stock() {
     let source = source(folder.path());
     let mut passed = 0;
     for (suite, modules) in SUITES {
-        // Most of their time is spent waiting for cards.
+        // They wait for cards most of the time.
         let [stock, ours, alone] = std::thread::scope(|scope| {
             let source = &source;
             [Ground::Stock, Ground::Daemon, Ground::Alone]

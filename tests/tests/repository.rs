@@ -1,4 +1,4 @@
-//! What holds for every file and every crate of the repository.
+//! Rules for every file and every crate of the repository.
 
 use pcsc_tests::run;
 use std::fs;
@@ -22,7 +22,7 @@ fn text_files() -> Vec<(String, String)> {
         if !path.symlink_metadata().is_ok_and(|file| file.is_file()) {
             continue;
         }
-        // What is no UTF-8 is no text: corpora and recordings.
+        // Files that are not UTF-8 are not text: corpora and recordings.
         if let Ok(text) = String::from_utf8(fs::read(path).expect("a file")) {
             files.push((name.to_owned(), text));
         }
@@ -139,8 +139,7 @@ fn documents_name_files_that_exist() {
                 let Some((first, _)) = span.split_once('/') else {
                     continue;
                 };
-                // A command's first word may be a path; patterns and names in capitals stand for something
-                // else.
+                // The first word of a command may be a path; patterns and names in capitals are placeholders.
                 let path = span.split(' ').next().unwrap_or(span).trim_end_matches(':');
                 let is_pattern = path.contains(|c: char| "*{}<>$".contains(c) || c.is_ascii_uppercase());
                 let base = [folder.clone(), root()]

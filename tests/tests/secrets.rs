@@ -22,7 +22,7 @@ fn no_copy_of_a_command_to_a_daemon_is_left() {
     let daemon = Scripted::start(Script::new(4));
     let environment = [("PCSCLITE_CSOCK_NAME", daemon.path().to_str().unwrap())];
     assert_eq!(copies(&["long"], &environment), "0 found\n");
-    // The search finds what is there.
+    // Checks that the search finds copies.
     let found = copies(&["long", "a copy"], &environment);
     assert!(
         found.starts_with("a copy in [heap]") && found.ends_with("\n1 found\n"),

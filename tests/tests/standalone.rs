@@ -1,5 +1,5 @@
-//! A process without a daemon: which backend it gets, readers that another process has, and what idling
-//! costs.
+//! A process without a daemon: the choice of the backend, readers in use by another process, and the cost of
+//! idling.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::symlink;
@@ -13,7 +13,7 @@ use pcsc_tests::{artifacts, atr, in_namespace, run, Pcscd, Simulation, USB};
 const LIMIT: Duration = Duration::from_secs(60);
 const SHARED: &str = "2 3";
 
-/// A process with our library, that takes one command a line.
+/// A process with our library, which reads one command a line.
 struct Client {
     child: Child,
     input: ChildStdin,
@@ -53,7 +53,7 @@ impl Client {
         line.trim().to_owned()
     }
 
-    /// Ends the process as a crash would.
+    /// Ends the process like a crash.
     fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -87,7 +87,7 @@ fn inner_a_daemon_comes_and_goes() {
     let served = establish();
     assert!(matches!(served.backend(), BackendKind::Daemon { .. }));
     assert_eq!(served.list_readers_owned().map(|names| names.len()), Ok(1));
-    // The daemon has the readers now, and what was left is told so.
+    // The daemon has the readers now. Calls of the old context fail.
     assert_eq!(alone.is_valid(), Err(Error::InvalidHandle));
     let failure = alone.try_list_readers().unwrap_err();
     assert_eq!(failure.error(), Error::NoService);
@@ -97,7 +97,7 @@ fn inner_a_daemon_comes_and_goes() {
     std::fs::remove_file(&link).unwrap();
     let alone = establish();
     assert_eq!(alone.backend(), BackendKind::Standalone);
-    // A socket that nobody listens at is no daemon, however new.
+    // A new socket on which no process listens does not count as a daemon.
     drop(std::os::unix::net::UnixListener::bind(&link).unwrap());
     assert_eq!(establish().backend(), BackendKind::Standalone);
 }
@@ -138,7 +138,7 @@ fn without_usb_there_is_no_service() {
 }
 
 #[test]
-fn a_reader_that_another_process_has_is_listed_and_used_once_it_is_free() {
+fn a_reader_in_use_by_another_process_is_listed_and_used_once_it_is_free() {
     let simulation = Simulation::start(2);
     simulation.reader(0).insert(atr::T1);
     let names = [0, 1].map(|number| simulation.reader(number).name());
@@ -151,7 +151,7 @@ fn a_reader_that_another_process_has_is_listed_and_used_once_it_is_free() {
     assert_eq!(second.say("establish"), "00000000");
     assert_eq!(second.say("list"), format!("00000000 {}", names.join("|")));
     assert!(second.say(&connect).starts_with("8010000B"));
-    // It waits for the card that it cannot see, and sees it once the reader is free.
+    // The wait ends once the reader is free and the card in it can be seen.
     second.send(&format!("watch 30000 8 {}", names[0]));
     // In the middle of an APDU of a second.
     first.send("transmit 80DE0400");
@@ -166,7 +166,7 @@ fn a_reader_that_another_process_has_is_listed_and_used_once_it_is_free() {
 }
 
 #[test]
-fn a_process_that_neither_connects_nor_waits_for_cards_keeps_no_other_out() {
+fn a_process_that_neither_connects_nor_waits_for_cards_claims_no_reader() {
     let simulation = Simulation::start(1);
     simulation.reader(0).insert(atr::T1);
     let name = simulation.reader(0).name();
@@ -177,12 +177,12 @@ fn a_process_that_neither_connects_nor_waits_for_cards_keeps_no_other_out() {
         assert_eq!(client.say("establish"), "00000000");
         assert_eq!(client.say("list"), format!("00000000 {name}"));
     }
-    // One waits for readers that come and go, the other one has the card.
+    // One process waits for readers to come and go, the other one uses the card.
     second.send(r"watch 1500 0 \\?PnP?\Notification");
     assert!(first.say(&connect).starts_with("00000000"));
     assert!(second.hear().starts_with("8010000A"));
     assert!(second.say(&connect).starts_with("8010000B"));
-    // After the end of the connection the device is given back, while the context lives on.
+    // After the end of the connection the device is released, while the context stays.
     second.send(&format!("watch 30000 8 {name}"));
     assert_eq!(first.say("disconnect 0"), "00000000");
     let seen = second.hear();
@@ -192,7 +192,7 @@ fn a_process_that_neither_connects_nor_waits_for_cards_keeps_no_other_out() {
 }
 
 #[test]
-fn readers_are_ignored_and_renamed_as_the_environment_says() {
+fn readers_are_ignored_and_renamed_by_the_environment() {
     let simulated = |names: &[(&str, &str)]| {
         let mut environment = vec![
             ("PCSCLITE_BACKEND", "simulated".to_owned()),
@@ -225,7 +225,7 @@ fn idling_costs_nothing_and_a_release_ends_the_threads() {
     ];
     let mut client = Client::start(&environment);
     assert_eq!(client.say("establish"), "00000000");
-    // Until the unused cards have lost their power, there is something to do.
+    // Until the unused cards are powered down, the threads have work to do.
     let list = client.say("list");
     let name = list.trim_start_matches("00000000 ").split('|').next().unwrap();
     let seen = client.say(&format!("watch 0 0 {name}"));
@@ -255,7 +255,7 @@ fn idling_costs_nothing_and_a_release_ends_the_threads() {
     let start = Instant::now();
     assert_eq!(client.say("release"), "00000000");
     assert!(start.elapsed() < Duration::from_secs(10));
-    // A thread that was joined is listed until the kernel has done with it.
+    // A thread that was joined is listed until the kernel has removed it.
     while threads() > 1 {
         assert!(start.elapsed() < Duration::from_secs(20), "{} threads", threads());
         std::thread::sleep(Duration::from_millis(1));

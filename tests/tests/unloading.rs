@@ -44,7 +44,7 @@ fn simulated(mut command: Command) -> Command {
     command
 }
 
-/// What a process has.
+/// The resources of a process.
 #[derive(Debug)]
 struct Usage {
     threads: i64,
@@ -55,7 +55,7 @@ struct Usage {
     library: i64,
 }
 
-/// Runs the program: what it has early, and at the end.
+/// Runs the program. Returns its resources early and at the end.
 fn usage(mut command: Command) -> [Usage; 2] {
     let text = run(&mut command, LIMIT).stdout();
     let line = |line: &str| {
@@ -75,7 +75,7 @@ fn usage(mut command: Command) -> [Usage; 2] {
     lines.try_into().expect("two lines")
 }
 
-/// Demands that nothing is left; gives how many mappings of the library there are at the end.
+/// Checks that nothing is left. Returns the number of mappings of the library at the end.
 #[track_caller]
 fn nothing_is_left([early, end]: [Usage; 2]) -> i64 {
     let both = format!("early {early:?}, at the end {end:?}");
@@ -119,7 +119,7 @@ fn a_library_that_is_loaded_again_and_again_is_mapped_once() {
 #[test]
 fn readers_in_another_process_are_left_by_each_load() {
     let folder = tempfile::tempdir().unwrap();
-    // The program of these readers may not have seen yet that one context has ended when the next one begins.
+    // The process of these readers may notice the end of one context only after the next one has begun.
     let simulation = Simulation::start_shared(2);
     simulation.reader(0).insert(atr::T1);
     let mut behind_a_socket = client(built(&folder));

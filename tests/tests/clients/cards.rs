@@ -1,13 +1,12 @@
-//! Real card applications behind vsmartcard's vpcd: what GnuPG and the tools for PKCS#11 and PIV do with
-//! them.
+//! Real card applications behind vsmartcard's vpcd, used by GnuPG and by tools for PKCS#11 and PIV.
 
-use crate::grounds::{is_there, same_on_the_driver, text};
 use crate::python::PYTHON;
+use crate::setups::{is_there, same_on_the_driver, text};
 use pcsc_tests::{artifacts, assert_same, client, Pcscd};
 use std::process::Command;
 
-/// Runs a program on Debian's library and on ours, each with a card of its own; demands the same output, and
-/// gives it.
+/// Runs a program on Debian's library and on ours, each with a card of its own. Checks that the output is the
+/// same, and returns it.
 fn same_with_a_card(application: &str, program: impl Fn() -> Command) -> String {
     let on = |prepare: fn(&mut Command)| {
         let pcscd = Pcscd::start_cards(&[application]);

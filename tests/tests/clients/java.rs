@@ -1,7 +1,7 @@
 //! javax.smartcardio.
 
-use crate::grounds::{is_there, same_on_the_driver, Twins, LIMIT};
 use crate::live::{same_live, Live};
+use crate::setups::{is_there, same_on_the_driver, Twins, LIMIT};
 use pcsc_tests::{atr, client, run};
 use std::process::Command;
 
@@ -14,7 +14,7 @@ fn java_smartcardio() {
     let mut compile = Command::new("javac");
     compile.arg("-d").arg(classes.path()).arg(source);
     run(&mut compile, LIMIT).stdout();
-    // A property says which library; Debian's Java is linked against one as well.
+    // A property chooses the library; Debian's Java is also linked against one.
     const JAVA: &str = r#"
         library=$LD_LIBRARY_PATH/libpcsclite.so.1
         exec java "-Dsun.security.smartcardio.library=$library" "$@"

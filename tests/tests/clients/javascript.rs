@@ -1,6 +1,6 @@
 //! Node.js and Deno.
 
-use crate::grounds::{same_on_the_driver, Twins};
+use crate::setups::{same_on_the_driver, Twins};
 use pcsc_tests::{artifacts, atr, client};
 use std::path::Path;
 
@@ -9,7 +9,7 @@ fn script(name: &str) -> String {
     format!("{}/javascript/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Whether npm packages can be here; says so where not.
+/// Whether npm packages can be fetched; prints the reason if not.
 fn has_npm() -> bool {
     let found = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
         .any(|folder: std::path::PathBuf| folder.join("npm").exists());

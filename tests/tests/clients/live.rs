@@ -1,6 +1,6 @@
-//! Programs that go on while cards come and go.
+//! Programs that run while cards come and go.
 
-use crate::grounds::{loaded, our_file, Ground, Stage, GROUNDS, LIMIT};
+use crate::setups::{loaded, our_file, Setup, Stage, LIMIT, SETUPS};
 use pcsc_tests::assert_same;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -53,18 +53,18 @@ impl Live {
     }
 
     pub fn is_on(&self, stage: &Stage) {
-        if stage.ground != Ground::Stock {
+        if stage.setup != Setup::Stock {
             assert_eq!(loaded(self.child.id()), Some(our_file()));
         }
     }
 }
 
-/// What a program that goes on prints while cards come and go; the same on all grounds. `play` starts it and
-/// moves the cards.
+/// The output of a program that runs while cards come and go, which must be the same in all set-ups. `play`
+/// starts it and moves the cards.
 pub fn same_live(play: impl Fn(&Stage) -> Live) -> String {
-    let texts = GROUNDS.map(|ground| play(&Stage::start(ground)).seen.join("\n"));
-    for (ground, text) in GROUNDS.iter().zip(&texts) {
-        let name = format!("{ground:?}");
+    let texts = SETUPS.map(|setup| play(&Stage::start(setup)).seen.join("\n"));
+    for (setup, text) in SETUPS.iter().zip(&texts) {
+        let name = format!("{setup:?}");
         assert_same("a program that goes on", ("Stock", &texts[0]), (&name, text));
     }
     texts.into_iter().next().unwrap()

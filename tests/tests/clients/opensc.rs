@@ -1,6 +1,6 @@
 //! OpenSC.
 
-use crate::grounds::{is_there, loads, our_file, same_on_the_driver, Ground, Stage, Twins};
+use crate::setups::{is_there, loads, our_file, same_on_the_driver, Setup, Stage, Twins};
 use pcsc_tests::{atr, client};
 use std::process::Command;
 
@@ -40,7 +40,7 @@ fn opensc_tool() {
     twins.same(|| opensc(&["--reader", "0", "--atr"]));
 
     let wait = || opensc(&["--wait", "--reader", "1", "--atr"]);
-    for stage in [Stage::start(Ground::Daemon), Stage::start(Ground::Alone)] {
+    for stage in [Stage::start(Setup::Daemon), Stage::start(Setup::Alone)] {
         assert_eq!(loads(&mut stage.command(wait())), our_file());
     }
 }
@@ -53,7 +53,7 @@ fn opensc_tool_on_the_driver() {
     let sent = same_on_the_driver(|_| opensc(&SELECT_AND_SEND));
     assert!(sent.contains("Hello world!"), "{sent}");
 
-    // No driver of OpenSC's is for this card, and each looks at it.
+    // None of OpenSC's card drivers is for this card, and each of them tries it.
     for (program, arguments) in [
         ("opensc-tool", &["--name"][..]),
         ("opensc-tool", &["--list-files"]),

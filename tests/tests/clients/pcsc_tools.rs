@@ -1,7 +1,7 @@
 //! pcsc-tools: pcsc_scan in C and scriptor in Perl.
 
-use crate::grounds::{is_there, loads, our_file, same_on_the_driver, Ground, Stage, Twins, LIMIT};
 use crate::live::{same_live, Live};
+use crate::setups::{is_there, loads, our_file, same_on_the_driver, Setup, Stage, Twins, LIMIT};
 use pcsc_tests::{atr, client, run};
 use std::path::Path;
 use std::process::Command;
@@ -69,14 +69,14 @@ fn scriptor_in_perl() {
     twins.act(0, |reader| reader.insert(atr::T1));
     let text = twins.same(|| scriptor("pcsc-tests 00 00", &script));
     assert!(text.contains("48 65 6C 6C 6F"), "{text}");
-    for stage in [Stage::start(Ground::Daemon), Stage::start(Ground::Alone)] {
+    for stage in [Stage::start(Setup::Daemon), Stage::start(Setup::Alone)] {
         stage.reader(0).insert(atr::T1);
         let mut waiting = client("scriptor");
         waiting.args(["-r", "pcsc-tests 00 00"]);
         assert_eq!(loads(&mut stage.command(waiting)), our_file());
     }
 
-    // T=0 says how much it wants.
+    // With T=0 the card announces the length of the response.
     std::fs::write(&script, format!("reset\n{SELECT}\n00 00 00 00 0C\n")).unwrap();
     let text = same_on_the_driver(|reader| scriptor(reader, &script));
     assert!(text.contains("48 65 6C 6C 6F"), "{text}");

@@ -1,7 +1,7 @@
 //! pyscard.
 
-use crate::grounds::{same_on_the_driver, Twins};
 use crate::live::{same_live, Live};
+use crate::setups::{same_on_the_driver, Twins};
 use pcsc_tests::{atr, client};
 use std::path::Path;
 use std::process::Command;
@@ -27,7 +27,8 @@ fn pyscard() {
     let script = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/python/client.py"));
     let mut twins = Twins::start();
     twins.act(0, |reader| reader.insert(atr::T1));
-    // The card came when pcscd was there, which counts that; and before the process without pcscd.
+    // The card came after pcscd's start, which counts as an event, but before the start of the process
+    // without pcscd.
     let counted = |alone: String| alone.replace("('pcsc-tests 00 00', 34,", "('pcsc-tests 00 00', 65570,");
     let text = twins.same_but(|| python(script), counted);
     assert!(

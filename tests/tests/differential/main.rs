@@ -1,6 +1,6 @@
 //! The same C program on Debian's library and on ours, against a daemon in the same state, and on ours
-//! without a daemon, against the same readers: what it prints must be identical, line by line, but for those
-//! in `differences`, each with its reason.
+//! without a daemon, against the same readers: the output must be identical, line by line, except for the
+//! lines in `differences`, each with its reason.
 
 mod differences;
 
@@ -56,10 +56,10 @@ enum Library {
     StockOnDriver,
 }
 
-/// The simulated readers that our driver serves: TPDU level, so that it does all there is to do.
+/// The simulated readers that our driver serves: of TPDU level, where the driver does the most.
 const DRIVEN: [&str; 2] = ["gempc-express"; 2];
 
-/// What has the readers.
+/// The owner of the readers.
 enum Owner {
     Pcscd(Pcscd),
     Process(Simulation),
@@ -82,7 +82,7 @@ impl Owner {
     }
 }
 
-/// Runs one part of the program on a library; gives its lines.
+/// Runs one part of the program on a library. Returns its lines.
 fn lines(part: &str, library: Library, environment: &[(&str, &str)]) -> Vec<String> {
     let readers = if part == "no_readers" { 0 } else { 2 };
     let mut command = client(program());
@@ -135,7 +135,7 @@ fn lines(part: &str, library: Library, environment: &[(&str, &str)]) -> Vec<Stri
                 None => lines.push(line),
             },
             Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
-            // Two that hang at the same place would be alike, and nothing after it compared.
+            // Two runs that hang at the same place would be equal, and the rest would not be compared.
             Err(_) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -150,7 +150,7 @@ fn lines(part: &str, library: Library, environment: &[(&str, &str)]) -> Vec<Stri
         "{part} on {library:?}: {status}\n{}",
         lines.join("\n")
     );
-    // A child that crashes or hangs with both would be alike as well.
+    // A child that crashes or hangs with both libraries would be equal as well.
     let is_killed = |line: &&String| line.contains(" killed by ");
     if matches!(library, Library::Ours | Library::Standalone) {
         assert_eq!(lines.iter().find(is_killed), None, "{part} on {library:?}");
@@ -158,7 +158,7 @@ fn lines(part: &str, library: Library, environment: &[(&str, &str)]) -> Vec<Stri
     lines
 }
 
-/// Does what the program asks for.
+/// Executes a request of the program.
 fn fulfil(owner: &mut Owner, wish: &str) {
     let words: Vec<&str> = wish.split_whitespace().collect();
     let reader = |number: &str| owner.reader(number);
@@ -198,8 +198,7 @@ fn compare_standalone(part: &str, environment: &[(&str, &str)]) {
 fn compare_driver(part: &str) {
     let [handler, driver] = [Library::Stock, Library::StockOnDriver].map(|library| {
         let lines = lines(part, library, &[]);
-        // The test's handler tells its protocol number there, which libccid and our driver leave to the
-        // caller.
+        // The test's handler sets its protocol number there, unlike libccid and our driver.
         lines
             .iter()
             .map(|line| match line.split_once(" receive_pci.") {
@@ -211,7 +210,7 @@ fn compare_driver(part: &str) {
     compare_lines(part, &handler, &driver, WITH_DRIVER, &[]);
 }
 
-/// The `expected` differences must be there, those that `may` be there may.
+/// Checks the differences: those in `expected` must occur, those in `may` can occur.
 fn compare_lines(part: &str, stock: &[String], ours: &[String], expected: &[Difference], may: &[Difference]) {
     let differences: Vec<&Difference> = expected.iter().chain(may).collect();
     let mut wrong = Vec::new();
@@ -274,7 +273,7 @@ fn no_daemon() {
     compare("no_daemon", &[("PCSCLITE_CSOCK_NAME", "/nonexistent/pcscd.comm")]);
 }
 
-/// Those that need no daemon to be ended and started.
+/// The parts that do not end and start the daemon.
 mod standalone {
     use super::compare_standalone;
 
@@ -298,11 +297,11 @@ mod standalone {
     }
 }
 
-/// The driver in libccid's place: the test's handler is a model of what pcscd's clients see of any.
+/// Our driver in libccid's place, compared with the test's handler.
 ///
-/// Left out are `control` and `attributes`, of which each handler has its own, `cards`, in which a reader
-/// goes that pcscd with a driver learns of from the USB, and `transactions` and others that say nothing about
-/// a handler.
+/// Not compared are `control` and `attributes`, which differ between handlers, `cards`, in which a reader is
+/// removed, which pcscd with a driver detects on the USB, and `transactions` and others that do not depend on
+/// the handler.
 mod with_the_driver {
     macro_rules! parts {
         ($($part:ident)+) => { $(

@@ -70,7 +70,7 @@ fn each_card_is_seen_as_what_it_is() {
     assert_eq!(client.call(&t1_only).0, PROTO_MISMATCH);
 }
 
-/// pcscd alone looks every 400 ms; the handler's event reaches a waiting client well before.
+/// pcscd polls every 400 ms; the handler's event reaches a waiting client earlier.
 #[test]
 fn moves_wake_a_waiting_client_at_once() {
     let pcscd = Pcscd::start(1);
@@ -189,7 +189,7 @@ fn a_mute_card_and_a_failing_one() {
 }
 
 #[test]
-fn delays_last_as_told_and_end_with_a_removal() {
+fn delays_last_as_set_and_end_with_a_removal() {
     let pcscd = Pcscd::start(2);
     let (reader, mut client) = (pcscd.reader(0), Client::new(&pcscd));
     reader.slow(Duration::from_millis(150));
@@ -207,7 +207,7 @@ fn delays_last_as_told_and_end_with_a_removal() {
     reader.delay(Duration::from_millis(100));
     assert!(timed("transmit 80EC0000") >= Duration::from_millis(100));
 
-    // A second reader is not held up: each has its own lock in pcscd.
+    // A second reader does not wait: each has its own lock in pcscd.
     reader.delay(Duration::from_secs(60));
     client.send("transmit 80EC0000");
     let start = Instant::now();
@@ -215,7 +215,7 @@ fn delays_last_as_told_and_end_with_a_removal() {
     let mut other = Client::new(&pcscd);
     other.connect(&pcscd.reader(1).name());
     assert_eq!(other.ok("transmit 80EC0000"), "9000");
-    // Nor does the long exchange outlast its card.
+    // The removal of the card ends the long exchange.
     while reader.counts().transmits < 3 {
         assert!(
             start.elapsed() < Duration::from_secs(20),
@@ -292,7 +292,7 @@ fn a_daemon_killed_stopped_and_restarted() {
     client.connect(&reader.name());
     assert_eq!(client.ok("transmit 80EC0000"), "9000");
 
-    // In order: every reader is closed, which ends its event thread, and then the library is let go.
+    // pcscd closes every reader, which ends its event thread, and then unloads the library.
     assert!(pcscd.stop().code().is_some(), "{}", pcscd.log());
     let unloaded = |pcscd: &Pcscd| pcscd.log().matches("Unloading reader driver").count();
     assert_eq!(unloaded(&pcscd), 1, "{}", pcscd.log());

@@ -1,4 +1,4 @@
-//! Processes, files and artifacts: what a test starts ends with it.
+//! Processes, files and artifacts: a test leaves none behind.
 
 use crate::client::Client;
 use crate::SUCCESS;
@@ -35,13 +35,12 @@ fn nothing_is_left_behind() {
     assert!(!folder.exists() && !process.exists());
 }
 
-/// A test that is killed cleans nothing up; its daemon must end all the same. The test starts itself as that
-/// test.
+/// A test that is killed does not clean up, but its daemon must end. This test starts itself as that test.
 #[test]
 fn the_daemon_ends_with_the_tests_process() {
     const ROLE: &str = "PCSC_TESTS_PRINT_PID_AND_DIE";
     if std::env::var_os(ROLE).is_some() {
-        // From a thread that ends at once: the daemon has to outlive it, though not the process.
+        // From a thread that ends at once: the daemon must outlive the thread, but not the process.
         let pcscd = std::thread::spawn(|| Pcscd::start(0)).join().expect("a daemon");
         assert_eq!(Client::new(&pcscd).call("release").0, SUCCESS);
         println!(
@@ -113,7 +112,7 @@ fn a_command_is_killed_with_its_children_at_the_deadline() {
     let output = run(&mut command, Duration::from_secs(2));
     assert!(output.timed_out && !output.status.success());
     assert_eq!(output.stdout, b"begun\n");
-    // A child that holds the output open when its parent has ended in time does not hold us up either.
+    // A child that keeps the output open after the end of its parent does not delay the result.
     command = Command::new("sh");
     command.args(["-c", "echo done; echo why >&2; sleep 60 &"]);
     let output = run(&mut command, Duration::from_secs(30));

@@ -1,4 +1,4 @@
-//! Answers that come in an unusual order, end early, or are no answers.
+//! Answers that come in an unusual order, end early, or are invalid.
 
 use super::*;
 
@@ -125,7 +125,7 @@ fn a_daemon_may_die_at_every_byte_of_every_answer() {
 }
 
 #[test]
-fn absurd_answers_end_the_context_and_nothing_else() {
+fn invalid_answers_end_the_context_and_nothing_else() {
     let cases: [(i32, Command, usize, u32); 9] = [
         (6, Command::GetReadersStateSize, 0, 0),
         (6, Command::GetReadersStateSize, 0, u32::MAX),
@@ -174,7 +174,7 @@ fn absurd_answers_end_the_context_and_nothing_else() {
 }
 
 #[test]
-fn odd_reader_names_are_passed_on() {
+fn unusual_reader_names_are_passed_on() {
     let daemon = Scripted::start(Script::new(6));
     daemon.change(|readers| {
         readers[1] = pcsc_tests::scripted::Reader {

@@ -1,5 +1,5 @@
-//! Daemons that misbehave, forks, signals and scarce descriptors: each gives the right error at once, and no
-//! answer is taken for that of another request.
+//! Daemons that misbehave, forks, signals and scarce descriptors: each call returns the right error at once,
+//! and no answer is taken for that of another request.
 
 mod answers;
 mod process;
@@ -114,7 +114,7 @@ fn refusals_name_their_cause() {
 }
 
 #[test]
-fn a_version_that_nobody_speaks_is_named() {
+fn a_version_that_is_not_supported_is_named() {
     for (major, minor) in [(4, 1), (4, 7), (5, 4), (0, 0), (-1, i32::MAX)] {
         let daemon = Scripted::start(Script {
             version: Version { major, minor },
@@ -199,7 +199,7 @@ fn calls_with_a_timeout_end_with_it() {
 }
 
 #[test]
-fn a_silent_daemon_is_given_up_in_calls_that_need_no_card() {
+fn calls_that_need_no_card_end_if_the_daemon_does_not_answer() {
     type Call = dyn Fn(Context) -> Result<(), Error>;
     let wait = |context: Context| {
         let mut states = [ReaderState::new(READER, State::EMPTY)];

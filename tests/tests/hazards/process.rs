@@ -72,7 +72,7 @@ fn descriptors_above_1024_work() {
 }
 
 #[test]
-fn signals_are_invisible() {
+fn signals_do_not_end_calls() {
     extern "C" fn nothing(_: libc::c_int) {}
     // SAFETY: the handler does nothing; without SA_RESTART every blocking call is interrupted.
     unsafe {

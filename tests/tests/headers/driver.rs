@@ -1,4 +1,4 @@
-//! ifdhandler.h and debuglog.h: what drivers of readers are built with.
+//! ifdhandler.h and debuglog.h, the headers of drivers.
 
 use super::{
     assert_changes_are_seen, compile_and_run, compiler, identifiers, macros, source, tree, C, C17, C89, CXX,
@@ -94,7 +94,7 @@ fn every_driver_type_field_and_function_is_there() {
         };
         let (stock, ours) = (words(Path::new(STOCK)), words(&tree("include")));
         assert!(stock.contains("IFDHPowerICC") && stock.contains("Mechanics_Supported"));
-        // Names of parameters and attributes are nobody's business.
+        // Names of parameters and attributes are not compared.
         let internal = ["format", "printf"];
         let missing: Vec<_> = stock
             .difference(&ours)

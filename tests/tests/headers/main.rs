@@ -68,7 +68,7 @@ fn compiler(kind: [&str; 4], headers: &Path, arguments: &[&str], source: &Path) 
     }
 }
 
-/// Compiles a program and runs it: what it prints, or what the compiler says.
+/// Compiles a program and runs it. Returns its output, or the compiler's messages.
 fn compile_and_run(kind: [&str; 4], headers: &Path, source: &Path) -> Result<String, String> {
     let folder = TempDir::new().expect("a folder");
     let program = folder.path().join("program");
@@ -85,7 +85,7 @@ fn source(text: &str) -> (TempDir, PathBuf) {
     (folder, path)
 }
 
-// ---- What the compiler sees ----
+// ---- Layouts and prototypes ----
 
 #[test]
 fn sizes_values_and_prototypes_agree() {

@@ -1,4 +1,4 @@
-//! The driver's bundle, as pcscd takes it.
+//! The driver's bundle, loaded by pcscd.
 
 use super::{files, install, is_empty, path};
 use pcsc_client::ctl_code;
@@ -7,7 +7,7 @@ use std::fs;
 use tempfile::TempDir;
 
 #[test]
-fn the_driver_is_a_bundle_that_pcscd_takes() {
+fn pcscd_loads_the_driver_from_its_bundle() {
     let prefix = TempDir::new().expect("a folder");
     let prefix = prefix.path();
     let (drop, udev) = (prefix.join("drivers"), prefix.join("rules.d"));
@@ -48,8 +48,7 @@ fn the_driver_is_a_bundle_that_pcscd_takes() {
         .expect("a name");
     assert_eq!((vendors[alcor], products[alcor]), ("0x058F", "0x9540"));
 
-    // What the user writes into it holds: commands to the reader itself are announced only where they are
-    // allowed.
+    // The user's settings in it have effect: commands to the reader itself are announced only if allowed.
     for (options, announced) in [("0x0000", false), ("0x0001", true)] {
         let text = text.replacen(
             "<string>0x0000</string>",

@@ -1,4 +1,4 @@
-//! What is installed, as compilers, linkers and debuggers use it.
+//! The installed files, used by compilers, linkers and debuggers.
 
 use super::{compile_hello, install, needed, path, pkg_config, run_hello, target, tree, NO_SERVICE, SHORT};
 use pcsc_tests::run;
@@ -37,7 +37,7 @@ fn a_program_links_with_either_library() {
     assert!(said.contains(NO_SERVICE), "{said}");
 }
 
-/// A program with no shared library at all, for each way in which compilers make one.
+/// A program without shared libraries, for each compiler option that makes one.
 #[test]
 fn a_static_program_links_and_runs() {
     let prefix = TempDir::new().expect("a folder");
@@ -101,7 +101,7 @@ fn build_id(file: &Path) -> String {
 }
 
 #[test]
-fn what_is_installed_is_stripped() {
+fn installed_files_are_stripped() {
     let prefix = TempDir::new().expect("a folder");
     let prefix = prefix.path();
     let (drop, udev) = (prefix.join("drivers"), prefix.join("rules.d"));
@@ -156,7 +156,7 @@ fn debug_information_is_a_file_of_its_own() {
         let links = run(&mut links, SHORT).stdout();
         assert!(links.contains(&format!("{name}.debug")), "{links}");
     }
-    // What runs needs none of it: a program finds every function in the stripped library.
+    // Programs do not need it: they find every function in the stripped library.
     let mut symbols = Command::new("nm");
     symbols.args(["-D", "--defined-only"]);
     let library = prefix.join("lib/libpcsclite.so.1.0.0");
@@ -169,7 +169,7 @@ fn debug_information_is_a_file_of_its_own() {
 }
 
 #[test]
-fn a_machine_without_objcopy_says_what_to_install() {
+fn without_objcopy_the_error_names_the_package() {
     let prefix = TempDir::new().expect("a folder");
     let mut command = super::script("install.sh");
     command.args(["--prefix", path(prefix.path())]);

@@ -1,5 +1,5 @@
-//! scripts/install.sh and scripts/with-pcsc: what a user installs or tries out, compiles against and removes
-//! again.
+//! scripts/install.sh and scripts/with-pcsc: installing, compiling against the installation, removing it, and
+//! running a program without it.
 
 mod driver;
 mod linking;
@@ -18,7 +18,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 const SHORT: Duration = Duration::from_secs(30);
-/// The code of SCARD_E_NO_SERVICE as hello.c prints it: what a library without daemon answers.
+/// The code of SCARD_E_NO_SERVICE as hello.c prints it, without a daemon.
 const NO_SERVICE: &str = "0x8010001D";
 
 fn tree(path: &str) -> PathBuf {
@@ -47,14 +47,14 @@ fn target() -> &'static Path {
                 "--target-dir",
             ])
             .arg(target);
-        // Built for another target, it would lie elsewhere than where the scripts look.
+        // With another target the files would not be where the scripts look.
         cargo.current_dir(tree(".")).env_remove("CARGO_BUILD_TARGET");
         run(&mut cargo, Duration::from_secs(900)).stdout();
         target.to_owned()
     })
 }
 
-/// A script of the tree, in an environment that leads to nothing else.
+/// A script of the tree, without variables that lead to other libraries or folders.
 fn script(name: &str) -> Command {
     let mut command = Command::new(tree(&format!("scripts/{name}")));
     command.env("CARGO_TARGET_DIR", target()).current_dir("/");
@@ -73,7 +73,7 @@ fn install(arguments: &[&str]) -> Output {
     run(script("install.sh").args(arguments), SHORT)
 }
 
-/// What a script says of a failure.
+/// The error message of a script that failed.
 #[track_caller]
 fn failure(output: &Output) -> String {
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -145,7 +145,7 @@ fn compile_hello(flags: &str, program: &Path) {
     run(&mut command, SHORT).stdout();
 }
 
-/// The libraries that a program asks the dynamic linker for.
+/// The shared libraries that a program needs.
 fn needed(program: &Path) -> Vec<String> {
     let output = run(Command::new("readelf").args(["-d", "-W"]).arg(program), SHORT).stdout();
     let lines = output.lines().filter(|line| line.contains("(NEEDED)"));
@@ -153,7 +153,7 @@ fn needed(program: &Path) -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
-/// hello's complaint where no daemon is.
+/// The error message of hello without a daemon.
 fn run_hello(command: &mut Command) -> String {
     failure(&run(
         command.env("PCSCLITE_CSOCK_NAME", "/nonexistent/pcscd.comm"),
@@ -166,7 +166,7 @@ fn run_hello(command: &mut Command) -> String {
 #[test]
 fn a_prefix_serves_compilers_and_programs_and_is_left_empty() {
     let folder = TempDir::new().expect("a folder");
-    // A name that needs quotes in every script and every pattern.
+    // A name that needs quotes in scripts and patterns.
     let prefix = folder.path().join("a|b&c");
     fs::create_dir(&prefix).expect("a folder");
     let said = install(&["--prefix", path(&prefix)]).stdout();
@@ -220,7 +220,7 @@ fn a_package_is_built_in_destdir() {
             .find_map(|line| line.strip_prefix(&format!("{variable}=")));
         assert_eq!(text, Some(value), "{variable}");
     }
-    // What OpenSC's configure asks for.
+    // The variables that OpenSC's configure reads.
     pkg_config(&pc, Some(dest), &["--atleast-version=1.8.22"]);
     let header = fs::read_to_string(tree("include/pcsclite.h")).expect("a header");
     let version = pkg_config(&pc, None, &["--modversion"]);
@@ -251,7 +251,7 @@ fn a_package_is_built_in_destdir() {
 }
 
 #[test]
-fn the_real_library_does_not_become_everybodys() {
+fn the_real_library_is_not_found_by_other_programs() {
     let prefix = TempDir::new().expect("a folder");
     let prefix = prefix.path();
     let said = install(&["--real", "--prefix", path(prefix)]).stdout();
@@ -300,11 +300,11 @@ fn an_installation_is_renewed_and_follows_its_folders() {
 }
 
 #[test]
-fn a_strangers_file_is_left_alone() {
+fn a_file_of_another_package_is_not_changed() {
     let prefix = TempDir::new().expect("a folder");
     let prefix = prefix.path();
     fs::create_dir(prefix.join("lib")).expect("a folder");
-    // A link that leads nowhere is somebody's too.
+    // A dangling link is such a file too.
     symlink("libpcsclite.so.1.0.0", prefix.join("lib/libpcsclite.so.1")).expect("a link");
     let said = failure(&install(&["--prefix", path(prefix)]));
     assert!(

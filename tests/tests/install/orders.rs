@@ -1,4 +1,5 @@
-//! Installations in every order. What they install is small here, since it is installed a thousand times.
+//! Installations in every order. The installed files are small here, since they are installed a thousand
+//! times.
 
 use super::{failure, files, is_empty, path, script, INSTALLED, SHORT};
 use pcsc_tests::run;
@@ -113,7 +114,7 @@ impl Installer {
         run(self.command(KINDS[kind].0).arg("--uninstall"), SHORT).stdout();
     }
 
-    /// Every file below the prefix is one of these kinds', and there is no other folder than theirs.
+    /// Checks that the files below the prefix are those of these kinds, and that there is no other folder.
     #[track_caller]
     fn holds(&self, kinds: &[usize], order: &str) {
         let expected: BTreeSet<_> = kinds.iter().flat_map(|kind| KINDS[*kind].1).copied().collect();
@@ -157,7 +158,8 @@ fn every_order_of_installations_leaves_nothing() {
     let orders = orders(KINDS.len());
     assert_eq!(orders.len(), 24);
     for (number, install) in orders.iter().enumerate() {
-        // Each order of installing meets one order of uninstalling, and each of these comes up once.
+        // Each order of installing is combined with one order of uninstalling, and each of these is used
+        // once.
         let uninstall = &orders[(number * 7 + 5) % orders.len()];
         let said = format!("installing {install:?}, uninstalling {uninstall:?}");
         for (done, kind) in install.iter().enumerate() {
@@ -177,7 +179,7 @@ fn every_order_of_installations_leaves_nothing() {
 }
 
 #[test]
-fn two_kinds_that_share_a_file_share_it_to_the_end() {
+fn a_file_that_two_kinds_share_stays_until_both_are_removed() {
     let installer = Installer::new();
     for (first, second) in [(2, 3), (3, 2)] {
         installer.install(first);

@@ -1,5 +1,4 @@
-//! The udev rules, as udev carries them out: on a USB device in a sysfs, a /dev and a user database of the
-//! test's own.
+//! The udev rules, applied by udev to a USB device in a sysfs, a /dev and a user database of this test.
 
 use super::{tree, SHORT};
 use pcsc_tests::run;
@@ -119,7 +118,7 @@ fn a_readers_node_is_for_seat_group_and_daemon() {
         fs::write(&file, text).expect("a file of ours");
         file
     };
-    // Newer releases of udev only print what they would do.
+    // Newer releases of udev only print the changes and do not make them.
     let for_all = rules("for-all", "SUBSYSTEM==\"usb\", MODE=\"0666\"\n");
     if !who_may_open(&for_all, false, "058f", "9540", CCID).contains(&"stranger".to_owned()) {
         println!("SKIPPED: this release of udevadm test does not change the node");
@@ -135,7 +134,7 @@ fn a_readers_node_is_for_seat_group_and_daemon() {
             ["plugdev", "seat"]
         );
     }
-    // Nobody but root writes to what is no reader.
+    // Only root may write to a device that is not a reader.
     assert_eq!(who_may_open(&ours, true, "058f", "9540", HID), [""; 0]);
 
     let text = fs::read_to_string(&ours).expect("the rules");

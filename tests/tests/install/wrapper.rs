@@ -57,7 +57,7 @@ fn a_command_runs_on_our_library_from_anywhere() {
 }
 
 #[test]
-fn java_is_told_where_the_library_is() {
+fn java_gets_the_path_of_the_library() {
     let property = format!(
         "sun.security.smartcardio.library = {}",
         path(
@@ -79,7 +79,7 @@ fn java_is_told_where_the_library_is() {
 }
 
 #[test]
-fn with_pcsc_says_how_to_build_and_what_it_is_for() {
+fn with_pcsc_explains_its_use_and_how_to_build() {
     let empty = TempDir::new().expect("a folder");
     let mut unbuilt = script("with-pcsc");
     let said = failure(&run(
@@ -96,7 +96,7 @@ fn with_pcsc_says_how_to_build_and_what_it_is_for() {
     );
 }
 
-/// What with-pcsc says of a command, on its standard error.
+/// The messages of with-pcsc about a command, on its standard error.
 fn warnings(command: &mut Command) -> String {
     let output = run(command, SHORT);
     assert!(output.status.success(), "{output:?}");
@@ -117,8 +117,7 @@ fn program(folder: &Path, name: &str, mode: u32, script: Option<&str>) -> String
 #[test]
 fn a_program_with_more_rights_is_warned_of() {
     target();
-    // Not a path that the kernel mounts without setuid programs, as some do /tmp: the warning looks at the
-    // bits alone.
+    // Not in /tmp, which may be mounted without setuid programs: the warning checks only the mode.
     let folder = TempDir::new().expect("a folder");
     let folder = folder.path();
     let setuid = program(folder, "setuid", 0o4755, None);
@@ -148,7 +147,7 @@ fn a_program_with_more_rights_is_warned_of() {
         );
         assert!(said.contains("system's libpcsclite.so.1"), "{said}");
     }
-    // The bits mean nothing on a script, and an ordinary program has none.
+    // The mode bits have no effect on a script, and an ordinary program does not have them.
     let innocent = program(folder, "innocent", 0o6755, Some("#!/bin/sh\n"));
     let plain = program(folder, "plain", 0o755, None);
     for command in [&innocent, &plain, &"true".to_owned()] {
@@ -167,7 +166,7 @@ fn a_delegate_of_the_callers_is_replaced_with_a_warning() {
     assert!(said.contains("warning") && said.contains("/theirs.so"), "{said}");
     let ours = output.stdout();
     assert!(ours.ends_with("/with-pcsc/libpcsclite_real.so.1\n"), "{ours}");
-    // One with-pcsc within another is no news.
+    // One with-pcsc within another needs no warning.
     let mut command = script("with-pcsc");
     command.args(shell).env("LIBPCSCLITE_DELEGATE", ours.trim());
     assert_eq!(warnings(&mut command), "");

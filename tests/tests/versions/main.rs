@@ -147,7 +147,7 @@ fn a_size_query_and_the_call_that_follows_cost_one_round_trip() {
             1,
             "4.{minor}"
         );
-        // The second call asks again for what describes the card.
+        // The second call requests attributes of the card again.
         assert_eq!(
             rounds(&|| assert_eq!(value(Attribute::AtrString), b"ATTR")),
             2,
@@ -194,7 +194,7 @@ fn a_size_query_and_the_call_that_follows_cost_one_round_trip() {
 }
 
 #[test]
-fn any_number_of_slots_is_learned() {
+fn any_number_of_slots_is_detected() {
     for (minor, slots) in [
         (2, 16),
         (2, 32),
@@ -283,7 +283,7 @@ fn daemons_of_all_versions_at_once_and_one_after_another() {
 }
 
 #[test]
-fn sharing_violations_are_waited_out() {
+fn sharing_violations_are_retried() {
     let daemon = Scripted::start(Script {
         violations: 3,
         ..Script::new(4)

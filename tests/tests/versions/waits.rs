@@ -47,7 +47,7 @@ fn waits_see_cards_and_readers_come_and_go() {
                     atr: atr.clone()
                 }
             );
-            // The card is exchanged between two looks.
+            // The card is replaced between two looks.
             change(2, b"\x3B\x00");
             assert_eq!(
                 next(),
@@ -127,7 +127,7 @@ fn a_wait_ends_with_its_time_or_a_cancel_and_leaves_nothing_behind() {
             assert_eq!(waiter.join().unwrap(), Err(Error::Cancelled));
         });
 
-        // At the time of a timeout and of an event. Any order is right, and no bytes are left over.
+        // At the same time as a timeout and an event. Any order is right, and no bytes are left over.
         for round in 0..200 {
             std::thread::scope(|scope| {
                 let waiter = scope.spawn(|| wait(Duration::from_micros(50 * (round % 20))));

@@ -1,4 +1,4 @@
-//! The three set-ups that a program runs on, and comparisons of what it prints on them.
+//! The three set-ups that a program runs on, and comparisons of its output.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -11,9 +11,9 @@ use pcsc_tests::{artifacts, assert_same, run, Pcscd, Reader, Simulation};
 
 pub const LIMIT: Duration = Duration::from_secs(180);
 
-/// What a program runs on.
+/// A set-up that a program runs on.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Ground {
+pub enum Setup {
     /// Debian's library, and pcscd.
     Stock,
     /// Our library, and pcscd.
@@ -22,11 +22,11 @@ pub enum Ground {
     Alone,
 }
 
-pub const GROUNDS: [Ground; 3] = [Ground::Stock, Ground::Daemon, Ground::Alone];
+pub const SETUPS: [Setup; 3] = [Setup::Stock, Setup::Daemon, Setup::Alone];
 
-/// Two readers on a ground.
+/// Two readers in a set-up.
 pub struct Stage {
-    pub ground: Ground,
+    pub setup: Setup,
     owner: Owner,
 }
 
@@ -36,12 +36,12 @@ enum Owner {
 }
 
 impl Stage {
-    pub fn start(ground: Ground) -> Stage {
-        let owner = match ground {
-            Ground::Stock | Ground::Daemon => Owner::Pcscd(Pcscd::start(2)),
-            Ground::Alone => Owner::Process(Simulation::start(2)),
+    pub fn start(setup: Setup) -> Stage {
+        let owner = match setup {
+            Setup::Stock | Setup::Daemon => Owner::Pcscd(Pcscd::start(2)),
+            Setup::Alone => Owner::Process(Simulation::start(2)),
         };
-        Stage { ground, owner }
+        Stage { setup, owner }
     }
 
     pub fn reader(&self, number: usize) -> Reader {
@@ -52,9 +52,9 @@ impl Stage {
     }
 
     pub fn command(&self, mut command: Command) -> Command {
-        match self.ground {
-            Ground::Stock => &mut command,
-            Ground::Daemon | Ground::Alone => command.env("LD_LIBRARY_PATH", artifacts::library_folder()),
+        match self.setup {
+            Setup::Stock => &mut command,
+            Setup::Daemon | Setup::Alone => command.env("LD_LIBRARY_PATH", artifacts::library_folder()),
         };
         match &self.owner {
             Owner::Pcscd(pcscd) => command.env("PCSCLITE_CSOCK_NAME", pcscd.socket()),
@@ -81,7 +81,7 @@ pub fn our_file() -> PathBuf {
     artifacts::library().canonicalize().unwrap()
 }
 
-/// Runs a program that lives long enough to be looked at until it has loaded a library; gives which.
+/// Runs a program until it has loaded a libpcsclite. Returns the library's path.
 pub fn loads(command: &mut Command) -> PathBuf {
     let mut child = command
         .stdin(Stdio::piped())
@@ -113,11 +113,11 @@ pub fn is_there(program: &str) -> bool {
     found
 }
 
-/// What a test does to a reader.
+/// An action of a test on a reader.
 pub type Act = fn(&Reader);
 
-/// Two readers with pcscd; and the same ones without it, made anew for each program: a reader has one process
-/// that uses it.
+/// Two readers with pcscd; and the same ones without it, created for each program, since only one process can
+/// use a reader.
 pub struct Twins {
     pcscd: Stage,
     done: Vec<(usize, Act)>,
@@ -126,31 +126,31 @@ pub struct Twins {
 impl Twins {
     pub fn start() -> Twins {
         Twins {
-            pcscd: Stage::start(Ground::Stock),
+            pcscd: Stage::start(Setup::Stock),
             done: Vec::new(),
         }
     }
 
-    /// Does something to a reader.
+    /// Performs an action on a reader.
     pub fn act(&mut self, number: usize, act: Act) {
         act(&self.pcscd.reader(number));
         self.done.push((number, act));
     }
 
     pub fn alone(&self) -> Stage {
-        let stage = Stage::start(Ground::Alone);
+        let stage = Stage::start(Setup::Alone);
         for (number, act) in &self.done {
             act(&stage.reader(*number));
         }
         stage
     }
 
-    /// Runs a program on all grounds; demands the same of each, and gives it.
+    /// Runs a program in all set-ups. Checks that the output is the same, and returns it.
     pub fn same(&self, command: impl Fn() -> Command) -> String {
         self.same_but(command, |alone| alone)
     }
 
-    /// The same, where the text without pcscd is put right before.
+    /// The same, after a correction of the output without pcscd.
     pub fn same_but(&self, command: impl Fn() -> Command, put_right: impl Fn(String) -> String) -> String {
         let stock = text(self.pcscd.command(command()));
         let mut ours = self.pcscd.command(command());
@@ -171,8 +171,8 @@ pub fn words(command: &Command) -> String {
     words.join(" ")
 }
 
-/// A program's exit code, and all that it prints. It and what it starts load the libpcsclite of the command's
-/// LD_LIBRARY_PATH and no other.
+/// A program's exit code and its output. Checks that it and its children load the libpcsclite of the
+/// command's LD_LIBRARY_PATH and no other.
 pub fn text(mut command: Command) -> String {
     let is_folder = |(name, value): (&OsStr, Option<&OsStr>)| {
         (name == "LD_LIBRARY_PATH").then(|| value.map(PathBuf::from))?
@@ -204,9 +204,9 @@ pub fn text(mut command: Command) -> String {
 /// The model of the simulated reader in our library, and its card's ATR.
 pub const MODEL: &str = "gempc-express";
 
-/// Runs a program with the simulated reader that is in our library, and on Debian's library with pcscd, our
-/// driver and the same simulated reader; demands the same, but for the reader's name, and gives it. `command`
-/// has the name.
+/// Runs a program with the simulated reader in our library, and on Debian's library with pcscd, our driver
+/// and the same simulated reader. Checks that the output is the same except for the reader's name, and
+/// returns it. `command` gets the name.
 pub fn same_on_the_driver(command: impl Fn(&str) -> Command) -> String {
     let context = Context::builder()
         .choose_backend(Choice::Simulated)
