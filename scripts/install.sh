@@ -108,7 +108,7 @@ source=$(dirname -- "$(readlink -f -- "$0")")/..
 built=${CARGO_TARGET_DIR:-$source/target}/release
 own=$libdir/pcsc-rs
 # One line for each file ("F path") and each folder ("D path") that this kind of installation has made.
-# What two kinds have made stands in the manifests of both, and goes with the last of them.
+# A file of two kinds is in the manifests of both, and is removed with the last of them.
 manifest=$DESTDIR$own/$kind.manifest
 
 # ---- Steps ----
@@ -128,7 +128,7 @@ listed_elsewhere() {
     return 1
 }
 
-# Checks before anything is written that no file of somebody else is in the way.
+# Checks, before anything is written, that no file of another package would be overwritten.
 require_free() {
     for path; do
         if [ -e "$DESTDIR$path" ] || [ -L "$DESTDIR$path" ]; then
