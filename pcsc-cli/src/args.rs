@@ -71,6 +71,7 @@ pub enum Backend {
 pub enum Command {
     List(List),
     Apdu(Apdu),
+    Atr(Atr),
 }
 
 /// List the readers, what is in them, and which devices they are
@@ -131,6 +132,14 @@ pub struct Apdu {
     /// The protocol to use
     #[arg(long, value_name = "PROTOCOL", default_value = "any")]
     pub protocol: Protocol,
+}
+
+/// Explain an ATR byte by byte, and what the reader makes of it
+#[derive(Debug, clap::Args)]
+pub struct Atr {
+    /// The ATR in hexadecimal digits [default: that of the card in the reader]
+    #[arg(value_name = "ATR")]
+    pub atr: Vec<String>,
 }
 
 /// A protocol between reader and card.

@@ -7,6 +7,7 @@
 
 mod apdu_text;
 mod args;
+mod atr_text;
 mod commands;
 mod connect;
 mod hex;
@@ -15,6 +16,7 @@ mod output;
 mod problem;
 mod readers;
 mod select;
+mod smartcard_list;
 mod status_words;
 
 use std::process::ExitCode;
@@ -43,6 +45,7 @@ fn run(arguments: &Arguments) -> Result<(), Problem> {
     let mut output = Output::new(global.json);
     match &arguments.command {
         Command::Apdu(apdu) => commands::apdu::run(global, apdu, &mut output),
+        Command::Atr(atr) => commands::atr::run(global, atr, &mut output),
         Command::List(list) => commands::list::run(global, list, &mut output),
     }
 }

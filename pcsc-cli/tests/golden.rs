@@ -26,7 +26,7 @@ fn transcribe(command: &str) -> String {
         .current_dir(folder())
         .env_clear()
         .env("PATH", path)
-        .env("HOME", folder())
+        .env("HOME", folder().join("home"))
         .env("PCSCLITE_BACKEND", "simulated");
     let output = shell.output().expect("bash can be started");
     let mut text = without_times(&String::from_utf8(output.stdout).expect("UTF-8"));

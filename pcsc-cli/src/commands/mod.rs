@@ -1,4 +1,5 @@
 //! One module for each command.
 
 pub mod apdu;
+pub mod atr;
 pub mod list;

@@ -1,0 +1,175 @@
+//! `pcsc atr`: what an ATR says, and what a reader makes of it.
+
+use std::io::{self, Write};
+
+use pcsc_ccid::atr;
+use pcsc_ccid::quirks;
+use pcsc_client::{Attribute, Card, Context, Disposition, Protocols, ReaderInfo, ShareMode};
+use serde::Serialize;
+
+use crate::args::{Atr, Global};
+use crate::atr_text::{self, Part};
+use crate::connect::{establish, Fallback};
+use crate::hex;
+use crate::output::{printable, Output, Show, Style};
+use crate::problem::{Exit, Problem};
+use crate::select;
+use crate::smartcard_list;
+
+#[derive(Debug, Serialize)]
+struct Report {
+    atr: String,
+    parts: Vec<Part>,
+    protocols: Vec<u8>,
+    warnings: Vec<String>,
+    /// `None` where no smartcard_list.txt is installed.
+    cards: Option<Vec<String>>,
+    card_quirk: Option<&'static str>,
+    reader: Option<InReader>,
+}
+
+/// The card in a reader.
+#[derive(Debug, Serialize)]
+struct InReader {
+    name: String,
+    protocol: Option<String>,
+    speed: Option<InForce>,
+    quirks: Vec<&'static str>,
+}
+
+/// The speed that reader and card have agreed on.
+#[derive(Debug, Serialize)]
+struct InForce {
+    f: u32,
+    d: u32,
+    clock_khz: u32,
+    bits_per_second: u32,
+}
+
+impl Show for Report {
+    fn text(&self, to: &mut dyn Write, style: Style) -> io::Result<()> {
+        let bytes = hex::parse(&self.atr).unwrap_or_default();
+        writeln!(to, "ATR {}", style.bold(&hex::spaced(&bytes)))?;
+        for part in &self.parts {
+            writeln!(to, "  {}", part.line())?;
+        }
+        let protocols: Vec<String> = self
+            .protocols
+            .iter()
+            .map(|number| format!("T={number}"))
+            .collect();
+        writeln!(to, "Protocols: {}", protocols.join(", "))?;
+        for warning in &self.warnings {
+            writeln!(to, "{} {warning}", style.bad("Warning:"))?;
+        }
+        if let Some(reason) = self.card_quirk {
+            writeln!(to, "The driver helps this card: {reason}")?;
+        }
+        if let Some(reader) = &self.reader {
+            writeln!(to, "Reader: {}", reader.name)?;
+            if let Some(protocol) = &reader.protocol {
+                writeln!(to, "  protocol in use: {protocol}")?;
+            }
+            if let Some(speed) = &reader.speed {
+                let InForce {
+                    f,
+                    d,
+                    clock_khz,
+                    bits_per_second,
+                } = speed;
+                writeln!(
+                    to,
+                    "  speed in use: {bits_per_second} bit/s (F {f}, D {d}, {clock_khz} kHz)"
+                )?;
+            }
+            for quirk in &reader.quirks {
+                writeln!(to, "  the driver helps this reader: {quirk}")?;
+            }
+        }
+        match &self.cards {
+            None => writeln!(
+                to,
+                "Card: not known, as no smartcard_list.txt is installed (package pcsc-tools)"
+            ),
+            Some(names) if names.is_empty() => writeln!(to, "Card: not in smartcard_list.txt"),
+            Some(names) => names.iter().try_for_each(|name| writeln!(to, "Card: {name}")),
+        }
+    }
+}
+
+/// Runs the command.
+pub fn run(global: &Global, arguments: &Atr, output: &mut Output) -> Result<(), Problem> {
+    let (bytes, reader) = match arguments.atr.as_slice() {
+        [] => {
+            let context = establish(global, Fallback::Simulated)?;
+            let reader = select::one(&context, global.reader.as_deref())?;
+            let card = connect(&context, &reader)?;
+            (card.try_status()?.atr().to_vec(), Some(in_reader(&reader, &card)))
+        }
+        words => {
+            let bytes = hex::parse_spaced(&words.concat());
+            let wrong = "The ATR is not made of pairs of hexadecimal digits.";
+            (bytes.ok_or_else(|| Problem::new(Exit::Usage, wrong))?, None)
+        }
+    };
+    let parsed = atr::Atr::parse(&bytes);
+    let atr = parsed.map_err(|error| Problem::new(Exit::Usage, format!("This is no ATR: {error}.")))?;
+    Ok(output.whole(&Report {
+        parts: atr_text::parts(&bytes, &atr),
+        protocols: atr.protocols(),
+        warnings: atr.warnings.iter().map(ToString::to_string).collect(),
+        cards: smartcard_list::names(&bytes),
+        card_quirk: quirks::for_card(&bytes).map(|quirk| quirk.reason),
+        atr: hex::compact(&bytes),
+        reader,
+    })?)
+}
+
+fn connect(context: &Context, reader: &ReaderInfo) -> Result<Card, Problem> {
+    let mut card = context.try_connect(&reader.name, ShareMode::Shared, Protocols::ANY)?;
+    // Other programs may be using the card: nothing of theirs is reset.
+    card.set_drop_disposition(Disposition::LeaveCard);
+    Ok(card)
+}
+
+fn in_reader(reader: &ReaderInfo, card: &Card) -> InReader {
+    let number = |attribute| {
+        let value = card.try_get_attribute(attribute).ok()?;
+        Some(u32::from_ne_bytes(value.try_into().ok()?))
+    };
+    let identity = &reader.identity;
+    let product = identity.vendor_id.zip(identity.product_id);
+    let firmware = number(Attribute::VendorIfdVersion).map(|version| (version >> 16) as u16);
+    let is_about = |quirk: &&quirks::Quirk| match (product, firmware) {
+        (Some((vendor, product)), Some(firmware)) => {
+            quirk.is_about(vendor, product, firmware, identity.interface.unwrap_or(0))
+        }
+        _ => false,
+    };
+    let speed = || {
+        let (f, d) = (number(Attribute::CurrentF)?, number(Attribute::CurrentD)?);
+        let clock_khz = number(Attribute::CurrentClk)?;
+        let bits = u64::from(clock_khz) * 1000 * u64::from(d) / u64::from(f.max(1));
+        let bits_per_second = u32::try_from(bits).ok()?;
+        Some(InForce {
+            f,
+            d,
+            clock_khz,
+            bits_per_second,
+        })
+    };
+    InReader {
+        name: printable(&reader.name.to_string_lossy()),
+        protocol: card.active_protocol().map(|protocol| match protocol {
+            pcsc_client::Protocol::T0 => "T=0".into(),
+            pcsc_client::Protocol::T1 => "T=1".into(),
+            pcsc_client::Protocol::RAW => "raw".into(),
+        }),
+        speed: speed(),
+        quirks: quirks::TABLE
+            .iter()
+            .filter(is_about)
+            .map(|quirk| quirk.reason)
+            .collect(),
+    }
+}
