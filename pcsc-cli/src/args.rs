@@ -72,6 +72,7 @@ pub enum Command {
     List(List),
     Apdu(Apdu),
     Atr(Atr),
+    Watch(Watch),
 }
 
 /// List the readers, what is in them, and which devices they are
@@ -140,6 +141,40 @@ pub struct Atr {
     /// The ATR in hexadecimal digits [default: that of the card in the reader]
     #[arg(value_name = "ATR")]
     pub atr: Vec<String>,
+}
+
+const PCSC_SCAN: &str = "\
+For users of pcsc_scan: -n is --no-atr, -t is --timeout, -r is pcsc list, -c is --only cards --once. There is no \
+spinner that -q would stop, and no -s.";
+
+/// Show readers and cards as they come and go, until Ctrl-C
+#[derive(Debug, clap::Args)]
+#[command(after_help = PCSC_SCAN)]
+pub struct Watch {
+    /// Show what is there, and end
+    #[arg(long)]
+    pub once: bool,
+
+    /// Show readers or cards alone
+    #[arg(long, value_name = "WHAT")]
+    pub only: Option<Subject>,
+
+    /// Do not explain ATRs
+    #[arg(short, long)]
+    pub no_atr: bool,
+
+    /// End after so many seconds
+    #[arg(short, long, value_name = "SECONDS", value_parser = seconds)]
+    pub timeout: Option<Duration>,
+}
+
+/// What an event is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Subject {
+    /// Readers that come and go
+    Readers,
+    /// Cards that come and go
+    Cards,
 }
 
 /// A protocol between reader and card.

@@ -18,6 +18,7 @@ mod readers;
 mod select;
 mod smartcard_list;
 mod status_words;
+mod time;
 
 use std::process::ExitCode;
 
@@ -47,5 +48,6 @@ fn run(arguments: &Arguments) -> Result<(), Problem> {
         Command::Apdu(apdu) => commands::apdu::run(global, apdu, &mut output),
         Command::Atr(atr) => commands::atr::run(global, atr, &mut output),
         Command::List(list) => commands::list::run(global, list, &mut output),
+        Command::Watch(watch) => commands::watch::run(global, watch, &mut output),
     }
 }

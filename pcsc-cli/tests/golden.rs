@@ -129,3 +129,29 @@ fn times_are_replaced() {
         "at TIME, TIME é 07:19"
     );
 }
+
+#[test]
+fn ctrl_c_ends_a_watch() {
+    use std::io::{BufRead, BufReader};
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Stdio;
+
+    let mut watch = Command::new(env!("CARGO_BIN_EXE_pcsc"));
+    watch
+        .args(["watch", "--backend", "simulated", "--json"])
+        .env_remove("PCSCLITE_SIMULATED");
+    let mut child = watch.stdout(Stdio::piped()).spawn().expect("pcsc can be started");
+    let output = BufReader::new(child.stdout.take().expect("a pipe"));
+    let lines: Vec<String> = output.lines().take(2).map(|line| line.expect("a line")).collect();
+    let pid = child.id().to_string();
+    assert!(Command::new("kill")
+        .args(["-INT", &pid])
+        .status()
+        .expect("kill")
+        .success());
+    assert_eq!(child.wait().expect("our child").signal(), Some(2));
+    assert!(
+        lines[0].contains("reader_added") && lines[1].contains("card_inserted"),
+        "{lines:?}"
+    );
+}

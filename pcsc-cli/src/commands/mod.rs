@@ -3,3 +3,4 @@
 pub mod apdu;
 pub mod atr;
 pub mod list;
+pub mod watch;

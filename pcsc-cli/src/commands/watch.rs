@@ -1,0 +1,171 @@
+//! `pcsc watch`: readers and cards as they come and go.
+
+use std::collections::BTreeSet;
+use std::ffi::{CStr, CString};
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use pcsc_client::{Context, Event};
+use serde::Serialize;
+
+use crate::args::{Global, Subject, Watch};
+use crate::atr_text;
+use crate::connect::{establish, Fallback};
+use crate::hex;
+use crate::output::{printable, Output, Show, Style};
+use crate::problem::Problem;
+use crate::select;
+use crate::smartcard_list;
+use crate::time;
+
+#[derive(Debug, Serialize)]
+struct Line {
+    time: String,
+    event: Kind,
+    reader: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    card: Option<CardLine>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    ReaderAdded,
+    ReaderRemoved,
+    CardInserted,
+    CardRemoved,
+}
+
+/// A card that came.
+#[derive(Debug, Serialize)]
+struct CardLine {
+    /// `None` for a card that does not answer.
+    atr: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    summary: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    names: Vec<String>,
+}
+
+impl Show for Line {
+    fn text(&self, to: &mut dyn Write, style: Style) -> io::Result<()> {
+        let time = self.time.split_once('T').map_or(&*self.time, |(_, time)| time);
+        let (time, reader) = (style.dim(time), style.bold(&self.reader));
+        match self.event {
+            Kind::ReaderAdded => writeln!(to, "{time} {reader}: {}", style.good("reader added")),
+            Kind::ReaderRemoved => writeln!(to, "{time} {reader}: {}", style.bad("reader removed")),
+            Kind::CardRemoved => writeln!(to, "{time} {reader}: {}", style.bad("card removed")),
+            Kind::CardInserted => writeln!(to, "{time} {reader}: {}", style.good("card inserted")),
+        }?;
+        let Some(card) = &self.card else {
+            return Ok(());
+        };
+        match card.atr.as_deref().and_then(hex::parse) {
+            None => writeln!(to, "  {}", style.bad("it does not answer"))?,
+            Some(atr) => writeln!(to, "  ATR {}", hex::spaced(&atr))?,
+        }
+        let more = card.summary.iter().chain(&card.names);
+        more.into_iter().try_for_each(|line| writeln!(to, "  {line}"))
+    }
+}
+
+/// Runs the command.
+pub fn run(global: &Global, arguments: &Watch, output: &mut Output) -> Result<(), Problem> {
+    let context = establish(global, Fallback::Nothing)?;
+    if context.try_list_readers()?.is_empty() {
+        eprintln!("pcsc: No reader is connected; waiting. --backend simulated has a simulated one.");
+    }
+    let mut wanted = Wanted {
+        context: &context,
+        reader: global.reader.as_deref(),
+        names: BTreeSet::new(),
+    };
+    let deadline = arguments.timeout.map(|limit| Instant::now() + limit);
+    let mut events = context.events();
+    loop {
+        let event = match deadline {
+            _ if arguments.once => events.next_timeout(Duration::ZERO),
+            Some(deadline) => events.next_timeout(deadline.saturating_duration_since(Instant::now())),
+            None => events.next(),
+        };
+        let Some(event) = event else {
+            return Ok(());
+        };
+        let event = event?;
+        if !wanted.has(&event)? {
+            continue;
+        }
+        if let Some(line) = line(event, arguments) {
+            output.part(&line)?;
+        }
+    }
+}
+
+/// The readers that `--reader` leaves.
+struct Wanted<'a> {
+    context: &'a Context,
+    reader: Option<&'a str>,
+    names: BTreeSet<CString>,
+}
+
+impl Wanted<'_> {
+    /// Whether an event is about one of them. A new reader is looked up, by serial number and port too.
+    fn has(&mut self, event: &Event) -> Result<bool, Problem> {
+        let Some(wanted) = self.reader.filter(|wanted| *wanted != "any") else {
+            return Ok(true);
+        };
+        if let Event::ReaderAdded { reader } = event {
+            let readers = self.context.readers()?;
+            let found = select::matching(&readers, wanted);
+            if found.iter().any(|index| readers[*index].name == *reader) {
+                self.names.insert(reader.clone());
+            }
+        }
+        Ok(self.names.contains(reader_of(event)))
+    }
+}
+
+fn reader_of(event: &Event) -> &CStr {
+    match event {
+        Event::ReaderAdded { reader }
+        | Event::ReaderRemoved { reader }
+        | Event::CardInserted { reader, .. }
+        | Event::CardRemoved { reader } => reader,
+        _ => c"",
+    }
+}
+
+/// What is printed of an event; `None` for one that is not asked for.
+fn line(event: Event, arguments: &Watch) -> Option<Line> {
+    let reader = printable(&reader_of(&event).to_string_lossy());
+    let (kind, card) = match event {
+        Event::ReaderAdded { .. } => (Kind::ReaderAdded, None),
+        Event::ReaderRemoved { .. } => (Kind::ReaderRemoved, None),
+        Event::CardInserted { atr, .. } => (Kind::CardInserted, Some(card(&atr, arguments.no_atr))),
+        Event::CardRemoved { .. } => (Kind::CardRemoved, None),
+        _ => return None,
+    };
+    let subject = match kind {
+        Kind::ReaderAdded | Kind::ReaderRemoved => Subject::Readers,
+        Kind::CardInserted | Kind::CardRemoved => Subject::Cards,
+    };
+    let is_wanted = arguments.only.is_none_or(|only| only == subject);
+    is_wanted.then(|| Line {
+        time: time::now(),
+        event: kind,
+        reader,
+        card,
+    })
+}
+
+fn card(atr: &[u8], is_brief: bool) -> CardLine {
+    let explains = !atr.is_empty() && !is_brief;
+    CardLine {
+        atr: Some(hex::compact(atr)).filter(|atr| !atr.is_empty()),
+        summary: explains.then(|| atr_text::short(atr)),
+        names: match explains {
+            true => smartcard_list::names(atr).unwrap_or_default(),
+            false => Vec::new(),
+        },
+    }
+}
