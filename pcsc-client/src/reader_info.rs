@@ -28,7 +28,8 @@ impl Context {
     ///
     /// It does not connect to cards. Without a daemon it opens the readers that are free, to see whether a
     /// card is there. A daemon is asked over a connection to the reader alone, and knows less: of a reader that
-    /// another connection uses exclusively or in a transaction, it gives the slot alone.
+    /// another connection uses exclusively or in a transaction, it gives the slot alone, the latter after a
+    /// second.
     ///
     /// # Errors
     /// Those of the connection with the daemon.
@@ -43,8 +44,12 @@ impl Context {
     /// ```
     pub fn readers(&self) -> Result<Vec<ReaderInfo>, Failure> {
         let states = self.states()?;
-        let names: Vec<&CStr> = states.iter().map(ReaderState::name).collect();
-        let identities = self.session().identities(&names);
+        let is_used = |state: &ReaderState| state.event_state().intersects(State::INUSE | State::EXCLUSIVE);
+        let readers: Vec<(&CStr, bool)> = states
+            .iter()
+            .map(|state| (state.name(), is_used(state)))
+            .collect();
+        let identities = self.session().identities(&readers);
         let reader = |(state, identity): (&ReaderState, ReaderIdentity)| ReaderInfo {
             name: state.name().to_owned(),
             state: state.event_state() - State::CHANGED,

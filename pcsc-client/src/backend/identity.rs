@@ -2,29 +2,35 @@
 
 use std::ffi::CStr;
 
+#[cfg(feature = "daemon")]
+use super::daemon::Inquiry;
 use super::session::{Backend, Session};
 use crate::identity::ReaderIdentity;
 
 impl Session {
-    /// The identities of the readers of these names, as far as they are known.
-    pub fn identities(&self, names: &[&CStr]) -> Vec<ReaderIdentity> {
+    /// The identities of the readers of these names, as far as they are known. Each name comes with whether
+    /// another connection uses the reader.
+    pub fn identities(&self, readers: &[(&CStr, bool)]) -> Vec<ReaderIdentity> {
         match &self.backend {
             #[cfg(feature = "daemon")]
             Backend::Daemon(context) => {
-                let identities = names.iter().map(|name| context.identity(name));
+                let inquiry = Inquiry::new(context);
+                let identities = readers
+                    .iter()
+                    .map(|(name, is_used)| inquiry.identity(name, *is_used));
                 #[cfg(feature = "standalone")]
                 let identities = {
                     let survey = survey::Survey::new();
                     identities
-                        .zip(names)
-                        .map(move |(identity, name)| survey.complete(identity, name))
+                        .zip(readers)
+                        .map(move |(identity, (name, _))| survey.complete(identity, name))
                 };
                 identities.collect()
             }
             #[cfg(feature = "standalone")]
-            Backend::Standalone(_, context) => names
+            Backend::Standalone(_, context) => readers
                 .iter()
-                .map(|name| context.identity(name.to_bytes()))
+                .map(|(name, _)| context.identity(name.to_bytes()))
                 .collect(),
         }
     }

@@ -1,10 +1,14 @@
 //! Which device a daemon's reader is, as far as its driver says.
 
+use std::cell::RefCell;
 use std::ffi::CStr;
+use std::time::{Duration, Instant};
 
 use super::calls::DaemonContext;
 use crate::backend::calls::Calls;
 use crate::backend::identity::{port_and_interface, slot_of};
+use crate::backend::values::SessionOptions;
+use crate::error::Error;
 use crate::identity::ReaderIdentity;
 use pcsc_constants::{
     SCARD_ATTR_CHANNEL_ID, SCARD_ATTR_VENDOR_IFD_SERIAL_NO, SCARD_LEAVE_CARD, SCARD_SHARE_DIRECT,
@@ -17,30 +21,76 @@ const USB: u32 = 0x20;
 /// interface, such as `1-4.2:1.0`.
 const USB_PATH: u32 = 0x4200_0000 + 3601;
 
-impl DaemonContext {
+/// How long a daemon may take to connect to a reader.
+const LIMIT: Duration = Duration::from_secs(10);
+/// The same for a reader that another connection uses. While that has a transaction, pcscd does not connect.
+const LIMIT_IN_USE: Duration = Duration::from_secs(1);
+
+/// A context of its own to ask a daemon with: a connect that is given up is the end of its context.
+#[derive(Debug)]
+pub struct Inquiry {
+    options: SessionOptions,
+    context: RefCell<Option<DaemonContext>>,
+}
+
+impl Inquiry {
+    /// To ask the same daemon.
+    pub fn new(context: &DaemonContext) -> Inquiry {
+        let options = SessionOptions {
+            socket: Some(context.path().to_owned()),
+            ..SessionOptions::default()
+        };
+        Inquiry {
+            options,
+            context: RefCell::default(),
+        }
+    }
+
     /// The identity of a reader. Asks over a connection to the reader alone, and gives less where another
     /// connection prevents that.
-    pub fn identity(&self, name: &CStr) -> ReaderIdentity {
-        let mut identity = ReaderIdentity {
+    pub fn identity(&self, name: &CStr, is_used: bool) -> ReaderIdentity {
+        let identity = ReaderIdentity {
             slot: slot_of(name),
             ..ReaderIdentity::default()
         };
-        let Ok(connected) = self.connect(name.to_bytes(), SCARD_SHARE_DIRECT, 0, None) else {
+        let kept = self.context.take();
+        let Some(context) = kept.or_else(|| DaemonContext::establish(&self.options).ok()) else {
             return identity;
         };
-        let attribute = |id| self.get_attribute(connected.card, id).ok();
+        let limit = if is_used { LIMIT_IN_USE } else { LIMIT };
+        let deadline = Instant::now().checked_add(limit);
+        match context.connect(name.to_bytes(), SCARD_SHARE_DIRECT, 0, deadline) {
+            Ok(connected) => {
+                let identity = context.ask(connected.card, identity);
+                self.context.replace(Some(context));
+                identity
+            }
+            Err(failure) => {
+                if failure.error() != Error::Timeout {
+                    self.context.replace(Some(context));
+                }
+                identity
+            }
+        }
+    }
+}
+
+impl DaemonContext {
+    /// Adds what a driver says of the reader, and ends the connection to it.
+    fn ask(&self, card: i32, mut identity: ReaderIdentity) -> ReaderIdentity {
+        let attribute = |id| self.get_attribute(card, id).ok();
         if let Some(value) = attribute(SCARD_ATTR_CHANNEL_ID) {
             (identity.bus, identity.address) = place(&value);
         }
         identity.serial = attribute(SCARD_ATTR_VENDOR_IFD_SERIAL_NO).and_then(|value| text(&value));
         let mut path = [0; 256];
-        if let Ok(length) = self.control(connected.card, USB_PATH, &[], &mut path, None) {
+        if let Ok(length) = self.control(card, USB_PATH, &[], &mut path, None) {
             if let Some(path) = path.get(..length).and_then(text) {
                 (identity.port, identity.interface) = port_and_interface(&path);
             }
         }
         // The end of the context ends a connection that cannot be ended now.
-        let _ = self.disconnect(connected.card, SCARD_LEAVE_CARD);
+        let _ = self.disconnect(card, SCARD_LEAVE_CARD);
         identity
     }
 }

@@ -13,3 +13,4 @@ mod stream;
 mod watch;
 
 pub use calls::DaemonContext;
+pub use identity::Inquiry;
