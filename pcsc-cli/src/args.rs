@@ -73,6 +73,13 @@ pub enum Command {
     Apdu(Apdu),
     Atr(Atr),
     Watch(Watch),
+    /// Find out why nothing works, and what to do. The exit code is 0 only if a reader can be used
+    Doctor,
+    /// Show what the reader can do besides APDUs: PIN pad, display, firmware, attributes
+    Features,
+    Completions(Completions),
+    /// Print the manual page in roff, for man(1)
+    Man,
 }
 
 /// List the readers, what is in them, and which devices they are
@@ -175,6 +182,14 @@ pub enum Subject {
     Readers,
     /// Cards that come and go
     Cards,
+}
+
+/// Print the completions for a shell
+#[derive(Debug, clap::Args)]
+pub struct Completions {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
 }
 
 /// A protocol between reader and card.

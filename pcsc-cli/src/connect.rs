@@ -47,6 +47,17 @@ pub fn establish(global: &Global, fallback: Fallback) -> Result<Context, Problem
     Ok(context)
 }
 
+/// Whether the user wants simulated readers.
+pub fn wants_simulated(global: &Global) -> Result<bool, Problem> {
+    match global.backend {
+        Some(backend) => Ok(backend == Backend::Simulated),
+        None => {
+            check_environment()?;
+            Ok(std::env::var_os("PCSCLITE_BACKEND").is_some_and(|value| value == "simulated"))
+        }
+    }
+}
+
 /// Refuses a value of PCSCLITE_BACKEND that the library would log and ignore.
 fn check_environment() -> Result<(), Problem> {
     match std::env::var_os("PCSCLITE_BACKEND") {

@@ -10,6 +10,7 @@ mod args;
 mod atr_text;
 mod commands;
 mod connect;
+mod doctor;
 mod hex;
 mod logging;
 mod output;
@@ -35,7 +36,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) if problem.is_broken_pipe => ExitCode::SUCCESS,
         Err(problem) => {
-            eprintln!("pcsc: {problem}");
+            // A command may have printed what happened itself.
+            if !problem.text.is_empty() {
+                eprintln!("pcsc: {problem}");
+            }
             ExitCode::from(problem.exit as u8)
         }
     }
@@ -47,6 +51,10 @@ fn run(arguments: &Arguments) -> Result<(), Problem> {
     match &arguments.command {
         Command::Apdu(apdu) => commands::apdu::run(global, apdu, &mut output),
         Command::Atr(atr) => commands::atr::run(global, atr, &mut output),
+        Command::Completions(completions) => Ok(commands::generated::completions(completions.shell)?),
+        Command::Man => Ok(commands::generated::man()?),
+        Command::Doctor => commands::doctor::run(global, &mut output),
+        Command::Features => commands::features::run(global, &mut output),
         Command::List(list) => commands::list::run(global, list, &mut output),
         Command::Watch(watch) => commands::watch::run(global, watch, &mut output),
     }

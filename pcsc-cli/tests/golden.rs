@@ -27,6 +27,7 @@ fn transcribe(command: &str) -> String {
         .env_clear()
         .env("PATH", path)
         .env("HOME", folder().join("home"))
+        .env("TMPDIR", env!("CARGO_TARGET_TMPDIR"))
         .env("PCSCLITE_BACKEND", "simulated");
     let output = shell.output().expect("bash can be started");
     let mut text = without_times(&String::from_utf8(output.stdout).expect("UTF-8"));

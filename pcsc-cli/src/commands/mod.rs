@@ -2,5 +2,8 @@
 
 pub mod apdu;
 pub mod atr;
+pub mod doctor;
+pub mod features;
+pub mod generated;
 pub mod list;
 pub mod watch;

@@ -1,0 +1,46 @@
+//! `pcsc completions` and `pcsc man`: what is generated from the command line's description.
+
+use std::io::{self, Write};
+
+use clap::CommandFactory;
+
+use crate::args::Arguments;
+
+/// Prints the completions for a shell.
+pub fn completions(shell: clap_complete::Shell) -> io::Result<()> {
+    // The generator takes a full disk or a closed pipe for a bug, hence not standard output itself.
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "pcsc", &mut text);
+    print(&text)
+}
+
+/// Prints one manual page, with a section for each command.
+pub fn man() -> io::Result<()> {
+    let mut command = Arguments::command();
+    command.build();
+    let mut text = Vec::new();
+    let page = clap_mangen::Man::new(command.clone());
+    page.render(&mut text)?;
+    for subcommand in command
+        .get_subcommands()
+        .filter(|command| command.get_name() != "help")
+    {
+        let name = format!("pcsc {}", subcommand.get_name()).to_uppercase();
+        writeln!(text, ".SH \"{name}\"")?;
+        let page = clap_mangen::Man::new(subcommand.clone());
+        let mut section = Vec::new();
+        page.render_description_section(&mut section)?;
+        page.render_synopsis_section(&mut section)?;
+        page.render_options_section(&mut section)?;
+        page.render_extra_section(&mut section)?;
+        let section = String::from_utf8_lossy(&section);
+        text.extend(section.replace(".SH ", ".SS ").bytes());
+    }
+    print(&text)
+}
+
+fn print(text: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text)?;
+    out.flush()
+}

@@ -1,0 +1,81 @@
+//! Which libraries the programs of this machine find, and which protocols they speak.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::Finding;
+
+const SUBJECT: &str = "library";
+
+/// The files called libpcsclite.so.1.
+pub fn check() -> Vec<Finding> {
+    let mut seen = BTreeSet::new();
+    let mut findings = Vec::new();
+    for path in folders()
+        .into_iter()
+        .map(|folder| folder.join("libpcsclite.so.1"))
+    {
+        // Folders may be links to each other.
+        let Ok(file) = path.canonicalize() else {
+            continue;
+        };
+        if seen.insert(file.clone()) {
+            let kind = std::fs::read(&file).map_or("cannot be read", |bytes| kind(&bytes));
+            findings.push(Finding::note(SUBJECT, format!("{} {kind}", path.display())));
+        }
+    }
+    if findings.is_empty() {
+        findings.push(
+            Finding::note(
+                SUBJECT,
+                "no libpcsclite.so.1 is installed: programs in C and Python find no readers",
+            )
+            .advise("pcsc with COMMAND runs one program on this project's library."),
+        );
+    }
+    findings
+}
+
+/// Where the loader looks first to last.
+fn folders() -> Vec<PathBuf> {
+    let own = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&own)
+        .filter(|folder| folder.is_absolute())
+        .collect();
+    for parent in ["/usr/local/lib", "/lib", "/usr/lib", "/lib64", "/usr/lib64"] {
+        folders.push(parent.into());
+        let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
+        let mut triples: Vec<PathBuf> = entries
+            .filter(|entry| entry.file_name().to_string_lossy().contains("-linux-"))
+            .map(|entry| entry.path())
+            .collect();
+        triples.sort();
+        folders.extend(triples);
+    }
+    folders.retain(|folder| Path::is_dir(folder));
+    folders
+}
+
+/// What a library is, by names that only it has.
+fn kind(bytes: &[u8]) -> &'static str {
+    let has = |name: &str| bytes.windows(name.len()).any(|window| window == name.as_bytes());
+    if has("PCSCLITE_BACKEND") {
+        "is this project's, which speaks protocol 4.2 to 4.6"
+    } else if has("LIBPCSCLITE_DELEGATE") {
+        "is of pcsc-lite 2.3 or later, which speaks protocol 4.5 or later"
+    } else {
+        "is of pcsc-lite before 2.3, which speaks protocol 4.4 or earlier"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::kind;
+
+    #[test]
+    fn libraries_are_known_by_their_variables() {
+        assert!(kind(b"\0PCSCLITE_BACKEND\0LIBPCSCLITE_DELEGATE\0").contains("this project's"));
+        assert!(kind(b"\0LIBPCSCLITE_DELEGATE\0").contains("2.3 or later"));
+        assert!(kind(b"").contains("before 2.3"));
+    }
+}
