@@ -32,7 +32,7 @@ const VPCD_PORT: usize = 35963;
 
 /// `$1` becomes `/run/pcscd`, `$2` is the folder of reader files, `$3` that of drivers, if there is one.
 /// pcscd finds no other driver, so that it does not use a reader of the developer. With `$4` the daemon has a
-/// network of its own.
+/// network of its own. What follows are further options of pcscd.
 const IN_NAMESPACE: &str = r#"
     mount -t tmpfs none /run
     mkdir /run/pcscd
@@ -40,7 +40,9 @@ const IN_NAMESPACE: &str = r#"
     if [ -n "$3" ]; then mkdir -p /usr/lib/pcsc/drivers; mount --bind "$3" /usr/lib/pcsc/drivers
     elif [ -d /usr/lib/pcsc/drivers ]; then mount -t tmpfs none /usr/lib/pcsc/drivers; fi
     if [ -n "$4" ]; then busybox ip link set lo up; fi
-    exec pcscd --foreground --info --config "$2"
+    readers=$2
+    shift 4
+    exec pcscd --foreground --info --config "$readers" "$@"
 "#;
 
 /// Which IFD handler pcscd loads.
@@ -85,6 +87,8 @@ impl Handler {
 pub struct Pcscd {
     folder: TempDir,
     handler: Handler,
+    /// Options of pcscd, beside those of every test.
+    options: Vec<String>,
     child: Option<Child>,
     /// The programs that are cards of vpcd.
     cards: Vec<Child>,
@@ -98,6 +102,16 @@ impl Pcscd {
     #[track_caller]
     pub fn start(readers: usize) -> Self {
         Self::start_with(Handler::Test(readers))
+    }
+
+    /// The same, without readers, for at most so many clients.
+    ///
+    /// # Panics
+    /// As [`Pcscd::start`].
+    #[track_caller]
+    pub fn start_limited(clients: usize) -> Self {
+        let options = vec!["--max-thread".into(), clients.to_string()];
+        Self::start_with_options(Handler::Test(0), options)
     }
 
     /// Starts pcscd with our driver as its IFD handler, and simulated readers: each a model of the driver's,
@@ -150,6 +164,11 @@ impl Pcscd {
 
     #[track_caller]
     fn start_with(handler: Handler) -> Self {
+        Self::start_with_options(handler, Vec::new())
+    }
+
+    #[track_caller]
+    fn start_with_options(handler: Handler, options: Vec<String>) -> Self {
         require_pcscd();
         // Not TMPDIR: a socket's address has at most 107 bytes, and pcscd's file of readers allows few
         // characters in paths.
@@ -160,6 +179,7 @@ impl Pcscd {
         let mut pcscd = Self {
             folder,
             handler,
+            options,
             child: None,
             cards: Vec::new(),
         };
@@ -349,6 +369,7 @@ impl Pcscd {
                 _ => Path::new(""),
             })
             .arg(if private_network { "yes" } else { "" })
+            .args(&self.options)
             .env("PATH", path_with_sbin())
             .env("LC_ALL", "C")
             .stdin(Stdio::null())

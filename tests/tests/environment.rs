@@ -3,9 +3,9 @@
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use pcsc_client::{Context, Error, Scope};
+use pcsc_client::{Cause, Context, Error, Scope};
 use pcsc_tests::{artifacts, in_namespace, run, Output, Pcscd, USB};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -215,6 +215,44 @@ impl ForAnyUser {
         let log = String::from_utf8_lossy(&output.stderr).into_owned();
         (output.stdout().trim().to_owned(), log)
     }
+}
+
+#[test]
+fn the_log_names_the_daemons_limit_of_clients() {
+    const CLIENTS: usize = 3;
+    let pcscd = Pcscd::start_limited(CLIENTS);
+    let context = || Context::builder().socket_path(pcscd.socket()).establish();
+    // pcscd notices later than the client that a connection has ended: the harness's, and the one dropped below.
+    let served = || {
+        let end = Instant::now() + LIMIT;
+        loop {
+            match context() {
+                Ok(served) => return served,
+                Err(failure) => assert!(Instant::now() < end, "{failure}"),
+            }
+        }
+    };
+    let mut held: Vec<Context> = (0..CLIENTS).map(|_| served()).collect();
+    let refused = context().unwrap_err();
+    assert_eq!(refused.error(), Error::SecurityViolation, "{refused}");
+    assert!(
+        matches!(refused.cause(), Some(Cause::Refused { .. })),
+        "{refused}"
+    );
+    let output = establish(
+        Command::new(artifacts::binary("pcsc-tests", "winscard"))
+            .env("PCSCLITE_CSOCK_NAME", pcscd.socket())
+            .env("PCSCLITE_DEBUG", "2"),
+    );
+    assert_eq!(output.stdout().trim(), "8010006A");
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(log.contains("(pcscd --max-thread, 200 by default)"), "{log}");
+    // It was the limit, and not Polkit.
+    let daemons = pcscd.log();
+    assert!(daemons.contains("Too many context running: 3"), "{daemons}");
+    assert!(!daemons.contains("unauthorized"), "{daemons}");
+    drop(held.pop());
+    assert_eq!(served().is_valid(), Ok(()));
 }
 
 #[test]
