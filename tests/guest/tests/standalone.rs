@@ -309,9 +309,7 @@ fn devices_and_cards_of_others_make_keys_and_signatures() {
     has("openpgp/verify", "Signature is valid");
 }
 
-/// QEMU's CAC card, from the same boot.
 #[test]
-#[ignore = "fails in some runs: C_SignFinal gives CKR_GENERAL_ERROR at the card's first signature; the cause is not known yet"]
 fn a_card_of_others_signs_in_qemus_reader() {
     let Some(facts) = facts("foreign") else { return };
     let test = facts.get("cac/test");

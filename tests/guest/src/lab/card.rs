@@ -2,11 +2,11 @@
 
 use super::{option, Error};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use pcsc_tests::run;
+use pcsc_tests::{c_library, run};
 
 /// The names of the card's three certificates in the database.
 const CERTIFICATES: [&str; 3] = ["identity", "signature", "encryption"];
@@ -53,6 +53,17 @@ pub(super) fn reader(folder: &Path) -> Result<[String; 4], Error> {
         "-device".into(),
         format!("ccid-card-emulated,backend=certificates,db={database},cert1={first},cert2={second},cert3={third}"),
     ])
+}
+
+/// A library that QEMU's emulated card needs, to be preloaded; it is compiled into `folder`.
+///
+/// A thread of the card waits for commands. QEMU (`hw/usb/ccid-card-emulated.c`, 7.2 and later) queues a
+/// command, signals a condition variable, and the thread waits for that variable without a look at the queue.
+/// A command that comes between the thread's last look and its wait is not answered before another one comes:
+/// one in some thousands, more on a busy host. The driver then waits as long as T=0 allows, 232 s. With
+/// spurious wake-ups the thread looks again.
+pub(super) fn wakeups(folder: &Path) -> PathBuf {
+    c_library(folder, "wakeups")
 }
 
 fn certutil(arguments: &[&str]) -> Result<(), Error> {

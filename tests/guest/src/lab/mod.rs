@@ -159,6 +159,7 @@ impl Lab {
         let console = folder.path().join("console");
 
         let mut command = self.machine(&qemu, &share);
+        command.env("LD_PRELOAD", card::wakeups(folder.path()));
         command.arg("-kernel").arg(kernel.join("vmlinuz"));
         command.arg("-initrd").arg(&initramfs);
         command.args(["-append", "console=ttyS0 quiet panic=-1 mitigations=off"]);

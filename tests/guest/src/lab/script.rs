@@ -35,16 +35,18 @@ cp /run/50-udev-default.rules /lib/udev/rules.d/
 [ ! -e /proc/sys/kernel/modprobe ] || echo /bin/false >/proc/sys/kernel/modprobe
 "#;
 
-/// Every command leaves its outputs and its exit status as files, and `ended` says that all have been run.
+/// Every command leaves its outputs, its exit status and its duration in seconds as files, and `ended` says
+/// that all have been run.
 /// udevd announces USB devices to its subscribers, which is how pcscd learns of a reader that is plugged in.
 const HEAD: &str = r#"
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin HOME=/run/home LC_ALL=C RUST_BACKTRACE=1
 mkdir /run/lab
 run() {
-    name=$1 seconds=$2
+    name=$1 seconds=$2 begin=$(date +%s)
     shift 2
     timeout -s KILL "$seconds" "$@" >"$share/$name.out" 2>"$share/$name.err" </dev/null
     echo $? >"$share/$name.status"
+    echo $(($(date +%s) - begin)) >"$share/$name.seconds"
 }
 /lib/systemd/systemd-udevd --daemon --resolve-names=never 2>"$share/udevd"
 udevadm trigger --action=add --subsystem-match=usb

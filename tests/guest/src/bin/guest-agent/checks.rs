@@ -2,15 +2,9 @@
 
 use crate::path::Path;
 use crate::{fact, hex, Result};
-use std::thread;
-use std::time::Duration;
 
 /// The applets of a CAC card's three certificates: the last two bytes differ.
 const CERTIFICATES: [u16; 3] = [0x0100, 0x0101, 0x0102];
-
-/// QEMU's card is a thread that answers, and then waits to be woken: a command that comes in between wakes
-/// nobody, and is never answered. On a busy host that is a matter of milliseconds.
-const BREATH: Duration = Duration::from_millis(25);
 
 /// Everything about QEMU's emulated card, a CAC card: its answer to reset, its applets, certificates and
 /// keys.
@@ -78,14 +72,10 @@ fn sign(path: &mut dyn Path, name: &str) -> Result<()> {
 /// the card has more (ISO 7816-4, GET RESPONSE): each response is a fact. Gives the whole with the last
 /// status word.
 fn ask(path: &mut dyn Path, name: &str, command: &[u8]) -> Result<Vec<u8>> {
-    let mut transmit = |command: &[u8]| {
-        thread::sleep(BREATH);
-        path.transmit(command)
-    };
-    let mut response = transmit(command)?;
+    let mut response = path.transmit(command)?;
     fact(name, hex(&response));
     if let ([.., 0x6C, length], Some((_, command))) = (response.as_slice(), command.split_last()) {
-        response = transmit(&[command, &[*length]].concat())?;
+        response = path.transmit(&[command, &[*length]].concat())?;
         fact(&format!("{name}-again"), hex(&response));
     }
     let mut whole = response.clone();
@@ -93,7 +83,7 @@ fn ask(path: &mut dyn Path, name: &str, command: &[u8]) -> Result<Vec<u8>> {
         let [.., 0x61, more] = response.as_slice() else {
             break;
         };
-        response = transmit(&[0x00, 0xC0, 0x00, 0x00, *more])?;
+        response = path.transmit(&[0x00, 0xC0, 0x00, 0x00, *more])?;
         fact(&format!("{name}-rest"), hex(&response));
         whole.truncate(whole.len().saturating_sub(2));
         whole.extend_from_slice(&response);
