@@ -222,7 +222,8 @@ fn the_log_names_the_daemons_limit_of_clients() {
     const CLIENTS: usize = 3;
     let pcscd = Pcscd::start_limited(CLIENTS);
     let context = || Context::builder().socket_path(pcscd.socket()).establish();
-    // pcscd notices later than the client that a connection has ended: the harness's, and the one dropped below.
+    // pcscd notices later than the client that a connection has ended: the harness's, and the one dropped
+    // below.
     let served = || {
         let end = Instant::now() + LIMIT;
         loop {
