@@ -1,5 +1,5 @@
-//! Threads that use contexts of their own and a shared one at the same time: calls, waits, cancels and changes of
-//! the readers. `scripts/tsan` runs these tests under ThreadSanitizer.
+//! Threads that use contexts of their own and a shared one at the same time: calls, waits, cancels and
+//! changes of the readers. `scripts/tsan` runs these tests under ThreadSanitizer.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, ScopedJoinHandle};
@@ -19,8 +19,8 @@ const COMMAND: &[u8] = b"\x80\xEC\x00\x00\x04\x01\x02\x03\x04\x00";
 /// The bundled card's answer.
 const ECHOED: &[u8] = b"\x01\x02\x03\x04\x90\x00";
 
-/// Each of the threads uses a context of its own, and a context and a card that all share. One more waits in the
-/// shared context while another one cancels it. `change` is called over and over, until they have ended.
+/// Each of the threads uses a context of its own, and a context and a card that all share. One more waits in
+/// the shared context while another one cancels it. `change` is called over and over, until they have ended.
 fn exercise(establish: &(dyn Fn() -> Context + Sync), answer: &[u8], change: &(dyn Fn(usize) + Sync)) {
     let shared = establish();
     let card = connect(&shared);
