@@ -12,8 +12,9 @@
 //! Beyond it there are contexts on a given socket ([`Context::builder`]), calls with a timeout
 //! ([`Context::connect_timeout`], [`Card::transmit_timeout`], [`Card::transaction_timeout`]), failures with
 //! their cause ([`Failure`], [`Context::try_connect`] and others), a choice of what dropping does to the card
-//! ([`Card::set_drop_disposition`]), [events](Context::events), and readers with their [identity](Context::readers). Where `pcsc` panics on a value that
-//! the daemon gave, or on a transmit over a direct connection, this crate returns an error.
+//! ([`Card::set_drop_disposition`]), [events](Context::events), and readers with their
+//! [identity](Context::readers). Where `pcsc` panics on a value that the daemon gave, or on a transmit over a
+//! direct connection, this crate returns an error.
 //!
 //! # For newcomers
 //!

@@ -17,8 +17,8 @@ use pcsc_constants::{
 /// The high half of a channel identifier on the USB (PC/SC part 3, clause 3.1.3).
 const USB: u32 = 0x20;
 
-/// The control code by which libccid 1.5.2 and later, and this project's driver, give the system's name of the
-/// interface, such as `1-4.2:1.0`.
+/// The control code by which libccid 1.5.2 and later, and this project's driver, give the system's name of
+/// the interface, such as `1-4.2:1.0`.
 const USB_PATH: u32 = 0x4200_0000 + 3601;
 
 /// How long a daemon may take to connect to a reader.
