@@ -82,28 +82,17 @@ impl Context {
         let connected = self
             .session()
             .connect(reader.to_bytes(), share_mode as u32, protocols, deadline)?;
-        let protocol = Protocol::from_raw(connected.protocol);
-        Ok(Card::new(
-            self.clone(),
-            connected.card,
-            reader.to_owned(),
-            protocol,
-        ))
+        Ok(Card {
+            context: self.clone(),
+            number: connected.card,
+            reader: reader.to_owned(),
+            active_protocol: Protocol::from_raw(connected.protocol),
+            on_drop: Some(Disposition::ResetCard),
+        })
     }
 }
 
 impl Card {
-    fn new(context: Context, number: i32, reader: CString, active: Option<Protocol>) -> Card {
-        let on_drop = Some(Disposition::ResetCard);
-        Card {
-            context,
-            number,
-            reader,
-            active_protocol: active,
-            on_drop,
-        }
-    }
-
     /// What dropping this connection does to the card.
     pub fn drop_disposition(&self) -> Disposition {
         self.on_drop.unwrap_or(Disposition::LeaveCard)

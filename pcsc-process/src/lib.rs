@@ -15,6 +15,7 @@ pub mod cancellation;
 mod descriptor;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod generation;
+pub mod socket;
 pub mod wait;
 mod waker;
 

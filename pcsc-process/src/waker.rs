@@ -1,9 +1,9 @@
 //! Ends a poll from another thread.
 
-use crate::Descriptor;
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use crate::{socket, Descriptor};
+use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::{Errno, Result};
-use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketType};
+use rustix::net::{self, RecvFlags, SendFlags};
 
 /// A pair of connected sockets. The descriptor becomes readable when another thread calls
 /// [`wake`](Waker::wake).
@@ -22,7 +22,7 @@ impl Waker {
     /// # Errors
     /// `EMFILE` and others of `socketpair`.
     pub fn new() -> Result<Waker> {
-        let (receiver, sender) = socket_pair()?;
+        let (receiver, sender) = socket::pair()?;
         Ok(Waker {
             receiver: Descriptor::new(receiver),
             sender: Descriptor::new(sender),
@@ -36,7 +36,7 @@ impl Waker {
             return false;
         }
         loop {
-            match net::send(&self.sender, &[0], QUIETLY | SendFlags::DONTWAIT) {
+            match net::send(&self.sender, &[0], socket::SEND_FLAGS | SendFlags::DONTWAIT) {
                 Err(Errno::INTR) => (),
                 // The socket is full, and so it is readable.
                 Ok(_) | Err(Errno::AGAIN) => return true,
@@ -68,48 +68,14 @@ impl AsFd for Waker {
     }
 }
 
-#[cfg(not(target_vendor = "apple"))]
-const QUIETLY: SendFlags = SendFlags::NOSIGNAL;
-
-#[cfg(not(target_vendor = "apple"))]
-fn socket_pair() -> Result<(OwnedFd, OwnedFd)> {
-    net::socketpair(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        net::SocketFlags::CLOEXEC,
-        None,
-    )
-}
-
-#[cfg(target_vendor = "apple")]
-const QUIETLY: SendFlags = SendFlags::empty();
-
-#[cfg(target_vendor = "apple")]
-fn socket_pair() -> Result<(OwnedFd, OwnedFd)> {
-    let pair = net::socketpair(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        net::SocketFlags::empty(),
-        None,
-    )?;
-    for socket in [&pair.0, &pair.1] {
-        rustix::io::fcntl_setfd(socket, rustix::io::FdFlags::CLOEXEC)?;
-        net::sockopt::set_socket_nosigpipe(socket, true)?;
-    }
-    Ok(pair)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use rustix::event::{poll, PollFd, PollFlags, Timespec};
 
     fn is_readable(waker: &Waker) -> bool {
-        let now = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        poll(&mut [PollFd::new(waker, PollFlags::IN)], Some(&now)).unwrap() > 0
+        let mut fds = [PollFd::new(waker, PollFlags::IN)];
+        poll(&mut fds, Some(&Timespec::default())).unwrap() > 0
     }
 
     #[test]
@@ -129,15 +95,9 @@ mod tests {
 
     #[test]
     fn a_foreign_file_gets_nothing() {
-        use rustix::fd::{AsRawFd, FromRawFd};
+        use rustix::fd::{AsRawFd, FromRawFd, OwnedFd};
         let waker = Waker::new().unwrap();
-        let (theirs, other) = net::socketpair(
-            AddressFamily::UNIX,
-            SocketType::STREAM,
-            net::SocketFlags::CLOEXEC,
-            None,
-        )
-        .unwrap();
+        let (theirs, other) = socket::pair().unwrap();
         // SAFETY: the waker does not close it any more, which is what is tested; it is closed below.
         let mut reused = unsafe { OwnedFd::from_raw_fd(waker.sender.as_fd().as_raw_fd()) };
         rustix::io::dup2(&theirs, &mut reused).unwrap();

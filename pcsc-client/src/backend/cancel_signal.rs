@@ -116,11 +116,8 @@ mod tests {
     use rustix::event::{poll, PollFd, PollFlags, Timespec};
 
     fn is_readable(waker: &Waker) -> bool {
-        let now = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        poll(&mut [PollFd::new(waker, PollFlags::IN)], Some(&now)).unwrap() > 0
+        let mut fds = [PollFd::new(waker, PollFlags::IN)];
+        poll(&mut fds, Some(&Timespec::default())).unwrap() > 0
     }
 
     #[test]

@@ -103,7 +103,7 @@ impl Session {
     #[cfg(feature = "daemon")]
     fn daemon(options: &SessionOptions, reason: &str) -> Outcome<Session> {
         let session = DaemonContext::establish(options)?;
-        Session::of(Backend::Daemon(session), reason)
+        Ok(Session::of(Backend::Daemon(session), reason))
     }
 
     #[cfg(not(feature = "daemon"))]
@@ -115,7 +115,8 @@ impl Session {
     fn standalone(options: &SessionOptions, reason: &str) -> Outcome<Session> {
         check_scope(options.scope)?;
         let session = StandaloneContext::on_usb()?;
-        Session::of(Backend::Standalone(standalone::ReaderKind::Usb, session), reason)
+        let backend = Backend::Standalone(standalone::ReaderKind::Usb, session);
+        Ok(Session::of(backend, reason))
     }
 
     #[cfg(not(feature = "standalone"))]
@@ -129,10 +130,8 @@ impl Session {
         let own = device.try_clone();
         let own = own.map_err(|error| Failure::because(Error::NoMemory, Cause::System(error)))?;
         let session = StandaloneContext::on_device(own)?;
-        Session::of(
-            Backend::Standalone(standalone::ReaderKind::Usb, session),
-            "its device was given",
-        )
+        let backend = Backend::Standalone(standalone::ReaderKind::Usb, session);
+        Ok(Session::of(backend, "its device was given"))
     }
 
     #[cfg(not(all(feature = "standalone", any(target_os = "linux", target_os = "android"))))]
@@ -149,10 +148,8 @@ impl Session {
     fn simulated(options: &SessionOptions, reason: &str) -> Outcome<Session> {
         check_scope(options.scope)?;
         let session = StandaloneContext::on_simulation(&env::text("PCSCLITE_SIMULATED"))?;
-        Session::of(
-            Backend::Standalone(standalone::ReaderKind::Simulated, session),
-            reason,
-        )
+        let backend = Backend::Standalone(standalone::ReaderKind::Simulated, session);
+        Ok(Session::of(backend, reason))
     }
 }
 

@@ -61,13 +61,13 @@ macro_rules! forward {
 for_each_forwarded_call!(forward);
 
 impl Session {
-    pub(super) fn of(backend: Backend, reason: &str) -> Outcome<Session> {
+    pub(super) fn of(backend: Backend, reason: &str) -> Session {
         let session = Session {
             backend,
             size_query: SizeQuery::default(),
         };
         log::info!("the backend is {}: {reason}", session.kind());
-        Ok(session)
+        session
     }
 
     /// Cancels the waits in progress; see also [`Session::status_change`]. Safe in a signal handler: takes no

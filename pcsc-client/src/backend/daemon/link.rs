@@ -208,8 +208,8 @@ impl Link {
         let sent = self.send(&mut [IoSlice::new(&request[..length])], self.limit());
         if let (Ok(()), Some(stream)) = (sent, &mut self.stream) {
             match mark {
-                Some(mark) => stream.owe_up_to(Event::SIZE, mark),
-                None => stream.owe(Event::SIZE),
+                Some(mark) => stream.skip_up_to(Event::SIZE, mark),
+                None => stream.skip_next(Event::SIZE),
             }
         }
     }

@@ -4,18 +4,17 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::ops::Range;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{
-    self, sockopt, AddressFamily, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown,
-    SocketAddrUnix, SocketType,
+    self, sockopt, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketAddrUnix,
 };
 
-use pcsc_process::{Descriptor, Waker};
+use pcsc_process::{socket, Descriptor, Waker};
 
 /// Why an exchange of bytes failed.
 #[derive(Debug)]
@@ -59,7 +58,7 @@ pub struct Stream {
     /// The part of the buffer that is received and not yet used.
     unread: Range<usize>,
     /// The number of bytes to skip before the next answer: the answers to requests that nobody waited for.
-    owed: usize,
+    to_skip: usize,
     /// An answer to be skipped whose length is not known.
     uncertain: Option<Uncertain>,
 }
@@ -74,27 +73,6 @@ struct Uncertain {
 /// The length in bytes of the mark behind such an answer.
 pub const MARK_SIZE: usize = 12;
 
-/// A socket that is closed on exec and raises no SIGPIPE.
-#[cfg(not(target_vendor = "apple"))]
-fn quiet_socket() -> Result<OwnedFd, Errno> {
-    let flags = net::SocketFlags::CLOEXEC;
-    net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
-}
-
-#[cfg(not(target_vendor = "apple"))]
-const QUIETLY: SendFlags = SendFlags::NOSIGNAL;
-
-#[cfg(target_vendor = "apple")]
-fn quiet_socket() -> Result<OwnedFd, Errno> {
-    let socket = net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
-    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
-    sockopt::set_socket_nosigpipe(&socket, true)?;
-    Ok(socket)
-}
-
-#[cfg(target_vendor = "apple")]
-const QUIETLY: SendFlags = SendFlags::empty();
-
 impl Stream {
     /// Room for the states of 16 readers and what comes with them. It is there from the beginning.
     const ROOM: usize = 4096;
@@ -104,7 +82,7 @@ impl Stream {
         let address = SocketAddrUnix::new(path)?;
         let mut buffer = Vec::new();
         buffer.try_reserve_exact(Stream::ROOM).map_err(|_| Errno::NOMEM)?;
-        let socket = quiet_socket()?;
+        let socket = socket::stream()?;
         // A sandbox may refuse it. Then a connect to a daemon that accepts no connection waits forever, as in
         // PC/SC Lite.
         if let Err(error) = sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(limit)) {
@@ -121,7 +99,7 @@ impl Stream {
             socket: Descriptor::new(socket),
             buffer,
             unread: 0..0,
-            owed: 0,
+            to_skip: 0,
             uncertain: None,
         })
     }
@@ -141,7 +119,7 @@ impl Stream {
         let mut until = None;
         let mut left: usize = parts.iter().map(|part| part.len()).sum();
         while left > 0 {
-            let flags = QUIETLY | SendFlags::DONTWAIT;
+            let flags = socket::SEND_FLAGS | SendFlags::DONTWAIT;
             let sent = match &*parts {
                 // Cheaper for the kernel.
                 [part] => net::send(&self.socket, part, flags),
@@ -163,18 +141,18 @@ impl Stream {
     }
 
     /// Skips the next `count` bytes that arrive, the answer to a request that nobody waits for.
-    pub fn owe(&mut self, count: usize) {
-        self.owed += count;
+    pub fn skip_next(&mut self, count: usize) {
+        self.to_skip += count;
         // They may have arrived already, so that pending bytes are skipped first.
-        self.skip_owed();
+        self.skip_pending();
     }
 
     /// Skips, before the next answer is read, `size` bytes that come once or twice, and `mark` behind them.
-    pub fn owe_up_to(&mut self, size: usize, mark: [u8; MARK_SIZE]) {
+    pub fn skip_up_to(&mut self, size: usize, mark: [u8; MARK_SIZE]) {
         self.uncertain = Some(Uncertain { size, mark });
     }
 
-    /// Skips what [`Stream::owe_up_to`] has announced, so that [`Stream::pending`] begins with the next
+    /// Skips what [`Stream::skip_up_to`] has announced, so that [`Stream::pending`] begins with the next
     /// answer.
     pub fn skip_uncertain(&mut self, deadline: Option<Instant>) -> Result<(), Trouble> {
         let Some(Uncertain { size, mark }) = self.uncertain.take() else {
@@ -206,31 +184,24 @@ impl Stream {
         while got < head.len() {
             self.poll(PollFlags::IN, deadline)?;
             let mut skipped = [0; 64];
-            let skip = self.owed.min(skipped.len());
-            let behind_owed = if self.owed > skip { 0 } else { usize::MAX };
-            let mut parts = [
-                IoSliceMut::new(&mut skipped[..skip]),
-                IoSliceMut::new(if behind_owed == 0 {
-                    &mut []
-                } else {
-                    &mut head[got..]
-                }),
-                IoSliceMut::new(if behind_owed == 0 {
-                    &mut []
-                } else {
-                    &mut tail[in_tail..]
-                }),
-            ];
+            let skip = self.to_skip.min(skipped.len());
+            // Nothing may go to the caller's buffers before all bytes to skip have been read.
+            let (room, more) = if self.to_skip > skip {
+                (&mut [][..], &mut [][..])
+            } else {
+                (&mut head[got..], &mut tail[in_tail..])
+            };
+            let mut parts = [&mut skipped[..skip], room, more].map(IoSliceMut::new);
             let first = usize::from(skip == 0);
             let received = match receive_some(&self.socket, &mut parts[first..])? {
                 Some(received) => received,
                 None => continue,
             };
-            let of_owed = received.min(skip);
-            self.owed -= of_owed;
-            let of_head = (received - of_owed).min(head.len() - got);
+            let of_skipped = received.min(skip);
+            self.to_skip -= of_skipped;
+            let of_head = (received - of_skipped).min(head.len() - got);
             got += of_head;
-            in_tail += received - of_owed - of_head;
+            in_tail += received - of_skipped - of_head;
         }
         Ok(in_tail)
     }
@@ -238,15 +209,15 @@ impl Stream {
     /// Reads until at least `count` bytes are pending. Reads more if more is there.
     pub fn fill(&mut self, count: usize, deadline: Option<Instant>) -> Result<(), Trouble> {
         self.skip_uncertain(deadline)?;
-        self.skip_owed();
-        while self.owed > 0 || self.unread.len() < count {
+        self.skip_pending();
+        while self.to_skip > 0 || self.unread.len() < count {
             self.poll(PollFlags::IN, deadline)?;
-            self.make_room((count + self.owed).saturating_sub(self.unread.len()))?;
+            self.make_room((count + self.to_skip).saturating_sub(self.unread.len()))?;
             let room = &mut self.buffer[self.unread.end..];
             if let Some(received) = receive_some(&self.socket, &mut [IoSliceMut::new(room)])? {
                 self.unread.end += received;
             }
-            self.skip_owed();
+            self.skip_pending();
         }
         Ok(())
     }
@@ -279,7 +250,7 @@ impl Stream {
     /// Waits until there is something to read, the waker is used, or the deadline passes. A cancelled thread
     /// returns as if the deadline had passed. Without a waker, the caller looks for a cancel at the deadline.
     pub fn wait(&self, waker: Option<&Waker>, deadline: Option<Instant>) -> Result<Wake, Trouble> {
-        if !self.unread.is_empty() && self.owed == 0 && self.uncertain.is_none() {
+        if !self.unread.is_empty() && self.to_skip == 0 && self.uncertain.is_none() {
             return Ok(Wake::Readable);
         }
         let second = waker.map_or(self.socket.as_fd(), AsFd::as_fd);
@@ -329,8 +300,8 @@ impl Stream {
     }
 
     fn take_pending(&mut self, out: &mut [u8]) -> usize {
-        self.skip_owed();
-        if self.owed > 0 {
+        self.skip_pending();
+        if self.to_skip > 0 {
             return 0;
         }
         let count = out.len().min(self.unread.len());
@@ -339,10 +310,10 @@ impl Stream {
         count
     }
 
-    fn skip_owed(&mut self) {
-        let skip = self.owed.min(self.unread.len());
+    fn skip_pending(&mut self) {
+        let skip = self.to_skip.min(self.unread.len());
         self.consume(skip);
-        self.owed -= skip;
+        self.to_skip -= skip;
     }
 
     fn poll(&self, flags: PollFlags, deadline: Option<Instant>) -> Result<(), Trouble> {

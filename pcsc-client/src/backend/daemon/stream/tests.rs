@@ -11,7 +11,7 @@ fn pair() -> (Stream, UnixStream) {
             socket: Descriptor::new(ours.into()),
             buffer: Vec::new(),
             unread: 0..0,
-            owed: 0,
+            to_skip: 0,
             uncertain: None,
         },
         theirs,
@@ -25,13 +25,13 @@ fn soon() -> Option<Instant> {
 #[test]
 fn bytes_to_skip_are_skipped_and_the_reply_goes_straight_to_its_buffers() {
     let (mut stream, mut daemon) = pair();
-    stream.owe(8);
-    stream.owe(8);
+    stream.skip_next(8);
+    stream.skip_next(8);
     daemon.write_all(b"ooooooooOOOOOOOOheadpay").unwrap();
     let (mut head, mut tail) = ([0; 4], [0; 8]);
     assert_eq!(stream.receive(&mut head, &mut tail, soon()).unwrap(), 3);
     assert_eq!((&head, &tail[..3]), (b"head", &b"pay"[..]));
-    assert_eq!(stream.owed, 0);
+    assert_eq!(stream.to_skip, 0);
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn bytes_to_skip_may_have_arrived_already() {
     let (mut stream, mut daemon) = pair();
     daemon.write_all(b"eventooo").unwrap();
     stream.fill(8, soon()).unwrap();
-    stream.owe(8);
+    stream.skip_next(8);
     assert_eq!(stream.pending(), b"");
     daemon.write_all(b"next").unwrap();
     stream.fill(4, soon()).unwrap();
@@ -55,7 +55,7 @@ fn an_answer_that_comes_once_or_twice_ends_at_its_mark() {
         (b"nonsense-of-19-bytes", false),
     ] {
         let (mut stream, mut daemon) = pair();
-        stream.owe_up_to(8, MARK);
+        stream.skip_up_to(8, MARK);
         daemon.write_all(&[answer, &MARK, b"head"].concat()).unwrap();
         let mut head = [0; 4];
         match stream.receive(&mut head, &mut [], soon()) {
@@ -69,7 +69,7 @@ fn an_answer_that_comes_once_or_twice_ends_at_its_mark() {
 #[test]
 fn more_bytes_are_skipped_than_one_read_takes() {
     let (mut stream, mut daemon) = pair();
-    stream.owe(200);
+    stream.skip_next(200);
     daemon.write_all(&[9; 200]).unwrap();
     daemon.write_all(b"head").unwrap();
     let mut head = [0; 4];
@@ -80,7 +80,7 @@ fn more_bytes_are_skipped_than_one_read_takes() {
 #[test]
 fn pending_bytes_come_before_those_of_the_socket() {
     let (mut stream, mut daemon) = pair();
-    stream.owe(2);
+    stream.skip_next(2);
     daemon.write_all(b"xxabcdef").unwrap();
     stream.fill(3, soon()).unwrap();
     assert_eq!(stream.pending(), b"abcdef");
