@@ -7,6 +7,7 @@ use common::{message, plain_interface};
 use pcsc_ccid::descriptor::{Flavour, Interface};
 use pcsc_ccid::message::SlotError;
 use pcsc_ccid::reader::{DeviceInfo, Error, Options, Protocol, Reader, Reset};
+use pcsc_ccid::{t0, transport};
 
 const T0_ONLY: &[u8] = &[0x3B, 0x00];
 const T1_ONLY: &[u8] = &[0x3B, 0x80, 0x01, 0x81];
@@ -14,6 +15,7 @@ const BOTH: &[u8] = &[0x3B, 0x80, 0x80, 0x01, 0x01];
 /// TA1 11 and 96.
 const BOTH_AT_372_1: &[u8] = &[0x3B, 0x90, 0x11, 0x80, 0x01, 0x00];
 const BOTH_AT_512_32: &[u8] = &[0x3B, 0x90, 0x96, 0x80, 0x01, 0x87];
+const T0_AT_512_32: &[u8] = &[0x3B, 0x10, 0x96];
 const T1_AT_512_32: &[u8] = &[0x3B, 0x90, 0x96, 0x81, 0x01, 0x86];
 /// TA2 01: T=1, and nothing else.
 const SPECIFIC_T1: &[u8] = &[0x3B, 0x80, 0x11, 0x01, 0x90];
@@ -268,4 +270,37 @@ fn a_card_is_tried_at_each_speed_and_then_left_at_its_default() {
     assert!(tries > 2, "{tries} speeds");
     assert_eq!(resets, tries, "one after each");
     assert_eq!(reader.bits_per_second(0), Some(10_752));
+}
+
+#[test]
+fn a_failure_that_a_lower_speed_may_cure_slows_the_card_down() {
+    fn agree_again(command: &[u8]) -> Vec<u8> {
+        match command[0] {
+            POWER_ON => message(0x80, T0_AT_512_32, [0, 0, 0]),
+            _ => agree(command),
+        }
+    }
+    let answer = |data: &[u8]| In::Bytes(message(0x80, data, [0, 0, 0]));
+    let timeout = transport::Error::Timeout;
+    let unexpected = Error::T0(t0::Error::UnexpectedData);
+    for (features, answer, expected) in [
+        (TPDU, In::Nothing(timeout), Error::CardReset),
+        // No status word.
+        (TPDU, answer(&[0x90]), Error::CardReset),
+        // No procedure byte.
+        (CHARACTER, answer(&[0x00]), Error::CardReset),
+        // Data to a command that has none from the card: not the speed.
+        (TPDU, answer(&[0x5A, 0x90, 0x00]), unexpected),
+        (CHARACTER, answer(&[0x90, 0x00, 0x5A]), unexpected),
+    ] {
+        let features = with_features(features | AUTOMATIC_PPS | AUTOMATIC_BAUD_RATE);
+        let mut reader = powered(&features, T0_AT_512_32, agree_again);
+        reader.set_protocol(0, Protocol::T0).unwrap();
+        assert_eq!(reader.bits_per_second(0), Some(250_000));
+        reader.transport().incoming.push_back(answer);
+        let update = [0x00, 0xD6, 0, 0, 1, 0xAA];
+        assert_eq!(reader.transmit(0, &update, &mut [0; 2]), Err(expected));
+        let is_slower = reader.bits_per_second(0) < Some(250_000);
+        assert_eq!(is_slower, expected == Error::CardReset);
+    }
 }

@@ -195,6 +195,8 @@ fn reserved_values_are_told_and_replaced() {
     assert_eq!(warnings(&bytes), expected);
     assert_eq!((atr(&bytes).ifsc(), atr(&bytes).edc()), (254, Edc::Lrc));
     assert_eq!(atr(&bytes).waiting_integers(), WaitingIntegers { bwi: 9, cwi: 5 });
+    // BWI 9 is the largest.
+    assert_eq!(warnings(&[0x3B, 0x80, 0x81, 0x21, 0x9F, 0x3F]), []);
     let bytes = [0x3B, 0x80, 0x80, 0x1F, 0xC5, 0x00];
     assert_eq!(warnings(&bytes), [Warning::ReservedClasses(0xC5)]);
     assert_eq!(
