@@ -99,6 +99,16 @@ fn a_response_chain_may_be_as_long_as_a_response() {
 }
 
 #[test]
+fn no_command_is_longer_than_an_extended_apdu() {
+    let mut reader = ready(EXTENDED_APDU, T0, 65_548);
+    let (result, sent) = exchange(&mut reader, &[0; 65_544], &[data(&OK)]);
+    assert_eq!((result, sent.len()), (Ok(OK.to_vec()), 1));
+    let (result, sent) = exchange(&mut reader, &[0; 65_545], &[]);
+    let too_long = Err(Error::CommandTooLong { max: 65_544 });
+    assert_eq!((result, sent.len()), (too_long, 0));
+}
+
+#[test]
 fn a_waiting_time_extension_multiplies_the_next_wait_only() {
     let wtx = |times| block(Edc::Lrc, Pcb::Request(Supervisory::Wtx), &[times]);
     let more = block(Edc::Lrc, Pcb::I { seq: 0, more: true }, &[0x5A]);

@@ -181,17 +181,14 @@ fn data_that_look_like_the_begin_of_a_message_are_data() {
 #[test]
 fn an_answer_may_fill_the_buffer_and_no_more() {
     let longest = 2000 - 10;
-    assert_eq!(
-        transmit(2000, [In::Bytes(data(&vec![0x5A; longest]))]),
-        Ok(vec![0x5A; longest])
-    );
+    let in_two = |length| {
+        let answer = data(&vec![0x5A; length]);
+        let (begin, rest) = answer.split_at(100);
+        [begin, rest].map(|part| In::Bytes(part.to_vec()))
+    };
+    assert_eq!(transmit(2000, in_two(longest)), Ok(vec![0x5A; longest]));
     let mut reader = ready(2000, 1);
-    let longer = data(&vec![0x5A; longest + 1]);
-    let (begin, rest) = longer.split_at(100);
-    reader
-        .transport()
-        .incoming
-        .extend([begin, rest].map(|part| In::Bytes(part.to_vec())));
+    reader.transport().incoming.extend(in_two(longest + 1));
     assert_eq!(send(&mut reader, 0), Err(Error::WrongReply));
     assert_eq!(
         reader.transport().incoming.len(),
