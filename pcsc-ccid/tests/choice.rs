@@ -270,6 +270,11 @@ fn a_card_is_tried_at_each_speed_and_then_left_at_its_default() {
     assert!(tries > 2, "{tries} speeds");
     assert_eq!(resets, tries, "one after each");
     assert_eq!(reader.bits_per_second(0), Some(10_752));
+    // That is remembered: nothing more is tried after the next reset.
+    reader.power_on(0, Reset::Cold).unwrap();
+    reader.transport().outgoing.clear();
+    assert_eq!(reader.set_protocol(0, Protocol::T1), Ok(()));
+    assert!(sent_kinds(&mut reader).is_empty());
 }
 
 #[test]
@@ -302,5 +307,35 @@ fn a_failure_that_a_lower_speed_may_cure_slows_the_card_down() {
         assert_eq!(reader.transmit(0, &update, &mut [0; 2]), Err(expected));
         let is_slower = reader.bits_per_second(0) < Some(250_000);
         assert_eq!(is_slower, expected == Error::CardReset);
+    }
+}
+
+#[test]
+fn the_parameters_in_force_are_believed_of_a_reader_that_makes_the_pps() {
+    /// 372/1 is in force, for the protocol that was asked for.
+    fn refuse_rate(command: &[u8]) -> Vec<u8> {
+        match command[0] {
+            SET_PARAMETERS => message(0x82, &[0x11, 0, 0, 10, 0], [0, 0, 0]),
+            _ => agree(command),
+        }
+    }
+    /// The parameters of T=1, which was not.
+    fn answer_for_t1(command: &[u8]) -> Vec<u8> {
+        match command[0] {
+            SET_PARAMETERS => message(0x82, &[0x11, 0x10, 0, 0x4D, 0, 32, 0], [0, 0, 1]),
+            _ => agree(command),
+        }
+    }
+    for (features, answer, expected) in [
+        (TPDU | AUTOMATIC_PPS, refuse_rate as Answer, 10_752),
+        // The host has made the PPS, and knows.
+        (TPDU, refuse_rate, 250_000),
+        (TPDU | AUTOMATIC_PPS, answer_for_t1, 250_000),
+        (TPDU | AUTOMATIC_PPS, agree, 250_000),
+    ] {
+        let interface = with_features(features | AUTOMATIC_BAUD_RATE);
+        let mut reader = powered(&interface, BOTH_AT_512_32, answer);
+        reader.set_protocol(0, Protocol::T0).unwrap();
+        assert_eq!(reader.bits_per_second(0), Some(expected), "{features:X}");
     }
 }

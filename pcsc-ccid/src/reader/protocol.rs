@@ -192,8 +192,10 @@ impl<T: Transport> Reader<T> {
             ladder.len() - 1
         };
         let deadline = self.port.deadline();
-        let mut steps = from.min(ladder.len() - 1);
-        loop {
+        for steps in from.min(last)..=last {
+            if steps < last && self.port.check(deadline).is_err() {
+                continue;
+            }
             let result = match ladder.get(steps) {
                 Some(candidate) => self.negotiate(slot, &atr, protocol, candidate, steps),
                 None => self.settle(slot, &atr, protocol, default_of(&ladder), steps),
@@ -209,19 +211,14 @@ impl<T: Transport> Reader<T> {
                     self.slot(slot)?.session = Session::Chosen(Box::new(chosen));
                     return Ok(());
                 }
-                Err(error) if steps < last && is_worth_a_step(error) => {
-                    let has_time = self.port.check(deadline).is_ok();
-                    steps = if has_time { steps + 1 } else { last };
-                }
-                // The card does not accept this protocol. It is left ready for its first one.
-                Err(error) if is_choice && is_worth_a_step(error) => {
+                Err(error) if is_worth_a_step(error) && (steps < last || is_choice) => {
                     self.reset_same_card(slot)?;
-                    return Err(Error::ProtocolUnsupported);
                 }
                 Err(error) => return Err(error),
             }
-            self.reset_same_card(slot)?;
         }
+        // The card does not accept this protocol. It is left ready for its first one.
+        Err(Error::ProtocolUnsupported)
     }
 
     /// A cold reset; fails if another card answers.
