@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::connect::connect;
 use super::link::Link;
-use super::stream::{Stream, Trouble};
+use super::stream::{Stream, StreamError};
 use crate::error::{Cause, Error, Failure, Outcome};
 use pcsc_wire::{name_size_requests, Body, Command, Establish, Header, NameSize, Version, VersionExchange};
 
@@ -108,7 +108,7 @@ fn exchange(
         request[length..length + more.len()].copy_from_slice(&more);
         length += more.len();
     }
-    let no_answer = |trouble| first_answer_missing(path, trouble);
+    let no_answer = |error| first_answer_missing(path, error);
     let deadline = Some(deadline);
     stream
         .send(&mut [IoSlice::new(&request[..length])], || deadline)
@@ -146,7 +146,7 @@ fn slots(
         match NameSize::parse(stream.pending(), version) {
             NameSize::More(missing) => stream
                 .fill(stream.pending().len() + missing, deadline)
-                .map_err(|trouble| first_answer_missing(path, trouble))?,
+                .map_err(|error| first_answer_missing(path, error))?,
             NameSize::Long { slots, consumed } => {
                 stream.consume(consumed);
                 return Ok(slots);
@@ -166,9 +166,9 @@ fn slots(
     }
 }
 
-fn first_answer_missing(path: &Path, trouble: Trouble) -> Failure {
-    match trouble {
-        Trouble::Closed => Failure::because(
+fn first_answer_missing(path: &Path, error: StreamError) -> Failure {
+    match error {
+        StreamError::Closed => Failure::because(
             Error::SecurityViolation,
             Cause::Refused {
                 path: path.to_owned(),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use zeroize::Zeroize;
 
-use super::stream::{Stream, Trouble};
+use super::stream::{Stream, StreamError};
 use crate::error::{Cause, Error, Failure, Outcome};
 use pcsc_wire::{
     self as wire, Body, Command, Event, Header, Parsed, Progress, StateBatch, Version, VersionExchange,
@@ -224,7 +224,7 @@ impl Link {
         let until = || deadline.instant().or_else(|| Instant::now().checked_add(limit));
         // A failed write leaves the daemon in the middle of a request.
         let sent = self.stream()?.send(parts, until);
-        sent.map_err(|trouble| self.fail(trouble, deadline, Error::NoService))
+        sent.map_err(|error| self.fail(error, deadline, Error::NoService))
     }
 
     /// Fills `head`, and `tail` as far as what arrives together with it goes. Returns the length of that.
@@ -234,19 +234,21 @@ impl Link {
     }
 
     /// The outcome of a read. A failed one, or one that the caller has given up, ends the connection.
-    pub fn received<T>(&mut self, received: Result<T, Trouble>, deadline: Deadline) -> Outcome<T> {
-        received.map_err(|trouble| self.fail(trouble, deadline, Error::CommError))
+    pub fn received<T>(&mut self, received: Result<T, StreamError>, deadline: Deadline) -> Outcome<T> {
+        received.map_err(|error| self.fail(error, deadline, Error::CommError))
     }
 
-    fn fail(&mut self, trouble: Trouble, deadline: Deadline, if_closed: Error) -> Failure {
+    fn fail(&mut self, source: StreamError, deadline: Deadline, if_closed: Error) -> Failure {
         self.stream = None;
-        let error = match (&trouble, deadline) {
-            (Trouble::Closed, _) => if_closed,
-            (Trouble::TimedOut, Deadline::OfCaller(_)) => Error::Timeout,
-            (Trouble::System(source), _) if source.kind() == io::ErrorKind::OutOfMemory => Error::NoMemory,
+        let error = match (&source, deadline) {
+            (StreamError::Closed, _) => if_closed,
+            (StreamError::TimedOut, Deadline::OfCaller(_)) => Error::Timeout,
+            (StreamError::System(system), _) if system.kind() == io::ErrorKind::OutOfMemory => {
+                Error::NoMemory
+            }
             _ => Error::CommError,
         };
-        Failure::because(error, trouble.into())
+        Failure::because(error, source.into())
     }
 
     fn out_of_step(&mut self, why: &'static str) -> Failure {
@@ -255,13 +257,13 @@ impl Link {
     }
 }
 
-impl From<Trouble> for Cause {
-    fn from(trouble: Trouble) -> Cause {
-        match trouble {
-            Trouble::Closed => Cause::Closed,
-            Trouble::TimedOut => Cause::Silent,
-            Trouble::OutOfStep => Cause::OutOfStep("unexpected bytes"),
-            Trouble::System(source) => Cause::Broken(source),
+impl From<StreamError> for Cause {
+    fn from(error: StreamError) -> Cause {
+        match error {
+            StreamError::Closed => Cause::Closed,
+            StreamError::TimedOut => Cause::Silent,
+            StreamError::OutOfStep => Cause::OutOfStep("unexpected bytes"),
+            StreamError::System(source) => Cause::Broken(source),
         }
     }
 }

@@ -18,7 +18,7 @@ use pcsc_process::{socket, Descriptor, Waker};
 
 /// Why an exchange of bytes failed.
 #[derive(Debug)]
-pub enum Trouble {
+pub enum StreamError {
     /// The other side closed the stream.
     Closed,
     /// The deadline passed.
@@ -29,11 +29,11 @@ pub enum Trouble {
     System(io::Error),
 }
 
-impl From<Errno> for Trouble {
-    fn from(errno: Errno) -> Trouble {
+impl From<Errno> for StreamError {
+    fn from(errno: Errno) -> StreamError {
         match errno {
-            Errno::PIPE | Errno::CONNRESET => Trouble::Closed,
-            other => Trouble::System(other.into()),
+            Errno::PIPE | Errno::CONNRESET => StreamError::Closed,
+            other => StreamError::System(other.into()),
         }
     }
 }
@@ -115,7 +115,7 @@ impl Stream {
         &mut self,
         mut parts: &mut [IoSlice<'_>],
         deadline: impl Fn() -> Option<Instant>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), StreamError> {
         let mut until = None;
         let mut left: usize = parts.iter().map(|part| part.len()).sum();
         while left > 0 {
@@ -154,7 +154,7 @@ impl Stream {
 
     /// Skips what [`Stream::skip_up_to`] has announced, so that [`Stream::pending`] begins with the next
     /// answer.
-    pub fn skip_uncertain(&mut self, deadline: Option<Instant>) -> Result<(), Trouble> {
+    pub fn skip_uncertain(&mut self, deadline: Option<Instant>) -> Result<(), StreamError> {
         let Some(Uncertain { size, mark }) = self.uncertain.take() else {
             return Ok(());
         };
@@ -165,7 +165,7 @@ impl Stream {
                 return Ok(());
             }
         }
-        Err(Trouble::OutOfStep)
+        Err(StreamError::OutOfStep)
     }
 
     /// Fills `head`, and `tail` with what arrives together with it. Returns the length of that.
@@ -174,7 +174,7 @@ impl Stream {
         head: &mut [u8],
         tail: &mut [u8],
         deadline: Option<Instant>,
-    ) -> Result<usize, Trouble> {
+    ) -> Result<usize, StreamError> {
         self.skip_uncertain(deadline)?;
         let mut got = self.take_pending(head);
         let mut in_tail = 0;
@@ -207,7 +207,7 @@ impl Stream {
     }
 
     /// Reads until at least `count` bytes are pending. Reads more if more is there.
-    pub fn fill(&mut self, count: usize, deadline: Option<Instant>) -> Result<(), Trouble> {
+    pub fn fill(&mut self, count: usize, deadline: Option<Instant>) -> Result<(), StreamError> {
         self.skip_uncertain(deadline)?;
         self.skip_pending();
         while self.to_skip > 0 || self.unread.len() < count {
@@ -223,7 +223,7 @@ impl Stream {
     }
 
     /// Makes room for at least `count` bytes behind the unread ones.
-    fn make_room(&mut self, count: usize) -> Result<(), Trouble> {
+    fn make_room(&mut self, count: usize) -> Result<(), StreamError> {
         if self.unread.start > 0 {
             self.buffer.copy_within(self.unread.clone(), 0);
             self.unread = 0..self.unread.len();
@@ -249,7 +249,7 @@ impl Stream {
 
     /// Waits until there is something to read, the waker is used, or the deadline passes. A cancelled thread
     /// returns as if the deadline had passed. Without a waker, the caller looks for a cancel at the deadline.
-    pub fn wait(&self, waker: Option<&Waker>, deadline: Option<Instant>) -> Result<Wake, Trouble> {
+    pub fn wait(&self, waker: Option<&Waker>, deadline: Option<Instant>) -> Result<Wake, StreamError> {
         if !self.unread.is_empty() && self.to_skip == 0 && self.uncertain.is_none() {
             return Ok(Wake::Readable);
         }
@@ -266,7 +266,7 @@ impl Stream {
                 Ok(_) if fds.get(1).is_some_and(|fd| fd.revents != 0) => return Ok(Wake::Woken),
                 Ok(_) => return Ok(Wake::Readable),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
-                Err(error) => return Err(Trouble::System(error)),
+                Err(error) => return Err(StreamError::System(error)),
             }
         }
     }
@@ -316,11 +316,11 @@ impl Stream {
         self.to_skip -= skip;
     }
 
-    fn poll(&self, flags: PollFlags, deadline: Option<Instant>) -> Result<(), Trouble> {
+    fn poll(&self, flags: PollFlags, deadline: Option<Instant>) -> Result<(), StreamError> {
         let mut fds = [PollFd::new(&self.socket, flags)];
         loop {
             match poll(&mut fds, time_left(deadline).as_ref()) {
-                Ok(0) => return Err(Trouble::TimedOut),
+                Ok(0) => return Err(StreamError::TimedOut),
                 Ok(_) => return Ok(()),
                 Err(Errno::INTR) => (),
                 Err(errno) => return Err(errno.into()),
@@ -332,7 +332,7 @@ impl Stream {
 /// Reads once from a socket that a poll has reported as readable; `None` if that was interrupted. There is no
 /// other reader, so this does not block. A file that is not a socket refuses the call, unlike `readv`: the
 /// program may have closed the socket, and its number may name another file of the program.
-fn receive_some(socket: &Descriptor, parts: &mut [IoSliceMut<'_>]) -> Result<Option<usize>, Trouble> {
+fn receive_some(socket: &Descriptor, parts: &mut [IoSliceMut<'_>]) -> Result<Option<usize>, StreamError> {
     let received = match parts {
         // Cheaper for the kernel.
         [part] => net::recv(socket, &mut **part, RecvFlags::empty()).map(|(_, received)| received),
@@ -342,7 +342,7 @@ fn receive_some(socket: &Descriptor, parts: &mut [IoSliceMut<'_>]) -> Result<Opt
         }
     };
     match received {
-        Ok(0) => Err(Trouble::Closed),
+        Ok(0) => Err(StreamError::Closed),
         Ok(received) => Ok(Some(received)),
         Err(Errno::INTR | Errno::AGAIN) => Ok(None),
         Err(errno) => Err(errno.into()),

@@ -60,7 +60,7 @@ fn an_answer_that_comes_once_or_twice_ends_at_its_mark() {
         let mut head = [0; 4];
         match stream.receive(&mut head, &mut [], soon()) {
             Ok(0) if is_right => assert_eq!(&head, b"head"),
-            Err(Trouble::OutOfStep) if !is_right => (),
+            Err(StreamError::OutOfStep) if !is_right => (),
             other => panic!("{other:?}"),
         }
     }
@@ -97,15 +97,15 @@ fn the_end_and_the_deadline_are_distinguished() {
     let past = Some(Instant::now());
     assert!(matches!(
         stream.receive(&mut [0; 4], &mut [], past),
-        Err(Trouble::TimedOut)
+        Err(StreamError::TimedOut)
     ));
     assert!(stream.is_open());
     drop(daemon);
     assert!(!stream.is_open());
-    assert!(matches!(stream.fill(1, soon()), Err(Trouble::Closed)));
+    assert!(matches!(stream.fill(1, soon()), Err(StreamError::Closed)));
     assert!(matches!(
         stream.send(&mut [IoSlice::new(b"x")], soon),
-        Err(Trouble::Closed)
+        Err(StreamError::Closed)
     ));
 }
 
