@@ -10,7 +10,7 @@ use crate::settings;
 use crate::sim;
 use pcsc_ccid::descriptor::Flavour;
 use pcsc_ccid::shared::{Notifications, SharedReader};
-use pcsc_ccid::usb::{self, Candidate, NoticeReason, OpenError, ReaderOpenError};
+use pcsc_ccid::usb::{self, Candidate, NoticeReason, OpenError};
 
 /// A device name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,7 +168,7 @@ fn channel(name: &str, candidate: Candidate) -> Result<Channel, ResponseCode> {
     let options = settings::get().reader_options;
     let mut open = candidate.opener(options, move |error| match error {
         // pcscd's own watch of the bus reports that.
-        ReaderOpenError::Device(OpenError::Gone) => (),
+        OpenError::Gone => (),
         error => log(Level::Critical, format_args!("{identity}: {error}")),
     });
     let open = move |deadline| {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use pcsc_ccid::reader::Options;
 use pcsc_ccid::shared::SharedReader;
-use pcsc_ccid::usb::{Candidate, Hotplug, HotplugStopper, Listing, OpenError, Place, ReaderOpenError};
+use pcsc_ccid::usb::{Candidate, Hotplug, HotplugStopper, Listing, OpenError, Place};
 
 use crate::bus::{Bus, BusEvent};
 use crate::ccid;
@@ -56,7 +56,7 @@ fn found(candidate: Candidate, options: Options) -> (FoundReader, Arc<SharedRead
     let slots = candidate.interface.descriptor.slots();
     let (identity, device) = (candidate.identity.clone(), candidate.device());
     let mut open = candidate.opener(options, move |error| match error {
-        ReaderOpenError::Device(OpenError::Busy { .. }) => log::warn!("{identity}: {error}"),
+        OpenError::Busy { .. } => log::warn!("{identity}: {error}"),
         error => log::error!("{identity}: {error}"),
     });
     let open = move |deadline| {

@@ -20,18 +20,15 @@ pub struct Working<'a, R> {
     /// `None` if the reader was closed meanwhile.
     pub reader: TimedMutexGuard<'a, Option<R>>,
     // After the driver is unlocked, so that another thread may use it when it may work.
-    _permit: Permit<'a>,
+    _permit: Permit<'a, R>,
 }
 
-struct Permit<'a> {
-    free: &'a Mutex<usize>,
-    freed: &'a Condvar,
-}
+struct Permit<'a, R>(&'a Parallel<R>);
 
-impl Drop for Permit<'_> {
+impl<R> Drop for Permit<'_, R> {
     fn drop(&mut self) {
-        *lock(self.free) += 1;
-        self.freed.notify_one();
+        *lock(&self.0.free) += 1;
+        self.0.freed.notify_one();
     }
 }
 
@@ -58,10 +55,7 @@ impl<R> Parallel<R> {
         *free -= 1;
         Some(Working {
             reader,
-            _permit: Permit {
-                free: &self.free,
-                freed: &self.freed,
-            },
+            _permit: Permit(self),
         })
     }
 

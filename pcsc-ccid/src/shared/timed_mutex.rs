@@ -25,25 +25,21 @@ pub struct TimedMutex<T> {
 pub struct TimedMutexGuard<'a, T> {
     // Dropped before `_unlock`, which wakes the next thread.
     value: MutexGuard<'a, T>,
-    _unlock: Unlock<'a>,
+    _unlock: Unlock<'a, T>,
 }
 
 #[derive(Debug)]
-struct Unlock<'a> {
-    waiting: &'a AtomicUsize,
-    gate: &'a Mutex<()>,
-    freed: &'a Condvar,
-}
+struct Unlock<'a, T>(&'a TimedMutex<T>);
 
-impl Drop for Unlock<'_> {
+impl<T> Drop for Unlock<'_, T> {
     fn drop(&mut self) {
         // With the fence in `lock_until`: either this thread sees the count, or that one sees the value
         // unlocked.
         fence(Ordering::SeqCst);
-        if self.waiting.load(Ordering::Relaxed) > 0 {
+        if self.0.waiting.load(Ordering::Relaxed) > 0 {
             // Under the gate no thread is between its attempt to lock and its sleep.
-            drop(lock(self.gate));
-            self.freed.notify_one();
+            drop(lock(&self.0.gate));
+            self.0.freed.notify_one();
         }
     }
 }
@@ -84,11 +80,7 @@ impl<T> TimedMutex<T> {
         };
         Some(TimedMutexGuard {
             value,
-            _unlock: Unlock {
-                waiting: &self.waiting,
-                gate: &self.gate,
-                freed: &self.freed,
-            },
+            _unlock: Unlock(self),
         })
     }
 

@@ -36,6 +36,9 @@ pub enum OpenError {
     /// The system refused for another reason.
     #[error("the reader cannot be opened: {0}")]
     System(io::Error),
+    /// The device is open, but the reader does not answer, or is not supported.
+    #[error(transparent)]
+    Reader(#[from] reader::Error),
 }
 
 /// Why the system does not open a device, or does not let this process claim an interface.
@@ -46,26 +49,14 @@ pub(super) enum Refusal {
     Other(io::Error),
 }
 
-/// Why a reader cannot be opened for the threads that share it.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReaderOpenError {
-    /// Its device.
-    #[error(transparent)]
-    Device(#[from] OpenError),
-    /// The reader itself: it does not answer, or is not supported.
-    #[error(transparent)]
-    Reader(#[from] reader::Error),
-}
-
-impl ReaderOpenError {
+impl OpenError {
     /// What it means to those who share the reader.
-    pub fn shared(&self) -> SharedError {
+    pub(super) fn shared(&self) -> SharedError {
         match self {
-            ReaderOpenError::Device(OpenError::Busy { .. }) => SharedError::Busy,
-            ReaderOpenError::Device(OpenError::Gone) => SharedError::Gone,
-            ReaderOpenError::Device(_) => SharedError::Failed,
-            ReaderOpenError::Reader(error) => SharedError::opening(*error),
+            OpenError::Busy { .. } => SharedError::Busy,
+            OpenError::Gone => SharedError::Gone,
+            OpenError::Reader(error) => SharedError::opening(*error),
+            OpenError::Permission { .. } | OpenError::System(_) => SharedError::Failed,
         }
     }
 }

@@ -33,7 +33,7 @@ use self::nusb as platform;
 use linux as platform;
 
 pub use candidate::{udev_rule, Candidate, DeviceIdentity, Place};
-pub use error::{Holder, OpenError, ReaderOpenError};
+pub use error::{Holder, OpenError};
 pub use hotplug::{list, Hotplug};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub use linux::readers_from_fd;

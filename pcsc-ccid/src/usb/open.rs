@@ -2,7 +2,7 @@
 
 use super::bulk::Bulk;
 use super::candidate::{udev_rule, Candidate, Source};
-use super::error::{OpenError, ReaderOpenError, Refusal};
+use super::error::{OpenError, Refusal};
 use super::platform::{self, Claim, OpenDevice};
 use super::signal::Signal;
 use super::transport::UsbTransport;
@@ -89,7 +89,7 @@ impl Candidate {
 
     /// What opens the reader for a [`SharedReader`](crate::shared::SharedReader). `report` gets why it cannot
     /// be opened, once for as long as the reason is the same.
-    pub fn opener(self, options: Options, mut report: impl FnMut(&ReaderOpenError) + Send + 'static) -> Open {
+    pub fn opener(self, options: Options, mut report: impl FnMut(&OpenError) + Send + 'static) -> Open {
         let mut reported = None;
         Box::new(move |deadline| match self.open_reader(options, deadline) {
             Ok(opened) => {
@@ -107,11 +107,7 @@ impl Candidate {
         })
     }
 
-    fn open_reader(
-        &self,
-        options: Options,
-        deadline: Option<Instant>,
-    ) -> Result<OpenedReader, ReaderOpenError> {
+    fn open_reader(&self, options: Options, deadline: Option<Instant>) -> Result<OpenedReader, OpenError> {
         let Opened {
             transport,
             senders,
