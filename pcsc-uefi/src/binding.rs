@@ -13,19 +13,17 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use pcsc_ccid::names;
-use uefi::boot::{self, OpenProtocolAttributes, OpenProtocolParams, ScopedProtocol, SearchType};
-use uefi::proto::device_path::build::hardware::Controller;
-use uefi::proto::device_path::build::DevicePathBuilder;
-use uefi::proto::device_path::DevicePath;
+use uefi::boot::{self, ScopedProtocol, SearchType};
 use uefi::proto::loaded_image::LoadedImage;
 use uefi::proto::usb::io::UsbIo;
-use uefi::{cstr16, CStr16, CString16, Handle, Identify, Status};
+use uefi::{cstr16, CStr16, CString16, Handle, Status};
 use uefi_raw::protocol::device_path::DevicePathProtocol;
 use uefi_raw::protocol::driver::{ComponentName2Protocol, DriverBindingProtocol};
 
-use crate::abi;
+use crate::child::Child;
 use crate::device::{self, Device};
-use crate::entry::Instance;
+use crate::entry::{Instance, Retired};
+use crate::firmware::{install_protocol, open_usb, uninstall_protocol};
 use crate::slot::{SharedDevice, Slot};
 
 /// The least version of a driver that comes with a device, as opposed to one of the firmware's.
@@ -42,6 +40,7 @@ struct Driver {
     binding: DriverBindingProtocol,
     names: ComponentName2Protocol,
     readers: RefCell<Vec<Managed>>,
+    retired: Retired,
 }
 
 /// A reader that was started. Fields are dropped in this order: nothing uses the USB interface when it is
@@ -57,15 +56,6 @@ struct Managed {
     first: &'static Instance,
     children: Vec<Child>,
     #[expect(dead_code, reason = "held open until the reader stops")]
-    usb: ScopedProtocol<UsbIo>,
-}
-
-/// A slot with a handle of its own.
-struct Child {
-    handle: Handle,
-    instance: &'static Instance,
-    path: Box<DevicePath>,
-    /// Tells the firmware that the child uses the USB interface.
     usb: ScopedProtocol<UsbIo>,
 }
 
@@ -90,6 +80,7 @@ pub fn install() -> uefi::Result {
             supported_languages: LANGUAGES.as_ptr().cast(),
         },
         readers: RefCell::new(Vec::new()),
+        retired: Retired::default(),
     }));
     DRIVER.store(driver, Ordering::Release);
     let binding = (&raw const driver.binding).cast();
@@ -150,21 +141,6 @@ fn handle(raw: uefi_raw::Handle) -> Result<Handle, Status> {
     unsafe { Handle::from_ptr(raw) }.ok_or(Status::INVALID_PARAMETER)
 }
 
-/// Opens the USB interface of `controller`, for the driver itself or for one of its children.
-fn open_usb(controller: Handle, child: Option<Handle>) -> Result<ScopedProtocol<UsbIo>, Status> {
-    let params = OpenProtocolParams {
-        handle: controller,
-        agent: boot::image_handle(),
-        controller: Some(child.unwrap_or(controller)),
-    };
-    let attributes = match child {
-        Some(_) => OpenProtocolAttributes::ByChildController,
-        None => OpenProtocolAttributes::ByDriver,
-    };
-    // SAFETY: the firmware calls `stop` before the interface goes, and `stop` closes it.
-    unsafe { boot::open_protocol(params, attributes) }.map_err(|error| error.status())
-}
-
 unsafe extern "efiapi" fn supported(
     _this: *const DriverBindingProtocol,
     controller: uefi_raw::Handle,
@@ -192,7 +168,7 @@ unsafe extern "efiapi" fn start(
             .readers
             .try_borrow_mut()
             .map_err(|_| Status::ACCESS_DENIED)?;
-        let managed = Managed::start(controller, &readers)?;
+        let managed = Managed::start(controller, &readers, &driver.retired)?;
         readers.push(managed);
         Ok(())
     });
@@ -222,9 +198,9 @@ unsafe extern "efiapi" fn stop(
             .position(|reader| reader.controller == controller)
             .ok_or(Status::DEVICE_ERROR)?;
         if number_of_children > 0 {
-            return readers[index].stop_children(children);
+            return readers[index].stop_children(children, &driver.retired);
         }
-        readers[index].stop()?;
+        readers[index].stop(&driver.retired)?;
         readers.remove(index);
         Ok(())
     });
@@ -233,7 +209,7 @@ unsafe extern "efiapi" fn stop(
 
 impl Managed {
     /// Opens the reader and installs the protocol for each of its slots.
-    fn start(controller: Handle, others: &[Managed]) -> Result<Managed, Status> {
+    fn start(controller: Handle, others: &[Managed], retired: &Retired) -> Result<Managed, Status> {
         let mut usb = open_usb(controller, None)?;
         // SAFETY: `usb` is closed after the device, by the order of fields, or at the end of this function.
         let (device, base) = unsafe { Device::open(NonNull::from(&mut *usb))? };
@@ -246,42 +222,47 @@ impl Managed {
             .map(|slot| names::name(&base, number, slot))
             .collect();
         let device: SharedDevice = Rc::new(RefCell::new(Some(device)));
-        let mut instances = slot_names
-            .iter()
-            .zip(0..)
-            .map(|(name, slot)| Instance::leak(Slot::new(device.clone(), slot, name.clone())));
-        let first = instances.next().ok_or(Status::DEVICE_ERROR)?;
-        let more: Vec<&'static Instance> = instances.collect();
-        install_protocol(Some(controller), first)?;
+        let instance =
+            |slot: u8, name: &String| retired.instance(Slot::new(device.clone(), slot, name.clone()));
+        let first = instance(0, slot_names.first().ok_or(Status::DEVICE_ERROR)?);
+        install_protocol(Some(controller), first).inspect_err(|_| retired.keep(first))?;
+        let mut children = Vec::new();
+        let mut failed = None;
+        for (name, slot) in slot_names.iter().zip(0..).skip(1) {
+            let instance = instance(slot, name);
+            match Child::start(controller, instance, slot) {
+                Ok(child) => children.push(child),
+                Err(status) => {
+                    retired.keep(instance);
+                    failed = Some(status);
+                    break;
+                }
+            }
+        }
         let mut managed = Managed {
             controller,
             name: CString16::try_from(base.as_str()).unwrap_or_default(),
             slot_names,
             device,
             first,
-            children: Vec::new(),
+            children,
             usb,
         };
-        for (instance, slot) in more.into_iter().zip(1..) {
-            match Child::start(controller, instance, slot) {
-                Ok(child) => managed.children.push(child),
-                Err(status) => {
-                    let handles: Vec<_> = managed
-                        .children
-                        .iter()
-                        .map(|child| child.handle.as_ptr())
-                        .collect();
-                    managed.stop_children(&handles)?;
-                    managed.stop()?;
-                    return Err(status);
-                }
-            }
+        if let Some(status) = failed {
+            let handles: Vec<_> = managed
+                .children
+                .iter()
+                .map(|child| child.handle().as_ptr())
+                .collect();
+            managed.stop_children(&handles, retired)?;
+            managed.stop(retired)?;
+            return Err(status);
         }
         Ok(managed)
     }
 
     /// Takes the protocol away and closes the reader.
-    fn stop(&mut self) -> Result<(), Status> {
+    fn stop(&mut self, retired: &Retired) -> Result<(), Status> {
         if !self.children.is_empty() {
             return Err(Status::DEVICE_ERROR);
         }
@@ -289,23 +270,24 @@ impl Managed {
         // Instances stay, for programs that still have their pointers; the reader goes now.
         let mut device = self.device.try_borrow_mut().map_err(|_| Status::DEVICE_ERROR)?;
         drop(device.take());
+        retired.keep(self.first);
         Ok(())
     }
 
     /// Takes the protocol off some children's handles.
-    fn stop_children(&mut self, handles: &[uefi_raw::Handle]) -> Result<(), Status> {
+    fn stop_children(&mut self, handles: &[uefi_raw::Handle], retired: &Retired) -> Result<(), Status> {
         let mut failed = None;
         for raw in handles {
             let Some(index) = self
                 .children
                 .iter()
-                .position(|child| child.handle.as_ptr() == *raw)
+                .position(|child| child.handle().as_ptr() == *raw)
             else {
                 continue;
             };
             let child = self.children.remove(index);
             match child.stop() {
-                Ok(()) => (),
+                Ok(instance) => instance.into_iter().for_each(|instance| retired.keep(instance)),
                 Err((child, status)) => {
                     self.children.push(child);
                     failed = Some(status);
@@ -314,108 +296,6 @@ impl Managed {
         }
         failed.map_or(Ok(()), Err)
     }
-}
-
-impl Child {
-    /// Makes a handle for a slot: a device path and the protocol.
-    fn start(controller: Handle, instance: &'static Instance, slot: u8) -> Result<Child, Status> {
-        let path = child_path(controller, slot)?;
-        let interface = path.as_ffi_ptr().cast();
-        // SAFETY: the interface is the GUID's, and `Child` keeps it.
-        let handle = unsafe { boot::install_protocol_interface(None, &DevicePath::GUID, interface) }
-            .map_err(|error| error.status())?;
-        let remove_path = |status| {
-            // SAFETY: nobody had the time to use it.
-            _ = unsafe { boot::uninstall_protocol_interface(handle, &DevicePath::GUID, interface) };
-            status
-        };
-        install_protocol(Some(handle), instance).map_err(remove_path)?;
-        let usb = open_usb(controller, Some(handle)).map_err(|status| {
-            _ = uninstall_protocol(handle, instance);
-            remove_path(status)
-        })?;
-        Ok(Child {
-            handle,
-            instance,
-            path,
-            usb,
-        })
-    }
-
-    /// Takes the handle away; gives the child back where somebody still uses it.
-    fn stop(self) -> Result<(), (Child, Status)> {
-        let Child {
-            handle,
-            instance,
-            path,
-            usb,
-        } = self;
-        let controller = usb.open_params().handle;
-        drop(usb);
-        let interface = path.as_ffi_ptr().cast();
-        let removed = uninstall_protocol(handle, instance).and_then(|()| {
-            // SAFETY: the path stays until the end of this function.
-            unsafe { boot::uninstall_protocol_interface(handle, &DevicePath::GUID, interface) }
-                .map_err(|error| error.status())
-        });
-        let Err(status) = removed else {
-            return Ok(());
-        };
-        match open_usb(controller, Some(handle)) {
-            Ok(usb) => Err((
-                Child {
-                    handle,
-                    instance,
-                    path,
-                    usb,
-                },
-                status,
-            )),
-            // The USB interface is gone. Its handle remains, with an instance whose calls fail.
-            Err(_) => {
-                core::mem::forget(path);
-                Ok(())
-            }
-        }
-    }
-}
-
-fn install_protocol(handle: Option<Handle>, instance: &'static Instance) -> Result<(), Status> {
-    // SAFETY: the interface is the GUID's, and is never freed.
-    unsafe { boot::install_protocol_interface(handle, &abi::GUID, instance.as_ptr().cast()) }
-        .map(drop)
-        .map_err(|error| error.status())
-}
-
-fn uninstall_protocol(handle: Handle, instance: &'static Instance) -> Result<(), Status> {
-    // SAFETY: programs that still have the pointer get errors, since the instance is never freed.
-    unsafe { boot::uninstall_protocol_interface(handle, &abi::GUID, instance.as_ptr().cast()) }
-        .map_err(|error| error.status())
-}
-
-/// The controller's device path with a controller node for the slot.
-fn child_path(controller: Handle, slot: u8) -> Result<Box<DevicePath>, Status> {
-    let params = OpenProtocolParams {
-        handle: controller,
-        agent: boot::image_handle(),
-        controller: None,
-    };
-    // SAFETY: read at once; nothing removes the path meanwhile.
-    let parent = unsafe { boot::open_protocol::<DevicePath>(params, OpenProtocolAttributes::GetProtocol) }
-        .map_err(|error| error.status())?;
-    let mut bytes = Vec::new();
-    let mut builder = DevicePathBuilder::with_vec(&mut bytes);
-    for node in parent.node_iter() {
-        builder = builder.push(&node).map_err(|_| Status::OUT_OF_RESOURCES)?;
-    }
-    let node = Controller {
-        controller_number: slot.into(),
-    };
-    let path = builder
-        .push(&node)
-        .and_then(DevicePathBuilder::finalize)
-        .map_err(|_| Status::OUT_OF_RESOURCES)?;
-    Ok(path.to_boxed())
 }
 
 /// Whether the caller wants one of the languages that there are.
@@ -470,7 +350,13 @@ unsafe extern "efiapi" fn get_controller_name(
     let found = readers
         .iter()
         .filter(|reader| reader.controller.as_ptr() == controller)
-        .find(|reader| child.is_null() || reader.children.iter().any(|known| known.handle.as_ptr() == child));
+        .find(|reader| {
+            child.is_null()
+                || reader
+                    .children
+                    .iter()
+                    .any(|known| known.handle().as_ptr() == child)
+        });
     match found {
         Some(reader) => {
             // SAFETY: not NULL, so writable, as the protocol's callers promise. The name lives until `stop`.

@@ -82,6 +82,11 @@ impl SmartCardReader {
         Ok(SmartCardReader(protocol))
     }
 
+    /// The handle that the protocol is installed on.
+    pub fn handle(&self) -> Handle {
+        self.0.open_params().handle
+    }
+
     /// The protocol itself.
     pub fn raw(&mut self) -> &mut SmartCardReaderProtocol {
         &mut self.0

@@ -7,7 +7,7 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
-use pcsc_ccid::descriptor::{interfaces, Flavour, Interface};
+use pcsc_ccid::descriptor::{interfaces, Features, Flavour, Interface};
 use pcsc_ccid::message::Notification;
 use pcsc_ccid::names;
 use pcsc_ccid::reader::{self, Options, Presence, Reader};
@@ -26,12 +26,18 @@ const TIMEOUT: u32 = 1000;
 const CLASSES: [u8; 2] = [0x0B, 0xFF];
 /// American English, the language that most devices have.
 const ENGLISH: u16 = 0x0409;
+/// The longest name without its numbers, in UTF-16 units. The specification has no limit, but the programs of
+/// other drivers' makers have room for 100 characters and fail with EFI_BUFFER_TOO_SMALL beyond.
+const MAX_BASE: usize = 99 - " 00 00".len();
 
 /// A reader and what is known of its slots.
 pub struct Device {
     reader: Reader<UsbTransport>,
-    /// The reader reported that a slot was empty since the last look at it. Another card may be there by now.
-    was_emptied: Vec<bool>,
+    /// The reader activates cards by itself: the status of a slot does not show that its card was replaced.
+    activates_cards: bool,
+    /// The reader reported that a slot is empty or has changed since the last look at it. Another card may be
+    /// there by now.
+    has_changed: Vec<bool>,
 }
 
 impl Device {
@@ -55,14 +61,15 @@ impl Device {
         let slots = usize::from(interface.descriptor.max_slot_index) + 1;
         let device = Device {
             reader,
-            was_emptied: vec![false; slots],
+            activates_cards: interface.descriptor.features.has(Features::AUTOMATIC_ACTIVATION),
+            has_changed: vec![false; slots],
         };
         Ok((device, name))
     }
 
     /// How many slots the reader has.
     pub fn slots(&self) -> u8 {
-        self.was_emptied.len().try_into().unwrap_or(u8::MAX)
+        self.has_changed.len().try_into().unwrap_or(u8::MAX)
     }
 
     /// The reader.
@@ -75,31 +82,33 @@ impl Device {
     /// # Errors
     /// Where the reader does not answer.
     pub fn presence(&mut self, slot: u8) -> Result<bool, reader::Error> {
-        self.read_notifications();
-        let was_emptied = self
-            .was_emptied
+        if self.activates_cards {
+            self.read_notifications();
+        }
+        let has_changed = self
+            .has_changed
             .get_mut(usize::from(slot))
             .is_some_and(core::mem::take);
         match self.reader.presence(slot)? {
             Presence::Absent => Ok(false),
-            // A reader that activates cards by itself shows a new card as it has shown the one before.
-            Presence::Present if was_emptied => self.reader.power_off(slot).map(|()| true),
+            Presence::Present if has_changed => self.reader.power_off(slot).map(|()| true),
             _ => Ok(true),
         }
     }
 
     fn read_notifications(&mut self) {
         // As many as all slots can cause; a reader that never stops must not hold the caller.
-        for _ in 0..2 * self.was_emptied.len() {
+        for _ in 0..2 * self.has_changed.len() {
             let Some(message) = self.reader.transport().notification() else {
                 break;
             };
             let Some(notification) = Notification::decode(&message) else {
                 continue;
             };
-            for (slot, was_emptied) in self.was_emptied.iter_mut().enumerate() {
-                if let Some((false, _)) = notification.slot(slot as u8) {
-                    *was_emptied = true;
+            for (slot, has_changed) in self.has_changed.iter_mut().enumerate() {
+                // Removal and insertion between two looks are one notification: a card, and a change.
+                if let Some((false, _) | (_, true)) = notification.slot(slot as u8) {
+                    *has_changed = true;
                 }
             }
         }
@@ -169,7 +178,17 @@ fn describe(usb: &mut UsbIo, interface: &Interface) -> (reader::DeviceInfo, Stri
         serial: description.serial.as_deref(),
     }
     .base_name();
-    (description, name)
+    (description, cut(&name, MAX_BASE))
+}
+
+/// The characters of a text that fit `size` UTF-16 units.
+fn cut(text: &str, size: usize) -> String {
+    let mut used = 0;
+    let fits = |character: &char| {
+        used += character.len_utf16();
+        used <= size
+    };
+    text.chars().take_while(fits).collect()
 }
 
 /// A string of the device's, in English where it has that.

@@ -1,8 +1,11 @@
 //! The protocol's entry points: pointers are checked here, and results written.
 
+use core::cell::RefCell;
 use core::ptr;
 
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::rc::Rc;
 
 use uefi::boot::{self, Tpl};
 use uefi::Status;
@@ -10,12 +13,15 @@ use uefi::Status;
 use crate::abi::SmartCardReaderProtocol;
 use crate::slot::Slot;
 
+/// How many instances of slots that are gone are kept, for programs that still have pointers to them.
+const KEPT: usize = 32;
+
 /// The protocol of one slot, as it is installed on a handle.
 #[repr(C)]
 pub struct Instance {
     /// First, so that a pointer to the protocol is one to the instance.
     protocol: SmartCardReaderProtocol,
-    slot: Slot,
+    slot: RefCell<Rc<Slot>>,
 }
 
 impl Instance {
@@ -23,7 +29,7 @@ impl Instance {
     ///
     /// It is never freed: a program may still hold the pointer when the reader is unplugged, and then gets
     /// EFI_DEVICE_ERROR.
-    pub fn leak(slot: Slot) -> &'static Instance {
+    fn leak(slot: Slot) -> &'static Instance {
         Box::leak(Box::new(Instance {
             protocol: SmartCardReaderProtocol {
                 connect,
@@ -33,13 +39,41 @@ impl Instance {
                 control,
                 get_attrib,
             },
-            slot,
+            slot: RefCell::new(Rc::new(slot)),
         }))
     }
 
     /// The pointer to install.
     pub fn as_ptr(&self) -> *const SmartCardReaderProtocol {
         &raw const self.protocol
+    }
+}
+
+/// Instances of slots that are gone.
+///
+/// The last [`KEPT`] of them stay as they are. Older ones serve new slots, so that readers that are plugged in
+/// again and again take no more memory.
+#[derive(Default)]
+pub struct Retired(RefCell<VecDeque<&'static Instance>>);
+
+impl Retired {
+    /// An instance for a new slot.
+    pub fn instance(&self, slot: Slot) -> &'static Instance {
+        let mut retired = self.0.borrow_mut();
+        let oldest = (retired.len() > KEPT).then(|| retired.pop_front()).flatten();
+        match oldest {
+            Some(instance) => {
+                *instance.slot.borrow_mut() = Rc::new(slot);
+                instance
+            }
+            None => Instance::leak(slot),
+        }
+    }
+
+    /// Keeps the instance of a slot that is gone, which is installed nowhere.
+    pub fn keep(&self, instance: &'static Instance) {
+        instance.slot.borrow().close();
+        self.0.borrow_mut().push_back(instance);
     }
 }
 
@@ -59,7 +93,8 @@ unsafe fn on_slot(
     let _guard = unsafe { boot::raise_tpl(Tpl::CALLBACK) };
     // SAFETY: an instance, as the caller promises, and instances are never freed.
     let instance = unsafe { &*this.cast::<Instance>() };
-    match work(&instance.slot) {
+    let slot = instance.slot.borrow().clone();
+    match work(&slot) {
         Ok(()) => Status::SUCCESS,
         Err(status) => status,
     }

@@ -12,7 +12,7 @@
 //!
 //! * [`abi`]: the protocol's types and constants.
 //! * [`client`]: the protocol for programs.
-//! * [`binding`], [`device`], [`slot`], [`entry`]: the driver.
+//! * [`binding`], [`child`], [`firmware`], [`device`], [`slot`], [`entry`]: the driver.
 //! * [`transport`], [`clock`]: USB transfers and time for `pcsc-ccid`.
 //!
 //! All functions must be called at TPL_CALLBACK or below. The driver raises the level to TPL_CALLBACK during
@@ -24,9 +24,11 @@ extern crate alloc;
 
 pub mod abi;
 pub mod binding;
+pub mod child;
 pub mod client;
 pub mod clock;
 pub mod device;
 pub mod entry;
+pub mod firmware;
 pub mod slot;
 pub mod transport;

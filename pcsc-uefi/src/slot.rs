@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 use pcsc_ccid::atr::Atr;
 use pcsc_ccid::attributes;
+use pcsc_ccid::part10::Control;
 use pcsc_ccid::reader::{Error, Protocol, Reset};
 use pcsc_ccid::transport;
 use uefi::Status;
@@ -31,6 +32,8 @@ pub struct Slot {
     name: String,
     /// A program has connected.
     is_locked: Cell<bool>,
+    /// Its protocol was uninstalled.
+    is_gone: Cell<bool>,
 }
 
 /// A card's protocol, as SCARD_PROTOCOL_* bits and for `pcsc_ccid`.
@@ -58,6 +61,7 @@ impl Slot {
             number,
             name,
             is_locked: Cell::new(false),
+            is_gone: Cell::new(false),
         }
     }
 
@@ -66,8 +70,17 @@ impl Slot {
         &self.name
     }
 
-    /// The device for one call. A reader that is gone is a device error.
+    /// Notes that the protocol was uninstalled. All calls fail from now on, also where other slots of the
+    /// reader remain.
+    pub fn close(&self) {
+        self.is_gone.set(true);
+    }
+
+    /// The device for one call. A slot that is gone is a device error.
     fn device(&self) -> Result<RefMut<'_, Device>, Status> {
+        if self.is_gone.get() {
+            return Err(Status::DEVICE_ERROR);
+        }
         let device = self.device.try_borrow_mut().map_err(|_| Status::ACCESS_DENIED)?;
         RefMut::filter_map(device, Option::as_mut).map_err(|_| Status::DEVICE_ERROR)
     }
@@ -213,9 +226,17 @@ impl Slot {
 
     /// SCardControl. Gives the answer.
     ///
+    /// The codes in the list of features are big-endian (PC/SC part 10, clause 2.2). Programs that read them
+    /// in the processor's byte order, as those made for other drivers do, send them back reversed. No known
+    /// code is another one reversed, so both orders are understood.
+    ///
     /// # Errors
     /// The specification's codes.
     pub fn control(&self, code: u32, data: &[u8]) -> Result<Vec<u8>, Status> {
+        let code = match Control::decode(code) {
+            Some(_) => code,
+            None => code.swap_bytes(),
+        };
         let mut device = self.device()?;
         answer(|room| device.reader().control(self.number, code, data, room))
             .or_else(|error| self.refuse(&mut device, error))
@@ -227,7 +248,7 @@ impl Slot {
     /// The specification's codes.
     pub fn attribute(&self, id: u32) -> Result<Vec<u8>, Status> {
         let mut device = self.device()?;
-        if id == attributes::ATR_STRING && device.reader().atr(self.number).is_empty() {
+        if needs_power(id) && device.reader().atr(self.number).is_empty() {
             return self.refuse(&mut device, Error::NotPowered);
         }
         answer(|room| device.reader().attribute(self.number, id, Some(&self.name), room)).map_err(status)
@@ -247,6 +268,12 @@ impl Slot {
             Err(_) => code,
         })
     }
+}
+
+/// Whether an attribute is one of a powered card: its ATR, and the protocol parameters in force.
+fn needs_power(id: attributes::Id) -> bool {
+    let is_parameter = (attributes::CURRENT_PROTOCOL_TYPE..=attributes::CURRENT_EBC_ENCODING).contains(&id);
+    id == attributes::ATR_STRING || is_parameter
 }
 
 /// Calls `ask` with room for any answer.

@@ -24,13 +24,16 @@ const ENDPOINT_HALT: u16 = 0;
 /// GET_CLOCK_FREQUENCIES and GET_DATA_RATES (CCID 1.1, clauses 5.3.2 and 5.3.3).
 const GET_CLOCK_FREQUENCIES: u8 = 0x02;
 const GET_DATA_RATES: u8 = 0x03;
-/// How long a device may take for a standard request, in milliseconds.
-const STANDARD_REQUEST: u32 = 100;
+/// How long a device may take for a standard request, in milliseconds (USB 2.0, clause 9.2.6.4).
+const STANDARD_REQUEST: u32 = 500;
+/// How long to wait for an answer before it is checked whether the device is still there. Firmware reports a
+/// transfer to a device that was pulled out at the end of its timeout where the host controller does not stop
+/// it, and a card may take minutes. Longer than most answers take: a message that is under way when a transfer
+/// is stopped can be lost.
+const ANSWER: Duration = Duration::from_secs(5);
 /// The longest bulk IN transfer in bytes. EDK II divides a longer one into transfers of 64 KiB, each of which
 /// must end before the whole does, so that a short answer is never seen.
 const LONGEST_TRANSFER: usize = 0x1_0000;
-/// How long to ask for a notification that may have come, in milliseconds. 0 would wait without end.
-const NOTIFICATION: usize = 1;
 
 /// One interface of a USB device.
 #[derive(Debug)]
@@ -63,13 +66,16 @@ impl UsbTransport {
     }
 
     /// A message of the interrupt pipe that has come since the last call, if any. A reader without that pipe
-    /// has none.
+    /// has none. Takes up to one polling interval: in less the host controller may not ask the reader.
     pub fn notification(&mut self) -> Option<Vec<u8>> {
         let pipe = self.interface.interrupt_in?;
+        // bInterval of a full speed device is in milliseconds; that of a fast one is a smaller time. 0 would
+        // wait without end.
+        let interval = usize::from(pipe.interval).max(1);
         let mut message = alloc::vec![0; usize::from(pipe.max_packet_size).max(1)];
         let length = self
             .usb()
-            .sync_interrupt_receive(pipe.address, &mut message, NOTIFICATION)
+            .sync_interrupt_receive(pipe.address, &mut message, interval)
             .ok()?;
         message.truncate(length);
         (length > 0).then_some(message)
@@ -121,12 +127,18 @@ impl Transport for UsbTransport {
         let endpoint = self.interface.bulk_in.ok_or(Error::Fault)?;
         let length = buffer.len().min(LONGEST_TRANSFER);
         let buffer = &mut buffer[..length];
-        let received = self
-            .usb()
-            .sync_bulk_receive(endpoint, buffer, milliseconds(timeout) as usize);
-        received
-            .map(|length| length.min(buffer.len()))
-            .map_err(|error| self.error(&error))
+        let deadline = self.now() + timeout;
+        loop {
+            let left = deadline.saturating_sub(self.now());
+            let limit = milliseconds(left.min(ANSWER)) as usize;
+            let error = match self.usb().sync_bulk_receive(endpoint, buffer, limit) {
+                Ok(received) => return Ok(received.min(length)),
+                Err(error) => self.error(&error),
+            };
+            if error != Error::Timeout || self.now() >= deadline {
+                return Err(error);
+            }
+        }
     }
 
     fn control_out(&mut self, request: u8, value: u16, data: &[u8], timeout: Duration) -> Result<(), Error> {

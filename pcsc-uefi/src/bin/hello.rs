@@ -4,7 +4,7 @@
 #![no_std]
 
 use pcsc_uefi::abi::{
-    SCARD_AM_CARD, SCARD_CA_COLDRESET, SCARD_CA_NORESET, SCARD_PROTOCOL_T0, SCARD_PROTOCOL_T1,
+    SCARD_ABSENT, SCARD_AM_CARD, SCARD_CA_COLDRESET, SCARD_CA_NORESET, SCARD_PROTOCOL_T0, SCARD_PROTOCOL_T1,
 };
 use pcsc_uefi::client::{self, SmartCardReader};
 use uefi::prelude::*;
@@ -32,8 +32,13 @@ fn run() -> uefi::Result {
         return Err(Status::NOT_FOUND.into());
     }
     for reader in &mut readers {
-        println!("{}", reader.status()?.name);
-        greet(reader)?;
+        let status = reader.status()?;
+        println!("{}", status.name);
+        if status.state == SCARD_ABSENT {
+            println!("no card");
+        } else {
+            greet(reader)?;
+        }
     }
     Ok(())
 }
