@@ -25,6 +25,15 @@ pub fn atr(number: usize) -> [u8; 4] {
 /// The connections of all cards, by reader.
 pub type Cards = Arc<Vec<Mutex<Option<UnixStream>>>>;
 
+/// What a card's command does to the readers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Pulls out the card's reader.
+    Unplug,
+    /// Plugs in the first simulated reader.
+    PlugSimulated,
+}
+
 /// A card's place.
 pub struct Seat {
     number: usize,
@@ -75,8 +84,8 @@ fn receive(stream: &mut UnixStream) -> Option<(u32, Vec<u8>)> {
 }
 
 impl Seat {
-    /// Plays the card until QEMU ends. `unplug` takes the reader away.
-    pub fn serve(mut self, listener: &UnixListener, cards: &Cards, unplug: &dyn Fn()) {
+    /// Plays the card until QEMU ends.
+    pub fn serve(mut self, listener: &UnixListener, cards: &Cards, act: &dyn Fn(Action)) {
         let (mut stream, _) = listener.accept().expect("QEMU");
         send(&mut stream, INIT, UNDEFINED, HELLO);
         send(&mut stream, READER_ADD, UNDEFINED, b"test\0");
@@ -94,7 +103,11 @@ impl Seat {
                     }
                     send(&mut stream, APDU, 0, &[0x90, 0x00]);
                 }
-                [0x80, 0x03, ..] => unplug(),
+                [0x80, 0x03, ..] => act(Action::Unplug),
+                [0x80, 0x04, ..] => {
+                    act(Action::PlugSimulated);
+                    send(&mut stream, APDU, 0, &[0x90, 0x00]);
+                }
                 command => {
                     let answer = self.answer(command);
                     send(&mut stream, APDU, 0, &answer);

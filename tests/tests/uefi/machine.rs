@@ -5,13 +5,17 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::mpsc::{self, Sender};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use pcsc_tests::run;
 use tempfile::TempDir;
 
-use crate::card;
+use crate::card::{self, Action};
+use crate::redir::{self, Input};
+use crate::simulated::{Simulated, PACE};
 
 /// Debian's firmware images, from package ovmf.
 const CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
@@ -21,8 +25,8 @@ const TARGET: &str = "x86_64-unknown-uefi";
 /// How long a boot with all its programs may take. It takes 30 s; machines under load take several times
 /// that.
 const LIMIT: Duration = Duration::from_secs(600);
-/// The number of readers.
-pub const READERS: usize = 2;
+/// Ports of the USB, of each speed.
+const PORTS: usize = 15;
 
 /// Why there can be no machine here, if there can be none.
 pub fn missing() -> Option<String> {
@@ -43,15 +47,29 @@ pub fn missing() -> Option<String> {
         .then(|| format!("no Rust standard library for {TARGET}: run scripts/setup"))
 }
 
-/// Builds the images; gives the folder that holds them.
-pub fn images() -> PathBuf {
+/// Builds the images; gives their paths.
+pub fn images() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../pcsc-uefi");
     let mut cargo = Command::new(env!("CARGO"));
     cargo
         .args(["build", "--release", "--locked", "--target", TARGET])
         .current_dir(&folder);
     run(&mut cargo, Duration::from_secs(600)).stdout();
-    folder.join("target").join(TARGET).join("release")
+    let folder = folder.join("target").join(TARGET).join("release");
+    let files = fs::read_dir(folder).expect("the images").flatten();
+    let paths = files.map(|file| file.path());
+    paths
+        .filter(|path| path.extension().is_some_and(|extension| extension == "efi"))
+        .collect()
+}
+
+/// The readers of a virtual machine.
+#[derive(Default)]
+pub struct Readers {
+    /// How many of QEMU's own, whose cards are `card`'s.
+    pub passthru: usize,
+    /// The simulated ones.
+    pub simulated: Vec<Simulated>,
 }
 
 /// Boots, runs `script` in the UEFI shell on a disk with all images, and gives what the console showed, as
@@ -59,20 +77,15 @@ pub fn images() -> PathBuf {
 ///
 /// # Panics
 /// If the machine does not end by itself in time.
-pub fn boot(images: &Path, script: &str) -> String {
+pub fn boot(images: &[PathBuf], script: &[&str], readers: Readers) -> String {
     let folder = TempDir::new().expect("a folder");
     let disk = folder.path().join("disk");
     fs::create_dir(&disk).expect("a folder for the disk");
-    for image in fs::read_dir(images).expect("the images").flatten() {
-        if image
-            .path()
-            .extension()
-            .is_some_and(|extension| extension == "efi")
-        {
-            fs::copy(image.path(), disk.join(image.file_name())).expect("a copy of an image");
-        }
+    for image in images {
+        fs::copy(image, disk.join(image.file_name().expect("a name"))).expect("a copy of an image");
     }
-    fs::write(disk.join("startup.nsh"), script).expect("the script");
+    let script = [&["@echo -off", "fs0:"], script, &["reset -s"]].concat();
+    fs::write(disk.join("startup.nsh"), script.join("\r\n")).expect("the script");
     let variables = folder.path().join("variables");
     fs::copy(VARIABLES, &variables).expect("a copy of the variables");
     let monitor = folder.path().join("monitor");
@@ -89,12 +102,18 @@ pub fn boot(images: &Path, script: &str) -> String {
         &format!("if=pflash,format=raw,file={}", variables.display()),
     ]);
     qemu.args(["-drive", &format!("format=raw,file=fat:rw:{}", disk.display())]);
-    qemu.args(["-device", "qemu-xhci"]);
-    let (cards, seats) = card::pairs(READERS);
+    qemu.args(["-device", &format!("qemu-xhci,id=usb,p2={PORTS},p3={PORTS}")]);
+    // Ports have numbers so that the firmware finds the readers in this order.
+    let senders = simulated(&mut qemu, folder.path(), readers.simulated, readers.passthru);
+    let senders = Arc::new(senders);
+    let (cards, seats) = card::pairs(readers.passthru);
     for (number, seat) in seats.into_iter().enumerate() {
         let socket = folder.path().join(format!("card{number}"));
         let listener = UnixListener::bind(&socket).expect("a socket");
-        qemu.args(["-device", &format!("usb-ccid,id=reader{number}")]);
+        qemu.args([
+            "-device",
+            &format!("usb-ccid,id=reader{number},bus=usb.0,port={}", number + 1),
+        ]);
         qemu.args([
             "-chardev",
             &format!("socket,id=card{number},path={}", socket.display()),
@@ -103,9 +122,14 @@ pub fn boot(images: &Path, script: &str) -> String {
             "-device",
             &format!("ccid-card-passthru,bus=reader{number}.0,chardev=card{number}"),
         ]);
-        let (cards, monitor) = (cards.clone(), monitor.clone());
+        let (cards, monitor, senders) = (cards.clone(), monitor.clone(), senders.clone());
+        let act = move |action| match action {
+            Action::Unplug => unplug(&monitor, number),
+            // Its thread may have ended with QEMU.
+            Action::PlugSimulated => _ = senders.first().map(|sender| sender.send(Input::Plug)),
+        };
         // Ends with QEMU, which closes the connection.
-        thread::spawn(move || seat.serve(&listener, &cards, &|| unplug(&monitor, number)));
+        thread::spawn(move || seat.serve(&listener, &cards, &act));
     }
     let output = run(&mut qemu, LIMIT);
     let console = plain(&fs::read(&serial).unwrap_or_default());
@@ -118,6 +142,30 @@ pub fn boot(images: &Path, script: &str) -> String {
         end_of(&console)
     );
     console
+}
+
+/// Gives the machine simulated readers, on the ports after the first `used` ones; gives what moves them.
+fn simulated(qemu: &mut Command, folder: &Path, readers: Vec<Simulated>, used: usize) -> Vec<Sender<Input>> {
+    let mut senders = Vec::new();
+    for (number, reader) in readers.into_iter().enumerate() {
+        let socket = folder.join(format!("simulated{number}"));
+        let listener = UnixListener::bind(&socket).expect("a socket");
+        qemu.args([
+            "-chardev",
+            &format!("socket,id=simulated{number},path={}", socket.display()),
+        ]);
+        let port = used + number + 1;
+        qemu.args([
+            "-device",
+            &format!("usb-redir,chardev=simulated{number},bus=usb.0,port={port}"),
+        ]);
+        let (sender, inputs) = mpsc::channel();
+        let factory = reader.factory(sender.clone());
+        senders.push(sender.clone());
+        // Ends with QEMU, which closes the connection.
+        thread::spawn(move || redir::serve(&listener, factory, sender, inputs, PACE));
+    }
+    senders
 }
 
 /// The last lines of a text, to be shown.
