@@ -7,7 +7,7 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
-use pcsc_ccid::descriptor::{interfaces, Features, Flavour, Interface};
+use pcsc_ccid::descriptor::{interfaces, ExchangeLevel, Features, Flavour, Interface};
 use pcsc_ccid::message::Notification;
 use pcsc_ccid::names;
 use pcsc_ccid::reader::{self, Options, Presence, Reader};
@@ -116,9 +116,6 @@ impl Device {
 }
 
 /// Whether a USB interface is a reader that this driver can serve.
-///
-/// ICCD devices without bulk pipes are not: their answers come by control transfers of unknown length, and
-/// EFI_USB_IO_PROTOCOL does not return the length that came.
 pub fn is_reader(usb: &mut UsbIo) -> bool {
     interface(usb).is_some()
 }
@@ -133,7 +130,19 @@ fn interface(usb: &mut UsbIo) -> Option<Interface> {
         .into_iter()
         .flatten()
         .find(|interface| interface.number == this.interface_number)
-        .filter(|interface| interface.flavour == Flavour::Ccid)
+        .filter(has_known_lengths)
+}
+
+/// Whether the lengths of the reader's answers can be known: see [`short`](crate::short). Blocks of T=1 on
+/// the control pipe do not end with a status word.
+fn has_known_lengths(interface: &Interface) -> bool {
+    let descriptor = &interface.descriptor;
+    let has_apdus = matches!(
+        descriptor.features.exchange_level(),
+        ExchangeLevel::ShortApdu | ExchangeLevel::ExtendedApdu
+    );
+    let has_t1 = descriptor.protocols & 2 != 0;
+    interface.flavour != Flavour::IccdB || has_apdus || !has_t1
 }
 
 /// The active configuration's descriptor, with all that belongs to it.

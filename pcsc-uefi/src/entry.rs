@@ -51,7 +51,7 @@ impl Instance {
 
 /// Instances of slots that are gone.
 ///
-/// The last [`KEPT`] of them stay as they are. Older ones serve new slots, so that readers that are plugged in
+/// The last 32 of them stay as they are. Older ones serve new slots, so that readers that are plugged in
 /// again and again take no more memory.
 #[derive(Default)]
 pub struct Retired(RefCell<VecDeque<&'static Instance>>);

@@ -13,7 +13,7 @@
 //! * [`abi`]: the protocol's types and constants.
 //! * [`client`]: the protocol for programs.
 //! * [`binding`], [`child`], [`firmware`], [`device`], [`slot`], [`entry`]: the driver.
-//! * [`transport`], [`clock`]: USB transfers and time for `pcsc-ccid`.
+//! * [`transport`], [`short`], [`clock`]: USB transfers and time for `pcsc-ccid`.
 //!
 //! All functions must be called at TPL_CALLBACK or below. The driver raises the level to TPL_CALLBACK during
 //! each call. This keeps the firmware's hot-plug handler, which runs at that level, from removing the reader
@@ -30,5 +30,6 @@ pub mod clock;
 pub mod device;
 pub mod entry;
 pub mod firmware;
+pub mod short;
 pub mod slot;
 pub mod transport;

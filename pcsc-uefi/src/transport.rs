@@ -5,12 +5,13 @@ use core::time::Duration;
 
 use alloc::vec::Vec;
 
-use pcsc_ccid::descriptor::Interface;
+use pcsc_ccid::descriptor::{Flavour, Interface};
 use pcsc_ccid::transport::{Error, Transport};
 use uefi::proto::usb::io::{ControlTransfer, UsbIo};
 use uefi_raw::protocol::usb::UsbTransferStatus;
 
 use crate::clock::Clock;
+use crate::short;
 
 /// bmRequestType of class requests to the interface (CCID 1.1, clause 5.3); [`UsbIo`] sets the direction's
 /// bit.
@@ -28,9 +29,9 @@ const GET_DATA_RATES: u8 = 0x03;
 const STANDARD_REQUEST: u32 = 500;
 /// How long to wait for an answer before it is checked whether the device is still there. Firmware reports a
 /// transfer to a device that was pulled out at the end of its timeout where the host controller does not stop
-/// it, and a card may take minutes. Longer than most answers take: a message that is under way when a transfer
-/// is stopped can be lost.
-const ANSWER: Duration = Duration::from_secs(5);
+/// it, and a card may take minutes. Most answers take less: a message that is under way when a transfer is
+/// stopped can be lost.
+const ANSWER: Duration = Duration::from_secs(2);
 /// The longest bulk IN transfer in bytes. EDK II divides a longer one into transfers of 64 KiB, each of which
 /// must end before the whole does, so that a short answer is never seen.
 const LONGEST_TRANSFER: usize = 0x1_0000;
@@ -41,6 +42,8 @@ pub struct UsbTransport {
     usb: NonNull<UsbIo>,
     interface: Interface,
     clock: Clock,
+    /// The last class request with data for the device.
+    command: u8,
 }
 
 // SAFETY: boot services run on one processor, and `slot` keeps calls from interrupting each other.
@@ -57,6 +60,7 @@ impl UsbTransport {
             usb,
             interface,
             clock: Clock::new(),
+            command: 0,
         }
     }
 
@@ -127,15 +131,19 @@ impl Transport for UsbTransport {
         let endpoint = self.interface.bulk_in.ok_or(Error::Fault)?;
         let length = buffer.len().min(LONGEST_TRANSFER);
         let buffer = &mut buffer[..length];
-        let deadline = self.now() + timeout;
+        // Counted by what the firmware is asked to wait: its waits take longer than that on a busy machine.
+        let mut left = timeout;
         loop {
-            let left = deadline.saturating_sub(self.now());
-            let limit = milliseconds(left.min(ANSWER)) as usize;
-            let error = match self.usb().sync_bulk_receive(endpoint, buffer, limit) {
+            let part = left.min(ANSWER);
+            left -= part;
+            let error = match self
+                .usb()
+                .sync_bulk_receive(endpoint, buffer, milliseconds(part) as usize)
+            {
                 Ok(received) => return Ok(received.min(length)),
                 Err(error) => self.error(&error),
             };
-            if error != Error::Timeout || self.now() >= deadline {
+            if error != Error::Timeout || left.is_zero() {
                 return Err(error);
             }
         }
@@ -148,6 +156,7 @@ impl Transport for UsbTransport {
         };
         let number = self.interface.number.into();
         let timeout = milliseconds(timeout);
+        self.command = request;
         let sent = self
             .usb()
             .control_transfer(CLASS_INTERFACE, request, value, number, transfer, timeout);
@@ -155,8 +164,7 @@ impl Transport for UsbTransport {
     }
 
     /// EFI_USB_IO_PROTOCOL does not return how many bytes came, and EDK II takes a short answer for an error:
-    /// exactly as many must be asked for as will come. This is known for the two lists of CCID, and for
-    /// nothing else.
+    /// of the two lists of CCID exactly as many are asked for as will come. For ICCD see [`short`].
     fn control_in(
         &mut self,
         request: u8,
@@ -165,21 +173,32 @@ impl Transport for UsbTransport {
         timeout: Duration,
     ) -> Result<usize, Error> {
         let descriptor = &self.interface.descriptor;
-        let entries = match request {
-            GET_CLOCK_FREQUENCIES => descriptor.clock_count,
-            GET_DATA_RATES => descriptor.data_rate_count,
-            _ => 0,
+        let flavour = self.interface.flavour;
+        let wanted = match (flavour, request) {
+            (Flavour::Ccid, GET_CLOCK_FREQUENCIES) => 4 * usize::from(descriptor.clock_count),
+            (Flavour::Ccid, GET_DATA_RATES) => 4 * usize::from(descriptor.data_rate_count),
+            (Flavour::Ccid, _) => 0,
+            _ => buffer.len(),
         };
-        let buffer = match buffer.get_mut(..4 * usize::from(entries)) {
+        let buffer = match buffer.get_mut(..wanted) {
             Some(buffer) if !buffer.is_empty() => buffer,
             _ => return Err(Error::Stall),
         };
+        buffer.fill(short::FILLING);
         let number = self.interface.number.into();
         let timeout = milliseconds(timeout);
         let transfer = ControlTransfer::DataIn(&mut *buffer);
         let received =
             self.usb()
                 .control_transfer(CLASS_INTERFACE, request, value, number, transfer, timeout);
+        let is_short = match &received {
+            // Other firmware may take a short answer for a whole one.
+            Ok(()) => buffer.last() == Some(&short::FILLING),
+            Err(error) => error.status() == uefi::Status::DEVICE_ERROR && error.data().is_empty(),
+        };
+        if is_short && short::asks_for_any(flavour, request) {
+            return short::length(flavour, self.command, request, buffer).ok_or(Error::Fault);
+        }
         received
             .map(|()| buffer.len())
             .map_err(|error| self.error(&error))

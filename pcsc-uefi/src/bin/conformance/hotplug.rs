@@ -107,7 +107,7 @@ const NOISE: u64 = 5;
 /// The simulated reader's name.
 const SEVERAL: &str = "OCTSIM";
 
-/// Pulls the reader with several slots out under a command, and plugs it in again. `other`'s card plugs it in.
+/// Pulls the reader with several slots out under a command, and plugs it in again, which `other`'s card does.
 pub fn replugging(other: &mut SmartCardReader) {
     told(
         "other reader",
@@ -116,7 +116,7 @@ pub fn replugging(other: &mut SmartCardReader) {
     let before = client::readers().map_or(0, |readers| readers.len());
     let mut memory = None;
     for round in 0..ROUNDS {
-        // The firmware does not report the end of a transfer that is under way before its timeout: once is enough.
+        // The firmware does not report the end of a transfer before its timeout: once is enough.
         let command = if round == 0 { UNPLUG } else { LEAVE };
         if let Err(what) = replug(other, before, command) {
             println!("# round {round}: {what}");
