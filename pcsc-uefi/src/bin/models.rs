@@ -21,7 +21,8 @@ const CURRENT_PROTOCOL_TYPE: u32 = 0x0008_0201;
 /// Tags of PC/SC part 10, clause 2.2.
 const FEATURE_VERIFY_PIN_DIRECT: u8 = 0x06;
 const FEATURE_GET_TLV_PROPERTIES: u8 = 0x12;
-/// The host's cards: hello, and the echo, which takes 80 EC for its data and 80 EE for so many bytes.
+/// The host's cards: hello, and the echo, which takes 80 EC for its data and 80 EE for so many bytes; 80 07
+/// is answered with a status word.
 const SELECT_HELLO: &[u8] = b"\x00\xA4\x04\x00\x0A\xA0\x00\x00\x00\x62\x03\x01\x0C\x06\x01";
 const HELLO: &[u8] = b"\x00\x00\x00\x00";
 /// The host exchanges the card for another one, after this command's answer.
@@ -82,6 +83,8 @@ fn exchanges(reader: &mut SmartCardReader) {
         ("case 4", b"\x80\xEC\x00\x00\x03\x01\x02\x03\x00"),
         ("select", SELECT_HELLO),
         ("hello", HELLO),
+        ("bytes FF", b"\x80\xEC\x00\x00\x02\xFF\xFF\x00"),
+        ("status 6CFF", b"\x80\x07\x6C\xFF"),
     ] {
         say(name, &reader.transmit(command));
     }

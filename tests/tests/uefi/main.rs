@@ -44,7 +44,7 @@ fn programs_use_readers_through_the_driver() {
         "pcsc.efi list",
         "pcsc.efi apdu 00A4040000 8010000003",
         "pcsc.efi apdu --reader 1 8010000002",
-        "pcsc.efi apdu --reader 7 8010000002",
+        "pcsc.efi apdu --reader 17 8010000002",
         "pcsc.efi apdu 801",
         "hello.efi",
         "conformance.efi",
@@ -79,6 +79,7 @@ fn models() -> Readers {
             Simulated::new("yubikey"),
             Simulated::new("rutoken-lite"),
             Simulated::new("starsign"),
+            Simulated::new("ibank2key"),
             Simulated::with("scr3310", Special::LongName),
         ],
     }

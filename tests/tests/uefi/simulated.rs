@@ -120,8 +120,8 @@ fn card(model: &Model, special: Special, inputs: Sender<Input>, slot: u8) -> Box
     Box::new(SimCard::new(profile, behaviour, Box::new(apps)))
 }
 
-/// Commands that move the card or its reader: 80 03 pulls the reader out, 80 06 does so after the answer, and
-/// 80 05 replaces the card.
+/// Commands that move the card or its reader: 80 03 pulls the reader out, 80 06 does so after the answer, 80
+/// 05 replaces the card, and 80 07 is answered with P1-P2.
 struct Levers {
     inputs: Sender<Input>,
     again: Box<dyn Fn(Sender<Input>) -> Box<dyn Card> + Send>,
@@ -153,6 +153,7 @@ impl App for Levers {
                     .send(Input::Change(Box::new(move |device| device.insert(slot, card))));
                 [0x90, 0x00]
             }
+            [0x80, 0x07, sw1, sw2] => [sw1, sw2],
             _ => [0x6D, 0x00],
         };
         response.extend(status);

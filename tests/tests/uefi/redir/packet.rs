@@ -8,8 +8,9 @@ pub const HEADER: usize = 16;
 /// Bytes in the first packet's header, whose identifier has 32 bits.
 pub const FIRST_HEADER: usize = 12;
 
-/// Capabilities, all of which QEMU demands for a device at an xHCI: `device_connect` has the device's version;
-/// `device_disconnect` is acknowledged; `ep_info` has packet sizes; identifiers have 64 bits; bulk lengths 32.
+/// Capabilities, of which QEMU demands the last three for a device at an xHCI: `device_connect` has the
+/// device's version; `device_disconnect` is acknowledged; `ep_info` has packet sizes; identifiers have 64
+/// bits; bulk lengths have 32.
 const CAPABILITIES: u32 = 1 << 1 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6;
 
 const HELLO: u32 = 0;
