@@ -14,8 +14,6 @@
 //!
 //! The part before the numbers is cut to [`MAX_BASE`] bytes, so that a name and its NUL fit in 128.
 
-mod known;
-
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
@@ -44,17 +42,26 @@ pub struct Identity<'a> {
     pub serial: Option<&'a str>,
 }
 
+/// What `pcscd` calls each reader model: the names that its bundle list gives to a vendor and a product. A line
+/// each, `VVVVPPPP NAME`, in ascending order; a name may end in a space, as one does.
+///
+/// A text is half the size of a table in a shared library, where each string of a table costs a pointer, a
+/// length and a relocation.
+const KNOWN: &str = include_str!("known.txt");
+
 /// The model's name, if a bundle lists the device.
 pub fn model(vendor: u16, product: u16) -> Option<&'static str> {
-    let index = known::KNOWN
-        .binary_search_by_key(&(vendor, product), |&(vendor, product, _)| (vendor, product))
-        .ok()?;
-    known::KNOWN.get(index).map(|&(_, _, name)| name)
+    let mut listed = models().filter(|&(v, p, _)| (v, p) == (vendor, product));
+    listed.next().map(|(_, _, name)| name)
 }
 
 /// All listed models, as vendor, product and name, in ascending order: what a bundle of this driver lists.
-pub fn models() -> impl ExactSizeIterator<Item = (u16, u16, &'static str)> {
-    known::KNOWN.iter().copied()
+pub fn models() -> impl Iterator<Item = (u16, u16, &'static str)> {
+    KNOWN.lines().filter_map(|line| {
+        let (numbers, name) = line.split_at_checked(8)?;
+        let numbers = u32::from_str_radix(numbers, 16).ok()?;
+        Some(((numbers >> 16) as u16, numbers as u16, name.strip_prefix(' ')?))
+    })
 }
 
 impl Identity<'_> {

@@ -183,6 +183,7 @@ fn a_filter_hides_what_contains_one_of_its_patterns() {
 #[test]
 fn the_list_is_sorted_without_doubles_and_every_name_fits() {
     let list: Vec<_> = models().collect();
+    assert_eq!(list.len(), KNOWN.lines().count(), "a line that does not parse");
     assert!(list
         .windows(2)
         .all(|pair| (pair[0].0, pair[0].1) < (pair[1].0, pair[1].1)));
