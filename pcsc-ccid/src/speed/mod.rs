@@ -196,21 +196,29 @@ impl Ladder {
         let own = atr.usable_ta1();
         let slowest = forced(DEFAULT_TA1);
         let is_faster = |candidate: &Candidate| candidate.bits_per_second > slowest.bits_per_second;
-        let mut allowed: Vec<Candidate> = proposals(own)
-            .filter_map(|(ta1, speed)| reader.at_default_clock(ta1, speed))
-            .filter(is_faster)
-            .collect();
-        if allowed.is_empty() {
-            let other = proposals(own).filter_map(|(ta1, speed)| reader.at_other_clock(ta1, speed));
-            allowed = other.filter(is_faster).collect();
-        }
         let is_own_f = |candidate: &Candidate| candidate.ta1 >> 4 == own >> 4;
-        allowed.sort_by_key(|candidate| {
+        let rank = |candidate: &Candidate| {
             (
                 core::cmp::Reverse(candidate.bits_per_second),
                 !is_own_f(candidate),
             )
-        });
+        };
+        // Inserted in order: a sort of the standard library is several kilobytes of code.
+        let in_order = |mut allowed: Vec<Candidate>, candidate: Candidate| {
+            let at = allowed.partition_point(|other| rank(other) <= rank(&candidate));
+            allowed.insert(at, candidate);
+            allowed
+        };
+        let mut allowed = proposals(own)
+            .filter_map(|(ta1, speed)| reader.at_default_clock(ta1, speed))
+            .filter(is_faster)
+            .fold(Vec::new(), in_order);
+        if allowed.is_empty() {
+            allowed = proposals(own)
+                .filter_map(|(ta1, speed)| reader.at_other_clock(ta1, speed))
+                .filter(is_faster)
+                .fold(allowed, in_order);
+        }
 
         let mut candidates: Vec<Candidate> = allowed.first().copied().into_iter().collect();
         while let Some(above) = candidates.last() {

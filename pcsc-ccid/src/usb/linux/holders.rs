@@ -4,6 +4,7 @@ use super::super::error::Holder;
 use super::sysfs;
 use std::fs;
 use std::path::Path;
+use std::string::String;
 use std::vec;
 use std::vec::Vec;
 
@@ -24,26 +25,24 @@ pub(in crate::usb) fn holders(port: &str, node: &Path) -> Vec<Holder> {
 
 /// The processes that have `node` open, in the order of their ids.
 fn processes(node: &Path) -> Vec<Holder> {
-    let mut holders: Vec<Holder> = fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| {
-            let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
-            let mut descriptors = fs::read_dir(entry.path().join("fd")).ok()?.flatten();
-            descriptors.find(|fd| fs::read_link(fd.path()).is_ok_and(|target| target == node))?;
-            let name = fs::read_to_string(entry.path().join("comm")).ok()?;
-            Some(Holder::Process {
-                pid,
-                name: name.trim_end().into(),
-            })
-        })
-        .collect();
-    holders.sort_by_key(|holder| match holder {
-        Holder::Process { pid, .. } => *pid,
-        Holder::Driver(_) => 0,
-    });
-    holders
+    let name = |entry: &fs::DirEntry| {
+        let mut descriptors = fs::read_dir(entry.path().join("fd")).ok()?.flatten();
+        descriptors.find(|fd| fs::read_link(fd.path()).is_ok_and(|target| target == node))?;
+        fs::read_to_string(entry.path().join("comm")).ok()
+    };
+    // Inserted in order: a sort of the standard library is several kilobytes of code.
+    let mut found: Vec<(u32, String)> = Vec::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let pid = entry.file_name().to_str().and_then(|pid| pid.parse().ok());
+        if let (Some(pid), Some(name)) = (pid, name(&entry)) {
+            let at = found.partition_point(|(other, _)| *other < pid);
+            found.insert(at, (pid, name.trim_end().into()));
+        }
+    }
+    let processes = found.into_iter();
+    processes
+        .map(|(pid, name)| Holder::Process { pid, name })
+        .collect()
 }
 
 #[cfg(test)]

@@ -96,7 +96,6 @@ impl Roots<'_> {
                 found.miss(&error);
             }
         }
-        found.arrived.sort_by_key(|reader| reader.place);
         Ok(found)
     }
 
@@ -139,14 +138,18 @@ impl Roots<'_> {
                 Verdict::Refuse(reason) => {
                     found.notices.push(device.notice(name, interface.number, reason));
                 }
-                Verdict::List => found.arrived.push(Candidate {
-                    identity: device.identity.clone(),
-                    place,
-                    port: device.port(name, interface.number),
-                    interface: *interface,
-                    interface_name: interface_name.clone(),
-                    source: Source::Node,
-                }),
+                Verdict::List => {
+                    let reader = Candidate {
+                        identity: device.identity.clone(),
+                        place,
+                        port: device.port(name, interface.number),
+                        interface: *interface,
+                        interface_name: interface_name.clone(),
+                        source: Source::Node,
+                    };
+                    let at = found.arrived.partition_point(|other| other.place <= place);
+                    found.arrived.insert(at, reader);
+                }
             }
         }
         Ok(())
