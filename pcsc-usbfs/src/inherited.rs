@@ -14,14 +14,16 @@ use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 /// More devices than a process has open at a time. Further ones are not recorded, and stay open in a child.
 const CAPACITY: usize = 256;
 
-/// No file's number: the entry is free, or is being filled in.
-const FREE: RawFd = -1;
-const TAKEN: RawFd = -2;
+/// An entry that is free. Zero, so that the list takes no room in the library's file.
+const FREE: i32 = 0;
+/// An entry that is being filled in.
+const TAKEN: i32 = 1;
 
 static OPEN: [Entry; CAPACITY] = [const { Entry::new() }; CAPACITY];
 
 /// A device that is open.
 struct Entry {
+    /// The complement of the file's number, which is negative; or one of the above.
     fd: AtomicI32,
     owner: AtomicU32,
     /// What [`identity`] gives.
@@ -37,7 +39,7 @@ impl Entry {
         }
     }
 
-    fn change(&self, from: RawFd, to: RawFd) -> bool {
+    fn change(&self, from: i32, to: i32) -> bool {
         let changed = self
             .fd
             .compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed);
@@ -59,13 +61,13 @@ pub(crate) fn note(fd: BorrowedFd<'_>) {
     for (word, value) in entry.file.iter().zip(identity(&stat)) {
         word.store(value, Ordering::Relaxed);
     }
-    entry.fd.store(fd.as_raw_fd(), Ordering::Release);
+    entry.fd.store(!fd.as_raw_fd(), Ordering::Release);
 }
 
 /// Removes a device that is about to be closed.
 pub(crate) fn forget(fd: RawFd) {
     for entry in &OPEN {
-        entry.change(fd, FREE);
+        entry.change(!fd, FREE);
     }
 }
 
@@ -107,10 +109,11 @@ pub fn close_inherited() {
 }
 
 fn close(entry: &Entry, this: u32) {
-    let fd = entry.fd.load(Ordering::Acquire);
-    if fd < 0 || entry.owner.load(Ordering::Relaxed) == this {
+    let state = entry.fd.load(Ordering::Acquire);
+    if state >= 0 || entry.owner.load(Ordering::Relaxed) == this {
         return;
     }
+    let fd = !state;
     // SAFETY: the file, if one is open under this number, is not closed here.
     let stat = fstat(unsafe { BorrowedFd::borrow_raw(fd) });
     let is_same = |stat: Stat| {
@@ -121,7 +124,7 @@ fn close(entry: &Entry, this: u32) {
         // If that fails, the file stays open and keeps the parent's claims.
         _ = replace(fd);
     }
-    entry.change(fd, FREE);
+    entry.change(state, FREE);
 }
 
 /// Replaces a file by an eventfd that is not used.
