@@ -100,7 +100,9 @@ unsafe impl GlobalAlloc for Allocator {
     }
 }
 
+// Out of line: the code for a request is in each place that makes one.
 #[cold]
+#[inline(never)]
 fn spare(layout: Layout) -> *mut u8 {
     IS_SHORT.store(true, Ordering::Relaxed);
     RESERVE.take(layout)
