@@ -42,8 +42,8 @@ pub struct Identity<'a> {
     pub serial: Option<&'a str>,
 }
 
-/// What `pcscd` calls each reader model: the names that its bundle list gives to a vendor and a product. A line
-/// each, `VVVVPPPP NAME`, in ascending order; a name may end in a space, as one does.
+/// What `pcscd` calls each reader model: the names that its bundle list gives to a vendor and a product. A
+/// line each, `VVVVPPPP NAME`, in ascending order; a name may end in a space, as one does.
 ///
 /// A text is half the size of a table in a shared library, where each string of a table costs a pointer, a
 /// length and a relocation.
