@@ -26,8 +26,9 @@ pub struct Quirk {
     pub interface: Option<u8>,
     /// What is different.
     pub change: Change,
-    /// Why: what the reader does otherwise.
-    pub reason: &'static str,
+    /// Why: what the reader does otherwise. It is for readers of the table, and takes no room in a program.
+    #[cfg(test)]
+    reason: &'static str,
 }
 
 /// Which devices a line is about.
@@ -58,8 +59,8 @@ pub enum Firmware {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Change {
-    /// It is not used, unless the user insists.
-    Refuse,
+    /// It is not used, unless the user insists, for this reason.
+    Refuse(&'static str),
     /// This sets the fields that differ from those of a reader that is what it says.
     Field(fn(&mut Quirks)),
 }
@@ -216,7 +217,7 @@ pub fn for_interface(vendor: u16, product: u16, firmware: u16, interface: &Inter
 impl Quirks {
     fn add(&mut self, line: &Quirk) {
         match line.change {
-            Change::Refuse => self.refused = Some(line.reason),
+            Change::Refuse(reason) => self.refused = Some(reason),
             Change::Field(set) => set(self),
         }
     }
