@@ -39,10 +39,11 @@ impl Thread {
     pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<Thread> {
         let end = Arc::<End>::default();
         let guard = Guard(end.clone());
-        let work = move || {
+        // Boxed, so that a thread's start is compiled once.
+        let work: Box<dyn FnOnce() + Send> = Box::new(move || {
             let _guard = guard;
             work();
-        };
+        });
         let builder = std::thread::Builder::new().name(name.to_owned());
         let handle = without_signals(|| builder.spawn(work))?;
         Ok(Thread { handle, end })

@@ -82,7 +82,10 @@ impl CancelSignal {
             match Waker::new() {
                 Ok(waker) => _ = self.waker.set(waker),
                 Err(error) => {
-                    log::debug!("a wait looks for a cancel every {LOOK:?}, as there is no waker: {error}")
+                    log::debug!(
+                        "a wait looks for a cancel every {} ms, as there is no waker: {error}",
+                        LOOK.subsec_millis()
+                    )
                 }
             }
         }

@@ -6,11 +6,11 @@ use super::sysfs::{self, SysfsDevice};
 use super::udev::{self, Decision};
 use rustix::fs::{Access, AtFlags};
 use rustix::io::Errno;
-use std::collections::BTreeSet;
 use std::format;
 use std::io;
 use std::path::Path;
 use std::string::String;
+use std::vec::Vec;
 
 /// The directories in which the system describes devices.
 struct Roots<'a> {
@@ -81,10 +81,13 @@ impl Roots<'_> {
                 Err(error) => found.miss(&error),
             }
         }
-        let mut devices = BTreeSet::new();
+        let mut devices: Vec<&str> = Vec::new();
         for interface in &interfaces {
+            let device = sysfs::device_of(interface);
             match sysfs::can_be_reader(self.devices, interface) {
-                Ok(true) => _ = devices.insert(sysfs::device_of(interface)),
+                // The interfaces of a device follow each other.
+                Ok(true) if devices.last() == Some(&device) => (),
+                Ok(true) => devices.push(device),
                 Ok(false) => (),
                 Err(error) => found.miss(&error),
             }

@@ -4,7 +4,6 @@ use super::super::candidate::{is_plausible, Candidate, DeviceIdentity};
 use super::descriptors::readers;
 use crate::descriptor::{Interface, Unusable};
 use rustix::io::Errno;
-use std::collections::BTreeSet;
 use std::format;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -17,13 +16,14 @@ pub(super) const DEVICES: &str = "/sys/bus/usb/devices";
 /// The maximum number of bytes that are read of an attribute; a device's descriptors have fewer.
 const MAX_ATTRIBUTE: u64 = 1 << 20;
 
-/// The names of all interfaces, such as 1-4.2:1.0.
-pub(super) fn interfaces(root: &Path) -> io::Result<BTreeSet<String>> {
-    let mut names = BTreeSet::new();
+/// The names of all interfaces, such as 1-4.2:1.0, in order.
+pub(super) fn interfaces(root: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
     for entry in fs::read_dir(root)? {
-        match entry?.file_name().into_string() {
-            Ok(name) if name.contains(':') => _ = names.insert(name),
-            _ => (),
+        if let Ok(name) = entry?.file_name().into_string() {
+            if name.contains(':') {
+                names.insert(names.partition_point(|other| *other < name), name);
+            }
         }
     }
     Ok(names)
@@ -46,8 +46,8 @@ pub(super) fn can_be_reader(root: &Path, interface: &str) -> io::Result<bool> {
 ///
 /// # Errors
 /// If that cannot be determined at the moment.
-pub(super) fn is_there(root: &Path, interfaces: &BTreeSet<String>, reader: &Candidate) -> io::Result<bool> {
-    if !interfaces.contains(&reader.port) {
+pub(super) fn is_there(root: &Path, interfaces: &[String], reader: &Candidate) -> io::Result<bool> {
+    if interfaces.binary_search(&reader.port).is_err() {
         return Ok(false);
     }
     let address = optional(address(&root.join(device_of(&reader.port))))?;

@@ -1,5 +1,6 @@
 //! One look at all readers.
 
+use std::collections::BinaryHeap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::watched::Watched;
@@ -22,8 +23,8 @@ pub enum Comparison {
 #[derive(Debug)]
 pub struct StatusChange<'c, 'a> {
     pub(super) watched: &'c mut [Watched<'a>],
-    /// The indices of the watched readers, in the order of their names.
-    by_name: Vec<usize>,
+    /// The names and indices of the watched readers, in order.
+    by_name: Vec<(&'a [u8], usize)>,
     /// A hash of the readers' names and the count of reader events, as of the first look.
     list_at_start: Option<(u64, Option<u32>)>,
     pub(super) is_first: bool,
@@ -35,11 +36,11 @@ impl<'c, 'a> StatusChange<'c, 'a> {
         by_name
             .try_reserve_exact(watched.len())
             .map_err(|_| Error::NoMemory)?;
-        by_name.extend(0..watched.len());
-        by_name.sort_unstable_by_key(|&index| watched[index].name);
+        by_name.extend(watched.iter().map(|entry| entry.name).zip(0..));
         Ok(StatusChange {
             watched,
-            by_name,
+            // Sorted in place, with a fifth of the code of the standard library's sort.
+            by_name: BinaryHeap::from(by_name).into_sorted_vec(),
             list_at_start: None,
             is_first: true,
         })
@@ -93,15 +94,12 @@ impl<'c, 'a> StatusChange<'c, 'a> {
     }
 
     fn for_each_of_name(&mut self, name: &[u8], mut act: impl FnMut(&mut Watched<'a>)) {
-        let first = self
-            .by_name
-            .partition_point(|&index| self.watched[index].name < name);
-        for &index in &self.by_name[first..] {
-            let entry = &mut self.watched[index];
-            if entry.name != name {
+        let first = self.by_name.partition_point(|(other, _)| *other < name);
+        for &(other, index) in &self.by_name[first..] {
+            if other != name {
                 break;
             }
-            act(entry);
+            act(&mut self.watched[index]);
         }
     }
 
