@@ -1,11 +1,10 @@
 //! One client of a manager: its connections by their handles, and its release.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use crate::connections::Handle;
+use crate::connections::{ByHandle, Handle};
 use crate::error::CallError;
 use crate::manager::Manager;
 use crate::reader::Reader;
@@ -24,7 +23,7 @@ pub struct Client {
     manager: Arc<Manager>,
     /// Whether calls wait for other connections' transactions.
     waits: bool,
-    connections: Mutex<HashMap<Handle, Arc<Reader>>>,
+    connections: Mutex<ByHandle<Arc<Reader>>>,
     is_released: AtomicBool,
 }
 
@@ -70,7 +69,7 @@ impl Client {
         for reader in self.manager.readers() {
             reader.wake();
         }
-        for (handle, reader) in std::mem::take(&mut *lock(&self.connections)) {
+        for (handle, reader) in std::mem::take(&mut *lock(&self.connections)).into_vec() {
             reader.abandon(handle);
         }
     }
@@ -135,7 +134,7 @@ impl Client {
         let reader = self.reader(handle)?;
         check_disposition(disposition)?;
         reader.disconnect(handle, disposition, &|| self.is_released())?;
-        lock(&self.connections).remove(&handle);
+        lock(&self.connections).remove(handle);
         Ok(())
     }
 
@@ -230,7 +229,7 @@ impl Client {
 
     fn reader(&self, handle: Handle) -> Result<Arc<Reader>, CallError> {
         let connections = lock(&self.connections);
-        connections.get(&handle).cloned().ok_or(CallError::InvalidHandle)
+        connections.get(handle).cloned().ok_or(CallError::InvalidHandle)
     }
 
     fn retry<T>(

@@ -1,7 +1,7 @@
 //! The connections to a reader's card: sharing, transactions, and the reset or removal that each has not
 //! reported yet. Bookkeeping without I/O; the rules are pcscd's.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use crate::error::CallError;
 
@@ -17,6 +17,47 @@ pub const RAW: u32 = pcsc_constants::SCARD_PROTOCOL_RAW;
 /// A connection's number.
 pub type Handle = i32;
 
+/// Values by the handles of connections, in the order of the handles. New handles are larger than those before,
+/// so that an insertion is at the end. A hash map brings several kilobytes of code.
+#[derive(Debug)]
+pub struct ByHandle<T>(Vec<(Handle, T)>);
+
+impl<T> Default for ByHandle<T> {
+    fn default() -> Self {
+        ByHandle(Vec::new())
+    }
+}
+
+impl<T> ByHandle<T> {
+    fn place(&self, handle: Handle) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&handle, |(handle, _)| *handle)
+    }
+
+    /// The value of a connection.
+    pub fn get(&self, handle: Handle) -> Option<&T> {
+        self.place(handle).ok().map(|place| &self.0[place].1)
+    }
+
+    /// Gives a connection a value, in place of any other.
+    pub fn insert(&mut self, handle: Handle, value: T) {
+        match self.place(handle) {
+            Ok(place) => self.0[place].1 = value,
+            Err(place) => self.0.insert(place, (handle, value)),
+        }
+    }
+
+    /// Takes the value of a connection.
+    pub fn remove(&mut self, handle: Handle) -> Option<T> {
+        let place = self.place(handle).ok()?;
+        Some(self.0.remove(place).1)
+    }
+
+    /// All connections with their values, in the order of the handles.
+    pub fn into_vec(self) -> Vec<(Handle, T)> {
+        self.0
+    }
+}
+
 /// What happened to the card that a connection must learn before it goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Notice {
@@ -28,7 +69,7 @@ enum Notice {
 /// The connections to one reader.
 #[derive(Debug, Default)]
 pub struct Connections {
-    handles: HashMap<Handle, Notice>,
+    handles: ByHandle<Notice>,
     is_exclusive: bool,
     owner: Option<Handle>,
     /// How deep the owner's transactions are nested; an exclusive connection counts as one.
@@ -42,13 +83,13 @@ impl Connections {
         if self.is_exclusive {
             -1
         } else {
-            self.handles.len() as i32
+            self.handles.0.len() as i32
         }
     }
 
     /// Whether there is no connection.
     pub fn is_idle(&self) -> bool {
-        self.handles.is_empty()
+        self.handles.0.is_empty()
     }
 
     /// Whether some connection is in a transaction.
@@ -68,7 +109,7 @@ impl Connections {
 
     /// Refuses to make a connection exclusive that is not the only one.
     pub fn check_alone(&self, handle: Handle, share: u32) -> Result<(), CallError> {
-        let has_others = self.handles.keys().any(|other| *other != handle);
+        let has_others = self.handles.0.iter().any(|(other, _)| *other != handle);
         if share == EXCLUSIVE && has_others {
             return Err(CallError::SharingViolation);
         }
@@ -92,7 +133,7 @@ impl Connections {
 
     /// Gives a connection another share mode. It has no reset or removal to report any more.
     pub fn reconnect(&mut self, handle: Handle, share: u32) -> Result<(), CallError> {
-        if !self.handles.contains_key(&handle) {
+        if self.handles.get(handle).is_none() {
             return Err(CallError::InvalidHandle);
         }
         self.check_alone(handle, share)?;
@@ -115,7 +156,7 @@ impl Connections {
 
     /// Removes a connection, with the transactions that it holds.
     pub fn disconnect(&mut self, handle: Handle) {
-        if self.handles.remove(&handle).is_none() {
+        if self.handles.remove(handle).is_none() {
             return;
         }
         if self.owner == Some(handle) {
@@ -133,7 +174,7 @@ impl Connections {
 
     /// What a connection must learn first. It learns it again until it reconnects.
     pub fn notice(&self, handle: Handle) -> Result<(), CallError> {
-        match self.handles.get(&handle) {
+        match self.handles.get(handle) {
             None => Err(CallError::InvalidHandle),
             Some(Notice::None) => Ok(()),
             Some(Notice::Reset) => Err(CallError::ResetCard),
@@ -192,21 +233,21 @@ impl Connections {
         Ok(())
     }
 
+    fn note(&mut self, notice: Notice) {
+        self.handles.0.iter_mut().for_each(|(_, noted)| *noted = notice);
+    }
+
     /// Notes that the card was reset, which each connection reports until it reconnects. So does the one that
     /// asked for the reset: it reconnects or ends, and pcscd reports a reset at the end of a transaction to
     /// its own connection too.
     pub fn notify_reset(&mut self) {
-        self.handles
-            .values_mut()
-            .for_each(|notice| *notice = Notice::Reset);
+        self.note(Notice::Reset);
     }
 
     /// Notes that the card was removed, which each connection reports until it reconnects. It ends all
     /// transactions.
     pub fn notify_removed(&mut self) {
-        self.handles
-            .values_mut()
-            .for_each(|notice| *notice = Notice::Removed);
+        self.note(Notice::Removed);
         self.owner = None;
         self.depth = 0;
     }

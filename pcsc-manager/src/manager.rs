@@ -1,6 +1,6 @@
 //! The readers of a bus, from the first to the last: found, watched, and given back at the end.
 
-use std::collections::HashMap;
+use std::collections::BinaryHeap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -39,7 +39,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The readers that a wait for card events keeps open.
 pub struct Watching<'a> {
-    interests: HashMap<&'a [u8], Option<Interest<Arc<Reader>>>>,
+    /// In the order of the readers' names.
+    interests: Vec<(&'a [u8], Option<Interest<Arc<Reader>>>)>,
 }
 
 impl Watching<'_> {
@@ -51,9 +52,11 @@ impl Watching<'_> {
             return;
         }
         for reader in manager.readers() {
-            let Some(interest) = self.interests.get_mut(reader.name().as_bytes()) else {
+            let name = reader.name().as_bytes();
+            let Ok(place) = self.interests.binary_search_by_key(&name, |(name, _)| *name) else {
                 continue;
             };
+            let interest = &mut self.interests[place].1;
             let is_new = |held: &Interest<Arc<Reader>>| !std::ptr::eq(held.reader(), &*reader);
             if interest.as_ref().is_none_or(is_new) {
                 *interest = Some(Interest::new(reader));
@@ -66,7 +69,11 @@ impl Watching<'_> {
     /// # Errors
     /// [`CallError::InvalidHandle`] where `is_cancelled` says so.
     pub fn wait_until_open(&self, is_cancelled: IsCancelled<'_>) -> Result<(), CallError> {
-        for interest in self.interests.values().flatten() {
+        for interest in self
+            .interests
+            .iter()
+            .filter_map(|(_, interest)| interest.as_ref())
+        {
             interest.reader().wait_until_open(None, is_cancelled)?;
         }
         Ok(())
@@ -76,7 +83,11 @@ impl Watching<'_> {
 impl Drop for Watching<'_> {
     fn drop(&mut self) {
         let mut schedule = None;
-        for interest in self.interests.values_mut().flatten() {
+        for interest in self
+            .interests
+            .iter_mut()
+            .filter_map(|(_, interest)| interest.as_mut())
+        {
             if interest.end() {
                 schedule = Some(interest.reader().wakers().schedule.clone());
             }
@@ -191,6 +202,8 @@ impl Manager {
 
     /// Keeps the readers of these names open, for a wait for their card events.
     pub fn watching<'a>(&self, names: impl IntoIterator<Item = &'a [u8]>) -> Watching<'a> {
+        let mut names = BinaryHeap::from_iter(names).into_sorted_vec();
+        names.dedup();
         let mut watching = Watching {
             interests: names.into_iter().map(|name| (name, None)).collect(),
         };

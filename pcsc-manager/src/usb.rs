@@ -1,6 +1,5 @@
 //! Readers on the USB.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 
 use pcsc_ccid::reader::Options;
@@ -20,7 +19,7 @@ pub struct UsbBus {
     stopper: HotplugStopper,
     initial: Mutex<Listing>,
     arrived: Mutex<Vec<Candidate>>,
-    known: Mutex<HashMap<Place, Weak<SharedReader>>>,
+    known: Mutex<Vec<(Place, Weak<SharedReader>)>>,
     /// Moves when the bus is stopped, for a wait that cannot watch the bus.
     end: ChangeCounter,
 }
@@ -45,8 +44,8 @@ impl UsbBus {
         let place = candidate.place;
         let (found, reader) = found(candidate, self.options);
         let mut known = lock(&self.known);
-        known.retain(|_, reader| reader.strong_count() > 0);
-        known.insert(place, Arc::downgrade(&reader));
+        known.retain(|(other, reader)| *other != place && reader.strong_count() > 0);
+        known.push((place, Arc::downgrade(&reader)));
         found
     }
 }
@@ -136,7 +135,11 @@ impl Bus for UsbBus {
                         log::error!("{notice}");
                     }
                     for place in changes.gone {
-                        let reader = lock(&self.known).remove(&place);
+                        let reader = {
+                            let mut known = lock(&self.known);
+                            let index = known.iter().position(|(other, _)| *other == place);
+                            index.map(|index| known.swap_remove(index).1)
+                        };
                         if let Some(reader) = reader.and_then(|reader| reader.upgrade()) {
                             reader.events().set_gone();
                         }
