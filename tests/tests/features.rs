@@ -77,18 +77,12 @@ fn each_backend_builds_alone() {
     }
 }
 
-/// Builds a crate's library apart from those that other tests build. Returns its path.
+/// Builds a crate's library for a release, apart from those that other tests build. Returns its path.
 fn built(arguments: &[&str], file: &str) -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("features");
-    let target_dir = target.to_str().unwrap();
-    cargo(
-        &[
-            &["build", "--locked", "--lib", "--target-dir", target_dir],
-            arguments,
-        ]
-        .concat(),
-    );
-    target.join("debug").join(file)
+    let common = ["build", "--release", "--locked", "--lib", "--target-dir"];
+    cargo(&[&common[..], &[target.to_str().unwrap()], arguments].concat());
+    target.join("release").join(file)
 }
 
 /// Whether a library has a symbol of the simulator.
@@ -98,15 +92,40 @@ fn has_simulator(file: &Path) -> bool {
     symbols.contains("pcsc_sim")
 }
 
+/// The size of a library without its symbols, in bytes.
+fn stripped_size(file: &Path) -> u64 {
+    let stripped = file.with_extension("stripped");
+    run(Command::new("strip").arg("-o").args([&stripped, file]), LIMIT).stdout();
+    std::fs::metadata(stripped).unwrap().len()
+}
+
+/// What the C library may take, in bytes, on x86-64.
+const MAX_SIZE: u64 = 1 << 20;
+/// The same without the simulator.
+const MAX_SIZE_WITHOUT_SIM: u64 = 700 << 10;
+
 #[test]
-fn a_build_without_sim_has_no_simulator() {
-    let library = ["-p", "pcsc-sys-shim", "--no-default-features", "--features"];
-    let file = "libpcsclite.so";
-    assert!(has_simulator(&built(&[&library[..], &["sim"]].concat(), file)));
-    assert!(!has_simulator(&built(
-        &[&library[..], &["standalone"]].concat(),
-        file
-    )));
+fn the_library_is_small_and_smaller_without_the_simulator() {
+    let check = |features: &[&str], has_sim: bool, limit: u64| {
+        let library = built(&[&["-p", "pcsc-sys-shim"], features].concat(), "libpcsclite.so");
+        assert_eq!(has_simulator(&library), has_sim, "{features:?}");
+        let size = stripped_size(&library);
+        println!("{size} bytes of {limit}");
+        assert!(
+            size < limit || cfg!(not(target_arch = "x86_64")),
+            "{size} bytes: {features:?}"
+        );
+    };
+    check(&[], true, MAX_SIZE);
+    check(
+        &["--no-default-features", "--features", "standalone"],
+        false,
+        MAX_SIZE_WITHOUT_SIM,
+    );
+}
+
+#[test]
+fn a_driver_without_sim_has_no_simulator() {
     let handler = built(&["-p", "pcsc-ifd-handler"], "libpcsc_ifd_handler.so");
     assert!(!has_simulator(&handler));
 }
