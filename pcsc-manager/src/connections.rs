@@ -17,8 +17,8 @@ pub const RAW: u32 = pcsc_constants::SCARD_PROTOCOL_RAW;
 /// A connection's number.
 pub type Handle = i32;
 
-/// Values by the handles of connections, in the order of the handles. New handles are larger than those before,
-/// so that an insertion is at the end. A hash map brings several kilobytes of code.
+/// Values by the handles of connections, in the order of the handles. New handles are larger than those
+/// before, so that an insertion is at the end. A hash map brings several kilobytes of code.
 #[derive(Debug)]
 pub struct ByHandle<T>(Vec<(Handle, T)>);
 

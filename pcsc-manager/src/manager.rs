@@ -37,10 +37,13 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// How long the end of a manager waits for its threads. Each ends in the time of a few USB transfers.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// A reader that is kept open.
+type KeptOpen = Interest<Arc<Reader>>;
+
 /// The readers that a wait for card events keeps open.
 pub struct Watching<'a> {
     /// In the order of the readers' names.
-    interests: Vec<(&'a [u8], Option<Interest<Arc<Reader>>>)>,
+    interests: Vec<(&'a [u8], Option<KeptOpen>)>,
 }
 
 impl Watching<'_> {
@@ -57,7 +60,7 @@ impl Watching<'_> {
                 continue;
             };
             let interest = &mut self.interests[place].1;
-            let is_new = |held: &Interest<Arc<Reader>>| !std::ptr::eq(held.reader(), &*reader);
+            let is_new = |held: &KeptOpen| !std::ptr::eq(held.reader(), &*reader);
             if interest.as_ref().is_none_or(is_new) {
                 *interest = Some(Interest::new(reader));
             }
