@@ -4,7 +4,10 @@ use super::{Change, Devices, Firmware, ModifyMessages as Messages, Quirk, Quirks
 use crate::descriptor::{Features, Flavour};
 use core::time::Duration;
 
-#[cfg_attr(not(test), expect(unused_variables, reason = "only the tests look at the reasons"))]
+#[cfg_attr(
+    not(test),
+    expect(unused_variables, reason = "only the tests look at the reasons")
+)]
 const fn line(devices: Devices, change: Change, reason: &'static str) -> Quirk {
     Quirk {
         devices,
@@ -29,7 +32,12 @@ const fn flavour(flavour: Flavour, change: fn(&mut Quirks), reason: &'static str
 }
 
 const fn refuse(vendor: u16, products: &'static [u16], before: u16, reason: &'static str) -> Quirk {
-    line(Devices::Products(vendor, products), Change::Refuse(reason), reason).before(before)
+    line(
+        Devices::Products(vendor, products),
+        Change::Refuse(reason),
+        reason,
+    )
+    .before(before)
 }
 
 const fn ms(milliseconds: u64) -> Duration {
