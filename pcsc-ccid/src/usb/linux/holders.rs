@@ -27,7 +27,8 @@ pub(in crate::usb) fn holders(port: &str, node: &Path) -> Vec<Holder> {
 fn processes(node: &Path) -> Vec<Holder> {
     let name = |entry: &fs::DirEntry| {
         let mut descriptors = fs::read_dir(entry.path().join("fd")).ok()?.flatten();
-        descriptors.find(|fd| fs::read_link(fd.path()).is_ok_and(|target| target == node))?;
+        descriptors
+            .find(|fd| fs::read_link(fd.path()).is_ok_and(|target| target.as_os_str() == node.as_os_str()))?;
         fs::read_to_string(entry.path().join("comm")).ok()
     };
     // Inserted in order: a sort of the standard library is several kilobytes of code.

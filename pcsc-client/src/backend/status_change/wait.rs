@@ -25,7 +25,7 @@ pub trait Readers {
 
 /// Waits until a state differs from the one that the caller knows, at most `timeout`; `None` waits forever.
 pub fn wait_for_change(
-    readers: &mut impl Readers,
+    readers: &mut dyn Readers,
     timeout: Option<Duration>,
     watched: &mut [Watched<'_>],
 ) -> Outcome<()> {
