@@ -26,9 +26,8 @@ pub struct Quirk {
     pub interface: Option<u8>,
     /// What is different.
     pub change: Change,
-    /// Why: what the reader does otherwise. It is for readers of the table, and takes no room in a program.
-    #[cfg(test)]
-    reason: &'static str,
+    /// Why: what the reader does otherwise.
+    pub reason: &'static str,
 }
 
 /// Which devices a line is about.
@@ -191,11 +190,25 @@ impl Quirk {
     }
 }
 
+/// The table without its reasons: a driver does not need them, and they take more room than the rest.
+static LINES: [Quirk; TABLE.len()] = {
+    let mut lines = [TABLE[0]; TABLE.len()];
+    let mut at = 0;
+    while at < lines.len() {
+        lines[at] = Quirk {
+            reason: "",
+            ..TABLE[at]
+        };
+        at += 1;
+    }
+    lines
+};
+
 /// What the table says of an interface (`bInterfaceNumber`) of a device (`idVendor`, `idProduct`,
 /// `bcdDevice`). Lines further down win.
 pub fn for_reader(vendor: u16, product: u16, firmware: u16, interface: u8) -> Quirks {
     let mut quirks = Quirks::default();
-    for line in TABLE {
+    for line in &LINES {
         if line.is_about(vendor, product, firmware, interface) {
             quirks.add(line);
         }
@@ -206,7 +219,7 @@ pub fn for_reader(vendor: u16, product: u16, firmware: u16, interface: u8) -> Qu
 /// Like [`for_reader`], and what goes for all interfaces of the same kind.
 pub fn for_interface(vendor: u16, product: u16, firmware: u16, interface: &Interface) -> Quirks {
     let mut quirks = for_reader(vendor, product, firmware, interface.number);
-    for line in TABLE {
+    for line in &LINES {
         if line.devices == Devices::Flavour(interface.flavour) {
             quirks.add(line);
         }

@@ -4,17 +4,12 @@ use super::{Change, Devices, Firmware, ModifyMessages as Messages, Quirk, Quirks
 use crate::descriptor::{Features, Flavour};
 use core::time::Duration;
 
-#[cfg_attr(
-    not(test),
-    expect(unused_variables, reason = "only the tests look at the reasons")
-)]
 const fn line(devices: Devices, change: Change, reason: &'static str) -> Quirk {
     Quirk {
         devices,
         firmware: Firmware::Any,
         interface: None,
         change,
-        #[cfg(test)]
         reason,
     }
 }
@@ -72,7 +67,7 @@ const GEMCORE_RATES: &[u32] = &[10753, 21505, 43011, 125_000];
 
 /// All that is known of readers that are not what they say.
 #[rustfmt::skip]
-pub static TABLE: &[Quirk] = &[
+pub const TABLE: &[Quirk] = &[
     // Speed.
     of(0x058F, &[0x9540], |q| q.max_data_rate_bps = Some(200_000),
         "Alcor AU9540 and AU9560 announce 688,172 bps and corrupt data above about 200,000"),
