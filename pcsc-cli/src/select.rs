@@ -64,8 +64,8 @@ pub fn no_match(wanted: &str) -> Problem {
     )
 }
 
-/// The indices of the readers that `wanted` means. What says more goes first: an index, a whole name, a serial
-/// number, a port, and then a part of a name.
+/// The indices of the readers that `wanted` means. What says more goes first: an index, a whole name, a
+/// serial number, a port, and then a part of a name.
 pub fn matching(readers: &[ReaderInfo], wanted: &str) -> Vec<usize> {
     if let Some(index) = wanted
         .parse::<usize>()

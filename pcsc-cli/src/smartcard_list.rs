@@ -1,5 +1,5 @@
-//! The names of cards, from a smartcard_list.txt that is installed (by pcsc-tools). It has an ATR on a line, in
-//! which `.` stands for any digit and `[..]` for one of some, and after it lines of text behind a tab.
+//! The names of cards, from a smartcard_list.txt that is installed (by pcsc-tools). It has an ATR on a line,
+//! in which `.` stands for any digit and `[..]` for one of some, and after it lines of text behind a tab.
 
 use std::path::PathBuf;
 

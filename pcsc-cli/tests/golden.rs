@@ -1,9 +1,9 @@
 //! The commands on simulated readers, with what they print.
 //!
 //! A file of `tests/golden` is a transcript: after `$ ` a command for the shell, then what it writes to
-//! standard output and error, and after `? ` its exit code if that is not 0. Lines that begin with `#`, before
-//! the first command, are comments. `UPDATE_GOLDEN=1 cargo test -p pcsc-cli --test golden` writes them anew; read
-//! the difference.
+//! standard output and error, and after `? ` its exit code if that is not 0. Lines that begin with `#`,
+//! before the first command, are comments. `UPDATE_GOLDEN=1 cargo test -p pcsc-cli --test golden` writes them
+//! anew; read the difference.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -27,9 +27,9 @@ impl Context {
     /// The readers with their identity and state, in the order of [`Context::list_readers`].
     ///
     /// It does not connect to cards. Without a daemon it opens the readers that are free, to see whether a
-    /// card is there. A daemon is asked over a connection to the reader alone, and knows less: of a reader that
-    /// another connection uses exclusively or in a transaction, it gives the slot alone, the latter after a
-    /// second.
+    /// card is there. A daemon is asked over a connection to the reader alone, and knows less: of a reader
+    /// that another connection uses exclusively or in a transaction, it gives the slot alone, the latter
+    /// after a second.
     ///
     /// # Errors
     /// Those of the connection with the daemon.

@@ -191,8 +191,8 @@ fn an_atr_is_explained_with_what_the_driver_says() {
     );
 }
 
-/// `pcsc doctor` on a machine whose /run/pcscd is this folder and whose /sys has these folders; `prepare` is a
-/// script that runs before. Gives its exit code and text.
+/// `pcsc doctor` on a machine whose /run/pcscd is this folder and whose /sys has these folders; `prepare` is
+/// a script that runs before. Gives its exit code and text.
 fn doctor(run_pcscd: &Path, folders: &str, prepare: &str) -> (Option<i32>, String) {
     let mut command = in_namespace(run_pcscd, folders, "sh");
     command.args(["-c", &format!("{prepare}\nexec \"$0\" doctor")]);

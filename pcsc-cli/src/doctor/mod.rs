@@ -1,4 +1,5 @@
-//! What `pcsc doctor` looks at, one module for each layer. Each gives findings; `commands::doctor` prints them.
+//! What `pcsc doctor` looks at, one module for each layer. Each gives findings; `commands::doctor` prints
+//! them.
 
 pub mod cards;
 pub mod daemon;
