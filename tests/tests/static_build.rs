@@ -90,18 +90,54 @@ fn a_c_program_links_the_static_library() {
     greets(&program);
 }
 
-#[test]
-fn a_musl_program_runs() {
+/// Builds a program for musl in `folder`; `None` where the target is not installed.
+fn musl(package: &str, program: &str, folder: &Path) -> Option<PathBuf> {
     let target = "x86_64-unknown-linux-musl";
     let mut query = Command::new("rustc");
     query.args(["--print", "target-libdir", "--target", target]);
     let libraries = run(&mut query, LIMIT).stdout();
     if !Path::new(libraries.trim()).exists() {
         println!("SKIPPED: no musl program is built: rustup target add {target}");
-        return;
+        return None;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let program = build_hello(folder.path(), target, "");
+    let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
+    build.current_dir(root());
+    build.args(["build", "--locked", "-p", package, "--bin", program]);
+    build.args(["--target", target, "--target-dir"]);
+    run(build.arg(folder), LIMIT).stdout();
+    let program = folder.join(target).join("debug").join(program);
     assert!(!needs(&program).contains("NEEDED"));
-    greets(&program);
+    Some(program)
+}
+
+#[test]
+fn a_musl_program_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    if let Some(program) = musl("pcsc-examples", "hello", folder.path()) {
+        greets(&program);
+    }
+}
+
+#[test]
+fn the_command_pcsc_is_one_static_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(program) = musl("pcsc-cli", "pcsc", folder.path()) else {
+        return;
+    };
+    let pcscd = Pcscd::start(1);
+    pcscd.reader(0).insert(atr::T1);
+    for backend in ["daemon", "simulated"] {
+        let mut command = Command::new(&program);
+        command
+            .args([
+                "apdu",
+                "--backend",
+                backend,
+                "a40400:a00000006203010c0601=",
+                "00=",
+            ])
+            .env("PCSCLITE_CSOCK_NAME", pcscd.socket());
+        let text = run(&mut command, LIMIT).stdout();
+        assert!(text.contains("Hello world!"), "{text}");
+    }
 }
