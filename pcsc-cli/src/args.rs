@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -77,6 +78,7 @@ pub enum Command {
     Doctor,
     /// Show what the reader can do besides APDUs: PIN pad, display, firmware, attributes
     Features,
+    With(With),
     Completions(Completions),
     /// Print the manual page in roff, for man(1)
     Man,
@@ -182,6 +184,36 @@ pub enum Subject {
     Readers,
     /// Cards that come and go
     Cards,
+}
+
+const WITH: &str = "\
+In the command's environment, LD_LIBRARY_PATH starts with a folder that holds the library, and \
+LIBPCSCLITE_DELEGATE names it for programs that carry pcsc-lite 2.3 or newer of their own.
+
+  pcsc with pcsc_scan
+  pcsc with opensc-tool --list-readers
+  pcsc with java -jar application.jar
+
+Java's javax.smartcardio opens libpcsclite by fixed paths. Where COMMAND is java itself, the property \
+sun.security.smartcardio.library is put before its arguments. Where COMMAND starts java, say --java.
+
+Programs with more rights than their caller (setuid, setgid, file capabilities) ignore these variables and use \
+the system's library; a warning says so, for COMMAND itself and for the interpreter of a script.
+
+The exit code is the command's; 127 if it is not found, 126 if it cannot be run.";
+
+/// Run a program on this project's libpcsclite.so.1, without installing anything
+#[derive(Debug, clap::Args)]
+#[command(after_help = WITH)]
+pub struct With {
+    /// Pass the library to Java programs that COMMAND starts, by JAVA_TOOL_OPTIONS; each says so on its
+    /// standard error
+    #[arg(long)]
+    pub java: bool,
+
+    /// The program, and its arguments
+    #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true)]
+    pub command: Vec<OsString>,
 }
 
 /// Print the completions for a shell

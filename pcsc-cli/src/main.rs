@@ -55,6 +55,7 @@ fn run(arguments: &Arguments) -> Result<(), Problem> {
         Command::Man => Ok(commands::generated::man()?),
         Command::Doctor => commands::doctor::run(global, &mut output),
         Command::Features => commands::features::run(global, &mut output),
+        Command::With(with) => commands::with::run(with),
         Command::List(list) => commands::list::run(global, list, &mut output),
         Command::Watch(watch) => commands::watch::run(global, watch, &mut output),
     }

@@ -23,6 +23,10 @@ pub enum Exit {
     NoService = 6,
     /// The call failed for another reason.
     Failed = 7,
+    /// The program of `pcsc with` cannot be run.
+    CommandUnusable = 126,
+    /// The program of `pcsc with` is not found.
+    CommandNotFound = 127,
 }
 
 /// A failed command.

@@ -7,3 +7,4 @@ pub mod features;
 pub mod generated;
 pub mod list;
 pub mod watch;
+pub mod with;

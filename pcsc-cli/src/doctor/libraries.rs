@@ -56,12 +56,20 @@ fn folders() -> Vec<PathBuf> {
     folders
 }
 
+/// Whether a library is this project's.
+pub fn is_ours(bytes: &[u8]) -> bool {
+    has(bytes, "PCSCLITE_BACKEND")
+}
+
+fn has(bytes: &[u8], name: &str) -> bool {
+    bytes.windows(name.len()).any(|window| window == name.as_bytes())
+}
+
 /// What a library is, by names that only it has.
 fn kind(bytes: &[u8]) -> &'static str {
-    let has = |name: &str| bytes.windows(name.len()).any(|window| window == name.as_bytes());
-    if has("PCSCLITE_BACKEND") {
+    if is_ours(bytes) {
         "is this project's, which speaks protocol 4.2 to 4.6"
-    } else if has("LIBPCSCLITE_DELEGATE") {
+    } else if has(bytes, "LIBPCSCLITE_DELEGATE") {
         "is of pcsc-lite 2.3 or later, which speaks protocol 4.5 or later"
     } else {
         "is of pcsc-lite before 2.3, which speaks protocol 4.4 or earlier"

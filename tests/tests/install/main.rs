@@ -26,7 +26,7 @@ fn tree(path: &str) -> PathBuf {
     root.join(path).canonicalize().expect("a file of the tree")
 }
 
-/// The target folder, in which the release library has been built.
+/// The target folder, in which the release library and the command `pcsc` have been built.
 fn target() -> &'static Path {
     static TARGET: OnceLock<PathBuf> = OnceLock::new();
     TARGET.get_or_init(|| {
@@ -40,6 +40,8 @@ fn target() -> &'static Path {
                 "--release",
                 "-p",
                 "pcsc-sys-shim",
+                "-p",
+                "pcsc-cli",
                 "-p",
                 "pcsc-ifd-handler",
                 "--features",

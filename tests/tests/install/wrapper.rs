@@ -140,7 +140,7 @@ fn a_program_with_more_rights_is_warned_of() {
         (&twice, &setgid, "setgid"),
     ] {
         let said = warnings(script("with-pcsc").arg(command).env("PATH", &found));
-        let expected = format!("with-pcsc: warning: {about} is ");
+        let expected = format!("pcsc: warning: {about} is ");
         assert!(
             said.starts_with(&expected) && said.contains(why),
             "{command}: {said}"
