@@ -111,6 +111,11 @@ fn a_second_process_waits_for_its_turn() {
             facts.are(&[(&format!("{end}/{name}"), value)]);
         }
     }
+    // A client in C is refused too, and its log names the process that has the reader.
+    let log = facts.get("log");
+    let holder =
+        "WARN: 234b:0000 Echo & Söhne Echo reader: the reader is in use by guest-agent (process FIRST)";
+    assert!(log.contains(holder), "{log}");
     facts.are(&[("mid-apdu", "true")]);
     for reader in ["oz776", "scr3310", "omnikey-3x21", "yubikey"] {
         facts.are(&[

@@ -126,27 +126,28 @@ pub fn permission() -> Result<()> {
     drop(context);
     let output = opensc(
         &["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"],
-        "1",
+        &["--list-readers"],
     )?;
     fact("nobody-lists", one_line(&output.stdout));
     fact("nobody-logs", one_line(&output.stderr));
-    let output = opensc(&["env"], "1")?;
+    let output = opensc(&["env"], &["--list-readers"])?;
     fact("root-lists", one_line(&output.stdout));
     Ok(device.unplug()?)
 }
 
-/// Lists the readers with opensc-tool.
-fn opensc(with: &[&str], level: &str) -> Result<Output> {
-    let (program, arguments) = with.split_first().ok_or("no program")?;
+/// Runs opensc-tool on our library, which logs to standard error, by a program that runs another.
+pub fn opensc(with: &[&str], arguments: &[&str]) -> Result<Output> {
+    let (program, options) = with.split_first().ok_or("no program")?;
     let mut command = Command::new(program);
-    command.args(arguments).args(["opensc-tool", "--list-readers"]);
+    command.args(options).arg("opensc-tool").args(arguments);
     command
         .env("LD_LIBRARY_PATH", argument(2)?)
-        .env("PCSCLITE_DEBUG", level);
+        .env("PCSCLITE_DEBUG", "1");
     Ok(command.stdin(Stdio::null()).output()?)
 }
 
-fn one_line(bytes: &[u8]) -> String {
+/// The lines of a text, separated by bars.
+pub fn one_line(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes)
         .lines()
         .collect::<Vec<_>>()

@@ -4,6 +4,7 @@ use crate::actor::Actor;
 use crate::daemon::Pcscd;
 use crate::echo::EchoReader;
 use crate::path::{reader, wait};
+use crate::quiet::{one_line, opensc};
 use crate::simulated::Simulated;
 use crate::{fact, hex, Result};
 use pcsc_client::{BackendKind, Card, Choice, Context, Error, Protocols, ShareMode, State};
@@ -85,6 +86,12 @@ pub fn two_processes() -> Result<()> {
         );
         match end {
             "released" => {
+                let output = opensc(&["env"], &["--reader", &name.to_string_lossy(), "--atr"])?;
+                let log = one_line(&output.stderr);
+                fact(
+                    "log",
+                    log.replace(&format!("(process {})", first.id()), "(process FIRST)"),
+                );
                 first.ask("release")?;
             }
             "killed" => first.kill()?,
