@@ -21,6 +21,8 @@ const SCENARIOS: &[(&str, u64)] = &[
     ("unplugged-driver", 480),
     ("system-libccid", 720),
     ("system-bundle", 720),
+    // Last: the nodes keep the owner that the udev rule gives them.
+    ("unprivileged", 480),
 ];
 
 /// Installs our driver for pcscd.
@@ -364,4 +366,24 @@ fn debians_pcscd_gets_from_our_driver_what_it_gets_from_its_own() {
         assert_eq!(log.contains("libpcsc_ifd_handler.so"), is_ours, "{scenario}");
         assert_eq!(log.contains("libccid.so"), !is_ours, "{scenario}");
     }
+}
+
+#[test]
+fn debians_pcscd_without_privileges_reaches_readers_by_our_udev_rule() {
+    let Some(facts) = facts("unprivileged") else {
+        return;
+    };
+    for (way, ids) in [("owner", "600 600"), ("group", "65534 600")] {
+        facts.are(&[
+            (&format!("{way}/ids"), ids),
+            (&format!("{way}/select-nothing"), "6a82"),
+        ]);
+        let reader = facts.get(&format!("{way}/reader"));
+        assert!(reader.contains("433-Swap"), "{reader}");
+    }
+    let Ok(Kept { report, .. }) = booted() else { return };
+    let log = report.files().find(|(file, _)| *file == "unprivileged.pcscd");
+    let (_, log) = log.expect("the daemon's log");
+    assert!(log.contains("libpcsc_ifd_handler.so"), "not our driver");
+    assert!(!log.contains("libccid.so"), "another driver");
 }

@@ -18,11 +18,23 @@ impl Pcscd {
     /// Starts it, with all that it and libccid can log in the file `NAME.pcscd` for the host, and waits until
     /// it answers.
     pub fn start(name: &str) -> Result<(Self, Context)> {
+        Self::start_by(Command::new("pcscd"), name)
+    }
+
+    /// The same, as this user and in this group alone.
+    pub fn start_as(user: u32, group: u32, name: &str) -> Result<(Self, Context)> {
+        let mut command = Command::new("setpriv");
+        command
+            .args([format!("--reuid={user}"), format!("--regid={group}")])
+            .args(["--clear-groups", "pcscd"]);
+        Self::start_by(command, name)
+    }
+
+    fn start_by(mut command: Command, name: &str) -> Result<(Self, Context)> {
         let log = File::options()
             .create(true)
             .append(true)
             .open(format!("/run/lab/{name}.pcscd"))?;
-        let mut command = Command::new("pcscd");
         command
             .args(["--foreground", "--debug", "--apdu"])
             .env("LIBCCID_ifdLogLevel", "15");

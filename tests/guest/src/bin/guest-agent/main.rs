@@ -25,6 +25,7 @@ mod sharing;
 mod simulated;
 mod system;
 mod unplugged;
+mod unprivileged;
 
 use std::process::ExitCode;
 

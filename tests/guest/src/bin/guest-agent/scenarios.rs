@@ -47,6 +47,7 @@ pub fn find(name: &str) -> Option<Scenario> {
         "unplugged-driver" => crate::unplugged::scenario,
         "system-libccid" => crate::system::libccid,
         "system-bundle" => crate::system::bundle,
+        "unprivileged" => crate::unprivileged::scenario,
         _ => return None,
     })
 }

@@ -20,14 +20,22 @@ pub fn libccid() -> Result<()> {
     readers("system-libccid")
 }
 
-/// With our driver, installed as users install it. The arguments are the installer and the folder that cargo
-/// has built in.
+/// With our driver, installed as users install it.
 pub fn bundle() -> Result<()> {
+    installed(|| readers("system-bundle"))
+}
+
+/// Calls `scenario` while our driver is installed. The agent's arguments are the installer and the folder
+/// that cargo has built in.
+pub fn installed(scenario: impl FnOnce() -> Result<()>) -> Result<()> {
     let (installer, built) = (argument(2)?, argument(3)?);
     // The installer takes what a release build has left.
     let target = "/run/pcsc-built";
     fs::create_dir_all(target)?;
-    symlink(built, format!("{target}/release"))?;
+    let release = format!("{target}/release");
+    if !fs::exists(&release)? {
+        symlink(built, release)?;
+    }
     let install = |option: &[&str]| {
         let mut command = Command::new(&installer);
         command
@@ -37,7 +45,7 @@ pub fn bundle() -> Result<()> {
         output(command)
     };
     install(&[])?;
-    let result = readers("system-bundle");
+    let result = scenario();
     install(&["--uninstall"])?;
     result
 }
