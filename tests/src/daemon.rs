@@ -1,8 +1,9 @@
 //! A pcscd for one test.
 //!
 //! pcscd's socket has a fixed place, so each daemon gets a mount namespace in which `/run/pcscd` is a folder
-//! of the test's. `setpriv`, `unshare` and `mount` do that, in the process that becomes pcscd.
+//! of the test. `setpriv`, `unshare` and `mount` do that, in the process that becomes pcscd.
 
+use crate::spawn::spawn;
 use crate::{artifacts, Reader};
 use std::ffi::CString;
 use std::fmt::Write as _;
@@ -12,7 +13,6 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{mpsc, LazyLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -487,26 +487,4 @@ fn answers(socket: &Path) -> bool {
         stream.read_exact(&mut [0; 12])
     };
     ask().is_ok()
-}
-
-/// Starts a process from a thread that lives as long as this process: `--pdeathsig` counts from the end of
-/// the starting thread.
-pub(crate) fn spawn(command: Command) -> io::Result<Child> {
-    type Order = (Command, mpsc::Sender<io::Result<Child>>);
-    static SPAWNER: LazyLock<mpsc::Sender<Order>> = LazyLock::new(|| {
-        let (sender, orders) = mpsc::channel::<Order>();
-        thread::spawn(move || {
-            for (mut command, reply) in orders {
-                // The caller may have ended.
-                let _ = reply.send(command.spawn());
-            }
-        });
-        sender
-    });
-    let (sender, reply) = mpsc::channel();
-    let gone = |_| io::Error::other("the spawning thread has ended");
-    SPAWNER
-        .send((command, sender))
-        .map_err(|_| io::Error::other("the spawning thread has ended"))?;
-    reply.recv().map_err(gone)?
 }

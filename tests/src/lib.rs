@@ -26,6 +26,7 @@ pub mod relay;
 mod run;
 pub mod scripted;
 mod simulation;
+mod spawn;
 pub mod stock;
 
 pub use client::client;

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::daemon::spawn;
+use crate::spawn::spawn;
 use crate::{artifacts, Reader};
 
 /// Readers of the test's, all empty at first, that stand in for those on the USB: a process with
