@@ -339,3 +339,27 @@ fn the_parameters_in_force_are_believed_of_a_reader_that_makes_the_pps() {
         assert_eq!(reader.bits_per_second(0), Some(expected), "{features:X}");
     }
 }
+
+#[test]
+fn a_failure_slows_the_protocol_in_which_it_was() {
+    fn agree_again(command: &[u8]) -> Vec<u8> {
+        match command[0] {
+            POWER_ON => message(0x80, BOTH_AT_512_32, [0, 0, 0]),
+            _ => agree(command),
+        }
+    }
+    let interface = with_features(TPDU | AUTOMATIC_PPS | AUTOMATIC_BAUD_RATE);
+    let mut reader = powered(&interface, BOTH_AT_512_32, agree_again);
+    reader.set_protocol(0, Protocol::T0).unwrap();
+    let no_status_word = message(0x80, &[0x90], [0, 0, 0]);
+    reader.transport().incoming.push_back(In::Bytes(no_status_word));
+    let reset = Err(Error::CardReset);
+    assert_eq!(reader.transmit(0, &[0x00, 0xA4, 0, 0], &mut [0; 2]), reset);
+    let mut speed = |protocol| {
+        reader.power_on(0, Reset::Cold).unwrap();
+        reader.set_protocol(0, protocol).unwrap();
+        reader.bits_per_second(0).unwrap()
+    };
+    assert_eq!(speed(Protocol::T1), 250_000);
+    assert!(speed(Protocol::T0) < 250_000);
+}
