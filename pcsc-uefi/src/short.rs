@@ -68,8 +68,8 @@ fn response(bytes: &[u8], least: usize) -> Option<usize> {
     }
 }
 
-/// The length that an ATR gives itself (ISO 7816-3, clause 8.2): TS, T0, interface bytes, historical bytes and
-/// TCK where a protocol other than T=0 is offered.
+/// The length that an ATR gives itself (ISO 7816-3, clause 8.2): TS, T0, interface bytes, historical bytes
+/// and TCK where a protocol other than T=0 is offered.
 fn atr(bytes: &[u8]) -> usize {
     let t0 = bytes.get(1).copied().unwrap_or(0);
     let mut length = 2;

@@ -1,5 +1,5 @@
-//! Debian's pcscd without privileges, with our driver and our udev rule. From pcsc-lite 2.4 on it runs as a user of
-//! its own.
+//! Debian's pcscd without privileges, with our driver and our udev rule. From pcsc-lite 2.4 on it runs as a
+//! user of its own.
 
 use crate::daemon::Pcscd;
 use crate::path::{Daemon, Path as _};
