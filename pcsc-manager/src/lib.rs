@@ -46,6 +46,7 @@
 //! ```text
 //! client                      connections by their handles
 //! terms, exchange, power      what connections do with a reader
+//! interest                    what keeps a device open
 //! reader                      one slot as all connections share it; lock order and wake-ups are described there
 //! slot_state, connections     its bookkeeping, without I/O
 //! slot                        the driver's interface, with ccid and remote behind it
@@ -58,6 +59,7 @@ mod client;
 mod connections;
 mod error;
 mod exchange;
+mod interest;
 mod manager;
 mod power;
 mod reader;
@@ -78,8 +80,9 @@ pub use bus::{Bus, BusEvent};
 pub use client::{Client, Connected, Response};
 pub use connections::Handle;
 pub use error::{CallError, StartError};
+pub use interest::Interest;
 pub use manager::{Manager, Settings, Watching};
-pub use reader::{Interest, IsCancelled, Reader, Snapshot};
+pub use reader::{IsCancelled, Reader, Snapshot};
 #[cfg(feature = "sim")]
 pub use remote::RemoteBus;
 #[cfg(feature = "sim")]

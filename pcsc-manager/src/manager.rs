@@ -10,7 +10,8 @@ use pcsc_ccid::names;
 
 use crate::bus::{Bus, BusEvent};
 use crate::error::{CallError, StartError};
-use crate::reader::{Interest, IsCancelled, Reader, Wakers};
+use crate::interest::Interest;
+use crate::reader::{IsCancelled, Reader, Wakers};
 use crate::slot::FoundReader;
 use crate::sync::{lock, ChangeCounter};
 use crate::thread::Thread;

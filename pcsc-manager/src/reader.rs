@@ -10,7 +10,6 @@
 //! [`Wakers::changes`] as well, on which waits for events of any reader sleep. A new due time moves
 //! [`Wakers::schedule`], on which the manager's thread sleeps.
 
-use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
@@ -59,55 +58,6 @@ pub struct Snapshot {
 
 /// Whether a waiting call is to give up, because its client was released or cancelled it.
 pub type IsCancelled<'a> = &'a dyn Fn() -> bool;
-
-/// Keeps a reader's device open and its card watched while it lives.
-pub struct Interest<R: Deref<Target = Reader>> {
-    reader: R,
-    is_over: bool,
-}
-
-impl<R: Deref<Target = Reader>> Interest<R> {
-    /// Begins to need a reader. If its device is not open, its thread opens it and polls the slot.
-    pub fn new(reader: R) -> Interest<R> {
-        let is_closed = {
-            let mut state = reader.state();
-            state.interests += 1;
-            state.due.give_back = None;
-            state.access == Access::Closed
-        };
-        if is_closed {
-            reader.watch.wake();
-        }
-        Interest {
-            reader,
-            is_over: false,
-        }
-    }
-
-    /// The reader.
-    pub fn reader(&self) -> &Reader {
-        &self.reader
-    }
-
-    /// Ends it. Returns whether the thread that gives readers back has to be woken: for many readers, once is
-    /// enough.
-    pub(crate) fn end(&mut self) -> bool {
-        if std::mem::replace(&mut self.is_over, true) {
-            return false;
-        }
-        let mut state = self.reader.state();
-        state.interests -= 1;
-        state.plan_to_give_back()
-    }
-}
-
-impl<R: Deref<Target = Reader>> Drop for Interest<R> {
-    fn drop(&mut self) {
-        if self.end() {
-            self.reader.wakers.schedule.post();
-        }
-    }
-}
 
 impl Reader {
     /// A reader whose device is not open.
@@ -399,6 +349,11 @@ impl Reader {
         if let Err(error) = slot.power_down() {
             log::debug!("{}: power down failed: {error:?}", self.name);
         }
+    }
+
+    /// Ends the wait of the reader's thread for an event.
+    pub(crate) fn wake_watch(&self) {
+        self.watch.wake();
     }
 
     /// Wakes all waiting calls, which then ask whether they were cancelled.

@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use crate::connections::{Handle, DIRECT, EXCLUSIVE, RAW, SHARED, T0, T1};
 use crate::error::CallError;
+use crate::interest::Interest;
 use crate::power::{ANY_OLD, RESET_CARD, UNPOWER_CARD};
-use crate::reader::{Interest, IsCancelled, Reader};
+use crate::reader::{IsCancelled, Reader};
 use crate::slot::SlotError;
 use crate::slot_state::{Access, SlotState, ABSENT, POWERED, PRESENT, SWALLOWED};
 

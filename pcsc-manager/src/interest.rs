@@ -1,0 +1,55 @@
+//! What keeps a device open.
+
+use std::ops::Deref;
+
+use crate::reader::Reader;
+use crate::slot_state::Access;
+
+/// Keeps a reader's device open and its card watched while it lives.
+pub struct Interest<R: Deref<Target = Reader>> {
+    reader: R,
+    is_over: bool,
+}
+
+impl<R: Deref<Target = Reader>> Interest<R> {
+    /// Begins to need a reader. If its device is not open, its thread opens it and polls the slot.
+    pub fn new(reader: R) -> Interest<R> {
+        let is_closed = {
+            let mut state = reader.state();
+            state.interests += 1;
+            state.due.give_back = None;
+            state.access == Access::Closed
+        };
+        if is_closed {
+            reader.wake_watch();
+        }
+        Interest {
+            reader,
+            is_over: false,
+        }
+    }
+
+    /// The reader.
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// Ends it. Returns whether the thread that gives readers back has to be woken: for many readers, once is
+    /// enough.
+    pub(crate) fn end(&mut self) -> bool {
+        if std::mem::replace(&mut self.is_over, true) {
+            return false;
+        }
+        let mut state = self.reader.state();
+        state.interests -= 1;
+        state.plan_to_give_back()
+    }
+}
+
+impl<R: Deref<Target = Reader>> Drop for Interest<R> {
+    fn drop(&mut self) {
+        if self.end() {
+            self.reader.wakers().schedule.post();
+        }
+    }
+}
