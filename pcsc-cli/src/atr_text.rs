@@ -82,9 +82,10 @@ fn follows(byte: u8, group: usize) -> String {
     let names = [("TA", 0x10), ("TB", 0x20), ("TC", 0x40), ("TD", 0x80)];
     let names = names.into_iter().filter(|(_, bit)| byte & bit != 0);
     let names: Vec<String> = names.map(|(name, _)| format!("{name}{group}")).collect();
-    match names.is_empty() {
-        true => "no interface byte follows; ".into(),
-        false => format!("{} follow; ", names.join(", ")),
+    match names.as_slice() {
+        [] => "no interface byte follows; ".into(),
+        [name] => format!("{name} follows; "),
+        names => format!("{} follow; ", names.join(", ")),
     }
 }
 
