@@ -8,6 +8,7 @@
 mod apdu_text;
 mod args;
 mod atr_text;
+mod card;
 mod commands;
 mod connect;
 mod doctor;

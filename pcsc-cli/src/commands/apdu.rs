@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::apdu_text::{self, Command, Step};
 use crate::args::{Apdu, Global, Protocol};
+use crate::card;
 use crate::connect::{establish, Fallback};
 use crate::hex;
 use crate::output::{Output, Show, Style};
@@ -87,15 +88,13 @@ pub fn run(global: &Global, arguments: &Apdu, output: &mut Output) -> Result<(),
         Protocol::T1 => Protocols::T1,
         Protocol::Any => Protocols::ANY,
     };
-    let mut card = context.try_connect(&reader.name, share, protocols)?;
-    // Other programs may be using the card: nothing of theirs is reset.
-    card.set_drop_disposition(Disposition::LeaveCard);
+    let mut card = card::connect(&context, &reader.name, share, protocols)?;
     if arguments.warm_reset {
         card.try_reconnect(share, protocols, Disposition::ResetCard)?;
     }
     let mut session = Session {
         link: match arguments.transaction {
-            true => Link::Transaction(card.try_transaction()?),
+            true => Link::Transaction(card::transaction(&mut card)?),
             false => Link::Card(&mut card),
         },
         share,

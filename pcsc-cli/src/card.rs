@@ -1,0 +1,95 @@
+//! A connection to a card, for which a command waits only so long.
+
+use std::ffi::CStr;
+use std::time::Duration;
+
+use pcsc_client::{Card, Context, Disposition, Error, Failure, Protocols, ShareMode, Transaction};
+
+use crate::problem::{Exit, Problem};
+
+/// How long a connection or a transaction waits for another program's transaction to end. It is longer than a
+/// card takes to be powered up, which is part of connecting.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Connects to the card in a reader. A transaction of another program makes SCardConnect wait; after
+/// [`LIMIT`] this is an error. Dropping the connection leaves the card as it is, as other programs may be
+/// using it.
+pub fn connect(
+    context: &Context,
+    reader: &CStr,
+    share: ShareMode,
+    protocols: Protocols,
+) -> Result<Card, Problem> {
+    connect_within(LIMIT, context, reader, share, protocols)
+}
+
+fn connect_within(
+    limit: Duration,
+    context: &Context,
+    reader: &CStr,
+    share: ShareMode,
+    protocols: Protocols,
+) -> Result<Card, Problem> {
+    let connected = context.connect_timeout(reader, share, protocols, limit);
+    let mut card = connected.map_err(|failure| in_time(failure, limit))?;
+    card.set_drop_disposition(Disposition::LeaveCard);
+    Ok(card)
+}
+
+/// Begins a transaction, and gives up after [`LIMIT`] if another program has one.
+pub fn transaction(card: &mut Card) -> Result<Transaction<'_>, Problem> {
+    transaction_within(LIMIT, card)
+}
+
+fn transaction_within(limit: Duration, card: &mut Card) -> Result<Transaction<'_>, Problem> {
+    card.transaction_timeout(limit)
+        .map_err(|failure| in_time(failure, limit))
+}
+
+fn in_time(failure: Failure, limit: Duration) -> Problem {
+    if failure.error() != Error::Timeout {
+        return failure.into();
+    }
+    let text = format!(
+        "Another program holds the card in a transaction, which did not end within {} seconds.",
+        limit.as_secs_f32()
+    );
+    Problem::new(Exit::InUse, text)
+        .advise("Wait until that program has finished, or close it. pcsc doctor may know which it is.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pcsc_client::Choice;
+
+    const SHORT: Duration = Duration::from_millis(50);
+
+    fn context() -> Context {
+        let builder = Context::builder().choose_backend(Choice::Simulated);
+        builder.establish().expect("the bundled simulated reader")
+    }
+
+    #[test]
+    fn a_transaction_of_another_program_is_named_after_the_time_limit() {
+        let (holder, context) = (context(), context());
+        let reader = holder.readers().unwrap().remove(0).name;
+        let (shared, any) = (ShareMode::Shared, Protocols::ANY);
+        let mut waiting = connect(&context, &reader, shared, any).unwrap();
+        let mut card = connect(&holder, &reader, shared, any).unwrap();
+        let held = card.transaction().unwrap();
+        let problems = [
+            connect_within(SHORT, &context, &reader, shared, any).map(|_| ()),
+            transaction_within(SHORT, &mut waiting).map(|_| ()),
+        ];
+        for problem in problems.map(Result::unwrap_err) {
+            assert_eq!(problem.exit, Exit::InUse, "{problem}");
+            assert!(
+                problem.text.contains("in a transaction") && problem.text.contains("0.05 seconds"),
+                "{problem}"
+            );
+        }
+        drop(held);
+        assert!(transaction(&mut waiting).is_ok());
+    }
+}
