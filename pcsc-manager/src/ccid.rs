@@ -80,7 +80,7 @@ impl CcidSlot {
 fn slot_error(error: SharedError) -> SlotError {
     match error {
         SharedError::Busy => SlotError::Busy,
-        SharedError::TimedOut => SlotError::TimedOut,
+        SharedError::TimedOut => SlotError::NotStarted,
         SharedError::Gone | SharedError::NotPolled => SlotError::NoDevice,
         SharedError::Failed => SlotError::Communication,
         SharedError::Reader(error) => {

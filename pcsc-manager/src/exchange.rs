@@ -66,7 +66,7 @@ impl Reader {
             SlotError::NoCard => CallError::NoSmartcard,
             SlotError::BufferTooSmall => CallError::InsufficientBuffer { needed: 0 },
             SlotError::Reset => CallError::ResetCard,
-            SlotError::TimedOut => CallError::Timeout,
+            SlotError::TimedOut | SlotError::NotStarted => CallError::Timeout,
             _ => CallError::NotTransacted,
         })
     }
@@ -91,7 +91,7 @@ impl Reader {
             SlotError::NoDevice => CallError::ReaderUnavailable,
             SlotError::Unsupported => CallError::UnsupportedFeature,
             SlotError::BufferTooSmall => CallError::InsufficientBuffer { needed: 0 },
-            SlotError::TimedOut => CallError::Timeout,
+            SlotError::TimedOut | SlotError::NotStarted => CallError::Timeout,
             _ => CallError::NotTransacted,
         })
     }

@@ -28,7 +28,7 @@ impl Reader {
         };
         if needs_power {
             let powered = slot.power_up(false, deadline);
-            let is_late = powered == Err(SlotError::TimedOut);
+            let is_late = matches!(powered, Err(SlotError::TimedOut | SlotError::NotStarted));
             self.note_power_up(powered);
             if is_late {
                 return Err(CallError::Timeout);
@@ -41,6 +41,8 @@ impl Reader {
         match powered {
             // This says nothing about the card. The bus reports that the reader is gone.
             Err(SlotError::NoDevice) => self.note_failure(SlotError::NoDevice),
+            // The card was not reset.
+            Err(SlotError::NotStarted) => (),
             powered => self.change(|state| state.note_power_up(powered)),
         }
     }
@@ -117,7 +119,7 @@ impl Reader {
                     .map_err(|_| CallError::UnresponsiveCard)
             }
             Err(SlotError::NoCard) => Err(CallError::NoSmartcard),
-            Err(SlotError::TimedOut) => Err(CallError::Timeout),
+            Err(SlotError::TimedOut | SlotError::NotStarted) => Err(CallError::Timeout),
             Err(_) => Err(CallError::UnresponsiveCard),
         };
         let chosen = chosen?;

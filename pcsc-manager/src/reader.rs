@@ -260,6 +260,7 @@ impl Reader {
             // A reader that was unplugged cannot, and need not.
             let _ = driver.slot().power_down();
         }
+        driver.slot().give_back();
         *driver = Driver::new(Box::new(Vacant));
         self.change(|state| {
             state.access = Access::Gone;

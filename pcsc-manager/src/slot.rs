@@ -7,9 +7,10 @@ use pcsc_ccid::reader::DeviceInfo;
 pub use pcsc_ccid::reader::Presence;
 
 /// One slot of a reader: a place for a card. Calls come one at a time, from any thread; each ends within a
-/// time that the driver bounds. The first one opens the device, and dropping the slot closes it.
+/// time that the driver bounds. The first one opens the device, and [`Slot::give_back`] closes it.
 ///
-/// A `deadline` is the caller's: the call ends by then with [`SlotError::TimedOut`]. A slot whose calls are
+/// A `deadline` is the caller's: the call ends by then with [`SlotError::TimedOut`] or
+/// [`SlotError::NotStarted`]. A slot whose calls are
 /// short anyhow may ignore it.
 pub trait Slot: Send {
     /// Whether a card is in the slot.
@@ -103,8 +104,10 @@ pub enum SlotError {
     Unsupported,
     /// The answer does not fit.
     BufferTooSmall,
-    /// The caller's deadline has passed.
+    /// The caller's deadline has passed, and what the command did is unknown.
     TimedOut,
+    /// The caller's deadline has passed before the reader was free. Nothing was sent.
+    NotStarted,
     /// Another process has the reader.
     Busy,
     /// The driver had to reset the card, and what the last command did is unknown. The card has its power and

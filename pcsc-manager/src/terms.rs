@@ -129,7 +129,7 @@ impl Reader {
                 Ok(()) => (),
                 Err(SlotError::NoCard) => return Err(CallError::NoSmartcard),
                 Err(SlotError::NoDevice) => return Err(CallError::ReaderUnavailable),
-                Err(SlotError::TimedOut) => return Err(CallError::Timeout),
+                Err(SlotError::TimedOut | SlotError::NotStarted) => return Err(CallError::Timeout),
                 Err(_) => return Err(CallError::UnresponsiveCard),
             }
         }

@@ -44,6 +44,8 @@ struct Bed {
     has_trouble: bool,
     /// The next exchange makes the driver reset the card.
     resets_card: bool,
+    /// Another slot has the reader until after the next exchange's deadline.
+    is_taken: bool,
     is_gone: bool,
     is_stopped: bool,
     /// Choosing a protocol waits until this is over.
@@ -124,6 +126,9 @@ impl Slot for BenchSlot {
         }
         if std::mem::take(&mut lock(&self.0.state).resets_card) {
             return Err(SlotError::Reset);
+        }
+        if std::mem::take(&mut lock(&self.0.state).is_taken) {
+            return Err(SlotError::NotStarted);
         }
         let room = response
             .get_mut(..command.len())

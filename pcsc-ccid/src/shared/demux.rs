@@ -2,7 +2,7 @@
 //!
 //! Each slot sends by a transport of its own. Of the threads that wait for replies, one receives for all and
 //! hands the messages out by their `bSlot`; the others sleep on `changed`. When it has its own reply, another
-//! one receives. No thread does nothing else.
+//! one receives. There is no thread for this alone.
 
 use std::boxed::Box;
 use std::sync::{Arc, Condvar, Mutex};
@@ -15,11 +15,11 @@ use super::sync::{lock, wait_until};
 use crate::message::{Response, HEADER_SIZE};
 use crate::transport::{Error, Transport};
 
-/// As much as one transfer brings: the longest message of a reader is received in several ones.
+/// Bytes of one transfer. A longer message comes in several ones.
 const TRANSFER: usize = 4096;
 
-/// As much as waits for a slot's thread: more than the longest message. What a hostile reader sends beyond it
-/// is dropped.
+/// The most bytes that are kept for a slot until its thread takes them. It is more than the longest message.
+/// What exceeds it is dropped.
 const MOST: usize = 1 << 17;
 
 /// What the slots share.
@@ -38,6 +38,8 @@ struct State {
     slots: Vec<Pending>,
     /// The slot that the message belongs to which is being received, and how many bytes of it are to come.
     message: (usize, usize),
+    /// The last transfer filled the buffer: the device has not ended it, and the next one goes on.
+    is_unfinished: bool,
     is_gone: bool,
 }
 
@@ -72,6 +74,7 @@ impl Demux {
                 leader: None,
                 slots: vec![Pending::default(); senders.len()],
                 message: (0, 0),
+                is_unfinished: false,
                 is_gone: false,
             }),
             changed: Condvar::new(),
@@ -84,6 +87,7 @@ impl Demux {
                 demux: demux.clone(),
                 sender,
                 slot,
+                has_stalled: false,
             });
         let transports = transports.collect();
         (demux, transports)
@@ -111,6 +115,8 @@ pub struct SlotTransport {
     demux: Arc<Demux>,
     sender: Box<dyn Transport>,
     slot: usize,
+    /// The last command met a halt of the OUT endpoint.
+    has_stalled: bool,
 }
 
 impl Transport for SlotTransport {
@@ -118,12 +124,14 @@ impl Transport for SlotTransport {
         {
             let mut state = lock(&self.demux.state);
             state.slots[self.slot].error = None;
-            // The rest of an earlier reply does not come any more.
-            if state.message.0 == self.slot {
+            // The rest of an earlier reply does not come any more, unless the device is in the middle of it.
+            if state.message.0 == self.slot && !state.is_unfinished {
                 state.message.1 = 0;
             }
         }
-        self.sender.send(message, timeout)
+        let sent = self.sender.send(message, timeout);
+        self.has_stalled = sent == Err(Error::Stall);
+        sent
     }
 
     fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, Error> {
@@ -158,7 +166,8 @@ impl Transport for SlotTransport {
             drop(state);
             let received = input.transport.receive(&mut input.buffer, left);
             if received == Err(Error::Stall) {
-                // Every reply may be lost by it. That the halt cannot be ended, the next transfer says.
+                // Every slot's reply may be lost by it. If the halt cannot be ended, the next transfer fails
+                // and reports it.
                 let _ = input.transport.clear_halt();
             }
             state = lock(&self.demux.state);
@@ -186,7 +195,11 @@ impl Transport for SlotTransport {
     }
 
     fn clear_halt(&mut self) -> Result<(), Error> {
-        self.sender.clear_halt()
+        // A halt of the IN endpoint was ended by the thread that met it. Other slots may be receiving by now.
+        match std::mem::take(&mut self.has_stalled) {
+            true => self.sender.clear_halt(),
+            false => Ok(()),
+        }
     }
 
     fn pause(&mut self, time: Duration) -> Result<(), Error> {
@@ -202,7 +215,10 @@ impl State {
     /// Hands out what one transfer has brought.
     fn take(&mut self, received: Result<usize, Error>, buffer: &[u8]) {
         match received {
-            Ok(length) => self.hand_out(&buffer[..length.min(buffer.len())]),
+            Ok(length) => {
+                self.hand_out(&buffer[..length.min(buffer.len())]);
+                self.is_unfinished = length == TRANSFER;
+            }
             // Each waiting thread knows by itself.
             Err(Error::Timeout | Error::Cancelled) => (),
             Err(Error::Gone) => self.is_gone = true,
@@ -215,8 +231,9 @@ impl State {
 
     /// Hands a transfer's bytes out: messages, whole or in parts.
     fn hand_out(&mut self, mut bytes: &[u8]) {
-        // A transfer that is a whole message begins one, whatever is missing of the one before.
-        if begins_message(bytes) && Response::announced(bytes) == Some(bytes.len()) {
+        // A transfer that is a whole message begins one, whatever is missing of the one before. The middle of
+        // a long message is not looked at: a card chooses its bytes, and may not send to another slot.
+        if !self.is_unfinished && begins_message(bytes) && Response::announced(bytes) == Some(bytes.len()) {
             self.message.1 = 0;
         }
         while !bytes.is_empty() {
@@ -265,6 +282,7 @@ mod tests {
             leader: None,
             slots: vec![Pending::default(); 2],
             message: (0, 0),
+            is_unfinished: false,
             is_gone: false,
         }
     }
@@ -304,10 +322,25 @@ mod tests {
         assert_eq!(handed_out(&[cut[..64].to_vec(), next.clone()])[1], next);
         // As long as it likes.
         let endless = [0x80, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0, 0].to_vec();
-        let flood = vec![vec![0x55; TRANSFER]; 100];
+        let mut flood = vec![vec![0x55; TRANSFER]; 100];
+        flood.push(vec![0x55; 3]);
         let [first, second] = handed_out(&[&[endless], &flood[..], std::slice::from_ref(&next)].concat());
         assert!(first.len() <= MOST);
         assert_eq!(second, next);
+    }
+
+    #[test]
+    fn no_card_can_forge_a_message_of_another_slot() {
+        let mut data = vec![0x55; TRANSFER + 200];
+        let forged = message(1, &[0x66; 10]);
+        let at = TRANSFER - HEADER_SIZE;
+        data.truncate(at + forged.len());
+        data[at..].copy_from_slice(&forged);
+        let mut long = message(0, &data);
+        long[1..5].copy_from_slice(&(data.len() as u32).to_le_bytes());
+        let transfers: Vec<Vec<u8>> = long.chunks(TRANSFER).map(<[u8]>::to_vec).collect();
+        assert_eq!(transfers[1], forged);
+        assert_eq!(handed_out(&transfers), [long, vec![]]);
     }
 
     #[test]

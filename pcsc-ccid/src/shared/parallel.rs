@@ -19,7 +19,7 @@ pub struct Parallel<R> {
 pub struct Working<'a, R> {
     /// `None` if the reader was closed meanwhile.
     pub reader: TimedMutexGuard<'a, Option<R>>,
-    // After the driver is unlocked, so that another thread may use it when it may work.
+    // Dropped after `reader`: a thread that gets the permit must not find the driver still locked.
     _permit: Permit<'a, R>,
 }
 
@@ -43,8 +43,8 @@ impl<R> Parallel<R> {
         }
     }
 
-    /// Locks a slot's driver. The driver of the first slot refuses a slot that there is not. Returns `None`
-    /// if the deadline has passed before.
+    /// Locks a slot's driver. A slot number without a driver goes to the first driver, which refuses it.
+    /// Returns `None` if the deadline has passed before.
     pub fn lock(&self, slot: u8, deadline: Option<Instant>) -> Option<Working<'_, R>> {
         let slot = self.slots.get(usize::from(slot)).unwrap_or(&self.slots[0]);
         let reader = slot.lock_until(deadline)?;

@@ -94,7 +94,7 @@ enum Driver {
 struct Inner {
     open: Open,
     driver: Option<Driver>,
-    /// Whether it has answered since it was opened.
+    /// Whether a call since it was opened has ended otherwise than with `Gone`.
     has_worked: bool,
     slots: Vec<SlotUse>,
 }
@@ -252,10 +252,15 @@ impl SharedReader {
         match &mut inner.driver {
             Some(Driver::Parallel(parallel)) => {
                 let parallel = parallel.clone();
+                let has_worked = inner.has_worked;
                 drop(inner);
                 let mut working = parallel.lock(slot, deadline).ok_or(SharedError::TimedOut)?;
                 let result = use_it(working.reader.as_mut().ok_or(SharedError::NotPolled)?);
                 drop(working);
+                if has_worked && !matches!(result, Err(Error::Transport(transport::Error::Gone))) {
+                    // There is nothing to note. The lock may be held by a thread that waits for another slot.
+                    return result.map_err(SharedError::Reader);
+                }
                 let mut inner = self.inner.lock();
                 match &inner.driver {
                     Some(Driver::Parallel(now)) if Arc::ptr_eq(now, &parallel) => {

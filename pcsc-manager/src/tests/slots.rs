@@ -151,6 +151,18 @@ fn connections_learn_that_the_driver_had_to_reset_the_card() {
 }
 
 #[test]
+fn a_command_that_was_not_sent_in_time_costs_no_reset() {
+    let rig = Rig::new(1);
+    let client = rig.client();
+    let [a, b] = [(); 2].map(|()| connect(&client, SHARED).unwrap());
+    let powers = rig.benches[0].powers.load(Ordering::SeqCst);
+    lock(&rig.benches[0].state).is_taken = true;
+    assert_eq!(echo(&client, a), Err(CallError::Timeout));
+    assert_eq!([a, b].map(|card| echo(&client, card)), [Ok(()); 2]);
+    assert_eq!(rig.benches[0].powers.load(Ordering::SeqCst), powers);
+}
+
+#[test]
 fn a_new_reader_takes_the_place_of_one_that_is_gone() {
     let rig = Rig::new(2);
     let client = rig.client();

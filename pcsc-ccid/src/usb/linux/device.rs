@@ -274,15 +274,25 @@ impl Control {
     fn transfer(&mut self, message: Vec<u8>, timeout: Duration) -> Result<Vec<u8>, Error> {
         self.pipe.reclaim()?;
         self.pipe.submit(message);
+        // A buffer that is not returned is wiped: it may hold a PIN.
         match self.pipe.wait(Instant::now().checked_add(timeout)) {
-            Ok(completion) => match completion.result {
+            Ok(mut completion) => match completion.result {
                 Ok(()) => Ok(completion.buffer),
-                Err(error) => Err(self.pipe.explain(error)),
+                Err(error) => {
+                    completion.buffer.zeroize();
+                    Err(self.pipe.explain(error))
+                }
             },
-            Err(interruption) => match self.pipe.reclaim()? {
-                Some(late) if late.result == Err(Error::Gone) => Err(Error::Gone),
-                _ => Err(interruption.into()),
-            },
+            Err(interruption) => {
+                let late = self.pipe.reclaim()?.map(|mut late| {
+                    late.buffer.zeroize();
+                    late.result
+                });
+                match late {
+                    Some(Err(Error::Gone)) => Err(Error::Gone),
+                    _ => Err(interruption.into()),
+                }
+            }
         }
     }
 }
