@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use pcsc_ccid::apdu::carries_pin;
+
 /// Follows what goes to a card, message by message.
 #[derive(Debug, Default)]
 pub(super) struct Secrets {
@@ -21,10 +23,9 @@ enum Rest {
     Parts,
 }
 
-/// The data of VERIFY, CHANGE REFERENCE DATA or RESET RETRY COUNTER (ISO 7816-4, clauses 11.6.6 to 11.6.10)
-/// begin here.
+/// Whether a command begins at `at` whose data hold a PIN. CLA FF is reserved for PPS.
 fn is_pin(data: &[u8], at: usize) -> bool {
-    matches!(data.get(at..), Some([cla, 0x20 | 0x21 | 0x24 | 0x25 | 0x2C | 0x2D, ..]) if *cla != 0xFF)
+    matches!(data.get(at..), Some([cla, ins, ..]) if *cla != 0xFF && carries_pin(*ins))
 }
 
 /// The information field of a T=1 block is as long as its LEN says, and LRC or CRC follow.
@@ -113,6 +114,14 @@ mod tests {
         let next = [0x00, 0xB0, 0x00, 0x00, 0x08];
         let messages: [(&[u8], u16); 4] = [(&CHANGE, 1), (&[0x31], 1), (&[0x31; 31], 1), (&next, 1)];
         assert_eq!(shown(&messages), [&CHANGE[..], &[], &[], &next]);
+    }
+
+    #[test]
+    fn the_data_of_all_commands_with_a_pin_are_hidden() {
+        for ins in [0x20, 0x21, 0x24, 0x25, 0x26, 0x28, 0x2C, 0x2D] {
+            let command = [0x00, ins, 0x00, 0x01, 0x04, 0x31, 0x32, 0x33, 0x34];
+            assert_eq!(shown(&[(&command, 0)]), [&command[..5]], "INS {ins:02X}");
+        }
     }
 
     #[test]
