@@ -98,10 +98,13 @@ pub struct List {
 
 const APDU_FORMS: &str = "\
 An APDU is all its bytes in hexadecimal digits, with or without blanks or colons between them, or
-[CLA]INS[P1P2][:DATA][/LE][=SW] as ykman takes it, or the word reset. Without /LE there is no Le; =SW is what \
-the card has to answer, X stands for any digit, and = alone for 9000. A file has one APDU on a line, as for \
-scriptor: # begins a comment, \\ at the end continues a line, exit ends the script. The data of VERIFY and \
-its like are not printed, as they may be a PIN.
+[CLA]INS[P1P2][:DATA][/LE][=SW] as ykman takes it, or the word reset. One with blanks needs quotes. Without /LE \
+there is no Le; =SW is what the card has to answer, X stands for any digit, and = alone for 9000. If the card \
+answers otherwise, the APDUs after it are not sent, and the exit code is 1.
+
+A file has one APDU on a line, as for scriptor: # begins a comment, \\ at the end continues a line, exit ends \
+the script. The data of VERIFY and its like are not printed, as they may be a PIN. A connection waits 10 seconds \
+for another program's transaction to end.
 
   pcsc apdu '00 A4 04 00 0A A0 00 00 00 62 03 01 0C 06 01'
   pcsc apdu a40400:a000000062=  b0/10=

@@ -15,6 +15,7 @@ mod doctor;
 mod hex;
 mod logging;
 mod output;
+mod pin_mask;
 mod problem;
 mod readers;
 mod select;

@@ -1,7 +1,9 @@
 //! `pcsc apdu`: sends commands to a card.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 
+use pcsc_ccid::apdu;
 use pcsc_client::{Card, Disposition, Failure, Protocols, ShareMode, Transaction, MAX_BUFFER_SIZE_EXTENDED};
 use serde::Serialize;
 
@@ -11,25 +13,27 @@ use crate::card;
 use crate::connect::{establish, Fallback};
 use crate::hex;
 use crate::output::{Output, Show, Style};
+use crate::pin_mask;
 use crate::problem::{Exit, Problem};
 use crate::select;
 use crate::status_words;
 
 /// One command and its answer.
 #[derive(Debug, Serialize)]
+#[serde(tag = "event", rename = "exchange")]
 struct Exchange {
     command: String,
     data: String,
     sw: String,
     meaning: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// `None` without `=SW`.
     expected: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     as_expected: Option<bool>,
 }
 
 /// A reset, in a stream of exchanges.
 #[derive(Debug, Serialize)]
+#[serde(tag = "event", rename = "reset")]
 struct Reset {
     atr: String,
 }
@@ -102,61 +106,81 @@ pub fn run(global: &Global, arguments: &Apdu, output: &mut Output) -> Result<(),
         is_automatic: arguments.auto,
         buffer: vec![0; MAX_BUFFER_SIZE_EXTENDED],
     };
-    let mut is_expected = true;
-    for step in &steps {
+    for (at, (place, step)) in steps.iter().enumerate() {
         match step {
             Step::Reset => output.part(&session.reset()?)?,
             Step::Send(command) => {
                 let exchange = session.send(command)?;
-                is_expected &= exchange.as_expected != Some(false);
                 output.part(&exchange)?;
+                if exchange.as_expected == Some(false) {
+                    return Err(unexpected(place, at + 1 == steps.len()));
+                }
             }
         }
     }
-    match is_expected {
-        true => Ok(()),
-        false => Err(Problem::new(
-            Exit::Unexpected,
-            "The card did not answer as expected.",
-        )),
-    }
+    Ok(())
 }
 
-/// The commands of the arguments, or of a file.
-fn steps(arguments: &Apdu) -> Result<Vec<Step>, Problem> {
-    let unreadable = |error: io::Error| {
-        let name = arguments
-            .file
-            .as_ref()
-            .map_or("-".into(), |path| path.display().to_string());
-        Problem::new(Exit::Usage, format!("{name} cannot be read: {error}."))
+/// The problem that an answer is not the expected one. What follows was meant for a card in another state,
+/// and may be a PIN: it is not sent.
+fn unexpected(place: &str, is_last: bool) -> Problem {
+    let rest = if is_last {
+        ""
+    } else {
+        " What follows was not sent."
     };
+    Problem::new(
+        Exit::Unexpected,
+        format!("The answer to {place} is not the expected one.{rest}"),
+    )
+}
+
+/// The commands of the arguments, or of a file, each with its place there.
+fn steps(arguments: &Apdu) -> Result<Vec<(String, Step)>, Problem> {
     let wrong = |error: String| {
         Problem::new(Exit::Usage, format!("An APDU cannot be understood: {error}.")).advise(
             "Write all bytes in hexadecimal digits, as '00 A4 04 00 00', or [CLA]INS[P1P2][:DATA][/LE][=SW].",
         )
     };
-    let file = match &arguments.file {
-        Some(path) if path.as_os_str() != "-" => Some(std::fs::read_to_string(path).map_err(unreadable)?),
-        None if arguments.apdus != ["-"] => None,
-        _ => {
-            let mut text = String::new();
-            io::stdin().read_to_string(&mut text).map_err(unreadable)?;
-            Some(text)
-        }
+    if let Some(text) = script(arguments)? {
+        let steps = apdu_text::script(&text).map_err(wrong)?;
+        let placed = |(line, step)| (format!("the APDU in line {line}"), step);
+        return Ok(steps.into_iter().map(placed).collect());
+    }
+    let apdus = &arguments.apdus;
+    if apdu_text::is_unquoted(apdus) {
+        return Err(wrong("the shell has split it into single bytes; quote it".into()));
+    }
+    let numbered = apdus.iter().enumerate();
+    let step = |(at, text): (usize, &String)| {
+        let number = at + 1;
+        let step = match text.as_str() {
+            "-" => Err("- stands alone, for all of standard input".into()),
+            text => apdu_text::parse(text),
+        };
+        let step = step.map_err(|error| wrong(format!("number {number}: {error}")))?;
+        Ok((format!("APDU {number}"), step))
     };
-    match file {
-        Some(text) => {
-            let steps = apdu_text::script(&text).map_err(wrong)?;
-            Ok(steps.into_iter().map(|(_, step)| step).collect())
+    numbered.map(step).collect()
+}
+
+/// The text of the file or of standard input, if the commands are there.
+fn script(arguments: &Apdu) -> Result<Option<Vec<u8>>, Problem> {
+    let mut text = Vec::new();
+    let (name, read) = match &arguments.file {
+        Some(path) if path.as_os_str() != "-" => {
+            let read = File::open(path).and_then(|mut file| file.read_to_end(&mut text));
+            (path.display().to_string(), read)
         }
-        None => {
-            let numbered = arguments.apdus.iter().enumerate();
-            let step = |(at, text): (usize, &String)| {
-                apdu_text::parse(text).map_err(|error| wrong(format!("number {}: {error}", at + 1)))
-            };
-            numbered.map(step).collect()
-        }
+        None if arguments.apdus != ["-"] => return Ok(None),
+        _ => ("-".into(), io::stdin().read_to_end(&mut text)),
+    };
+    match read {
+        Ok(_) => Ok(Some(text)),
+        Err(error) => Err(Problem::new(
+            Exit::Usage,
+            format!("{name} cannot be read: {error}."),
+        )),
     }
 }
 
@@ -199,8 +223,10 @@ impl Session<'_> {
     fn send(&mut self, command: &Command) -> Result<Exchange, Problem> {
         let (mut data, mut sw) = self.transmit(&command.bytes)?;
         if self.is_automatic {
-            if let ([0x6C, right], [.., _]) = (sw, &command.bytes[..]) {
-                (data, sw) = self.transmit(&with_le(&command.bytes, right))?;
+            if let [0x6C, right] = sw {
+                if let Some(corrected) = with_le(&command.bytes, right) {
+                    (data, sw) = self.transmit(&corrected)?;
+                }
             }
             while let [0x61, more] = sw {
                 let class = get_response_class(command.bytes[0]);
@@ -220,7 +246,7 @@ impl Session<'_> {
             pairs.all(|(expected, found)| expected == 'X' || expected == found)
         };
         Ok(Exchange {
-            command: shown(&command.bytes),
+            command: pin_mask::shown(&command.bytes),
             data: hex::compact(&data),
             meaning: status_words::meaning(sw[0], sw[1]),
             as_expected: command.expected.as_ref().map(is_like),
@@ -242,33 +268,42 @@ impl Session<'_> {
     }
 }
 
-/// The command with this Le, which replaces the last byte of a command that had one.
-fn with_le(command: &[u8], le: u8) -> Vec<u8> {
-    let (&[cla, ins, p1, p2], body) = command.split_first_chunk().unwrap_or((&[0; 4], &[]));
-    let mut bytes = vec![cla, ins, p1, p2];
-    match body {
-        [] | [_] => (),
-        [lc, rest @ ..] => bytes.extend(&body[..=rest.len().min(usize::from(*lc))]),
+/// The command with this Le (SW2 of 6CXX) in the place of the one that it had, if any. `None` for bytes that
+/// are no command APDU, in which there is no telling where Le is.
+fn with_le(command: &[u8], le: u8) -> Option<Vec<u8>> {
+    let mut whole = command.to_vec();
+    // Commands to the reader itself have class FF (PC/SC part 3), and the form of any other.
+    *whole.first_mut()? &= 0x7F;
+    let parsed = apdu::Command::parse(&whole).ok()?;
+    let (is_extended, has_data, has_le) = (parsed.extended, !parsed.data.is_empty(), parsed.ne.is_some());
+    let old = match (has_le, is_extended, has_data) {
+        (false, ..) => 0,
+        (true, false, _) => 1,
+        (true, true, true) => 2,
+        (true, true, false) => 3,
+    };
+    let mut bytes = command[..command.len() - old].to_vec();
+    match (is_extended, has_data) {
+        (false, _) => bytes.push(le),
+        (true, has_data) => {
+            // Without data, Le has three bytes, of which the first is 0.
+            bytes.extend((!has_data).then_some(0));
+            // 6C00 asks for 256, which is 0 in one byte.
+            bytes.extend(if le == 0 { [1, 0] } else { [0, le] });
+        }
     }
-    bytes.push(le);
-    bytes
+    Some(bytes)
 }
 
 /// The class of GET RESPONSE: the command's logical channel, without secure messaging and chaining
-/// (ISO/IEC 7816-4, clause 5.4.1).
+/// (ISO/IEC 7816-4, clause 5.4.1). Proprietary classes have the channel in the same bits.
 fn get_response_class(cla: u8) -> u8 {
     match cla {
-        0x00..=0x1F => cla & 0x03,
-        0x40..=0x7F => cla & 0x4F,
+        // All commands of a GSM SIM have this class (GSM 11.11, clause 9.2).
+        0xA0 => 0xA0,
+        0x00..=0x1F | 0x80..=0x9F => cla & 0x03,
+        0x40..=0x7F | 0xC0..=0xFE => 0x40 | cla & 0x0F,
         _ => 0,
-    }
-}
-
-/// A command as it is printed: without the data that may be a PIN.
-fn shown(command: &[u8]) -> String {
-    match apdu_text::holds_pin(command) {
-        true => hex::compact(&command[..5]) + &"**".repeat(command.len() - 5),
-        false => hex::compact(command),
     }
 }
 
@@ -278,19 +313,46 @@ mod tests {
 
     #[test]
     fn commands_are_corrected_as_the_card_asks() {
-        assert_eq!(with_le(&[0, 0xB0, 0, 0], 5), [0, 0xB0, 0, 0, 5]);
-        assert_eq!(with_le(&[0, 0xB0, 0, 0, 0], 5), [0, 0xB0, 0, 0, 5]);
-        assert_eq!(with_le(&[0, 0xA4, 4, 0, 1, 0xA0], 5), [0, 0xA4, 4, 0, 1, 0xA0, 5]);
-        assert_eq!(
-            with_le(&[0, 0xA4, 4, 0, 1, 0xA0, 0], 5),
-            [0, 0xA4, 4, 0, 1, 0xA0, 5]
-        );
-        assert_eq!([0x0C, 0x01, 0x53, 0x80].map(get_response_class), [0, 1, 0x43, 0]);
+        for (command, le, corrected) in [
+            ("00B00000", 5, "00B0000005"),
+            ("00B0000000", 5, "00B0000005"),
+            ("00A4040001A0", 5, "00A4040001A005"),
+            ("00A4040001A000", 5, "00A4040001A005"),
+            ("FFCA000000", 4, "FFCA000004"),
+            // Extended.
+            ("00B00000 000100", 5, "00B00000 000005"),
+            ("00B00000 000010", 0, "00B00000 000100"),
+            ("00CB3FFF 000003 5C0100", 5, "00CB3FFF 000003 5C0100 0005"),
+            ("00CB3FFF 000003 5C0100 0000", 5, "00CB3FFF 000003 5C0100 0005"),
+            ("00CB3FFF 000003 5C0100 0000", 0, "00CB3FFF 000003 5C0100 0100"),
+        ] {
+            let bytes = |text| hex::parse_spaced(text).unwrap();
+            assert_eq!(with_le(&bytes(command), le), Some(bytes(corrected)), "{command}");
+        }
+        for malformed in [&[][..], &[0, 0xB0, 0], &[0, 0xA4, 4, 0, 5, 0xA0]] {
+            assert_eq!(with_le(malformed, 5), None);
+        }
     }
 
     #[test]
-    fn pins_are_not_shown() {
-        assert_eq!(shown(&[0, 0x20, 0, 0x80, 2, 0x31, 0x32]), "0020008002****");
-        assert_eq!(shown(&[0, 0xA4, 4, 0]), "00A40400");
+    fn get_response_has_the_channel_of_the_command() {
+        for (class, expected) in [
+            (0x00, 0x00),
+            (0x0E, 0x02),
+            (0x11, 0x01),
+            (0x45, 0x45),
+            (0x73, 0x43),
+            (0x80, 0x00),
+            (0x81, 0x01),
+            (0x87, 0x03),
+            (0x92, 0x02),
+            (0xC5, 0x45),
+            (0xE2, 0x42),
+            (0xA0, 0xA0),
+            (0x20, 0x00),
+            (0xFF, 0x00),
+        ] {
+            assert_eq!(get_response_class(class), expected, "{class:02X}");
+        }
     }
 }
