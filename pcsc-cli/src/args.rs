@@ -92,7 +92,7 @@ pub struct List {
     pub wait: bool,
 
     /// Give up waiting after so many seconds
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, requires = "wait")]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true, requires = "wait")]
     pub timeout: Option<Duration>,
 }
 
@@ -176,7 +176,7 @@ pub struct Watch {
     pub no_atr: bool,
 
     /// End after so many seconds
-    #[arg(short, long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(short, long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     pub timeout: Option<Duration>,
 }
 
@@ -238,9 +238,28 @@ pub enum Protocol {
     T1,
 }
 
+/// A hundred years: for ever, and short enough to be added to any time.
+const LONGEST: f64 = 3.0e9;
+
+/// A number of seconds, 0 or more.
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text
-        .parse()
-        .map_err(|_| "it is no number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+    let seconds = text.parse().ok().filter(|seconds: &f64| *seconds >= 0.0);
+    let seconds = seconds.ok_or("the number of seconds has to be 0 or more")?;
+    Ok(Duration::from_secs_f64(seconds.min(LONGEST)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_seconds_from_0_on() {
+        assert_eq!(seconds("1.5"), Ok(Duration::from_millis(1500)));
+        for text in ["1e19", "1e300", "inf"] {
+            assert_eq!(seconds(text), Ok(Duration::from_secs_f64(LONGEST)), "{text}");
+        }
+        for text in ["-1", "nan", "-inf", "", "soon"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+    }
 }

@@ -1,76 +1,119 @@
-//! A context on the backend that the user chose.
+//! A context on the backend that the user chose, and connections to cards.
 
-use pcsc_client::{BackendKind, Choice, Context};
+use std::ffi::CStr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pcsc_client::{BackendKind, Builder, Card, Choice, Context, Disposition, Failure, Protocols, ShareMode};
 use serde::Serialize;
 
 use crate::args::{Backend, Global};
+use crate::output::message;
 use crate::problem::{Exit, Problem};
 
-/// What a command does where there is neither a daemon nor a reader.
+/// What a command does where no reader is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fallback {
-    /// It uses the bundled simulated reader, and says so.
+    /// It uses the simulated reader, and says so.
     Simulated,
     /// It goes on without a reader.
     Nothing,
 }
 
+/// How readers are reached: what the user has chosen by options and by the environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// The backend. [`Choice::Automatic`] only where no socket is named.
+    pub choice: Choice,
+    /// The daemon's socket that the user names.
+    pub socket: Option<PathBuf>,
+    /// Whether the user has chosen anything.
+    pub is_chosen: bool,
+}
+
+impl Route {
+    /// The user's choice, which is made as in `pcsc_client`: options go before the environment, and a named
+    /// socket before the search for readers.
+    pub fn new(global: &Global) -> Result<Route, Problem> {
+        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        let environment = set("PCSCLITE_BACKEND");
+        let socket = global
+            .socket
+            .clone()
+            .or_else(|| set("PCSCLITE_CSOCK_NAME").map(PathBuf::from));
+        let is_chosen = global.backend.is_some() || environment.is_some() || socket.is_some();
+        let choice = match (global.backend, environment) {
+            (Some(Backend::Daemon), _) => Choice::Daemon,
+            (Some(Backend::Standalone), _) => Choice::Standalone,
+            (Some(Backend::Simulated), _) => Choice::Simulated,
+            (Some(Backend::Auto), _) | (None, None) => Choice::Automatic,
+            (None, Some(value)) if value == "daemon" => Choice::Daemon,
+            (None, Some(value)) if value == "standalone" => Choice::Standalone,
+            (None, Some(value)) if value == "simulated" => Choice::Simulated,
+            // The library would log and ignore it.
+            (None, Some(value)) => {
+                let text =
+                    format!("PCSCLITE_BACKEND is {value:?}; it can be daemon, standalone or simulated.");
+                return Err(Problem::new(Exit::Usage, text));
+            }
+        };
+        let choice = match choice {
+            Choice::Automatic if socket.is_some() => Choice::Daemon,
+            _ => choice,
+        };
+        Ok(Route {
+            choice,
+            socket,
+            is_chosen,
+        })
+    }
+
+    /// For a context that is reached in this way.
+    pub fn builder(&self) -> Builder {
+        let builder = Context::builder().choose_backend(self.choice);
+        match &self.socket {
+            Some(socket) => builder.socket_path(socket),
+            None => builder,
+        }
+    }
+}
+
 /// Establishes a context. The simulated reader never stands in where the user has chosen something.
 pub fn establish(global: &Global, fallback: Fallback) -> Result<Context, Problem> {
-    let is_set = |name| std::env::var_os(name).is_some();
-    if global.backend.is_none() {
-        check_environment()?;
-    }
-    let is_chosen = global.backend.is_some()
-        || global.socket.is_some()
-        || is_set("PCSCLITE_BACKEND")
-        || is_set("PCSCLITE_CSOCK_NAME");
-    let simulates = fallback == Fallback::Simulated && !is_chosen;
-    let mut builder = Context::builder().simulate_if_no_reader(simulates);
-    match global.backend {
-        Some(Backend::Daemon) => builder = builder.choose_backend(Choice::Daemon),
-        Some(Backend::Standalone) => builder = builder.choose_backend(Choice::Standalone),
-        Some(Backend::Simulated) => builder = builder.choose_backend(Choice::Simulated),
-        Some(Backend::Auto) => builder = builder.choose_backend(Choice::Automatic),
-        None => (),
-    }
-    if let Some(socket) = &global.socket {
-        builder = builder.socket_path(socket);
-    }
-    let context = builder.establish()?;
+    let route = Route::new(global)?;
+    let simulates = fallback == Fallback::Simulated && !route.is_chosen;
+    let context = route.builder().simulate_if_no_reader(simulates).establish()?;
     if simulates && context.backend() == BackendKind::Simulated {
-        eprintln!(
-            "pcsc: There is no reader and no daemon. This is the bundled simulated reader, not real \
-             hardware; pcsc doctor says what is missing."
-        );
+        // PCSCLITE_SIMULATED may name others than the bundled one.
+        let which = match std::env::var_os("PCSCLITE_SIMULATED").is_some_and(|names| !names.is_empty()) {
+            true => "What PCSCLITE_SIMULATED names is used",
+            false => "The bundled simulated reader is used",
+        };
+        message(format_args!(
+            "No reader is connected. {which}, not real hardware; pcsc doctor says what is missing."
+        ));
     }
     Ok(context)
 }
 
-/// Whether the user wants simulated readers.
-pub fn wants_simulated(global: &Global) -> Result<bool, Problem> {
-    match global.backend {
-        Some(backend) => Ok(backend == Backend::Simulated),
-        None => {
-            check_environment()?;
-            Ok(std::env::var_os("PCSCLITE_BACKEND").is_some_and(|value| value == "simulated"))
-        }
-    }
-}
+/// How long a connection may take. Cards power up in less time; a transaction of another program can last for
+/// ever.
+pub const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
-/// Refuses a value of PCSCLITE_BACKEND that the library would log and ignore.
-fn check_environment() -> Result<(), Problem> {
-    match std::env::var_os("PCSCLITE_BACKEND") {
-        Some(value)
-            if !["daemon", "standalone", "simulated"]
-                .iter()
-                .any(|known| value == *known) =>
-        {
-            let text = format!("PCSCLITE_BACKEND is {value:?}; it can be daemon, standalone or simulated.");
-            Err(Problem::new(Exit::Usage, text))
-        }
-        _ => Ok(()),
-    }
+/// Connects to a card, which is left as it is at the end, since other programs may be using it.
+///
+/// # Errors
+/// [`pcsc_client::Error::Timeout`] if another program holds the card in a transaction for the whole of
+/// [`CONNECT_LIMIT`]. The context cannot be used after that.
+pub fn connect_card(
+    context: &Context,
+    reader: &CStr,
+    share: ShareMode,
+    protocols: Protocols,
+) -> Result<Card, Failure> {
+    let mut card = context.connect_timeout(reader, share, protocols, CONNECT_LIMIT)?;
+    card.set_drop_disposition(Disposition::LeaveCard);
+    Ok(card)
 }
 
 /// The backend, as commands print it.

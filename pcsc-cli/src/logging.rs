@@ -2,6 +2,8 @@
 
 use log::{LevelFilter, Log, Metadata, Record};
 
+use crate::output::message;
+
 /// Prints records up to a level.
 struct Printer(LevelFilter);
 
@@ -12,11 +14,8 @@ impl Log for Printer {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            eprintln!(
-                "pcsc: {}: {}",
-                record.level().as_str().to_lowercase(),
-                record.args()
-            );
+            let level = record.level().as_str().to_lowercase();
+            message(format_args!("{level}: {}", record.args()));
         }
     }
 

@@ -40,7 +40,7 @@ fn main() -> ExitCode {
         Err(problem) => {
             // A command may have printed what happened itself.
             if !problem.text.is_empty() {
-                eprintln!("pcsc: {problem}");
+                output::message(&problem);
             }
             ExitCode::from(problem.exit as u8)
         }

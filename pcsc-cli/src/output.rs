@@ -1,4 +1,4 @@
-//! Standard output: text for people or JSON for programs, both from the same data.
+//! Standard output: text for people or JSON for programs, both from the same data. Standard error: messages.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -91,6 +91,11 @@ impl Output {
         }
         out.flush()
     }
+}
+
+/// Writes a line to standard error. Where that cannot be written, nobody reads it, and the command goes on.
+pub fn message(text: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "pcsc: {text}");
 }
 
 /// Text of a device or a card, without control characters, which could do anything to a terminal.

@@ -67,6 +67,9 @@ impl Problem {
     }
 }
 
+/// What has happened where a connection is not made in time.
+const IN_TRANSACTION: &str = "Another program holds the card in a transaction.";
+
 /// An error and those below it, as a sentence.
 fn sentence(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -96,7 +99,9 @@ fn advice(error: Error) -> Option<&'static str> {
         Error::NoService | Error::ServiceStopped | Error::SecurityViolation => {
             "pcsc doctor finds out why, and says what to do."
         }
-        Error::SharingViolation => "Close the program that uses the card. pcsc doctor may know which it is.",
+        Error::SharingViolation | Error::Timeout => {
+            "Close the program that uses the card. pcsc doctor may know which it is."
+        }
         Error::NoSmartcard => "Insert a card.",
         Error::UnresponsiveCard => {
             "Take the card out, look at its contacts and its side, and insert it again."
@@ -116,11 +121,13 @@ impl From<Failure> for Problem {
             Error::NoSmartcard | Error::RemovedCard | Error::UnresponsiveCard | Error::UnpoweredCard => {
                 Exit::NoCard
             }
-            Error::SharingViolation => Exit::InUse,
+            Error::SharingViolation | Error::Timeout => Exit::InUse,
             Error::UnknownReader | Error::NoReadersAvailable | Error::ReaderUnavailable => Exit::NoReader,
             _ => Exit::Failed,
         };
         match (failure.cause(), error) {
+            // Connecting to a card is the only call with a limit.
+            (_, Error::Timeout) => Problem::new(exit, IN_TRANSACTION),
             // The user has asked for what does not exist.
             (Some(cause @ Cause::UnknownModel(_)), _) => Problem::new(Exit::Usage, sentence(cause)),
             // The cause says more than the code, which is pcscd's word for many things.

@@ -67,13 +67,20 @@ pub fn no_match(wanted: &str) -> Problem {
 /// The indices of the readers that `wanted` means. What says more goes first: an index, a whole name, a
 /// serial number, a port, and then a part of a name.
 pub fn matching(readers: &[ReaderInfo], wanted: &str) -> Vec<usize> {
-    if let Some(index) = wanted
-        .parse::<usize>()
+    // Every name contains an empty one.
+    if wanted.trim().is_empty() {
+        return Vec::new();
+    }
+    let is_number = wanted.bytes().all(|byte| byte.is_ascii_digit());
+    let index = wanted
+        .parse()
         .ok()
-        .filter(|index| *index < readers.len())
-    {
+        .filter(|index| is_number && *index < readers.len());
+    if let Some(index) = index {
         return vec![index];
     }
+    // Most names contain a digit: one or two digits are never meant as a part of a name.
+    let is_index = is_number && wanted.len() <= 2;
     let lower = wanted.to_lowercase();
     let name = |reader: &ReaderInfo| reader.name.to_string_lossy().into_owned();
     let port = |reader: &ReaderInfo| {
@@ -87,7 +94,7 @@ pub fn matching(readers: &[ReaderInfo], wanted: &str) -> Vec<usize> {
         &|reader| name(reader) == wanted,
         &|reader| reader.identity.serial.as_deref() == Some(wanted),
         &port,
-        &|reader| name(reader).to_lowercase().contains(&lower),
+        &|reader| !is_index && name(reader).to_lowercase().contains(&lower),
     ];
     let found = ways.iter().map(|way| indices(readers, way));
     found

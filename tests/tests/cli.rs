@@ -111,6 +111,44 @@ fn another_program_is_seen_and_not_disturbed() {
 }
 
 #[test]
+fn a_transaction_of_another_program_ends_commands_and_is_named() {
+    let pcscd = Pcscd::start(2);
+    pcscd.reader(0).insert(atr::T1);
+    pcscd.reader(1).insert(atr::T1);
+    let context = pcsc_client::Context::builder()
+        .socket_path(pcscd.socket())
+        .establish()
+        .expect("pcscd answers");
+    let name = context.list_readers_owned().expect("a list").remove(0);
+    let mut card = context
+        .connect(&name, pcsc_client::ShareMode::Shared, pcsc_client::Protocols::ANY)
+        .expect("a card");
+    let transaction = card.transaction().expect("a transaction");
+    for command in [&["atr"][..], &["features"]] {
+        let output = run(&mut pcsc(&pcscd, &[command, &["-r", "0"]].concat()), LIMIT);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(5), "{command:?}: {output:?}");
+        has(&text, &["Another program holds the card in a transaction."]);
+    }
+    // The other reader is examined all the same.
+    let output = run(&mut pcsc(&pcscd, &["doctor"]), LIMIT);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    has(
+        &text,
+        &[
+            "00 00: another program holds the card in a transaction",
+            "01 00: the card answers",
+            "\n1 reader can be used, and 1 card answers.",
+        ],
+    );
+    pcscd.reader(1).remove();
+    drop(transaction);
+    let output = run(&mut pcsc(&pcscd, &["atr", "-r", "0"]), LIMIT);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+#[test]
 fn apdus_get_the_answers_that_others_get() {
     let pcscd = Pcscd::start(1);
     let empty = run(&mut pcsc(&pcscd, &["apdu", SELECT]), LIMIT);
@@ -194,8 +232,13 @@ fn an_atr_is_explained_with_what_the_driver_says() {
 /// `pcsc doctor` on a machine whose /run/pcscd is this folder and whose /sys has these folders; `prepare` is
 /// a script that runs before. Gives its exit code and text.
 fn doctor(run_pcscd: &Path, folders: &str, prepare: &str) -> (Option<i32>, String) {
+    doctor_with(run_pcscd, folders, prepare, "")
+}
+
+/// [`doctor`] with options.
+fn doctor_with(run_pcscd: &Path, folders: &str, prepare: &str, options: &str) -> (Option<i32>, String) {
     let mut command = in_namespace(run_pcscd, folders, "sh");
-    command.args(["-c", &format!("{prepare}\nexec \"$0\" doctor")]);
+    command.args(["-c", &format!("{prepare}\nexec \"$0\" doctor {options}")]);
     command.arg(artifacts::binary("pcsc-cli", "pcsc"));
     for name in ["PCSCLITE_BACKEND", "PCSCLITE_CSOCK_NAME", "LD_LIBRARY_PATH"] {
         command.env_remove(name);
@@ -245,6 +288,17 @@ fn a_doctor_finds_what_keeps_a_daemon_away() {
         ],
     );
 
+    // Where the library would not go, nothing is examined.
+    let (code, text) = doctor_with(folder.path(), USB, ":", "--backend standalone");
+    assert_eq!(code, Some(3), "{text}");
+    assert!(
+        text.contains("/dev/bus/usb is missing") && !text.contains("daemon  "),
+        "{text}"
+    );
+    let (code, text) = doctor_with(folder.path(), USB, ":", "--backend daemon");
+    assert_eq!(code, Some(6), "{text}");
+    assert!(text.contains("BAD  daemon") && !text.contains("USB"), "{text}");
+
     // Listening, but not for this user.
     fs::remove_file(&socket).expect("our socket");
     let _listener = UnixListener::bind(&socket).expect("a socket");
@@ -271,6 +325,7 @@ fn a_doctor_finds_what_keeps_a_daemon_away() {
             "Join the group",
         ],
     );
+    assert!(!text.contains("USB"), "{text}");
 }
 
 #[test]
@@ -291,6 +346,7 @@ fn a_doctor_finds_that_a_daemon_refuses_its_clients() {
             "org.debian.pcsc-lite.access_pcsc",
         ],
     );
+    assert!(!text.contains("USB"), "{text}");
     refusing.join().expect("no panic");
 }
 

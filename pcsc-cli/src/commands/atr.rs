@@ -4,12 +4,12 @@ use std::io::{self, Write};
 
 use pcsc_ccid::atr;
 use pcsc_ccid::quirks;
-use pcsc_client::{Attribute, Card, Context, Disposition, Protocols, ReaderInfo, ShareMode};
+use pcsc_client::{Attribute, Card, Protocols, ReaderInfo, ShareMode};
 use serde::Serialize;
 
 use crate::args::{Atr, Global};
 use crate::atr_text::{self, Part};
-use crate::connect::{establish, Fallback};
+use crate::connect::{connect_card, establish, Fallback};
 use crate::hex;
 use crate::output::{printable, Output, Show, Style};
 use crate::problem::{Exit, Problem};
@@ -103,7 +103,7 @@ pub fn run(global: &Global, arguments: &Atr, output: &mut Output) -> Result<(), 
         [] => {
             let context = establish(global, Fallback::Simulated)?;
             let reader = select::one(&context, global.reader.as_deref())?;
-            let card = connect(&context, &reader)?;
+            let card = connect_card(&context, &reader.name, ShareMode::Shared, Protocols::ANY)?;
             (card.try_status()?.atr().to_vec(), Some(in_reader(&reader, &card)))
         }
         words => {
@@ -123,13 +123,6 @@ pub fn run(global: &Global, arguments: &Atr, output: &mut Output) -> Result<(), 
         atr: hex::compact(&bytes),
         reader,
     })?)
-}
-
-fn connect(context: &Context, reader: &ReaderInfo) -> Result<Card, Problem> {
-    let mut card = context.try_connect(&reader.name, ShareMode::Shared, Protocols::ANY)?;
-    // Other programs may be using the card: nothing of theirs is reset.
-    card.set_drop_disposition(Disposition::LeaveCard);
-    Ok(card)
 }
 
 fn in_reader(reader: &ReaderInfo, card: &Card) -> InReader {

@@ -2,12 +2,14 @@
 
 use std::io::{self, Write};
 
-use pcsc_client::{Choice, Context};
+use pcsc_client::Choice;
 use serde::Serialize;
 
-use crate::args::{Backend, Global};
-use crate::connect::wants_simulated;
-use crate::doctor::{cards, daemon, libraries, usb, Finding, State};
+use crate::args::Global;
+use crate::connect::Route;
+use crate::doctor::cards::{self, Checked};
+use crate::doctor::daemon::{self, Daemon};
+use crate::doctor::{libraries, usb, Finding, State};
 use crate::output::{Output, Show, Style};
 use crate::problem::{Exit, Problem};
 
@@ -38,26 +40,30 @@ impl Show for Report {
 
 /// Runs the command.
 pub fn run(global: &Global, output: &mut Output) -> Result<(), Problem> {
-    let mut findings = Vec::new();
-    let context = match wants_simulated(global)? {
-        true => Some(simulated()?),
-        false => real(global, &mut findings),
+    let route = Route::new(global)?;
+    let mut findings = examined(&route);
+    let context = route.builder().establish();
+    let checked = match &context {
+        Ok(context) => cards::check(context, &|| route.builder().establish()),
+        Err(failure) if findings.iter().any(|finding| finding.state == State::Bad) => {
+            // The finding says why.
+            log::info!("{failure}");
+            Checked::default()
+        }
+        Err(failure) => Checked::of(Finding::bad("reader", failure.to_string())),
     };
-    let checked = context.as_ref().map(cards::check).unwrap_or_default();
     findings.extend(checked.findings);
     let (usable, cards) = (checked.usable, checked.cards);
+    let is_well = findings.iter().all(|finding| finding.state != State::Bad);
     let verdict = match (usable, cards) {
         (0, _) => "No reader can be used.".to_owned(),
         (_, 0) => format!("{} can be used. No card answers.", count(usable, "reader")),
         _ => format!(
-            "All is well: {} can be used, and {}.",
+            "{}{} can be used, and {}.",
+            if is_well { "All is well: " } else { "" },
             count(usable, "reader"),
             answers(cards)
         ),
-    };
-    let exit = match context {
-        None => Exit::NoService,
-        Some(_) => Exit::NoReader,
     };
     output.whole(&Report {
         findings,
@@ -65,9 +71,11 @@ pub fn run(global: &Global, output: &mut Output) -> Result<(), Problem> {
         answering_cards: cards,
         verdict,
     })?;
-    match usable {
-        // The verdict says so.
-        0 => Err(Problem::new(exit, "")),
+    // The verdict says what the code means.
+    match (usable, context) {
+        (0, Err(failure)) => Err(Problem::new(Problem::from(failure).exit, "")),
+        (0, Ok(_)) if checked.is_in_use => Err(Problem::new(Exit::InUse, "")),
+        (0, Ok(_)) => Err(Problem::new(Exit::NoReader, "")),
         _ => Ok(()),
     }
 }
@@ -84,22 +92,24 @@ fn answers(cards: usize) -> String {
     }
 }
 
-fn simulated() -> Result<Context, Problem> {
-    Ok(Context::builder().choose_backend(Choice::Simulated).establish()?)
-}
-
-/// Looks at the daemon, the USB and the libraries; gives a context with what works.
-fn real(global: &Global, findings: &mut Vec<Finding>) -> Option<Context> {
-    let (finding, daemon) = daemon::check(global);
-    findings.push(finding);
-    findings.extend(usb::check(daemon.is_some()));
+/// What is found of the daemon, the USB and the libraries, as far as the library goes there for this route.
+fn examined(route: &Route) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let usb = match route.choice {
+        Choice::Simulated => return findings,
+        Choice::Standalone => Some(usb::check()),
+        choice => {
+            let (finding, daemon) = daemon::check(route);
+            findings.push(finding);
+            match daemon {
+                _ if choice != Choice::Automatic => None,
+                Daemon::Serves => Some(usb::served()),
+                Daemon::Absent => Some(usb::check()),
+                Daemon::Fails => None,
+            }
+        }
+    };
+    findings.extend(usb.unwrap_or_default());
     findings.extend(libraries::check());
-    if daemon.is_some() || global.backend == Some(Backend::Daemon) {
-        return daemon;
-    }
-    // Its failure is among the findings on the USB.
-    Context::builder()
-        .choose_backend(Choice::Standalone)
-        .establish()
-        .ok()
+    findings
 }

@@ -3,11 +3,11 @@
 use std::io::{self, Write};
 
 use pcsc_ccid::part10::{Feature, GET_FEATURE_REQUEST};
-use pcsc_client::{Attribute, Card, Disposition, Protocols, ShareMode, MAX_BUFFER_SIZE};
+use pcsc_client::{Attribute, Card, Protocols, ShareMode, MAX_BUFFER_SIZE};
 use serde::Serialize;
 
 use crate::args::Global;
-use crate::connect::{establish, Fallback};
+use crate::connect::{connect_card, establish, Fallback};
 use crate::hex;
 use crate::output::{printable, Output, Show, Style};
 use crate::problem::Problem;
@@ -69,8 +69,7 @@ pub fn run(global: &Global, output: &mut Output) -> Result<(), Problem> {
     let context = establish(global, Fallback::Simulated)?;
     let reader = select::one(&context, global.reader.as_deref())?;
     // The reader alone is asked: no card is needed, and none is disturbed.
-    let mut card = context.try_connect(&reader.name, ShareMode::Direct, Protocols::UNDEFINED)?;
-    card.set_drop_disposition(Disposition::LeaveCard);
+    let card = connect_card(&context, &reader.name, ShareMode::Direct, Protocols::UNDEFINED)?;
     let features = features(&card);
     let has_properties = features
         .iter()

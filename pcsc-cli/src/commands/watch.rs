@@ -12,7 +12,7 @@ use crate::args::{Global, Subject, Watch};
 use crate::atr_text;
 use crate::connect::{establish, Fallback};
 use crate::hex;
-use crate::output::{printable, Output, Show, Style};
+use crate::output::{message, printable, Output, Show, Style};
 use crate::problem::Problem;
 use crate::select;
 use crate::smartcard_list;
@@ -73,7 +73,7 @@ impl Show for Line {
 pub fn run(global: &Global, arguments: &Watch, output: &mut Output) -> Result<(), Problem> {
     let context = establish(global, Fallback::Nothing)?;
     if context.try_list_readers()?.is_empty() {
-        eprintln!("pcsc: No reader is connected; waiting. --backend simulated has a simulated one.");
+        message("No reader is connected; waiting. --backend simulated has a simulated one.");
     }
     let mut wanted = Wanted {
         context: &context,

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::args::With;
+use crate::output::message;
 use crate::problem::{Exit, Problem};
 
 /// The program of a script, and that of the script that this is, and so on.
@@ -75,7 +76,7 @@ fn joined(mut text: OsString, with: &str) -> OsString {
 }
 
 fn warn(text: &str) {
-    eprintln!("pcsc: warning: {text}");
+    message(format_args!("warning: {text}"));
 }
 
 /// The folder for LD_LIBRARY_PATH and the file for LIBPCSCLITE_DELEGATE: next to this program, where cargo

@@ -1,9 +1,10 @@
 //! Which readers a context has, and whether their cards answer.
 
-use pcsc_client::{Context, Disposition, Error, Protocols, ReaderInfo, ShareMode, State};
+use pcsc_client::{Context, Error, Failure, Protocols, ReaderInfo, ShareMode, State};
 
 use super::Finding;
 use crate::atr_text;
+use crate::connect::connect_card;
 use crate::output::printable;
 
 /// What the readers of a context have shown.
@@ -15,41 +16,50 @@ pub struct Checked {
     pub usable: usize,
     /// How many cards answer.
     pub cards: usize,
+    /// Whether other programs keep a reader or its card to themselves.
+    pub is_in_use: bool,
 }
 
-/// Looks at each reader, and connects to its card.
-pub fn check(context: &Context) -> Checked {
-    let mut checked = Checked::default();
+/// Looks at each reader, and connects to its card. Each reader has a context of its own from `establish`: that
+/// of a card that is held in a transaction is lost.
+pub fn check(context: &Context, establish: &dyn Fn() -> Result<Context, Failure>) -> Checked {
     let readers = match context.readers() {
-        Ok(readers) => readers,
-        Err(failure) => {
-            checked.findings.push(Finding::bad("reader", failure.to_string()));
-            return checked;
+        Ok(readers) if readers.is_empty() => {
+            return Checked::of(Finding::bad("reader", "no reader is listed"));
         }
+        Ok(readers) => readers,
+        Err(failure) => return Checked::of(Finding::bad("reader", failure.to_string())),
     };
-    if readers.is_empty() {
-        checked
-            .findings
-            .push(Finding::bad("reader", "no reader is listed"));
-    }
+    let mut checked = Checked::default();
     for reader in &readers {
-        checked.add(context, reader);
+        checked.add(establish, reader);
     }
     checked
 }
 
 impl Checked {
-    fn add(&mut self, context: &Context, reader: &ReaderInfo) {
+    /// A finding, and no reader.
+    pub fn of(finding: Finding) -> Checked {
+        Checked {
+            findings: vec![finding],
+            ..Checked::default()
+        }
+    }
+
+    fn add(&mut self, establish: &dyn Fn() -> Result<Context, Failure>, reader: &ReaderInfo) {
         let name = printable(&reader.name.to_string_lossy());
         if reader.state.contains(State::UNAVAILABLE) || reader.state.is_empty() {
+            self.is_in_use = true;
             let text = format!("{name} cannot be used: another process has it, or it does not answer");
             self.findings
                 .push(Finding::bad("reader", text).advise("End that process, or plug the reader in again."));
             return;
         }
         self.usable += 1;
-        let finding = match connect(context, reader) {
+        let finding = match establish().and_then(|context| atr(&context, reader)) {
             _ if reader.state.contains(State::EXCLUSIVE) => {
+                self.is_in_use = true;
+                self.usable -= 1;
                 Finding::note("card", format!("{name}: a program uses the card exclusively"))
                     .advise("End that program to use the card.")
             }
@@ -65,10 +75,18 @@ impl Checked {
                     format!("{name}: the card answers ({})", atr_text::short(&atr)),
                 )
             }
-            Err(Error::UnresponsiveCard) => mute(&name),
-            Err(Error::UnpoweredCard) => Finding::bad("card", format!("{name}: the card has no power"))
-                .advise("Take the card out and insert it again."),
-            Err(error) => Finding::bad("card", format!("{name}: {error}")),
+            Err(failure) => match failure.error() {
+                Error::UnresponsiveCard => mute(&name),
+                Error::UnpoweredCard => Finding::bad("card", format!("{name}: the card has no power"))
+                    .advise("Take the card out and insert it again."),
+                Error::Timeout => {
+                    self.is_in_use = true;
+                    self.usable -= 1;
+                    let text = format!("{name}: another program holds the card in a transaction");
+                    Finding::bad("card", text).advise("End that program, or what it does, to use the card.")
+                }
+                _ => Finding::bad("card", format!("{name}: {failure}")),
+            },
         };
         self.findings.push(finding);
     }
@@ -80,8 +98,7 @@ fn mute(name: &str) -> Finding {
 }
 
 /// The ATR of a card that is left as it is.
-fn connect(context: &Context, reader: &ReaderInfo) -> Result<Vec<u8>, Error> {
-    let mut card = context.connect(&reader.name, ShareMode::Shared, Protocols::ANY)?;
-    card.set_drop_disposition(Disposition::LeaveCard);
-    Ok(card.status2_owned()?.atr().to_vec())
+fn atr(context: &Context, reader: &ReaderInfo) -> Result<Vec<u8>, Failure> {
+    let card = connect_card(context, &reader.name, ShareMode::Shared, Protocols::ANY)?;
+    Ok(card.try_status()?.atr().to_vec())
 }

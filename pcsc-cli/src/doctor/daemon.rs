@@ -2,21 +2,34 @@
 
 use std::path::Path;
 
-use pcsc_client::{BackendKind, Cause, Choice, Context, Failure, Found};
+use pcsc_client::{BackendKind, Cause, Choice, Failure, Found};
 
 use super::Finding;
-use crate::args::Global;
+use crate::connect::Route;
 
 const SUBJECT: &str = "daemon";
+/// The advice where the user names the socket.
+const NAMED: &str = "Look at --socket or PCSCLITE_CSOCK_NAME, which names this socket, and at the program that listens there.";
 const SOCKET: &str = "systemctl enable --now pcscd.socket";
 
-/// The daemon's state, and a context with it if it works.
-pub fn check(global: &Global) -> (Finding, Option<Context>) {
-    let mut builder = Context::builder().choose_backend(Choice::Daemon);
-    if let Some(socket) = &global.socket {
-        builder = builder.socket_path(socket);
-    }
-    match builder.establish() {
+/// What the library does with a daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Daemon {
+    /// It uses it.
+    Serves,
+    /// It finds none.
+    Absent,
+    /// It finds one that it cannot use, and does not go on to the USB.
+    Fails,
+}
+
+/// The state of the daemon that is named, or of the system's.
+pub fn check(route: &Route) -> (Finding, Daemon) {
+    let route = Route {
+        choice: Choice::Daemon,
+        ..route.clone()
+    };
+    match route.builder().establish() {
         Ok(context) => {
             let text = match context.backend() {
                 BackendKind::Daemon { path, version } => {
@@ -27,15 +40,30 @@ pub fn check(global: &Global) -> (Finding, Option<Context>) {
                 }
                 other => other.to_string(),
             };
-            (Finding::good(SUBJECT, text), Some(context))
+            (Finding::good(SUBJECT, text), Daemon::Serves)
         }
-        Err(failure) => (diagnose(&failure), None),
+        Err(failure) => {
+            let daemon = match failure.cause() {
+                Some(Cause::Connect {
+                    found: Found::Denied(_) | Found::Unknown,
+                    ..
+                }) => Daemon::Fails,
+                Some(Cause::Connect { .. }) => Daemon::Absent,
+                _ => Daemon::Fails,
+            };
+            (diagnose(&failure, route.socket.is_some()), daemon)
+        }
     }
 }
 
-fn diagnose(failure: &Failure) -> Finding {
+fn diagnose(failure: &Failure, is_named: bool) -> Finding {
+    let restart = if is_named {
+        NAMED
+    } else {
+        "systemctl restart pcscd.socket pcscd"
+    };
     match failure.cause() {
-        Some(Cause::Connect { path, found, .. }) => unreachable(path, found),
+        Some(Cause::Connect { path, found, .. }) => unreachable(path, found, is_named),
         Some(cause @ Cause::Refused { .. }) => {
             let advice =
                 "Install polkitd and a rule for org.debian.pcsc-lite.access_pcsc, or run pcscd with \
@@ -55,14 +83,15 @@ fn diagnose(failure: &Failure) -> Finding {
             SUBJECT,
             "something accepts connections at the socket and does not answer",
         )
-        .advise("systemctl restart pcscd.socket pcscd"),
-        _ => Finding::bad(SUBJECT, failure.to_string()).advise("systemctl restart pcscd.socket pcscd"),
+        .advise(restart),
+        _ => Finding::bad(SUBJECT, failure.to_string()).advise(restart),
     }
 }
 
-fn unreachable(path: &Path, found: &Found) -> Finding {
+fn unreachable(path: &Path, found: &Found, is_named: bool) -> Finding {
     let at = path.display();
     match found {
+        Found::Nothing if is_named => Finding::bad(SUBJECT, format!("nothing is at {at}")).advise(NAMED),
         Found::Nothing => match installed() {
             Some(program) => {
                 let text = format!("{program} is installed, but nothing is at its socket {at}");
@@ -74,13 +103,13 @@ fn unreachable(path: &Path, found: &Found) -> Finding {
         },
         Found::StaleSocket => {
             let text = format!("{at} is a socket that a daemon left behind; no process listens on it");
-            Finding::bad(SUBJECT, text).advise("systemctl restart pcscd.socket")
+            Finding::bad(SUBJECT, text).advise(if is_named { NAMED } else { "systemctl restart pcscd.socket" })
         }
         Found::Denied(permissions) => Finding::bad(SUBJECT, format!("{at} may not be used: {permissions}")).advise(
             format!("Join the group that may use {}, or change its mode.", permissions.path.display()),
         ),
         other => Finding::bad(SUBJECT, format!("no connection to {at}: {other}"))
-            .advise("See what PCSCLITE_CSOCK_NAME or --socket names."),
+            .advise(NAMED),
     }
 }
 

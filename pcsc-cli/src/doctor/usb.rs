@@ -8,8 +8,22 @@ use super::Finding;
 
 const SUBJECT: &str = "USB";
 
-/// The readers on the USB. They are opened to see who has them, unless a daemon drives them.
-pub fn check(has_daemon: bool) -> Vec<Finding> {
+/// The readers on the USB that the system's daemon drives. What this process may do there does not matter.
+pub fn served() -> Vec<Finding> {
+    let listing = usb::list().unwrap_or_default();
+    let readers = listing.readers.iter().map(described);
+    // The daemon has rights of its own.
+    let hidden = listing
+        .notices
+        .iter()
+        .filter(|notice| notice.reason == NoticeReason::Permission);
+    let hidden = hidden.map(|notice| format!("{} at {}", notice.identity, notice.port));
+    let is_there = |reader| Finding::good(SUBJECT, format!("{reader} is there; the daemon drives it"));
+    readers.chain(hidden).map(is_there).collect()
+}
+
+/// The readers on the USB, which are opened to see who has them.
+pub fn check() -> Vec<Finding> {
     let listing = match usb::list() {
         Ok(listing) => listing,
         Err(error) => {
@@ -35,20 +49,10 @@ pub fn check(has_daemon: bool) -> Vec<Finding> {
         );
     }
     for reader in &listing.readers {
-        findings.push(match has_daemon {
-            true => Finding::good(
-                SUBJECT,
-                format!("{} is there; the daemon drives it", described(reader)),
-            ),
-            false => open(reader),
-        });
+        findings.push(open(reader));
     }
     for notice in &listing.notices {
         findings.push(match notice.reason {
-            // The daemon has rights of its own.
-            NoticeReason::Permission if has_daemon => {
-                Finding::good(SUBJECT, format!("{} at {} is there; the daemon drives it", notice.identity, notice.port))
-            }
             NoticeReason::Permission => {
                 let text = format!(
                     "{} at {}: no permission for {}",

@@ -38,6 +38,8 @@ impl Choice {
         };
         match env::var("PCSCLITE_BACKEND") {
             None => or_else,
+            // As an empty PCSCLITE_CSOCK_NAME, it counts as unset.
+            Some(value) if value.is_empty() => or_else,
             Some(value) if value == "daemon" => Choice::Daemon,
             Some(value) if value == "standalone" => Choice::Standalone,
             Some(value) if value == "simulated" => Choice::Simulated,
