@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::problem::{Exit, Problem};
 use crate::select;
 
 const EXIT_CODES: &str = "\
@@ -13,7 +14,7 @@ Exit codes:
   0  success
   1  an answer is not the expected one (=SW of pcsc apdu)
   2  the arguments cannot be understood
-  3  there is no such reader
+  3  there is no such reader, or several match
   4  there is no card, or it does not answer
   5  another program uses the reader or the card
   6  there is no access to readers: no daemon, or no permission
@@ -32,7 +33,7 @@ pub struct Arguments {
     pub command: Command,
 }
 
-/// What all commands take.
+/// What all commands take; a command refuses those that it has no use for.
 #[derive(Debug, clap::Args)]
 pub struct Global {
     /// How to reach readers [default: pcscd where it runs, else the readers on the USB]
@@ -53,6 +54,25 @@ pub struct Global {
     /// Print what the library logs; twice for details
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
     pub verbose: u8,
+}
+
+impl Global {
+    /// Refuses the options of these names for a command that has no use for them.
+    pub fn refuse(&self, command: &str, options: &[&str]) -> Result<(), Problem> {
+        let given = [
+            ("--reader", self.reader.is_some()),
+            ("--json", self.json),
+            ("--backend", self.backend.is_some()),
+            ("--socket", self.socket.is_some()),
+        ];
+        let refused = given
+            .iter()
+            .find(|(name, is_given)| *is_given && options.contains(name));
+        match refused {
+            Some((name, _)) => Err(Problem::new(Exit::Usage, format!("{command} takes no {name}."))),
+            None => Ok(()),
+        }
+    }
 }
 
 /// How readers are reached.
@@ -191,7 +211,8 @@ pub enum Subject {
 
 const WITH: &str = "\
 In the command's environment, LD_LIBRARY_PATH starts with a folder that holds the library, and \
-LIBPCSCLITE_DELEGATE names it for programs that carry pcsc-lite 2.3 or newer of their own.
+LIBPCSCLITE_DELEGATE names it for programs that carry pcsc-lite 2.3 or newer of their own. --backend and \
+--socket become PCSCLITE_BACKEND and PCSCLITE_CSOCK_NAME.
 
   pcsc with pcsc_scan
   pcsc with opensc-tool --list-readers

@@ -54,8 +54,11 @@ fn in_time(failure: Failure, limit: Duration) -> Problem {
         "Another program holds the card in a transaction, which did not end within {} seconds.",
         limit.as_secs_f32()
     );
-    Problem::new(Exit::InUse, text)
-        .advise("Wait until that program has finished, or close it. pcsc doctor may know which it is.")
+    let problem = Problem {
+        error: Some(failure.error()),
+        ..Problem::new(Exit::InUse, text)
+    };
+    problem.advise("Wait until that program has finished, or close it.")
 }
 
 #[cfg(test)]

@@ -1,10 +1,8 @@
-//! A context on the backend that the user chose, and connections to cards.
+//! A context on the backend that the user chose.
 
-use std::ffi::CStr;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use pcsc_client::{BackendKind, Builder, Card, Choice, Context, Disposition, Failure, Protocols, ShareMode};
+use pcsc_client::{BackendKind, Builder, Choice, Context};
 use serde::Serialize;
 
 use crate::args::{Backend, Global};
@@ -96,34 +94,13 @@ pub fn establish(global: &Global, fallback: Fallback) -> Result<Context, Problem
     Ok(context)
 }
 
-/// How long a connection may take. Cards power up in less time; a transaction of another program can last for
-/// ever.
-pub const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-
-/// Connects to a card, which is left as it is at the end, since other programs may be using it.
-///
-/// # Errors
-/// [`pcsc_client::Error::Timeout`] if another program holds the card in a transaction for the whole of
-/// [`CONNECT_LIMIT`]. The context cannot be used after that.
-pub fn connect_card(
-    context: &Context,
-    reader: &CStr,
-    share: ShareMode,
-    protocols: Protocols,
-) -> Result<Card, Failure> {
-    let mut card = context.connect_timeout(reader, share, protocols, CONNECT_LIMIT)?;
-    card.set_drop_disposition(Disposition::LeaveCard);
-    Ok(card)
-}
-
 /// The backend, as commands print it.
 #[derive(Debug, Serialize)]
 pub struct BackendInfo {
     kind: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
     socket: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    protocol: Option<String>,
+    /// That of the protocol with the daemon.
+    version: Option<String>,
 }
 
 impl From<BackendKind> for BackendInfo {
@@ -137,7 +114,7 @@ impl From<BackendKind> for BackendInfo {
         BackendInfo {
             kind,
             socket: daemon.as_ref().map(|(path, _)| path.display().to_string()),
-            protocol: daemon.map(|(_, version)| version.to_string()),
+            version: daemon.map(|(_, version)| version.to_string()),
         }
     }
 }

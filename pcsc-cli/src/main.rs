@@ -53,11 +53,20 @@ fn run(arguments: &Arguments) -> Result<(), Problem> {
     match &arguments.command {
         Command::Apdu(apdu) => commands::apdu::run(global, apdu, &mut output),
         Command::Atr(atr) => commands::atr::run(global, atr, &mut output),
-        Command::Completions(completions) => Ok(commands::generated::completions(completions.shell)?),
-        Command::Man => Ok(commands::generated::man()?),
+        Command::Completions(completions) => {
+            global.refuse(
+                "pcsc completions",
+                &["--reader", "--json", "--backend", "--socket"],
+            )?;
+            Ok(commands::generated::completions(completions.shell)?)
+        }
+        Command::Man => {
+            global.refuse("pcsc man", &["--reader", "--json", "--backend", "--socket"])?;
+            Ok(commands::generated::man()?)
+        }
         Command::Doctor => commands::doctor::run(global, &mut output),
         Command::Features => commands::features::run(global, &mut output),
-        Command::With(with) => commands::with::run(with),
+        Command::With(with) => commands::with::run(global, with),
         Command::List(list) => commands::list::run(global, list, &mut output),
         Command::Watch(watch) => commands::watch::run(global, watch, &mut output),
     }

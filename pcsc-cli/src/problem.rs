@@ -1,9 +1,10 @@
 //! Why a command failed, what to do about it, and its exit code.
 
+use std::error::Error as _;
 use std::fmt;
 use std::io;
 
-use pcsc_client::{Cause, Error, Failure};
+use pcsc_client::{Cause, Error, Failure, Found};
 
 /// An exit code. The help of `pcsc` lists them; clap has 2 for arguments that cannot be understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,7 +14,7 @@ pub enum Exit {
     Unexpected = 1,
     /// The arguments, or a file that they name, cannot be understood.
     Usage = 2,
-    /// There is no such reader.
+    /// There is no such reader, or several match.
     NoReader = 3,
     /// There is no card, or it does not answer.
     NoCard = 4,
@@ -38,6 +39,8 @@ pub struct Problem {
     pub text: String,
     /// What to do about it.
     pub advice: Option<String>,
+    /// The error of the call that failed.
+    pub error: Option<Error>,
     /// The reader of the output has ended, as `head` does: nothing is wrong.
     pub is_broken_pipe: bool,
 }
@@ -49,6 +52,7 @@ impl Problem {
             exit,
             text: text.into(),
             advice: None,
+            error: None,
             is_broken_pipe: false,
         }
     }
@@ -67,20 +71,22 @@ impl Problem {
     }
 }
 
-/// What has happened where a connection is not made in time.
-const IN_TRANSACTION: &str = "Another program holds the card in a transaction.";
-
-/// An error and those below it, as a sentence.
-fn sentence(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut below = error.source();
+/// A cause and the errors below it, as a sentence.
+fn sentence(cause: &Cause) -> String {
+    let mut text = cause.to_string();
+    let mut below = match cause {
+        // What was found at the socket says the same as the system's error, and more.
+        Cause::Connect { found, .. } if *found != Found::Unknown => None,
+        _ => cause.source(),
+    };
     while let Some(error) = below {
         text = format!("{text}: {error}");
         below = error.source();
     }
     let mut rest = text.chars();
     let first = rest.next().map(|first| first.to_uppercase().to_string());
-    format!("{}{}.", first.unwrap_or_default(), rest.as_str())
+    let end = if text.ends_with('?') { "" } else { "." };
+    format!("{}{}{end}", first.unwrap_or_default(), rest.as_str())
 }
 
 impl fmt::Display for Problem {
@@ -99,15 +105,12 @@ fn advice(error: Error) -> Option<&'static str> {
         Error::NoService | Error::ServiceStopped | Error::SecurityViolation => {
             "pcsc doctor finds out why, and says what to do."
         }
-        Error::SharingViolation | Error::Timeout => {
-            "Close the program that uses the card. pcsc doctor may know which it is."
-        }
+        Error::SharingViolation => "Close the program that uses the card. pcsc doctor may know which it is.",
         Error::NoSmartcard => "Insert a card.",
         Error::UnresponsiveCard => {
             "Take the card out, look at its contacts and its side, and insert it again."
         }
         Error::UnpoweredCard | Error::RemovedCard => "Take the card out and insert it again.",
-        Error::ProtoMismatch => "Try --protocol any.",
         Error::ReaderUnavailable => "Plug the reader in again.",
         _ => return None,
     })
@@ -121,13 +124,11 @@ impl From<Failure> for Problem {
             Error::NoSmartcard | Error::RemovedCard | Error::UnresponsiveCard | Error::UnpoweredCard => {
                 Exit::NoCard
             }
-            Error::SharingViolation | Error::Timeout => Exit::InUse,
+            Error::SharingViolation => Exit::InUse,
             Error::UnknownReader | Error::NoReadersAvailable | Error::ReaderUnavailable => Exit::NoReader,
             _ => Exit::Failed,
         };
-        match (failure.cause(), error) {
-            // Connecting to a card is the only call with a limit.
-            (_, Error::Timeout) => Problem::new(exit, IN_TRANSACTION),
+        let mut problem = match (failure.cause(), error) {
             // The user has asked for what does not exist.
             (Some(cause @ Cause::UnknownModel(_)), _) => Problem::new(Exit::Usage, sentence(cause)),
             // The cause says more than the code, which is pcscd's word for many things.
@@ -136,8 +137,9 @@ impl From<Failure> for Problem {
                 Problem::new(exit, format!("{error} (code {:#010X}).", failure.code()))
             }
             (None, _) => Problem::new(exit, format!("{error}.")),
-        }
-        .advise_if(advice(failure.error()))
+        };
+        problem.error = Some(error);
+        problem.advise_if(advice(error))
     }
 }
 

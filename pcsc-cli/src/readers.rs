@@ -14,6 +14,7 @@ pub struct Reader {
     /// What `--reader` takes.
     pub index: usize,
     /// The name.
+    #[serde(rename = "reader")]
     pub name: String,
     /// The card.
     pub card: Card,

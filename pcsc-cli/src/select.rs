@@ -5,6 +5,9 @@ use pcsc_client::{Context, ReaderInfo, State};
 use crate::output::printable;
 use crate::problem::{Exit, Problem};
 
+/// Asks for the first reader with a card.
+pub const ANY: &str = "any";
+
 /// What `--reader` accepts, for its help.
 pub const HELP: &str =
     "Which reader: its index in `pcsc list`, its name or a part of it, its serial number, \
@@ -13,55 +16,46 @@ pub const HELP: &str =
 /// The reader that is asked for. Without a question it is the only one, or the only one with a card.
 pub fn one(context: &Context, wanted: Option<&str>) -> Result<ReaderInfo, Problem> {
     let readers = context.readers()?;
+    let found = some(&readers, wanted)?;
+    let with_card = indices(&readers, has_card);
+    match (&found[..], &with_card[..], wanted) {
+        ([index], _, _) | (_, [index], None) => Ok(readers[*index].clone()),
+        (_, _, None) => Err(ambiguous(&readers, &found, "There are several readers")),
+        _ => Err(ambiguous(&readers, &found, "Several readers match")),
+    }
+}
+
+/// The indices of the readers that are asked for, at least one; without a question those of all.
+pub fn some(readers: &[ReaderInfo], wanted: Option<&str>) -> Result<Vec<usize>, Problem> {
     if readers.is_empty() {
         return Err(no_reader());
     }
-    let mut found = match wanted {
-        None => {
-            let with_card = indices(&readers, has_card);
-            match readers.len() {
-                1 => vec![0],
-                _ if with_card.len() == 1 => with_card,
-                _ => {
-                    return Err(ambiguous(
-                        &readers,
-                        &indices(&readers, |_| true),
-                        "There are several readers",
-                    ))
-                }
-            }
-        }
-        Some("any") => {
-            let first = readers.iter().position(has_card);
-            vec![first.unwrap_or(0)]
-        }
-        Some(wanted) => matching(&readers, wanted),
+    let all = indices(readers, |_| true);
+    let Some(wanted) = wanted else {
+        return Ok(all);
     };
-    match (found.pop(), found.is_empty()) {
-        (Some(index), true) => Ok(readers[index].clone()),
-        (Some(last), false) => {
-            found.push(last);
-            Err(ambiguous(&readers, &found, "Several readers match"))
-        }
-        (None, _) => {
-            let all = names(&readers, &indices(&readers, |_| true));
-            Err(no_match(wanted.unwrap_or_default()).advise(format!("The readers are:{all}")))
-        }
+    if wanted == ANY {
+        let first = readers.iter().position(has_card).ok_or_else(no_card)?;
+        return Ok(vec![first]);
     }
+    let found = matching(readers, wanted);
+    if found.is_empty() {
+        let text = format!("No reader matches {:?}.", printable(wanted));
+        let advice = format!("The readers are:{}", names(readers, &all));
+        return Err(Problem::new(Exit::NoReader, text).advise(advice));
+    }
+    Ok(found)
+}
+
+/// The problem that no reader has a card.
+fn no_card() -> Problem {
+    Problem::new(Exit::NoCard, "No reader has a card.").advise("Insert a card.")
 }
 
 /// The problem that no reader is there.
 pub fn no_reader() -> Problem {
     Problem::new(Exit::NoReader, "No reader is connected.")
         .advise("Plug one in, wait with pcsc list --wait, or see what pcsc doctor finds.")
-}
-
-/// The problem that no reader is the one asked for.
-pub fn no_match(wanted: &str) -> Problem {
-    Problem::new(
-        Exit::NoReader,
-        format!("No reader matches {:?}.", printable(wanted)),
-    )
 }
 
 /// The indices of the readers that `wanted` means. What says more goes first: an index, a whole name, a

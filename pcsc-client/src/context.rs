@@ -53,10 +53,10 @@ impl Builder {
         self
     }
 
-    /// Uses the bundled simulated reader if neither a daemon nor this process has a reader. For
-    /// demonstrations; [`Context::backend`] tells whether the reader is simulated. Has no effect if
-    /// [`Builder::choose_backend`] chooses another backend than [`Choice::Environment`] or
-    /// [`Choice::Automatic`].
+    /// Uses the simulated readers if no reader is connected, with a daemon or without: the bundled one, or
+    /// those in `PCSCLITE_SIMULATED`. For demonstrations; [`Context::backend`] tells whether the reader is
+    /// simulated. Has no effect if [`Builder::choose_backend`] chooses another backend than
+    /// [`Choice::Environment`] or [`Choice::Automatic`].
     pub fn simulate_if_no_reader(mut self, simulate: bool) -> Builder {
         self.simulate_if_no_reader = simulate;
         self

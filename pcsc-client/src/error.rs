@@ -220,12 +220,17 @@ impl Cause {
 }
 
 /// An error and those below it, each once, from the top.
-pub(crate) struct Chain<'a>(&'a dyn std::error::Error);
+pub(crate) struct Chain<'a>(&'a (dyn std::error::Error + 'static));
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)?;
-        match self.0.source() {
+        let below = match self.0.downcast_ref() {
+            // What was found at the socket says the same as the system's error, and more.
+            Some(Cause::Connect { found, .. }) if *found != Found::Unknown => None,
+            _ => self.0.source(),
+        };
+        match below {
             Some(source) => write!(f, ": {}", Chain(source)),
             None => Ok(()),
         }
@@ -409,6 +414,17 @@ mod tests {
         for error in [&failure as &dyn std::error::Error, failure.cause().unwrap()] {
             assert_eq!(Chain(error).to_string().matches(&text).count(), 1);
         }
+    }
+
+    #[test]
+    fn what_is_at_the_socket_is_said_once() {
+        let failure = |found: &Found| {
+            let (path, source) = (PathBuf::from("/s"), io::Error::from_raw_os_error(2));
+            let found = found.clone();
+            Failure::quiet(Error::NoService, Cause::Connect { path, source, found }).to_string()
+        };
+        assert!(failure(&Found::Nothing).ends_with(&Found::Nothing.to_string()));
+        assert!(failure(&Found::Unknown).ends_with(&io::Error::from_raw_os_error(2).to_string()));
     }
 
     #[test]

@@ -124,11 +124,11 @@ fn a_transaction_of_another_program_ends_commands_and_is_named() {
         .connect(&name, pcsc_client::ShareMode::Shared, pcsc_client::Protocols::ANY)
         .expect("a card");
     let transaction = card.transaction().expect("a transaction");
-    for command in [&["atr"][..], &["features"]] {
+    for command in [&["atr"][..], &["features"], &["apdu", SELECT]] {
         let output = run(&mut pcsc(&pcscd, &[command, &["-r", "0"]].concat()), LIMIT);
         let text = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(5), "{command:?}: {output:?}");
-        has(&text, &["Another program holds the card in a transaction."]);
+        has(&text, &["Another program holds the card in a transaction"]);
     }
     // The other reader is examined all the same.
     let output = run(&mut pcsc(&pcscd, &["doctor"]), LIMIT);
@@ -146,6 +146,67 @@ fn a_transaction_of_another_program_ends_commands_and_is_named() {
     drop(transaction);
     let output = run(&mut pcsc(&pcscd, &["atr", "-r", "0"]), LIMIT);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+#[test]
+fn an_atr_that_keeps_the_card_from_being_used_is_shown() {
+    let pcscd = Pcscd::start(1);
+    let explained = |bytes: &[u8]| {
+        pcscd.reader(0).insert(bytes);
+        let output = run(&mut pcsc(&pcscd, &["atr", "-r", "0"]), LIMIT);
+        pcscd.reader(0).remove();
+        assert_eq!(output.status.code(), Some(7), "{output:?}");
+        let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(!text.contains("--protocol"), "{text}");
+        text.into_owned()
+    };
+    has(
+        &explained(&[0x3C, 0x00]),
+        &["The card's ATR 3C 00 is faulty: an ATR begins with 3B or 3F, not 3C."],
+    );
+    let other = explained(&[0x3B, 0x80, 0x02, 0x82]);
+    has(
+        &other,
+        &[
+            "ATR 3B 80 02 82",
+            "Protocols: ",
+            "Reader: ",
+            "does not offer any of the protocols",
+        ],
+    );
+    pcscd.reader(0).insert(atr::T0);
+    let output = run(&mut pcsc(&pcscd, &["apdu", "--protocol", "t1", SELECT]), LIMIT);
+    assert_eq!(output.status.code(), Some(7), "{output:?}");
+    has(&String::from_utf8_lossy(&output.stderr), &["Try --protocol any."]);
+}
+
+#[test]
+fn any_reader_without_a_card_is_one_error() {
+    let pcscd = Pcscd::start(1);
+    for command in [
+        &["atr"][..],
+        &["features"],
+        &["list"],
+        &["apdu", "00"],
+        &["watch", "--once"],
+    ] {
+        let output = run(&mut pcsc(&pcscd, &[command, &["-r", "any"]].concat()), LIMIT);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(4), "{command:?}: {output:?}");
+        has(&text, &["pcsc: No reader has a card.\n      Insert a card.\n"]);
+    }
+    // A watch waits for one.
+    let mut watch = Watch::start(&pcscd, &["-r", "any"]);
+    pcscd.reader(0).insert(atr::T1);
+    let mut line = watch.next();
+    if line.contains("reader_added") {
+        // The card was there first.
+        line = watch.next();
+    }
+    has(&line, &[r#""event":"card_inserted""#, r#""card":"present""#]);
+    pcscd.reader(0).remove();
+    let end = r#""card":"absent","atr":null,"summary":null,"names":null}"#;
+    has(&watch.next(), &[end]);
 }
 
 #[test]
@@ -177,8 +238,8 @@ fn apdus_get_the_answers_that_others_get() {
 struct Watch(Child, BufReader<std::process::ChildStdout>);
 
 impl Watch {
-    fn start(pcscd: &Pcscd) -> Watch {
-        let mut command = pcsc(pcscd, &["watch", "--json"]);
+    fn start(pcscd: &Pcscd, options: &[&str]) -> Watch {
+        let mut command = pcsc(pcscd, &[&["watch", "--json"], options].concat());
         let mut child = command
             .stdout(Stdio::piped())
             .spawn()
@@ -205,7 +266,7 @@ impl Drop for Watch {
 #[test]
 fn a_watch_sees_cards_come_and_go() {
     let pcscd = Pcscd::start(1);
-    let mut watch = Watch::start(&pcscd);
+    let mut watch = Watch::start(&pcscd, &[]);
     assert!(watch.next().contains("reader_added"));
     for _ in 0..2 {
         pcscd.reader(0).insert(atr::T1);

@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 
 use pcsc_ccid::apdu;
-use pcsc_client::{Card, Disposition, Failure, Protocols, ShareMode, Transaction, MAX_BUFFER_SIZE_EXTENDED};
+use pcsc_client::{
+    Card, Disposition, Error, Failure, Protocols, ShareMode, Transaction, MAX_BUFFER_SIZE_EXTENDED,
+};
 use serde::Serialize;
 
 use crate::apdu_text::{self, Command, Step};
@@ -92,7 +94,13 @@ pub fn run(global: &Global, arguments: &Apdu, output: &mut Output) -> Result<(),
         Protocol::T1 => Protocols::T1,
         Protocol::Any => Protocols::ANY,
     };
-    let mut card = card::connect(&context, &reader.name, share, protocols)?;
+    let connected = card::connect(&context, &reader.name, share, protocols);
+    let mut card = connected.map_err(|problem| match problem.error {
+        Some(Error::ProtoMismatch) if arguments.protocol != Protocol::Any => {
+            problem.advise("Try --protocol any.")
+        }
+        _ => problem,
+    })?;
     if arguments.warm_reset {
         card.try_reconnect(share, protocols, Disposition::ResetCard)?;
     }

@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use crate::args::{Atr, Global};
 use crate::atr_text::{self, Part};
-use crate::connect::{connect_card, establish, Fallback};
+use crate::card;
+use crate::connect::{establish, Fallback};
 use crate::hex;
 use crate::output::{printable, Output, Show, Style};
 use crate::problem::{Exit, Problem};
@@ -23,18 +24,20 @@ struct Report {
     protocols: Vec<u8>,
     warnings: Vec<String>,
     /// `None` where no smartcard_list.txt is installed.
-    cards: Option<Vec<String>>,
+    names: Option<Vec<String>>,
     card_quirk: Option<&'static str>,
-    reader: Option<InReader>,
+    #[serde(flatten)]
+    reader: InReader,
 }
 
-/// The card in a reader.
-#[derive(Debug, Serialize)]
+/// The card in a reader; nothing of an ATR that is given.
+#[derive(Debug, Default, Serialize)]
 struct InReader {
-    name: String,
+    #[serde(rename = "reader")]
+    name: Option<String>,
     protocol: Option<String>,
     speed: Option<InForce>,
-    quirks: Vec<&'static str>,
+    reader_quirks: Vec<&'static str>,
 }
 
 /// The speed that reader and card have agreed on.
@@ -65,8 +68,9 @@ impl Show for Report {
         if let Some(reason) = self.card_quirk {
             writeln!(to, "The driver helps this card: {reason}")?;
         }
-        if let Some(reader) = &self.reader {
-            writeln!(to, "Reader: {}", reader.name)?;
+        let reader = &self.reader;
+        if let Some(name) = &reader.name {
+            writeln!(to, "Reader: {name}")?;
             if let Some(protocol) = &reader.protocol {
                 writeln!(to, "  protocol in use: {protocol}")?;
             }
@@ -82,11 +86,11 @@ impl Show for Report {
                     "  speed in use: {bits_per_second} bit/s (F {f}, D {d}, {clock_khz} kHz)"
                 )?;
             }
-            for quirk in &reader.quirks {
+            for quirk in &reader.reader_quirks {
                 writeln!(to, "  the driver helps this reader: {quirk}")?;
             }
         }
-        match &self.cards {
+        match &self.names {
             None => writeln!(
                 to,
                 "Card: not known, as no smartcard_list.txt is installed (package pcsc-tools)"
@@ -103,31 +107,57 @@ pub fn run(global: &Global, arguments: &Atr, output: &mut Output) -> Result<(), 
         [] => {
             let context = establish(global, Fallback::Simulated)?;
             let reader = select::one(&context, global.reader.as_deref())?;
-            let card = connect_card(&context, &reader.name, ShareMode::Shared, Protocols::ANY)?;
-            (card.try_status()?.atr().to_vec(), Some(in_reader(&reader, &card)))
+            match card::connect(&context, &reader.name, ShareMode::Shared, Protocols::ANY) {
+                Ok(card) => (card.try_status()?.atr().to_vec(), in_reader(&reader, Some(&card))),
+                Err(problem) => return unusable(&reader, problem, output),
+            }
         }
         words => {
+            global.refuse("pcsc atr with an ATR", &["--reader", "--backend", "--socket"])?;
             let bytes = hex::parse_spaced(&words.concat());
             let wrong = "The ATR is not made of pairs of hexadecimal digits.";
-            (bytes.ok_or_else(|| Problem::new(Exit::Usage, wrong))?, None)
+            let bytes = bytes.ok_or_else(|| Problem::new(Exit::Usage, wrong))?;
+            (bytes, InReader::default())
         }
     };
     let parsed = atr::Atr::parse(&bytes);
     let atr = parsed.map_err(|error| Problem::new(Exit::Usage, format!("This is no ATR: {error}.")))?;
-    Ok(output.whole(&Report {
-        parts: atr_text::parts(&bytes, &atr),
-        protocols: atr.protocols(),
-        warnings: atr.warnings.iter().map(ToString::to_string).collect(),
-        cards: smartcard_list::names(&bytes),
-        card_quirk: quirks::for_card(&bytes).map(|quirk| quirk.reason),
-        atr: hex::compact(&bytes),
-        reader,
-    })?)
+    Ok(output.whole(&report(&bytes, &atr, reader))?)
 }
 
-fn in_reader(reader: &ReaderInfo, card: &Card) -> InReader {
+fn report(bytes: &[u8], atr: &atr::Atr, reader: InReader) -> Report {
+    Report {
+        parts: atr_text::parts(bytes, atr),
+        protocols: atr.protocols(),
+        warnings: atr.warnings.iter().map(ToString::to_string).collect(),
+        names: smartcard_list::names(bytes),
+        card_quirk: quirks::for_card(bytes).map(|quirk| quirk.reason),
+        atr: hex::compact(bytes),
+        reader,
+    }
+}
+
+/// Explains the ATR of a card that no connection is made to, as its ATR may be the reason.
+fn unusable(reader: &ReaderInfo, problem: Problem, output: &mut Output) -> Result<(), Problem> {
+    let bytes = &reader.atr[..];
+    if bytes.is_empty() || problem.exit != Exit::Failed {
+        return Err(problem);
+    }
+    match atr::Atr::parse(bytes) {
+        Ok(atr) => {
+            output.whole(&report(bytes, &atr, in_reader(reader, None)))?;
+            Err(problem)
+        }
+        Err(error) => {
+            let text = format!("The card's ATR {} is faulty: {error}.", hex::spaced(bytes));
+            Err(Problem { text, ..problem })
+        }
+    }
+}
+
+fn in_reader(reader: &ReaderInfo, card: Option<&Card>) -> InReader {
     let number = |attribute| {
-        let value = card.try_get_attribute(attribute).ok()?;
+        let value = card?.try_get_attribute(attribute).ok()?;
         Some(u32::from_ne_bytes(value.try_into().ok()?))
     };
     let identity = &reader.identity;
@@ -152,14 +182,16 @@ fn in_reader(reader: &ReaderInfo, card: &Card) -> InReader {
         })
     };
     InReader {
-        name: printable(&reader.name.to_string_lossy()),
-        protocol: card.active_protocol().map(|protocol| match protocol {
-            pcsc_client::Protocol::T0 => "T=0".into(),
-            pcsc_client::Protocol::T1 => "T=1".into(),
-            pcsc_client::Protocol::RAW => "raw".into(),
-        }),
+        name: Some(printable(&reader.name.to_string_lossy())),
+        protocol: card
+            .and_then(Card::active_protocol)
+            .map(|protocol| match protocol {
+                pcsc_client::Protocol::T0 => "T=0".into(),
+                pcsc_client::Protocol::T1 => "T=1".into(),
+                pcsc_client::Protocol::RAW => "raw".into(),
+            }),
         speed: speed(),
-        quirks: quirks::TABLE
+        reader_quirks: quirks::TABLE
             .iter()
             .filter(is_about)
             .map(|quirk| quirk.reason)

@@ -40,6 +40,7 @@ impl Show for Report {
 
 /// Runs the command.
 pub fn run(global: &Global, output: &mut Output) -> Result<(), Problem> {
+    global.refuse("pcsc doctor", &["--reader"])?;
     let route = Route::new(global)?;
     let mut findings = examined(&route);
     let context = route.builder().establish();

@@ -7,7 +7,8 @@ use pcsc_client::{Attribute, Card, Protocols, ShareMode, MAX_BUFFER_SIZE};
 use serde::Serialize;
 
 use crate::args::Global;
-use crate::connect::{connect_card, establish, Fallback};
+use crate::card;
+use crate::connect::{establish, Fallback};
 use crate::hex;
 use crate::output::{printable, Output, Show, Style};
 use crate::problem::Problem;
@@ -69,7 +70,7 @@ pub fn run(global: &Global, output: &mut Output) -> Result<(), Problem> {
     let context = establish(global, Fallback::Simulated)?;
     let reader = select::one(&context, global.reader.as_deref())?;
     // The reader alone is asked: no card is needed, and none is disturbed.
-    let card = connect_card(&context, &reader.name, ShareMode::Direct, Protocols::UNDEFINED)?;
+    let card = card::connect(&context, &reader.name, ShareMode::Direct, Protocols::UNDEFINED)?;
     let features = features(&card);
     let has_properties = features
         .iter()

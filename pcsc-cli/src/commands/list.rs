@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::time::Instant;
 
-use pcsc_client::{Context, Events, ReaderInfo, State};
+use pcsc_client::{Context, Events};
 use serde::Serialize;
 
 use crate::args::{Global, List};
@@ -34,39 +34,32 @@ pub fn run(global: &Global, arguments: &List, output: &mut Output) -> Result<(),
     let context = establish(global, fallback)?;
     let deadline = arguments.timeout.map(|limit| Instant::now() + limit);
     let mut events = context.events();
-    let readers = loop {
-        let readers = listed(global, &context)?;
-        if !readers.is_empty() || !arguments.wait {
-            break readers;
+    let (readers, problem) = loop {
+        match listed(global, &context) {
+            Ok(readers) => break (readers, None),
+            Err(problem) if arguments.wait && is_to_come(&problem) => wait(&mut events, deadline)?,
+            Err(problem) if is_to_come(&problem) => break (Vec::new(), Some(problem)),
+            Err(problem) => return Err(problem),
         }
-        wait(&mut events, deadline)?;
     };
-    let is_empty = readers.is_empty();
     let backend = context.backend().into();
     output.whole(&Listing { backend, readers })?;
-    match (is_empty, &global.reader) {
-        (false, _) => Ok(()),
-        (true, None) => Err(select::no_reader()),
-        (true, Some(wanted)) => Err(select::no_match(wanted)),
-    }
+    problem.map_or(Ok(()), Err)
 }
 
 /// The readers that `--reader` leaves.
 fn listed(global: &Global, context: &Context) -> Result<Vec<Reader>, Problem> {
     let readers = context.readers()?;
-    let indices = match global.reader.as_deref() {
-        None => (0..readers.len()).collect(),
-        Some("any") => readers.iter().position(has_card).into_iter().collect(),
-        Some(wanted) => select::matching(&readers, wanted),
-    };
+    let indices = select::some(&readers, global.reader.as_deref())?;
     Ok(indices
         .into_iter()
         .map(|index| Reader::new(index, &readers[index]))
         .collect())
 }
 
-fn has_card(reader: &ReaderInfo) -> bool {
-    reader.state.contains(State::PRESENT)
+/// Whether a reader or a card that comes ends a problem.
+fn is_to_come(problem: &Problem) -> bool {
+    matches!(problem.exit, Exit::NoReader | Exit::NoCard)
 }
 
 /// Waits until a reader or a card comes or goes, beginning with those that are there.

@@ -14,6 +14,7 @@ use crate::connect::{establish, Fallback};
 use crate::hex;
 use crate::output::{message, printable, Output, Show, Style};
 use crate::problem::Problem;
+use crate::readers::Card as State;
 use crate::select;
 use crate::smartcard_list;
 use crate::time;
@@ -23,8 +24,13 @@ struct Line {
     time: String,
     event: Kind,
     reader: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    card: Option<CardLine>,
+    /// The card, of events about cards.
+    card: Option<State>,
+    /// `None` for a card that does not answer.
+    atr: Option<String>,
+    summary: Option<String>,
+    /// `None` where no smartcard_list.txt is installed.
+    names: Option<Vec<String>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -34,17 +40,6 @@ enum Kind {
     ReaderRemoved,
     CardInserted,
     CardRemoved,
-}
-
-/// A card that came.
-#[derive(Debug, Serialize)]
-struct CardLine {
-    /// `None` for a card that does not answer.
-    atr: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    summary: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    names: Vec<String>,
 }
 
 impl Show for Line {
@@ -57,14 +52,14 @@ impl Show for Line {
             Kind::CardRemoved => writeln!(to, "{time} {reader}: {}", style.bad("card removed")),
             Kind::CardInserted => writeln!(to, "{time} {reader}: {}", style.good("card inserted")),
         }?;
-        let Some(card) = &self.card else {
+        if self.event != Kind::CardInserted {
             return Ok(());
-        };
-        match card.atr.as_deref().and_then(hex::parse) {
+        }
+        match self.atr.as_deref().and_then(hex::parse) {
             None => writeln!(to, "  {}", style.bad("it does not answer"))?,
             Some(atr) => writeln!(to, "  ATR {}", hex::spaced(&atr))?,
         }
-        let more = card.summary.iter().chain(&card.names);
+        let more = self.summary.iter().chain(self.names.iter().flatten());
         more.into_iter().try_for_each(|line| writeln!(to, "  {line}"))
     }
 }
@@ -72,13 +67,18 @@ impl Show for Line {
 /// Runs the command.
 pub fn run(global: &Global, arguments: &Watch, output: &mut Output) -> Result<(), Problem> {
     let context = establish(global, Fallback::Nothing)?;
-    if context.try_list_readers()?.is_empty() {
+    let readers = context.readers()?;
+    let found = match select::some(&readers, global.reader.as_deref()) {
+        Err(problem) if arguments.once => return Err(problem),
+        found => found.unwrap_or_default(),
+    };
+    if readers.is_empty() {
         message("No reader is connected; waiting. --backend simulated has a simulated one.");
     }
     let mut wanted = Wanted {
         context: &context,
         reader: global.reader.as_deref(),
-        names: BTreeSet::new(),
+        names: found.iter().map(|index| readers[*index].name.clone()).collect(),
     };
     let deadline = arguments.timeout.map(|limit| Instant::now() + limit);
     let mut events = context.events();
@@ -111,15 +111,22 @@ struct Wanted<'a> {
 impl Wanted<'_> {
     /// Whether an event is about one of them. A new reader is looked up, by serial number and port too.
     fn has(&mut self, event: &Event) -> Result<bool, Problem> {
-        let Some(wanted) = self.reader.filter(|wanted| *wanted != "any") else {
+        let Some(wanted) = self.reader else {
             return Ok(true);
         };
-        if let Event::ReaderAdded { reader } = event {
-            let readers = self.context.readers()?;
-            let found = select::matching(&readers, wanted);
-            if found.iter().any(|index| readers[*index].name == *reader) {
+        match event {
+            // The first reader with a card, as soon as there is one.
+            Event::CardInserted { reader, .. } if wanted == select::ANY && self.names.is_empty() => {
                 self.names.insert(reader.clone());
             }
+            Event::ReaderAdded { reader } if wanted != select::ANY => {
+                let readers = self.context.readers()?;
+                let found = select::matching(&readers, wanted);
+                if found.iter().any(|index| readers[*index].name == *reader) {
+                    self.names.insert(reader.clone());
+                }
+            }
+            _ => (),
         }
         Ok(self.names.contains(reader_of(event)))
     }
@@ -138,11 +145,12 @@ fn reader_of(event: &Event) -> &CStr {
 /// What is printed of an event; `None` for one that is not asked for.
 fn line(event: Event, arguments: &Watch) -> Option<Line> {
     let reader = printable(&reader_of(&event).to_string_lossy());
-    let (kind, card) = match event {
-        Event::ReaderAdded { .. } => (Kind::ReaderAdded, None),
-        Event::ReaderRemoved { .. } => (Kind::ReaderRemoved, None),
-        Event::CardInserted { atr, .. } => (Kind::CardInserted, Some(card(&atr, arguments.no_atr))),
-        Event::CardRemoved { .. } => (Kind::CardRemoved, None),
+    let (kind, card, atr) = match event {
+        Event::ReaderAdded { .. } => (Kind::ReaderAdded, None, None),
+        Event::ReaderRemoved { .. } => (Kind::ReaderRemoved, None, None),
+        Event::CardInserted { atr, .. } if atr.is_empty() => (Kind::CardInserted, Some(State::Mute), None),
+        Event::CardInserted { atr, .. } => (Kind::CardInserted, Some(State::Present), Some(atr)),
+        Event::CardRemoved { .. } => (Kind::CardRemoved, Some(State::Absent), None),
         _ => return None,
     };
     let subject = match kind {
@@ -150,22 +158,14 @@ fn line(event: Event, arguments: &Watch) -> Option<Line> {
         Kind::CardInserted | Kind::CardRemoved => Subject::Cards,
     };
     let is_wanted = arguments.only.is_none_or(|only| only == subject);
+    let explained = atr.as_deref().filter(|_| !arguments.no_atr);
     is_wanted.then(|| Line {
         time: time::now(),
         event: kind,
         reader,
         card,
+        summary: explained.map(atr_text::short),
+        names: explained.and_then(smartcard_list::names),
+        atr: atr.as_deref().map(hex::compact),
     })
-}
-
-fn card(atr: &[u8], is_brief: bool) -> CardLine {
-    let explains = !atr.is_empty() && !is_brief;
-    CardLine {
-        atr: Some(hex::compact(atr)).filter(|atr| !atr.is_empty()),
-        summary: explains.then(|| atr_text::short(atr)),
-        names: match explains {
-            true => smartcard_list::names(atr).unwrap_or_default(),
-            false => Vec::new(),
-        },
-    }
 }

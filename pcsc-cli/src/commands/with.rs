@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::args::With;
+use crate::args::{Backend, Global, With};
 use crate::output::message;
 use crate::problem::{Exit, Problem};
 
@@ -15,7 +15,8 @@ use crate::problem::{Exit, Problem};
 const MAX_SCRIPTS: usize = 4;
 
 /// Runs the command. Returns only if it cannot be run.
-pub fn run(arguments: &With) -> Result<(), Problem> {
+pub fn run(global: &Global, arguments: &With) -> Result<(), Problem> {
+    global.refuse("pcsc with", &["--reader", "--json"])?;
     let Some((program, rest)) = arguments.command.split_first() else {
         return Err(Problem::new(Exit::Usage, "Which command? See --help."));
     };
@@ -53,6 +54,16 @@ pub fn run(arguments: &With) -> Result<(), Problem> {
     if let Some(own) = std::env::var_os("LD_LIBRARY_PATH").filter(|own| !own.is_empty()) {
         path = joined(path, ":");
         path.push(own);
+    }
+    match global.backend {
+        Some(Backend::Auto) => command.env_remove("PCSCLITE_BACKEND"),
+        Some(Backend::Daemon) => command.env("PCSCLITE_BACKEND", "daemon"),
+        Some(Backend::Standalone) => command.env("PCSCLITE_BACKEND", "standalone"),
+        Some(Backend::Simulated) => command.env("PCSCLITE_BACKEND", "simulated"),
+        None => &mut command,
+    };
+    if let Some(socket) = &global.socket {
+        command.env("PCSCLITE_CSOCK_NAME", socket);
     }
     let error = command
         .args(rest)

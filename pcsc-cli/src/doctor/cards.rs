@@ -4,8 +4,9 @@ use pcsc_client::{Context, Error, Failure, Protocols, ReaderInfo, ShareMode, Sta
 
 use super::Finding;
 use crate::atr_text;
-use crate::connect::connect_card;
+use crate::card;
 use crate::output::printable;
+use crate::problem::Problem;
 
 /// What the readers of a context have shown.
 #[derive(Debug, Default)]
@@ -20,8 +21,8 @@ pub struct Checked {
     pub is_in_use: bool,
 }
 
-/// Looks at each reader, and connects to its card. Each reader has a context of its own from `establish`: that
-/// of a card that is held in a transaction is lost.
+/// Looks at each reader, and connects to its card. Each reader has a context of its own from `establish`:
+/// that of a card that is held in a transaction is lost.
 pub fn check(context: &Context, establish: &dyn Fn() -> Result<Context, Failure>) -> Checked {
     let readers = match context.readers() {
         Ok(readers) if readers.is_empty() => {
@@ -56,7 +57,10 @@ impl Checked {
             return;
         }
         self.usable += 1;
-        let finding = match establish().and_then(|context| atr(&context, reader)) {
+        let finding = match establish()
+            .map_err(Problem::from)
+            .and_then(|context| atr(&context, reader))
+        {
             _ if reader.state.contains(State::EXCLUSIVE) => {
                 self.is_in_use = true;
                 self.usable -= 1;
@@ -75,17 +79,17 @@ impl Checked {
                     format!("{name}: the card answers ({})", atr_text::short(&atr)),
                 )
             }
-            Err(failure) => match failure.error() {
-                Error::UnresponsiveCard => mute(&name),
-                Error::UnpoweredCard => Finding::bad("card", format!("{name}: the card has no power"))
+            Err(problem) => match problem.error {
+                Some(Error::UnresponsiveCard) => mute(&name),
+                Some(Error::UnpoweredCard) => Finding::bad("card", format!("{name}: the card has no power"))
                     .advise("Take the card out and insert it again."),
-                Error::Timeout => {
+                Some(Error::Timeout) => {
                     self.is_in_use = true;
                     self.usable -= 1;
                     let text = format!("{name}: another program holds the card in a transaction");
                     Finding::bad("card", text).advise("End that program, or what it does, to use the card.")
                 }
-                _ => Finding::bad("card", format!("{name}: {failure}")),
+                _ => Finding::bad("card", format!("{name}: {}", problem.text)),
             },
         };
         self.findings.push(finding);
@@ -98,7 +102,7 @@ fn mute(name: &str) -> Finding {
 }
 
 /// The ATR of a card that is left as it is.
-fn atr(context: &Context, reader: &ReaderInfo) -> Result<Vec<u8>, Failure> {
-    let card = connect_card(context, &reader.name, ShareMode::Shared, Protocols::ANY)?;
+fn atr(context: &Context, reader: &ReaderInfo) -> Result<Vec<u8>, Problem> {
+    let card = card::connect(context, &reader.name, ShareMode::Shared, Protocols::ANY)?;
     Ok(card.try_status()?.atr().to_vec())
 }

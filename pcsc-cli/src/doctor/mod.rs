@@ -18,7 +18,6 @@ pub struct Finding {
     /// What happened.
     pub text: String,
     /// What to do about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub advice: Option<String>,
 }
 

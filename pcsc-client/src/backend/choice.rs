@@ -78,7 +78,7 @@ impl fmt::Display for BackendKind {
                 write!(f, "pcscd at {} (protocol {version})", path.display())
             }
             BackendKind::Standalone => f.write_str("the bundled driver, without a daemon"),
-            BackendKind::Simulated => f.write_str("the bundled simulated reader, not real hardware"),
+            BackendKind::Simulated => f.write_str("simulated readers, not real hardware"),
         }
     }
 }
