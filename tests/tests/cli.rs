@@ -104,6 +104,12 @@ fn another_program_is_seen_and_not_disturbed() {
         .connect(&name, pcsc_client::ShareMode::Exclusive, protocols)
         .expect("a card");
     list("exclusive");
+    let output = run(&mut pcsc(&pcscd, &["doctor"]), LIMIT);
+    assert_eq!(output.status.code(), Some(5), "{output:?}");
+    has(
+        &String::from_utf8_lossy(&output.stdout),
+        &["a program uses the card exclusively", "No reader can be used."],
+    );
     let output = run(&mut pcsc(&pcscd, &["apdu", SELECT]), LIMIT);
     assert_eq!(output.status.code(), Some(5), "{output:?}");
     drop(card);

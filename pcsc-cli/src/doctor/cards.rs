@@ -2,7 +2,7 @@
 
 use pcsc_client::{Context, Error, Failure, Protocols, ReaderInfo, ShareMode, State};
 
-use super::Finding;
+use super::{users, Finding};
 use crate::atr_text;
 use crate::card;
 use crate::output::printable;
@@ -87,12 +87,23 @@ impl Checked {
                     self.is_in_use = true;
                     self.usable -= 1;
                     let text = format!("{name}: another program holds the card in a transaction");
-                    Finding::bad("card", text).advise("End that program, or what it does, to use the card.")
+                    Finding::bad("card", text).advise(holders(&users::of("libpcsclite")))
                 }
                 _ => Finding::bad("card", format!("{name}: {}", problem.text)),
             },
         };
         self.findings.push(finding);
+    }
+}
+
+/// What to do about a transaction of one of these programs.
+fn holders(programs: &[String]) -> String {
+    match programs {
+        [] => "End that program, or what it does with the card.".to_owned(),
+        _ => format!(
+            "End it, or what it does with the card. Running with libpcsclite: {}",
+            programs.join(", ")
+        ),
     }
 }
 

@@ -5,6 +5,7 @@ pub mod cards;
 pub mod daemon;
 pub mod libraries;
 pub mod usb;
+pub mod users;
 
 use serde::Serialize;
 
