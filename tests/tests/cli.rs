@@ -130,14 +130,20 @@ fn a_transaction_of_another_program_ends_commands_and_is_named() {
         .connect(&name, pcsc_client::ShareMode::Shared, pcsc_client::Protocols::ANY)
         .expect("a card");
     let transaction = card.transaction().expect("a transaction");
-    for command in [&["atr"][..], &["features"], &["apdu", SELECT]] {
-        let output = run(&mut pcsc(&pcscd, &[command, &["-r", "0"]].concat()), LIMIT);
-        let text = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(5), "{command:?}: {output:?}");
-        has(&text, &["Another program holds the card in a transaction"]);
-    }
+    // At the same time, since each waits until its time limit.
+    let output = std::thread::scope(|threads| {
+        for command in [&["atr"][..], &["features"], &["apdu", SELECT]] {
+            let mut waiting = pcsc(&pcscd, &[command, &["-r", "0"]].concat());
+            threads.spawn(move || {
+                let output = run(&mut waiting, LIMIT);
+                let text = String::from_utf8_lossy(&output.stderr);
+                assert_eq!(output.status.code(), Some(5), "{command:?}: {output:?}");
+                has(&text, &["Another program holds the card in a transaction"]);
+            });
+        }
+        run(&mut pcsc(&pcscd, &["doctor"]), LIMIT)
+    });
     // The other reader is examined all the same.
-    let output = run(&mut pcsc(&pcscd, &["doctor"]), LIMIT);
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     has(
