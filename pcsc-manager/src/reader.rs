@@ -114,7 +114,7 @@ impl Reader {
     }
 
     /// Waits until the device is open and was polled, which takes a slow reader a second. The caller holds an
-    /// [`Interest`].
+    /// [`Interest`](crate::Interest).
     ///
     /// # Errors
     /// [`CallError::Timeout`], or [`CallError::InvalidHandle`] where the call was cancelled.
