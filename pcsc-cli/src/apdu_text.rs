@@ -90,9 +90,9 @@ fn at_colons(command: &str) -> Result<(Vec<u8>, Option<Vec<u8>>), String> {
 pub fn is_unquoted(arguments: &[String]) -> bool {
     let is_byte = |text: &str| matches!(text.len(), 1 | 2) && text.bytes().all(|c| c.is_ascii_hexdigit());
     let begins_with_byte = |text: &str| text.split([':', '/', '=']).next().is_some_and(is_byte);
-    arguments.windows(4).any(|four| {
-        let (last, first) = four.split_last().expect("four arguments");
-        first.iter().all(|text| is_byte(text)) && begins_with_byte(last)
+    arguments.windows(4).any(|four| match four {
+        [first @ .., last] => first.iter().all(|text| is_byte(text)) && begins_with_byte(last),
+        [] => false,
     })
 }
 
