@@ -4,7 +4,8 @@ mod common;
 
 use std::time::Duration;
 
-use common::{card, named, now, open, power_up, transmit};
+use common::liar::Liar;
+use common::{card, named, now, open, open_through, power_up, transmit};
 use pcsc_ccid::reader::{Error, Protocol, Reader};
 use pcsc_ccid::transport;
 use pcsc_sim::card::{Behaviour, Offer};
@@ -12,6 +13,7 @@ use pcsc_sim::{Direction, Handle, SimTransport};
 
 const CANCELLED: Result<Vec<u8>, Error> = Err(Error::Transport(transport::Error::Cancelled));
 const SECOND: Duration = Duration::from_secs(1);
+const PC_TO_RDR_XFR_BLOCK: u8 = 0x6F;
 const PC_TO_RDR_ABORT: u8 = 0x72;
 
 fn aborts(handle: &Handle) -> usize {
@@ -58,6 +60,20 @@ fn a_deadline_cancels_a_command_and_aborts_it() {
 fn a_deadline_ends_the_wait_for_a_token() {
     let (handle, mut reader) = busy("starsign");
     let deadline = now(&handle) + 5 * SECOND;
+    let result = reader.with_deadline(Some(deadline), |reader| transmit(reader, &[0; 5]));
+    assert_eq!(result, CANCELLED);
+    assert!(now(&handle) < deadline + SECOND, "{:?}", now(&handle));
+}
+
+#[test]
+fn a_deadline_ends_the_sending_of_a_command() {
+    let (handle, reader) = open_through(named("scr3310"), |transport| {
+        Liar::new(transport, |_, reply| Ok(reply)).refusing(PC_TO_RDR_XFR_BLOCK)
+    });
+    let mut reader = reader.unwrap();
+    handle.insert(0, card(None, &[Offer::T0], Behaviour::default()));
+    power_up(&mut reader, Protocol::T0).unwrap();
+    let deadline = now(&handle) + SECOND;
     let result = reader.with_deadline(Some(deadline), |reader| transmit(reader, &[0; 5]));
     assert_eq!(result, CANCELLED);
     assert!(now(&handle) < deadline + SECOND, "{:?}", now(&handle));

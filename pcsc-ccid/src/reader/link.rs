@@ -123,7 +123,7 @@ impl<T: Transport> Link<T> {
         }
         let seq = self.next_seq();
         let result = self
-            .send(slot, seq, command)
+            .send(slot, seq, command, deadline)
             .and_then(|()| self.answer(slot, seq, command, timeout, deadline));
         self.refusals = match result {
             Err(Error::Slot(SlotError::SlotBusy)) => self.refusals + 1,
@@ -161,17 +161,28 @@ impl<T: Transport> Link<T> {
         seq
     }
 
-    fn send(&mut self, slot: u8, seq: u8, command: &Command<'_>) -> Result<(), Error> {
+    fn send(
+        &mut self,
+        slot: u8,
+        seq: u8,
+        command: &Command<'_>,
+        deadline: Option<Duration>,
+    ) -> Result<(), Error> {
         self.out.resize(self.max_message, 0);
         let length = command
             .encode(slot, seq, &mut self.out)
             .ok_or(Error::CommandTooLong {
                 max: self.max_message - HEADER_SIZE,
             })?;
-        let sent = self.transport.send(&self.out[..length], SEND);
+        let left = deadline.map(|deadline| deadline.saturating_sub(self.transport.now()));
+        let limit = Limit::new(SEND, left);
+        let sent = self.transport.send(&self.out[..length], limit.at());
         // It may be a PIN.
         self.out[..length].zeroize();
-        Ok(sent?)
+        sent.map_err(|error| match error {
+            transport::Error::Timeout => limit.error(error.into()),
+            error => error.into(),
+        })
     }
 
     fn answer(
@@ -320,7 +331,7 @@ impl<T: Transport> Link<T> {
             Err(_) => return Ok(true),
         }
         let result = self
-            .send(slot, seq, &Command::Abort)
+            .send(slot, seq, &Command::Abort, None)
             .and_then(|()| self.answer(slot, seq, &Command::Abort, ABORT, None));
         match result {
             Ok(_) => self.is_dirty = false,

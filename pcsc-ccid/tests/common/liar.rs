@@ -10,6 +10,7 @@ pub struct Liar<F> {
     inner: SimTransport,
     lie: F,
     command: Vec<u8>,
+    refused: Option<u8>,
 }
 
 impl<F> Liar<F>
@@ -21,7 +22,14 @@ where
             inner,
             lie,
             command: Vec::new(),
+            refused: None,
         }
+    }
+
+    /// The device does not take commands of this type (NAK) until the timeout.
+    pub fn refusing(mut self, kind: u8) -> Self {
+        self.refused = Some(kind);
+        self
     }
 }
 
@@ -30,6 +38,10 @@ where
     F: FnMut(&[u8], Vec<u8>) -> Result<Vec<u8>, transport::Error> + Send,
 {
     fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), transport::Error> {
+        if self.refused.is_some() && self.refused == message.first().copied() {
+            self.inner.pause(timeout)?;
+            return Err(transport::Error::Timeout);
+        }
         self.command = message.to_vec();
         self.inner.send(message, timeout)
     }
