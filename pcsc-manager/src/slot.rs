@@ -28,18 +28,25 @@ pub trait Slot: Send {
         response: &mut [u8],
         deadline: Option<Instant>,
     ) -> Result<usize, SlotError>;
-    /// Uses a function of the reader's own (`SCardControl`). Returns the answer's length.
+    /// Uses a function of the reader's own (`SCardControl`). Returns the answer's length. By default there is
+    /// none.
     fn control(
         &mut self,
-        code: u32,
-        data: &[u8],
-        answer: &mut [u8],
-        deadline: Option<Instant>,
-    ) -> Result<usize, SlotError>;
-    /// Gets an attribute (PC/SC part 3). Returns its length.
-    fn get_attribute(&mut self, id: u32, value: &mut [u8]) -> Result<usize, SlotError>;
-    /// Sets an attribute.
-    fn set_attribute(&mut self, id: u32, value: &[u8]) -> Result<(), SlotError>;
+        _code: u32,
+        _data: &[u8],
+        _answer: &mut [u8],
+        _deadline: Option<Instant>,
+    ) -> Result<usize, SlotError> {
+        Err(SlotError::Unsupported)
+    }
+    /// Gets an attribute (PC/SC part 3). Returns its length. By default there is none.
+    fn get_attribute(&mut self, _id: u32, _value: &mut [u8]) -> Result<usize, SlotError> {
+        Err(SlotError::Unsupported)
+    }
+    /// Sets an attribute. By default there is none.
+    fn set_attribute(&mut self, _id: u32, _value: &[u8]) -> Result<(), SlotError> {
+        Err(SlotError::Unsupported)
+    }
     /// Gives the device back to the system, so that other processes can use it. The next call opens it again.
     /// A slot that has no device of its own need not do anything.
     fn give_back(&mut self) {}

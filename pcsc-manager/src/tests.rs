@@ -137,24 +137,6 @@ impl Slot for BenchSlot {
         Ok(command.len())
     }
 
-    fn control(
-        &mut self,
-        _code: u32,
-        _data: &[u8],
-        _answer: &mut [u8],
-        _deadline: Option<Instant>,
-    ) -> Result<usize, SlotError> {
-        Err(SlotError::Unsupported)
-    }
-
-    fn get_attribute(&mut self, _id: u32, _value: &mut [u8]) -> Result<usize, SlotError> {
-        Err(SlotError::Unsupported)
-    }
-
-    fn set_attribute(&mut self, _id: u32, _value: &[u8]) -> Result<(), SlotError> {
-        Err(SlotError::Unsupported)
-    }
-
     fn give_back(&mut self) {
         self.0.given_back.fetch_add(1, Ordering::SeqCst);
         self.0.set(|_| ());

@@ -112,3 +112,14 @@ fn a_wait_opens_a_reader_of_its_name_that_comes_while_it_goes_on() {
     watching.wait_until_open(&|| false).unwrap();
     assert!(lock(&again.state).polls > 0);
 }
+
+#[test]
+fn the_end_of_the_manager_closes_a_device_that_a_wait_still_needs() {
+    let rig = Rig::new(1);
+    let watching = rig.manager.watching([NAME]);
+    watching.wait_until_open(&|| false).unwrap();
+    let given_back = || rig.benches[0].given_back.load(Ordering::SeqCst);
+    assert_eq!(given_back(), 0);
+    rig.manager.end();
+    assert_eq!(given_back(), 1);
+}

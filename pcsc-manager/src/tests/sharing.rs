@@ -150,21 +150,6 @@ fn a_card_that_was_missed_by_a_power_up_is_found_by_the_next_poll() {
         ) -> Result<usize, SlotError> {
             Err(SlotError::Communication)
         }
-        fn control(
-            &mut self,
-            _code: u32,
-            _data: &[u8],
-            _answer: &mut [u8],
-            _deadline: Option<Instant>,
-        ) -> Result<usize, SlotError> {
-            Err(SlotError::Unsupported)
-        }
-        fn get_attribute(&mut self, _id: u32, _value: &mut [u8]) -> Result<usize, SlotError> {
-            Err(SlotError::Unsupported)
-        }
-        fn set_attribute(&mut self, _id: u32, _value: &[u8]) -> Result<(), SlotError> {
-            Err(SlotError::Unsupported)
-        }
     }
     let reader = Reader::new(
         "Shy 00 00".into(),
