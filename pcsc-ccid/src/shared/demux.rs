@@ -354,4 +354,66 @@ mod tests {
             assert_eq!([0, 1].map(|slot| state.slots[slot].error), [None, Some(error)]);
         }
     }
+
+    /// Endpoints that halt: each counts how often its halt was ended.
+    struct Halting {
+        is_halted: bool,
+        cleared: Arc<Mutex<usize>>,
+    }
+
+    impl Transport for Halting {
+        fn send(&mut self, _: &[u8], _: Duration) -> Result<(), Error> {
+            match self.is_halted {
+                true => Err(Error::Stall),
+                false => Ok(()),
+            }
+        }
+
+        fn receive(&mut self, _: &mut [u8], _: Duration) -> Result<usize, Error> {
+            Err(Error::Stall)
+        }
+
+        fn control_out(&mut self, _: u8, _: u16, _: &[u8], _: Duration) -> Result<(), Error> {
+            Err(Error::Stall)
+        }
+
+        fn control_in(&mut self, _: u8, _: u16, _: &mut [u8], _: Duration) -> Result<usize, Error> {
+            Err(Error::Stall)
+        }
+
+        fn clear_halt(&mut self) -> Result<(), Error> {
+            *lock(&self.cleared) += 1;
+            self.is_halted = false;
+            Ok(())
+        }
+
+        fn pause(&mut self, _: Duration) -> Result<(), Error> {
+            Ok(())
+        }
+
+        fn now(&self) -> Duration {
+            Duration::ZERO
+        }
+    }
+
+    #[test]
+    fn a_halt_is_ended_once_by_the_thread_that_met_it() {
+        let cleared: [Arc<Mutex<usize>>; 2] = [(); 2].map(|()| Arc::default());
+        let [input, sender] = [false, true].map(|is_halted| {
+            let cleared = cleared[usize::from(is_halted)].clone();
+            Box::new(Halting { is_halted, cleared }) as Box<dyn Transport>
+        });
+        let counts = || [0, 1].map(|endpoint| *lock(&cleared[endpoint]));
+        let (_demux, mut slots) = Demux::transports(input, vec![sender], None);
+        let slot = &mut slots[0];
+        assert_eq!(slot.send(&[], Duration::ZERO), Err(Error::Stall));
+        assert_eq!((slot.clear_halt(), counts()), (Ok(()), [0, 1]));
+        assert_eq!(slot.send(&[], Duration::ZERO), Ok(()));
+        let mut buffer = [0; 64];
+        assert_eq!(
+            slot.receive(&mut buffer, Duration::from_secs(1)),
+            Err(Error::Stall)
+        );
+        assert_eq!((slot.clear_halt(), counts()), (Ok(()), [1, 1]));
+    }
 }
