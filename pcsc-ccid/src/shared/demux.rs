@@ -24,18 +24,19 @@ const MOST: usize = 1 << 17;
 
 /// What the slots share.
 pub struct Demux {
-    state: Mutex<State>,
+    state: Mutex<Replies>,
     changed: Condvar,
     /// Interrupts the thread that receives.
     interrupt: Option<Interrupter>,
 }
 
-struct State {
+/// The replies that came, and the thread that receives.
+struct Replies {
     /// Not there while a thread receives.
     input: Option<Input>,
     /// The slot whose thread receives.
     leader: Option<usize>,
-    slots: Vec<Pending>,
+    slots: Vec<SlotReplies>,
     /// The slot that the message belongs to which is being received, and how many bytes of it are to come.
     message: (usize, usize),
     /// The last transfer filled the buffer: the device has not ended it, and the next one goes on.
@@ -50,7 +51,7 @@ struct Input {
 
 /// What came for a slot.
 #[derive(Clone, Default)]
-struct Pending {
+struct SlotReplies {
     bytes: Vec<u8>,
     /// What ends its wait.
     error: Option<Error>,
@@ -66,13 +67,13 @@ impl Demux {
         interrupt: Option<Interrupter>,
     ) -> (Arc<Demux>, Vec<SlotTransport>) {
         let demux = Arc::new(Demux {
-            state: Mutex::new(State {
+            state: Mutex::new(Replies {
                 input: Some(Input {
                     transport: input,
                     buffer: vec![0; TRANSFER],
                 }),
                 leader: None,
-                slots: vec![Pending::default(); senders.len()],
+                slots: vec![SlotReplies::default(); senders.len()],
                 message: (0, 0),
                 is_unfinished: false,
                 is_gone: false,
@@ -211,7 +212,7 @@ impl Transport for SlotTransport {
     }
 }
 
-impl State {
+impl Replies {
     /// Hands out what one transfer has brought.
     fn take(&mut self, received: Result<usize, Error>, buffer: &[u8]) {
         match received {
@@ -276,11 +277,11 @@ mod tests {
         [&header[..], data].concat()
     }
 
-    fn state() -> State {
-        State {
+    fn state() -> Replies {
+        Replies {
             input: None,
             leader: None,
-            slots: vec![Pending::default(); 2],
+            slots: vec![SlotReplies::default(); 2],
             message: (0, 0),
             is_unfinished: false,
             is_gone: false,

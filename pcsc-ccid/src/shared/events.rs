@@ -59,7 +59,7 @@ pub enum SlotEvent {
 
 /// The events of all slots.
 pub struct SlotEvents {
-    state: Mutex<State>,
+    state: Mutex<Reported>,
     changed: Condvar,
     /// The open reader works no more. Outside the lock, because every exchange asks.
     is_lost: AtomicBool,
@@ -67,24 +67,25 @@ pub struct SlotEvents {
     is_gone: AtomicBool,
 }
 
-struct State {
+/// What the reader has reported, and who listens to it.
+struct Reported {
     mode: Mode,
-    slots: Vec<Pending>,
-    /// Of the interrupt pipe.
+    slots: Vec<SlotReported>,
+    /// Interrupts the wait for a message of the interrupt pipe.
     interrupter: Option<Interrupter>,
     /// The slot whose thread listens to the interrupt pipe.
     listener: Option<u8>,
-    /// How often the reader was closed. An interrupt pipe of before is not used any more.
+    /// How often the reader was closed. A thread that listened meanwhile drops its pipe if this has moved.
     closes: u64,
     /// How often in a row the interrupt pipe was halted.
     halts: u32,
     end: Option<SlotEvent>,
 }
 
-/// What is to be done for a slot.
+/// What the reader has reported of a slot, and what its thread knows of it.
 #[derive(Clone, Default)]
-struct Pending {
-    /// It is to be polled.
+struct SlotReported {
+    /// The slot is to be polled.
     poll: bool,
     /// The reader has reported it as empty since this was last asked.
     was_emptied: bool,
@@ -111,9 +112,9 @@ impl SlotEvents {
     /// The events of so many slots of a reader that is not open.
     pub(super) fn new(slots: u16) -> SlotEvents {
         SlotEvents {
-            state: Mutex::new(State {
+            state: Mutex::new(Reported {
                 mode: Mode::Closed,
-                slots: vec![Pending::default(); usize::from(slots.max(1))],
+                slots: vec![SlotReported::default(); usize::from(slots.max(1))],
                 interrupter: None,
                 listener: None,
                 closes: 0,
@@ -156,7 +157,7 @@ impl SlotEvents {
         self.changed.notify_all();
     }
 
-    fn set_lost(&self, state: &mut State) {
+    fn set_lost(&self, state: &mut Reported) {
         // A loss that several calls find is one.
         if !matches!(state.mode, Mode::Closed) {
             self.is_lost.store(true, Ordering::SeqCst);
@@ -286,11 +287,11 @@ impl SlotEvents {
     /// Waits for one message of the interrupt pipe and notes what it says.
     fn listen_once<'a>(
         &'a self,
-        mut state: MutexGuard<'a, State>,
+        mut state: MutexGuard<'a, Reported>,
         slot: u8,
         mut source: Box<dyn InterruptSource>,
         deadline: Option<Instant>,
-    ) -> MutexGuard<'a, State> {
+    ) -> MutexGuard<'a, Reported> {
         let closes = state.closes;
         state.listener = Some(slot);
         drop(state);
@@ -331,7 +332,7 @@ impl SlotEvents {
     }
 }
 
-impl State {
+impl Reported {
     /// Notes what the reader reports (CCID 1.1, clause 6.3).
     fn note(&mut self, notification: Notification) {
         let count = self.slots.len();

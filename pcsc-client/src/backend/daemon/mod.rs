@@ -1,8 +1,8 @@
 //! pcscd over its socket.
 //!
 //! `stream` moves bytes, `connect` and `handshake` make a connection, `link` has a request and its answer,
-//! `calls` the calls of a context, `watch` its wait for changes,
-//! and `identity` what it says of a reader. Each uses those before it.
+//! `calls` the calls of a context, `watch` its wait for changes, and `identity` finds out which device a
+//! reader is. Each uses those before it.
 
 mod calls;
 mod connect;
