@@ -188,6 +188,14 @@ impl SlotEvents {
         slot.is_some_and(|slot| std::mem::take(&mut slot.was_emptied))
     }
 
+    /// Notes that a slot was empty, for the next [`SlotEvents::take_emptied`].
+    pub(super) fn note_emptied(&self, slot: u8) {
+        let mut state = lock(&self.state);
+        if let Some(slot) = state.slots.get_mut(usize::from(slot)) {
+            slot.was_emptied = true;
+        }
+    }
+
     /// Makes the wait in progress for a slot, or the next one, return [`SlotEvent::Card`].
     pub fn wake(&self, slot: u8) {
         let mut state = lock(&self.state);

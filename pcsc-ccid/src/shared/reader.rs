@@ -194,7 +194,7 @@ impl SharedReader {
         let is_new = inner
             .slot(slot)
             .is_some_and(|slot| std::mem::take(&mut slot.is_new));
-        self.use_reader(inner, slot, None, |reader| {
+        let polled = self.use_reader(inner, slot, None, |reader| {
             let presence = reader.presence(slot)?;
             if presence == Presence::Present && was_emptied {
                 // A reader that activates cards by itself shows another card as it has shown the one before.
@@ -204,7 +204,12 @@ impl SharedReader {
                 Presence::Present if is_new || was_emptied => Presence::Replaced,
                 presence => presence,
             })
-        })
+        });
+        if polled.is_err() && (was_emptied || is_new) {
+            // The next poll is to report the replaced card.
+            self.events.note_emptied(slot);
+        }
+        polled
     }
 
     /// Notes that a slot does not need the reader, and closes it once no slot does.
