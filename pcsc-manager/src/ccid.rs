@@ -176,6 +176,10 @@ impl Slot for CcidSlot {
         Err(SlotError::Unsupported)
     }
 
+    fn is_busy(&self) -> bool {
+        self.reader.is_busy()
+    }
+
     fn give_back(&mut self) {
         self.reader.give_back(self.number);
     }

@@ -280,9 +280,11 @@ impl Reader {
     }
 
     /// Does what is due: takes the power from an unused card, asks again after a failure, or gives the device
-    /// back. A driver that is at work is not waited for.
+    /// back. A driver that is at work, also for another slot, is not waited for: one thread does this for all
+    /// readers.
     pub fn attend(&self) {
-        let Some(mut driver) = self.driver.try_lock() else {
+        let driver = self.driver.try_lock();
+        let Some(mut driver) = driver.filter(|driver| !driver.is_busy()) else {
             self.state().due.postpone(Instant::now() + RETRY);
             return;
         };

@@ -39,6 +39,11 @@ pub trait Slot: Send {
     ) -> Result<usize, SlotError> {
         Err(SlotError::Unsupported)
     }
+    /// Whether the command of another slot keeps the reader busy, so that a call would wait. By default it is
+    /// free.
+    fn is_busy(&self) -> bool {
+        false
+    }
     /// Gets an attribute (PC/SC part 3). Returns its length. By default there is none.
     fn get_attribute(&mut self, _id: u32, _value: &mut [u8]) -> Result<usize, SlotError> {
         Err(SlotError::Unsupported)
@@ -142,6 +147,11 @@ impl Driver {
     /// The slot.
     pub fn slot(&mut self) -> &mut dyn Slot {
         &mut *self.slot
+    }
+
+    /// See [`Slot::is_busy`].
+    pub fn is_busy(&self) -> bool {
+        self.slot.is_busy()
     }
 
     /// Gets an answer that may be longer than the caller's buffer. Returns its length in any case. An answer

@@ -44,6 +44,8 @@ struct Bed {
     has_trouble: bool,
     /// The next exchange makes the driver reset the card.
     resets_card: bool,
+    /// Another slot's command keeps the reader busy.
+    is_busy: bool,
     /// Another slot has the reader until after the next exchange's deadline.
     is_taken: bool,
     is_gone: bool,
@@ -135,6 +137,10 @@ impl Slot for BenchSlot {
             .ok_or(SlotError::BufferTooSmall)?;
         room.copy_from_slice(command);
         Ok(command.len())
+    }
+
+    fn is_busy(&self) -> bool {
+        lock(&self.0.state).is_busy
     }
 
     fn give_back(&mut self) {

@@ -212,6 +212,11 @@ impl SharedReader {
         polled
     }
 
+    /// Whether a call would wait for another one that uses the reader or opens it.
+    pub fn is_busy(&self) -> bool {
+        self.inner.try_lock().is_none()
+    }
+
     /// Notes that a slot does not need the reader, and closes it once no slot does.
     pub fn give_back(&self, slot: u8) {
         let mut inner = self.inner.lock();

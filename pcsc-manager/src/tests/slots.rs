@@ -151,6 +151,22 @@ fn connections_learn_that_the_driver_had_to_reset_the_card() {
 }
 
 #[test]
+fn what_is_due_does_not_wait_for_another_slot() {
+    let slotted = slotted();
+    let now = Instant::now();
+    let attend = |is_busy| {
+        lock(&slotted.bench.state).is_busy = is_busy;
+        slotted.reader.state().due.retry = Some(now);
+        slotted.reader.attend();
+        lock(&slotted.bench.state).polls
+    };
+    let polls = lock(&slotted.bench.state).polls;
+    assert_eq!(attend(true), polls);
+    assert!(slotted.reader.due().is_some_and(|due| due > now), "it is put off");
+    assert_eq!(attend(false), polls + 1);
+}
+
+#[test]
 fn a_command_that_was_not_sent_in_time_costs_no_reset() {
     let rig = Rig::new(1);
     let client = rig.client();
