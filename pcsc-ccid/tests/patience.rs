@@ -68,6 +68,7 @@ fn burst(bytes: Vec<u8>, spacing: u64) -> Burst {
         delay: 40,
         spacing,
         garbled: false,
+        nulls: 0,
     }
 }
 

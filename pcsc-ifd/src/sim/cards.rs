@@ -15,7 +15,6 @@
 
 use super::switches::Switches;
 use pcsc_ccid::apdu::Command;
-use pcsc_ccid::atr::Atr;
 use pcsc_ccid::t1::Edc;
 use pcsc_sim::card::apps::{App, Echo, FileSystem, Hello, Several};
 use pcsc_sim::card::{
@@ -130,41 +129,7 @@ fn named(name: &str) -> Option<(Profile, Behaviour)> {
 
 /// A card with this ATR, byte for byte.
 fn profile(bytes: &[u8]) -> Result<Profile, String> {
-    let atr = Atr::parse(bytes).map_err(|error| error.to_string())?;
-    let second = atr.groups.get(1);
-    let t1 = atr.groups.iter().skip(2).find(|group| group.protocol == Some(1));
-    let offers: Vec<Offer> = atr
-        .protocols()
-        .into_iter()
-        .filter_map(|protocol| match protocol {
-            0 => Some(Offer::T0 {
-                wi: second.and_then(|group| group.tc),
-            }),
-            1 => Some(Offer::T1 {
-                ifsc: t1.and_then(|group| group.ta),
-                bwi_cwi: t1.and_then(|group| group.tb),
-                edc: match t1.and_then(|group| group.tc) {
-                    Some(1) => Edc::Crc,
-                    _ => Edc::Lrc,
-                },
-            }),
-            _ => None,
-        })
-        .collect();
-    let first = atr.groups.first();
-    let profile = Profile {
-        convention: if atr.is_inverse {
-            Convention::Inverse
-        } else {
-            Convention::Direct
-        },
-        ta1: first.and_then(|group| group.ta),
-        tc1: first.and_then(|group| group.tc),
-        class_indicator: None,
-        ta2: second.and_then(|group| group.ta),
-        offers,
-        historical: atr.historical,
-    };
+    let profile = Profile::from_atr(bytes).map_err(|error| error.to_string())?;
     if profile.atr() != bytes {
         return Err("no simulated card has this ATR".into());
     }

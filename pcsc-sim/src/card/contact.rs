@@ -285,7 +285,12 @@ impl Contact {
         let mut at_ps = self.now_ps.saturating_add(etu.saturating_mul(burst.delay));
         for (i, (byte, parity_error)) in bytes.into_iter().enumerate() {
             if i > 0 {
-                at_ps += etu * burst.spacing;
+                let apart = if i <= burst.nulls {
+                    burst.delay
+                } else {
+                    burst.spacing
+                };
+                at_ps = at_ps.saturating_add(etu.saturating_mul(apart));
             }
             if let Some((_, delay)) = late.filter(|(at, _)| *at == i) {
                 at_ps += etu * delay;

@@ -1,21 +1,24 @@
 //! Simulated cards at the level of bytes on the contact, in virtual time.
 //!
 //! ```text
-//! reader ── Contact (UART, clock, faults) ── Card trait ── SimCard (ATR, PPS, T=0, T=1) ── App
+//! reader ── Contact (UART, clock, faults) ── Card trait ── SimCard (ATR, PPS, T=0, T=1) ── App or VirtualCard
 //! ```
 //!
 //! [`Contact`] is what a reader has: it activates, sends and receives bytes, changes the speed, and
 //! counts time and bits. [`SimCard`] is a card made of a [`Profile`] (what its ATR says), a
-//! [`Behaviour`] (what it does wrong) and an [`App`]. The protocols are written here from the card's
+//! [`Behaviour`] (what it does wrong) and an [`App`], or of a [`VirtualCard`], to which APDUs go as they are.
+//! The protocols are written here from the card's
 //! side of the clauses and share only the T=1 block codec with the driver.
 
 pub mod apps;
 mod contact;
 mod fault;
 mod profile;
+mod program;
 mod sim;
 mod t0;
 mod t1;
+mod virtual_card;
 
 use std::time::Duration;
 
@@ -25,7 +28,8 @@ pub use apps::App;
 pub use contact::{Contact, Received, Tally};
 pub use fault::{FaultKind, Faults};
 pub use profile::{Convention, Offer, Profile};
-pub use sim::{Behaviour, Overspeed, PpsBehaviour, SimCard};
+pub use sim::{Behaviour, Overspeed, PpsBehaviour, SharedBehaviour, SimCard};
+pub use virtual_card::VirtualCard;
 
 /// The clock rate conversion and baud rate adjustment integers: one etu is F/D clock cycles
 /// (ISO 7816-3 clause 7.1).
@@ -98,6 +102,9 @@ pub struct Burst {
     pub delay: u64,
     /// etu between leading edges.
     pub spacing: u64,
+    /// So many of the first characters are `delay` apart instead: NULL bytes of a card that works (ISO 7816-3
+    /// clause 10.3.3).
+    pub nulls: usize,
     /// The reader sees parity errors: the card speaks at another rate, or too fast for the contact.
     pub garbled: bool,
 }

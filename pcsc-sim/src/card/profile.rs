@@ -1,5 +1,6 @@
 //! What a card says of itself: its answer to reset (clause 8).
 
+use pcsc_ccid::atr::{self, Atr};
 use pcsc_ccid::t1::Edc;
 
 /// How a character's bits are sent (clause 8.1).
@@ -91,6 +92,45 @@ impl Profile {
             offers: offers.to_vec(),
             historical: Vec::new(),
         }
+    }
+
+    /// The profile of a card with this ATR. Its own [`atr`](Profile::atr) is the same, unless the bytes have
+    /// groups that a profile has no place for.
+    ///
+    /// # Errors
+    /// Where the interface bytes cannot be read.
+    pub fn from_atr(bytes: &[u8]) -> Result<Profile, atr::Error> {
+        let atr = Atr::parse(bytes)?;
+        let second = atr.groups.get(1);
+        let t1 = atr.groups.iter().skip(2).find(|group| group.protocol == Some(1));
+        let offer = |protocol| match protocol {
+            0 => Some(Offer::T0 {
+                wi: second.and_then(|group| group.tc),
+            }),
+            1 => Some(Offer::T1 {
+                ifsc: t1.and_then(|group| group.ta),
+                bwi_cwi: t1.and_then(|group| group.tb),
+                edc: match t1.and_then(|group| group.tc) {
+                    Some(1) => Edc::Crc,
+                    _ => Edc::Lrc,
+                },
+            }),
+            _ => None,
+        };
+        let first = atr.groups.first();
+        Ok(Profile {
+            convention: if atr.is_inverse {
+                Convention::Inverse
+            } else {
+                Convention::Direct
+            },
+            ta1: first.and_then(|group| group.ta),
+            tc1: first.and_then(|group| group.tc),
+            ta2: second.and_then(|group| group.ta),
+            class_indicator: None,
+            offers: atr.protocols().into_iter().filter_map(offer).collect(),
+            historical: atr.historical,
+        })
     }
 
     /// The answer to reset, as an interface device decodes it.

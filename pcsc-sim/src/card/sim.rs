@@ -1,9 +1,18 @@
 //! A whole card: answer to reset, PPS, one of the protocols, an application.
 
-use super::{t0, t1, App, Burst, Card, LineSettings, Offer, Profile, Rate};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::program::Program;
+use super::{t0, t1, App, Burst, Card, LineSettings, Offer, Profile, Rate, VirtualCard};
 
 /// Guard time that the card keeps: the reader sees 12 etu between leading edges.
 const SPACING: u64 = 12;
+/// T=0: the procedure byte of a card that needs more time (clause 10.3.3).
+const NULL: u8 = 0x60;
+/// How long a card works before it asks for more time. Shorter than the least work waiting time and block
+/// waiting time that matter: with WI 1 at 372/1 and 4 MHz the former is 89 ms.
+const STEP: Duration = Duration::from_millis(50);
 /// Leaves a receiver its block guard time of 22 etu (clause 11.4.3).
 const TURNAROUND: u64 = 24;
 
@@ -66,6 +75,25 @@ pub struct Behaviour {
     pub supply: Option<(u16, u16)>,
     /// etu of work before each answer.
     pub work: u64,
+    /// Works at least this long on each command, in the simulation's time, and asks for that time as its
+    /// protocol has it: with S(WTX request) blocks, or with NULL bytes.
+    pub time: Duration,
+}
+
+/// A behaviour that a test changes while the card is in a reader. Clones are the same one.
+#[derive(Debug, Clone, Default)]
+pub struct SharedBehaviour(Arc<Mutex<Behaviour>>);
+
+impl SharedBehaviour {
+    /// Changes it from the card's next reset or answer on. Counters of characters and of answers begin anew
+    /// if it is another one.
+    pub fn set(&self, behaviour: Behaviour) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = behaviour;
+    }
+
+    fn get(&self) -> Behaviour {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl Behaviour {
@@ -91,7 +119,8 @@ enum State {
 pub struct SimCard {
     profile: Profile,
     behaviour: Behaviour,
-    app: Box<dyn App>,
+    shared: Option<SharedBehaviour>,
+    program: Box<dyn Program>,
     state: State,
     rate: Rate,
     heard: u64,
@@ -102,10 +131,23 @@ pub struct SimCard {
 impl SimCard {
     /// A card with this profile, behaviour and application.
     pub fn new(profile: Profile, behaviour: Behaviour, app: Box<dyn App>) -> Self {
+        SimCard::running(profile, behaviour, Box::new(app))
+    }
+
+    /// A card that a test writes. Its ATR says which protocols and which speed it has.
+    pub fn of(card: Box<dyn VirtualCard>, behaviour: SharedBehaviour) -> Self {
+        SimCard {
+            shared: Some(behaviour),
+            ..SimCard::running(Profile::new(&[]), Behaviour::default(), Box::new(card))
+        }
+    }
+
+    fn running(profile: Profile, behaviour: Behaviour, program: Box<dyn Program>) -> Self {
         SimCard {
             profile,
             behaviour,
-            app,
+            shared: None,
+            program,
             state: State::Off,
             rate: Rate::DEFAULT,
             heard: 0,
@@ -125,22 +167,51 @@ impl SimCard {
             Some(n) => offers.iter().find(|o| o.number() == n),
             None => offers.first(),
         };
-        let b = &self.behaviour;
         match offer {
-            Some(Offer::T1 { edc, .. }) => State::T1(t1::Protocol::new(
-                *edc,
-                t1::Habits {
-                    wtx: (b.wtx, b.wtx_multiplier.max(1)),
-                    new_ifsc: b.new_ifsc,
-                    abort_beyond: b.abort_beyond,
-                },
-            )),
-            Some(Offer::T0 { .. }) => State::T0(t0::Protocol::new(t0::Habits {
-                nulls: b.nulls,
-                byte_by_byte: b.byte_by_byte,
-                no_envelope: b.no_envelope,
-            })),
+            Some(Offer::T1 { edc, .. }) => State::T1(t1::Protocol::new(*edc, self.t1_habits())),
+            Some(Offer::T0 { .. }) => State::T0(t0::Protocol::new(self.t0_habits())),
             None => State::Mute,
+        }
+    }
+
+    fn t1_habits(&self) -> t1::Habits {
+        let b = &self.behaviour;
+        t1::Habits {
+            wtx: (b.wtx.max(self.steps()), b.wtx_multiplier.max(1)),
+            new_ifsc: b.new_ifsc,
+            abort_beyond: b.abort_beyond,
+        }
+    }
+
+    fn t0_habits(&self) -> t0::Habits {
+        let b = &self.behaviour;
+        t0::Habits {
+            nulls: b.nulls.max(self.steps()),
+            byte_by_byte: b.byte_by_byte,
+            no_envelope: b.no_envelope,
+        }
+    }
+
+    /// How often the card asks for time while it works on a command.
+    fn steps(&self) -> u32 {
+        u32::try_from(self.behaviour.time.as_millis().div_ceil(STEP.as_millis())).unwrap_or(u32::MAX)
+    }
+
+    /// Takes over the behaviour that a test has set.
+    fn obey(&mut self) {
+        let Some(wanted) = self.shared.as_ref().map(SharedBehaviour::get) else {
+            return;
+        };
+        if wanted == self.behaviour {
+            return;
+        }
+        self.behaviour = wanted;
+        (self.heard, self.bursts) = (0, 0);
+        let (t0_habits, t1_habits) = (self.t0_habits(), self.t1_habits());
+        match &mut self.state {
+            State::T0(protocol) => protocol.set_habits(t0_habits),
+            State::T1(protocol) => protocol.set_habits(t1_habits),
+            State::Off | State::Fresh | State::Mute => (),
         }
     }
 
@@ -188,8 +259,8 @@ impl SimCard {
             self.state = self.protocol(None);
         }
         match &mut self.state {
-            State::T0(protocol) => protocol.hear(bytes, &mut *self.app),
-            State::T1(protocol) => protocol.hear(bytes, &mut *self.app).unwrap_or_default(),
+            State::T0(protocol) => protocol.hear(bytes, &mut *self.program),
+            State::T1(protocol) => protocol.hear(bytes, &mut *self.program).unwrap_or_default(),
             _ => Vec::new(),
         }
     }
@@ -203,6 +274,7 @@ impl SimCard {
             delay,
             spacing: SPACING,
             garbled,
+            nulls: 0,
         }
     }
 }
@@ -213,7 +285,12 @@ impl Card for SimCard {
     }
 
     fn reset(&mut self, line: LineSettings) -> Burst {
-        self.app.reset();
+        self.obey();
+        self.program.reset();
+        let own = self.program.atr();
+        if let Some(own) = &own {
+            self.profile = Profile::from_atr(own).unwrap_or_else(|_| Profile::new(&[Offer::T0]));
+        }
         self.rate = Rate::DEFAULT;
         let supplied = self
             .behaviour
@@ -233,7 +310,8 @@ impl Card for SimCard {
                 self.protocol(Some(ta2 & 0x0F))
             }
         };
-        let atr = self.behaviour.atr.clone().unwrap_or_else(|| self.profile.atr());
+        let other = self.behaviour.atr.clone().or(own);
+        let atr = other.unwrap_or_else(|| self.profile.atr());
         self.burst(atr, 40, false)
     }
 
@@ -242,6 +320,7 @@ impl Card for SimCard {
     }
 
     fn hear(&mut self, bytes: &[u8], line: LineSettings) -> Burst {
+        self.obey();
         self.heard += bytes.len() as u64;
         self.removed |= self.behaviour.removed_after.is_some_and(|n| self.heard >= n);
         let too_fast = self
@@ -266,6 +345,20 @@ impl Card for SimCard {
                 *last ^= 0x5A;
             }
         }
-        self.burst(answer, TURNAROUND + self.behaviour.work, too_fast)
+        let steps = self.steps();
+        let nulls = match (&self.state, steps) {
+            (State::T0(_), 1..) => answer.iter().take_while(|byte| **byte == NULL).count(),
+            _ => 0,
+        };
+        let works = nulls > 0 || (steps > 0 && matches!(self.state, State::T1(_)));
+        let step = if works {
+            STEP.as_nanos() as u64 * 1000 / line.etu_ps().max(1)
+        } else {
+            0
+        };
+        Burst {
+            nulls,
+            ..self.burst(answer, TURNAROUND + self.behaviour.work + step, too_fast)
+        }
     }
 }

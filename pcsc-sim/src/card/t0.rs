@@ -1,6 +1,7 @@
 //! The card's side of T=0 (ISO 7816-3 clauses 10.3 and 12.2): procedure bytes, GET RESPONSE, ENVELOPE.
 
-use super::apps::{execute, execute_apdu, App, ANY_NE};
+use super::apps::ANY_NE;
+use super::program::Program;
 use pcsc_ccid::apdu::{split_response, Command};
 
 /// How the card uses procedure bytes.
@@ -42,8 +43,13 @@ impl Protocol {
         }
     }
 
+    /// Changes its habits.
+    pub fn set_habits(&mut self, habits: Habits) {
+        self.habits = habits;
+    }
+
     /// What the card says to these characters.
-    pub fn hear(&mut self, bytes: &[u8], app: &mut dyn App) -> Vec<u8> {
+    pub fn hear(&mut self, bytes: &[u8], app: &mut dyn Program) -> Vec<u8> {
         let mut out = Vec::new();
         for &byte in bytes {
             self.input.push(byte);
@@ -57,12 +63,13 @@ impl Protocol {
         out
     }
 
-    fn on_header(&mut self, app: &mut dyn App, out: &mut Vec<u8>) {
+    fn on_header(&mut self, app: &mut dyn Program, out: &mut Vec<u8>) {
         out.extend((0..self.habits.nulls).map(|_| 0x60));
         let header = [self.input[0], self.input[1], self.input[2], self.input[3]];
         let (ins, p3) = (self.input[1], self.input[4]);
         match ins {
             0x60..=0x6F | 0x90..=0x9F => self.end(out, [0x6D, 0x00]),
+            0xC0 if self.stored.is_empty() && app.answers_get_response() => self.run(app, out),
             0xC0 => self.get_response(p3, out),
             0xC2 if self.habits.no_envelope => self.end(out, [0x6D, 0x00]),
             _ if p3 > 0 && (ins == 0xC2 || app.carries_data(&header)) => {
@@ -82,7 +89,7 @@ impl Protocol {
     }
 
     /// Header and data are complete.
-    fn run(&mut self, app: &mut dyn App, out: &mut Vec<u8>) {
+    fn run(&mut self, app: &mut dyn Program, out: &mut Vec<u8>) {
         let input = std::mem::take(&mut self.input);
         self.state = State::Header;
         let header = [input[0], input[1], input[2], input[3]];
@@ -92,15 +99,12 @@ impl Protocol {
         }
         if app.carries_data(&header) {
             let ne = Some(ANY_NE);
-            let response = execute(
-                &Command {
-                    header,
-                    data,
-                    ne,
-                    extended: false,
-                },
-                app,
-            );
+            let response = app.tpdu(&Command {
+                header,
+                data,
+                ne,
+                extended: false,
+            });
             return self.store(&response, out);
         }
         let ne = if p3 == 0 { 256 } else { usize::from(p3) };
@@ -110,7 +114,7 @@ impl Protocol {
             ne: Some(ne),
             extended: false,
         };
-        let response = execute(&command, app);
+        let response = app.tpdu(&command);
         let Some((body, _)) = split_response(&response) else {
             return self.end(out, [0x6F, 0x00]);
         };
@@ -170,13 +174,13 @@ impl Protocol {
         self.end(out, status);
     }
 
-    fn envelope(&mut self, part: &[u8], app: &mut dyn App, out: &mut Vec<u8>) {
+    fn envelope(&mut self, part: &[u8], app: &mut dyn Program, out: &mut Vec<u8>) {
         self.enveloped.extend_from_slice(part);
         if self.enveloped.len() < announced(&self.enveloped) {
             return self.end(out, [0x90, 0x00]);
         }
         let apdu = std::mem::take(&mut self.enveloped);
-        let response = execute_apdu(&apdu, app);
+        let response = app.apdu(&apdu);
         self.store(&response, out);
     }
 

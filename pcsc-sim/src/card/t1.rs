@@ -1,6 +1,6 @@
 //! The card's side of T=1 (ISO 7816-3 clause 11.6), written from the rules that bind the card.
 
-use super::apps::{execute_apdu, App};
+use super::program::Program;
 use pcsc_ccid::t1::{Block, Edc, Pcb, Supervisory, MAX_BLOCK};
 
 /// What the card's T=1 does beyond answering.
@@ -63,8 +63,13 @@ impl Protocol {
         }
     }
 
+    /// Changes its habits.
+    pub fn set_habits(&mut self, habits: Habits) {
+        self.habits = habits;
+    }
+
     /// What the card answers to these characters; `None` when it stays in reception mode.
-    pub fn hear(&mut self, bytes: &[u8], app: &mut dyn App) -> Option<Vec<u8>> {
+    pub fn hear(&mut self, bytes: &[u8], app: &mut dyn Program) -> Option<Vec<u8>> {
         let block = match Block::decode(bytes, self.edc) {
             Ok(block) => block,
             Err(reason) => return self.refuse(bytes.first().copied().unwrap_or(0), reason.r_code()),
@@ -133,7 +138,7 @@ impl Protocol {
     }
 
     /// The command has one more part.
-    fn take(&mut self, nad: u8, more: bool, app: &mut dyn App) -> Vec<u8> {
+    fn take(&mut self, nad: u8, more: bool, app: &mut dyn Program) -> Vec<u8> {
         self.chaining = more;
         if more
             && self
@@ -144,7 +149,7 @@ impl Protocol {
             return self.ask(nad, Supervisory::Abort, None);
         }
         if !more {
-            self.reply = execute_apdu(&self.command, app);
+            self.reply = app.apdu(&self.command);
             self.acknowledged = 0;
             // Frees it: it may hold a PIN.
             self.command = Vec::new();
