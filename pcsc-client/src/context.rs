@@ -250,6 +250,13 @@ impl Context {
         result
     }
 
+    #[cfg(feature = "sim")]
+    pub(crate) fn of(session: Session) -> Context {
+        Context {
+            session: Arc::new(session),
+        }
+    }
+
     pub(crate) fn session(&self) -> &Session {
         &self.session
     }

@@ -65,6 +65,8 @@
 
 pub mod ffi;
 pub mod internals;
+#[cfg(feature = "sim")]
+pub mod sim;
 
 mod backend;
 mod card;

@@ -204,6 +204,15 @@ impl Manager {
         watched.find(|reader| reader.name().as_bytes() == name).cloned()
     }
 
+    /// Adds a reader that no bus has found. Returns its slots once they are listed; none if the settings or a
+    /// lack of numbers exclude the reader.
+    ///
+    /// # Errors
+    /// [`StartError::Thread`] where a thread cannot be started. Its slot is added later.
+    pub fn add(&self, found: FoundReader) -> Result<Vec<Arc<Reader>>, StartError> {
+        self.shared.add(found).map_err(StartError::Thread)
+    }
+
     /// Keeps the readers of these names open, for a wait for their card events.
     pub fn watching<'a>(&self, names: impl IntoIterator<Item = &'a [u8]>) -> Watching<'a> {
         let mut names = BinaryHeap::from_iter(names).into_sorted_vec();
@@ -268,14 +277,14 @@ impl Drop for Manager {
 }
 
 impl Shared {
-    /// Adds the slots of a reader.
+    /// Adds the slots of a reader. Returns them; none if the reader is ignored.
     ///
     /// # Errors
     /// Where a thread cannot be started. Its slot is added later.
-    fn add(self: &Arc<Shared>, found: FoundReader) -> io::Result<()> {
+    fn add(self: &Arc<Shared>, found: FoundReader) -> io::Result<Vec<Arc<Reader>>> {
         if names::is_ignored(&found.name, &self.settings.ignored_names) {
             log::info!("reader {:?} is ignored, as its name is filtered", found.name);
-            return Ok(());
+            return Ok(Vec::new());
         }
         let number = {
             let readers = lock(&self.readers);
@@ -288,22 +297,26 @@ impl Shared {
                 "reader {:?} is ignored: all 255 numbers of readers are in use",
                 found.name
             );
-            return Ok(());
+            return Ok(Vec::new());
         };
         let base = found.name + &self.settings.name_extension;
         let device = found.device.map(Arc::new);
+        let mut added = Vec::new();
         let mut result = Ok(());
         for (slot, (driver, watch)) in (0..=u8::MAX).zip(found.slots) {
             let name = names::name(&base, number, slot);
             let reader = Reader::new(name, driver, watch, self.wakers.clone());
             let reader = Arc::new(reader.with_device(device.clone(), slot));
-            if let Err(error) = self.start_reader(&reader) {
-                self.start_later(reader);
-                result = Err(error);
+            match self.start_reader(&reader) {
+                Ok(()) => added.push(reader),
+                Err(error) => {
+                    self.start_later(reader);
+                    result = Err(error);
+                }
             }
         }
         self.count_event();
-        result
+        result.map(|()| added)
     }
 
     fn start_later(&self, reader: Arc<Reader>) {

@@ -168,6 +168,14 @@ impl Reader {
         self.wakers.schedule.post();
     }
 
+    /// Polls the slot now, if its device is open, rather than at the next event: for a simulation, whose user
+    /// goes on once the move of a card has been seen.
+    pub fn settle(&self) {
+        if self.state().access != Access::Closed {
+            self.poll();
+        }
+    }
+
     /// Polls a slot that had an event and cannot distinguish two cards: the next connection powers the card
     /// up anew.
     fn poll_unclear(&self) {

@@ -12,7 +12,7 @@ use pcsc_ccid::shared::{time_on, Notifications, OpenedReader, SharedError, Share
 use pcsc_ccid::transport::Transport;
 use pcsc_sim::card::apps::Several;
 use pcsc_sim::card::{Offer, Profile, SimCard};
-use pcsc_sim::{Handle, Model};
+use pcsc_sim::{Device, Handle, Model};
 
 use crate::bus::{Bus, BusEvent};
 use crate::ccid;
@@ -91,7 +91,13 @@ impl Simulated {
     /// A reader of the model with this short name, with the card that says hello in its first slot.
     pub fn new(model: &str) -> Result<Simulated, StartError> {
         let unknown = || StartError::UnknownModel(model.to_owned());
-        let device = pcsc_sim::Device::named(model).ok_or_else(unknown)?;
+        let reader = Simulated::of(Device::named(model).ok_or_else(unknown)?);
+        reader.insert_card(0);
+        Ok(reader)
+    }
+
+    /// A reader of any model, with empty slots.
+    pub fn of(device: Device) -> Simulated {
         let model = device.model().clone();
         let name = names::Identity {
             vendor: model.vendor_id,
@@ -102,15 +108,13 @@ impl Simulated {
             serial: None,
         }
         .base_name();
-        let reader = Simulated {
+        Simulated {
             name,
             model,
             device: Handle::new(device.without_log()),
             options: Options::default(),
             shared: Arc::default(),
-        };
-        reader.insert_card(0);
-        Ok(reader)
+        }
     }
 
     /// Puts the card that says hello into a slot, in place of any other.
@@ -139,7 +143,8 @@ impl Simulated {
         }
     }
 
-    fn found(&self) -> FoundReader {
+    /// The reader as a bus finds it.
+    pub fn found(&self) -> FoundReader {
         let reader = self.clone();
         let open = Box::new(move |deadline: Option<Instant>| reader.open(deadline));
         let slots = self.model.descriptor.slots();

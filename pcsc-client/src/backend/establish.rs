@@ -153,6 +153,16 @@ impl Session {
     }
 }
 
+#[cfg(feature = "sim")]
+impl Session {
+    /// A context on a manager of simulated readers.
+    pub fn on_simulated(manager: std::sync::Arc<pcsc_manager::Manager>) -> Session {
+        let context = StandaloneContext::on(manager);
+        let backend = Backend::Standalone(standalone::ReaderKind::Simulated, context);
+        Session::of(backend, "it is a simulation's")
+    }
+}
+
 /// The failure of a backend that the build leaves out.
 #[allow(dead_code, reason = "a build with every backend has none to leave out")]
 fn not_included(feature: &'static str) -> Outcome<Session> {
