@@ -123,8 +123,8 @@ there is no Le; =SW is what the card has to answer, X stands for any digit, and 
 answers otherwise, the APDUs after it are not sent, and the exit code is 1.
 
 A file has one APDU on a line, as for scriptor: # begins a comment, \\ at the end continues a line, exit ends \
-the script. The data of VERIFY and its like are not printed, as they may be a PIN. A connection waits 10 seconds \
-for another program's transaction to end.
+the script. The data of VERIFY and its like are not printed, as they may be a PIN. Without --transaction, other programs \
+may use the card between two APDUs, but not between one and what --auto sends after it.
 
   pcsc apdu '00 A4 04 00 0A A0 00 00 00 62 03 01 0C 06 01'
   pcsc apdu a40400:a000000062=  b0/10=
@@ -165,6 +165,10 @@ pub struct Apdu {
     /// The protocol to use
     #[arg(long, value_name = "PROTOCOL", default_value = "any")]
     pub protocol: Protocol,
+
+    /// Wait for another program's transaction for so many seconds at most [default: 10]
+    #[arg(short, long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
+    pub timeout: Option<Duration>,
 }
 
 /// Explain an ATR byte by byte, and what the reader makes of it

@@ -1,15 +1,21 @@
-//! A connection to a card, for which a command waits only so long.
+//! A connection to a card, and a transaction: a command waits for another program's only so long.
 
 use std::ffi::CStr;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::Duration;
 
 use pcsc_client::{Card, Context, Disposition, Error, Failure, Protocols, ShareMode, Transaction};
 
+use crate::output::message;
 use crate::problem::{Exit, Problem};
 
 /// How long a connection or a transaction waits for another program's transaction to end. It is longer than a
 /// card takes to be powered up, which is part of connecting.
-const LIMIT: Duration = Duration::from_secs(10);
+pub const LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a command waits before it says so.
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// Connects to the card in a reader. A transaction of another program makes SCardConnect wait; after
 /// [`LIMIT`] this is an error. Dropping the connection leaves the card as it is, as other programs may be
@@ -23,27 +29,43 @@ pub fn connect(
     connect_within(LIMIT, context, reader, share, protocols)
 }
 
-fn connect_within(
+/// [`connect`] with another limit.
+pub fn connect_within(
     limit: Duration,
     context: &Context,
     reader: &CStr,
     share: ShareMode,
     protocols: Protocols,
 ) -> Result<Card, Problem> {
-    let connected = context.connect_timeout(reader, share, protocols, limit);
+    let connected = announced(|| context.connect_timeout(reader, share, protocols, limit));
     let mut card = connected.map_err(|failure| in_time(failure, limit))?;
     card.set_drop_disposition(Disposition::LeaveCard);
     Ok(card)
 }
 
-/// Begins a transaction, and gives up after [`LIMIT`] if another program has one.
+/// Begins a transaction, and gives up after [`LIMIT`] if another program has one. Calls within a transaction
+/// do not wait for other programs; the others do, with no limit.
 pub fn transaction(card: &mut Card) -> Result<Transaction<'_>, Problem> {
     transaction_within(LIMIT, card)
 }
 
-fn transaction_within(limit: Duration, card: &mut Card) -> Result<Transaction<'_>, Problem> {
-    card.transaction_timeout(limit)
-        .map_err(|failure| in_time(failure, limit))
+/// [`transaction`] with another limit.
+pub fn transaction_within(limit: Duration, card: &mut Card) -> Result<Transaction<'_>, Problem> {
+    let begun = announced(|| card.transaction_timeout(limit));
+    begun.map_err(|failure| in_time(failure, limit))
+}
+
+/// Calls `wait`, and says what it waits for if it takes long.
+fn announced<T>(wait: impl FnOnce() -> T) -> T {
+    let (done, is_done) = mpsc::channel::<()>();
+    thread::spawn(move || {
+        if is_done.recv_timeout(SILENCE) == Err(RecvTimeoutError::Timeout) {
+            message("Waiting for the card, or for another program's transaction to end.");
+        }
+    });
+    let result = wait();
+    drop(done);
+    result
 }
 
 fn in_time(failure: Failure, limit: Duration) -> Problem {

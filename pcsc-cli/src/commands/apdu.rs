@@ -94,36 +94,40 @@ pub fn run(global: &Global, arguments: &Apdu, output: &mut Output) -> Result<(),
         Protocol::T1 => Protocols::T1,
         Protocol::Any => Protocols::ANY,
     };
-    let connected = card::connect(&context, &reader.name, share, protocols);
+    let limit = arguments.timeout.unwrap_or(card::LIMIT);
+    let connected = card::connect_within(limit, &context, &reader.name, share, protocols);
     let mut card = connected.map_err(|problem| match problem.error {
         Some(Error::ProtoMismatch) if arguments.protocol != Protocol::Any => {
             problem.advise("Try --protocol any.")
         }
         _ => problem,
     })?;
-    if arguments.warm_reset {
-        card.try_reconnect(share, protocols, Disposition::ResetCard)?;
-    }
     let mut session = Session {
-        link: match arguments.transaction {
-            true => Link::Transaction(card::transaction(&mut card)?),
-            false => Link::Card(&mut card),
-        },
         share,
         protocols,
         is_automatic: arguments.auto,
         buffer: vec![0; MAX_BUFFER_SIZE_EXTENDED],
     };
+    let mut transaction = card::transaction_within(limit, &mut card)?;
+    if arguments.warm_reset {
+        session.reset(&mut transaction)?;
+    }
     for (at, (place, step)) in steps.iter().enumerate() {
         match step {
-            Step::Reset => output.part(&session.reset()?)?,
+            Step::Reset => output.part(&session.reset(&mut transaction)?)?,
             Step::Send(command) => {
-                let exchange = session.send(command)?;
+                let exchange = session.send(&transaction, command)?;
                 output.part(&exchange)?;
                 if exchange.as_expected == Some(false) {
                     return Err(unexpected(place, at + 1 == steps.len()));
                 }
             }
+        }
+        // Other programs may use the card between two commands. Each command has a transaction of its own,
+        // since the wait for one has a bound, which must not be one of the card's work.
+        if !arguments.transaction && at + 1 < steps.len() {
+            drop(transaction);
+            transaction = card::transaction_within(limit, &mut card)?;
         }
     }
     Ok(())
@@ -192,53 +196,33 @@ fn script(arguments: &Apdu) -> Result<Option<Vec<u8>>, Problem> {
     }
 }
 
-/// A connection, with a transaction or without.
-enum Link<'a> {
-    Card(&'a mut Card),
-    Transaction(Transaction<'a>),
-}
-
-struct Session<'a> {
-    link: Link<'a>,
+struct Session {
     share: ShareMode,
     protocols: Protocols,
     is_automatic: bool,
     buffer: Vec<u8>,
 }
 
-impl Session<'_> {
-    fn card(&self) -> &Card {
-        match &self.link {
-            Link::Card(card) => card,
-            Link::Transaction(transaction) => transaction,
-        }
-    }
-
-    fn reset(&mut self) -> Result<Reset, Problem> {
-        let (share, protocols, how) = (self.share, self.protocols, Disposition::ResetCard);
-        match &mut self.link {
-            Link::Card(card) => card.try_reconnect(share, protocols, how)?,
-            Link::Transaction(transaction) => {
-                let reconnected = transaction.reconnect(share, protocols, how);
-                reconnected.map_err(Failure::from)?;
-            }
-        }
-        let atr = hex::compact(self.card().try_status()?.atr());
+impl Session {
+    fn reset(&mut self, card: &mut Transaction<'_>) -> Result<Reset, Problem> {
+        let reconnected = card.reconnect(self.share, self.protocols, Disposition::ResetCard);
+        reconnected.map_err(Failure::from)?;
+        let atr = hex::compact(card.try_status()?.atr());
         Ok(Reset { atr })
     }
 
     /// Sends a command as it is. With `--auto` it also does what the status words 61 and 6C ask for.
-    fn send(&mut self, command: &Command) -> Result<Exchange, Problem> {
-        let (mut data, mut sw) = self.transmit(&command.bytes)?;
+    fn send(&mut self, card: &Card, command: &Command) -> Result<Exchange, Problem> {
+        let (mut data, mut sw) = self.transmit(card, &command.bytes)?;
         if self.is_automatic {
             if let [0x6C, right] = sw {
                 if let Some(corrected) = with_le(&command.bytes, right) {
-                    (data, sw) = self.transmit(&corrected)?;
+                    (data, sw) = self.transmit(card, &corrected)?;
                 }
             }
             while let [0x61, more] = sw {
                 let class = get_response_class(command.bytes[0]);
-                let (rest, next) = self.transmit(&[class, 0xC0, 0, 0, more])?;
+                let (rest, next) = self.transmit(card, &[class, 0xC0, 0, 0, more])?;
                 // A card without more data would be asked for ever.
                 if rest.is_empty() {
                     sw = next;
@@ -264,11 +248,7 @@ impl Session<'_> {
     }
 
     /// The data and the status words of an answer.
-    fn transmit(&mut self, command: &[u8]) -> Result<(Vec<u8>, [u8; 2]), Problem> {
-        let card = match &self.link {
-            Link::Card(card) => &**card,
-            Link::Transaction(transaction) => transaction,
-        };
+    fn transmit(&mut self, card: &Card, command: &[u8]) -> Result<(Vec<u8>, [u8; 2]), Problem> {
         match card.try_transmit(command, &mut self.buffer)? {
             [data @ .., sw1, sw2] => Ok((data.to_vec(), [*sw1, *sw2])),
             _ => Err(Problem::new(Exit::Failed, "The answer has no status words.")),

@@ -108,7 +108,10 @@ pub fn run(global: &Global, arguments: &Atr, output: &mut Output) -> Result<(), 
             let context = establish(global, Fallback::Simulated)?;
             let reader = select::one(&context, global.reader.as_deref())?;
             match card::connect(&context, &reader.name, ShareMode::Shared, Protocols::ANY) {
-                Ok(card) => (card.try_status()?.atr().to_vec(), in_reader(&reader, Some(&card))),
+                Ok(mut card) => {
+                    let card = card::transaction(&mut card)?;
+                    (card.try_status()?.atr().to_vec(), in_reader(&reader, Some(&card)))
+                }
                 Err(problem) => return unusable(&reader, problem, output),
             }
         }

@@ -70,7 +70,8 @@ pub fn run(global: &Global, output: &mut Output) -> Result<(), Problem> {
     let context = establish(global, Fallback::Simulated)?;
     let reader = select::one(&context, global.reader.as_deref())?;
     // The reader alone is asked: no card is needed, and none is disturbed.
-    let card = card::connect(&context, &reader.name, ShareMode::Direct, Protocols::UNDEFINED)?;
+    let mut card = card::connect(&context, &reader.name, ShareMode::Direct, Protocols::UNDEFINED)?;
+    let card = card::transaction(&mut card)?;
     let features = features(&card);
     let has_properties = features
         .iter()

@@ -114,6 +114,7 @@ fn mute(name: &str) -> Finding {
 
 /// The ATR of a card that is left as it is.
 fn atr(context: &Context, reader: &ReaderInfo) -> Result<Vec<u8>, Problem> {
-    let card = card::connect(context, &reader.name, ShareMode::Shared, Protocols::ANY)?;
+    let mut card = card::connect(context, &reader.name, ShareMode::Shared, Protocols::ANY)?;
+    let card = card::transaction(&mut card)?;
     Ok(card.try_status()?.atr().to_vec())
 }

@@ -1,21 +1,28 @@
 //! The command `pcsc` with Debian's pcscd, beside the programs that people use today.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use pcsc_tests::{artifacts, atr, client, run, Pcscd, FRIENDLY_NAME, USB};
 
 mod doctor;
+mod held;
 
 const LIMIT: Duration = Duration::from_secs(60);
 const SELECT: &str = "00A404000AA00000006203010C0601";
 
 fn pcsc(pcscd: &Pcscd, arguments: &[&str]) -> Command {
+    pcsc_at(&pcscd.socket(), arguments)
+}
+
+/// `pcsc` with the daemon at this socket.
+fn pcsc_at(socket: &Path, arguments: &[&str]) -> Command {
     let mut command = client(artifacts::binary("pcsc-cli", "pcsc"));
     command
         .args(arguments)
-        .env("PCSCLITE_CSOCK_NAME", pcscd.socket())
+        .env("PCSCLITE_CSOCK_NAME", socket)
         .env("HOME", "/nonexistent")
         .env_remove("LD_LIBRARY_PATH")
         .env_remove("XDG_CACHE_HOME");
@@ -137,6 +144,10 @@ fn a_transaction_of_another_program_ends_commands_and_is_named() {
                 let text = String::from_utf8_lossy(&output.stderr);
                 assert_eq!(output.status.code(), Some(5), "{command:?}: {output:?}");
                 has(&text, &["Another program holds the card in a transaction"]);
+                has(
+                    &text,
+                    &["pcsc: Waiting for the card, or for another program's transaction to end."],
+                );
             });
         }
         run(&mut pcsc(&pcscd, &["doctor"]), LIMIT)
