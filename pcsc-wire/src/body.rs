@@ -2,13 +2,15 @@
 
 use byteorder::{ByteOrder, NativeEndian};
 
-use super::{Command, Header, Version, ATTRIBUTE_SIZE, NAME_SIZE};
+use super::{Command, Endian, Header, Version, ATTRIBUTE_SIZE, NAME_SIZE};
 
 /// A field of a body.
 trait Field: Sized {
     const SIZE: usize;
     fn put(&self, out: &mut [u8]);
     fn get(bytes: &[u8]) -> Self;
+    /// The same in the other byte order.
+    fn swapped(self) -> Self;
 }
 
 impl Field for u32 {
@@ -19,6 +21,9 @@ impl Field for u32 {
     fn get(bytes: &[u8]) -> u32 {
         NativeEndian::read_u32(bytes)
     }
+    fn swapped(self) -> u32 {
+        self.swap_bytes()
+    }
 }
 
 impl Field for i32 {
@@ -28,6 +33,9 @@ impl Field for i32 {
     }
     fn get(bytes: &[u8]) -> i32 {
         NativeEndian::read_i32(bytes)
+    }
+    fn swapped(self) -> i32 {
+        self.swap_bytes()
     }
 }
 
@@ -41,6 +49,9 @@ impl<const N: usize> Field for [u8; N] {
         value.copy_from_slice(bytes);
         value
     }
+    fn swapped(self) -> [u8; N] {
+        self
+    }
 }
 
 /// A message body of fixed size.
@@ -48,14 +59,14 @@ pub trait Body: Sized {
     /// The body's size in bytes.
     const SIZE: usize;
     /// Writes the body to the front of `out`, which must hold [`Body::SIZE`] bytes.
-    fn emit(&self, out: &mut [u8]);
+    fn emit(&self, endian: Endian, out: &mut [u8]);
     /// Reads a body off the front of `bytes`; `None` where there are too few.
-    fn parse(bytes: &[u8]) -> Option<Self>;
+    fn parse(bytes: &[u8], endian: Endian) -> Option<Self>;
 
     /// Writes header and body to the front of `out`. Returns their length.
-    fn emit_request(&self, command: Command, out: &mut [u8]) -> usize {
-        out[..Header::SIZE].copy_from_slice(&Header::new(command, Self::SIZE).to_bytes());
-        self.emit(&mut out[Header::SIZE..]);
+    fn emit_request(&self, command: Command, endian: Endian, out: &mut [u8]) -> usize {
+        out[..Header::SIZE].copy_from_slice(&Header::new(command, Self::SIZE).to_bytes(endian));
+        self.emit(endian, &mut out[Header::SIZE..]);
         Header::SIZE + Self::SIZE
     }
 }
@@ -68,22 +79,34 @@ macro_rules! bodies {
             $($(#[$field_doc])* pub $field: $kind,)+
         }
 
+        impl $name {
+            /// The same with its numbers in the other byte order.
+            #[cold]
+            fn swapped(&self) -> $name {
+                $name { $($field: self.$field.swapped(),)+ }
+            }
+        }
+
         impl Body for $name {
             const SIZE: usize = 0 $(+ <$kind as Field>::SIZE)+;
 
-            fn emit(&self, out: &mut [u8]) {
+            fn emit(&self, endian: Endian, out: &mut [u8]) {
+                if endian != Endian::NATIVE {
+                    return self.swapped().emit(Endian::NATIVE, out);
+                }
                 let rest = out;
                 $(let (field, rest) = rest.split_at_mut(<$kind as Field>::SIZE);
                 self.$field.put(field);)+
                 let _ = rest;
             }
 
-            fn parse(bytes: &[u8]) -> Option<$name> {
+            fn parse(bytes: &[u8], endian: Endian) -> Option<$name> {
                 let rest = bytes.get(..Self::SIZE)?;
                 $(let (field, rest) = rest.split_at(<$kind as Field>::SIZE);
                 let $field = <$kind as Field>::get(field);)+
                 let _ = rest;
-                Some($name { $($field,)+ })
+                let body = $name { $($field,)+ };
+                Some(if endian == Endian::NATIVE { body } else { body.swapped() })
             }
         }
     )+ };
@@ -275,9 +298,9 @@ impl VersionExchange {
 
     /// The message as it is sent. Behind requests whose answers vary in length, the answer to VERSION, which
     /// is known byte for byte, marks their end.
-    pub fn to_bytes(&self) -> [u8; VersionExchange::SIZE] {
+    pub fn to_bytes(&self, endian: Endian) -> [u8; VersionExchange::SIZE] {
         let mut bytes = [0; VersionExchange::SIZE];
-        self.emit(&mut bytes);
+        self.emit(endian, &mut bytes);
         bytes
     }
 
@@ -296,12 +319,14 @@ mod tests {
     use proptest::prelude::*;
 
     fn round_trip<B: Body>(bytes: &[u8]) -> Result<(), TestCaseError> {
-        match B::parse(bytes) {
-            None => prop_assert!(bytes.len() < B::SIZE),
-            Some(body) => {
-                let mut out = vec![0; B::SIZE];
-                body.emit(&mut out);
-                prop_assert_eq!(&out[..], &bytes[..B::SIZE]);
+        for endian in [Endian::Little, Endian::Big] {
+            match B::parse(bytes, endian) {
+                None => prop_assert!(bytes.len() < B::SIZE),
+                Some(body) => {
+                    let mut out = vec![0; B::SIZE];
+                    body.emit(endian, &mut out);
+                    prop_assert_eq!(&out[..], &bytes[..B::SIZE]);
+                }
             }
         }
         Ok(())
@@ -347,9 +372,11 @@ mod tests {
             disposition: 1,
             rv: 0,
         };
-        assert_eq!(request.emit_request(Command::Disconnect, &mut out), 20);
-        assert_eq!(Header::parse(&out), Some(Header { size: 12, command: 6 }));
-        assert_eq!(Disconnect::parse(&out[8..]), Some(request));
-        assert_eq!(out[20..], [0xAA; 4]);
+        for endian in [Endian::Little, Endian::Big] {
+            assert_eq!(request.emit_request(Command::Disconnect, endian, &mut out), 20);
+            assert_eq!(Header::parse(&out, endian), Some(Header { size: 12, command: 6 }));
+            assert_eq!(Disconnect::parse(&out[8..], endian), Some(request));
+            assert_eq!(out[20..], [0xAA; 4]);
+        }
     }
 }

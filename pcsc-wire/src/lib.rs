@@ -1,21 +1,22 @@
 //! The codec of pcscd's socket protocol, versions 4.2 to 4.6, in both directions. No I/O here.
 //!
 //! A request is a [`Header`] and a body; a reply is the same body, filled in, without a header. All
-//! integers are in the machine's byte order. The codec is total: any bytes give a value or `None`.
+//! integers are in the byte order of the daemon's machine, an [`Endian`]. The codec is total: any bytes give
+//! a value or `None`.
 
 mod body;
+mod endian;
 mod name_size;
 mod reader_state;
 mod state_batch;
 
 pub use body::*;
+pub use endian::Endian;
 pub use name_size::{name_size_requests, NameSize, SHORT_READER_STATE_SIZE};
 pub use reader_state::{ReaderState, ReaderStates, READER_STATE_SIZE};
 pub use state_batch::{Parsed, Progress, StateBatch, EVENT_SIZE, MAX_READER_STATES};
 
 use std::fmt;
-
-use byteorder::{ByteOrder, NativeEndian};
 
 /// The length of a reader's name on the wire, with its NUL.
 pub const NAME_SIZE: usize = pcsc_constants::MAX_READERNAME;
@@ -156,19 +157,19 @@ impl Header {
     }
 
     /// Reads a header off the front of `bytes`.
-    pub fn parse(bytes: &[u8]) -> Option<Header> {
+    pub fn parse(bytes: &[u8], endian: Endian) -> Option<Header> {
         let bytes = bytes.get(..Header::SIZE)?;
         Some(Header {
-            size: NativeEndian::read_u32(&bytes[..4]),
-            command: NativeEndian::read_u32(&bytes[4..]),
+            size: endian.read_u32(&bytes[..4]),
+            command: endian.read_u32(&bytes[4..]),
         })
     }
 
     /// The header's bytes.
-    pub fn to_bytes(self) -> [u8; Header::SIZE] {
+    pub fn to_bytes(self, endian: Endian) -> [u8; Header::SIZE] {
         let mut bytes = [0; Header::SIZE];
-        NativeEndian::write_u32(&mut bytes[..4], self.size);
-        NativeEndian::write_u32(&mut bytes[4..], self.command);
+        endian.write_u32(&mut bytes[..4], self.size);
+        endian.write_u32(&mut bytes[4..], self.command);
         bytes
     }
 }
@@ -181,13 +182,15 @@ mod tests {
     fn commands_and_headers_survive_the_wire() {
         for &command in Command::ALL {
             let header = Header::new(command, 12);
-            assert_eq!(Header::parse(&header.to_bytes()), Some(header));
+            for endian in [Endian::Little, Endian::Big] {
+                assert_eq!(Header::parse(&header.to_bytes(endian), endian), Some(header));
+            }
             assert_eq!(Command::from_code(header.command), Some(command));
         }
         for unknown in [0, 3, 0x0C, 0x0E, 0x18, u32::MAX] {
             assert_eq!(Command::from_code(unknown), None);
         }
-        assert_eq!(Header::parse(&[0; 7]), None);
+        assert_eq!(Header::parse(&[0; 7], Endian::NATIVE), None);
     }
 
     #[test]

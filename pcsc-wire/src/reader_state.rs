@@ -1,8 +1,6 @@
 //! One reader's state as the daemon sends it: 184 bytes, natural alignment.
 
-use byteorder::{ByteOrder, NativeEndian};
-
-use super::NAME_SIZE;
+use super::{Endian, NAME_SIZE};
 
 /// The size of a reader state on the wire, in bytes.
 pub const READER_STATE_SIZE: usize = 184;
@@ -35,34 +33,34 @@ pub struct ReaderState<'a> {
 impl<'a> ReaderState<'a> {
     /// Reads a state off the front of `bytes`. A name without NUL ends where its field ends. A state with an
     /// impossible ATR length has no ATR yet.
-    pub fn parse(bytes: &'a [u8]) -> Option<ReaderState<'a>> {
+    pub fn parse(bytes: &'a [u8], endian: Endian) -> Option<ReaderState<'a>> {
         let bytes = bytes.get(..READER_STATE_SIZE)?;
         let name = &bytes[..NAME_SIZE];
         let name_length = name.iter().position(|&byte| byte == 0).unwrap_or(NAME_SIZE);
-        let atr_length = NativeEndian::read_u32(&bytes[ATR_LENGTH..]) as usize;
+        let atr_length = endian.read_u32(&bytes[ATR_LENGTH..]) as usize;
         let atr_length = if atr_length > ATR_SIZE { 0 } else { atr_length };
         Some(ReaderState {
             name: &name[..name_length],
-            event_counter: NativeEndian::read_u32(&bytes[COUNTER..]),
-            state: NativeEndian::read_u32(&bytes[STATE..]),
-            sharing: NativeEndian::read_i32(&bytes[SHARING..]),
+            event_counter: endian.read_u32(&bytes[COUNTER..]),
+            state: endian.read_u32(&bytes[STATE..]),
+            sharing: endian.read_u32(&bytes[SHARING..]) as i32,
             atr: &bytes[ATR..ATR + atr_length],
-            protocol: NativeEndian::read_u32(&bytes[PROTOCOL..]),
+            protocol: endian.read_u32(&bytes[PROTOCOL..]),
         })
     }
 
     /// The state's bytes. Truncates a name or an ATR that is too long.
-    pub fn to_bytes(&self) -> [u8; READER_STATE_SIZE] {
+    pub fn to_bytes(&self, endian: Endian) -> [u8; READER_STATE_SIZE] {
         let mut bytes = [0; READER_STATE_SIZE];
         let name = &self.name[..self.name.len().min(NAME_SIZE)];
         let atr = &self.atr[..self.atr.len().min(ATR_SIZE)];
         bytes[..name.len()].copy_from_slice(name);
-        NativeEndian::write_u32(&mut bytes[COUNTER..], self.event_counter);
-        NativeEndian::write_u32(&mut bytes[STATE..], self.state);
-        NativeEndian::write_i32(&mut bytes[SHARING..], self.sharing);
+        endian.write_u32(&mut bytes[COUNTER..], self.event_counter);
+        endian.write_u32(&mut bytes[STATE..], self.state);
+        endian.write_u32(&mut bytes[SHARING..], self.sharing as u32);
         bytes[ATR..ATR + atr.len()].copy_from_slice(atr);
-        NativeEndian::write_u32(&mut bytes[ATR_LENGTH..], atr.len() as u32);
-        NativeEndian::write_u32(&mut bytes[PROTOCOL..], self.protocol);
+        endian.write_u32(&mut bytes[ATR_LENGTH..], atr.len() as u32);
+        endian.write_u32(&mut bytes[PROTOCOL..], self.protocol);
         bytes
     }
 }
@@ -71,12 +69,13 @@ impl<'a> ReaderState<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReaderStates<'a> {
     bytes: &'a [u8],
+    endian: Endian,
 }
 
 impl<'a> ReaderStates<'a> {
     /// A table of whole states. Ignores a part of a state at the end.
-    pub fn new(bytes: &'a [u8]) -> ReaderStates<'a> {
-        ReaderStates { bytes }
+    pub fn new(bytes: &'a [u8], endian: Endian) -> ReaderStates<'a> {
+        ReaderStates { bytes, endian }
     }
 
     /// The number of slots, free ones included.
@@ -86,10 +85,11 @@ impl<'a> ReaderStates<'a> {
 
     /// The readers, in the daemon's order, without the free slots.
     pub fn readers(&self) -> impl Iterator<Item = ReaderState<'a>> + Clone + use<'a> {
+        let endian = self.endian;
         self.bytes
             .chunks_exact(READER_STATE_SIZE)
             .filter(|slot| slot[0] != 0)
-            .filter_map(ReaderState::parse)
+            .filter_map(move |slot| ReaderState::parse(slot, endian))
     }
 
     /// The reader of this name.
@@ -114,12 +114,12 @@ mod tests {
     #[test]
     fn fields_out_of_range_are_limited() {
         let mut bytes = [b'x'; READER_STATE_SIZE];
-        let state = ReaderState::parse(&bytes).unwrap();
+        let state = ReaderState::parse(&bytes, Endian::NATIVE).unwrap();
         assert_eq!(state.name.len(), NAME_SIZE);
         assert_eq!(state.atr, b"");
         bytes[ATR_LENGTH..PROTOCOL].copy_from_slice(&33u32.to_ne_bytes());
-        assert_eq!(ReaderState::parse(&bytes).unwrap().atr.len(), 33);
-        assert_eq!(ReaderState::parse(&bytes[1..]), None);
+        assert_eq!(ReaderState::parse(&bytes, Endian::NATIVE).unwrap().atr.len(), 33);
+        assert_eq!(ReaderState::parse(&bytes[1..], Endian::NATIVE), None);
     }
 
     proptest! {
@@ -131,13 +131,15 @@ mod tests {
             let sent = ReaderState {
                 name: name.as_bytes(), event_counter, state, sharing, atr: &atr, protocol,
             };
-            let bytes = sent.to_bytes();
-            prop_assert_eq!(ReaderState::parse(&bytes), Some(sent));
+            for endian in [Endian::Little, Endian::Big] {
+                let bytes = sent.to_bytes(endian);
+                prop_assert_eq!(ReaderState::parse(&bytes, endian), Some(sent));
+            }
         }
 
         #[test]
         fn any_bytes_make_a_table(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
-            let states = ReaderStates::new(&bytes);
+            let states = ReaderStates::new(&bytes, Endian::NATIVE);
             prop_assert!(states.readers().count() <= states.slots());
             prop_assert!(states.find(b"").is_none());
             states.is_plausible();

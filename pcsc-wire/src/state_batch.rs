@@ -9,10 +9,9 @@
 
 use std::ops::Range;
 
-use byteorder::{ByteOrder, NativeEndian};
-
 use super::{
-    Body, Command, Event, Header, ReaderEvents, ReaderStates, Version, VersionExchange, READER_STATE_SIZE,
+    Body, Command, Endian, Event, Header, ReaderEvents, ReaderStates, Version, VersionExchange,
+    READER_STATE_SIZE,
 };
 
 /// The largest number of reader states that is accepted.
@@ -25,6 +24,8 @@ const SIZE_REPLY: usize = 4;
 /// The requests of a batch, from which the parser knows the replies to expect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StateBatch {
+    /// The byte order of the connection.
+    pub endian: Endian,
     /// The version spoken on the connection.
     pub version: Version,
     /// The version in the daemon's answers: newer than the one spoken if the daemon accepts older clients.
@@ -72,7 +73,7 @@ impl StateBatch {
         let mut request = |command, body: &[u8]| {
             let end = length + Header::SIZE + body.len();
             let (header, room) = out[length..end].split_at_mut(Header::SIZE);
-            header.copy_from_slice(&Header::new(command, body.len()).to_bytes());
+            header.copy_from_slice(&Header::new(command, body.len()).to_bytes(self.endian));
             room.copy_from_slice(body);
             length = end;
         };
@@ -94,7 +95,10 @@ impl StateBatch {
             request(Command::GetReaderEvents, &[]);
         }
         if self.needs_anchor() {
-            request(Command::Version, &VersionExchange::new(self.version).to_bytes());
+            request(
+                Command::Version,
+                &VersionExchange::new(self.version).to_bytes(self.endian),
+            );
         }
         length
     }
@@ -123,7 +127,7 @@ impl StateBatch {
                 if !self.wait {
                     return Progress::OutOfStep("a reader table of size 0");
                 }
-                let Some(early) = Event::parse(bytes) else {
+                let Some(early) = Event::parse(bytes, self.endian) else {
                     return Progress::More(EVENT_SIZE - bytes.len());
                 };
                 event = Some(early);
@@ -132,7 +136,7 @@ impl StateBatch {
             let Some(size) = bytes.get(head..head + SIZE_REPLY) else {
                 return Progress::More(head + SIZE_REPLY - bytes.len());
             };
-            expected = match usize::try_from(NativeEndian::read_i32(size)) {
+            expected = match usize::try_from(self.endian.read_u32(size) as i32) {
                 Ok(size @ 1..=MAX_READER_STATES) => size,
                 _ => return Progress::OutOfStep("a reader table of an impossible size"),
             };
@@ -181,10 +185,10 @@ impl StateBatch {
         let mut states = head..head + length;
         if has_event {
             let shifted = states.start + EVENT_SIZE..states.end + EVENT_SIZE;
-            let is_first = !ReaderStates::new(&bytes[states.clone()]).is_plausible()
-                && ReaderStates::new(&bytes[shifted.clone()]).is_plausible();
+            let is_first = !ReaderStates::new(&bytes[states.clone()], self.endian).is_plausible()
+                && ReaderStates::new(&bytes[shifted.clone()], self.endian).is_plausible();
             if is_first {
-                event = Event::parse(&bytes[head..]);
+                event = Event::parse(&bytes[head..], self.endian);
                 states = shifted;
             } else {
                 // The event follows the states. The count of reader events is never 0; up to 4.4 it is not
@@ -193,7 +197,7 @@ impl StateBatch {
                 if self.asks_for_events() && bytes[at..at + 4] != [0; 4] {
                     at += ReaderEvents::SIZE;
                 }
-                event = Event::parse(&bytes[at..]);
+                event = Event::parse(&bytes[at..], self.endian);
             }
         }
         Progress::Done(self.finish(&bytes[..end], states, event, end))
@@ -205,7 +209,9 @@ impl StateBatch {
                 Some([0, 0, 0, 0]) if event.is_some() => states.end + EVENT_SIZE,
                 _ => states.end,
             };
-            bytes.get(at..).and_then(ReaderEvents::parse)
+            bytes
+                .get(at..)
+                .and_then(|bytes| ReaderEvents::parse(bytes, self.endian))
         });
         Parsed {
             consumed,
@@ -228,7 +234,7 @@ impl StateBatch {
 
     /// The daemon's answer to VERSION, known byte for byte.
     fn anchor(&self) -> [u8; VersionExchange::SIZE] {
-        VersionExchange::new(self.answered).to_bytes()
+        VersionExchange::new(self.answered).to_bytes(self.endian)
     }
 }
 
@@ -240,7 +246,7 @@ mod tests {
 
     const EVENT: [u8; EVENT_SIZE] = [0; EVENT_SIZE];
 
-    fn table(slots: usize, readers: &[usize]) -> Vec<u8> {
+    fn table(slots: usize, readers: &[usize], endian: Endian) -> Vec<u8> {
         (0..slots)
             .flat_map(|slot| {
                 let name = format!("Reader {slot}");
@@ -253,7 +259,7 @@ mod tests {
                     atr: if free { b"" } else { b"\x3B\x00" },
                     protocol: if free { 0 } else { 1 },
                 }
-                .to_bytes()
+                .to_bytes(endian)
             })
             .collect()
     }
@@ -275,16 +281,21 @@ mod tests {
                 out.extend_from_slice(&EVENT);
             }
         };
+        let number = |out: &mut Vec<u8>, number| {
+            let mut bytes = [0; 4];
+            batch.endian.write_u32(&mut bytes, number);
+            out.extend_from_slice(&bytes);
+        };
         event(&mut out, Early::First);
         if batch.version.sends_table_size() {
-            out.extend_from_slice(&(size as i32).to_ne_bytes());
+            number(&mut out, size as u32);
             event(&mut out, Early::AfterSize);
         }
-        out.extend(table(slots, readers));
+        out.extend(table(slots, readers, batch.endian));
         event(&mut out, Early::AfterStates);
         if batch.asks_for_events() {
-            out.extend_from_slice(&7u32.to_ne_bytes());
-            out.extend_from_slice(&0u32.to_ne_bytes());
+            number(&mut out, 7);
+            number(&mut out, 0);
             event(&mut out, Early::AfterEvents);
         }
         if batch.needs_anchor() {
@@ -311,12 +322,13 @@ mod tests {
         #[test]
         fn states_are_found_whatever_stands_between(
             minor in 2..=6i32, slots in 1usize..70, grown in 0usize..3, known: bool, wait: bool,
-            events: bool, reader in 0usize..70, place in 0usize..5,
+            events: bool, reader in 0usize..70, place in 0usize..5, is_big: bool,
         ) {
+            let endian = if is_big { Endian::Big } else { Endian::Little };
             let version = Version { major: 4, minor };
             let reader = reader % slots;
             let batch = StateBatch {
-                version, answered: version, slots: (known && minor < 6).then_some(slots), wait, events,
+                endian, version, answered: version, slots: (known && minor < 6).then_some(slots), wait, events,
             };
             let early = if !wait {
                 Early::No
@@ -333,7 +345,7 @@ mod tests {
             };
             let parsed = drain(&batch, &bytes);
             prop_assert_eq!(parsed.consumed, bytes.len());
-            prop_assert_eq!(&bytes[parsed.states.clone()], &table(slots, &[reader])[..]);
+            prop_assert_eq!(&bytes[parsed.states.clone()], &table(slots, &[reader], endian)[..]);
             prop_assert_eq!(parsed.event.is_some(), inserted);
             prop_assert_eq!(parsed.reader_events, batch.asks_for_events().then_some(7));
         }
@@ -343,7 +355,7 @@ mod tests {
             minor in 2..=6i32, slots in proptest::option::of(1usize..40), wait: bool, events: bool,
             bytes in proptest::collection::vec(any::<u8>(), 0..2000),
         ) {
-            let batch = StateBatch { version: Version { major: 4, minor },
+            let batch = StateBatch { endian: Endian::NATIVE, version: Version { major: 4, minor },
                 answered: Version { major: 4, minor }, slots, wait, events };
             match batch.parse(&bytes) {
                 Progress::More(missing) => prop_assert!(missing > 0),
@@ -368,8 +380,10 @@ mod tests {
             atr: b"\x3B\x80\x01\x81",
             protocol: 2,
         };
-        let table = [&state.to_bytes()[..], &[0; READER_STATE_SIZE]].concat();
+        let endian = Endian::NATIVE;
+        let table = [&state.to_bytes(endian)[..], &[0; READER_STATE_SIZE]].concat();
         let batch = StateBatch {
+            endian,
             version,
             answered: version,
             slots: Some(2),
@@ -387,6 +401,7 @@ mod tests {
         let commands = |minor, slots, wait, events| {
             let mut out = [0; StateBatch::MAX_SIZE];
             let batch = StateBatch {
+                endian: Endian::NATIVE,
                 version: Version { major: 4, minor },
                 answered: Version { major: 4, minor },
                 slots,
@@ -396,7 +411,7 @@ mod tests {
             let length = batch.emit(&mut out);
             let mut commands = Vec::new();
             let mut rest = &out[..length];
-            while let Some(header) = Header::parse(rest) {
+            while let Some(header) = Header::parse(rest, Endian::NATIVE) {
                 commands.push(header.command);
                 rest = &rest[Header::SIZE + header.size as usize..];
             }
@@ -414,6 +429,7 @@ mod tests {
     #[test]
     fn absurd_sizes_are_refused_at_once() {
         let batch = StateBatch {
+            endian: Endian::NATIVE,
             version: Version::NEWEST,
             answered: Version::NEWEST,
             slots: None,

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use libloading::{Library, Symbol};
 use pcsc_tests::{artifacts, atr, run, stock, Pcscd};
-use pcsc_wire::{self as wire, Body, Header, Version};
+use pcsc_wire::{self as wire, Body, Endian, Header, Version};
 
 const READER: &str = "pcsc-tests 00 00";
 const BATCHES: usize = 60;
@@ -255,7 +255,7 @@ impl Floor {
         let version = wire::VersionExchange::new(Version { major: 4, minor: 4 });
         ask(
             wire::Command::Version,
-            &|out| version.emit_request(wire::Command::Version, out),
+            &|out| version.emit_request(wire::Command::Version, Endian::NATIVE, out),
             12,
         );
         let establish = wire::Establish {
@@ -264,8 +264,12 @@ impl Floor {
             rv: 0,
         };
         let command = wire::Command::EstablishContext;
-        let reply = ask(command, &|out| establish.emit_request(command, out), 12);
-        let context = wire::Establish::parse(&reply).unwrap().context;
+        let reply = ask(
+            command,
+            &|out| establish.emit_request(command, Endian::NATIVE, out),
+            12,
+        );
+        let context = wire::Establish::parse(&reply, Endian::NATIVE).unwrap().context;
         let mut reader = [0; 128];
         reader[..READER.len()].copy_from_slice(READER.as_bytes());
         let connect = wire::Connect {
@@ -280,10 +284,10 @@ impl Floor {
         let command = wire::Command::Connect;
         let reply = ask(
             command,
-            &|out| connect.emit_request(command, out),
+            &|out| connect.emit_request(command, Endian::NATIVE, out),
             wire::Connect::SIZE,
         );
-        let card = wire::Connect::parse(&reply).unwrap();
+        let card = wire::Connect::parse(&reply, Endian::NATIVE).unwrap();
         assert_eq!(card.rv, 0);
         let transmit = wire::Transmit {
             card: card.card,
@@ -297,7 +301,7 @@ impl Floor {
             rv: 0,
         };
         let mut request = vec![0; Header::SIZE + wire::Transmit::SIZE];
-        transmit.emit_request(wire::Command::Transmit, &mut request);
+        transmit.emit_request(wire::Command::Transmit, Endian::NATIVE, &mut request);
         request.extend(APDU);
         Floor {
             stream,

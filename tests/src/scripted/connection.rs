@@ -7,9 +7,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use pcsc_client::Error;
-use pcsc_wire::{self as wire, Body, Command, Header, ReaderState, Version};
+use pcsc_wire::{self as wire, Body, Command, Endian, Header, ReaderState, Version};
 
-use super::script::Answer;
+use super::script::{number, Answer};
 use super::world::{lock, Out, Shared, World};
 
 pub(super) struct Connection {
@@ -59,13 +59,13 @@ impl Connection {
 
     fn body<B: Body>(&mut self) -> Option<B> {
         let bytes = self.take(B::SIZE)?;
-        B::parse(&bytes)
+        B::parse(&bytes, self.shared.script.endian)
     }
 
     /// Serves one request; `None` ends the connection.
     fn serve_one(&mut self) -> Option<()> {
         let bytes = self.take(Header::SIZE)?;
-        let header = Header::parse(&bytes)?;
+        let header = Header::parse(&bytes, self.shared.script.endian)?;
         let command = Command::from_code(header.command)?;
         let mut answer = self.answer(command, header.size as usize)?;
         let mut closes = false;
@@ -110,7 +110,7 @@ impl Connection {
                     atr: &reader.atr,
                     protocol: 2,
                 }
-                .to_bytes();
+                .to_bytes(self.shared.script.endian);
                 let (name, rest) = state.split_at(wire::NAME_SIZE);
                 [&name[..self.shared.script.name_size], rest].concat()
             })
@@ -131,11 +131,12 @@ impl Connection {
     }
 
     fn answer(&mut self, command: Command, size: usize) -> Option<Vec<u8>> {
-        fn bytes<B: Body>(body: B) -> Option<Vec<u8>> {
+        fn emitted<B: Body>(body: B, endian: Endian) -> Option<Vec<u8>> {
             let mut bytes = vec![0; B::SIZE];
-            body.emit(&mut bytes);
+            body.emit(endian, &mut bytes);
             Some(bytes)
         }
+        let endian = self.shared.script.endian;
         let slots = self.shared.script.slots;
         match command {
             Command::Version => {
@@ -152,22 +153,28 @@ impl Connection {
                 } else {
                     Error::ServiceStopped.code()
                 };
-                bytes(wire::VersionExchange {
-                    major: own.major,
-                    minor: own.minor,
-                    rv,
-                })
+                emitted(
+                    wire::VersionExchange {
+                        major: own.major,
+                        minor: own.minor,
+                        rv,
+                    },
+                    endian,
+                )
             }
             Command::EstablishContext => {
                 let mut body: wire::Establish = self.body()?;
                 self.context = 0x1234;
                 body.context = self.context;
-                bytes(body)
+                emitted(body, endian)
             }
-            Command::ReleaseContext => bytes(wire::Release {
-                rv: 0,
-                ..self.body()?
-            }),
+            Command::ReleaseContext => emitted(
+                wire::Release {
+                    rv: 0,
+                    ..self.body()?
+                },
+                endian,
+            ),
             Command::Connect => {
                 let mut body: wire::Connect = self.body()?;
                 let name = body
@@ -182,32 +189,35 @@ impl Connection {
                 body.rv = if known { 0 } else { Error::UnknownReader.code() };
                 (self.card, body.active) = (0x0BAD_CA4D, 2);
                 body.card = self.card;
-                bytes(body)
+                emitted(body, endian)
             }
             Command::Reconnect => {
                 let mut body: wire::Reconnect = self.body()?;
                 self.own(body.card)?;
                 (body.active, body.rv) = (2, self.violation());
-                bytes(body)
+                emitted(body, endian)
             }
             Command::Disconnect => {
                 let body: wire::Disconnect = self.body()?;
                 self.own(body.card)?;
                 self.card = 0;
-                bytes(wire::Disconnect { rv: 0, ..body })
+                emitted(wire::Disconnect { rv: 0, ..body }, endian)
             }
             Command::BeginTransaction => {
                 let body: wire::BeginTransaction = self.body()?;
                 self.own(body.card)?;
-                bytes(wire::BeginTransaction {
-                    rv: self.violation(),
-                    ..body
-                })
+                emitted(
+                    wire::BeginTransaction {
+                        rv: self.violation(),
+                        ..body
+                    },
+                    endian,
+                )
             }
             Command::EndTransaction => {
                 let body: wire::EndTransaction = self.body()?;
                 self.own(body.card)?;
-                bytes(wire::EndTransaction { rv: 0, ..body })
+                emitted(wire::EndTransaction { rv: 0, ..body }, endian)
             }
             Command::Transmit => {
                 let mut body: wire::Transmit = self.body()?;
@@ -218,7 +228,7 @@ impl Connection {
                     body.rv = Error::InsufficientBuffer.code();
                 }
                 body.receive_length = data.len() as u32;
-                let mut answer = bytes(body)?;
+                let mut answer = emitted(body, endian)?;
                 if body.rv == 0 {
                     answer.extend(data);
                 }
@@ -229,46 +239,53 @@ impl Connection {
                 let data = self.take(body.send_length as usize)?;
                 self.own(body.card)?;
                 body.returned = data.len() as u32;
-                Some([bytes(body)?, data].concat())
+                Some([emitted(body, endian)?, data].concat())
             }
             Command::Status => {
                 let body: wire::Status = self.body()?;
                 self.own(body.card)?;
-                bytes(wire::Status {
-                    rv: self.violation(),
-                    ..body
-                })
+                emitted(
+                    wire::Status {
+                        rv: self.violation(),
+                        ..body
+                    },
+                    endian,
+                )
             }
             Command::GetAttrib => {
                 let mut body: wire::Attribute = self.body()?;
                 self.own(body.card)?;
                 body.value[..4].copy_from_slice(b"ATTR");
                 body.length = 4;
-                bytes(body)
+                emitted(body, endian)
             }
             Command::SetAttrib => {
                 let body: wire::Attribute = self.body()?;
                 self.own(body.card)?;
-                bytes(wire::Attribute { rv: 0, ..body })
+                emitted(wire::Attribute { rv: 0, ..body }, endian)
             }
-            Command::Cancel => bytes(wire::Cancel {
-                rv: 0,
-                ..self.body()?
-            }),
-            Command::GetReadersState => Some(self.states(&lock(&self.shared.world), slots)),
-            Command::GetReadersStateSize if self.version().sends_table_size() => Some(
-                (lock(&self.shared.world).readers.len() as i32)
-                    .to_ne_bytes()
-                    .to_vec(),
+            Command::Cancel => emitted(
+                wire::Cancel {
+                    rv: 0,
+                    ..self.body()?
+                },
+                endian,
             ),
+            Command::GetReadersState => Some(self.states(&lock(&self.shared.world), slots)),
+            Command::GetReadersStateSize if self.version().sends_table_size() => {
+                Some(number(endian, lock(&self.shared.world).readers.len() as u32).to_vec())
+            }
             Command::GetReadersStateArray if self.version().sends_table_size() => {
                 let world = lock(&self.shared.world);
                 Some(self.states(&world, world.readers.len()))
             }
-            Command::GetReaderEvents if self.version().counts_reader_events() => bytes(wire::ReaderEvents {
-                events: lock(&self.shared.world).events,
-                rv: 0,
-            }),
+            Command::GetReaderEvents if self.version().counts_reader_events() => emitted(
+                wire::ReaderEvents {
+                    events: lock(&self.shared.world).events,
+                    rv: 0,
+                },
+                endian,
+            ),
             Command::WaitReaderStateChange => {
                 self.take(size)?;
                 let mut world = lock(&self.shared.world);

@@ -10,4 +10,6 @@ mod script;
 mod world;
 
 pub use daemon::Scripted;
-pub use script::{reader, Answer, Interceptor, Reader, Script, LONG};
+pub use script::{
+    endian, number, reader, repeat_with_other_endian, Answer, Interceptor, Reader, Script, LONG,
+};

@@ -1,6 +1,11 @@
 //! How a scripted daemon behaves.
 
-use pcsc_wire::{self as wire, Command, Version};
+use std::process::Command as Process;
+use std::time::Duration;
+
+use pcsc_wire::{self as wire, Command, Endian, Version};
+
+use crate::run;
 
 /// What to send in place of an answer.
 pub enum Answer {
@@ -28,6 +33,8 @@ pub struct Reader {
 
 /// How the daemon behaves.
 pub struct Script {
+    /// The byte order of its machine.
+    pub endian: Endian,
     /// The version that it speaks.
     pub version: Version,
     /// Whether it accepts clients of 4.4 and later, as pcscd does since 2.4.1.
@@ -51,6 +58,7 @@ impl Script {
     pub fn new(minor: i32) -> Script {
         let version = Version { major: 4, minor };
         Script {
+            endian: endian(),
             version,
             takes_older: false,
             slots: 16,
@@ -74,4 +82,33 @@ pub fn reader(slot: usize) -> Reader {
 }
 
 /// Longer than any wait should take. A test that waits this long fails instead of hanging.
-pub const LONG: std::time::Duration = std::time::Duration::from_secs(20);
+pub const LONG: Duration = Duration::from_secs(20);
+
+/// The variable that gives scripted daemons the byte order that this machine does not have.
+const OTHER_ENDIAN: &str = "PCSC_TESTS_OTHER_ENDIAN";
+
+/// The byte order of scripted daemons.
+pub fn endian() -> Endian {
+    match std::env::var_os(OTHER_ENDIAN) {
+        None => Endian::NATIVE,
+        Some(_) => Endian::NATIVE.other(),
+    }
+}
+
+/// A number in a byte order.
+pub fn number(endian: Endian, value: u32) -> [u8; 4] {
+    let mut bytes = [0; 4];
+    endian.write_u32(&mut bytes, value);
+    bytes
+}
+
+/// Runs the other tests of this program with daemons of the other byte order. `own` is the name of the test
+/// that calls this.
+///
+/// # Panics
+/// Where one of them fails.
+pub fn repeat_with_other_endian(own: &str) {
+    let mut command = Process::new(std::env::current_exe().expect("this program"));
+    command.args(["--exact", "--skip", own]).env(OTHER_ENDIAN, "1");
+    run(&mut command, Duration::from_secs(600)).stdout();
+}

@@ -140,7 +140,7 @@ fn invalid_answers_end_the_context_and_nothing_else() {
     for (minor, command, at, value) in cases {
         let daemon = Scripted::with(minor, move |served, mut answer, _| {
             if served == command {
-                answer[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+                answer[at..at + 4].copy_from_slice(&number(endian(), value));
             }
             Answer::Send(answer)
         });
@@ -157,9 +157,9 @@ fn invalid_answers_end_the_context_and_nothing_else() {
     // An attribute longer than its field, an ATR longer than an ATR, a name without an end.
     let daemon = Scripted::with(4, |command, mut answer, _| {
         match command {
-            Command::GetAttrib => answer[272..276].copy_from_slice(&u32::MAX.to_ne_bytes()),
+            Command::GetAttrib => answer[272..276].copy_from_slice(&[0xFF; 4]),
             Command::GetReadersState => {
-                answer[176..180].copy_from_slice(&34u32.to_ne_bytes());
+                answer[176..180].copy_from_slice(&number(endian(), 34));
                 answer[READER_STATE_SIZE..READER_STATE_SIZE + 128].fill(b'n');
             }
             _ => (),

@@ -11,19 +11,24 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{mpsc, Arc};
+use std::sync::{mpsc, Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use pcsc_client::internals::{Pci, Session, SessionOptions, Watched};
 use pcsc_client::{
     Attribute, Card, Cause, Choice, Context, Error, Failure, Protocols, ReaderState, ShareMode, State,
 };
-use pcsc_tests::scripted::{reader, Answer, Script, Scripted, LONG};
-use pcsc_wire::{Command, Version, EVENT_SIZE, READER_STATE_SIZE};
+use pcsc_tests::scripted::{
+    endian, number, reader, repeat_with_other_endian, Answer, Script, Scripted, LONG,
+};
+use pcsc_wire::{Command, Endian, Version, EVENT_SIZE, READER_STATE_SIZE};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
 const READER: &CStr = c"Scripted 00";
+
+/// The connections that the first context with a scripted daemon takes.
+static CONNECTS: LazyLock<usize> = LazyLock::new(|| 1 + usize::from(endian() != Endian::NATIVE));
 
 fn connect(context: &Context) -> Result<Card, Error> {
     context.connect(READER, ShareMode::Shared, Protocols::ANY)
@@ -80,7 +85,8 @@ fn refusals_name_their_cause() {
     let listener = UnixListener::bind(&path).unwrap();
     let refuser = std::thread::spawn({
         let listener = listener.try_clone().unwrap();
-        move || (0..20).for_each(|_| drop(listener.accept().unwrap()))
+        // Each context tries both byte orders.
+        move || (0..40).for_each(|_| drop(listener.accept().unwrap()))
     });
     for _ in 0..20 {
         let failure = establish(path.clone(), LONG);
@@ -152,12 +158,12 @@ fn a_version_that_is_not_supported_is_named() {
     // A daemon that refuses its own version: no endless retry.
     let daemon = Scripted::with(4, |command, mut answer, _| {
         if command == Command::Version {
-            answer[8..].copy_from_slice(&Error::ServiceStopped.code().to_ne_bytes());
+            answer[8..].copy_from_slice(&number(endian(), Error::ServiceStopped.code()));
         }
         Answer::Send(answer)
     });
     assert_eq!(daemon.establish().unwrap_err().error(), Error::ServiceStopped);
-    assert_eq!(daemon.connections(), 1);
+    assert_eq!(daemon.connections(), *CONNECTS);
 }
 
 #[test]
@@ -257,4 +263,9 @@ fn contexts_do_not_wait_for_each_other() {
         free.send(()).unwrap();
         assert_eq!(slow_call.join().unwrap().unwrap(), b"x");
     });
+}
+
+#[test]
+fn the_same_with_daemons_of_the_other_byte_order() {
+    repeat_with_other_endian("the_same_with_daemons_of_the_other_byte_order");
 }

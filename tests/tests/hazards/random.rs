@@ -9,6 +9,9 @@ fn babbler(hello: Vec<u8>, noise: Vec<u8>, piece: usize) -> (TempDir, PathBuf, s
     let path = folder.path().join("comm");
     let listener = UnixListener::bind(&path).unwrap();
     let thread = std::thread::spawn(move || {
+        for _ in 1..*CONNECTS {
+            drop(listener.accept().unwrap());
+        }
         let (mut stream, _) = listener.accept().unwrap();
         for bytes in [hello, noise].concat().chunks(piece) {
             if stream.write_all(bytes).is_err() {
@@ -81,7 +84,7 @@ proptest! {
         seed: u64, length in 0usize..4000,
     ) {
         let noise = noise(seed, length);
-        let version = |rv: u32| [&4i32.to_ne_bytes()[..], &minor.to_ne_bytes(), &rv.to_ne_bytes()].concat();
+        let version = |rv: u32| [4, minor as u32, rv].map(|value| number(endian(), value)).concat();
         let established = [[0u8; 4], [1; 4], [0; 4]].concat();
         let hello = if refused && minor != 6 {
             [version(Error::ServiceStopped.code()), established, version(0)].concat()

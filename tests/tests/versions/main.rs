@@ -9,8 +9,8 @@ use pcsc_client::{
     Attribute, BackendKind, Context, Disposition, Error, Event, Protocols, ReaderState, ShareMode, State,
     PNP_NOTIFICATION,
 };
-use pcsc_tests::scripted::{reader, Answer, Script, Scripted, LONG};
-use pcsc_wire::{Command, Version, EVENT_SIZE};
+use pcsc_tests::scripted::{endian, reader, repeat_with_other_endian, Answer, Script, Scripted, LONG};
+use pcsc_wire::{Command, Endian, Version, EVENT_SIZE};
 
 const MINORS: std::ops::RangeInclusive<i32> = 2..=6;
 const READER: &CStr = c"Scripted 00";
@@ -38,11 +38,13 @@ fn every_call_costs_one_round_trip() {
             call();
             daemon.rounds() - before
         };
-        // The first context with an older daemon needs a second VERSION request, on the same connection.
+        // The first context with an older daemon needs a second VERSION request, on the same connection. With
+        // a daemon of the other byte order it needs a second connection.
+        let swaps = usize::from(endian() != Endian::NATIVE);
         let first = rounds(&mut || drop(daemon.context()));
         assert_eq!(
             (first, daemon.connections()),
-            (if minor == 6 { 2 } else { 3 }, 1),
+            (swaps + if minor == 6 { 2 } else { 3 }, swaps + 1),
             "4.{minor}"
         );
         assert_eq!(
@@ -50,7 +52,7 @@ fn every_call_costs_one_round_trip() {
             2,
             "establish and release, 4.{minor}"
         );
-        assert_eq!(daemon.connections(), 2);
+        assert_eq!(daemon.connections(), swaps + 2);
 
         let context = daemon.context();
         let version = Version { major: 4, minor };
@@ -256,10 +258,18 @@ fn daemons_of_all_versions_at_once_and_one_after_another() {
             .answer_limit(LONG)
             .establish()
     };
-    for minor in [4, 6, 3, 5, 2, 6, 4] {
+    for (minor, is_swapped) in [4, 6, 3, 5, 2, 6, 4, 2, 6]
+        .into_iter()
+        .zip([false, true, true].into_iter().cycle())
+    {
+        let endian = match is_swapped {
+            true => Endian::NATIVE.other(),
+            false => Endian::NATIVE,
+        };
         let daemon = Scripted::start_at(
             &path,
             Script {
+                endian,
                 takes_older: minor == 6,
                 ..Script::new(minor)
             },
@@ -311,4 +321,9 @@ fn sharing_violations_are_retried() {
     );
     // The context can still be used.
     assert_eq!(names(&context).len(), 1);
+}
+
+#[test]
+fn the_same_with_daemons_of_the_other_byte_order() {
+    repeat_with_other_endian("the_same_with_daemons_of_the_other_byte_order");
 }

@@ -16,13 +16,14 @@ use crate::backend::values::{Connected, ConnectionStatus, Pci, SessionOptions, T
 use crate::env;
 use crate::error::{Cause, Error, Failure, Outcome};
 use pcsc_process::{generation, wait};
-use pcsc_wire::{self as wire, Body, Command, Header, ReaderState, ReaderStates, Version, NAME_SIZE};
+use pcsc_wire::{self as wire, Body, Command, Endian, Header, ReaderState, Version, NAME_SIZE};
 
 /// A context with the daemon. Calls of several threads are done one after another.
 #[derive(Debug)]
 pub struct DaemonContext {
     generation: u32,
     path: PathBuf,
+    endian: Endian,
     version: Version,
     signal: CancelSignal,
     link: Mutex<Link>,
@@ -34,7 +35,7 @@ impl DaemonContext {
         let generation = generation();
         let path = options.socket.clone().unwrap_or_else(env::socket_path);
         let link = handshake::establish(&path, options.scope, options.limit)?;
-        let version = link.version;
+        let (endian, version) = (link.endian, link.version);
         log::debug!(
             "established context {:#x} at {} with protocol {version}",
             link.context,
@@ -43,6 +44,7 @@ impl DaemonContext {
         Ok(DaemonContext {
             generation,
             path,
+            endian,
             version,
             signal: CancelSignal::default(),
             link: Mutex::new(link),
@@ -52,6 +54,11 @@ impl DaemonContext {
     /// The daemon's socket.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The byte order of the daemon's machine, in which its driver writes numbers as values of attributes.
+    pub fn endian(&self) -> Endian {
+        self.endian
     }
 
     /// The protocol version spoken.
@@ -110,9 +117,7 @@ impl Calls for DaemonContext {
         let mut link = self.link()?;
         let batch = link.batch();
         let parsed = link.states(&batch, &[])?;
-        ReaderStates::new(&link.pending()[parsed.states])
-            .readers()
-            .for_each(look);
+        link.reader_states(&parsed).readers().for_each(look);
         link.consume(parsed.consumed);
         Ok(())
     }
@@ -198,18 +203,24 @@ impl Calls for DaemonContext {
 
     fn status(&self, card: i32, reader: &[u8]) -> Outcome<ConnectionStatus> {
         let mut request = [0; Header::SIZE + wire::Status::SIZE];
-        wire::Status { card, rv: 0 }.emit_request(Command::Status, &mut request);
+        wire::Status { card, rv: 0 }.emit_request(Command::Status, self.endian, &mut request);
         self.retry(env::waits_for_shared_card(), None, || {
             let mut link = self.link()?;
             let batch = link.batch();
             let parsed = link.states(&batch, &request)?;
-            let states = ReaderStates::new(&link.pending()[parsed.states]);
-            let status = states.find(reader).map(ConnectionStatus::from);
+            let status = link
+                .reader_states(&parsed)
+                .find(reader)
+                .map(ConnectionStatus::from);
             link.consume(parsed.consumed);
             let mut reply = [0; wire::Status::SIZE];
             link.receive(&mut reply, &mut [], Deadline::Never)?;
             let status = status.ok_or(Error::ReaderUnavailable)?;
-            check(wire::Status::parse(&reply).ok_or(Error::InternalError)?.rv)?;
+            check(
+                wire::Status::parse(&reply, self.endian)
+                    .ok_or(Error::InternalError)?
+                    .rv,
+            )?;
             Ok(status)
         })
     }

@@ -10,36 +10,71 @@ use super::connect::connect;
 use super::link::Link;
 use super::stream::{Stream, StreamError};
 use crate::error::{Cause, Error, Failure, Outcome};
-use pcsc_wire::{name_size_requests, Body, Command, Establish, Header, NameSize, Version, VersionExchange};
+use pcsc_wire::{
+    name_size_requests, Body, Command, Endian, Establish, Header, NameSize, Version, VersionExchange,
+};
 
 const SPOKEN: &str = "4.2 to 4.6";
 
 /// Connects to the daemon and establishes a context, within `limit`.
 pub fn establish(path: &Path, scope: u32, limit: Duration) -> Outcome<Link> {
     let deadline = Instant::now() + limit;
-    let ask = remembered(path).unwrap_or(Version::NEWEST);
-    match introduce(path, scope, ask, limit, deadline)? {
-        Reply::Established(link) => Ok(link),
-        // The remembered version is older than the daemon's, which has accepted it. The daemon speaks the old
-        // version on this connection, so a new connection is made.
-        Reply::Newer(version) => {
-            remember(path, version);
-            match introduce(path, scope, version, limit, deadline)? {
-                Reply::Established(link) => Ok(link),
-                Reply::Newer(theirs) => Err(mismatch(path, theirs)),
+    let mut dialect = remembered(path).unwrap_or(Dialect {
+        endian: Endian::NATIVE,
+        version: Version::NEWEST,
+    });
+    let (mut is_swapped, mut is_raised) = (false, false);
+    // Each turn is a connection, at most three.
+    loop {
+        match introduce(path, scope, dialect, limit, deadline)? {
+            Reply::Established(link) => return Ok(link),
+            // The remembered version is older than the daemon's, which has accepted it. The daemon speaks the
+            // old version on this connection, so a new connection is made.
+            Reply::Newer(version) if !is_raised => {
+                is_raised = true;
+                dialect.version = version;
+                remember(path, dialect);
             }
+            Reply::Newer(theirs) => return Err(mismatch(path, theirs)),
+            // A daemon of a machine with the other byte order does not know the command, whose number is 2^24
+            // times as large for it, and closes the connection. It closes the next one, too, if it has
+            // another reason.
+            Reply::Closed if !is_swapped => {
+                is_swapped = true;
+                dialect.endian = dialect.endian.other();
+            }
+            Reply::Closed => return Err(first_answer_missing(path, StreamError::Closed)),
         }
     }
 }
 
-enum Reply {
-    Established(Link),
-    Newer(Version),
+/// How a daemon writes its messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Dialect {
+    endian: Endian,
+    version: Version,
 }
 
-fn introduce(path: &Path, scope: u32, ask: Version, limit: Duration, deadline: Instant) -> Outcome<Reply> {
+enum Reply {
+    Established(Link),
+    /// The daemon's version, which is newer than the one asked for.
+    Newer(Version),
+    /// The end of the connection in place of an answer.
+    Closed,
+}
+
+fn introduce(
+    path: &Path,
+    scope: u32,
+    dialect: Dialect,
+    limit: Duration,
+    deadline: Instant,
+) -> Outcome<Reply> {
+    let Dialect { endian, version: ask } = dialect;
     let mut stream = connect(path, limit)?;
-    let mut answer = exchange(&mut stream, path, ask, Some(scope), deadline)?;
+    let Some(mut answer) = exchange(&mut stream, path, dialect, Some(scope), deadline)? else {
+        return Ok(Reply::Closed);
+    };
     let mut version = ask;
     let answered = answer.version.version();
     if answer.version.rv != 0 {
@@ -52,7 +87,8 @@ fn introduce(path: &Path, scope: u32, ask: Version, limit: Duration, deadline: I
         log::info!("{} speaks protocol {version}", path.display());
         let first = answer.establish;
         let again = first.is_none_or(|establish| establish.rv != 0).then_some(scope);
-        answer = exchange(&mut stream, path, version, again, deadline)?;
+        answer = exchange(&mut stream, path, Dialect { endian, version }, again, deadline)?
+            .ok_or_else(|| first_answer_missing(path, StreamError::Closed))?;
         answer.establish = answer.establish.or(first);
         if answer.version.rv != 0 {
             return Err(mismatch(path, answer.version.version()));
@@ -67,9 +103,10 @@ fn introduce(path: &Path, scope: u32, ask: Version, limit: Duration, deadline: I
         Some(establish) => return Err(Failure::plain(establish.rv)),
         None => return Err(Error::InternalError.into()),
     };
-    remember(path, version);
+    remember(path, Dialect { endian, version });
     Ok(Reply::Established(Link {
         stream: Some(stream),
+        endian,
         version,
         answered: answer.version.version(),
         context,
@@ -85,54 +122,56 @@ struct Answer {
 }
 
 /// Sends VERSION and, with a scope, ESTABLISH_CONTEXT in one write. In 4.2 it also asks for the states, to
-/// find out the size of reader names.
+/// find out the size of reader names. `None` if the daemon closes the connection in place of an answer.
 fn exchange(
     stream: &mut Stream,
     path: &Path,
-    version: Version,
+    Dialect { endian, version }: Dialect,
     scope: Option<u32>,
     deadline: Instant,
-) -> Outcome<Answer> {
+) -> Outcome<Option<Answer>> {
     let mut request = [0; 4 * Header::SIZE + 2 * VersionExchange::SIZE + Establish::SIZE];
-    let mut length = VersionExchange::new(version).emit_request(Command::Version, &mut request);
+    let mut length = VersionExchange::new(version).emit_request(Command::Version, endian, &mut request);
     if let Some(scope) = scope {
         let body = Establish {
             scope,
             context: 0,
             rv: 0,
         };
-        length += body.emit_request(Command::EstablishContext, &mut request[length..]);
+        length += body.emit_request(Command::EstablishContext, endian, &mut request[length..]);
     }
     if version.has_unknown_name_size() {
-        let more = name_size_requests(version);
+        let more = name_size_requests(version, endian);
         request[length..length + more.len()].copy_from_slice(&more);
         length += more.len();
     }
     let no_answer = |error| first_answer_missing(path, error);
     let deadline = Some(deadline);
-    stream
-        .send(&mut [IoSlice::new(&request[..length])], || deadline)
-        .map_err(no_answer)?;
+    let sent = stream.send(&mut [IoSlice::new(&request[..length])], || deadline);
 
     let mut head = [0; VersionExchange::SIZE];
-    stream.receive(&mut head, &mut [], deadline).map_err(no_answer)?;
-    let answer = VersionExchange::parse(&head).ok_or_else(|| Failure::from(Error::InternalError))?;
+    match sent.and_then(|()| stream.receive(&mut head, &mut [], deadline)) {
+        Ok(_) => (),
+        Err(StreamError::Closed) => return Ok(None),
+        Err(error) => return Err(no_answer(error)),
+    }
+    let answer = VersionExchange::parse(&head, endian).ok_or_else(|| Failure::from(Error::InternalError))?;
     let mut establish = None;
     if scope.is_some() {
         let mut body = [0; Establish::SIZE];
         stream.receive(&mut body, &mut [], deadline).map_err(no_answer)?;
-        establish = Establish::parse(&body);
+        establish = Establish::parse(&body, endian);
     }
     let slots = if version.has_unknown_name_size() {
         Some(slots(stream, path, &head, deadline)?)
     } else {
         None
     };
-    Ok(Answer {
+    Ok(Some(Answer {
         version: answer,
         establish,
         slots,
-    })
+    }))
 }
 
 /// The number of states, if their names have 128 bytes. `version` is the daemon's answer to VERSION.
@@ -187,31 +226,45 @@ fn mismatch(path: &Path, theirs: Version) -> Failure {
     Failure::because(Error::ServiceStopped, cause)
 }
 
-/// The versions of known daemons, by a hash of the socket's path, so that later contexts need one round trip.
+/// The dialects of known daemons, by a hash of the socket's path, so that later contexts need one round trip.
 ///
-/// Each entry has the hash, and in its low byte the minor version; 0 is a free entry. There is no lock, since
-/// one that another thread holds at the time of a fork would block the child. A wrong or missing version
-/// costs one more round trip.
-static VERSIONS: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
+/// Each entry has the hash, and in its low byte the minor version and [`OTHER_ENDIAN`]; 0 is a free entry.
+/// There is no lock, since one that another thread holds at the time of a fork would block the child. A wrong
+/// or missing entry costs more round trips.
+static DIALECTS: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
+
+/// The byte order is not that of this machine.
+const OTHER_ENDIAN: u64 = 0x80;
 
 fn entry(path: &Path) -> (&'static AtomicU64, u64) {
     let mut hasher = DefaultHasher::new();
     path.hash(&mut hasher);
     let hash = hasher.finish();
-    (&VERSIONS[(hash >> 8) as usize % VERSIONS.len()], hash & !0xFF)
+    (&DIALECTS[(hash >> 8) as usize % DIALECTS.len()], hash & !0xFF)
 }
 
-fn remembered(path: &Path) -> Option<Version> {
+fn remembered(path: &Path) -> Option<Dialect> {
     let (entry, hash) = entry(path);
     let found = entry.load(Ordering::Relaxed);
+    let endian = match found & OTHER_ENDIAN {
+        0 => Endian::NATIVE,
+        _ => Endian::NATIVE.other(),
+    };
     let version = Version {
         major: Version::NEWEST.major,
-        minor: (found & 0xFF) as i32,
+        minor: (found & 0x7F) as i32,
     };
-    (found & !0xFF == hash && version.is_spoken()).then_some(version)
+    (found & !0xFF == hash && version.is_spoken()).then_some(Dialect { endian, version })
 }
 
-fn remember(path: &Path, version: Version) {
+fn remember(path: &Path, dialect: Dialect) {
     let (entry, hash) = entry(path);
-    entry.store(hash | (version.minor as u64 & 0xFF), Ordering::Relaxed);
+    let endian = match dialect.endian {
+        Endian::NATIVE => 0,
+        _ => OTHER_ENDIAN,
+    };
+    entry.store(
+        hash | endian | (dialect.version.minor as u64 & 0x7F),
+        Ordering::Relaxed,
+    );
 }

@@ -13,6 +13,7 @@ use crate::identity::ReaderIdentity;
 use pcsc_constants::{
     SCARD_ATTR_CHANNEL_ID, SCARD_ATTR_VENDOR_IFD_SERIAL_NO, SCARD_LEAVE_CARD, SCARD_SHARE_DIRECT,
 };
+use pcsc_wire::Endian;
 
 /// The high half of a channel identifier on the USB (PC/SC part 3, clause 3.1.3).
 const USB: u32 = 0x20;
@@ -80,7 +81,7 @@ impl DaemonContext {
     fn ask(&self, card: i32, mut identity: ReaderIdentity) -> ReaderIdentity {
         let attribute = |id| self.get_attribute(card, id).ok();
         if let Some(value) = attribute(SCARD_ATTR_CHANNEL_ID) {
-            (identity.bus, identity.address) = place(&value);
+            (identity.bus, identity.address) = place(&value, self.endian());
         }
         identity.serial = attribute(SCARD_ATTR_VENDOR_IFD_SERIAL_NO).and_then(|value| text(&value));
         let mut path = [0; 256];
@@ -96,10 +97,10 @@ impl DaemonContext {
 }
 
 /// The bus and the address of a channel identifier. Nothing for a reader that is not on the USB.
-fn place(channel: &[u8]) -> (Option<u8>, Option<u8>) {
-    let number = <[u8; 4]>::try_from(channel).map(u32::from_ne_bytes);
+fn place(channel: &[u8], endian: Endian) -> (Option<u8>, Option<u8>) {
+    let number = (channel.len() == 4).then(|| endian.read_u32(channel));
     match number {
-        Ok(number) if number >> 16 == USB => {
+        Some(number) if number >> 16 == USB => {
             let [address, bus, ..] = number.to_le_bytes();
             (Some(bus), Some(address))
         }
@@ -120,9 +121,12 @@ mod tests {
 
     #[test]
     fn attributes_are_read_as_drivers_write_them() {
-        assert_eq!(place(&0x0020_0311_u32.to_ne_bytes()), (Some(3), Some(0x11)));
-        assert_eq!(place(&0x0010_0311_u32.to_ne_bytes()), (None, None));
-        assert_eq!(place(&[0x20]), (None, None));
+        let usb = (Some(3), Some(0x11));
+        assert_eq!(place(&[0x11, 3, 0x20, 0], Endian::Little), usb);
+        assert_eq!(place(&[0, 0x20, 3, 0x11], Endian::Big), usb);
+        assert_eq!(place(&[0, 0x20, 3, 0x11], Endian::Little), (None, None));
+        assert_eq!(place(&[0, 0x10, 3, 0x11], Endian::Big), (None, None));
+        assert_eq!(place(&[0x20], Endian::NATIVE), (None, None));
         assert_eq!(text(b"12-34\0"), Some("12-34".into()));
         assert_eq!(text(b"\0"), None);
         assert_eq!(text(b""), None);

@@ -10,7 +10,8 @@ use zeroize::Zeroize;
 use super::stream::{Stream, StreamError};
 use crate::error::{Cause, Error, Failure, Outcome};
 use pcsc_wire::{
-    self as wire, Body, Command, Event, Header, Parsed, Progress, StateBatch, Version, VersionExchange,
+    self as wire, Body, Command, Endian, Event, Header, Parsed, Progress, ReaderStates, StateBatch, Version,
+    VersionExchange,
 };
 
 /// A connection on which a context is established.
@@ -18,6 +19,8 @@ use pcsc_wire::{
 pub struct Link {
     /// `None` once the connection is lost or released.
     pub stream: Option<Stream>,
+    /// The byte order of the daemon's machine.
+    pub endian: Endian,
     /// The version spoken.
     pub version: Version,
     /// The version in the daemon's answers; newer than the one spoken if the daemon accepts older clients.
@@ -94,7 +97,9 @@ impl Link {
         const LARGEST: usize = Header::SIZE + wire::Attribute::SIZE;
         let Request { mut data, answer, .. } = request;
         let mut buffer = [0; LARGEST + COPIED];
-        let header = request.body.emit_request(request.command, &mut buffer);
+        let header = request
+            .body
+            .emit_request(request.command, self.endian, &mut buffer);
         let mut length = header;
         if data.len() <= COPIED {
             length += data.len();
@@ -114,7 +119,7 @@ impl Link {
 
         let head = &mut buffer[..B::SIZE];
         let got = self.receive(head, answer, deadline)?;
-        let reply = B::parse(head).ok_or(Error::InternalError)?;
+        let reply = B::parse(head, self.endian).ok_or(Error::InternalError)?;
         let expected = (request.answer_length)(&reply);
         if expected > answer.len() || got > expected {
             return Err(self.out_of_step("a payload of the wrong length"));
@@ -128,6 +133,7 @@ impl Link {
     /// A batch that asks for the reader states.
     pub fn batch(&self) -> StateBatch {
         StateBatch {
+            endian: self.endian,
             version: self.version,
             answered: self.answered,
             slots: self.slots,
@@ -167,8 +173,13 @@ impl Link {
         }
     }
 
+    /// The states of a batch, which are pending.
+    pub fn reader_states(&self, parsed: &Parsed) -> ReaderStates<'_> {
+        ReaderStates::new(&self.pending()[parsed.states.clone()], self.endian)
+    }
+
     /// The bytes received and not yet consumed.
-    pub fn pending(&self) -> &[u8] {
+    fn pending(&self) -> &[u8] {
         self.stream.as_ref().map_or(&[], Stream::pending)
     }
 
@@ -183,7 +194,7 @@ impl Link {
     pub fn event(&mut self) -> Outcome<Event> {
         let mut bytes = [0; Event::SIZE];
         self.receive(&mut bytes, &mut [], self.limit())?;
-        Event::parse(&bytes).ok_or_else(|| Error::InternalError.into())
+        Event::parse(&bytes, self.endian).ok_or_else(|| Error::InternalError.into())
     }
 
     /// Ends a registration. If the connection fails here, the next call shows it.
@@ -198,12 +209,12 @@ impl Link {
         let mut length = Header::SIZE;
         let mut mark = None;
         if self.version.waits_with_body() {
-            length = Event { timeout: 0, rv: 0 }.emit_request(COMMAND, &mut request);
+            length = Event { timeout: 0, rv: 0 }.emit_request(COMMAND, self.endian, &mut request);
             let version = VersionExchange::new(self.version);
-            length += version.emit_request(Command::Version, &mut request[length..]);
-            mark = Some(VersionExchange::new(self.answered).to_bytes());
+            length += version.emit_request(Command::Version, self.endian, &mut request[length..]);
+            mark = Some(VersionExchange::new(self.answered).to_bytes(self.endian));
         } else {
-            request[..length].copy_from_slice(&Header::new(COMMAND, 0).to_bytes());
+            request[..length].copy_from_slice(&Header::new(COMMAND, 0).to_bytes(self.endian));
         }
         let sent = self.send(&mut [IoSlice::new(&request[..length])], self.limit());
         if let (Ok(()), Some(stream)) = (sent, &mut self.stream) {

@@ -14,7 +14,7 @@ use super::stream::Wake;
 use crate::backend::cancel_signal::{CancelSignal, LOOK};
 use crate::backend::status_change::{Comparison, Readers, StatusChange};
 use crate::error::{Error, Failure, Outcome};
-use pcsc_wire::{Event, ReaderStates, StateBatch};
+use pcsc_wire::{Event, StateBatch};
 
 /// The daemon's readers, while one call waits. It holds the lock of the connection for that time.
 pub struct DaemonReaders<'a> {
@@ -49,7 +49,7 @@ impl Readers for DaemonReaders<'_> {
             None if register => Registration::Registered,
             None => Registration::None,
         };
-        let states = ReaderStates::new(&self.link.pending()[parsed.states]);
+        let states = self.link.reader_states(&parsed);
         let comparison = call.compare(states.readers(), parsed.reader_events);
         self.link.consume(parsed.consumed);
         Ok(comparison)
