@@ -1,13 +1,14 @@
 //! Claims readers, and opens them for threads that share one.
 
 use super::bulk::Bulk;
-use super::candidate::{udev_rule, Candidate, Source};
-use super::error::{OpenError, Refusal};
+use super::candidate::{udev_rule, Candidate, DeviceIdentity, Source};
+use super::error::{Holder, OpenError, Refusal};
 use super::platform::{self, Claim, OpenDevice};
 use super::signal::Signal;
 use super::transport::UsbTransport;
 use super::watch::UsbWatch;
 use crate::descriptor::Flavour;
+use crate::quirks;
 use crate::reader::{Options, Reader};
 use crate::shared::{time_on, Notifications, Open, OpenedReader, POLL_INTERVAL};
 use crate::transport::Transport;
@@ -71,6 +72,23 @@ impl Candidate {
             senders,
             notifications,
         })
+    }
+
+    /// The driver of the kernel that is bound to the interface, or else the other processes that have the
+    /// device open, as far as the user may look. One of them may have claimed the reader.
+    pub fn holders(&self) -> Vec<Holder> {
+        platform::holders(&self.port, &self.place.node())
+    }
+
+    /// Why [`Reader::open`](crate::reader::Reader::open) refuses the reader's firmware, if it does.
+    pub fn refused_firmware(&self) -> Option<&'static str> {
+        let DeviceIdentity {
+            vendor_id,
+            product_id,
+            release,
+            ..
+        } = self.identity;
+        quirks::for_interface(vendor_id, product_id, release, &self.interface).refused
     }
 
     fn transport(&self, claim: &Arc<Claim>) -> Result<UsbTransport, Refusal> {
@@ -154,7 +172,7 @@ impl Candidate {
             },
             Refusal::Gone => OpenError::Gone,
             Refusal::Busy => OpenError::Busy {
-                holders: platform::holders(&self.port, &self.place.node()),
+                holders: self.holders(),
             },
             Refusal::Other(error) => OpenError::System(error),
         }

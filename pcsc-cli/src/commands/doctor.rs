@@ -42,6 +42,7 @@ impl Show for Report {
 pub fn run(global: &Global, output: &mut Output) -> Result<(), Problem> {
     global.refuse("pcsc doctor", &["--reader"])?;
     let route = Route::new(global)?;
+    // In this order: a context without a daemon opens the readers that are free.
     let mut findings = examined(&route);
     let context = route.builder().establish();
     let checked = match &context {
@@ -104,7 +105,7 @@ fn examined(route: &Route) -> Vec<Finding> {
             findings.push(finding);
             match daemon {
                 _ if choice != Choice::Automatic => None,
-                Daemon::Serves => Some(usb::served()),
+                Daemon::Serves { lists_readers } => Some(usb::served(lists_readers)),
                 Daemon::Absent => Some(usb::check()),
                 Daemon::Fails => None,
             }

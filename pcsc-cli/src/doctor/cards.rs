@@ -1,6 +1,6 @@
 //! Which readers a context has, and whether their cards answer.
 
-use pcsc_client::{Context, Error, Failure, Protocols, ReaderInfo, ShareMode, State};
+use pcsc_client::{BackendKind, Context, Error, Failure, Protocols, ReaderInfo, ShareMode, State};
 
 use super::{users, Finding};
 use crate::atr_text;
@@ -26,7 +26,11 @@ pub struct Checked {
 pub fn check(context: &Context, establish: &dyn Fn() -> Result<Context, Failure>) -> Checked {
     let readers = match context.readers() {
         Ok(readers) if readers.is_empty() => {
-            return Checked::of(Finding::bad("reader", "no reader is listed"));
+            return Checked::of(match context.backend() {
+                BackendKind::Daemon { .. } => Finding::bad("reader", "the daemon runs, and lists no reader")
+                    .advise("Plug one in. If one is there, journalctl -u pcscd says why it is not listed."),
+                _ => Finding::bad("reader", "no reader is listed"),
+            });
         }
         Ok(readers) => readers,
         Err(failure) => return Checked::of(Finding::bad("reader", failure.to_string())),
@@ -65,7 +69,7 @@ impl Checked {
                 self.is_in_use = true;
                 self.usable -= 1;
                 Finding::note("card", format!("{name}: a program uses the card exclusively"))
-                    .advise("End that program to use the card.")
+                    .advise(holders(&users::of("libpcsclite")))
             }
             _ if reader.state.contains(State::EMPTY) => {
                 Finding::note("card", format!("{name} works; no card is in it"))
@@ -96,7 +100,7 @@ impl Checked {
     }
 }
 
-/// What to do about a transaction of one of these programs.
+/// What to do about a card that one of these programs keeps to itself.
 fn holders(programs: &[String]) -> String {
     match programs {
         [] => "End that program, or what it does with the card.".to_owned(),

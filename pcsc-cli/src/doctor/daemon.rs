@@ -16,7 +16,10 @@ const SOCKET: &str = "systemctl enable --now pcscd.socket";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Daemon {
     /// It uses it.
-    Serves,
+    Serves {
+        /// Whether there is any reader.
+        lists_readers: bool,
+    },
     /// It finds none.
     Absent,
     /// It finds one that it cannot use, and does not go on to the USB.
@@ -40,7 +43,9 @@ pub fn check(route: &Route) -> (Finding, Daemon) {
                 }
                 other => other.to_string(),
             };
-            (Finding::good(SUBJECT, text), Daemon::Serves)
+            let names = context.try_list_readers();
+            let lists_readers = names.is_ok_and(|names| !names.is_empty());
+            (Finding::good(SUBJECT, text), Daemon::Serves { lists_readers })
         }
         Err(failure) => {
             let daemon = match failure.cause() {
@@ -70,7 +75,8 @@ fn diagnose(failure: &Failure, is_named: bool) -> Finding {
                           --disable-polkit.";
             let advice = match hides_processes() {
                 true => format!(
-                    "/proc is mounted with hidepid, which keeps Polkit from knowing who asks. {advice}"
+                    "/proc is mounted with hidepid, which keeps Polkit from knowing who asks: mount -o \
+                     remount,hidepid=0 /proc. Else: {advice}"
                 ),
                 false => advice.to_owned(),
             };

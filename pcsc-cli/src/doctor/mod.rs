@@ -3,6 +3,8 @@
 
 pub mod cards;
 pub mod daemon;
+mod devices;
+mod holders;
 pub mod libraries;
 pub mod usb;
 pub mod users;

@@ -5,12 +5,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 
 use pcsc_tests::in_namespace;
+use pcsc_tests::scripted::{Answer, Scripted};
 
 use super::*;
 
 /// `pcsc doctor` on a machine whose /run/pcscd is this folder and whose /sys has these folders; `prepare` is
 /// a script that runs before. Gives its exit code and text.
-fn doctor(run_pcscd: &Path, folders: &str, prepare: &str) -> (Option<i32>, String) {
+pub fn doctor(run_pcscd: &Path, folders: &str, prepare: &str) -> (Option<i32>, String) {
     doctor_with(run_pcscd, folders, prepare, "")
 }
 
@@ -117,67 +118,58 @@ fn a_doctor_finds_that_a_daemon_refuses_its_clients() {
             "org.debian.pcsc-lite.access_pcsc",
         ],
     );
-    assert!(!text.contains("USB"), "{text}");
+    assert!(!text.contains("USB") && !text.contains("hidepid"), "{text}");
+    refusing.join().expect("no panic");
+
+    fs::remove_file(&socket).expect("our socket");
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    let refusing = std::thread::spawn(move || drop(listener.accept()));
+    let (code, text) = doctor(folder.path(), "", "mount -t proc -o hidepid=2 none /proc");
+    assert_eq!(code, Some(6), "{text}");
+    has(
+        &text,
+        &[
+            "access is refused",
+            "/proc is mounted with hidepid",
+            "mount -o remount,hidepid=0 /proc",
+        ],
+    );
     refusing.join().expect("no panic");
 }
 
 #[test]
-fn a_doctor_finds_what_is_wrong_with_the_usb() {
+fn a_doctor_finds_that_pcscd_is_not_installed() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (code, text) = doctor(folder.path(), USB, ":");
-    assert_eq!(code, Some(3), "{text}");
+    let (code, text) = doctor(folder.path(), "", "mount -t tmpfs none /usr/sbin");
+    assert_eq!(code, Some(6), "{text}");
     has(
         &text,
-        &[
-            "/dev/bus/usb is missing",
-            "docker run --device /dev/bus/usb",
-            "no reader is plugged in",
-        ],
+        &["note daemon   pcscd is not installed", "apt install pcscd"],
     );
+}
 
-    // A reader as /sys shows it, with a node for root alone.
-    let model = pcsc_sim::model("au9540").expect("a model");
-    let mut descriptors = vec![18, 1, 0, 2, 0, 0, 0, 64, 0x8F, 5, 0x40, 0x95, 0, 1, 1, 2, 0, 1];
-    descriptors.extend(pcsc_sim::Model::configuration_descriptor(&[&model], 4));
-    let file = folder.path().join("descriptors");
-    fs::write(&file, descriptors).expect("a file");
-    fs::copy(artifacts::binary("pcsc-cli", "pcsc"), folder.path().join("pcsc")).expect("a copy");
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("our folder");
-    let script = |node: &str| {
-        format!(
-            "cd /sys/bus/usb/devices && mkdir 1-1 1-1:1.0
-             put() {{ echo \"$2\" >$1; }}
-             put 1-1/busnum 1; put 1-1/devnum 4; put 1-1/dev 189:3; put 1-1/idVendor 058f
-             put 1-1/idProduct 9540; put 1-1/bcdDevice 0100; put 1-1/bConfigurationValue 1
-             put 1-1/product 'EMV Smartcard Reader'; cp {} 1-1/descriptors
-             put 1-1:1.0/bInterfaceClass 0b; put 1-1:1.0/bInterfaceNumber 00
-             {node}
-             exec setpriv --reuid 65534 --regid 65534 --clear-groups /run/pcscd/pcsc doctor",
-            file.display()
-        )
-    };
-    let (code, text) = doctor(folder.path(), USB, &script(":"));
-    assert_eq!(code, Some(3), "{text}");
+#[test]
+fn a_doctor_finds_a_card_without_power() {
+    let daemon = Scripted::with(4, |call, mut answer, _| {
+        if call == pcsc_wire::Command::Connect {
+            // SCARD_W_UNPOWERED_CARD, in the last field.
+            let at = answer.len() - 4;
+            answer[at..].copy_from_slice(&0x8010_0067_u32.to_ne_bytes());
+        }
+        Answer::Send(answer)
+    });
+    let output = run(&mut pcsc_at(daemon.path(), &["doctor"]), LIMIT);
+    // The reader can be used.
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let text = String::from_utf8_lossy(&output.stdout);
     has(
         &text,
         &[
-            "BAD  USB",
-            "058f:9540 EMV Smartcard Reader",
-            "/dev/bus/usb/001/004 does not exist",
+            "BAD  card     Scripted 00: the card has no power",
+            "-> Take the card out and insert it again.",
+            "1 reader can be used. No card answers.",
         ],
     );
-    let node = "mkdir -p /dev/bus/usb/001; : >/dev/bus/usb/001/004; chmod 600 /dev/bus/usb/001/004";
-    let node = format!("mount -t tmpfs none /mnt; mkdir -p /dev/bus; mount -t tmpfs none /dev/bus; {node}");
-    let (code, text) = doctor(folder.path(), USB, &script(&node));
-    assert_eq!(code, Some(3), "{text}");
-    has(
-        &text,
-        &[
-            "BAD  USB",
-            "058f:9540 EMV Smartcard Reader at 1-1:1.0: no permission for /dev/bus/usb/001/004",
-        ],
-    );
-    has(&text, &[r#"SUBSYSTEM=="usb", ATTR{idVendor}=="058f""#]);
 }
 
 #[test]

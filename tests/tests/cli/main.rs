@@ -8,6 +8,7 @@ use std::time::Duration;
 use pcsc_tests::{artifacts, atr, client, run, Pcscd, FRIENDLY_NAME, USB};
 
 mod doctor;
+mod doctor_usb;
 mod held;
 
 const LIMIT: Duration = Duration::from_secs(60);
