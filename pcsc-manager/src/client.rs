@@ -25,6 +25,7 @@ pub struct Client {
     waits: bool,
     connections: Mutex<ByHandle<Arc<Reader>>>,
     is_released: AtomicBool,
+    is_interrupted: AtomicBool,
 }
 
 /// A connection that was made.
@@ -53,6 +54,7 @@ impl Client {
             waits,
             connections: Mutex::default(),
             is_released: AtomicBool::new(false),
+            is_interrupted: AtomicBool::new(false),
         }
     }
 
@@ -61,16 +63,28 @@ impl Client {
         &self.manager
     }
 
+    /// Ends the calls that wait for other connections, and those that would wait from now on: they fail with
+    /// [`CallError::InvalidHandle`]. Connections stay. For a server whose client is gone, and whose thread is
+    /// to release the client: this does not call a driver.
+    pub fn interrupt(&self) {
+        self.is_interrupted.store(true, Ordering::SeqCst);
+        self.wake();
+    }
+
     /// Ends all connections, and all calls that wait. A card in a transaction is reset.
     pub fn release(&self) {
         // A connection that is being made ends itself: see `keep`.
         self.is_released.store(true, Ordering::SeqCst);
+        self.wake();
+        for (handle, reader) in std::mem::take(&mut *lock(&self.connections)).into_vec() {
+            reader.abandon(handle);
+        }
+    }
+
+    fn wake(&self) {
         self.manager.changes().post();
         for reader in self.manager.readers() {
             reader.wake();
-        }
-        for (handle, reader) in std::mem::take(&mut *lock(&self.connections)).into_vec() {
-            reader.abandon(handle);
         }
     }
 
@@ -89,7 +103,7 @@ impl Client {
         check_terms(share, protocols)?;
         let reader = self.manager.find(reader).ok_or(CallError::UnknownReader)?;
         let handle = NEXT.fetch_add(1, Ordering::Relaxed) & i32::MAX;
-        let protocol = reader.connect(handle, share, protocols, deadline, &|| self.is_released())?;
+        let protocol = reader.connect(handle, share, protocols, deadline, &|| self.may_not_wait())?;
         self.keep(handle, reader)?;
         Ok(Connected { handle, protocol })
     }
@@ -133,7 +147,7 @@ impl Client {
     pub fn disconnect(&self, handle: Handle, disposition: u32) -> Result<(), CallError> {
         let reader = self.reader(handle)?;
         check_disposition(disposition)?;
-        reader.disconnect(handle, disposition, &|| self.is_released())?;
+        reader.disconnect(handle, disposition, &|| self.may_not_wait())?;
         lock(&self.connections).remove(handle);
         Ok(())
     }
@@ -144,7 +158,7 @@ impl Client {
     /// pcscd's for `SCardBeginTransaction`.
     pub fn begin_transaction(&self, handle: Handle, deadline: Option<Instant>) -> Result<(), CallError> {
         let reader = self.reader(handle)?;
-        reader.begin(handle, deadline, &|| self.is_released())
+        reader.begin(handle, deadline, &|| self.may_not_wait())
     }
 
     /// Ends a transaction.
@@ -227,6 +241,10 @@ impl Client {
         self.is_released.load(Ordering::SeqCst)
     }
 
+    fn may_not_wait(&self) -> bool {
+        self.is_released() || self.is_interrupted.load(Ordering::SeqCst)
+    }
+
     fn reader(&self, handle: Handle) -> Result<Arc<Reader>, CallError> {
         let connections = lock(&self.connections);
         connections.get(handle).cloned().ok_or(CallError::InvalidHandle)
@@ -238,7 +256,7 @@ impl Client {
         deadline: Option<Instant>,
         call: impl FnMut() -> Result<T, CallError>,
     ) -> Result<T, CallError> {
-        reader.retry(self.waits, deadline, &|| self.is_released(), call)
+        reader.retry(self.waits, deadline, &|| self.may_not_wait(), call)
     }
 }
 

@@ -58,6 +58,38 @@ pub enum CallError {
     UnsupportedFeature,
 }
 
+impl CallError {
+    /// The PC/SC return code.
+    pub fn code(self) -> u32 {
+        use pcsc_constants as codes;
+        match self {
+            CallError::InsufficientBuffer { .. } => codes::SCARD_E_INSUFFICIENT_BUFFER,
+            CallError::InvalidHandle => codes::SCARD_E_INVALID_HANDLE,
+            CallError::InvalidValue => codes::SCARD_E_INVALID_VALUE,
+            CallError::NoSmartcard => codes::SCARD_E_NO_SMARTCARD,
+            CallError::NotTransacted => codes::SCARD_E_NOT_TRANSACTED,
+            CallError::ProtoMismatch => codes::SCARD_E_PROTO_MISMATCH,
+            CallError::ReaderUnavailable => codes::SCARD_E_READER_UNAVAILABLE,
+            CallError::RemovedCard => codes::SCARD_W_REMOVED_CARD,
+            CallError::ResetCard => codes::SCARD_W_RESET_CARD,
+            CallError::SharingViolation => codes::SCARD_E_SHARING_VIOLATION,
+            CallError::Timeout => codes::SCARD_E_TIMEOUT,
+            CallError::UnknownReader => codes::SCARD_E_UNKNOWN_READER,
+            CallError::UnpoweredCard => codes::SCARD_W_UNPOWERED_CARD,
+            CallError::UnresponsiveCard => codes::SCARD_W_UNRESPONSIVE_CARD,
+            CallError::UnsupportedFeature => codes::SCARD_E_UNSUPPORTED_FEATURE,
+        }
+    }
+
+    /// How many bytes the answer has that does not fit; 0 where that is not known, and for other errors.
+    pub fn needed(self) -> usize {
+        match self {
+            CallError::InsufficientBuffer { needed } => needed,
+            _ => 0,
+        }
+    }
+}
+
 /// Why a manager or a bus cannot start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -57,6 +57,7 @@ mod bus;
 mod ccid;
 mod client;
 mod connections;
+pub mod environment;
 mod error;
 mod exchange;
 mod interest;
@@ -89,6 +90,7 @@ pub use remote::RemoteBus;
 pub use simulated::{Simulated, SimulatedBus};
 pub use slot::{FoundReader, Powered, Presence, Slot, SlotError, SlotEvent, Watch};
 pub use sync::ChangeCounter;
+pub use terms::check_terms;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub use usb::DeviceBus;
 pub use usb::UsbBus;

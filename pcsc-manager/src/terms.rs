@@ -265,8 +265,12 @@ impl Reader {
     }
 }
 
-/// Refuses terms of a connection that no reader could meet.
-pub(crate) fn check_terms(share: u32, protocols: u32) -> Result<(), CallError> {
+/// Refuses terms of a connection that no reader could meet: a share mode or protocols, as for
+/// [`Client::connect`](crate::Client::connect).
+///
+/// # Errors
+/// [`CallError::ProtoMismatch`] or [`CallError::InvalidValue`].
+pub fn check_terms(share: u32, protocols: u32) -> Result<(), CallError> {
     if share != DIRECT && protocols & (T0 | T1 | RAW | ANY_OLD) == 0 {
         return Err(CallError::ProtoMismatch);
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pcsc_ccid::reader::options::{self, Options};
+use pcsc_ccid::reader::Options;
 use pcsc_manager::{Bus, CallError, Client, Handle, Manager, Reader, Snapshot, Watching};
 use pcsc_manager::{StartError, UsbBus};
 use pcsc_process::generation;
@@ -298,12 +298,9 @@ impl Drop for StandaloneContext {
     }
 }
 
-/// The driver's options, from the same environment variables as under pcscd.
+/// The driver's options, from the environment.
 fn options() -> Options {
-    let bits = options::number(&env::text("PCSC_IFD_DRIVER_OPTIONS")).unwrap_or(0);
-    Options::default()
-        .with_driver_options(bits)
-        .with_locale(&env::text("LANG"))
+    pcsc_manager::environment::options(env::text)
 }
 
 /// The readers of this process, while one call waits.
@@ -367,11 +364,7 @@ fn reader_state((reader, now): &(Arc<Reader>, Snapshot)) -> ReaderState<'_> {
 
 /// The failure of a call with an answer, and how long the answer is where it does not fit.
 fn with_length(error: CallError) -> Failure {
-    let length = match error {
-        CallError::InsufficientBuffer { needed } => needed,
-        _ => 0,
-    };
-    Failure::from(error).with_detail(length as u32)
+    Failure::from(error).with_detail(error.needed() as u32)
 }
 
 impl From<CallError> for Failure {
@@ -382,24 +375,7 @@ impl From<CallError> for Failure {
 
 impl From<CallError> for Error {
     fn from(error: CallError) -> Error {
-        match error {
-            CallError::InsufficientBuffer { .. } => Error::InsufficientBuffer,
-            CallError::InvalidHandle => Error::InvalidHandle,
-            CallError::InvalidValue => Error::InvalidValue,
-            CallError::NoSmartcard => Error::NoSmartcard,
-            CallError::NotTransacted => Error::NotTransacted,
-            CallError::ProtoMismatch => Error::ProtoMismatch,
-            CallError::ReaderUnavailable => Error::ReaderUnavailable,
-            CallError::RemovedCard => Error::RemovedCard,
-            CallError::ResetCard => Error::ResetCard,
-            CallError::SharingViolation => Error::SharingViolation,
-            CallError::Timeout => Error::Timeout,
-            CallError::UnknownReader => Error::UnknownReader,
-            CallError::UnpoweredCard => Error::UnpoweredCard,
-            CallError::UnresponsiveCard => Error::UnresponsiveCard,
-            CallError::UnsupportedFeature => Error::UnsupportedFeature,
-            _ => Error::InternalError,
-        }
+        Error::from_code(error.code())
     }
 }
 

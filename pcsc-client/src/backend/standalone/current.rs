@@ -144,10 +144,7 @@ pub fn acquire(
     Ok(shared)
 }
 
-/// How readers are named, by the environment variables that pcscd has for it.
+/// How readers are named, by the environment.
 pub fn settings() -> Settings {
-    Settings {
-        ignored_names: env::text("PCSCLITE_FILTER_IGNORE_READER_NAMES"),
-        name_extension: env::text("PCSCLITE_FILTER_EXTEND_READER_NAMES"),
-    }
+    pcsc_manager::environment::settings(env::text)
 }
