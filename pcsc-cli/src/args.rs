@@ -99,6 +99,7 @@ pub enum Command {
     /// Show what the reader can do besides APDUs: PIN pad, display, firmware, attributes
     Features,
     With(With),
+    Share(Share),
     Completions(Completions),
     /// Print the manual page in roff, for man(1)
     Man,
@@ -242,6 +243,35 @@ pub struct With {
     /// The program, and its arguments
     #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true)]
     pub command: Vec<OsString>,
+}
+
+const SHARE: &str = "\
+A SOURCE is one of
+  usb               the readers on the USB
+  sim:[MODEL,...]   simulated readers of these models; without a model, the bundled one
+
+Clients are all programs with a libpcsclite of pcsc-lite 1.8.4 to 2.5. They find the server where PCSCLITE_CSOCK_NAME \
+names its socket, and without it where the socket is pcscd's.
+
+  pcsc share &
+  PCSCLITE_CSOCK_NAME=$XDG_RUNTIME_DIR/pcsc/pcscd.comm pcsc_scan
+
+SIGTERM and SIGINT end the server: its clients are disconnected, and its socket is removed.";
+
+/// Share readers with all programs: serve pcscd's protocol, without pcscd
+///
+/// The socket is that of --socket, or PCSCLITE_CSOCK_NAME. By default it is pcscd's for root, and
+/// $XDG_RUNTIME_DIR/pcsc/pcscd.comm for a user. A socket that another server serves is not replaced.
+#[derive(Debug, clap::Args)]
+#[command(after_help = SHARE)]
+pub struct Share {
+    /// The readers to share
+    #[arg(value_name = "SOURCE", default_value = "usb")]
+    pub sources: Vec<String>,
+
+    /// End when there was no client for so many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
+    pub auto_exit: Option<Duration>,
 }
 
 /// Print the completions for a shell

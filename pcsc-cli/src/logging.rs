@@ -22,9 +22,11 @@ impl Log for Printer {
     fn flush(&self) {}
 }
 
-/// Prints records from now on: more of them, the higher `verbosity` is.
-pub fn start(verbosity: u8) {
+/// Prints records from now on: more of them, the higher `verbosity` is. A server has no other way to report
+/// what fails.
+pub fn start(verbosity: u8, is_server: bool) {
     let level = match verbosity {
+        0 if is_server => LevelFilter::Warn,
         0 => LevelFilter::Off,
         1 => LevelFilter::Info,
         _ => LevelFilter::Trace,

@@ -33,7 +33,10 @@ use problem::Problem;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    logging::start(arguments.global.verbose);
+    logging::start(
+        arguments.global.verbose,
+        matches!(arguments.command, Command::Share(_)),
+    );
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) if problem.is_broken_pipe => ExitCode::SUCCESS,
@@ -66,6 +69,7 @@ fn run(arguments: &Arguments) -> Result<(), Problem> {
         }
         Command::Doctor => commands::doctor::run(global, &mut output),
         Command::Features => commands::features::run(global, &mut output),
+        Command::Share(share) => commands::share::run(global, share),
         Command::With(with) => commands::with::run(global, with),
         Command::List(list) => commands::list::run(global, list, &mut output),
         Command::Watch(watch) => commands::watch::run(global, watch, &mut output),

@@ -6,5 +6,6 @@ pub mod doctor;
 pub mod features;
 pub mod generated;
 pub mod list;
+pub mod share;
 pub mod watch;
 pub mod with;

@@ -1,0 +1,174 @@
+//! A client's calls of cards and readers.
+
+use pcsc_constants as codes;
+use pcsc_wire::{
+    Attribute, BeginTransaction, Body, Connect, Control, Disconnect, EndTransaction, Header, Reconnect,
+    Status, Transmit, ATTRIBUTE_SIZE, MAX_PAYLOAD,
+};
+
+use super::requests::{CardPlace, End, Requests};
+use crate::source::{code, Failed};
+
+impl Requests<'_> {
+    pub fn connect(&mut self, header: Header) -> Result<(), End> {
+        let mut body: Connect = self.body(header)?;
+        (body.card, body.rv) = (0, codes::SCARD_S_SUCCESS);
+        match self.make_connection(&body) {
+            Ok((card, protocol)) => (body.card, body.active) = (card, protocol),
+            Err(failed) => body.rv = failed.code,
+        }
+        self.send(body)
+    }
+
+    fn make_connection(&mut self, body: &Connect) -> Result<(i32, u32), Failed> {
+        let wrong_context = self.check_context(body.context);
+        if wrong_context != codes::SCARD_S_SUCCESS {
+            return Err(wrong_context.into());
+        }
+        if self.cards.len() >= self.shared.limits.cards {
+            return Err(codes::SCARD_E_NO_MEMORY.into());
+        }
+        let length = body.reader.iter().position(|byte| *byte == 0);
+        let name = &body.reader[..length.unwrap_or(body.reader.len() - 1)];
+        // The terms are looked at first, as by pcscd.
+        pcsc_manager::check_terms(body.share, body.protocols)?;
+        let found = self.shared.readers.find(name);
+        let (source, name) = found.ok_or(Failed::from(codes::SCARD_E_UNKNOWN_READER))?;
+        let session = self.client.session(self.shared, source)?;
+        let connected = session.connect(&name, body.share, body.protocols)?;
+        let number = self.shared.new_card();
+        let place = CardPlace {
+            source,
+            card: connected.card,
+        };
+        self.cards.insert(number, place);
+        Ok((number, connected.protocol))
+    }
+
+    pub fn reconnect(&mut self, header: Header) -> Result<(), End> {
+        let mut body: Reconnect = self.body(header)?;
+        let (session, card) = self.card(body.card)?;
+        let protocol = session.reconnect(card, body.share, body.protocols, body.initialization);
+        body.rv = code(&protocol);
+        body.active = protocol.unwrap_or(codes::SCARD_PROTOCOL_UNDEFINED);
+        self.send(body)
+    }
+
+    pub fn disconnect(&mut self, header: Header) -> Result<(), End> {
+        let mut body: Disconnect = self.body(header)?;
+        let (session, card) = self.card(body.card)?;
+        let ended = session.disconnect(card, body.disposition);
+        if ended.is_ok() {
+            self.cards.remove(&body.card);
+        }
+        body.rv = code(&ended);
+        self.send(body)
+    }
+
+    pub fn begin_transaction(&mut self, header: Header) -> Result<(), End> {
+        let mut body: BeginTransaction = self.body(header)?;
+        let (session, card) = self.card(body.card)?;
+        body.rv = code(&session.begin_transaction(card));
+        self.send(body)
+    }
+
+    pub fn end_transaction(&mut self, header: Header) -> Result<(), End> {
+        let mut body: EndTransaction = self.body(header)?;
+        let (session, card) = self.card(body.card)?;
+        body.rv = code(&session.end_transaction(card, body.disposition));
+        self.send(body)
+    }
+
+    pub fn status(&mut self, header: Header) -> Result<(), End> {
+        let mut body: Status = self.body(header)?;
+        let (session, card) = self.card(body.card)?;
+        body.rv = code(&session.status(card));
+        self.send(body)
+    }
+
+    pub fn transmit(&mut self, header: Header) -> Result<(), End> {
+        let mut body: Transmit = self.body(header)?;
+        let card = self.card(body.card);
+        let send_length = payload_length(body.send_length)?;
+        let room = (body.receive_length as usize).min(MAX_PAYLOAD);
+        self.answer.resize(Transmit::SIZE + room, 0);
+        // Taken also where the connection ends, so that the client's send does not fail before it reads the
+        // end.
+        let command = self.incoming.take(send_length)?;
+        let (session, card) = card?;
+        let response = &mut self.answer[Transmit::SIZE..];
+        let mut length = 0;
+        match session.transmit(card, body.send_protocol, command, response) {
+            Ok(transmitted) => {
+                length = transmitted.length.min(room);
+                body.rv = codes::SCARD_S_SUCCESS;
+                body.receive_protocol = transmitted.protocol;
+                body.receive_pci_length = body.send_pci_length;
+                body.receive_length = length as u32;
+            }
+            Err(failed) => {
+                body.rv = failed.code;
+                body.receive_length = failed.needed as u32;
+            }
+        }
+        self.send_with_payload(body, length)
+    }
+
+    pub fn control(&mut self, header: Header) -> Result<(), End> {
+        let mut body: Control = self.body(header)?;
+        let card = self.card(body.card);
+        let send_length = payload_length(body.send_length)?;
+        let room = (body.receive_length as usize).min(MAX_PAYLOAD);
+        self.answer.resize(Control::SIZE + room, 0);
+        let data = self.incoming.take(send_length)?;
+        let (session, card) = card?;
+        let answered = session.control(card, body.code, data, &mut self.answer[Control::SIZE..]);
+        body.rv = code(&answered);
+        let length = answered.map_or(0, |length| length.min(room));
+        body.returned = answered.map_or_else(|failed| failed.needed, |_| length) as u32;
+        self.send_with_payload(body, length)
+    }
+
+    /// Sends an answer whose payload is in its place in the buffer.
+    fn send_with_payload<B: Body>(&mut self, body: B, length: usize) -> Result<(), End> {
+        body.emit(self.endian(), &mut self.answer);
+        let answer = &self.answer[..B::SIZE + length];
+        Ok(self.client.outgoing.answer(|| answer)?)
+    }
+
+    pub fn get_attribute(&mut self, header: Header) -> Result<(), End> {
+        let mut body: Attribute = self.body(header)?;
+        let (session, card) = self.card(body.card)?;
+        let room = attribute_length(body.length)?;
+        let got = session.get_attribute(card, body.id, &mut body.value[..room]);
+        body.rv = code(&got);
+        if let Ok(length) = got {
+            body.length = length as u32;
+        }
+        self.send(body)
+    }
+
+    pub fn set_attribute(&mut self, header: Header) -> Result<(), End> {
+        let mut body: Attribute = self.body(header)?;
+        let (session, card) = self.card(body.card)?;
+        let length = attribute_length(body.length)?;
+        body.rv = code(&session.set_attribute(card, body.id, &body.value[..length]));
+        self.send(body)
+    }
+}
+
+fn payload_length(length: u32) -> Result<usize, End> {
+    let length = length as usize;
+    if length > MAX_PAYLOAD {
+        return Err(End::Protocol("a command that is too long"));
+    }
+    Ok(length)
+}
+
+fn attribute_length(length: u32) -> Result<usize, End> {
+    let length = length as usize;
+    if length > ATTRIBUTE_SIZE {
+        return Err(End::Protocol("an attribute that is too long"));
+    }
+    Ok(length)
+}

@@ -1,0 +1,300 @@
+//! A client's requests, one after another.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use pcsc_constants as codes;
+use pcsc_wire::{
+    Body, Cancel, Command, Endian, Establish, Event, Header, ReaderEvents, Release, Version, VersionExchange,
+};
+use rustix::io::Errno;
+
+use super::states::{self, Table};
+use super::Client;
+use crate::incoming::Incoming;
+use crate::shared::Shared;
+use crate::source::Session;
+
+/// Why a client is not served any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Its connection has ended, or it is too slow.
+    Socket(Errno),
+    /// It has sent what no client of pcscd sends.
+    Protocol(&'static str),
+}
+
+impl From<Errno> for End {
+    fn from(errno: Errno) -> End {
+        End::Socket(errno)
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            End::Socket(Errno::PIPE) => f.write_str("its connection is closed"),
+            End::Socket(errno) => write!(f, "{errno}"),
+            End::Protocol(what) => f.write_str(what),
+        }
+    }
+}
+
+/// A connection to a card: the source that has the reader, and the connection's number there.
+#[derive(Debug, Clone, Copy)]
+pub struct CardPlace {
+    pub source: usize,
+    pub card: i32,
+}
+
+/// What a client's thread knows of it.
+pub struct Requests<'a> {
+    pub client: &'a Client,
+    pub shared: &'a Shared,
+    pub incoming: Incoming,
+    /// The byte order of the client's machine; known with its first request.
+    endian: Option<Endian>,
+    version: Version,
+    pub context: Option<u32>,
+    /// The client's connections, by the numbers that it knows them by.
+    pub cards: HashMap<i32, CardPlace>,
+    /// The answers with responses of cards.
+    pub answer: Vec<u8>,
+    table: Table,
+}
+
+impl<'a> Requests<'a> {
+    /// Those of a client that has sent nothing yet.
+    pub fn new(client: &'a Client, shared: &'a Shared) -> Requests<'a> {
+        Requests {
+            client,
+            shared,
+            incoming: Incoming::new(client.stream.clone(), shared.limits.patience),
+            endian: None,
+            version: Version::NEWEST,
+            context: None,
+            cards: HashMap::new(),
+            answer: Vec::new(),
+            table: Table::default(),
+        }
+    }
+
+    /// Answers requests until the connection ends.
+    pub fn serve(mut self) -> End {
+        let end = loop {
+            if let Err(end) = self.serve_one() {
+                break end;
+            }
+        };
+        self.forget_context();
+        end
+    }
+
+    fn serve_one(&mut self) -> Result<(), End> {
+        self.incoming.begin();
+        let bytes = self.incoming.take(Header::SIZE)?;
+        let unknown = End::Protocol("an unknown command");
+        let endian = self.endian.or_else(|| Endian::of_request(bytes)).ok_or(unknown)?;
+        let header = Header::parse(bytes, endian).ok_or(unknown)?;
+        let command = Command::from_code(header.command).ok_or(unknown)?;
+        if self.endian.replace(endian).is_none() {
+            self.client.outgoing.set_endian(endian);
+        }
+        log::trace!("client {}: {command:?}", self.client.number);
+        match command {
+            Command::Version => self.version(header),
+            Command::EstablishContext => self.establish(header),
+            Command::ReleaseContext => self.release(header),
+            Command::Cancel => self.cancel(header),
+            Command::GetReadersState => self.states(),
+            Command::WaitReaderStateChange => self.wait(header),
+            Command::StopWaitingReaderStateChange => self.stop_waiting(header),
+            Command::GetReaderEvents => self.reader_events(),
+            Command::GetReadersStateSize => self.table_size(),
+            Command::GetReadersStateArray => self.table(),
+            Command::Connect => self.connect(header),
+            Command::Reconnect => self.reconnect(header),
+            Command::Disconnect => self.disconnect(header),
+            Command::BeginTransaction => self.begin_transaction(header),
+            Command::EndTransaction => self.end_transaction(header),
+            Command::Status => self.status(header),
+            Command::Transmit => self.transmit(header),
+            Command::Control => self.control(header),
+            Command::GetAttrib => self.get_attribute(header),
+            Command::SetAttrib => self.set_attribute(header),
+        }
+    }
+
+    /// The client's byte order.
+    pub fn endian(&self) -> Endian {
+        self.endian.unwrap_or(Endian::NATIVE)
+    }
+
+    /// The body of a request.
+    pub fn body<B: Body>(&mut self, header: Header) -> Result<B, End> {
+        let wrong = End::Protocol("a request of another length");
+        if header.size as usize != B::SIZE {
+            return Err(wrong);
+        }
+        let endian = self.endian();
+        B::parse(self.incoming.take(B::SIZE)?, endian).ok_or(wrong)
+    }
+
+    /// Sends an answer.
+    pub fn send<B: Body>(&self, body: B) -> Result<(), End> {
+        // The longest is that of an attribute.
+        let mut bytes = [0; 512];
+        body.emit(self.endian(), &mut bytes);
+        Ok(self.client.outgoing.answer(|| &bytes[..B::SIZE])?)
+    }
+
+    /// The session of a connection, and its number there.
+    ///
+    /// # Errors
+    /// A number that is not this client's ends its connection, as with pcscd.
+    pub fn card(&self, number: i32) -> Result<(Arc<dyn Session>, i32), End> {
+        let unknown = End::Protocol("a connection that is not the client's");
+        let place = self.cards.get(&number).ok_or(unknown)?;
+        let session = self.client.session(self.shared, place.source);
+        Ok((session.map_err(|_| unknown)?, place.card))
+    }
+
+    /// Each client is answered in its own version.
+    fn version(&mut self, header: Header) -> Result<(), End> {
+        let asked: VersionExchange = self.body(header)?;
+        let is_spoken = asked.version().is_spoken();
+        if is_spoken {
+            self.version = asked.version();
+        } else {
+            log::warn!(
+                "client {} speaks protocol {}, and is told {}",
+                self.client.number,
+                asked.version(),
+                Version::NEWEST
+            );
+        }
+        self.send(VersionExchange {
+            rv: if is_spoken {
+                codes::SCARD_S_SUCCESS
+            } else {
+                codes::SCARD_E_SERVICE_STOPPED
+            },
+            ..VersionExchange::new(if is_spoken {
+                asked.version()
+            } else {
+                Version::NEWEST
+            })
+        })
+    }
+
+    fn establish(&mut self, header: Header) -> Result<(), End> {
+        let mut body: Establish = self.body(header)?;
+        if body.scope > codes::SCARD_SCOPE_GLOBAL {
+            body.rv = codes::SCARD_E_INVALID_VALUE;
+            return self.send(body);
+        }
+        // A connection has one context. As in pcscd a new one has the connections of the one before.
+        self.forget_context();
+        body.context = self.shared.contexts.add(self.client.number);
+        body.rv = codes::SCARD_S_SUCCESS;
+        self.context = Some(body.context);
+        self.send(body)
+    }
+
+    fn release(&mut self, header: Header) -> Result<(), End> {
+        let mut body: Release = self.body(header)?;
+        body.rv = self.check_context(body.context);
+        if body.rv == codes::SCARD_S_SUCCESS {
+            self.forget_context();
+            self.cards.clear();
+            self.client.release();
+        }
+        self.send(body)
+    }
+
+    /// Whether a context is the client's.
+    pub fn check_context(&self, context: u32) -> u32 {
+        match self.context {
+            None => codes::SCARD_E_INVALID_HANDLE,
+            Some(own) if own != context => codes::SCARD_E_INVALID_VALUE,
+            Some(_) => codes::SCARD_S_SUCCESS,
+        }
+    }
+
+    fn forget_context(&mut self) {
+        if let Some(context) = self.context.take() {
+            self.shared.contexts.remove(context);
+        }
+    }
+
+    /// Ends another client's wait.
+    fn cancel(&mut self, header: Header) -> Result<(), End> {
+        let mut body: Cancel = self.body(header)?;
+        body.rv = match self.shared.contexts.client(body.context as u32) {
+            Some(client) => {
+                self.shared.waiters.end(client, codes::SCARD_E_CANCELLED);
+                codes::SCARD_S_SUCCESS
+            }
+            None => codes::SCARD_E_INVALID_HANDLE,
+        };
+        self.send(body)
+    }
+
+    /// The states as up to 4.5.
+    fn states(&self) -> Result<(), End> {
+        let outgoing = &self.client.outgoing;
+        Ok(outgoing.answer(|| states::sixteen(&self.shared.readers, self.endian()))?)
+    }
+
+    fn wait(&mut self, header: Header) -> Result<(), End> {
+        let register = || self.shared.waiters.add(self.client.number, &self.client.outgoing);
+        if self.version.waits_with_body() {
+            let _: Event = self.body(header)?;
+            self.shared.waiters.add(self.client.number, &self.client.outgoing);
+        } else if self.version.sends_table_size() {
+            register();
+        } else {
+            // The event of a change after the registration is sent behind the states, which may have it
+            // already.
+            self.client.outgoing.answer(|| {
+                register();
+                states::sixteen(&self.shared.readers, self.endian())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// A client that is not registered any more has been sent its event, which is then the answer.
+    fn stop_waiting(&mut self, header: Header) -> Result<(), End> {
+        if self.version.waits_with_body() {
+            let _: Event = self.body(header)?;
+        }
+        if self.shared.waiters.remove(self.client.number) {
+            self.send(Event {
+                timeout: 0,
+                rv: codes::SCARD_S_SUCCESS,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn reader_events(&self) -> Result<(), End> {
+        self.send(ReaderEvents {
+            events: self.shared.readers.events(),
+            rv: codes::SCARD_S_SUCCESS,
+        })
+    }
+
+    fn table_size(&mut self) -> Result<(), End> {
+        let size = self.table.announce(&self.shared.readers);
+        let mut bytes = [0; 4];
+        self.endian().write_u32(&mut bytes, size);
+        Ok(self.client.outgoing.answer(|| bytes)?)
+    }
+
+    fn table(&self) -> Result<(), End> {
+        let outgoing = &self.client.outgoing;
+        Ok(outgoing.answer(|| self.table.states(&self.shared.readers, self.endian()))?)
+    }
+}

@@ -1,0 +1,58 @@
+//! A server of pcscd's socket protocol, versions 4.2 to 4.6, in Rust: it shares readers between processes.
+//!
+//! A [`Source`] has readers: [`ManagerSource`] those of this machine, or simulated ones. A [`Server`] joins
+//! the readers of its sources into one list, and serves every client that connects to its socket with pcscd's
+//! rules and return codes. Each client is served in the protocol version that it asks for.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use pcsc_share::{socket, ManagerSource, Options, Server, Source};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let source: Arc<dyn Source> = Arc::new(ManagerSource::usb()?);
+//! let server = Server::start(vec![source], Options::default())?;
+//! let access = socket::Access { mode: 0o600, group: None };
+//! let socket = socket::Socket::bind("/tmp/pcscd.comm".as_ref(), access)?;
+//! // A byte sent to the first one ends the server.
+//! let (_ender, end) = std::os::unix::net::UnixStream::pair()?;
+//! server.run(socket, &end, None)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Threads
+//!
+//! The caller of [`Server::run`] accepts clients, and learns of those that have gone: a call of theirs that
+//! waits for a transaction ends. Each client has a thread with a small stack, which sleeps on its socket.
+//! Each source has one that sleeps on its counter of changes and sends the events. Nothing wakes up while
+//! nothing happens.
+//!
+//! # Layers
+//!
+//! ```text
+//! server                 clients that come and go, and the end
+//! socket                 the socket's file
+//! client                 one client: its requests and their answers, its sessions with the sources
+//! shared                 what clients share: waiters (for an event), contexts (to be cancelled), readers, limits
+//! incoming, outgoing     a client's socket: messages; answers and events
+//! readers                the list of all sources' readers
+//! source                 where readers come from
+//! ```
+#![forbid(unsafe_code)]
+
+mod client;
+mod contexts;
+mod incoming;
+mod limits;
+mod outgoing;
+mod random;
+mod readers;
+mod server;
+mod shared;
+pub mod socket;
+mod source;
+mod sync;
+mod waiters;
+
+pub use limits::Limits;
+pub use server::{Options, Server};
+pub use source::{Connected, Failed, ManagerSource, Session, Source, Transmitted};

@@ -1,0 +1,131 @@
+//! What is sent to a client: answers by its own thread, events by any thread.
+
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use pcsc_process::socket;
+use pcsc_wire::{Body, Endian, Event};
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::net::{self, SendFlags, Shutdown};
+
+use crate::sync::lock;
+
+/// The sending side of a client's socket. An event never stands within an answer, and whoever sends one does
+/// not wait for the client.
+pub struct Outgoing {
+    stream: Arc<UnixStream>,
+    patience: Duration,
+    state: Mutex<State>,
+}
+
+struct State {
+    endian: Endian,
+    /// The client's thread sends an answer.
+    is_answering: bool,
+    /// The event that came meanwhile, by its return code.
+    due: Option<u32>,
+}
+
+impl Outgoing {
+    pub fn new(stream: Arc<UnixStream>, patience: Duration) -> Outgoing {
+        Outgoing {
+            stream,
+            patience,
+            state: Mutex::new(State {
+                endian: Endian::NATIVE,
+                is_answering: false,
+                due: None,
+            }),
+        }
+    }
+
+    /// Sets the byte order of events.
+    pub fn set_endian(&self, endian: Endian) {
+        lock(&self.state).endian = endian;
+    }
+
+    /// Sends what `make` returns. An event that comes from the call of `make` on is sent behind it.
+    ///
+    /// # Errors
+    /// The client is gone, or does not read its answers.
+    pub fn answer<T: AsRef<[u8]>>(&self, make: impl FnOnce() -> T) -> Result<(), Errno> {
+        lock(&self.state).is_answering = true;
+        let sent = self.send(make().as_ref());
+        let mut state = lock(&self.state);
+        state.is_answering = false;
+        if let Some(rv) = state.due.take() {
+            self.send_event(state.endian, rv);
+        }
+        sent
+    }
+
+    /// Sends an event, or has it sent behind the answer that is being sent.
+    pub fn event(&self, rv: u32) {
+        let mut state = lock(&self.state);
+        if state.is_answering {
+            state.due = Some(rv);
+        } else {
+            self.send_event(state.endian, rv);
+        }
+    }
+
+    fn send_event(&self, endian: Endian, rv: u32) {
+        let mut bytes = [0; Event::SIZE];
+        Event { timeout: 0, rv }.emit(endian, &mut bytes);
+        // A client that waits has read all its answers, so there is room. A part of an event would put the
+        // client out of step.
+        if self.send_now(&bytes) != Ok(bytes.len()) {
+            self.close();
+        }
+    }
+
+    fn send_now(&self, bytes: &[u8]) -> Result<usize, Errno> {
+        loop {
+            match net::send(&*self.stream, bytes, socket::SEND_FLAGS | SendFlags::DONTWAIT) {
+                Err(Errno::INTR) => (),
+                sent => return sent,
+            }
+        }
+    }
+
+    /// Sends all bytes, as long as the client reads some of them from time to time.
+    fn send(&self, mut bytes: &[u8]) -> Result<(), Errno> {
+        let mut deadline = None;
+        while !bytes.is_empty() {
+            match self.send_now(bytes) {
+                Ok(sent) => bytes = &bytes[sent..],
+                Err(Errno::AGAIN) => {
+                    let deadline = *deadline.get_or_insert_with(|| Instant::now() + self.patience);
+                    wait(&self.stream, PollFlags::OUT, deadline)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the connection in both directions. The client's thread then ends.
+    pub fn close(&self) {
+        // It fails where the connection has ended.
+        let _ = net::shutdown(&*self.stream, Shutdown::Both);
+    }
+}
+
+/// Waits until a socket is ready.
+///
+/// # Errors
+/// `ETIMEDOUT` if the deadline has passed.
+pub fn wait(stream: &UnixStream, flags: PollFlags, deadline: Instant) -> Result<(), Errno> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = Timespec::try_from(left).map_err(|_| Errno::INVAL)?;
+        match poll(&mut [PollFd::new(stream, flags)], Some(&timeout)) {
+            Ok(0) => return Err(Errno::TIMEDOUT),
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR) => (),
+            Err(error) => return Err(error),
+        }
+    }
+}

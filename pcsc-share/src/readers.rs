@@ -1,0 +1,74 @@
+//! The readers of all sources, as one list.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use pcsc_wire::ReaderState;
+
+use crate::source::Source;
+
+/// The readers of all sources, in the order of the sources.
+pub struct Readers {
+    sources: Vec<Arc<dyn Source>>,
+}
+
+impl Readers {
+    /// The readers of these sources.
+    pub fn new(sources: Vec<Arc<dyn Source>>) -> Readers {
+        Readers { sources }
+    }
+
+    /// The sources.
+    pub fn sources(&self) -> &[Arc<dyn Source>] {
+        &self.sources
+    }
+
+    /// Calls `look` with each reader.
+    pub fn each(&self, look: &mut dyn FnMut(ReaderState<'_>)) {
+        for source in &self.sources {
+            source.each_reader(look);
+        }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        let mut count = 0;
+        self.each(&mut |_| count += 1);
+        count
+    }
+
+    /// The number of the source that has a reader, and the reader's name there.
+    pub fn find(&self, name: &[u8]) -> Option<(usize, Vec<u8>)> {
+        self.sources.iter().enumerate().find_map(|(number, source)| {
+            let mut found = None;
+            source.each_reader(&mut |reader| {
+                if reader.name == name {
+                    found = Some((number, name.to_vec()));
+                }
+            });
+            found
+        })
+    }
+
+    /// How many readers came and went, in 15 bits and never 0, as pcscd counts.
+    pub fn events(&self) -> u32 {
+        // With one source this is its own count.
+        let events = self
+            .sources
+            .iter()
+            .map(|source| u64::from(source.reader_events()));
+        let came_and_went: u64 = events.map(|events| events.saturating_sub(1)).sum();
+        (came_and_went % 0x7FFF) as u32 + 1
+    }
+}
+
+/// What of a source's readers is an event for clients that wait: which readers there are, and what is in
+/// them. Connections to them are none, as in pcscd.
+pub fn fingerprint(source: &dyn Source) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    source.each_reader(&mut |reader| {
+        (reader.name, reader.event_counter, reader.state, reader.atr).hash(&mut hasher);
+    });
+    source.reader_events().hash(&mut hasher);
+    hasher.finish()
+}

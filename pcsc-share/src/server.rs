@@ -1,0 +1,278 @@
+//! A server: its clients as they come and go, the threads of its sources, and its end.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use pcsc_process::wait::ChangeCounter;
+use pcsc_process::Waker;
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+
+use crate::client::Client;
+use crate::contexts::Contexts;
+use crate::limits::Limits;
+use crate::random;
+use crate::readers::{fingerprint, Readers};
+use crate::shared::Shared;
+use crate::socket::Socket;
+use crate::source::Source;
+use crate::waiters::Waiters;
+
+/// The stack of a client's thread. The driver's calls need some ten kilobytes; what is not touched costs
+/// nothing.
+const STACK: usize = 256 * 1024;
+
+/// How long the end of a server waits for calls in progress.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How a server behaves.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// What clients may use.
+    pub limits: Limits,
+}
+
+/// A server with its sources. Dropping it ends the sources.
+pub struct Server {
+    shared: Arc<Shared>,
+    clients: Arc<Running>,
+    watchers: Vec<JoinHandle<()>>,
+    is_over: Arc<AtomicBool>,
+}
+
+/// The threads of clients.
+struct Running {
+    count: AtomicUsize,
+    /// Moves when a thread has ended.
+    ended: ChangeCounter,
+    /// Ends the poll when the last thread has ended.
+    waker: Waker,
+}
+
+/// Counts a client's thread while it lives.
+struct Guard(Arc<Running>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if self.0.count.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.waker.wake();
+        }
+        self.0.ended.post();
+    }
+}
+
+impl Server {
+    /// Starts a server of these sources, whose readers are watched from now on.
+    ///
+    /// # Errors
+    /// Where a thread or a descriptor cannot be made.
+    pub fn start(sources: Vec<Arc<dyn Source>>, options: Options) -> io::Result<Server> {
+        let mut server = Server {
+            shared: Arc::new(Shared {
+                readers: Readers::new(sources),
+                waiters: Waiters::default(),
+                contexts: Contexts::default(),
+                limits: options.limits,
+                last_card: AtomicU32::new(random::number() as u32),
+            }),
+            clients: Arc::new(Running {
+                count: AtomicUsize::new(0),
+                ended: ChangeCounter::default(),
+                waker: Waker::new()?,
+            }),
+            watchers: Vec::new(),
+            is_over: Arc::default(),
+        };
+        for source in server.shared.readers.sources().to_vec() {
+            let (shared, is_over) = (server.shared.clone(), server.is_over.clone());
+            let builder = thread::Builder::new()
+                .name("pcsc-source".into())
+                .stack_size(STACK);
+            let watcher = builder.spawn(move || watch(&*source, &shared, &is_over))?;
+            server.watchers.push(watcher);
+        }
+        Ok(server)
+    }
+
+    /// Serves clients until `end` becomes readable, or until there was no client for the time of `idle`. Then
+    /// it closes the socket and their connections, and waits for the end of their calls.
+    ///
+    /// # Errors
+    /// The system's, where the socket fails.
+    pub fn run(&self, socket: Socket, end: impl AsFd, idle: Option<Duration>) -> io::Result<()> {
+        socket.listener().set_nonblocking(true)?;
+        let mut clients: Vec<Arc<Client>> = Vec::new();
+        let served = self.accept_until(socket.listener(), end.as_fd(), idle, &mut clients);
+        // First, so that a client that tries again finds no server that ends.
+        drop(socket);
+        for client in &clients {
+            client.close();
+            client.interrupt();
+        }
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let seen = self.clients.ended.changes();
+            let left = self.clients.count.load(Ordering::SeqCst);
+            if left == 0 {
+                break;
+            }
+            if !self.clients.ended.wait(seen, Some(deadline)) {
+                log::error!("{left} calls have not ended");
+                break;
+            }
+        }
+        served
+    }
+
+    fn accept_until(
+        &self,
+        listener: &UnixListener,
+        end: impl AsFd,
+        idle: Option<Duration>,
+        clients: &mut Vec<Arc<Client>>,
+    ) -> io::Result<()> {
+        let mut next = 0;
+        let mut idle_since = Instant::now();
+        loop {
+            let is_idle = self.clients.count.load(Ordering::SeqCst) == 0;
+            let left = idle
+                .filter(|_| is_idle)
+                .map(|idle| idle.saturating_sub(idle_since.elapsed()));
+            let timeout = left.map(|left| Timespec::try_from(left).unwrap_or_default());
+            // Hang-ups are reported without being asked for.
+            let others = [
+                PollFd::new(&end, PollFlags::IN),
+                PollFd::new(&self.clients.waker, PollFlags::IN),
+                PollFd::new(listener, PollFlags::IN),
+            ];
+            let hangups = clients
+                .iter()
+                .map(|client| PollFd::new(client.stream(), PollFlags::empty()));
+            let mut polled: Vec<PollFd<'_>> = others.into_iter().chain(hangups).collect();
+            match poll(&mut polled, timeout.as_ref()) {
+                Ok(0) => {
+                    log::info!("there was no client for {:?}", idle.unwrap_or_default());
+                    return Ok(());
+                }
+                Ok(_) => (),
+                Err(Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
+            }
+            let ready: Vec<bool> = polled.iter().map(|fd| !fd.revents().is_empty()).collect();
+            drop(polled);
+            if ready[0] {
+                return Ok(());
+            }
+            if ready[1] {
+                self.clients.waker.clear();
+                idle_since = Instant::now();
+            }
+            let mut is_gone = ready[3..].iter();
+            clients.retain(|client| {
+                let is_gone = is_gone.next().is_some_and(|gone| *gone);
+                if is_gone {
+                    client.interrupt();
+                }
+                !is_gone
+            });
+            if ready[2] {
+                match listener.accept() {
+                    Ok((stream, _)) => {
+                        next += 1;
+                        clients.extend(self.admit(next, stream));
+                    }
+                    Err(error) if is_passing(&error) => (),
+                    Err(error) if is_shortage(&error) => {
+                        log::error!("a client has to wait: {error}");
+                        // The listener stays readable. Meanwhile a client may end.
+                        self.clients
+                            .ended
+                            .wait(self.clients.ended.changes(), Some(Instant::now() + RETRY));
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
+
+    /// Begins to serve a client. `None` if there is no room for it.
+    fn admit(&self, number: u64, stream: UnixStream) -> Option<Arc<Client>> {
+        let running = &self.clients;
+        let limit = self.shared.limits.clients;
+        if running.count.load(Ordering::SeqCst) >= limit {
+            log::error!("a client is refused: there are {limit} already");
+            return None;
+        }
+        running.count.fetch_add(1, Ordering::SeqCst);
+        let guard = Guard(running.clone());
+        if let Err(error) = stream.set_nonblocking(false) {
+            log::error!("a client is refused: {error}");
+            return None;
+        }
+        let client = Arc::new(Client::new(number, stream, &self.shared));
+        let (served, shared) = (client.clone(), self.shared.clone());
+        let work = move || {
+            let _guard = guard;
+            served.serve(&shared);
+        };
+        let builder = thread::Builder::new()
+            .name("pcsc-client".into())
+            .stack_size(STACK);
+        match builder.spawn(work) {
+            Ok(_) => Some(client),
+            Err(error) => {
+                log::error!("a client is refused: {error}");
+                None
+            }
+        }
+    }
+}
+
+/// How long to wait for a descriptor or memory.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// Whether the client has gone while it was accepted.
+fn is_passing(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, Interrupted, WouldBlock};
+    matches!(error.kind(), ConnectionAborted | Interrupted | WouldBlock)
+}
+
+/// Whether the system has no descriptor or no memory left at the moment.
+fn is_shortage(error: &io::Error) -> bool {
+    let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    Errno::from_io_error(error).is_some_and(|errno| shortages.contains(&errno))
+}
+
+/// Sends the events of a source's readers to the clients that wait.
+fn watch(source: &dyn Source, shared: &Shared, is_over: &AtomicBool) {
+    let mut before = None;
+    loop {
+        let seen = source.changes().changes();
+        if is_over.load(Ordering::SeqCst) {
+            return;
+        }
+        let now = fingerprint(source);
+        if before.replace(now).is_some_and(|before| before != now) {
+            shared.waiters.signal();
+        }
+        source.changes().wait(seen, None);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::SeqCst);
+        for source in self.shared.readers.sources() {
+            source.changes().post();
+        }
+        for watcher in self.watchers.drain(..) {
+            // A watcher that has panicked has nothing left to end.
+            let _ = watcher.join();
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! The socket's file: where it is, who has it, and its removal.
+
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+use rustix::net::{self, SocketAddrUnix};
+
+/// Where pcscd listens.
+pub const SYSTEM_SOCKET: &str = "/run/pcscd/pcscd.comm";
+
+/// Where a server listens by default: at pcscd's place if it runs as root, else in the user's runtime folder.
+/// `None` for a user who has no such folder (`XDG_RUNTIME_DIR`).
+pub fn default_socket() -> Option<PathBuf> {
+    if rustix::process::geteuid().is_root() {
+        return Some(SYSTEM_SOCKET.into());
+    }
+    let folder = std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty())?;
+    Some(Path::new(&folder).join("pcsc/pcscd.comm"))
+}
+
+/// Who may open the socket's file.
+#[derive(Debug, Clone, Copy)]
+pub struct Access {
+    /// The permissions, such as `0o600`.
+    pub mode: u32,
+    /// The group, by its number; `None` leaves that of the process.
+    pub group: Option<u32>,
+}
+
+/// A socket that listens. Dropping it removes its file, unless another server has replaced that.
+#[derive(Debug)]
+pub struct Socket {
+    listener: UnixListener,
+    /// Its file, by device and inode.
+    file: Option<(PathBuf, (u64, u64))>,
+}
+
+/// Why a server cannot listen.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SocketError {
+    /// Another server listens.
+    #[error("another server listens at {}", .0.display())]
+    InUse(PathBuf),
+    /// The file is not a socket.
+    #[error("{} is not a socket, and is not replaced", .0.display())]
+    NotASocket(PathBuf),
+    /// The path is longer than a socket's address.
+    #[error("the path {} has {} bytes, more than a socket address holds", .0.display(), .0.as_os_str().len())]
+    TooLong(PathBuf),
+    /// The system refuses.
+    #[error("cannot listen at {}: {source}", path.display())]
+    System {
+        /// The socket's path.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+}
+
+impl Socket {
+    /// Listens at a path, whose folder is made if it is not there. The file of a server that has ended is
+    /// replaced.
+    ///
+    /// # Errors
+    /// [`SocketError::InUse`] if a server listens there, and others.
+    pub fn bind(path: &Path, access: Access) -> Result<Socket, SocketError> {
+        let failed = |source: io::Error| SocketError::System {
+            path: path.to_owned(),
+            source,
+        };
+        let address = SocketAddrUnix::new(path).map_err(|_| SocketError::TooLong(path.to_owned()))?;
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(folder)
+            .map_err(failed)?;
+        // Of two servers that start at the same time, one finds the other's socket. The lock ends with the
+        // file.
+        let folder = File::open(folder).map_err(failed)?;
+        rustix::fs::flock(&folder, FlockOperation::LockExclusive).map_err(|errno| failed(errno.into()))?;
+        match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (),
+            Err(error) => return Err(failed(error)),
+            Ok(file) if !file.file_type().is_socket() => {
+                return Err(SocketError::NotASocket(path.to_owned()))
+            }
+            Ok(_) if is_served(&address).map_err(failed)? => return Err(SocketError::InUse(path.to_owned())),
+            Ok(_) => {
+                log::info!(
+                    "{} is of a server that has ended, and is replaced",
+                    path.display()
+                );
+                fs::remove_file(path).map_err(failed)?;
+            }
+        }
+        let listener = UnixListener::bind(path).map_err(failed)?;
+        let made = fs::symlink_metadata(path).map_err(failed)?;
+        let socket = Socket {
+            listener,
+            file: Some((path.to_owned(), (made.dev(), made.ino()))),
+        };
+        if access.group.is_some() {
+            std::os::unix::fs::chown(path, None, access.group).map_err(failed)?;
+        }
+        fs::set_permissions(path, Permissions::from_mode(access.mode)).map_err(failed)?;
+        Ok(socket)
+    }
+
+    /// A socket that listens already, such as one of systemd. Its file is not removed.
+    pub fn inherited(listener: UnixListener) -> Socket {
+        Socket { listener, file: None }
+    }
+
+    /// The listener.
+    pub fn listener(&self) -> &UnixListener {
+        &self.listener
+    }
+}
+
+/// Whether a server listens at an address. Its queue of clients may be full.
+fn is_served(address: &SocketAddrUnix) -> io::Result<bool> {
+    let socket = pcsc_process::socket::stream()?;
+    rustix::io::ioctl_fionbio(&socket, true)?;
+    match net::connect(&socket, address) {
+        Ok(()) | Err(Errno::AGAIN) => Ok(true),
+        Err(Errno::CONNREFUSED) => Ok(false),
+        // A socket of another type is not pcscd's, but some program has it.
+        Err(Errno::PROTOTYPE) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let Some((path, own)) = &self.file else { return };
+        let is_own = fs::symlink_metadata(path).is_ok_and(|file| (file.dev(), file.ino()) == *own);
+        if is_own {
+            if let Err(error) = fs::remove_file(path) {
+                log::error!("{} cannot be removed: {error}", path.display());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+
+    const OWN: Access = Access {
+        mode: 0o600,
+        group: None,
+    };
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Folder {
+            let path = std::env::temp_dir().join(format!("pcsc-share-{name}-{}", std::process::id()));
+            fs::create_dir(&path).unwrap();
+            Folder(path)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_served_socket_stays_and_a_stale_one_is_replaced() {
+        let folder = Folder::new("stale");
+        let path = folder.0.join("sub/pcscd.comm");
+        let socket = Socket::bind(&path, OWN).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert!(matches!(Socket::bind(&path, OWN), Err(SocketError::InUse(_))));
+        // As when a server is killed: its file stays.
+        let Socket { listener, .. } = &socket;
+        assert!(UnixStream::connect(&path).is_ok());
+        let stale = folder.0.join("stale");
+        fs::rename(&path, &stale).unwrap();
+        drop(listener.try_clone().unwrap());
+        drop(socket);
+        assert!(stale.exists(), "it is not at its place, and not its to remove");
+        fs::rename(&stale, &path).unwrap();
+        let socket = Socket::bind(&path, Access { mode: 0o666, ..OWN }).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o666);
+        drop(socket);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn other_files_are_not_replaced() {
+        let folder = Folder::new("file");
+        let path = folder.0.join("file");
+        fs::write(&path, "mine").unwrap();
+        assert!(matches!(
+            Socket::bind(&path, OWN),
+            Err(SocketError::NotASocket(_))
+        ));
+        assert_eq!(fs::read(&path).unwrap(), b"mine");
+        let long = folder.0.join("x".repeat(120));
+        assert!(matches!(Socket::bind(&long, OWN), Err(SocketError::TooLong(_))));
+    }
+
+    #[test]
+    fn a_socket_of_another_server_is_not_removed() {
+        let folder = Folder::new("replaced");
+        let path = folder.0.join("pcscd.comm");
+        let socket = Socket::bind(&path, OWN).unwrap();
+        fs::remove_file(&path).unwrap();
+        let other = Socket::bind(&path, OWN).unwrap();
+        drop(socket);
+        assert!(path.exists());
+        drop(other);
+        assert!(!path.exists());
+    }
+}

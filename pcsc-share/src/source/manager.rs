@@ -1,0 +1,196 @@
+//! Readers that this process drives itself, with pcsc-manager.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use pcsc_constants as codes;
+use pcsc_manager::{environment, Bus, CallError, Client, Interest, Manager, Reader, StartError, UsbBus};
+use pcsc_process::wait::ChangeCounter;
+use pcsc_wire::ReaderState;
+
+use super::{Connected, Failed, Session, Source, Transmitted};
+use crate::sync::lock;
+
+/// How long a look at the readers waits for one that starts.
+const START: Duration = Duration::from_secs(5);
+
+/// Readers of this process. They are held open, as by pcscd: the server sees every card that comes or goes,
+/// and no other process drives them meanwhile.
+pub struct ManagerSource {
+    manager: Arc<Manager>,
+    held: Mutex<Vec<Interest<Arc<Reader>>>>,
+}
+
+impl ManagerSource {
+    /// The readers on the USB. The variables of [`pcsc_manager::environment`] set up the driver.
+    ///
+    /// # Errors
+    /// Where the USB cannot be watched or a thread cannot be started.
+    pub fn usb() -> Result<ManagerSource, StartError> {
+        ManagerSource::on(Arc::new(UsbBus::new(environment::options(variable))?))
+    }
+
+    /// Simulated readers: those behind a socket, where `what` is its path; those of models, where it is a
+    /// list of their names between commas; and the bundled one where it is empty.
+    ///
+    /// # Errors
+    /// For a model that does not exist, or a path where nothing answers.
+    #[cfg(feature = "sim")]
+    pub fn simulated(what: &str) -> Result<ManagerSource, StartError> {
+        use pcsc_manager::{RemoteBus, SimulatedBus};
+
+        let options = environment::options(variable);
+        ManagerSource::on(match what {
+            "" => Arc::new(SimulatedBus::bundled()?.with_options(options)),
+            path if path.contains('/') => Arc::new(RemoteBus::connect(path.as_ref())?),
+            models => Arc::new(SimulatedBus::of_models(models)?.with_options(options)),
+        })
+    }
+
+    /// The readers of a bus.
+    ///
+    /// # Errors
+    /// Where a thread cannot be started.
+    pub fn on(bus: Arc<dyn Bus>) -> Result<ManagerSource, StartError> {
+        Ok(ManagerSource {
+            manager: Arc::new(Manager::start(bus, environment::settings(variable))?),
+            held: Mutex::default(),
+        })
+    }
+
+    /// The readers, each held open from now on.
+    fn readers(&self) -> Vec<Arc<Reader>> {
+        let readers = self.manager.readers();
+        let mut held = lock(&self.held);
+        held.retain(|interest| {
+            readers
+                .iter()
+                .any(|reader| std::ptr::eq(interest.reader(), &**reader))
+        });
+        for reader in &readers {
+            if !held
+                .iter()
+                .any(|interest| std::ptr::eq(interest.reader(), &**reader))
+            {
+                held.push(Interest::new(reader.clone()));
+            }
+        }
+        readers
+    }
+}
+
+/// An environment variable's text; empty where it has none.
+fn variable(name: &str) -> String {
+    std::env::var_os(name).map_or(String::new(), |value| value.to_string_lossy().into_owned())
+}
+
+impl Source for ManagerSource {
+    fn each_reader(&self, look: &mut dyn FnMut(ReaderState<'_>)) {
+        let readers = self.readers();
+        let deadline = Instant::now() + START;
+        for reader in readers {
+            // One that takes longer is reported as it is; its change is an event.
+            let _ = reader.wait_until_open(Some(deadline), &|| false);
+            let now = reader.snapshot();
+            look(ReaderState {
+                name: reader.name().as_bytes(),
+                event_counter: now.event_counter,
+                state: now.status,
+                sharing: now.sharing,
+                atr: &now.atr,
+                protocol: now.protocol,
+            });
+        }
+    }
+
+    fn reader_events(&self) -> u32 {
+        self.manager.events()
+    }
+
+    fn changes(&self) -> &ChangeCounter {
+        self.manager.changes()
+    }
+
+    fn session(&self) -> Result<Box<dyn Session>, Failed> {
+        Ok(Box::new(ManagerSession(Client::new(self.manager.clone(), false))))
+    }
+}
+
+/// A client of the manager that does not wait for other connections' transactions.
+struct ManagerSession(Client);
+
+impl Session for ManagerSession {
+    fn connect(&self, reader: &[u8], share: u32, protocols: u32) -> Result<Connected, Failed> {
+        let connected = self.0.connect(reader, share, protocols, None)?;
+        Ok(Connected {
+            card: connected.handle,
+            protocol: connected.protocol,
+        })
+    }
+
+    fn reconnect(&self, card: i32, share: u32, protocols: u32, initialization: u32) -> Result<u32, Failed> {
+        Ok(self.0.reconnect(card, share, protocols, initialization, None)?)
+    }
+
+    fn disconnect(&self, card: i32, disposition: u32) -> Result<(), Failed> {
+        Ok(self.0.disconnect(card, disposition)?)
+    }
+
+    fn begin_transaction(&self, card: i32) -> Result<(), Failed> {
+        match self.0.begin_transaction(card, Some(Instant::now())) {
+            Err(CallError::Timeout) => Err(codes::SCARD_E_SHARING_VIOLATION.into()),
+            begun => Ok(begun?),
+        }
+    }
+
+    fn end_transaction(&self, card: i32, disposition: u32) -> Result<(), Failed> {
+        Ok(self.0.end_transaction(card, disposition)?)
+    }
+
+    fn status(&self, card: i32) -> Result<(), Failed> {
+        Ok(self.0.status(card)?)
+    }
+
+    fn transmit(
+        &self,
+        card: i32,
+        protocol: u32,
+        command: &[u8],
+        response: &mut [u8],
+    ) -> Result<Transmitted, Failed> {
+        let answer = self.0.transmit(card, protocol, command, response, None)?;
+        Ok(Transmitted {
+            length: answer.length,
+            protocol: answer.protocol,
+        })
+    }
+
+    fn control(&self, card: i32, code: u32, data: &[u8], answer: &mut [u8]) -> Result<usize, Failed> {
+        Ok(self.0.control(card, code, data, answer, None)?)
+    }
+
+    fn get_attribute(&self, card: i32, id: u32, value: &mut [u8]) -> Result<usize, Failed> {
+        Ok(self.0.get_attribute(card, id, value)?)
+    }
+
+    fn set_attribute(&self, card: i32, id: u32, value: &[u8]) -> Result<(), Failed> {
+        Ok(self.0.set_attribute(card, id, value)?)
+    }
+
+    fn interrupt(&self) {
+        self.0.interrupt();
+    }
+
+    fn release(&self) {
+        self.0.release();
+    }
+}
+
+impl From<CallError> for Failed {
+    fn from(error: CallError) -> Failed {
+        Failed {
+            code: error.code(),
+            needed: error.needed(),
+        }
+    }
+}
