@@ -25,7 +25,7 @@ pub const FRIENDLY_NAME: &str = "pcsc-tests";
 
 /// How long pcscd may take to answer after its start, and to end when asked to. Generous: many tests share
 /// few processors.
-const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Where vpcd waits for its first card; the second one's port follows.
 const VPCD_PORT: usize = 35963;
@@ -463,7 +463,7 @@ fn require_pcscd() {
 }
 
 /// Calls `look` every few milliseconds, until it returns something or `deadline` has passed.
-fn until<T>(deadline: Instant, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+pub(crate) fn until<T>(deadline: Instant, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     loop {
         let found = look();
         if found.is_some() || Instant::now() >= deadline {

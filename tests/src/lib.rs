@@ -1,9 +1,10 @@
 //! Helpers of the integration tests of all crates.
 //!
 //! - [`Pcscd`]: Debian's pcscd, private to the test, with readers that the test controls
-//! - [`Simulation`]: the same readers without pcscd
+//! - [`Simulation`]: the same readers without pcscd, [`Share`]: the same behind our own server
 //! - [`atr`]: cards to insert
 //! - [`artifacts`]: the libraries and programs of this workspace, [`stock`]: Debian's library
+//! - [`WireClient`]: a client of pcscd's protocol in any version, byte by byte
 //! - [`client`]: a program that uses PC/SC, on the stock library
 //! - [`in_namespace`]: a program without the daemon and the USB devices of this machine
 //! - [`assert_same`]: a comparison of two texts that prints what differs
@@ -25,9 +26,11 @@ mod reader;
 pub mod relay;
 mod run;
 pub mod scripted;
+mod share;
 mod simulation;
 mod spawn;
 pub mod stock;
+mod wire_client;
 
 pub use client::client;
 pub use compiled::{c_library, c_program};
@@ -37,4 +40,6 @@ pub use namespace::{in_namespace, USB};
 pub use pcsc_test_ifd::{abi, card, Counts};
 pub use reader::Reader;
 pub use run::{run, Output};
+pub use share::Share;
 pub use simulation::Simulation;
+pub use wire_client::WireClient;

@@ -81,6 +81,11 @@ impl Simulation {
         ]
     }
 
+    /// All readers.
+    pub fn readers(&self) -> impl Iterator<Item = Reader> + '_ {
+        (0..self.readers).map(|number| self.reader(number))
+    }
+
     /// Reader `number`, from 0.
     ///
     /// # Panics

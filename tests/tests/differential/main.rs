@@ -1,5 +1,6 @@
 //! The same C program on Debian's library and on ours, against a daemon in the same state, and on ours
-//! without a daemon, against the same readers: the output must be identical, line by line, except for the
+//! without a daemon, against the same readers, and Debian's library with our server in pcscd's place: the
+//! output must be identical, line by line, except for the
 //! lines in `differences`, each with its reason.
 
 mod differences;
@@ -10,8 +11,8 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use differences::{Difference, DIFFERENCES, WITHOUT_DAEMON, WITH_DRIVER};
-use pcsc_tests::{artifacts, atr, client, Pcscd, Reader, Simulation};
+use differences::{Difference, DIFFERENCES, WITHOUT_DAEMON, WITH_DRIVER, WITH_SERVER, WITH_SERVER_AT_TIMES};
+use pcsc_tests::{artifacts, atr, client, Pcscd, Reader, Share, Simulation};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -54,6 +55,8 @@ enum Library {
     Standalone,
     /// Debian's, with our driver in pcscd.
     StockOnDriver,
+    /// Debian's, with our server.
+    StockOnServer,
 }
 
 /// The simulated readers that our driver serves: of TPDU level, where the driver does the most.
@@ -62,6 +65,7 @@ const DRIVEN: [&str; 2] = ["gempc-express"; 2];
 /// The owner of the readers.
 enum Owner {
     Pcscd(Pcscd),
+    Server(Share),
     Process(Simulation),
 }
 
@@ -70,13 +74,23 @@ impl Owner {
         let number = number.parse().expect("a reader's number");
         match self {
             Owner::Pcscd(pcscd) => pcscd.reader(number),
+            Owner::Server(server) => server.reader(number),
             Owner::Process(simulation) => simulation.reader(number),
         }
     }
 
-    fn pcscd(&mut self) -> &mut Pcscd {
+    fn kill(&mut self) {
         match self {
-            Owner::Pcscd(pcscd) => pcscd,
+            Owner::Pcscd(pcscd) => pcscd.kill(),
+            Owner::Server(server) => server.kill(),
+            Owner::Process(_) => panic!("there is no daemon"),
+        }
+    }
+
+    fn restart(&mut self) {
+        match self {
+            Owner::Pcscd(pcscd) => pcscd.restart(),
+            Owner::Server(server) => server.restart(),
             Owner::Process(_) => panic!("there is no daemon"),
         }
     }
@@ -97,6 +111,10 @@ fn lines(part: &str, library: Library, environment: &[(&str, &str)]) -> Vec<Stri
             .envs(simulation.environment())
             .env("DIFFERENTIAL_KEEPS_READERS", "1");
         Owner::Process(simulation)
+    } else if library == Library::StockOnServer {
+        let server = Share::start(readers);
+        command.env("PCSCLITE_CSOCK_NAME", server.socket());
+        Owner::Server(server)
     } else {
         let pcscd = match library {
             Library::StockOnDriver => Pcscd::start_driver(&DRIVEN[..readers]),
@@ -106,7 +124,7 @@ fn lines(part: &str, library: Library, environment: &[(&str, &str)]) -> Vec<Stri
         Owner::Pcscd(pcscd)
     };
     command.envs(environment.iter().copied());
-    if !matches!(library, Library::Stock | Library::StockOnDriver) {
+    if matches!(library, Library::Ours | Library::Standalone) {
         command.env("LD_LIBRARY_PATH", artifacts::library_folder());
     }
     let mut child = command
@@ -175,8 +193,8 @@ fn fulfil(owner: &mut Owner, wish: &str) {
         ["fail", number, state] => reader(number).fail(state == "on"),
         ["unplug", number] => reader(number).unplug(),
         ["plug", number] => reader(number).plug(),
-        ["kill"] => owner.pcscd().kill(),
-        ["restart"] => owner.pcscd().restart(),
+        ["kill"] => owner.kill(),
+        ["restart"] => owner.restart(),
         _ => panic!("unknown wish {wish:?}"),
     }
 }
@@ -294,6 +312,36 @@ mod standalone {
     #[test]
     fn transactions_without_blocking() {
         compare_standalone("transactions", &[("PCSCLITE_NO_BLOCKING", "1")]);
+    }
+}
+
+/// Our server in pcscd's place, with Debian's library.
+mod with_the_server {
+    use super::{compare_lines, lines, Library, WITH_SERVER, WITH_SERVER_AT_TIMES};
+
+    fn compare(part: &str, environment: &[(&str, &str)]) {
+        let pcscd = lines(part, Library::Stock, environment);
+        let server = lines(part, Library::StockOnServer, environment);
+        compare_lines(part, &pcscd, &server, WITH_SERVER, WITH_SERVER_AT_TIMES);
+    }
+
+    macro_rules! parts {
+        ($($part:ident)+) => { $(
+            #[test]
+            fn $part() {
+                compare(stringify!($part), &[]);
+            }
+        )+ };
+    }
+
+    parts! {
+        contexts handles lists no_readers connect reconnect status transmit control attributes change cancel release
+        sharing transactions cards fork restart threads
+    }
+
+    #[test]
+    fn transactions_without_blocking() {
+        compare("transactions", &[("PCSCLITE_NO_BLOCKING", "1")]);
     }
 }
 

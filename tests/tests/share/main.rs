@@ -1,0 +1,6 @@
+//! Our server, `pcsc share`, with clients of all kinds.
+//!
+//! `tests/differential` compares it with pcscd.
+
+mod clients;
+mod versions;
