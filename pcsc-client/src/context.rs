@@ -53,6 +53,14 @@ impl Builder {
         self
     }
 
+    /// The PC/SC library of the system, a path or a name that the loader finds, instead of
+    /// `PCSCLITE_SYSTEM_LIBRARY` or the platform's. It is used where the backend is
+    /// [`Choice::System`].
+    pub fn system_library(mut self, path: impl Into<PathBuf>) -> Builder {
+        self.options.library = Some(path.into());
+        self
+    }
+
     /// Uses the simulated readers if no reader is connected, with a daemon or without: the bundled one, or
     /// those in `PCSCLITE_SIMULATED`. For demonstrations; [`Context::backend`] tells whether the reader is
     /// simulated. Has no effect if [`Builder::choose_backend`] chooses another backend than

@@ -25,6 +25,13 @@ pub fn chosen_socket() -> Option<PathBuf> {
     Some(path.into())
 }
 
+/// The PC/SC library of the system that `PCSCLITE_SYSTEM_LIBRARY` names. Read for each context.
+#[cfg(feature = "system")]
+pub fn chosen_library() -> Option<PathBuf> {
+    let path = var("PCSCLITE_SYSTEM_LIBRARY").filter(|path| !path.is_empty())?;
+    Some(path.into())
+}
+
 /// The socket to use for a new context.
 #[cfg(feature = "daemon")]
 pub fn socket_path() -> PathBuf {

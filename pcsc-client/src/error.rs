@@ -180,6 +180,20 @@ pub enum Cause {
         /// The system's error.
         source: io::Error,
     },
+    /// The PC/SC library of the system cannot be loaded.
+    #[error("the PC/SC library {} cannot be used: {reason}", path.display())]
+    NoLibrary {
+        /// Its path or name.
+        path: PathBuf,
+        /// What the loader reports.
+        reason: String,
+    },
+    /// The PC/SC library of the system finds no resource manager.
+    #[error("the PC/SC library {} finds no resource manager that runs", library.display())]
+    NoSystemService {
+        /// The library's path or name.
+        library: PathBuf,
+    },
     /// The library was built without this backend.
     #[error("this library was built without its feature {feature:?}")]
     NotIncluded {
@@ -198,7 +212,10 @@ impl Cause {
     /// The target of the log record: [`SETTING_LOG`] where the value of an environment variable is at fault.
     fn log_target(&self) -> &'static str {
         match self {
-            Cause::UnknownModel(_) | Cause::Simulation { .. } | Cause::NotIncluded { .. } => SETTING_LOG,
+            Cause::UnknownModel(_)
+            | Cause::Simulation { .. }
+            | Cause::NoLibrary { .. }
+            | Cause::NotIncluded { .. } => SETTING_LOG,
             _ => module_path!(),
         }
     }
@@ -215,7 +232,11 @@ impl Cause {
 
     /// Whether no daemon is there, rather than one that refuses or cannot be reached.
     pub(crate) fn is_absence(&self) -> bool {
-        matches!(self, Cause::Connect { found, .. } if !matches!(found, Found::Denied(_) | Found::Unknown))
+        match self {
+            Cause::Connect { found, .. } => !matches!(found, Found::Denied(_) | Found::Unknown),
+            Cause::NoLibrary { .. } | Cause::NoSystemService { .. } => true,
+            _ => false,
+        }
     }
 }
 

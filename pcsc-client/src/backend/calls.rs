@@ -66,7 +66,7 @@ macro_rules! declare {
             )+
 
             /// Cancels the waits in progress. Safe in a signal handler: takes no lock and allocates nothing,
-            /// also where it fails.
+            /// also where it fails. Not so with the library of the system.
             fn cancel(&self) -> Outcome<()>;
 
             /// An attribute's value.

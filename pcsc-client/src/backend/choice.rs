@@ -11,17 +11,22 @@ use pcsc_wire::Version;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Choice {
-    /// The value of `PCSCLITE_BACKEND`: `daemon`, `standalone` or `simulated`. [`Choice::Automatic`] if it is
-    /// not set.
+    /// The value of `PCSCLITE_BACKEND`: `daemon`, `standalone`, `system` or `simulated`.
+    /// [`Choice::Automatic`] if it is not set.
     #[default]
     Environment,
     /// The daemon whose socket the caller or `PCSCLITE_CSOCK_NAME` names. If none is named, the system's
-    /// daemon, or without one the readers on the USB, driven by this process.
+    /// daemon, or without one the readers on the USB, driven by this process. On Windows and macOS as
+    /// [`Choice::System`] if no socket is named.
     Automatic,
     /// A daemon only.
     Daemon,
     /// The readers on the USB, driven by this process.
     Standalone,
+    /// The PC/SC library of the system, which is loaded at run time: winscard.dll on Windows, PCSC.framework
+    /// on macOS, libpcsclite.so.1 elsewhere; or the library that the caller or `PCSCLITE_SYSTEM_LIBRARY`
+    /// names.
+    System,
     /// Simulated readers: those in `PCSCLITE_SIMULATED`, or the bundled one.
     Simulated,
     /// As [`Choice::Environment`], but the bundled simulated reader if no other reader is found.
@@ -29,8 +34,9 @@ pub enum Choice {
 }
 
 impl Choice {
-    /// Replaces the choices that depend on the environment. Unknown values are logged and ignored.
-    pub fn resolve(self) -> Choice {
+    /// Replaces the choices that depend on the environment. Unknown values are logged and ignored, and so is
+    /// `system` by the library of the system itself.
+    pub fn resolve(self, is_system_library: bool) -> Choice {
         let or_else = match self {
             Choice::Environment => Choice::Automatic,
             Choice::SimulatedAtLast => self,
@@ -42,11 +48,13 @@ impl Choice {
             Some(value) if value.is_empty() => or_else,
             Some(value) if value == "daemon" => Choice::Daemon,
             Some(value) if value == "standalone" => Choice::Standalone,
+            Some(value) if value == "system" && is_system_library => or_else,
+            Some(value) if value == "system" => Choice::System,
             Some(value) if value == "simulated" => Choice::Simulated,
             Some(value) => {
                 log::error!(
                     target: SETTING_LOG,
-                    "PCSCLITE_BACKEND is {value:?}; it can be daemon, standalone or simulated"
+                    "PCSCLITE_BACKEND is {value:?}; it can be daemon, standalone, system or simulated"
                 );
                 or_else
             }
@@ -67,6 +75,11 @@ pub enum BackendKind {
     },
     /// This process, with the readers on the USB.
     Standalone,
+    /// The PC/SC library of the system.
+    System {
+        /// Its path or name.
+        library: PathBuf,
+    },
     /// This process, with simulated readers.
     Simulated,
 }
@@ -78,6 +91,7 @@ impl fmt::Display for BackendKind {
                 write!(f, "pcscd at {} (protocol {version})", path.display())
             }
             BackendKind::Standalone => f.write_str("the bundled driver, without a daemon"),
+            BackendKind::System { library } => write!(f, "the PC/SC library {}", library.display()),
             BackendKind::Simulated => f.write_str("simulated readers, not real hardware"),
         }
     }

@@ -9,17 +9,22 @@ use super::choice::Choice;
 use super::daemon::DaemonContext;
 #[cfg(all(feature = "daemon", feature = "standalone"))]
 use super::listener::Listener;
-#[cfg(any(feature = "daemon", feature = "standalone"))]
 use super::session::Backend;
 use super::session::Session;
 #[cfg(feature = "standalone")]
 use super::standalone::{self, StandaloneContext};
+#[cfg(feature = "system")]
+use super::system::{SystemContext, IS_PART_OF_SYSTEM};
 use super::values::SessionOptions;
 use crate::env;
 use crate::error::{Cause, Error, Failure, Outcome};
 
-#[cfg(not(any(feature = "daemon", feature = "standalone")))]
-compile_error!("a context needs a backend: enable the feature daemon, standalone or sim");
+/// Whether the system has a PC/SC library of its own, which comes before the other backends.
+#[cfg(not(feature = "system"))]
+const IS_PART_OF_SYSTEM: bool = false;
+
+#[cfg(not(any(feature = "daemon", feature = "standalone", feature = "system")))]
+compile_error!("a context needs a backend: enable the feature daemon, standalone, system or sim");
 
 impl Session {
     /// Establishes a context with the backend that the caller or the user chooses. Logs which one it is, and
@@ -28,9 +33,10 @@ impl Session {
         if let Some(device) = &options.device {
             return Session::device(options, device);
         }
-        let session = match options.backend.resolve() {
+        let session = match options.backend.resolve(options.is_system_library) {
             Choice::Daemon => Session::daemon(options, "it was asked for"),
             Choice::Standalone => Session::standalone(options, "it was asked for"),
+            Choice::System => Session::system(options, "it was asked for"),
             Choice::Simulated => Session::simulated(options, "it was asked for"),
             Choice::SimulatedAtLast if cfg!(feature = "sim") => match Session::automatic(options) {
                 Err(failure)
@@ -55,17 +61,23 @@ impl Session {
         session
     }
 
-    /// The daemon that is named. If none is, the system's daemon, or without one the readers on the USB.
+    /// The daemon that is named. If none is, the library that is a part of the system; where there is none,
+    /// the system's daemon, or without one the readers on the USB.
     fn automatic(options: &SessionOptions) -> Outcome<Session> {
         if options.socket.is_some() || env::chosen_socket().is_some() {
             return Session::daemon(options, "its socket is named");
         }
+        if IS_PART_OF_SYSTEM && !options.is_system_library {
+            return Session::system(options, "it is a part of the system");
+        }
         #[cfg(all(feature = "daemon", feature = "standalone"))]
         let session = Session::daemon_or_usb(options);
-        #[cfg(not(feature = "standalone"))]
+        #[cfg(all(feature = "daemon", not(feature = "standalone")))]
         let session = Session::daemon(options, "the build has no other");
-        #[cfg(not(feature = "daemon"))]
+        #[cfg(all(feature = "standalone", not(feature = "daemon")))]
         let session = Session::standalone(options, "the build has no other");
+        #[cfg(not(any(feature = "standalone", feature = "daemon")))]
+        let session = Session::system(options, "the build has no other");
         session
     }
 
@@ -137,6 +149,17 @@ impl Session {
     #[cfg(not(all(feature = "standalone", any(target_os = "linux", target_os = "android"))))]
     fn device(_options: &SessionOptions, _device: &OwnedFd) -> Outcome<Session> {
         Err(Error::UnsupportedFeature.into())
+    }
+
+    #[cfg(feature = "system")]
+    fn system(options: &SessionOptions, reason: &str) -> Outcome<Session> {
+        let session = SystemContext::establish(options)?;
+        Ok(Session::of(Backend::System(session), reason))
+    }
+
+    #[cfg(not(feature = "system"))]
+    fn system(_options: &SessionOptions, _reason: &str) -> Outcome<Session> {
+        not_included("system")
     }
 
     #[cfg(not(feature = "sim"))]

@@ -32,6 +32,8 @@ impl Session {
                 .iter()
                 .map(|(name, _)| context.identity(name.to_bytes()))
                 .collect(),
+            #[cfg(feature = "system")]
+            Backend::System(_) => vec![ReaderIdentity::default(); readers.len()],
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The backends of a context: pcscd over its socket, or a resource manager in this process.
+//! The backends of a context: pcscd over its socket, a resource manager in this process, or the PC/SC library
+//! of the system.
 //!
 //! Not covered by semantic versioning: for the crates of this workspace. The interface takes and returns the
 //! numbers of the C interface, because the Rust API and libpcsclite.so.1 are both built on it.
@@ -12,6 +13,8 @@ pub mod daemon;
 )]
 pub mod standalone;
 pub mod status_change;
+#[cfg(feature = "system")]
+mod system;
 
 mod bytes;
 mod calls;

@@ -11,6 +11,8 @@ use super::size_query::{self, KeptAnswer, SizeQuery};
 #[cfg(feature = "standalone")]
 use super::standalone::{self, StandaloneContext};
 use super::status_change::Watched;
+#[cfg(feature = "system")]
+use super::system::SystemContext;
 use super::values::{Connected, ConnectionStatus, Pci, Transmitted};
 use crate::error::{Error, Outcome};
 use pcsc_wire::ReaderState;
@@ -31,6 +33,8 @@ pub(super) enum Backend {
     Daemon(DaemonContext),
     #[cfg(feature = "standalone")]
     Standalone(standalone::ReaderKind, StandaloneContext),
+    #[cfg(feature = "system")]
+    System(SystemContext),
 }
 
 impl Backend {
@@ -40,6 +44,8 @@ impl Backend {
             Backend::Daemon(context) => context,
             #[cfg(feature = "standalone")]
             Backend::Standalone(_, context) => context,
+            #[cfg(feature = "system")]
+            Backend::System(context) => context,
         }
     }
 }
@@ -71,7 +77,7 @@ impl Session {
     }
 
     /// Cancels the waits in progress; see also [`Session::status_change`]. Safe in a signal handler: takes no
-    /// lock and allocates nothing, also where it fails.
+    /// lock and allocates nothing, also where it fails. Not so with the library of the system.
     pub fn cancel(&self) -> Outcome<()> {
         self.backend.calls().cancel()
     }
@@ -133,6 +139,10 @@ impl Session {
             Backend::Standalone(standalone::ReaderKind::Usb, _) => BackendKind::Standalone,
             #[cfg(feature = "standalone")]
             Backend::Standalone(standalone::ReaderKind::Simulated, _) => BackendKind::Simulated,
+            #[cfg(feature = "system")]
+            Backend::System(context) => BackendKind::System {
+                library: context.library().to_owned(),
+            },
         }
     }
 }

@@ -16,6 +16,11 @@ pub struct SessionOptions {
     pub backend: Choice,
     /// The daemon's socket. `None` is the one in the environment, or the system's.
     pub socket: Option<PathBuf>,
+    /// The PC/SC library of the system. `None` is the one in the environment, or the platform's.
+    pub library: Option<PathBuf>,
+    /// Whether the caller itself is the PC/SC library of the system, so that a process in which both are
+    /// makes no circle: [`Choice::System`] in the environment is [`Choice::Automatic`] to it.
+    pub is_system_library: bool,
     /// A device on the USB whose node is open, instead of any backend.
     pub device: Option<Arc<OwnedFd>>,
     /// The scope, which daemons ignore.
@@ -29,6 +34,8 @@ impl Default for SessionOptions {
         SessionOptions {
             backend: Choice::default(),
             socket: None,
+            library: None,
+            is_system_library: false,
             device: None,
             scope: 2,
             limit: Duration::from_secs(30),

@@ -25,6 +25,7 @@ pub unsafe extern "C" fn SCardEstablishContext(
         memory::require()?;
         let options = SessionOptions {
             scope: dwScope as u32,
+            is_system_library: true,
             ..SessionOptions::default()
         };
         let established = Session::establish(&options);

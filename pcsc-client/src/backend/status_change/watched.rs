@@ -47,6 +47,14 @@ impl<'a> Watched<'a> {
         self.is_evaluated.then_some(self.event)
     }
 
+    /// Stores what a library has found, which compares the states by itself.
+    #[cfg(feature = "system")]
+    pub fn set_found(&mut self, event: u32, atr: Atr) {
+        self.event = event;
+        self.is_evaluated = true;
+        self.atr = Some(atr);
+    }
+
     /// Whether this is the pseudo-reader for readers that come and go.
     pub fn is_pnp(&self) -> bool {
         self.name.eq_ignore_ascii_case(PNP_NAME)

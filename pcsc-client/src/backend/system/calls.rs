@@ -1,0 +1,416 @@
+//! A context with the platform's library, and its calls.
+
+use std::ffi::CString;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use zeroize::Zeroizing;
+
+use super::cards::Cards;
+use super::library::{Library, ReaderChange};
+use super::time_limit::until;
+use super::waits::Waits;
+use crate::backend::bytes::AttributeValue;
+use crate::backend::calls::Calls;
+use crate::backend::cancel_signal::{CancelSignal, Release};
+use crate::backend::status_change::Watched;
+use crate::backend::values::{Connected, ConnectionStatus, Pci, SessionOptions, Transmitted};
+use crate::env;
+use crate::error::{Cause, Error, Failure, Outcome};
+use crate::ffi::{SCARDCONTEXT, SCARDHANDLE};
+use pcsc_constants as constants;
+use pcsc_process::generation;
+use pcsc_wire::{ReaderState, MAX_PAYLOAD};
+
+/// A context with a PC/SC library that was loaded at run time.
+#[derive(Debug)]
+pub struct SystemContext {
+    generation: u32,
+    signal: CancelSignal,
+    waits: Waits,
+    open: Arc<Open>,
+    cards: Mutex<Cards>,
+}
+
+/// The library's context. The last call that uses it ends it.
+#[derive(Debug)]
+struct Open {
+    generation: u32,
+    library: Library,
+    handle: SCARDCONTEXT,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        // To a forked child it is the parent's.
+        if self.generation == generation() {
+            // The error has no receiver.
+            let _ = self.library.release(self.handle);
+        }
+    }
+}
+
+impl SystemContext {
+    /// Loads the library that the caller or `PCSCLITE_SYSTEM_LIBRARY` names, or the platform's, and
+    /// establishes a context.
+    pub fn establish(options: &SessionOptions) -> Outcome<SystemContext> {
+        let named = options.library.clone().or_else(env::chosen_library);
+        let library = Library::load(named.as_deref())?;
+        let generation = generation();
+        let handle = library.establish(options.scope).map_err(|failure| {
+            if failure.error() != Error::NoService {
+                return failure;
+            }
+            let library = library.path().to_owned();
+            Failure::because(Error::NoService, Cause::NoSystemService { library })
+        })?;
+        Ok(SystemContext {
+            generation,
+            signal: CancelSignal::default(),
+            waits: Waits::default(),
+            open: Arc::new(Open {
+                generation,
+                library,
+                handle,
+            }),
+            cards: Mutex::default(),
+        })
+    }
+
+    /// The library's path or name.
+    pub fn library(&self) -> &Path {
+        self.open.library.path()
+    }
+
+    /// The library's context. Returns an error after a fork or a release.
+    fn open(&self) -> Outcome<&Arc<Open>> {
+        if self.generation != generation() {
+            return Err(Failure::quiet(Error::InvalidHandle, Cause::Forked));
+        }
+        if self.signal.is_released() {
+            return Err(Error::InvalidHandle.into());
+        }
+        Ok(&self.open)
+    }
+
+    /// The library, and its handle of a connection.
+    fn card(&self, card: i32) -> Outcome<(&Arc<Open>, SCARDHANDLE)> {
+        Ok((self.open()?, self.cards().get(card)?))
+    }
+
+    fn cards(&self) -> MutexGuard<'_, Cards> {
+        self.cards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the waits that were cancelled.
+    fn interrupt(&self) -> Outcome<()> {
+        let Open { library, handle, .. } = &*self.open;
+        self.waits.interrupt(&self.signal, || library.cancel(*handle))
+    }
+
+    /// Waits in the library until a state differs or the call is cancelled.
+    fn wait(&self, timeout: Option<Duration>, readers: &mut [ReaderChange], since: u64) -> Outcome<()> {
+        let Open { library, handle, .. } = &**self.open()?;
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let waited = self.waits.run(&self.signal, since, || {
+                library.get_status_change(*handle, milliseconds(left), readers)
+            });
+            match &waited {
+                // A cancel that was meant for a wait that had ended.
+                Err(failure) if failure.error() == Error::Cancelled && !self.signal.is_cancelled(since) => {}
+                // The time was longer than the library can count.
+                Err(failure)
+                    if failure.error() == Error::Timeout
+                        && deadline.is_none_or(|deadline| Instant::now() < deadline) => {}
+                _ => return waited,
+            }
+        }
+    }
+
+    /// The readers with their states.
+    fn states(&self) -> Outcome<Vec<ReaderChange>> {
+        let Open { library, handle, .. } = &**self.open()?;
+        loop {
+            let names = library.list_readers(*handle)?;
+            let mut readers = Vec::new();
+            for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+                readers.push(watch(name, constants::SCARD_STATE_UNAWARE)?);
+            }
+            if readers.is_empty() {
+                return Ok(readers);
+            }
+            match library.get_status_change(*handle, 0, &mut readers) {
+                // A reader went between the two calls.
+                Err(failure) if failure.error() == Error::UnknownReader => (),
+                // A state that nobody knows is no change.
+                Err(failure) if failure.error() == Error::Timeout => return Ok(readers),
+                result => return result.map(|()| readers),
+            }
+        }
+    }
+}
+
+impl Calls for SystemContext {
+    fn release(&self) -> Outcome<()> {
+        self.open()?;
+        if self.signal.release() == Release::Repeated {
+            return Err(Error::InvalidHandle.into());
+        }
+        // The library's context ends with the last call that uses it, which has no deadline.
+        self.interrupt()
+    }
+
+    fn check_alive(&self) -> Outcome<()> {
+        let open = self.open()?;
+        open.library.is_valid(open.handle)
+    }
+
+    fn each_reader(&self, look: &mut dyn FnMut(ReaderState<'_>)) -> Outcome<()> {
+        for reader in self.states()? {
+            look(ReaderState {
+                name: reader.name.to_bytes(),
+                event_counter: reader.event >> 16,
+                state: card_status(reader.event),
+                sharing: sharing(reader.event),
+                atr: &reader.atr,
+                protocol: constants::SCARD_PROTOCOL_UNDEFINED,
+            });
+        }
+        Ok(())
+    }
+
+    fn connect(
+        &self,
+        reader: &[u8],
+        share: u32,
+        protocols: u32,
+        deadline: Option<Instant>,
+    ) -> Outcome<Connected> {
+        let open = self.open()?;
+        let name = c_string(reader)?;
+        self.cards().reserve()?;
+        let connect = move |open: &Open| open.library.connect(open.handle, &name, share, protocols);
+        let (handle, protocol) = within(open, deadline, connect, |open, (card, _)| {
+            let _ = open.library.disconnect(card, constants::SCARD_LEAVE_CARD);
+        })?;
+        Ok(Connected {
+            card: self.cards().add(handle),
+            protocol,
+        })
+    }
+
+    fn reconnect(
+        &self,
+        card: i32,
+        share: u32,
+        protocols: u32,
+        initialization: u32,
+        deadline: Option<Instant>,
+    ) -> Outcome<u32> {
+        let (open, card) = self.card(card)?;
+        let reconnect = move |open: &Open| open.library.reconnect(card, share, protocols, initialization);
+        within(open, deadline, reconnect, |_, _| ())
+    }
+
+    fn disconnect(&self, card: i32, disposition: u32) -> Outcome<()> {
+        let (open, handle) = self.card(card)?;
+        open.library.disconnect(handle, disposition)?;
+        self.cards().remove(card);
+        Ok(())
+    }
+
+    fn begin_transaction(&self, card: i32, deadline: Option<Instant>) -> Outcome<()> {
+        let (open, card) = self.card(card)?;
+        let begin = move |open: &Open| open.library.begin_transaction(card);
+        within(open, deadline, begin, move |open, ()| {
+            let _ = open.library.end_transaction(card, constants::SCARD_LEAVE_CARD);
+        })
+    }
+
+    fn end_transaction(&self, card: i32, disposition: u32) -> Outcome<()> {
+        let (open, card) = self.card(card)?;
+        open.library.end_transaction(card, disposition)
+    }
+
+    fn status(&self, card: i32, _reader: &[u8]) -> Outcome<ConnectionStatus> {
+        let (open, card) = self.card(card)?;
+        let status = open.library.status(card)?;
+        Ok(ConnectionStatus {
+            state: status.state & 0xFFFF,
+            event_counter: status.state >> 16,
+            protocol: status.protocol,
+            atr: status.atr,
+        })
+    }
+
+    fn transmit(
+        &self,
+        card: i32,
+        send: Pci,
+        _receive: Pci,
+        command: &[u8],
+        response: &mut [u8],
+        deadline: Option<Instant>,
+    ) -> Outcome<Transmitted> {
+        let (open, card) = self.card(card)?;
+        let protocol = send.protocol;
+        let length = exchange(
+            open,
+            deadline,
+            command,
+            response,
+            move |open, command, response| open.library.transmit(card, protocol, command, response),
+        )?;
+        Ok(Transmitted { length, pci: send })
+    }
+
+    fn control(
+        &self,
+        card: i32,
+        code: u32,
+        data: &[u8],
+        answer: &mut [u8],
+        deadline: Option<Instant>,
+    ) -> Outcome<usize> {
+        let (open, card) = self.card(card)?;
+        exchange(open, deadline, data, answer, move |open, data, answer| {
+            open.library.control(card, code, data, answer)
+        })
+    }
+
+    fn set_attribute(&self, card: i32, id: u32, data: &[u8]) -> Outcome<()> {
+        let (open, card) = self.card(card)?;
+        open.library.set_attribute(card, id, data)
+    }
+
+    fn status_change(
+        &self,
+        timeout: Option<Duration>,
+        watched: &mut [Watched<'_>],
+        sticky: bool,
+    ) -> Outcome<()> {
+        let mut readers = Vec::new();
+        for entry in watched.iter() {
+            readers.push(watch(entry.name, entry.current)?);
+        }
+        let waited = self
+            .signal
+            .wait(sticky, |since| self.wait(timeout, &mut readers, since));
+        let is_over = |failure: &Failure| failure.error() == Error::Timeout;
+        if waited.as_ref().err().is_none_or(is_over) {
+            for (entry, reader) in watched.iter_mut().zip(&readers) {
+                entry.set_found(reader.event, reader.atr);
+            }
+        }
+        waited
+    }
+
+    fn cancel(&self) -> Outcome<()> {
+        self.open()?;
+        self.signal.cancel();
+        self.interrupt()
+    }
+
+    fn get_attribute(&self, card: i32, id: u32) -> Outcome<AttributeValue> {
+        let (open, card) = self.card(card)?;
+        let mut value = [0; pcsc_wire::ATTRIBUTE_SIZE];
+        let length = open.library.get_attribute(card, id, &mut value)?;
+        Ok(AttributeValue::of_array(value, length))
+    }
+}
+
+/// Makes a call, by the deadline if there is one. `undo` takes back what a late call has done.
+fn within<T: Send + 'static>(
+    open: &Arc<Open>,
+    deadline: Option<Instant>,
+    call: impl FnOnce(&Open) -> Outcome<T> + Send + 'static,
+    undo: impl FnOnce(&Open, T) + Send + 'static,
+) -> Outcome<T> {
+    let Some(deadline) = deadline else {
+        return call(open);
+    };
+    let (now, later) = (open.clone(), open.clone());
+    until(deadline, move || call(&now), move |result| undo(&later, result))
+}
+
+/// Sends a message and receives the answer, by the deadline if there is one.
+fn exchange(
+    open: &Arc<Open>,
+    deadline: Option<Instant>,
+    message: &[u8],
+    answer: &mut [u8],
+    call: impl FnOnce(&Open, &[u8], &mut [u8]) -> Outcome<usize> + Send + 'static,
+) -> Outcome<usize> {
+    // PC/SC Lite refuses buffers that are longer than its longest message.
+    let room = answer.len().min(MAX_PAYLOAD);
+    let answer = &mut answer[..room];
+    if deadline.is_none() {
+        return call(open, message, answer);
+    }
+    // Copies, since the call may outlast this one. There may be a PIN in them.
+    let message = Zeroizing::new(message.to_vec());
+    let received = within(
+        open,
+        deadline,
+        move |open| {
+            let mut received = Zeroizing::new(vec![0; room]);
+            let length = call(open, &message, &mut received)?;
+            received.truncate(length);
+            Ok(received)
+        },
+        |_, _| (),
+    )?;
+    answer[..received.len()].copy_from_slice(&received);
+    Ok(received.len())
+}
+
+/// A reader to watch.
+fn watch(name: &[u8], current: u32) -> Outcome<ReaderChange> {
+    Ok(ReaderChange {
+        name: c_string(name)?,
+        current,
+        event: 0,
+        atr: Default::default(),
+    })
+}
+
+/// A name with a NUL. A reader's name has none within it.
+fn c_string(name: &[u8]) -> Outcome<CString> {
+    Ok(CString::new(name).map_err(|_| Error::UnknownReader)?)
+}
+
+/// A time in milliseconds, rounded up, as the library takes it.
+fn milliseconds(time: Option<Duration>) -> u32 {
+    const LONGEST: u128 = constants::INFINITE as u128 - 1;
+    match time {
+        None => constants::INFINITE,
+        Some(time) => time.as_nanos().div_ceil(1_000_000).min(LONGEST) as u32,
+    }
+}
+
+/// The bits of a card's status, from those of a reader's state.
+fn card_status(event: u32) -> u32 {
+    let bits = [
+        (constants::SCARD_STATE_EMPTY, constants::SCARD_ABSENT),
+        (constants::SCARD_STATE_PRESENT, constants::SCARD_PRESENT),
+        (constants::SCARD_STATE_MUTE, constants::SCARD_SWALLOWED),
+        (constants::SCARD_STATE_UNAVAILABLE, constants::SCARD_UNKNOWN),
+    ];
+    let set = bits.iter().filter(|(state, _)| event & state != 0);
+    set.map(|(_, status)| status).sum()
+}
+
+/// How the reader is shared, as a daemon counts it.
+fn sharing(event: u32) -> i32 {
+    match (
+        event & constants::SCARD_STATE_EXCLUSIVE != 0,
+        event & constants::SCARD_STATE_INUSE != 0,
+    ) {
+        (true, _) => -1,
+        (false, true) => 1,
+        (false, false) => 0,
+    }
+}

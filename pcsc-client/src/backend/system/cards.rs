@@ -1,0 +1,59 @@
+//! The connections of a context: the library's handles, which may have 64 bits, by numbers of this crate's.
+
+use crate::error::{Error, Outcome};
+use crate::ffi::SCARDHANDLE;
+
+/// The handles, by number.
+#[derive(Debug, Default)]
+pub struct Cards(Vec<Option<SCARDHANDLE>>);
+
+impl Cards {
+    /// Makes room for one more, so that [`Cards::add`] does not fail.
+    pub fn reserve(&mut self) -> Outcome<()> {
+        self.0.try_reserve(1).map_err(|_| Error::NoMemory)?;
+        Ok(())
+    }
+
+    /// Adds a handle, and returns its number.
+    pub fn add(&mut self, handle: SCARDHANDLE) -> i32 {
+        let free = self.0.iter().position(Option::is_none);
+        let number = free.unwrap_or_else(|| {
+            self.0.push(None);
+            self.0.len() - 1
+        });
+        self.0[number] = Some(handle);
+        number as i32
+    }
+
+    /// The handle of a number.
+    pub fn get(&self, number: i32) -> Outcome<SCARDHANDLE> {
+        let handle = usize::try_from(number).ok().and_then(|at| *self.0.get(at)?);
+        Ok(handle.ok_or(Error::InvalidHandle)?)
+    }
+
+    /// Removes a handle. A number that has none is ignored.
+    pub fn remove(&mut self, number: i32) {
+        if let Some(entry) = usize::try_from(number).ok().and_then(|at| self.0.get_mut(at)) {
+            *entry = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_used_again_and_unknown_ones_are_refused() {
+        let mut cards = Cards::default();
+        assert_eq!([cards.add(70), cards.add(80)], [0, 1]);
+        assert_eq!(cards.get(1).unwrap(), 80);
+        cards.remove(0);
+        for number in [0, 2, -1, i32::MAX] {
+            assert_eq!(cards.get(number).unwrap_err().error(), Error::InvalidHandle);
+            cards.remove(number);
+        }
+        assert_eq!(cards.add(90), 0);
+        assert_eq!((cards.get(0).unwrap(), cards.get(1).unwrap()), (90, 80));
+    }
+}
