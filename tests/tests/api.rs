@@ -1,6 +1,9 @@
-//! The safe API with a real pcscd and without one: effects on the card, and results.
+//! The safe API on each backend: effects on the card, and results. With a real pcscd, without one, and with
+//! Debian's library and ours in the part of the system's library.
 
 use std::ffi::CString;
+use std::path::PathBuf;
+use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,14 +11,20 @@ use pcsc_client::{
     ctl_code, Attribute, Card, Choice, Context, Disposition, Error, Event, Protocol, Protocols, ReaderState,
     ShareMode, State, Status, Transaction, MAX_BUFFER_SIZE_EXTENDED,
 };
-use pcsc_tests::{atr, Counts, Pcscd, Reader, Simulation};
+use pcsc_tests::{artifacts, atr, run, stock, Counts, Pcscd, Reader, Simulation};
 
 const SELECT: &[u8] = b"\x00\xA4\x04\x00\x0A\xA0\x00\x00\x00\x62\x03\x01\x0C\x06\x01";
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
-/// The owner of the readers.
+/// The owner of the readers, and how it is reached.
 enum Owner {
     Pcscd(Pcscd),
+    /// pcscd through a library, which takes the socket from the environment of this process.
+    Library {
+        pcscd: Pcscd,
+        library: PathBuf,
+        _turn: MutexGuard<'static, ()>,
+    },
     /// This process, which has one set of simulated readers at a time.
     Process {
         simulation: Simulation,
@@ -33,6 +42,17 @@ impl Owner {
         Owner::Pcscd(Pcscd::start(readers))
     }
 
+    fn library(readers: usize, library: PathBuf) -> Owner {
+        let _turn = take_turn();
+        let pcscd = Pcscd::start(readers);
+        std::env::set_var("PCSCLITE_CSOCK_NAME", pcscd.socket());
+        Owner::Library {
+            pcscd,
+            library,
+            _turn,
+        }
+    }
+
     fn process(readers: usize) -> Owner {
         let _turn = take_turn();
         let simulation = Simulation::start(readers);
@@ -42,19 +62,49 @@ impl Owner {
 
     fn reader(&self, number: usize) -> Reader {
         match self {
-            Owner::Pcscd(pcscd) => pcscd.reader(number),
+            Owner::Pcscd(pcscd) | Owner::Library { pcscd, .. } => pcscd.reader(number),
             Owner::Process { simulation, .. } => simulation.reader(number),
         }
     }
 }
 
-/// Runs scenarios with pcscd and without it, on this number of readers.
-macro_rules! on_both {
+/// Runs one of these tests in a process of its own: Debian's library reads the environment once.
+fn in_a_process(test: &str) {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--ignored", "--exact", test, "--nocapture"]);
+    let text = run(&mut command, LIMIT).stdout();
+    assert!(text.contains("1 passed"), "{text}");
+}
+
+/// Runs scenarios on each backend, with this number of readers.
+macro_rules! on_each {
     ($($scenario:ident($readers:expr);)+) => {
         mod with_pcscd { $(
             #[test]
             fn $scenario() {
                 super::$scenario(&super::Owner::pcscd($readers));
+            }
+        )+ }
+
+        mod with_stock_library { $(
+            #[test]
+            fn $scenario() {
+                super::in_a_process(concat!("inner_with_stock_library::", stringify!($scenario)));
+            }
+        )+ }
+
+        mod inner_with_stock_library { $(
+            #[test]
+            #[ignore = "is run by the one above in a process of its own"]
+            fn $scenario() {
+                super::$scenario(&super::Owner::library($readers, super::stock::library()));
+            }
+        )+ }
+
+        mod with_our_library { $(
+            #[test]
+            fn $scenario() {
+                super::$scenario(&super::Owner::library($readers, super::artifacts::library()));
             }
         )+ }
 
@@ -67,7 +117,7 @@ macro_rules! on_both {
     };
 }
 
-on_both! {
+on_each! {
     a_card_is_used_in_every_way(1);
     dropping_a_card_does_the_chosen_disposition(1);
     transactions_exclude_others_and_report_resets(1);
@@ -77,6 +127,11 @@ on_both! {
 fn context(owner: &Owner) -> Context {
     match owner {
         Owner::Pcscd(pcscd) => pcscd.context(),
+        Owner::Library { library, .. } => Context::builder()
+            .choose_backend(Choice::System)
+            .system_library(library)
+            .establish()
+            .unwrap(),
         Owner::Process { .. } => Context::builder()
             .choose_backend(Choice::Simulated)
             .establish()

@@ -51,12 +51,14 @@ fn each_backend_depends_only_on_its_own_crates() {
         ]
     };
     check_tree(&client("daemon"), &["pcsc-wire"], &DRIVER);
+    check_tree(&client("daemon"), &["pcsc-wire"], &["libloading"]);
     check_tree(
         &client("standalone"),
         &["pcsc-ccid", "pcsc-manager"],
         &["pcsc-sim"],
     );
     check_tree(&client("sim"), &DRIVER[..2], &[]);
+    check_tree(&client("system"), &["libloading"], &DRIVER);
     check_tree(
         &["-p", "pcsc-client"],
         &["pcsc-wire", "pcsc-manager", "pcsc-sim"],
@@ -70,7 +72,7 @@ fn each_backend_depends_only_on_its_own_crates() {
 #[test]
 fn each_backend_builds_alone() {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("features");
-    for features in ["daemon", "standalone", "sim"] {
+    for features in ["daemon", "standalone", "system", "sim"] {
         let common = ["check", "--locked", "-p", "pcsc-client", "--no-default-features"];
         let own = ["--features", features, "--target-dir", target.to_str().unwrap()];
         cargo(&[&common[..], &own].concat());

@@ -1,12 +1,13 @@
 //! The examples of the published `pcsc` crate, compiled against ours by a changed dependency line, and run
-//! with pcscd and without.
+//! with pcscd, without it, and with
+//! Debian's library or ours in the part of the system's library.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use pcsc_tests::{atr, run, Pcscd, Reader, Simulation};
+use pcsc_tests::{artifacts, atr, run, stock, Pcscd, Reader, Simulation};
 
 const LIMIT: Duration = Duration::from_secs(1800);
 
@@ -87,6 +88,17 @@ fn they_compile_and_run_without_a_c_library() {
     };
     pcscd.reader(0).insert(atr::T1);
     they_run(with_pcscd);
+    for library in [stock::library(), artifacts::library()] {
+        pcscd.reader(0).insert(atr::T1);
+        they_run(|name| {
+            let (mut command, (), reader) = with_pcscd(name);
+            // Our library, too, reads that the system's library is wanted. It does not load itself.
+            command
+                .env("PCSCLITE_BACKEND", "system")
+                .env("PCSCLITE_SYSTEM_LIBRARY", &library);
+            (command, (), reader)
+        });
+    }
     // Created for each process, since only one process can use a reader.
     they_run(|name| {
         let simulation = Simulation::start(1);
