@@ -44,6 +44,16 @@ pub trait Transport: Send {
     /// [`Error`].
     fn clear_halt(&mut self) -> Result<(), Error>;
 
+    /// Ends the halt of one bulk pipe, and leaves the transfers of the other one alone: a reader whose slots
+    /// work in parallel may be using it. By default both are ended.
+    ///
+    /// # Errors
+    /// [`Error`].
+    fn clear_halt_of(&mut self, pipe: BulkPipe) -> Result<(), Error> {
+        let _ = pipe;
+        self.clear_halt()
+    }
+
     /// Lets time go by, where a device says when to ask again.
     ///
     /// # Errors
@@ -81,6 +91,10 @@ impl<T: Transport + ?Sized> Transport for alloc::boxed::Box<T> {
         (**self).clear_halt()
     }
 
+    fn clear_halt_of(&mut self, pipe: BulkPipe) -> Result<(), Error> {
+        (**self).clear_halt_of(pipe)
+    }
+
     fn pause(&mut self, time: Duration) -> Result<(), Error> {
         (**self).pause(time)
     }
@@ -88,6 +102,15 @@ impl<T: Transport + ?Sized> Transport for alloc::boxed::Box<T> {
     fn now(&self) -> Duration {
         (**self).now()
     }
+}
+
+/// One of the two bulk pipes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BulkPipe {
+    /// To the reader.
+    Out,
+    /// From the reader.
+    In,
 }
 
 /// Why a transfer failed.

@@ -299,3 +299,19 @@ fn a_reader_that_is_pulled_out_ends_all_exchanges_and_is_closed() {
     assert_eq!(exchange(&reader, 0), Err(SharedError::NotPolled));
     assert_eq!(reader.presence(1), Err(SharedError::Failed));
 }
+
+#[test]
+fn a_reader_that_is_closed_ends_the_command_of_another_slot() {
+    let (wire, reader, _) = reader(2, 2);
+    wire.lock().is_held = true;
+    thread::scope(|scope| {
+        let exchange = scope.spawn(|| exchange(&reader, 1));
+        wire.wait_for(|state| state.is_receiving);
+        reader.events().set_gone();
+        // The answer is held until the end of the test: it is not waited for.
+        assert_eq!(reader.presence(0), Err(SharedError::Gone));
+        let gone = Err(SharedError::Reader(Error::Transport(transport::Error::Gone)));
+        assert_eq!(exchange.join().unwrap(), gone);
+    });
+    assert!(wire.lock().is_held);
+}

@@ -13,7 +13,7 @@ use std::vec::Vec;
 use super::events::Interrupter;
 use super::sync::{lock, wait_until};
 use crate::message::{Response, HEADER_SIZE};
-use crate::transport::{Error, Transport};
+use crate::transport::{BulkPipe, Error, Transport};
 
 /// Bytes of one transfer. A longer message comes in several ones.
 const TRANSFER: usize = 4096;
@@ -109,6 +109,16 @@ impl Demux {
         }
         self.changed.notify_all();
     }
+
+    /// Ends all waits, and has every later transfer fail with [`Error::Gone`]: the reader is being closed.
+    pub fn close(&self) {
+        let mut state = lock(&self.state);
+        state.is_gone = true;
+        if let Some(interrupt) = self.interrupt.as_ref().filter(|_| state.leader.is_some()) {
+            interrupt();
+        }
+        self.changed.notify_all();
+    }
 }
 
 /// One slot's transport.
@@ -124,6 +134,9 @@ impl Transport for SlotTransport {
     fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), Error> {
         {
             let mut state = lock(&self.demux.state);
+            if state.is_gone {
+                return Err(Error::Gone);
+            }
             state.slots[self.slot].error = None;
             // The rest of an earlier reply does not come any more, unless the device is in the middle of it.
             if state.message.0 == self.slot && !state.is_unfinished {
@@ -169,7 +182,7 @@ impl Transport for SlotTransport {
             if received == Err(Error::Stall) {
                 // Every slot's reply may be lost by it. If the halt cannot be ended, the next transfer fails
                 // and reports it.
-                let _ = input.transport.clear_halt();
+                let _ = input.transport.clear_halt_of(BulkPipe::In);
             }
             state = lock(&self.demux.state);
             state.leader = None;
@@ -198,7 +211,7 @@ impl Transport for SlotTransport {
     fn clear_halt(&mut self) -> Result<(), Error> {
         // A halt of the IN endpoint was ended by the thread that met it. Other slots may be receiving by now.
         match std::mem::take(&mut self.has_stalled) {
-            true => self.sender.clear_halt(),
+            true => self.sender.clear_halt_of(BulkPipe::Out),
             false => Ok(()),
         }
     }
@@ -358,6 +371,7 @@ mod tests {
 
     /// Endpoints that halt: each counts how often its halt was ended.
     struct Halting {
+        pipe: BulkPipe,
         is_halted: bool,
         cleared: Arc<Mutex<usize>>,
     }
@@ -383,6 +397,11 @@ mod tests {
         }
 
         fn clear_halt(&mut self) -> Result<(), Error> {
+            panic!("the other slots use the other pipe");
+        }
+
+        fn clear_halt_of(&mut self, pipe: BulkPipe) -> Result<(), Error> {
+            assert_eq!(pipe, self.pipe);
             *lock(&self.cleared) += 1;
             self.is_halted = false;
             Ok(())
@@ -400,9 +419,14 @@ mod tests {
     #[test]
     fn a_halt_is_ended_once_by_the_thread_that_met_it() {
         let cleared: [Arc<Mutex<usize>>; 2] = [(); 2].map(|()| Arc::default());
-        let [input, sender] = [false, true].map(|is_halted| {
+        let [input, sender] = [BulkPipe::In, BulkPipe::Out].map(|pipe| {
+            let is_halted = pipe == BulkPipe::Out;
             let cleared = cleared[usize::from(is_halted)].clone();
-            Box::new(Halting { is_halted, cleared }) as Box<dyn Transport>
+            Box::new(Halting {
+                pipe,
+                is_halted,
+                cleared,
+            }) as Box<dyn Transport>
         });
         let counts = || [0, 1].map(|endpoint| *lock(&cleared[endpoint]));
         let (_demux, mut slots) = Demux::transports(input, vec![sender], None);

@@ -75,6 +75,8 @@ struct Reported {
     interrupter: Option<Interrupter>,
     /// The slot whose thread listens to the interrupt pipe.
     listener: Option<u8>,
+    /// How many threads hold an interrupt pipe: the one that listens, and those that are to drop theirs.
+    holders: usize,
     /// How often the reader was closed. A thread that listened meanwhile drops its pipe if this has moved.
     closes: u64,
     /// How often in a row the interrupt pipe was halted.
@@ -108,6 +110,10 @@ enum Mode {
 /// of polling.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(400);
 
+/// How long [`SlotEvents::close`] waits for a thread that listens. It ends at once unless the host controller
+/// hangs.
+const CLOSE_LIMIT: Duration = Duration::from_secs(3);
+
 impl SlotEvents {
     /// The events of so many slots of a reader that is not open.
     pub(super) fn new(slots: u16) -> SlotEvents {
@@ -117,6 +123,7 @@ impl SlotEvents {
                 slots: vec![SlotReported::default(); usize::from(slots.max(1))],
                 interrupter: None,
                 listener: None,
+                holders: 0,
                 closes: 0,
                 halts: 0,
                 end: None,
@@ -166,9 +173,19 @@ impl SlotEvents {
         }
     }
 
-    /// Notes that the reader is closed.
+    /// Notes that the reader is closed. A thread that listens has dropped the interrupt pipe when this
+    /// returns: the pipe is part of the claim on the reader, and who opens the reader next would find it in
+    /// use.
     pub(super) fn close(&self) {
-        lock(&self.state).close();
+        let mut state = lock(&self.state);
+        state.close();
+        let limit = Instant::now() + CLOSE_LIMIT;
+        while state.holders > 0 {
+            state = match wait_until(&self.changed, state, Some(limit)) {
+                Ok(state) => state,
+                Err(_) => return,
+            };
+        }
     }
 
     /// Whether the reader was lost since this was last asked.
@@ -302,6 +319,7 @@ impl SlotEvents {
     ) -> MutexGuard<'a, Reported> {
         let closes = state.closes;
         state.listener = Some(slot);
+        state.holders += 1;
         drop(state);
         let received = source.next(deadline, &mut |message| {
             let mut state = lock(&self.state);
@@ -310,33 +328,50 @@ impl SlotEvents {
             }
         });
         let mut state = lock(&self.state);
-        // The reader was closed meanwhile, and may be open again.
-        if state.closes != closes {
-            return state;
+        // If it has moved, the reader was closed meanwhile, and may be open again.
+        let left = match state.closes == closes {
+            true => self.heard(&mut state, received, source),
+            false => Some(source),
+        };
+        if let Some(source) = left {
+            // Without the lock: the end of the pipe's transfer may take a while.
+            drop(state);
+            drop(source);
+            state = lock(&self.state);
         }
+        state.holders -= 1;
+        self.changed.notify_all();
+        state
+    }
+
+    /// Notes how a wait for a message has ended. Returns the interrupt pipe if it is not used any more.
+    fn heard(
+        &self,
+        state: &mut Reported,
+        received: Result<(), transport::Error>,
+        source: Box<dyn InterruptSource>,
+    ) -> Option<Box<dyn InterruptSource>> {
         state.listener = None;
         match received {
-            Ok(()) => {
-                state.halts = 0;
-                state.mode = Mode::Interrupts(Some(source));
-            }
-            Err(transport::Error::Timeout | transport::Error::Cancelled) => {
-                state.mode = Mode::Interrupts(Some(source));
-            }
-            Err(transport::Error::Gone) => self.set_lost(&mut state),
+            Ok(()) => state.halts = 0,
+            Err(transport::Error::Timeout | transport::Error::Cancelled) => (),
             Err(transport::Error::Stall) if state.halts == 0 => {
                 state.halts += 1;
                 // A notification may have been lost.
                 state.poll_all();
-                state.mode = Mode::Interrupts(Some(source));
+            }
+            Err(transport::Error::Gone) => {
+                self.set_lost(state);
+                return Some(source);
             }
             Err(_) => {
                 state.interrupter = None;
                 state.mode = Mode::Polled(POLL_INTERVAL);
+                return Some(source);
             }
         }
-        self.changed.notify_all();
-        state
+        state.mode = Mode::Interrupts(Some(source));
+        None
     }
 }
 

@@ -88,7 +88,7 @@ enum Driver {
     /// Its slots take turns, under the lock of [`Inner`].
     Serial(Box<AnyReader>),
     /// Its slots work in parallel, without that lock.
-    Parallel(Arc<Parallel<AnyReader>>),
+    Parallel(Arc<Parallel<AnyReader>>, Arc<Demux>),
 }
 
 struct Inner {
@@ -260,7 +260,7 @@ impl SharedReader {
             inner.driver = Some(self.open(opened)?);
         }
         match &mut inner.driver {
-            Some(Driver::Parallel(parallel)) => {
+            Some(Driver::Parallel(parallel, _)) => {
                 let parallel = parallel.clone();
                 let has_worked = inner.has_worked;
                 drop(inner);
@@ -273,7 +273,7 @@ impl SharedReader {
                 }
                 let mut inner = self.inner.lock();
                 match &inner.driver {
-                    Some(Driver::Parallel(now)) if Arc::ptr_eq(now, &parallel) => {
+                    Some(Driver::Parallel(now, _)) if Arc::ptr_eq(now, &parallel) => {
                         self.note(&mut inner, result)
                     }
                     // What this says of the reader is known already.
@@ -315,15 +315,19 @@ impl SharedReader {
                 .map(|cancel| Box::new(move |_| cancel()) as CancelSlot);
             Driver::Serial(Box::new(opened.reader))
         } else {
+            let mut shared = None;
             let readers = opened.reader.split(|input| {
                 let (demux, transports) = Demux::transports(input, opened.senders, opened.cancel);
-                *lock(&self.cancel) = Some(Box::new(move |slot| demux.cancel(slot)));
+                shared = Some(demux);
                 let boxed = transports
                     .into_iter()
                     .map(|slot| Box::new(slot) as Box<dyn Transport>);
                 boxed.collect()
             });
-            Driver::Parallel(Arc::new(Parallel::new(readers, busy)))
+            let demux = shared.ok_or(SharedError::Failed)?;
+            let to_cancel = demux.clone();
+            *lock(&self.cancel) = Some(Box::new(move |slot| to_cancel.cancel(slot)));
+            Driver::Parallel(Arc::new(Parallel::new(readers, busy)), demux)
         };
         self.events.listen(opened.notifications);
         Ok(driver)
@@ -332,8 +336,9 @@ impl SharedReader {
     fn close(&self, inner: &mut Inner) {
         self.events.close();
         *lock(&self.cancel) = None;
-        if let Some(Driver::Parallel(parallel)) = inner.driver.take() {
-            // Their threads do not hold this lock while they work.
+        if let Some(Driver::Parallel(parallel, demux)) = inner.driver.take() {
+            // Their threads do not hold this lock while they work. A command ends now, not with its card.
+            demux.close();
             parallel.close();
         }
         inner.has_worked = false;

@@ -2,7 +2,7 @@
 
 use super::pipe::{Completion, Pipe};
 use super::signal::Interruption;
-use crate::transport::Error;
+use crate::transport::{BulkPipe, Error};
 use std::time::{Duration, Instant};
 use std::vec::Vec;
 use zeroize::Zeroize;
@@ -190,8 +190,16 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
 
     /// Ends both transfers, and drops the data received.
     pub(super) fn clear(&mut self) -> Result<(), Error> {
+        let out = self.clear_out();
+        out.and(self.clear_input())
+    }
+
+    fn clear_out(&mut self) -> Result<(), Error> {
         self.failure = None;
-        self.abandon_out()?;
+        self.abandon_out()
+    }
+
+    fn clear_input(&mut self) -> Result<(), Error> {
         let result = self.abandon_input();
         self.carried.clear();
         result
@@ -199,10 +207,16 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
 
     /// The same, and ends the halt of both pipes.
     pub(super) fn clear_halt(&mut self) -> Result<(), Error> {
-        let cleared = self.clear();
-        let out = self.out.pipe.clear_halt();
-        let input = self.input.pipe.clear_halt();
-        cleared.and(out).and(input)
+        let out = self.clear_halt_of(BulkPipe::Out);
+        out.and(self.clear_halt_of(BulkPipe::In))
+    }
+
+    /// The same with one pipe. The other one is not touched.
+    pub(super) fn clear_halt_of(&mut self, pipe: BulkPipe) -> Result<(), Error> {
+        match pipe {
+            BulkPipe::Out => self.clear_out().and(self.out.pipe.clear_halt()),
+            BulkPipe::In => self.clear_input().and(self.input.pipe.clear_halt()),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::bulk::Bulk;
 use super::platform::{BulkIn, BulkOut, Claim, Control};
 use super::signal::Signal;
-use crate::transport::{Error, Transport};
+use crate::transport::{BulkPipe, Error, Transport};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -109,6 +109,13 @@ impl Transport for UsbTransport {
     fn clear_halt(&mut self) -> Result<(), Error> {
         match &mut self.pipes {
             Some(pipes) => pipes.clear_halt(),
+            None => Ok(()),
+        }
+    }
+
+    fn clear_halt_of(&mut self, pipe: BulkPipe) -> Result<(), Error> {
+        match &mut self.pipes {
+            Some(pipes) => pipes.clear_halt_of(pipe),
             None => Ok(()),
         }
     }

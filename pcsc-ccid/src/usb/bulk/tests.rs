@@ -27,6 +27,8 @@ struct State {
     pending: Option<Vec<u8>>,
     done: Option<Completion>,
     cancellations: usize,
+    /// How often a halt was ended.
+    clearings: usize,
     is_out: bool,
     is_gone: bool,
     /// The error with which ending a halt fails.
@@ -52,7 +54,7 @@ impl Fake {
         fake
     }
 
-    fn out() -> Fake {
+    pub(in crate::usb) fn out() -> Fake {
         Fake::with(|state| state.is_out = true)
     }
 
@@ -66,7 +68,7 @@ impl Fake {
         Fake::with(|state| state.halt = Some(error))
     }
 
-    fn will_end(&self, result: Result<(), Error>, data: &[u8]) {
+    pub(in crate::usb) fn will_end(&self, result: Result<(), Error>, data: &[u8]) {
         self.state
             .lock()
             .unwrap()
@@ -77,6 +79,11 @@ impl Fake {
     fn end(&self, result: Result<(), Error>, data: &[u8]) {
         self.state.lock().unwrap().end((result, data.to_vec()));
         self.signal.wake();
+    }
+
+    pub(in crate::usb) fn last_submitted(&self) -> Vec<u8> {
+        let state = self.state.lock().unwrap();
+        state.submitted.last().cloned().unwrap_or_default()
     }
 
     fn submissions(&self) -> usize {
@@ -136,7 +143,9 @@ impl Pipe for Fake {
     }
 
     fn clear_halt(&mut self) -> Result<(), Error> {
-        self.state.lock().unwrap().halt.map_or(Ok(()), Err)
+        let mut state = self.state.lock().unwrap();
+        state.clearings += 1;
+        state.halt.map_or(Ok(()), Err)
     }
 
     fn max_packet_size(&self) -> usize {
@@ -390,4 +399,19 @@ fn a_cancellation_that_races_with_the_answer_loses_no_data() {
         }
     }
     assert!(cancelled > 0);
+}
+
+#[test]
+fn the_halt_of_one_pipe_is_ended_without_the_other() {
+    for (pipe, cleared) in [(BulkPipe::Out, [1, 0]), (BulkPipe::In, [0, 1])] {
+        let mut bench = bench();
+        bench.send(b"command").unwrap();
+        assert_eq!(bench.bulk.clear_halt_of(pipe), Ok(()));
+        let [out, input] = [&bench.out, &bench.input].map(|fake| fake.state.lock().unwrap());
+        assert_eq!([out.clearings, input.clearings], cleared, "{pipe:?}");
+        // The command's transfer goes on unless it is its own pipe.
+        assert_eq!(out.cancellations, cleared[0], "{pipe:?}");
+        drop((out, input));
+        assert_eq!(bench.bulk.clear_halt(), Ok(()));
+    }
 }
