@@ -1,11 +1,10 @@
 //! An open device, its claimed interfaces and their endpoints.
 
 use super::super::error::Refusal;
-use super::super::pipe::Pipe;
 use super::super::signal::Signal;
+use super::control::Control;
 use super::pipe::UsbfsPipe;
 use super::reactor::Reactor;
-use crate::transport::Error;
 use pcsc_usbfs::TransferKind;
 use rustix::fd::OwnedFd;
 use rustix::fs::{open, Mode, OFlags};
@@ -13,9 +12,7 @@ use rustix::io::Errno;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 use std::vec::Vec;
-use zeroize::Zeroize;
 
 /// The most bytes of descriptors that are read.
 const MAX_DESCRIPTORS: usize = 1 << 20;
@@ -103,9 +100,7 @@ impl OpenDevice {
 
     /// The control pipe, for the thread of `signal`.
     pub(in crate::usb) fn control(&self, signal: &Arc<Signal>) -> Control {
-        Control {
-            pipe: UsbfsPipe::new(&self.reactor, signal, TransferKind::Control, 0, 8),
-        }
+        Control::new(UsbfsPipe::new(&self.reactor, signal, TransferKind::Control, 0, 8))
     }
 }
 
@@ -198,118 +193,6 @@ fn max_packet_size(descriptors: &[u8], interface: u8, address: u8) -> usize {
     64
 }
 
-/// The control pipe.
-#[derive(Debug)]
-pub(in crate::usb) struct Control {
-    pipe: UsbfsPipe,
-}
-
-/// `bmRequestType` of a class request to an interface, without the direction (USB 2.0, clause 9.3).
-const CLASS_REQUEST: u8 = 0x21;
-/// `bmRequestType` of a standard request to the device, likewise.
-const STANDARD_REQUEST: u8 = 0x00;
-
-impl Control {
-    /// Makes a class request to an interface, with data for the device.
-    pub(in crate::usb) fn send(
-        &mut self,
-        interface: u8,
-        request: u8,
-        value: u16,
-        data: &[u8],
-        timeout: Duration,
-    ) -> Result<(), Error> {
-        let mut message = setup(CLASS_REQUEST, request, value, interface.into(), data.len())?;
-        message.extend_from_slice(data);
-        let mut sent = self.transfer(message, timeout)?;
-        // It may be a PIN.
-        sent.as_mut_slice().zeroize();
-        Ok(())
-    }
-
-    /// Makes a class request to an interface, with data from the device. Returns their length.
-    pub(in crate::usb) fn receive(
-        &mut self,
-        interface: u8,
-        request: u8,
-        value: u16,
-        into: &mut [u8],
-        timeout: Duration,
-    ) -> Result<usize, Error> {
-        self.receive_of(CLASS_REQUEST, request, value, interface.into(), into, timeout)
-    }
-
-    /// The same for a standard request to the device.
-    pub(in crate::usb) fn receive_standard(
-        &mut self,
-        request: u8,
-        value: u16,
-        index: u16,
-        into: &mut [u8],
-        timeout: Duration,
-    ) -> Result<usize, Error> {
-        self.receive_of(STANDARD_REQUEST, request, value, index, into, timeout)
-    }
-
-    fn receive_of(
-        &mut self,
-        kind: u8,
-        request: u8,
-        value: u16,
-        index: u16,
-        into: &mut [u8],
-        timeout: Duration,
-    ) -> Result<usize, Error> {
-        let limit = into.len().min(u16::MAX.into());
-        let mut message = setup(kind | 0x80, request, value, index, limit)?;
-        message.resize(SETUP_SIZE + limit, 0);
-        let answer = self.transfer(message, timeout)?;
-        let data = answer.get(SETUP_SIZE..).unwrap_or(&[]);
-        let length = data.len().min(into.len());
-        into[..length].copy_from_slice(&data[..length]);
-        Ok(length)
-    }
-
-    /// Makes a control transfer. Returns the setup packet and the data behind it.
-    fn transfer(&mut self, message: Vec<u8>, timeout: Duration) -> Result<Vec<u8>, Error> {
-        self.pipe.reclaim()?;
-        self.pipe.submit(message);
-        // A buffer that is not returned is wiped: it may hold a PIN.
-        match self.pipe.wait(Instant::now().checked_add(timeout)) {
-            Ok(mut completion) => match completion.result {
-                Ok(()) => Ok(completion.buffer),
-                Err(error) => {
-                    completion.buffer.zeroize();
-                    Err(self.pipe.explain(error))
-                }
-            },
-            Err(interruption) => {
-                let late = self.pipe.reclaim()?.map(|mut late| {
-                    late.buffer.zeroize();
-                    late.result
-                });
-                match late {
-                    Some(Err(Error::Gone)) => Err(Error::Gone),
-                    _ => Err(interruption.into()),
-                }
-            }
-        }
-    }
-}
-
-/// Bytes of a setup packet (USB 2.0, clause 9.3).
-const SETUP_SIZE: usize = 8;
-
-fn setup(kind: u8, request: u8, value: u16, index: u16, length: usize) -> Result<Vec<u8>, Error> {
-    let length = u16::try_from(length).map_err(|_| Error::Fault)?;
-    let mut message = Vec::with_capacity(SETUP_SIZE + usize::from(length));
-    message.extend([kind, request]);
-    for word in [value, index, length] {
-        message.extend(word.to_le_bytes());
-    }
-    Ok(message)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -329,15 +212,6 @@ mod tests {
         assert_eq!(max_packet_size(&descriptors, 1, 0x82), 512);
         assert_eq!(max_packet_size(&descriptors, 1, 0x01), 64);
         assert_eq!(max_packet_size(&descriptors, 2, 0x01), 64);
-    }
-
-    #[test]
-    fn a_request_is_as_the_specification_has_it() {
-        assert_eq!(
-            setup(0xA1, 1, 0x0201, 3, 0x104),
-            Ok(std::vec![0xA1, 1, 1, 2, 3, 0, 4, 1])
-        );
-        assert_eq!(setup(0x21, 1, 0x0201, 3, 0x1_0000), Err(Error::Fault));
     }
 
     proptest! {

@@ -2,8 +2,9 @@
 
 use super::super::candidate::{Candidate, DeviceIdentity, Place, Source};
 use super::super::error::{OpenError, Refusal};
+use super::control::Control;
 use super::descriptors::readers;
-use super::device::{Control, OpenDevice};
+use super::device::OpenDevice;
 use crate::descriptor::Unusable;
 use std::format;
 use std::io;

@@ -1,5 +1,6 @@
 //! Linux and Android: the system calls of `pcsc-usbfs`, /sys, udev and netlink.
 
+mod control;
 mod descriptors;
 pub(super) mod device;
 mod events;
@@ -15,7 +16,8 @@ pub(super) mod tests;
 mod udev;
 mod uevent;
 
-pub(super) use device::{BulkIn, BulkOut, Claim, Control, InterruptIn, OpenDevice};
+pub(super) use control::Control;
+pub(super) use device::{BulkIn, BulkOut, Claim, InterruptIn, OpenDevice};
 pub(super) use events::Events;
 pub use events::HotplugStopper;
 pub use from_fd::readers_from_fd;
