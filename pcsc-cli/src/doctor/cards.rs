@@ -55,9 +55,9 @@ impl Checked {
         let name = printable(&reader.name.to_string_lossy());
         if reader.state.contains(State::UNAVAILABLE) || reader.state.is_empty() {
             self.is_in_use = true;
-            let text = format!("{name} cannot be used: another process has it, or it does not answer");
-            self.findings
-                .push(Finding::bad("reader", text).advise("End that process, or plug the reader in again."));
+            let text = format!("{name} cannot be used: something else has it, or it does not answer");
+            let advice = "See what is said about it above, or plug it in again.";
+            self.findings.push(Finding::bad("reader", text).advise(advice));
             return;
         }
         self.usable += 1;

@@ -21,6 +21,8 @@ const SCENARIOS: &[(&str, u64)] = &[
     ("descriptor", 240),
     ("reset", 480),
     ("foreign", 900),
+    ("identical", 900),
+    ("doctor", 480),
     // Last: its events keep udev busy for long.
     ("hotplug", 1600),
 ];
@@ -43,6 +45,8 @@ fn booted() -> &'static Result<Kept, Error> {
             format!("{tests}/python/client.py"),
             stock::library().display().to_string(),
             artifacts::card("usbip").display().to_string(),
+            artifacts::binary("pcsc-cli", "pcsc").display().to_string(),
+            format!("{tests}/../target/guest-kernel/modules"),
         ];
         let mut lab = Lab::new();
         lab.card_reader();
@@ -330,4 +334,82 @@ fn a_card_of_others_signs_in_qemus_reader() {
     for part in ["ERR: C_GenerateRandom failed", "1 errors"] {
         assert!(test.contains(part), "no {part}: {test}");
     }
+}
+
+#[test]
+fn four_readers_of_one_model_are_told_apart() {
+    let Some(facts) = facts("identical") else { return };
+    let serials: Vec<String> = (0..4)
+        .map(|number| format!("SN-000{number}=card-{number}"))
+        .collect();
+    for (round, ways) in [
+        ("first", &["readers"][..]),
+        ("again", &["readers", "list", "by-port"]),
+        ("serials", &["list", "by-serial"]),
+        ("daemon", &["readers", "list", "by-serial"]),
+    ] {
+        let plugged = facts.get(&format!("{round}/plugged"));
+        assert_eq!(plugged.matches("=card-").count(), 4, "{plugged}");
+        for way in ways {
+            let by_serial = serials.join(" ");
+            let expected = if *way == "by-serial" { &by_serial } else { plugged };
+            assert_eq!(facts.get(&format!("{round}/{way}")), expected, "{round}/{way}");
+        }
+    }
+    // The order was another one.
+    assert_ne!(facts.get("first/plugged"), facts.get("again/plugged"));
+}
+
+#[test]
+fn the_command_says_who_keeps_a_reader() {
+    let Some(facts) = facts("doctor") else { return };
+    let has = |fact: &str, parts: &[&str]| {
+        let text = facts.get(fact);
+        for part in parts {
+            assert!(text.contains(part), "{fact} without {part:?}: {text}");
+        }
+    };
+    let reader = "234b:0000 Echo & Söhne Echo reader at ";
+    has(
+        "free",
+        &[
+            "Some(0) ",
+            &format!("ok   USB      {reader}"),
+            ":1.0 can be opened",
+            "the card answers (T=0",
+        ],
+    );
+    has(
+        "held",
+        &[
+            &format!("BAD  USB      {reader}"),
+            "the reader is in use by guest-agent (process HOLDER) | ",
+            "-> End that program. To share readers between programs, run pcscd.",
+            "cannot be used: something else has it",
+        ],
+    );
+    has(
+        "served",
+        &[
+            "Some(0) ok   daemon   pcscd answers",
+            "is there; the daemon drives it",
+            "All is well: ",
+        ],
+    );
+    has(
+        "served-by-daemon-alone",
+        &[
+            "in use by pcscd (process ",
+            "-> Go through pcscd: leave out --backend standalone",
+        ],
+    );
+    has(
+        "driver",
+        &[
+            "BAD  USB      072f:2200 ",
+            "the reader is in use by the kernel's driver pn533_usb | ",
+            "-> As root: modprobe -r pn533_usb;",
+        ],
+    );
+    has("no-driver", &["ok   USB      072f:2200 ", "can be opened"]);
 }

@@ -66,6 +66,14 @@ impl<F: UsbFunction + 'static> Plugged<F> {
         self.wait(limit, |bus| bus.configured())
     }
 
+    /// What the kernel calls the device's place, such as 2-1, once it has found the device.
+    ///
+    /// # Errors
+    /// If the kernel's controller cannot be read.
+    pub fn port(&self) -> io::Result<Option<String>> {
+        self.port.name()
+    }
+
     /// Waits until `ready` returns true; it is called after each request and change. Returns false after
     /// `limit`.
     pub fn wait_for(&self, limit: Duration, mut ready: impl FnMut(&mut F) -> bool) -> bool {

@@ -53,6 +53,11 @@ impl Port {
         Err(io::Error::other("every port has a device"))
     }
 
+    /// What the kernel calls the device's place, such as 2-1. `None` until it has found the device.
+    pub(super) fn name(&self) -> io::Result<Option<String>> {
+        name_of(self.0)
+    }
+
     /// Detaches the device. The kernel closes its end of the socket.
     pub(super) fn detach(&self) -> io::Result<()> {
         fs::write(Path::new(CONTROLLER).join("detach"), self.0.to_string())
@@ -62,16 +67,22 @@ impl Port {
 /// Whether the kernel still has the device that was detached from this port. A new device on the port would
 /// be taken for that one.
 fn is_on_the_bus(port: u32) -> io::Result<bool> {
+    Ok(name_of(port)?.is_some())
+}
+
+/// The name of the device on this port.
+fn name_of(port: u32) -> io::Result<Option<String>> {
     // Each root hub is a bus, usbN; the device on its first port is N-1.
     for hub in fs::read_dir(CONTROLLER)? {
         let hub = hub?;
         let name = hub.file_name();
         let bus = name.to_str().and_then(|name| name.strip_prefix("usb"));
         if let Some(bus) = bus.filter(|bus| bus.parse::<u32>().is_ok()) {
-            if hub.path().join(format!("{bus}-{}", port + 1)).exists() {
-                return Ok(true);
+            let device = format!("{bus}-{}", port + 1);
+            if hub.path().join(&device).exists() {
+                return Ok(Some(device));
             }
         }
     }
-    Ok(false)
+    Ok(None)
 }

@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod acr122;
 mod actor;
 mod bench;
 mod bus;
@@ -13,9 +14,11 @@ mod clients;
 mod composite;
 mod daemon;
 mod descriptor;
+mod doctor;
 mod echo;
 mod foreign;
 mod hotplug;
+mod identical;
 mod loopback;
 mod path;
 mod quiet;

@@ -33,6 +33,8 @@ pub fn find(name: &str) -> Option<Scenario> {
         "bench" => bench::scenario,
         "cards" => cards::scenario,
         "clients" => clients::scenario,
+        "doctor" => crate::doctor::scenario,
+        "identical" => crate::identical::scenario,
         "foreign" => foreign::scenario,
         "hotplug" => hotplug::scenario,
         "two-processes" => sharing::two_processes,

@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 /// Strings 1 and 2 are the manufacturer and the product; the interfaces' follow.
 const FIRST_INTERFACE_NAME: u8 = 3;
 
+/// The string of the serial number, if there is one.
+const SERIAL: u8 = 0x20;
+
 /// A device with one reader or, composite, with several. Its clock goes with the real one, `pace` times as
 /// fast.
 pub struct Simulated {
@@ -17,6 +20,7 @@ pub struct Simulated {
     plugged: Instant,
     /// Interface 0 is a keyboard.
     has_keyboard: bool,
+    serial: Option<String>,
 }
 
 /// A boot keyboard's interface: its number 0, its HID descriptor (HID 1.11, clause 6.2.1) and its endpoint,
@@ -34,12 +38,19 @@ impl Simulated {
             pace,
             plugged: Instant::now(),
             has_keyboard: false,
+            serial: None,
         }
     }
 
     /// With a keyboard as interface 0: the readers' numbers begin at 1.
     pub fn with_keyboard(mut self) -> Self {
         self.has_keyboard = true;
+        self
+    }
+
+    /// With a serial number.
+    pub fn with_serial(mut self, serial: &str) -> Self {
+        self.serial = Some(serial.into());
         self
     }
 
@@ -104,10 +115,16 @@ pub fn base_name(model: &Model) -> String {
 
 impl UsbFunction for Simulated {
     fn device_descriptor(&self) -> [u8; 18] {
-        self.models()
+        let models = self.models();
+        let mut descriptor = models
             .first()
             .map(|model| model.device_descriptor())
-            .unwrap_or_default()
+            .unwrap_or_default();
+        if self.serial.is_some() {
+            // iSerialNumber (USB 2.0, table 9-8).
+            descriptor[16] = SERIAL;
+        }
+        descriptor
     }
 
     fn configuration(&self) -> Vec<u8> {
@@ -127,6 +144,7 @@ impl UsbFunction for Simulated {
         match index {
             1 => device.manufacturer.clone(),
             2 => device.product.clone(),
+            SERIAL => self.serial.clone(),
             _ => {
                 let mut names = models.iter().filter_map(|model| model.interface_name.clone());
                 names.nth(index.checked_sub(FIRST_INTERFACE_NAME)?.into())
