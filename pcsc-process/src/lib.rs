@@ -11,10 +11,12 @@
 //! A program may fork. [`generation`] differs in the child, which then leaves alone what belongs to its
 //! parent.
 
+pub mod activation;
 pub mod cancellation;
 mod descriptor;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod generation;
+pub mod peer;
 pub mod socket;
 pub mod wait;
 mod waker;
