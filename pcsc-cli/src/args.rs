@@ -256,7 +256,15 @@ names its socket, and without it where the socket is pcscd's.
   pcsc share &
   PCSCLITE_CSOCK_NAME=$XDG_RUNTIME_DIR/pcsc/pcscd.comm pcsc_scan
 
-SIGTERM and SIGINT end the server: its clients are disconnected, and its socket is removed.";
+SIGTERM and SIGINT end the server: its clients are disconnected, and its socket is removed. A socket that systemd \
+passes (LISTEN_FDS) is used instead of one of its own.
+
+By default only the user who runs the server, and root, are served. A refused program gets \
+SCARD_W_SECURITY_VIOLATION, and the log says which user it was. In a GLOB, * stands for any text and ? for one \
+character; --reader is one, too, and offers the readers that match.
+
+Limits: 2,000 programs' contexts at a time, 200 connections to cards in each, 30 seconds for a message or an answer \
+that has begun.";
 
 /// Share readers with all programs: serve pcscd's protocol, without pcscd
 ///
@@ -272,6 +280,30 @@ pub struct Share {
     /// End when there was no client for so many seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     pub auto_exit: Option<Duration>,
+
+    /// Serve this user, by name or number; can be repeated
+    #[arg(long, value_name = "USER")]
+    pub allow_user: Vec<String>,
+
+    /// Serve the members of this group, by name or number; can be repeated
+    #[arg(long, value_name = "GROUP")]
+    pub allow_group: Vec<String>,
+
+    /// Do not offer the readers with such names; can be repeated
+    #[arg(long, value_name = "GLOB")]
+    pub hide: Vec<String>,
+
+    /// Refuse SCardControl: PIN pads, and the reader's own commands
+    #[arg(long)]
+    pub no_control: bool,
+
+    /// The permissions of the socket, in octal digits [default: 0600, or 0666 if others are allowed]
+    #[arg(long, value_name = "MODE", value_parser = octal)]
+    pub mode: Option<u32>,
+
+    /// The group that the socket belongs to, by name or number
+    #[arg(long, value_name = "GROUP")]
+    pub group: Option<String>,
 }
 
 /// Print the completions for a shell
@@ -291,6 +323,12 @@ pub enum Protocol {
     T0,
     /// T=1, of blocks
     T1,
+}
+
+/// Permissions in octal digits.
+fn octal(text: &str) -> Result<u32, String> {
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
+    mode.ok_or_else(|| "permissions are octal digits, 0777 at most".into())
 }
 
 /// A hundred years: for ever, and short enough to be added to any time.

@@ -5,6 +5,7 @@
 //! JSON. `problem` has what can go wrong, with the exit codes.
 #![forbid(unsafe_code)]
 
+mod accounts;
 mod apdu_text;
 mod args;
 mod atr_text;

@@ -42,6 +42,11 @@ impl Incoming {
         self.deadline = None;
     }
 
+    /// Lets the client take no more time than for a message that has begun.
+    pub fn hurry(&mut self) {
+        self.deadline = Some(Instant::now() + self.patience);
+    }
+
     /// Takes the next bytes.
     ///
     /// # Errors

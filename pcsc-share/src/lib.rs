@@ -35,6 +35,7 @@
 //! shared                 what clients share: waiters (for an event), contexts (to be cancelled), readers, limits
 //! incoming, outgoing     a client's socket: messages; answers and events
 //! readers                the list of all sources' readers
+//! policy                 who may use which of them
 //! source                 where readers come from
 //! ```
 #![forbid(unsafe_code)]
@@ -44,6 +45,7 @@ mod contexts;
 mod incoming;
 mod limits;
 mod outgoing;
+mod policy;
 mod random;
 mod readers;
 mod server;
@@ -54,5 +56,6 @@ mod sync;
 mod waiters;
 
 pub use limits::Limits;
+pub use policy::Policy;
 pub use server::{Options, Server};
 pub use source::{Connected, Failed, ManagerSource, Session, Source, Transmitted};

@@ -5,17 +5,24 @@ use std::sync::Arc;
 
 use pcsc_wire::ReaderState;
 
+use crate::policy::Policy;
 use crate::source::Source;
 
-/// The readers of all sources, in the order of the sources.
+/// The readers of all sources that are offered, in the order of the sources.
 pub struct Readers {
     sources: Vec<Arc<dyn Source>>,
+    policy: Policy,
 }
 
 impl Readers {
-    /// The readers of these sources.
-    pub fn new(sources: Vec<Arc<dyn Source>>) -> Readers {
-        Readers { sources }
+    /// The readers of these sources that the policy offers.
+    pub fn new(sources: Vec<Arc<dyn Source>>, policy: Policy) -> Readers {
+        Readers { sources, policy }
+    }
+
+    /// Who may use which readers.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// The sources.
@@ -26,8 +33,17 @@ impl Readers {
     /// Calls `look` with each reader.
     pub fn each(&self, look: &mut dyn FnMut(ReaderState<'_>)) {
         for source in &self.sources {
-            source.each_reader(look);
+            self.each_of(&**source, look);
         }
+    }
+
+    /// Calls `look` with each reader of a source.
+    fn each_of(&self, source: &dyn Source, look: &mut dyn FnMut(ReaderState<'_>)) {
+        source.each_reader(&mut |reader| {
+            if self.policy.offers(reader.name) {
+                look(reader);
+            }
+        });
     }
 
     /// How many there are.
@@ -41,7 +57,7 @@ impl Readers {
     pub fn find(&self, name: &[u8]) -> Option<(usize, Vec<u8>)> {
         self.sources.iter().enumerate().find_map(|(number, source)| {
             let mut found = None;
-            source.each_reader(&mut |reader| {
+            self.each_of(&**source, &mut |reader| {
                 if reader.name == name {
                     found = Some((number, name.to_vec()));
                 }
@@ -60,15 +76,15 @@ impl Readers {
         let came_and_went: u64 = events.map(|events| events.saturating_sub(1)).sum();
         (came_and_went % 0x7FFF) as u32 + 1
     }
-}
 
-/// What of a source's readers is an event for clients that wait: which readers there are, and what is in
-/// them. Connections to them are none, as in pcscd.
-pub fn fingerprint(source: &dyn Source) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    source.each_reader(&mut |reader| {
-        (reader.name, reader.event_counter, reader.state, reader.atr).hash(&mut hasher);
-    });
-    source.reader_events().hash(&mut hasher);
-    hasher.finish()
+    /// What of a source's readers is an event for clients that wait: which readers there are, and what is in them.
+    /// Connections to them are none, as in pcscd.
+    pub fn fingerprint(&self, source: &dyn Source) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.each_of(source, &mut |reader| {
+            (reader.name, reader.event_counter, reader.state, reader.atr).hash(&mut hasher);
+        });
+        source.reader_events().hash(&mut hasher);
+        hasher.finish()
+    }
 }

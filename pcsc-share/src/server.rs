@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use pcsc_process::peer::Peer;
 use pcsc_process::wait::ChangeCounter;
 use pcsc_process::Waker;
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
@@ -16,8 +17,9 @@ use rustix::io::Errno;
 use crate::client::Client;
 use crate::contexts::Contexts;
 use crate::limits::Limits;
+use crate::policy::Policy;
 use crate::random;
-use crate::readers::{fingerprint, Readers};
+use crate::readers::Readers;
 use crate::shared::Shared;
 use crate::socket::Socket;
 use crate::source::Source;
@@ -30,17 +32,24 @@ const STACK: usize = 256 * 1024;
 /// How long the end of a server waits for calls in progress.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How many clients are told at a time that they are refused. Further ones are closed at once.
+const STRANGERS: usize = 16;
+
 /// How a server behaves.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// What clients may use.
     pub limits: Limits,
+    /// Who may use which readers.
+    pub policy: Policy,
 }
 
 /// A server with its sources. Dropping it ends the sources.
 pub struct Server {
     shared: Arc<Shared>,
     clients: Arc<Running>,
+    /// The threads of clients that are refused.
+    strangers: Arc<Running>,
     watchers: Vec<JoinHandle<()>>,
     is_over: Arc<AtomicBool>,
 }
@@ -52,6 +61,16 @@ struct Running {
     ended: ChangeCounter,
     /// Ends the poll when the last thread has ended.
     waker: Waker,
+}
+
+impl Running {
+    fn new() -> io::Result<Arc<Running>> {
+        Ok(Arc::new(Running {
+            count: AtomicUsize::new(0),
+            ended: ChangeCounter::default(),
+            waker: Waker::new()?,
+        }))
+    }
 }
 
 /// Counts a client's thread while it lives.
@@ -74,17 +93,14 @@ impl Server {
     pub fn start(sources: Vec<Arc<dyn Source>>, options: Options) -> io::Result<Server> {
         let mut server = Server {
             shared: Arc::new(Shared {
-                readers: Readers::new(sources),
+                readers: Readers::new(sources, options.policy),
                 waiters: Waiters::default(),
                 contexts: Contexts::default(),
                 limits: options.limits,
                 last_card: AtomicU32::new(random::number() as u32),
             }),
-            clients: Arc::new(Running {
-                count: AtomicUsize::new(0),
-                ended: ChangeCounter::default(),
-                waker: Waker::new()?,
-            }),
+            clients: Running::new()?,
+            strangers: Running::new()?,
             watchers: Vec::new(),
             is_over: Arc::default(),
         };
@@ -202,19 +218,29 @@ impl Server {
 
     /// Begins to serve a client. `None` if there is no room for it.
     fn admit(&self, number: u64, stream: UnixStream) -> Option<Arc<Client>> {
-        let running = &self.clients;
-        let limit = self.shared.limits.clients;
+        let refuse = |why: &dyn std::fmt::Display| log::error!("a client is refused: {why}");
+        let peer = Peer::of(&stream).inspect_err(|error| refuse(error)).ok()?;
+        let is_refused = !self.shared.readers.policy().admits(&peer);
+        let (running, limit) = if is_refused {
+            let (user, process) = (peer.user, peer.process.unwrap_or(0));
+            log::warn!(
+                "user {user} (process {process}) is refused: neither the user nor a group of it is allowed"
+            );
+            (&self.strangers, STRANGERS)
+        } else {
+            (&self.clients, self.shared.limits.clients)
+        };
         if running.count.load(Ordering::SeqCst) >= limit {
-            log::error!("a client is refused: there are {limit} already");
+            refuse(&format_args!("there are {limit} already"));
             return None;
         }
         running.count.fetch_add(1, Ordering::SeqCst);
         let guard = Guard(running.clone());
-        if let Err(error) = stream.set_nonblocking(false) {
-            log::error!("a client is refused: {error}");
-            return None;
-        }
-        let client = Arc::new(Client::new(number, stream, &self.shared));
+        stream
+            .set_nonblocking(false)
+            .inspect_err(|error| refuse(error))
+            .ok()?;
+        let client = Arc::new(Client::new(number, is_refused, stream, &self.shared));
         let (served, shared) = (client.clone(), self.shared.clone());
         let work = move || {
             let _guard = guard;
@@ -223,13 +249,8 @@ impl Server {
         let builder = thread::Builder::new()
             .name("pcsc-client".into())
             .stack_size(STACK);
-        match builder.spawn(work) {
-            Ok(_) => Some(client),
-            Err(error) => {
-                log::error!("a client is refused: {error}");
-                None
-            }
-        }
+        builder.spawn(work).inspect_err(|error| refuse(error)).ok()?;
+        Some(client)
     }
 }
 
@@ -256,7 +277,7 @@ fn watch(source: &dyn Source, shared: &Shared, is_over: &AtomicBool) {
         if is_over.load(Ordering::SeqCst) {
             return;
         }
-        let now = fingerprint(source);
+        let now = shared.readers.fingerprint(source);
         if before.replace(now).is_some_and(|before| before != now) {
             shared.waiters.signal();
         }

@@ -4,18 +4,21 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use pcsc_process::activation;
 use pcsc_share::socket::{default_socket, Access, Socket, SocketError};
-use pcsc_share::{ManagerSource, Options, Server, Source};
+use pcsc_share::{ManagerSource, Options, Policy, Server, Source};
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use crate::accounts;
 use crate::args::{Global, Share};
 use crate::problem::{Exit, Problem};
 
 /// Serves until a signal ends it.
 pub fn run(global: &Global, arguments: &Share) -> Result<(), Problem> {
-    global.refuse("pcsc share", &["--json", "--backend", "--reader"])?;
+    global.refuse("pcsc share", &["--json", "--backend"])?;
     let failed = |what: &str, error: std::io::Error| Problem::new(Exit::Failed, format!("{what}: {error}."));
+    let policy = policy(global, arguments)?;
     // Before any thread starts, and before there is anything to clean up.
     let (sender, end) = UnixStream::pair().map_err(|error| failed("There is no descriptor", error))?;
     for signal in [SIGTERM, SIGINT] {
@@ -25,12 +28,42 @@ pub fn run(global: &Global, arguments: &Share) -> Result<(), Problem> {
             .map_err(|error| failed("A signal cannot be handled", error))?;
     }
     allow_descriptors();
-    let socket = listen(path(global)?)?;
+    let socket = match activation::socket() {
+        Some(socket) => Socket::inherited(socket.into()),
+        None => listen(path(global)?, access(arguments, &policy)?)?,
+    };
     let sources = arguments.sources.iter().map(|source| open(source));
-    let server = Server::start(sources.collect::<Result<_, _>>()?, Options::default());
+    let options = Options {
+        policy,
+        ..Options::default()
+    };
+    let server = Server::start(sources.collect::<Result<_, _>>()?, options);
     let server = server.map_err(|error| failed("The server cannot start", error))?;
     let served = server.run(socket, &end, arguments.auto_exit);
     served.map_err(|error| failed("The socket has failed", error))
+}
+
+/// Who may use which readers.
+fn policy(global: &Global, arguments: &Share) -> Result<Policy, Problem> {
+    let users = arguments.allow_user.iter().map(|name| accounts::user(name));
+    let groups = arguments.allow_group.iter().map(|name| accounts::group(name));
+    Ok(Policy {
+        users: users.collect::<Result<_, _>>()?,
+        groups: groups.collect::<Result<_, _>>()?,
+        readers: global.reader.iter().cloned().collect(),
+        hidden: arguments.hide.clone(),
+        controls: !arguments.no_control,
+    })
+}
+
+/// Who may open the socket. Those who may not, but are served, could not connect.
+fn access(arguments: &Share, policy: &Policy) -> Result<Access, Problem> {
+    let is_private = policy.users.is_empty() && policy.groups.is_empty();
+    let group = arguments.group.as_deref().map(accounts::group);
+    Ok(Access {
+        mode: arguments.mode.unwrap_or(if is_private { 0o600 } else { 0o666 }),
+        group: group.transpose()?,
+    })
 }
 
 /// Where to listen.
@@ -45,11 +78,7 @@ fn path(global: &Global) -> Result<PathBuf, Problem> {
     })
 }
 
-fn listen(path: PathBuf) -> Result<Socket, Problem> {
-    let access = Access {
-        mode: 0o600,
-        group: None,
-    };
+fn listen(path: PathBuf, access: Access) -> Result<Socket, Problem> {
     let socket = Socket::bind(&path, access).map_err(|error| {
         let exit = match error {
             SocketError::InUse(_) => Exit::InUse,

@@ -122,7 +122,15 @@ impl Requests<'_> {
         self.answer.resize(Control::SIZE + room, 0);
         let data = self.incoming.take(send_length)?;
         let (session, card) = card?;
-        let answered = session.control(card, body.code, data, &mut self.answer[Control::SIZE..]);
+        let answered = if self.shared.readers.policy().controls {
+            session.control(card, body.code, data, &mut self.answer[Control::SIZE..])
+        } else {
+            log::warn!(
+                "a client's control request {:#010X} is refused by the policy",
+                body.code
+            );
+            Err(codes::SCARD_W_SECURITY_VIOLATION.into())
+        };
         body.rv = code(&answered);
         let length = answered.map_or(0, |length| length.min(room));
         body.returned = answered.map_or_else(|failed| failed.needed, |_| length) as u32;

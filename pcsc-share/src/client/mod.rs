@@ -16,6 +16,8 @@ use requests::Requests;
 /// A client, as its own thread and the server's share it.
 pub struct Client {
     number: u64,
+    /// Whether it is served only as far as to tell it that it is refused.
+    is_refused: bool,
     stream: Arc<UnixStream>,
     outgoing: Arc<Outgoing>,
     sessions: Mutex<Sessions>,
@@ -30,10 +32,11 @@ struct Sessions {
 
 impl Client {
     /// A client that is connected.
-    pub fn new(number: u64, stream: UnixStream, shared: &Shared) -> Client {
+    pub fn new(number: u64, is_refused: bool, stream: UnixStream, shared: &Shared) -> Client {
         let stream = Arc::new(stream);
         Client {
             number,
+            is_refused,
             outgoing: Arc::new(Outgoing::new(stream.clone(), shared.limits.patience)),
             stream,
             sessions: Mutex::default(),

@@ -92,7 +92,11 @@ impl<'a> Requests<'a> {
     }
 
     fn serve_one(&mut self) -> Result<(), End> {
-        self.incoming.begin();
+        if self.client.is_refused {
+            self.incoming.hurry();
+        } else {
+            self.incoming.begin();
+        }
         let bytes = self.incoming.take(Header::SIZE)?;
         let unknown = End::Protocol("an unknown command");
         let endian = self.endian.or_else(|| Endian::of_request(bytes)).ok_or(unknown)?;
@@ -104,6 +108,8 @@ impl<'a> Requests<'a> {
         log::trace!("client {}: {command:?}", self.client.number);
         match command {
             Command::Version => self.version(header),
+            Command::EstablishContext if self.client.is_refused => self.refuse(header),
+            _ if self.client.is_refused => Err(End::Protocol("a request of a client that is refused")),
             Command::EstablishContext => self.establish(header),
             Command::ReleaseContext => self.release(header),
             Command::Cancel => self.cancel(header),
@@ -186,6 +192,17 @@ impl<'a> Requests<'a> {
                 Version::NEWEST
             })
         })
+    }
+
+    /// A client that is refused learns so from its first call, and not from the end of its connection, which it
+    /// would take for the end of the server.
+    fn refuse(&mut self, header: Header) -> Result<(), End> {
+        let body: Establish = self.body(header)?;
+        self.send(Establish {
+            rv: codes::SCARD_W_SECURITY_VIOLATION,
+            ..body
+        })?;
+        Err(End::Protocol("it is refused"))
     }
 
     fn establish(&mut self, header: Header) -> Result<(), End> {

@@ -1,0 +1,138 @@
+//! Who may use which readers.
+
+use pcsc_process::peer::Peer;
+
+/// Who may use which readers. By default the user of this process and root, and all readers.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Further users that are served, by their numbers.
+    pub users: Vec<u32>,
+    /// Groups whose members are served, by their numbers.
+    pub groups: Vec<u32>,
+    /// The readers that are offered, as patterns of their names: `*` stands for any text, `?` for one character.
+    /// All where it is empty.
+    pub readers: Vec<String>,
+    /// The readers among these that are not, likewise.
+    pub hidden: Vec<String>,
+    /// Whether `SCardControl` is passed on to readers: PIN pads, and commands of the vendor's (escape commands).
+    pub controls: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy {
+            users: Vec::new(),
+            groups: Vec::new(),
+            readers: Vec::new(),
+            hidden: Vec::new(),
+            controls: true,
+        }
+    }
+}
+
+impl Policy {
+    /// Whether a client is served.
+    pub(crate) fn admits(&self, peer: &Peer) -> bool {
+        let own = rustix::process::geteuid().as_raw();
+        [0, own].contains(&peer.user)
+            || self.users.contains(&peer.user)
+            || peer.groups.iter().any(|group| self.groups.contains(group))
+    }
+
+    /// Whether a reader is offered.
+    pub(crate) fn offers(&self, reader: &[u8]) -> bool {
+        let matches =
+            |patterns: &[String]| patterns.iter().any(|pattern| matches(pattern.as_bytes(), reader));
+        (self.readers.is_empty() || matches(&self.readers)) && !matches(&self.hidden)
+    }
+}
+
+/// Whether a text matches a pattern with `*` and `?`. The time is at most the product of their lengths.
+fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut at, mut done) = (0, 0);
+    // The last star, and how much of the text it stands for.
+    let mut star: Option<(usize, usize)> = None;
+    while done < text.len() {
+        match pattern.get(at) {
+            Some(b'*') => {
+                star = Some((at, done));
+                at += 1;
+            }
+            Some(byte) if *byte == b'?' || *byte == text[done] => {
+                at += 1;
+                done += 1;
+            }
+            _ => {
+                let Some((place, end)) = star else { return false };
+                star = Some((place, end + 1));
+                (at, done) = (place + 1, end + 1);
+            }
+        }
+    }
+    pattern[at..].iter().all(|byte| *byte == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_whole_names() {
+        for (pattern, text, expected) in [
+            ("", "", true),
+            ("", "a", false),
+            ("*", "", true),
+            ("*", "any", true),
+            ("a?c", "abc", true),
+            ("a?c", "ac", false),
+            ("*Yubi*", "Yubico YubiKey 00 00", true),
+            ("Yubi*", "a Yubi", false),
+            ("*00 0?", "x 00 00 01", true),
+            ("*a*b*c", "aabbc c", true),
+            ("*a*b*c", "aabbcd", false),
+            ("a*a", "a", false),
+        ] {
+            assert_eq!(
+                matches(pattern.as_bytes(), text.as_bytes()),
+                expected,
+                "{pattern} {text}"
+            );
+        }
+    }
+
+    #[test]
+    fn by_default_the_own_user_and_root_are_served_alone() {
+        let peer = |user, groups: &[u32]| Peer {
+            user,
+            groups: groups.to_vec(),
+            process: None,
+        };
+        let own = rustix::process::geteuid().as_raw();
+        let stranger = peer(own + 1000, &[50, 60]);
+        let policy = Policy::default();
+        assert!(policy.admits(&peer(own, &[])) && policy.admits(&peer(0, &[])));
+        assert!(!policy.admits(&stranger));
+        let users = Policy {
+            users: vec![own + 1000],
+            ..Policy::default()
+        };
+        let groups = Policy {
+            groups: vec![60],
+            ..Policy::default()
+        };
+        assert!(users.admits(&stranger) && groups.admits(&stranger));
+        assert!(!groups.admits(&peer(own + 1000, &[50])));
+    }
+
+    #[test]
+    fn a_reader_is_offered_unless_it_is_hidden() {
+        let policy = Policy {
+            readers: vec!["A*".into(), "B*".into()],
+            hidden: vec!["*1".into()],
+            ..Policy::default()
+        };
+        assert!(policy.offers(b"A 0") && policy.offers(b"B 0"));
+        assert!(!policy.offers(b"A 1") && !policy.offers(b"C 0"));
+        assert!(Policy::default().offers(b"any"));
+    }
+}
