@@ -3,4 +3,7 @@
 //! `tests/differential` compares it with pcscd.
 
 mod clients;
+mod files;
+mod policy;
+mod rules;
 mod versions;

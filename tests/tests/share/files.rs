@@ -1,0 +1,132 @@
+//! The server's socket, its end, and systemd.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use pcsc_tests::{artifacts, run, Share, WireClient};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_second_server_does_not_replace_the_first() {
+    let share = Share::start_with(&["sim:"]);
+    let second = run(&mut share.command(), LIMIT);
+    let log = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert_eq!(second.status.code(), Some(5), "{log}");
+    assert!(log.contains("Another server listens at"), "{log}");
+    WireClient::connect(&share.socket(), 4).establish();
+}
+
+#[test]
+fn a_server_that_was_killed_is_replaced() {
+    let mut share = Share::start_with(&["sim:"]);
+    share.kill();
+    assert!(share.socket().exists());
+    assert!(UnixStream::connect(share.socket()).is_err());
+    share.restart();
+    WireClient::connect(&share.socket(), 4).establish();
+}
+
+#[test]
+fn a_server_that_is_told_to_end_tells_its_clients_and_removes_its_socket() {
+    let mut share = Share::start_with(&["sim:"]);
+    assert_eq!(
+        fs::metadata(share.socket()).expect("the socket").mode() & 0o777,
+        0o600
+    );
+    let mut idle = WireClient::connect(&share.socket(), 4);
+    let mut waiting = WireClient::connect(&share.socket(), 4);
+    waiting.wait();
+    let status = share.terminate();
+    assert!(status.success(), "{status}");
+    assert!(!share.socket().exists());
+    assert!(idle.is_closed() && waiting.is_closed());
+}
+
+#[test]
+fn a_server_ends_by_itself_when_it_has_no_client() {
+    let mut share = Share::start_with(&["--auto-exit", "1", "sim:"]);
+    // The server looks for clients while one is there, and after it.
+    let mut client = WireClient::connect(&share.socket(), 4);
+    client.wait();
+    client.is_in_step();
+    drop(client);
+    let status = share.wait();
+    assert!(status.success(), "{status}");
+    assert!(
+        share.log().contains("there was no client for 1s"),
+        "{}",
+        share.log()
+    );
+    assert!(!share.socket().exists());
+}
+
+/// As systemd does it: descriptor 3 listens, and the process learns so from its environment.
+#[test]
+fn a_server_takes_the_socket_that_systemd_passes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("pcscd.comm");
+    let listener = UnixListener::bind(&path).expect("a socket");
+    // The client comes first, and starts the service.
+    let socket = path.clone();
+    let client = std::thread::spawn(move || {
+        let mut client = WireClient::connect(&socket, 4);
+        client.establish();
+    });
+    let mut command = Command::new("sh");
+    command
+        .args([
+            "-c",
+            "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" -v share --auto-exit 0.1 sim: 3<&0 </dev/null",
+        ])
+        .arg(artifacts::binary("pcsc-cli", "pcsc"))
+        .stdin(Stdio::from(std::os::fd::OwnedFd::from(listener)));
+    let output = run(&mut command, LIMIT);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    client.join().expect("the client is served");
+    assert!(path.exists(), "the socket's file is systemd's");
+}
+
+#[test]
+fn the_units_are_valid() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/systemd");
+    if Command::new("systemd-analyze").arg("--version").output().is_err() {
+        println!("SKIPPED: systemd-analyze is not installed");
+        return;
+    }
+    for kind in ["system", "user"] {
+        let text = fs::read_to_string(folder.join(kind).join("pcsc-share.service")).expect("a unit");
+        let copy = tempfile::tempdir().expect("a folder");
+        let binary = artifacts::binary("pcsc-cli", "pcsc");
+        let text = text.replace("/usr/bin/pcsc", &binary.to_string_lossy());
+        fs::write(copy.path().join("pcsc-share.service"), text).expect("a copy");
+        fs::copy(
+            folder.join(kind).join("pcsc-share.socket"),
+            copy.path().join("pcsc-share.socket"),
+        )
+        .expect("a copy");
+        let mut verify = Command::new("systemd-analyze");
+        verify
+            .arg("verify")
+            .arg("--man=no")
+            .args((kind == "user").then_some("--user"));
+        verify
+            .arg(copy.path().join("pcsc-share.service"))
+            .arg(copy.path().join("pcsc-share.socket"));
+        verify
+            .env("SYSTEMD_LOG_LEVEL", "warning")
+            .env("XDG_RUNTIME_DIR", copy.path());
+        let output = run(&mut verify, LIMIT);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        let about_ours: Vec<&str> = text.lines().filter(|line| line.contains("pcsc-share")).collect();
+        assert!(about_ours.is_empty(), "{kind}:\n{}", about_ours.join("\n"));
+    }
+}
