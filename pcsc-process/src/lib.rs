@@ -10,24 +10,26 @@
 //!
 //! A program may fork. [`generation`] differs in the child, which then leaves alone what belongs to its
 //! parent.
+//!
+//! Windows has the waits alone.
 
+#[cfg(unix)]
 pub mod activation;
+#[cfg(unix)]
 pub mod cancellation;
+#[cfg(unix)]
 mod descriptor;
-#[cfg(any(target_os = "linux", target_os = "android"))]
 mod generation;
+#[cfg(unix)]
 pub mod peer;
+#[cfg(unix)]
 pub mod socket;
 pub mod wait;
+#[cfg(unix)]
 mod waker;
 
+#[cfg(unix)]
 pub use descriptor::Descriptor;
-#[cfg(any(target_os = "linux", target_os = "android"))]
 pub use generation::generation;
+#[cfg(unix)]
 pub use waker::Waker;
-
-/// A number that a process does not share with its parents.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub fn generation() -> u32 {
-    std::process::id()
-}

@@ -1,17 +1,16 @@
-//! Detection of a fork: a child has a copy of its parent's memory, but another number.
+//! The generation in a page that the kernel clears in a child. Reading it is no system call.
 
 use rustix::mm::{madvise, mmap_anonymous, munmap, Advice, MapFlags, ProtFlags};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
-/// A number that a process does not share with its parents. It is never 0.
-///
-/// The call makes no system call, because the number is in a page that the kernel clears in a child, and
-/// takes no lock, which a fork could leave locked.
+use super::by_process_id;
+
+/// See [`generation`](super::generation).
 pub fn generation() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     let Some(cell) = wiped_cell() else {
-        return std::process::id();
+        return by_process_id::generation();
     };
     match cell.load(Ordering::Acquire) {
         0 => {
@@ -30,10 +29,6 @@ fn wiped_cell() -> Option<&'static AtomicU32> {
     static NONE: AtomicU32 = AtomicU32::new(0);
     static CELL: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
     let none = ptr::from_ref(&NONE).cast_mut();
-    if cfg!(miri) {
-        // Miri has neither fork nor madvise.
-        return None;
-    }
     let mut cell = CELL.load(Ordering::Acquire);
     if cell.is_null() {
         let fresh = map_wiped_page().unwrap_or(none);
@@ -65,35 +60,5 @@ fn map_wiped_page() -> Option<*mut AtomicU32> {
             return None;
         }
         Some(page.cast())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn holds_in_child(check: impl FnOnce() -> bool) -> bool {
-        // SAFETY: the child ends without returning, and `check` waits for no other thread.
-        let child = unsafe { libc::fork() };
-        if child == 0 {
-            let holds = check();
-            // SAFETY: it has no preconditions.
-            unsafe { libc::_exit(i32::from(!holds)) };
-        }
-        let mut status = -1;
-        // SAFETY: it is a child of this process, waited for once, and `status` is writable.
-        assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
-        status == 0
-    }
-
-    #[test]
-    fn a_child_and_its_child_have_numbers_of_their_own() {
-        let parent = generation();
-        assert_eq!(generation(), parent);
-        assert!(holds_in_child(|| {
-            let child = generation();
-            child != parent && child == generation() && holds_in_child(|| generation() != child)
-        }));
-        assert_eq!(generation(), parent);
     }
 }

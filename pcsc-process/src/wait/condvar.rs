@@ -1,23 +1,10 @@
-//! Waits on systems without a futex. A signal handler must not post a change here.
+//! Waits of the standard library, for systems without Linux's futex. Those of other systems have calls of
+//! their own for it, and the standard library uses them where they are stable.
+//!
+//! The counter has a lock: a signal handler must not post a change here.
 
-use std::io;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-
-/// `poll(2)` with a deadline. 0 if the deadline passed first.
-///
-/// # Errors
-/// The system's, also `EINTR`.
-pub fn poll(descriptors: &mut [libc::pollfd], deadline: Option<Instant>) -> io::Result<usize> {
-    let timeout = deadline.map_or(-1, |deadline| {
-        let left = deadline.saturating_duration_since(Instant::now());
-        i32::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
-    });
-    let count = descriptors.len() as libc::nfds_t;
-    // SAFETY: an array with its length.
-    let polled = unsafe { libc::poll(descriptors.as_mut_ptr(), count, timeout) };
-    usize::try_from(polled).map_err(|_| io::Error::last_os_error())
-}
 
 /// Sleeps. True: no thread is cancelled here.
 pub fn sleep(duration: Duration) -> bool {
