@@ -1,5 +1,6 @@
 //! Readers that are not open yet.
 
+use super::platform::Source;
 use crate::descriptor::Interface;
 use crate::names;
 use crate::reader::DeviceInfo;
@@ -76,6 +77,7 @@ pub struct Candidate {
     pub interface: Interface,
     /// The interface's name.
     pub interface_name: Option<String>,
+    /// What [`Candidate::open`] opens.
     pub(super) source: Source,
 }
 
@@ -105,19 +107,6 @@ impl Candidate {
             serial: self.identity.serial.as_deref(),
         }
     }
-}
-
-/// What [`Candidate::open`] opens.
-#[derive(Debug, Clone)]
-pub(super) enum Source {
-    /// The device's node.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    Node,
-    /// A device that is open already.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    Open(super::linux::device::OpenDevice),
-    #[cfg(any(target_os = "macos", target_os = "windows"))]
-    Listed(::nusb::DeviceInfo),
 }
 
 /// The udev rule that grants access to such a device to the user at the seat and the group plugdev.

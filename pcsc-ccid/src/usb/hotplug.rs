@@ -7,10 +7,15 @@ use super::platform::{self, Events, HotplugStopper};
 use std::io;
 use std::time::Instant;
 
+/// Whether the system has a USB that this driver can use. It need not have a device.
+pub fn is_present() -> bool {
+    platform::is_present()
+}
+
 /// Lists the readers. On Linux no device is opened for it.
 ///
 /// # Errors
-/// If the system has no USB, or this process has no access to it.
+/// If the system has no USB, this process has no access to it, or the driver does not know the system's.
 pub fn list() -> io::Result<Listing> {
     let scan = platform::scan(&[], |_| true)?;
     Ok(Listing {

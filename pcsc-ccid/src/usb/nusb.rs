@@ -1,6 +1,6 @@
 //! macOS and Windows: the library `nusb`, whose types do not leave this module.
 
-use super::candidate::{is_plausible, Candidate, DeviceIdentity, Place, Source};
+use super::candidate::{is_plausible, Candidate, DeviceIdentity, Place};
 use super::error::{Holder, Refusal};
 use super::listing::{Notice, NoticeReason, Scan};
 use super::pipe::{self, Completion};
@@ -92,11 +92,9 @@ impl<T: BulkOrInterrupt, D: EndpointDirection> pipe::Pipe for NusbPipe<T, D> {
         if !self.is_pending() {
             return None;
         }
-        // No thread sleeps yet, so none has to be woken.
-        match self
-            .endpoint
-            .poll_next_complete(&mut Context::from_waker(Waker::noop()))
-        {
+        // No thread sleeps yet. The next sleep may end without a reason, and is begun again.
+        let waker = Waker::from(self.signal.clone());
+        match self.endpoint.poll_next_complete(&mut Context::from_waker(&waker)) {
             Poll::Ready(completion) => Some(finish(completion)),
             Poll::Pending => None,
         }
@@ -160,11 +158,17 @@ pub(super) fn holders(_port: &str, _node: &Path) -> Vec<Holder> {
 /// An open device.
 pub(super) struct OpenDevice(::nusb::Device);
 
-impl OpenDevice {
-    pub(super) fn open(info: &DeviceInfo) -> Result<OpenDevice, Refusal> {
-        Ok(OpenDevice(info.open().wait()?))
-    }
+/// What is opened to use a reader.
+#[derive(Debug, Clone)]
+pub(super) struct Source(DeviceInfo);
 
+impl Source {
+    pub(super) fn open(&self, _place: Place) -> Result<OpenDevice, Refusal> {
+        Ok(OpenDevice(self.0.open().wait()?))
+    }
+}
+
+impl OpenDevice {
     pub(super) fn claim(&self, interface: u8) -> Result<Claim, Refusal> {
         Ok(Claim(self.0.claim_interface(interface).wait()?))
     }
@@ -284,6 +288,11 @@ impl Control {
     }
 }
 
+/// Whether the system has a USB.
+pub(super) fn is_present() -> bool {
+    true
+}
+
 /// Finds which of the known readers are gone, and which other readers there are. All of them are ready.
 ///
 /// # Errors
@@ -354,7 +363,7 @@ fn add(info: &DeviceInfo, found: &mut Scan) {
                     .find(|info| info.interface_number() == interface.number)
                     .and_then(|info| info.interface_string().map(String::from)),
                 interface,
-                source: Source::Listed(info.clone()),
+                source: Source(info.clone()),
             }),
             Err(unusable) => found.notices.push(Notice {
                 place: place(unusable.interface),

@@ -1,9 +1,9 @@
 //! Claims readers, and opens them for threads that share one.
 
 use super::bulk::Bulk;
-use super::candidate::{udev_rule, Candidate, DeviceIdentity, Source};
+use super::candidate::{udev_rule, Candidate, DeviceIdentity};
 use super::error::{Holder, OpenError, Refusal};
-use super::platform::{self, Claim, OpenDevice};
+use super::platform::{self, Claim};
 use super::signal::Signal;
 use super::transport::UsbTransport;
 use super::watch::UsbWatch;
@@ -147,14 +147,7 @@ impl Candidate {
     }
 
     fn claim(&self) -> Result<Claim, Refusal> {
-        let device = match &self.source {
-            #[cfg(any(target_os = "linux", target_os = "android"))]
-            Source::Node => OpenDevice::open(&self.place.node())?,
-            #[cfg(any(target_os = "linux", target_os = "android"))]
-            Source::Open(device) => device.clone(),
-            #[cfg(any(target_os = "macos", target_os = "windows"))]
-            Source::Listed(info) => OpenDevice::open(info)?,
-        };
+        let device = self.source.open(self.place)?;
         let mut pauses = CLAIM_PAUSES.iter();
         loop {
             match (device.claim(self.interface.number), pauses.next()) {

@@ -1,10 +1,11 @@
 //! Readers from a file descriptor that another program has opened: a broker, or Android.
 
-use super::super::candidate::{Candidate, DeviceIdentity, Place, Source};
+use super::super::candidate::{Candidate, DeviceIdentity, Place};
 use super::super::error::{OpenError, Refusal};
 use super::control::Control;
 use super::descriptors::readers;
 use super::device::OpenDevice;
+use super::source::Source;
 use crate::descriptor::Unusable;
 use std::format;
 use std::io;

@@ -1,7 +1,8 @@
 //! A scan of the bus: which readers there are, from /sys, the nodes and udev.
 
-use super::super::candidate::{Candidate, Place, Source};
+use super::super::candidate::{Candidate, Place};
 use super::super::listing::{Notice, NoticeReason, Scan};
+use super::source::Source;
 use super::sysfs::{self, SysfsDevice};
 use super::udev::{self, Decision};
 use rustix::fs::{Access, AtFlags};

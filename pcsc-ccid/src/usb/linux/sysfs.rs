@@ -1,6 +1,6 @@
 //! USB devices in /sys, which every user may read.
 
-use super::super::candidate::{is_plausible, Candidate, DeviceIdentity};
+use super::super::candidate::{is_plausible, Candidate, DeviceIdentity, Place};
 use super::descriptors::readers;
 use crate::descriptor::{Interface, Unusable};
 use rustix::io::Errno;
@@ -12,6 +12,13 @@ use std::string::String;
 use std::vec::Vec;
 
 pub(super) const DEVICES: &str = "/sys/bus/usb/devices";
+
+/// Whether the system has a USB: described here, or in a container given by its nodes.
+pub(in crate::usb) fn is_present() -> bool {
+    ["/sys/bus/usb", Place::NODES]
+        .iter()
+        .any(|path| Path::new(path).exists())
+}
 
 /// The maximum number of bytes that are read of an attribute; a device's descriptors have fewer.
 const MAX_ATTRIBUTE: u64 = 1 << 20;

@@ -1,7 +1,8 @@
 //! Helpers of the tests: a folder like /sys/bus/usb/devices, and descriptors.
 
-use super::super::candidate::{Candidate, DeviceIdentity, Place, Source};
+use super::super::candidate::{Candidate, DeviceIdentity, Place};
 use super::descriptors::readers;
+use super::source::Source;
 use crate::descriptor::ClassDescriptor;
 use std::format;
 use std::fs;
