@@ -8,7 +8,7 @@ use crate::backend::{AttributeValue, Pci};
 use crate::context::{deadline, Context};
 use crate::error::{Error, Failure};
 use crate::ffi::DWORD;
-use crate::values::{Attribute, Disposition, Protocol, Protocols, ShareMode};
+use crate::values::{number, Attribute, Disposition, Protocol, Protocols, ShareMode};
 
 /// A connection to a card in a reader, or to a reader.
 ///
@@ -78,7 +78,7 @@ impl Context {
         protocols: Protocols,
         deadline: Option<Instant>,
     ) -> Result<Card, Failure> {
-        let protocols = protocols.bits() as u32;
+        let protocols = number(protocols.bits());
         let connected = self
             .session()
             .connect(reader.to_bytes(), share_mode as u32, protocols, deadline)?;
@@ -151,7 +151,7 @@ impl Card {
         let protocol = self.context.session().reconnect(
             self.number,
             share_mode as u32,
-            preferred_protocols.bits() as u32,
+            number(preferred_protocols.bits()),
             initialization as u32,
             None,
         )?;
@@ -325,7 +325,7 @@ impl Card {
             protocol,
             length: PCI_SIZE,
         };
-        let (send, receive) = (pci(protocol as u32), pci(Protocols::ANY.bits() as u32));
+        let (send, receive) = (pci(protocol as u32), pci(number(Protocols::ANY.bits())));
         let session = self.context.session();
         let transmitted = session.transmit(self.number, send, receive, command, response, deadline)?;
         Ok(&response[..transmitted.length])
@@ -358,7 +358,7 @@ impl Card {
         let session = self.context.session();
         let length = session.control(
             self.number,
-            control_code as u32,
+            number(control_code),
             send_buffer,
             receive_buffer,
             None,

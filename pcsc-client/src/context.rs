@@ -1,7 +1,6 @@
 //! The context: a program's session with the resource manager.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::OwnedFd;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -78,8 +77,11 @@ impl Builder {
 
     /// Drives the readers of one USB device, whose node is open for reading and writing: for a process that a
     /// broker gives the file descriptor to, or Android's `UsbDeviceConnection`. The context has these readers
-    /// alone.
-    pub fn usb_device(mut self, device: OwnedFd) -> Builder {
+    /// alone. Neither /sys nor udev is needed.
+    ///
+    /// On Linux and Android, with the feature `standalone`.
+    #[cfg(all(feature = "standalone", any(target_os = "linux", target_os = "android")))]
+    pub fn usb_device(mut self, device: std::os::fd::OwnedFd) -> Builder {
         self.options.device = Some(Arc::new(device));
         self
     }

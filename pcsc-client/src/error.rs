@@ -200,6 +200,12 @@ pub enum Cause {
         /// The cargo feature that includes it.
         feature: &'static str,
     },
+    /// There is no such backend on this system.
+    #[error("{reason}")]
+    NotOnThisSystem {
+        /// Why there is none.
+        reason: &'static str,
+    },
     /// The handle was made before this process was forked from its parent.
     #[error("the handle belongs to the parent process; a forked child establishes its own context")]
     Forked,
@@ -212,10 +218,8 @@ impl Cause {
     /// The target of the log record: [`SETTING_LOG`] where the value of an environment variable is at fault.
     fn log_target(&self) -> &'static str {
         match self {
-            Cause::UnknownModel(_)
-            | Cause::Simulation { .. }
-            | Cause::NoLibrary { .. }
-            | Cause::NotIncluded { .. } => SETTING_LOG,
+            Cause::UnknownModel(_) | Cause::Simulation { .. } | Cause::NoLibrary { .. } => SETTING_LOG,
+            Cause::NotIncluded { .. } | Cause::NotOnThisSystem { .. } => SETTING_LOG,
             _ => module_path!(),
         }
     }
@@ -295,6 +299,8 @@ pub struct Permissions {
     pub group: u32,
     /// Its mode.
     pub mode: u32,
+    /// The effective user of this process.
+    pub user: u32,
 }
 
 impl fmt::Display for Permissions {
@@ -306,7 +312,7 @@ impl fmt::Display for Permissions {
             account(self.owner, "/etc/passwd"),
             account(self.group, "/etc/group"),
             self.mode & 0o7777,
-            account(rustix::process::geteuid().as_raw(), "/etc/passwd"),
+            account(self.user, "/etc/passwd"),
         )
     }
 }

@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString};
 use crate::backend::status_change::Watched;
 use crate::backend::Atr;
 use crate::ffi::DWORD;
-use crate::values::State;
+use crate::values::{number, State};
 
 /// The name of the pseudo-reader whose state changes when readers come or go.
 #[allow(non_snake_case)]
@@ -27,7 +27,7 @@ impl ReaderState {
     pub fn new<T: Into<CString>>(name: T, current_state: State) -> ReaderState {
         ReaderState {
             name: name.into(),
-            current: current_state.bits() as u32,
+            current: number(current_state.bits()),
             event: 0,
             atr: Atr::default(),
         }

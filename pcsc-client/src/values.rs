@@ -96,11 +96,11 @@ bitflags! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// T=0 (ISO 7816-3, clause 10).
-    T0 = ffi::SCARD_PROTOCOL_T0 as u32,
+    T0 = pcsc_constants::SCARD_PROTOCOL_T0,
     /// T=1 (ISO 7816-3, clause 11).
-    T1 = ffi::SCARD_PROTOCOL_T1 as u32,
+    T1 = pcsc_constants::SCARD_PROTOCOL_T1,
     /// Raw.
-    RAW = ffi::SCARD_PROTOCOL_RAW as u32,
+    RAW = pcsc_constants::SCARD_PROTOCOL_RAW,
 }
 
 impl Protocol {
@@ -118,11 +118,11 @@ impl Protocol {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ShareMode {
     /// No other connection may use the reader.
-    Exclusive = ffi::SCARD_SHARE_EXCLUSIVE as u32,
+    Exclusive = pcsc_constants::SCARD_SHARE_EXCLUSIVE,
     /// Other shared connections may use the reader.
-    Shared = ffi::SCARD_SHARE_SHARED as u32,
+    Shared = pcsc_constants::SCARD_SHARE_SHARED,
     /// No other connection may use the reader, and no card is needed: for commands to the reader itself.
-    Direct = ffi::SCARD_SHARE_DIRECT as u32,
+    Direct = pcsc_constants::SCARD_SHARE_DIRECT,
 }
 
 /// What happens to the card at the end of a connection or transaction.
@@ -130,13 +130,13 @@ pub enum ShareMode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Disposition {
     /// Nothing.
-    LeaveCard = ffi::SCARD_LEAVE_CARD as u32,
+    LeaveCard = pcsc_constants::SCARD_LEAVE_CARD,
     /// The card is reset: it loses its session, and other connections get [`Error::ResetCard`](crate::Error).
-    ResetCard = ffi::SCARD_RESET_CARD as u32,
+    ResetCard = pcsc_constants::SCARD_RESET_CARD,
     /// The card's power is switched off.
-    UnpowerCard = ffi::SCARD_UNPOWER_CARD as u32,
+    UnpowerCard = pcsc_constants::SCARD_UNPOWER_CARD,
     /// The card is ejected, if the reader can.
-    EjectCard = ffi::SCARD_EJECT_CARD as u32,
+    EjectCard = pcsc_constants::SCARD_EJECT_CARD,
 }
 
 /// A context's scope. PC/SC Lite treats all alike.
@@ -144,13 +144,13 @@ pub enum Disposition {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// The user's.
-    User = ffi::SCARD_SCOPE_USER as u32,
+    User = pcsc_constants::SCARD_SCOPE_USER,
     /// The terminal's.
-    Terminal = ffi::SCARD_SCOPE_TERMINAL as u32,
+    Terminal = pcsc_constants::SCARD_SCOPE_TERMINAL,
     /// The system's.
-    System = ffi::SCARD_SCOPE_SYSTEM as u32,
+    System = pcsc_constants::SCARD_SCOPE_SYSTEM,
     /// The network's.
-    Global = ffi::SCARD_SCOPE_GLOBAL as u32,
+    Global = pcsc_constants::SCARD_SCOPE_GLOBAL,
 }
 
 /// A class of reader attributes (PC/SC part 3, clause 3.1.4).
@@ -158,16 +158,16 @@ pub enum Scope {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum AttributeClass {
-    System = ffi::SCARD_CLASS_SYSTEM as u32,
-    VendorInfo = ffi::SCARD_CLASS_VENDOR_INFO as u32,
-    Communications = ffi::SCARD_CLASS_COMMUNICATIONS as u32,
-    Protocol = ffi::SCARD_CLASS_PROTOCOL as u32,
-    PowerMgmt = ffi::SCARD_CLASS_POWER_MGMT as u32,
-    Security = ffi::SCARD_CLASS_SECURITY as u32,
-    Mechanical = ffi::SCARD_CLASS_MECHANICAL as u32,
-    VendorDefined = ffi::SCARD_CLASS_VENDOR_DEFINED as u32,
-    IfdProtocol = ffi::SCARD_CLASS_IFD_PROTOCOL as u32,
-    IccState = ffi::SCARD_CLASS_ICC_STATE as u32,
+    System = pcsc_constants::SCARD_CLASS_SYSTEM,
+    VendorInfo = pcsc_constants::SCARD_CLASS_VENDOR_INFO,
+    Communications = pcsc_constants::SCARD_CLASS_COMMUNICATIONS,
+    Protocol = pcsc_constants::SCARD_CLASS_PROTOCOL,
+    PowerMgmt = pcsc_constants::SCARD_CLASS_POWER_MGMT,
+    Security = pcsc_constants::SCARD_CLASS_SECURITY,
+    Mechanical = pcsc_constants::SCARD_CLASS_MECHANICAL,
+    VendorDefined = pcsc_constants::SCARD_CLASS_VENDOR_DEFINED,
+    IfdProtocol = pcsc_constants::SCARD_CLASS_IFD_PROTOCOL,
+    IccState = pcsc_constants::SCARD_CLASS_ICC_STATE,
 }
 
 /// A reader attribute (PC/SC part 3, table 3-1).
@@ -175,48 +175,48 @@ pub enum AttributeClass {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum Attribute {
-    VendorName = ffi::SCARD_ATTR_VENDOR_NAME as u32,
-    VendorIfdType = ffi::SCARD_ATTR_VENDOR_IFD_TYPE as u32,
-    VendorIfdVersion = ffi::SCARD_ATTR_VENDOR_IFD_VERSION as u32,
-    VendorIfdSerialNo = ffi::SCARD_ATTR_VENDOR_IFD_SERIAL_NO as u32,
-    ChannelId = ffi::SCARD_ATTR_CHANNEL_ID as u32,
-    AsyncProtocolTypes = ffi::SCARD_ATTR_ASYNC_PROTOCOL_TYPES as u32,
-    DefaultClk = ffi::SCARD_ATTR_DEFAULT_CLK as u32,
-    MaxClk = ffi::SCARD_ATTR_MAX_CLK as u32,
-    DefaultDataRate = ffi::SCARD_ATTR_DEFAULT_DATA_RATE as u32,
-    MaxDataRate = ffi::SCARD_ATTR_MAX_DATA_RATE as u32,
-    MaxIfsd = ffi::SCARD_ATTR_MAX_IFSD as u32,
-    SyncProtocolTypes = ffi::SCARD_ATTR_SYNC_PROTOCOL_TYPES as u32,
-    PowerMgmtSupport = ffi::SCARD_ATTR_POWER_MGMT_SUPPORT as u32,
-    UserToCardAuthDevice = ffi::SCARD_ATTR_USER_TO_CARD_AUTH_DEVICE as u32,
-    UserAuthInputDevice = ffi::SCARD_ATTR_USER_AUTH_INPUT_DEVICE as u32,
-    Characteristics = ffi::SCARD_ATTR_CHARACTERISTICS as u32,
-    CurrentProtocolType = ffi::SCARD_ATTR_CURRENT_PROTOCOL_TYPE as u32,
-    CurrentClk = ffi::SCARD_ATTR_CURRENT_CLK as u32,
-    CurrentF = ffi::SCARD_ATTR_CURRENT_F as u32,
-    CurrentD = ffi::SCARD_ATTR_CURRENT_D as u32,
-    CurrentN = ffi::SCARD_ATTR_CURRENT_N as u32,
-    CurrentW = ffi::SCARD_ATTR_CURRENT_W as u32,
-    CurrentIfsc = ffi::SCARD_ATTR_CURRENT_IFSC as u32,
-    CurrentIfsd = ffi::SCARD_ATTR_CURRENT_IFSD as u32,
-    CurrentBwt = ffi::SCARD_ATTR_CURRENT_BWT as u32,
-    CurrentCwt = ffi::SCARD_ATTR_CURRENT_CWT as u32,
-    CurrentEbcEncoding = ffi::SCARD_ATTR_CURRENT_EBC_ENCODING as u32,
-    ExtendedBwt = ffi::SCARD_ATTR_EXTENDED_BWT as u32,
-    IccPresence = ffi::SCARD_ATTR_ICC_PRESENCE as u32,
-    IccInterfaceStatus = ffi::SCARD_ATTR_ICC_INTERFACE_STATUS as u32,
-    CurrentIoState = ffi::SCARD_ATTR_CURRENT_IO_STATE as u32,
-    AtrString = ffi::SCARD_ATTR_ATR_STRING as u32,
-    IccTypePerAtr = ffi::SCARD_ATTR_ICC_TYPE_PER_ATR as u32,
-    EscReset = ffi::SCARD_ATTR_ESC_RESET as u32,
-    EscCancel = ffi::SCARD_ATTR_ESC_CANCEL as u32,
-    EscAuthrequest = ffi::SCARD_ATTR_ESC_AUTHREQUEST as u32,
-    Maxinput = ffi::SCARD_ATTR_MAXINPUT as u32,
-    DeviceUnit = ffi::SCARD_ATTR_DEVICE_UNIT as u32,
-    DeviceInUse = ffi::SCARD_ATTR_DEVICE_IN_USE as u32,
-    DeviceFriendlyName = ffi::SCARD_ATTR_DEVICE_FRIENDLY_NAME as u32,
-    DeviceSystemName = ffi::SCARD_ATTR_DEVICE_SYSTEM_NAME as u32,
-    SupressT1IfsRequest = ffi::SCARD_ATTR_SUPRESS_T1_IFS_REQUEST as u32,
+    VendorName = pcsc_constants::SCARD_ATTR_VENDOR_NAME,
+    VendorIfdType = pcsc_constants::SCARD_ATTR_VENDOR_IFD_TYPE,
+    VendorIfdVersion = pcsc_constants::SCARD_ATTR_VENDOR_IFD_VERSION,
+    VendorIfdSerialNo = pcsc_constants::SCARD_ATTR_VENDOR_IFD_SERIAL_NO,
+    ChannelId = pcsc_constants::SCARD_ATTR_CHANNEL_ID,
+    AsyncProtocolTypes = pcsc_constants::SCARD_ATTR_ASYNC_PROTOCOL_TYPES,
+    DefaultClk = pcsc_constants::SCARD_ATTR_DEFAULT_CLK,
+    MaxClk = pcsc_constants::SCARD_ATTR_MAX_CLK,
+    DefaultDataRate = pcsc_constants::SCARD_ATTR_DEFAULT_DATA_RATE,
+    MaxDataRate = pcsc_constants::SCARD_ATTR_MAX_DATA_RATE,
+    MaxIfsd = pcsc_constants::SCARD_ATTR_MAX_IFSD,
+    SyncProtocolTypes = pcsc_constants::SCARD_ATTR_SYNC_PROTOCOL_TYPES,
+    PowerMgmtSupport = pcsc_constants::SCARD_ATTR_POWER_MGMT_SUPPORT,
+    UserToCardAuthDevice = pcsc_constants::SCARD_ATTR_USER_TO_CARD_AUTH_DEVICE,
+    UserAuthInputDevice = pcsc_constants::SCARD_ATTR_USER_AUTH_INPUT_DEVICE,
+    Characteristics = pcsc_constants::SCARD_ATTR_CHARACTERISTICS,
+    CurrentProtocolType = pcsc_constants::SCARD_ATTR_CURRENT_PROTOCOL_TYPE,
+    CurrentClk = pcsc_constants::SCARD_ATTR_CURRENT_CLK,
+    CurrentF = pcsc_constants::SCARD_ATTR_CURRENT_F,
+    CurrentD = pcsc_constants::SCARD_ATTR_CURRENT_D,
+    CurrentN = pcsc_constants::SCARD_ATTR_CURRENT_N,
+    CurrentW = pcsc_constants::SCARD_ATTR_CURRENT_W,
+    CurrentIfsc = pcsc_constants::SCARD_ATTR_CURRENT_IFSC,
+    CurrentIfsd = pcsc_constants::SCARD_ATTR_CURRENT_IFSD,
+    CurrentBwt = pcsc_constants::SCARD_ATTR_CURRENT_BWT,
+    CurrentCwt = pcsc_constants::SCARD_ATTR_CURRENT_CWT,
+    CurrentEbcEncoding = pcsc_constants::SCARD_ATTR_CURRENT_EBC_ENCODING,
+    ExtendedBwt = pcsc_constants::SCARD_ATTR_EXTENDED_BWT,
+    IccPresence = pcsc_constants::SCARD_ATTR_ICC_PRESENCE,
+    IccInterfaceStatus = pcsc_constants::SCARD_ATTR_ICC_INTERFACE_STATUS,
+    CurrentIoState = pcsc_constants::SCARD_ATTR_CURRENT_IO_STATE,
+    AtrString = pcsc_constants::SCARD_ATTR_ATR_STRING,
+    IccTypePerAtr = pcsc_constants::SCARD_ATTR_ICC_TYPE_PER_ATR,
+    EscReset = pcsc_constants::SCARD_ATTR_ESC_RESET,
+    EscCancel = pcsc_constants::SCARD_ATTR_ESC_CANCEL,
+    EscAuthrequest = pcsc_constants::SCARD_ATTR_ESC_AUTHREQUEST,
+    Maxinput = pcsc_constants::SCARD_ATTR_MAXINPUT,
+    DeviceUnit = pcsc_constants::SCARD_ATTR_DEVICE_UNIT,
+    DeviceInUse = pcsc_constants::SCARD_ATTR_DEVICE_IN_USE,
+    DeviceFriendlyName = pcsc_constants::SCARD_ATTR_DEVICE_FRIENDLY_NAME,
+    DeviceSystemName = pcsc_constants::SCARD_ATTR_DEVICE_SYSTEM_NAME,
+    SupressT1IfsRequest = pcsc_constants::SCARD_ATTR_SUPRESS_T1_IFS_REQUEST,
 }
 
 /// The longest ATR, in bytes (ISO 7816-3, clause 8.1).
@@ -229,4 +229,10 @@ pub const MAX_BUFFER_SIZE_EXTENDED: usize = ffi::MAX_BUFFER_SIZE_EXTENDED;
 /// The control code of a reader's function `code`.
 pub const fn ctl_code(code: DWORD) -> DWORD {
     ffi::SCARD_CTL_CODE(code)
+}
+
+/// The number of a value of the C interface: all of PC/SC's numbers have 32 bits, and C's type may have more.
+#[allow(clippy::unnecessary_cast, reason = "DWORD has 64 bits on some systems")]
+pub(crate) fn number(value: DWORD) -> u32 {
+    value as u32
 }

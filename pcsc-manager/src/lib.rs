@@ -62,9 +62,14 @@ mod error;
 mod exchange;
 mod interest;
 mod manager;
+#[cfg(all(feature = "sim", not(unix)))]
+mod no_remote;
 mod power;
 mod reader;
-#[cfg(feature = "sim")]
+#[cfg(all(feature = "sim", not(unix)))]
+use no_remote as remote;
+
+#[cfg(all(feature = "sim", unix))]
 mod remote;
 #[cfg(feature = "sim")]
 mod simulated;

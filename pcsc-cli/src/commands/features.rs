@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use pcsc_ccid::part10::{Feature, GET_FEATURE_REQUEST};
+use pcsc_client::ffi::DWORD;
 use pcsc_client::{Attribute, Card, Protocols, ShareMode, MAX_BUFFER_SIZE};
 use serde::Serialize;
 
@@ -91,7 +92,7 @@ pub fn run(global: &Global, output: &mut Output) -> Result<(), Problem> {
 /// The answer to a request without data; `None` where the reader's driver has none.
 fn control(card: &Card, code: u32) -> Option<Vec<u8>> {
     let mut buffer = [0; MAX_BUFFER_SIZE];
-    card.try_control(code.into(), &[], &mut buffer)
+    card.try_control(DWORD::from(code), &[], &mut buffer)
         .ok()
         .map(<[u8]>::to_vec)
 }

@@ -1,10 +1,10 @@
-//! Cancels: a counter of them, and a descriptor that wakes a poll in another thread.
+//! Cancels: a counter of them, and a descriptor that wakes a poll in another thread where the backend has
+//! one.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::OnceLock;
 
-use pcsc_process::Waker;
-
+use super::daemon::Waker;
 use crate::error::{Error, Outcome};
 
 /// The cancels of a context.
@@ -18,7 +18,7 @@ pub struct CancelSignal {
     answered: AtomicU64,
     released: AtomicBool,
     /// Its lock may be held at the time of a fork. A child is refused before it uses the context.
-    waker: OnceLock<Waker>,
+    pub(super) waker: OnceLock<Waker>,
 }
 
 impl CancelSignal {
@@ -73,34 +73,11 @@ impl CancelSignal {
         self.now() != since || self.is_released()
     }
 
-    /// The descriptor that becomes readable at a cancel, created at the first wait. A cancel before that only
-    /// changes the count, so a wait reads the count after this call. `None` if the process has no free
-    /// descriptor; the caller then polls the count.
-    #[cfg(feature = "daemon")]
-    pub fn waker(&self) -> Option<&Waker> {
-        if self.waker.get().is_none() {
-            match Waker::new() {
-                Ok(waker) => _ = self.waker.set(waker),
-                Err(error) => {
-                    log::debug!(
-                        "a wait looks for a cancel every {} ms, as there is no waker: {error}",
-                        LOOK.subsec_millis()
-                    )
-                }
-            }
-        }
-        self.waker.get()
-    }
-
     /// False if a thread may wait and cannot be woken.
     fn wake(&self) -> bool {
         self.waker.get().is_none_or(Waker::wake)
     }
 }
-
-/// How often a wait without a waker polls the count.
-#[cfg(feature = "daemon")]
-pub const LOOK: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// The result of [`CancelSignal::release`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,12 +93,6 @@ pub enum Release {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::event::{poll, PollFd, PollFlags, Timespec};
-
-    fn is_readable(waker: &Waker) -> bool {
-        let mut fds = [PollFd::new(waker, PollFlags::IN)];
-        poll(&mut fds, Some(&Timespec::default())).unwrap() > 0
-    }
 
     #[test]
     fn a_sticky_cancel_ends_one_wait_that_it_meets() {
@@ -142,24 +113,5 @@ mod tests {
         assert!(found_change.is_ok());
         assert!(is_cancelled(&signal.wait(true, |_| Ok(()))));
         assert!(signal.wait(true, |_| Ok(())).is_ok());
-    }
-
-    #[test]
-    fn a_cancel_wakes_and_counts() {
-        let signal = CancelSignal::default();
-        signal.cancel();
-        let since = signal.now();
-        let waker = signal.waker().unwrap();
-        assert!(!is_readable(waker) && !signal.is_cancelled(since));
-        signal.cancel();
-        signal.cancel();
-        assert!(is_readable(waker) && signal.is_cancelled(since));
-        waker.clear();
-        assert!(!is_readable(waker));
-        assert_eq!(
-            [(); 2].map(|()| signal.release()),
-            [Release::First, Release::Repeated]
-        );
-        assert!(signal.is_cancelled(signal.now()) && is_readable(waker));
     }
 }

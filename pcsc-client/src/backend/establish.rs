@@ -1,16 +1,10 @@
 //! Which backend a context gets. A cargo feature includes each of them.
 
-use std::os::fd::OwnedFd;
-#[cfg(all(feature = "daemon", feature = "standalone"))]
-use std::path::Path;
-
 use super::choice::Choice;
-#[cfg(feature = "daemon")]
-use super::daemon::DaemonContext;
-#[cfg(all(feature = "daemon", feature = "standalone"))]
-use super::listener::Listener;
-use super::session::Backend;
-use super::session::Session;
+#[cfg(feature = "standalone")]
+use super::daemon::Listener;
+use super::daemon::{self, DaemonContext};
+use super::session::{Backend, Session};
 #[cfg(feature = "standalone")]
 use super::standalone::{self, StandaloneContext};
 #[cfg(feature = "system")]
@@ -70,21 +64,24 @@ impl Session {
         if IS_PART_OF_SYSTEM && !options.is_system_library {
             return Session::system(options, "it is a part of the system");
         }
-        #[cfg(all(feature = "daemon", feature = "standalone"))]
-        let session = Session::daemon_or_usb(options);
-        #[cfg(all(feature = "daemon", not(feature = "standalone")))]
-        let session = Session::daemon(options, "the build has no other");
-        #[cfg(all(feature = "standalone", not(feature = "daemon")))]
-        let session = Session::standalone(options, "the build has no other");
-        #[cfg(not(any(feature = "standalone", feature = "daemon")))]
-        let session = Session::system(options, "the build has no other");
-        session
+        if !daemon::IS_INCLUDED && !cfg!(feature = "standalone") {
+            return Session::system(options, "the build has no other");
+        }
+        Session::daemon_or_usb(options)
+    }
+
+    #[cfg(not(feature = "standalone"))]
+    fn daemon_or_usb(options: &SessionOptions) -> Outcome<Session> {
+        Session::daemon(options, "the build has no other")
     }
 
     /// The system's daemon where it listens; otherwise the readers on the USB.
-    #[cfg(all(feature = "daemon", feature = "standalone"))]
+    #[cfg(feature = "standalone")]
     fn daemon_or_usb(options: &SessionOptions) -> Outcome<Session> {
-        let socket = Listener::at(Path::new(env::DEFAULT_SOCKET));
+        if !daemon::IS_INCLUDED {
+            return Session::standalone(options, "the build has no other");
+        }
+        let socket = Listener::of_system();
         if let Some(shared) = standalone::current(standalone::ReaderKind::Usb) {
             if socket.is_none() || shared.daemon_then() == socket {
                 return Session::standalone(options, "no daemon has come");
@@ -100,7 +97,7 @@ impl Session {
             session => return session,
         };
         match failure.cause() {
-            Some(cause) if cause.is_absence() && has_usb() => {
+            Some(cause) if cause.is_absence() && pcsc_ccid::usb::is_present() => {
                 let session =
                     Session::standalone(options, &format!("there is no daemon, since {}", cause.chain()))?;
                 if let Backend::Standalone(_, session) = &session.backend {
@@ -112,15 +109,9 @@ impl Session {
         }
     }
 
-    #[cfg(feature = "daemon")]
     fn daemon(options: &SessionOptions, reason: &str) -> Outcome<Session> {
         let session = DaemonContext::establish(options)?;
         Ok(Session::of(Backend::Daemon(session), reason))
-    }
-
-    #[cfg(not(feature = "daemon"))]
-    fn daemon(_options: &SessionOptions, _reason: &str) -> Outcome<Session> {
-        not_included("daemon")
     }
 
     #[cfg(feature = "standalone")]
@@ -134,21 +125,6 @@ impl Session {
     #[cfg(not(feature = "standalone"))]
     fn standalone(_options: &SessionOptions, _reason: &str) -> Outcome<Session> {
         not_included("standalone")
-    }
-
-    #[cfg(all(feature = "standalone", any(target_os = "linux", target_os = "android")))]
-    fn device(options: &SessionOptions, device: &OwnedFd) -> Outcome<Session> {
-        check_scope(options.scope)?;
-        let own = device.try_clone();
-        let own = own.map_err(|error| Failure::because(Error::NoMemory, Cause::System(error)))?;
-        let session = StandaloneContext::on_device(own)?;
-        let backend = Backend::Standalone(standalone::ReaderKind::Usb, session);
-        Ok(Session::of(backend, "its device was given"))
-    }
-
-    #[cfg(not(all(feature = "standalone", any(target_os = "linux", target_os = "android"))))]
-    fn device(_options: &SessionOptions, _device: &OwnedFd) -> Outcome<Session> {
-        Err(Error::UnsupportedFeature.into())
     }
 
     #[cfg(feature = "system")]
@@ -197,17 +173,9 @@ fn not_included(feature: &'static str) -> Outcome<Session> {
 
 /// Refuses a scope that does not exist, as a daemon does.
 #[cfg(feature = "standalone")]
-fn check_scope(scope: u32) -> Outcome<()> {
+pub(super) fn check_scope(scope: u32) -> Outcome<()> {
     if scope > pcsc_constants::SCARD_SCOPE_GLOBAL {
         return Err(Error::InvalidValue.into());
     }
     Ok(())
-}
-
-/// Whether the system has USB support.
-#[cfg(all(feature = "daemon", feature = "standalone"))]
-fn has_usb() -> bool {
-    ["/sys/bus/usb", "/dev/bus/usb"]
-        .iter()
-        .any(|path| Path::new(path).exists())
 }

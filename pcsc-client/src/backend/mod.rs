@@ -4,17 +4,37 @@
 //! Not covered by semantic versioning: for the crates of this workspace. The interface takes and returns the
 //! numbers of the C interface, because the Rust API and libpcsclite.so.1 are both built on it.
 
-#[cfg(feature = "daemon")]
+#[cfg(all(feature = "daemon", unix))]
 pub mod daemon;
+#[cfg(not(all(feature = "daemon", unix)))]
+mod no_daemon;
+#[cfg(not(all(feature = "daemon", unix)))]
+use no_daemon as daemon;
+
 #[cfg(feature = "standalone")]
 #[cfg_attr(
     not(all(feature = "daemon", feature = "sim")),
     allow(dead_code, unused_imports, reason = "each other backend uses a part of it")
 )]
 pub mod standalone;
+#[cfg_attr(
+    not(any(feature = "daemon", feature = "standalone")),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "the library of the system waits by itself"
+    )
+)]
 pub mod status_change;
 #[cfg(feature = "system")]
 mod system;
+
+#[cfg(all(feature = "standalone", any(target_os = "linux", target_os = "android")))]
+mod device;
+#[cfg(not(all(feature = "standalone", any(target_os = "linux", target_os = "android"))))]
+mod no_device;
+#[cfg(not(all(feature = "standalone", any(target_os = "linux", target_os = "android"))))]
+use no_device as device;
 
 mod bytes;
 mod calls;
@@ -22,8 +42,6 @@ mod cancel_signal;
 mod choice;
 mod establish;
 mod identity;
-#[cfg(feature = "standalone")]
-mod listener;
 mod session;
 mod size_query;
 mod values;

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use super::bytes::AttributeValue;
 use super::calls::{for_each_forwarded_call, Calls};
 use super::choice::BackendKind;
-#[cfg(feature = "daemon")]
 use super::daemon::DaemonContext;
 use super::size_query::{self, KeptAnswer, SizeQuery};
 #[cfg(feature = "standalone")]
@@ -29,7 +28,6 @@ pub struct Session {
 
 #[derive(Debug)]
 pub(super) enum Backend {
-    #[cfg(feature = "daemon")]
     Daemon(DaemonContext),
     #[cfg(feature = "standalone")]
     Standalone(standalone::ReaderKind, StandaloneContext),
@@ -40,7 +38,6 @@ pub(super) enum Backend {
 impl Backend {
     fn calls(&self) -> &dyn Calls {
         match self {
-            #[cfg(feature = "daemon")]
             Backend::Daemon(context) => context,
             #[cfg(feature = "standalone")]
             Backend::Standalone(_, context) => context,
@@ -130,7 +127,6 @@ impl Session {
     /// The backend of this context.
     pub fn kind(&self) -> BackendKind {
         match &self.backend {
-            #[cfg(feature = "daemon")]
             Backend::Daemon(session) => BackendKind::Daemon {
                 path: session.path().to_owned(),
                 version: session.version(),

@@ -1,12 +1,12 @@
 //! Parameters and results of a context's calls.
 
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::bytes::Atr;
 use super::choice::Choice;
+use super::device::UsbDevice;
 use pcsc_wire::ReaderState;
 
 /// The options of a new context.
@@ -21,8 +21,8 @@ pub struct SessionOptions {
     /// Whether the caller itself is the PC/SC library of the system, so that a process in which both are
     /// makes no circle: [`Choice::System`] in the environment is [`Choice::Automatic`] to it.
     pub is_system_library: bool,
-    /// A device on the USB whose node is open, instead of any backend.
-    pub device: Option<Arc<OwnedFd>>,
+    /// A device on the USB that the caller has opened, instead of any backend.
+    pub device: Option<Arc<UsbDevice>>,
     /// The scope, which daemons ignore.
     pub scope: u32,
     /// How long the daemon may take for an answer that needs no card, before the connection is given up.

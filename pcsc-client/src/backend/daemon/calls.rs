@@ -33,7 +33,8 @@ impl DaemonContext {
     /// Connects to the daemon and establishes a context.
     pub fn establish(options: &SessionOptions) -> Outcome<DaemonContext> {
         let generation = generation();
-        let path = options.socket.clone().unwrap_or_else(env::socket_path);
+        let path = options.socket.clone().or_else(env::chosen_socket);
+        let path = path.unwrap_or_else(|| env::DEFAULT_SOCKET.into());
         let link = handshake::establish(&path, options.scope, options.limit)?;
         let (endian, version) = (link.endian, link.version);
         log::debug!(

@@ -60,6 +60,7 @@ fn denied(path: &Path) -> Found {
             owner: file.uid(),
             group: file.gid(),
             mode: file.mode(),
+            user: rustix::process::geteuid().as_raw(),
         }),
         None => Found::Unknown,
     }

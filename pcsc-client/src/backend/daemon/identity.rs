@@ -5,8 +5,9 @@ use std::ffi::CStr;
 use std::time::{Duration, Instant};
 
 use super::calls::DaemonContext;
+use super::knowledge::Survey;
 use crate::backend::calls::Calls;
-use crate::backend::identity::{port_and_interface, slot_of};
+use crate::backend::identity::port_and_interface;
 use crate::backend::values::SessionOptions;
 use crate::error::Error;
 use crate::identity::ReaderIdentity;
@@ -27,16 +28,26 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// The same for a reader that another connection uses. While that has a transaction, pcscd does not connect.
 const LIMIT_IN_USE: Duration = Duration::from_secs(1);
 
+impl DaemonContext {
+    /// See [`Session::identities`](crate::backend::Session::identities).
+    pub fn identities(&self, readers: &[(&CStr, bool)]) -> Vec<ReaderIdentity> {
+        let (inquiry, survey) = (Inquiry::new(self), Survey::new());
+        let identity =
+            |(name, is_used): &(&CStr, bool)| survey.complete(inquiry.identity(name, *is_used), name);
+        readers.iter().map(identity).collect()
+    }
+}
+
 /// A context of its own to ask a daemon with: a connect that is given up is the end of its context.
 #[derive(Debug)]
-pub struct Inquiry {
+struct Inquiry {
     options: SessionOptions,
     context: RefCell<Option<DaemonContext>>,
 }
 
 impl Inquiry {
     /// To ask the same daemon.
-    pub fn new(context: &DaemonContext) -> Inquiry {
+    fn new(context: &DaemonContext) -> Inquiry {
         let options = SessionOptions {
             socket: Some(context.path().to_owned()),
             ..SessionOptions::default()
@@ -49,7 +60,7 @@ impl Inquiry {
 
     /// The identity of a reader. Asks over a connection to the reader alone, and gives less where another
     /// connection prevents that.
-    pub fn identity(&self, name: &CStr, is_used: bool) -> ReaderIdentity {
+    fn identity(&self, name: &CStr, is_used: bool) -> ReaderIdentity {
         let identity = ReaderIdentity {
             slot: slot_of(name),
             ..ReaderIdentity::default()
@@ -96,6 +107,15 @@ impl DaemonContext {
     }
 }
 
+/// The slot: a daemon's names of readers end in two numbers, of which it is the second.
+fn slot_of(name: &CStr) -> Option<u8> {
+    let (rest, slot) = name.to_str().ok()?.rsplit_once(' ')?;
+    let (_, number) = rest.rsplit_once(' ')?;
+    let is_number = |text: &str| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let slot = Some(slot).filter(|slot| is_number(number) && is_number(slot))?;
+    u8::from_str_radix(slot, 16).ok()
+}
+
 /// The bus and the address of a channel identifier. Nothing for a reader that is not on the USB.
 fn place(channel: &[u8], endian: Endian) -> (Option<u8>, Option<u8>) {
     let number = (channel.len() == 4).then(|| endian.read_u32(channel));
@@ -118,6 +138,24 @@ fn text(value: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_readers_end_in_their_slots() {
+        assert_eq!(
+            slot_of(c"Gemalto Prox Dual USB PC Link Reader (X) 00 0A"),
+            Some(10)
+        );
+        for other in [
+            c"",
+            c"00",
+            c"00 01",
+            c"Reader 0 01",
+            c"Reader 00 001",
+            c"Reader 00 +1",
+        ] {
+            assert_eq!(slot_of(other), None, "{other:?}");
+        }
+    }
 
     #[test]
     fn attributes_are_read_as_drivers_write_them() {

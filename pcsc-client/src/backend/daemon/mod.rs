@@ -9,8 +9,26 @@ mod connect;
 mod handshake;
 mod identity;
 mod link;
+#[cfg(feature = "standalone")]
+mod listener;
 mod stream;
+mod waker;
 mod watch;
 
+#[cfg(feature = "standalone")]
+mod survey;
+#[cfg(feature = "standalone")]
+use survey as knowledge;
+
+#[cfg(not(feature = "standalone"))]
+mod no_survey;
+#[cfg(not(feature = "standalone"))]
+use no_survey as knowledge;
+
 pub use calls::DaemonContext;
-pub use identity::Inquiry;
+#[cfg(feature = "standalone")]
+pub use listener::Listener;
+pub use pcsc_process::Waker;
+
+/// Whether the build has this backend.
+pub const IS_INCLUDED: bool = true;

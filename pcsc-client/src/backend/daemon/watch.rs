@@ -11,7 +11,8 @@ use rustix::io::Errno;
 
 use super::link::{Deadline, Link};
 use super::stream::Wake;
-use crate::backend::cancel_signal::{CancelSignal, LOOK};
+use super::waker::LOOK;
+use crate::backend::cancel_signal::CancelSignal;
 use crate::backend::status_change::{Comparison, Readers, StatusChange};
 use crate::error::{Error, Failure, Outcome};
 use pcsc_wire::{Event, StateBatch};

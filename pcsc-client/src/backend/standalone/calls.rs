@@ -13,7 +13,7 @@ use super::current::{self, ReaderKind, Shared};
 use crate::backend::bytes::AttributeValue;
 use crate::backend::calls::Calls;
 use crate::backend::cancel_signal::{CancelSignal, Release};
-use crate::backend::listener::Listener;
+use crate::backend::daemon::Listener;
 use crate::backend::status_change::{wait_for_change, Comparison, Readers, StatusChange, Watched};
 use crate::backend::values::{Connected, ConnectionStatus, Pci, Transmitted};
 use crate::env;

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use pcsc_manager::{Bus, ChangeCounter, Manager, Settings, StartError};
 
-use crate::backend::listener::Listener;
+use crate::backend::daemon::Listener;
 use crate::env;
 use pcsc_process::generation;
 

@@ -1,7 +1,13 @@
 //! Starting threads.
-#![allow(unsafe_code)]
 
-use std::mem::MaybeUninit;
+#[cfg(not(unix))]
+mod no_signals;
+#[cfg(not(unix))]
+use no_signals as signals;
+
+#[cfg(unix)]
+mod signals;
+
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -45,7 +51,7 @@ impl Thread {
             work();
         });
         let builder = std::thread::Builder::new().name(name.to_owned());
-        let handle = without_signals(|| builder.spawn(work))?;
+        let handle = signals::blocked(|| builder.spawn(work))?;
         Ok(Thread { handle, end })
     }
 
@@ -71,27 +77,6 @@ impl Thread {
         drop(has_come);
         let _ = self.handle.join();
     }
-}
-
-/// Blocks all signals meanwhile. A new thread inherits the mask of the one that starts it.
-fn without_signals<T>(work: impl FnOnce() -> T) -> T {
-    if cfg!(miri) {
-        // Miri has no signals.
-        return work();
-    }
-    let mut all = MaybeUninit::<libc::sigset_t>::uninit();
-    let mut before = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: `all` is filled before it is read, and both sets are writable.
-    let is_masked = unsafe {
-        libc::sigfillset(all.as_mut_ptr());
-        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) == 0
-    };
-    let result = work();
-    if is_masked {
-        // SAFETY: the call above has filled `before`.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
-    }
-    result
 }
 
 #[cfg(test)]

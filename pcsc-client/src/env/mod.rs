@@ -2,18 +2,33 @@
 //!
 //! setuid and setgid programs ignore them all.
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod linux;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use linux as platform;
+
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
+mod unix;
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
+use unix as platform;
+
+#[cfg(windows)]
+mod windows;
+#[cfg(windows)]
+use windows as platform;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use once_cell::race::OnceBool;
 
-/// Where pcscd listens by default.
-#[cfg(feature = "daemon")]
-pub const DEFAULT_SOCKET: &str = "/run/pcscd/pcscd.comm";
+#[cfg(all(feature = "daemon", unix))]
+pub use platform::DEFAULT_SOCKET;
 
 /// A variable's value. `None` in setuid and setgid programs.
 pub fn var(name: &str) -> Option<OsString> {
-    if is_privileged() {
+    static IS_PRIVILEGED: OnceBool = OnceBool::new();
+    if IS_PRIVILEGED.get_or_init(platform::is_privileged) {
         return None;
     }
     std::env::var_os(name)
@@ -32,12 +47,6 @@ pub fn chosen_library() -> Option<PathBuf> {
     Some(path.into())
 }
 
-/// The socket to use for a new context.
-#[cfg(feature = "daemon")]
-pub fn socket_path() -> PathBuf {
-    chosen_socket().unwrap_or_else(|| DEFAULT_SOCKET.into())
-}
-
 /// A variable's text; empty where it has none.
 #[cfg(feature = "standalone")]
 pub fn text(name: &str) -> String {
@@ -46,28 +55,8 @@ pub fn text(name: &str) -> String {
 
 /// Whether a call that meets a sharing violation waits for the card (the default) or gives up at once
 /// (`PCSCLITE_NO_BLOCKING` set); read once.
+#[cfg(any(feature = "daemon", feature = "standalone"))]
 pub fn waits_for_shared_card() -> bool {
     static WAITS: OnceBool = OnceBool::new();
     WAITS.get_or_init(|| var("PCSCLITE_NO_BLOCKING").is_none())
-}
-
-/// Whether this is a setuid or setgid program, or one with file capabilities. Such a program ignores the
-/// environment of its caller.
-#[allow(unsafe_code)]
-fn is_privileged() -> bool {
-    static PRIVILEGED: OnceBool = OnceBool::new();
-    PRIVILEGED.get_or_init(|| {
-        if cfg!(miri) {
-            // Miri has neither users nor an auxiliary vector.
-            return false;
-        }
-        // SAFETY: getauxval reads the process's auxiliary vector and has no preconditions.
-        #[cfg(target_os = "linux")]
-        let secure = unsafe { libc::getauxval(libc::AT_SECURE) } != 0;
-        #[cfg(not(target_os = "linux"))]
-        let secure = false;
-        secure
-            || rustix::process::getuid() != rustix::process::geteuid()
-            || rustix::process::getgid() != rustix::process::getegid()
-    })
 }

@@ -3,6 +3,8 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use crate::env;
+
 /// The file at a socket's path. A daemon that starts creates a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listener {
@@ -12,8 +14,12 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// The file at this path, if there is one.
-    pub fn at(path: &Path) -> Option<Listener> {
+    /// The file where the system's daemon listens, if there is one.
+    pub fn of_system() -> Option<Listener> {
+        Listener::at(Path::new(env::DEFAULT_SOCKET))
+    }
+
+    fn at(path: &Path) -> Option<Listener> {
         let file = std::fs::metadata(path).ok()?;
         Some(Listener {
             device: file.dev(),
