@@ -59,10 +59,15 @@ pub struct Command<'a> {
 impl<'a> Command<'a> {
     /// Decodes `apdu`.
     pub fn parse(apdu: &'a [u8]) -> Result<Self, Error> {
-        let (header, body) = apdu.split_first_chunk::<4>().ok_or(Error::TooShort)?;
-        if header[0] == 0xFF {
-            return Err(Error::InvalidClass);
+        match apdu {
+            [0xFF, _, _, _, ..] => Err(Error::InvalidClass),
+            _ => Self::parse_of_any_class(apdu),
         }
+    }
+
+    /// The same for a command whose class may be FF: one to the reader itself (PC/SC part 3, clause 3.2.2).
+    pub fn parse_of_any_class(apdu: &'a [u8]) -> Result<Self, Error> {
+        let (header, body) = apdu.split_first_chunk::<4>().ok_or(Error::TooShort)?;
         let command = |data, ne, extended| Command {
             header: *header,
             data,

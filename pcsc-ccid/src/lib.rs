@@ -111,6 +111,7 @@ pub mod part10;
 pub mod pps;
 pub mod quirks;
 pub mod reader;
+pub mod secrets;
 #[cfg(feature = "std")]
 pub mod shared;
 #[doc(hidden)]
