@@ -13,31 +13,52 @@ use pcsc_client::{Error, Failure};
 use pcsc_process::cancellation;
 use zeroize::Zeroize;
 
+use crate::spy::{Call, Fields};
+
 /// A call's result. C gets the code of a failure alone.
 pub type Result<T = ()> = std::result::Result<T, Failure>;
 
-/// Runs the body of an entry point, with thread cancellation disabled.
-pub fn boundary(body: impl FnOnce() -> Result) -> LONG {
+/// Runs the body of an entry point, with thread cancellation disabled. `arguments` tells what the function is
+/// called with, for the record of all calls.
+pub fn boundary(
+    function: &'static str,
+    arguments: &dyn Fn(&mut Fields<'_>),
+    body: impl FnOnce(&mut Call) -> Result,
+) -> LONG {
     let cancellation = cancellation::disable();
-    let code = without_panic(body);
+    let code = without_panic(function, arguments, body);
     cancellation.restore();
     code
 }
 
 /// Runs the body of an entry point that waits for other connections, cards or readers: its waits are
 /// cancellation points. The entry point has the ABI "C-unwind", and owns nothing when this is called.
-pub fn waiting_boundary(body: impl FnOnce() -> Result) -> LONG {
+pub fn waiting_boundary(
+    function: &'static str,
+    arguments: &dyn Fn(&mut Fields<'_>),
+    body: impl FnOnce(&mut Call) -> Result,
+) -> LONG {
     let cancellation = cancellation::allow_in_waits();
-    let code = without_panic(body);
+    let code = without_panic(function, arguments, body);
     if cancellation.restore() {
         cancellation::exit_thread();
     }
     code
 }
 
-/// A panic becomes `SCARD_F_INTERNAL_ERROR`.
-fn without_panic(body: impl FnOnce() -> Result) -> LONG {
-    match catch_unwind(AssertUnwindSafe(body)) {
+/// Runs a body between the records of its beginning and its end. A panic becomes `SCARD_F_INTERNAL_ERROR`.
+fn without_panic(
+    function: &'static str,
+    arguments: &dyn Fn(&mut Fields<'_>),
+    body: impl FnOnce(&mut Call) -> Result,
+) -> LONG {
+    let run = || {
+        let mut call = Call::begin(function, arguments);
+        let result = body(&mut call);
+        call.end(&result);
+        result
+    };
+    match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(())) => 0,
         Ok(Err(failure)) => failure.code() as LONG,
         Err(_) => Error::InternalError.code() as LONG,
@@ -145,6 +166,20 @@ impl Buffers {
         // It may hold a PIN.
         copy.as_mut_slice().zeroize();
         result
+    }
+}
+
+/// What a call is to send, for its record: nothing where that is NULL or longer than [`LONGEST`].
+///
+/// # Safety
+/// `input` is NULL or has `length` readable bytes. They are not written to while the result is used.
+pub unsafe fn sent<'a>(input: *const u8, length: DWORD) -> &'a [u8] {
+    match length as usize {
+        length if length <= LONGEST && !input.is_null() => {
+            // SAFETY: as the caller promises.
+            unsafe { slice(input, length) }
+        }
+        _ => &[],
     }
 }
 

@@ -9,6 +9,7 @@ mod entry;
 mod handles;
 mod log_to_stderr;
 mod memory;
+mod spy;
 mod text;
 
 pub use entry::*;

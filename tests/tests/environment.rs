@@ -388,4 +388,23 @@ fn a_privileged_program_ignores_its_callers_environment() {
             assert_eq!(text.contains(reader), is_heard, "{name}, mode {mode:o}: {text}");
         }
     }
+    let record = copies.at("record");
+    for (mode, is_heard) in [(0o755, true), (0o4755, false)] {
+        std::fs::write(&record, "").unwrap();
+        std::fs::set_permissions(&record, std::fs::Permissions::from_mode(0o666)).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(mode)).unwrap();
+        let mut command = in_namespace(&copies.at("pcscd"), USB, "setpriv");
+        command
+            .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
+            .arg(&program)
+            .arg(&library)
+            .env("PCSCLITE_SPY", &record);
+        say(&mut command, b"establish\n").stdout();
+        let text = std::fs::read_to_string(&record).unwrap();
+        assert_eq!(
+            text.contains("SCardEstablishContext"),
+            is_heard,
+            "mode {mode:o}: {text}"
+        );
+    }
 }

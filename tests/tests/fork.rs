@@ -46,3 +46,19 @@ fn children_log_while_their_parent_logs() {
 fn children_drive_readers_of_their_own() {
     no_child_hangs(&[("PCSCLITE_BACKEND", "simulated")]);
 }
+
+#[test]
+fn children_are_recorded_while_their_parent_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let record = folder.path().join("record");
+    with_daemon(&[("PCSCLITE_SPY", record.to_str().unwrap())]);
+    let text = std::fs::read_to_string(&record).unwrap();
+    let mut ended = 0;
+    for line in text.lines() {
+        // No line is cut, and none is in another one.
+        let line: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"));
+        assert!(line["lost"].is_null(), "{line}");
+        ended += u32::from(line["event"] == "return" && line["function"] == "SCardReleaseContext");
+    }
+    assert!(ended >= PROCESSES * CHILDREN, "{ended}");
+}

@@ -21,8 +21,8 @@ fn program() -> &'static PathBuf {
     path
 }
 
-/// Runs a mode of the program on our library, on each backend. The program prints errors.
-fn on_each_backend(mode: &[&str]) {
+/// Runs a mode of the program on our library, on each backend, with this variable. The program prints errors.
+fn on_each_backend(mode: &[&str], variable: Option<(&str, &str)>) {
     let pcscd = Pcscd::start(1);
     pcscd.reader(0).insert(atr::T1);
     let with_daemon = vec![(
@@ -41,7 +41,7 @@ fn on_each_backend(mode: &[&str]) {
         let mut command = Command::new(program());
         command.args(mode).env_remove("PCSCLITE_SIMULATED");
         command.env("LD_LIBRARY_PATH", artifacts::library_folder());
-        let output = run(command.envs(environment), LIMIT);
+        let output = run(command.envs(environment).envs(variable), LIMIT);
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(
             output.status.success() && !output.timed_out,
@@ -56,10 +56,26 @@ fn on_each_backend(mode: &[&str]) {
 
 #[test]
 fn a_signal_handler_may_cancel_during_any_call() {
-    on_each_backend(&["storm", "10000"]);
+    on_each_backend(&["storm", "10000"], None);
+}
+
+#[test]
+fn calls_are_recorded_that_signals_and_pthread_cancel_interrupt() {
+    let folder = tempfile::tempdir().unwrap();
+    let record = folder.path().join("record");
+    let variable = Some(("PCSCLITE_SPY", record.to_str().unwrap()));
+    on_each_backend(&["storm", "2000"], variable);
+    on_each_backend(&["cancel"], variable);
+    let text = std::fs::read_to_string(&record).unwrap();
+    let is_cancel = |line: &&str| line.contains(r#""function":"SCardCancel","arguments""#);
+    // Signals that come at the same time are one.
+    assert!(text.lines().filter(is_cancel).count() > 2000);
+    for line in text.lines() {
+        assert!(line.starts_with("{\"event\"") && line.ends_with("}"), "{line}");
+    }
 }
 
 #[test]
 fn a_cancelled_thread_ends_in_a_wait_only_and_leaves_its_context_usable() {
-    on_each_backend(&["cancel"]);
+    on_each_backend(&["cancel"], None);
 }

@@ -9,6 +9,7 @@ use pcsc_wire as wire;
 use crate::convention::{boundary, give, set_detail, string, waiting_boundary, Output, TooSmall};
 use crate::handles::registry;
 use crate::memory;
+use crate::spy::Fields;
 
 /// Connects to the card in a reader.
 #[no_mangle]
@@ -20,7 +21,14 @@ pub unsafe extern "C-unwind" fn SCardConnect(
     phCard: *mut SCARDHANDLE,
     pdwActiveProtocol: *mut DWORD,
 ) -> LONG {
-    waiting_boundary(|| {
+    let arguments = |fields: &mut Fields<'_>| {
+        fields.handle("context", hContext);
+        // SAFETY: NULL or a string, as the C prototype requires.
+        fields.text("reader", unsafe { string(szReader) });
+        fields.number("share_mode", dwShareMode);
+        fields.number("protocols", dwPreferredProtocols);
+    };
+    waiting_boundary("SCardConnect", &arguments, |call| {
         // SAFETY: each is NULL or writable, as the C prototype requires.
         let (handle, active) = unsafe {
             (
@@ -50,7 +58,11 @@ pub unsafe extern "C-unwind" fn SCardConnect(
             }
         }
         active.set(DWORD::from(connected.protocol));
-        added?;
+        let card = added?;
+        call.results(|fields| {
+            fields.handle("card", card);
+            fields.number("protocol", connected.protocol.into());
+        });
         Ok(())
     })
 }
@@ -64,7 +76,13 @@ pub unsafe extern "C-unwind" fn SCardReconnect(
     dwInitialization: DWORD,
     pdwActiveProtocol: *mut DWORD,
 ) -> LONG {
-    waiting_boundary(|| {
+    let arguments = |fields: &mut Fields<'_>| {
+        fields.handle("card", hCard);
+        fields.number("share_mode", dwShareMode);
+        fields.number("protocols", dwPreferredProtocols);
+        fields.number("initialization", dwInitialization);
+    };
+    waiting_boundary("SCardReconnect", &arguments, |call| {
         // SAFETY: NULL or writable, as the C prototype requires.
         let active = unsafe { Output::new(pdwActiveProtocol) }.required()?;
         let card = registry()?.card(hCard)?;
@@ -77,6 +95,7 @@ pub unsafe extern "C-unwind" fn SCardReconnect(
         );
         let protocol = protocol.inspect_err(|failure| set_detail(active, failure))?;
         active.set(DWORD::from(protocol));
+        call.results(|fields| fields.number("protocol", protocol.into()));
         Ok(())
     })
 }
@@ -84,7 +103,11 @@ pub unsafe extern "C-unwind" fn SCardReconnect(
 /// Ends a connection.
 #[no_mangle]
 pub extern "C-unwind" fn SCardDisconnect(hCard: SCARDHANDLE, dwDisposition: DWORD) -> LONG {
-    waiting_boundary(|| {
+    let arguments = |fields: &mut Fields<'_>| {
+        fields.handle("card", hCard);
+        fields.number("disposition", dwDisposition);
+    };
+    waiting_boundary("SCardDisconnect", &arguments, |_| {
         let registry = registry()?;
         let card = registry.card(hCard)?;
         let session = &card.context.session;
@@ -97,7 +120,8 @@ pub extern "C-unwind" fn SCardDisconnect(hCard: SCARDHANDLE, dwDisposition: DWOR
 /// Begins a transaction. Waits until the transactions of other connections are over.
 #[no_mangle]
 pub extern "C-unwind" fn SCardBeginTransaction(hCard: SCARDHANDLE) -> LONG {
-    waiting_boundary(|| {
+    let arguments = |fields: &mut Fields<'_>| fields.handle("card", hCard);
+    waiting_boundary("SCardBeginTransaction", &arguments, |_| {
         let card = registry()?.card(hCard)?;
         card.context.session.begin_transaction(card.number, None)
     })
@@ -106,7 +130,11 @@ pub extern "C-unwind" fn SCardBeginTransaction(hCard: SCARDHANDLE) -> LONG {
 /// Ends a transaction.
 #[no_mangle]
 pub extern "C" fn SCardEndTransaction(hCard: SCARDHANDLE, dwDisposition: DWORD) -> LONG {
-    boundary(|| {
+    let arguments = |fields: &mut Fields<'_>| {
+        fields.handle("card", hCard);
+        fields.number("disposition", dwDisposition);
+    };
+    boundary("SCardEndTransaction", &arguments, |_| {
         let card = registry()?.card(hCard)?;
         let session = &card.context.session;
         session.end_transaction(card.number, dwDisposition as u32)
@@ -124,7 +152,8 @@ pub unsafe extern "C-unwind" fn SCardStatus(
     pbAtr: *mut u8,
     pcbAtrLen: *mut DWORD,
 ) -> LONG {
-    waiting_boundary(|| {
+    let arguments = |fields: &mut Fields<'_>| fields.handle("card", hCard);
+    waiting_boundary("SCardStatus", &arguments, |call| {
         // SAFETY: each is NULL or writable, as the C prototype requires.
         let (name_length, state, protocol, atr_length) = unsafe {
             (
@@ -141,9 +170,16 @@ pub unsafe extern "C-unwind" fn SCardStatus(
 
         let card = registry()?.card(hCard)?;
         let now = card.context.session.status(card.number, card.reader())?;
+        let whole_state = DWORD::from((now.event_counter << 16).wrapping_add(now.state));
+        call.results(|fields| {
+            fields.text("reader", Some(card.reader()));
+            fields.code("state", whole_state);
+            fields.number("protocol", now.protocol.into());
+            fields.bytes("atr", &now.atr);
+        });
         name_length.set(card.reader().len() as DWORD + 1);
         atr_length.set(now.atr.len() as DWORD);
-        state.set(DWORD::from((now.event_counter << 16).wrapping_add(now.state)));
+        state.set(whole_state);
         protocol.set(DWORD::from(now.protocol));
         // SAFETY: the buffers have the stated room, or take a pointer. The data is not the caller's memory.
         unsafe {

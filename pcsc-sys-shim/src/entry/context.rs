@@ -8,6 +8,7 @@ use pcsc_client::{Cause, Error};
 
 use crate::convention::{boundary, give, Output, Result, TooSmall};
 use crate::handles::{existing_registry, registry};
+use crate::spy::Fields;
 use crate::{log_to_stderr, memory};
 
 /// Establishes a context with the resource manager.
@@ -18,7 +19,8 @@ pub unsafe extern "C" fn SCardEstablishContext(
     _pvReserved2: *const c_void,
     phContext: *mut SCARDCONTEXT,
 ) -> LONG {
-    boundary(|| {
+    let arguments = |fields: &mut Fields<'_>| fields.number("scope", dwScope);
+    boundary("SCardEstablishContext", &arguments, |call| {
         log_to_stderr::init();
         // SAFETY: NULL or writable, as the C prototype requires.
         let handle = unsafe { Output::new(phContext) }.required()?;
@@ -36,7 +38,9 @@ pub unsafe extern "C" fn SCardEstablishContext(
         {
             handle.set(0);
         }
-        handle.set(registry()?.add_context(established?)?);
+        let context = registry()?.add_context(established?)?;
+        handle.set(context);
+        call.results(|fields| fields.handle("context", context));
         Ok(())
     })
 }
@@ -44,19 +48,26 @@ pub unsafe extern "C" fn SCardEstablishContext(
 /// Ends a context and its cards' handles. Cancels a wait in progress.
 #[no_mangle]
 pub extern "C" fn SCardReleaseContext(hContext: SCARDCONTEXT) -> LONG {
-    boundary(|| registry()?.remove_context(hContext)?.session.release())
+    let arguments = |fields: &mut Fields<'_>| fields.handle("context", hContext);
+    boundary("SCardReleaseContext", &arguments, |_| {
+        registry()?.remove_context(hContext)?.session.release()
+    })
 }
 
 /// Whether a context can still be used.
 #[no_mangle]
 pub extern "C" fn SCardIsValidContext(hContext: SCARDCONTEXT) -> LONG {
-    boundary(|| registry()?.context(hContext)?.session.check_alive())
+    let arguments = |fields: &mut Fields<'_>| fields.handle("context", hContext);
+    boundary("SCardIsValidContext", &arguments, |_| {
+        registry()?.context(hContext)?.session.check_alive()
+    })
 }
 
 /// Cancels the waits in progress on a context. Safe in a signal handler.
 #[no_mangle]
 pub extern "C" fn SCardCancel(hContext: SCARDCONTEXT) -> LONG {
-    boundary(|| {
+    let arguments = |fields: &mut Fields<'_>| fields.handle("context", hContext);
+    boundary("SCardCancel", &arguments, |_| {
         let context = existing_registry()?.context(hContext)?;
         let cancelled = context.session.cancel();
         // If the context was released in the meantime, its memory is freed when its slot is used again.
@@ -72,12 +83,19 @@ pub unsafe extern "C" fn SCardListReaderGroups(
     mszGroups: *mut c_char,
     pcchGroups: *mut DWORD,
 ) -> LONG {
-    boundary(|| {
+    let arguments = |fields: &mut Fields<'_>| {
+        fields.handle("context", hContext);
+        // SAFETY: NULL or readable, as the C prototype requires.
+        fields.room(!mszGroups.is_null(), unsafe { Output::new(pcchGroups) }.get());
+    };
+    boundary("SCardListReaderGroups", &arguments, |call| {
         // SAFETY: NULL or writable, as the C prototype requires.
         let length = unsafe { Output::new(pcchGroups) }.required()?;
         registry()?.context(hContext)?;
+        let groups = b"SCard$DefaultReaders\0\0";
+        call.results(|fields| fields.strings("groups", groups));
         // SAFETY: as above.
-        unsafe { give_list(b"SCard$DefaultReaders\0\0", mszGroups, length) }
+        unsafe { give_list(groups, mszGroups, length) }
     })
 }
 
@@ -89,7 +107,12 @@ pub unsafe extern "C" fn SCardListReaders(
     mszReaders: *mut c_char,
     pcchReaders: *mut DWORD,
 ) -> LONG {
-    boundary(|| {
+    let arguments = |fields: &mut Fields<'_>| {
+        fields.handle("context", hContext);
+        // SAFETY: NULL or readable, as the C prototype requires.
+        fields.room(!mszReaders.is_null(), unsafe { Output::new(pcchReaders) }.get());
+    };
+    boundary("SCardListReaders", &arguments, |call| {
         // SAFETY: NULL or writable, as the C prototype requires.
         let length = unsafe { Output::new(pcchReaders) }.required()?;
         let context = registry()?.context(hContext)?;
@@ -98,6 +121,7 @@ pub unsafe extern "C" fn SCardListReaders(
         let is_size_query = mszReaders.is_null() && length.get() != Some(SCARD_AUTOALLOCATE);
         let names = context.session.list_readers(is_size_query);
         let names = names.inspect_err(|_| length.set(0))?;
+        call.results(|fields| fields.strings("readers", &names));
         if names.len() == 1 {
             length.set(1);
             return Err(Error::NoReadersAvailable.into());
@@ -122,7 +146,8 @@ unsafe fn give_list(list: &[u8], buffer: *mut c_char, length: Output<DWORD>) -> 
 /// Frees memory that a call with `SCARD_AUTOALLOCATE` has allocated.
 #[no_mangle]
 pub unsafe extern "C" fn SCardFreeMemory(hContext: SCARDCONTEXT, pvMem: *const c_void) -> LONG {
-    boundary(|| {
+    let arguments = |fields: &mut Fields<'_>| fields.handle("context", hContext);
+    boundary("SCardFreeMemory", &arguments, |_| {
         registry()?.context(hContext)?;
         // SAFETY: NULL or memory that `give` allocated, as the C prototype requires.
         unsafe { libc::free(pvMem.cast_mut()) };

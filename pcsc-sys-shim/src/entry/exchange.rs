@@ -7,8 +7,11 @@ use pcsc_client::Error;
 use pcsc_wire as wire;
 
 use super::IoRequest;
-use crate::convention::{allocate, boundary, give, set_detail, waiting_boundary, Buffers, Output, TooSmall};
+use crate::convention::{
+    allocate, boundary, give, sent, set_detail, waiting_boundary, Buffers, Output, TooSmall,
+};
 use crate::handles::registry;
+use crate::spy::Fields;
 
 /// The longest attribute, in bytes.
 const LONGEST_ATTRIBUTE: DWORD = wire::ATTRIBUTE_SIZE as DWORD;
@@ -24,7 +27,19 @@ pub unsafe extern "C-unwind" fn SCardTransmit(
     pbRecvBuffer: *mut u8,
     pcbRecvLength: *mut DWORD,
 ) -> LONG {
-    waiting_boundary(|| {
+    let arguments = |fields: &mut Fields<'_>| {
+        fields.handle("card", hCard);
+        // SAFETY: each is NULL or as the C prototype requires.
+        unsafe {
+            match pioSendPci.is_null() {
+                true => fields.null("protocol"),
+                false => fields.number("protocol", pioSendPci.read_unaligned().dwProtocol),
+            }
+            fields.command(sent(pbSendBuffer, cbSendLength));
+            fields.room(!pbRecvBuffer.is_null(), Output::new(pcbRecvLength).get());
+        }
+    };
+    waiting_boundary("SCardTransmit", &arguments, |call| {
         if pbSendBuffer.is_null() || pbRecvBuffer.is_null() || pioSendPci.is_null() {
             return Err(Error::InvalidParameter.into());
         }
@@ -41,8 +56,16 @@ pub unsafe extern "C-unwind" fn SCardTransmit(
         let session = &card.context.session;
         let transmitted = buffers.with(|command, response| {
             let (send, receive) = (send_pci.into(), wanted.into());
+            let is_secret = call.is_recorded() && card.answers_secret(command);
             let transmitted = session.transmit(card.number, send, receive, command, response, None);
-            transmitted.inspect_err(|failure| set_detail(length, failure))
+            let transmitted = transmitted.inspect_err(|failure| set_detail(length, failure))?;
+            call.results(|fields| {
+                if receive_pci.get().is_some() {
+                    fields.number("receive_protocol", transmitted.pci.protocol.into());
+                }
+                fields.response(&response[..transmitted.length.min(response.len())], is_secret);
+            });
+            Ok(transmitted)
         })?;
         receive_pci.set(IoRequest {
             dwProtocol: DWORD::from(transmitted.pci.protocol),
@@ -64,7 +87,14 @@ pub unsafe extern "C-unwind" fn SCardControl(
     cbRecvLength: DWORD,
     lpBytesReturned: *mut DWORD,
 ) -> LONG {
-    waiting_boundary(|| {
+    let arguments = |fields: &mut Fields<'_>| {
+        fields.handle("card", hCard);
+        fields.code("control_code", dwControlCode);
+        // SAFETY: a buffer of the stated length, as the C prototype requires.
+        fields.control(dwControlCode, unsafe { sent(pbSendBuffer.cast(), cbSendLength) });
+        fields.room(!pbRecvBuffer.is_null(), Some(cbRecvLength));
+    };
+    waiting_boundary("SCardControl", &arguments, |call| {
         // SAFETY: NULL or writable, as the C prototype requires.
         let returned = unsafe { Output::new(lpBytesReturned) };
         returned.set(0);
@@ -84,7 +114,9 @@ pub unsafe extern "C-unwind" fn SCardControl(
         let (session, code) = (&card.context.session, dwControlCode as u32);
         let length = buffers.with(|data, answer| {
             let length = session.control(card.number, code, data, answer, None);
-            length.inspect_err(|failure| set_detail(returned, failure))
+            let length = length.inspect_err(|failure| set_detail(returned, failure))?;
+            call.results(|fields| fields.answer(dwControlCode, &answer[..length.min(answer.len())]));
+            Ok(length)
         })?;
         returned.set(length as DWORD);
         Ok(())
@@ -99,7 +131,13 @@ pub unsafe extern "C" fn SCardGetAttrib(
     pbAttr: *mut u8,
     pcbAttrLen: *mut DWORD,
 ) -> LONG {
-    boundary(|| {
+    let arguments = |fields: &mut Fields<'_>| {
+        fields.handle("card", hCard);
+        fields.code("attribute", dwAttrId);
+        // SAFETY: NULL or readable, as the C prototype requires.
+        fields.room(!pbAttr.is_null(), unsafe { Output::new(pcbAttrLen) }.get());
+    };
+    boundary("SCardGetAttrib", &arguments, |call| {
         // SAFETY: NULL or writable, as the C prototype requires.
         let length = unsafe { Output::new(pcbAttrLen) }.required()?;
         let mut room = length.get().unwrap_or(0);
@@ -124,6 +162,7 @@ pub unsafe extern "C" fn SCardGetAttrib(
         let session = &card.context.session;
         let value = session.get_attribute(card.number, dwAttrId as u32, buffer.is_null())?;
         length.set(value.len() as DWORD);
+        call.results(|fields| fields.bytes("value", &value));
         // SAFETY: NULL, the caller's buffer, or the one allocated, with the room of each.
         unsafe { give(&value, buffer, room, TooSmall::Cut) }
     })
@@ -137,7 +176,13 @@ pub unsafe extern "C" fn SCardSetAttrib(
     pbAttr: *const u8,
     cbAttrLen: DWORD,
 ) -> LONG {
-    boundary(|| {
+    let arguments = |fields: &mut Fields<'_>| {
+        fields.handle("card", hCard);
+        fields.code("attribute", dwAttrId);
+        // SAFETY: a buffer of the stated length, as the C prototype requires.
+        fields.bytes("value", unsafe { sent(pbAttr, cbAttrLen) });
+    };
+    boundary("SCardSetAttrib", &arguments, |_| {
         if pbAttr.is_null() || cbAttrLen == 0 {
             return Err(Error::InvalidParameter.into());
         }

@@ -10,6 +10,7 @@ use super::ReaderState;
 use crate::convention::{string, waiting_boundary, Result};
 use crate::handles::registry;
 use crate::memory;
+use crate::spy::Fields;
 
 /// More readers than any system has. A larger count is a mistake, and the array has not so many elements.
 const MOST_READERS: DWORD = 1 << 16;
@@ -22,7 +23,22 @@ pub unsafe extern "C-unwind" fn SCardGetStatusChange(
     rgReaderStates: *mut ReaderState,
     cReaders: DWORD,
 ) -> LONG {
-    waiting_boundary(|| {
+    let arguments = |fields: &mut Fields<'_>| {
+        fields.handle("context", hContext);
+        fields.timeout(dwTimeout);
+        let count = match cReaders {
+            0..=MOST_READERS if !rgReaderStates.is_null() => cReaders as usize,
+            _ => 0,
+        };
+        // SAFETY: an array of so many structures, as the C prototype requires. Those behind one without a
+        // name are not read.
+        let known = (0..count).map_while(|index| unsafe { known(rgReaderStates.add(index)) });
+        fields.objects("readers", known, |fields, (name, current)| {
+            fields.text("reader", Some(name));
+            fields.code("current_state", current);
+        });
+    };
+    waiting_boundary("SCardGetStatusChange", &arguments, |call| {
         if cReaders == 0 {
             return Ok(());
         }
@@ -49,6 +65,18 @@ pub unsafe extern "C-unwind" fn SCardGetStatusChange(
             // array.
             unsafe { report(watched, rgReaderStates.add(index)) };
         }
+        call.results(|fields| {
+            fields.objects("readers", watched.iter(), |fields, watched| {
+                match watched.event() {
+                    Some(event) => fields.code("event_state", event.into()),
+                    None => fields.null("event_state"),
+                }
+                match &watched.atr {
+                    Some(atr) => fields.bytes("atr", atr),
+                    None => fields.null("atr"),
+                }
+            });
+        });
         changed
     })
 }
@@ -60,19 +88,24 @@ pub unsafe extern "C-unwind" fn SCardGetStatusChange(
 unsafe fn watch<'a>(states: *const ReaderState, count: usize) -> Result<Vec<Watched<'a>>> {
     let mut watched = Vec::new();
     for index in 0..count {
-        // SAFETY: as the caller promises. The whole of a structure need not be initialised.
-        let (name, current) = unsafe {
-            let state = states.add(index);
-            (
-                string((&raw const (*state).szReader).read_unaligned()),
-                (&raw const (*state).dwCurrentState).read_unaligned(),
-            )
-        };
-        let name = name.ok_or(Error::InvalidValue)?;
+        // SAFETY: as the caller promises.
+        let (name, current) = unsafe { known(states.add(index)) }.ok_or(Error::InvalidValue)?;
         watched.try_reserve(1).map_err(|_| Error::NoMemory)?;
         watched.push(Watched::new(name, current as u32));
     }
     Ok(watched)
+}
+
+/// A reader's name, and the state that the caller knows. `None` without a name.
+///
+/// # Safety
+/// `state` points to a structure, whose name is NULL or a string.
+unsafe fn known<'a>(state: *const ReaderState) -> Option<(&'a [u8], DWORD)> {
+    // SAFETY: as the caller promises. The whole of a structure need not be initialised.
+    unsafe {
+        let name = string((&raw const (*state).szReader).read_unaligned())?;
+        Some((name, (&raw const (*state).dwCurrentState).read_unaligned()))
+    }
 }
 
 /// # Safety

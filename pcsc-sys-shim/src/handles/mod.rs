@@ -1,6 +1,8 @@
 //! The handles that C programs hold: numbers that name a context or a card.
 
 use std::alloc::{alloc_zeroed, Layout};
+#[cfg(feature = "spy")]
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -39,6 +41,9 @@ pub struct Card {
     pub number: i32,
     reader: [u8; wire::NAME_SIZE + 1],
     reader_length: u8,
+    /// Whether the answer to the last recorded command may be secret.
+    #[cfg(feature = "spy")]
+    was_secret: AtomicBool,
 }
 
 impl Card {
@@ -51,7 +56,24 @@ impl Card {
             number,
             reader: name,
             reader_length: reader.len() as u8,
+            #[cfg(feature = "spy")]
+            was_secret: AtomicBool::new(false),
         })
+    }
+
+    /// Whether the answer to a command may be secret, for its record. Remembers it for the next command.
+    #[cfg(feature = "spy")]
+    pub fn answers_secret(&self, command: &[u8]) -> bool {
+        let was_secret = self.was_secret.load(Ordering::Relaxed);
+        let is_secret = pcsc_ccid::secrets::hides_response(command, was_secret);
+        self.was_secret.store(is_secret, Ordering::Relaxed);
+        is_secret
+    }
+
+    /// Nothing is recorded.
+    #[cfg(not(feature = "spy"))]
+    pub fn answers_secret(&self, _command: &[u8]) -> bool {
+        true
     }
 
     /// The reader's name as the caller gave it.

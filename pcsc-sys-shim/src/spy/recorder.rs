@@ -1,0 +1,278 @@
+//! When calls are recorded, and the lines for each.
+
+use std::ffi::CString;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU8, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use log::error;
+use pcsc_client::internals::{environment, SETTING_LOG};
+use rustix::io::Errno;
+
+use super::fields::Fields;
+use super::file::File;
+use super::line::Line;
+use crate::convention::Result;
+use crate::log_to_stderr;
+
+/// The version of what is written. `RECORDING.md` has the changes.
+const FORMAT: u64 = 1;
+
+/// What is known about the environment.
+static STATE: AtomicU8 = AtomicU8::new(UNKNOWN);
+const UNKNOWN: u8 = 0;
+const OFF: u8 = 1;
+const ON: u8 = 2;
+
+/// The recorder, where the state is [`ON`]. It is never freed.
+static RECORDER: AtomicPtr<Recorder> = AtomicPtr::new(ptr::null_mut());
+
+struct Recorder {
+    file: File,
+    shows_secrets: bool,
+    /// The number of the last call.
+    calls: AtomicU32,
+    /// Lines that could not be written, since the last one that could.
+    lost: AtomicU32,
+    /// Whether only a part of the last line was written.
+    is_cut: AtomicBool,
+    /// The process that has been announced.
+    announced: AtomicU32,
+}
+
+/// A call, recorded or not.
+pub struct Call(Option<Recorded>);
+
+struct Recorded {
+    recorder: &'static Recorder,
+    function: &'static str,
+    number: u32,
+    results: Line,
+}
+
+/// The call that is made in signal handlers.
+const IN_SIGNAL_HANDLERS: &str = "SCardCancel";
+
+impl Call {
+    /// Records that a call begins, if calls are recorded.
+    #[inline]
+    pub fn begin(function: &'static str, arguments: &dyn Fn(&mut Fields<'_>)) -> Call {
+        let mut call = Call(None);
+        if STATE.load(Ordering::Relaxed) != OFF {
+            call.record(function, arguments);
+        }
+        call
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn record(&mut self, function: &'static str, arguments: &dyn Fn(&mut Fields<'_>)) {
+        let Some(recorder) = recorder(function) else {
+            return;
+        };
+        let number = recorder.calls.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        let mut line = Line::new();
+        recorder.put_head(&mut line, "call", number, function);
+        line.put(b",\"arguments\":{");
+        arguments(&mut Fields::new(&mut line, recorder.shows_secrets));
+        line.put(b"}");
+        recorder.write(line, function);
+        self.0 = Some(Recorded {
+            recorder,
+            function,
+            number,
+            results: Line::new(),
+        });
+    }
+
+    #[inline]
+    pub fn is_recorded(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Adds what the call gives.
+    #[inline]
+    pub fn results(&mut self, write: impl Fn(&mut Fields<'_>)) {
+        if self.is_recorded() {
+            self.add(&write);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn add(&mut self, write: &dyn Fn(&mut Fields<'_>)) {
+        if let Some(recorded) = &mut self.0 {
+            write(&mut Fields::new(
+                &mut recorded.results,
+                recorded.recorder.shows_secrets,
+            ));
+        }
+    }
+
+    /// Records that the call returns.
+    #[inline]
+    pub fn end(&mut self, result: &Result) {
+        if self.is_recorded() {
+            self.record_end(result);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn record_end(&mut self, result: &Result) {
+        let Some(recorded) = self.0.take() else { return };
+        let recorder = recorded.recorder;
+        let mut line = Line::new();
+        recorder.put_head(&mut line, "return", recorded.number, recorded.function);
+        line.put(b",");
+        let code = result.as_ref().map_or_else(|failure| failure.code(), |()| 0);
+        Fields::new(&mut line, false).code("result", code.into());
+        line.put(b",\"results\":{");
+        match recorded.results.text() {
+            Some(results) => line.put(results),
+            None => recorder.count_lost(),
+        }
+        line.put(b"}");
+        recorder.write(line, recorded.function);
+    }
+}
+
+/// The recorder, announced in this process; `None` where nothing is recorded.
+fn recorder(function: &'static str) -> Option<&'static Recorder> {
+    let is_first = STATE.load(Ordering::Relaxed) == UNKNOWN;
+    if is_first && function != IN_SIGNAL_HANDLERS {
+        start();
+    }
+    // SAFETY: it is null, or a recorder that is never freed.
+    let recorder = unsafe { RECORDER.load(Ordering::Acquire).as_ref() }?;
+    let generation = pcsc_process::generation();
+    let announced = recorder.announced.load(Ordering::Relaxed);
+    if function != IN_SIGNAL_HANDLERS
+        && announced != generation
+        && recorder
+            .announced
+            .compare_exchange(announced, generation, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+    {
+        recorder.announce();
+    }
+    Some(recorder)
+}
+
+/// Reads the environment.
+fn start() {
+    let path = environment("PCSCLITE_SPY").filter(|path| !path.is_empty());
+    let Some(path) = path.and_then(|path| CString::new(path.into_encoded_bytes()).ok()) else {
+        return STATE.store(OFF, Ordering::Relaxed);
+    };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) => {
+            log_to_stderr::init();
+            error!(target: SETTING_LOG, "PCSCLITE_SPY: the file cannot be opened, nothing is recorded: {error}");
+            return STATE.store(OFF, Ordering::Relaxed);
+        }
+    };
+    let fresh = Box::into_raw(Box::new(Recorder {
+        file,
+        shows_secrets: environment("PCSCLITE_SPY_SHOW_PINS").is_some_and(|value| value == "1"),
+        calls: AtomicU32::new(0),
+        lost: AtomicU32::new(0),
+        is_cut: AtomicBool::new(false),
+        announced: AtomicU32::new(0),
+    }));
+    let none = ptr::null_mut();
+    if RECORDER
+        .compare_exchange(none, fresh, Ordering::AcqRel, Ordering::Relaxed)
+        .is_err()
+    {
+        // Another thread came first.
+        // SAFETY: it is a box, and nothing else has its address.
+        drop(unsafe { Box::from_raw(fresh) });
+    }
+    STATE.store(ON, Ordering::Relaxed);
+}
+
+impl Recorder {
+    /// Writes which process it is that makes calls. Not its arguments, which may hold a PIN.
+    fn announce(&self) {
+        let mut line = Line::new();
+        self.put_start(&mut line, "process");
+        line.put(b",\"format\":");
+        line.put_number(FORMAT);
+        line.put(b",");
+        let mut fields = Fields::new(&mut line, false);
+        let program = rustix::fs::readlink(c"/proc/self/exe", Vec::new()).ok();
+        fields.text("program", program.as_ref().map(|path| path.as_bytes()));
+        fields.text("version", Some(env!("CARGO_PKG_VERSION").as_bytes()));
+        let pins: &[u8] = if self.shows_secrets { b"shown" } else { b"hidden" };
+        fields.text("pins", Some(pins));
+        self.write(line, "");
+    }
+
+    fn put_start(&self, line: &mut Line, event: &str) {
+        if self.is_cut.load(Ordering::Relaxed) {
+            line.put(b"\n");
+        }
+        line.put(b"{\"event\":\"");
+        line.put(event.as_bytes());
+        line.put(b"\",\"process\":");
+        line.put_number(
+            rustix::process::getpid()
+                .as_raw_nonzero()
+                .get()
+                .unsigned_abs()
+                .into(),
+        );
+        line.put(b",\"thread\":");
+        line.put_number(
+            rustix::thread::gettid()
+                .as_raw_nonzero()
+                .get()
+                .unsigned_abs()
+                .into(),
+        );
+        line.put(b",\"microseconds\":");
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        line.put_number(since.as_secs() * 1_000_000 + u64::from(since.subsec_micros()));
+    }
+
+    fn put_head(&self, line: &mut Line, event: &str, number: u32, function: &str) {
+        self.put_start(line, event);
+        line.put(b",\"call\":");
+        line.put_number(number.into());
+        line.put(b",\"function\":\"");
+        line.put(function.as_bytes());
+        line.put(b"\"");
+    }
+
+    /// Ends a line and writes it.
+    fn write(&self, mut line: Line, function: &str) {
+        let lost = self.lost.load(Ordering::Relaxed);
+        if lost > 0 {
+            line.put(b",\"lost\":");
+            line.put_number(lost.into());
+        }
+        line.put(b"}\n");
+        let may_open = function != IN_SIGNAL_HANDLERS;
+        let text = line.text().ok_or(Errno::NOMEM);
+        match text.and_then(|text| self.file.write(text, may_open)) {
+            Ok(()) => {
+                self.lost.fetch_sub(lost, Ordering::Relaxed);
+                if text.is_ok_and(|text| text.starts_with(b"\n")) {
+                    self.is_cut.store(false, Ordering::Relaxed);
+                }
+            }
+            // The file was deleted: the user has ended the recording.
+            Err(Errno::NOENT) => STATE.store(OFF, Ordering::Relaxed),
+            Err(error) => {
+                self.is_cut.fetch_or(error == Errno::NOSPC, Ordering::Relaxed);
+                self.count_lost();
+            }
+        }
+    }
+
+    fn count_lost(&self) {
+        self.lost.fetch_add(1, Ordering::Relaxed);
+    }
+}
