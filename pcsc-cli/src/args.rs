@@ -100,6 +100,7 @@ pub enum Command {
     Features,
     With(With),
     Share(Share),
+    Spy(Spy),
     Completions(Completions),
     /// Print the manual page in roff, for man(1)
     Man,
@@ -304,6 +305,71 @@ pub struct Share {
     /// The group that the socket belongs to, by name or number
     #[arg(long, value_name = "GROUP")]
     pub group: Option<String>,
+}
+
+const SPY: &str = "\
+COMMAND runs as with pcsc with, unchanged; the library itself records its calls: arguments, results, times, \
+threads, and those of its child processes until COMMAND ends.
+
+  pcsc spy opensc-tool --list-readers
+  pcsc spy -o calls.txt gpg --card-status
+  pcsc spy --format json -o calls.jsonl python3 application.py
+  pcsc spy --format pcapng -o apdus.pcapng COMMAND     for Wireshark: each exchange, as GSMTAP
+  pcsc spy --read calls.jsonl
+
+The record goes to standard error, unless -o names a file; that of --read to standard output.
+
+PINs and keys are not recorded: of the commands that carry them, as VERIFY, RESET RETRY COUNTER or PUT DATA, \
+nothing after the length, and ** for each byte. What is hidden is listed in RECORDING.md of pcsc-sys-shim. \
+--show-pins records them. Other data of the card is recorded in any case: keep records of real cards private.
+
+A service records without this command, with PCSCLITE_SPY=FILE in its environment: JSON Lines, which --read \
+reads.
+
+The exit code is the command's, or 128 and the number of the signal that ended it.";
+
+/// Run a program on this project's library, and record what it asks of readers and cards
+#[derive(Debug, clap::Args)]
+#[command(after_help = SPY)]
+pub struct Spy {
+    /// Write the record to a file; `-` is standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// The form of the record
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: Form,
+
+    /// Record PINs and keys, too. Whoever reads the record can use them
+    #[arg(long, conflicts_with = "read")]
+    pub show_pins: bool,
+
+    /// Show a record that exists, in JSON Lines; `-` is standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["command", "java"])]
+    pub read: Option<PathBuf>,
+
+    /// As of pcsc with
+    #[arg(long)]
+    pub java: bool,
+
+    /// The program, and its arguments
+    #[arg(
+        value_name = "COMMAND",
+        required_unless_present = "read",
+        trailing_var_arg = true
+    )]
+    pub command: Vec<OsString>,
+}
+
+/// The form of a record of calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// For people
+    Text,
+    /// JSON Lines
+    Json,
+    /// APDUs and ATRs for Wireshark
+    Pcapng,
 }
 
 /// Print the completions for a shell

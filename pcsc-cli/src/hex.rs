@@ -11,6 +11,13 @@ pub fn spaced(bytes: &[u8]) -> String {
     bytes.join(" ")
 }
 
+/// Digits in pairs, with spaces between. The pairs may be `**`, for a byte that is not shown.
+pub fn pairs(digits: &str) -> String {
+    let pairs = digits.as_bytes().chunks(2);
+    let pairs: Vec<_> = pairs.map(String::from_utf8_lossy).collect();
+    pairs.join(" ")
+}
+
 /// Reads digits in pairs; `None` for anything else, and for an odd number of them.
 pub fn parse(digits: &str) -> Option<Vec<u8>> {
     if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {

@@ -19,6 +19,7 @@ mod output;
 mod pin_mask;
 mod problem;
 mod readers;
+mod recording;
 mod select;
 mod smartcard_list;
 mod status_words;
@@ -39,7 +40,7 @@ fn main() -> ExitCode {
         matches!(arguments.command, Command::Share(_)),
     );
     match run(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(problem) if problem.is_broken_pipe => ExitCode::SUCCESS,
         Err(problem) => {
             // A command may have printed what happened itself.
@@ -51,10 +52,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> Result<(), Problem> {
+/// Runs the command. Returns its exit code where it has succeeded.
+fn run(arguments: &Arguments) -> Result<u8, Problem> {
     let global = &arguments.global;
     let mut output = Output::new(global.json);
-    match &arguments.command {
+    let done = match &arguments.command {
+        Command::Spy(spy) => return commands::spy::run(global, spy),
         Command::Apdu(apdu) => commands::apdu::run(global, apdu, &mut output),
         Command::Atr(atr) => commands::atr::run(global, atr, &mut output),
         Command::Completions(completions) => {
@@ -74,5 +77,6 @@ fn run(arguments: &Arguments) -> Result<(), Problem> {
         Command::With(with) => commands::with::run(global, with),
         Command::List(list) => commands::list::run(global, list, &mut output),
         Command::Watch(watch) => commands::watch::run(global, watch, &mut output),
-    }
+    };
+    done.map(|()| 0)
 }

@@ -18,6 +18,15 @@ pub struct Style {
 }
 
 impl Style {
+    /// With colours in a terminal, unless `NO_COLOR` is set or the terminal has none.
+    pub fn of(out: &impl IsTerminal) -> Style {
+        let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        Style {
+            has_colour: out.is_terminal() && !is_set("NO_COLOR") && !is_dumb,
+        }
+    }
+
     /// The text in bold type.
     pub fn bold(self, text: &str) -> String {
         self.paint("1", text)
@@ -55,15 +64,12 @@ pub struct Output {
 }
 
 impl Output {
-    /// JSON, or text; with colours in a terminal, unless `NO_COLOR` is set or the terminal has none.
+    /// JSON, or text.
     pub fn new(is_json: bool) -> Output {
-        let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         let out = io::stdout();
-        let has_colour = out.is_terminal() && !is_set("NO_COLOR") && !is_dumb;
         Output {
             is_json,
-            style: Style { has_colour },
+            style: Style::of(&out),
             out,
         }
     }
@@ -96,6 +102,11 @@ impl Output {
 /// Writes a line to standard error. Where that cannot be written, nobody reads it, and the command goes on.
 pub fn message(text: impl std::fmt::Display) {
     let _ = writeln!(io::stderr(), "pcsc: {text}");
+}
+
+/// Writes a warning to standard error.
+pub fn warn(text: impl std::fmt::Display) {
+    message(format_args!("warning: {text}"));
 }
 
 /// Text of a device or a card, without control characters, which could do anything to a terminal.

@@ -8,6 +8,13 @@ pub fn now() -> String {
     stamp(since.as_millis() as u64)
 }
 
+/// The time of day of a time in microseconds since 1970, in UTC: `07:19:30.123456`.
+pub fn of_day(microseconds: u64) -> String {
+    let (seconds, rest) = (microseconds / 1_000_000, microseconds % 1_000_000);
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{hour:02}:{minute:02}:{second:02}.{rest:06}")
+}
+
 /// A time in milliseconds since 1970.
 fn stamp(milliseconds: u64) -> String {
     let (seconds, rest) = (milliseconds / 1000, milliseconds % 1000);
@@ -47,7 +54,14 @@ fn stamp(milliseconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::stamp;
+    use super::{of_day, stamp};
+
+    #[test]
+    fn a_day_has_24_hours() {
+        assert_eq!(of_day(0), "00:00:00.000000");
+        assert_eq!(of_day(1_735_689_599_999_999), "23:59:59.999999");
+        assert_eq!(of_day(1_795_850_370_123_456), "07:19:30.123456");
+    }
 
     #[test]
     fn dates_of_leap_years_and_others() {

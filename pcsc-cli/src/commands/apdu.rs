@@ -42,7 +42,7 @@ struct Reset {
 
 impl Show for Exchange {
     fn text(&self, to: &mut dyn Write, style: Style) -> io::Result<()> {
-        writeln!(to, "> {}", spaced(&self.command))?;
+        writeln!(to, "> {}", hex::pairs(&self.command))?;
         let data = hex::parse(&self.data).unwrap_or_default();
         let text = hex::ascii(&data).map_or(String::new(), |text| {
             format!("  {}", style.dim(&format!("{text:?}")))
@@ -52,7 +52,7 @@ impl Show for Exchange {
         }
         let sw = format!(
             "{} {}",
-            spaced(&self.sw),
+            hex::pairs(&self.sw),
             style.dim(&format!("({})", self.meaning))
         );
         match (&self.expected, self.as_expected) {
@@ -60,7 +60,7 @@ impl Show for Exchange {
                 writeln!(
                     to,
                     "< {sw}, {}",
-                    style.bad(&format!("expected {}", spaced(expected)))
+                    style.bad(&format!("expected {}", hex::pairs(expected)))
                 )
             }
             _ => writeln!(to, "< {sw}"),
@@ -70,14 +70,8 @@ impl Show for Exchange {
 
 impl Show for Reset {
     fn text(&self, to: &mut dyn Write, _style: Style) -> io::Result<()> {
-        writeln!(to, "> reset\n< ATR {}", spaced(&self.atr))
+        writeln!(to, "> reset\n< ATR {}", hex::pairs(&self.atr))
     }
-}
-
-fn spaced(digits: &str) -> String {
-    let pairs = digits.as_bytes().chunks(2);
-    let pairs: Vec<_> = pairs.map(String::from_utf8_lossy).collect();
-    pairs.join(" ")
 }
 
 /// Runs the command.

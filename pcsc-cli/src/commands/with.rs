@@ -2,13 +2,14 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::fs::{symlink, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::library::Library;
 use crate::args::{Backend, Global, With};
-use crate::output::message;
+use crate::output::warn;
 use crate::problem::{Exit, Problem};
 
 /// The program of a script, and that of the script that this is, and so on.
@@ -17,29 +18,40 @@ const MAX_SCRIPTS: usize = 4;
 /// Runs the command. Returns only if it cannot be run.
 pub fn run(global: &Global, arguments: &With) -> Result<(), Problem> {
     global.refuse("pcsc with", &["--reader", "--json"])?;
-    let Some((program, rest)) = arguments.command.split_first() else {
+    let error = command(global, &arguments.command, arguments.java)?.exec();
+    Err(cannot_run(&arguments.command, &error))
+}
+
+/// The problem that a program cannot be run.
+pub fn cannot_run(command: &[OsString], error: &io::Error) -> Problem {
+    // The exit codes of env(1) and of the shells.
+    let exit = match error.kind() {
+        io::ErrorKind::NotFound => Exit::CommandNotFound,
+        _ => Exit::CommandUnusable,
+    };
+    let program = command.first().map(|program| program.to_string_lossy());
+    let program = program.unwrap_or_default();
+    Problem::new(exit, format!("{program} cannot be run: {error}."))
+}
+
+/// A program and its arguments, with our library in its environment; `java` is for all Java programs below
+/// it.
+pub fn command(global: &Global, command: &[OsString], java: bool) -> Result<Command, Problem> {
+    let Some((program, rest)) = command.split_first() else {
         return Err(Problem::new(Exit::Usage, "Which command? See --help."));
     };
-    let (folder, delegate) = library()?;
     if let Some((file, why)) = more_rights(program) {
-        warn(&format!(
+        warn(format_args!(
             "{} is {why}: where that gives it more rights than you have, it ignores LD_LIBRARY_PATH and uses the \
              system's libpcsclite.so.1",
             file.display()
         ));
     }
-    let theirs = std::env::var_os("LIBPCSCLITE_DELEGATE").filter(|theirs| theirs != delegate.as_os_str());
-    if let Some(theirs) = theirs.filter(|theirs| !theirs.is_empty()) {
-        warn(&format!(
-            "LIBPCSCLITE_DELEGATE is {} for this command, in the place of your {}",
-            delegate.display(),
-            theirs.to_string_lossy()
-        ));
-    }
+    let library = Library::find()?;
     let mut command = Command::new(program);
     let mut property = OsString::from("-Dsun.security.smartcardio.library=");
-    property.push(folder.join("libpcsclite.so.1"));
-    if arguments.java {
+    property.push(library.folder.join("libpcsclite.so.1"));
+    if java {
         // Quoted for Java, which splits this variable itself.
         let own = std::env::var_os("JAVA_TOOL_OPTIONS").filter(|own| !own.is_empty());
         let mut options = own.map_or(OsString::new(), |own| joined(own, " "));
@@ -50,7 +62,7 @@ pub fn run(global: &Global, arguments: &With) -> Result<(), Problem> {
     } else if Path::new(program).file_name() == Some(OsStr::new("java")) {
         command.arg(property);
     }
-    let mut path = folder.into_os_string();
+    let mut path = library.folder.clone().into_os_string();
     if let Some(own) = std::env::var_os("LD_LIBRARY_PATH").filter(|own| !own.is_empty()) {
         path = joined(path, ":");
         path.push(own);
@@ -65,77 +77,19 @@ pub fn run(global: &Global, arguments: &With) -> Result<(), Problem> {
     if let Some(socket) = &global.socket {
         command.env("PCSCLITE_CSOCK_NAME", socket);
     }
-    let error = command
-        .args(rest)
-        .env("LD_LIBRARY_PATH", path)
-        .env("LIBPCSCLITE_DELEGATE", delegate)
-        .exec();
-    // The exit codes of env(1) and of the shells.
-    let exit = match error.kind() {
-        io::ErrorKind::NotFound => Exit::CommandNotFound,
-        _ => Exit::CommandUnusable,
+    command.args(rest).env("LD_LIBRARY_PATH", path);
+    match &library.spy {
+        Some(spy) => command
+            .env("LIBPCSCLITE_DELEGATE", spy)
+            .env("LIBPCSCLITE_SPY_DELEGATE", &library.ours),
+        None => command.env("LIBPCSCLITE_DELEGATE", &library.ours),
     };
-    Err(Problem::new(
-        exit,
-        format!("{} cannot be run: {error}.", program.to_string_lossy()),
-    ))
+    Ok(command)
 }
 
 fn joined(mut text: OsString, with: &str) -> OsString {
     text.push(with);
     text
-}
-
-fn warn(text: &str) {
-    message(format_args!("warning: {text}"));
-}
-
-/// The folder for LD_LIBRARY_PATH and the file for LIBPCSCLITE_DELEGATE: next to this program, where cargo
-/// builds both, or installed.
-fn library() -> Result<(PathBuf, PathBuf), Problem> {
-    let program = std::env::current_exe().and_then(|program| program.canonicalize());
-    let folder = program
-        .ok()
-        .and_then(|program| program.parent().map(Path::to_owned))
-        .unwrap_or_default();
-    let built = folder.join("libpcsclite.so");
-    if built.is_file() {
-        let links = folder.join("with-pcsc");
-        for name in ["libpcsclite.so.1", "libpcsclite_real.so.1"] {
-            link(&links, name).map_err(|error| {
-                Problem::new(
-                    Exit::Failed,
-                    format!("{} cannot be written: {error}.", links.display()),
-                )
-            })?;
-        }
-        let delegate = links.join("libpcsclite_real.so.1");
-        return Ok((links, delegate));
-    }
-    let installed = folder.join("../lib");
-    let library = installed.join("libpcsclite.so.1");
-    let is_ours = std::fs::read(&library).is_ok_and(|bytes| crate::doctor::libraries::is_ours(&bytes));
-    match is_ours {
-        true => Ok((installed, library)),
-        false => Err(
-            Problem::new(Exit::Failed, format!("{} is not there.", built.display()))
-                .advise("Build it first: cargo build --release -p pcsc-sys-shim"),
-        ),
-    }
-}
-
-/// Makes a link to the library. It is made elsewhere and moved into place: another command may be starting
-/// right now.
-fn link(folder: &Path, name: &str) -> io::Result<()> {
-    let target = Path::new("../libpcsclite.so");
-    let link = folder.join(name);
-    if std::fs::read_link(&link).is_ok_and(|found| found == target) {
-        return Ok(());
-    }
-    std::fs::create_dir_all(folder)?;
-    let made = folder.join(format!("{name}.{}", std::process::id()));
-    symlink(target, &made)?;
-    std::fs::rename(made, link)
 }
 
 /// The file that the kernel runs for a command, if that may give its process more rights than the caller has,

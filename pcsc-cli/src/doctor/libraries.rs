@@ -37,7 +37,7 @@ pub fn check() -> Vec<Finding> {
 }
 
 /// Where the loader looks first to last.
-fn folders() -> Vec<PathBuf> {
+pub fn folders() -> Vec<PathBuf> {
     let own = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = std::env::split_paths(&own)
         .filter(|folder| folder.is_absolute())

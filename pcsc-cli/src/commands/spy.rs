@@ -1,0 +1,278 @@
+//! `pcsc spy`: runs a program on this project's library, which records its calls.
+
+use std::fs::{DirBuilder, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{channel, RecvTimeoutError};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::process::{Pid, Signal};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::flag;
+
+use crate::args::{Form as FormName, Global, Spy};
+use crate::commands::with;
+use crate::output::{message, warn, Style};
+use crate::problem::{Exit, Problem};
+use crate::recording::{Form, Json, Line, Pcapng, Text};
+
+/// How often the record is looked at.
+const INTERVAL: Duration = Duration::from_millis(20);
+
+/// Runs the command. Returns the exit code of the program that it has run.
+pub fn run(global: &Global, arguments: &Spy) -> Result<u8, Problem> {
+    global.refuse("pcsc spy", &["--reader"])?;
+    let form = match (global.json, arguments.format) {
+        (true, FormName::Text) => FormName::Json,
+        (_, form) => form,
+    };
+    if let Some(file) = &arguments.read {
+        global.refuse("pcsc spy --read", &["--backend", "--socket"])?;
+        let mut record = Record::new(arguments, form, Place::Stdout)?;
+        let unreadable = |error| {
+            Problem::new(
+                Exit::Usage,
+                format!("{} cannot be read: {error}.", file.display()),
+            )
+        };
+        let mut input: Box<dyn Read> = match file.as_os_str() == "-" {
+            true => Box::new(io::stdin()),
+            false => Box::new(File::open(file).map_err(unreadable)?),
+        };
+        let mut bytes = Vec::new();
+        input.read_to_end(&mut bytes).map_err(unreadable)?;
+        // The last line of a record that is still written to may have no end.
+        record.write(&bytes)?;
+        record.write(b"\n")?;
+        return Ok(0);
+    }
+    if form == FormName::Pcapng && arguments.output.is_none() {
+        let text = "A capture file cannot be written to standard error.";
+        return Err(Problem::new(Exit::Usage, text).advise("Name a file with -o, or - for standard output."));
+    }
+    if arguments.show_pins {
+        warn("PINs AND KEYS ARE RECORDED. Whoever reads the record can use them: delete it after use.");
+    }
+    let spool = Spool::new()?;
+    let mut command = with::command(global, &arguments.command, arguments.java)?;
+    command.env("PCSCLITE_SPY", spool.file());
+    match arguments.show_pins {
+        true => command.env("PCSCLITE_SPY_SHOW_PINS", "1"),
+        false => command.env_remove("PCSCLITE_SPY_SHOW_PINS"),
+    };
+    let mut record = Record::new(arguments, form, Place::Stderr)?;
+    let mut from = File::open(spool.file()).map_err(|error| spool.problem(&error))?;
+    let signals = Signals::default();
+    signals.catch(&[SIGTERM])?;
+    let mut child = command
+        .spawn()
+        .map_err(|error| with::cannot_run(&arguments.command, &error))?;
+    let pid = Pid::from_child(&child);
+    // Only now, so that the command ignores those that this process has ignored until now.
+    signals.catch(&[SIGHUP, SIGINT, SIGQUIT])?;
+    let (ended, end) = channel();
+    std::thread::spawn(move || ended.send(child.wait()));
+    // A record that cannot be written is no reason to disturb the program.
+    let mut failed = None;
+    let status = loop {
+        let end = end.recv_timeout(INTERVAL);
+        if end.is_err() {
+            signals.forward(pid);
+        }
+        if failed.is_none() {
+            failed = record.follow(&mut from).err();
+            if failed.is_some() {
+                // The library sees this, and records nothing more.
+                spool.remove();
+            }
+        }
+        match end {
+            Err(RecvTimeoutError::Timeout) => {}
+            Ok(Ok(status)) => break status,
+            Ok(Err(error)) => {
+                return Err(Problem::new(
+                    Exit::Failed,
+                    format!("The command cannot be waited for: {error}."),
+                ))
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Problem::new(Exit::Failed, "The command cannot be waited for."))
+            }
+        }
+    };
+    match failed.map(Problem::from) {
+        Some(problem) if !problem.is_broken_pipe => message(problem),
+        Some(_) => {}
+        None if record.is_empty => message(
+            "Nothing was recorded: the command has made no call of PC/SC, or not with this library (setuid \
+             programs, programs that are statically linked, services that ran before).",
+        ),
+        None => {}
+    }
+    Ok(code(status))
+}
+
+/// The signals that this process does not end by, since the record is to be complete. The terminal sends
+/// SIGINT and SIGQUIT to the command as well; the others are forwarded.
+#[derive(Default)]
+struct Signals {
+    /// The last one that came, or 0.
+    last: Arc<AtomicUsize>,
+}
+
+impl Signals {
+    fn catch(&self, signals: &[i32]) -> io::Result<()> {
+        for signal in signals {
+            flag::register_usize(*signal, Arc::clone(&self.last), *signal as usize)?;
+        }
+        Ok(())
+    }
+
+    fn forward(&self, command: Pid) {
+        let signal = match self.last.swap(0, Ordering::Relaxed) as i32 {
+            SIGTERM => Signal::TERM,
+            SIGHUP => Signal::HUP,
+            _ => return,
+        };
+        // It may have ended meanwhile.
+        let _ = rustix::process::kill_process(command, signal);
+    }
+}
+
+/// The exit code of env(1) and of the shells.
+fn code(status: ExitStatus) -> u8 {
+    let code = status
+        .code()
+        .or_else(|| status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)
+}
+
+/// Where a record goes that no option names a file for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Stdout,
+    Stderr,
+}
+
+/// What is written.
+struct Record {
+    form: Box<dyn Form>,
+    to: Box<dyn Write>,
+    /// The beginning of a line whose end is still to come.
+    rest: Vec<u8>,
+    is_empty: bool,
+}
+
+impl Record {
+    fn new(arguments: &Spy, form: FormName, default: Place) -> Result<Record, Problem> {
+        let path = arguments.output.as_ref();
+        let (style, to): (Style, Box<dyn Write>) = match path {
+            Some(path) if path.as_os_str() != "-" => {
+                // What is in it is the user's business alone.
+                let opened = File::options()
+                    .write(true)
+                    .create(true)
+                    .truncate(true)
+                    .mode(0o600)
+                    .open(path);
+                let opened = opened.map_err(|error| {
+                    Problem::new(
+                        Exit::Failed,
+                        format!("{} cannot be written: {error}.", path.display()),
+                    )
+                })?;
+                (Style { has_colour: false }, Box::new(opened))
+            }
+            None if default == Place::Stderr => (Style::of(&io::stderr()), Box::new(io::stderr())),
+            _ => (Style::of(&io::stdout()), Box::new(io::stdout())),
+        };
+        let mut record = Record {
+            form: match form {
+                FormName::Text => Box::new(Text::new(style)),
+                FormName::Json => Box::new(Json),
+                FormName::Pcapng => Box::new(Pcapng::default()),
+            },
+            to,
+            rest: Vec::new(),
+            is_empty: true,
+        };
+        record.form.begin(&mut *record.to)?;
+        record.to.flush()?;
+        Ok(record)
+    }
+
+    /// Writes the lines of this text, and of what came before it.
+    fn write(&mut self, text: &[u8]) -> io::Result<()> {
+        let mut form = Vec::new();
+        self.rest.extend_from_slice(text);
+        let end = self
+            .rest
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |at| at + 1);
+        let lines: Vec<u8> = self.rest.drain(..end).collect();
+        for text in lines.split(|byte| *byte == b'\n').filter(|text| !text.is_empty()) {
+            self.is_empty = false;
+            self.form.line(Line::parse(text).as_ref(), text, &mut form)?;
+        }
+        self.to.write_all(&form)?;
+        self.to.flush()
+    }
+
+    /// Writes what a file has more than before.
+    fn follow(&mut self, file: &mut File) -> io::Result<()> {
+        let mut more = Vec::new();
+        file.read_to_end(&mut more)?;
+        if more.is_empty() {
+            return Ok(());
+        }
+        self.write(&more)
+    }
+}
+
+/// The file that the library writes to, in a folder of the user's alone. Both are removed at the end.
+struct Spool(PathBuf);
+
+impl Spool {
+    fn new() -> Result<Spool, Problem> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let name = format!("pcsc-spy-{}-{}", std::process::id(), now.as_nanos());
+        let spool = Spool(std::env::temp_dir().join(name));
+        let made = DirBuilder::new().mode(0o700).create(&spool.0).and_then(|()| {
+            File::options()
+                .append(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(spool.file())
+        });
+        made.map_err(|error| spool.problem(&error))?;
+        Ok(spool)
+    }
+
+    fn problem(&self, error: &io::Error) -> Problem {
+        Problem::new(
+            Exit::Failed,
+            format!("{} cannot be used: {error}.", self.0.display()),
+        )
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.join("calls.jsonl")
+    }
+
+    fn remove(&self) {
+        let _ = std::fs::remove_file(self.file());
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
