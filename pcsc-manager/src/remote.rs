@@ -1,137 +1,97 @@
-//! Simulated readers that another program plays behind a socket, with their cards. For tests that control the
-//! cards.
-//!
-//! A connection begins with one line, and serves one purpose:
-//!
-//! | line | purpose |
-//! |---|---|
-//! | `list` | the readers' names, a line each; then the end of the connection |
-//! | `slot N` | the reader of line N, from 0: requests and answers, until the connection ends |
-//! | `watch N` | its movements: a byte asks, and a byte answers when there may be something new |
-//!
-//! A request is an operation (one byte), an argument and a length (four bytes each, the lowest first), and so
-//! many bytes of data; an answer is a result (one byte), a length, and data. See [`Operation`] and [`fault`].
+//! Simulated readers that another program plays behind a socket, with their cards: see [`pcsc_sim::control`].
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use pcsc_sim::control::{self, CardPresence, Change, Fault, ListedReader, ReaderList, Request, SlotClient};
 use rustix::event::{poll, PollFd, PollFlags};
 use rustix::io::Errno;
 
 use crate::bus::{Bus, BusEvent};
 use crate::error::StartError;
 use crate::slot::{FoundReader, Powered, Presence, Slot, SlotError, SlotEvent, Watch};
-use crate::sync::{lock, wait_until};
+use crate::sync::lock;
 
-/// What is asked of a reader.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-enum Operation {
-    /// Whether there is a card: one byte, 0 or 1.
-    Presence = 0,
-    /// A reset, warm where the argument is 1: the protocols offered and the first one (one byte each), and
-    /// the ATR.
-    PowerUp = 1,
-    PowerDown = 2,
-    /// The argument is `SCARD_PROTOCOL_T0` or `SCARD_PROTOCOL_T1`.
-    SetProtocol = 3,
-    Transmit = 4,
-    /// The argument is the control code.
-    Control = 5,
-    /// The argument is the attribute.
-    GetAttribute = 6,
-    SetAttribute = 7,
-}
-
-/// The longest answer that makes sense.
-const LONGEST: usize = 1 << 17;
-
-/// The fault that a result stands for; 0 is success.
-fn fault(result: u8) -> SlotError {
-    match result {
-        1 => SlotError::NoDevice,
-        2 => SlotError::NoCard,
-        3 => SlotError::Mute,
-        4 => SlotError::ProtocolUnsupported,
-        5 => SlotError::Unsupported,
-        6 => SlotError::BufferTooSmall,
-        7 => SlotError::Busy,
-        8 => SlotError::Reset,
-        _ => SlotError::Communication,
+fn slot_error(fault: Fault) -> SlotError {
+    match fault {
+        Fault::NoDevice => SlotError::NoDevice,
+        Fault::NoCard => SlotError::NoCard,
+        Fault::Mute => SlotError::Mute,
+        Fault::ProtocolUnsupported => SlotError::ProtocolUnsupported,
+        Fault::Unsupported => SlotError::Unsupported,
+        Fault::BufferTooSmall => SlotError::BufferTooSmall,
+        Fault::Busy => SlotError::Busy,
+        Fault::Reset => SlotError::Reset,
+        Fault::Communication => SlotError::Communication,
     }
 }
 
 /// The readers behind a socket.
 pub struct RemoteBus {
     path: PathBuf,
-    names: Vec<String>,
-    is_stopped: Mutex<bool>,
-    stopped: Condvar,
+    initial: Mutex<Vec<ListedReader>>,
+    list: Mutex<ReaderList>,
+    stopper: control::Stopper,
 }
 
 impl RemoteBus {
-    /// Asks for the readers there are, which stay the same.
+    /// Asks for the readers there are.
     pub fn connect(path: &Path) -> Result<RemoteBus, StartError> {
-        let list = || -> io::Result<String> {
-            let mut names = String::new();
-            open(path, "list")?
-                .take(LONGEST as u64)
-                .read_to_string(&mut names)?;
-            Ok(names)
+        let connect = || -> io::Result<RemoteBus> {
+            let (list, initial) = ReaderList::connect(path)?;
+            Ok(RemoteBus {
+                path: path.to_owned(),
+                initial: Mutex::new(initial),
+                stopper: list.stopper()?,
+                list: Mutex::new(list),
+            })
         };
-        let names = list().map_err(|source| StartError::Connect {
+        connect().map_err(|source| StartError::Connect {
             path: path.to_owned(),
             source,
-        })?;
-        Ok(RemoteBus {
-            path: path.to_owned(),
-            names: names.lines().map(str::to_owned).collect(),
-            is_stopped: Mutex::default(),
-            stopped: Condvar::new(),
         })
     }
-}
 
-fn open(path: &Path, purpose: &str) -> io::Result<UnixStream> {
-    let mut stream = UnixStream::connect(path)?;
-    stream.write_all(format!("{purpose}\n").as_bytes())?;
-    Ok(stream)
+    fn found(&self, reader: ListedReader) -> FoundReader {
+        let slots = (0..reader.slots.max(1)).map(|slot| {
+            let watch = control::watch(&self.path, reader.number, slot);
+            let slot = RemoteSlot {
+                path: self.path.clone(),
+                reader: reader.number,
+                slot,
+                client: None,
+            };
+            let watch = RemoteWatch::new(watch);
+            (Box::new(slot) as Box<dyn Slot>, Arc::new(watch) as Arc<dyn Watch>)
+        });
+        FoundReader {
+            slots: slots.collect(),
+            name: reader.name,
+            device: None,
+        }
+    }
 }
 
 impl Bus for RemoteBus {
     fn initial(&self) -> Vec<FoundReader> {
-        let found = self.names.iter().enumerate().map(|(number, name)| {
-            let slot = RemoteSlot {
-                path: self.path.clone(),
-                number,
-                stream: None,
-            };
-            let watch = RemoteWatch::new(open(&self.path, &format!("watch {number}")));
-            FoundReader {
-                name: name.clone(),
-                device: None,
-                slots: vec![(Box::new(slot) as Box<dyn Slot>, Arc::new(watch) as Arc<dyn Watch>)],
-            }
-        });
-        found.collect()
+        let initial = std::mem::take(&mut *lock(&self.initial));
+        initial.into_iter().map(|reader| self.found(reader)).collect()
     }
 
     fn wait(&self) -> BusEvent {
-        let mut is_stopped = lock(&self.is_stopped);
-        while !*is_stopped {
-            is_stopped = wait_until(&self.stopped, is_stopped, None).unwrap_or_else(|guard| guard);
+        match lock(&self.list).next() {
+            Some(reader) => BusEvent::Added(self.found(reader)),
+            None => BusEvent::Stopped,
         }
-        BusEvent::Stopped
     }
 
     fn stop(&self) {
-        *lock(&self.is_stopped) = true;
-        self.stopped.notify_all();
+        self.stopper.stop();
     }
 }
 
@@ -168,9 +128,14 @@ impl RemoteWatch {
             woken.read_exact(&mut [0])?;
             return Ok(SlotEvent::Card);
         }
-        stream.read_exact(&mut [0])?;
+        let mut change = [0];
+        stream.read_exact(&mut change)?;
         self.has_asked.store(false, Ordering::Relaxed);
-        Ok(SlotEvent::Unclear)
+        Ok(match Change::of_code(change[0]) {
+            Change::Card => SlotEvent::Card,
+            Change::Unclear => SlotEvent::Unclear,
+            Change::Gone => SlotEvent::Gone,
+        })
     }
 }
 
@@ -196,50 +161,28 @@ impl Watch for RemoteWatch {
 
 struct RemoteSlot {
     path: PathBuf,
-    number: usize,
-    /// The connection, which is the claim on the reader.
-    stream: Option<UnixStream>,
+    reader: u8,
+    slot: u8,
+    /// The connection, which is the claim on the slot.
+    client: Option<SlotClient>,
 }
 
 impl RemoteSlot {
-    fn ask(&mut self, operation: Operation, argument: u32, data: &[u8]) -> Result<Vec<u8>, SlotError> {
-        let (result, answer) = self
-            .exchange(operation, argument, data)
-            .map_err(|_| SlotError::NoDevice)?;
-        match result {
-            0 => Ok(answer),
-            result => Err(fault(result)),
-        }
+    fn ask(&mut self, request: &Request<'_>) -> Result<Vec<u8>, SlotError> {
+        let asked = self.try_ask(request).map_err(|_| SlotError::NoDevice)?;
+        asked.map_err(slot_error)
     }
 
-    fn exchange(&mut self, operation: Operation, argument: u32, data: &[u8]) -> io::Result<(u8, Vec<u8>)> {
-        let stream = match &mut self.stream {
-            Some(stream) => stream,
-            none => none.insert(open(&self.path, &format!("slot {}", self.number))?),
+    fn try_ask(&mut self, request: &Request<'_>) -> io::Result<Result<Vec<u8>, Fault>> {
+        let client = match &mut self.client {
+            Some(client) => client,
+            none => none.insert(SlotClient::connect(&self.path, self.reader, self.slot)?),
         };
-        let length = u32::try_from(data.len()).map_err(io::Error::other)?;
-        let head = [argument.to_le_bytes(), length.to_le_bytes()].concat();
-        stream.write_all(&[&[operation as u8], &head[..], data].concat())?;
-        let (mut result, mut length) = ([0; 1], [0; 4]);
-        stream.read_exact(&mut result)?;
-        stream.read_exact(&mut length)?;
-        let length = u32::from_le_bytes(length) as usize;
-        if length > LONGEST {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        let mut answer = vec![0; length];
-        stream.read_exact(&mut answer)?;
-        Ok((result[0], answer))
+        client.ask(request)
     }
 
-    fn ask_into(
-        &mut self,
-        operation: Operation,
-        argument: u32,
-        data: &[u8],
-        room: &mut [u8],
-    ) -> Result<usize, SlotError> {
-        let answer = self.ask(operation, argument, data)?;
+    fn ask_into(&mut self, request: &Request<'_>, room: &mut [u8]) -> Result<usize, SlotError> {
+        let answer = self.ask(request)?;
         let room = room.get_mut(..answer.len()).ok_or(SlotError::BufferTooSmall)?;
         room.copy_from_slice(&answer);
         Ok(answer.len())
@@ -248,14 +191,16 @@ impl RemoteSlot {
 
 impl Slot for RemoteSlot {
     fn presence(&mut self) -> Result<Presence, SlotError> {
-        Ok(match self.ask(Operation::Presence, 0, &[])?.as_slice() {
-            [1] => Presence::Present,
-            _ => Presence::Absent,
+        let presence = self.ask(&Request::Presence)?;
+        Ok(match presence.first().copied().map(CardPresence::of_code) {
+            Some(CardPresence::Present) => Presence::Present,
+            Some(CardPresence::Replaced) => Presence::Replaced,
+            Some(CardPresence::Absent) | None => Presence::Absent,
         })
     }
 
     fn power_up(&mut self, warm: bool, _deadline: Option<Instant>) -> Result<Powered, SlotError> {
-        match self.ask(Operation::PowerUp, warm.into(), &[])?.as_slice() {
+        match self.ask(&Request::PowerUp { is_warm: warm })?.as_slice() {
             [offered, first, atr @ ..] if atr.len() <= 33 => Ok(Powered {
                 atr: atr.to_vec(),
                 offered: (*offered).into(),
@@ -266,11 +211,11 @@ impl Slot for RemoteSlot {
     }
 
     fn power_down(&mut self) -> Result<(), SlotError> {
-        self.ask(Operation::PowerDown, 0, &[]).map(|_| ())
+        self.ask(&Request::PowerDown).map(|_| ())
     }
 
     fn set_protocol(&mut self, protocol: u32, _deadline: Option<Instant>) -> Result<(), SlotError> {
-        self.ask(Operation::SetProtocol, protocol, &[]).map(|_| ())
+        self.ask(&Request::SetProtocol(protocol)).map(|_| ())
     }
 
     fn transmit(
@@ -279,7 +224,7 @@ impl Slot for RemoteSlot {
         response: &mut [u8],
         _deadline: Option<Instant>,
     ) -> Result<usize, SlotError> {
-        self.ask_into(Operation::Transmit, 0, command, response)
+        self.ask_into(&Request::Transmit(command), response)
     }
 
     fn control(
@@ -289,18 +234,18 @@ impl Slot for RemoteSlot {
         answer: &mut [u8],
         _deadline: Option<Instant>,
     ) -> Result<usize, SlotError> {
-        self.ask_into(Operation::Control, code, data, answer)
+        self.ask_into(&Request::Control(code, data), answer)
     }
 
     fn get_attribute(&mut self, id: u32, value: &mut [u8]) -> Result<usize, SlotError> {
-        self.ask_into(Operation::GetAttribute, id, &[], value)
+        self.ask_into(&Request::GetAttribute(id), value)
     }
 
     fn set_attribute(&mut self, id: u32, value: &[u8]) -> Result<(), SlotError> {
-        self.ask(Operation::SetAttribute, id, value).map(|_| ())
+        self.ask(&Request::SetAttribute(id, value)).map(|_| ())
     }
 
     fn give_back(&mut self) {
-        self.stream = None;
+        self.client = None;
     }
 }

@@ -48,7 +48,7 @@ impl Simulation {
         command
             .args(["--pdeathsig", "KILL"])
             .arg(artifacts::binary("pcsc-tests", "readers"))
-            .args([folder.path().join("control"), folder.path().join("readers")])
+            .arg(folder.path().join("readers"))
             .arg(readers.to_string())
             .arg(sharing)
             .stdin(Stdio::null())
@@ -67,7 +67,7 @@ impl Simulation {
         }
     }
 
-    /// The socket, for PCSCLITE_SIMULATED.
+    /// The socket, for PCSCLITE_SIMULATED and for [`Reader`].
     pub fn socket(&self) -> PathBuf {
         self.folder.path().join("readers")
     }
@@ -94,7 +94,7 @@ impl Simulation {
     pub fn reader(&self, number: usize) -> Reader {
         assert!(number < self.readers, "reader {number} of {}", self.readers);
         Reader {
-            control: self.folder.path().join("control"),
+            control: self.socket(),
             number,
             slot: 0,
         }

@@ -35,9 +35,9 @@ pub trait VirtualCard: Send {
 
     /// Executes a command APDU. Returns the response APDU: data and status word.
     ///
-    /// Over T=1 the command is what the program sent. Over T=0 a command with data comes without Le, any other
-    /// one with Le, and a program fetches the response's data with GET RESPONSE, as it does from a real card;
-    /// extended commands come whole. Neither parses the command or the response.
+    /// Over T=1 the command is what the program sent. Over T=0 a command with data comes without Le, any
+    /// other one with Le, and a program fetches the response's data with GET RESPONSE, as it does from a real
+    /// card; extended commands come whole. Neither parses the command or the response.
     fn transmit(&mut self, command: &[u8]) -> Vec<u8>;
 
     /// Whether commands with this header carry data, which over T=0 only the card knows. The default is true

@@ -6,7 +6,7 @@ use crate::reader::Reader;
 use pcsc_sim::control::{self, ControlledReader};
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Weak};
 use std::time::Duration;
 
 /// A reader of this process, which has one slot.
@@ -25,6 +25,11 @@ pub fn listen(path: &Path) -> io::Result<()> {
     (0..=u8::MAX)
         .zip(&*CONTROLLED)
         .try_for_each(|(number, reader)| control::listen(path, number, Arc::downgrade(reader)))
+}
+
+/// What controls reader `number`.
+pub fn controlled(number: u8) -> Option<Weak<dyn ControlledReader>> {
+    CONTROLLED.get(usize::from(number)).map(Arc::downgrade)
 }
 
 impl ControlledReader for Controlled {

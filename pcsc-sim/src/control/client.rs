@@ -1,0 +1,163 @@
+//! The program's side of the socket: orders, the list of readers, and slots.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use super::message::{decode_answer, Fault, Request, ANSWER_HEADER};
+use super::MAX_LINE;
+
+/// Sends one command. Returns its value, or the server's reason against it.
+///
+/// # Errors
+/// If the socket cannot be reached, or breaks.
+pub fn order(path: &Path, command: &str) -> io::Result<Result<String, String>> {
+    let stream = connect(path, command)?;
+    let mut answer = String::new();
+    BufReader::new(stream).take(MAX_LINE).read_line(&mut answer)?;
+    let answer = answer.trim_end();
+    if let Some(reason) = answer.strip_prefix("error ") {
+        return Ok(Err(reason.to_owned()));
+    }
+    match answer.strip_prefix("ok") {
+        Some(value) => Ok(Ok(value.trim_start().to_owned())),
+        None => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// Connects, and says what for.
+fn connect(path: &Path, purpose: &str) -> io::Result<UnixStream> {
+    let mut stream = UnixStream::connect(path)?;
+    stream.write_all(format!("{purpose}\n").as_bytes())?;
+    Ok(stream)
+}
+
+/// Connects to the watch of a slot. Each byte that is sent asks, and is answered by a
+/// [`Change`](super::message::Change) when there may be something new.
+///
+/// # Errors
+/// If the socket cannot be reached.
+pub fn watch(path: &Path, reader: u8, slot: u8) -> io::Result<UnixStream> {
+    connect(path, &format!("watch {reader}/{slot}"))
+}
+
+/// A reader behind the socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedReader {
+    /// Its number.
+    pub number: u8,
+    /// How many slots it has.
+    pub slots: u8,
+    /// Its name.
+    pub name: String,
+}
+
+/// The readers that are there, and those that are plugged in.
+pub struct ReaderList {
+    stream: BufReader<UnixStream>,
+}
+
+impl ReaderList {
+    /// Connects. Returns the readers that are there.
+    ///
+    /// # Errors
+    /// If the socket cannot be reached, or the answer makes no sense.
+    pub fn connect(path: &Path) -> io::Result<(ReaderList, Vec<ListedReader>)> {
+        let mut list = ReaderList {
+            stream: BufReader::new(connect(path, "readers")?),
+        };
+        let mut readers = Vec::new();
+        loop {
+            match list.line()?.as_deref() {
+                None => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Some("") => return Ok((list, readers)),
+                Some(line) => readers.push(ListedReader::parse(line)?),
+            }
+        }
+    }
+
+    /// What ends the wait of [`ReaderList::next`], from any thread.
+    ///
+    /// # Errors
+    /// If there are too many open files.
+    pub fn stopper(&self) -> io::Result<Stopper> {
+        self.stream.get_ref().try_clone().map(Stopper)
+    }
+
+    /// Waits for a reader to be plugged in. `None` after a stop, and when the server is gone.
+    pub fn next(&mut self) -> Option<ListedReader> {
+        let line = self.line().ok().flatten()?;
+        ListedReader::parse(&line).ok()
+    }
+
+    fn line(&mut self) -> io::Result<Option<String>> {
+        let mut line = String::new();
+        let length = self.stream.by_ref().take(MAX_LINE).read_line(&mut line)?;
+        Ok((length > 0).then(|| line.trim_end().to_owned()))
+    }
+}
+
+/// Ends the wait of a [`ReaderList`].
+pub struct Stopper(UnixStream);
+
+impl Stopper {
+    /// Ends the wait in progress and every later one.
+    pub fn stop(&self) {
+        // It may have ended before.
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
+}
+
+impl ListedReader {
+    pub(super) fn line(&self) -> String {
+        // A name has no line breaks: it would be two readers.
+        format!(
+            "{} {} {}\n",
+            self.number,
+            self.slots,
+            self.name.replace('\n', " ")
+        )
+    }
+
+    fn parse(line: &str) -> io::Result<ListedReader> {
+        let mut words = line.splitn(3, ' ');
+        let mut number = || words.next()?.parse().ok();
+        let parsed = number().zip(number());
+        match (parsed, words.next()) {
+            (Some((number, slots)), Some(name)) => Ok(ListedReader {
+                number,
+                slots,
+                name: name.to_owned(),
+            }),
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+}
+
+/// A connection to a slot, which has the slot to itself until it is dropped.
+pub struct SlotClient(UnixStream);
+
+impl SlotClient {
+    /// Connects.
+    ///
+    /// # Errors
+    /// If the socket cannot be reached.
+    pub fn connect(path: &Path, reader: u8, slot: u8) -> io::Result<SlotClient> {
+        connect(path, &format!("slot {reader}/{slot}")).map(SlotClient)
+    }
+
+    /// Asks, and waits for the answer.
+    ///
+    /// # Errors
+    /// If the connection breaks, after which it is of no use.
+    pub fn ask(&mut self, request: &Request<'_>) -> io::Result<Result<Vec<u8>, Fault>> {
+        self.0.write_all(&request.encode())?;
+        let mut header = [0; ANSWER_HEADER];
+        self.0.read_exact(&mut header)?;
+        let (result, length) = decode_answer(header).ok_or(io::ErrorKind::InvalidData)?;
+        let mut data = vec![0; length];
+        self.0.read_exact(&mut data)?;
+        Ok(result.map(|()| data))
+    }
+}

@@ -1,0 +1,199 @@
+//! The server's side of slots and of their watches.
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+
+use pcsc_ccid::shared::sync::lock;
+
+use super::client::ListedReader;
+use super::message::{encode_answer, Change, Fault, Request, REQUEST_HEADER};
+
+/// A reader that other programs use over the socket.
+pub trait ServedReader: Send + Sync {
+    /// Its name as pcscd would call it, without the numbers of reader and slot.
+    fn name(&self) -> String;
+    /// How many slots it has.
+    fn slots(&self) -> u8;
+    /// Whether it is plugged in. A reader that says no is not listed.
+    fn is_present(&self) -> bool {
+        true
+    }
+    /// Executes a request to a slot.
+    ///
+    /// # Errors
+    /// Why it could not.
+    fn execute(&self, slot: u8, request: &Request<'_>) -> Result<Vec<u8>, Fault>;
+    /// Blocks until a card may have come or gone. All programs that watch the slot are waiting then.
+    fn wait(&self, slot: u8) -> Change;
+    /// A program begins to use a slot. `false` if it cannot: its requests are executed anyway, to fail.
+    fn open(&self, slot: u8) -> bool {
+        let _ = slot;
+        true
+    }
+    /// It ends.
+    fn close(&self, slot: u8) {
+        let _ = slot;
+    }
+    /// Whether several programs may use a slot at once, which no hardware lets them. It is for tests.
+    fn is_shared(&self) -> bool {
+        false
+    }
+}
+
+/// A served reader with its users.
+pub(super) struct Served {
+    number: u8,
+    pub reader: Arc<dyn ServedReader>,
+    slots: Vec<ServedSlot>,
+}
+
+#[derive(Default)]
+struct ServedSlot {
+    /// The connection that has opened it.
+    user: Mutex<Option<usize>>,
+    /// Who watches it: each connection, with its stream while it waits for an answer.
+    watchers: Mutex<HashMap<usize, Option<UnixStream>>>,
+    changed: Condvar,
+}
+
+/// Numbers of connections.
+static CONNECTIONS: AtomicUsize = AtomicUsize::new(0);
+
+pub(super) fn connection() -> usize {
+    CONNECTIONS.fetch_add(1, Ordering::Relaxed)
+}
+
+impl Served {
+    /// The reader. A thread waits for each of its slots.
+    pub fn start(number: u8, reader: Arc<dyn ServedReader>) -> io::Result<Arc<Served>> {
+        let slots = reader.slots();
+        let served = Arc::new(Served {
+            number,
+            reader,
+            slots: (0..slots).map(|_| ServedSlot::default()).collect(),
+        });
+        for slot in 0..slots {
+            let served = served.clone();
+            let builder = thread::Builder::new().name("pcsc-sim watch".into());
+            builder.spawn(move || served.watch(slot))?;
+        }
+        Ok(served)
+    }
+
+    pub fn listed(&self) -> ListedReader {
+        ListedReader {
+            number: self.number,
+            slots: self.reader.slots(),
+            name: self.reader.name(),
+        }
+    }
+
+    fn slot(&self, slot: u8) -> io::Result<&ServedSlot> {
+        Ok(self.slots.get(usize::from(slot)).ok_or(io::ErrorKind::NotFound)?)
+    }
+
+    /// Whether anybody watches a slot.
+    pub fn is_watched(&self, slot: u8) -> bool {
+        self.slot(slot).is_ok_and(|slot| !lock(&slot.watchers).is_empty())
+    }
+
+    /// Serves a slot to a connection.
+    pub fn serve_slot(&self, slot: u8, input: impl Read, output: UnixStream) -> io::Result<()> {
+        let place = self.slot(slot)?;
+        let connection = connection();
+        let end = self.serve_requests(slot, input, output, connection);
+        if lock(&place.user).take_if(|user| *user == connection).is_some() {
+            self.reader.close(slot);
+        }
+        end
+    }
+
+    fn serve_requests(
+        &self,
+        slot: u8,
+        mut input: impl Read,
+        mut output: UnixStream,
+        connection: usize,
+    ) -> io::Result<()> {
+        loop {
+            let mut header = [0; REQUEST_HEADER];
+            match input.read_exact(&mut header) {
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+                read => read?,
+            }
+            let length = Request::data_length(header).ok_or(io::ErrorKind::InvalidData)?;
+            let mut data = vec![0; length];
+            input.read_exact(&mut data)?;
+            let request = Request::decode(header, &data);
+            let answer = self.claim(slot, connection).and_then(|()| {
+                let request = request.ok_or(Fault::Unsupported)?;
+                self.reader.execute(slot, &request)
+            });
+            output.write_all(&encode_answer(answer.as_deref().map_err(|fault| *fault)))?;
+        }
+    }
+
+    /// Opens the slot for a connection, if no other has it.
+    fn claim(&self, slot: u8, connection: usize) -> Result<(), Fault> {
+        let place = self.slot(slot).map_err(|_| Fault::NoDevice)?;
+        let mut user = lock(&place.user);
+        match *user {
+            Some(other) if other != connection && !self.reader.is_shared() => return Err(Fault::Busy),
+            Some(_) => (),
+            None => *user = self.reader.open(slot).then_some(connection),
+        }
+        Ok(())
+    }
+
+    /// Serves a watch of a slot to a connection.
+    pub fn serve_watch(&self, slot: u8, input: impl Read, output: UnixStream) -> io::Result<()> {
+        let place = self.slot(slot)?;
+        let connection = connection();
+        for byte in input.bytes() {
+            match byte.and_then(|_| output.try_clone()) {
+                Ok(stream) => place.set_watcher(connection, Some(stream)),
+                Err(_) => break,
+            }
+        }
+        lock(&place.watchers).remove(&connection);
+        place.changed.notify_all();
+        Ok(())
+    }
+
+    /// Waits for a slot's card on behalf of all that watch it, once they all wait.
+    fn watch(&self, slot: u8) {
+        let Ok(place) = self.slot(slot) else { return };
+        loop {
+            let some_do_not_wait = |watchers: &mut HashMap<usize, Option<UnixStream>>| {
+                watchers.is_empty() || watchers.values().any(Option::is_none)
+            };
+            drop(
+                place
+                    .changed
+                    .wait_while(lock(&place.watchers), some_do_not_wait)
+                    .unwrap_or_else(PoisonError::into_inner),
+            );
+            let change = self.reader.wait(slot);
+            for stream in lock(&place.watchers).values_mut() {
+                if let Some(mut stream) = stream.take() {
+                    // Its own thread removes a watcher that has gone.
+                    let _ = match change {
+                        Change::Gone => stream.shutdown(std::net::Shutdown::Both),
+                        change => stream.write_all(&[change.code()]),
+                    };
+                }
+            }
+        }
+    }
+}
+
+impl ServedSlot {
+    fn set_watcher(&self, connection: usize, stream: Option<UnixStream>) {
+        lock(&self.watchers).insert(connection, stream);
+        self.changed.notify_all();
+    }
+}
