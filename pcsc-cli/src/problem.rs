@@ -130,7 +130,9 @@ impl From<Failure> for Problem {
         };
         let mut problem = match (failure.cause(), error) {
             // The user has asked for what does not exist.
-            (Some(cause @ Cause::UnknownModel(_)), _) => Problem::new(Exit::Usage, sentence(cause)),
+            (Some(cause @ (Cause::UnknownModel(_) | Cause::UnknownPort(_))), _) => {
+                Problem::new(Exit::Usage, sentence(cause))
+            }
             // The cause says more than the code, which is pcscd's word for many things.
             (Some(cause), _) => Problem::new(exit, sentence(cause)),
             (None, Error::UnknownError) => {

@@ -172,6 +172,12 @@ pub enum Cause {
     /// No simulated reader has this name.
     #[error("there is no simulated reader called {0:?}")]
     UnknownModel(String),
+    /// This is no port to listen on for virtual cards.
+    #[error("{0:?} is no reader for virtual cards: there are vpcd, vpcd:PORT and vpcd:ADDRESS:PORT")]
+    UnknownPort(String),
+    /// The port for virtual cards cannot be opened.
+    #[error("cannot listen for virtual cards")]
+    Listen(#[source] io::Error),
     /// Nothing answers at the socket of simulated readers that another program plays.
     #[error("cannot connect to the simulated readers at {}", path.display())]
     Simulation {
@@ -218,7 +224,8 @@ impl Cause {
     /// The target of the log record: [`SETTING_LOG`] where the value of an environment variable is at fault.
     fn log_target(&self) -> &'static str {
         match self {
-            Cause::UnknownModel(_) | Cause::Simulation { .. } | Cause::NoLibrary { .. } => SETTING_LOG,
+            Cause::UnknownModel(_) | Cause::UnknownPort(_) | Cause::Listen(_) => SETTING_LOG,
+            Cause::Simulation { .. } | Cause::NoLibrary { .. } => SETTING_LOG,
             Cause::NotIncluded { .. } | Cause::NotOnThisSystem { .. } => SETTING_LOG,
             _ => module_path!(),
         }

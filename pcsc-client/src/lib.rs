@@ -42,6 +42,8 @@
 //! `PCSCLITE_CSOCK_NAME` names the daemon's socket, and is read when a context is established. The default is
 //! `/run/pcscd/pcscd.comm`. If no process listens there, this process drives the readers on the USB itself.
 //! `PCSCLITE_BACKEND` chooses the backend instead: `daemon`, `standalone` or `simulated`.
+//! `PCSCLITE_SIMULATED` lists the simulated readers: short names of models, and `vpcd:PORT` for a reader
+//! whose card is a program that connects to this port, separated by commas.
 //! `PCSCLITE_FILTER_IGNORE_READER_NAMES` and `PCSCLITE_FILTER_EXTEND_READER_NAMES` have the same effect on a
 //! process that drives its readers as on pcscd. With `PCSCLITE_NO_BLOCKING`, calls that meet another
 //! connection's transaction fail with [`Error::SharingViolation`] and do not wait. setuid and setgid programs

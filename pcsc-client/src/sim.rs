@@ -1,8 +1,9 @@
 //! Simulated readers with cards that a test writes: for tests of programs that use smart cards.
 //!
-//! A [`Simulation`] has readers of its own, which no other process and no other simulation sees, so that tests
-//! run in parallel. The readers are simulated down to their USB transfers and to the bytes between reader and
-//! card, and are driven as real ones are. Neither hardware, nor a daemon, nor a privilege is needed.
+//! A [`Simulation`] has readers of its own, which no other process and no other simulation sees, so that
+//! tests run in parallel. The readers are simulated down to their USB transfers and to the bytes between
+//! reader and card, and are driven as real ones are. Neither hardware, nor a daemon, nor a privilege is
+//! needed.
 //!
 //! ```
 //! use pcsc_client::sim::{Simulation, VirtualCard};
@@ -34,8 +35,8 @@
 //!
 //! # Faults
 //!
-//! [`VirtualReader::set_behaviour`] makes the card mute, slow or unreliable, or pulls it out in the middle of a
-//! command. Time is simulated: a slow card delays no test, and a call with a timeout fails as soon as the
+//! [`VirtualReader::set_behaviour`] makes the card mute, slow or unreliable, or pulls it out in the middle of
+//! a command. Time is simulated: a slow card delays no test, and a call with a timeout fails as soon as the
 //! card has used up the time.
 //!
 //! ```
@@ -63,10 +64,11 @@
 //! ```
 
 use std::ffi::{CStr, CString};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use pcsc_manager::{Manager, Reader, Settings, Simulated, SimulatedBus, StartError};
+use pcsc_manager::{Manager, Reader, Settings, Simulated, SimulatedBus, StartError, VpcdReader};
 use pcsc_sim::card::{SharedBehaviour, SimCard};
 
 pub use pcsc_sim::card::{Behaviour, Overspeed, PpsBehaviour, VirtualCard};
@@ -74,7 +76,7 @@ pub use pcsc_sim::{Device, Entry, Key, Model, NAMES as MODELS};
 
 use crate::backend::Session;
 use crate::context::Context;
-use crate::error::Failure;
+use crate::error::{Error, Failure};
 
 /// How long the manager's thread may take to notice that a reader was unplugged.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -123,6 +125,39 @@ impl Simulation {
         })
     }
 
+    /// Plugs in a reader for virtual cards that are programs of their own: they connect to a TCP port, where
+    /// they find the protocol of vsmartcard's driver vpcd. A card is present while it is connected. Port
+    /// number 0 stands for one that the system chooses.
+    ///
+    /// Whoever reaches the address can be a card: it should be on the loopback interface.
+    ///
+    /// ```
+    /// use std::net::Ipv4Addr;
+    ///
+    /// # fn main() -> Result<(), pcsc_client::Failure> {
+    /// let bus = pcsc_client::sim::Simulation::new();
+    /// let port = bus.listen((Ipv4Addr::LOCALHOST, 0))?;
+    /// println!("vicc --hostname 127.0.0.1 --port {} is a card in {:?}", port.address().port(), port.name());
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::NoService`](crate::Error::NoService) if the port cannot be opened, otherwise as
+    /// [`Simulation::plug`].
+    pub fn listen(&self, address: impl Into<SocketAddr>) -> Result<CardPort, Failure> {
+        let manager = self.manager()?;
+        let reader = VpcdReader::new([address.into()]);
+        let addresses = reader.open().map_err(StartError::Listen)?;
+        let slots = manager.add(reader.found())?;
+        let (Some(address), Some(slot)) = (addresses.first(), slots.first()) else {
+            return Err(Error::InternalError.into());
+        };
+        Ok(CardPort {
+            address: *address,
+            name: CString::new(slot.name()).unwrap_or_default(),
+        })
+    }
+
     /// Establishes a context on these readers. Contexts of one simulation share the readers as the clients of
     /// a daemon do.
     ///
@@ -140,6 +175,25 @@ impl Simulation {
         let bus = Arc::new(SimulatedBus::of(Vec::new()));
         let started = Arc::new(Manager::start(bus, Settings::default())?);
         Ok(manager.insert(started).clone())
+    }
+}
+
+/// A port that virtual cards connect to, and its reader.
+#[derive(Debug, Clone)]
+pub struct CardPort {
+    address: SocketAddr,
+    name: CString,
+}
+
+impl CardPort {
+    /// The address that cards connect to.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The name of the reader, as contexts list it.
+    pub fn name(&self) -> &CStr {
+        &self.name
     }
 }
 

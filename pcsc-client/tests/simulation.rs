@@ -1,5 +1,5 @@
-//! The simulation that tests of other programs use: their cards, faults and moves are seen by contexts as real
-//! ones are, and at once.
+//! The simulation that tests of other programs use: their cards, faults and moves are seen by contexts as
+//! real ones are, and at once.
 
 use std::ffi::CStr;
 use std::sync::{Arc, Mutex};

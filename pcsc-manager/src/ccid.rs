@@ -187,7 +187,7 @@ impl Slot for CcidSlot {
 
 /// The protocols that an ATR offers, and the first one, as `SCARD_PROTOCOL_*` bits; of a card in specific
 /// mode the only one (ISO 7816-3, clause 8.3). An ATR that makes no sense offers none.
-fn protocols(atr: &[u8]) -> (u32, u32) {
+pub fn protocols(atr: &[u8]) -> (u32, u32) {
     let bit = |number: u8| match number {
         0 => T0,
         1 => T1,

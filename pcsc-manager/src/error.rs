@@ -107,6 +107,12 @@ pub enum StartError {
     /// No simulated reader has this model name.
     #[error("there is no simulated reader called {0:?}")]
     UnknownModel(String),
+    /// This is no port to listen on for virtual cards.
+    #[error("{0:?} is not vpcd, vpcd:PORT or vpcd:ADDRESS:PORT")]
+    UnknownPort(String),
+    /// The port for virtual cards cannot be opened.
+    #[error("cannot listen for virtual cards: {0}")]
+    Listen(#[source] io::Error),
     /// Nothing answers at the socket of readers played by another program.
     #[error("cannot connect to {}: {source}", path.display())]
     Connect {

@@ -49,7 +49,7 @@
 //! interest                    what keeps a device open
 //! reader                      one slot as all connections share it; lock order and wake-ups are described there
 //! slot_state, connections     its bookkeeping, without I/O
-//! slot                        the driver's interface, with ccid and remote behind it
+//! slot                        the driver's interface, with ccid, vpcd and remote behind it
 //! usb, simulated              CCID readers, shared by their slots with `pcsc_ccid::shared`
 //! ```
 
@@ -81,6 +81,8 @@ mod terms;
 mod tests;
 mod thread;
 mod usb;
+#[cfg(feature = "sim")]
+mod vpcd;
 
 pub use bus::{Bus, BusEvent};
 pub use client::{Client, Connected, Response};
@@ -99,3 +101,5 @@ pub use terms::check_terms;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub use usb::DeviceBus;
 pub use usb::UsbBus;
+#[cfg(feature = "sim")]
+pub use vpcd::VpcdReader;

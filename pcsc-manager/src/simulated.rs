@@ -19,6 +19,7 @@ use crate::ccid;
 use crate::error::StartError;
 use crate::slot::FoundReader;
 use crate::sync::{lock, wait_until};
+use crate::vpcd::VpcdReader;
 
 /// The bundled reader's name.
 const NAME: &str = "pcsc-rs Simulated Reader";
@@ -27,9 +28,15 @@ const MODEL: &str = "gempc-express";
 
 /// Readers that are there from the beginning, or are plugged in later.
 pub struct SimulatedBus {
-    readers: Vec<Simulated>,
+    readers: Vec<Listed>,
     later: Mutex<Later>,
     moved: Condvar,
+}
+
+/// A reader that is there from the beginning.
+enum Listed {
+    Model(Box<Simulated>),
+    Vpcd(VpcdReader),
 }
 
 #[derive(Default)]
@@ -57,16 +64,37 @@ impl SimulatedBus {
         Ok(SimulatedBus::of(vec![reader]))
     }
 
-    /// Readers of the models whose short names stand in `list`, between commas.
+    /// The readers that `list` names, between commas: those of models by their short names, and those of
+    /// virtual cards as `vpcd`, `vpcd:PORT` or `vpcd:ADDRESS:PORT`. A number after one of the latter is the
+    /// port of one more slot.
     pub fn of_models(list: &str) -> Result<SimulatedBus, StartError> {
-        let readers: Result<Vec<Simulated>, StartError> = list.split(',').map(Simulated::new).collect();
-        Ok(SimulatedBus::of(readers?))
+        let mut readers: Vec<Listed> = Vec::new();
+        for name in list.split(',') {
+            if let Some(vpcd) = VpcdReader::parse(name) {
+                readers.push(Listed::Vpcd(vpcd?));
+                continue;
+            }
+            let is_port = match readers.last_mut() {
+                Some(Listed::Vpcd(vpcd)) => vpcd.add(name),
+                _ => false,
+            };
+            if !is_port {
+                readers.push(Listed::Model(Box::new(Simulated::new(name)?)));
+            }
+        }
+        Ok(SimulatedBus {
+            readers,
+            ..SimulatedBus::of(Vec::new())
+        })
     }
 
     /// These readers.
     pub fn of(readers: Vec<Simulated>) -> SimulatedBus {
         SimulatedBus {
-            readers,
+            readers: readers
+                .into_iter()
+                .map(|reader| Listed::Model(Box::new(reader)))
+                .collect(),
             later: Mutex::default(),
             moved: Condvar::new(),
         }
@@ -75,7 +103,9 @@ impl SimulatedBus {
     /// The same readers, driven with these options.
     pub fn with_options(mut self, options: Options) -> SimulatedBus {
         for reader in &mut self.readers {
-            reader.options = options;
+            if let Listed::Model(reader) = reader {
+                reader.options = options;
+            }
         }
         self
     }
@@ -190,7 +220,15 @@ impl Simulated {
 
 impl Bus for SimulatedBus {
     fn initial(&self) -> Vec<FoundReader> {
-        self.readers.iter().map(Simulated::found).collect()
+        let found = |reader: &Listed| match reader {
+            Listed::Model(reader) => reader.found(),
+            Listed::Vpcd(reader) => {
+                // Cards may connect from now on. Where another process has the port, the slot tries again.
+                let _ = reader.open();
+                reader.found()
+            }
+        };
+        self.readers.iter().map(found).collect()
     }
 
     fn wait(&self) -> BusEvent {

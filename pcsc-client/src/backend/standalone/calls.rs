@@ -48,8 +48,9 @@ impl StandaloneContext {
         )?)))
     }
 
-    /// A context on simulated readers: those behind a socket, where `what` is its path; those of models,
-    /// where it is a list of their names; and the bundled one where it is empty.
+    /// A context on simulated readers: those behind a socket, where `what` is its path; those that
+    /// [`SimulatedBus::of_models`](pcsc_manager::SimulatedBus::of_models) knows, where it is a list; and the
+    /// bundled one where it is empty.
     #[cfg(feature = "sim")]
     pub fn on_simulation(what: &str) -> Outcome<StandaloneContext> {
         use pcsc_manager::{RemoteBus, SimulatedBus};
@@ -390,6 +391,8 @@ impl From<StartError> for Failure {
             StartError::Usb(error) => Cause::Usb(error),
             StartError::ForkedFromDriver => Cause::ForkedFromDriver,
             StartError::UnknownModel(name) => Cause::UnknownModel(name),
+            StartError::UnknownPort(text) => Cause::UnknownPort(text),
+            StartError::Listen(error) => Cause::Listen(error),
             StartError::Connect { path, source } => Cause::Simulation { path, source },
             other => Cause::Usb(std::io::Error::other(other)),
         };

@@ -1,0 +1,407 @@
+//! A port on which virtual cards connect, and the protocol that they speak.
+//!
+//! A message is a length (two bytes, the highest first) and so many bytes. One byte is a request about the
+//! card's power, more are a command APDU. Only a request for the ATR and a command are answered.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+
+use crate::slot::SlotError;
+use crate::sync::lock;
+
+/// Where vsmartcard's driver waits for its first card.
+pub const DEFAULT_PORT: u16 = 35963;
+
+/// How long a new port waits for its first card. Cards connect by themselves, and keep trying until there is a
+/// port: a program that looks for its card once finds it.
+const FIRST_CARD: Duration = Duration::from_secs(1);
+/// How long a card may take for the rest of a message, and to take one.
+const MESSAGE_LIMIT: Duration = Duration::from_secs(10);
+/// When to try again to accept a card.
+const TRY_AGAIN: Duration = Duration::from_millis(100);
+/// The longest message.
+const LONGEST: usize = HEADER + 0xFFFF;
+/// The length's length.
+const HEADER: usize = 2;
+
+/// The end of a connection, without what it has left to read. Other systems report it without being asked.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const HANG_UP: PollFlags = PollFlags::RDHUP;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const HANG_UP: PollFlags = PollFlags::HUP;
+
+/// A request of one byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Control {
+    PowerOff = 0,
+    PowerOn = 1,
+    Reset = 2,
+    Atr = 4,
+}
+
+/// A port for one card at a time. Other cards that connect meanwhile wait, as with vsmartcard's driver.
+pub struct Port {
+    address: SocketAddr,
+    state: Mutex<State>,
+    /// A byte from the first to the second ends a wait.
+    wakers: io::Result<(UnixStream, UnixStream)>,
+}
+
+#[derive(Default)]
+struct State {
+    listener: Option<TcpListener>,
+    /// Until when the first card is waited for.
+    patience: Option<Instant>,
+    card: Option<Arc<Connection>>,
+    /// How many cards there were so far.
+    count: u64,
+    is_stopped: bool,
+}
+
+/// A card's connection.
+pub struct Connection {
+    stream: TcpStream,
+    exchange: Mutex<Exchange>,
+}
+
+struct Exchange {
+    /// [`LONGEST`] bytes: what is sent, then what is received.
+    buffer: Vec<u8>,
+    /// How many bytes of it were received.
+    filled: usize,
+    /// How many answers are still to come to requests whose callers have given up.
+    owed: usize,
+}
+
+impl Port {
+    /// A port that is not open yet. Port number 0 stands for one that the system chooses.
+    pub fn new(address: SocketAddr) -> Port {
+        Port {
+            address,
+            state: Mutex::default(),
+            wakers: UnixStream::pair(),
+        }
+    }
+
+    /// The default address, which is on the loopback interface.
+    pub fn default_address(port: u16) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, port).into()
+    }
+
+    /// The address that it was made with.
+    #[cfg(test)]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Opens the port, unless it is open. Returns its address.
+    pub fn open(&self) -> io::Result<SocketAddr> {
+        let mut state = lock(&self.state);
+        if state.listener.is_none() {
+            let listener = TcpListener::bind(self.address)?;
+            listener.set_nonblocking(true)?;
+            state.patience = Some(Instant::now() + FIRST_CARD);
+            state.listener = Some(listener);
+            drop(state);
+            // The thread that waits for cards waits at this port from now on.
+            self.wake();
+            state = lock(&self.state);
+        }
+        match &state.listener {
+            Some(listener) => listener.local_addr(),
+            None => Err(ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// The card that is connected now, and its number, from 1.
+    pub fn card(&self) -> Option<(Arc<Connection>, u64)> {
+        let mut state = lock(&self.state);
+        state.look();
+        if let Some(until) = state.patience.take() {
+            if let Some(Ok(listener)) = state.listener.as_ref().map(TcpListener::try_clone) {
+                drop(state);
+                wait(&mut [PollFd::new(&listener, PollFlags::IN)], Some(until));
+                state = lock(&self.state);
+                state.look();
+            }
+        }
+        state.card.clone().map(|card| (card, state.count))
+    }
+
+    /// Throws a card out that does not keep to the protocol.
+    pub fn throw_out(&self, card: &Arc<Connection>) {
+        let mut state = lock(&self.state);
+        state.card.take_if(|there| Arc::ptr_eq(there, card));
+    }
+
+    /// Blocks until a card comes or goes, or until the wait is ended. Returns whether the port is in use
+    /// still.
+    pub fn wait(&self) -> bool {
+        let Ok((_, woken)) = &self.wakers else {
+            return false;
+        };
+        let mut cannot_accept = false;
+        loop {
+            let (listener, card) = {
+                let mut state = lock(&self.state);
+                if state.is_stopped {
+                    return false;
+                }
+                if state.look() {
+                    return true;
+                }
+                // With a card in, the next one waits.
+                let listener = state.listener.as_ref().filter(|_| state.card.is_none());
+                (
+                    listener.and_then(|listener| listener.try_clone().ok()),
+                    state.card.clone(),
+                )
+            };
+            let mut polled = vec![PollFd::new(woken, PollFlags::IN)];
+            if let Some(card) = &card {
+                polled.push(PollFd::new(&card.stream, HANG_UP));
+            } else if let (Some(listener), false) = (&listener, cannot_accept) {
+                polled.push(PollFd::new(listener, PollFlags::IN));
+            }
+            wait(&mut polled, cannot_accept.then(|| Instant::now() + TRY_AGAIN));
+            if !polled[0].revents().is_empty() {
+                let mut woken = woken;
+                // It fails at the end of the port alone.
+                let _ = woken.read(&mut [0; 64]);
+                return !lock(&self.state).is_stopped;
+            }
+            let is_ready = polled.get(1).is_some_and(|fd| !fd.revents().is_empty());
+            if let (Some(card), true) = (&card, is_ready) {
+                self.throw_out(card);
+                return true;
+            }
+            // Where a card waits and cannot be accepted, for lack of a file descriptor, this thread must not
+            // spin.
+            let changed = lock(&self.state).look();
+            if changed {
+                return true;
+            }
+            cannot_accept = is_ready;
+        }
+    }
+
+    /// Ends the wait that is going on, or the next one.
+    pub fn wake(&self) {
+        if let Ok((mut waker, _)) = self.wakers.as_ref().map(|(waker, woken)| (waker, woken)) {
+            // It fails at the end of the port alone.
+            let _ = waker.write_all(&[1]);
+        }
+    }
+
+    /// Ends all waits.
+    pub fn stop(&self) {
+        lock(&self.state).is_stopped = true;
+        self.wake();
+    }
+}
+
+impl State {
+    /// Notes a card that has come or gone. Returns whether one has.
+    fn look(&mut self) -> bool {
+        let before = (self.card.is_some(), self.count);
+        if self.card.as_ref().is_some_and(|card| card.has_ended()) {
+            self.card = None;
+        }
+        while let (None, Some(listener)) = (&self.card, &self.listener) {
+            let Ok((stream, _)) = listener.accept() else {
+                break;
+            };
+            let card = Connection::new(stream);
+            // Without a delay, as an APDU is one packet. One that has ended while it waited is no card.
+            if card.stream.set_nodelay(true).is_ok()
+                && card.stream.set_nonblocking(true).is_ok()
+                && !card.has_ended()
+            {
+                self.card = Some(Arc::new(card));
+                self.count += 1;
+                self.patience = None;
+            }
+        }
+        before != (self.card.is_some(), self.count)
+    }
+}
+
+impl Connection {
+    fn new(stream: TcpStream) -> Connection {
+        let exchange = Exchange {
+            buffer: vec![0; LONGEST],
+            filled: 0,
+            owed: 0,
+        };
+        Connection {
+            stream,
+            exchange: Mutex::new(exchange),
+        }
+    }
+
+    /// Whether the other end has closed the connection.
+    fn has_ended(&self) -> bool {
+        let mut polled = [PollFd::new(&self.stream, HANG_UP)];
+        wait(&mut polled, Some(Instant::now()));
+        !polled[0].revents().is_empty()
+    }
+
+    /// Sends a request that has no answer.
+    pub fn tell(&self, control: Control) -> Result<(), SlotError> {
+        lock(&self.exchange).send(&self.stream, &[control as u8])
+    }
+
+    /// Whether the card still works on a request whose caller has given up.
+    pub fn is_late(&self) -> bool {
+        lock(&self.exchange).owed > 0
+    }
+
+    /// Sends a request and waits for its answer. Returns the answer's length. [`SlotError::NoCard`] is for a
+    /// card that has ended or does not keep to the protocol.
+    pub fn ask(&self, request: &[u8], answer: &mut [u8], deadline: Instant) -> Result<usize, SlotError> {
+        let mut exchange = lock(&self.exchange);
+        // Bytes that nothing has asked for would be taken for the answer.
+        if exchange.owed == 0 && exchange.read(&self.stream).is_ok() {
+            return Err(SlotError::NoCard);
+        }
+        exchange.send(&self.stream, request)?;
+        exchange.owed += 1;
+        while exchange.owed > 1 {
+            let length = exchange.receive(&self.stream, deadline)?;
+            exchange.forget(length);
+        }
+        let length = exchange.receive(&self.stream, deadline)?;
+        // None, or more than one.
+        if length == HEADER || length != exchange.filled {
+            return Err(SlotError::NoCard);
+        }
+        let received = &exchange.buffer[HEADER..length];
+        let room = answer.get_mut(..received.len());
+        let result = match room {
+            Some(room) => {
+                room.copy_from_slice(received);
+                Ok(room.len())
+            }
+            None => Err(SlotError::BufferTooSmall),
+        };
+        exchange.forget(length);
+        result
+    }
+}
+
+impl Exchange {
+    /// Sends one message. A card that is slow to take it is none.
+    fn send(&mut self, mut stream: &TcpStream, message: &[u8]) -> Result<(), SlotError> {
+        let length = u16::try_from(message.len()).map_err(|_| SlotError::Communication)?;
+        let deadline = Instant::now() + MESSAGE_LIMIT;
+        let mut parts = Vec::new();
+        let whole = match self.filled {
+            0 => {
+                self.buffer[..HEADER].copy_from_slice(&length.to_be_bytes());
+                self.buffer[HEADER..HEADER + message.len()].copy_from_slice(message);
+                &self.buffer[..HEADER + message.len()]
+            }
+            // A part of an answer to an earlier request is in the buffer.
+            _ => {
+                parts.extend(length.to_be_bytes());
+                parts.extend(message);
+                &parts[..]
+            }
+        };
+        let mut rest = whole;
+        while !rest.is_empty() {
+            match stream.write(rest) {
+                Ok(sent) => rest = &rest[sent..],
+                Err(error) if error.kind() == ErrorKind::Interrupted => (),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    if !wait(&mut [PollFd::new(stream, PollFlags::OUT)], Some(deadline)) {
+                        return Err(SlotError::NoCard);
+                    }
+                }
+                Err(_) => return Err(SlotError::NoCard),
+            }
+        }
+        if self.filled == 0 {
+            // It may hold a PIN.
+            self.buffer[..HEADER + message.len()].fill(0);
+        }
+        Ok(())
+    }
+
+    /// Receives until the buffer begins with a whole message. Returns the message's length with its header.
+    fn receive(&mut self, stream: &TcpStream, deadline: Instant) -> Result<usize, SlotError> {
+        let mut rest = None;
+        loop {
+            if let Some(length) = self.announced().filter(|length| self.filled >= *length) {
+                return Ok(length);
+            }
+            match self.read(stream) {
+                Ok(0) => return Err(SlotError::NoCard),
+                Ok(_) => (),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    let until = match self.filled {
+                        0 => deadline,
+                        // A card that has begun an answer does not work on it any more.
+                        _ => deadline.min(*rest.get_or_insert_with(|| Instant::now() + MESSAGE_LIMIT)),
+                    };
+                    if !wait(&mut [PollFd::new(stream, PollFlags::IN)], Some(until)) {
+                        return Err(match until < deadline {
+                            true => SlotError::NoCard,
+                            false => SlotError::TimedOut,
+                        });
+                    }
+                }
+                Err(_) => return Err(SlotError::NoCard),
+            }
+        }
+    }
+
+    /// Reads what is there, without waiting.
+    fn read(&mut self, mut stream: &TcpStream) -> io::Result<usize> {
+        loop {
+            match stream.read(&mut self.buffer[self.filled..]) {
+                Ok(length) => {
+                    self.filled += length;
+                    return Ok(length);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => (),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The length of the message that the buffer begins with, with its header.
+    fn announced(&self) -> Option<usize> {
+        let length = self.buffer[..self.filled].first_chunk()?;
+        Some(HEADER + usize::from(u16::from_be_bytes(*length)))
+    }
+
+    /// Drops an answer from the buffer.
+    fn forget(&mut self, length: usize) {
+        // It may hold a secret.
+        self.buffer[..length].fill(0);
+        self.buffer.copy_within(length..self.filled, 0);
+        self.filled -= length;
+        self.owed = self.owed.saturating_sub(1);
+    }
+}
+
+/// Waits for one of these events; `false` if there is none by the deadline.
+fn wait(polled: &mut [PollFd<'_>], deadline: Option<Instant>) -> bool {
+    loop {
+        let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        let left = left.and_then(|left| Timespec::try_from(left).ok());
+        match poll(polled, left.as_ref()) {
+            Ok(ready) => return ready > 0,
+            Err(Errno::INTR) => (),
+            Err(_) => return false,
+        }
+    }
+}
