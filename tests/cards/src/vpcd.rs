@@ -1,5 +1,7 @@
 //! A card application behind a vpcd driver, whose messages are APDUs.
 
+use std::time::Duration;
+
 use apdu_app::App;
 use iso7816::{Command, Instruction, Interface, Status};
 
@@ -10,6 +12,9 @@ const ATR: &[u8] = &[
     0x3B, 0xDA, 0x18, 0xFF, 0x81, 0xB1, 0xFE, 0x75, 0x1F, 0x03, 0x00, 0x31, 0xF5, 0x73, 0xC0, 0x01, 0x60,
     0x00, 0x90, 0x00, 0x1C,
 ];
+
+/// When to look for the next driver. One of our library's gives its first card a second.
+const AGAIN: Duration = Duration::from_millis(2);
 
 /// One application as a card: command chaining and GET RESPONSE (ISO 7816-4 clauses 5.3.3 and 11.7.1), which
 /// an application leaves to its platform.
@@ -93,11 +98,17 @@ impl<A: App> vpicc::VSmartCard for Card<A> {
 }
 
 /// Serves an application to the driver at the address in the first argument, until the driver closes the
-/// connection.
+/// connection. With `--again` as the second one the card is inserted again then, as it was, into the next
+/// driver at the address, until it is killed.
 pub fn serve<A: App>(app: A) {
-    let Some(address) = std::env::args().nth(1) else {
-        eprintln!("usage: {} HOST:PORT of a vpcd driver", env!("CARGO_PKG_NAME"));
-        std::process::exit(2);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (address, is_kept) = match arguments.as_slice() {
+        [address] => (address, false),
+        [address, again] if again == "--again" => (address, true),
+        _ => {
+            eprintln!("usage: {} HOST:PORT of a vpcd driver [--again]", env!("CARGO_PKG_NAME"));
+            std::process::exit(2);
+        }
     };
     let mut card = Card {
         app,
@@ -105,9 +116,14 @@ pub fn serve<A: App>(app: A) {
         pending: Vec::new(),
         status: [0x90, 0x00],
     };
-    let served = vpicc::connect_socket(&address).and_then(|connection| connection.run(&mut card));
-    match served {
-        Err(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => eprintln!("{address}: {error}"),
-        _ => {}
+    loop {
+        let served = vpicc::connect_socket(address).and_then(|connection| connection.run(&mut card));
+        match served {
+            Err(_) if is_kept => std::thread::sleep(AGAIN),
+            Err(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => {
+                return eprintln!("{address}: {error}")
+            }
+            _ => return,
+        }
     }
 }

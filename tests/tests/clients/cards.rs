@@ -5,12 +5,25 @@ use crate::setups::{is_there, same_on_the_driver, text};
 use pcsc_tests::{artifacts, assert_same, client, Pcscd};
 use std::process::Command;
 
-/// Runs a program on Debian's library and on ours, each with a card of its own. Checks that the output is the
-/// same, and returns it.
-fn same_with_a_card(application: &str, program: impl Fn() -> Command) -> String {
+/// The reader of a card that is behind pcscd, and of one that our library waits for itself.
+const READERS: [&str; 2] = ["pcsc-tests 00 00", "Virtual PCD 00 00"];
+
+/// A network of its own, where the card program `$1` is a card at vpcd's port for one process after the
+/// other.
+const WITH_A_CARD: &str = r#"
+    busybox ip link set lo up
+    "$1" 127.0.0.1:35963 --again &
+    shift
+    exec "$@"
+"#;
+
+/// Runs a program with a card of its own: on Debian's library and on ours with pcscd and vsmartcard's driver,
+/// and on ours with neither. Checks that the output is the same, and returns it. `program` gets the reader's
+/// name.
+fn same_with_a_card(application: &str, program: impl Fn(&str) -> Command) -> String {
     let on = |prepare: fn(&mut Command)| {
         let pcscd = Pcscd::start_cards(&[application]);
-        let mut command = program();
+        let mut command = program(READERS[0]);
         prepare(command.env("PCSCLITE_CSOCK_NAME", pcscd.socket()));
         text(command)
     };
@@ -19,19 +32,34 @@ fn same_with_a_card(application: &str, program: impl Fn() -> Command) -> String 
         command.env("LD_LIBRARY_PATH", artifacts::library_folder());
     });
     assert_same(application, ("stock", &stock), ("ours", &ours));
+
+    let program = program(READERS[1]);
+    let mut alone = shell(&["--net"]);
+    alone
+        .args(["-c", WITH_A_CARD, "sh"])
+        .arg(artifacts::card(application))
+        .arg(program.get_program())
+        .args(program.get_args())
+        .env("LD_LIBRARY_PATH", artifacts::library_folder())
+        .env("PCSCLITE_BACKEND", "simulated")
+        // Two slots, as vsmartcard's driver has.
+        .env("PCSCLITE_SIMULATED", "vpcd:35963,35964");
+    let alone = text(alone).replace("Virtual PCD 00", "pcsc-tests 00");
+    assert_same(application, ("stock", &stock), ("ours, without pcscd", &alone));
     ours
 }
 
 /// A shell whose processes end with it, also those that GnuPG puts into the background.
-fn shell() -> Command {
+fn shell(options: &[&str]) -> Command {
     let mut command = client("unshare");
+    command.args(options);
     command.args(["--pid", "--fork", "--kill-child", "--mount-proc", "sh"]);
     command
 }
 
 /// A shell script of this folder.
 fn script(name: &str, arguments: &[&str]) -> Command {
-    let mut command = shell();
+    let mut command = shell(&[]);
     command
         .arg(format!("{}/tests/clients/{name}", env!("CARGO_MANIFEST_DIR")))
         .args(arguments);
@@ -43,7 +71,7 @@ fn gnupg_lists_a_card_and_signs() {
     for program in ["gpg", "gpg-connect-agent", "gpgconf"] {
         is_there(program);
     }
-    let text = same_with_a_card("opcard", || script("gnupg.sh", &[]));
+    let text = same_with_a_card("opcard", |_| script("gnupg.sh", &[]));
     for part in [
         "OpenPGP",
         "BEGIN PGP SIGNATURE",
@@ -62,17 +90,27 @@ fn tools_for_pkcs11_and_piv_sign() {
         "ykman",
         "opensc-tool",
         "pkcs15-tool",
+        "pkcs11-tool",
         "p11tool",
+        "ssh-keygen",
+        "ssh-agent",
+        "ssh-add",
     ] {
         is_there(program);
     }
-    let text = same_with_a_card("piv", || script("piv.sh", &["pcsc-tests 00 00", PYTHON]));
+    let text = same_with_a_card("piv", |reader| script("piv.sh", &[reader, PYTHON]));
     for part in [
         "YubiKey",
         "PIV AUTH key",
         "Verifying against public key in the token... ok",
         "64 True",
         "False",
+        "Using signature algorithm ECDSA",
+        "Signature is valid",
+        "SHA256: OK",
+        "1 errors",
+        "ecdsa-sha2-nistp256 ",
+        "Card added",
     ] {
         assert!(text.contains(part), "no {part:?} in:\n{text}");
     }
@@ -81,7 +119,7 @@ fn tools_for_pkcs11_and_piv_sign() {
 
 #[test]
 fn the_crates_pcsc_and_card_backend_pcsc() {
-    let text = same_with_a_card("opcard", || client(artifacts::card("openpgp-client")));
+    let text = same_with_a_card("opcard", |_| client(artifacts::card("openpgp-client")));
     for part in ["Some(0)", "0000:00000000", "wrong PIN:", "EccPub", "Name"] {
         assert!(text.contains(part), "no {part:?} in:\n{text}");
     }
@@ -102,7 +140,7 @@ const CARD_STATUS: &str = r#"
 fn gnupg_ends_on_the_bundled_card() {
     is_there("gpg");
     let status = same_on_the_driver(|_| {
-        let mut command = shell();
+        let mut command = shell(&[]);
         command.args(["-c", CARD_STATUS]);
         command
     });

@@ -30,3 +30,25 @@ p11tool --list-tokens
 p11tool --login --set-pin 123456 --list-all 'pkcs11:token=card' | grep -v 'Expires:'
 p11tool --login --set-pin 123456 --test-sign 'pkcs11:token=card;id=%01;type=private' 2>&1
 "$python" "$(dirname "$0")/../../python/sign.py"
+
+# OpenSC's own test of a token, whose one error is that the card gives no random numbers; then a signature that it makes
+# and verifies.
+pkcs11-tool --login --pin 123456 --test 2>&1
+printf '%064d' 0 >"$folder/digest"
+pkcs11-tool --login --pin 123456 --sign --mechanism ECDSA-SHA256 --id 01 --input-file "$folder/digest" \
+    --output-file "$folder/signature" 2>&1
+pkcs11-tool --login --pin 123456 --verify --mechanism ECDSA-SHA256 --id 01 --input-file "$folder/digest" \
+    --signature-file "$folder/signature" 2>&1
+
+# OpenSSH lists the card's key. The agent is a copy without its set-group-ID bit, which would make the loader ignore
+# LD_LIBRARY_PATH.
+for module in /usr/lib/*/opensc-pkcs11.so; do
+    ssh-keygen -D "$module"
+    cp "$(command -v ssh-agent)" "$folder/ssh-agent"
+    printf '#!/bin/sh\necho 123456\n' >"$folder/pin"
+    chmod 755 "$folder/pin"
+    # shellcheck disable=SC2016 # the inner shell expands it
+    SSH_ASKPASS=$folder/pin SSH_ASKPASS_REQUIRE=force "$folder/ssh-agent" sh -c '
+        ssh-add -s "$1" 2>&1
+        ssh-add -L' sh "$module"
+done
