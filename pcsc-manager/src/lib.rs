@@ -64,10 +64,14 @@ mod interest;
 mod manager;
 #[cfg(all(feature = "sim", not(unix)))]
 mod no_remote;
+#[cfg(all(feature = "sim", not(unix)))]
+mod no_vpcd;
 mod power;
 mod reader;
 #[cfg(all(feature = "sim", not(unix)))]
 use no_remote as remote;
+#[cfg(all(feature = "sim", not(unix)))]
+use no_vpcd as vpcd;
 
 #[cfg(all(feature = "sim", unix))]
 mod remote;
@@ -81,7 +85,7 @@ mod terms;
 mod tests;
 mod thread;
 mod usb;
-#[cfg(feature = "sim")]
+#[cfg(all(feature = "sim", unix))]
 mod vpcd;
 
 pub use bus::{Bus, BusEvent};
