@@ -5,27 +5,51 @@
 #![allow(non_camel_case_types, non_snake_case, non_upper_case_globals)]
 
 #[cfg(target_os = "macos")]
-mod c_types {
+mod platform {
     /// C's `DWORD`: 32 bits on macOS.
     pub type DWORD = u32;
     /// C's `LONG`: 32 bits on macOS.
     pub type LONG = i32;
+    /// A context's handle.
+    pub type SCARDCONTEXT = LONG;
+
+    /// The control code of function 0. That of function 1 is `FUNCTION_STEP` higher.
+    pub const FUNCTION_0: DWORD = pcsc_constants::control_code(0);
+    pub const FUNCTION_STEP: DWORD = 1;
 }
-#[cfg(not(target_os = "macos"))]
-mod c_types {
+#[cfg(windows)]
+mod platform {
+    /// C's `DWORD`: 32 bits on Windows.
+    pub type DWORD = u32;
+    /// C's `LONG`: 32 bits on Windows.
+    pub type LONG = i32;
+    /// A context's handle: a number as wide as a pointer.
+    pub type SCARDCONTEXT = usize;
+
+    /// The control code of function 0 of the device type `FILE_DEVICE_SMARTCARD`. That of function 1 is
+    /// `FUNCTION_STEP` higher.
+    pub const FUNCTION_0: DWORD = 0x31 << 16;
+    pub const FUNCTION_STEP: DWORD = 1 << 2;
+}
+#[cfg(not(any(windows, target_os = "macos")))]
+mod platform {
     /// C's `DWORD`: an `unsigned long`.
     pub type DWORD = std::os::raw::c_ulong;
     /// C's `LONG`: a `long`. Return codes are positive where it has 64 bits, negative where it has 32.
     pub type LONG = std::os::raw::c_long;
+    /// A context's handle.
+    pub type SCARDCONTEXT = LONG;
+
+    /// The control code of function 0. That of function 1 is `FUNCTION_STEP` higher.
+    pub const FUNCTION_0: DWORD = pcsc_constants::control_code(0) as DWORD;
+    pub const FUNCTION_STEP: DWORD = 1;
 }
-pub use c_types::{DWORD, LONG};
+pub use platform::{DWORD, LONG, SCARDCONTEXT};
 
 /// C's `ULONG`.
 pub type ULONG = DWORD;
-/// A context's handle.
-pub type SCARDCONTEXT = LONG;
 /// A card's handle.
-pub type SCARDHANDLE = LONG;
+pub type SCARDHANDLE = SCARDCONTEXT;
 
 /// Defines the return codes, of the type that C has.
 macro_rules! codes {
@@ -63,5 +87,5 @@ pub const SCARD_AUTOALLOCATE: DWORD = DWORD::MAX;
 
 /// The control code of a reader's function `code` (C's `SCARD_CTL_CODE`).
 pub const fn SCARD_CTL_CODE(code: DWORD) -> DWORD {
-    pcsc_constants::control_code(0) as DWORD + code
+    platform::FUNCTION_0 + code * platform::FUNCTION_STEP
 }
