@@ -18,12 +18,8 @@ use no_daemon as daemon;
 )]
 pub mod standalone;
 #[cfg_attr(
-    not(any(feature = "daemon", feature = "standalone")),
-    allow(
-        dead_code,
-        unused_imports,
-        reason = "the library of the system waits by itself"
-    )
+    not(any(all(feature = "daemon", unix), feature = "standalone")),
+    allow(dead_code, unused_imports, reason = "the system's library waits by itself")
 )]
 pub mod status_change;
 #[cfg(feature = "system")]

@@ -53,6 +53,10 @@ pub fn text(name: &str) -> String {
     var(name).map_or(String::new(), |value| value.to_string_lossy().into_owned())
 }
 
+#[cfg_attr(
+    not(any(all(feature = "daemon", unix), feature = "standalone")),
+    allow(dead_code, reason = "the system's library reads it by itself")
+)]
 /// Whether a call that meets a sharing violation waits for the card (the default) or gives up at once
 /// (`PCSCLITE_NO_BLOCKING` set); read once.
 #[cfg(any(feature = "daemon", feature = "standalone"))]

@@ -38,8 +38,8 @@ macro_rules! functions {
                 Ok(Functions { $(
                     $field: {
                         let symbol = platform::symbol(stringify!($name));
-                        // SAFETY: the function has this type in the winscard.h of the platform. The library is
-                        // never unloaded.
+                        // SAFETY: the function has this type in the winscard.h of the platform. The library
+                        // is never unloaded.
                         *unsafe { library.get(symbol.as_bytes()) }.map_err(|_| symbol)?
                     },
                 )+ })
@@ -103,7 +103,7 @@ impl Library {
             let path = path.to_owned();
             Failure::because(Error::NoService, Cause::NoLibrary { path, reason })
         };
-        let loaded = platform::load(path.as_os_str()).map_err(|error| failure(error.to_string()))?;
+        let loaded = platform::load(path.as_os_str()).map_err(|error| failure(reason(&error)))?;
         let loaded = ManuallyDrop::new(loaded);
         let functions =
             Functions::of(&loaded).map_err(|name| failure(format!("it has no function {name}")))?;
@@ -174,8 +174,8 @@ impl Library {
         }
     }
 
-    /// Waits for a change, for a number of milliseconds or `INFINITE`. Stores what it has found also where the
-    /// time is over.
+    /// Waits for a change, for a number of milliseconds or `INFINITE`. Stores what it has found also where
+    /// the time is over.
     pub fn get_status_change(
         &self,
         context: SCARDCONTEXT,
@@ -312,8 +312,8 @@ impl Library {
             length: size_of::<IoRequest>() as DWORD,
         };
         let mut length = response.len() as DWORD;
-        // SAFETY: the buffers have the stated lengths, which is writable for the response. The protocol control
-        // information has no more than the two numbers; that of the response is left out.
+        // SAFETY: the buffers have the stated lengths, which is writable for the response. The protocol
+        // control information has no more than the two numbers; that of the response is left out.
         check(unsafe {
             (self.functions.transmit)(
                 card,
@@ -362,6 +362,15 @@ impl Library {
         check(unsafe {
             (self.functions.set_attribute)(card, id as DWORD, value.as_ptr(), value.len() as DWORD)
         })
+    }
+}
+
+/// Why a library cannot be loaded. Windows' reason is below the name of the call, Unix's is in the error's
+/// text.
+fn reason(error: &libloading::Error) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use crate::error::{Cause, Error, Failure, Outcome};
 
-/// Makes a call in a thread of its own, and waits for its result until the deadline. When that has passed, the
-/// call goes on, and `undo` gets what it returns.
+/// Makes a call in a thread of its own, and waits for its result until the deadline. When that has passed,
+/// the call goes on, and `undo` gets what it returns.
 ///
 /// # Errors
 /// [`Error::Timeout`], and those of the call.

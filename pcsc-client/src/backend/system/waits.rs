@@ -1,7 +1,7 @@
 //! Waits for changes in the library, and their end by a cancel.
 //!
-//! `SCardCancel` ends a wait that the library has begun, and has no effect on one that is about to begin. So a
-//! cancel is repeated until each wait that it is meant for has ended.
+//! `SCardCancel` ends a wait that the library has begun, and has no effect on one that is about to begin. So
+//! a cancel is repeated until each wait that it is meant for has ended.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
