@@ -8,6 +8,7 @@
 //! - [`client`]: a program that uses PC/SC, on the stock library
 //! - [`in_namespace`]: a program without the daemon and the USB devices of this machine
 //! - [`assert_same`]: a comparison of two texts that prints what differs
+//! - [`published`]: the examples of the published `pcsc` crate
 //! - [`run`]: a command with a deadline, [`c_program`]: a program of tests/c
 //!
 //! All helpers panic with an explanation if the machine cannot do what a test needs, so that no test passes
@@ -22,6 +23,7 @@ mod compiled;
 mod daemon;
 mod difference;
 mod namespace;
+pub mod published;
 mod reader;
 pub mod relay;
 mod run;

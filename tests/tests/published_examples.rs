@@ -3,11 +3,11 @@
 //! Debian's library or ours in the part of the system's library.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use pcsc_tests::{artifacts, atr, run, stock, Pcscd, Reader, Simulation};
+use pcsc_tests::{artifacts, atr, published, run, stock, Pcscd, Reader, Simulation};
 
 const LIMIT: Duration = Duration::from_secs(1800);
 
@@ -17,56 +17,10 @@ fn cargo(folder: &Path) -> Command {
     command
 }
 
-/// The registry's copy of pcsc 2.9.0, fetched if it is not there.
-fn published(folder: &Path) -> PathBuf {
-    std::fs::create_dir_all(folder.join("src")).unwrap();
-    std::fs::write(folder.join("src/lib.rs"), "").unwrap();
-    let manifest = "[package]\nname = \"fetch\"\nversion = \"0.0.0\"\nedition = \"2021\"\n[dependencies]\npcsc = \"=2.9.0\"\n[workspace]\n";
-    std::fs::write(folder.join("Cargo.toml"), manifest).unwrap();
-    let text = run(cargo(folder).args(["metadata", "--format-version", "1"]), LIMIT).stdout();
-    let path = text
-        .split('"')
-        .find(|part| part.ends_with("/pcsc-2.9.0/Cargo.toml"))
-        .expect("pcsc 2.9.0 in the registry");
-    PathBuf::from(path).parent().unwrap().to_owned()
-}
-
 #[test]
 fn they_compile_and_run_without_a_c_library() {
     let folder = tempfile::tempdir().unwrap();
-    let examples = published(&folder.path().join("fetch")).join("examples");
-    let crate_folder = folder.path().join("examples");
-    let bin = crate_folder.join("src/bin");
-    std::fs::create_dir_all(&bin).unwrap();
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(&examples).unwrap() {
-        let path = entry.unwrap().path();
-        names.push(path.file_stem().unwrap().to_str().unwrap().to_owned());
-        std::fs::copy(&path, bin.join(path.file_name().unwrap())).unwrap();
-    }
-    names.sort();
-    assert_eq!(
-        names,
-        [
-            "cancel",
-            "connect",
-            "connect-owned",
-            "list-readers",
-            "list-readers-owned",
-            "monitor",
-            "readme"
-        ]
-    );
-    let client = concat!(env!("CARGO_MANIFEST_DIR"), "/../pcsc-client");
-    let manifest = format!(
-        "[package]\nname = \"published\"\nversion = \"0.0.0\"\nedition = \"2021\"\n[dependencies]\npcsc = {{ package = \"pcsc-client\", path = {client:?} }}\n[workspace]\n"
-    );
-    std::fs::write(crate_folder.join("Cargo.toml"), manifest).unwrap();
-    std::fs::copy(
-        concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock"),
-        crate_folder.join("Cargo.lock"),
-    )
-    .unwrap();
+    let crate_folder = published::examples(folder.path());
     let target = crate_folder.join("target");
     run(
         cargo(&crate_folder)
