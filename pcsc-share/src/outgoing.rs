@@ -90,7 +90,7 @@ impl Outgoing {
         }
     }
 
-    /// Sends all bytes, as long as the client reads some of them from time to time.
+    /// Sends all bytes. Once there is no room for them, the client has to make room for the rest in time.
     fn send(&self, mut bytes: &[u8]) -> Result<(), Errno> {
         let mut deadline = None;
         while !bytes.is_empty() {

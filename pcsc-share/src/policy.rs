@@ -9,12 +9,13 @@ pub struct Policy {
     pub users: Vec<u32>,
     /// Groups whose members are served, by their numbers.
     pub groups: Vec<u32>,
-    /// The readers that are offered, as patterns of their names: `*` stands for any text, `?` for one character.
-    /// All where it is empty.
+    /// The readers that are offered, as patterns of their names: `*` stands for any text, `?` for one
+    /// character. All where it is empty.
     pub readers: Vec<String>,
     /// The readers among these that are not, likewise.
     pub hidden: Vec<String>,
-    /// Whether `SCardControl` is passed on to readers: PIN pads, and commands of the vendor's (escape commands).
+    /// Whether `SCardControl` is passed on to readers: PIN pads, and commands of the vendor's (escape
+    /// commands).
     pub controls: bool,
 }
 

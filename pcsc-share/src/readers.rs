@@ -77,8 +77,8 @@ impl Readers {
         (came_and_went % 0x7FFF) as u32 + 1
     }
 
-    /// What of a source's readers is an event for clients that wait: which readers there are, and what is in them.
-    /// Connections to them are none, as in pcscd.
+    /// What of a source's readers is an event for clients that wait: which readers there are, and what is in
+    /// them. Connections to them are none, as in pcscd.
     pub fn fingerprint(&self, source: &dyn Source) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.each_of(source, &mut |reader| {

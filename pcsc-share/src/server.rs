@@ -119,7 +119,7 @@ impl Server {
     /// it closes the socket and their connections, and waits for the end of their calls.
     ///
     /// # Errors
-    /// The system's, where the socket fails.
+    /// The system's, where the socket fails. `TimedOut` if a call does not end: a driver is stuck.
     pub fn run(&self, socket: Socket, end: impl AsFd, idle: Option<Duration>) -> io::Result<()> {
         socket.listener().set_nonblocking(true)?;
         let mut clients: Vec<Arc<Client>> = Vec::new();
@@ -139,7 +139,7 @@ impl Server {
             }
             if !self.clients.ended.wait(seen, Some(deadline)) {
                 log::error!("{left} calls have not ended");
-                break;
+                return Err(io::ErrorKind::TimedOut.into());
             }
         }
         served

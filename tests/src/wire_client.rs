@@ -10,6 +10,8 @@ use pcsc_wire::{
     READER_STATE_SIZE,
 };
 
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
+
 /// How long an answer may take. A test that waits this long fails instead of hanging.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -257,5 +259,12 @@ impl WireClient {
                 Err(error) => return error.kind() == io::ErrorKind::ConnectionReset,
             }
         }
+    }
+
+    /// Waits until the daemon has closed the connection, and reads nothing. Returns whether it did in time.
+    pub fn hangs_up(&self) -> bool {
+        let timeout = Timespec::try_from(LIMIT).expect("a short time");
+        let mut polled = [PollFd::new(&self.stream, PollFlags::empty())];
+        matches!(poll(&mut polled, Some(&timeout)), Ok(1))
     }
 }

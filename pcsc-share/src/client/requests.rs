@@ -194,8 +194,8 @@ impl<'a> Requests<'a> {
         })
     }
 
-    /// A client that is refused learns so from its first call, and not from the end of its connection, which it
-    /// would take for the end of the server.
+    /// A client that is refused learns so from its first call, and not from the end of its connection, which
+    /// it would take for the end of the server.
     fn refuse(&mut self, header: Header) -> Result<(), End> {
         let body: Establish = self.body(header)?;
         self.send(Establish {

@@ -4,6 +4,8 @@
 
 mod clients;
 mod files;
+mod limits;
+mod many;
 mod policy;
 mod rules;
 mod versions;

@@ -1,0 +1,189 @@
+//! Clients that take too much, send nonsense or are slow, and what the others notice.
+
+use std::io::ErrorKind;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use pcsc_share::socket::{Access, Socket};
+use pcsc_share::{Limits, ManagerSource, Options, Server, Source};
+use pcsc_tests::WireClient;
+use pcsc_wire::{Attribute, Command, Control, Disconnect, Endian, Header, Transmit};
+
+const SHARED: u32 = 2;
+const NO_MEMORY: u32 = 0x8010_0006;
+const READER: &str = "pcsc-rs Simulated Reader 00 00";
+
+/// A server in this process, with the bundled reader.
+struct Served {
+    socket: PathBuf,
+    _folder: tempfile::TempDir,
+    ender: Option<UnixStream>,
+    thread: Option<JoinHandle<std::io::Result<()>>>,
+}
+
+impl Served {
+    fn start(limits: Limits) -> Served {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("pcscd.comm");
+        let access = Access {
+            mode: 0o600,
+            group: None,
+        };
+        let socket = Socket::bind(&path, access).expect("a socket");
+        let source: Arc<dyn Source> = Arc::new(ManagerSource::simulated("").expect("a reader"));
+        let options = Options {
+            limits,
+            ..Options::default()
+        };
+        let (ender, end) = UnixStream::pair().expect("a pair");
+        let thread =
+            std::thread::spawn(move || Server::start(vec![source], options)?.run(socket, &end, None));
+        Served {
+            socket: path,
+            _folder: folder,
+            ender: Some(ender),
+            thread: Some(thread),
+        }
+    }
+
+    /// A client with a connection to the card.
+    fn connected(&self) -> (WireClient, i32) {
+        let mut client = WireClient::connect(&self.socket, 4);
+        let context = client.establish();
+        let connected = client.connect_card(context, READER, SHARED);
+        assert_eq!(connected.rv, 0);
+        (client, connected.card)
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        drop(self.ender.take());
+        let ended = self.thread.take().map(JoinHandle::join);
+        if !std::thread::panicking() {
+            ended
+                .expect("a thread")
+                .expect("no panic")
+                .expect("the server ends");
+        }
+    }
+}
+
+#[test]
+fn nonsense_ends_the_connection_of_its_client_alone() {
+    let served = Served::start(Limits::default());
+    let (mut bystander, bystanders) = served.connected();
+    let raw = |size: u32, command: u32| Header { size, command }.to_bytes(Endian::NATIVE);
+    for header in [
+        raw(u32::MAX, Command::EstablishContext as u32),
+        raw(11, Command::EstablishContext as u32),
+        raw(0, Command::Transmit as u32),
+        raw(12, 0),
+        raw(12, 0x18),
+        raw(u32::MAX, u32::MAX),
+    ] {
+        let mut client = WireClient::connect(&served.socket, 4);
+        client.send(&header).expect("the connection stands");
+        assert!(client.is_closed(), "{header:?}");
+    }
+    for send_length in [65_549, u32::MAX] {
+        let (mut client, card) = served.connected();
+        let body = Transmit {
+            card,
+            send_protocol: 2,
+            send_pci_length: 16,
+            send_length,
+            receive_protocol: 0,
+            receive_pci_length: 16,
+            receive_length: u32::MAX,
+            rv: 0,
+        };
+        client.ask(Command::Transmit, body);
+        assert!(client.is_closed(), "transmit of {send_length}");
+        let (mut client, card) = served.connected();
+        let body = Control {
+            card,
+            code: 1,
+            send_length,
+            receive_length: u32::MAX,
+            returned: 0,
+            rv: 0,
+        };
+        client.ask(Command::Control, body);
+        assert!(client.is_closed(), "control of {send_length}");
+    }
+    for command in [Command::GetAttrib, Command::SetAttrib] {
+        let (mut client, card) = served.connected();
+        let body = Attribute {
+            card,
+            id: 0,
+            value: [0; 264],
+            length: 265,
+            rv: 0,
+        };
+        client.ask(command, body);
+        assert!(client.is_closed(), "{command:?}");
+    }
+    assert_eq!(bystander.transmit(bystanders, &[0; 4]).0, 0);
+}
+
+#[test]
+fn slow_clients_are_closed_and_keep_nobody_waiting() {
+    let served = Served::start(Limits {
+        patience: Duration::from_millis(300),
+        ..Limits::default()
+    });
+    let (mut bystander, bystanders) = served.connected();
+    let mut half = WireClient::connect(&served.socket, 4);
+    half.send(&[12, 0]).expect("the connection stands");
+    // As many requests as there is room for, and no answer is read.
+    let mut greedy = WireClient::connect(&served.socket, 4);
+    let request = Header::new(Command::GetReadersState, 0).to_bytes(Endian::NATIVE);
+    greedy.stream().set_nonblocking(true).expect("a socket");
+    loop {
+        match greedy.send(&request) {
+            Ok(()) => (),
+            Err(error) => {
+                assert!(
+                    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::BrokenPipe),
+                    "{error}"
+                );
+                break;
+            }
+        }
+    }
+    greedy.stream().set_nonblocking(false).expect("a socket");
+    assert_eq!(bystander.transmit(bystanders, &[0; 4]).0, 0);
+    assert!(half.is_closed());
+    // Without reading, which would make room.
+    assert!(greedy.hangs_up());
+    // One that is silent between messages is left alone.
+    assert_eq!(bystander.transmit(bystanders, &[0; 4]).0, 0);
+}
+
+#[test]
+fn clients_and_connections_are_limited() {
+    let served = Served::start(Limits {
+        clients: 2,
+        cards: 2,
+        ..Limits::default()
+    });
+    let (mut one, first) = served.connected();
+    let _two = WireClient::connect(&served.socket, 4);
+    assert!(WireClient::open(&served.socket).is_closed());
+    let context = one.establish();
+    assert_eq!(one.connect_card(context, READER, SHARED).rv, 0);
+    for _ in 0..3 {
+        assert_eq!(one.connect_card(context, READER, SHARED).rv, NO_MEMORY);
+    }
+    let body = Disconnect {
+        card: first,
+        disposition: 0,
+        rv: 0,
+    };
+    assert_eq!(one.call(Command::Disconnect, body).rv, 0);
+    assert_eq!(one.connect_card(context, READER, SHARED).rv, 0);
+}
