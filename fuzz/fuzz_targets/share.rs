@@ -1,0 +1,287 @@
+//! The server against clients that send anything, several at a time, with the manager and a simulated reader behind
+//! it: it answers a further client afterwards, and ends, so no call hangs. A list of actions: which client, what it
+//! does, and the fields of its request. Handles and contexts are right where the input wants them.
+#![no_main]
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use libfuzzer_sys::fuzz_target;
+use pcsc_fuzz::Input;
+use pcsc_share::socket::Socket;
+use pcsc_share::{Limits, ManagerSource, Options, Server, Source};
+use pcsc_wire::{
+    Attribute, BeginTransaction, Body, Cancel, Command, Connect, Control, Disconnect, EndTransaction, Endian,
+    Establish, Event, Header, Reconnect, Release, Status, Transmit, Version, VersionExchange, NAME_SIZE,
+};
+
+const READER: &[u8] = b"pcsc-rs Simulated Reader 00 00";
+const CLIENTS: usize = 3;
+const APDUS: [&[u8]; 3] = [
+    &[0; 4],
+    &[0x00, 0xB0, 0x00, 0x00, 0x00],
+    b"\x00\xA4\x04\x00\x0A\xA0\x00\x00\x00\x62\x03\x01\x0C\x06\x01",
+];
+
+/// The listener that all inputs use, and its path.
+fn listener() -> &'static (UnixListener, PathBuf) {
+    static LISTENER: OnceLock<(UnixListener, PathBuf)> = OnceLock::new();
+    LISTENER.get_or_init(|| {
+        let path = std::env::temp_dir().join(format!("pcsc-fuzz-{}", std::process::id()));
+        // That of an earlier process with this number.
+        let _ = std::fs::remove_file(&path);
+        (UnixListener::bind(&path).expect("a socket"), path)
+    })
+}
+
+/// A client, with what it has been told.
+struct Client {
+    stream: UnixStream,
+    context: u32,
+    card: i32,
+}
+
+impl Client {
+    fn new() -> Client {
+        let stream = UnixStream::connect(&listener().1).expect("the server listens");
+        // An answer that does not come, such as to a connect that waits for another client, is not waited for.
+        let timeout = Some(Duration::from_millis(2));
+        stream.set_read_timeout(timeout).expect("a socket");
+        stream.set_nonblocking(false).expect("a socket");
+        Client {
+            stream,
+            context: 0,
+            card: 0,
+        }
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        self.stream.set_nonblocking(true).expect("a socket");
+        // The server may have closed the connection, or its buffer may be full.
+        let _ = self.stream.write(bytes);
+        self.stream.set_nonblocking(false).expect("a socket");
+    }
+
+    fn ask<B: Body>(&mut self, command: Command, body: B, payload: &[u8]) {
+        let mut bytes = vec![0; Header::SIZE + B::SIZE];
+        body.emit_request(command, Endian::NATIVE, &mut bytes);
+        bytes.extend_from_slice(payload);
+        self.send(&bytes);
+    }
+
+    fn answer<B: Body>(&mut self) -> Option<B> {
+        let mut bytes = vec![0; B::SIZE];
+        self.stream.read_exact(&mut bytes).ok()?;
+        B::parse(&bytes, Endian::NATIVE)
+    }
+
+    /// Reads what there is.
+    fn drain(&mut self) {
+        self.stream.set_nonblocking(true).expect("a socket");
+        let mut bytes = [0; 4096];
+        while matches!(self.stream.read(&mut bytes), Ok(1..)) {}
+        self.stream.set_nonblocking(false).expect("a socket");
+    }
+
+    fn establish(&mut self) {
+        let body = Establish {
+            scope: 2,
+            context: 0,
+            rv: 0,
+        };
+        self.ask(Command::EstablishContext, body, &[]);
+        self.context = self.answer::<Establish>().map_or(0, |body| body.context);
+    }
+
+    fn connect(&mut self, share: u32, protocols: u32) {
+        let mut reader = [0; NAME_SIZE];
+        reader[..READER.len()].copy_from_slice(READER);
+        let (context, card) = (self.context, 0);
+        let body = Connect {
+            context,
+            reader,
+            share,
+            protocols,
+            card,
+            active: 0,
+            rv: 0,
+        };
+        self.ask(Command::Connect, body, &[]);
+        if let Some(body) = self.answer::<Connect>().filter(|body| body.rv == 0) {
+            self.card = body.card;
+        }
+    }
+
+    fn act(&mut self, input: &mut Input<'_>) {
+        let (kind, one, other) = (input.byte(), u32::from(input.byte()), u32::from(input.byte()));
+        let (card, rv) = (self.card, 0);
+        match kind % 20 {
+            0 => {
+                let version = Version {
+                    major: 4,
+                    minor: (one % 8) as i32,
+                };
+                self.ask(Command::Version, VersionExchange::new(version), &[]);
+            }
+            1 => self.establish(),
+            2 => self.connect(one % 5, other % 8),
+            3 => {
+                let initialization = one / 8 % 4;
+                let body = Reconnect {
+                    card,
+                    share: one % 5,
+                    protocols: other % 8,
+                    initialization,
+                    active: 0,
+                    rv,
+                };
+                self.ask(Command::Reconnect, body, &[]);
+            }
+            4 => self.ask(
+                Command::Disconnect,
+                Disconnect {
+                    card,
+                    disposition: one % 5,
+                    rv,
+                },
+                &[],
+            ),
+            5 => self.ask(Command::BeginTransaction, BeginTransaction { card, rv }, &[]),
+            6 => self.ask(
+                Command::EndTransaction,
+                EndTransaction {
+                    card,
+                    disposition: one % 5,
+                    rv,
+                },
+                &[],
+            ),
+            7 | 8 => {
+                let apdu = if kind % 20 == 7 {
+                    APDUS[one as usize % 3]
+                } else {
+                    input.piece()
+                };
+                let body = Transmit {
+                    card,
+                    send_protocol: other % 5,
+                    send_pci_length: one,
+                    send_length: apdu.len() as u32,
+                    receive_protocol: one,
+                    receive_pci_length: other,
+                    receive_length: other * 300,
+                    rv,
+                };
+                self.ask(Command::Transmit, body, apdu);
+            }
+            9 => {
+                let data = input.piece();
+                let (send_length, receive_length) = (data.len() as u32, other * 300);
+                let code = 0x4200_0000 + if one < 200 { one * 16 } else { one };
+                let body = Control {
+                    card,
+                    code,
+                    send_length,
+                    receive_length,
+                    returned: 0,
+                    rv,
+                };
+                self.ask(Command::Control, body, data);
+            }
+            10 => self.ask(Command::Status, Status { card, rv }, &[]),
+            11 | 12 => {
+                let command = if kind % 20 == 11 {
+                    Command::GetAttrib
+                } else {
+                    Command::SetAttrib
+                };
+                let body = Attribute {
+                    card,
+                    id: one << 16 | other,
+                    value: [1; 264],
+                    length: one * 2,
+                    rv,
+                };
+                self.ask(command, body, &[]);
+            }
+            13 => self.ask(
+                Command::ReleaseContext,
+                Release {
+                    context: self.context,
+                    rv,
+                },
+                &[],
+            ),
+            14 => self.ask(
+                Command::Cancel,
+                Cancel {
+                    context: self.context as i32,
+                    rv,
+                },
+                &[],
+            ),
+            15 => {
+                let command = [
+                    Command::WaitReaderStateChange,
+                    Command::StopWaitingReaderStateChange,
+                ];
+                let command = command[one as usize % 2];
+                if other % 2 == 0 {
+                    self.send(&Header::new(command, 0).to_bytes(Endian::NATIVE));
+                } else {
+                    self.ask(command, Event { timeout: 0, rv }, &[]);
+                }
+            }
+            16 => {
+                let command = Command::from_code(0x12 + one % 6).unwrap_or(Command::GetReadersState);
+                self.send(&Header::new(command, 0).to_bytes(Endian::NATIVE));
+            }
+            17 => self.drain(),
+            18 => self.send(input.piece()),
+            // The client is gone, and another one comes.
+            _ => *self = Client::new(),
+        }
+    }
+}
+
+fuzz_target!(|data: &[u8]| {
+    let source: Arc<dyn Source> = Arc::new(ManagerSource::simulated("").expect("a reader"));
+    let limits = Limits {
+        clients: 64,
+        cards: 4,
+        ..Limits::default()
+    };
+    let options = Options {
+        limits,
+        ..Options::default()
+    };
+    let server = Server::start(vec![source], options).expect("a server");
+    let socket = Socket::inherited(listener().0.try_clone().expect("a descriptor"));
+    let (ender, end) = UnixStream::pair().expect("a pair");
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| server.run(socket, &end, None));
+        let mut clients: Vec<Client> = (0..CLIENTS).map(|_| Client::new()).collect();
+        let mut input = Input(data);
+        for _ in 0..64 {
+            if input.0.is_empty() {
+                break;
+            }
+            let client = usize::from(input.byte()) % CLIENTS;
+            clients[client].act(&mut input);
+        }
+        let mut last = Client::new();
+        last.stream
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .expect("a socket");
+        last.establish();
+        assert_ne!(last.context, 0, "the server does not serve a further client");
+        drop(ender);
+        match thread.join().expect("no panic") {
+            Err(error) if error.kind() == ErrorKind::TimedOut => panic!("a call does not end"),
+            ended => ended.expect("the server ends"),
+        }
+    });
+});
