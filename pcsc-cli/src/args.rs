@@ -84,6 +84,8 @@ pub enum Backend {
     Daemon,
     /// The readers on the USB, driven by this process
     Standalone,
+    /// The PC/SC library of the system, or the one that PCSCLITE_SYSTEM_LIBRARY names
+    System,
     /// Simulated readers: those in PCSCLITE_SIMULATED, or the bundled one
     Simulated,
 }
@@ -98,6 +100,7 @@ pub enum Command {
     Doctor,
     /// Show what the reader can do besides APDUs: PIN pad, display, firmware, attributes
     Features,
+    Bench(Bench),
     With(With),
     Share(Share),
     Spy(Spy),
@@ -213,6 +216,31 @@ pub enum Subject {
     Readers,
     /// Cards that come and go
     Cards,
+}
+
+const BENCH: &str = "\
+Times are medians. A round trip is a message to the daemon for which the call waits. With a daemon, the same calls \
+are made through an installed libpcsclite.so.1 of others too, by another process.
+
+  pcsc bench
+  pcsc bench --reader 0 --apdu 00A4000C023F00
+  pcsc bench --backend system";
+
+/// Measure what calls cost here, in time and in round trips
+#[derive(Debug, clap::Args)]
+#[command(after_help = BENCH)]
+pub struct Bench {
+    /// The command to transmit [default: 00CA000000, which changes nothing on the card]
+    #[arg(long, value_name = "APDU")]
+    pub apdu: Option<String>,
+
+    /// The library to compare with [default: the first one in the loader's folders that is not this project's]
+    #[arg(long, value_name = "LIBRARY")]
+    pub against: Option<PathBuf>,
+
+    /// Count round trips alone: listen at PCSCLITE_CSOCK_NAME, and forward to this socket
+    #[arg(long, value_name = "SOCKET", hide = true)]
+    pub relay_to: Option<PathBuf>,
 }
 
 const WITH: &str = "\

@@ -43,15 +43,18 @@ impl Route {
         let choice = match (global.backend, environment) {
             (Some(Backend::Daemon), _) => Choice::Daemon,
             (Some(Backend::Standalone), _) => Choice::Standalone,
+            (Some(Backend::System), _) => Choice::System,
             (Some(Backend::Simulated), _) => Choice::Simulated,
             (Some(Backend::Auto), _) | (None, None) => Choice::Automatic,
             (None, Some(value)) if value == "daemon" => Choice::Daemon,
             (None, Some(value)) if value == "standalone" => Choice::Standalone,
+            (None, Some(value)) if value == "system" => Choice::System,
             (None, Some(value)) if value == "simulated" => Choice::Simulated,
             // The library would log and ignore it.
             (None, Some(value)) => {
-                let text =
-                    format!("PCSCLITE_BACKEND is {value:?}; it can be daemon, standalone or simulated.");
+                let text = format!(
+                    "PCSCLITE_BACKEND is {value:?}; it can be daemon, standalone, system or simulated."
+                );
                 return Err(Problem::new(Exit::Usage, text));
             }
         };
@@ -101,20 +104,32 @@ pub struct BackendInfo {
     socket: Option<String>,
     /// That of the protocol with the daemon.
     version: Option<String>,
+    /// The PC/SC library of the system.
+    library: Option<String>,
 }
 
 impl From<BackendKind> for BackendInfo {
     fn from(kind: BackendKind) -> BackendInfo {
-        let (kind, daemon) = match kind {
-            BackendKind::Daemon { path, version } => ("daemon", Some((path, version))),
-            BackendKind::Standalone => ("standalone", None),
-            BackendKind::Simulated => ("simulated", None),
-            _ => ("other", None),
+        let mut info = BackendInfo {
+            kind: "other",
+            socket: None,
+            version: None,
+            library: None,
         };
-        BackendInfo {
-            kind,
-            socket: daemon.as_ref().map(|(path, _)| path.display().to_string()),
-            version: daemon.map(|(_, version)| version.to_string()),
+        match kind {
+            BackendKind::Daemon { path, version } => {
+                info.kind = "daemon";
+                info.socket = Some(path.display().to_string());
+                info.version = Some(version.to_string());
+            }
+            BackendKind::Standalone => info.kind = "standalone",
+            BackendKind::System { library } => {
+                info.kind = "system";
+                info.library = Some(library.display().to_string());
+            }
+            BackendKind::Simulated => info.kind = "simulated",
+            _ => (),
         }
+        info
     }
 }

@@ -20,6 +20,7 @@ mod pin_mask;
 mod problem;
 mod readers;
 mod recording;
+mod relay;
 mod select;
 mod smartcard_list;
 mod status_words;
@@ -60,6 +61,7 @@ fn run(arguments: &Arguments) -> Result<u8, Problem> {
         Command::Spy(spy) => return commands::spy::run(global, spy),
         Command::Apdu(apdu) => commands::apdu::run(global, apdu, &mut output),
         Command::Atr(atr) => commands::atr::run(global, atr, &mut output),
+        Command::Bench(bench) => commands::bench::run(global, bench, &mut output),
         Command::Completions(completions) => {
             global.refuse(
                 "pcsc completions",

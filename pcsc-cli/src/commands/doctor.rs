@@ -100,6 +100,8 @@ fn examined(route: &Route) -> Vec<Finding> {
     let usb = match route.choice {
         Choice::Simulated => return findings,
         Choice::Standalone => Some(usb::check()),
+        // What is below it, the library does not say.
+        Choice::System => None,
         choice => {
             let (finding, daemon) = daemon::check(route);
             findings.push(finding);

@@ -2,6 +2,7 @@
 
 pub mod apdu;
 pub mod atr;
+pub mod bench;
 pub mod doctor;
 pub mod features;
 pub mod generated;

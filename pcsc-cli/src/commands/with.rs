@@ -72,6 +72,10 @@ pub fn command(global: &Global, command: &[OsString], java: bool) -> Result<Comm
         Some(Backend::Daemon) => command.env("PCSCLITE_BACKEND", "daemon"),
         Some(Backend::Standalone) => command.env("PCSCLITE_BACKEND", "standalone"),
         Some(Backend::Simulated) => command.env("PCSCLITE_BACKEND", "simulated"),
+        Some(Backend::System) => {
+            let text = "pcsc with puts this project's library in the place of the system's: it takes no --backend system.";
+            return Err(Problem::new(Exit::Usage, text));
+        }
         None => &mut command,
     };
     if let Some(socket) = &global.socket {

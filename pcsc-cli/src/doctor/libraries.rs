@@ -36,6 +36,15 @@ pub fn check() -> Vec<Finding> {
     findings
 }
 
+/// The first library that a program finds and that is not this project's.
+pub fn of_others() -> Option<PathBuf> {
+    let files = folders()
+        .into_iter()
+        .map(|folder| folder.join("libpcsclite.so.1"));
+    let is_other = |file: &PathBuf| std::fs::read(file).is_ok_and(|bytes| !is_ours(&bytes));
+    files.into_iter().find(is_other)
+}
+
 /// Where the loader looks first to last.
 pub fn folders() -> Vec<PathBuf> {
     let own = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();

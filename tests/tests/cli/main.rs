@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use pcsc_tests::{artifacts, atr, client, run, Pcscd, FRIENDLY_NAME, USB};
 
+mod bench;
 mod doctor;
 mod doctor_usb;
 mod held;

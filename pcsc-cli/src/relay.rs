@@ -1,0 +1,143 @@
+//! A relay in front of a daemon, which counts round trips.
+
+use std::io::{self, Read, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::thread;
+
+use rustix::event::{poll, PollFd, PollFlags};
+
+/// A relay that listens at one socket and forwards to another, until the process ends.
+#[derive(Debug)]
+pub struct Relay {
+    socket: PathBuf,
+    /// A folder that was made for the socket.
+    folder: Option<PathBuf>,
+    rounds: Arc<AtomicUsize>,
+}
+
+impl Relay {
+    /// Forwards what comes to a new socket to the daemon.
+    pub fn start(daemon: &Path) -> io::Result<Relay> {
+        let folder = folder()?;
+        let mut relay = Relay::start_at(&folder.join("pcscd.comm"), daemon)?;
+        relay.folder = Some(folder);
+        Ok(relay)
+    }
+
+    /// Forwards what comes to `socket` to the daemon.
+    pub fn start_at(socket: &Path, daemon: &Path) -> io::Result<Relay> {
+        let listener = UnixListener::bind(socket)?;
+        let rounds = Arc::new(AtomicUsize::new(0));
+        let (count, daemon) = (rounds.clone(), daemon.to_owned());
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let pair = client.and_then(|client| Ok((client, UnixStream::connect(&daemon)?)));
+                // A client whose daemon is gone sees its connection closed.
+                let Ok((client, server)) = pair else { continue };
+                let count = count.clone();
+                thread::spawn(move || forward(client, server, &count));
+            }
+        });
+        Ok(Relay {
+            socket: socket.to_owned(),
+            folder: None,
+            rounds,
+        })
+    }
+
+    /// Where it listens.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// How often clients have sent something after the daemon has.
+    pub fn rounds(&self) -> usize {
+        self.rounds.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        // Somebody else may have tidied up.
+        let _ = std::fs::remove_file(&self.socket);
+        if let Some(folder) = &self.folder {
+            let _ = std::fs::remove_dir(folder);
+        }
+    }
+}
+
+/// A new folder for sockets of this process, which no other user may enter.
+pub fn folder() -> io::Result<PathBuf> {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let folder = std::env::temp_dir().join(format!("pcsc-{}-{number}", std::process::id()));
+    std::fs::DirBuilder::new().mode(0o700).create(&folder)?;
+    Ok(folder)
+}
+
+/// Forwards both ways until one end closes. Its errors are ends of the connection, which both ends see.
+fn forward(client: UnixStream, server: UnixStream, rounds: &AtomicUsize) {
+    let mut has_answered = true;
+    let mut buffer = [0; 4096];
+    loop {
+        let mut ends = [
+            PollFd::new(&client, PollFlags::IN),
+            PollFd::new(&server, PollFlags::IN),
+        ];
+        if !matches!(poll(&mut ends, None), Ok(_) | Err(rustix::io::Errno::INTR)) {
+            return;
+        }
+        let [asks, answers] = ends.map(|end| !end.revents().is_empty());
+        for (is_ready, mut from, mut to) in [(asks, &client, &server), (answers, &server, &client)] {
+            if !is_ready {
+                continue;
+            }
+            let length = match from.read(&mut buffer) {
+                Ok(length) if length > 0 => length,
+                _ => return,
+            };
+            let is_asked = std::ptr::eq(from, &client);
+            if is_asked && has_answered {
+                // Before it is forwarded: once the client has its answer, the number is right.
+                rounds.fetch_add(1, Ordering::SeqCst);
+            }
+            has_answered = !is_asked;
+            if to.write_all(&buffer[..length]).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn round_trips_are_counted() {
+        let folder = folder().expect("a folder");
+        let daemon = folder.join("daemon");
+        let listener = UnixListener::bind(&daemon).expect("a socket");
+        let relay = Relay::start(&daemon).expect("a relay");
+        let mut client = UnixStream::connect(relay.socket()).expect("the relay");
+        let (mut server, _) = listener.accept().expect("the relay");
+        for _ in 0..3 {
+            // Two messages that are answered together are one round trip.
+            for _ in 0..2 {
+                client.write_all(b"ask").expect("the relay");
+                server.read_exact(&mut [0; 3]).expect("the relay");
+            }
+            server.write_all(b"answer").expect("the relay");
+            client.read_exact(&mut [0; 6]).expect("the relay");
+        }
+        assert_eq!(relay.rounds(), 3);
+        let socket = relay.socket().to_owned();
+        drop(relay);
+        assert!(!socket.exists());
+        std::fs::remove_dir_all(folder).expect("our folder");
+    }
+}
