@@ -4,6 +4,8 @@
 //! A [`Session`] is a context on any backend, with the numbers of the C interface. A [`Watched`] is a reader
 //! that [`Session::status_change`] waits for.
 
+#[cfg(feature = "daemon")]
+pub use crate::backend::daemon::{Connector, DaemonContext};
 #[cfg(feature = "standalone")]
 pub use crate::backend::standalone::StandaloneContext;
 pub use crate::backend::status_change::{Watched, PNP_NAME};

@@ -16,6 +16,12 @@ pub struct SessionOptions {
     pub backend: Choice,
     /// The daemon's socket. `None` is the one in the environment, or the system's.
     pub socket: Option<PathBuf>,
+    /// What connects to the daemon in place of a connect to the socket, whose path then only names it.
+    #[cfg(feature = "daemon")]
+    pub connector: Option<super::daemon::Connector>,
+    /// Whether calls wait for the transactions of other connections. `None` is as the environment has it, but
+    /// the begin of a transaction waits.
+    pub waits: Option<bool>,
     /// The PC/SC library of the system. `None` is the one in the environment, or the platform's.
     pub library: Option<PathBuf>,
     /// Whether the caller itself is the PC/SC library of the system, so that a process in which both are
@@ -34,6 +40,9 @@ impl Default for SessionOptions {
         SessionOptions {
             backend: Choice::default(),
             socket: None,
+            #[cfg(feature = "daemon")]
+            connector: None,
+            waits: None,
             library: None,
             is_system_library: false,
             device: None,

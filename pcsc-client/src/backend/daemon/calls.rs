@@ -11,12 +11,12 @@ use super::watch::{DaemonReaders, Registration};
 use crate::backend::bytes::AttributeValue;
 use crate::backend::calls::Calls;
 use crate::backend::cancel_signal::{CancelSignal, Release};
-use crate::backend::status_change::{wait_for_change, Watched};
+use crate::backend::status_change::{wait_for_change, Readers, Watched};
 use crate::backend::values::{Connected, ConnectionStatus, Pci, SessionOptions, Transmitted};
 use crate::env;
 use crate::error::{Cause, Error, Failure, Outcome};
 use pcsc_process::{generation, wait};
-use pcsc_wire::{self as wire, Body, Command, Endian, Header, ReaderState, Version, NAME_SIZE};
+use pcsc_wire::{self as wire, Body, Command, Endian, Header, ReaderState, ReaderStates, Version, NAME_SIZE};
 
 /// A context with the daemon. Calls of several threads are done one after another.
 #[derive(Debug)]
@@ -25,6 +25,7 @@ pub struct DaemonContext {
     path: PathBuf,
     endian: Endian,
     version: Version,
+    waits: Option<bool>,
     signal: CancelSignal,
     link: Mutex<Link>,
 }
@@ -35,7 +36,7 @@ impl DaemonContext {
         let generation = generation();
         let path = options.socket.clone().or_else(env::chosen_socket);
         let path = path.unwrap_or_else(|| env::DEFAULT_SOCKET.into());
-        let link = handshake::establish(&path, options.scope, options.limit)?;
+        let link = handshake::establish(&path, options)?;
         let (endian, version) = (link.endian, link.version);
         log::debug!(
             "established context {:#x} at {} with protocol {version}",
@@ -47,6 +48,7 @@ impl DaemonContext {
             path,
             endian,
             version,
+            waits: options.waits,
             signal: CancelSignal::default(),
             link: Mutex::new(link),
         })
@@ -168,7 +170,7 @@ impl Calls for DaemonContext {
             active: 0,
             rv: 0,
         };
-        self.retry(env::waits_for_shared_card(), deadline, || {
+        self.retry(self.waits(), deadline, || {
             let reply = self.call(Command::Reconnect, request, deadline)?;
             check(reply.rv).map_err(|failure| failure.with_detail(reply.active))?;
             Ok(reply.active)
@@ -188,7 +190,7 @@ impl Calls for DaemonContext {
         let request = wire::BeginTransaction { card, rv: 0 };
         // The request itself has no deadline, because giving up its answer would cost the connection. pcscd
         // answers at once, with a sharing violation if the card is in use.
-        self.retry(true, deadline, || {
+        self.retry(self.waits.unwrap_or(true), deadline, || {
             check(self.call(Command::BeginTransaction, request, None)?.rv)
         })
     }
@@ -205,7 +207,7 @@ impl Calls for DaemonContext {
     fn status(&self, card: i32, reader: &[u8]) -> Outcome<ConnectionStatus> {
         let mut request = [0; Header::SIZE + wire::Status::SIZE];
         wire::Status { card, rv: 0 }.emit_request(Command::Status, self.endian, &mut request);
-        self.retry(env::waits_for_shared_card(), None, || {
+        self.retry(self.waits(), None, || {
             let mut link = self.link()?;
             let batch = link.batch();
             let parsed = link.states(&batch, &request)?;
@@ -246,7 +248,7 @@ impl Calls for DaemonContext {
             receive_length: response.len() as u32,
             rv: 0,
         };
-        self.retry(env::waits_for_shared_card(), deadline, || {
+        self.retry(self.waits(), deadline, || {
             let request = Request {
                 command: Command::Transmit,
                 body,
@@ -328,18 +330,44 @@ impl Calls for DaemonContext {
         sticky: bool,
     ) -> Outcome<()> {
         self.signal.wait(sticky, |since| {
-            let mut readers = DaemonReaders {
-                link: self.link()?,
-                signal: &self.signal,
-                since,
-                registration: Registration::None,
-            };
-            wait_for_change(&mut readers, timeout, watched)
+            wait_for_change(&mut self.readers(since)?, timeout, watched)
         })
     }
 }
 
 impl DaemonContext {
+    /// Whether a connection can be used: [`Calls::status`] without the states of the readers.
+    pub fn check_connection(&self, card: i32) -> Outcome<()> {
+        let request = wire::Status { card, rv: 0 };
+        self.retry(self.waits(), None, || {
+            check(self.call(Command::Status, request, None)?.rv)
+        })
+    }
+
+    /// Passes the states of all readers, and the count of those that came or went where the daemon has one, to
+    /// `look`. Then waits for the next event of a reader: no event falls between the two.
+    pub fn watch(&self, look: &mut dyn FnMut(ReaderStates<'_>, Option<u32>)) -> Outcome<()> {
+        self.signal.wait(false, |since| {
+            let mut readers = self.readers(since)?;
+            readers.look_at(true, true, look)?;
+            readers.wait(None).map(|_| ())
+        })
+    }
+
+    fn readers(&self, since: u64) -> Outcome<DaemonReaders<'_>> {
+        Ok(DaemonReaders {
+            link: self.link()?,
+            signal: &self.signal,
+            since,
+            registration: Registration::None,
+        })
+    }
+
+    /// Whether calls wait for other connections' transactions.
+    fn waits(&self) -> bool {
+        self.waits.unwrap_or_else(env::waits_for_shared_card)
+    }
+
     /// Refuses a context that a forked child has inherited.
     fn check(&self) -> Outcome<()> {
         if self.generation != generation() {
@@ -373,6 +401,9 @@ impl DaemonContext {
     /// Repeats a call that meets a sharing violation until the other connection's transaction is over. The
     /// protocol has no event for that, so the pauses grow from 1 to 100 ms. Calls of other threads are done
     /// meanwhile.
+    ///
+    /// The call gives up its answer at the deadline, which costs the connection. So it is not repeated if less
+    /// time than the last pause would be left for it.
     fn retry<T>(
         &self,
         waits: bool,
@@ -387,10 +418,15 @@ impl DaemonContext {
             }
             if let Some(deadline) = deadline {
                 let left = deadline.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    return Err(Error::Timeout.into());
+                if left < pause * 2 {
+                    let has_slept = wait::sleep(left);
+                    return Err(if has_slept {
+                        Error::Timeout
+                    } else {
+                        Error::Cancelled
+                    }
+                    .into());
                 }
-                pause = pause.min(left);
             }
             if !wait::sleep(pause) {
                 return Err(Error::Cancelled.into());

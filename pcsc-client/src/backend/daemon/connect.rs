@@ -1,9 +1,12 @@
 //! Connects to the daemon's socket, and finds out why that fails.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use rustix::io::Errno;
 
@@ -31,6 +34,41 @@ pub fn connect(path: &Path, limit: Duration) -> Outcome<Stream> {
                 found: found(path, errno),
             },
         ),
+    })
+}
+
+/// Makes connections to a daemon.
+#[derive(Clone)]
+pub struct Connector(Arc<Connect>);
+
+type Connect = dyn Fn() -> io::Result<OwnedFd> + Send + Sync;
+
+impl Connector {
+    /// Connects by calling `connect`, which returns a stream socket.
+    pub fn new(connect: impl Fn() -> io::Result<OwnedFd> + Send + Sync + 'static) -> Connector {
+        Connector(Arc::new(connect))
+    }
+
+    /// Makes a connection.
+    pub fn connect(&self) -> io::Result<OwnedFd> {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connector")
+    }
+}
+
+/// Connects by a connector to what `path` names.
+pub fn connect_by(connector: &Connector, path: &Path) -> Outcome<Stream> {
+    let stream = connector
+        .connect()
+        .and_then(|socket| Stream::of(socket).map_err(io::Error::from));
+    stream.map_err(|source| {
+        let (path, found) = (path.to_owned(), Found::Unknown);
+        Failure::quiet(Error::NoService, Cause::Connect { path, source, found })
     })
 }
 

@@ -4,11 +4,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::IoSlice;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::connect::connect;
+use super::connect::{connect, connect_by};
 use super::link::Link;
 use super::stream::{Stream, StreamError};
+use crate::backend::values::SessionOptions;
 use crate::error::{Cause, Error, Failure, Outcome};
 use pcsc_wire::{
     name_size_requests, Body, Command, Endian, Establish, Header, NameSize, Version, VersionExchange,
@@ -16,9 +17,9 @@ use pcsc_wire::{
 
 const SPOKEN: &str = "4.2 to 4.6";
 
-/// Connects to the daemon and establishes a context, within `limit`.
-pub fn establish(path: &Path, scope: u32, limit: Duration) -> Outcome<Link> {
-    let deadline = Instant::now() + limit;
+/// Connects to the daemon at `path` and establishes a context, within the limit of `options`.
+pub fn establish(path: &Path, options: &SessionOptions) -> Outcome<Link> {
+    let deadline = Instant::now() + options.limit;
     let mut dialect = remembered(path).unwrap_or(Dialect {
         endian: Endian::NATIVE,
         version: Version::NEWEST,
@@ -26,7 +27,7 @@ pub fn establish(path: &Path, scope: u32, limit: Duration) -> Outcome<Link> {
     let (mut is_swapped, mut is_raised) = (false, false);
     // Each turn is a connection, at most three.
     loop {
-        match introduce(path, scope, dialect, limit, deadline)? {
+        match introduce(path, options, dialect, deadline)? {
             Reply::Established(link) => return Ok(link),
             // The remembered version is older than the daemon's, which has accepted it. The daemon speaks the
             // old version on this connection, so a new connection is made.
@@ -63,15 +64,13 @@ enum Reply {
     Closed,
 }
 
-fn introduce(
-    path: &Path,
-    scope: u32,
-    dialect: Dialect,
-    limit: Duration,
-    deadline: Instant,
-) -> Outcome<Reply> {
+fn introduce(path: &Path, options: &SessionOptions, dialect: Dialect, deadline: Instant) -> Outcome<Reply> {
     let Dialect { endian, version: ask } = dialect;
-    let mut stream = connect(path, limit)?;
+    let (scope, limit) = (options.scope, options.limit);
+    let mut stream = match &options.connector {
+        Some(connector) => connect_by(connector, path)?,
+        None => connect(path, limit)?,
+    };
     let Some(mut answer) = exchange(&mut stream, path, dialect, Some(scope), deadline)? else {
         return Ok(Reply::Closed);
     };

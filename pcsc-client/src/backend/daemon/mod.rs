@@ -26,6 +26,7 @@ mod no_survey;
 use no_survey as knowledge;
 
 pub use calls::DaemonContext;
+pub use connect::Connector;
 #[cfg(feature = "standalone")]
 pub use listener::Listener;
 pub use pcsc_process::Waker;

@@ -4,7 +4,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::ops::Range;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -80,8 +80,6 @@ impl Stream {
     /// Connects to the Unix socket at `path`, waiting for a busy listener until `limit` has passed.
     pub fn connect(path: &Path, limit: Duration) -> Result<Stream, Errno> {
         let address = SocketAddrUnix::new(path)?;
-        let mut buffer = Vec::new();
-        buffer.try_reserve_exact(Stream::ROOM).map_err(|_| Errno::NOMEM)?;
         let socket = socket::stream()?;
         // A sandbox may refuse it. Then a connect to a daemon that accepts no connection waits forever, as in
         // PC/SC Lite.
@@ -95,6 +93,13 @@ impl Stream {
                 Err(errno) => return Err(errno),
             }
         }
+        Stream::of(socket)
+    }
+
+    /// A stream socket that is connected.
+    pub fn of(socket: OwnedFd) -> Result<Stream, Errno> {
+        let mut buffer = Vec::new();
+        buffer.try_reserve_exact(Stream::ROOM).map_err(|_| Errno::NOMEM)?;
         Ok(Stream {
             socket: Descriptor::new(socket),
             buffer,

@@ -15,7 +15,7 @@ use super::waker::LOOK;
 use crate::backend::cancel_signal::CancelSignal;
 use crate::backend::status_change::{Comparison, Readers, StatusChange};
 use crate::error::{Error, Failure, Outcome};
-use pcsc_wire::{Event, StateBatch};
+use pcsc_wire::{Event, ReaderStates, StateBatch};
 
 /// The daemon's readers, while one call waits. It holds the lock of the connection for that time.
 pub struct DaemonReaders<'a> {
@@ -39,20 +39,11 @@ pub enum Registration {
 
 impl Readers for DaemonReaders<'_> {
     fn look(&mut self, call: &mut StatusChange<'_, '_>, register: bool) -> Outcome<Comparison> {
-        let batch = StateBatch {
-            wait: register,
-            events: call.wants_reader_events(),
-            ..self.link.batch()
-        };
-        let parsed = self.link.states(&batch, &[])?;
-        self.registration = match parsed.event {
-            Some(event) => Registration::Answered(event),
-            None if register => Registration::Registered,
-            None => Registration::None,
-        };
-        let states = self.link.reader_states(&parsed);
-        let comparison = call.compare(states.readers(), parsed.reader_events);
-        self.link.consume(parsed.consumed);
+        let mut comparison = Comparison::Unchanged;
+        let wants_events = call.wants_reader_events();
+        self.look_at(register, wants_events, &mut |states, events| {
+            comparison = call.compare(states.readers(), events);
+        })?;
         Ok(comparison)
     }
 
@@ -83,6 +74,30 @@ impl Readers for DaemonReaders<'_> {
 }
 
 impl DaemonReaders<'_> {
+    /// Passes the states, and the count of readers that came or went where the daemon has one, to `look`. With
+    /// `register`, the next wait ends if they have changed since.
+    pub fn look_at(
+        &mut self,
+        register: bool,
+        events: bool,
+        look: &mut dyn FnMut(ReaderStates<'_>, Option<u32>),
+    ) -> Outcome<()> {
+        let batch = StateBatch {
+            wait: register,
+            events,
+            ..self.link.batch()
+        };
+        let parsed = self.link.states(&batch, &[])?;
+        self.registration = match parsed.event {
+            Some(event) => Registration::Answered(event),
+            None if register => Registration::Registered,
+            None => Registration::None,
+        };
+        look(self.link.reader_states(&parsed), parsed.reader_events);
+        self.link.consume(parsed.consumed);
+        Ok(())
+    }
+
     /// `None` if the deadline has passed.
     fn wait_for_event(&mut self, deadline: Option<Instant>) -> Outcome<Option<Event>> {
         let waker = self.signal.waker();
