@@ -277,6 +277,7 @@ pub struct With {
 const SHARE: &str = "\
 A SOURCE is one of
   usb               the readers on the USB
+  daemon:PATH       the readers of another daemon, of any version, by its socket; it may start later
   sim:[MODEL,...]   simulated readers of these models; without a model, the bundled one
 
 Clients are all programs with a libpcsclite of pcsc-lite 1.8.4 to 2.5. They find the server where PCSCLITE_CSOCK_NAME \

@@ -1,6 +1,7 @@
 //! A server of pcscd's socket protocol, versions 4.2 to 4.6, in Rust: it shares readers between processes.
 //!
-//! A [`Source`] has readers: [`ManagerSource`] those of this machine, or simulated ones. A [`Server`] joins
+//! A [`Source`] has readers: [`ManagerSource`] those of this machine, or simulated ones, and
+//! [`DaemonSource`] those of another daemon. A [`Server`] joins
 //! the readers of its sources into one list, and serves every client that connects to its socket with pcscd's
 //! rules and return codes. Each client is served in the protocol version that it asks for.
 //!
@@ -58,4 +59,4 @@ mod waiters;
 pub use limits::Limits;
 pub use policy::Policy;
 pub use server::{Options, Server};
-pub use source::{Connected, Failed, ManagerSource, Session, Source, Transmitted};
+pub use source::{Connected, DaemonSource, Failed, ManagerSource, Session, Source, Transmitted};

@@ -106,10 +106,15 @@ impl Server {
         };
         for source in server.shared.readers.sources().to_vec() {
             let (shared, is_over) = (server.shared.clone(), server.is_over.clone());
+            // Before any client sees the readers, so that each later change is an event.
+            let known = (
+                source.changes().changes(),
+                server.shared.readers.fingerprint(&*source),
+            );
             let builder = thread::Builder::new()
                 .name("pcsc-source".into())
                 .stack_size(STACK);
-            let watcher = builder.spawn(move || watch(&*source, &shared, &is_over))?;
+            let watcher = builder.spawn(move || watch(&*source, known, &shared, &is_over))?;
             server.watchers.push(watcher);
         }
         Ok(server)
@@ -269,19 +274,20 @@ fn is_shortage(error: &io::Error) -> bool {
     Errno::from_io_error(error).is_some_and(|errno| shortages.contains(&errno))
 }
 
-/// Sends the events of a source's readers to the clients that wait.
-fn watch(source: &dyn Source, shared: &Shared, is_over: &AtomicBool) {
-    let mut before = None;
+/// Sends the events of a source's readers to the clients that wait. `known` is the count of changes, and the
+/// fingerprint at that time.
+fn watch(source: &dyn Source, known: (u32, u64), shared: &Shared, is_over: &AtomicBool) {
+    let (mut seen, mut before) = known;
     loop {
-        let seen = source.changes().changes();
+        source.changes().wait(seen, None);
+        seen = source.changes().changes();
         if is_over.load(Ordering::SeqCst) {
             return;
         }
         let now = shared.readers.fingerprint(source);
-        if before.replace(now).is_some_and(|before| before != now) {
+        if std::mem::replace(&mut before, now) != now {
             shared.waiters.signal();
         }
-        source.changes().wait(seen, None);
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use pcsc_process::activation;
 use pcsc_share::socket::{default_socket, Access, Socket, SocketError};
-use pcsc_share::{ManagerSource, Options, Policy, Server, Source};
+use pcsc_share::{DaemonSource, ManagerSource, Options, Policy, Server, Source};
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -103,6 +103,12 @@ fn open(name: &str) -> Result<Arc<dyn Source>, Problem> {
         None if name == "usb" => ManagerSource::usb(),
         None if name == "sim" => ManagerSource::simulated(""),
         Some(("sim", what)) => ManagerSource::simulated(what),
+        Some(("daemon", path)) if !path.is_empty() => {
+            let source = DaemonSource::new(PathBuf::from(path));
+            let source = source
+                .map_err(|error| Problem::new(Exit::Failed, format!("{name} cannot be watched: {error}.")))?;
+            return Ok(Arc::new(source));
+        }
         _ => {
             let text = format!("There is no source {name:?}.");
             return Err(Problem::new(Exit::Usage, text).advise("pcsc share --help has the sources."));

@@ -4,12 +4,14 @@
 //! states whenever a client does, so a source answers from what it knows or in one round trip. Its counter of
 //! changes wakes the server, which sends the events.
 
+mod daemon;
 mod manager;
 
 use pcsc_constants as codes;
 use pcsc_process::wait::ChangeCounter;
 use pcsc_wire::ReaderState;
 
+pub use daemon::DaemonSource;
 pub use manager::ManagerSource;
 
 /// Where readers come from.

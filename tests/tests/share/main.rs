@@ -8,4 +8,5 @@ mod limits;
 mod many;
 mod policy;
 mod rules;
+mod upstream;
 mod versions;

@@ -1,0 +1,403 @@
+//! The readers of another daemon: pcscd of any version, or another server like this one.
+//!
+//! One context with the daemon waits for its events, one is for looks at the states, and each client has one of
+//! its own with its connections to cards. A daemon that is gone has no readers; it is tried again.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use pcsc_client::internals::{Calls, Connector, DaemonContext, Outcome, Pci, SessionOptions};
+use pcsc_client::Failure;
+use pcsc_constants as codes;
+use pcsc_process::wait::ChangeCounter;
+use pcsc_wire::ReaderState;
+use rustix::net::{sockopt, SocketAddrUnix};
+
+use super::{Connected, Failed, Session, Source, Transmitted};
+use crate::sync::lock;
+
+/// How long the daemon may take for an answer that needs no card, before it counts as gone. A look at its
+/// readers delays a client no longer, and only once.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// The pauses between attempts to reach a daemon that is gone: each is twice the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// The size in bytes of a client's protocol control information. No daemon looks at it.
+const PCI_LENGTH: u32 = 16;
+
+/// The readers of a daemon behind a Unix socket. It need not run yet.
+pub struct DaemonSource {
+    upstream: Arc<Upstream>,
+    watcher: Option<JoinHandle<()>>,
+}
+
+struct Upstream {
+    path: PathBuf,
+    changes: ChangeCounter,
+    /// How often a reader came or went, from 1.
+    events: AtomicU32,
+    is_over: AtomicBool,
+    /// The context that waits for events.
+    waiting: Mutex<Option<Line>>,
+    seen: Mutex<Seen>,
+}
+
+/// What is known of the daemon's readers.
+#[derive(Default)]
+struct Seen {
+    /// The context for looks; `None` while the daemon is gone.
+    looks: Option<Line>,
+    names: Vec<Vec<u8>>,
+}
+
+/// A context with the daemon, and its socket, by which another thread can end its calls.
+struct Line {
+    context: Arc<DaemonContext>,
+    socket: UnixStream,
+}
+
+impl Line {
+    fn open(path: &Path) -> Outcome<Line> {
+        let socket = Arc::new(Mutex::new(None));
+        let (last, to) = (socket.clone(), path.to_owned());
+        // A handshake may take several connections; the last one stays.
+        let connector = Connector::new(move || -> io::Result<OwnedFd> {
+            let stream = connect(&to)?;
+            *lock(&last) = Some(stream.try_clone()?);
+            Ok(stream.into())
+        });
+        let context = DaemonContext::establish(&SessionOptions {
+            socket: Some(path.to_owned()),
+            connector: Some(connector),
+            waits: Some(false),
+            limit: LIMIT,
+            ..SessionOptions::default()
+        })?;
+        let socket = lock(&socket).take().ok_or(pcsc_client::Error::InternalError)?;
+        let context = Arc::new(context);
+        Ok(Line { context, socket })
+    }
+
+    /// Ends the calls in progress and all later ones.
+    fn cut(&self) {
+        // Fails if the daemon has cut it.
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+}
+
+/// Connects, and gives up when the daemon's queue of new connections stays full.
+fn connect(path: &Path) -> io::Result<UnixStream> {
+    let address = SocketAddrUnix::new(path)?;
+    let socket = pcsc_process::socket::stream()?;
+    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(LIMIT))?;
+    rustix::io::retry_on_intr(|| rustix::net::connect(&socket, &address))?;
+    Ok(socket.into())
+}
+
+impl DaemonSource {
+    /// The readers of the daemon whose socket is at `path`.
+    ///
+    /// # Errors
+    /// Where a thread cannot be started.
+    pub fn new(path: PathBuf) -> io::Result<DaemonSource> {
+        let upstream = Arc::new(Upstream {
+            path,
+            changes: ChangeCounter::default(),
+            events: AtomicU32::new(1),
+            is_over: AtomicBool::new(false),
+            waiting: Mutex::default(),
+            seen: Mutex::default(),
+        });
+        // The first clients find the readers of a daemon that runs.
+        let first = upstream.open();
+        let watched = upstream.clone();
+        let watcher = thread::Builder::new()
+            .name("pcsc-upstream".into())
+            .spawn(move || watched.watch(first))?;
+        Ok(DaemonSource {
+            upstream,
+            watcher: Some(watcher),
+        })
+    }
+}
+
+impl Drop for DaemonSource {
+    fn drop(&mut self) {
+        self.upstream.is_over.store(true, Ordering::SeqCst);
+        if let Some(line) = &*lock(&self.upstream.waiting) {
+            line.cut();
+        }
+        self.upstream.changes.post();
+        if let Some(watcher) = self.watcher.take() {
+            // A watcher that has panicked has nothing left to end.
+            let _ = watcher.join();
+        }
+    }
+}
+
+impl Upstream {
+    /// Waits for events, from `first` on, until the source ends.
+    fn watch(&self, first: Outcome<Arc<DaemonContext>>) {
+        let mut pause = FIRST_PAUSE;
+        let mut opened = first;
+        let mut is_reported = false;
+        while !self.is_over.load(Ordering::SeqCst) {
+            let failure = match opened {
+                Ok(context) => {
+                    log::info!("the daemon at {} answers", self.path.display());
+                    (pause, is_reported) = (FIRST_PAUSE, false);
+                    self.wait_for_events(&context)
+                }
+                Err(failure) => failure,
+            };
+            if !is_reported && !self.is_over.load(Ordering::SeqCst) {
+                log::warn!("the daemon at {} is gone: {failure}", self.path.display());
+                is_reported = true;
+            }
+            self.note_absence();
+            self.sleep(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            opened = self.open();
+        }
+    }
+
+    fn open(&self) -> Outcome<Arc<DaemonContext>> {
+        let (waiting, looks) = (Line::open(&self.path)?, Line::open(&self.path)?);
+        let context = waiting.context.clone();
+        *lock(&self.waiting) = Some(waiting);
+        lock(&self.seen).looks = Some(looks);
+        Ok(context)
+    }
+
+    fn wait_for_events(&self, context: &DaemonContext) -> Failure {
+        loop {
+            if self.is_over.load(Ordering::SeqCst) {
+                return pcsc_client::Error::Cancelled.into();
+            }
+            let watched = context.watch(&mut |states, _| {
+                self.note_names(&mut lock(&self.seen), states.readers());
+                self.changes.post();
+            });
+            if let Err(failure) = watched {
+                return failure;
+            }
+        }
+    }
+
+    fn note_absence(&self) {
+        let mut seen = lock(&self.seen);
+        seen.looks = None;
+        self.note_names(&mut seen, std::iter::empty());
+        drop(seen);
+        self.changes.post();
+    }
+
+    /// Counts readers that came or went.
+    fn note_names<'r>(&self, seen: &mut Seen, readers: impl Iterator<Item = ReaderState<'r>>) {
+        let names: Vec<Vec<u8>> = readers.map(|reader| reader.name.to_owned()).collect();
+        let missing =
+            |from: &[Vec<u8>], of: &[Vec<u8>]| of.iter().filter(|name| !from.contains(name)).count();
+        let moved = missing(&names, &seen.names) + missing(&seen.names, &names);
+        seen.names = names;
+        self.events.fetch_add(moved as u32, Ordering::SeqCst);
+    }
+
+    /// Sleeps, no longer than the source lives.
+    fn sleep(&self, pause: Duration) {
+        let deadline = Instant::now() + pause;
+        loop {
+            let seen = self.changes.changes();
+            if self.is_over.load(Ordering::SeqCst) || !self.changes.wait(seen, Some(deadline)) {
+                return;
+            }
+        }
+    }
+}
+
+impl Source for DaemonSource {
+    fn each_reader(&self, look: &mut dyn FnMut(ReaderState<'_>)) {
+        let upstream = &*self.upstream;
+        let mut seen = lock(&upstream.seen);
+        let Some(line) = &seen.looks else { return };
+        if line.context.each_reader(look).is_ok() {
+            return;
+        }
+        // The watcher waits for an event of a daemon that does not answer any more.
+        seen.looks = None;
+        drop(seen);
+        if let Some(line) = &*lock(&upstream.waiting) {
+            line.cut();
+        }
+    }
+
+    fn reader_events(&self) -> u32 {
+        (self.upstream.events.load(Ordering::SeqCst) - 1) % 0x7FFF + 1
+    }
+
+    fn changes(&self) -> &ChangeCounter {
+        &self.upstream.changes
+    }
+
+    fn session(&self) -> Result<Box<dyn Session>, Failed> {
+        Ok(Box::new(DaemonSession {
+            path: self.upstream.path.clone(),
+            line: Mutex::default(),
+            is_interrupted: AtomicBool::new(false),
+            cards: Mutex::default(),
+            next: AtomicI32::new(1),
+        }))
+    }
+}
+
+/// What one client does with the daemon's readers.
+struct DaemonSession {
+    path: PathBuf,
+    /// The context for new connections.
+    line: Mutex<Option<Line>>,
+    is_interrupted: AtomicBool,
+    /// The client's connections: the context of each and its number there. A daemon that was started again
+    /// may give a number anew.
+    cards: Mutex<HashMap<i32, Card>>,
+    next: AtomicI32,
+}
+
+type Card = (Arc<DaemonContext>, i32);
+
+impl DaemonSession {
+    /// The context for new connections: a new one where the daemon has gone meanwhile.
+    fn context(&self) -> Result<Arc<DaemonContext>, Failed> {
+        let gone = Failed::from(codes::SCARD_E_READER_UNAVAILABLE);
+        if let Some(line) = &*lock(&self.line) {
+            if line.context.check_alive().is_ok() {
+                return Ok(line.context.clone());
+            }
+        }
+        // Without the lock: it takes a round trip.
+        let line = Line::open(&self.path).map_err(|_| gone)?;
+        let context = line.context.clone();
+        let mut kept = lock(&self.line);
+        if self.is_interrupted.load(Ordering::SeqCst) {
+            return Err(gone);
+        }
+        *kept = Some(line);
+        Ok(context)
+    }
+
+    fn with<T>(&self, card: i32, call: impl FnOnce(&DaemonContext, i32) -> Outcome<T>) -> Result<T, Failed> {
+        let place = lock(&self.cards).get(&card).cloned();
+        let (context, card) = place.ok_or(codes::SCARD_E_INVALID_HANDLE)?;
+        call(&context, card).map_err(|failure| failed(&context, &failure))
+    }
+}
+
+/// The code for a client. A reader whose daemon has gone has gone with it.
+fn failed(context: &DaemonContext, failure: &Failure) -> Failed {
+    if context.check_alive().is_err() {
+        return codes::SCARD_E_READER_UNAVAILABLE.into();
+    }
+    Failed {
+        code: failure.code(),
+        needed: failure.detail().unwrap_or(0) as usize,
+    }
+}
+
+impl Session for DaemonSession {
+    fn connect(&self, reader: &[u8], share: u32, protocols: u32) -> Result<Connected, Failed> {
+        let context = self.context()?;
+        let connected = context.connect(reader, share, protocols, None);
+        let connected = connected.map_err(|failure| failed(&context, &failure))?;
+        let card = self.next.fetch_add(1, Ordering::SeqCst) & i32::MAX;
+        lock(&self.cards).insert(card, (context, connected.card));
+        Ok(Connected {
+            card,
+            protocol: connected.protocol,
+        })
+    }
+
+    fn reconnect(&self, card: i32, share: u32, protocols: u32, initialization: u32) -> Result<u32, Failed> {
+        self.with(card, |context, card| {
+            context.reconnect(card, share, protocols, initialization, None)
+        })
+    }
+
+    fn disconnect(&self, card: i32, disposition: u32) -> Result<(), Failed> {
+        self.with(card, |context, card| context.disconnect(card, disposition))?;
+        lock(&self.cards).remove(&card);
+        Ok(())
+    }
+
+    fn begin_transaction(&self, card: i32) -> Result<(), Failed> {
+        self.with(card, |context, card| context.begin_transaction(card, None))
+    }
+
+    fn end_transaction(&self, card: i32, disposition: u32) -> Result<(), Failed> {
+        self.with(card, |context, card| context.end_transaction(card, disposition))
+    }
+
+    fn status(&self, card: i32) -> Result<(), Failed> {
+        self.with(card, DaemonContext::check_connection)
+    }
+
+    fn transmit(
+        &self,
+        card: i32,
+        protocol: u32,
+        command: &[u8],
+        response: &mut [u8],
+    ) -> Result<Transmitted, Failed> {
+        let pci = Pci {
+            protocol,
+            length: PCI_LENGTH,
+        };
+        let answer = self.with(card, |context, card| {
+            context.transmit(card, pci, pci, command, response, None)
+        })?;
+        Ok(Transmitted {
+            length: answer.length,
+            protocol: answer.pci.protocol,
+        })
+    }
+
+    fn control(&self, card: i32, code: u32, data: &[u8], answer: &mut [u8]) -> Result<usize, Failed> {
+        self.with(card, |context, card| {
+            context.control(card, code, data, answer, None)
+        })
+    }
+
+    fn get_attribute(&self, card: i32, id: u32, value: &mut [u8]) -> Result<usize, Failed> {
+        let got = self.with(card, |context, card| context.get_attribute(card, id))?;
+        let room = value.get_mut(..got.len()).ok_or(Failed {
+            code: codes::SCARD_E_INSUFFICIENT_BUFFER,
+            needed: got.len(),
+        })?;
+        room.copy_from_slice(&got);
+        Ok(got.len())
+    }
+
+    fn set_attribute(&self, card: i32, id: u32, value: &[u8]) -> Result<(), Failed> {
+        self.with(card, |context, card| context.set_attribute(card, id, value))
+    }
+
+    fn interrupt(&self) {
+        let line = lock(&self.line);
+        self.is_interrupted.store(true, Ordering::SeqCst);
+        if let Some(line) = &*line {
+            line.cut();
+        }
+    }
+
+    fn release(&self) {
+        lock(&self.cards).clear();
+        *lock(&self.line) = None;
+    }
+}

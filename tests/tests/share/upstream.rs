@@ -1,0 +1,198 @@
+//! The readers of other daemons, served by ours.
+
+use std::ffi::CString;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use pcsc_client::{Card, Context, Disposition, Error, Protocols, ReaderState, ShareMode, State};
+use pcsc_tests::scripted::{reader, Script, Scripted};
+use pcsc_tests::{artifacts, atr, client, run, Pcscd, Share, WireClient};
+use pcsc_wire::{Command as Request, ReaderEvents, ReaderStates};
+use rustix::process::{kill_process, Pid, Signal};
+
+const NAME: &str = "pcsc-tests 00 00";
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn source(path: &std::path::Path) -> String {
+    format!("daemon:{}", path.display())
+}
+
+/// A server of pcscd's readers.
+fn share(pcscd: &Pcscd) -> Share {
+    Share::start_with(&[&source(&pcscd.socket())])
+}
+
+fn context(share: &Share) -> Context {
+    let builder = Context::builder().socket_path(share.socket());
+    builder.establish().unwrap()
+}
+
+fn connect(context: &Context) -> Card {
+    let name = CString::new(NAME).unwrap();
+    context.connect(&name, ShareMode::Shared, Protocols::ANY).unwrap()
+}
+
+fn transmit(card: &Card) -> Result<Vec<u8>, Error> {
+    let mut response = [0; 258];
+    card.transmit(&[0, 0, 0, 0], &mut response).map(<[u8]>::to_vec)
+}
+
+/// Waits until the list of readers changes from what it is when `what` begins.
+fn until_list_changes(context: &Context, known: &mut [ReaderState], what: impl FnOnce()) {
+    what();
+    context.get_status_change(PATIENCE, known).unwrap();
+    known[0].sync_current_state();
+}
+
+fn list(context: &Context) -> Vec<String> {
+    let names = context.list_readers_owned().unwrap();
+    names
+        .iter()
+        .map(|name| name.to_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn clients_of_all_versions_use_daemons_of_all_versions() {
+    for upstream in 2..=6 {
+        let daemon = Scripted::start(Script::new(upstream));
+        let share = Share::start_with(&[&source(daemon.path())]);
+        for minor in 2..=6 {
+            let what = format!("a client of 4.{minor}, and a daemon of 4.{upstream}");
+            let mut client = WireClient::connect(&share.socket(), minor);
+            let states = client.wait();
+            let state = ReaderStates::new(&states, client.endian()).find(b"Scripted 00");
+            let state = state.unwrap_or_else(|| panic!("{what}: no reader"));
+            assert_eq!(state.atr, [0x3B, 0x80, 0x01, 0x81], "{what}");
+            // Another card.
+            daemon.change(|readers| {
+                readers[0].event_counter += 2;
+            });
+            assert_eq!(client.event(), 0, "{what}");
+            client.is_in_step();
+            let context = client.establish();
+            let connected = client.connect_card(context, "Scripted 00", 2);
+            assert_eq!(connected.rv, 0, "{what}");
+            let (rv, answer) = client.transmit(connected.card, &[0, 0xA4, 4, 0]);
+            assert_eq!(rv, 0, "{what}: {answer:02X?}");
+        }
+        // One that comes and one that goes.
+        let mut client = WireClient::connect(&share.socket(), 6);
+        client.wait();
+        daemon.change(|readers| {
+            readers[1] = reader(1);
+        });
+        assert_eq!(client.event(), 0);
+        client.request(Request::GetReaderEvents);
+        let events: ReaderEvents = client.receive();
+        assert_eq!((events.events, events.rv), (3, 0), "a daemon of 4.{upstream}");
+    }
+}
+
+#[test]
+fn programs_use_pcscd_through_the_server() {
+    let pcscd = Pcscd::start(1);
+    pcscd.reader(0).insert(atr::T1);
+    let share = share(&pcscd);
+    for is_ours in [false, true] {
+        let mut command: Command = client("opensc-tool");
+        command.args(["--atr"]).env("PCSCLITE_CSOCK_NAME", share.socket());
+        if is_ours {
+            command.env("LD_LIBRARY_PATH", artifacts::library_folder());
+        }
+        let output = run(&mut command, Duration::from_secs(60)).stdout();
+        assert!(output.contains("54:3d:31:21"), "{output}");
+    }
+}
+
+#[test]
+fn transactions_bind_clients_on_both_sides() {
+    let pcscd = Pcscd::start(1);
+    pcscd.reader(0).insert(atr::T1);
+    let share = share(&pcscd);
+    let mut direct = pcscd.connect(0);
+    let through = connect(&context(&share));
+    let one_second = Duration::from_secs(1);
+    let transaction = direct.transaction().unwrap();
+    let mut response = [0; 258];
+    let failed = through.transmit_timeout(&[0, 0, 0, 0], &mut response, one_second);
+    assert_eq!(failed.unwrap_err().error(), Error::Timeout);
+    transaction.end(Disposition::LeaveCard).unwrap();
+    assert_eq!(transmit(&through).unwrap(), b"Hello world!\x90\x00");
+
+    let mut through = through;
+    let transaction = through.transaction().unwrap();
+    let failed = direct.transmit_timeout(&[0, 0, 0, 0], &mut response, one_second);
+    assert_eq!(failed.unwrap_err().error(), Error::Timeout);
+    // The card is reset, and both see it.
+    transaction.end(Disposition::ResetCard).unwrap();
+    assert_eq!(transmit(&direct).unwrap_err(), Error::ResetCard);
+}
+
+#[test]
+fn the_readers_of_a_daemon_go_and_come_with_it() {
+    let mut pcscd = Pcscd::start(1);
+    pcscd.reader(0).insert(atr::T1);
+    let share = share(&pcscd);
+    let watcher = context(&share);
+    let card = connect(&watcher);
+    assert_eq!(transmit(&card).unwrap(), b"Hello world!\x90\x00");
+    let mut known = [ReaderState::new(pcsc_client::PNP_NOTIFICATION(), State::UNAWARE)];
+    // Learns the count.
+    let _ = watcher.get_status_change(Duration::ZERO, &mut known);
+    known[0].sync_current_state();
+
+    until_list_changes(&watcher, &mut known, || pcscd.kill());
+    assert_eq!(list(&watcher), [""; 0]);
+    assert_eq!(transmit(&card).unwrap_err(), Error::ReaderUnavailable);
+    let name = CString::new(NAME).unwrap();
+    let connected = watcher.connect(&name, ShareMode::Shared, Protocols::ANY);
+    assert_eq!(connected.err(), Some(Error::UnknownReader));
+
+    until_list_changes(&watcher, &mut known, || pcscd.restart());
+    assert_eq!(list(&watcher), [NAME]);
+    pcscd.reader(0).insert(atr::T1);
+    // The connection was with the daemon that has gone.
+    assert_eq!(transmit(&card).unwrap_err(), Error::ReaderUnavailable);
+    assert_eq!(transmit(&connect(&watcher)).unwrap(), b"Hello world!\x90\x00");
+}
+
+#[test]
+fn a_call_ends_with_its_daemon() {
+    let mut pcscd = Pcscd::start(1);
+    pcscd.reader(0).insert(atr::T1);
+    let share = share(&pcscd);
+    let card = connect(&context(&share));
+    pcscd.reader(0).delay(Duration::from_secs(60));
+    std::thread::scope(|scope| {
+        let call = scope.spawn(|| transmit(&card));
+        while pcscd.reader(0).counts().transmits == 0 {
+            std::thread::yield_now();
+        }
+        pcscd.kill();
+        assert_eq!(call.join().unwrap(), Err(Error::ReaderUnavailable));
+    });
+}
+
+#[test]
+fn a_daemon_that_hangs_takes_no_other_readers_along() {
+    let (frozen, other) = (Pcscd::start(1), Scripted::start(Script::new(6)));
+    let share = Share::start_with(&[&source(&frozen.socket()), &source(other.path())]);
+    let context = context(&share);
+    assert_eq!(list(&context).len(), 2);
+    let pid = Pid::from_raw(frozen.pid() as i32).unwrap();
+    kill_process(pid, Signal::STOP).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while list(&context) != ["Scripted 00"] {
+        assert!(Instant::now() < deadline, "{:?}", list(&context));
+    }
+    let name = CString::new("Scripted 00").unwrap();
+    let card = context.connect(&name, ShareMode::Shared, Protocols::ANY).unwrap();
+    transmit(&card).unwrap();
+    kill_process(pid, Signal::CONT).unwrap();
+    let mut known = [ReaderState::new(pcsc_client::PNP_NOTIFICATION(), State::UNAWARE)];
+    while list(&context).len() < 2 {
+        let _ = context.get_status_change(Duration::from_secs(1), &mut known);
+        assert!(Instant::now() < deadline, "{:?}", list(&context));
+    }
+}
