@@ -4,8 +4,8 @@ use byteorder::{ByteOrder, NativeEndian};
 
 use super::{Command, Header};
 
-/// The byte order of the integers on a connection, which is that of the daemon's machine. Names, ATRs, commands,
-/// responses and the values of attributes are bytes, and have none.
+/// The byte order of the integers on a connection, which is that of the daemon's machine. Names, ATRs,
+/// commands, responses and the values of attributes are bytes, and have none.
 ///
 /// pcscd closes a connection whose first request has the other order, as it does after any unknown command. A
 /// client then makes a new connection and uses the other order there.
@@ -33,8 +33,8 @@ impl Endian {
         }
     }
 
-    /// The order of a client, from the header of its first request. `None` if the command is unknown in either
-    /// order, or the header is not complete.
+    /// The order of a client, from the header of its first request. `None` if the command is unknown in
+    /// either order, or the header is not complete.
     pub fn of_request(header: &[u8]) -> Option<Endian> {
         [Endian::NATIVE, Endian::NATIVE.other()]
             .into_iter()

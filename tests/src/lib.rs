@@ -4,6 +4,7 @@
 //! - [`Simulation`]: the same readers without pcscd, [`Share`]: the same behind our own server
 //! - [`atr`]: cards to insert
 //! - [`artifacts`]: the libraries and programs of this workspace, [`stock`]: Debian's library
+//! - [`target`]: builds for other processors, and what runs them
 //! - [`WireClient`]: a client of pcscd's protocol in any version, byte by byte
 //! - [`client`]: a program that uses PC/SC, on the stock library
 //! - [`in_namespace`]: a program without the daemon and the USB devices of this machine
@@ -32,6 +33,7 @@ mod share;
 mod simulation;
 mod spawn;
 pub mod stock;
+pub mod target;
 mod wire_client;
 
 pub use client::client;

@@ -140,7 +140,10 @@ fn wrong_lengths_and_types_are_errors() {
     assert_eq!(Response::announced(&[0x80; 9]), None);
     let liar = [0x80, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0, 0, 1];
     assert_eq!(Response::decode(&liar), Err(Malformed::Truncated));
-    assert_eq!(Response::announced(&liar), Some(0xFFFF_FFFF + 10));
+    assert_eq!(
+        Response::announced(&liar),
+        Some(0xFFFF_FFFF_usize.saturating_add(10))
+    );
     assert_eq!(Response::decode(&[0; 10]), Err(Malformed::Kind(0)));
     assert_eq!(Command::decode(&[0; 10]), Err(Malformed::Kind(0)));
 }

@@ -3,6 +3,7 @@
 //! output must be identical, line by line, except for the
 //! lines in `differences`, each with its reason.
 
+mod big_endian;
 mod differences;
 
 use std::io::{BufRead, BufReader, Write};
@@ -16,13 +17,14 @@ use pcsc_tests::{artifacts, atr, client, Pcscd, Reader, Share, Simulation};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
+const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/c/differential.c");
+
 /// The program, built against Debian's headers and linked to libpcsclite.so.1 by name.
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
     let (_, path) = PROGRAM.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("differential");
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/c/differential.c");
         let output = Command::new("cc")
             .args([
                 "-std=gnu11",
@@ -30,7 +32,7 @@ fn program() -> &'static Path {
                 "-Wextra",
                 "-O1",
                 "-I/usr/include/PCSC",
-                source,
+                SOURCE,
                 "-o",
             ])
             .arg(&path)
@@ -51,6 +53,8 @@ fn program() -> &'static Path {
 enum Library {
     Stock,
     Ours,
+    /// Ours, on a big-endian machine.
+    OursBigEndian,
     /// Ours, which manages the readers itself.
     Standalone,
     /// Debian's, with our driver in pcscd.
@@ -99,7 +103,10 @@ impl Owner {
 /// Runs one part of the program on a library. Returns its lines.
 fn lines(part: &str, library: Library, environment: &[(&str, &str)]) -> Vec<String> {
     let readers = if part == "no_readers" { 0 } else { 2 };
-    let mut command = client(program());
+    let mut command = match library {
+        Library::OursBigEndian => big_endian::program(),
+        _ => client(program()),
+    };
     command.arg(part);
     let mut owner = if library == Library::Standalone {
         // Most parts fork for calls that may kill a process, and the parent has the readers open.
