@@ -24,7 +24,8 @@ pub fn generation() -> u32 {
     }
 }
 
-/// A word that is zero in a new child; `None` before Linux 4.14.
+/// A word that is zero in a new child; `None` before Linux 4.14, and where the system is emulated without
+/// that.
 fn wiped_cell() -> Option<&'static AtomicU32> {
     static NONE: AtomicU32 = AtomicU32::new(0);
     static CELL: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
@@ -55,7 +56,10 @@ fn map_wiped_page() -> Option<*mut AtomicU32> {
             MapFlags::PRIVATE,
         )
         .ok()?;
-        if madvise(page, PAGE, Advice::LinuxWipeOnFork).is_err() {
+        // QEMU's emulation of processes ignores advice, and any number of it succeeds. No kernel has number
+        // -1.
+        let is_ignored = libc::madvise(page, PAGE, -1) == 0;
+        if is_ignored || madvise(page, PAGE, Advice::LinuxWipeOnFork).is_err() {
             _ = munmap(page, PAGE);
             return None;
         }
