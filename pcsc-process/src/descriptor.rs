@@ -29,6 +29,14 @@ impl Descriptor {
     pub fn is_ours(&self) -> bool {
         self.file.is_some() && identity(&*self.fd) == self.file
     }
+
+    /// The file, if the number still names it. Costs a system call.
+    pub fn into_ours(self) -> Option<OwnedFd> {
+        let is_ours = self.is_ours();
+        let mut descriptor = ManuallyDrop::new(self);
+        // SAFETY: `descriptor` is neither used nor dropped afterwards.
+        is_ours.then(|| unsafe { ManuallyDrop::take(&mut descriptor.fd) })
+    }
 }
 
 impl AsFd for Descriptor {
@@ -66,12 +74,19 @@ mod tests {
         let watched = reader.try_clone().unwrap();
         let descriptor = Descriptor::new(reader);
         let number = descriptor.as_fd().as_raw_fd();
-        assert!(descriptor.is_ours());
-        drop(descriptor);
         // Another thread may have got the number meanwhile, but not for this file.
         // SAFETY: the file, if any, is only looked at.
-        let reopened = identity(unsafe { BorrowedFd::borrow_raw(number) });
-        assert_ne!(reopened, identity(&watched));
+        let is_open = |number| identity(unsafe { BorrowedFd::borrow_raw(number) }) == identity(&watched);
+        assert!(descriptor.is_ours());
+        drop(descriptor);
+        assert!(!is_open(number));
+
+        let descriptor = Descriptor::new(watched.try_clone().unwrap());
+        let number = descriptor.as_fd().as_raw_fd();
+        let file = descriptor.into_ours().unwrap();
+        assert!(is_open(number));
+        drop(file);
+        assert!(!is_open(number));
     }
 
     #[test]
@@ -86,7 +101,7 @@ mod tests {
         };
         dup2(&other, &mut reused).unwrap();
         assert!(!descriptor.is_ours());
-        drop(descriptor);
+        assert!(descriptor.into_ours().is_none());
         assert!(fcntl_getfd(&reused).is_ok());
     }
 }

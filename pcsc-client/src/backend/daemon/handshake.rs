@@ -144,25 +144,24 @@ fn exchange(
         request[length..length + more.len()].copy_from_slice(&more);
         length += more.len();
     }
-    let no_answer = |error| first_answer_missing(path, error);
     let deadline = Some(deadline);
     let sent = stream.send(&mut [IoSlice::new(&request[..length])], || deadline);
 
-    let mut head = [0; VersionExchange::SIZE];
-    match sent.and_then(|()| stream.receive(&mut head, &mut [], deadline)) {
+    let mut answers = [0; VersionExchange::SIZE + Establish::SIZE];
+    let expected = match scope {
+        Some(_) => &mut answers[..],
+        None => &mut answers[..VersionExchange::SIZE],
+    };
+    match sent.and_then(|()| stream.receive(expected, &mut [], deadline)) {
         Ok(_) => (),
         Err(StreamError::Closed) => return Ok(None),
-        Err(error) => return Err(no_answer(error)),
+        Err(error) => return Err(first_answer_missing(path, error)),
     }
-    let answer = VersionExchange::parse(&head, endian).ok_or_else(|| Failure::from(Error::InternalError))?;
-    let mut establish = None;
-    if scope.is_some() {
-        let mut body = [0; Establish::SIZE];
-        stream.receive(&mut body, &mut [], deadline).map_err(no_answer)?;
-        establish = Establish::parse(&body, endian);
-    }
+    let answer =
+        VersionExchange::parse(&answers, endian).ok_or_else(|| Failure::from(Error::InternalError))?;
+    let establish = scope.and_then(|_| Establish::parse(&answers[VersionExchange::SIZE..], endian));
     let slots = if version.has_unknown_name_size() {
-        Some(slots(stream, path, &head, deadline)?)
+        Some(slots(stream, path, &answer.to_bytes(endian), deadline)?)
     } else {
         None
     };

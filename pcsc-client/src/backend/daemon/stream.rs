@@ -3,6 +3,7 @@
 //! The stream does not interpret the bytes. It handles signals and a full socket buffer.
 
 use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::ManuallyDrop;
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -196,9 +197,9 @@ impl Stream {
             } else {
                 (&mut head[got..], &mut tail[in_tail..])
             };
+            let used = usize::from(skip == 0)..3 - usize::from(more.is_empty());
             let mut parts = [&mut skipped[..skip], room, more].map(IoSliceMut::new);
-            let first = usize::from(skip == 0);
-            let received = match receive_some(&self.socket, &mut parts[first..])? {
+            let received = match receive_some(&self.socket, &mut parts[used])? {
                 Some(received) => received,
                 None => continue,
             };
@@ -297,10 +298,10 @@ impl Stream {
         self.socket.is_ours()
     }
 
-    /// Shuts the stream down, also for a forked child that holds it.
-    pub fn shutdown(&self) {
-        if self.is_ours() {
-            let _ = net::shutdown(&self.socket, Shutdown::Both);
+    /// Shuts the stream down, also for a forked child that holds it, and closes it.
+    pub fn shutdown(self) {
+        if let Some(socket) = self.socket.into_ours() {
+            let _ = net::shutdown(socket, Shutdown::Both);
         }
     }
 
@@ -342,7 +343,8 @@ fn receive_some(socket: &Descriptor, parts: &mut [IoSliceMut<'_>]) -> Result<Opt
         // Cheaper for the kernel.
         [part] => net::recv(socket, &mut **part, RecvFlags::empty()).map(|(_, received)| received),
         parts => {
-            let mut nothing = RecvAncillaryBuffer::default();
+            // Without room it holds nothing to drop, which would take longer than the rest here.
+            let mut nothing = ManuallyDrop::new(RecvAncillaryBuffer::default());
             net::recvmsg(socket, parts, &mut nothing, RecvFlags::empty()).map(|message| message.bytes)
         }
     };
