@@ -40,7 +40,9 @@
 //! # Environment
 //!
 //! `PCSCLITE_CSOCK_NAME` names the daemon's socket, and is read when a context is established. The default is
-//! `/run/pcscd/pcscd.comm`. If no process listens there, this process drives the readers on the USB itself.
+//! `/run/pcscd/pcscd.comm`, and where no process listens there, `pcsc/pcscd.comm` in the user's own
+//! `XDG_RUNTIME_DIR`, where `pcsc share` listens. If no process listens there either, this process drives the
+//! readers on the USB itself.
 //! `PCSCLITE_BACKEND` chooses the backend instead: `daemon`, `standalone` or `simulated`.
 //! `PCSCLITE_SIMULATED` lists the simulated readers: short names of models, and `vpcd:PORT` for a reader
 //! whose card is a program that connects to this port, separated by commas.

@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use pcsc_client::{BackendKind, Context, Error, Scope};
-use pcsc_tests::{artifacts, atr, in_namespace, run, Pcscd, Simulation, USB};
+use pcsc_tests::{artifacts, atr, in_namespace, run, Pcscd, Share, Simulation, USB};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const SHARED: &str = "2 3";
@@ -68,7 +68,8 @@ fn run_test(test: &str, daemon: &Path, socket: &Path, folders: &str) {
         .args(["--ignored", "--exact", test, "--nocapture"])
         .env("TEST_SOCKET", socket)
         .env_remove("PCSCLITE_CSOCK_NAME")
-        .env_remove("PCSCLITE_BACKEND");
+        .env_remove("PCSCLITE_BACKEND")
+        .env("XDG_RUNTIME_DIR", daemon);
     let text = run(&mut command, LIMIT).stdout();
     assert!(text.contains("1 passed"), "{text}");
 }
@@ -110,6 +111,49 @@ fn a_daemon_comes_and_goes() {
         "inner_a_daemon_comes_and_goes",
         folder.path(),
         &pcscd.socket(),
+        USB,
+    );
+}
+
+#[test]
+#[ignore = "is run by the next one in a namespace"]
+fn inner_the_users_server_comes_second() {
+    let establish = || Context::establish(Scope::User).unwrap();
+    let alone = establish();
+    assert_eq!(alone.backend(), BackendKind::Standalone);
+    let folder = PathBuf::from(std::env::var_os("XDG_RUNTIME_DIR").unwrap()).join("pcsc");
+    std::fs::create_dir(&folder).unwrap();
+    let socket = std::env::var_os("TEST_SOCKET").unwrap();
+    let own = folder.join("pcscd.comm");
+    symlink(&socket, &own).unwrap();
+    let served = establish();
+    assert!(matches!(served.backend(), BackendKind::Daemon { path, .. } if path == own));
+    assert_eq!(served.list_readers_owned().map(|names| names.len()), Ok(1));
+    assert_eq!(alone.is_valid(), Err(Error::InvalidHandle));
+
+    let system = PathBuf::from("/run/pcscd/pcscd.comm");
+    symlink(&socket, &system).unwrap();
+    assert!(matches!(establish().backend(), BackendKind::Daemon { path, .. } if path == system));
+    std::fs::remove_file(&system).unwrap();
+    assert!(matches!(establish().backend(), BackendKind::Daemon { path, .. } if path == own));
+    // Nobody listens there, or another user's server does.
+    std::fs::remove_file(&own).unwrap();
+    drop(std::os::unix::net::UnixListener::bind(&own).unwrap());
+    assert_eq!(establish().backend(), BackendKind::Standalone);
+    std::fs::remove_file(&own).unwrap();
+    let _listener = std::os::unix::net::UnixListener::bind(&own).unwrap();
+    std::os::unix::fs::chown(&own, Some(65534), None).unwrap();
+    assert_eq!(establish().backend(), BackendKind::Standalone);
+}
+
+#[test]
+fn the_users_server_comes_second() {
+    let share = Share::start(1);
+    let folder = tempfile::tempdir_in("/tmp").unwrap();
+    run_test(
+        "inner_the_users_server_comes_second",
+        folder.path(),
+        &share.socket(),
         USB,
     );
 }

@@ -2,7 +2,7 @@
 
 use super::choice::Choice;
 #[cfg(feature = "standalone")]
-use super::daemon::Listener;
+use super::daemon::Listeners;
 use super::daemon::{self, DaemonContext};
 use super::session::{Backend, Session};
 #[cfg(feature = "standalone")]
@@ -75,15 +75,15 @@ impl Session {
         Session::daemon(options, "the build has no other")
     }
 
-    /// The system's daemon where it listens; otherwise the readers on the USB.
+    /// The system's daemon where it listens, or the user's own server; otherwise the readers on the USB.
     #[cfg(feature = "standalone")]
     fn daemon_or_usb(options: &SessionOptions) -> Outcome<Session> {
         if !daemon::IS_INCLUDED {
             return Session::standalone(options, "the build has no other");
         }
-        let socket = Listener::of_system();
+        let listeners = Listeners::now();
         if let Some(shared) = standalone::current(standalone::ReaderKind::Usb) {
-            if socket.is_none() || shared.daemon_then() == socket {
+            if !listeners.has_come_since(&shared.daemons_then()) {
                 return Session::standalone(options, "no daemon has come");
             }
             if shared.manager().is_in_use() {
@@ -92,7 +92,7 @@ impl Session {
             // Connecting may start the daemon, which then opens the readers: they must be free by then.
             shared.manager().end();
         }
-        let failure = match Session::daemon(options, "it listens") {
+        let failure = match Session::any_daemon(options) {
             Err(failure) => failure,
             session => return session,
         };
@@ -101,11 +101,32 @@ impl Session {
                 let session =
                     Session::standalone(options, &format!("there is no daemon, since {}", cause.chain()))?;
                 if let Backend::Standalone(_, session) = &session.backend {
-                    session.note_daemon(socket);
+                    session.note_daemons(listeners);
                 }
                 Ok(session)
             }
             _ => Err(failure),
+        }
+    }
+
+    /// The system's daemon, or the user's own server where there is none. If there is neither, the failure is
+    /// about the system's.
+    #[cfg(feature = "standalone")]
+    fn any_daemon(options: &SessionOptions) -> Outcome<Session> {
+        let failure = match Session::daemon(options, "it listens") {
+            Err(failure) if failure.cause().is_some_and(Cause::is_absence) => failure,
+            session => return session,
+        };
+        let Some(socket) = Listeners::user_socket() else {
+            return Err(failure);
+        };
+        let of_user = SessionOptions {
+            socket: Some(socket),
+            ..options.clone()
+        };
+        match Session::daemon(&of_user, "the user's server listens") {
+            Err(absent) if absent.cause().is_some_and(Cause::is_absence) => Err(failure),
+            session => session,
         }
     }
 

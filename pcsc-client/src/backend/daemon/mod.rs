@@ -28,7 +28,7 @@ use no_survey as knowledge;
 pub use calls::DaemonContext;
 pub use connect::Connector;
 #[cfg(feature = "standalone")]
-pub use listener::Listener;
+pub use listener::Listeners;
 pub use pcsc_process::Waker;
 
 /// Whether the build has this backend.

@@ -13,7 +13,7 @@ use super::current::{self, ReaderKind, Shared};
 use crate::backend::bytes::AttributeValue;
 use crate::backend::calls::Calls;
 use crate::backend::cancel_signal::{CancelSignal, Release};
-use crate::backend::daemon::Listener;
+use crate::backend::daemon::Listeners;
 use crate::backend::status_change::{wait_for_change, Comparison, Readers, StatusChange, Watched};
 use crate::backend::values::{Connected, ConnectionStatus, Pci, Transmitted};
 use crate::env;
@@ -90,9 +90,9 @@ impl StandaloneContext {
         self.shared.manager()
     }
 
-    /// Notes what is at the daemon's socket, without being a daemon that listens.
-    pub fn note_daemon(&self, listener: Option<Listener>) {
-        self.shared.note_daemon(listener);
+    /// Notes what is at the daemons' sockets, without being a daemon that listens.
+    pub fn note_daemons(&self, listeners: Listeners) {
+        self.shared.note_daemons(listeners);
     }
 
     /// Returns an error after a fork, a release, or a change to the daemon.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use pcsc_manager::{Bus, ChangeCounter, Manager, Settings, StartError};
 
-use crate::backend::daemon::Listener;
+use crate::backend::daemon::Listeners;
 use crate::env;
 use pcsc_process::generation;
 
@@ -22,7 +22,7 @@ pub struct Shared {
     manager: Option<Arc<Manager>>,
     /// The place in the table; `None` for a manager that is in no table.
     place: Option<&'static Mutex<Place>>,
-    daemon: Mutex<Option<Listener>>,
+    daemons: Mutex<Listeners>,
 }
 
 /// The number of places for each kind of readers. Each generation uses another place, so that a forked child
@@ -54,7 +54,7 @@ impl Shared {
         Arc::new(Shared {
             manager: Some(manager),
             place: None,
-            daemon: Mutex::default(),
+            daemons: Mutex::default(),
         })
     }
 
@@ -66,14 +66,14 @@ impl Shared {
         manager
     }
 
-    /// What was at the daemon's socket when this process began to drive the readers itself.
-    pub fn daemon_then(&self) -> Option<Listener> {
-        *lock(&self.daemon)
+    /// What was at the daemons' sockets when this process began to drive the readers itself.
+    pub fn daemons_then(&self) -> Listeners {
+        *lock(&self.daemons)
     }
 
-    /// Notes what is at the daemon's socket, without being a daemon that listens.
-    pub fn note_daemon(&self, listener: Option<Listener>) {
-        *lock(&self.daemon) = listener;
+    /// Notes what is at the daemons' sockets, without being a daemon that listens.
+    pub fn note_daemons(&self, listeners: Listeners) {
+        *lock(&self.daemons) = listeners;
     }
 }
 
@@ -134,7 +134,7 @@ pub fn acquire(
     let shared = Arc::new(Shared {
         manager: Some(manager),
         place: Some(mutex),
-        daemon: Mutex::default(),
+        daemons: Mutex::default(),
     });
     place.0 = Some(Entry {
         generation,
