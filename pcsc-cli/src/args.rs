@@ -281,7 +281,7 @@ A SOURCE is one of
   sim:[MODEL,...]   simulated readers of these models; without a model, the bundled one
 
 Clients are all programs with a libpcsclite of pcsc-lite 1.8.4 to 2.5. They find the server where PCSCLITE_CSOCK_NAME \
-names its socket, and without it where the socket is pcscd's.
+names its socket, and without it where the socket is pcscd's. Those on this project's library find the user's socket, too.
 
   pcsc share &
   PCSCLITE_CSOCK_NAME=$XDG_RUNTIME_DIR/pcsc/pcscd.comm pcsc_scan

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{self, RecvFlags};
+use zeroize::Zeroize;
 
 use crate::outgoing::wait;
 
@@ -60,6 +61,13 @@ impl Incoming {
         Ok(&self.buffer[taken])
     }
 
+    /// Wipes what was taken, among which there may be a PIN.
+    pub fn wipe(&mut self) {
+        self.buffer[..self.start].zeroize();
+        // Bytes that were moved to the front have left a copy behind.
+        self.buffer[self.end..].zeroize();
+    }
+
     /// Receives some bytes, with room for `count` in all.
     fn receive(&mut self, count: usize) -> Result<(), Errno> {
         self.buffer.copy_within(self.start..self.end, 0);
@@ -95,5 +103,42 @@ impl Incoming {
         self.deadline
             .get_or_insert_with(|| Instant::now() + self.patience);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn messages_are_taken_in_pieces_and_wiped() {
+        let (mut client, server) = UnixStream::pair().unwrap();
+        let mut incoming = Incoming::new(Arc::new(server), Duration::from_secs(60));
+        client.write_all(b"head").unwrap();
+        assert_eq!(incoming.take(2), Ok(&b"he"[..]));
+        let long = [b'P'; 2 * USUAL];
+        client.write_all(&long).unwrap();
+        client.write_all(b"next").unwrap();
+        assert_eq!(incoming.take(2), Ok(&b"ad"[..]));
+        assert_eq!(incoming.take(long.len()), Ok(&long[..]));
+        incoming.wipe();
+        assert!(!incoming.buffer.contains(&b'P'));
+        assert_eq!(incoming.take(4), Ok(&b"next"[..]));
+        incoming.begin();
+        client.write_all(b"x").unwrap();
+        assert_eq!(incoming.take(1), Ok(&b"x"[..]));
+        assert_eq!(incoming.buffer.len(), USUAL, "a long message has left its room");
+        drop(client);
+        assert_eq!(incoming.take(1), Err(Errno::PIPE));
+    }
+
+    #[test]
+    fn the_rest_of_a_message_has_to_come_in_time() {
+        let (mut client, server) = UnixStream::pair().unwrap();
+        let mut incoming = Incoming::new(Arc::new(server), Duration::from_millis(1));
+        client.write_all(b"he").unwrap();
+        incoming.begin();
+        assert_eq!(incoming.take(4), Err(Errno::TIMEDOUT));
     }
 }

@@ -98,7 +98,9 @@ impl Requests<'_> {
         let (session, card) = card?;
         let response = &mut self.answer[Transmit::SIZE..];
         let mut length = 0;
-        match session.transmit(card, body.send_protocol, command, response) {
+        let transmitted = session.transmit(card, body.send_protocol, command, response);
+        self.incoming.wipe();
+        match transmitted {
             Ok(transmitted) => {
                 length = transmitted.length.min(room);
                 body.rv = codes::SCARD_S_SUCCESS;
@@ -131,6 +133,7 @@ impl Requests<'_> {
             );
             Err(codes::SCARD_W_SECURITY_VIOLATION.into())
         };
+        self.incoming.wipe();
         body.rv = code(&answered);
         let length = answered.map_or(0, |length| length.min(room));
         body.returned = answered.map_or_else(|failed| failed.needed, |_| length) as u32;
