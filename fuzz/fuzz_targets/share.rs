@@ -12,7 +12,7 @@ use std::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use pcsc_fuzz::Input;
 use pcsc_share::socket::Socket;
-use pcsc_share::{Limits, ManagerSource, Options, Server, Source};
+use pcsc_share::{Joined, Limits, ManagerSource, Options, Server, Source};
 use pcsc_wire::{
     Attribute, BeginTransaction, Body, Cancel, Command, Connect, Control, Disconnect, EndTransaction, Endian,
     Establish, Event, Header, Reconnect, Release, Status, Transmit, Version, VersionExchange, NAME_SIZE,
@@ -258,7 +258,7 @@ fuzz_target!(|data: &[u8]| {
         limits,
         ..Options::default()
     };
-    let server = Server::start(vec![source], options).expect("a server");
+    let server = Server::start(Joined::numbered([source]), options).expect("a server");
     let socket = Socket::inherited(listener().0.try_clone().expect("a descriptor"));
     let (ender, end) = UnixStream::pair().expect("a pair");
     std::thread::scope(|scope| {

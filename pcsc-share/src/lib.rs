@@ -7,10 +7,10 @@
 //!
 //! ```no_run
 //! use std::sync::Arc;
-//! use pcsc_share::{socket, ManagerSource, Options, Server, Source};
+//! use pcsc_share::{socket, Joined, ManagerSource, Options, Server, Source};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let source: Arc<dyn Source> = Arc::new(ManagerSource::usb()?);
-//! let server = Server::start(vec![source], Options::default())?;
+//! let server = Server::start(Joined::numbered([source]), Options::default())?;
 //! let access = socket::Access { mode: 0o600, group: None };
 //! let socket = socket::Socket::bind("/tmp/pcscd.comm".as_ref(), access)?;
 //! // A byte sent to the first one ends the server.
@@ -35,6 +35,7 @@
 //! client                 one client: its requests and their answers, its sessions with the sources
 //! shared                 what clients share: waiters (for an event), contexts (to be cancelled), readers, limits
 //! incoming, outgoing     a client's socket: messages; answers and events
+//! joined                 a source in the list, and the names of its readers there
 //! readers                the list of all sources' readers
 //! policy                 who may use which of them
 //! source                 where readers come from
@@ -44,6 +45,7 @@
 mod client;
 mod contexts;
 mod incoming;
+mod joined;
 mod limits;
 mod outgoing;
 mod policy;
@@ -56,6 +58,7 @@ mod source;
 mod sync;
 mod waiters;
 
+pub use joined::Joined;
 pub use limits::Limits;
 pub use policy::Policy;
 pub use server::{Options, Server};

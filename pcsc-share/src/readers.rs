@@ -1,22 +1,21 @@
 //! The readers of all sources, as one list.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
 
 use pcsc_wire::ReaderState;
 
+use crate::joined::Joined;
 use crate::policy::Policy;
-use crate::source::Source;
 
 /// The readers of all sources that are offered, in the order of the sources.
 pub struct Readers {
-    sources: Vec<Arc<dyn Source>>,
+    sources: Vec<Joined>,
     policy: Policy,
 }
 
 impl Readers {
     /// The readers of these sources that the policy offers.
-    pub fn new(sources: Vec<Arc<dyn Source>>, policy: Policy) -> Readers {
+    pub fn new(sources: Vec<Joined>, policy: Policy) -> Readers {
         Readers { sources, policy }
     }
 
@@ -26,22 +25,29 @@ impl Readers {
     }
 
     /// The sources.
-    pub fn sources(&self) -> &[Arc<dyn Source>] {
+    pub fn sources(&self) -> &[Joined] {
         &self.sources
     }
 
     /// Calls `look` with each reader.
     pub fn each(&self, look: &mut dyn FnMut(ReaderState<'_>)) {
         for source in &self.sources {
-            self.each_of(&**source, look);
+            self.each_of(source, &mut |reader, _| look(reader));
         }
     }
 
-    /// Calls `look` with each reader of a source.
-    fn each_of(&self, source: &dyn Source, look: &mut dyn FnMut(ReaderState<'_>)) {
-        source.each_reader(&mut |reader| {
-            if self.policy.offers(reader.name) {
-                look(reader);
+    /// Calls `look` with each reader of a source, and its name there.
+    fn each_of(&self, joined: &Joined, look: &mut dyn FnMut(ReaderState<'_>, &[u8])) {
+        joined.source.each_reader(&mut |reader| {
+            let name = joined.name_of(reader.name);
+            if self.policy.offers(&name) {
+                look(
+                    ReaderState {
+                        name: &name,
+                        ..reader
+                    },
+                    reader.name,
+                );
             }
         });
     }
@@ -57,9 +63,9 @@ impl Readers {
     pub fn find(&self, name: &[u8]) -> Option<(usize, Vec<u8>)> {
         self.sources.iter().enumerate().find_map(|(number, source)| {
             let mut found = None;
-            self.each_of(&**source, &mut |reader| {
+            self.each_of(source, &mut |reader, name_there| {
                 if reader.name == name {
-                    found = Some((number, name.to_vec()));
+                    found = Some((number, name_there.to_vec()));
                 }
             });
             found
@@ -72,19 +78,19 @@ impl Readers {
         let events = self
             .sources
             .iter()
-            .map(|source| u64::from(source.reader_events()));
+            .map(|joined| u64::from(joined.source.reader_events()));
         let came_and_went: u64 = events.map(|events| events.saturating_sub(1)).sum();
         (came_and_went % 0x7FFF) as u32 + 1
     }
 
     /// What of a source's readers is an event for clients that wait: which readers there are, and what is in
     /// them. Connections to them are none, as in pcscd.
-    pub fn fingerprint(&self, source: &dyn Source) -> u64 {
+    pub fn fingerprint(&self, joined: &Joined) -> u64 {
         let mut hasher = DefaultHasher::new();
-        self.each_of(source, &mut |reader| {
+        self.each_of(joined, &mut |reader, _| {
             (reader.name, reader.event_counter, reader.state, reader.atr).hash(&mut hasher);
         });
-        source.reader_events().hash(&mut hasher);
+        joined.source.reader_events().hash(&mut hasher);
         hasher.finish()
     }
 }

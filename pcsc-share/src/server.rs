@@ -16,13 +16,13 @@ use rustix::io::Errno;
 
 use crate::client::Client;
 use crate::contexts::Contexts;
+use crate::joined::Joined;
 use crate::limits::Limits;
 use crate::policy::Policy;
 use crate::random;
 use crate::readers::Readers;
 use crate::shared::Shared;
 use crate::socket::Socket;
-use crate::source::Source;
 use crate::waiters::Waiters;
 
 /// The stack of a client's thread. The driver's calls need some ten kilobytes; what is not touched costs
@@ -90,7 +90,7 @@ impl Server {
     ///
     /// # Errors
     /// Where a thread or a descriptor cannot be made.
-    pub fn start(sources: Vec<Arc<dyn Source>>, options: Options) -> io::Result<Server> {
+    pub fn start(sources: Vec<Joined>, options: Options) -> io::Result<Server> {
         let mut server = Server {
             shared: Arc::new(Shared {
                 readers: Readers::new(sources, options.policy),
@@ -104,17 +104,17 @@ impl Server {
             watchers: Vec::new(),
             is_over: Arc::default(),
         };
-        for source in server.shared.readers.sources().to_vec() {
+        for joined in server.shared.readers.sources().to_vec() {
             let (shared, is_over) = (server.shared.clone(), server.is_over.clone());
             // Before any client sees the readers, so that each later change is an event.
             let known = (
-                source.changes().changes(),
-                server.shared.readers.fingerprint(&*source),
+                joined.source.changes().changes(),
+                server.shared.readers.fingerprint(&joined),
             );
             let builder = thread::Builder::new()
                 .name("pcsc-source".into())
                 .stack_size(STACK);
-            let watcher = builder.spawn(move || watch(&*source, known, &shared, &is_over))?;
+            let watcher = builder.spawn(move || watch(&joined, known, &shared, &is_over))?;
             server.watchers.push(watcher);
         }
         Ok(server)
@@ -276,15 +276,15 @@ fn is_shortage(error: &io::Error) -> bool {
 
 /// Sends the events of a source's readers to the clients that wait. `known` is the count of changes, and the
 /// fingerprint at that time.
-fn watch(source: &dyn Source, known: (u32, u64), shared: &Shared, is_over: &AtomicBool) {
+fn watch(joined: &Joined, known: (u32, u64), shared: &Shared, is_over: &AtomicBool) {
     let (mut seen, mut before) = known;
     loop {
-        source.changes().wait(seen, None);
-        seen = source.changes().changes();
+        joined.source.changes().wait(seen, None);
+        seen = joined.source.changes().changes();
         if is_over.load(Ordering::SeqCst) {
             return;
         }
-        let now = shared.readers.fingerprint(source);
+        let now = shared.readers.fingerprint(joined);
         if std::mem::replace(&mut before, now) != now {
             shared.waiters.signal();
         }
@@ -294,8 +294,8 @@ fn watch(source: &dyn Source, known: (u32, u64), shared: &Shared, is_over: &Atom
 impl Drop for Server {
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::SeqCst);
-        for source in self.shared.readers.sources() {
-            source.changes().post();
+        for joined in self.shared.readers.sources() {
+            joined.source.changes().post();
         }
         for watcher in self.watchers.drain(..) {
             // A watcher that has panicked has nothing left to end.

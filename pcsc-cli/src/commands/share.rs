@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use pcsc_process::activation;
 use pcsc_share::socket::{default_socket, Access, Socket, SocketError};
-use pcsc_share::{DaemonSource, ManagerSource, Options, Policy, Server, Source};
+use pcsc_share::{DaemonSource, Joined, ManagerSource, Options, Policy, Server, Source};
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -32,7 +32,8 @@ pub fn run(global: &Global, arguments: &Share) -> Result<(), Problem> {
         Some(socket) => Socket::inherited(socket.into()),
         None => listen(path(global)?, access(arguments, &policy)?)?,
     };
-    let sources = arguments.sources.iter().map(|source| open(source));
+    let sources = arguments.sources.iter().zip(1..);
+    let sources = sources.map(|(argument, number)| join(argument, number));
     let options = Options {
         policy,
         ..Options::default()
@@ -95,6 +96,25 @@ fn listen(path: PathBuf, access: Access) -> Result<Socket, Problem> {
     })?;
     log::info!("listening at {}", path.display());
     Ok(socket)
+}
+
+/// A source and its label, as the argument of this number names them.
+fn join(argument: &str, number: usize) -> Result<Joined, Problem> {
+    let (label, source) = match argument.split_once('=') {
+        // The = is a part of what the source is called.
+        Some((label, _)) if label.contains(':') => (None, argument),
+        Some((label, source)) => (Some(label), source),
+        None => (None, argument),
+    };
+    let is_plain = |label: &str| label.bytes().all(|byte| (b' '..=b'~').contains(&byte)) && label.len() <= 40;
+    if !label.is_none_or(is_plain) {
+        let text = format!("The label of {argument:?} is not one of up to 40 ASCII characters.");
+        return Err(Problem::new(Exit::Usage, text));
+    }
+    Ok(Joined {
+        source: open(source)?,
+        label: label.map_or_else(|| Joined::default_label(number), str::to_owned),
+    })
 }
 
 /// A source of readers, by its name.

@@ -152,11 +152,33 @@ impl Requests<'_> {
         let (session, card) = self.card(body.card)?;
         let room = attribute_length(body.length)?;
         let got = session.get_attribute(card, body.id, &mut body.value[..room]);
+        let got = got.and_then(|length| self.rename(body.card, body.id, &mut body.value[..room], length));
         body.rv = code(&got);
         if let Ok(length) = got {
             body.length = length as u32;
         }
         self.send(body)
+    }
+
+    /// Puts the name that a reader has in the list in place of the one that it has in its source.
+    fn rename(&self, card: i32, id: u32, value: &mut [u8], length: usize) -> Result<usize, Failed> {
+        const NAMES: [u32; 2] = [
+            codes::SCARD_ATTR_DEVICE_FRIENDLY_NAME,
+            codes::SCARD_ATTR_DEVICE_SYSTEM_NAME,
+        ];
+        let Some(place) = self.cards.get(&card).filter(|_| NAMES.contains(&id)) else {
+            return Ok(length);
+        };
+        let joined = &self.shared.readers.sources()[place.source];
+        let there = value[..length].strip_suffix(b"\0").unwrap_or(&value[..length]);
+        let name = [&*joined.name_of(there), b"\0"].concat();
+        let needed = name.len();
+        let too_small = Failed {
+            code: codes::SCARD_E_INSUFFICIENT_BUFFER,
+            needed,
+        };
+        value.get_mut(..needed).ok_or(too_small)?.copy_from_slice(&name);
+        Ok(needed)
     }
 
     pub fn set_attribute(&mut self, header: Header) -> Result<(), End> {

@@ -78,7 +78,7 @@ impl Client {
             return Ok(session);
         }
         // Without the lock: a session can take a round trip. No other thread makes one.
-        let session: Arc<dyn Session> = shared.readers.sources()[source].session()?.into();
+        let session: Arc<dyn Session> = shared.readers.sources()[source].source.session()?.into();
         let mut sessions = lock(&self.sessions);
         if sessions.is_interrupted {
             session.interrupt();

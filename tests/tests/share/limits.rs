@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use pcsc_share::socket::{Access, Socket};
-use pcsc_share::{Limits, ManagerSource, Options, Server, Source};
+use pcsc_share::{Joined, Limits, ManagerSource, Options, Server, Source};
 use pcsc_tests::WireClient;
 use pcsc_wire::{Attribute, Command, Control, Disconnect, Endian, Header, Transmit};
 
@@ -39,8 +39,9 @@ impl Served {
             ..Options::default()
         };
         let (ender, end) = UnixStream::pair().expect("a pair");
-        let thread =
-            std::thread::spawn(move || Server::start(vec![source], options)?.run(socket, &end, None));
+        let thread = std::thread::spawn(move || {
+            Server::start(Joined::numbered([source]), options)?.run(socket, &end, None)
+        });
         Served {
             socket: path,
             _folder: folder,

@@ -183,10 +183,10 @@ fn a_daemon_that_hangs_takes_no_other_readers_along() {
     let pid = Pid::from_raw(frozen.pid() as i32).unwrap();
     kill_process(pid, Signal::STOP).unwrap();
     let deadline = Instant::now() + PATIENCE;
-    while list(&context) != ["Scripted 00"] {
+    while list(&context) != ["Scripted 00 (source 2)"] {
         assert!(Instant::now() < deadline, "{:?}", list(&context));
     }
-    let name = CString::new("Scripted 00").unwrap();
+    let name = CString::new("Scripted 00 (source 2)").unwrap();
     let card = context.connect(&name, ShareMode::Shared, Protocols::ANY).unwrap();
     transmit(&card).unwrap();
     kill_process(pid, Signal::CONT).unwrap();
@@ -195,4 +195,38 @@ fn a_daemon_that_hangs_takes_no_other_readers_along() {
         let _ = context.get_status_change(Duration::from_secs(1), &mut known);
         assert!(Instant::now() < deadline, "{:?}", list(&context));
     }
+}
+
+#[test]
+fn readers_of_several_sources_are_told_apart_by_the_source() {
+    let pcscd = [Pcscd::start(1), Pcscd::start(1), Pcscd::start(1)];
+    let [first, second, third] = pcscd.each_ref().map(|pcscd| source(&pcscd.socket()));
+    let mut share = Share::start_with(&[&first, &second, &format!("front desk={third}")]);
+    let names = [
+        NAME,
+        "pcsc-tests (source 2) 00 00",
+        "pcsc-tests (front desk) 00 00",
+    ];
+    let context_of_all = context(&share);
+    assert_eq!(list(&context_of_all), names);
+    for (number, name) in names.into_iter().enumerate() {
+        pcscd[number].reader(0).insert(atr::T1);
+        let c_name = CString::new(name).unwrap();
+        let mut known = [ReaderState::new(c_name.clone(), State::EMPTY)];
+        context_of_all.get_status_change(PATIENCE, &mut known).unwrap();
+        let card = context_of_all
+            .connect(&c_name, ShareMode::Shared, Protocols::ANY)
+            .unwrap();
+        assert_eq!(transmit(&card).unwrap(), b"Hello world!\x90\x00");
+        // The name by which a program finds the reader again.
+        let mut value = [0; 264];
+        let id = pcsc_client::Attribute::DeviceFriendlyName;
+        let attribute = card.get_attribute(id, &mut value).unwrap();
+        assert_eq!(attribute, c_name.to_bytes_with_nul(), "{name}");
+        assert_eq!(pcscd[number].reader(0).counts().transmits, 1, "{name}");
+    }
+    share.kill();
+    // Whether the first source is there does not matter.
+    let share = Share::start_with(&["daemon:/nonexistent", &second]);
+    assert_eq!(list(&context(&share)), [names[1]]);
 }
