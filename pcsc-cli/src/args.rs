@@ -185,8 +185,8 @@ pub struct Atr {
 }
 
 const PCSC_SCAN: &str = "\
-For users of pcsc_scan: -n is --no-atr, -t is --timeout, -r is pcsc list, -c is --only cards --once. There is no \
-spinner that -q would stop, and no -s.";
+For users of pcsc_scan: -n is --no-atr, -t is --timeout, -r is --only readers --once, -c is --only cards --once, and \
+-s, its stress mode, is pcsc bench. As with its -q, no spinner turns.";
 
 /// Show readers and cards as they come and go, until Ctrl-C
 #[derive(Debug, clap::Args)]

@@ -97,23 +97,25 @@ fn answers(cards: usize) -> String {
 /// What is found of the daemon, the USB and the libraries, as far as the library goes there for this route.
 fn examined(route: &Route) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let mut daemon = Daemon::Absent;
     let usb = match route.choice {
         Choice::Simulated => return findings,
         Choice::Standalone => Some(usb::check()),
         // What is below it, the library does not say.
         Choice::System => None,
         choice => {
-            let (finding, daemon) = daemon::check(route);
+            let finding;
+            (finding, daemon) = daemon::check(route);
             findings.push(finding);
             match daemon {
                 _ if choice != Choice::Automatic => None,
-                Daemon::Serves { lists_readers } => Some(usb::served(lists_readers)),
+                Daemon::Serves { lists_readers, .. } => Some(usb::served(lists_readers)),
                 Daemon::Absent => Some(usb::check()),
                 Daemon::Fails => None,
             }
         }
     };
     findings.extend(usb.unwrap_or_default());
-    findings.extend(libraries::check());
+    findings.extend(libraries::check(&daemon));
     findings
 }

@@ -1,6 +1,6 @@
 //! Whether a daemon runs and lets this user connect.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pcsc_client::{BackendKind, Cause, Choice, Failure, Found};
 
@@ -13,12 +13,16 @@ const NAMED: &str = "Look at --socket or PCSCLITE_CSOCK_NAME, which names this s
 const SOCKET: &str = "systemctl enable --now pcscd.socket";
 
 /// What the library does with a daemon.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Daemon {
     /// It uses it.
     Serves {
         /// Whether there is any reader.
         lists_readers: bool,
+        /// Where it listens.
+        socket: PathBuf,
+        /// The protocol that it speaks with this project's library.
+        version: String,
     },
     /// It finds none.
     Absent,
@@ -34,18 +38,22 @@ pub fn check(route: &Route) -> (Finding, Daemon) {
     };
     match route.builder().establish() {
         Ok(context) => {
-            let text = match context.backend() {
-                BackendKind::Daemon { path, version } => {
-                    format!(
-                        "pcscd answers at {} and speaks protocol {version}",
-                        path.display()
-                    )
-                }
-                other => other.to_string(),
-            };
             let names = context.try_list_readers();
             let lists_readers = names.is_ok_and(|names| !names.is_empty());
-            (Finding::good(SUBJECT, text), Daemon::Serves { lists_readers })
+            let (socket, version) = match context.backend() {
+                BackendKind::Daemon { path, version } => (path, version.to_string()),
+                other => (PathBuf::new(), other.to_string()),
+            };
+            let text = format!(
+                "pcscd answers at {} and speaks protocol {version}",
+                socket.display()
+            );
+            let daemon = Daemon::Serves {
+                lists_readers,
+                socket,
+                version,
+            };
+            (Finding::good(SUBJECT, text), daemon)
         }
         Err(failure) => {
             let daemon = match failure.cause() {

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::Finding;
+use super::daemon::Daemon;
+use super::{protocol, Finding};
 
 const SUBJECT: &str = "library";
 
-/// The files called libpcsclite.so.1.
-pub fn check() -> Vec<Finding> {
+/// The files called libpcsclite.so.1, and whether the daemon that serves refuses them.
+pub fn check(daemon: &Daemon) -> Vec<Finding> {
     let mut seen = BTreeSet::new();
     let mut findings = Vec::new();
     for path in folders()
@@ -20,8 +21,10 @@ pub fn check() -> Vec<Finding> {
             continue;
         };
         if seen.insert(file.clone()) {
-            let kind = std::fs::read(&file).map_or("cannot be read", |bytes| kind(&bytes));
-            findings.push(Finding::note(SUBJECT, format!("{} {kind}", path.display())));
+            findings.push(match std::fs::read(&file) {
+                Ok(bytes) => look(&path, &bytes, daemon),
+                Err(error) => Finding::note(SUBJECT, format!("{} cannot be read: {error}", path.display())),
+            });
         }
     }
     if findings.is_empty() {
@@ -34,6 +37,39 @@ pub fn check() -> Vec<Finding> {
         );
     }
     findings
+}
+
+fn look(path: &Path, bytes: &[u8], daemon: &Daemon) -> Finding {
+    let kind = kind(bytes);
+    if is_ours(bytes) {
+        return Finding::note(SUBJECT, format!("{} {kind}", path.display()));
+    }
+    // Its text says less than what it does.
+    let version = protocol::offered(path);
+    let kind = match version {
+        Some(version) => format!(
+            "{}, which speaks protocol {version}",
+            kind.split(',').next().unwrap_or(kind)
+        ),
+        None => kind.to_owned(),
+    };
+    let text = format!("{} {kind}", path.display());
+    match daemon {
+        Daemon::Serves {
+            socket,
+            version: theirs,
+            ..
+        } if version.is_some() && protocol::is_refused(path, socket) => {
+            let text = format!(
+                "{text}; the daemon, which speaks {theirs}, refuses it: its programs find no service"
+            );
+            Finding::bad(SUBJECT, text).advise(
+                "pcsc with COMMAND runs a program on this project's library, which speaks with both. Or install \
+                 libpcsclite and pcscd of one version.",
+            )
+        }
+        _ => Finding::note(SUBJECT, text),
+    }
 }
 
 /// The first library that a program finds and that is not this project's.

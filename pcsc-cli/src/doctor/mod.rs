@@ -6,6 +6,7 @@ pub mod daemon;
 mod devices;
 mod holders;
 pub mod libraries;
+mod protocol;
 pub mod usb;
 pub mod users;
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 
 use pcsc_tests::in_namespace;
-use pcsc_tests::scripted::{Answer, Scripted};
+use pcsc_tests::scripted::{Answer, Script, Scripted};
 
 use super::*;
 
@@ -105,8 +105,8 @@ fn a_doctor_finds_that_a_daemon_refuses_its_clients() {
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("pcscd.comm");
     let listener = UnixListener::bind(&socket).expect("a socket");
-    // As pcscd does when Polkit refuses: it closes the connection at once.
-    let refusing = std::thread::spawn(move || drop(listener.accept()));
+    // As pcscd does when Polkit refuses: it closes each connection at once. The thread ends with the process.
+    std::thread::spawn(move || listener.incoming().for_each(drop));
     let (code, text) = doctor(folder.path(), "", ":");
     assert_eq!(code, Some(6), "{text}");
     has(
@@ -119,11 +119,10 @@ fn a_doctor_finds_that_a_daemon_refuses_its_clients() {
         ],
     );
     assert!(!text.contains("USB") && !text.contains("hidepid"), "{text}");
-    refusing.join().expect("no panic");
 
     fs::remove_file(&socket).expect("our socket");
     let listener = UnixListener::bind(&socket).expect("a socket");
-    let refusing = std::thread::spawn(move || drop(listener.accept()));
+    std::thread::spawn(move || listener.incoming().for_each(drop));
     let (code, text) = doctor(folder.path(), "", "mount -t proc -o hidepid=2 none /proc");
     assert_eq!(code, Some(6), "{text}");
     has(
@@ -134,7 +133,6 @@ fn a_doctor_finds_that_a_daemon_refuses_its_clients() {
             "mount -o remount,hidepid=0 /proc",
         ],
     );
-    refusing.join().expect("no panic");
 }
 
 #[test]
@@ -146,6 +144,37 @@ fn a_doctor_finds_that_pcscd_is_not_installed() {
         &text,
         &["note daemon   pcscd is not installed", "apt install pcscd"],
     );
+}
+
+#[test]
+fn a_doctor_finds_a_library_that_the_daemon_refuses() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // Stock libraries speak 4.4 or later, this daemon 4.3 alone.
+    for (minor, is_refused) in [(3, true), (4, false)] {
+        let script = Script {
+            takes_older: true,
+            ..Script::new(minor)
+        };
+        let _daemon = Scripted::start_at(&folder.path().join("pcscd.comm"), script);
+        let (code, text) = doctor(folder.path(), "", "");
+        assert_eq!(code, Some(0), "{text}");
+        has(
+            &text,
+            &["libpcsclite.so.1 is of pcsc-lite ", ", which speaks protocol 4."],
+        );
+        if is_refused {
+            has(
+                &text,
+                &[
+                    "BAD  library",
+                    "; the daemon, which speaks 4.3, refuses it: its programs find no service",
+                    "-> pcsc with COMMAND",
+                ],
+            );
+        } else if text.contains("which speaks protocol 4.4\n") {
+            assert!(!text.contains("BAD  library"), "{text}");
+        }
+    }
 }
 
 #[test]

@@ -320,3 +320,36 @@ fn has(text: &str, parts: &[&str]) {
         assert!(text.contains(part), "no {part:?} in\n{text}");
     }
 }
+
+#[test]
+fn without_a_reader_each_command_says_so() {
+    let script = pcsc_tests::scripted::Script {
+        readers: 0,
+        ..pcsc_tests::scripted::Script::new(4)
+    };
+    let daemon = pcsc_tests::scripted::Scripted::start(script);
+    for command in [
+        &["list"][..],
+        &["list", "--json"],
+        &["apdu", "00"],
+        &["atr"],
+        &["features"],
+        &["bench"],
+        &["watch", "--once"],
+    ] {
+        let output = run(&mut pcsc_at(daemon.path(), command), LIMIT);
+        assert_eq!(output.status.code(), Some(3), "{command:?}: {output:?}");
+        has(
+            &String::from_utf8_lossy(&output.stderr),
+            &["pcsc: No reader is connected.\n      Plug one in, wait with pcsc list --wait, or see what pcsc doctor finds.\n"],
+        );
+        let is_json = command.contains(&"--json");
+        assert_eq!(output.stdout.is_empty(), !is_json, "{command:?}: {output:?}");
+    }
+    let watch = run(&mut pcsc_at(daemon.path(), &["watch", "--timeout", "0"]), LIMIT);
+    assert_eq!(watch.status.code(), Some(0), "{watch:?}");
+    has(
+        &String::from_utf8_lossy(&watch.stderr),
+        &["No reader is connected; waiting."],
+    );
+}
