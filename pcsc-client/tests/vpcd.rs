@@ -266,6 +266,22 @@ fn an_atr_that_is_none_makes_a_mute_card() {
 }
 
 #[test]
+fn a_new_connection_meets_the_card_that_is_there_now() {
+    let stage = Stage::start();
+    for _ in 0..200 {
+        let card = stage.insert();
+        let program = Program {
+            stream: card.stream.try_clone().unwrap(),
+            thread: thread::spawn(move || card.serve()),
+        };
+        let card = stage.connect().unwrap();
+        assert_eq!(exchange(&card, COMMAND), Ok(COMMAND.to_vec()));
+        program.end();
+        assert_eq!(stage.connect().err(), Some(Error::NoSmartcard));
+    }
+}
+
+#[test]
 fn two_cards_at_one_port_take_turns() {
     let stage = Stage::start();
     let (card, first) = stage.with_good_card();

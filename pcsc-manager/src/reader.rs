@@ -190,7 +190,7 @@ impl Reader {
         self.wakers.schedule.post();
     }
 
-    fn poll_slot(&self, slot: &mut dyn Slot) {
+    pub(crate) fn poll_slot(&self, slot: &mut dyn Slot) {
         let mut present = slot.presence();
         let (mut seen, status, access) = {
             let state = self.state();

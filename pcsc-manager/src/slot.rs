@@ -39,6 +39,11 @@ pub trait Slot: Send {
     ) -> Result<usize, SlotError> {
         Err(SlotError::Unsupported)
     }
+    /// Whether [`Slot::presence`] asks no device, so that a new connection asks rather than relies on the
+    /// last event. By default it does not.
+    fn knows_presence(&self) -> bool {
+        false
+    }
     /// Whether the command of another slot keeps the reader busy, so that a call would wait. By default it is
     /// free.
     fn is_busy(&self) -> bool {

@@ -59,6 +59,9 @@ impl Reader {
             });
         }
         let mut driver = self.driver_until(deadline)?;
+        if driver.slot().knows_presence() {
+            self.poll_slot(driver.slot());
+        }
         if self.state().status & PRESENT == 0 {
             return Err(CallError::NoSmartcard);
         }

@@ -1,8 +1,8 @@
-//! Readers for virtual cards that are programs of their own: they connect to a TCP port and speak the protocol
-//! of vsmartcard's driver vpcd. A card is present while it is connected.
+//! Readers for virtual cards that are programs of their own: they connect to a TCP port and speak the
+//! protocol of vsmartcard's driver vpcd. A card is present while it is connected.
 //!
-//! Cards answer APDUs, and have neither a transmission protocol nor a speed. Unlike the other simulated readers
-//! these are used in real time.
+//! Cards answer APDUs, and have neither a transmission protocol nor a speed. Unlike the other simulated
+//! readers these are used in real time.
 
 mod port;
 #[cfg(test)]
@@ -48,8 +48,8 @@ impl VpcdReader {
     }
 
     /// The reader that `vpcd`, `vpcd:PORT` or `vpcd:ADDRESS:PORT` describes. Without an address it listens on
-    /// the loopback interface, and without a port where vsmartcard's driver does. `None` if the text describes
-    /// something else.
+    /// the loopback interface, and without a port where vsmartcard's driver does. `None` if the text
+    /// describes something else.
     pub(crate) fn parse(text: &str) -> Option<Result<VpcdReader, StartError>> {
         let place = match text.strip_prefix("vpcd")? {
             "" => Some(Port::default_address(port::DEFAULT_PORT)),
@@ -174,6 +174,10 @@ impl Slot for VpcdSlot {
                 })
             }
         }
+    }
+
+    fn knows_presence(&self) -> bool {
+        true
     }
 
     fn power_up(&mut self, warm: bool, deadline: Option<Instant>) -> Result<Powered, SlotError> {

@@ -18,8 +18,8 @@ use crate::sync::lock;
 /// Where vsmartcard's driver waits for its first card.
 pub const DEFAULT_PORT: u16 = 35963;
 
-/// How long a new port waits for its first card. Cards connect by themselves, and keep trying until there is a
-/// port: a program that looks for its card once finds it.
+/// How long a new port waits for its first card. Cards connect by themselves, and keep trying until there is
+/// a port: a program that looks for its card once finds it.
 const FIRST_CARD: Duration = Duration::from_secs(1);
 /// How long a card may take for the rest of a message, and to take one.
 const MESSAGE_LIMIT: Duration = Duration::from_secs(10);
