@@ -47,3 +47,8 @@ pub use run::{run, Output};
 pub use share::Share;
 pub use simulation::Simulation;
 pub use wire_client::WireClient;
+
+/// Compiles and runs the examples in Rust of the page about testing.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/testing.md")]
+struct Page;
