@@ -58,8 +58,8 @@ fn program(folder: &Path, name: &str) -> (PathBuf, String) {
     (file, path)
 }
 
-/// A record in one line for each call, thread after thread: its thread, the function, arguments, result, results.
-/// Equal lines that follow each other are one.
+/// A record in one line for each call, thread after thread: its thread, the function, arguments, result,
+/// results. Equal lines that follow each other are one.
 fn transcript(text: &str) -> Vec<String> {
     let (mut threads, mut begun) = (Vec::new(), std::collections::HashMap::new());
     let mut transcript = Vec::new();
