@@ -104,6 +104,8 @@ pub enum Command {
     With(With),
     Share(Share),
     Spy(Spy),
+    #[command(subcommand)]
+    Sim(Sim),
     Completions(Completions),
     /// Print the manual page in roff, for man(1)
     Man,
@@ -391,6 +393,52 @@ pub struct Spy {
         required_unless_present = "read",
         trailing_var_arg = true
     )]
+    pub command: Vec<OsString>,
+}
+
+/// Test programs that use cards, without the cards
+#[derive(Debug, Subcommand)]
+pub enum Sim {
+    Record(SimRecord),
+    Replay(SimReplay),
+}
+
+/// Record the calls of a program, with a card that is there, for a replay
+///
+/// What pcsc spy --format json -o FILE records: PINs and keys are hidden.
+#[derive(Debug, clap::Args)]
+pub struct SimRecord {
+    /// The record, in JSON Lines
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// The program, and its arguments
+    #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true)]
+    pub command: Vec<OsString>,
+}
+
+const REPLAY: &str = "\
+The card answers the commands that were recorded, in their order, with the responses that were recorded; any byte is \
+right in the place of a hidden one. The first command that differs gets 6F00, and so do all after it.
+
+  pcsc sim record session.jsonl pytest tests/
+  pcsc sim replay session.jsonl pytest tests/
+
+COMMAND sees one reader, Virtual PCD 00 00. Of several readers in the record, the one with the most exchanges is \
+replayed, or that of --reader.
+
+The exit code is the command's if it failed. Otherwise it is 1 if a command was not as recorded or did not come.";
+
+/// Run a program with a card that answers as in a record
+#[derive(Debug, clap::Args)]
+#[command(after_help = REPLAY)]
+pub struct SimReplay {
+    /// The record, of pcsc sim record, pcsc spy --format json or PCSCLITE_SPY
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// The program, and its arguments
+    #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true)]
     pub command: Vec<OsString>,
 }
 

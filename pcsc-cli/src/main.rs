@@ -59,6 +59,7 @@ fn run(arguments: &Arguments) -> Result<u8, Problem> {
     let mut output = Output::new(global.json);
     let done = match &arguments.command {
         Command::Spy(spy) => return commands::spy::run(global, spy),
+        Command::Sim(sim) => return commands::sim::run(global, sim),
         Command::Apdu(apdu) => commands::apdu::run(global, apdu, &mut output),
         Command::Atr(atr) => commands::atr::run(global, atr, &mut output),
         Command::Bench(bench) => commands::bench::run(global, bench, &mut output),

@@ -71,7 +71,7 @@ use std::time::{Duration, Instant};
 use pcsc_manager::{Manager, Reader, Settings, Simulated, SimulatedBus, StartError, VpcdReader};
 use pcsc_sim::card::{SharedBehaviour, SimCard};
 
-pub use pcsc_sim::card::{Behaviour, Overspeed, PpsBehaviour, VirtualCard};
+pub use pcsc_sim::card::{Behaviour, Exchange, Mismatch, Overspeed, PpsBehaviour, Replay, VirtualCard};
 pub use pcsc_sim::{Device, Entry, Key, Model, NAMES as MODELS};
 
 use crate::backend::Session;

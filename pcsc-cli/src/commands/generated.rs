@@ -21,12 +21,18 @@ pub fn man() -> io::Result<()> {
     let mut text = Vec::new();
     let page = clap_mangen::Man::new(command.clone());
     page.render(&mut text)?;
+    sections(&command, "pcsc", &mut text)?;
+    print(&text)
+}
+
+/// Adds a section for each command below this one.
+fn sections(command: &clap::Command, name: &str, text: &mut Vec<u8>) -> io::Result<()> {
     for subcommand in command
         .get_subcommands()
         .filter(|command| command.get_name() != "help")
     {
-        let name = format!("pcsc {}", subcommand.get_name()).to_uppercase();
-        writeln!(text, ".SH \"{name}\"")?;
+        let name = format!("{name} {}", subcommand.get_name());
+        writeln!(text, ".SH \"{}\"", name.to_uppercase())?;
         let page = clap_mangen::Man::new(subcommand.clone());
         let mut section = Vec::new();
         page.render_description_section(&mut section)?;
@@ -35,8 +41,9 @@ pub fn man() -> io::Result<()> {
         page.render_extra_section(&mut section)?;
         let section = String::from_utf8_lossy(&section);
         text.extend(section.replace(".SH ", ".SS ").bytes());
+        sections(subcommand, &name, text)?;
     }
-    print(&text)
+    Ok(())
 }
 
 fn print(text: &[u8]) -> io::Result<()> {

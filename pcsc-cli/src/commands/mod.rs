@@ -9,6 +9,7 @@ pub mod generated;
 mod library;
 pub mod list;
 pub mod share;
+pub mod sim;
 pub mod spy;
 pub mod watch;
 pub mod with;

@@ -145,7 +145,7 @@ impl Signals {
 }
 
 /// The exit code of env(1) and of the shells.
-fn code(status: ExitStatus) -> u8 {
+pub fn code(status: ExitStatus) -> u8 {
     let code = status
         .code()
         .or_else(|| status.signal().map(|signal| 128 + signal));

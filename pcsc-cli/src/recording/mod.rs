@@ -3,6 +3,7 @@
 
 mod names;
 mod pcapng;
+pub mod session;
 mod text;
 
 use std::collections::HashMap;

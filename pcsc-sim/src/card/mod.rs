@@ -15,6 +15,7 @@ mod contact;
 mod fault;
 mod profile;
 mod program;
+mod replay;
 mod sim;
 mod t0;
 mod t1;
@@ -28,6 +29,7 @@ pub use apps::App;
 pub use contact::{Contact, Received, Tally};
 pub use fault::{FaultKind, Faults};
 pub use profile::{Convention, Offer, Profile};
+pub use replay::{Exchange, Mismatch, Replay};
 pub use sim::{Behaviour, Overspeed, PpsBehaviour, SharedBehaviour, SimCard};
 pub use virtual_card::VirtualCard;
 

@@ -7,7 +7,7 @@ use pcsc_tests::{artifacts, client, run};
 
 use super::{lines, spy, winscard, with_input, LIMIT, READER};
 
-fn is_installed(program: &str) -> bool {
+pub fn is_installed(program: &str) -> bool {
     let found = run(Command::new("which").arg(program), LIMIT).status.success();
     if !found {
         println!("SKIPPED: {program} is not installed");

@@ -9,6 +9,7 @@ use pcsc_tests::{artifacts, c_program, client, run, Output};
 mod disturbed;
 mod forms;
 mod pins;
+mod replay;
 
 const LIMIT: Duration = Duration::from_secs(120);
 
