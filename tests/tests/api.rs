@@ -169,6 +169,12 @@ fn a_card_is_used_in_every_way(owner: &Owner) {
     let mut buffer = [0; 200];
     assert!(context.list_readers(&mut buffer).unwrap().eq([&*reader]));
 
+    let readers = context.readers().unwrap();
+    assert_eq!(readers.len(), 1);
+    assert_eq!((&readers[0].name, &readers[0].atr[..]), (&reader, atr::T1));
+    assert!(readers[0].state.contains(State::PRESENT));
+    assert_eq!(readers[0].identity.slot, Some(0));
+
     let mut card = connect(&context, &reader);
     assert_eq!(card.active_protocol(), Some(Protocol::T1));
     let status = card.status2_owned().unwrap();

@@ -17,7 +17,10 @@ impl Session {
                 .map(|(name, _)| context.identity(name.to_bytes()))
                 .collect(),
             #[cfg(feature = "system")]
-            Backend::System(_) => vec![ReaderIdentity::default(); readers.len()],
+            Backend::System(context) => readers
+                .iter()
+                .map(|(name, is_used)| context.identity(name, *is_used))
+                .collect(),
         }
     }
 }

@@ -36,6 +36,8 @@ mod bytes;
 mod calls;
 mod cancel_signal;
 mod choice;
+#[cfg(any(all(feature = "daemon", unix), feature = "system"))]
+mod driver_facts;
 mod establish;
 mod identity;
 mod session;

@@ -7,6 +7,7 @@
 
 mod calls;
 mod cards;
+mod identity;
 mod library;
 mod platform;
 mod time_limit;
