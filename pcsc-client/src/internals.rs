@@ -4,7 +4,7 @@
 //! A [`Session`] is a context on any backend, with the numbers of the C interface. A [`Watched`] is a reader
 //! that [`Session::status_change`] waits for.
 
-#[cfg(feature = "daemon")]
+#[cfg(all(feature = "daemon", unix))]
 pub use crate::backend::daemon::{Connector, DaemonContext};
 #[cfg(feature = "standalone")]
 pub use crate::backend::standalone::StandaloneContext;

@@ -26,7 +26,6 @@ impl Session {
 }
 
 /// The port and the interface of a name such as `1-4.2:1.0`.
-#[cfg(any(feature = "daemon", feature = "standalone"))]
 pub fn port_and_interface(name: &str) -> (Option<String>, Option<u8>) {
     let (port, interface) = name.split_once(':').unwrap_or((name, ""));
     let number = interface
@@ -36,7 +35,7 @@ pub fn port_and_interface(name: &str) -> (Option<String>, Option<u8>) {
     (Some(port.to_owned()).filter(|port| !port.is_empty()), number)
 }
 
-#[cfg(all(test, any(feature = "daemon", feature = "standalone")))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -17,7 +17,7 @@ pub struct SessionOptions {
     /// The daemon's socket. `None` is the one in the environment, or the system's.
     pub socket: Option<PathBuf>,
     /// What connects to the daemon in place of a connect to the socket, whose path then only names it.
-    #[cfg(feature = "daemon")]
+    #[cfg(all(feature = "daemon", unix))]
     pub connector: Option<super::daemon::Connector>,
     /// Whether calls wait for the transactions of other connections. `None` is as the environment has it, but
     /// the begin of a transaction waits.
@@ -40,7 +40,7 @@ impl Default for SessionOptions {
         SessionOptions {
             backend: Choice::default(),
             socket: None,
-            #[cfg(feature = "daemon")]
+            #[cfg(all(feature = "daemon", unix))]
             connector: None,
             waits: None,
             library: None,
