@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use pcsc_client::Choice;
+use pcsc_client::{Choice, Error};
 use serde::Serialize;
 
 use crate::args::Global;
@@ -52,7 +52,7 @@ pub fn run(global: &Global, output: &mut Output) -> Result<(), Problem> {
             log::info!("{failure}");
             Checked::default()
         }
-        Err(failure) => Checked::of(Finding::bad("reader", failure.to_string())),
+        Err(failure) => Checked::of(unreachable(&route, &Problem::from(failure.clone()))),
     };
     findings.extend(checked.findings);
     let (usable, cards) = (checked.usable, checked.cards);
@@ -79,6 +79,19 @@ pub fn run(global: &Global, output: &mut Output) -> Result<(), Problem> {
         (0, Ok(_)) if checked.is_in_use => Err(Problem::new(Exit::InUse, "")),
         (0, Ok(_)) => Err(Problem::new(Exit::NoReader, "")),
         _ => Ok(()),
+    }
+}
+
+/// What is found where no context can be established, and the findings before do not say why.
+fn unreachable(route: &Route, problem: &Problem) -> Finding {
+    match route.choice {
+        Choice::Automatic if problem.error == Some(Error::NoService) => Finding::bad(
+            "reader",
+            "there is no way to readers: no daemon runs, and the USB is not visible",
+        ),
+        Choice::System => Finding::bad("reader", problem.text.clone())
+            .advise("pcsc doctor --backend daemon finds out what keeps the daemon away."),
+        _ => Finding::bad("reader", problem.text.clone()),
     }
 }
 

@@ -185,7 +185,8 @@ fn decode(mut bytes: &[u8]) -> Vec<Value> {
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Text,
-    Number,
+    Number(&'static str),
+    Presence,
     Version,
     Channel,
     Bytes,
@@ -198,12 +199,12 @@ const ATTRIBUTES: [(Attribute, &str, Kind); 12] = [
     (Attribute::VendorIfdVersion, "VENDOR_IFD_VERSION", Kind::Version),
     (Attribute::VendorIfdSerialNo, "VENDOR_IFD_SERIAL_NO", Kind::Text),
     (Attribute::ChannelId, "CHANNEL_ID", Kind::Channel),
-    (Attribute::DefaultClk, "DEFAULT_CLK", Kind::Number),
-    (Attribute::MaxClk, "MAX_CLK", Kind::Number),
-    (Attribute::MaxDataRate, "MAX_DATA_RATE", Kind::Number),
-    (Attribute::MaxIfsd, "MAX_IFSD", Kind::Number),
-    (Attribute::Maxinput, "MAXINPUT", Kind::Number),
-    (Attribute::IccPresence, "ICC_PRESENCE", Kind::Number),
+    (Attribute::DefaultClk, "DEFAULT_CLK", Kind::Number("kHz")),
+    (Attribute::MaxClk, "MAX_CLK", Kind::Number("kHz")),
+    (Attribute::MaxDataRate, "MAX_DATA_RATE", Kind::Number("bit/s")),
+    (Attribute::MaxIfsd, "MAX_IFSD", Kind::Number("bytes")),
+    (Attribute::Maxinput, "MAXINPUT", Kind::Number("bytes")),
+    (Attribute::IccPresence, "ICC_PRESENCE", Kind::Presence),
     (Attribute::AtrString, "ATR_STRING", Kind::Bytes),
 ];
 
@@ -219,7 +220,15 @@ fn attribute(card: &Card, id: Attribute, name: &str, kind: Kind) -> Option<Value
     };
     let meaning = match kind {
         Kind::Text => printable(String::from_utf8_lossy(&value).trim_end_matches('\0')),
-        Kind::Number => number.to_string(),
+        Kind::Number(unit) => format!("{number} {unit}"),
+        // PC/SC part 3, clause 3.1.3.
+        Kind::Presence => match number {
+            0 => "no card is in it".into(),
+            1 => "a card is in it, not in its place".into(),
+            2 => "a card is in it".into(),
+            4 => "the card is confiscated".into(),
+            other => other.to_string(),
+        },
         Kind::Version => format!("{:x}.{:02x}", number >> 24, number >> 16 & 0xFF),
         Kind::Channel if number >> 16 == 0x20 => {
             format!("USB {:03}/{:03}", number >> 8 & 0xFF, number & 0xFF)

@@ -96,4 +96,18 @@ fn commands_work_on_the_systems_library() {
             &["All is well: 1 reader can be used, and 1 card answers."],
         );
     }
+    drop(pcscd);
+    let mut command = pcsc_at(
+        Path::new("/nonexistent/pcscd.comm"),
+        &["doctor", "--backend", "system"],
+    );
+    let output = run(command.env("PCSCLITE_SYSTEM_LIBRARY", stock::library()), LIMIT);
+    assert_eq!(output.status.code(), Some(6), "{output:?}");
+    has(
+        &String::from_utf8_lossy(&output.stdout),
+        &[
+            "finds no resource manager that runs",
+            "-> pcsc doctor --backend daemon finds out what keeps the daemon away.",
+        ],
+    );
 }

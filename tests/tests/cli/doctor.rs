@@ -41,6 +41,7 @@ fn a_doctor_finds_what_keeps_a_daemon_away() {
             "is installed",
             "systemctl enable --now pcscd.socket",
             "the USB is not visible",
+            "BAD  reader   there is no way to readers: no daemon runs, and the USB is not visible",
         ],
     );
     has(
