@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * spy: calls of all kinds, for a record of them. The first reader has a card.
+ * spy [wait]: calls of all kinds, for a record of them. The first reader has a
+ * card. With wait it waits for a line of input after its first call.
  *
  * One thread makes each call once, and calls that fail. A second one waits for
  * a reader until the first one cancels that. A child process makes two calls.
@@ -53,7 +54,7 @@ static void transmit(SCARDHANDLE card, const BYTE *command, DWORD size)
     EXPECT(SCardTransmit(card, SCARD_PCI_T1, command, size, &received, response, &length), SCARD_S_SUCCESS);
 }
 
-int main(void)
+int main(int count, char **arguments)
 {
     SCARDCONTEXT context;
     SCARDHANDLE card;
@@ -65,6 +66,8 @@ int main(void)
     int status;
 
     EXPECT(SCardIsValidContext(0), SCARD_E_INVALID_HANDLE);
+    if (count > 1 && strcmp(arguments[1], "wait") == 0)
+        getchar();
     EXPECT(SCardEstablishContext(SCARD_SCOPE_SYSTEM, NULL, NULL, &context), SCARD_S_SUCCESS);
     EXPECT(SCardIsValidContext(context), SCARD_S_SUCCESS);
     length = sizeof groups;

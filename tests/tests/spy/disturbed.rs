@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use pcsc_tests::{artifacts, c_program, run};
+use rustix::event::{poll, PollFd, PollFlags};
 use rustix::fs::{mknodat, FileType, Mode, CWD};
 
 use super::{lines, parsed, winscard, with_input, LIMIT, READER};
@@ -113,15 +114,23 @@ fn a_pipe_whose_reader_is_slow_or_gone_changes_nothing() {
 fn a_reader_of_a_pipe_may_go_away() {
     let folder = tempfile::tempdir().expect("a folder");
     let (path, mut reader) = pipe(folder.path());
-    let mut program = Running::start(&path);
-    program.call("establish");
-    let mut record = [0; 4096];
-    assert!(reader.read(&mut record).expect("lines") > 0);
+    // Not a program in Rust, which would ignore SIGPIPE.
+    let mut child = Command::new(c_program(folder.path(), "spy"))
+        .arg("wait")
+        .env("LD_LIBRARY_PATH", artifacts::library_folder())
+        .env("PCSCLITE_BACKEND", "simulated")
+        .env("PCSCLITE_SPY", &path)
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("the program can be started");
+    let mut events = [PollFd::new(&reader, PollFlags::IN)];
+    poll(&mut events, None).expect("the first lines");
+    assert!(reader.read(&mut [0; 4096]).expect("lines") > 0);
     drop(reader);
-    // It would be ended by SIGPIPE.
-    program.call("list");
-    program.call("release");
-    program.end();
+    let mut input = child.stdin.take().expect("a pipe");
+    input.write_all(b"\n").expect("a pipe");
+    let status = child.wait().expect("our child");
+    assert!(status.success(), "{status}");
 }
 
 #[test]
