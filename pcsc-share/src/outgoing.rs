@@ -129,3 +129,52 @@ pub fn wait(stream: &UnixStream, flags: PollFlags, deadline: Instant) -> Result<
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    fn pair() -> (UnixStream, Outgoing) {
+        let (client, server) = UnixStream::pair().unwrap();
+        (client, Outgoing::new(Arc::new(server), Duration::from_millis(1)))
+    }
+
+    #[test]
+    fn an_event_follows_the_answer_that_is_being_sent() {
+        let (mut client, outgoing) = pair();
+        outgoing
+            .answer(|| {
+                outgoing.event(7);
+                *b"answer"
+            })
+            .unwrap();
+        outgoing.set_endian(Endian::NATIVE.other());
+        outgoing.event(9);
+        let mut received = [0; 6 + 2 * Event::SIZE];
+        client.read_exact(&mut received).unwrap();
+        let (answer, events) = received.split_at(6);
+        assert_eq!(answer, b"answer");
+        let [first, second] = [Endian::NATIVE, Endian::NATIVE.other()].map(|endian| {
+            let at = if endian == Endian::NATIVE { 0 } else { Event::SIZE };
+            Event::parse(&events[at..], endian).unwrap()
+        });
+        assert_eq!((first.rv, second.rv), (7, 9));
+    }
+
+    #[test]
+    fn a_client_that_reads_nothing_is_closed() {
+        let (client, outgoing) = pair();
+        let full = loop {
+            if let Err(error) = outgoing.answer(|| [0; 4096]) {
+                break error;
+            }
+        };
+        assert_eq!(full, Errno::TIMEDOUT);
+        // Whoever sends an event does not wait for it.
+        outgoing.event(0);
+        let mut polled = [PollFd::new(&client, PollFlags::empty())];
+        assert_eq!(poll(&mut polled, Some(&Timespec::default())), Ok(1));
+        assert_eq!(outgoing.answer(|| [0]), Err(Errno::PIPE));
+    }
+}
