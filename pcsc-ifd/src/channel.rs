@@ -1,6 +1,11 @@
 //! An open reader with all its slots. Each method is the work of an entry point.
 
 #![forbid(unsafe_code)]
+#![allow(
+    clippy::useless_conversion,
+    irrefutable_let_patterns,
+    reason = "DWORD has 64 bits or 32"
+)]
 
 use crate::abi::{self, Dword, ResponseCode};
 use crate::absences::Absences;

@@ -89,17 +89,21 @@ const REAL: &str = "libpcsclite_real.so.1";
 fn installed(programs: &Path, built: &Path) -> Result<Library, Problem> {
     let folder = programs.join("../lib");
     let ours = folder.join("libpcsclite.so.1");
-    match std::fs::read(&ours).is_ok_and(|bytes| libraries::is_ours(&bytes)) {
-        true => Ok(Library {
+    if std::fs::read(&ours).is_ok_and(|bytes| libraries::is_ours(&bytes)) {
+        return Ok(Library {
             folder,
             ours,
             spy: None,
-        }),
-        false => Err(
-            Problem::new(Exit::Failed, format!("{} is not there.", built.display()))
-                .advise("Build it first: cargo build --release -p pcsc-sys-shim"),
-        ),
+        });
     }
+    // Cargo warns, and leaves the shared library out.
+    let advice = if built.with_extension("a").is_file() {
+        "The static library alone is there: with musl, Rust makes a shared one only where asked for. Build it \
+         with RUSTFLAGS='-C target-feature=-crt-static' cargo build --release -p pcsc-sys-shim"
+    } else {
+        "Build it first: cargo build --release -p pcsc-sys-shim"
+    };
+    Err(Problem::new(Exit::Failed, format!("{} is not there.", built.display())).advise(advice))
 }
 
 /// Whether this is the library that pcsc-lite records calls with.

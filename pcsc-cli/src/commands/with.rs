@@ -1,5 +1,13 @@
 //! `pcsc with`: runs a program on this project's libpcsclite.so.1, without installing it.
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod capabilities;
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod no_capabilities;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+use no_capabilities as capabilities;
+
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -107,11 +115,10 @@ fn more_rights(program: &OsStr) -> Option<(PathBuf, &'static str)> {
         }
     }
     let mode = std::fs::metadata(&file).ok()?.mode();
-    let has_capabilities = || rustix::fs::getxattr(&file, "security.capability", &mut [0_u8; 64][..]).is_ok();
     let why = match mode {
         mode if mode & 0o4000 != 0 => "setuid",
         mode if mode & 0o2000 != 0 => "setgid",
-        _ if has_capabilities() => "a program with file capabilities",
+        _ if capabilities::has_some(&file) => "a program with file capabilities",
         _ => return None,
     };
     Some((file, why))

@@ -13,7 +13,7 @@ pub fn is_privileged() -> bool {
         // All of them have it. Crate libc does not declare it for illumos.
         fn issetugid() -> c_int;
     }
-    // SAFETY: it has no preconditions. Unlike a comparison of the numbers, it is also true in a program that has
-    // changed its own since.
+    // SAFETY: it has no preconditions. Unlike a comparison of the numbers, it is also true in a program that
+    // has changed its own since.
     unsafe { issetugid() != 0 }
 }

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 
 use crate::ffi::{DWORD, LONG};
+use crate::values::number;
 
 /// The library's name, which the loader looks for in the system's folders.
 pub const LIBRARY: &str = "libpcsclite.so.1";
@@ -35,11 +36,11 @@ pub fn protocols(protocols: u32) -> DWORD {
 }
 
 /// The protocol that the library's number means.
-pub fn protocol(number: DWORD) -> u32 {
-    number as u32
+pub fn protocol(value: DWORD) -> u32 {
+    number(value)
 }
 
 /// The bits of a card's status, with the count of changes in the high word.
 pub fn card_status(status: DWORD) -> u32 {
-    status as u32
+    number(status)
 }
