@@ -42,7 +42,8 @@ Installs what `cargo build --release -p pcsc-sys-shim` has built:
 
 Environment:
   DESTDIR           put before every path, to build a package
-  CARGO_TARGET_DIR  where cargo builds, if not in target/
+  CARGO_TARGET_DIR  where cargo builds, if not in target/; target/TARGET after
+                    cargo build --target TARGET
   OBJCOPY           the objcopy that strips, for another processor's libraries
 
 A file of somebody else, such as the distribution's libpcsclite, is never replaced.
@@ -305,6 +306,9 @@ require_built() {
     package=pcsc-sys-shim
     [ "$kind" != driver ] || package=pcsc-ifd-handler
     for name; do
+        # Cargo warns, and leaves the shared library out.
+        [ "$name" != libpcsclite.so ] || [ -f "$built/$name" ] || [ ! -f "$built/libpcsclite.a" ] ||
+            die "$built has the static library alone: with musl, Rust makes a shared one only where asked for. Build it with RUSTFLAGS='-C target-feature=-crt-static' cargo build --release -p $package"
         [ -f "$built/$name" ] ||
             die "$built/$name is not there. Build it first: cargo build --release -p $package"
     done

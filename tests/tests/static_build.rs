@@ -90,13 +90,17 @@ fn a_c_program_links_the_static_library() {
     greets(&program);
 }
 
-/// Builds a program for musl in `folder`; `None` where the target is not installed.
-fn musl(package: &str, program: &str, folder: &Path) -> Option<PathBuf> {
-    let target = "x86_64-unknown-linux-musl";
+fn is_installed(target: &str) -> bool {
     let mut query = Command::new("rustc");
     query.args(["--print", "target-libdir", "--target", target]);
     let libraries = run(&mut query, LIMIT).stdout();
-    if !Path::new(libraries.trim()).exists() {
+    Path::new(libraries.trim()).exists()
+}
+
+/// Builds a program for musl in `folder`; `None` where the target is not installed.
+fn musl(package: &str, program: &str, folder: &Path) -> Option<PathBuf> {
+    let target = "x86_64-unknown-linux-musl";
+    if !is_installed(target) {
         println!("SKIPPED: no musl program is built: rustup target add {target}");
         return None;
     }
@@ -116,6 +120,60 @@ fn a_musl_program_runs() {
     if let Some(program) = musl("pcsc-examples", "hello", folder.path()) {
         greets(&program);
     }
+}
+
+/// A program that musl's own loader starts, with the library as a distribution with musl has it.
+#[test]
+fn a_musl_program_loads_the_shared_library() {
+    let target = "x86_64-unknown-linux-musl";
+    if !is_installed(target) {
+        println!("SKIPPED: no library for musl is built: rustup target add {target}");
+        return;
+    }
+    if Command::new("musl-gcc").arg("--version").output().is_err() {
+        println!("SKIPPED: no library for musl is built: there is no musl-gcc (package musl-tools)");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    // Of a distribution for another C library, libgcc_s needs that one: Rust's own unwinder takes its place.
+    let mut query = Command::new("rustc");
+    query.args(["--print", "target-libdir", "--target", target]);
+    let libraries = run(&mut query, LIMIT).stdout();
+    let unwinder = Path::new(libraries.trim()).join("self-contained/libunwind.a");
+    std::os::unix::fs::symlink(unwinder, folder.path().join("libgcc_s.a")).unwrap();
+    let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
+    build.current_dir(root());
+    build.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_LINKER", "musl-gcc");
+    let flags = format!(
+        "-C target-feature=-crt-static -L native={}",
+        folder.path().display()
+    );
+    build.env("RUSTFLAGS", flags);
+    build.args(["build", "--locked", "-p", "pcsc-sys-shim"]);
+    build.args(["--target", target, "--target-dir"]);
+    run(build.arg(folder.path()), LIMIT).stdout();
+
+    let library = folder.path().join(target).join("debug/libpcsclite.so");
+    let needed = needs(&library);
+    assert!(
+        needed.contains("[libc.so]") && !needed.contains("libgcc_s"),
+        "{needed}"
+    );
+    assert!(needed.contains("Library soname: [libpcsclite.so.1]"), "{needed}");
+    std::fs::copy(library, folder.path().join("libpcsclite.so.1")).unwrap();
+    let program = folder.path().join("hello");
+    let mut compile = Command::new("musl-gcc");
+    compile.arg("-I").arg(root().join("include"));
+    compile.arg(root().join("examples/c/hello.c"));
+    compile.arg(folder.path().join("libpcsclite.so.1"));
+    compile.arg(format!("-Wl,-rpath,{}", folder.path().display()));
+    run(compile.arg("-o").arg(&program), LIMIT).stdout();
+    let needed = needs(&program);
+    assert!(
+        needed.contains("ld-musl") && needed.contains("libpcsclite.so.1"),
+        "{needed}"
+    );
+    greets(&program);
 }
 
 #[test]

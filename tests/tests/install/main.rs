@@ -329,6 +329,11 @@ fn errors_say_what_to_do() {
     let said = failure(&run(&mut unbuilt, SHORT));
     assert!(said.contains("cargo build --release -p pcsc-sys-shim"), "{said}");
     assert!(is_empty(empty.path()));
+    // As cargo leaves it for musl.
+    fs::create_dir(empty.path().join("release")).expect("a folder");
+    fs::write(empty.path().join("release/libpcsclite.a"), "").expect("a library");
+    let said = failure(&run(&mut unbuilt, SHORT));
+    assert!(said.contains("target-feature=-crt-static"), "{said}");
 
     for (arguments, words) in [
         (&["--prefix", "usr"][..], "absolute path"),

@@ -87,6 +87,13 @@ fn with_pcsc_explains_its_use_and_how_to_build() {
         SHORT,
     ));
     assert!(said.contains("cargo build --release -p pcsc-sys-shim"), "{said}");
+    // As cargo leaves it for musl. The program finds out by its own folder.
+    let release = empty.path().join("release");
+    std::fs::create_dir(&release).expect("a folder");
+    std::fs::copy(target().join("release/pcsc"), release.join("pcsc")).expect("the program");
+    std::fs::write(release.join("libpcsclite.a"), "").expect("a library");
+    let said = failure(&run(&mut unbuilt, SHORT));
+    assert!(said.contains("target-feature=-crt-static"), "{said}");
     assert!(failure(&run(&mut script("with-pcsc"), SHORT)).contains("--help"));
     assert!(failure(&run(script("with-pcsc").arg("--frobnicate"), SHORT)).contains("--help"));
     let help = run(script("with-pcsc").arg("--help"), SHORT).stdout();
