@@ -68,6 +68,21 @@
 //! free. When a daemon is running and no card is in use, new contexts connect to it, and calls of older
 //! contexts fail with [`Error::NoService`].
 //!
+//! # Systems
+//!
+//! A cargo feature adds a backend where the system has what it needs. Elsewhere the feature has no effect,
+//! and asking for the backend fails with [`Error::NoService`] and a [`Cause`] that says why.
+//!
+//! | system | `daemon` | `standalone` | `system` | `sim` |
+//! |---|---|---|---|---|
+//! | Linux | yes | yes | any libpcsclite.so.1 | yes |
+//! | Android | yes | by file descriptor, with `Builder::usb_device` | any libpcsclite.so.1 | yes |
+//! | FreeBSD, NetBSD, illumos | yes | no | any libpcsclite.so.1 | yes |
+//! | macOS | yes | yes | PCSC.framework | yes |
+//! | Windows | no | yes | winscard.dll | yes |
+//!
+//! `Builder::usb_device` exists on Linux and Android alone.
+//!
 //! # Fork
 //!
 //! A context belongs to the process that established it. A forked child that uses it gets
