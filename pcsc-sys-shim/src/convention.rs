@@ -53,7 +53,8 @@ fn without_panic(
     body: impl FnOnce(&mut Call) -> Result,
 ) -> LONG {
     let run = || {
-        let mut call = Call::begin(function, arguments);
+        let mut call = Call::new();
+        call.begin(function, arguments);
         let result = body(&mut call);
         call.end(&result);
         result

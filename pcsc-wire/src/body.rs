@@ -91,12 +91,16 @@ macro_rules! bodies {
             const SIZE: usize = 0 $(+ <$kind as Field>::SIZE)+;
 
             fn emit(&self, endian: Endian, out: &mut [u8]) {
-                if endian != Endian::NATIVE {
-                    return self.swapped().emit(Endian::NATIVE, out);
-                }
+                let swapped;
+                let body = if endian == Endian::NATIVE {
+                    self
+                } else {
+                    swapped = self.swapped();
+                    &swapped
+                };
                 let rest = out;
                 $(let (field, rest) = rest.split_at_mut(<$kind as Field>::SIZE);
-                self.$field.put(field);)+
+                body.$field.put(field);)+
                 let _ = rest;
             }
 

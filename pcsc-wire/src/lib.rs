@@ -166,6 +166,7 @@ impl Header {
     }
 
     /// The header's bytes.
+    #[inline]
     pub fn to_bytes(self, endian: Endian) -> [u8; Header::SIZE] {
         let mut bytes = [0; Header::SIZE];
         endian.write_u32(&mut bytes[..4], self.size);
