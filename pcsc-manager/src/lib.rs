@@ -66,6 +66,8 @@ mod manager;
 mod no_remote;
 #[cfg(all(feature = "sim", not(unix)))]
 mod no_vpcd;
+#[cfg(all(feature = "sim", unix))]
+mod played;
 mod power;
 mod reader;
 #[cfg(all(feature = "sim", not(unix)))]
@@ -94,6 +96,8 @@ pub use connections::Handle;
 pub use error::{CallError, StartError};
 pub use interest::Interest;
 pub use manager::{Manager, Settings, Watching};
+#[cfg(all(feature = "sim", unix))]
+pub use played::PlayedReader;
 pub use reader::{IsCancelled, Reader, Snapshot};
 #[cfg(feature = "sim")]
 pub use remote::RemoteBus;

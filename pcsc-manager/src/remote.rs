@@ -84,7 +84,7 @@ impl Bus for RemoteBus {
     }
 
     fn wait(&self) -> BusEvent {
-        match lock(&self.list).next() {
+        match lock(&self.list).wait() {
             Some(reader) => BusEvent::Added(self.found(reader)),
             None => BusEvent::Stopped,
         }

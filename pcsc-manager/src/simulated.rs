@@ -160,6 +160,18 @@ impl Simulated {
             .insert(slot, SimCard::good(profile, Box::new(Several::demo())));
     }
 
+    /// The reader's name as pcscd would call it, without the numbers of reader and slot.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Waits until the thread that waits for a slot's card has seen all changes. Returns `false` if it has
+    /// not by the deadline.
+    pub(crate) fn settle(&self, slot: u8, deadline: Instant) -> bool {
+        let shared = lock(&self.shared).upgrade();
+        shared.is_none_or(|shared| shared.events().settle(slot, deadline))
+    }
+
     /// The device.
     pub fn device(&self) -> &Handle {
         &self.device

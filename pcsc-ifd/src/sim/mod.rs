@@ -2,7 +2,7 @@
 //!
 //! | option | meaning |
 //! |---|---|
-//! | `card=CARD` | a [card](cards) in the next slot; `none` leaves it empty |
+//! | `card=CARD` | a [card](pcsc_sim::card::named) in the next slot; `none` leaves it empty |
 //! | `control=PATH` | the reader is [controlled](pcsc_sim::control) over a socket of this name |
 //! | `number=N` | its number there; 0 if not given |
 //! | `fuzz=SEED` | a hostile reader: its messages are damaged at random |
@@ -12,9 +12,7 @@
 
 #![forbid(unsafe_code)]
 
-mod cards;
 mod sim_reader;
-mod switches;
 mod transport;
 
 use crate::settings;

@@ -2,9 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-use super::cards;
-use super::switches::Switches;
 use pcsc_ccid::shared::SharedReader;
+use pcsc_sim::card::{named, Switches};
 use pcsc_sim::control::ControlledReader;
 use pcsc_sim::{Device, Handle};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -106,7 +105,7 @@ impl SimReader {
 
 impl ControlledReader for SimReader {
     fn insert(&self, slot: u8, card: &str) -> Result<(), String> {
-        let card = cards::make(card, &self.switches)?;
+        let card = named::make(card, &self.switches)?;
         let slots = self.handle().with(|device| device.model().descriptor.slots());
         if u16::from(slot) >= slots {
             return Err(format!("no slot {slot}"));

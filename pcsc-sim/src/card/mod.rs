@@ -13,10 +13,12 @@
 pub mod apps;
 mod contact;
 mod fault;
+pub mod named;
 mod profile;
 mod program;
 mod replay;
 mod sim;
+mod switches;
 mod t0;
 mod t1;
 mod virtual_card;
@@ -31,6 +33,7 @@ pub use fault::{FaultKind, Faults};
 pub use profile::{Convention, Offer, Profile};
 pub use replay::{Exchange, Mismatch, Replay};
 pub use sim::{Behaviour, Overspeed, PpsBehaviour, SharedBehaviour, SimCard};
+pub use switches::Switches;
 pub use virtual_card::VirtualCard;
 
 /// The clock rate conversion and baud rate adjustment integers: one etu is F/D clock cycles

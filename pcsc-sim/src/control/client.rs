@@ -77,7 +77,7 @@ impl ReaderList {
         }
     }
 
-    /// What ends the wait of [`ReaderList::next`], from any thread.
+    /// What ends the wait of [`ReaderList::wait`], from any thread.
     ///
     /// # Errors
     /// If there are too many open files.
@@ -86,7 +86,7 @@ impl ReaderList {
     }
 
     /// Waits for a reader to be plugged in. `None` after a stop, and when the server is gone.
-    pub fn next(&mut self) -> Option<ListedReader> {
+    pub fn wait(&mut self) -> Option<ListedReader> {
         let line = self.line().ok().flatten()?;
         ListedReader::parse(&line).ok()
     }

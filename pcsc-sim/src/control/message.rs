@@ -93,8 +93,8 @@ pub fn encode_answer(answer: Result<&[u8], Fault>) -> Vec<u8> {
     [&[result], &length.to_le_bytes()[..], data].concat()
 }
 
-/// What an answer's header says: success or a fault, and how many bytes of data follow. `None` if they are too
-/// many.
+/// What an answer's header says: success or a fault, and how many bytes of data follow. `None` if they are
+/// too many.
 pub fn decode_answer(header: [u8; ANSWER_HEADER]) -> Option<(Result<(), Fault>, usize)> {
     let [result, l0, l1, l2, l3] = header;
     let result = match result {

@@ -283,7 +283,12 @@ impl Socket {
         match (*command, arguments) {
             ("insert", [card]) => reader.insert(slot, card)?,
             ("remove", []) => reader.remove(slot),
-            ("unplug", []) => reader.unplug(),
+            ("unplug", []) => {
+                reader.unplug();
+                if let Some(served) = served.filter(|served| !served.reader.is_present()) {
+                    served.forget_users();
+                }
+            }
             ("plug", []) => {
                 let was_present = served.as_ref().is_none_or(|served| served.reader.is_present());
                 reader.plug()?;

@@ -1,11 +1,12 @@
 //! The server's side of slots and of their watches.
 
 use std::collections::HashMap;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use pcsc_ccid::shared::sync::lock;
 
@@ -55,10 +56,15 @@ pub(super) struct Served {
 struct ServedSlot {
     /// The connection that has opened it.
     user: Mutex<Option<usize>>,
+    /// It has closed it.
+    freed: Condvar,
     /// Who watches it: each connection, with its stream while it waits for an answer.
     watchers: Mutex<HashMap<usize, Option<UnixStream>>>,
     changed: Condvar,
 }
+
+/// How long a program waits for a slot that another one uses.
+const CLAIM_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Numbers of connections.
 static CONNECTIONS: AtomicUsize = AtomicUsize::new(0);
@@ -101,6 +107,15 @@ impl Served {
         self.slot(slot).is_ok_and(|slot| !lock(&slot.watchers).is_empty())
     }
 
+    /// Ends the claims on a reader that is unplugged: they would be claims on the one that is plugged in
+    /// next.
+    pub fn forget_users(&self) {
+        for slot in &self.slots {
+            *lock(&slot.user) = None;
+            slot.freed.notify_all();
+        }
+    }
+
     /// Serves a slot to a connection.
     pub fn serve_slot(&self, slot: u8, input: impl Read, output: UnixStream) -> io::Result<()> {
         let place = self.slot(slot)?;
@@ -108,6 +123,7 @@ impl Served {
         let end = self.serve_requests(slot, input, output, connection);
         if lock(&place.user).take_if(|user| *user == connection).is_some() {
             self.reader.close(slot);
+            place.freed.notify_all();
         }
         end
     }
@@ -140,17 +156,25 @@ impl Served {
     /// Opens the slot for a connection, if no other has it.
     fn claim(&self, slot: u8, connection: usize) -> Result<(), Fault> {
         let place = self.slot(slot).map_err(|_| Fault::NoDevice)?;
-        let mut user = lock(&place.user);
-        match *user {
-            Some(other) if other != connection && !self.reader.is_shared() => return Err(Fault::Busy),
-            Some(_) => (),
-            None => *user = self.reader.open(slot).then_some(connection),
+        let is_anothers = |user: &mut Option<usize>| {
+            user.is_some_and(|user| user != connection) && !self.reader.is_shared()
+        };
+        // A program that has just ended has its connection closed a moment later.
+        let waited = place
+            .freed
+            .wait_timeout_while(lock(&place.user), CLAIM_PATIENCE, is_anothers);
+        let (mut user, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        if waited.timed_out() {
+            return Err(Fault::Busy);
+        }
+        if user.is_none() {
+            *user = self.reader.open(slot).then_some(connection);
         }
         Ok(())
     }
 
     /// Serves a watch of a slot to a connection.
-    pub fn serve_watch(&self, slot: u8, input: impl Read, output: UnixStream) -> io::Result<()> {
+    pub fn serve_watch(&self, slot: u8, input: impl BufRead, output: UnixStream) -> io::Result<()> {
         let place = self.slot(slot)?;
         let connection = connection();
         for byte in input.bytes() {

@@ -1,7 +1,5 @@
 //! Faults of a simulated reader's cards that a test switches on and off.
 
-#![forbid(unsafe_code)]
-
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

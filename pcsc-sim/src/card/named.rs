@@ -1,6 +1,6 @@
-//! The cards of simulated readers: by name, or by their ATR in hexadecimal.
+//! Cards by name, or by their ATR in hexadecimal: for readers that are played for other programs.
 //!
-//! All of them carry the echo and the example file system of [`pcsc_sim::card::apps`], the applet of its
+//! All of them carry the echo and the example file system of [`apps`](super::apps), the applet of its
 //! `Hello`, and these commands, selected or not:
 //!
 //! | command | answer |
@@ -11,15 +11,12 @@
 //! | 80 DE P1 P2 | none, after P1-P2 ms |
 //! | 80 C0 00 00 | how many commands there were since the reset, in four bytes |
 
-#![forbid(unsafe_code)]
-
-use super::switches::Switches;
+use super::apps::{App, Echo, FileSystem, Hello, Several};
+use super::{
+    Behaviour, Burst, Card, Convention, LineSettings, Offer, PpsBehaviour, Profile, SimCard, Switches,
+};
 use pcsc_ccid::apdu::Command;
 use pcsc_ccid::t1::Edc;
-use pcsc_sim::card::apps::{App, Echo, FileSystem, Hello, Several};
-use pcsc_sim::card::{
-    Behaviour, Burst, Card, Convention, LineSettings, Offer, PpsBehaviour, Profile, SimCard,
-};
 use std::sync::Arc;
 use std::time::Duration;
 

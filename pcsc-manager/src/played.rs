@@ -1,0 +1,322 @@
+//! A simulated reader that this process plays for other programs, over the socket of [`pcsc_sim::control`].
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use pcsc_sim::card::{named, Switches};
+use pcsc_sim::control::{CardPresence, Change, ControlledReader, Fault, Request, ServedReader};
+use pcsc_sim::Device;
+
+use crate::error::StartError;
+use crate::simulated::Simulated;
+use crate::slot::{Powered, Presence, Slot, SlotError, SlotEvent, Watch};
+use crate::sync::lock;
+
+/// The longest answer: an extended APDU's response.
+const LONGEST: usize = pcsc_ccid::apdu::MAX_RESPONSE;
+
+/// A simulated reader for [`pcsc_sim::control::serve`], with empty slots. The driver works in this process.
+pub struct PlayedReader {
+    model: String,
+    name: String,
+    slots: u8,
+    switches: Arc<Switches>,
+    /// `None` while it is unplugged.
+    plugged: Mutex<Option<Arc<Plugged>>>,
+}
+
+/// The reader from a plug to the next unplug.
+struct Plugged {
+    simulated: Simulated,
+    slots: Vec<PlayedSlot>,
+}
+
+struct PlayedSlot {
+    slot: Mutex<Box<dyn Slot>>,
+    watch: Arc<dyn Watch>,
+}
+
+impl PlayedReader {
+    /// A reader of the model with this short name, plugged in.
+    pub fn new(model: &str) -> Result<PlayedReader, StartError> {
+        let plugged = Plugged::new(model).ok_or_else(|| StartError::UnknownModel(model.to_owned()))?;
+        Ok(PlayedReader {
+            model: model.to_owned(),
+            name: plugged.simulated.name().to_owned(),
+            slots: u8::try_from(plugged.slots.len()).unwrap_or(u8::MAX),
+            switches: Arc::default(),
+            plugged: Mutex::new(Some(Arc::new(plugged))),
+        })
+    }
+
+    fn plugged(&self) -> Option<Arc<Plugged>> {
+        lock(&self.plugged).clone()
+    }
+}
+
+impl Plugged {
+    fn new(model: &str) -> Option<Plugged> {
+        let simulated = Simulated::of(Device::named(model)?);
+        let slots = simulated
+            .found()
+            .slots
+            .into_iter()
+            .map(|(slot, watch)| PlayedSlot {
+                slot: Mutex::new(slot),
+                watch,
+            });
+        Some(Plugged {
+            slots: slots.collect(),
+            simulated,
+        })
+    }
+}
+
+impl ControlledReader for PlayedReader {
+    fn insert(&self, slot: u8, card: &str) -> Result<(), String> {
+        let plugged = self.plugged().ok_or("the reader is unplugged")?;
+        if slot >= self.slots {
+            return Err(format!("no slot {slot}"));
+        }
+        plugged
+            .simulated
+            .device()
+            .insert(slot, named::make(card, &self.switches)?);
+        Ok(())
+    }
+
+    fn remove(&self, slot: u8) {
+        if let Some(plugged) = self.plugged() {
+            plugged.simulated.device().remove(slot);
+        }
+    }
+
+    fn unplug(&self) {
+        if let Some(plugged) = lock(&self.plugged).take() {
+            plugged.simulated.unplug();
+        }
+    }
+
+    fn plug(&self) -> Result<(), String> {
+        let mut plugged = lock(&self.plugged);
+        if plugged.is_none() {
+            *plugged = Plugged::new(&self.model).map(Arc::new);
+        }
+        Ok(())
+    }
+
+    fn settle(&self, slot: u8, limit: Duration) -> bool {
+        self.plugged()
+            .is_none_or(|plugged| plugged.simulated.settle(slot, Instant::now() + limit))
+    }
+
+    fn set_mute(&self, is_mute: bool) {
+        self.switches.set_mute(is_mute);
+    }
+
+    fn set_failing(&self, is_failing: bool) {
+        self.switches.set_fails(is_failing);
+    }
+}
+
+impl ServedReader for PlayedReader {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn slots(&self) -> u8 {
+        self.slots
+    }
+
+    fn is_present(&self) -> bool {
+        self.plugged().is_some()
+    }
+
+    fn execute(&self, slot: u8, request: &Request<'_>) -> Result<Vec<u8>, Fault> {
+        let plugged = self.plugged().ok_or(Fault::NoDevice)?;
+        let place = plugged.slots.get(usize::from(slot)).ok_or(Fault::NoDevice)?;
+        let mut slot = lock(&place.slot);
+        execute(&mut **slot, request).map_err(fault)
+    }
+
+    fn wait(&self, slot: u8) -> Change {
+        let Some(plugged) = self.plugged() else {
+            return Change::Gone;
+        };
+        match plugged
+            .slots
+            .get(usize::from(slot))
+            .map(|place| place.watch.wait())
+        {
+            Some(SlotEvent::Card) => Change::Card,
+            Some(SlotEvent::Unclear) => Change::Unclear,
+            Some(SlotEvent::Gone | SlotEvent::Stopped) | None => Change::Gone,
+        }
+    }
+
+    fn open(&self, _slot: u8) -> bool {
+        self.is_present()
+    }
+
+    fn close(&self, slot: u8) {
+        if let Some(plugged) = self.plugged() {
+            if let Some(place) = plugged.slots.get(usize::from(slot)) {
+                lock(&place.slot).give_back();
+            }
+        }
+    }
+}
+
+fn execute(slot: &mut dyn Slot, request: &Request<'_>) -> Result<Vec<u8>, SlotError> {
+    let answered = |ask: &mut dyn FnMut(&mut [u8]) -> Result<usize, SlotError>| {
+        let mut answer = vec![0; LONGEST];
+        let length = ask(&mut answer)?;
+        answer.truncate(length);
+        Ok(answer)
+    };
+    match *request {
+        Request::Presence => {
+            let presence = match slot.presence()? {
+                Presence::Present => CardPresence::Present,
+                Presence::Replaced => CardPresence::Replaced,
+                Presence::Absent => CardPresence::Absent,
+            };
+            Ok(vec![presence.code()])
+        }
+        Request::PowerUp { is_warm } => {
+            let Powered { atr, offered, first } = slot.power_up(is_warm, None)?;
+            Ok([&[offered as u8, first as u8], &atr[..]].concat())
+        }
+        Request::PowerDown => slot.power_down().map(|()| Vec::new()),
+        Request::SetProtocol(protocol) => slot.set_protocol(protocol, None).map(|()| Vec::new()),
+        Request::Transmit(command) => answered(&mut |answer| slot.transmit(command, answer, None)),
+        Request::Control(code, data) => answered(&mut |answer| slot.control(code, data, answer, None)),
+        Request::GetAttribute(id) => answered(&mut |value| slot.get_attribute(id, value)),
+        Request::SetAttribute(id, value) => slot.set_attribute(id, value).map(|()| Vec::new()),
+    }
+}
+
+fn fault(error: SlotError) -> Fault {
+    match error {
+        SlotError::NoDevice => Fault::NoDevice,
+        SlotError::NoCard => Fault::NoCard,
+        SlotError::Mute => Fault::Mute,
+        SlotError::ProtocolUnsupported => Fault::ProtocolUnsupported,
+        SlotError::Unsupported => Fault::Unsupported,
+        SlotError::BufferTooSmall => Fault::BufferTooSmall,
+        SlotError::Busy => Fault::Busy,
+        SlotError::Reset => Fault::Reset,
+        SlotError::TimedOut | SlotError::NotStarted | SlotError::Communication => Fault::Communication,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Bus, BusEvent, RemoteBus};
+    use pcsc_sim::control::{order, serve};
+
+    /// A played reader behind a socket, and a bus on it.
+    struct Bench {
+        path: std::path::PathBuf,
+        // The socket does not keep it.
+        _reader: Arc<PlayedReader>,
+        bus: RemoteBus,
+    }
+
+    impl Bench {
+        fn new(name: &str, model: &str) -> Bench {
+            let path = std::env::temp_dir().join(format!("pcsc-played-{}-{name}", std::process::id()));
+            let reader = Arc::new(PlayedReader::new(model).unwrap());
+            let controlled: Arc<dyn ControlledReader> = reader.clone();
+            serve(&path, 0, Arc::downgrade(&controlled), reader.clone()).unwrap();
+            Bench {
+                bus: RemoteBus::connect(&path).unwrap(),
+                _reader: reader,
+                path,
+            }
+        }
+
+        fn order(&self, command: &str) {
+            assert_eq!(
+                order(&self.path, command).unwrap(),
+                Ok(String::new()),
+                "{command}"
+            );
+        }
+    }
+
+    impl Drop for Bench {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+
+    const HELLO: &[u8] = b"\x00\x00\x00\x00\x0C";
+
+    fn hello(slot: &mut dyn Slot) -> Result<Vec<u8>, SlotError> {
+        let mut response = [0; 300];
+        let length = slot.transmit(HELLO, &mut response, None)?;
+        Ok(response[..length].to_vec())
+    }
+
+    #[test]
+    fn a_card_is_used_over_the_socket_and_is_taken_out() {
+        let bench = Bench::new("card", "octsim");
+        let mut found = bench.bus.initial();
+        let found = found.pop().unwrap();
+        assert_eq!(found.slots.len(), 8);
+        let (mut slot, watch) = found.slots.into_iter().nth(7).unwrap();
+        assert_eq!(slot.presence(), Ok(Presence::Absent));
+        bench.order("insert 0/7 t0");
+        assert_eq!(watch.wait(), SlotEvent::Card);
+        assert_ne!(slot.presence(), Ok(Presence::Absent));
+        let powered = slot.power_up(false, None).unwrap();
+        assert_eq!((powered.offered, powered.first), (1, 1));
+        slot.set_protocol(1, None).unwrap();
+        assert_eq!(hello(&mut *slot), Ok(b"Hello world!\x90\x00".to_vec()));
+        bench.order("fail 0 on");
+        assert_eq!(hello(&mut *slot), Err(SlotError::Mute));
+        bench.order("fail 0 off");
+        bench.order("remove 0/7");
+        assert_eq!(watch.wait(), SlotEvent::Card);
+        assert_eq!(slot.presence(), Ok(Presence::Absent));
+        assert_eq!(slot.power_up(false, None), Err(SlotError::NoCard));
+        let refused = order(&bench.path, "insert 0/8 t1").unwrap();
+        assert_eq!(refused, Err("no slot 8".into()));
+    }
+
+    #[test]
+    fn one_program_has_a_slot_at_a_time() {
+        let bench = Bench::new("claim", "scr3310");
+        let other = RemoteBus::connect(&bench.path).unwrap();
+        let [mut first, mut second] =
+            [&bench.bus, &other].map(|bus| bus.initial().remove(0).slots.remove(0).0);
+        assert_eq!(first.presence(), Ok(Presence::Absent));
+        assert_eq!(second.presence(), Err(SlotError::Busy));
+        first.give_back();
+        assert_eq!(second.presence(), Ok(Presence::Absent));
+    }
+
+    #[test]
+    fn a_reader_that_is_plugged_in_again_is_announced() {
+        let bench = Bench::new("plug", "scr3310");
+        let found = bench.bus.initial().pop().unwrap();
+        let (mut slot, watch) = found.slots.into_iter().next().unwrap();
+        assert_eq!(slot.presence(), Ok(Presence::Absent));
+        bench.order("unplug 0");
+        assert_eq!(watch.wait(), SlotEvent::Gone);
+        assert_eq!(slot.presence(), Err(SlotError::NoDevice));
+        assert!(RemoteBus::connect(&bench.path).unwrap().initial().is_empty());
+        bench.order("plug 0");
+        let BusEvent::Added(again) = bench.bus.wait() else {
+            panic!("the list has ended");
+        };
+        assert_eq!(again.name, found.name);
+        let (mut slot, watch) = again.slots.into_iter().next().unwrap();
+        assert_eq!(slot.presence(), Ok(Presence::Absent));
+        watch.stop();
+        bench.bus.stop();
+        assert!(matches!(bench.bus.wait(), BusEvent::Stopped));
+    }
+}
