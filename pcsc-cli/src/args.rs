@@ -1,5 +1,7 @@
 //! The command line.
 
+mod play;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,6 +10,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::problem::{Exit, Problem};
 use crate::select;
+
+pub use play::{Play, PlayRun};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -401,6 +405,8 @@ pub struct Spy {
 pub enum Sim {
     Record(SimRecord),
     Replay(SimReplay),
+    #[command(flatten)]
+    Play(Play),
 }
 
 /// Record the calls of a program, with a card that is there, for a replay

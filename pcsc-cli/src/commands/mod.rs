@@ -8,6 +8,7 @@ pub mod features;
 pub mod generated;
 mod library;
 pub mod list;
+pub mod play;
 pub mod share;
 pub mod sim;
 pub mod spy;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use pcsc_client::sim::{Replay, VirtualCard};
 
 use crate::args::{Form, Global, Sim, SimRecord, SimReplay, Spy};
-use crate::commands::{spy, with};
-use crate::output::{message, warn};
+use crate::commands::{play, spy, with};
+use crate::output::{message, warn, Output};
 use crate::problem::{Exit, Problem};
 use crate::recording::session::{sessions, Session};
 
@@ -22,6 +22,7 @@ pub fn run(global: &Global, arguments: &Sim) -> Result<u8, Problem> {
     match arguments {
         Sim::Record(arguments) => record(global, arguments),
         Sim::Replay(arguments) => replay(global, arguments),
+        Sim::Play(arguments) => play::run(global, arguments, &mut Output::new(global.json)).map(|()| 0),
     }
 }
 

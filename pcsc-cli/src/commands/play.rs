@@ -1,0 +1,216 @@
+//! `pcsc sim run` and its companions: plays simulated readers for other programs, and moves their cards.
+
+use std::fmt::Write as _;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use pcsc_manager::PlayedReader;
+use pcsc_sim::card::named;
+use pcsc_sim::control::{self, ControlledReader};
+use serde::Serialize;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use super::with;
+use crate::args::{Global, Play, PlayRun};
+use crate::output::{Output, Show, Style};
+use crate::problem::{Exit, Problem};
+
+/// Runs one of the commands.
+pub fn run(global: &Global, arguments: &Play, output: &mut Output) -> Result<(), Problem> {
+    global.refuse("pcsc sim", &["--reader", "--backend"])?;
+    if !matches!(arguments, Play::Models) {
+        global.refuse("pcsc sim", &["--json"])?;
+    }
+    let path = || path(global);
+    match arguments {
+        Play::Models => {
+            global.refuse("pcsc sim models", &["--socket"])?;
+            Ok(output.whole(&Catalogue::new())?)
+        }
+        Play::Run(run) => play(global, run, &path()?),
+        Play::Insert { place, card } => order(&path()?, &format!("insert {place} {card}")),
+        Play::Remove { place } => order(&path()?, &format!("remove {place}")),
+        Play::Unplug { number } => order(&path()?, &format!("unplug {number}")),
+        Play::Plug { number } => order(&path()?, &format!("plug {number}")),
+        Play::Mute { number, state } => order(&path()?, &format!("mute {number} {}", state.word())),
+        Play::Fail { number, state } => order(&path()?, &format!("fail {number} {}", state.word())),
+    }
+}
+
+/// What can be simulated.
+#[derive(Serialize)]
+struct Catalogue {
+    models: Vec<Entry>,
+    cards: Vec<Entry>,
+}
+
+#[derive(Serialize)]
+struct Entry {
+    name: &'static str,
+    description: &'static str,
+}
+
+impl Catalogue {
+    fn new() -> Catalogue {
+        let entries = |names: &[(&'static str, &'static str)]| -> Vec<Entry> {
+            let entries = names
+                .iter()
+                .map(|(name, description)| Entry { name, description });
+            entries.collect()
+        };
+        Catalogue {
+            models: entries(&pcsc_sim::NAMES),
+            cards: entries(&named::NAMES),
+        }
+    }
+}
+
+impl Show for Catalogue {
+    fn text(&self, to: &mut dyn Write, style: Style) -> io::Result<()> {
+        for (title, entries) in [("Models", &self.models), ("Cards", &self.cards)] {
+            writeln!(to, "{}", style.bold(title))?;
+            for Entry { name, description } in entries {
+                writeln!(to, "  {name:16} {description}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The socket: that of --socket, that of the simulated readers that this process is to use, or the user's.
+fn path(global: &Global) -> Result<PathBuf, Problem> {
+    let of = |name| std::env::var_os(name).map(PathBuf::from);
+    let in_use = of("PCSCLITE_SIMULATED").filter(|path| path.to_string_lossy().contains('/'));
+    if let Some(path) = global.socket.clone().or(in_use) {
+        return Ok(path);
+    }
+    let folder = of("XDG_RUNTIME_DIR").filter(|folder| folder.is_absolute());
+    folder
+        .map(|folder| folder.join("pcsc/sim.socket"))
+        .ok_or_else(|| {
+            Problem::new(Exit::Usage, "Which socket? XDG_RUNTIME_DIR is not set.")
+                .advise("--socket PATH names one.")
+        })
+}
+
+fn unusable(path: &Path, error: &io::Error) -> Problem {
+    Problem::new(Exit::NoService, format!("{}: {error}.", path.display()))
+}
+
+fn order(path: &Path, command: &str) -> Result<(), Problem> {
+    let answer = control::order(path, command);
+    let answer = answer.map_err(|error| {
+        unusable(path, &error).advise("pcsc sim run plays the readers. --socket PATH names another socket.")
+    })?;
+    answer.map(|_| ()).map_err(|reason| sentence(&reason))
+}
+
+/// What is wrong with the arguments.
+fn sentence(reason: &str) -> Problem {
+    let mut letters = reason.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string());
+    let text = format!("{}{}.", first.unwrap_or_default(), letters.as_str());
+    Problem::new(Exit::Usage, text)
+}
+
+/// Plays readers while a command runs, or until a signal.
+fn play(global: &Global, arguments: &PlayRun, path: &Path) -> Result<(), Problem> {
+    let failed = |what: &str, error: io::Error| Problem::new(Exit::Failed, format!("{what}: {error}."));
+    // A name without a slash would be a model's.
+    let path = std::path::absolute(path).map_err(|error| unusable(path, &error))?;
+    // Before any thread starts, and before there is anything to clean up.
+    let (sender, mut end) = UnixStream::pair().map_err(|error| failed("There is no descriptor", error))?;
+    for signal in [SIGTERM, SIGINT, SIGHUP] {
+        let sender = sender.try_clone();
+        sender
+            .and_then(|sender| signal_hook::low_level::pipe::register(signal, sender))
+            .map_err(|error| failed("A signal cannot be handled", error))?;
+    }
+    let command = match arguments.command.is_empty() {
+        true => None,
+        false => Some(with::command(global, &arguments.command, false)?),
+    };
+    if UnixStream::connect(&path).is_ok() {
+        let text = format!("{} is served by another program.", path.display());
+        return Err(Problem::new(Exit::InUse, text).advise("--socket PATH names another socket."));
+    }
+    if let Some(folder) = path.parent() {
+        let made = std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder);
+        made.map_err(|error| unusable(folder, &error))?;
+    }
+    let readers = serve(arguments, &path)?;
+    let done = match command {
+        Some(mut command) => run_command(&mut command, &path, arguments),
+        None => {
+            let shown = path.display();
+            writeln!(
+                io::stdout(),
+                "export PCSCLITE_BACKEND=simulated PCSCLITE_SIMULATED='{shown}'"
+            )?;
+            // It ends with a signal.
+            end.read_exact(&mut [0])
+                .map_err(|error| failed("The signals cannot be read", error))
+        }
+    };
+    drop(readers);
+    let _ = std::fs::remove_file(&path);
+    done
+}
+
+/// Plugs the readers in, each with its card. They are played until the result is dropped.
+fn serve(arguments: &PlayRun, path: &Path) -> Result<Vec<Arc<PlayedReader>>, Problem> {
+    if arguments.cards.len() > arguments.models.len() {
+        return Err(Problem::new(Exit::Usage, "There are more cards than readers."));
+    }
+    let mut readers = Vec::new();
+    for model in &arguments.models {
+        let reader = PlayedReader::new(model).map_err(|error| {
+            let mut names = String::new();
+            for (name, _) in pcsc_sim::NAMES {
+                // Writing to a String cannot fail.
+                let _ = write!(names, " {name}");
+            }
+            sentence(&error.to_string()).advise(format!("The models are{names}."))
+        })?;
+        readers.push(Arc::new(reader));
+    }
+    for (reader, card) in readers.iter().zip(&arguments.cards) {
+        if card != "none" {
+            let inserted = reader.insert(0, card);
+            inserted.map_err(|reason| sentence(&reason))?;
+        }
+    }
+    for (number, reader) in (0..=u8::MAX).zip(&readers) {
+        let controlled: Arc<dyn ControlledReader> = reader.clone();
+        control::serve(path, number, Arc::downgrade(&controlled), reader.clone())
+            .map_err(|error| unusable(path, &error))?;
+    }
+    Ok(readers)
+}
+
+/// Runs the command, and ends with its exit code.
+fn run_command(command: &mut Command, path: &Path, arguments: &PlayRun) -> Result<(), Problem> {
+    command
+        .env("PCSCLITE_BACKEND", "simulated")
+        .env("PCSCLITE_SIMULATED", path)
+        .env_remove("PCSCLITE_CSOCK_NAME");
+    let status = command.status();
+    let status = status.map_err(|error| with::cannot_run(&arguments.command, &error))?;
+    if status.success() {
+        return Ok(());
+    }
+    let _ = std::fs::remove_file(path);
+    // As the shells have it, for a command that a signal ended.
+    let code = status
+        .code()
+        .or_else(|| status.signal().map(|signal| 128 + signal));
+    std::process::exit(code.unwrap_or(Exit::Failed as i32));
+}
