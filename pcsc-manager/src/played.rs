@@ -215,6 +215,7 @@ mod tests {
     use super::*;
     use crate::{Bus, BusEvent, RemoteBus};
     use pcsc_sim::control::{order, serve};
+    use std::sync::mpsc;
 
     /// A played reader behind a socket, and a bus on it.
     struct Bench {
@@ -309,14 +310,20 @@ mod tests {
         assert_eq!(slot.presence(), Err(SlotError::NoDevice));
         assert!(RemoteBus::connect(&bench.path).unwrap().initial().is_empty());
         bench.order("plug 0");
-        let BusEvent::Added(again) = bench.bus.wait() else {
-            panic!("the list has ended");
+        let (sender, events) = mpsc::channel();
+        let event = std::thread::scope(|scope| {
+            scope.spawn(|| sender.send(bench.bus.wait()));
+            let event = events.recv_timeout(Duration::from_secs(60));
+            bench.bus.stop();
+            event
+        });
+        let Ok(BusEvent::Added(again)) = event else {
+            panic!("the reader is not announced");
         };
         assert_eq!(again.name, found.name);
         let (mut slot, watch) = again.slots.into_iter().next().unwrap();
         assert_eq!(slot.presence(), Ok(Presence::Absent));
         watch.stop();
-        bench.bus.stop();
         assert!(matches!(bench.bus.wait(), BusEvent::Stopped));
     }
 }
