@@ -19,6 +19,7 @@ const SCENARIOS: &[(&str, u64)] = &[
     ("permission", 240),
     ("fork", 480),
     ("descriptor", 240),
+    ("descriptor-alone", 240),
     ("reset", 480),
     ("foreign", 900),
     ("identical", 900),
@@ -47,6 +48,9 @@ fn booted() -> &'static Result<Kept, Error> {
             artifacts::card("usbip").display().to_string(),
             artifacts::binary("pcsc-cli", "pcsc").display().to_string(),
             format!("{tests}/../target/guest-kernel/modules"),
+            artifacts::binary("pcsc-examples", "android")
+                .display()
+                .to_string(),
         ];
         let mut lab = Lab::new();
         lab.card_reader();
@@ -281,6 +285,20 @@ fn a_file_descriptor_is_enough() {
     ]);
     let name = facts.get("name");
     assert_eq!(name, "Free Software Initiative of Japan Gnuk (0042)");
+}
+
+/// As on Android.
+#[test]
+fn a_file_descriptor_is_enough_without_nodes_sys_and_udev() {
+    let Some(facts) = facts("descriptor-alone") else {
+        return;
+    };
+    facts.are(&[("hidden", "true"), ("status", "exit status: 0"), ("errors", "")]);
+    let printed = facts.get("printed");
+    assert_eq!(
+        printed,
+        "SCM Microsystems Inc. SCR 3310 [CCID Interface] 00 00: Hello world!"
+    );
 }
 
 #[test]

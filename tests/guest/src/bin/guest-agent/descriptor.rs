@@ -5,16 +5,17 @@ use crate::echo::EchoReader;
 use crate::path::{reader, wait};
 use crate::sharing::{echo, plug, standalone, try_card};
 use crate::simulated::{base_name, Simulated};
-use crate::{fact, hex, Result};
+use crate::{argument, fact, hex, Result};
 use nusb::MaybeFuture;
 use pcsc_ccid::atr::Atr;
 use pcsc_ccid::reader::{Options, Protocol, Reader, Reset};
 use pcsc_ccid::usb::{self, readers_from_fd, Opened};
 use pcsc_client::{Context, Protocols, ReaderState, ShareMode, State};
-use pcsc_sim::card::apps::Echo;
+use pcsc_sim::card::apps::{Echo, Several};
 use pcsc_sim::card::{Offer, Profile, SimCard};
 use pcsc_sim::Device;
 use std::fs::File;
+use std::process::Command;
 use std::time::Duration;
 
 /// How long the driver may take to find the reader again.
@@ -77,6 +78,47 @@ pub fn scenario() -> Result<()> {
     wait(&context, &name, State::PRESENT)?;
     fact("context-transmits", try_card(&context, &name));
     drop(context);
+    Ok(device.unplug()?)
+}
+
+/// Runs the example for Android in a mount namespace without nodes, /sys and udev, on a descriptor opened
+/// outside.
+pub fn alone() -> Result<()> {
+    /// Mounts something empty over each, and executes the example with standard input, the device, as number
+    /// 3.
+    const SCRIPT: &str = "
+        for folder in /sys /run /dev/bus; do
+            mount -t tmpfs none $folder
+        done
+        test -z \"$(ls -A /sys; ls -A /dev/bus; ls -d /run/udev 2>/dev/null)\" && echo hidden
+        exec \"$1\" 3<&0 </dev/null";
+
+    let reader = Device::named("scr3310").ok_or("no such reader")?;
+    let numbers = (reader.model().vendor_id, reader.model().product_id);
+    let device = plug(Simulated::new(vec![reader], 1))?;
+    let card = SimCard::good(Profile::new(&[Offer::T1]), Box::new(Several::demo()));
+    device.with(|simulated| simulated.insert(0, card));
+    let listing = usb::list()?;
+    let mut readers = listing.readers.iter();
+    let known = readers
+        .find(|known| (known.identity.vendor_id, known.identity.product_id) == numbers)
+        .ok_or("the reader is not listed")?;
+    let file = File::options().read(true).write(true).open(known.place.node())?;
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-euc", SCRIPT, "sh", &argument(9)?])
+        .stdin(file)
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut lines = text.lines();
+    fact("hidden", lines.next() == Some("hidden"));
+    fact("printed", lines.collect::<Vec<_>>().join(" / "));
+    fact(
+        "errors",
+        String::from_utf8_lossy(&output.stderr)
+            .trim()
+            .replace('\n', " / "),
+    );
+    fact("status", output.status);
     Ok(device.unplug()?)
 }
 

@@ -43,6 +43,7 @@ pub fn find(name: &str) -> Option<Scenario> {
         "permission" => quiet::permission,
         "fork" => quiet::fork,
         "descriptor" => descriptor::scenario,
+        "descriptor-alone" => descriptor::alone,
         "reset" => descriptor::reset,
         "composite-libccid" => || crate::composite::scenario(&mut path::Stock::default()),
         "composite-driver" => || crate::composite::scenario(&mut path::Bus),
