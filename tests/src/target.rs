@@ -23,7 +23,8 @@ impl Target {
     /// Where C's LONG has 32 bits.
     pub const I686: Target = Target {
         name: "i686-unknown-linux-gnu",
-        compiler: &["cc", "-m32"],
+        // The last is where Debian has headers of the kernel, in the absence of gcc-multilib.
+        compiler: &["cc", "-m32", "-idirafter", "/usr/include/x86_64-linux-gnu"],
         runner: &[],
     };
 
