@@ -1,6 +1,7 @@
-//! The server against clients that send anything, several at a time, with the manager and a simulated reader behind
-//! it: it answers a further client afterwards, and ends, so no call hangs. A list of actions: which client, what it
-//! does, and the fields of its request. Handles and contexts are right where the input wants them.
+//! The server against clients that send anything, several at a time, with the manager and a simulated reader
+//! behind it: it answers a further client afterwards, and ends, so no call hangs. A list of actions: which
+//! client, what it does, and the fields of its request. Handles and contexts are right where the input wants
+//! them.
 #![no_main]
 
 use std::io::{ErrorKind, Read, Write};
@@ -47,7 +48,8 @@ struct Client {
 impl Client {
     fn new() -> Client {
         let stream = UnixStream::connect(&listener().1).expect("the server listens");
-        // An answer that does not come, such as to a connect that waits for another client, is not waited for.
+        // An answer that does not come, such as to a connect that waits for another client, is not waited
+        // for.
         let timeout = Some(Duration::from_millis(2));
         stream.set_read_timeout(timeout).expect("a socket");
         stream.set_nonblocking(false).expect("a socket");

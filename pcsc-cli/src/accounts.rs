@@ -14,8 +14,8 @@ pub fn group(name: &str) -> Result<u32, Problem> {
     number("group", "/etc/group", name)
 }
 
-/// Looks a name up in a file whose lines have the name first and the number third, between colons. Accounts of
-/// other sources, such as LDAP, are given by their numbers.
+/// Looks a name up in a file whose lines have the name first and the number third, between colons. Accounts
+/// of other sources, such as LDAP, are given by their numbers.
 fn number(kind: &str, file: &str, name: &str) -> Result<u32, Problem> {
     if let Ok(number) = name.parse() {
         return Ok(number);

@@ -240,7 +240,8 @@ pub struct Bench {
     #[arg(long, value_name = "APDU")]
     pub apdu: Option<String>,
 
-    /// The library to compare with [default: the first one in the loader's folders that is not this project's]
+    /// The library to compare with [default: the first one in the loader's folders that is not this
+    /// project's]
     #[arg(long, value_name = "LIBRARY")]
     pub against: Option<PathBuf>,
 

@@ -43,8 +43,8 @@
 //! `/run/pcscd/pcscd.comm`, and where no process listens there, `pcsc/pcscd.comm` in the user's own
 //! `XDG_RUNTIME_DIR`, where `pcsc share` listens. If no process listens there either, this process drives the
 //! readers on the USB itself.
-//! `PCSCLITE_BACKEND` chooses the backend instead: `daemon`, `standalone`, `system` or `simulated`. `system` is
-//! the PC/SC library of the system, or the one that `PCSCLITE_SYSTEM_LIBRARY` names: see the next section.
+//! `PCSCLITE_BACKEND` chooses the backend instead: `daemon`, `standalone`, `system` or `simulated`. `system`
+//! is the PC/SC library of the system, or the one that `PCSCLITE_SYSTEM_LIBRARY` names: see the next section.
 //! `PCSCLITE_SIMULATED` lists the simulated readers: short names of models, and `vpcd:PORT` for a reader
 //! whose card is a program that connects to this port, separated by commas.
 //! `PCSCLITE_FILTER_IGNORE_READER_NAMES` and `PCSCLITE_FILTER_EXTEND_READER_NAMES` have the same effect on a
@@ -54,11 +54,11 @@
 //!
 //! # The library of the system
 //!
-//! Windows and macOS have a PC/SC library of their own. Where no socket is named, contexts use it there: it is
-//! loaded at run time, and knows readers that are on no USB, such as those of a remote desktop. On other
-//! systems [`Choice::System`] loads libpcsclite.so.1. A library that is not there is [`Error::NoService`], with
-//! [`Cause::NoLibrary`]. The library has no time limits: a call that has one is made in a thread, and goes on
-//! in it when the time is over. [`Context::cancel`] is not safe in a signal handler there.
+//! Windows and macOS have a PC/SC library of their own. Where no socket is named, contexts use it there: it
+//! is loaded at run time, and knows readers that are on no USB, such as those of a remote desktop. On other
+//! systems [`Choice::System`] loads libpcsclite.so.1. A library that is not there is [`Error::NoService`],
+//! with [`Cause::NoLibrary`]. The library has no time limits: a call that has one is made in a thread, and
+//! goes on in it when the time is over. [`Context::cancel`] is not safe in a signal handler there.
 //!
 //! # Without a daemon
 //!

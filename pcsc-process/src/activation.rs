@@ -20,7 +20,8 @@ pub fn socket() -> Option<OwnedFd> {
     if IS_TAKEN.swap(true, Ordering::SeqCst) {
         return None;
     }
-    // SAFETY: the variables say that this descriptor was passed to this process, for it to own. It is taken once.
+    // SAFETY: the variables say that this descriptor was passed to this process, for it to own. It is taken
+    // once.
     let socket = unsafe { OwnedFd::from_raw_fd(FIRST) };
     // It fails if the descriptor is not open.
     rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC).ok()?;

@@ -1,5 +1,6 @@
-//! APDUs a second on the same virtual card, a program: behind pcscd and vsmartcard's vpcd, and at the port that
-//! our library listens on in this process; and on a card in this process. Medians of alternating batches.
+//! APDUs a second on the same virtual card, a program: behind pcscd and vsmartcard's vpcd, and at the port
+//! that our library listens on in this process; and on a card in this process. Medians of alternating
+//! batches.
 //!
 //! `cargo bench -p pcsc-tests --bench virtual_card`, or scripts/bench.
 

@@ -91,8 +91,8 @@ impl Target {
         }
     }
 
-    /// Runs cargo in the folder of this test's builds, as `scripts/foreign` does, whose builds are used. Returns the
-    /// folder of what was built.
+    /// Runs cargo in the folder of this test's builds, as `scripts/foreign` does, whose builds are used.
+    /// Returns the folder of what was built.
     ///
     /// # Panics
     /// Where it fails.

@@ -1,5 +1,5 @@
-//! `pcsc bench`: what the calls of PC/SC cost on this machine, in time and in round trips to the daemon, beside
-//! an installed library of others.
+//! `pcsc bench`: what the calls of PC/SC cost on this machine, in time and in round trips to the daemon,
+//! beside an installed library of others.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -22,8 +22,8 @@ use crate::problem::{Exit, Problem};
 use crate::relay::{folder, Relay};
 use crate::select;
 
-/// GET DATA without a tag (ISO/IEC 7816-4, clause 7.4.2), which changes nothing on the card. Most cards refuse
-/// it at once.
+/// GET DATA without a tag (ISO/IEC 7816-4, clause 7.4.2), which changes nothing on the card. Most cards
+/// refuse it at once.
 const COMMAND: &str = "00CA000000";
 
 /// A call is made until it has taken so long, and at least and at most so often.

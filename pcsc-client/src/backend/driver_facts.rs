@@ -24,8 +24,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// The same for a reader that another connection uses. While that has a transaction, pcscd does not connect.
 const LIMIT_IN_USE: Duration = Duration::from_secs(1);
 
-/// Adds what the driver says of a reader, over a connection to the reader alone. `endian` is the byte order of
-/// the driver's machine.
+/// Adds what the driver says of a reader, over a connection to the reader alone. `endian` is the byte order
+/// of the driver's machine.
 ///
 /// # Errors
 /// Those of the connect, which another connection may prevent.

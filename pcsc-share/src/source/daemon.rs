@@ -1,7 +1,7 @@
 //! The readers of another daemon: pcscd of any version, or another server like this one.
 //!
-//! One context with the daemon waits for its events, one is for looks at the states, and each client has one of
-//! its own with its connections to cards. A daemon that is gone has no readers; it is tried again.
+//! One context with the daemon waits for its events, one is for looks at the states, and each client has one
+//! of its own with its connections to cards. A daemon that is gone has no readers; it is tried again.
 
 use std::collections::HashMap;
 use std::io;

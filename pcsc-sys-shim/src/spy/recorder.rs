@@ -60,8 +60,8 @@ impl Call {
         Call(None)
     }
 
-    /// Records that a call begins, if calls are recorded. Does not return the record, which is half a kilobyte
-    /// that would be copied for each call, recorded or not.
+    /// Records that a call begins, if calls are recorded. Does not return the record, which is half a
+    /// kilobyte that would be copied for each call, recorded or not.
     #[inline]
     pub fn begin(&mut self, function: &'static str, arguments: &dyn Fn(&mut Fields<'_>)) {
         if STATE.load(Ordering::Relaxed) != OFF {

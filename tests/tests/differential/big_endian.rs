@@ -1,5 +1,5 @@
-//! The program on a big-endian machine, under QEMU, with our library there, and with the little-endian pcscd here, as
-//! behind a forwarded socket. Debian's library does not get through to it.
+//! The program on a big-endian machine, under QEMU, with our library there, and with the little-endian pcscd
+//! here, as behind a forwarded socket. Debian's library does not get through to it.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -17,7 +17,8 @@ struct Built {
     hello: PathBuf,
 }
 
-/// The library and the programs for that machine. `None` if they cannot be built or run here, which is reported.
+/// The library and the programs for that machine. `None` if they cannot be built or run here, which is
+/// reported.
 fn built() -> Option<&'static Built> {
     static BUILT: OnceLock<Option<Built>> = OnceLock::new();
     let built = BUILT.get_or_init(|| {

@@ -54,8 +54,8 @@ fn status(client: &mut WireClient, card: i32) -> u32 {
     client.call(Command::Status, Status { card, rv: 0 }).rv
 }
 
-/// Waits until no other client is connected to the card. A server notices the end of a client by itself. Returns
-/// a client with an exclusive connection, at whose end the card is reset.
+/// Waits until no other client is connected to the card. A server notices the end of a client by itself.
+/// Returns a client with an exclusive connection, at whose end the card is reset.
 fn wait_until_alone(share: &Share) -> WireClient {
     let mut client = WireClient::connect(&share.socket(), 4);
     let context = client.establish();

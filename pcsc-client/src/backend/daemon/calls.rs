@@ -344,8 +344,8 @@ impl DaemonContext {
         })
     }
 
-    /// Passes the states of all readers, and the count of those that came or went where the daemon has one, to
-    /// `look`. Then waits for the next event of a reader: no event falls between the two.
+    /// Passes the states of all readers, and the count of those that came or went where the daemon has one,
+    /// to `look`. Then waits for the next event of a reader: no event falls between the two.
     pub fn watch(&self, look: &mut dyn FnMut(ReaderStates<'_>, Option<u32>)) -> Outcome<()> {
         self.signal.wait(false, |since| {
             let mut readers = self.readers(since)?;
@@ -402,8 +402,8 @@ impl DaemonContext {
     /// protocol has no event for that, so the pauses grow from 1 to 100 ms. Calls of other threads are done
     /// meanwhile.
     ///
-    /// The call gives up its answer at the deadline, which costs the connection. So it is not repeated if less
-    /// time than the last pause would be left for it.
+    /// The call gives up its answer at the deadline, which costs the connection. So it is not repeated if
+    /// less time than the last pause would be left for it.
     fn retry<T>(
         &self,
         waits: bool,

@@ -74,8 +74,8 @@ impl Readers for DaemonReaders<'_> {
 }
 
 impl DaemonReaders<'_> {
-    /// Passes the states, and the count of readers that came or went where the daemon has one, to `look`. With
-    /// `register`, the next wait ends if they have changed since.
+    /// Passes the states, and the count of readers that came or went where the daemon has one, to `look`.
+    /// With `register`, the next wait ends if they have changed since.
     pub fn look_at(
         &mut self,
         register: bool,
