@@ -97,8 +97,8 @@ impl Simulation {
     /// Plugs in a reader of a model of [`MODELS`], with empty slots. It is listed when this returns.
     ///
     /// # Errors
-    /// [`Error::NoService`](crate::Error::NoService) if there is no such model,
-    /// [`Error::NoMemory`](crate::Error::NoMemory) if a thread cannot be started.
+    /// [`Error::NoService`] if there is no such model,
+    /// [`Error::NoMemory`] if a thread cannot be started.
     pub fn plug(&self, model: &str) -> Result<VirtualReader, Failure> {
         let device = Device::named(model).ok_or_else(|| StartError::UnknownModel(model.to_owned()))?;
         self.plug_device(device)
@@ -142,7 +142,7 @@ impl Simulation {
     /// ```
     ///
     /// # Errors
-    /// [`Error::NoService`](crate::Error::NoService) if the port cannot be opened, otherwise as
+    /// [`Error::NoService`] if the port cannot be opened, otherwise as
     /// [`Simulation::plug`].
     pub fn listen(&self, address: impl Into<SocketAddr>) -> Result<CardPort, Failure> {
         let manager = self.manager()?;
@@ -162,7 +162,7 @@ impl Simulation {
     /// a daemon do.
     ///
     /// # Errors
-    /// [`Error::NoMemory`](crate::Error::NoMemory) if a thread cannot be started.
+    /// [`Error::NoMemory`] if a thread cannot be started.
     pub fn context(&self) -> Result<Context, Failure> {
         Ok(Context::of(Session::on_simulated(self.manager()?)))
     }
