@@ -106,7 +106,10 @@ pub fn serve<A: App>(app: A) {
         [address] => (address, false),
         [address, again] if again == "--again" => (address, true),
         _ => {
-            eprintln!("usage: {} HOST:PORT of a vpcd driver [--again]", env!("CARGO_PKG_NAME"));
+            eprintln!(
+                "usage: {} HOST:PORT of a vpcd driver [--again]",
+                env!("CARGO_PKG_NAME")
+            );
             std::process::exit(2);
         }
     };
