@@ -3,7 +3,11 @@
 //! Each is sound for any pointers that its C declaration allows, also where several of them are the same;
 //! NULL is handled in all of them. Numbers have 32 bits on the wire: wider ones are truncated, as PC/SC
 //! Lite does.
-#![allow(clippy::unnecessary_cast, reason = "DWORD has 64 bits or 32")]
+#![allow(
+    clippy::unnecessary_cast,
+    clippy::useless_conversion,
+    reason = "DWORD has 64 bits or 32"
+)]
 #![allow(non_snake_case, non_upper_case_globals, clippy::missing_safety_doc)]
 
 use std::ffi::{c_char, c_void};

@@ -6,21 +6,21 @@
 //! [`file`] keeps off signals. Short lines need no memory, and `SCardCancel` has no others, so that it stays
 //! safe in signal handlers.
 
-#[cfg(feature = "spy")]
+#[cfg(all(feature = "spy", target_os = "linux"))]
 mod fields;
-#[cfg(feature = "spy")]
+#[cfg(all(feature = "spy", target_os = "linux"))]
 mod file;
-#[cfg(feature = "spy")]
+#[cfg(all(feature = "spy", target_os = "linux"))]
 mod line;
-#[cfg(feature = "spy")]
+#[cfg(all(feature = "spy", target_os = "linux"))]
 mod recorder;
 
-#[cfg(feature = "spy")]
+#[cfg(all(feature = "spy", target_os = "linux"))]
 pub use fields::Fields;
-#[cfg(feature = "spy")]
+#[cfg(all(feature = "spy", target_os = "linux"))]
 pub use recorder::Call;
 
-#[cfg(not(feature = "spy"))]
+#[cfg(not(all(feature = "spy", target_os = "linux")))]
 mod nothing;
-#[cfg(not(feature = "spy"))]
+#[cfg(not(all(feature = "spy", target_os = "linux")))]
 pub use nothing::{Call, Fields};

@@ -1,4 +1,5 @@
-//! The library without the feature `spy`: nothing is recorded.
+//! The library without the feature `spy`, or on another system than Linux, whose calls it needs: nothing is
+//! recorded.
 #![forbid(unsafe_code)]
 
 use std::convert::Infallible;
