@@ -9,6 +9,11 @@ mod entry;
 mod handles;
 mod log_to_stderr;
 mod memory;
+#[allow(
+    clippy::unnecessary_cast,
+    clippy::useless_conversion,
+    reason = "DWORD has 64 bits or 32"
+)]
 mod spy;
 mod text;
 
