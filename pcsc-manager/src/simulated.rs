@@ -167,6 +167,7 @@ impl Simulated {
 
     /// Waits until the thread that waits for a slot's card has seen all changes. Returns `false` if it has
     /// not by the deadline.
+    #[cfg(unix)]
     pub(crate) fn settle(&self, slot: u8, deadline: Instant) -> bool {
         let shared = lock(&self.shared).upgrade();
         shared.is_none_or(|shared| shared.events().settle(slot, deadline))
