@@ -1,12 +1,13 @@
 //! The socket's file: where it is, who has it, and its removal.
 
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{self, SocketAddrUnix};
 
@@ -47,6 +48,9 @@ pub enum SocketError {
     /// Another server listens.
     #[error("another server listens at {}", .0.display())]
     InUse(PathBuf),
+    /// Other users could replace the socket: its folder is another user's, or all may write to it.
+    #[error("other users control the folder of {}", .0.display())]
+    Folder(PathBuf),
     /// The file is not a socket.
     #[error("{} is not a socket, and is not replaced", .0.display())]
     NotASocket(PathBuf),
@@ -65,10 +69,12 @@ pub enum SocketError {
 
 impl Socket {
     /// Listens at a path, whose folder is made if it is not there. The file of a server that has ended is
-    /// replaced.
+    /// replaced. A file beside it, whose name ends with `.lock`, stays.
+    ///
+    /// The process's umask is another one meanwhile, so no other thread may make files.
     ///
     /// # Errors
-    /// [`SocketError::InUse`] if a server listens there, and others.
+    /// [`SocketError::InUse`] if a server listens there or starts there, and others.
     pub fn bind(path: &Path, access: Access) -> Result<Socket, SocketError> {
         let failed = |source: io::Error| SocketError::System {
             path: path.to_owned(),
@@ -84,10 +90,11 @@ impl Socket {
             .mode(0o755)
             .create(folder)
             .map_err(failed)?;
-        // Of two servers that start at the same time, one finds the other's socket. The lock ends with the
-        // file.
-        let folder = File::open(folder).map_err(failed)?;
-        rustix::fs::flock(&folder, FlockOperation::LockExclusive).map_err(|errno| failed(errno.into()))?;
+        check_folder(&fs::metadata(folder).map_err(failed)?, path)?;
+        let _lock = lock(path).map_err(|errno| match errno {
+            Errno::WOULDBLOCK => SocketError::InUse(path.to_owned()),
+            errno => failed(errno.into()),
+        })?;
         match fs::symlink_metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => (),
             Err(error) => return Err(failed(error)),
@@ -103,16 +110,20 @@ impl Socket {
                 fs::remove_file(path).map_err(failed)?;
             }
         }
-        let listener = UnixListener::bind(path).map_err(failed)?;
+        // The file has its permissions from the start, and no path is followed to change them.
+        let umask =
+            rustix::process::umask(Mode::from_raw_mode(!access.mode as _) & Mode::from_raw_mode(0o777));
+        let listener = UnixListener::bind(path);
+        rustix::process::umask(umask);
+        let listener = listener.map_err(failed)?;
         let made = fs::symlink_metadata(path).map_err(failed)?;
         let socket = Socket {
             listener,
             file: Some((path.to_owned(), (made.dev(), made.ino()))),
         };
         if access.group.is_some() {
-            std::os::unix::fs::chown(path, None, access.group).map_err(failed)?;
+            std::os::unix::fs::lchown(path, None, access.group).map_err(failed)?;
         }
-        fs::set_permissions(path, Permissions::from_mode(access.mode)).map_err(failed)?;
         Ok(socket)
     }
 
@@ -125,6 +136,34 @@ impl Socket {
     pub fn listener(&self) -> &UnixListener {
         &self.listener
     }
+}
+
+/// Refuses a folder in which other users than root could replace the socket.
+fn check_folder(folder: &fs::Metadata, path: &Path) -> Result<(), SocketError> {
+    let is_owned = [0, rustix::process::geteuid().as_raw()].contains(&folder.uid());
+    // In a folder with the sticky bit, such as /tmp, users replace their own files alone.
+    let is_open_to_all = folder.mode() & 0o1002 == 0o002;
+    if !is_owned || is_open_to_all {
+        return Err(SocketError::Folder(path.to_owned()));
+    }
+    Ok(())
+}
+
+/// Locks a file beside the socket: of two servers that start at the same time, one finds the other's socket,
+/// or the lock. Any user who reads the folder could lock the folder itself, and keep the server from
+/// starting. The lock ends with the file.
+fn lock(path: &Path) -> Result<File, Errno> {
+    let name = [path.as_os_str(), ".lock".as_ref()]
+        .into_iter()
+        .collect::<OsString>();
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).mode(0o600);
+    options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32);
+    let file = options
+        .open(name)
+        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(file)
 }
 
 /// Whether a server listens at an address. Its queue of clients may be full.
@@ -155,20 +194,29 @@ impl Drop for Socket {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
     use std::os::unix::net::UnixStream;
+    use std::sync::{Mutex, MutexGuard, PoisonError};
 
     const OWN: Access = Access {
         mode: 0o600,
         group: None,
     };
 
-    struct Folder(PathBuf);
+    /// One test at a time makes files, since a bind changes the umask.
+    static UMASK: Mutex<()> = Mutex::new(());
+
+    struct Folder(
+        PathBuf,
+        #[expect(dead_code, reason = "is held")] MutexGuard<'static, ()>,
+    );
 
     impl Folder {
         fn new(name: &str) -> Folder {
+            let guard = UMASK.lock().unwrap_or_else(PoisonError::into_inner);
             let path = std::env::temp_dir().join(format!("pcsc-share-{name}-{}", std::process::id()));
             fs::create_dir(&path).unwrap();
-            Folder(path)
+            Folder(path, guard)
         }
     }
 
@@ -225,5 +273,56 @@ mod tests {
         assert!(path.exists());
         drop(other);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_server_that_starts_is_not_waited_for() {
+        let folder = Folder::new("lock");
+        let path = folder.0.join("pcscd.comm");
+        let held = lock(&path).unwrap();
+        assert!(matches!(Socket::bind(&path, OWN), Err(SocketError::InUse(_))));
+        drop(held);
+        let name = folder.0.join("pcscd.comm.lock");
+        assert_eq!(fs::metadata(&name).unwrap().mode() & 0o777, 0o600);
+        // Another user's lock on the folder does not matter.
+        let opened = File::open(&folder.0).unwrap();
+        rustix::fs::flock(&opened, FlockOperation::LockExclusive).unwrap();
+        drop(Socket::bind(&path, OWN).unwrap());
+        fs::remove_file(&name).unwrap();
+        std::os::unix::fs::symlink(folder.0.join("victim"), &name).unwrap();
+        assert!(matches!(
+            Socket::bind(&path, OWN),
+            Err(SocketError::System { .. })
+        ));
+        assert!(!folder.0.join("victim").exists());
+    }
+
+    #[test]
+    fn a_folder_that_other_users_control_is_refused() {
+        let folder = Folder::new("folder");
+        let path = folder.0.join("pcscd.comm");
+        let bind = |mode| {
+            fs::set_permissions(&folder.0, fs::Permissions::from_mode(mode)).unwrap();
+            Socket::bind(&path, OWN)
+        };
+        assert!(matches!(bind(0o777), Err(SocketError::Folder(_))));
+        assert!(bind(0o1777).is_ok() && bind(0o755).is_ok());
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(&folder.0, Some(65534), None).unwrap();
+            assert!(matches!(bind(0o755), Err(SocketError::Folder(_))));
+        } else {
+            println!("SKIPPED: another user's folder, which root alone can make");
+        }
+    }
+
+    #[test]
+    fn the_umask_does_not_limit_the_socket() {
+        let folder = Folder::new("umask");
+        let path = folder.0.join("pcscd.comm");
+        let before = rustix::process::umask(Mode::from_raw_mode(0o077));
+        let socket = Socket::bind(&path, Access { mode: 0o666, ..OWN });
+        assert_eq!(rustix::process::umask(before), Mode::from_raw_mode(0o077));
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o666);
+        drop(socket);
     }
 }
