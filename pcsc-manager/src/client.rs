@@ -99,10 +99,11 @@ impl Client {
         protocols: u32,
         deadline: Option<Instant>,
     ) -> Result<Connected, CallError> {
-        static NEXT: AtomicI32 = AtomicI32::new(1);
+        static LAST: AtomicI32 = AtomicI32::new(0);
         check_terms(share, protocols)?;
         let reader = self.manager.find(reader).ok_or(CallError::UnknownReader)?;
-        let handle = NEXT.fetch_add(1, Ordering::Relaxed) & i32::MAX;
+        let is_free = |handle| !self.has(handle) && !reader.state().connections.has(handle);
+        let handle = next_handle(&LAST, is_free);
         let protocol = reader.connect(handle, share, protocols, deadline, &|| self.may_not_wait())?;
         self.keep(handle, reader)?;
         Ok(Connected { handle, protocol })
@@ -245,6 +246,10 @@ impl Client {
         self.is_released() || self.is_interrupted.load(Ordering::SeqCst)
     }
 
+    fn has(&self, handle: Handle) -> bool {
+        lock(&self.connections).get(handle).is_some()
+    }
+
     fn reader(&self, handle: Handle) -> Result<Arc<Reader>, CallError> {
         let connections = lock(&self.connections);
         connections.get(handle).cloned().ok_or(CallError::InvalidHandle)
@@ -260,6 +265,17 @@ impl Client {
     }
 }
 
+/// The next handle that is free, from 1 on. A connection that lives while the others count through all
+/// numbers keeps its handle.
+fn next_handle(last: &AtomicI32, is_free: impl Fn(Handle) -> bool) -> Handle {
+    loop {
+        let handle = last.fetch_add(1, Ordering::Relaxed).wrapping_add(1) & i32::MAX;
+        if handle != 0 && is_free(handle) {
+            return handle;
+        }
+    }
+}
+
 impl Drop for Client {
     fn drop(&mut self) {
         self.release();
@@ -271,4 +287,16 @@ fn check_room(length: usize, room: usize) -> Result<(), CallError> {
         return Err(CallError::InsufficientBuffer { needed: length });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handle_in_use_is_not_given_again() {
+        let last = AtomicI32::new(i32::MAX - 1);
+        let handles = [(); 4].map(|()| next_handle(&last, |handle| handle != 1 && handle != 3));
+        assert_eq!(handles, [i32::MAX, 2, 4, 5]);
+    }
 }

@@ -17,8 +17,8 @@ pub const RAW: u32 = pcsc_constants::SCARD_PROTOCOL_RAW;
 /// A connection's number.
 pub type Handle = i32;
 
-/// Values by the handles of connections, in the order of the handles. New handles are larger than those
-/// before, so that an insertion is at the end. A hash map brings several kilobytes of code.
+/// Values by the handles of connections, in the order of the handles. Most new handles are larger than
+/// those before, so that an insertion is at the end. A hash map brings several kilobytes of code.
 #[derive(Debug)]
 pub struct ByHandle<T>(Vec<(Handle, T)>);
 
@@ -85,6 +85,11 @@ impl Connections {
         } else {
             self.handles.0.len() as i32
         }
+    }
+
+    /// Whether there is a connection of this handle.
+    pub fn has(&self, handle: Handle) -> bool {
+        self.handles.get(handle).is_some()
     }
 
     /// Whether there is no connection.

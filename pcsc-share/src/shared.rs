@@ -19,8 +19,8 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// A number for a connection. No two clients have the same: a libpcsclite finds the context of a
-    /// connection by its number.
+    /// A number for a connection. No two clients have the same, until 2^31 connections were made: a
+    /// libpcsclite finds the context of a connection by its number.
     pub fn new_card(&self) -> i32 {
         loop {
             let number = self.last_card.fetch_add(1, Ordering::Relaxed).wrapping_add(1) & i32::MAX as u32;

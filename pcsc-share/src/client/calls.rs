@@ -36,13 +36,23 @@ impl Requests<'_> {
         let (source, name) = found.ok_or(Failed::from(codes::SCARD_E_UNKNOWN_READER))?;
         let session = self.client.session(self.shared, source)?;
         let connected = session.connect(&name, body.share, body.protocols)?;
-        let number = self.shared.new_card();
+        let number = self.new_card();
         let place = CardPlace {
             source,
             card: connected.card,
         };
         self.cards.insert(number, place);
         Ok((number, connected.protocol))
+    }
+
+    /// A number for a connection, which no other connection of the client has.
+    fn new_card(&self) -> i32 {
+        loop {
+            let number = self.shared.new_card();
+            if !self.cards.contains_key(&number) {
+                return number;
+            }
+        }
     }
 
     pub fn reconnect(&mut self, header: Header) -> Result<(), End> {

@@ -316,8 +316,14 @@ impl Session for DaemonSession {
         let context = self.context()?;
         let connected = context.connect(reader, share, protocols, None);
         let connected = connected.map_err(|failure| failed(&context, &failure))?;
-        let card = self.next.fetch_add(1, Ordering::SeqCst) & i32::MAX;
-        lock(&self.cards).insert(card, (context, connected.card));
+        let mut cards = lock(&self.cards);
+        let card = loop {
+            let card = self.next.fetch_add(1, Ordering::SeqCst) & i32::MAX;
+            if !cards.contains_key(&card) {
+                break card;
+            }
+        };
+        cards.insert(card, (context, connected.card));
         Ok(Connected {
             card,
             protocol: connected.protocol,
