@@ -45,7 +45,7 @@ impl Joined {
     /// middle.
     pub fn name_of<'n>(&self, name: &'n [u8]) -> Cow<'n, [u8]> {
         if self.label.is_empty() {
-            return Cow::Borrowed(name);
+            return Cow::Borrowed(&name[..name.len().min(LONGEST)]);
         }
         let (front, numbers) = name.split_at(start_of_numbers(name));
         let label = format!(" ({})", self.label);
@@ -103,6 +103,8 @@ mod tests {
             assert_eq!(&*first.name_of(name.as_bytes()), name.as_bytes());
             assert_eq!(&*second.name_of(name.as_bytes()), expected.as_bytes(), "{name:?}");
         }
+        // The name of an upstream's reader, without its NUL.
+        assert_eq!(first.name_of(&[b'R'; NAME_SIZE]).len(), LONGEST);
         let long = ["R".repeat(121), " 00 07".into()].concat();
         let joined = second.name_of(long.as_bytes());
         assert_eq!(joined.len(), 127);

@@ -248,8 +248,10 @@ impl Server {
         let client = Arc::new(Client::new(number, is_refused, stream, &self.shared));
         let (served, shared) = (client.clone(), self.shared.clone());
         let work = move || {
-            let _guard = guard;
             served.serve(&shared);
+            // A closure drops what it has captured in no order to rely on. The server may end with the guard.
+            drop((served, shared));
+            drop(guard);
         };
         let builder = thread::Builder::new()
             .name("pcsc-client".into())

@@ -1,16 +1,20 @@
 //! The reader states as clients of each version want them.
 
-use pcsc_wire::{Endian, READER_STATE_SIZE};
+use pcsc_wire::{Endian, MAX_READER_STATES, READER_STATE_SIZE};
 
 use crate::readers::Readers;
 
 /// How many states clients up to 4.5 read, and the least number that later ones are told, as by pcscd.
 const SLOTS: usize = 16;
 
-/// The states of all readers, and free places up to `SLOTS`.
+/// The states of all readers that clients take, and free places up to `SLOTS`.
 fn all(readers: &Readers, endian: Endian) -> Vec<u8> {
     let mut states = Vec::with_capacity(SLOTS * READER_STATE_SIZE);
-    readers.each(&mut |reader| states.extend_from_slice(&reader.to_bytes(endian)));
+    readers.each(&mut |reader| {
+        if states.len() < MAX_READER_STATES * READER_STATE_SIZE {
+            states.extend_from_slice(&reader.to_bytes(endian));
+        }
+    });
     states.resize(states.len().max(SLOTS * READER_STATE_SIZE), 0);
     states
 }
@@ -32,7 +36,7 @@ pub struct Table {
 impl Table {
     /// How many states there are. The client gets so many, whatever comes or goes meanwhile.
     pub fn announce(&mut self, readers: &Readers) -> u32 {
-        let size = readers.count().max(SLOTS);
+        let size = readers.count().clamp(SLOTS, MAX_READER_STATES);
         self.announced = Some(size);
         size as u32
     }

@@ -3,7 +3,7 @@
 //! One context with the daemon waits for its events, one is for looks at the states, and each client has one
 //! of its own with its connections to cards. A daemon that is gone has no readers; it is tried again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
@@ -18,9 +18,10 @@ use pcsc_client::internals::{Calls, Connector, DaemonContext, Outcome, Pci, Sess
 use pcsc_client::Failure;
 use pcsc_constants as codes;
 use pcsc_process::wait::ChangeCounter;
-use pcsc_wire::ReaderState;
+use pcsc_wire::{Endian, ReaderState, ReaderStates};
 use rustix::net::{sockopt, SocketAddrUnix};
 
+use super::coalesced::Coalesced;
 use super::{Connected, Failed, Session, Source, Transmitted};
 use crate::sync::lock;
 
@@ -31,6 +32,10 @@ const LIMIT: Duration = Duration::from_secs(2);
 /// The pauses between attempts to reach a daemon that is gone: each is twice the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// The most readers that are taken from a daemon. pcscd has 16; a daemon may announce 4,096, and each client's
+/// look would pass on that many.
+const READERS: usize = 255;
 
 /// The size in bytes of a client's protocol control information. No daemon looks at it.
 const PCI_LENGTH: u32 = 16;
@@ -50,6 +55,8 @@ struct Upstream {
     /// The context that waits for events.
     waiting: Mutex<Option<Line>>,
     seen: Mutex<Seen>,
+    /// The states of the readers, as bytes. Many clients look for them after one event.
+    states: Coalesced<Arc<Vec<u8>>>,
 }
 
 /// What is known of the daemon's readers.
@@ -57,7 +64,7 @@ struct Upstream {
 struct Seen {
     /// The context for looks; `None` while the daemon is gone.
     looks: Option<Line>,
-    names: Vec<Vec<u8>>,
+    names: HashSet<Vec<u8>>,
 }
 
 /// A context with the daemon, and its socket, by which another thread can end its calls.
@@ -117,6 +124,7 @@ impl DaemonSource {
             is_over: AtomicBool::new(false),
             waiting: Mutex::default(),
             seen: Mutex::default(),
+            states: Coalesced::default(),
         });
         // The first clients find the readers of a daemon that runs.
         let first = upstream.open();
@@ -155,8 +163,14 @@ impl Upstream {
             let failure = match opened {
                 Ok(context) => {
                     log::info!("the daemon at {} answers", self.path.display());
-                    (pause, is_reported) = (FIRST_PAUSE, false);
-                    self.wait_for_events(&context)
+                    is_reported = false;
+                    let since = Instant::now();
+                    let failure = self.wait_for_events(&context);
+                    // A daemon that ends each connection soon is not asked without pause.
+                    if since.elapsed() >= LONGEST_PAUSE {
+                        pause = FIRST_PAUSE;
+                    }
+                    failure
                 }
                 Err(failure) => failure,
             };
@@ -202,12 +216,38 @@ impl Upstream {
         self.changes.post();
     }
 
+    /// The states of the readers, in a round trip; none where the daemon does not answer.
+    fn look(&self) -> Vec<u8> {
+        let mut states = Vec::new();
+        let looks = lock(&self.seen).looks.as_ref().map(|line| line.context.clone());
+        let Some(context) = looks else { return states };
+        let mut count = 0;
+        let looked = context.each_reader(&mut |reader| {
+            count += 1;
+            if count <= READERS {
+                states.extend_from_slice(&reader.to_bytes(Endian::NATIVE));
+            }
+        });
+        if looked.is_ok() {
+            return states;
+        }
+        // The watcher waits for an event of a daemon that does not answer any more.
+        let is_same = |line: &mut Line| Arc::ptr_eq(&line.context, &context);
+        if lock(&self.seen).looks.take_if(is_same).is_some() {
+            if let Some(line) = &*lock(&self.waiting) {
+                line.cut();
+            }
+        }
+        Vec::new()
+    }
+
     /// Counts readers that came or went.
     fn note_names<'r>(&self, seen: &mut Seen, readers: impl Iterator<Item = ReaderState<'r>>) {
-        let names: Vec<Vec<u8>> = readers.map(|reader| reader.name.to_owned()).collect();
-        let missing =
-            |from: &[Vec<u8>], of: &[Vec<u8>]| of.iter().filter(|name| !from.contains(name)).count();
-        let moved = missing(&names, &seen.names) + missing(&seen.names, &names);
+        let names: HashSet<Vec<u8>> = readers
+            .take(READERS)
+            .map(|reader| reader.name.to_owned())
+            .collect();
+        let moved = names.symmetric_difference(&seen.names).count();
         seen.names = names;
         self.events.fetch_add(moved as u32, Ordering::SeqCst);
     }
@@ -226,22 +266,14 @@ impl Upstream {
 
 impl Source for DaemonSource {
     fn each_reader(&self, look: &mut dyn FnMut(ReaderState<'_>)) {
-        let upstream = &*self.upstream;
-        let mut seen = lock(&upstream.seen);
-        let Some(line) = &seen.looks else { return };
-        if line.context.each_reader(look).is_ok() {
-            return;
-        }
-        // The watcher waits for an event of a daemon that does not answer any more.
-        seen.looks = None;
-        drop(seen);
-        if let Some(line) = &*lock(&upstream.waiting) {
-            line.cut();
-        }
+        let states = self.upstream.states.get(|| Arc::new(self.upstream.look()));
+        ReaderStates::new(&states, Endian::NATIVE)
+            .readers()
+            .for_each(look);
     }
 
     fn reader_events(&self) -> u32 {
-        (self.upstream.events.load(Ordering::SeqCst) - 1) % 0x7FFF + 1
+        self.upstream.events.load(Ordering::SeqCst).wrapping_sub(1) % 0x7FFF + 1
     }
 
     fn changes(&self) -> &ChangeCounter {

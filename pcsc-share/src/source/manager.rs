@@ -60,8 +60,9 @@ impl ManagerSource {
 
     /// The readers, each held open from now on.
     fn readers(&self) -> Vec<Arc<Reader>> {
-        let readers = self.manager.readers();
+        // First, so that no thread releases a reader for a list that is older than another thread's.
         let mut held = lock(&self.held);
+        let readers = self.manager.readers();
         held.retain(|interest| {
             readers
                 .iter()

@@ -4,6 +4,7 @@
 //! states whenever a client does, so a source answers from what it knows or in one round trip. Its counter of
 //! changes wakes the server, which sends the events.
 
+mod coalesced;
 mod daemon;
 mod manager;
 
