@@ -109,13 +109,14 @@ impl Reader {
         got.or_else(|error| match error {
             SlotError::Unsupported if NAMES.contains(&id) => {
                 let name = self.name().as_bytes();
+                let needed = name.len() + 1;
                 let room = value
-                    .get_mut(..=name.len())
-                    .ok_or(CallError::InsufficientBuffer { needed: 0 })?;
+                    .get_mut(..needed)
+                    .ok_or(CallError::InsufficientBuffer { needed })?;
                 let (text, end) = room.split_at_mut(name.len());
                 text.copy_from_slice(name);
                 end.fill(0);
-                Ok(name.len() + 1)
+                Ok(needed)
             }
             SlotError::Unsupported => Err(CallError::UnsupportedFeature),
             SlotError::BufferTooSmall => Err(CallError::InsufficientBuffer { needed: 0 }),

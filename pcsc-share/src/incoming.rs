@@ -75,8 +75,11 @@ impl Incoming {
         let size = count.max(USUAL);
         if self.buffer.len() < size || (self.end == 0 && self.buffer.len() > size) {
             // A long message does not cost its memory for ever.
-            self.buffer.resize(size.max(self.end), 0);
-            self.buffer.shrink_to_fit();
+            let mut buffer = vec![0; size.max(self.end)];
+            buffer[..self.end].copy_from_slice(&self.buffer[..self.end]);
+            // A PIN does not stay in memory that is freed.
+            self.buffer.zeroize();
+            self.buffer = buffer;
         }
         let has_begun = self.end > 0 || self.deadline.is_some();
         let mut flags = if has_begun {
@@ -103,6 +106,12 @@ impl Incoming {
         self.deadline
             .get_or_insert_with(|| Instant::now() + self.patience);
         Ok(())
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        self.buffer.zeroize();
     }
 }
 

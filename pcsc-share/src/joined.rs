@@ -69,27 +69,11 @@ fn start_of_numbers(name: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pcsc_process::wait::ChangeCounter;
-    use pcsc_wire::ReaderState;
-
-    struct Nothing(ChangeCounter);
-
-    impl Source for Nothing {
-        fn each_reader(&self, _: &mut dyn FnMut(ReaderState<'_>)) {}
-        fn reader_events(&self) -> u32 {
-            1
-        }
-        fn changes(&self) -> &ChangeCounter {
-            &self.0
-        }
-        fn session(&self) -> Result<Box<dyn crate::Session>, crate::Failed> {
-            Err(1.into())
-        }
-    }
+    use crate::source::Named;
 
     #[test]
     fn the_label_stands_before_the_numbers() {
-        let sources = (0..2).map(|_| Arc::new(Nothing(ChangeCounter::default())) as Arc<dyn Source>);
+        let sources = (0..2).map(|_| Arc::new(Named::default()) as Arc<dyn Source>);
         let [first, second] = <[Joined; 2]>::try_from(Joined::numbered(sources)).ok().unwrap();
         let cases: [(&str, &str); 6] = [
             ("Reader (4711) 00 01", "Reader (4711) (source 2) 00 01"),

@@ -34,10 +34,15 @@ impl Default for Policy {
 impl Policy {
     /// Whether a client is served.
     pub(crate) fn admits(&self, peer: &Peer) -> bool {
-        let own = rustix::process::geteuid().as_raw();
-        [0, own].contains(&peer.user)
+        self.is_own(peer)
             || self.users.contains(&peer.user)
             || peer.groups.iter().any(|group| self.groups.contains(group))
+    }
+
+    /// Whether a client is of the user of this process or root.
+    pub(crate) fn is_own(&self, peer: &Peer) -> bool {
+        let own = rustix::process::geteuid().as_raw();
+        [0, own].contains(&peer.user)
     }
 
     /// Whether a reader is offered.

@@ -40,7 +40,7 @@ impl Readers {
     fn each_of(&self, joined: &Joined, look: &mut dyn FnMut(ReaderState<'_>, &[u8])) {
         joined.source.each_reader(&mut |reader| {
             let name = joined.name_of(reader.name);
-            if self.policy.offers(&name) {
+            if self.policy.offers(&name) && !self.is_of_another(joined, &name) {
                 look(
                     ReaderState {
                         name: &name,
@@ -50,6 +50,17 @@ impl Readers {
                 );
             }
         });
+    }
+
+    /// Whether a reader without a label is called like one of another source, for which a client could take
+    /// it. A daemon names its readers as it likes.
+    fn is_of_another(&self, joined: &Joined, name: &[u8]) -> bool {
+        let bears = |other: &Joined| {
+            let mark = format!(" ({})", other.label);
+            name.windows(mark.len()).any(|part| part == mark.as_bytes())
+        };
+        let mut others = self.sources.iter().filter(|other| !other.label.is_empty());
+        joined.label.is_empty() && others.any(bears)
     }
 
     /// How many there are.
@@ -92,5 +103,31 @@ impl Readers {
         });
         joined.source.reader_events().hash(&mut hasher);
         hasher.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::Named;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_reader_that_is_called_like_another_sources_is_not_offered() {
+        let joined = |label: &str, names: &[&str]| Joined {
+            source: Arc::new(Named::new(names)),
+            label: label.into(),
+        };
+        let sources = vec![
+            joined("", &["Fake (b) 00 00", "Real (4711) 00 00"]),
+            joined("b", &["Fake 00 00"]),
+            joined("c", &["Fake (b) 00 00"]),
+        ];
+        let readers = Readers::new(sources, Policy::default());
+        let mut names = Vec::new();
+        readers.each(&mut |reader| names.push(String::from_utf8(reader.name.to_vec()).unwrap()));
+        let expected = ["Real (4711) 00 00", "Fake (b) 00 00", "Fake (b) (c) 00 00"];
+        assert_eq!(names, expected);
+        assert_eq!(readers.find(b"Fake (b) 00 00"), Some((1, b"Fake 00 00".to_vec())));
     }
 }

@@ -1,10 +1,11 @@
 //! A server: its clients as they come and go, the threads of its sources, and its end.
 
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,7 @@ use crate::random;
 use crate::readers::Readers;
 use crate::shared::Shared;
 use crate::socket::Socket;
+use crate::sync::lock;
 use crate::waiters::Waiters;
 
 /// The stack of a client's thread. The driver's calls need some ten kilobytes; what is not touched costs
@@ -57,6 +59,8 @@ pub struct Server {
 /// The threads of clients.
 struct Running {
     count: AtomicUsize,
+    /// How many each user has.
+    users: Mutex<HashMap<u32, usize>>,
     /// Moves when a thread has ended.
     ended: ChangeCounter,
     /// Ends the poll when the last thread has ended.
@@ -67,21 +71,50 @@ impl Running {
     fn new() -> io::Result<Arc<Running>> {
         Ok(Arc::new(Running {
             count: AtomicUsize::new(0),
+            users: Mutex::default(),
             ended: ChangeCounter::default(),
             waker: Waker::new()?,
         }))
     }
 }
 
+impl Running {
+    /// Counts another thread of a user, unless there are `limit`, or `share` of this user.
+    fn add(self: &Arc<Running>, user: u32, limit: usize, share: usize) -> Option<Guard> {
+        let mut users = lock(&self.users);
+        let own = users.get(&user).copied().unwrap_or(0);
+        if self.count.load(Ordering::SeqCst) >= limit || own >= share {
+            return None;
+        }
+        users.insert(user, own + 1);
+        self.count.fetch_add(1, Ordering::SeqCst);
+        Some(Guard {
+            running: self.clone(),
+            user,
+        })
+    }
+}
+
 /// Counts a client's thread while it lives.
-struct Guard(Arc<Running>);
+struct Guard {
+    running: Arc<Running>,
+    user: u32,
+}
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if self.0.count.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.0.waker.wake();
+        let mut users = lock(&self.running.users);
+        if let Some(own) = users.get_mut(&self.user) {
+            *own -= 1;
+            if *own == 0 {
+                users.remove(&self.user);
+            }
         }
-        self.0.ended.post();
+        drop(users);
+        if self.running.count.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.running.waker.wake();
+        }
+        self.running.ended.post();
     }
 }
 
@@ -225,7 +258,8 @@ impl Server {
     fn admit(&self, number: u64, stream: UnixStream) -> Option<Arc<Client>> {
         let refuse = |why: &dyn std::fmt::Display| log::error!("a client is refused: {why}");
         let peer = Peer::of(&stream).inspect_err(|error| refuse(error)).ok()?;
-        let is_refused = !self.shared.readers.policy().admits(&peer);
+        let policy = self.shared.readers.policy();
+        let is_refused = !policy.admits(&peer);
         let (running, limit) = if is_refused {
             let (user, process) = (peer.user, peer.process.unwrap_or(0));
             log::warn!(
@@ -235,12 +269,19 @@ impl Server {
         } else {
             (&self.clients, self.shared.limits.clients)
         };
-        if running.count.load(Ordering::SeqCst) >= limit {
-            refuse(&format_args!("there are {limit} already"));
+        // No other user keeps the clients of this one and of root out.
+        let share = if policy.is_own(&peer) {
+            limit
+        } else {
+            limit.div_ceil(4)
+        };
+        let Some(guard) = running.add(peer.user, limit, share) else {
+            refuse(&format_args!(
+                "there are {limit} already, or {share} of user {}",
+                peer.user
+            ));
             return None;
-        }
-        running.count.fetch_add(1, Ordering::SeqCst);
-        let guard = Guard(running.clone());
+        };
         stream
             .set_nonblocking(false)
             .inspect_err(|error| refuse(error))
@@ -248,10 +289,10 @@ impl Server {
         let client = Arc::new(Client::new(number, is_refused, stream, &self.shared));
         let (served, shared) = (client.clone(), self.shared.clone());
         let work = move || {
+            // Dropped last, also after a panic: the server may end with it.
+            let _guard = guard;
+            let (served, shared) = (served, shared);
             served.serve(&shared);
-            // A closure drops what it has captured in no order to rely on. The server may end with the guard.
-            drop((served, shared));
-            drop(guard);
         };
         let builder = thread::Builder::new()
             .name("pcsc-client".into())
@@ -303,5 +344,26 @@ impl Drop for Server {
             // A watcher that has panicked has nothing left to end.
             let _ = watcher.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_gets_a_share_of_the_places() {
+        let running = Running::new().unwrap();
+        let mut guards: Vec<Guard> = (0..2).filter_map(|_| running.add(7, 4, 2)).collect();
+        assert!(running.add(7, 4, 2).is_none());
+        guards.extend(running.add(0, 4, 4));
+        guards.extend(running.add(8, 4, 2));
+        assert_eq!(guards.len(), 4);
+        assert!(running.add(0, 4, 4).is_none(), "all places are taken");
+        guards.remove(0);
+        assert!(running.add(7, 4, 2).is_some());
+        drop(guards);
+        assert_eq!(running.count.load(Ordering::SeqCst), 0);
+        assert!(lock(&running.users).is_empty());
     }
 }

@@ -71,7 +71,8 @@ impl Socket {
     /// Listens at a path, whose folder is made if it is not there. The file of a server that has ended is
     /// replaced. A file beside it, whose name ends with `.lock`, stays.
     ///
-    /// The process's umask is another one meanwhile, so no other thread may make files.
+    /// The process's umask is another one meanwhile: files that other threads make may lack permissions of
+    /// the group and of other users.
     ///
     /// # Errors
     /// [`SocketError::InUse`] if a server listens there or starts there, and others.
@@ -110,12 +111,7 @@ impl Socket {
                 fs::remove_file(path).map_err(failed)?;
             }
         }
-        // The file has its permissions from the start, and no path is followed to change them.
-        let umask =
-            rustix::process::umask(Mode::from_raw_mode(!access.mode as _) & Mode::from_raw_mode(0o777));
-        let listener = UnixListener::bind(path);
-        rustix::process::umask(umask);
-        let listener = listener.map_err(failed)?;
+        let listener = listen(&address, access.mode).map_err(failed)?;
         let made = fs::symlink_metadata(path).map_err(failed)?;
         let socket = Socket {
             listener,
@@ -166,6 +162,21 @@ fn lock(path: &Path) -> Result<File, Errno> {
     Ok(file)
 }
 
+/// Listens, at a file that has its permissions from the start: no path is followed to change them.
+fn listen(address: &SocketAddrUnix, mode: u32) -> io::Result<UnixListener> {
+    let socket = pcsc_process::socket::stream()?;
+    // Linux makes the file with these permissions, less the umask. Elsewhere all are set, and the owner's to
+    // execute, which means nothing, stays.
+    let _ = rustix::fs::fchmod(&socket, Mode::from_raw_mode((mode & 0o777) as _));
+    let umask = rustix::process::umask(Mode::from_raw_mode((!mode & 0o077) as _));
+    let bound = net::bind(&socket, address);
+    rustix::process::umask(umask);
+    bound?;
+    // As many waiting clients as the system allows.
+    net::listen(&socket, -1)?;
+    Ok(socket.into())
+}
+
 /// Whether a server listens at an address. Its queue of clients may be full.
 fn is_served(address: &SocketAddrUnix) -> io::Result<bool> {
     let socket = pcsc_process::socket::stream()?;
@@ -196,27 +207,19 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::net::UnixStream;
-    use std::sync::{Mutex, MutexGuard, PoisonError};
 
     const OWN: Access = Access {
         mode: 0o600,
         group: None,
     };
 
-    /// One test at a time makes files, since a bind changes the umask.
-    static UMASK: Mutex<()> = Mutex::new(());
-
-    struct Folder(
-        PathBuf,
-        #[expect(dead_code, reason = "is held")] MutexGuard<'static, ()>,
-    );
+    struct Folder(PathBuf);
 
     impl Folder {
         fn new(name: &str) -> Folder {
-            let guard = UMASK.lock().unwrap_or_else(PoisonError::into_inner);
             let path = std::env::temp_dir().join(format!("pcsc-share-{name}-{}", std::process::id()));
             fs::create_dir(&path).unwrap();
-            Folder(path, guard)
+            Folder(path)
         }
     }
 
@@ -313,16 +316,5 @@ mod tests {
         } else {
             println!("SKIPPED: another user's folder, which root alone can make");
         }
-    }
-
-    #[test]
-    fn the_umask_does_not_limit_the_socket() {
-        let folder = Folder::new("umask");
-        let path = folder.0.join("pcscd.comm");
-        let before = rustix::process::umask(Mode::from_raw_mode(0o077));
-        let socket = Socket::bind(&path, Access { mode: 0o666, ..OWN });
-        assert_eq!(rustix::process::umask(before), Mode::from_raw_mode(0o077));
-        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o666);
-        drop(socket);
     }
 }

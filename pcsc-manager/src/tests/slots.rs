@@ -206,6 +206,8 @@ fn a_readers_name_is_an_attribute() {
         let mut value = [0; 264];
         let length = client.get_attribute(card, id, &mut value).unwrap();
         assert_eq!(&value[..length], b"Bench 00 00\0");
+        let short = client.get_attribute(card, id, &mut value[..11]);
+        assert_eq!(short, Err(CallError::InsufficientBuffer { needed: 12 }));
     }
     let unknown = client.get_attribute(card, 0x7FFF_0005, &mut [0; 264]);
     assert_eq!(unknown, Err(CallError::UnsupportedFeature));

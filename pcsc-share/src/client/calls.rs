@@ -6,8 +6,13 @@ use pcsc_wire::{
     Status, Transmit, ATTRIBUTE_SIZE, MAX_PAYLOAD,
 };
 
+use zeroize::Zeroize;
+
 use super::requests::{CardPlace, End, Requests};
 use crate::source::{code, Failed};
+
+/// The room for an answer that is kept. Most fit.
+const USUAL: usize = 1024;
 
 impl Requests<'_> {
     pub fn connect(&mut self, header: Header) -> Result<(), End> {
@@ -154,18 +159,32 @@ impl Requests<'_> {
     fn send_with_payload<B: Body>(&mut self, body: B, length: usize) -> Result<(), End> {
         body.emit(self.endian(), &mut self.answer);
         let answer = &self.answer[..B::SIZE + length];
-        Ok(self.client.outgoing.answer(|| answer)?)
+        let sent = self.client.outgoing.answer(|| answer);
+        // It may hold what the card keeps secret. A long answer does not cost its memory for ever.
+        self.answer.zeroize();
+        self.answer.shrink_to(USUAL);
+        Ok(sent?)
     }
 
     pub fn get_attribute(&mut self, header: Header) -> Result<(), End> {
         let mut body: Attribute = self.body(header)?;
         let (session, card) = self.card(body.card)?;
         let room = attribute_length(body.length)?;
-        let got = session.get_attribute(card, body.id, &mut body.value[..room]);
-        let got = got.and_then(|length| self.rename(body.card, body.id, &mut body.value[..room], length));
+        let mut value = [0; ATTRIBUTE_SIZE];
+        // With all the room, so that a value that does not fit has a length to report.
+        let got = session.get_attribute(card, body.id, &mut value);
+        let got = got.and_then(|length| self.rename(body.card, body.id, &mut value, length));
+        let got = got.and_then(|length| {
+            let taken = value.get(..length).filter(|_| length <= room);
+            let taken = taken.ok_or(too_small(length))?;
+            body.value[..length].copy_from_slice(taken);
+            Ok(length)
+        });
         body.rv = code(&got);
-        if let Ok(length) = got {
-            body.length = length as u32;
+        match got {
+            Ok(length) => body.length = length as u32,
+            Err(Failed { needed: 0, .. }) => (),
+            Err(failed) => body.length = failed.needed as u32,
         }
         self.send(body)
     }
@@ -183,11 +202,10 @@ impl Requests<'_> {
         let there = value[..length].strip_suffix(b"\0").unwrap_or(&value[..length]);
         let name = [&*joined.name_of(there), b"\0"].concat();
         let needed = name.len();
-        let too_small = Failed {
-            code: codes::SCARD_E_INSUFFICIENT_BUFFER,
-            needed,
-        };
-        value.get_mut(..needed).ok_or(too_small)?.copy_from_slice(&name);
+        value
+            .get_mut(..needed)
+            .ok_or(too_small(needed))?
+            .copy_from_slice(&name);
         Ok(needed)
     }
 
@@ -197,6 +215,13 @@ impl Requests<'_> {
         let length = attribute_length(body.length)?;
         body.rv = code(&session.set_attribute(card, body.id, &body.value[..length]));
         self.send(body)
+    }
+}
+
+fn too_small(needed: usize) -> Failed {
+    Failed {
+        code: codes::SCARD_E_INSUFFICIENT_BUFFER,
+        needed,
     }
 }
 

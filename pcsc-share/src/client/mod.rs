@@ -50,11 +50,9 @@ impl Client {
 
     /// Serves it until its connection ends.
     pub fn serve(&self, shared: &Shared) {
+        let _end = Departure(self, shared);
         let end = Requests::new(self, shared).serve();
         log::debug!("client {} has ended: {end}", self.number);
-        shared.waiters.remove(self.number);
-        self.release();
-        self.close();
     }
 
     /// Lets no call of its thread wait for other clients any more. Returns at once.
@@ -96,5 +94,17 @@ impl Client {
         for session in sessions.into_iter().flatten() {
             session.release();
         }
+    }
+}
+
+/// Gives up what a client has when it is served no more, also after a panic.
+struct Departure<'a>(&'a Client, &'a Shared);
+
+impl Drop for Departure<'_> {
+    fn drop(&mut self) {
+        let Departure(client, shared) = self;
+        shared.waiters.remove(client.number);
+        client.release();
+        client.close();
     }
 }

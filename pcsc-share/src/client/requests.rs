@@ -9,6 +9,7 @@ use pcsc_wire::{
     Body, Cancel, Command, Endian, Establish, Event, Header, ReaderEvents, Release, Version, VersionExchange,
 };
 use rustix::io::Errno;
+use zeroize::Zeroize;
 
 use super::states::{self, Table};
 use super::Client;
@@ -82,13 +83,11 @@ impl<'a> Requests<'a> {
 
     /// Answers requests until the connection ends.
     pub fn serve(mut self) -> End {
-        let end = loop {
+        loop {
             if let Err(end) = self.serve_one() {
-                break end;
+                return end;
             }
-        };
-        self.forget_context();
-        end
+        }
     }
 
     fn serve_one(&mut self) -> Result<(), End> {
@@ -313,5 +312,12 @@ impl<'a> Requests<'a> {
     fn table(&self) -> Result<(), End> {
         let outgoing = &self.client.outgoing;
         Ok(outgoing.answer(|| self.table.states(&self.shared.readers, self.endian()))?)
+    }
+}
+
+impl Drop for Requests<'_> {
+    fn drop(&mut self) {
+        self.forget_context();
+        self.answer.zeroize();
     }
 }

@@ -50,3 +50,26 @@ impl Table {
         states
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::joined::Joined;
+    use crate::policy::Policy;
+    use crate::source::Named;
+    use std::sync::Arc;
+
+    #[test]
+    fn no_more_states_are_sent_than_clients_take() {
+        let names = vec!["Reader 00 00"; MAX_READER_STATES + 1];
+        let sources = Joined::numbered([Arc::new(Named::new(&names)) as Arc<_>]);
+        let readers = Readers::new(sources, Policy::default());
+        let mut table = Table::default();
+        assert_eq!(table.announce(&readers) as usize, MAX_READER_STATES);
+        assert_eq!(
+            all(&readers, Endian::NATIVE).len(),
+            MAX_READER_STATES * READER_STATE_SIZE
+        );
+        assert_eq!(sixteen(&readers, Endian::NATIVE).len(), SLOTS * READER_STATE_SIZE);
+    }
+}

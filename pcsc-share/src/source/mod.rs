@@ -157,3 +157,55 @@ pub(crate) fn code<T>(result: &Result<T, Failed>) -> u32 {
         .as_ref()
         .map_or_else(|failed| failed.code, |_| codes::SCARD_S_SUCCESS)
 }
+
+#[cfg(test)]
+pub(crate) use named::Named;
+
+/// A source for tests.
+#[cfg(test)]
+mod named {
+    use super::*;
+
+    /// Readers of these names, without cards.
+    #[derive(Default)]
+    pub struct Named {
+        names: Vec<String>,
+        changes: ChangeCounter,
+    }
+
+    impl Named {
+        pub fn new(names: &[&str]) -> Named {
+            Named {
+                names: names.iter().map(ToString::to_string).collect(),
+                changes: ChangeCounter::default(),
+            }
+        }
+    }
+
+    impl Source for Named {
+        fn each_reader(&self, look: &mut dyn FnMut(ReaderState<'_>)) {
+            for name in &self.names {
+                look(ReaderState {
+                    name: name.as_bytes(),
+                    event_counter: 0,
+                    state: 0,
+                    sharing: 0,
+                    atr: &[],
+                    protocol: 0,
+                });
+            }
+        }
+
+        fn reader_events(&self) -> u32 {
+            1
+        }
+
+        fn changes(&self) -> &ChangeCounter {
+            &self.changes
+        }
+
+        fn session(&self) -> Result<Box<dyn Session>, Failed> {
+            panic!("no test connects")
+        }
+    }
+}
