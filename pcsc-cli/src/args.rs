@@ -289,7 +289,7 @@ A SOURCE is one of
 
 The readers of several sources are one list. Those of the first source keep their names, and the others' have \
 (source 2) and so on in them, so that each name is the same whichever sources are there; LABEL=SOURCE puts \
-(LABEL) there instead, and with an empty label nothing.
+(LABEL) there instead, and with an empty label nothing. No two sources have one label.
 
 Clients are all programs with a libpcsclite of pcsc-lite 1.8.4 to 2.5. They find the server where PCSCLITE_CSOCK_NAME \
 names its socket, and without it where the socket is pcscd's. Those on this project's library find the user's socket, too.

@@ -1,7 +1,9 @@
 //! `pcsc share`: serves readers to other programs.
 
-use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::{SocketAddr, UnixStream};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pcsc_process::activation;
@@ -19,6 +21,7 @@ pub fn run(global: &Global, arguments: &Share) -> Result<(), Problem> {
     global.refuse("pcsc share", &["--json", "--backend"])?;
     let failed = |what: &str, error: std::io::Error| Problem::new(Exit::Failed, format!("{what}: {error}."));
     let policy = policy(global, arguments)?;
+    let named = named(&arguments.sources)?;
     // Before any thread starts, and before there is anything to clean up.
     let (sender, end) = UnixStream::pair().map_err(|error| failed("There is no descriptor", error))?;
     for signal in [SIGTERM, SIGINT] {
@@ -32,8 +35,9 @@ pub fn run(global: &Global, arguments: &Share) -> Result<(), Problem> {
         Some(socket) => Socket::inherited(socket.into()),
         None => listen(path(global)?, access(arguments, &policy)?)?,
     };
-    let sources = arguments.sources.iter().zip(1..);
-    let sources = sources.map(|(argument, number)| join(argument, number));
+    let own = socket.listener().local_addr().ok();
+    let own = own.as_ref().and_then(SocketAddr::as_pathname);
+    let sources = named.into_iter().map(|(label, name)| join(label, name, own));
     let options = Options {
         policy,
         ..Options::default()
@@ -98,23 +102,58 @@ fn listen(path: PathBuf, access: Access) -> Result<Socket, Problem> {
     Ok(socket)
 }
 
-/// A source and its label, as the argument of this number names them.
-fn join(argument: &str, number: usize) -> Result<Joined, Problem> {
-    let (label, source) = match argument.split_once('=') {
+/// The labels of sources and their names.
+fn named(arguments: &[String]) -> Result<Vec<(String, &str)>, Problem> {
+    let mut sources: Vec<(String, &str)> = Vec::new();
+    for (argument, number) in arguments.iter().zip(1..) {
+        let (label, name) = named_by(argument, number)?;
+        // Readers of two sources could have the same name.
+        if sources.iter().any(|(other, _)| *other == label) {
+            let text = format!("Another source has the label {label:?} of {argument:?}.");
+            return Err(Problem::new(Exit::Usage, text).advise("LABEL=SOURCE gives a source another one."));
+        }
+        sources.push((label, name));
+    }
+    Ok(sources)
+}
+
+/// The label of a source and its name, as the argument of this number has them.
+fn named_by(argument: &str, number: usize) -> Result<(String, &str), Problem> {
+    let (label, name) = match argument.split_once('=') {
         // The = is a part of what the source is called.
         Some((label, _)) if label.contains(':') => (None, argument),
-        Some((label, source)) => (Some(label), source),
+        Some((label, name)) => (Some(label), name),
         None => (None, argument),
     };
-    let is_plain = |label: &str| label.bytes().all(|byte| (b' '..=b'~').contains(&byte)) && label.len() <= 40;
+    // With a parenthesis one label could end like another one.
+    let is_letter = |byte: u8| (b' '..=b'~').contains(&byte) && !b"()".contains(&byte);
+    let is_plain = |label: &str| label.bytes().all(is_letter) && label.len() <= 40;
     if !label.is_none_or(is_plain) {
-        let text = format!("The label of {argument:?} is not one of up to 40 ASCII characters.");
+        let text =
+            format!("The label of {argument:?} is not one of up to 40 ASCII characters without parentheses.");
+        return Err(Problem::new(Exit::Usage, text));
+    }
+    let label = label.map_or_else(|| Joined::default_label(number), str::to_owned);
+    Ok((label, name))
+}
+
+/// A source with its label. `own` is the server's socket.
+fn join(label: String, name: &str, own: Option<&Path>) -> Result<Joined, Problem> {
+    let upstream = name.strip_prefix("daemon:").map(Path::new);
+    if upstream.zip(own).is_some_and(|(one, other)| is_same(one, other)) {
+        let text = format!("{name} is this server's own socket.");
         return Err(Problem::new(Exit::Usage, text));
     }
     Ok(Joined {
-        source: open(source)?,
-        label: label.map_or_else(|| Joined::default_label(number), str::to_owned),
+        source: open(name)?,
+        label,
     })
+}
+
+/// Whether two paths lead to one file.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let file = |path: &Path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+    file(one).is_some_and(|one| Some(one) == file(other))
 }
 
 /// A source of readers, by its name.
@@ -147,5 +186,33 @@ fn allow_descriptors() {
     };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         log::warn!("the limit of descriptors stays at {:?}: {error}", limit.current);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_tell_the_sources_apart() {
+        let labels = |arguments: &[&str]| {
+            let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+            let named = named(&arguments).map_err(|problem| problem.to_string());
+            named.map(|named| named.into_iter().map(|(label, _)| label).collect::<Vec<_>>())
+        };
+        assert_eq!(
+            labels(&["usb", "sim:a=b", "x=usb"]).unwrap(),
+            ["", "source 2", "x"]
+        );
+        assert_eq!(labels(&["x=usb", "=sim:"]).unwrap(), ["x", ""]);
+        for refused in [
+            &["x=usb", "x=sim:"][..],
+            &["usb", "=sim:"],
+            &["source 2=usb", "sim:"],
+            &["x)=usb"],
+            &["x\t=usb"],
+        ] {
+            assert!(labels(refused).is_err(), "{refused:?}");
+        }
     }
 }

@@ -108,3 +108,73 @@ impl Drop for Departure<'_> {
         client.close();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contexts::Contexts;
+    use crate::joined::Joined;
+    use crate::limits::Limits;
+    use crate::policy::Policy;
+    use crate::readers::Readers;
+    use crate::source::Named;
+    use crate::waiters::Waiters;
+    use pcsc_wire::{Body, Command, Connect, Endian, Establish, Header, NAME_SIZE};
+    use std::io::{Read, Write};
+    use std::sync::atomic::AtomicU32;
+
+    fn request<B: Body>(command: Command, body: B) -> Vec<u8> {
+        let mut bytes = vec![0; B::SIZE];
+        body.emit(Endian::NATIVE, &mut bytes);
+        [
+            &Header::new(command, B::SIZE).to_bytes(Endian::NATIVE)[..],
+            &bytes,
+        ]
+        .concat()
+    }
+
+    #[test]
+    fn a_client_whose_thread_panics_gives_up_what_it_has() {
+        let source = Arc::new(Named::new(&["Reader"])) as Arc<_>;
+        let shared = Shared {
+            readers: Readers::new(Joined::numbered([source]), Policy::default()),
+            waiters: Waiters::default(),
+            contexts: Contexts::default(),
+            limits: Limits::default(),
+            last_card: AtomicU32::new(0),
+        };
+        let (mut stream, server) = UnixStream::pair().unwrap();
+        let client = Client::new(7, false, server, &shared);
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| client.serve(&shared));
+            let body = Establish {
+                scope: 2,
+                context: 0,
+                rv: 0,
+            };
+            stream
+                .write_all(&request(Command::EstablishContext, body))
+                .unwrap();
+            let mut answer = [0; Establish::SIZE];
+            stream.read_exact(&mut answer).unwrap();
+            let context = Establish::parse(&answer, Endian::NATIVE).unwrap().context;
+            assert_eq!(shared.contexts.client(context), Some(7));
+            let mut reader = [0; NAME_SIZE];
+            reader[..6].copy_from_slice(b"Reader");
+            let body = Connect {
+                context,
+                reader,
+                share: 2,
+                protocols: 3,
+                card: 0,
+                active: 0,
+                rv: 0,
+            };
+            // The source has no sessions, and panics.
+            stream.write_all(&request(Command::Connect, body)).unwrap();
+            assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+            assert!(thread.join().is_err());
+            assert_eq!(shared.contexts.client(context), None);
+        });
+    }
+}

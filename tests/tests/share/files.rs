@@ -22,6 +22,20 @@ fn a_second_server_does_not_replace_the_first() {
 }
 
 #[test]
+fn a_server_is_not_its_own_source() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("pcscd.comm");
+    let mut command = Command::new(artifacts::binary("pcsc-cli", "pcsc"));
+    command.arg("--socket").arg(&socket).arg("share");
+    command.arg(format!("daemon:{}", folder.path().join("./pcscd.comm").display()));
+    let output = run(&mut command, LIMIT);
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{log}");
+    assert!(log.contains("this server's own socket"), "{log}");
+    assert!(!socket.exists());
+}
+
+#[test]
 fn a_server_that_was_killed_is_replaced() {
     let mut share = Share::start_with(&["sim:"]);
     share.kill();

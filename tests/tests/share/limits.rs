@@ -132,6 +132,30 @@ fn nonsense_ends_the_connection_of_its_client_alone() {
 }
 
 #[test]
+fn an_attribute_that_does_not_fit_has_a_length() {
+    const SYSTEM_NAME: u32 = 0x7FFF_0004;
+    const INSUFFICIENT_BUFFER: u32 = 0x8010_0008;
+    let served = Served::start(Limits::default());
+    let (mut client, card) = served.connected();
+    let needed = READER.len() as u32 + 1;
+    for (length, rv) in [
+        (0, INSUFFICIENT_BUFFER),
+        (needed - 1, INSUFFICIENT_BUFFER),
+        (needed, 0),
+    ] {
+        let body = Attribute {
+            card,
+            id: SYSTEM_NAME,
+            value: [0; 264],
+            length,
+            rv: 0,
+        };
+        let got = client.call(Command::GetAttrib, body);
+        assert_eq!((got.rv, got.length), (rv, needed), "room for {length}");
+    }
+}
+
+#[test]
 fn slow_clients_are_closed_and_keep_nobody_waiting() {
     let served = Served::start(Limits {
         patience: Duration::from_millis(300),

@@ -26,9 +26,7 @@ impl Listeners {
     /// environment (`sudo -E`) gets none.
     pub fn user_socket() -> Option<PathBuf> {
         let folder = env::var("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty())?;
-        let socket = PathBuf::from(folder).join("pcsc/pcscd.comm");
-        let file = std::fs::metadata(&socket).ok()?;
-        (file.uid() == rustix::process::geteuid().as_raw()).then_some(socket)
+        socket_of(Path::new(&folder), rustix::process::geteuid().as_raw())
     }
 
     /// Whether there is a file that was not there before.
@@ -36,6 +34,19 @@ impl Listeners {
         let has_come = |now: Option<Listener>, before| now.is_some() && now != before;
         has_come(self.system, before.system) || has_come(self.user, before.user)
     }
+}
+
+/// The user's socket in a runtime folder, if the user has made all on the way to it. The owner of a symbolic
+/// link chooses where it leads, such as to a socket of this user's that another program serves.
+fn socket_of(folder: &Path, user: u32) -> Option<PathBuf> {
+    let own = folder.join("pcsc");
+    let socket = own.join("pcscd.comm");
+    let is_users = |path: &Path| {
+        let file = std::fs::symlink_metadata(path);
+        file.is_ok_and(|file| file.uid() == user && !file.is_symlink())
+    };
+    let is_own = is_users(folder) && is_users(&own) && is_users(&socket);
+    is_own.then_some(socket)
 }
 
 /// The file at a socket's path. A daemon that starts creates a new one.
@@ -54,5 +65,36 @@ impl Listener {
             inode: file.ino(),
             changed: (file.ctime(), file.ctime_nsec()),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn the_users_socket_is_reached_through_the_users_folders_alone() {
+        let base = std::env::temp_dir().join(format!("pcsc-client-listener-{}", std::process::id()));
+        let folder = base.join("run");
+        let own = folder.join("pcsc");
+        fs::create_dir_all(&own).unwrap();
+        let user = fs::metadata(&folder).unwrap().uid();
+        assert_eq!(socket_of(&folder, user), None);
+        let _listener = UnixListener::bind(own.join("pcscd.comm")).unwrap();
+        assert_eq!(socket_of(&folder, user), Some(own.join("pcscd.comm")));
+        assert_eq!(socket_of(&folder, user + 1), None);
+
+        let links = base.join("links");
+        fs::create_dir_all(links.join("socket/pcsc")).unwrap();
+        fs::create_dir(links.join("folder")).unwrap();
+        symlink(&folder, links.join("run")).unwrap();
+        symlink(&own, links.join("folder/pcsc")).unwrap();
+        symlink(own.join("pcscd.comm"), links.join("socket/pcsc/pcscd.comm")).unwrap();
+        let found = ["run", "folder", "socket"].map(|name| socket_of(&links.join(name), user));
+        fs::remove_dir_all(&base).unwrap();
+        assert_eq!(found, [None, None, None]);
     }
 }
