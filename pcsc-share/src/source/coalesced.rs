@@ -4,8 +4,8 @@ use std::sync::{Condvar, Mutex, PoisonError};
 
 use crate::sync::lock;
 
-/// What is looked up at another place, which takes a round trip. Callers share the results of looks: each gets
-/// that of a look which has begun after its call, so `n` callers at a time cost at most two looks.
+/// What is looked up at another place, which takes a round trip. Callers share the results of looks: each
+/// gets that of a look which has begun after its call, so `n` callers at a time cost at most two looks.
 pub struct Coalesced<T> {
     state: Mutex<State<T>>,
     ended: Condvar,

@@ -33,8 +33,8 @@ const LIMIT: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// The most readers that are taken from a daemon. pcscd has 16; a daemon may announce 4,096, and each client's
-/// look would pass on that many.
+/// The most readers that are taken from a daemon. pcscd has 16; a daemon may announce 4,096, and each
+/// client's look would pass on that many.
 const READERS: usize = 255;
 
 /// The size in bytes of a client's protocol control information. No daemon looks at it.

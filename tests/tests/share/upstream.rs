@@ -90,6 +90,18 @@ fn clients_of_all_versions_use_daemons_of_all_versions() {
 }
 
 #[test]
+fn no_more_than_255_readers_are_taken_from_a_daemon() {
+    let daemon = Scripted::start(Script {
+        readers: 300,
+        slots: 300,
+        ..Script::new(6)
+    });
+    let share = Share::start_with(&[&source(daemon.path())]);
+    let names = list(&context(&share));
+    assert_eq!(names.len(), 255, "{names:?}");
+}
+
+#[test]
 fn programs_use_pcscd_through_the_server() {
     let pcscd = Pcscd::start(1);
     pcscd.reader(0).insert(atr::T1);
