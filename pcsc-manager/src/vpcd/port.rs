@@ -4,16 +4,20 @@
 //! card's power, more are a command APDU. Only a request for the ATR and a command are answered.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::net::UnixStream;
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use pcsc_process::Waker;
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
 use crate::slot::SlotError;
 use crate::sync::lock;
+
+#[cfg(test)]
+mod tests;
 
 /// Where vsmartcard's driver waits for its first card.
 pub const DEFAULT_PORT: u16 = 35963;
@@ -23,18 +27,29 @@ pub const DEFAULT_PORT: u16 = 35963;
 const FIRST_CARD: Duration = Duration::from_secs(1);
 /// How long a card may take for the rest of a message, and to take one.
 const MESSAGE_LIMIT: Duration = Duration::from_secs(10);
-/// When to try again to accept a card.
+/// When to look again at a socket that is ready, but cannot be used now.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
 /// The longest message.
 const LONGEST: usize = HEADER + 0xFFFF;
 /// The length's length.
 const HEADER: usize = 2;
 
-/// The end of a connection, without what it has left to read. Other systems report it without being asked.
-#[cfg(any(target_os = "linux", target_os = "android"))]
+/// The event by which the end of a connection is noticed.
+#[cfg(any(
+    target_os = "linux",
+    target_os = "android",
+    target_os = "freebsd",
+    target_os = "illumos"
+))]
 const HANG_UP: PollFlags = PollFlags::RDHUP;
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-const HANG_UP: PollFlags = PollFlags::HUP;
+/// The event by which the end of a connection is noticed. It reports data as well.
+#[cfg(not(any(
+    target_os = "linux",
+    target_os = "android",
+    target_os = "freebsd",
+    target_os = "illumos"
+)))]
+const HANG_UP: PollFlags = PollFlags::IN;
 
 /// A request of one byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,14 +64,17 @@ pub enum Control {
 /// A port for one card at a time. Other cards that connect meanwhile wait, as with vsmartcard's driver.
 pub struct Port {
     address: SocketAddr,
+    /// How long the first look waits for the first card.
+    pub first_card: Duration,
     state: Mutex<State>,
-    /// A byte from the first to the second ends a wait.
-    wakers: io::Result<(UnixStream, UnixStream)>,
+    /// Ends a wait.
+    waker: rustix::io::Result<Waker>,
 }
 
 #[derive(Default)]
 struct State {
-    listener: Option<TcpListener>,
+    /// Its own count of references: at a wait there may be no file descriptor left for a clone.
+    listener: Option<Arc<TcpListener>>,
     /// Until when the first card is waited for.
     patience: Option<Instant>,
     card: Option<Arc<Connection>>,
@@ -69,6 +87,8 @@ struct State {
 pub struct Connection {
     stream: TcpStream,
     exchange: Mutex<Exchange>,
+    /// No request is begun any more.
+    is_stopped: AtomicBool,
 }
 
 struct Exchange {
@@ -85,8 +105,9 @@ impl Port {
     pub fn new(address: SocketAddr) -> Port {
         Port {
             address,
+            first_card: FIRST_CARD,
             state: Mutex::default(),
-            wakers: UnixStream::pair(),
+            waker: Waker::new(),
         }
     }
 
@@ -107,8 +128,8 @@ impl Port {
         if state.listener.is_none() {
             let listener = TcpListener::bind(self.address)?;
             listener.set_nonblocking(true)?;
-            state.patience = Some(Instant::now() + FIRST_CARD);
-            state.listener = Some(listener);
+            state.patience = Some(Instant::now() + self.first_card);
+            state.listener = Some(Arc::new(listener));
             drop(state);
             // The thread that waits for cards waits at this port from now on.
             self.wake();
@@ -125,7 +146,7 @@ impl Port {
         let mut state = lock(&self.state);
         state.look();
         if let Some(until) = state.patience.take() {
-            if let Some(Ok(listener)) = state.listener.as_ref().map(TcpListener::try_clone) {
+            if let Some(listener) = state.listener.clone() {
                 drop(state);
                 wait(&mut [PollFd::new(&listener, PollFlags::IN)], Some(until));
                 state = lock(&self.state);
@@ -138,18 +159,20 @@ impl Port {
     /// Throws a card out that does not keep to the protocol.
     pub fn throw_out(&self, card: &Arc<Connection>) {
         let mut state = lock(&self.state);
-        state.card.take_if(|there| Arc::ptr_eq(there, card));
+        if state.card.take_if(|there| Arc::ptr_eq(there, card)).is_some() {
+            card.close();
+        }
     }
 
     /// Blocks until a card comes or goes, or until the wait is ended. Returns whether the port is in use
     /// still.
     pub fn wait(&self) -> bool {
-        let Ok((_, woken)) = &self.wakers else {
+        let Ok(waker) = &self.waker else {
             return false;
         };
-        let mut cannot_accept = false;
+        let mut is_paused = false;
         loop {
-            let (listener, card) = {
+            let (before, listener, card) = {
                 let mut state = lock(&self.state);
                 if state.is_stopped {
                     return false;
@@ -159,62 +182,65 @@ impl Port {
                 }
                 // With a card in, the next one waits.
                 let listener = state.listener.as_ref().filter(|_| state.card.is_none());
-                (
-                    listener.and_then(|listener| listener.try_clone().ok()),
-                    state.card.clone(),
-                )
+                (state.cards(), listener.cloned(), state.card.clone())
             };
-            let mut polled = vec![PollFd::new(woken, PollFlags::IN)];
-            if let Some(card) = &card {
-                polled.push(PollFd::new(&card.stream, HANG_UP));
-            } else if let (Some(listener), false) = (&listener, cannot_accept) {
-                polled.push(PollFd::new(listener, PollFlags::IN));
+            let mut polled = vec![PollFd::new(waker, PollFlags::IN)];
+            match (&card, &listener) {
+                _ if is_paused => (),
+                (Some(card), _) => polled.push(PollFd::new(&card.stream, HANG_UP)),
+                (None, Some(listener)) => polled.push(PollFd::new(listener, PollFlags::IN)),
+                (None, None) => (),
             }
-            wait(&mut polled, cannot_accept.then(|| Instant::now() + TRY_AGAIN));
+            wait(&mut polled, is_paused.then(|| Instant::now() + TRY_AGAIN));
             if !polled[0].revents().is_empty() {
-                let mut woken = woken;
-                // It fails at the end of the port alone.
-                let _ = woken.read(&mut [0; 64]);
+                waker.clear();
                 return !lock(&self.state).is_stopped;
             }
             let is_ready = polled.get(1).is_some_and(|fd| !fd.revents().is_empty());
-            if let (Some(card), true) = (&card, is_ready) {
-                self.throw_out(card);
+            let mut state = lock(&self.state);
+            state.look();
+            // Another thread may have looked first.
+            if state.cards() != before {
                 return true;
             }
-            // Where a card waits and cannot be accepted, for lack of a file descriptor, this thread must not
-            // spin.
-            let changed = lock(&self.state).look();
-            if changed {
-                return true;
-            }
-            cannot_accept = is_ready;
+            // A card waits and cannot be accepted, for lack of a file descriptor, or the card has sent data
+            // that nobody reads now. This thread must not spin.
+            is_paused = is_ready;
         }
     }
 
     /// Ends the wait that is going on, or the next one.
     pub fn wake(&self) {
-        if let Ok((mut waker, _)) = self.wakers.as_ref().map(|(waker, woken)| (waker, woken)) {
-            // It fails at the end of the port alone.
-            let _ = waker.write_all(&[1]);
+        if let Ok(waker) = &self.waker {
+            waker.wake();
         }
     }
 
-    /// Ends all waits.
+    /// Ends all waits, for the card's answer as well.
     pub fn stop(&self) {
-        lock(&self.state).is_stopped = true;
+        let mut state = lock(&self.state);
+        state.is_stopped = true;
+        if let Some(card) = &state.card {
+            card.stop();
+        }
+        drop(state);
         self.wake();
     }
 }
 
 impl State {
+    /// Whether there is a card, and how many there were.
+    fn cards(&self) -> (bool, u64) {
+        (self.card.is_some(), self.count)
+    }
+
     /// Notes a card that has come or gone. Returns whether one has.
     fn look(&mut self) -> bool {
-        let before = (self.card.is_some(), self.count);
-        if self.card.as_ref().is_some_and(|card| card.has_ended()) {
-            self.card = None;
+        let before = self.cards();
+        if let Some(card) = self.card.take_if(|card| card.has_ended()) {
+            card.close();
         }
-        while let (None, Some(listener)) = (&self.card, &self.listener) {
+        while let (None, Some(listener), false) = (&self.card, &self.listener, self.is_stopped) {
             let Ok((stream, _)) = listener.accept() else {
                 break;
             };
@@ -229,7 +255,7 @@ impl State {
                 self.patience = None;
             }
         }
-        before != (self.card.is_some(), self.count)
+        before != self.cards()
     }
 }
 
@@ -243,14 +269,29 @@ impl Connection {
         Connection {
             stream,
             exchange: Mutex::new(exchange),
+            is_stopped: AtomicBool::new(false),
         }
     }
 
     /// Whether the other end has closed the connection.
     fn has_ended(&self) -> bool {
-        let mut polled = [PollFd::new(&self.stream, HANG_UP)];
-        wait(&mut polled, Some(Instant::now()));
-        !polled[0].revents().is_empty()
+        has_ended(&self.stream, HANG_UP)
+    }
+
+    /// Ends the connection. Dropping it is not enough where a child of `fork` has it too.
+    fn close(&self) {
+        // The other end may have closed it.
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+
+    /// Ends the request in progress, if there is one, and begins no other. The card can still be told to
+    /// power off.
+    fn stop(&self) {
+        self.is_stopped.store(true, Ordering::SeqCst);
+        // A request that locks this later sees the flag.
+        if self.exchange.try_lock().is_err() {
+            self.close();
+        }
     }
 
     /// Sends a request that has no answer.
@@ -267,6 +308,9 @@ impl Connection {
     /// card that has ended or does not keep to the protocol.
     pub fn ask(&self, request: &[u8], answer: &mut [u8], deadline: Instant) -> Result<usize, SlotError> {
         let mut exchange = lock(&self.exchange);
+        if self.is_stopped.load(Ordering::SeqCst) {
+            return Err(SlotError::NoCard);
+        }
         // Bytes that nothing has asked for would be taken for the answer.
         if exchange.owed == 0 && exchange.read(&self.stream).is_ok() {
             return Err(SlotError::NoCard);
@@ -390,6 +434,23 @@ impl Exchange {
         self.buffer.copy_within(length..self.filled, 0);
         self.filled -= length;
         self.owed = self.owed.saturating_sub(1);
+    }
+}
+
+/// Whether the other end of a connection has closed it, by an event that reports it and perhaps data too.
+/// With data before the end, [`PollFlags::IN`] does not say.
+fn has_ended(stream: &TcpStream, event: PollFlags) -> bool {
+    let mut polled = [PollFd::new(stream, event)];
+    wait(&mut polled, Some(Instant::now()));
+    if polled[0].revents().is_empty() {
+        return false;
+    }
+    if !event.contains(PollFlags::IN) {
+        return true;
+    }
+    match stream.peek(&mut [0]) {
+        Ok(length) => length == 0,
+        Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
     }
 }
 

@@ -62,7 +62,11 @@ fn a_port_that_another_process_has_is_a_busy_reader_until_it_is_free() {
 
 #[test]
 fn the_first_look_waits_for_a_card() {
-    let reader = VpcdReader::new([Port::default_address(0)]);
+    let mut port = Port::new(Port::default_address(0));
+    port.first_card = Duration::from_secs(60);
+    let reader = VpcdReader {
+        ports: vec![Arc::new(port)],
+    };
     let address = reader.open().unwrap()[0];
     let mut slot = slot(&reader);
     let card = std::thread::spawn(move || std::net::TcpStream::connect(address));
