@@ -1,21 +1,32 @@
 //! Simulated readers that another program plays behind a socket, with their cards: see [`pcsc_sim::control`].
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use pcsc_process::Waker;
 use pcsc_sim::control::{self, CardPresence, Change, Fault, ListedReader, ReaderList, Request, SlotClient};
 use rustix::event::{poll, PollFd, PollFlags};
 use rustix::io::Errno;
 
 use crate::bus::{Bus, BusEvent};
 use crate::error::StartError;
-use crate::slot::{FoundReader, Powered, Presence, Slot, SlotError, SlotEvent, Watch};
+use crate::slot::{earlier, FoundReader, Powered, Presence, Slot, SlotError, SlotEvent, Watch};
 use crate::sync::lock;
+
+#[cfg(test)]
+mod tests;
+
+/// How long the server may take for a request that is no exchange. A reset takes longest.
+const LIMIT: Duration = Duration::from_secs(30);
+/// How long it may work on an exchange. The driver of real readers has the same limit.
+const EXCHANGE_LIMIT: Duration = Duration::from_secs(600);
+/// How long it may take for a request, such as to power down, once the watch was stopped.
+const LAST_LIMIT: Duration = Duration::from_secs(1);
 
 fn slot_error(fault: Fault) -> SlotError {
     match fault {
@@ -60,13 +71,15 @@ impl RemoteBus {
     fn found(&self, reader: ListedReader) -> FoundReader {
         let slots = (0..reader.slots.max(1)).map(|slot| {
             let watch = control::watch(&self.path, reader.number, slot);
+            let current = Arc::new(Mutex::default());
             let slot = RemoteSlot {
                 path: self.path.clone(),
                 reader: reader.number,
                 slot,
                 client: None,
+                current: current.clone(),
             };
-            let watch = RemoteWatch::new(watch);
+            let watch = RemoteWatch::new(watch, current);
             (Box::new(slot) as Box<dyn Slot>, Arc::new(watch) as Arc<dyn Watch>)
         });
         FoundReader {
@@ -99,33 +112,44 @@ struct RemoteWatch {
     stream: io::Result<UnixStream>,
     /// A byte has asked, and none has answered yet.
     has_asked: AtomicBool,
-    /// A byte from the first to the second ends a wait.
-    wakers: io::Result<(UnixStream, UnixStream)>,
+    /// Ends a wait.
+    waker: rustix::io::Result<Waker>,
+    current: Arc<Mutex<Current>>,
+}
+
+/// What a slot and its watch share: the request in progress.
+#[derive(Default)]
+struct Current {
+    /// Ends it.
+    stopper: Option<control::Stopper>,
+    /// The watch was stopped: the reader is about to be ended.
+    is_stopped: bool,
 }
 
 impl RemoteWatch {
-    fn new(stream: io::Result<UnixStream>) -> RemoteWatch {
+    fn new(stream: io::Result<UnixStream>, current: Arc<Mutex<Current>>) -> RemoteWatch {
         RemoteWatch {
             stream,
             has_asked: AtomicBool::new(false),
-            wakers: UnixStream::pair(),
+            waker: Waker::new(),
+            current,
         }
     }
 
     fn try_wait(&self) -> io::Result<SlotEvent> {
         let failed = |error: &io::Error| io::Error::from(error.kind());
         let mut stream = self.stream.as_ref().map_err(failed)?;
-        let mut woken = &self.wakers.as_ref().map_err(failed)?.1;
+        let waker = self.waker.as_ref().map_err(|error| *error)?;
         if !self.has_asked.swap(true, Ordering::Relaxed) {
-            stream.write_all(&[1])?;
+            control::send_all(stream, &[1])?;
         }
         let mut polled = [
             PollFd::new(stream, PollFlags::IN),
-            PollFd::new(woken, PollFlags::IN),
+            PollFd::new(waker, PollFlags::IN),
         ];
         while let Err(Errno::INTR) = poll(&mut polled, None) {}
         if !polled[1].revents().is_empty() {
-            woken.read_exact(&mut [0])?;
+            waker.clear();
             return Ok(SlotEvent::Card);
         }
         let mut change = [0];
@@ -145,9 +169,8 @@ impl Watch for RemoteWatch {
     }
 
     fn wake(&self) {
-        if let Ok((mut waker, _)) = self.wakers.as_ref().map(|(waker, woken)| (waker, woken)) {
-            // It fails at the end of the reader alone.
-            let _ = waker.write_all(&[1]);
+        if let Ok(waker) = &self.waker {
+            waker.wake();
         }
     }
 
@@ -155,6 +178,11 @@ impl Watch for RemoteWatch {
         if let Ok(stream) = &self.stream {
             // It may have ended before.
             let _ = stream.shutdown(Shutdown::Both);
+        }
+        let mut current = lock(&self.current);
+        current.is_stopped = true;
+        if let Some(stopper) = &current.stopper {
+            stopper.stop();
         }
     }
 }
@@ -165,33 +193,74 @@ struct RemoteSlot {
     slot: u8,
     /// The connection, which is the claim on the slot.
     client: Option<SlotClient>,
+    current: Arc<Mutex<Current>>,
 }
 
 impl RemoteSlot {
-    fn ask(&mut self, request: &Request<'_>) -> Result<Vec<u8>, SlotError> {
-        let asked = self.try_ask(request).map_err(|_| SlotError::NoDevice)?;
-        asked.map_err(slot_error)
+    fn ask(
+        &mut self,
+        request: &Request<'_>,
+        deadline: Option<Instant>,
+        limit: Duration,
+    ) -> Result<Vec<u8>, SlotError> {
+        let (until, is_callers) = earlier(deadline, limit);
+        let asked = self.try_ask(request, until);
+        lock(&self.current).stopper = None;
+        asked
+            .map(|answer| answer.map_err(slot_error))
+            .unwrap_or_else(|error| {
+                // What comes over this connection from now on would be taken for the answer to another
+                // request.
+                self.give_back();
+                Err(match error.kind() {
+                    io::ErrorKind::TimedOut if is_callers => SlotError::TimedOut,
+                    _ => SlotError::NoDevice,
+                })
+            })
     }
 
-    fn try_ask(&mut self, request: &Request<'_>) -> io::Result<Result<Vec<u8>, Fault>> {
+    fn try_ask(&mut self, request: &Request<'_>, until: Instant) -> io::Result<Result<Vec<u8>, Fault>> {
         let client = match &mut self.client {
             Some(client) => client,
             none => none.insert(SlotClient::connect(&self.path, self.reader, self.slot)?),
         };
-        client.ask(request)
+        let stopper = client.stopper()?;
+        let until = {
+            let mut current = lock(&self.current);
+            current.stopper = Some(stopper);
+            match current.is_stopped {
+                true => until.min(Instant::now() + LAST_LIMIT),
+                false => until,
+            }
+        };
+        client.ask(request, until)
     }
 
-    fn ask_into(&mut self, request: &Request<'_>, room: &mut [u8]) -> Result<usize, SlotError> {
-        let answer = self.ask(request)?;
-        let room = room.get_mut(..answer.len()).ok_or(SlotError::BufferTooSmall)?;
-        room.copy_from_slice(&answer);
-        Ok(answer.len())
+    /// A request that is no exchange.
+    fn ask_soon(&mut self, request: &Request<'_>) -> Result<Vec<u8>, SlotError> {
+        self.ask(request, None, LIMIT)
     }
+
+    fn exchange(
+        &mut self,
+        request: &Request<'_>,
+        room: &mut [u8],
+        deadline: Option<Instant>,
+    ) -> Result<usize, SlotError> {
+        copy(&self.ask(request, deadline, EXCHANGE_LIMIT)?, room)
+    }
+}
+
+/// Copies an answer to where there may not be room for it. Returns its length.
+fn copy(answer: &[u8], room: &mut [u8]) -> Result<usize, SlotError> {
+    let room = room.get_mut(..answer.len()).ok_or(SlotError::BufferTooSmall)?;
+    room.copy_from_slice(answer);
+    Ok(room.len())
 }
 
 impl Slot for RemoteSlot {
     fn presence(&mut self) -> Result<Presence, SlotError> {
-        let presence = self.ask(&Request::Presence)?;
+        let presence = self.ask_soon(&Request::Presence)?;
         Ok(match presence.first().copied().map(CardPresence::of_code) {
             Some(CardPresence::Present) => Presence::Present,
             Some(CardPresence::Replaced) => Presence::Replaced,
@@ -199,8 +268,9 @@ impl Slot for RemoteSlot {
         })
     }
 
-    fn power_up(&mut self, warm: bool, _deadline: Option<Instant>) -> Result<Powered, SlotError> {
-        match self.ask(&Request::PowerUp { is_warm: warm })?.as_slice() {
+    fn power_up(&mut self, warm: bool, deadline: Option<Instant>) -> Result<Powered, SlotError> {
+        let request = Request::PowerUp { is_warm: warm };
+        match self.ask(&request, deadline, LIMIT)?.as_slice() {
             [offered, first, atr @ ..] if atr.len() <= 33 => Ok(Powered {
                 atr: atr.to_vec(),
                 offered: (*offered).into(),
@@ -211,20 +281,21 @@ impl Slot for RemoteSlot {
     }
 
     fn power_down(&mut self) -> Result<(), SlotError> {
-        self.ask(&Request::PowerDown).map(|_| ())
+        self.ask_soon(&Request::PowerDown).map(|_| ())
     }
 
-    fn set_protocol(&mut self, protocol: u32, _deadline: Option<Instant>) -> Result<(), SlotError> {
-        self.ask(&Request::SetProtocol(protocol)).map(|_| ())
+    fn set_protocol(&mut self, protocol: u32, deadline: Option<Instant>) -> Result<(), SlotError> {
+        self.ask(&Request::SetProtocol(protocol), deadline, LIMIT)
+            .map(|_| ())
     }
 
     fn transmit(
         &mut self,
         command: &[u8],
         response: &mut [u8],
-        _deadline: Option<Instant>,
+        deadline: Option<Instant>,
     ) -> Result<usize, SlotError> {
-        self.ask_into(&Request::Transmit(command), response)
+        self.exchange(&Request::Transmit(command), response, deadline)
     }
 
     fn control(
@@ -232,20 +303,22 @@ impl Slot for RemoteSlot {
         code: u32,
         data: &[u8],
         answer: &mut [u8],
-        _deadline: Option<Instant>,
+        deadline: Option<Instant>,
     ) -> Result<usize, SlotError> {
-        self.ask_into(&Request::Control(code, data), answer)
+        self.exchange(&Request::Control(code, data), answer, deadline)
     }
 
     fn get_attribute(&mut self, id: u32, value: &mut [u8]) -> Result<usize, SlotError> {
-        self.ask_into(&Request::GetAttribute(id), value)
+        copy(&self.ask_soon(&Request::GetAttribute(id))?, value)
     }
 
     fn set_attribute(&mut self, id: u32, value: &[u8]) -> Result<(), SlotError> {
-        self.ask(&Request::SetAttribute(id, value)).map(|_| ())
+        self.ask_soon(&Request::SetAttribute(id, value)).map(|_| ())
     }
 
     fn give_back(&mut self) {
-        self.client = None;
+        if let Some(client) = self.client.take() {
+            client.close();
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! What the manager asks of a reader's driver.
 
 use std::sync::Arc;
+#[cfg(all(unix, feature = "sim"))]
+use std::time::Duration;
 use std::time::Instant;
 
 use pcsc_ccid::reader::DeviceInfo;
@@ -60,6 +62,16 @@ pub trait Slot: Send {
     /// Gives the device back to the system, so that other processes can use it. The next call opens it again.
     /// A slot that has no device of its own need not do anything.
     fn give_back(&mut self) {}
+}
+
+/// The earlier of the caller's deadline and a limit from now on, and whether it is the caller's.
+#[cfg(all(unix, feature = "sim"))]
+pub(crate) fn earlier(deadline: Option<Instant>, limit: Duration) -> (Instant, bool) {
+    let own = Instant::now() + limit;
+    match deadline {
+        Some(deadline) if deadline < own => (deadline, true),
+        _ => (own, false),
+    }
 }
 
 /// A card that answered to reset.

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use crate::ccid;
 use crate::connections::{T0, T1};
 use crate::error::StartError;
-use crate::slot::{FoundReader, Powered, Presence, Slot, SlotError, SlotEvent, Watch};
+use crate::slot::{earlier, FoundReader, Powered, Presence, Slot, SlotError, SlotEvent, Watch};
 use port::{Connection, Control, Port};
 
 /// The name that vsmartcard gives its reader.
@@ -238,14 +238,5 @@ impl Slot for VpcdSlot {
         let room = value.get_mut(..self.atr.len()).ok_or(SlotError::BufferTooSmall)?;
         room.copy_from_slice(&self.atr);
         Ok(room.len())
-    }
-}
-
-/// The earlier of the caller's deadline and a limit from now on, and whether it is the caller's.
-fn earlier(deadline: Option<Instant>, limit: Duration) -> (Instant, bool) {
-    let own = Instant::now() + limit;
-    match deadline {
-        Some(deadline) if deadline < own => (deadline, true),
-        _ => (own, false),
     }
 }

@@ -1,11 +1,13 @@
 //! The program's side of the socket: orders, the list of readers, and slots.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::message::{decode_answer, Fault, Request, ANSWER_HEADER};
+use super::send::send_all;
 use super::MAX_LINE;
 
 /// Sends one command. Returns its value, or the server's reason against it.
@@ -28,8 +30,8 @@ pub fn order(path: &Path, command: &str) -> io::Result<Result<String, String>> {
 
 /// Connects, and says what for.
 fn connect(path: &Path, purpose: &str) -> io::Result<UnixStream> {
-    let mut stream = UnixStream::connect(path)?;
-    stream.write_all(format!("{purpose}\n").as_bytes())?;
+    let stream = UnixStream::connect(path)?;
+    send_all(&stream, format!("{purpose}\n").as_bytes())?;
     Ok(stream)
 }
 
@@ -98,7 +100,7 @@ impl ReaderList {
     }
 }
 
-/// Ends the wait of a [`ReaderList`].
+/// Ends the wait of a [`ReaderList`] or of a [`SlotClient`].
 pub struct Stopper(UnixStream);
 
 impl Stopper {
@@ -147,17 +149,60 @@ impl SlotClient {
         connect(path, &format!("slot {reader}/{slot}")).map(SlotClient)
     }
 
+    /// A connection that the test has made.
+    #[cfg(test)]
+    pub(super) fn of(stream: UnixStream) -> SlotClient {
+        SlotClient(stream)
+    }
+
+    /// What ends the wait of [`SlotClient::ask`], from any thread.
+    ///
+    /// # Errors
+    /// If there are too many open files.
+    pub fn stopper(&self) -> io::Result<Stopper> {
+        self.0.try_clone().map(Stopper)
+    }
+
+    /// Ends the connection. Dropping it is not enough where a child of `fork` has it too.
+    pub fn close(self) {
+        // It may have ended before.
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
+
     /// Asks, and waits for the answer.
     ///
     /// # Errors
-    /// If the connection breaks, after which it is of no use.
-    pub fn ask(&mut self, request: &Request<'_>) -> io::Result<Result<Vec<u8>, Fault>> {
-        self.0.write_all(&request.encode())?;
+    /// If the connection breaks, or with [`io::ErrorKind::TimedOut`] at the deadline. It is of no use then.
+    pub fn ask(&mut self, request: &Request<'_>, deadline: Instant) -> io::Result<Result<Vec<u8>, Fault>> {
+        self.0.set_write_timeout(Some(left(deadline)?))?;
+        send_all(&self.0, &request.encode()).map_err(timed_out)?;
         let mut header = [0; ANSWER_HEADER];
-        self.0.read_exact(&mut header)?;
+        self.receive(&mut header, deadline)?;
         let (result, length) = decode_answer(header).ok_or(io::ErrorKind::InvalidData)?;
         let mut data = vec![0; length];
-        self.0.read_exact(&mut data)?;
+        self.receive(&mut data, deadline)?;
         Ok(result.map(|()| data))
+    }
+
+    fn receive(&mut self, bytes: &mut [u8], deadline: Instant) -> io::Result<()> {
+        self.0.set_read_timeout(Some(left(deadline)?))?;
+        self.0.read_exact(bytes).map_err(timed_out)
+    }
+}
+
+/// How long it is to the deadline. Not 0, which a socket takes for no limit.
+fn left(deadline: Instant) -> io::Result<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    match left.is_zero() {
+        true => Err(io::ErrorKind::TimedOut.into()),
+        false => Ok(left),
+    }
+}
+
+/// A socket's time-out, which has the error of a socket that does not block.
+fn timed_out(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
+        _ => error,
     }
 }

@@ -34,15 +34,20 @@
 
 mod client;
 mod message;
+mod send;
 mod served;
+#[cfg(test)]
+mod tests;
 
 pub use client::{order, watch, ListedReader, ReaderList, SlotClient, Stopper};
 pub use message::{CardPresence, Change, Fault, Request, MAX_DATA};
+pub use send::send_all;
 pub use served::ServedReader;
 
 use std::collections::HashMap;
 use std::fs::Permissions;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read};
+use std::net::Shutdown;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -56,6 +61,10 @@ use served::{connection, Served};
 
 /// The longest command, in bytes.
 const MAX_LINE: u64 = 1000;
+/// How long a client may take to receive the announcement of a reader.
+const ANNOUNCEMENT_LIMIT: Duration = Duration::from_secs(1);
+/// When to accept again after a failure, for lack of a file descriptor.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// A reader that the socket controls. Errors are texts for the client.
 pub trait ControlledReader: Send + Sync {
@@ -118,7 +127,8 @@ struct Entry {
 struct Socket {
     /// By number.
     readers: Mutex<HashMap<u8, Entry>>,
-    /// The connections that are told of readers that are plugged in.
+    /// The connections that are told of readers that are plugged in. Locked while one is plugged in or
+    /// unplugged, before `readers`.
     lists: Mutex<HashMap<usize, UnixStream>>,
 }
 
@@ -190,7 +200,11 @@ fn accept(path: &Path, socket: Arc<Socket>) -> io::Result<()> {
     std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
     let thread = || thread::Builder::new().name("pcsc-sim control".into());
     thread().spawn(move || {
-        for stream in listener.incoming().flatten() {
+        for stream in listener.incoming() {
+            let Ok(stream) = stream else {
+                thread::sleep(ACCEPT_AGAIN);
+                continue;
+            };
             let socket = socket.clone();
             // A thread each, because `settle` blocks. If none can be had, the client sees the closed
             // connection.
@@ -202,7 +216,7 @@ fn accept(path: &Path, socket: Arc<Socket>) -> io::Result<()> {
 
 impl Socket {
     fn serve(&self, stream: UnixStream) -> io::Result<()> {
-        let mut output = stream.try_clone()?;
+        let output = stream.try_clone()?;
         let mut input = BufReader::new(stream);
         let mut line = String::new();
         while input.by_ref().take(MAX_LINE).read_line(&mut line)? > 0 {
@@ -223,15 +237,16 @@ impl Socket {
                 Ok(value) => format!("ok {value}\n"),
                 Err(reason) => format!("error {reason}\n"),
             };
-            output.write_all(answer.as_bytes())?;
+            send_all(&output, answer.as_bytes())?;
             line.clear();
         }
         Ok(())
     }
 
     /// Lists the readers, and announces new ones until the client ends the connection.
-    fn serve_list(&self, mut input: impl Read, mut output: UnixStream) -> io::Result<()> {
+    fn serve_list(&self, mut input: impl Read, output: UnixStream) -> io::Result<()> {
         let connection = connection();
+        output.set_write_timeout(Some(ANNOUNCEMENT_LIMIT))?;
         {
             // No reader is announced before the list is out.
             let mut lists = lock(&self.lists);
@@ -243,7 +258,7 @@ impl Socket {
                 .collect();
             listed.sort_by_key(|reader| reader.number);
             let text: String = listed.iter().map(ListedReader::line).collect();
-            output.write_all(format!("{text}\n").as_bytes())?;
+            send_all(&output, format!("{text}\n").as_bytes())?;
             lists.insert(connection, output);
         }
         let end = io::copy(&mut input, &mut io::sink());
@@ -251,10 +266,31 @@ impl Socket {
         end.map(|_| ())
     }
 
-    fn announce(&self, reader: &ListedReader) {
-        for mut stream in lock(&self.lists).values() {
-            // Its own thread removes a client that has gone.
-            let _ = stream.write_all(reader.line().as_bytes());
+    /// Plugs a reader in. Its users' claims were on another one.
+    fn plug(&self, reader: &dyn ControlledReader, served: Option<&Served>) -> Result<(), String> {
+        // Held over all of it, so that the reader is either in a client's list or announced to it.
+        let mut lists = lock(&self.lists);
+        let served = served.filter(|served| !served.reader.is_present());
+        reader.plug()?;
+        let Some(served) = served else { return Ok(()) };
+        served.forget_users();
+        let line = served.listed().line();
+        lists.retain(|_, stream| {
+            let is_told = send_all(stream, line.as_bytes()).is_ok();
+            if !is_told {
+                // A client that has gone, or does not read. It sees that it misses something.
+                let _ = stream.shutdown(Shutdown::Both);
+            }
+            is_told
+        });
+        Ok(())
+    }
+
+    fn unplug(&self, reader: &dyn ControlledReader, served: Option<&Served>) {
+        let _lists = lock(&self.lists);
+        reader.unplug();
+        if let Some(served) = served.filter(|served| !served.reader.is_present()) {
+            served.forget_users();
         }
     }
 
@@ -283,19 +319,8 @@ impl Socket {
         match (*command, arguments) {
             ("insert", [card]) => reader.insert(slot, card)?,
             ("remove", []) => reader.remove(slot),
-            ("unplug", []) => {
-                reader.unplug();
-                if let Some(served) = served.filter(|served| !served.reader.is_present()) {
-                    served.forget_users();
-                }
-            }
-            ("plug", []) => {
-                let was_present = served.as_ref().is_none_or(|served| served.reader.is_present());
-                reader.plug()?;
-                if let Some(served) = served.filter(|_| !was_present) {
-                    self.announce(&served.listed());
-                }
-            }
+            ("unplug", []) => self.unplug(&*reader, served.as_deref()),
+            ("plug", []) => self.plug(&*reader, served.as_deref())?,
             // Nobody has anything to see.
             ("settle", [_]) if served.is_some_and(|served| !served.is_watched(slot)) => (),
             ("settle", [ms]) if !reader.settle(slot, time(ms)?) => {
@@ -331,105 +356,5 @@ fn switch(value: &str) -> Result<bool, String> {
         "on" => Ok(true),
         "off" => Ok(false),
         _ => Err(format!("neither on nor off: {value}")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Writes down what it is told.
-    #[derive(Default)]
-    struct Recorder(Mutex<Vec<String>>);
-
-    impl Recorder {
-        fn note(&self, text: String) {
-            self.0.lock().unwrap().push(text);
-        }
-    }
-
-    impl ControlledReader for Recorder {
-        fn insert(&self, slot: u8, card: &str) -> Result<(), String> {
-            self.note(format!("insert {slot} {card}"));
-            if card == "none" {
-                return Err("no card none".into());
-            }
-            Ok(())
-        }
-
-        fn remove(&self, slot: u8) {
-            self.note(format!("remove {slot}"));
-        }
-
-        fn unplug(&self) {
-            self.note("unplug".into());
-        }
-
-        fn plug(&self) -> Result<(), String> {
-            self.note("plug".into());
-            Ok(())
-        }
-
-        fn settle(&self, slot: u8, limit: Duration) -> bool {
-            self.note(format!("settle {slot} {limit:?}"));
-            slot == 0
-        }
-
-        fn set_mute(&self, is_mute: bool) {
-            self.note(format!("mute {is_mute}"));
-        }
-
-        fn set_failing(&self, is_failing: bool) {
-            self.note(format!("fail {is_failing}"));
-        }
-
-        fn protocol(&self) -> Result<u32, String> {
-            Ok(2)
-        }
-    }
-
-    #[test]
-    fn each_command_reaches_the_reader_with_its_number() {
-        let recorder = Arc::new(Recorder::default());
-        let as_reader: Arc<dyn ControlledReader> = recorder.clone();
-        let socket = Socket::default();
-        let entry = Entry {
-            controlled: Arc::downgrade(&as_reader),
-            served: None,
-        };
-        lock(&socket.readers).insert(3, entry);
-        for (line, answer) in [
-            ("insert 3 t1", Ok("")),
-            ("insert 3/1 none", Err("no card none")),
-            ("remove 3/2", Ok("")),
-            ("unplug 3", Ok("")),
-            ("plug 3", Ok("")),
-            ("settle 3 5", Ok("")),
-            ("settle 3/1 5", Err("not settled in 5 ms")),
-            ("mute 3 on", Ok("")),
-            ("fail 3 off", Ok("")),
-            ("protocol 3", Ok("2")),
-            ("counts 3", Err("the reader has no such command")),
-            ("busy 3 5", Err("the reader has no such command")),
-            ("mute 3 perhaps", Err("neither on nor off: perhaps")),
-            ("settle 3 soon", Err("no time: soon")),
-            ("remove 4", Err("no reader 4")),
-            ("remove 300", Err("no reader 300")),
-            ("remove 3/x", Err("no reader 3/x")),
-            ("remove 3 now", Err("unknown: remove with 1 arguments")),
-            ("jump 3", Err("unknown: jump with 0 arguments")),
-            ("remove", Err("a command has a name and a reader's number")),
-            ("", Err("a command has a name and a reader's number")),
-        ] {
-            let wanted = answer.map(str::to_owned).map_err(str::to_owned);
-            assert_eq!(socket.execute(line), wanted, "{line}");
-        }
-        let noted = recorder.0.lock().unwrap().join(", ");
-        assert_eq!(
-            noted,
-            "insert 0 t1, insert 1 none, remove 2, unplug, plug, settle 0 5ms, settle 1 5ms, mute true, fail false"
-        );
-        drop((recorder, as_reader));
-        assert_eq!(socket.execute("remove 3"), Err("no reader 3".into()));
     }
 }

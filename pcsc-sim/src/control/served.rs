@@ -1,7 +1,7 @@
 //! The server's side of slots and of their watches.
 
 use std::collections::HashMap;
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, BufRead, Read};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -12,6 +12,10 @@ use pcsc_ccid::shared::sync::lock;
 
 use super::client::ListedReader;
 use super::message::{encode_answer, Change, Fault, Request, REQUEST_HEADER};
+use super::send::send_all;
+
+#[cfg(test)]
+mod tests;
 
 /// A reader that other programs use over the socket.
 pub trait ServedReader: Send + Sync {
@@ -50,6 +54,8 @@ pub(super) struct Served {
     number: u8,
     pub reader: Arc<dyn ServedReader>,
     slots: Vec<ServedSlot>,
+    /// How often the reader was plugged in or unplugged. A connection is to the reader of one plug.
+    plugs: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -81,6 +87,7 @@ impl Served {
             number,
             reader,
             slots: (0..slots).map(|_| ServedSlot::default()).collect(),
+            plugs: AtomicUsize::new(0),
         });
         for slot in 0..slots {
             let served = served.clone();
@@ -107,9 +114,10 @@ impl Served {
         self.slot(slot).is_ok_and(|slot| !lock(&slot.watchers).is_empty())
     }
 
-    /// Ends the claims on a reader that is unplugged: they would be claims on the one that is plugged in
-    /// next.
+    /// Ends the claims on a reader that is plugged in or unplugged, and refuses new ones to the connections
+    /// that there are: they would be claims on another reader.
     pub fn forget_users(&self) {
+        self.plugs.fetch_add(1, Ordering::SeqCst);
         for slot in &self.slots {
             *lock(&slot.user) = None;
             slot.freed.notify_all();
@@ -121,7 +129,9 @@ impl Served {
         let place = self.slot(slot)?;
         let connection = connection();
         let end = self.serve_requests(slot, input, output, connection);
-        if lock(&place.user).take_if(|user| *user == connection).is_some() {
+        // Held until the slot is closed: it would be closed under its next user.
+        let mut user = lock(&place.user);
+        if user.take_if(|user| *user == connection).is_some() {
             self.reader.close(slot);
             place.freed.notify_all();
         }
@@ -132,9 +142,10 @@ impl Served {
         &self,
         slot: u8,
         mut input: impl Read,
-        mut output: UnixStream,
+        output: UnixStream,
         connection: usize,
     ) -> io::Result<()> {
+        let plugs = self.plugs.load(Ordering::SeqCst);
         loop {
             let mut header = [0; REQUEST_HEADER];
             match input.read_exact(&mut header) {
@@ -145,16 +156,16 @@ impl Served {
             let mut data = vec![0; length];
             input.read_exact(&mut data)?;
             let request = Request::decode(header, &data);
-            let answer = self.claim(slot, connection).and_then(|()| {
+            let answer = self.claim(slot, connection, plugs).and_then(|()| {
                 let request = request.ok_or(Fault::Unsupported)?;
                 self.reader.execute(slot, &request)
             });
-            output.write_all(&encode_answer(answer.as_deref().map_err(|fault| *fault)))?;
+            send_all(&output, &encode_answer(answer.as_deref().map_err(|fault| *fault)))?;
         }
     }
 
-    /// Opens the slot for a connection, if no other has it.
-    fn claim(&self, slot: u8, connection: usize) -> Result<(), Fault> {
+    /// Opens the slot for a connection to the reader of this plug, if no other has it.
+    fn claim(&self, slot: u8, connection: usize, plugs: usize) -> Result<(), Fault> {
         let place = self.slot(slot).map_err(|_| Fault::NoDevice)?;
         let is_anothers = |user: &mut Option<usize>| {
             user.is_some_and(|user| user != connection) && !self.reader.is_shared()
@@ -166,6 +177,9 @@ impl Served {
         let (mut user, waited) = waited.unwrap_or_else(PoisonError::into_inner);
         if waited.timed_out() {
             return Err(Fault::Busy);
+        }
+        if self.plugs.load(Ordering::SeqCst) != plugs {
+            return Err(Fault::NoDevice);
         }
         if user.is_none() {
             *user = self.reader.open(slot).then_some(connection);
@@ -203,11 +217,11 @@ impl Served {
             );
             let change = self.reader.wait(slot);
             for stream in lock(&place.watchers).values_mut() {
-                if let Some(mut stream) = stream.take() {
+                if let Some(stream) = stream.take() {
                     // Its own thread removes a watcher that has gone.
                     let _ = match change {
                         Change::Gone => stream.shutdown(std::net::Shutdown::Both),
-                        change => stream.write_all(&[change.code()]),
+                        change => send_all(&stream, &[change.code()]),
                     };
                 }
             }
