@@ -109,6 +109,8 @@ struct Shared {
     bus: Arc<dyn Bus>,
     wakers: Wakers,
     settings: Settings,
+    /// Locked from the choice of a reader's number until the reader is listed, before `readers`.
+    adding: Mutex<()>,
     readers: Mutex<Readers>,
     /// How many readers came and went; never 0, as pcscd counts.
     events: AtomicU32,
@@ -149,6 +151,7 @@ impl Manager {
             bus,
             wakers: Wakers::default(),
             settings,
+            adding: Mutex::default(),
             readers: Mutex::default(),
             events: AtomicU32::new(1),
             is_over: AtomicBool::new(false),
@@ -286,6 +289,7 @@ impl Shared {
             log::info!("reader {:?} is ignored, as its name is filtered", found.name);
             return Ok(Vec::new());
         }
+        let _adding = lock(&self.adding);
         let number = {
             let readers = lock(&self.readers);
             let listed = readers.watched().map(|watched| watched.reader.name());
@@ -329,6 +333,8 @@ impl Shared {
 
     /// Lists the readers whose threads can be started now.
     fn try_again(self: &Arc<Shared>) {
+        // A reader that is in neither list meanwhile keeps its number.
+        let _adding = lock(&self.adding);
         let unstarted = {
             let mut readers = lock(&self.readers);
             readers.try_again_at = None;

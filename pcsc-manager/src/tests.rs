@@ -319,3 +319,24 @@ fn wait_until(client: &Client, is_so: impl Fn() -> bool) {
 fn count(client: &Client) -> usize {
     client.manager().readers().len()
 }
+
+#[test]
+fn readers_that_are_added_at_once_have_names_of_their_own() {
+    const THREADS: usize = 4;
+    const EACH: usize = 20;
+    let rig = Rig::new(0);
+    let start = std::sync::Barrier::new(THREADS);
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                start.wait();
+                for _ in 0..EACH {
+                    rig.manager.add(found(&Arc::default())).unwrap();
+                }
+            });
+        }
+    });
+    let readers = rig.manager.readers();
+    let names: std::collections::BTreeSet<&str> = readers.iter().map(|reader| reader.name()).collect();
+    assert_eq!((readers.len(), names.len()), (THREADS * EACH, THREADS * EACH));
+}
