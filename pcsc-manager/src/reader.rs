@@ -171,9 +171,15 @@ impl Reader {
     /// Polls the slot now, if its device is open, rather than at the next event: for a simulation, whose user
     /// goes on once the move of a card has been seen.
     pub fn settle(&self) {
+        // A first poll that is in progress may have asked before the move. Its device is open once it has
+        // ended.
+        let mut driver = self.driver.lock();
         if self.state().access != Access::Closed {
-            self.poll();
+            self.poll_slot(driver.slot());
         }
+        drop(driver);
+        self.plan_to_give_back();
+        self.wakers.schedule.post();
     }
 
     /// Polls a slot that had an event and cannot distinguish two cards: the next connection powers the card

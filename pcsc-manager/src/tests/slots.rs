@@ -1,6 +1,7 @@
 //! A reader's slot by itself: polls that fail, power, and its end.
 
 use super::*;
+use std::sync::mpsc;
 
 struct Slotted {
     bench: Arc<Bench>,
@@ -211,4 +212,67 @@ fn a_readers_name_is_an_attribute() {
     }
     let unknown = client.get_attribute(card, 0x7FFF_0005, &mut [0; 264]);
     assert_eq!(unknown, Err(CallError::UnsupportedFeature));
+}
+
+/// A slot whose answers the test gives.
+struct Asked {
+    asked: mpsc::Sender<()>,
+    answers: mpsc::Receiver<Presence>,
+}
+
+impl Slot for Asked {
+    fn presence(&mut self) -> Result<Presence, SlotError> {
+        let _ = self.asked.send(());
+        self.answers.recv().map_err(|_| SlotError::NoDevice)
+    }
+
+    fn power_up(&mut self, _warm: bool, _deadline: Option<Instant>) -> Result<Powered, SlotError> {
+        Err(SlotError::Mute)
+    }
+
+    fn power_down(&mut self) -> Result<(), SlotError> {
+        Ok(())
+    }
+
+    fn set_protocol(&mut self, _protocol: u32, _deadline: Option<Instant>) -> Result<(), SlotError> {
+        Err(SlotError::Mute)
+    }
+
+    fn transmit(
+        &mut self,
+        _command: &[u8],
+        _response: &mut [u8],
+        _deadline: Option<Instant>,
+    ) -> Result<usize, SlotError> {
+        Err(SlotError::Mute)
+    }
+}
+
+#[test]
+fn a_card_that_comes_during_the_first_poll_is_seen_by_the_next_one() {
+    let (asked, polls) = mpsc::channel();
+    let (give, answers) = mpsc::channel();
+    let slot = Box::new(Asked { asked, answers });
+    let name = String::from("Bench 00 00");
+    let reader = Arc::new(Reader::new(
+        name,
+        slot,
+        Arc::new(Bench::default()),
+        Wakers::default(),
+    ));
+    let _interest = Interest::new(reader.clone());
+    std::thread::scope(|scope| {
+        scope.spawn(|| reader.poll());
+        polls.recv().unwrap();
+        let (started, starts) = mpsc::channel();
+        let reader = &reader;
+        scope.spawn(move || {
+            started.send(()).unwrap();
+            reader.settle();
+        });
+        starts.recv().unwrap();
+        give.send(Presence::Absent).unwrap();
+        give.send(Presence::Present).unwrap();
+    });
+    assert_ne!(reader.snapshot().status & PRESENT, 0);
 }
