@@ -135,8 +135,10 @@ impl ServedReader for PlayedReader {
     fn execute(&self, slot: u8, request: &Request<'_>) -> Result<Vec<u8>, Fault> {
         let plugged = self.plugged().ok_or(Fault::NoDevice)?;
         let place = plugged.slots.get(usize::from(slot)).ok_or(Fault::NoDevice)?;
-        let mut slot = lock(&place.slot);
-        execute(&mut **slot, request).map_err(fault)
+        let answer = execute(&mut **lock(&place.slot), request).map_err(fault);
+        // A delay that the card has asked for. The slot is not locked meanwhile.
+        std::thread::sleep(self.switches.take_owed());
+        answer
     }
 
     fn wait(&self, slot: u8) -> Change {
@@ -253,6 +255,15 @@ mod tests {
         }
     }
 
+    /// The next event. The test does not wait for ever for one that does not come.
+    fn event(watch: &Arc<dyn Watch>) -> Result<SlotEvent, mpsc::RecvTimeoutError> {
+        let (sender, events) = mpsc::channel();
+        let watch = watch.clone();
+        std::thread::spawn(move || sender.send(watch.wait()));
+        events.recv_timeout(PATIENCE)
+    }
+
+    const PATIENCE: Duration = Duration::from_secs(60);
     const HELLO: &[u8] = b"\x00\x00\x00\x00\x0C";
 
     fn hello(slot: &mut dyn Slot) -> Result<Vec<u8>, SlotError> {
@@ -270,7 +281,7 @@ mod tests {
         let (mut slot, watch) = found.slots.into_iter().nth(7).unwrap();
         assert_eq!(slot.presence(), Ok(Presence::Absent));
         bench.order("insert 0/7 t0");
-        assert_eq!(watch.wait(), SlotEvent::Card);
+        assert_eq!(event(&watch), Ok(SlotEvent::Card));
         assert_ne!(slot.presence(), Ok(Presence::Absent));
         let powered = slot.power_up(false, None).unwrap();
         assert_eq!((powered.offered, powered.first), (1, 1));
@@ -280,7 +291,7 @@ mod tests {
         assert_eq!(hello(&mut *slot), Err(SlotError::Mute));
         bench.order("fail 0 off");
         bench.order("remove 0/7");
-        assert_eq!(watch.wait(), SlotEvent::Card);
+        assert_eq!(event(&watch), Ok(SlotEvent::Card));
         assert_eq!(slot.presence(), Ok(Presence::Absent));
         assert_eq!(slot.power_up(false, None), Err(SlotError::NoCard));
         let refused = order(&bench.path, "insert 0/8 t1").unwrap();
@@ -296,7 +307,27 @@ mod tests {
         assert_eq!(first.presence(), Ok(Presence::Absent));
         assert_eq!(second.presence(), Err(SlotError::Busy));
         first.give_back();
-        assert_eq!(second.presence(), Ok(Presence::Absent));
+        // The server sees a moment later that the first one has ended its connection.
+        let deadline = Instant::now() + PATIENCE;
+        let mut presence = second.presence();
+        while presence == Err(SlotError::Busy) && Instant::now() < deadline {
+            presence = second.presence();
+        }
+        assert_eq!(presence, Ok(Presence::Absent));
+    }
+
+    #[test]
+    fn a_card_delays_its_answer_when_it_is_asked_to() {
+        let bench = Bench::new("delay", "scr3310");
+        let mut slot = bench.bus.initial().remove(0).slots.remove(0).0;
+        bench.order("insert 0 t1");
+        slot.power_up(false, None).unwrap();
+        slot.set_protocol(2, None).unwrap();
+        let start = Instant::now();
+        let mut response = [0; 300];
+        let length = slot.transmit(b"\x80\xDE\x00\x64", &mut response, None).unwrap();
+        assert_eq!(&response[..length], b"\x90\x00");
+        assert!(start.elapsed() >= Duration::from_millis(100));
     }
 
     #[test]
@@ -306,14 +337,14 @@ mod tests {
         let (mut slot, watch) = found.slots.into_iter().next().unwrap();
         assert_eq!(slot.presence(), Ok(Presence::Absent));
         bench.order("unplug 0");
-        assert_eq!(watch.wait(), SlotEvent::Gone);
+        assert_eq!(event(&watch), Ok(SlotEvent::Gone));
         assert_eq!(slot.presence(), Err(SlotError::NoDevice));
         assert!(RemoteBus::connect(&bench.path).unwrap().initial().is_empty());
         bench.order("plug 0");
         let (sender, events) = mpsc::channel();
         let event = std::thread::scope(|scope| {
             scope.spawn(|| sender.send(bench.bus.wait()).is_ok());
-            let event = events.recv_timeout(Duration::from_secs(60));
+            let event = events.recv_timeout(PATIENCE);
             bench.bus.stop();
             event
         });
