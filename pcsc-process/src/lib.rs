@@ -1,4 +1,4 @@
-//! The process and thread that the PC/SC crates run in: cancellation, waits, descriptors, forks.
+//! The process and thread that the PC/SC crates run in: cancellation, waits, descriptors, forks, signals.
 //!
 //! A program may cancel a thread that waits in one of its calls (`pthread_cancel`). C code is then unwound
 //! by force, which Rust code is not prepared for: destructors are skipped or the process is aborted. So
@@ -11,6 +11,8 @@
 //! A program may fork. [`generation`] differs in the child, which then leaves alone what belongs to its
 //! parent.
 //!
+//! A program may have signal handlers. [`signals`] keeps them out of the threads of a library.
+//!
 //! Windows has the waits alone.
 
 #[cfg(unix)]
@@ -22,6 +24,7 @@ mod descriptor;
 mod generation;
 #[cfg(unix)]
 pub mod peer;
+pub mod signals;
 #[cfg(unix)]
 pub mod socket;
 pub mod wait;

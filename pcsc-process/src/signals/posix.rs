@@ -1,14 +1,10 @@
-//! Signals.
+//! Signals of POSIX.
 #![allow(unsafe_code)]
 
 use std::mem::MaybeUninit;
 
-/// Blocks all signals meanwhile. A new thread inherits the mask of the one that starts it.
+/// Blocks all signals meanwhile, by the mask of the calling thread.
 pub fn blocked<T>(work: impl FnOnce() -> T) -> T {
-    if cfg!(miri) {
-        // Miri has no signals.
-        return work();
-    }
     let mut all = MaybeUninit::<libc::sigset_t>::uninit();
     let mut before = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: `all` is filled before it is read, and both sets are writable.

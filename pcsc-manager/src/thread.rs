@@ -1,18 +1,11 @@
 //! Starting threads.
 
-#[cfg(not(unix))]
-mod no_signals;
-#[cfg(not(unix))]
-use no_signals as signals;
-
-#[cfg(unix)]
-mod signals;
-
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use crate::sync::{lock, wait_until};
+use pcsc_process::signals;
 
 /// A thread that can be waited for until a deadline.
 pub struct Thread {
