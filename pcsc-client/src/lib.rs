@@ -58,7 +58,11 @@
 //! is loaded at run time, and knows readers that are on no USB, such as those of a remote desktop. On other
 //! systems [`Choice::System`] loads libpcsclite.so.1. A library that is not there is [`Error::NoService`],
 //! with [`Cause::NoLibrary`]. The library has no time limits: a call that has one is made in a thread, and
-//! goes on in it when the time is over. [`Context::cancel`] is not safe in a signal handler there.
+//! goes on in it when the time is over. Until it has ended, further calls with a time limit return
+//! [`Error::Timeout`] and are not sent, calls without one wait, and the end of a transaction or of a
+//! connection is left to the thread. That holds for the connection, and for the whole context with
+//! libpcsclite.so.1, which makes one call of a context at a time. [`Context::cancel`] is not safe in a signal
+//! handler there.
 //!
 //! # Without a daemon
 //!

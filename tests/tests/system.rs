@@ -2,6 +2,7 @@
 //! come at any time, and forks.
 
 use std::ffi::CString;
+use std::fs;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,11 +11,16 @@ use pcsc_client::{BackendKind, Card, Context, Disposition, Error, Protocols, Rea
 use pcsc_tests::{atr, run, stock, Pcscd};
 
 const LIMIT: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(20);
+/// Asks a card how many commands it has received since its last reset, this one included.
+const COUNT: &[u8] = b"\x80\xC0\x00\x00";
 
 /// Runs one of the tests below in a process of its own: Debian's library reads the environment once.
 fn run_test(test: &str) {
-    let pcscd = Pcscd::start(1);
-    pcscd.reader(0).insert(atr::T1);
+    let pcscd = Pcscd::start(2);
+    for reader in [0, 1] {
+        pcscd.reader(reader).insert(atr::T1);
+    }
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .args(["--ignored", "--exact", test, "--nocapture"])
@@ -33,9 +39,31 @@ fn context() -> Context {
 }
 
 fn connect(context: &Context) -> Card {
-    let reader = context.list_readers_owned().unwrap().remove(0);
+    connect_to(context, 0)
+}
+
+fn connect_to(context: &Context, reader: usize) -> Card {
+    let reader = context.list_readers_owned().unwrap().remove(reader);
     let card = context.connect_timeout(&reader, ShareMode::Shared, Protocols::ANY, LIMIT);
     card.unwrap()
+}
+
+fn count(card: &Card) -> u32 {
+    let mut response = [0; 300];
+    let response = card.transmit_timeout(COUNT, &mut response, LIMIT).unwrap();
+    let [a, b, c, d, 0x90, 0x00] = *response else {
+        panic!("{response:?}");
+    };
+    u32::from_be_bytes([a, b, c, d])
+}
+
+/// The states of the threads that make calls with a time limit, as the kernel describes them.
+fn call_threads() -> Vec<String> {
+    let threads = fs::read_dir("/proc/self/task").unwrap();
+    let states = threads.filter_map(|thread| fs::read_to_string(thread.unwrap().path().join("status")).ok());
+    states
+        .filter(|state| state.contains("Name:\tpcsc-call\n"))
+        .collect()
 }
 
 #[test]
@@ -44,8 +72,7 @@ fn inner_calls_have_time_limits() {
     let [one, two, three] = [(); 3].map(|()| context());
     let [mut first, mut second, mut third] = [&one, &two, &three].map(connect);
     let transaction = first.transaction_timeout(LIMIT).unwrap();
-    let short = Duration::from_millis(20);
-    let waited = second.transaction_timeout(short).map(drop);
+    let waited = second.transaction_timeout(SHORT).map(drop);
     assert_eq!(waited.unwrap_err().error(), Error::Timeout);
     transaction
         .end(Disposition::LeaveCard)
@@ -57,7 +84,7 @@ fn inner_calls_have_time_limits() {
 
     // A command of one second.
     let mut response = [0; 300];
-    let late = second.transmit_timeout(b"\x80\xDE\x04\x00", &mut response, short);
+    let late = second.transmit_timeout(b"\x80\xDE\x04\x00", &mut response, SHORT);
     assert_eq!(late.unwrap_err().error(), Error::Timeout);
     let answer = second
         .transmit_timeout(&[0; 4], &mut [0; 300], LIMIT)
@@ -71,6 +98,143 @@ fn inner_calls_have_time_limits() {
 #[test]
 fn calls_have_time_limits() {
     run_test("inner_calls_have_time_limits");
+}
+
+#[test]
+#[ignore = "is run by the next one"]
+fn inner_a_call_that_was_given_up_is_not_sent() {
+    let [one, two] = [(); 2].map(|()| context());
+    let (mut first, mut second) = (connect(&one), connect(&two));
+    let transaction = first.transaction().unwrap();
+    // Goes on until the transaction ends.
+    let late = second.transaction_timeout(SHORT).map(drop);
+    assert_eq!(late.unwrap_err().error(), Error::Timeout);
+    for _ in 0..5 {
+        let refused = second.transmit_timeout(COUNT, &mut [0; 300], SHORT).map(drop);
+        assert_eq!(refused.unwrap_err().error(), Error::Timeout);
+        let refused = second.transaction_timeout(SHORT).map(drop);
+        assert_eq!(refused.unwrap_err().error(), Error::Timeout);
+    }
+    let threads = call_threads();
+    assert_eq!(threads.len(), 1, "{threads:#?}");
+    transaction
+        .end(Disposition::LeaveCard)
+        .map_err(|(_, e)| e)
+        .unwrap();
+    assert_eq!(count(&second), 1);
+}
+
+#[test]
+fn a_call_that_was_given_up_is_not_sent() {
+    run_test("inner_a_call_that_was_given_up_is_not_sent");
+}
+
+#[test]
+#[ignore = "is run by the next one"]
+fn inner_a_call_that_was_given_up_during_a_wait_is_not_sent() {
+    let context = context();
+    let card = connect(&context);
+    let name = context.list_readers_owned().unwrap().remove(0);
+    let mut states = [ReaderState::new(name, State::UNAWARE)];
+    context.get_status_change(LIMIT, &mut states).unwrap();
+    states[0].sync_current_state();
+    let sent = std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| context.get_status_change(None, &mut states));
+        let (mut sent, mut given_up) = (0, 0);
+        while given_up < 5 {
+            match card.transmit_timeout(COUNT, &mut [0; 300], SHORT) {
+                Ok(_) => sent += 1,
+                Err(failure) => {
+                    assert_eq!(failure.error(), Error::Timeout);
+                    given_up += 1;
+                }
+            }
+        }
+        let threads = call_threads();
+        assert_eq!(threads.len(), 0, "{threads:#?}");
+        context.cancel().unwrap();
+        assert_eq!(waiter.join().unwrap(), Err(Error::Cancelled));
+        sent
+    });
+    assert_eq!(count(&card), sent + 1);
+}
+
+#[test]
+fn a_call_that_was_given_up_during_a_wait_is_not_sent() {
+    run_test("inner_a_call_that_was_given_up_during_a_wait_is_not_sent");
+}
+
+#[test]
+#[ignore = "is run by the next one"]
+fn inner_a_late_call_holds_up_no_end() {
+    let [one, two, three] = [(); 3].map(|()| context());
+    let (mut first, mut second) = (connect(&one), connect(&two));
+    let (mut other, mut third) = (connect_to(&two, 1), connect_to(&three, 1));
+    let name = two.list_readers_owned().unwrap().remove(0);
+    let mut states = [ReaderState::new(name, State::UNAWARE)];
+    let transaction = first.transaction().unwrap();
+    let others = other.transaction().unwrap();
+    // Goes on until the transaction ends.
+    let late = second.transaction_timeout(SHORT).map(drop);
+    assert_eq!(late.unwrap_err().error(), Error::Timeout);
+
+    // A transaction and a connection of the same context end, and so does a wait.
+    others.end(Disposition::LeaveCard).map_err(|(_, e)| e).unwrap();
+    drop(second);
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| two.get_status_change(None, &mut states));
+        while !waiter.is_finished() {
+            two.cancel().unwrap();
+            std::thread::yield_now();
+        }
+        assert_eq!(waiter.join().unwrap(), Err(Error::Cancelled));
+    });
+    let threads = call_threads();
+    assert_eq!(threads.len(), 1, "{threads:#?}");
+    transaction
+        .end(Disposition::LeaveCard)
+        .map_err(|(_, e)| e)
+        .unwrap();
+
+    // The late call's thread has made both calls: the transaction is over, and the card was reset.
+    drop(third.transaction_timeout(LIMIT).unwrap());
+    count(&other);
+    let reset = first.transmit_timeout(COUNT, &mut [0; 300], LIMIT).map(drop);
+    assert_eq!(reset.unwrap_err().error(), Error::ResetCard);
+}
+
+#[test]
+fn a_late_call_holds_up_no_end() {
+    run_test("inner_a_late_call_holds_up_no_end");
+}
+
+#[test]
+#[ignore = "is run by the next one"]
+fn inner_a_signal_is_handled_in_the_programs_threads() {
+    let [one, two] = [(); 2].map(|()| context());
+    let (mut first, mut second) = (connect(&one), connect(&two));
+    let _transaction = first.transaction().unwrap();
+    let late = second.transaction_timeout(SHORT).map(drop);
+    assert_eq!(late.unwrap_err().error(), Error::Timeout);
+    let [thread] = &call_threads()[..] else {
+        panic!("one thread makes the call");
+    };
+    let blocked = thread.lines().find_map(|line| line.strip_prefix("SigBlk:\t"));
+    let blocked = u64::from_str_radix(blocked.unwrap(), 16).unwrap();
+    for signal in [
+        libc::SIGINT,
+        libc::SIGTERM,
+        libc::SIGALRM,
+        libc::SIGUSR1,
+        libc::SIGCHLD,
+    ] {
+        assert_ne!(blocked & 1 << (signal - 1), 0, "signal {signal}: {blocked:x}");
+    }
+}
+
+#[test]
+fn a_signal_is_handled_in_the_programs_threads() {
+    run_test("inner_a_signal_is_handled_in_the_programs_threads");
 }
 
 #[test]

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
-use super::cards::Cards;
+use super::cards::{Cards, Connection};
+use super::gate::Gate;
 use super::library::{Library, ReaderChange};
+use super::platform;
 use super::time_limit::until;
 use super::waits::Waits;
 use crate::backend::bytes::AttributeValue;
@@ -18,7 +20,7 @@ use crate::backend::status_change::Watched;
 use crate::backend::values::{Connected, ConnectionStatus, Pci, SessionOptions, Transmitted};
 use crate::env;
 use crate::error::{Cause, Error, Failure, Outcome};
-use crate::ffi::{SCARDCONTEXT, SCARDHANDLE};
+use crate::ffi::SCARDCONTEXT;
 use pcsc_constants as constants;
 use pcsc_process::generation;
 use pcsc_wire::{ReaderState, MAX_PAYLOAD};
@@ -30,6 +32,8 @@ pub struct SystemContext {
     signal: CancelSignal,
     waits: Waits,
     open: Arc<Open>,
+    /// Of connects with a time limit, and of all calls where the library makes one at a time.
+    gate: Arc<Gate>,
     cards: Mutex<Cards>,
 }
 
@@ -74,6 +78,7 @@ impl SystemContext {
                 library,
                 handle,
             }),
+            gate: Arc::default(),
             cards: Mutex::default(),
         })
     }
@@ -94,9 +99,18 @@ impl SystemContext {
         Ok(&self.open)
     }
 
-    /// The library, and its handle of a connection.
-    fn card(&self, card: i32) -> Outcome<(&Arc<Open>, SCARDHANDLE)> {
+    /// The library, and a connection.
+    fn card(&self, card: i32) -> Outcome<(&Arc<Open>, Connection)> {
         Ok((self.open()?, self.cards().get(card)?))
+    }
+
+    /// A gate for calls that wait for no others of the context, unless the library makes one at a time.
+    fn own_gate(&self) -> Arc<Gate> {
+        if platform::ONE_CALL_PER_CONTEXT {
+            self.gate.clone()
+        } else {
+            Arc::default()
+        }
     }
 
     fn cards(&self) -> MutexGuard<'_, Cards> {
@@ -106,6 +120,7 @@ impl SystemContext {
     /// Ends the waits that were cancelled.
     fn interrupt(&self) -> Outcome<()> {
         let Open { library, handle, .. } = &*self.open;
+        self.gate.wake();
         self.waits.interrupt(&self.signal, || library.cancel(*handle))
     }
 
@@ -113,6 +128,9 @@ impl SystemContext {
     fn wait(&self, timeout: Option<Duration>, readers: &mut [ReaderChange], since: u64) -> Outcome<()> {
         let Open { library, handle, .. } = &**self.open()?;
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        // Without the deadline: also a look that does not wait waits for another call.
+        let gate = self.own_gate();
+        let _held = gate.take_unless(&|| self.signal.is_cancelled(since), None)?;
         loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let waited = self.waits.run(&self.signal, since, || {
@@ -133,6 +151,7 @@ impl SystemContext {
     /// The readers with their states.
     fn states(&self) -> Outcome<Vec<ReaderChange>> {
         let Open { library, handle, .. } = &**self.open()?;
+        let _held = self.own_gate().take(None)?;
         loop {
             let names = library.list_readers(*handle)?;
             let mut readers = Vec::new();
@@ -193,11 +212,15 @@ impl Calls for SystemContext {
         let name = c_string(reader)?;
         self.cards().reserve()?;
         let connect = move |open: &Open| open.library.connect(open.handle, &name, share, protocols);
-        let (handle, protocol) = within(open, deadline, connect, |open, (card, _)| {
+        let gate = match deadline {
+            Some(_) => self.gate.clone(),
+            None => self.own_gate(),
+        };
+        let (handle, protocol) = within(open, &gate, deadline, connect, |open, (card, _)| {
             let _ = open.library.disconnect(card, constants::SCARD_LEAVE_CARD);
         })?;
         Ok(Connected {
-            card: self.cards().add(handle),
+            card: self.cards().add(handle, self.own_gate()),
             protocol,
         })
     }
@@ -210,34 +233,37 @@ impl Calls for SystemContext {
         initialization: u32,
         deadline: Option<Instant>,
     ) -> Outcome<u32> {
-        let (open, card) = self.card(card)?;
-        let reconnect = move |open: &Open| open.library.reconnect(card, share, protocols, initialization);
-        within(open, deadline, reconnect, |_, _| ())
+        let (open, Connection { handle, gate }) = self.card(card)?;
+        let reconnect = move |open: &Open| open.library.reconnect(handle, share, protocols, initialization);
+        within(open, &gate, deadline, reconnect, |_, _| ())
     }
 
     fn disconnect(&self, card: i32, disposition: u32) -> Outcome<()> {
-        let (open, handle) = self.card(card)?;
-        open.library.disconnect(handle, disposition)?;
+        let (open, Connection { handle, gate }) = self.card(card)?;
+        let open = open.clone();
+        gate.make_or_leave(move || open.library.disconnect(handle, disposition))?;
         self.cards().remove(card);
         Ok(())
     }
 
     fn begin_transaction(&self, card: i32, deadline: Option<Instant>) -> Outcome<()> {
-        let (open, card) = self.card(card)?;
-        let begin = move |open: &Open| open.library.begin_transaction(card);
-        within(open, deadline, begin, move |open, ()| {
-            let _ = open.library.end_transaction(card, constants::SCARD_LEAVE_CARD);
+        let (open, Connection { handle, gate }) = self.card(card)?;
+        let begin = move |open: &Open| open.library.begin_transaction(handle);
+        within(open, &gate, deadline, begin, move |open, ()| {
+            let _ = open.library.end_transaction(handle, constants::SCARD_LEAVE_CARD);
         })
     }
 
     fn end_transaction(&self, card: i32, disposition: u32) -> Outcome<()> {
-        let (open, card) = self.card(card)?;
-        open.library.end_transaction(card, disposition)
+        let (open, Connection { handle, gate }) = self.card(card)?;
+        let open = open.clone();
+        gate.make_or_leave(move || open.library.end_transaction(handle, disposition))
     }
 
     fn status(&self, card: i32, _reader: &[u8]) -> Outcome<ConnectionStatus> {
-        let (open, card) = self.card(card)?;
-        let status = open.library.status(card)?;
+        let (open, Connection { handle, gate }) = self.card(card)?;
+        let _held = gate.take(None)?;
+        let status = open.library.status(handle)?;
         Ok(ConnectionStatus {
             state: status.state & 0xFFFF,
             event_counter: status.state >> 16,
@@ -255,14 +281,15 @@ impl Calls for SystemContext {
         response: &mut [u8],
         deadline: Option<Instant>,
     ) -> Outcome<Transmitted> {
-        let (open, card) = self.card(card)?;
+        let (open, Connection { handle, gate }) = self.card(card)?;
         let protocol = send.protocol;
         let length = exchange(
             open,
+            &gate,
             deadline,
             command,
             response,
-            move |open, command, response| open.library.transmit(card, protocol, command, response),
+            move |open, command, response| open.library.transmit(handle, protocol, command, response),
         )?;
         Ok(Transmitted { length, pci: send })
     }
@@ -275,15 +302,16 @@ impl Calls for SystemContext {
         answer: &mut [u8],
         deadline: Option<Instant>,
     ) -> Outcome<usize> {
-        let (open, card) = self.card(card)?;
-        exchange(open, deadline, data, answer, move |open, data, answer| {
-            open.library.control(card, code, data, answer)
+        let (open, Connection { handle, gate }) = self.card(card)?;
+        exchange(open, &gate, deadline, data, answer, move |open, data, answer| {
+            open.library.control(handle, code, data, answer)
         })
     }
 
     fn set_attribute(&self, card: i32, id: u32, data: &[u8]) -> Outcome<()> {
-        let (open, card) = self.card(card)?;
-        open.library.set_attribute(card, id, data)
+        let (open, Connection { handle, gate }) = self.card(card)?;
+        let _held = gate.take(None)?;
+        open.library.set_attribute(handle, id, data)
     }
 
     fn status_change(
@@ -315,30 +343,40 @@ impl Calls for SystemContext {
     }
 
     fn get_attribute(&self, card: i32, id: u32) -> Outcome<AttributeValue> {
-        let (open, card) = self.card(card)?;
+        let (open, Connection { handle, gate }) = self.card(card)?;
+        let _held = gate.take(None)?;
         let mut value = [0; pcsc_wire::ATTRIBUTE_SIZE];
-        let length = open.library.get_attribute(card, id, &mut value)?;
+        let length = open.library.get_attribute(handle, id, &mut value)?;
         Ok(AttributeValue::of_array(value, length))
     }
 }
 
-/// Makes a call, by the deadline if there is one. `undo` takes back what a late call has done.
+/// Makes a call when its gate is free, by the deadline if there is one. `undo` takes back what a late call
+/// has done.
 fn within<T: Send + 'static>(
     open: &Arc<Open>,
+    gate: &Arc<Gate>,
     deadline: Option<Instant>,
     call: impl FnOnce(&Open) -> Outcome<T> + Send + 'static,
     undo: impl FnOnce(&Open, T) + Send + 'static,
 ) -> Outcome<T> {
     let Some(deadline) = deadline else {
+        let _held = gate.take(None)?;
         return call(open);
     };
     let (now, later) = (open.clone(), open.clone());
-    until(deadline, move || call(&now), move |result| undo(&later, result))
+    until(
+        gate,
+        deadline,
+        move || call(&now),
+        move |result| undo(&later, result),
+    )
 }
 
 /// Sends a message and receives the answer, by the deadline if there is one.
 fn exchange(
     open: &Arc<Open>,
+    gate: &Arc<Gate>,
     deadline: Option<Instant>,
     message: &[u8],
     answer: &mut [u8],
@@ -348,12 +386,14 @@ fn exchange(
     let room = answer.len().min(MAX_PAYLOAD);
     let answer = &mut answer[..room];
     if deadline.is_none() {
+        let _held = gate.take(None)?;
         return call(open, message, answer);
     }
     // Copies, since the call may outlast this one. There may be a PIN in them.
     let message = Zeroizing::new(message.to_vec());
     let received = within(
         open,
+        gate,
         deadline,
         move |open| {
             let mut received = Zeroizing::new(vec![0; room]);

@@ -3,10 +3,12 @@
 //!
 //! `platform` has what differs between them, `library` makes their functions safe, `calls` implements the
 //! context on them. Waits for changes are the library's own; `waits` makes sure that a cancel ends them.
-//! `time_limit` gives a time limit to calls that have none in the library.
+//! `time_limit` gives a time limit to calls that have none in the library, and `gate` makes sure that none is
+//! sent after its time.
 
 mod calls;
 mod cards;
+mod gate;
 mod identity;
 mod library;
 mod platform;

@@ -10,6 +10,9 @@ pub const LIBRARY: &str = "/System/Library/Frameworks/PCSC.framework/PCSC";
 /// Every system has it.
 pub const IS_PART_OF_SYSTEM: bool = true;
 
+/// Whether it is so is not documented. A wait for changes that held up the calls of other threads would last.
+pub const ONE_CALL_PER_CONTEXT: bool = false;
+
 /// The name under which the library exports a function. Under the plain name of `SCardControl` it has one
 /// with other parameters, for programs from before Mac OS X 10.5.
 pub fn symbol(function: &'static str) -> &'static str {

@@ -11,6 +11,9 @@ pub const LIBRARY: &str = "libpcsclite.so.1";
 /// A part of the system only where it is installed; a daemon's socket comes first.
 pub const IS_PART_OF_SYSTEM: bool = false;
 
+/// The library holds a lock of the context for the whole of a call, a wait for changes included.
+pub const ONE_CALL_PER_CONTEXT: bool = true;
+
 /// The name under which the library exports a function.
 pub fn symbol(function: &'static str) -> &'static str {
     function

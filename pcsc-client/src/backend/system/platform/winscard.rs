@@ -2,6 +2,7 @@
 //! same constants on all systems.
 
 use std::ffi::OsStr;
+use std::path::Path;
 
 use libloading::os::windows as loader;
 use pcsc_constants as constants;
@@ -13,6 +14,9 @@ pub const LIBRARY: &str = "winscard.dll";
 
 /// Every system has it.
 pub const IS_PART_OF_SYSTEM: bool = true;
+
+/// Calls of one context do not wait for each other, unless they are for the same card.
+pub const ONE_CALL_PER_CONTEXT: bool = false;
 
 /// The name under which the library exports a function: those with texts exist for bytes (A) and for UTF-16.
 pub fn symbol(function: &'static str) -> &'static str {
@@ -29,10 +33,13 @@ pub fn symbol(function: &'static str) -> &'static str {
 /// the program's folder or in the current one takes its place.
 #[allow(unsafe_code)]
 pub fn load(path: &OsStr) -> Result<libloading::Library, libloading::Error> {
-    let flags = if std::path::Path::new(path).components().count() == 1 {
-        loader::LOAD_LIBRARY_SEARCH_SYSTEM32
+    let path = Path::new(path);
+    let (path, flags) = if path.components().count() == 1 {
+        (path.to_owned(), loader::LOAD_LIBRARY_SEARCH_SYSTEM32)
     } else {
-        loader::LOAD_WITH_ALTERED_SEARCH_PATH
+        // The effect of this flag is undefined for a relative path. An empty path stays as it is, and fails.
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        (path, loader::LOAD_WITH_ALTERED_SEARCH_PATH)
     };
     // SAFETY: the initialisation of a PC/SC library has no preconditions.
     let library = unsafe { loader::Library::load_with_flags(path, flags) };
