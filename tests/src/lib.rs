@@ -10,7 +10,8 @@
 //! - [`in_namespace`]: a program without the daemon and the USB devices of this machine
 //! - [`assert_same`]: a comparison of two texts that prints what differs
 //! - [`published`]: the examples of the published `pcsc` crate
-//! - [`run`]: a command with a deadline, [`c_program`]: a program of tests/c
+//! - [`run`]: a command with a deadline, [`Live`]: one whose output is read while it runs, [`c_program`]: a
+//!   program of tests/c
 //!
 //! All helpers panic with an explanation if the machine cannot do what a test needs, so that no test passes
 //! without testing anything.
@@ -23,6 +24,7 @@ mod client;
 mod compiled;
 mod daemon;
 mod difference;
+mod live;
 mod namespace;
 pub mod published;
 mod reader;
@@ -40,6 +42,7 @@ pub use client::client;
 pub use compiled::{c_library, c_program};
 pub use daemon::{Pcscd, FRIENDLY_NAME};
 pub use difference::{assert_same, tail};
+pub use live::Live;
 pub use namespace::{in_namespace, USB};
 pub use pcsc_test_ifd::{abi, card, Counts};
 pub use reader::Reader;

@@ -78,7 +78,7 @@ pub fn run(command: &mut Command, deadline: Duration) -> Output {
 }
 
 /// True if the process ended before `end`.
-fn wait_until(pid: Pid, end: Instant) -> bool {
+pub(crate) fn wait_until(pid: Pid, end: Instant) -> bool {
     let process = pidfd_open(pid, PidfdFlags::empty()).expect("a descriptor for our child");
     loop {
         let left = end.saturating_duration_since(Instant::now());

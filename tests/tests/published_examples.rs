@@ -2,12 +2,11 @@
 //! with pcscd, without it, and with
 //! Debian's library or ours in the part of the system's library.
 
-use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use pcsc_tests::{artifacts, atr, published, run, stock, Pcscd, Reader, Simulation};
+use pcsc_tests::{artifacts, atr, published, run, stock, Live, Pcscd, Reader, Simulation};
 
 const LIMIT: Duration = Duration::from_secs(1800);
 
@@ -80,31 +79,17 @@ fn they_run<Kept>(program: impl Fn(&str) -> (Command, Kept, Reader)) {
 
     // Ends its wait at a line of input.
     let (mut command, _kept, _) = program("cancel");
-    let mut cancel = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut output = BufReader::new(cancel.stdout.take().unwrap());
-    let mut line = String::new();
-    output.read_line(&mut line).unwrap();
-    cancel.stdin.take().unwrap().write_all(b"\n").unwrap();
-    output.read_line(&mut line).unwrap();
-    assert!(cancel.wait().unwrap().success());
-    assert!(line.contains("Blocking call canceled"), "{line}");
+    command.stdin(Stdio::piped());
+    let mut cancel = Live::start(command);
+    cancel.until("press Enter");
+    cancel.tell("\n");
+    cancel.until("Blocking call canceled");
+    assert!(cancel.end().success());
 
-    let (mut command, _kept, reader) = program("monitor");
-    let mut monitor = command.stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(monitor.stdout.take().unwrap()).lines();
-    let mut until = |text: &str| {
-        lines
-            .find(|line| line.as_ref().unwrap().contains(text))
-            .unwrap()
-            .unwrap()
-    };
-    until("PRESENT");
+    // Runs until it is ended.
+    let (command, _kept, reader) = program("monitor");
+    let mut monitor = Live::start(command);
+    monitor.until("PRESENT");
     reader.remove();
-    until("EMPTY");
-    monitor.kill().unwrap();
-    monitor.wait().unwrap();
+    monitor.until("EMPTY");
 }

@@ -2,12 +2,11 @@
 //! published examples of crate `pcsc`, and one in C.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use pcsc_tests::{published, run};
+use pcsc_tests::{published, run, Live};
 use tempfile::TempDir;
 
 const LIMIT: Duration = Duration::from_secs(1800);
@@ -137,15 +136,24 @@ fn programs_for_windows_run() {
     let programs = target.join(TARGET).join("debug");
     let windows = Windows::new(wine, &programs.join("winscard.dll"));
     let program = |name: &str| windows.command(programs.join(name).with_extension("exe"));
-    our_example_greets(&mut || program("hello"));
+    our_example_greets(&programs, &mut || program("hello"));
     the_published_examples_run(&program);
     a_c_program_meets_windows_numbers(&windows);
 }
 
-fn our_example_greets(hello: &mut dyn FnMut() -> Command) {
+fn our_example_greets(programs: &Path, hello: &mut dyn FnMut() -> Command) {
     let text = run(&mut hello(), LIMIT).stdout();
     assert!(text.contains("Using the PC/SC library winscard.dll."), "{text}");
     assert!(text.contains(&format!("{READER}: Hello world!")), "{text}");
+
+    // A path that is relative to the current folder.
+    let mut relative = hello();
+    relative.current_dir(programs).env("PCSCLITE_BACKEND", "system");
+    let text = run(relative.env("PCSCLITE_SYSTEM_LIBRARY", r".\winscard.dll"), LIMIT).stdout();
+    assert!(
+        text.contains(r"Using the PC/SC library .\winscard.dll."),
+        "{text}"
+    );
 
     // A library that is not there is named with what Windows says of it.
     let mut missing = hello();
@@ -184,24 +192,17 @@ fn the_published_examples_run(program: &dyn Fn(&str) -> Command) {
 
     // Ends its wait at a line of input.
     let mut cancel = program("cancel");
-    let cancel = cancel.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut cancel = cancel.spawn().unwrap();
-    let mut lines = BufReader::new(cancel.stdout.take().unwrap()).lines();
-    lines.next().unwrap().unwrap();
-    cancel.stdin.take().unwrap().write_all(b"\n").unwrap();
-    let line = lines.next().unwrap().unwrap();
-    assert!(line.contains("Blocking call canceled"), "{line}");
-    assert!(cancel.wait().unwrap().success());
+    cancel.stdin(Stdio::piped());
+    let mut cancel = Live::start(cancel);
+    cancel.until("press Enter");
+    cancel.tell("\n");
+    cancel.until("Blocking call canceled");
+    assert!(cancel.end().success());
 
     // Runs until it is ended.
-    let mut monitor = program("monitor");
-    let mut monitor = monitor.stdout(Stdio::piped()).spawn().unwrap();
-    let lines = BufReader::new(monitor.stdout.take().unwrap()).lines();
-    let mut states = lines.map(|line| line.unwrap());
-    let state = states.find(|line| line.contains("PRESENT"));
-    monitor.kill().unwrap();
-    monitor.wait().unwrap();
-    assert!(state.is_some_and(|line| line.contains(READER)));
+    let mut monitor = Live::start(program("monitor"));
+    let state = monitor.until("PRESENT");
+    assert!(state.contains(READER), "{state}");
 }
 
 fn a_c_program_meets_windows_numbers(windows: &Windows) {

@@ -1,8 +1,8 @@
 //! javax.smartcardio.
 
-use crate::live::{same_live, Live};
+use crate::live::{is_on, same_live};
 use crate::setups::{is_there, same_on_the_driver, Twins, LIMIT};
-use pcsc_tests::{atr, client, run};
+use pcsc_tests::{atr, client, run, Live};
 use std::process::Command;
 
 #[test]
@@ -37,7 +37,7 @@ fn java_smartcardio() {
         command.arg("monitor");
         let mut live = Live::start(stage.command(command));
         live.until("ready");
-        live.is_on(stage);
+        is_on(&live, stage);
         stage.reader(1).insert(atr::T0);
         live.until("present pcsc-tests 01 00");
         stage.reader(1).remove();

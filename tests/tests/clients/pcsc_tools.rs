@@ -1,8 +1,8 @@
 //! pcsc-tools: pcsc_scan in C and scriptor in Perl.
 
-use crate::live::{same_live, Live};
+use crate::live::{is_on, same_live};
 use crate::setups::{is_there, loads, our_file, same_on_the_driver, Setup, Stage, Twins, LIMIT};
-use pcsc_tests::{atr, client, run};
+use pcsc_tests::{atr, client, run, Live};
 use std::path::Path;
 use std::process::Command;
 
@@ -22,7 +22,7 @@ fn pcsc_scan_sees_cards_come_and_go() {
             }
         };
         both(&mut scan, "Card removed");
-        scan.is_on(stage);
+        is_on(&scan, stage);
         for _ in 0..3 {
             stage.reader(1).insert(atr::T1);
             scan.until("Reader 1: pcsc-tests 01 00");

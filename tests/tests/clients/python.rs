@@ -1,8 +1,8 @@
 //! pyscard.
 
-use crate::live::{same_live, Live};
+use crate::live::{is_on, same_live};
 use crate::setups::{same_on_the_driver, Twins};
-use pcsc_tests::{atr, client};
+use pcsc_tests::{atr, client, Live};
 use std::path::Path;
 use std::process::Command;
 
@@ -53,7 +53,7 @@ fn pyscard() {
         command.arg("monitor").env("PYTHONUNBUFFERED", "1");
         let mut live = Live::start(stage.command(command));
         live.until("ready");
-        live.is_on(stage);
+        is_on(&live, stage);
         live.until("added 3B");
         stage.reader(0).remove();
         live.until("removed 3B");
