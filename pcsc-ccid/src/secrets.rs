@@ -13,6 +13,8 @@ use crate::part10::Control;
 const HEADER: usize = 4;
 /// The class of commands to the reader itself (PC/SC part 3, clause 3.2.2).
 const TO_READER: u8 = 0xFF;
+/// The class of the MUSCLE applet's commands.
+const MUSCLE: u8 = 0xB0;
 /// GET RESPONSE: the rest of the answer to the command before.
 const GET_RESPONSE: u8 = 0xC0;
 
@@ -31,16 +33,19 @@ pub fn hides_response(command: &[u8], was_secret: bool) -> bool {
         return false;
     };
     match *ins {
+        // In every class, also that of commands to the reader.
+        GET_RESPONSE if was_secret => true,
         _ if *cla == TO_READER => holds_secret(*cla, *ins, *p2) && length_field(command, body) < body.len(),
-        GET_RESPONSE => was_secret,
         // GENERAL AUTHENTICATE and INTERNAL AUTHENTICATE: decrypted keys of PIV cards, session keys of SIMs.
         0x86..=0x89 => true,
         // PERFORM SECURITY OPERATION whose answer is a plain value: DECIPHER.
-        0x2A => *p1 == 0x80,
+        0x2A | 0x2B => *p1 == 0x80,
         // The command in ENVELOPE may be any of these.
         0xC2 | 0xC3 => true,
         // HMACs of YubiKeys, session keys of YubiHSM Auth.
         0x01 | 0x03 => true,
+        // The MUSCLE applet: ComputeCrypt, and ReadObject, which gives its results and exported keys.
+        0x36 | 0x56 => *cla == MUSCLE,
         _ => false,
     }
 }
@@ -57,17 +62,22 @@ fn holds_secret(cla: u8, ins: u8, p2: u8) -> bool {
             // ENVELOPE: another command.
             0xC2 | 0xC3 => true,
             // PERFORM SECURITY OPERATION on a plain value: ENCIPHER.
-            0x2A => p2 == 0x80,
+            0x2A | 0x2B => p2 == 0x80,
             // PUT KEY and STORE DATA (GlobalPlatform card specification 2.3, clauses 11.8 and 11.11). The
             // latter is APPEND RECORD in other classes.
             0xD8 => true,
             0xE2 => cla & 0x80 != 0,
             // IMPORT KEY and SET MANAGEMENT KEY of Yubico's PIV.
             0xFE | 0xFF => true,
-            // Secrets of YubiKeys: OATH PUT and SET CODE, OTP slots, YubiHSM Auth.
-            0x01 | 0x03 => true,
-            // The MUSCLE applet: ImportKey, CreatePIN, VerifyPIN, ChangePIN, UnblockPIN.
-            0x32 | 0x40 | 0x42 | 0x44 | 0x46 => cla == 0xB0,
+            // Secrets of YubiKeys: OATH PUT and SET CODE, OTP slots; YubiHSM Auth PUT, DELETE, CALCULATE,
+            // GET CHALLENGE, PUT MANAGEMENT KEY and CHANGE CREDENTIAL PASSWORD, which have its management
+            // key or a credential's password.
+            0x01..=0x04 | 0x08 | 0x0B => true,
+            // WRITE CONFIG of YubiKeys, which has the lock code.
+            0x1C => true,
+            // The MUSCLE applet: ImportKey, ComputeCrypt, CreatePIN, VerifyPIN, ChangePIN, UnblockPIN, and
+            // WriteObject, which brings the key for ImportKey.
+            0x32 | 0x36 | 0x40 | 0x42 | 0x44 | 0x46 | 0x54 => cla == MUSCLE,
             _ => false,
         }
 }
@@ -203,17 +213,32 @@ mod tests {
             "00FFFFFF 03 | 039B18",
             "00010000 04 | 71016173",
             "00030000 02 | 7301",
+            // YubiHSM Auth: DELETE, GET CHALLENGE, PUT MANAGEMENT KEY, CHANGE CREDENTIAL PASSWORD, but not
+            // LIST. Lock code of YubiKeys.
+            "00020000 04 | 7B023132",
+            "00040000 04 | 73023132",
+            "00080000 04 | 7B023132",
+            "000B0000 04 | 73023132",
+            "00050000 02 7101",
+            "001C0000 04 | 030A0131",
+            "001D0000 00",
             // GlobalPlatform.
             "80D80181 03 | 018010",
             "84E28000 02 | 0102",
             "00E20000 02 0102",
             // Security operations.
             "002A8680 02 | 3132",
+            "002B8680 02 | 3132",
+            "002B8086 02 0102",
             "002A8086 02 0102",
             "002A9E9A 02 0102",
             // The MUSCLE applet.
             "B0420100 04 | 31323334",
             "80420000 02 0102",
+            "B0540000 04 | 01020304",
+            "B0360104 04 | 03010102",
+            "B0560000 04 FFFFFFFF",
+            "80540000 02 0102",
             // Another command.
             "00C20000 09 | 0020008004 31323334",
             // To the reader: a key, and a command for the card.
@@ -234,6 +259,9 @@ mod tests {
         let hides = |command, was_secret| hides_response(&bytes(command), was_secret);
         for secret in [
             "002A8086 02 0102 00",
+            "002B8086 02 0102 00",
+            "B0360104 04 03010102",
+            "B0560000 04 FFFFFFFF",
             "0087079D 02 7C00 00",
             "00880000 10",
             "A0880000 02 0102",
@@ -247,6 +275,9 @@ mod tests {
         for open in [
             "00A40400 02 A000",
             "002A9E9A 02 0102",
+            "002B9E9A 02 0102",
+            "80360104 02 0102",
+            "00560000 02 0102",
             "00200080 04 31323334",
             "FFCA0000 00",
             "FFB00000 10",
@@ -254,7 +285,9 @@ mod tests {
         ] {
             assert!(!hides(open, true), "{open}");
         }
-        assert!(hides("00C00000 00", true) && !hides("00C00000 00", false));
+        for rest in ["00C00000 00", "80C00000 00", "FFC00000 00"] {
+            assert!(hides(rest, true) && !hides(rest, false), "{rest}");
+        }
     }
 
     #[test]
