@@ -16,6 +16,7 @@ mod memory;
 )]
 mod spy;
 mod text;
+mod without_signals;
 
 pub use entry::*;
 pub use text::pcsc_stringify_error;

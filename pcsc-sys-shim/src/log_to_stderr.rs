@@ -6,10 +6,13 @@
 #![forbid(unsafe_code)]
 
 use std::fmt::Write;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use log::{LevelFilter, Log, Metadata, Record};
 use pcsc_client::internals::SETTING_LOG;
+
+use crate::without_signals;
 
 struct Stderr;
 
@@ -27,9 +30,9 @@ impl Log for Stderr {
             let mut line = Line::default();
             // A line that is too long is cut, which is no error.
             let _ = write!(line, "pcsc: {}: {}", record.level(), record.args());
-            // One system call, so that lines of other threads do not come in between. A closed stderr is no
-            // reason to fail.
-            let _ = rustix::io::write(std::io::stderr(), line.finish());
+            // One write, so that lines of other threads do not come in between. A stderr that is closed, or
+            // a pipe whose reader is gone, is no reason to fail.
+            let _ = without_signals::write(std::io::stderr().as_fd(), line.finish());
         }
     }
 

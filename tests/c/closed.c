@@ -5,8 +5,8 @@
  *
  * Establishes two contexts. One has waited and is idle, so that the library
  * has all the descriptors that it will have; the other is in a wait of another
- * thread. Then closes all descriptors from 3 on, and opens FILE, or sockets,
- * for every number up to 64. Cancels both contexts, makes calls, and releases
+ * thread. Then goes to the root directory, closes all descriptors from 3 on,
+ * and opens FILE, or sockets, for every number up to 64. Cancels both contexts, makes calls, and releases
  * both. With sockets it makes no calls in between: these would be sent there,
  * as PC/SC Lite does.
  *
@@ -75,6 +75,8 @@ int main(int count, char **arguments)
         return 4;
     usleep(200000);
 
+    if (chdir("/"))
+        return 7;
     for (fd = FIRST; fd < END; fd++)
         close(fd);
     memset(others, -1, sizeof others);

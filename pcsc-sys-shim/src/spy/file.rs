@@ -4,45 +4,74 @@
 //! not come in between. Of a pipe this holds for lines of up to 4,096 bytes; it is written to without
 //! waiting.
 
-use std::ffi::CString;
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::ptr;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pcsc_process::Descriptor;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
+
+use crate::without_signals;
 
 /// A file, opened again where the program has closed its descriptor, as daemons do.
 pub struct File {
     path: CString,
+    /// Its device and inode. Another file may get its name.
+    identity: (u64, u64),
     open: AtomicPtr<Descriptor>,
 }
 
 impl File {
-    /// Opens a file, for the user alone where it is new.
-    pub fn open(path: CString) -> Result<File, Errno> {
-        let file = File {
+    /// Opens a file, for the user alone where it is new. `path` is absolute, since the program may change its
+    /// current directory.
+    ///
+    /// # Errors
+    /// `PERM` if the file is to have secrets, and a regular file that was there is another user's. One of
+    /// the user's own is for the user alone after this.
+    pub fn open(path: CString, has_secrets: bool) -> Result<File, Errno> {
+        let opened = open(&path, OFlags::CREATE)?;
+        let stat = rustix::fs::fstat(&opened)?;
+        if has_secrets && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+            if stat.st_uid != rustix::process::geteuid().as_raw() {
+                return Err(Errno::PERM);
+            }
+            rustix::fs::fchmod(&opened, Mode::RUSR | Mode::WUSR)?;
+        }
+        Ok(File {
             path,
-            open: AtomicPtr::new(ptr::null_mut()),
-        };
-        file.reopen(OFlags::CREATE)?;
-        Ok(file)
+            identity: identity(&opened)?,
+            open: AtomicPtr::new(Box::into_raw(Box::new(Descriptor::new(opened)))),
+        })
     }
 
-    fn reopen(&self, flags: OFlags) -> Result<&Descriptor, Errno> {
-        // A pipe without a reader is an error, and a full one too.
-        let flags =
-            flags | OFlags::WRONLY | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-        let opened = rustix::fs::open(&self.path, flags, Mode::RUSR | Mode::WUSR)?;
-        // Not a number that the program expects its next file to have: 0 to 2 may be closed.
-        let opened = rustix::io::fcntl_dupfd_cloexec(opened, 3)?;
+    /// Opens the file again, in the place of this descriptor.
+    ///
+    /// # Errors
+    /// `NOENT` if it was deleted, or another file has its name.
+    fn reopen(&self, before: *mut Descriptor) -> Result<&Descriptor, Errno> {
+        // Not created again, where the user has deleted it.
+        let opened = open(&self.path, OFlags::empty())?;
+        if identity(&opened)? != self.identity {
+            return Err(Errno::NOENT);
+        }
         let fresh = Box::into_raw(Box::new(Descriptor::new(opened)));
-        // The one before is not freed: another thread may be using it. Its number is the program's by now.
-        self.open.store(fresh, Ordering::Release);
-        // SAFETY: it is not freed before `self` is dropped.
-        Ok(unsafe { &*fresh })
+        let replaced = self
+            .open
+            .compare_exchange(before, fresh, Ordering::AcqRel, Ordering::Acquire);
+        let current = match replaced {
+            // The one before is not freed: another thread may be using it. Its number is the program's by
+            // now.
+            Ok(_) => fresh,
+            Err(current) => {
+                // Another thread came first.
+                // SAFETY: it is a box, and nothing else has its address.
+                drop(unsafe { Box::from_raw(fresh) });
+                current
+            }
+        };
+        // SAFETY: `open` or `reopen` has made it, and it is not freed before `self` is dropped.
+        Ok(unsafe { &*current })
     }
 
     /// Writes a line. `may_open` is false in signal handlers.
@@ -50,19 +79,18 @@ impl File {
     /// # Errors
     /// `NOENT` if the file was deleted; others if the line was not written, or not as a whole.
     pub fn write(&self, line: &[u8], may_open: bool) -> Result<(), Errno> {
-        // SAFETY: it is null, or was made by `reopen` and is not freed before `self` is dropped.
-        let open = unsafe { self.open.load(Ordering::Acquire).as_ref() };
-        let file = match open.filter(|file| file.is_ours()) {
-            Some(file) => file,
-            None if !may_open => return Err(Errno::BADF),
-            // Not created again, where the user has deleted it.
-            None => self.reopen(OFlags::empty())?,
+        let open = self.open.load(Ordering::Acquire);
+        // SAFETY: `open` or `reopen` has made it, and it is not freed before `self` is dropped.
+        let file = match unsafe { &*open } {
+            file if file.is_ours() => file,
+            _ if !may_open => return Err(Errno::BADF),
+            _ => self.reopen(open)?,
         };
         // Nobody would read it.
         if rustix::fs::fstat(file)?.st_nlink == 0 {
             return Err(Errno::NOENT);
         }
-        match write_without_signals(file.as_fd(), line)? {
+        match without_signals::write(file.as_fd(), line)? {
             written if written == line.len() => Ok(()),
             _ => Err(Errno::NOSPC),
         }
@@ -71,57 +99,59 @@ impl File {
 
 impl Drop for File {
     fn drop(&mut self) {
-        let open = *self.open.get_mut();
-        if !open.is_null() {
-            // SAFETY: `reopen` has made it of a box, and nothing else uses the file any more.
-            drop(unsafe { Box::from_raw(open) });
-        }
+        // SAFETY: `open` or `reopen` has made it of a box, and nothing else uses the file any more.
+        drop(unsafe { Box::from_raw(*self.open.get_mut()) });
     }
 }
 
-/// The signals that a write can send to its thread: of a pipe without a reader, and of a file that is longer
-/// than RLIMIT_FSIZE.
-const SIGNALS: [libc::c_int; 2] = [libc::SIGPIPE, libc::SIGXFSZ];
+fn open(path: &CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
+    // A pipe without a reader is an error, and a full one too.
+    let flags = flags | OFlags::WRONLY | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+    let opened = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?;
+    // Not a number that the program expects its next file to have: 0 to 2 may be closed.
+    rustix::io::fcntl_dupfd_cloexec(opened, 3)
+}
 
-/// Writes, and takes back the signals that the program would not have got without it.
-fn write_without_signals(file: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
-    let mut ours = MaybeUninit::<libc::sigset_t>::uninit();
-    let mut before = MaybeUninit::<libc::sigset_t>::uninit();
-    let mut pending = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: `sigemptyset`, `pthread_sigmask` and `sigpending` initialise the set that each is given.
-    let (ours, before, pending) = unsafe {
-        libc::sigemptyset(ours.as_mut_ptr());
-        for signal in SIGNALS {
-            libc::sigaddset(ours.as_mut_ptr(), signal);
-        }
-        libc::sigemptyset(pending.as_mut_ptr());
-        libc::sigpending(pending.as_mut_ptr());
-        libc::sigemptyset(before.as_mut_ptr());
-        if libc::pthread_sigmask(libc::SIG_BLOCK, ours.as_ptr(), before.as_mut_ptr()) != 0 {
-            return Err(Errno::INVAL);
-        }
-        (ours.assume_init(), before.assume_init(), pending.assume_init())
-    };
-    let written = rustix::io::write(file, bytes);
-    if let Err(Errno::PIPE | Errno::FBIG) = written {
-        let now = libc::timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        // SAFETY: the sets are initialised, and the signals of one that was pending before are left alone.
-        // `__errno_location` points to this thread's errno.
-        unsafe {
-            let errno = *libc::__errno_location();
-            if !SIGNALS
-                .iter()
-                .any(|signal| libc::sigismember(&pending, *signal) == 1)
-            {
-                libc::sigtimedwait(&ours, ptr::null_mut(), &now);
-            }
-            *libc::__errno_location() = errno;
-        }
+fn identity(file: &OwnedFd) -> Result<(u64, u64), Errno> {
+    let stat = rustix::fs::fstat(file)?;
+    Ok((stat.st_dev as u64, stat.st_ino as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+    use std::ptr;
+
+    use super::*;
+
+    /// A pipe, and the path of the end that is written to.
+    fn pipe() -> (OwnedFd, OwnedFd, CString) {
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        let path = CString::new(format!("/proc/self/fd/{}", writer.as_raw_fd())).unwrap();
+        (reader, writer, path)
     }
-    // SAFETY: `before` is the mask that the thread had.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &before, ptr::null_mut()) };
-    written
+
+    #[test]
+    fn two_threads_that_open_the_file_again_leave_one_descriptor() {
+        let (_reader, _writer, path) = pipe();
+        let file = File::open(path, false).unwrap();
+        let before = file.open.load(Ordering::Relaxed);
+        let first = file.reopen(before).unwrap();
+        let second = file.reopen(before).unwrap();
+        assert!(ptr::eq(first, second) && first.is_ours());
+        // SAFETY: `open` has made it of a box, and nothing uses it any more.
+        drop(unsafe { Box::from_raw(before) });
+    }
+
+    #[test]
+    fn another_file_that_has_got_the_name_is_not_opened() {
+        let (_reader, mut writer, path) = pipe();
+        let (_other_reader, other, _) = pipe();
+        let file = File::open(path, false).unwrap();
+        let open = file.open.load(Ordering::Relaxed);
+        assert!(ptr::eq(file.reopen(ptr::null_mut()).unwrap(), open));
+        rustix::io::dup2(&other, &mut writer).unwrap();
+        assert_eq!(file.reopen(open).err(), Some(Errno::NOENT));
+        assert_eq!(file.write(b"line", true), Ok(()), "it is still open");
+    }
 }

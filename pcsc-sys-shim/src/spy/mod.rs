@@ -3,8 +3,8 @@
 //!
 //! A call is two lines of JSON: one before it, and one when it returns. Nothing here may disturb the program:
 //! no lock is taken, which a fork could leave locked; a line that cannot be written is left out and counted;
-//! [`file`] keeps off signals. Short lines need no memory, and `SCardCancel` has no others, so that it stays
-//! safe in signal handlers.
+//! [`crate::without_signals`] keeps off signals. Short lines need no memory, and `SCardCancel` has no others,
+//! so that it stays safe in signal handlers.
 
 #[cfg(all(feature = "spy", target_os = "linux"))]
 mod fields;

@@ -1,6 +1,7 @@
 //! When calls are recorded, and the lines for each.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
+use std::io;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU8, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -166,11 +167,11 @@ fn recorder(function: &'static str) -> Option<&'static Recorder> {
 
 /// Reads the environment.
 fn start() {
-    let path = environment("PCSCLITE_SPY").filter(|path| !path.is_empty());
-    let Some(path) = path.and_then(|path| CString::new(path.into_encoded_bytes()).ok()) else {
+    let Some(path) = environment("PCSCLITE_SPY").filter(|path| !path.is_empty()) else {
         return STATE.store(OFF, Ordering::Relaxed);
     };
-    let file = match File::open(path) {
+    let shows_secrets = environment("PCSCLITE_SPY_SHOW_PINS").is_some_and(|value| value == "1");
+    let file = match open(path, shows_secrets) {
         Ok(file) => file,
         Err(error) => {
             log_to_stderr::init();
@@ -180,7 +181,7 @@ fn start() {
     };
     let fresh = Box::into_raw(Box::new(Recorder {
         file,
-        shows_secrets: environment("PCSCLITE_SPY_SHOW_PINS").is_some_and(|value| value == "1"),
+        shows_secrets,
         calls: AtomicU32::new(0),
         lost: AtomicU32::new(0),
         is_cut: AtomicBool::new(false),
@@ -196,6 +197,14 @@ fn start() {
         drop(unsafe { Box::from_raw(fresh) });
     }
     STATE.store(ON, Ordering::Relaxed);
+}
+
+fn open(path: OsString, shows_secrets: bool) -> io::Result<File> {
+    let path = std::path::absolute(path)?.into_os_string();
+    Ok(File::open(
+        CString::new(path.into_encoded_bytes())?,
+        shows_secrets,
+    )?)
 }
 
 impl Recorder {
@@ -253,7 +262,8 @@ impl Recorder {
 
     /// Ends a line and writes it.
     fn write(&self, mut line: Line, function: &str) {
-        let lost = self.lost.load(Ordering::Relaxed);
+        // Taken, so that no other thread's line has them too.
+        let lost = self.lost.swap(0, Ordering::Relaxed);
         if lost > 0 {
             line.put(b",\"lost\":");
             line.put_number(lost.into());
@@ -263,7 +273,6 @@ impl Recorder {
         let text = line.text().ok_or(Errno::NOMEM);
         match text.and_then(|text| self.file.write(text, may_open)) {
             Ok(()) => {
-                self.lost.fetch_sub(lost, Ordering::Relaxed);
                 if text.is_ok_and(|text| text.starts_with(b"\n")) {
                     self.is_cut.store(false, Ordering::Relaxed);
                 }
@@ -272,6 +281,7 @@ impl Recorder {
             Err(Errno::NOENT) => STATE.store(OFF, Ordering::Relaxed),
             Err(error) => {
                 self.is_cut.fetch_or(error == Errno::NOSPC, Ordering::Relaxed);
+                self.lost.fetch_add(lost, Ordering::Relaxed);
                 self.count_lost();
             }
         }
@@ -279,5 +289,65 @@ impl Recorder {
 
     fn count_lost(&self) {
         self.lost.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    #[test]
+    fn lines_that_are_lost_are_counted_once_whatever_threads_write() {
+        const THREADS: u64 = 4;
+        const LINES: u64 = 3000;
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        rustix::pipe::fcntl_setpipe_size(&writer, 4096).unwrap();
+        let recorder = Recorder {
+            file: open(format!("/proc/self/fd/{}", writer.as_raw_fd()).into(), false).unwrap(),
+            shows_secrets: false,
+            calls: AtomicU32::new(0),
+            lost: AtomicU32::new(0),
+            is_cut: AtomicBool::new(false),
+            announced: AtomicU32::new(0),
+        };
+        drop(writer);
+        // The pipe is emptied while it is filled, so that threads lose lines and write some, in turns.
+        let text = std::thread::spawn(move || {
+            let mut text = String::new();
+            std::fs::File::from(reader).read_to_string(&mut text).unwrap();
+            text
+        });
+        let write = |count| {
+            for _ in 0..count {
+                let mut line = Line::new();
+                line.put(b"{\"line\":1");
+                recorder.write(line, "");
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| write(LINES));
+            }
+        });
+        let mut total = THREADS * LINES;
+        // The last line that is written has the rest.
+        loop {
+            write(1);
+            total += 1;
+            if recorder.lost.load(Ordering::Relaxed) == 0 {
+                break;
+            }
+            std::thread::yield_now();
+        }
+        drop(recorder);
+        let text = text.join().unwrap();
+        let lost = |line: &str| -> u64 {
+            let lost = line.strip_suffix('}').unwrap().split_once("\"lost\":");
+            lost.map_or(0, |(_, number)| number.parse().unwrap())
+        };
+        assert_eq!(text.lines().map(|line| 1 + lost(line)).sum::<u64>(), total);
     }
 }

@@ -134,6 +134,21 @@ fn a_reader_of_a_pipe_may_go_away() {
 }
 
 #[test]
+fn a_record_that_cannot_be_opened_ends_no_program_whose_stderr_has_no_reader() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
+    drop(reader);
+    let status = Command::new(c_program(folder.path(), "spy"))
+        .env("LD_LIBRARY_PATH", artifacts::library_folder())
+        .env("PCSCLITE_BACKEND", "simulated")
+        .env("PCSCLITE_SPY", "/nonexistent/record")
+        .stderr(writer)
+        .status()
+        .expect("the program can be started");
+    assert!(status.success(), "{status}");
+}
+
+#[test]
 fn a_limit_of_a_files_length_ends_no_program() {
     let folder = tempfile::tempdir().expect("a folder");
     let record = folder.path().join("record");
@@ -182,7 +197,9 @@ fn a_daemon_that_closes_all_files_is_recorded_and_its_files_are_left_alone() {
         .arg("files")
         .arg(&file)
         .env("PCSCLITE_BACKEND", "simulated")
-        .env("PCSCLITE_SPY", &record)
+        // The program goes to another directory.
+        .current_dir(folder.path())
+        .env("PCSCLITE_SPY", "record")
         .env("LD_LIBRARY_PATH", artifacts::library_folder());
     let text = run(&mut command, LIMIT).stdout();
     assert!(
