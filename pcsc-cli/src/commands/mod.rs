@@ -3,6 +3,7 @@
 pub mod apdu;
 pub mod atr;
 pub mod bench;
+mod child;
 pub mod doctor;
 pub mod features;
 pub mod generated;

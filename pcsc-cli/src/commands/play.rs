@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -13,33 +12,35 @@ use pcsc_manager::PlayedReader;
 use pcsc_sim::card::named;
 use pcsc_sim::control::{self, ControlledReader};
 use serde::Serialize;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
+use super::child::{self, Signals};
 use super::with;
 use crate::args::{Global, Play, PlayRun};
 use crate::output::{Output, Show, Style};
 use crate::problem::{Exit, Problem};
 
-/// Runs one of the commands.
-pub fn run(global: &Global, arguments: &Play, output: &mut Output) -> Result<(), Problem> {
+/// Runs one of the commands. Returns the exit code.
+pub fn run(global: &Global, arguments: &Play, output: &mut Output) -> Result<u8, Problem> {
     global.refuse("pcsc sim", &["--reader", "--backend"])?;
     if !matches!(arguments, Play::Models) {
         global.refuse("pcsc sim", &["--json"])?;
     }
     let path = || path(global);
-    match arguments {
+    let done = match arguments {
         Play::Models => {
             global.refuse("pcsc sim models", &["--socket"])?;
             Ok(output.whole(&Catalogue::new())?)
         }
-        Play::Run(run) => play(global, run, &path()?),
+        Play::Run(run) => return play(global, run, &path()?),
         Play::Insert { place, card } => order(&path()?, &format!("insert {place} {card}")),
         Play::Remove { place } => order(&path()?, &format!("remove {place}")),
         Play::Unplug { number } => order(&path()?, &format!("unplug {number}")),
         Play::Plug { number } => order(&path()?, &format!("plug {number}")),
         Play::Mute { number, state } => order(&path()?, &format!("mute {number} {}", state.word())),
         Play::Fail { number, state } => order(&path()?, &format!("fail {number} {}", state.word())),
-    }
+    };
+    done.map(|()| 0)
 }
 
 /// What can be simulated.
@@ -118,18 +119,27 @@ fn sentence(reason: &str) -> Problem {
     Problem::new(Exit::Usage, text)
 }
 
-/// Plays readers while a command runs, or until a signal.
-fn play(global: &Global, arguments: &PlayRun, path: &Path) -> Result<(), Problem> {
+/// Plays readers while a command runs, or until a signal. Returns the exit code.
+fn play(global: &Global, arguments: &PlayRun, path: &Path) -> Result<u8, Problem> {
     let failed = |what: &str, error: io::Error| Problem::new(Exit::Failed, format!("{what}: {error}."));
     // A name without a slash would be a model's.
     let path = std::path::absolute(path).map_err(|error| unusable(path, &error))?;
-    // Before any thread starts, and before there is anything to clean up.
+    let uncaught = |error| failed("A signal cannot be handled", error);
+    // Before there is anything to clean up. With a command they end that, and the readers end with it.
+    let signals = Signals::default();
     let (sender, mut end) = UnixStream::pair().map_err(|error| failed("There is no descriptor", error))?;
-    for signal in [SIGTERM, SIGINT, SIGHUP] {
-        let sender = sender.try_clone();
-        sender
-            .and_then(|sender| signal_hook::low_level::pipe::register(signal, sender))
-            .map_err(|error| failed("A signal cannot be handled", error))?;
+    match arguments.command.is_empty() {
+        true => {
+            for signal in [SIGTERM, SIGINT, SIGHUP] {
+                let sender = sender.try_clone();
+                sender
+                    .and_then(|sender| signal_hook::low_level::pipe::register(signal, sender))
+                    .map_err(uncaught)?;
+            }
+        }
+        false => signals
+            .catch(&[SIGTERM, SIGINT, SIGHUP, SIGQUIT])
+            .map_err(uncaught)?,
     }
     let command = match arguments.command.is_empty() {
         true => None,
@@ -146,9 +156,9 @@ fn play(global: &Global, arguments: &PlayRun, path: &Path) -> Result<(), Problem
             .create(folder);
         made.map_err(|error| unusable(folder, &error))?;
     }
-    let readers = serve(arguments, &path)?;
-    let done = match command {
-        Some(mut command) => run_command(&mut command, &path, arguments),
+    let _played = serve(arguments, &path)?;
+    match command {
+        Some(mut command) => run_command(&mut command, &signals, &path, arguments),
         None => {
             let shown = path.display();
             writeln!(
@@ -157,16 +167,30 @@ fn play(global: &Global, arguments: &PlayRun, path: &Path) -> Result<(), Problem
             )?;
             // It ends with a signal.
             end.read_exact(&mut [0])
-                .map_err(|error| failed("The signals cannot be read", error))
+                .map_err(|error| failed("The signals cannot be read", error))?;
+            Ok(0)
         }
-    };
-    drop(readers);
-    let _ = std::fs::remove_file(&path);
-    done
+    }
 }
 
-/// Plugs the readers in, each with its card. They are played until the result is dropped.
-fn serve(arguments: &PlayRun, path: &Path) -> Result<Vec<Arc<PlayedReader>>, Problem> {
+/// Readers that are played until this is dropped.
+struct Played {
+    _readers: Vec<Arc<PlayedReader>>,
+    // Removed after they have ended.
+    _file: SocketFile,
+}
+
+/// The socket's file, removed on every way out.
+struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Plugs the readers in, each with its card.
+fn serve(arguments: &PlayRun, path: &Path) -> Result<Played, Problem> {
     if arguments.cards.len() > arguments.models.len() {
         return Err(Problem::new(Exit::Usage, "There are more cards than readers."));
     }
@@ -188,29 +212,37 @@ fn serve(arguments: &PlayRun, path: &Path) -> Result<Vec<Arc<PlayedReader>>, Pro
             inserted.map_err(|reason| sentence(&reason))?;
         }
     }
+    control::start(path).map_err(|error| unusable(path, &error))?;
+    let file = SocketFile(path.to_owned());
     for (number, reader) in (0..=u8::MAX).zip(&readers) {
         let controlled: Arc<dyn ControlledReader> = reader.clone();
         control::serve(path, number, Arc::downgrade(&controlled), reader.clone())
             .map_err(|error| unusable(path, &error))?;
     }
-    Ok(readers)
+    Ok(Played {
+        _readers: readers,
+        _file: file,
+    })
 }
 
-/// Runs the command, and ends with its exit code.
-fn run_command(command: &mut Command, path: &Path, arguments: &PlayRun) -> Result<(), Problem> {
+/// Runs the command. Returns its exit code.
+fn run_command(
+    command: &mut Command,
+    signals: &Signals,
+    path: &Path,
+    arguments: &PlayRun,
+) -> Result<u8, Problem> {
     command
         .env("PCSCLITE_BACKEND", "simulated")
         .env("PCSCLITE_SIMULATED", path)
         .env_remove("PCSCLITE_CSOCK_NAME");
-    let status = command.status();
-    let status = status.map_err(|error| with::cannot_run(&arguments.command, &error))?;
-    if status.success() {
-        return Ok(());
-    }
-    let _ = std::fs::remove_file(path);
-    // As the shells have it, for a command that a signal ended.
-    let code = status
-        .code()
-        .or_else(|| status.signal().map(|signal| 128 + signal));
-    std::process::exit(code.unwrap_or(Exit::Failed as i32));
+    let command = command.spawn();
+    let command = command.map_err(|error| with::cannot_run(&arguments.command, &error))?;
+    let status = signals.wait(command).map_err(|error| {
+        Problem::new(
+            Exit::Failed,
+            format!("The command cannot be waited for: {error}."),
+        )
+    })?;
+    Ok(child::code(status))
 }

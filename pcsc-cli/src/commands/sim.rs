@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pcsc_client::sim::{Replay, VirtualCard};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use crate::args::{Form, Global, Sim, SimRecord, SimReplay, Spy};
+use crate::commands::child::{self, Signals};
 use crate::commands::{play, spy, with};
 use crate::output::{message, warn, Output};
 use crate::problem::{Exit, Problem};
@@ -22,7 +24,7 @@ pub fn run(global: &Global, arguments: &Sim) -> Result<u8, Problem> {
     match arguments {
         Sim::Record(arguments) => record(global, arguments),
         Sim::Replay(arguments) => replay(global, arguments),
-        Sim::Play(arguments) => play::run(global, arguments, &mut Output::new(global.json)).map(|()| 0),
+        Sim::Play(arguments) => play::run(global, arguments, &mut Output::new(global.json)),
     }
 }
 
@@ -71,13 +73,17 @@ fn replay(global: &Global, arguments: &SimReplay) -> Result<u8, Problem> {
         let (is_over, mut card) = (is_over.clone(), card.clone());
         move || play(port, &mut card, &is_over)
     });
-    let status = command
-        .status()
+    let signals = Signals::default();
+    signals.catch(&[SIGTERM])?;
+    let program = command
+        .spawn()
         .map_err(|error| with::cannot_run(&arguments.command, &error))?;
+    signals.catch(&[SIGHUP, SIGINT, SIGQUIT])?;
+    let status = signals.wait(program)?;
     is_over.store(true, Ordering::Relaxed);
     // The program has ended, and its connection with it.
     let _ = player.join();
-    let code = spy::code(status);
+    let code = child::code(status);
     match card.outcome() {
         Err(mismatch) => {
             message(format_args!("{file}: {mismatch}."));

@@ -1,21 +1,16 @@
 //! `pcsc spy`: runs a program on this project's library, which records its calls.
 
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
-use std::process::ExitStatus;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{channel, RecvTimeoutError};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::process::{Pid, Signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
-use signal_hook::flag;
 
 use crate::args::{Form as FormName, Global, Spy};
+use crate::commands::child::{self, Signals};
 use crate::commands::with;
 use crate::output::{message, warn, Style};
 use crate::problem::{Exit, Problem};
@@ -44,10 +39,16 @@ pub fn run(global: &Global, arguments: &Spy) -> Result<u8, Problem> {
             true => Box::new(io::stdin()),
             false => Box::new(File::open(file).map_err(unreadable)?),
         };
-        let mut bytes = Vec::new();
-        input.read_to_end(&mut bytes).map_err(unreadable)?;
+        let mut chunk = vec![0; 64 * 1024];
+        loop {
+            match input.read(&mut chunk) {
+                Ok(0) => break,
+                Ok(length) => record.write(&chunk[..length])?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(unreadable(error)),
+            }
+        }
         // The last line of a record that is still written to may have no end.
-        record.write(&bytes)?;
         record.write(b"\n")?;
         return Ok(0);
     }
@@ -69,21 +70,18 @@ pub fn run(global: &Global, arguments: &Spy) -> Result<u8, Problem> {
     let mut from = File::open(spool.file()).map_err(|error| spool.problem(&error))?;
     let signals = Signals::default();
     signals.catch(&[SIGTERM])?;
-    let mut child = command
+    let child = command
         .spawn()
         .map_err(|error| with::cannot_run(&arguments.command, &error))?;
-    let pid = Pid::from_child(&child);
     // Only now, so that the command ignores those that this process has ignored until now.
     signals.catch(&[SIGHUP, SIGINT, SIGQUIT])?;
     let (ended, end) = channel();
-    std::thread::spawn(move || ended.send(child.wait()));
+    // In a thread of its own: a write to a pipe that nobody reads, such as that of a pager, blocks this one.
+    std::thread::spawn(move || ended.send(signals.wait(child)));
     // A record that cannot be written is no reason to disturb the program.
     let mut failed = None;
     let status = loop {
         let end = end.recv_timeout(INTERVAL);
-        if end.is_err() {
-            signals.forward(pid);
-        }
         if failed.is_none() {
             failed = record.follow(&mut from).err();
             if failed.is_some() {
@@ -114,42 +112,7 @@ pub fn run(global: &Global, arguments: &Spy) -> Result<u8, Problem> {
         ),
         None => {}
     }
-    Ok(code(status))
-}
-
-/// The signals that this process does not end by, since the record is to be complete. The terminal sends
-/// SIGINT and SIGQUIT to the command as well; the others are forwarded.
-#[derive(Default)]
-struct Signals {
-    /// The last one that came, or 0.
-    last: Arc<AtomicUsize>,
-}
-
-impl Signals {
-    fn catch(&self, signals: &[i32]) -> io::Result<()> {
-        for signal in signals {
-            flag::register_usize(*signal, Arc::clone(&self.last), *signal as usize)?;
-        }
-        Ok(())
-    }
-
-    fn forward(&self, command: Pid) {
-        let signal = match self.last.swap(0, Ordering::Relaxed) as i32 {
-            SIGTERM => Signal::TERM,
-            SIGHUP => Signal::HUP,
-            _ => return,
-        };
-        // It may have ended meanwhile.
-        let _ = rustix::process::kill_process(command, signal);
-    }
-}
-
-/// The exit code of env(1) and of the shells.
-pub fn code(status: ExitStatus) -> u8 {
-    let code = status
-        .code()
-        .or_else(|| status.signal().map(|signal| 128 + signal));
-    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)
+    Ok(child::code(status))
 }
 
 /// Where a record goes that no option names a file for.
@@ -173,13 +136,7 @@ impl Record {
         let path = arguments.output.as_ref();
         let (style, to): (Style, Box<dyn Write>) = match path {
             Some(path) if path.as_os_str() != "-" => {
-                // What is in it is the user's business alone.
-                let opened = File::options()
-                    .write(true)
-                    .create(true)
-                    .truncate(true)
-                    .mode(0o600)
-                    .open(path);
+                let opened = created(path, arguments.show_pins);
                 let opened = opened.map_err(|error| {
                     Problem::new(
                         Exit::Failed,
@@ -233,6 +190,31 @@ impl Record {
         }
         self.write(&more)
     }
+}
+
+/// Makes an empty file for the user alone, since what is in a record is the user's business alone. With
+/// secrets one that is there must be the user's own.
+fn created(path: &Path, has_secrets: bool) -> io::Result<File> {
+    let mut options = File::options();
+    // Emptied below, where nothing is wrong with it.
+    options.write(true).create(true).truncate(false).mode(0o600);
+    let file = options.open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_file() {
+        let made_private = match metadata.uid() == rustix::process::geteuid().as_raw() {
+            true => file.set_permissions(Permissions::from_mode(0o600)),
+            false => Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "it is another user's, and PINs are recorded",
+            )),
+        };
+        // Without secrets a file system without modes will do.
+        if has_secrets {
+            made_private?;
+        }
+        file.set_len(0)?;
+    }
+    Ok(file)
 }
 
 /// The file that the library writes to, in a folder of the user's alone. Both are removed at the end.

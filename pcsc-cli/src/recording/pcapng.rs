@@ -36,6 +36,8 @@ const ATRS: u32 = 1;
 const HEADERS: usize = 20 + 8 + 16;
 /// The longest payload that IPv4 can carry.
 const LONGEST: usize = 65_535 - HEADERS;
+/// `SCARD_S_SUCCESS`, as it is recorded.
+const SUCCESS: &str = "0x00000000";
 /// What stands for a byte that was hidden.
 const HIDDEN: u8 = b'*';
 
@@ -91,6 +93,12 @@ impl Form for Pcapng {
                             (results.get("card"), text(&begun.arguments, "reader"))
                         {
                             self.readers.insert((line.process, card.to_string()), reader);
+                        }
+                        Ok(())
+                    }
+                    "SCardDisconnect" if result == SUCCESS => {
+                        if let Some(card) = begun.arguments.get("card") {
+                            self.readers.remove(&(line.process, card.to_string()));
                         }
                         Ok(())
                     }
@@ -276,6 +284,31 @@ fn block(to: &mut dyn Write, kind: u32, body: &[u8], options: &[(u16, &str)]) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn readers_are_known_as_long_as_they_are_connected() {
+        let mut form = Pcapng::default();
+        let mut call = |number: u32, function: &str, arguments: &str, result: &str, results: &str| {
+            let head =
+                format!(r#""process":1,"thread":1,"microseconds":2,"call":{number},"function":"{function}""#);
+            for text in [
+                format!(r#"{{"event":"call",{head},"arguments":{{{arguments}}}}}"#),
+                format!(r#"{{"event":"return",{head},"result":"{result}","results":{{{results}}}}}"#),
+            ] {
+                let line = Line::parse(text.as_bytes()).unwrap();
+                form.line(Some(&line), b"", &mut Vec::new()).unwrap();
+            }
+            form.readers.len()
+        };
+        let connect = r#""context":1,"reader":"R","share_mode":2,"protocols":3"#;
+        assert_eq!(
+            call(1, "SCardConnect", connect, SUCCESS, r#""card":7,"protocol":2"#),
+            1
+        );
+        let disconnect = r#""card":7,"disposition":0"#;
+        assert_eq!(call(2, "SCardDisconnect", disconnect, "0x80100017", ""), 1);
+        assert_eq!(call(3, "SCardDisconnect", disconnect, SUCCESS, ""), 0);
+    }
 
     #[test]
     fn a_packet_is_whole_and_cut_where_ip_has_no_room() {

@@ -1,10 +1,12 @@
 //! The record of all calls: what the library writes, and what `pcsc spy` makes of it.
 
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use pcsc_tests::{artifacts, c_program, client, run, Output};
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
 
 mod disturbed;
 mod forms;
@@ -201,4 +203,125 @@ fn ctrl_c_ends_the_command_and_the_record_is_complete() {
     assert_eq!(output.status.code(), Some(128 + 2), "{output:?}");
     let text = std::fs::read_to_string(&record).expect("a record");
     assert!(text.contains("SCardEstablishContext = SCARD_S_SUCCESS"), "{text}");
+}
+
+/// Whether something comes out of a pipe.
+fn has_more(pipe: &impl AsFd) -> bool {
+    let limit = Timespec::try_from(LIMIT).expect("a time");
+    poll(&mut [PollFd::new(pipe, PollFlags::IN)], Some(&limit)).expect("a pipe") > 0
+}
+
+#[test]
+fn a_signal_to_end_goes_to_the_command_while_nobody_reads_the_record() {
+    use std::io::{BufRead, BufReader, Read};
+    use std::os::unix::process::CommandExt;
+
+    use rustix::process::{kill_process, kill_process_group, Pid, Signal};
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let calls = folder.path().join("calls");
+    std::fs::write(&calls, "establish\n".to_owned() + &"list\n".repeat(100)).expect("a file");
+    let script = format!(
+        "trap 'kill $!; echo ended >&2; exit 3' TERM; {} libpcsclite.so.1 < {} > {}; sleep 1000 & wait",
+        winscard(),
+        calls.display(),
+        folder.path().join("output").display()
+    );
+    let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
+    rustix::pipe::fcntl_setpipe_size(&writer, 4096).expect("a smaller pipe");
+    let mut command = spy(&["--json", "-o", "-", "sh", "-c", &script]);
+    let mut child = command
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .expect("pcsc can be started");
+    drop(command);
+    let pid = Pid::from_child(&child);
+    // Until the pipe is full.
+    while rustix::io::ioctl_fionread(&reader).expect("a pipe") < 4096 {
+        assert!(child.try_wait().expect("our child").is_none());
+        std::thread::yield_now();
+    }
+    kill_process(pid, Signal::TERM).expect("our child");
+    let stderr = child.stderr.take().expect("a pipe");
+    if !has_more(&stderr) {
+        kill_process_group(pid, Signal::KILL).expect("our children");
+        panic!("the command got no signal");
+    }
+    let said = BufReader::new(stderr).lines().map(|line| line.expect("a line"));
+    assert!(said.take_while(|line| line != "ended").count() < 10);
+    let mut record = String::new();
+    std::fs::File::from(reader)
+        .read_to_string(&mut record)
+        .expect("a record");
+    assert_eq!(child.wait().expect("our child").code(), Some(3));
+    // The process, and two lines for each call.
+    assert!(parsed(&record).len() > 2 * 101, "{record}");
+}
+
+#[test]
+fn a_record_is_shown_while_it_is_read() {
+    use std::io::{BufRead, BufReader, Write};
+
+    let mut child = spy(&["--json", "--read", "-"])
+        .env_remove("PCSCLITE_BACKEND")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("pcsc can be started");
+    let mut input = child.stdin.take().expect("a pipe");
+    let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
+    let text: String = (0..3)
+        .map(|number| {
+            format!(
+                "{{\"event\":\"call\",\"process\":1,\"thread\":1,\"microseconds\":2,\"call\":{number},\
+                 \"function\":\"SCardIsValidContext\",\"arguments\":{{\"context\":0}}}}\n"
+            )
+        })
+        .collect();
+    // Ends in the middle of a line.
+    let (first, rest) = text.split_at(text.len() / 2);
+    let mut shown = String::new();
+    input.write_all(first.as_bytes()).expect("a pipe");
+    if !has_more(output.get_ref()) {
+        child.kill().expect("our child");
+        panic!("nothing is shown");
+    }
+    for _ in first.matches('\n') {
+        output.read_line(&mut shown).expect("a line");
+    }
+    assert!(!shown.is_empty() && first.starts_with(&shown));
+    input.write_all(rest.as_bytes()).expect("a pipe");
+    drop(input);
+    for line in output.lines() {
+        shown += &(line.expect("a line") + "\n");
+    }
+    assert_eq!(shown, text);
+    assert!(child.wait().expect("our child").success());
+}
+
+#[test]
+fn a_signal_ends_played_readers_with_their_command() {
+    for signal in ["TERM", "HUP"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let socket = folder.path().join("socket");
+        let script = format!("trap 'echo ended; exit 3' {signal}; kill -{signal} $PPID; read -r never");
+        let mut command = client(artifacts::binary("pcsc-cli", "pcsc"));
+        let (reader, _writer) = rustix::pipe::pipe().expect("a pipe");
+        command
+            .args(["sim", "--socket"])
+            .arg(&socket)
+            .args(["run", "--", "sh", "-c", &script])
+            .env_remove("LD_LIBRARY_PATH")
+            .stdin(Stdio::from(reader));
+        let output = run(&mut command, LIMIT);
+        assert_eq!(output.status.code(), Some(3), "{signal}: {output:?}");
+        assert_eq!(output.stdout, b"ended\n", "{signal}");
+        assert_eq!(
+            std::fs::read_dir(folder.path()).expect("a folder").count(),
+            0,
+            "{signal}"
+        );
+    }
 }

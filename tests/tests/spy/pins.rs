@@ -1,5 +1,11 @@
 //! PINs and keys are in no form of a record, unless the user asks for them.
 
+use std::fs::Permissions;
+use std::os::unix::fs::{chown, MetadataExt, PermissionsExt};
+use std::process::Command;
+
+use pcsc_tests::artifacts;
+
 use super::{lines, spy, winscard, with_input};
 
 /// A PIN that occurs nowhere else.
@@ -93,6 +99,57 @@ fn pins_are_in_no_form_of_a_record_unless_they_are_asked_for() {
             if format != "pcapng" {
                 let state = if shows_pins { "shown" } else { "hidden" };
                 assert!(String::from_utf8_lossy(&record).contains(state));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_that_others_can_read_gets_no_pins() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("record");
+    let path = file.to_str().expect("UTF-8");
+    let winscard = winscard();
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        println!("SKIPPED: files of another user, which only root can make");
+    }
+    // The library, and pcsc.
+    for is_spied in [false, true] {
+        for is_own in [true, false] {
+            if !is_own && !is_root {
+                continue;
+            }
+            let _ = std::fs::remove_file(&file);
+            std::fs::write(&file, "before\n").expect("a file");
+            std::fs::set_permissions(&file, Permissions::from_mode(0o644)).expect("our file");
+            if !is_own {
+                chown(&file, Some(12_345), None).expect("root");
+            }
+            let mut command = match is_spied {
+                true => spy(&["-o", path, "--show-pins", &winscard, "libpcsclite.so.1"]),
+                false => {
+                    let mut command = Command::new(&winscard);
+                    command
+                        .arg(artifacts::library())
+                        .env("PCSCLITE_BACKEND", "simulated")
+                        .env("PCSCLITE_SPY", path)
+                        .env("PCSCLITE_SPY_SHOW_PINS", "1");
+                    command
+                }
+            };
+            let output = with_input(&mut command, &lines(&["establish"]));
+            let case = format!("spied {is_spied}, own {is_own}: {output:?}");
+            // The library records nothing, and pcsc runs nothing.
+            assert_eq!(output.status.success(), is_own || !is_spied, "{case}");
+            let text = std::fs::read_to_string(&file).expect("a file");
+            let mode = file.metadata().expect("a file").mode() & 0o777;
+            if is_own {
+                assert!(text.contains("SCardEstablishContext"), "{case}\n{text}");
+                assert_eq!(text.starts_with("before"), !is_spied, "{case}\n{text}");
+                assert_eq!(mode, 0o600, "{case}");
+            } else {
+                assert_eq!((&text[..], mode), ("before\n", 0o644), "{case}");
             }
         }
     }
