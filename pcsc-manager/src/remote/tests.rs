@@ -75,7 +75,8 @@ fn the_end_of_a_watch_ends_the_request_and_limits_the_next_one() {
     let mut bench = Bench::new("stop");
     std::thread::scope(|scope| {
         let slot = &mut bench.slot;
-        let asked = scope.spawn(|| slot.transmit(&[0; 4], &mut [0; 300], None));
+        let deadline = Some(Instant::now() + PATIENCE);
+        let asked = scope.spawn(move || slot.transmit(&[0; 4], &mut [0; 300], deadline));
         let _server = accept(&bench.listener);
         bench.watch.stop();
         assert_eq!(asked.join().unwrap(), Err(SlotError::NoDevice));
