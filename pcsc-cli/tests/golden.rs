@@ -137,8 +137,10 @@ fn ctrl_c_ends_a_watch() {
     use std::os::unix::process::ExitStatusExt;
     use std::process::Stdio;
 
-    let mut watch = Command::new(env!("CARGO_BIN_EXE_pcsc"));
+    // A shell without job control starts commands in the background with SIGINT ignored.
+    let mut watch = Command::new("env");
     watch
+        .args(["--default-signal=INT", env!("CARGO_BIN_EXE_pcsc")])
         .args(["watch", "--backend", "simulated", "--json"])
         .env_remove("PCSCLITE_SIMULATED");
     let mut child = watch.stdout(Stdio::piped()).spawn().expect("pcsc can be started");
