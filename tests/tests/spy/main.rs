@@ -199,7 +199,9 @@ fn ctrl_c_ends_the_command_and_the_record_is_complete() {
         winscard()
     );
     let record_path = record.to_str().expect("UTF-8");
-    let output = run(&mut spy(&["-o", record_path, "sh", "-c", &script]), LIMIT);
+    // A shell without job control starts commands in the background with SIGINT ignored.
+    let shell = ["env", "--default-signal=INT", "sh", "-c", &script];
+    let output = run(&mut spy(&[&["-o", record_path], &shell[..]].concat()), LIMIT);
     assert_eq!(output.status.code(), Some(128 + 2), "{output:?}");
     let text = std::fs::read_to_string(&record).expect("a record");
     assert!(text.contains("SCardEstablishContext = SCARD_S_SUCCESS"), "{text}");
