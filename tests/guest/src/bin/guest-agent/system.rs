@@ -101,6 +101,10 @@ fn readers(log: &str) -> Result<()> {
     let mut path = Daemon::connect(&context, &name)?;
     fact("card-again", hex(&path.transmit(&[0x80, 0xEE, 0, 5, 5])?));
     drop(path);
+    // pcscd hangs if it notices the absence of a card while it is removing the reader: the absence clears the
+    // lock (RFSetReaderEventState) whose value 0xFFFF tells the event thread to end (EHDestroyEventHandler).
+    device.with(|function| function.remove(0));
+    path::wait(&context, &reader, State::EMPTY)?;
     device.unplug()?;
     path::gone(&context, &name)?;
     fact("reader-after", "gone");
