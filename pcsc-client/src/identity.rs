@@ -22,3 +22,25 @@ pub struct ReaderIdentity {
     /// The slot, from 0, of a reader that takes several cards.
     pub slot: Option<u8>,
 }
+
+/// The port and the interface of a name such as `1-4.2:1.0`.
+pub(crate) fn port_and_interface(name: &str) -> (Option<String>, Option<u8>) {
+    let (port, interface) = name.split_once(':').unwrap_or((name, ""));
+    let number = interface
+        .rsplit('.')
+        .next()
+        .and_then(|number| number.parse().ok());
+    (Some(port.to_owned()).filter(|port| !port.is_empty()), number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_interfaces_give_port_and_number() {
+        assert_eq!(port_and_interface("1-4.2:1.3"), (Some("1-4.2".into()), Some(3)));
+        assert_eq!(port_and_interface("1-4.2"), (Some("1-4.2".into()), None));
+        assert_eq!(port_and_interface(""), (None, None));
+    }
+}

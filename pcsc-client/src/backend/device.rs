@@ -1,15 +1,11 @@
 //! Contexts on the readers of one device that the caller has opened.
 
-use std::os::fd::OwnedFd;
-
 use super::establish::check_scope;
 use super::session::{Backend, Session};
 use super::standalone::{ReaderKind, StandaloneContext};
+use super::usb_device::UsbDevice;
 use super::values::SessionOptions;
 use crate::error::{Cause, Error, Failure, Outcome};
-
-/// The device's node, open for reading and writing.
-pub type UsbDevice = OwnedFd;
 
 impl Session {
     pub(super) fn device(options: &SessionOptions, device: &UsbDevice) -> Outcome<Session> {

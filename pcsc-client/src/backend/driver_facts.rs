@@ -4,9 +4,8 @@ use std::ffi::CStr;
 use std::time::{Duration, Instant};
 
 use super::calls::Calls;
-use super::identity::port_and_interface;
 use crate::error::Outcome;
-use crate::identity::ReaderIdentity;
+use crate::identity::{port_and_interface, ReaderIdentity};
 use pcsc_constants::{
     SCARD_ATTR_CHANNEL_ID, SCARD_ATTR_VENDOR_IFD_SERIAL_NO, SCARD_LEAVE_CARD, SCARD_SHARE_DIRECT,
 };

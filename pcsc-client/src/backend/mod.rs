@@ -29,8 +29,6 @@ mod system;
 mod device;
 #[cfg(not(all(feature = "standalone", any(target_os = "linux", target_os = "android"))))]
 mod no_device;
-#[cfg(not(all(feature = "standalone", any(target_os = "linux", target_os = "android"))))]
-use no_device as device;
 
 mod bytes;
 mod calls;
@@ -42,6 +40,7 @@ mod establish;
 mod identity;
 mod session;
 mod size_query;
+mod usb_device;
 mod values;
 
 pub use bytes::{Atr, AttributeValue, Bytes};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::bytes::Atr;
 use super::choice::Choice;
-use super::device::UsbDevice;
+use super::usb_device::UsbDevice;
 use pcsc_wire::ReaderState;
 
 /// The options of a new context.

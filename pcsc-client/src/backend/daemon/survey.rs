@@ -4,8 +4,7 @@ use std::ffi::CStr;
 
 use pcsc_ccid::{names, usb};
 
-use crate::backend::identity::port_and_interface;
-use crate::identity::ReaderIdentity;
+use crate::identity::{port_and_interface, ReaderIdentity};
 
 /// The readers on this machine's USB, also those that this process may not open.
 pub struct Survey(usb::Listing);

@@ -1,8 +1,7 @@
 //! Which device a reader of this process is.
 
 use super::calls::StandaloneContext;
-use crate::backend::identity::port_and_interface;
-use crate::identity::ReaderIdentity;
+use crate::identity::{port_and_interface, ReaderIdentity};
 
 impl StandaloneContext {
     /// The identity of a reader. Nothing for one that is gone.
