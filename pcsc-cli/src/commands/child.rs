@@ -1,33 +1,45 @@
 //! A command that runs while this process waits for it.
 
-use std::io;
+use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
-use signal_hook::consts::{SIGHUP, SIGTERM};
-use signal_hook::flag;
-
-/// How often the command is looked at.
-const INTERVAL: Duration = Duration::from_millis(20);
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGTERM};
+use signal_hook::{flag, low_level::pipe};
 
 /// The signals that this process does not end by, since it has to clean up once the command has ended. The
 /// terminal sends SIGINT and SIGQUIT to the command as well; the others are forwarded.
-#[derive(Default)]
 pub struct Signals {
     /// The last one that came, or 0.
     last: Arc<AtomicUsize>,
+    /// Each signal writes a byte to the first, SIGCHLD too. [`Signals::wait`] sleeps on the second.
+    sender: UnixStream,
+    receiver: UnixStream,
 }
 
 impl Signals {
+    /// Catches none but SIGCHLD.
+    pub fn new() -> io::Result<Signals> {
+        let (sender, receiver) = UnixStream::pair()?;
+        pipe::register(SIGCHLD, sender.try_clone()?)?;
+        Ok(Signals {
+            last: Arc::default(),
+            sender,
+            receiver,
+        })
+    }
+
     /// Catches these signals. A command that is started before this ignores those that this process has
     /// ignored until now.
     pub fn catch(&self, signals: &[i32]) -> io::Result<()> {
         for signal in signals {
+            // In this order: whoever reads the byte finds the signal.
             flag::register_usize(*signal, Arc::clone(&self.last), *signal as usize)?;
+            pipe::register(*signal, self.sender.try_clone()?)?;
         }
         Ok(())
     }
@@ -40,7 +52,10 @@ impl Signals {
             if let Some(status) = command.try_wait()? {
                 return Ok(status);
             }
-            std::thread::sleep(INTERVAL);
+            match (&self.receiver).read(&mut [0; 64]) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => (),
+            }
         }
     }
 

@@ -126,7 +126,7 @@ fn play(global: &Global, arguments: &PlayRun, path: &Path) -> Result<u8, Problem
     let path = std::path::absolute(path).map_err(|error| unusable(path, &error))?;
     let uncaught = |error| failed("A signal cannot be handled", error);
     // Before there is anything to clean up. With a command they end that, and the readers end with it.
-    let signals = Signals::default();
+    let signals = Signals::new().map_err(uncaught)?;
     let (sender, mut end) = UnixStream::pair().map_err(|error| failed("There is no descriptor", error))?;
     match arguments.command.is_empty() {
         true => {

@@ -73,7 +73,7 @@ fn replay(global: &Global, arguments: &SimReplay) -> Result<u8, Problem> {
         let (is_over, mut card) = (is_over.clone(), card.clone());
         move || play(port, &mut card, &is_over)
     });
-    let signals = Signals::default();
+    let signals = Signals::new()?;
     signals.catch(&[SIGTERM])?;
     let program = command
         .spawn()

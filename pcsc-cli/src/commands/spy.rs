@@ -68,7 +68,7 @@ pub fn run(global: &Global, arguments: &Spy) -> Result<u8, Problem> {
     };
     let mut record = Record::new(arguments, form, Place::Stderr)?;
     let mut from = File::open(spool.file()).map_err(|error| spool.problem(&error))?;
-    let signals = Signals::default();
+    let signals = Signals::new()?;
     signals.catch(&[SIGTERM])?;
     let child = command
         .spawn()
