@@ -1,22 +1,20 @@
 //! Which protocol a library speaks with a daemon, found out by having another process load it.
 
 use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::thread;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use pcsc_wire::{Body, Endian, Header, Version, VersionExchange};
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
 
 use crate::problem::Exit;
 use crate::relay;
 
 /// How long a library may take to connect, and a daemon to serve it.
 const LIMIT: Duration = Duration::from_secs(10);
-
-/// The pause between two looks at the other process.
-const PAUSE: Duration = Duration::from_millis(5);
 
 /// The version that a library asks a daemon for. `None` where it cannot be loaded, as by a static program.
 pub fn offered(library: &Path) -> Option<Version> {
@@ -29,48 +27,52 @@ pub fn offered(library: &Path) -> Option<Version> {
 
 /// Whether the daemon at this socket refuses the library.
 pub fn is_refused(library: &Path, socket: &Path) -> bool {
-    let Ok(mut child) = Loader::start(library, socket) else {
-        return false;
-    };
     let end = Instant::now() + LIMIT;
-    while Instant::now() < end {
-        match child.0.try_wait() {
-            Ok(None) => thread::sleep(PAUSE),
-            Ok(Some(status)) => return status.code() == Some(Exit::NoService as i32),
-            Err(_) => break,
-        }
-    }
-    false
+    let status = Loader::start(library, socket).and_then(|mut loader| loader.wait(end));
+    status.is_ok_and(|status| status.code() == Some(Exit::NoService as i32))
 }
 
 /// What the library asks for at this socket, where nobody else listens.
 fn asked(library: &Path, socket: &Path) -> io::Result<Version> {
     let listener = UnixListener::bind(socket)?;
-    listener.set_nonblocking(true)?;
-    let mut child = Loader::start(library, socket)?;
+    let mut loader = Loader::start(library, socket)?;
     let end = Instant::now() + LIMIT;
-    loop {
-        let has_ended = child.0.try_wait()?.is_some();
-        match listener.accept() {
-            Ok((mut stream, _)) => {
-                stream.set_nonblocking(false)?;
-                stream.set_read_timeout(Some(LIMIT))?;
-                let mut request = [0; Header::SIZE + VersionExchange::SIZE];
-                stream.read_exact(&mut request)?;
-                let body = VersionExchange::parse(&request[Header::SIZE..], Endian::NATIVE);
-                return body
-                    .map(|body| body.version())
-                    .ok_or(io::ErrorKind::InvalidData.into());
-            }
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
-            Err(_) if has_ended || Instant::now() > end => return Err(io::ErrorKind::NotConnected.into()),
-            Err(_) => thread::sleep(PAUSE),
+    while !is_ready(&[listener.as_fd(), loader.output.as_fd()], end)?[0] {
+        if !loader.is_running()? {
+            return Err(io::ErrorKind::NotConnected.into());
         }
+    }
+    let (mut stream, _) = listener.accept()?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    let mut request = [0; Header::SIZE + VersionExchange::SIZE];
+    stream.read_exact(&mut request)?;
+    let body = VersionExchange::parse(&request[Header::SIZE..], Endian::NATIVE);
+    body.map(|body| body.version())
+        .ok_or(io::ErrorKind::InvalidData.into())
+}
+
+/// Waits until one of these can be read, and returns which can.
+///
+/// # Errors
+/// [`io::ErrorKind::TimedOut`].
+fn is_ready(files: &[BorrowedFd<'_>], end: Instant) -> io::Result<Vec<bool>> {
+    let mut polled: Vec<PollFd<'_>> = files
+        .iter()
+        .map(|file| PollFd::new(file, PollFlags::IN))
+        .collect();
+    let left = Timespec::try_from(end.saturating_duration_since(Instant::now())).unwrap_or_default();
+    match rustix::io::retry_on_intr(|| poll(&mut polled, Some(&left)))? {
+        0 => Err(io::ErrorKind::TimedOut.into()),
+        _ => Ok(polled.iter().map(|fd| !fd.revents().is_empty()).collect()),
     }
 }
 
 /// A process that loads a library and lists readers. It is killed when dropped.
-struct Loader(Child);
+struct Loader {
+    child: Child,
+    /// Ends with the process.
+    output: ChildStdout,
+}
 
 impl Loader {
     fn start(library: &Path, socket: &Path) -> io::Result<Loader> {
@@ -83,16 +85,33 @@ impl Loader {
             .env_remove("LIBPCSCLITE_DELEGATE");
         command
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::null());
-        Ok(Loader(command.spawn()?))
+        let mut child = command.spawn()?;
+        let output = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        Ok(Loader { child, output })
+    }
+
+    /// Reads what there is of the output. False at its end.
+    fn is_running(&mut self) -> io::Result<bool> {
+        Ok(self.output.read(&mut [0; 4096])? > 0)
+    }
+
+    /// Waits until the process has ended.
+    fn wait(&mut self, end: Instant) -> io::Result<ExitStatus> {
+        loop {
+            is_ready(&[self.output.as_fd()], end)?;
+            if !self.is_running()? {
+                return self.child.wait();
+            }
+        }
     }
 }
 
 impl Drop for Loader {
     fn drop(&mut self) {
         // Both fail only for a process that has been waited for.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
