@@ -228,13 +228,17 @@ impl Connections {
         Ok(())
     }
 
-    /// Ends all transactions of a connection that may use the card.
-    pub fn end_all(&mut self, handle: Handle) -> Result<(), CallError> {
+    /// Replaces the transactions of a connection that may use the card by one that lasts until it
+    /// [disconnects](Connections::disconnect).
+    pub fn hold(&mut self, handle: Handle) -> Result<(), CallError> {
+        if self.handles.get(handle).is_none() {
+            return Err(CallError::InvalidHandle);
+        }
         if !self.may_use(handle) {
             return Err(CallError::SharingViolation);
         }
-        self.owner = None;
-        self.depth = 0;
+        self.owner = Some(handle);
+        self.depth = 1;
         Ok(())
     }
 

@@ -125,9 +125,13 @@ impl Reader {
             });
         }
         let mut driver = self.driver_until(deadline)?;
-        check(&self.state())?;
         if resets {
-            self.change(|state| state.connections.notify_reset());
+            // In one step: no other connection begins a transaction between the check and the notice.
+            self.change(|state| {
+                check(state)?;
+                state.connections.notify_reset();
+                Ok::<(), CallError>(())
+            })?;
             match self.reset(driver.slot(), initialization, deadline) {
                 Ok(()) => (),
                 Err(SlotError::NoCard) => return Err(CallError::NoSmartcard),
@@ -135,6 +139,8 @@ impl Reader {
                 Err(SlotError::TimedOut | SlotError::NotStarted) => return Err(CallError::Timeout),
                 Err(_) => return Err(CallError::UnresponsiveCard),
             }
+        } else {
+            check(&self.state())?;
         }
         if share == DIRECT {
             self.change_quietly(|state| state.choose_raw(protocols));
@@ -156,11 +162,11 @@ impl Reader {
         while disposition != 0 && !state.connections.may_use(handle) {
             state = self.wait(state, None, is_cancelled)?;
         }
-        let ended = state.connections.end_all(handle);
-        let resets = ended.is_ok() && matches!(disposition, RESET_CARD | UNPOWER_CARD);
+        // No connection, be it older or made meanwhile, may begin a transaction with a card that is about to
+        // be reset.
+        let held = state.connections.hold(handle);
+        let resets = held.is_ok() && matches!(disposition, RESET_CARD | UNPOWER_CARD);
         if resets && state.status & PRESENT != 0 {
-            // A connection that waits for the end of the transaction must not begin one with a card that is
-            // about to be reset.
             state.connections.notify_reset();
         }
         drop(state);
@@ -245,7 +251,11 @@ impl Reader {
         let mut result = Ok(());
         if matches!(disposition, RESET_CARD | UNPOWER_CARD) {
             let mut driver = self.driver();
-            check(&self.state())?;
+            self.change(|state| {
+                check(state)?;
+                state.connections.notify_reset();
+                Ok::<(), CallError>(())
+            })?;
             result = self
                 .reset(driver.slot(), disposition, None)
                 .map_err(|error| match error {
@@ -253,7 +263,6 @@ impl Reader {
                     SlotError::NoDevice => CallError::ReaderUnavailable,
                     _ => CallError::NotTransacted,
                 });
-            self.change(|state| state.connections.notify_reset());
         }
         result.and(self.change_quietly(|state| state.connections.end(handle)))
     }

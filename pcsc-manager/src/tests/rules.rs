@@ -61,6 +61,10 @@ fn no_transaction_begins_between_the_end_of_another_and_its_reset() {
             }
         };
         assert_eq!(told, Err(CallError::ResetCard));
+        // Nor is a connection made, which would not know of the reset.
+        let briefly = Some(Instant::now() + Duration::from_millis(5));
+        let made = rig.client().connect(NAME, DIRECT, ANY, briefly);
+        assert_eq!(made, Err(CallError::Timeout));
         drop(turn);
         assert_eq!(disconnects.join().unwrap(), Ok(()));
     });
