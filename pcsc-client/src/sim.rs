@@ -68,7 +68,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use pcsc_manager::{Manager, Reader, Settings, Simulated, SimulatedBus, StartError, VpcdReader};
+use pcsc_manager::{FixedBus, Manager, Reader, Settings, Simulated, StartError, VpcdReader};
 use pcsc_sim::card::{SharedBehaviour, SimCard};
 
 pub use pcsc_sim::card::{Behaviour, Exchange, Mismatch, Overspeed, PpsBehaviour, Replay, VirtualCard};
@@ -172,7 +172,7 @@ impl Simulation {
         if let Some(manager) = &*manager {
             return Ok(manager.clone());
         }
-        let bus = Arc::new(SimulatedBus::of(Vec::new()));
+        let bus = Arc::new(FixedBus::new(Vec::new()));
         let started = Arc::new(Manager::start(bus, Settings::default())?);
         Ok(manager.insert(started).clone())
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use pcsc_client::internals::{Calls, Outcome, Pci, StandaloneContext as Session, Watched, PNP_NAME};
 use pcsc_client::Error;
-use pcsc_manager::{Manager, Settings, Simulated, SimulatedBus};
+use pcsc_manager::{FixedBus, Manager, Settings, Simulated};
 use pcsc_sim::card::apps::Several;
 use pcsc_sim::card::{Behaviour, Offer, Profile, SimCard};
 use pcsc_wire::ReaderState;
@@ -304,7 +304,7 @@ fn run(operations: u64, seed: u64) {
         .map(|model| Simulated::new(model).unwrap())
         .collect();
     let manager =
-        Arc::new(Manager::start(Arc::new(SimulatedBus::of(readers.clone())), Settings::default()).unwrap());
+        Arc::new(Manager::start(Arc::new(FixedBus::of_simulated(&readers)), Settings::default()).unwrap());
     let names = manager
         .readers()
         .iter()

@@ -4,11 +4,12 @@
 //! Limits concern a process and its user, so each test runs in a process of its own, as another user.
 
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use pcsc_client::{Choice, Context, Error};
-use pcsc_manager::{Manager, Settings, Simulated, SimulatedBus};
+use pcsc_manager::{Bus, BusEvent, ChangeCounter, FoundReader, Manager, Settings, Simulated};
 
 /// Runs one of the ignored tests in another process.
 fn run(test: &str) {
@@ -124,6 +125,46 @@ fn inner_without_memory_for_threads_there_is_no_context() {
     assert_eq!(establish().unwrap().list_readers_owned().unwrap().len(), 1);
 }
 
+/// A bus that readers come to.
+#[derive(Default)]
+struct LateBus {
+    readers: Mutex<Vec<FoundReader>>,
+    moves: ChangeCounter,
+    is_stopped: AtomicBool,
+}
+
+impl LateBus {
+    fn plug(&self) {
+        let reader = Simulated::new("scr3310").unwrap().found();
+        self.readers.lock().unwrap().push(reader);
+        self.moves.post();
+    }
+}
+
+impl Bus for LateBus {
+    fn initial(&self) -> Vec<FoundReader> {
+        std::mem::take(&mut *self.readers.lock().unwrap())
+    }
+
+    fn wait(&self) -> BusEvent {
+        loop {
+            let seen = self.moves.changes();
+            if self.is_stopped.load(Ordering::SeqCst) {
+                return BusEvent::Stopped;
+            }
+            if let Some(reader) = self.readers.lock().unwrap().pop() {
+                return BusEvent::Added(reader);
+            }
+            self.moves.wait(seen, None);
+        }
+    }
+
+    fn stop(&self) {
+        self.is_stopped.store(true, Ordering::SeqCst);
+        self.moves.post();
+    }
+}
+
 #[test]
 fn a_reader_that_comes_while_there_is_no_thread_for_it_is_listed_later() {
     run("inner_a_reader_that_comes_while_there_is_no_thread_for_it_is_listed_later");
@@ -135,7 +176,8 @@ fn inner_a_reader_that_comes_while_there_is_no_thread_for_it_is_listed_later() {
     if !become_another_user() {
         return;
     }
-    let bus = Arc::new(SimulatedBus::of(vec![Simulated::new("scr3310").unwrap()]));
+    let bus = Arc::new(LateBus::default());
+    bus.plug();
     let manager = Manager::start(bus.clone(), Settings::default()).unwrap();
     let wait_until = |is_so: &dyn Fn() -> bool| {
         let deadline = Instant::now() + Duration::from_secs(20);
@@ -149,7 +191,7 @@ fn inner_a_reader_that_comes_while_there_is_no_thread_for_it_is_listed_later() {
     };
     set_limit(libc::RLIMIT_NPROC, Some(threads()));
     let events = manager.events();
-    bus.plug(Simulated::new("scr3310").unwrap());
+    bus.plug();
     wait_until(&|| manager.events() > events);
     assert_eq!(manager.readers().len(), 1);
     set_limit(libc::RLIMIT_NPROC, None);

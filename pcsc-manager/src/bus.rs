@@ -1,6 +1,9 @@
 //! Where readers come from.
 
+use std::sync::Mutex;
+
 use crate::slot::FoundReader;
+use crate::sync::{lock, ChangeCounter};
 
 /// A source of readers, such as the USB or a simulation.
 pub trait Bus: Send + Sync {
@@ -19,4 +22,36 @@ pub enum BusEvent {
     Added(FoundReader),
     /// The bus was stopped.
     Stopped,
+}
+
+/// A bus whose readers are all there from the beginning.
+pub struct FixedBus {
+    readers: Mutex<Vec<FoundReader>>,
+    /// Moves when the bus is stopped.
+    end: ChangeCounter,
+}
+
+impl FixedBus {
+    /// A bus with these readers.
+    pub fn new(readers: Vec<FoundReader>) -> FixedBus {
+        FixedBus {
+            readers: Mutex::new(readers),
+            end: ChangeCounter::default(),
+        }
+    }
+}
+
+impl Bus for FixedBus {
+    fn initial(&self) -> Vec<FoundReader> {
+        std::mem::take(&mut *lock(&self.readers))
+    }
+
+    fn wait(&self) -> BusEvent {
+        self.end.wait(0, None);
+        BusEvent::Stopped
+    }
+
+    fn stop(&self) {
+        self.end.post();
+    }
 }

@@ -1,20 +1,20 @@
 //! A PC/SC resource manager as a library (PC/SC part 5): it finds readers, watches their cards, shares them
 //! between clients and orders their transactions, in the process that uses it. The rules are pcscd's.
 //!
-//! A [`Bus`] finds readers: [`UsbBus`], the simulated [`SimulatedBus`], or one of your own. A [`Manager`]
+//! A [`Bus`] finds readers: [`UsbBus`], a [`FixedBus`] such as that of simulated readers, or one of your own. A [`Manager`]
 //! owns them. A [`Client`] is one user of the manager, such as a PC/SC context: it connects to cards and
 //! exchanges APDUs with them. Many clients share a manager, and behave to each other as the clients of a
 //! daemon do.
 //!
 //! ```
-//! use pcsc_manager::{Client, Manager, Settings, SimulatedBus};
+//! use pcsc_manager::{Client, FixedBus, Manager, Settings};
 //! use std::sync::Arc;
 //!
 //! const SHARED: u32 = 2;
 //! const ANY: u32 = 3;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let bus = Arc::new(SimulatedBus::bundled()?);
+//! let bus = Arc::new(FixedBus::bundled(Default::default())?);
 //! let manager = Arc::new(Manager::start(bus, Settings::default())?);
 //! let client = Client::new(manager.clone(), true);
 //! for reader in manager.readers() {
@@ -90,7 +90,7 @@ mod usb;
 #[cfg(all(feature = "sim", unix))]
 mod vpcd;
 
-pub use bus::{Bus, BusEvent};
+pub use bus::{Bus, BusEvent, FixedBus};
 pub use client::{Client, Connected, Response};
 pub use connections::Handle;
 pub use error::{CallError, StartError};
@@ -102,12 +102,10 @@ pub use reader::{IsCancelled, Reader, Snapshot};
 #[cfg(feature = "sim")]
 pub use remote::RemoteBus;
 #[cfg(feature = "sim")]
-pub use simulated::{Simulated, SimulatedBus};
+pub use simulated::{simulated_bus, Simulated};
 pub use slot::{FoundReader, Powered, Presence, Slot, SlotError, SlotEvent, Watch};
 pub use sync::ChangeCounter;
 pub use terms::check_terms;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub use usb::DeviceBus;
 pub use usb::UsbBus;
 #[cfg(feature = "sim")]
 pub use vpcd::VpcdReader;

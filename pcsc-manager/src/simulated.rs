@@ -1,8 +1,7 @@
 //! Simulated readers, with the card that says hello in each: `pcsc-ccid`'s devices at the level of USB
 //! transfers, driven as real ones are. Their time is virtual: a card's second costs nothing.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
 use pcsc_ccid::descriptor::{interfaces, Interface};
@@ -14,36 +13,18 @@ use pcsc_sim::card::apps::Several;
 use pcsc_sim::card::{Offer, Profile, SimCard};
 use pcsc_sim::{Device, Handle, Model};
 
-use crate::bus::{Bus, BusEvent};
+use crate::bus::{Bus, FixedBus};
 use crate::ccid;
 use crate::error::StartError;
+use crate::remote::RemoteBus;
 use crate::slot::FoundReader;
-use crate::sync::{lock, wait_until};
+use crate::sync::lock;
 use crate::vpcd::VpcdReader;
 
 /// The bundled reader's name.
 const NAME: &str = "pcsc-rs Simulated Reader";
 /// The bundled reader's model: one that leaves protocols and speeds to the driver.
 const MODEL: &str = "gempc-express";
-
-/// Readers that are there from the beginning, or are plugged in later.
-pub struct SimulatedBus {
-    readers: Vec<Listed>,
-    later: Mutex<Later>,
-    moved: Condvar,
-}
-
-/// A reader that is there from the beginning.
-enum Listed {
-    Model(Box<Simulated>),
-    Vpcd(VpcdReader),
-}
-
-#[derive(Default)]
-struct Later {
-    plugged: VecDeque<Simulated>,
-    is_stopped: bool,
-}
 
 /// A simulated reader. Clones are the same reader: one goes on the bus, another one controls it.
 #[derive(Clone)]
@@ -56,65 +37,63 @@ pub struct Simulated {
     shared: Arc<Mutex<Weak<SharedReader>>>,
 }
 
-impl SimulatedBus {
-    /// The bundled reader, with its card.
-    pub fn bundled() -> Result<SimulatedBus, StartError> {
+/// A bus of simulated readers: those behind a socket, where `what` is its path; those that
+/// [`FixedBus::of_models`] knows, where it is a list; and the bundled one where it is empty.
+///
+/// # Errors
+/// As [`FixedBus::of_models`]; [`StartError::Connect`] where nothing answers at the path.
+pub fn simulated_bus(what: &str, options: Options) -> Result<Arc<dyn Bus>, StartError> {
+    Ok(match what {
+        "" => Arc::new(FixedBus::bundled(options)?),
+        path if path.contains('/') => Arc::new(RemoteBus::connect(path.as_ref())?),
+        models => Arc::new(FixedBus::of_models(models, options)?),
+    })
+}
+
+impl FixedBus {
+    /// The bundled simulated reader, with its card.
+    pub fn bundled(options: Options) -> Result<FixedBus, StartError> {
         let mut reader = Simulated::new(MODEL)?;
         reader.name = NAME.to_owned();
-        Ok(SimulatedBus::of(vec![reader]))
+        reader.options = options;
+        Ok(FixedBus::of_simulated(&[reader]))
     }
 
-    /// The readers that `list` names, between commas: those of models by their short names, and those of
-    /// virtual cards as `vpcd`, `vpcd:PORT` or `vpcd:ADDRESS:PORT`. A number after one of the latter is the
-    /// port of one more slot.
-    pub fn of_models(list: &str) -> Result<SimulatedBus, StartError> {
-        let mut readers: Vec<Listed> = Vec::new();
+    /// The simulated readers that `list` names, between commas: those of models by their short names, and
+    /// those of virtual cards as `vpcd`, `vpcd:PORT` or `vpcd:ADDRESS:PORT`. A number after one of the latter
+    /// is the port of one more slot.
+    pub fn of_models(list: &str, options: Options) -> Result<FixedBus, StartError> {
+        let mut readers = Vec::new();
+        // The reader that a number in the list adds a port to.
+        let mut last: Option<VpcdReader> = None;
         for name in list.split(',') {
-            if let Some(vpcd) = VpcdReader::parse(name) {
-                readers.push(Listed::Vpcd(vpcd?));
+            if last.as_mut().is_some_and(|vpcd| vpcd.add(name)) {
                 continue;
             }
-            let is_port = match readers.last_mut() {
-                Some(Listed::Vpcd(vpcd)) => vpcd.add(name),
-                _ => false,
-            };
-            if !is_port {
-                readers.push(Listed::Model(Box::new(Simulated::new(name)?)));
+            readers.extend(last.take().map(listening));
+            match VpcdReader::parse(name) {
+                Some(vpcd) => last = Some(vpcd?),
+                None => {
+                    let mut reader = Simulated::new(name)?;
+                    reader.options = options;
+                    readers.push(reader.found());
+                }
             }
         }
-        Ok(SimulatedBus {
-            readers,
-            ..SimulatedBus::of(Vec::new())
-        })
+        readers.extend(last.map(listening));
+        Ok(FixedBus::new(readers))
     }
 
     /// These readers.
-    pub fn of(readers: Vec<Simulated>) -> SimulatedBus {
-        SimulatedBus {
-            readers: readers
-                .into_iter()
-                .map(|reader| Listed::Model(Box::new(reader)))
-                .collect(),
-            later: Mutex::default(),
-            moved: Condvar::new(),
-        }
+    pub fn of_simulated(readers: &[Simulated]) -> FixedBus {
+        FixedBus::new(readers.iter().map(Simulated::found).collect())
     }
+}
 
-    /// The same readers, driven with these options.
-    pub fn with_options(mut self, options: Options) -> SimulatedBus {
-        for reader in &mut self.readers {
-            if let Listed::Model(reader) = reader {
-                reader.options = options;
-            }
-        }
-        self
-    }
-
-    /// Plugs a reader in.
-    pub fn plug(&self, reader: Simulated) {
-        lock(&self.later).plugged.push_back(reader);
-        self.moved.notify_all();
-    }
+/// A reader whose cards may connect from now on. Where another process has the port, the slot tries again.
+fn listening(reader: VpcdReader) -> FoundReader {
+    let _ = reader.open();
+    reader.found()
 }
 
 impl Simulated {
@@ -231,51 +210,19 @@ impl Simulated {
     }
 }
 
-impl Bus for SimulatedBus {
-    fn initial(&self) -> Vec<FoundReader> {
-        let found = |reader: &Listed| match reader {
-            Listed::Model(reader) => reader.found(),
-            Listed::Vpcd(reader) => {
-                // Cards may connect from now on. Where another process has the port, the slot tries again.
-                let _ = reader.open();
-                reader.found()
-            }
-        };
-        self.readers.iter().map(found).collect()
-    }
-
-    fn wait(&self) -> BusEvent {
-        let mut later = lock(&self.later);
-        loop {
-            if later.is_stopped {
-                return BusEvent::Stopped;
-            }
-            if let Some(reader) = later.plugged.pop_front() {
-                return BusEvent::Added(reader.found());
-            }
-            later = wait_until(&self.moved, later, None).unwrap_or_else(|later| later);
-        }
-    }
-
-    fn stop(&self) {
-        lock(&self.later).is_stopped = true;
-        self.moved.notify_all();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::connections::{T0, T1};
     use crate::{Presence, Slot, SlotError};
 
-    fn slot(bus: &SimulatedBus) -> Box<dyn Slot> {
+    fn slot(bus: &FixedBus) -> Box<dyn Slot> {
         bus.initial().remove(0).slots.remove(0).0
     }
 
     #[test]
     fn apdus_of_all_cases_and_lengths_go_over_both_protocols() {
-        let mut slot = slot(&SimulatedBus::bundled().unwrap());
+        let mut slot = slot(&FixedBus::bundled(Options::default()).unwrap());
         let mut response = vec![0; pcsc_ccid::apdu::MAX_RESPONSE];
         assert_eq!(slot.presence(), Ok(Presence::Present));
         for protocol in [T0, T1] {
@@ -327,7 +274,7 @@ mod tests {
     fn controls_fail_as_with_pcscd() {
         use pcsc_ccid::part10::{self, Feature};
 
-        let mut slot = slot(&SimulatedBus::of_models("gempc-pinpad").unwrap());
+        let mut slot = slot(&FixedBus::of_models("gempc-pinpad", Options::default()).unwrap());
         let mut control = |code, data: &[u8]| slot.control(code, data, &mut [0; 300], None);
         let verify = Feature::VerifyPinDirect.code();
         assert!(control(part10::GET_FEATURE_REQUEST, &[]).is_ok());
@@ -342,7 +289,7 @@ mod tests {
     #[test]
     fn every_model_is_opened_and_its_card_says_hello() {
         let names: Vec<&str> = pcsc_sim::NAMES.iter().map(|(name, _)| *name).collect();
-        let bus = SimulatedBus::of_models(&names.join(",")).unwrap();
+        let bus = FixedBus::of_models(&names.join(","), Options::default()).unwrap();
         for (found, model) in bus.initial().into_iter().zip(names) {
             let mut slot = found.slots.into_iter().next().unwrap().0;
             let powered = slot.power_up(false, None).unwrap();
@@ -359,6 +306,6 @@ mod tests {
             let length = slot.transmit(command, &mut response, None).unwrap();
             assert_eq!(&response[..length], b"Hello world!\x90\x00", "{model}");
         }
-        assert!(SimulatedBus::of_models("au9540,none").is_err());
+        assert!(FixedBus::of_models("au9540,none", Options::default()).is_err());
     }
 }

@@ -6,6 +6,8 @@ use pcsc_ccid::reader::Options;
 use pcsc_ccid::shared::SharedReader;
 use pcsc_ccid::usb::{Candidate, Hotplug, HotplugStopper, Listing, OpenError, Place};
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use crate::bus::FixedBus;
 use crate::bus::{Bus, BusEvent};
 use crate::ccid;
 use crate::error::StartError;
@@ -65,48 +67,20 @@ fn found(candidate: Candidate, options: Options) -> (FoundReader, Arc<SharedRead
     ccid::found(name, device, slots, Box::new(open))
 }
 
-/// The readers of one device whose node the caller has opened.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub struct DeviceBus {
-    options: Options,
-    readers: Mutex<Vec<Candidate>>,
-    end: ChangeCounter,
-}
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-impl DeviceBus {
-    /// Reads the device's descriptors; the bus owns the file descriptor from now on.
-    pub fn new(device: std::os::fd::OwnedFd, options: Options) -> Result<DeviceBus, StartError> {
+impl FixedBus {
+    /// The readers of one device, whose node is open for reading and writing.
+    ///
+    /// # Errors
+    /// [`StartError::Usb`] where its descriptors cannot be read.
+    pub fn of_device(device: std::os::fd::OwnedFd, options: Options) -> Result<FixedBus, StartError> {
         let refused = |error: OpenError| StartError::Usb(std::io::Error::other(error));
         let (readers, unusable) = pcsc_ccid::usb::readers_from_fd(device).map_err(refused)?;
         for interface in unusable {
             log::error!("{interface}");
         }
-        Ok(DeviceBus {
-            options,
-            readers: Mutex::new(readers),
-            end: ChangeCounter::default(),
-        })
-    }
-}
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-impl Bus for DeviceBus {
-    fn initial(&self) -> Vec<FoundReader> {
-        let readers = std::mem::take(&mut *lock(&self.readers));
-        readers
-            .into_iter()
-            .map(|reader| found(reader, self.options).0)
-            .collect()
-    }
-
-    fn wait(&self) -> BusEvent {
-        self.end.wait(0, None);
-        BusEvent::Stopped
-    }
-
-    fn stop(&self) {
-        self.end.post();
+        let readers = readers.into_iter().map(|reader| found(reader, options).0);
+        Ok(FixedBus::new(readers.collect()))
     }
 }
 

@@ -170,8 +170,9 @@ fn a_deadline_ends_an_exchange_and_resets_the_card() {
         let card = SimCard::new(Profile::new(&[Offer::T1]), slow, Box::new(Several::demo()));
         let device = reader.device().clone();
         device.insert(0, card);
-        let manager =
-            Arc::new(Manager::start(Arc::new(SimulatedBus::of(vec![reader])), Settings::default()).unwrap());
+        let manager = Arc::new(
+            Manager::start(Arc::new(FixedBus::of_simulated(&[reader])), Settings::default()).unwrap(),
+        );
         let client = Client::new(manager.clone(), true);
         let name = manager.readers()[0].name().to_owned();
         let connected = client.connect(name.as_bytes(), SHARED, ANY, None).unwrap();
@@ -263,7 +264,7 @@ fn a_card_that_a_reset_finds_first_is_known_and_is_missed_when_it_goes() {
 fn every_model_reports_cards_that_come_and_go() {
     for (model, _) in pcsc_sim::NAMES {
         let reader = Simulated::new(model).unwrap();
-        let bus = SimulatedBus::of(vec![reader.clone()]);
+        let bus = FixedBus::of_simulated(&[reader.clone()]);
         let manager = Arc::new(Manager::start(Arc::new(bus), Settings::default()).unwrap());
         let client = Client::new(manager.clone(), true);
         let name = manager.readers()[0].name().to_owned();

@@ -1,6 +1,5 @@
 use super::*;
-use crate::bus::Bus;
-use crate::simulated::SimulatedBus;
+use crate::bus::{Bus, FixedBus};
 
 fn slot(reader: &VpcdReader) -> Box<dyn Slot> {
     reader.found().slots.remove(0).0
@@ -9,7 +8,7 @@ fn slot(reader: &VpcdReader) -> Box<dyn Slot> {
 #[test]
 fn a_list_names_models_and_ports() {
     let listed = |list| {
-        let bus = SimulatedBus::of_models(list)?;
+        let bus = FixedBus::of_models(list, Default::default())?;
         let names: Vec<_> = bus
             .initial()
             .into_iter()

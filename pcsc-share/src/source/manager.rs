@@ -37,14 +37,8 @@ impl ManagerSource {
     /// For a model that does not exist, or a path where nothing answers.
     #[cfg(feature = "sim")]
     pub fn simulated(what: &str) -> Result<ManagerSource, StartError> {
-        use pcsc_manager::{RemoteBus, SimulatedBus};
-
         let options = environment::options(variable);
-        ManagerSource::on(match what {
-            "" => Arc::new(SimulatedBus::bundled()?.with_options(options)),
-            path if path.contains('/') => Arc::new(RemoteBus::connect(path.as_ref())?),
-            models => Arc::new(SimulatedBus::of_models(models)?.with_options(options)),
-        })
+        ManagerSource::on(pcsc_manager::simulated_bus(what, options)?)
     }
 
     /// The readers of a bus.

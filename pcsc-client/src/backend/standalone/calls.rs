@@ -41,27 +41,17 @@ impl StandaloneContext {
     /// A context of its own on the readers of one device, whose node is open for reading and writing.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub fn on_device(device: std::os::fd::OwnedFd) -> Outcome<StandaloneContext> {
-        let bus = pcsc_manager::DeviceBus::new(device, options())?;
+        let bus = pcsc_manager::FixedBus::of_device(device, options())?;
         Ok(StandaloneContext::on(Arc::new(Manager::start(
             Arc::new(bus),
             current::settings(),
         )?)))
     }
 
-    /// A context on simulated readers: those behind a socket, where `what` is its path; those that
-    /// [`SimulatedBus::of_models`](pcsc_manager::SimulatedBus::of_models) knows, where it is a list; and the
-    /// bundled one where it is empty.
+    /// A context on the simulated readers that [`simulated_bus`](pcsc_manager::simulated_bus) makes of `what`.
     #[cfg(feature = "sim")]
     pub fn on_simulation(what: &str) -> Outcome<StandaloneContext> {
-        use pcsc_manager::{RemoteBus, SimulatedBus};
-
-        let bus = || -> Result<Arc<dyn Bus>, StartError> {
-            Ok(match what {
-                "" => Arc::new(SimulatedBus::bundled()?.with_options(options())),
-                path if path.contains('/') => Arc::new(RemoteBus::connect(path.as_ref())?),
-                models => Arc::new(SimulatedBus::of_models(models)?.with_options(options())),
-            })
-        };
+        let bus = || pcsc_manager::simulated_bus(what, options());
         Ok(StandaloneContext::sharing(current::acquire(
             ReaderKind::Simulated,
             bus,

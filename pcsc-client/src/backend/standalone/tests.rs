@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pcsc_manager::{Manager, Settings, SimulatedBus};
+use pcsc_manager::{FixedBus, Manager, Settings};
 
 use super::StandaloneContext;
 use crate::backend::calls::Calls;
@@ -12,7 +12,7 @@ use crate::backend::status_change::Watched;
 use crate::error::{Error, Outcome};
 
 fn session() -> StandaloneContext {
-    let bus = Arc::new(SimulatedBus::bundled().unwrap());
+    let bus = Arc::new(FixedBus::bundled(Default::default()).unwrap());
     StandaloneContext::on(Arc::new(Manager::start(bus, Settings::default()).unwrap()))
 }
 
