@@ -172,10 +172,6 @@ impl Slot for CcidSlot {
         self.with(None, |reader, slot| reader.attribute(slot, id, None, value))
     }
 
-    fn set_attribute(&mut self, _id: u32, _value: &[u8]) -> Result<(), SlotError> {
-        Err(SlotError::Unsupported)
-    }
-
     fn is_busy(&self) -> bool {
         self.reader.is_busy()
     }

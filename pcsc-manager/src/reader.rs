@@ -164,8 +164,7 @@ impl Reader {
     /// Asks the driver whether a card came or went. A new card is powered up, as pcscd does.
     pub fn poll(&self) {
         self.poll_slot(self.driver.lock().slot());
-        self.plan_to_give_back();
-        self.wakers.schedule.post();
+        self.reschedule();
     }
 
     /// Polls the slot now, if its device is open, rather than at the next event: for a simulation, whose user
@@ -178,8 +177,7 @@ impl Reader {
             self.poll_slot(driver.slot());
         }
         drop(driver);
-        self.plan_to_give_back();
-        self.wakers.schedule.post();
+        self.reschedule();
     }
 
     /// Polls a slot that had an event and cannot distinguish two cards: the next connection powers the card
@@ -192,8 +190,7 @@ impl Reader {
             self.power_down_if_unused(driver.slot());
         }
         drop(driver);
-        self.plan_to_give_back();
-        self.wakers.schedule.post();
+        self.reschedule();
     }
 
     pub(crate) fn poll_slot(&self, slot: &mut dyn Slot) {
@@ -320,11 +317,11 @@ impl Reader {
         }
     }
 
-    /// Plans to give the device back if nothing needs it any more.
-    fn plan_to_give_back(&self) {
-        if self.state().plan_to_give_back() {
-            self.wakers.schedule.post();
-        }
+    /// Plans to give the device back if nothing needs it any more, and has the thread that attends to readers
+    /// look at what is due: a poll may have planned other things as well.
+    fn reschedule(&self) {
+        self.state().plan_to_give_back();
+        self.wakers.schedule.post();
     }
 
     /// Gives the device back, unless something needs it again.

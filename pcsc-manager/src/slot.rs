@@ -193,7 +193,8 @@ impl Driver {
     }
 }
 
-/// The slot of a reader that is gone, or that was closed at the end of the manager.
+/// The slot of a reader that is gone, or that was closed at the end of the manager. The reader's state refuses
+/// control requests and attributes before they come here.
 pub(crate) struct Vacant;
 
 impl Slot for Vacant {
@@ -219,24 +220,6 @@ impl Slot for Vacant {
         _response: &mut [u8],
         _deadline: Option<Instant>,
     ) -> Result<usize, SlotError> {
-        Err(SlotError::NoDevice)
-    }
-
-    fn control(
-        &mut self,
-        _code: u32,
-        _data: &[u8],
-        _answer: &mut [u8],
-        _deadline: Option<Instant>,
-    ) -> Result<usize, SlotError> {
-        Err(SlotError::NoDevice)
-    }
-
-    fn get_attribute(&mut self, _id: u32, _value: &mut [u8]) -> Result<usize, SlotError> {
-        Err(SlotError::NoDevice)
-    }
-
-    fn set_attribute(&mut self, _id: u32, _value: &[u8]) -> Result<(), SlotError> {
         Err(SlotError::NoDevice)
     }
 }

@@ -63,7 +63,8 @@ pub enum Control {
 
 /// A port for one card at a time. Other cards that connect meanwhile wait, as with vsmartcard's driver.
 pub struct Port {
-    address: SocketAddr,
+    /// The address that it was made with.
+    pub address: SocketAddr,
     /// How long the first look waits for the first card.
     pub first_card: Duration,
     state: Mutex<State>,
@@ -114,12 +115,6 @@ impl Port {
     /// The default address, which is on the loopback interface.
     pub fn default_address(port: u16) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, port).into()
-    }
-
-    /// The address that it was made with.
-    #[cfg(test)]
-    pub fn address(&self) -> SocketAddr {
-        self.address
     }
 
     /// Opens the port, unless it is open. Returns its address.
