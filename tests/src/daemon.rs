@@ -4,6 +4,7 @@
 //! of the test. `setpriv`, `unshare` and `mount` do that, in the process that becomes pcscd.
 
 use crate::spawn::spawn;
+use crate::virtual_card::{VirtualCard, VPCD_PORT};
 use crate::{artifacts, Reader};
 use std::ffi::CString;
 use std::fmt::Write as _;
@@ -26,9 +27,6 @@ pub const FRIENDLY_NAME: &str = "pcsc-tests";
 /// How long pcscd may take to answer after its start, and to end when asked to. Generous: many tests share
 /// few processors.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
-
-/// Where vpcd waits for its first card; the second one's port follows.
-const VPCD_PORT: usize = 35963;
 
 /// `$1` becomes `/run/pcscd`, `$2` is the folder of reader files, `$3` that of drivers, if there is one.
 /// pcscd finds no other driver, so that it does not use a reader of the developer. With `$4` the daemon has a
@@ -91,7 +89,7 @@ pub struct Pcscd {
     options: Vec<String>,
     child: Option<Child>,
     /// The programs that are cards of vpcd.
-    cards: Vec<Child>,
+    cards: Vec<VirtualCard>,
 }
 
 impl Pcscd {
@@ -144,14 +142,8 @@ impl Pcscd {
     pub fn start_cards(applications: &[&str]) -> Self {
         let mut pcscd = Self::start_with(Handler::Vpcd);
         for (number, application) in applications.iter().enumerate() {
-            let mut command = Command::new("setpriv");
-            command
-                .args(["--pdeathsig", "KILL", "nsenter"])
-                .arg(format!("--net=/proc/{}/ns/net", pcscd.pid()))
-                .arg(artifacts::card(application))
-                .arg(format!("127.0.0.1:{}", VPCD_PORT + number))
-                .stdin(Stdio::null());
-            pcscd.cards.push(spawn(command).expect("setpriv can be started"));
+            let card = VirtualCard::insert(application, pcscd.pid(), number);
+            pcscd.cards.push(card);
         }
         let inserted = until(Instant::now() + DEADLINE, || {
             let log = pcscd.log();
@@ -434,11 +426,6 @@ impl Pcscd {
 impl Drop for Pcscd {
     fn drop(&mut self) {
         self.kill();
-        for card in &mut self.cards {
-            // Both fail only for a process that has been waited for.
-            let _ = card.kill();
-            let _ = card.wait();
-        }
         if thread::panicking() {
             eprintln!("--- pcscd's log\n{}---", self.log());
         }

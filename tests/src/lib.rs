@@ -36,6 +36,7 @@ mod simulation;
 mod spawn;
 pub mod stock;
 pub mod target;
+mod virtual_card;
 mod wire_client;
 
 pub use client::client;

@@ -6,12 +6,13 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pcsc_client::Context;
+use pcsc_client::{Context, State};
 use rustix::process::{kill_process, Pid, Signal};
 use tempfile::TempDir;
 
 use crate::daemon::{until, DEADLINE};
 use crate::spawn::spawn;
+use crate::virtual_card::{VirtualCard, IN_NETWORK, VPCD_PORT};
 use crate::{artifacts, Reader, Simulation};
 
 /// A running `pcsc share`. The process ends with the test's.
@@ -20,7 +21,11 @@ pub struct Share {
     folder: TempDir,
     simulation: Option<Simulation>,
     arguments: Vec<String>,
+    /// Whether the server has a network of its own.
+    is_in_network: bool,
     child: Option<Child>,
+    /// The programs that are cards.
+    cards: Vec<VirtualCard>,
 }
 
 impl Share {
@@ -34,7 +39,41 @@ impl Share {
         // A server that is killed and started again finds a device on the USB free at once.
         let simulation = Simulation::start_shared(readers);
         let source = format!("sim:{}", simulation.socket().display());
-        Share::launch(Some(simulation), vec![source])
+        Share::launch(Some(simulation), vec![source], false)
+    }
+
+    /// A server of a reader for virtual cards, with two slots like that of vsmartcard's driver, and published
+    /// card applications in them: programs of `tests/cards`.
+    ///
+    /// # Panics
+    /// If it does not start, or a card is not inserted in time.
+    #[track_caller]
+    pub fn start_cards(applications: &[&str]) -> Share {
+        let source = format!("sim:vpcd:{VPCD_PORT},{}", VPCD_PORT + 1);
+        let mut share = Share::launch(None, vec![source], true);
+        for (number, application) in applications.iter().enumerate() {
+            let card = VirtualCard::insert(application, share.pid(), number);
+            share.cards.push(card);
+        }
+        let inserted = until(Instant::now() + DEADLINE, || {
+            let readers = share.context().readers().ok()?;
+            let present = readers
+                .iter()
+                .filter(|reader| reader.state.contains(State::PRESENT));
+            (present.count() == applications.len()).then_some(())
+        });
+        assert!(inserted.is_some(), "no card is inserted in time");
+        share
+    }
+
+    /// A context of pcsc-client with this server.
+    ///
+    /// # Panics
+    /// If it is not established.
+    #[track_caller]
+    pub fn context(&self) -> Context {
+        let context = Context::builder().socket_path(self.socket()).establish();
+        context.expect("a context with the server")
     }
 
     /// A server with these arguments of `pcsc share`, beside that for the socket.
@@ -43,11 +82,12 @@ impl Share {
     /// If it does not start.
     #[track_caller]
     pub fn start_with(arguments: &[&str]) -> Share {
-        Share::launch(None, arguments.iter().map(ToString::to_string).collect())
+        let arguments = arguments.iter().map(ToString::to_string).collect();
+        Share::launch(None, arguments, false)
     }
 
     #[track_caller]
-    fn launch(simulation: Option<Simulation>, arguments: Vec<String>) -> Share {
+    fn launch(simulation: Option<Simulation>, arguments: Vec<String>, is_in_network: bool) -> Share {
         let folder = tempfile::Builder::new()
             .prefix("share-")
             .tempdir_in("/tmp")
@@ -56,7 +96,9 @@ impl Share {
             folder,
             simulation,
             arguments,
+            is_in_network,
             child: None,
+            cards: Vec::new(),
         };
         share.restart();
         share
@@ -65,8 +107,11 @@ impl Share {
     /// The command that starts a server on this socket.
     pub fn command(&self) -> Command {
         let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]);
+        if self.is_in_network {
+            command.args(["unshare", "--net", "sh", "-e", "-c", IN_NETWORK, "sh"]);
+        }
         command
-            .args(["--pdeathsig", "KILL"])
             .arg(artifacts::binary("pcsc-cli", "pcsc"))
             .args(["-v", "share", "--socket"])
             .arg(self.socket())

@@ -1,11 +1,11 @@
-//! pyscard's own test suite, from its source package, on Debian's library and on ours with pcscd, and on ours
-//! without it: each test has the same result.
+//! pyscard's own test suite, from its source package, on Debian's library and on ours with pcscd, on ours
+//! without it, and on Debian's with our server in pcscd's place: each test has the same result.
 
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use pcsc_tests::{artifacts, assert_same, atr, client, run, tail, Output, Pcscd, Reader, Simulation};
+use pcsc_tests::{artifacts, assert_same, atr, client, run, tail, Output, Pcscd, Reader, Share, Simulation};
 
 const LIMIT: Duration = Duration::from_secs(240);
 /// Debian's Python, which has Debian's pyscard.
@@ -78,6 +78,15 @@ enum Ground {
     Stock,
     Daemon,
     Alone,
+    Server,
+}
+
+/// The owner of the readers while a suite runs.
+enum Owner {
+    Pcscd(Pcscd),
+    Server(Share),
+    /// Each process.
+    Process,
 }
 
 fn insert_cards(reader: impl Fn(usize) -> Reader) {
@@ -99,9 +108,15 @@ fn results(source: &Path, suite: &str, modules: &[&str], ground: Ground) -> Vec<
     .stdout();
     let tests = folder.path().join("source/smartcard/test").join(suite);
 
-    let pcscd = (ground != Ground::Alone).then(|| Pcscd::start(2));
-    if let Some(pcscd) = &pcscd {
-        insert_cards(|number| pcscd.reader(number));
+    let owner = match ground {
+        Ground::Stock | Ground::Daemon => Owner::Pcscd(Pcscd::start(2)),
+        Ground::Server => Owner::Server(Share::start(2)),
+        Ground::Alone => Owner::Process,
+    };
+    match &owner {
+        Owner::Pcscd(pcscd) => insert_cards(|number| pcscd.reader(number)),
+        Owner::Server(share) => insert_cards(|number| share.reader(number)),
+        Owner::Process => (),
     }
     let python = |arguments: &[&str]| {
         let mut command = client(PYTHON);
@@ -109,20 +124,18 @@ fn results(source: &Path, suite: &str, modules: &[&str], ground: Ground) -> Vec<
             .current_dir(&tests)
             .args(arguments)
             .env("PYTHONPATH", "..");
-        if ground != Ground::Stock {
+        if matches!(ground, Ground::Daemon | Ground::Alone) {
             command.env("LD_LIBRARY_PATH", artifacts::library_folder());
         }
-        // Created for each process, since only one process can use a reader.
-        let _simulation = match &pcscd {
-            Some(pcscd) => {
-                command.env("PCSCLITE_CSOCK_NAME", pcscd.socket());
-                None
-            }
-            None => {
-                let simulation = Simulation::start(2);
+        let mut own = None;
+        match &owner {
+            Owner::Pcscd(pcscd) => command.env("PCSCLITE_CSOCK_NAME", pcscd.socket()),
+            Owner::Server(share) => command.env("PCSCLITE_CSOCK_NAME", share.socket()),
+            // Created for each process, since only one process can use a reader.
+            Owner::Process => {
+                let simulation = own.insert(Simulation::start(2));
                 insert_cards(|number| simulation.reader(number));
-                command.envs(simulation.environment());
-                Some(simulation)
+                command.envs(simulation.environment())
             }
         };
         let output = run(&mut command, LIMIT);
@@ -176,15 +189,16 @@ fn every_test_ends_as_on_stock() {
     let mut passed = 0;
     for (suite, modules) in SUITES {
         // They wait for cards most of the time.
-        let [stock, ours, alone] = std::thread::scope(|scope| {
+        let [stock, ours, alone, served] = std::thread::scope(|scope| {
             let source = &source;
-            [Ground::Stock, Ground::Daemon, Ground::Alone]
+            [Ground::Stock, Ground::Daemon, Ground::Alone, Ground::Server]
                 .map(|ground| scope.spawn(move || results(source, suite, modules, ground)))
                 .map(|thread| thread.join().unwrap())
         });
-        let [stock, with_pcscd, without] = [stock, ours, alone].map(|lines| lines.join("\n"));
+        let [stock, with_pcscd, without, served] = [stock, ours, alone, served].map(|lines| lines.join("\n"));
         assert_same(suite, ("stock", &stock), ("ours, with pcscd", &with_pcscd));
         assert_same(suite, ("stock", &stock), ("ours, without pcscd", &without));
+        assert_same(suite, ("stock", &stock), ("stock, on our server", &served));
         passed += with_pcscd.lines().filter(|line| line.ends_with(" ok")).count();
         println!("{with_pcscd}");
     }

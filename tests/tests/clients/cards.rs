@@ -2,10 +2,10 @@
 
 use crate::python::PYTHON;
 use crate::setups::{is_there, same_on_the_driver, text};
-use pcsc_tests::{artifacts, assert_same, client, Pcscd};
+use pcsc_tests::{artifacts, assert_same, client, Pcscd, Share};
 use std::process::Command;
 
-/// The reader of a card that is behind pcscd, and of one that our library waits for itself.
+/// The reader of a card that is behind pcscd, and of one that our library or our server waits for itself.
 const READERS: [&str; 2] = ["pcsc-tests 00 00", "Virtual PCD 00 00"];
 
 /// A network of its own, where the card program `$1` is a card at vpcd's port for one process after the
@@ -18,8 +18,8 @@ const WITH_A_CARD: &str = r#"
 "#;
 
 /// Runs a program with a card of its own: on Debian's library and on ours with pcscd and vsmartcard's driver,
-/// and on ours with neither. Checks that the output is the same, and returns it. `program` gets the reader's
-/// name.
+/// on ours with neither, and on Debian's with our server. Checks that the output is the same, and returns it.
+/// `program` gets the reader's name.
 fn same_with_a_card(application: &str, program: impl Fn(&str) -> Command) -> String {
     let on = |prepare: fn(&mut Command)| {
         let pcscd = Pcscd::start_cards(&[application]);
@@ -33,6 +33,13 @@ fn same_with_a_card(application: &str, program: impl Fn(&str) -> Command) -> Str
     });
     assert_same(application, ("stock", &stock), ("ours", &ours));
 
+    let renamed = |text: String| text.replace("Virtual PCD 00", "pcsc-tests 00");
+    let share = Share::start_cards(&[application]);
+    let mut served = program(READERS[1]);
+    served.env("PCSCLITE_CSOCK_NAME", share.socket());
+    let served = renamed(text(served));
+    assert_same(application, ("stock", &stock), ("stock, on our server", &served));
+
     let program = program(READERS[1]);
     let mut alone = shell(&["--net"]);
     alone
@@ -44,7 +51,7 @@ fn same_with_a_card(application: &str, program: impl Fn(&str) -> Command) -> Str
         .env("PCSCLITE_BACKEND", "simulated")
         // Two slots, as vsmartcard's driver has.
         .env("PCSCLITE_SIMULATED", "vpcd:35963,35964");
-    let alone = text(alone).replace("Virtual PCD 00", "pcsc-tests 00");
+    let alone = renamed(text(alone));
     assert_same(application, ("stock", &stock), ("ours, without pcscd", &alone));
     ours
 }

@@ -1,11 +1,11 @@
 //! Programs that run while cards come and go.
 
-use crate::setups::{loaded, our_file, Setup, Stage, SETUPS};
+use crate::setups::{loaded, our_file, Stage, SETUPS};
 use pcsc_tests::{assert_same, Live};
 
 /// Checks which library a program has loaded.
 pub fn is_on(live: &Live, stage: &Stage) {
-    if stage.setup != Setup::Stock {
+    if stage.setup.is_on_ours() {
         assert_eq!(loaded(live.id()), Some(our_file()));
     }
 }

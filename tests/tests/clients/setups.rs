@@ -1,4 +1,4 @@
-//! The three set-ups that a program runs on, and comparisons of its output.
+//! The set-ups that a program runs on, and comparisons of its output.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use pcsc_client::{Choice, Context, Protocols, ShareMode};
-use pcsc_tests::{artifacts, assert_same, run, Pcscd, Reader, Simulation};
+use pcsc_tests::{artifacts, assert_same, run, Pcscd, Reader, Share, Simulation};
 
 pub const LIMIT: Duration = Duration::from_secs(180);
 
@@ -20,9 +20,18 @@ pub enum Setup {
     Daemon,
     /// Our library, which manages the readers itself.
     Alone,
+    /// Debian's library, and our server.
+    Server,
 }
 
-pub const SETUPS: [Setup; 3] = [Setup::Stock, Setup::Daemon, Setup::Alone];
+pub const SETUPS: [Setup; 4] = [Setup::Stock, Setup::Daemon, Setup::Alone, Setup::Server];
+
+impl Setup {
+    /// Whether programs run on our library.
+    pub fn is_on_ours(self) -> bool {
+        matches!(self, Setup::Daemon | Setup::Alone)
+    }
+}
 
 /// Two readers in a set-up.
 pub struct Stage {
@@ -33,6 +42,7 @@ pub struct Stage {
 enum Owner {
     Pcscd(Pcscd),
     Process(Simulation),
+    Server(Share),
 }
 
 impl Stage {
@@ -40,6 +50,7 @@ impl Stage {
         let owner = match setup {
             Setup::Stock | Setup::Daemon => Owner::Pcscd(Pcscd::start(2)),
             Setup::Alone => Owner::Process(Simulation::start(2)),
+            Setup::Server => Owner::Server(Share::start(2)),
         };
         Stage { setup, owner }
     }
@@ -48,17 +59,18 @@ impl Stage {
         match &self.owner {
             Owner::Pcscd(pcscd) => pcscd.reader(number),
             Owner::Process(simulation) => simulation.reader(number),
+            Owner::Server(share) => share.reader(number),
         }
     }
 
     pub fn command(&self, mut command: Command) -> Command {
-        match self.setup {
-            Setup::Stock => &mut command,
-            Setup::Daemon | Setup::Alone => command.env("LD_LIBRARY_PATH", artifacts::library_folder()),
-        };
+        if self.setup.is_on_ours() {
+            command.env("LD_LIBRARY_PATH", artifacts::library_folder());
+        }
         match &self.owner {
             Owner::Pcscd(pcscd) => command.env("PCSCLITE_CSOCK_NAME", pcscd.socket()),
             Owner::Process(simulation) => command.envs(simulation.environment()),
+            Owner::Server(share) => command.env("PCSCLITE_CSOCK_NAME", share.socket()),
         };
         command
     }
@@ -116,10 +128,11 @@ pub fn is_there(program: &str) -> bool {
 /// An action of a test on a reader.
 pub type Act = fn(&Reader);
 
-/// Two readers with pcscd; and the same ones without it, created for each program, since only one process can
-/// use a reader.
+/// Two readers with pcscd, and with our server; and the same ones with neither, created for each program,
+/// since only one process can use a reader.
 pub struct Twins {
     pcscd: Stage,
+    server: Stage,
     done: Vec<(usize, Act)>,
 }
 
@@ -127,6 +140,7 @@ impl Twins {
     pub fn start() -> Twins {
         Twins {
             pcscd: Stage::start(Setup::Stock),
+            server: Stage::start(Setup::Server),
             done: Vec::new(),
         }
     }
@@ -134,6 +148,7 @@ impl Twins {
     /// Performs an action on a reader.
     pub fn act(&mut self, number: usize, act: Act) {
         act(&self.pcscd.reader(number));
+        act(&self.server.reader(number));
         self.done.push((number, act));
     }
 
@@ -160,6 +175,8 @@ impl Twins {
         let alone = self.alone();
         let alone = put_right(text(alone.command(command())));
         assert_same(&what, ("stock", &stock), ("ours, without pcscd", &alone));
+        let served = text(self.server.command(command()));
+        assert_same(&what, ("stock", &stock), ("stock, on our server", &served));
         stock
     }
 }
@@ -204,9 +221,9 @@ pub fn text(mut command: Command) -> String {
 /// The model of the simulated reader in our library, and its card's ATR.
 pub const MODEL: &str = "gempc-express";
 
-/// Runs a program with the simulated reader in our library, and on Debian's library with pcscd, our driver
-/// and the same simulated reader. Checks that the output is the same except for the reader's name, and
-/// returns it. `command` gets the name.
+/// Runs a program with the simulated reader in our library; and on Debian's library with the same simulated
+/// reader, in our server, and in our driver with pcscd. Checks that the output is the same except for the
+/// reader's name, and returns it. `command` gets the name.
 pub fn same_on_the_driver(command: impl Fn(&str) -> Command) -> String {
     let context = Context::builder()
         .choose_backend(Choice::Simulated)
@@ -232,11 +249,14 @@ pub fn same_on_the_driver(command: impl Fn(&str) -> Command) -> String {
     ours.env("LD_LIBRARY_PATH", artifacts::library_folder())
         .env("PCSCLITE_BACKEND", "simulated");
     let ours = text(ours).replace(&name, &pcscd.reader(0).name());
+    let share = Share::start_with(&["sim:"]);
+    let mut served = command(&name);
+    served.env("PCSCLITE_CSOCK_NAME", share.socket());
+    let served = text(served).replace(&name, &pcscd.reader(0).name());
+
     let what = words(&command(""));
-    assert_same(
-        &what,
-        ("stock, with pcscd", &text(stock)),
-        ("ours, without", &ours),
-    );
+    let stock = ("stock, with pcscd", &*text(stock));
+    assert_same(&what, stock, ("ours, without", &ours));
+    assert_same(&what, stock, ("stock, on our server", &served));
     ours
 }
