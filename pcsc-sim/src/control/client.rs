@@ -10,14 +10,23 @@ use super::message::{decode_answer, Fault, Request, ANSWER_HEADER};
 use super::send::send_all;
 use super::MAX_LINE;
 
+/// How long a server may take to answer. It is in memory at once, unless the server is stopped. The command
+/// `settle` has a limit of its own, which is to be less.
+const ANSWER: Duration = Duration::from_secs(30);
+
 /// Sends one command. Returns its value, or the server's reason against it.
 ///
 /// # Errors
-/// If the socket cannot be reached, or breaks.
+/// If the socket cannot be reached, or breaks, or with [`io::ErrorKind::TimedOut`] if nothing answers in 30
+/// seconds.
 pub fn order(path: &Path, command: &str) -> io::Result<Result<String, String>> {
     let stream = connect(path, command)?;
+    stream.set_read_timeout(Some(ANSWER))?;
     let mut answer = String::new();
-    BufReader::new(stream).take(MAX_LINE).read_line(&mut answer)?;
+    BufReader::new(stream)
+        .take(MAX_LINE)
+        .read_line(&mut answer)
+        .map_err(timed_out)?;
     let answer = answer.trim_end();
     if let Some(reason) = answer.strip_prefix("error ") {
         return Ok(Err(reason.to_owned()));
@@ -64,16 +73,28 @@ impl ReaderList {
     /// Connects. Returns the readers that are there.
     ///
     /// # Errors
-    /// If the socket cannot be reached, or the answer makes no sense.
+    /// If the socket cannot be reached, or the answer makes no sense or does not come.
     pub fn connect(path: &Path) -> io::Result<(ReaderList, Vec<ListedReader>)> {
+        ReaderList::connect_within(path, ANSWER)
+    }
+
+    pub(super) fn connect_within(
+        path: &Path,
+        limit: Duration,
+    ) -> io::Result<(ReaderList, Vec<ListedReader>)> {
         let mut list = ReaderList {
             stream: BufReader::new(connect(path, "readers")?),
         };
+        list.stream.get_ref().set_read_timeout(Some(limit))?;
         let mut readers = Vec::new();
         loop {
-            match list.line()?.as_deref() {
+            match list.line().map_err(timed_out)?.as_deref() {
                 None => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Some("") => return Ok((list, readers)),
+                Some("") => {
+                    // From here on lines come when readers do.
+                    list.stream.get_ref().set_read_timeout(None)?;
+                    return Ok((list, readers));
+                }
                 Some(line) => readers.push(ListedReader::parse(line)?),
             }
         }

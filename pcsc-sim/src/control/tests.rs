@@ -219,3 +219,16 @@ fn a_connection_is_to_the_reader_of_one_plug() {
     assert_eq!(presence(&mut client), Err(Fault::NoDevice));
     assert_eq!(presence(&mut connect()), Ok(Vec::new()));
 }
+
+#[test]
+fn a_server_that_does_not_answer_is_given_up() {
+    let path = std::env::temp_dir().join(format!("pcsc-sim-silent-{}", std::process::id()));
+    // The kernel accepts connections for it.
+    let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let list = ReaderList::connect_within(&path, Duration::from_millis(1));
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(
+        list.err().map(|error| error.kind()),
+        Some(io::ErrorKind::TimedOut)
+    );
+}
