@@ -75,6 +75,26 @@ impl Live {
         }
     }
 
+    /// Waits until it has ended, and returns all of its output.
+    ///
+    /// # Panics
+    /// If that takes three minutes, or it fails; the message has its output.
+    #[track_caller]
+    pub fn whole(mut self) -> String {
+        let deadline = Instant::now() + self.limit;
+        // The end of the output, or the limit, which `end` then exceeds.
+        while let Ok(line) = self
+            .lines
+            .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+        {
+            self.seen.push(line);
+        }
+        let text = self.seen.join("\n");
+        let status = self.end();
+        assert!(status.success(), "{status}:\n{text}");
+        text
+    }
+
     /// Writes to its input, which the command must have as a pipe, and closes that.
     ///
     /// # Panics
@@ -140,9 +160,9 @@ mod tests {
         let mut command = Command::new("cat");
         command.stdin(Stdio::piped());
         let mut live = Live::start(command);
-        live.tell("one\ntwo\n");
+        live.tell("one\ntwo\nthree\n");
         assert_eq!(live.until("tw"), "two");
         assert_eq!(live.seen, ["one", "two"]);
-        assert!(live.end().success());
+        assert_eq!(live.whole(), "one\ntwo\nthree");
     }
 }

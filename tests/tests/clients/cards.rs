@@ -21,23 +21,13 @@ const WITH_A_CARD: &str = r#"
 /// on ours with neither, and on Debian's with our server. Checks that the output is the same, and returns it.
 /// `program` gets the reader's name.
 fn same_with_a_card(application: &str, program: impl Fn(&str) -> Command) -> String {
-    let on = |prepare: fn(&mut Command)| {
-        let pcscd = Pcscd::start_cards(&[application]);
-        let mut command = program(READERS[0]);
-        prepare(command.env("PCSCLITE_CSOCK_NAME", pcscd.socket()));
-        text(command)
-    };
-    let stock = on(|_| {});
-    let ours = on(|command| {
-        command.env("LD_LIBRARY_PATH", artifacts::library_folder());
-    });
+    let stock = with_pcscd(application, program(READERS[0]));
+    let mut ours = program(READERS[0]);
+    ours.env("LD_LIBRARY_PATH", artifacts::library_folder());
+    let ours = with_pcscd(application, ours);
     assert_same(application, ("stock", &stock), ("ours", &ours));
 
-    let renamed = |text: String| text.replace("Virtual PCD 00", "pcsc-tests 00");
-    let share = Share::start_cards(&[application]);
-    let mut served = program(READERS[1]);
-    served.env("PCSCLITE_CSOCK_NAME", share.socket());
-    let served = renamed(text(served));
+    let served = with_server(application, program(READERS[1]));
     assert_same(application, ("stock", &stock), ("stock, on our server", &served));
 
     let program = program(READERS[1]);
@@ -51,9 +41,27 @@ fn same_with_a_card(application: &str, program: impl Fn(&str) -> Command) -> Str
         .env("PCSCLITE_BACKEND", "simulated")
         // Two slots, as vsmartcard's driver has.
         .env("PCSCLITE_SIMULATED", "vpcd:35963,35964");
-    let alone = renamed(text(alone));
+    let alone = renamed(&text(alone));
     assert_same(application, ("stock", &stock), ("ours, without pcscd", &alone));
     ours
+}
+
+/// A program's output with pcscd, vsmartcard's driver and a card of its own.
+fn with_pcscd(application: &str, mut program: Command) -> String {
+    let pcscd = Pcscd::start_cards(&[application]);
+    program.env("PCSCLITE_CSOCK_NAME", pcscd.socket());
+    text(program)
+}
+
+/// A program's output with our server and a card of its own, with the reader's name at pcscd.
+fn with_server(application: &str, mut program: Command) -> String {
+    let share = Share::start_cards(&[application]);
+    program.env("PCSCLITE_CSOCK_NAME", share.socket());
+    renamed(&text(program))
+}
+
+fn renamed(text: &str) -> String {
+    text.replace("Virtual PCD 00", "pcsc-tests 00")
 }
 
 /// A shell whose processes end with it, also those that GnuPG puts into the background.
@@ -122,6 +130,31 @@ fn tools_for_pkcs11_and_piv_sign() {
         assert!(text.contains(part), "no {part:?} in:\n{text}");
     }
     assert!(text.starts_with("Some(0)"), "{text}");
+}
+
+#[test]
+fn scdaemon_and_a_pkcs11_module_share_a_card() {
+    for program in [
+        "gpg",
+        "gpg-connect-agent",
+        "gpgconf",
+        "pkcs11-tool",
+        "opensc-tool",
+    ] {
+        is_there(program);
+    }
+    let stock = with_pcscd("opcard", script("side_by_side.sh", &[]));
+    let served = with_server("opcard", script("side_by_side.sh", &[]));
+    assert_same("one card", ("with pcscd", &stock), ("with our server", &served));
+    for part in [
+        "Failed to connect to card: Reader in use by another application",
+        "Good signature from \"Tester <test@example.org>\"",
+        "Signature is valid",
+        "round 2",
+    ] {
+        assert!(stock.contains(part), "no {part:?} in:\n{stock}");
+    }
+    assert!(stock.starts_with("Some(0)"), "{stock}");
 }
 
 #[test]

@@ -1,19 +1,9 @@
 # shellcheck shell=sh
-# GnuPG makes keys on an OpenPGP card, lists the card, signs and verifies. It reaches the card by PC/SC alone. The same card and
-# the same time give the same output.
+# GnuPG makes keys on an OpenPGP card, lists the card, signs and verifies. The same card and the same time give the same
+# output.
 set -eu
-GNUPGHOME=$(mktemp -d /tmp/gnupg-XXXXXX)
-export GNUPGHOME LC_ALL=C
-trap 'gpgconf --kill all; rm -rf "$GNUPGHOME"' EXIT
-trap 'exit 1' HUP INT TERM
-echo disable-ccid >"$GNUPGHOME/scdaemon.conf"
-
-run_gpg() {
-    # One PIN for everything, as gpg takes one from its command line.
-    gpg --quiet --no-tty --faked-system-time '20260101T000000!' --pinentry-mode loopback --passphrase 12345678 "$@" \
-        >"$GNUPGHOME/output" 2>&1 || echo "gpg ended with $?"
-    sed "s|$GNUPGHOME|HOME|g" "$GNUPGHOME/output"
-}
+# shellcheck source=tests/tests/clients/gnupg_home.sh
+. "$(dirname "$0")/gnupg_home.sh"
 
 run_gpg --card-status
 gpgconf --kill all

@@ -8,5 +8,6 @@ mod limits;
 mod many;
 mod policy;
 mod rules;
+mod together;
 mod upstream;
 mod versions;
