@@ -22,6 +22,10 @@ pub struct Command {
     pub expected: Option<String>,
 }
 
+/// How a command is written.
+pub const FORMS: &str =
+    "Write all bytes in hexadecimal digits, as '00 A4 04 00 00', or [CLA]INS[P1P2][:DATA][/LE][=SW].";
+
 /// Reads an argument: hexadecimal digits with or without blanks or colons between bytes, or the form of
 /// ykman, `[CLA]INS[P1P2][:DATA][/LE][=SW]`.
 pub fn parse(text: &str) -> Result<Step, String> {

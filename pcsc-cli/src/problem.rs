@@ -99,6 +99,9 @@ impl fmt::Display for Problem {
     }
 }
 
+/// What to do about a simulated reader that does not exist.
+pub const MODELS: &str = "pcsc sim models lists them.";
+
 /// What to do about an error, where the command cannot say better.
 fn advice(error: Error) -> Option<&'static str> {
     Some(match error {
@@ -130,9 +133,10 @@ impl From<Failure> for Problem {
         };
         let mut problem = match (failure.cause(), error) {
             // The user has asked for what does not exist.
-            (Some(cause @ (Cause::UnknownModel(_) | Cause::UnknownPort(_))), _) => {
-                Problem::new(Exit::Usage, sentence(cause))
+            (Some(cause @ Cause::UnknownModel(_)), _) => {
+                return Problem::new(Exit::Usage, sentence(cause)).advise(MODELS);
             }
+            (Some(cause @ Cause::UnknownPort(_)), _) => Problem::new(Exit::Usage, sentence(cause)),
             // The cause says more than the code, which is pcscd's word for many things.
             (Some(cause), _) => Problem::new(exit, sentence(cause)),
             (None, Error::UnknownError) => {

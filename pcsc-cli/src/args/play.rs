@@ -12,6 +12,8 @@ pcsc sim models, or an ATR in hexadecimal digits.
   pcsc sim run &
   pcsc sim insert 0 t0
 
+Ctrl-C and SIGTERM end the readers, and COMMAND. The exit code is COMMAND's, or 0 without one.
+
 The socket is that of --socket, or of PCSCLITE_SIMULATED where it is a path, and else \
 $XDG_RUNTIME_DIR/pcsc/sim.socket.";
 

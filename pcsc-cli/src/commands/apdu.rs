@@ -14,7 +14,7 @@ use crate::args::{Apdu, Global, Protocol};
 use crate::card;
 use crate::connect::{establish, Fallback};
 use crate::hex;
-use crate::output::{Output, Show, Style};
+use crate::output::{printable, Output, Show, Style};
 use crate::pin_mask;
 use crate::problem::{Exit, Problem};
 use crate::select;
@@ -24,6 +24,7 @@ use crate::status_words;
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename = "exchange")]
 struct Exchange {
+    reader: String,
     command: String,
     data: String,
     sw: String,
@@ -37,6 +38,7 @@ struct Exchange {
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename = "reset")]
 struct Reset {
+    reader: String,
     atr: String,
 }
 
@@ -97,6 +99,7 @@ pub fn run(global: &Global, arguments: &Apdu, output: &mut Output) -> Result<(),
         _ => problem,
     })?;
     let mut session = Session {
+        reader: printable(&reader.name.to_string_lossy()),
         share,
         protocols,
         is_automatic: arguments.auto,
@@ -144,9 +147,7 @@ fn unexpected(place: &str, is_last: bool) -> Problem {
 /// The commands of the arguments, or of a file, each with its place there.
 fn steps(arguments: &Apdu) -> Result<Vec<(String, Step)>, Problem> {
     let wrong = |error: String| {
-        Problem::new(Exit::Usage, format!("An APDU cannot be understood: {error}.")).advise(
-            "Write all bytes in hexadecimal digits, as '00 A4 04 00 00', or [CLA]INS[P1P2][:DATA][/LE][=SW].",
-        )
+        Problem::new(Exit::Usage, format!("An APDU cannot be understood: {error}.")).advise(apdu_text::FORMS)
     };
     if let Some(text) = script(arguments)? {
         let steps = apdu_text::script(&text).map_err(wrong)?;
@@ -191,6 +192,7 @@ fn script(arguments: &Apdu) -> Result<Option<Vec<u8>>, Problem> {
 }
 
 struct Session {
+    reader: String,
     share: ShareMode,
     protocols: Protocols,
     is_automatic: bool,
@@ -202,7 +204,8 @@ impl Session {
         let reconnected = card.reconnect(self.share, self.protocols, Disposition::ResetCard);
         reconnected.map_err(Failure::from)?;
         let atr = hex::compact(card.try_status()?.atr());
-        Ok(Reset { atr })
+        let reader = self.reader.clone();
+        Ok(Reset { reader, atr })
     }
 
     /// Sends a command as it is. With `--auto` it also does what the status words 61 and 6C ask for.
@@ -232,6 +235,7 @@ impl Session {
             pairs.all(|(expected, found)| expected == 'X' || expected == found)
         };
         Ok(Exchange {
+            reader: self.reader.clone(),
             command: pin_mask::shown(&command.bytes),
             data: hex::compact(&data),
             meaning: status_words::meaning(sw[0], sw[1]),

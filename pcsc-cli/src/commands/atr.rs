@@ -17,6 +17,9 @@ use crate::problem::{Exit, Problem};
 use crate::select;
 use crate::smartcard_list;
 
+/// How an ATR is written.
+const FORM: &str = "Write it as 3B 02 14 50. Without an ATR, that of the card in the reader is explained.";
+
 #[derive(Debug, Serialize)]
 struct Report {
     atr: String,
@@ -119,12 +122,13 @@ pub fn run(global: &Global, arguments: &Atr, output: &mut Output) -> Result<(), 
             global.refuse("pcsc atr with an ATR", &["--reader", "--backend", "--socket"])?;
             let bytes = hex::parse_spaced(&words.concat());
             let wrong = "The ATR is not made of pairs of hexadecimal digits.";
-            let bytes = bytes.ok_or_else(|| Problem::new(Exit::Usage, wrong))?;
+            let bytes = bytes.ok_or_else(|| Problem::new(Exit::Usage, wrong).advise(FORM))?;
             (bytes, InReader::default())
         }
     };
     let parsed = atr::Atr::parse(&bytes);
-    let atr = parsed.map_err(|error| Problem::new(Exit::Usage, format!("This is no ATR: {error}.")))?;
+    let atr = parsed
+        .map_err(|error| Problem::new(Exit::Usage, format!("This is no ATR: {error}.")).advise(FORM))?;
     Ok(output.whole(&report(&bytes, &atr, reader))?)
 }
 

@@ -6,6 +6,7 @@ use std::os::unix::net::{SocketAddr, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use pcsc_manager::StartError;
 use pcsc_process::activation;
 use pcsc_share::socket::{default_socket, Access, Socket, SocketError};
 use pcsc_share::{DaemonSource, Joined, ManagerSource, Options, Policy, Server, Source};
@@ -14,7 +15,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::accounts;
 use crate::args::{Global, Share};
-use crate::problem::{Exit, Problem};
+use crate::problem::{Exit, Problem, MODELS};
 
 /// Serves until a signal ends it.
 pub fn run(global: &Global, arguments: &Share) -> Result<(), Problem> {
@@ -173,7 +174,13 @@ fn open(name: &str) -> Result<Arc<dyn Source>, Problem> {
             return Err(Problem::new(Exit::Usage, text).advise("pcsc share --help has the sources."));
         }
     };
-    let source = source.map_err(|error| Problem::new(Exit::NoService, format!("{name}: {error}.")))?;
+    let source = source.map_err(|error| {
+        let text = format!("{name}: {error}.");
+        match error {
+            StartError::UnknownModel(_) => Problem::new(Exit::Usage, text).advise(MODELS),
+            _ => Problem::new(Exit::NoService, text),
+        }
+    })?;
     Ok(Arc::new(source))
 }
 

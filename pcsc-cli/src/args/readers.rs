@@ -1,0 +1,53 @@
+//! The arguments of the commands about readers.
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use super::seconds;
+
+/// List the readers, what is in them, and which devices they are
+#[derive(Debug, clap::Args)]
+pub struct List {
+    /// Wait until there is a reader
+    #[arg(long)]
+    pub wait: bool,
+
+    /// Give up waiting after so many seconds
+    #[arg(short, long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true, requires = "wait")]
+    pub timeout: Option<Duration>,
+}
+
+const PCSC_SCAN: &str = "\
+For users of pcsc_scan: -n is --no-atr, -t is --timeout, -r is --only readers --once, -c is --only cards --once, and \
+-s, its stress mode, is pcsc bench. As with its -q, no spinner turns.";
+
+/// Show readers and cards as they come and go, until Ctrl-C
+#[derive(Debug, clap::Args)]
+#[command(after_help = PCSC_SCAN)]
+pub struct Watch {
+    /// Show what is there, and end
+    #[arg(long)]
+    pub once: bool,
+
+    /// Show readers or cards alone
+    #[arg(long, value_name = "WHAT")]
+    pub only: Option<Subject>,
+
+    /// Do not explain ATRs
+    #[arg(short, long)]
+    pub no_atr: bool,
+
+    /// End after so many seconds
+    #[arg(short, long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
+    pub timeout: Option<Duration>,
+}
+
+/// What an event is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Subject {
+    /// Readers that come and go
+    Readers,
+    /// Cards that come and go
+    Cards,
+}

@@ -1,0 +1,79 @@
+//! The arguments of the server.
+
+use std::time::Duration;
+
+use super::seconds;
+
+const SHARE: &str = "\
+A SOURCE is one of
+  usb               the readers on the USB
+  daemon:PATH       the readers of another daemon, of any version, by its socket; it may start later
+  sim:[MODEL,...]   simulated readers of these models; without a model, the bundled one
+  sim:vpcd:PORT     a reader whose card is a program that connects to this port, as to vsmartcard's vpcd
+
+The readers of several sources are one list. Those of the first source keep their names, and the others' have \
+(source 2) and so on in them, so that each name is the same whichever sources are there; LABEL=SOURCE puts \
+(LABEL) there instead, and with an empty label nothing. No two sources have one label.
+
+Clients are all programs with a libpcsclite of pcsc-lite 1.8.4 to 2.5. They find the server where PCSCLITE_CSOCK_NAME \
+names its socket, and without it where the socket is pcscd's. Those on this project's library find the user's socket, too.
+
+  pcsc share &
+  PCSCLITE_CSOCK_NAME=$XDG_RUNTIME_DIR/pcsc/pcscd.comm pcsc_scan
+
+SIGTERM and SIGINT end the server, with exit code 0: its clients are disconnected, and its socket is removed; its lock, \
+a file beside the socket, stays. A socket that systemd \
+passes (LISTEN_FDS) is used instead of one of its own.
+
+By default only the user who runs the server, and root, are served. A refused program gets \
+SCARD_W_SECURITY_VIOLATION, and the log says which user it was. In a GLOB, * stands for any text and ? for one \
+character; --reader is one, too, and offers the readers that match.
+
+Limits: 2,000 programs' contexts at a time, 200 connections to cards in each, 30 seconds for a message or an answer \
+that has begun.";
+
+/// Share readers with all programs: serve pcscd's protocol, without pcscd
+///
+/// The socket is that of --socket, or PCSCLITE_CSOCK_NAME. By default it is pcscd's for root, and
+/// $XDG_RUNTIME_DIR/pcsc/pcscd.comm for a user. A socket that another server serves is not replaced.
+#[derive(Debug, clap::Args)]
+#[command(after_help = SHARE)]
+pub struct Share {
+    /// The readers to share
+    #[arg(value_name = "SOURCE", default_value = "usb")]
+    pub sources: Vec<String>,
+
+    /// End when there was no client for so many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
+    pub auto_exit: Option<Duration>,
+
+    /// Serve this user, by name or number; can be repeated
+    #[arg(long, value_name = "USER")]
+    pub allow_user: Vec<String>,
+
+    /// Serve the members of this group, by name or number; can be repeated
+    #[arg(long, value_name = "GROUP")]
+    pub allow_group: Vec<String>,
+
+    /// Do not offer the readers with such names; can be repeated
+    #[arg(long, value_name = "GLOB")]
+    pub hide: Vec<String>,
+
+    /// Refuse SCardControl: PIN pads, and the reader's own commands
+    #[arg(long)]
+    pub no_control: bool,
+
+    /// The permissions of the socket, in octal digits [default: 0600, or 0666 if others are allowed]
+    #[arg(long, value_name = "MODE", value_parser = octal)]
+    pub mode: Option<u32>,
+
+    /// The group that the socket belongs to, by name or number
+    #[arg(long, value_name = "GROUP")]
+    pub group: Option<String>,
+}
+
+/// Permissions in octal digits.
+fn octal(text: &str) -> Result<u32, String> {
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
+    mode.ok_or_else(|| "permissions are octal digits, 0777 at most".into())
+}
