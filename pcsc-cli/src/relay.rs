@@ -1,7 +1,6 @@
 //! A relay in front of a daemon, which counts round trips.
 
 use std::io::{self, Read, Write};
-use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,22 +13,12 @@ use rustix::event::{poll, PollFd, PollFlags};
 #[derive(Debug)]
 pub struct Relay {
     socket: PathBuf,
-    /// A folder that was made for the socket.
-    folder: Option<PathBuf>,
     rounds: Arc<AtomicUsize>,
 }
 
 impl Relay {
-    /// Forwards what comes to a new socket to the daemon.
-    pub fn start(daemon: &Path) -> io::Result<Relay> {
-        let folder = folder()?;
-        let mut relay = Relay::start_at(&folder.join("pcscd.comm"), daemon)?;
-        relay.folder = Some(folder);
-        Ok(relay)
-    }
-
     /// Forwards what comes to `socket` to the daemon.
-    pub fn start_at(socket: &Path, daemon: &Path) -> io::Result<Relay> {
+    pub fn start(socket: &Path, daemon: &Path) -> io::Result<Relay> {
         let listener = UnixListener::bind(socket)?;
         let rounds = Arc::new(AtomicUsize::new(0));
         let (count, daemon) = (rounds.clone(), daemon.to_owned());
@@ -44,7 +33,6 @@ impl Relay {
         });
         Ok(Relay {
             socket: socket.to_owned(),
-            folder: None,
             rounds,
         })
     }
@@ -64,19 +52,7 @@ impl Drop for Relay {
     fn drop(&mut self) {
         // Somebody else may have tidied up.
         let _ = std::fs::remove_file(&self.socket);
-        if let Some(folder) = &self.folder {
-            let _ = std::fs::remove_dir(folder);
-        }
     }
-}
-
-/// A new folder for sockets of this process, which no other user may enter.
-pub fn folder() -> io::Result<PathBuf> {
-    static NUMBER: AtomicUsize = AtomicUsize::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let folder = std::env::temp_dir().join(format!("pcsc-{}-{number}", std::process::id()));
-    std::fs::DirBuilder::new().mode(0o700).create(&folder)?;
-    Ok(folder)
 }
 
 /// Forwards both ways until one end closes. Its errors are ends of the connection, which both ends see.
@@ -116,13 +92,14 @@ fn forward(client: UnixStream, server: UnixStream, rounds: &AtomicUsize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scratch::Scratch;
 
     #[test]
     fn round_trips_are_counted() {
-        let folder = folder().expect("a folder");
-        let daemon = folder.join("daemon");
+        let scratch = Scratch::new().expect("a folder");
+        let daemon = scratch.path("daemon");
         let listener = UnixListener::bind(&daemon).expect("a socket");
-        let relay = Relay::start(&daemon).expect("a relay");
+        let relay = Relay::start(&scratch.path("relay"), &daemon).expect("a relay");
         let mut client = UnixStream::connect(relay.socket()).expect("the relay");
         let (mut server, _) = listener.accept().expect("the relay");
         for _ in 0..3 {
@@ -138,6 +115,5 @@ mod tests {
         let socket = relay.socket().to_owned();
         drop(relay);
         assert!(!socket.exists());
-        std::fs::remove_dir_all(folder).expect("our folder");
     }
 }

@@ -1,9 +1,9 @@
 //! `pcsc bench`: what the calls of PC/SC cost on this machine, in time and in round trips to the daemon,
 //! beside an installed library of others.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use pcsc_client::{
@@ -12,14 +12,17 @@ use pcsc_client::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::apdu_text::{self, Step};
 use crate::args::{Bench, Global};
 use crate::card;
 use crate::connect::{establish, BackendInfo, Fallback, Route};
 use crate::doctor::libraries;
 use crate::hex;
 use crate::output::{message, printable, Output, Show, Style};
+use crate::pin_mask;
 use crate::problem::{Exit, Problem};
-use crate::relay::{folder, Relay};
+use crate::relay::Relay;
+use crate::scratch::Scratch;
 use crate::select;
 
 /// GET DATA without a tag (ISO/IEC 7816-4, clause 7.4.2), which changes nothing on the card. Most cards
@@ -98,9 +101,9 @@ impl Show for Report {
 
 /// Runs the command.
 pub fn run(global: &Global, arguments: &Bench, output: &mut Output) -> Result<(), Problem> {
-    let apdu = arguments.apdu.as_deref().unwrap_or(COMMAND);
-    let wrong = "The APDU is not made of pairs of hexadecimal digits.";
-    let command = hex::parse_spaced(apdu).ok_or_else(|| Problem::new(Exit::Usage, wrong))?;
+    let command = command(arguments.apdu.as_deref().unwrap_or(COMMAND))?;
+    let apdu = &hex::compact(&command);
+    let shown = pin_mask::shown(&command);
     let route = Route::new(global)?;
     if let Some(daemon) = &arguments.relay_to {
         return relayed(&route, global, daemon, &command, output);
@@ -117,7 +120,8 @@ pub fn run(global: &Global, arguments: &Bench, output: &mut Output) -> Result<()
     let mut library = None;
     let mut theirs = Measured::default();
     if let BackendKind::Daemon { path, .. } = &backend {
-        let relay = Relay::start(path)?;
+        let scratch = Scratch::new()?;
+        let relay = Relay::start(&scratch.path("ours"), path)?;
         let relayed = Calls::new(builder.socket_path(relay.socket()), &reader, command)?.counted(&relay)?;
         for (cost, relayed) in costs.iter_mut().zip(relayed) {
             cost.1.round_trips = relayed.1.round_trips;
@@ -127,6 +131,7 @@ pub fn run(global: &Global, arguments: &Bench, output: &mut Output) -> Result<()
                 library: &other,
                 reader: &reader,
                 apdu,
+                scratch: &scratch,
             };
             match compared.measure(path) {
                 Ok(measured) => (theirs, library) = (measured, Some(other.display().to_string())),
@@ -154,10 +159,22 @@ pub fn run(global: &Global, arguments: &Bench, output: &mut Output) -> Result<()
         description: backend.to_string(),
         backend: backend.into(),
         reader: printable(&reader.name.to_string_lossy()),
-        apdu: has_card.then(|| apdu.to_owned()),
+        apdu: has_card.then_some(shown),
         library,
         calls: costs.into_iter().zip(theirs).map(row).collect(),
     })?)
+}
+
+/// The command, in one of the forms of `pcsc apdu`.
+fn command(text: &str) -> Result<Vec<u8>, Problem> {
+    let wrong = |error: &str| {
+        Problem::new(Exit::Usage, format!("The APDU cannot be understood: {error}.")).advise(apdu_text::FORMS)
+    };
+    match apdu_text::parse(text).map_err(|error| wrong(&error))? {
+        Step::Send(command) if command.expected.is_none() => Ok(command.bytes),
+        Step::Send(_) => Err(wrong("no answer is compared; write it without =")),
+        Step::Reset => Err(wrong("it is one command, and reset is none")),
+    }
 }
 
 /// In a process of its own: counts the round trips of a library, which finds the relay where
@@ -170,7 +187,7 @@ fn relayed(
     output: &mut Output,
 ) -> Result<(), Problem> {
     let socket = route.socket.clone().unwrap_or_default();
-    let relay = Relay::start_at(&socket, daemon)?;
+    let relay = Relay::start(&socket, daemon)?;
     let context = route.builder().establish()?;
     let reader = select::one(&context, global.reader.as_deref())?;
     let calls = Calls::new(route.builder(), &reader, command.to_owned())?.counted(&relay)?;
@@ -196,17 +213,15 @@ struct Other<'a> {
     library: &'a Path,
     reader: &'a ReaderInfo,
     apdu: &'a str,
+    scratch: &'a Scratch,
 }
 
 impl Other<'_> {
     /// Its costs with the daemon at this socket.
     fn measure(&self, daemon: &Path) -> Result<Measured, Problem> {
         let mut measured = self.run(daemon, None)?;
-        let folder = folder()?;
-        let counted = self.run(&folder.join("relay"), Some(daemon));
-        // The other process has removed the socket.
-        std::fs::remove_dir_all(&folder)?;
-        for (cost, counted) in measured.calls.iter_mut().zip(counted?.calls) {
+        let counted = self.run(&self.scratch.path("theirs"), Some(daemon))?;
+        for (cost, counted) in measured.calls.iter_mut().zip(counted.calls) {
             cost.round_trips = counted.round_trips;
         }
         Ok(measured)
@@ -231,15 +246,22 @@ impl Other<'_> {
         if let Some(daemon) = relay_to {
             command.arg("--relay-to").arg(daemon);
         }
-        let output = command.output()?;
-        if !output.status.success() {
-            let text = String::from_utf8_lossy(&output.stderr);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let pipes = |child: &mut Child| child.stdout.take().zip(child.stderr.take());
+        let pipes = self.scratch.start(&mut command, pipes)?;
+        let (mut stdout, mut stderr) = pipes.ok_or(io::Error::from(io::ErrorKind::BrokenPipe))?;
+        // One after the other: both are shorter than what a pipe holds.
+        let (mut measured, mut text) = (Vec::new(), Vec::new());
+        stdout.read_to_end(&mut measured)?;
+        stderr.read_to_end(&mut text)?;
+        if !self.scratch.wait()?.success() {
+            let text = String::from_utf8_lossy(&text);
             return Err(Problem::new(
                 Exit::Failed,
                 text.trim_end().trim_start_matches("pcsc: "),
             ));
         }
-        serde_json::from_slice(&output.stdout).map_err(|error| {
+        serde_json::from_slice(&measured).map_err(|error| {
             Problem::new(
                 Exit::Failed,
                 format!("Its process has printed no result: {error}."),

@@ -8,47 +8,45 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
 use rustix::process::{Pid, Signal};
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::{flag, low_level::pipe};
 
+use crate::signal::is_ignored;
+
 /// The signals that this process does not end by, since it has to clean up once the command has ended. The
-/// terminal sends SIGINT and SIGQUIT to the command as well; the others are forwarded.
+/// terminal sends SIGINT and SIGQUIT to the command as well; the others are forwarded. Those that this
+/// process ignores, the command ignores as well.
 pub struct Signals {
     /// The last one that came, or 0.
     last: Arc<AtomicUsize>,
-    /// Each signal writes a byte to the first, SIGCHLD too. [`Signals::wait`] sleeps on the second.
-    sender: UnixStream,
+    /// Has a byte for each signal, SIGCHLD too. [`Signals::wait`] sleeps on it.
     receiver: UnixStream,
 }
 
 impl Signals {
-    /// Catches none but SIGCHLD.
-    pub fn new() -> io::Result<Signals> {
+    /// Catches them from now on.
+    pub fn catch() -> io::Result<Signals> {
         let (sender, receiver) = UnixStream::pair()?;
-        pipe::register(SIGCHLD, sender.try_clone()?)?;
-        Ok(Signals {
-            last: Arc::default(),
-            sender,
-            receiver,
-        })
-    }
-
-    /// Catches these signals. A command that is started before this ignores those that this process has
-    /// ignored until now.
-    pub fn catch(&self, signals: &[i32]) -> io::Result<()> {
-        for signal in signals {
-            // In this order: whoever reads the byte finds the signal.
-            flag::register_usize(*signal, Arc::clone(&self.last), *signal as usize)?;
-            pipe::register(*signal, self.sender.try_clone()?)?;
+        let last = Arc::default();
+        for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
+            if !is_ignored(signal) {
+                // In this order: whoever reads the byte finds the signal.
+                flag::register_usize(signal, Arc::clone(&last), signal as usize)?;
+                pipe::register(signal, sender.try_clone()?)?;
+            }
         }
-        Ok(())
+        pipe::register(SIGCHLD, sender)?;
+        Ok(Signals { last, receiver })
     }
 
     /// Waits until the command has ended, and forwards signals to it meanwhile.
     pub fn wait(&self, mut command: Child) -> io::Result<ExitStatus> {
+        // What came before the command was started has not reached it.
+        let mut forwarded = &[SIGTERM, SIGHUP, SIGINT, SIGQUIT][..];
         loop {
             // It has not been waited for, so its number is still its own.
-            self.forward(Pid::from_child(&command));
+            self.forward(Pid::from_child(&command), forwarded);
+            forwarded = &[SIGTERM, SIGHUP];
             if let Some(status) = command.try_wait()? {
                 return Ok(status);
             }
@@ -59,14 +57,12 @@ impl Signals {
         }
     }
 
-    fn forward(&self, command: Pid) {
-        let signal = match self.last.swap(0, Ordering::Relaxed) as i32 {
-            SIGTERM => Signal::TERM,
-            SIGHUP => Signal::HUP,
-            _ => return,
-        };
-        // It may be another user's by now.
-        let _ = rustix::process::kill_process(command, signal);
+    fn forward(&self, command: Pid, forwarded: &[i32]) {
+        let signal = self.last.swap(0, Ordering::Relaxed) as i32;
+        if let Some(signal) = Signal::from_named_raw(signal).filter(|_| forwarded.contains(&signal)) {
+            // It may be another user's by now.
+            let _ = rustix::process::kill_process(command, signal);
+        }
     }
 }
 

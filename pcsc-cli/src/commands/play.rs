@@ -1,6 +1,5 @@
 //! `pcsc sim run` and its companions: plays simulated readers for other programs, and moves their cards.
 
-use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
@@ -12,13 +11,13 @@ use pcsc_manager::PlayedReader;
 use pcsc_sim::card::named;
 use pcsc_sim::control::{self, ControlledReader};
 use serde::Serialize;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::child::{self, Signals};
 use super::with;
 use crate::args::{Global, Play, PlayRun};
 use crate::output::{Output, Show, Style};
-use crate::problem::{Exit, Problem};
+use crate::problem::{Exit, Problem, MODELS};
 
 /// Runs one of the commands. Returns the exit code.
 pub fn run(global: &Global, arguments: &Play, output: &mut Output) -> Result<u8, Problem> {
@@ -126,9 +125,8 @@ fn play(global: &Global, arguments: &PlayRun, path: &Path) -> Result<u8, Problem
     let path = std::path::absolute(path).map_err(|error| unusable(path, &error))?;
     let uncaught = |error| failed("A signal cannot be handled", error);
     // Before there is anything to clean up. With a command they end that, and the readers end with it.
-    let signals = Signals::new().map_err(uncaught)?;
     let (sender, mut end) = UnixStream::pair().map_err(|error| failed("There is no descriptor", error))?;
-    match arguments.command.is_empty() {
+    let signals = match arguments.command.is_empty() {
         true => {
             for signal in [SIGTERM, SIGINT, SIGHUP] {
                 let sender = sender.try_clone();
@@ -136,11 +134,10 @@ fn play(global: &Global, arguments: &PlayRun, path: &Path) -> Result<u8, Problem
                     .and_then(|sender| signal_hook::low_level::pipe::register(signal, sender))
                     .map_err(uncaught)?;
             }
+            None
         }
-        false => signals
-            .catch(&[SIGTERM, SIGINT, SIGHUP, SIGQUIT])
-            .map_err(uncaught)?,
-    }
+        false => Some(Signals::catch().map_err(uncaught)?),
+    };
     let command = match arguments.command.is_empty() {
         true => None,
         false => Some(with::command(global, &arguments.command, false)?),
@@ -157,8 +154,8 @@ fn play(global: &Global, arguments: &PlayRun, path: &Path) -> Result<u8, Problem
         made.map_err(|error| unusable(folder, &error))?;
     }
     let _played = serve(arguments, &path)?;
-    match command {
-        Some(mut command) => run_command(&mut command, &signals, &path, arguments),
+    match command.zip(signals) {
+        Some((mut command, signals)) => run_command(&mut command, &signals, &path, arguments),
         None => {
             let shown = path.display();
             writeln!(
@@ -196,14 +193,7 @@ fn serve(arguments: &PlayRun, path: &Path) -> Result<Played, Problem> {
     }
     let mut readers = Vec::new();
     for model in &arguments.models {
-        let reader = PlayedReader::new(model).map_err(|error| {
-            let mut names = String::new();
-            for (name, _) in pcsc_sim::NAMES {
-                // Writing to a String cannot fail.
-                let _ = write!(names, " {name}");
-            }
-            sentence(&error.to_string()).advise(format!("The models are{names}."))
-        })?;
+        let reader = PlayedReader::new(model).map_err(|error| sentence(&error.to_string()).advise(MODELS))?;
         readers.push(Arc::new(reader));
     }
     for (reader, card) in readers.iter().zip(&arguments.cards) {

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pcsc_client::sim::{Replay, VirtualCard};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use crate::args::{Form, Global, Sim, SimRecord, SimReplay, Spy};
 use crate::commands::child::{self, Signals};
@@ -73,12 +72,10 @@ fn replay(global: &Global, arguments: &SimReplay) -> Result<u8, Problem> {
         let (is_over, mut card) = (is_over.clone(), card.clone());
         move || play(port, &mut card, &is_over)
     });
-    let signals = Signals::new()?;
-    signals.catch(&[SIGTERM])?;
+    let signals = Signals::catch()?;
     let program = command
         .spawn()
         .map_err(|error| with::cannot_run(&arguments.command, &error))?;
-    signals.catch(&[SIGHUP, SIGINT, SIGQUIT])?;
     let status = signals.wait(program)?;
     is_over.store(true, Ordering::Relaxed);
     // The program has ended, and its connection with it.

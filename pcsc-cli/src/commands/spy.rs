@@ -7,8 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{channel, RecvTimeoutError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
-
 use crate::args::{Form as FormName, Global, Spy};
 use crate::commands::child::{self, Signals};
 use crate::commands::with;
@@ -59,6 +57,8 @@ pub fn run(global: &Global, arguments: &Spy) -> Result<u8, Problem> {
     if arguments.show_pins {
         warn("PINs AND KEYS ARE RECORDED. Whoever reads the record can use them: delete it after use.");
     }
+    // Before there is anything to clean up.
+    let signals = Signals::catch()?;
     let spool = Spool::new()?;
     let mut command = with::command(global, &arguments.command, arguments.java)?;
     command.env("PCSCLITE_SPY", spool.file());
@@ -68,13 +68,9 @@ pub fn run(global: &Global, arguments: &Spy) -> Result<u8, Problem> {
     };
     let mut record = Record::new(arguments, form, Place::Stderr)?;
     let mut from = File::open(spool.file()).map_err(|error| spool.problem(&error))?;
-    let signals = Signals::new()?;
-    signals.catch(&[SIGTERM])?;
     let child = command
         .spawn()
         .map_err(|error| with::cannot_run(&arguments.command, &error))?;
-    // Only now, so that the command ignores those that this process has ignored until now.
-    signals.catch(&[SIGHUP, SIGINT, SIGQUIT])?;
     let (ended, end) = channel();
     // In a thread of its own: a write to a pipe that nobody reads, such as that of a pager, blocks this one.
     std::thread::spawn(move || ended.send(signals.wait(child)));

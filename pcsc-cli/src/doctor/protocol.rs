@@ -4,38 +4,38 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use pcsc_wire::{Body, Endian, Header, Version, VersionExchange};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 
 use crate::problem::Exit;
-use crate::relay;
+use crate::scratch::Scratch;
 
 /// How long a library may take to connect, and a daemon to serve it.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// The version that a library asks a daemon for. `None` where it cannot be loaded, as by a static program.
 pub fn offered(library: &Path) -> Option<Version> {
-    let folder = relay::folder().ok()?;
-    let version = asked(library, &folder.join("pcscd.comm"));
-    // Of this process, and nothing else is in it.
-    let _ = std::fs::remove_dir_all(folder);
-    version.ok()
+    let scratch = Scratch::new().ok()?;
+    asked(library, scratch).ok()
 }
 
 /// Whether the daemon at this socket refuses the library.
 pub fn is_refused(library: &Path, socket: &Path) -> bool {
     let end = Instant::now() + LIMIT;
-    let status = Loader::start(library, socket).and_then(|mut loader| loader.wait(end));
+    let status = Scratch::new()
+        .and_then(|scratch| Loader::start(library, socket, scratch))
+        .and_then(|mut loader| loader.wait(end));
     status.is_ok_and(|status| status.code() == Some(Exit::NoService as i32))
 }
 
-/// What the library asks for at this socket, where nobody else listens.
-fn asked(library: &Path, socket: &Path) -> io::Result<Version> {
-    let listener = UnixListener::bind(socket)?;
-    let mut loader = Loader::start(library, socket)?;
+/// What the library asks for at a socket in this folder, where nobody else listens.
+fn asked(library: &Path, scratch: Scratch) -> io::Result<Version> {
+    let socket = scratch.path("pcscd.comm");
+    let listener = UnixListener::bind(&socket)?;
+    let mut loader = Loader::start(library, &socket, scratch)?;
     let end = Instant::now() + LIMIT;
     while !is_ready(&[listener.as_fd(), loader.output.as_fd()], end)?[0] {
         if !loader.is_running()? {
@@ -67,15 +67,15 @@ fn is_ready(files: &[BorrowedFd<'_>], end: Instant) -> io::Result<Vec<bool>> {
     }
 }
 
-/// A process that loads a library and lists readers. It is killed when dropped.
+/// A process that loads a library and lists readers. It ends with its folder.
 struct Loader {
-    child: Child,
+    process: Scratch,
     /// Ends with the process.
     output: ChildStdout,
 }
 
 impl Loader {
-    fn start(library: &Path, socket: &Path) -> io::Result<Loader> {
+    fn start(library: &Path, socket: &Path, process: Scratch) -> io::Result<Loader> {
         let mut command = Command::new(std::env::current_exe()?);
         command
             .args(["list", "--backend", "system"])
@@ -87,9 +87,9 @@ impl Loader {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
-        let mut child = command.spawn()?;
-        let output = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
-        Ok(Loader { child, output })
+        let output = process.start(&mut command, |child| child.stdout.take())?;
+        let output = output.ok_or(io::ErrorKind::BrokenPipe)?;
+        Ok(Loader { process, output })
     }
 
     /// Reads what there is of the output. False at its end.
@@ -102,16 +102,8 @@ impl Loader {
         loop {
             is_ready(&[self.output.as_fd()], end)?;
             if !self.is_running()? {
-                return self.child.wait();
+                return self.process.wait();
             }
         }
-    }
-}
-
-impl Drop for Loader {
-    fn drop(&mut self) {
-        // Both fail only for a process that has been waited for.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

@@ -11,6 +11,7 @@ mod bench;
 mod doctor;
 mod doctor_usb;
 mod held;
+mod signals;
 
 const LIMIT: Duration = Duration::from_secs(60);
 const SELECT: &str = "00A404000AA00000006203010C0601";

@@ -1,0 +1,138 @@
+//! What a command needs while it runs, and what is gone once it has ended, also by a signal: a folder, and a
+//! process that works for it.
+
+use std::io::{self, Read};
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::flag;
+use signal_hook::low_level::{emulate_default_handler, pipe};
+
+use crate::signal::is_ignored;
+
+/// Those that exist now, which a signal removes.
+static ALL: Mutex<Vec<Arc<State>>> = Mutex::new(Vec::new());
+
+/// A folder of this process, which no other user may enter, and a process that uses it.
+#[derive(Debug)]
+pub struct Scratch(Arc<State>);
+
+#[derive(Debug)]
+struct State {
+    folder: PathBuf,
+    child: Mutex<Option<Child>>,
+}
+
+impl Scratch {
+    /// Makes the folder. A signal that ends this process removes it.
+    pub fn new() -> io::Result<Scratch> {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        static HAS_HANDLERS: OnceLock<()> = OnceLock::new();
+        if HAS_HANDLERS.set(()).is_ok() {
+            clean_up_at_signals()?;
+        }
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("pcsc-{}-{number}", std::process::id()));
+        let state = Arc::new(State {
+            folder,
+            child: Mutex::default(),
+        });
+        // A signal finds the folder, or it is not made.
+        let mut all = lock(&ALL);
+        std::fs::DirBuilder::new().mode(0o700).create(&state.folder)?;
+        all.push(state.clone());
+        Ok(Scratch(state))
+    }
+
+    /// A path in the folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.folder.join(name)
+    }
+
+    /// Starts the process, in the place of one that has ended. Returns what `take` takes of it, as its
+    /// output.
+    pub fn start<T>(&self, command: &mut Command, take: impl FnOnce(&mut Child) -> T) -> io::Result<T> {
+        let mut child = lock(&self.0.child);
+        Ok(take(child.insert(command.spawn()?)))
+    }
+
+    /// Waits until the process has ended, which closes its output before.
+    pub fn wait(&self) -> io::Result<ExitStatus> {
+        let child = lock(&self.0.child).take();
+        child.ok_or(io::ErrorKind::NotFound)?.wait()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        drop(self.0.clean_up());
+        lock(&ALL).retain(|other| !Arc::ptr_eq(other, &self.0));
+    }
+}
+
+impl State {
+    /// Ends the process, and removes the folder. Somebody else may have tidied up. No process is started or
+    /// waited for while the guard is held.
+    fn clean_up(&self) -> MutexGuard<'_, Option<Child>> {
+        let mut child = lock(&self.child);
+        if let Some(mut child) = child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        let _ = std::fs::remove_dir_all(&self.folder);
+        child
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A signal that ends this process has all removed first. Signals that this process ignores stay ignored.
+fn clean_up_at_signals() -> io::Result<()> {
+    let (sender, mut receiver) = UnixStream::pair()?;
+    let last = Arc::new(AtomicUsize::new(0));
+    for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
+        if !is_ignored(signal) {
+            // In this order: whoever reads the byte finds the signal.
+            flag::register_usize(signal, Arc::clone(&last), signal as usize)?;
+            pipe::register(signal, sender.try_clone()?)?;
+        }
+    }
+    thread::spawn(move || {
+        if matches!(receiver.read(&mut [0]), Ok(1)) {
+            // Held until the process has ended: the other threads do not go on without what is gone.
+            let all = lock(&ALL);
+            let _held: Vec<_> = all.iter().map(|state| state.clean_up()).collect();
+            // It returns only for signals that end nothing.
+            let _ = emulate_default_handler(last.load(Ordering::SeqCst) as i32);
+        }
+    });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_and_the_process_go_with_it() {
+        let scratch = Scratch::new().expect("a folder");
+        let folder = scratch.0.folder.clone();
+        std::fs::write(scratch.path("file"), "").expect("a file in our folder");
+        scratch
+            .start(Command::new("sh").args(["-c", "exit 3"]), |_| ())
+            .expect("sh");
+        assert_eq!(scratch.wait().expect("our child").code(), Some(3));
+        let sleeper = scratch.start(Command::new("sleep").arg("1000"), |child| child.id());
+        drop(scratch);
+        let sleeper = format!("/proc/{}", sleeper.expect("sleep"));
+        assert!(!folder.exists() && !PathBuf::from(&sleeper).exists());
+    }
+}
