@@ -24,6 +24,7 @@ impl Session {
     /// Establishes a context with the backend that the caller or the user chooses. Logs which one it is, and
     /// why.
     pub fn establish(options: &SessionOptions) -> Outcome<Session> {
+        #[cfg(all(feature = "standalone", any(target_os = "linux", target_os = "android")))]
         if let Some(device) = &options.device {
             return Session::device(options, device);
         }
@@ -148,6 +149,17 @@ impl Session {
         not_included("standalone")
     }
 
+    /// The readers of the one device that the caller has opened.
+    #[cfg(all(feature = "standalone", any(target_os = "linux", target_os = "android")))]
+    fn device(options: &SessionOptions, device: &std::os::fd::OwnedFd) -> Outcome<Session> {
+        check_scope(options.scope)?;
+        let own = device.try_clone();
+        let own = own.map_err(|error| Failure::because(Error::NoMemory, Cause::System(error)))?;
+        let session = StandaloneContext::on_device(own)?;
+        let backend = Backend::Standalone(standalone::ReaderKind::Usb, session);
+        Ok(Session::of(backend, "its device was given"))
+    }
+
     #[cfg(feature = "system")]
     fn system(options: &SessionOptions, reason: &str) -> Outcome<Session> {
         let session = SystemContext::establish(options)?;
@@ -194,7 +206,7 @@ fn not_included(feature: &'static str) -> Outcome<Session> {
 
 /// Refuses a scope that does not exist, as a daemon does.
 #[cfg(feature = "standalone")]
-pub(super) fn check_scope(scope: u32) -> Outcome<()> {
+fn check_scope(scope: u32) -> Outcome<()> {
     if scope > pcsc_constants::SCARD_SCOPE_GLOBAL {
         return Err(Error::InvalidValue.into());
     }

@@ -25,11 +25,6 @@ pub mod status_change;
 #[cfg(feature = "system")]
 mod system;
 
-#[cfg(all(feature = "standalone", any(target_os = "linux", target_os = "android")))]
-mod device;
-#[cfg(not(all(feature = "standalone", any(target_os = "linux", target_os = "android"))))]
-mod no_device;
-
 mod bytes;
 mod calls;
 mod cancel_signal;
@@ -40,7 +35,6 @@ mod establish;
 mod identity;
 mod session;
 mod size_query;
-mod usb_device;
 mod values;
 
 pub use bytes::{Atr, AttributeValue, Bytes};

@@ -1,12 +1,10 @@
 //! Parameters and results of a context's calls.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::bytes::Atr;
 use super::choice::Choice;
-use super::usb_device::UsbDevice;
 use pcsc_wire::ReaderState;
 
 /// The options of a new context.
@@ -27,8 +25,10 @@ pub struct SessionOptions {
     /// Whether the caller itself is the PC/SC library of the system, so that a process in which both are
     /// makes no circle: [`Choice::System`] in the environment is [`Choice::Automatic`] to it.
     pub is_system_library: bool,
-    /// A device on the USB that the caller has opened, instead of any backend.
-    pub device: Option<Arc<UsbDevice>>,
+    /// The node of a device on the USB that the caller has opened for reading and writing, instead of any
+    /// backend.
+    #[cfg(all(feature = "standalone", any(target_os = "linux", target_os = "android")))]
+    pub device: Option<std::sync::Arc<std::os::fd::OwnedFd>>,
     /// The scope, which daemons ignore.
     pub scope: u32,
     /// How long the daemon may take for an answer that needs no card, before the connection is given up.
@@ -45,6 +45,7 @@ impl Default for SessionOptions {
             waits: None,
             library: None,
             is_system_library: false,
+            #[cfg(all(feature = "standalone", any(target_os = "linux", target_os = "android")))]
             device: None,
             scope: 2,
             limit: Duration::from_secs(30),
