@@ -65,9 +65,10 @@
 
 use std::ffi::{CStr, CString};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use pcsc_ccid::shared::sync::lock;
 use pcsc_manager::{FixedBus, Manager, Reader, Settings, Simulated, StartError, VpcdReader};
 use pcsc_sim::card::{SharedBehaviour, SimCard};
 
@@ -168,7 +169,7 @@ impl Simulation {
     }
 
     fn manager(&self) -> Result<Arc<Manager>, Failure> {
-        let mut manager = self.manager.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut manager = lock(&self.manager);
         if let Some(manager) = &*manager {
             return Ok(manager.clone());
         }

@@ -264,7 +264,7 @@ fn a_card_that_a_reset_finds_first_is_known_and_is_missed_when_it_goes() {
 fn every_model_reports_cards_that_come_and_go() {
     for (model, _) in pcsc_sim::NAMES {
         let reader = Simulated::new(model).unwrap();
-        let bus = FixedBus::of_simulated(&[reader.clone()]);
+        let bus = FixedBus::of_simulated(std::slice::from_ref(&reader));
         let manager = Arc::new(Manager::start(Arc::new(bus), Settings::default()).unwrap());
         let client = Client::new(manager.clone(), true);
         let name = manager.readers()[0].name().to_owned();

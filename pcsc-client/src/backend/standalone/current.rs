@@ -1,7 +1,8 @@
 //! The manager that all contexts of a process share, one for each kind of readers.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
+use pcsc_ccid::shared::sync::lock;
 use pcsc_manager::{Bus, ChangeCounter, Manager, Settings, StartError};
 
 use crate::backend::daemon::Listeners;
@@ -29,7 +30,8 @@ pub struct Shared {
 /// does not wait for a lock that was held at the time of the fork.
 const GENERATIONS: usize = 64;
 
-struct Place(Option<Entry>);
+/// A place in the table.
+type Place = Option<Entry>;
 
 struct Entry {
     generation: u32,
@@ -37,15 +39,10 @@ struct Entry {
     end: Arc<ChangeCounter>,
 }
 
-static PLACES: [[Mutex<Place>; GENERATIONS]; 2] =
-    [const { [const { Mutex::new(Place(None)) }; GENERATIONS] }; 2];
+static PLACES: [[Mutex<Place>; GENERATIONS]; 2] = [const { [const { Mutex::new(None) }; GENERATIONS] }; 2];
 
 fn place(kind: ReaderKind, generation: u32) -> &'static Mutex<Place> {
     &PLACES[kind as usize][generation as usize % GENERATIONS]
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Shared {
@@ -90,20 +87,14 @@ impl Drop for Shared {
         let Some(mut place) = self.place.and_then(|place| place.try_lock().ok()) else {
             return;
         };
-        if place
-            .0
-            .as_ref()
-            .is_some_and(|entry| Arc::ptr_eq(&entry.end, &end))
-        {
-            place.0 = None;
-        }
+        place.take_if(|entry| Arc::ptr_eq(&entry.end, &end));
     }
 }
 
 /// The manager of this process, if it has one.
 pub fn current(kind: ReaderKind) -> Option<Arc<Shared>> {
     let generation = generation();
-    match &lock(place(kind, generation)).0 {
+    match &*lock(place(kind, generation)) {
         Some(entry) if entry.generation == generation => entry
             .shared
             .upgrade()
@@ -120,7 +111,7 @@ pub fn acquire(
     let generation = generation();
     let mutex = place(kind, generation);
     let mut place = lock(mutex);
-    if let Some(entry) = &place.0 {
+    if let Some(entry) = &*place {
         if entry.generation == generation {
             match entry.shared.upgrade() {
                 Some(shared) if !shared.manager().is_over() => return Ok(shared),
@@ -136,7 +127,7 @@ pub fn acquire(
         place: Some(mutex),
         daemons: Mutex::default(),
     });
-    place.0 = Some(Entry {
+    *place = Some(Entry {
         generation,
         shared: Arc::downgrade(&shared),
         end,

@@ -263,13 +263,7 @@ impl Calls for SystemContext {
     fn status(&self, card: i32, _reader: &[u8]) -> Outcome<ConnectionStatus> {
         let (open, Connection { handle, gate }) = self.card(card)?;
         let _held = gate.take(None)?;
-        let status = open.library.status(handle)?;
-        Ok(ConnectionStatus {
-            state: status.state & 0xFFFF,
-            event_counter: status.state >> 16,
-            protocol: status.protocol,
-            atr: status.atr,
-        })
+        open.library.status(handle)
     }
 
     fn transmit(

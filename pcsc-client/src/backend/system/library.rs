@@ -12,6 +12,7 @@ use std::ptr;
 
 use super::platform::{self, IoRequest, RawReaderState};
 use crate::backend::bytes::Atr;
+use crate::backend::values::ConnectionStatus;
 use crate::error::{Cause, Error, Failure, Outcome};
 use crate::ffi::{DWORD, LONG, SCARDCONTEXT, SCARDHANDLE};
 use pcsc_constants::SCARD_STATE_CHANGED;
@@ -80,17 +81,6 @@ pub struct ReaderChange {
     pub current: u32,
     /// What the library has found.
     pub event: u32,
-    /// The card's ATR.
-    pub atr: Atr,
-}
-
-/// The status of a connection.
-#[derive(Debug, Clone, Copy)]
-pub struct RawStatus {
-    /// `SCARD_PRESENT` and its like, with the count of changes in the high word where the library counts.
-    pub state: u32,
-    /// The protocol in use.
-    pub protocol: u32,
     /// The card's ATR.
     pub atr: Atr,
 }
@@ -273,7 +263,7 @@ impl Library {
         check(unsafe { (self.functions.end_transaction)(card, disposition as DWORD) })
     }
 
-    pub fn status(&self, card: SCARDHANDLE) -> Outcome<RawStatus> {
+    pub fn status(&self, card: SCARDHANDLE) -> Outcome<ConnectionStatus> {
         // The name is not used, but not all libraries take NULL for it.
         let mut name = [0; 1024];
         let mut atr = [0; platform::ATR_ROOM];
@@ -291,8 +281,11 @@ impl Library {
                 &mut atr_length,
             )
         })?;
-        Ok(RawStatus {
-            state: platform::card_status(state),
+        let state = platform::card_status(state);
+        Ok(ConnectionStatus {
+            // Where the library counts changes, the high word has the count.
+            state: state & 0xFFFF,
+            event_counter: state >> 16,
             protocol: platform::protocol(protocol),
             atr: Atr::from(&atr[..atr.len().min(atr_length as usize)]),
         })
