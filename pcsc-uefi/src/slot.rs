@@ -112,19 +112,7 @@ impl Slot {
 
     /// Powers or resets the card and chooses a protocol.
     fn prepare_card(&self, device: &mut Device, action: u32, preferred: u32) -> Result<u32, Status> {
-        if !device.presence(self.number).map_err(status)? {
-            return Err(Status::NO_MEDIA);
-        }
-        let reader = device.reader();
-        let is_powered = !reader.atr(self.number).is_empty();
-        let reset = match action {
-            SCARD_CA_NORESET if is_powered => None,
-            SCARD_CA_WARMRESET if is_powered => Some(Reset::Warm),
-            _ => Some(Reset::Cold),
-        };
-        if let Some(reset) = reset {
-            reader.power_on(self.number, reset).map_err(no_atr)?;
-        }
+        self.reset_card(device, action)?;
         if let Some(active) = protocol_in_force(device, self.number) {
             // Without a reset a card keeps its protocol.
             return match preferred & active {
@@ -149,6 +137,21 @@ impl Slot {
             }
         }
         Err(Status::UNSUPPORTED)
+    }
+
+    /// Resets the card. One that has no power is powered, also where no reset is asked for.
+    fn reset_card(&self, device: &mut Device, action: u32) -> Result<(), Status> {
+        if !device.presence(self.number).map_err(status)? {
+            return Err(Status::NO_MEDIA);
+        }
+        let reader = device.reader();
+        let is_powered = !reader.atr(self.number).is_empty();
+        let reset = match action {
+            SCARD_CA_NORESET if is_powered => return Ok(()),
+            SCARD_CA_WARMRESET if is_powered => Reset::Warm,
+            _ => Reset::Cold,
+        };
+        reader.power_on(self.number, reset).map(drop).map_err(no_atr)
     }
 
     /// SCardDisconnect.
@@ -179,18 +182,7 @@ impl Slot {
         match action {
             SCARD_CA_EJECT => device.reader().mechanical(slot, EJECT).map_err(status),
             SCARD_CA_UNPOWER => device.reader().power_off(slot).map_err(status),
-            SCARD_CA_COLDRESET | SCARD_CA_WARMRESET => {
-                if !device.presence(slot).map_err(status)? {
-                    return Err(Status::NO_MEDIA);
-                }
-                let is_powered = !device.reader().atr(slot).is_empty();
-                let reset = match action {
-                    SCARD_CA_WARMRESET if is_powered => Reset::Warm,
-                    _ => Reset::Cold,
-                };
-                device.reader().power_on(slot, reset).map_err(no_atr)?;
-                Ok(())
-            }
+            SCARD_CA_COLDRESET | SCARD_CA_WARMRESET => self.reset_card(device, action),
             _ => Ok(()),
         }
     }
