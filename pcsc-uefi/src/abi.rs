@@ -2,10 +2,7 @@
 //! Protocol").
 
 use uefi::proto::unsafe_protocol;
-use uefi::{guid, Guid, Status};
-
-/// EFI_SMART_CARD_READER_PROTOCOL_GUID.
-pub const GUID: Guid = guid!("2a4d1adf-21dc-4b81-a42f-8b8ee2380060");
+use uefi::Status;
 
 /// AccessMode: exclusive access to the reader.
 pub const SCARD_AM_READER: u32 = 1;

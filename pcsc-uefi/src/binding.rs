@@ -16,7 +16,7 @@ use pcsc_ccid::names;
 use uefi::boot::{self, ScopedProtocol, SearchType};
 use uefi::proto::loaded_image::LoadedImage;
 use uefi::proto::usb::io::UsbIo;
-use uefi::{cstr16, CStr16, CString16, Handle, Status};
+use uefi::{cstr16, CStr16, CString16, Handle, ResultExt, Status};
 use uefi_raw::protocol::device_path::DevicePathProtocol;
 use uefi_raw::protocol::driver::{ComponentName2Protocol, DriverBindingProtocol};
 
@@ -107,10 +107,7 @@ fn driver() -> Option<&'static Driver> {
 
 /// Stops all readers and takes the driver's protocols away.
 extern "efiapi" fn unload(image: Handle) -> Status {
-    match unload_driver(image) {
-        Ok(()) => Status::SUCCESS,
-        Err(error) => error.status(),
-    }
+    unload_driver(image).status()
 }
 
 fn unload_driver(image: Handle) -> uefi::Result {

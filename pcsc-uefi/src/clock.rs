@@ -17,7 +17,7 @@ const MEASUREMENTS: u32 = 5;
 
 impl Clock {
     /// Starts a clock. Takes 5 ms where the counter's frequency must be measured.
-    pub fn new() -> Clock {
+    pub fn start() -> Clock {
         let ticks_per_second = counter::frequency().unwrap_or_else(|| {
             let measure = |_| {
                 let before = counter::read();
@@ -41,12 +41,6 @@ impl Clock {
         let rest =
             u128::from(ticks % self.ticks_per_second) * 1_000_000_000 / u128::from(self.ticks_per_second);
         Duration::new(seconds, rest as u32)
-    }
-}
-
-impl Default for Clock {
-    fn default() -> Clock {
-        Clock::new()
     }
 }
 

@@ -59,7 +59,7 @@ impl UsbTransport {
         UsbTransport {
             usb,
             interface,
-            clock: Clock::new(),
+            clock: Clock::start(),
             command: 0,
         }
     }

@@ -6,8 +6,5 @@ use uefi::prelude::*;
 
 #[entry]
 fn main() -> Status {
-    match pcsc_uefi::binding::install() {
-        Ok(()) => Status::SUCCESS,
-        Err(error) => error.status(),
-    }
+    pcsc_uefi::binding::install().status()
 }
