@@ -17,6 +17,8 @@ pub use text::Text;
 
 /// The newest version of the lines that can be read.
 const FORMAT: u32 = 1;
+/// `SCARD_S_SUCCESS`, as it is recorded.
+const SUCCESS: &str = "0x00000000";
 
 /// A line of a recording.
 #[derive(Debug, Clone, Deserialize)]
@@ -98,33 +100,108 @@ impl Form for Json {
     }
 }
 
-/// A call that has not returned.
+/// A call that has returned.
 #[derive(Debug)]
-pub struct Begun {
+pub struct Call<'a> {
+    /// The function's name.
+    pub function: &'a str,
     /// When it began, in microseconds since 1970.
     pub microseconds: u64,
     /// What it was given.
     pub arguments: Map<String, Value>,
+    /// The return code.
+    pub result: &'a str,
+    /// What it has given.
+    pub results: &'a Map<String, Value>,
+    /// The reader of the connection that it was made on.
+    pub reader: Option<String>,
 }
 
-/// The calls that have not returned, by process and number.
+/// The calls of a recording that have not returned, and the connections.
 #[derive(Debug, Default)]
-pub struct Calls(HashMap<(u32, u32), Begun>);
+pub struct Calls {
+    /// By process and number.
+    begun: HashMap<(u32, u32), Begun>,
+    /// The readers of connections, by process and handle.
+    readers: HashMap<(u32, String), String>,
+}
+
+#[derive(Debug)]
+struct Begun {
+    microseconds: u64,
+    arguments: Map<String, Value>,
+    /// That of the connection.
+    reader: Option<String>,
+}
 
 impl Calls {
-    /// A call begins.
-    pub fn begin(&mut self, line: &Line, call: u32, arguments: &Map<String, Value>) {
-        let begun = Begun {
-            microseconds: line.microseconds,
-            arguments: arguments.clone(),
-        };
-        self.0.insert((line.process, call), begun);
+    /// Notes a line. Returns the call that returns with it; `None` where its beginning was not recorded.
+    pub fn note<'a>(&mut self, line: &'a Line) -> Option<Call<'a>> {
+        let connection = |fields: &Map<String, Value>| Some((line.process, fields.get("card")?.to_string()));
+        match &line.event {
+            Event::Process { .. } => None,
+            Event::Call { call, arguments, .. } => {
+                let begun = Begun {
+                    microseconds: line.microseconds,
+                    arguments: arguments.clone(),
+                    reader: connection(arguments).and_then(|card| self.readers.get(&card).cloned()),
+                };
+                self.begun.insert((line.process, *call), begun);
+                None
+            }
+            Event::Return {
+                call,
+                function,
+                result,
+                results,
+            } => {
+                let Begun {
+                    microseconds,
+                    arguments,
+                    reader,
+                } = self.begun.remove(&(line.process, *call))?;
+                if function == "SCardConnect" {
+                    let connected = connection(results).zip(text(&arguments, "reader"));
+                    self.readers
+                        .extend(connected.map(|(card, reader)| (card, reader.to_owned())));
+                } else if function == "SCardDisconnect" && result == SUCCESS {
+                    connection(&arguments).and_then(|card| self.readers.remove(&card));
+                }
+                Some(Call {
+                    function,
+                    microseconds,
+                    arguments,
+                    result,
+                    results,
+                    reader,
+                })
+            }
+        }
     }
+}
 
-    /// A call returns; `None` where its beginning was not recorded.
-    pub fn end(&mut self, line: &Line, call: u32) -> Option<Begun> {
-        self.0.remove(&(line.process, call))
+impl Call<'_> {
+    /// What `SCardGetStatusChange` was given for each reader, and what it gave for it.
+    fn watched(&self) -> impl Iterator<Item = (&Map<String, Value>, &Map<String, Value>)> {
+        let objects = |fields| match Map::get(fields, "readers") {
+            Some(Value::Array(readers)) => readers.as_slice(),
+            _ => &[],
+        };
+        let pairs = objects(&self.arguments).iter().zip(objects(self.results));
+        pairs.filter_map(|(known, now)| known.as_object().zip(now.as_object()))
     }
+}
+
+/// The text of a field.
+fn text<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+    fields.get(name).and_then(Value::as_str)
+}
+
+/// The bytes of a field; `None` for those that are hidden.
+fn bytes(fields: &Map<String, Value>, name: &str) -> Vec<Option<u8>> {
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    let digits = text(fields, name).unwrap_or_default();
+    digits.as_bytes().chunks_exact(2).map(byte).collect()
 }
 
 #[cfg(test)]
@@ -150,5 +227,29 @@ mod tests {
         ] {
             assert!(Line::parse(wrong.as_bytes()).is_none(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn readers_are_known_as_long_as_they_are_connected() {
+        let mut calls = Calls::default();
+        let mut call = |number: u32, function: &str, arguments: &str, result: &str, results: &str| {
+            let head =
+                format!(r#""process":1,"thread":1,"microseconds":2,"call":{number},"function":"{function}""#);
+            for text in [
+                format!(r#"{{"event":"call",{head},"arguments":{{{arguments}}}}}"#),
+                format!(r#"{{"event":"return",{head},"result":"{result}","results":{{{results}}}}}"#),
+            ] {
+                calls.note(&Line::parse(text.as_bytes()).unwrap());
+            }
+            calls.readers.len()
+        };
+        let connect = r#""context":1,"reader":"R","share_mode":2,"protocols":3"#;
+        assert_eq!(
+            call(1, "SCardConnect", connect, SUCCESS, r#""card":7,"protocol":2"#),
+            1
+        );
+        let disconnect = r#""card":7,"disposition":0"#;
+        assert_eq!(call(2, "SCardDisconnect", disconnect, "0x80100017", ""), 1);
+        assert_eq!(call(3, "SCardDisconnect", disconnect, SUCCESS, ""), 0);
     }
 }

@@ -10,7 +10,7 @@ use std::io::{self, Write};
 
 use serde_json::{Map, Value};
 
-use super::{names, Calls, Event, Form, Line};
+use super::{bytes, names, text, Calls, Form, Line};
 
 /// Section header, interface description and enhanced packet blocks.
 const SECTION: u32 = 0x0A0D_0D0A;
@@ -36,8 +36,6 @@ const ATRS: u32 = 1;
 const HEADERS: usize = 20 + 8 + 16;
 /// The longest payload that IPv4 can carry.
 const LONGEST: usize = 65_535 - HEADERS;
-/// `SCARD_S_SUCCESS`, as it is recorded.
-const SUCCESS: &str = "0x00000000";
 /// What stands for a byte that was hidden.
 const HIDDEN: u8 = b'*';
 
@@ -45,8 +43,6 @@ const HIDDEN: u8 = b'*';
 #[derive(Debug, Default)]
 pub struct Pcapng {
     calls: Calls,
-    /// The readers of connections, by process and handle.
-    readers: HashMap<(u32, String), String>,
     /// The last ATR of each reader.
     atrs: HashMap<String, String>,
 }
@@ -71,73 +67,31 @@ impl Form for Pcapng {
     }
 
     fn line(&mut self, line: Option<&Line>, _text: &[u8], to: &mut dyn Write) -> io::Result<()> {
-        let Some(line) = line else { return Ok(()) };
-        match &line.event {
-            Event::Process { .. } => Ok(()),
-            Event::Call { call, arguments, .. } => {
-                self.calls.begin(line, *call, arguments);
-                Ok(())
+        let Some((line, call)) = line.and_then(|line| Some((line, self.calls.note(line)?))) else {
+            return Ok(());
+        };
+        match call.function {
+            "SCardStatus" => self.atr(line, call.results, text(call.results, "reader"), to),
+            "SCardGetStatusChange" => {
+                let mut watched = call.watched();
+                watched.try_for_each(|(known, now)| self.atr(line, now, text(known, "reader"), to))
             }
-            Event::Return {
-                call,
-                function,
-                result,
-                results,
-            } => {
-                let Some(begun) = self.calls.end(line, *call) else {
-                    return Ok(());
-                };
-                match function.as_str() {
-                    "SCardConnect" => {
-                        if let (Some(card), Some(reader)) =
-                            (results.get("card"), text(&begun.arguments, "reader"))
-                        {
-                            self.readers.insert((line.process, card.to_string()), reader);
-                        }
-                        Ok(())
-                    }
-                    "SCardDisconnect" if result == SUCCESS => {
-                        if let Some(card) = begun.arguments.get("card") {
-                            self.readers.remove(&(line.process, card.to_string()));
-                        }
-                        Ok(())
-                    }
-                    "SCardStatus" => self.atr(line, results, text(results, "reader"), to),
-                    "SCardGetStatusChange" => {
-                        let array = |fields: &Map<String, Value>| {
-                            let array = fields.get("readers").and_then(Value::as_array);
-                            array.cloned().unwrap_or_default()
-                        };
-                        let pairs = array(&begun.arguments).into_iter().zip(array(results));
-                        for (known, now) in pairs {
-                            if let (Some(known), Some(now)) = (known.as_object(), now.as_object()) {
-                                self.atr(line, now, text(known, "reader"), to)?;
-                            }
-                        }
-                        Ok(())
-                    }
-                    "SCardTransmit" => {
-                        let card = begun
-                            .arguments
-                            .get("card")
-                            .map(Value::to_string)
-                            .unwrap_or_default();
-                        let reader = self.readers.get(&(line.process, card));
-                        let mut exchange = bytes(&begun.arguments, "command");
-                        let (response, more_hidden) = bytes(results, "response");
-                        exchange.0.extend(response);
-                        let mut comment = format!("process {}, thread {}", line.process, line.thread);
-                        if let Some(reader) = reader {
-                            comment += &format!(", {reader}");
-                        }
-                        comment += &format!(", {}", names::result(result));
-                        hidden(&mut comment, exchange.1 + more_hidden);
-                        let bytes = gsmtap(&exchange.0, &mut comment);
-                        packet(to, APDUS, line.microseconds, &bytes, &comment)
-                    }
-                    _ => Ok(()),
+            "SCardTransmit" => {
+                let mut exchange = bytes(&call.arguments, "command");
+                exchange.extend(bytes(call.results, "response"));
+                let mut comment = format!("process {}, thread {}", line.process, line.thread);
+                if let Some(reader) = &call.reader {
+                    comment += &format!(", {reader}");
                 }
+                comment += &format!(", {}", names::result(call.result));
+                let hidden = exchange.iter().filter(|byte| byte.is_none()).count();
+                if hidden > 0 {
+                    comment += &format!("; {hidden} bytes that may be secret are hidden, as *");
+                }
+                let packet_bytes = gsmtap(&shown(exchange), &mut comment);
+                packet(to, APDUS, line.microseconds, &packet_bytes, &comment)
             }
+            _ => Ok(()),
         }
     }
 }
@@ -148,48 +102,25 @@ impl Pcapng {
         &mut self,
         line: &Line,
         fields: &Map<String, Value>,
-        reader: Option<String>,
+        reader: Option<&str>,
         to: &mut dyn Write,
     ) -> io::Result<()> {
         let (Some(reader), Some(atr)) = (reader, text(fields, "atr")) else {
             return Ok(());
         };
-        let (bytes, _) = bytes(fields, "atr");
-        let is_known = self
-            .atrs
-            .insert(reader.clone(), atr.clone())
-            .is_some_and(|before| before == atr);
-        if is_known || bytes.is_empty() {
+        let before = self.atrs.insert(reader.to_owned(), atr.to_owned());
+        if atr.is_empty() || before.is_some_and(|before| before == atr) {
             return Ok(());
         }
         let comment = format!("process {}, thread {}, {reader}", line.process, line.thread);
-        let bytes = upper_pdu("iso7816.atr", &bytes);
+        let bytes = upper_pdu("iso7816.atr", &shown(bytes(fields, "atr")));
         packet(to, ATRS, line.microseconds, &bytes, &comment)
     }
 }
 
-fn hidden(comment: &mut String, count: usize) {
-    if count > 0 {
-        *comment += &format!("; {count} bytes that may be secret are hidden, as *");
-    }
-}
-
-fn text(fields: &Map<String, Value>, name: &str) -> Option<String> {
-    fields.get(name).and_then(Value::as_str).map(str::to_owned)
-}
-
-/// The bytes of a field, and how many of them are hidden.
-fn bytes(fields: &Map<String, Value>, name: &str) -> (Vec<u8>, usize) {
-    let digits = fields.get(name).and_then(Value::as_str).unwrap_or_default();
-    let mut hidden = 0;
-    let pairs = digits.as_bytes().chunks_exact(2).map(|pair| {
-        let byte = std::str::from_utf8(pair)
-            .ok()
-            .and_then(|pair| u8::from_str_radix(pair, 16).ok());
-        hidden += usize::from(byte.is_none());
-        byte.unwrap_or(HIDDEN)
-    });
-    (pairs.collect(), hidden)
+/// Bytes, with [`HIDDEN`] for those that were hidden.
+fn shown(bytes: Vec<Option<u8>>) -> Vec<u8> {
+    bytes.into_iter().map(|byte| byte.unwrap_or(HIDDEN)).collect()
 }
 
 /// A packet of GSMTAP, with its headers. One that is too long for IPv4 is cut, and its comment says so.
@@ -284,31 +215,6 @@ fn block(to: &mut dyn Write, kind: u32, body: &[u8], options: &[(u16, &str)]) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn readers_are_known_as_long_as_they_are_connected() {
-        let mut form = Pcapng::default();
-        let mut call = |number: u32, function: &str, arguments: &str, result: &str, results: &str| {
-            let head =
-                format!(r#""process":1,"thread":1,"microseconds":2,"call":{number},"function":"{function}""#);
-            for text in [
-                format!(r#"{{"event":"call",{head},"arguments":{{{arguments}}}}}"#),
-                format!(r#"{{"event":"return",{head},"result":"{result}","results":{{{results}}}}}"#),
-            ] {
-                let line = Line::parse(text.as_bytes()).unwrap();
-                form.line(Some(&line), b"", &mut Vec::new()).unwrap();
-            }
-            form.readers.len()
-        };
-        let connect = r#""context":1,"reader":"R","share_mode":2,"protocols":3"#;
-        assert_eq!(
-            call(1, "SCardConnect", connect, SUCCESS, r#""card":7,"protocol":2"#),
-            1
-        );
-        let disconnect = r#""card":7,"disposition":0"#;
-        assert_eq!(call(2, "SCardDisconnect", disconnect, "0x80100017", ""), 1);
-        assert_eq!(call(3, "SCardDisconnect", disconnect, SUCCESS, ""), 0);
-    }
 
     #[test]
     fn a_packet_is_whole_and_cut_where_ip_has_no_room() {

@@ -85,6 +85,7 @@ impl Form for Text {
         let at = self
             .style
             .dim(&format!("{} {label}", time::of_day(line.microseconds)));
+        let call = self.calls.note(line);
         match &line.event {
             Event::Process { program, pins, .. } => {
                 let program = printable(program.as_deref().unwrap_or("a program"));
@@ -96,22 +97,19 @@ impl Form for Text {
                 )
             }
             Event::Call {
-                call,
-                function,
-                arguments,
+                function, arguments, ..
             } => {
-                self.calls.begin(line, *call, arguments);
                 let name = self.style.bold(&printable(function));
                 writeln!(to, "{at} {name}{}", shown(function, arguments))?;
                 bytes(arguments, to)
             }
             Event::Return {
-                call,
                 function,
                 result,
                 results,
+                ..
             } => {
-                let took = self.calls.end(line, *call).map_or(String::new(), |begun| {
+                let took = call.map_or(String::new(), |begun| {
                     let microseconds = line.microseconds.saturating_sub(begun.microseconds);
                     format!(", {}.{:03} ms", microseconds / 1000, microseconds % 1000)
                 });
