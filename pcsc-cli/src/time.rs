@@ -25,26 +25,14 @@ fn stamp(milliseconds: u64) -> String {
         days -= 365 + u64::from(is_leap(year));
         year += 1;
     }
-    let lengths = [
-        31,
-        28 + u64::from(is_leap(year)),
-        31,
-        30,
-        31,
-        30,
-        31,
-        31,
-        30,
-        31,
-        30,
-        31,
-    ];
+    let days_of = |month: u64| match month {
+        2 => 28 + u64::from(is_leap(year)),
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    };
     let mut month = 1;
-    for length in lengths {
-        if days < length {
-            break;
-        }
-        days -= length;
+    while days >= days_of(month) {
+        days -= days_of(month);
         month += 1;
     }
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);

@@ -5,7 +5,8 @@
 //! takes a lock, neither a `Once` nor the one of `std::io::Stderr`.
 #![forbid(unsafe_code)]
 
-use std::fmt::Write;
+use std::fmt::Arguments;
+use std::io::Write;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -27,56 +28,33 @@ impl Log for Stderr {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            let mut line = Line::default();
-            // A line that is too long is cut, which is no error.
-            let _ = write!(line, "pcsc: {}: {}", record.level(), record.args());
+            let mut bytes = [0; LINE];
+            let line = line(
+                &mut bytes,
+                format_args!("pcsc: {}: {}", record.level(), record.args()),
+            );
             // One write, so that lines of other threads do not come in between. A stderr that is closed, or
             // a pipe whose reader is gone, is no reason to fail.
-            let _ = without_signals::write(std::io::stderr().as_fd(), line.finish());
+            let _ = without_signals::write(std::io::stderr().as_fd(), line);
         }
     }
 
     fn flush(&self) {}
 }
 
-/// A line of text in memory of its own.
-struct Line {
-    bytes: [u8; Line::SIZE],
-    length: usize,
-}
+/// The longest line, in bytes.
+const LINE: usize = 1024;
 
-impl Line {
-    const SIZE: usize = 1024;
-
-    /// The text, cut at a character's boundary, with a newline.
-    fn finish(&mut self) -> &[u8] {
-        self.bytes[self.length] = b'\n';
-        &self.bytes[..=self.length]
-    }
-}
-
-impl Default for Line {
-    fn default() -> Line {
-        Line {
-            bytes: [0; Line::SIZE],
-            length: 0,
-        }
-    }
-}
-
-impl Write for Line {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        // One byte is left for the newline.
-        let room = Line::SIZE - 1 - self.length;
-        let fits = (0..=room.min(text.len())).rfind(|end| text.is_char_boundary(*end));
-        let part = &text[..fits.unwrap_or(0)];
-        self.bytes[self.length..][..part.len()].copy_from_slice(part.as_bytes());
-        self.length += part.len();
-        if part.len() < text.len() {
-            return Err(std::fmt::Error);
-        }
-        Ok(())
-    }
+/// A text with a newline, in memory of the caller's. A longer text is cut between two characters.
+fn line<'a>(bytes: &'a mut [u8; LINE], text: Arguments<'_>) -> &'a [u8] {
+    // One byte is left for the newline.
+    let mut room = &mut bytes[..LINE - 1];
+    // A text that is cut is no error.
+    let _ = room.write_fmt(text);
+    let length = LINE - 1 - room.len();
+    let length = std::str::from_utf8(&bytes[..length]).map_or_else(|cut| cut.valid_up_to(), str::len);
+    bytes[length] = b'\n';
+    &bytes[..=length]
 }
 
 /// Starts to log at the level of `PCSCLITE_DEBUG`: 0 is everything, 1 information, 2 errors, 3 critical
@@ -103,21 +81,19 @@ mod tests {
     use super::*;
 
     fn line(text: &str) -> Vec<u8> {
-        let mut line = Line::default();
-        let _ = write!(line, "{text}");
-        line.finish().to_vec()
+        super::line(&mut [0; LINE], format_args!("{text}")).to_vec()
     }
 
     #[test]
     fn a_line_ends_with_a_newline_and_is_cut_between_characters() {
         assert_eq!(line("text"), b"text\n");
         assert_eq!(line(""), b"\n");
-        let most = Line::SIZE - 1;
+        let most = LINE - 1;
         let longest = "x".repeat(most);
         assert_eq!(line(&longest), [longest.as_bytes(), b"\n"].concat());
-        assert_eq!(line(&"y".repeat(5000)).len(), Line::SIZE);
+        assert_eq!(line(&"y".repeat(5000)).len(), LINE);
         // The last character of two bytes would not fit.
-        let umlauts = "\u{fc}".repeat(Line::SIZE);
+        let umlauts = "\u{fc}".repeat(LINE);
         assert_eq!(line(&umlauts).len(), most - most % 2 + 1);
         assert!(std::str::from_utf8(&line(&umlauts)).is_ok());
     }

@@ -231,21 +231,10 @@ impl Recorder {
         line.put(b"{\"event\":\"");
         line.put(event.as_bytes());
         line.put(b"\",\"process\":");
-        line.put_number(
-            rustix::process::getpid()
-                .as_raw_nonzero()
-                .get()
-                .unsigned_abs()
-                .into(),
-        );
+        line.put_number(std::process::id().into());
         line.put(b",\"thread\":");
-        line.put_number(
-            rustix::thread::gettid()
-                .as_raw_nonzero()
-                .get()
-                .unsigned_abs()
-                .into(),
-        );
+        let thread = rustix::thread::gettid().as_raw_nonzero();
+        line.put_number(thread.get().unsigned_abs().into());
         line.put(b",\"microseconds\":");
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         line.put_number(since.as_secs() * 1_000_000 + u64::from(since.subsec_micros()));
