@@ -76,24 +76,23 @@ impl Output {
 
     /// Prints the whole answer of a command. JSON takes several lines.
     pub fn whole(&mut self, data: &impl Show) -> io::Result<()> {
-        let mut out = self.out.lock();
-        if self.is_json {
-            serde_json::to_writer_pretty(&mut out, data)?;
-            writeln!(out)?;
-        } else {
-            data.text(&mut out, self.style)?;
-        }
-        out.flush()
+        self.print(data, true)
     }
 
     /// Prints one of several answers. JSON takes one line for each (JSON Lines).
     pub fn part(&mut self, data: &impl Show) -> io::Result<()> {
+        self.print(data, false)
+    }
+
+    fn print(&mut self, data: &impl Show, is_whole: bool) -> io::Result<()> {
         let mut out = self.out.lock();
+        match (self.is_json, is_whole) {
+            (false, _) => data.text(&mut out, self.style)?,
+            (true, true) => serde_json::to_writer_pretty(&mut out, data)?,
+            (true, false) => serde_json::to_writer(&mut out, data)?,
+        }
         if self.is_json {
-            serde_json::to_writer(&mut out, data)?;
             writeln!(out)?;
-        } else {
-            data.text(&mut out, self.style)?;
         }
         out.flush()
     }

@@ -17,8 +17,10 @@ use crate::values::{number, Attribute, Disposition, Protocol, Protocols, ShareMo
 #[derive(Debug)]
 pub struct Card {
     context: Context,
-    number: i32,
-    reader: CString,
+    /// Its number with the resource manager.
+    pub(crate) number: i32,
+    /// The name of its reader.
+    pub(crate) reader: CString,
     active_protocol: Option<Protocol>,
     /// `None` once disconnected.
     on_drop: Option<Disposition>,
@@ -102,16 +104,6 @@ impl Card {
     /// reset disturbs other connections to the same card; leaving the card leaves its session to them.
     pub fn set_drop_disposition(&mut self, disposition: Disposition) {
         self.on_drop = Some(disposition);
-    }
-
-    /// The connection's number with the resource manager.
-    pub(crate) fn number(&self) -> i32 {
-        self.number
-    }
-
-    /// The name of the connection's reader.
-    pub(crate) fn reader(&self) -> &CStr {
-        &self.reader
     }
 
     /// The context of the connection.

@@ -9,7 +9,29 @@ use crate::error::{Error, Failure};
 use crate::ffi::DWORD;
 use crate::values::{Protocol, Status};
 
-const NO_PROTOCOL: &str = "a direct connection has no protocol; use protocol2()";
+/// The methods that both forms of a status have.
+macro_rules! status_and_protocol {
+    () => {
+        /// The card's status.
+        pub fn status(&self) -> Status {
+            self.status
+        }
+
+        /// The protocol in use; `None` for a direct connection.
+        pub fn protocol2(&self) -> Option<Protocol> {
+            self.protocol
+        }
+
+        /// The protocol in use.
+        ///
+        /// # Panics
+        /// For a direct connection; [`Self::protocol2`] does not.
+        pub fn protocol(&self) -> Protocol {
+            self.protocol
+                .expect("a direct connection has no protocol; use protocol2()")
+        }
+    };
+}
 
 /// The result of [`Card::status2`].
 #[derive(Clone, Debug)]
@@ -26,23 +48,7 @@ impl<'names_buf, 'atr_buf> CardStatus<'names_buf, 'atr_buf> {
         self.reader_names.clone()
     }
 
-    /// The card's status.
-    pub fn status(&self) -> Status {
-        self.status
-    }
-
-    /// The protocol in use; `None` for a direct connection.
-    pub fn protocol2(&self) -> Option<Protocol> {
-        self.protocol
-    }
-
-    /// The protocol in use.
-    ///
-    /// # Panics
-    /// For a direct connection; [`CardStatus::protocol2`] does not.
-    pub fn protocol(&self) -> Protocol {
-        self.protocol.expect(NO_PROTOCOL)
-    }
+    status_and_protocol!();
 
     /// The card's ATR.
     pub fn atr(&self) -> &'atr_buf [u8] {
@@ -65,23 +71,7 @@ impl CardStatusOwned {
         &self.reader_names
     }
 
-    /// The card's status.
-    pub fn status(&self) -> Status {
-        self.status
-    }
-
-    /// The protocol in use; `None` for a direct connection.
-    pub fn protocol2(&self) -> Option<Protocol> {
-        self.protocol
-    }
-
-    /// The protocol in use.
-    ///
-    /// # Panics
-    /// For a direct connection; [`CardStatusOwned::protocol2`] does not.
-    pub fn protocol(&self) -> Protocol {
-        self.protocol.expect(NO_PROTOCOL)
-    }
+    status_and_protocol!();
 
     /// The card's ATR.
     pub fn atr(&self) -> &[u8] {
@@ -112,7 +102,7 @@ impl Card {
         atr_buffer: &'atr_buf mut [u8],
     ) -> Result<CardStatus<'names_buf, 'atr_buf>, Error> {
         let now = self.status_now()?;
-        let name = self.reader().to_bytes_with_nul();
+        let name = self.reader.to_bytes_with_nul();
         let names = names_buffer
             .get_mut(..name.len())
             .ok_or(Error::InsufficientBuffer)?;
@@ -135,7 +125,7 @@ impl Card {
     /// As [`Card::status2`].
     pub fn status2_len(&self) -> Result<(usize, usize), Error> {
         Ok((
-            self.reader().to_bytes_with_nul().len(),
+            self.reader.to_bytes_with_nul().len(),
             self.status_now()?.atr.len(),
         ))
     }
@@ -155,7 +145,7 @@ impl Card {
     pub fn try_status(&self) -> Result<CardStatusOwned, Failure> {
         let now = self.status_now()?;
         Ok(CardStatusOwned {
-            reader_names: vec![self.reader().to_owned()],
+            reader_names: vec![self.reader.to_owned()],
             status: status_bits(&now),
             protocol: Protocol::from_raw(now.protocol),
             atr: now.atr.to_vec(),
@@ -164,7 +154,7 @@ impl Card {
 
     fn status_now(&self) -> Result<ConnectionStatus, Failure> {
         let session = self.context().session();
-        session.status(self.number(), self.reader().to_bytes())
+        session.status(self.number, self.reader.to_bytes())
     }
 }
 

@@ -106,10 +106,7 @@ impl Builder {
     /// [`Error::NoService`] if no process listens, [`Error::SecurityViolation`] if access is refused,
     /// [`Error::ServiceStopped`] if the daemon speaks no protocol version that this library speaks.
     pub fn establish(self) -> Result<Context, Failure> {
-        let session = Session::establish(&self.options())?;
-        Ok(Context {
-            session: Arc::new(session),
-        })
+        Ok(Context::of(Session::establish(&self.options())?))
     }
 
     fn options(self) -> SessionOptions {
@@ -260,7 +257,6 @@ impl Context {
         result
     }
 
-    #[cfg(feature = "sim")]
     pub(crate) fn of(session: Session) -> Context {
         Context {
             session: Arc::new(session),

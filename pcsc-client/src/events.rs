@@ -71,21 +71,17 @@ struct Reported {
 impl Context {
     /// The readers and cards that come and go, beginning with those that are there: see [`Events`].
     pub fn events(&self) -> Events {
-        Events::new(self.clone())
-    }
-}
-
-impl Events {
-    fn new(context: Context) -> Events {
         Events {
-            context,
+            context: self.clone(),
             readers: vec![ReaderState::new(PNP_NOTIFICATION(), State::UNAWARE)],
             reported: vec![Reported::default()],
             pending: VecDeque::new(),
             is_over: false,
         }
     }
+}
 
+impl Events {
     /// The next event within `timeout`; `None` when the time is over or the iterator has ended.
     pub fn next_timeout(&mut self, timeout: Duration) -> Option<Result<Event, Failure>> {
         match self.advance(Some(timeout)) {

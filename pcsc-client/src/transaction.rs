@@ -59,14 +59,12 @@ impl Card {
     }
 
     fn begin(&self, deadline: Option<Instant>) -> Result<(), Failure> {
-        self.context()
-            .session()
-            .begin_transaction(self.number(), deadline)
+        self.context().session().begin_transaction(self.number, deadline)
     }
 
     fn end_transaction(&self, disposition: Disposition) -> Result<(), Failure> {
         let session = self.context().session();
-        session.end_transaction(self.number(), disposition as u32)
+        session.end_transaction(self.number, disposition as u32)
     }
 }
 

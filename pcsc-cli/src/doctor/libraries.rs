@@ -12,10 +12,7 @@ const SUBJECT: &str = "library";
 pub fn check(daemon: &Daemon) -> Vec<Finding> {
     let mut seen = BTreeSet::new();
     let mut findings = Vec::new();
-    for path in folders()
-        .into_iter()
-        .map(|folder| folder.join("libpcsclite.so.1"))
-    {
+    for path in files() {
         // Folders may be links to each other.
         let Ok(file) = path.canonicalize() else {
             continue;
@@ -74,11 +71,14 @@ fn look(path: &Path, bytes: &[u8], daemon: &Daemon) -> Finding {
 
 /// The first library that a program finds and that is not this project's.
 pub fn of_others() -> Option<PathBuf> {
-    let files = folders()
-        .into_iter()
-        .map(|folder| folder.join("libpcsclite.so.1"));
     let is_other = |file: &PathBuf| std::fs::read(file).is_ok_and(|bytes| !is_ours(&bytes));
-    files.into_iter().find(is_other)
+    files().find(is_other)
+}
+
+/// Where libraries called libpcsclite.so.1 can be, in the order in which the loader looks.
+fn files() -> impl Iterator<Item = PathBuf> {
+    let folders = folders().into_iter();
+    folders.map(|folder| folder.join("libpcsclite.so.1"))
 }
 
 /// Where the loader looks first to last.

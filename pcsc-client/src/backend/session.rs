@@ -55,7 +55,7 @@ macro_rules! forward {
             #[allow(clippy::too_many_arguments)]
             pub fn $name(&self, $($parameter: $type),*) -> Outcome<$result> {
                 let outcome = self.backend.calls().$name($($parameter),*);
-                self.size_query.forget();
+                self.size_query.take();
                 outcome
             }
         )+ }

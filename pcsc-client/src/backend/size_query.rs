@@ -56,10 +56,6 @@ impl SizeQuery {
         let (since, answer) = kept.take()?;
         (since.elapsed() < KEPT_FOR).then_some(answer)
     }
-
-    pub fn forget(&self) {
-        self.take();
-    }
 }
 
 /// Whether an attribute belongs to the reader, so that its size and its value may come from one answer. Those

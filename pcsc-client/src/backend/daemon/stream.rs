@@ -5,7 +5,7 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::ManuallyDrop;
 use std::ops::Range;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -353,12 +353,6 @@ fn receive_some(socket: &Descriptor, parts: &mut [IoSliceMut<'_>]) -> Result<Opt
         Ok(received) => Ok(Some(received)),
         Err(Errno::INTR | Errno::AGAIN) => Ok(None),
         Err(errno) => Err(errno.into()),
-    }
-}
-
-impl AsFd for Stream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
     }
 }
 

@@ -360,13 +360,7 @@ fn with_length(error: CallError) -> Failure {
 
 impl From<CallError> for Failure {
     fn from(error: CallError) -> Failure {
-        Error::from(error).into()
-    }
-}
-
-impl From<CallError> for Error {
-    fn from(error: CallError) -> Error {
-        Error::from_code(error.code())
+        Failure::plain(error.code())
     }
 }
 
