@@ -1,10 +1,10 @@
 //! A PC/SC resource manager as a library (PC/SC part 5): it finds readers, watches their cards, shares them
 //! between clients and orders their transactions, in the process that uses it. The rules are pcscd's.
 //!
-//! A [`Bus`] finds readers: [`UsbBus`], a [`FixedBus`] such as that of simulated readers, or one of your own. A [`Manager`]
-//! owns them. A [`Client`] is one user of the manager, such as a PC/SC context: it connects to cards and
-//! exchanges APDUs with them. Many clients share a manager, and behave to each other as the clients of a
-//! daemon do.
+//! A [`Bus`] finds readers: [`UsbBus`], a [`FixedBus`] such as that of simulated readers, or one of your own.
+//! A [`Manager`] owns them. A [`Client`] is one user of the manager, such as a PC/SC context: it connects to
+//! cards and exchanges APDUs with them. Many clients share a manager, and behave to each other as the clients
+//! of a daemon do.
 //!
 //! ```
 //! use pcsc_manager::{Client, FixedBus, Manager, Settings};

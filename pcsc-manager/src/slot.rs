@@ -193,8 +193,8 @@ impl Driver {
     }
 }
 
-/// The slot of a reader that is gone, or that was closed at the end of the manager. The reader's state refuses
-/// control requests and attributes before they come here.
+/// The slot of a reader that is gone, or that was closed at the end of the manager. The reader's state
+/// refuses control requests and attributes before they come here.
 pub(crate) struct Vacant;
 
 impl Slot for Vacant {

@@ -241,7 +241,8 @@ fn a_signal_to_end_goes_to_the_command_while_nobody_reads_the_record() {
         .expect("pcsc can be started");
     drop(command);
     let pid = Pid::from_child(&child);
-    // Until the pipe takes no more. A write that does not fit into the rest of its only page leaves that empty.
+    // Until the pipe takes no more. A write that does not fit into the rest of its only page leaves that
+    // empty.
     let has_room = || {
         poll(
             &mut [PollFd::new(&full, PollFlags::OUT)],

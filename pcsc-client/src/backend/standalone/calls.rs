@@ -48,7 +48,8 @@ impl StandaloneContext {
         )?)))
     }
 
-    /// A context on the simulated readers that [`simulated_bus`](pcsc_manager::simulated_bus) makes of `what`.
+    /// A context on the simulated readers that [`simulated_bus`](pcsc_manager::simulated_bus) makes of
+    /// `what`.
     #[cfg(feature = "sim")]
     pub fn on_simulation(what: &str) -> Outcome<StandaloneContext> {
         let bus = || pcsc_manager::simulated_bus(what, options());
