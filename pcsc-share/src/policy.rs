@@ -9,6 +9,10 @@ pub struct Policy {
     pub users: Vec<u32>,
     /// Groups whose members are served, by their numbers.
     pub groups: Vec<u32>,
+    /// Users that see readers and cards come and go, and are refused connections to them, by their numbers.
+    pub watching_users: Vec<u32>,
+    /// Groups whose members do, likewise.
+    pub watching_groups: Vec<u32>,
     /// The readers that are offered, as patterns of their names: `*` stands for any text, `?` for one
     /// character. All where it is empty.
     pub readers: Vec<String>,
@@ -19,11 +23,24 @@ pub struct Policy {
     pub controls: bool,
 }
 
+/// What a client may do. The steps are those of pcscd's two Polkit actions, `access_pcsc` and `access_card`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rights {
+    /// Everything.
+    Full,
+    /// Everything but connections to cards and readers.
+    Watch,
+    /// Nothing.
+    Nothing,
+}
+
 impl Default for Policy {
     fn default() -> Policy {
         Policy {
             users: Vec::new(),
             groups: Vec::new(),
+            watching_users: Vec::new(),
+            watching_groups: Vec::new(),
             readers: Vec::new(),
             hidden: Vec::new(),
             controls: true,
@@ -32,11 +49,18 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Whether a client is served.
-    pub(crate) fn admits(&self, peer: &Peer) -> bool {
-        self.is_own(peer)
-            || self.users.contains(&peer.user)
-            || peer.groups.iter().any(|group| self.groups.contains(group))
+    /// What a client may do.
+    pub(crate) fn rights(&self, peer: &Peer) -> Rights {
+        let is_among = |users: &[u32], groups: &[u32]| {
+            users.contains(&peer.user) || peer.groups.iter().any(|group| groups.contains(group))
+        };
+        if self.is_own(peer) || is_among(&self.users, &self.groups) {
+            Rights::Full
+        } else if is_among(&self.watching_users, &self.watching_groups) {
+            Rights::Watch
+        } else {
+            Rights::Nothing
+        }
     }
 
     /// Whether a client is of the user of this process or root.
@@ -116,8 +140,9 @@ mod tests {
         let own = rustix::process::geteuid().as_raw();
         let stranger = peer(own + 1000, &[50, 60]);
         let policy = Policy::default();
-        assert!(policy.admits(&peer(own, &[])) && policy.admits(&peer(0, &[])));
-        assert!(!policy.admits(&stranger));
+        assert_eq!(policy.rights(&peer(own, &[])), Rights::Full);
+        assert_eq!(policy.rights(&peer(0, &[])), Rights::Full);
+        assert_eq!(policy.rights(&stranger), Rights::Nothing);
         let users = Policy {
             users: vec![own + 1000],
             ..Policy::default()
@@ -126,8 +151,19 @@ mod tests {
             groups: vec![60],
             ..Policy::default()
         };
-        assert!(users.admits(&stranger) && groups.admits(&stranger));
-        assert!(!groups.admits(&peer(own + 1000, &[50])));
+        assert_eq!(users.rights(&stranger), Rights::Full);
+        assert_eq!(groups.rights(&stranger), Rights::Full);
+        assert_eq!(groups.rights(&peer(own + 1000, &[50])), Rights::Nothing);
+        let watching = Policy {
+            watching_users: vec![own + 1000, own],
+            watching_groups: vec![50],
+            ..groups
+        };
+        assert_eq!(watching.rights(&stranger), Rights::Full);
+        assert_eq!(watching.rights(&peer(own, &[])), Rights::Full);
+        assert_eq!(watching.rights(&peer(own + 1000, &[])), Rights::Watch);
+        assert_eq!(watching.rights(&peer(own + 2000, &[50])), Rights::Watch);
+        assert_eq!(watching.rights(&peer(own + 2000, &[])), Rights::Nothing);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::client::Client;
 use crate::contexts::Contexts;
 use crate::joined::Joined;
 use crate::limits::Limits;
-use crate::policy::Policy;
+use crate::policy::{Policy, Rights};
 use crate::random;
 use crate::readers::Readers;
 use crate::shared::Shared;
@@ -259,15 +259,20 @@ impl Server {
         let refuse = |why: &dyn std::fmt::Display| log::error!("a client is refused: {why}");
         let peer = Peer::of(&stream).inspect_err(|error| refuse(error)).ok()?;
         let policy = self.shared.readers.policy();
-        let is_refused = !policy.admits(&peer);
-        let (running, limit) = if is_refused {
-            let (user, process) = (peer.user, peer.process.unwrap_or(0));
-            log::warn!(
-                "user {user} (process {process}) is refused: neither the user nor a group of it is allowed"
-            );
-            (&self.strangers, STRANGERS)
-        } else {
-            (&self.clients, self.shared.limits.clients)
+        let rights = policy.rights(&peer);
+        let (user, process) = (peer.user, peer.process.unwrap_or(0));
+        let (running, limit) = match rights {
+            Rights::Nothing => {
+                log::warn!(
+                    "user {user} (process {process}) is refused: neither the user nor a group of it is allowed"
+                );
+                (&self.strangers, STRANGERS)
+            }
+            Rights::Watch => {
+                log::info!("client {number}: user {user} (process {process}) may watch, and connect to none");
+                (&self.clients, self.shared.limits.clients)
+            }
+            Rights::Full => (&self.clients, self.shared.limits.clients),
         };
         // No other user keeps the clients of this one and of root out.
         let share = if policy.is_own(&peer) {
@@ -286,7 +291,7 @@ impl Server {
             .set_nonblocking(false)
             .inspect_err(|error| refuse(error))
             .ok()?;
-        let client = Arc::new(Client::new(number, is_refused, stream, &self.shared));
+        let client = Arc::new(Client::new(number, rights, stream, &self.shared));
         let (served, shared) = (client.clone(), self.shared.clone());
         let work = move || {
             // Dropped last, also after a panic: the server may end with it.

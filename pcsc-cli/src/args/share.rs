@@ -55,6 +55,14 @@ pub struct Share {
     #[arg(long, value_name = "GROUP")]
     pub allow_group: Vec<String>,
 
+    /// Let this user see readers and cards come and go, and use none; can be repeated
+    #[arg(long, value_name = "USER")]
+    pub watch_user: Vec<String>,
+
+    /// Let the members of this group do so; can be repeated
+    #[arg(long, value_name = "GROUP")]
+    pub watch_group: Vec<String>,
+
     /// Do not offer the readers with such names; can be repeated
     #[arg(long, value_name = "GLOB")]
     pub hide: Vec<String>,

@@ -51,11 +51,23 @@ pub fn run(global: &Global, arguments: &Share) -> Result<(), Problem> {
 
 /// Who may use which readers.
 fn policy(global: &Global, arguments: &Share) -> Result<Policy, Problem> {
-    let users = arguments.allow_user.iter().map(|name| accounts::user(name));
-    let groups = arguments.allow_group.iter().map(|name| accounts::group(name));
+    let users = |names: &[String]| {
+        names
+            .iter()
+            .map(|name| accounts::user(name))
+            .collect::<Result<_, _>>()
+    };
+    let groups = |names: &[String]| {
+        names
+            .iter()
+            .map(|name| accounts::group(name))
+            .collect::<Result<_, _>>()
+    };
     Ok(Policy {
-        users: users.collect::<Result<_, _>>()?,
-        groups: groups.collect::<Result<_, _>>()?,
+        users: users(&arguments.allow_user)?,
+        groups: groups(&arguments.allow_group)?,
+        watching_users: users(&arguments.watch_user)?,
+        watching_groups: groups(&arguments.watch_group)?,
         readers: global.reader.iter().cloned().collect(),
         hidden: arguments.hide.clone(),
         controls: !arguments.no_control,
@@ -64,7 +76,13 @@ fn policy(global: &Global, arguments: &Share) -> Result<Policy, Problem> {
 
 /// Who may open the socket. Those who may not, but are served, could not connect.
 fn access(arguments: &Share, policy: &Policy) -> Result<Access, Problem> {
-    let is_private = policy.users.is_empty() && policy.groups.is_empty();
+    let others = [
+        &policy.users,
+        &policy.groups,
+        &policy.watching_users,
+        &policy.watching_groups,
+    ];
+    let is_private = others.into_iter().all(Vec::is_empty);
     let group = arguments.group.as_deref().map(accounts::group);
     Ok(Access {
         mode: arguments.mode.unwrap_or(if is_private { 0o600 } else { 0o666 }),

@@ -9,6 +9,7 @@ use pcsc_wire::{
 use zeroize::Zeroize;
 
 use super::requests::{CardPlace, End, Requests};
+use crate::policy::Rights;
 use crate::source::{code, Failed};
 
 /// The room for an answer that is kept. Most fit.
@@ -17,12 +18,26 @@ const USUAL: usize = 1024;
 impl Requests<'_> {
     pub fn connect(&mut self, header: Header) -> Result<(), End> {
         let mut body: Connect = self.body(header)?;
+        if self.client.rights != Rights::Full {
+            return self.refuse_connection(body);
+        }
         (body.card, body.rv) = (0, codes::SCARD_S_SUCCESS);
         match self.make_connection(&body) {
             Ok((card, protocol)) => (body.card, body.active) = (card, protocol),
             Err(failed) => body.rv = failed.code,
         }
         self.send(body)
+    }
+
+    /// As pcscd answers where Polkit refuses `access_card`: before it looks at anything else of the request.
+    fn refuse_connection(&self, body: Connect) -> Result<(), End> {
+        log::warn!("client {} may not connect to readers", self.client.number);
+        self.send(Connect {
+            card: -1,
+            active: u32::MAX,
+            rv: codes::SCARD_W_SECURITY_VIOLATION,
+            ..body
+        })
     }
 
     fn make_connection(&mut self, body: &Connect) -> Result<(i32, u32), Failed> {

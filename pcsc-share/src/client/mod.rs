@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 
 use crate::outgoing::Outgoing;
+use crate::policy::Rights;
 use crate::shared::Shared;
 use crate::source::{Failed, Session};
 use crate::sync::lock;
@@ -16,8 +17,8 @@ use requests::Requests;
 /// A client, as its own thread and the server's share it.
 pub struct Client {
     number: u64,
-    /// Whether it is served only as far as to tell it that it is refused.
-    is_refused: bool,
+    /// One without any is served only as far as to tell it so.
+    rights: Rights,
     stream: Arc<UnixStream>,
     outgoing: Arc<Outgoing>,
     sessions: Mutex<Sessions>,
@@ -32,11 +33,11 @@ struct Sessions {
 
 impl Client {
     /// A client that is connected.
-    pub fn new(number: u64, is_refused: bool, stream: UnixStream, shared: &Shared) -> Client {
+    pub fn new(number: u64, rights: Rights, stream: UnixStream, shared: &Shared) -> Client {
         let stream = Arc::new(stream);
         Client {
             number,
-            is_refused,
+            rights,
             outgoing: Arc::new(Outgoing::new(stream.clone(), shared.limits.patience)),
             stream,
             sessions: Mutex::default(),
@@ -144,7 +145,7 @@ mod tests {
             last_card: AtomicU32::new(0),
         };
         let (mut stream, server) = UnixStream::pair().unwrap();
-        let client = Client::new(7, false, server, &shared);
+        let client = Client::new(7, Rights::Full, server, &shared);
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| client.serve(&shared));
             let body = Establish {

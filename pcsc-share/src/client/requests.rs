@@ -14,6 +14,7 @@ use zeroize::Zeroize;
 use super::states::{self, Table};
 use super::Client;
 use crate::incoming::Incoming;
+use crate::policy::Rights;
 use crate::shared::Shared;
 use crate::source::Session;
 
@@ -91,7 +92,8 @@ impl<'a> Requests<'a> {
     }
 
     fn serve_one(&mut self) -> Result<(), End> {
-        if self.client.is_refused {
+        let is_refused = self.client.rights == Rights::Nothing;
+        if is_refused {
             self.incoming.hurry();
         } else {
             self.incoming.begin();
@@ -107,8 +109,8 @@ impl<'a> Requests<'a> {
         log::trace!("client {}: {command:?}", self.client.number);
         match command {
             Command::Version => self.version(header),
-            Command::EstablishContext if self.client.is_refused => self.refuse(header),
-            _ if self.client.is_refused => Err(End::Protocol("a request of a client that is refused")),
+            Command::EstablishContext if is_refused => self.refuse(header),
+            _ if is_refused => Err(End::Protocol("a request of a client that is refused")),
             Command::EstablishContext => self.establish(header),
             Command::ReleaseContext => self.release(header),
             Command::Cancel => self.cancel(header),

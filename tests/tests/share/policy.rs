@@ -1,39 +1,152 @@
 //! Who may use which readers.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use pcsc_tests::{artifacts, client, run, stock, Share, WireClient};
-use pcsc_wire::{Command as Request, Control};
+use pcsc_wire::{Body, Command as Request, Control, Header, VersionExchange};
+use rustix::net::{recv, RecvFlags};
+use tempfile::TempDir;
 
 const LIMIT: Duration = Duration::from_secs(60);
 const UNKNOWN_READER: u32 = 0x8010_0009;
 const SECURITY_VIOLATION: u32 = 0x8010_006A;
 
-/// What SCardEstablishContext returns to a program of another user, with Debian's library.
-fn establish_as(share: &Share, user: &str, groups: &str) -> String {
-    let folder = tempfile::tempdir().expect("a folder");
-    // The user may not look into the folder of the build, nor into that of the server.
-    for folder in [folder.path(), share.socket().parent().expect("a folder")] {
-        fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("our folder");
+/// A user of this machine who is neither root nor in a group.
+const STRANGER: &str = "65534";
+
+/// A program on Debian's library that another user runs.
+struct Stranger {
+    folder: TempDir,
+}
+
+impl Stranger {
+    fn new() -> Stranger {
+        let folder = tempfile::tempdir().expect("a folder");
+        // The user may not look into the folder of the build.
+        open_to_all(folder.path());
+        // By another process: a program cannot be executed while a process has it open for writing, such as a
+        // child that another thread has just forked.
+        let mut copy = Command::new("cp");
+        copy.arg(artifacts::binary("pcsc-tests", "winscard"));
+        run(copy.arg(folder.path()), LIMIT).stdout();
+        Stranger { folder }
     }
-    let program = folder.path().join("winscard");
-    fs::copy(artifacts::binary("pcsc-tests", "winscard"), &program).expect("a copy");
-    let mut script = tempfile::tempfile().expect("a file");
-    script.write_all(b"establish\n").expect("a file");
-    std::io::Seek::rewind(&mut script).expect("a file");
-    let mut command: Command = client("setpriv");
+
+    /// What the calls of these lines return, with the daemon at this socket.
+    fn run(&self, socket: &Path, user: &str, groups: &str, lines: &[&str]) -> Vec<String> {
+        open_to_all(socket.parent().expect("a folder"));
+        let mut script = tempfile::tempfile().expect("a file");
+        script
+            .write_all((lines.join("\n") + "\n").as_bytes())
+            .expect("a file");
+        std::io::Seek::rewind(&mut script).expect("a file");
+        let mut command = as_user(user, groups, self.folder.path().join("winscard"));
+        command
+            .arg(stock::library())
+            .env("PCSCLITE_CSOCK_NAME", socket)
+            .stdin(Stdio::from(script));
+        let output = run(&mut command, LIMIT).stdout();
+        output.lines().map(|line| line.trim_end().to_owned()).collect()
+    }
+}
+
+fn open_to_all(folder: &Path) {
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("our folder");
+}
+
+fn as_user(user: &str, groups: &str, program: impl AsRef<OsStr>) -> Command {
+    let mut command = client("setpriv");
     command
         .args(["--reuid", user, "--regid", "65534", "--groups", groups])
-        .arg(program)
-        .arg(stock::library());
+        .arg(program);
     command
-        .env("PCSCLITE_CSOCK_NAME", share.socket())
-        .stdin(Stdio::from(script));
-    run(&mut command, LIMIT).stdout().trim().to_owned()
+}
+
+/// What SCardEstablishContext returns to a program of another user.
+fn establish_as(share: &Share, user: &str, groups: &str) -> String {
+    Stranger::new()
+        .run(&share.socket(), user, groups, &["establish"])
+        .concat()
+}
+
+/// pcscd closes the connection of a program that Polkit refuses, without an answer to its first request.
+#[test]
+fn a_refused_program_gets_the_code_that_it_gets_from_pcscd() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("pcscd.comm");
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o666)).expect("our socket");
+    let refusing = thread::spawn(move || {
+        let (connection, _) = listener.accept().expect("a client");
+        // The request comes in two parts, and a part that follows would find the connection closed.
+        let mut request = [0; Header::SIZE + VersionExchange::SIZE];
+        while recv(&connection, &mut request, RecvFlags::PEEK)
+            .expect("a request")
+            .0
+            < request.len()
+        {
+            thread::yield_now();
+        }
+    });
+    let stranger = Stranger::new();
+    let with_pcscd = stranger.run(&socket, STRANGER, STRANGER, &["establish"]);
+    refusing.join().expect("a client has come");
+    let share = Share::start_with(&["--mode", "666", "sim:"]);
+    let served = stranger.run(&share.socket(), STRANGER, STRANGER, &["establish"]);
+    assert_eq!(with_pcscd, [format!("{SECURITY_VIOLATION:08X}")]);
+    assert_eq!(served, with_pcscd);
+}
+
+/// As where Polkit allows the action access_pcsc and refuses access_card: pcscd looks at nothing else of a
+/// request to connect.
+#[test]
+fn users_that_watch_see_cards_and_connect_to_none() {
+    let share = Share::start_with(&["--watch-user", STRANGER, "--watch-group", "54321", "sim:"]);
+    let reader = "pcsc-rs Simulated Reader 00 00";
+    let violation = format!("{SECURITY_VIOLATION:08X}");
+    let lines = [
+        "establish",
+        "list",
+        &format!("connect 2 3 {reader}"),
+        &format!("connect 3 0 {reader}"),
+        "connect 2 3 no such reader",
+        &format!("watch 0 0 {reader}"),
+        "release",
+    ];
+    for (user, groups) in [(STRANGER, STRANGER), ("1234", "5,54321")] {
+        let seen = Stranger::new().run(&share.socket(), user, groups, &lines);
+        let codes: Vec<&str> = seen.iter().map(|line| &line[..8]).collect();
+        let expected = [
+            "00000000", "00000000", &violation, &violation, &violation, "00000000", "00000000",
+        ];
+        assert_eq!(codes, expected, "{seen:?}");
+        assert!(seen[1].contains(reader), "{seen:?}");
+        // SCARD_STATE_CHANGED, SCARD_STATE_PRESENT, and the ATR.
+        assert!(seen[5].contains("22 3B"), "{seen:?}");
+    }
+    assert_eq!(establish_as(&share, "1234", "5"), violation);
+    // root connects meanwhile.
+    let own = Stranger::new().run(&share.socket(), "0", "0", &lines);
+    assert!(own[2].starts_with("00000000"), "{own:?}");
+    assert!(
+        share.log().contains("may watch, and connect to none"),
+        "{}",
+        share.log()
+    );
+
+    let mut list = as_user(STRANGER, STRANGER, "opensc-tool");
+    list.arg("--list-readers")
+        .env("PCSCLITE_CSOCK_NAME", share.socket());
+    let list = run(&mut list, LIMIT).stdout();
+    assert!(list.contains("Yes") && list.contains(reader), "{list}");
 }
 
 #[test]
