@@ -12,7 +12,6 @@ use crate::absences::Absences;
 use crate::codes;
 use crate::log::{log, Level};
 use pcsc_ccid::attributes;
-use pcsc_ccid::descriptor::ExchangeLevel;
 use pcsc_ccid::part10::{secure, Control};
 use pcsc_ccid::reader::{Error, Presence, Protocol, Reset};
 use pcsc_ccid::shared::{AnyReader, SharedError, SharedReader, POLL_INTERVAL};
@@ -335,10 +334,7 @@ fn exchange(
 ) -> Result<usize, Error> {
     if protocol > 1 {
         // Raw: the reader handles the protocol, which needs an APDU level of exchange.
-        if !matches!(
-            reader.exchange_level(),
-            ExchangeLevel::ShortApdu | ExchangeLevel::ExtendedApdu
-        ) {
+        if !reader.exchange_level().is_apdu() {
             return Err(Error::ProtocolUnsupported);
         }
         if reader.current(slot).is_none() {

@@ -114,6 +114,13 @@ pub enum ExchangeLevel {
     ExtendedApdu,
 }
 
+impl ExchangeLevel {
+    /// Whether the reader takes APDUs, and speaks the card's protocol itself.
+    pub const fn is_apdu(self) -> bool {
+        matches!(self, ExchangeLevel::ShortApdu | ExchangeLevel::ExtendedApdu)
+    }
+}
+
 impl ClassDescriptor {
     /// Reads a class descriptor.
     ///

@@ -4,7 +4,6 @@ use core::time::Duration;
 
 use super::session::Protocol;
 use super::{exchange, Error, Reader};
-use crate::descriptor::ExchangeLevel;
 use crate::message::Command;
 use crate::part10::gemalto::{self, FirmwareFeatures};
 use crate::part10::properties::{self, Facts};
@@ -127,8 +126,7 @@ impl<T: Transport> Reader<T> {
 
     fn command(&mut self, slot: u8, command: &Command<'_>) -> Result<(), Error> {
         self.slot(slot)?;
-        let limit = self.quirks.command_limit();
-        let result = self.port.call(slot, command, limit).map(|_| ());
+        let result = self.call(slot, command).map(|_| ());
         self.heed(slot, result)
     }
 
@@ -167,17 +165,14 @@ impl<T: Transport> Reader<T> {
     /// Sets or gets the NAD of T=1, which holds until the card's reset. A reader that speaks T=1 itself has
     /// no command for it.
     fn control_nad(&mut self, slot: u8, data: &[u8], answer: &mut [u8]) -> Result<usize, Error> {
-        if matches!(
-            self.exchange_level(),
-            ExchangeLevel::ShortApdu | ExchangeLevel::ExtendedApdu
-        ) {
+        if self.exchange_level().is_apdu() {
             return Err(Error::Unsupported);
         }
         let request = NadRequest::decode(data).ok_or(Error::InvalidParameter)?;
         let engine = self
             .slot(slot)?
-            .session
-            .chosen()
+            .chosen
+            .as_deref_mut()
             .filter(|chosen| chosen.protocol == Protocol::T1)
             .and_then(|chosen| chosen.engine.as_mut());
         let nad = engine.and_then(|engine| {

@@ -27,6 +27,7 @@ mod reply;
 mod session;
 mod speeds;
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -43,7 +44,8 @@ use crate::part10::gemalto::FirmwareFeatures;
 use crate::quirks::{self, Quirks};
 use crate::transport::{self, Transport};
 use port::Port;
-use session::Session;
+use reply::Reply;
+use session::Chosen;
 use speeds::Speeds;
 
 /// GET_DATA_RATES (CCID 1.1, clause 5.3.3).
@@ -98,7 +100,8 @@ struct Slot {
     atr_bytes: Vec<u8>,
     /// The decoded ATR, if it can be decoded.
     atr: Option<Atr>,
-    session: Session,
+    /// The protocol, once it was selected since the card's reset.
+    chosen: Option<Box<Chosen>>,
     /// A card was powered up and not powered off by the caller. If it has lost its power since, `presence`
     /// has yet to report that.
     was_powered: bool,
@@ -342,7 +345,6 @@ impl<T: Transport> Reader<T> {
     /// made up from whether a card was powered up.
     fn icc_status(&mut self, slot: u8) -> Result<IccStatus, Error> {
         let sees_cards = self.quirks.sees_cards(slot);
-        let limit = self.quirks.command_limit();
         let state = self.slot(slot)?;
         if !sees_cards {
             return Ok(match (state.is_empty, state.atr_bytes.is_empty()) {
@@ -351,11 +353,16 @@ impl<T: Transport> Reader<T> {
                 (false, false) => IccStatus::Active,
             });
         }
-        match self.port.call(slot, &Command::GetSlotStatus, limit) {
+        match self.call(slot, &Command::GetSlotStatus) {
             Ok(reply) => Ok(reply.icc),
             Err(Error::NoCard) => Ok(IccStatus::Absent),
             Err(error) => Err(error),
         }
+    }
+
+    /// Sends a command that does not wait for the card.
+    fn call(&mut self, slot: u8, command: &Command<'_>) -> Result<Reply, Error> {
+        self.port.call(slot, command, self.quirks.command_limit())
     }
 
     fn slot(&mut self, slot: u8) -> Result<&mut Slot, Error> {
@@ -367,7 +374,7 @@ impl<T: Transport> Reader<T> {
         if let Some(slot) = self.slots.get_mut(usize::from(slot)) {
             slot.atr_bytes.clear();
             slot.atr = None;
-            slot.session = Session::None;
+            slot.chosen = None;
         }
     }
 

@@ -53,7 +53,7 @@ impl<T: Transport> Reader<T> {
     /// The block around a command, if the reader leaves T=1 to the host.
     fn framing(&mut self, slot: u8, apdu: &Apdu<'_>) -> Result<Option<Framing>, Error> {
         let level = self.exchange_level();
-        let chosen = self.slot(slot)?.session.chosen().ok_or(Error::NotPowered)?;
+        let chosen = self.slot(slot)?.chosen.as_deref_mut().ok_or(Error::NotPowered)?;
         if level != ExchangeLevel::Tpdu || chosen.protocol != Protocol::T1 {
             return Ok(None);
         }
@@ -103,7 +103,7 @@ impl<T: Transport> Reader<T> {
     /// Notes the state of the protocol after a command that the reader has built and sent.
     fn note_entry(&mut self, slot: u8, result: &Result<usize, Error>) -> Result<(), Error> {
         let level = self.exchange_level();
-        let Some(chosen) = self.slot(slot)?.session.chosen() else {
+        let Some(chosen) = self.slot(slot)?.chosen.as_deref_mut() else {
             return Ok(());
         };
         match (&mut chosen.engine, result) {

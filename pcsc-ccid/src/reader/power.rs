@@ -2,7 +2,6 @@
 
 use core::time::Duration;
 
-use super::session::Session;
 use super::{Error, Reader};
 use crate::atr::{self, Atr};
 use crate::descriptor::Features;
@@ -57,8 +56,7 @@ impl<T: Transport> Reader<T> {
     /// still reports a card that was replaced meanwhile.
     pub(super) fn cut_power(&mut self, slot: u8) -> Result<(), Error> {
         self.forget(slot);
-        let limit = self.quirks.command_limit();
-        match self.port.call(slot, &Command::IccPowerOff, limit) {
+        match self.call(slot, &Command::IccPowerOff) {
             Ok(_) | Err(Error::NoCard) => Ok(()),
             Err(error) => Err(error),
         }
@@ -109,8 +107,7 @@ impl<T: Transport> Reader<T> {
                 }
                 Err(Error::Slot(SlotError::Other(EMV_FAULT))) if may_change_mode.is_some() => {
                     let escape = may_change_mode.take().unwrap_or_default();
-                    let limit = self.quirks.command_limit();
-                    self.port.call(slot, &Command::Escape(escape), limit)?;
+                    self.call(slot, &Command::Escape(escape))?;
                 }
                 // ATR_LIMIT is longer than any ATR can take, so the card does not answer.
                 Err(Error::Transport(transport::Error::Timeout)) => return Err(Error::Slot(SlotError::Mute)),
@@ -126,7 +123,7 @@ impl<T: Transport> Reader<T> {
         state.atr_bytes.clear();
         state.atr_bytes.extend_from_slice(bytes);
         state.atr = Atr::parse(bytes).ok();
-        state.session = Session::None;
+        state.chosen = None;
         state.was_powered = true;
         Ok(())
     }

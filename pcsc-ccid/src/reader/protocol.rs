@@ -5,9 +5,10 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::exchange::SlotPort;
 use super::reply::Reply;
-use super::session::{Carriage, Chosen, Protocol, Session};
-use super::{exchange, Error, Reader, Reset};
+use super::session::{Chosen, Protocol};
+use super::{Error, Reader, Reset};
 use crate::atr::{Atr, Mode, WaitingIntegers};
 use crate::attributes::Current;
 use crate::descriptor::{ExchangeLevel, Features, Flavour};
@@ -33,7 +34,7 @@ impl<T: Transport> Reader<T> {
         if state.atr_bytes.is_empty() {
             return Err(Error::NotPowered);
         }
-        match state.session.chosen() {
+        match &state.chosen {
             Some(chosen) if chosen.protocol == protocol => return Ok(()),
             Some(_) => return Err(Error::ProtocolUnsupported),
             None => (),
@@ -62,23 +63,16 @@ impl<T: Transport> Reader<T> {
     }
 
     fn chosen(&self, slot: u8) -> Option<&Chosen> {
-        match &self.slots.get(usize::from(slot))?.session {
-            Session::None => None,
-            Session::Chosen(chosen) => Some(chosen),
-        }
+        self.slots.get(usize::from(slot))?.chosen.as_deref()
     }
 
     /// Resets the card to a lower speed after a failure that a lower speed may cure; returns the error to
     /// report.
     pub(super) fn step_down(&mut self, slot: u8, error: Error) -> Error {
-        let Some((protocol, steps)) = self
-            .slots
-            .get_mut(usize::from(slot))
-            .and_then(|slot| slot.session.chosen())
-            .map(|chosen| (chosen.protocol, chosen.steps))
-        else {
+        let Some(Chosen { protocol, steps, .. }) = self.chosen(slot) else {
             return error;
         };
+        let (protocol, steps) = (*protocol, *steps);
         let Ok((_, ladder)) = self.ladder(slot, protocol) else {
             return error;
         };
@@ -101,7 +95,7 @@ impl<T: Transport> Reader<T> {
     /// of it. Fails with [`Error::CardReset`] then, so that the caller does not send its command to a card
     /// without its state.
     pub(super) fn bring_back(&mut self, slot: u8) -> Result<(), Error> {
-        let chosen = self.slot(slot)?.session.chosen().ok_or(Error::NotPowered)?;
+        let chosen = self.chosen(slot).ok_or(Error::NotPowered)?;
         if !chosen.is_adrift {
             return Ok(());
         }
@@ -208,7 +202,7 @@ impl<T: Transport> Reader<T> {
                     } else {
                         self.slot(slot)?.slowed = Some((protocol, chosen.steps));
                     }
-                    self.slot(slot)?.session = Session::Chosen(Box::new(chosen));
+                    self.slot(slot)?.chosen = Some(Box::new(chosen));
                     return Ok(());
                 }
                 Err(error) if is_worth_a_step(error) && (steps < last || is_choice) => {
@@ -262,8 +256,7 @@ impl<T: Transport> Reader<T> {
                 clock_khz: candidate.clock_khz,
                 rate_bps: candidate.bits_per_second,
             };
-            let limit = self.quirks.command_limit();
-            match self.port.call(slot, &command, limit) {
+            match self.call(slot, &command) {
                 // Many readers follow the parameters without announcing it, and do not know this command.
                 Ok(_) | Err(Error::Slot(SlotError::CommandUnsupported | SlotError::Parameter(_))) => (),
                 Err(error) => return Err(error),
@@ -326,10 +319,6 @@ impl<T: Transport> Reader<T> {
             }
             _ => None,
         };
-        let carriage = match (&parameters, level) {
-            (Parameters::T1(t1), ExchangeLevel::Character) => Carriage::Parts(t1.edc),
-            _ => Carriage::Whole,
-        };
         Ok(Chosen {
             protocol,
             steps,
@@ -337,7 +326,6 @@ impl<T: Transport> Reader<T> {
             clock_khz: candidate.clock_khz,
             bits_per_second: candidate.bits_per_second,
             engine,
-            carriage,
             waiting,
             extra,
             block_limit,
@@ -361,9 +349,14 @@ impl<T: Transport> Reader<T> {
     /// Announces IFSD to the card. As the first exchange at a new speed it also detects a speed that does not
     /// work, before the application sends a command.
     fn announce_ifsd(&mut self, slot: u8, chosen: &mut Chosen) -> Result<(), Error> {
-        let limit = chosen.block_limit;
+        let level = self.exchange_level();
         if let Some(engine) = &mut chosen.engine {
-            exchange::drive_t1(&mut self.port, slot, engine.negotiate(), chosen.carriage, limit)?;
+            let mut port = SlotPort {
+                port: &mut self.port,
+                slot,
+                limit: chosen.block_limit,
+            };
+            port.drive_t1(engine.negotiate(), level)?;
         }
         Ok(())
     }
@@ -378,8 +371,7 @@ impl<T: Transport> Reader<T> {
             level: if is_character { bytes.len() as u16 } else { 0 },
             data: bytes,
         };
-        let limit = self.quirks.command_limit();
-        let reply = self.port.call(slot, &command, limit)?;
+        let reply = self.call(slot, &command)?;
         request
             .check(self.port.data(&reply))
             .map_err(|_| Error::Slot(SlotError::Mute))
@@ -395,11 +387,10 @@ impl<T: Transport> Reader<T> {
             protocol,
             data: parameters.encode(&mut buffer),
         };
-        let limit = self.quirks.command_limit();
         let features = self.descriptor.features;
         let asked = parameters.f_index_d_index();
         let may_refuse = asked == DEFAULT_TA1 || features.has(Features::AUTOMATIC_PARAMETERS);
-        let told = match self.port.call(slot, &command, limit) {
+        let told = match self.call(slot, &command) {
             Ok(_) if !features.has(Features::AUTOMATIC_PPS) => None,
             Ok(reply) => self.read_parameters(&reply).filter(|told| told.1 == DEFAULT_TA1),
             Err(Error::Slot(SlotError::Parameter(_) | SlotError::CommandUnsupported)) if may_refuse => {
@@ -415,11 +406,7 @@ impl<T: Transport> Reader<T> {
     /// A reader that negotiates by rules of its own has selected the protocol as well. At APDU level the
     /// reader speaks it and any protocol will do; otherwise the host does, and it must be this one.
     fn check_readers_choice(&mut self, slot: u8, atr: &Atr, protocol: Protocol) -> Result<(), Error> {
-        let is_apdu = matches!(
-            self.exchange_level(),
-            ExchangeLevel::ShortApdu | ExchangeLevel::ExtendedApdu
-        );
-        if is_apdu || self.flavour != Flavour::Ccid || atr.protocols().len() < 2 {
+        if self.exchange_level().is_apdu() || self.flavour != Flavour::Ccid || atr.protocols().len() < 2 {
             return Ok(());
         }
         match self.parameters_in_force(slot)? {
@@ -430,8 +417,7 @@ impl<T: Transport> Reader<T> {
 
     /// The protocol in force and its F and D, if the reader reports them (GetParameters).
     fn parameters_in_force(&mut self, slot: u8) -> Result<Option<(u8, u8)>, Error> {
-        let limit = self.quirks.command_limit();
-        match self.port.call(slot, &Command::GetParameters, limit) {
+        match self.call(slot, &Command::GetParameters) {
             Ok(reply) => Ok(self.read_parameters(&reply)),
             Err(Error::Slot(_)) => Ok(None),
             Err(error) => Err(error),

@@ -1,6 +1,5 @@
 //! The protocol and its parameters, from their selection to the card's next reset.
 
-use alloc::boxed::Box;
 use core::time::Duration;
 
 use super::Error;
@@ -19,32 +18,6 @@ pub enum Protocol {
     T1 = 1,
 }
 
-/// Whether a protocol was selected since the card's reset.
-#[derive(Default)]
-pub enum Session {
-    #[default]
-    None,
-    Chosen(Box<Chosen>),
-}
-
-impl Session {
-    pub fn chosen(&mut self) -> Option<&mut Chosen> {
-        match self {
-            Session::None => None,
-            Session::Chosen(chosen) => Some(chosen),
-        }
-    }
-}
-
-/// How a T=1 block comes from the card.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Carriage {
-    /// In one message: TPDU level.
-    Whole,
-    /// In parts, of which the first contains the length: character level.
-    Parts(t1::Edc),
-}
-
 /// The selected protocol and its parameters.
 pub struct Chosen {
     pub protocol: Protocol,
@@ -55,7 +28,6 @@ pub struct Chosen {
     pub bits_per_second: u32,
     /// The state of T=1, if the reader leaves it to the host.
     pub engine: Option<t1::Engine>,
-    pub carriage: Carriage,
     pub waiting: Waiting,
     /// What to add to every timeout for this reader.
     pub extra: Duration,

@@ -1,6 +1,6 @@
 //! One exchange over T=1, by the rules of clause 11.6, without I/O.
 
-use super::block::{Block, Pcb, Supervisory};
+use super::block::{Block, Edc, Pcb, Supervisory};
 use super::engine::{Action, Engine, Error, DEFAULT_IFS};
 use zeroize::Zeroize;
 
@@ -108,6 +108,11 @@ impl<'a> Exchange<'a> {
     /// The block to send for the last [`Action::Send`].
     pub fn block(&self) -> &[u8] {
         &self.engine.block[..self.engine.block_len]
+    }
+
+    /// The error detection code of the blocks.
+    pub fn edc(&self) -> Edc {
+        self.engine.config.edc
     }
 
     /// Aborts a chain, in either direction, at its next block. Without chaining the exchange ends as usual:
