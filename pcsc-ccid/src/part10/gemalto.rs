@@ -49,142 +49,23 @@ const WIDTH: usize = 16;
 
 /// In the order of the reader's memory: enter, new, again, right, wrong, too late, tries left (the star
 /// becomes the number), insert, card error, blocked. The display has 16 columns and no accents.
-static LANGUAGES: [(&str, [&str; MESSAGES]); 8] = [
-    (
-        "en",
-        [
-            "Enter PIN",
-            "New PIN",
-            "Repeat new PIN",
-            "PIN correct",
-            "Wrong PIN",
-            "Too late",
-            "* tries left",
-            "Insert card",
-            "Card error",
-            "PIN is blocked",
-        ],
-    ),
-    (
-        "de",
-        [
-            "PIN eingeben",
-            "Neue PIN",
-            "PIN wiederholen",
-            "PIN richtig",
-            "PIN falsch",
-            "Zu spaet",
-            "Noch * Versuche",
-            "Karte stecken",
-            "Kartenfehler",
-            "PIN gesperrt",
-        ],
-    ),
-    (
-        "fr",
-        [
-            "Votre PIN ?",
-            "Nouveau PIN ?",
-            "Encore une fois",
-            "PIN juste",
-            "PIN faux",
-            "Trop tard",
-            "Reste * essais",
-            "Inserez la carte",
-            "Carte en erreur",
-            "PIN bloque",
-        ],
-    ),
-    (
-        "es",
-        [
-            "Introduzca PIN",
-            "PIN nuevo",
-            "Repita el PIN",
-            "PIN correcto",
-            "PIN erroneo",
-            "Demasiado tarde",
-            "Quedan * veces",
-            "Inserte tarjeta",
-            "Error tarjeta",
-            "PIN bloqueado",
-        ],
-    ),
-    (
-        "it",
-        [
-            "Digitare PIN",
-            "PIN nuovo",
-            "Ripetere il PIN",
-            "PIN esatto",
-            "PIN sbagliato",
-            "Troppo tardi",
-            "Restano * volte",
-            "Inserire carta",
-            "Errore carta",
-            "PIN bloccato",
-        ],
-    ),
-    (
-        "pt",
-        [
-            "Digite o PIN",
-            "PIN novo",
-            "Repita o PIN",
-            "PIN correto",
-            "PIN errado",
-            "Tarde demais",
-            "Restam * vezes",
-            "Insira o cartao",
-            "Erro do cartao",
-            "PIN bloqueado",
-        ],
-    ),
-    (
-        "nl",
-        [
-            "Toets pincode",
-            "Nieuwe pincode",
-            "Herhaal pincode",
-            "Pincode juist",
-            "Pincode fout",
-            "Te laat",
-            "Nog * keer",
-            "Voer kaart in",
-            "Kaartfout",
-            "Geblokkeerd",
-        ],
-    ),
-    (
-        "tr",
-        [
-            "PIN girin",
-            "Yeni PIN",
-            "PIN tekrar",
-            "PIN dogru",
-            "PIN yanlis",
-            "Sure doldu",
-            "* deneme hakki",
-            "Kart takin",
-            "Kart hatasi",
-            "PIN kilitli",
-        ],
-    ),
-];
+///
+/// A line for each language: its two letters and the messages, separated by tabs.
+const LANGUAGES: &str = include_str!("gemalto.txt");
 
 /// The Escape that loads the display's messages in a language (its two letters; what follows them, as in
 /// `de_AT`, is ignored). An unknown language gets English.
 pub fn load_messages(language: &str) -> [u8; MESSAGES_SIZE] {
     let texts = LANGUAGES
-        .iter()
-        .find(|(letters, _)| language.starts_with(letters))
-        .or(LANGUAGES.first())
-        .map_or(&[""; MESSAGES], |(_, texts)| texts);
+        .lines()
+        .find(|line| language.starts_with(&line[..2]))
+        .or(LANGUAGES.lines().next())
+        .map(|line| line.split('\t').skip(1));
     let mut escape = [b' '; MESSAGES_SIZE];
     // The command, the memory's address and offset, and two bytes that say "ML".
     let (header, places) = escape.split_at_mut(5);
     header.copy_from_slice(&[0xB2, 0xA0, 0x00, 0x4D, 0x4C]);
-    for (place, text) in places.chunks_exact_mut(WIDTH).zip(texts) {
+    for (place, text) in places.chunks_exact_mut(WIDTH).zip(texts.into_iter().flatten()) {
         for (column, byte) in place.iter_mut().zip(text.bytes()) {
             *column = byte;
         }
