@@ -88,18 +88,6 @@ impl Request {
         }
     }
 
-    /// Reads a request as a card does. PPS2 and PPS3 are passed over.
-    ///
-    /// # Errors
-    /// The length, the first byte or the check byte is wrong.
-    pub fn decode(bytes: &[u8]) -> Result<Request, Error> {
-        let (pps0, pps1) = read(bytes)?;
-        Ok(Request {
-            protocol: pps0 & 0x0F,
-            pps1,
-        })
-    }
-
     /// Judges the card's response (clause 9.3). What was not proposed explicitly is at its default, so a
     /// PPS1 of '11' that was not asked for changes nothing and is let pass.
     ///
@@ -124,13 +112,12 @@ impl Request {
 }
 
 /// How many bytes a request or response has that begins with these; `None` if PPS0 is not there yet.
-/// For who reads it a character at a time.
-pub fn length(beginning: &[u8]) -> Option<usize> {
+fn length(beginning: &[u8]) -> Option<usize> {
     let pps0 = beginning.get(1)?;
     Some(3 + (pps0 & 0x70).count_ones() as usize)
 }
 
-/// PPS0 and PPS1 of a well-formed request or response.
+/// PPS0 and PPS1 of a well-formed request or response. PPS2 and PPS3 are passed over.
 fn read(bytes: &[u8]) -> Result<(u8, Option<u8>), Error> {
     if let Some(&first) = bytes.first().filter(|&&first| first != PPSS) {
         return Err(Error::InvalidPpss(first));
@@ -212,7 +199,7 @@ mod tests {
             (&[0xFF, 0x41, 0x55, 0xEB], None),
             (&[0xFF, 0x71, 0x96, 0x55, 0x66, 0x2B], Some(0x96)),
         ] {
-            assert_eq!(Request::decode(bytes), Ok(Request { protocol: 1, pps1 }));
+            assert_eq!(read(bytes), Ok((bytes[1], pps1)));
             let is_plain = bytes[1] & 0x60 == 0;
             assert_eq!(FAST_T1.check(bytes).is_ok(), is_plain, "{bytes:02X?}");
         }
@@ -256,7 +243,7 @@ mod tests {
             let request = Request { protocol, pps1 };
             let mut buffer = [0; MAX_SIZE];
             let bytes = request.encode(&mut buffer);
-            prop_assert_eq!(Request::decode(bytes), Ok(request));
+            prop_assert_eq!(read(bytes), Ok((bytes[1], pps1)));
             prop_assert_eq!(request.check(bytes), Ok(Outcome::Accepted));
             prop_assert_eq!(length(bytes), Some(bytes.len()));
         }

@@ -25,8 +25,6 @@ const FD: u64 = 372;
 const CHARACTER: u64 = 12;
 /// A unit of WT and of BWT (clauses 10.2, 11.4.3).
 const WAITING_UNIT: u64 = 960;
-/// BGT in etu (clause 11.4.3).
-const BLOCK_GUARD: u64 = 22;
 /// CLA INS P1 P2 P3 and 255 bytes.
 const LONGEST_T0_COMMAND: u64 = 5 + 255;
 /// A procedure byte, 256 bytes, SW1 and SW2.
@@ -36,7 +34,7 @@ const LONGEST_BLOCK: u64 = 260;
 /// The smallest information field that is usual; a reader that splits APDUs may use no more.
 const USUAL_IFS: u64 = 32;
 
-/// The times of one card at one speed and clock. What a caller gets is capped; see the module.
+/// The times of one card at one speed and clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waiting {
     clock_khz: u32,
@@ -49,38 +47,6 @@ pub struct Waiting {
 enum Kind {
     T0 { wi: u8, fi: u32 },
     T1 { bwi: u8, cwi: u8 },
-}
-
-/// What a reader is given to do in one PC_to_RDR_XfrBlock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transfer {
-    /// One TPDU of T=0, or one block of T=1 after which the card may take so many BWT: 1, or what its
-    /// S(WTX request) asked for. The number has no meaning in T=0.
-    Tpdu {
-        /// The multiplier; 0 is as 1.
-        wtx: u8,
-    },
-    /// A command of so many bytes and a response of up to so many, in as many TPDUs as the reader sees
-    /// fit: short and extended APDU level.
-    Apdu {
-        /// Length of the command, in bytes.
-        command: usize,
-        /// Longest length of the response with SW1 and SW2, in bytes.
-        response: usize,
-    },
-}
-
-impl Transfer {
-    /// A short APDU with the longest command and response.
-    pub const SHORT_APDU: Transfer = Transfer::Apdu {
-        command: 5 + 255 + 1,
-        response: 256 + 2,
-    };
-    /// An extended APDU with the longest command and response.
-    pub const EXTENDED_APDU: Transfer = Transfer::Apdu {
-        command: 7 + 65_535 + 2,
-        response: 65_536 + 2,
-    };
 }
 
 impl Waiting {
@@ -110,84 +76,26 @@ impl Waiting {
         }
     }
 
-    /// What holds before a protocol is known, for the answer to reset and the PPS response: 9600 etu at
-    /// 372/1 between two characters (clauses 8.1 and 9.1).
-    pub fn initial(clock_khz: u32) -> Duration {
-        let clock_khz = if clock_khz == 0 {
-            SLOWEST_CLOCK_KHZ
-        } else {
-            clock_khz
-        };
-        capped(cycles(9_600 * FD, clock_khz))
-    }
-
-    /// One etu, F/D clock cycles (clause 7.1); rounded up to a nanosecond, as all times are.
-    pub fn etu(&self) -> Duration {
-        self.etus(1)
-    }
-
-    /// The time between the leading edges of two characters that the card is sent: 12 etu and N more,
-    /// or with N 255 the least that the protocol allows (clause 8.3, TC1).
-    pub fn guard_time(&self) -> Duration {
-        self.etus(self.guard_etus())
-    }
-
-    /// T=0: WT, the longest time between two characters, WI x 960 x Fi / f (clause 10.2). T=1: BWT, the
-    /// longest time from the last character of a block to the first of the answer, 11 etu and
-    /// 2^BWI x 960 x 372 / f (clause 11.4.3).
-    pub fn response(&self) -> Duration {
-        capped(self.response_time())
-    }
-
-    /// The longest time between two characters of the card: WT in T=0, CWT = 11 + 2^CWI etu in T=1
-    /// (clause 11.4.3).
-    pub fn character(&self) -> Duration {
-        capped(self.character_time())
-    }
-
-    /// BGT: the shortest time between blocks of opposite direction in T=1, 22 etu (clause 11.4.3).
-    pub fn block_guard(&self) -> Duration {
-        self.etus(BLOCK_GUARD)
-    }
-
-    /// T=1: how long a card may take that has asked for `multiplier` times BWT (clause 11.6.3, rule 3); 0
-    /// is as 1.
-    pub fn extended_response(&self, multiplier: u8) -> Duration {
-        capped(self.response_time().saturating_mul(u32::from(multiplier.max(1))))
-    }
-
-    /// How long to wait for the reader's answer to one PC_to_RDR_XfrBlock.
-    pub fn transfer(&self, transfer: Transfer) -> Duration {
-        bounded(match transfer {
-            Transfer::Tpdu { wtx } => self.tpdu(wtx),
-            Transfer::Apdu { command, response } => self.apdu(command as u64, response as u64),
-        })
-    }
-
-    /// How long to wait on, after a reader has asked for a time extension (CCID 1.1, section 6.2.6): bError
-    /// is the multiplier, of WT in T=0 and of BWT in T=1; 0 is as 1.
-    pub fn extension(&self, multiplier: u8) -> Duration {
-        bounded(self.response_time().saturating_mul(u32::from(multiplier.max(1))))
-    }
-
-    /// The command at its guard time, one wait for work, and the response as slowly as it may come. In
-    /// T=0 every byte of the response may take WT.
-    fn tpdu(&self, wtx: u8) -> Duration {
-        match self.kind {
+    /// How long to wait for the reader's answer to one TPDU: the command at its guard time, one wait for work,
+    /// and the response as slowly as it may come. In T=0 every byte of the response may take WT.
+    pub fn tpdu(&self) -> Duration {
+        bounded(match self.kind {
             Kind::T0 { .. } => self
                 .sending(LONGEST_T0_COMMAND)
                 .saturating_add(times(self.character_time(), LONGEST_T0_RESPONSE)),
             Kind::T1 { .. } => self
                 .sending(LONGEST_BLOCK)
-                .saturating_add(times(self.response_time(), u64::from(wtx.max(1))))
+                .saturating_add(self.response_time())
                 .saturating_add(times(self.character_time(), LONGEST_BLOCK)),
-        }
+        })
     }
 
-    /// All characters of the TPDUs, with their overhead, at the pace of the guard time, and a wait for work
-    /// after each TPDU. That a card takes the longest time for each character is not counted
-    /// here: the reader says so by a time extension.
-    fn apdu(&self, command: u64, response: u64) -> Duration {
+    /// How long to wait for the reader's answer to an APDU, of a command and a response of these lengths, in as
+    /// many TPDUs as the reader sees fit: all characters of the TPDUs, with their overhead, at the pace of the
+    /// guard time, and a wait for work after each TPDU. That a card takes the longest time for each character is
+    /// not counted here: the reader says so by a time extension.
+    pub fn apdu(&self, command: usize, response: usize) -> Duration {
+        let (command, response) = (command as u64, response as u64);
         let (tpdus, overhead) = match self.kind {
             Kind::T0 { .. } => (command.div_ceil(255) + response.div_ceil(256), 5 + 1 + 2),
             Kind::T1 { .. } => (command.div_ceil(USUAL_IFS) + response.div_ceil(USUAL_IFS), 2 * 5),
@@ -195,10 +103,13 @@ impl Waiting {
         let characters = command
             .saturating_add(response)
             .saturating_add(tpdus.saturating_mul(overhead));
-        self.sending(characters)
-            .saturating_add(times(self.response_time(), tpdus))
+        let sending = self.sending(characters);
+        bounded(sending.saturating_add(times(self.response_time(), tpdus)))
     }
 
+    /// T=0: WT, the longest time between two characters, WI x 960 x Fi / f (clause 10.2). T=1: BWT, the
+    /// longest time from the last character of a block to the first of the answer, 11 etu and
+    /// 2^BWI x 960 x 372 / f (clause 11.4.3).
     fn response_time(&self) -> Duration {
         match self.kind {
             Kind::T0 { .. } => self.character_time(),
@@ -208,6 +119,8 @@ impl Waiting {
         }
     }
 
+    /// The longest time between two characters of the card: WT in T=0, CWT = 11 + 2^CWI etu in T=1
+    /// (clause 11.4.3).
     fn character_time(&self) -> Duration {
         match self.kind {
             Kind::T0 { wi, fi } => cycles(u64::from(wi) * WAITING_UNIT * u64::from(fi), self.clock_khz),
@@ -219,6 +132,8 @@ impl Waiting {
         self.etus(self.guard_etus().saturating_mul(characters))
     }
 
+    /// The time between the leading edges of two characters that the card is sent, in etu: 12 and N more,
+    /// or with N 255 the least that the protocol allows (clause 8.3, TC1).
     fn guard_etus(&self) -> u64 {
         match (self.guard_time, self.kind) {
             (255, Kind::T0 { .. }) => CHARACTER,
@@ -227,6 +142,7 @@ impl Waiting {
         }
     }
 
+    /// So many etu, each of F/D clock cycles (clause 7.1); rounded up to a nanosecond, as all times are.
     fn etus(&self, count: u64) -> Duration {
         let scaled = u128::from(count) * u128::from(self.rate.fi) * 1_000_000;
         nanoseconds(scaled.div_ceil(u128::from(self.rate.di) * u128::from(self.clock_khz)))
@@ -244,10 +160,6 @@ fn nanoseconds(count: u128) -> Duration {
 
 fn times(duration: Duration, count: u64) -> Duration {
     duration.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX))
-}
-
-fn capped(duration: Duration) -> Duration {
-    duration.min(LONGEST)
 }
 
 fn bounded(duration: Duration) -> Duration {
@@ -272,17 +184,16 @@ mod tests {
     #[test]
     fn the_defaults_of_the_clauses() {
         let t0 = waiting(&[0x3B, 0x00], 0, 0x11, 3_720);
-        assert_eq!((t0.etu(), t0.guard_time()), (MICRO(100), MICRO(1_200)));
+        assert_eq!((t0.etus(1), t0.guard_etus()), (MICRO(100), 12));
         // 10 x 960 x 100 us.
-        assert_eq!((t0.response(), t0.character()), (MILLI(960), MILLI(960)));
-        assert_eq!(Waiting::initial(3_720), MILLI(960));
+        assert_eq!(
+            (t0.response_time(), t0.character_time()),
+            (MILLI(960), MILLI(960))
+        );
         let t1 = waiting(&[0x3B, 0x00], 1, 0x11, 3_720);
-        // 1.1 ms and 16 x 960 x 100 us; 11 + 8192 etu; 22 etu.
-        assert_eq!(t1.response(), MICRO(1_537_100));
-        assert_eq!(t1.character(), MICRO(820_300));
-        assert_eq!(t1.block_guard(), MICRO(2_200));
-        assert_eq!(t1.extended_response(10), MICRO(15_371_000));
-        assert_eq!(t1.extended_response(0), t1.response());
+        // 1.1 ms and 16 x 960 x 100 us; 11 + 8192 etu.
+        assert_eq!(t1.response_time(), MICRO(1_537_100));
+        assert_eq!(t1.character_time(), MICRO(820_300));
     }
 
     /// 512/32 at 4 MHz: an etu of 16 cycles, 4 us. BWT does not depend on it but for the 11 etu.
@@ -290,73 +201,59 @@ mod tests {
     fn a_fast_card() {
         let atr = [0x3B, 0x90, 0x96, 0x80, 0x71, 0xFE, 0x45, 0x00, 0x00];
         let t1 = waiting(&atr, 1, 0x96, 4_000);
-        assert_eq!((t1.etu(), t1.guard_time()), (MICRO(4), MICRO(48)));
+        assert_eq!((t1.etus(1), t1.guard_etus()), (MICRO(4), 12));
         // 44 us and 16 x 960 x 93 us.
-        assert_eq!(t1.response(), MICRO(44 + 1_428_480));
+        assert_eq!(t1.response_time(), MICRO(44 + 1_428_480));
         // 11 + 32 etu.
-        assert_eq!(t1.character(), MICRO(172));
-        // 12.48 ms, BWT, 44.72 ms and a second: below the least.
-        assert_eq!(t1.transfer(Transfer::Tpdu { wtx: 1 }), SHORTEST);
-        // 260 x 48 us, 3 x 1,428,524 us, 260 x 172 us and a second.
-        assert_eq!(
-            t1.transfer(Transfer::Tpdu { wtx: 3 }),
-            MICRO(12_480 + 4_285_572 + 44_720 + 1_000_000)
+        assert_eq!(t1.character_time(), MICRO(172));
+        // 260 x 48 us, BWT, 260 x 172 us and a second: below the least.
+        assert_eq!(t1.tpdu(), SHORTEST);
+        let slower = waiting(
+            &[0x3B, 0x90, 0x96, 0x80, 0x71, 0xFE, 0x65, 0x00, 0x00],
+            1,
+            0x96,
+            4_000,
         );
+        // BWI 6: 44 us and 64 x 960 x 93 us.
+        assert_eq!(slower.tpdu(), MICRO(12_480 + 44 + 5_713_920 + 44_720 + 1_000_000));
         // WT goes by the card's Fi, 512, and not by D: 10 x 960 x 512 cycles. So it does at 372/1 too.
         for rate in [0x96, 0x11] {
-            assert_eq!(waiting(&atr, 0, rate, 4_000).response(), MICRO(1_228_800));
+            assert_eq!(waiting(&atr, 0, rate, 4_000).response_time(), MICRO(1_228_800));
         }
     }
 
     #[test]
     fn extra_guard_time() {
-        let with_n = |n| [0x3B, 0x40, n];
-        // 12 + 5 etu of 100 us.
-        assert_eq!(waiting(&with_n(5), 0, 0x11, 3_720).guard_time(), MICRO(1_700));
-        assert_eq!(waiting(&with_n(254), 1, 0x11, 3_720).guard_time(), MICRO(26_600));
-        assert_eq!(waiting(&with_n(255), 0, 0x11, 3_720).guard_time(), MICRO(1_200));
-        assert_eq!(waiting(&with_n(255), 1, 0x11, 3_720).guard_time(), MICRO(1_100));
+        let guard = |n, protocol| waiting(&[0x3B, 0x40, n], protocol, 0x11, 3_720).guard_etus();
+        assert_eq!((guard(5, 0), guard(254, 1)), (17, 266));
+        assert_eq!((guard(255, 0), guard(255, 1)), (12, 11));
     }
 
     #[test]
     fn one_transfer() {
         // 260 x 1.2 ms to the card, 259 x WT from it, a second.
         let t0 = waiting(&[0x3B, 0x00], 0, 0x11, 3_720);
-        assert_eq!(
-            t0.transfer(Transfer::Tpdu { wtx: 9 }),
-            MILLI(312 + 248_640 + 1_000)
-        );
+        assert_eq!(t0.tpdu(), MILLI(312 + 248_640 + 1_000));
         // 261 and 258 bytes in two TPDUs each of 8 bytes more: 551 x 1.2 ms, 4 x WT, a second.
-        assert_eq!(
-            t0.transfer(Transfer::SHORT_APDU),
-            MICRO(661_200 + 3_840_000 + 1_000_000)
-        );
-        assert_eq!(t0.transfer(Transfer::EXTENDED_APDU), LONGEST);
+        assert_eq!(t0.apdu(261, 258), MICRO(661_200 + 3_840_000 + 1_000_000));
+        assert_eq!(t0.apdu(65_544, 65_538), LONGEST);
         let t1 = waiting(&[0x3B, 0x00], 1, 0x11, 3_720);
-        let tiny = Transfer::Apdu {
-            command: 5,
-            response: 2,
-        };
         // Two blocks: 27 characters, 2 x BWT, a second.
-        assert_eq!(t1.transfer(tiny), MICRO(32_400 + 3_074_200 + 1_000_000));
+        assert_eq!(t1.apdu(5, 2), MICRO(32_400 + 3_074_200 + 1_000_000));
     }
 
     #[test]
     fn nothing_is_without_bound() {
-        // TC2 'FF'; BWI 9 and CWI 15 with a Fi of 2048 at 1 MHz: 322,000 s for a factor of 255 and more.
+        // TC2 'FF'; BWI 9 and CWI 15 with a Fi of 2048 at 1 MHz.
         let t0 = waiting(&[0x3B, 0x90, 0xD1, 0x40, 0xFF], 0, 0xD1, 1_000);
         let slow = [0x3B, 0x90, 0xD1, 0x81, 0x21, 0x9F, 0x00];
         let t1 = waiting(&slow, 1, 0xD1, 1_000);
-        assert_eq!(t0.transfer(Transfer::Tpdu { wtx: 1 }), LONGEST);
-        assert_eq!((t0.response(), t0.extension(255)), (LONGEST, LONGEST));
-        assert_eq!((t1.extended_response(255), t1.extension(255)), (LONGEST, LONGEST));
-        assert_eq!(t1.transfer(Transfer::Tpdu { wtx: 255 }), LONGEST);
-        assert_eq!(t1.transfer(Transfer::EXTENDED_APDU), LONGEST);
+        assert_eq!((t0.tpdu(), t1.tpdu()), (LONGEST, LONGEST));
+        assert_eq!(t1.apdu(65_544, 65_538), LONGEST);
     }
 
     #[test]
     fn a_clock_of_nothing_is_a_slow_one() {
-        assert_eq!(Waiting::initial(0), Waiting::initial(1_000));
         let bytes = [0x3B, 0x00];
         assert_eq!(waiting(&bytes, 0, 0x11, 0), waiting(&bytes, 0, 0x11, 1_000));
         assert_eq!(waiting(&bytes, 0, 0xFF, 3_720), waiting(&bytes, 0, 0x11, 3_720));
@@ -366,26 +263,15 @@ mod tests {
         #[test]
         fn every_wait_is_in_bounds(
             atr in proptest::collection::vec(any::<u8>(), 1..16),
-            protocol in 0u8..2,
+            (protocol, clock_khz) in (0u8..2, any::<u32>()),
             data: [u8; 7],
-            (clock_khz, multiplier) in (any::<u32>(), any::<u8>()),
             (command, response) in (any::<usize>(), any::<usize>()),
         ) {
             let Ok(atr) = Atr::parse(&[&[0x3B], &atr[..]].concat()) else { return Ok(()) };
             for parameters in [Parameters::for_card(&atr, protocol, data[0]), Parameters::decode(protocol, &data)] {
                 let waiting = Waiting::new(&atr, &parameters.unwrap(), clock_khz);
-                for transfer in [
-                    Transfer::Tpdu { wtx: multiplier },
-                    Transfer::Apdu { command, response },
-                    Transfer::SHORT_APDU,
-                    Transfer::EXTENDED_APDU,
-                ] {
-                    prop_assert!((SHORTEST..=LONGEST).contains(&waiting.transfer(transfer)));
-                }
-                prop_assert!((SHORTEST..=LONGEST).contains(&waiting.extension(multiplier)));
-                prop_assert!(waiting.response() <= LONGEST && waiting.character() <= LONGEST);
-                prop_assert!(waiting.extended_response(multiplier) >= waiting.response());
-                let _ = (waiting.etu(), waiting.guard_time(), waiting.block_guard());
+                prop_assert!((SHORTEST..=LONGEST).contains(&waiting.tpdu()));
+                prop_assert!((SHORTEST..=LONGEST).contains(&waiting.apdu(command, response)));
             }
         }
     }

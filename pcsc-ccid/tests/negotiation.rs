@@ -1,11 +1,9 @@
 //! From an answer to reset to the fastest speed that works: ladder, PPS and waiting times against
 //! simulated cards at the contact, without a reader.
 
-use pcsc_ccid::atr::Atr;
-use pcsc_ccid::parameters::Parameters;
+use pcsc_ccid::atr::{Atr, Speed};
 use pcsc_ccid::pps::{Outcome, Request, MAX_SIZE};
-use pcsc_ccid::speed::{Ladder, ReaderSpeeds};
-use pcsc_ccid::waiting::Waiting;
+use pcsc_ccid::speed::{candidates, ReaderSpeeds};
 use pcsc_sim::card::apps::Echo;
 use pcsc_sim::card::{
     Behaviour, Contact, Convention, Offer, Overspeed, PpsBehaviour, Profile, Rate, SimCard,
@@ -30,11 +28,9 @@ fn negotiate(contact: &mut Contact, atr: &Atr, protocol: u8, ta1: u8) -> Option<
     };
     contact.send(request.encode(&mut [0; MAX_SIZE]));
     let mut response = Vec::new();
-    let etus = |wait: std::time::Duration, contact: &Contact| {
-        (wait.as_nanos() / contact.line().etu(1).as_nanos()) as u64 + 1
-    };
-    let wait = etus(Waiting::initial(CLOCK_KHZ), contact);
-    contact.receive(&mut response, MAX_SIZE, wait, wait);
+    // ISO/IEC 7816-3, clause 9.1, in etu.
+    const INITIAL_WAIT: u64 = 9_600;
+    contact.receive(&mut response, MAX_SIZE, INITIAL_WAIT, INITIAL_WAIT);
     match request.check(&response).ok()? {
         Outcome::Accepted => Some(ta1),
         Outcome::RateRefused => Some(0x11),
@@ -44,10 +40,10 @@ fn negotiate(contact: &mut Contact, atr: &Atr, protocol: u8, ta1: u8) -> Option<
 /// Whether the card answers a command of T=0 within its waiting time.
 fn answers(contact: &mut Contact, atr: &Atr, ta1: u8) -> bool {
     contact.set_rate(Rate::from_ta1(ta1).unwrap());
-    let parameters = Parameters::for_card(atr, 0, ta1).unwrap();
-    let waiting = Waiting::new(atr, &parameters, CLOCK_KHZ);
     contact.send(&[0x80, 0xEE, 0x00, 0x01, 0x01]);
-    let etus = (waiting.character().as_nanos() / waiting.etu().as_nanos()) as u64;
+    // WT is WI x 960 x Fi / f, by the card's own Fi (clause 10.2).
+    let (own, speed) = (atr.speed().unwrap(), Speed::from_ta1(ta1).unwrap());
+    let etus = u64::from(atr.wi()) * 960 * u64::from(own.fi * speed.di / speed.fi);
     let mut answer = Vec::new();
     let received = contact.receive(&mut answer, 4, etus, etus);
     !received.parity_error && answer == [0xEE, Echo::pattern(0), 0x90, 0x00]
@@ -57,8 +53,7 @@ fn answers(contact: &mut Contact, atr: &Atr, ta1: u8) -> bool {
 fn settle(profile: Profile, behaviour: Behaviour, reader: &ReaderSpeeds<'_>) -> (u8, u64) {
     let atr = Atr::parse(&profile.atr()).unwrap();
     let mut contact = Contact::new(Box::new(SimCard::new(profile, behaviour, Box::new(Echo))));
-    let ladder = Ladder::new(&atr, reader);
-    for candidate in ladder.candidates() {
+    for candidate in candidates(&atr, reader) {
         if let Some(ta1) = negotiate(&mut contact, &atr, 0, candidate.ta1) {
             if answers(&mut contact, &atr, ta1) {
                 return (ta1, contact.tally().resets);

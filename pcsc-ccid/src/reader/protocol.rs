@@ -16,10 +16,10 @@ use crate::message::{Command, SlotError};
 use crate::parameters::{self, Parameters};
 use crate::pps;
 use crate::quirks;
-use crate::speed::{Candidate, Ladder, ReaderSpeeds, DEFAULT_TA1};
+use crate::speed::{self, Candidate, ReaderSpeeds, DEFAULT_TA1};
 use crate::t1;
 use crate::transport::{self, Transport};
-use crate::waiting::{Transfer, Waiting};
+use crate::waiting::Waiting;
 
 impl<T: Transport> Reader<T> {
     /// Selects the protocol after a reset, at the fastest speed that card and reader have in common. If the
@@ -133,8 +133,7 @@ impl<T: Transport> Reader<T> {
         if !reader_offers || !card_offers {
             return Err(Error::ProtocolUnsupported);
         }
-        let ladder = Ladder::new(&atr, &speeds);
-        let mut candidates = ladder.candidates().to_vec();
+        let mut candidates = speed::candidates(&atr, &speeds);
         if !self.may_change_speed() {
             if atr.mode() == Mode::Negotiable
                 && protocol as u8 != atr.first_protocol()
@@ -302,10 +301,7 @@ impl<T: Transport> Reader<T> {
         } else {
             Duration::ZERO
         };
-        let block_limit = waiting
-            .transfer(Transfer::Tpdu { wtx: 1 })
-            .max(self.quirks.command_limit())
-            + extra;
+        let block_limit = waiting.tpdu().max(self.quirks.command_limit()) + extra;
         let engine = match (&parameters, level) {
             (Parameters::T1(t1), ExchangeLevel::Tpdu | ExchangeLevel::Character) => {
                 Some(t1::Engine::new(t1::Config {

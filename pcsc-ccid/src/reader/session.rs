@@ -6,7 +6,7 @@ use super::Error;
 use crate::descriptor::ExchangeLevel;
 use crate::parameters::Parameters;
 use crate::t1;
-use crate::waiting::{Transfer, Waiting};
+use crate::waiting::Waiting;
 
 /// A transmission protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +58,6 @@ impl Chosen {
 
     /// The timeout of an APDU and a response of these lengths, for a reader that takes APDUs.
     pub fn apdu_limit(&self, command: usize, response: usize) -> Duration {
-        let transfer = Transfer::Apdu { command, response };
-        self.waiting.transfer(transfer).max(APDU_LIMIT) + self.extra
+        self.waiting.apdu(command, response).max(APDU_LIMIT) + self.extra
     }
 }

@@ -71,20 +71,6 @@ impl Candidate {
     }
 }
 
-/// The candidates for a card in a reader, fastest first.
-///
-/// In negotiable mode the first is the fastest that both allow and the last is '11', with which every
-/// card begins and which needs no PPS. Each next one takes at most three quarters of the rate before it, so
-/// that stepping down is worth the reset that it costs; of those down to two thirds of the best, one with
-/// the card's own Fi and its Di halved is preferred, as what cards implement most.
-///
-/// In specific mode there is exactly one candidate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ladder {
-    candidates: Vec<Candidate>,
-    is_within_reader: bool,
-}
-
 impl ReaderSpeeds<'_> {
     /// The clock that a card is started with, in kHz. Where dwDefaultClock is no frequency for a card (wrong
     /// unit or byte order, as some have it), it is what dwDataRate is 372/1 of, or else 4 MHz.
@@ -174,99 +160,70 @@ impl ReaderSpeeds<'_> {
     }
 }
 
-impl Ladder {
-    /// The candidates for this card in this reader.
-    ///
-    /// A reader's clock above the card's f(max) is not held against a candidate: it is the clock that
-    /// the card has answered its reset with.
-    pub fn new(atr: &Atr, reader: &ReaderSpeeds<'_>) -> Ladder {
-        let default_clock = reader.clock_khz();
-        let forced = |ta1| Candidate::new(ta1, default_clock);
-        if let Mode::Specific { implicit, .. } = atr.mode() {
-            let ta1 = if implicit { DEFAULT_TA1 } else { atr.usable_ta1() };
-            let speed = Speed::from_ta1(ta1).unwrap_or(Speed::DEFAULT);
-            let candidate = reader
-                .at_default_clock(ta1, speed)
-                .or_else(|| reader.at_other_clock(ta1, speed));
-            return Ladder {
-                candidates: Vec::from([candidate.unwrap_or(forced(ta1))]),
-                is_within_reader: candidate.is_some() || ta1 == DEFAULT_TA1,
-            };
-        }
-        let own = atr.usable_ta1();
-        let slowest = forced(DEFAULT_TA1);
-        let is_faster = |candidate: &Candidate| candidate.bits_per_second > slowest.bits_per_second;
-        let is_own_f = |candidate: &Candidate| candidate.ta1 >> 4 == own >> 4;
-        let rank = |candidate: &Candidate| {
-            (
-                core::cmp::Reverse(candidate.bits_per_second),
-                !is_own_f(candidate),
-            )
-        };
-        // Inserted in order: a sort of the standard library is several kilobytes of code.
-        let in_order = |mut allowed: Vec<Candidate>, candidate: Candidate| {
-            let at = allowed.partition_point(|other| rank(other) <= rank(&candidate));
-            allowed.insert(at, candidate);
-            allowed
-        };
-        let mut allowed = proposals(own)
-            .filter_map(|(ta1, speed)| reader.at_default_clock(ta1, speed))
+/// The candidates for a card in a reader, fastest first.
+///
+/// In negotiable mode the first is the fastest that both allow and the last is '11', with which every
+/// card begins and which needs no PPS. Each next one takes at most three quarters of the rate before it, so
+/// that stepping down is worth the reset that it costs; of those down to two thirds of the best, one with
+/// the card's own Fi and its Di halved is preferred, as what cards implement most.
+///
+/// In specific mode there is exactly one candidate.
+///
+/// A reader's clock above the card's f(max) is not held against a candidate: it is the clock that the card has
+/// answered its reset with. A speed of specific mode that the reader cannot do is a candidate all the same: the
+/// card takes no other.
+pub fn candidates(atr: &Atr, reader: &ReaderSpeeds<'_>) -> Vec<Candidate> {
+    let default_clock = reader.clock_khz();
+    let forced = |ta1| Candidate::new(ta1, default_clock);
+    if let Mode::Specific { implicit, .. } = atr.mode() {
+        let ta1 = if implicit { DEFAULT_TA1 } else { atr.usable_ta1() };
+        let speed = Speed::from_ta1(ta1).unwrap_or(Speed::DEFAULT);
+        let candidate = reader
+            .at_default_clock(ta1, speed)
+            .or_else(|| reader.at_other_clock(ta1, speed));
+        return Vec::from([candidate.unwrap_or(forced(ta1))]);
+    }
+    let own = atr.usable_ta1();
+    let slowest = forced(DEFAULT_TA1);
+    let is_faster = |candidate: &Candidate| candidate.bits_per_second > slowest.bits_per_second;
+    let is_own_f = |candidate: &Candidate| candidate.ta1 >> 4 == own >> 4;
+    let rank = |candidate: &Candidate| {
+        (
+            core::cmp::Reverse(candidate.bits_per_second),
+            !is_own_f(candidate),
+        )
+    };
+    // Inserted in order: a sort of the standard library is several kilobytes of code.
+    let in_order = |mut allowed: Vec<Candidate>, candidate: Candidate| {
+        let at = allowed.partition_point(|other| rank(other) <= rank(&candidate));
+        allowed.insert(at, candidate);
+        allowed
+    };
+    let mut allowed = proposals(own)
+        .filter_map(|(ta1, speed)| reader.at_default_clock(ta1, speed))
+        .filter(is_faster)
+        .fold(Vec::new(), in_order);
+    if allowed.is_empty() {
+        allowed = proposals(own)
+            .filter_map(|(ta1, speed)| reader.at_other_clock(ta1, speed))
             .filter(is_faster)
-            .fold(Vec::new(), in_order);
-        if allowed.is_empty() {
-            allowed = proposals(own)
-                .filter_map(|(ta1, speed)| reader.at_other_clock(ta1, speed))
-                .filter(is_faster)
-                .fold(allowed, in_order);
-        }
-
-        let mut candidates: Vec<Candidate> = allowed.first().copied().into_iter().collect();
-        while let Some(above) = candidates.last() {
-            let bound = three_quarters(above.bits_per_second);
-            let mut rest = allowed.iter().skip_while(|next| next.bits_per_second > bound);
-            let Some(best) = rest.clone().next() else { break };
-            let usual = rest.find(|next| {
-                next.bits_per_second >= best.bits_per_second - best.bits_per_second.div_ceil(3)
-                    && is_own_f(next)
-                    && is_halving(next.ta1, own)
-            });
-            candidates.push(*usual.unwrap_or(best));
-        }
-        candidates.push(slowest);
-        Ladder {
-            candidates,
-            is_within_reader: true,
-        }
+            .fold(allowed, in_order);
     }
 
-    /// The candidates, fastest first; never empty.
-    pub fn candidates(&self) -> &[Candidate] {
-        &self.candidates
+    let mut candidates: Vec<Candidate> = allowed.first().copied().into_iter().collect();
+    while let Some(above) = candidates.last() {
+        let bound = three_quarters(above.bits_per_second);
+        let mut rest = allowed.iter().skip_while(|next| next.bits_per_second > bound);
+        let Some(best) = rest.clone().next() else { break };
+        let usual = rest.find(|next| {
+            next.bits_per_second >= best.bits_per_second - best.bits_per_second.div_ceil(3)
+                && is_own_f(next)
+                && is_halving(next.ta1, own)
+        });
+        candidates.push(*usual.unwrap_or(best));
     }
-
-    /// The first candidate: what to try first.
-    pub fn fastest(&self) -> Candidate {
-        self.candidates.first().copied().unwrap_or(Candidate {
-            ta1: DEFAULT_TA1,
-            clock_khz: COMMON_CLOCK_KHZ,
-            bits_per_second: Speed::DEFAULT.bits_per_second(COMMON_CLOCK_KHZ * 1000),
-        })
-    }
-
-    /// The candidate below this one; `None` below the last, or if there is no such candidate.
-    pub fn below(&self, ta1: u8) -> Option<Candidate> {
-        let position = self
-            .candidates
-            .iter()
-            .position(|candidate| candidate.ta1 == ta1)?;
-        self.candidates.get(position + 1).copied()
-    }
-
-    /// Whether the reader can do the first candidate. `false` only in specific mode, for a card too fast or
-    /// too odd for this reader; a warm reset may help if the card can change its mode.
-    pub fn is_within_reader(&self) -> bool {
-        self.is_within_reader
-    }
+    candidates.push(slowest);
+    candidates
 }
 
 /// What a card with this TA1 may be asked for: within the clause's range, not above TA1, faster than the

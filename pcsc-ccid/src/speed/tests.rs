@@ -19,9 +19,8 @@ fn card(ta1: u8) -> Atr {
 }
 
 fn steps(ta1: u8, reader: &ReaderSpeeds<'_>) -> Vec<(u8, u32)> {
-    let ladder = Ladder::new(&card(ta1), reader);
     let step = |candidate: &Candidate| (candidate.ta1, candidate.bits_per_second);
-    ladder.candidates().iter().map(step).collect()
+    candidates(&card(ta1), reader).iter().map(step).collect()
 }
 
 #[test]
@@ -156,13 +155,13 @@ fn a_list_made_for_another_clock() {
         data_rates: &[10_753, 62_500, 250_000, 688_172],
         has_automatic_clock: true,
     };
-    let fastest = Ladder::new(&card(0x96), &reader).fastest();
+    let fastest = candidates(&card(0x96), &reader)[0];
     assert_eq!(
         (fastest.ta1, fastest.clock_khz, fastest.bits_per_second),
         (0x96, 4_000, 250_000)
     );
     // 688,172 by 372/64 would take 4 MHz, which Fi index 1 allows (5 MHz).
-    assert_eq!(Ladder::new(&card(0x17), &reader).fastest().clock_khz, 3_999);
+    assert_eq!(candidates(&card(0x17), &reader)[0].clock_khz, 3_999);
     let fixed = ReaderSpeeds {
         has_automatic_clock: false,
         ..reader
@@ -206,42 +205,24 @@ fn clocks_that_are_none() {
 #[test]
 fn specific_mode_takes_no_choice() {
     let specific = |ta1, ta2| Atr::parse(&[0x3B, 0x90, ta1, 0x10, ta2]).unwrap();
-    let ladder = Ladder::new(&specific(0x96, 0x00), &RANGE);
-    assert_eq!(ladder.candidates().len(), 1);
-    assert_eq!((ladder.fastest().ta1, ladder.is_within_reader()), (0x96, true));
-    assert_eq!(ladder.below(0x96), None);
-    let ladder = Ladder::new(&specific(0x97, 0x00), &RANGE);
-    assert_eq!((ladder.fastest().ta1, ladder.is_within_reader()), (0x97, false));
+    let only = |ta1, ta2| {
+        let found = candidates(&specific(ta1, ta2), &RANGE);
+        assert_eq!(found.len(), 1);
+        (found[0].ta1, found[0].bits_per_second)
+    };
+    assert_eq!(only(0x96, 0x00), (0x96, 250_000));
+    // More than the reader can do.
+    assert_eq!(only(0x97, 0x00), (0x97, 500_000));
     // Implicit, and reserved.
-    for (ta1, ta2) in [(0x96, 0x10), (0xF6, 0x00)] {
-        let ladder = Ladder::new(&specific(ta1, ta2), &RANGE);
-        assert_eq!((ladder.fastest().ta1, ladder.is_within_reader()), (0x11, true));
-    }
+    assert_eq!(only(0x96, 0x10), (0x11, 10_752));
+    assert_eq!(only(0xF6, 0x00), (0x11, 10_752));
     // Slower than the default, and the card means it.
-    assert_eq!(
-        Ladder::new(&specific(0x21, 0x00), &RANGE)
-            .fastest()
-            .bits_per_second,
-        7_168
-    );
+    assert_eq!(only(0x21, 0x00), (0x21, 7_168));
 }
 
 #[test]
 fn a_reserved_ta1_is_the_default() {
     assert_eq!(steps(0xF6, &RANGE), [(0x11, 10_752)]);
-}
-
-#[test]
-fn one_step_at_a_time() {
-    let ladder = Ladder::new(&card(0x95), &RANGE);
-    let mut step = ladder.fastest();
-    let mut count = 1;
-    while let Some(below) = ladder.below(step.ta1) {
-        step = below;
-        count += 1;
-    }
-    assert_eq!((step.ta1, count), (0x11, ladder.candidates().len()));
-    assert_eq!(ladder.below(0x17), None);
 }
 
 proptest! {
@@ -263,9 +244,7 @@ proptest! {
             has_automatic_clock,
         };
         let Ok(atr) = Atr::parse(&[&[0x3B], &atr[..]].concat()) else { return Ok(()) };
-        let ladder = Ladder::new(&atr, &reader);
-        let candidates = ladder.candidates();
-        prop_assert_eq!(ladder.fastest(), candidates[0]);
+        let candidates = candidates(&atr, &reader);
         if atr.specific_mode().is_some() {
             prop_assert_eq!(candidates.len(), 1);
             return Ok(());
@@ -336,7 +315,7 @@ fn the_first_is_the_fastest_of_all() {
                     .max()
                     .unwrap_or(0)
                     .max(4_000_000 / 372);
-                let found = Ladder::new(&atr, &reader).fastest();
+                let found = candidates(&atr, &reader)[0];
                 assert_eq!(
                     u64::from(found.bits_per_second),
                     best,
