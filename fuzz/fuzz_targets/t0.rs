@@ -78,10 +78,9 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(parsed) = Command::parse(&command) else {
         return;
     };
-    let policy = Policy {
-        get_response: choices & 0x01 != 0,
-        correct_length: choices & 0x02 != 0,
-        get_response_after_9000: choices & 0x04 != 0,
+    let policy = match choices & 0x01 {
+        0 => Policy::Transparent,
+        _ => Policy::Complete,
     };
     let by_characters = choices & 0x80 != 0;
     let mut response = vec![

@@ -9,7 +9,7 @@ use crate::{apdu, atr, t0, t1, transport};
 pub enum Error {
     /// The transfer failed; see [`transport::Error`].
     #[error(transparent)]
-    Transport(transport::Error),
+    Transport(#[from] transport::Error),
     /// The reader says that the command failed.
     #[error(transparent)]
     Slot(SlotError),
@@ -119,12 +119,6 @@ impl Error {
     }
 }
 
-impl From<transport::Error> for Error {
-    fn from(error: transport::Error) -> Error {
-        Error::Transport(error)
-    }
-}
-
 impl From<t0::Error> for Error {
     fn from(error: t0::Error) -> Error {
         match error {
@@ -138,7 +132,6 @@ impl From<t1::Error> for Error {
     fn from(error: t1::Error) -> Error {
         match error {
             t1::Error::ResponseTooLong => Error::BufferTooSmall,
-            t1::Error::Cancelled => Error::Transport(transport::Error::Cancelled),
             error => Error::T1(error),
         }
     }

@@ -268,9 +268,9 @@ impl<T: Transport> SlotPort<'_, T> {
             Err(error) => return Err(Error::Apdu(error)),
         };
         let policy = if command.fits_short() && command.case() != Case::Four {
-            t0::Policy::TRANSPARENT
+            t0::Policy::Transparent
         } else {
-            t0::Policy::default()
+            t0::Policy::Complete
         };
         let deadline = self.port.deadline();
         let mut exchange = t0::Exchange::new(apdu, command, policy, response)?;

@@ -10,35 +10,15 @@ pub const MAX_TPDU: usize = 5 + 255;
 const GET_RESPONSE: u8 = 0xC0;
 const ENVELOPE: u8 = 0xC2;
 
-/// Which parts of the mapping are made here. The others reach the application as status words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Policy {
-    /// Answer '61xx' with GET RESPONSE in cases 2 and 4.
-    pub get_response: bool,
-    /// Answer '6Cxx' in case 2 by sending the command again with that length.
-    pub correct_length: bool,
-    /// Send GET RESPONSE with Le after '9000' to a case 4 command too. The clause requires it, but a
-    /// card that has no data then turns a success into an error; hence off by default.
-    pub get_response_after_9000: bool,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Policy {
-            get_response: true,
-            correct_length: true,
-            get_response_after_9000: false,
-        }
-    }
-}
-
-impl Policy {
-    /// Leaves '61xx' and '6Cxx' to the application, as drivers of TPDU level readers commonly do.
-    pub const TRANSPARENT: Policy = Policy {
-        get_response: false,
-        correct_length: false,
-        get_response_after_9000: false,
-    };
+/// What is done with the status words '61xx' and '6Cxx' (clause 12.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Policy {
+    /// '61xx' is answered with GET RESPONSE in cases 2 and 4, '6Cxx' in case 2 by sending the command again with
+    /// that length.
+    #[default]
+    Complete,
+    /// They go to the application, as drivers of TPDU level readers commonly do.
+    Transparent,
 }
 
 /// What the caller has to do next.
@@ -162,7 +142,7 @@ impl<'a> Exchange<'a> {
         if self.state == State::Envelope {
             return self.on_envelope(sw1, sw2);
         }
-        if sw1 == 0x6C && self.from_card && self.policy.correct_length && !self.corrected {
+        if sw1 == 0x6C && self.from_card && self.policy == Policy::Complete && !self.corrected {
             self.corrected = true;
             self.tpdu[4] = sw2;
             return Action::Send;
@@ -178,15 +158,10 @@ impl<'a> Exchange<'a> {
         let wanted = self.ne().saturating_sub(self.received);
         // GET RESPONSE answered by '61xx' and no data would go on without end.
         let progress = self.state != State::GetResponse || moved;
-        let more = match (sw1, sw2) {
-            (0x61, available) => {
-                self.policy
-                    .get_response
-                    .then_some(if available == 0 { 256 } else { available.into() })
-            }
-            (0x90, 0x00) if self.state != State::GetResponse && self.command.case() == Case::Four => {
-                self.policy.get_response_after_9000.then_some(256)
-            }
+        // The clause asks a case 4 command for GET RESPONSE after '9000' too. A card that has no data would
+        // turn a success into an error by it.
+        let more = match sw1 {
+            0x61 if self.policy == Policy::Complete => Some(if sw2 == 0 { 256 } else { sw2.into() }),
             _ => None,
         };
         match more {

@@ -5,37 +5,6 @@ use super::block::{Edc, MAX_BLOCK};
 /// The initial value of IFSC and IFSD (clause 11.4.2).
 pub(super) const DEFAULT_IFS: u8 = 32;
 
-/// Limits on what a card can cause.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Attempts at one block before the next stage of recovery; the standard says three (rules 6.4, 7.4).
-    pub attempts: u8,
-    /// Resynchronisations in one exchange.
-    pub resynchs: u8,
-    /// S(WTX request) in a row, that is, without a byte of data in between: bounds a card that requests
-    /// without a pause. Clause 11 does not limit the sum of what is granted. The caller, which has a clock,
-    /// bounds the time.
-    pub wtx_in_a_row: u16,
-    /// Other blocks in a row that are right but move no data: S(IFS request), repeated S(ABORT
-    /// request), empty I-blocks in a chain.
-    pub idle_blocks: u8,
-    /// Send a command again after resynchronisation though the card may have executed it. Off, such
-    /// an exchange ends with [`Error::Resynchronized`]; a VERIFY sent twice costs two tries of the PIN.
-    pub resend_after_resynch: bool,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits {
-            attempts: 3,
-            resynchs: 2,
-            wtx_in_a_row: u16::MAX,
-            idle_blocks: 8,
-            resend_after_resynch: false,
-        }
-    }
-}
-
 /// The parameters of a card session, from the ATR and the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Config {
@@ -53,8 +22,10 @@ pub struct Config {
     pub longest: u8,
     /// The card has been told `ifsd` by somebody else, so that it needs no announcement.
     pub ifsd_is_known: bool,
-    /// Bounds.
-    pub limits: Limits,
+    /// S(WTX request) in a row, that is, without a byte of data in between: bounds a card that requests
+    /// without a pause. Clause 11 does not limit the sum of what is granted. The caller, which has a clock,
+    /// bounds the time.
+    pub wtx_in_a_row: u16,
 }
 
 impl Default for Config {
@@ -66,7 +37,7 @@ impl Default for Config {
             ifsd: 254,
             longest: 254,
             ifsd_is_known: false,
-            limits: Limits::default(),
+            wtx_in_a_row: u16::MAX,
         }
     }
 }
@@ -78,7 +49,7 @@ pub enum Error {
     /// No usable block after every attempt and resynchronisation (rules 6.4, 7.4.1).
     #[error("the card sends no usable block")]
     Unresponsive,
-    /// Waiting time was asked for more often than [`Limits`] allow.
+    /// Waiting time was asked for more often than [`Config::wtx_in_a_row`] allows.
     #[error("the card asks for waiting time without end")]
     WtxLimit,
     /// The card keeps sending blocks that move no data.
@@ -96,9 +67,6 @@ pub enum Error {
     /// The response is shorter than a status word.
     #[error("the response has no status word")]
     ResponseTooShort,
-    /// [`Exchange::cancel`](super::Exchange::cancel) was called and the chain was aborted.
-    #[error("the exchange was cancelled")]
-    Cancelled,
     /// The exchange has ended, or was not started.
     #[error("the exchange is over")]
     Over,

@@ -4,6 +4,14 @@ use super::block::{Block, Edc, Pcb, Supervisory};
 use super::engine::{Action, Engine, Error, DEFAULT_IFS};
 use zeroize::Zeroize;
 
+/// Attempts at one block before the next stage of recovery (rules 6.4, 7.4).
+const ATTEMPTS: u8 = 3;
+/// Resynchronisations in one exchange.
+const RESYNCHS: u8 = 2;
+/// Blocks in a row that are right but move no data: S(IFS request), repeated S(ABORT request), empty I-blocks in
+/// a chain. S(WTX request) is counted by itself.
+const IDLE_BLOCKS: u8 = 8;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// S(IFS request) is out.
@@ -46,7 +54,6 @@ pub struct Exchange<'a> {
     received: usize,
     /// The card may have the whole command, and may have executed it.
     committed: bool,
-    cancelled: bool,
     failures: u8,
     resynchs: u8,
     /// S(IFS request) was answered by another block than its response.
@@ -83,7 +90,6 @@ impl<'a> Exchange<'a> {
             pending: 0,
             received: 0,
             committed: false,
-            cancelled: false,
             failures: 0,
             resynchs: 0,
             ifsd_refused: false,
@@ -113,12 +119,6 @@ impl<'a> Exchange<'a> {
     /// The error detection code of the blocks.
     pub fn edc(&self) -> Edc {
         self.engine.config.edc
-    }
-
-    /// Aborts a chain, in either direction, at its next block. Without chaining the exchange ends as usual:
-    /// T=1 can abort chains only.
-    pub fn cancel(&mut self) {
-        self.cancelled = true;
     }
 
     /// BWT, or its extension, went by without a block; or CWT within one.
@@ -244,11 +244,7 @@ impl<'a> Exchange<'a> {
             self.engine.ns ^= 1;
             self.sent += self.pending;
             self.progress();
-            if self.cancelled {
-                self.abort(Error::Cancelled)
-            } else {
-                self.send_data()
-            }
+            self.send_data()
         } else {
             // It acknowledges the last block of the command. Rule 2.1 wants the answer as an I-block instead.
             self.invalid(2)
@@ -277,7 +273,6 @@ impl<'a> Exchange<'a> {
         match (more, fits) {
             // The chain is aborted rather than received to its end: the card could send without end.
             (true, false) => self.abort(Error::ResponseTooLong),
-            (true, true) if self.cancelled => self.abort(Error::Cancelled),
             (true, true) => self.send(
                 Pcb::R {
                     seq: self.engine.nr,
@@ -292,7 +287,7 @@ impl<'a> Exchange<'a> {
     }
 
     fn on_wtx(&mut self, multiplier: u8) -> Action {
-        if self.wtx_in_a_row == self.engine.config.limits.wtx_in_a_row {
+        if self.wtx_in_a_row == self.engine.config.wtx_in_a_row {
             return self.fail(Error::WtxLimit);
         }
         self.wtx_in_a_row += 1;
@@ -319,12 +314,12 @@ impl<'a> Exchange<'a> {
 
     fn too_idle(&mut self) -> bool {
         self.idle_blocks = self.idle_blocks.saturating_add(1);
-        self.idle_blocks > self.engine.config.limits.idle_blocks
+        self.idle_blocks > IDLE_BLOCKS
     }
 
     fn too_many_failures(&mut self) -> bool {
         self.failures = self.failures.saturating_add(1);
-        self.failures >= self.engine.config.limits.attempts
+        self.failures >= ATTEMPTS
     }
 
     /// Nothing was received, or no valid answer: rules 7.1 to 7.3.
@@ -361,7 +356,7 @@ impl<'a> Exchange<'a> {
         };
         // A card that has never sent a valid block would not answer S(RESYNCH request) either: the speed or
         // the check bytes are wrong, and each attempt costs BWT.
-        if !self.engine.heard || self.resynchs >= self.engine.config.limits.resynchs {
+        if !self.engine.heard || self.resynchs >= RESYNCHS {
             return self.fail(Error::Unresponsive);
         }
         self.resynch(fate)
@@ -385,11 +380,11 @@ impl<'a> Exchange<'a> {
             return self.fail(error);
         }
         // A VERIFY that is sent twice uses up two tries of the PIN.
-        if self.committed && !self.engine.config.limits.resend_after_resynch {
+        if self.committed {
             return self.fail(Error::Resynchronized);
         }
         (self.sent, self.pending, self.received) = (0, 0, 0);
-        (self.committed, self.ifsd_refused) = (false, false);
+        self.ifsd_refused = false;
         self.progress();
         self.begin()
     }

@@ -133,25 +133,6 @@ fn a_last_block_that_does_not_fit_fails_without_abort() {
 }
 
 #[test]
-fn rule_9_cancelling_aborts_a_chain_in_either_direction() {
-    let mut first = engine();
-    let mut response = [0; 8];
-    Play::new(first.exchange(&[1, 2, 3, 4, 5], &mut response))
-        .cancels()
-        .hears(R1, &[])
-        .sends(ABORT, &[])
-        .hears(ABORT | RESPONSE, &[])
-        .fails(Error::Cancelled);
-    let mut second = engine();
-    Play::new(second.exchange(&[0; 4], &mut response))
-        .cancels()
-        .hears(I01, &[1])
-        .sends(ABORT, &[])
-        .hears(ABORT | RESPONSE, &[])
-        .fails(Error::Cancelled);
-}
-
-#[test]
 fn an_abort_that_the_card_ignores_ends_in_resynch_and_keeps_its_reason() {
     let mut engine = engine();
     let mut response = [0; 1];

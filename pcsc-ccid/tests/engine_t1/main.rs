@@ -6,7 +6,7 @@ mod frames;
 mod resynch;
 mod transfer;
 
-use pcsc_ccid::t1::{Action, Block, Config, Edc, Engine, Error, Exchange, Invalid, Limits, Pcb, Supervisory};
+use pcsc_ccid::t1::{Action, Block, Config, Edc, Engine, Error, Exchange, Invalid, Pcb, Supervisory};
 
 const I00: u8 = 0x00;
 const I01: u8 = 0x20;
@@ -86,11 +86,6 @@ impl<'a> Play<'a> {
 
     fn hears_nothing(&mut self) -> &mut Self {
         self.action = self.exchange.on_timeout();
-        self
-    }
-
-    fn cancels(&mut self) -> &mut Self {
-        self.exchange.cancel();
         self
     }
 

@@ -93,27 +93,6 @@ fn a_command_that_the_card_reported_lost_is_sent_again_after_resynch() {
 }
 
 #[test]
-fn sending_again_after_resynch_can_be_asked_for_and_is_bounded() {
-    let limits = Limits {
-        resend_after_resynch: true,
-        resynchs: 2,
-        ..Limits::default()
-    };
-    let mut engine = Engine::new(Config { limits, ..config() });
-    warm_up(&mut engine);
-    let mut response = [0; 2];
-    let mut play = Play::new(engine.exchange(&[0; 4], &mut response));
-    for _ in 0..2 {
-        until_resynch(&mut play);
-        play.hears(RESYNCH | RESPONSE, &[]).sends(I00, &[0; 4]);
-    }
-    play.hears_nothing()
-        .hears_nothing()
-        .hears_nothing()
-        .fails(Error::Unresponsive);
-}
-
-#[test]
 fn the_card_may_not_ask_for_resynch() {
     let mut engine = engine();
     let mut response = [0; 2];

@@ -157,11 +157,10 @@ fn rule_3_wtx_within_chains_of_both_sides() {
 
 #[test]
 fn wtx_in_a_row_is_bounded_in_number_and_not_in_what_it_adds_up_to() {
-    let limits = Limits {
+    let mut engine = Engine::new(Config {
         wtx_in_a_row: 1000,
-        ..Limits::default()
-    };
-    let mut engine = Engine::new(Config { limits, ..config() });
+        ..config()
+    });
     let mut response = [0; 2];
     let mut play = Play::new(engine.exchange(&[0; 4], &mut response));
     for _ in 0..1000 {
@@ -174,11 +173,10 @@ fn wtx_in_a_row_is_bounded_in_number_and_not_in_what_it_adds_up_to() {
 
 #[test]
 fn data_in_between_give_a_card_new_waiting_time() {
-    let limits = Limits {
+    let mut engine = Engine::new(Config {
         wtx_in_a_row: 1,
-        ..Limits::default()
-    };
-    let mut engine = Engine::new(Config { limits, ..config() });
+        ..config()
+    });
     let mut response = [0; 3];
     Play::new(engine.exchange(&[0; 4], &mut response))
         .hears(WTX, &[1])

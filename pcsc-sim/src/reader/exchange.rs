@@ -235,10 +235,7 @@ impl Slot {
                 edc: parameters.edc(),
                 ifsc: parameters.ifsc(),
                 ifsd,
-                limits: t1::Limits {
-                    wtx_in_a_row: PATIENCE,
-                    ..t1::Limits::default()
-                },
+                wtx_in_a_row: PATIENCE,
                 ..t1::Config::default()
             }))
         });
