@@ -74,40 +74,24 @@ impl<'a> Command<'a> {
             ne,
             extended,
         };
+        let with_data = |nc: usize, rest: &'a [u8], extended| {
+            let error = Error::Length {
+                announced: nc,
+                present: rest.len(),
+            };
+            match (rest.split_at_checked(nc).filter(|_| nc > 0), extended) {
+                (Some((data, [])), _) => Ok(command(data, None, extended)),
+                (Some((data, &[le])), false) => Ok(command(data, Some(short_le(le)), false)),
+                (Some((data, &[high, low])), true) => Ok(command(data, Some(extended_le(high, low)), true)),
+                _ => Err(error),
+            }
+        };
         match *body {
             [] => Ok(command(&[], None, false)),
             [le] => Ok(command(&[], Some(short_le(le)), false)),
             [0, high, low] => Ok(command(&[], Some(extended_le(high, low)), true)),
-            [0, high, low, ref rest @ ..] if !rest.is_empty() => {
-                let nc = usize::from(u16::from_be_bytes([high, low]));
-                let error = Error::Length {
-                    announced: nc,
-                    present: rest.len(),
-                };
-                if nc == 0 {
-                    return Err(error);
-                }
-                match rest.split_at_checked(nc).ok_or(error)? {
-                    (data, []) => Ok(command(data, None, true)),
-                    (data, &[high, low]) => Ok(command(data, Some(extended_le(high, low)), true)),
-                    _ => Err(error),
-                }
-            }
-            [lc, ref rest @ ..] => {
-                let nc = usize::from(lc);
-                let error = Error::Length {
-                    announced: nc,
-                    present: rest.len(),
-                };
-                if nc == 0 {
-                    return Err(error);
-                }
-                match rest.split_at_checked(nc).ok_or(error)? {
-                    (data, []) => Ok(command(data, None, false)),
-                    (data, &[le]) => Ok(command(data, Some(short_le(le)), false)),
-                    _ => Err(error),
-                }
-            }
+            [0, high, low, ref rest @ ..] => with_data(u16::from_be_bytes([high, low]).into(), rest, true),
+            [lc, ref rest @ ..] => with_data(lc.into(), rest, false),
         }
     }
 

@@ -12,48 +12,20 @@ use crate::t1::Edc;
 /// An attribute's identifier: the class in the high half, the tag in the low one.
 pub type Id = u32;
 
-/// The manufacturer's name.
-pub const VENDOR_NAME: Id = pcsc_constants::SCARD_ATTR_VENDOR_NAME;
-/// The reader's version: `bcdDevice` in the high half.
-pub const VENDOR_IFD_VERSION: Id = pcsc_constants::SCARD_ATTR_VENDOR_IFD_VERSION;
-/// The reader's serial number.
-pub const VENDOR_IFD_SERIAL_NO: Id = pcsc_constants::SCARD_ATTR_VENDOR_IFD_SERIAL_NO;
-/// Where the reader is: 0020 for USB, bus, address.
-pub const CHANNEL_ID: Id = pcsc_constants::SCARD_ATTR_CHANNEL_ID;
-/// The protocol in force: bit 0 for T=0, bit 1 for T=1.
-pub const CURRENT_PROTOCOL_TYPE: Id = pcsc_constants::SCARD_ATTR_CURRENT_PROTOCOL_TYPE;
-/// The card's clock in kHz.
-pub const CURRENT_CLK: Id = pcsc_constants::SCARD_ATTR_CURRENT_CLK;
-/// F, the clock rate conversion integer.
-pub const CURRENT_F: Id = pcsc_constants::SCARD_ATTR_CURRENT_F;
-/// D, the baud rate adjustment integer.
-pub const CURRENT_D: Id = pcsc_constants::SCARD_ATTR_CURRENT_D;
-/// N, the extra guard time integer.
-pub const CURRENT_N: Id = pcsc_constants::SCARD_ATTR_CURRENT_N;
-/// WI, the waiting time integer of T=0.
-pub const CURRENT_W: Id = pcsc_constants::SCARD_ATTR_CURRENT_W;
-/// IFSC of T=1.
-pub const CURRENT_IFSC: Id = pcsc_constants::SCARD_ATTR_CURRENT_IFSC;
-/// IFSD of T=1.
-pub const CURRENT_IFSD: Id = pcsc_constants::SCARD_ATTR_CURRENT_IFSD;
-/// BWI, the block waiting time integer of T=1.
-pub const CURRENT_BWT: Id = pcsc_constants::SCARD_ATTR_CURRENT_BWT;
-/// CWI, the character waiting time integer of T=1.
-pub const CURRENT_CWT: Id = pcsc_constants::SCARD_ATTR_CURRENT_CWT;
-/// The error detection code of T=1: 0 for LRC, 1 for CRC.
-pub const CURRENT_EBC_ENCODING: Id = pcsc_constants::SCARD_ATTR_CURRENT_EBC_ENCODING;
-/// Whether a card is there: 0 or 2.
-pub const ICC_PRESENCE: Id = pcsc_constants::SCARD_ATTR_ICC_PRESENCE;
-/// Whether a card is there: 0 or 1.
-pub const ICC_INTERFACE_STATUS: Id = pcsc_constants::SCARD_ATTR_ICC_INTERFACE_STATUS;
-/// The card's ATR.
-pub const ATR_STRING: Id = pcsc_constants::SCARD_ATTR_ATR_STRING;
-/// How long a command may be, in bytes.
-pub const MAXINPUT: Id = pcsc_constants::SCARD_ATTR_MAXINPUT;
-/// The reader's name, as the resource manager knows it.
-pub const DEVICE_FRIENDLY_NAME: Id = pcsc_constants::SCARD_ATTR_DEVICE_FRIENDLY_NAME;
-/// The same.
-pub const DEVICE_SYSTEM_NAME: Id = pcsc_constants::SCARD_ATTR_DEVICE_SYSTEM_NAME;
+/// The attributes' identifiers. [`value`] says what each holds.
+pub use pcsc_constants::{
+    SCARD_ATTR_ATR_STRING as ATR_STRING, SCARD_ATTR_CHANNEL_ID as CHANNEL_ID,
+    SCARD_ATTR_CURRENT_BWT as CURRENT_BWT, SCARD_ATTR_CURRENT_CLK as CURRENT_CLK,
+    SCARD_ATTR_CURRENT_CWT as CURRENT_CWT, SCARD_ATTR_CURRENT_D as CURRENT_D,
+    SCARD_ATTR_CURRENT_EBC_ENCODING as CURRENT_EBC_ENCODING, SCARD_ATTR_CURRENT_F as CURRENT_F,
+    SCARD_ATTR_CURRENT_IFSC as CURRENT_IFSC, SCARD_ATTR_CURRENT_IFSD as CURRENT_IFSD,
+    SCARD_ATTR_CURRENT_N as CURRENT_N, SCARD_ATTR_CURRENT_PROTOCOL_TYPE as CURRENT_PROTOCOL_TYPE,
+    SCARD_ATTR_CURRENT_W as CURRENT_W, SCARD_ATTR_DEVICE_FRIENDLY_NAME as DEVICE_FRIENDLY_NAME,
+    SCARD_ATTR_DEVICE_SYSTEM_NAME as DEVICE_SYSTEM_NAME,
+    SCARD_ATTR_ICC_INTERFACE_STATUS as ICC_INTERFACE_STATUS, SCARD_ATTR_ICC_PRESENCE as ICC_PRESENCE,
+    SCARD_ATTR_MAXINPUT as MAXINPUT, SCARD_ATTR_VENDOR_IFD_SERIAL_NO as VENDOR_IFD_SERIAL_NO,
+    SCARD_ATTR_VENDOR_IFD_VERSION as VENDOR_IFD_VERSION, SCARD_ATTR_VENDOR_NAME as VENDOR_NAME,
+};
 
 /// The longest manufacturer's name or serial number, in characters.
 pub const MAX_TEXT: usize = 127;
@@ -103,8 +75,11 @@ pub fn value(id: Id, facts: &AttributeFacts<'_>) -> Option<Vec<u8>> {
         ICC_PRESENCE => [if facts.is_present { 2 } else { 0 }].to_vec(),
         VENDOR_NAME => text(facts.manufacturer),
         VENDOR_IFD_SERIAL_NO => text(facts.serial),
+        // `bcdDevice` in the high half.
         VENDOR_IFD_VERSION => number(u32::from(facts.firmware) << 16),
+        // 0020 for USB, bus, address.
         CHANNEL_ID => number(0x20 << 16 | u32::from(facts.bus) << 8 | u32::from(facts.address)),
+        // How long a command may be.
         MAXINPUT => {
             let header = u32::try_from(crate::message::HEADER_SIZE).unwrap_or(u32::MAX);
             number(facts.max_message_length.saturating_sub(header))
@@ -123,6 +98,7 @@ fn current(id: Id, current: &Current) -> Option<u32> {
     let parameters = &current.parameters;
     let speed = Speed::from_ta1(parameters.f_index_d_index()).unwrap_or(Speed::DEFAULT);
     let value = match (id, parameters) {
+        // Bit 0 for T=0, bit 1 for T=1.
         (CURRENT_PROTOCOL_TYPE, _) => 1 << parameters.protocol(),
         (CURRENT_CLK, _) => current.clock_khz,
         (CURRENT_F, _) => speed.fi,

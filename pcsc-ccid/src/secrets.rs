@@ -294,6 +294,7 @@ mod tests {
     fn of_controls_only_what_is_known_to_be_open_is_shown() {
         let verify = [&[0; 19][..], &bytes("00200080 04 31323334")].concat();
         let modify = [&[0; 24][..], &bytes("00240080 04 31323334")].concat();
+        // The last ones: EXECUTE_PACE, GET_KEY, an Escape, and no code of part 10.
         for (code, data, shown, answer) in [
             (GET_FEATURE_REQUEST, &[][..], 0, true),
             (Feature::GetTlvProperties.code(), &[], 0, true),
@@ -302,8 +303,8 @@ mod tests {
             (Feature::VerifyPinDirect.code(), &[1, 2, 3], 3, true),
             (Feature::VerifyPinDirect.code(), &verify[..26], 19 + 4, true),
             (Feature::MctReaderDirect.code(), &verify, 0, false),
-            (Feature::ExecutePace.code(), &[1, 2], 0, false),
-            (Feature::GetKey.code(), &[], 0, false),
+            (control_code(0x33_0020), &[1, 2], 0, false),
+            (control_code(0x33_0010), &[], 0, false),
             (VENDOR_IFD_EXCHANGE, &verify, 0, false),
             (control_code(2), &verify, 0, false),
         ] {

@@ -8,7 +8,6 @@
 mod interface;
 
 use alloc::vec::Vec;
-use core::fmt;
 
 pub use interface::{ClassIndicator, Classes, ClockStop, Mode, Speed, WaitingIntegers};
 
@@ -44,53 +43,44 @@ pub struct Group {
 }
 
 /// Something wrong with an ATR that leaves it readable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Warning {
     /// TCK is required and absent.
+    #[error("the check byte TCK is missing")]
     MissingTck,
     /// TCK has another value than this, which the bytes require.
+    #[error("the check byte TCK should be {0:02X}")]
     WrongTck(u8),
     /// So many historical bytes are announced and absent.
+    #[error("{0} historical bytes are missing")]
     MissingHistorical(usize),
     /// So many bytes follow the end.
+    #[error("{0} bytes follow the end")]
     Trailing(usize),
     /// TA1 has a reserved value; Fi and Di are taken as 372 and 1.
+    #[error("TA1 has the reserved value {0:02X}")]
     ReservedTa1(u8),
     /// TC2 has a reserved value; WI is taken as 10.
+    #[error("TC2 has the reserved value {0:02X}")]
     ReservedWi(u8),
     /// The first TA for T=1 has a reserved value; IFSC is taken as 32 or 254.
+    #[error("the IFSC has the reserved value {0:02X}")]
     ReservedIfsc(u8),
     /// The first TB for T=1 has a reserved value; BWI is taken as 9.
+    #[error("BWI and CWI have the reserved value {0:02X}")]
     ReservedBwi(u8),
     /// The first TC for T=1 has reserved bits; they are ignored.
+    #[error("the first TC for T=1 has the reserved value {0:02X}")]
     ReservedEdc(u8),
     /// The first TA for T=15 has a reserved value; the classes are taken as unknown.
+    #[error("the classes have the reserved value {0:02X}")]
     ReservedClasses(u8),
     /// TD1 names T=15, which is no protocol; T=0 is taken unless another follows.
+    #[error("TD1 names T=15, which is no protocol")]
     NoFirstProtocol,
     /// The protocol that TA2 names is not offered; it is taken at its word.
+    #[error("TA2 names T={0}, which is not offered")]
     SpecificNotOffered(u8),
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Warning::MissingTck => f.write_str("the check byte TCK is missing"),
-            Warning::WrongTck(right) => write!(f, "the check byte TCK should be {right:02X}"),
-            Warning::MissingHistorical(count) => write!(f, "{count} historical bytes are missing"),
-            Warning::Trailing(count) => write!(f, "{count} bytes follow the end"),
-            Warning::ReservedTa1(byte) => write!(f, "TA1 has the reserved value {byte:02X}"),
-            Warning::ReservedWi(byte) => write!(f, "TC2 has the reserved value {byte:02X}"),
-            Warning::ReservedIfsc(byte) => write!(f, "the IFSC has the reserved value {byte:02X}"),
-            Warning::ReservedBwi(byte) => write!(f, "BWI and CWI have the reserved value {byte:02X}"),
-            Warning::ReservedEdc(byte) => write!(f, "the first TC for T=1 has the reserved value {byte:02X}"),
-            Warning::ReservedClasses(byte) => write!(f, "the classes have the reserved value {byte:02X}"),
-            Warning::NoFirstProtocol => f.write_str("TD1 names T=15, which is no protocol"),
-            Warning::SpecificNotOffered(protocol) => {
-                write!(f, "TA2 names T={protocol}, which is not offered")
-            }
-        }
-    }
 }
 
 /// Why bytes are no ATR.

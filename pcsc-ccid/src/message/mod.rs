@@ -173,8 +173,8 @@ impl<'a> Command<'a> {
             } => ([changes, get_response, envelope], &[]),
             Command::Mechanical(function) => ([function, 0, 0], &[]),
             Command::SetDataRateAndClockFrequency { clock_khz, rate_bps } => {
-                rates = pair(clock_khz, rate_bps);
-                ([0; 3], &rates)
+                rates = [clock_khz, rate_bps].map(u32::to_le_bytes);
+                ([0; 3], rates.as_flattened())
             }
         };
         encode(self.kind(), slot, seq, specific, data, out)
@@ -403,11 +403,7 @@ fn encode(kind: u8, slot: u8, seq: u8, specific: [u8; 3], data: &[u8], out: &mut
     Some(end)
 }
 
-fn pair(first: u32, second: u32) -> [u8; 8] {
-    let ([a, b, c, d], [e, f, g, h]) = (first.to_le_bytes(), second.to_le_bytes());
-    [a, b, c, d, e, f, g, h]
-}
-
+/// Two numbers of four bytes.
 fn unpair(data: &[u8]) -> Option<(u32, u32)> {
     let &[a, b, c, d, e, f, g, h] = data else {
         return None;

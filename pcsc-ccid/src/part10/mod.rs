@@ -38,31 +38,17 @@ pub const USB_PATH: u32 = control_code(3601);
 /// A client must have room for this many bytes of [`features_reply`], however few there are.
 pub const FEATURES_ROOM: usize = 6 * 6;
 
-/// A feature of part 10, clause 2.2.
+/// The features of part 10, clause 2.2, that this driver knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 #[allow(missing_docs)] // The names are the specification's.
 pub enum Feature {
-    VerifyPinStart = 0x01,
-    VerifyPinFinish = 0x02,
-    ModifyPinStart = 0x03,
-    ModifyPinFinish = 0x04,
-    GetKeyPressed = 0x05,
     VerifyPinDirect = 0x06,
     ModifyPinDirect = 0x07,
     MctReaderDirect = 0x08,
-    MctUniversal = 0x09,
     IfdPinProperties = 0x0A,
-    Abort = 0x0B,
-    SetSpeMessage = 0x0C,
-    VerifyPinDirectAppId = 0x0D,
-    ModifyPinDirectAppId = 0x0E,
-    WriteDisplay = 0x0F,
-    GetKey = 0x10,
-    IfdDisplayProperties = 0x11,
     GetTlvProperties = 0x12,
     CcidEscCommand = 0x13,
-    ExecutePace = 0x20,
 }
 
 impl Feature {
