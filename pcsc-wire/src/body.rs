@@ -1,56 +1,45 @@
 //! The bodies of requests and replies: the same layout both ways, naturally aligned, no padding.
 
-use byteorder::{ByteOrder, NativeEndian};
-
 use super::{Command, Endian, Header, Version, ATTRIBUTE_SIZE, NAME_SIZE};
 
 /// A field of a body.
 trait Field: Sized {
     const SIZE: usize;
-    fn put(&self, out: &mut [u8]);
-    fn get(bytes: &[u8]) -> Self;
-    /// The same in the other byte order.
-    fn swapped(self) -> Self;
+    /// Writes the field to `out`, which has its size.
+    fn put(&self, endian: Endian, out: &mut [u8]);
+    /// Reads the field from `bytes`, which have its size.
+    fn get(bytes: &[u8], endian: Endian) -> Self;
 }
 
 impl Field for u32 {
     const SIZE: usize = 4;
-    fn put(&self, out: &mut [u8]) {
-        NativeEndian::write_u32(out, *self);
+    fn put(&self, endian: Endian, out: &mut [u8]) {
+        endian.write_u32(out, *self);
     }
-    fn get(bytes: &[u8]) -> u32 {
-        NativeEndian::read_u32(bytes)
-    }
-    fn swapped(self) -> u32 {
-        self.swap_bytes()
+    fn get(bytes: &[u8], endian: Endian) -> u32 {
+        endian.read_u32(bytes)
     }
 }
 
 impl Field for i32 {
     const SIZE: usize = 4;
-    fn put(&self, out: &mut [u8]) {
-        NativeEndian::write_i32(out, *self);
+    fn put(&self, endian: Endian, out: &mut [u8]) {
+        endian.write_u32(out, *self as u32);
     }
-    fn get(bytes: &[u8]) -> i32 {
-        NativeEndian::read_i32(bytes)
-    }
-    fn swapped(self) -> i32 {
-        self.swap_bytes()
+    fn get(bytes: &[u8], endian: Endian) -> i32 {
+        endian.read_u32(bytes) as i32
     }
 }
 
 impl<const N: usize> Field for [u8; N] {
     const SIZE: usize = N;
-    fn put(&self, out: &mut [u8]) {
+    fn put(&self, _: Endian, out: &mut [u8]) {
         out.copy_from_slice(self);
     }
-    fn get(bytes: &[u8]) -> [u8; N] {
+    fn get(bytes: &[u8], _: Endian) -> [u8; N] {
         let mut value = [0; N];
         value.copy_from_slice(bytes);
         value
-    }
-    fn swapped(self) -> [u8; N] {
-        self
     }
 }
 
@@ -79,38 +68,22 @@ macro_rules! bodies {
             $($(#[$field_doc])* pub $field: $kind,)+
         }
 
-        impl $name {
-            /// The same with its numbers in the other byte order.
-            #[cold]
-            fn swapped(&self) -> $name {
-                $name { $($field: self.$field.swapped(),)+ }
-            }
-        }
-
         impl Body for $name {
             const SIZE: usize = 0 $(+ <$kind as Field>::SIZE)+;
 
             fn emit(&self, endian: Endian, out: &mut [u8]) {
-                let swapped;
-                let body = if endian == Endian::NATIVE {
-                    self
-                } else {
-                    swapped = self.swapped();
-                    &swapped
-                };
                 let rest = out;
                 $(let (field, rest) = rest.split_at_mut(<$kind as Field>::SIZE);
-                body.$field.put(field);)+
+                self.$field.put(endian, field);)+
                 let _ = rest;
             }
 
             fn parse(bytes: &[u8], endian: Endian) -> Option<$name> {
                 let rest = bytes.get(..Self::SIZE)?;
                 $(let (field, rest) = rest.split_at(<$kind as Field>::SIZE);
-                let $field = <$kind as Field>::get(field);)+
+                let $field = <$kind as Field>::get(field, endian);)+
                 let _ = rest;
-                let body = $name { $($field,)+ };
-                Some(if endian == Endian::NATIVE { body } else { body.swapped() })
+                Some($name { $($field,)+ })
             }
         }
     )+ };

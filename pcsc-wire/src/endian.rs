@@ -1,7 +1,5 @@
 //! The byte order of a connection.
 
-use byteorder::{ByteOrder, NativeEndian};
-
 use super::{Command, Header};
 
 /// The byte order of the integers on a connection, which is that of the daemon's machine. Names, ATRs,
@@ -46,22 +44,19 @@ impl Endian {
 
     /// Reads a number off the front of `bytes`, which must hold four bytes.
     pub fn read_u32(self, bytes: &[u8]) -> u32 {
-        let number = NativeEndian::read_u32(bytes);
-        if self == Endian::NATIVE {
-            number
-        } else {
-            number.swap_bytes()
+        let bytes = [bytes[0], bytes[1], bytes[2], bytes[3]];
+        match self {
+            Endian::Little => u32::from_le_bytes(bytes),
+            Endian::Big => u32::from_be_bytes(bytes),
         }
     }
 
     /// Writes a number to the front of `out`, which must hold four bytes.
     pub fn write_u32(self, out: &mut [u8], number: u32) {
-        let number = if self == Endian::NATIVE {
-            number
-        } else {
-            number.swap_bytes()
-        };
-        NativeEndian::write_u32(out, number);
+        out[..4].copy_from_slice(&match self {
+            Endian::Little => number.to_le_bytes(),
+            Endian::Big => number.to_be_bytes(),
+        });
     }
 }
 
