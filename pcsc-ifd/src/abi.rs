@@ -24,10 +24,6 @@ pub struct IoHeader {
 pub const SUCCESS: ResponseCode = 0;
 /// The tag is not known.
 pub const ERROR_TAG: ResponseCode = 600;
-/// The value could not be set.
-pub const ERROR_SET_FAILURE: ResponseCode = 601;
-/// The value is read only.
-pub const ERROR_VALUE_READ_ONLY: ResponseCode = 602;
 /// The card refused the protocol's parameters.
 pub const ERROR_PTS_FAILURE: ResponseCode = 605;
 /// The handler does not support the request, or the reader does not support the protocol.
@@ -79,24 +75,3 @@ pub const TAG_STOP_POLLING_THREAD: Dword = 0x0FB2;
 pub const TAG_POLLING_THREAD_WITH_TIMEOUT: Dword = 0x0FB3;
 /// Set by pcscd 2.0 and later when the reader was unplugged.
 pub const TAG_DEVICE_REMOVED: Dword = 0x0FB4;
-
-/// `SCARD_ATTR_VENDOR_NAME`.
-pub const ATTR_VENDOR_NAME: Dword = pcsc_constants::SCARD_ATTR_VENDOR_NAME as Dword;
-/// `SCARD_ATTR_VENDOR_IFD_TYPE`.
-pub const ATTR_VENDOR_IFD_TYPE: Dword = pcsc_constants::SCARD_ATTR_VENDOR_IFD_TYPE as Dword;
-/// `SCARD_ATTR_VENDOR_IFD_VERSION`.
-pub const ATTR_VENDOR_IFD_VERSION: Dword = pcsc_constants::SCARD_ATTR_VENDOR_IFD_VERSION as Dword;
-/// `SCARD_ATTR_VENDOR_IFD_SERIAL_NO`.
-pub const ATTR_VENDOR_IFD_SERIAL_NO: Dword = pcsc_constants::SCARD_ATTR_VENDOR_IFD_SERIAL_NO as Dword;
-/// `SCARD_ATTR_CHANNEL_ID`.
-pub const ATTR_CHANNEL_ID: Dword = pcsc_constants::SCARD_ATTR_CHANNEL_ID as Dword;
-/// `SCARD_ATTR_CURRENT_PROTOCOL_TYPE`.
-pub const ATTR_CURRENT_PROTOCOL_TYPE: Dword = pcsc_constants::SCARD_ATTR_CURRENT_PROTOCOL_TYPE as Dword;
-/// `SCARD_ATTR_ICC_PRESENCE`: 0 no card, 2 a card.
-pub const ATTR_ICC_PRESENCE: Dword = pcsc_constants::SCARD_ATTR_ICC_PRESENCE as Dword;
-/// `SCARD_ATTR_ICC_INTERFACE_STATUS`: 0 contacts off, 255 on.
-pub const ATTR_ICC_INTERFACE_STATUS: Dword = pcsc_constants::SCARD_ATTR_ICC_INTERFACE_STATUS as Dword;
-/// `SCARD_ATTR_ATR_STRING`.
-pub const ATTR_ATR_STRING: Dword = pcsc_constants::SCARD_ATTR_ATR_STRING as Dword;
-/// `SCARD_ATTR_MAXINPUT`: the longest command APDU in bytes.
-pub const ATTR_MAXINPUT: Dword = pcsc_constants::SCARD_ATTR_MAXINPUT as Dword;
