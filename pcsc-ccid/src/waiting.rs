@@ -76,8 +76,8 @@ impl Waiting {
         }
     }
 
-    /// How long to wait for the reader's answer to one TPDU: the command at its guard time, one wait for work,
-    /// and the response as slowly as it may come. In T=0 every byte of the response may take WT.
+    /// How long to wait for the reader's answer to one TPDU: the command at its guard time, one wait for
+    /// work, and the response as slowly as it may come. In T=0 every byte of the response may take WT.
     pub fn tpdu(&self) -> Duration {
         bounded(match self.kind {
             Kind::T0 { .. } => self
@@ -90,10 +90,10 @@ impl Waiting {
         })
     }
 
-    /// How long to wait for the reader's answer to an APDU, of a command and a response of these lengths, in as
-    /// many TPDUs as the reader sees fit: all characters of the TPDUs, with their overhead, at the pace of the
-    /// guard time, and a wait for work after each TPDU. That a card takes the longest time for each character is
-    /// not counted here: the reader says so by a time extension.
+    /// How long to wait for the reader's answer to an APDU, of a command and a response of these lengths, in
+    /// as many TPDUs as the reader sees fit: all characters of the TPDUs, with their overhead, at the pace of
+    /// the guard time, and a wait for work after each TPDU. That a card takes the longest time for each
+    /// character is not counted here: the reader says so by a time extension.
     pub fn apdu(&self, command: usize, response: usize) -> Duration {
         let (command, response) = (command as u64, response as u64);
         let (tpdus, overhead) = match self.kind {

@@ -169,9 +169,9 @@ impl ReaderSpeeds<'_> {
 ///
 /// In specific mode there is exactly one candidate.
 ///
-/// A reader's clock above the card's f(max) is not held against a candidate: it is the clock that the card has
-/// answered its reset with. A speed of specific mode that the reader cannot do is a candidate all the same: the
-/// card takes no other.
+/// A reader's clock above the card's f(max) is not held against a candidate: it is the clock that the card
+/// has answered its reset with. A speed of specific mode that the reader cannot do is a candidate all the
+/// same: the card takes no other.
 pub fn candidates(atr: &Atr, reader: &ReaderSpeeds<'_>) -> Vec<Candidate> {
     let default_clock = reader.clock_khz();
     let forced = |ta1| Candidate::new(ta1, default_clock);

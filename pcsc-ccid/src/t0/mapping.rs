@@ -13,8 +13,8 @@ const ENVELOPE: u8 = 0xC2;
 /// What is done with the status words '61xx' and '6Cxx' (clause 12.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Policy {
-    /// '61xx' is answered with GET RESPONSE in cases 2 and 4, '6Cxx' in case 2 by sending the command again with
-    /// that length.
+    /// '61xx' is answered with GET RESPONSE in cases 2 and 4, '6Cxx' in case 2 by sending the command again
+    /// with that length.
     #[default]
     Complete,
     /// They go to the application, as drivers of TPDU level readers commonly do.

@@ -8,8 +8,8 @@ use zeroize::Zeroize;
 const ATTEMPTS: u8 = 3;
 /// Resynchronisations in one exchange.
 const RESYNCHS: u8 = 2;
-/// Blocks in a row that are right but move no data: S(IFS request), repeated S(ABORT request), empty I-blocks in
-/// a chain. S(WTX request) is counted by itself.
+/// Blocks in a row that are right but move no data: S(IFS request), repeated S(ABORT request), empty I-blocks
+/// in a chain. S(WTX request) is counted by itself.
 const IDLE_BLOCKS: u8 = 8;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
