@@ -56,8 +56,16 @@ pub fn ask(
     Ok(identity)
 }
 
+/// What a reader's name says.
+pub fn of_name(name: &CStr) -> ReaderIdentity {
+    ReaderIdentity {
+        slot: slot_of(name),
+        ..ReaderIdentity::default()
+    }
+}
+
 /// The slot: the names that pcscd gives to readers end in two numbers, of which it is the second.
-pub fn slot_of(name: &CStr) -> Option<u8> {
+fn slot_of(name: &CStr) -> Option<u8> {
     let (rest, slot) = name.to_str().ok()?.rsplit_once(' ')?;
     let (_, number) = rest.rsplit_once(' ')?;
     let is_number = |text: &str| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_hexdigit());

@@ -32,7 +32,6 @@ mod choice;
 #[cfg(any(all(feature = "daemon", unix), feature = "system"))]
 mod driver_facts;
 mod establish;
-mod identity;
 mod session;
 mod size_query;
 mod values;

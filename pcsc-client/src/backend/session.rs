@@ -1,5 +1,6 @@
 //! A context, whichever backend serves it.
 
+use std::ffi::CStr;
 use std::time::{Duration, Instant};
 
 use super::bytes::AttributeValue;
@@ -14,6 +15,7 @@ use super::status_change::Watched;
 use super::system::SystemContext;
 use super::values::{Connected, ConnectionStatus, Pci, Transmitted};
 use crate::error::{Error, Outcome};
+use crate::identity::ReaderIdentity;
 use pcsc_wire::ReaderState;
 
 /// A context, whichever backend serves it. The daemon's backend does calls of several threads one after
@@ -122,6 +124,18 @@ impl Session {
             self.size_query.keep(KeptAnswer::Attribute((card, id), value));
         }
         Ok(value)
+    }
+
+    /// The identities of the readers of these names, as far as they are known. Each name comes with whether
+    /// another connection uses the reader.
+    pub fn identities(&self, readers: &[(&CStr, bool)]) -> Vec<ReaderIdentity> {
+        match &self.backend {
+            Backend::Daemon(context) => context.identities(readers),
+            #[cfg(feature = "standalone")]
+            Backend::Standalone(_, context) => context.identities(readers),
+            #[cfg(feature = "system")]
+            Backend::System(context) => context.identities(readers),
+        }
     }
 
     /// The backend of this context.

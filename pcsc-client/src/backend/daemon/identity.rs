@@ -1,67 +1,37 @@
 //! Which device a daemon's reader is, as far as its driver says.
 
-use std::cell::RefCell;
 use std::ffi::CStr;
 
 use super::calls::DaemonContext;
 use super::knowledge::Survey;
-use crate::backend::driver_facts::{ask, slot_of};
+use crate::backend::driver_facts::{ask, of_name};
 use crate::backend::values::SessionOptions;
 use crate::error::Error;
 use crate::identity::ReaderIdentity;
 
 impl DaemonContext {
-    /// See [`Session::identities`](crate::backend::Session::identities).
+    /// See [`Session::identities`](crate::backend::Session::identities). Asks over connections to the readers
+    /// alone, and gives less where another connection prevents that.
     pub fn identities(&self, readers: &[(&CStr, bool)]) -> Vec<ReaderIdentity> {
-        let (inquiry, survey) = (Inquiry::new(self), Survey::new());
-        let identity =
-            |(name, is_used): &(&CStr, bool)| survey.complete(inquiry.identity(name, *is_used), name);
-        readers.iter().map(identity).collect()
-    }
-}
-
-/// A context of its own to ask a daemon with: a connect that is given up is the end of its context.
-#[derive(Debug)]
-struct Inquiry {
-    options: SessionOptions,
-    context: RefCell<Option<DaemonContext>>,
-}
-
-impl Inquiry {
-    /// To ask the same daemon.
-    fn new(context: &DaemonContext) -> Inquiry {
+        let survey = Survey::new();
         let options = SessionOptions {
-            socket: Some(context.path().to_owned()),
+            socket: Some(self.path().to_owned()),
             ..SessionOptions::default()
         };
-        Inquiry {
-            options,
-            context: RefCell::default(),
-        }
-    }
-
-    /// The identity of a reader. Asks over a connection to the reader alone, and gives less where another
-    /// connection prevents that.
-    fn identity(&self, name: &CStr, is_used: bool) -> ReaderIdentity {
-        let identity = ReaderIdentity {
-            slot: slot_of(name),
-            ..ReaderIdentity::default()
-        };
-        let kept = self.context.take();
-        let Some(context) = kept.or_else(|| DaemonContext::establish(&self.options).ok()) else {
-            return identity;
-        };
-        match ask(&context, name, is_used, context.endian(), identity.clone()) {
-            Ok(identity) => {
-                self.context.replace(Some(context));
-                identity
+        // A context of its own: a connect that is given up is the end of its context.
+        let mut own: Option<DaemonContext> = None;
+        let mut asked = |name: &CStr, is_used: bool| {
+            let known = of_name(name);
+            let Some(context) = own.take().or_else(|| DaemonContext::establish(&options).ok()) else {
+                return known;
+            };
+            let asked = ask(&context, name, is_used, context.endian(), known.clone());
+            if !matches!(&asked, Err(failure) if failure.error() == Error::Timeout) {
+                own = Some(context);
             }
-            Err(failure) => {
-                if failure.error() != Error::Timeout {
-                    self.context.replace(Some(context));
-                }
-                identity
-            }
-        }
+            asked.unwrap_or(known)
+        };
+        let identity = |(name, is_used): &(&CStr, bool)| survey.complete(asked(name, *is_used), name);
+        readers.iter().map(identity).collect()
     }
 }

@@ -20,10 +20,16 @@ pub enum ReaderKind {
 
 /// A manager with its place in the table. The last context to drop it gives the readers back.
 pub struct Shared {
-    manager: Option<Arc<Manager>>,
-    /// The place in the table; `None` for a manager that is in no table.
-    place: Option<&'static Mutex<Place>>,
+    manager: Arc<Manager>,
     daemons: Mutex<Listeners>,
+    /// `None` for a manager that is in no table. Dropped after the manager.
+    _listed: Option<Listed>,
+}
+
+/// Keeps the entry of a manager in the table.
+struct Listed {
+    place: &'static Mutex<Place>,
+    end: Arc<ChangeCounter>,
 }
 
 /// The number of places for each kind of readers. Each generation uses another place, so that a forked child
@@ -49,18 +55,15 @@ impl Shared {
     /// A manager that is in no table.
     pub fn alone(manager: Arc<Manager>) -> Arc<Shared> {
         Arc::new(Shared {
-            manager: Some(manager),
-            place: None,
+            manager,
             daemons: Mutex::default(),
+            _listed: None,
         })
     }
 
     /// The manager.
     pub fn manager(&self) -> &Arc<Manager> {
-        let Some(manager) = &self.manager else {
-            unreachable!("only drop takes the manager");
-        };
-        manager
+        &self.manager
     }
 
     /// What was at the daemons' sockets when this process began to drive the readers itself.
@@ -74,20 +77,13 @@ impl Shared {
     }
 }
 
-impl Drop for Shared {
+impl Drop for Listed {
     fn drop(&mut self) {
-        let Some(manager) = self.manager.take() else {
-            return;
-        };
-        let end = manager.has_ended().clone();
-        // For a manager in the table this was the last reference: its readers are given back here.
-        drop(manager);
         // Frees the entry, so that a library that is unloaded leaves no memory. A thread that holds the lock
         // is about to replace the entry.
-        let Some(mut place) = self.place.and_then(|place| place.try_lock().ok()) else {
-            return;
-        };
-        place.take_if(|entry| Arc::ptr_eq(&entry.end, &end));
+        if let Ok(mut place) = self.place.try_lock() {
+            place.take_if(|entry| Arc::ptr_eq(&entry.end, &self.end));
+        }
     }
 }
 
@@ -123,9 +119,12 @@ pub fn acquire(
     let manager = Arc::new(Manager::start(bus()?, settings())?);
     let end = manager.has_ended().clone();
     let shared = Arc::new(Shared {
-        manager: Some(manager),
-        place: Some(mutex),
+        manager,
         daemons: Mutex::default(),
+        _listed: Some(Listed {
+            place: mutex,
+            end: end.clone(),
+        }),
     });
     *place = Some(Entry {
         generation,

@@ -1,11 +1,19 @@
 //! Which device a reader of this process is.
 
+use std::ffi::CStr;
+
 use super::calls::StandaloneContext;
 use crate::identity::{port_and_interface, ReaderIdentity};
 
 impl StandaloneContext {
+    /// See [`Session::identities`](crate::backend::Session::identities).
+    pub fn identities(&self, readers: &[(&CStr, bool)]) -> Vec<ReaderIdentity> {
+        let identity = |(name, _): &(&CStr, bool)| self.identity(name.to_bytes());
+        readers.iter().map(identity).collect()
+    }
+
     /// The identity of a reader. Nothing for one that is gone.
-    pub fn identity(&self, name: &[u8]) -> ReaderIdentity {
+    fn identity(&self, name: &[u8]) -> ReaderIdentity {
         let Some(reader) = self.manager().find(name) else {
             return ReaderIdentity::default();
         };

@@ -3,17 +3,18 @@
 use std::ffi::CStr;
 
 use super::calls::SystemContext;
-use crate::backend::driver_facts::{ask, slot_of};
+use crate::backend::driver_facts::{ask, of_name};
 use crate::identity::ReaderIdentity;
 use pcsc_wire::Endian;
 
 impl SystemContext {
-    /// The identity of a reader; less of one that another connection keeps.
-    pub fn identity(&self, name: &CStr, is_used: bool) -> ReaderIdentity {
-        let identity = ReaderIdentity {
-            slot: slot_of(name),
-            ..ReaderIdentity::default()
+    /// See [`Session::identities`](crate::backend::Session::identities). Gives less of a reader that another
+    /// connection keeps.
+    pub fn identities(&self, readers: &[(&CStr, bool)]) -> Vec<ReaderIdentity> {
+        let identity = |(name, is_used): &(&CStr, bool)| {
+            let known = of_name(name);
+            ask(self, name, *is_used, Endian::NATIVE, known.clone()).unwrap_or(known)
         };
-        ask(self, name, is_used, Endian::NATIVE, identity.clone()).unwrap_or(identity)
+        readers.iter().map(identity).collect()
     }
 }
