@@ -1,10 +1,9 @@
 //! Why a command failed, what to do about it, and its exit code.
 
-use std::error::Error as _;
 use std::fmt;
 use std::io;
 
-use pcsc_client::{Cause, Error, Failure, Found};
+use pcsc_client::{Cause, Error, Failure};
 
 /// An exit code. The help of `pcsc` lists them; clap has 2 for arguments that cannot be understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +56,17 @@ impl Problem {
         }
     }
 
+    /// A problem with what has failed, and why.
+    pub fn because(exit: Exit, what: impl fmt::Display, error: impl fmt::Display) -> Problem {
+        Problem::new(exit, format!("{what}: {error}."))
+    }
+
+    /// The problem that no option and no variable says which socket is meant.
+    pub fn no_socket() -> Problem {
+        Problem::new(Exit::Usage, "Which socket? XDG_RUNTIME_DIR is not set.")
+            .advise("--socket PATH names one.")
+    }
+
     fn advise_if(mut self, advice: Option<&str>) -> Problem {
         if self.exit != Exit::Usage {
             self.advice = advice.map(str::to_owned);
@@ -71,18 +81,9 @@ impl Problem {
     }
 }
 
-/// A cause and the errors below it, as a sentence.
-fn sentence(cause: &Cause) -> String {
-    let mut text = cause.to_string();
-    let mut below = match cause {
-        // What was found at the socket says the same as the system's error, and more.
-        Cause::Connect { found, .. } if *found != Found::Unknown => None,
-        _ => cause.source(),
-    };
-    while let Some(error) = below {
-        text = format!("{text}: {error}");
-        below = error.source();
-    }
+/// The text of an error as a sentence.
+pub fn sentence(error: impl fmt::Display) -> String {
+    let text = error.to_string();
     let mut rest = text.chars();
     let first = rest.next().map(|first| first.to_uppercase().to_string());
     let end = if text.ends_with('?') { "" } else { "." };
@@ -134,11 +135,11 @@ impl From<Failure> for Problem {
         let mut problem = match (failure.cause(), error) {
             // The user has asked for what does not exist.
             (Some(cause @ Cause::UnknownModel(_)), _) => {
-                return Problem::new(Exit::Usage, sentence(cause)).advise(MODELS);
+                return Problem::new(Exit::Usage, sentence(cause.chain())).advise(MODELS);
             }
-            (Some(cause @ Cause::UnknownPort(_)), _) => Problem::new(Exit::Usage, sentence(cause)),
+            (Some(cause @ Cause::UnknownPort(_)), _) => Problem::new(Exit::Usage, sentence(cause.chain())),
             // The cause says more than the code, which is pcscd's word for many things.
-            (Some(cause), _) => Problem::new(exit, sentence(cause)),
+            (Some(cause), _) => Problem::new(exit, sentence(cause.chain())),
             (None, Error::UnknownError) => {
                 Problem::new(exit, format!("{error} (code {:#010X}).", failure.code()))
             }

@@ -232,7 +232,7 @@ impl Cause {
     }
 
     /// The cause and the system's error below it, for a line of text.
-    pub(crate) fn chain(&self) -> Chain<'_> {
+    pub fn chain(&self) -> impl fmt::Display + '_ {
         Chain(self)
     }
 
@@ -252,7 +252,7 @@ impl Cause {
 }
 
 /// An error and those below it, each once, from the top.
-pub(crate) struct Chain<'a>(&'a (dyn std::error::Error + 'static));
+struct Chain<'a>(&'a (dyn std::error::Error + 'static));
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

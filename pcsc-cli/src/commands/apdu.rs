@@ -184,9 +184,10 @@ fn script(arguments: &Apdu) -> Result<Option<Vec<u8>>, Problem> {
     };
     match read {
         Ok(_) => Ok(Some(text)),
-        Err(error) => Err(Problem::new(
+        Err(error) => Err(Problem::because(
             Exit::Usage,
-            format!("{name} cannot be read: {error}."),
+            format!("{name} cannot be read"),
+            error,
         )),
     }
 }

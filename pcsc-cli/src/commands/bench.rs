@@ -261,12 +261,8 @@ impl Other<'_> {
                 text.trim_end().trim_start_matches("pcsc: "),
             ));
         }
-        serde_json::from_slice(&measured).map_err(|error| {
-            Problem::new(
-                Exit::Failed,
-                format!("Its process has printed no result: {error}."),
-            )
-        })
+        serde_json::from_slice(&measured)
+            .map_err(|error| Problem::because(Exit::Failed, "Its process has printed no result", error))
     }
 }
 

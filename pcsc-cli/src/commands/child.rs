@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::{flag, low_level::pipe};
 
+use crate::problem::{Exit, Problem};
 use crate::signal::is_ignored;
 
 /// The signals that this process does not end by, since it has to clean up once the command has ended. The
@@ -40,7 +41,12 @@ impl Signals {
     }
 
     /// Waits until the command has ended, and forwards signals to it meanwhile.
-    pub fn wait(&self, mut command: Child) -> io::Result<ExitStatus> {
+    pub fn wait(&self, command: Child) -> Result<ExitStatus, Problem> {
+        let waited = self.try_wait(command);
+        waited.map_err(|error| Problem::because(Exit::Failed, "The command cannot be waited for", error))
+    }
+
+    fn try_wait(&self, mut command: Child) -> io::Result<ExitStatus> {
         // What came before the command was started has not reached it.
         let mut forwarded = &[SIGTERM, SIGHUP, SIGINT, SIGQUIT][..];
         loop {

@@ -139,10 +139,8 @@ fn cache() -> PathBuf {
 fn make_links(folder: &Path, links: &[(&str, &Path)]) -> Result<(), Problem> {
     for (name, target) in links {
         make_link(folder, name, target).map_err(|error| {
-            Problem::new(
-                Exit::Failed,
-                format!("{} cannot be written: {error}.", folder.display()),
-            )
+            let what = format!("{} cannot be written", folder.display());
+            Problem::because(Exit::Failed, what, error)
         })?;
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! `pcsc sim run` and its companions: plays simulated readers for other programs, and moves their cards.
 
+use std::fmt::Display;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
@@ -17,7 +18,7 @@ use super::child::{self, Signals};
 use super::with;
 use crate::args::{Global, Play, PlayRun};
 use crate::output::{Output, Show, Style};
-use crate::problem::{Exit, Problem, MODELS};
+use crate::problem::{sentence, Exit, Problem, MODELS};
 
 /// Runs one of the commands. Returns the exit code.
 pub fn run(global: &Global, arguments: &Play, output: &mut Output) -> Result<u8, Problem> {
@@ -90,16 +91,12 @@ fn path(global: &Global) -> Result<PathBuf, Problem> {
         return Ok(path);
     }
     let folder = of("XDG_RUNTIME_DIR").filter(|folder| folder.is_absolute());
-    folder
-        .map(|folder| folder.join("pcsc/sim.socket"))
-        .ok_or_else(|| {
-            Problem::new(Exit::Usage, "Which socket? XDG_RUNTIME_DIR is not set.")
-                .advise("--socket PATH names one.")
-        })
+    let socket = folder.map(|folder| folder.join("pcsc/sim.socket"));
+    socket.ok_or_else(Problem::no_socket)
 }
 
 fn unusable(path: &Path, error: &io::Error) -> Problem {
-    Problem::new(Exit::NoService, format!("{}: {error}.", path.display()))
+    Problem::because(Exit::NoService, path.display(), error)
 }
 
 fn order(path: &Path, command: &str) -> Result<(), Problem> {
@@ -107,20 +104,17 @@ fn order(path: &Path, command: &str) -> Result<(), Problem> {
     let answer = answer.map_err(|error| {
         unusable(path, &error).advise("pcsc sim run plays the readers. --socket PATH names another socket.")
     })?;
-    answer.map(|_| ()).map_err(|reason| sentence(&reason))
+    answer.map(|_| ()).map_err(wrong)
 }
 
 /// What is wrong with the arguments.
-fn sentence(reason: &str) -> Problem {
-    let mut letters = reason.chars();
-    let first = letters.next().map(|first| first.to_uppercase().to_string());
-    let text = format!("{}{}.", first.unwrap_or_default(), letters.as_str());
-    Problem::new(Exit::Usage, text)
+fn wrong(reason: impl Display) -> Problem {
+    Problem::new(Exit::Usage, sentence(reason))
 }
 
 /// Plays readers while a command runs, or until a signal. Returns the exit code.
 fn play(global: &Global, arguments: &PlayRun, path: &Path) -> Result<u8, Problem> {
-    let failed = |what: &str, error: io::Error| Problem::new(Exit::Failed, format!("{what}: {error}."));
+    let failed = |what, error: io::Error| Problem::because(Exit::Failed, what, error);
     // A name without a slash would be a model's.
     let path = std::path::absolute(path).map_err(|error| unusable(path, &error))?;
     let uncaught = |error| failed("A signal cannot be handled", error);
@@ -193,13 +187,12 @@ fn serve(arguments: &PlayRun, path: &Path) -> Result<Played, Problem> {
     }
     let mut readers = Vec::new();
     for model in &arguments.models {
-        let reader = PlayedReader::new(model).map_err(|error| sentence(&error.to_string()).advise(MODELS))?;
+        let reader = PlayedReader::new(model).map_err(|error| wrong(error).advise(MODELS))?;
         readers.push(Arc::new(reader));
     }
     for (reader, card) in readers.iter().zip(&arguments.cards) {
         if card != "none" {
-            let inserted = reader.insert(0, card);
-            inserted.map_err(|reason| sentence(&reason))?;
+            reader.insert(0, card).map_err(wrong)?;
         }
     }
     control::start(path).map_err(|error| unusable(path, &error))?;
@@ -228,11 +221,5 @@ fn run_command(
         .env_remove("PCSCLITE_CSOCK_NAME");
     let command = command.spawn();
     let command = command.map_err(|error| with::cannot_run(&arguments.command, &error))?;
-    let status = signals.wait(command).map_err(|error| {
-        Problem::new(
-            Exit::Failed,
-            format!("The command cannot be waited for: {error}."),
-        )
-    })?;
-    Ok(child::code(status))
+    Ok(child::code(signals.wait(command)?))
 }

@@ -15,12 +15,12 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::accounts;
 use crate::args::{Global, Share};
-use crate::problem::{Exit, Problem, MODELS};
+use crate::problem::{sentence, Exit, Problem, MODELS};
 
 /// Serves until a signal ends it.
 pub fn run(global: &Global, arguments: &Share) -> Result<(), Problem> {
     global.refuse("pcsc share", &["--json", "--backend"])?;
-    let failed = |what: &str, error: std::io::Error| Problem::new(Exit::Failed, format!("{what}: {error}."));
+    let failed = |what, error: std::io::Error| Problem::because(Exit::Failed, what, error);
     let policy = policy(global, arguments)?;
     let named = named(&arguments.sources)?;
     // Before any thread starts, and before there is anything to clean up.
@@ -96,10 +96,7 @@ fn path(global: &Global) -> Result<PathBuf, Problem> {
         let variable = std::env::var_os("PCSCLITE_CSOCK_NAME").filter(|path| !path.is_empty());
         variable.map(PathBuf::from)
     });
-    chosen.or_else(default_socket).ok_or_else(|| {
-        Problem::new(Exit::Usage, "Which socket? XDG_RUNTIME_DIR is not set.")
-            .advise("--socket PATH names one.")
-    })
+    chosen.or_else(default_socket).ok_or_else(Problem::no_socket)
 }
 
 fn listen(path: PathBuf, access: Access) -> Result<Socket, Problem> {
@@ -109,13 +106,7 @@ fn listen(path: PathBuf, access: Access) -> Result<Socket, Problem> {
             SocketError::NotASocket(_) | SocketError::TooLong(_) => Exit::Usage,
             _ => Exit::Failed,
         };
-        let text = error.to_string();
-        let mut letters = text.chars();
-        let first = letters.next().map(|first| first.to_uppercase().to_string());
-        Problem::new(
-            exit,
-            format!("{}{}.", first.unwrap_or_default(), letters.as_str()),
-        )
+        Problem::new(exit, sentence(error))
     })?;
     log::info!("listening at {}", path.display());
     Ok(socket)

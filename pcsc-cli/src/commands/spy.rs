@@ -28,10 +28,8 @@ pub fn run(global: &Global, arguments: &Spy) -> Result<u8, Problem> {
         global.refuse("pcsc spy --read", &["--backend", "--socket"])?;
         let mut record = Record::new(arguments, form, Place::Stdout)?;
         let unreadable = |error| {
-            Problem::new(
-                Exit::Usage,
-                format!("{} cannot be read: {error}.", file.display()),
-            )
+            let what = format!("{} cannot be read", file.display());
+            Problem::because(Exit::Usage, what, error)
         };
         let mut input: Box<dyn Read> = match file.as_os_str() == "-" {
             true => Box::new(io::stdin()),
@@ -88,12 +86,7 @@ pub fn run(global: &Global, arguments: &Spy) -> Result<u8, Problem> {
         match end {
             Err(RecvTimeoutError::Timeout) => {}
             Ok(Ok(status)) => break status,
-            Ok(Err(error)) => {
-                return Err(Problem::new(
-                    Exit::Failed,
-                    format!("The command cannot be waited for: {error}."),
-                ))
-            }
+            Ok(Err(problem)) => return Err(problem),
             Err(RecvTimeoutError::Disconnected) => {
                 return Err(Problem::new(Exit::Failed, "The command cannot be waited for."))
             }
@@ -132,12 +125,9 @@ impl Record {
         let path = arguments.output.as_ref();
         let (style, to): (Style, Box<dyn Write>) = match path {
             Some(path) if path.as_os_str() != "-" => {
-                let opened = created(path, arguments.show_pins);
-                let opened = opened.map_err(|error| {
-                    Problem::new(
-                        Exit::Failed,
-                        format!("{} cannot be written: {error}.", path.display()),
-                    )
+                let opened = created(path, arguments.show_pins).map_err(|error| {
+                    let what = format!("{} cannot be written", path.display());
+                    Problem::because(Exit::Failed, what, error)
                 })?;
                 (Style { has_colour: false }, Box::new(opened))
             }
@@ -233,10 +223,8 @@ impl Spool {
     }
 
     fn problem(&self, error: &io::Error) -> Problem {
-        Problem::new(
-            Exit::Failed,
-            format!("{} cannot be used: {error}.", self.0.display()),
-        )
+        let what = format!("{} cannot be used", self.0.display());
+        Problem::because(Exit::Failed, what, error)
     }
 
     fn file(&self) -> PathBuf {
