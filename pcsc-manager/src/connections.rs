@@ -194,9 +194,11 @@ impl Connections {
         }
     }
 
-    /// Removes a connection from the queue.
-    pub fn leave_queue(&mut self, handle: Handle) {
+    /// Removes a connection from the queue. Returns whether it was there.
+    pub fn leave_queue(&mut self, handle: Handle) -> bool {
+        let before = self.waiting.len();
         self.waiting.retain(|other| *other != handle);
+        self.waiting.len() < before
     }
 
     /// Begins a transaction if the card is free and no other connection waited longer. Returns whether it
@@ -228,8 +230,8 @@ impl Connections {
         Ok(())
     }
 
-    /// Replaces the transactions of a connection that may use the card by one that lasts until it
-    /// [disconnects](Connections::disconnect).
+    /// Keeps other connections off the card while it is reset for one that may use it, beside that one's
+    /// transactions, until [`Connections::let_go`] or its [end](Connections::disconnect).
     pub fn hold(&mut self, handle: Handle) -> Result<(), CallError> {
         if self.handles.get(handle).is_none() {
             return Err(CallError::InvalidHandle);
@@ -238,8 +240,20 @@ impl Connections {
             return Err(CallError::SharingViolation);
         }
         self.owner = Some(handle);
-        self.depth = 1;
+        self.depth += 1;
         Ok(())
+    }
+
+    /// Ends what [`Connections::hold`] has begun.
+    pub fn let_go(&mut self, handle: Handle) {
+        // The card's removal has ended it.
+        if self.owner != Some(handle) {
+            return;
+        }
+        self.depth = self.depth.saturating_sub(1);
+        if self.depth == 0 {
+            self.owner = None;
+        }
     }
 
     fn note(&mut self, notice: Notice) {

@@ -370,6 +370,12 @@ impl Reader {
         self.watch.wake();
     }
 
+    /// The count of changes of the state.
+    #[cfg(test)]
+    pub(crate) fn changes(&self) -> u32 {
+        self.changed.changes()
+    }
+
     /// Wakes all waiting calls, which then ask whether they were cancelled.
     pub(crate) fn wake(&self) {
         self.changed.post();

@@ -1,5 +1,6 @@
 //! The terms of connections, and their transactions. The rules are pcscd's.
 
+use std::sync::MutexGuard;
 use std::time::Instant;
 
 use crate::connections::{Handle, DIRECT, EXCLUSIVE, RAW, SHARED, T0, T1};
@@ -7,7 +8,7 @@ use crate::error::CallError;
 use crate::interest::Interest;
 use crate::power::{ANY_OLD, RESET_CARD, UNPOWER_CARD};
 use crate::reader::{IsCancelled, Reader};
-use crate::slot::SlotError;
+use crate::slot::{Slot, SlotError};
 use crate::slot_state::{Access, SlotState, ABSENT, POWERED, PRESENT, SWALLOWED};
 
 const EJECT_CARD: u32 = pcsc_constants::SCARD_EJECT_CARD;
@@ -62,17 +63,18 @@ impl Reader {
         if driver.slot().knows_presence() {
             self.poll_slot(driver.slot());
         }
-        if self.state().status & PRESENT == 0 {
-            return Err(CallError::NoSmartcard);
-        }
-        self.power_up_if_needed(driver.slot(), deadline)?;
-        {
+        let check = |bit: u32, error: CallError| {
             let state = self.state();
+            // The reader may have failed while this call waited for the driver.
             state.check_reader()?;
-            if state.status & POWERED == 0 {
-                return Err(CallError::UnpoweredCard);
+            match state.status & bit {
+                0 => Err(error),
+                _ => Ok(()),
             }
-        }
+        };
+        check(PRESENT, CallError::NoSmartcard)?;
+        self.power_up_if_needed(driver.slot(), deadline)?;
+        check(POWERED, CallError::UnpoweredCard)?;
         self.choose_protocol(driver.slot(), protocols, deadline)?;
         self.change(connect)
     }
@@ -125,30 +127,59 @@ impl Reader {
             });
         }
         let mut driver = self.driver_until(deadline)?;
-        if resets {
-            // In one step: no other connection begins a transaction between the check and the notice.
-            self.change(|state| {
-                check(state)?;
-                state.connections.notify_reset();
-                Ok::<(), CallError>(())
-            })?;
-            match self.reset(driver.slot(), initialization, deadline) {
-                Ok(()) => (),
-                Err(SlotError::NoCard) => return Err(CallError::NoSmartcard),
-                Err(SlotError::NoDevice) => return Err(CallError::ReaderUnavailable),
-                Err(SlotError::TimedOut | SlotError::NotStarted) => return Err(CallError::Timeout),
-                Err(_) => return Err(CallError::UnresponsiveCard),
-            }
-        } else {
+        if !resets {
             check(&self.state())?;
+            self.meet_terms(driver.slot(), share, protocols, deadline)?;
+            return self.change(reconnect);
         }
+        let reset = self.hold_and_reset(driver.slot(), handle, initialization, deadline, check)?;
+        let met = match reset {
+            Ok(()) => self.meet_terms(driver.slot(), share, protocols, deadline),
+            Err(SlotError::NoCard) => Err(CallError::NoSmartcard),
+            Err(SlotError::NoDevice) => Err(CallError::ReaderUnavailable),
+            Err(SlotError::TimedOut | SlotError::NotStarted) => Err(CallError::Timeout),
+            Err(_) => Err(CallError::UnresponsiveCard),
+        };
+        self.change(|state| {
+            let reconnected = met.and_then(|()| reconnect(state));
+            state.connections.let_go(handle);
+            reconnected
+        })
+    }
+
+    /// Gives the card power and a protocol, if a connection of these terms needs them.
+    fn meet_terms(
+        &self,
+        slot: &mut dyn Slot,
+        share: u32,
+        protocols: u32,
+        deadline: Option<Instant>,
+    ) -> Result<(), CallError> {
         if share == DIRECT {
             self.change_quietly(|state| state.choose_raw(protocols));
-        } else {
-            self.power_up_if_needed(driver.slot(), deadline)?;
-            self.choose_protocol(driver.slot(), protocols, deadline)?;
+            return Ok(());
         }
-        self.change(reconnect)
+        self.power_up_if_needed(slot, deadline)?;
+        self.choose_protocol(slot, protocols, deadline)
+    }
+
+    /// Resets the card for a connection that `check` allows to, and notifies all. Until the connection lets
+    /// the card go, no other one begins a transaction or is made, which would not know of the reset.
+    fn hold_and_reset(
+        &self,
+        slot: &mut dyn Slot,
+        handle: Handle,
+        kind: u32,
+        deadline: Option<Instant>,
+        check: impl Fn(&SlotState) -> Result<(), CallError>,
+    ) -> Result<Result<(), SlotError>, CallError> {
+        self.change(|state| {
+            check(state)?;
+            state.connections.hold(handle)?;
+            state.connections.notify_reset();
+            Ok::<(), CallError>(())
+        })?;
+        Ok(self.reset(slot, kind, deadline))
     }
 
     /// Ends a connection.
@@ -162,10 +193,26 @@ impl Reader {
         while disposition != 0 && !state.connections.may_use(handle) {
             state = self.wait(state, None, is_cancelled)?;
         }
+        self.end_connection(state, handle, disposition);
+        Ok(())
+    }
+
+    /// Ends a connection whose client was released. If it has a transaction the card is reset: its state is
+    /// not known.
+    pub(crate) fn abandon(&self, handle: Handle) {
+        let state = self.state();
+        let is_left_in_the_middle =
+            state.connections.is_owner(handle) && state.connections.notice(handle).is_ok();
+        let disposition = if is_left_in_the_middle { RESET_CARD } else { 0 };
+        self.end_connection(state, handle, disposition);
+    }
+
+    /// Ends a connection that may do with the card what it asks for. `state` is locked since it was found to.
+    fn end_connection(&self, mut state: MutexGuard<'_, SlotState>, handle: Handle, disposition: u32) {
         // No connection, be it older or made meanwhile, may begin a transaction with a card that is about to
         // be reset.
-        let held = state.connections.hold(handle);
-        let resets = held.is_ok() && matches!(disposition, RESET_CARD | UNPOWER_CARD);
+        let resets =
+            matches!(disposition, RESET_CARD | UNPOWER_CARD) && state.connections.hold(handle).is_ok();
         if resets && state.status & PRESENT != 0 {
             state.connections.notify_reset();
         }
@@ -190,19 +237,6 @@ impl Reader {
             state.plan_to_give_back();
         });
         self.wakers().schedule.post();
-        Ok(())
-    }
-
-    /// Ends a connection whose client was released. If it has a transaction the card is reset: its state is
-    /// not known.
-    pub(crate) fn abandon(&self, handle: Handle) {
-        let is_left_in_the_middle = {
-            let state = self.state();
-            state.connections.is_owner(handle) && state.connections.notice(handle).is_ok()
-        };
-        let disposition = if is_left_in_the_middle { RESET_CARD } else { 0 };
-        // Without a transaction of another connection in its way it does not wait, and it cannot fail.
-        let _ = self.disconnect(handle, disposition, &|| false);
     }
 
     /// Begins a transaction, in the order in which connections asked for it.
@@ -214,9 +248,19 @@ impl Reader {
     ) -> Result<(), CallError> {
         let begun = self.wait_to_begin(handle, deadline, is_cancelled);
         if begun.is_err() {
-            self.change_quietly(|state| state.connections.leave_queue(handle));
+            self.leave_queue(handle);
         }
         begun
+    }
+
+    fn leave_queue(&self, handle: Handle) {
+        let mut state = self.state();
+        let was_queued = state.connections.leave_queue(handle);
+        drop(state);
+        // The next one may have its turn now.
+        if was_queued {
+            self.wake();
+        }
     }
 
     fn wait_to_begin(
@@ -231,6 +275,10 @@ impl Reader {
             state.connections.notice(handle)?;
             if state.connections.try_begin(handle) {
                 return Ok(());
+            }
+            // Who does not wait does not stand in the way of others for a moment either.
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Err(CallError::Timeout);
             }
             state.connections.queue(handle);
             state = self.wait(state, deadline, is_cancelled)?;
@@ -248,23 +296,20 @@ impl Reader {
             Ok(())
         };
         check(&self.state())?;
-        let mut result = Ok(());
-        if matches!(disposition, RESET_CARD | UNPOWER_CARD) {
-            let mut driver = self.driver();
-            self.change(|state| {
-                check(state)?;
-                state.connections.notify_reset();
-                Ok::<(), CallError>(())
-            })?;
-            result = self
-                .reset(driver.slot(), disposition, None)
-                .map_err(|error| match error {
-                    SlotError::NoCard => CallError::RemovedCard,
-                    SlotError::NoDevice => CallError::ReaderUnavailable,
-                    _ => CallError::NotTransacted,
-                });
+        if !matches!(disposition, RESET_CARD | UNPOWER_CARD) {
+            return self.change_quietly(|state| state.connections.end(handle));
         }
-        result.and(self.change_quietly(|state| state.connections.end(handle)))
+        let mut driver = self.driver();
+        let reset = self.hold_and_reset(driver.slot(), handle, disposition, None, check)?;
+        let reset = reset.map_err(|error| match error {
+            SlotError::NoCard => CallError::RemovedCard,
+            SlotError::NoDevice => CallError::ReaderUnavailable,
+            _ => CallError::NotTransacted,
+        });
+        self.change_quietly(|state| {
+            state.connections.let_go(handle);
+            reset.and(state.connections.end(handle))
+        })
     }
 
     /// Whether a connection can be used: `SCardStatus`.

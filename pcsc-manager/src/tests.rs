@@ -50,7 +50,7 @@ struct Bed {
     is_taken: bool,
     is_gone: bool,
     is_stopped: bool,
-    /// Choosing a protocol waits until this is over.
+    /// Power-ups and choices of a protocol wait until this is over.
     is_held: bool,
     is_waiting: bool,
     moves: u32,
@@ -65,6 +65,23 @@ impl Bench {
         change(&mut bed);
         bed.moves += 1;
         self.moved.notify_all();
+    }
+
+    fn wait_while_held(&self) {
+        let mut bed = lock(&self.state);
+        while bed.is_held {
+            bed.is_waiting = true;
+            self.moved.notify_all();
+            bed = self.moved.wait(bed).unwrap();
+        }
+    }
+
+    /// Waits until a call of the driver waits for the end of `is_held`.
+    fn wait_until_it_waits(&self) {
+        let mut bed = lock(&self.state);
+        while !bed.is_waiting {
+            bed = self.moved.wait(bed).unwrap();
+        }
     }
 }
 
@@ -85,6 +102,7 @@ impl Slot for BenchSlot {
 
     fn power_up(&mut self, _warm: bool, _deadline: Option<Instant>) -> Result<Powered, SlotError> {
         self.0.powers.fetch_add(1, Ordering::SeqCst);
+        self.0.wait_while_held();
         if self.presence()? == Presence::Absent {
             return Err(SlotError::NoCard);
         }
@@ -104,12 +122,7 @@ impl Slot for BenchSlot {
     }
 
     fn set_protocol(&mut self, protocol: u32, _deadline: Option<Instant>) -> Result<(), SlotError> {
-        let mut bed = lock(&self.0.state);
-        while bed.is_held {
-            bed.is_waiting = true;
-            self.0.moved.notify_all();
-            bed = self.0.moved.wait(bed).unwrap();
-        }
+        self.0.wait_while_held();
         if protocol == 2 {
             Ok(())
         } else {

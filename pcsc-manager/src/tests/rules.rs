@@ -31,11 +31,7 @@ fn a_context_that_is_released_while_it_connects_leaves_no_connection() {
     rig.benches[0].set(|bed| bed.is_held = true);
     std::thread::scope(|scope| {
         let connects = scope.spawn(|| connect(&client, EXCLUSIVE));
-        let mut bed = lock(&rig.benches[0].state);
-        while !bed.is_waiting {
-            bed = rig.benches[0].moved.wait(bed).unwrap();
-        }
-        drop(bed);
+        rig.benches[0].wait_until_it_waits();
         client.release();
         rig.benches[0].set(|bed| bed.is_held = false);
         assert_eq!(connects.join().unwrap(), Err(CallError::InvalidHandle));
@@ -67,6 +63,72 @@ fn no_transaction_begins_between_the_end_of_another_and_its_reset() {
         assert_eq!(made, Err(CallError::Timeout));
         drop(turn);
         assert_eq!(disconnects.join().unwrap(), Ok(()));
+    });
+}
+
+#[test]
+fn no_connection_is_made_while_the_card_is_reset() {
+    type Reset = fn(&Client, Handle) -> Result<(), CallError>;
+    let resets: [(Reset, Result<(), CallError>); 4] = [
+        (|client, card| reconnect(client, card, SHARED, 1), Ok(())),
+        (|client, card| reconnect(client, card, EXCLUSIVE, 2), Ok(())),
+        (
+            |client, card| client.end_transaction(card, 1),
+            Err(CallError::NotTransacted),
+        ),
+        (|client, card| client.disconnect(card, 1), Ok(())),
+    ];
+    for (number, (reset, expected)) in resets.into_iter().enumerate() {
+        let rig = Rig::new(1);
+        let client = rig.client();
+        let card = connect(&client, SHARED).unwrap();
+        rig.benches[0].set(|bed| bed.is_held = true);
+        std::thread::scope(|scope| {
+            let resets = scope.spawn(|| reset(&client, card));
+            rig.benches[0].wait_until_it_waits();
+            // It would not know of the reset. One to the reader alone does not wait for the driver.
+            let briefly = Some(Instant::now() + Duration::from_millis(5));
+            let made = rig.client().connect(NAME, DIRECT, ANY, briefly);
+            rig.benches[0].set(|bed| bed.is_held = false);
+            assert_eq!(made, Err(CallError::Timeout), "reset {number}");
+            assert_eq!(resets.join().unwrap(), expected, "reset {number}");
+        });
+        if number != 1 {
+            assert!(connect(&rig.client(), DIRECT).is_ok(), "reset {number}");
+        }
+    }
+}
+
+#[test]
+fn one_that_does_not_wait_for_a_transaction_is_in_nobodys_way() {
+    let rig = Rig::new(1);
+    let (one, two) = (rig.client(), rig.client());
+    let (a, b) = (connect(&one, SHARED).unwrap(), connect(&two, SHARED).unwrap());
+    let reader = rig.reader();
+    assert_eq!(one.begin_transaction(a, None), Ok(()));
+    let before = reader.changes();
+    assert_eq!(
+        two.begin_transaction(b, Some(Instant::now())),
+        Err(CallError::Timeout)
+    );
+    // Nobody is woken, since it was not in the queue.
+    assert_eq!(reader.changes(), before);
+}
+
+#[test]
+fn a_reader_that_fails_while_a_connection_is_made_is_unavailable() {
+    let rig = Rig::new(1);
+    let client = rig.client();
+    // Until it is open.
+    connect(&client, SHARED).unwrap();
+    let reader = rig.reader();
+    let mut turn = reader.driver();
+    std::thread::scope(|scope| {
+        let connects = scope.spawn(|| connect(&client, SHARED));
+        rig.benches[0].set(|bed| bed.has_trouble = true);
+        reader.poll_slot(turn.slot());
+        drop(turn);
+        assert_eq!(connects.join().unwrap(), Err(CallError::ReaderUnavailable));
     });
 }
 
