@@ -10,6 +10,7 @@
 //! - [`in_namespace`]: a program without the daemon and the USB devices of this machine
 //! - [`assert_same`]: a comparison of two texts that prints what differs
 //! - [`published`]: the examples of the published `pcsc` crate
+//! - [`Usage`], [`context_switches`]: what a process has and does
 //! - [`run`]: a command with a deadline, [`Live`]: one whose output is read while it runs, [`c_program`]: a
 //!   program of tests/c
 //!
@@ -36,6 +37,7 @@ mod simulation;
 mod spawn;
 pub mod stock;
 pub mod target;
+mod usage;
 mod virtual_card;
 mod wire_client;
 
@@ -50,6 +52,7 @@ pub use reader::Reader;
 pub use run::{run, Output};
 pub use share::Share;
 pub use simulation::Simulation;
+pub use usage::{context_switches, Usage};
 pub use wire_client::WireClient;
 
 /// Compiles and runs the examples in Rust of the page about testing.

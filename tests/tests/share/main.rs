@@ -8,6 +8,7 @@ mod limits;
 mod many;
 mod policy;
 mod rules;
+mod stress;
 mod together;
 mod upstream;
 mod versions;

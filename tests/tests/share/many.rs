@@ -1,10 +1,9 @@
 //! Many clients at once, many of which end without a word.
 
-use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pcsc_tests::{atr, Share, WireClient};
+use pcsc_tests::{atr, Share, Usage, WireClient};
 use pcsc_wire::{BeginTransaction, Command, Disconnect, EndTransaction, Release};
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 
@@ -13,38 +12,11 @@ const SHARED: u32 = 2;
 const SHARING_VIOLATION: u32 = 0x8010_000B;
 const RESET_CARD: u32 = 0x8010_0068;
 
-/// What a server's process has.
-#[derive(Debug, Clone, Copy)]
-struct Usage {
-    threads: u64,
-    descriptors: usize,
-    /// Resident memory, in kilobytes.
-    memory: u64,
-}
-
-fn usage(share: &Share) -> Usage {
-    let status = fs::read_to_string(format!("/proc/{}/status", share.pid())).expect("the server is running");
-    let field = |name: &str| {
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix(name))
-            .expect("a field");
-        let number = line.trim_start_matches(':').split_whitespace().next();
-        number.and_then(|number| number.parse().ok()).expect("a number")
-    };
-    let descriptors = fs::read_dir(format!("/proc/{}/fd", share.pid())).expect("the server is running");
-    Usage {
-        threads: field("Threads"),
-        descriptors: descriptors.count(),
-        memory: field("VmRSS"),
-    }
-}
-
 /// Waits until the server has no more threads and descriptors than before.
-fn wait_until_as(share: &Share, before: Usage) -> Usage {
+pub fn wait_until_as(share: &Share, before: Usage) -> Usage {
     let limit = Instant::now() + Duration::from_secs(60);
     loop {
-        let now = usage(share);
+        let now = Usage::of(share.pid());
         if now.threads <= before.threads && now.descriptors <= before.descriptors {
             return now;
         }
@@ -63,7 +35,7 @@ fn a_thousand_clients_wait() {
     };
     setrlimit(Resource::Nofile, raised).expect("the limit of the system");
     let share = Share::start(1);
-    let before = usage(&share);
+    let before = Usage::of(share.pid());
     let mut clients: Vec<WireClient> = (0..CLIENTS)
         .map(|number| {
             let mut client = WireClient::connect(&share.socket(), 2 + (number % 5) as i32);
@@ -72,7 +44,7 @@ fn a_thousand_clients_wait() {
             client
         })
         .collect();
-    let now = usage(&share);
+    let now = Usage::of(share.pid());
     let each = (now.memory - before.memory) / CLIENTS as u64;
     println!("{each} kB for each client that waits");
     assert!(each < 32, "{each} kB for each client that waits");
@@ -143,13 +115,25 @@ fn live(share: &Share, number: usize) {
     );
 }
 
+/// Checks that the readers are there and free.
+pub fn check_readers(share: &Share) {
+    for reader in 0..8 {
+        let mut client = WireClient::connect(&share.socket(), 6);
+        let context = client.establish();
+        let reader = format!("Gemalto GemPC Express {reader:02X} 00");
+        let connected = client.connect_card(context, &reader, EXCLUSIVE);
+        assert_eq!(connected.rv, 0, "{reader} is in use");
+        assert_eq!(client.transmit(connected.card, &[0; 4]).0, 0);
+    }
+}
+
 #[test]
 fn clients_that_die_leave_nothing_behind() {
     const CLIENTS: usize = 64;
     const LIVES: usize = 12;
     let models = ["gempc-express"; 8].join(",");
     let share = Share::start_with(&[&format!("sim:{models}")]);
-    let before = usage(&share);
+    let before = Usage::of(share.pid());
     let mut memory = Vec::new();
     for _ in 0..2 {
         thread::scope(|scope| {
@@ -162,12 +146,5 @@ fn clients_that_die_leave_nothing_behind() {
     }
     println!("{memory:?} kB after each round of {} clients", CLIENTS * LIVES);
     assert!(memory[1] < memory[0] + 2048, "the memory grows: {memory:?} kB");
-    for reader in 0..8 {
-        let mut client = WireClient::connect(&share.socket(), 6);
-        let context = client.establish();
-        let reader = format!("Gemalto GemPC Express {reader:02X} 00");
-        let connected = client.connect_card(context, &reader, EXCLUSIVE);
-        assert_eq!(connected.rv, 0, "{reader} is in use");
-        assert_eq!(client.transmit(connected.card, &[0; 4]).0, 0);
-    }
+    check_readers(&share);
 }
