@@ -54,28 +54,45 @@ pub fn sleep(duration: Duration) -> bool {
 
 /// A counter of changes, and a wait for the next change. Takes no lock: a signal handler may post a change.
 #[derive(Debug, Default)]
-pub struct ChangeCounter(AtomicU32);
+pub struct ChangeCounter {
+    changes: AtomicU32,
+    /// How many threads sleep, or are about to: without any, a change takes no system call.
+    waiting: AtomicU32,
+}
 
 impl ChangeCounter {
     /// The count now. What is looked at after this call includes every change counted.
     pub fn changes(&self) -> u32 {
-        self.0.load(Ordering::SeqCst)
+        self.changes.load(Ordering::SeqCst)
     }
 
     /// Counts a change and wakes all waiting threads.
     pub fn post(&self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-        // Not a libc function: it would change the errno of the code that a signal handler interrupts.
-        futex_wake_all(&self.0);
+        self.changes.fetch_add(1, Ordering::SeqCst);
+        // A thread that is not counted yet will find the change before it sleeps.
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            // Not a libc function: it would change the errno of the code that a signal handler interrupts.
+            futex_wake_all(&self.changes);
+        }
     }
 
     /// Waits until the count differs from `seen`. False if the deadline passed first, or the thread was
     /// cancelled. `None` waits forever.
     pub fn wait(&self, seen: u32, deadline: Option<Instant>) -> bool {
+        if self.changes() != seen {
+            return true;
+        }
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let has_changed = self.sleep(seen, deadline);
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        has_changed
+    }
+
+    fn sleep(&self, seen: u32, deadline: Option<Instant>) -> bool {
         const WAIT: usize = (libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG) as usize;
         while self.changes() == seen {
             let timeout = left(deadline);
-            let word = self.0.as_ptr() as usize;
+            let word = self.changes.as_ptr() as usize;
             // SAFETY: a word that lives, and a time or null.
             let waited = unsafe {
                 blocking(
