@@ -1,6 +1,7 @@
 //! What keeps a device open.
 
 use std::ops::Deref;
+use std::time::Instant;
 
 use crate::reader::Reader;
 use crate::slot_state::Access;
@@ -34,22 +35,22 @@ impl<R: Deref<Target = Reader>> Interest<R> {
         &self.reader
     }
 
-    /// Ends it. Returns whether the thread that gives readers back has to be woken: for many readers, once is
+    /// Ends it. Returns when something is due for the reader, which the caller plans: for many readers, once is
     /// enough.
-    pub(crate) fn end(&mut self) -> bool {
+    pub(crate) fn end(&mut self) -> Option<Instant> {
         if std::mem::replace(&mut self.is_over, true) {
-            return false;
+            return None;
         }
         let mut state = self.reader.state();
         state.interests -= 1;
-        state.plan_to_give_back()
+        state.plan_to_give_back();
+        state.due.first()
     }
 }
 
 impl<R: Deref<Target = Reader>> Drop for Interest<R> {
     fn drop(&mut self) {
-        if self.end() {
-            self.reader.wakers().schedule.post();
-        }
+        let due = self.end();
+        self.reader.wakers().schedule.plan(due);
     }
 }

@@ -31,7 +31,8 @@
 //! # Events
 //!
 //! [`Manager::changes`] counts changes that clients can see. A wait for an event reads the count, looks at
-//! [`Reader::snapshot`] and [`Manager::events`], and sleeps until the count moves. While it waits for a
+//! [`Reader::snapshot`] and [`Manager::events`], and sleeps until the count moves; or that of
+//! [`Manager::card_changes`], if connections that are made or end are no events for it. While it waits for a
 //! reader's card it holds [`Manager::watching`], which keeps the device open. A device that no connection and
 //! no such wait needs is given back to the system after a second, so that other processes can use it.
 //!
@@ -47,6 +48,7 @@
 //! client                      connections by their handles
 //! terms, exchange, power      what connections do with a reader
 //! interest                    what keeps a device open
+//! schedule                    when the thread "pcsc-power" looks at the readers
 //! reader                      one slot as all connections share it; lock order and wake-ups are described there
 //! slot_state, connections     its bookkeeping, without I/O
 //! slot                        the driver's interface, with ccid, vpcd and remote behind it
@@ -77,6 +79,7 @@ use no_vpcd as vpcd;
 
 #[cfg(all(feature = "sim", unix))]
 mod remote;
+mod schedule;
 #[cfg(feature = "sim")]
 mod simulated;
 mod slot;

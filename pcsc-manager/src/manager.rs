@@ -86,19 +86,20 @@ impl Watching<'_> {
 
 impl Drop for Watching<'_> {
     fn drop(&mut self) {
-        let mut schedule = None;
+        let mut first = None;
         for interest in self
             .interests
             .iter_mut()
             .filter_map(|(_, interest)| interest.as_mut())
         {
-            if interest.end() {
-                schedule = Some(interest.reader().wakers().schedule.clone());
+            let Some(due) = interest.end() else { continue };
+            if first.as_ref().is_none_or(|(at, _)| due < *at) {
+                first = Some((due, interest.reader().wakers().schedule.clone()));
             }
         }
         // Once for all: each time the thread looks at all readers.
-        if let Some(schedule) = schedule {
-            schedule.post();
+        if let Some((due, schedule)) = first {
+            schedule.plan(Some(due));
         }
     }
 }
@@ -194,6 +195,11 @@ impl Manager {
         &self.shared.wakers.changes
     }
 
+    /// Counts those of them that concern more than connections: a reader or a card has come, gone or been reset.
+    pub fn card_changes(&self) -> &ChangeCounter {
+        &self.shared.wakers.cards
+    }
+
     /// The readers, in pcscd's order: a reader that comes takes the place of one that went.
     pub fn readers(&self) -> Vec<Arc<Reader>> {
         let readers = lock(&self.shared.readers);
@@ -269,6 +275,7 @@ impl Manager {
             thread.join_until(deadline);
         }
         shared.wakers.changes.post();
+        shared.wakers.cards.post();
         shared.end.post();
     }
 }
@@ -393,12 +400,13 @@ impl Shared {
         let next = |events| Some(event_after(events));
         let _ = self.events.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
         self.wakers.changes.post();
+        self.wakers.cards.post();
     }
 
     /// Does what is due for the readers, and sleeps in between: the work of the thread "pcsc-power".
     fn attend_to_readers(self: &Arc<Shared>) {
         while !self.is_over.load(Ordering::SeqCst) {
-            let seen = self.wakers.schedule.changes();
+            let seen = self.wakers.schedule.begin();
             let (readers, try_again_at) = {
                 let readers = lock(&self.readers);
                 let listed = readers.watched().map(|watched| watched.reader.clone());
@@ -416,7 +424,7 @@ impl Shared {
                 .partition(|(at, _)| *at <= now);
             if due.is_empty() {
                 let next = later.iter().map(|(at, _)| *at).chain(try_again_at).min();
-                self.wakers.schedule.wait(seen, next);
+                self.wakers.schedule.sleep(seen, next);
             }
             for (_, reader) in due {
                 if !self.is_over.load(Ordering::SeqCst) {

@@ -86,7 +86,7 @@ impl Reader {
         deadline: Option<Instant>,
     ) -> Result<(), CallError> {
         if protocols & RAW != 0 {
-            self.change(|state| state.choose_raw(protocols));
+            self.change_connections(|state| state.choose_raw(protocols));
             return Ok(());
         }
         let card = {
@@ -123,7 +123,7 @@ impl Reader {
             Err(_) => Err(CallError::UnresponsiveCard),
         };
         let chosen = chosen?;
-        self.change(|state| state.protocol = chosen);
+        self.change_connections(|state| state.protocol = chosen);
         Ok(())
     }
 }

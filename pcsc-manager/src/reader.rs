@@ -7,8 +7,9 @@
 //!
 //! Who wakes whom: every change of `state` moves `changed`, on which the calls of this reader's connections
 //! sleep (for the end of a transaction, for the first poll). One that clients can see moves
-//! [`Wakers::changes`] as well, on which waits for events of any reader sleep. A new due time moves
-//! [`Wakers::schedule`], on which the manager's thread sleeps.
+//! [`Wakers::changes`] as well, on which waits for events of any reader sleep, and unless it is of connections
+//! alone [`Wakers::cards`], too. An earlier due time ends the sleep of the manager's thread
+//! ([`Wakers::schedule`]).
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
@@ -16,6 +17,7 @@ use std::time::Instant;
 use pcsc_ccid::reader::DeviceInfo;
 
 use crate::error::CallError;
+use crate::schedule::Schedule;
 use crate::slot::{Driver, Presence, Slot, SlotError, SlotEvent, Vacant, Watch};
 use crate::slot_state::{Access, LastSeen, SlotState, ABSENT, PRESENT, RETRY, UNKNOWN};
 use crate::sync::{lock, ChangeCounter, TimedMutex, TimedMutexGuard};
@@ -37,8 +39,10 @@ pub struct Reader {
 pub struct Wakers {
     /// Counts changes that clients can see.
     pub changes: Arc<ChangeCounter>,
-    /// Counts changes of [`Reader::due`].
-    pub schedule: Arc<ChangeCounter>,
+    /// Counts those of them that concern more than connections: a reader or a card has come, gone or been reset.
+    pub cards: Arc<ChangeCounter>,
+    /// Knows the time of the first [`Reader::due`].
+    pub schedule: Arc<Schedule>,
 }
 
 /// A reader's state at one moment.
@@ -318,10 +322,14 @@ impl Reader {
     }
 
     /// Plans to give the device back if nothing needs it any more, and has the thread that attends to readers
-    /// look at what is due: a poll may have planned other things as well.
+    /// know what is due: a poll may have planned other things as well.
     fn reschedule(&self) {
-        self.state().plan_to_give_back();
-        self.wakers.schedule.post();
+        let due = {
+            let mut state = self.state();
+            state.plan_to_give_back();
+            state.due.first()
+        };
+        self.wakers.schedule.plan(due);
     }
 
     /// Gives the device back, unless something needs it again.
@@ -422,6 +430,13 @@ impl Reader {
 
     /// Makes a change that clients can see.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut SlotState) -> T) -> T {
+        let result = self.change_connections(change);
+        self.wakers.cards.post();
+        result
+    }
+
+    /// Makes a change of connections and their protocol, neither of which is an event of the card.
+    pub(crate) fn change_connections<T>(&self, change: impl FnOnce(&mut SlotState) -> T) -> T {
         let result = self.change_quietly(change);
         self.wakers.changes.post();
         result

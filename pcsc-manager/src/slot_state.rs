@@ -185,13 +185,12 @@ impl SlotState {
         !self.is_needed() && matches!(self.access, Access::Open | Access::Claimed)
     }
 
-    /// Plans to give the device back if nothing needs it. Returns whether the plan is new.
-    pub fn plan_to_give_back(&mut self) -> bool {
-        if !self.may_be_given_back() || self.due.give_back.is_some() {
-            return false;
+    /// Plans to give the device back if nothing needs it.
+    pub fn plan_to_give_back(&mut self) {
+        if self.may_be_given_back() {
+            let at = || Instant::now() + OPEN_GRACE;
+            self.due.give_back.get_or_insert_with(at);
         }
-        self.due.give_back = Some(Instant::now() + OPEN_GRACE);
-        true
     }
 
     /// Notes that the device is about to be given back. Status and ATR stay, as what was last seen.

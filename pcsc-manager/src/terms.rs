@@ -54,7 +54,7 @@ impl Reader {
         };
         if share == DIRECT {
             // The driver is not asked, and need not be free.
-            return self.change(|state| {
+            return self.change_connections(|state| {
                 state.choose_raw(protocols);
                 connect(state)
             });
@@ -76,7 +76,7 @@ impl Reader {
         self.power_up_if_needed(driver.slot(), deadline)?;
         check(POWERED, CallError::UnpoweredCard)?;
         self.choose_protocol(driver.slot(), protocols, deadline)?;
-        self.change(connect)
+        self.change_connections(connect)
     }
 
     /// Gives a connection new terms; gives the protocol in use.
@@ -120,7 +120,7 @@ impl Reader {
         };
         check(&self.state())?;
         if share == DIRECT && !resets {
-            return self.change(|state| {
+            return self.change_connections(|state| {
                 check(state)?;
                 state.choose_raw(protocols);
                 reconnect(state)
@@ -130,7 +130,7 @@ impl Reader {
         if !resets {
             check(&self.state())?;
             self.meet_terms(driver.slot(), share, protocols, deadline)?;
-            return self.change(reconnect);
+            return self.change_connections(reconnect);
         }
         let reset = self.hold_and_reset(driver.slot(), handle, initialization, deadline, check)?;
         let met = match reset {
@@ -140,7 +140,7 @@ impl Reader {
             Err(SlotError::TimedOut | SlotError::NotStarted) => Err(CallError::Timeout),
             Err(_) => Err(CallError::UnresponsiveCard),
         };
-        self.change(|state| {
+        self.change_connections(|state| {
             let reconnected = met.and_then(|()| reconnect(state));
             state.connections.let_go(handle);
             reconnected
@@ -231,12 +231,13 @@ impl Reader {
                 }
             }
         }
-        self.change(|state| {
+        let due = self.change_connections(|state| {
             state.connections.disconnect(handle);
             state.leave_card();
             state.plan_to_give_back();
+            state.due.first()
         });
-        self.wakers().schedule.post();
+        self.wakers().schedule.plan(due);
     }
 
     /// Begins a transaction, in the order in which connections asked for it.

@@ -57,18 +57,22 @@ impl ManagerSource {
         // First, so that no thread releases a reader for a list that is older than another thread's.
         let mut held = lock(&self.held);
         let readers = self.manager.readers();
-        held.retain(|interest| {
-            readers
-                .iter()
-                .any(|reader| std::ptr::eq(interest.reader(), &**reader))
-        });
-        for reader in &readers {
-            if !held
-                .iter()
-                .any(|interest| std::ptr::eq(interest.reader(), &**reader))
-            {
-                held.push(Interest::new(reader.clone()));
-            }
+        let is_of = |interest: &Interest<_>, reader: &Arc<_>| std::ptr::eq(interest.reader(), &**reader);
+        let are_same = held
+            .iter()
+            .zip(&readers)
+            .all(|(interest, reader)| is_of(interest, reader));
+        if held.len() != readers.len() || !are_same {
+            // In the same order, so that the next look costs a comparison for each.
+            let mut before = std::mem::take(&mut *held);
+            let hold = |reader: &Arc<Reader>| {
+                let place = before.iter().position(|interest| is_of(interest, reader));
+                place.map_or_else(
+                    || Interest::new(reader.clone()),
+                    |place| before.swap_remove(place),
+                )
+            };
+            *held = readers.iter().map(hold).collect();
         }
         readers
     }
@@ -103,7 +107,7 @@ impl Source for ManagerSource {
     }
 
     fn changes(&self) -> &ChangeCounter {
-        self.manager.changes()
+        self.manager.card_changes()
     }
 
     fn session(&self) -> Result<Box<dyn Session>, Failed> {

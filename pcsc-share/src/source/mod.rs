@@ -24,7 +24,8 @@ pub trait Source: Send + Sync {
     /// How many readers came and went, in 15 bits and never 0, as pcscd counts.
     fn reader_events(&self) -> u32;
 
-    /// Counts changes of what [`Source::each_reader`] passes.
+    /// Counts changes of what [`Source::each_reader`] passes, but for connections and their protocols: those
+    /// are no events.
     fn changes(&self) -> &ChangeCounter;
 
     /// A session for one client.
