@@ -33,7 +33,7 @@
 //! server                 clients that come and go, and the end
 //! socket                 the socket's file
 //! client                 one client: its requests and their answers, its sessions with the sources
-//! shared                 what clients share: waiters (for an event), contexts (to be cancelled), readers, limits
+//! shared                 what clients share: waiters (for an event), contexts (to be cancelled), readers, buffers, limits
 //! incoming, outgoing     a client's socket: messages; answers and events
 //! joined                 a source in the list, and the names of its readers there
 //! readers                the list of all sources' readers
@@ -42,6 +42,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod buffers;
 mod client;
 mod contexts;
 mod incoming;

@@ -15,6 +15,7 @@ use pcsc_process::Waker;
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
+use crate::buffers::Buffers;
 use crate::client::Client;
 use crate::contexts::Contexts;
 use crate::joined::Joined;
@@ -129,6 +130,7 @@ impl Server {
                 readers: Readers::new(sources, options.policy),
                 waiters: Waiters::default(),
                 contexts: Contexts::default(),
+                buffers: Buffers::default(),
                 limits: options.limits,
                 last_card: AtomicU32::new(random::number() as u32),
             }),

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::buffers::Buffers;
 use crate::contexts::Contexts;
 use crate::limits::Limits;
 use crate::readers::Readers;
@@ -13,6 +14,7 @@ pub struct Shared {
     pub readers: Readers,
     pub waiters: Waiters,
     pub contexts: Contexts,
+    pub buffers: Buffers,
     pub limits: Limits,
     /// The last number of a connection.
     pub last_card: AtomicU32,

@@ -6,14 +6,9 @@ use pcsc_wire::{
     Status, Transmit, ATTRIBUTE_SIZE, MAX_PAYLOAD,
 };
 
-use zeroize::Zeroize;
-
 use super::requests::{CardPlace, End, Requests};
 use crate::policy::Rights;
 use crate::source::{code, Failed};
-
-/// The room for an answer that is kept. Most fit.
-const USUAL: usize = 1024;
 
 impl Requests<'_> {
     pub fn connect(&mut self, header: Header) -> Result<(), End> {
@@ -121,12 +116,12 @@ impl Requests<'_> {
         let card = self.card(body.card);
         let send_length = payload_length(body.send_length)?;
         let room = (body.receive_length as usize).min(MAX_PAYLOAD);
-        self.answer.resize(Transmit::SIZE + room, 0);
         // Taken also where the connection ends, so that the client's send does not fail before it reads the
         // end.
         let command = self.incoming.take(send_length)?;
         let (session, card) = card?;
-        let response = &mut self.answer[Transmit::SIZE..];
+        let mut answer = self.shared.buffers.take(Transmit::SIZE + room);
+        let response = &mut answer[Transmit::SIZE..];
         let mut length = 0;
         let transmitted = session.transmit(card, body.send_protocol, command, response);
         self.incoming.wipe();
@@ -143,7 +138,7 @@ impl Requests<'_> {
                 body.receive_length = failed.needed as u32;
             }
         }
-        self.send_with_payload(body, length)
+        self.send_with_payload(body, &mut answer, length)
     }
 
     pub fn control(&mut self, header: Header) -> Result<(), End> {
@@ -151,11 +146,11 @@ impl Requests<'_> {
         let card = self.card(body.card);
         let send_length = payload_length(body.send_length)?;
         let room = (body.receive_length as usize).min(MAX_PAYLOAD);
-        self.answer.resize(Control::SIZE + room, 0);
         let data = self.incoming.take(send_length)?;
         let (session, card) = card?;
+        let mut answer = self.shared.buffers.take(Control::SIZE + room);
         let answered = if self.shared.readers.policy().controls {
-            session.control(card, body.code, data, &mut self.answer[Control::SIZE..])
+            session.control(card, body.code, data, &mut answer[Control::SIZE..])
         } else {
             log::warn!(
                 "a client's control request {:#010X} is refused by the policy",
@@ -167,18 +162,13 @@ impl Requests<'_> {
         body.rv = code(&answered);
         let length = answered.map_or(0, |length| length.min(room));
         body.returned = answered.map_or_else(|failed| failed.needed, |_| length) as u32;
-        self.send_with_payload(body, length)
+        self.send_with_payload(body, &mut answer, length)
     }
 
     /// Sends an answer whose payload is in its place in the buffer.
-    fn send_with_payload<B: Body>(&mut self, body: B, length: usize) -> Result<(), End> {
-        body.emit(self.endian(), &mut self.answer);
-        let answer = &self.answer[..B::SIZE + length];
-        let sent = self.client.outgoing.answer(|| answer);
-        // It may hold what the card keeps secret. A long answer does not cost its memory for ever.
-        self.answer.zeroize();
-        self.answer.shrink_to(USUAL);
-        Ok(sent?)
+    fn send_with_payload<B: Body>(&self, body: B, answer: &mut [u8], length: usize) -> Result<(), End> {
+        body.emit(self.endian(), answer);
+        Ok(self.client.outgoing.answer(|| &answer[..B::SIZE + length])?)
     }
 
     pub fn get_attribute(&mut self, header: Header) -> Result<(), End> {

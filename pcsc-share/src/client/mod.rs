@@ -113,6 +113,7 @@ impl Drop for Departure<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::buffers::Buffers;
     use crate::contexts::Contexts;
     use crate::joined::Joined;
     use crate::limits::Limits;
@@ -141,6 +142,7 @@ mod tests {
             readers: Readers::new(Joined::numbered([source]), Policy::default()),
             waiters: Waiters::default(),
             contexts: Contexts::default(),
+            buffers: Buffers::default(),
             limits: Limits::default(),
             last_card: AtomicU32::new(0),
         };

@@ -9,7 +9,6 @@ use pcsc_wire::{
     Body, Cancel, Command, Endian, Establish, Event, Header, ReaderEvents, Release, Version, VersionExchange,
 };
 use rustix::io::Errno;
-use zeroize::Zeroize;
 
 use super::states::{self, Table};
 use super::Client;
@@ -61,8 +60,6 @@ pub struct Requests<'a> {
     pub context: Option<u32>,
     /// The client's connections, by the numbers that it knows them by.
     pub cards: HashMap<i32, CardPlace>,
-    /// The answers with responses of cards.
-    pub answer: Vec<u8>,
     table: Table,
 }
 
@@ -77,7 +74,6 @@ impl<'a> Requests<'a> {
             version: Version::NEWEST,
             context: None,
             cards: HashMap::new(),
-            answer: Vec::new(),
             table: Table::default(),
         }
     }
@@ -320,6 +316,5 @@ impl<'a> Requests<'a> {
 impl Drop for Requests<'_> {
     fn drop(&mut self) {
         self.forget_context();
-        self.answer.zeroize();
     }
 }
