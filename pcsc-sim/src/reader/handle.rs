@@ -59,9 +59,19 @@ impl Handle {
 
     /// Does something with the device, and wakes who waits for its notifications.
     pub fn with<T>(&self, action: impl FnOnce(&mut Device) -> T) -> T {
-        let result = action(&mut self.lock().device);
-        self.shared.changed.notify_all();
+        let mut state = self.lock();
+        let result = action(&mut state.device);
+        self.unlock(state);
         result
+    }
+
+    /// Unlocks the device, and wakes who waits for a notification if there is one: an exchange wakes nobody.
+    fn unlock(&self, state: MutexGuard<'_, State>) {
+        let is_notified = state.device.has_notification() || state.device.is_gone();
+        drop(state);
+        if is_notified {
+            self.shared.changed.notify_all();
+        }
     }
 
     /// Puts a card in a slot.
@@ -158,8 +168,7 @@ impl Transport for SimTransport {
                 break Err(error);
             }
         };
-        drop(state);
-        self.handle.shared.changed.notify_all();
+        self.handle.unlock(state);
         result
     }
 
@@ -200,8 +209,7 @@ impl Transport for SimTransport {
         while result.is_ok() && state.device.now() < until {
             result = state.pass(until);
         }
-        drop(state);
-        self.handle.shared.changed.notify_all();
+        self.handle.unlock(state);
         result
     }
 
