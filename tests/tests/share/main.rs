@@ -4,6 +4,7 @@
 
 mod clients;
 mod files;
+mod idle;
 mod limits;
 mod many;
 mod policy;
