@@ -7,202 +7,21 @@
 //!
 //! `cargo bench -p pcsc-tests --bench calls`, or scripts/bench.
 
-use std::ffi::{c_char, c_long, c_ulong, c_void, CString};
+mod library;
+
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::ptr::{null, null_mut};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use libloading::{Library, Symbol};
+use library::{median, system_calls, time, Client, What, APDU};
 use pcsc_tests::{artifacts, atr, run, stock, Pcscd};
 use pcsc_wire::{self as wire, Body, Endian, Header, Version};
 
 const READER: &str = "pcsc-tests 00 00";
 const BATCHES: usize = 60;
-const APDU: [u8; 16] = [0x80, 0xEC, 0, 0, 10, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0];
-
-#[repr(C)]
-struct IoRequest {
-    protocol: c_ulong,
-    length: c_ulong,
-}
-
-#[repr(C)]
-struct ReaderState {
-    reader: *const c_char,
-    user_data: *mut c_void,
-    current: c_ulong,
-    event: c_ulong,
-    atr_length: c_ulong,
-    atr: [u8; 33],
-}
-
-type Transmit = unsafe extern "C" fn(
-    c_long,
-    *const IoRequest,
-    *const u8,
-    c_ulong,
-    *mut IoRequest,
-    *mut u8,
-    *mut c_ulong,
-) -> c_long;
-
-/// A library with a context and a connection.
-struct Client {
-    library: Library,
-    /// Looked up once, as in a linked program.
-    transmit: Transmit,
-    context: c_long,
-    card: c_long,
-    reader: CString,
-    response: Vec<u8>,
-}
-
-/// Calls a function of the library by its name.
-macro_rules! call {
-    ($client:expr, $name:literal, $($argument:expr => $type:ty),*) => {{
-        // SAFETY: the function has this signature in winscard.h, and the arguments outlive the call.
-        unsafe {
-            let function: Symbol<'_, unsafe extern "C" fn($($type),*) -> c_long> =
-                $client.library.get(concat!($name, "\0").as_bytes()).expect($name);
-            function($($argument),*)
-        }
-    }};
-}
-
-impl Client {
-    fn new(path: &Path) -> Client {
-        // SAFETY: the constructors of a libpcsclite have no preconditions.
-        let library = unsafe { Library::new(path) }.unwrap();
-        // SAFETY: winscard.h has this signature.
-        let transmit = unsafe { *library.get::<Transmit>(b"SCardTransmit\0").unwrap() };
-        let mut client = Client {
-            library,
-            transmit,
-            context: 0,
-            card: 0,
-            reader: CString::new(READER).unwrap(),
-            response: vec![0; 70_000],
-        };
-        client.context = client.establish();
-        client.card = client.connect();
-        client
-    }
-
-    fn establish(&self) -> c_long {
-        let mut context = 0;
-        let code = call!(self, "SCardEstablishContext", 2 => c_ulong, null() => *const c_void, null() => *const c_void,
-            &mut context => *mut c_long);
-        assert_eq!(code, 0);
-        context
-    }
-
-    fn release(&self, context: c_long) {
-        assert_eq!(call!(self, "SCardReleaseContext", context => c_long), 0);
-    }
-
-    fn connect(&self) -> c_long {
-        let (mut card, mut protocol) = (0, 0);
-        let code = call!(self, "SCardConnect", self.context => c_long, self.reader.as_ptr() => *const c_char,
-            2 => c_ulong, 3 => c_ulong, &mut card => *mut c_long, &mut protocol => *mut c_ulong);
-        assert_eq!(code, 0);
-        card
-    }
-
-    fn transmit(&mut self, apdu: &[u8]) {
-        let pci = IoRequest {
-            protocol: 2,
-            length: 16,
-        };
-        let mut length = self.response.len() as c_ulong;
-        let (sent, room) = (apdu.as_ptr(), self.response.as_mut_ptr());
-        // SAFETY: the buffers have these lengths and outlive the call.
-        let code = unsafe {
-            (self.transmit)(
-                self.card,
-                &pci,
-                sent,
-                apdu.len() as c_ulong,
-                null_mut(),
-                room,
-                &mut length,
-            )
-        };
-        assert_eq!(code, 0);
-    }
-
-    fn call(&mut self, what: What) {
-        let (context, card) = (self.context, self.card);
-        let mut length: c_ulong = 264;
-        let code = match what {
-            What::Transmit => return self.transmit(&APDU),
-            What::TransmitLong => return self.transmit(&[0x80, 0xE0, 0x20, 0x00]),
-            What::EstablishRelease => return self.release(self.establish()),
-            What::ConnectDisconnect => {
-                let card = self.connect();
-                call!(self, "SCardDisconnect", card => c_long, 0 => c_ulong)
-            }
-            What::Status => {
-                let (mut state, mut protocol, mut atr_length) = (0, 0, 33);
-                let (name, rest) = self.response.split_at_mut(300);
-                length = 300;
-                call!(self, "SCardStatus", card => c_long, name.as_mut_ptr().cast() => *mut c_char,
-                    &mut length => *mut c_ulong, &mut state => *mut c_ulong, &mut protocol => *mut c_ulong,
-                    rest.as_mut_ptr() => *mut u8, &mut atr_length => *mut c_ulong)
-            }
-            What::StatusChange => {
-                let mut state = ReaderState {
-                    reader: self.reader.as_ptr(),
-                    user_data: null_mut(),
-                    current: 0x20 | 0x100,
-                    event: 0,
-                    atr_length: 0,
-                    atr: [0; 33],
-                };
-                let code = call!(self, "SCardGetStatusChange", context => c_long, 0 => c_ulong,
-                    &mut state => *mut ReaderState, 1 => c_ulong);
-                assert_eq!(code, 0x8010_000A);
-                0
-            }
-            What::ListReaders => {
-                length = 4096;
-                call!(self, "SCardListReaders", context => c_long, null() => *const c_char,
-                    self.response.as_mut_ptr().cast() => *mut c_char, &mut length => *mut c_ulong)
-            }
-            What::Transaction => {
-                assert_eq!(call!(self, "SCardBeginTransaction", card => c_long), 0);
-                call!(self, "SCardEndTransaction", card => c_long, 0 => c_ulong)
-            }
-            What::Attribute => call!(self, "SCardGetAttrib", card => c_long, 0x0009_0303 => c_ulong,
-                self.response.as_mut_ptr() => *mut u8, &mut length => *mut c_ulong),
-            What::Control => call!(self, "SCardControl", card => c_long, 0x4200_0001 => c_ulong,
-                APDU.as_ptr().cast() => *const c_void, 8 => c_ulong,
-                self.response.as_mut_ptr().cast() => *mut c_void, 300 => c_ulong, &mut length => *mut c_ulong),
-            What::IsValid => call!(self, "SCardIsValidContext", context => c_long),
-            What::Cancel => call!(self, "SCardCancel", context => c_long),
-        };
-        assert_eq!(code, 0, "{what:?}");
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum What {
-    Transmit,
-    TransmitLong,
-    Status,
-    StatusChange,
-    ListReaders,
-    Transaction,
-    Attribute,
-    Control,
-    ConnectDisconnect,
-    EstablishRelease,
-    IsValid,
-    Cancel,
-}
 
 /// The call, its name, and the number of calls in a batch.
 const CALLS: [(What, &str, u32); 12] = [
@@ -219,19 +38,6 @@ const CALLS: [(What, &str, u32); 12] = [
     (What::IsValid, "is valid", 2000),
     (What::Cancel, "cancel, nothing waits", 2000),
 ];
-
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
-}
-
-fn time(mut batch: impl FnMut(), count: u32) -> f64 {
-    let start = Instant::now();
-    for _ in 0..count {
-        batch();
-    }
-    start.elapsed().as_nanos() as f64 / f64::from(count)
-}
 
 /// A connection without a library: the least that a transmit costs.
 struct Floor {
@@ -351,20 +157,6 @@ fn counted(library: &Path, call: usize, socket: &Path, tool: &[&str], read: impl
     costs[1].saturating_sub(costs[0]) as f64 / 100.0
 }
 
-fn system_calls(text: &str) -> u64 {
-    let total = text
-        .lines()
-        .rev()
-        .find(|line| line.trim_end().ends_with("total"))
-        .expect("strace's total");
-    total
-        .split_whitespace()
-        .nth(3)
-        .expect("a count")
-        .parse()
-        .expect("a number")
-}
-
 fn instructions(text: &str) -> u64 {
     let line = text
         .lines()
@@ -381,7 +173,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     if let Some(at) = arguments.iter().position(|argument| argument == "worker") {
         let number = |offset: usize| arguments[at + offset].parse::<usize>().unwrap();
-        let mut client = Client::new(Path::new(&arguments[at + 1]));
+        let mut client = Client::new(Path::new(&arguments[at + 1]), READER);
         (0..number(3)).for_each(|_| client.call(CALLS[number(2)].0));
         return;
     }
@@ -396,7 +188,7 @@ fn main() {
     let mut table = String::from(
         "| call | stock | ours | ours / stock | system calls | instructions |\n|---|---|---|---|---|---|\n",
     );
-    let mut clients = libraries.each_ref().map(|path| Client::new(path));
+    let mut clients = libraries.each_ref().map(|path| Client::new(path, READER));
     for (number, (what, name, count)) in CALLS.into_iter().enumerate() {
         let mut times = [Vec::new(), Vec::new()];
         for _ in 0..BATCHES {
