@@ -35,8 +35,8 @@ impl<R: Deref<Target = Reader>> Interest<R> {
         &self.reader
     }
 
-    /// Ends it. Returns when something is due for the reader, which the caller plans: for many readers, once is
-    /// enough.
+    /// Ends it. Returns when something is due for the reader, which the caller plans: for many readers, once
+    /// is enough.
     pub(crate) fn end(&mut self) -> Option<Instant> {
         if std::mem::replace(&mut self.is_over, true) {
             return None;

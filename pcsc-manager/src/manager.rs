@@ -195,7 +195,8 @@ impl Manager {
         &self.shared.wakers.changes
     }
 
-    /// Counts those of them that concern more than connections: a reader or a card has come, gone or been reset.
+    /// Counts those of them that concern more than connections: a reader or a card has come, gone or been
+    /// reset.
     pub fn card_changes(&self) -> &ChangeCounter {
         &self.shared.wakers.cards
     }

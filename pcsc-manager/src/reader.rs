@@ -7,8 +7,8 @@
 //!
 //! Who wakes whom: every change of `state` moves `changed`, on which the calls of this reader's connections
 //! sleep (for the end of a transaction, for the first poll). One that clients can see moves
-//! [`Wakers::changes`] as well, on which waits for events of any reader sleep, and unless it is of connections
-//! alone [`Wakers::cards`], too. An earlier due time ends the sleep of the manager's thread
+//! [`Wakers::changes`] as well, on which waits for events of any reader sleep, and unless it is of
+//! connections alone [`Wakers::cards`], too. An earlier due time ends the sleep of the manager's thread
 //! ([`Wakers::schedule`]).
 
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -39,7 +39,8 @@ pub struct Reader {
 pub struct Wakers {
     /// Counts changes that clients can see.
     pub changes: Arc<ChangeCounter>,
-    /// Counts those of them that concern more than connections: a reader or a card has come, gone or been reset.
+    /// Counts those of them that concern more than connections: a reader or a card has come, gone or been
+    /// reset.
     pub cards: Arc<ChangeCounter>,
     /// Knows the time of the first [`Reader::due`].
     pub schedule: Arc<Schedule>,

@@ -5,13 +5,13 @@ use std::time::Instant;
 
 use crate::sync::{lock, ChangeCounter};
 
-/// Wakes the manager's thread for what is due earlier than it knows of. A program that connects and disconnects
-/// again and again does not wake it each time.
+/// Wakes the manager's thread for what is due earlier than it knows of. A program that connects and
+/// disconnects again and again does not wake it each time.
 #[derive(Default)]
 pub struct Schedule {
     changes: ChangeCounter,
-    /// When the thread that sleeps wakes up by itself. `None` while it looks at the readers, and where it does
-    /// not wake up.
+    /// When the thread that sleeps wakes up by itself. `None` while it looks at the readers, and where it
+    /// does not wake up.
     next: Mutex<Option<Instant>>,
 }
 
@@ -36,8 +36,8 @@ impl Schedule {
         self.changes.changes()
     }
 
-    /// Sleeps until `next`, or until something is due earlier than that. `seen` is from before the look at the
-    /// readers.
+    /// Sleeps until `next`, or until something is due earlier than that. `seen` is from before the look at
+    /// the readers.
     pub fn sleep(&self, seen: u32, next: Option<Instant>) {
         *lock(&self.next) = next;
         self.changes.wait(seen, next);

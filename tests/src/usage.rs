@@ -31,8 +31,8 @@ impl Usage {
     }
 }
 
-/// How often each thread of a process was taken off its processor, by number and name: since it went to sleep,
-/// and since another one was to run. Threads that have ended are not in it.
+/// How often each thread of a process was taken off its processor, by number and name: since it went to
+/// sleep, and since another one was to run. Threads that have ended are not in it.
 ///
 /// # Panics
 /// If the process does not run.

@@ -1,9 +1,11 @@
-//! A client of the stress test: `stress SOCKET READER MINOR FATE` uses the card in READER in transactions, as a client
-//! of protocol 4.MINOR, until a line comes from its standard input. Then it does what FATE says, answers with a line,
-//! and waits to be killed: `transaction` stops in a transaction with a command in progress, `message` in the middle of
-//! a message in a transaction. At the end of the input it disconnects and ends.
+//! A client of the stress test: `stress SOCKET READER MINOR FATE` uses the card in READER in transactions, as
+//! a client of protocol 4.MINOR, until a line comes from its standard input. Then it does what FATE says,
+//! answers with a line, and waits to be killed: `transaction` stops in a transaction with a command in
+//! progress, `message` in the middle of a message in a transaction. At the end of the input it disconnects
+//! and ends.
 //!
-//! Each time a call, or a round of calls, takes longer than all before, both times are printed, in microseconds.
+//! Each time a call, or a round of calls, takes longer than all before, both times are printed, in
+//! microseconds.
 
 use std::io::{Read, Write};
 use std::path::Path;
