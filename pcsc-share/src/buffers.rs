@@ -22,8 +22,8 @@ const SIZE: usize = larger(Transmit::SIZE, Control::SIZE) + MAX_PAYLOAD;
 /// How many buffers are kept that are not in use.
 const KEPT: usize = 16;
 
-/// Buffers for the longest answer. A program asks for 64 KiB more often than a card sends them: so many are in
-/// use as calls are in progress, and clients that wait have none. Each is zero when it is not in use.
+/// Buffers for the longest answer. A program asks for 64 KiB more often than a card sends them: so many are
+/// in use as calls are in progress, and clients that wait have none. Each is zero when it is not in use.
 #[derive(Default)]
 pub struct Buffers(Mutex<Vec<Vec<u8>>>);
 

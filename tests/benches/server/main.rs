@@ -1,10 +1,10 @@
 //! `pcsc share` against Debian's pcscd. Both have the same driver on the same simulated readers, which take
-//! extended APDUs: pcscd has it as its IFD handler `pcsc-ifd`, our server in `pcsc-manager`. The cards differ in
-//! their ATRs. Debian's library with each server, and ours with ours, take turns.
+//! extended APDUs: pcscd has it as its IFD handler `pcsc-ifd`, our server in `pcsc-manager`. The cards differ
+//! in their ATRs. Debian's library with each server, and ours with ours, take turns.
 //!
 //! The times of one client are medians, with all processes on one processor; compare their ratios. What a
-//! transmit costs beyond the driver's own time is its overhead. System calls and context switches are those of the
-//! server, for one call: strace counts those of 100 and of 200 calls, and the difference is shown.
+//! transmit costs beyond the driver's own time is its overhead. System calls and context switches are those
+//! of the server, for one call: strace counts those of 100 and of 200 calls, and the difference is shown.
 //!
 //! `cargo bench -p pcsc-tests --bench server`, or scripts/bench.
 
