@@ -1,7 +1,8 @@
-//! The server against clients that send anything, several at a time, with the manager and a simulated reader
+//! The server against clients that send anything, several at a time, with the manager and simulated readers
 //! behind it: it answers a further client afterwards, and ends, so no call hangs. A list of actions: which
 //! client, what it does, and the fields of its request. Handles and contexts are right where the input wants
-//! them.
+//! them. A request may be cut anywhere: other clients send theirs, or the client ends, before the rest of it
+//! comes.
 #![no_main]
 
 use std::io::{ErrorKind, Read, Write};
@@ -19,7 +20,13 @@ use pcsc_wire::{
     Establish, Event, Header, Reconnect, Release, Status, Transmit, Version, VersionExchange, NAME_SIZE,
 };
 
-const READER: &[u8] = b"pcsc-rs Simulated Reader 00 00";
+/// At the TPDU level, and at the APDU level.
+const MODELS: &str = "gempc-express,omnikey-3x21";
+const READERS: [&[u8]; 3] = [
+    b"Gemalto GemPC Express 00 00",
+    b"HID Global OMNIKEY 3x21 Smart Card Reader [OMNIKEY 3x21 Smart Card Reader] 01 00",
+    b"none",
+];
 const CLIENTS: usize = 3;
 const APDUS: [&[u8]; 3] = [
     &[0; 4],
@@ -43,6 +50,10 @@ struct Client {
     stream: UnixStream,
     context: u32,
     card: i32,
+    /// How much of the next request is sent at once; `None` for all.
+    cut: Option<usize>,
+    /// The rest of a request that was cut.
+    rest: Vec<u8>,
 }
 
 impl Client {
@@ -57,10 +68,25 @@ impl Client {
             stream,
             context: 0,
             card: 0,
+            cut: None,
+            rest: Vec::new(),
         }
     }
 
     fn send(&mut self, bytes: &[u8]) {
+        let cut = self.cut.take().unwrap_or(bytes.len()).min(bytes.len());
+        let (now, later) = bytes.split_at(cut);
+        self.send_now(now);
+        self.rest.extend_from_slice(later);
+    }
+
+    /// Sends the rest of a request that was cut.
+    fn send_rest(&mut self) {
+        let rest = std::mem::take(&mut self.rest);
+        self.send_now(&rest);
+    }
+
+    fn send_now(&mut self, bytes: &[u8]) {
         self.stream.set_nonblocking(true).expect("a socket");
         // The server may have closed the connection, or its buffer may be full.
         let _ = self.stream.write(bytes);
@@ -75,6 +101,9 @@ impl Client {
     }
 
     fn answer<B: Body>(&mut self) -> Option<B> {
+        if !self.rest.is_empty() {
+            return None;
+        }
         let mut bytes = vec![0; B::SIZE];
         self.stream.read_exact(&mut bytes).ok()?;
         B::parse(&bytes, Endian::NATIVE)
@@ -89,6 +118,8 @@ impl Client {
     }
 
     fn establish(&mut self) {
+        // What is read next is the answer.
+        self.drain();
         let body = Establish {
             scope: 2,
             context: 0,
@@ -99,8 +130,11 @@ impl Client {
     }
 
     fn connect(&mut self, share: u32, protocols: u32) {
+        self.drain();
         let mut reader = [0; NAME_SIZE];
-        reader[..READER.len()].copy_from_slice(READER);
+        let name = READERS[protocols as usize / 8 % READERS.len()];
+        reader[..name.len()].copy_from_slice(name);
+        let protocols = protocols % 8;
         let (context, card) = (self.context, 0);
         let body = Connect {
             context,
@@ -129,7 +163,7 @@ impl Client {
                 self.ask(Command::Version, VersionExchange::new(version), &[]);
             }
             1 => self.establish(),
-            2 => self.connect(one % 5, other % 8),
+            2 => self.connect(one % 5, other),
             3 => {
                 let initialization = one / 8 % 4;
                 let body = Reconnect {
@@ -250,7 +284,7 @@ impl Client {
 }
 
 fuzz_target!(|data: &[u8]| {
-    let source: Arc<dyn Source> = Arc::new(ManagerSource::simulated("").expect("a reader"));
+    let source: Arc<dyn Source> = Arc::new(ManagerSource::simulated(MODELS).expect("readers"));
     let limits = Limits {
         clients: 64,
         cards: 4,
@@ -271,8 +305,11 @@ fuzz_target!(|data: &[u8]| {
             if input.0.is_empty() {
                 break;
             }
-            let client = usize::from(input.byte()) % CLIENTS;
-            clients[client].act(&mut input);
+            let choice = input.byte();
+            let client = &mut clients[usize::from(choice) % CLIENTS];
+            client.send_rest();
+            client.cut = (choice >= 0xC0).then(|| usize::from(input.byte()));
+            client.act(&mut input);
         }
         let mut last = Client::new();
         last.stream
