@@ -18,6 +18,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
 
+mod known;
+
+pub use known::{model, models};
+
 /// Size of a reader name with its NUL, in bytes (`MAX_READERNAME`).
 pub const MAX_SIZE: usize = 128;
 /// Longest part before the numbers, in bytes.
@@ -40,28 +44,6 @@ pub struct Identity<'a> {
     pub interface: Option<&'a str>,
     /// The string of `iSerialNumber`.
     pub serial: Option<&'a str>,
-}
-
-/// What `pcscd` calls each reader model: the names that its bundle list gives to a vendor and a product. A
-/// line each, `VVVVPPPP NAME`, in ascending order; a name may end in a space, as one does.
-///
-/// A text is half the size of a table in a shared library, where each string of a table costs a pointer, a
-/// length and a relocation.
-const KNOWN: &str = include_str!("known.txt");
-
-/// The model's name, if a bundle lists the device.
-pub fn model(vendor: u16, product: u16) -> Option<&'static str> {
-    let mut listed = models().filter(|&(v, p, _)| (v, p) == (vendor, product));
-    listed.next().map(|(_, _, name)| name)
-}
-
-/// All listed models, as vendor, product and name, in ascending order: what a bundle of this driver lists.
-pub fn models() -> impl Iterator<Item = (u16, u16, &'static str)> {
-    KNOWN.lines().filter_map(|line| {
-        let (numbers, name) = line.split_at_checked(8)?;
-        let numbers = u32::from_str_radix(numbers, 16).ok()?;
-        Some(((numbers >> 16) as u16, numbers as u16, name.strip_prefix(' ')?))
-    })
 }
 
 impl Identity<'_> {
@@ -94,7 +76,7 @@ impl Identity<'_> {
 
     fn model_name(&self) -> String {
         if let Some(name) = model(self.vendor, self.product) {
-            return String::from(name);
+            return name;
         }
         let mut name = String::new();
         for part in [self.manufacturer, self.product_name]
