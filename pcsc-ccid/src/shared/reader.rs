@@ -141,11 +141,7 @@ impl SharedReader {
         deadline: Option<Instant>,
         work: impl FnOnce(&mut AnyReader) -> Result<T, Error>,
     ) -> Result<T, SharedError> {
-        let mut inner = self.lock(slot, deadline)?;
-        if inner.slot(slot).is_some_and(|slot| slot.is_new) {
-            return Err(SharedError::NotPolled);
-        }
-        self.use_reader(inner, slot, deadline, work)
+        result_of(work, |work| self.use_polled(slot, deadline, work))
     }
 
     /// Uses the reader without regard to what is in the slot.
@@ -158,8 +154,10 @@ impl SharedReader {
         deadline: Option<Instant>,
         work: impl FnOnce(&mut AnyReader) -> Result<T, Error>,
     ) -> Result<T, SharedError> {
-        let inner = self.lock(slot, deadline)?;
-        self.use_reader(inner, slot, deadline, work)
+        result_of(work, |work| {
+            let inner = self.lock(slot, deadline)?;
+            self.use_reader(inner, slot, deadline, work)
+        })
     }
 
     /// Cancels the command that goes on in a slot, or else the next wait for an answer, from any thread.
@@ -194,7 +192,7 @@ impl SharedReader {
         let is_new = inner
             .slot(slot)
             .is_some_and(|slot| std::mem::take(&mut slot.is_new));
-        let polled = self.use_reader(inner, slot, None, |reader| {
+        let look = |reader: &mut AnyReader| {
             let presence = reader.presence(slot)?;
             if presence == Presence::Present && was_emptied {
                 // A reader that activates cards by itself shows another card as it has shown the one before.
@@ -204,7 +202,8 @@ impl SharedReader {
                 Presence::Present if is_new || was_emptied => Presence::Replaced,
                 presence => presence,
             })
-        });
+        };
+        let polled = result_of(look, |look| self.use_reader(inner, slot, None, look));
         if polled.is_err() && (was_emptied || is_new) {
             // The next poll is to report the replaced card.
             self.events.note_emptied(slot);
@@ -244,16 +243,24 @@ impl SharedReader {
         Ok(inner)
     }
 
-    fn use_reader<T>(
+    fn use_polled(&self, slot: u8, deadline: Option<Instant>, work: Work<'_>) -> Result<(), SharedError> {
+        let mut inner = self.lock(slot, deadline)?;
+        if inner.slot(slot).is_some_and(|slot| slot.is_new) {
+            return Err(SharedError::NotPolled);
+        }
+        self.use_reader(inner, slot, deadline, work)
+    }
+
+    fn use_reader(
         &self,
         mut inner: TimedMutexGuard<'_, Inner>,
         slot: u8,
         deadline: Option<Instant>,
-        work: impl FnOnce(&mut AnyReader) -> Result<T, Error>,
-    ) -> Result<T, SharedError> {
-        let use_it = |reader: &mut AnyReader| {
+        work: Work<'_>,
+    ) -> Result<(), SharedError> {
+        let mut use_it = |reader: &mut AnyReader| {
             let deadline = time_on(reader.transport(), deadline);
-            reader.with_deadline(deadline, work)
+            reader.with_deadline(deadline, &mut *work)
         };
         if inner.driver.is_none() {
             let opened = (inner.open)(deadline);
@@ -289,7 +296,7 @@ impl SharedReader {
     }
 
     /// Notes what a call says of the reader.
-    fn note<T>(&self, inner: &mut Inner, result: Result<T, Error>) -> Result<T, SharedError> {
+    fn note(&self, inner: &mut Inner, result: Result<(), Error>) -> Result<(), SharedError> {
         match result {
             Err(Error::Transport(transport::Error::Gone)) if inner.has_worked => self.events.lose(),
             // It was reset right after it was opened, or is going. Opening it again later shows which.
@@ -344,6 +351,23 @@ impl SharedReader {
         inner.has_worked = false;
         inner.slots.iter_mut().for_each(|slot| slot.is_new = true);
     }
+}
+
+/// Work on an open reader. It keeps its result to itself, so that the code which runs it exists once and not for
+/// each type of result.
+type Work<'a> = &'a mut dyn FnMut(&mut AnyReader) -> Result<(), Error>;
+
+/// The result of `work`, which `run` calls once at most.
+fn result_of<T>(
+    work: impl FnOnce(&mut AnyReader) -> Result<T, Error>,
+    run: impl FnOnce(Work<'_>) -> Result<(), SharedError>,
+) -> Result<T, SharedError> {
+    let (mut work, mut result) = (Some(work), None);
+    run(&mut |reader| {
+        result = work.take().map(|work| work(reader)).transpose()?;
+        Ok(())
+    })?;
+    result.ok_or(SharedError::Failed)
 }
 
 impl Inner {
