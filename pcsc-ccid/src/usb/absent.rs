@@ -30,7 +30,7 @@ fn unsupported() -> io::Error {
 }
 
 /// Fails.
-pub(super) fn scan(_known: &[Candidate], _has_waited: impl Fn(Place) -> bool) -> io::Result<Scan> {
+pub(super) fn scan(_known: &[Candidate], _has_waited: &dyn Fn(Place) -> bool) -> io::Result<Scan> {
     Err(unsupported())
 }
 

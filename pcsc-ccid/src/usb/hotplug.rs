@@ -17,7 +17,7 @@ pub fn is_present() -> bool {
 /// # Errors
 /// If the system has no USB, this process has no access to it, or the driver does not know the system's.
 pub fn list() -> io::Result<Listing> {
-    let scan = platform::scan(&[], |_| true)?;
+    let scan = platform::scan(&[], &|_| true)?;
     Ok(Listing {
         readers: scan.arrived,
         notices: scan.notices,
@@ -41,7 +41,7 @@ impl Hotplug {
         let events = Events::new()?;
         let mut readers = KnownReaders::default();
         // Readers that are there already are listed at once, even if they are not ready.
-        let first = readers.update(platform::scan(&[], |_| true)?, Instant::now());
+        let first = readers.update(platform::scan(&[], &|_| true)?, Instant::now());
         let listing = Listing {
             readers: first.arrived,
             notices: first.notices,
@@ -66,13 +66,11 @@ impl Hotplug {
         while self.events.wait(self.readers.needs_rescan())? {
             let now = Instant::now();
             let known: &[Candidate] = self.readers.known();
-            let scan =
-                platform::scan(known, |place| self.readers.has_waited(place, now)).unwrap_or_else(|error| {
-                    Scan {
-                        is_partial: platform::is_transient(&error),
-                        ..Scan::default()
-                    }
-                });
+            let has_waited = |place| self.readers.has_waited(place, now);
+            let scan = platform::scan(known, &has_waited).unwrap_or_else(|error| Scan {
+                is_partial: platform::is_transient(&error),
+                ..Scan::default()
+            });
             let changes = self.readers.update(scan, now);
             if !changes.is_empty() {
                 return Ok(Some(changes));

@@ -297,7 +297,7 @@ pub(super) fn is_present() -> bool {
 ///
 /// # Errors
 /// If the system has no USB, or this process has no access to it.
-pub(super) fn scan(known: &[Candidate], _has_waited: impl Fn(Place) -> bool) -> io::Result<Scan> {
+pub(super) fn scan(known: &[Candidate], _has_waited: &dyn Fn(Place) -> bool) -> io::Result<Scan> {
     let devices: Vec<DeviceInfo> = ::nusb::list_devices().wait()?.collect();
     let is_there = |reader: &Candidate| {
         devices.iter().any(|info| {

@@ -47,22 +47,25 @@ impl Candidate {
     /// # Errors
     /// [`OpenError`].
     pub fn open(&self) -> Result<Opened, OpenError> {
-        let explain = |refusal| self.explain(refusal);
-        let claim = Arc::new(self.claim().map_err(explain)?);
+        self.try_open().map_err(|refusal| self.explain(refusal))
+    }
+
+    fn try_open(&self) -> Result<Opened, Refusal> {
+        let claim = Arc::new(self.claim()?);
         if self.interface.alternate != 0 {
-            claim.set_alternate(self.interface.alternate).map_err(explain)?;
+            claim.set_alternate(self.interface.alternate)?;
         }
-        let transport = self.transport(&claim).map_err(explain)?;
+        let transport = self.transport(&claim)?;
         let mut senders = Vec::new();
         if platform::SHARES_ENDPOINTS && self.interface.descriptor.max_busy_slots > 1 {
             for _ in 0..self.interface.descriptor.slots() {
-                senders.push(self.transport(&claim).map_err(explain)?.that_waits_for_out());
+                senders.push(self.transport(&claim)?.that_waits_for_out());
             }
         }
         let notifications = match self.interface.interrupt_in {
             Some(interrupt) => {
                 let signal = Arc::new(Signal::default());
-                let pipe = claim.interrupt_in(interrupt.address, &signal).map_err(explain)?;
+                let pipe = claim.interrupt_in(interrupt.address, &signal)?;
                 Notifications::Interrupts(Box::new(UsbWatch::new(claim.clone(), pipe, signal)))
             }
             None => Notifications::Polled(POLL_INTERVAL),

@@ -62,7 +62,7 @@ impl Readiness {
 ///
 /// # Errors
 /// If the system has no USB, or this process has no access to it.
-pub(in crate::usb) fn scan(known: &[Candidate], has_waited: impl Fn(Place) -> bool) -> io::Result<Scan> {
+pub(in crate::usb) fn scan(known: &[Candidate], has_waited: &dyn Fn(Place) -> bool) -> io::Result<Scan> {
     let roots = Roots {
         devices: Path::new(sysfs::DEVICES),
         nodes: Path::new(Place::NODES),
@@ -72,7 +72,7 @@ pub(in crate::usb) fn scan(known: &[Candidate], has_waited: impl Fn(Place) -> bo
 }
 
 impl Roots<'_> {
-    fn scan(&self, known: &[Candidate], has_waited: impl Fn(Place) -> bool) -> io::Result<Scan> {
+    fn scan(&self, known: &[Candidate], has_waited: &dyn Fn(Place) -> bool) -> io::Result<Scan> {
         let interfaces = sysfs::interfaces(self.devices)?;
         let mut found = Scan::default();
         for reader in known {
@@ -95,7 +95,7 @@ impl Roots<'_> {
         }
         for name in devices {
             let added = SysfsDevice::read(self.devices, name)
-                .and_then(|device| self.add(&device, name, known, &has_waited, &mut found));
+                .and_then(|device| self.add(&device, name, known, has_waited, &mut found));
             if let Err(error) = added {
                 found.miss(&error);
             }
@@ -110,7 +110,7 @@ impl Roots<'_> {
         device: &SysfsDevice,
         name: &str,
         known: &[Candidate],
-        has_waited: impl Fn(Place) -> bool,
+        has_waited: &dyn Fn(Place) -> bool,
         found: &mut Scan,
     ) -> io::Result<()> {
         let number = device.number.as_deref();

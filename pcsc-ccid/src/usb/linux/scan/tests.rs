@@ -34,7 +34,7 @@ impl System {
             nodes: self.nodes.root(),
             udev: self.udev.root(),
         };
-        roots.scan(known, |_| has_waited).unwrap()
+        roots.scan(known, &|_| has_waited).unwrap()
     }
 }
 
@@ -122,7 +122,7 @@ fn a_system_without_usb_is_an_error() {
         nodes: Path::new("/nonexistent"),
         udev: Path::new("/nonexistent"),
     };
-    assert!(roots.scan(&[], |_| true).is_err());
+    assert!(roots.scan(&[], &|_| true).is_err());
 }
 
 #[test]
