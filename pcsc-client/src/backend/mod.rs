@@ -32,6 +32,11 @@ mod choice;
 #[cfg(any(all(feature = "daemon", unix), feature = "system"))]
 mod driver_facts;
 mod establish;
+#[cfg_attr(
+    not(any(all(feature = "daemon", unix), feature = "standalone")),
+    allow(dead_code, reason = "the system's library waits by itself")
+)]
+mod hash;
 mod session;
 mod size_query;
 mod values;

@@ -25,7 +25,10 @@ pub struct DaemonContext {
     path: PathBuf,
     endian: Endian,
     version: Version,
-    waits: Option<bool>,
+    /// Whether calls wait for other connections' transactions.
+    waits: bool,
+    /// Whether the beginning of a transaction does.
+    waits_to_begin: bool,
     signal: CancelSignal,
     link: Mutex<Link>,
 }
@@ -48,7 +51,8 @@ impl DaemonContext {
             path,
             endian,
             version,
-            waits: options.waits,
+            waits: options.waits.unwrap_or_else(env::waits_for_shared_card),
+            waits_to_begin: options.waits.unwrap_or(true),
             signal: CancelSignal::default(),
             link: Mutex::new(link),
         })
@@ -170,7 +174,7 @@ impl Calls for DaemonContext {
             active: 0,
             rv: 0,
         };
-        self.retry(self.waits(), deadline, || {
+        self.retry(self.waits, deadline, || {
             let reply = self.call(Command::Reconnect, request, deadline)?;
             check(reply.rv).map_err(|failure| failure.with_detail(reply.active))?;
             Ok(reply.active)
@@ -190,7 +194,7 @@ impl Calls for DaemonContext {
         let request = wire::BeginTransaction { card, rv: 0 };
         // The request itself has no deadline, because giving up its answer would cost the connection. pcscd
         // answers at once, with a sharing violation if the card is in use.
-        self.retry(self.waits.unwrap_or(true), deadline, || {
+        self.retry(self.waits_to_begin, deadline, || {
             check(self.call(Command::BeginTransaction, request, None)?.rv)
         })
     }
@@ -207,7 +211,7 @@ impl Calls for DaemonContext {
     fn status(&self, card: i32, reader: &[u8]) -> Outcome<ConnectionStatus> {
         let mut request = [0; Header::SIZE + wire::Status::SIZE];
         wire::Status { card, rv: 0 }.emit_request(Command::Status, self.endian, &mut request);
-        self.retry(self.waits(), None, || {
+        self.retry(self.waits, None, || {
             let mut link = self.link()?;
             let batch = link.batch();
             let parsed = link.states(&batch, &request)?;
@@ -248,7 +252,7 @@ impl Calls for DaemonContext {
             receive_length: response.len() as u32,
             rv: 0,
         };
-        self.retry(self.waits(), deadline, || {
+        self.retry(self.waits, deadline, || {
             let request = Request {
                 command: Command::Transmit,
                 body,
@@ -339,7 +343,7 @@ impl DaemonContext {
     /// Whether a connection can be used: [`Calls::status`] without the states of the readers.
     pub fn check_connection(&self, card: i32) -> Outcome<()> {
         let request = wire::Status { card, rv: 0 };
-        self.retry(self.waits(), None, || {
+        self.retry(self.waits, None, || {
             check(self.call(Command::Status, request, None)?.rv)
         })
     }
@@ -361,11 +365,6 @@ impl DaemonContext {
             since,
             registration: Registration::None,
         })
-    }
-
-    /// Whether calls wait for other connections' transactions.
-    fn waits(&self) -> bool {
-        self.waits.unwrap_or_else(env::waits_for_shared_card)
     }
 
     /// Refuses a context that a forked child has inherited.
@@ -416,24 +415,29 @@ impl DaemonContext {
                 Err(failure) if failure.code() == Error::SharingViolation.code() && waits => (),
                 outcome => return outcome,
             }
-            if let Some(deadline) = deadline {
-                let left = deadline.saturating_duration_since(Instant::now());
-                if left < pause * 2 {
-                    let has_slept = wait::sleep(left);
-                    return Err(if has_slept {
-                        Error::Timeout
-                    } else {
-                        Error::Cancelled
-                    }
-                    .into());
-                }
-            }
-            if !wait::sleep(pause) {
-                return Err(Error::Cancelled.into());
-            }
-            pause = (pause * 2).min(Duration::from_millis(100));
+            pause = sleep_before_retry(pause, deadline)?;
         }
     }
+}
+
+/// Sleeps before a call is repeated. Returns the next pause.
+fn sleep_before_retry(pause: Duration, deadline: Option<Instant>) -> Outcome<Duration> {
+    if let Some(deadline) = deadline {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left < pause * 2 {
+            let has_slept = wait::sleep(left);
+            return Err(if has_slept {
+                Error::Timeout
+            } else {
+                Error::Cancelled
+            }
+            .into());
+        }
+    }
+    if !wait::sleep(pause) {
+        return Err(Error::Cancelled.into());
+    }
+    Ok((pause * 2).min(Duration::from_millis(100)))
 }
 
 impl Drop for DaemonContext {

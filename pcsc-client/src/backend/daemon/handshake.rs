@@ -1,7 +1,7 @@
 //! The handshake: agrees on a protocol version with the daemon, and remembers it for the next context.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::IoSlice;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::connect::{connect, connect_by};
 use super::link::Link;
 use super::stream::{Stream, StreamError};
+use crate::backend::hash::{hash, NOTHING};
 use crate::backend::values::SessionOptions;
 use crate::error::{Cause, Error, Failure, Outcome};
 use pcsc_wire::{
@@ -235,9 +236,7 @@ static DIALECTS: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
 const OTHER_ENDIAN: u64 = 0x80;
 
 fn entry(path: &Path) -> (&'static AtomicU64, u64) {
-    let mut hasher = DefaultHasher::new();
-    path.hash(&mut hasher);
-    let hash = hasher.finish();
+    let hash = hash(NOTHING, path.as_os_str().as_bytes());
     (&DIALECTS[(hash >> 8) as usize % DIALECTS.len()], hash & !0xFF)
 }
 

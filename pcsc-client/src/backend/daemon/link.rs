@@ -2,10 +2,9 @@
 //!
 //! An error ends the connection, because the rest of an old answer could be taken for the next one.
 
+use std::hint::black_box;
 use std::io::{self, IoSlice};
 use std::time::{Duration, Instant};
-
-use zeroize::Zeroize;
 
 use super::stream::{Stream, StreamError};
 use crate::error::{Cause, Error, Failure, Outcome};
@@ -72,6 +71,19 @@ pub struct Request<'a, B> {
     pub answer_length: fn(&B) -> usize,
 }
 
+/// A request as it is sent, in a buffer with room for its data.
+struct Buffer<'a> {
+    bytes: &'a mut [u8; Buffer::SIZE],
+    length: usize,
+}
+
+impl Buffer<'_> {
+    /// Data up to this size are copied behind the request, which is cheaper than a gathered write.
+    const COPIED: usize = 300;
+    /// The longest request, and the data.
+    const SIZE: usize = Header::SIZE + wire::Attribute::SIZE + Buffer::COPIED;
+}
+
 impl Link {
     /// The deadline of an answer that needs no card.
     pub fn limit(&self) -> Deadline {
@@ -92,42 +104,70 @@ impl Link {
 
     /// A request and its answer, with bytes behind either. The answer's go to the front of the room for them.
     pub fn exchange_payload<B: Body>(&mut self, request: Request<'_, B>, deadline: Deadline) -> Outcome<B> {
-        /// A payload up to this size is copied behind the request, which is cheaper than a gathered write.
-        const COPIED: usize = 300;
-        const LARGEST: usize = Header::SIZE + wire::Attribute::SIZE;
-        let Request { mut data, answer, .. } = request;
-        let mut buffer = [0; LARGEST + COPIED];
-        let header = request
-            .body
-            .emit_request(request.command, self.endian, &mut buffer);
-        let mut length = header;
-        if data.len() <= COPIED {
-            length += data.len();
-            buffer[header..length].copy_from_slice(data);
+        let Request {
+            command,
+            body,
+            data,
+            answer,
+            answer_length,
+        } = request;
+        let mut buffer = [0; Buffer::SIZE];
+        let length = body.emit_request(command, self.endian, &mut buffer);
+        let got = self.exchange_bytes(
+            Buffer {
+                bytes: &mut buffer,
+                length,
+            },
+            data,
+            answer,
+            deadline,
+        )?;
+        let reply = B::parse(&buffer, self.endian).ok_or(Error::InternalError)?;
+        self.receive_rest(answer, got, answer_length(&reply), deadline)?;
+        Ok(reply)
+    }
+
+    /// Sends a request and `data`. Receives the body of the answer to the front of the buffer, and what comes together
+    /// with it to `answer`; returns the length of that.
+    fn exchange_bytes(
+        &mut self,
+        Buffer { bytes, length }: Buffer<'_>,
+        mut data: &[u8],
+        answer: &mut [u8],
+        deadline: Deadline,
+    ) -> Outcome<usize> {
+        let mut end = length;
+        if data.len() <= Buffer::COPIED {
+            end += data.len();
+            bytes[length..end].copy_from_slice(data);
             data = &[];
         }
-        let mut parts = [IoSlice::new(&buffer[..length]), IoSlice::new(data)];
-        let parts = if data.is_empty() {
-            &mut parts[..1]
-        } else {
-            &mut parts[..]
-        };
-        let sent = self.send(parts, deadline);
+        let mut parts = [IoSlice::new(&bytes[..end]), IoSlice::new(data)];
+        let count = 2 - usize::from(data.is_empty());
+        let sent = self.send(&mut parts[..count], deadline);
         // It may be a PIN.
-        buffer[header..length].zeroize();
+        bytes[length..end].fill(0);
+        // Otherwise the compiler removes a write that nothing reads.
+        black_box(&mut *bytes);
         sent?;
+        self.receive(&mut bytes[..length - Header::SIZE], answer, deadline)
+    }
 
-        let head = &mut buffer[..B::SIZE];
-        let got = self.receive(head, answer, deadline)?;
-        let reply = B::parse(head, self.endian).ok_or(Error::InternalError)?;
-        let expected = (request.answer_length)(&reply);
-        if expected > answer.len() || got > expected {
+    /// Receives the rest of an answer of `length` bytes of which `got` are there.
+    fn receive_rest(
+        &mut self,
+        answer: &mut [u8],
+        got: usize,
+        length: usize,
+        deadline: Deadline,
+    ) -> Outcome<()> {
+        if length > answer.len() || got > length {
             return Err(self.out_of_step("a payload of the wrong length"));
         }
-        if got < expected {
-            self.receive(&mut answer[got..expected], &mut [], deadline)?;
+        if got < length {
+            self.receive(&mut answer[got..length], &mut [], deadline)?;
         }
-        Ok(reply)
+        Ok(())
     }
 
     /// A batch that asks for the reader states.

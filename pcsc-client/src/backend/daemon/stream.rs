@@ -161,6 +161,13 @@ impl Stream {
     /// Skips what [`Stream::skip_up_to`] has announced, so that [`Stream::pending`] begins with the next
     /// answer.
     pub fn skip_uncertain(&mut self, deadline: Option<Instant>) -> Result<(), StreamError> {
+        match self.uncertain.is_some() {
+            true => self.skip_marked(deadline),
+            false => Ok(()),
+        }
+    }
+
+    fn skip_marked(&mut self, deadline: Option<Instant>) -> Result<(), StreamError> {
         let Some(Uncertain { size, mark }) = self.uncertain.take() else {
             return Ok(());
         };
@@ -182,34 +189,46 @@ impl Stream {
         deadline: Option<Instant>,
     ) -> Result<usize, StreamError> {
         self.skip_uncertain(deadline)?;
-        let mut got = self.take_pending(head);
-        let mut in_tail = 0;
-        if got == head.len() && !self.unread.is_empty() {
-            in_tail = self.take_pending(tail);
+        let (mut got, mut in_tail) = (0, 0);
+        if !self.unread.is_empty() {
+            got = self.take_pending(head);
+            if got == head.len() {
+                in_tail = self.take_pending(tail);
+            }
         }
         while got < head.len() {
             self.poll(PollFlags::IN, deadline)?;
-            let mut skipped = [0; 64];
-            let skip = self.to_skip.min(skipped.len());
-            // Nothing may go to the caller's buffers before all bytes to skip have been read.
-            let (room, more) = if self.to_skip > skip {
-                (&mut [][..], &mut [][..])
-            } else {
-                (&mut head[got..], &mut tail[in_tail..])
+            let room = [&mut head[got..], &mut tail[in_tail..]];
+            let received = match self.to_skip {
+                0 => receive_some(&self.socket, &mut room.map(IoSliceMut::new))?,
+                _ => self.receive_behind_skipped(room)?,
             };
-            let used = usize::from(skip == 0)..3 - usize::from(more.is_empty());
-            let mut parts = [&mut skipped[..skip], room, more].map(IoSliceMut::new);
-            let received = match receive_some(&self.socket, &mut parts[used])? {
-                Some(received) => received,
-                None => continue,
-            };
-            let of_skipped = received.min(skip);
-            self.to_skip -= of_skipped;
-            let of_head = (received - of_skipped).min(head.len() - got);
+            // None if the system call was interrupted.
+            let received = received.unwrap_or(0);
+            let of_head = received.min(head.len() - got);
             got += of_head;
-            in_tail += received - of_skipped - of_head;
+            in_tail += received - of_head;
         }
         Ok(in_tail)
+    }
+
+    /// Reads once, bytes to skip and what arrives together with the last of them. Returns the length of that.
+    #[cold]
+    fn receive_behind_skipped(&mut self, room: [&mut [u8]; 2]) -> Result<Option<usize>, StreamError> {
+        let mut skipped = [0; 64];
+        let skip = self.to_skip.min(skipped.len());
+        // Nothing may go to the caller's buffers before all bytes to skip have been read.
+        let [head, tail] = match self.to_skip > skip {
+            true => [&mut [][..], &mut [][..]],
+            false => room,
+        };
+        let mut parts = [&mut skipped[..skip], head, tail].map(IoSliceMut::new);
+        let Some(received) = receive_some(&self.socket, &mut parts)? else {
+            return Ok(None);
+        };
+        let of_skipped = received.min(skip);
+        self.to_skip -= of_skipped;
+        Ok(Some(received - of_skipped))
     }
 
     /// Reads until at least `count` bytes are pending. Reads more if more is there.
@@ -339,7 +358,11 @@ impl Stream {
 /// other reader, so this does not block. A file that is not a socket refuses the call, unlike `readv`: the
 /// program may have closed the socket, and its number may name another file of the program.
 fn receive_some(socket: &Descriptor, parts: &mut [IoSliceMut<'_>]) -> Result<Option<usize>, StreamError> {
-    let received = match parts {
+    let used = match parts {
+        [used @ .., last] if last.is_empty() => used,
+        all => all,
+    };
+    let received = match used {
         // Cheaper for the kernel.
         [part] => net::recv(socket, &mut **part, RecvFlags::empty()).map(|(_, received)| received),
         parts => {

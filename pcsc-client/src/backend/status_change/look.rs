@@ -1,9 +1,9 @@
 //! One look at all readers.
 
 use std::collections::BinaryHeap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::watched::Watched;
+use crate::backend::hash::{hash, NOTHING};
 use crate::error::{Error, Outcome};
 use pcsc_wire::ReaderState;
 
@@ -29,6 +29,9 @@ pub struct StatusChange<'c, 'a> {
     list_at_start: Option<(u64, Option<u32>)>,
     pub(super) is_first: bool,
 }
+
+/// Calls a function with each reader. A comparison exists once, whichever iterator a backend has.
+type ForEachReader<'f> = &'f dyn Fn(&mut dyn FnMut(ReaderState<'_>));
 
 impl<'c, 'a> StatusChange<'c, 'a> {
     pub(super) fn new(watched: &'c mut [Watched<'a>]) -> Outcome<StatusChange<'c, 'a>> {
@@ -58,27 +61,29 @@ impl<'c, 'a> StatusChange<'c, 'a> {
         readers: impl Iterator<Item = ReaderState<'r>> + Clone,
         events: Option<u32>,
     ) -> Comparison {
+        self.compare_all(&|look| readers.clone().for_each(look), events)
+    }
+
+    fn compare_all(&mut self, readers: ForEachReader<'_>, events: Option<u32>) -> Comparison {
         if std::mem::take(&mut self.is_first) {
-            for reader in readers.clone() {
-                self.for_each_of_name(reader.name, |entry| entry.is_found = true);
-            }
+            readers(&mut |reader| self.for_each_of_name(reader.name, &mut |entry| entry.is_found = true));
             if !self.watched.iter().all(|entry| entry.is_found || entry.is_pnp()) {
                 return Comparison::UnknownReader;
             }
         }
-        let came_or_went = self.wants_reader_events() && self.has_list_changed(readers.clone(), events);
+        let came_or_went = self.wants_reader_events() && self.has_list_changed(readers, events);
         for entry in &mut *self.watched {
             (entry.is_evaluated, entry.is_found) = (true, false);
         }
         let mut changed = false;
-        for reader in readers {
-            self.for_each_of_name(reader.name, |entry| {
+        readers(&mut |reader| {
+            self.for_each_of_name(reader.name, &mut |entry| {
                 // Of several readers with one name the first counts.
                 if !std::mem::replace(&mut entry.is_found, true) && !entry.is_ignored() {
                     changed |= entry.compare(Some(reader));
                 }
             });
-        }
+        });
         for entry in self.watched.iter_mut().filter(|entry| !entry.is_found) {
             if entry.is_pnp() {
                 changed |= entry.compare_list(events, came_or_went);
@@ -93,7 +98,7 @@ impl<'c, 'a> StatusChange<'c, 'a> {
         }
     }
 
-    fn for_each_of_name(&mut self, name: &[u8], mut act: impl FnMut(&mut Watched<'a>)) {
+    fn for_each_of_name(&mut self, name: &[u8], act: &mut dyn FnMut(&mut Watched<'a>)) {
         let first = self.by_name.partition_point(|(other, _)| *other < name);
         for &(other, index) in &self.by_name[first..] {
             if other != name {
@@ -104,14 +109,11 @@ impl<'c, 'a> StatusChange<'c, 'a> {
     }
 
     /// Whether readers came or went since the first look.
-    fn has_list_changed<'r>(
-        &mut self,
-        readers: impl Iterator<Item = ReaderState<'r>>,
-        events: Option<u32>,
-    ) -> bool {
-        let mut names = DefaultHasher::new();
-        readers.for_each(|reader| reader.name.hash(&mut names));
-        let now = (names.finish(), events);
+    fn has_list_changed(&mut self, readers: ForEachReader<'_>, events: Option<u32>) -> bool {
+        let mut names = NOTHING;
+        // No name contains a NUL.
+        readers(&mut |reader| names = hash(hash(names, reader.name), b"\0"));
+        let now = (names, events);
         *self.list_at_start.get_or_insert(now) != now
     }
 }
