@@ -18,6 +18,16 @@ use core::time::Duration;
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Quirk {
+    /// What goes for which readers.
+    pub rule: Rule,
+    /// Why: what the reader does otherwise.
+    pub reason: &'static str,
+}
+
+/// What goes for which readers.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Rule {
     /// Which devices it is about.
     pub devices: Devices,
     /// Which firmware versions, by `bcdDevice`.
@@ -26,8 +36,6 @@ pub struct Quirk {
     pub interface: Option<u8>,
     /// What is different.
     pub change: Change,
-    /// Why: what the reader does otherwise.
-    pub reason: &'static str,
 }
 
 /// Which devices a line is about.
@@ -173,8 +181,8 @@ const WHOLE_MESSAGE: u32 = 271;
 /// which is 64 bytes at full speed.
 const LEAST_MESSAGE: u32 = 64;
 
-impl Quirk {
-    /// Whether the line is about this reader.
+impl Rule {
+    /// Whether the rule is about this reader.
     pub fn is_about(&self, vendor: u16, product: u16, firmware: u16, interface: u8) -> bool {
         let device = match self.devices {
             Devices::Products(own, products) => own == vendor && products.contains(&product),
@@ -191,26 +199,23 @@ impl Quirk {
 }
 
 /// The table without its reasons: a driver does not need them, and they take more room than the rest.
-static LINES: [Quirk; TABLE.len()] = {
-    let mut lines = [TABLE[0]; TABLE.len()];
+static RULES: [Rule; TABLE.len()] = {
+    let mut rules = [TABLE[0].rule; TABLE.len()];
     let mut at = 0;
-    while at < lines.len() {
-        lines[at] = Quirk {
-            reason: "",
-            ..TABLE[at]
-        };
+    while at < rules.len() {
+        rules[at] = TABLE[at].rule;
         at += 1;
     }
-    lines
+    rules
 };
 
 /// What the table says of an interface (`bInterfaceNumber`) of a device (`idVendor`, `idProduct`,
 /// `bcdDevice`). Lines further down win.
 pub fn for_reader(vendor: u16, product: u16, firmware: u16, interface: u8) -> Quirks {
     let mut quirks = Quirks::default();
-    for line in &LINES {
-        if line.is_about(vendor, product, firmware, interface) {
-            quirks.add(line);
+    for rule in &RULES {
+        if rule.is_about(vendor, product, firmware, interface) {
+            quirks.add(rule);
         }
     }
     quirks
@@ -219,17 +224,17 @@ pub fn for_reader(vendor: u16, product: u16, firmware: u16, interface: u8) -> Qu
 /// Like [`for_reader`], and what goes for all interfaces of the same kind.
 pub fn for_interface(vendor: u16, product: u16, firmware: u16, interface: &Interface) -> Quirks {
     let mut quirks = for_reader(vendor, product, firmware, interface.number);
-    for line in &LINES {
-        if line.devices == Devices::Flavour(interface.flavour) {
-            quirks.add(line);
+    for rule in &RULES {
+        if rule.devices == Devices::Flavour(interface.flavour) {
+            quirks.add(rule);
         }
     }
     quirks
 }
 
 impl Quirks {
-    fn add(&mut self, line: &Quirk) {
-        match line.change {
+    fn add(&mut self, rule: &Rule) {
+        match rule.change {
             Change::Refuse(reason) => self.refused = Some(reason),
             Change::Field(set) => set(self),
         }

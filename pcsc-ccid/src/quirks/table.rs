@@ -1,17 +1,17 @@
 //! The lines. All names of readers are in the reasons; all times in milliseconds.
 
-use super::{Change, Devices, Firmware, ModifyMessages as Messages, Quirk, Quirks};
+use super::{Change, Devices, Firmware, ModifyMessages as Messages, Quirk, Quirks, Rule};
 use crate::descriptor::{Features, Flavour};
 use core::time::Duration;
 
 const fn line(devices: Devices, change: Change, reason: &'static str) -> Quirk {
-    Quirk {
+    let rule = Rule {
         devices,
         firmware: Firmware::Any,
         interface: None,
         change,
-        reason,
-    }
+    };
+    Quirk { rule, reason }
 }
 
 const fn of(vendor: u16, products: &'static [u16], change: fn(&mut Quirks), reason: &'static str) -> Quirk {
@@ -40,25 +40,19 @@ const fn ms(milliseconds: u64) -> Duration {
 }
 
 impl Quirk {
-    const fn before(self, version: u16) -> Quirk {
-        Quirk {
-            firmware: Firmware::Before(version),
-            ..self
-        }
+    const fn before(mut self, version: u16) -> Quirk {
+        self.rule.firmware = Firmware::Before(version);
+        self
     }
 
-    const fn exactly(self, versions: &'static [u16]) -> Quirk {
-        Quirk {
-            firmware: Firmware::Exactly(versions),
-            ..self
-        }
+    const fn exactly(mut self, versions: &'static [u16]) -> Quirk {
+        self.rule.firmware = Firmware::Exactly(versions);
+        self
     }
 
-    const fn interface(self, number: u8) -> Quirk {
-        Quirk {
-            interface: Some(number),
-            ..self
-        }
+    const fn interface(mut self, number: u8) -> Quirk {
+        self.rule.interface = Some(number);
+        self
     }
 }
 
