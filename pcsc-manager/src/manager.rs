@@ -167,18 +167,12 @@ impl Manager {
             shared.add(found).map_err(StartError::Thread)?;
         }
         let (for_bus, for_schedule) = (shared.clone(), shared);
-        manager.spawn("pcsc-bus", move || {
-            while let BusEvent::Added(found) = for_bus.bus.wait() {
-                if let Err(error) = for_bus.add(found) {
-                    log::error!("cannot start a thread for a reader, trying again: {error}");
-                }
-            }
-        })?;
-        manager.spawn("pcsc-power", move || for_schedule.attend_to_readers())?;
+        manager.spawn("pcsc-bus", Box::new(move || for_bus.attend_to_bus()))?;
+        manager.spawn("pcsc-power", Box::new(move || for_schedule.attend_to_readers()))?;
         Ok(manager)
     }
 
-    fn spawn(&self, name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
+    fn spawn(&self, name: &str, work: Box<dyn FnOnce() + Send>) -> Result<(), StartError> {
         let thread = Thread::spawn(name, work).map_err(StartError::Thread)?;
         lock(&self.threads).push(thread);
         Ok(())
@@ -363,11 +357,12 @@ impl Shared {
         let (shared, its_reader) = (self.clone(), reader.clone());
         // Held until the reader has its place, which its thread looks for if the reader is gone at once.
         let mut readers = lock(&self.readers);
-        let thread = Thread::spawn("pcsc-reader", move || {
+        let work = move || {
             if its_reader.watch() {
                 shared.remove(&its_reader);
             }
-        })?;
+        };
+        let thread = Thread::spawn("pcsc-reader", Box::new(work))?;
         log::info!("reader {:?} is there", reader.name());
         let watched = Watched {
             reader: reader.clone(),
@@ -387,8 +382,8 @@ impl Shared {
         let place = readers.places.iter_mut().find_map(|place| place.take_if(is_its));
         // The end of the manager has emptied its place.
         let Some(watched) = place else { return };
-        for thread in take_finished(&mut readers.gone) {
-            thread.join_until(Instant::now());
+        while let Some(ended) = readers.gone.iter().position(Thread::has_ended) {
+            readers.gone.swap_remove(ended).join_until(Instant::now());
         }
         readers.gone.push(watched.thread);
         drop(readers);
@@ -402,6 +397,15 @@ impl Shared {
         let _ = self.events.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
         self.wakers.changes.post();
         self.wakers.cards.post();
+    }
+
+    /// Adds the readers that come: the work of the thread "pcsc-bus".
+    fn attend_to_bus(self: &Arc<Shared>) {
+        while let BusEvent::Added(found) = self.bus.wait() {
+            if let Err(error) = self.add(found) {
+                log::error!("cannot start a thread for a reader, trying again: {error}");
+            }
+        }
     }
 
     /// Does what is due for the readers, and sleeps in between: the work of the thread "pcsc-power".
@@ -419,28 +423,23 @@ impl Shared {
                 continue;
             }
             // Once for all readers that are due, so that the cost is linear in their number.
-            let (due, later): (Vec<_>, Vec<_>) = readers
-                .iter()
-                .filter_map(|reader| Some((reader.due()?, reader)))
-                .partition(|(at, _)| *at <= now);
-            if due.is_empty() {
-                let next = later.iter().map(|(at, _)| *at).chain(try_again_at).min();
-                self.wakers.schedule.sleep(seen, next);
-            }
-            for (_, reader) in due {
-                if !self.is_over.load(Ordering::SeqCst) {
-                    reader.attend();
+            let (mut is_any_due, mut next) = (false, try_again_at);
+            for reader in readers {
+                match reader.due() {
+                    Some(at) if at > now => next = Some(next.map_or(at, |next| next.min(at))),
+                    Some(_) if self.is_over.load(Ordering::SeqCst) => return,
+                    Some(_) => {
+                        is_any_due = true;
+                        reader.attend();
+                    }
+                    None => (),
                 }
+            }
+            if !is_any_due {
+                self.wakers.schedule.sleep(seen, next);
             }
         }
     }
-}
-
-/// Removes and returns the threads that have ended.
-fn take_finished(threads: &mut Vec<Thread>) -> Vec<Thread> {
-    let (finished, running) = std::mem::take(threads).into_iter().partition(Thread::has_ended);
-    *threads = running;
-    finished
 }
 
 /// Readers that come and go are counted in 15 bits, without 0.

@@ -35,16 +35,16 @@ impl Thread {
     ///
     /// # Errors
     /// The system's, where it has no room for a thread.
-    pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<Thread> {
+    pub fn spawn(name: &str, work: Box<dyn FnOnce() + Send>) -> std::io::Result<Thread> {
         let end = Arc::<End>::default();
         let guard = Guard(end.clone());
-        // Boxed, so that a thread's start is compiled once.
-        let work: Box<dyn FnOnce() + Send> = Box::new(move || {
-            let _guard = guard;
-            work();
-        });
         let builder = std::thread::Builder::new().name(name.to_owned());
-        let handle = signals::blocked(|| builder.spawn(work))?;
+        let handle = signals::blocked(|| {
+            builder.spawn(move || {
+                let _guard = guard;
+                work();
+            })
+        })?;
         Ok(Thread { handle, end })
     }
 
@@ -81,11 +81,11 @@ mod tests {
     #[test]
     fn a_thread_that_does_not_end_is_left_alone() {
         let (release, held) = channel::<()>();
-        let thread = Thread::spawn("held", move || _ = held.recv()).unwrap();
+        let thread = Thread::spawn("held", Box::new(move || _ = held.recv())).unwrap();
         assert!(!thread.has_ended());
         thread.join_until(Instant::now() + Duration::from_millis(5));
         drop(release);
-        let thread = Thread::spawn("short", || ()).unwrap();
+        let thread = Thread::spawn("short", Box::new(|| ())).unwrap();
         let deadline = Instant::now() + Duration::from_secs(60);
         thread.join_until(deadline);
         assert!(Instant::now() < deadline);

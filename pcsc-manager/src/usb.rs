@@ -55,7 +55,7 @@ impl UsbBus {
 fn found(candidate: Candidate, options: Options) -> (FoundReader, Arc<SharedReader>) {
     let name = candidate.name_identity().base_name();
     let slots = candidate.interface.descriptor.slots();
-    let (identity, device) = (candidate.identity.clone(), candidate.device());
+    let (identity, device) = (candidate.identity.to_string(), candidate.device());
     let mut open = candidate.opener(options, move |error| match error {
         OpenError::Busy { .. } => log::warn!("{identity}: {error}"),
         error => log::error!("{identity}: {error}"),
