@@ -102,8 +102,9 @@ impl Error {
     }
 }
 
-/// Why a call failed, in more detail than its code.
-#[derive(Debug, thiserror::Error)]
+/// Why a call failed, in more detail than its code. Its debug text is the one that it is displayed with, and what is
+/// below it.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Cause {
     /// The connect to the socket failed.
@@ -248,6 +249,12 @@ impl Cause {
             Cause::NoLibrary { .. } | Cause::NoSystemService { .. } => true,
             _ => false,
         }
+    }
+}
+
+impl fmt::Debug for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.chain().to_string(), f)
     }
 }
 
@@ -444,6 +451,9 @@ mod tests {
         let whole = format!("{}: {}: {text}", Error::CommError, failure.cause().unwrap());
         assert_eq!(failure.to_string(), whole);
         assert!(!failure.cause().unwrap().to_string().contains(&text));
+        assert!(
+            format!("{failure:?}").contains(&format!("{:?}", failure.cause().unwrap().chain().to_string()))
+        );
         // As error reporters print a chain.
         for error in [&failure as &dyn std::error::Error, failure.cause().unwrap()] {
             assert_eq!(Chain(error).to_string().matches(&text).count(), 1);
