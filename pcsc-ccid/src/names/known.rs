@@ -1,14 +1,15 @@
 //! The models that `pcscd` has names for: those that its bundle lists for a vendor and a product.
 //!
-//! known.txt has a line for each, `VVVVPPPP NAME`, in ascending order; a name may end in a space, as one does. It is
-//! packed at compile time to two thirds of its size: neighbours are mostly of one vendor, whose name they begin with.
+//! known.txt has a line for each, `VVVVPPPP NAME`, in ascending order; a name may end in a space, as one
+//! does. It is packed at compile time to two thirds of its size: neighbours are mostly of one vendor, whose
+//! name they begin with.
 
 use alloc::string::String;
 
 const LISTED: &[u8] = include_bytes!("known.txt");
 const PACKED: ([u8; LISTED.len()], usize) = pack(LISTED);
-/// For each model, in the order of the list: vendor and product (big endian), how many bytes of its name are those
-/// of the name before it, how many follow, and these.
+/// For each model, in the order of the list: vendor and product (big endian), how many bytes of its name are
+/// those of the name before it, how many follow, and these.
 static MODELS: [u8; PACKED.1] = match PACKED.0.first_chunk() {
     Some(models) => *models,
     None => panic!("more bytes than there are"),

@@ -127,8 +127,8 @@ impl Link {
         Ok(reply)
     }
 
-    /// Sends a request and `data`. Receives the body of the answer to the front of the buffer, and what comes together
-    /// with it to `answer`; returns the length of that.
+    /// Sends a request and `data`. Receives the body of the answer to the front of the buffer, and what comes
+    /// together with it to `answer`; returns the length of that.
     fn exchange_bytes(
         &mut self,
         Buffer { bytes, length }: Buffer<'_>,
