@@ -4,7 +4,7 @@ use super::candidate::{Candidate, Place};
 use super::error::{Holder, Refusal};
 use super::listing::Scan;
 use super::pipe::{self, Completion};
-use super::signal::{Interruption, Signal};
+use super::signal::Signal;
 use crate::transport::Error;
 use std::convert::Infallible;
 use std::format;
@@ -140,11 +140,7 @@ impl pipe::Pipe for AbsentPipe {
         match self.0 {}
     }
 
-    fn complete(
-        &mut self,
-        _deadline: Option<Instant>,
-        _is_cancellable: bool,
-    ) -> Result<Completion, Interruption> {
+    fn complete(&mut self, _deadline: Option<Instant>, _is_cancellable: bool) -> Result<Completion, Error> {
         match self.0 {}
     }
 

@@ -1,7 +1,6 @@
 //! The pair of bulk pipes: when to wait for which transfer, and how late data are kept.
 
 use super::pipe::{Completion, Pipe};
-use super::signal::Interruption;
 use crate::transport::{BulkPipe, Error};
 use std::time::{Duration, Instant};
 use std::vec::Vec;
@@ -90,7 +89,7 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
             Ok(completion) => self.end_out(completion),
             Err(interruption) => {
                 self.abandon_out()?;
-                Err(interruption.into())
+                Err(interruption)
             }
         }
     }
@@ -179,13 +178,13 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
             let first = earlier(deadline, glance);
             match self.input.pipe.wait(first) {
                 Ok(completion) => return Ok(completion),
-                Err(Interruption::Timeout) if first == glance => (),
-                Err(interruption) => return Err(interruption.into()),
+                Err(Error::Timeout) if first == glance => (),
+                Err(interruption) => return Err(interruption),
             }
             let command = self.out.pipe.wait(earlier(deadline, self.out_deadline))?;
             self.end_out(command)?;
         }
-        Ok(self.input.pipe.wait(deadline)?)
+        self.input.pipe.wait(deadline)
     }
 
     /// Ends both transfers, and drops the data received.

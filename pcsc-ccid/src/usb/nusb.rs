@@ -4,7 +4,7 @@ use super::candidate::{is_plausible, Candidate, DeviceIdentity, Place};
 use super::error::{Holder, Refusal};
 use super::listing::{Notice, NoticeReason, Scan};
 use super::pipe::{self, Completion};
-use super::signal::{Interruption, Signal};
+use super::signal::Signal;
 use crate::descriptor::interfaces;
 use crate::transport::Error;
 use ::nusb::hotplug::HotplugWatch;
@@ -46,7 +46,7 @@ fn block_on<T>(
     deadline: Option<Instant>,
     is_cancellable: bool,
     mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
-) -> Result<T, Interruption> {
+) -> Result<T, Error> {
     let waker = Waker::from(signal.clone());
     loop {
         if let Poll::Ready(value) = poll(&mut Context::from_waker(&waker)) {
@@ -100,11 +100,7 @@ impl<T: BulkOrInterrupt, D: EndpointDirection> pipe::Pipe for NusbPipe<T, D> {
         }
     }
 
-    fn complete(
-        &mut self,
-        deadline: Option<Instant>,
-        is_cancellable: bool,
-    ) -> Result<Completion, Interruption> {
+    fn complete(&mut self, deadline: Option<Instant>, is_cancellable: bool) -> Result<Completion, Error> {
         let endpoint = &mut self.endpoint;
         let poll = |context: &mut Context<'_>| endpoint.poll_next_complete(context);
         block_on(&self.signal, deadline, is_cancellable, poll).map(finish)

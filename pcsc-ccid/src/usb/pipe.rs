@@ -1,6 +1,5 @@
 //! The interface of endpoints on every system: transfers that a thread starts and waits for.
 
-use super::signal::Interruption;
 use crate::transport::Error;
 use std::time::{Duration, Instant};
 use std::vec::Vec;
@@ -33,13 +32,10 @@ pub(super) trait Pipe {
     /// Takes the completion if the transfer has ended. Does not block.
     fn try_complete(&mut self) -> Option<Completion>;
 
-    /// Blocks until the transfer has ended. A completion takes precedence over the deadline and over a
-    /// cancellation.
-    fn complete(
-        &mut self,
-        deadline: Option<Instant>,
-        is_cancellable: bool,
-    ) -> Result<Completion, Interruption>;
+    /// Blocks until the transfer has ended. A completion takes precedence over the deadline
+    /// ([`Error::Timeout`]) and over a cancellation ([`Error::Cancelled`]). [`Error::Fault`] if the system
+    /// cannot wait.
+    fn complete(&mut self, deadline: Option<Instant>, is_cancellable: bool) -> Result<Completion, Error>;
 
     /// Cancels the transfer. Its completion still has to be taken.
     fn cancel(&mut self);
@@ -53,7 +49,7 @@ pub(super) trait Pipe {
     fn is_gone(&self, within: Duration) -> bool;
 
     /// Blocks until the transfer has ended, the deadline has passed, or the wait is cancelled.
-    fn wait(&mut self, deadline: Option<Instant>) -> Result<Completion, Interruption> {
+    fn wait(&mut self, deadline: Option<Instant>) -> Result<Completion, Error> {
         self.complete(deadline, true)
     }
 

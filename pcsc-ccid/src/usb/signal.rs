@@ -1,34 +1,10 @@
 //! Ends a wait from another thread: after the end of a transfer, or by a cancellation or a stop.
 
+use crate::shared::sync::{lock, wait_until};
 use crate::transport::Error;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex};
 use std::task::Waker;
 use std::time::Instant;
-
-/// Why a wait ended without its result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Interruption {
-    /// The deadline has passed.
-    Timeout,
-    /// [`Signal::cancel`] or [`Signal::stop`] was called.
-    Cancelled,
-    /// The system call that waits has failed.
-    #[cfg_attr(
-        not(any(target_os = "linux", target_os = "android")),
-        allow(dead_code, reason = "a condition variable never does")
-    )]
-    Refused,
-}
-
-impl From<Interruption> for Error {
-    fn from(interruption: Interruption) -> Error {
-        match interruption {
-            Interruption::Timeout => Error::Timeout,
-            Interruption::Cancelled => Error::Cancelled,
-            Interruption::Refused => Error::Fault,
-        }
-    }
-}
 
 /// The events of one thread. That thread sleeps on it; other threads wake and cancel it.
 #[derive(Debug, Default)]
@@ -66,7 +42,7 @@ impl Signal {
 
     /// Drops a cancellation that has ended no wait.
     pub(super) fn forget(&self) {
-        self.state().is_cancelled = false;
+        lock(&self.state).is_cancelled = false;
     }
 
     /// Ends this sleep, or the next one.
@@ -75,7 +51,7 @@ impl Signal {
     }
 
     fn set(&self, change: impl FnOnce(&mut SignalState)) {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         change(&mut state);
         let (elsewhere, is_asleep) = (state.elsewhere.take(), state.is_asleep);
         drop(state);
@@ -86,46 +62,35 @@ impl Signal {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, SignalState> {
-        // The flags are valid even if a thread panicked while it held the lock.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Sleeps until the next event.
     ///
     /// # Errors
-    /// The reason for which the wait is over.
-    pub(super) fn sleep(&self, deadline: Option<Instant>, is_cancellable: bool) -> Result<(), Interruption> {
-        let mut state = self.state();
+    /// [`Error::Timeout`] at the deadline, [`Error::Cancelled`] after [`Signal::cancel`] or [`Signal::stop`].
+    pub(super) fn sleep(&self, deadline: Option<Instant>, is_cancellable: bool) -> Result<(), Error> {
+        let mut state = lock(&self.state);
         loop {
             if let Some(result) = state.take(is_cancellable) {
                 return result;
             }
             state.is_asleep = true;
-            state = match deadline {
-                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        state.is_asleep = false;
-                        return Err(Interruption::Timeout);
-                    }
-                    let waited = self.changed.wait_timeout(state, left);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
+            let slept = wait_until(&self.changed, state, deadline);
+            let is_late = slept.is_err();
+            state = slept.unwrap_or_else(|state| state);
             state.is_asleep = false;
+            if is_late {
+                return Err(Error::Timeout);
+            }
         }
     }
 
     /// Sleeps until the deadline.
     ///
     /// # Errors
-    /// [`Interruption::Cancelled`].
-    pub(super) fn pause(&self, deadline: Option<Instant>) -> Result<(), Interruption> {
+    /// [`Error::Cancelled`].
+    pub(super) fn pause(&self, deadline: Option<Instant>) -> Result<(), Error> {
         loop {
             match self.sleep(deadline, true) {
-                Err(Interruption::Timeout) => return Ok(()),
+                Err(Error::Timeout) => return Ok(()),
                 result => result?,
             }
         }
@@ -134,12 +99,8 @@ impl Signal {
     /// Announces that the thread is about to sleep where `waker` wakes it. Returns the event instead if one
     /// has happened already.
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    pub(super) fn go_elsewhere(
-        &self,
-        waker: &Waker,
-        is_cancellable: bool,
-    ) -> Option<Result<(), Interruption>> {
-        let mut state = self.state();
+    pub(super) fn go_elsewhere(&self, waker: &Waker, is_cancellable: bool) -> Option<Result<(), Error>> {
+        let mut state = lock(&self.state);
         let event = state.take(is_cancellable);
         if event.is_none() {
             state.elsewhere = Some(waker.clone());
@@ -150,21 +111,21 @@ impl Signal {
     /// Announces that the thread is awake again.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub(super) fn come_back(&self) {
-        self.state().elsewhere = None;
+        lock(&self.state).elsewhere = None;
     }
 
     /// The event that has happened, if any.
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    pub(super) fn event(&self, is_cancellable: bool) -> Option<Result<(), Interruption>> {
-        self.state().take(is_cancellable)
+    pub(super) fn event(&self, is_cancellable: bool) -> Option<Result<(), Error>> {
+        lock(&self.state).take(is_cancellable)
     }
 }
 
 impl SignalState {
-    fn take(&mut self, is_cancellable: bool) -> Option<Result<(), Interruption>> {
+    fn take(&mut self, is_cancellable: bool) -> Option<Result<(), Error>> {
         if is_cancellable && (self.is_cancelled || self.is_stopped) {
             self.is_cancelled = false;
-            return Some(Err(Interruption::Cancelled));
+            return Some(Err(Error::Cancelled));
         }
         std::mem::take(&mut self.is_woken).then_some(Ok(()))
     }
@@ -185,7 +146,7 @@ mod tests {
     fn a_sleep_ends_by_its_deadline() {
         let signal = Signal::default();
         let deadline = soon();
-        assert_eq!(signal.sleep(deadline, true), Err(Interruption::Timeout));
+        assert_eq!(signal.sleep(deadline, true), Err(Error::Timeout));
         assert!(Some(Instant::now()) >= deadline);
     }
 
@@ -193,16 +154,16 @@ mod tests {
     fn a_cancellation_ends_one_sleep_and_a_stop_all() {
         let signal = Signal::default();
         signal.cancel();
-        assert_eq!(signal.sleep(None, true), Err(Interruption::Cancelled));
-        assert_eq!(signal.sleep(soon(), true), Err(Interruption::Timeout));
+        assert_eq!(signal.sleep(None, true), Err(Error::Cancelled));
+        assert_eq!(signal.sleep(soon(), true), Err(Error::Timeout));
         signal.cancel();
         signal.forget();
-        assert_eq!(signal.sleep(soon(), true), Err(Interruption::Timeout));
+        assert_eq!(signal.sleep(soon(), true), Err(Error::Timeout));
         signal.stop();
         signal.forget();
-        assert_eq!(signal.sleep(None, true), Err(Interruption::Cancelled));
-        assert_eq!(signal.pause(None), Err(Interruption::Cancelled));
-        assert_eq!(signal.sleep(soon(), false), Err(Interruption::Timeout));
+        assert_eq!(signal.sleep(None, true), Err(Error::Cancelled));
+        assert_eq!(signal.pause(None), Err(Error::Cancelled));
+        assert_eq!(signal.sleep(soon(), false), Err(Error::Timeout));
     }
 
     #[test]
@@ -213,16 +174,16 @@ mod tests {
         assert_eq!(signal.pause(deadline), Ok(()));
         assert!(Some(Instant::now()) >= deadline);
         signal.cancel();
-        assert_eq!(signal.pause(None), Err(Interruption::Cancelled));
+        assert_eq!(signal.pause(None), Err(Error::Cancelled));
     }
 
     #[test]
     fn another_thread_ends_a_sleep_without_a_deadline() {
         type Event = fn(&Signal);
-        let events: [(Event, Result<(), Interruption>); 3] = [
+        let events: [(Event, Result<(), Error>); 3] = [
             (Signal::wake, Ok(())),
-            (Signal::cancel, Err(Interruption::Cancelled)),
-            (Signal::stop, Err(Interruption::Cancelled)),
+            (Signal::cancel, Err(Error::Cancelled)),
+            (Signal::stop, Err(Error::Cancelled)),
         ];
         for (event, expected) in events {
             let signal = Arc::new(Signal::default());

@@ -122,7 +122,7 @@ impl Transport for UsbTransport {
 
     fn pause(&mut self, time: Duration) -> Result<(), Error> {
         let deadline = Instant::now().checked_add(time.min(MAX_TIMEOUT));
-        Ok(self.signal.pause(deadline)?)
+        self.signal.pause(deadline)
     }
 
     fn now(&self) -> Duration {

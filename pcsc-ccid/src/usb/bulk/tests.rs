@@ -120,11 +120,7 @@ impl Pipe for Fake {
         self.state.lock().unwrap().done.take()
     }
 
-    fn complete(
-        &mut self,
-        deadline: Option<Instant>,
-        is_cancellable: bool,
-    ) -> Result<Completion, Interruption> {
+    fn complete(&mut self, deadline: Option<Instant>, is_cancellable: bool) -> Result<Completion, Error> {
         loop {
             if let Some(completion) = self.try_complete() {
                 return Ok(completion);

@@ -127,10 +127,10 @@ impl<P: Pipe> Control<P> {
                     self.keep(late.buffer);
                     match late.result {
                         Err(Error::Gone) => Err(Error::Gone),
-                        _ => Err(interruption.into()),
+                        _ => Err(interruption),
                     }
                 }
-                None => Err(interruption.into()),
+                None => Err(interruption),
             },
         }
     }

@@ -1,7 +1,7 @@
 //! One endpoint of an open device.
 
 use super::super::pipe::{Completion, Pipe};
-use super::super::signal::{Interruption, Signal};
+use super::super::signal::Signal;
 use super::reactor::{self, Reactor, Role};
 use crate::transport::Error;
 use pcsc_usbfs::{Transfer, TransferKind};
@@ -91,11 +91,7 @@ impl Pipe for UsbfsPipe {
         Some(self.finish(ended))
     }
 
-    fn complete(
-        &mut self,
-        deadline: Option<Instant>,
-        is_cancellable: bool,
-    ) -> Result<Completion, Interruption> {
+    fn complete(&mut self, deadline: Option<Instant>, is_cancellable: bool) -> Result<Completion, Error> {
         let token = self.token;
         let take = |reactor: &Reactor| reactor.take_ended(token);
         let ended = self

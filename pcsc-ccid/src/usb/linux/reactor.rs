@@ -9,7 +9,7 @@
 //! The thread that waits for notifications is a leader of its own: it polls an epoll set, which contains the
 //! descriptor only while no other thread leads. So an exchange does not wake it.
 
-use super::super::signal::{Interruption, Signal};
+use super::super::signal::Signal;
 use crate::transport::Error;
 use pcsc_process::Descriptor;
 use pcsc_usbfs::{Transfer, UsbfsDevice};
@@ -153,7 +153,7 @@ impl Reactor {
         deadline: Option<Instant>,
         is_cancellable: bool,
         mut ready: impl FnMut(&Reactor) -> Option<T>,
-    ) -> Result<T, Interruption> {
+    ) -> Result<T, Error> {
         // Kept until the wait is over, so that followers are woken once for it, not after each transfer.
         let mut lead: Option<Lead<'_>> = None;
         loop {
@@ -181,7 +181,7 @@ impl Reactor {
         signal: &Signal,
         deadline: Option<Instant>,
         is_cancellable: bool,
-    ) -> Result<(), Interruption> {
+    ) -> Result<(), Error> {
         loop {
             if let Some(event) = signal.go_elsewhere(&self.kick_of(role).waker, is_cancellable) {
                 return event;
@@ -195,10 +195,10 @@ impl Reactor {
             }
             match polled {
                 Ok(false) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
-                    return Err(Interruption::Timeout);
+                    return Err(Error::Timeout);
                 }
                 Ok(_) => (),
-                Err(_) => return Err(Interruption::Refused),
+                Err(_) => return Err(Error::Fault),
             }
         }
     }
