@@ -28,7 +28,7 @@ pub struct Interrupt {
 }
 
 /// An interface that is a reader.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Interface {
     /// `bInterfaceNumber`.
     pub number: u8,
@@ -71,7 +71,17 @@ pub fn interfaces(configuration: &[u8]) -> Vec<Result<Interface, Unusable>> {
         match (kind, descriptor) {
             (0x04, &[_, _, number, alternate, _, class, _, protocol, name_index, ..]) => {
                 finish(&mut found, current.take());
-                current = Some(Draft::new(number, alternate, class, protocol, name_index));
+                current = Some(Draft {
+                    interface: Interface {
+                        number,
+                        alternate,
+                        class,
+                        name_index,
+                        ..Interface::default()
+                    },
+                    protocol,
+                    descriptor: None,
+                });
             }
             (0x05, &[_, _, address, attributes, low, high, interval, ..]) => {
                 if let Some(draft) = &mut current {
@@ -92,33 +102,14 @@ pub fn interfaces(configuration: &[u8]) -> Vec<Result<Interface, Unusable>> {
     found
 }
 
+/// An interface whose descriptors are being read.
 struct Draft {
-    number: u8,
-    alternate: u8,
-    class: u8,
+    interface: Interface,
     protocol: u8,
-    name_index: u8,
-    bulk_out: Option<u8>,
-    bulk_in: Option<u8>,
-    interrupt_in: Option<Interrupt>,
     descriptor: Option<Result<ClassDescriptor, Error>>,
 }
 
 impl Draft {
-    fn new(number: u8, alternate: u8, class: u8, protocol: u8, name_index: u8) -> Draft {
-        Draft {
-            number,
-            alternate,
-            class,
-            protocol,
-            name_index,
-            bulk_out: None,
-            bulk_in: None,
-            interrupt_in: None,
-            descriptor: None,
-        }
-    }
-
     fn add_endpoint(&mut self, address: u8, attributes: u8, max_packet_size: u16, interval: u8) {
         // Number 0 is the control pipe, and there are 15 others; Linux skips such descriptors too (USB 2.0,
         // clause 9.6.6).
@@ -127,10 +118,10 @@ impl Draft {
         }
         let is_in = address & 0x80 != 0;
         match (attributes & 3, is_in) {
-            (2, true) => _ = self.bulk_in.get_or_insert(address),
-            (2, false) => _ = self.bulk_out.get_or_insert(address),
+            (2, true) => _ = self.interface.bulk_in.get_or_insert(address),
+            (2, false) => _ = self.interface.bulk_out.get_or_insert(address),
             (3, true) => {
-                self.interrupt_in.get_or_insert(Interrupt {
+                self.interface.interrupt_in.get_or_insert(Interrupt {
                     address,
                     max_packet_size: max_packet_size & 0x7FF,
                     interval,
@@ -141,7 +132,8 @@ impl Draft {
     }
 
     fn finish(self) -> Option<Result<Interface, Unusable>> {
-        let is_reader = match self.class {
+        let interface = self.interface;
+        let is_reader = match interface.class {
             CLASS_SMART_CARD => true,
             CLASS_VENDOR => self.descriptor.is_some(),
             _ => false,
@@ -150,7 +142,7 @@ impl Draft {
             return None;
         }
         // Readers from before the specification have protocol numbers of their own, and bulk pipes.
-        let has_pipes = self.bulk_in.is_some() && self.bulk_out.is_some();
+        let has_pipes = interface.bulk_in.is_some() && interface.bulk_out.is_some();
         let flavour = match self.protocol {
             1 if !has_pipes => Flavour::IccdA,
             2 if !has_pipes => Flavour::IccdB,
@@ -162,18 +154,12 @@ impl Draft {
         };
         Some(match descriptor {
             Ok(descriptor) => Ok(Interface {
-                number: self.number,
-                alternate: self.alternate,
-                class: self.class,
-                name_index: self.name_index,
                 flavour,
-                bulk_out: self.bulk_out,
-                bulk_in: self.bulk_in,
-                interrupt_in: self.interrupt_in,
                 descriptor,
+                ..interface
             }),
             Err(error) => Err(Unusable {
-                interface: self.number,
+                interface: interface.number,
                 error,
             }),
         })

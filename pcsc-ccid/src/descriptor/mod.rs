@@ -82,8 +82,6 @@ impl Features {
     pub const AUTOMATIC_IFSD: Features = Features(0x400);
     /// The device is a card and reader in one (ICCD 1.0).
     pub const ICCD: Features = Features(0x800);
-    /// A card that is inserted wakes the host.
-    pub const WAKE_UP: Features = Features(0x10_0000);
 
     /// Whether all bits of `other` are set.
     pub const fn has(self, other: Features) -> bool {
