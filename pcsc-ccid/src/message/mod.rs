@@ -133,20 +133,7 @@ impl<'a> Command<'a> {
 
     /// The type of the response that belongs to it.
     pub const fn answered_by(&self) -> Kind {
-        match self {
-            Command::IccPowerOn(_) | Command::XfrBlock { .. } | Command::Secure { .. } => Kind::DataBlock,
-            Command::GetParameters | Command::ResetParameters | Command::SetParameters { .. } => {
-                Kind::Parameters
-            }
-            Command::Escape(_) => Kind::Escape,
-            Command::SetDataRateAndClockFrequency { .. } => Kind::DataRateAndClockFrequency,
-            Command::IccPowerOff
-            | Command::GetSlotStatus
-            | Command::IccClock { .. }
-            | Command::T0Apdu { .. }
-            | Command::Mechanical(_)
-            | Command::Abort => Kind::SlotStatus,
-        }
+        Kind::answering(self.kind())
     }
 
     /// Writes the message; gives its length, or `None` where it does not fit.
@@ -239,7 +226,20 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn decode(byte: u8) -> Option<Kind> {
+    /// The type of the response to a command of this type (`bMessageType`). A reader answers one that it does
+    /// not know with its slot's status.
+    pub const fn answering(command: u8) -> Kind {
+        match command {
+            0x62 | 0x69 | 0x6F => Kind::DataBlock,
+            0x61 | 0x6C | 0x6D => Kind::Parameters,
+            0x6B => Kind::Escape,
+            0x73 => Kind::DataRateAndClockFrequency,
+            _ => Kind::SlotStatus,
+        }
+    }
+
+    /// The type of a reader's message with this `bMessageType`.
+    pub fn decode(byte: u8) -> Option<Kind> {
         Some(match byte {
             0x80 => Kind::DataBlock,
             0x81 => Kind::SlotStatus,

@@ -62,7 +62,7 @@ impl Offer {
 }
 
 /// The interface bytes of a card; [`atr`](Profile::atr) puts them together.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Profile {
     /// Convention.
     pub convention: Convention,
@@ -84,13 +84,8 @@ impl Profile {
     /// A card in direct convention with these protocols, no TA1 and no historical bytes.
     pub fn new(offers: &[Offer]) -> Self {
         Profile {
-            convention: Convention::Direct,
-            ta1: None,
-            tc1: None,
-            ta2: None,
-            class_indicator: None,
             offers: offers.to_vec(),
-            historical: Vec::new(),
+            ..Profile::default()
         }
     }
 

@@ -15,12 +15,15 @@ pub(super) struct Habits {
     pub no_envelope: bool,
 }
 
+#[derive(Default)]
 enum State {
+    #[default]
     Header,
     /// Data of the command are coming in.
     Data,
 }
 
+#[derive(Default)]
 pub(super) struct Protocol {
     habits: Habits,
     state: State,
@@ -35,11 +38,8 @@ impl Protocol {
     pub fn new(habits: Habits) -> Self {
         Protocol {
             habits,
-            state: State::Header,
-            input: Vec::new(),
-            stored: Vec::new(),
             status: [0x90, 0x00],
-            enveloped: Vec::new(),
+            ..Protocol::default()
         }
     }
 

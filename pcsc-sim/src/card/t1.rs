@@ -21,6 +21,7 @@ struct Wanted {
     inf: Option<u8>,
 }
 
+#[derive(Default)]
 pub(super) struct Protocol {
     edc: Edc,
     habits: Habits,
@@ -47,19 +48,8 @@ impl Protocol {
         Protocol {
             edc,
             habits,
-            ns: 0,
-            nr: 0,
             ifsd: 32,
-            ifs_told: false,
-            command: Vec::new(),
-            reply: Vec::new(),
-            acknowledged: 0,
-            out: None,
-            wtx_left: 0,
-            request: None,
-            again: None,
-            chaining: false,
-            failures: 0,
+            ..Protocol::default()
         }
     }
 

@@ -23,6 +23,12 @@ const DATA_BLOCK: u8 = 0x6F;
 const SLOT_STATUS: u8 = 0x81;
 const GET_ICC_STATUS: u8 = 0xA0;
 
+/// The instructions that carry data (ISO 7816-4, clause 5.4.2). Which way data go over T=0 is the card's to
+/// say; a token's firmware is the card, and knows its commands.
+const CARRY_DATA: [u8; 17] = [
+    0x20, 0x24, 0x2A, 0x2C, 0x82, 0x88, 0xA4, 0xC2, 0xD0, 0xD2, 0xD6, 0xDA, 0xDB, 0xDC, 0xE0, 0xE2, 0xEC,
+];
+
 impl Device {
     /// A class request with data for the device.
     ///
@@ -167,7 +173,7 @@ impl Device {
             return Ok(Answer::Ready(answer, chain));
         }
         let whole = match (header, data) {
-            (None, &[_, ins, _, _, p3]) if p3 > 0 && self.takes_data(ins) => {
+            (None, &[_, ins, _, _, p3]) if p3 > 0 && CARRY_DATA.contains(&ins) => {
                 let mut header = [0; 5];
                 header.copy_from_slice(data);
                 return Ok(Answer::Header(header));
@@ -186,30 +192,6 @@ impl Device {
         let mut answer = slot.tpdu(block, &self.model)?;
         let status = answer.split_off(answer.len().saturating_sub(2));
         Ok(Answer::Data(answer, status))
-    }
-
-    /// Which way data go is the card's to say; a token's firmware is the card, and knows its commands
-    /// (ISO 7816-4 clause 5.4.2: the instructions that carry data).
-    fn takes_data(&self, ins: u8) -> bool {
-        matches!(
-            ins,
-            0x20 | 0x24
-                | 0x2A
-                | 0x2C
-                | 0x82
-                | 0x88
-                | 0xA4
-                | 0xC2
-                | 0xD0
-                | 0xD2
-                | 0xD6
-                | 0xDA
-                | 0xDB
-                | 0xDC
-                | 0xE0
-                | 0xE2
-                | 0xEC
-        )
     }
 
     /// Bit 7: mute; bit 6: busy; bits 5 and 4: a status word or data are ready, or data are wanted.

@@ -9,7 +9,7 @@ use super::secure::{Entry, Keypad};
 use super::slot::Slot;
 use crate::card::{Card, Contact, Tally};
 use pcsc_ccid::descriptor::Features;
-use pcsc_ccid::message::{IccStatus, Kind, Outcome, Response, SlotError, HEADER_SIZE};
+use pcsc_ccid::message::{IccStatus, Kind, Response, SlotError, HEADER_SIZE};
 use pcsc_ccid::transport::Error;
 
 /// How many messages the log keeps.
@@ -68,6 +68,7 @@ pub(super) struct Abort {
 }
 
 /// A simulated device with one interface.
+#[derive(Default)]
 pub struct Device {
     pub(super) model: Model,
     pub(super) oddities: Oddities,
@@ -99,24 +100,11 @@ impl Device {
         let slots = usize::from(model.descriptor.max_slot_index) + 1;
         Device {
             slots: (0..slots).map(|_| Slot::new(&model)).collect(),
-            aborts: Vec::from_iter((0..slots).map(|_| Abort::default())),
-            changes: Vec::from_iter((0..slots).map(|_| 0)),
+            aborts: vec![Abort::default(); slots],
+            changes: vec![0; slots],
             model,
-            oddities: Oddities::default(),
-            inbox: Vec::new(),
-            outbox: VecDeque::new(),
-            empty_due: false,
-            now: Duration::ZERO,
-            gone: false,
-            status_asked: false,
-            keypad: Keypad::default(),
-            escapes: Vec::new(),
-            counters: Counters::default(),
             keeps_log: true,
-            log: VecDeque::new(),
-            logged: 0,
-            notices: VecDeque::new(),
-            iccd: super::iccd::Iccd::default(),
+            ..Device::default()
         }
     }
 
@@ -374,7 +362,6 @@ impl Device {
     /// The card left under a command that is going on: its reply comes now, and is a failure.
     fn fail_pending(&mut self, slot: u8) {
         let now = self.now;
-        let icc = self.icc(slot);
         let mut pending = None;
         self.outbox.retain(|reply| {
             let is_pending = reply.slot == slot && reply.at > now && reply.sent == 0;
@@ -388,25 +375,8 @@ impl Device {
             !is_pending
         });
         if let Some((kind, seq)) = pending.filter(|_| !self.oddities.silent_on_removal) {
-            let kind = match kind {
-                0x80 => Kind::DataBlock,
-                0x82 => Kind::Parameters,
-                0x83 => Kind::Escape,
-                0x84 => Kind::DataRateAndClockFrequency,
-                _ => Kind::SlotStatus,
-            };
-            self.push(
-                now,
-                &Response {
-                    kind,
-                    slot,
-                    seq,
-                    icc,
-                    outcome: Outcome::Failed(SlotError::Mute),
-                    specific: 0,
-                    data: &[],
-                },
-            );
+            let kind = Kind::decode(kind).unwrap_or(Kind::SlotStatus);
+            self.reply_at(now, kind, slot, seq, super::reply::Reply::failed(SlotError::Mute));
         }
     }
 
@@ -422,7 +392,7 @@ impl Device {
         if self.outbox.len() >= OUTBOX {
             return;
         }
-        let mut bytes = Vec::from_iter((0..HEADER_SIZE + response.data.len()).map(|_| 0));
+        let mut bytes = vec![0; HEADER_SIZE + response.data.len()];
         if response.encode(&mut bytes).is_none() {
             return;
         }

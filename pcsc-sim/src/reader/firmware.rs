@@ -15,13 +15,7 @@ impl Device {
         let Some(&[kind, _, _, _, _, slot, seq, ..]) = message.first_chunk::<HEADER_SIZE>() else {
             return;
         };
-        let answered_by = match kind {
-            0x62 | 0x6F | 0x69 => Kind::DataBlock,
-            0x61 | 0x6C | 0x6D => Kind::Parameters,
-            0x6B => Kind::Escape,
-            0x73 => Kind::DataRateAndClockFrequency,
-            _ => Kind::SlotStatus,
-        };
+        let answered_by = Kind::answering(kind);
         let refuse = |device: &mut Device, error| {
             let answer = Reply::failed(error);
             device.reply(answered_by, slot, seq, answer);
@@ -78,17 +72,8 @@ impl Device {
         let is_there = place.notice();
         let start = self.now;
         for (at, times) in extensions {
-            let icc = self.icc(slot);
-            let response = Response {
-                kind,
-                slot,
-                seq,
-                icc,
-                outcome: Outcome::TimeExtension(times),
-                specific: 0,
-                data: &[],
-            };
-            self.push(start + at.saturating_sub(before), &response);
+            let asked_at = start + at.saturating_sub(before);
+            self.reply_at(asked_at, kind, slot, seq, Reply::extension(times));
         }
         if present_before && !is_there {
             self.note(slot, false);
@@ -177,7 +162,7 @@ impl Device {
         self.reply_at(self.now, kind, slot, seq, done);
     }
 
-    fn reply_at(&mut self, at: Duration, kind: Kind, slot: u8, seq: u8, done: Reply) {
+    pub(super) fn reply_at(&mut self, at: Duration, kind: Kind, slot: u8, seq: u8, done: Reply) {
         let icc = self.icc(slot);
         self.push(
             at,
@@ -186,7 +171,7 @@ impl Device {
                 slot,
                 seq,
                 icc,
-                outcome: done.error.map_or(Outcome::Done, Outcome::Failed),
+                outcome: done.outcome.unwrap_or(Outcome::Done),
                 specific: done.specific,
                 data: &done.data,
             },

@@ -15,13 +15,17 @@ pub(super) struct Parameters {
 /// Offset of `abProtocolDataStructure` in the message.
 pub(super) const OFFSET: u8 = 10;
 
-impl Parameters {
+impl Default for Parameters {
     /// What a slot has before anything is said: T=0 at 372/1, WI 10.
-    pub const DEFAULT: Parameters = Parameters {
-        protocol: 0,
-        bytes: [0x11, 0x00, 0x00, 0x0A, 0x00, 0, 0],
-    };
+    fn default() -> Parameters {
+        Parameters {
+            protocol: 0,
+            bytes: [0x11, 0x00, 0x00, 0x0A, 0x00, 0, 0],
+        }
+    }
+}
 
+impl Parameters {
     /// What an ATR says for a protocol, at 372/1.
     pub fn from_atr(said: &AtrParameters, protocol: u8) -> Parameters {
         let inverse = u8::from(said.inverse) << 1;

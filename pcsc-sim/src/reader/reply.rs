@@ -1,6 +1,6 @@
 //! What the firmware replies to a command.
 
-use pcsc_ccid::message::SlotError;
+use pcsc_ccid::message::{Outcome, SlotError};
 use std::time::Duration;
 
 /// A reply, without its header.
@@ -8,7 +8,8 @@ use std::time::Duration;
 pub(super) struct Reply {
     pub data: Vec<u8>,
     pub specific: u8,
-    pub error: Option<SlotError>,
+    /// `None` if the command was processed without error.
+    pub outcome: Option<Outcome>,
     /// Time beyond what went by on the contact.
     pub delay: Duration,
 }
@@ -29,9 +30,17 @@ impl Reply {
         }
     }
 
+    /// The command has not ended: the reader asks for time, so many times BWT or WWT.
+    pub fn extension(times: u8) -> Reply {
+        Reply {
+            outcome: Some(Outcome::TimeExtension(times)),
+            ..Reply::default()
+        }
+    }
+
     pub fn failed(error: SlotError) -> Reply {
         Reply {
-            error: Some(error),
+            outcome: Some(Outcome::Failed(error)),
             ..Reply::default()
         }
     }

@@ -20,6 +20,7 @@ const STRAY_WAIT: u64 = 24;
 /// WWT before anything is negotiated.
 const INITIAL_WAIT: u64 = 9_600;
 
+#[derive(Default)]
 pub(super) struct Slot {
     contact: Option<Contact>,
     /// Time and bits of the cards that were in before.
@@ -51,22 +52,8 @@ pub(super) struct Slot {
 impl Slot {
     pub fn new(model: &Model) -> Slot {
         Slot {
-            contact: None,
-            past: Tally::default(),
-            parameters: Parameters::DEFAULT,
-            said: AtrParameters::default(),
-            atr: Vec::new(),
-            fresh: false,
-            is_told: false,
-            engine: None,
-            ifsd_told: false,
-            command: Vec::new(),
-            response: Vec::new(),
-            clock_stopped: false,
             clock_hz: model.clock_hz(),
-            extensions: Vec::new(),
-            began: Duration::ZERO,
-            inserted_at: Duration::ZERO,
+            ..Slot::default()
         }
     }
 
@@ -125,7 +112,7 @@ impl Slot {
     }
 
     fn forget(&mut self) {
-        self.parameters = Parameters::DEFAULT;
+        self.parameters = Parameters::default();
         self.said = AtrParameters::default();
         self.atr.clear();
         self.fresh = false;
@@ -401,7 +388,7 @@ impl Slot {
     /// ResetParameters.
     pub fn reset_parameters(&mut self) -> Result<(), SlotError> {
         self.live()?;
-        self.apply(Parameters::DEFAULT);
+        self.apply(Parameters::default());
         Ok(())
     }
 
