@@ -4,9 +4,8 @@
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
-use pcsc_ccid::descriptor::{interfaces, Interface};
 use pcsc_ccid::names;
-use pcsc_ccid::reader::{DeviceInfo, Options, Reader};
+use pcsc_ccid::reader::{Options, Reader};
 use pcsc_ccid::shared::{time_on, Notifications, OpenedReader, SharedError, SharedReader, POLL_INTERVAL};
 use pcsc_ccid::transport::Transport;
 use pcsc_sim::card::apps::Several;
@@ -170,17 +169,23 @@ impl Simulated {
         let reader = self.clone();
         let open = Box::new(move |deadline: Option<Instant>| reader.open(deadline));
         let slots = self.model.descriptor.slots();
-        let (found, shared) = ccid::found(self.name.clone(), self.device_info(), slots, open);
+        let (found, shared) = ccid::found(self.name.clone(), self.model.device_info(), slots, open);
         *lock(&self.shared) = Arc::downgrade(&shared);
         found
     }
 
     pub(crate) fn open(&self, deadline: Option<Instant>) -> Result<OpenedReader, SharedError> {
-        let interface = self.interface().ok_or(SharedError::Gone)?;
+        let interface = self.model.interface().ok_or(SharedError::Gone)?;
         let transport: Box<dyn Transport> = Box::new(self.device.transport());
         let deadline = time_on(&transport, deadline);
-        let reader = Reader::open_until(deadline, transport, self.device_info(), &interface, self.options)
-            .map_err(SharedError::opening)?;
+        let reader = Reader::open_until(
+            deadline,
+            transport,
+            self.model.device_info(),
+            &interface,
+            self.options,
+        )
+        .map_err(SharedError::opening)?;
         Ok(OpenedReader {
             reader,
             notifications: match interface.interrupt_in {
@@ -192,21 +197,6 @@ impl Simulated {
                 .map(|_| Box::new(self.device.transport()) as Box<dyn Transport>)
                 .collect(),
         })
-    }
-
-    fn device_info(&self) -> DeviceInfo {
-        DeviceInfo {
-            vendor: self.model.vendor_id,
-            product: self.model.product_id,
-            release: self.model.release,
-            manufacturer: self.model.manufacturer.clone(),
-            ..DeviceInfo::default()
-        }
-    }
-
-    fn interface(&self) -> Option<Interface> {
-        let configuration = Model::configuration_descriptor(&[&self.model], 4);
-        interfaces(&configuration).into_iter().find_map(Result::ok)
     }
 }
 

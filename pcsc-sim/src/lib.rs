@@ -19,6 +19,7 @@
 pub mod card;
 #[cfg(unix)]
 pub mod control;
+mod random;
 mod reader;
 pub mod transport;
 

@@ -16,16 +16,27 @@ mod sim_reader;
 mod transport;
 
 use crate::settings;
-use pcsc_ccid::descriptor::{self, Flavour, Interface};
+use pcsc_ccid::descriptor::{Flavour, Interface};
 use pcsc_ccid::reader::{DeviceInfo, Reader};
 use pcsc_ccid::shared::{AnyReader, Notifications, OpenedReader, SharedError, SharedReader};
 use pcsc_ccid::transport::Transport;
 use pcsc_sim::control::{self, ControlledReader};
-use pcsc_sim::Model;
+use pcsc_sim::transport::{Fault, FaultTransport};
 use sim_reader::SimReader;
 use std::path::Path;
 use std::sync::Arc;
 use transport::SimReaderTransport;
+
+/// What a hostile reader does to every second message, on average.
+const DAMAGE: &[Fault] = &[
+    Fault::Short,
+    Fault::Long,
+    Fault::Late,
+    Fault::Lost,
+    Fault::Corrupted,
+    Fault::Garbage,
+    Fault::Stalled,
+];
 
 /// The model and the options of a device name.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -66,7 +77,7 @@ pub fn reader(text: &str) -> Result<(Arc<SharedReader>, bool), String> {
         let names: Vec<&str> = pcsc_sim::NAMES.iter().map(|(name, _)| *name).collect();
         format!("no model {}: there are {}", options.model, names.join(", "))
     })?;
-    let interface = interface(&model).ok_or("the model is no reader")?;
+    let interface = model.interface().ok_or("the model is no reader")?;
     let slots = model.descriptor.slots();
     if options.cards.len() > usize::from(slots) {
         return Err(format!("more cards than slots, which are {slots}"));
@@ -75,12 +86,8 @@ pub fn reader(text: &str) -> Result<(Arc<SharedReader>, bool), String> {
     let reader = Arc::new(SimReader::new(options.model)?);
     let (device, fuzz) = (reader.clone(), options.fuzz);
     let identity = DeviceInfo {
-        vendor: model.vendor_id,
-        product: model.product_id,
-        release: model.release,
-        manufacturer: model.manufacturer,
         address: options.number,
-        ..DeviceInfo::default()
+        ..model.device_info()
     };
     let open = move |_| {
         let opened = open(&device, fuzz, identity.clone(), &interface);
@@ -113,14 +120,12 @@ fn open(
     identity: DeviceInfo,
     interface: &Interface,
 ) -> Result<AnyReader, pcsc_ccid::reader::Error> {
-    let transport: Box<dyn Transport> = Box::new(SimReaderTransport::new(device.clone(), fuzz));
+    let transport = SimReaderTransport::new(device.clone());
+    let transport: Box<dyn Transport> = match fuzz {
+        Some(seed) => Box::new(FaultTransport::new(transport, seed, 500, u32::MAX, DAMAGE)),
+        None => Box::new(transport),
+    };
     Reader::open(transport, identity, interface, settings::get().reader_options)
-}
-
-/// The descriptors, decoded from their bytes.
-fn interface(model: &Model) -> Option<Interface> {
-    let bytes = Model::configuration_descriptor(&[model], 0);
-    descriptor::interfaces(&bytes).into_iter().find_map(Result::ok)
 }
 
 #[cfg(test)]

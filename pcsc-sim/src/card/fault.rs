@@ -1,5 +1,7 @@
 //! Random but repeatable disturbances of the line.
 
+use crate::random::Random;
+
 /// What happens to one character of a burst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultKind {
@@ -17,10 +19,10 @@ pub enum FaultKind {
     Mute,
 }
 
-/// A script of faults drawn from a seed (xorshift64): at most one in each burst, so that an LRC finds it.
+/// A script of faults drawn from a seed: at most one in each burst, so that an LRC finds it.
 #[derive(Debug, Clone)]
 pub struct Faults {
-    state: u64,
+    random: Random,
     per_mille: u16,
     left: u32,
     kinds: &'static [FaultKind],
@@ -47,7 +49,7 @@ impl Faults {
     /// `per_mille` of the bursts are struck, `limit` at most in all.
     pub fn new(seed: u64, per_mille: u16, limit: u32, kinds: &'static [FaultKind]) -> Self {
         Faults {
-            state: seed.wrapping_mul(2).wrapping_add(1),
+            random: Random::new(seed),
             per_mille,
             left: limit,
             kinds,
@@ -64,24 +66,17 @@ impl Faults {
         if len == 0
             || self.left == 0
             || self.kinds.is_empty()
-            || self.below(1000) >= u64::from(self.per_mille)
+            || self.random.below(1000) >= usize::from(self.per_mille)
         {
             return None;
         }
         self.left -= 1;
-        let at = self.below(len as u64) as usize;
-        let kind = match self.kinds[self.below(self.kinds.len() as u64) as usize] {
-            FaultKind::Corrupted(_) => FaultKind::Corrupted(1 + self.below(255) as u8),
-            FaultKind::Late(_) => FaultKind::Late(1 << self.below(18)),
+        let at = self.random.below(len);
+        let kind = match self.kinds[self.random.below(self.kinds.len())] {
+            FaultKind::Corrupted(_) => FaultKind::Corrupted(1 + self.random.below(255) as u8),
+            FaultKind::Late(_) => FaultKind::Late(1 << self.random.below(18)),
             other => other,
         };
         Some((at, kind))
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.state ^= self.state << 13;
-        self.state ^= self.state >> 7;
-        self.state ^= self.state << 17;
-        self.state % n
     }
 }

@@ -3,7 +3,8 @@
 use core::str::FromStr;
 use std::fmt;
 
-use pcsc_ccid::descriptor::{ClassDescriptor, Features, Flavour};
+use pcsc_ccid::descriptor::{interfaces, ClassDescriptor, Features, Flavour, Interface};
+use pcsc_ccid::reader::DeviceInfo;
 
 /// A model of reader: one interface of a device.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -163,17 +164,8 @@ impl Model {
     /// The interface, class and endpoint descriptors, one after the other (USB 2.0, clause 9.6), with
     /// the class descriptor where most devices have it, and bulk endpoints of 64 bytes.
     pub fn interface_descriptors(&self, name_index: u8) -> Vec<u8> {
-        let mut bytes = Vec::from([
-            9,
-            0x04,
-            self.number,
-            self.alternate,
-            self.endpoints,
-            self.class,
-            self.subclass,
-            self.protocol,
-            name_index,
-        ]);
+        let mut bytes = vec![9, 0x04, self.number, self.alternate, self.endpoints];
+        bytes.extend([self.class, self.subclass, self.protocol, name_index]);
         bytes.extend(self.descriptor.to_bytes());
         // Two endpoint numbers an interface, so that several interfaces fit one device.
         let address = self.number.wrapping_mul(2) & 0x0F;
@@ -202,34 +194,36 @@ impl Model {
         bytes
     }
 
+    /// The interface as a host reads it; `None` if it is no reader.
+    pub fn interface(&self) -> Option<Interface> {
+        let configuration = Model::configuration_descriptor(&[self], 4);
+        interfaces(&configuration).into_iter().find_map(Result::ok)
+    }
+
+    /// The device as [`Reader::open`](pcsc_ccid::reader::Reader::open) takes it.
+    pub fn device_info(&self) -> DeviceInfo {
+        DeviceInfo {
+            vendor: self.vendor_id,
+            product: self.product_id,
+            release: self.release,
+            manufacturer: self.manufacturer.clone(),
+            ..DeviceInfo::default()
+        }
+    }
+
     /// The device descriptor (USB 2.0, clause 9.6.1): full speed, one configuration; string 1 is the
     /// manufacturer and 2 the product, where they are.
     pub fn device_descriptor(&self) -> [u8; 18] {
-        let [vendor_low, vendor_high] = self.vendor_id.to_le_bytes();
-        let [product_low, product_high] = self.product_id.to_le_bytes();
-        let [release_low, release_high] = self.release.to_le_bytes();
-        let manufacturer = u8::from(self.manufacturer.is_some());
-        let product = 2 * u8::from(self.product.is_some());
-        [
-            18,
-            0x01,
-            0x00,
-            0x02,
-            0,
-            0,
-            0,
-            64,
-            vendor_low,
-            vendor_high,
-            product_low,
-            product_high,
-            release_low,
-            release_high,
-            manufacturer,
-            product,
-            0,
-            1,
-        ]
+        let mut bytes = [0; 18];
+        bytes[..8].copy_from_slice(&[18, 0x01, 0x00, 0x02, 0, 0, 0, 64]);
+        for (at, number) in [(8, self.vendor_id), (10, self.product_id), (12, self.release)] {
+            bytes[at..at + 2].copy_from_slice(&number.to_le_bytes());
+        }
+        bytes[14] = u8::from(self.manufacturer.is_some());
+        bytes[15] = 2 * u8::from(self.product.is_some());
+        // bNumConfigurations.
+        bytes[17] = 1;
+        bytes
     }
 }
 

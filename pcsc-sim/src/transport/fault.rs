@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use pcsc_ccid::transport::{Error, Transport};
 
+use crate::random::Random;
+
 /// What happens to one reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -22,6 +24,8 @@ pub enum Fault {
     Lost,
     /// One byte is another.
     Corrupted,
+    /// All bytes but the first, which is the message's type, are others, and their number is.
+    Garbage,
     /// The pipe halts; the reply comes after the halt is cleared.
     Stalled,
     /// Not the reply: the command before it never reached the device.
@@ -31,7 +35,7 @@ pub enum Fault {
 /// A decorator that damages replies.
 pub struct FaultTransport<T> {
     inner: T,
-    state: u64,
+    random: Random,
     per_mille: u16,
     left: u32,
     kinds: &'static [Fault],
@@ -44,7 +48,7 @@ pub struct FaultTransport<T> {
 }
 
 impl<T: Transport> FaultTransport<T> {
-    /// Every kind.
+    /// Every kind that a driver notices: [`Fault::Garbage`] can be another right reply.
     pub const ALL: &'static [Fault] = &[
         Fault::Short,
         Fault::Long,
@@ -61,7 +65,7 @@ impl<T: Transport> FaultTransport<T> {
     pub fn new(inner: T, seed: u64, per_mille: u16, limit: u32, kinds: &'static [Fault]) -> Self {
         FaultTransport {
             inner,
-            state: seed.wrapping_mul(2).wrapping_add(1),
+            random: Random::new(seed),
             per_mille,
             left: limit,
             kinds,
@@ -87,19 +91,11 @@ impl<T: Transport> FaultTransport<T> {
         self.left = limit;
     }
 
-    /// A number below `n` (xorshift64).
-    fn below(&mut self, n: usize) -> usize {
-        self.state ^= self.state << 13;
-        self.state ^= self.state >> 7;
-        self.state ^= self.state << 17;
-        usize::try_from(self.state % (n.max(1) as u64)).unwrap_or(0)
-    }
-
     fn draw(&mut self, is_send: bool) -> Option<Fault> {
-        if self.left == 0 || self.kinds.is_empty() || self.below(1000) >= usize::from(self.per_mille) {
+        if self.left == 0 || self.kinds.is_empty() || self.random.below(1000) >= usize::from(self.per_mille) {
             return None;
         }
-        let at = self.below(self.kinds.len());
+        let at = self.random.below(self.kinds.len());
         let fault = self.kinds[at];
         if is_send != (fault == Fault::Unheard) {
             return None;
@@ -147,21 +143,28 @@ impl<T: Transport> Transport for FaultTransport<T> {
         match self.draw(false) {
             None | Some(Fault::Unheard) => return Ok(length),
             Some(Fault::Short) => {
-                let keep = self.below(reply.len());
+                let keep = self.random.below(reply.len());
                 reply.truncate(keep);
             }
             Some(Fault::Long) => {
-                let more = 1 + self.below(70);
+                let more = 1 + self.random.below(70);
                 for _ in 0..more {
-                    let byte = self.below(256) as u8;
+                    let byte = self.random.below(256) as u8;
                     reply.push(byte);
                 }
             }
             Some(Fault::Corrupted) => {
-                let at = self.below(reply.len());
-                let mask = 1 + self.below(255) as u8;
+                let at = self.random.below(reply.len());
+                let mask = 1 + self.random.below(255) as u8;
                 if let Some(byte) = reply.get_mut(at) {
                     *byte ^= mask;
+                }
+            }
+            Some(Fault::Garbage) => {
+                let longest = buffer.len();
+                reply.resize(self.random.below(longest + 1), 0);
+                for byte in reply.iter_mut().skip(1) {
+                    *byte = self.random.below(256) as u8;
                 }
             }
             Some(Fault::Duplicated) => self.due.push_back(reply.clone()),
@@ -205,17 +208,24 @@ impl<T: Transport> Transport for FaultTransport<T> {
         let length = self.inner.control_in(request, value, buffer, timeout)?;
         let length = length.min(buffer.len());
         match self.draw(false) {
-            Some(Fault::Short) => Ok(self.below(length)),
+            Some(Fault::Short) => Ok(self.random.below(length)),
             Some(Fault::Long) => {
-                let end = (length + 1 + self.below(70)).min(buffer.len());
+                let end = (length + 1 + self.random.below(70)).min(buffer.len());
                 for byte in &mut buffer[length..end] {
-                    *byte = self.below(256) as u8;
+                    *byte = self.random.below(256) as u8;
+                }
+                Ok(end)
+            }
+            Some(Fault::Garbage) => {
+                let end = self.random.below(buffer.len() + 1);
+                for byte in buffer[..end].iter_mut().skip(1) {
+                    *byte = self.random.below(256) as u8;
                 }
                 Ok(end)
             }
             Some(Fault::Corrupted) => {
-                let at = self.below(length);
-                let mask = 1 + self.below(255) as u8;
+                let at = self.random.below(length);
+                let mask = 1 + self.random.below(255) as u8;
                 if let Some(byte) = buffer[..length].get_mut(at) {
                     *byte ^= mask;
                 }
