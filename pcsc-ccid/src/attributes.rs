@@ -6,7 +6,7 @@
 use alloc::vec::Vec;
 
 use crate::atr::Speed;
-use crate::parameters::Parameters;
+use crate::parameters::{Parameters, Specific};
 use crate::t1::Edc;
 
 /// An attribute's identifier: the class in the high half, the tag in the low one.
@@ -96,20 +96,20 @@ pub fn value(id: Id, facts: &AttributeFacts<'_>) -> Option<Vec<u8>> {
 
 fn current(id: Id, current: &Current) -> Option<u32> {
     let parameters = &current.parameters;
-    let speed = Speed::from_ta1(parameters.f_index_d_index()).unwrap_or(Speed::DEFAULT);
-    let value = match (id, parameters) {
+    let speed = Speed::from_ta1(parameters.f_index_d_index).unwrap_or(Speed::DEFAULT);
+    let value = match (id, &parameters.specific) {
         // Bit 0 for T=0, bit 1 for T=1.
         (CURRENT_PROTOCOL_TYPE, _) => 1 << parameters.protocol(),
         (CURRENT_CLK, _) => current.clock_khz,
         (CURRENT_F, _) => speed.fi,
         (CURRENT_D, _) => speed.di,
-        (CURRENT_N, _) => parameters.guard_time().into(),
-        (CURRENT_W, Parameters::T0(t0)) => t0.wi.into(),
-        (CURRENT_IFSC, Parameters::T1(t1)) => t1.ifsc.into(),
-        (CURRENT_IFSD, Parameters::T1(_)) => current.ifsd.into(),
-        (CURRENT_BWT, Parameters::T1(t1)) => t1.waiting.bwi.into(),
-        (CURRENT_CWT, Parameters::T1(t1)) => t1.waiting.cwi.into(),
-        (CURRENT_EBC_ENCODING, Parameters::T1(t1)) => u32::from(t1.edc == Edc::Crc),
+        (CURRENT_N, _) => parameters.guard_time.into(),
+        (CURRENT_W, Specific::T0 { wi }) => (*wi).into(),
+        (CURRENT_IFSC, Specific::T1(t1)) => t1.ifsc.into(),
+        (CURRENT_IFSD, Specific::T1(_)) => current.ifsd.into(),
+        (CURRENT_BWT, Specific::T1(t1)) => t1.waiting.bwi.into(),
+        (CURRENT_CWT, Specific::T1(t1)) => t1.waiting.cwi.into(),
+        (CURRENT_EBC_ENCODING, Specific::T1(t1)) => u32::from(t1.edc == Edc::Crc),
         _ => return None,
     };
     Some(value)

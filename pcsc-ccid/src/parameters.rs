@@ -16,43 +16,39 @@ const TCCKS_T1: u8 = 0x10;
 
 /// Parameters of one slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Parameters {
-    /// Protocol number 0.
-    T0(T0),
-    /// Protocol number 1.
+pub struct Parameters {
+    /// bmFindexDindex: F and D, coded as TA1.
+    pub f_index_d_index: u8,
+    /// Bit 1 of bmTCCKST0 and of bmTCCKST1: inverse convention. A reader is to ignore it.
+    pub is_inverse: bool,
+    /// bGuardTimeT0 or bGuardTimeT1: the extra guard time N of TC1. 255 is as 0 in T=0, and takes one etu off
+    /// in T=1.
+    pub guard_time: u8,
+    /// bClockStop.
+    pub clock_stop: ClockStop,
+    /// What only this protocol has.
+    pub specific: Specific,
+}
+
+/// The parameters of one protocol alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Specific {
+    /// Protocol number 0; the structure has 5 bytes.
+    T0 {
+        /// bWaitingIntegerT0: WI.
+        wi: u8,
+    },
+    /// Protocol number 1; the structure has 7 bytes.
     T1(T1),
 }
 
-/// The structure for T=0, 5 bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct T0 {
-    /// bmFindexDindex: F and D, coded as TA1.
-    pub f_index_d_index: u8,
-    /// bmTCCKST0, bit 1: inverse convention. A reader is to ignore it.
-    pub is_inverse: bool,
-    /// bGuardTimeT0: the extra guard time N of TC1; 255 is as 0.
-    pub guard_time: u8,
-    /// bWaitingIntegerT0: WI.
-    pub wi: u8,
-    /// bClockStop.
-    pub clock_stop: ClockStop,
-}
-
-/// The structure for T=1, 7 bytes.
+/// The parameters of T=1 alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct T1 {
-    /// bmFindexDindex: F and D, coded as TA1.
-    pub f_index_d_index: u8,
     /// bmTCCKST1, bit 0: the error detection code.
     pub edc: Edc,
-    /// bmTCCKST1, bit 1: inverse convention. A reader is to ignore it.
-    pub is_inverse: bool,
-    /// bGuardTimeT1: the extra guard time N of TC1; 255 takes one etu off.
-    pub guard_time: u8,
     /// bmWaitingIntegersT1.
     pub waiting: WaitingIntegers,
-    /// bClockStop.
-    pub clock_stop: ClockStop,
     /// bIFSC: the card's information field size.
     pub ifsc: u8,
     /// bNadValue: 0 unless the reader supports another.
@@ -79,82 +75,47 @@ impl Parameters {
     /// # Errors
     /// The protocol is neither 0 nor 1.
     pub fn for_card(atr: &Atr, protocol: u8, f_index_d_index: u8) -> Result<Parameters, Error> {
-        match protocol {
-            0 => Ok(Parameters::T0(T0 {
-                f_index_d_index,
-                is_inverse: atr.is_inverse,
-                guard_time: atr.extra_guard(),
-                wi: atr.wi(),
-                clock_stop: ClockStop::NotAllowed,
-            })),
-            1 => Ok(Parameters::T1(T1 {
-                f_index_d_index,
+        let specific = match protocol {
+            0 => Specific::T0 { wi: atr.wi() },
+            1 => Specific::T1(T1 {
                 edc: atr.edc(),
-                is_inverse: atr.is_inverse,
-                guard_time: atr.extra_guard(),
                 waiting: atr.waiting_integers(),
-                clock_stop: ClockStop::NotAllowed,
                 ifsc: atr.ifsc(),
                 nad: 0,
-            })),
-            protocol => Err(Error::UnknownProtocol(protocol)),
-        }
+            }),
+            protocol => return Err(Error::UnknownProtocol(protocol)),
+        };
+        Ok(Parameters {
+            f_index_d_index,
+            is_inverse: atr.is_inverse,
+            guard_time: atr.extra_guard(),
+            clock_stop: ClockStop::NotAllowed,
+            specific,
+        })
     }
 
     /// bProtocolNum.
     pub const fn protocol(&self) -> u8 {
-        match self {
-            Parameters::T0(_) => 0,
-            Parameters::T1(_) => 1,
-        }
-    }
-
-    /// bmFindexDindex.
-    pub const fn f_index_d_index(&self) -> u8 {
-        match self {
-            Parameters::T0(t0) => t0.f_index_d_index,
-            Parameters::T1(t1) => t1.f_index_d_index,
-        }
-    }
-
-    /// The guard time byte, coded as TC1.
-    pub const fn guard_time(&self) -> u8 {
-        match self {
-            Parameters::T0(t0) => t0.guard_time,
-            Parameters::T1(t1) => t1.guard_time,
+        match self.specific {
+            Specific::T0 { .. } => 0,
+            Specific::T1(_) => 1,
         }
     }
 
     /// Writes abProtocolDataStructure.
     pub fn encode<'a>(&self, buffer: &'a mut [u8; MAX_SIZE]) -> &'a [u8] {
-        let inverse = |is_inverse| if is_inverse { INVERSE } else { 0 };
-        match self {
-            Parameters::T0(t0) => {
-                let bytes = [
-                    t0.f_index_d_index,
-                    inverse(t0.is_inverse),
-                    t0.guard_time,
-                    t0.wi,
-                    t0.clock_stop.bits(),
-                ];
-                let (used, _) = buffer.split_at_mut(T0_SIZE);
-                used.copy_from_slice(&bytes);
-                used
-            }
-            Parameters::T1(t1) => {
+        let inverse = if self.is_inverse { INVERSE } else { 0 };
+        let (tccks, waiting, ifsc, nad, size) = match self.specific {
+            Specific::T0 { wi } => (inverse, wi, 0, 0, T0_SIZE),
+            Specific::T1(t1) => {
                 let crc = if t1.edc == Edc::Crc { CHECKSUM_CRC } else { 0 };
-                *buffer = [
-                    t1.f_index_d_index,
-                    TCCKS_T1 | inverse(t1.is_inverse) | crc,
-                    t1.guard_time,
-                    t1.waiting.to_byte(),
-                    t1.clock_stop.bits(),
-                    t1.ifsc,
-                    t1.nad,
-                ];
-                buffer
+                let tccks = TCCKS_T1 | inverse | crc;
+                (tccks, t1.waiting.to_byte(), t1.ifsc, t1.nad, T1_SIZE)
             }
-        }
+        };
+        let (f_and_d, clock_stop) = (self.f_index_d_index, self.clock_stop.bits());
+        *buffer = [f_and_d, tccks, self.guard_time, waiting, clock_stop, ifsc, nad];
+        &buffer[..size]
     }
 
     /// Reads abProtocolDataStructure, as a reader sends it back. Bytes beyond its end are passed over, and
@@ -163,33 +124,32 @@ impl Parameters {
     /// # Errors
     /// The protocol number is unknown or the bytes are too few.
     pub fn decode(protocol: u8, bytes: &[u8]) -> Result<Parameters, Error> {
-        match (protocol, bytes) {
-            (0, &[f_index_d_index, tccks, guard_time, wi, clock_stop, ..]) => Ok(Parameters::T0(T0 {
-                f_index_d_index,
-                is_inverse: tccks & INVERSE != 0,
-                guard_time,
-                wi,
-                clock_stop: ClockStop::from_bits(clock_stop),
-            })),
-            (1, &[f_index_d_index, tccks, guard_time, waiting, clock_stop, ifsc, nad, ..]) => {
-                Ok(Parameters::T1(T1 {
-                    f_index_d_index,
-                    edc: if tccks & CHECKSUM_CRC != 0 {
-                        Edc::Crc
-                    } else {
-                        Edc::Lrc
-                    },
-                    is_inverse: tccks & INVERSE != 0,
-                    guard_time,
-                    waiting: WaitingIntegers::from_byte(waiting),
-                    clock_stop: ClockStop::from_bits(clock_stop),
+        let (tccks, specific) = match (protocol, bytes) {
+            (0, &[_, tccks, _, wi, _, ..]) => (tccks, Specific::T0 { wi }),
+            (1, &[_, tccks, _, waiting, _, ifsc, nad, ..]) => {
+                let edc = match tccks & CHECKSUM_CRC {
+                    0 => Edc::Lrc,
+                    _ => Edc::Crc,
+                };
+                let waiting = WaitingIntegers::from_byte(waiting);
+                let t1 = T1 {
+                    edc,
+                    waiting,
                     ifsc,
                     nad,
-                }))
+                };
+                (tccks, Specific::T1(t1))
             }
-            (0 | 1, short) => Err(Error::TooShort(short.len())),
-            (protocol, _) => Err(Error::UnknownProtocol(protocol)),
-        }
+            (0 | 1, short) => return Err(Error::TooShort(short.len())),
+            (protocol, _) => return Err(Error::UnknownProtocol(protocol)),
+        };
+        Ok(Parameters {
+            f_index_d_index: bytes[0],
+            is_inverse: tccks & INVERSE != 0,
+            guard_time: bytes[2],
+            clock_stop: ClockStop::from_bits(bytes[4]),
+            specific,
+        })
     }
 }
 
@@ -202,7 +162,7 @@ mod tests {
         let atr = Atr::parse(bytes).unwrap();
         let parameters = Parameters::for_card(&atr, protocol, rate).unwrap();
         assert_eq!(parameters.protocol(), protocol);
-        assert_eq!(parameters.f_index_d_index(), rate);
+        assert_eq!(parameters.f_index_d_index, rate);
         parameters.encode(&mut [0; MAX_SIZE]).to_vec()
     }
 

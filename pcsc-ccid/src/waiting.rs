@@ -7,7 +7,7 @@
 use core::time::Duration;
 
 use crate::atr::{Atr, Speed};
-use crate::parameters::Parameters;
+use crate::parameters::{Parameters, Specific};
 
 /// No timeout is longer. It is enough for cards that generate keys without a time extension. A long timeout
 /// does no harm, because removal of the reader and a cancellation end the wait at once.
@@ -53,13 +53,13 @@ impl Waiting {
     /// The times for a card with these parameters at a clock frequency in kHz: the lowest that the reader
     /// may use. A reserved F and D are taken as 372 and 1.
     pub fn new(atr: &Atr, parameters: &Parameters, clock_khz: u32) -> Waiting {
-        let rate = Speed::from_ta1(parameters.f_index_d_index()).unwrap_or(Speed::DEFAULT);
-        let kind = match parameters {
-            Parameters::T0(t0) => Kind::T0 {
-                wi: t0.wi,
+        let rate = Speed::from_ta1(parameters.f_index_d_index).unwrap_or(Speed::DEFAULT);
+        let kind = match parameters.specific {
+            Specific::T0 { wi } => Kind::T0 {
+                wi,
                 fi: atr.speed().unwrap_or(Speed::DEFAULT).fi.max(rate.fi),
             },
-            Parameters::T1(t1) => Kind::T1 {
+            Specific::T1(t1) => Kind::T1 {
                 bwi: t1.waiting.bwi.min(9),
                 cwi: t1.waiting.cwi.min(15),
             },
@@ -71,7 +71,7 @@ impl Waiting {
                 clock_khz
             },
             rate,
-            guard_time: parameters.guard_time(),
+            guard_time: parameters.guard_time,
             kind,
         }
     }

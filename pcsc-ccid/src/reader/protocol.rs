@@ -13,7 +13,7 @@ use crate::atr::{Atr, Mode, WaitingIntegers};
 use crate::attributes::Current;
 use crate::descriptor::{ExchangeLevel, Features, Flavour};
 use crate::message::{Command, SlotError};
-use crate::parameters::{self, Parameters};
+use crate::parameters::{self, Parameters, Specific};
 use crate::pps;
 use crate::quirks;
 use crate::speed::{self, Candidate, ReaderSpeeds, DEFAULT_TA1};
@@ -289,7 +289,7 @@ impl<T: Transport> Reader<T> {
     ) -> Result<Chosen, Error> {
         let mut parameters = Parameters::for_card(atr, protocol as u8, candidate.ta1)
             .map_err(|_| Error::ProtocolUnsupported)?;
-        if let Parameters::T1(t1) = &mut parameters {
+        if let Specific::T1(t1) = &mut parameters.specific {
             if let Some(card) = quirks::for_card(self.atr(slot)) {
                 t1.waiting = WaitingIntegers::from_byte(card.waiting);
             }
@@ -302,8 +302,8 @@ impl<T: Transport> Reader<T> {
             Duration::ZERO
         };
         let block_limit = waiting.tpdu().max(self.quirks.command_limit()) + extra;
-        let engine = match (&parameters, level) {
-            (Parameters::T1(t1), ExchangeLevel::Tpdu | ExchangeLevel::Character) => {
+        let engine = match (&parameters.specific, level) {
+            (Specific::T1(t1), ExchangeLevel::Tpdu | ExchangeLevel::Character) => {
                 Some(t1::Engine::new(t1::Config {
                     edc: t1.edc,
                     ifsc: t1.ifsc,
@@ -384,7 +384,7 @@ impl<T: Transport> Reader<T> {
             data: parameters.encode(&mut buffer),
         };
         let features = self.descriptor.features;
-        let asked = parameters.f_index_d_index();
+        let asked = parameters.f_index_d_index;
         let may_refuse = asked == DEFAULT_TA1 || features.has(Features::AUTOMATIC_PARAMETERS);
         let told = match self.call(slot, &command) {
             Ok(_) if !features.has(Features::AUTOMATIC_PPS) => None,
@@ -422,7 +422,7 @@ impl<T: Transport> Reader<T> {
 
     fn read_parameters(&self, reply: &Reply) -> Option<(u8, u8)> {
         let parameters = Parameters::decode(reply.specific, self.port.data(reply)).ok()?;
-        Some((reply.specific, parameters.f_index_d_index()))
+        Some((reply.specific, parameters.f_index_d_index))
     }
 }
 

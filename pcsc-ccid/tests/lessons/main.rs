@@ -103,7 +103,7 @@ fn parameters_of_any_length() {
                 power_up(&mut reader, protocol).unwrap();
                 (handle, reader)
             };
-            let ta1 = |reader: &Reader<_>| reader.current(0).unwrap().parameters.f_index_d_index();
+            let ta1 = |reader: &Reader<_>| reader.current(0).unwrap().parameters.f_index_d_index;
             let (_handle, honest) = set_up(None);
             let asked = ta1(&honest);
             let makes_pps = honest.descriptor().features.has(Features::AUTOMATIC_PPS);
@@ -148,7 +148,7 @@ fn parameters_that_are_refused() {
             let mut reader = reader.unwrap();
             handle.insert(0, card(ta1, &[Offer::T1], Behaviour::default()));
             power_up(&mut reader, Protocol::T1).unwrap();
-            let chosen = reader.current(0).unwrap().parameters.f_index_d_index();
+            let chosen = reader.current(0).unwrap().parameters.f_index_d_index;
             // What cannot be set is not used: the card goes on at 372/1.
             assert_eq!(
                 chosen == 0x11,

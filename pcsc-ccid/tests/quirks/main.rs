@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::script::{In, Script};
 use common::{card, message, open, pattern, plain_interface, read, transmit};
 use pcsc_ccid::atr::WaitingIntegers;
-use pcsc_ccid::parameters::Parameters;
+use pcsc_ccid::parameters::Specific;
 use pcsc_ccid::part10::{Feature, VENDOR_IFD_EXCHANGE};
 use pcsc_ccid::quirks::CARDS;
 use pcsc_ccid::reader::{DeviceInfo, Error, Options, Presence, Protocol, Reader, Reset};
@@ -319,7 +319,7 @@ fn a_card_that_is_slower_than_it_says_is_waited_for() {
         answers(&mut reader, &[message(0x80, card.atr, [0, 0, 0]), parameters]);
         reader.power_on(0, Reset::Cold).unwrap();
         reader.set_protocol(0, Protocol::T1).unwrap();
-        let Some(Parameters::T1(t1)) = reader.current(0).map(|current| current.parameters) else {
+        let Some(Specific::T1(t1)) = reader.current(0).map(|current| current.parameters.specific) else {
             panic!("no parameters");
         };
         assert_eq!(

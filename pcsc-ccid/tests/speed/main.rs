@@ -228,8 +228,7 @@ fn a_card_that_refuses_pps_works_at_the_default_rate_at_once() {
             assert_eq!(resets(&handle), before, "{context}");
             let current = reader.current(0).unwrap();
             assert_eq!(
-                current.parameters.f_index_d_index(),
-                0x11,
+                current.parameters.f_index_d_index, 0x11,
                 "{context}: what is told"
             );
             assert_eq!(reader.bits_per_second(0), Some(clock / 372), "{context}");
