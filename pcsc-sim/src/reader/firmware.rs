@@ -120,7 +120,7 @@ impl Device {
             Command::GetParameters => place.live().map(drop).map(|()| place.parameters_reply()),
             Command::ResetParameters => place.reset_parameters().map(|()| place.parameters_reply()),
             Command::SetParameters { protocol, data } => place
-                .set_parameters(protocol, data, &self.model, self.oddities.baud_by_parameters)
+                .set_parameters(protocol, data, &self.model)
                 .map(|()| place.parameters_reply()),
             Command::Escape(data) => self
                 .escapes

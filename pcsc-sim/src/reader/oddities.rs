@@ -52,6 +52,4 @@ pub struct Oddities {
     pub empty_blocks: bool,
     /// A PIN modification has three message indexes, whatever `bNumberMessage` says.
     pub all_message_indexes: bool,
-    /// SetParameters changes the rate on the contact though `dwFeatures` does not promise so.
-    pub baud_by_parameters: bool,
 }

@@ -291,13 +291,7 @@ impl Slot {
     }
 
     /// SetParameters; the slot's parameters afterwards are the answer.
-    pub fn set_parameters(
-        &mut self,
-        protocol: u8,
-        data: &[u8],
-        model: &Model,
-        follows_baud: bool,
-    ) -> Result<(), SlotError> {
+    pub fn set_parameters(&mut self, protocol: u8, data: &[u8], model: &Model) -> Result<(), SlotError> {
         let wanted = Parameters::read(protocol, data).map_err(SlotError::Parameter)?;
         if model.descriptor.protocols & 1 << protocol == 0 {
             return Err(SlotError::Parameter(7));
@@ -315,10 +309,7 @@ impl Slot {
             true => self.agree(wanted)?,
             false => wanted,
         };
-        match features.has(Features::AUTOMATIC_BAUD_RATE)
-            || features.has(Features::AUTOMATIC_PPS)
-            || follows_baud
-        {
+        match features.has(Features::AUTOMATIC_BAUD_RATE) || features.has(Features::AUTOMATIC_PPS) {
             true => self.apply(wanted),
             false => {
                 let rate = self.live()?.line().rate;
