@@ -181,7 +181,8 @@ fn in_reader(reader: &ReaderInfo, card: Option<&Card>) -> InReader {
     let speed = || {
         let (f, d) = (number(Attribute::CurrentF)?, number(Attribute::CurrentD)?);
         let clock_khz = number(Attribute::CurrentClk)?;
-        let bits = u64::from(clock_khz) * 1000 * u64::from(d) / u64::from(f.max(1));
+        // A driver can answer with any numbers.
+        let bits = u128::from(clock_khz) * 1000 * u128::from(d) / u128::from(f.max(1));
         let bits_per_second = u32::try_from(bits).ok()?;
         Some(InForce {
             f,

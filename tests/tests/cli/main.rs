@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use pcsc_tests::{artifacts, atr, client, run, Pcscd, FRIENDLY_NAME, USB};
 
+mod backends;
 mod bench;
 mod doctor;
 mod doctor_usb;
 mod held;
 mod signals;
+mod tables;
 
 const LIMIT: Duration = Duration::from_secs(60);
 const SELECT: &str = "00A404000AA00000006203010C0601";
@@ -331,22 +333,43 @@ fn without_a_reader_each_command_says_so() {
     let daemon = pcsc_tests::scripted::Scripted::start(script);
     for command in [
         &["list"][..],
-        &["list", "--json"],
         &["apdu", "00"],
         &["atr"],
         &["features"],
         &["bench"],
         &["watch", "--once"],
     ] {
-        let output = run(&mut pcsc_at(daemon.path(), command), LIMIT);
-        assert_eq!(output.status.code(), Some(3), "{command:?}: {output:?}");
-        has(
-            &String::from_utf8_lossy(&output.stderr),
-            &["pcsc: No reader is connected.\n      Plug one in, wait with pcsc list --wait, or see what pcsc doctor finds.\n"],
-        );
-        let is_json = command.contains(&"--json");
-        assert_eq!(output.stdout.is_empty(), !is_json, "{command:?}: {output:?}");
+        for options in [&[][..], &["--json"], &["-r", "any"], &["-r", "0"]] {
+            let command = [command, options].concat();
+            let output = run(&mut pcsc_at(daemon.path(), &command), LIMIT);
+            assert_eq!(output.status.code(), Some(3), "{command:?}: {output:?}");
+            has(
+                &String::from_utf8_lossy(&output.stderr),
+                &["pcsc: No reader is connected.\n      Plug one in, wait with pcsc list --wait, or see what pcsc doctor finds.\n"],
+            );
+            // An empty list is a list.
+            let has_answer = command[0] == "list" && options == ["--json"];
+            assert_eq!(!output.stdout.is_empty(), has_answer, "{command:?}: {output:?}");
+        }
     }
+    let doctor = run(&mut pcsc_at(daemon.path(), &["doctor"]), LIMIT);
+    assert_eq!(doctor.status.code(), Some(3), "{doctor:?}");
+    has(
+        &String::from_utf8_lossy(&doctor.stdout),
+        &[
+            "BAD  reader   the daemon runs, and lists no reader\n",
+            "\nNo reader can be used.\n",
+        ],
+    );
+    let list = run(
+        &mut pcsc_at(daemon.path(), &["list", "--wait", "--timeout", "0"]),
+        LIMIT,
+    );
+    assert_eq!(list.status.code(), Some(3), "{list:?}");
+    has(
+        &String::from_utf8_lossy(&list.stderr),
+        &["pcsc: No reader came in time.\n"],
+    );
     let watch = run(&mut pcsc_at(daemon.path(), &["watch", "--timeout", "0"]), LIMIT);
     assert_eq!(watch.status.code(), Some(0), "{watch:?}");
     has(
