@@ -164,8 +164,8 @@ fn unusable(reader: &ReaderInfo, problem: Problem, output: &mut Output) -> Resul
 
 fn in_reader(reader: &ReaderInfo, card: Option<&Card>) -> InReader {
     let number = |attribute| {
-        let value = card?.try_get_attribute(attribute).ok()?;
-        Some(u32::from_ne_bytes(value.try_into().ok()?))
+        let card = card?;
+        card.attribute_number(&card.try_get_attribute(attribute).ok()?)
     };
     let identity = &reader.identity;
     let product = identity.vendor_id.zip(identity.product_id);

@@ -213,11 +213,7 @@ fn attribute(card: &Card, id: Attribute, name: &str, kind: Kind) -> Option<Value
         .try_get_attribute(id)
         .ok()
         .filter(|value| !value.is_empty())?;
-    let number = match *value {
-        [byte] => u32::from(byte),
-        [a, b, c, d] => u32::from_ne_bytes([a, b, c, d]),
-        _ => 0,
-    };
+    let number = card.attribute_number(&value).unwrap_or(0);
     let meaning = match kind {
         Kind::Text => printable(String::from_utf8_lossy(&value).trim_end_matches('\0')),
         Kind::Number(unit) => format!("{number} {unit}"),

@@ -16,7 +16,7 @@ use super::system::SystemContext;
 use super::values::{Connected, ConnectionStatus, Pci, Transmitted};
 use crate::error::{Error, Outcome};
 use crate::identity::ReaderIdentity;
-use pcsc_wire::ReaderState;
+use pcsc_wire::{Endian, ReaderState};
 
 /// A context, whichever backend serves it. The daemon's backend does calls of several threads one after
 /// another, except [`Session::cancel`].
@@ -135,6 +135,15 @@ impl Session {
             Backend::Standalone(_, context) => context.identities(readers),
             #[cfg(feature = "system")]
             Backend::System(context) => context.identities(readers),
+        }
+    }
+
+    /// The byte order of the machine that the drivers run on.
+    pub fn endian(&self) -> Endian {
+        match &self.backend {
+            Backend::Daemon(session) => session.endian(),
+            #[cfg(any(feature = "standalone", feature = "system"))]
+            _ => Endian::NATIVE,
         }
     }
 

@@ -11,6 +11,7 @@ mod backends;
 mod bench;
 mod doctor;
 mod doctor_usb;
+mod foreign;
 mod held;
 mod signals;
 mod tables;
