@@ -1,6 +1,8 @@
 //! Readers without a daemon, in the guest: it is booted once; each test looks at what one scenario of
 //! `guest-agent` has seen.
 
+mod commands;
+
 use pcsc_guest_tests::facts::{keep, Facts, Kept};
 use pcsc_guest_tests::lab::{Error, Lab};
 use pcsc_tests::{artifacts, assert_same, run, stock};
@@ -24,6 +26,7 @@ const SCENARIOS: &[(&str, u64)] = &[
     ("foreign", 900),
     ("identical", 900),
     ("doctor", 480),
+    ("commands", 900),
     // Last: its events keep udev busy for long.
     ("hotplug", 1600),
 ];

@@ -11,6 +11,7 @@ mod bus;
 mod cards;
 mod checks;
 mod clients;
+mod commands;
 mod composite;
 mod daemon;
 mod descriptor;

@@ -33,6 +33,7 @@ pub fn find(name: &str) -> Option<Scenario> {
         "bench" => bench::scenario,
         "cards" => cards::scenario,
         "clients" => clients::scenario,
+        "commands" => crate::commands::scenario,
         "doctor" => crate::doctor::scenario,
         "identical" => crate::identical::scenario,
         "foreign" => foreign::scenario,
