@@ -1,9 +1,9 @@
-//! What every command prints with Debian's pcscd, beside what it prints on simulated readers: the same models with
-//! the same cards, by the same driver.
+//! What every command prints with Debian's pcscd, beside what it prints on simulated readers: the same models
+//! with the same cards, by the same driver.
 //!
-//! `backends.txt` is a transcript: after `$ ` a command, then its lines and, after `? `, its exit code. A line that
-//! only simulated readers have begins with `-`, one that only pcscd has with `+`. `UPDATE_GOLDEN=1` writes it anew;
-//! read the difference.
+//! `backends.txt` is a transcript: after `$ ` a command, then its lines and, after `? `, its exit code. A
+//! line that only simulated readers have begins with `-`, one that only pcscd has with `+`. `UPDATE_GOLDEN=1`
+//! writes it anew; read the difference.
 
 use std::fs;
 
@@ -188,7 +188,8 @@ fn commands_print_the_same_with_pcscd_as_on_simulated_readers() {
     assert_same("pcsc", ("backends.txt", &expected), ("found", &found));
 }
 
-/// The port is what libccid and this project's driver say of a device on the bus: the guest's tests choose by it.
+/// The port is what libccid and this project's driver say of a device on the bus: the guest's tests choose by
+/// it.
 #[test]
 fn a_reader_of_pcscd_is_chosen_by_its_serial_number() {
     let pcscd = Pcscd::start(2);

@@ -1,5 +1,5 @@
-//! What holds for every command with output: a pipe that is closed, a narrow terminal, colours, no readers, and 64
-//! of them.
+//! What holds for every command with output: a pipe that is closed, a narrow terminal, colours, no readers,
+//! and 64 of them.
 
 use std::fs::File;
 
