@@ -9,6 +9,8 @@ pub use crate::backend::daemon::{Connector, DaemonContext};
 #[cfg(feature = "standalone")]
 pub use crate::backend::standalone::StandaloneContext;
 pub use crate::backend::status_change::{Watched, PNP_NAME};
+#[cfg(feature = "standalone")]
+pub use crate::backend::user_socket;
 pub use crate::backend::{
     Atr, AttributeValue, Bytes, Calls, Connected, ConnectionStatus, Pci, Session, SessionOptions, Transmitted,
 };

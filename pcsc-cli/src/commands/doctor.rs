@@ -9,7 +9,7 @@ use crate::args::Global;
 use crate::connect::Route;
 use crate::doctor::cards::{self, Checked};
 use crate::doctor::daemon::{self, Daemon};
-use crate::doctor::{libraries, usb, Finding, State};
+use crate::doctor::{libraries, usb, user_socket, Finding, State};
 use crate::output::{Output, Show, Style};
 use crate::problem::{Exit, Problem};
 
@@ -120,6 +120,14 @@ fn examined(route: &Route) -> Vec<Finding> {
             let finding;
             (finding, daemon) = daemon::check(route);
             findings.push(finding);
+            if choice == Choice::Automatic {
+                if let Some((finding, of_user)) = user_socket::check(&daemon) {
+                    findings.push(finding);
+                    if daemon == Daemon::Absent {
+                        daemon = of_user;
+                    }
+                }
+            }
             match daemon {
                 _ if choice != Choice::Automatic => None,
                 Daemon::Serves { lists_readers, .. } => Some(usb::served(lists_readers)),

@@ -1,5 +1,6 @@
 //! Whether a daemon runs and lets this user connect.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use pcsc_client::{BackendKind, Cause, Choice, Failure, Found};
@@ -32,39 +33,57 @@ pub enum Daemon {
 
 /// The state of the daemon that is named, or of the system's.
 pub fn check(route: &Route) -> (Finding, Daemon) {
+    match ask(route) {
+        Ok(daemon) => (Finding::good(SUBJECT, format!("pcscd {daemon}")), daemon),
+        Err(failure) => (
+            diagnose(&failure, route.socket.is_some()),
+            Daemon::without(&failure),
+        ),
+    }
+}
+
+/// The daemon at the socket that is named, or at the system's.
+pub(super) fn ask(route: &Route) -> Result<Daemon, Failure> {
     let route = Route {
         choice: Choice::Daemon,
         ..route.clone()
     };
-    match route.builder().establish() {
-        Ok(context) => {
-            let names = context.try_list_readers();
-            let lists_readers = names.is_ok_and(|names| !names.is_empty());
-            let (socket, version) = match context.backend() {
-                BackendKind::Daemon { path, version } => (path, version.to_string()),
-                other => (PathBuf::new(), other.to_string()),
-            };
-            let text = format!(
-                "pcscd answers at {} and speaks protocol {version}",
-                socket.display()
-            );
-            let daemon = Daemon::Serves {
-                lists_readers,
-                socket,
-                version,
-            };
-            (Finding::good(SUBJECT, text), daemon)
+    let context = route.builder().establish()?;
+    let names = context.try_list_readers();
+    let lists_readers = names.is_ok_and(|names| !names.is_empty());
+    let (socket, version) = match context.backend() {
+        BackendKind::Daemon { path, version } => (path, version.to_string()),
+        other => (PathBuf::new(), other.to_string()),
+    };
+    Ok(Daemon::Serves {
+        lists_readers,
+        socket,
+        version,
+    })
+}
+
+impl Daemon {
+    /// One that cannot be asked.
+    pub(super) fn without(failure: &Failure) -> Daemon {
+        match failure.cause() {
+            Some(Cause::Connect {
+                found: Found::Denied(_) | Found::Unknown,
+                ..
+            }) => Daemon::Fails,
+            Some(Cause::Connect { .. }) => Daemon::Absent,
+            _ => Daemon::Fails,
         }
-        Err(failure) => {
-            let daemon = match failure.cause() {
-                Some(Cause::Connect {
-                    found: Found::Denied(_) | Found::Unknown,
-                    ..
-                }) => Daemon::Fails,
-                Some(Cause::Connect { .. }) => Daemon::Absent,
-                _ => Daemon::Fails,
-            };
-            (diagnose(&failure, route.socket.is_some()), daemon)
+    }
+}
+
+impl fmt::Display for Daemon {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Daemon::Serves { socket, version, .. } => {
+                write!(f, "answers at {} and speaks protocol {version}", socket.display())
+            }
+            Daemon::Absent => f.write_str("is absent"),
+            Daemon::Fails => f.write_str("fails"),
         }
     }
 }

@@ -8,6 +8,7 @@ mod holders;
 pub mod libraries;
 mod protocol;
 pub mod usb;
+pub mod user_socket;
 pub mod users;
 
 use serde::Serialize;

@@ -46,3 +46,9 @@ pub use calls::Calls;
 pub use choice::{BackendKind, Choice};
 pub use session::Session;
 pub use values::{Connected, ConnectionStatus, Pci, SessionOptions, Transmitted};
+
+/// The socket of the user's own server, `pcsc share`, if there is one that contexts may use.
+#[cfg(feature = "standalone")]
+pub fn user_socket() -> Option<std::path::PathBuf> {
+    daemon::Listeners::user_socket()
+}

@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 
-use pcsc_tests::in_namespace;
 use pcsc_tests::scripted::{Answer, Script, Scripted};
+use pcsc_tests::{in_namespace, Share};
 
 use super::*;
 
@@ -20,7 +20,12 @@ fn doctor_with(run_pcscd: &Path, folders: &str, prepare: &str, options: &str) ->
     let mut command = in_namespace(run_pcscd, folders, "sh");
     command.args(["-c", &format!("{prepare}\nexec \"$0\" doctor {options}")]);
     command.arg(artifacts::binary("pcsc-cli", "pcsc"));
-    for name in ["PCSCLITE_BACKEND", "PCSCLITE_CSOCK_NAME", "LD_LIBRARY_PATH"] {
+    for name in [
+        "PCSCLITE_BACKEND",
+        "PCSCLITE_CSOCK_NAME",
+        "LD_LIBRARY_PATH",
+        "XDG_RUNTIME_DIR",
+    ] {
         command.env_remove(name);
     }
     let output = run(&mut command, LIMIT);
@@ -134,6 +139,80 @@ fn a_doctor_finds_that_a_daemon_refuses_its_clients() {
             "mount -o remount,hidepid=0 /proc",
         ],
     );
+}
+
+#[test]
+fn a_doctor_finds_the_users_server() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (system, user) = (folder.path().join("system"), folder.path().join("user"));
+    let own = user.join("pcsc");
+    fs::create_dir_all(&own).expect("a folder");
+    fs::create_dir(&system).expect("a folder");
+    let socket = own.join("pcscd.comm");
+    let at = socket.display();
+    let prepare = format!("export XDG_RUNTIME_DIR={}", user.display());
+    let examine = || doctor(&system, USB, &prepare);
+
+    let (code, text) = examine();
+    assert_eq!(code, Some(3), "{text}");
+    assert!(!text.contains("server"), "{text}");
+
+    // Left behind: the library goes on to the USB.
+    drop(UnixListener::bind(&socket).expect("a socket"));
+    let (code, text) = examine();
+    assert_eq!(code, Some(3), "{text}");
+    has(
+        &text,
+        &[
+            &format!("note server   {at} is a socket that a server left behind; programs do not use it"),
+            "-> pcsc share replaces it.",
+            "/dev/bus/usb is missing",
+        ],
+    );
+
+    // Another user's.
+    fs::remove_file(&socket).expect("our socket");
+    let share = Share::start_with(&["sim:"]);
+    fs::hard_link(share.socket(), &socket).expect("a link in our folder");
+    std::os::unix::fs::chown(&own, Some(65534), None).expect("our folder");
+    let (code, text) = examine();
+    assert_eq!(code, Some(3), "{text}");
+    has(&text, &[&format!("note server   {at} is not used")]);
+    std::os::unix::fs::chown(&own, Some(0), None).expect("our folder");
+
+    let (code, text) = examine();
+    assert_eq!(code, Some(0), "{text}");
+    has(
+        &text,
+        &[
+            "note daemon ",
+            &format!("ok   server   pcsc share answers at {at} and speaks protocol 4.6"),
+            "programs on this project's library use it",
+            &format!("-> Those on other libraries need PCSCLITE_CSOCK_NAME={at}."),
+            "pcsc-rs Simulated Reader 00 00: the card answers",
+            "All is well: 1 reader can be used",
+        ],
+    );
+    assert!(!text.contains("/dev/bus/usb"), "{text}");
+
+    // The system's daemon comes first.
+    let daemon = Scripted::start_at(&system.join("pcscd.comm"), Script::new(4));
+    let (code, text) = examine();
+    assert_eq!(code, Some(0), "{text}");
+    has(
+        &text,
+        &[
+            "ok   daemon   pcscd answers at /run/pcscd/pcscd.comm",
+            "note server   pcsc share answers at ",
+            "programs use pcscd, whose socket comes first",
+            &format!("-> PCSCLITE_CSOCK_NAME={at} leads a program to this server."),
+            "Scripted 00",
+        ],
+    );
+    // Where the user names a socket, or a daemon, the library does not look at the user's.
+    let (_, text) = doctor_with(&system, USB, &prepare, "--backend daemon");
+    assert!(!text.contains("server   "), "{text}");
+    drop(daemon);
 }
 
 #[test]

@@ -1,0 +1,78 @@
+//! Whether the user's own server, `pcsc share`, serves, and whether programs use it.
+
+use std::path::{Path, PathBuf};
+
+use pcsc_client::internals::{environment, user_socket};
+use pcsc_client::{Cause, Choice, Failure, Found};
+
+use super::daemon::{self, Daemon};
+use super::Finding;
+use crate::connect::Route;
+
+const SUBJECT: &str = "server";
+
+/// The state of the user's socket, and what the library does with it where `system`, the system's daemon, is
+/// absent. `None` if there is no such file.
+pub fn check(system: &Daemon) -> Option<(Finding, Daemon)> {
+    let path = path().filter(|path| path.symlink_metadata().is_ok())?;
+    let at = path.display();
+    if user_socket().as_ref() != Some(&path) {
+        let text =
+            format!("{at} is not used: it, or a folder on the way to it, is another user's, or a link");
+        let finding = Finding::note(SUBJECT, text).advise("Remove it, and start pcsc share as this user.");
+        return Some((finding, Daemon::Absent));
+    }
+    let route = Route {
+        choice: Choice::Daemon,
+        socket: Some(path.clone()),
+        is_chosen: true,
+    };
+    Some(match daemon::ask(&route) {
+        Ok(daemon) => (answers(&daemon, &path, system), daemon),
+        Err(failure) => (diagnose(&failure, &path, system), Daemon::without(&failure)),
+    })
+}
+
+/// Where a server of this user listens by default.
+fn path() -> Option<PathBuf> {
+    let folder = environment("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty())?;
+    Some(Path::new(&folder).join("pcsc/pcscd.comm"))
+}
+
+fn answers(daemon: &Daemon, path: &Path, system: &Daemon) -> Finding {
+    let variable = format!("PCSCLITE_CSOCK_NAME={}", path.display());
+    let leads = format!("{variable} leads a program to this server.");
+    match system {
+        Daemon::Absent => {
+            let text = format!("pcsc share {daemon}; programs on this project's library use it");
+            Finding::good(SUBJECT, text).advise(format!("Those on other libraries need {variable}."))
+        }
+        Daemon::Serves { .. } => {
+            let text = format!("pcsc share {daemon}; programs use pcscd, whose socket comes first");
+            Finding::note(SUBJECT, text).advise(leads)
+        }
+        Daemon::Fails => {
+            let text = format!("pcsc share {daemon}; programs fail at pcscd, whose socket comes first");
+            Finding::note(SUBJECT, text).advise(leads)
+        }
+    }
+}
+
+fn diagnose(failure: &Failure, path: &Path, system: &Daemon) -> Finding {
+    let at = path.display();
+    let stale = Some(&Found::StaleSocket);
+    let found = match failure.cause() {
+        Some(Cause::Connect { found, .. }) => Some(found),
+        _ => None,
+    };
+    if found == stale {
+        let text = format!("{at} is a socket that a server left behind; programs do not use it");
+        return Finding::note(SUBJECT, text).advise("pcsc share replaces it.");
+    }
+    let text = format!("{at}: {failure}");
+    let finding = match system {
+        Daemon::Absent => Finding::bad(SUBJECT, text),
+        _ => Finding::note(SUBJECT, text),
+    };
+    finding.advise("Look at the program that listens there, or start pcsc share again.")
+}
