@@ -19,8 +19,13 @@ impl Actor {
     /// Starts it.
     pub fn start() -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("actor").stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn()?;
+        command.arg("actor");
+        Self::of(command)
+    }
+
+    /// Starts another program that answers lines.
+    pub fn of(mut command: Command) -> Result<Self> {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let stdin = child.stdin.take().ok_or("no standard input")?;
         let stdout = child.stdout.take().ok_or("no standard output")?;
         Ok(Self {

@@ -1,9 +1,10 @@
-//! Debian's pcscd with its libccid.
+//! Debian's pcscd with its libccid, and our server.
 
 use crate::Result;
 use pcsc_client::{Choice, Context};
 use rustix::process::{kill_process, Pid, Signal};
 use std::fs::File;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -30,6 +31,18 @@ impl Pcscd {
         Self::start_by(command, name)
     }
 
+    /// Starts our server in its place, with the readers on the USB: `program` is the command `pcsc`. It logs to
+    /// the file `NAME.share`.
+    pub fn start_share(program: &str, socket: &Path, name: &str) -> Result<(Self, Context)> {
+        let mut command = Command::new(program);
+        command.args(["-v", "share", "--socket"]).arg(socket).arg("usb");
+        let log = File::create(format!("/run/lab/{name}.share"))?;
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        Self::run(command, || {
+            Ok(Context::builder().socket_path(socket).establish()?)
+        })
+    }
+
     fn start_by(mut command: Command, name: &str) -> Result<(Self, Context)> {
         let log = File::options()
             .create(true)
@@ -39,7 +52,7 @@ impl Pcscd {
             .args(["--foreground", "--debug", "--apdu"])
             .env("LIBCCID_ifdLogLevel", "15");
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        Self::run(command)
+        Self::run(command, context)
     }
 
     /// Starts it as a system does, with nothing logged, and waits until it answers.
@@ -50,7 +63,7 @@ impl Pcscd {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        Self::run(command)
+        Self::run(command, context)
     }
 
     /// Its process number.
@@ -58,7 +71,7 @@ impl Pcscd {
         self.0.id()
     }
 
-    fn run(mut command: Command) -> Result<(Self, Context)> {
+    fn run(mut command: Command, context: impl Fn() -> Result<Context>) -> Result<(Self, Context)> {
         let mut pcscd = Self(command.spawn()?);
         let end = Instant::now() + LIMIT;
         loop {

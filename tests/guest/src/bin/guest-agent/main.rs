@@ -25,6 +25,7 @@ mod path;
 mod quiet;
 mod readers;
 mod scenarios;
+mod served;
 mod sharing;
 mod simulated;
 mod system;

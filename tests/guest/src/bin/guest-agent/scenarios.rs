@@ -38,6 +38,7 @@ pub fn find(name: &str) -> Option<Scenario> {
         "identical" => crate::identical::scenario,
         "foreign" => foreign::scenario,
         "hotplug" => hotplug::scenario,
+        "served" => crate::served::scenario,
         "two-processes" => sharing::two_processes,
         "daemon-comes" => sharing::daemon_comes_and_goes,
         "idle" => quiet::idle,
