@@ -29,8 +29,9 @@ By default only the user who runs the server, and root, are served. A refused pr
 SCARD_W_SECURITY_VIOLATION, and the log says which user it was. In a GLOB, * stands for any text and ? for one \
 character; --reader is one, too, and offers the readers that match.
 
-Limits: 2,000 programs' contexts at a time, 200 connections to cards in each, 30 seconds for a message or an answer \
-that has begun.";
+A context of a program is one client. Beyond --max-clients, and beyond a quarter of them for a user other than root and \
+the server's, a client is disconnected at once; beyond --max-cards SCardConnect fails with SCARD_E_NO_MEMORY. \
+A message has at most 65,548 bytes of data, and a longer one ends the connection.";
 
 /// Share readers with all programs: serve pcscd's protocol, without pcscd
 ///
@@ -70,6 +71,18 @@ pub struct Share {
     /// Refuse SCardControl: PIN pads, and the reader's own commands
     #[arg(long)]
     pub no_control: bool,
+
+    /// Serve so many contexts of programs at a time
+    #[arg(long, value_name = "NUMBER", default_value_t = 2000)]
+    pub max_clients: usize,
+
+    /// Let each context have so many connections to cards
+    #[arg(long, value_name = "NUMBER", default_value_t = 200)]
+    pub max_cards: usize,
+
+    /// Disconnect a program that takes longer to send the rest of a request, or to read an answer
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30")]
+    pub patience: Duration,
 
     /// The permissions of the socket, in octal digits [default: 0600, or 0666 if others are allowed]
     #[arg(long, value_name = "MODE", value_parser = octal)]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use pcsc_manager::StartError;
 use pcsc_process::activation;
 use pcsc_share::socket::{default_socket, Access, Socket, SocketError};
-use pcsc_share::{DaemonSource, Joined, ManagerSource, Options, Policy, Server, Source};
+use pcsc_share::{DaemonSource, Joined, Limits, ManagerSource, Options, Policy, Server, Source};
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -41,12 +41,21 @@ pub fn run(global: &Global, arguments: &Share) -> Result<(), Problem> {
     let sources = named.into_iter().map(|(label, name)| join(label, name, own));
     let options = Options {
         policy,
-        ..Options::default()
+        limits: limits(arguments),
     };
     let server = Server::start(sources.collect::<Result<_, _>>()?, options);
     let server = server.map_err(|error| failed("The server cannot start", error))?;
     let served = server.run(socket, &end, arguments.auto_exit);
     served.map_err(|error| failed("The socket has failed", error))
+}
+
+/// What clients may use.
+fn limits(arguments: &Share) -> Limits {
+    Limits {
+        clients: arguments.max_clients,
+        cards: arguments.max_cards,
+        patience: arguments.patience,
+    }
 }
 
 /// Who may use which readers.
@@ -208,6 +217,21 @@ fn allow_descriptors() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Parser;
+
+    #[test]
+    fn the_limits_are_those_of_the_server_by_default() {
+        let parsed = |arguments: &[&str]| {
+            let command = crate::args::Arguments::parse_from([&["pcsc", "share"], arguments].concat());
+            match command.command {
+                crate::args::Command::Share(share) => format!("{:?}", limits(&share)),
+                _ => unreachable!("share was asked for"),
+            }
+        };
+        assert_eq!(parsed(&[]), format!("{:?}", Limits::default()));
+        let other = parsed(&["--max-clients", "3", "--max-cards=2", "--patience", "0.5"]);
+        assert_eq!(other, "Limits { clients: 3, cards: 2, patience: 500ms }");
+    }
 
     #[test]
     fn labels_tell_the_sources_apart() {

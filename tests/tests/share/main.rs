@@ -7,6 +7,7 @@ mod files;
 mod idle;
 mod limits;
 mod many;
+mod memory;
 mod policy;
 mod rules;
 mod stress;
