@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// The limits of a server, which are options of `pcsc share`. The longest message is given by the protocol: 65,548 bytes of an APDU.
+/// The limits of a server, which are options of `pcsc share`. The longest message is given by the protocol:
+/// 65,548 bytes of an APDU.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// How many clients are served at a time, 2,000 by default. A context of a program is one client. Users
