@@ -12,10 +12,21 @@ use pcsc_ccid::reader::{Error, Protocol, Reader, Reset};
 use pcsc_ccid::t1::Edc;
 use pcsc_ccid::waiting::LONGEST;
 use pcsc_sim::card::{Behaviour, Offer};
-use pcsc_sim::transport::RecordTransport;
+use pcsc_sim::usb_record::{RecordTransport, RecordedDevice, UsbRecorder};
 use pcsc_sim::{Entry, Handle, Key, SimTransport};
 
-type Recorded = RecordTransport<SimTransport, String>;
+type Recorded = RecordTransport<SimTransport, Vec<u8>>;
+
+/// Opens a reader whose transfers are recorded.
+fn open_recorded(device: pcsc_sim::Device) -> (Handle, Result<Reader<Recorded>, Error>) {
+    let recorded = RecordedDevice::of_model(device.model()).unwrap();
+    let recorder = UsbRecorder::new(&recorded, Vec::new()).unwrap();
+    open_through(device, |transport| recorder.transport(transport))
+}
+
+fn record(reader: &mut Reader<Recorded>) -> String {
+    String::from_utf8(reader.transport().output()).unwrap()
+}
 
 /// A level and a protocol by a reader that has them.
 const PADS: [(&str, Protocol); 6] = [
@@ -34,9 +45,7 @@ fn pad(name: &str, protocol: Protocol, behaviour: Behaviour) -> (Handle, Reader<
         (model.vendor_id, model.product_id) = (0x1234, 0x5678);
         model.descriptor.pin_support = 3;
     }
-    let (handle, reader) = open_through(pcsc_sim::Device::new(model), |transport| {
-        RecordTransport::new(transport, String::new())
-    });
+    let (handle, reader) = open_recorded(pcsc_sim::Device::new(model));
     let mut reader = reader.unwrap();
     let offers: &[Offer] = match protocol {
         Protocol::T0 => &[Offer::T0],
@@ -103,10 +112,7 @@ fn check_secrecy(handle: &Handle, reader: &mut Reader<Recorded>, digits: &[&str]
     for digits in digits {
         let ascii = digits.as_bytes();
         let hex: String = ascii.iter().map(|byte| format!("{byte:02X}")).collect();
-        assert!(
-            !reader.transport().output().contains(&hex),
-            "{digits} is recorded"
-        );
+        assert!(!record(reader).contains(&hex), "{digits} is recorded");
         handle.with(|device| {
             for entry in device.log() {
                 let is_there = entry.bytes.windows(ascii.len()).any(|window| window == ascii);
@@ -313,10 +319,7 @@ fn no_pin_is_in_a_record_or_in_debug_output() {
         let (_, mut reader) = pad(name, protocol, Behaviour::default());
         let apdu = [&VERIFY[..5], b"1234"].concat();
         assert_eq!(transmit(&mut reader, &apdu), Ok(vec![0x90, 0x00]));
-        assert!(
-            !reader.transport().output().contains("31323334"),
-            "{name} {protocol:?}"
-        );
+        assert!(!record(&mut reader).contains("31323334"), "{name} {protocol:?}");
     }
     let mut verify = verification();
     verify[24..].copy_from_slice(b"1234");
@@ -354,8 +357,7 @@ fn no_pin_is_in_a_record_of_more_messages_than_one() {
         (with_small_messages(named("yubikey")), Protocol::T1, Offer::T1),
     ] {
         let name = device.model().name.clone();
-        let (handle, reader) =
-            open_through(device, |transport| RecordTransport::new(transport, String::new()));
+        let (handle, reader) = open_recorded(device);
         let mut reader = reader.unwrap();
         let byte_by_byte = Behaviour {
             byte_by_byte: true,
@@ -366,7 +368,7 @@ fn no_pin_is_in_a_record_of_more_messages_than_one() {
         let apdu = [&CHANGE[..4], &[64], &b"12345678".repeat(8)].concat();
         let answer = transmit(&mut reader, &apdu).unwrap();
         assert_eq!(answer.len(), 2, "{name}");
-        let record = reader.transport().output();
+        let recorded = record(&mut reader);
         let shows = |line: &&str| {
             let mut fields = line.split(' ').skip(2);
             fields.any(|field| {
@@ -375,10 +377,10 @@ fn no_pin_is_in_a_record_of_more_messages_than_one() {
                     .any(|two| field.contains(two))
             })
         };
-        assert_eq!(record.lines().find(shows), None, "{name}");
+        assert_eq!(recorded.lines().find(shows), None, "{name}");
         // What comes after it is no secret.
         transmit(&mut reader, &common::read(9)).unwrap();
-        assert!(reader.transport().output().contains("80EE0009"), "{name}");
+        assert!(record(&mut reader).contains("80EE0009"), "{name}");
     }
 }
 
@@ -452,9 +454,7 @@ fn what_cannot_be_is_an_error() {
     let (_, mut reader) = pad("gempc-pinpad", Protocol::T1, Behaviour::default());
     reader.power_off(0).unwrap();
     assert_eq!(verify(&mut reader), Err(Error::NotPowered));
-    let (_, reader) = open_through(named("gempc-express"), |transport| {
-        RecordTransport::new(transport, String::new())
-    });
+    let (_, reader) = open_recorded(named("gempc-express"));
     let mut reader = reader.unwrap();
     assert_eq!(verify(&mut reader), Err(Error::Unsupported));
     assert_eq!(

@@ -7,8 +7,8 @@ use pcsc_ccid::reader::{DeviceInfo as Identity, Options, Protocol, Reader, Reset
 use pcsc_ccid::transport::{Error, Transport};
 use pcsc_sim::card::apps::{Echo, FileSystem, Hello, Several};
 use pcsc_sim::card::{Offer, Profile, SimCard};
-use pcsc_sim::transport::{Fault, FaultTransport, RecordTransport, ReplayTransport};
-use pcsc_sim::{Device, Handle, Model};
+use pcsc_sim::usb_record::{RecordedDevice, UsbRecord, UsbRecorder, UsbReplay};
+use pcsc_sim::{Device, Fault, FaultTransport, Handle, Model};
 
 const SECOND: Duration = Duration::from_secs(1);
 const STATUS: [u8; 10] = [0x65, 0, 0, 0, 0, 0, 7, 0, 0, 0];
@@ -96,12 +96,8 @@ fn two_replies_under_way_change_places() {
     assert_eq!(receive(&mut transport).unwrap()[6], 7);
 }
 
-/// The answers to some commands, and what `look` sees of the transport afterwards.
-fn drive<T: Transport, R>(
-    transport: T,
-    model: &Model,
-    look: impl FnOnce(&mut T) -> R,
-) -> Result<(Vec<Vec<u8>>, R), String> {
+/// The answers to some commands, of which one has this PIN.
+fn drive(transport: impl Transport, model: &Model, pin: &[u8; 8]) -> Result<Vec<Vec<u8>>, String> {
     let identity = Identity {
         vendor: model.vendor_id,
         product: model.product_id,
@@ -116,49 +112,64 @@ fn drive<T: Transport, R>(
     let mut answers = Vec::new();
     for command in [
         &b"\x80\xEC\x00\x00\x05hello\x00"[..],
-        b"\x00\x20\x00\x81\x08\x39\x37\x35\x33\x31\x30\xFF\xFF",
+        &[&[0x00, 0x20, 0x00, 0x81, 0x08][..], pin].concat(),
         b"\x80\xEE\x01\x00\x00",
     ] {
         let mut response = [0; 300];
         let length = reader.transmit(0, command, &mut response).map_err(failed)?;
         answers.push(response[..length].to_vec());
     }
-    Ok((answers, look(reader.transport())))
+    Ok(answers)
+}
+
+/// The record of some commands to a reader of this model, and their answers.
+fn record(name: &str) -> (Model, String, Vec<Vec<u8>>) {
+    let model = pcsc_sim::model(name).unwrap();
+    let recorder = UsbRecorder::new(&RecordedDevice::of_model(&model).unwrap(), Vec::new()).unwrap();
+    let answers = drive(recorder.transport(handle(name).transport()), &model, b"97531086").unwrap();
+    recorder.finish().unwrap();
+    (model, String::from_utf8(recorder.output()).unwrap(), answers)
 }
 
 #[test]
-fn a_session_is_written_and_played() {
+fn a_record_is_played_as_it_was_with_any_pin() {
     for name in ["gempc-express", "omnikey-3x21", "starsign", "au9540"] {
-        let model = pcsc_sim::model(name).unwrap();
-        let recorder = RecordTransport::new(handle(name).transport(), String::new());
-        let (answers, session) = drive(recorder, &model, |recorder| recorder.output().clone()).unwrap();
-        assert!(!session.contains("39373533"), "a PIN is in no record:\n{session}");
-        assert!(session.contains(".."));
-        let replay = ReplayTransport::new(&session);
-        let (replayed, left) = drive(replay, &model, |replay| replay.left()).unwrap();
-        assert_eq!((replayed, left), (answers, 0), "{name}");
+        let (model, text, answers) = record(name);
+        assert!(!text.contains("39373533"), "a PIN is in no record:\n{text}");
+        assert!(text.contains("**"));
+        let replay = UsbReplay::new(UsbRecord::parse(text.as_bytes()).unwrap());
+        assert!(replay.outcome().is_err(), "{name}");
+        let replayed = drive(replay.transport(), &model, b"12345678").unwrap();
+        assert_eq!((replayed, replay.outcome()), (answers, Ok(())), "{name}");
     }
 }
 
 #[test]
-fn a_replay_tells_where_the_host_departs() {
-    let session =
-        "# a comment\n\n5 out 65000000000000000000 ok\n9 in 300 !timeout\n10 in 300 81\n11 pause 1000 ok\n";
-    let mut replay = ReplayTransport::new(session);
-    replay.send(&[0x65, 0, 0, 0, 0, 0, 0, 0, 0, 0], SECOND).unwrap();
-    assert_eq!(replay.now(), Duration::from_micros(5));
-    assert_eq!(receive(&mut replay), Err(Error::Timeout));
-    assert_eq!(receive(&mut replay), Ok(vec![0x81]));
-    assert_eq!(replay.clear_halt(), Err(Error::Fault));
+fn a_replay_tells_where_the_host_departs_without_its_pin() {
+    let (model, text, _) = record("omnikey-3x21");
+    // Another command was recorded in the place of the PIN's.
+    let other = text.replace("0020008108****************", "0084000008****************");
+    assert_ne!(other, text);
+    let line = other
+        .lines()
+        .position(|line| line.contains("0084000008"))
+        .unwrap();
+    let replay = UsbReplay::new(UsbRecord::parse(other.as_bytes()).unwrap());
+    assert!(drive(replay.transport(), &model, b"12345678").is_err());
+    let mismatch = replay.outcome().unwrap_err();
+    assert_eq!(mismatch.line, Some(line + 1));
+    let sent = |text: &str, header: &str| {
+        let line = text.lines().find(|line| line.contains(header)).unwrap();
+        line.rsplit(' ').next().unwrap().to_owned()
+    };
     assert_eq!(
-        replay.departure(),
-        Some("at \"11 pause 1000 ok\" the host did \"clear-halt\"")
+        mismatch.to_string(),
+        format!(
+            "exchange {} (line {}): {} was recorded, {} came",
+            mismatch.number,
+            line + 1,
+            sent(&other, "0084000008"),
+            sent(&text, "0020008108")
+        )
     );
-    assert_eq!(replay.pause(Duration::from_millis(1)), Err(Error::Fault));
-    let mut odd = ReplayTransport::new("1 in 300 8");
-    assert_eq!(receive(&mut odd), Ok(vec![8]));
-    let mut bad = ReplayTransport::new("1 in 300 8X");
-    assert_eq!(receive(&mut bad), Err(Error::Fault));
-    assert!(bad.departure().is_some());
-    assert_eq!(ReplayTransport::new("").pause(SECOND), Err(Error::Fault));
 }

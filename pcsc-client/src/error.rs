@@ -179,6 +179,14 @@ pub enum Cause {
     /// The port for virtual cards cannot be opened.
     #[error("cannot listen for virtual cards")]
     Listen(#[source] io::Error),
+    /// A record of a reader's transfers or of a program's calls cannot be replayed.
+    #[error("{} cannot be replayed: {reason}", path.display())]
+    Record {
+        /// The record.
+        path: PathBuf,
+        /// The line, and what is wrong with it.
+        reason: String,
+    },
     /// Nothing answers at the socket of simulated readers that another program plays.
     #[error("cannot connect to the simulated readers at {}", path.display())]
     Simulation {
@@ -226,7 +234,7 @@ impl Cause {
     fn log_target(&self) -> &'static str {
         match self {
             Cause::UnknownModel(_) | Cause::UnknownPort(_) | Cause::Listen(_) => SETTING_LOG,
-            Cause::Simulation { .. } | Cause::NoLibrary { .. } => SETTING_LOG,
+            Cause::Record { .. } | Cause::Simulation { .. } | Cause::NoLibrary { .. } => SETTING_LOG,
             Cause::NotIncluded { .. } | Cause::NotOnThisSystem { .. } => SETTING_LOG,
             _ => module_path!(),
         }

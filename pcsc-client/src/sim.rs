@@ -65,15 +65,18 @@
 
 use std::ffi::{CStr, CString};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use pcsc_ccid::reader::Options;
 use pcsc_ccid::shared::sync::lock;
 use pcsc_manager::{FixedBus, Manager, Reader, Settings, Simulated, StartError, VpcdReader};
 use pcsc_sim::card::{SharedBehaviour, SimCard};
+use pcsc_sim::usb_record::{UsbRecord, UsbReplay};
 
-pub use pcsc_sim::card::{Behaviour, Exchange, Mismatch, Overspeed, PpsBehaviour, Replay, VirtualCard};
-pub use pcsc_sim::{Device, Entry, Key, Model, NAMES as MODELS};
+pub use pcsc_sim::card::{Behaviour, Exchange, Overspeed, PpsBehaviour, Replay, VirtualCard};
+pub use pcsc_sim::{Device, Entry, Key, Mismatch, Model, NAMES as MODELS};
 
 use crate::backend::Session;
 use crate::context::Context;
@@ -159,6 +162,34 @@ impl Simulation {
         })
     }
 
+    /// Plugs in the reader out of a record of its transfers, which `pcsc sim record --usb` makes of a real
+    /// one. It does what that one did, with its cards, as long as it is used as that one was; any byte is
+    /// right in the place of a hidden one. [`pcsc_sim::usb_record`] describes the file.
+    ///
+    /// # Errors
+    /// [`Error::NoService`] with [`Cause::Record`](crate::Cause::Record), which says what is wrong with the
+    /// file and in which line, otherwise as [`Simulation::plug`].
+    pub fn replay(&self, record: impl AsRef<Path>) -> Result<ReplayedReader, Failure> {
+        let path = record.as_ref();
+        let unusable = |reason: String| StartError::Record {
+            path: path.to_owned(),
+            reason,
+        };
+        let text = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
+        let record = UsbRecord::parse(&text).map_err(|error| unusable(error.to_string()))?;
+        let replay = UsbReplay::new(record);
+        let slots = self
+            .manager()?
+            .add(pcsc_manager::replayed(&replay, Options::default()))?;
+        let names = slots
+            .iter()
+            .map(|slot| CString::new(slot.name()).unwrap_or_default());
+        Ok(ReplayedReader {
+            names: names.collect(),
+            replay,
+        })
+    }
+
     /// Establishes a context on these readers. Contexts of one simulation share the readers as the clients of
     /// a daemon do.
     ///
@@ -195,6 +226,33 @@ impl CardPort {
     /// The name of the reader, as contexts list it.
     pub fn name(&self) -> &CStr {
         &self.name
+    }
+}
+
+/// A reader out of a record.
+#[derive(Clone)]
+pub struct ReplayedReader {
+    names: Vec<CString>,
+    replay: UsbReplay,
+}
+
+impl ReplayedReader {
+    /// The name of its first slot, as contexts list it.
+    pub fn name(&self) -> &CStr {
+        self.names.first().map_or(c"", |name| name)
+    }
+
+    /// The names of all slots.
+    pub fn names(&self) -> impl Iterator<Item = &CStr> {
+        self.names.iter().map(|name| &**name)
+    }
+
+    /// Whether all that was recorded has happened again, and nothing else.
+    ///
+    /// # Errors
+    /// The first difference. After it all that goes to the reader fails.
+    pub fn outcome(&self) -> Result<(), Mismatch> {
+        self.replay.outcome()
     }
 }
 

@@ -370,3 +370,68 @@ fn bytes_that_are_no_atr_are_sent_as_they_are() {
         assert_eq!(connected.is_ok(), connects, "{atr:02X?}: {:?}", connected.err());
     }
 }
+
+const SELECT: [u8; 15] = [
+    0x00, 0xA4, 0x04, 0x00, 0x0A, 0xA0, 0x00, 0x00, 0x00, 0x62, 0x03, 0x01, 0x0C, 0x06, 0x01,
+];
+
+/// The record of a reader whose card was selected.
+fn record() -> String {
+    use pcsc_ccid::reader::{DeviceInfo, Options, Protocol, Reader, Reset};
+    use pcsc_sim::card::{apps::Several, Offer, Profile, SimCard};
+    use pcsc_sim::usb_record::{RecordedDevice, UsbRecorder};
+
+    let device = Device::named("scr3310").unwrap();
+    let recorded = RecordedDevice::of_model(device.model()).unwrap();
+    let recorder = UsbRecorder::new(&recorded, Vec::new()).unwrap();
+    let handle = pcsc_sim::Handle::new(device);
+    handle.insert(
+        0,
+        SimCard::good(Profile::new(&[Offer::T1]), Box::new(Several::demo())),
+    );
+    let transport = recorder.transport(handle.transport());
+    let (info, options) = (DeviceInfo::default(), Options::default());
+    let mut reader = Reader::open(transport, info, &recorded.interface, options).unwrap();
+    reader.power_on(0, Reset::Cold).unwrap();
+    reader.set_protocol(0, Protocol::T1).unwrap();
+    reader.transmit(0, &SELECT, &mut [0; 300]).unwrap();
+    String::from_utf8(recorder.output()).unwrap()
+}
+
+#[test]
+fn a_recorded_reader_is_plugged_in_and_tells_what_differs() {
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("reader.usb");
+    std::fs::write(&path, record()).unwrap();
+    for (command, outcome) in [
+        (&SELECT[..], "Ok"),
+        (
+            &[0x00, 0x20, 0x00, 0x80, 0x02, 0x31, 0x32],
+            "0020008002****** came",
+        ),
+    ] {
+        let bus = Simulation::new();
+        let reader = bus.replay(&path).unwrap();
+        let card = bus
+            .context()
+            .unwrap()
+            .connect(reader.name(), ShareMode::Shared, Protocols::ANY);
+        let mut response = [0; 300];
+        let answer = card.unwrap().transmit(command, &mut response).map(<[u8]>::to_vec);
+        match reader.outcome() {
+            Ok(()) => assert_eq!((outcome, answer), ("Ok", Ok(vec![0x90, 0x00]))),
+            Err(mismatch) => {
+                assert!(mismatch.to_string().ends_with(outcome), "{mismatch}");
+                assert!(answer.is_err());
+            }
+        }
+    }
+    std::fs::write(&path, record().replacen("out", "off", 1)).unwrap();
+    let Err(failure) = Simulation::new().replay(&path).map(drop) else {
+        panic!("the record is damaged")
+    };
+    let text = failure.to_string();
+    assert!(
+        text.contains("line ") && text.contains("\"off\" is no direction"),
+        "{text}"
+    );
+}

@@ -90,6 +90,14 @@ pub enum StartError {
     /// The port for virtual cards cannot be opened.
     #[error("cannot listen for virtual cards: {0}")]
     Listen(#[source] io::Error),
+    /// A record of a reader's transfers cannot be replayed.
+    #[error("{} cannot be replayed: {reason}", path.display())]
+    Record {
+        /// The record.
+        path: PathBuf,
+        /// The line, and what is wrong with it.
+        reason: String,
+    },
     /// Nothing answers at the socket of readers played by another program.
     #[error("cannot connect to {}: {source}", path.display())]
     Connect {

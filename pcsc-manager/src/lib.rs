@@ -51,8 +51,8 @@
 //! schedule                    when the thread "pcsc-power" looks at the readers
 //! reader                      one slot as all connections share it; lock order and wake-ups are described there
 //! slot_state, connections     its bookkeeping, without I/O
-//! slot                        the driver's interface, with ccid, vpcd and remote behind it
-//! usb, simulated              CCID readers, shared by their slots with `pcsc_ccid::shared`
+//! slot                        the driver's interface, with ccid, vpcd, remote and session behind it
+//! usb, simulated, recorded    CCID readers, shared by their slots with `pcsc_ccid::shared`
 //! ```
 
 mod bus;
@@ -69,6 +69,8 @@ mod no_remote;
 #[cfg(all(feature = "sim", not(unix)))]
 mod no_vpcd;
 #[cfg(all(feature = "sim", unix))]
+mod offered;
+#[cfg(all(feature = "sim", unix))]
 mod played;
 mod power;
 mod reader;
@@ -77,9 +79,13 @@ use no_remote as remote;
 #[cfg(all(feature = "sim", not(unix)))]
 use no_vpcd as vpcd;
 
+#[cfg(feature = "sim")]
+mod recorded;
 #[cfg(all(feature = "sim", unix))]
 mod remote;
 mod schedule;
+#[cfg(feature = "sim")]
+mod session;
 #[cfg(feature = "sim")]
 mod simulated;
 mod slot;
@@ -100,10 +106,16 @@ pub use error::{CallError, StartError};
 pub use interest::Interest;
 pub use manager::{Manager, Settings, Watching};
 #[cfg(all(feature = "sim", unix))]
+pub use offered::OfferedReader;
+#[cfg(all(feature = "sim", unix))]
 pub use played::PlayedReader;
 pub use reader::{IsCancelled, Reader, Snapshot};
 #[cfg(feature = "sim")]
+pub use recorded::{recorded, recorded_device, replayed, Recorder};
+#[cfg(feature = "sim")]
 pub use remote::RemoteBus;
+#[cfg(feature = "sim")]
+pub use session::{Masked, Recorded, RecordedCard, Session, SessionReplay, Step};
 #[cfg(feature = "sim")]
 pub use simulated::{simulated_bus, Simulated};
 pub use slot::{FoundReader, Powered, Presence, Slot, SlotError, SlotEvent, Watch};

@@ -4,16 +4,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use pcsc_sim::card::{named, Switches};
-use pcsc_sim::control::{CardPresence, Change, ControlledReader, Fault, Request, ServedReader};
+use pcsc_sim::control::{Change, ControlledReader, Fault, Request, ServedReader};
 use pcsc_sim::Device;
 
 use crate::error::StartError;
+use crate::offered::OfferedReader;
 use crate::simulated::Simulated;
-use crate::slot::{Powered, Presence, Slot, SlotError, SlotEvent, Watch};
 use crate::sync::lock;
-
-/// The longest answer: an extended APDU's response.
-const LONGEST: usize = pcsc_ccid::apdu::MAX_RESPONSE;
 
 /// A simulated reader for [`pcsc_sim::control::serve`], with empty slots. The driver works in this process.
 pub struct PlayedReader {
@@ -28,12 +25,7 @@ pub struct PlayedReader {
 /// The reader from a plug to the next unplug.
 struct Plugged {
     simulated: Simulated,
-    slots: Vec<PlayedSlot>,
-}
-
-struct PlayedSlot {
-    slot: Mutex<Box<dyn Slot>>,
-    watch: Arc<dyn Watch>,
+    offered: OfferedReader,
 }
 
 impl PlayedReader {
@@ -43,7 +35,7 @@ impl PlayedReader {
         Ok(PlayedReader {
             model: model.to_owned(),
             name: plugged.simulated.name().to_owned(),
-            slots: u8::try_from(plugged.slots.len()).unwrap_or(u8::MAX),
+            slots: plugged.offered.slots(),
             switches: Arc::default(),
             plugged: Mutex::new(Some(Arc::new(plugged))),
         })
@@ -57,16 +49,8 @@ impl PlayedReader {
 impl Plugged {
     fn new(model: &str) -> Option<Plugged> {
         let simulated = Simulated::of(Device::named(model)?);
-        let slots = simulated
-            .found()
-            .slots
-            .into_iter()
-            .map(|(slot, watch)| PlayedSlot {
-                slot: Mutex::new(slot),
-                watch,
-            });
         Some(Plugged {
-            slots: slots.collect(),
+            offered: OfferedReader::new(simulated.found()),
             simulated,
         })
     }
@@ -134,25 +118,16 @@ impl ServedReader for PlayedReader {
 
     fn execute(&self, slot: u8, request: &Request<'_>) -> Result<Vec<u8>, Fault> {
         let plugged = self.plugged().ok_or(Fault::NoDevice)?;
-        let place = plugged.slots.get(usize::from(slot)).ok_or(Fault::NoDevice)?;
-        let answer = execute(&mut **lock(&place.slot), request).map_err(fault);
+        let answer = plugged.offered.execute(slot, request);
         // A delay that the card has asked for. The slot is not locked meanwhile.
         std::thread::sleep(self.switches.take_owed());
         answer
     }
 
     fn wait(&self, slot: u8) -> Change {
-        let Some(plugged) = self.plugged() else {
-            return Change::Gone;
-        };
-        match plugged
-            .slots
-            .get(usize::from(slot))
-            .map(|place| place.watch.wait())
-        {
-            Some(SlotEvent::Card) => Change::Card,
-            Some(SlotEvent::Unclear) => Change::Unclear,
-            Some(SlotEvent::Gone | SlotEvent::Stopped) | None => Change::Gone,
+        match self.plugged() {
+            Some(plugged) => plugged.offered.wait(slot),
+            None => Change::Gone,
         }
     }
 
@@ -162,59 +137,15 @@ impl ServedReader for PlayedReader {
 
     fn close(&self, slot: u8) {
         if let Some(plugged) = self.plugged() {
-            if let Some(place) = plugged.slots.get(usize::from(slot)) {
-                lock(&place.slot).give_back();
-            }
+            plugged.offered.close(slot);
         }
-    }
-}
-
-fn execute(slot: &mut dyn Slot, request: &Request<'_>) -> Result<Vec<u8>, SlotError> {
-    let answered = |ask: &mut dyn FnMut(&mut [u8]) -> Result<usize, SlotError>| {
-        let mut answer = vec![0; LONGEST];
-        let length = ask(&mut answer)?;
-        answer.truncate(length);
-        Ok(answer)
-    };
-    match *request {
-        Request::Presence => {
-            let presence = match slot.presence()? {
-                Presence::Present => CardPresence::Present,
-                Presence::Replaced => CardPresence::Replaced,
-                Presence::Absent => CardPresence::Absent,
-            };
-            Ok(vec![presence.code()])
-        }
-        Request::PowerUp { is_warm } => {
-            let Powered { atr, offered, first } = slot.power_up(is_warm, None)?;
-            Ok([&[offered as u8, first as u8], &atr[..]].concat())
-        }
-        Request::PowerDown => slot.power_down().map(|()| Vec::new()),
-        Request::SetProtocol(protocol) => slot.set_protocol(protocol, None).map(|()| Vec::new()),
-        Request::Transmit(command) => answered(&mut |answer| slot.transmit(command, answer, None)),
-        Request::Control(code, data) => answered(&mut |answer| slot.control(code, data, answer, None)),
-        Request::GetAttribute(id) => answered(&mut |value| slot.get_attribute(id, value)),
-        Request::SetAttribute(id, value) => slot.set_attribute(id, value).map(|()| Vec::new()),
-    }
-}
-
-fn fault(error: SlotError) -> Fault {
-    match error {
-        SlotError::NoDevice => Fault::NoDevice,
-        SlotError::NoCard => Fault::NoCard,
-        SlotError::Mute => Fault::Mute,
-        SlotError::ProtocolUnsupported => Fault::ProtocolUnsupported,
-        SlotError::Unsupported => Fault::Unsupported,
-        SlotError::BufferTooSmall => Fault::BufferTooSmall,
-        SlotError::Busy => Fault::Busy,
-        SlotError::Reset => Fault::Reset,
-        SlotError::TimedOut | SlotError::NotStarted | SlotError::Communication => Fault::Communication,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::slot::{Presence, Slot, SlotError, SlotEvent, Watch};
     use crate::{Bus, BusEvent, RemoteBus};
     use pcsc_sim::control::{order, serve};
     use std::sync::mpsc;

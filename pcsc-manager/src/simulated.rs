@@ -1,20 +1,23 @@
 //! Simulated readers, with the card that says hello in each: `pcsc-ccid`'s devices at the level of USB
 //! transfers, driven as real ones are. Their time is virtual: a card's second costs nothing.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
 use pcsc_ccid::names;
-use pcsc_ccid::reader::{Options, Reader};
-use pcsc_ccid::shared::{time_on, Notifications, OpenedReader, SharedError, SharedReader, POLL_INTERVAL};
+use pcsc_ccid::reader::Options;
+use pcsc_ccid::shared::{Notifications, OpenedReader, SharedError, SharedReader, POLL_INTERVAL};
 use pcsc_ccid::transport::Transport;
 use pcsc_sim::card::apps::Several;
 use pcsc_sim::card::{Offer, Profile, SimCard};
+use pcsc_sim::usb_record::{RecordedDevice, UsbRecord, UsbReplay};
 use pcsc_sim::{Device, Handle, Model};
 
 use crate::bus::{Bus, FixedBus};
 use crate::ccid;
 use crate::error::StartError;
+use crate::recorded::{replayed, Parts, Recorder};
 use crate::remote::RemoteBus;
 use crate::slot::FoundReader;
 use crate::sync::lock;
@@ -25,6 +28,9 @@ const NAME: &str = "pcsc-rs Simulated Reader";
 /// The bundled reader's model: one that leaves protocols and speeds to the driver.
 const MODEL: &str = "gempc-express";
 
+/// The library writes records of this target to stderr in any case: a C program sees no other text.
+const ALWAYS_LOGGED: &str = "pcsc_client::setting";
+
 /// A simulated reader. Clones are the same reader: one goes on the bus, another one controls it.
 #[derive(Clone)]
 pub struct Simulated {
@@ -32,21 +38,41 @@ pub struct Simulated {
     model: Model,
     device: Handle,
     options: Options,
+    recorder: Option<Recorder>,
     /// The reader on the bus. It owns this, and not the other way round.
     shared: Arc<Mutex<Weak<SharedReader>>>,
 }
 
-/// A bus of simulated readers: those behind a socket, where `what` is its path; those that
-/// [`FixedBus::of_models`] knows, where it is a list; and the bundled one where it is empty.
+/// A bus of simulated readers: the one in a record, where `what` is `replay:` and its path; those behind a
+/// socket, where it is a path with a slash; those that [`FixedBus::of_models`] knows, where it is a list; and
+/// the bundled one where it is empty.
 ///
 /// # Errors
-/// As [`FixedBus::of_models`]; [`StartError::Connect`] where nothing answers at the path.
+/// As [`FixedBus::of_models`]; [`StartError::Record`] for a record that cannot be replayed,
+/// [`StartError::Connect`] where nothing answers at the path.
 pub fn simulated_bus(what: &str, options: Options) -> Result<Arc<dyn Bus>, StartError> {
+    if let Some(file) = what.strip_prefix("replay:") {
+        let replay = read_record(Path::new(file))?;
+        return Ok(Arc::new(FixedBus::new(vec![replayed(&replay, options)])));
+    }
     Ok(match what {
         "" => Arc::new(FixedBus::bundled(options)?),
         path if path.contains('/') => Arc::new(RemoteBus::connect(path.as_ref())?),
         models => Arc::new(FixedBus::of_models(models, options)?),
     })
+}
+
+fn read_record(file: &Path) -> Result<UsbReplay, StartError> {
+    let unusable = |reason: String| StartError::Record {
+        path: file.to_owned(),
+        reason,
+    };
+    let text = std::fs::read(file).map_err(|error| unusable(error.to_string()))?;
+    let record = UsbRecord::parse(&text).map_err(|error| unusable(error.to_string()))?;
+    let path = file.to_owned();
+    Ok(UsbReplay::reporting(record, move |mismatch| {
+        log::error!(target: ALWAYS_LOGGED, "{}: {mismatch}", path.display());
+    }))
 }
 
 impl FixedBus {
@@ -121,6 +147,7 @@ impl Simulated {
             model,
             device: Handle::new(device.without_log()),
             options: Options::default(),
+            recorder: None,
             shared: Arc::default(),
         }
     }
@@ -156,6 +183,17 @@ impl Simulated {
         &self.device
     }
 
+    /// The same reader, whose transfers are recorded. Its slots take turns.
+    ///
+    /// # Errors
+    /// If the record cannot be written.
+    pub fn recorded(mut self, out: Box<dyn std::io::Write + Send>) -> std::io::Result<(Simulated, Recorder)> {
+        let device = RecordedDevice::of_model(&self.model).ok_or(std::io::ErrorKind::InvalidData)?;
+        let recorder = Recorder::new(&device, out)?;
+        self.recorder = Some(recorder.clone());
+        Ok((self, recorder))
+    }
+
     /// Pulls the reader out.
     pub fn unplug(&self) {
         self.device.unplug();
@@ -176,26 +214,26 @@ impl Simulated {
 
     pub(crate) fn open(&self, deadline: Option<Instant>) -> Result<OpenedReader, SharedError> {
         let interface = self.model.interface().ok_or(SharedError::Gone)?;
-        let transport: Box<dyn Transport> = Box::new(self.device.transport());
-        let deadline = time_on(&transport, deadline);
-        let reader = Reader::open_until(
-            deadline,
-            transport,
-            self.model.device_info(),
-            &interface,
-            self.options,
-        )
-        .map_err(SharedError::opening)?;
-        Ok(OpenedReader {
-            reader,
+        let parts = Parts {
+            transport: Box::new(self.device.transport()),
             notifications: match interface.interrupt_in {
                 Some(_) => Notifications::Interrupts(Box::new(self.device.watch())),
                 None => Notifications::Polled(POLL_INTERVAL),
             },
             cancel: None,
-            senders: (0..self.model.descriptor.slots())
-                .map(|_| Box::new(self.device.transport()) as Box<dyn Transport>)
-                .collect(),
+        };
+        let slots = 0..self.model.descriptor.slots();
+        let (parts, senders) = match &self.recorder {
+            Some(recorder) => (parts.recorded(recorder), Vec::new()),
+            None => {
+                let sender = |_| Box::new(self.device.transport()) as Box<dyn Transport>;
+                (parts, slots.map(sender).collect())
+            }
+        };
+        let opened = parts.open(&interface, self.model.device_info(), self.options, deadline);
+        Ok(OpenedReader {
+            senders,
+            ..opened.map_err(SharedError::opening)?
         })
     }
 }

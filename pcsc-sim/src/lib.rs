@@ -12,17 +12,21 @@
 //! * [`Device`], [`Handle`], [`Model`]: a reader and how a test controls it.
 //! * [`card`]: cards and what can go wrong with them.
 //! * [`control`]: a socket over which another program moves the cards.
-//! * [`transport`]: decorators of a [`pcsc_ccid::transport::Transport`] that damage, record or replay its
-//!   transfers.
+//! * [`usb_record`]: the transfers of a reader as a text file, and the reader in such a file.
+//! * [`FaultTransport`]: a decorator of a [`pcsc_ccid::transport::Transport`] that damages its transfers.
 #![forbid(unsafe_code)]
 
 pub mod card;
 #[cfg(unix)]
 pub mod control;
+mod fault;
+mod mismatch;
 mod random;
 mod reader;
-pub mod transport;
+pub mod usb_record;
 
+pub use fault::{Fault, FaultTransport};
+pub use mismatch::Mismatch;
 pub use reader::*;
 
 /// Compiles and runs the examples of the README.

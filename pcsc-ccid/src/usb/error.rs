@@ -51,7 +51,7 @@ pub(super) enum Refusal {
 
 impl OpenError {
     /// What it means to those who share the reader.
-    pub(super) fn shared(&self) -> SharedError {
+    pub fn shared(&self) -> SharedError {
         match self {
             OpenError::Busy { .. } => SharedError::Busy,
             OpenError::Gone => SharedError::Gone,

@@ -38,7 +38,7 @@ use common::{card, cases, named, open_through};
 use pcsc_ccid::reader::{Error, Protocol, Reader, Reset};
 use pcsc_ccid::transport::Transport;
 use pcsc_sim::card::{Behaviour, FaultKind, Faults};
-use pcsc_sim::transport::{Fault, FaultTransport};
+use pcsc_sim::{Fault, FaultTransport};
 use pcsc_sim::{Handle, SimTransport};
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestRunner};

@@ -31,7 +31,7 @@ pub use apps::App;
 pub use contact::{Contact, Received, Tally};
 pub use fault::{FaultKind, Faults};
 pub use profile::{Convention, Offer, Profile};
-pub use replay::{Exchange, Mismatch, Replay};
+pub use replay::{Exchange, Replay};
 pub use sim::{Behaviour, Overspeed, PpsBehaviour, SharedBehaviour, SimCard};
 pub use switches::Switches;
 pub use virtual_card::VirtualCard;

@@ -1,11 +1,11 @@
 //! A card that answers as another one did.
 
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pcsc_ccid::secrets::shown_of_command;
 
 use super::VirtualCard;
+use crate::Mismatch;
 
 /// A command and its response, as they were recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,31 +44,6 @@ struct State {
     done: usize,
     mismatch: Option<Mismatch>,
 }
-
-/// Where what happened differs from what was recorded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mismatch {
-    /// The number of the exchange, from 1.
-    pub number: usize,
-    /// The recorded command, in hexadecimal digits with `**` for hidden bytes; `None` after the last one.
-    pub expected: Option<String>,
-    /// The command that came instead, without what may be secret; `None` if none came.
-    pub found: Option<String>,
-}
-
-impl fmt::Display for Mismatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let expected = self.expected.as_deref().unwrap_or("no command");
-        let found = self.found.as_deref().unwrap_or("no command");
-        write!(
-            f,
-            "exchange {}: {expected} was recorded, {found} came",
-            self.number
-        )
-    }
-}
-
-impl std::error::Error for Mismatch {}
 
 fn digits(bytes: impl Iterator<Item = Option<u8>>) -> String {
     bytes
@@ -119,6 +94,7 @@ impl State {
         };
         Mismatch {
             number: self.done + 1,
+            line: None,
             expected: expected.map(|exchange| digits(exchange.command.iter().copied())),
             found: found.map(shown),
         }

@@ -378,6 +378,7 @@ impl From<StartError> for Failure {
             StartError::UnknownModel(name) => Cause::UnknownModel(name),
             StartError::UnknownPort(text) => Cause::UnknownPort(text),
             StartError::Listen(error) => Cause::Listen(error),
+            StartError::Record { path, reason } => Cause::Record { path, reason },
             StartError::Connect { path, source } => Cause::Simulation { path, source },
             other => Cause::Usb(std::io::Error::other(other)),
         };

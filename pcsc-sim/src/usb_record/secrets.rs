@@ -1,8 +1,26 @@
-//! Where a PIN is in what goes to a card, so that no record shows it.
+//! Where a PIN or a key is in what goes to a reader, so that no record shows it.
 
 use std::ops::Range;
 
-use pcsc_ccid::apdu::carries_pin;
+use pcsc_ccid::message::HEADER_SIZE;
+use pcsc_ccid::secrets::shown_of_command;
+
+/// PC_to_RDR_XfrBlock, and the request of the same name (ICCD 1.0, clause 6).
+const XFR_BLOCK: u8 = 0x6F;
+const ICCD_XFR_BLOCK: u8 = 0x65;
+/// PC_to_RDR_Escape and PC_to_RDR_Secure.
+const ESCAPE: u8 = 0x6B;
+const SECURE: u8 = 0x69;
+/// RDR_to_PC_DataBlock.
+const DATA_BLOCK: u8 = 0x80;
+/// Of an Escape, what the driver's own have.
+const ESCAPE_SHOWN: usize = 4;
+/// Where the command begins in the structures for PIN verification and modification (CCID 1.1, clause
+/// 6.1.11). In the latter it may come two bytes later.
+const VERIFY_COMMAND: usize = 15;
+const MODIFY_COMMAND: usize = 18;
+/// CLA, INS, P1, P2 and Lc.
+const HEADER_AND_LC: usize = 5;
 
 /// Follows what goes to a card, message by message.
 #[derive(Debug, Default)]
@@ -23,9 +41,21 @@ enum Rest {
     Parts,
 }
 
-/// Whether a command begins at `at` whose data hold a PIN. CLA FF is reserved for PPS.
+/// Whether a command begins at `at` whose data may be secret.
 fn is_pin(data: &[u8], at: usize) -> bool {
-    matches!(data.get(at..), Some([cla, ins, ..]) if *cla != 0xFF && carries_pin(*ins))
+    match data.get(at..) {
+        Some(command @ [cla, ins, p1, p2, ..]) => {
+            !is_pps(command) && shown_of_command(&[*cla, *ins, *p1, *p2, 1, 0]) == HEADER_AND_LC
+        }
+        _ => false,
+    }
+}
+
+/// PPS begins with FF, as commands to the reader do (ISO 7816-3, clause 9.2).
+fn is_pps(data: &[u8]) -> bool {
+    let [0xFF, pps0, ..] = data else { return false };
+    let parameters = (pps0 & 0x70).count_ones() as usize;
+    data.len() == 3 + parameters && data.iter().fold(0, |sum, byte| sum ^ byte) == 0
 }
 
 /// The information field of a T=1 block is as long as its LEN says, and LRC or CRC follow.
@@ -37,9 +67,41 @@ fn is_block(data: &[u8]) -> bool {
 }
 
 impl Secrets {
+    /// What must not be shown of a CCID message.
+    pub(super) fn in_message(&mut self, message: &[u8]) -> Range<usize> {
+        let Some((&[kind, .., low, high], data)) = message.split_at_checked(HEADER_SIZE) else {
+            return 0..0;
+        };
+        let from = |start: usize| start.min(data.len())..data.len();
+        let secret = match (kind, data) {
+            (_, []) => 0..0,
+            (XFR_BLOCK, _) => self.in_command(data, u16::from_le_bytes([low, high])),
+            (ESCAPE, _) => from(ESCAPE_SHOWN),
+            (SECURE, [0, ..]) => from(VERIFY_COMMAND + HEADER_AND_LC),
+            (SECURE, _) => from(MODIFY_COMMAND + HEADER_AND_LC),
+            _ => 0..0,
+        };
+        HEADER_SIZE + secret.start..HEADER_SIZE + secret.end
+    }
+
+    /// What must not be shown of the data of a class request.
+    pub(super) fn in_request(&mut self, request: u8, value: u16, data: &[u8]) -> Range<usize> {
+        match request {
+            ICCD_XFR_BLOCK if !data.is_empty() => self.in_command(data, value >> 8),
+            _ => 0..0,
+        }
+    }
+
+    /// A CCID message from the reader.
+    pub(super) fn on_reply(&mut self, message: &[u8]) {
+        if let [DATA_BLOCK, rest @ ..] = message {
+            self.on_answer(rest.get(HEADER_SIZE - 1..).unwrap_or_default());
+        }
+    }
+
     /// What must not be shown of data that go to the card; to the end, where a part of it is a PIN. `level`
     /// is wLevelParameter.
-    pub(super) fn in_command(&mut self, data: &[u8], level: u16) -> Range<usize> {
+    fn in_command(&mut self, data: &[u8], level: u16) -> Range<usize> {
         let all = 0..data.len();
         match self.rest {
             Rest::Nothing => self.begin(data, level),
@@ -85,7 +147,7 @@ impl Secrets {
     }
 
     /// A block with data from the card is the answer to the whole chain.
-    pub(super) fn on_answer(&mut self, data: &[u8]) {
+    fn on_answer(&mut self, data: &[u8]) {
         if self.rest == Rest::Blocks && matches!(data, [_, 0x00..=0x7F, _, ..]) {
             self.rest = Rest::Nothing;
         }

@@ -1,0 +1,108 @@
+//! A reader that this process drives for other programs, over the socket of [`pcsc_sim::control`].
+
+use std::sync::{Arc, Mutex};
+
+use pcsc_sim::control::{CardPresence, Change, Fault, Request, ServedReader};
+
+use crate::slot::{FoundReader, Powered, Presence, Slot, SlotError, SlotEvent, Watch};
+use crate::sync::lock;
+
+/// The longest answer: an extended APDU's response.
+const LONGEST: usize = pcsc_ccid::apdu::MAX_RESPONSE;
+
+/// A reader of any bus, for [`pcsc_sim::control::serve`].
+pub struct OfferedReader {
+    name: String,
+    slots: Vec<OfferedSlot>,
+}
+
+struct OfferedSlot {
+    slot: Mutex<Box<dyn Slot>>,
+    watch: Arc<dyn Watch>,
+}
+
+impl OfferedReader {
+    /// Offers a reader that was found on a bus.
+    pub fn new(found: FoundReader) -> OfferedReader {
+        let slots = found.slots.into_iter().map(|(slot, watch)| OfferedSlot {
+            slot: Mutex::new(slot),
+            watch,
+        });
+        OfferedReader {
+            name: found.name,
+            slots: slots.collect(),
+        }
+    }
+}
+
+impl ServedReader for OfferedReader {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn slots(&self) -> u8 {
+        u8::try_from(self.slots.len()).unwrap_or(u8::MAX)
+    }
+
+    fn execute(&self, slot: u8, request: &Request<'_>) -> Result<Vec<u8>, Fault> {
+        let place = self.slots.get(usize::from(slot)).ok_or(Fault::NoDevice)?;
+        execute(&mut **lock(&place.slot), request).map_err(fault)
+    }
+
+    fn wait(&self, slot: u8) -> Change {
+        match self.slots.get(usize::from(slot)).map(|place| place.watch.wait()) {
+            Some(SlotEvent::Card) => Change::Card,
+            Some(SlotEvent::Unclear) => Change::Unclear,
+            Some(SlotEvent::Gone | SlotEvent::Stopped) | None => Change::Gone,
+        }
+    }
+
+    fn close(&self, slot: u8) {
+        if let Some(place) = self.slots.get(usize::from(slot)) {
+            lock(&place.slot).give_back();
+        }
+    }
+}
+
+fn execute(slot: &mut dyn Slot, request: &Request<'_>) -> Result<Vec<u8>, SlotError> {
+    let answered = |ask: &mut dyn FnMut(&mut [u8]) -> Result<usize, SlotError>| {
+        let mut answer = vec![0; LONGEST];
+        let length = ask(&mut answer)?;
+        answer.truncate(length);
+        Ok(answer)
+    };
+    match *request {
+        Request::Presence => {
+            let presence = match slot.presence()? {
+                Presence::Present => CardPresence::Present,
+                Presence::Replaced => CardPresence::Replaced,
+                Presence::Absent => CardPresence::Absent,
+            };
+            Ok(vec![presence.code()])
+        }
+        Request::PowerUp { is_warm } => {
+            let Powered { atr, offered, first } = slot.power_up(is_warm, None)?;
+            Ok([&[offered as u8, first as u8], &atr[..]].concat())
+        }
+        Request::PowerDown => slot.power_down().map(|()| Vec::new()),
+        Request::SetProtocol(protocol) => slot.set_protocol(protocol, None).map(|()| Vec::new()),
+        Request::Transmit(command) => answered(&mut |answer| slot.transmit(command, answer, None)),
+        Request::Control(code, data) => answered(&mut |answer| slot.control(code, data, answer, None)),
+        Request::GetAttribute(id) => answered(&mut |value| slot.get_attribute(id, value)),
+        Request::SetAttribute(id, value) => slot.set_attribute(id, value).map(|()| Vec::new()),
+    }
+}
+
+fn fault(error: SlotError) -> Fault {
+    match error {
+        SlotError::NoDevice => Fault::NoDevice,
+        SlotError::NoCard => Fault::NoCard,
+        SlotError::Mute => Fault::Mute,
+        SlotError::ProtocolUnsupported => Fault::ProtocolUnsupported,
+        SlotError::Unsupported => Fault::Unsupported,
+        SlotError::BufferTooSmall => Fault::BufferTooSmall,
+        SlotError::Busy => Fault::Busy,
+        SlotError::Reset => Fault::Reset,
+        SlotError::TimedOut | SlotError::NotStarted | SlotError::Communication => Fault::Communication,
+    }
+}

@@ -1,0 +1,454 @@
+//! A reader that answers calls as another one did: what was recorded of a program's calls is played to the
+//! next one.
+//!
+//! What goes to the card and to the reader is to come as it was recorded: exchanges, control requests,
+//! attributes that are set, warm resets. Attributes may be asked for at any time, and the card may be reset more
+//! often. Cards come and go where the record has it.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use pcsc_ccid::secrets::{shown_of_command, shown_of_control};
+use pcsc_sim::Mismatch;
+
+use crate::ccid;
+use crate::connections::{T0, T1};
+use crate::slot::{FoundReader, Powered, Presence, Slot, SlotError, SlotEvent, Watch};
+use crate::sync::{lock, wait_until};
+
+/// A card comes and goes as long after the step before it as it did then, but not later than this.
+const LONGEST_DELAY: Duration = Duration::from_secs(1);
+
+/// Bytes; `None` for those that are hidden, in the place of which any byte is right.
+pub type Masked = Vec<Option<u8>>;
+
+/// What was recorded of a reader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// The reader's name, without the numbers of reader and slot.
+    pub name: String,
+    /// What happened, in this order.
+    pub steps: Vec<Step>,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Its line in the record, from 1.
+    pub line: usize,
+    /// The time since the step before it.
+    pub delay: Duration,
+    /// What it was.
+    pub what: Recorded,
+}
+
+/// What can be recorded of a reader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recorded {
+    /// From now on there is this card, or none.
+    Card(RecordedCard),
+    /// A command, and the response.
+    Transmit(Masked, Result<Vec<u8>, SlotError>),
+    /// A control code with its data, and the answer.
+    Control(u32, Masked, Result<Vec<u8>, SlotError>),
+    /// An attribute's value.
+    GetAttribute(u32, Result<Vec<u8>, SlotError>),
+    /// An attribute that was set.
+    SetAttribute(u32, Masked, Result<(), SlotError>),
+    /// A warm reset.
+    Reset,
+}
+
+/// What is in the slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecordedCard {
+    /// Nothing.
+    Absent,
+    /// A card that does not answer to reset.
+    Mute,
+    /// A card with this ATR.
+    Present(Vec<u8>),
+}
+
+impl Recorded {
+    /// Whether it need not come, or comes by itself.
+    fn is_free(&self) -> bool {
+        matches!(self, Recorded::Card(_) | Recorded::GetAttribute(..))
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Recorded::Transmit(command, _) => digits(command),
+            Recorded::Control(code, data, _) => format!("control {code:08X} {}", digits(data)),
+            Recorded::SetAttribute(id, value, _) => format!("attribute {id:08X} {}", digits(value)),
+            Recorded::GetAttribute(id, _) => format!("attribute {id:08X}"),
+            Recorded::Reset => "a reset".to_owned(),
+            Recorded::Card(_) => "a card".to_owned(),
+        }
+    }
+}
+
+fn digits(bytes: &[Option<u8>]) -> String {
+    bytes
+        .iter()
+        .map(|byte| byte.map_or("**".into(), |byte| format!("{byte:02X}")))
+        .collect()
+}
+
+fn is_like(recorded: &[Option<u8>], bytes: &[u8]) -> bool {
+    let is_equal = |(recorded, byte): (&Option<u8>, &u8)| recorded.is_none_or(|known| known == *byte);
+    recorded.len() == bytes.len() && recorded.iter().zip(bytes).all(is_equal)
+}
+
+/// Bytes without what may be secret after the first ones.
+fn masked(bytes: &[u8], shown: usize) -> Masked {
+    let byte = |(at, byte): (usize, &u8)| (at < shown).then_some(*byte);
+    bytes.iter().enumerate().map(byte).collect()
+}
+
+/// A recorded reader that is played. Clones are the same reader.
+#[derive(Clone)]
+pub struct SessionReplay(Arc<Shared>);
+
+struct Shared {
+    name: String,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    steps: Vec<Step>,
+    /// The first one that has not come yet.
+    next: usize,
+    /// When the last one came; `None` until the slot was looked at.
+    last_at: Option<Instant>,
+    card: RecordedCard,
+    /// How often the card has changed, and the same at the last look.
+    moves: u64,
+    seen: u64,
+    /// The same when the watch last reported one.
+    told: u64,
+    mismatch: Option<Mismatch>,
+    is_stopped: bool,
+    is_woken: bool,
+}
+
+impl SessionReplay {
+    /// Plays this session, from its beginning.
+    pub fn new(session: Session) -> SessionReplay {
+        let mut state = State {
+            steps: session.steps,
+            next: 0,
+            last_at: None,
+            card: RecordedCard::Absent,
+            moves: 0,
+            seen: 0,
+            told: 0,
+            mismatch: None,
+            is_stopped: false,
+            is_woken: false,
+        };
+        // What is in the slot at the beginning.
+        if let Some(Recorded::Card(card)) = state.steps.first().map(|step| step.what.clone()) {
+            (state.card, state.next) = (card, 1);
+        }
+        SessionReplay(Arc::new(Shared {
+            name: session.name,
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        }))
+    }
+
+    /// The reader as a bus finds it.
+    pub fn found(&self) -> FoundReader {
+        let slot = ReplaySlot {
+            replay: self.clone(),
+            atr: Vec::new(),
+        };
+        FoundReader {
+            name: self.0.name.clone(),
+            device: None,
+            slots: vec![(Box::new(slot), Arc::new(ReplayWatch(self.clone())))],
+        }
+    }
+
+    /// Whether all that was recorded has happened again, and nothing else.
+    ///
+    /// # Errors
+    /// The first difference.
+    pub fn outcome(&self) -> Result<(), Mismatch> {
+        let state = self.lock();
+        let left = state.ahead().find(|(_, step)| !step.what.is_free());
+        match (&state.mismatch, left) {
+            (Some(mismatch), _) => Err(mismatch.clone()),
+            (None, Some((left, _))) => Err(state.mismatch(Some(left), None)),
+            (None, None) => Ok(()),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.0.state)
+    }
+
+    /// Does something with the state, and wakes the watch.
+    fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        let result = work(&mut self.lock());
+        self.0.changed.notify_all();
+        result
+    }
+}
+
+impl State {
+    fn ahead(&self) -> impl Iterator<Item = (usize, &Step)> {
+        self.steps.iter().enumerate().skip(self.next)
+    }
+
+    fn mismatch(&self, recorded: Option<usize>, found: Option<String>) -> Mismatch {
+        let counted = |steps: &[Step]| steps.iter().filter(|step| !step.what.is_free()).count();
+        let step = recorded.and_then(|at| self.steps.get(at));
+        Mismatch {
+            number: counted(&self.steps[..recorded.unwrap_or(self.steps.len())]) + 1,
+            line: step.map(|step| step.line),
+            expected: step.map(|step| step.what.text()),
+            found,
+        }
+    }
+
+    /// Whether a card comes or goes before this step.
+    fn has_move_before(&self, at: usize) -> bool {
+        let steps = self.steps.get(self.next..at).unwrap_or_default();
+        steps.iter().any(|step| matches!(step.what, Recorded::Card(_)))
+    }
+
+    fn take(&mut self, at: usize) {
+        self.next = at + 1;
+        self.last_at = Some(Instant::now());
+    }
+
+    /// When the card comes or goes, if that is next.
+    fn move_due(&self) -> Option<Instant> {
+        let (_, step) = self
+            .ahead()
+            .find(|(_, step)| !matches!(step.what, Recorded::GetAttribute(..)))?;
+        let is_seen = self.seen == self.moves;
+        match (&step.what, self.last_at) {
+            (Recorded::Card(_), Some(last)) if is_seen && self.mismatch.is_none() => {
+                Some(last + step.delay.min(LONGEST_DELAY))
+            }
+            _ => None,
+        }
+    }
+
+    /// Moves the card that is next.
+    fn move_card(&mut self) {
+        let found = self.ahead().find_map(|(at, step)| match &step.what {
+            Recorded::Card(card) => Some((at, card.clone())),
+            _ => None,
+        });
+        if let Some((at, card)) = found {
+            self.card = card;
+            self.moves += 1;
+            self.take(at);
+        }
+    }
+
+    /// The step that a request is, which `is_it` tells; `found` describes the request.
+    fn play(
+        &mut self,
+        is_it: impl Fn(&Recorded) -> bool,
+        found: impl FnOnce() -> String,
+    ) -> Result<Recorded, SlotError> {
+        if self.mismatch.is_some() {
+            return Err(SlotError::Communication);
+        }
+        let mut moved = false;
+        loop {
+            let step = self
+                .ahead()
+                .find(|(_, step)| !matches!(step.what, Recorded::GetAttribute(..)));
+            match step.map(|(at, step)| (at, step.what.clone())) {
+                // The program is faster than it was, or learns from this request that the card is gone.
+                Some((_, Recorded::Card(_))) => {
+                    self.move_card();
+                    moved = true;
+                }
+                _ if moved => return Err(SlotError::NoCard),
+                Some((at, what)) if is_it(&what) => {
+                    self.take(at);
+                    return Ok(what);
+                }
+                step => {
+                    self.mismatch = Some(self.mismatch(step.map(|(at, _)| at), Some(found())));
+                    return Err(SlotError::Communication);
+                }
+            }
+        }
+    }
+
+    /// An attribute: the value that is next, or the last one of this attribute.
+    fn attribute(&mut self, id: u32) -> Result<Vec<u8>, SlotError> {
+        let value = |step: &Step| match &step.what {
+            Recorded::GetAttribute(other, value) if *other == id => Some(value.clone()),
+            _ => None,
+        };
+        let next = self.steps.get(self.next).and_then(value);
+        if let Some(value) = next {
+            self.take(self.next);
+            return value;
+        }
+        let (before, after) = self.steps.split_at(self.next);
+        let known = before.iter().rev().chain(after).find_map(value);
+        known.unwrap_or_else(|| {
+            let found = Recorded::GetAttribute(id, Ok(Vec::new())).text();
+            let next = self
+                .ahead()
+                .find(|(_, step)| !step.what.is_free())
+                .map(|(at, _)| at);
+            let mismatch = self.mismatch(next, Some(found));
+            self.mismatch.get_or_insert(mismatch);
+            Err(SlotError::Unsupported)
+        })
+    }
+}
+
+struct ReplaySlot {
+    replay: SessionReplay,
+    atr: Vec<u8>,
+}
+
+/// Copies an answer to where there may not be room for it. Returns its length.
+fn copy(answer: &[u8], room: &mut [u8]) -> Result<usize, SlotError> {
+    let room = room.get_mut(..answer.len()).ok_or(SlotError::BufferTooSmall)?;
+    room.copy_from_slice(answer);
+    Ok(room.len())
+}
+
+impl Slot for ReplaySlot {
+    fn presence(&mut self) -> Result<Presence, SlotError> {
+        self.replay.with(|state| {
+            let is_new = state.seen != state.moves;
+            if is_new || state.last_at.is_none() {
+                state.last_at = Some(Instant::now());
+            }
+            state.seen = state.moves;
+            Ok(match &state.card {
+                RecordedCard::Absent => Presence::Absent,
+                _ if is_new => Presence::Replaced,
+                _ => Presence::Present,
+            })
+        })
+    }
+
+    fn power_up(&mut self, warm: bool, _deadline: Option<Instant>) -> Result<Powered, SlotError> {
+        let atr = self.replay.with(|state| {
+            let next = state.ahead().find(|(_, step)| !step.what.is_free());
+            let reset = next
+                .filter(|(_, step)| step.what == Recorded::Reset)
+                .map(|(at, _)| at);
+            if let Some(at) =
+                reset.filter(|at| warm && state.mismatch.is_none() && !state.has_move_before(*at))
+            {
+                state.take(at);
+            }
+            match &state.card {
+                RecordedCard::Absent => Err(SlotError::NoCard),
+                RecordedCard::Mute => Err(SlotError::Mute),
+                RecordedCard::Present(atr) => Ok(atr.clone()),
+            }
+        })?;
+        self.atr.clone_from(&atr);
+        let (offered, first) = ccid::protocols(&atr);
+        Ok(Powered { atr, offered, first })
+    }
+
+    fn power_down(&mut self) -> Result<(), SlotError> {
+        match self.replay.lock().card {
+            RecordedCard::Absent => Err(SlotError::NoCard),
+            _ => Ok(()),
+        }
+    }
+
+    fn set_protocol(&mut self, protocol: u32, _deadline: Option<Instant>) -> Result<(), SlotError> {
+        match protocol {
+            T0 | T1 => Ok(()),
+            _ => Err(SlotError::ProtocolUnsupported),
+        }
+    }
+
+    fn transmit(
+        &mut self,
+        command: &[u8],
+        response: &mut [u8],
+        _deadline: Option<Instant>,
+    ) -> Result<usize, SlotError> {
+        let is_it =
+            |step: &Recorded| matches!(step, Recorded::Transmit(recorded, _) if is_like(recorded, command));
+        let found = || digits(&masked(command, shown_of_command(command)));
+        match self.replay.with(|state| state.play(is_it, found))? {
+            Recorded::Transmit(_, answer) => copy(&answer?, response),
+            _ => Err(SlotError::Communication),
+        }
+    }
+
+    fn control(
+        &mut self,
+        code: u32,
+        data: &[u8],
+        answer: &mut [u8],
+        _deadline: Option<Instant>,
+    ) -> Result<usize, SlotError> {
+        let is_it = |step: &Recorded| matches!(step, Recorded::Control(other, recorded, _) if *other == code && is_like(recorded, data));
+        let found = || {
+            let shown = masked(data, shown_of_control(code, data).data);
+            Recorded::Control(code, shown, Ok(Vec::new())).text()
+        };
+        match self.replay.with(|state| state.play(is_it, found))? {
+            Recorded::Control(_, _, recorded) => copy(&recorded?, answer),
+            _ => Err(SlotError::Communication),
+        }
+    }
+
+    fn get_attribute(&mut self, id: u32, value: &mut [u8]) -> Result<usize, SlotError> {
+        copy(&self.replay.with(|state| state.attribute(id))?, value)
+    }
+
+    fn set_attribute(&mut self, id: u32, value: &[u8]) -> Result<(), SlotError> {
+        let is_it = |step: &Recorded| matches!(step, Recorded::SetAttribute(other, recorded, _) if *other == id && is_like(recorded, value));
+        // It may be a key.
+        let found = || Recorded::SetAttribute(id, masked(value, 0), Ok(())).text();
+        match self.replay.with(|state| state.play(is_it, found))? {
+            Recorded::SetAttribute(_, _, result) => result,
+            _ => Err(SlotError::Communication),
+        }
+    }
+}
+
+struct ReplayWatch(SessionReplay);
+
+impl Watch for ReplayWatch {
+    fn wait(&self) -> SlotEvent {
+        let mut state = self.0.lock();
+        loop {
+            if state.is_stopped {
+                return SlotEvent::Stopped;
+            }
+            let due = state.move_due();
+            if due.is_some_and(|due| due <= Instant::now()) {
+                state.move_card();
+            }
+            let moves = state.moves;
+            if std::mem::take(&mut state.is_woken) || std::mem::replace(&mut state.told, moves) != moves {
+                return SlotEvent::Card;
+            }
+            state = wait_until(&self.0 .0.changed, state, due).unwrap_or_else(|state| state);
+        }
+    }
+
+    fn wake(&self) {
+        self.0.with(|state| state.is_woken = true);
+    }
+
+    fn stop(&self) {
+        self.0.with(|state| state.is_stopped = true);
+    }
+}

@@ -1,0 +1,329 @@
+//! Reads a record.
+
+use std::fmt;
+use std::time::Duration;
+
+use pcsc_ccid::descriptor::interfaces;
+use pcsc_ccid::transport::Error;
+
+use super::line::{bytes, hex, shown, Setup, Transfer};
+use super::RecordedDevice;
+
+/// The first field of a record, and the version that is read and written.
+pub(super) const FORMAT: &str = "pcsc-usb-record";
+pub(super) const VERSION: u32 = 1;
+/// The longest line. The longest CCID message, in digits, is shorter.
+const MAX_LINE: usize = 1 << 18;
+
+/// What is wrong with a record, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordError {
+    /// The number of the line, from 1.
+    pub line: usize,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl fmt::Display for RecordError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.reason)
+    }
+}
+
+impl std::error::Error for RecordError {}
+
+/// A record that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsbRecord {
+    /// The reader.
+    pub device: RecordedDevice,
+    pub(super) exchanges: Vec<Exchange>,
+    pub(super) interrupts: Vec<Interrupt>,
+}
+
+/// A message to the reader, with what follows it up to the next message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Exchange {
+    /// Its line in the record.
+    pub line: usize,
+    pub setup: Option<Setup>,
+    pub message: Message,
+    /// What follows, each with the time since the transfer before it.
+    pub answers: Vec<(Duration, Answer)>,
+}
+
+/// What is sent to the reader, or asked of it over the control pipe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Message {
+    Out(Vec<Option<u8>>, Result<(), Error>),
+    /// A class request, with its outcome.
+    In(Result<Vec<u8>, Error>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Answer {
+    In(Result<Vec<u8>, Error>),
+    ClearHalt(Result<(), Error>),
+}
+
+/// A message of the interrupt pipe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Interrupt {
+    /// How many exchanges begin before it.
+    pub after: usize,
+    /// The time since the transfer before it.
+    pub delay: Duration,
+    pub result: Result<Vec<u8>, Error>,
+}
+
+impl UsbRecord {
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// [`RecordError`] for the first line that is wrong.
+    pub fn parse(text: &[u8]) -> Result<UsbRecord, RecordError> {
+        let mut reading = Reading::default();
+        let mut number = 0;
+        for line in text.split_inclusive(|byte| *byte == b'\n') {
+            number += 1;
+            let read = whole_line(line).and_then(|line| reading.line(number, line));
+            read.map_err(|reason| RecordError { line: number, reason })?;
+        }
+        reading.end().map_err(|reason| RecordError {
+            line: number + 1,
+            reason,
+        })
+    }
+
+    /// Whether a file begins as a record does, of whatever version.
+    pub fn is_one(text: &[u8]) -> bool {
+        text.starts_with(FORMAT.as_bytes())
+    }
+}
+
+fn whole_line(line: &[u8]) -> Result<&str, String> {
+    if line.len() > MAX_LINE {
+        return Err(format!("the line has {} bytes, more than {MAX_LINE}", line.len()));
+    }
+    let line = line
+        .strip_suffix(b"\n")
+        .ok_or("the line has no end: the file is cut")?;
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    std::str::from_utf8(line).map_err(|error| format!("byte {} is no UTF-8", error.valid_up_to() + 1))
+}
+
+/// The line without its comment.
+fn without_comment(line: &str) -> &str {
+    match line.starts_with('#') {
+        true => "",
+        false => line.find(" #").map_or(line, |at| &line[..at]),
+    }
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Reading {
+    has_header: bool,
+    ids: Option<(u16, u16, u16)>,
+    manufacturer: Option<String>,
+    product: Option<String>,
+    interface_name: Option<String>,
+    device: Option<RecordedDevice>,
+    time: Duration,
+    exchanges: Vec<Exchange>,
+    /// The last one on the bulk pipes.
+    last: Option<usize>,
+    interrupts: Vec<Interrupt>,
+}
+
+impl Reading {
+    fn line(&mut self, number: usize, whole: &str) -> Result<(), String> {
+        let line = without_comment(whole).trim();
+        match (self.has_header, line.is_empty()) {
+            (false, _) => self.header(line),
+            (true, true) => Ok(()),
+            (true, false) if self.device.is_none() => self.about_the_reader(whole, line),
+            (true, false) => self.transfer(number, line),
+        }
+    }
+
+    fn header(&mut self, line: &str) -> Result<(), String> {
+        let version = match line.split_once(' ') {
+            Some((FORMAT, version)) => version.trim(),
+            _ => {
+                return Err(format!(
+                    "this is no record of transfers: it does not begin with {FORMAT}"
+                ))
+            }
+        };
+        match version.parse() {
+            Ok(VERSION) => {
+                self.has_header = true;
+                Ok(())
+            }
+            Ok(other) => Err(format!(
+                "the record has version {other}, and this program reads version {VERSION}"
+            )),
+            Err(_) => Err(format!("{} is no version", shown(version))),
+        }
+    }
+
+    fn about_the_reader(&mut self, whole: &str, line: &str) -> Result<(), String> {
+        let (field, value) = line.split_once(' ').unwrap_or((line, ""));
+        // A comment cannot follow a string.
+        let string = || {
+            whole
+                .trim_start()
+                .split_once(' ')
+                .map(|(_, string)| string.to_owned())
+        };
+        match field {
+            "device" => self.ids = Some(ids(value.trim())?),
+            "manufacturer" => self.manufacturer = string(),
+            "product" => self.product = string(),
+            "interface-name" => self.interface_name = string(),
+            "descriptors" => {
+                let bytes: Option<Vec<u8>> = bytes(value.trim())?.into_iter().collect();
+                let bytes = bytes.ok_or("a byte of the descriptors is hidden")?;
+                let (vendor_id, product_id, release) = self.ids.ok_or("the line device must come before")?;
+                let interface = match interfaces(&bytes).into_iter().next() {
+                    Some(Ok(interface)) => interface,
+                    Some(Err(unusable)) => return Err(format!("the reader cannot be used: {unusable}")),
+                    None => return Err("the descriptors are no reader's".to_owned()),
+                };
+                self.device = Some(RecordedDevice {
+                    vendor_id,
+                    product_id,
+                    release,
+                    manufacturer: self.manufacturer.take(),
+                    product: self.product.take(),
+                    interface_name: self.interface_name.take(),
+                    interface,
+                });
+            }
+            other => {
+                return Err(format!(
+                    "{} is no line about the reader: device, manufacturer, product, interface-name or descriptors",
+                    shown(other)
+                ))
+            }
+        }
+        Ok(())
+    }
+
+    fn transfer(&mut self, number: usize, line: &str) -> Result<(), String> {
+        let (time, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let micros = time
+            .parse()
+            .map_err(|_| format!("{} is no time in microseconds", shown(time)))?;
+        let time = Duration::from_micros(micros);
+        let delay = time
+            .checked_sub(self.time)
+            .ok_or_else(|| format!("the time goes back, from {}", self.time.as_micros()))?;
+        self.time = time;
+        match Transfer::parse(rest)? {
+            Transfer::Out {
+                endpoint,
+                setup,
+                data,
+                result,
+            } => {
+                self.check(endpoint, setup, Some(endpoint) == self.interface()?.bulk_out)?;
+                if setup.is_none() {
+                    self.last = Some(self.exchanges.len());
+                }
+                self.begin(number, setup, Message::Out(data, result));
+            }
+            Transfer::In {
+                endpoint,
+                setup: None,
+                result,
+            } if self
+                .interface()?
+                .interrupt_in
+                .is_some_and(|interrupt| interrupt.address == endpoint) =>
+            {
+                self.interrupts.push(Interrupt {
+                    after: self.exchanges.len(),
+                    delay,
+                    result,
+                });
+            }
+            Transfer::In {
+                endpoint,
+                setup,
+                result,
+            } => {
+                self.check(endpoint, setup, Some(endpoint) == self.interface()?.bulk_in)?;
+                match setup {
+                    Some(_) => self.begin(number, setup, Message::In(result)),
+                    None => self.answer(delay, Answer::In(result))?,
+                }
+            }
+            Transfer::ClearHalt(result) => self.answer(delay, Answer::ClearHalt(result))?,
+        }
+        Ok(())
+    }
+
+    fn interface(&self) -> Result<&pcsc_ccid::descriptor::Interface, String> {
+        let device = self
+            .device
+            .as_ref()
+            .ok_or("the line descriptors must come before")?;
+        Ok(&device.interface)
+    }
+
+    fn check(&self, endpoint: u8, setup: Option<Setup>, is_the_readers: bool) -> Result<(), String> {
+        match setup.is_some() || is_the_readers {
+            true => Ok(()),
+            false => Err(format!(
+                "the reader has no endpoint {endpoint:02X} of this direction"
+            )),
+        }
+    }
+
+    fn begin(&mut self, line: usize, setup: Option<Setup>, message: Message) {
+        self.exchanges.push(Exchange {
+            line,
+            setup,
+            message,
+            answers: Vec::new(),
+        });
+    }
+
+    fn answer(&mut self, delay: Duration, answer: Answer) -> Result<(), String> {
+        let last = self.last.and_then(|last| self.exchanges.get_mut(last));
+        let last = last.ok_or("nothing was sent before it: lines are missing or in another order")?;
+        last.answers.push((delay, answer));
+        Ok(())
+    }
+
+    fn end(self) -> Result<UsbRecord, String> {
+        match self.device {
+            Some(device) => Ok(UsbRecord {
+                device,
+                exchanges: self.exchanges,
+                interrupts: self.interrupts,
+            }),
+            None if self.has_header => Err("the line descriptors is missing: the file is cut".to_owned()),
+            None => Err("the file is empty".to_owned()),
+        }
+    }
+}
+
+/// `VVVV:PPPP R.RR`
+fn ids(text: &str) -> Result<(u16, u16, u16), String> {
+    let parts = text.split_once(' ').and_then(|(ids, release)| {
+        let (vendor, product) = ids.split_once(':')?;
+        let (major, minor) = release.trim().split_once('.')?;
+        Some((vendor, product, major, minor))
+    });
+    let (vendor, product, major, minor) =
+        parts.ok_or_else(|| format!("{} is not VENDOR:PRODUCT RELEASE", shown(text)))?;
+    let release = hex(&format!("{major:0>2}{minor:0>2}"), 4, "the release")?;
+    Ok((
+        hex(vendor, 4, "idVendor")? as u16,
+        hex(product, 4, "idProduct")? as u16,
+        release as u16,
+    ))
+}
