@@ -411,12 +411,12 @@ fn a_recorded_reader_is_plugged_in_and_tells_what_differs() {
     ] {
         let bus = Simulation::new();
         let reader = bus.replay(&path).unwrap();
-        let card = bus
-            .context()
-            .unwrap()
-            .connect(reader.name(), ShareMode::Shared, Protocols::ANY);
+        let context = bus.context().unwrap();
+        let card = context
+            .connect(reader.name(), ShareMode::Shared, Protocols::ANY)
+            .unwrap();
         let mut response = [0; 300];
-        let answer = card.unwrap().transmit(command, &mut response).map(<[u8]>::to_vec);
+        let answer = card.transmit(command, &mut response).map(<[u8]>::to_vec);
         match reader.outcome() {
             Ok(()) => assert_eq!((outcome, answer), ("Ok", Ok(vec![0x90, 0x00]))),
             Err(mismatch) => {

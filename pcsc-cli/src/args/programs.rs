@@ -103,12 +103,28 @@ pub enum Sim {
     Play(Play),
 }
 
-/// Record the calls of a program, with a card that is there, for a replay
-///
-/// What pcsc spy --format json -o FILE records: PINs and keys are hidden.
+const RECORD: &str = "\
+Without --usb, the calls of COMMAND and its children are recorded, on whatever backend they use, as with \
+pcsc spy --format json -o FILE. With it, COMMAND has one reader, that of --reader or the only one, which this process \
+drives; pcscd must not use it. --backend simulated records the first simulated reader of PCSCLITE_SIMULATED.
+
+  pcsc sim record session.jsonl pytest tests/
+  pcsc sim record --usb reader.usb opensc-tool --atr
+
+PINs and keys are hidden in both. Answers of a reader are not hidden in the record of its transfers: treat it as \
+confidential.
+
+The exit code is the command's.";
+
+/// Record a program's use of a card that is there, for a replay
 #[derive(Debug, clap::Args)]
+#[command(after_help = RECORD)]
 pub struct SimRecord {
-    /// The record, in JSON Lines
+    /// Record the USB transfers of the reader, not the calls of the program
+    #[arg(long)]
+    pub usb: bool,
+
+    /// The record: calls in JSON Lines, or with --usb a text file with a line for each transfer
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
 
@@ -118,18 +134,21 @@ pub struct SimRecord {
 }
 
 const REPLAY: &str = "\
-The card answers the commands that were recorded, in their order, with the responses that were recorded; any byte is \
-right in the place of a hidden one. The first command that differs gets 6F00, and so do all after it.
+COMMAND has one reader, which does what was recorded: it answers exchanges, control requests and attributes, and its \
+card comes and goes, at most a second after what was before. Any byte is right in the place of a hidden one. From a \
+record of transfers, the driver is part of what is tested. Of several readers in a record of calls, the one with the most \
+exchanges is replayed, or that of --reader.
 
   pcsc sim record session.jsonl pytest tests/
   pcsc sim replay session.jsonl pytest tests/
 
-COMMAND sees one reader, Virtual PCD 00 00. Of several readers in the record, the one with the most exchanges is \
-replayed, or that of --reader.
+The first exchange that is not as recorded is reported with its number and its line in FILE. It fails, and so do all \
+after it.
 
-The exit code is the command's if it failed. Otherwise it is 1 if a command was not as recorded or did not come.";
+The exit code is the command's if it failed. Otherwise it is 1 if an exchange was not as recorded or did not come, and 2 \
+if FILE is damaged; the message names the line.";
 
-/// Run a program with a card that answers as in a record
+/// Run a program with a reader that does what was recorded
 #[derive(Debug, clap::Args)]
 #[command(after_help = REPLAY)]
 pub struct SimReplay {

@@ -10,6 +10,7 @@ A SOURCE is one of
   daemon:PATH       the readers of another daemon, of any version, by its socket; it may start later
   sim:[MODEL,...]   simulated readers of these models; without a model, the bundled one
   sim:vpcd:PORT     a reader whose card is a program that connects to this port, as to vsmartcard's vpcd
+  sim:replay:FILE   the reader in a record of pcsc sim record --usb
 
 The readers of several sources are one list. Those of the first source keep their names, and the others' have \
 (source 2) and so on in them, so that each name is the same whichever sources are there; LABEL=SOURCE puts \

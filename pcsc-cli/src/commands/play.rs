@@ -108,7 +108,7 @@ fn order(path: &Path, command: &str) -> Result<(), Problem> {
 }
 
 /// What is wrong with the arguments.
-fn wrong(reason: impl Display) -> Problem {
+pub(super) fn wrong(reason: impl Display) -> Problem {
     Problem::new(Exit::Usage, sentence(reason))
 }
 

@@ -16,7 +16,8 @@ const AS_NOBODY: &str = r#"
     exec setpriv --reuid=65534 --regid=65534 --clear-groups env HOME=/nonexistent sh -eu "$1"
 "#;
 /// Commands that fetch or build what is there.
-const BUILT: &str = "cargo() { test \"$*\" = 'build --release -p pcsc-sys-shim'; }\n\
+const BUILT: &str = "cargo() { test \"${*#build --release}\" = ' -p pcsc-sys-shim' \\\n\
+                         || test \"${*#build --release}\" = ' -p pcsc-cli -p pcsc-sys-shim'; }\n\
     npm() { test \"$*\" = 'install @pokusew/pcsclite'; }\n";
 
 /// The commands of a section, without those of the sections within it.
@@ -47,7 +48,12 @@ fn workspace() -> PathBuf {
 }
 
 /// Runs the commands of a language's section. Returns the output.
-fn run_section(section: &str, also_there: &[(&str, PathBuf)]) -> String {
+fn run_language(section: &str, also_there: &[(&str, PathBuf)]) -> String {
+    run_sections(&["Other languages", section], also_there)
+}
+
+/// Runs the commands of sections. Returns the output.
+fn run_sections(sections: &[&str], also_there: &[(&str, PathBuf)]) -> String {
     let folder = tempfile::Builder::new()
         .prefix("kit-")
         .tempdir_in("/tmp")
@@ -63,7 +69,8 @@ fn run_section(section: &str, also_there: &[(&str, PathBuf)]) -> String {
     for (name, from) in also_there {
         copy(from, &path(name));
     }
-    let script = [BUILT, &commands("Other languages"), &commands(section)].concat();
+    let commands: String = sections.iter().map(|section| commands(section)).collect();
+    let script = format!("{BUILT}{commands}");
     fs::write(path("script"), script).unwrap();
     let mut give = std::process::Command::new("chown");
     run(give.args(["-R", "65534:65534"]).arg(folder.path()), LIMIT).stdout();
@@ -75,7 +82,11 @@ fn run_section(section: &str, also_there: &[(&str, PathBuf)]) -> String {
         .current_dir(folder.path());
     let output = run(&mut command, LIMIT);
     let text = String::from_utf8_lossy(&[output.stdout.clone(), output.stderr.clone()].concat()).into_owned();
-    assert!(output.status.success(), "{section}: {:?}\n{text}", output.status);
+    assert!(
+        output.status.success(),
+        "{sections:?}: {:?}\n{text}",
+        output.status
+    );
     text
 }
 
@@ -87,18 +98,18 @@ fn copy(from: &Path, to: &Path) {
 
 #[test]
 fn c() {
-    assert!(run_section("C", &[]).contains("4 tests passed"));
+    assert!(run_language("C", &[]).contains("4 tests passed"));
 }
 
 #[test]
 fn python() {
-    let text = run_section("Python", &[]);
+    let text = run_language("Python", &[]);
     assert!(text.contains("Ran 4 tests") && text.contains("OK"), "{text}");
 }
 
 #[test]
 fn java() {
-    assert!(run_section("Java", &[]).contains("3 tests passed"));
+    assert!(run_language("Java", &[]).contains("3 tests passed"));
 }
 
 #[test]
@@ -117,6 +128,15 @@ fn node() {
         ("node_modules/bindings", bindings),
         ("node_modules/file-uri-to-path", uri),
     ];
-    let text = run_section("Node.js", &there);
+    let text = run_language("Node.js", &there);
     assert!(text.contains("# pass 3"), "{text}");
+}
+
+#[test]
+fn record_and_replay() {
+    let there = [("target/release/pcsc", artifacts::binary("pcsc-cli", "pcsc"))];
+    let text = run_sections(&["Record and replay", "Calls", "USB transfers"], &there);
+    let hello = text.matches("Hello world!").count();
+    assert_eq!(hello, 4, "recorded and replayed, twice:\n{text}");
+    assert!(text.contains("0: Gemalto GemPC Express 00 00"), "{text}");
 }

@@ -12,6 +12,7 @@ mod disturbed;
 mod forms;
 mod pins;
 mod replay;
+mod transfers;
 
 const LIMIT: Duration = Duration::from_secs(120);
 
