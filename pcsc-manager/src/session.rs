@@ -2,8 +2,8 @@
 //! next one.
 //!
 //! What goes to the card and to the reader is to come as it was recorded: exchanges, control requests,
-//! attributes that are set, warm resets. Attributes may be asked for at any time, and the card may be reset more
-//! often. Cards come and go where the record has it.
+//! attributes that are set, warm resets. Attributes may be asked for at any time, and the card may be reset
+//! more often. Cards come and go where the record has it.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};

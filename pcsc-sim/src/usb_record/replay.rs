@@ -1,9 +1,9 @@
 //! Plays the reader in a record.
 //!
-//! The messages of each slot are to come as they were recorded, and the class requests of the control pipe too. Their
-//! order between slots does not matter, and neither does `bSeq`. What a resource manager asks at times of its
-//! own may come more often than in the record or less often: the state of a slot, the end of a card's power,
-//! the frequencies and data rates of the reader.
+//! The messages of each slot are to come as they were recorded, and the class requests of the control pipe
+//! too. Their order between slots does not matter, and neither does `bSeq`. What a resource manager asks at
+//! times of its own may come more often than in the record or less often: the state of a slot, the end of a
+//! card's power, the frequencies and data rates of the reader.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
