@@ -128,11 +128,11 @@ fn text(text: Option<&str>) -> Vec<u8> {
     else {
         return Vec::new();
     };
-    let mut value: Vec<u8> = text
-        .encode_utf16()
-        .take(MAX_TEXT)
-        .map(|unit| u8::try_from(unit).ok().filter(u8::is_ascii).unwrap_or(b'?'))
-        .collect();
+    let mut value = Vec::new();
+    for unit in text.encode_utf16().take(MAX_TEXT) {
+        let unit = u8::try_from(unit).ok();
+        value.push(unit.filter(u8::is_ascii).unwrap_or(b'?'));
+    }
     value.push(0);
     value
 }

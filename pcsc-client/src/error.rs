@@ -341,7 +341,8 @@ impl fmt::Display for Permissions {
 
 /// The name of a user or group in `/etc/passwd` or `/etc/group`; its number where it has none there.
 fn account(number: u32, database: &str) -> String {
-    let text = std::fs::read_to_string(database).unwrap_or_default();
+    let text = std::fs::read(database).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
     let names = |line: &str| {
         let mut fields = line.split(':');
         let name = fields.next()?.to_owned();

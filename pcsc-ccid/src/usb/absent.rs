@@ -1,7 +1,8 @@
 //! Systems whose USB this driver does not know: there is no reader, and each type has no value.
 
-use super::candidate::{Candidate, Place};
+use super::candidate::Place;
 use super::error::{Holder, Refusal};
+use super::known::KnownReader;
 use super::listing::Scan;
 use super::pipe::{self, Completion};
 use super::signal::Signal;
@@ -30,7 +31,7 @@ fn unsupported() -> io::Error {
 }
 
 /// Fails.
-pub(super) fn scan(_known: &[Candidate], _has_waited: &dyn Fn(Place) -> bool) -> io::Result<Scan> {
+pub(super) fn scan(_known: &[KnownReader], _has_waited: &dyn Fn(Place) -> bool) -> io::Result<Scan> {
     Err(unsupported())
 }
 

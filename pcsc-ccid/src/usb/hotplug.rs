@@ -1,6 +1,5 @@
 //! The list of readers, and its changes.
 
-use super::candidate::Candidate;
 use super::known::KnownReaders;
 use super::listing::{Changes, Listing, Scan};
 use super::platform::{self, Events, HotplugStopper};
@@ -65,7 +64,7 @@ impl Hotplug {
     pub fn wait(&mut self) -> io::Result<Option<Changes>> {
         while self.events.wait(self.readers.needs_rescan())? {
             let now = Instant::now();
-            let known: &[Candidate] = self.readers.known();
+            let known = self.readers.known();
             let has_waited = |place| self.readers.has_waited(place, now);
             let scan = platform::scan(known, &has_waited).unwrap_or_else(|error| Scan {
                 is_partial: platform::is_transient(&error),

@@ -2,6 +2,7 @@
 
 use super::candidate::{is_plausible, Candidate, DeviceIdentity, Place};
 use super::error::{Holder, Refusal};
+use super::known::KnownReader;
 use super::listing::{Notice, NoticeReason, Scan};
 use super::pipe::{self, Completion};
 use super::signal::Signal;
@@ -293,9 +294,9 @@ pub(super) fn is_present() -> bool {
 ///
 /// # Errors
 /// If the system has no USB, or this process has no access to it.
-pub(super) fn scan(known: &[Candidate], _has_waited: &dyn Fn(Place) -> bool) -> io::Result<Scan> {
+pub(super) fn scan(known: &[KnownReader], _has_waited: &dyn Fn(Place) -> bool) -> io::Result<Scan> {
     let devices: Vec<DeviceInfo> = ::nusb::list_devices().wait()?.collect();
-    let is_there = |reader: &Candidate| {
+    let is_there = |reader: &KnownReader| {
         devices.iter().any(|info| {
             info.device_address() == reader.place.address && port(info, reader.place.interface) == reader.port
         })

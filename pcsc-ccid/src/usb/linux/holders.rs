@@ -29,7 +29,8 @@ fn processes(node: &Path) -> Vec<Holder> {
         let mut descriptors = fs::read_dir(entry.path().join("fd")).ok()?.flatten();
         descriptors
             .find(|fd| fs::read_link(fd.path()).is_ok_and(|target| target.as_os_str() == node.as_os_str()))?;
-        fs::read_to_string(entry.path().join("comm")).ok()
+        let name = fs::read(entry.path().join("comm")).ok()?;
+        Some(String::from_utf8_lossy(&name).trim_end().into())
     };
     // Inserted in order: a sort of the standard library is several kilobytes of code.
     let mut found: Vec<(u32, String)> = Vec::new();
@@ -37,7 +38,7 @@ fn processes(node: &Path) -> Vec<Holder> {
         let pid = entry.file_name().to_str().and_then(|pid| pid.parse().ok());
         if let (Some(pid), Some(name)) = (pid, name(&entry)) {
             let at = found.partition_point(|(other, _)| *other < pid);
-            found.insert(at, (pid, name.trim_end().into()));
+            found.insert(at, (pid, name));
         }
     }
     let processes = found.into_iter();

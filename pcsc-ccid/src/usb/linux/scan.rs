@@ -1,6 +1,7 @@
 //! A scan of the bus: which readers there are, from /sys, the nodes and udev.
 
 use super::super::candidate::{Candidate, Place};
+use super::super::known::KnownReader;
 use super::super::listing::{Notice, NoticeReason, Scan};
 use super::source::Source;
 use super::sysfs::{self, SysfsDevice};
@@ -62,7 +63,7 @@ impl Readiness {
 ///
 /// # Errors
 /// If the system has no USB, or this process has no access to it.
-pub(in crate::usb) fn scan(known: &[Candidate], has_waited: &dyn Fn(Place) -> bool) -> io::Result<Scan> {
+pub(in crate::usb) fn scan(known: &[KnownReader], has_waited: &dyn Fn(Place) -> bool) -> io::Result<Scan> {
     let roots = Roots {
         devices: Path::new(sysfs::DEVICES),
         nodes: Path::new(Place::NODES),
@@ -72,7 +73,7 @@ pub(in crate::usb) fn scan(known: &[Candidate], has_waited: &dyn Fn(Place) -> bo
 }
 
 impl Roots<'_> {
-    fn scan(&self, known: &[Candidate], has_waited: &dyn Fn(Place) -> bool) -> io::Result<Scan> {
+    fn scan(&self, known: &[KnownReader], has_waited: &dyn Fn(Place) -> bool) -> io::Result<Scan> {
         let interfaces = sysfs::interfaces(self.devices)?;
         let mut found = Scan::default();
         for reader in known {
@@ -109,7 +110,7 @@ impl Roots<'_> {
         &self,
         device: &SysfsDevice,
         name: &str,
-        known: &[Candidate],
+        known: &[KnownReader],
         has_waited: &dyn Fn(Place) -> bool,
         found: &mut Scan,
     ) -> io::Result<()> {

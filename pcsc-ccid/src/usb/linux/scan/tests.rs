@@ -34,7 +34,8 @@ impl System {
             nodes: self.nodes.root(),
             udev: self.udev.root(),
         };
-        roots.scan(known, &|_| has_waited).unwrap()
+        let known: Vec<KnownReader> = known.iter().map(KnownReader::from).collect();
+        roots.scan(&known, &|_| has_waited).unwrap()
     }
 }
 
