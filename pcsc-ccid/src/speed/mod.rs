@@ -193,21 +193,23 @@ pub fn candidates(atr: &Atr, reader: &ReaderSpeeds<'_>) -> Vec<Candidate> {
             !is_own_f(candidate),
         )
     };
-    // Inserted in order: a sort of the standard library is several kilobytes of code.
-    let in_order = |mut allowed: Vec<Candidate>, candidate: Candidate| {
-        let at = allowed.partition_point(|other| rank(other) <= rank(&candidate));
-        allowed.insert(at, candidate);
-        allowed
-    };
-    let mut allowed = proposals(own)
-        .filter_map(|(ta1, speed)| reader.at_default_clock(ta1, speed))
-        .filter(is_faster)
-        .fold(Vec::new(), in_order);
-    if allowed.is_empty() {
-        allowed = proposals(own)
-            .filter_map(|(ta1, speed)| reader.at_other_clock(ta1, speed))
-            .filter(is_faster)
-            .fold(allowed, in_order);
+    // Another clock is for a card that gains nothing at the default one.
+    let mut allowed: Vec<Candidate> = Vec::new();
+    for is_default in [true, false] {
+        for (ta1, speed) in proposals(own) {
+            let candidate = match is_default {
+                true => reader.at_default_clock(ta1, speed),
+                false => reader.at_other_clock(ta1, speed),
+            };
+            if let Some(candidate) = candidate.filter(is_faster) {
+                // Inserted in order: a sort of the standard library is several kilobytes of code.
+                let at = allowed.partition_point(|other| rank(other) <= rank(&candidate));
+                allowed.insert(at, candidate);
+            }
+        }
+        if !allowed.is_empty() {
+            break;
+        }
     }
 
     let mut candidates: Vec<Candidate> = allowed.first().copied().into_iter().collect();
