@@ -25,10 +25,13 @@ impl Write for Memory {
     }
 }
 
-/// Waits until the slot is so. Each change is one event at least.
+/// Waits for an event after which the slot is so.
 fn wait_until(slot: &mut dyn Slot, watch: &dyn Watch, wanted: Presence) {
-    while slot.presence() != Ok(wanted) {
+    loop {
         watch.wait();
+        if slot.presence() == Ok(wanted) {
+            return;
+        }
     }
 }
 
@@ -64,6 +67,9 @@ fn a_card_comes_and_goes_in_a_replay_as_it_did() {
         recorder.finish().unwrap();
         assert_eq!(recorded, b"hello\x90\x00");
         let text = lock(&memory.0).clone();
+        let lines = String::from_utf8_lossy(&text).into_owned();
+        let notified = lines.lines().filter(|line| line.ends_with(" 5003")).count();
+        assert_eq!(notified, usize::from(model != "rutoken-lite"), "{lines}");
         let replay = UsbReplay::new(UsbRecord::parse(&text).unwrap());
         let found = replayed(&replay, Options::default());
         assert_eq!(found.name, reader.name());

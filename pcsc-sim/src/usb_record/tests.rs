@@ -239,6 +239,31 @@ fn a_card_comes_after_what_was_before_it_and_at_the_latest_before_what_was_after
 }
 
 #[test]
+fn a_reader_that_goes_is_gone_until_the_record_has_more_of_it() {
+    let power_on = |slot| [0x62, 0, 0, 0, 0, slot, 9, 0, 0, 0];
+    let end = "0 out 01 62000000000001000000\n1 in 81 !gone\n2 in 82 !gone\n";
+    for (lines, has_more) in [
+        (end.to_owned(), false),
+        (format!("{end}3 out 01 62000000000002000000\n"), true),
+    ] {
+        let replay = replay(&lines);
+        let (mut transport, mut watch) = (replay.transport(), replay.watch());
+        transport.send(&power_on(0), SECOND).unwrap();
+        assert_eq!(receive(&mut transport), Err(Error::Gone));
+        assert_eq!(watch.next(None, &mut |_| ()), Err(Error::Gone));
+        assert_eq!(transport.send(&power_on(0), SECOND), Err(Error::Gone));
+        assert_eq!(replay.reopen(), has_more);
+        let again = transport.send(&power_on(0), SECOND);
+        assert_eq!(again, if has_more { Ok(()) } else { Err(Error::Gone) });
+        assert_eq!(replay.outcome(), Ok(()));
+    }
+    // The interrupt pipe may be the first to notice.
+    let replay = replay("0 in 82 !gone\n");
+    assert_eq!(replay.watch().next(None, &mut |_| ()), Err(Error::Gone));
+    assert_eq!(replay.transport().send(&power_on(0), SECOND), Err(Error::Gone));
+}
+
+#[test]
 fn hidden_bytes_are_those_of_pins_keys_and_pin_pads() {
     let device = RecordedDevice::of_model(&crate::model("gempc-express").unwrap()).unwrap();
     let recorder = UsbRecorder::new(&device, Vec::new()).unwrap();
