@@ -38,6 +38,18 @@ const COMMANDS: [Command<'static>; 14] = [
 ];
 
 #[test]
+fn a_reserved_card_status_is_no_card() {
+    let statuses = [0x00, 0x41, 0x82, 0xC3].map(IccStatus::from_bits);
+    let expected = [
+        IccStatus::Active,
+        IccStatus::Inactive,
+        IccStatus::Absent,
+        IccStatus::Absent,
+    ];
+    assert_eq!(statuses, expected);
+}
+
+#[test]
 fn commands_are_laid_out_as_the_clauses_say() {
     let mut out = [0; 32];
     let mut bytes = |command: Command<'_>| {

@@ -155,6 +155,23 @@ fn rule_3_wtx_within_chains_of_both_sides() {
         .done(3);
 }
 
+/// Failures are counted per block: a card that has asked for time has received the command.
+#[test]
+fn a_waiting_time_extension_begins_the_count_of_failures_anew() {
+    let mut engine = warm();
+    let mut response = [0; 2];
+    let mut play = Play::new(engine.exchange(&[0; 4], &mut response));
+    for _ in 0..2 {
+        play.hears_nothing()
+            .sends(R1 | OTHER_ERROR, &[])
+            .hears_nothing()
+            .sends(R1 | OTHER_ERROR, &[])
+            .hears(WTX, &[1])
+            .sends(WTX | RESPONSE, &[1]);
+    }
+    play.hears(I10, &OK).done(2);
+}
+
 #[test]
 fn wtx_in_a_row_is_bounded_in_number_and_not_in_what_it_adds_up_to() {
     let mut engine = Engine::new(Config {

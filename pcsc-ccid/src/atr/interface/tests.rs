@@ -172,6 +172,16 @@ fn each_first_byte_counts_for_its_protocol() {
         .is_some_and(|classes| classes.a && classes.b && classes.c));
 }
 
+/// TA2, TB2 and TC2 are global, or T=0's, also behind a TD1 that names T=1 (clause 8.2.3).
+#[test]
+fn the_second_group_is_not_of_t1() {
+    let atr = atr(&[0x3B, 0x80, 0x71, 0x01, 0x75, 0x01, 0x84]);
+    assert_eq!(atr.warnings, []);
+    assert_eq!(atr.specific_mode(), Some(1));
+    assert_eq!((atr.ifsc(), atr.edc()), (32, Edc::Lrc));
+    assert_eq!(atr.waiting_integers(), WaitingIntegers::DEFAULT);
+}
+
 #[test]
 fn reserved_values_are_told_and_replaced() {
     let warnings = |bytes: &[u8]| {
