@@ -19,8 +19,9 @@ const fn larger(one: usize, other: usize) -> usize {
 /// The longest answer.
 const SIZE: usize = larger(Transmit::SIZE, Control::SIZE) + MAX_PAYLOAD;
 
-/// How many buffers are kept that are not in use.
-const KEPT: usize = 16;
+/// How many buffers are kept that are not in use. Each takes as much memory as the longest answer that it has
+/// held.
+const KEPT: usize = 64;
 
 /// Buffers for the longest answer. A program asks for 64 KiB more often than a card sends them: so many are
 /// in use as calls are in progress, and clients that wait have none. Each is zero when it is not in use.
