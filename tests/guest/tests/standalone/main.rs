@@ -139,8 +139,8 @@ fn a_second_process_waits_for_its_turn() {
     }
 }
 
-/// What differs on purpose: pcscd, and our server. A connection whose reader was pulled out gets the code that
-/// says so.
+/// What differs on purpose: pcscd, and our server. A connection whose reader was pulled out gets the code
+/// that says so.
 const PULLED_OUT: [(&str, &str); 3] = [
     ("gone-transmit: 80100011", "gone-transmit: 80100017"),
     ("gone-reconnect: 80100011 0", "gone-reconnect: 80100017 0"),

@@ -31,8 +31,8 @@ impl Pcscd {
         Self::start_by(command, name)
     }
 
-    /// Starts our server in its place, with the readers on the USB: `program` is the command `pcsc`. It logs to
-    /// the file `NAME.share`.
+    /// Starts our server in its place, with the readers on the USB: `program` is the command `pcsc`. It logs
+    /// to the file `NAME.share`.
     pub fn start_share(program: &str, socket: &Path, name: &str) -> Result<(Self, Context)> {
         let mut command = Command::new(program);
         command.args(["-v", "share", "--socket"]).arg(socket).arg("usb");
