@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::ValueEnum;
 use pcsc_client::{BackendKind, Builder, Choice, Context};
 use serde::Serialize;
 
@@ -40,27 +41,27 @@ impl Route {
             .clone()
             .or_else(|| set("PCSCLITE_CSOCK_NAME").map(PathBuf::from));
         let is_chosen = global.backend.is_some() || environment.is_some() || socket.is_some();
-        let choice = match (global.backend, environment) {
-            (Some(Backend::Daemon), _) => Choice::Daemon,
-            (Some(Backend::Standalone), _) => Choice::Standalone,
-            (Some(Backend::System), _) => Choice::System,
-            (Some(Backend::Simulated), _) => Choice::Simulated,
-            (Some(Backend::Auto), _) | (None, None) => Choice::Automatic,
-            (None, Some(value)) if value == "daemon" => Choice::Daemon,
-            (None, Some(value)) if value == "standalone" => Choice::Standalone,
-            (None, Some(value)) if value == "system" => Choice::System,
-            (None, Some(value)) if value == "simulated" => Choice::Simulated,
-            // The library would log and ignore it.
-            (None, Some(value)) => {
-                let text = format!(
-                    "PCSCLITE_BACKEND is {value:?}; it can be daemon, standalone, system or simulated."
-                );
-                return Err(Problem::new(Exit::Usage, text));
-            }
+        let backend = match (global.backend, environment) {
+            (Some(backend), _) => backend,
+            (None, None) => Backend::Auto,
+            (None, Some(value)) => match Backend::from_str(&value.to_string_lossy(), false) {
+                Ok(backend) if backend != Backend::Auto => backend,
+                // The library would log and ignore it.
+                _ => {
+                    let text = format!(
+                        "PCSCLITE_BACKEND is {value:?}; it can be daemon, standalone, system or simulated."
+                    );
+                    return Err(Problem::new(Exit::Usage, text));
+                }
+            },
         };
-        let choice = match choice {
-            Choice::Automatic if socket.is_some() => Choice::Daemon,
-            _ => choice,
+        let choice = match backend {
+            Backend::Auto if socket.is_some() => Choice::Daemon,
+            Backend::Auto => Choice::Automatic,
+            Backend::Daemon => Choice::Daemon,
+            Backend::Standalone => Choice::Standalone,
+            Backend::System => Choice::System,
+            Backend::Simulated => Choice::Simulated,
         };
         Ok(Route {
             choice,

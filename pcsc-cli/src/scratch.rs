@@ -3,18 +3,15 @@
 
 use std::io::{self, Read};
 use std::os::unix::fs::DirBuilderExt;
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
-use signal_hook::flag;
-use signal_hook::low_level::{emulate_default_handler, pipe};
+use signal_hook::low_level::emulate_default_handler;
 
-use crate::signal::is_ignored;
+use crate::signal;
 
 /// Those that exist now, which a signal removes.
 static ALL: Mutex<Vec<Arc<State>>> = Mutex::new(Vec::new());
@@ -96,15 +93,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// A signal that ends this process has all removed first. Signals that this process ignores stay ignored.
 fn clean_up_at_signals() -> io::Result<()> {
-    let (sender, mut receiver) = UnixStream::pair()?;
-    let last = Arc::new(AtomicUsize::new(0));
-    for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
-        if !is_ignored(signal) {
-            // In this order: whoever reads the byte finds the signal.
-            flag::register_usize(signal, Arc::clone(&last), signal as usize)?;
-            pipe::register(signal, sender.try_clone()?)?;
-        }
-    }
+    let (last, _, mut receiver) = signal::catch()?;
     thread::spawn(move || {
         if matches!(receiver.read(&mut [0]), Ok(1)) {
             // Held until the process has ended: the other threads do not go on without what is gone.

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use rustix::process::{Pid, Signal};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
-use signal_hook::{flag, low_level::pipe};
+use signal_hook::low_level::pipe;
 
 use crate::problem::{Exit, Problem};
-use crate::signal::is_ignored;
+use crate::signal;
 
 /// The signals that this process does not end by, since it has to clean up once the command has ended. The
 /// terminal sends SIGINT and SIGQUIT to the command as well; the others are forwarded. Those that this
@@ -27,15 +27,7 @@ pub struct Signals {
 impl Signals {
     /// Catches them from now on.
     pub fn catch() -> io::Result<Signals> {
-        let (sender, receiver) = UnixStream::pair()?;
-        let last = Arc::default();
-        for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
-            if !is_ignored(signal) {
-                // In this order: whoever reads the byte finds the signal.
-                flag::register_usize(signal, Arc::clone(&last), signal as usize)?;
-                pipe::register(signal, sender.try_clone()?)?;
-            }
-        }
+        let (last, sender, receiver) = signal::catch()?;
         pipe::register(SIGCHLD, sender)?;
         Ok(Signals { last, receiver })
     }
