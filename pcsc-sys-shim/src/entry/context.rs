@@ -83,14 +83,14 @@ pub unsafe extern "C" fn SCardListReaderGroups(
     mszGroups: *mut c_char,
     pcchGroups: *mut DWORD,
 ) -> LONG {
+    // SAFETY: NULL or writable, as the C prototype requires.
+    let length = unsafe { Output::new(pcchGroups) };
     let arguments = |fields: &mut Fields<'_>| {
         fields.handle("context", hContext);
-        // SAFETY: NULL or readable, as the C prototype requires.
-        fields.room(!mszGroups.is_null(), unsafe { Output::new(pcchGroups) }.get());
+        fields.room(!mszGroups.is_null(), length.get());
     };
     boundary("SCardListReaderGroups", &arguments, |call| {
-        // SAFETY: NULL or writable, as the C prototype requires.
-        let length = unsafe { Output::new(pcchGroups) }.required()?;
+        let length = length.required()?;
         registry()?.context(hContext)?;
         let groups = b"SCard$DefaultReaders\0\0";
         call.results(|fields| fields.strings("groups", groups));
@@ -107,14 +107,14 @@ pub unsafe extern "C" fn SCardListReaders(
     mszReaders: *mut c_char,
     pcchReaders: *mut DWORD,
 ) -> LONG {
+    // SAFETY: NULL or writable, as the C prototype requires.
+    let length = unsafe { Output::new(pcchReaders) };
     let arguments = |fields: &mut Fields<'_>| {
         fields.handle("context", hContext);
-        // SAFETY: NULL or readable, as the C prototype requires.
-        fields.room(!mszReaders.is_null(), unsafe { Output::new(pcchReaders) }.get());
+        fields.room(!mszReaders.is_null(), length.get());
     };
     boundary("SCardListReaders", &arguments, |call| {
-        // SAFETY: NULL or writable, as the C prototype requires.
-        let length = unsafe { Output::new(pcchReaders) }.required()?;
+        let length = length.required()?;
         let context = registry()?.context(hContext)?;
         memory::require()?;
         // If NULL requests the length, the call that follows gets the same list.

@@ -131,15 +131,15 @@ pub unsafe extern "C" fn SCardGetAttrib(
     pbAttr: *mut u8,
     pcbAttrLen: *mut DWORD,
 ) -> LONG {
+    // SAFETY: NULL or writable, as the C prototype requires.
+    let length = unsafe { Output::new(pcbAttrLen) };
     let arguments = |fields: &mut Fields<'_>| {
         fields.handle("card", hCard);
         fields.code("attribute", dwAttrId);
-        // SAFETY: NULL or readable, as the C prototype requires.
-        fields.room(!pbAttr.is_null(), unsafe { Output::new(pcbAttrLen) }.get());
+        fields.room(!pbAttr.is_null(), length.get());
     };
     boundary("SCardGetAttrib", &arguments, |call| {
-        // SAFETY: NULL or writable, as the C prototype requires.
-        let length = unsafe { Output::new(pcbAttrLen) }.required()?;
+        let length = length.required()?;
         let mut room = length.get().unwrap_or(0);
         let mut buffer = pbAttr;
         let is_allocated = room == SCARD_AUTOALLOCATE;
