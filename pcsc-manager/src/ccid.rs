@@ -22,11 +22,8 @@ pub fn found(name: String, device: DeviceInfo, slots: u16, open: Open) -> (Found
             reader: reader.clone(),
             number,
         };
-        let watch = CcidWatch {
-            reader: reader.clone(),
-            number,
-        };
-        (Box::new(slot) as Box<dyn Slot>, Arc::new(watch) as Arc<dyn Watch>)
+        let watch: Arc<dyn Watch> = Arc::new(slot.clone());
+        (Box::new(slot) as Box<dyn Slot>, watch)
     });
     let found = FoundReader {
         name,
@@ -36,12 +33,14 @@ pub fn found(name: String, device: DeviceInfo, slots: u16, open: Open) -> (Found
     (found, reader)
 }
 
-struct CcidWatch {
+/// A slot, and what waits for its card.
+#[derive(Clone)]
+struct CcidSlot {
     reader: Arc<SharedReader>,
     number: u8,
 }
 
-impl Watch for CcidWatch {
+impl Watch for CcidSlot {
     fn wait(&self) -> SlotEvent {
         match self.reader.events().wait(self.number, None) {
             shared::SlotEvent::Card => SlotEvent::Card,
@@ -57,11 +56,6 @@ impl Watch for CcidWatch {
     fn stop(&self) {
         self.reader.events().stop();
     }
-}
-
-struct CcidSlot {
-    reader: Arc<SharedReader>,
-    number: u8,
 }
 
 impl CcidSlot {

@@ -73,11 +73,7 @@ impl Watching<'_> {
     /// # Errors
     /// [`CallError::InvalidHandle`] where `is_cancelled` says so.
     pub fn wait_until_open(&self, is_cancelled: IsCancelled<'_>) -> Result<(), CallError> {
-        for interest in self
-            .interests
-            .iter()
-            .filter_map(|(_, interest)| interest.as_ref())
-        {
+        for interest in self.interests.iter().flat_map(|(_, interest)| interest) {
             interest.reader().wait_until_open(None, is_cancelled)?;
         }
         Ok(())
@@ -87,11 +83,7 @@ impl Watching<'_> {
 impl Drop for Watching<'_> {
     fn drop(&mut self) {
         let mut first = None;
-        for interest in self
-            .interests
-            .iter_mut()
-            .filter_map(|(_, interest)| interest.as_mut())
-        {
+        for interest in self.interests.iter_mut().flat_map(|(_, interest)| interest) {
             let Some(due) = interest.end() else { continue };
             if first.as_ref().is_none_or(|(at, _)| due < *at) {
                 first = Some((due, interest.reader().wakers().schedule.clone()));

@@ -23,6 +23,7 @@ pub const RETRY: Duration = Duration::from_millis(400);
 const LONGEST_RETRY: Duration = Duration::from_secs(6);
 
 /// What is known of a slot.
+#[derive(Default)]
 pub struct SlotState {
     pub connections: Connections,
     /// `SCARD_PRESENT` and its like, as clients see it.
@@ -74,10 +75,11 @@ impl Due {
 }
 
 /// Whether the driver reaches the reader.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// The device is not open: nothing has needed it yet, or it was given back. What is in the slot is not
     /// known.
+    #[default]
     Closed,
     Open,
     /// Another process has it.
@@ -87,8 +89,9 @@ pub enum Access {
 
 /// What the last poll of the slot saw. A failed exchange changes the status at once; the next poll then finds
 /// the change, and notifies the connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum LastSeen {
+    #[default]
     Nothing,
     Card,
     Failure,
@@ -102,18 +105,8 @@ impl SlotState {
     /// A slot whose device is not open.
     pub fn new() -> SlotState {
         SlotState {
-            connections: Connections::default(),
             status: ABSENT,
-            event_counter: 0,
-            card: None,
-            protocol: 0,
-            has_power: false,
-            is_used: false,
-            access: Access::Closed,
-            last_seen: LastSeen::Nothing,
-            interests: 0,
-            due: Due::default(),
-            before: None,
+            ..SlotState::default()
         }
     }
 

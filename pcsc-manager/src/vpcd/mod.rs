@@ -89,10 +89,8 @@ impl VpcdReader {
                 last_seen: 0,
                 atr: Vec::new(),
             };
-            (
-                Box::new(slot) as Box<dyn Slot>,
-                Arc::new(VpcdWatch(port.clone())) as Arc<dyn Watch>,
-            )
+            let watch: Arc<dyn Watch> = port.clone();
+            (Box::new(slot) as Box<dyn Slot>, watch)
         };
         FoundReader {
             name: NAME.to_owned(),
@@ -107,22 +105,20 @@ fn address(number: &str) -> Option<SocketAddr> {
     number.parse().ok().map(Port::default_address)
 }
 
-struct VpcdWatch(Arc<Port>);
-
-impl Watch for VpcdWatch {
+impl Watch for Port {
     fn wait(&self) -> SlotEvent {
-        match self.0.wait() {
+        match Port::wait(self) {
             true => SlotEvent::Card,
             false => SlotEvent::Stopped,
         }
     }
 
     fn wake(&self) {
-        self.0.wake();
+        Port::wake(self);
     }
 
     fn stop(&self) {
-        self.0.stop();
+        Port::stop(self);
     }
 }
 
