@@ -4,47 +4,26 @@
 //! the `pcsc` crate.
 #![allow(non_camel_case_types, non_snake_case, non_upper_case_globals)]
 
-#[cfg(target_os = "macos")]
-mod platform {
-    /// C's `DWORD`: 32 bits on macOS.
-    pub type DWORD = u32;
-    /// C's `LONG`: 32 bits on macOS.
-    pub type LONG = i32;
-    /// A context's handle.
-    pub type SCARDCONTEXT = LONG;
-
-    /// The control code of function 0. That of function 1 is `FUNCTION_STEP` higher.
-    pub const FUNCTION_0: DWORD = pcsc_constants::control_code(0);
-    pub const FUNCTION_STEP: DWORD = 1;
-}
-#[cfg(windows)]
-mod platform {
-    /// C's `DWORD`: 32 bits on Windows.
-    pub type DWORD = u32;
-    /// C's `LONG`: 32 bits on Windows.
-    pub type LONG = i32;
-    /// A context's handle: a number as wide as a pointer.
-    pub type SCARDCONTEXT = usize;
-
-    /// The control code of function 0 of the device type `FILE_DEVICE_SMARTCARD`. That of function 1 is
-    /// `FUNCTION_STEP` higher.
-    pub const FUNCTION_0: DWORD = 0x31 << 16;
-    pub const FUNCTION_STEP: DWORD = 1 << 2;
-}
+/// C's `DWORD`: 32 bits on macOS and Windows.
+#[cfg(any(windows, target_os = "macos"))]
+pub type DWORD = u32;
+/// C's `DWORD`: an `unsigned long`.
 #[cfg(not(any(windows, target_os = "macos")))]
-mod platform {
-    /// C's `DWORD`: an `unsigned long`.
-    pub type DWORD = std::os::raw::c_ulong;
-    /// C's `LONG`: a `long`. Return codes are positive where it has 64 bits, negative where it has 32.
-    pub type LONG = std::os::raw::c_long;
-    /// A context's handle.
-    pub type SCARDCONTEXT = LONG;
+pub type DWORD = std::os::raw::c_ulong;
 
-    /// The control code of function 0. That of function 1 is `FUNCTION_STEP` higher.
-    pub const FUNCTION_0: DWORD = pcsc_constants::control_code(0) as DWORD;
-    pub const FUNCTION_STEP: DWORD = 1;
-}
-pub use platform::{DWORD, LONG, SCARDCONTEXT};
+/// C's `LONG`: 32 bits on macOS and Windows.
+#[cfg(any(windows, target_os = "macos"))]
+pub type LONG = i32;
+/// C's `LONG`: a `long`. Return codes are positive where it has 64 bits, negative where it has 32.
+#[cfg(not(any(windows, target_os = "macos")))]
+pub type LONG = std::os::raw::c_long;
+
+/// A context's handle: a number as wide as a pointer on Windows.
+#[cfg(windows)]
+pub type SCARDCONTEXT = usize;
+/// A context's handle.
+#[cfg(not(windows))]
+pub type SCARDCONTEXT = LONG;
 
 /// C's `ULONG`.
 pub type ULONG = DWORD;
@@ -87,5 +66,10 @@ pub const SCARD_AUTOALLOCATE: DWORD = DWORD::MAX;
 
 /// The control code of a reader's function `code` (C's `SCARD_CTL_CODE`).
 pub const fn SCARD_CTL_CODE(code: DWORD) -> DWORD {
-    platform::FUNCTION_0 + code * platform::FUNCTION_STEP
+    if cfg!(windows) {
+        // The device type FILE_DEVICE_SMARTCARD, and a function of it.
+        (0x31 << 16) + (code << 2)
+    } else {
+        pcsc_constants::control_code(0) as DWORD + code
+    }
 }

@@ -42,10 +42,9 @@ impl Choice {
             Choice::SimulatedAtLast => self,
             decided => return decided,
         };
-        match env::var("PCSCLITE_BACKEND") {
+        // As an empty PCSCLITE_CSOCK_NAME, it counts as unset.
+        match env::var("PCSCLITE_BACKEND").filter(|value| !value.is_empty()) {
             None => or_else,
-            // As an empty PCSCLITE_CSOCK_NAME, it counts as unset.
-            Some(value) if value.is_empty() => or_else,
             Some(value) if value == "daemon" => Choice::Daemon,
             Some(value) if value == "standalone" => Choice::Standalone,
             Some(value) if value == "system" && is_system_library => or_else,

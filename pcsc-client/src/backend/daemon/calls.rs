@@ -223,11 +223,8 @@ impl Calls for DaemonContext {
             let mut reply = [0; wire::Status::SIZE];
             link.receive(&mut reply, &mut [], Deadline::Never)?;
             let status = status.ok_or(Error::ReaderUnavailable)?;
-            check(
-                wire::Status::parse(&reply, self.endian)
-                    .ok_or(Error::InternalError)?
-                    .rv,
-            )?;
+            let reply = wire::Status::parse(&reply, self.endian).ok_or(Error::InternalError)?;
+            check(reply.rv)?;
             Ok(status)
         })
     }

@@ -298,18 +298,9 @@ impl Stream {
 
     /// Whether the stream is open, as far as the system knows.
     pub fn is_open(&self) -> bool {
-        let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
-        match poll(&mut fds, Some(&Timespec::default())) {
-            Ok(0) | Err(_) => true,
-            Ok(_) => {
-                let mut byte = [0u8; 1];
-                let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-                !matches!(
-                    net::recv(&self.socket, &mut byte, flags),
-                    Ok((_, 0)) | Err(Errno::CONNRESET)
-                )
-            }
-        }
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let peeked = net::recv(&self.socket, &mut [0; 1], flags);
+        !matches!(peeked, Ok((_, 0)) | Err(Errno::CONNRESET))
     }
 
     /// Whether the descriptor is still the socket's: the program may have closed it.

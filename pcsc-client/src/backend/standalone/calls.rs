@@ -32,20 +32,16 @@ impl StandaloneContext {
     /// A context on the readers on the USB.
     pub fn on_usb() -> Outcome<StandaloneContext> {
         let bus = || UsbBus::new(options()).map(|bus| Arc::new(bus) as Arc<dyn Bus>);
-        Ok(StandaloneContext::sharing(current::acquire(
-            ReaderKind::Usb,
-            bus,
-        )?))
+        let shared = current::acquire(ReaderKind::Usb, bus)?;
+        Ok(StandaloneContext::sharing(shared))
     }
 
     /// A context of its own on the readers of one device, whose node is open for reading and writing.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub fn on_device(device: std::os::fd::OwnedFd) -> Outcome<StandaloneContext> {
         let bus = pcsc_manager::FixedBus::of_device(device, options())?;
-        Ok(StandaloneContext::on(Arc::new(Manager::start(
-            Arc::new(bus),
-            current::settings(),
-        )?)))
+        let manager = Manager::start(Arc::new(bus), current::settings())?;
+        Ok(StandaloneContext::on(Arc::new(manager)))
     }
 
     /// A context on the simulated readers that [`simulated_bus`](pcsc_manager::simulated_bus) makes of
@@ -53,10 +49,8 @@ impl StandaloneContext {
     #[cfg(feature = "sim")]
     pub fn on_simulation(what: &str) -> Outcome<StandaloneContext> {
         let bus = || pcsc_manager::simulated_bus(what, options());
-        Ok(StandaloneContext::sharing(current::acquire(
-            ReaderKind::Simulated,
-            bus,
-        )?))
+        let shared = current::acquire(ReaderKind::Simulated, bus)?;
+        Ok(StandaloneContext::sharing(shared))
     }
 
     /// A context on a manager.

@@ -15,7 +15,7 @@ use pcsc_wire::ReaderState;
 pub const PNP_NAME: &[u8] = br"\\?PnP?\Notification";
 
 /// One reader that a caller watches.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Watched<'a> {
     /// The reader's name.
     pub name: &'a [u8],
@@ -35,10 +35,7 @@ impl<'a> Watched<'a> {
         Watched {
             name,
             current,
-            event: 0,
-            is_evaluated: false,
-            is_found: false,
-            atr: None,
+            ..Watched::default()
         }
     }
 

@@ -1,8 +1,7 @@
 //! PCSC.framework of macOS, a descendant of PC/SC Lite.
 
-use std::ffi::OsStr;
-
-use crate::ffi::{DWORD, LONG};
+pub use super::unix::*;
+use crate::ffi::DWORD;
 
 /// The framework's library. No file has this path on newer systems: the loader has it in a cache.
 pub const LIBRARY: &str = "/System/Library/Frameworks/PCSC.framework/PCSC";
@@ -22,34 +21,7 @@ pub fn symbol(function: &'static str) -> &'static str {
     }
 }
 
-/// Loads the library.
-#[allow(unsafe_code)]
-pub fn load(path: &OsStr) -> Result<libloading::Library, libloading::Error> {
-    // SAFETY: the initialisation of a PC/SC library has no preconditions.
-    unsafe { libloading::Library::new(path) }
-}
-
 super::structures!(#[repr(C, packed)] with an ATR of 33 bytes);
 
 // The sizes in C.
 const _: () = assert!(size_of::<IoRequest>() == 8 && size_of::<RawReaderState>() == 61);
-
-/// The code that [`Error`](crate::Error) has for a return code.
-pub fn code(returned: LONG) -> u32 {
-    returned as u32
-}
-
-/// The library's number for protocols.
-pub fn protocols(protocols: u32) -> DWORD {
-    protocols
-}
-
-/// The protocol that the library's number means.
-pub fn protocol(number: DWORD) -> u32 {
-    number
-}
-
-/// The bits of a card's status.
-pub fn card_status(status: DWORD) -> u32 {
-    status
-}

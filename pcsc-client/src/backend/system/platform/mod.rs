@@ -34,6 +34,8 @@ use structures;
 mod framework;
 #[cfg(not(any(windows, target_os = "macos")))]
 mod pcsclite;
+#[cfg(not(windows))]
+mod unix;
 #[cfg(windows)]
 mod winscard;
 
