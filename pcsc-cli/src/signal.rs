@@ -9,7 +9,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::{flag, low_level::pipe};
 
 /// Catches the signals that end a process from now on. Those that this process ignores stay ignored. Returns
-/// where the number of the last one is, 0 before the first one, and the two ends of what gets a byte for each.
+/// where the number of the last one is, 0 before the first one, and the two ends of a stream that has a byte
+/// for each.
 pub fn catch() -> io::Result<(Arc<AtomicUsize>, UnixStream, UnixStream)> {
     let (sender, receiver) = UnixStream::pair()?;
     let last = Arc::default();
