@@ -34,6 +34,8 @@
 //! socket                 the socket's file
 //! client                 one client: its requests and their answers, its sessions with the sources
 //! shared                 what clients share: waiters (for an event), contexts (to be cancelled), readers, buffers, limits
+//! entrance               clients that do not come to the socket
+//! places                 how many clients there are at a time
 //! incoming, outgoing     a client's socket: messages; answers and events
 //! joined                 a source in the list, and the names of its readers there
 //! readers                the list of all sources' readers
@@ -42,13 +44,16 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod accept;
 mod buffers;
 mod client;
 mod contexts;
+mod entrance;
 mod incoming;
 mod joined;
 mod limits;
 mod outgoing;
+mod places;
 mod policy;
 mod random;
 mod readers;
@@ -59,6 +64,7 @@ mod source;
 mod sync;
 mod waiters;
 
+pub use entrance::Entrance;
 pub use joined::Joined;
 pub use limits::Limits;
 pub use policy::Policy;

@@ -1,31 +1,30 @@
 //! A server: its clients as they come and go, the threads of its sources, and its end.
 
-use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use pcsc_process::peer::Peer;
-use pcsc_process::wait::ChangeCounter;
-use pcsc_process::Waker;
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
+use crate::accept::{is_passing, is_shortage, RETRY};
 use crate::buffers::Buffers;
 use crate::client::Client;
 use crate::contexts::Contexts;
+use crate::entrance::{Arrival, Entrance};
 use crate::joined::Joined;
 use crate::limits::Limits;
+use crate::places::{Place, Places};
 use crate::policy::{Policy, Rights};
 use crate::random;
 use crate::readers::Readers;
 use crate::shared::Shared;
 use crate::socket::Socket;
-use crate::sync::lock;
 use crate::waiters::Waiters;
 
 /// The stack of a client's thread. The driver's calls need some ten kilobytes; what is not touched costs
@@ -50,73 +49,20 @@ pub struct Options {
 /// A server with its sources. Dropping it ends the sources.
 pub struct Server {
     shared: Arc<Shared>,
-    clients: Arc<Running>,
+    clients: Arc<Places<Owner>>,
     /// The threads of clients that are refused.
-    strangers: Arc<Running>,
+    strangers: Arc<Places<Owner>>,
+    entrance: Entrance,
     watchers: Vec<JoinHandle<()>>,
     is_over: Arc<AtomicBool>,
 }
 
-/// The threads of clients.
-struct Running {
-    count: AtomicUsize,
-    /// How many each user has.
-    users: Mutex<HashMap<u32, usize>>,
-    /// Moves when a thread has ended.
-    ended: ChangeCounter,
-    /// Ends the poll when the last thread has ended.
-    waker: Waker,
-}
-
-impl Running {
-    fn new() -> io::Result<Arc<Running>> {
-        Ok(Arc::new(Running {
-            count: AtomicUsize::new(0),
-            users: Mutex::default(),
-            ended: ChangeCounter::default(),
-            waker: Waker::new()?,
-        }))
-    }
-}
-
-impl Running {
-    /// Counts another thread of a user, unless there are `limit`, or `share` of this user.
-    fn add(self: &Arc<Running>, user: u32, limit: usize, share: usize) -> Option<Guard> {
-        let mut users = lock(&self.users);
-        let own = users.get(&user).copied().unwrap_or(0);
-        if self.count.load(Ordering::SeqCst) >= limit || own >= share {
-            return None;
-        }
-        users.insert(user, own + 1);
-        self.count.fetch_add(1, Ordering::SeqCst);
-        Some(Guard {
-            running: self.clone(),
-            user,
-        })
-    }
-}
-
-/// Counts a client's thread while it lives.
-struct Guard {
-    running: Arc<Running>,
-    user: u32,
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        let mut users = lock(&self.running.users);
-        if let Some(own) = users.get_mut(&self.user) {
-            *own -= 1;
-            if *own == 0 {
-                users.remove(&self.user);
-            }
-        }
-        drop(users);
-        if self.running.count.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.running.waker.wake();
-        }
-        self.running.ended.post();
-    }
+/// Who a client belongs to, for its share of the places.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Owner {
+    User(u32),
+    /// By the name in it.
+    Certificate(String),
 }
 
 impl Server {
@@ -134,8 +80,9 @@ impl Server {
                 limits: options.limits,
                 last_card: AtomicU32::new(random::number() as u32),
             }),
-            clients: Running::new()?,
-            strangers: Running::new()?,
+            clients: Places::new()?,
+            strangers: Places::new()?,
+            entrance: Entrance::new()?,
             watchers: Vec::new(),
             is_over: Arc::default(),
         };
@@ -155,6 +102,11 @@ impl Server {
         Ok(server)
     }
 
+    /// Where clients come in that do not come to the socket.
+    pub fn entrance(&self) -> Entrance {
+        self.entrance.clone()
+    }
+
     /// Serves clients until `end` becomes readable, or until there was no client for the time of `idle`. Then
     /// it closes the socket and their connections, and waits for the end of their calls.
     ///
@@ -166,21 +118,14 @@ impl Server {
         let served = self.accept_until(socket.listener(), end.as_fd(), idle, &mut clients);
         // First, so that a client that tries again finds no server that ends.
         drop(socket);
+        self.entrance.close();
         for client in &clients {
             client.close();
             client.interrupt();
         }
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let seen = self.clients.ended.changes();
-            let left = self.clients.count.load(Ordering::SeqCst);
-            if left == 0 {
-                break;
-            }
-            if !self.clients.ended.wait(seen, Some(deadline)) {
-                log::error!("{left} calls have not ended");
-                return Err(io::ErrorKind::TimedOut.into());
-            }
+        if !self.clients.wait_until_empty(Instant::now() + PATIENCE) {
+            log::error!("{} calls have not ended", self.clients.count());
+            return Err(io::ErrorKind::TimedOut.into());
         }
         served
     }
@@ -195,7 +140,7 @@ impl Server {
         let mut next = 0;
         let mut idle_since = Instant::now();
         loop {
-            let is_idle = self.clients.count.load(Ordering::SeqCst) == 0;
+            let is_idle = self.clients.count() == 0;
             let left = idle
                 .filter(|_| is_idle)
                 .map(|idle| idle.saturating_sub(idle_since.elapsed()));
@@ -204,6 +149,7 @@ impl Server {
             let others = [
                 PollFd::new(&end, PollFlags::IN),
                 PollFd::new(&self.clients.waker, PollFlags::IN),
+                PollFd::new(self.entrance.waker(), PollFlags::IN),
                 PollFd::new(listener, PollFlags::IN),
             ];
             let hangups = clients
@@ -228,7 +174,7 @@ impl Server {
                 self.clients.waker.clear();
                 idle_since = Instant::now();
             }
-            let mut is_gone = ready[3..].iter();
+            let mut is_gone = ready[4..].iter();
             clients.retain(|client| {
                 let is_gone = is_gone.next().is_some_and(|gone| *gone);
                 if is_gone {
@@ -237,6 +183,12 @@ impl Server {
                 !is_gone
             });
             if ready[2] {
+                for arrival in self.entrance.take() {
+                    next += 1;
+                    clients.extend(self.admit_arrival(next, arrival));
+                }
+            }
+            if ready[3] {
                 match listener.accept() {
                     Ok((stream, _)) => {
                         next += 1;
@@ -246,9 +198,8 @@ impl Server {
                     Err(error) if is_shortage(&error) => {
                         log::error!("a client has to wait: {error}");
                         // The listener stays readable. Meanwhile a client may end.
-                        self.clients
-                            .ended
-                            .wait(self.clients.ended.changes(), Some(Instant::now() + RETRY));
+                        let ended = &self.clients.ended;
+                        ended.wait(ended.changes(), Some(Instant::now() + RETRY));
                     }
                     Err(error) => return Err(error),
                 }
@@ -256,14 +207,13 @@ impl Server {
         }
     }
 
-    /// Begins to serve a client. `None` if there is no room for it.
+    /// Begins to serve a client of the socket. `None` if there is no room for it.
     fn admit(&self, number: u64, stream: UnixStream) -> Option<Arc<Client>> {
-        let refuse = |why: &dyn std::fmt::Display| log::error!("a client is refused: {why}");
         let peer = Peer::of(&stream).inspect_err(|error| refuse(error)).ok()?;
         let policy = self.shared.readers.policy();
         let rights = policy.rights(&peer);
         let (user, process) = (peer.user, peer.process.unwrap_or(0));
-        let (running, limit) = match rights {
+        let (places, limit) = match rights {
             Rights::Nothing => {
                 log::warn!(
                     "user {user} (process {process}) is refused: neither the user nor a group of it is allowed"
@@ -282,22 +232,38 @@ impl Server {
         } else {
             limit.div_ceil(4)
         };
-        let Some(guard) = running.add(peer.user, limit, share) else {
+        let Some(place) = places.take(&Owner::User(user), limit, share) else {
             refuse(&format_args!(
-                "there are {limit} already, or {share} of user {}",
-                peer.user
+                "there are {limit} already, or {share} of user {user}"
             ));
             return None;
         };
-        stream
-            .set_nonblocking(false)
-            .inspect_err(|error| refuse(error))
-            .ok()?;
-        let client = Arc::new(Client::new(number, rights, stream, &self.shared));
+        self.serve(Client::new(number, rights, stream, &self.shared), place)
+    }
+
+    /// The same for a client that has a certificate.
+    fn admit_arrival(&self, number: u64, Arrival { stream, name }: Arrival) -> Option<Arc<Client>> {
+        let limit = self.shared.limits.clients;
+        let share = limit.div_ceil(4);
+        let owner = Owner::Certificate(name.clone());
+        let Some(place) = self.clients.take(&owner, limit, share) else {
+            refuse(&format_args!(
+                "there are {limit} already, or {share} of the certificate for {name:?}"
+            ));
+            return None;
+        };
+        self.serve(Client::new(number, Rights::Full, stream, &self.shared), place)
+    }
+
+    /// Starts the thread of a client.
+    fn serve(&self, client: Client, place: Place<Owner>) -> Option<Arc<Client>> {
+        let set = client.stream().set_nonblocking(false);
+        set.inspect_err(|error| refuse(error)).ok()?;
+        let client = Arc::new(client);
         let (served, shared) = (client.clone(), self.shared.clone());
         let work = move || {
             // Dropped last, also after a panic: the server may end with it.
-            let _guard = guard;
+            let _place = place;
             let (served, shared) = (served, shared);
             served.serve(&shared);
         };
@@ -309,19 +275,9 @@ impl Server {
     }
 }
 
-/// How long to wait for a descriptor or memory.
-const RETRY: Duration = Duration::from_millis(100);
-
-/// Whether the client has gone while it was accepted.
-fn is_passing(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, Interrupted, WouldBlock};
-    matches!(error.kind(), ConnectionAborted | Interrupted | WouldBlock)
-}
-
-/// Whether the system has no descriptor or no memory left at the moment.
-fn is_shortage(error: &io::Error) -> bool {
-    let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
-    Errno::from_io_error(error).is_some_and(|errno| shortages.contains(&errno))
+/// Logs why a client is not served.
+fn refuse(why: &dyn std::fmt::Display) {
+    log::error!("a client is refused: {why}");
 }
 
 /// Sends the events of a source's readers to the clients that wait. `known` is the count of changes, and the
@@ -351,26 +307,5 @@ impl Drop for Server {
             // A watcher that has panicked has nothing left to end.
             let _ = watcher.join();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_user_gets_a_share_of_the_places() {
-        let running = Running::new().unwrap();
-        let mut guards: Vec<Guard> = (0..2).filter_map(|_| running.add(7, 4, 2)).collect();
-        assert!(running.add(7, 4, 2).is_none());
-        guards.extend(running.add(0, 4, 4));
-        guards.extend(running.add(8, 4, 2));
-        assert_eq!(guards.len(), 4);
-        assert!(running.add(0, 4, 4).is_none(), "all places are taken");
-        guards.remove(0);
-        assert!(running.add(7, 4, 2).is_some());
-        drop(guards);
-        assert_eq!(running.count.load(Ordering::SeqCst), 0);
-        assert!(lock(&running.users).is_empty());
     }
 }

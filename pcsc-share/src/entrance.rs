@@ -1,0 +1,60 @@
+//! How clients come to a server by another way than its socket.
+
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex};
+
+use pcsc_process::Waker;
+
+use crate::sync::lock;
+
+/// Hands clients over to the thread that runs a server. The policy for users of this host does not apply to
+/// them.
+#[derive(Clone)]
+pub struct Entrance {
+    /// `None` when the server has ended.
+    arrivals: Arc<Mutex<Option<Vec<Arrival>>>>,
+    waker: Arc<Waker>,
+}
+
+/// A client that has come.
+pub(crate) struct Arrival {
+    pub stream: UnixStream,
+    pub name: String,
+}
+
+impl Entrance {
+    pub(crate) fn new() -> std::io::Result<Entrance> {
+        Ok(Entrance {
+            arrivals: Arc::new(Mutex::new(Some(Vec::new()))),
+            waker: Arc::new(Waker::new()?),
+        })
+    }
+
+    /// Hands a client to the server. Its connection is closed if the server has ended.
+    /// `name` says who it is: clients of one name have a quarter of the places.
+    pub fn enter(&self, stream: UnixStream, name: String) {
+        if let Some(arrivals) = &mut *lock(&self.arrivals) {
+            arrivals.push(Arrival { stream, name });
+        }
+        self.waker.wake();
+    }
+
+    /// What becomes readable when clients have come.
+    pub(crate) fn waker(&self) -> &Waker {
+        &self.waker
+    }
+
+    /// The clients that have come.
+    pub(crate) fn take(&self) -> Vec<Arrival> {
+        self.waker.clear();
+        lock(&self.arrivals)
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
+    }
+
+    /// Ends the connections of those that come from now on.
+    pub(crate) fn close(&self) {
+        *lock(&self.arrivals) = None;
+    }
+}
