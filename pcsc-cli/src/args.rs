@@ -18,7 +18,7 @@ pub use cards::{Apdu, Atr, Bench, Protocol};
 pub use play::{Play, PlayRun};
 pub use programs::{Form, Sim, SimRecord, SimReplay, Spy, With};
 pub use readers::{List, Subject, Watch};
-pub use share::Share;
+pub use share::{Share, Tls};
 
 const EXIT_CODES: &str = "\
 Begin with pcsc list. Where nothing works, pcsc doctor finds out why. Where no reader is connected, list, apdu, atr, \
@@ -121,7 +121,7 @@ pub enum Command {
     Features,
     Bench(Bench),
     With(With),
-    Share(Share),
+    Share(Box<Share>),
     Spy(Spy),
     #[command(subcommand)]
     Sim(Sim),

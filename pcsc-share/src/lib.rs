@@ -35,6 +35,7 @@
 //! client                 one client: its requests and their answers, its sessions with the sources
 //! shared                 what clients share: waiters (for an event), contexts (to be cancelled), readers, buffers, limits
 //! entrance               clients that do not come to the socket
+//! tls                    those on other hosts, and sources there
 //! places                 how many clients there are at a time
 //! incoming, outgoing     a client's socket: messages; answers and events
 //! joined                 a source in the list, and the names of its readers there
@@ -62,6 +63,8 @@ mod shared;
 pub mod socket;
 mod source;
 mod sync;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod waiters;
 
 pub use entrance::Entrance;

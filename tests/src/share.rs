@@ -36,10 +36,22 @@ impl Share {
     /// If it does not start.
     #[track_caller]
     pub fn start(readers: usize) -> Share {
+        Share::start_also(readers, &[])
+    }
+
+    /// The same with further arguments of `pcsc share`.
+    ///
+    /// # Panics
+    /// If it does not start.
+    #[track_caller]
+    pub fn start_also(readers: usize, arguments: &[&str]) -> Share {
         // A server that is killed and started again finds a device on the USB free at once.
         let simulation = Simulation::start_shared(readers);
         let source = format!("sim:{}", simulation.socket().display());
-        Share::launch(Some(simulation), vec![source], false)
+        let all = [source]
+            .into_iter()
+            .chain(arguments.iter().map(ToString::to_string));
+        Share::launch(Some(simulation), all.collect(), false)
     }
 
     /// A server of a reader for virtual cards, with two slots like that of vsmartcard's driver, and published

@@ -1,5 +1,6 @@
 //! The arguments of the server.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::seconds;
@@ -8,6 +9,7 @@ const SHARE: &str = "\
 A SOURCE is one of
   usb               the readers on the USB
   daemon:PATH       the readers of another daemon, of any version, by its socket; it may start later
+  tls://HOST:PORT   the readers of another host, where pcsc share --listen-tls runs; likewise
   sim:[MODEL,...]   simulated readers of these models; without a model, the bundled one
   sim:vpcd:PORT     a reader whose card is a program that connects to this port, as to vsmartcard's vpcd
   sim:replay:FILE   the reader in a record of pcsc sim record --usb
@@ -29,6 +31,13 @@ passes (LISTEN_FDS) is used instead of one of its own.
 By default only the user who runs the server, and root, are served. A refused program gets \
 SCARD_W_SECURITY_VIOLATION, and the log says which user it was. In a GLOB, * stands for any text and ? for one \
 character; --reader is one, too, and offers the readers that match.
+
+Other hosts: TLS 1.3, and both ends need a certificate. That of a source has to be for HOST; --allow-cert compares \
+whole names, without wildcards. Each host with readers runs a server, and one that joins them runs another: nothing \
+else is needed between them. For one user, ssh -R of a socket is simpler; docs/hosts.md has both.
+
+  pcsc share --listen-tls 0.0.0.0:7340 --cert a.pem --key a.key --client-ca ca.pem --allow-cert desk
+  pcsc share usb a=tls://a.example:7340 --cert desk.pem --key desk.key --server-ca ca.pem
 
 A context of a program is one client. Beyond --max-clients, and beyond a quarter of them for a user other than root and \
 the server's, a client is disconnected at once; beyond --max-cards SCardConnect fails with SCARD_E_NO_MEMORY. \
@@ -92,6 +101,38 @@ pub struct Share {
     /// The group that the socket belongs to, by name or number
     #[arg(long, value_name = "GROUP")]
     pub group: Option<String>,
+
+    #[command(flatten)]
+    pub tls: Tls,
+}
+
+/// Clients and sources on other hosts.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Other hosts")]
+pub struct Tls {
+    /// Serve clients on other hosts, too, over TLS; can be repeated
+    #[arg(long, value_name = "ADDRESS:PORT", requires_all = ["cert", "client_ca"])]
+    pub listen_tls: Vec<String>,
+
+    /// This host's certificate, for its clients and for tls:// sources
+    #[arg(long, value_name = "PEM", requires = "key")]
+    pub cert: Option<PathBuf>,
+
+    /// The private key of the certificate
+    #[arg(long, value_name = "PEM", requires = "cert")]
+    pub key: Option<PathBuf>,
+
+    /// Who issues the certificates of clients; one of theirs is required
+    #[arg(long, value_name = "PEM", requires = "listen_tls")]
+    pub client_ca: Option<PathBuf>,
+
+    /// Serve only clients whose certificate has this DNS name; can be repeated
+    #[arg(long, value_name = "NAME", requires = "listen_tls")]
+    pub allow_cert: Vec<String>,
+
+    /// Who issues the certificates of tls:// sources
+    #[arg(long, value_name = "PEM", requires = "cert")]
+    pub server_ca: Option<PathBuf>,
 }
 
 /// Permissions in octal digits.

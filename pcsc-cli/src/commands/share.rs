@@ -1,10 +1,22 @@
 //! `pcsc share`: serves readers to other programs.
 
+#[cfg(feature = "tls")]
+mod over_tls;
+#[cfg(feature = "tls")]
+use over_tls as tls;
+
+#[cfg(not(feature = "tls"))]
+mod without_tls;
+#[cfg(not(feature = "tls"))]
+use without_tls as tls;
+
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
 use pcsc_manager::StartError;
 use pcsc_process::activation;
@@ -23,6 +35,7 @@ pub fn run(global: &Global, arguments: &Share) -> Result<(), Problem> {
     let failed = |what, error: std::io::Error| Problem::because(Exit::Failed, what, error);
     let policy = policy(global, arguments)?;
     let named = named(&arguments.sources)?;
+    let hosts = tls::Hosts::new(&arguments.tls)?;
     // Before any thread starts, and before there is anything to clean up.
     let (sender, end) = UnixStream::pair().map_err(|error| failed("There is no descriptor", error))?;
     for signal in [SIGTERM, SIGINT] {
@@ -38,13 +51,14 @@ pub fn run(global: &Global, arguments: &Share) -> Result<(), Problem> {
     };
     let own = socket.listener().local_addr().ok();
     let own = own.as_ref().and_then(SocketAddr::as_pathname);
-    let sources = named.into_iter().map(|(label, name)| join(label, name, own));
+    let sources = join_all(named, own, &hosts);
     let options = Options {
         policy,
         limits: limits(arguments),
     };
-    let server = Server::start(sources.collect::<Result<_, _>>()?, options);
+    let server = Server::start(sources?, options);
     let server = server.map_err(|error| failed("The server cannot start", error))?;
+    let _listener = hosts.listen(server.entrance())?;
     let served = server.run(socket, &end, arguments.auto_exit);
     served.map_err(|error| failed("The socket has failed", error))
 }
@@ -156,15 +170,34 @@ fn named_by(argument: &str, number: usize) -> Result<(String, &str), Problem> {
     Ok((label, name))
 }
 
+/// Sources with their labels. One that does not answer delays no other one.
+fn join_all(
+    named: Vec<(String, &str)>,
+    own: Option<&Path>,
+    hosts: &tls::Hosts,
+) -> Result<Vec<Joined>, Problem> {
+    thread::scope(|scope| {
+        let joining = named
+            .into_iter()
+            .map(|(label, name)| scope.spawn(move || join(label, name, own, hosts)));
+        // All start before the first one is waited for.
+        let joining: Vec<_> = joining.collect();
+        let joined = joining
+            .into_iter()
+            .map(|joining| joining.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        joined.collect()
+    })
+}
+
 /// A source with its label. `own` is the server's socket.
-fn join(label: String, name: &str, own: Option<&Path>) -> Result<Joined, Problem> {
+fn join(label: String, name: &str, own: Option<&Path>, hosts: &tls::Hosts) -> Result<Joined, Problem> {
     let upstream = name.strip_prefix("daemon:").map(Path::new);
     if upstream.zip(own).is_some_and(|(one, other)| is_same(one, other)) {
         let text = format!("{name} is this server's own socket.");
         return Err(Problem::new(Exit::Usage, text));
     }
     Ok(Joined {
-        source: open(name)?,
+        source: open(name, hosts)?,
         label,
     })
 }
@@ -176,7 +209,7 @@ fn is_same(one: &Path, other: &Path) -> bool {
 }
 
 /// A source of readers, by its name.
-fn open(name: &str) -> Result<Arc<dyn Source>, Problem> {
+fn open(name: &str, hosts: &tls::Hosts) -> Result<Arc<dyn Source>, Problem> {
     let source = match name.split_once(':') {
         None if name == "usb" => ManagerSource::usb(),
         None if name == "sim" => ManagerSource::simulated(""),
@@ -187,6 +220,7 @@ fn open(name: &str) -> Result<Arc<dyn Source>, Problem> {
                 .map_err(|error| Problem::new(Exit::Failed, format!("{name} cannot be watched: {error}.")))?;
             return Ok(Arc::new(source));
         }
+        Some(("tls", address)) if address.starts_with("//") => return hosts.source(name, &address[2..]),
         _ => {
             let text = format!("There is no source {name:?}.");
             return Err(Problem::new(Exit::Usage, text).advise("pcsc share --help has the sources."));

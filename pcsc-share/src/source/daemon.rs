@@ -8,7 +8,7 @@ use std::io;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -19,15 +19,11 @@ use pcsc_client::Failure;
 use pcsc_constants as codes;
 use pcsc_process::wait::ChangeCounter;
 use pcsc_wire::{Endian, ReaderState, ReaderStates};
-use rustix::net::{sockopt, SocketAddrUnix};
 
 use super::coalesced::Coalesced;
+use super::route::{Route, Socket};
 use super::{Connected, Failed, Session, Source, Transmitted};
 use crate::sync::lock;
-
-/// How long the daemon may take for an answer that needs no card, before it counts as gone. A look at its
-/// readers delays a client no longer, and only once.
-const LIMIT: Duration = Duration::from_secs(2);
 
 /// The pauses between attempts to reach a daemon that is gone: each is twice the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -40,14 +36,14 @@ const READERS: usize = 255;
 /// The size in bytes of a client's protocol control information. No daemon looks at it.
 const PCI_LENGTH: u32 = 16;
 
-/// The readers of a daemon behind a Unix socket. It need not run yet.
+/// The readers of a daemon behind a Unix socket, or of a server on another host. It need not run yet.
 pub struct DaemonSource {
     upstream: Arc<Upstream>,
     watcher: Option<JoinHandle<()>>,
 }
 
 struct Upstream {
-    path: PathBuf,
+    route: Arc<dyn Route>,
     changes: ChangeCounter,
     /// How often a reader came or went, from 1.
     events: AtomicU32,
@@ -74,20 +70,20 @@ struct Line {
 }
 
 impl Line {
-    fn open(path: &Path) -> Outcome<Line> {
+    fn open(route: &Arc<dyn Route>) -> Outcome<Line> {
         let socket = Arc::new(Mutex::new(None));
-        let (last, to) = (socket.clone(), path.to_owned());
+        let (last, to) = (socket.clone(), route.clone());
         // A handshake may take several connections; the last one stays.
         let connector = Connector::new(move || -> io::Result<OwnedFd> {
-            let stream = connect(&to)?;
+            let stream = to.connect()?;
             *lock(&last) = Some(stream.try_clone()?);
             Ok(stream.into())
         });
         let context = DaemonContext::establish(&SessionOptions {
-            socket: Some(path.to_owned()),
+            socket: Some(route.to_string().into()),
             connector: Some(connector),
             waits: Some(false),
-            limit: LIMIT,
+            limit: route.limit(),
             ..SessionOptions::default()
         })?;
         let socket = lock(&socket).take().ok_or(pcsc_client::Error::InternalError)?;
@@ -102,23 +98,27 @@ impl Line {
     }
 }
 
-/// Connects, and gives up when the daemon's queue of new connections stays full.
-fn connect(path: &Path) -> io::Result<UnixStream> {
-    let address = SocketAddrUnix::new(path)?;
-    let socket = pcsc_process::socket::stream()?;
-    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(LIMIT))?;
-    rustix::io::retry_on_intr(|| rustix::net::connect(&socket, &address))?;
-    Ok(socket.into())
-}
-
 impl DaemonSource {
     /// The readers of the daemon whose socket is at `path`.
     ///
     /// # Errors
     /// Where a thread cannot be started.
     pub fn new(path: PathBuf) -> io::Result<DaemonSource> {
+        DaemonSource::over(Arc::new(Socket(path)))
+    }
+
+    /// The readers of the server of another host.
+    ///
+    /// # Errors
+    /// Where a thread cannot be started.
+    #[cfg(feature = "tls")]
+    pub fn remote(remote: crate::tls::Remote) -> io::Result<DaemonSource> {
+        DaemonSource::over(Arc::new(remote))
+    }
+
+    fn over(route: Arc<dyn Route>) -> io::Result<DaemonSource> {
         let upstream = Arc::new(Upstream {
-            path,
+            route,
             changes: ChangeCounter::default(),
             events: AtomicU32::new(1),
             is_over: AtomicBool::new(false),
@@ -158,12 +158,14 @@ impl Upstream {
     fn watch(&self, first: Outcome<Arc<DaemonContext>>) {
         let mut pause = FIRST_PAUSE;
         let mut opened = first;
-        let mut is_reported = false;
+        let mut reported = None;
         while !self.is_over.load(Ordering::SeqCst) {
             let failure = match opened {
                 Ok(context) => {
-                    log::info!("the daemon at {} answers", self.path.display());
-                    is_reported = false;
+                    log::info!("the daemon at {} answers", self.route);
+                    reported = None;
+                    // Of attempts before.
+                    self.route.trouble();
                     let since = Instant::now();
                     let failure = self.wait_for_events(&context);
                     // A daemon that ends each connection soon is not asked without pause.
@@ -174,9 +176,11 @@ impl Upstream {
                 }
                 Err(failure) => failure,
             };
-            if !is_reported && !self.is_over.load(Ordering::SeqCst) {
-                log::warn!("the daemon at {} is gone: {failure}", self.path.display());
-                is_reported = true;
+            let why = self.route.trouble().unwrap_or_else(|| failure.to_string());
+            // Each reason once, not at each attempt.
+            if reported.as_ref() != Some(&why) && !self.is_over.load(Ordering::SeqCst) {
+                log::warn!("the daemon at {} is gone: {why}", self.route);
+                reported = Some(why);
             }
             self.note_absence();
             self.sleep(pause);
@@ -186,7 +190,7 @@ impl Upstream {
     }
 
     fn open(&self) -> Outcome<Arc<DaemonContext>> {
-        let (waiting, looks) = (Line::open(&self.path)?, Line::open(&self.path)?);
+        let (waiting, looks) = (Line::open(&self.route)?, Line::open(&self.route)?);
         let context = waiting.context.clone();
         *lock(&self.waiting) = Some(waiting);
         lock(&self.seen).looks = Some(looks);
@@ -282,7 +286,7 @@ impl Source for DaemonSource {
 
     fn session(&self) -> Result<Box<dyn Session>, Failed> {
         Ok(Box::new(DaemonSession {
-            path: self.upstream.path.clone(),
+            route: self.upstream.route.clone(),
             line: Mutex::default(),
             is_interrupted: AtomicBool::new(false),
             cards: Mutex::default(),
@@ -293,7 +297,7 @@ impl Source for DaemonSource {
 
 /// What one client does with the daemon's readers.
 struct DaemonSession {
-    path: PathBuf,
+    route: Arc<dyn Route>,
     /// The context for new connections.
     line: Mutex<Option<Line>>,
     is_interrupted: AtomicBool,
@@ -315,7 +319,7 @@ impl DaemonSession {
             }
         }
         // Without the lock: it takes a round trip.
-        let line = Line::open(&self.path).map_err(|_| gone)?;
+        let line = Line::open(&self.route).map_err(|_| gone)?;
         let context = line.context.clone();
         let mut kept = lock(&self.line);
         if self.is_interrupted.load(Ordering::SeqCst) {

@@ -7,6 +7,7 @@
 mod coalesced;
 mod daemon;
 mod manager;
+mod route;
 
 use pcsc_constants as codes;
 use pcsc_process::wait::ChangeCounter;
@@ -14,6 +15,8 @@ use pcsc_wire::ReaderState;
 
 pub use daemon::DaemonSource;
 pub use manager::ManagerSource;
+#[cfg(feature = "tls")]
+pub(crate) use route::Route;
 
 /// Where readers come from.
 pub trait Source: Send + Sync {

@@ -11,6 +11,7 @@ mod memory;
 mod policy;
 mod rules;
 mod stress;
+mod tls;
 mod together;
 mod upstream;
 mod versions;

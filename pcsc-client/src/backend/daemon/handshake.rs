@@ -45,6 +45,10 @@ pub fn establish(path: &Path, options: &SessionOptions) -> Outcome<Link> {
                 is_swapped = true;
                 dialect.endian = dialect.endian.other();
             }
+            // Whoever connects in its own way knows more of the reason, and logs it.
+            Reply::Closed if options.connector.is_some() => {
+                return Err(Failure::quiet(Error::SecurityViolation, refused(path)))
+            }
             Reply::Closed => return Err(first_answer_missing(path, StreamError::Closed)),
         }
     }
@@ -206,13 +210,14 @@ fn slots(
 
 fn first_answer_missing(path: &Path, error: StreamError) -> Failure {
     match error {
-        StreamError::Closed => Failure::because(
-            Error::SecurityViolation,
-            Cause::Refused {
-                path: path.to_owned(),
-            },
-        ),
+        StreamError::Closed => Failure::because(Error::SecurityViolation, refused(path)),
         other => Failure::because(Error::NoService, other.into()),
+    }
+}
+
+fn refused(path: &Path) -> Cause {
+    Cause::Refused {
+        path: path.to_owned(),
     }
 }
 

@@ -1,0 +1,64 @@
+//! Clients and sources on other hosts.
+
+use std::sync::Arc;
+
+use pcsc_share::tls::{Acceptor, Authorities, Identity, Listener, Remote, TlsError};
+use pcsc_share::{DaemonSource, Entrance, Source};
+
+use crate::args::Tls;
+use crate::problem::{sentence, Exit, Problem};
+
+/// The certificates of this host, and whom it trusts.
+pub struct Hosts<'a> {
+    arguments: &'a Tls,
+    identity: Option<Identity>,
+    servers: Option<Authorities>,
+}
+
+impl Hosts<'_> {
+    /// Reads the files that the arguments name.
+    pub fn new(arguments: &Tls) -> Result<Hosts<'_>, Problem> {
+        let files = arguments.cert.as_ref().zip(arguments.key.as_ref());
+        let identity = files.map(|(certificate, key)| Identity::load(certificate, key));
+        let servers = arguments.server_ca.as_deref().map(Authorities::load);
+        Ok(Hosts {
+            arguments,
+            identity: identity.transpose().map_err(unusable)?,
+            servers: servers.transpose().map_err(unusable)?,
+        })
+    }
+
+    /// The source of this name at an address, `HOST:PORT`.
+    pub fn source(&self, name: &str, address: &str) -> Result<Arc<dyn Source>, Problem> {
+        let (Some(identity), Some(servers)) = (&self.identity, &self.servers) else {
+            let text = format!("{name} needs --cert, --key and --server-ca.");
+            return Err(Problem::new(Exit::Usage, text));
+        };
+        let remote = Remote::new(address, identity, servers).map_err(unusable)?;
+        let source = DaemonSource::remote(remote).map_err(|error| {
+            Problem::because(Exit::Failed, format_args!("{name} cannot be watched"), error)
+        })?;
+        Ok(Arc::new(source))
+    }
+
+    /// Listens for clients, where the arguments say so.
+    pub fn listen(&self, entrance: Entrance) -> Result<Option<Listener>, Problem> {
+        let (Some(identity), Some(clients)) = (&self.identity, &self.arguments.client_ca) else {
+            return Ok(None);
+        };
+        let clients = Authorities::load(clients).map_err(unusable)?;
+        let acceptor = Acceptor::new(identity.clone(), &clients, &self.arguments.allow_cert);
+        let listener = Listener::start(&self.arguments.listen_tls, acceptor.map_err(unusable)?, entrance);
+        listener.map(Some).map_err(|error| {
+            let exit = match error.kind() {
+                std::io::ErrorKind::AddrInUse => Exit::InUse,
+                _ => Exit::Failed,
+            };
+            Problem::because(exit, "Cannot listen", error)
+        })
+    }
+}
+
+fn unusable(error: TlsError) -> Problem {
+    Problem::new(Exit::Usage, sentence(error))
+}

@@ -1,0 +1,139 @@
+//! Which clients' certificates are accepted.
+
+use std::sync::{Arc, OnceLock};
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::version::TLS13;
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, ServerConfig, ServerConnection,
+    SignatureScheme,
+};
+use webpki::EndEntityCert;
+
+use super::identity::{provider, Authorities, Identity, TlsError};
+
+/// What makes the server's side of connections.
+pub struct Acceptor {
+    identity: Identity,
+    issued: Arc<dyn ClientCertVerifier>,
+    names: Arc<[String]>,
+}
+
+impl Acceptor {
+    /// Accepts clients with a certificate of these authorities that has one of these DNS names, exactly,
+    /// among its subject alternative names. Without names, any certificate of theirs.
+    ///
+    /// # Errors
+    /// Where the library refuses the authorities.
+    pub fn new(identity: Identity, clients: &Authorities, names: &[String]) -> Result<Acceptor, TlsError> {
+        let issued = WebPkiClientVerifier::builder_with_provider(clients.0.clone(), provider()).build();
+        Ok(Acceptor {
+            identity,
+            issued: issued.map_err(TlsError::setup)?,
+            names: names.into(),
+        })
+    }
+
+    /// The server's side of a connection, and the names of the client's certificate as soon as they are
+    /// known.
+    pub(super) fn connection(&self) -> Result<(ServerConnection, Arc<Names>), Error> {
+        let names = Arc::new(Names::default());
+        let verifier = Verifier {
+            issued: self.issued.clone(),
+            allowed: self.names.clone(),
+            names: names.clone(),
+        };
+        let config = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&TLS13])?
+            .with_client_cert_verifier(Arc::new(verifier));
+        let mut config = config.with_cert_resolver(self.identity.0.clone());
+        // A session that is resumed would not look at the certificate again.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Ok((ServerConnection::new(Arc::new(config))?, names))
+    }
+}
+
+/// The DNS names of a certificate that an authority has issued.
+#[derive(Debug, Default)]
+pub struct Names(OnceLock<Vec<String>>);
+
+impl Names {
+    /// The first one. Empty if there is none.
+    pub fn first(&self) -> &str {
+        let first = self.0.get().and_then(|names| names.first());
+        first.map_or("", String::as_str)
+    }
+
+    /// All, for the log. `None` if no certificate has been looked at that an authority has issued.
+    pub fn text(&self) -> Option<String> {
+        match self.0.get()?.as_slice() {
+            [] => Some("none".into()),
+            names => Some(names.join(", ")),
+        }
+    }
+}
+
+/// Verifies the certificate of one connection, and keeps its names for the log.
+#[derive(Debug)]
+struct Verifier {
+    issued: Arc<dyn ClientCertVerifier>,
+    allowed: Arc<[String]>,
+    names: Arc<Names>,
+}
+
+impl ClientCertVerifier for Verifier {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.issued.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let verified = self.issued.verify_client_cert(end_entity, intermediates, now)?;
+        let parsed = EndEntityCert::try_from(end_entity).map_err(|_| CertificateError::BadEncoding)?;
+        let own: Vec<String> = parsed.valid_dns_names().map(str::to_owned).collect();
+        // A wildcard in a certificate stands for no name here.
+        let is_allowed = self.allowed.is_empty()
+            || own
+                .iter()
+                .any(|own| self.allowed.iter().any(|name| name.eq_ignore_ascii_case(own)));
+        // One certificate is verified for a connection.
+        let _ = self.names.0.set(own);
+        match is_allowed {
+            true => Ok(verified),
+            // The client is told access_denied.
+            false => Err(CertificateError::ApplicationVerificationFailure.into()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.issued
+            .verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.issued
+            .verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.issued.supported_verify_schemes()
+    }
+}

@@ -1,0 +1,202 @@
+//! Accepts clients over TLS, and hands them to a server.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use pcsc_process::socket;
+use rustix::event::{PollFd, PollFlags};
+
+use super::acceptor::Acceptor;
+use super::relay::{wait, Stream};
+use crate::accept::{is_passing, is_shortage, RETRY};
+use crate::entrance::Entrance;
+use crate::places::{Place, Places};
+
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// How many handshakes are in progress at a time, of all hosts and of one.
+const HANDSHAKES: usize = 256;
+const HANDSHAKES_OF_ONE: usize = 64;
+
+/// How long the end waits until clients have been told.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The stack of a connection's thread. What is not touched costs nothing.
+const STACK: usize = 256 * 1024;
+
+/// Listens for clients on other hosts. Dropping it ends their connections.
+pub struct Listener {
+    addresses: Vec<SocketAddr>,
+    shared: Arc<Shared>,
+    /// Dropping it ends what the threads wait for.
+    ender: Option<UnixStream>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    acceptor: Acceptor,
+    entrance: Entrance,
+    /// Those without an identity yet, by their host.
+    handshakes: Arc<Places<std::net::IpAddr>>,
+    connections: Arc<Places<()>>,
+    /// Hangs up when the listener ends.
+    end: UnixStream,
+}
+
+impl Listener {
+    /// Listens at addresses, `HOST:PORT`, and hands the clients that the acceptor accepts to a server.
+    ///
+    /// # Errors
+    /// The system's, where an address cannot be listened at.
+    pub fn start(addresses: &[String], acceptor: Acceptor, entrance: Entrance) -> io::Result<Listener> {
+        let mut listeners = Vec::new();
+        for address in addresses {
+            let named = |error: io::Error| io::Error::new(error.kind(), format!("{address}: {error}"));
+            // A host may have several addresses.
+            for address in address.to_socket_addrs().map_err(named)? {
+                let listener = TcpListener::bind(address).map_err(named)?;
+                listener.set_nonblocking(true)?;
+                listeners.push(listener);
+            }
+        }
+        let bound = listeners.iter().map(TcpListener::local_addr);
+        let addresses: Vec<SocketAddr> = bound.collect::<Result<_, _>>()?;
+        let (ender, end) = socket::pair()?;
+        let shared = Arc::new(Shared {
+            acceptor,
+            entrance,
+            handshakes: Places::new()?,
+            connections: Places::new()?,
+            end: end.into(),
+        });
+        let accepting = shared.clone();
+        let builder = thread::Builder::new().name("pcsc-tls".into()).stack_size(STACK);
+        let thread = builder.spawn(move || accept(&listeners, &accepting))?;
+        for address in &addresses {
+            log::info!("listening at {address} for TLS");
+        }
+        Ok(Listener {
+            addresses,
+            shared,
+            ender: Some(ender.into()),
+            thread: Some(thread),
+        })
+    }
+
+    /// Where it listens: with the port that the system has chosen, where that was 0.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.ender = None;
+        if let Some(thread) = self.thread.take() {
+            // A thread that has panicked has nothing left to end.
+            let _ = thread.join();
+        }
+        self.shared
+            .connections
+            .wait_until_empty(Instant::now() + PATIENCE);
+    }
+}
+
+/// Accepts connections until the listener ends. Nothing that a client does delays it.
+fn accept(listeners: &[TcpListener], shared: &Arc<Shared>) {
+    loop {
+        let end = PollFd::new(&shared.end, PollFlags::empty());
+        let others = listeners
+            .iter()
+            .map(|listener| PollFd::new(listener, PollFlags::IN));
+        let mut polled: Vec<PollFd<'_>> = [end].into_iter().chain(others).collect();
+        if let Err(error) = wait(&mut polled, None) {
+            log::error!("no more clients are accepted over TLS: {error}");
+            return;
+        }
+        if !polled[0].revents().is_empty() {
+            return;
+        }
+        let ready = polled[1..].iter().map(|polled| !polled.revents().is_empty());
+        for (listener, _) in listeners.iter().zip(ready).filter(|(_, ready)| *ready) {
+            match listener.accept() {
+                Ok((tcp, address)) => begin(tcp, address, shared),
+                Err(error) if is_passing(&error) => (),
+                Err(error) => {
+                    if is_shortage(&error) {
+                        log::error!("a client has to wait: {error}");
+                    } else {
+                        log::error!("a client cannot be accepted over TLS: {error}");
+                    }
+                    // The listener stays readable. Meanwhile a client may end.
+                    let end = PollFd::new(&shared.end, PollFlags::empty());
+                    let _ = wait(&mut [end], Some(Instant::now() + RETRY));
+                }
+            }
+        }
+    }
+}
+
+/// Starts the thread of a connection.
+fn begin(tcp: TcpStream, address: SocketAddr, shared: &Arc<Shared>) {
+    let refuse = |why: &dyn std::fmt::Display| log::warn!("{address} is refused: {why}");
+    let handshakes = &shared.handshakes;
+    let Some(handshake) = handshakes.take(&address.ip(), HANDSHAKES, HANDSHAKES_OF_ONE) else {
+        refuse(&format_args!(
+            "{HANDSHAKES} handshakes are in progress, or {HANDSHAKES_OF_ONE} with its host"
+        ));
+        return;
+    };
+    let Some(connection) = shared.connections.take(&(), usize::MAX, usize::MAX) else {
+        return;
+    };
+    let served = shared.clone();
+    let work = move || {
+        let _connection = connection;
+        serve(tcp, address, &served, handshake);
+    };
+    let builder = thread::Builder::new().name("pcsc-tls".into()).stack_size(STACK);
+    if let Err(error) = builder.spawn(work) {
+        refuse(&error);
+    }
+}
+
+/// Serves a connection until it ends.
+fn serve(tcp: TcpStream, address: SocketAddr, shared: &Shared, handshake: Place<std::net::IpAddr>) {
+    let refuse = |why: &dyn std::fmt::Display| log::warn!("{address} is refused: {why}");
+    let (tls, names) = match shared.acceptor.connection() {
+        Ok(made) => made,
+        Err(error) => return refuse(&error),
+    };
+    let mut stream = match Stream::new(tls, tcp) {
+        Ok(stream) => stream,
+        Err(error) => return refuse(&error),
+    };
+    let shaken = stream.handshake(&shared.end, Instant::now() + HANDSHAKE);
+    let names_text = names.text();
+    if let Err(end) = shaken {
+        match names_text {
+            Some(names) => refuse(&format_args!("{end}, but {names}")),
+            None => refuse(&end),
+        }
+        return stream.close();
+    }
+    drop(handshake);
+    let (local, theirs) = match socket::pair() {
+        Ok((local, theirs)) => (UnixStream::from(local), UnixStream::from(theirs)),
+        Err(error) => return refuse(&error),
+    };
+    let names = (names.first().to_owned(), names_text.unwrap_or_default());
+    log::debug!("{address} is connected, with the certificate of {}", names.1);
+    shared.entrance.enter(theirs, names.0);
+    let end = stream.relay(&local);
+    log::debug!("the connection of {address} has ended: {end}");
+    // The server ends what the client has before the peer is done.
+    drop(local);
+    stream.close();
+}

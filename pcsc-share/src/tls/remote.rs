@@ -1,0 +1,143 @@
+//! The server of another host, over TLS.
+
+use std::fmt;
+use std::io;
+use std::net::{TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use pcsc_process::socket;
+use rustls::client::Resumption;
+use rustls::pki_types::ServerName;
+use rustls::version::TLS13;
+use rustls::{ClientConfig, ClientConnection};
+
+use super::identity::{provider, Authorities, Identity, TlsError};
+use super::relay::{End, Stream};
+use crate::source::Route;
+use crate::sync::lock;
+
+/// How long the server may take for an answer that needs no card; for the first one, with all that goes
+/// before it. A look at its readers delays a client no longer, and only once.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// How long the connection and the handshake may take. One that ends without an answer is tried a second time
+/// within the limit, in the other byte order.
+const HANDSHAKE: Duration = Duration::from_millis(2400);
+
+/// A server like this one on another host, over TLS.
+#[derive(Clone)]
+pub struct Remote(Arc<Inner>);
+
+struct Inner {
+    /// `HOST:PORT`.
+    address: String,
+    name: ServerName<'static>,
+    config: Arc<ClientConfig>,
+    /// Why the last connection has ended that was not ended here.
+    trouble: Mutex<Option<String>>,
+}
+
+impl Remote {
+    /// The server at `address`, `HOST:PORT`. It needs a certificate for HOST, a DNS name or an IP address,
+    /// from one of these authorities. `identity` is the certificate that it gets.
+    ///
+    /// # Errors
+    /// An address of another form.
+    pub fn new(address: &str, identity: &Identity, servers: &Authorities) -> Result<Remote, TlsError> {
+        let wrong = || TlsError::Address(address.to_owned());
+        let (host, port) = address.rsplit_once(':').ok_or_else(wrong)?;
+        port.parse::<u16>().map_err(|_| wrong())?;
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let name = ServerName::try_from(bare.unwrap_or(host).to_owned()).map_err(|_| wrong())?;
+        let config = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&TLS13])
+            .map_err(TlsError::setup)?
+            .with_root_certificates(servers.0.clone());
+        let mut config = config.with_client_cert_resolver(identity.0.clone());
+        config.resumption = Resumption::disabled();
+        Ok(Remote(Arc::new(Inner {
+            address: address.to_owned(),
+            name,
+            config: Arc::new(config),
+            trouble: Mutex::default(),
+        })))
+    }
+}
+
+impl fmt::Display for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "tls://{}", self.0.address)
+    }
+}
+
+impl Route for Remote {
+    /// Returns before there is a connection: what is sent meanwhile waits in the socket. The thread ends with
+    /// the socket, or with the connection.
+    fn connect(&self) -> io::Result<UnixStream> {
+        let (local, theirs) = socket::pair()?;
+        let inner = self.0.clone();
+        let builder = thread::Builder::new().name("pcsc-tls".into());
+        builder.spawn(move || inner.serve(local.into()))?;
+        Ok(theirs.into())
+    }
+
+    fn trouble(&self) -> Option<String> {
+        lock(&self.0.trouble).take()
+    }
+
+    fn limit(&self) -> Duration {
+        LIMIT
+    }
+}
+
+impl Inner {
+    /// Connects and relays until one side ends.
+    fn serve(&self, local: UnixStream) {
+        let deadline = Instant::now() + HANDSHAKE;
+        let (stream, end) = match self.open(deadline) {
+            Ok(mut stream) => {
+                let shaken = stream.handshake(&local, deadline);
+                let end = shaken.err().unwrap_or_else(|| stream.relay(&local));
+                (Some(stream), end)
+            }
+            Err(end) => (None, end),
+        };
+        match &end {
+            // A client's own, which the watcher of the source does not report.
+            End::Cut | End::System(_) if stream.is_some() => {
+                log::info!("a connection with {} has ended: {end}", self.address)
+            }
+            end => log::debug!("a connection with {} has ended: {end}", self.address),
+        }
+        if !matches!(end, End::Here) {
+            // Before the other end of the socket sees the end.
+            *lock(&self.trouble) = Some(end.to_string());
+        }
+        drop(local);
+        if let Some(stream) = stream {
+            stream.close();
+        }
+    }
+
+    fn open(&self, deadline: Instant) -> Result<Stream, End> {
+        let tls = ClientConnection::new(self.config.clone(), self.name.clone())?;
+        let addresses: Vec<_> = self.address.to_socket_addrs()?.collect();
+        let mut failure = End::System(io::ErrorKind::AddrNotAvailable.into());
+        for (number, address) in addresses.iter().enumerate() {
+            // An address that does not answer leaves time for those behind it.
+            let left = deadline.saturating_duration_since(Instant::now());
+            let share = left / (addresses.len() - number) as u32;
+            if share.is_zero() {
+                return Err(End::Late);
+            }
+            match TcpStream::connect_timeout(address, share) {
+                Ok(tcp) => return Ok(Stream::new(tls, tcp)?),
+                Err(error) => failure = End::System(error),
+            }
+        }
+        Err(failure)
+    }
+}

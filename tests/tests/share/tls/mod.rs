@@ -1,0 +1,169 @@
+//! Clients and sources on other hosts, over mutual TLS.
+
+mod certificates;
+mod line;
+mod refusals;
+
+use std::ffi::CString;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use pcsc_client::{Card, Context, Error, Protocols, ReaderState, ShareMode, State};
+use pcsc_tests::{atr, Share, WireClient};
+use pcsc_wire::{Command, Status};
+
+use certificates::{Authority, Issued};
+use line::Line;
+
+const SHARED: u32 = 2;
+const NAME: &str = "pcsc-tests 00 00";
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A server with a card in its reader, which serves clients with a certificate of `authority`.
+fn host(authority: &Authority, own: &Issued, further: &[&str]) -> Share {
+    let mut arguments = own.arguments();
+    arguments.extend(["--listen-tls", "127.0.0.1:0", "--client-ca", &authority.file()].map(String::from));
+    arguments.extend(further.iter().map(ToString::to_string));
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let share = Share::start_also(1, &arguments);
+    share.reader(0).insert(atr::T1);
+    share
+}
+
+/// Where a server listens for TLS.
+fn address(share: &Share) -> SocketAddr {
+    let log = share.log();
+    let line = log.lines().rfind(|line| line.ends_with(" for TLS"));
+    let line = line.unwrap_or_else(|| panic!("it does not listen:\n{log}"));
+    let words: Vec<&str> = line.split_whitespace().collect();
+    words[words.len() - 3].parse().unwrap()
+}
+
+/// A server of the readers at an address.
+fn join(authority: &Authority, own: &Issued, at: SocketAddr) -> Share {
+    let mut arguments = vec![format!("tls://{at}")];
+    arguments.extend(own.arguments());
+    arguments.extend(["--server-ca".into(), authority.file()]);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    Share::start_with(&arguments)
+}
+
+fn context(share: &Share) -> Context {
+    let builder = Context::builder().socket_path(share.socket());
+    builder.establish().unwrap()
+}
+
+fn list(context: &Context) -> Vec<String> {
+    let names = context.list_readers_owned().unwrap();
+    names
+        .iter()
+        .map(|name| name.to_str().unwrap().to_owned())
+        .collect()
+}
+
+fn connect(context: &Context) -> Card {
+    let name = CString::new(NAME).unwrap();
+    context.connect(&name, ShareMode::Shared, Protocols::ANY).unwrap()
+}
+
+fn transmit(card: &Card) -> Result<Vec<u8>, Error> {
+    let mut response = [0; 258];
+    card.transmit(&[0, 0, 0, 0], &mut response).map(<[u8]>::to_vec)
+}
+
+#[test]
+fn calls_through_tls_take_one_round_trip() {
+    let authority = Authority::new();
+    let host = host(&authority, &authority.issue("host"), &[]);
+    let line = Line::start(address(&host));
+    let joined = join(&authority, &authority.issue("desk"), line.address());
+    let context = context(&joined);
+    assert_eq!(list(&context), [NAME]);
+    let card = connect(&context);
+    // Those of the events that follow a connect come at any time.
+    const CALLS: usize = 50;
+    let counted = |what: &str, call: &mut dyn FnMut()| {
+        let before = line.rounds();
+        (0..CALLS).for_each(|_| call());
+        let rounds = line.rounds() - before;
+        assert!(
+            (CALLS..CALLS + 10).contains(&rounds),
+            "{rounds} round trips of {CALLS} {what}"
+        );
+    };
+    counted("transmits", &mut || {
+        assert_eq!(transmit(&card).unwrap(), b"Hello world!\x90\x00")
+    });
+    let mut client = WireClient::connect(&joined.socket(), 4);
+    let number = client.establish();
+    let card = client.connect_card(number, NAME, SHARED).card;
+    counted("status", &mut || {
+        let status = client.call(Command::Status, Status { card, rv: 0 });
+        assert_eq!(status.rv, 0);
+    });
+    drop(client);
+
+    let mut known = [ReaderState::new(CString::new(NAME).unwrap(), State::UNAWARE)];
+    context.get_status_change(PATIENCE, &mut known).unwrap();
+    assert!(known[0].event_state().contains(State::PRESENT));
+    known[0].sync_current_state();
+    let before = line.rounds();
+    host.reader(0).remove();
+    context.get_status_change(PATIENCE, &mut known).unwrap();
+    assert!(known[0].event_state().contains(State::EMPTY));
+    // The event is waited for at its source: it is followed by the next wait there, and by a look for each
+    // change that the removal is.
+    let rounds = line.rounds() - before;
+    assert!(rounds <= 6, "{rounds} round trips for an event");
+}
+
+#[test]
+fn a_host_that_goes_takes_its_readers_along_and_they_come_back() {
+    let authority = Authority::new();
+    let (identity, mut known) = (
+        authority.issue("host"),
+        [ReaderState::new(pcsc_client::PNP_NOTIFICATION(), State::UNAWARE)],
+    );
+    let mut first = host(&authority, &identity, &[]);
+    let line = Line::start(address(&first));
+    let joined = join(&authority, &authority.issue("desk"), line.address());
+    let context = context(&joined);
+    let card = connect(&context);
+    // Learns the count.
+    let _ = context.get_status_change(Duration::ZERO, &mut known);
+    known[0].sync_current_state();
+    // It ends as systemd ends it: clients are told.
+    assert!(first.terminate().success());
+    context.get_status_change(PATIENCE, &mut known).unwrap();
+    known[0].sync_current_state();
+    assert_eq!(list(&context), [""; 0]);
+    assert_eq!(transmit(&card), Err(Error::ReaderUnavailable));
+    joined.wait_for_log("the peer has closed the connection");
+
+    let second = host(&authority, &identity, &[]);
+    line.lead_to(address(&second));
+    context.get_status_change(PATIENCE, &mut known).unwrap();
+    assert_eq!(list(&context), [NAME]);
+    assert_eq!(transmit(&connect(&context)).unwrap(), b"Hello world!\x90\x00");
+}
+
+#[test]
+fn a_line_that_is_cut_in_mid_message_ends_the_call() {
+    let authority = Authority::new();
+    let host = host(&authority, &authority.issue("host"), &[]);
+    let line = Line::start(address(&host));
+    let joined = join(&authority, &authority.issue("desk"), line.address());
+    let context = context(&joined);
+    let mut card = connect(&context);
+    // What the server has is given up there, too: a second client gets the card.
+    let transaction = card.transaction().unwrap();
+    let mut response = [0; 258];
+    line.cut_in_message();
+    let cut = transaction.transmit(&[0, 0, 0, 0], &mut response).unwrap_err();
+    assert_eq!(cut, Error::ReaderUnavailable);
+    joined.wait_for_log("the connection was cut");
+    let direct = self::context(&host);
+    let card = direct.connect(&CString::new(NAME).unwrap(), ShareMode::Shared, Protocols::ANY);
+    let mut card = card.unwrap();
+    assert!(card.transaction().is_ok());
+}
