@@ -7,6 +7,7 @@
 //! - [`target`]: builds for other processors, and what runs them
 //! - [`WireClient`]: a client of pcscd's protocol in any version, byte by byte
 //! - [`client`]: a program that uses PC/SC, on the stock library
+//! - [`Network`]: hosts with networks of their own
 //! - [`in_namespace`]: a program without the daemon and the USB devices of this machine
 //! - [`assert_same`]: a comparison of two texts that prints what differs
 //! - [`published`]: the examples of the published `pcsc` crate
@@ -27,6 +28,7 @@ mod daemon;
 mod difference;
 mod live;
 mod namespace;
+mod network;
 pub mod published;
 mod reader;
 pub mod relay;
@@ -47,6 +49,7 @@ pub use daemon::{Pcscd, FRIENDLY_NAME};
 pub use difference::{assert_same, tail};
 pub use live::Live;
 pub use namespace::{in_namespace, USB};
+pub use network::Network;
 pub use pcsc_test_ifd::{abi, card, Counts};
 pub use reader::Reader;
 pub use run::{run, Output};

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::daemon::{until, DEADLINE};
 use crate::spawn::spawn;
 use crate::virtual_card::{VirtualCard, IN_NETWORK, VPCD_PORT};
-use crate::{artifacts, Reader, Simulation};
+use crate::{artifacts, Network, Reader, Simulation};
 
 /// A running `pcsc share`. The process ends with the test's.
 #[derive(Debug)]
@@ -21,8 +21,8 @@ pub struct Share {
     folder: TempDir,
     simulation: Option<Simulation>,
     arguments: Vec<String>,
-    /// Whether the server has a network of its own.
-    is_in_network: bool,
+    /// What starts the program on another network.
+    prefix: Vec<String>,
     child: Option<Child>,
     /// The programs that are cards.
     cards: Vec<VirtualCard>,
@@ -48,10 +48,27 @@ impl Share {
         // A server that is killed and started again finds a device on the USB free at once.
         let simulation = Simulation::start_shared(readers);
         let source = format!("sim:{}", simulation.socket().display());
-        let all = [source]
-            .into_iter()
-            .chain(arguments.iter().map(ToString::to_string));
-        Share::launch(Some(simulation), all.collect(), false)
+        Share::launch(Some(simulation), &[], &[&[source.as_str()], arguments].concat())
+    }
+
+    /// The same on a network, with readers of the test unless there are none.
+    ///
+    /// # Panics
+    /// If it does not start.
+    #[track_caller]
+    pub fn start_on(network: &Network, readers: usize, arguments: &[&str]) -> Share {
+        let enter = network.enter();
+        let enter = enter.each_ref().map(String::as_str);
+        if readers == 0 {
+            return Share::launch(None, &enter, arguments);
+        }
+        let simulation = Simulation::start_shared(readers);
+        let source = format!("sim:{}", simulation.socket().display());
+        Share::launch(
+            Some(simulation),
+            &enter,
+            &[&[source.as_str()], arguments].concat(),
+        )
     }
 
     /// A server of a reader for virtual cards, with two slots like that of vsmartcard's driver, and published
@@ -62,7 +79,11 @@ impl Share {
     #[track_caller]
     pub fn start_cards(applications: &[&str]) -> Share {
         let source = format!("sim:vpcd:{VPCD_PORT},{}", VPCD_PORT + 1);
-        let mut share = Share::launch(None, vec![source], true);
+        let mut share = Share::launch(
+            None,
+            &["unshare", "--net", "sh", "-e", "-c", IN_NETWORK, "sh"],
+            &[&source],
+        );
         for (number, application) in applications.iter().enumerate() {
             let card = VirtualCard::insert(application, share.pid(), number);
             share.cards.push(card);
@@ -94,12 +115,12 @@ impl Share {
     /// If it does not start.
     #[track_caller]
     pub fn start_with(arguments: &[&str]) -> Share {
-        let arguments = arguments.iter().map(ToString::to_string).collect();
-        Share::launch(None, arguments, false)
+        Share::launch(None, &[], arguments)
     }
 
     #[track_caller]
-    fn launch(simulation: Option<Simulation>, arguments: Vec<String>, is_in_network: bool) -> Share {
+    fn launch(simulation: Option<Simulation>, prefix: &[&str], arguments: &[&str]) -> Share {
+        let owned = |words: &[&str]| words.iter().map(ToString::to_string).collect();
         let folder = tempfile::Builder::new()
             .prefix("share-")
             .tempdir_in("/tmp")
@@ -107,8 +128,8 @@ impl Share {
         let mut share = Share {
             folder,
             simulation,
-            arguments,
-            is_in_network,
+            prefix: owned(prefix),
+            arguments: owned(arguments),
             child: None,
             cards: Vec::new(),
         };
@@ -119,11 +140,9 @@ impl Share {
     /// The command that starts a server on this socket.
     pub fn command(&self) -> Command {
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL"]);
-        if self.is_in_network {
-            command.args(["unshare", "--net", "sh", "-e", "-c", IN_NETWORK, "sh"]);
-        }
         command
+            .args(["--pdeathsig", "KILL"])
+            .args(&self.prefix)
             .arg(artifacts::binary("pcsc-cli", "pcsc"))
             .args(["-v", "share", "--socket"])
             .arg(self.socket())

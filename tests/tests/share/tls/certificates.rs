@@ -65,6 +65,11 @@ impl Authority {
         self.issue_with(name, ("", ""))
     }
 
+    /// A certificate for a DNS name and another address.
+    pub fn issue_at(&self, name: &str, address: &str) -> Issued {
+        self.issue_with(name, ("IP:127.0.0.1", &format!("IP:{address}")))
+    }
+
     /// One that has expired.
     pub fn issue_expired(&self, name: &str) -> Issued {
         self.issue_with(name, ("-days 365", "-days -1"))

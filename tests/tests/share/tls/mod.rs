@@ -1,6 +1,7 @@
 //! Clients and sources on other hosts, over mutual TLS.
 
 mod certificates;
+mod hosts;
 mod line;
 mod refusals;
 
