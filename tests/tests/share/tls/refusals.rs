@@ -121,12 +121,14 @@ fn a_client_without_tls_or_certificate_is_refused() {
     let mut client = std::process::Command::new("openssl");
     client.args([
         "s_client",
+        // It waits for what the host says.
+        "-ign_eof",
         "-connect",
         &address(&host).to_string(),
         "-CAfile",
         &authority.file(),
     ]);
-    let output = client.stdin(std::process::Stdio::piped()).output().unwrap();
+    let output = client.stdin(std::process::Stdio::null()).output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(text.contains("certificate required"), "{text}");
     host.wait_for_log("is refused: it has no certificate");
