@@ -52,7 +52,7 @@ pub use namespace::{in_namespace, USB};
 pub use network::Network;
 pub use pcsc_test_ifd::{abi, card, Counts};
 pub use reader::Reader;
-pub use run::{run, Output};
+pub use run::{copy_program, run, Output};
 pub use share::Share;
 pub use simulation::Simulation;
 pub use usage::{context_switches, Usage};

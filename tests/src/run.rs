@@ -4,6 +4,7 @@ use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::process::{kill_process_group, pidfd_open, Pid, PidfdFlags, Signal};
 use std::io::Read;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -40,6 +41,15 @@ impl Output {
         );
         stdout.into_owned()
     }
+}
+
+/// Copies a program to a file or into a folder, by another process: a program cannot be executed while a
+/// process has it open for writing, such as a child that another thread of the test has just forked.
+#[track_caller]
+pub fn copy_program(from: impl AsRef<Path>, to: impl AsRef<Path>) {
+    let mut copy = Command::new("cp");
+    copy.args([from.as_ref(), to.as_ref()]);
+    run(&mut copy, Duration::from_secs(60)).stdout();
 }
 
 /// Runs `command` in a process group of its own, with both outputs caught and an empty input unless one has

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use pcsc_client::{Cause, Context, Error, Scope};
-use pcsc_tests::{artifacts, in_namespace, run, Output, Pcscd, USB};
+use pcsc_tests::{artifacts, copy_program, in_namespace, run, Output, Pcscd, USB};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const NO_SERVICE: &str = "8010001D";
@@ -186,11 +186,10 @@ impl ForAnyUser {
         let folder = tempfile::Builder::new().tempdir_in("/tmp").unwrap();
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         let program = ForAnyUser { folder };
-        std::fs::copy(
+        copy_program(
             artifacts::binary("pcsc-tests", "winscard"),
             program.at("winscard"),
-        )
-        .unwrap();
+        );
         std::fs::copy(artifacts::library(), program.at("libpcsclite.so")).unwrap();
         std::fs::create_dir(program.at("pcscd")).unwrap();
         program

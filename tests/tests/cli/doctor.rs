@@ -84,7 +84,7 @@ fn a_doctor_finds_what_keeps_a_daemon_away() {
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("our folder");
     let program = artifacts::binary("pcsc-cli", "pcsc");
     let copy = folder.path().join("pcsc");
-    fs::copy(program, &copy).expect("a copy that others may run");
+    copy_program(program, &copy);
     let mut command = Command::new("setpriv");
     command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
     command

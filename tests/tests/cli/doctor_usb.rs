@@ -100,7 +100,7 @@ fn a_container_without_devices_is_found() {
 #[test]
 fn a_reader_without_permission_is_found() {
     let folder = tempfile::tempdir().expect("a folder");
-    fs::copy(artifacts::binary("pcsc-cli", "pcsc"), folder.path().join("pcsc")).expect("a copy");
+    copy_program(artifacts::binary("pcsc-cli", "pcsc"), folder.path());
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("our folder");
     let as_nobody = "exec setpriv --reuid 65534 --regid 65534 --clear-groups /run/pcscd/pcsc doctor";
     let device = Staged::reader("au9540");

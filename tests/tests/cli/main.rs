@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use pcsc_tests::{artifacts, atr, client, run, Pcscd, FRIENDLY_NAME, USB};
+use pcsc_tests::{artifacts, atr, client, copy_program, run, Pcscd, FRIENDLY_NAME, USB};
 
 mod backends;
 mod bench;

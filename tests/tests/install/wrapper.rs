@@ -1,7 +1,7 @@
 //! scripts/with-pcsc, and the example's Makefile.
 
 use super::{failure, path, run_hello, script, target, tree, NO_SERVICE, SHORT};
-use pcsc_tests::run;
+use pcsc_tests::{copy_program, run};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -90,7 +90,7 @@ fn with_pcsc_explains_its_use_and_how_to_build() {
     // As cargo leaves it for musl. The program finds out by its own folder.
     let release = empty.path().join("release");
     std::fs::create_dir(&release).expect("a folder");
-    std::fs::copy(target().join("release/pcsc"), release.join("pcsc")).expect("the program");
+    copy_program(target().join("release/pcsc"), release.join("pcsc"));
     std::fs::write(release.join("libpcsclite.a"), "").expect("a library");
     let said = failure(&run(&mut unbuilt, SHORT));
     assert!(said.contains("target-feature=-crt-static"), "{said}");
@@ -115,7 +115,7 @@ fn program(folder: &Path, name: &str, mode: u32, script: Option<&str>) -> String
     let file = folder.join(name);
     match script {
         Some(line) => fs::write(&file, line).expect("a file of ours"),
-        None => fs::copy("/bin/true", &file).map(drop).expect("a copy"),
+        None => copy_program("/bin/true", &file),
     }
     fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("a mode");
     path(&file).to_owned()

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use pcsc_tests::{artifacts, client, run, stock, Share, WireClient};
+use pcsc_tests::{artifacts, client, copy_program, run, stock, Share, WireClient};
 use pcsc_wire::{Body, Command as Request, Control, Header, VersionExchange};
 use rustix::net::{recv, RecvFlags};
 use tempfile::TempDir;
@@ -32,11 +32,7 @@ impl Stranger {
         let folder = tempfile::tempdir().expect("a folder");
         // The user may not look into the folder of the build.
         open_to_all(folder.path());
-        // By another process: a program cannot be executed while a process has it open for writing, such as a
-        // child that another thread has just forked.
-        let mut copy = Command::new("cp");
-        copy.arg(artifacts::binary("pcsc-tests", "winscard"));
-        run(copy.arg(folder.path()), LIMIT).stdout();
+        copy_program(artifacts::binary("pcsc-tests", "winscard"), folder.path());
         Stranger { folder }
     }
 
