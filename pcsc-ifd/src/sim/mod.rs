@@ -21,7 +21,7 @@ use pcsc_ccid::reader::{DeviceInfo, Reader};
 use pcsc_ccid::shared::{AnyReader, Notifications, OpenedReader, SharedError, SharedReader};
 use pcsc_ccid::transport::Transport;
 use pcsc_sim::control::{self, ControlledReader};
-use pcsc_sim::transport::{Fault, FaultTransport};
+use pcsc_sim::{Fault, FaultTransport};
 use sim_reader::SimReader;
 use std::path::Path;
 use std::sync::Arc;
