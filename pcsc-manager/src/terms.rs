@@ -44,7 +44,6 @@ impl Reader {
             }
             state = self.wait(state, deadline, is_cancelled)?;
         }
-        drop(state);
 
         let connect = |state: &mut SlotState| {
             state.check_reader()?;
@@ -53,12 +52,14 @@ impl Reader {
             Ok(state.protocol)
         };
         if share == DIRECT {
-            // The driver is not asked, and need not be free.
-            return self.change_connections(|state| {
-                state.choose_raw(protocols);
-                connect(state)
-            });
+            // The driver is not asked, and need not be free. In one step with the look at transactions: no
+            // connection is made while the card is reset for another one.
+            state.choose_raw(protocols);
+            let connected = connect(&mut state);
+            drop(state);
+            return self.change_connections(|_| connected);
         }
+        drop(state);
         let mut driver = self.driver_until(deadline)?;
         if driver.slot().knows_presence() {
             self.poll_slot(driver.slot());
