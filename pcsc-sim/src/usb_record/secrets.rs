@@ -11,6 +11,8 @@ const ICCD_XFR_BLOCK: u8 = 0x65;
 /// PC_to_RDR_Escape and PC_to_RDR_Secure.
 const ESCAPE: u8 = 0x6B;
 const SECURE: u8 = 0x69;
+/// PC_to_RDR_IccPowerOn and PC_to_RDR_IccPowerOff, and the requests of the same names.
+const POWER: [u8; 2] = [0x62, 0x63];
 /// RDR_to_PC_DataBlock.
 const DATA_BLOCK: u8 = 0x80;
 /// Of an Escape, what the driver's own have.
@@ -19,6 +21,8 @@ const ESCAPE_SHOWN: usize = 4;
 /// 6.1.11). In the latter it may come two bytes later.
 const VERIFY_COMMAND: usize = 15;
 const MODIFY_COMMAND: usize = 18;
+/// NAD, PCB and LEN of a T=1 block.
+const PROLOGUE: usize = 3;
 /// CLA, INS, P1, P2 and Lc.
 const HEADER_AND_LC: usize = 5;
 
@@ -74,6 +78,10 @@ impl Secrets {
         };
         let from = |start: usize| start.min(data.len())..data.len();
         let secret = match (kind, data) {
+            (kind, _) if POWER.contains(&kind) => {
+                self.rest = Rest::Nothing;
+                0..0
+            }
             (_, []) => 0..0,
             (XFR_BLOCK, _) => self.in_command(data, u16::from_le_bytes([low, high])),
             (ESCAPE, _) => from(ESCAPE_SHOWN),
@@ -87,6 +95,10 @@ impl Secrets {
     /// What must not be shown of the data of a class request.
     pub(super) fn in_request(&mut self, request: u8, value: u16, data: &[u8]) -> Range<usize> {
         match request {
+            request if POWER.contains(&request) => {
+                self.rest = Rest::Nothing;
+                0..0
+            }
             ICCD_XFR_BLOCK if !data.is_empty() => self.in_command(data, value >> 8),
             _ => 0..0,
         }
@@ -106,10 +118,15 @@ impl Secrets {
         match self.rest {
             Rest::Nothing => self.begin(data, level),
             Rest::Characters(left) => {
-                self.rest = match left.saturating_sub(data.len()) {
+                let left = match left.saturating_sub(data.len()) {
                     0 => Rest::Nothing,
                     left => Rest::Characters(left),
                 };
+                // The card may have refused the command before: then this is the next header.
+                self.begin(data, level);
+                if self.rest == Rest::Nothing {
+                    self.rest = left;
+                }
                 all
             }
             Rest::Parts => {
@@ -139,10 +156,18 @@ impl Secrets {
             _ if is_command && level == 1 => Rest::Parts,
             _ => Rest::Nothing,
         };
-        match (is_command, in_block) {
-            (true, _) => data.len().min(5)..data.len(),
-            (false, true) => data.len().min(3 + 5)..data.len(),
-            (false, false) => 0..0,
+        // Of a command that ends here the length is known to be right or wrong.
+        let shown = |command: &[u8], is_whole: bool| match is_whole {
+            true => shown_of_command(command).min(HEADER_AND_LC),
+            false => command.len().min(HEADER_AND_LC),
+        };
+        match *data {
+            _ if is_command => shown(data, level == 0 && data.len() > HEADER_AND_LC)..data.len(),
+            [_, pcb, length, ref field @ ..] if in_block => {
+                let field = &field[..usize::from(length)];
+                PROLOGUE + shown(field, pcb & 0x20 == 0)..data.len()
+            }
+            _ => 0..0,
         }
     }
 
@@ -187,6 +212,36 @@ mod tests {
     }
 
     #[test]
+    fn a_command_without_its_length_is_hidden_after_p2() {
+        let command = [0x00, 0x20, 0x00, 0x80, 0x31, 0x32, 0x33, 0x34];
+        assert_eq!(shown(&[(&command, 0)]), [&command[..4]]);
+        let block = [&[0x00, 0x00, 8][..], &command, &[0x55]].concat();
+        assert_eq!(shown(&[(&block, 0)]), [&block[..3 + 4]]);
+    }
+
+    #[test]
+    fn a_header_that_the_card_refuses_hides_the_next_command_and_its_data() {
+        let [refused, next] = [4, 8].map(|p3| [0x00, 0x20, 0x00, 0x80, p3]);
+        let messages: [(&[u8], u16); 4] = [(&refused, 1), (&next, 1), (&[0x31; 8], 1), (&refused, 1)];
+        assert_eq!(shown(&messages), [&refused[..], &[], &[], &refused]);
+        let begin = [&CHANGE[..], &[0x31; 10]].concat();
+        let messages: [(&[u8], u16); 4] = [(&refused, 0), (&begin, 1), (&[0x31; 15], 3), (&[0x31; 7], 2)];
+        assert_eq!(shown(&messages), [&refused[..], &[], &[], &[]]);
+    }
+
+    #[test]
+    fn characters_that_do_not_come_are_not_waited_for_after_a_reset() {
+        for power in [0x62, 0x63] {
+            let mut secrets = Secrets::default();
+            assert_eq!(secrets.in_command(&CHANGE, 1), 5..5);
+            secrets.in_message(&[power, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+            assert_eq!(secrets.in_command(&CHANGE, 1), 5..5);
+            secrets.in_request(power, 0, &[]);
+            assert_eq!(secrets.in_command(&CHANGE, 1), 5..5);
+        }
+    }
+
+    #[test]
     fn a_header_without_data_hides_nothing() {
         let query = [0x00, 0x20, 0x00, 0x81, 0x00];
         assert_eq!(shown(&[(&query, 0), (&query, 0)]), [query, query]);
@@ -198,8 +253,8 @@ mod tests {
         let last = [0x00, 0x40, 2, 0x31, 0x31, 0x55];
         let resynch = [0x00, 0xC0, 0, 0xC0];
         let mut secrets = Secrets::default();
-        // PCB could be the INS of a command as well.
-        assert_eq!(secrets.in_command(&first, 0), 5..11);
+        // PCB could be the INS of a command as well, whose length is wrong.
+        assert_eq!(secrets.in_command(&first, 0), 4..11);
         for _ in 0..2 {
             assert_eq!(secrets.in_command(&last, 0), 3..6);
             assert_eq!(secrets.in_command(&resynch, 0), 0..0);
