@@ -78,9 +78,13 @@ impl Recorded {
 
     fn text(&self) -> String {
         match self {
-            Recorded::Transmit(command, _) => digits(command),
-            Recorded::Control(code, data, _) => format!("control {code:08X} {}", digits(data)),
-            Recorded::SetAttribute(id, value, _) => format!("attribute {id:08X} {}", digits(value)),
+            Recorded::Transmit(command, _) => hidden(command, shown_of_command(&known(command))),
+            Recorded::Control(code, data, _) => {
+                let shown = shown_of_control(*code, &known(data)).data;
+                format!("control {code:08X} {}", hidden(data, shown))
+            }
+            // It may be a key.
+            Recorded::SetAttribute(id, value, _) => format!("attribute {id:08X} {}", hidden(value, 0)),
             Recorded::GetAttribute(id, _) => format!("attribute {id:08X}"),
             Recorded::Reset => "a reset".to_owned(),
             Recorded::Card(_) => "a card".to_owned(),
@@ -88,11 +92,17 @@ impl Recorded {
     }
 }
 
-fn digits(bytes: &[Option<u8>]) -> String {
-    bytes
-        .iter()
-        .map(|byte| byte.map_or("**".into(), |byte| format!("{byte:02X}")))
-        .collect()
+/// A text of the first bytes, and `**` for the others: a record may have been made with its secrets.
+fn hidden(bytes: &[Option<u8>], shown: usize) -> String {
+    let text = |(at, byte): (usize, &Option<u8>)| match byte {
+        Some(byte) if at < shown => format!("{byte:02X}"),
+        _ => "**".into(),
+    };
+    bytes.iter().enumerate().map(text).collect()
+}
+
+fn known(bytes: &[Option<u8>]) -> Vec<u8> {
+    bytes.iter().map(|byte| byte.unwrap_or_default()).collect()
 }
 
 fn is_like(recorded: &[Option<u8>], bytes: &[u8]) -> bool {
@@ -100,10 +110,9 @@ fn is_like(recorded: &[Option<u8>], bytes: &[u8]) -> bool {
     recorded.len() == bytes.len() && recorded.iter().zip(bytes).all(is_equal)
 }
 
-/// Bytes without what may be secret after the first ones.
-fn masked(bytes: &[u8], shown: usize) -> Masked {
-    let byte = |(at, byte): (usize, &u8)| (at < shown).then_some(*byte);
-    bytes.iter().enumerate().map(byte).collect()
+/// Bytes that came, in the form of those of a record.
+fn seen(bytes: &[u8]) -> Masked {
+    bytes.iter().copied().map(Some).collect()
 }
 
 /// A recorded reader that is played. Clones are the same reader.
@@ -383,7 +392,7 @@ impl Slot for ReplaySlot {
     ) -> Result<usize, SlotError> {
         let is_it =
             |step: &Recorded| matches!(step, Recorded::Transmit(recorded, _) if is_like(recorded, command));
-        let found = || digits(&masked(command, shown_of_command(command)));
+        let found = || Recorded::Transmit(seen(command), Ok(Vec::new())).text();
         match self.replay.with(|state| state.play(is_it, found))? {
             Recorded::Transmit(_, answer) => copy(&answer?, response),
             _ => Err(SlotError::Communication),
@@ -398,10 +407,7 @@ impl Slot for ReplaySlot {
         _deadline: Option<Instant>,
     ) -> Result<usize, SlotError> {
         let is_it = |step: &Recorded| matches!(step, Recorded::Control(other, recorded, _) if *other == code && is_like(recorded, data));
-        let found = || {
-            let shown = masked(data, shown_of_control(code, data).data);
-            Recorded::Control(code, shown, Ok(Vec::new())).text()
-        };
+        let found = || Recorded::Control(code, seen(data), Ok(Vec::new())).text();
         match self.replay.with(|state| state.play(is_it, found))? {
             Recorded::Control(_, _, recorded) => copy(&recorded?, answer),
             _ => Err(SlotError::Communication),
@@ -414,8 +420,7 @@ impl Slot for ReplaySlot {
 
     fn set_attribute(&mut self, id: u32, value: &[u8]) -> Result<(), SlotError> {
         let is_it = |step: &Recorded| matches!(step, Recorded::SetAttribute(other, recorded, _) if *other == id && is_like(recorded, value));
-        // It may be a key.
-        let found = || Recorded::SetAttribute(id, masked(value, 0), Ok(())).text();
+        let found = || Recorded::SetAttribute(id, seen(value), Ok(())).text();
         match self.replay.with(|state| state.play(is_it, found))? {
             Recorded::SetAttribute(_, _, result) => result,
             _ => Err(SlotError::Communication),
@@ -450,5 +455,21 @@ impl Watch for ReplayWatch {
 
     fn stop(&self) {
         self.0.with(|state| state.is_stopped = true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_hide_what_a_record_shows() {
+        let answer = || Ok(Vec::new());
+        let verify = seen(&[0x00, 0x20, 0x00, 0x80, 0x02, 0x31, 0x32]);
+        assert_eq!(Recorded::Transmit(verify, answer()).text(), "0020008002****");
+        let select = seen(&[0x00, 0xA4, 0x04, 0x00, 0x01, 0xA0]);
+        assert_eq!(Recorded::Transmit(select, answer()).text(), "00A4040001A0");
+        let key = Recorded::SetAttribute(0x7A009, seen(&[0x11, 0x22]), Ok(()));
+        assert_eq!(key.text(), "attribute 0007A009 ****");
     }
 }

@@ -180,7 +180,7 @@ pub unsafe extern "C" fn SCardSetAttrib(
         fields.handle("card", hCard);
         fields.code("attribute", dwAttrId);
         // SAFETY: a buffer of the stated length, as the C prototype requires.
-        fields.bytes("value", unsafe { sent(pbAttr, cbAttrLen) });
+        fields.secret("value", unsafe { sent(pbAttr, cbAttrLen) });
     };
     boundary("SCardSetAttrib", &arguments, |_| {
         if pbAttr.is_null() || cbAttrLen == 0 {

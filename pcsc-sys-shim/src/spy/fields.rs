@@ -82,6 +82,11 @@ impl Fields<'_> {
         self.partly_hidden(name, bytes, 0..0);
     }
 
+    /// Bytes of which any may be secret.
+    pub fn secret(&mut self, name: &str, bytes: &[u8]) {
+        self.partly_hidden(name, bytes, 0..bytes.len());
+    }
+
     /// Bytes, with `**` for each of the hidden ones.
     fn partly_hidden(&mut self, name: &str, bytes: &[u8], hidden: std::ops::Range<usize>) {
         let hidden = if self.shows_secrets { 0..0 } else { hidden };
