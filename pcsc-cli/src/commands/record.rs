@@ -1,8 +1,6 @@
 //! `pcsc sim record`: records what a program does with a card, as calls or as USB transfers.
 
-use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -57,12 +55,10 @@ fn unwritable(file: &Path, error: &std::io::Error) -> Problem {
     )
 }
 
-/// The file of a record, which nobody else may read: not all secrets in answers are hidden.
+/// The file of a record, which nobody else may read: secrets in answers are not hidden.
 fn create(file: &Path) -> Result<Box<dyn Write + Send>, Problem> {
-    let mut options = File::options();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let opened = options.open(file).map_err(|error| unwritable(file, &error))?;
-    Ok(Box::new(BufWriter::new(opened)))
+    let created = spy::created(file, true).map_err(|error| unwritable(file, &error))?;
+    Ok(Box::new(BufWriter::new(created)))
 }
 
 /// The first simulated reader of the environment.

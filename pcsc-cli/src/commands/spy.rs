@@ -180,7 +180,7 @@ impl Record {
 
 /// Makes an empty file for the user alone, since what is in a record is the user's business alone. With
 /// secrets one that is there must be the user's own.
-fn created(path: &Path, has_secrets: bool) -> io::Result<File> {
+pub(super) fn created(path: &Path, has_secrets: bool) -> io::Result<File> {
     let mut options = File::options();
     // Emptied below, where nothing is wrong with it.
     options.write(true).create(true).truncate(false).mode(0o600);
@@ -191,7 +191,7 @@ fn created(path: &Path, has_secrets: bool) -> io::Result<File> {
             true => file.set_permissions(Permissions::from_mode(0o600)),
             false => Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,
-                "it is another user's, and PINs are recorded",
+                "it is another user's, and what may be secret is recorded",
             )),
         };
         // Without secrets a file system without modes will do.
