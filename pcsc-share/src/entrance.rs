@@ -14,6 +14,8 @@ pub struct Entrance {
     /// `None` when the server has ended.
     arrivals: Arc<Mutex<Option<Vec<Arrival>>>>,
     waker: Arc<Waker>,
+    /// How many clients the server takes.
+    places: usize,
 }
 
 /// A client that has come.
@@ -23,10 +25,11 @@ pub(crate) struct Arrival {
 }
 
 impl Entrance {
-    pub(crate) fn new() -> std::io::Result<Entrance> {
+    pub(crate) fn new(places: usize) -> std::io::Result<Entrance> {
         Ok(Entrance {
             arrivals: Arc::new(Mutex::new(Some(Vec::new()))),
             waker: Arc::new(Waker::new()?),
+            places,
         })
     }
 
@@ -37,6 +40,11 @@ impl Entrance {
             arrivals.push(Arrival { stream, name });
         }
         self.waker.wake();
+    }
+
+    /// How many clients the server takes at most, with those of its socket.
+    pub fn places(&self) -> usize {
+        self.places
     }
 
     /// What becomes readable when clients have come.

@@ -71,6 +71,7 @@ impl Server {
     /// # Errors
     /// Where a thread or a descriptor cannot be made.
     pub fn start(sources: Vec<Joined>, options: Options) -> io::Result<Server> {
+        let places = options.limits.clients;
         let mut server = Server {
             shared: Arc::new(Shared {
                 readers: Readers::new(sources, options.policy),
@@ -82,7 +83,7 @@ impl Server {
             }),
             clients: Places::new()?,
             strangers: Places::new()?,
-            entrance: Entrance::new()?,
+            entrance: Entrance::new(places)?,
             watchers: Vec::new(),
             is_over: Arc::default(),
         };

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::pki_types::{CertificateDer, DnsName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::TLS13;
@@ -14,6 +14,11 @@ use rustls::{
 use webpki::EndEntityCert;
 
 use super::identity::{provider, Authorities, Identity, TlsError};
+
+/// Whether a certificate can have this DNS name. An address is none.
+fn is_name(name: &str) -> bool {
+    DnsName::try_from(name).is_ok() && !name.ends_with('.')
+}
 
 /// What makes the server's side of connections.
 pub struct Acceptor {
@@ -27,8 +32,11 @@ impl Acceptor {
     /// among its subject alternative names. Without names, any certificate of theirs.
     ///
     /// # Errors
-    /// Where the library refuses the authorities.
+    /// Where the library refuses the authorities, and for a name that no certificate can have.
     pub fn new(identity: Identity, clients: &Authorities, names: &[String]) -> Result<Acceptor, TlsError> {
+        if let Some(name) = names.iter().find(|name| !is_name(name)) {
+            return Err(TlsError::Name(name.clone()));
+        }
         let issued = WebPkiClientVerifier::builder_with_provider(clients.0.clone(), provider()).build();
         Ok(Acceptor {
             identity,
@@ -135,5 +143,20 @@ impl ClientCertVerifier for Verifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.issued.supported_verify_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_certificate_can_have_is_no_name() {
+        for name in ["desk", "desk.example", "a-1.example"] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in ["", "192.0.2.7", "desk.", "desk,lab", "desk lab", "2001:db8::1"] {
+            assert!(!is_name(name), "{name}");
+        }
     }
 }

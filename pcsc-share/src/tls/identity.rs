@@ -15,13 +15,16 @@ use rustls::RootCertStore;
 #[non_exhaustive]
 pub enum TlsError {
     /// A file cannot be read, or has not in it what it should have.
-    #[error("{}: {reason}", path.display())]
+    #[error("the file {} cannot be used: {reason}", path.display())]
     File {
         /// The file.
         path: PathBuf,
         /// What is wrong.
         reason: String,
     },
+    /// What is to be the name in a certificate is none.
+    #[error("{0:?} is not a DNS name")]
+    Name(String),
     /// The name of a host is none.
     #[error("{0:?} is not HOST:PORT")]
     Address(String),
@@ -66,7 +69,12 @@ impl Identity {
             error => TlsError::file(key, what(&error)),
         })?;
         let certified = CertifiedKey::from_der(chain, private, &provider());
-        let certified = certified.map_err(|error| TlsError::file(key, error))?;
+        let certified = certified.map_err(|error| {
+            TlsError::file(
+                key,
+                format_args!("with the certificate in {}: {error}", certificate.display()),
+            )
+        })?;
         Ok(Identity(Arc::new(certified.into())))
     }
 }

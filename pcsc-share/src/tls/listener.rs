@@ -1,7 +1,7 @@
 //! Accepts clients over TLS, and hands them to a server.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -29,7 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// The stack of a connection's thread. What is not touched costs nothing.
 const STACK: usize = 256 * 1024;
 
-/// Listens for clients on other hosts. Dropping it ends their connections.
+/// Listens for clients on other hosts. Their connections end with the server. Dropping it ends the
+/// handshakes, and waits up to three seconds for the connections.
 pub struct Listener {
     addresses: Vec<SocketAddr>,
     shared: Arc<Shared>,
@@ -42,7 +43,10 @@ struct Shared {
     acceptor: Acceptor,
     entrance: Entrance,
     /// Those without an identity yet, by their host.
-    handshakes: Arc<Places<std::net::IpAddr>>,
+    handshakes: Arc<Places<IpAddr>>,
+    /// The others, by the name in their certificate.
+    clients: Arc<Places<String>>,
+    /// All of them.
     connections: Arc<Places<()>>,
     /// Hangs up when the listener ends.
     end: UnixStream,
@@ -71,6 +75,7 @@ impl Listener {
             acceptor,
             entrance,
             handshakes: Places::new()?,
+            clients: Places::new()?,
             connections: Places::new()?,
             end: end.into(),
         });
@@ -142,11 +147,22 @@ fn accept(listeners: &[TcpListener], shared: &Arc<Shared>) {
     }
 }
 
+/// What counts as one host: its IPv4 address, or the IPv6 network that it chooses its addresses from.
+fn host(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let network = address.to_bits() >> 64 << 64;
+            Ipv6Addr::from_bits(network).into()
+        }
+        address => address,
+    }
+}
+
 /// Starts the thread of a connection.
 fn begin(tcp: TcpStream, address: SocketAddr, shared: &Arc<Shared>) {
     let refuse = |why: &dyn std::fmt::Display| log::warn!("{address} is refused: {why}");
     let handshakes = &shared.handshakes;
-    let Some(handshake) = handshakes.take(&address.ip(), HANDSHAKES, HANDSHAKES_OF_ONE) else {
+    let Some(handshake) = handshakes.take(&host(address.ip()), HANDSHAKES, HANDSHAKES_OF_ONE) else {
         refuse(&format_args!(
             "{HANDSHAKES} handshakes are in progress, or {HANDSHAKES_OF_ONE} with its host"
         ));
@@ -167,7 +183,7 @@ fn begin(tcp: TcpStream, address: SocketAddr, shared: &Arc<Shared>) {
 }
 
 /// Serves a connection until it ends.
-fn serve(tcp: TcpStream, address: SocketAddr, shared: &Shared, handshake: Place<std::net::IpAddr>) {
+fn serve(tcp: TcpStream, address: SocketAddr, shared: &Shared, handshake: Place<IpAddr>) {
     let refuse = |why: &dyn std::fmt::Display| log::warn!("{address} is refused: {why}");
     let (tls, names) = match shared.acceptor.connection() {
         Ok(made) => made,
@@ -186,17 +202,41 @@ fn serve(tcp: TcpStream, address: SocketAddr, shared: &Shared, handshake: Place<
         }
         return stream.close();
     }
+    let name = names.first().to_owned();
+    let limit = shared.entrance.places();
+    let share = limit.div_ceil(4);
+    // It lasts until the connection is closed, which the peer may delay.
+    let Some(_place) = shared.clients.take(&name, limit, share) else {
+        refuse(&format_args!(
+            "there are {limit} clients already, or {share} of the certificate for {name:?}"
+        ));
+        return stream.close();
+    };
     drop(handshake);
     let (local, theirs) = match socket::pair() {
         Ok((local, theirs)) => (UnixStream::from(local), UnixStream::from(theirs)),
         Err(error) => return refuse(&error),
     };
-    let names = (names.first().to_owned(), names_text.unwrap_or_default());
-    log::debug!("{address} is connected, with the certificate of {}", names.1);
-    shared.entrance.enter(theirs, names.0);
+    let names = names_text.unwrap_or_default();
+    log::debug!("{address} is connected, with the certificate of {names}");
+    shared.entrance.enter(theirs, name);
     let end = stream.relay(&local);
     log::debug!("the connection of {address} has ended: {end}");
     // The server ends what the client has before the peer is done.
     drop(local);
     stream.close();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_of_ipv6_is_one_host() {
+        let of = |text: &str| host(text.parse().unwrap());
+        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:2"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+    }
 }

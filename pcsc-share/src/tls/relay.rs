@@ -136,7 +136,8 @@ impl Stream {
                 Ok(()) => (),
                 // What came before the end.
                 Err(end @ (End::There | End::Cut)) => {
-                    let _ = self.deliver(local);
+                    // Errors mean that the local side is gone.
+                    let _ = self.deliver_until(local, Instant::now() + LINGER);
                     return end;
                 }
                 Err(end) => return end,
@@ -200,6 +201,15 @@ impl Stream {
                 Err(_) => return Err(End::Here),
             }
         }
+    }
+
+    fn deliver_until(&mut self, local: &UnixStream, deadline: Instant) -> Result<(), End> {
+        while !self.deliver(local)? {
+            if !wait(&mut [PollFd::new(local, PollFlags::OUT)], Some(deadline))? {
+                return Err(End::Here);
+            }
+        }
+        Ok(())
     }
 
     /// Encrypts what the local socket has.
@@ -282,10 +292,14 @@ fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
 
-/// Waits for one of the descriptors; false if the deadline has passed.
+/// Waits for one of the descriptors; false if the deadline has passed, also if one is ready.
 pub(super) fn wait(polled: &mut [PollFd<'_>], deadline: Option<Instant>) -> Result<bool, Errno> {
     loop {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        // A peer that sends without a pause would keep its descriptor ready for ever.
+        if left == Some(Duration::ZERO) {
+            return Ok(false);
+        }
         let timeout = left.map(|left| Timespec::try_from(left).unwrap_or_default());
         match poll(polled, timeout.as_ref()) {
             Ok(0) => return Ok(false),
@@ -293,5 +307,20 @@ pub(super) fn wait(polled: &mut [PollFd<'_>], deadline: Option<Instant>) -> Resu
             Err(Errno::INTR) => (),
             Err(error) => return Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_passes_while_there_is_data() {
+        let (one, two) = UnixStream::pair().unwrap();
+        (&one).write_all(b"more").unwrap();
+        let now = Instant::now();
+        let ready = |deadline| wait(&mut [PollFd::new(&two, PollFlags::IN)], Some(deadline)).unwrap();
+        assert!(!ready(now));
+        assert!(ready(now + Duration::from_secs(60)));
     }
 }

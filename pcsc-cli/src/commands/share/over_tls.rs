@@ -8,6 +8,8 @@ use pcsc_share::{DaemonSource, Entrance, Source};
 use crate::args::Tls;
 use crate::problem::{sentence, Exit, Problem};
 
+const CERTIFICATES: &str = "docs/hosts.md shows how certificates are made and used.";
+
 /// The certificates of this host, and whom it trusts.
 pub struct Hosts<'a> {
     arguments: &'a Tls,
@@ -32,7 +34,7 @@ impl Hosts<'_> {
     pub fn source(&self, name: &str, address: &str) -> Result<Arc<dyn Source>, Problem> {
         let (Some(identity), Some(servers)) = (&self.identity, &self.servers) else {
             let text = format!("{name} needs --cert, --key and --server-ca.");
-            return Err(Problem::new(Exit::Usage, text));
+            return Err(Problem::new(Exit::Usage, text).advise(CERTIFICATES));
         };
         let remote = Remote::new(address, identity, servers).map_err(unusable)?;
         let source = DaemonSource::remote(remote).map_err(|error| {
@@ -60,5 +62,5 @@ impl Hosts<'_> {
 }
 
 fn unusable(error: TlsError) -> Problem {
-    Problem::new(Exit::Usage, sentence(error))
+    Problem::new(Exit::Usage, sentence(error)).advise(CERTIFICATES)
 }
