@@ -195,10 +195,13 @@ fn ended_by(pcscd: &Pcscd, signal: Signal, arguments: &[&str], until: Until) -> 
 
 #[test]
 fn each_command_ends_by_ctrl_c_and_sigterm() {
-    let calls = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../pcsc-cli/tests/golden/calls.jsonl"
-    );
+    let folder = tempfile::tempdir().expect("a folder");
+    let calls = folder.path().join("calls.jsonl");
+    let record = include_str!("../../../pcsc-cli/tests/golden/calls.jsonl");
+    // Its last line is cut, which a replay refuses.
+    let (whole, _) = record.trim_end().rsplit_once('\n').expect("lines");
+    fs::write(&calls, format!("{whole}\n")).expect("a record");
+    let calls = calls.to_str().expect("UTF-8");
     // For the commands that run a program.
     artifacts::library();
     let pcscd = Pcscd::start(1);
