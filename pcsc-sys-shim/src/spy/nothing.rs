@@ -28,6 +28,7 @@ writers! {
     room(bool, Option<DWORD>);
     timeout(DWORD);
     bytes(&str, &[u8]);
+    secret(&str, &[u8]);
     command(&[u8]);
     response(&[u8], bool);
     control(DWORD, &[u8]);
