@@ -1,5 +1,7 @@
 //! The transfers of a reader are recorded and replayed below the driver, with unmodified programs.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use pcsc_tests::{artifacts, client};
@@ -43,10 +45,15 @@ const RECORD: [&str; 5] = ["--backend", "simulated", "sim", "record", "--usb"];
 fn a_recorded_reader_does_what_it_did_below_the_driver() {
     let folder = tempfile::tempdir().expect("a folder");
     let record = folder.path().join("reader.usb");
+    // A file that everybody may read.
+    fs::write(&record, "an older record").expect("a file");
+    fs::set_permissions(&record, fs::Permissions::from_mode(0o644)).expect("our file");
     let (recorded, said, code) = pcsc(&RECORD, &record, "3132333435363738");
     assert_eq!((said.as_str(), code), ("", Some(0)));
+    let mode = fs::metadata(&record).expect("our file").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
     assert!(recorded.contains("63C2"), "{recorded}");
-    let text = std::fs::read_to_string(&record).expect("a record");
+    let text = fs::read_to_string(&record).expect("a record");
     assert!(!text.contains("3132333435363738"), "{text}");
 
     let (replayed, said, code) = pcsc(&["sim", "replay"], &record, "3938373635343332");
@@ -97,8 +104,8 @@ fn what_differs_from_the_record_is_reported_and_hides_the_pin() {
     assert!(logged.contains(&format!("{expected} was recorded")), "{logged}");
 
     // The record is cut in a line.
-    let text = std::fs::read_to_string(&record).expect("a record");
-    std::fs::write(&record, &text[..text.len() - 3]).expect("a file");
+    let text = fs::read_to_string(&record).expect("a record");
+    fs::write(&record, &text[..text.len() - 3]).expect("a file");
     let last = text.lines().count();
     let cut = format!("line {last}: the line has no end: the file is cut");
     let (_, said, code) = pcsc(&["sim", "replay"], &record, "31323334");

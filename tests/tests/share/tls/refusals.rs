@@ -1,14 +1,17 @@
 //! Connections that are refused, and what the logs of both sides say.
 
+use std::ffi::CString;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
-use pcsc_tests::Share;
+use pcsc_client::{Context, Protocols, ShareMode};
+use pcsc_tests::{artifacts, run, Share};
 
 use super::certificates::{Authority, Issued};
-use super::{address, context, host, join, list};
+use super::{address, context, host, join, list, NAME, PATIENCE};
 
 /// Has a server join a host, which refuses or is refused. Each log has to have its text.
 fn refused(host: &Share, host_says: &str, authority: &Authority, own: &Issued, source_says: &str) {
@@ -91,6 +94,64 @@ fn names_that_are_not_allowed_are_refused() {
     for name in ["desk.example", "office.example"] {
         let joined = join(&authority, &authority.issue(name), address(&host));
         assert_eq!(list(&context(&joined)).len(), 1, "{name}");
+    }
+}
+
+#[test]
+fn the_certificates_of_one_name_have_a_quarter_of_the_places() {
+    let authority = Authority::new();
+    let host = host(&authority, &authority.issue("host"), &["--max-clients", "12"]);
+    let desk = join(&authority, &authority.issue("desk"), address(&host));
+    desk.wait_for_log(" answers");
+    // The source has connections of its own, and one for each context with a card.
+    let name = CString::new(NAME).unwrap();
+    let contexts: Vec<Context> = (0..3).map(|_| context(&desk)).collect();
+    let connect = |context: &Context| context.connect(&name, ShareMode::Shared, Protocols::ANY);
+    let cards: Vec<_> = contexts.iter().map(connect).collect();
+    assert!(cards.last().unwrap().is_err(), "it is served");
+    host.wait_for_log("is refused: there are 12 clients already, or 3 of the certificate for \"desk\"");
+    // Those of another name have places of their own.
+    let office = join(&authority, &authority.issue("office"), address(&host));
+    office.wait_for_log(" answers");
+    assert_eq!(list(&context(&office)).len(), 1);
+}
+
+#[test]
+fn arguments_that_cannot_be_right_are_refused() {
+    let authority = Authority::new();
+    let own = authority.issue("host");
+    let missing = format!("{}.missing", authority.file());
+    for (client_ca, name, said) in [
+        (
+            authority.file(),
+            "192.0.2.7",
+            "\"192.0.2.7\" is not a DNS name.".to_owned(),
+        ),
+        (
+            missing.clone(),
+            "desk",
+            format!("The file {missing} cannot be used: "),
+        ),
+    ] {
+        let mut command = Command::new(artifacts::binary("pcsc-cli", "pcsc"));
+        let listen = [
+            "share",
+            "sim:",
+            "--listen-tls",
+            "127.0.0.1:0",
+            "--allow-cert",
+            name,
+        ];
+        command
+            .args(listen)
+            .args(["--client-ca", &client_ca])
+            .args(own.arguments());
+        let socket = tempfile::tempdir().unwrap();
+        command.arg("--socket").arg(socket.path().join("pcscd.comm"));
+        let output = run(&mut command, PATIENCE);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains(&said) && text.contains("docs/hosts.md"), "{text}");
     }
 }
 
