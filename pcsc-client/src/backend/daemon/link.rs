@@ -2,7 +2,6 @@
 //!
 //! An error ends the connection, because the rest of an old answer could be taken for the next one.
 
-use std::hint::black_box;
 use std::io::{self, IoSlice};
 use std::time::{Duration, Instant};
 
@@ -12,6 +11,7 @@ use pcsc_wire::{
     self as wire, Body, Command, Endian, Event, Header, Parsed, Progress, ReaderStates, StateBatch, Version,
     VersionExchange,
 };
+use zeroize::Zeroize;
 
 /// A connection on which a context is established.
 #[derive(Debug)]
@@ -71,18 +71,10 @@ pub struct Request<'a, B> {
     pub answer_length: fn(&B) -> usize,
 }
 
-/// A request as it is sent, in a buffer with room for its data.
-struct Buffer<'a> {
-    bytes: &'a mut [u8; Buffer::SIZE],
-    length: usize,
-}
-
-impl Buffer<'_> {
-    /// Data up to this size are copied behind the request, which is cheaper than a gathered write.
-    const COPIED: usize = 300;
-    /// The longest request, and the data.
-    const SIZE: usize = Header::SIZE + wire::Attribute::SIZE + Buffer::COPIED;
-}
+/// Data up to this size are copied behind the request, which is cheaper than a gathered write.
+const COPIED: usize = 300;
+/// The longest request, and such data.
+const BUFFER_SIZE: usize = Header::SIZE + wire::Attribute::SIZE + COPIED;
 
 impl Link {
     /// The deadline of an answer that needs no card.
@@ -111,33 +103,26 @@ impl Link {
             answer,
             answer_length,
         } = request;
-        let mut buffer = [0; Buffer::SIZE];
+        let mut buffer = [0; BUFFER_SIZE];
         let length = body.emit_request(command, self.endian, &mut buffer);
-        let got = self.exchange_bytes(
-            Buffer {
-                bytes: &mut buffer,
-                length,
-            },
-            data,
-            answer,
-            deadline,
-        )?;
+        let got = self.exchange_bytes(&mut buffer, length, data, answer, deadline)?;
         let reply = B::parse(&buffer, self.endian).ok_or(Error::InternalError)?;
         self.receive_rest(answer, got, answer_length(&reply), deadline)?;
         Ok(reply)
     }
 
-    /// Sends a request and `data`. Receives the body of the answer to the front of the buffer, and what comes
-    /// together with it to `answer`; returns the length of that.
+    /// Sends the request of `length` bytes that is in the buffer, and `data`. Receives the body of the answer
+    /// to the front of the buffer, and what comes together with it to `answer`; returns the length of that.
     fn exchange_bytes(
         &mut self,
-        Buffer { bytes, length }: Buffer<'_>,
+        bytes: &mut [u8; BUFFER_SIZE],
+        length: usize,
         mut data: &[u8],
         answer: &mut [u8],
         deadline: Deadline,
     ) -> Outcome<usize> {
         let mut end = length;
-        if data.len() <= Buffer::COPIED {
+        if data.len() <= COPIED {
             end += data.len();
             bytes[length..end].copy_from_slice(data);
             data = &[];
@@ -146,9 +131,7 @@ impl Link {
         let count = 2 - usize::from(data.is_empty());
         let sent = self.send(&mut parts[..count], deadline);
         // It may be a PIN.
-        bytes[length..end].fill(0);
-        // Otherwise the compiler removes a write that nothing reads.
-        black_box(&mut *bytes);
+        bytes[length..end].zeroize();
         sent?;
         self.receive(&mut bytes[..length - Header::SIZE], answer, deadline)
     }

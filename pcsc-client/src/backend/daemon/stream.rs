@@ -161,16 +161,17 @@ impl Stream {
     /// Skips what [`Stream::skip_up_to`] has announced, so that [`Stream::pending`] begins with the next
     /// answer.
     pub fn skip_uncertain(&mut self, deadline: Option<Instant>) -> Result<(), StreamError> {
-        match self.uncertain.is_some() {
-            true => self.skip_marked(deadline),
-            false => Ok(()),
+        match self.uncertain.take() {
+            Some(uncertain) => self.skip_marked(uncertain, deadline),
+            None => Ok(()),
         }
     }
 
-    fn skip_marked(&mut self, deadline: Option<Instant>) -> Result<(), StreamError> {
-        let Some(Uncertain { size, mark }) = self.uncertain.take() else {
-            return Ok(());
-        };
+    fn skip_marked(
+        &mut self,
+        Uncertain { size, mark }: Uncertain,
+        deadline: Option<Instant>,
+    ) -> Result<(), StreamError> {
         for before in [size, 2 * size] {
             self.fill(before + MARK_SIZE, deadline)?;
             if self.pending()[before..].starts_with(&mark) {
