@@ -8,7 +8,7 @@ use pcsc_ccid::names;
 use pcsc_ccid::reader::{DeviceInfo, Options, Reader};
 use pcsc_ccid::shared::{time_on, Interrupter, Notifications, OpenedReader, SharedError, POLL_INTERVAL};
 use pcsc_ccid::transport::Transport;
-use pcsc_ccid::usb::{Candidate, OpenError};
+use pcsc_ccid::usb::{self, Candidate, OpenError};
 use pcsc_sim::usb_record::{RecordedDevice, UsbRecorder, UsbReplay};
 
 use crate::ccid;
@@ -32,12 +32,12 @@ pub fn recorded_device(candidate: &Candidate) -> RecordedDevice {
 }
 
 /// A reader on the USB whose transfers are recorded. Its slots take turns. `report` gets why it cannot be
-/// opened.
+/// opened, as from [`usb::reporting`].
 pub fn recorded(
     candidate: Candidate,
     options: Options,
     recorder: Recorder,
-    mut report: impl FnMut(&OpenError) + Send + 'static,
+    report: impl FnMut(&OpenError) + Send + 'static,
 ) -> FoundReader {
     let name = candidate.name_identity().base_name();
     let (device, slots) = (candidate.device(), candidate.interface.descriptor.slots());
@@ -53,12 +53,7 @@ pub fn recorded(
             .recorded(&recorder)
             .open(&candidate.interface, candidate.device(), options, deadline)?)
     };
-    let open = move |deadline| {
-        open(deadline)
-            .inspect_err(&mut report)
-            .map_err(|error| error.shared())
-    };
-    ccid::found(name, device, slots, Box::new(open)).0
+    ccid::found(name, device, slots, usb::reporting(open, report)).0
 }
 
 /// What a reader is opened with.

@@ -53,6 +53,6 @@ pub use hotplug::{is_present, list, Hotplug};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub use linux::readers_from_fd;
 pub use listing::{Changes, Listing, Notice, NoticeReason};
-pub use open::Opened;
+pub use open::{reporting, Opened};
 pub use platform::HotplugStopper;
 pub use transport::{Canceller, UsbTransport};

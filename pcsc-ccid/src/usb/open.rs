@@ -28,6 +28,29 @@ const CLAIM_PAUSES: [Duration; 4] = [
     Duration::from_millis(50),
 ];
 
+/// What opens a reader for a [`SharedReader`](crate::shared::SharedReader). `report` gets why it cannot be
+/// opened, once for as long as the reason is the same.
+pub fn reporting(
+    mut open: impl FnMut(Option<Instant>) -> Result<OpenedReader, OpenError> + Send + 'static,
+    mut report: impl FnMut(&OpenError) + Send + 'static,
+) -> Open {
+    let mut reported = None;
+    Box::new(move |deadline| match open(deadline) {
+        Ok(opened) => {
+            reported = None;
+            Ok(opened)
+        }
+        Err(error) => {
+            let text = error.to_string();
+            if reported.as_ref() != Some(&text) {
+                report(&error);
+                reported = Some(text);
+            }
+            Err(error.shared())
+        }
+    })
+}
+
 /// A claimed reader.
 #[non_exhaustive]
 pub struct Opened {
@@ -109,23 +132,9 @@ impl Candidate {
     }
 
     /// What opens the reader for a [`SharedReader`](crate::shared::SharedReader). `report` gets why it cannot
-    /// be opened, once for as long as the reason is the same.
-    pub fn opener(self, options: Options, mut report: impl FnMut(&OpenError) + Send + 'static) -> Open {
-        let mut reported = None;
-        Box::new(move |deadline| match self.open_reader(options, deadline) {
-            Ok(opened) => {
-                reported = None;
-                Ok(opened)
-            }
-            Err(error) => {
-                let text = error.to_string();
-                if reported.as_ref() != Some(&text) {
-                    report(&error);
-                    reported = Some(text);
-                }
-                Err(error.shared())
-            }
-        })
+    /// be opened, as from [`reporting`].
+    pub fn opener(self, options: Options, report: impl FnMut(&OpenError) + Send + 'static) -> Open {
+        reporting(move |deadline| self.open_reader(options, deadline), report)
     }
 
     fn open_reader(&self, options: Options, deadline: Option<Instant>) -> Result<OpenedReader, OpenError> {
