@@ -86,7 +86,11 @@ impl Show for Catalogue {
 /// The socket: that of --socket, that of the simulated readers that this process is to use, or the user's.
 fn path(global: &Global) -> Result<PathBuf, Problem> {
     let of = |name| std::env::var_os(name).map(PathBuf::from);
-    let in_use = of("PCSCLITE_SIMULATED").filter(|path| path.to_string_lossy().contains('/'));
+    let is_socket = |path: &PathBuf| {
+        let text = path.to_string_lossy();
+        text.contains('/') && !text.starts_with("replay:")
+    };
+    let in_use = of("PCSCLITE_SIMULATED").filter(is_socket);
     if let Some(path) = global.socket.clone().or(in_use) {
         return Ok(path);
     }
