@@ -45,9 +45,9 @@
 //! readers on the USB itself.
 //! `PCSCLITE_BACKEND` chooses the backend instead: `daemon`, `standalone`, `system` or `simulated`. `system`
 //! is the PC/SC library of the system, or the one that `PCSCLITE_SYSTEM_LIBRARY` names: see the next section.
-//! `PCSCLITE_SIMULATED` lists the simulated readers: short names of models, and `vpcd:PORT` for a reader
-//! whose card is a program that connects to this port, separated by commas. `replay:FILE` is the reader in a
-//! record of its USB transfers.
+//! `PCSCLITE_SIMULATED` is a list of simulated readers, separated by commas: short names of models, and
+//! `vpcd:PORT` for a reader whose card is a program that connects to this port. Or it is `replay:FILE`, the
+//! reader in a record of its USB transfers, or a path with a slash, the socket of `pcsc sim run`.
 //! `PCSCLITE_FILTER_IGNORE_READER_NAMES` and `PCSCLITE_FILTER_EXTEND_READER_NAMES` have the same effect on a
 //! process that drives its readers as on pcscd. With `PCSCLITE_NO_BLOCKING`, calls that meet another
 //! connection's transaction fail with [`Error::SharingViolation`] and do not wait. setuid and setgid programs

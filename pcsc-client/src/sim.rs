@@ -73,7 +73,7 @@ use pcsc_ccid::reader::Options;
 use pcsc_ccid::shared::sync::lock;
 use pcsc_manager::{FixedBus, Manager, Reader, Settings, Simulated, StartError, VpcdReader};
 use pcsc_sim::card::{SharedBehaviour, SimCard};
-use pcsc_sim::usb_record::{UsbRecord, UsbReplay};
+use pcsc_sim::usb_record::UsbReplay;
 
 pub use pcsc_sim::card::{Behaviour, Exchange, Overspeed, PpsBehaviour, Replay, VirtualCard};
 pub use pcsc_sim::{Device, Entry, Key, Mismatch, Model, NAMES as MODELS};
@@ -170,14 +170,7 @@ impl Simulation {
     /// [`Error::NoService`] with [`Cause::Record`](crate::Cause::Record), which says what is wrong with the
     /// file and in which line, otherwise as [`Simulation::plug`].
     pub fn replay(&self, record: impl AsRef<Path>) -> Result<ReplayedReader, Failure> {
-        let path = record.as_ref();
-        let unusable = |reason: String| StartError::Record {
-            path: path.to_owned(),
-            reason,
-        };
-        let text = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
-        let record = UsbRecord::parse(&text).map_err(|error| unusable(error.to_string()))?;
-        let replay = UsbReplay::new(record);
+        let replay = UsbReplay::new(pcsc_manager::read_record(record.as_ref())?);
         let slots = self
             .manager()?
             .add(pcsc_manager::replayed(&replay, Options::default()))?;

@@ -175,6 +175,18 @@ impl Slot for CcidSlot {
     }
 }
 
+/// Accepts T=0 and T=1, for a slot that need not do anything to use them.
+///
+/// # Errors
+/// [`SlotError::ProtocolUnsupported`] for others.
+#[cfg(feature = "sim")]
+pub fn check_protocol(protocol: u32) -> Result<(), SlotError> {
+    match protocol {
+        T0 | T1 => Ok(()),
+        _ => Err(SlotError::ProtocolUnsupported),
+    }
+}
+
 /// The protocols that an ATR offers, and the first one, as `SCARD_PROTOCOL_*` bits; of a card in specific
 /// mode the only one (ISO 7816-3, clause 8.3). An ATR that makes no sense offers none.
 pub fn protocols(atr: &[u8]) -> (u32, u32) {

@@ -230,8 +230,8 @@ impl Connections {
         Ok(())
     }
 
-    /// Keeps other connections off the card while it is reset for one that may use it, beside that one's
-    /// transactions, until [`Connections::let_go`] or its [end](Connections::disconnect).
+    /// Gives a connection exclusive use of the card for a reset, on top of its transactions, until
+    /// [`Connections::let_go`] or [`Connections::disconnect`].
     pub fn hold(&mut self, handle: Handle) -> Result<(), CallError> {
         if self.handles.get(handle).is_none() {
             return Err(CallError::InvalidHandle);

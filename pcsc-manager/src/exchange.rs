@@ -57,8 +57,7 @@ impl Reader {
             SlotError::TimedOut => {
                 self.change(|state| state.connections.notify_reset());
                 let _ = self.reset(driver.slot(), UNPOWER_CARD, None);
-                // Also one to the reader alone that was made meanwhile, for which the driver need not be
-                // free.
+                // Also direct connections made meanwhile, which do not wait for the driver.
                 self.change(|state| state.connections.notify_reset());
             }
             SlotError::NoDevice => self.note_failure(SlotError::NoDevice),

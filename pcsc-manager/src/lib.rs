@@ -117,7 +117,7 @@ pub use remote::RemoteBus;
 #[cfg(feature = "sim")]
 pub use session::{Masked, Recorded, RecordedCard, Session, SessionReplay, Step};
 #[cfg(feature = "sim")]
-pub use simulated::{simulated_bus, Simulated};
+pub use simulated::{read_record, simulated_bus, Simulated};
 pub use slot::{FoundReader, Powered, Presence, Slot, SlotError, SlotEvent, Watch};
 pub use sync::ChangeCounter;
 pub use terms::check_terms;

@@ -6,10 +6,10 @@
 //! across a call of the driver.
 //!
 //! Who wakes whom: every change of `state` moves `changed`, on which the calls of this reader's connections
-//! sleep (for the end of a transaction, for the first poll). One that clients can see moves
-//! [`Wakers::changes`] as well, on which waits for events of any reader sleep, and unless it is of
-//! connections alone [`Wakers::cards`], too. An earlier due time ends the sleep of the manager's thread
-//! ([`Wakers::schedule`]).
+//! sleep (for the end of a transaction, for the first poll). A change that clients
+//! can see also moves [`Wakers::changes`], on which waits for events of any reader sleep. It moves
+//! [`Wakers::cards`] too, unless it concerns connections only. An earlier due time ends the sleep of the
+//! manager's thread ([`Wakers::schedule`]).
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;

@@ -1,9 +1,9 @@
 //! A reader that answers calls as another one did: what was recorded of a program's calls is played to the
 //! next one.
 //!
-//! What goes to the card and to the reader is to come as it was recorded: exchanges, control requests,
-//! attributes that are set, warm resets. Attributes may be asked for at any time, and the card may be reset
-//! more often. Cards come and go where the record has it.
+//! Exchanges, control requests, attributes that are set and warm resets must come in the recorded order.
+//! Recorded attributes may be read at any time, and the card may be reset more often. Cards are inserted and
+//! removed at the recorded places.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -12,11 +12,10 @@ use pcsc_ccid::secrets::{shown_of_command, shown_of_control};
 use pcsc_sim::Mismatch;
 
 use crate::ccid;
-use crate::connections::{T0, T1};
-use crate::slot::{FoundReader, Powered, Presence, Slot, SlotError, SlotEvent, Watch};
+use crate::slot::{copy, FoundReader, Powered, Presence, Slot, SlotError, SlotEvent, Watch};
 use crate::sync::{lock, wait_until};
 
-/// A card comes and goes as long after the step before it as it did then, but not later than this.
+/// The longest delay before a recorded insertion or removal.
 const LONGEST_DELAY: Duration = Duration::from_secs(1);
 
 /// Bytes; `None` for those that are hidden, in the place of which any byte is right.
@@ -132,11 +131,12 @@ struct State {
     /// When the last one came; `None` until the slot was looked at.
     last_at: Option<Instant>,
     card: RecordedCard,
-    /// How often the card has changed, and the same at the last look.
-    moves: u64,
-    seen: u64,
-    /// The same when the watch last reported one.
-    told: u64,
+    /// Changes of the card so far.
+    card_changes: u64,
+    /// The count at the last [`Slot::presence`].
+    changes_polled: u64,
+    /// The count at the last report of the watch.
+    changes_reported: u64,
     mismatch: Option<Mismatch>,
     is_stopped: bool,
     is_woken: bool,
@@ -150,9 +150,9 @@ impl SessionReplay {
             next: 0,
             last_at: None,
             card: RecordedCard::Absent,
-            moves: 0,
-            seen: 0,
-            told: 0,
+            card_changes: 0,
+            changes_polled: 0,
+            changes_reported: 0,
             mismatch: None,
             is_stopped: false,
             is_woken: false,
@@ -170,18 +170,15 @@ impl SessionReplay {
 
     /// The reader as a bus finds it.
     pub fn found(&self) -> FoundReader {
-        let slot = ReplaySlot {
-            replay: self.clone(),
-            atr: Vec::new(),
-        };
         FoundReader {
             name: self.0.name.clone(),
             device: None,
-            slots: vec![(Box::new(slot), Arc::new(ReplayWatch(self.clone())))],
+            slots: vec![(Box::new(self.clone()), Arc::new(self.clone()))],
         }
     }
 
-    /// Whether all that was recorded has happened again, and nothing else.
+    /// Whether all recorded requests came in their order, and no others. Reads of recorded attributes and
+    /// additional resets do not matter.
     ///
     /// # Errors
     /// The first difference.
@@ -239,7 +236,7 @@ impl State {
         let (_, step) = self
             .ahead()
             .find(|(_, step)| !matches!(step.what, Recorded::GetAttribute(..)))?;
-        let is_seen = self.seen == self.moves;
+        let is_seen = self.changes_polled == self.card_changes;
         match (&step.what, self.last_at) {
             (Recorded::Card(_), Some(last)) if is_seen && self.mismatch.is_none() => {
                 Some(last + step.delay.min(LONGEST_DELAY))
@@ -256,7 +253,7 @@ impl State {
         });
         if let Some((at, card)) = found {
             self.card = card;
-            self.moves += 1;
+            self.card_changes += 1;
             self.take(at);
         }
     }
@@ -294,7 +291,7 @@ impl State {
         }
     }
 
-    /// An attribute: the value that is next, or the last one of this attribute.
+    /// An attribute: the value that is next; else the last one before, else the first one after.
     fn attribute(&mut self, id: u32) -> Result<Vec<u8>, SlotError> {
         let value = |step: &Step| match &step.what {
             Recorded::GetAttribute(other, value) if *other == id => Some(value.clone()),
@@ -320,26 +317,14 @@ impl State {
     }
 }
 
-struct ReplaySlot {
-    replay: SessionReplay,
-    atr: Vec<u8>,
-}
-
-/// Copies an answer to where there may not be room for it. Returns its length.
-fn copy(answer: &[u8], room: &mut [u8]) -> Result<usize, SlotError> {
-    let room = room.get_mut(..answer.len()).ok_or(SlotError::BufferTooSmall)?;
-    room.copy_from_slice(answer);
-    Ok(room.len())
-}
-
-impl Slot for ReplaySlot {
+impl Slot for SessionReplay {
     fn presence(&mut self) -> Result<Presence, SlotError> {
-        self.replay.with(|state| {
-            let is_new = state.seen != state.moves;
+        self.with(|state| {
+            let is_new = state.changes_polled != state.card_changes;
             if is_new || state.last_at.is_none() {
                 state.last_at = Some(Instant::now());
             }
-            state.seen = state.moves;
+            state.changes_polled = state.card_changes;
             Ok(match &state.card {
                 RecordedCard::Absent => Presence::Absent,
                 _ if is_new => Presence::Replaced,
@@ -349,7 +334,7 @@ impl Slot for ReplaySlot {
     }
 
     fn power_up(&mut self, warm: bool, _deadline: Option<Instant>) -> Result<Powered, SlotError> {
-        let atr = self.replay.with(|state| {
+        let atr = self.with(|state| {
             let next = state.ahead().find(|(_, step)| !step.what.is_free());
             let reset = next
                 .filter(|(_, step)| step.what == Recorded::Reset)
@@ -365,23 +350,19 @@ impl Slot for ReplaySlot {
                 RecordedCard::Present(atr) => Ok(atr.clone()),
             }
         })?;
-        self.atr.clone_from(&atr);
         let (offered, first) = ccid::protocols(&atr);
         Ok(Powered { atr, offered, first })
     }
 
     fn power_down(&mut self) -> Result<(), SlotError> {
-        match self.replay.lock().card {
+        match self.lock().card {
             RecordedCard::Absent => Err(SlotError::NoCard),
             _ => Ok(()),
         }
     }
 
     fn set_protocol(&mut self, protocol: u32, _deadline: Option<Instant>) -> Result<(), SlotError> {
-        match protocol {
-            T0 | T1 => Ok(()),
-            _ => Err(SlotError::ProtocolUnsupported),
-        }
+        ccid::check_protocol(protocol)
     }
 
     fn transmit(
@@ -393,7 +374,7 @@ impl Slot for ReplaySlot {
         let is_it =
             |step: &Recorded| matches!(step, Recorded::Transmit(recorded, _) if is_like(recorded, command));
         let found = || Recorded::Transmit(seen(command), Ok(Vec::new())).text();
-        match self.replay.with(|state| state.play(is_it, found))? {
+        match self.with(|state| state.play(is_it, found))? {
             Recorded::Transmit(_, answer) => copy(&answer?, response),
             _ => Err(SlotError::Communication),
         }
@@ -408,31 +389,29 @@ impl Slot for ReplaySlot {
     ) -> Result<usize, SlotError> {
         let is_it = |step: &Recorded| matches!(step, Recorded::Control(other, recorded, _) if *other == code && is_like(recorded, data));
         let found = || Recorded::Control(code, seen(data), Ok(Vec::new())).text();
-        match self.replay.with(|state| state.play(is_it, found))? {
+        match self.with(|state| state.play(is_it, found))? {
             Recorded::Control(_, _, recorded) => copy(&recorded?, answer),
             _ => Err(SlotError::Communication),
         }
     }
 
     fn get_attribute(&mut self, id: u32, value: &mut [u8]) -> Result<usize, SlotError> {
-        copy(&self.replay.with(|state| state.attribute(id))?, value)
+        copy(&self.with(|state| state.attribute(id))?, value)
     }
 
     fn set_attribute(&mut self, id: u32, value: &[u8]) -> Result<(), SlotError> {
         let is_it = |step: &Recorded| matches!(step, Recorded::SetAttribute(other, recorded, _) if *other == id && is_like(recorded, value));
         let found = || Recorded::SetAttribute(id, seen(value), Ok(())).text();
-        match self.replay.with(|state| state.play(is_it, found))? {
+        match self.with(|state| state.play(is_it, found))? {
             Recorded::SetAttribute(_, _, result) => result,
             _ => Err(SlotError::Communication),
         }
     }
 }
 
-struct ReplayWatch(SessionReplay);
-
-impl Watch for ReplayWatch {
+impl Watch for SessionReplay {
     fn wait(&self) -> SlotEvent {
-        let mut state = self.0.lock();
+        let mut state = self.lock();
         loop {
             if state.is_stopped {
                 return SlotEvent::Stopped;
@@ -441,20 +420,22 @@ impl Watch for ReplayWatch {
             if due.is_some_and(|due| due <= Instant::now()) {
                 state.move_card();
             }
-            let moves = state.moves;
-            if std::mem::take(&mut state.is_woken) || std::mem::replace(&mut state.told, moves) != moves {
+            let card_changes = state.card_changes;
+            if std::mem::take(&mut state.is_woken)
+                || std::mem::replace(&mut state.changes_reported, card_changes) != card_changes
+            {
                 return SlotEvent::Card;
             }
-            state = wait_until(&self.0 .0.changed, state, due).unwrap_or_else(|state| state);
+            state = wait_until(&self.0.changed, state, due).unwrap_or_else(|state| state);
         }
     }
 
     fn wake(&self) {
-        self.0.with(|state| state.is_woken = true);
+        self.with(|state| state.is_woken = true);
     }
 
     fn stop(&self) {
-        self.0.with(|state| state.is_stopped = true);
+        self.with(|state| state.is_stopped = true);
     }
 }
 

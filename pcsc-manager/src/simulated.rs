@@ -1,5 +1,5 @@
-//! Simulated readers, with the card that says hello in each: `pcsc-ccid`'s devices at the level of USB
-//! transfers, driven as real ones are. Their time is virtual: a card's second costs nothing.
+//! Simulated readers: devices of `pcsc-sim`, driven by `pcsc-ccid` over simulated USB transfers. Their time
+//! is virtual: a card's second costs nothing.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, Weak};
@@ -52,7 +52,10 @@ pub struct Simulated {
 /// [`StartError::Connect`] where nothing answers at the path.
 pub fn simulated_bus(what: &str, options: Options) -> Result<Arc<dyn Bus>, StartError> {
     if let Some(file) = what.strip_prefix("replay:") {
-        let replay = read_record(Path::new(file))?;
+        let (record, path) = (read_record(Path::new(file))?, file.to_owned());
+        let replay = UsbReplay::reporting(record, move |mismatch| {
+            log::error!(target: ALWAYS_LOGGED, "{path}: {mismatch}");
+        });
         return Ok(Arc::new(FixedBus::new(vec![replayed(&replay, options)])));
     }
     Ok(match what {
@@ -62,17 +65,17 @@ pub fn simulated_bus(what: &str, options: Options) -> Result<Arc<dyn Bus>, Start
     })
 }
 
-fn read_record(file: &Path) -> Result<UsbReplay, StartError> {
+/// Reads a record of a reader's USB transfers.
+///
+/// # Errors
+/// [`StartError::Record`] for a file that cannot be read, or is damaged: with the line and the reason.
+pub fn read_record(file: &Path) -> Result<UsbRecord, StartError> {
     let unusable = |reason: String| StartError::Record {
         path: file.to_owned(),
         reason,
     };
     let text = std::fs::read(file).map_err(|error| unusable(error.to_string()))?;
-    let record = UsbRecord::parse(&text).map_err(|error| unusable(error.to_string()))?;
-    let path = file.to_owned();
-    Ok(UsbReplay::reporting(record, move |mismatch| {
-        log::error!(target: ALWAYS_LOGGED, "{}: {mismatch}", path.display());
-    }))
+    UsbRecord::parse(&text).map_err(|error| unusable(error.to_string()))
 }
 
 impl FixedBus {

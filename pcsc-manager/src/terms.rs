@@ -52,8 +52,8 @@ impl Reader {
             Ok(state.protocol)
         };
         if share == DIRECT {
-            // The driver is not asked, and need not be free. In one step with the look at transactions: no
-            // connection is made while the card is reset for another one.
+            // A direct connection does not need the driver. `state` stays locked since the check for
+            // transactions, so that no connection is made while another one resets the card.
             state.choose_raw(protocols);
             let connected = connect(&mut state);
             drop(state);
@@ -208,7 +208,7 @@ impl Reader {
         self.end_connection(state, handle, disposition);
     }
 
-    /// Ends a connection that may do with the card what it asks for. `state` is locked since it was found to.
+    /// Ends a connection. The caller has checked that it may use the card, and has kept `state` locked since.
     fn end_connection(&self, mut state: MutexGuard<'_, SlotState>, handle: Handle, disposition: u32) {
         // No connection, be it older or made meanwhile, may begin a transaction with a card that is about to
         // be reset.
@@ -278,7 +278,7 @@ impl Reader {
             if state.connections.try_begin(handle) {
                 return Ok(());
             }
-            // Who does not wait does not stand in the way of others for a moment either.
+            // A caller whose deadline has passed does not enter the queue, where it would block others.
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 return Err(CallError::Timeout);
             }

@@ -14,9 +14,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::ccid;
-use crate::connections::{T0, T1};
 use crate::error::StartError;
-use crate::slot::{earlier, FoundReader, Powered, Presence, Slot, SlotError, SlotEvent, Watch};
+use crate::slot::{copy, earlier, FoundReader, Powered, Presence, Slot, SlotError, SlotEvent, Watch};
 use port::{Connection, Control, Port};
 
 /// The name that vsmartcard gives its reader.
@@ -201,10 +200,7 @@ impl Slot for VpcdSlot {
     }
 
     fn set_protocol(&mut self, protocol: u32, _deadline: Option<Instant>) -> Result<(), SlotError> {
-        match protocol {
-            T0 | T1 => Ok(()),
-            _ => Err(SlotError::ProtocolUnsupported),
-        }
+        ccid::check_protocol(protocol)
     }
 
     fn transmit(
@@ -231,8 +227,6 @@ impl Slot for VpcdSlot {
         if id != pcsc_constants::SCARD_ATTR_ATR_STRING {
             return Err(SlotError::Unsupported);
         }
-        let room = value.get_mut(..self.atr.len()).ok_or(SlotError::BufferTooSmall)?;
-        room.copy_from_slice(&self.atr);
-        Ok(room.len())
+        copy(&self.atr, value)
     }
 }
