@@ -36,7 +36,8 @@ Exit codes:
   126, 127  the program of with, spy or sim cannot be run, or is not found
   130, 143  Ctrl-C or SIGTERM has ended the command: 128 and the signal's number
 
-The exit code of with, spy, sim record, sim replay and sim run is that of the program that they run. share, and \
+The exit code of with, spy, sim record, sim replay and sim run is that of the program that they run; sim replay \
+ends with 1 instead of 0 if the program did something else than was recorded. share, and \
 sim run without a program, end with 0 at Ctrl-C or SIGTERM.
 
 Environment: PCSCLITE_CSOCK_NAME names the daemon's socket, PCSCLITE_BACKEND the backend, \

@@ -40,7 +40,7 @@ impl Scratch {
             folder,
             child: Mutex::default(),
         });
-        // A signal finds the folder, or it is not made.
+        // Under the lock, so that a signal either removes the folder or prevents it.
         let mut all = lock(&ALL);
         std::fs::DirBuilder::new().mode(0o700).create(&state.folder)?;
         all.push(state.clone());

@@ -106,7 +106,7 @@ pub enum Sim {
 const RECORD: &str = "\
 Without --usb, the calls of COMMAND and its children are recorded, on whatever backend they use, as with \
 pcsc spy --format json -o FILE. With it, COMMAND has one reader, that of --reader or the only one, which this process \
-drives; pcscd must not use it. --backend simulated records the first simulated reader of PCSCLITE_SIMULATED.
+drives; pcscd must not use it. --backend simulated records the first model in PCSCLITE_SIMULATED.
 
   pcsc sim record session.jsonl pytest tests/
   pcsc sim record --usb reader.usb opensc-tool --atr
@@ -135,8 +135,8 @@ pub struct SimRecord {
 
 const REPLAY: &str = "\
 COMMAND has one reader, which does what was recorded: it answers exchanges, control requests and attributes, and its \
-card comes and goes, at most a second after what was before. Any byte is right in the place of a hidden one. From a \
-record of transfers, the driver is part of what is tested. Of several readers in a record of calls, the one with the most \
+card comes and goes with the recorded delays, of one second at most. Any byte is right in the place of a hidden one. A \
+replay of transfers tests the driver, too. Of several readers in a record of calls, the one with the most \
 exchanges is replayed, or that of --reader.
 
   pcsc sim record session.jsonl pytest tests/

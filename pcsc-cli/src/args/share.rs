@@ -9,7 +9,7 @@ const SHARE: &str = "\
 A SOURCE is one of
   usb               the readers on the USB
   daemon:PATH       the readers of another daemon, of any version, by its socket; it may start later
-  tls://HOST:PORT   the readers of another host, where pcsc share --listen-tls runs; likewise
+  tls://HOST:PORT   the readers of another host, where pcsc share --listen-tls runs; it may start later
   sim:[MODEL,...]   simulated readers of these models; without a model, the bundled one
   sim:vpcd:PORT     a reader whose card is a program that connects to this port, as to vsmartcard's vpcd
   sim:replay:FILE   the reader in a record of pcsc sim record --usb

@@ -37,7 +37,7 @@ pub fn check(route: &Route) -> (Finding, Daemon) {
         Ok(daemon) => (Finding::good(SUBJECT, format!("pcscd {daemon}")), daemon),
         Err(failure) => (
             diagnose(&failure, route.socket.is_some()),
-            Daemon::without(&failure),
+            Daemon::after_failure(&failure),
         ),
     }
 }
@@ -63,8 +63,8 @@ pub(super) fn ask(route: &Route) -> Result<Daemon, Failure> {
 }
 
 impl Daemon {
-    /// One that cannot be asked.
-    pub(super) fn without(failure: &Failure) -> Daemon {
+    /// What a failure to connect says of the daemon.
+    pub(super) fn after_failure(failure: &Failure) -> Daemon {
         match failure.cause() {
             Some(Cause::Connect {
                 found: Found::Denied(_) | Found::Unknown,

@@ -29,11 +29,11 @@ pub fn check(system: &Daemon) -> Option<(Finding, Daemon)> {
     };
     Some(match daemon::ask(&route) {
         Ok(daemon) => (answers(&daemon, &path, system), daemon),
-        Err(failure) => (diagnose(&failure, &path, system), Daemon::without(&failure)),
+        Err(failure) => (diagnose(&failure, &path, system), Daemon::after_failure(&failure)),
     })
 }
 
-/// Where a server of this user listens by default.
+/// Where the library looks for the user's own server, whether or not the file is there.
 fn path() -> Option<PathBuf> {
     let folder = environment("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty())?;
     Some(Path::new(&folder).join("pcsc/pcscd.comm"))
@@ -60,12 +60,11 @@ fn answers(daemon: &Daemon, path: &Path, system: &Daemon) -> Finding {
 
 fn diagnose(failure: &Failure, path: &Path, system: &Daemon) -> Finding {
     let at = path.display();
-    let stale = Some(&Found::StaleSocket);
-    let found = match failure.cause() {
-        Some(Cause::Connect { found, .. }) => Some(found),
-        _ => None,
-    };
-    if found == stale {
+    if let Some(Cause::Connect {
+        found: Found::StaleSocket,
+        ..
+    }) = failure.cause()
+    {
         let text = format!("{at} is a socket that a server left behind; programs do not use it");
         return Finding::note(SUBJECT, text).advise("pcsc share replaces it.");
     }

@@ -141,7 +141,7 @@ pub fn readers(text: &[u8]) -> Result<HashMap<String, OfReader>, Damage> {
             }
             Err(_) => continue,
         };
-        // After a part of a line for which there was no room comes one that counts it.
+        // If only a part of a line could be written, the next line counts it in `lost`.
         if let Some(broken) = broken.take().filter(|_| line.lost == 0) {
             return Err(broken);
         }

@@ -1,4 +1,4 @@
-//! Which recorded message one of the host is.
+//! Matches what the driver sends with recorded exchanges.
 
 use super::line::{digits, Setup};
 use super::parse::{Exchange, Message};

@@ -9,13 +9,14 @@
 //! # The file
 //!
 //! Lines of UTF-8, whose fields are separated by spaces. A `#` at the beginning of a line, or after a space,
-//! begins a comment. The first line is `pcsc-usb-record 1`: the format and its version. Lines about the
-//! reader follow, and then one line for each transfer.
+//! begins a comment; lines with strings have none. The first line is `pcsc-usb-record 1`: the format and its
+//! version. Lines about the reader follow, and then one line for each transfer.
 //!
 //! ```text
 //! pcsc-usb-record 1
 //! device 08e6:3437 1.00                # idVendor:idProduct, bcdDevice
-//! manufacturer Gemplus                 # strings of the device, in a line each; to the end of the line
+//! # The strings of the device and of the interface, up to the end of the line.
+//! manufacturer Gemplus
 //! product GemPC Twin
 //! interface-name CCID Interface
 //! descriptors 0904000003...            # the interface's descriptors (USB 2.0, clause 9.6)

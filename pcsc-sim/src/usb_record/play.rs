@@ -16,7 +16,7 @@ const SLOT_STATUS: u8 = 0x81;
 /// `bmICCStatus`.
 const INACTIVE: u8 = 1;
 const ABSENT: u8 = 2;
-/// A card comes and goes as long after the message before it as it did then, but not later than this.
+/// The longest delay before a recorded insertion or removal.
 const LONGEST_DELAY: Duration = Duration::from_secs(1);
 
 pub(super) struct State {

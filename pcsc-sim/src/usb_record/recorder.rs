@@ -108,7 +108,7 @@ impl<W: Write + Send + 'static> UsbRecorder<W> {
         })
     }
 
-    /// A transport whose transfers are recorded. The record is of a driver that uses one transport at a time.
+    /// A transport whose transfers are recorded. Use one transport at a time: the record has one order.
     pub fn transport<T: Transport>(&self, inner: T) -> RecordTransport<T, W> {
         RecordTransport {
             inner,
@@ -124,7 +124,7 @@ impl<W: Write + Send + 'static> UsbRecorder<W> {
         })
     }
 
-    /// What was written to, as it is now.
+    /// A copy of the writer in its present state.
     pub fn output(&self) -> W
     where
         W: Clone,
