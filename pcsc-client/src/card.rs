@@ -215,9 +215,9 @@ impl Card {
         Ok(self.ask_for_attribute(attribute, false)?.to_vec())
     }
 
-    /// The number that an attribute's value of four bytes, or one, is. Drivers write numbers in the byte
-    /// order of their machine, and a daemon passes them on as they are: behind a socket that leads to another
-    /// machine it may not be the order of this one. `None` for a value of another length.
+    /// Reads an attribute's value of one or four bytes as a number. Drivers write numbers in the byte order
+    /// of their machine, and a daemon passes them on unchanged: behind a forwarded socket, that may be
+    /// another byte order than this machine's. Returns `None` for a value of another length.
     pub fn attribute_number(&self, value: &[u8]) -> Option<u32> {
         match value {
             [byte] => Some(u32::from(*byte)),

@@ -102,8 +102,8 @@ impl Error {
     }
 }
 
-/// Why a call failed, in more detail than its code. Its debug text is the one that it is displayed with, and
-/// what is below it.
+/// Why a call failed, in more detail than its code. `Debug` prints, quoted, the text of `Display` and those
+/// of the errors below it.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Cause {

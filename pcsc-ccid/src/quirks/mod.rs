@@ -18,13 +18,13 @@ use core::time::Duration;
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Quirk {
-    /// What goes for which readers.
+    /// The rule.
     pub rule: Rule,
     /// Why: what the reader does otherwise.
     pub reason: &'static str,
 }
 
-/// What goes for which readers.
+/// A difference, and the devices that have it.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Rule {

@@ -353,8 +353,8 @@ impl SharedReader {
     }
 }
 
-/// Work on an open reader. It keeps its result to itself, so that the code which runs it exists once and not
-/// for each type of result.
+/// Work on an open reader. The closure stores its result, so that the code that runs it is compiled once and
+/// not for each type of result.
 type Work<'a> = &'a mut dyn FnMut(&mut AnyReader) -> Result<(), Error>;
 
 /// The result of `work`, which `run` calls once at most.

@@ -1,10 +1,10 @@
-//! A hash for what differs by chance, not by an opponent's choice.
+//! FNV-1a, for input that no attacker chooses.
 
 /// The hash of no bytes.
 pub const NOTHING: u64 = 0xCBF2_9CE4_8422_2325;
 
-/// The hash of the bytes behind those that `before` is the hash of: FNV-1a. The standard library's resists an
-/// opponent, with ten times the code.
+/// Continues the hash `before` with more bytes. The standard library's hash resists chosen collisions, with
+/// ten times the code.
 pub fn hash(before: u64, bytes: &[u8]) -> u64 {
     let add = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01B3);
     bytes.iter().fold(before, add)

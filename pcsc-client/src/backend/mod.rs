@@ -34,7 +34,7 @@ mod driver_facts;
 mod establish;
 #[cfg_attr(
     not(any(all(feature = "daemon", unix), feature = "standalone")),
-    allow(dead_code, reason = "the system's library waits by itself")
+    allow(dead_code, reason = "the backend `system` hashes nothing")
 )]
 mod hash;
 mod session;

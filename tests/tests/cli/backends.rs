@@ -188,8 +188,7 @@ fn commands_print_the_same_with_pcscd_as_on_simulated_readers() {
     assert_same("pcsc", ("backends.txt", &expected), ("found", &found));
 }
 
-/// The port is what libccid and this project's driver say of a device on the bus: the guest's tests choose by
-/// it.
+/// The choice by a USB port needs a device on a bus: `tests/guest/tests/standalone/commands.rs`.
 #[test]
 fn a_reader_of_pcscd_is_chosen_by_its_serial_number() {
     let pcscd = Pcscd::start(2);

@@ -71,7 +71,7 @@ fn helps() -> Vec<String> {
     .collect()
 }
 
-/// A command of a shell on simulated readers, with TIME in the place of each time.
+/// A command of a shell on simulated readers.
 fn shell(script: &str, environment: &[(&str, &str)]) -> pcsc_tests::Output {
     let program = artifacts::binary("pcsc-cli", "pcsc");
     let folder = program.parent().expect("a folder").display().to_string();

@@ -15,8 +15,8 @@ const CARDS: [&str; 3] = [
     "SCM Microsystems Inc. SCR 331-DI [CCID Interface] 02 00",
 ];
 const SHARED: u32 = 2;
-/// Unused cards lose their power, and what was planned for a card that is used again is found to be over:
-/// each once, some seconds after the last call.
+/// The wake-ups after the last call, each once within some seconds: the power-off of an unused card, and the
+/// timer of a card that is used again.
 const LAST: usize = 3;
 
 /// The names of the threads of servers that have woken up in `time`.

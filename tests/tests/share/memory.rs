@@ -1,4 +1,4 @@
-//! What clients that mean no good cost the server.
+//! What hostile clients cost the server.
 
 use std::os::unix::net::UnixStream;
 

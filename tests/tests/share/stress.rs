@@ -15,10 +15,10 @@ const READERS: usize = 8;
 const EVERY: Duration = Duration::from_millis(100);
 /// How long it lasts by default, in seconds.
 const DEFAULT: u64 = 3;
-/// Those of clients that were killed and whose threads are still to end.
+/// How many killed clients may still have a thread and a descriptor.
 const ENDING: usize = 8;
 
-/// What of a client ends when it is killed.
+/// What a client is doing when it is killed.
 #[derive(Debug, Clone, Copy)]
 enum Fate {
     /// Whatever it does at the time.

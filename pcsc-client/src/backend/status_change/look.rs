@@ -30,7 +30,8 @@ pub struct StatusChange<'c, 'a> {
     pub(super) is_first: bool,
 }
 
-/// Calls a function with each reader. A comparison exists once, whichever iterator a backend has.
+/// Calls a function with each reader. `dyn`, so that the comparison is compiled once and not for each
+/// backend's iterator.
 type ForEachReader<'f> = &'f dyn Fn(&mut dyn FnMut(ReaderState<'_>));
 
 impl<'c, 'a> StatusChange<'c, 'a> {
