@@ -8,7 +8,7 @@ use rustix::io::Errno;
 /// How long to wait for a descriptor or memory.
 pub const RETRY: Duration = Duration::from_millis(100);
 
-/// Whether the client has gone while it was accepted.
+/// Whether to accept again at once: the client has gone, or there is none.
 pub fn is_passing(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, WouldBlock};
     matches!(

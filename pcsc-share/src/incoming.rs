@@ -4,12 +4,12 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::event::PollFlags;
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::{self, RecvFlags};
 use zeroize::Zeroize;
 
-use crate::outgoing::wait;
+use crate::wait::wait;
 
 /// The size of the buffer, unless a message is longer. Most requests fit.
 const USUAL: usize = 1024;
@@ -96,7 +96,10 @@ impl Incoming {
                     let deadline = *self
                         .deadline
                         .get_or_insert_with(|| Instant::now() + self.patience);
-                    wait(&self.stream, PollFlags::IN, deadline)?;
+                    let mut polled = [PollFd::new(&self.stream, PollFlags::IN)];
+                    if !wait(&mut polled, Some(deadline))? {
+                        return Err(Errno::TIMEDOUT);
+                    }
                     flags = RecvFlags::DONTWAIT;
                 }
                 Err(error) => return Err(error),

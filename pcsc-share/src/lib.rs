@@ -38,6 +38,7 @@
 //! tls                    those on other hosts, and sources there
 //! places                 how many clients there are at a time
 //! incoming, outgoing     a client's socket: messages; answers and events
+//! wait                   waits for descriptors with a deadline
 //! joined                 a source in the list, and the names of its readers there
 //! readers                the list of all sources' readers
 //! policy                 who may use which of them
@@ -65,6 +66,7 @@ mod source;
 mod sync;
 #[cfg(feature = "tls")]
 pub mod tls;
+mod wait;
 mod waiters;
 
 pub use entrance::Entrance;

@@ -7,7 +7,8 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// How many clients are served at a time, 2,000 by default. A context of a program is one client. Users
-    /// other than root and that of the server have a quarter of them each. Further ones are closed at once.
+    /// other than root and that of the server, and clients whose certificates have the same first DNS name,
+    /// have a quarter of them each. Further ones are closed at once.
     pub clients: usize,
     /// How many connections to cards a client has, 200 by default as in pcscd. Further ones get
     /// `SCARD_E_NO_MEMORY`.

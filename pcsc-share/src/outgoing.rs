@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use pcsc_process::socket;
 use pcsc_wire::{Body, Endian, Event};
-use rustix::event::{poll, PollFd, PollFlags, Timespec};
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::{self, SendFlags, Shutdown};
 
 use crate::sync::lock;
+use crate::wait::wait;
 
 /// The sending side of a client's socket. An event never stands within an answer, and whoever sends one does
 /// not wait for the client.
@@ -98,7 +99,10 @@ impl Outgoing {
                 Ok(sent) => bytes = &bytes[sent..],
                 Err(Errno::AGAIN) => {
                     let deadline = *deadline.get_or_insert_with(|| Instant::now() + self.patience);
-                    wait(&self.stream, PollFlags::OUT, deadline)?;
+                    let mut polled = [PollFd::new(&self.stream, PollFlags::OUT)];
+                    if !wait(&mut polled, Some(deadline))? {
+                        return Err(Errno::TIMEDOUT);
+                    }
                 }
                 Err(error) => return Err(error),
             }
@@ -113,26 +117,10 @@ impl Outgoing {
     }
 }
 
-/// Waits until a socket is ready.
-///
-/// # Errors
-/// `ETIMEDOUT` if the deadline has passed.
-pub fn wait(stream: &UnixStream, flags: PollFlags, deadline: Instant) -> Result<(), Errno> {
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = Timespec::try_from(left).map_err(|_| Errno::INVAL)?;
-        match poll(&mut [PollFd::new(stream, flags)], Some(&timeout)) {
-            Ok(0) => return Err(Errno::TIMEDOUT),
-            Ok(_) => return Ok(()),
-            Err(Errno::INTR) => (),
-            Err(error) => return Err(error),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::event::{poll, Timespec};
     use std::io::Read;
 
     fn pair() -> (UnixStream, Outgoing) {

@@ -67,6 +67,11 @@ impl<K: Eq + Hash + Clone> Places<K> {
     }
 }
 
+/// How many of the places one owner gets, other than the server's user and root.
+pub fn share_of(limit: usize) -> usize {
+    limit.div_ceil(4)
+}
+
 /// A place that is taken, while it lives.
 pub struct Place<K: Eq + Hash> {
     places: Arc<Places<K>>,

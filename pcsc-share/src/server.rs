@@ -19,7 +19,7 @@ use crate::contexts::Contexts;
 use crate::entrance::{Arrival, Entrance};
 use crate::joined::Joined;
 use crate::limits::Limits;
-use crate::places::{Place, Places};
+use crate::places::{share_of, Place, Places};
 use crate::policy::{Policy, Rights};
 use crate::random;
 use crate::readers::Readers;
@@ -32,7 +32,7 @@ use crate::waiters::Waiters;
 const STACK: usize = 256 * 1024;
 
 /// How long the end of a server waits for calls in progress.
-const PATIENCE: Duration = Duration::from_secs(10);
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 
 /// How many clients are told at a time that they are refused. Further ones are closed at once.
 const STRANGERS: usize = 16;
@@ -103,7 +103,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Where clients come in that do not come to the socket.
+    /// Hands the server clients that connect by other means than its socket.
     pub fn entrance(&self) -> Entrance {
         self.entrance.clone()
     }
@@ -124,7 +124,7 @@ impl Server {
             client.close();
             client.interrupt();
         }
-        if !self.clients.wait_until_empty(Instant::now() + PATIENCE) {
+        if !self.clients.wait_until_empty(Instant::now() + SHUTDOWN_LIMIT) {
             log::error!("{} calls have not ended", self.clients.count());
             return Err(io::ErrorKind::TimedOut.into());
         }
@@ -231,7 +231,7 @@ impl Server {
         let share = if policy.is_own(&peer) {
             limit
         } else {
-            limit.div_ceil(4)
+            share_of(limit)
         };
         let Some(place) = places.take(&Owner::User(user), limit, share) else {
             refuse(&format_args!(
@@ -245,7 +245,7 @@ impl Server {
     /// The same for a client that has a certificate.
     fn admit_arrival(&self, number: u64, Arrival { stream, name }: Arrival) -> Option<Arc<Client>> {
         let limit = self.shared.limits.clients;
-        let share = limit.div_ceil(4);
+        let share = share_of(limit);
         let owner = Owner::Certificate(name.clone());
         let Some(place) = self.clients.take(&owner, limit, share) else {
             refuse(&format_args!(

@@ -40,7 +40,7 @@ else is needed between them. For one user, ssh -R of a socket is simpler; docs/h
   pcsc share usb a=tls://a.example:7340 --cert desk.pem --key desk.key --server-ca ca.pem
 
 A context of a program is one client. Beyond --max-clients, and beyond a quarter of them for a user other than root and \
-the server's, a client is disconnected at once; beyond --max-cards SCardConnect fails with SCARD_E_NO_MEMORY. \
+the server's or for the certificates with one name, a client is disconnected at once; beyond --max-cards SCardConnect fails with SCARD_E_NO_MEMORY. \
 A message has at most 65,548 bytes of data, and a longer one ends the connection.";
 
 /// Share readers with all programs: serve pcscd's protocol, without pcscd

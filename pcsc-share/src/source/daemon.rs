@@ -164,8 +164,8 @@ impl Upstream {
                 Ok(context) => {
                     log::info!("the daemon at {} answers", self.route);
                     reported = None;
-                    // Of attempts before.
-                    self.route.trouble();
+                    // Discards the error of earlier attempts.
+                    self.route.take_error();
                     let since = Instant::now();
                     let failure = self.wait_for_events(&context);
                     // A daemon that ends each connection soon is not asked without pause.
@@ -176,7 +176,7 @@ impl Upstream {
                 }
                 Err(failure) => failure,
             };
-            let why = self.route.trouble().unwrap_or_else(|| failure.to_string());
+            let why = self.route.take_error().unwrap_or_else(|| failure.to_string());
             // Each reason once, not at each attempt.
             if reported.as_ref() != Some(&why) && !self.is_over.load(Ordering::SeqCst) {
                 log::warn!("the daemon at {} is gone: {why}", self.route);

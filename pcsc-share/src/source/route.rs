@@ -21,7 +21,7 @@ pub trait Route: Display + Send + Sync {
     fn connect(&self) -> io::Result<UnixStream>;
 
     /// Takes the reason why a connection has ended of late, where the stream itself does not show it.
-    fn trouble(&self) -> Option<String> {
+    fn take_error(&self) -> Option<String> {
         None
     }
 

@@ -20,7 +20,7 @@ fn is_name(name: &str) -> bool {
     DnsName::try_from(name).is_ok() && !name.ends_with('.')
 }
 
-/// What makes the server's side of connections.
+/// Makes the server's side of TLS connections.
 pub struct Acceptor {
     identity: Identity,
     issued: Arc<dyn ClientCertVerifier>,
@@ -85,7 +85,7 @@ impl Names {
     }
 }
 
-/// Verifies the certificate of one connection, and keeps its names for the log.
+/// Verifies the certificate of one connection, and keeps its names, for the log and for the share of places.
 #[derive(Debug)]
 struct Verifier {
     issued: Arc<dyn ClientCertVerifier>,

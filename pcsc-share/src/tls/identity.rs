@@ -22,10 +22,10 @@ pub enum TlsError {
         /// What is wrong.
         reason: String,
     },
-    /// What is to be the name in a certificate is none.
+    /// A name for `--allow-cert` is not a DNS name.
     #[error("{0:?} is not a DNS name")]
     Name(String),
-    /// The name of a host is none.
+    /// An address is not of the form HOST:PORT.
     #[error("{0:?} is not HOST:PORT")]
     Address(String),
     /// The library refuses the certificates.
@@ -79,7 +79,7 @@ impl Identity {
     }
 }
 
-/// Those whose certificates are trusted.
+/// The authorities whose certificates are trusted.
 #[derive(Clone)]
 pub struct Authorities(pub(super) Arc<RootCertStore>);
 

@@ -1,5 +1,6 @@
 //! Accepts clients over TLS, and hands them to a server.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
@@ -11,10 +12,11 @@ use pcsc_process::socket;
 use rustix::event::{PollFd, PollFlags};
 
 use super::acceptor::Acceptor;
-use super::relay::{wait, Stream};
+use super::relay::Stream;
 use crate::accept::{is_passing, is_shortage, RETRY};
 use crate::entrance::Entrance;
-use crate::places::{Place, Places};
+use crate::places::{share_of, Place, Places};
+use crate::wait::wait;
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -23,8 +25,8 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const HANDSHAKES: usize = 256;
 const HANDSHAKES_OF_ONE: usize = 64;
 
-/// How long the end waits until clients have been told.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long dropping the listener waits for its connections to close.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(3);
 
 /// The stack of a connection's thread. What is not touched costs nothing.
 const STACK: usize = 256 * 1024;
@@ -46,8 +48,6 @@ struct Shared {
     handshakes: Arc<Places<IpAddr>>,
     /// The others, by the name in their certificate.
     clients: Arc<Places<String>>,
-    /// All of them.
-    connections: Arc<Places<()>>,
     /// Hangs up when the listener ends.
     end: UnixStream,
 }
@@ -76,7 +76,6 @@ impl Listener {
             entrance,
             handshakes: Places::new()?,
             clients: Places::new()?,
-            connections: Places::new()?,
             end: end.into(),
         });
         let accepting = shared.clone();
@@ -106,9 +105,10 @@ impl Drop for Listener {
             // A thread that has panicked has nothing left to end.
             let _ = thread.join();
         }
-        self.shared
-            .connections
-            .wait_until_empty(Instant::now() + PATIENCE);
+        let deadline = Instant::now() + SHUTDOWN_LIMIT;
+        // In this order: a connection takes the place of its client before it gives up that of its handshake.
+        self.shared.handshakes.wait_until_empty(deadline);
+        self.shared.clients.wait_until_empty(deadline);
     }
 }
 
@@ -158,64 +158,66 @@ fn host(address: IpAddr) -> IpAddr {
     }
 }
 
+/// Logs why a connection is not served.
+fn refuse(address: SocketAddr, why: &dyn fmt::Display) {
+    log::warn!("{address} is refused: {why}");
+}
+
 /// Starts the thread of a connection.
 fn begin(tcp: TcpStream, address: SocketAddr, shared: &Arc<Shared>) {
-    let refuse = |why: &dyn std::fmt::Display| log::warn!("{address} is refused: {why}");
     let handshakes = &shared.handshakes;
     let Some(handshake) = handshakes.take(&host(address.ip()), HANDSHAKES, HANDSHAKES_OF_ONE) else {
-        refuse(&format_args!(
-            "{HANDSHAKES} handshakes are in progress, or {HANDSHAKES_OF_ONE} with its host"
-        ));
-        return;
-    };
-    let Some(connection) = shared.connections.take(&(), usize::MAX, usize::MAX) else {
+        refuse(
+            address,
+            &format_args!("{HANDSHAKES} handshakes are in progress, or {HANDSHAKES_OF_ONE} with its host"),
+        );
         return;
     };
     let served = shared.clone();
-    let work = move || {
-        let _connection = connection;
-        serve(tcp, address, &served, handshake);
-    };
+    let work = move || serve(tcp, address, &served, handshake);
     let builder = thread::Builder::new().name("pcsc-tls".into()).stack_size(STACK);
     if let Err(error) = builder.spawn(work) {
-        refuse(&error);
+        refuse(address, &error);
     }
 }
 
 /// Serves a connection until it ends.
 fn serve(tcp: TcpStream, address: SocketAddr, shared: &Shared, handshake: Place<IpAddr>) {
-    let refuse = |why: &dyn std::fmt::Display| log::warn!("{address} is refused: {why}");
     let (tls, names) = match shared.acceptor.connection() {
         Ok(made) => made,
-        Err(error) => return refuse(&error),
+        Err(error) => return refuse(address, &error),
     };
     let mut stream = match Stream::new(tls, tcp) {
         Ok(stream) => stream,
-        Err(error) => return refuse(&error),
+        Err(error) => return refuse(address, &error),
     };
     let shaken = stream.handshake(&shared.end, Instant::now() + HANDSHAKE);
     let names_text = names.text();
     if let Err(end) = shaken {
         match names_text {
-            Some(names) => refuse(&format_args!("{end}, but {names}")),
-            None => refuse(&end),
+            Some(names) => refuse(
+                address,
+                &format_args!("{end} (names in its certificate: {names})"),
+            ),
+            None => refuse(address, &end),
         }
         return stream.close();
     }
     let name = names.first().to_owned();
     let limit = shared.entrance.places();
-    let share = limit.div_ceil(4);
+    let share = share_of(limit);
     // It lasts until the connection is closed, which the peer may delay.
     let Some(_place) = shared.clients.take(&name, limit, share) else {
-        refuse(&format_args!(
-            "there are {limit} clients already, or {share} of the certificate for {name:?}"
-        ));
+        refuse(
+            address,
+            &format_args!("there are {limit} clients already, or {share} of the certificate for {name:?}"),
+        );
         return stream.close();
     };
     drop(handshake);
     let (local, theirs) = match socket::pair() {
         Ok((local, theirs)) => (UnixStream::from(local), UnixStream::from(theirs)),
-        Err(error) => return refuse(&error),
+        Err(error) => return refuse(address, &error),
     };
     let names = names_text.unwrap_or_default();
     log::debug!("{address} is connected, with the certificate of {names}");

@@ -8,13 +8,14 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use pcsc_process::socket::SEND_FLAGS;
-use rustix::event::{poll, PollFd, PollFlags, Timespec};
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::{recv, send, RecvFlags, SendFlags};
 use rustls::{CertificateError, Connection};
 use zeroize::Zeroize;
 
 use super::tcp;
+use crate::wait::wait;
 
 /// How long the peer may take to receive the rest when a connection ends.
 const LINGER: Duration = Duration::from_secs(2);
@@ -176,7 +177,7 @@ impl Stream {
         match self.tls.read_tls(&mut &self.tcp) {
             Ok(0) => return Err(End::Cut),
             Ok(_) => (),
-            Err(error) if is_passing(&error) => return Ok(()),
+            Err(error) if is_not_ready(&error) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
         if self.tls.process_new_packets()?.peer_has_closed() {
@@ -233,7 +234,7 @@ impl Stream {
             match self.tls.write_tls(&mut &self.tcp) {
                 Ok(_) => (),
                 Err(error) if error.kind() == ErrorKind::Interrupted => (),
-                Err(error) if is_passing(&error) => break,
+                Err(error) if is_not_ready(&error) => break,
                 Err(error) => {
                     // The peer may have said why.
                     self.receive()?;
@@ -277,7 +278,7 @@ impl Stream {
         loop {
             match (&self.tcp).read(&mut rest) {
                 Ok(1..) => (),
-                Err(error) if is_passing(&error) => (),
+                Err(error) if is_not_ready(&error) => (),
                 _ => return,
             }
             let waited = wait(&mut [PollFd::new(&self.tcp, PollFlags::IN)], Some(deadline));
@@ -288,39 +289,6 @@ impl Stream {
     }
 }
 
-fn is_passing(error: &io::Error) -> bool {
+fn is_not_ready(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
-}
-
-/// Waits for one of the descriptors; false if the deadline has passed, also if one is ready.
-pub(super) fn wait(polled: &mut [PollFd<'_>], deadline: Option<Instant>) -> Result<bool, Errno> {
-    loop {
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        // A peer that sends without a pause would keep its descriptor ready for ever.
-        if left == Some(Duration::ZERO) {
-            return Ok(false);
-        }
-        let timeout = left.map(|left| Timespec::try_from(left).unwrap_or_default());
-        match poll(polled, timeout.as_ref()) {
-            Ok(0) => return Ok(false),
-            Ok(_) => return Ok(true),
-            Err(Errno::INTR) => (),
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_deadline_passes_while_there_is_data() {
-        let (one, two) = UnixStream::pair().unwrap();
-        (&one).write_all(b"more").unwrap();
-        let now = Instant::now();
-        let ready = |deadline| wait(&mut [PollFd::new(&two, PollFlags::IN)], Some(deadline)).unwrap();
-        assert!(!ready(now));
-        assert!(ready(now + Duration::from_secs(60)));
-    }
 }

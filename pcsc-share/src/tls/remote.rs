@@ -37,7 +37,7 @@ struct Inner {
     name: ServerName<'static>,
     config: Arc<ClientConfig>,
     /// Why the last connection has ended that was not ended here.
-    trouble: Mutex<Option<String>>,
+    last_error: Mutex<Option<String>>,
 }
 
 impl Remote {
@@ -62,7 +62,7 @@ impl Remote {
             address: address.to_owned(),
             name,
             config: Arc::new(config),
-            trouble: Mutex::default(),
+            last_error: Mutex::default(),
         })))
     }
 }
@@ -84,8 +84,8 @@ impl Route for Remote {
         Ok(theirs.into())
     }
 
-    fn trouble(&self) -> Option<String> {
-        lock(&self.0.trouble).take()
+    fn take_error(&self) -> Option<String> {
+        lock(&self.0.last_error).take()
     }
 
     fn limit(&self) -> Duration {
@@ -114,7 +114,7 @@ impl Inner {
         }
         if !matches!(end, End::Here) {
             // Before the other end of the socket sees the end.
-            *lock(&self.trouble) = Some(end.to_string());
+            *lock(&self.last_error) = Some(end.to_string());
         }
         drop(local);
         if let Some(stream) = stream {

@@ -12,9 +12,10 @@ const CERTIFICATES: &str = "docs/hosts.md shows how certificates are made and us
 
 /// The certificates of this host, and whom it trusts.
 pub struct Hosts<'a> {
-    arguments: &'a Tls,
+    addresses: &'a [String],
     identity: Option<Identity>,
     servers: Option<Authorities>,
+    acceptor: Option<Acceptor>,
 }
 
 impl Hosts<'_> {
@@ -22,11 +23,19 @@ impl Hosts<'_> {
     pub fn new(arguments: &Tls) -> Result<Hosts<'_>, Problem> {
         let files = arguments.cert.as_ref().zip(arguments.key.as_ref());
         let identity = files.map(|(certificate, key)| Identity::load(certificate, key));
+        let identity = identity.transpose().map_err(unusable)?;
         let servers = arguments.server_ca.as_deref().map(Authorities::load);
+        let clients = arguments.client_ca.as_deref().map(Authorities::load);
+        let clients = clients.transpose().map_err(unusable)?;
+        let acceptor = identity
+            .clone()
+            .zip(clients)
+            .map(|(identity, clients)| Acceptor::new(identity, &clients, &arguments.allow_cert));
         Ok(Hosts {
-            arguments,
-            identity: identity.transpose().map_err(unusable)?,
+            addresses: &arguments.listen_tls,
+            identity,
             servers: servers.transpose().map_err(unusable)?,
+            acceptor: acceptor.transpose().map_err(unusable)?,
         })
     }
 
@@ -44,13 +53,11 @@ impl Hosts<'_> {
     }
 
     /// Listens for clients, where the arguments say so.
-    pub fn listen(&self, entrance: Entrance) -> Result<Option<Listener>, Problem> {
-        let (Some(identity), Some(clients)) = (&self.identity, &self.arguments.client_ca) else {
+    pub fn listen(self, entrance: Entrance) -> Result<Option<Listener>, Problem> {
+        let Some(acceptor) = self.acceptor else {
             return Ok(None);
         };
-        let clients = Authorities::load(clients).map_err(unusable)?;
-        let acceptor = Acceptor::new(identity.clone(), &clients, &self.arguments.allow_cert);
-        let listener = Listener::start(&self.arguments.listen_tls, acceptor.map_err(unusable)?, entrance);
+        let listener = Listener::start(self.addresses, acceptor, entrance);
         listener.map(Some).map_err(|error| {
             let exit = match error.kind() {
                 std::io::ErrorKind::AddrInUse => Exit::InUse,

@@ -24,7 +24,7 @@ impl Hosts {
         Err(missing())
     }
 
-    pub fn listen(&self, _entrance: Entrance) -> Result<Option<Infallible>, Problem> {
+    pub fn listen(self, _entrance: Entrance) -> Result<Option<Infallible>, Problem> {
         Ok(None)
     }
 }

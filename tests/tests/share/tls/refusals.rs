@@ -87,7 +87,9 @@ fn names_that_are_not_allowed_are_refused() {
         ],
     );
     for name in ["desk.example.org", "*.office.example", "other"] {
-        let names = format!("is refused: its certificate has no name that is allowed, but {name}");
+        let names = format!(
+            "is refused: its certificate has no name that is allowed (names in its certificate: {name})"
+        );
         let issued = authority.issue(name);
         refused(&host, &names, &authority, &issued, "TLS alert AccessDenied");
     }
