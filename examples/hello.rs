@@ -14,7 +14,10 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     if let Some(argument) = arguments.next() {
         let wants_help = argument == "--help" || argument == "-h";
-        let usage = "Usage: hello\n\nConnects to the card in each reader, selects the Hello world! applet and prints its greeting.\n\nEnvironment:\n  PCSCLITE_CSOCK_NAME  the socket of pcscd, instead of /run/pcscd/pcscd.comm\n  PCSCLITE_BACKEND     daemon, standalone, system or simulated, instead of what is there";
+        let usage = "Usage: hello\n\nConnects to the card in each reader, selects the Hello world! applet \
+            and prints its greeting.\n\n\
+            Environment:\n  PCSCLITE_CSOCK_NAME  the socket of pcscd, instead of /run/pcscd/pcscd.comm\n  \
+            PCSCLITE_BACKEND     daemon, standalone, system or simulated, instead of what is there";
         if wants_help {
             println!("{usage}");
             return ExitCode::SUCCESS;

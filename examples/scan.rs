@@ -49,7 +49,7 @@ fn scan(once: bool) -> Result<(), Failure> {
     }
     let mut events = context.events();
     loop {
-        // What is there already is told at once; then the first pause ends a single look.
+        // Readers and cards that are present are reported at once; then the first pause ends a single look.
         let event = if once {
             events.next_timeout(Duration::ZERO)
         } else {

@@ -6,7 +6,7 @@
 
 #![allow(missing_docs, reason = "a test")]
 
-/// The program under test. It knows nothing of the simulation.
+/// The program under test. It has no code for the simulation.
 mod door {
     use std::ffi::CStr;
 

@@ -1,5 +1,6 @@
 """Tests of door.py, for unittest and pytest: see docs/testing.md."""
 
+import threading
 import unittest
 
 from door import Refused, open_door
@@ -59,6 +60,21 @@ class DoorTest(unittest.TestCase):
             self.slot.insert(Badge(removed_by=command))
             with self.assertRaisesRegex(Refused, "removed"):
                 open_door("1234")
+
+    def test_opens_for_a_badge_that_replaces_one_in_the_middle_of_a_command(self):
+        slot, is_there = self.slot, threading.Event()
+
+        class Replaced(VirtualCard):
+            def transmit(self, command):
+                slot.insert(Badge())
+                is_there.set()
+                return None
+
+        slot.insert(Replaced())
+        with self.assertRaisesRegex(Refused, "removed"):
+            open_door("1234")
+        self.assertTrue(is_there.wait(10))
+        self.assertEqual(open_door("1234"), "Ada Lovelace")
 
 
 if __name__ == "__main__":

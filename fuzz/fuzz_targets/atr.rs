@@ -4,13 +4,13 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pcsc_ccid::atr::{Atr, Mode, Speed};
+use pcsc_ccid::atr::{Atr, Mode, Speed, DEFAULT_TA1};
 use pcsc_ccid::attributes::{self, AttributeFacts, Current};
 use pcsc_ccid::descriptor::list;
 use pcsc_ccid::parameters::{self, Parameters};
 use pcsc_ccid::pps;
 use pcsc_ccid::quirks;
-use pcsc_ccid::speed::{candidates, Candidate, ReaderSpeeds, DEFAULT_TA1};
+use pcsc_ccid::speed::{candidates, Candidate, ReaderSpeeds};
 use pcsc_ccid::waiting::{Waiting, LONGEST, SHORTEST};
 
 fn meanings(atr: &Atr, bytes: &[u8]) {
@@ -97,15 +97,9 @@ fn parameters(atr: &Atr, bytes: &[u8], protocol: u8, candidate: &Candidate) {
     let encoded = made.encode(&mut buffer);
     assert_eq!(Parameters::decode(protocol, encoded), Ok(made));
     waits(&Waiting::new(atr, &made, candidate.clock_khz));
-    let facts = AttributeFacts {
-        atr: bytes,
-        current: Some(Current {
-            clock_khz: candidate.clock_khz,
-            ifsd: 254,
-            parameters: made,
-        }),
-        ..AttributeFacts::default()
-    };
+    let mut facts = AttributeFacts::default();
+    facts.atr = bytes;
+    facts.current = Some(Current::new(candidate.clock_khz, 254, made));
     for id in attributes::CURRENT_PROTOCOL_TYPE..=attributes::CURRENT_EBC_ENCODING {
         if let Some(value) = attributes::value(id, &facts) {
             assert_eq!(value.len(), 4);

@@ -11,11 +11,7 @@ const DEVICE_SIZE: usize = 18;
 
 /// A configuration descriptor that has this reader and nothing else.
 fn configuration(reader: &Interface) -> Vec<u8> {
-    let protocol = match reader.flavour {
-        Flavour::Ccid => 0,
-        Flavour::IccdA => 1,
-        Flavour::IccdB => 2,
-    };
+    let protocol = reader.flavour.protocol();
     let mut bytes = vec![9, 0x02, 0, 0, 1, 1, 0, 0x80, 50];
     bytes.extend([
         9,

@@ -61,14 +61,13 @@ fn answer(bytes: &[u8], seq: u8, edc: Edc) {
     let check = edc.compute(bytes);
     let whole = [bytes, &check[..edc.size()]].concat();
     match tpdu::answer(&whole, edc, seq) {
-        Ok(Answer::Apdu(apdu) | Answer::First(apdu)) => assert_eq!(apdu, &bytes[3..]),
+        Ok(Answer::Apdu(apdu)) => assert_eq!(apdu, &bytes[3..]),
         Ok(Answer::Wtx(factor)) => {
             let mut out = [0; MAX_BLOCK];
             let length = tpdu::more_time(0, factor, edc, &mut out);
             let granted = Block::decode(&out[..length], edc).expect("a block");
             assert_eq!(granted.inf, [factor]);
         }
-        Ok(Answer::Refused) => (),
         Err(error) => assert!(!error.to_string().is_empty()),
     }
 }
@@ -108,16 +107,13 @@ fuzz_target!(|bytes: &[u8]| {
     modification(bytes, &quirks, firmware, prologue);
     let edc = if choices & 0x04 == 0 { Edc::Lrc } else { Edc::Crc };
     answer(bytes, choices >> 7, edc);
-    properties(&Facts {
-        vendor,
-        product,
-        features: Features(u32::from(*choices) << 12),
-        lcd_layout: u16::from_le_bytes([*line, *choices]),
-        quirks: &quirks.pin,
-        escapes: choices & 0x08 != 0,
-        firmware_id: (choices & 0x10 != 0).then_some(bytes),
-        firmware,
-    });
+    let features = Features(u32::from(*choices) << 12);
+    let mut facts = Facts::new(vendor, product, features, &quirks.pin);
+    facts.lcd_layout = u16::from_le_bytes([*line, *choices]);
+    facts.escapes = choices & 0x08 != 0;
+    facts.firmware_id = (choices & 0x10 != 0).then_some(bytes);
+    facts.firmware = firmware;
+    properties(&facts);
 
     let listed = part10::features(choices >> 5, choices & 0x10 != 0, choices & 0x08 != 0);
     let reply = part10::features_reply(listed);

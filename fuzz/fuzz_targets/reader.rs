@@ -1,7 +1,7 @@
-//! The whole driver against a reader that does anything: every call ends, after so many transfers and so
-//! much time at most, and its results are sane. A line of the table of quirks, choices, which transfer fails
-//! and how, the class descriptor without its length and type, the calls after their length, and what the
-//! reader sends ([`pcsc_fuzz::script`]).
+//! The whole driver against a reader that does anything: every call ends, after a bounded number of
+//! transfers and a bounded time, and its results are sane. A line of the table of quirks, choices, which
+//! transfer fails and how, the class descriptor without its length and type, the calls after their length,
+//! and what the reader sends ([`pcsc_fuzz::script`]).
 #![no_main]
 
 use std::time::Duration;
@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use pcsc_ccid::attributes;
 use pcsc_ccid::descriptor::{ClassDescriptor, Flavour, Interface};
 use pcsc_ccid::part10::{self, Feature};
-use pcsc_ccid::reader::{DeviceInfo, Error, Options, Protocol, Reader, Reset};
+use pcsc_ccid::reader::{DeviceInfo, Options, Protocol, Reader, ReaderError, Reset};
 use pcsc_fuzz::script::{End, Script};
 use pcsc_fuzz::{device_of, Input};
 
@@ -56,7 +56,7 @@ fn bounded<R>(reader: &mut Reader<Script>, call: impl FnOnce(&mut Reader<Script>
     result
 }
 
-fn length(result: Result<usize, Error>, room: usize) {
+fn length(result: Result<usize, ReaderError>, room: usize) {
     match result {
         Ok(length) => assert!(length <= room),
         Err(error) => assert!(!error.to_string().is_empty()),
@@ -183,34 +183,20 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(descriptor) = ClassDescriptor::parse(&[&[54, 0x21], input.bytes(52)].concat()) else {
         return;
     };
-    let interface = Interface {
-        number: 0,
-        alternate: 0,
-        class: 0x0B,
-        name_index: 0,
-        flavour: [Flavour::Ccid, Flavour::Ccid, Flavour::IccdA, Flavour::IccdB][usize::from(choices & 3)],
-        bulk_out: Some(0x01),
-        bulk_in: Some(0x82),
-        interrupt_in: None,
-        descriptor,
-    };
+    let mut interface = Interface::default();
+    interface.class = 0x0B;
+    interface.flavour =
+        [Flavour::Ccid, Flavour::Ccid, Flavour::IccdA, Flavour::IccdB][usize::from(choices & 3)];
+    (interface.bulk_out, interface.bulk_in) = (Some(0x01), Some(0x82));
+    interface.descriptor = descriptor;
     let [vendor, product, release] = device_of(line);
-    let device = DeviceInfo {
-        vendor,
-        product,
-        release,
-        path: if choices & 0x40 == 0 {
-            String::new()
-        } else {
-            "1-2:1.0".into()
-        },
-        ..DeviceInfo::default()
-    };
-    let options = Options {
-        any_firmware: choices & 0x04 == 0,
-        allow_escape: choices & 0x08 == 0,
-        ..Options::default()
-    };
+    let mut device = DeviceInfo::new(vendor, product, release);
+    if choices & 0x40 != 0 {
+        device.path = "1-2:1.0".into();
+    }
+    let mut options = Options::default();
+    options.any_firmware = choices & 0x04 == 0;
+    options.allow_escape = choices & 0x08 == 0;
     let mut calls = Input(input.piece());
     let end = [End::Silence, End::Last, End::Again, End::Gone][usize::from(choices >> 4 & 3)];
     let script = Script::new(input.0, end, fault);

@@ -14,7 +14,7 @@ use std::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use pcsc_fuzz::Input;
 use pcsc_share::socket::Socket;
-use pcsc_share::{Joined, Limits, ManagerSource, Options, Server, Source};
+use pcsc_share::{Joined, ManagerSource, Options, Server, Source};
 use pcsc_wire::{
     Attribute, BeginTransaction, Body, Cancel, Command, Connect, Control, Disconnect, EndTransaction, Endian,
     Establish, Event, Header, Reconnect, Release, Status, Transmit, Version, VersionExchange, NAME_SIZE,
@@ -45,7 +45,7 @@ fn listener() -> &'static (UnixListener, PathBuf) {
     })
 }
 
-/// A client, with what it has been told.
+/// A client, with the answers that it has received.
 struct Client {
     stream: UnixStream,
     context: u32,
@@ -285,15 +285,9 @@ impl Client {
 
 fuzz_target!(|data: &[u8]| {
     let source: Arc<dyn Source> = Arc::new(ManagerSource::simulated(MODELS).expect("readers"));
-    let limits = Limits {
-        clients: 64,
-        cards: 4,
-        ..Limits::default()
-    };
-    let options = Options {
-        limits,
-        ..Options::default()
-    };
+    let mut options = Options::default();
+    options.limits.clients = 64;
+    options.limits.cards = 4;
     let server = Server::start(Joined::numbered([source]), options).expect("a server");
     let socket = Socket::inherited(listener().0.try_clone().expect("a descriptor"));
     let (ender, end) = UnixStream::pair().expect("a pair");

@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use pcsc_ccid::apdu::{self, Command};
 use pcsc_ccid::t0::{
-    Action, Character, Direction, Error, Exchange, Policy, Step, MAX_TPDU, MAX_TPDU_RESPONSE,
+    Action, Character, Direction, Exchange, Policy, Step, T0Error, MAX_TPDU, MAX_TPDU_RESPONSE,
 };
 
 /// What the card sends, piece by piece; nothing at the end.
@@ -28,7 +28,7 @@ fn characters(
     header: [u8; 5],
     direction: Direction<'_>,
     answer: &mut [u8],
-) -> Result<usize, Error> {
+) -> Result<usize, T0Error> {
     let data = match direction {
         Direction::ToCard(data) => data,
         Direction::FromCard => &[],
@@ -45,7 +45,7 @@ fn characters(
                 return Ok(length);
             }
             Step::Failed(error) => {
-                assert_eq!(line.on_bytes(&[0x90]), Step::Failed(Error::Over));
+                assert_eq!(line.on_bytes(&[0x90]), Step::Failed(T0Error::Over));
                 return Err(error);
             }
             Step::Transfer { expect } => expect,

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use pcsc_ccid::transport::{Error, Transport};
+use pcsc_ccid::transport::{Transport, TransportError};
 
 use crate::Input;
 
@@ -26,7 +26,7 @@ pub enum End {
     Gone,
 }
 
-/// After so many transfers of a script that goes on again and again, the device goes.
+/// The number of transfers after which the device of an endless script is unplugged.
 const PATIENCE: u32 = 20_000;
 
 /// The device.
@@ -76,7 +76,7 @@ impl Script {
         self.transfers
     }
 
-    fn transfer(&mut self) -> Result<(), Error> {
+    fn transfer(&mut self) -> Result<(), TransportError> {
         self.total += 1;
         self.transfers += 1;
         assert!(self.transfers <= MAX_TRANSFERS, "the call does not end");
@@ -89,7 +89,7 @@ impl Script {
                 self.after_gone <= MAX_AFTER_GONE,
                 "the call goes on without a device"
             );
-            return Err(Error::Gone);
+            return Err(TransportError::Gone);
         }
         if self.fault.0 > 0 {
             self.fault.0 -= 1;
@@ -100,21 +100,21 @@ impl Script {
         Ok(())
     }
 
-    fn error(&mut self, kind: u8) -> Error {
+    fn error(&mut self, kind: u8) -> TransportError {
         match kind % 5 {
-            0 => Error::Timeout,
-            1 => Error::Cancelled,
-            2 => Error::Stall,
-            3 => Error::Fault,
+            0 => TransportError::Timeout,
+            1 => TransportError::Cancelled,
+            2 => TransportError::Stall,
+            3 => TransportError::Fault,
             _ => {
                 self.is_gone = true;
-                Error::Gone
+                TransportError::Gone
             }
         }
     }
 
     /// The next reply: transfers to the host.
-    fn reply(&mut self, timeout: Duration, is_bulk: bool) -> Result<(), Error> {
+    fn reply(&mut self, timeout: Duration, is_bulk: bool) -> Result<(), TransportError> {
         if self.at >= self.replies.len() {
             match self.end {
                 _ if self.replies.is_empty() => return self.silence(timeout),
@@ -185,9 +185,9 @@ impl Script {
         Ok(())
     }
 
-    fn silence(&mut self, timeout: Duration) -> Result<(), Error> {
+    fn silence(&mut self, timeout: Duration) -> Result<(), TransportError> {
         self.now += timeout;
-        Err(Error::Timeout)
+        Err(TransportError::Timeout)
     }
 
     /// The message of the right type, slot and sequence number.
@@ -211,7 +211,12 @@ impl Script {
         message
     }
 
-    fn deliver(&mut self, buffer: &mut [u8], timeout: Duration, is_bulk: bool) -> Result<usize, Error> {
+    fn deliver(
+        &mut self,
+        buffer: &mut [u8],
+        timeout: Duration,
+        is_bulk: bool,
+    ) -> Result<usize, TransportError> {
         self.transfer()?;
         if self.pending.is_empty() {
             self.reply(timeout, is_bulk)?;
@@ -227,7 +232,7 @@ impl Script {
 }
 
 impl Transport for Script {
-    fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), Error> {
+    fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), TransportError> {
         assert!(message.len() >= 10 && timeout > Duration::ZERO);
         self.transfer()?;
         self.heard.clear();
@@ -235,32 +240,38 @@ impl Transport for Script {
         Ok(())
     }
 
-    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, Error> {
+    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, TransportError> {
         assert!(!buffer.is_empty() && timeout > Duration::ZERO);
         self.deliver(buffer, timeout, true)
     }
 
-    fn control_out(&mut self, _: u8, _: u16, data: &[u8], _: Duration) -> Result<(), Error> {
+    fn control_out(&mut self, _: u8, _: u16, data: &[u8], _: Duration) -> Result<(), TransportError> {
         self.transfer()?;
         self.heard.clear();
         self.heard.extend_from_slice(data);
         Ok(())
     }
 
-    fn control_in(&mut self, _: u8, _: u16, buffer: &mut [u8], timeout: Duration) -> Result<usize, Error> {
+    fn control_in(
+        &mut self,
+        _: u8,
+        _: u16,
+        buffer: &mut [u8],
+        timeout: Duration,
+    ) -> Result<usize, TransportError> {
         self.deliver(buffer, timeout, false)
     }
 
-    fn clear_halt(&mut self) -> Result<(), Error> {
+    fn clear_halt(&mut self) -> Result<(), TransportError> {
         self.transfer()?;
         self.pending.clear();
         Ok(())
     }
 
-    fn pause(&mut self, time: Duration) -> Result<(), Error> {
+    fn pause(&mut self, time: Duration) -> Result<(), TransportError> {
         self.now += time;
         if self.is_gone {
-            return Err(Error::Gone);
+            return Err(TransportError::Gone);
         }
         Ok(())
     }

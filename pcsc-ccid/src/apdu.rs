@@ -1,7 +1,7 @@
 //! Command and response APDUs (ISO/IEC 7816-3 clause 12.1, ISO/IEC 7816-4 clause 5).
 //!
 //! [`Command`] is a checked view over the bytes of a command APDU: the header, the data field and
-//! the expected length. The four cases, each short or extended, are told apart by length alone.
+//! the expected length. The four cases, each short or extended, are distinguished by length alone.
 
 /// Longest short command APDU: header, Lc, 255 bytes of data, Le.
 pub const MAX_SHORT_COMMAND: usize = 4 + 1 + 255 + 1;
@@ -13,7 +13,7 @@ pub const MAX_RESPONSE: usize = 65_536 + 2;
 /// Why bytes are not a command APDU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
+pub enum ApduError {
     /// Fewer than the four bytes of a header.
     #[error("a command APDU has at least four bytes")]
     TooShort,
@@ -58,16 +58,22 @@ pub struct Command<'a> {
 
 impl<'a> Command<'a> {
     /// Decodes `apdu`.
-    pub fn parse(apdu: &'a [u8]) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// [`ApduError`].
+    pub fn parse(apdu: &'a [u8]) -> Result<Self, ApduError> {
         match apdu {
-            [0xFF, _, _, _, ..] => Err(Error::InvalidClass),
+            [0xFF, _, _, _, ..] => Err(ApduError::InvalidClass),
             _ => Self::parse_of_any_class(apdu),
         }
     }
 
     /// The same for a command whose class may be FF: one to the reader itself (PC/SC part 3, clause 3.2.2).
-    pub fn parse_of_any_class(apdu: &'a [u8]) -> Result<Self, Error> {
-        let (header, body) = apdu.split_first_chunk::<4>().ok_or(Error::TooShort)?;
+    ///
+    /// # Errors
+    /// [`ApduError::TooShort`] and [`ApduError::Length`].
+    pub fn parse_of_any_class(apdu: &'a [u8]) -> Result<Self, ApduError> {
+        let (header, body) = apdu.split_first_chunk::<4>().ok_or(ApduError::TooShort)?;
         let command = |data, ne, extended| Command {
             header: *header,
             data,
@@ -75,7 +81,7 @@ impl<'a> Command<'a> {
             extended,
         };
         let with_data = |nc: usize, rest: &'a [u8], extended| {
-            let error = Error::Length {
+            let error = ApduError::Length {
                 announced: nc,
                 present: rest.len(),
             };

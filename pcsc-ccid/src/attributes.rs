@@ -32,6 +32,7 @@ pub const MAX_TEXT: usize = 127;
 
 /// The facts that attributes are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct AttributeFacts<'a> {
     /// The ATR; empty where no card has power.
     pub atr: &'a [u8],
@@ -49,14 +50,16 @@ pub struct AttributeFacts<'a> {
     pub address: u8,
     /// `dwMaxCCIDMessageLength`.
     pub max_message_length: u32,
-    /// The parameters in force, if they are to be told.
+    /// The parameters in force. `None` before a protocol is chosen.
     pub current: Option<Current>,
-    /// The reader's name, if the caller is its own resource manager: a driver does not know it.
+    /// The reader's name, if the caller assigns it. `None` in an IFD handler: pcscd makes the
+    /// names.
     pub name: Option<&'a str>,
 }
 
-/// What holds between reader and card.
+/// The values in force between reader and card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Current {
     /// The card's clock in kHz.
     pub clock_khz: u32,
@@ -64,6 +67,17 @@ pub struct Current {
     pub ifsd: u8,
     /// The protocol and its parameters.
     pub parameters: Parameters,
+}
+
+impl Current {
+    /// The values in force: the clock in kHz, the IFSD of T=1, and the parameters.
+    pub const fn new(clock_khz: u32, ifsd: u8, parameters: Parameters) -> Current {
+        Current {
+            clock_khz,
+            ifsd,
+            parameters,
+        }
+    }
 }
 
 /// An attribute's value; `None` where the attribute is not supported. A text that the device has not is

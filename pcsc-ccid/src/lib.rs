@@ -44,8 +44,8 @@
 //!
 //! # Use a simulated reader
 //!
-//! Crate `pcsc-sim` has readers and cards at the level of USB transfers, in virtual time. The driver does not
-//! know them from real ones:
+//! Crate `pcsc-sim` has readers and cards at the level of USB transfers, in virtual time. The driver
+//! works with them as with real ones:
 //!
 //! ```
 //! use pcsc_ccid::descriptor::interfaces;

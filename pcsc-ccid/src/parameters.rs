@@ -1,5 +1,5 @@
 //! The protocol data structure of PC_to_RDR_SetParameters and RDR_to_PC_Parameters (CCID 1.1, sections
-//! 6.1.7 and 6.2.3): how a reader is told to speak to the card in its slot.
+//! 6.1.7 and 6.2.3): how a reader communicates with the card in its slot.
 
 use crate::atr::{Atr, ClockStop, WaitingIntegers};
 use crate::t1::Edc;
@@ -58,11 +58,11 @@ pub struct T1 {
 /// Why bytes are no parameters, or a protocol has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
+pub enum ParametersError {
     /// There is no structure for this protocol number.
-    #[error("CCID knows no parameters for T={0}")]
+    #[error("CCID defines no parameters for T={0}")]
     UnknownProtocol(u8),
-    /// The structure has so many bytes, which are too few.
+    /// The structure has too few bytes; their number.
     #[error("{0} bytes are too few for the protocol parameters")]
     TooShort(usize),
 }
@@ -70,11 +70,11 @@ pub enum Error {
 impl Parameters {
     /// What a card's ATR asks for with this protocol and F and D.
     ///
-    /// The clock never is to be stopped: nobody asks for it, and readers know no other value.
+    /// The clock is never to be stopped: no PC/SC function requests it, and readers reject other values.
     ///
     /// # Errors
     /// The protocol is neither 0 nor 1.
-    pub fn for_card(atr: &Atr, protocol: u8, f_index_d_index: u8) -> Result<Parameters, Error> {
+    pub fn for_card(atr: &Atr, protocol: u8, f_index_d_index: u8) -> Result<Parameters, ParametersError> {
         let specific = match protocol {
             0 => Specific::T0 { wi: atr.wi() },
             1 => Specific::T1(T1 {
@@ -83,7 +83,7 @@ impl Parameters {
                 ifsc: atr.ifsc(),
                 nad: 0,
             }),
-            protocol => return Err(Error::UnknownProtocol(protocol)),
+            protocol => return Err(ParametersError::UnknownProtocol(protocol)),
         };
         Ok(Parameters {
             f_index_d_index,
@@ -123,7 +123,7 @@ impl Parameters {
     ///
     /// # Errors
     /// The protocol number is unknown or the bytes are too few.
-    pub fn decode(protocol: u8, bytes: &[u8]) -> Result<Parameters, Error> {
+    pub fn decode(protocol: u8, bytes: &[u8]) -> Result<Parameters, ParametersError> {
         let (tccks, specific) = match (protocol, bytes) {
             (0, &[_, tccks, _, wi, _, ..]) => (tccks, Specific::T0 { wi }),
             (1, &[_, tccks, _, waiting, _, ifsc, nad, ..]) => {
@@ -140,8 +140,8 @@ impl Parameters {
                 };
                 (tccks, Specific::T1(t1))
             }
-            (0 | 1, short) => return Err(Error::TooShort(short.len())),
-            (protocol, _) => return Err(Error::UnknownProtocol(protocol)),
+            (0 | 1, short) => return Err(ParametersError::TooShort(short.len())),
+            (protocol, _) => return Err(ParametersError::UnknownProtocol(protocol)),
         };
         Ok(Parameters {
             f_index_d_index: bytes[0],
@@ -194,13 +194,16 @@ mod tests {
 
     #[test]
     fn short_and_unknown() {
-        assert_eq!(Parameters::decode(0, &[0; 4]), Err(Error::TooShort(4)));
-        assert_eq!(Parameters::decode(1, &[0; 6]), Err(Error::TooShort(6)));
-        assert_eq!(Parameters::decode(2, &[0; 7]), Err(Error::UnknownProtocol(2)));
+        assert_eq!(Parameters::decode(0, &[0; 4]), Err(ParametersError::TooShort(4)));
+        assert_eq!(Parameters::decode(1, &[0; 6]), Err(ParametersError::TooShort(6)));
+        assert_eq!(
+            Parameters::decode(2, &[0; 7]),
+            Err(ParametersError::UnknownProtocol(2))
+        );
         let atr = Atr::parse(&[0x3B, 0x00]).unwrap();
         assert_eq!(
             Parameters::for_card(&atr, 14, 0x11),
-            Err(Error::UnknownProtocol(14))
+            Err(ParametersError::UnknownProtocol(14))
         );
     }
 
@@ -213,7 +216,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_read_is_written(protocol in 0u8..3, bytes in proptest::collection::vec(any::<u8>(), 0..9)) {
+        fn what_is_read_is_written(
+            protocol in 0u8..3,
+            bytes in proptest::collection::vec(any::<u8>(), 0..9),
+        ) {
             if let Ok(parameters) = Parameters::decode(protocol, &bytes) {
                 let mut buffer = [0; MAX_SIZE];
                 let written = parameters.encode(&mut buffer);

@@ -96,6 +96,7 @@ fn length_field(command: &[u8], body: &[u8]) -> usize {
 
 /// What can be shown of a call of `SCardControl`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ShownOfControl {
     /// How many bytes at the beginning of the data.
     pub data: usize,

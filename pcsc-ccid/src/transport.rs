@@ -10,46 +10,52 @@ pub trait Transport: Send {
     /// Sends `message` as one bulk OUT transfer.
     ///
     /// # Errors
-    /// [`Error`]; whether the device has taken a part of the message is then unknown.
-    fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), Error>;
+    /// [`TransportError`]; whether the device has taken a part of the message is then unknown.
+    fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), TransportError>;
 
     /// Receives one bulk IN transfer: up to a short packet, or as much as `buffer` holds. Gives its length,
     /// which can be 0.
     ///
     /// # Errors
-    /// [`Error`]. What came in before the error is lost.
-    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, Error>;
+    /// [`TransportError`]. What came in before the error is lost.
+    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, TransportError>;
 
     /// A class request to the interface with data for the device.
     ///
     /// # Errors
-    /// [`Error::Stall`] where the device does not know it.
-    fn control_out(&mut self, request: u8, value: u16, data: &[u8], timeout: Duration) -> Result<(), Error>;
+    /// [`TransportError::Stall`] if the device does not support it.
+    fn control_out(
+        &mut self,
+        request: u8,
+        value: u16,
+        data: &[u8],
+        timeout: Duration,
+    ) -> Result<(), TransportError>;
 
     /// A class request to the interface with data from the device; gives their length.
     ///
     /// # Errors
-    /// [`Error::Stall`] where the device does not know it.
+    /// [`TransportError::Stall`] if the device does not support it.
     fn control_in(
         &mut self,
         request: u8,
         value: u16,
         buffer: &mut [u8],
         timeout: Duration,
-    ) -> Result<usize, Error>;
+    ) -> Result<usize, TransportError>;
 
     /// Ends the halt of both bulk pipes after a stall (USB 2.0, clause 9.4.5).
     ///
     /// # Errors
-    /// [`Error`].
-    fn clear_halt(&mut self) -> Result<(), Error>;
+    /// [`TransportError`].
+    fn clear_halt(&mut self) -> Result<(), TransportError>;
 
     /// Ends the halt of one bulk pipe, and leaves the transfers of the other one alone: a reader whose slots
     /// work in parallel may be using it. By default both are ended.
     ///
     /// # Errors
-    /// [`Error`].
-    fn clear_halt_of(&mut self, pipe: BulkPipe) -> Result<(), Error> {
+    /// [`TransportError`].
+    fn clear_halt_of(&mut self, pipe: BulkPipe) -> Result<(), TransportError> {
         let _ = pipe;
         self.clear_halt()
     }
@@ -57,23 +63,29 @@ pub trait Transport: Send {
     /// Lets time go by, where a device says when to ask again.
     ///
     /// # Errors
-    /// [`Error::Cancelled`] or [`Error::Gone`].
-    fn pause(&mut self, time: Duration) -> Result<(), Error>;
+    /// [`TransportError::Cancelled`] or [`TransportError::Gone`].
+    fn pause(&mut self, time: Duration) -> Result<(), TransportError>;
 
     /// Time on a clock that never goes back; a simulated one in simulations.
     fn now(&self) -> Duration;
 }
 
 impl<T: Transport + ?Sized> Transport for alloc::boxed::Box<T> {
-    fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), Error> {
+    fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), TransportError> {
         (**self).send(message, timeout)
     }
 
-    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, Error> {
+    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, TransportError> {
         (**self).receive(buffer, timeout)
     }
 
-    fn control_out(&mut self, request: u8, value: u16, data: &[u8], timeout: Duration) -> Result<(), Error> {
+    fn control_out(
+        &mut self,
+        request: u8,
+        value: u16,
+        data: &[u8],
+        timeout: Duration,
+    ) -> Result<(), TransportError> {
         (**self).control_out(request, value, data, timeout)
     }
 
@@ -83,19 +95,19 @@ impl<T: Transport + ?Sized> Transport for alloc::boxed::Box<T> {
         value: u16,
         buffer: &mut [u8],
         timeout: Duration,
-    ) -> Result<usize, Error> {
+    ) -> Result<usize, TransportError> {
         (**self).control_in(request, value, buffer, timeout)
     }
 
-    fn clear_halt(&mut self) -> Result<(), Error> {
+    fn clear_halt(&mut self) -> Result<(), TransportError> {
         (**self).clear_halt()
     }
 
-    fn clear_halt_of(&mut self, pipe: BulkPipe) -> Result<(), Error> {
+    fn clear_halt_of(&mut self, pipe: BulkPipe) -> Result<(), TransportError> {
         (**self).clear_halt_of(pipe)
     }
 
-    fn pause(&mut self, time: Duration) -> Result<(), Error> {
+    fn pause(&mut self, time: Duration) -> Result<(), TransportError> {
         (**self).pause(time)
     }
 
@@ -106,6 +118,7 @@ impl<T: Transport + ?Sized> Transport for alloc::boxed::Box<T> {
 
 /// One of the two bulk pipes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum BulkPipe {
     /// To the reader.
     Out,
@@ -115,7 +128,8 @@ pub enum BulkPipe {
 
 /// Why a transfer failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
+#[non_exhaustive]
+pub enum TransportError {
     /// The device did not answer in time.
     #[error("the reader does not answer")]
     Timeout,

@@ -268,7 +268,10 @@ mod tests {
             (command, response) in (any::<usize>(), any::<usize>()),
         ) {
             let Ok(atr) = Atr::parse(&[&[0x3B], &atr[..]].concat()) else { return Ok(()) };
-            for parameters in [Parameters::for_card(&atr, protocol, data[0]), Parameters::decode(protocol, &data)] {
+            for parameters in [
+                Parameters::for_card(&atr, protocol, data[0]),
+                Parameters::decode(protocol, &data),
+            ] {
                 let waiting = Waiting::new(&atr, &parameters.unwrap(), clock_khz);
                 prop_assert!((SHORTEST..=LONGEST).contains(&waiting.tpdu()));
                 prop_assert!((SHORTEST..=LONGEST).contains(&waiting.apdu(command, response)));

@@ -8,8 +8,8 @@ use std::time::Duration;
 use common::{message, plain_interface};
 use pcsc_ccid::descriptor::Flavour;
 use pcsc_ccid::part10::Feature;
-use pcsc_ccid::reader::{DeviceInfo, Error, Options, Protocol, Reader, Reset};
-use pcsc_ccid::transport::{self, Transport};
+use pcsc_ccid::reader::{DeviceInfo, Options, Protocol, Reader, ReaderError, Reset};
+use pcsc_ccid::transport::{Transport, TransportError};
 
 const SECOND: Duration = Duration::from_secs(1);
 const OK: [u8; 2] = [0x90, 0x00];
@@ -36,7 +36,7 @@ struct Late {
 }
 
 impl Transport for Late {
-    fn send(&mut self, message: &[u8], _: Duration) -> Result<(), transport::Error> {
+    fn send(&mut self, message: &[u8], _: Duration) -> Result<(), TransportError> {
         self.seq = message[6];
         if let Some((answers, _)) = self.by_kind {
             self.answers = answers(message[0]).into();
@@ -44,7 +44,7 @@ impl Transport for Late {
         Ok(())
     }
 
-    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, transport::Error> {
+    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, TransportError> {
         self.received += 1;
         let mut answer = match (self.answers.pop_front(), &self.last) {
             (Some(answer), _) => {
@@ -57,7 +57,7 @@ impl Transport for Late {
             }
             (None, _) => {
                 self.now += timeout;
-                return Err(transport::Error::Timeout);
+                return Err(TransportError::Timeout);
             }
         };
         // FF stands for the number of the command.
@@ -68,29 +68,23 @@ impl Transport for Late {
         Ok(answer.len())
     }
 
-    fn control_out(&mut self, _: u8, _: u16, _: &[u8], _: Duration) -> Result<(), transport::Error> {
+    fn control_out(&mut self, _: u8, _: u16, _: &[u8], _: Duration) -> Result<(), TransportError> {
         Ok(())
     }
 
-    fn control_in(
-        &mut self,
-        _: u8,
-        _: u16,
-        buffer: &mut [u8],
-        _: Duration,
-    ) -> Result<usize, transport::Error> {
-        buffer[0] = *self.control.front().ok_or(transport::Error::Stall)?;
+    fn control_in(&mut self, _: u8, _: u16, buffer: &mut [u8], _: Duration) -> Result<usize, TransportError> {
+        buffer[0] = *self.control.front().ok_or(TransportError::Stall)?;
         if self.control.len() > 1 {
             self.control.pop_front();
         }
         Ok(1)
     }
 
-    fn clear_halt(&mut self) -> Result<(), transport::Error> {
+    fn clear_halt(&mut self) -> Result<(), TransportError> {
         Ok(())
     }
 
-    fn pause(&mut self, time: Duration) -> Result<(), transport::Error> {
+    fn pause(&mut self, time: Duration) -> Result<(), TransportError> {
         self.now += time;
         Ok(())
     }
@@ -137,7 +131,7 @@ fn then(reader: &mut Reader<Late>, answer: Vec<u8>, pause: Pause) {
     reader.transport().last = Some((answer, pause));
 }
 
-fn transmit(reader: &mut Reader<Late>) -> Result<Vec<u8>, Error> {
+fn transmit(reader: &mut Reader<Late>) -> Result<Vec<u8>, ReaderError> {
     let mut response = [0; 258];
     let length = reader.transmit(0, &[0x00, 0xA4, 0x00, 0x00], &mut response)?;
     Ok(response[..length].to_vec())
@@ -152,7 +146,7 @@ fn what_is_not_the_answer_does_not_lengthen_the_wait() {
         then(&mut reader, distraction, |_| 10 * SECOND);
         assert_eq!(
             transmit(&mut reader),
-            Err(Error::Transport(transport::Error::Timeout))
+            Err(ReaderError::Transport(TransportError::Timeout))
         );
         let taken = reader.transport().now;
         assert!(taken < 80 * SECOND, "{taken:?}");
@@ -172,7 +166,7 @@ fn an_answer_that_drips_has_an_end() {
     assert_eq!(transmit(&mut reader), Ok(vec![0x5A; 250]));
     let mut reader = ready(0x2_00BA, Protocol::T0);
     drops(&mut reader, |_| SECOND / 4);
-    assert!(matches!(transmit(&mut reader), Err(Error::Malformed(_))));
+    assert!(matches!(transmit(&mut reader), Err(ReaderError::Malformed(_))));
     let taken = reader.transport().now;
     assert!(taken < 12 * SECOND, "{taken:?}");
 }
@@ -184,7 +178,7 @@ fn rubbish_is_not_gathered() {
     then(&mut reader, vec![0x01, 0xF0, 0x00, 0x00, 0x00], |_| {
         Duration::ZERO
     });
-    assert_eq!(transmit(&mut reader), Err(Error::WrongReply));
+    assert_eq!(transmit(&mut reader), Err(ReaderError::WrongReply));
     let received = reader.transport().received;
     assert!(received < 20, "{received} transfers");
 }
@@ -197,7 +191,7 @@ fn an_answer_in_crumbs_is_none() {
     then(&mut reader, stale.to_vec(), |_| Duration::ZERO);
     let error = transmit(&mut reader).unwrap_err();
     assert!(
-        matches!(error, Error::WrongReply | Error::Malformed(_)),
+        matches!(error, ReaderError::WrongReply | ReaderError::Malformed(_)),
         "{error}"
     );
     let received = reader.transport().received;
@@ -208,14 +202,17 @@ fn an_answer_in_crumbs_is_none() {
 fn a_chain_of_late_parts_has_an_end() {
     let mut reader = ready(0x4_00BA, Protocol::T0);
     then(&mut reader, message(0x80, &[0x5A], [0, 0, 3]), |_| 50 * SECOND);
-    assert_eq!(transmit(&mut reader), Err(Error::TooSlow));
+    assert_eq!(transmit(&mut reader), Err(ReaderError::TooSlow));
     let taken = reader.transport().now;
     assert!(taken < 1000 * SECOND, "{taken:?}");
     // The other way: each part of a long command is acknowledged, late.
     let mut reader = ready(0x4_00BA, Protocol::T0);
     then(&mut reader, message(0x80, &[], [0, 0, 0x10]), |_| 50 * SECOND);
     let command = [&[0x00, 0xD6, 0, 0, 0, 0xFF, 0xFF][..], &[0x5A; 65_535]].concat();
-    assert_eq!(reader.transmit(0, &command, &mut [0; 258]), Err(Error::TooSlow));
+    assert_eq!(
+        reader.transmit(0, &command, &mut [0; 258]),
+        Err(ReaderError::TooSlow)
+    );
     let taken = reader.transport().now;
     assert!(taken < 1000 * SECOND, "{taken:?}");
 }
@@ -225,7 +222,7 @@ fn a_card_that_asks_for_time_has_no_more_than_there_is() {
     let wtx = message(0x80, &[0x00, 0xC3, 0x01, 0x01, 0xC3], [0, 0, 0]);
     let mut reader = ready(0x1_0030, Protocol::T1);
     then(&mut reader, wtx.clone(), |_| 2 * SECOND);
-    assert_eq!(transmit(&mut reader), Err(Error::TooSlow));
+    assert_eq!(transmit(&mut reader), Err(ReaderError::TooSlow));
     let taken = reader.transport().now;
     assert!(taken < 1000 * SECOND, "{taken:?}");
 
@@ -240,7 +237,10 @@ fn a_card_that_asks_for_time_has_no_more_than_there_is() {
     ]
     .concat();
     let code = Feature::VerifyPinDirect.code();
-    assert_eq!(reader.control(0, code, &verify, &mut [0; 2]), Err(Error::TooSlow));
+    assert_eq!(
+        reader.control(0, code, &verify, &mut [0; 2]),
+        Err(ReaderError::TooSlow)
+    );
     let taken = reader.transport().now;
     assert!(taken < 1000 * SECOND, "{taken:?}");
 }
@@ -284,5 +284,5 @@ fn opening_a_token_of_many_slots_has_an_end() {
         ..Late::default()
     };
     let opened = Reader::open(late, DeviceInfo::default(), &interface, Options::default());
-    assert_eq!(opened.err(), Some(Error::TooSlow));
+    assert_eq!(opened.err(), Some(ReaderError::TooSlow));
 }

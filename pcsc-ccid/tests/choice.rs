@@ -6,8 +6,8 @@ use common::script::{Answer, In, Script};
 use common::{message, plain_interface};
 use pcsc_ccid::descriptor::{Flavour, Interface};
 use pcsc_ccid::message::SlotError;
-use pcsc_ccid::reader::{DeviceInfo, Error, Options, Protocol, Reader, Reset};
-use pcsc_ccid::{t0, transport};
+use pcsc_ccid::reader::{DeviceInfo, Options, Protocol, Reader, ReaderError, Reset};
+use pcsc_ccid::{t0::T0Error, transport::TransportError};
 
 const T0_ONLY: &[u8] = &[0x3B, 0x00];
 const T1_ONLY: &[u8] = &[0x3B, 0x80, 0x01, 0x81];
@@ -85,7 +85,7 @@ fn sent_kinds(reader: &mut Reader<Script>) -> Vec<u8> {
 
 #[test]
 fn a_protocol_is_chosen_that_both_offer() {
-    let refused = Err(Error::ProtocolUnsupported);
+    let refused = Err(ReaderError::ProtocolUnsupported);
     // dwProtocols in the wrong byte order offers nothing.
     for (offered, t0, t1) in [
         (0, true, true),
@@ -120,7 +120,7 @@ fn a_protocol_holds_until_the_reset() {
     reader.set_protocol(0, Protocol::T1).unwrap();
     reader.transport().outgoing.clear();
     assert_eq!(reader.set_protocol(0, Protocol::T1), Ok(()));
-    let refused = Err(Error::ProtocolUnsupported);
+    let refused = Err(ReaderError::ProtocolUnsupported);
     assert_eq!(reader.set_protocol(0, Protocol::T0), refused);
     assert!(sent_kinds(&mut reader).is_empty());
 }
@@ -225,7 +225,7 @@ fn a_second_protocol_is_tried_at_each_speed_and_then_given_up() {
     let mut reader = powered(&with_features(TPDU | AUTOMATIC_BAUD_RATE), BOTH, refuse_t1);
     assert_eq!(
         reader.set_protocol(0, Protocol::T1),
-        Err(Error::ProtocolUnsupported)
+        Err(ReaderError::ProtocolUnsupported)
     );
     assert_eq!(
         sent_kinds(&mut reader),
@@ -243,7 +243,7 @@ fn a_card_in_specific_mode_is_tried_once() {
         }
     }
     let mut reader = powered(&with_features(TPDU | AUTOMATIC_BAUD_RATE), SPECIFIC_T1, refuse);
-    let refused = Err(Error::Slot(SlotError::Hardware));
+    let refused = Err(ReaderError::Slot(SlotError::Hardware));
     assert_eq!(reader.set_protocol(0, Protocol::T1), refused);
     assert_eq!(sent_kinds(&mut reader), [SET_PARAMETERS]);
 }
@@ -286,14 +286,14 @@ fn a_failure_that_a_lower_speed_may_cure_slows_the_card_down() {
         }
     }
     let answer = |data: &[u8]| In::Bytes(message(0x80, data, [0, 0, 0]));
-    let timeout = transport::Error::Timeout;
-    let unexpected = Error::T0(t0::Error::UnexpectedData);
+    let timeout = TransportError::Timeout;
+    let unexpected = ReaderError::T0(T0Error::UnexpectedData);
     for (features, answer, expected) in [
-        (TPDU, In::Nothing(timeout), Error::CardReset),
+        (TPDU, In::Nothing(timeout), ReaderError::CardReset),
         // No status word.
-        (TPDU, answer(&[0x90]), Error::CardReset),
+        (TPDU, answer(&[0x90]), ReaderError::CardReset),
         // No procedure byte.
-        (CHARACTER, answer(&[0x00]), Error::CardReset),
+        (CHARACTER, answer(&[0x00]), ReaderError::CardReset),
         // Data to a command that has none from the card: not the speed.
         (TPDU, answer(&[0x5A, 0x90, 0x00]), unexpected),
         (CHARACTER, answer(&[0x90, 0x00, 0x5A]), unexpected),
@@ -306,7 +306,7 @@ fn a_failure_that_a_lower_speed_may_cure_slows_the_card_down() {
         let update = [0x00, 0xD6, 0, 0, 1, 0xAA];
         assert_eq!(reader.transmit(0, &update, &mut [0; 2]), Err(expected));
         let is_slower = reader.bits_per_second(0) < Some(250_000);
-        assert_eq!(is_slower, expected == Error::CardReset);
+        assert_eq!(is_slower, expected == ReaderError::CardReset);
     }
 }
 
@@ -328,7 +328,7 @@ fn the_parameters_in_force_are_believed_of_a_reader_that_makes_the_pps() {
     }
     for (features, answer, expected) in [
         (TPDU | AUTOMATIC_PPS, refuse_rate as Answer, 10_752),
-        // The host has made the PPS, and knows.
+        // The host has made the PPS itself, so its values are in force.
         (TPDU, refuse_rate, 250_000),
         (TPDU | AUTOMATIC_PPS, answer_for_t1, 250_000),
         (TPDU | AUTOMATIC_PPS, agree, 250_000),
@@ -353,7 +353,7 @@ fn a_failure_slows_the_protocol_in_which_it_was() {
     reader.set_protocol(0, Protocol::T0).unwrap();
     let no_status_word = message(0x80, &[0x90], [0, 0, 0]);
     reader.transport().incoming.push_back(In::Bytes(no_status_word));
-    let reset = Err(Error::CardReset);
+    let reset = Err(ReaderError::CardReset);
     assert_eq!(reader.transmit(0, &[0x00, 0xA4, 0, 0], &mut [0; 2]), reset);
     let mut speed = |protocol| {
         reader.power_on(0, Reset::Cold).unwrap();

@@ -7,7 +7,7 @@ use common::{message, plain_interface};
 use pcsc_ccid::attributes;
 use pcsc_ccid::descriptor::Interface;
 use pcsc_ccid::part10::{Feature, FEATURES_ROOM, GET_FEATURE_REQUEST, USB_PATH};
-use pcsc_ccid::reader::{DeviceInfo, Error, Options, Reader};
+use pcsc_ccid::reader::{DeviceInfo, Options, Reader, ReaderError};
 
 fn opened(device: DeviceInfo, interface: &Interface) -> Reader<Script> {
     let mut script = Script::default();
@@ -23,7 +23,7 @@ fn the_features_need_room_for_all_that_there_are() {
     let short = &mut answer[..FEATURES_ROOM - 1];
     assert_eq!(
         reader.control(0, GET_FEATURE_REQUEST, &[], short),
-        Err(Error::BufferTooSmall)
+        Err(ReaderError::BufferTooSmall)
     );
     // VerifyPinDirect, ModifyPinDirect, PinProperties, TlvProperties.
     assert_eq!(reader.control(0, GET_FEATURE_REQUEST, &[], &mut answer), Ok(24));
@@ -34,17 +34,15 @@ fn the_path_ends_with_a_nul() {
     let mut reader = opened(DeviceInfo::default(), &plain_interface(0x2_00BA));
     assert_eq!(
         reader.control(0, USB_PATH, &[], &mut [0; 8]),
-        Err(Error::Unsupported)
+        Err(ReaderError::Unsupported)
     );
-    let device = DeviceInfo {
-        path: String::from("1-2:1.0"),
-        ..DeviceInfo::default()
-    };
+    let mut device = DeviceInfo::default();
+    device.path = "1-2:1.0".into();
     let mut reader = opened(device, &plain_interface(0x2_00BA));
     let mut answer = [0xFF; 9];
     assert_eq!(
         reader.control(0, USB_PATH, &[], &mut answer[..7]),
-        Err(Error::BufferTooSmall)
+        Err(ReaderError::BufferTooSmall)
     );
     assert_eq!(reader.control(0, USB_PATH, &[], &mut answer[..8]), Ok(8));
     assert_eq!(&answer, b"1-2:1.0\0\xFF");
@@ -63,7 +61,7 @@ fn each_function_of_the_mechanics_has_its_bit() {
 
         interface.descriptor.mechanical = !bit;
         let mut reader = opened(DeviceInfo::default(), &interface);
-        assert_eq!(reader.mechanical(0, function), Err(Error::Unsupported));
+        assert_eq!(reader.mechanical(0, function), Err(ReaderError::Unsupported));
     }
 }
 
@@ -74,10 +72,7 @@ fn the_name_of_the_firmware_is_a_property_where_it_is_known() {
         (&b"GemTwRC6-V2.11"[..], Some(&b"GemTwRC6-V2.11"[..])),
         (b"", None),
     ] {
-        let gemalto = DeviceInfo {
-            vendor: 0x08E6,
-            ..DeviceInfo::default()
-        };
+        let gemalto = DeviceInfo::new(0x08E6, 0, 0);
         let incoming = [
             message(0x81, &[], [1, 0, 0]),
             // The features, which are unknown, and the name.

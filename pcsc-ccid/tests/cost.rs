@@ -4,9 +4,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::time::Duration;
 
-use pcsc_ccid::descriptor::{ClassDescriptor, Features, Flavour, Interface};
+use pcsc_ccid::descriptor::{Features, Interface};
 use pcsc_ccid::reader::{DeviceInfo, Options, Protocol, Reader, Reset};
-use pcsc_ccid::transport::{Error, Transport};
+use pcsc_ccid::transport::{Transport, TransportError};
 
 struct Counting;
 
@@ -39,7 +39,7 @@ struct Instant {
 }
 
 impl Transport for Instant {
-    fn send(&mut self, message: &[u8], _: Duration) -> Result<(), Error> {
+    fn send(&mut self, message: &[u8], _: Duration) -> Result<(), TransportError> {
         self.transfers.0 += 1;
         let (kind, data): (u8, &[u8]) = match message[0] {
             0x62 => (0x80, &[0x3B, 0x80, 0x01, 0x81]),
@@ -57,25 +57,25 @@ impl Transport for Instant {
         Ok(())
     }
 
-    fn receive(&mut self, buffer: &mut [u8], _: Duration) -> Result<usize, Error> {
+    fn receive(&mut self, buffer: &mut [u8], _: Duration) -> Result<usize, TransportError> {
         self.transfers.1 += 1;
         buffer[..self.length].copy_from_slice(&self.reply[..self.length]);
         Ok(self.length)
     }
 
-    fn control_out(&mut self, _: u8, _: u16, _: &[u8], _: Duration) -> Result<(), Error> {
-        Err(Error::Stall)
+    fn control_out(&mut self, _: u8, _: u16, _: &[u8], _: Duration) -> Result<(), TransportError> {
+        Err(TransportError::Stall)
     }
 
-    fn control_in(&mut self, _: u8, _: u16, _: &mut [u8], _: Duration) -> Result<usize, Error> {
-        Err(Error::Stall)
+    fn control_in(&mut self, _: u8, _: u16, _: &mut [u8], _: Duration) -> Result<usize, TransportError> {
+        Err(TransportError::Stall)
     }
 
-    fn clear_halt(&mut self) -> Result<(), Error> {
+    fn clear_halt(&mut self) -> Result<(), TransportError> {
         Ok(())
     }
 
-    fn pause(&mut self, _: Duration) -> Result<(), Error> {
+    fn pause(&mut self, _: Duration) -> Result<(), TransportError> {
         Ok(())
     }
 
@@ -92,27 +92,16 @@ impl Instant {
 }
 
 fn ready(level: u32) -> Reader<Instant> {
-    let interface = Interface {
-        number: 0,
-        alternate: 0,
-        class: 0x0B,
-        name_index: 0,
-        flavour: Flavour::Ccid,
-        bulk_out: Some(1),
-        bulk_in: Some(0x81),
-        interrupt_in: None,
-        descriptor: ClassDescriptor {
-            protocols: 3,
-            default_clock_khz: 4000,
-            max_clock_khz: 4000,
-            data_rate_bps: 10_752,
-            max_data_rate_bps: 10_752,
-            max_ifsd: 254,
-            features: Features(level | 0xBA),
-            max_message_length: 271,
-            ..ClassDescriptor::default()
-        },
-    };
+    let mut interface = Interface::default();
+    interface.class = 0x0B;
+    (interface.bulk_out, interface.bulk_in) = (Some(1), Some(0x81));
+    let descriptor = &mut interface.descriptor;
+    descriptor.protocols = 3;
+    (descriptor.default_clock_khz, descriptor.max_clock_khz) = (4000, 4000);
+    (descriptor.data_rate_bps, descriptor.max_data_rate_bps) = (10_752, 10_752);
+    descriptor.max_ifsd = 254;
+    descriptor.features = Features(level | 0xBA);
+    descriptor.max_message_length = 271;
     let transport = Instant {
         reply: [0; 64],
         length: 0,

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use common::liar::Liar;
 use common::{card, named, now, open, open_through, power_up, transmit};
-use pcsc_ccid::reader::{Error, Protocol, Reader};
-use pcsc_ccid::transport;
+use pcsc_ccid::reader::{Protocol, Reader, ReaderError};
+use pcsc_ccid::transport::TransportError;
 use pcsc_sim::card::{Behaviour, Offer};
 use pcsc_sim::{Direction, Handle, SimTransport};
 
-const CANCELLED: Result<Vec<u8>, Error> = Err(Error::Transport(transport::Error::Cancelled));
+const CANCELLED: Result<Vec<u8>, ReaderError> = Err(ReaderError::Transport(TransportError::Cancelled));
 const SECOND: Duration = Duration::from_secs(1);
 const PC_TO_RDR_XFR_BLOCK: u8 = 0x6F;
 const PC_TO_RDR_ABORT: u8 = 0x72;
@@ -86,4 +86,18 @@ fn a_deadline_that_has_passed_lets_no_command_wait() {
     let result = reader.with_deadline(Some(begin), |reader| transmit(reader, &[0; 5]));
     assert_eq!(result, CANCELLED);
     assert!(now(&handle) < begin + 2 * SECOND);
+}
+
+#[test]
+fn a_deadline_ends_with_its_call() {
+    let (handle, mut reader) = open(named("scr3310"));
+    handle.insert(0, card(None, &[Offer::T1], Behaviour::default()));
+    power_up(&mut reader, Protocol::T1).unwrap();
+    let deadline = now(&handle) + SECOND;
+    let unknown = Ok(vec![0x6D, 0]);
+    let in_time = reader.with_deadline(Some(deadline), |reader| transmit(reader, &[0x80, 0x01, 0, 0]));
+    assert_eq!(in_time, unknown);
+    handle.with(|device| device.advance(2 * SECOND));
+    assert!(now(&handle) > deadline);
+    assert_eq!(transmit(&mut reader, &[0x80, 0x01, 0, 0]), unknown);
 }

@@ -1,8 +1,8 @@
 //! Command APDUs: the cases, short and extended, and what is none.
 
-use pcsc_ccid::apdu::{split_response, Case, Command, Error};
+use pcsc_ccid::apdu::{split_response, ApduError, Case, Command};
 
-fn parse(apdu: &[u8]) -> Result<(Case, usize, Option<usize>, bool), Error> {
+fn parse(apdu: &[u8]) -> Result<(Case, usize, Option<usize>, bool), ApduError> {
     Command::parse(apdu).map(|c| (c.case(), c.data.len(), c.ne, c.extended))
 }
 
@@ -82,9 +82,9 @@ fn what_fits_short_lengths() {
 #[test]
 fn wrong_lengths() {
     for n in 0..4 {
-        assert_eq!(parse(&[0; 4][..n]), Err(Error::TooShort));
+        assert_eq!(parse(&[0; 4][..n]), Err(ApduError::TooShort));
     }
-    assert_eq!(parse(&[0xFF, 0, 0, 0]), Err(Error::InvalidClass));
+    assert_eq!(parse(&[0xFF, 0, 0, 0]), Err(ApduError::InvalidClass));
     for (lc, nc, le) in [
         (&[5][..], 4, &[][..]),
         (&[5], 5, &[0, 0]),
@@ -95,7 +95,7 @@ fn wrong_lengths() {
         (&[0, 0, 5], 5, &[0, 0, 0]),
     ] {
         assert!(
-            matches!(parse(&apdu(lc, nc, le)), Err(Error::Length { .. })),
+            matches!(parse(&apdu(lc, nc, le)), Err(ApduError::Length { .. })),
             "{lc:?} {nc} {le:?}"
         );
     }
@@ -110,7 +110,9 @@ fn responses() {
 
 proptest::proptest! {
     #[test]
-    fn any_bytes_are_a_command_or_an_error(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..600)) {
+    fn any_bytes_are_a_command_or_an_error(
+        bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..600),
+    ) {
         if let Ok(command) = Command::parse(&bytes) {
             proptest::prop_assert!(command.data.len() <= bytes.len());
             proptest::prop_assert!(matches!(command.ne, None | Some(1..=65_536)));

@@ -7,9 +7,9 @@ use common::liar::Liar;
 use common::{card, message, named, offers, open, open_through, pattern, power_up, read, resets, transmit};
 use pcsc_ccid::message::SlotError;
 use pcsc_ccid::part10::Feature;
-use pcsc_ccid::reader::{Error, Protocol, Reader};
+use pcsc_ccid::reader::{Protocol, Reader, ReaderError};
 use pcsc_ccid::transport::Transport;
-use pcsc_ccid::{t0, t1};
+use pcsc_ccid::{t0::T0Error, t1};
 use pcsc_sim::card::{Behaviour, Offer};
 use pcsc_sim::{Device, Entry, Model};
 
@@ -29,7 +29,7 @@ fn listed(name: &str) -> Device {
     Device::new(Model::parse(line.unwrap()).unwrap())
 }
 
-fn verify<T: Transport>(reader: &mut Reader<T>) -> Result<Vec<u8>, Error> {
+fn verify<T: Transport>(reader: &mut Reader<T>) -> Result<Vec<u8>, ReaderError> {
     let mut answer = [0; 300];
     let length = reader.control(0, Feature::VerifyPinDirect.code(), &VERIFICATION, &mut answer)?;
     Ok(answer[..length].to_vec())
@@ -39,7 +39,7 @@ fn verify<T: Transport>(reader: &mut Reader<T>) -> Result<Vec<u8>, Error> {
 fn mute_once(
     kind: u8,
     is_asked: impl Fn() -> bool + Send,
-) -> impl FnMut(&[u8], Vec<u8>) -> Result<Vec<u8>, pcsc_ccid::transport::Error> + Send {
+) -> impl FnMut(&[u8], Vec<u8>) -> Result<Vec<u8>, pcsc_ccid::transport::TransportError> + Send {
     let mut is_told = false;
     move |command, reply| {
         if is_told || command[0] != kind || !is_asked() {
@@ -62,10 +62,10 @@ fn the_answer_to_a_pin_that_is_lost_is_not_the_next_commands() {
         handle.insert(0, card(None, offers(protocol), Behaviour::default()));
         power_up(&mut reader, protocol).unwrap();
         handle.with(|device| device.will_type(Entry::pin("1234")));
-        assert_eq!(verify(&mut reader), Err(Error::Slot(SlotError::Mute)));
+        assert_eq!(verify(&mut reader), Err(ReaderError::Slot(SlotError::Mute)));
         if protocol == Protocol::T0 {
             // There is no other way back.
-            assert_eq!(transmit(&mut reader, &read(9)), Err(Error::CardReset));
+            assert_eq!(transmit(&mut reader, &read(9)), Err(ReaderError::CardReset));
         }
         assert_eq!(transmit(&mut reader, &read(9)), Ok(pattern(9)), "{protocol:?}");
     }
@@ -88,7 +88,10 @@ fn no_pin_goes_into_what_is_left_of_another_command() {
     handle.insert(0, card(None, &[Offer::T0], Behaviour::default()));
     power_up(&mut reader, Protocol::T0).unwrap();
     fails.store(true, Ordering::Relaxed);
-    assert_eq!(transmit(&mut reader, &read(9)), Err(Error::Slot(SlotError::Mute)));
+    assert_eq!(
+        transmit(&mut reader, &read(9)),
+        Err(ReaderError::Slot(SlotError::Mute))
+    );
     let heard = || {
         handle.with(|device| {
             device
@@ -97,7 +100,7 @@ fn no_pin_goes_into_what_is_left_of_another_command() {
                 .count()
         })
     };
-    assert_eq!(verify(&mut reader), Err(Error::CardReset));
+    assert_eq!(verify(&mut reader), Err(ReaderError::CardReset));
     assert_eq!(heard(), 0);
     handle.with(|device| device.will_type(Entry::pin("1234")));
     assert_eq!(verify(&mut reader), Ok(vec![0x90, 0x00]));
@@ -106,7 +109,7 @@ fn no_pin_goes_into_what_is_left_of_another_command() {
 
 #[test]
 fn more_characters_than_were_asked_for_are_an_error() {
-    use t0::Error::{InvalidProcedure, UnexpectedData};
+    use T0Error::{InvalidProcedure, UnexpectedData};
 
     for (procedure, more, error) in [
         (0xEE, 300, InvalidProcedure(0xEE)),
@@ -131,8 +134,8 @@ fn more_characters_than_were_asked_for_are_an_error() {
         handle.insert(0, card(None, &[Offer::T0], Behaviour::default()));
         power_up(&mut reader, Protocol::T0).unwrap();
         let flooded = transmit(&mut reader, &read(1));
-        assert_eq!(flooded, Err(Error::T0(error)), "{procedure:02X}");
-        assert_eq!(transmit(&mut reader, &read(9)), Err(Error::CardReset));
+        assert_eq!(flooded, Err(ReaderError::T0(error)), "{procedure:02X}");
+        assert_eq!(transmit(&mut reader, &read(9)), Err(ReaderError::CardReset));
         assert_eq!(transmit(&mut reader, &read(9)), Ok(pattern(9)));
     }
 }
@@ -148,11 +151,11 @@ fn a_command_that_was_refused_or_answered_costs_no_reset() {
     power_up(&mut reader, Protocol::T0).unwrap();
     let before = resets(&handle);
     let refused = transmit(&mut reader, &[0x80, 0x60, 0, 0]);
-    assert_eq!(refused, Err(Error::T0(t0::Error::InvalidInstruction(0x60))));
+    assert_eq!(refused, Err(ReaderError::T0(T0Error::InvalidInstruction(0x60))));
     assert_eq!(transmit(&mut reader, &read(9)), Ok(pattern(9)));
     let long = [&[0x80, 0xEC, 0, 0, 0, 1, 44][..], &[7; 300], &[0, 0]].concat();
     let answered = transmit(&mut reader, &long);
-    assert_eq!(answered, Err(Error::T0(t0::Error::EnvelopeUnsupported)));
+    assert_eq!(answered, Err(ReaderError::T0(T0Error::EnvelopeUnsupported)));
     assert_eq!(transmit(&mut reader, &read(9)), Ok(pattern(9)));
     assert_eq!(resets(&handle), before);
 }
@@ -175,15 +178,15 @@ fn data_that_the_reader_refuses_after_the_header_leave_the_card_half_way() {
     handle.insert(0, card(None, &[Offer::T0], Behaviour::default()));
     power_up(&mut reader, Protocol::T0).unwrap();
     let refused = transmit(&mut reader, &[0x80, 0xEC, 0, 0, 3, 1, 2, 3]);
-    assert_eq!(refused, Err(Error::Slot(SlotError::Parameter(8))));
-    assert_eq!(transmit(&mut reader, &read(9)), Err(Error::CardReset));
+    assert_eq!(refused, Err(ReaderError::Slot(SlotError::Parameter(8))));
+    assert_eq!(transmit(&mut reader, &read(9)), Err(ReaderError::CardReset));
     assert_eq!(transmit(&mut reader, &read(9)), Ok(pattern(9)));
 }
 
 #[test]
 fn a_card_that_failed_inside_the_reader_is_doubted_over_t0() {
     for (protocol, after) in [
-        (Protocol::T0, Err(Error::CardReset)),
+        (Protocol::T0, Err(ReaderError::CardReset)),
         (Protocol::T1, Ok(pattern(9))),
     ] {
         let (handle, reader) = open_through(named("omnikey-5321"), |transport| {
@@ -192,7 +195,10 @@ fn a_card_that_failed_inside_the_reader_is_doubted_over_t0() {
         let mut reader = reader.unwrap();
         handle.insert(0, card(None, offers(protocol), Behaviour::default()));
         power_up(&mut reader, protocol).unwrap();
-        assert_eq!(transmit(&mut reader, &read(9)), Err(Error::Slot(SlotError::Mute)));
+        assert_eq!(
+            transmit(&mut reader, &read(9)),
+            Err(ReaderError::Slot(SlotError::Mute))
+        );
         assert_eq!(transmit(&mut reader, &read(9)), after);
         assert_eq!(transmit(&mut reader, &read(9)), Ok(pattern(9)));
     }
@@ -211,7 +217,7 @@ fn an_answer_that_fills_a_transfer_and_does_not_go_on_was_cut() {
         [0x80, 0xEE, high, low, 0, high, low]
     };
     assert_eq!(transmit(&mut reader, &echo(4000)), Ok(pattern(4000)));
-    assert_eq!(transmit(&mut reader, &echo(5000)), Err(Error::WrongReply));
+    assert_eq!(transmit(&mut reader, &echo(5000)), Err(ReaderError::WrongReply));
 }
 
 #[test]

@@ -6,9 +6,11 @@ use common::script::{In, Script};
 use common::{message, plain_interface};
 use pcsc_ccid::message::{Malformed, SlotError};
 use pcsc_ccid::part10::Feature;
-use pcsc_ccid::reader::{DeviceInfo, Error, Options, Protocol, Reader, Reset};
+use pcsc_ccid::reader::{DeviceInfo, Options, Protocol, Reader, ReaderError, Reset};
+use pcsc_ccid::t0::T0Error;
 use pcsc_ccid::t1::{Block, Edc, Pcb, Supervisory, MAX_BLOCK};
-use pcsc_ccid::transport;
+use pcsc_ccid::transport::TransportError;
+use pcsc_sim::card::Behaviour;
 
 /// The levels, and all else by the reader; IFSD is 32.
 const CHARACTER: u32 = 0x0_00BA;
@@ -46,7 +48,7 @@ fn ready(features: u32, atr: &[u8], max_message: u32) -> Reader<Script> {
 }
 
 /// What an APDU gives if the reader answers so, and each XfrBlock that it got: bBWI, wLevelParameter, data.
-type Exchanged = (Result<Vec<u8>, Error>, Vec<(u8, u16, Vec<u8>)>);
+type Exchanged = (Result<Vec<u8>, ReaderError>, Vec<(u8, u16, Vec<u8>)>);
 
 fn exchange(reader: &mut Reader<Script>, apdu: &[u8], answers: &[Vec<u8>]) -> Exchanged {
     let incoming = answers.iter().cloned().map(In::Bytes);
@@ -94,7 +96,7 @@ fn a_response_chain_may_be_as_long_as_a_response() {
     // One byte more, and it is not asked for the rest.
     let answers = [part(65_000, begins), part(539, continues)];
     let (result, sent) = exchange(&mut reader, &SELECT, &answers);
-    assert_eq!(result, Err(Error::WrongReply));
+    assert_eq!(result, Err(ReaderError::WrongReply));
     assert_eq!(sent.len(), 2);
 }
 
@@ -104,7 +106,7 @@ fn no_command_is_longer_than_an_extended_apdu() {
     let (result, sent) = exchange(&mut reader, &[0; 65_544], &[data(&OK)]);
     assert_eq!((result, sent.len()), (Ok(OK.to_vec()), 1));
     let (result, sent) = exchange(&mut reader, &[0; 65_545], &[]);
-    let too_long = Err(Error::CommandTooLong { max: 65_544 });
+    let too_long = Err(ReaderError::CommandTooLong { max: 65_544 });
     assert_eq!((result, sent.len()), (too_long, 0));
 }
 
@@ -190,7 +192,7 @@ fn more_than_a_block_is_a_wrong_reply() {
     for answers in [vec![data(&[0; 260])], vec![data(&answer[..3]), data(&[0; 257])]] {
         let mut reader = ready(CHARACTER, T1, 271);
         let (result, _) = exchange(&mut reader, &SELECT, &answers);
-        assert_eq!(result, Err(Error::WrongReply));
+        assert_eq!(result, Err(ReaderError::WrongReply));
     }
 }
 
@@ -251,10 +253,10 @@ fn characters_that_do_not_fit_a_message_go_in_several() {
     assert_eq!(sent, expected);
     // An answer before the last one, and a refusal.
     for (early, error) in [
-        (data(&[0x90]), Error::WrongReply),
+        (data(&[0x90]), ReaderError::WrongReply),
         (
             message(0x80, &[], [0x40, 0xFB, 0]),
-            Error::Slot(SlotError::Hardware),
+            ReaderError::Slot(SlotError::Hardware),
         ),
     ] {
         let mut reader = ready(CHARACTER, T0, 64);
@@ -265,7 +267,7 @@ fn characters_that_do_not_fit_a_message_go_in_several() {
 
 #[test]
 fn a_t0_command_that_may_have_reached_the_card_in_part_is_followed_by_a_reset() {
-    let nothing = || In::Nothing(transport::Error::Timeout);
+    let nothing = || In::Nothing(TransportError::Timeout);
     let parameters = message(0x82, &[0x11, 0, 0, 10, 0], [0, 0, 0]);
     let reset = || [message(0x81, &[], [1, 0, 0]), data(T0), parameters.clone()].map(In::Bytes);
     let mut cut = data(&OK);
@@ -274,22 +276,22 @@ fn a_t0_command_that_may_have_reached_the_card_in_part_is_followed_by_a_reset() 
         // The abort is answered.
         (
             vec![nothing(), In::Bytes(message(0x81, &[], [0, 0, 0]))],
-            Error::Transport(transport::Error::Timeout),
+            ReaderError::Transport(TransportError::Timeout),
             true,
         ),
         (
             vec![In::Bytes(message(0x82, &[], [0, 0, 0])), nothing()],
-            Error::WrongReply,
+            ReaderError::WrongReply,
             true,
         ),
         (
             vec![In::Bytes(cut), nothing(), nothing()],
-            Error::Malformed(Malformed::Truncated),
+            ReaderError::Malformed(Malformed::Truncated),
             true,
         ),
         (
             vec![In::Bytes(message(0x80, &[], [0x40, 0x00, 0]))],
-            Error::Slot(SlotError::CommandUnsupported),
+            ReaderError::Slot(SlotError::CommandUnsupported),
             false,
         ),
     ] {
@@ -304,13 +306,16 @@ fn a_t0_command_that_may_have_reached_the_card_in_part_is_followed_by_a_reset() 
         );
         let script = reader.transport();
         script.incoming.retain(|_| false);
-        if matches!(expected, Error::WrongReply | Error::Malformed(_)) {
+        if matches!(expected, ReaderError::WrongReply | ReaderError::Malformed(_)) {
             // What is left in the pipe is thrown away first.
             script.incoming.push_back(nothing());
         }
         if is_reset {
             script.incoming.extend(reset());
-            assert_eq!(reader.transmit(0, &SELECT, &mut response), Err(Error::CardReset));
+            assert_eq!(
+                reader.transmit(0, &SELECT, &mut response),
+                Err(ReaderError::CardReset)
+            );
         }
         let (result, _) = exchange(&mut reader, &SELECT, &[data(&OK)]);
         assert_eq!(result, Ok(OK.to_vec()), "{expected}");
@@ -335,11 +340,47 @@ fn a_pin_command_that_the_reader_refuses_does_not_disturb_t1() {
         let mut reader = ready(TPDU, T1, 271);
         let refused = message(0x80, &[], [0x40, error, 0]);
         reader.transport().incoming.push_back(In::Bytes(refused));
-        let expected = Err(Error::Slot(SlotError::decode(error)));
+        let expected = Err(ReaderError::Slot(SlotError::decode(error)));
         assert_eq!(reader.control(0, code, &verify, &mut [0; 2]), expected);
         reader.transport().outgoing.clear();
         let (_, sent) = exchange(&mut reader, &SELECT, &[data(&first(Edc::Lrc, &OK))]);
         let sent = Block::decode(&sent[0].2, Edc::Lrc).unwrap();
         assert_eq!(sent.pcb, next, "{error:02X}");
+    }
+}
+
+/// The card has sent its response by then, so that the next command finds it ready.
+#[test]
+fn a_response_that_does_not_fit_the_buffer_is_told_and_the_next_one_comes() {
+    for (name, protocols) in common::LEVELS {
+        for &protocol in protocols {
+            let (handle, mut reader) = common::open(common::named(name));
+            handle.insert(
+                0,
+                common::card(None, common::offers(protocol), Behaviour::default()),
+            );
+            common::power_up(&mut reader, protocol).unwrap();
+            let resets = common::resets(&handle);
+            let result = reader.transmit(0, &common::read(100), &mut [0; 50]);
+            assert_eq!(result, Err(ReaderError::BufferTooSmall), "{name} {protocol:?}");
+            let result = common::transmit(&mut reader, &common::read(200));
+            assert_eq!(result, Ok(common::pattern(200)), "{name} {protocol:?}");
+            assert_eq!(common::resets(&handle), resets, "{name} {protocol:?}");
+        }
+    }
+}
+
+#[test]
+fn a_tpdu_of_more_bytes_than_t0_has_is_an_error() {
+    for (length, expected) in [
+        (256, Ok(258)),
+        (257, Err(ReaderError::T0(T0Error::UnexpectedData))),
+    ] {
+        let mut reader = ready(TPDU, T0, 1024);
+        let answer = [&vec![0x5A; length][..], &OK].concat();
+        let answer = message(0x80, &answer, [0, 0, 0]);
+        reader.transport().incoming.push_back(In::Bytes(answer));
+        let read = [0x00, 0xB0, 0x00, 0x00, 0x00];
+        assert_eq!(reader.transmit(0, &read, &mut [0; 1024]), expected);
     }
 }

@@ -8,13 +8,13 @@ use std::time::Duration;
 use common::script::{In, Script};
 use common::{message, plain_interface};
 use pcsc_ccid::message::SlotError;
-use pcsc_ccid::reader::{DeviceInfo, Error, Options, Protocol, Reader, Reset};
-use pcsc_ccid::transport;
+use pcsc_ccid::reader::{DeviceInfo, Options, Protocol, Reader, ReaderError, Reset};
+use pcsc_ccid::transport::TransportError;
 
 const SELECT: [u8; 4] = [0x00, 0xA4, 0x00, 0x00];
 const OK: [u8; 2] = [0x90, 0x00];
-const TIMEOUT: Error = Error::Transport(transport::Error::Timeout);
-const GONE: Error = Error::Transport(transport::Error::Gone);
+const TIMEOUT: ReaderError = ReaderError::Transport(TransportError::Timeout);
+const GONE: ReaderError = ReaderError::Transport(TransportError::Gone);
 
 fn data(data: &[u8]) -> Vec<u8> {
     message(0x80, data, [0, 0, 0])
@@ -38,7 +38,7 @@ fn in_slot(slot: u8, mut message: Vec<u8>) -> Vec<u8> {
 
 /// The pipe is empty.
 fn nothing() -> In {
-    In::Nothing(transport::Error::Timeout)
+    In::Nothing(TransportError::Timeout)
 }
 
 /// A reader of short APDUs whose slots all have a powered card.
@@ -64,13 +64,13 @@ fn ready(max_message: u32, slots: u8) -> Reader<Script> {
 }
 
 /// The response of slot 0 to these transfers.
-fn transmit(max_message: u32, incoming: impl IntoIterator<Item = In>) -> Result<Vec<u8>, Error> {
+fn transmit(max_message: u32, incoming: impl IntoIterator<Item = In>) -> Result<Vec<u8>, ReaderError> {
     let mut reader = ready(max_message, 1);
     reader.transport().incoming.extend(incoming);
     send(&mut reader, 0)
 }
 
-fn send(reader: &mut Reader<Script>, slot: u8) -> Result<Vec<u8>, Error> {
+fn send(reader: &mut Reader<Script>, slot: u8) -> Result<Vec<u8>, ReaderError> {
     let mut response = vec![0; 65_538];
     let length = reader.transmit(slot, &SELECT, &mut response)?;
     response.truncate(length);
@@ -84,7 +84,7 @@ fn count(reader: &mut Reader<Script>, kind: u8) -> usize {
 }
 
 /// Answers `accepted` times with `before`, then with the answer; once more is an error.
-fn check_limit(before: impl Fn() -> In, accepted: usize, error: Error) {
+fn check_limit(before: impl Fn() -> In, accepted: usize, error: ReaderError) {
     let answers = |count| repeat_n((), count).map(|()| before());
     let answer = || In::Bytes(data(&OK));
     assert_eq!(
@@ -96,12 +96,12 @@ fn check_limit(before: impl Fn() -> In, accepted: usize, error: Error) {
 
 #[test]
 fn sixteen_stale_answers_are_skipped() {
-    check_limit(|| In::Bytes(stale(&[])), 16, Error::WrongReply);
+    check_limit(|| In::Bytes(stale(&[])), 16, ReaderError::WrongReply);
 }
 
 #[test]
 fn sixteen_empty_transfers_are_skipped() {
-    check_limit(|| In::Bytes(Vec::new()), 16, Error::WrongReply);
+    check_limit(|| In::Bytes(Vec::new()), 16, ReaderError::WrongReply);
 }
 
 #[test]
@@ -109,13 +109,13 @@ fn sixteen_transfers_of_garbage_are_skipped() {
     check_limit(
         || In::Bytes(vec![0x01, 0xF0, 0x00, 0x00, 0x00]),
         16,
-        Error::WrongReply,
+        ReaderError::WrongReply,
     );
 }
 
 #[test]
 fn four_thousand_time_extensions_are_granted() {
-    check_limit(|| In::Bytes(extension()), 4096, Error::TooSlow);
+    check_limit(|| In::Bytes(extension()), 4096, ReaderError::TooSlow);
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn empty_transfers_within_an_answer_are_counted_too() {
         transmit(271, parts.chain([end.to_vec()]).map(In::Bytes))
     };
     assert_eq!(in_parts(16), Ok(vec![0x5A; 40]));
-    assert_eq!(in_parts(17), Err(Error::WrongReply));
+    assert_eq!(in_parts(17), Err(ReaderError::WrongReply));
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn a_whole_message_within_another_ends_it() {
         .transport()
         .incoming
         .extend([begun, whole, vec![0; 18]].map(In::Bytes));
-    assert!(matches!(send(&mut reader, 0), Err(Error::Malformed(_))));
+    assert!(matches!(send(&mut reader, 0), Err(ReaderError::Malformed(_))));
     assert_eq!(reader.transport().incoming.len(), 1);
 }
 
@@ -189,7 +189,7 @@ fn an_answer_may_fill_the_buffer_and_no_more() {
     assert_eq!(transmit(2000, in_two(longest)), Ok(vec![0x5A; longest]));
     let mut reader = ready(2000, 1);
     reader.transport().incoming.extend(in_two(longest + 1));
-    assert_eq!(send(&mut reader, 0), Err(Error::WrongReply));
+    assert_eq!(send(&mut reader, 0), Err(ReaderError::WrongReply));
     assert_eq!(
         reader.transport().incoming.len(),
         1,
@@ -202,7 +202,7 @@ fn no_reader_gets_longer_messages_than_an_extended_apdu_needs() {
     let mut reader = ready(u32::MAX, 1);
     assert_eq!(
         reader.transmit(0, &[0; 65_539], &mut [0; 4]),
-        Err(Error::CommandTooLong { max: 65_538 })
+        Err(ReaderError::CommandTooLong { max: 65_538 })
     );
     assert_eq!(
         transmit(u32::MAX, [In::Bytes(data(&vec![0x5A; 65_538]))]),
@@ -215,7 +215,7 @@ fn a_slot_whose_command_was_given_up_is_aborted_after_others_have_worked() {
     let mut reader = ready(271, 2);
     let wrong = message(0x82, &[], [0, 0, 0]);
     reader.transport().incoming.extend([In::Bytes(wrong), nothing()]);
-    assert_eq!(send(&mut reader, 0), Err(Error::WrongReply));
+    assert_eq!(send(&mut reader, 0), Err(ReaderError::WrongReply));
     let good = In::Bytes(in_slot(1, data(&OK)));
     reader.transport().incoming.push_back(good);
     assert_eq!(send(&mut reader, 1), Ok(OK.to_vec()));
@@ -224,7 +224,7 @@ fn a_slot_whose_command_was_given_up_is_aborted_after_others_have_worked() {
     let aborted = || message(0x81, &[], [0, 0, 0]);
     let incoming = [busy(), aborted(), data(&OK), busy()].map(In::Bytes);
     reader.transport().incoming.extend(incoming);
-    let refused = Err(Error::Slot(SlotError::SlotBusy));
+    let refused = Err(ReaderError::Slot(SlotError::SlotBusy));
     assert_eq!(send(&mut reader, 0), refused);
     assert_eq!(count(&mut reader, 0x72), 1);
     // After a command that has worked, a busy slot is left in peace again.
@@ -233,9 +233,41 @@ fn a_slot_whose_command_was_given_up_is_aborted_after_others_have_worked() {
     assert_eq!(count(&mut reader, 0x72), 1);
 }
 
+/// Eight times it may be busy with something of its own; an abort begins the count anew.
+#[test]
+fn a_slot_that_stays_busy_is_aborted_every_ninth_time() {
+    let mut reader = ready(271, 1);
+    let busy = || In::Bytes(message(0x80, &[], [0x40, 0xE0, 0]));
+    let aborted = || In::Bytes(message(0x81, &[], [0, 0, 0]));
+    for (commands, aborts) in [(8, 0), (1, 1), (8, 1), (1, 2)] {
+        for _ in 0..commands {
+            // The answer to an abort stays in the pipe if there is none, and is skipped then.
+            reader.transport().incoming = [busy(), aborted()].into();
+            assert_eq!(send(&mut reader, 0), Err(ReaderError::Slot(SlotError::SlotBusy)));
+        }
+        assert_eq!(count(&mut reader, 0x72), aborts);
+    }
+}
+
+#[test]
+fn a_slot_that_stays_busy_after_a_command_was_given_up_is_aborted_once() {
+    let mut reader = ready(271, 1);
+    let wrong = message(0x82, &[], [0, 0, 0]);
+    reader.transport().incoming.push_back(In::Bytes(wrong));
+    assert_eq!(send(&mut reader, 0), Err(ReaderError::WrongReply));
+    // The pipe is empty.
+    reader.transport().incoming.push_back(nothing());
+    for _ in 0..2 {
+        let (busy, aborted) = (message(0x80, &[], [0x40, 0xE0, 0]), message(0x81, &[], [0, 0, 0]));
+        reader.transport().incoming.extend([busy, aborted].map(In::Bytes));
+        assert_eq!(send(&mut reader, 0), Err(ReaderError::Slot(SlotError::SlotBusy)));
+        assert_eq!(count(&mut reader, 0x72), 1);
+    }
+}
+
 #[test]
 fn a_reader_that_goes_during_an_abort_is_gone() {
-    let gone = || In::Nothing(transport::Error::Gone);
+    let gone = || In::Nothing(TransportError::Gone);
     assert_eq!(transmit(271, [nothing(), gone()]), Err(GONE));
     // One that does not answer the abort has timed out.
     assert_eq!(transmit(271, [nothing(), nothing()]), Err(TIMEOUT));

@@ -5,7 +5,7 @@ mod common;
 
 use common::{card, named, open, pattern, power_up, read, transmit};
 use pcsc_ccid::part10::NAD;
-use pcsc_ccid::reader::{Error, Protocol, Reader};
+use pcsc_ccid::reader::{Protocol, Reader, ReaderError};
 use pcsc_sim::card::{Behaviour, Burst, Card, LineSettings, Offer, SimCard};
 use pcsc_sim::{Handle, SimTransport};
 
@@ -88,7 +88,7 @@ fn a_reader_of_apdus_has_none() {
     for request in [&[0x3E, 0x00, 0x01, 0x2A][..], &[0x3F, 0x00, 0x00]] {
         assert_eq!(
             reader.control(0, NAD, request, &mut [0; 5]),
-            Err(Error::Unsupported)
+            Err(ReaderError::Unsupported)
         );
     }
 }
@@ -102,7 +102,7 @@ fn one_that_the_card_does_not_answer_is_left_by_a_reset() {
         let failed = transmit(&mut reader, &read(9)).unwrap_err();
         match ta1 {
             None => power_up(&mut reader, Protocol::T1).unwrap(),
-            Some(_) => assert_eq!(failed, Error::CardReset),
+            Some(_) => assert_eq!(failed, ReaderError::CardReset),
         }
         assert_eq!(transmit(&mut reader, &read(9)), Ok(pattern(9)), "{ta1:02X?}");
     }

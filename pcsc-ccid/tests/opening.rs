@@ -5,8 +5,8 @@ mod common;
 use common::script::{In, Script};
 use common::{message, plain_interface};
 use pcsc_ccid::descriptor::Flavour;
-use pcsc_ccid::reader::{DeviceInfo, Error, Options, Reader};
-use pcsc_ccid::transport;
+use pcsc_ccid::reader::{DeviceInfo, Options, Reader, ReaderError};
+use pcsc_ccid::transport::TransportError;
 
 fn status() -> In {
     In::Bytes(message(0x81, &[], [1, 0, 0]))
@@ -16,11 +16,11 @@ fn status() -> In {
 fn wrong() -> [In; 2] {
     [
         In::Bytes(message(0x82, &[0x11, 0, 0, 10, 0], [1, 0, 0])),
-        In::Nothing(transport::Error::Timeout),
+        In::Nothing(TransportError::Timeout),
     ]
 }
 
-fn open(incoming: impl IntoIterator<Item = In>) -> Result<(), Error> {
+fn open(incoming: impl IntoIterator<Item = In>) -> Result<(), ReaderError> {
     let script = Script {
         incoming: incoming.into_iter().collect(),
         ..Script::default()
@@ -39,14 +39,14 @@ fn the_first_command_is_sent_three_times() {
     let twice = wrong().into_iter().chain(wrong());
     assert_eq!(open(twice.chain([status()])), Ok(()));
     let three_times = wrong().into_iter().chain(wrong()).chain(wrong());
-    assert_eq!(open(three_times.chain([status()])), Err(Error::WrongReply));
+    assert_eq!(open(three_times.chain([status()])), Err(ReaderError::WrongReply));
 }
 
 #[test]
 fn a_cancelled_opening_is_not_tried_again() {
-    for error in [transport::Error::Cancelled, transport::Error::Gone] {
+    for error in [TransportError::Cancelled, TransportError::Gone] {
         let incoming = [In::Nothing(error), status(), status()];
-        assert_eq!(open(incoming), Err(Error::Transport(error)));
+        assert_eq!(open(incoming), Err(ReaderError::Transport(error)));
     }
 }
 
@@ -65,7 +65,7 @@ fn a_reader_without_a_card_is_opened() {
 fn a_token_that_goes_while_it_is_powered_at_opening_is_gone() {
     let mut interface = plain_interface(0x840);
     interface.flavour = Flavour::IccdA;
-    let open = |before: usize, then: transport::Error| {
+    let open = |before: usize, then: TransportError| {
         let ready = std::iter::repeat_n(Ok(vec![0x00]), before);
         let script = Script {
             controls: ready.chain([Err(then)]).collect(),
@@ -75,11 +75,11 @@ fn a_token_that_goes_while_it_is_powered_at_opening_is_gone() {
     };
     // GET_ICC_STATUS for the first command and at power-on, and the ATR.
     for before in 0..3 {
-        let gone = transport::Error::Gone;
-        assert_eq!(open(before, gone), Err(Error::Transport(gone)), "{before}");
+        let gone = TransportError::Gone;
+        assert_eq!(open(before, gone), Err(ReaderError::Transport(gone)), "{before}");
     }
     // Any other failure at power-on is that of an empty slot.
     for before in 1..3 {
-        assert_eq!(open(before, transport::Error::Stall), Ok(()), "{before}");
+        assert_eq!(open(before, TransportError::Stall), Ok(()), "{before}");
     }
 }

@@ -8,18 +8,18 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{card, identity, interface};
-use pcsc_ccid::reader::{Error, Options, Protocol, Reader, Reset};
+use pcsc_ccid::reader::{Options, Protocol, Reader, ReaderError, Reset};
 use pcsc_ccid::shared::{Notifications, OpenedReader, SharedError, SharedReader};
-use pcsc_ccid::transport::{self, Transport};
+use pcsc_ccid::transport::{Transport, TransportError};
 use pcsc_sim::card::{Behaviour, Offer};
 use pcsc_sim::{Device, Handle, SimTransport};
 
 const LIMIT: Duration = Duration::from_secs(60);
-/// How long a reader that serves one slot at a time is given to break the rule.
+/// How long a reader that serves a number of slots at a time is given to break the rule.
 const MOMENT: Duration = Duration::from_millis(50);
 const XFR_BLOCK: u8 = 0x6F;
 const ABORT: u8 = 0x72;
-const CANCELLED: Error = Error::Transport(transport::Error::Cancelled);
+const CANCELLED: ReaderError = ReaderError::Transport(TransportError::Cancelled);
 
 /// A message, by its direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,9 +37,9 @@ struct Wire {
 #[derive(Default)]
 struct State {
     passed: Vec<Passed>,
-    /// No answer comes before so many commands are on their way; the second number says how long to wait for
-    /// them.
-    gate: Option<(usize, Duration)>,
+    /// No answer comes before this number of commands is on its way. One that would be too many is then given
+    /// a [`MOMENT`] to come.
+    gate: Option<usize>,
     is_held: bool,
     is_receiving: bool,
     is_interrupted: bool,
@@ -78,7 +78,7 @@ struct Pipes {
 }
 
 impl Transport for Pipes {
-    fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), transport::Error> {
+    fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), TransportError> {
         // Under the lock, so that the answer is not noted first.
         let mut state = self.wire.lock();
         self.sim.send(message, timeout)?;
@@ -88,14 +88,16 @@ impl Transport for Pipes {
         Ok(())
     }
 
-    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, transport::Error> {
+    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, TransportError> {
         let mut state = self.wire.lock();
         state.is_receiving = true;
         self.wire.changed.notify_all();
-        if let Some((count, patience)) = state.gate.take() {
-            let is_closed = |state: &mut State| state.commands(XFR_BLOCK) < count;
-            let waited = self.wire.changed.wait_timeout_while(state, patience, is_closed);
-            state = waited.unwrap().0;
+        if let Some(count) = state.gate.take() {
+            for (wanted, patience) in [(count, LIMIT), (count + 1, MOMENT)] {
+                let is_closed = |state: &mut State| state.commands(XFR_BLOCK) < wanted;
+                let waited = self.wire.changed.wait_timeout_while(state, patience, is_closed);
+                state = waited.unwrap().0;
+            }
         }
         let is_held = |state: &mut State| state.is_held && !state.is_interrupted;
         state = self
@@ -106,7 +108,7 @@ impl Transport for Pipes {
             .0;
         state.is_receiving = false;
         if std::mem::take(&mut state.is_interrupted) {
-            return Err(transport::Error::Cancelled);
+            return Err(TransportError::Cancelled);
         }
         drop(state);
         let length = self.sim.receive(buffer, timeout)?;
@@ -123,7 +125,7 @@ impl Transport for Pipes {
         value: u16,
         data: &[u8],
         timeout: Duration,
-    ) -> Result<(), transport::Error> {
+    ) -> Result<(), TransportError> {
         self.sim.control_out(request, value, data, timeout)
     }
 
@@ -133,15 +135,15 @@ impl Transport for Pipes {
         value: u16,
         buffer: &mut [u8],
         timeout: Duration,
-    ) -> Result<usize, transport::Error> {
+    ) -> Result<usize, TransportError> {
         self.sim.control_in(request, value, buffer, timeout)
     }
 
-    fn clear_halt(&mut self) -> Result<(), transport::Error> {
+    fn clear_halt(&mut self) -> Result<(), TransportError> {
         self.sim.clear_halt()
     }
 
-    fn pause(&mut self, time: Duration) -> Result<(), transport::Error> {
+    fn pause(&mut self, time: Duration) -> Result<(), TransportError> {
         self.sim.pause(time)
     }
 
@@ -150,7 +152,7 @@ impl Transport for Pipes {
     }
 }
 
-/// A reader with a ready card in each slot, of which so many work at a time.
+/// A reader with a ready card in each slot, of which this number works at a time.
 fn reader(slots: u8, busy: u8) -> (Arc<Wire>, Arc<SharedReader>, Handle) {
     let mut model = pcsc_sim::model("octsim").unwrap();
     (model.descriptor.max_slot_index, model.descriptor.max_busy_slots) = (slots - 1, busy);
@@ -171,12 +173,11 @@ fn reader(slots: u8, busy: u8) -> (Arc<Wire>, Arc<SharedReader>, Handle) {
     let open = move |_: Option<Instant>| {
         let reader = Reader::open(pipes(), identity.clone(), &interface, Options::default());
         let wire = to_interrupt.clone();
-        Ok(OpenedReader {
-            reader: reader.map_err(SharedError::opening)?,
-            notifications: Notifications::Pushed,
-            cancel: Some(Box::new(move || wire.change(|state| state.is_interrupted = true))),
-            senders: (0..slots).map(|_| pipes()).collect(),
-        })
+        let reader = reader.map_err(SharedError::opening)?;
+        let mut opened = OpenedReader::new(reader, Notifications::Pushed);
+        opened.cancel = Some(Box::new(move || wire.change(|state| state.is_interrupted = true)));
+        opened.senders = (0..slots).map(|_| pipes()).collect();
+        Ok(opened)
     };
     let shared = SharedReader::new(slots.into(), Box::new(open));
     for slot in 0..slots {
@@ -199,9 +200,9 @@ fn exchange(reader: &SharedReader, slot: u8) -> Result<Vec<u8>, SharedError> {
 }
 
 /// Exchanges in all slots at once; gives what has passed.
-fn exchange_in_all(slots: u8, busy: u8, gate: (usize, Duration)) -> Vec<Passed> {
+fn exchange_in_all(slots: u8, busy: u8) -> Vec<Passed> {
     let (wire, reader, _) = reader(slots, busy);
-    wire.lock().gate = Some(gate);
+    wire.lock().gate = Some(busy.into());
     thread::scope(|scope| {
         for slot in 0..slots {
             let reader = &reader;
@@ -230,22 +231,22 @@ fn most_at_once(passed: &[Passed]) -> usize {
 
 #[test]
 fn two_slots_work_in_parallel() {
-    let passed = exchange_in_all(2, 2, (2, LIMIT));
+    let passed = exchange_in_all(2, 2);
     assert_eq!(most_at_once(&passed), 2, "{passed:?}");
 }
 
 #[test]
 fn slots_of_a_reader_that_serves_one_take_turns() {
-    let passed = exchange_in_all(2, 1, (2, MOMENT));
+    let passed = exchange_in_all(2, 1);
     assert_eq!(most_at_once(&passed), 1, "{passed:?}");
 }
 
 #[test]
 fn no_more_slots_work_at_a_time_than_the_reader_can_serve() {
-    let passed = exchange_in_all(5, 2, (2, LIMIT));
-    assert_eq!(most_at_once(&passed), 2, "{passed:?}");
-    let passed = exchange_in_all(5, 4, (5, MOMENT));
-    assert_eq!(most_at_once(&passed), 4, "{passed:?}");
+    for busy in [2, 4] {
+        let passed = exchange_in_all(5, busy);
+        assert_eq!(most_at_once(&passed), busy.into(), "{passed:?}");
+    }
 }
 
 #[test]
@@ -285,7 +286,7 @@ fn a_cancellation_is_one_slots_whoever_receives() {
 fn a_reader_that_is_pulled_out_ends_all_exchanges_and_is_closed() {
     let (wire, reader, handle) = reader(2, 2);
     wire.lock().is_held = true;
-    let gone = Err(SharedError::Reader(Error::Transport(transport::Error::Gone)));
+    let gone = Err(SharedError::Reader(ReaderError::Transport(TransportError::Gone)));
     thread::scope(|scope| {
         let first = scope.spawn(|| exchange(&reader, 0));
         let second = scope.spawn(|| exchange(&reader, 1));
@@ -310,7 +311,7 @@ fn a_reader_that_is_closed_ends_the_command_of_another_slot() {
         reader.events().set_gone();
         // The answer is held until the end of the test: it is not waited for.
         assert_eq!(reader.presence(0), Err(SharedError::Gone));
-        let gone = Err(SharedError::Reader(Error::Transport(transport::Error::Gone)));
+        let gone = Err(SharedError::Reader(ReaderError::Transport(TransportError::Gone)));
         assert_eq!(exchange.join().unwrap(), gone);
     });
     assert!(wire.lock().is_held);

@@ -5,9 +5,9 @@ mod common;
 use std::time::Duration;
 
 use common::{card, named, now, offers, open, pattern, power_up, read, transmit, LEVELS};
-use pcsc_ccid::reader::{Error, Protocol};
+use pcsc_ccid::reader::{Protocol, ReaderError};
 use pcsc_ccid::t1;
-use pcsc_ccid::transport;
+use pcsc_ccid::transport::TransportError;
 use pcsc_ccid::waiting::LONGEST;
 use pcsc_sim::card::{Behaviour, Burst, Card, LineSettings, Offer};
 
@@ -82,7 +82,7 @@ fn null_bytes_are_bounded_by_their_time() {
         let result = transmit(&mut reader, &[0x80, 0x01, 0, 0]);
         match is_good {
             true => assert_eq!(result, Ok(vec![0x90, 0x00]), "{nulls} NULL bytes"),
-            false => assert_eq!(result, Err(Error::TooSlow), "{nulls} NULL bytes"),
+            false => assert_eq!(result, Err(ReaderError::TooSlow), "{nulls} NULL bytes"),
         }
         let took = now(&handle) - begin;
         assert!(took < Duration::from_secs(610), "{took:?}");
@@ -102,7 +102,7 @@ fn null_bytes_are_bounded_by_their_time() {
     assert!(
         matches!(
             given_up,
-            Err(Error::TooSlow | Error::Transport(transport::Error::Timeout))
+            Err(ReaderError::TooSlow | ReaderError::Transport(TransportError::Timeout))
         ),
         "{given_up:?}"
     );
@@ -147,7 +147,7 @@ fn a_card_that_drips_for_ever() {
         power_up(&mut reader, Protocol::T1).unwrap();
         let begin = now(&handle);
         let result = transmit(&mut reader, &[0x00, 0xB0, 0, 0, 0, 0, 0]);
-        assert_eq!(result, Err(Error::TooSlow), "{name}");
+        assert_eq!(result, Err(ReaderError::TooSlow), "{name}");
         let took = now(&handle) - begin;
         assert!(took < Duration::from_secs(31 * 60), "{name}: {took:?}");
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use common::{card, named, open_through, transmit};
 use pcsc_ccid::part10::pin::{Modification, Verification};
 use pcsc_ccid::part10::{Feature, GET_FEATURE_REQUEST};
-use pcsc_ccid::reader::{Error, Protocol, Reader, Reset};
+use pcsc_ccid::reader::{Protocol, Reader, ReaderError, Reset};
 use pcsc_ccid::t1::Edc;
 use pcsc_ccid::waiting::LONGEST;
 use pcsc_sim::card::{Behaviour, Offer};
@@ -18,7 +18,7 @@ use pcsc_sim::{Entry, Handle, Key, SimTransport};
 type Recorded = RecordTransport<SimTransport, Vec<u8>>;
 
 /// Opens a reader whose transfers are recorded.
-fn open_recorded(device: pcsc_sim::Device) -> (Handle, Result<Reader<Recorded>, Error>) {
+fn open_recorded(device: pcsc_sim::Device) -> (Handle, Result<Reader<Recorded>, ReaderError>) {
     let recorded = RecordedDevice::of_model(device.model()).unwrap();
     let recorder = UsbRecorder::new(&recorded, Vec::new()).unwrap();
     open_through(device, |transport| recorder.transport(transport))
@@ -42,7 +42,7 @@ const PADS: [(&str, Protocol); 6] = [
 fn pad(name: &str, protocol: Protocol, behaviour: Behaviour) -> (Handle, Reader<Recorded>) {
     let mut model = named(name).model().clone();
     if model.descriptor.pin_support == 0 {
-        (model.vendor_id, model.product_id) = (0x1234, 0x5678);
+        (model.identity.vendor_id, model.identity.product_id) = (0x1234, 0x5678);
         model.descriptor.pin_support = 3;
     }
     let (handle, reader) = open_recorded(pcsc_sim::Device::new(model));
@@ -86,13 +86,13 @@ fn modification() -> Vec<u8> {
     bytes
 }
 
-fn control(reader: &mut Reader<Recorded>, feature: Feature, data: &[u8]) -> Result<Vec<u8>, Error> {
+fn control(reader: &mut Reader<Recorded>, feature: Feature, data: &[u8]) -> Result<Vec<u8>, ReaderError> {
     let mut answer = [0; 300];
     let length = reader.control(0, feature.code(), data, &mut answer)?;
     Ok(answer[..length].to_vec())
 }
 
-fn verify(reader: &mut Reader<Recorded>) -> Result<Vec<u8>, Error> {
+fn verify(reader: &mut Reader<Recorded>) -> Result<Vec<u8>, ReaderError> {
     control(reader, Feature::VerifyPinDirect, &verification())
 }
 
@@ -258,7 +258,7 @@ fn a_card_that_asks_for_time_for_ever_is_an_error() {
     let (handle, mut reader) = pad("gempc-pinpad", Protocol::T1, Behaviour::wtx_for_ever());
     let begin = handle.with(|device| device.now());
     types(&handle, "1234");
-    assert_eq!(verify(&mut reader), Err(Error::TooSlow));
+    assert_eq!(verify(&mut reader), Err(ReaderError::TooSlow));
     let took = handle.with(|device| device.now()) - begin;
     assert!(took < Duration::from_secs(600) + LONGEST, "{took:?}");
 }
@@ -274,7 +274,11 @@ fn a_card_pulled_while_a_pin_is_typed() {
             device.now()
         });
         handle.schedule(now + Duration::from_secs(3), pcsc_sim::Event::Remove(0));
-        assert_eq!(verify(&mut reader), Err(Error::NoCard), "{name} {protocol:?}");
+        assert_eq!(
+            verify(&mut reader),
+            Err(ReaderError::NoCard),
+            "{name} {protocol:?}"
+        );
         assert!(reader.atr(0).is_empty());
     }
 }
@@ -320,6 +324,9 @@ fn no_pin_is_in_a_record_or_in_debug_output() {
         let apdu = [&VERIFY[..5], b"1234"].concat();
         assert_eq!(transmit(&mut reader, &apdu), Ok(vec![0x90, 0x00]));
         assert!(!record(&mut reader).contains("31323334"), "{name} {protocol:?}");
+        let text = format!("{reader:?}");
+        assert!(text.contains("max_message_length"), "{text}");
+        assert!(!text.contains("49, 50, 51, 52"), "{text}");
     }
     let mut verify = verification();
     verify[24..].copy_from_slice(b"1234");
@@ -428,14 +435,14 @@ fn a_structure_with_a_wrong_field_is_refused_before_anything_is_sent() {
                 bad[at] = value;
                 assert_eq!(
                     control(&mut reader, feature, &bad),
-                    Err(Error::InvalidParameter),
+                    Err(ReaderError::InvalidParameter),
                     "{name} {feature:?}: byte {at} is {value:02X}"
                 );
             }
             for length in 0..good.len() {
                 assert_eq!(
                     control(&mut reader, feature, &good[..length]),
-                    Err(Error::InvalidParameter),
+                    Err(ReaderError::InvalidParameter),
                     "{name} {feature:?}: {length} bytes"
                 );
             }
@@ -453,12 +460,12 @@ fn a_structure_with_a_wrong_field_is_refused_before_anything_is_sent() {
 fn what_cannot_be_is_an_error() {
     let (_, mut reader) = pad("gempc-pinpad", Protocol::T1, Behaviour::default());
     reader.power_off(0).unwrap();
-    assert_eq!(verify(&mut reader), Err(Error::NotPowered));
+    assert_eq!(verify(&mut reader), Err(ReaderError::NotPowered));
     let (_, reader) = open_recorded(named("gempc-express"));
     let mut reader = reader.unwrap();
-    assert_eq!(verify(&mut reader), Err(Error::Unsupported));
+    assert_eq!(verify(&mut reader), Err(ReaderError::Unsupported));
     assert_eq!(
         control(&mut reader, Feature::ModifyPinDirect, &modification()),
-        Err(Error::Unsupported)
+        Err(ReaderError::Unsupported)
     );
 }

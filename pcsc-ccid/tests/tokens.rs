@@ -8,8 +8,8 @@ use common::plain_interface;
 use common::script::Script;
 use pcsc_ccid::descriptor::Flavour;
 use pcsc_ccid::message::SlotError;
-use pcsc_ccid::reader::{DeviceInfo, Error, Options, Presence, Protocol, Reader, Reset};
-use pcsc_ccid::transport;
+use pcsc_ccid::reader::{DeviceInfo, Options, Presence, Protocol, Reader, ReaderError, Reset};
+use pcsc_ccid::transport::TransportError;
 
 const ATR: [u8; 2] = [0x3B, 0x00];
 const POWER_OFF: u8 = 0x63;
@@ -56,7 +56,7 @@ fn answers(reader: &mut Reader<Script>, answers: &[&[u8]]) {
     controls.extend(answers.iter().map(|answer| Ok(answer.to_vec())));
 }
 
-fn transmit(reader: &mut Reader<Script>, apdu: &[u8]) -> Result<Vec<u8>, Error> {
+fn transmit(reader: &mut Reader<Script>, apdu: &[u8]) -> Result<Vec<u8>, ReaderError> {
     let mut response = [0; 600];
     let length = reader.transmit(0, apdu, &mut response)?;
     Ok(response[..length].to_vec())
@@ -96,7 +96,7 @@ fn version_a_reports_a_card_that_does_not_answer() {
     let mut reader = opened(Flavour::IccdA, 0x848);
     answers(&mut reader, &[&[0x80], &[0x80], &[0x00]]);
     assert_eq!(reader.presence(0), Ok(Presence::Absent));
-    let mute = Err(Error::Slot(SlotError::Mute));
+    let mute = Err(ReaderError::Slot(SlotError::Mute));
     assert_eq!(reader.power_on(0, Reset::Cold).map(drop), mute);
     assert_eq!(reader.presence(0), Ok(Presence::Present));
     assert_eq!(
@@ -186,7 +186,7 @@ fn version_a_carries_a_tpdu_in_two_stages() {
     );
     assert_eq!(result, Ok(vec![0x6A, 0x82]));
     let (result, ..) = exchange(&[0x00, 0xB0, 0, 0, 2], &[ready_for_data, &[1, 2], ready_for_data]);
-    assert_eq!(result, Err(Error::WrongReply));
+    assert_eq!(result, Err(ReaderError::WrongReply));
 }
 
 #[test]
@@ -195,17 +195,20 @@ fn a_request_carries_4096_bytes() {
     let mut reader = ready(0x1_0840);
     answers(&mut reader, &[&[0x00, 0x90, 0x00]]);
     assert_eq!(transmit(&mut reader, &[0xFF; 4096]), Ok(vec![0x90, 0x00]));
-    let too_long = Err(Error::CommandTooLong { max: 4096 });
+    let too_long = Err(ReaderError::CommandTooLong { max: 4096 });
     assert_eq!(transmit(&mut reader, &[0xFF; 4097]), too_long);
 }
 
 #[test]
 fn a_command_that_a_token_has_no_request_for_is_unsupported() {
     let mut reader = ready(0x2_0840);
-    assert_eq!(reader.set_clock_running(0, false), Err(Error::Unsupported));
-    assert_eq!(reader.escape(0, &[0x02], &mut [0; 8]), Err(Error::Unsupported));
+    assert_eq!(reader.set_clock_running(0, false), Err(ReaderError::Unsupported));
+    assert_eq!(
+        reader.escape(0, &[0x02], &mut [0; 8]),
+        Err(ReaderError::Unsupported)
+    );
     assert!(reader.transport().requests.is_empty());
-    let stalled = Err(Error::Transport(transport::Error::Stall));
+    let stalled = Err(ReaderError::Transport(TransportError::Stall));
     assert_eq!(transmit(&mut reader, &[0x00, 0xA4, 0x00, 0x00]), stalled);
     assert_eq!(reader.transport().requests, [(XFR_BLOCK, 0), (DATA_BLOCK, 0)]);
 }

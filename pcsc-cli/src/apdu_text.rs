@@ -1,6 +1,6 @@
 //! Command APDUs as people write them. No error text has any of a command's bytes: they may be a PIN.
 
-use pcsc_ccid::apdu::{self, Error};
+use pcsc_ccid::apdu;
 
 use crate::hex;
 
@@ -73,7 +73,7 @@ fn at_colons(command: &str) -> Result<(Vec<u8>, Option<Vec<u8>>), String> {
         // Three bytes may be INS P1 P2, or INS and data; so may more bytes that are no APDU.
         [_, _, _, _, ..] if groups.iter().all(is_byte) => {
             let bytes = whole(&groups.concat())?;
-            if let Ok(_) | Err(Error::InvalidClass) = apdu::Command::parse(&bytes) {
+            if apdu::Command::parse_of_any_class(&bytes).is_ok() {
                 return Ok((bytes, None));
             }
         }
@@ -116,7 +116,7 @@ fn expected_length(le: &str) -> Result<Vec<u8>, String> {
 }
 
 /// A command of its parts (ISO/IEC 7816-4, clause 5.1).
-fn assemble(header: &[u8], data: &[u8], le: Option<Vec<u8>>) -> Result<Vec<u8>, String> {
+pub fn assemble(header: &[u8], data: &[u8], le: Option<Vec<u8>>) -> Result<Vec<u8>, String> {
     let mut bytes = match *header {
         [ins] => vec![0, ins, 0, 0],
         [cla, ins] => vec![cla, ins, 0, 0],

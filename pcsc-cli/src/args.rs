@@ -1,28 +1,27 @@
 //! The command line.
 
 mod cards;
+mod global;
 mod play;
 mod programs;
 mod readers;
 mod share;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
-
-use crate::problem::{Exit, Problem};
-use crate::select;
+use clap::{Parser, Subcommand};
 
 pub use cards::{Apdu, Atr, Bench, Protocol};
+use global::refused;
+pub use global::{Backend, Global};
 pub use play::{Play, PlayRun};
 pub use programs::{Form, Sim, SimRecord, SimReplay, Spy, With};
 pub use readers::{List, Subject, Watch};
 pub use share::{Share, Tls};
 
 const EXIT_CODES: &str = "\
-Begin with pcsc list. Where nothing works, pcsc doctor finds out why. Where no reader is connected, list, apdu, atr, \
-features and bench use a simulated one, and say so. pcsc COMMAND --help has examples.
+Begin with pcsc list. Where nothing works, pcsc doctor finds out why. Where no reader is connected, list, \
+apdu, atr, features and bench use a simulated one, and say so. pcsc COMMAND --help has examples.
 
 Exit codes:
   0  success
@@ -36,8 +35,8 @@ Exit codes:
   126, 127  the program of with, spy or sim cannot be run, or is not found
   130, 143  Ctrl-C or SIGTERM has ended the command: 128 and the signal's number
 
-The exit code of with, spy, sim record, sim replay and sim run is that of the program that they run; sim replay \
-ends with 1 instead of 0 if the program did something else than was recorded. share, and \
+The exit code of with, spy, sim record, sim replay and sim run is that of the program that they run; sim \
+replay ends with 1 instead of 0 if the program did something else than was recorded. share, and \
 sim run without a program, end with 0 at Ctrl-C or SIGTERM.
 
 Environment: PCSCLITE_CSOCK_NAME names the daemon's socket, PCSCLITE_BACKEND the backend, \
@@ -53,63 +52,6 @@ pub struct Arguments {
     pub command: Command,
 }
 
-/// What all commands take; a command refuses those that it has no use for.
-#[derive(Debug, clap::Args)]
-pub struct Global {
-    /// How to reach readers [default: pcscd where it runs, else the readers on the USB]
-    #[arg(long, global = true, value_name = "BACKEND", help_heading = "Global options")]
-    pub backend: Option<Backend>,
-
-    /// The daemon's socket, instead of /run/pcscd/pcscd.comm
-    #[arg(long, global = true, value_name = "PATH", help_heading = "Global options")]
-    pub socket: Option<PathBuf>,
-
-    #[arg(short, long, global = true, value_name = "READER", help = select::HELP, help_heading = "Global options")]
-    pub reader: Option<String>,
-
-    /// Print JSON, and JSON Lines where answers come one after another
-    #[arg(long, global = true, help_heading = "Global options")]
-    pub json: bool,
-
-    /// Print what the library logs; twice for details
-    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
-    pub verbose: u8,
-}
-
-impl Global {
-    /// Refuses the options of these names for a command that has no use for them.
-    pub fn refuse(&self, command: &str, options: &[&str]) -> Result<(), Problem> {
-        let given = [
-            ("--reader", self.reader.is_some()),
-            ("--json", self.json),
-            ("--backend", self.backend.is_some()),
-            ("--socket", self.socket.is_some()),
-        ];
-        let refused = given
-            .iter()
-            .find(|(name, is_given)| *is_given && options.contains(name));
-        match refused {
-            Some((name, _)) => Err(Problem::new(Exit::Usage, format!("{command} takes no {name}."))),
-            None => Ok(()),
-        }
-    }
-}
-
-/// How readers are reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Backend {
-    /// The daemon where it runs, else the readers on the USB
-    Auto,
-    /// pcscd, or another daemon behind the socket
-    Daemon,
-    /// The readers on the USB, driven by this process
-    Standalone,
-    /// The PC/SC library of the system, or the one that PCSCLITE_SYSTEM_LIBRARY names
-    System,
-    /// Simulated readers: those in PCSCLITE_SIMULATED, or the bundled one
-    Simulated,
-}
-
 #[derive(Debug, Subcommand)]
 pub enum Command {
     List(List),
@@ -117,6 +59,7 @@ pub enum Command {
     Atr(Atr),
     Watch(Watch),
     /// Find out why nothing works, and what to do. The exit code is 0 only if a reader can be used
+    #[command(args = refused(&["reader"]))]
     Doctor,
     /// Show what the reader can do besides APDUs: PIN pad, display, firmware, attributes
     Features,
@@ -128,11 +71,16 @@ pub enum Command {
     Sim(Sim),
     Completions(Completions),
     /// Print the manual page in roff, for man(1)
+    #[command(args = refused(ALL))]
     Man,
 }
 
+/// The global options about readers and output.
+const ALL: &[&str] = &["backend", "socket", "reader", "json"];
+
 /// Print the completions for a shell
 #[derive(Debug, clap::Args)]
+#[command(args = refused(ALL))]
 pub struct Completions {
     /// The shell
     #[arg(value_name = "SHELL")]

@@ -10,27 +10,17 @@ use pcsc_client::{Card, Context, Disposition, Error, Failure, Protocols, ShareMo
 use crate::output::message;
 use crate::problem::{Exit, Problem};
 
-/// How long a connection or a transaction waits for another program's transaction to end. It is longer than a
-/// card takes to be powered up, which is part of connecting.
+/// How long a connection or a transaction waits for another program's transaction to end by default. It is
+/// longer than a card takes to be powered up, which is part of connecting.
 pub const LIMIT: Duration = Duration::from_secs(10);
 
 /// How long a command waits before it says so.
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// Connects to the card in a reader. A transaction of another program makes SCardConnect wait; after
-/// [`LIMIT`] this is an error. Dropping the connection leaves the card as it is, as other programs may be
-/// using it.
+/// Connects to the card in a reader. A transaction of another program makes SCardConnect wait; after the
+/// limit this is an error. Dropping the connection leaves the card as it is, as other programs may be using
+/// it.
 pub fn connect(
-    context: &Context,
-    reader: &CStr,
-    share: ShareMode,
-    protocols: Protocols,
-) -> Result<Card, Problem> {
-    connect_within(LIMIT, context, reader, share, protocols)
-}
-
-/// [`connect`] with another limit.
-pub fn connect_within(
     limit: Duration,
     context: &Context,
     reader: &CStr,
@@ -43,14 +33,9 @@ pub fn connect_within(
     Ok(card)
 }
 
-/// Begins a transaction, and gives up after [`LIMIT`] if another program has one. Calls within a transaction
+/// Begins a transaction, and gives up after the limit if another program has one. Calls within a transaction
 /// do not wait for other programs; the others do, with no limit.
-pub fn transaction(card: &mut Card) -> Result<Transaction<'_>, Problem> {
-    transaction_within(LIMIT, card)
-}
-
-/// [`transaction`] with another limit.
-pub fn transaction_within(limit: Duration, card: &mut Card) -> Result<Transaction<'_>, Problem> {
+pub fn transaction(limit: Duration, card: &mut Card) -> Result<Transaction<'_>, Problem> {
     let begun = announced(|| card.transaction_timeout(limit));
     begun.map_err(|failure| in_time(failure, limit))
 }
@@ -100,12 +85,12 @@ mod tests {
         let (holder, context) = (context(), context());
         let reader = holder.readers().unwrap().remove(0).name;
         let (shared, any) = (ShareMode::Shared, Protocols::ANY);
-        let mut waiting = connect(&context, &reader, shared, any).unwrap();
-        let mut card = connect(&holder, &reader, shared, any).unwrap();
+        let mut waiting = connect(LIMIT, &context, &reader, shared, any).unwrap();
+        let mut card = connect(LIMIT, &holder, &reader, shared, any).unwrap();
         let held = card.transaction().unwrap();
         let problems = [
-            connect_within(SHORT, &context, &reader, shared, any).map(|_| ()),
-            transaction_within(SHORT, &mut waiting).map(|_| ()),
+            connect(SHORT, &context, &reader, shared, any).map(|_| ()),
+            transaction(SHORT, &mut waiting).map(|_| ()),
         ];
         for problem in problems.map(Result::unwrap_err) {
             assert_eq!(problem.exit, Exit::InUse, "{problem}");
@@ -115,6 +100,6 @@ mod tests {
             );
         }
         drop(held);
-        assert!(transaction(&mut waiting).is_ok());
+        assert!(transaction(LIMIT, &mut waiting).is_ok());
     }
 }

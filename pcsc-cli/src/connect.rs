@@ -7,6 +7,7 @@ use pcsc_client::{BackendKind, Builder, Choice, Context};
 use serde::Serialize;
 
 use crate::args::{Backend, Global};
+use crate::environment::variable;
 use crate::output::message;
 use crate::problem::{Exit, Problem};
 
@@ -34,12 +35,8 @@ impl Route {
     /// The user's choice, which is made as in `pcsc_client`: options go before the environment, and a named
     /// socket before the search for readers.
     pub fn new(global: &Global) -> Result<Route, Problem> {
-        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        let environment = set("PCSCLITE_BACKEND");
-        let socket = global
-            .socket
-            .clone()
-            .or_else(|| set("PCSCLITE_CSOCK_NAME").map(PathBuf::from));
+        let environment = variable("PCSCLITE_BACKEND");
+        let socket = socket(global);
         let is_chosen = global.backend.is_some() || environment.is_some() || socket.is_some();
         let backend = match (global.backend, environment) {
             (Some(backend), _) => backend,
@@ -80,6 +77,12 @@ impl Route {
     }
 }
 
+/// The socket that the user has named.
+pub fn socket(global: &Global) -> Option<PathBuf> {
+    let socket = global.socket.clone();
+    socket.or_else(|| variable("PCSCLITE_CSOCK_NAME").map(PathBuf::from))
+}
+
 /// Establishes a context. The simulated reader never stands in where the user has chosen something.
 pub fn establish(global: &Global, fallback: Fallback) -> Result<Context, Problem> {
     let route = Route::new(global)?;
@@ -87,9 +90,9 @@ pub fn establish(global: &Global, fallback: Fallback) -> Result<Context, Problem
     let context = route.builder().simulate_if_no_reader(simulates).establish()?;
     if simulates && context.backend() == BackendKind::Simulated {
         // PCSCLITE_SIMULATED may name others than the bundled one.
-        let which = match std::env::var_os("PCSCLITE_SIMULATED").is_some_and(|names| !names.is_empty()) {
-            true => "What PCSCLITE_SIMULATED names is used",
-            false => "The bundled simulated reader is used",
+        let which = match variable("PCSCLITE_SIMULATED") {
+            Some(_) => "What PCSCLITE_SIMULATED names is used",
+            None => "The bundled simulated reader is used",
         };
         message(format_args!(
             "No reader is connected. {which}, not real hardware; pcsc doctor says what is missing."

@@ -20,16 +20,16 @@ pub fn pairs(digits: &str) -> String {
 
 /// Reads digits in pairs; `None` for anything else, and for an odd number of them.
 pub fn parse(digits: &str) -> Option<Vec<u8>> {
-    if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return None;
+    digits.as_bytes().chunks(2).map(byte).collect()
+}
+
+/// Reads two digits; `None` for anything else.
+fn byte(pair: &[u8]) -> Option<u8> {
+    let digit = |digit: &u8| char::from(*digit).to_digit(16);
+    match pair {
+        [high, low] => Some((digit(high)? << 4 | digit(low)?) as u8),
+        _ => None,
     }
-    let pairs = digits.as_bytes().chunks(2);
-    pairs
-        .map(|pair| match pair {
-            [_, _] => u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok(),
-            _ => None,
-        })
-        .collect()
 }
 
 /// Reads bytes with blanks or colons between them, or with nothing between them.
@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn digits_are_read_and_written() {
         assert_eq!(parse("00a4FF"), Some(vec![0x00, 0xA4, 0xFF]));
-        for wrong in ["0", "0g", "+1", " 00", "é0"] {
+        for wrong in ["0", "000", "0g", "g0", "+1", " 00", "é0"] {
             assert_eq!(parse(wrong), None, "{wrong:?}");
         }
         assert_eq!(parse_spaced("3B:00 1\t2"), Some(vec![0x3B, 0x00, 0x12]));
@@ -62,5 +62,9 @@ mod tests {
         assert_eq!(spaced(&[0, 0xAB]), "00 AB");
         assert_eq!(ascii(b"JCOP\x00"), Some("JCOP.".into()));
         assert_eq!(ascii(&[0, 1, 0x41]), None);
+        assert_eq!(ascii(&[0x41, 0]), Some("A.".into()));
+        assert_eq!(ascii(&[]), None);
+        assert_eq!(ascii(b" ~\x7F"), Some(" ~.".into()));
+        assert_eq!(pairs("00A4**"), "00 A4 **");
     }
 }

@@ -13,7 +13,11 @@ mod card;
 mod commands;
 mod connect;
 mod doctor;
+mod environment;
+mod feature_names;
+mod folder;
 mod hex;
+mod input;
 mod logging;
 mod output;
 mod pin_mask;
@@ -30,19 +34,22 @@ mod time;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 
 use args::{Arguments, Command};
 use output::Output;
 use problem::Problem;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let command_line = Arguments::command();
+    let matches = command_line.clone().get_matches();
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     logging::start(
         arguments.global.verbose,
         matches!(arguments.command, Command::Share(_)),
     );
-    match run(&arguments) {
+    let checked = arguments.global.check(&command_line, &matches);
+    match checked.and_then(|()| run(&arguments)) {
         Ok(code) => ExitCode::from(code),
         Err(problem) if problem.is_broken_pipe => ExitCode::SUCCESS,
         Err(problem) => {
@@ -65,17 +72,8 @@ fn run(arguments: &Arguments) -> Result<u8, Problem> {
         Command::Apdu(apdu) => commands::apdu::run(global, apdu, &mut output),
         Command::Atr(atr) => commands::atr::run(global, atr, &mut output),
         Command::Bench(bench) => commands::bench::run(global, bench, &mut output),
-        Command::Completions(completions) => {
-            global.refuse(
-                "pcsc completions",
-                &["--reader", "--json", "--backend", "--socket"],
-            )?;
-            Ok(commands::generated::completions(completions.shell)?)
-        }
-        Command::Man => {
-            global.refuse("pcsc man", &["--reader", "--json", "--backend", "--socket"])?;
-            Ok(commands::generated::man()?)
-        }
+        Command::Completions(completions) => commands::generated::completions(completions.shell),
+        Command::Man => commands::generated::man(),
         Command::Doctor => commands::doctor::run(global, &mut output),
         Command::Features => commands::features::run(global, &mut output),
         Command::Share(share) => commands::share::run(global, share),

@@ -4,6 +4,9 @@ use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 
+use crate::environment::variable;
+use crate::problem::Problem;
+
 /// Data that a command prints.
 pub trait Show: Serialize {
     /// Writes the data for people.
@@ -20,10 +23,9 @@ pub struct Style {
 impl Style {
     /// With colours in a terminal, unless `NO_COLOR` is set or the terminal has none.
     pub fn of(out: &impl IsTerminal) -> Style {
-        let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        let is_dumb = variable("TERM").is_none_or(|term| term == "dumb");
         Style {
-            has_colour: out.is_terminal() && !is_set("NO_COLOR") && !is_dumb,
+            has_colour: out.is_terminal() && variable("NO_COLOR").is_none() && !is_dumb,
         }
     }
 
@@ -75,13 +77,13 @@ impl Output {
     }
 
     /// Prints the whole answer of a command. JSON takes several lines.
-    pub fn whole(&mut self, data: &impl Show) -> io::Result<()> {
-        self.print(data, true)
+    pub fn whole(&mut self, data: &impl Show) -> Result<(), Problem> {
+        self.print(data, true).map_err(Problem::output)
     }
 
     /// Prints one of several answers. JSON takes one line for each (JSON Lines).
-    pub fn part(&mut self, data: &impl Show) -> io::Result<()> {
-        self.print(data, false)
+    pub fn part(&mut self, data: &impl Show) -> Result<(), Problem> {
+        self.print(data, false).map_err(Problem::output)
     }
 
     fn print(&mut self, data: &impl Show, is_whole: bool) -> io::Result<()> {
@@ -98,7 +100,8 @@ impl Output {
     }
 }
 
-/// Writes a line to standard error. Where that cannot be written, nobody reads it, and the command goes on.
+/// Writes a line to standard error. An error is ignored: there is no other place to report it, and the
+/// command goes on.
 pub fn message(text: impl std::fmt::Display) {
     let _ = writeln!(io::stderr(), "pcsc: {text}");
 }

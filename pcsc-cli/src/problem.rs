@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 
 use pcsc_client::{Cause, Error, Failure};
 
@@ -61,23 +62,55 @@ impl Problem {
         Problem::new(exit, format!("{what}: {error}."))
     }
 
+    /// The problem that a file which the arguments name cannot be read.
+    pub fn unreadable(file: &Path, error: io::Error) -> Problem {
+        Problem::because(
+            Exit::Usage,
+            format_args!("{} cannot be read", file.display()),
+            error,
+        )
+    }
+
+    /// The problem that a file or folder cannot be written.
+    pub fn unwritable(file: &Path, error: io::Error) -> Problem {
+        Problem::because(
+            Exit::Failed,
+            format_args!("{} cannot be written", file.display()),
+            error,
+        )
+    }
+
+    /// The problem that what a command prints cannot be written.
+    pub fn output(error: io::Error) -> Problem {
+        Problem {
+            is_broken_pipe: error.kind() == io::ErrorKind::BrokenPipe,
+            ..Problem::because(Exit::Failed, "The output cannot be written", error)
+        }
+    }
+
+    /// The problem that this process cannot handle the signals that would end it.
+    pub fn uncaught_signal(error: io::Error) -> Problem {
+        Problem::because(Exit::Failed, "Signals cannot be handled", error)
+    }
+
     /// The problem that no option and no variable says which socket is meant.
     pub fn no_socket() -> Problem {
         Problem::new(Exit::Usage, "Which socket? XDG_RUNTIME_DIR is not set.")
             .advise("--socket PATH names one.")
     }
 
-    fn advise_if(mut self, advice: Option<&str>) -> Problem {
-        if self.exit != Exit::Usage {
-            self.advice = advice.map(str::to_owned);
-        }
-        self
-    }
-
     /// With advice.
     pub fn advise(mut self, advice: impl Into<String>) -> Problem {
         self.advice = Some(advice.into());
         self
+    }
+}
+
+/// The texts of an error and of those below it, for a line of text.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", chain(source)),
+        None => error.to_string(),
     }
 }
 
@@ -100,15 +133,19 @@ impl fmt::Display for Problem {
     }
 }
 
+/// What to do where there is no access to readers.
+pub const DOCTOR: &str = "pcsc doctor finds out why, and says what to do.";
+
 /// What to do about a simulated reader that does not exist.
 pub const MODELS: &str = "pcsc sim models lists them.";
+
+/// What to do where no simulated reader is played.
+pub const PLAYED: &str = "pcsc sim run plays the readers. --socket PATH names another socket.";
 
 /// What to do about an error, where the command cannot say better.
 fn advice(error: Error) -> Option<&'static str> {
     Some(match error {
-        Error::NoService | Error::ServiceStopped | Error::SecurityViolation => {
-            "pcsc doctor finds out why, and says what to do."
-        }
+        Error::NoService | Error::ServiceStopped | Error::SecurityViolation => DOCTOR,
         Error::SharingViolation => "Close the program that uses the card. pcsc doctor may know which it is.",
         Error::NoSmartcard => "Insert a card.",
         Error::UnresponsiveCard => {
@@ -132,29 +169,70 @@ impl From<Failure> for Problem {
             Error::UnknownReader | Error::NoReadersAvailable | Error::ReaderUnavailable => Exit::NoReader,
             _ => Exit::Failed,
         };
-        let mut problem = match (failure.cause(), error) {
+        let (exit, advice) = match failure.cause() {
             // The user has asked for what does not exist.
-            (Some(cause @ Cause::UnknownModel(_)), _) => {
-                return Problem::new(Exit::Usage, sentence(cause.chain())).advise(MODELS);
-            }
-            (Some(cause @ Cause::UnknownPort(_)), _) => Problem::new(Exit::Usage, sentence(cause.chain())),
-            // The cause says more than the code, which is pcscd's word for many things.
-            (Some(cause), _) => Problem::new(exit, sentence(cause.chain())),
-            (None, Error::UnknownError) => {
-                Problem::new(exit, format!("{error} (code {:#010X}).", failure.code()))
-            }
-            (None, _) => Problem::new(exit, format!("{error}.")),
+            Some(Cause::UnknownModel(_)) => (Exit::Usage, Some(MODELS)),
+            Some(Cause::UnknownPort(_) | Cause::Record { .. }) => (Exit::Usage, None),
+            Some(Cause::Simulation { .. }) => (exit, Some(PLAYED)),
+            _ => (exit, advice(error)),
         };
-        problem.error = Some(error);
-        problem.advise_if(advice(error))
+        let text = match failure.cause() {
+            // The cause says more than the code, which is pcscd's word for many things.
+            Some(cause) => sentence(cause.chain()),
+            None if error == Error::UnknownError => format!("{error} (code {:#010X}).", failure.code()),
+            None => format!("{error}."),
+        };
+        Problem {
+            advice: advice.map(str::to_owned),
+            error: Some(error),
+            ..Problem::new(exit, text)
+        }
     }
 }
 
-impl From<io::Error> for Problem {
-    fn from(error: io::Error) -> Problem {
-        Problem {
-            is_broken_pipe: error.kind() == io::ErrorKind::BrokenPipe,
-            ..Problem::new(Exit::Failed, format!("The output cannot be written: {error}"))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_has_an_exit_code_and_advice() {
+        for (error, exit, advice) in [
+            (Error::NoService, Exit::NoService, "pcsc doctor"),
+            (Error::ServiceStopped, Exit::NoService, "pcsc doctor"),
+            (Error::SecurityViolation, Exit::NoService, "pcsc doctor"),
+            (Error::SharingViolation, Exit::InUse, "Close the program"),
+            (Error::NoSmartcard, Exit::NoCard, "Insert a card."),
+            (Error::UnresponsiveCard, Exit::NoCard, "its contacts"),
+            (Error::UnpoweredCard, Exit::NoCard, "insert it again"),
+            (Error::RemovedCard, Exit::NoCard, "insert it again"),
+            (Error::ReaderUnavailable, Exit::NoReader, "Plug the reader in"),
+            (Error::UnknownReader, Exit::NoReader, ""),
+            (Error::NoReadersAvailable, Exit::NoReader, ""),
+            (Error::ProtoMismatch, Exit::Failed, ""),
+        ] {
+            let problem = Problem::from(Failure::from(error));
+            assert_eq!((problem.exit, problem.error), (exit, Some(error)));
+            let given = problem.advice.as_deref().unwrap_or_default();
+            assert!(
+                given.contains(advice) && given.is_empty() == advice.is_empty(),
+                "{error}: {given:?}"
+            );
+        }
+        let unknown = Problem::from(Failure::from(Error::UnknownError));
+        assert!(unknown.text.contains("(code 0x80100014)"), "{unknown}");
+    }
+
+    #[test]
+    fn an_error_is_a_sentence() {
+        assert_eq!(sentence("no card"), "No card.");
+        assert_eq!(sentence("is it there?"), "Is it there?");
+        assert_eq!(sentence(""), ".");
+    }
+
+    #[test]
+    fn a_closed_pipe_is_no_fault() {
+        for (kind, expected) in [(io::ErrorKind::BrokenPipe, true), (io::ErrorKind::Other, false)] {
+            assert_eq!(Problem::output(kind.into()).is_broken_pipe, expected);
         }
     }
 }

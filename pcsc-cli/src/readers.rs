@@ -174,3 +174,88 @@ impl std::fmt::Display for Usb {
         f.write_str(&known.collect::<Vec<_>>().join(", "))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_say_what_is_in_a_reader_and_who_uses_it() {
+        for (state, atr, expected) in [
+            (State::EMPTY, &[][..], Card::Absent),
+            (State::PRESENT, &[0x3B, 0], Card::Present),
+            (State::PRESENT | State::UNPOWERED, &[], Card::Unpowered),
+            (State::PRESENT | State::MUTE, &[], Card::Mute),
+            (State::UNAVAILABLE, &[], Card::Unknown),
+        ] {
+            assert_eq!(card(state, atr), expected, "{state:?}");
+        }
+        for (state, expected) in [
+            (State::PRESENT, Use::Free),
+            (State::PRESENT | State::INUSE, Use::Shared),
+            (State::PRESENT | State::INUSE | State::EXCLUSIVE, Use::Exclusive),
+            (State::UNAVAILABLE | State::EXCLUSIVE, Use::Unavailable),
+        ] {
+            assert_eq!(used(state), expected, "{state:?}");
+        }
+    }
+
+    #[test]
+    fn a_reader_is_shown_with_all_that_is_known_of_it() {
+        let mut identity = ReaderIdentity::default();
+        assert_eq!(Usb::from(&identity).to_string(), "");
+        identity.vendor_id = Some(0x08E6);
+        assert_eq!(Usb::from(&identity).to_string(), "");
+        identity.product_id = Some(0x3437);
+        identity.serial = Some("A\x1B1".into());
+        identity.port = Some("1-4.2".into());
+        identity.bus = Some(1);
+        identity.address = Some(23);
+        identity.interface = Some(0);
+        identity.slot = Some(2);
+        let mut reader = Reader {
+            index: 7,
+            name: "Name".into(),
+            card: Card::Absent,
+            used: Use::Free,
+            atr: None,
+            usb: Usb::from(&identity),
+        };
+        let mut text = |card, used, atr: Option<&str>| {
+            (reader.card, reader.used, reader.atr) = (card, used, atr.map(str::to_owned));
+            let mut shown = Vec::new();
+            reader
+                .text(&mut shown, Style { has_colour: false })
+                .expect("memory");
+            String::from_utf8(shown).expect("UTF-8")
+        };
+        let usb = "   USB   08e6:3437, serial A.1, port 1-4.2, device 001/023, interface 0, slot 2\n";
+        for (card, used, atr, expected) in [
+            (Card::Absent, Use::Free, None, "none\n"),
+            (
+                Card::Present,
+                Use::Shared,
+                Some("3B00"),
+                "present, in use by programs that share it\n   ATR   3B 00\n",
+            ),
+            (
+                Card::Mute,
+                Use::Exclusive,
+                None,
+                "present, but it does not answer, in use by one program exclusively\n",
+            ),
+            (Card::Unpowered, Use::Free, None, "present, without power\n"),
+            (
+                Card::Unknown,
+                Use::Unavailable,
+                None,
+                "unknown, in use by another process\n",
+            ),
+        ] {
+            assert_eq!(
+                text(card, used, atr),
+                format!("7: Name\n   card  {expected}{usb}")
+            );
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! A relay in front of a daemon, which counts round trips.
 
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::thread;
 
 use rustix::event::{poll, PollFd, PollFlags};
+
+use crate::problem::Problem;
 
 /// A relay that listens at one socket and forwards to another, until the process ends.
 #[derive(Debug)]
@@ -18,8 +20,8 @@ pub struct Relay {
 
 impl Relay {
     /// Forwards what comes to `socket` to the daemon.
-    pub fn start(socket: &Path, daemon: &Path) -> io::Result<Relay> {
-        let listener = UnixListener::bind(socket)?;
+    pub fn start(socket: &Path, daemon: &Path) -> Result<Relay, Problem> {
+        let listener = UnixListener::bind(socket).map_err(|error| Problem::unwritable(socket, error))?;
         let rounds = Arc::new(AtomicUsize::new(0));
         let (count, daemon) = (rounds.clone(), daemon.to_owned());
         thread::spawn(move || {

@@ -2,54 +2,51 @@
 //! process that works for it.
 
 use std::io::{self, Read};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
 use signal_hook::low_level::emulate_default_handler;
 
+use crate::folder::Folder;
+use crate::problem::Problem;
 use crate::signal;
 
 /// Those that exist now, which a signal removes.
 static ALL: Mutex<Vec<Arc<State>>> = Mutex::new(Vec::new());
 
-/// A folder of this process, which no other user may enter, and a process that uses it.
+/// A temporary folder, and a process that uses it.
 #[derive(Debug)]
 pub struct Scratch(Arc<State>);
 
 #[derive(Debug)]
 struct State {
-    folder: PathBuf,
+    folder: Folder,
     child: Mutex<Option<Child>>,
 }
 
 impl Scratch {
     /// Makes the folder. A signal that ends this process removes it.
-    pub fn new() -> io::Result<Scratch> {
-        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    pub fn new() -> Result<Scratch, Problem> {
         static HAS_HANDLERS: OnceLock<()> = OnceLock::new();
         if HAS_HANDLERS.set(()).is_ok() {
-            clean_up_at_signals()?;
+            clean_up_at_signals().map_err(Problem::uncaught_signal)?;
         }
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("pcsc-{}-{number}", std::process::id()));
-        let state = Arc::new(State {
-            folder,
-            child: Mutex::default(),
-        });
         // Under the lock, so that a signal either removes the folder or prevents it.
         let mut all = lock(&ALL);
-        std::fs::DirBuilder::new().mode(0o700).create(&state.folder)?;
+        let state = Arc::new(State {
+            folder: Folder::new()?,
+            child: Mutex::default(),
+        });
         all.push(state.clone());
         Ok(Scratch(state))
     }
 
     /// A path in the folder.
     pub fn path(&self, name: &str) -> PathBuf {
-        self.0.folder.join(name)
+        self.0.folder.path(name)
     }
 
     /// Starts the process, in the place of one that has ended. Returns what `take` takes of it, as its
@@ -57,6 +54,25 @@ impl Scratch {
     pub fn start<T>(&self, command: &mut Command, take: impl FnOnce(&mut Child) -> T) -> io::Result<T> {
         let mut child = lock(&self.0.child);
         Ok(take(child.insert(command.spawn()?)))
+    }
+
+    /// Runs a process that prints less than a pipe holds, and waits until it has ended.
+    pub fn output(&self, command: &mut Command) -> io::Result<Output> {
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let pipes = self.start(command, |child| child.stdout.take().zip(child.stderr.take()))?;
+        let (mut out, mut err) = pipes.ok_or(io::ErrorKind::BrokenPipe)?;
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        out.read_to_end(&mut stdout)?;
+        err.read_to_end(&mut stderr)?;
+        let status = self.wait()?;
+        Ok(Output {
+            status,
+            stdout,
+            stderr,
+        })
     }
 
     /// Waits until the process has ended, which closes its output before.
@@ -74,15 +90,14 @@ impl Drop for Scratch {
 }
 
 impl State {
-    /// Ends the process, and removes the folder. Somebody else may have tidied up. No process is started or
-    /// waited for while the guard is held.
+    /// Ends the process, and removes the folder. No process is started or waited for while the guard is held.
     fn clean_up(&self) -> MutexGuard<'_, Option<Child>> {
         let mut child = lock(&self.child);
         if let Some(mut child) = child.take() {
             let _ = child.kill();
             let _ = child.wait();
         }
-        let _ = std::fs::remove_dir_all(&self.folder);
+        self.folder.remove();
         child
     }
 }
@@ -112,16 +127,23 @@ mod tests {
 
     #[test]
     fn the_folder_and_the_process_go_with_it() {
-        let scratch = Scratch::new().expect("a folder");
-        let folder = scratch.0.folder.clone();
-        std::fs::write(scratch.path("file"), "").expect("a file in our folder");
-        scratch
-            .start(Command::new("sh").args(["-c", "exit 3"]), |_| ())
-            .expect("sh");
-        assert_eq!(scratch.wait().expect("our child").code(), Some(3));
-        let sleeper = scratch.start(Command::new("sleep").arg("1000"), |child| child.id());
-        drop(scratch);
-        let sleeper = format!("/proc/{}", sleeper.expect("sleep"));
-        assert!(!folder.exists() && !PathBuf::from(&sleeper).exists());
+        let by_signal: fn(Scratch) = |scratch| {
+            drop(scratch.0.clean_up());
+            // The process ends, and nothing is dropped.
+            std::mem::forget(scratch);
+        };
+        for end in [drop, by_signal] {
+            let scratch = Scratch::new().expect("a folder");
+            let folder = scratch.path("");
+            std::fs::write(scratch.path("file"), "").expect("a file in our folder");
+            scratch
+                .start(Command::new("sh").args(["-c", "exit 3"]), |_| ())
+                .expect("sh");
+            assert_eq!(scratch.wait().expect("our child").code(), Some(3));
+            let sleeper = scratch.start(Command::new("sleep").arg("1000"), |child| child.id());
+            end(scratch);
+            let sleeper = format!("/proc/{}", sleeper.expect("sleep"));
+            assert!(!folder.exists() && !PathBuf::from(&sleeper).exists());
+        }
     }
 }

@@ -35,6 +35,7 @@ pub fn some(readers: &[ReaderInfo], wanted: Option<&str>) -> Result<Vec<usize>, 
         return Ok(all);
     };
     if wanted == ANY {
+        let no_card = || Problem::new(Exit::NoCard, "No reader has a card.").advise("Insert a card.");
         let first = readers.iter().position(has_card).ok_or_else(no_card)?;
         return Ok(vec![first]);
     }
@@ -45,11 +46,6 @@ pub fn some(readers: &[ReaderInfo], wanted: Option<&str>) -> Result<Vec<usize>, 
         return Err(Problem::new(Exit::NoReader, text).advise(advice));
     }
     Ok(found)
-}
-
-/// The problem that no reader has a card.
-fn no_card() -> Problem {
-    Problem::new(Exit::NoCard, "No reader has a card.").advise("Insert a card.")
 }
 
 /// The problem that no reader is there.
@@ -126,4 +122,62 @@ fn names(readers: &[ReaderInfo], which: &[usize]) -> String {
         )
     };
     which.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pcsc_client::Choice;
+
+    /// Readers with these names, serial numbers, ports and slots.
+    fn readers() -> Vec<ReaderInfo> {
+        let builder = Context::builder().choose_backend(Choice::Simulated);
+        let context = builder.establish().expect("the bundled simulated reader");
+        let known = context.readers().expect("readers").remove(0);
+        let reader = |name: &std::ffi::CStr, serial: &str, port: &str, slot| {
+            let mut reader = known.clone();
+            reader.name = name.into();
+            reader.identity.serial = Some(serial.into());
+            reader.identity.port = Some(port.into());
+            reader.identity.slot = slot;
+            reader
+        };
+        vec![
+            reader(c"Reader 00 00", "1-4", "1-2", Some(0)),
+            reader(c"Reader 00 01", "1-4", "1-2", Some(1)),
+            reader(c"READER 510", "77", "1-4", None),
+            reader(c"1-2", "78", "1-5", None),
+        ]
+    }
+
+    #[test]
+    fn what_says_more_goes_first() {
+        let readers = readers();
+        for (wanted, expected) in [
+            ("3", &[3][..]),
+            ("4", &[]),
+            ("77", &[2]),
+            ("Reader 00 01", &[1]),
+            ("reader 00 01", &[1]),
+            ("READER 510", &[2]),
+            ("510", &[2]),
+            // As an index, not as a part of a name.
+            ("10", &[]),
+            ("reader", &[0, 1, 2]),
+            // A name before a port, and a serial number before a port.
+            ("1-2", &[3]),
+            ("1-4", &[0, 1]),
+            ("1-5", &[3]),
+            ("1-2:1", &[1]),
+            ("1-5:0", &[3]),
+            ("1-5:1", &[]),
+            ("00", &[0]),
+            ("01", &[1]),
+            ("000", &[0]),
+            ("00 0", &[0, 1]),
+            (" ", &[]),
+        ] {
+            assert_eq!(matching(&readers, wanted), expected, "{wanted:?}");
+        }
+    }
 }

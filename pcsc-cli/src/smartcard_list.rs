@@ -3,10 +3,12 @@
 
 use std::path::PathBuf;
 
+use crate::environment::variable;
+
 /// Where pcsc-tools and its users keep the list, the user's own first.
 fn places() -> Vec<PathBuf> {
-    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
-    let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(|| home.join(".cache"), PathBuf::from);
+    let home = variable("HOME").map(PathBuf::from).unwrap_or_default();
+    let cache = variable("XDG_CACHE_HOME").map_or_else(|| home.join(".cache"), PathBuf::from);
     vec![
         cache.join("smartcard_list.txt"),
         home.join(".smartcard_list.txt"),
@@ -77,5 +79,15 @@ mod tests {
         assert_eq!(names(&[0x3B, 0x05, 0x12, 0x02]), [""; 0]);
         assert_eq!(names(&[0x3B, 0x05, 0x13, 0x04]), [""; 0]);
         assert_eq!(names(&[0x3B, 0x00, 0x00]), [""; 0]);
+        assert_eq!(names(&[0x3B]), [""; 0]);
+        assert_eq!(names(&[0x3B, 0x7F]), ["four"]);
+        assert_eq!(names(&[0x3B, 0x7F, 0x01, 0x02]), ["four"]);
+        for (third, is_one) in [(0x00, false), (0x01, true), (0x03, true), (0x04, false)] {
+            assert_eq!(
+                names(&[0x3B, 0x0F, 0x11, third]).len(),
+                usize::from(is_one),
+                "{third}"
+            );
+        }
     }
 }

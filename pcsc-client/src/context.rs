@@ -61,7 +61,7 @@ impl Builder {
     }
 
     /// Uses the simulated readers if no reader is connected, with a daemon or without: the bundled one, or
-    /// those in `PCSCLITE_SIMULATED`. For demonstrations; [`Context::backend`] tells whether the reader is
+    /// those in `PCSCLITE_SIMULATED`. For demonstrations; [`Context::backend`] shows whether the reader is
     /// simulated. Has no effect if [`Builder::choose_backend`] chooses another backend than
     /// [`Choice::Environment`] or [`Choice::Automatic`].
     pub fn simulate_if_no_reader(mut self, simulate: bool) -> Builder {

@@ -15,7 +15,11 @@ macro_rules! errors {
         #[repr(u32)]
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
         pub enum Error {
-            $(#[doc = concat!($text, " (`", stringify!($code), "`).")] #[error($text)] $name = pcsc_constants::$code,)+
+            $(
+                #[doc = concat!($text, " (`", stringify!($code), "`).")]
+                #[error($text)]
+                $name = pcsc_constants::$code,
+            )+
         }
 
         const ALL: &[Error] = &[$(Error::$name),+];
@@ -52,7 +56,8 @@ errors! {
     DuplicateReader = SCARD_E_DUPLICATE_READER: "The reader's name is not unique";
     CardUnsupported = SCARD_E_CARD_UNSUPPORTED: "The card is not supported";
     NoService = SCARD_E_NO_SERVICE: "The smart card resource manager is not running";
-    ServiceStopped = SCARD_E_SERVICE_STOPPED: "The smart card resource manager has stopped or speaks another protocol";
+    ServiceStopped = SCARD_E_SERVICE_STOPPED: "The smart card resource manager has stopped or speaks another \
+        protocol";
     UnsupportedFeature = SCARD_E_UNSUPPORTED_FEATURE: "The feature is not supported";
     IccInstallation = SCARD_E_ICC_INSTALLATION: "No primary provider is found for the card";
     IccCreateorder = SCARD_E_ICC_CREATEORDER: "The order of object creation is not supported";
@@ -118,20 +123,32 @@ pub enum Cause {
         found: Found,
     },
     /// The path does not fit a socket address.
-    #[error("the socket path {} has {} bytes, more than a socket address holds", path.display(), path.as_os_str().len())]
+    #[error(
+        "the socket path {} has {} bytes, more than a socket address holds",
+        path.display(),
+        path.as_os_str().len()
+    )]
     PathTooLong {
         /// The socket's path.
         path: PathBuf,
     },
     /// The daemon closed the connection before it answered anything. A refusal by its access control and by
     /// its limit of clients look alike.
-    #[error("the resource manager at {} closed the connection at once: access is refused (see Polkit's rule for org.debian.pcsc-lite.access_pcsc), it has its maximum number of clients (pcscd --max-thread, 200 by default), or it is ending", path.display())]
+    #[error(
+        "the resource manager at {} closed the connection at once: access is refused (see Polkit's rule for \
+         org.debian.pcsc-lite.access_pcsc), it has its maximum number of clients (pcscd --max-thread, 200 by \
+         default), or it is ending",
+        path.display()
+    )]
     Refused {
         /// The socket's path.
         path: PathBuf,
     },
     /// No protocol version is spoken by both sides.
-    #[error("the resource manager at {} speaks protocol {theirs}, this library speaks {ours}", path.display())]
+    #[error(
+        "the resource manager at {} speaks protocol {theirs}, this library speaks {ours}",
+        path.display()
+    )]
     Version {
         /// The socket's path.
         path: PathBuf,
@@ -141,7 +158,11 @@ pub enum Cause {
         ours: &'static str,
     },
     /// The daemon speaks protocol 4.2 in the form of pcsc-lite 1.6.5 to 1.8.3, with shorter reader names.
-    #[error("the resource manager at {} speaks protocol 4.2 with reader names of 100 bytes (pcsc-lite 1.6.5 to 1.8.3); this library needs pcsc-lite 1.8.4 or later", path.display())]
+    #[error(
+        "the resource manager at {} speaks protocol 4.2 with reader names of 100 bytes (pcsc-lite 1.6.5 to \
+         1.8.3); this library needs pcsc-lite 1.8.4 or later",
+        path.display()
+    )]
     ShortNames {
         /// The socket's path.
         path: PathBuf,
@@ -162,13 +183,19 @@ pub enum Cause {
     #[error("the connection to the resource manager was lost earlier; establish a new context")]
     Lost,
     /// This process drove the readers itself, and has released them because a daemon is running now.
-    #[error("this process has released its readers because a resource manager is running now; establish a new context")]
+    #[error(
+        "this process has released its readers because a resource manager is running now; establish a \
+         new context"
+    )]
     GivenBack,
     /// The USB cannot be used.
     #[error("the readers on the USB cannot be used")]
     Usb(#[source] io::Error),
     /// The parent of this process drives readers, and its USB library does not survive a fork. Not on Linux.
-    #[error("the parent of this process drives the readers itself; a forked child cannot do so before it executes a program")]
+    #[error(
+        "the parent of this process drives the readers itself; a forked child cannot do so before it \
+         executes a program"
+    )]
     ForkedFromDriver,
     /// No simulated reader has this name.
     #[error("there is no simulated reader called {0:?}")]
@@ -296,7 +323,10 @@ pub enum Found {
     #[error("no such file is there; is pcscd running (systemctl status pcscd.socket)?")]
     Nothing,
     /// A socket that no process listens on, such as one that a daemon left behind.
-    #[error("a stale socket is there, on which no process listens; is pcscd running (systemctl status pcscd.socket)?")]
+    #[error(
+        "a stale socket is there, on which no process listens; is pcscd running (systemctl status \
+         pcscd.socket)?"
+    )]
     StaleSocket,
     /// A file of another kind.
     #[error("there is a {0}, not a stream socket")]
@@ -449,44 +479,4 @@ impl std::error::Error for Failure {}
 pub type Outcome<T> = Result<T, Failure>;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_failure_is_displayed_with_each_part_once() {
-        let source = || io::Error::from_raw_os_error(2);
-        let text = source().to_string();
-        let failure = Failure::quiet(Error::CommError, Cause::Broken(source()));
-        let whole = format!("{}: {}: {text}", Error::CommError, failure.cause().unwrap());
-        assert_eq!(failure.to_string(), whole);
-        assert!(!failure.cause().unwrap().to_string().contains(&text));
-        assert!(
-            format!("{failure:?}").contains(&format!("{:?}", failure.cause().unwrap().chain().to_string()))
-        );
-        // As error reporters print a chain.
-        for error in [&failure as &dyn std::error::Error, failure.cause().unwrap()] {
-            assert_eq!(Chain(error).to_string().matches(&text).count(), 1);
-        }
-    }
-
-    #[test]
-    fn what_is_at_the_socket_is_said_once() {
-        let failure = |found: &Found| {
-            let (path, source) = (PathBuf::from("/s"), io::Error::from_raw_os_error(2));
-            let found = found.clone();
-            Failure::quiet(Error::NoService, Cause::Connect { path, source, found }).to_string()
-        };
-        assert!(failure(&Found::Nothing).ends_with(&Found::Nothing.to_string()));
-        assert!(failure(&Found::Unknown).ends_with(&io::Error::from_raw_os_error(2).to_string()));
-    }
-
-    #[test]
-    fn every_code_has_its_error_and_unknown_codes_have_one() {
-        for error in ALL {
-            assert_eq!(Error::from_code(error.code()), *error);
-        }
-        for code in [0, 0x8010_0022, 0x8010_0032, 0x8010_0064, u32::MAX] {
-            assert_eq!(Error::from_code(code), Error::UnknownError);
-        }
-    }
-}
+mod tests;

@@ -56,7 +56,7 @@
 //! # The library of the system
 //!
 //! Windows and macOS have a PC/SC library of their own. Where no socket is named, contexts use it there: it
-//! is loaded at run time, and knows readers that are on no USB, such as those of a remote desktop. On other
+//! is loaded at run time, and has readers that are on no USB, such as those of a remote desktop. On other
 //! systems [`Choice::System`] loads libpcsclite.so.1. A library that is not there is [`Error::NoService`],
 //! with [`Cause::NoLibrary`]. The library has no time limits: a call that has one is made in a thread, and
 //! goes on in it when the time is over. Until it has ended, further calls with a time limit return
@@ -128,6 +128,10 @@ pub use values::{
     ctl_code, Attribute, AttributeClass, Disposition, Protocol, Protocols, Scope, ShareMode, State, Status,
     MAX_ATR_SIZE, MAX_BUFFER_SIZE, MAX_BUFFER_SIZE_EXTENDED,
 };
+
+/// The version of pcscd's socket protocol, in [`BackendKind::Daemon`] and [`Cause::Version`].
+#[doc(inline)]
+pub use pcsc_wire::Version;
 
 /// Compiles and runs the examples of the README.
 #[cfg(doctest)]

@@ -27,7 +27,7 @@ impl Context {
     /// The readers with their identity and state, in the order of [`Context::list_readers`].
     ///
     /// It does not connect to cards. Without a daemon it opens the readers that are free, to see whether a
-    /// card is there. A daemon is asked over a connection to the reader alone, and knows less: of a reader
+    /// card is there. A daemon is asked over a connection to the reader alone, and returns less: of a reader
     /// that another connection uses exclusively or in a transaction, it gives the slot alone, the latter
     /// after a second.
     ///
@@ -68,7 +68,7 @@ impl Context {
             match self.try_get_status_change(Duration::ZERO, &mut states) {
                 // A reader went between the two calls.
                 Err(failure) if failure.error() == Error::UnknownReader => (),
-                // A state that nobody knows is no change.
+                // A wait from SCARD_STATE_UNAWARE times out if the state is unknown.
                 Err(failure) if failure.error() == Error::Timeout => return Ok(states),
                 result => return result.map(|()| states),
             }

@@ -63,24 +63,31 @@
 //! # Ok(()) }
 //! ```
 
+#[cfg(unix)]
+mod card_port;
+
 use std::ffi::{CStr, CString};
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use pcsc_ccid::reader::Options;
 use pcsc_ccid::shared::sync::lock;
-use pcsc_manager::{FixedBus, Manager, Reader, Settings, Simulated, StartError, VpcdReader};
+use pcsc_manager::{FixedBus, Manager, Reader, Settings, Simulated, StartError};
 use pcsc_sim::card::{SharedBehaviour, SimCard};
 use pcsc_sim::usb_record::UsbReplay;
 
-pub use pcsc_sim::card::{Behaviour, Exchange, Overspeed, PpsBehaviour, Replay, VirtualCard};
+pub use pcsc_sim::card::{Behaviour, CardReplay, Exchange, Overspeed, PpsBehaviour, VirtualCard};
 pub use pcsc_sim::{Device, Entry, Key, Mismatch, Model, NAMES as MODELS};
+
+#[cfg(unix)]
+pub use card_port::CardPort;
 
 use crate::backend::Session;
 use crate::context::Context;
-use crate::error::{Error, Failure};
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Failure;
 
 /// How long the manager's thread may take to notice that a reader was unplugged.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -129,39 +136,6 @@ impl Simulation {
         })
     }
 
-    /// Plugs in a reader for virtual cards that are programs of their own: they connect to a TCP port, where
-    /// they find the protocol of vsmartcard's driver vpcd. A card is present while it is connected. Port
-    /// number 0 stands for one that the system chooses.
-    ///
-    /// Whoever reaches the address can be a card: it should be on the loopback interface.
-    ///
-    /// ```
-    /// use std::net::Ipv4Addr;
-    ///
-    /// # fn main() -> Result<(), pcsc_client::Failure> {
-    /// let bus = pcsc_client::sim::Simulation::new();
-    /// let port = bus.listen((Ipv4Addr::LOCALHOST, 0))?;
-    /// println!("vicc --hostname 127.0.0.1 --port {} is a card in {:?}", port.address().port(), port.name());
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// # Errors
-    /// [`Error::NoService`] if the port cannot be opened, otherwise as
-    /// [`Simulation::plug`].
-    pub fn listen(&self, address: impl Into<SocketAddr>) -> Result<CardPort, Failure> {
-        let manager = self.manager()?;
-        let reader = VpcdReader::new([address.into()]);
-        let addresses = reader.open().map_err(StartError::Listen)?;
-        let slots = manager.add(reader.found())?;
-        let (Some(address), Some(slot)) = (addresses.first(), slots.first()) else {
-            return Err(Error::InternalError.into());
-        };
-        Ok(CardPort {
-            address: *address,
-            name: CString::new(slot.name()).unwrap_or_default(),
-        })
-    }
-
     /// Plugs in the reader out of a record of its transfers, which `pcsc sim record --usb` makes of a real
     /// one. It does what that one did, with its cards, as long as it is used as that one was; any byte is
     /// right in the place of a hidden one. [`pcsc_sim::usb_record`] describes the file.
@@ -173,7 +147,7 @@ impl Simulation {
         let replay = UsbReplay::new(pcsc_manager::read_record(record.as_ref())?);
         let slots = self
             .manager()?
-            .add(pcsc_manager::replayed(&replay, Options::default()))?;
+            .add(pcsc_manager::replayed_reader(&replay, Options::default()))?;
         let names = slots
             .iter()
             .map(|slot| CString::new(slot.name()).unwrap_or_default());
@@ -200,25 +174,6 @@ impl Simulation {
         let bus = Arc::new(FixedBus::new(Vec::new()));
         let started = Arc::new(Manager::start(bus, Settings::default())?);
         Ok(manager.insert(started).clone())
-    }
-}
-
-/// A port that virtual cards connect to, and its reader.
-#[derive(Debug, Clone)]
-pub struct CardPort {
-    address: SocketAddr,
-    name: CString,
-}
-
-impl CardPort {
-    /// The address that cards connect to.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// The name of the reader, as contexts list it.
-    pub fn name(&self) -> &CStr {
-        &self.name
     }
 }
 

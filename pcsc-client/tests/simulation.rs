@@ -9,23 +9,23 @@ use std::time::{Duration, Instant};
 use pcsc_client::sim::{Behaviour, Device, Entry, Simulation, VirtualCard, VirtualReader, MODELS};
 use pcsc_client::{ctl_code, Card, Context, Error, Protocols, ReaderState, ShareMode, State};
 
-/// What a card was told: resets as empty commands.
-type Told = Arc<Mutex<Vec<Vec<u8>>>>;
+/// The commands that a card has received. A reset is an empty command.
+type Log = Arc<Mutex<Vec<Vec<u8>>>>;
 
 /// Answers with the bytes of the command in reverse, and a status word.
 struct Mirror {
     atr: Vec<u8>,
-    told: Told,
+    log: Log,
 }
 
 impl Mirror {
-    fn new(atr: &[u8]) -> (Mirror, Told) {
-        let told = Told::default();
+    fn new(atr: &[u8]) -> (Mirror, Log) {
+        let log = Log::default();
         let card = Mirror {
             atr: atr.to_vec(),
-            told: told.clone(),
+            log: log.clone(),
         };
-        (card, told)
+        (card, log)
     }
 }
 
@@ -35,11 +35,11 @@ impl VirtualCard for Mirror {
     }
 
     fn reset(&mut self) {
-        self.told.lock().unwrap().push(Vec::new());
+        self.log.lock().unwrap().push(Vec::new());
     }
 
     fn transmit(&mut self, command: &[u8]) -> Vec<u8> {
-        self.told.lock().unwrap().push(command.to_vec());
+        self.log.lock().unwrap().push(command.to_vec());
         command.iter().rev().copied().chain([0x90, 0x00]).collect()
     }
 }
@@ -80,7 +80,7 @@ fn the_card_gets_what_the_protocol_brings_it() {
     let write = [b"\x00\xD6\x00\x00\xC8", &data[..]].concat();
     let extended = [b"\x80\xF0\x00\x00\x00\x01\x00", &[7; 256][..], &[0, 0]].concat();
 
-    let (card, told) = Mirror::new(T1);
+    let (card, log) = Mirror::new(T1);
     reader.insert(card);
     let card = connect(&context, &reader).unwrap();
     assert_eq!(card.status2_owned().unwrap().atr(), T1);
@@ -97,11 +97,11 @@ fn the_card_gets_what_the_protocol_brings_it() {
             exchange(&card, command).unwrap(),
             [&reversed[..], &[0x90, 0]].concat()
         );
-        assert_eq!(told.lock().unwrap().last().unwrap(), command);
+        assert_eq!(log.lock().unwrap().last().unwrap(), command);
     }
     drop(card);
 
-    let (card, told) = Mirror::new(T0);
+    let (card, log) = Mirror::new(T0);
     reader.insert(card);
     let card = connect(&context, &reader).unwrap();
     assert_eq!(
@@ -112,7 +112,7 @@ fn the_card_gets_what_the_protocol_brings_it() {
     reversed.extend([0x90, 0x00]);
     // The driver fetches the data of a case 4 command with GET RESPONSE.
     assert_eq!(exchange(&card, &[&write[..], &[0]].concat()).unwrap(), reversed);
-    assert_eq!(*told.lock().unwrap(), [&[][..], READ, &write]);
+    assert_eq!(*log.lock().unwrap(), [&[][..], READ, &write]);
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn a_card_is_pulled_out_in_the_middle_of_a_command() {
 #[test]
 fn blocks_that_are_damaged_are_sent_again_until_too_many_are() {
     let (_bus, reader, context) = start("gempc-express");
-    let (card, told) = Mirror::new(T1);
+    let (card, log) = Mirror::new(T1);
     reader.insert(card);
     let card = connect(&context, &reader).unwrap();
     let damage = |every| {
@@ -285,7 +285,7 @@ fn blocks_that_are_damaged_are_sent_again_until_too_many_are() {
         assert!(exchange(&card, READ).is_ok());
     }
     // The card executes each command once.
-    assert_eq!(told.lock().unwrap().len(), 11);
+    assert_eq!(log.lock().unwrap().len(), 11);
     damage(1);
     assert!(exchange(&card, READ).is_err());
 }
@@ -293,7 +293,7 @@ fn blocks_that_are_damaged_are_sent_again_until_too_many_are() {
 #[test]
 fn what_is_typed_on_the_pin_pad_reaches_the_card() {
     let (_bus, reader, context) = start("gempc-pinpad");
-    let (card, told) = Mirror::new(T1);
+    let (card, log) = Mirror::new(T1);
     reader.insert(card);
     reader.will_type(Entry::pin("1234"));
     let card = connect(&context, &reader).unwrap();
@@ -312,7 +312,7 @@ fn what_is_typed_on_the_pin_pad_reaches_the_card() {
     let mut response = [0; 64];
     let answer = card.control(code.into(), &verify, &mut response).unwrap();
     assert!(answer.ends_with(&[0x90, 0x00]), "{answer:02X?}");
-    assert_eq!(told.lock().unwrap().last().unwrap(), b"\x00\x20\x00\x81\x041234");
+    assert_eq!(log.lock().unwrap().last().unwrap(), b"\x00\x20\x00\x81\x041234");
 }
 
 #[test]
@@ -321,14 +321,14 @@ fn simulations_do_not_see_each_other() {
         thread::spawn(move || {
             let (_bus, reader, context) = start("scr3310");
             for round in 0..20_u8 {
-                let (card, told) = Mirror::new(T1);
+                let (card, log) = Mirror::new(T1);
                 reader.insert(card);
                 let names = context.list_readers_owned().unwrap();
                 assert_eq!(names, [reader.name().to_owned()]);
                 let card = connect(&context, &reader).unwrap();
                 let command = [0, 0xB0, number, round, 0];
                 exchange(&card, &command).unwrap();
-                assert_eq!(*told.lock().unwrap(), [&[][..], &command]);
+                assert_eq!(*log.lock().unwrap(), [&[][..], &command]);
             }
         })
     });
@@ -341,9 +341,9 @@ fn simulations_do_not_see_each_other() {
 fn a_reader_has_the_descriptors_that_it_is_given() {
     let bus = Simulation::new();
     let mut model = Device::named("scr3310").unwrap().model().clone();
-    model.manufacturer = Some("Example".into());
-    model.product = Some("Example Reader".into());
-    (model.vendor_id, model.product_id) = (0x1209, 0x0001);
+    model.identity.manufacturer = Some("Example".into());
+    model.identity.product = Some("Example Reader".into());
+    (model.identity.vendor_id, model.identity.product_id) = (0x1209, 0x0001);
     let reader = bus.plug_device(Device::new(model)).unwrap();
     reader.insert(Ok9000);
     assert!(

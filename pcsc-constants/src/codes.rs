@@ -92,7 +92,7 @@ macro_rules! codes {
         /// All return codes.
         pub const CODES: &[Named] = &[$((stringify!($name), $name),)+];
 
-        /// The text of a return code, in PC/SC Lite's words, which users of its tools know. `None` where
+        /// The text of a return code, the same as in PC/SC Lite. `None` where
         /// PC/SC Lite has none.
         pub fn text(code: u32) -> Option<&'static CStr> {
             $($(

@@ -16,7 +16,7 @@ pub struct Absences {
     has_waits: bool,
 }
 
-/// What pcscd was told of a slot.
+/// What was last reported to pcscd of a slot.
 #[derive(Debug, Clone, Default)]
 struct SlotReport {
     /// A card was present when pcscd last asked for the presence, or was powered up since.
@@ -39,7 +39,7 @@ enum Absence {
 }
 
 impl Absences {
-    /// A reader with so many slots. `has_waits` is whether pcscd's event threads wait for the driver.
+    /// A reader with this number of slots. `has_waits` is whether pcscd's event threads wait for the driver.
     pub fn new(slots: u8, has_waits: bool) -> Absences {
         Absences {
             slots: Mutex::new(vec![SlotReport::default(); usize::from(slots)]),
@@ -100,7 +100,7 @@ impl Absences {
         })
     }
 
-    /// Records whether a card is present; returns whether pcscd knows of one that was there before.
+    /// Records whether a card is present; returns whether one had been reported to pcscd before.
     pub fn note_card(&self, slot: u8, has_card: bool) -> bool {
         self.with(slot, |slot| std::mem::replace(&mut slot.had_card, has_card))
     }

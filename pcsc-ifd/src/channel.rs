@@ -13,9 +13,9 @@ use crate::codes;
 use crate::log::{log, Level};
 use pcsc_ccid::attributes;
 use pcsc_ccid::part10::{secure, Control};
-use pcsc_ccid::reader::{Error, Presence, Protocol, Reset};
+use pcsc_ccid::reader::{Presence, Protocol, ReaderError, Reset};
 use pcsc_ccid::shared::{AnyReader, SharedError, SharedReader, POLL_INTERVAL};
-use pcsc_ccid::transport;
+use pcsc_ccid::transport::TransportError;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -75,7 +75,11 @@ impl Channel {
     }
 
     /// Uses the reader for the card in a slot.
-    fn with<T>(&self, slot: u8, work: impl FnOnce(&mut AnyReader) -> Result<T, Error>) -> Result<T, Error> {
+    fn with<T>(
+        &self,
+        slot: u8,
+        work: impl FnOnce(&mut AnyReader) -> Result<T, ReaderError>,
+    ) -> Result<T, ReaderError> {
         self.reader.with(slot, None, work).map_err(driver_error)
     }
 
@@ -83,15 +87,15 @@ impl Channel {
     fn with_reader<T>(
         &self,
         slot: u8,
-        work: impl FnOnce(&mut AnyReader) -> Result<T, Error>,
-    ) -> Result<T, Error> {
+        work: impl FnOnce(&mut AnyReader) -> Result<T, ReaderError>,
+    ) -> Result<T, ReaderError> {
         self.reader.with_reader(slot, None, work).map_err(driver_error)
     }
 
     /// Records an error that says that the card was reset or removed. Not for a power-up: for a slot that
     /// only seems to hold a card, pcscd would try again forever.
-    fn note_card_error(&self, slot: u8, error: Error) {
-        if matches!(error, Error::CardReset | Error::NoCard) {
+    fn note_card_error(&self, slot: u8, error: ReaderError) {
+        if matches!(error, ReaderError::CardReset | ReaderError::NoCard) {
             self.set_absent(slot);
         }
     }
@@ -239,8 +243,8 @@ impl Channel {
     /// Exchanges an APDU; gives the response's length. `protocol` is 0, 1, or pcscd's raw one.
     ///
     /// # Errors
-    /// [`codes::exchange`]'s. After [`Error::CardReset`] nothing reaches the card before pcscd has told all
-    /// clients.
+    /// [`codes::exchange`]'s. After [`ReaderError::CardReset`] nothing reaches the card before pcscd has told
+    /// all clients.
     pub fn transmit(
         &self,
         slot: u8,
@@ -254,7 +258,7 @@ impl Channel {
         let result = self.with(slot, |reader| exchange(reader, slot, protocol, command, response));
         result.map_err(|error| {
             self.note_card_error(slot, error);
-            if error != Error::NoCard {
+            if error != ReaderError::NoCard {
                 log(Level::Info, format_args!("{}: {error}", self.name));
             }
             codes::exchange(error)
@@ -280,7 +284,7 @@ impl Channel {
             self.note_card_error(slot, error);
             match (Control::decode(code), error) {
                 // A command that the settings do not allow fails as one that the reader refuses.
-                (Some(Control::Escape | Control::ReaderDirect), Error::Unsupported) => {
+                (Some(Control::Escape | Control::ReaderDirect), ReaderError::Unsupported) => {
                     abi::COMMUNICATION_ERROR
                 }
                 _ => codes::control(error),
@@ -311,17 +315,17 @@ impl Channel {
                 value.truncate(length);
                 Ok(value)
             }
-            Err(Error::Unsupported) => Err(abi::ERROR_TAG),
+            Err(ReaderError::Unsupported) => Err(abi::ERROR_TAG),
             Err(error) => Err(codes::exchange(error)),
         }
     }
 }
 
 /// A reader that cannot be used is one that is gone, until it can be opened again.
-fn driver_error(error: SharedError) -> Error {
+fn driver_error(error: SharedError) -> ReaderError {
     match error {
         SharedError::Reader(error) => error,
-        _ => Error::Transport(transport::Error::Gone),
+        _ => ReaderError::Transport(TransportError::Gone),
     }
 }
 
@@ -331,28 +335,29 @@ fn exchange(
     protocol: Dword,
     command: &[u8],
     response: &mut [u8],
-) -> Result<usize, Error> {
+) -> Result<usize, ReaderError> {
     if protocol > 1 {
         // Raw: the reader handles the protocol, which needs an APDU level of exchange.
         if !reader.exchange_level().is_apdu() {
-            return Err(Error::ProtocolUnsupported);
+            return Err(ReaderError::ProtocolUnsupported);
         }
-        if reader.current(slot).is_none() {
-            let first = reader.set_protocol(slot, Protocol::T1);
-            first.or_else(|_| reader.set_protocol(slot, Protocol::T0))?;
-        }
+        // The one that is chosen stays: the driver refuses the other one.
+        let first = reader.set_protocol(slot, Protocol::T1);
+        first.or_else(|_| reader.set_protocol(slot, Protocol::T0))?;
     }
     match reader.transmit(slot, command, response) {
-        Err(Error::Slot(error)) => match secure::status_word(error) {
+        Err(ReaderError::Slot(error)) => match secure::status_word(error) {
             Some(status) => copy(&status, response),
-            None => Err(Error::Slot(error)),
+            None => Err(ReaderError::Slot(error)),
         },
         result => result,
     }
 }
 
-fn copy(answer: &[u8], response: &mut [u8]) -> Result<usize, Error> {
-    let target = response.get_mut(..answer.len()).ok_or(Error::BufferTooSmall)?;
+fn copy(answer: &[u8], response: &mut [u8]) -> Result<usize, ReaderError> {
+    let target = response
+        .get_mut(..answer.len())
+        .ok_or(ReaderError::BufferTooSmall)?;
     target.copy_from_slice(answer);
     Ok(answer.len())
 }

@@ -3,41 +3,43 @@
 #![forbid(unsafe_code)]
 
 use crate::abi::{self, ResponseCode};
-use pcsc_ccid::reader::Error;
+use pcsc_ccid::reader::ReaderError;
 
 /// An exchange with the card, or with the reader.
-pub fn exchange(error: Error) -> ResponseCode {
+pub fn exchange(error: ReaderError) -> ResponseCode {
     match error {
         error if error.is_gone() => abi::NO_SUCH_DEVICE,
-        Error::NoCard => abi::ICC_NOT_PRESENT,
-        Error::BufferTooSmall => abi::ERROR_INSUFFICIENT_BUFFER,
-        Error::ProtocolUnsupported => abi::PROTOCOL_NOT_SUPPORTED,
+        ReaderError::NoCard => abi::ICC_NOT_PRESENT,
+        ReaderError::BufferTooSmall => abi::ERROR_INSUFFICIENT_BUFFER,
+        ReaderError::ProtocolUnsupported => abi::PROTOCOL_NOT_SUPPORTED,
         _ => abi::COMMUNICATION_ERROR,
     }
 }
 
 /// A control request. pcscd reports both a missing feature and an invalid structure as not supported.
-pub fn control(error: Error) -> ResponseCode {
+pub fn control(error: ReaderError) -> ResponseCode {
     match error {
-        Error::Unsupported => abi::ERROR_NOT_SUPPORTED,
-        Error::InvalidParameter => abi::NOT_SUPPORTED,
+        ReaderError::Unsupported => abi::ERROR_NOT_SUPPORTED,
+        ReaderError::InvalidParameter => abi::NOT_SUPPORTED,
         error => exchange(error),
     }
 }
 
 /// The selection of a protocol. `reader_offers` is whether the reader supports it.
-pub fn protocol(error: Error, reader_offers: bool) -> ResponseCode {
+pub fn protocol(error: ReaderError, reader_offers: bool) -> ResponseCode {
     match error {
         error if error.is_gone() => abi::NO_SUCH_DEVICE,
-        Error::ProtocolUnsupported if !reader_offers => abi::ERROR_NOT_SUPPORTED,
-        Error::ProtocolUnsupported | Error::Atr(_) | Error::NotPowered => abi::PROTOCOL_NOT_SUPPORTED,
-        Error::NoSuchSlot | Error::Transport(_) => abi::COMMUNICATION_ERROR,
+        ReaderError::ProtocolUnsupported if !reader_offers => abi::ERROR_NOT_SUPPORTED,
+        ReaderError::ProtocolUnsupported | ReaderError::Atr(_) | ReaderError::NotPowered => {
+            abi::PROTOCOL_NOT_SUPPORTED
+        }
+        ReaderError::NoSuchSlot | ReaderError::Transport(_) => abi::COMMUNICATION_ERROR,
         _ => abi::ERROR_PTS_FAILURE,
     }
 }
 
 /// Power-down. Power-up fails with [`abi::ERROR_POWER_ACTION`] whatever the reason.
-pub fn power_down(error: Error) -> ResponseCode {
+pub fn power_down(error: ReaderError) -> ResponseCode {
     match error {
         error if error.is_gone() => abi::NO_SUCH_DEVICE,
         _ => abi::ERROR_POWER_ACTION,
@@ -48,9 +50,9 @@ pub fn power_down(error: Error) -> ResponseCode {
 mod tests {
     use super::*;
     use pcsc_ccid::message::SlotError;
-    use pcsc_ccid::transport;
+    use pcsc_ccid::transport::TransportError;
 
-    const GONE: Error = Error::Transport(transport::Error::Gone);
+    const GONE: ReaderError = ReaderError::Transport(TransportError::Gone);
 
     #[test]
     fn a_reader_that_is_gone_is_no_such_device() {
@@ -63,30 +65,33 @@ mod tests {
 
     #[test]
     fn each_event_has_its_code() {
-        assert_eq!(exchange(Error::NoCard), abi::ICC_NOT_PRESENT);
-        assert_eq!(exchange(Error::BufferTooSmall), abi::ERROR_INSUFFICIENT_BUFFER);
+        assert_eq!(exchange(ReaderError::NoCard), abi::ICC_NOT_PRESENT);
+        assert_eq!(
+            exchange(ReaderError::BufferTooSmall),
+            abi::ERROR_INSUFFICIENT_BUFFER
+        );
         for error in [
-            Error::CardReset,
-            Error::NotPowered,
-            Error::TooSlow,
-            Error::Slot(SlotError::Parity),
-            Error::CommandTooLong { max: 5 },
+            ReaderError::CardReset,
+            ReaderError::NotPowered,
+            ReaderError::TooSlow,
+            ReaderError::Slot(SlotError::Parity),
+            ReaderError::CommandTooLong { max: 5 },
         ] {
             assert_eq!(exchange(error), abi::COMMUNICATION_ERROR, "{error}");
         }
-        assert_eq!(control(Error::Unsupported), abi::ERROR_NOT_SUPPORTED);
+        assert_eq!(control(ReaderError::Unsupported), abi::ERROR_NOT_SUPPORTED);
         assert_eq!(
-            protocol(Error::ProtocolUnsupported, false),
+            protocol(ReaderError::ProtocolUnsupported, false),
             abi::ERROR_NOT_SUPPORTED
         );
         assert_eq!(
-            protocol(Error::ProtocolUnsupported, true),
+            protocol(ReaderError::ProtocolUnsupported, true),
             abi::PROTOCOL_NOT_SUPPORTED
         );
         assert_eq!(
-            protocol(Error::Slot(SlotError::Mute), true),
+            protocol(ReaderError::Slot(SlotError::Mute), true),
             abi::ERROR_PTS_FAILURE
         );
-        assert_eq!(power_down(Error::TooSlow), abi::ERROR_POWER_ACTION);
+        assert_eq!(power_down(ReaderError::TooSlow), abi::ERROR_POWER_ACTION);
     }
 }

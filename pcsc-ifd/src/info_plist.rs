@@ -53,9 +53,11 @@ pub fn text() -> String {
 const HEAD: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 <!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">
 <plist version="1.0">
-<!-- ifdLogLevel: 1 errors, 2 information; the sum is both. The environment variable PCSC_IFD_LOG_LEVEL comes first.
-     ifdDriverOptions, the sum of: 1 clients may send commands to the reader itself (Escape), 4 use readers whose
-     firmware is known to have faults. PCSC_IFD_DRIVER_OPTIONS comes first. -->
+<!-- ifdLogLevel: 1 errors, 2 information; the sum is both. The environment variable PCSC_IFD_LOG_LEVEL comes
+     first. ifdDriverOptions, the sum of: 1 clients may send commands to the reader itself (Escape), 4 use
+     readers whose firmware is known to have faults, and one of 16 power cards up at 3 V first, 32 at 1.8 V,
+     48 at the reader's choice instead of 5 V, in readers that leave that to the driver.
+     PCSC_IFD_DRIVER_OPTIONS comes first. -->
 <dict>
 "#;
 
@@ -70,4 +72,23 @@ fn array(text: &mut String, key: &str, values: impl Iterator<Item = String>) {
 /// pcscd's parser undoes this one only.
 fn escaped(name: &str) -> String {
     name.replace('&', "&amp;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_three_lists_are_equally_long_and_names_are_escaped() {
+        assert_eq!(escaped("A & B"), "A &amp; B");
+        let text = text();
+        let length = |key: &str| {
+            let (_, list) = text
+                .split_once(&format!("<key>{key}</key>\n\t<array>\n"))
+                .unwrap();
+            list.split_once("\t</array>").unwrap().0.lines().count()
+        };
+        let lists = ["ifdVendorID", "ifdProductID", "ifdFriendlyName"];
+        assert_eq!(lists.map(length), [names::models().count(); 3]);
+    }
 }

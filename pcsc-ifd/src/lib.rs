@@ -312,3 +312,6 @@ pub extern "C" fn IFDHICCPresence(lun: Dword) -> ResponseCode {
         Err(code) => code,
     })
 }
+
+#[cfg(all(test, feature = "sim"))]
+mod tests;

@@ -110,6 +110,27 @@ mod tests {
     }
 
     #[test]
+    fn the_plist_is_that_of_the_bundle_which_the_library_is_in() {
+        let root = std::env::temp_dir().join(format!("pcsc-ifd-{}-bundle", std::process::id()));
+        let linux = root.join("Contents/Linux");
+        std::fs::create_dir_all(&linux).unwrap();
+        let (library, plist) = (linux.join("driver.so"), root.join("Contents/Info.plist"));
+        std::fs::write(&library, "").unwrap();
+        assert_eq!(info_plist(&library), None);
+        std::fs::write(&plist, PLIST).unwrap();
+        assert_eq!(info_plist(&library).as_deref(), Some(PLIST));
+        // As distributions do it: the library elsewhere, and a link to it that pcscd loads; or the reverse.
+        let link = root.join("link.so");
+        std::os::unix::fs::symlink(&library, &link).unwrap();
+        assert_eq!(info_plist(&link).as_deref(), Some(PLIST));
+        // It is not read into memory, whatever is in it.
+        let file = std::fs::File::options().write(true).open(&plist).unwrap();
+        file.set_len(MAX_PLIST + 1).unwrap();
+        assert_eq!(info_plist(&library), None);
+        std::fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
     fn nothing_is_allowed_by_default() {
         for plist in [
             "",

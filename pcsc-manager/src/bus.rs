@@ -17,6 +17,7 @@ pub trait Bus: Send + Sync {
 }
 
 /// What happened on a bus.
+#[non_exhaustive]
 pub enum BusEvent {
     /// A reader came.
     Added(FoundReader),

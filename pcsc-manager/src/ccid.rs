@@ -6,9 +6,9 @@ use std::time::Instant;
 use pcsc_ccid::atr::Atr;
 use pcsc_ccid::message;
 use pcsc_ccid::part10::Control;
-use pcsc_ccid::reader::{DeviceInfo, Error, Protocol, Reset};
+use pcsc_ccid::reader::{DeviceInfo, Protocol, ReaderError, Reset};
 use pcsc_ccid::shared::{self, AnyReader, Open, SharedError, SharedReader};
-use pcsc_ccid::transport;
+use pcsc_ccid::transport::TransportError;
 
 use crate::connections::{T0, T1};
 use crate::slot::{FoundReader, Powered, Presence, Slot, SlotError, SlotEvent, Watch};
@@ -43,9 +43,11 @@ struct CcidSlot {
 impl Watch for CcidSlot {
     fn wait(&self) -> SlotEvent {
         match self.reader.events().wait(self.number, None) {
-            shared::SlotEvent::Card => SlotEvent::Card,
             shared::SlotEvent::Gone => SlotEvent::Gone,
             shared::SlotEvent::Stopped => SlotEvent::Stopped,
+            shared::SlotEvent::Card => SlotEvent::Card,
+            // The slot is polled after an unknown event too.
+            _ => SlotEvent::Card,
         }
     }
 
@@ -62,7 +64,7 @@ impl CcidSlot {
     fn with<T>(
         &self,
         deadline: Option<Instant>,
-        work: impl FnOnce(&mut AnyReader, u8) -> Result<T, Error>,
+        work: impl FnOnce(&mut AnyReader, u8) -> Result<T, ReaderError>,
     ) -> Result<T, SlotError> {
         let used = self
             .reader
@@ -76,26 +78,27 @@ fn slot_error(error: SharedError) -> SlotError {
         SharedError::Busy => SlotError::Busy,
         SharedError::TimedOut => SlotError::NotStarted,
         SharedError::Gone | SharedError::NotPolled => SlotError::NoDevice,
-        SharedError::Failed => SlotError::Communication,
         SharedError::Reader(error) => {
-            log::debug!("the driver says: {error}");
+            log::debug!("error of the driver: {error}");
             driver_error(error)
         }
+        SharedError::Failed => SlotError::Communication,
+        _ => SlotError::Communication,
     }
 }
 
-fn driver_error(error: Error) -> SlotError {
+fn driver_error(error: ReaderError) -> SlotError {
     match error {
-        Error::Transport(transport::Error::Gone) | Error::NoSuchSlot | Error::Firmware(_) => {
+        ReaderError::Transport(TransportError::Gone) | ReaderError::NoSuchSlot | ReaderError::Firmware(_) => {
             SlotError::NoDevice
         }
-        Error::NoCard => SlotError::NoCard,
-        Error::Transport(transport::Error::Cancelled) => SlotError::TimedOut,
-        Error::CardReset => SlotError::Reset,
-        Error::Slot(message::SlotError::Mute) | Error::Atr(_) => SlotError::Mute,
-        Error::ProtocolUnsupported => SlotError::ProtocolUnsupported,
-        Error::Unsupported => SlotError::Unsupported,
-        Error::BufferTooSmall => SlotError::BufferTooSmall,
+        ReaderError::NoCard => SlotError::NoCard,
+        ReaderError::Transport(TransportError::Cancelled) => SlotError::TimedOut,
+        ReaderError::CardReset => SlotError::Reset,
+        ReaderError::Slot(message::SlotError::Mute) | ReaderError::Atr(_) => SlotError::Mute,
+        ReaderError::ProtocolUnsupported => SlotError::ProtocolUnsupported,
+        ReaderError::Unsupported => SlotError::Unsupported,
+        ReaderError::BufferTooSmall => SlotError::BufferTooSmall,
         _ => SlotError::Communication,
     }
 }
@@ -108,13 +111,7 @@ impl Slot for CcidSlot {
     fn power_up(&mut self, warm: bool, deadline: Option<Instant>) -> Result<Powered, SlotError> {
         let reset = if warm { Reset::Warm } else { Reset::Cold };
         self.with(deadline, |reader, slot| {
-            let atr = reader.power_on(slot, reset)?;
-            let (offered, first) = protocols(atr);
-            Ok(Powered {
-                atr: atr.to_vec(),
-                offered,
-                first,
-            })
+            Ok(powered(reader.power_on(slot, reset)?))
         })
     }
 
@@ -151,13 +148,14 @@ impl Slot for CcidSlot {
         let asked = self.reader.with_reader(number, deadline, |reader| {
             reader.control(number, code, data, answer)
         });
-        // Clients of pcscd know these answers: what the user has not allowed fails like an exchange, and a
-        // structure that makes no sense is not supported.
+        // The codes that pcscd with libccid returns, and that programs test for: what the user has not
+        // allowed fails like an exchange, and an invalid structure is reported as unsupported.
         asked.map_err(|error| match (error, Control::decode(code)) {
-            (SharedError::Reader(Error::Unsupported), Some(Control::Escape | Control::ReaderDirect)) => {
-                SlotError::Communication
-            }
-            (SharedError::Reader(Error::InvalidParameter), _) => SlotError::Unsupported,
+            (
+                SharedError::Reader(ReaderError::Unsupported),
+                Some(Control::Escape | Control::ReaderDirect),
+            ) => SlotError::Communication,
+            (SharedError::Reader(ReaderError::InvalidParameter), _) => SlotError::Unsupported,
             (error, _) => slot_error(error),
         })
     }
@@ -187,9 +185,19 @@ pub fn check_protocol(protocol: u32) -> Result<(), SlotError> {
     }
 }
 
+/// A card that answered with this ATR.
+pub fn powered(atr: &[u8]) -> Powered {
+    let (offered, first) = protocols(atr);
+    Powered {
+        atr: atr.into(),
+        offered,
+        first,
+    }
+}
+
 /// The protocols that an ATR offers, and the first one, as `SCARD_PROTOCOL_*` bits; of a card in specific
 /// mode the only one (ISO 7816-3, clause 8.3). An ATR that makes no sense offers none.
-pub fn protocols(atr: &[u8]) -> (u32, u32) {
+fn protocols(atr: &[u8]) -> (u32, u32) {
     let bit = |number: u8| match number {
         0 => T0,
         1 => T1,

@@ -30,6 +30,7 @@ pub struct Client {
 
 /// A connection that was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Connected {
     /// The connection's handle, for the client's other calls.
     pub handle: Handle,
@@ -39,6 +40,7 @@ pub struct Connected {
 
 /// A response of a card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Response {
     /// How many bytes of the buffer it fills.
     pub length: usize,
@@ -83,7 +85,7 @@ impl Client {
 
     fn wake(&self) {
         self.manager.changes().post();
-        for reader in self.manager.readers() {
+        for reader in &*self.manager.readers() {
             reader.wake();
         }
     }

@@ -168,6 +168,7 @@ impl Connections {
             self.owner = None;
             self.depth = 0;
         }
+        // An exclusive connection is the only one, so it is the one that ends here.
         self.is_exclusive = false;
         self.waiting.retain(|other| *other != handle);
     }
@@ -202,7 +203,8 @@ impl Connections {
     }
 
     /// Begins a transaction if the card is free and no other connection waited longer. Returns whether it
-    /// did.
+    /// did. Under pcscd the order is not defined: its clients ask again and again. Here callers sleep until
+    /// the state changes, which wakes all of them, and without a queue one of them could starve.
     pub fn try_begin(&mut self, handle: Handle) -> bool {
         let is_turn = self.owner == Some(handle)
             || (self.owner.is_none() && self.waiting.front().is_none_or(|first| *first == handle));
@@ -309,6 +311,12 @@ mod tests {
         connections.reconnect(1, SHARED).unwrap();
         assert_eq!(connections.sharing(), 1);
         assert!(!connections.is_owned());
+        // From the beginning, too.
+        connections.disconnect(1);
+        connections.connect(4, EXCLUSIVE).unwrap();
+        assert!(connections.is_owner(4) && !connections.may_use(5));
+        connections.disconnect(4);
+        assert!(!connections.is_owned() && !connections.is_exclusive());
     }
 
     #[test]

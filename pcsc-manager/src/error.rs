@@ -67,15 +67,16 @@ impl CallError {
     }
 }
 
-/// Why a manager or a bus cannot start.
+/// Why a manager or a bus cannot start. The system's error is the [`source`](std::error::Error::source), and
+/// no part of the text.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
     /// The system has no room for a thread (RLIMIT_NPROC, RLIMIT_AS, a cgroup's pids.max).
-    #[error("cannot start a thread: {0}")]
+    #[error("cannot start a thread")]
     Thread(#[source] io::Error),
     /// The USB cannot be listed or watched.
-    #[error("the readers on the USB cannot be used: {0}")]
+    #[error("the readers on the USB cannot be used")]
     Usb(#[source] io::Error),
     /// The process was forked from one that drives readers, and the USB library's thread does not survive a
     /// fork. Not on Linux.
@@ -88,7 +89,7 @@ pub enum StartError {
     #[error("{0:?} is not vpcd, vpcd:PORT or vpcd:ADDRESS:PORT")]
     UnknownPort(String),
     /// The port for virtual cards cannot be opened.
-    #[error("cannot listen for virtual cards: {0}")]
+    #[error("cannot listen for virtual cards")]
     Listen(#[source] io::Error),
     /// A record of a reader's transfers cannot be replayed.
     #[error("{} cannot be replayed: {reason}", path.display())]
@@ -99,11 +100,34 @@ pub enum StartError {
         reason: String,
     },
     /// Nothing answers at the socket of readers played by another program.
-    #[error("cannot connect to {}: {source}", path.display())]
+    #[error("cannot connect to {}", path.display())]
     Connect {
         /// The socket's path.
         path: PathBuf,
         /// The system's error.
         source: io::Error,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error;
+
+    #[test]
+    fn the_text_of_an_error_is_without_its_source() {
+        let cause = || io::Error::from_raw_os_error(2);
+        for error in [
+            StartError::Thread(cause()),
+            StartError::Usb(cause()),
+            StartError::Listen(cause()),
+            StartError::Connect {
+                path: "/none".into(),
+                source: cause(),
+            },
+        ] {
+            assert_eq!(error.source().map(ToString::to_string), Some(cause().to_string()));
+            assert!(!error.to_string().contains(&cause().to_string()), "{error}");
+        }
+    }
 }

@@ -17,7 +17,7 @@
 //! let bus = Arc::new(FixedBus::bundled(Default::default())?);
 //! let manager = Arc::new(Manager::start(bus, Settings::default())?);
 //! let client = Client::new(manager.clone(), true);
-//! for reader in manager.readers() {
+//! for reader in &*manager.readers() {
 //!     let connected = client.connect(reader.name().as_bytes(), SHARED, ANY, None)?;
 //!     let mut response = [0; 258];
 //!     let select = b"\x00\xA4\x04\x00\x0A\xA0\x00\x00\x00\x62\x03\x01\x0C\x06\x01";
@@ -49,13 +49,17 @@
 //! terms, exchange, power      what connections do with a reader
 //! interest                    what keeps a device open
 //! schedule                    when the thread "pcsc-power" looks at the readers
-//! reader                      one slot as all connections share it; lock order and wake-ups are described there
+//! reader                      one slot, shared by all connections; describes lock order and wake-ups
 //! slot_state, connections     its bookkeeping, without I/O
-//! slot                        the driver's interface, with ccid, vpcd, remote and session behind it
-//! usb, simulated, recorded    CCID readers, shared by their slots with `pcsc_ccid::shared`
+//! state_guard                 the lock of a slot's state, which counts changes
+//! snapshot                    what clients see of it
+//! slot                        the driver's interface, with ccid, vpcd, remote and call_replay behind it
+//! usb, simulated, usb_record  CCID readers, shared by their slots with `pcsc_ccid::shared`
 //! ```
 
 mod bus;
+#[cfg(feature = "sim")]
+mod call_replay;
 mod ccid;
 mod client;
 mod connections;
@@ -64,42 +68,35 @@ mod error;
 mod exchange;
 mod interest;
 mod manager;
-#[cfg(all(feature = "sim", not(unix)))]
-mod no_remote;
-#[cfg(all(feature = "sim", not(unix)))]
-mod no_vpcd;
 #[cfg(all(feature = "sim", unix))]
 mod offered;
 #[cfg(all(feature = "sim", unix))]
 mod played;
 mod power;
 mod reader;
-#[cfg(all(feature = "sim", not(unix)))]
-use no_remote as remote;
-#[cfg(all(feature = "sim", not(unix)))]
-use no_vpcd as vpcd;
-
-#[cfg(feature = "sim")]
-mod recorded;
 #[cfg(all(feature = "sim", unix))]
 mod remote;
 mod schedule;
 #[cfg(feature = "sim")]
-mod session;
-#[cfg(feature = "sim")]
 mod simulated;
 mod slot;
 mod slot_state;
+mod snapshot;
+mod state_guard;
 mod sync;
 mod terms;
 #[cfg(test)]
 mod tests;
 mod thread;
 mod usb;
+#[cfg(feature = "sim")]
+mod usb_record;
 #[cfg(all(feature = "sim", unix))]
 mod vpcd;
 
 pub use bus::{Bus, BusEvent, FixedBus};
+#[cfg(feature = "sim")]
+pub use call_replay::{CallRecord, CallReplay, RecordedCard, Step, StepKind};
 pub use client::{Client, Connected, Response};
 pub use connections::Handle;
 pub use error::{CallError, StartError};
@@ -109,18 +106,15 @@ pub use manager::{Manager, Settings, Watching};
 pub use offered::OfferedReader;
 #[cfg(all(feature = "sim", unix))]
 pub use played::PlayedReader;
-pub use reader::{IsCancelled, Reader, Snapshot};
-#[cfg(feature = "sim")]
-pub use recorded::{recorded, recorded_device, replayed, Recorder};
-#[cfg(feature = "sim")]
-pub use remote::RemoteBus;
-#[cfg(feature = "sim")]
-pub use session::{Masked, Recorded, RecordedCard, Session, SessionReplay, Step};
+pub use reader::{IsCancelled, Reader};
 #[cfg(feature = "sim")]
 pub use simulated::{read_record, simulated_bus, Simulated};
 pub use slot::{FoundReader, Powered, Presence, Slot, SlotError, SlotEvent, Watch};
+pub use snapshot::Snapshot;
 pub use sync::ChangeCounter;
 pub use terms::check_terms;
 pub use usb::UsbBus;
 #[cfg(feature = "sim")]
+pub use usb_record::{recorded_device, recorded_reader, replayed_reader, Recorder};
+#[cfg(all(feature = "sim", unix))]
 pub use vpcd::VpcdReader;

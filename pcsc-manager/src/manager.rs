@@ -18,6 +18,7 @@ use crate::thread::Thread;
 
 /// How readers are named.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct Settings {
     /// Parts of names, between colons: readers whose names contain one are ignored. pcscd's
     /// `PCSCLITE_FILTER_IGNORE_READER_NAMES`.
@@ -55,15 +56,15 @@ impl Watching<'_> {
         if self.interests.is_empty() {
             return;
         }
-        for reader in manager.readers() {
+        for reader in &*manager.readers() {
             let name = reader.name().as_bytes();
             let Ok(place) = self.interests.binary_search_by_key(&name, |(name, _)| *name) else {
                 continue;
             };
             let interest = &mut self.interests[place].1;
-            let is_new = |held: &KeptOpen| !std::ptr::eq(held.reader(), &*reader);
+            let is_new = |held: &KeptOpen| !std::ptr::eq(held.reader(), &**reader);
             if interest.as_ref().is_none_or(is_new) {
-                *interest = Some(Interest::new(reader));
+                *interest = Some(Interest::new(reader.clone()));
             }
         }
     }
@@ -116,6 +117,8 @@ struct Shared {
 struct Readers {
     /// A place that a reader left is taken by the next one that comes, as in pcscd.
     places: Vec<Option<Watched>>,
+    /// The readers in them: what callers get, who ask much more often than readers come and go.
+    listed: Arc<[Arc<Reader>]>,
     /// The threads of readers that are gone. They end by themselves and are to be joined.
     gone: Vec<Thread>,
     /// Readers whose threads could not be started, and when to try again. They are not listed.
@@ -187,17 +190,24 @@ impl Manager {
         &self.shared.wakers.cards
     }
 
+    /// Counts the changes of [`Manager::readers`] and of the readers' [snapshots](Reader::snapshot), also
+    /// those that are no events. A copy of them is up to date as long as the count has the value that was
+    /// read before the copy was made.
+    pub fn state_changes(&self) -> u64 {
+        self.shared.wakers.states.load(Ordering::SeqCst)
+    }
+
     /// The readers, in pcscd's order: a reader that comes takes the place of one that went.
-    pub fn readers(&self) -> Vec<Arc<Reader>> {
-        let readers = lock(&self.shared.readers);
-        readers.watched().map(|watched| watched.reader.clone()).collect()
+    /// The list is the same one until a reader comes or goes.
+    pub fn readers(&self) -> Arc<[Arc<Reader>]> {
+        lock(&self.shared.readers).listed.clone()
     }
 
     /// The reader of this name.
     pub fn find(&self, name: &[u8]) -> Option<Arc<Reader>> {
         let readers = lock(&self.shared.readers);
-        let mut watched = readers.watched().map(|watched| &watched.reader);
-        watched.find(|reader| reader.name().as_bytes() == name).cloned()
+        let mut listed = readers.listed.iter();
+        listed.find(|reader| reader.name().as_bytes() == name).cloned()
     }
 
     /// Adds a reader that no bus has found. Returns its slots once they are listed; none if the settings or a
@@ -364,6 +374,7 @@ impl Shared {
             Some(place) => *place = Some(watched),
             None => readers.places.push(Some(watched)),
         }
+        self.list(&mut readers);
         Ok(())
     }
 
@@ -378,10 +389,17 @@ impl Shared {
             readers.gone.swap_remove(ended).join_until(Instant::now());
         }
         readers.gone.push(watched.thread);
+        self.list(&mut readers);
         drop(readers);
         log::info!("reader {:?} is gone", reader.name());
         reader.end();
         self.count_event();
+    }
+
+    /// Lists the readers that have a place now.
+    fn list(&self, readers: &mut Readers) {
+        readers.listed = readers.watched().map(|watched| watched.reader.clone()).collect();
+        self.wakers.states.fetch_add(1, Ordering::SeqCst);
     }
 
     fn count_event(&self) {
@@ -406,8 +424,7 @@ impl Shared {
             let seen = self.wakers.schedule.begin();
             let (readers, try_again_at) = {
                 let readers = lock(&self.readers);
-                let listed = readers.watched().map(|watched| watched.reader.clone());
-                (listed.collect::<Vec<_>>(), readers.try_again_at)
+                (readers.listed.clone(), readers.try_again_at)
             };
             let now = Instant::now();
             if try_again_at.is_some_and(|at| at <= now) {
@@ -416,7 +433,7 @@ impl Shared {
             }
             // Once for all readers that are due, so that the cost is linear in their number.
             let (mut is_any_due, mut next) = (false, try_again_at);
-            for reader in readers {
+            for reader in &*readers {
                 match reader.due() {
                     Some(at) if at > now => next = Some(next.map_or(at, |next| next.min(at))),
                     Some(_) if self.is_over.load(Ordering::SeqCst) => return,
@@ -436,11 +453,7 @@ impl Shared {
 
 /// Readers that come and go are counted in 15 bits, without 0.
 fn event_after(events: u32) -> u32 {
-    if events >= 0x7FFF {
-        1
-    } else {
-        events + 1
-    }
+    events % 0x7FFF + 1
 }
 
 #[cfg(test)]

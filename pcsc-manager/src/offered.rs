@@ -2,13 +2,14 @@
 
 use std::sync::{Arc, Mutex};
 
-use pcsc_sim::control::{CardPresence, Change, Fault, Request, ServedReader};
+use pcsc_sim::control::{CardPresence, Change, Request, RequestError, ServedReader};
 
 use crate::slot::{FoundReader, Powered, Presence, Slot, SlotError, SlotEvent, Watch};
 use crate::sync::lock;
 
-/// The longest answer: an extended APDU's response.
-const LONGEST: usize = pcsc_ccid::apdu::MAX_RESPONSE;
+/// The longest answer that a client can receive, in bytes. It is longer than the response of an extended
+/// APDU, because a card may answer with more.
+const LONGEST: usize = pcsc_constants::MAX_BUFFER_SIZE_EXTENDED;
 
 /// A reader of any bus, for [`pcsc_sim::control::serve`].
 pub struct OfferedReader {
@@ -44,9 +45,9 @@ impl ServedReader for OfferedReader {
         u8::try_from(self.slots.len()).unwrap_or(u8::MAX)
     }
 
-    fn execute(&self, slot: u8, request: &Request<'_>) -> Result<Vec<u8>, Fault> {
-        let place = self.slots.get(usize::from(slot)).ok_or(Fault::NoDevice)?;
-        execute(&mut **lock(&place.slot), request).map_err(fault)
+    fn execute(&self, slot: u8, request: &Request<'_>) -> Result<Vec<u8>, RequestError> {
+        let place = self.slots.get(usize::from(slot)).ok_or(RequestError::NoDevice)?;
+        execute(&mut **lock(&place.slot), request).map_err(request_error)
     }
 
     fn wait(&self, slot: u8) -> Change {
@@ -93,16 +94,16 @@ fn execute(slot: &mut dyn Slot, request: &Request<'_>) -> Result<Vec<u8>, SlotEr
     }
 }
 
-fn fault(error: SlotError) -> Fault {
+fn request_error(error: SlotError) -> RequestError {
     match error {
-        SlotError::NoDevice => Fault::NoDevice,
-        SlotError::NoCard => Fault::NoCard,
-        SlotError::Mute => Fault::Mute,
-        SlotError::ProtocolUnsupported => Fault::ProtocolUnsupported,
-        SlotError::Unsupported => Fault::Unsupported,
-        SlotError::BufferTooSmall => Fault::BufferTooSmall,
-        SlotError::Busy => Fault::Busy,
-        SlotError::Reset => Fault::Reset,
-        SlotError::TimedOut | SlotError::NotStarted | SlotError::Communication => Fault::Communication,
+        SlotError::NoDevice => RequestError::NoDevice,
+        SlotError::NoCard => RequestError::NoCard,
+        SlotError::Mute => RequestError::Mute,
+        SlotError::ProtocolUnsupported => RequestError::ProtocolUnsupported,
+        SlotError::Unsupported => RequestError::Unsupported,
+        SlotError::BufferTooSmall => RequestError::BufferTooSmall,
+        SlotError::Busy => RequestError::Busy,
+        SlotError::Reset => RequestError::Reset,
+        SlotError::TimedOut | SlotError::NotStarted | SlotError::Communication => RequestError::Communication,
     }
 }

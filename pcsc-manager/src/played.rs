@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use pcsc_sim::card::{named, Switches};
-use pcsc_sim::control::{Change, ControlledReader, Fault, Request, ServedReader};
+use pcsc_sim::control::{Change, ControlledReader, Request, RequestError, ServedReader};
 use pcsc_sim::Device;
 
 use crate::error::StartError;
@@ -116,8 +116,8 @@ impl ServedReader for PlayedReader {
         self.plugged().is_some()
     }
 
-    fn execute(&self, slot: u8, request: &Request<'_>) -> Result<Vec<u8>, Fault> {
-        let plugged = self.plugged().ok_or(Fault::NoDevice)?;
+    fn execute(&self, slot: u8, request: &Request<'_>) -> Result<Vec<u8>, RequestError> {
+        let plugged = self.plugged().ok_or(RequestError::NoDevice)?;
         let answer = plugged.offered.execute(slot, request);
         // A delay that the card has asked for. The slot is not locked meanwhile.
         std::thread::sleep(self.switches.take_owed());
@@ -145,8 +145,9 @@ impl ServedReader for PlayedReader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::remote::RemoteBus;
     use crate::slot::{Presence, Slot, SlotError, SlotEvent, Watch};
-    use crate::{Bus, BusEvent, RemoteBus};
+    use crate::{Bus, BusEvent};
     use pcsc_sim::control::{order, serve};
     use std::sync::mpsc;
 

@@ -17,16 +17,14 @@ pub const RESET_CARD: u32 = pcsc_constants::SCARD_RESET_CARD;
 pub const UNPOWER_CARD: u32 = pcsc_constants::SCARD_UNPOWER_CARD;
 
 impl Reader {
+    /// Powers the card up if it has no power. The caller has checked that there is a card.
     pub(crate) fn power_up_if_needed(
         &self,
         slot: &mut dyn Slot,
         deadline: Option<Instant>,
     ) -> Result<(), CallError> {
-        let needs_power = {
-            let state = self.state();
-            !state.has_power && state.status & PRESENT != 0
-        };
-        if needs_power {
+        let has_power = self.state().has_power;
+        if !has_power {
             let powered = slot.power_up(false, deadline);
             let is_late = matches!(powered, Err(SlotError::TimedOut | SlotError::NotStarted));
             self.note_power_up(powered);
@@ -95,27 +93,29 @@ impl Reader {
             if state.protocol != 0 {
                 return Ok(());
             }
-            state.card.clone()
+            state.card.as_ref().map(|card| (card.offered, card.first))
         };
         let protocols = if protocols & ANY_OLD != 0 {
             T0 | T1
         } else {
             protocols
         };
-        let card = card.ok_or(CallError::UnpoweredCard)?;
-        let wanted = protocols & card.offered & (T0 | T1);
+        let (offered, first) = card.ok_or(CallError::UnpoweredCard)?;
+        // T=1 first, as in pcscd. If the reader cannot change to it, the card's first protocol is taken,
+        // which is in force after the reset.
+        let wanted = protocols & offered & (T0 | T1);
         let best = if wanted & T1 != 0 { T1 } else { wanted & T0 };
         if best == 0 {
             return Err(CallError::ProtoMismatch);
         }
         let chosen = match slot.set_protocol(best, deadline) {
             Ok(()) => Ok(best),
-            Err(SlotError::ProtocolUnsupported) if card.first != wanted => {
-                if card.first & wanted == 0 {
+            Err(SlotError::ProtocolUnsupported) if first != wanted => {
+                if first & wanted == 0 {
                     return Err(CallError::ProtoMismatch);
                 }
-                slot.set_protocol(card.first, deadline)
-                    .map(|()| card.first)
+                slot.set_protocol(first, deadline)
+                    .map(|()| first)
                     .map_err(|_| CallError::UnresponsiveCard)
             }
             Err(SlotError::NoCard) => Err(CallError::NoSmartcard),

@@ -1,5 +1,5 @@
 //! A reader's slot with its card, as all connections share it: presence, power, and the end of the reader.
-//! `calls` and `exchange` have what connections do with it. The rules are pcscd's.
+//! `terms`, `exchange` and `power` have what connections do with it. The rules are pcscd's.
 //!
 //! Lock order: `driver`, then `state`. `driver` is held while the driver works, which can take seconds;
 //! nothing waits for another connection while it holds it. `state` is held for bookkeeping alone, never
@@ -11,7 +11,8 @@
 //! [`Wakers::cards`] too, unless it concerns connections only. An earlier due time ends the sleep of the
 //! manager's thread ([`Wakers::schedule`]).
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use pcsc_ccid::reader::DeviceInfo;
@@ -20,6 +21,8 @@ use crate::error::CallError;
 use crate::schedule::Schedule;
 use crate::slot::{Driver, Presence, Slot, SlotError, SlotEvent, Vacant, Watch};
 use crate::slot_state::{Access, LastSeen, SlotState, ABSENT, PRESENT, RETRY, UNKNOWN};
+use crate::snapshot::Snapshot;
+use crate::state_guard::StateGuard;
 use crate::sync::{lock, ChangeCounter, TimedMutex, TimedMutexGuard};
 
 /// A slot and its connections.
@@ -34,7 +37,8 @@ pub struct Reader {
     wakers: Wakers,
 }
 
-/// Whom a reader wakes. All readers of a manager have the same.
+/// The counters that a reader increments when it changes, and the threads that this wakes. All readers of a
+/// manager share them.
 #[derive(Clone, Default)]
 pub struct Wakers {
     /// Counts changes that clients can see.
@@ -42,23 +46,10 @@ pub struct Wakers {
     /// Counts those of them that concern more than connections: a reader or a card has come, gone or been
     /// reset.
     pub cards: Arc<ChangeCounter>,
-    /// Knows the time of the first [`Reader::due`].
+    /// Counts all changes of states and of the list of readers. It wakes no thread.
+    pub states: Arc<AtomicU64>,
+    /// When the thread "pcsc-power" next checks [`Reader::due`].
     pub schedule: Arc<Schedule>,
-}
-
-/// A reader's state at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot {
-    /// How often a card came or went; 16 bits, wraps.
-    pub event_counter: u32,
-    /// `SCARD_UNKNOWN`, `SCARD_ABSENT`, `SCARD_PRESENT`, ... (PC/SC part 5, clause 3.1.4).
-    pub status: u32,
-    /// 0: no connection; -1: one exclusive connection; n: n shared ones.
-    pub sharing: i32,
-    /// The card's ATR; empty where there is no card, or where it does not answer.
-    pub atr: Vec<u8>,
-    /// The protocol in use, `SCARD_PROTOCOL_*`; 0 where none was chosen since the last reset.
-    pub protocol: u32,
 }
 
 /// Whether a waiting call is to give up, because its client was released or cancelled it.
@@ -96,21 +87,21 @@ impl Reader {
         self.slot
     }
 
-    /// Its name, as clients know it.
+    /// Its name in PC/SC.
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// The state of now.
     pub fn snapshot(&self) -> Snapshot {
-        let state = self.state();
-        Snapshot {
-            event_counter: state.event_counter,
-            status: state.status,
-            sharing: state.connections.sharing(),
-            atr: state.card.as_ref().map_or(Vec::new(), |card| card.atr.clone()),
-            protocol: state.protocol,
-        }
+        Snapshot::of(&self.state())
+    }
+
+    /// The same, of a device that starts once it is open and was polled, but at `deadline` at the latest. The
+    /// caller holds an [`Interest`](crate::Interest).
+    pub fn snapshot_when_open(&self, deadline: Instant) -> Snapshot {
+        let open = self.open_state(Some(deadline), &|| false);
+        open.map_or_else(|_| self.snapshot(), |state| Snapshot::of(&state))
     }
 
     /// Whether there is a connection.
@@ -128,11 +119,19 @@ impl Reader {
         deadline: Option<Instant>,
         is_cancelled: IsCancelled<'_>,
     ) -> Result<(), CallError> {
+        self.open_state(deadline, is_cancelled).map(drop)
+    }
+
+    fn open_state(
+        &self,
+        deadline: Option<Instant>,
+        is_cancelled: IsCancelled<'_>,
+    ) -> Result<StateGuard<'_>, CallError> {
         let mut state = self.state();
         while state.access == Access::Closed {
             state = self.wait(state, deadline, is_cancelled)?;
         }
-        Ok(())
+        Ok(state)
     }
 
     /// Waits for events of the slot and polls it at each one, until the manager ends or the reader is gone:
@@ -221,7 +220,7 @@ impl Reader {
                 }
                 self.change(|state| {
                     if seen == LastSeen::Failure {
-                        // Nobody knows whether it is the same card.
+                        // After a failed poll, the card may be another one.
                         state.connections.notify_removed();
                     }
                     state.note_card(powered);
@@ -235,7 +234,7 @@ impl Reader {
                 }
             }
             Err(error) => {
-                log::debug!("{}: whether a card is present is not known: {error:?}", self.name);
+                log::debug!("{}: whether a card is present is not known: {error}", self.name);
                 self.note_failure(error);
             }
         }
@@ -322,8 +321,8 @@ impl Reader {
         }
     }
 
-    /// Plans to give the device back if nothing needs it any more, and has the thread that attends to readers
-    /// know what is due: a poll may have planned other things as well.
+    /// Plans to give the device back if nothing needs it any more, and wakes the thread "pcsc-power" if
+    /// something is due before it would wake up: a poll may have planned other things as well.
     fn reschedule(&self) {
         let due = {
             let mut state = self.state();
@@ -370,7 +369,7 @@ impl Reader {
 
     fn power_down(&self, slot: &mut dyn Slot) {
         if let Err(error) = slot.power_down() {
-            log::debug!("{}: power down failed: {error:?}", self.name);
+            log::debug!("{}: power down failed: {error}", self.name);
         }
     }
 
@@ -421,8 +420,8 @@ impl Reader {
         Ok((driver, checked))
     }
 
-    pub(crate) fn state(&self) -> MutexGuard<'_, SlotState> {
-        lock(&self.state)
+    pub(crate) fn state(&self) -> StateGuard<'_> {
+        StateGuard::new(lock(&self.state), &self.wakers.states)
     }
 
     pub(crate) fn wakers(&self) -> &Wakers {
@@ -453,10 +452,10 @@ impl Reader {
     /// Waits for a change of the state.
     pub(crate) fn wait<'a>(
         &'a self,
-        state: MutexGuard<'a, SlotState>,
+        state: StateGuard<'a>,
         deadline: Option<Instant>,
         is_cancelled: IsCancelled<'_>,
-    ) -> Result<MutexGuard<'a, SlotState>, CallError> {
+    ) -> Result<StateGuard<'a>, CallError> {
         // Read under the lock, and before the question: neither a change nor a wake-up after this is missed.
         let seen = self.changed.changes();
         if is_cancelled() {

@@ -8,14 +8,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use pcsc_constants::MAX_ATR_SIZE;
 use pcsc_process::Waker;
-use pcsc_sim::control::{self, CardPresence, Change, Fault, ListedReader, ReaderList, Request, SlotClient};
+use pcsc_sim::control::{
+    self, CardPresence, Change, ListedReader, ReaderList, Request, RequestError, SlotClient,
+};
 use rustix::event::{poll, PollFd, PollFlags};
 use rustix::io::Errno;
 
 use crate::bus::{Bus, BusEvent};
 use crate::error::StartError;
-use crate::slot::{earlier, FoundReader, Powered, Presence, Slot, SlotError, SlotEvent, Watch};
+use crate::slot::{copy, earlier, FoundReader, Powered, Presence, Slot, SlotError, SlotEvent, Watch};
 use crate::sync::lock;
 
 #[cfg(test)]
@@ -28,17 +31,17 @@ const EXCHANGE_LIMIT: Duration = Duration::from_secs(600);
 /// How long it may take for a request, such as to power down, once the watch was stopped.
 const LAST_LIMIT: Duration = Duration::from_secs(1);
 
-fn slot_error(fault: Fault) -> SlotError {
-    match fault {
-        Fault::NoDevice => SlotError::NoDevice,
-        Fault::NoCard => SlotError::NoCard,
-        Fault::Mute => SlotError::Mute,
-        Fault::ProtocolUnsupported => SlotError::ProtocolUnsupported,
-        Fault::Unsupported => SlotError::Unsupported,
-        Fault::BufferTooSmall => SlotError::BufferTooSmall,
-        Fault::Busy => SlotError::Busy,
-        Fault::Reset => SlotError::Reset,
-        Fault::Communication => SlotError::Communication,
+fn slot_error(error: RequestError) -> SlotError {
+    match error {
+        RequestError::NoDevice => SlotError::NoDevice,
+        RequestError::NoCard => SlotError::NoCard,
+        RequestError::Mute => SlotError::Mute,
+        RequestError::ProtocolUnsupported => SlotError::ProtocolUnsupported,
+        RequestError::Unsupported => SlotError::Unsupported,
+        RequestError::BufferTooSmall => SlotError::BufferTooSmall,
+        RequestError::Busy => SlotError::Busy,
+        RequestError::Reset => SlotError::Reset,
+        RequestError::Communication => SlotError::Communication,
     }
 }
 
@@ -219,7 +222,11 @@ impl RemoteSlot {
             })
     }
 
-    fn try_ask(&mut self, request: &Request<'_>, until: Instant) -> io::Result<Result<Vec<u8>, Fault>> {
+    fn try_ask(
+        &mut self,
+        request: &Request<'_>,
+        until: Instant,
+    ) -> io::Result<Result<Vec<u8>, RequestError>> {
         let client = match &mut self.client {
             Some(client) => client,
             none => none.insert(SlotClient::connect(&self.path, self.reader, self.slot)?),
@@ -251,13 +258,6 @@ impl RemoteSlot {
     }
 }
 
-/// Copies an answer to where there may not be room for it. Returns its length.
-fn copy(answer: &[u8], room: &mut [u8]) -> Result<usize, SlotError> {
-    let room = room.get_mut(..answer.len()).ok_or(SlotError::BufferTooSmall)?;
-    room.copy_from_slice(answer);
-    Ok(room.len())
-}
-
 impl Slot for RemoteSlot {
     fn presence(&mut self) -> Result<Presence, SlotError> {
         let presence = self.ask_soon(&Request::Presence)?;
@@ -271,8 +271,8 @@ impl Slot for RemoteSlot {
     fn power_up(&mut self, warm: bool, deadline: Option<Instant>) -> Result<Powered, SlotError> {
         let request = Request::PowerUp { is_warm: warm };
         match self.ask(&request, deadline, LIMIT)?.as_slice() {
-            [offered, first, atr @ ..] if atr.len() <= 33 => Ok(Powered {
-                atr: atr.to_vec(),
+            [offered, first, atr @ ..] if atr.len() <= MAX_ATR_SIZE => Ok(Powered {
+                atr: (*atr).into(),
                 offered: (*offered).into(),
                 first: (*first).into(),
             }),

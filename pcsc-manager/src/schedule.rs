@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use crate::sync::{lock, ChangeCounter};
 
-/// Wakes the manager's thread for what is due earlier than it knows of. A program that connects and
-/// disconnects again and again does not wake it each time.
+/// Wakes the manager's thread if something becomes due before the time until which it sleeps. A program that
+/// connects and disconnects again and again does not wake it each time.
 #[derive(Default)]
 pub struct Schedule {
     changes: ChangeCounter,

@@ -5,9 +5,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
-use pcsc_ccid::names;
 use pcsc_ccid::reader::Options;
-use pcsc_ccid::shared::{Notifications, OpenedReader, SharedError, SharedReader, POLL_INTERVAL};
+use pcsc_ccid::shared::{OpenedReader, SharedError, SharedReader};
 use pcsc_ccid::transport::Transport;
 use pcsc_sim::card::apps::Several;
 use pcsc_sim::card::{Offer, Profile, SimCard};
@@ -17,11 +16,9 @@ use pcsc_sim::{Device, Handle, Model};
 use crate::bus::{Bus, FixedBus};
 use crate::ccid;
 use crate::error::StartError;
-use crate::recorded::{replayed, Parts, Recorder};
-use crate::remote::RemoteBus;
 use crate::slot::FoundReader;
 use crate::sync::lock;
-use crate::vpcd::VpcdReader;
+use crate::usb_record::{replayed_reader, Pipes, Recorder};
 
 /// The bundled reader's name.
 const NAME: &str = "pcsc-rs Simulated Reader";
@@ -44,7 +41,7 @@ pub struct Simulated {
 }
 
 /// A bus of simulated readers: the one in a record, where `what` is `replay:` and its path; those behind a
-/// socket, where it is a path with a slash; those that [`FixedBus::of_models`] knows, where it is a list; and
+/// socket, where it is a path with a slash; those of [`FixedBus::of_models`], where it is a list; and
 /// the bundled one where it is empty.
 ///
 /// # Errors
@@ -56,11 +53,11 @@ pub fn simulated_bus(what: &str, options: Options) -> Result<Arc<dyn Bus>, Start
         let replay = UsbReplay::reporting(record, move |mismatch| {
             log::error!(target: ALWAYS_LOGGED, "{path}: {mismatch}");
         });
-        return Ok(Arc::new(FixedBus::new(vec![replayed(&replay, options)])));
+        return Ok(Arc::new(FixedBus::new(vec![replayed_reader(&replay, options)])));
     }
     Ok(match what {
         "" => Arc::new(FixedBus::bundled(options)?),
-        path if path.contains('/') => Arc::new(RemoteBus::connect(path.as_ref())?),
+        path if path.contains('/') => played_elsewhere(path.as_ref())?,
         models => Arc::new(FixedBus::of_models(models, options)?),
     })
 }
@@ -92,23 +89,21 @@ impl FixedBus {
     /// is the port of one more slot.
     pub fn of_models(list: &str, options: Options) -> Result<FixedBus, StartError> {
         let mut readers = Vec::new();
-        // The reader that a number in the list adds a port to.
-        let mut last: Option<VpcdReader> = None;
-        for name in list.split(',') {
-            if last.as_mut().is_some_and(|vpcd| vpcd.add(name)) {
-                continue;
-            }
-            readers.extend(last.take().map(listening));
-            match VpcdReader::parse(name) {
-                Some(vpcd) => last = Some(vpcd?),
-                None => {
-                    let mut reader = Simulated::new(name)?;
-                    reader.options = options;
-                    readers.push(reader.found());
-                }
+        let mut names = list.split(',').peekable();
+        while let Some(name) = names.next() {
+            if name.starts_with("vpcd") {
+                let more = std::iter::from_fn(|| {
+                    let port = names.peek()?.parse().ok()?;
+                    names.next();
+                    Some(port)
+                });
+                readers.push(listening(name, more)?);
+            } else {
+                let mut reader = Simulated::new(name)?;
+                reader.options = options;
+                readers.push(reader.found());
             }
         }
-        readers.extend(last.map(listening));
         Ok(FixedBus::new(readers))
     }
 
@@ -118,10 +113,35 @@ impl FixedBus {
     }
 }
 
-/// A reader whose cards may connect from now on. Where another process has the port, the slot tries again.
-fn listening(reader: VpcdReader) -> FoundReader {
+/// The readers that another process plays behind a socket.
+#[cfg(unix)]
+fn played_elsewhere(path: &Path) -> Result<Arc<dyn Bus>, StartError> {
+    Ok(Arc::new(crate::remote::RemoteBus::connect(path)?))
+}
+
+/// There are no Unix sockets.
+#[cfg(not(unix))]
+fn played_elsewhere(path: &Path) -> Result<Arc<dyn Bus>, StartError> {
+    Err(StartError::Connect {
+        path: path.to_owned(),
+        source: std::io::ErrorKind::Unsupported.into(),
+    })
+}
+
+/// The reader of virtual cards that `description` and the ports of more slots describe. Its cards may connect
+/// from now on.
+#[cfg(unix)]
+fn listening(description: &str, more: impl Iterator<Item = u16>) -> Result<FoundReader, StartError> {
+    let reader = crate::vpcd::VpcdReader::parse(description, more)?;
+    // Where another process has the port, the slot tries again.
     let _ = reader.open();
-    reader.found()
+    Ok(reader.found())
+}
+
+/// The wait for cards needs `poll`.
+#[cfg(not(unix))]
+fn listening(_description: &str, _more: impl Iterator<Item = u16>) -> Result<FoundReader, StartError> {
+    Err(StartError::Listen(std::io::ErrorKind::Unsupported.into()))
 }
 
 impl Simulated {
@@ -136,17 +156,8 @@ impl Simulated {
     /// A reader of any model, with empty slots.
     pub fn of(device: Device) -> Simulated {
         let model = device.model().clone();
-        let name = names::Identity {
-            vendor: model.vendor_id,
-            product: model.product_id,
-            manufacturer: model.manufacturer.as_deref(),
-            product_name: model.product.as_deref(),
-            interface: model.interface_name.as_deref(),
-            serial: None,
-        }
-        .base_name();
         Simulated {
-            name,
+            name: model.identity.base_name(),
             model,
             device: Handle::new(device.without_log()),
             options: Options::default(),
@@ -178,7 +189,12 @@ impl Simulated {
     #[cfg(unix)]
     pub(crate) fn settle(&self, slot: u8, deadline: Instant) -> bool {
         let shared = lock(&self.shared).upgrade();
-        shared.is_none_or(|shared| shared.events().settle(slot, deadline))
+        shared.is_none_or(|shared| {
+            // The message of the interrupt pipe may be on its way: until the thread has it, the slot looks as
+            // if there were nothing to see.
+            shared.events().wake(slot);
+            shared.events().settle(slot, deadline)
+        })
     }
 
     /// The device.
@@ -210,34 +226,27 @@ impl Simulated {
         let reader = self.clone();
         let open = Box::new(move |deadline: Option<Instant>| reader.open(deadline));
         let slots = self.model.descriptor.slots();
-        let (found, shared) = ccid::found(self.name.clone(), self.model.device_info(), slots, open);
+        let (found, shared) = ccid::found(self.name.clone(), self.model.identity.device_info(), slots, open);
         *lock(&self.shared) = Arc::downgrade(&shared);
         found
     }
 
     pub(crate) fn open(&self, deadline: Option<Instant>) -> Result<OpenedReader, SharedError> {
         let interface = self.model.interface().ok_or(SharedError::Gone)?;
-        let parts = Parts {
-            transport: Box::new(self.device.transport()),
-            notifications: match interface.interrupt_in {
-                Some(_) => Notifications::Interrupts(Box::new(self.device.watch())),
-                None => Notifications::Polled(POLL_INTERVAL),
-            },
-            cancel: None,
-        };
+        let pipes = Pipes::simulated(&interface, self.device.transport(), self.device.watch());
         let slots = 0..self.model.descriptor.slots();
-        let (parts, senders) = match &self.recorder {
-            Some(recorder) => (parts.recorded(recorder), Vec::new()),
+        let (pipes, senders) = match &self.recorder {
+            Some(recorder) => (pipes.recorded(recorder), Vec::new()),
             None => {
                 let sender = |_| Box::new(self.device.transport()) as Box<dyn Transport>;
-                (parts, slots.map(sender).collect())
+                (pipes, slots.map(sender).collect())
             }
         };
-        let opened = parts.open(&interface, self.model.device_info(), self.options, deadline);
-        Ok(OpenedReader {
-            senders,
-            ..opened.map_err(SharedError::opening)?
-        })
+        let identity = self.model.identity.device_info();
+        let opened = pipes.open(&interface, identity, self.options, deadline);
+        let mut opened = opened.map_err(SharedError::opening)?;
+        opened.senders = senders;
+        Ok(opened)
     }
 }
 

@@ -76,13 +76,25 @@ pub(crate) fn earlier(deadline: Option<Instant>, limit: Duration) -> (Instant, b
 
 /// A card that answered to reset.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Powered {
     /// The ATR (ISO 7816-3, clause 8).
-    pub atr: Vec<u8>,
+    pub atr: Arc<[u8]>,
     /// The protocols that it offers, `SCARD_PROTOCOL_*`.
     pub offered: u32,
     /// The one that it offers first.
     pub first: u32,
+}
+
+impl Powered {
+    /// A card with this ATR: the protocols that it offers, and the first of them.
+    pub fn new(atr: impl Into<Arc<[u8]>>, offered: u32, first: u32) -> Powered {
+        Powered {
+            atr: atr.into(),
+            offered,
+            first,
+        }
+    }
 }
 
 /// Reports when a slot's card may have come or gone. A thread of the manager sleeps in it.
@@ -97,6 +109,7 @@ pub trait Watch: Send + Sync {
 
 /// What a [`Watch`] reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SlotEvent {
     /// A card may have come or gone.
     Card,
@@ -109,6 +122,7 @@ pub enum SlotEvent {
 }
 
 /// A reader that a bus has found.
+#[non_exhaustive]
 pub struct FoundReader {
     /// Its name as pcscd would call it, without the numbers of reader and slot.
     pub name: String,
@@ -118,31 +132,54 @@ pub struct FoundReader {
     pub slots: Vec<(Box<dyn Slot>, Arc<dyn Watch>)>,
 }
 
+impl FoundReader {
+    /// A reader of this name with these slots, one at least. Its device is not known.
+    pub fn new(name: impl Into<String>, slots: Vec<(Box<dyn Slot>, Arc<dyn Watch>)>) -> FoundReader {
+        FoundReader {
+            name: name.into(),
+            device: None,
+            slots,
+        }
+    }
+}
+
 /// Why a driver could not do what it was asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SlotError {
     /// The reader is gone.
+    #[error("the reader is gone")]
     NoDevice,
     /// There is no card in the slot.
+    #[error("there is no card in the slot")]
     NoCard,
     /// The card does not answer to reset.
+    #[error("the card does not answer to reset")]
     Mute,
     /// The reader or the card does not offer the protocol.
+    #[error("the reader or the card does not offer the protocol")]
     ProtocolUnsupported,
     /// The reader has no such function or attribute.
+    #[error("the reader has no such function or attribute")]
     Unsupported,
     /// The answer does not fit.
+    #[error("the answer does not fit into the buffer")]
     BufferTooSmall,
     /// The caller's deadline has passed, and what the command did is unknown.
+    #[error("the deadline has passed, and what the command did is unknown")]
     TimedOut,
     /// The caller's deadline has passed before the reader was free. Nothing was sent.
+    #[error("the deadline has passed before the reader was free")]
     NotStarted,
     /// Another process has the reader.
+    #[error("another process uses the reader")]
     Busy,
     /// The driver had to reset the card, and what the last command did is unknown. The card has its power and
     /// its protocol as before.
+    #[error("the card was reset, and what the command did is unknown")]
     Reset,
     /// The exchange failed.
+    #[error("the exchange failed")]
     Communication,
 }
 
@@ -179,7 +216,7 @@ impl Driver {
         ask: impl FnOnce(&mut dyn Slot, &mut [u8]) -> Result<usize, SlotError>,
     ) -> Result<usize, SlotError> {
         /// As much as pcscd has room for: an extended APDU.
-        const LONGEST: usize = 4 + 3 + 65_536 + 3 + 2;
+        const LONGEST: usize = pcsc_constants::MAX_BUFFER_SIZE_EXTENDED;
         if target.len() >= LONGEST {
             return ask(&mut *self.slot, target);
         }

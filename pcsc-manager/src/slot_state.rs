@@ -1,5 +1,6 @@
 //! What is known of a reader's slot: bookkeeping without I/O. The rules are pcscd's.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::connections::{Connections, Handle, DIRECT, RAW};
@@ -99,7 +100,7 @@ pub enum LastSeen {
 
 /// What a slot holds, as far as two cards can be distinguished: `SCARD_PRESENT` or `SCARD_ABSENT`, and the
 /// ATR.
-type Contents = (u32, Option<Vec<u8>>);
+type Contents = (u32, Option<Arc<[u8]>>);
 
 impl SlotState {
     /// A slot whose device is not open.
@@ -251,7 +252,7 @@ impl SlotState {
     /// Plans to ask a reader again that failed.
     pub fn retry_later(&mut self, error: SlotError) {
         let pause = match (error, self.due.retry) {
-            // The bus knows when a reader is gone for good, and the watch reports it.
+            // No retry: the watch reports when a reader has been unplugged.
             (SlotError::NoDevice, _) => return,
             (SlotError::Busy, _) | (_, None) => RETRY,
             (_, Some(_)) => (self.due.retry_pause * 2).min(LONGEST_RETRY),

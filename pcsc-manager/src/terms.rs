@@ -1,6 +1,5 @@
 //! The terms of connections, and their transactions. The rules are pcscd's.
 
-use std::sync::MutexGuard;
 use std::time::Instant;
 
 use crate::connections::{Handle, DIRECT, EXCLUSIVE, RAW, SHARED, T0, T1};
@@ -10,6 +9,7 @@ use crate::power::{ANY_OLD, RESET_CARD, UNPOWER_CARD};
 use crate::reader::{IsCancelled, Reader};
 use crate::slot::{Slot, SlotError};
 use crate::slot_state::{Access, SlotState, ABSENT, POWERED, PRESENT, SWALLOWED};
+use crate::state_guard::StateGuard;
 
 const EJECT_CARD: u32 = pcsc_constants::SCARD_EJECT_CARD;
 
@@ -27,6 +27,7 @@ impl Reader {
         self.wait_until_open(deadline, is_cancelled)?;
         let mut state = self.state();
         if state.access == Access::Claimed {
+            // The other process may have released the reader since the last poll.
             drop(state);
             self.poll();
             state = self.state();
@@ -165,7 +166,7 @@ impl Reader {
     }
 
     /// Resets the card for a connection that `check` allows to, and notifies all. Until the connection lets
-    /// the card go, no other one begins a transaction or is made, which would not know of the reset.
+    /// the card go, no other one begins a transaction or is made: it would not be notified of the reset.
     fn hold_and_reset(
         &self,
         slot: &mut dyn Slot,
@@ -191,6 +192,8 @@ impl Reader {
         is_cancelled: IsCancelled<'_>,
     ) -> Result<(), CallError> {
         let mut state = self.state();
+        // Only what is done to the card waits for another connection's transaction. There is no deadline,
+        // since SCardDisconnect has none; a cancel or the release of the client ends the wait.
         while disposition != 0 && !state.connections.may_use(handle) {
             state = self.wait(state, None, is_cancelled)?;
         }
@@ -209,7 +212,7 @@ impl Reader {
     }
 
     /// Ends a connection. The caller has checked that it may use the card, and has kept `state` locked since.
-    fn end_connection(&self, mut state: MutexGuard<'_, SlotState>, handle: Handle, disposition: u32) {
+    fn end_connection(&self, mut state: StateGuard<'_>, handle: Handle, disposition: u32) {
         // No connection, be it older or made meanwhile, may begin a transaction with a card that is about to
         // be reset.
         let resets =
@@ -238,6 +241,7 @@ impl Reader {
             state.plan_to_give_back();
             state.due.first()
         });
+        // The thread "pcsc-power" may sleep beyond the time at which this reader is to be given back.
         self.wakers().schedule.plan(due);
     }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::reader::Wakers;
 use crate::*;
 
+mod errors;
 mod given_back;
 #[cfg(feature = "sim")]
 mod many_slots;
@@ -44,8 +45,12 @@ struct Bed {
     has_trouble: bool,
     /// The next exchange makes the driver reset the card.
     resets_card: bool,
+    /// Whether a card is there is known without asking the device.
+    knows_presence: bool,
     /// Another slot's command keeps the reader busy.
     is_busy: bool,
+    /// The next exchange takes longer than its deadline.
+    times_out: bool,
     /// Another slot has the reader until after the next exchange's deadline.
     is_taken: bool,
     is_gone: bool,
@@ -54,6 +59,8 @@ struct Bed {
     is_held: bool,
     is_waiting: bool,
     moves: u32,
+    /// The reader's thread waits for a move.
+    is_watching: bool,
     /// How often the driver was asked whether a card is there.
     polls: u32,
     seen: u32,
@@ -70,8 +77,9 @@ impl Bench {
     fn wait_while_held(&self) {
         let mut bed = lock(&self.state);
         while bed.is_held {
-            bed.is_waiting = true;
-            self.moved.notify_all();
+            if !std::mem::replace(&mut bed.is_waiting, true) {
+                self.moved.notify_all();
+            }
             bed = self.moved.wait(bed).unwrap();
         }
     }
@@ -80,6 +88,14 @@ impl Bench {
     fn wait_until_it_waits(&self) {
         let mut bed = lock(&self.state);
         while !bed.is_waiting {
+            bed = self.moved.wait(bed).unwrap();
+        }
+    }
+
+    /// Waits until the reader's thread has done what it does after each move.
+    fn wait_until_polled(&self) {
+        let mut bed = lock(&self.state);
+        while bed.seen != bed.moves || !bed.is_watching {
             bed = self.moved.wait(bed).unwrap();
         }
     }
@@ -110,7 +126,7 @@ impl Slot for BenchSlot {
             return Err(SlotError::Mute);
         }
         Ok(Powered {
-            atr: ATR.to_vec(),
+            atr: ATR[..].into(),
             offered: 2,
             first: 2,
         })
@@ -142,6 +158,9 @@ impl Slot for BenchSlot {
         if std::mem::take(&mut lock(&self.0.state).resets_card) {
             return Err(SlotError::Reset);
         }
+        if std::mem::take(&mut lock(&self.0.state).times_out) {
+            return Err(SlotError::TimedOut);
+        }
         if std::mem::take(&mut lock(&self.0.state).is_taken) {
             return Err(SlotError::NotStarted);
         }
@@ -150,6 +169,10 @@ impl Slot for BenchSlot {
             .ok_or(SlotError::BufferTooSmall)?;
         room.copy_from_slice(command);
         Ok(command.len())
+    }
+
+    fn knows_presence(&self) -> bool {
+        lock(&self.0.state).knows_presence
     }
 
     fn is_busy(&self) -> bool {
@@ -174,7 +197,11 @@ impl Watch for Bench {
             }
             if bed.seen != bed.moves {
                 bed.seen = bed.moves;
+                bed.is_watching = false;
                 return SlotEvent::Card;
+            }
+            if !std::mem::replace(&mut bed.is_watching, true) {
+                self.moved.notify_all();
             }
             bed = self.moved.wait(bed).unwrap();
         }
@@ -294,7 +321,7 @@ fn change(client: &Client, name: &[u8], known: Option<&Snapshot>) -> Result<Snap
     let manager = client.manager();
     let mut watching = manager.watching([name]);
     watching.wait_until_open(&|| false)?;
-    let deadline = Some(Instant::now() + Duration::from_secs(20));
+    let deadline = Some(Instant::now() + Duration::from_secs(60));
     loop {
         let seen = manager.changes().changes();
         watching.refresh(manager);
@@ -319,7 +346,7 @@ fn wait_for_status(client: &Client, name: &[u8], bit: u32) -> Snapshot {
 /// Waits until this is so.
 fn wait_until(client: &Client, is_so: impl Fn() -> bool) {
     let changes = client.manager().changes();
-    let deadline = Some(Instant::now() + Duration::from_secs(20));
+    let deadline = Some(Instant::now() + Duration::from_secs(60));
     loop {
         let seen = changes.changes();
         if is_so() {

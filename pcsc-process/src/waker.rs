@@ -94,6 +94,17 @@ mod tests {
     }
 
     #[test]
+    fn a_wake_that_nobody_can_receive_fails() {
+        use rustix::fd::{AsRawFd, FromRawFd, OwnedFd};
+        let waker = Waker::new().unwrap();
+        let (theirs, _other) = socket::pair().unwrap();
+        // SAFETY: the waker does not close it any more; it is closed below.
+        let mut reused = unsafe { OwnedFd::from_raw_fd(waker.as_fd().as_raw_fd()) };
+        rustix::io::dup2(&theirs, &mut reused).unwrap();
+        assert!(!waker.is_ours() && !waker.wake());
+    }
+
+    #[test]
     fn a_foreign_file_gets_nothing() {
         use rustix::fd::{AsRawFd, FromRawFd, OwnedFd};
         let waker = Waker::new().unwrap();

@@ -23,8 +23,8 @@ const SIZE: usize = larger(Transmit::SIZE, Control::SIZE) + MAX_PAYLOAD;
 /// held.
 const KEPT: usize = 64;
 
-/// Buffers for the longest answer. A program asks for 64 KiB more often than a card sends them: so many are
-/// in use as calls are in progress, and clients that wait have none. Each is zero when it is not in use.
+/// A pool of buffers for answers. Programs pass receive buffers of 64 KiB for answers of a few bytes, so a
+/// buffer belongs to a call in progress, not to a client. Each is zeroed when it comes back.
 #[derive(Default)]
 pub struct Buffers(Mutex<Vec<Vec<u8>>>);
 

@@ -22,6 +22,7 @@ pub struct Entrance {
 pub(crate) struct Arrival {
     pub stream: UnixStream,
     pub name: String,
+    pub who: String,
 }
 
 impl Entrance {
@@ -34,10 +35,10 @@ impl Entrance {
     }
 
     /// Hands a client to the server. Its connection is closed if the server has ended.
-    /// `name` says who it is: clients of one name have a quarter of the places.
-    pub fn enter(&self, stream: UnixStream, name: String) {
+    /// Clients of one `name` have a quarter of the places. `who` says for the log whose client it is.
+    pub fn enter(&self, stream: UnixStream, name: String, who: String) {
         if let Some(arrivals) = &mut *lock(&self.arrivals) {
-            arrivals.push(Arrival { stream, name });
+            arrivals.push(Arrival { stream, name, who });
         }
         self.waker.wake();
     }

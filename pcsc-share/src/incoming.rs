@@ -22,6 +22,8 @@ pub struct Incoming {
     /// The bytes received and not taken.
     start: usize,
     end: usize,
+    /// Behind this all bytes are zero.
+    used: usize,
     /// When the message that has begun has to be complete.
     deadline: Option<Instant>,
 }
@@ -34,6 +36,7 @@ impl Incoming {
             buffer: Vec::new(),
             start: 0,
             end: 0,
+            used: 0,
             deadline: None,
         }
     }
@@ -61,11 +64,23 @@ impl Incoming {
         Ok(&self.buffer[taken])
     }
 
+    /// What has come of the messages behind those that were taken.
+    pub fn received(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
+    }
+
     /// Wipes what was taken, among which there may be a PIN.
     pub fn wipe(&mut self) {
         self.buffer[..self.start].zeroize();
         // Bytes that were moved to the front have left a copy behind.
-        self.buffer[self.end..].zeroize();
+        self.buffer[self.end..self.used].zeroize();
+        self.used = self.end;
+    }
+
+    /// Whether nothing is left of what was taken.
+    #[cfg(test)]
+    pub fn is_wiped(&self) -> bool {
+        self.buffer.iter().all(|byte| *byte == 0)
     }
 
     /// Receives some bytes, with room for `count` in all.
@@ -80,32 +95,27 @@ impl Incoming {
             // A PIN does not stay in memory that is freed.
             self.buffer.zeroize();
             self.buffer = buffer;
+            self.used = self.end;
         }
         let has_begun = self.end > 0 || self.deadline.is_some();
-        let mut flags = if has_begun {
-            RecvFlags::DONTWAIT
-        } else {
-            RecvFlags::empty()
-        };
+        let patience = || Instant::now() + self.patience;
+        let deadline = has_begun.then(|| *self.deadline.get_or_insert_with(patience));
         let received = loop {
-            match net::recv(&*self.stream, &mut self.buffer[self.end..], flags) {
+            // Not in `recv`: Linux also wakes a thread that sleeps there when the client reads the last
+            // answer. A thread that sleeps in `poll` is only woken by what it polls for.
+            if !wait(&mut [PollFd::new(&self.stream, PollFlags::IN)], deadline)? {
+                return Err(Errno::TIMEDOUT);
+            }
+            let room = &mut self.buffer[self.end..];
+            match net::recv(&*self.stream, room, RecvFlags::DONTWAIT) {
                 Ok((0, _)) => return Err(Errno::PIPE),
                 Ok((received, _)) => break received,
-                Err(Errno::INTR) => (),
-                Err(Errno::AGAIN) => {
-                    let deadline = *self
-                        .deadline
-                        .get_or_insert_with(|| Instant::now() + self.patience);
-                    let mut polled = [PollFd::new(&self.stream, PollFlags::IN)];
-                    if !wait(&mut polled, Some(deadline))? {
-                        return Err(Errno::TIMEDOUT);
-                    }
-                    flags = RecvFlags::DONTWAIT;
-                }
+                Err(Errno::INTR | Errno::AGAIN) => (),
                 Err(error) => return Err(error),
             }
         };
         self.end += received;
+        self.used = self.used.max(self.end);
         self.deadline
             .get_or_insert_with(|| Instant::now() + self.patience);
         Ok(())
@@ -121,7 +131,7 @@ impl Drop for Incoming {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
+    use std::io::{Read, Write};
 
     #[test]
     fn messages_are_taken_in_pieces_and_wiped() {
@@ -145,6 +155,55 @@ mod tests {
         assert_eq!(incoming.take(1), Err(Errno::PIPE));
     }
 
+    /// Waits until a thread of this process sleeps, and returns how often it has done so.
+    #[cfg(target_os = "linux")]
+    fn sleeps(thread: &str) -> u64 {
+        loop {
+            let status = std::fs::read_to_string(format!("/proc/{thread}/status")).unwrap();
+            let field = |name: &str| {
+                let line = status.lines().find_map(|line| line.strip_prefix(name));
+                line.expect("a field of a thread's status").trim()
+            };
+            if field("State:").starts_with('S') {
+                return field("voluntary_ctxt_switches:").parse().unwrap();
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_client_that_reads_an_answer_wakes_no_thread() {
+        let (mut client, server) = UnixStream::pair().unwrap();
+        let server = Arc::new(server);
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let slept_on = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut incoming = Incoming::new(server.clone(), Duration::from_secs(60));
+                assert_eq!(incoming.take(1), Ok(&b"1"[..]));
+                sender
+                    .send(std::fs::read_link("/proc/thread-self").unwrap())
+                    .unwrap();
+                assert_eq!(incoming.take(1), Ok(&b"2"[..]));
+            });
+            client.write_all(b"1").unwrap();
+            // From here on it sleeps for the next request alone.
+            let thread = receiver.recv().unwrap().display().to_string();
+            // A thread that is about to sleep is shown as asleep before that sleep is counted.
+            let slept_on = (0..10).any(|_| {
+                let before = sleeps(&thread);
+                for _ in 0..10 {
+                    (&*server).write_all(b"answer").unwrap();
+                    client.read_exact(&mut [0; 6]).unwrap();
+                }
+                sleeps(&thread) == before
+            });
+            client.write_all(b"2").unwrap();
+            slept_on
+        });
+        assert!(slept_on, "each of ten rounds has woken the thread");
+    }
+
     #[test]
     fn the_rest_of_a_message_has_to_come_in_time() {
         let (mut client, server) = UnixStream::pair().unwrap();
@@ -152,5 +211,21 @@ mod tests {
         client.write_all(b"he").unwrap();
         incoming.begin();
         assert_eq!(incoming.take(4), Err(Errno::TIMEDOUT));
+    }
+
+    #[test]
+    fn a_byte_does_not_renew_the_time_of_its_message() {
+        let (mut client, server) = UnixStream::pair().unwrap();
+        client.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                // Each byte in time, for some seconds. Then the other end would find the stream closed.
+                let mut bytes = 0..50;
+                // A read that times out is the pause before the next byte.
+                bytes.find(|_| client.write_all(b"x").is_err() || matches!(client.read(&mut [0]), Ok(0)));
+            });
+            let mut incoming = Incoming::new(Arc::new(server), Duration::from_millis(300));
+            assert_eq!(incoming.take(1000), Err(Errno::TIMEDOUT));
+        });
     }
 }

@@ -12,6 +12,7 @@ const LONGEST: usize = NAME_SIZE - 1;
 
 /// A source, and how its readers are called in the server's list.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct Joined {
     /// The source.
     pub source: Arc<dyn Source>,
@@ -20,6 +21,12 @@ pub struct Joined {
 }
 
 impl Joined {
+    /// A source whose readers have this label.
+    pub fn new(source: Arc<dyn Source>, label: impl Into<String>) -> Joined {
+        let label = label.into();
+        Joined { source, label }
+    }
+
     /// Sources in the order of the list. The readers of the first one keep their names, and those of the
     /// others have the label `source 2` and so on: a name does not depend on which sources are there.
     pub fn numbered(sources: impl IntoIterator<Item = Arc<dyn Source>>) -> Vec<Joined> {

@@ -11,7 +11,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let source: Arc<dyn Source> = Arc::new(ManagerSource::usb()?);
 //! let server = Server::start(Joined::numbered([source]), Options::default())?;
-//! let access = socket::Access { mode: 0o600, group: None };
+//! let access = socket::Access::new(0o600);
 //! let socket = socket::Socket::bind("/tmp/pcscd.comm".as_ref(), access)?;
 //! // A byte sent to the first one ends the server.
 //! let (_ender, end) = std::os::unix::net::UnixStream::pair()?;
@@ -23,9 +23,22 @@
 //! # Threads
 //!
 //! The caller of [`Server::run`] accepts clients, and learns of those that have gone: a call of theirs that
-//! waits for a transaction ends. Each client has a thread with a small stack, which sleeps on its socket.
+//! waits for a transaction ends. Each client has a thread with a small stack, which sleeps on its socket; the
+//! thread of one that has gone takes the next.
 //! Each source has one that sleeps on its counter of changes and sends the events. Nothing wakes up while
 //! nothing happens.
+//!
+//! # Sources that do not answer
+//!
+//! A [`DaemonSource`] knows the names of its readers from the event that it waits for. A call of a reader
+//! goes to the source of that reader alone, and no other source delays it. SCardStatus is an exception: the
+//! library requests the list too. Only a name that no source is
+//! known to have costs a look at the daemons, for a reader that has just come.
+//!
+//! A list of the readers with their states is a look at each source, one after another. A daemon that hangs
+//! delays it by at most 2 seconds, and one on another host by 5 seconds. Then it counts as gone and has no
+//! readers, and it delays no list while attempts to reach it fail. Several that begin to hang at a time
+//! delay a list by the sum of these times.
 //!
 //! # Layers
 //!
@@ -33,9 +46,11 @@
 //! server                 clients that come and go, and the end
 //! socket                 the socket's file
 //! client                 one client: its requests and their answers, its sessions with the sources
-//! shared                 what clients share: waiters (for an event), contexts (to be cancelled), readers, buffers, limits
+//! shared                 what clients share: waiters (for an event), contexts (to be cancelled), readers,
+//!                        buffers, limits
 //! entrance               clients that do not come to the socket
 //! tls                    those on other hosts, and sources there
+//! threads                those that serve clients
 //! places                 how many clients there are at a time
 //! incoming, outgoing     a client's socket: messages; answers and events
 //! wait                   waits for descriptors with a deadline
@@ -64,10 +79,16 @@ mod shared;
 pub mod socket;
 mod source;
 mod sync;
+mod threads;
 #[cfg(feature = "tls")]
 pub mod tls;
 mod wait;
 mod waiters;
+
+/// Compiles the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 pub use entrance::Entrance;
 pub use joined::Joined;

@@ -5,6 +5,7 @@ use std::time::Duration;
 /// The limits of a server, which are options of `pcsc share`. The longest message is given by the protocol:
 /// 65,548 bytes of an APDU.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Limits {
     /// How many clients are served at a time, 2,000 by default. A context of a program is one client. Users
     /// other than root and that of the server, and clients whose certificates have the same first DNS name,

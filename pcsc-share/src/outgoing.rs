@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use pcsc_process::socket;
-use pcsc_wire::{Body, Endian, Event};
+use pcsc_wire::{Body, Endian, Event, MAX_PAYLOAD};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::{self, SendFlags, Shutdown};
@@ -13,8 +13,11 @@ use rustix::net::{self, SendFlags, Shutdown};
 use crate::sync::lock;
 use crate::wait::wait;
 
-/// The sending side of a client's socket. An event never stands within an answer, and whoever sends one does
-/// not wait for the client.
+/// From how many bytes on answers are not held back.
+const HELD: usize = MAX_PAYLOAD;
+
+/// The sending side of a client's socket. An event is never sent within an answer, and the thread that sends
+/// one does not wait for the client.
 pub struct Outgoing {
     stream: Arc<UnixStream>,
     patience: Duration,
@@ -23,8 +26,12 @@ pub struct Outgoing {
 
 struct State {
     endian: Endian,
-    /// The client's thread sends an answer.
+    /// The client's thread makes or sends an answer, or one is held.
     is_answering: bool,
+    /// The answer being made is sent with the next one.
+    is_followed: bool,
+    /// Answers to be sent with the next one.
+    held: Vec<u8>,
     /// The event that came meanwhile, by its return code.
     due: Option<u32>,
 }
@@ -37,6 +44,8 @@ impl Outgoing {
             state: Mutex::new(State {
                 endian: Endian::NATIVE,
                 is_answering: false,
+                is_followed: false,
+                held: Vec::new(),
                 due: None,
             }),
         }
@@ -47,13 +56,39 @@ impl Outgoing {
         lock(&self.state).endian = endian;
     }
 
-    /// Sends what `make` returns. An event that comes from the call of `make` on is sent behind it.
+    /// Sets whether the answers from now on wait for the next one, to be sent with it: the client has sent
+    /// both requests, and wakes up once.
+    pub fn set_followed(&self, is_followed: bool) {
+        lock(&self.state).is_followed = is_followed;
+    }
+
+    /// Sends what `make` returns, or holds it for the next answer. An event that comes from the call of
+    /// `make` on is sent behind both.
     ///
     /// # Errors
     /// The client is gone, or does not read its answers.
     pub fn answer<T: AsRef<[u8]>>(&self, make: impl FnOnce() -> T) -> Result<(), Errno> {
-        lock(&self.state).is_answering = true;
-        let sent = self.send(make().as_ref());
+        let (is_held, mut held) = {
+            let mut state = lock(&self.state);
+            state.is_answering = true;
+            // A client that asks without an end gets what there is.
+            match state.is_followed && state.held.len() < HELD {
+                true => (true, Vec::new()),
+                false => (false, std::mem::take(&mut state.held)),
+            }
+        };
+        let answer = make();
+        let answer = answer.as_ref();
+        if is_held {
+            lock(&self.state).held.extend_from_slice(answer);
+            return Ok(());
+        }
+        let sent = if held.is_empty() {
+            self.send(answer)
+        } else {
+            held.extend_from_slice(answer);
+            self.send(&held)
+        };
         let mut state = lock(&self.state);
         state.is_answering = false;
         if let Some(rv) = state.due.take() {
@@ -110,7 +145,7 @@ impl Outgoing {
         Ok(())
     }
 
-    /// Ends the connection in both directions. The client's thread then ends.
+    /// Ends the connection in both directions, upon which the client is served no more.
     pub fn close(&self) {
         // It fails where the connection has ended.
         let _ = net::shutdown(&*self.stream, Shutdown::Both);
@@ -148,6 +183,27 @@ mod tests {
             Event::parse(&events[at..], endian).unwrap()
         });
         assert_eq!((first.rv, second.rv), (7, 9));
+    }
+
+    #[test]
+    fn answers_to_requests_that_came_together_are_sent_together() {
+        let (mut client, outgoing) = pair();
+        client.set_nonblocking(true).unwrap();
+        let mut received = [0; 16];
+        outgoing.set_followed(true);
+        outgoing.answer(|| b"one,").unwrap();
+        outgoing.event(7);
+        let nothing = client.read(&mut received).unwrap_err();
+        assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
+        outgoing.set_followed(false);
+        outgoing.answer(|| b"two").unwrap();
+        assert_eq!(client.read(&mut received).unwrap(), 7 + Event::SIZE);
+        assert_eq!(&received[..7], b"one,two");
+        // What the client asks for is bounded.
+        outgoing.set_followed(true);
+        outgoing.answer(|| [0; HELD]).unwrap();
+        outgoing.answer(|| [0; 1]).unwrap();
+        assert!(client.read(&mut received).is_ok());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The places for threads that serve clients: so many in all, and a share of them for each owner.
+//! The places for clients: a limit for all, and a share of it for each owner.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -12,14 +12,14 @@ use pcsc_process::Waker;
 
 use crate::sync::lock;
 
-/// Places for threads. `K` tells owners apart.
+/// Places for clients. `K` identifies an owner.
 pub struct Places<K> {
     count: AtomicUsize,
     /// How many each owner has.
     owners: Mutex<HashMap<K, usize>>,
-    /// Moves when a thread has ended.
+    /// Moves when a place is free again.
     pub ended: ChangeCounter,
-    /// Ends a poll when the last thread has ended.
+    /// Ends a poll when no place is taken any more.
     pub waker: Waker,
 }
 

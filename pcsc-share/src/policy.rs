@@ -4,6 +4,7 @@ use pcsc_process::peer::Peer;
 
 /// Who may use which readers. By default the user of this process and root, and all readers.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Policy {
     /// Further users that are served, by their numbers.
     pub users: Vec<u32>,

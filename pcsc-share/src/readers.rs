@@ -1,22 +1,44 @@
 //! The readers of all sources, as one list.
 
+use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex};
 
-use pcsc_wire::ReaderState;
+use pcsc_wire::{Endian, ReaderState, MAX_READER_STATES, READER_STATE_SIZE};
 
 use crate::joined::Joined;
 use crate::policy::Policy;
+use crate::source::Source;
+use crate::sync::lock;
+
+/// The number of states that clients up to 4.5 read, and the least number that is sent to later ones, as by
+/// pcscd.
+pub const SLOTS: usize = 16;
 
 /// The readers of all sources that are offered, in the order of the sources.
 pub struct Readers {
     sources: Vec<Joined>,
     policy: Policy,
+    /// What [`Readers::states`] has made last.
+    kept: Mutex<Option<Kept>>,
+}
+
+/// A copy of the states.
+struct Kept {
+    /// The count of changes that was read before the copy was made.
+    changes: u64,
+    endian: Endian,
+    states: Arc<[u8]>,
 }
 
 impl Readers {
     /// The readers of these sources that the policy offers.
     pub fn new(sources: Vec<Joined>, policy: Policy) -> Readers {
-        Readers { sources, policy }
+        Readers {
+            sources,
+            policy,
+            kept: Mutex::default(),
+        }
     }
 
     /// Who may use which readers.
@@ -29,27 +51,61 @@ impl Readers {
         &self.sources
     }
 
-    /// Calls `look` with each reader.
-    pub fn each(&self, look: &mut dyn FnMut(ReaderState<'_>)) {
-        for source in &self.sources {
-            self.each_of(source, &mut |reader, _| look(reader));
+    /// The states of all readers that clients take, and free places up to [`SLOTS`], as bytes. They are made
+    /// anew when one has changed.
+    pub fn states(&self, endian: Endian) -> Arc<[u8]> {
+        // Each count only grows, so that the sum is another one once a state has changed.
+        let counts = self.sources.iter().map(|joined| joined.source.state_changes());
+        let changes: Option<u64> = counts.sum();
+        let is_up_to_date = |kept: &&Kept| Some(kept.changes) == changes && kept.endian == endian;
+        if let Some(kept) = lock(&self.kept).as_ref().filter(is_up_to_date) {
+            return kept.states.clone();
         }
+        let states = self.new_states(endian);
+        if let Some(changes) = changes {
+            *lock(&self.kept) = Some(Kept {
+                changes,
+                endian,
+                states: states.clone(),
+            });
+        }
+        states
     }
 
-    /// Calls `look` with each reader of a source, and its name there.
-    fn each_of(&self, joined: &Joined, look: &mut dyn FnMut(ReaderState<'_>, &[u8])) {
+    fn new_states(&self, endian: Endian) -> Arc<[u8]> {
+        let mut states = Vec::with_capacity(SLOTS * READER_STATE_SIZE);
+        for source in &self.sources {
+            self.each_of(source, &mut |reader| {
+                if states.len() < MAX_READER_STATES * READER_STATE_SIZE {
+                    states.extend_from_slice(&reader.to_bytes(endian));
+                }
+            });
+        }
+        states.resize(states.len().max(SLOTS * READER_STATE_SIZE), 0);
+        states.into()
+    }
+
+    /// Calls `look` with each reader of a source.
+    fn each_of(&self, joined: &Joined, look: &mut dyn FnMut(ReaderState<'_>)) {
         joined.source.each_reader(&mut |reader| {
-            let name = joined.name_of(reader.name);
-            if self.policy.offers(&name) && !self.is_of_another(joined, &name) {
-                look(
-                    ReaderState {
-                        name: &name,
-                        ..reader
-                    },
-                    reader.name,
-                );
+            if let Some(name) = self.name_of(joined, reader.name) {
+                look(ReaderState {
+                    name: &name,
+                    ..reader
+                });
             }
         });
+    }
+
+    /// The name in the list of the reader that a source calls `name`. `None` for one that is not offered.
+    fn name_of<'n>(&self, joined: &Joined, name: &'n [u8]) -> Option<Cow<'n, [u8]>> {
+        let name = joined.name_of(name);
+        self.is_offered(joined, &name).then_some(name)
+    }
+
+    /// Whether the reader of a source that has this name in the list is offered.
+    fn is_offered(&self, joined: &Joined, name: &[u8]) -> bool {
+        self.policy.offers(name) && !self.is_of_another(joined, name)
     }
 
     /// Whether a reader without a label is called like one of another source, for which a client could take
@@ -63,19 +119,30 @@ impl Readers {
         joined.label.is_empty() && others.any(bears)
     }
 
-    /// How many there are.
-    pub fn count(&self) -> usize {
-        let mut count = 0;
-        self.each(&mut |_| count += 1);
-        count
+    /// The number of the source that has a reader, and the reader's name there. No source is looked at for a
+    /// reader that is known, so that none delays a call of another one's reader.
+    pub fn find(&self, name: &[u8]) -> Option<(usize, Vec<u8>)> {
+        self.find_by(name, |source, look| source.each_name(look))
+            .or_else(|| {
+                // A look of the client has shown it a reader that has just come.
+                self.find_by(name, |source, look| {
+                    if source.state_changes().is_none() {
+                        source.each_reader(&mut |reader| look(reader.name));
+                    }
+                })
+            })
     }
 
-    /// The number of the source that has a reader, and the reader's name there.
-    pub fn find(&self, name: &[u8]) -> Option<(usize, Vec<u8>)> {
-        self.sources.iter().enumerate().find_map(|(number, source)| {
+    /// Finds a reader among the names that `each` passes to its second argument.
+    fn find_by(
+        &self,
+        name: &[u8],
+        each: impl Fn(&dyn Source, &mut dyn FnMut(&[u8])),
+    ) -> Option<(usize, Vec<u8>)> {
+        self.sources.iter().enumerate().find_map(|(number, joined)| {
             let mut found = None;
-            self.each_of(source, &mut |reader, name_there| {
-                if reader.name == name {
+            each(&*joined.source, &mut |name_there| {
+                if *joined.name_of(name_there) == *name && self.is_offered(joined, name) {
                     found = Some((number, name_there.to_vec()));
                 }
             });
@@ -98,7 +165,7 @@ impl Readers {
     /// them. Connections to them are none, as in pcscd.
     pub fn fingerprint(&self, joined: &Joined) -> u64 {
         let mut hasher = DefaultHasher::new();
-        self.each_of(joined, &mut |reader, _| {
+        self.each_of(joined, &mut |reader| {
             (reader.name, reader.event_counter, reader.state, reader.atr).hash(&mut hasher);
         });
         joined.source.reader_events().hash(&mut hasher);
@@ -110,7 +177,8 @@ impl Readers {
 mod tests {
     use super::*;
     use crate::source::Named;
-    use std::sync::Arc;
+    use pcsc_wire::ReaderStates;
+    use std::sync::atomic::Ordering;
 
     #[test]
     fn a_reader_that_is_called_like_another_sources_is_not_offered() {
@@ -124,10 +192,58 @@ mod tests {
             joined("c", &["Fake (b) 00 00"]),
         ];
         let readers = Readers::new(sources, Policy::default());
-        let mut names = Vec::new();
-        readers.each(&mut |reader| names.push(String::from_utf8(reader.name.to_vec()).unwrap()));
+        let states = readers.states(Endian::NATIVE);
+        let names: Vec<_> = ReaderStates::new(&states, Endian::NATIVE)
+            .readers()
+            .map(|reader| String::from_utf8(reader.name.to_vec()).unwrap())
+            .collect();
         let expected = ["Real (4711) 00 00", "Fake (b) 00 00", "Fake (b) (c) 00 00"];
         assert_eq!(names, expected);
         assert_eq!(readers.find(b"Fake (b) 00 00"), Some((1, b"Fake 00 00".to_vec())));
+    }
+
+    #[test]
+    fn a_reader_that_is_known_is_found_without_a_look() {
+        let own = Arc::new(Named::counted(&["Own 00 00"]));
+        let far = Arc::new(Named::new(&["Far 00 00"]));
+        let mut new = Named::new(&["Old 00 00"]);
+        new.just_come = vec!["New 00 00".into()];
+        let new = Arc::new(new);
+        let sources = [&own, &far, &new].map(|source| source.clone() as Arc<dyn Source>);
+        let readers = Readers::new(Joined::numbered(sources), Policy::default());
+        let looks = || [&own, &far, &new].map(|source| source.looks.load(Ordering::SeqCst));
+        let old = readers.find(b"Old (source 3) 00 00");
+        assert_eq!(old, Some((2, b"Old 00 00".to_vec())));
+        assert_eq!(looks(), [0; 3]);
+        // A source that knows of all changes has no reader that is not known.
+        let found = readers.find(b"New (source 3) 00 00");
+        assert_eq!(found, Some((2, b"New 00 00".to_vec())));
+        assert_eq!(looks(), [0, 1, 1]);
+    }
+
+    #[test]
+    fn states_are_kept_until_one_changes() {
+        let name: &[&str] = &["Reader 00 00"];
+        let of = |sources: &[&Arc<Named>]| {
+            let sources = sources.iter().map(|source| Arc::clone(source) as Arc<_>);
+            Readers::new(Joined::numbered(sources), Policy::default())
+        };
+        let counter = |states: &[u8], endian| {
+            let reader = ReaderStates::new(states, endian).readers().next();
+            reader.unwrap().event_counter
+        };
+        let [one, other] = [name; 2].map(|names| Arc::new(Named::counted(names)));
+        let readers = of(&[&one, &other]);
+        let first = readers.states(Endian::Big);
+        assert!(Arc::ptr_eq(&first, &readers.states(Endian::Big)));
+        one.counter.store(5, Ordering::SeqCst);
+        let second = readers.states(Endian::Big);
+        assert_eq!(counter(&first, Endian::Big), 0);
+        assert_eq!(counter(&second, Endian::Big), 5);
+        assert_eq!(counter(&readers.states(Endian::Little), Endian::Little), 5);
+        // A source that does not count is looked at each time.
+        let readers = of(&[&one, &Arc::new(Named::new(name))]);
+        let first = readers.states(Endian::Big);
+        assert!(!Arc::ptr_eq(&first, &readers.states(Endian::Big)));
     }
 }

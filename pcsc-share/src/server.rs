@@ -25,20 +25,18 @@ use crate::random;
 use crate::readers::Readers;
 use crate::shared::Shared;
 use crate::socket::Socket;
+use crate::threads::{Threads, STACK};
 use crate::waiters::Waiters;
-
-/// The stack of a client's thread. The driver's calls need some ten kilobytes; what is not touched costs
-/// nothing.
-const STACK: usize = 256 * 1024;
 
 /// How long the end of a server waits for calls in progress.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 
-/// How many clients are told at a time that they are refused. Further ones are closed at once.
+/// The number of clients to which a refusal is sent at a time. Further ones are closed at once.
 const STRANGERS: usize = 16;
 
 /// How a server behaves.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct Options {
     /// What clients may use.
     pub limits: Limits,
@@ -50,8 +48,9 @@ pub struct Options {
 pub struct Server {
     shared: Arc<Shared>,
     clients: Arc<Places<Owner>>,
-    /// The threads of clients that are refused.
+    /// The places for clients that are refused.
     strangers: Arc<Places<Owner>>,
+    threads: Threads,
     entrance: Entrance,
     watchers: Vec<JoinHandle<()>>,
     is_over: Arc<AtomicBool>,
@@ -83,6 +82,7 @@ impl Server {
             }),
             clients: Places::new()?,
             strangers: Places::new()?,
+            threads: Threads::default(),
             entrance: Entrance::new(places)?,
             watchers: Vec::new(),
             is_over: Arc::default(),
@@ -213,16 +213,19 @@ impl Server {
         let peer = Peer::of(&stream).inspect_err(|error| refuse(error)).ok()?;
         let policy = self.shared.readers.policy();
         let rights = policy.rights(&peer);
-        let (user, process) = (peer.user, peer.process.unwrap_or(0));
+        let user = peer.user;
+        let who = match peer.process {
+            Some(process) => format!("user {user} (process {process})"),
+            // Not all systems name it.
+            None => format!("user {user}"),
+        };
         let (places, limit) = match rights {
             Rights::Nothing => {
-                log::warn!(
-                    "user {user} (process {process}) is refused: neither the user nor a group of it is allowed"
-                );
+                log::warn!("{who} is refused: neither the user nor a group of it is allowed");
                 (&self.strangers, STRANGERS)
             }
             Rights::Watch => {
-                log::info!("client {number}: user {user} (process {process}) may watch, and connect to none");
+                log::info!("client {number} of {who} may watch, and connect to none");
                 (&self.clients, self.shared.limits.clients)
             }
             Rights::Full => (&self.clients, self.shared.limits.clients),
@@ -235,28 +238,33 @@ impl Server {
         };
         let Some(place) = places.take(&Owner::User(user), limit, share) else {
             refuse(&format_args!(
-                "there are {limit} already, or {share} of user {user}"
+                "{who}: there are {limit} clients already, or {share} of user {user}"
             ));
             return None;
         };
-        self.serve(Client::new(number, rights, stream, &self.shared), place)
+        self.serve(Client::new(number, who, rights, stream, &self.shared), place)
     }
 
     /// The same for a client that has a certificate.
-    fn admit_arrival(&self, number: u64, Arrival { stream, name }: Arrival) -> Option<Arc<Client>> {
+    fn admit_arrival(&self, number: u64, arrival: Arrival) -> Option<Arc<Client>> {
+        let Arrival { stream, name, who } = arrival;
         let limit = self.shared.limits.clients;
         let share = share_of(limit);
         let owner = Owner::Certificate(name.clone());
         let Some(place) = self.clients.take(&owner, limit, share) else {
             refuse(&format_args!(
-                "there are {limit} already, or {share} of the certificate for {name:?}"
+                "{who}: there are {limit} clients already, or {share} of the certificate for {name:?}"
             ));
             return None;
         };
-        self.serve(Client::new(number, Rights::Full, stream, &self.shared), place)
+        log::info!("client {number} is of {who}");
+        self.serve(
+            Client::new(number, who, Rights::Full, stream, &self.shared),
+            place,
+        )
     }
 
-    /// Starts the thread of a client.
+    /// Gives a client a thread.
     fn serve(&self, client: Client, place: Place<Owner>) -> Option<Arc<Client>> {
         let set = client.stream().set_nonblocking(false);
         set.inspect_err(|error| refuse(error)).ok()?;
@@ -268,10 +276,7 @@ impl Server {
             let (served, shared) = (served, shared);
             served.serve(&shared);
         };
-        let builder = thread::Builder::new()
-            .name("pcsc-client".into())
-            .stack_size(STACK);
-        builder.spawn(work).inspect_err(|error| refuse(error)).ok()?;
+        self.threads.run(work).inspect_err(|error| refuse(error)).ok()?;
         Some(client)
     }
 }

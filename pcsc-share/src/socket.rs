@@ -26,11 +26,25 @@ pub fn default_socket() -> Option<PathBuf> {
 
 /// Who may open the socket's file.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Access {
     /// The permissions, such as `0o600`.
     pub mode: u32,
+    /// The owner, by its number; `None` leaves the user of the process. Root alone can choose another one.
+    pub owner: Option<u32>,
     /// The group, by its number; `None` leaves that of the process.
     pub group: Option<u32>,
+}
+
+impl Access {
+    /// Access with these permissions. Owner and group are those of the process.
+    pub const fn new(mode: u32) -> Access {
+        Access {
+            mode,
+            owner: None,
+            group: None,
+        }
+    }
 }
 
 /// A socket that listens. Dropping it removes its file, unless another server has replaced that.
@@ -41,7 +55,8 @@ pub struct Socket {
     file: Option<(PathBuf, (u64, u64))>,
 }
 
-/// Why a server cannot listen.
+/// Why a server cannot listen. The system's error is the [`source`](std::error::Error::source), and no part
+/// of the text.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SocketError {
@@ -57,8 +72,20 @@ pub enum SocketError {
     /// The path is longer than a socket's address.
     #[error("the path {} has {} bytes, more than a socket address holds", .0.display(), .0.as_os_str().len())]
     TooLong(PathBuf),
+    /// This process may not give the socket to that user or group.
+    #[error(
+        "the owner and group of {} cannot be set, since root alone may set another owner, or a group that \
+         this process is not in",
+        path.display()
+    )]
+    Owner {
+        /// The socket's path.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
     /// The system refuses.
-    #[error("cannot listen at {}: {source}", path.display())]
+    #[error("cannot listen at {}", path.display())]
     System {
         /// The socket's path.
         path: PathBuf,
@@ -117,8 +144,16 @@ impl Socket {
             listener,
             file: Some((path.to_owned(), (made.dev(), made.ino()))),
         };
-        if access.group.is_some() {
-            std::os::unix::fs::lchown(path, None, access.group).map_err(failed)?;
+        if access.owner.is_some() || access.group.is_some() {
+            std::os::unix::fs::lchown(path, access.owner, access.group).map_err(|source| {
+                match source.kind() {
+                    io::ErrorKind::PermissionDenied => SocketError::Owner {
+                        path: path.to_owned(),
+                        source,
+                    },
+                    _ => failed(source),
+                }
+            })?;
         }
         Ok(socket)
     }
@@ -208,10 +243,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::net::UnixStream;
 
-    const OWN: Access = Access {
-        mode: 0o600,
-        group: None,
-    };
+    const OWN: Access = Access::new(0o600);
 
     struct Folder(PathBuf);
 
@@ -293,10 +325,11 @@ mod tests {
         drop(Socket::bind(&path, OWN).unwrap());
         fs::remove_file(&name).unwrap();
         std::os::unix::fs::symlink(folder.0.join("victim"), &name).unwrap();
-        assert!(matches!(
-            Socket::bind(&path, OWN),
-            Err(SocketError::System { .. })
-        ));
+        let refused = Socket::bind(&path, OWN).err().unwrap();
+        assert!(matches!(refused, SocketError::System { .. }), "{refused}");
+        // An error reporter prints the source itself.
+        let source = std::error::Error::source(&refused).unwrap().to_string();
+        assert!(!refused.to_string().contains(&source), "{refused}");
         assert!(!folder.0.join("victim").exists());
     }
 

@@ -1,8 +1,8 @@
 //! The clients that wait for an event.
 //!
 //! A client is registered from WAIT until its event is sent or STOP_WAITING removes it. The event is sent
-//! under the lock: whoever finds that a client is not registered knows that its event precedes whatever is
-//! sent to it later, which a client that has sent STOP_WAITING relies on.
+//! under the lock: if a client is not registered, its event has been sent before anything that is sent to it
+//! later. A client that has sent STOP_WAITING relies on this order.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use pcsc_ccid::transport::{Error, Transport};
+use pcsc_ccid::transport::{Transport, TransportError};
 
 use crate::random::Random;
 
 /// What happens to one reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Fault {
     /// Its end is missing.
     Short,
@@ -105,34 +106,69 @@ impl<T: Transport> FaultTransport<T> {
         Some(fault)
     }
 
-    fn give(&mut self, reply: &[u8], buffer: &mut [u8]) -> usize {
-        let length = reply.len().min(buffer.len());
-        buffer[..length].copy_from_slice(&reply[..length]);
-        length
+    /// Changes a reply as the fault does. The host has room for `longest` bytes.
+    fn damage(&mut self, fault: Fault, reply: &mut Vec<u8>, longest: usize) {
+        match fault {
+            Fault::Short => {
+                let keep = self.random.below(reply.len());
+                reply.truncate(keep);
+            }
+            Fault::Long => {
+                let more = 1 + self.random.below(70);
+                reply.extend((0..more).map(|_| self.random.below(256) as u8));
+            }
+            Fault::Corrupted => {
+                let at = self.random.below(reply.len());
+                let mask = 1 + self.random.below(255) as u8;
+                if let Some(byte) = reply.get_mut(at) {
+                    *byte ^= mask;
+                }
+            }
+            Fault::Garbage => {
+                reply.resize(self.random.below(longest + 1), 0);
+                for byte in reply.iter_mut().skip(1) {
+                    *byte = self.random.below(256) as u8;
+                }
+            }
+            // They are about when it comes.
+            Fault::Late
+            | Fault::Duplicated
+            | Fault::Reordered
+            | Fault::Lost
+            | Fault::Stalled
+            | Fault::Unheard => (),
+        }
     }
 }
 
+/// Gives the host what it has room for.
+fn give(reply: &[u8], buffer: &mut [u8]) -> usize {
+    let length = reply.len().min(buffer.len());
+    buffer[..length].copy_from_slice(&reply[..length]);
+    length
+}
+
 impl<T: Transport> Transport for FaultTransport<T> {
-    fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), Error> {
+    fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), TransportError> {
         if self.draw(true).is_some() {
             return Ok(());
         }
         self.inner.send(message, timeout)
     }
 
-    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, Error> {
+    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, TransportError> {
         if self.halted {
-            return Err(Error::Stall);
+            return Err(TransportError::Stall);
         }
         if let Some(reply) = self.due.pop_front() {
-            return Ok(self.give(&reply, buffer));
+            return Ok(give(&reply, buffer));
         }
         let length = match self.inner.receive(buffer, timeout) {
             Ok(length) => length.min(buffer.len()),
             // What was held back comes after all.
-            Err(Error::Timeout) => match self.held.take() {
-                Some(reply) => return Ok(self.give(&reply, buffer)),
-                None => return Err(Error::Timeout),
+            Err(TransportError::Timeout) => match self.held.take() {
+                Some(reply) => return Ok(give(&reply, buffer)),
+                None => return Err(TransportError::Timeout),
             },
             Err(error) => return Err(error),
         };
@@ -141,56 +177,36 @@ impl<T: Transport> Transport for FaultTransport<T> {
             self.due.push_back(held);
         }
         match self.draw(false) {
-            None | Some(Fault::Unheard) => return Ok(length),
-            Some(Fault::Short) => {
-                let keep = self.random.below(reply.len());
-                reply.truncate(keep);
-            }
-            Some(Fault::Long) => {
-                let more = 1 + self.random.below(70);
-                for _ in 0..more {
-                    let byte = self.random.below(256) as u8;
-                    reply.push(byte);
-                }
-            }
-            Some(Fault::Corrupted) => {
-                let at = self.random.below(reply.len());
-                let mask = 1 + self.random.below(255) as u8;
-                if let Some(byte) = reply.get_mut(at) {
-                    *byte ^= mask;
-                }
-            }
-            Some(Fault::Garbage) => {
-                let longest = buffer.len();
-                reply.resize(self.random.below(longest + 1), 0);
-                for byte in reply.iter_mut().skip(1) {
-                    *byte = self.random.below(256) as u8;
-                }
-            }
             Some(Fault::Duplicated) => self.due.push_back(reply.clone()),
-            Some(Fault::Late) => {
-                self.due.push_back(reply);
+            Some(fault @ (Fault::Late | Fault::Lost)) => {
+                if fault == Fault::Late {
+                    self.due.push_back(reply);
+                }
                 self.inner.pause(timeout)?;
-                return Err(Error::Timeout);
+                return Err(TransportError::Timeout);
             }
             Some(Fault::Reordered) => {
                 self.held = Some(reply);
                 return self.receive(buffer, timeout);
             }
-            Some(Fault::Lost) => {
-                self.inner.pause(timeout)?;
-                return Err(Error::Timeout);
-            }
             Some(Fault::Stalled) => {
                 self.due.push_back(reply);
                 self.halted = true;
-                return Err(Error::Stall);
+                return Err(TransportError::Stall);
             }
+            Some(fault) => self.damage(fault, &mut reply, buffer.len()),
+            None => (),
         }
-        Ok(self.give(&reply, buffer))
+        Ok(give(&reply, buffer))
     }
 
-    fn control_out(&mut self, request: u8, value: u16, data: &[u8], timeout: Duration) -> Result<(), Error> {
+    fn control_out(
+        &mut self,
+        request: u8,
+        value: u16,
+        data: &[u8],
+        timeout: Duration,
+    ) -> Result<(), TransportError> {
         if self.draw(true).is_some() {
             return Ok(());
         }
@@ -204,48 +220,30 @@ impl<T: Transport> Transport for FaultTransport<T> {
         value: u16,
         buffer: &mut [u8],
         timeout: Duration,
-    ) -> Result<usize, Error> {
+    ) -> Result<usize, TransportError> {
         let length = self.inner.control_in(request, value, buffer, timeout)?;
         let length = length.min(buffer.len());
         match self.draw(false) {
-            Some(Fault::Short) => Ok(self.random.below(length)),
-            Some(Fault::Long) => {
-                let end = (length + 1 + self.random.below(70)).min(buffer.len());
-                for byte in &mut buffer[length..end] {
-                    *byte = self.random.below(256) as u8;
-                }
-                Ok(end)
-            }
-            Some(Fault::Garbage) => {
-                let end = self.random.below(buffer.len() + 1);
-                for byte in buffer[..end].iter_mut().skip(1) {
-                    *byte = self.random.below(256) as u8;
-                }
-                Ok(end)
-            }
-            Some(Fault::Corrupted) => {
-                let at = self.random.below(length);
-                let mask = 1 + self.random.below(255) as u8;
-                if let Some(byte) = buffer[..length].get_mut(at) {
-                    *byte ^= mask;
-                }
-                Ok(length)
-            }
             Some(Fault::Late | Fault::Lost) => {
                 self.inner.pause(timeout)?;
-                Err(Error::Timeout)
+                Err(TransportError::Timeout)
             }
-            Some(Fault::Stalled) => Err(Error::Stall),
-            None | Some(Fault::Duplicated | Fault::Reordered | Fault::Unheard) => Ok(length),
+            Some(Fault::Stalled) => Err(TransportError::Stall),
+            Some(fault) => {
+                let mut reply = buffer[..length].to_vec();
+                self.damage(fault, &mut reply, buffer.len());
+                Ok(give(&reply, buffer))
+            }
+            None => Ok(length),
         }
     }
 
-    fn clear_halt(&mut self) -> Result<(), Error> {
+    fn clear_halt(&mut self) -> Result<(), TransportError> {
         self.halted = false;
         self.inner.clear_halt()
     }
 
-    fn pause(&mut self, time: Duration) -> Result<(), Error> {
+    fn pause(&mut self, time: Duration) -> Result<(), TransportError> {
         self.inner.pause(time)
     }
 

@@ -13,6 +13,7 @@
 //! * [`card`]: cards and what can go wrong with them.
 //! * [`control`]: a socket over which another program moves the cards.
 //! * [`usb_record`]: the transfers of a reader as a text file, and the reader in such a file.
+//! * [`masked`]: bytes in which PINs and keys are hidden.
 //! * [`FaultTransport`]: a decorator of a [`pcsc_ccid::transport::Transport`] that damages its transfers.
 #![forbid(unsafe_code)]
 
@@ -20,14 +21,19 @@ pub mod card;
 #[cfg(unix)]
 pub mod control;
 mod fault;
+pub mod masked;
 mod mismatch;
 mod random;
 mod reader;
+mod record_error;
+mod usb_identity;
 pub mod usb_record;
 
 pub use fault::{Fault, FaultTransport};
 pub use mismatch::Mismatch;
 pub use reader::*;
+pub use record_error::RecordError;
+pub use usb_identity::UsbIdentity;
 
 /// Compiles and runs the examples of the README.
 #[cfg(doctest)]

@@ -1,9 +1,14 @@
 //! Where a replay differs from its record.
 
-use std::fmt;
-
 /// Where what happened differs from what was recorded.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "exchange {number}{}: {} was recorded, {} came",
+    in_record(*line),
+    shown(expected),
+    shown(found)
+)]
+#[non_exhaustive]
 pub struct Mismatch {
     /// The number of the exchange, from 1.
     pub number: usize,
@@ -15,16 +20,60 @@ pub struct Mismatch {
     pub found: Option<String>,
 }
 
-impl fmt::Display for Mismatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "exchange {}", self.number)?;
-        if let Some(line) = self.line {
-            write!(f, " (line {line})")?;
+impl Mismatch {
+    /// A difference at the exchange of this number, from 1. The other fields are `None`.
+    pub const fn new(number: usize) -> Mismatch {
+        Mismatch {
+            number,
+            line: None,
+            expected: None,
+            found: None,
         }
-        let expected = self.expected.as_deref().unwrap_or("no command");
-        let found = self.found.as_deref().unwrap_or("no command");
-        write!(f, ": {expected} was recorded, {found} came")
     }
 }
 
-impl std::error::Error for Mismatch {}
+fn in_record(line: Option<usize>) -> String {
+    line.map(|line| format!(" (line {line})")).unwrap_or_default()
+}
+
+fn shown(command: &Option<String>) -> &str {
+    command.as_deref().unwrap_or("no command")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_has_both_sides_and_the_line_if_there_is_one() {
+        let recorded = || Some("00 A4".to_owned());
+        let found = || Some("00 B0".to_owned());
+        for (number, line, expected, found, text) in [
+            (
+                2,
+                Some(9),
+                recorded(),
+                found(),
+                "exchange 2 (line 9): 00 A4 was recorded, 00 B0 came",
+            ),
+            (
+                2,
+                None,
+                recorded(),
+                None,
+                "exchange 2: 00 A4 was recorded, no command came",
+            ),
+            (
+                3,
+                None,
+                None,
+                found(),
+                "exchange 3: no command was recorded, 00 B0 came",
+            ),
+        ] {
+            let mut mismatch = Mismatch::new(number);
+            (mismatch.line, mismatch.expected, mismatch.found) = (line, expected, found);
+            assert_eq!(mismatch.to_string(), text);
+        }
+    }
+}

@@ -432,7 +432,7 @@ fn transmit(reader: &mut Reader<SimTransport>, command: &[u8]) -> Result<Vec<u8>
     Ok(response[..length].to_vec())
 }
 
-/// The answer as a host gets it that knows '61XX' and '6CXX' (clause 5.6), which the driver leaves to it.
+/// The answer to a host that acts on '61XX' and '6CXX' (clause 5.6), which the driver leaves to it.
 fn exchange(reader: &mut Reader<SimTransport>, command: &[u8]) -> Result<Vec<u8>, String> {
     let answer = transmit(reader, command)?;
     match answer[..] {

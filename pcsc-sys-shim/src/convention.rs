@@ -11,15 +11,14 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use pcsc_client::ffi::{DWORD, LONG, SCARD_AUTOALLOCATE};
 use pcsc_client::{Error, Failure};
 use pcsc_process::cancellation;
-use zeroize::Zeroize;
 
 use crate::spy::{Call, Fields};
 
 /// A call's result. C gets the code of a failure alone.
 pub type Result<T = ()> = std::result::Result<T, Failure>;
 
-/// Runs the body of an entry point, with thread cancellation disabled. `arguments` tells what the function is
-/// called with, for the record of all calls.
+/// Runs the body of an entry point, with thread cancellation disabled. `arguments` writes the function's
+/// arguments to the record of calls.
 pub fn boundary(
     function: &'static str,
     arguments: &dyn Fn(&mut Fields<'_>),
@@ -154,7 +153,8 @@ impl Buffers {
         unsafe { exchange(slice(self.input, self.sent), slice_mut(self.output, self.room)) }
     }
 
-    /// The same for buffers that overlap: `exchange` gets a copy of the input.
+    /// The same for buffers that overlap: `exchange` gets a copy of the input. It may hold a PIN, and the
+    /// allocator wipes it.
     #[cold]
     fn with_copy<R>(self, exchange: impl FnOnce(&[u8], &mut [u8]) -> Result<R>) -> Result<R> {
         let mut copy = Vec::new();
@@ -163,10 +163,7 @@ impl Buffers {
         // output begins.
         copy.extend_from_slice(unsafe { slice(self.input, self.sent) });
         // SAFETY: `new`'s caller promises the output.
-        let result = exchange(&copy, unsafe { slice_mut(self.output, self.room) });
-        // It may hold a PIN.
-        copy.as_mut_slice().zeroize();
-        result
+        exchange(&copy, unsafe { slice_mut(self.output, self.room) })
     }
 }
 
@@ -267,5 +264,25 @@ pub unsafe fn give(data: &[u8], buffer: *mut u8, room: DWORD, too_small: TooSmal
         Ok(())
     } else {
         Err(Error::InsufficientBuffer.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_sent_is_recorded_and_no_more_is_read() {
+        let longest = vec![7; LONGEST];
+        // SAFETY: a buffer of this length, or lengths that are refused, or NULL.
+        unsafe {
+            let recorded = |length: usize| sent(longest.as_ptr(), length as DWORD);
+            assert_eq!(
+                [0, 1, LONGEST].map(|length| recorded(length).len()),
+                [0, 1, LONGEST]
+            );
+            assert_eq!(recorded(LONGEST + 1), &[]);
+            assert_eq!(sent(std::ptr::null(), 5), &[]);
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! takes a lock, neither a `Once` nor the one of `std::io::Stderr`.
 #![forbid(unsafe_code)]
 
+use std::ffi::OsStr;
 use std::fmt::Arguments;
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -66,13 +67,17 @@ pub fn init() {
     }
     let level = pcsc_client::internals::environment("PCSCLITE_DEBUG");
     IS_ENABLED.store(level.is_some(), Ordering::Relaxed);
-    let filter = match level.map(|level| level.to_string_lossy().trim().parse().unwrap_or(0)) {
+    if log::set_logger(&Stderr).is_ok() {
+        log::set_max_level(filter(level.as_deref()));
+    }
+}
+
+/// The level for a value of `PCSCLITE_DEBUG`. What is no number is 0.
+fn filter(level: Option<&OsStr>) -> LevelFilter {
+    match level.map(|level| level.to_string_lossy().trim().parse().unwrap_or(0)) {
         Some(i32::MIN..=0) => LevelFilter::Trace,
         Some(1) => LevelFilter::Info,
         _ => LevelFilter::Error,
-    };
-    if log::set_logger(&Stderr).is_ok() {
-        log::set_max_level(filter);
     }
 }
 
@@ -82,6 +87,21 @@ mod tests {
 
     fn line(text: &str) -> Vec<u8> {
         super::line(&mut [0; LINE], format_args!("{text}")).to_vec()
+    }
+
+    #[test]
+    fn levels_are_those_of_pcsc_lite() {
+        for (level, expected) in [
+            (Some("0"), LevelFilter::Trace),
+            (Some("-1"), LevelFilter::Trace),
+            (Some("yes"), LevelFilter::Trace),
+            (Some(" 1 "), LevelFilter::Info),
+            (Some("2"), LevelFilter::Error),
+            (Some("3"), LevelFilter::Error),
+            (None, LevelFilter::Error),
+        ] {
+            assert_eq!(filter(level.map(OsStr::new)), expected, "{level:?}");
+        }
     }
 
     #[test]

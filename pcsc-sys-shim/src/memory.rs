@@ -50,7 +50,7 @@ pub fn require() -> Result {
 struct Allocator;
 
 // SAFETY: a block comes from malloc, or is a free one of the reserve that is large enough and aligned. The
-// address tells which of the two it is, so that it goes back to where it comes from.
+// address shows which of the two it is, so that it is freed where it was allocated.
 unsafe impl GlobalAlloc for Allocator {
     // Out of line, like `dealloc`: a hundred functions allocate, and no transmit does.
     #[inline(never)]
@@ -193,6 +193,13 @@ mod tests {
         assert_eq!(OWN.take(layout), blocks[70]);
         let end = blocks[Reserve::COUNT - 1].wrapping_add(Block::SIZE);
         assert!(!OWN.take_back(end) && !OWN.take_back(ptr::null_mut()));
+    }
+
+    #[test]
+    fn memory_is_asked_for_until_there_is_some_and_no_longer() {
+        IS_SHORT.store(true, Ordering::Relaxed);
+        assert!(require().is_ok());
+        assert!(!IS_SHORT.load(Ordering::Relaxed));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `pcsc_stringify_error`: the texts that users of PC/SC Lite's tools know.
+//! `pcsc_stringify_error`: the same texts as in PC/SC Lite.
 
 use std::cell::Cell;
 use std::ffi::c_char;

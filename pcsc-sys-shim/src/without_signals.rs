@@ -62,3 +62,49 @@ pub fn write(file: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
 pub fn write(file: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
     rustix::io::write(file, bytes)
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    /// The thread's blocked signals, and its pending ones, of those that a write can send.
+    fn signals() -> [[bool; 2]; 2] {
+        let mut sets = [MaybeUninit::<libc::sigset_t>::uninit(); 2];
+        let [blocked, pending] = sets.each_mut().map(MaybeUninit::as_mut_ptr);
+        // SAFETY: each call initialises the set that it is given.
+        unsafe {
+            assert_eq!(libc::pthread_sigmask(libc::SIG_BLOCK, ptr::null(), blocked), 0);
+            assert_eq!(libc::sigpending(pending), 0);
+            [blocked, pending].map(|set| SIGNALS.map(|signal| libc::sigismember(set, signal) == 1))
+        }
+    }
+
+    #[test]
+    fn a_write_leaves_the_threads_signals_as_they_were() {
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        let before = signals();
+        assert_eq!(write(writer.as_fd(), b"line"), Ok(4));
+        assert_eq!(signals(), before);
+        drop(reader);
+        assert_eq!(write(writer.as_fd(), b"line"), Err(Errno::PIPE));
+        assert_eq!(signals(), before);
+        // One of the program's own, which it waits for.
+        let mut pipe = MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: `sigemptyset` initialises the set. The signal is blocked, and sent to this thread.
+        unsafe {
+            libc::sigemptyset(pipe.as_mut_ptr());
+            libc::sigaddset(pipe.as_mut_ptr(), libc::SIGPIPE);
+            libc::pthread_sigmask(libc::SIG_BLOCK, pipe.as_ptr(), ptr::null_mut());
+            libc::raise(libc::SIGPIPE);
+        }
+        let before = signals();
+        assert_eq!(before[1], [true, false]);
+        assert_eq!(write(writer.as_fd(), b"line"), Err(Errno::PIPE));
+        assert_eq!(signals(), before);
+        // SAFETY: the set is initialised.
+        let taken = unsafe { libc::sigtimedwait(pipe.as_ptr(), ptr::null_mut(), ptr::null()) };
+        assert_eq!(taken, libc::SIGPIPE);
+    }
+}

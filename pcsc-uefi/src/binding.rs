@@ -90,7 +90,7 @@ pub fn install() -> uefi::Result {
     // SAFETY: as above.
     unsafe { boot::install_protocol_interface(Some(image), &ComponentName2Protocol::GUID, names) }
         .inspect_err(|_| {
-            // SAFETY: nobody had the time to use it.
+            // SAFETY: installed just above in this function; no other code has used it.
             _ = unsafe { boot::uninstall_protocol_interface(image, &DriverBindingProtocol::GUID, binding) };
         })?;
     let mut loaded = boot::open_protocol_exclusive::<LoadedImage>(image)?;

@@ -34,7 +34,7 @@ impl Child {
         let handle = unsafe { boot::install_protocol_interface(None, &DevicePath::GUID, interface) }
             .map_err(|error| error.status())?;
         let remove_path = |status| {
-            // SAFETY: nobody had the time to use it.
+            // SAFETY: installed just above in this function; no other code has used it.
             _ = unsafe { boot::uninstall_protocol_interface(handle, &DevicePath::GUID, interface) };
             status
         };
@@ -59,8 +59,8 @@ impl Child {
     /// Takes the handle away; gives the instance, which is free now.
     ///
     /// # Errors
-    /// Gives the child back where somebody still uses it. `Ok(None)` where the handle remains but the USB
-    /// interface is gone: the instance's calls fail from then on.
+    /// Gives the child back where another driver still uses it. `Ok(None)` where the handle remains but the
+    /// USB interface is gone: the instance's calls fail from then on.
     pub fn stop(self) -> Result<Option<&'static Instance>, (Child, Status)> {
         let Child {
             handle,

@@ -6,6 +6,7 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
+use pcsc_ccid::atr;
 use uefi::boot::{self, OpenProtocolAttributes, OpenProtocolParams, ScopedProtocol};
 use uefi::proto::usb::io::UsbIo;
 use uefi::{CStr16, Handle, Status, StatusExt};
@@ -14,8 +15,6 @@ use crate::abi::SmartCardReaderProtocol;
 
 /// The longest response APDU in bytes, with its status word.
 const LONGEST_RESPONSE: usize = 65_536 + 2;
-/// The longest ATR (ISO 7816-3, clause 8.2.1).
-const MAX_ATR: usize = 33;
 /// More bytes than any reader's name has.
 const MAX_NAME: usize = 512;
 
@@ -23,7 +22,7 @@ const MAX_NAME: usize = 512;
 #[derive(Debug)]
 pub struct SmartCardReader(ScopedProtocol<SmartCardReaderProtocol>);
 
-/// What [`SmartCardReader::status`] tells.
+/// The result of [`SmartCardReader::status`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReaderStatus {
     /// The reader's name.
@@ -100,7 +99,7 @@ impl SmartCardReader {
         let mut name = [0; MAX_NAME / 2];
         let mut name_length = MAX_NAME;
         let (mut state, mut protocol) = (0, 0);
-        let mut atr = vec![0; MAX_ATR];
+        let mut atr = vec![0; atr::MAX_SIZE];
         let mut atr_length = atr.len();
         let this = self.raw();
         // SAFETY: all pointers are to variables of the lengths given.

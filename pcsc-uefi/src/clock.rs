@@ -1,4 +1,4 @@
-//! A monotonic clock. Boot services have timers but tell no time: the processor's counter is measured against
+//! A monotonic clock. Boot services have timers but no clock: the processor's counter is measured against
 //! `Stall` once.
 
 use core::time::Duration;

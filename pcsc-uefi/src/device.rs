@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use pcsc_ccid::descriptor::{interfaces, ExchangeLevel, Features, Flavour, Interface};
 use pcsc_ccid::message::Notification;
 use pcsc_ccid::names;
-use pcsc_ccid::reader::{self, Options, Presence, Reader};
+use pcsc_ccid::reader::{self, Options, Presence, Reader, ReaderError};
 use uefi::proto::usb::io::{ControlTransfer, UsbIo};
 use uefi::Status;
 
@@ -81,7 +81,7 @@ impl Device {
     ///
     /// # Errors
     /// Where the reader does not answer.
-    pub fn presence(&mut self, slot: u8) -> Result<bool, reader::Error> {
+    pub fn presence(&mut self, slot: u8) -> Result<bool, ReaderError> {
         if self.activates_cards {
             self.read_notifications();
         }
@@ -166,7 +166,7 @@ fn configuration(usb: &mut UsbIo) -> Option<Vec<u8>> {
     })
 }
 
-/// What attributes tell of the device, and the reader's name without its numbers, as pcscd would make it.
+/// What attributes report of the device, and the reader's name without its numbers, as pcscd would make it.
 fn describe(usb: &mut UsbIo, interface: &Interface) -> (reader::DeviceInfo, String) {
     let mut description = reader::DeviceInfo::default();
     let mut product_name = None;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! program ── client ── EFI_SMART_CARD_READER_PROTOCOL ── entry ── slot ── device ── pcsc_ccid::reader
-//! firmware ── EFI_DRIVER_BINDING_PROTOCOL ── binding ─────────────────┘         transport ── EFI_USB_IO_PROTOCOL
+//! firmware ── EFI_DRIVER_BINDING_PROTOCOL ── binding ─────────────────┘     transport ── EFI_USB_IO_PROTOCOL
 //! ```
 //!
 //! The image `smartcard-driver.efi` follows the UEFI driver model. It manages each USB interface that is a

@@ -10,8 +10,8 @@ use alloc::vec::Vec;
 use pcsc_ccid::atr::Atr;
 use pcsc_ccid::attributes;
 use pcsc_ccid::part10::Control;
-use pcsc_ccid::reader::{Error, Protocol, Reset};
-use pcsc_ccid::transport;
+use pcsc_ccid::reader::{Protocol, ReaderError, Reset};
+use pcsc_ccid::transport::TransportError;
 use uefi::Status;
 
 use crate::abi::*;
@@ -43,7 +43,7 @@ const PROTOCOLS: [(u32, u8, Protocol); 2] = [
     (SCARD_PROTOCOL_T0, 0, Protocol::T0),
 ];
 
-/// What SCardStatus tells.
+/// The result of SCardStatus.
 pub struct SlotStatus {
     /// SCARD_ABSENT, SCARD_INACTIVE or SCARD_ACTIVE.
     pub state: u32,
@@ -132,7 +132,7 @@ impl Slot {
             }
             match reader.set_protocol(self.number, protocol) {
                 Ok(()) => return Ok(bit),
-                Err(Error::ProtocolUnsupported) => (),
+                Err(ReaderError::ProtocolUnsupported) => (),
                 Err(error) => return Err(status(error)),
             }
         }
@@ -241,14 +241,14 @@ impl Slot {
     pub fn attribute(&self, id: u32) -> Result<Vec<u8>, Status> {
         let mut device = self.device()?;
         if needs_power(id) && device.reader().atr(self.number).is_empty() {
-            return self.refuse(&mut device, Error::NotPowered);
+            return self.refuse(&mut device, ReaderError::NotPowered);
         }
         answer(|room| device.reader().attribute(self.number, id, Some(&self.name), room)).map_err(status)
     }
 
-    /// The code of a failure. A card or a reader that went meanwhile fails in many ways; a look at the slot
-    /// tells.
-    fn refuse(&self, device: &mut Device, error: Error) -> Result<Vec<u8>, Status> {
+    /// The code of a failure. A card or a reader that went meanwhile fails in many ways, so the slot is
+    /// polled for the reason.
+    fn refuse(&self, device: &mut Device, error: ReaderError) -> Result<Vec<u8>, Status> {
         let code = status(error);
         if !matches!(code, Status::NOT_READY | Status::PROTOCOL_ERROR | Status::TIMEOUT) {
             return Err(code);
@@ -269,7 +269,7 @@ fn needs_power(id: attributes::Id) -> bool {
 }
 
 /// Calls `ask` with room for any answer.
-fn answer(ask: impl FnOnce(&mut [u8]) -> Result<usize, Error>) -> Result<Vec<u8>, Error> {
+fn answer(ask: impl FnOnce(&mut [u8]) -> Result<usize, ReaderError>) -> Result<Vec<u8>, ReaderError> {
     let mut room = vec![0; LONGEST_ANSWER];
     let length = ask(&mut room)?;
     room.truncate(length);
@@ -286,24 +286,28 @@ fn protocol_in_force(device: &mut Device, slot: u8) -> Option<u32> {
 }
 
 /// The code of a card that cannot be powered.
-fn no_atr(error: Error) -> Status {
+fn no_atr(error: ReaderError) -> Status {
     match error {
-        Error::NoCard => Status::NO_MEDIA,
-        Error::Transport(_) => status(error),
+        ReaderError::NoCard => Status::NO_MEDIA,
+        ReaderError::Transport(_) => status(error),
         _ => Status::NOT_READY,
     }
 }
 
 /// The code of a driver's error.
-fn status(error: Error) -> Status {
+fn status(error: ReaderError) -> Status {
     match error {
-        Error::NoCard => Status::NO_MEDIA,
-        Error::NotPowered => Status::NOT_READY,
-        Error::Transport(transport::Error::Timeout) | Error::TooSlow => Status::TIMEOUT,
-        Error::Transport(_) | Error::NoSuchSlot | Error::Firmware(_) => Status::DEVICE_ERROR,
-        Error::Unsupported | Error::ProtocolUnsupported => Status::UNSUPPORTED,
-        Error::InvalidParameter | Error::Apdu(_) | Error::CommandTooLong { .. } => Status::INVALID_PARAMETER,
-        Error::BufferTooSmall => Status::BUFFER_TOO_SMALL,
+        ReaderError::NoCard => Status::NO_MEDIA,
+        ReaderError::NotPowered => Status::NOT_READY,
+        ReaderError::Transport(TransportError::Timeout) | ReaderError::TooSlow => Status::TIMEOUT,
+        ReaderError::Transport(_) | ReaderError::NoSuchSlot | ReaderError::Firmware(_) => {
+            Status::DEVICE_ERROR
+        }
+        ReaderError::Unsupported | ReaderError::ProtocolUnsupported => Status::UNSUPPORTED,
+        ReaderError::InvalidParameter | ReaderError::Apdu(_) | ReaderError::CommandTooLong { .. } => {
+            Status::INVALID_PARAMETER
+        }
+        ReaderError::BufferTooSmall => Status::BUFFER_TOO_SMALL,
         _ => Status::PROTOCOL_ERROR,
     }
 }

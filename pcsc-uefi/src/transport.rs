@@ -6,7 +6,7 @@ use core::time::Duration;
 use alloc::vec::Vec;
 
 use pcsc_ccid::descriptor::{Flavour, Interface};
-use pcsc_ccid::transport::{Error, Transport};
+use pcsc_ccid::transport::{Transport, TransportError};
 use uefi::proto::usb::io::{ControlTransfer, UsbIo};
 use uefi_raw::protocol::usb::UsbTransferStatus;
 
@@ -54,7 +54,7 @@ impl UsbTransport {
     /// The transport of `interface`.
     ///
     /// # Safety
-    /// `usb` stays installed, and nobody else uses it, while this value lives.
+    /// `usb` stays installed, and no other code uses it, while this value lives.
     pub unsafe fn new(usb: NonNull<UsbIo>, interface: Interface) -> UsbTransport {
         UsbTransport {
             usb,
@@ -87,7 +87,7 @@ impl UsbTransport {
 
     /// What a failed transfer means. The firmware reports a device that was unplugged in several ways, as a
     /// timeout too; a device that does not answer a standard request either is gone.
-    fn error(&mut self, error: &uefi::Error<UsbTransferStatus>) -> Error {
+    fn error(&mut self, error: &uefi::Error<UsbTransferStatus>) -> TransportError {
         let mut answer = [0; 2];
         let asked = self.usb().control_transfer(
             STANDARD_DEVICE,
@@ -99,11 +99,11 @@ impl UsbTransport {
         );
         let status = *error.data();
         match asked {
-            Err(_) => Error::Gone,
-            Ok(()) if status.contains(UsbTransferStatus::STALL) => Error::Stall,
-            Ok(()) if status.contains(UsbTransferStatus::TIMEOUT) => Error::Timeout,
-            Ok(()) if error.status() == uefi::Status::TIMEOUT => Error::Timeout,
-            Ok(()) => Error::Fault,
+            Err(_) => TransportError::Gone,
+            Ok(()) if status.contains(UsbTransferStatus::STALL) => TransportError::Stall,
+            Ok(()) if status.contains(UsbTransferStatus::TIMEOUT) => TransportError::Timeout,
+            Ok(()) if error.status() == uefi::Status::TIMEOUT => TransportError::Timeout,
+            Ok(()) => TransportError::Fault,
         }
     }
 }
@@ -115,20 +115,20 @@ fn milliseconds(timeout: Duration) -> u32 {
 }
 
 impl Transport for UsbTransport {
-    fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), Error> {
-        let endpoint = self.interface.bulk_out.ok_or(Error::Fault)?;
+    fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), TransportError> {
+        let endpoint = self.interface.bulk_out.ok_or(TransportError::Fault)?;
         let sent = self
             .usb()
             .sync_bulk_send(endpoint, message, milliseconds(timeout) as usize);
         match sent {
             Ok(length) if length == message.len() => Ok(()),
-            Ok(_) => Err(Error::Fault),
+            Ok(_) => Err(TransportError::Fault),
             Err(error) => Err(self.error(&error)),
         }
     }
 
-    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, Error> {
-        let endpoint = self.interface.bulk_in.ok_or(Error::Fault)?;
+    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, TransportError> {
+        let endpoint = self.interface.bulk_in.ok_or(TransportError::Fault)?;
         let length = buffer.len().min(LONGEST_TRANSFER);
         let buffer = &mut buffer[..length];
         // Counted by what the firmware is asked to wait: its waits take longer than that on a busy machine.
@@ -143,13 +143,19 @@ impl Transport for UsbTransport {
                 Ok(received) => return Ok(received.min(length)),
                 Err(error) => self.error(&error),
             };
-            if error != Error::Timeout || left.is_zero() {
+            if error != TransportError::Timeout || left.is_zero() {
                 return Err(error);
             }
         }
     }
 
-    fn control_out(&mut self, request: u8, value: u16, data: &[u8], timeout: Duration) -> Result<(), Error> {
+    fn control_out(
+        &mut self,
+        request: u8,
+        value: u16,
+        data: &[u8],
+        timeout: Duration,
+    ) -> Result<(), TransportError> {
         let transfer = match data {
             [] => ControlTransfer::None,
             data => ControlTransfer::DataOut(data),
@@ -171,7 +177,7 @@ impl Transport for UsbTransport {
         value: u16,
         buffer: &mut [u8],
         timeout: Duration,
-    ) -> Result<usize, Error> {
+    ) -> Result<usize, TransportError> {
         let descriptor = &self.interface.descriptor;
         let flavour = self.interface.flavour;
         let wanted = match (flavour, request) {
@@ -182,7 +188,7 @@ impl Transport for UsbTransport {
         };
         let buffer = match buffer.get_mut(..wanted) {
             Some(buffer) if !buffer.is_empty() => buffer,
-            _ => return Err(Error::Stall),
+            _ => return Err(TransportError::Stall),
         };
         buffer.fill(short::FILLING);
         let number = self.interface.number.into();
@@ -197,14 +203,14 @@ impl Transport for UsbTransport {
             Err(error) => error.status() == uefi::Status::DEVICE_ERROR && error.data().is_empty(),
         };
         if is_short && short::asks_for_any(flavour, request) {
-            return short::length(flavour, self.command, request, buffer).ok_or(Error::Fault);
+            return short::length(flavour, self.command, request, buffer).ok_or(TransportError::Fault);
         }
         received
             .map(|()| buffer.len())
             .map_err(|error| self.error(&error))
     }
 
-    fn clear_halt(&mut self) -> Result<(), Error> {
+    fn clear_halt(&mut self) -> Result<(), TransportError> {
         for endpoint in [self.interface.bulk_out, self.interface.bulk_in]
             .into_iter()
             .flatten()
@@ -222,7 +228,7 @@ impl Transport for UsbTransport {
         Ok(())
     }
 
-    fn pause(&mut self, time: Duration) -> Result<(), Error> {
+    fn pause(&mut self, time: Duration) -> Result<(), TransportError> {
         uefi::boot::stall(time);
         Ok(())
     }

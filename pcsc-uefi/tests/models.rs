@@ -9,6 +9,7 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt::Write;
+use core::time::Duration;
 
 use pcsc_uefi::abi::*;
 use pcsc_uefi::client::{self, SmartCardReader};
@@ -21,12 +22,16 @@ const CURRENT_PROTOCOL_TYPE: u32 = 0x0008_0201;
 /// Tags of PC/SC part 10, clause 2.2.
 const FEATURE_VERIFY_PIN_DIRECT: u8 = 0x06;
 const FEATURE_GET_TLV_PROPERTIES: u8 = 0x12;
-/// The host's cards: hello, and the echo, which takes 80 EC for its data and 80 EE for so many bytes; 80 07
-/// is answered with a status word.
+/// The host's cards: hello, and the echo, which takes 80 EC for its data and 80 EE for a number of bytes; 80
+/// 07 is answered with a status word.
 const SELECT_HELLO: &[u8] = b"\x00\xA4\x04\x00\x0A\xA0\x00\x00\x00\x62\x03\x01\x0C\x06\x01";
 const HELLO: &[u8] = b"\x00\x00\x00\x00";
 /// The host exchanges the card for another one, after this command's answer.
 const REPLACE: &[u8] = b"\x80\x05\x00\x00";
+/// The time between two looks at a card that is to be exchanged, and how many there are: 20 s, which a reader
+/// that never reports an exchange takes.
+const LOOK: Duration = Duration::from_millis(10);
+const MOST_LOOKS: u32 = 2000;
 /// FEATURE_VERIFY_PIN_DIRECT for a PIN of 4 to 8 digits in ASCII and the command VERIFY with 8 bytes.
 const VERIFY: &[u8] = b"\x00\x00\x82\x08\x00\x08\x04\x02\x01\x09\x04\x00\x00\x00\x00\x0D\x00\x00\x00\
     \x00\x20\x00\x81\x08\x30\x30\x30\x30\x00\x00\x00\x00";
@@ -66,13 +71,31 @@ fn use_reader(reader: &mut SmartCardReader) -> uefi::Result {
     );
     exchanges(reader);
     controls(reader);
-    say("replaced", &reader.transmit(REPLACE));
-    println!("# state {}", reader.status()?.state);
+    let replaced = reader.transmit(REPLACE);
+    say("replaced", &replaced);
+    let state = match replaced {
+        Ok(_) => state_once_replaced(reader)?,
+        Err(_) => reader.status()?.state,
+    };
+    println!("# state {state}");
     reader.disconnect(SCARD_CA_UNPOWER)?;
     println!("# state {}", reader.status()?.state);
     let protocol = reader.connect(SCARD_AM_CARD, SCARD_CA_WARMRESET, ANY)?;
     println!("# again: protocol {protocol}");
     reader.disconnect(SCARD_CA_UNPOWER)
+}
+
+/// Waits until the driver reports the new card, and returns the state. The host removes a card before it
+/// inserts the other one. With a reader that does not report the exchange the state stays `SCARD_ACTIVE`.
+fn state_once_replaced(reader: &mut SmartCardReader) -> uefi::Result<u32> {
+    for _ in 0..MOST_LOOKS {
+        let state = reader.status()?.state;
+        if !matches!(state, SCARD_ACTIVE | SCARD_ABSENT) {
+            return Ok(state);
+        }
+        uefi::boot::stall(LOOK);
+    }
+    Ok(reader.status()?.state)
 }
 
 fn exchanges(reader: &mut SmartCardReader) {

@@ -79,8 +79,8 @@ pub(crate) fn forget(fd: RawFd) {
 /// call on it costs a load.
 ///
 /// A file's number that the process has used for something else is left alone. The numbers stay in use, by
-/// files that mean nothing: a copy of a [`UsbfsDevice`] which the child still has would not tell its own node
-/// from one that the child opens anew under the same number.
+/// files that mean nothing: a copy of a [`UsbfsDevice`] which the child still has could not distinguish its
+/// own node from one that the child opens anew under the same number.
 ///
 /// [`UsbfsDevice`]: crate::UsbfsDevice
 pub fn close_inherited() {

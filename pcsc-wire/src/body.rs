@@ -1,4 +1,8 @@
 //! The bodies of requests and replies: the same layout both ways, naturally aligned, no padding.
+//!
+//! They are pcsc-lite's C structures as they lie in memory. All integers have 32 bits, also where the C
+//! interface has `long`, and the arrays' lengths are multiples of 4. So there is no padding, and a 32-bit
+//! program can talk to a 64-bit daemon.
 
 use super::{Command, Endian, Header, Version, ATTRIBUTE_SIZE, NAME_SIZE};
 
@@ -226,7 +230,7 @@ bodies! {
 
     /// CANCEL.
     Cancel {
-        /// The daemon's number for the context that waits.
+        /// The daemon's number for the context that waits. It is signed in this message alone.
         context: i32,
         /// The return code.
         rv: u32,

@@ -20,9 +20,11 @@ use std::fmt;
 
 /// The length of a reader's name on the wire, with its NUL.
 pub const NAME_SIZE: usize = pcsc_constants::MAX_READERNAME;
-/// The length of an attribute's value on the wire.
+/// The length of an attribute's value on the wire. Each message carries that many bytes, whatever the value's
+/// own length is.
 pub const ATTRIBUTE_SIZE: usize = pcsc_constants::MAX_BUFFER_SIZE;
-/// The longest command and the longest response in a transmit or control message, in bytes.
+/// The longest command and the longest response in a transmit or control message, in bytes. pcscd has buffers
+/// of this size, and closes the connection if a request announces more.
 pub const MAX_PAYLOAD: usize = pcsc_constants::MAX_BUFFER_SIZE_EXTENDED;
 
 /// A protocol version.
@@ -50,7 +52,9 @@ impl Version {
         self.minor <= 2
     }
 
-    /// Up to 4.3, WAIT and STOP_WAITING carry a body, and the states are asked for separately.
+    /// Up to 4.3, WAIT and STOP_WAITING carry a body, and WAIT is not answered before an event: a client has
+    /// to request the states after it has registered, or it misses a change in between. In 4.4 and 4.5 WAIT
+    /// is answered with the states at once; from 4.6 on they are requested after it.
     pub fn waits_with_body(self) -> bool {
         self.minor <= 3
     }
@@ -60,7 +64,8 @@ impl Version {
         self.minor >= 5
     }
 
-    /// From 4.6 the daemon sends the number of states.
+    /// From 4.6 the daemon sends the number of states. Before, it is a constant of the daemon's build: 16, or
+    /// another number where a distribution has patched it.
     pub fn sends_table_size(self) -> bool {
         self.minor >= 6
     }
@@ -113,7 +118,8 @@ commands! {
     Control = 0x0A,
     /// Whether a connection can still be used; body [`Status`].
     Status = 0x0B,
-    /// The end of another connection's wait; body [`Cancel`].
+    /// The end of another connection's wait: the connection that waits cannot send it, because the daemon
+    /// serves each in order; body [`Cancel`].
     Cancel = 0x0D,
     /// An attribute's value; body [`Attribute`].
     GetAttrib = 0x0F,

@@ -103,6 +103,18 @@ mod tests {
     }
 
     #[test]
+    fn the_requests_are_for_the_states_and_for_the_version() {
+        for endian in [Endian::Little, Endian::Big] {
+            let numbers = [0, 0x12, 12, 0x11, 4, 2, 0];
+            let mut expected = [0; 28];
+            for (number, place) in numbers.into_iter().zip(expected.chunks_exact_mut(4)) {
+                endian.write_u32(place, number);
+            }
+            assert_eq!(name_size_requests(VERSION, endian), expected);
+        }
+    }
+
+    #[test]
     fn a_table_without_an_end_is_given_up() {
         let bytes = vec![1; (MAX_READER_STATES + 1) * READER_STATE_SIZE];
         let version = VersionExchange::new(VERSION).to_bytes(Endian::NATIVE);

@@ -17,11 +17,11 @@ use super::{
 /// The largest number of reader states that is accepted.
 pub const MAX_READER_STATES: usize = 4096;
 /// The size of an event, in bytes.
-pub const EVENT_SIZE: usize = 8;
+pub const EVENT_SIZE: usize = Event::SIZE;
 
 const SIZE_REPLY: usize = 4;
 
-/// The requests of a batch, from which the parser knows the replies to expect.
+/// The requests of a batch, which determine the replies that the parser expects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StateBatch {
     /// The byte order of the connection.
@@ -112,9 +112,9 @@ impl StateBatch {
         };
         if !self.needs_anchor() {
             let states = self.slots.unwrap_or(0) * READER_STATE_SIZE;
-            return match (states + trailer).checked_sub(bytes.len()) {
-                Some(missing) if missing > 0 => Progress::More(missing),
-                _ => Progress::Done(self.finish(bytes, 0..states, None, states + trailer)),
+            return match bytes.get(..states + trailer) {
+                None => Progress::More(states + trailer - bytes.len()),
+                Some(replies) => Progress::Done(self.finish(replies, 0..states, states, None)),
             };
         }
 
@@ -183,43 +183,34 @@ impl StateBatch {
     ) -> Progress {
         let length = slots * READER_STATE_SIZE;
         let mut states = head..head + length;
+        let mut count = states.end;
         if has_event {
             let shifted = states.start + EVENT_SIZE..states.end + EVENT_SIZE;
             let is_first = !ReaderStates::new(&bytes[states.clone()], self.endian).is_plausible()
                 && ReaderStates::new(&bytes[shifted.clone()], self.endian).is_plausible();
-            if is_first {
-                event = Event::parse(&bytes[head..], self.endian);
-                states = shifted;
+            let at = if is_first {
+                count = shifted.end;
+                std::mem::replace(&mut states, shifted).start
+            } else if self.asks_for_events() && bytes[count..count + 4] != [0; 4] {
+                // The count of reader events, which is never 0, precedes the event.
+                count + ReaderEvents::SIZE
             } else {
-                // The event follows the states. The count of reader events is never 0; up to 4.4 it is not
-                // sent.
-                let mut at = states.end;
-                if self.asks_for_events() && bytes[at..at + 4] != [0; 4] {
-                    at += ReaderEvents::SIZE;
-                }
-                event = Event::parse(&bytes[at..], self.endian);
-            }
+                count += EVENT_SIZE;
+                states.end
+            };
+            event = Event::parse(&bytes[at..], self.endian);
         }
-        Progress::Done(self.finish(&bytes[..end], states, event, end))
+        Progress::Done(self.finish(&bytes[..end], states, count, event))
     }
 
-    fn finish(&self, bytes: &[u8], states: Range<usize>, event: Option<Event>, consumed: usize) -> Parsed {
-        let reader_events = self.asks_for_events().then(|| {
-            let at = match bytes.get(states.end..states.end + 4) {
-                Some([0, 0, 0, 0]) if event.is_some() => states.end + EVENT_SIZE,
-                _ => states.end,
-            };
-            bytes
-                .get(at..)
-                .and_then(|bytes| ReaderEvents::parse(bytes, self.endian))
-        });
+    /// The replies, of which the count of reader events is at `count`, if it was asked for.
+    fn finish(&self, bytes: &[u8], states: Range<usize>, count: usize, event: Option<Event>) -> Parsed {
+        let reply = bytes.get(count..).filter(|_| self.asks_for_events());
+        let reply = reply.and_then(|reply| ReaderEvents::parse(reply, self.endian));
         Parsed {
-            consumed,
+            consumed: bytes.len(),
             states,
-            reader_events: reader_events
-                .flatten()
-                .filter(|reply| reply.rv == 0)
-                .map(|reply| reply.events),
+            reader_events: reply.filter(|reply| reply.rv == 0).map(|reply| reply.events),
             event,
         }
     }
@@ -310,7 +301,8 @@ mod tests {
             match batch.parse(&bytes[..have]) {
                 Progress::More(missing) => {
                     assert!(missing > 0 && have + missing <= bytes.len(), "asked for too much");
-                    have += missing;
+                    // They may come in parts.
+                    have += missing.div_ceil(2);
                 }
                 Progress::Done(parsed) => return parsed,
                 Progress::OutOfStep(why) => panic!("{why}"),
@@ -328,7 +320,12 @@ mod tests {
             let version = Version { major: 4, minor };
             let reader = reader % slots;
             let batch = StateBatch {
-                endian, version, answered: version, slots: (known && minor < 6).then_some(slots), wait, events,
+                endian,
+                version,
+                answered: version,
+                slots: (known && minor < 6).then_some(slots),
+                wait,
+                events,
             };
             let early = if !wait {
                 Early::No
@@ -365,6 +362,24 @@ mod tests {
                 }
                 Progress::OutOfStep(_) => (),
             }
+        }
+    }
+
+    #[test]
+    fn an_event_comes_once_and_to_who_waits_alone() {
+        let version = Version::NEWEST;
+        let batch = |wait| StateBatch {
+            endian: Endian::NATIVE,
+            version,
+            answered: version,
+            slots: None,
+            wait,
+            events: false,
+        };
+        let not_asked_for = replies(&batch(false), 2, 2, &[0], Early::AfterStates);
+        let twice = [&EVENT[..], &replies(&batch(true), 2, 2, &[0], Early::AfterStates)].concat();
+        for (batch, bytes) in [(batch(false), not_asked_for), (batch(true), twice)] {
+            assert!(matches!(batch.parse(&bytes), Progress::More(_)), "{batch:?}");
         }
     }
 

@@ -65,7 +65,7 @@ int main(int count, char **arguments)
 
     if (count != 3)
         return 2;
-    alarm(60);
+    alarm(300);
     if (SCardEstablishContext(SCARD_SCOPE_SYSTEM, NULL, NULL, &context) ||
         SCardEstablishContext(SCARD_SCOPE_SYSTEM, NULL, NULL, &waiting))
         return 3;

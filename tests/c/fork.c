@@ -80,7 +80,7 @@ static void parent(struct counts *counts, int children)
         if (pids[i] < 0)
             _exit(5);
         if (pids[i] == 0) {
-            alarm(30);
+            alarm(120);
             _exit(use());
         }
     }

@@ -109,7 +109,7 @@ static long run(long number, long count)
     int status;
     pid_t pid = fork();
     if (pid == 0) {
-        alarm(60);
+        alarm(300);
         once(number, count);
     }
     waitpid(pid, &status, 0);

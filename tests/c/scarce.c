@@ -35,7 +35,7 @@ int main(void)
     pthread_t thread;
     LONG waited, cancelled;
 
-    alarm(60);
+    alarm(300);
     if (SCardEstablishContext(SCARD_SCOPE_SYSTEM, NULL, NULL, &context))
         return 2;
     getrlimit(RLIMIT_NOFILE, &limit);

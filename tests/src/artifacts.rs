@@ -187,7 +187,8 @@ fn workspace() -> PathBuf {
     tests.parent().unwrap_or(tests).to_owned()
 }
 
-fn cargo() -> Command {
+/// Cargo, as it runs this test, in the folder of the workspace.
+pub fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
     command.current_dir(workspace());
     command

@@ -3,9 +3,10 @@
 //! pcscd's socket has a fixed place, so each daemon gets a mount namespace in which `/run/pcscd` is a folder
 //! of the test. `setpriv`, `unshare` and `mount` do that, in the process that becomes pcscd.
 
+use crate::artifacts;
+use crate::reader::{Reader, FRIENDLY_NAME};
 use crate::spawn::spawn;
 use crate::virtual_card::{VirtualCard, VPCD_PORT};
-use crate::{artifacts, Reader};
 use std::ffi::CString;
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -21,12 +22,9 @@ use pcsc_client::{Card, Context, Protocols, ShareMode};
 use rustix::process::{geteuid, kill_process, Pid, Signal};
 use tempfile::TempDir;
 
-/// The first part of the readers' names.
-pub const FRIENDLY_NAME: &str = "pcsc-tests";
-
 /// How long pcscd may take to answer after its start, and to end when asked to. Generous: many tests share
 /// few processors.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
 /// `$1` becomes `/run/pcscd`, `$2` is the folder of reader files, `$3` that of drivers, if there is one.
 /// pcscd finds no other driver, so that it does not use a reader of the developer. With `$4` the daemon has a
@@ -102,7 +100,7 @@ impl Pcscd {
         Self::start_with(Handler::Test(readers))
     }
 
-    /// The same, without readers, for at most so many clients.
+    /// The same, without readers, for at most this number of clients.
     ///
     /// # Panics
     /// As [`Pcscd::start`].
@@ -380,6 +378,14 @@ impl Pcscd {
             Some(Some(status)) => panic!("pcscd ended with {status}:\n{}", self.log()),
             None => panic!("pcscd does not answer:\n{}", self.log()),
         }
+        // A reader of the driver may have a card from the start. A connection is refused until pcscd has
+        // looked at it, and only a request for the states waits for that.
+        let has_cards = matches!(self.handler, Handler::Driver(_) | Handler::Installed(..));
+        assert!(
+            !has_cards || knows_readers(&socket),
+            "pcscd does not know its readers:\n{}",
+            self.log()
+        );
     }
 
     /// The reader file. LIBPATH is last in an entry, because pcscd regards an entry as complete once it has
@@ -395,7 +401,8 @@ impl Pcscd {
         if matches!(self.handler, Handler::Vpcd) {
             // One entry has both readers, as slots.
             return format!(
-                "FRIENDLYNAME \"{FRIENDLY_NAME}\"\nDEVICENAME /dev/null:{VPCD_PORT:#x}\nCHANNELID {VPCD_PORT:#x}\nLIBPATH {}\n",
+                "FRIENDLYNAME \"{FRIENDLY_NAME}\"\nDEVICENAME /dev/null:{VPCD_PORT:#x}\n\
+                 CHANNELID {VPCD_PORT:#x}\nLIBPATH {}\n",
                 library.display()
             );
         }
@@ -458,6 +465,12 @@ pub(crate) fn until<T>(deadline: Instant, mut look: impl FnMut() -> Option<T>) -
         }
         thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// Whether a daemon answers a request for the states of its readers. It answers once it has looked at them.
+pub(crate) fn knows_readers(socket: &Path) -> bool {
+    let context = Context::builder().socket_path(socket).establish();
+    context.is_ok_and(|context| context.list_readers_owned().is_ok())
 }
 
 /// Whether pcscd answers a VERSION request, with any version.

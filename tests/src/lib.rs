@@ -45,13 +45,13 @@ mod wire_client;
 
 pub use client::client;
 pub use compiled::{c_library, c_program};
-pub use daemon::{Pcscd, FRIENDLY_NAME};
+pub use daemon::Pcscd;
 pub use difference::{assert_same, tail};
 pub use live::Live;
 pub use namespace::{in_namespace, USB};
 pub use network::Network;
 pub use pcsc_test_ifd::{abi, card, Counts};
-pub use reader::Reader;
+pub use reader::{Reader, FRIENDLY_NAME};
 pub use run::{copy_program, run, Output};
 pub use share::Share;
 pub use simulation::Simulation;

@@ -98,7 +98,7 @@ impl Live {
     /// Writes to its input, which the command must have as a pipe, and closes that.
     ///
     /// # Panics
-    /// If there is no pipe, or nobody reads it.
+    /// If there is no pipe, or no process reads it.
     #[track_caller]
     pub fn tell(&mut self, text: &str) {
         let mut input = self.child.stdin.take().expect("a pipe");

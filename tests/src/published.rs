@@ -2,10 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
-use crate::run;
+use crate::{artifacts, run};
 
 const LIMIT: Duration = Duration::from_secs(1800);
 
@@ -40,7 +39,9 @@ pub fn examples(folder: &Path) -> PathBuf {
     assert_eq!(names, NAMES);
     let client = concat!(env!("CARGO_MANIFEST_DIR"), "/../pcsc-client");
     let manifest = format!(
-        "[package]\nname = \"published\"\nversion = \"0.0.0\"\nedition = \"2021\"\n[dependencies]\npcsc = {{ package = \"pcsc-client\", path = {client:?} }}\n[workspace]\n"
+        "[package]\nname = \"published\"\nversion = \"0.0.0\"\nedition = \"2021\"\n[dependencies]\n\
+         pcsc = {{ package = \"pcsc-client\", path = {client:?} }}\n[workspace]\n[profile.dev]\n\
+         debug = false\n"
     );
     fs::write(crate_folder.join("Cargo.toml"), manifest).expect("a file in the test's folder");
     let lock = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock");
@@ -53,9 +54,10 @@ pub fn examples(folder: &Path) -> PathBuf {
 fn source(folder: &Path) -> PathBuf {
     fs::create_dir_all(folder.join("src")).expect("a folder in the test's");
     fs::write(folder.join("src/lib.rs"), "").expect("a file in the test's folder");
-    let manifest = "[package]\nname = \"fetch\"\nversion = \"0.0.0\"\nedition = \"2021\"\n[dependencies]\npcsc = \"=2.9.0\"\n[workspace]\n";
+    let manifest = "[package]\nname = \"fetch\"\nversion = \"0.0.0\"\nedition = \"2021\"\n[dependencies]\n\
+        pcsc = \"=2.9.0\"\n[workspace]\n";
     fs::write(folder.join("Cargo.toml"), manifest).expect("a file in the test's folder");
-    let mut metadata = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
+    let mut metadata = artifacts::cargo();
     metadata
         .current_dir(folder)
         .args(["metadata", "--format-version", "1"]);

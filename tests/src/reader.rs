@@ -1,15 +1,17 @@
 //! Control of one reader, through the IFD handler in pcscd.
 
-use crate::Counts;
+use pcsc_test_ifd::Counts;
 use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// The first part of the readers' names.
+pub const FRIENDLY_NAME: &str = "pcsc-tests";
 /// How long pcscd may take to process an insertion or removal. For a reader that is gone, each of its polls
 /// takes over a second.
-const SETTLE_MS: u64 = 10_000;
+const SETTLE_MS: u64 = 60_000;
 
 /// A reader of a [`Pcscd`](crate::Pcscd). Cheap to clone; can be used in any thread and after a restart of
 /// the daemon.
@@ -25,12 +27,7 @@ pub struct Reader {
 impl Reader {
     /// The name under which PC/SC lists the reader.
     pub fn name(&self) -> String {
-        format!(
-            "{} {:02X} {:02X}",
-            crate::daemon::FRIENDLY_NAME,
-            self.number,
-            self.slot
-        )
+        format!("{} {:02X} {:02X}", FRIENDLY_NAME, self.number, self.slot)
     }
 
     /// Another slot of a reader of our driver.

@@ -49,7 +49,7 @@ impl Output {
 pub fn copy_program(from: impl AsRef<Path>, to: impl AsRef<Path>) {
     let mut copy = Command::new("cp");
     copy.args([from.as_ref(), to.as_ref()]);
-    run(&mut copy, Duration::from_secs(60)).stdout();
+    run(&mut copy, Duration::from_secs(300)).stdout();
 }
 
 /// Runs `command` in a process group of its own, with both outputs caught and an empty input unless one has

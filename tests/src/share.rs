@@ -1,19 +1,22 @@
 //! Our own server, `pcsc share`, for one test.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use pcsc_client::{Context, State};
 use rustix::process::{kill_process, Pid, Signal};
 use tempfile::TempDir;
 
-use crate::daemon::{until, DEADLINE};
+use crate::artifacts;
+use crate::daemon::{knows_readers, until, DEADLINE};
+use crate::network::Network;
+use crate::reader::Reader;
+use crate::simulation::Simulation;
 use crate::spawn::spawn;
 use crate::virtual_card::{VirtualCard, IN_NETWORK, VPCD_PORT};
-use crate::{artifacts, Network, Reader, Simulation};
 
 /// A running `pcsc share`. The process ends with the test's.
 #[derive(Debug)]
@@ -51,7 +54,19 @@ impl Share {
         Share::launch(Some(simulation), &[], &[&[source.as_str()], arguments].concat())
     }
 
-    /// The same on a network, with readers of the test unless there are none.
+    /// A server of simulated readers of a model, which our driver drives. They have the names of the test's
+    /// readers, and are empty at first.
+    ///
+    /// # Panics
+    /// If it does not start.
+    #[track_caller]
+    pub fn start_driven(readers: usize, model: &str) -> Share {
+        let simulation = Simulation::start_driven(readers, model);
+        let source = format!("sim:{}", simulation.socket().display());
+        Share::launch(Some(simulation), &[], &[&source])
+    }
+
+    /// As [`Share::start_also`] on a network, and without simulated readers where `readers` is 0.
     ///
     /// # Panics
     /// If it does not start.
@@ -253,16 +268,10 @@ impl Share {
     /// If it does not in time.
     #[track_caller]
     pub fn wait_for_log(&self, text: &str) {
-        let limit = Instant::now() + Duration::from_secs(30);
+        let limit = Instant::now() + DEADLINE;
         let found = until(limit, || self.log().contains(text).then_some(()));
         assert!(found.is_some(), "{text:?} is not logged:\n{}", self.log());
     }
-}
-
-/// Whether a server answers for its readers' states, for which it waits until it has looked at them.
-fn knows_readers(socket: &Path) -> bool {
-    let context = Context::builder().socket_path(socket).establish();
-    context.is_ok_and(|context| context.list_readers_owned().is_ok())
 }
 
 impl Drop for Share {

@@ -6,8 +6,9 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
+use crate::artifacts;
+use crate::reader::Reader;
 use crate::spawn::spawn;
-use crate::{artifacts, Reader};
 
 /// Readers of the test's, all empty at first, that stand in for those on the USB: a process with
 /// PCSCLITE_BACKEND=simulated and PCSCLITE_SIMULATED=[`socket`](Simulation::socket) manages them as a daemon
@@ -38,8 +39,18 @@ impl Simulation {
         Simulation::start_with(readers, "shared")
     }
 
+    /// Makes simulated readers of a model, each of which has one process that uses it at a time. Our driver
+    /// drives them.
+    ///
+    /// # Panics
+    /// As [`Simulation::start`], and if there is no such model.
     #[track_caller]
-    fn start_with(readers: usize, sharing: &str) -> Simulation {
+    pub fn start_driven(readers: usize, model: &str) -> Simulation {
+        Simulation::start_with(readers, model)
+    }
+
+    #[track_caller]
+    fn start_with(readers: usize, kind: &str) -> Simulation {
         let folder = tempfile::Builder::new()
             .prefix("readers-")
             .tempdir_in("/tmp")
@@ -50,7 +61,7 @@ impl Simulation {
             .arg(artifacts::binary("pcsc-tests", "readers"))
             .arg(folder.path().join("readers"))
             .arg(readers.to_string())
-            .arg(sharing)
+            .arg(kind)
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
         let mut child = spawn(command).expect("setpriv can be started");

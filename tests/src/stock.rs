@@ -15,12 +15,16 @@ pub fn library() -> PathBuf {
         .expect("libpcsclite.so.1 is not installed: run scripts/setup")
 }
 
-/// Its folder, for LD_LIBRARY_PATH: the loader may know another libpcsclite in /usr/local.
+/// Its folder, for LD_LIBRARY_PATH: the loader may find another libpcsclite in /usr/local.
+/// `STOCK_LIBRARY_FOLDER` names the folder of another version to run the programs with.
 ///
 /// # Panics
 /// If it is not installed.
 #[track_caller]
 pub fn folder() -> PathBuf {
+    if let Some(folder) = std::env::var_os("STOCK_LIBRARY_FOLDER") {
+        return folder.into();
+    }
     let library = library();
     library.parent().unwrap_or(&library).to_owned()
 }

@@ -104,9 +104,8 @@ impl Target {
             "CARGO_TARGET_{}",
             self.name.to_ascii_uppercase().replace('-', "_")
         );
-        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        let mut command = artifacts::cargo();
         command
-            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
             .env("CARGO_PROFILE_DEV_DEBUG", "0")
             .env(format!("{variable}_LINKER"), self.compiler[0])
             .args(arguments)

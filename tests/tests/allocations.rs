@@ -6,8 +6,8 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use pcsc_ccid::descriptor::interfaces;
-use pcsc_ccid::reader::{self, DeviceInfo, Options, Reader, Reset};
-use pcsc_ccid::transport::{Error, Transport};
+use pcsc_ccid::reader::{self, Options, Reader, Reset};
+use pcsc_ccid::transport::{Transport, TransportError};
 use pcsc_client::{Choice, Context, Protocols, ShareMode};
 use pcsc_manager::Simulated;
 use pcsc_sim::Model;
@@ -73,15 +73,21 @@ impl<T: Transport> Apart<T> {
 }
 
 impl<T: Transport> Transport for Apart<T> {
-    fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), Error> {
+    fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), TransportError> {
         self.ask(|transport| transport.send(message, timeout))
     }
 
-    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, Error> {
+    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, TransportError> {
         self.ask(|transport| transport.receive(buffer, timeout))
     }
 
-    fn control_out(&mut self, request: u8, value: u16, data: &[u8], timeout: Duration) -> Result<(), Error> {
+    fn control_out(
+        &mut self,
+        request: u8,
+        value: u16,
+        data: &[u8],
+        timeout: Duration,
+    ) -> Result<(), TransportError> {
         self.ask(|transport| transport.control_out(request, value, data, timeout))
     }
 
@@ -91,15 +97,15 @@ impl<T: Transport> Transport for Apart<T> {
         value: u16,
         buffer: &mut [u8],
         timeout: Duration,
-    ) -> Result<usize, Error> {
+    ) -> Result<usize, TransportError> {
         self.ask(|transport| transport.control_in(request, value, buffer, timeout))
     }
 
-    fn clear_halt(&mut self) -> Result<(), Error> {
+    fn clear_halt(&mut self) -> Result<(), TransportError> {
         self.ask(Transport::clear_halt)
     }
 
-    fn pause(&mut self, time: Duration) -> Result<(), Error> {
+    fn pause(&mut self, time: Duration) -> Result<(), TransportError> {
         self.ask(|transport| transport.pause(time))
     }
 
@@ -115,13 +121,7 @@ fn of_driver(model: &str, protocol: reader::Protocol, command: &[u8]) -> (usize,
     let model = simulated.device().with(|device| device.model().clone());
     let configuration = Model::configuration_descriptor(&[&model], 4);
     let interface = interfaces(&configuration).remove(0).unwrap();
-    let device = DeviceInfo {
-        vendor: model.vendor_id,
-        product: model.product_id,
-        release: model.release,
-        manufacturer: model.manufacturer.clone(),
-        ..DeviceInfo::default()
-    };
+    let device = model.identity.device_info();
     let transport = Apart {
         transport: simulated.device().transport(),
         count: 0,

@@ -14,7 +14,7 @@ use pcsc_client::{
 use pcsc_tests::{artifacts, atr, run, stock, Counts, Pcscd, Reader, Simulation};
 
 const SELECT: &[u8] = b"\x00\xA4\x04\x00\x0A\xA0\x00\x00\x00\x62\x03\x01\x0C\x06\x01";
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// The owner of the readers, and how it is reached.
 enum Owner {

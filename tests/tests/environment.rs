@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use pcsc_client::{Cause, Context, Error, Scope};
 use pcsc_tests::{artifacts, copy_program, in_namespace, run, Output, Pcscd, USB};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(300);
 const NO_SERVICE: &str = "8010001D";
 
 /// The reader that our library simulates.
@@ -64,6 +64,12 @@ fn the_log_goes_to_stderr_and_only_when_enabled() {
     assert_eq!(loud.stdout().trim(), "00000000");
     let log = String::from_utf8_lossy(&loud.stderr).into_owned();
     assert!(log.contains("protocol 4.4"), "{log}");
+    // The library is the system's itself, and ignores a choice of the system's.
+    let ignoring = establish(client().env("PCSCLITE_BACKEND", "system"));
+    assert_eq!(
+        (ignoring.stdout().trim(), &ignoring.stderr[..]),
+        ("00000000", &b""[..])
+    );
     let failing = establish(
         client()
             .env("PCSCLITE_DEBUG", "2")

@@ -4,16 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use pcsc_tests::run;
+use pcsc_tests::{artifacts, run};
 
 const LIMIT: Duration = Duration::from_secs(1800);
 
 fn cargo(arguments: &[&str]) -> String {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
-    command
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-        .args(arguments);
-    run(&mut command, LIMIT).stdout()
+    run(artifacts::cargo().args(arguments), LIMIT).stdout()
 }
 
 /// The names of the crates that a crate is built from.

@@ -11,7 +11,7 @@ use pcsc_client::{Context, Error, Protocols, ShareMode};
 use pcsc_tests::relay::Relay;
 use pcsc_tests::{artifacts, atr, client, run, Pcscd};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// A child that is killed when dropped.
 struct Running(Child);
@@ -57,7 +57,8 @@ impl Tunnel {
         let public = key.with_extension("pub");
         let text = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\n\
-             StrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nStreamLocalBindUnlink yes\n",
+             StrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\n\
+             StreamLocalBindUnlink yes\n",
             host_key.display(),
             public.display()
         );

@@ -12,11 +12,11 @@ use pcsc_client::{
 };
 use pcsc_tests::{atr, client, run, Pcscd, Reader};
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(120);
 const SELECT_HELLO: &[u8] = b"\x00\xA4\x04\x00\x0A\xA0\x00\x00\x00\x62\x03\x01\x0C\x06\x01";
 /// With Le, which T=0 needs.
 const HELLO: &[u8] = b"\x00\x00\x00\x00\x0C";
-/// Answers after 65.535 s.
+/// Answers after 65.535 s, with success.
 const SLOW: &[u8] = b"\x80\xDE\xFF\xFF";
 
 fn context(pcscd: &Pcscd) -> Context {
@@ -194,20 +194,24 @@ fn cards_that_come_and_go_are_seen_at_once() {
     let pcscd = Pcscd::start_driver(&["gempc-express"]);
     let (context, reader) = (context(&pcscd), pcscd.reader(0));
     wait_for(&context, &reader, State::EMPTY);
-    let mut times = Vec::new();
-    for _ in 0..5 {
+    // Of insertions and of removals.
+    let mut fastest = [Duration::MAX; 2];
+    for round in 0..50 {
         let begin = Instant::now();
         reader.insert_nowait(atr::T1);
         assert_eq!(wait_for(&context, &reader, State::PRESENT), atr::T1);
-        times.push(begin.elapsed());
+        fastest[0] = fastest[0].min(begin.elapsed());
         let begin = Instant::now();
         reader.remove_nowait();
         wait_for(&context, &reader, State::EMPTY);
-        times.push(begin.elapsed());
+        fastest[1] = fastest[1].min(begin.elapsed());
+        // pcscd polls every 400 ms. Each move begins when a wait has ended, so that without events every move
+        // would take about 400 ms. On a busy machine some moves are late.
+        if round >= 4 && fastest.iter().all(|time| *time < Duration::from_millis(200)) {
+            return;
+        }
     }
-    // pcscd polls every 400 ms. The limit is generous, since other programs use this machine too.
-    times.sort();
-    assert!(times[times.len() / 2] < Duration::from_millis(200), "{times:?}");
+    panic!("the fastest insertion and removal take {fastest:?}");
 }
 
 #[test]
@@ -249,7 +253,7 @@ fn a_card_taken_out_and_put_back_is_another_card() {
         expect(&card, SELECT_HELLO, b"");
         let mut seen = [ReaderState::new(name(&reader), State::UNAWARE)];
         context.get_status_change(Duration::ZERO, &mut seen).unwrap();
-        // In one step: nobody sees an empty slot.
+        // In one step: no client sees an empty slot.
         reader.insert_named_nowait("t1");
         wait_past(&context, &reader, State::PRESENT, Some(seen[0].event_count()));
         assert_eq!(exchange(&card, SELECT_HELLO), Err(Error::RemovedCard), "{model}");
@@ -270,7 +274,8 @@ fn a_card_that_the_driver_resets_is_another_one_to_every_client() {
     let deadline = Instant::now() + LIMIT;
     let told = loop {
         match exchange(&second, SELECT_HELLO) {
-            // pcscd has not polled yet. No command is sent to a card that its clients do not know.
+            // pcscd has not polled yet. No command is sent to a card that has not been reported to its
+            // clients.
             Err(Error::NotTransacted) if Instant::now() < deadline => thread::yield_now(),
             result => break result,
         }
@@ -291,7 +296,6 @@ fn a_card_or_reader_pulled_out_ends_the_command_in_progress() {
     for (number, expected) in [(0, Error::NoSmartcard), (1, Error::ReaderUnavailable)] {
         let (context, reader) = (context(&pcscd), pcscd.reader(number));
         let card = connect(&context, &reader);
-        let begin = Instant::now();
         let result = thread::scope(|scope| {
             let exchange = scope.spawn(|| exchange(&card, SLOW));
             reader.wait_busy();
@@ -302,7 +306,6 @@ fn a_card_or_reader_pulled_out_ends_the_command_in_progress() {
             exchange.join().unwrap()
         });
         assert_eq!(result, Err(expected));
-        assert!(begin.elapsed() < LIMIT);
         wait_for(&context, &reader, State::EMPTY);
     }
 }

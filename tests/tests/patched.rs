@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use pcsc_tests::run;
+use pcsc_tests::{artifacts, run};
 
 const LIMIT: Duration = Duration::from_secs(1800);
 
@@ -13,7 +13,7 @@ const LIMIT: Duration = Duration::from_secs(1800);
 fn card_backend_pcsc_and_yubikey_work_on_ours() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/patched");
     let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("patched");
-    let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
+    let mut build = artifacts::cargo();
     build
         .current_dir(folder)
         .args(["build", "--locked", "--target-dir"])

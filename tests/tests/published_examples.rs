@@ -2,7 +2,6 @@
 //! with pcscd, without it, and with
 //! Debian's library or ours in the part of the system's library.
 
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -10,24 +9,15 @@ use pcsc_tests::{artifacts, atr, published, run, stock, Live, Pcscd, Reader, Sim
 
 const LIMIT: Duration = Duration::from_secs(1800);
 
-fn cargo(folder: &Path) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
-    command.current_dir(folder);
-    command
-}
-
 #[test]
 fn they_compile_and_run_without_a_c_library() {
     let folder = tempfile::tempdir().unwrap();
     let crate_folder = published::examples(folder.path());
     let target = crate_folder.join("target");
-    run(
-        cargo(&crate_folder)
-            .args(["build", "--bins", "--target-dir"])
-            .arg(&target),
-        LIMIT,
-    )
-    .stdout();
+    let mut build = artifacts::cargo();
+    build.current_dir(&crate_folder);
+    build.args(["build", "--bins", "--target-dir"]).arg(&target);
+    run(&mut build, LIMIT).stdout();
 
     let programs = target.join("debug");
     let needed = run(Command::new("ldd").arg(programs.join("connect")), LIMIT).stdout();

@@ -13,17 +13,18 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// Builds the example `hello` for a target, in a folder. Returns the program.
-fn build_hello(folder: &Path, target: &str, flags: &str) -> PathBuf {
-    let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
-    build
-        .current_dir(root())
-        .env("RUSTFLAGS", flags)
-        .args(["build", "--locked", "-p", "pcsc-examples", "--bin", "hello"])
-        .args(["--target", target, "--target-dir"])
-        .arg(folder);
-    run(&mut build, LIMIT).stdout();
-    folder.join(target).join("debug/hello")
+/// Cargo's target folder, where other tests have built what these programs share with theirs.
+fn target_folder() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap()
+}
+
+/// Builds something of the workspace for a target. Returns the folder of what was built.
+fn build(target: &str, what: &[&str], environment: &[(&str, &str)]) -> PathBuf {
+    let mut build = artifacts::cargo();
+    build.envs(environment.iter().copied());
+    build.args(["build", "--locked", "--target", target, "--target-dir"]);
+    run(build.arg(target_folder()).args(what), LIMIT).stdout();
+    target_folder().join(target).join("debug")
 }
 
 fn greets(program: &Path) {
@@ -57,14 +58,14 @@ fn a_rust_program_needs_no_c_library_but_the_systems() {
 
 #[test]
 fn a_static_rust_program_runs() {
-    let folder = tempfile::tempdir().unwrap();
     let target = "x86_64-unknown-linux-gnu";
     let host = run(Command::new("rustc").arg("-vV"), LIMIT).stdout();
     if !host.contains(target) {
         println!("SKIPPED: the static program is built on {target} only, this is another host");
         return;
     }
-    let program = build_hello(folder.path(), target, "-C target-feature=+crt-static");
+    let flags = [("RUSTFLAGS", "-C target-feature=+crt-static")];
+    let program = build(target, &["-p", "pcsc-examples", "--bin", "hello"], &flags).join("hello");
     let needed = needs(&program);
     assert!(
         !needed.contains("NEEDED") && !needed.contains("INTERP"),
@@ -97,27 +98,22 @@ fn is_installed(target: &str) -> bool {
     Path::new(libraries.trim()).exists()
 }
 
-/// Builds a program for musl in `folder`; `None` where the target is not installed.
-fn musl(package: &str, program: &str, folder: &Path) -> Option<PathBuf> {
-    let target = "x86_64-unknown-linux-musl";
-    if !is_installed(target) {
-        println!("SKIPPED: no musl program is built: rustup target add {target}");
+const MUSL: &str = "x86_64-unknown-linux-musl";
+
+/// Builds a program for musl; `None` where the target is not installed.
+fn musl(package: &str, program: &str) -> Option<PathBuf> {
+    if !is_installed(MUSL) {
+        println!("SKIPPED: no musl program is built: rustup target add {MUSL}");
         return None;
     }
-    let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
-    build.current_dir(root());
-    build.args(["build", "--locked", "-p", package, "--bin", program]);
-    build.args(["--target", target, "--target-dir"]);
-    run(build.arg(folder), LIMIT).stdout();
-    let program = folder.join(target).join("debug").join(program);
+    let program = build(MUSL, &["-p", package, "--bin", program], &[]).join(program);
     assert!(!needs(&program).contains("NEEDED"));
     Some(program)
 }
 
 #[test]
 fn a_musl_program_runs() {
-    let folder = tempfile::tempdir().unwrap();
-    if let Some(program) = musl("pcsc-examples", "hello", folder.path()) {
+    if let Some(program) = musl("pcsc-examples", "hello") {
         greets(&program);
     }
 }
@@ -125,9 +121,8 @@ fn a_musl_program_runs() {
 /// A program that musl's own loader starts, with the library as a distribution with musl has it.
 #[test]
 fn a_musl_program_loads_the_shared_library() {
-    let target = "x86_64-unknown-linux-musl";
-    if !is_installed(target) {
-        println!("SKIPPED: no library for musl is built: rustup target add {target}");
+    if !is_installed(MUSL) {
+        println!("SKIPPED: no library for musl is built: rustup target add {MUSL}");
         return;
     }
     if Command::new("musl-gcc").arg("--version").output().is_err() {
@@ -137,23 +132,21 @@ fn a_musl_program_loads_the_shared_library() {
     let folder = tempfile::tempdir().unwrap();
     // Of a distribution for another C library, libgcc_s needs that one: Rust's own unwinder takes its place.
     let mut query = Command::new("rustc");
-    query.args(["--print", "target-libdir", "--target", target]);
+    query.args(["--print", "target-libdir", "--target", MUSL]);
     let libraries = run(&mut query, LIMIT).stdout();
     let unwinder = Path::new(libraries.trim()).join("self-contained/libunwind.a");
-    std::os::unix::fs::symlink(unwinder, folder.path().join("libgcc_s.a")).unwrap();
-    let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
-    build.current_dir(root());
-    build.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_LINKER", "musl-gcc");
-    let flags = format!(
-        "-C target-feature=-crt-static -L native={}",
-        folder.path().display()
-    );
-    build.env("RUSTFLAGS", flags);
-    build.args(["build", "--locked", "-p", "pcsc-sys-shim"]);
-    build.args(["--target", target, "--target-dir"]);
-    run(build.arg(folder.path()), LIMIT).stdout();
-
-    let library = folder.path().join(target).join("debug/libpcsclite.so");
+    // Its path is one of the compiler's options: if it changed, all would be built anew.
+    let links = Path::new(env!("CARGO_TARGET_TMPDIR")).join("musl");
+    std::fs::create_dir_all(&links).unwrap();
+    let link = links.join("libgcc_s.a");
+    let _ = std::fs::remove_file(&link);
+    std::os::unix::fs::symlink(unwinder, link).unwrap();
+    let flags = format!("-C target-feature=-crt-static -L native={}", links.display());
+    let environment = [
+        ("CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_LINKER", "musl-gcc"),
+        ("RUSTFLAGS", &flags),
+    ];
+    let library = build(MUSL, &["-p", "pcsc-sys-shim"], &environment).join("libpcsclite.so");
     let needed = needs(&library);
     assert!(
         needed.contains("[libc.so]") && !needed.contains("libgcc_s"),
@@ -178,8 +171,7 @@ fn a_musl_program_loads_the_shared_library() {
 
 #[test]
 fn the_command_pcsc_is_one_static_file() {
-    let folder = tempfile::tempdir().unwrap();
-    let Some(program) = musl("pcsc-cli", "pcsc", folder.path()) else {
+    let Some(program) = musl("pcsc-cli", "pcsc") else {
         return;
     };
     let pcscd = Pcscd::start(1);

@@ -111,7 +111,7 @@ fn transmit(card: &Card, answer: &[u8]) {
     assert_eq!(card.transmit(COMMAND, &mut buffer), Ok(answer));
 }
 
-/// A command in a transaction. The card is not reset, of which the other connections would be told.
+/// A command in a transaction. The card is not reset: the other connections would be notified of that.
 fn transact(context: &Context, answer: &[u8]) {
     let mut card = connect(context);
     let transaction = card.transaction().unwrap();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use pcsc_tests::{published, run, Live};
+use pcsc_tests::{artifacts, published, run, Live};
 use tempfile::TempDir;
 
 const LIMIT: Duration = Duration::from_secs(1800);
@@ -84,7 +84,7 @@ fn compile(options: &[&str], source: &Path, library: &str, to: &Path) {
 }
 
 fn cargo(folder: &Path, arguments: &[&str], target: &Path) {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
+    let mut command = artifacts::cargo();
     command.current_dir(folder).arg("build").args(arguments);
     command.args(["--target", TARGET, "--target-dir"]).arg(target);
     run(&mut command, LIMIT).stdout();
@@ -117,7 +117,7 @@ fn programs_for_windows_run() {
         Ok(wine) => wine,
         Err(reason) => return println!("SKIPPED: no program for Windows is run: {reason}"),
     };
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("windows");
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let ours = [
         "--locked",
@@ -129,9 +129,9 @@ fn programs_for_windows_run() {
         "hello",
         "--lib",
     ];
-    cargo(root, &ours, &target);
+    cargo(root, &ours, target);
     let folder = tempfile::tempdir().unwrap();
-    cargo(&published::examples(folder.path()), &["--bins"], &target);
+    cargo(&published::examples(folder.path()), &["--bins"], target);
 
     let programs = target.join(TARGET).join("debug");
     let windows = Windows::new(wine, &programs.join("winscard.dll"));

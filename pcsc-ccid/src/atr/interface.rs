@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use super::{Atr, Warning};
 use crate::t1::Edc;
 
-/// The Fi and Di indexes of 372 and 1: TA1 where it is absent.
-const DEFAULT_TA1: u8 = 0x11;
+/// The Fi and Di indexes of 372 and 1: TA1 where it is absent, and PPS1 likewise.
+pub const DEFAULT_TA1: u8 = 0x11;
 const DEFAULT_WI: u8 = 10;
 const DEFAULT_IFSC: u8 = 32;
 
@@ -78,7 +78,7 @@ pub enum Mode {
         protocol: u8,
         /// TA2 bit 8 is 0: a warm reset may bring the card to negotiable mode.
         can_change: bool,
-        /// TA2 bit 5 is 1: the speed is not what TA1 says but one that the interface device must know.
+        /// TA2 bit 5 is 1: the rate is not that of TA1 but an implicit one (clause 8.3).
         implicit: bool,
     },
 }
@@ -117,6 +117,7 @@ impl ClockStop {
 
 /// Operating conditions that a card supports (clause 5.1.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Classes {
     /// Class A, 5 V.
     pub a: bool,
@@ -128,6 +129,7 @@ pub struct Classes {
 
 /// The first TA for T=15.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ClassIndicator {
     /// The clock stop indicator X.
     pub clock_stop: ClockStop,
@@ -280,8 +282,8 @@ impl Atr {
             .find_map(byte)
     }
 
-    /// The interface bytes that have reserved values. TB1 and TB2 have none: they told of a programming
-    /// voltage that no longer is, and are ignored (clause 8.3).
+    /// The interface bytes that have reserved values. TB1 and TB2 have none: they encoded a
+    /// programming voltage, which is deprecated, and are ignored (clause 8.3).
     pub(super) fn reserved(&self) -> Vec<Warning> {
         let mut warnings = Vec::new();
         let mut warn = |byte: Option<u8>, is_reserved: fn(u8) -> bool, warning: fn(u8) -> Warning| {

@@ -9,13 +9,14 @@ mod interface;
 
 use alloc::vec::Vec;
 
-pub use interface::{ClassIndicator, Classes, ClockStop, Mode, Speed, WaitingIntegers};
+pub use interface::{ClassIndicator, Classes, ClockStop, Mode, Speed, WaitingIntegers, DEFAULT_TA1};
 
 /// The longest ATR, in bytes (clause 8.1).
-pub const MAX_SIZE: usize = 33;
+pub const MAX_SIZE: usize = pcsc_constants::MAX_ATR_SIZE;
 
 /// A decoded ATR.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Atr {
     /// Whether the card uses the inverse convention (clause 8.1).
     pub is_inverse: bool,
@@ -29,6 +30,7 @@ pub struct Atr {
 
 /// One group of interface bytes (clause 8.2.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Group {
     /// The protocol T that the bytes are for; `None` in the first group.
     pub protocol: Option<u8>,
@@ -44,6 +46,7 @@ pub struct Group {
 
 /// Something wrong with an ATR that leaves it readable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Warning {
     /// TCK is required and absent.
     #[error("the check byte TCK is missing")]
@@ -86,7 +89,7 @@ pub enum Warning {
 /// Why bytes are no ATR.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
+pub enum AtrError {
     /// TS is neither 3B nor 3F.
     #[error("an ATR begins with 3B or 3F, not {0:02X}")]
     InvalidTs(u8),
@@ -103,24 +106,24 @@ impl Atr {
     ///
     /// # Errors
     /// Where the interface bytes cannot be read; lesser faults are [`Atr::warnings`].
-    pub fn parse(bytes: &[u8]) -> Result<Atr, Error> {
+    pub fn parse(bytes: &[u8]) -> Result<Atr, AtrError> {
         if bytes.len() > MAX_SIZE {
-            return Err(Error::TooLong);
+            return Err(AtrError::TooLong);
         }
         let mut rest = bytes.iter().copied();
-        let is_inverse = match rest.next().ok_or(Error::Truncated)? {
+        let is_inverse = match rest.next().ok_or(AtrError::Truncated)? {
             0x3B => false,
             0x3F => true,
-            ts => return Err(Error::InvalidTs(ts)),
+            ts => return Err(AtrError::InvalidTs(ts)),
         };
-        let t0 = rest.next().ok_or(Error::Truncated)?;
+        let t0 = rest.next().ok_or(AtrError::Truncated)?;
         let mut groups = Vec::new();
         let mut protocol = None;
         let mut present = t0;
         loop {
             let mut next = |bit: u8| match present & bit {
                 0 => Ok(None),
-                _ => rest.next().map(Some).ok_or(Error::Truncated),
+                _ => rest.next().map(Some).ok_or(AtrError::Truncated),
             };
             let group = Group {
                 protocol,
@@ -236,10 +239,10 @@ mod tests {
 
     #[test]
     fn faults_are_told() {
-        assert_eq!(Atr::parse(&[]), Err(Error::Truncated));
-        assert_eq!(Atr::parse(&[0x3C, 0]), Err(Error::InvalidTs(0x3C)));
-        assert_eq!(Atr::parse(&[0x3B, 0x10]), Err(Error::Truncated));
-        assert_eq!(Atr::parse(&[0x3B; 34]), Err(Error::TooLong));
+        assert_eq!(Atr::parse(&[]), Err(AtrError::Truncated));
+        assert_eq!(Atr::parse(&[0x3C, 0]), Err(AtrError::InvalidTs(0x3C)));
+        assert_eq!(Atr::parse(&[0x3B, 0x10]), Err(AtrError::Truncated));
+        assert_eq!(Atr::parse(&[0x3B; 34]), Err(AtrError::TooLong));
         // 33 bytes are not: 15 historical ones, and 15 too many.
         let longest = [&[0x3B, 0x0F][..], &[0x41; 31]].concat();
         assert_eq!(Atr::parse(&longest).unwrap().warnings, [Warning::Trailing(16)]);

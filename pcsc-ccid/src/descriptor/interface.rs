@@ -2,10 +2,11 @@
 
 use alloc::vec::Vec;
 
-use super::{ClassDescriptor, Error, SIZE};
+use super::{ClassDescriptor, DescriptorError, SIZE};
 
 /// How the host talks to an interface (`bInterfaceProtocol`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Flavour {
     /// Bulk pipes (CCID 1.1).
     #[default]
@@ -14,6 +15,17 @@ pub enum Flavour {
     IccdA,
     /// Control pipe, version B (ICCD 1.0, clause 6.2).
     IccdB,
+}
+
+impl Flavour {
+    /// `bInterfaceProtocol`.
+    pub const fn protocol(self) -> u8 {
+        match self {
+            Flavour::Ccid => 0,
+            Flavour::IccdA => 1,
+            Flavour::IccdB => 2,
+        }
+    }
 }
 
 /// An interrupt endpoint.
@@ -29,6 +41,7 @@ pub struct Interrupt {
 
 /// An interface that is a reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Interface {
     /// `bInterfaceNumber`.
     pub number: u8,
@@ -80,6 +93,7 @@ pub fn interfaces(configuration: &[u8]) -> Vec<Result<Interface, Unusable>> {
                         ..Interface::default()
                     },
                     protocol,
+                    kind: 0,
                     descriptor: None,
                 });
             }
@@ -88,11 +102,13 @@ pub fn interfaces(configuration: &[u8]) -> Vec<Result<Interface, Unusable>> {
                     draft.add_endpoint(address, attributes, u16::from_le_bytes([low, high]), interval);
                 }
             }
-            (0x21 | 0xFF, bytes) if bytes.len() == SIZE => {
-                if let Some(draft) = &mut current {
-                    draft
-                        .descriptor
-                        .get_or_insert_with(|| ClassDescriptor::parse(bytes));
+            (kind, bytes) if bytes.len() == SIZE => {
+                if let Some(draft) = current.as_mut().filter(|draft| draft.may_have_for_class(kind)) {
+                    // Others of this size stand back behind that of the specification's type.
+                    if draft.descriptor.is_none() || kind == STANDARD && draft.kind != STANDARD {
+                        draft.kind = kind;
+                        draft.descriptor = Some(ClassDescriptor::parse(bytes));
+                    }
                 }
             }
             _ => (),
@@ -102,14 +118,25 @@ pub fn interfaces(configuration: &[u8]) -> Vec<Result<Interface, Unusable>> {
     found
 }
 
+/// The type of class descriptors (CCID 1.1, clause 5.1).
+const STANDARD: u8 = 0x21;
+
 /// An interface whose descriptors are being read.
 struct Draft {
     interface: Interface,
     protocol: u8,
-    descriptor: Option<Result<ClassDescriptor, Error>>,
+    /// The type of the class descriptor.
+    kind: u8,
+    descriptor: Option<Result<ClassDescriptor, DescriptorError>>,
 }
 
 impl Draft {
+    /// Whether a descriptor of this type and of the right size is the class descriptor. The specification's
+    /// type is 21; some readers have FF. In an interface of the smart card class the size is enough.
+    fn may_have_for_class(&self, kind: u8) -> bool {
+        self.interface.class == CLASS_SMART_CARD || matches!(kind, STANDARD | 0xFF)
+    }
+
     fn add_endpoint(&mut self, address: u8, attributes: u8, max_packet_size: u16, interval: u8) {
         // Number 0 is the control pipe, and there are 15 others; Linux skips such descriptors too (USB 2.0,
         // clause 9.6.6).
@@ -148,8 +175,8 @@ impl Draft {
             2 if !has_pipes => Flavour::IccdB,
             _ => Flavour::Ccid,
         };
-        let descriptor = match self.descriptor.unwrap_or(Err(Error::Missing)) {
-            Ok(_) if flavour == Flavour::Ccid && !has_pipes => Err(Error::NoBulkPipes),
+        let descriptor = match self.descriptor.unwrap_or(Err(DescriptorError::Missing)) {
+            Ok(_) if flavour == Flavour::Ccid && !has_pipes => Err(DescriptorError::NoBulkPipes),
             descriptor => descriptor,
         };
         Some(match descriptor {
@@ -184,9 +211,10 @@ fn finish(found: &mut Vec<Result<Interface, Unusable>>, draft: Option<Draft>) {
 /// An interface of the smart card class that is of no use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("interface {interface}: {error}")]
+#[non_exhaustive]
 pub struct Unusable {
     /// Its number.
     pub interface: u8,
     /// Why.
-    pub error: Error,
+    pub error: DescriptorError,
 }

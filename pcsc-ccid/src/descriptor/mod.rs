@@ -12,6 +12,7 @@ pub const SIZE: usize = 54;
 
 /// The smart card class descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct ClassDescriptor {
     /// `bcdCCID`: the specification's release, 0x0110 for 1.1.
     pub release: u16,
@@ -88,12 +89,13 @@ impl Features {
         self.0 & other.0 == other.0
     }
 
-    /// The level of exchange.
+    /// The level of exchange. At most one of its bits is to be set (CCID 1.1, clause 5.1); of several the
+    /// highest counts.
     pub const fn exchange_level(self) -> ExchangeLevel {
         match self.0 & 0x7_0000 {
             0 => ExchangeLevel::Character,
             0x1_0000 => ExchangeLevel::Tpdu,
-            0x2_0000 => ExchangeLevel::ShortApdu,
+            0x2_0000 | 0x3_0000 => ExchangeLevel::ShortApdu,
             _ => ExchangeLevel::ExtendedApdu,
         }
     }
@@ -123,14 +125,14 @@ impl ClassDescriptor {
     /// Reads a class descriptor.
     ///
     /// # Errors
-    /// [`Error::Size`].
-    pub fn parse(bytes: &[u8]) -> Result<ClassDescriptor, Error> {
+    /// [`DescriptorError::Size`].
+    pub fn parse(bytes: &[u8]) -> Result<ClassDescriptor, DescriptorError> {
         let bytes: &[u8; SIZE] = bytes
             .get(..SIZE)
             .and_then(|bytes| bytes.try_into().ok())
-            .ok_or(Error::Size(bytes.len()))?;
+            .ok_or(DescriptorError::Size(bytes.len()))?;
         if usize::from(bytes[0]) != SIZE {
-            return Err(Error::Size(bytes[0].into()));
+            return Err(DescriptorError::Size(bytes[0].into()));
         }
         let word = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
         let long = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
@@ -204,7 +206,7 @@ pub fn list(bytes: &[u8]) -> Vec<u32> {
 /// What is wrong with a class descriptor or with its interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
+pub enum DescriptorError {
     /// There is no class descriptor.
     #[error("there is no class descriptor")]
     Missing,

@@ -50,7 +50,10 @@ fn every_field_is_at_its_offset() {
     assert_eq!(bytes[40..44], [0xBA, 0x00, 0x01, 0x00]);
     assert_eq!(bytes[48..], [0xFF, 0xFE, 0x10, 0x02, 3, 1]);
     assert_eq!(ClassDescriptor::parse(&bytes), Ok(sample()));
-    assert_eq!(ClassDescriptor::parse(&bytes[..53]), Err(Error::Size(53)));
+    assert_eq!(
+        ClassDescriptor::parse(&bytes[..53]),
+        Err(DescriptorError::Size(53))
+    );
 }
 
 #[test]
@@ -78,6 +81,31 @@ fn the_class_descriptor_is_found_wherever_it_is() {
     ])
     .unwrap();
     assert_eq!((after.descriptor, after.interrupt_in), (sample(), None));
+    // Of the smart card class, what has its size is it, whatever its type.
+    let mut of_other_type = class;
+    of_other_type[1] = 0x24;
+    let with_other_type = |interface_class| {
+        let interface = interface(0, interface_class, 0);
+        interfaces(&[&interface[..], &of_other_type, &BULK_OUT, &BULK_IN].concat())
+    };
+    assert_eq!(with_other_type(0x0B)[0].unwrap().descriptor, sample());
+    assert_eq!(with_other_type(0xFF), []);
+    // The first of the specification's type is preferred.
+    let mut others = [class, class];
+    for (other, kind) in others.iter_mut().zip([0x24, 0x21]) {
+        (other[1], other[4]) = (kind, 7);
+    }
+    let [before, behind] = others;
+    let found = only(&[
+        &CONFIGURATION,
+        &interface(0, 0x0B, 0),
+        &before,
+        &class,
+        &behind,
+        &BULK_OUT,
+        &BULK_IN,
+    ]);
+    assert_eq!(found.unwrap().descriptor, sample());
     let mut vendor = class;
     vendor[1] = 0xFF;
     let old = only(&[
@@ -137,11 +165,11 @@ fn what_cannot_be_used_says_why() {
     let error = |parts: &[&[u8]]| only(parts).unwrap_err().error;
     assert_eq!(
         error(&[&interface(0, 0x0B, 0), &BULK_OUT, &BULK_IN]),
-        Error::Missing
+        DescriptorError::Missing
     );
     assert_eq!(
         error(&[&interface(0, 0x0B, 0), &class, &BULK_OUT]),
-        Error::NoBulkPipes
+        DescriptorError::NoBulkPipes
     );
     // Endpoint 0 is the control pipe, and bits 4 to 6 are reserved.
     for address in [0x00, 0x10, 0x42] {
@@ -149,7 +177,7 @@ fn what_cannot_be_used_says_why() {
         out[2] = address;
         assert_eq!(
             error(&[&interface(0, 0x0B, 0), &class, &out, &BULK_IN]),
-            Error::NoBulkPipes,
+            DescriptorError::NoBulkPipes,
             "{address:02X}"
         );
     }
@@ -174,6 +202,11 @@ fn levels_by_their_bits() {
     assert_eq!(level(0x100BA), ExchangeLevel::Tpdu);
     assert_eq!(level(0x204BE), ExchangeLevel::ShortApdu);
     assert_eq!(level(0x404BA), ExchangeLevel::ExtendedApdu);
+    assert_eq!(level(0x30000), ExchangeLevel::ShortApdu);
+    assert_eq!(
+        [5, 6, 7].map(|bits| level(bits << 16)),
+        [ExchangeLevel::ExtendedApdu; 3]
+    );
 }
 
 proptest! {

@@ -44,6 +44,7 @@ pub enum Voltage {
 
 /// What a command asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Command<'a> {
     /// PC_to_RDR_IccPowerOn (clause 6.1.1).
     IccPowerOn(Voltage),
@@ -212,6 +213,7 @@ impl<'a> Command<'a> {
 /// The type of a reader's message (clause 6.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
+#[non_exhaustive]
 pub enum Kind {
     /// RDR_to_PC_DataBlock (clause 6.2.1).
     DataBlock = 0x80,
@@ -227,7 +229,7 @@ pub enum Kind {
 
 impl Kind {
     /// The type of the response to a command of this type (`bMessageType`). A reader answers one that it does
-    /// not know with its slot's status.
+    /// not support with its slot's status.
     pub const fn answering(command: u8) -> Kind {
         match command {
             0x62 | 0x69 | 0x6F => Kind::DataBlock,
@@ -276,6 +278,7 @@ impl IccStatus {
 
 /// How a command ended (`bmCommandStatus` and `bError`, tables 6.2-2 and 6.2-3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Outcome {
     /// Processed without error.
     Done,
@@ -349,6 +352,7 @@ impl<'a> Response<'a> {
 
 /// Why bytes are no message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Malformed {
     /// The bytes end before the header, or before the length that it announces.
     #[error("the message ends before its announced length")]

@@ -2,6 +2,7 @@
 
 /// A message of the interrupt pipe (clause 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Notification<'a> {
     /// RDR_to_PC_NotifySlotChange (clause 6.3.1): two bits a slot, four slots a byte.
     SlotChange(&'a [u8]),
@@ -35,8 +36,8 @@ impl<'a> Notification<'a> {
         Some((bits & 1 != 0, bits & 2 != 0))
     }
 
-    /// Whether a slot of a reader with so many slots is to be polled: it has failed, or its card came or
-    /// went. A notification that names no changed slot may mean any of those that it tells of.
+    /// Whether a slot of a reader with `slots` slots is to be polled: it has failed, or its card came or
+    /// went. A notification that marks no slot as changed may mean any of the slots that it lists.
     pub fn concerns(&self, slot: u8, slots: usize) -> bool {
         let has_changed = |slot| matches!(self.slot(slot), Some((_, true)));
         match self {

@@ -86,7 +86,7 @@ impl Identity<'_> {
             if !name.is_empty() {
                 name.push(' ');
             }
-            // A control character would be a trap to whoever prints the name.
+            // A control character could send an escape sequence to the terminal on which the name is printed.
             name.extend(part.chars().map(|c| if c.is_control() { '.' } else { c }));
         }
         if name.is_empty() {

@@ -1,4 +1,4 @@
-//! PIN pads with Gemalto's firmware: what they tell of themselves, and the messages on their display.
+//! PIN pads with Gemalto's firmware: its features, and the messages on the display.
 
 /// The Escape that asks for the firmware's name.
 pub const FIRMWARE_ID: [u8; 1] = [0x02];
@@ -10,6 +10,7 @@ pub const NO_RETRY_COUNTER: [u8; 2] = [0xB5, 0x00];
 
 /// The answer to the Escape 6A.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FirmwareFeatures {
     /// What can end the entry of a PIN, see [`super::pin::Entry::validation`].
     pub validation: u8,
@@ -21,23 +22,20 @@ pub struct FirmwareFeatures {
     pub min_digits: u8,
     /// Most digits of a PIN.
     pub max_digits: u8,
-    /// The status word of a command that the reader's firewall stopped, if it has one.
-    pub firewalled: Option<[u8; 2]>,
 }
 
 impl FirmwareFeatures {
-    /// Decodes the answer. A reader that does not know the Escape answers something else, or nothing.
+    /// Decodes the answer. A reader that does not support the Escape answers something else, or nothing.
     pub fn decode(bytes: &[u8]) -> Option<FirmwareFeatures> {
         let bytes: &[u8; 21] = bytes.try_into().ok()?;
         let [_, _, _, validation, _, _, _, _, flags, _, _, _, _, rest @ ..] = *bytes;
-        let [min_digits, max_digits, firewall, sw1, sw2, ..] = rest;
+        let [min_digits, max_digits, ..] = rest;
         Some(FirmwareFeatures {
             validation,
             message_count_mended: flags & 0x04 != 0,
             pseudo_apdus: flags & 0x08 != 0,
             min_digits,
             max_digits,
-            firewalled: (firewall & 1 != 0).then_some([sw1, sw2]),
         })
     }
 }

@@ -9,7 +9,7 @@
 //! * [`tpdu`]: what T=1 adds where the reader does not speak it itself
 //! * [`properties`]: FEATURE_IFD_PIN_PROPERTIES and FEATURE_GET_TLV_PROPERTIES
 //! * [`escape`]: who may send what to the reader itself
-//! * [`gemalto`]: what Gemalto's readers tell of their PIN pad, and the messages on their display
+//! * [`gemalto`]: the features of Gemalto's PIN pads, and the messages on their display
 
 pub mod escape;
 pub mod gemalto;
@@ -38,8 +38,9 @@ pub const USB_PATH: u32 = control_code(3601);
 /// A client must have room for this many bytes of [`features_reply`], however few there are.
 pub const FEATURES_ROOM: usize = 6 * 6;
 
-/// The features of part 10, clause 2.2, that this driver knows.
+/// The features of part 10, clause 2.2, that this driver supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 #[repr(u8)]
 #[allow(missing_docs)] // The names are the specification's.
 pub enum Feature {
@@ -68,6 +69,7 @@ impl Feature {
 
 /// What a client wants with a control code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Control {
     /// The list of features.
     Features,
@@ -90,7 +92,7 @@ pub enum Control {
 }
 
 impl Control {
-    /// What a control code means, if this driver knows it.
+    /// What a control code means, if this driver supports it.
     pub fn decode(code: u32) -> Option<Control> {
         const CODES: [(u32, Control); 10] = [
             (GET_FEATURE_REQUEST, Control::Features),

@@ -1,8 +1,8 @@
 //! PIN_VERIFY and PIN_MODIFY (part 10, clauses 2.5.2 and 2.5.3): decoded and checked.
 //!
-//! Numbers of several bytes may come in either byte order: the length of the data tells which, and the
-//! other numbers follow it. A `bEntryValidationCondition` without meaning becomes "validation key pressed",
-//! for some readers crash on it. Anything else that has no meaning is an [`Error`].
+//! Numbers of several bytes may come in either byte order: `ulDataLength` shows which, and the other
+//! numbers have the same. A `bEntryValidationCondition` without meaning becomes "validation key pressed",
+//! for some readers crash on it. Anything else that has no meaning is a [`PinStructureError`].
 
 use core::fmt;
 
@@ -32,6 +32,7 @@ impl fmt::Debug for Apdu<'_> {
 
 /// How a PIN is typed and put into the command; the same for both structures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Entry {
     /// `bTimerOut` in seconds; 0 for the reader's own.
     pub timeout_s: u8,
@@ -57,6 +58,7 @@ pub struct Entry {
 
 /// PIN_VERIFY.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Verification<'a> {
     /// How the PIN is typed.
     pub entry: Entry,
@@ -68,6 +70,7 @@ pub struct Verification<'a> {
 
 /// PIN_MODIFY.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Modification<'a> {
     /// How the PINs are typed.
     pub entry: Entry,
@@ -86,8 +89,8 @@ pub struct Modification<'a> {
 /// What is wrong with a structure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
-    /// There are so many bytes, fewer than a structure with a command's header has.
+pub enum PinStructureError {
+    /// The number of bytes, fewer than a structure with a command's header has.
     #[error("a PIN structure of {0} bytes is too short")]
     TooShort(usize),
     /// `ulDataLength` is not how many bytes follow it, in neither byte order.
@@ -139,13 +142,13 @@ impl<'a> Verification<'a> {
     ///
     /// # Errors
     /// The first field that is wrong.
-    pub fn decode(bytes: &'a [u8]) -> Result<Self, Error> {
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, PinStructureError> {
         let (fields, apdu, swapped) = split::<VERIFY_HEADER>(bytes)?;
         let [s0, s1, s2, s3, s4, d0, d1, validation, messages, l0, l1, message, t0, t1, t2, ..] = *fields;
         let keys = [validation, messages, l0, l1];
         let entry = Entry::decode([s0, s1, s2, s3, s4], [d0, d1], keys, swapped)?;
         if !matches!(messages, 0 | 1 | 0xFF) {
-            return Err(Error::Messages(messages));
+            return Err(PinStructureError::Messages(messages));
         }
         check_prologue([t0, t1, t2], apdu)?;
         if let Some(data) = data_length(apdu)? {
@@ -171,17 +174,17 @@ impl<'a> Modification<'a> {
     ///
     /// # Errors
     /// The first field that is wrong.
-    pub fn decode(bytes: &'a [u8]) -> Result<Self, Error> {
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, PinStructureError> {
         let (fields, apdu, swapped) = split::<MODIFY_HEADER>(bytes)?;
         let [s0, s1, s2, s3, s4, old_offset, new_offset, d0, d1, rest @ ..] = *fields;
         let [confirm, validation, messages, l0, l1, i1, i2, i3, t0, t1, t2, ..] = rest;
         let keys = [validation, messages, l0, l1];
         let entry = Entry::decode([s0, s1, s2, s3, s4], [d0, d1], keys, swapped)?;
         if confirm & !3 != 0 {
-            return Err(Error::Confirm(confirm));
+            return Err(PinStructureError::Confirm(confirm));
         }
         if !matches!(messages, 0..=3 | 0xFF) {
-            return Err(Error::Messages(messages));
+            return Err(PinStructureError::Messages(messages));
         }
         check_prologue([t0, t1, t2], apdu)?;
         if let Some(data) = data_length(apdu)? {
@@ -209,7 +212,7 @@ impl Entry {
         [d0, d1]: [u8; 2],
         [validation, messages, l0, l1]: [u8; 4],
         swapped: bool,
-    ) -> Result<Entry, Error> {
+    ) -> Result<Entry, PinStructureError> {
         let entry = Entry {
             timeout_s,
             second_timeout_s,
@@ -226,15 +229,15 @@ impl Entry {
         Ok(entry)
     }
 
-    fn check(&self) -> Result<(), Error> {
+    fn check(&self) -> Result<(), PinStructureError> {
         if self.format & 3 == 3 {
-            return Err(Error::Format(self.format));
+            return Err(PinStructureError::Format(self.format));
         }
         if self.length_format & 0xE0 != 0 {
-            return Err(Error::LengthFormat(self.length_format));
+            return Err(PinStructureError::LengthFormat(self.length_format));
         }
         if self.min_digits > self.max_digits || self.max_digits == 0 {
-            return Err(Error::Digits {
+            return Err(PinStructureError::Digits {
                 min: self.min_digits,
                 max: self.max_digits,
             });
@@ -242,19 +245,19 @@ impl Entry {
         Ok(())
     }
 
-    /// Whether the PIN's block fits in so many bytes of data.
-    fn check_block(&self, start: u8, data: usize) -> Result<(), Error> {
+    /// Whether the PIN's block fits in `data` bytes.
+    fn check_block(&self, start: u8, data: usize) -> Result<(), PinStructureError> {
         let end = usize::from(start) + usize::from(self.block & 0x0F);
         if end > data {
-            return Err(Error::Block { end, data });
+            return Err(PinStructureError::Block { end, data });
         }
         Ok(())
     }
 }
 
 /// The header's fields, the data, and whether numbers are big endian.
-fn split<const HEADER: usize>(bytes: &[u8]) -> Result<(&[u8; HEADER], &[u8], bool), Error> {
-    let short = Error::TooShort(bytes.len());
+fn split<const HEADER: usize>(bytes: &[u8]) -> Result<(&[u8; HEADER], &[u8], bool), PinStructureError> {
+    let short = PinStructureError::TooShort(bytes.len());
     let (fields, data) = bytes.split_first_chunk::<HEADER>().ok_or(short)?;
     let (_, length) = fields.split_last_chunk::<4>().ok_or(short)?;
     if data.len() < 4 {
@@ -265,7 +268,7 @@ fn split<const HEADER: usize>(bytes: &[u8]) -> Result<(&[u8; HEADER], &[u8], boo
     match (is(announced), is(u32::from_be_bytes(*length))) {
         (true, _) => Ok((fields, data, false)),
         (false, true) => Ok((fields, data, true)),
-        (false, false) => Err(Error::DataLength {
+        (false, false) => Err(PinStructureError::DataLength {
             announced,
             present: data.len(),
         }),
@@ -287,30 +290,29 @@ fn sound_validation(value: u8) -> u8 {
     }
 }
 
-/// A caller may leave the prologue to the driver, as all do, or know it.
-fn check_prologue([nad, pcb, len]: [u8; 3], apdu: &[u8]) -> Result<(), Error> {
+/// Checks that `bTeoPrologue` is zero, which leaves it to the driver, or the prologue of an I-block of this
+/// length.
+fn check_prologue([nad, pcb, len]: [u8; 3], apdu: &[u8]) -> Result<(), PinStructureError> {
     let zero = nad == 0 && pcb == 0 && len == 0;
     if zero || pcb & 0x80 == 0 && usize::from(len) == apdu.len() {
         Ok(())
     } else {
-        Err(Error::Prologue)
+        Err(PinStructureError::Prologue)
     }
 }
 
 /// How many bytes of data a command has, `None` for a header with at most an Lc: the reader appends the
 /// PIN then (ISO/IEC 7816-3, clause 12.1.3).
-fn data_length(apdu: &[u8]) -> Result<Option<usize>, Error> {
+fn data_length(apdu: &[u8]) -> Result<Option<usize>, PinStructureError> {
     let (lc, body) = match apdu {
         [_, _, _, _] | [_, _, _, _, _] => return Ok(None),
-        [_, _, _, _, 0, high, low, body @ ..] if !body.is_empty() => {
-            (usize::from(u16::from_be_bytes([*high, *low])), body)
-        }
+        [_, _, _, _, 0, high, low, body @ ..] => (usize::from(u16::from_be_bytes([*high, *low])), body),
         [_, _, _, _, lc, body @ ..] => (usize::from(*lc), body),
-        _ => return Err(Error::ApduLength(apdu.len())),
+        _ => return Err(PinStructureError::ApduLength(apdu.len())),
     };
     // An Le of one or two bytes may follow.
     match body.len().checked_sub(lc) {
         Some(0..=2) if lc > 0 => Ok(Some(lc)),
-        _ => Err(Error::ApduLength(apdu.len())),
+        _ => Err(PinStructureError::ApduLength(apdu.len())),
     }
 }

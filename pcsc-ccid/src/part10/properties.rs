@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 /// The facts that the answers are made of.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Facts<'a> {
     /// `idVendor`.
     pub vendor: u16,
@@ -22,14 +23,31 @@ pub struct Facts<'a> {
     pub quirks: &'a PinQuirks,
     /// Whether the user allows Escapes.
     pub escapes: bool,
-    /// The firmware's name, if the reader tells it.
+    /// The firmware's name, if the reader reports it.
     pub firmware_id: Option<&'a [u8]>,
-    /// What Gemalto's firmware tells of its PIN pad.
+    /// What Gemalto's firmware reports of its PIN pad.
     pub firmware: Option<&'a FirmwareFeatures>,
+}
+
+impl<'a> Facts<'a> {
+    /// The facts of a reader without a display and without data from its firmware. Escapes are not allowed.
+    pub const fn new(vendor: u16, product: u16, features: Features, quirks: &'a PinQuirks) -> Facts<'a> {
+        Facts {
+            vendor,
+            product,
+            features,
+            lcd_layout: 0,
+            quirks,
+            escapes: false,
+            firmware_id: None,
+            firmware: None,
+        }
+    }
 }
 
 /// A tag of the TLV properties (clause 2.6.14, table).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 #[repr(u8)]
 pub enum Property {
     /// `wLcdLayout`: lines in the high byte, columns in the low one.

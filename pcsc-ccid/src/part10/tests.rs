@@ -1,6 +1,6 @@
 use super::escape::{info_answer, is_allowed, is_pseudo_apdu, is_secoder_command};
 use super::gemalto::{load_messages, FirmwareFeatures, MESSAGES_SIZE};
-use super::pin::{Error, Modification, Verification};
+use super::pin::{Modification, PinStructureError, Verification};
 use super::properties::{pin_properties, tlv_properties, Facts};
 use super::secure::{answer_limit, escape_before, modification, status_word, verification};
 use super::tpdu::{self, Answer, NadRequest};
@@ -111,30 +111,36 @@ fn each_wrong_field_of_a_verification_is_named() {
         change(&mut bytes);
         Verification::decode(&bytes).map(|_| ()).expect_err("wrong")
     };
-    assert_eq!(with(&|b| b.truncate(22)), Error::TooShort(22));
+    assert_eq!(with(&|b| b.truncate(22)), PinStructureError::TooShort(22));
     assert_eq!(
         with(&|b| b.push(0)),
-        Error::DataLength {
+        PinStructureError::DataLength {
             announced: 13,
             present: 14
         }
     );
     assert_eq!(
         with(&|b| b[15..19].fill(0xFF)),
-        Error::DataLength {
+        PinStructureError::DataLength {
             announced: u32::MAX,
             present: 13
         }
     );
-    assert_eq!(with(&|b| b[2] = 0x83), Error::Format(0x83));
-    assert_eq!(with(&|b| b[4] = 0x20), Error::LengthFormat(0x20));
-    assert_eq!(with(&|b| b[6] = 9), Error::Digits { min: 9, max: 8 });
-    assert_eq!(with(&|b| b[5..7].fill(0)), Error::Digits { min: 0, max: 0 });
-    assert_eq!(with(&|b| b[8] = 2), Error::Messages(2));
-    assert_eq!(with(&|b| b[12] = 1), Error::Prologue);
-    assert_eq!(with(&|b| b[23] = 7 + 3), Error::ApduLength(13));
-    assert_eq!(with(&|b| b[3] = 9), Error::Block { end: 9, data: 8 });
-    assert_eq!(with(&|b| b[2] = 0x82 | 1 << 3), Error::Block { end: 9, data: 8 });
+    assert_eq!(with(&|b| b[2] = 0x83), PinStructureError::Format(0x83));
+    assert_eq!(with(&|b| b[4] = 0x20), PinStructureError::LengthFormat(0x20));
+    assert_eq!(with(&|b| b[6] = 9), PinStructureError::Digits { min: 9, max: 8 });
+    assert_eq!(
+        with(&|b| b[5..7].fill(0)),
+        PinStructureError::Digits { min: 0, max: 0 }
+    );
+    assert_eq!(with(&|b| b[8] = 2), PinStructureError::Messages(2));
+    assert_eq!(with(&|b| b[12] = 1), PinStructureError::Prologue);
+    assert_eq!(with(&|b| b[23] = 7 + 3), PinStructureError::ApduLength(13));
+    assert_eq!(with(&|b| b[3] = 9), PinStructureError::Block { end: 9, data: 8 });
+    assert_eq!(
+        with(&|b| b[2] = 0x82 | 1 << 3),
+        PinStructureError::Block { end: 9, data: 8 }
+    );
 }
 
 #[test]
@@ -144,17 +150,27 @@ fn each_wrong_field_of_a_modification_is_named() {
         change(&mut bytes);
         Modification::decode(&bytes).map(|_| ()).expect_err("wrong")
     };
-    assert_eq!(with(&|b| b.truncate(27)), Error::TooShort(27));
-    assert_eq!(with(&|b| b[9] = 4), Error::Confirm(4));
-    assert_eq!(with(&|b| b[11] = 4), Error::Messages(4));
-    assert_eq!(with(&|b| b[6] = 9), Error::Block { end: 17, data: 16 });
-    assert_eq!(with(&|b| b[5] = 9), Error::Block { end: 17, data: 16 });
+    assert_eq!(with(&|b| b.truncate(27)), PinStructureError::TooShort(27));
+    assert_eq!(with(&|b| b[9] = 4), PinStructureError::Confirm(4));
+    assert_eq!(with(&|b| b[11] = 4), PinStructureError::Messages(4));
+    assert_eq!(
+        with(&|b| b[6] = 9),
+        PinStructureError::Block { end: 17, data: 16 }
+    );
+    assert_eq!(
+        with(&|b| b[5] = 9),
+        PinStructureError::Block { end: 17, data: 16 }
+    );
     // The old PIN's place counts only if it is asked for.
     let mut bytes = modify(3);
     bytes[5] = 0xFF;
     bytes[9] = 1;
     assert!(Modification::decode(&bytes).is_ok());
-    for error in [Error::Prologue, Error::Format(3), Error::ApduLength(6)] {
+    for error in [
+        PinStructureError::Prologue,
+        PinStructureError::Format(3),
+        PinStructureError::ApduLength(6),
+    ] {
         assert!(!error.to_string().is_empty());
     }
 }
@@ -331,7 +347,6 @@ fn properties_of_a_pin_pad() {
     facts.firmware = Some(&firmware);
     assert_eq!(pin_properties(&facts)[2], 3);
     assert_eq!(tlv_properties(&facts)[32..41], [6, 1, 4, 7, 1, 16, 2, 1, 3]);
-    assert_eq!(firmware.firewalled, Some([0x69, 0x85]));
     let long = [b'x'; 300];
     facts.firmware_id = Some(&long);
     assert_eq!(tlv_properties(&facts)[7..9], [8, 255]);
@@ -372,11 +387,15 @@ fn only_secoder_commands_go_to_a_secoder() {
 
 #[test]
 fn the_driver_answers_for_the_idtoken() {
-    assert_eq!(
-        info_answer(&[0xFF, 0x9A, 1, 6, 0], 0x1204).as_deref(),
-        Some(&b"12.04\x90\x00"[..])
-    );
-    assert_eq!(info_answer(&[0xFF, 0x9A, 1, 1, 0], 0).map(|a| a.len()), Some(15));
+    for (what, text) in [
+        (1, &b"KOBIL systems\x90\x00"[..]),
+        (3, b"IDToken\x90\x00"),
+        (6, b"12.04\x90\x00"),
+        (7, b"2012.2.7\x90\x00"),
+    ] {
+        let answer = info_answer(&[0xFF, 0x9A, 1, what, 0], 0x1204);
+        assert_eq!(answer.as_deref(), Some(text));
+    }
     assert_eq!(info_answer(&[0xFF, 0x9A, 1, 2, 0], 0), None);
     assert_eq!(info_answer(&[0xFF, 0x9A, 1, 1], 0), None);
 }

@@ -3,27 +3,20 @@
 
 use crate::t1::{Block, Edc, Invalid, Pcb, Supervisory, MAX_BLOCK, MAX_INF};
 
-/// What a card's block says after a PIN was entered.
+/// What a card's block says after a PIN was entered. The answer is a status word, which fits one block.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Answer<'a> {
     /// The command's answer.
     Apdu(&'a [u8]),
-    /// The first block of an answer; the rest is asked for as with any command.
-    First(&'a [u8]),
-    /// The card wants more time: so many times its BWT. Answer with [`more_time`] and wait.
+    /// The card requests more time: the multiplier of its BWT. Answer with [`more_time`] and wait.
     Wtx(u8),
-    /// The card did not understand the block. It was built with the PIN by the reader, and cannot be
-    /// repeated.
-    Refused,
 }
 
 impl core::fmt::Debug for Answer<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Answer::Apdu(inf) => write!(f, "Apdu({} bytes)", inf.len()),
-            Answer::First(inf) => write!(f, "First({} bytes)", inf.len()),
             Answer::Wtx(factor) => write!(f, "Wtx({factor})"),
-            Answer::Refused => f.write_str("Refused"),
         }
     }
 }
@@ -40,16 +33,15 @@ pub fn prologue(nad: u8, seq: u8, apdu: usize) -> Option<[u8; 3]> {
 /// Reads the block that came back. `seq` is the N(S) that the card's next I-block must have.
 ///
 /// # Errors
-/// What is wrong with the block; [`Invalid::Pcb`] also for one that has no place here.
+/// What is wrong with the block; [`Invalid::Pcb`] also for one that has no place here, as an R-block: the
+/// reader has built the block with the PIN, and cannot repeat it.
 pub fn answer(block: &[u8], edc: Edc, seq: u8) -> Result<Answer<'_>, Invalid> {
     let block = Block::decode(block, edc)?;
     match block.pcb {
-        Pcb::I { seq: own, more } if own == seq & 1 => Ok(if more {
-            Answer::First(block.inf)
-        } else {
-            Answer::Apdu(block.inf)
-        }),
-        Pcb::R { .. } => Ok(Answer::Refused),
+        Pcb::I {
+            seq: own,
+            more: false,
+        } if own == seq & 1 => Ok(Answer::Apdu(block.inf)),
         Pcb::Request(Supervisory::Wtx) => block
             .inf
             .first()
@@ -122,7 +114,7 @@ mod tests {
         assert_eq!(answer(&sw, Edc::Crc, 1), Err(Invalid::Length));
         assert_eq!(answer(&[], Edc::Lrc, 1), Err(Invalid::Length));
         let crc = block(Pcb::I { seq: 0, more: true }, &[1], Edc::Crc);
-        assert_eq!(answer(&crc, Edc::Crc, 0), Ok(Answer::First(&[1])));
+        assert_eq!(answer(&crc, Edc::Crc, 0), Err(Invalid::Pcb));
         let wtx = block(Pcb::Request(Supervisory::Wtx), &[9], Edc::Lrc);
         assert_eq!(wtx, [0x00, 0xC3, 0x01, 0x09, 0xCB]);
         assert_eq!(answer(&wtx, Edc::Lrc, 0), Ok(Answer::Wtx(9)));
@@ -130,7 +122,7 @@ mod tests {
         let size = more_time(0, 9, Edc::Lrc, &mut out);
         assert_eq!(out[..size], [0x00, 0xE3, 0x01, 0x09, 0xEB]);
         let refused = block(Pcb::R { seq: 0, error: 1 }, &[], Edc::Lrc);
-        assert_eq!(answer(&refused, Edc::Lrc, 0), Ok(Answer::Refused));
+        assert_eq!(answer(&refused, Edc::Lrc, 0), Err(Invalid::Pcb));
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! Readers that are not what they say: one table, one line a family, each with its reason.
+//! Quirks: readers whose descriptors are wrong or whose firmware has faults. One table, with a line and a
+//! reason for each family.
 //!
-//! [`TABLE`] is data. [`for_reader`] puts together what it says of one reader; [`Quirks::apply`] corrects a
+//! [`TABLE`] is data. [`for_reader`] combines the lines that match a reader; [`Quirks::apply`] corrects a
 //! class descriptor with it, and what no descriptor can express is in the fields of [`Quirks`]. A new reader
 //! that misbehaves takes a line in `table.rs` and, if it misbehaves in a new way, a field of [`Quirks`].
 //!
@@ -28,7 +29,7 @@ pub struct Quirk {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Rule {
-    /// Which devices it is about.
+    /// The devices that have it.
     pub devices: Devices,
     /// Which firmware versions, by `bcdDevice`.
     pub firmware: Firmware,
@@ -38,7 +39,7 @@ pub struct Rule {
     pub change: Change,
 }
 
-/// Which devices a line is about.
+/// The devices that a line applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Devices {
@@ -46,11 +47,11 @@ pub enum Devices {
     Products(u16, &'static [u16]),
     /// All products of a vendor.
     Vendor(u16),
-    /// All interfaces of this kind, whoever made them.
+    /// All interfaces of this kind, from any vendor.
     Flavour(Flavour),
 }
 
-/// Which firmware versions a line is about.
+/// The firmware versions that a line applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Firmware {
@@ -68,28 +69,28 @@ pub enum Firmware {
 pub enum Change {
     /// It is not used, unless the user insists, for this reason.
     Refuse(&'static str),
-    /// This sets the fields that differ from those of a reader that is what it says.
+    /// Sets the fields that differ from [`Quirks::default`].
     Field(fn(&mut Quirks)),
 }
 
-/// How the messages of a PIN modification must be put for a reader.
+/// How `bNumberMessage` and the message indices of a PIN modification are encoded for a reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum ModifyMessages {
     /// As the specification says.
     #[default]
     AsIs,
-    /// No message, and all three indices all the same, of value 0.
+    /// `bNumberMessage` is 0, and yet the structure has all three message indices, of value 0.
     NoneWithIndices,
-    /// Three messages, whatever was asked for.
+    /// Three messages, whatever number the caller has requested.
     Three,
-    /// The number that was asked for, and all three indices.
+    /// The number that the caller has requested, and all three message indices.
     AllIndices,
-    /// The reader's default messages where none were asked for.
+    /// The reader's default messages where the caller has requested none.
     DefaultForNone,
 }
 
-/// What the table says of one reader, all lines together. The default is a reader that is what it says.
+/// All quirks of one reader. The default is a reader without any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Quirks {

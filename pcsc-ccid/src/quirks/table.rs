@@ -1,4 +1,4 @@
-//! The lines. All names of readers are in the reasons; all times in milliseconds.
+//! The lines of the table. All names of readers are in the reasons; all times in milliseconds.
 
 use super::{Change, Devices, Firmware, ModifyMessages as Messages, Quirk, Quirks, Rule};
 use crate::descriptor::{Features, Flavour};
@@ -59,7 +59,7 @@ impl Quirk {
 const ISO_MODE: &[u8] = &[0x1F, 0x01];
 const GEMCORE_RATES: &[u32] = &[10753, 21505, 43011, 125_000];
 
-/// All that is known of readers that are not what they say.
+/// The quirks, by family of readers.
 #[rustfmt::skip]
 pub const TABLE: &[Quirk] = &[
     // Speed.
@@ -95,8 +95,8 @@ pub const TABLE: &[Quirk] = &[
             q.settle = ms(1000);
             q.slow_commands = Some(ms(60_000));
         },
-        "id3 CL1356D starts its firmware after it is opened, and its commands have no bound worth the \
-         name"),
+        "id3 CL1356D starts its firmware after it is opened, and a command is given \
+         60 s, as by libccid"),
     of(0x08E6, &[0x34D2], |q| q.exchange_extra = ms(300_000),
         "Thales Fusion NFC makes keys for minutes and asks for no extension"),
 

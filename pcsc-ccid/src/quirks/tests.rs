@@ -15,7 +15,7 @@ fn descriptor(features: u32) -> ClassDescriptor {
 }
 
 #[test]
-fn a_reader_that_nobody_knows_is_what_it_says() {
+fn a_reader_without_a_line_has_no_quirks() {
     assert_eq!(for_reader(0xFFFF, 0xFFFF, 0x0100, 0), Quirks::default());
     let before = descriptor(0x4_04BE);
     let mut after = before;
@@ -94,7 +94,7 @@ fn sizes_are_put_right() {
     assert_eq!(for_reader(0x0529, 0x0620, 0x0014, 0), Quirks::default());
 }
 
-/// Whoever sells the reader, here the Axalto Reflex USB v3 and one that nobody knows.
+/// Of any vendor: the Axalto Reflex USB v3, and a product without a line in the table.
 #[test]
 fn a_message_length_of_263_is_believed_only_where_apdus_come_in_parts() {
     for (vendor, product) in [(0x04E6, 0x511C), (0xFFFF, 0xFFFF)] {

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::session::Protocol;
-use super::{exchange, Error, Reader};
+use super::{exchange, Reader, ReaderError};
 use crate::message::Command;
 use crate::part10::gemalto::{self, FirmwareFeatures};
 use crate::part10::properties::{self, Facts};
@@ -15,16 +15,22 @@ impl<T: Transport> Reader<T> {
     /// Executes a function of the reader by its control code; returns the answer's length.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for a code or a function that the reader does not have, or that the user has
-    /// not allowed; [`Error::InvalidParameter`] for a structure with a wrong field;
-    /// [`Error::BufferTooSmall`].
-    pub fn control(&mut self, slot: u8, code: u32, data: &[u8], answer: &mut [u8]) -> Result<usize, Error> {
+    /// [`ReaderError::Unsupported`] for a code or a function that the reader does not have, or that the user
+    /// has not allowed; [`ReaderError::InvalidParameter`] for a structure with a wrong field;
+    /// [`ReaderError::BufferTooSmall`].
+    pub fn control(
+        &mut self,
+        slot: u8,
+        code: u32,
+        data: &[u8],
+        answer: &mut [u8],
+    ) -> Result<usize, ReaderError> {
         self.slot(slot)?;
         let pin_support = self.descriptor.pin_support;
-        match Control::decode(code).ok_or(Error::Unsupported)? {
+        match Control::decode(code).ok_or(ReaderError::Unsupported)? {
             Control::Features => {
                 if answer.len() < part10::FEATURES_ROOM {
-                    return Err(Error::BufferTooSmall);
+                    return Err(ReaderError::BufferTooSmall);
                 }
                 let direct = self.quirks.reader_direct;
                 let features = part10::features(pin_support, direct, self.options.allow_escape);
@@ -32,25 +38,25 @@ impl<T: Transport> Reader<T> {
             }
             Control::VerifyPin if pin_support & 1 != 0 => self.verify_pin(slot, data, answer),
             Control::ModifyPin if pin_support & 2 != 0 => self.modify_pin(slot, data, answer),
-            Control::VerifyPin | Control::ModifyPin => Err(Error::Unsupported),
+            Control::VerifyPin | Control::ModifyPin => Err(ReaderError::Unsupported),
             Control::PinProperties => exchange::copy(&properties::pin_properties(&self.facts()), answer),
             Control::TlvProperties => exchange::copy(&properties::tlv_properties(&self.facts()), answer),
             Control::ReaderDirect if self.quirks.reader_direct && escape::is_secoder_command(data) => {
                 self.call_escape(slot, data, answer, escape::LIMIT)
             }
-            Control::ReaderDirect => Err(Error::Unsupported),
+            Control::ReaderDirect => Err(ReaderError::Unsupported),
             Control::Escape => {
                 if !escape::is_allowed(data, &self.quirks, self.options.allow_escape) {
-                    return Err(Error::Unsupported);
+                    return Err(ReaderError::Unsupported);
                 }
                 self.call_escape(slot, data, answer, escape::LIMIT)
             }
             Control::Nad => self.control_nad(slot, data, answer),
-            Control::UsbPath if self.device.path.is_empty() => Err(Error::Unsupported),
+            Control::UsbPath if self.device.path.is_empty() => Err(ReaderError::Unsupported),
             Control::UsbPath => {
                 let room = answer
                     .get_mut(..=self.device.path.len())
-                    .ok_or(Error::BufferTooSmall)?;
+                    .ok_or(ReaderError::BufferTooSmall)?;
                 if let Some((nul, path)) = room.split_last_mut() {
                     path.copy_from_slice(self.device.path.as_bytes());
                     *nul = 0;
@@ -64,8 +70,8 @@ impl<T: Transport> Reader<T> {
     /// length.
     ///
     /// # Errors
-    /// [`Error::BufferTooSmall`], or what the reader says.
-    pub fn escape(&mut self, slot: u8, command: &[u8], answer: &mut [u8]) -> Result<usize, Error> {
+    /// [`ReaderError::BufferTooSmall`], or what the reader says.
+    pub fn escape(&mut self, slot: u8, command: &[u8], answer: &mut [u8]) -> Result<usize, ReaderError> {
         self.call_escape(slot, command, answer, self.quirks.command_limit())
     }
 
@@ -75,7 +81,7 @@ impl<T: Transport> Reader<T> {
         command: &[u8],
         answer: &mut [u8],
         limit: Duration,
-    ) -> Result<usize, Error> {
+    ) -> Result<usize, ReaderError> {
         let reply = self.port.call(slot, &Command::Escape(command), limit)?;
         exchange::copy(self.port.data(&reply), answer)
     }
@@ -84,23 +90,23 @@ impl<T: Transport> Reader<T> {
     ///
     /// # Errors
     /// The reader's error; few readers support it.
-    pub fn set_clock_running(&mut self, slot: u8, runs: bool) -> Result<(), Error> {
+    pub fn set_clock_running(&mut self, slot: u8, runs: bool) -> Result<(), ReaderError> {
         self.command(slot, &Command::IccClock { stop: !runs })
     }
 
     /// Uses the slot's mechanics (clause 6.1.12): 1 accept, 2 eject, 3 capture, 4 lock, 5 unlock.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] where `dwMechanical` has no such function.
-    pub fn mechanical(&mut self, slot: u8, function: u8) -> Result<(), Error> {
+    /// [`ReaderError::Unsupported`] where `dwMechanical` has no such function.
+    pub fn mechanical(&mut self, slot: u8, function: u8) -> Result<(), ReaderError> {
         let bit = match function {
             1 | 2 => function,
             3 => 4,
             4 | 5 => 8,
-            _ => return Err(Error::InvalidParameter),
+            _ => return Err(ReaderError::InvalidParameter),
         };
         if self.descriptor.mechanical & u32::from(bit) == 0 {
-            return Err(Error::Unsupported);
+            return Err(ReaderError::Unsupported);
         }
         self.command(slot, &Command::Mechanical(function))
     }
@@ -115,7 +121,7 @@ impl<T: Transport> Reader<T> {
         slot: u8,
         get_response: Option<u8>,
         envelope: Option<u8>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), ReaderError> {
         let command = Command::T0Apdu {
             changes: u8::from(get_response.is_some()) + 2 * u8::from(envelope.is_some()),
             get_response: get_response.unwrap_or(0),
@@ -124,7 +130,7 @@ impl<T: Transport> Reader<T> {
         self.command(slot, &command)
     }
 
-    fn command(&mut self, slot: u8, command: &Command<'_>) -> Result<(), Error> {
+    fn command(&mut self, slot: u8, command: &Command<'_>) -> Result<(), ReaderError> {
         self.slot(slot)?;
         let result = self.call(slot, command).map(|_| ());
         self.heed(slot, result)
@@ -144,7 +150,7 @@ impl<T: Transport> Reader<T> {
     }
 
     /// At opening: reads the firmware's features of Gemalto's readers, and loads the messages of displays.
-    pub(super) fn ask_firmware(&mut self) -> Result<(), Error> {
+    pub(super) fn ask_firmware(&mut self) -> Result<(), ReaderError> {
         let mut answer = [0; 256];
         if self.quirks.gemalto_escapes {
             let length = optional(self.escape(0, &gemalto::FIRMWARE_FEATURES, &mut answer))?;
@@ -164,11 +170,11 @@ impl<T: Transport> Reader<T> {
 
     /// Sets or gets the NAD of T=1, which holds until the card's reset. A reader that speaks T=1 itself has
     /// no command for it.
-    fn control_nad(&mut self, slot: u8, data: &[u8], answer: &mut [u8]) -> Result<usize, Error> {
+    fn control_nad(&mut self, slot: u8, data: &[u8], answer: &mut [u8]) -> Result<usize, ReaderError> {
         if self.exchange_level().is_apdu() {
-            return Err(Error::Unsupported);
+            return Err(ReaderError::Unsupported);
         }
-        let request = NadRequest::decode(data).ok_or(Error::InvalidParameter)?;
+        let request = NadRequest::decode(data).ok_or(ReaderError::InvalidParameter)?;
         let engine = self
             .slot(slot)?
             .chosen
@@ -186,8 +192,8 @@ impl<T: Transport> Reader<T> {
     }
 }
 
-/// The answer's length; 0 if the reader does not know the command. Fails only if the reader is gone.
-fn optional(result: Result<usize, Error>) -> Result<usize, Error> {
+/// The answer's length; 0 if the reader does not support the command. Fails only if the reader is gone.
+fn optional(result: Result<usize, ReaderError>) -> Result<usize, ReaderError> {
     match result {
         Err(error) if error.is_gone() => Err(error),
         result => Ok(result.unwrap_or(0)),

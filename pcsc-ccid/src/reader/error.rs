@@ -1,15 +1,15 @@
 //! Why a reader or a card could not do what it was asked.
 
 use crate::message::{Malformed, SlotError};
-use crate::{apdu, atr, t0, t1, transport};
+use crate::{apdu::ApduError, atr::AtrError, t0::T0Error, t1::T1Error, transport::TransportError};
 
 /// Why a call failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
-    /// The transfer failed; see [`transport::Error`].
+pub enum ReaderError {
+    /// The transfer failed; see [`TransportError`].
     #[error(transparent)]
-    Transport(#[from] transport::Error),
+    Transport(#[from] TransportError),
     /// The reader says that the command failed.
     #[error(transparent)]
     Slot(SlotError),
@@ -34,7 +34,7 @@ pub enum Error {
     TooSlow,
     /// The ATR cannot be read, so that no protocol can be chosen.
     #[error(transparent)]
-    Atr(atr::Error),
+    Atr(AtrError),
     /// The reader or the card does not offer the protocol.
     #[error("the reader or the card does not offer the protocol")]
     ProtocolUnsupported,
@@ -47,7 +47,7 @@ pub enum Error {
     /// A structure of the caller's is wrong.
     #[error("a parameter is wrong")]
     InvalidParameter,
-    /// The command is longer than the reader can carry: at most so many bytes.
+    /// The command is longer than the reader can carry.
     #[error("the reader carries commands of at most {max} bytes")]
     CommandTooLong {
         /// The longest command in bytes.
@@ -58,29 +58,29 @@ pub enum Error {
     BufferTooSmall,
     /// The bytes are no command APDU, and T=0 needs one.
     #[error(transparent)]
-    Apdu(apdu::Error),
+    Apdu(ApduError),
     /// T=0 failed.
     #[error(transparent)]
-    T0(t0::Error),
+    T0(T0Error),
     /// T=1 failed.
     #[error(transparent)]
-    T1(t1::Error),
+    T1(T1Error),
     /// This reader's firmware is known not to work, for this reason.
     #[error("the reader's firmware is not supported: {0}")]
     Firmware(&'static str),
 }
 
-impl Error {
+impl ReaderError {
     /// Whether the reader is gone.
     pub const fn is_gone(self) -> bool {
-        matches!(self, Error::Transport(transport::Error::Gone))
+        matches!(self, ReaderError::Transport(TransportError::Gone))
     }
 
     /// Whether a lower speed could help: the characters on the contact, or the card's answer to them, were
     /// wrong.
     pub const fn may_be_speed(self) -> bool {
         match self {
-            Error::Slot(error) => matches!(
+            ReaderError::Slot(error) => matches!(
                 error,
                 SlotError::Mute
                     | SlotError::Parity
@@ -91,15 +91,12 @@ impl Error {
                     | SlotError::ProcedureByte
                     | SlotError::DeactivatedProtocol
             ),
-            Error::T0(error) => matches!(
+            ReaderError::T0(error) => matches!(
                 error,
-                t0::Error::Timeout
-                    | t0::Error::Parity
-                    | t0::Error::InvalidProcedure(_)
-                    | t0::Error::ResponseTooShort
+                T0Error::Timeout | T0Error::Parity | T0Error::InvalidProcedure(_) | T0Error::ResponseTooShort
             ),
-            Error::T1(error) => matches!(error, t1::Error::Unresponsive | t1::Error::Stalled),
-            Error::Transport(transport::Error::Timeout) => true,
+            ReaderError::T1(error) => matches!(error, T1Error::Unresponsive | T1Error::Stalled),
+            ReaderError::Transport(TransportError::Timeout) => true,
             _ => false,
         }
     }
@@ -107,32 +104,37 @@ impl Error {
     /// Whether a command may have reached the card in part.
     pub(super) const fn is_half_way(self) -> bool {
         match self {
-            Error::Slot(error) => !matches!(error, SlotError::CommandUnsupported | SlotError::Parameter(_)),
+            ReaderError::Slot(error) => {
+                !matches!(error, SlotError::CommandUnsupported | SlotError::Parameter(_))
+            }
             // Refused before anything is sent, or after a whole exchange.
-            Error::T0(error) => !matches!(
+            ReaderError::T0(error) => !matches!(
                 error,
-                t0::Error::InvalidInstruction(_) | t0::Error::InvalidLength | t0::Error::EnvelopeUnsupported
+                T0Error::InvalidInstruction(_) | T0Error::InvalidLength | T0Error::EnvelopeUnsupported
             ),
-            Error::Transport(_) | Error::Malformed(_) | Error::WrongReply | Error::TooSlow => true,
+            ReaderError::Transport(_)
+            | ReaderError::Malformed(_)
+            | ReaderError::WrongReply
+            | ReaderError::TooSlow => true,
             _ => false,
         }
     }
 }
 
-impl From<t0::Error> for Error {
-    fn from(error: t0::Error) -> Error {
+impl From<T0Error> for ReaderError {
+    fn from(error: T0Error) -> ReaderError {
         match error {
-            t0::Error::ResponseTooLong => Error::BufferTooSmall,
-            error => Error::T0(error),
+            T0Error::ResponseTooLong => ReaderError::BufferTooSmall,
+            error => ReaderError::T0(error),
         }
     }
 }
 
-impl From<t1::Error> for Error {
-    fn from(error: t1::Error) -> Error {
+impl From<T1Error> for ReaderError {
+    fn from(error: T1Error) -> ReaderError {
         match error {
-            t1::Error::ResponseTooLong => Error::BufferTooSmall,
-            error => Error::T1(error),
+            T1Error::ResponseTooLong => ReaderError::BufferTooSmall,
+            error => ReaderError::T1(error),
         }
     }
 }

@@ -5,12 +5,12 @@ use core::time::Duration;
 use super::port::Port;
 use super::reply::Reply;
 use super::session::{Chosen, Protocol};
-use super::{Error, Reader};
-use crate::apdu::{self, Case, Command as Apdu};
+use super::{Reader, ReaderError};
+use crate::apdu::{self, ApduError, Case, Command as Apdu};
 use crate::descriptor::{ExchangeLevel, Flavour};
 use crate::message::{Chain, Command, SlotError};
 use crate::part10::escape;
-use crate::t0;
+use crate::t0::{self, T0Error};
 use crate::t1;
 use crate::transport::Transport;
 use crate::waiting::LONGEST;
@@ -24,11 +24,11 @@ impl<T: Transport> Reader<T> {
     /// lengths) are mapped whole (ISO 7816-3, clause 12.2).
     ///
     /// # Errors
-    /// [`Error::CardReset`] if the card failed at a raised speed and was reset to a lower one, or if the
-    /// previous exchange over T=0 failed half-way, which only a reset can repair (ISO 7816-3, clause 10.3);
-    /// the command was not sent then. [`Error::BufferTooSmall`] after the whole exchange, so that the card is
-    /// ready for the next one.
-    pub fn transmit(&mut self, slot: u8, command: &[u8], response: &mut [u8]) -> Result<usize, Error> {
+    /// [`ReaderError::CardReset`] if the card failed at a raised speed and was reset to a lower one, or if
+    /// the previous exchange over T=0 failed half-way, which only a reset can repair (ISO 7816-3, clause
+    /// 10.3); the command was not sent then. [`ReaderError::BufferTooSmall`] after the whole exchange, so
+    /// that the card is ready for the next one.
+    pub fn transmit(&mut self, slot: u8, command: &[u8], response: &mut [u8]) -> Result<usize, ReaderError> {
         if self.quirks.info_apdus {
             if let Some(answer) = escape::info_answer(command, self.device.release) {
                 return copy(&answer, response);
@@ -38,11 +38,14 @@ impl<T: Transport> Reader<T> {
         let takes_pseudo = self.firmware.is_some_and(|f| f.pseudo_apdus);
         let (level, flavour) = (self.exchange_level(), self.flavour);
         if self.slot(slot)?.atr_bytes.is_empty() {
-            return Err(Error::NotPowered);
+            return Err(ReaderError::NotPowered);
         }
         self.bring_back(slot)?;
-        let state = self.slots.get_mut(usize::from(slot)).ok_or(Error::NoSuchSlot)?;
-        let chosen = state.chosen.as_deref_mut().ok_or(Error::NotPowered)?;
+        let state = self
+            .slots
+            .get_mut(usize::from(slot))
+            .ok_or(ReaderError::NoSuchSlot)?;
+        let chosen = state.chosen.as_deref_mut().ok_or(ReaderError::NotPowered)?;
         let least = if is_pseudo {
             escape::PSEUDO_APDU_LIMIT
         } else {
@@ -63,7 +66,7 @@ impl<T: Transport> Reader<T> {
             (ExchangeLevel::ShortApdu, _) => port.whole(command, response).and_then(with_status_word),
             (ExchangeLevel::ExtendedApdu, _) => port.chained(command, response).and_then(with_status_word),
             (ExchangeLevel::Tpdu | ExchangeLevel::Character, Protocol::T1) => {
-                let engine = chosen.engine.as_mut().ok_or(Error::NotPowered)?;
+                let engine = chosen.engine.as_mut().ok_or(ReaderError::NotPowered)?;
                 port.drive_t1(engine.exchange(command, response), level)
             }
             (ExchangeLevel::Tpdu | ExchangeLevel::Character, Protocol::T0) => {
@@ -91,9 +94,9 @@ fn apdu_limit(chosen: &Chosen, command: &[u8], response: &[u8]) -> Duration {
 }
 
 /// Refuses a successful reply that is shorter than a status word.
-fn with_status_word(length: usize) -> Result<usize, Error> {
+fn with_status_word(length: usize) -> Result<usize, ReaderError> {
     match length {
-        0 | 1 => Err(Error::WrongReply),
+        0 | 1 => Err(ReaderError::WrongReply),
         length => Ok(length),
     }
 }
@@ -114,21 +117,21 @@ const PROLOGUE: usize = 3;
 
 impl<T: Transport> SlotPort<'_, T> {
     /// Sends a message to the card and gets its answer (XfrBlock, clause 6.1.4).
-    fn transfer(&mut self, level: u16, data: &[u8]) -> Result<Reply, Error> {
+    fn transfer(&mut self, level: u16, data: &[u8]) -> Result<Reply, ReaderError> {
         let command = Command::XfrBlock { bwi: 0, level, data };
         self.port.call(self.slot, &command, self.limit)
     }
 
     /// An APDU in one message, and its response in one.
-    fn whole(&mut self, apdu: &[u8], response: &mut [u8]) -> Result<usize, Error> {
+    fn whole(&mut self, apdu: &[u8], response: &mut [u8]) -> Result<usize, ReaderError> {
         let reply = self.transfer(0, apdu)?;
         copy(self.port.data(&reply), response)
     }
 
     /// An APDU in as many messages as it takes, and its response likewise (clause 3.2, extended APDU level).
-    fn chained(&mut self, apdu: &[u8], response: &mut [u8]) -> Result<usize, Error> {
+    fn chained(&mut self, apdu: &[u8], response: &mut [u8]) -> Result<usize, ReaderError> {
         if apdu.len() > apdu::MAX_EXTENDED_COMMAND {
-            return Err(Error::CommandTooLong {
+            return Err(ReaderError::CommandTooLong {
                 max: apdu::MAX_EXTENDED_COMMAND,
             });
         }
@@ -152,7 +155,7 @@ impl<T: Transport> SlotPort<'_, T> {
                     if self.port.data(&reply).len() == 2 {
                         break reply;
                     }
-                    return Err(Error::WrongReply);
+                    return Err(ReaderError::WrongReply);
                 }
                 Some(next) => part = next,
             }
@@ -173,19 +176,23 @@ impl<T: Transport> SlotPort<'_, T> {
             }
             // The reader never ends the chain, or sends more than a response can have.
             if idle > MAX_IDLE || received > apdu::MAX_RESPONSE {
-                return Err(Error::WrongReply);
+                return Err(ReaderError::WrongReply);
             }
             self.port.check(deadline)?;
             reply = self.transfer(Chain::Expected as u16, &[])?;
         }
         if received > response.len() {
-            return Err(Error::BufferTooSmall);
+            return Err(ReaderError::BufferTooSmall);
         }
         Ok(received)
     }
 
     /// Drives a T=1 exchange. Each block may take the limit, times what the card's WTX asks for.
-    pub fn drive_t1(&mut self, mut exchange: t1::Exchange<'_>, level: ExchangeLevel) -> Result<usize, Error> {
+    pub fn drive_t1(
+        &mut self,
+        mut exchange: t1::Exchange<'_>,
+        level: ExchangeLevel,
+    ) -> Result<usize, ReaderError> {
         let result = self.drive_blocks(&mut exchange, level);
         exchange.wipe();
         result
@@ -195,7 +202,7 @@ impl<T: Transport> SlotPort<'_, T> {
         &mut self,
         exchange: &mut t1::Exchange<'_>,
         level: ExchangeLevel,
-    ) -> Result<usize, Error> {
+    ) -> Result<usize, ReaderError> {
         let deadline = self.port.deadline();
         let in_parts = level == ExchangeLevel::Character;
         let mut action = exchange.start();
@@ -227,8 +234,8 @@ impl<T: Transport> SlotPort<'_, T> {
             };
             action = match answer {
                 Ok(bytes) => exchange.on_block(bytes),
-                Err(Error::Slot(SlotError::Parity)) => exchange.on_parity_error(),
-                Err(Error::Slot(SlotError::Mute | SlotError::Overrun)) => exchange.on_timeout(),
+                Err(ReaderError::Slot(SlotError::Parity)) => exchange.on_parity_error(),
+                Err(ReaderError::Slot(SlotError::Mute | SlotError::Overrun)) => exchange.on_timeout(),
                 Err(error) => return Err(error),
             };
         }
@@ -240,8 +247,8 @@ impl<T: Transport> SlotPort<'_, T> {
         prologue: Reply,
         edc: t1::Edc,
         block: &'b mut [u8; t1::MAX_BLOCK],
-    ) -> Result<&'b [u8], Error> {
-        let mut end = copy(self.port.data(&prologue), block).map_err(|_| Error::WrongReply)?;
+    ) -> Result<&'b [u8], ReaderError> {
+        let mut end = copy(self.port.data(&prologue), block).map_err(|_| ReaderError::WrongReply)?;
         if end != PROLOGUE {
             return Ok(&block[..end]);
         }
@@ -250,7 +257,8 @@ impl<T: Transport> SlotPort<'_, T> {
         while end < length {
             let part = self.port.part(length - end);
             let reply = self.transfer(part, &[])?;
-            let came = copy(self.port.data(&reply), &mut block[end..]).map_err(|_| Error::WrongReply)?;
+            let came =
+                copy(self.port.data(&reply), &mut block[end..]).map_err(|_| ReaderError::WrongReply)?;
             end += came;
             if came < usize::from(part.max(1)) {
                 break;
@@ -260,12 +268,12 @@ impl<T: Transport> SlotPort<'_, T> {
     }
 
     /// An APDU as T=0 TPDUs, each in one message (`is_whole`) or character by character.
-    fn tpdus(&mut self, apdu: &[u8], response: &mut [u8], is_whole: bool) -> Result<usize, Error> {
+    fn tpdus(&mut self, apdu: &[u8], response: &mut [u8], is_whole: bool) -> Result<usize, ReaderError> {
         let command = match Apdu::parse(apdu) {
             Ok(command) => command,
             // A pseudo-APDU for the reader itself.
-            Err(apdu::Error::InvalidClass) => return self.whole(apdu, response),
-            Err(error) => return Err(Error::Apdu(error)),
+            Err(ApduError::InvalidClass) => return self.whole(apdu, response),
+            Err(error) => return Err(ReaderError::Apdu(error)),
         };
         let policy = if command.fits_short() && command.case() != Case::Four {
             t0::Policy::Transparent
@@ -287,7 +295,7 @@ impl<T: Transport> SlotPort<'_, T> {
                 true => self
                     .whole(exchange.tpdu(), &mut answer)
                     .map_err(|error| match error {
-                        Error::BufferTooSmall => t0::Error::UnexpectedData.into(),
+                        ReaderError::BufferTooSmall => T0Error::UnexpectedData.into(),
                         error => error,
                     }),
                 false => self.characters(&exchange, &mut answer),
@@ -297,7 +305,7 @@ impl<T: Transport> SlotPort<'_, T> {
     }
 
     /// A TPDU character by character: `wLevelParameter` says how many are expected (clause 6.1.4).
-    fn characters(&mut self, exchange: &t0::Exchange<'_>, answer: &mut [u8]) -> Result<usize, Error> {
+    fn characters(&mut self, exchange: &t0::Exchange<'_>, answer: &mut [u8]) -> Result<usize, ReaderError> {
         let deadline = self.port.deadline();
         let (header, direction) = exchange.parts();
         // Some cards send thousands of NULL bytes. The deadline bounds them.
@@ -318,23 +326,23 @@ impl<T: Transport> SlotPort<'_, T> {
                 // The card does not answer a part of the command.
                 let reply = self.transfer(0, part)?;
                 if !self.port.data(&reply).is_empty() {
-                    return Err(Error::WrongReply);
+                    return Err(ReaderError::WrongReply);
                 }
                 outgoing = rest;
             }
             step = match self.transfer(self.port.part(expect), outgoing) {
                 Ok(reply) => line.on_bytes(self.port.data(&reply)),
-                Err(Error::Slot(SlotError::Mute)) => line.on_timeout(),
+                Err(ReaderError::Slot(SlotError::Mute)) => line.on_timeout(),
                 Err(error) => return Err(error),
             };
         }
     }
 }
 
-pub fn copy(data: &[u8], response: &mut [u8]) -> Result<usize, Error> {
+pub fn copy(data: &[u8], response: &mut [u8]) -> Result<usize, ReaderError> {
     response
         .get_mut(..data.len())
-        .ok_or(Error::BufferTooSmall)?
+        .ok_or(ReaderError::BufferTooSmall)?
         .copy_from_slice(data);
     Ok(data.len())
 }

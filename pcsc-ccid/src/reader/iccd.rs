@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use super::limit::Limit;
 use super::reply::Reply;
-use super::Error;
+use super::ReaderError;
 use crate::descriptor::Flavour;
 use crate::message::{Chain, Command, IccStatus, Malformed, SlotError, HEADER_SIZE};
 use crate::transport::Transport;
@@ -79,7 +79,7 @@ impl<T: Transport> Pipe<T> {
         command: &Command<'_>,
         timeout: Duration,
         deadline: Option<Duration>,
-    ) -> Result<Reply, Error> {
+    ) -> Result<Reply, ReaderError> {
         let limit = Limit::new(self.transport.now() + timeout, deadline);
         match (*command, self.flavour) {
             (Command::IccPowerOn(_), Flavour::IccdA) => {
@@ -106,15 +106,15 @@ impl<T: Transport> Pipe<T> {
                 self.out(XFR_BLOCK, level.min(0xFF) << 8, data)?;
                 self.data_block(limit)
             }
-            _ => Err(Error::Unsupported),
+            _ => Err(ReaderError::Unsupported),
         }
     }
 
-    fn status(&mut self, limit: Limit) -> Result<IccStatus, Error> {
+    fn status(&mut self, limit: Limit) -> Result<IccStatus, ReaderError> {
         if self.flavour == Flavour::IccdA {
             return match self.until_ready(limit) {
                 Ok(_) => Ok(IccStatus::Active),
-                Err(Error::Slot(SlotError::Mute)) => Ok(IccStatus::Absent),
+                Err(ReaderError::Slot(SlotError::Mute)) => Ok(IccStatus::Absent),
                 Err(error) => Err(error),
             };
         }
@@ -124,11 +124,11 @@ impl<T: Transport> Pipe<T> {
     }
 
     /// Version B's answer: data, a status, or when to ask again (clause 6.2.3).
-    fn data_block(&mut self, limit: Limit) -> Result<Reply, Error> {
+    fn data_block(&mut self, limit: Limit) -> Result<Reply, ReaderError> {
         loop {
             let left = limit.at().saturating_sub(self.transport.now());
             if left.is_zero() {
-                return Err(limit.error(Error::TooSlow));
+                return Err(limit.error(ReaderError::TooSlow));
             }
             let length = self
                 .transport
@@ -142,21 +142,21 @@ impl<T: Transport> Pipe<T> {
                     let delay = ASK_AGAIN * u32::from(units.max(1));
                     self.transport.pause(delay.min(left))?;
                 }
-                [0x40, _, error, ..] => return Err(Error::Slot(SlotError::decode(error))),
+                [0x40, _, error, ..] => return Err(ReaderError::Slot(SlotError::decode(error))),
                 // The card has more data than one transfer holds, and does not chain.
-                [0x00 | 0x02, ..] if length >= MAX_TRANSFER => return Err(Error::WrongReply),
+                [0x00 | 0x02, ..] if length >= MAX_TRANSFER => return Err(ReaderError::WrongReply),
                 [chain @ (0x00..=0x03 | 0x10), ..] => {
                     return Ok(Reply::new(IccStatus::Active, chain, 1, length))
                 }
-                [kind, ..] => return Err(Error::Malformed(Malformed::Kind(kind))),
-                [] => return Err(Error::Malformed(Malformed::Truncated)),
+                [kind, ..] => return Err(ReaderError::Malformed(Malformed::Kind(kind))),
+                [] => return Err(ReaderError::Malformed(Malformed::Truncated)),
             }
         }
     }
 
     /// Version A's T=0 TPDU: the header, the data one way or the other, SW1 and SW2 (clause 6.1).
-    fn exchange_t0(&mut self, tpdu: &[u8], limit: Limit) -> Result<Reply, Error> {
-        let (header, data) = tpdu.split_at_checked(5).ok_or(Error::InvalidParameter)?;
+    fn exchange_t0(&mut self, tpdu: &[u8], limit: Limit) -> Result<Reply, ReaderError> {
+        let (header, data) = tpdu.split_at_checked(5).ok_or(ReaderError::InvalidParameter)?;
         self.out(XFR_BLOCK, 0, header)?;
         let mut received = 0;
         if self.until_ready(limit)? == Ready::Data {
@@ -175,21 +175,21 @@ impl<T: Transport> Pipe<T> {
             }
         }
         if self.until_ready(limit)? != Ready::Status {
-            return Err(Error::WrongReply);
+            return Err(ReaderError::WrongReply);
         }
         let status = &mut self.buffer[received..received + 2];
         if self.transport.control_in(DATA_BLOCK, 0, status, CONTROL)? != 2 {
-            return Err(Error::Malformed(Malformed::Truncated));
+            return Err(ReaderError::Malformed(Malformed::Truncated));
         }
         Ok(Reply::new(IccStatus::Active, Chain::Whole as u8, 0, received + 2))
     }
 
     /// Asks version A's card until it is not busy.
-    fn until_ready(&mut self, limit: Limit) -> Result<Ready, Error> {
+    fn until_ready(&mut self, limit: Limit) -> Result<Ready, ReaderError> {
         loop {
             let left = limit.at().saturating_sub(self.transport.now());
             if left.is_zero() {
-                return Err(limit.error(Error::TooSlow));
+                return Err(limit.error(ReaderError::TooSlow));
             }
             let mut status = [0];
             if self
@@ -197,10 +197,10 @@ impl<T: Transport> Pipe<T> {
                 .control_in(GET_ICC_STATUS, 0, &mut status, CONTROL)?
                 != 1
             {
-                return Err(Error::Malformed(Malformed::Truncated));
+                return Err(ReaderError::Malformed(Malformed::Truncated));
             }
             match status[0] {
-                0x80 => return Err(Error::Slot(SlotError::Mute)),
+                0x80 => return Err(ReaderError::Slot(SlotError::Mute)),
                 busy if busy & 0x40 != 0 => self.transport.pause(ASK_AGAIN.min(left))?,
                 0x10 => return Ok(Ready::Data),
                 0x20 => return Ok(Ready::Status),
@@ -209,9 +209,9 @@ impl<T: Transport> Pipe<T> {
         }
     }
 
-    fn out(&mut self, request: u8, value: u16, data: &[u8]) -> Result<(), Error> {
+    fn out(&mut self, request: u8, value: u16, data: &[u8]) -> Result<(), ReaderError> {
         if data.len() > self.max_data {
-            return Err(Error::CommandTooLong { max: self.max_data });
+            return Err(ReaderError::CommandTooLong { max: self.max_data });
         }
         Ok(self.transport.control_out(request, value, data, CONTROL)?)
     }

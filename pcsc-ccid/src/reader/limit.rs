@@ -2,8 +2,8 @@
 
 use core::time::Duration;
 
-use super::Error;
-use crate::transport;
+use super::ReaderError;
+use crate::transport::TransportError;
 
 /// The end of a wait on the transport's clock.
 #[derive(Debug, Clone, Copy)]
@@ -31,10 +31,30 @@ impl Limit {
     }
 
     /// What to fail with at the end: `late`, or a cancellation by the caller.
-    pub fn error(self, late: Error) -> Error {
+    pub fn error(self, late: ReaderError) -> ReaderError {
         match self.is_callers {
-            true => transport::Error::Cancelled.into(),
+            true => TransportError::Cancelled.into(),
             false => late,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_that_comes_with_the_timeout_or_after_it_does_not_count() {
+        let (end, cancelled) = (Duration::from_secs(2), TransportError::Cancelled.into());
+        for (deadline, at, error) in [
+            (None, 2, ReaderError::TooSlow),
+            (Some(1), 1, cancelled),
+            (Some(2), 2, ReaderError::TooSlow),
+            (Some(3), 2, ReaderError::TooSlow),
+        ] {
+            let limit = Limit::new(end, deadline.map(Duration::from_secs));
+            assert_eq!(limit.at(), Duration::from_secs(at), "{deadline:?}");
+            assert_eq!(limit.error(ReaderError::TooSlow), error, "{deadline:?}");
         }
     }
 }

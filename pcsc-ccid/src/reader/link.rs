@@ -8,9 +8,9 @@ use zeroize::Zeroize;
 
 use super::limit::Limit;
 use super::reply::Reply;
-use super::Error;
+use super::ReaderError;
 use crate::message::{Command, IccStatus, Malformed, Outcome, Response, SlotError, HEADER_SIZE};
-use crate::transport::{self, Transport};
+use crate::transport::{Transport, TransportError};
 
 /// The longest message that a reader may send: a header and an extended response APDU.
 const MAX_MESSAGE: usize = 65_538 + HEADER_SIZE;
@@ -114,7 +114,7 @@ impl<T: Transport> Link<T> {
         command: &Command<'_>,
         timeout: Duration,
         deadline: Option<Duration>,
-    ) -> Result<Reply, Error> {
+    ) -> Result<Reply, ReaderError> {
         if let Some(slot) = self.unfinished_abort.take() {
             self.abort(slot)?;
         }
@@ -126,27 +126,32 @@ impl<T: Transport> Link<T> {
             .send(slot, seq, command, deadline)
             .and_then(|()| self.answer(slot, seq, command, timeout, deadline));
         self.refusals = match result {
-            Err(Error::Slot(SlotError::SlotBusy)) => self.refusals + 1,
+            Err(ReaderError::Slot(SlotError::SlotBusy)) => self.refusals + 1,
             _ => 0,
         };
         match result {
-            Err(Error::Transport(transport::Error::Timeout | transport::Error::Cancelled)) => {
+            Err(ReaderError::Transport(TransportError::Timeout | TransportError::Cancelled)) => {
                 self.unfinished_abort = (!self.abort(slot)?).then_some(slot);
             }
-            Err(Error::Slot(SlotError::SlotBusy))
+            Err(ReaderError::Slot(SlotError::SlotBusy))
                 if self.given_up == Some(slot) || self.refusals > PATIENCE =>
             {
                 (self.given_up, self.refusals) = (None, 0);
                 self.unfinished_abort = (!self.abort(slot)?).then_some(slot);
             }
             // By this driver, or by the process that had the reader before.
-            Err(Error::Slot(SlotError::Aborted)) => self.unfinished_abort = Some(slot),
-            Err(Error::Transport(transport::Error::Stall)) => {
+            Err(ReaderError::Slot(SlotError::Aborted)) => self.unfinished_abort = Some(slot),
+            Err(ReaderError::Transport(TransportError::Stall)) => {
                 self.is_dirty = true;
                 self.given_up = Some(slot);
                 self.transport.clear_halt()?;
             }
-            Err(Error::Transport(_) | Error::Malformed(_) | Error::WrongReply | Error::TooSlow) => {
+            Err(
+                ReaderError::Transport(_)
+                | ReaderError::Malformed(_)
+                | ReaderError::WrongReply
+                | ReaderError::TooSlow,
+            ) => {
                 self.is_dirty = true;
                 self.given_up = Some(slot);
             }
@@ -167,11 +172,11 @@ impl<T: Transport> Link<T> {
         seq: u8,
         command: &Command<'_>,
         deadline: Option<Duration>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), ReaderError> {
         self.out.resize(self.max_message, 0);
         let length = command
             .encode(slot, seq, &mut self.out)
-            .ok_or(Error::CommandTooLong {
+            .ok_or(ReaderError::CommandTooLong {
                 max: self.max_message - HEADER_SIZE,
             })?;
         let left = deadline.map(|deadline| deadline.saturating_sub(self.transport.now()));
@@ -180,7 +185,7 @@ impl<T: Transport> Link<T> {
         // It may be a PIN.
         self.out[..length].zeroize();
         sent.map_err(|error| match error {
-            transport::Error::Timeout => limit.error(error.into()),
+            TransportError::Timeout => limit.error(error.into()),
             error => error.into(),
         })
     }
@@ -192,7 +197,7 @@ impl<T: Transport> Link<T> {
         command: &Command<'_>,
         timeout: Duration,
         deadline: Option<Duration>,
-    ) -> Result<Reply, Error> {
+    ) -> Result<Reply, ReaderError> {
         let begin = self.transport.now();
         // A message that is not the answer must not restart the timeout.
         let mut until = begin.saturating_add(timeout);
@@ -204,11 +209,11 @@ impl<T: Transport> Link<T> {
             let limit = Limit::new(until, deadline);
             let received = self.message(start, end, limit.at(), now.take(), &mut transfers);
             (start, end) = received.map_err(|error| match error {
-                Error::Transport(transport::Error::Timeout) => limit.error(error),
+                ReaderError::Transport(TransportError::Timeout) => limit.error(error),
                 error => error,
             })?;
             let bytes = &self.buffer[start..end];
-            let length = Response::announced(bytes).ok_or(Error::Malformed(Malformed::Truncated))?;
+            let length = Response::announced(bytes).ok_or(ReaderError::Malformed(Malformed::Truncated))?;
             let response = match Response::decode(bytes) {
                 Ok(response) if response.seq == seq && response.slot == slot => response,
                 // The answer to an earlier command, or garbage: the answer to this one may still come.
@@ -217,29 +222,33 @@ impl<T: Transport> Link<T> {
                     start += length;
                     continue;
                 }
-                Ok(_) => return Err(Error::WrongReply),
-                Err(malformed) => return Err(Error::Malformed(malformed)),
+                Ok(_) => return Err(ReaderError::WrongReply),
+                Err(malformed) => return Err(ReaderError::Malformed(malformed)),
             };
             let icc = response.icc;
             match response.outcome {
                 Outcome::TimeExtension(times) => {
                     extensions += 1;
                     if extensions > MAX_EXTENSIONS {
-                        return Err(Error::TooSlow);
+                        return Err(ReaderError::TooSlow);
                     }
                     let wait = timeout.saturating_mul(u32::from(times.max(1)));
                     let end = self.transport.now().saturating_add(wait);
                     until = end.min(begin.saturating_add(MAX_TOTAL));
                     start += length;
                 }
-                Outcome::Failed(SlotError::Mute) if icc == IccStatus::Absent => return Err(Error::NoCard),
+                Outcome::Failed(SlotError::Mute) if icc == IccStatus::Absent => {
+                    return Err(ReaderError::NoCard)
+                }
                 // Some readers fail GetSlotStatus if the card does not answer. The status in that reply is
                 // right.
                 Outcome::Failed(SlotError::Mute) if *command == Command::GetSlotStatus => {
                     return Ok(Reply::new(icc, 0, start, start));
                 }
-                Outcome::Failed(error) => return Err(Error::Slot(error)),
-                Outcome::Done if response.kind != command.answered_by() => return Err(Error::WrongReply),
+                Outcome::Failed(error) => return Err(ReaderError::Slot(error)),
+                Outcome::Done if response.kind != command.answered_by() => {
+                    return Err(ReaderError::WrongReply)
+                }
                 Outcome::Done => {
                     let data = start + HEADER_SIZE;
                     return Ok(Reply::new(icc, response.specific, data, start + length));
@@ -259,7 +268,7 @@ impl<T: Transport> Link<T> {
         until: Duration,
         mut now: Option<Duration>,
         transfers: &mut u32,
-    ) -> Result<(usize, usize), Error> {
+    ) -> Result<(usize, usize), ReaderError> {
         // Behind a message there is another one, or garbage that the reader appends.
         if !matches!(self.buffer.get(start..end), Some([0x80..=0x84, ..])) {
             (start, end) = (0, 0);
@@ -270,7 +279,7 @@ impl<T: Transport> Link<T> {
             let length = end - start;
             match Response::announced(&self.buffer[start..end]) {
                 Some(announced) if announced <= length => return Ok((start, end)),
-                Some(announced) if announced > self.buffer.len() => return Err(Error::WrongReply),
+                Some(announced) if announced > self.buffer.len() => return Err(ReaderError::WrongReply),
                 _ => (),
             }
             self.buffer.copy_within(start..end, 0);
@@ -285,14 +294,14 @@ impl<T: Transport> Link<T> {
                 until.saturating_sub(now)
             };
             if wait.is_zero() {
-                let late = transport::Error::Timeout.into();
+                let late = TransportError::Timeout.into();
                 return Err(if has_begun {
-                    Error::Malformed(Malformed::Truncated)
+                    ReaderError::Malformed(Malformed::Truncated)
                 } else {
                     late
                 });
             }
-            *transfers = transfers.checked_sub(1).ok_or(Error::WrongReply)?;
+            *transfers = transfers.checked_sub(1).ok_or(ReaderError::WrongReply)?;
             match self.transport.receive(&mut self.buffer[end..], wait) {
                 // No message begins with this byte, so later transfers cannot complete it.
                 Ok(_) if !matches!(self.buffer.first(), Some(0x80..=0x84)) => useless += 1,
@@ -303,31 +312,31 @@ impl<T: Transport> Link<T> {
                     // This transfer is a whole message by itself, so the rest of the one that has begun is
                     // lost.
                     if has_begun && is_whole(&self.buffer[before..end]) {
-                        return Err(Error::Malformed(Malformed::Truncated));
+                        return Err(ReaderError::Malformed(Malformed::Truncated));
                     }
                 }
-                Err(transport::Error::Timeout) if has_begun => {
-                    return Err(Error::Malformed(Malformed::Truncated))
+                Err(TransportError::Timeout) if has_begun => {
+                    return Err(ReaderError::Malformed(Malformed::Truncated))
                 }
                 Err(error) => return Err(error.into()),
             }
             if useless > MAX_STRAYS {
-                return Err(Error::WrongReply);
+                return Err(ReaderError::WrongReply);
             }
         }
     }
 
     /// Aborts the command that a slot is executing (clause 5.3.1): by a control request and a bulk message,
     /// after which all messages up to the abort's answer are skipped. False if that answer does not come.
-    fn abort(&mut self, slot: u8) -> Result<bool, Error> {
+    fn abort(&mut self, slot: u8) -> Result<bool, ReaderError> {
         self.is_dirty = true;
         let seq = self.next_seq();
         let value = u16::from_le_bytes([slot, seq]);
         match self.transport.control_out(REQUEST_ABORT, value, &[], ABORT) {
             Ok(()) => (),
-            Err(transport::Error::Gone) => return Err(transport::Error::Gone.into()),
-            // Not every reader knows the request. Then the sequence number tells a late answer from that of
-            // the next command.
+            Err(TransportError::Gone) => return Err(TransportError::Gone.into()),
+            // Not every reader supports the request. Then the sequence number distinguishes a late answer
+            // from that of the next command.
             Err(_) => return Ok(true),
         }
         let result = self
@@ -342,12 +351,12 @@ impl<T: Transport> Link<T> {
     }
 
     /// Discards what an earlier failure left in the bulk IN pipe.
-    fn drain(&mut self) -> Result<(), Error> {
+    fn drain(&mut self) -> Result<(), ReaderError> {
         for _ in 0..MAX_STRAYS {
             match self.transport.receive(&mut self.buffer, DRAIN) {
                 Ok(_) => (),
-                Err(transport::Error::Stall) => self.transport.clear_halt()?,
-                Err(transport::Error::Timeout) => break,
+                Err(TransportError::Stall) => self.transport.clear_halt()?,
+                Err(TransportError::Timeout) => break,
                 Err(error) => return Err(error.into()),
             }
         }

@@ -30,19 +30,19 @@ mod speeds;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 use core::time::Duration;
 
-pub use error::Error;
+pub use error::ReaderError;
 pub use options::Options;
 pub use power::Reset;
 pub use session::Protocol;
 
-use crate::atr::Atr;
 use crate::descriptor::{self, ClassDescriptor, ExchangeLevel, Flavour, Interface};
 use crate::message::{Command, IccStatus};
 use crate::part10::gemalto::FirmwareFeatures;
 use crate::quirks::{self, Quirks};
-use crate::transport::{self, Transport};
+use crate::transport::{Transport, TransportError};
 use port::Port;
 use reply::Reply;
 use session::Chosen;
@@ -56,6 +56,7 @@ const CONTROL: Duration = Duration::from_secs(1);
 /// Identity and place of the device that a reader is part of. The table of quirks is keyed by the numbers;
 /// the other fields are values of attributes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct DeviceInfo {
     /// `idVendor`.
     pub vendor: u16,
@@ -73,6 +74,18 @@ pub struct DeviceInfo {
     pub address: u8,
     /// The system's name of the interface: bus, ports, configuration, interface (`1-2.1:1.0`).
     pub path: String,
+}
+
+impl DeviceInfo {
+    /// A device by its `idVendor`, `idProduct` and `bcdDevice`. The other fields are empty.
+    pub fn new(vendor: u16, product: u16, release: u16) -> DeviceInfo {
+        DeviceInfo {
+            vendor,
+            product,
+            release,
+            ..DeviceInfo::default()
+        }
+    }
 }
 
 /// An open reader.
@@ -98,8 +111,6 @@ pub struct Reader<T> {
 struct Slot {
     /// The bytes of the ATR; empty if the card has no power.
     atr_bytes: Vec<u8>,
-    /// The decoded ATR, if it can be decoded.
-    atr: Option<Atr>,
     /// The protocol, once it was selected since the card's reset.
     chosen: Option<Box<Chosen>>,
     /// A card was powered up and not powered off by the caller. If it has lost its power since, `presence`
@@ -131,34 +142,44 @@ pub enum Presence {
     Replaced,
 }
 
+/// Without the buffers, which may hold a PIN.
+impl<T> fmt::Debug for Reader<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader")
+            .field("device", &self.device)
+            .field("descriptor", &self.descriptor)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<T: Transport> Reader<T> {
     /// Opens a reader: reads its list of data rates, and waits until it answers.
     ///
     /// # Errors
-    /// [`Error::Firmware`] if the table of quirks refuses it; errors of the transport.
+    /// [`ReaderError::Firmware`] if the table of quirks refuses it; errors of the transport.
     pub fn open(
         transport: T,
         device: DeviceInfo,
         interface: &Interface,
         options: Options,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, ReaderError> {
         Reader::open_until(None, transport, device, interface, options)
     }
 
     /// The same, up to a deadline on the transport's clock.
     ///
     /// # Errors
-    /// As [`Reader::open`]; [`transport::Error::Cancelled`] at the deadline.
+    /// As [`Reader::open`]; [`TransportError::Cancelled`] at the deadline.
     pub fn open_until(
         deadline: Option<Duration>,
         transport: T,
         device: DeviceInfo,
         interface: &Interface,
         options: Options,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, ReaderError> {
         let quirks = quirks::for_interface(device.vendor, device.product, device.release, interface);
         if let Some(reason) = quirks.refused.filter(|_| !options.any_firmware) {
-            return Err(Error::Firmware(reason));
+            return Err(ReaderError::Firmware(reason));
         }
         let mut descriptor = interface.descriptor;
         quirks.apply(&mut descriptor);
@@ -222,7 +243,7 @@ impl<T: Transport> Reader<T> {
     }
 
     /// Calls the reader with a deadline, a time on the clock of the transport ([`Transport::now`]). At the
-    /// deadline the command that goes on is cancelled and aborted, as [`transport::Error::Cancelled`] says:
+    /// deadline the command that goes on is cancelled and aborted, as [`TransportError::Cancelled`] says:
     /// its call fails, and whether the card has executed it is unknown. `None` leaves the command its own
     /// timeout.
     pub fn with_deadline<R>(
@@ -236,7 +257,7 @@ impl<T: Transport> Reader<T> {
         result
     }
 
-    fn start(&mut self) -> Result<(), Error> {
+    fn start(&mut self) -> Result<(), ReaderError> {
         if !self.quirks.settle.is_zero() {
             self.port.transport().pause(self.quirks.settle)?;
         }
@@ -249,10 +270,10 @@ impl<T: Transport> Reader<T> {
         let mut answer = Ok(());
         for timeout in [first, later, later] {
             answer = match self.port.call(0, &Command::GetSlotStatus, timeout) {
-                Ok(_) | Err(Error::Slot(_) | Error::NoCard) => Ok(()),
+                Ok(_) | Err(ReaderError::Slot(_) | ReaderError::NoCard) => Ok(()),
                 Err(error) => Err(error),
             };
-            if let Ok(()) | Err(Error::Transport(transport::Error::Gone | transport::Error::Cancelled)) =
+            if let Ok(()) | Err(ReaderError::Transport(TransportError::Gone | TransportError::Cancelled)) =
                 answer
             {
                 break;
@@ -277,12 +298,12 @@ impl<T: Transport> Reader<T> {
 
     /// Reads a list by a control request. Readers without one stall it, or answer with fewer or more bytes
     /// than a list has.
-    fn list(&mut self, request: u8) -> Result<Vec<u32>, Error> {
+    fn list(&mut self, request: u8) -> Result<Vec<u32>, ReaderError> {
         // Room for 256 rates. `bNumDataRatesSupported` counts up to 255.
         let mut bytes = [0; 1024];
         match self.port.transport().control_in(request, 0, &mut bytes, CONTROL) {
             Ok(length) => Ok(descriptor::list(bytes.get(..length).unwrap_or(&bytes))),
-            Err(transport::Error::Gone) => Err(transport::Error::Gone.into()),
+            Err(TransportError::Gone) => Err(TransportError::Gone.into()),
             Err(_) => Ok(Vec::new()),
         }
     }
@@ -323,7 +344,7 @@ impl<T: Transport> Reader<T> {
     ///
     /// # Errors
     /// If the reader does not answer.
-    pub fn presence(&mut self, slot: u8) -> Result<Presence, Error> {
+    pub fn presence(&mut self, slot: u8) -> Result<Presence, ReaderError> {
         let icc = self.icc_status(slot)?;
         let state = self.slot(slot)?;
         let was_powered = state.was_powered;
@@ -343,7 +364,7 @@ impl<T: Transport> Reader<T> {
 
     /// The reader's status of a slot (CCID 1.1, clause 6.2.6). For a slot that does not detect cards it is
     /// made up from whether a card was powered up.
-    fn icc_status(&mut self, slot: u8) -> Result<IccStatus, Error> {
+    fn icc_status(&mut self, slot: u8) -> Result<IccStatus, ReaderError> {
         let sees_cards = self.quirks.sees_cards(slot);
         let state = self.slot(slot)?;
         if !sees_cards {
@@ -355,32 +376,33 @@ impl<T: Transport> Reader<T> {
         }
         match self.call(slot, &Command::GetSlotStatus) {
             Ok(reply) => Ok(reply.icc),
-            Err(Error::NoCard) => Ok(IccStatus::Absent),
+            Err(ReaderError::NoCard) => Ok(IccStatus::Absent),
             Err(error) => Err(error),
         }
     }
 
     /// Sends a command that does not wait for the card.
-    fn call(&mut self, slot: u8, command: &Command<'_>) -> Result<Reply, Error> {
+    fn call(&mut self, slot: u8, command: &Command<'_>) -> Result<Reply, ReaderError> {
         self.port.call(slot, command, self.quirks.command_limit())
     }
 
-    fn slot(&mut self, slot: u8) -> Result<&mut Slot, Error> {
-        self.slots.get_mut(usize::from(slot)).ok_or(Error::NoSuchSlot)
+    fn slot(&mut self, slot: u8) -> Result<&mut Slot, ReaderError> {
+        self.slots
+            .get_mut(usize::from(slot))
+            .ok_or(ReaderError::NoSuchSlot)
     }
 
     /// Notes that the card in a slot lost its power, or is another one.
     fn forget(&mut self, slot: u8) {
         if let Some(slot) = self.slots.get_mut(usize::from(slot)) {
             slot.atr_bytes.clear();
-            slot.atr = None;
             slot.chosen = None;
         }
     }
 
     /// Passes a result on, and notes a failure that says that the card is gone.
-    fn heed<R>(&mut self, slot: u8, result: Result<R, Error>) -> Result<R, Error> {
-        if matches!(result, Err(Error::NoCard)) {
+    fn heed<R>(&mut self, slot: u8, result: Result<R, ReaderError>) -> Result<R, ReaderError> {
+        if matches!(result, Err(ReaderError::NoCard)) {
             self.forget(slot);
         }
         result

@@ -1,11 +1,16 @@
 //! The user's options.
 
+use crate::message::Voltage;
+
 /// Bits of libccid's `ifdDriverOptions`.
 const ESCAPES_ALLOWED: u32 = 0x01;
 const ANY_FIRMWARE: u32 = 0x04;
+/// The first voltage, in bits 5 and 4.
+const VOLTAGES: [Voltage; 4] = [Voltage::V5, Voltage::V3, Voltage::V1_8, Voltage::Automatic];
 
 /// The user's options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Options {
     /// Use a reader even if its firmware is known not to work.
     pub any_firmware: bool,
@@ -14,6 +19,9 @@ pub struct Options {
     /// The language of a PIN pad's display, as two letters (ISO 639-1); English where the reader has no texts
     /// in it.
     pub language: [u8; 2],
+    /// The voltage that a card is powered up with first, if the reader leaves the choice to the host. The
+    /// others follow if the card does not answer; after [`Voltage::Automatic`], if the reader cannot choose.
+    pub first_voltage: Voltage,
 }
 
 impl Default for Options {
@@ -22,17 +30,20 @@ impl Default for Options {
             any_firmware: false,
             allow_escape: false,
             language: *b"en",
+            first_voltage: Voltage::V5,
         }
     }
 }
 
 impl Options {
-    /// With the bits of libccid's `ifdDriverOptions`: 1 lets applications send Escapes, 4 uses any firmware.
-    /// Others are libccid's own.
+    /// With the bits of libccid's `ifdDriverOptions`: 1 lets applications send Escapes, 4 uses any firmware,
+    /// 0x10, 0x20 and 0x30 select 3 V, 1.8 V and the reader's choice for the first voltage. Others are
+    /// libccid's own.
     pub fn with_driver_options(self, bits: u32) -> Options {
         Options {
             any_firmware: bits & ANY_FIRMWARE != 0,
             allow_escape: bits & ESCAPES_ALLOWED != 0,
+            first_voltage: VOLTAGES[(bits >> 4 & 3) as usize],
             ..self
         }
     }
@@ -67,7 +78,12 @@ mod tests {
     fn bits_and_locales_are_libccids() {
         let options = Options::default().with_driver_options(0x05);
         assert!(options.allow_escape && options.any_firmware);
-        assert_eq!(options.with_driver_options(0xFA), Options::default());
+        assert_eq!(options.with_driver_options(0xCA), Options::default());
+        let voltage = |bits| options.with_driver_options(bits).first_voltage;
+        assert_eq!(
+            [0x0F, 0x10, 0x21, 0xF0].map(voltage),
+            [Voltage::V5, Voltage::V3, Voltage::V1_8, Voltage::Automatic]
+        );
         assert_eq!(options.with_locale("fr_CH.UTF-8").language, *b"fr");
         for locale in ["", "C", "C.UTF-8", "POSIX", "FR", "_", "é"] {
             assert_eq!(options.with_locale(locale), options, "{locale}");

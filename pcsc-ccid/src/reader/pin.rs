@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::reply::Reply;
 use super::session::Protocol;
-use super::{exchange, Error, Reader};
+use super::{exchange, Reader, ReaderError};
 use crate::descriptor::ExchangeLevel;
 use crate::message::Command;
 use crate::part10::pin::{Apdu, Entry, Modification, Verification};
@@ -28,8 +28,13 @@ struct Framing {
 }
 
 impl<T: Transport> Reader<T> {
-    pub(super) fn verify_pin(&mut self, slot: u8, data: &[u8], answer: &mut [u8]) -> Result<usize, Error> {
-        let pin = Verification::decode(data).map_err(|_| Error::InvalidParameter)?;
+    pub(super) fn verify_pin(
+        &mut self,
+        slot: u8,
+        data: &[u8],
+        answer: &mut [u8],
+    ) -> Result<usize, ReaderError> {
+        let pin = Verification::decode(data).map_err(|_| ReaderError::InvalidParameter)?;
         if let Some(escape) = secure::escape_before(&pin, &self.quirks.pin) {
             self.escape(slot, escape, &mut [0; 16])?;
         }
@@ -42,8 +47,13 @@ impl<T: Transport> Reader<T> {
         self.enter_pin(slot, &secure, &pin.entry, framing, answer)
     }
 
-    pub(super) fn modify_pin(&mut self, slot: u8, data: &[u8], answer: &mut [u8]) -> Result<usize, Error> {
-        let pin = Modification::decode(data).map_err(|_| Error::InvalidParameter)?;
+    pub(super) fn modify_pin(
+        &mut self,
+        slot: u8,
+        data: &[u8],
+        answer: &mut [u8],
+    ) -> Result<usize, ReaderError> {
+        let pin = Modification::decode(data).map_err(|_| ReaderError::InvalidParameter)?;
         let framing = self.framing(slot, &pin.apdu)?;
         let prologue = framing.as_ref().map_or([0; 3], |framing| framing.prologue);
         let secure = secure::modification(&pin, &self.quirks.pin, self.firmware.as_ref(), prologue);
@@ -51,18 +61,22 @@ impl<T: Transport> Reader<T> {
     }
 
     /// The block around a command, if the reader leaves T=1 to the host.
-    fn framing(&mut self, slot: u8, apdu: &Apdu<'_>) -> Result<Option<Framing>, Error> {
+    fn framing(&mut self, slot: u8, apdu: &Apdu<'_>) -> Result<Option<Framing>, ReaderError> {
         let level = self.exchange_level();
-        let chosen = self.slot(slot)?.chosen.as_deref_mut().ok_or(Error::NotPowered)?;
+        let chosen = self
+            .slot(slot)?
+            .chosen
+            .as_deref_mut()
+            .ok_or(ReaderError::NotPowered)?;
         if level != ExchangeLevel::Tpdu || chosen.protocol != Protocol::T1 {
             return Ok(None);
         }
-        let engine = chosen.engine.as_ref().ok_or(Error::NotPowered)?;
+        let engine = chosen.engine.as_ref().ok_or(ReaderError::NotPowered)?;
         let (seq, expected) = engine.sequence();
         let nad = engine.config().nad;
         let length = apdu.bytes().len();
         Ok(Some(Framing {
-            prologue: tpdu::prologue(nad, seq, length).ok_or(Error::InvalidParameter)?,
+            prologue: tpdu::prologue(nad, seq, length).ok_or(ReaderError::InvalidParameter)?,
             edc: engine.config().edc,
             expected,
             nad,
@@ -76,7 +90,7 @@ impl<T: Transport> Reader<T> {
         entry: &Entry,
         framing: Option<Framing>,
         answer: &mut [u8],
-    ) -> Result<usize, Error> {
+    ) -> Result<usize, ReaderError> {
         let command = Command::Secure {
             bwi: 0,
             level: 0,
@@ -85,10 +99,10 @@ impl<T: Transport> Reader<T> {
         let limit = secure::answer_limit(entry);
         self.bring_back(slot)?;
         let result = match self.port.call(slot, &command, limit) {
-            Err(Error::Slot(error)) => match secure::status_word(error) {
+            Err(ReaderError::Slot(error)) => match secure::status_word(error) {
                 // The reader has not sent the command to the card.
                 Some(status) => return exchange::copy(&status, answer),
-                None => Err(Error::Slot(error)),
+                None => Err(ReaderError::Slot(error)),
             },
             Err(error) => Err(error),
             Ok(reply) => match framing {
@@ -101,7 +115,7 @@ impl<T: Transport> Reader<T> {
     }
 
     /// Notes the state of the protocol after a command that the reader has built and sent.
-    fn note_entry(&mut self, slot: u8, result: &Result<usize, Error>) -> Result<(), Error> {
+    fn note_entry(&mut self, slot: u8, result: &Result<usize, ReaderError>) -> Result<(), ReaderError> {
         let level = self.exchange_level();
         let Some(chosen) = self.slot(slot)?.chosen.as_deref_mut() else {
             return Ok(());
@@ -124,15 +138,14 @@ impl<T: Transport> Reader<T> {
         mut reply: Reply,
         answer: &mut [u8],
         limit: Duration,
-    ) -> Result<usize, Error> {
+    ) -> Result<usize, ReaderError> {
         let deadline = self.port.deadline();
         for _ in 0..MAX_WTX {
             self.port.check(deadline)?;
             let factor = match tpdu::answer(self.port.data(&reply), framing.edc, framing.expected) {
                 Ok(Answer::Apdu(apdu)) => return exchange::copy(apdu, answer),
                 Ok(Answer::Wtx(factor)) => factor,
-                // The answer to a PIN is a status word, which fits one block.
-                Ok(Answer::First(_) | Answer::Refused) | Err(_) => return Err(Error::WrongReply),
+                Err(_) => return Err(ReaderError::WrongReply),
             };
             let mut more = [0; MAX_BLOCK];
             let size = tpdu::more_time(framing.nad, factor, framing.edc, &mut more);
@@ -143,6 +156,6 @@ impl<T: Transport> Reader<T> {
             };
             reply = self.port.call(slot, &command, limit)?;
         }
-        Err(Error::TooSlow)
+        Err(ReaderError::TooSlow)
     }
 }

@@ -5,10 +5,10 @@ use core::time::Duration;
 use super::iccd::Pipe;
 use super::link::Link;
 use super::reply::Reply;
-use super::Error;
+use super::ReaderError;
 use crate::descriptor::Flavour;
 use crate::message::Command;
-use crate::transport::{self, Transport};
+use crate::transport::{Transport, TransportError};
 
 /// After this long an exchange sends no further command, whatever the card and the reader ask for.
 const LONGEST_EXCHANGE: Duration = Duration::from_secs(600);
@@ -82,9 +82,9 @@ impl<T: Transport> Port<T> {
 
     /// Fails if the deadline has passed. Each command has a timeout, but a card or a reader can cause as many
     /// commands as it likes, so an exchange needs a bound of its own.
-    pub fn check(&mut self, deadline: Duration) -> Result<(), Error> {
+    pub fn check(&mut self, deadline: Duration) -> Result<(), ReaderError> {
         if deadline.saturating_sub(self.transport().now()).is_zero() {
-            return Err(Error::TooSlow);
+            return Err(ReaderError::TooSlow);
         }
         Ok(())
     }
@@ -92,14 +92,14 @@ impl<T: Transport> Port<T> {
     /// Sends a command and gets its answer, which may take `timeout`, or longer where the reader asks for it.
     ///
     /// # Errors
-    /// [`transport::Error::Cancelled`] at the caller's deadline, too.
-    pub fn call(&mut self, slot: u8, command: &Command<'_>, timeout: Duration) -> Result<Reply, Error> {
+    /// [`TransportError::Cancelled`] at the caller's deadline, too.
+    pub fn call(&mut self, slot: u8, command: &Command<'_>, timeout: Duration) -> Result<Reply, ReaderError> {
         let deadline = self.call_deadline;
         let result = match &mut self.pipes {
             Pipes::Bulk(link) => link.call(slot, command, timeout, deadline),
             Pipes::Control(pipe) => pipe.call(command, timeout, deadline),
         };
-        if matches!(result, Err(Error::Transport(transport::Error::Cancelled))) {
+        if matches!(result, Err(ReaderError::Transport(TransportError::Cancelled))) {
             // Commands that clean up after this one have a time of their own.
             self.call_deadline = None;
         }

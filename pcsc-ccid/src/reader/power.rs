@@ -2,11 +2,11 @@
 
 use core::time::Duration;
 
-use super::{Error, Reader};
-use crate::atr::{self, Atr};
+use super::{Reader, ReaderError};
+use crate::atr;
 use crate::descriptor::Features;
 use crate::message::{Command, SlotError, Voltage};
-use crate::transport::{self, Transport};
+use crate::transport::{Transport, TransportError};
 
 /// 33 characters, each 9,600 etu after the one before, at 372 cycles of a 4 MHz clock (clause 8.1).
 const ATR_LIMIT: Duration = Duration::from_secs(30);
@@ -18,6 +18,7 @@ const EMV_FAULT: u8 = 0xBB;
 
 /// The kind of a reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Reset {
     /// Power off and on.
     Cold,
@@ -29,8 +30,9 @@ impl<T: Transport> Reader<T> {
     /// Powers a card up, or resets it, and returns its ATR. No protocol is selected then.
     ///
     /// # Errors
-    /// [`Error::NoCard`]; [`Error::Slot`] if the card does not answer at any voltage of the reader.
-    pub fn power_on(&mut self, slot: u8, reset: Reset) -> Result<&[u8], Error> {
+    /// [`ReaderError::NoCard`]; [`ReaderError::Slot`] if the card does not answer at any voltage of the
+    /// reader.
+    pub fn power_on(&mut self, slot: u8, reset: Reset) -> Result<&[u8], ReaderError> {
         let had_power = !self.slot(slot)?.atr_bytes.is_empty();
         self.forget(slot);
         if (had_power && reset == Reset::Cold) || self.quirks.power_off_first {
@@ -47,83 +49,96 @@ impl<T: Transport> Reader<T> {
     ///
     /// # Errors
     /// If the reader does not answer. An empty slot is no error.
-    pub fn power_off(&mut self, slot: u8) -> Result<(), Error> {
+    pub fn power_off(&mut self, slot: u8) -> Result<(), ReaderError> {
         self.slot(slot)?.release();
         self.cut_power(slot)
     }
 
     /// Powers the card off for the driver's own purposes: unlike after [`Reader::power_off`], `presence`
     /// still reports a card that was replaced meanwhile.
-    pub(super) fn cut_power(&mut self, slot: u8) -> Result<(), Error> {
+    pub(super) fn cut_power(&mut self, slot: u8) -> Result<(), ReaderError> {
         self.forget(slot);
         match self.call(slot, &Command::IccPowerOff) {
-            Ok(_) | Err(Error::NoCard) => Ok(()),
+            Ok(_) | Err(ReaderError::NoCard) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    /// Tries the reader's voltages from 5 V down, unless the reader does that itself.
-    fn find_voltage(&mut self, slot: u8) -> Result<(), Error> {
+    /// Tries the reader's voltages, unless the reader does that itself.
+    fn find_voltage(&mut self, slot: u8) -> Result<(), ReaderError> {
         let features = self.descriptor.features;
         let is_automatic =
             features.has(Features::AUTOMATIC_VOLTAGE) || features.has(Features::AUTOMATIC_ACTIVATION);
         let deadline = self.port.deadline();
-        let mut result = Err(Error::Slot(SlotError::Mute));
-        if !is_automatic {
-            // A descriptor without any voltage is wrong: try all.
-            let voltages = match self.descriptor.voltages & 7 {
-                0 => 7,
-                voltages => voltages,
-            };
-            for (bit, voltage) in [(1, Voltage::V5), (2, Voltage::V3), (4, Voltage::V1_8)] {
-                if voltages & bit == 0 {
-                    continue;
-                }
-                result = self.activate(slot, voltage, deadline);
-                match result {
-                    Err(Error::Slot(_)) => self.cut_power(slot)?,
-                    _ => return result,
-                }
+        let from_5_v = &[Voltage::V5, Voltage::V3, Voltage::V1_8];
+        let order: &[Voltage] = match self.options.first_voltage {
+            _ if is_automatic => &[],
+            Voltage::Automatic => match self.activate(slot, Voltage::Automatic, deadline) {
+                // The reader cannot choose a voltage.
+                Err(ReaderError::Slot(SlotError::Parameter(_))) => from_5_v,
+                result => return result,
+            },
+            Voltage::V5 => from_5_v,
+            Voltage::V3 => &[Voltage::V3, Voltage::V5, Voltage::V1_8],
+            Voltage::V1_8 => &[Voltage::V1_8, Voltage::V3, Voltage::V5],
+        };
+        // A descriptor without any voltage is wrong: try all.
+        let voltages = match self.descriptor.voltages & 7 {
+            0 => 7,
+            voltages => voltages,
+        };
+        let mut before = None;
+        for &voltage in order {
+            // Bit 0 of bVoltageSupport is 5 V, which is 1 in bPowerSelect.
+            if voltages >> (voltage as u8 - 1) & 1 == 0 {
+                continue;
             }
+            match self.activate(slot, voltage, deadline) {
+                Err(error @ ReaderError::Slot(_)) => before = Some(error),
+                result => return result,
+            }
+            self.cut_power(slot)?;
         }
-        match self.activate(slot, Voltage::Automatic, deadline) {
+        match (self.activate(slot, Voltage::Automatic, deadline), before) {
             // The reader cannot choose a voltage. The error of the last one that was tried says more.
-            Err(Error::Slot(SlotError::Parameter(_))) if !is_automatic => result,
-            last => last,
+            (Err(ReaderError::Slot(SlotError::Parameter(_))), Some(before)) => Err(before),
+            (last, _) => last,
         }
     }
 
-    fn activate(&mut self, slot: u8, voltage: Voltage, deadline: Duration) -> Result<(), Error> {
+    fn activate(&mut self, slot: u8, voltage: Voltage, deadline: Duration) -> Result<(), ReaderError> {
         let mut may_change_mode = self.quirks.iso_mode;
         let mut tries = 0;
         let reply = loop {
             self.port.check(deadline)?;
             match self.port.call(slot, &Command::IccPowerOn(voltage), ATR_LIMIT) {
-                Err(Error::Slot(SlotError::BusyWithAutoSequence | SlotError::SlotBusy))
+                Err(ReaderError::Slot(SlotError::BusyWithAutoSequence | SlotError::SlotBusy))
                     if tries < BUSY_TRIES =>
                 {
                     tries += 1;
                     self.port.transport().pause(BUSY_PAUSE)?;
                 }
-                Err(Error::Slot(SlotError::Other(EMV_FAULT))) if may_change_mode.is_some() => {
+                Err(ReaderError::Slot(SlotError::Other(EMV_FAULT))) if may_change_mode.is_some() => {
                     let escape = may_change_mode.take().unwrap_or_default();
                     self.call(slot, &Command::Escape(escape))?;
                 }
                 // ATR_LIMIT is longer than any ATR can take, so the card does not answer.
-                Err(Error::Transport(transport::Error::Timeout)) => return Err(Error::Slot(SlotError::Mute)),
+                Err(ReaderError::Transport(TransportError::Timeout)) => {
+                    return Err(ReaderError::Slot(SlotError::Mute))
+                }
                 result => break result?,
             }
         };
         let bytes = self.port.data(&reply);
         let bytes = &bytes[..bytes.len().min(atr::MAX_SIZE)];
         if bytes.is_empty() {
-            return Err(Error::Slot(SlotError::Mute));
+            return Err(ReaderError::Slot(SlotError::Mute));
         }
-        let state = self.slots.get_mut(usize::from(slot)).ok_or(Error::NoSuchSlot)?;
-        state.atr_bytes.clear();
-        state.atr_bytes.extend_from_slice(bytes);
-        state.atr = Atr::parse(bytes).ok();
-        state.chosen = None;
+        let state = self
+            .slots
+            .get_mut(usize::from(slot))
+            .ok_or(ReaderError::NoSuchSlot)?;
+        state.atr_bytes = bytes.to_vec();
         state.was_powered = true;
         Ok(())
     }

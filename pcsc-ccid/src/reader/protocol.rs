@@ -8,17 +8,17 @@ use core::time::Duration;
 use super::exchange::SlotPort;
 use super::reply::Reply;
 use super::session::{Chosen, Protocol};
-use super::{Error, Reader, Reset};
-use crate::atr::{Atr, Mode, WaitingIntegers};
+use super::{Reader, ReaderError, Reset};
+use crate::atr::{Atr, Mode, WaitingIntegers, DEFAULT_TA1};
 use crate::attributes::Current;
 use crate::descriptor::{ExchangeLevel, Features, Flavour};
 use crate::message::{Command, SlotError};
 use crate::parameters::{self, Parameters, Specific};
 use crate::pps;
 use crate::quirks;
-use crate::speed::{self, Candidate, ReaderSpeeds, DEFAULT_TA1};
+use crate::speed::{self, Candidate, ReaderSpeeds};
 use crate::t1;
-use crate::transport::{self, Transport};
+use crate::transport::{Transport, TransportError};
 use crate::waiting::Waiting;
 
 impl<T: Transport> Reader<T> {
@@ -27,16 +27,16 @@ impl<T: Transport> Reader<T> {
     /// 372/1. The caller does not notice these resets.
     ///
     /// # Errors
-    /// [`Error::ProtocolUnsupported`] if the card or the reader does not offer it; [`Error::NotPowered`]
-    /// before a reset.
-    pub fn set_protocol(&mut self, slot: u8, protocol: Protocol) -> Result<(), Error> {
+    /// [`ReaderError::ProtocolUnsupported`] if the card or the reader does not offer it;
+    /// [`ReaderError::NotPowered`] before a reset.
+    pub fn set_protocol(&mut self, slot: u8, protocol: Protocol) -> Result<(), ReaderError> {
         let state = self.slot(slot)?;
         if state.atr_bytes.is_empty() {
-            return Err(Error::NotPowered);
+            return Err(ReaderError::NotPowered);
         }
         match &state.chosen {
             Some(chosen) if chosen.protocol == protocol => return Ok(()),
-            Some(_) => return Err(Error::ProtocolUnsupported),
+            Some(_) => return Err(ReaderError::ProtocolUnsupported),
             None => (),
         }
         let slowed = state.slowed.filter(|(of, _)| *of == protocol);
@@ -68,7 +68,7 @@ impl<T: Transport> Reader<T> {
 
     /// Resets the card to a lower speed after a failure that a lower speed may cure; returns the error to
     /// report.
-    pub(super) fn step_down(&mut self, slot: u8, error: Error) -> Error {
+    pub(super) fn step_down(&mut self, slot: u8, error: ReaderError) -> ReaderError {
         let Some(Chosen { protocol, steps, .. }) = self.chosen(slot) else {
             return error;
         };
@@ -85,17 +85,17 @@ impl<T: Transport> Reader<T> {
             .reset_same_card(slot)
             .and_then(|()| self.choose(slot, protocol, steps + 1, is_slow));
         match self.heed(slot, result) {
-            Ok(()) => Error::CardReset,
-            Err(later @ (Error::NoCard | Error::Transport(_))) => later,
+            Ok(()) => ReaderError::CardReset,
+            Err(later @ (ReaderError::NoCard | ReaderError::Transport(_))) => later,
             Err(_) => error,
         }
     }
 
     /// Resets a card that may be in the middle of a command, which would take the next command for the rest
-    /// of it. Fails with [`Error::CardReset`] then, so that the caller does not send its command to a card
-    /// without its state.
-    pub(super) fn bring_back(&mut self, slot: u8) -> Result<(), Error> {
-        let chosen = self.chosen(slot).ok_or(Error::NotPowered)?;
+    /// of it. Fails with [`ReaderError::CardReset`] then, so that the caller does not send its command to a
+    /// card without its state.
+    pub(super) fn bring_back(&mut self, slot: u8) -> Result<(), ReaderError> {
+        let chosen = self.chosen(slot).ok_or(ReaderError::NotPowered)?;
         if !chosen.is_adrift {
             return Ok(());
         }
@@ -104,11 +104,11 @@ impl<T: Transport> Reader<T> {
             .reset_same_card(slot)
             .and_then(|()| self.choose(slot, protocol, steps, false));
         self.heed(slot, result)?;
-        Err(Error::CardReset)
+        Err(ReaderError::CardReset)
     }
 
     /// The speeds to try, fastest first; the last one is the card's default.
-    fn ladder(&mut self, slot: u8, protocol: Protocol) -> Result<(Atr, Vec<Candidate>), Error> {
+    fn ladder(&mut self, slot: u8, protocol: Protocol) -> Result<(Atr, Vec<Candidate>), ReaderError> {
         let mut rates = self.data_rates.clone();
         self.quirks.limit_rates(slot, &mut rates);
         let descriptor = &self.descriptor;
@@ -122,7 +122,7 @@ impl<T: Transport> Reader<T> {
             has_automatic_clock: descriptor.features.has(Features::AUTOMATIC_CLOCK),
         };
         let bytes = self.atr(slot);
-        let atr = Atr::parse(bytes).map_err(Error::Atr)?;
+        let atr = Atr::parse(bytes).map_err(ReaderError::Atr)?;
         let offered = descriptor.protocols & 3;
         // A reader that offers nothing, or in the wrong byte order, offers what its card does.
         let reader_offers = offered == 0 || offered & 1 << protocol as u8 != 0;
@@ -131,7 +131,7 @@ impl<T: Transport> Reader<T> {
             Mode::Negotiable => atr.protocols().contains(&(protocol as u8)),
         };
         if !reader_offers || !card_offers {
-            return Err(Error::ProtocolUnsupported);
+            return Err(ReaderError::ProtocolUnsupported);
         }
         let mut candidates = speed::candidates(&atr, &speeds);
         if !self.may_change_speed() {
@@ -139,7 +139,7 @@ impl<T: Transport> Reader<T> {
                 && protocol as u8 != atr.first_protocol()
                 && !self.reader_negotiates()
             {
-                return Err(Error::ProtocolUnsupported);
+                return Err(ReaderError::ProtocolUnsupported);
             }
             // The reader selects the speed itself, or the card stays at its default.
             let keep = if self.reader_negotiates() {
@@ -148,9 +148,6 @@ impl<T: Transport> Reader<T> {
                 candidates.len().saturating_sub(1)
             };
             candidates = candidates.get(keep..=keep).unwrap_or(&[]).to_vec();
-        }
-        if candidates.is_empty() {
-            return Err(Error::ProtocolUnsupported);
         }
         Ok((atr, candidates))
     }
@@ -174,7 +171,13 @@ impl<T: Transport> Reader<T> {
 
     /// Tries the speeds from this step on. If that takes minutes, it goes on with the slowest one. The result
     /// holds until the card is powered off, or, if it `is_for_later`, is remembered for the card.
-    fn choose(&mut self, slot: u8, protocol: Protocol, from: usize, is_for_later: bool) -> Result<(), Error> {
+    fn choose(
+        &mut self,
+        slot: u8,
+        protocol: Protocol,
+        from: usize,
+        is_for_later: bool,
+    ) -> Result<(), ReaderError> {
         let (atr, ladder) = self.ladder(slot, protocol)?;
         // The last step of the card's first protocol sends nothing: it is how the card is after a reset.
         let has_default = atr.mode() == Mode::Negotiable && protocol as u8 == atr.first_protocol();
@@ -211,15 +214,15 @@ impl<T: Transport> Reader<T> {
             }
         }
         // The card does not accept this protocol. It is left ready for its first one.
-        Err(Error::ProtocolUnsupported)
+        Err(ReaderError::ProtocolUnsupported)
     }
 
     /// A cold reset; fails if another card answers.
-    fn reset_same_card(&mut self, slot: u8) -> Result<(), Error> {
+    fn reset_same_card(&mut self, slot: u8) -> Result<(), ReaderError> {
         let before = self.atr(slot).to_vec();
         if self.power_on(slot, Reset::Cold)? != before {
             self.cut_power(slot)?;
-            return Err(Error::NoCard);
+            return Err(ReaderError::NoCard);
         }
         Ok(())
     }
@@ -232,7 +235,7 @@ impl<T: Transport> Reader<T> {
         protocol: Protocol,
         candidate: &Candidate,
         steps: usize,
-    ) -> Result<Chosen, Error> {
+    ) -> Result<Chosen, ReaderError> {
         if self.reader_negotiates() {
             self.check_readers_choice(slot, atr, protocol)?;
             return self.settle(slot, atr, protocol, *candidate, steps);
@@ -256,8 +259,8 @@ impl<T: Transport> Reader<T> {
                 rate_bps: candidate.bits_per_second,
             };
             match self.call(slot, &command) {
-                // Many readers follow the parameters without announcing it, and do not know this command.
-                Ok(_) | Err(Error::Slot(SlotError::CommandUnsupported | SlotError::Parameter(_))) => (),
+                // Many readers follow the parameters without announcing it, and do not support this command.
+                Ok(_) | Err(ReaderError::Slot(SlotError::CommandUnsupported | SlotError::Parameter(_))) => (),
                 Err(error) => return Err(error),
             }
         }
@@ -273,7 +276,7 @@ impl<T: Transport> Reader<T> {
         protocol: Protocol,
         candidate: Candidate,
         steps: usize,
-    ) -> Result<Chosen, Error> {
+    ) -> Result<Chosen, ReaderError> {
         let mut chosen = self.settle_parameters(slot, atr, protocol, candidate, steps)?;
         self.announce_ifsd(slot, &mut chosen)?;
         Ok(chosen)
@@ -286,9 +289,9 @@ impl<T: Transport> Reader<T> {
         protocol: Protocol,
         candidate: Candidate,
         steps: usize,
-    ) -> Result<Chosen, Error> {
+    ) -> Result<Chosen, ReaderError> {
         let mut parameters = Parameters::for_card(atr, protocol as u8, candidate.ta1)
-            .map_err(|_| Error::ProtocolUnsupported)?;
+            .map_err(|_| ReaderError::ProtocolUnsupported)?;
         if let Specific::T1(t1) = &mut parameters.specific {
             if let Some(card) = quirks::for_card(self.atr(slot)) {
                 t1.waiting = WaitingIntegers::from_byte(card.waiting);
@@ -344,7 +347,7 @@ impl<T: Transport> Reader<T> {
 
     /// Announces IFSD to the card. As the first exchange at a new speed it also detects a speed that does not
     /// work, before the application sends a command.
-    fn announce_ifsd(&mut self, slot: u8, chosen: &mut Chosen) -> Result<(), Error> {
+    fn announce_ifsd(&mut self, slot: u8, chosen: &mut Chosen) -> Result<(), ReaderError> {
         let level = self.exchange_level();
         if let Some(engine) = &mut chosen.engine {
             let mut port = SlotPort {
@@ -358,7 +361,7 @@ impl<T: Transport> Reader<T> {
     }
 
     /// PPS through the reader, as bytes to the card (ISO 7816-3, clause 9).
-    fn exchange_pps(&mut self, slot: u8, request: pps::Request) -> Result<pps::Outcome, Error> {
+    fn exchange_pps(&mut self, slot: u8, request: pps::Request) -> Result<pps::Outcome, ReaderError> {
         let mut buffer = [0; pps::MAX_SIZE];
         let bytes = request.encode(&mut buffer);
         let is_character = self.exchange_level() == ExchangeLevel::Character;
@@ -370,13 +373,13 @@ impl<T: Transport> Reader<T> {
         let reply = self.call(slot, &command)?;
         request
             .check(self.port.data(&reply))
-            .map_err(|_| Error::Slot(SlotError::Mute))
+            .map_err(|_| ReaderError::Slot(SlotError::Mute))
     }
 
     /// Sends SetParameters. Returns F and D, coded as TA1, if the reader reports that others than those asked
-    /// for are in force: a reader that sets the parameters itself, or knows the default only, may refuse the
-    /// command; one that makes the PPS reports that the card has refused the rate.
-    fn set_parameters(&mut self, slot: u8, parameters: &Parameters) -> Result<Option<u8>, Error> {
+    /// for are in force: a reader that sets the parameters itself, or supports the default only, may refuse
+    /// the command; one that makes the PPS reports that the card has refused the rate.
+    fn set_parameters(&mut self, slot: u8, parameters: &Parameters) -> Result<Option<u8>, ReaderError> {
         let mut buffer = [0; parameters::MAX_SIZE];
         let protocol = parameters.protocol();
         let command = Command::SetParameters {
@@ -389,7 +392,7 @@ impl<T: Transport> Reader<T> {
         let told = match self.call(slot, &command) {
             Ok(_) if !features.has(Features::AUTOMATIC_PPS) => None,
             Ok(reply) => self.read_parameters(&reply).filter(|told| told.1 == DEFAULT_TA1),
-            Err(Error::Slot(SlotError::Parameter(_) | SlotError::CommandUnsupported)) if may_refuse => {
+            Err(ReaderError::Slot(SlotError::Parameter(_) | SlotError::CommandUnsupported)) if may_refuse => {
                 self.parameters_in_force(slot)?
             }
             Err(error) => return Err(error),
@@ -401,21 +404,21 @@ impl<T: Transport> Reader<T> {
 
     /// A reader that negotiates by rules of its own has selected the protocol as well. At APDU level the
     /// reader speaks it and any protocol will do; otherwise the host does, and it must be this one.
-    fn check_readers_choice(&mut self, slot: u8, atr: &Atr, protocol: Protocol) -> Result<(), Error> {
+    fn check_readers_choice(&mut self, slot: u8, atr: &Atr, protocol: Protocol) -> Result<(), ReaderError> {
         if self.exchange_level().is_apdu() || self.flavour != Flavour::Ccid || atr.protocols().len() < 2 {
             return Ok(());
         }
         match self.parameters_in_force(slot)? {
-            Some((other, _)) if other != protocol as u8 => Err(Error::ProtocolUnsupported),
+            Some((other, _)) if other != protocol as u8 => Err(ReaderError::ProtocolUnsupported),
             _ => Ok(()),
         }
     }
 
     /// The protocol in force and its F and D, if the reader reports them (GetParameters).
-    fn parameters_in_force(&mut self, slot: u8) -> Result<Option<(u8, u8)>, Error> {
+    fn parameters_in_force(&mut self, slot: u8) -> Result<Option<(u8, u8)>, ReaderError> {
         match self.call(slot, &Command::GetParameters) {
             Ok(reply) => Ok(self.read_parameters(&reply)),
-            Err(Error::Slot(_)) => Ok(None),
+            Err(ReaderError::Slot(_)) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -436,14 +439,14 @@ fn default_of(ladder: &[Candidate]) -> Candidate {
 }
 
 /// Whether a failed negotiation may succeed at a lower speed.
-fn is_worth_a_step(error: Error) -> bool {
+fn is_worth_a_step(error: ReaderError) -> bool {
     error.may_be_speed()
         || matches!(
             error,
-            Error::Slot(_)
-                | Error::Malformed(_)
-                | Error::WrongReply
-                | Error::T1(_)
-                | Error::Transport(transport::Error::Stall)
+            ReaderError::Slot(_)
+                | ReaderError::Malformed(_)
+                | ReaderError::WrongReply
+                | ReaderError::T1(_)
+                | ReaderError::Transport(TransportError::Stall)
         )
 }

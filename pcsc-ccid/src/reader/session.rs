@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::Error;
+use super::ReaderError;
 use crate::descriptor::ExchangeLevel;
 use crate::parameters::Parameters;
 use crate::t1;
@@ -43,14 +43,14 @@ const APDU_LIMIT: Duration = Duration::from_secs(60);
 impl Chosen {
     /// Notes whether the card may be in the middle of the command that failed. T=0 has no recovery but a
     /// reset.
-    pub fn note_failure(&mut self, level: ExchangeLevel, error: Error) {
+    pub fn note_failure(&mut self, level: ExchangeLevel, error: ReaderError) {
         let is_half_way = match level {
             ExchangeLevel::Tpdu => error.is_half_way(),
             // The reader may have refused a message in the middle of the command.
-            ExchangeLevel::Character => error.is_half_way() || matches!(error, Error::Slot(_)),
+            ExchangeLevel::Character => error.is_half_way() || matches!(error, ReaderError::Slot(_)),
             // The reader speaks T=0 itself. After an error on the contact its state is unknown.
             ExchangeLevel::ShortApdu | ExchangeLevel::ExtendedApdu => {
-                matches!(error, Error::Slot(_)) && error.may_be_speed()
+                matches!(error, ReaderError::Slot(_)) && error.may_be_speed()
             }
         };
         self.is_adrift = self.protocol == Protocol::T0 && is_half_way;

@@ -35,12 +35,12 @@ impl Speeds {
             .map_or(0, |card| card.steps)
     }
 
-    /// Remembers that it takes so many steps.
+    /// Records that the card needs this number of steps down.
     pub fn remember(&mut self, atr: &[u8], protocol: u8, steps: usize) {
         self.change(atr, protocol, |card| card.steps = steps);
     }
 
-    /// Notes that an exchange has failed so many steps down; whether that has happened before.
+    /// Records that an exchange has failed at this number of steps down; returns whether one had before.
     pub fn doubt(&mut self, atr: &[u8], protocol: u8, steps: usize) -> bool {
         self.change(atr, protocol, |card| {
             let has_failed_before = steps < card.doubted;

@@ -13,7 +13,7 @@ use std::vec::Vec;
 use super::events::Interrupter;
 use super::sync::{lock, wait_until};
 use crate::message::{Response, HEADER_SIZE};
-use crate::transport::{BulkPipe, Error, Transport};
+use crate::transport::{BulkPipe, Transport, TransportError};
 
 /// Bytes of one transfer. A longer message comes in several ones.
 const TRANSFER: usize = 4096;
@@ -54,7 +54,7 @@ struct Input {
 struct SlotReplies {
     bytes: Vec<u8>,
     /// What ends its wait.
-    error: Option<Error>,
+    error: Option<TransportError>,
     is_waiting: bool,
 }
 
@@ -98,7 +98,7 @@ impl Demux {
     pub fn cancel(&self, slot: u8) {
         let mut state = lock(&self.state);
         if let Some(pending) = state.slots.get_mut(usize::from(slot)) {
-            pending.error = Some(Error::Cancelled);
+            pending.error = Some(TransportError::Cancelled);
         }
         if let Some(interrupt) = self
             .interrupt
@@ -110,7 +110,8 @@ impl Demux {
         self.changed.notify_all();
     }
 
-    /// Ends all waits, and has every later transfer fail with [`Error::Gone`]: the reader is being closed.
+    /// Ends all waits, and has every later transfer fail with [`TransportError::Gone`]: the reader is being
+    /// closed.
     pub fn close(&self) {
         let mut state = lock(&self.state);
         state.is_gone = true;
@@ -131,11 +132,11 @@ pub struct SlotTransport {
 }
 
 impl Transport for SlotTransport {
-    fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), Error> {
+    fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), TransportError> {
         {
             let mut state = lock(&self.demux.state);
             if state.is_gone {
-                return Err(Error::Gone);
+                return Err(TransportError::Gone);
             }
             state.slots[self.slot].error = None;
             // The rest of an earlier reply does not come any more, unless the device is in the middle of it.
@@ -144,11 +145,11 @@ impl Transport for SlotTransport {
             }
         }
         let sent = self.sender.send(message, timeout);
-        self.has_stalled = sent == Err(Error::Stall);
+        self.has_stalled = sent == Err(TransportError::Stall);
         sent
     }
 
-    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, Error> {
+    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, TransportError> {
         let until = self.sender.now().saturating_add(timeout);
         let mut state = lock(&self.demux.state);
         state.slots[self.slot].is_waiting = true;
@@ -164,11 +165,11 @@ impl Transport for SlotTransport {
                 break Err(error);
             }
             if state.is_gone {
-                break Err(Error::Gone);
+                break Err(TransportError::Gone);
             }
             let left = until.saturating_sub(self.sender.now());
             if left.is_zero() {
-                break Err(Error::Timeout);
+                break Err(TransportError::Timeout);
             }
             let Some(mut input) = state.input.take() else {
                 // The one that receives may have waited for less: its return is a change.
@@ -179,7 +180,7 @@ impl Transport for SlotTransport {
             state.leader = Some(self.slot);
             drop(state);
             let received = input.transport.receive(&mut input.buffer, left);
-            if received == Err(Error::Stall) {
+            if received == Err(TransportError::Stall) {
                 // Every slot's reply may be lost by it. If the halt cannot be ended, the next transfer fails
                 // and reports it.
                 let _ = input.transport.clear_halt_of(BulkPipe::In);
@@ -194,7 +195,13 @@ impl Transport for SlotTransport {
         result
     }
 
-    fn control_out(&mut self, request: u8, value: u16, data: &[u8], timeout: Duration) -> Result<(), Error> {
+    fn control_out(
+        &mut self,
+        request: u8,
+        value: u16,
+        data: &[u8],
+        timeout: Duration,
+    ) -> Result<(), TransportError> {
         self.sender.control_out(request, value, data, timeout)
     }
 
@@ -204,11 +211,11 @@ impl Transport for SlotTransport {
         value: u16,
         buffer: &mut [u8],
         timeout: Duration,
-    ) -> Result<usize, Error> {
+    ) -> Result<usize, TransportError> {
         self.sender.control_in(request, value, buffer, timeout)
     }
 
-    fn clear_halt(&mut self) -> Result<(), Error> {
+    fn clear_halt(&mut self) -> Result<(), TransportError> {
         // A halt of the IN endpoint was ended by the thread that met it. Other slots may be receiving by now.
         match std::mem::take(&mut self.has_stalled) {
             true => self.sender.clear_halt_of(BulkPipe::Out),
@@ -216,7 +223,7 @@ impl Transport for SlotTransport {
         }
     }
 
-    fn pause(&mut self, time: Duration) -> Result<(), Error> {
+    fn pause(&mut self, time: Duration) -> Result<(), TransportError> {
         self.sender.pause(time)
     }
 
@@ -227,15 +234,15 @@ impl Transport for SlotTransport {
 
 impl Replies {
     /// Hands out what one transfer has brought.
-    fn take(&mut self, received: Result<usize, Error>, buffer: &[u8]) {
+    fn take(&mut self, received: Result<usize, TransportError>, buffer: &[u8]) {
         match received {
             Ok(length) => {
                 self.hand_out(&buffer[..length.min(buffer.len())]);
                 self.is_unfinished = length == TRANSFER;
             }
-            // Each waiting thread knows by itself.
-            Err(Error::Timeout | Error::Cancelled) => (),
-            Err(Error::Gone) => self.is_gone = true,
+            // Each waiting thread has a deadline and a cancellation of its own, and checks them itself.
+            Err(TransportError::Timeout | TransportError::Cancelled) => (),
+            Err(TransportError::Gone) => self.is_gone = true,
             Err(error) => {
                 let waiting = self.slots.iter_mut().filter(|slot| slot.is_waiting);
                 waiting.for_each(|slot| slot.error = Some(error));
@@ -359,10 +366,10 @@ mod tests {
 
     #[test]
     fn a_fault_of_the_pipe_ends_the_waits_that_go_on() {
-        for error in [Error::Stall, Error::Fault] {
+        for error in [TransportError::Stall, TransportError::Fault] {
             let mut state = state();
             state.slots[1].is_waiting = true;
-            state.take(Err(Error::Timeout), &[]);
+            state.take(Err(TransportError::Timeout), &[]);
             assert_eq!(state.slots[1].error, None);
             state.take(Err(error), &[]);
             assert_eq!([0, 1].map(|slot| state.slots[slot].error), [None, Some(error)]);
@@ -377,37 +384,37 @@ mod tests {
     }
 
     impl Transport for Halting {
-        fn send(&mut self, _: &[u8], _: Duration) -> Result<(), Error> {
+        fn send(&mut self, _: &[u8], _: Duration) -> Result<(), TransportError> {
             match self.is_halted {
-                true => Err(Error::Stall),
+                true => Err(TransportError::Stall),
                 false => Ok(()),
             }
         }
 
-        fn receive(&mut self, _: &mut [u8], _: Duration) -> Result<usize, Error> {
-            Err(Error::Stall)
+        fn receive(&mut self, _: &mut [u8], _: Duration) -> Result<usize, TransportError> {
+            Err(TransportError::Stall)
         }
 
-        fn control_out(&mut self, _: u8, _: u16, _: &[u8], _: Duration) -> Result<(), Error> {
-            Err(Error::Stall)
+        fn control_out(&mut self, _: u8, _: u16, _: &[u8], _: Duration) -> Result<(), TransportError> {
+            Err(TransportError::Stall)
         }
 
-        fn control_in(&mut self, _: u8, _: u16, _: &mut [u8], _: Duration) -> Result<usize, Error> {
-            Err(Error::Stall)
+        fn control_in(&mut self, _: u8, _: u16, _: &mut [u8], _: Duration) -> Result<usize, TransportError> {
+            Err(TransportError::Stall)
         }
 
-        fn clear_halt(&mut self) -> Result<(), Error> {
+        fn clear_halt(&mut self) -> Result<(), TransportError> {
             panic!("the other slots use the other pipe");
         }
 
-        fn clear_halt_of(&mut self, pipe: BulkPipe) -> Result<(), Error> {
+        fn clear_halt_of(&mut self, pipe: BulkPipe) -> Result<(), TransportError> {
             assert_eq!(pipe, self.pipe);
             *lock(&self.cleared) += 1;
             self.is_halted = false;
             Ok(())
         }
 
-        fn pause(&mut self, _: Duration) -> Result<(), Error> {
+        fn pause(&mut self, _: Duration) -> Result<(), TransportError> {
             Ok(())
         }
 
@@ -431,13 +438,13 @@ mod tests {
         let counts = || [0, 1].map(|endpoint| *lock(&cleared[endpoint]));
         let (_demux, mut slots) = Demux::transports(input, vec![sender], None);
         let slot = &mut slots[0];
-        assert_eq!(slot.send(&[], Duration::ZERO), Err(Error::Stall));
+        assert_eq!(slot.send(&[], Duration::ZERO), Err(TransportError::Stall));
         assert_eq!((slot.clear_halt(), counts()), (Ok(()), [0, 1]));
         assert_eq!(slot.send(&[], Duration::ZERO), Ok(()));
         let mut buffer = [0; 64];
         assert_eq!(
             slot.receive(&mut buffer, Duration::from_secs(1)),
-            Err(Error::Stall)
+            Err(TransportError::Stall)
         );
         assert_eq!((slot.clear_halt(), counts()), (Ok(()), [1, 1]));
     }

@@ -14,9 +14,10 @@ use std::vec::Vec;
 
 use super::sync::{lock, wait_until};
 use crate::message::Notification;
-use crate::transport;
+use crate::transport::TransportError;
 
 /// How an open reader reports cards that come and go.
+#[non_exhaustive]
 pub enum Notifications {
     /// By its interrupt pipe.
     Interrupts(Box<dyn InterruptSource>),
@@ -31,13 +32,13 @@ pub trait InterruptSource: Send {
     /// Waits for a message and passes it to `receive`.
     ///
     /// # Errors
-    /// [`transport::Error::Timeout`] at the deadline, and [`transport::Error::Cancelled`] if the wait was
+    /// [`TransportError::Timeout`] at the deadline, and [`TransportError::Cancelled`] if the wait was
     /// interrupted; a later call loses nothing by either. The others say why the pipe has failed.
     fn next(
         &mut self,
         deadline: Option<Instant>,
         receive: &mut dyn FnMut(&[u8]),
-    ) -> Result<(), transport::Error>;
+    ) -> Result<(), TransportError>;
 
     /// What interrupts the wait in progress, or else the next one, from any thread.
     fn interrupter(&self) -> Interrupter;
@@ -48,6 +49,7 @@ pub type Interrupter = Box<dyn Fn() + Send + Sync>;
 
 /// What a wait for events ended with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SlotEvent {
     /// A card may have come or gone, or the deadline has passed: the slot is to be polled.
     Card,
@@ -84,7 +86,7 @@ struct Reported {
     end: Option<SlotEvent>,
 }
 
-/// What the reader has reported of a slot, and what its thread knows of it.
+/// What the reader has reported of a slot, and the state of the thread that waits for it.
 #[derive(Clone, Default)]
 struct SlotReported {
     /// The slot is to be polled.
@@ -115,7 +117,7 @@ pub const POLL_INTERVAL: Duration = Duration::from_millis(400);
 const CLOSE_LIMIT: Duration = Duration::from_secs(3);
 
 impl SlotEvents {
-    /// The events of so many slots of a reader that is not open.
+    /// The events of a reader with this number of slots that is not open.
     pub(super) fn new(slots: u16) -> SlotEvents {
         SlotEvents {
             state: Mutex::new(Reported {
@@ -348,19 +350,19 @@ impl SlotEvents {
     fn heard(
         &self,
         state: &mut Reported,
-        received: Result<(), transport::Error>,
+        received: Result<(), TransportError>,
         source: Box<dyn InterruptSource>,
     ) -> Option<Box<dyn InterruptSource>> {
         state.listener = None;
         match received {
             Ok(()) => state.halts = 0,
-            Err(transport::Error::Timeout | transport::Error::Cancelled) => (),
-            Err(transport::Error::Stall) if state.halts == 0 => {
+            Err(TransportError::Timeout | TransportError::Cancelled) => (),
+            Err(TransportError::Stall) if state.halts == 0 => {
                 state.halts += 1;
                 // A notification may have been lost.
                 state.poll_all();
             }
-            Err(transport::Error::Gone) => {
+            Err(TransportError::Gone) => {
                 self.set_lost(state);
                 return Some(source);
             }

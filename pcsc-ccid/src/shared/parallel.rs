@@ -33,7 +33,7 @@ impl<R> Drop for Permit<'_, R> {
 }
 
 impl<R> Parallel<R> {
-    /// One driver at least, of which so many work at a time (`bMaxCCIDBusySlots`).
+    /// One driver at least, of which `busy` may work at a time (`bMaxCCIDBusySlots`).
     pub fn new(readers: Vec<R>, busy: usize) -> Parallel<R> {
         let slots = readers.into_iter().map(|reader| TimedMutex::new(Some(reader)));
         Parallel {

@@ -13,13 +13,14 @@ use super::demux::Demux;
 use super::events::{Interrupter, Notifications, SlotEvents};
 use super::parallel::Parallel;
 use super::sync::{lock, TimedMutex, TimedMutexGuard};
-use crate::reader::{Error, Presence, Reader};
-use crate::transport::{self, Transport};
+use crate::reader::{Presence, Reader, ReaderError};
+use crate::transport::{Transport, TransportError};
 
 /// A reader of any kind.
 pub type AnyReader = Reader<Box<dyn Transport>>;
 
 /// A reader that was opened.
+#[non_exhaustive]
 pub struct OpenedReader {
     /// The driver.
     pub reader: AnyReader,
@@ -32,6 +33,18 @@ pub struct OpenedReader {
     pub senders: Vec<Box<dyn Transport>>,
 }
 
+impl OpenedReader {
+    /// A reader whose commands cannot be cancelled, and whose slots take turns.
+    pub fn new(reader: AnyReader, notifications: Notifications) -> OpenedReader {
+        OpenedReader {
+            reader,
+            notifications,
+            cancel: None,
+            senders: Vec::new(),
+        }
+    }
+}
+
 /// Opens a reader, by the deadline. It is called again after a loss, and after the reader was closed.
 pub type Open = Box<dyn FnMut(Option<Instant>) -> Result<OpenedReader, SharedError> + Send>;
 
@@ -42,30 +55,37 @@ pub fn time_on(transport: &dyn Transport, deadline: Option<Instant>) -> Option<D
 }
 
 /// Why a shared reader could not be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SharedError {
     /// Another process has the reader.
+    #[error("another process uses the reader")]
     Busy,
     /// The deadline has passed before the reader was free.
+    #[error("the deadline has passed before the reader was free")]
     TimedOut,
     /// The reader is gone, or is one that cannot be used.
+    #[error("the reader is gone or cannot be used")]
     Gone,
     /// The reader was opened again, and [`SharedReader::presence`] was not called for the slot since: its
     /// card has lost its state.
+    #[error("the reader was opened again, and the state of its cards is lost")]
     NotPolled,
     /// The reader was lost while it was opened, or works no more. It may work when it is opened again.
+    #[error("the reader was lost")]
     Failed,
-    /// What the driver says.
-    Reader(Error),
+    /// An error of the driver.
+    #[error(transparent)]
+    Reader(ReaderError),
 }
 
 impl SharedError {
     /// What an error of [`Reader::open`] means.
-    pub fn opening(error: Error) -> SharedError {
+    pub fn opening(error: ReaderError) -> SharedError {
         match error {
             // The node is still there: another process may have reset the device meanwhile.
             error if error.is_gone() => SharedError::Failed,
-            Error::NoSuchSlot | Error::Firmware(_) => SharedError::Gone,
+            ReaderError::NoSuchSlot | ReaderError::Firmware(_) => SharedError::Gone,
             error => SharedError::Reader(error),
         }
     }
@@ -108,7 +128,7 @@ struct SlotUse {
 }
 
 impl SharedReader {
-    /// A reader with so many slots that `open` opens when it is first needed.
+    /// A reader with this number of slots, which `open` opens when it is first needed.
     pub fn new(slots: u16, open: Open) -> Arc<SharedReader> {
         let slot = SlotUse {
             is_new: false,
@@ -139,7 +159,7 @@ impl SharedReader {
         &self,
         slot: u8,
         deadline: Option<Instant>,
-        work: impl FnOnce(&mut AnyReader) -> Result<T, Error>,
+        work: impl FnOnce(&mut AnyReader) -> Result<T, ReaderError>,
     ) -> Result<T, SharedError> {
         result_of(work, |work| self.use_polled(slot, deadline, work))
     }
@@ -152,7 +172,7 @@ impl SharedReader {
         &self,
         slot: u8,
         deadline: Option<Instant>,
-        work: impl FnOnce(&mut AnyReader) -> Result<T, Error>,
+        work: impl FnOnce(&mut AnyReader) -> Result<T, ReaderError>,
     ) -> Result<T, SharedError> {
         result_of(work, |work| {
             let inner = self.lock(slot, deadline)?;
@@ -177,7 +197,9 @@ impl SharedReader {
     /// [`SharedError`].
     pub fn presence(&self, slot: u8) -> Result<Presence, SharedError> {
         match self.poll(slot) {
-            Err(SharedError::Reader(Error::Transport(transport::Error::Gone))) if self.events.is_lost() => {
+            Err(SharedError::Reader(ReaderError::Transport(TransportError::Gone)))
+                if self.events.is_lost() =>
+            {
                 self.poll(slot)
             }
             // Another slot's thread has closed it meanwhile.
@@ -274,7 +296,7 @@ impl SharedReader {
                 let mut working = parallel.lock(slot, deadline).ok_or(SharedError::TimedOut)?;
                 let result = use_it(working.reader.as_mut().ok_or(SharedError::NotPolled)?);
                 drop(working);
-                if has_worked && !matches!(result, Err(Error::Transport(transport::Error::Gone))) {
+                if has_worked && !matches!(result, Err(ReaderError::Transport(TransportError::Gone))) {
                     // There is nothing to note. The lock may be held by a thread that waits for another slot.
                     return result.map_err(SharedError::Reader);
                 }
@@ -296,11 +318,11 @@ impl SharedReader {
     }
 
     /// Notes what a call says of the reader.
-    fn note(&self, inner: &mut Inner, result: Result<(), Error>) -> Result<(), SharedError> {
+    fn note(&self, inner: &mut Inner, result: Result<(), ReaderError>) -> Result<(), SharedError> {
         match result {
-            Err(Error::Transport(transport::Error::Gone)) if inner.has_worked => self.events.lose(),
+            Err(ReaderError::Transport(TransportError::Gone)) if inner.has_worked => self.events.lose(),
             // It was reset right after it was opened, or is going. Opening it again later shows which.
-            Err(Error::Transport(transport::Error::Gone)) => {
+            Err(ReaderError::Transport(TransportError::Gone)) => {
                 self.close(inner);
                 return Err(SharedError::Failed);
             }
@@ -355,11 +377,11 @@ impl SharedReader {
 
 /// Work on an open reader. The closure stores its result, so that the code that runs it is compiled once and
 /// not for each type of result.
-type Work<'a> = &'a mut dyn FnMut(&mut AnyReader) -> Result<(), Error>;
+type Work<'a> = &'a mut dyn FnMut(&mut AnyReader) -> Result<(), ReaderError>;
 
 /// The result of `work`, which `run` calls once at most.
 fn result_of<T>(
-    work: impl FnOnce(&mut AnyReader) -> Result<T, Error>,
+    work: impl FnOnce(&mut AnyReader) -> Result<T, ReaderError>,
     run: impl FnOnce(Work<'_>) -> Result<(), SharedError>,
 ) -> Result<T, SharedError> {
     let (mut work, mut result) = (Some(work), None);

@@ -14,10 +14,7 @@
 
 use alloc::vec::Vec;
 
-use crate::atr::{Atr, Mode, Speed};
-
-/// 372 and 1.
-pub const DEFAULT_TA1: u8 = 0x11;
+use crate::atr::{Atr, Mode, Speed, DEFAULT_TA1};
 
 /// The indexes of every Fi, but for index 0, which is that of 372 with a slower clock, and of every Di.
 const F_INDEXES: [u8; 11] = [1, 2, 3, 4, 5, 6, 9, 10, 11, 12, 13];
@@ -82,7 +79,7 @@ impl ReaderSpeeds<'_> {
             .unwrap_or(COMMON_CLOCK_KHZ)
     }
 
-    /// Whether the list of data rates tells all. It does if it has the announced number of entries. Where
+    /// Whether the list of data rates is complete. It is if it has the announced number of entries. Where
     /// that number is 0, all rates are promised, yet most readers then list those they have: such a list
     /// is believed if no entry is beyond the maximum and one is above the default. Others are
     /// leftovers of a buffer, or the default rate alone.
@@ -243,7 +240,7 @@ fn proposals(own_ta1: u8) -> impl Iterator<Item = (u8, Speed)> {
         .filter(move |(_, speed)| !speed.is_faster_than(own) && speed.is_faster_than(Speed::DEFAULT))
 }
 
-/// Whether the D of `ta1` is that of `own` halved so many times.
+/// Whether the D of `ta1` is that of `own`, or that divided by a power of 2.
 fn is_halving(ta1: u8, own: u8) -> bool {
     match (ta1 & 0x0F, own & 0x0F) {
         (d, own @ 1..=7) => d <= own,

@@ -169,7 +169,7 @@ fn a_list_made_for_another_clock() {
     assert_eq!(steps(0x96, &fixed), [(0x11, 9_946)]);
 }
 
-/// A maximum that is the default rate again, and a list as long as announced that knows better.
+/// A maximum that is the default rate again, and a list as long as announced that has higher ones.
 #[test]
 fn a_maximum_that_is_none() {
     let reader = ReaderSpeeds {

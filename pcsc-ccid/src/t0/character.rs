@@ -1,6 +1,6 @@
 //! One TPDU, character by character (clause 10.3).
 
-use super::{check_ins, is_sw1, Direction, Error};
+use super::{check_ins, is_sw1, Direction, T0Error};
 
 /// What the caller has to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,11 +14,11 @@ pub enum Step {
     /// The response, data and SW1-SW2, has this many bytes.
     Done(usize),
     /// The exchange failed.
-    Failed(Error),
+    Failed(T0Error),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum CharacterState {
     New,
     Procedure,
     /// So many bytes of the answer come before the next procedure byte.
@@ -40,7 +40,7 @@ pub struct Character<'a> {
     header: [u8; 5],
     data: &'a [u8],
     response: &'a mut [u8],
-    state: State,
+    state: CharacterState,
     outgoing: Outgoing,
     /// Data bytes still to go, in the command's direction.
     left: usize,
@@ -54,19 +54,22 @@ impl<'a> Character<'a> {
 
     /// Prepares the TPDU with this header (CLA INS P1 P2 P3). `response` should have room for
     /// [`MAX_TPDU_RESPONSE`](super::MAX_TPDU_RESPONSE) bytes.
-    pub fn new(header: [u8; 5], direction: Direction<'a>, response: &'a mut [u8]) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// [`T0Error::InvalidInstruction`], and [`T0Error::InvalidLength`] if P3 is not the length of the data.
+    pub fn new(header: [u8; 5], direction: Direction<'a>, response: &'a mut [u8]) -> Result<Self, T0Error> {
         check_ins(header[1])?;
         let p3 = usize::from(header[4]);
         let (data, left) = match direction {
             Direction::ToCard(data) if data.len() == p3 => (data, p3),
-            Direction::ToCard(_) => return Err(Error::InvalidLength),
+            Direction::ToCard(_) => return Err(T0Error::InvalidLength),
             Direction::FromCard => (&[][..], if p3 == 0 { 256 } else { p3 }),
         };
         Ok(Character {
             header,
             data,
             response,
-            state: State::New,
+            state: CharacterState::New,
             outgoing: Outgoing::Nothing,
             left,
             received: 0,
@@ -82,10 +85,10 @@ impl<'a> Character<'a> {
 
     /// The first step: the header.
     pub fn start(&mut self) -> Step {
-        if self.state != State::New {
-            return Step::Failed(Error::Over);
+        if self.state != CharacterState::New {
+            return Step::Failed(T0Error::Over);
         }
-        self.state = State::Procedure;
+        self.state = CharacterState::Procedure;
         self.outgoing = Outgoing::Header;
         self.transfer()
     }
@@ -101,18 +104,18 @@ impl<'a> Character<'a> {
 
     /// No byte was received within the waiting time.
     pub fn on_timeout(&mut self) -> Step {
-        self.fail(Error::Timeout)
+        self.fail(T0Error::Timeout)
     }
 
     /// A character had a parity error, and so had its repetitions.
     pub fn on_parity_error(&mut self) -> Step {
-        self.fail(Error::Parity)
+        self.fail(T0Error::Parity)
     }
 
     /// These bytes were received.
     pub fn on_bytes(&mut self, bytes: &[u8]) -> Step {
-        if matches!(self.state, State::New | State::Over) {
-            return Step::Failed(Error::Over);
+        if matches!(self.state, CharacterState::New | CharacterState::Over) {
+            return Step::Failed(T0Error::Over);
         }
         if bytes.is_empty() {
             return self.on_timeout();
@@ -122,40 +125,40 @@ impl<'a> Character<'a> {
             if let Err(error) = self.on_byte(byte) {
                 return self.fail(error);
             }
-            let must_be_last = self.state == State::Over || self.outgoing != Outgoing::Nothing;
+            let must_be_last = self.state == CharacterState::Over || self.outgoing != Outgoing::Nothing;
             if must_be_last && i + 1 < bytes.len() {
-                return self.fail(Error::UnexpectedData);
+                return self.fail(T0Error::UnexpectedData);
             }
         }
         match self.state {
-            State::Over => Step::Done(self.received),
+            CharacterState::Over => Step::Done(self.received),
             _ => self.transfer(),
         }
     }
 
-    fn on_byte(&mut self, byte: u8) -> Result<(), Error> {
+    fn on_byte(&mut self, byte: u8) -> Result<(), T0Error> {
         match self.state {
-            State::Data(n) => {
+            CharacterState::Data(n) => {
                 self.store(byte)?;
                 self.left -= 1;
                 self.state = if n > 1 {
-                    State::Data(n - 1)
+                    CharacterState::Data(n - 1)
                 } else {
-                    State::Procedure
+                    CharacterState::Procedure
                 };
             }
-            State::Sw2(sw1) => {
+            CharacterState::Sw2(sw1) => {
                 self.store(sw1)?;
                 self.store(byte)?;
-                self.state = State::Over;
+                self.state = CharacterState::Over;
             }
             _ if byte == 0x60 => {
-                self.nulls_left = self.nulls_left.checked_sub(1).ok_or(Error::NullLimit)?;
+                self.nulls_left = self.nulls_left.checked_sub(1).ok_or(T0Error::NullLimit)?;
             }
-            _ if is_sw1(byte) => self.state = State::Sw2(byte),
+            _ if is_sw1(byte) => self.state = CharacterState::Sw2(byte),
             _ if self.left > 0 && byte == self.header[1] => self.go(self.left),
             _ if self.left > 0 && byte == !self.header[1] => self.go(1),
-            _ => return Err(Error::InvalidProcedure(byte)),
+            _ => return Err(T0Error::InvalidProcedure(byte)),
         }
         Ok(())
     }
@@ -163,7 +166,7 @@ impl<'a> Character<'a> {
     /// The card acknowledged the transfer of the next `n` bytes.
     fn go(&mut self, n: usize) {
         if self.data.is_empty() {
-            self.state = State::Data(n);
+            self.state = CharacterState::Data(n);
         } else {
             let from = self.data.len() - self.left;
             self.outgoing = Outgoing::Data(from, from + n);
@@ -171,11 +174,11 @@ impl<'a> Character<'a> {
         }
     }
 
-    fn store(&mut self, byte: u8) -> Result<(), Error> {
+    fn store(&mut self, byte: u8) -> Result<(), T0Error> {
         *self
             .response
             .get_mut(self.received)
-            .ok_or(Error::ResponseTooLong)? = byte;
+            .ok_or(T0Error::ResponseTooLong)? = byte;
         self.received += 1;
         Ok(())
     }
@@ -184,15 +187,15 @@ impl<'a> Character<'a> {
     fn transfer(&self) -> Step {
         let tail = |left| if left == 0 { 2 } else { 1 };
         let expect = match self.state {
-            State::Sw2(_) => 1,
-            State::Data(n) => n + tail(self.left - n),
+            CharacterState::Sw2(_) => 1,
+            CharacterState::Data(n) => n + tail(self.left - n),
             _ => tail(self.left),
         };
         Step::Transfer { expect }
     }
 
-    fn fail(&mut self, error: Error) -> Step {
-        self.state = State::Over;
+    fn fail(&mut self, error: T0Error) -> Step {
+        self.state = CharacterState::Over;
         self.outgoing = Outgoing::Nothing;
         Step::Failed(error)
     }

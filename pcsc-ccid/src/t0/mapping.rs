@@ -1,6 +1,6 @@
 //! Command APDUs as TPDUs (clause 12.2).
 
-use super::{check_ins, Direction, Error, MAX_TPDU_RESPONSE};
+use super::{check_ins, Direction, T0Error, MAX_TPDU_RESPONSE};
 use crate::apdu::{Case, Command};
 use zeroize::Zeroizing;
 
@@ -29,11 +29,11 @@ pub enum Action {
     /// The response APDU has this many bytes.
     Done(usize),
     /// The exchange failed.
-    Failed(Error),
+    Failed(T0Error),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum MappingState {
     New,
     Command,
     Envelope,
@@ -48,7 +48,7 @@ pub struct Exchange<'a> {
     command: Command<'a>,
     policy: Policy,
     response: &'a mut [u8],
-    state: State,
+    state: MappingState,
     /// It may be a PIN.
     tpdu: Zeroizing<[u8; MAX_TPDU]>,
     tpdu_len: usize,
@@ -62,19 +62,22 @@ pub struct Exchange<'a> {
 
 impl<'a> Exchange<'a> {
     /// Prepares the exchange of `command`, which is `apdu` decoded.
+    ///
+    /// # Errors
+    /// [`T0Error::InvalidInstruction`].
     pub fn new(
         apdu: &'a [u8],
         command: Command<'a>,
         policy: Policy,
         response: &'a mut [u8],
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, T0Error> {
         check_ins(command.header[1])?;
         Ok(Exchange {
             apdu,
             command,
             policy,
             response,
-            state: State::New,
+            state: MappingState::New,
             tpdu: Zeroizing::new([0; MAX_TPDU]),
             tpdu_len: 0,
             from_card: false,
@@ -86,14 +89,14 @@ impl<'a> Exchange<'a> {
 
     /// The first action.
     pub fn start(&mut self) -> Action {
-        if self.state != State::New {
-            return Action::Failed(Error::Over);
+        if self.state != MappingState::New {
+            return Action::Failed(T0Error::Over);
         }
         let (header, data) = (self.command.header, self.command.data);
         if data.len() > 255 {
             return self.envelope();
         }
-        self.state = State::Command;
+        self.state = MappingState::Command;
         match self.command.case() {
             Case::Two => {
                 let p3 = short_length(self.ne());
@@ -122,24 +125,24 @@ impl<'a> Exchange<'a> {
 
     /// The response TPDU: data and SW1-SW2.
     pub fn on_response(&mut self, bytes: &[u8]) -> Action {
-        if matches!(self.state, State::New | State::Over) {
-            return self.fail(Error::Over);
+        if matches!(self.state, MappingState::New | MappingState::Over) {
+            return self.fail(T0Error::Over);
         }
         let Some((data, &[sw1, sw2])) = bytes.split_last_chunk::<2>() else {
-            return self.fail(Error::ResponseTooShort);
+            return self.fail(T0Error::ResponseTooShort);
         };
         let room = match (self.from_card, self.tpdu[4]) {
             // P3 is 0 in a command of case 1, as it is in one of case 2 that expects 256 bytes. Readers whose
-            // card is a program, QEMU's for one, cannot tell them apart and return data.
+            // card is a program, QEMU's for one, cannot distinguish the two and return data.
             _ if self.may_take_case_1_for_2() => MAX_TPDU_RESPONSE - 2,
             (false, _) => 0,
             (true, 0) => MAX_TPDU_RESPONSE - 2,
             (true, p3) => usize::from(p3),
         };
         if data.len() > room {
-            return self.fail(Error::UnexpectedData);
+            return self.fail(T0Error::UnexpectedData);
         }
-        if self.state == State::Envelope {
+        if self.state == MappingState::Envelope {
             return self.on_envelope(sw1, sw2);
         }
         if sw1 == 0x6C && self.from_card && self.policy == Policy::Complete && !self.corrected {
@@ -157,7 +160,7 @@ impl<'a> Exchange<'a> {
     fn after(&mut self, sw1: u8, sw2: u8, moved: bool) -> Action {
         let wanted = self.ne().saturating_sub(self.received);
         // GET RESPONSE answered by '61xx' and no data would go on without end.
-        let progress = self.state != State::GetResponse || moved;
+        let progress = self.state != MappingState::GetResponse || moved;
         // The clause asks a case 4 command for GET RESPONSE after '9000' too. A card that has no data would
         // turn a success into an error by it.
         let more = match sw1 {
@@ -166,7 +169,7 @@ impl<'a> Exchange<'a> {
         };
         match more {
             Some(available) if wanted > 0 && progress => {
-                self.state = State::GetResponse;
+                self.state = MappingState::GetResponse;
                 self.corrected = false;
                 let header = [self.own_class(), GET_RESPONSE, 0, 0];
                 self.send(header, short_length(wanted.min(available)), &[], true)
@@ -177,7 +180,7 @@ impl<'a> Exchange<'a> {
 
     /// The next part of the APDU in an ENVELOPE command (ISO 7816-4 clause 11.8.2).
     fn envelope(&mut self) -> Action {
-        self.state = State::Envelope;
+        self.state = MappingState::Envelope;
         let rest = &self.apdu[self.enveloped..];
         let part = &rest[..rest.len().min(255)];
         self.enveloped += part.len();
@@ -186,7 +189,7 @@ impl<'a> Exchange<'a> {
 
     fn on_envelope(&mut self, sw1: u8, sw2: u8) -> Action {
         match (sw1, sw2) {
-            (0x6D | 0x6E, 0x00) => self.fail(Error::EnvelopeUnsupported),
+            (0x6D | 0x6E, 0x00) => self.fail(T0Error::EnvelopeUnsupported),
             (0x90, 0x00) if self.enveloped < self.apdu.len() => self.envelope(),
             _ if self.enveloped < self.apdu.len() => self.finish([sw1, sw2]),
             _ => self.after(sw1, sw2, false),
@@ -194,7 +197,7 @@ impl<'a> Exchange<'a> {
     }
 
     fn may_take_case_1_for_2(&self) -> bool {
-        self.state == State::Command && self.command.case() == Case::One
+        self.state == MappingState::Command && self.command.case() == Case::One
     }
 
     fn ne(&self) -> usize {
@@ -221,7 +224,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Takes response data, up to Ne: a card may have more than was asked for (clause 12.2.3).
-    fn store(&mut self, data: &[u8]) -> Result<(), Error> {
+    fn store(&mut self, data: &[u8]) -> Result<(), T0Error> {
         let wanted = match self.may_take_case_1_for_2() {
             true => data.len(),
             false => self.ne() - self.received,
@@ -231,7 +234,7 @@ impl<'a> Exchange<'a> {
         let room = self
             .response
             .get_mut(self.received..end)
-            .ok_or(Error::ResponseTooLong)?;
+            .ok_or(T0Error::ResponseTooLong)?;
         room.copy_from_slice(data);
         self.received = end;
         Ok(())
@@ -240,15 +243,15 @@ impl<'a> Exchange<'a> {
     fn finish(&mut self, status: [u8; 2]) -> Action {
         let end = self.received + 2;
         let Some(room) = self.response.get_mut(self.received..end) else {
-            return self.fail(Error::ResponseTooLong);
+            return self.fail(T0Error::ResponseTooLong);
         };
         room.copy_from_slice(&status);
-        self.state = State::Over;
+        self.state = MappingState::Over;
         Action::Done(end)
     }
 
-    fn fail(&mut self, error: Error) -> Action {
-        self.state = State::Over;
+    fn fail(&mut self, error: T0Error) -> Action {
+        self.state = MappingState::Over;
         Action::Failed(error)
     }
 }

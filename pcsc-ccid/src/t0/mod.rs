@@ -25,7 +25,7 @@ pub enum Direction<'a> {
 /// Why a T=0 exchange failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
+pub enum T0Error {
     /// INS '6X' and '9X' cannot be distinguished from SW1 (clause 10.3.2).
     #[error("INS {0:02X} cannot be sent over T=0")]
     InvalidInstruction(u8),
@@ -53,7 +53,7 @@ pub enum Error {
     /// A response TPDU without a status word.
     #[error("the response has no status word")]
     ResponseTooShort,
-    /// The command needs ENVELOPE, which this card does not know: T=0 cannot carry it.
+    /// The command needs ENVELOPE, which this card does not support: T=0 cannot carry it.
     #[error("more than 255 bytes of data need ENVELOPE, which the card does not know")]
     EnvelopeUnsupported,
     /// The exchange has ended, or was not started.
@@ -65,9 +65,9 @@ fn is_sw1(byte: u8) -> bool {
     matches!(byte, 0x61..=0x6F | 0x90..=0x9F)
 }
 
-fn check_ins(ins: u8) -> Result<(), Error> {
+fn check_ins(ins: u8) -> Result<(), T0Error> {
     match ins >> 4 {
-        6 | 9 => Err(Error::InvalidInstruction(ins)),
+        6 | 9 => Err(T0Error::InvalidInstruction(ins)),
         _ => Ok(()),
     }
 }

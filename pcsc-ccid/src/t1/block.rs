@@ -168,8 +168,11 @@ pub struct Block<'a> {
 }
 
 impl<'a> Block<'a> {
-    /// Decodes exactly one block. What follows it is not cut off, as other drivers do: one time in 256 an LRC
-    /// would let pass a block whose LEN has become smaller on its way.
+    /// Decodes exactly one block. Bytes after it are an error. libccid ignores them; but if LEN is damaged to
+    /// a smaller value, the LRC of the shorter block is right in one of 256 cases.
+    ///
+    /// # Errors
+    /// [`Invalid`].
     pub fn decode(bytes: &'a [u8], edc: Edc) -> Result<Self, Invalid> {
         let &[nad, pcb, len, ..] = bytes else {
             return Err(Invalid::Length);

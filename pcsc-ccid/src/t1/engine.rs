@@ -20,7 +20,7 @@ pub struct Config {
     pub ifsd: u8,
     /// The longest information field that can be sent, whatever the card takes.
     pub longest: u8,
-    /// The card has been told `ifsd` by somebody else, so that it needs no announcement.
+    /// The reader has already announced `ifsd` to the card.
     pub ifsd_is_known: bool,
     /// S(WTX request) in a row, that is, without a byte of data in between: bounds a card that requests
     /// without a pause. Clause 11 does not limit the sum of what is granted. The caller, which has a clock,
@@ -45,7 +45,7 @@ impl Default for Config {
 /// Why an exchange failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
+pub enum T1Error {
     /// No usable block after every attempt and resynchronisation (rules 6.4, 7.4.1).
     #[error("the card sends no usable block")]
     Unresponsive,
@@ -72,10 +72,10 @@ pub enum Error {
     Over,
 }
 
-impl Error {
+impl T1Error {
     /// Whether the card is of no use before a warm reset or a new activation.
     pub const fn needs_reset(self) -> bool {
-        matches!(self, Error::Unresponsive | Error::WtxLimit | Error::Stalled)
+        matches!(self, T1Error::Unresponsive | T1Error::WtxLimit | T1Error::Stalled)
     }
 }
 
@@ -90,7 +90,7 @@ pub enum Action {
     /// The exchange ended well; the response has this many bytes.
     Done(usize),
     /// The exchange ended badly.
-    Failed(Error),
+    Failed(T1Error),
 }
 
 /// Whether a block can begin with this node address: any byte but FF, which is the first byte of a PPS

@@ -1,7 +1,7 @@
 //! One exchange over T=1, by the rules of clause 11.6, without I/O.
 
 use super::block::{Block, Edc, Pcb, Supervisory};
-use super::engine::{Action, Engine, Error, DEFAULT_IFS};
+use super::engine::{Action, Engine, T1Error, DEFAULT_IFS};
 use zeroize::Zeroize;
 
 /// Attempts at one block before the next stage of recovery (rules 6.4, 7.4).
@@ -21,11 +21,11 @@ enum Phase {
     /// A chained response is coming in.
     Receiving,
     /// Our S(ABORT request) is out.
-    Aborting(Error),
+    Aborting(T1Error),
     /// We answered the card's S(ABORT request); it may now return the right to send.
     Aborted,
     /// S(RESYNCH request) is out; with the error to end with, if the exchange is lost already.
-    Resynch(Option<Error>),
+    Resynch(Option<T1Error>),
     Over,
 }
 
@@ -71,7 +71,7 @@ impl Engine {
     }
 
     /// Announces IFSD and nothing else; ends with [`Action::Done`] and 0. IFSD stays at 32 if the card does
-    /// not know the request.
+    /// not acknowledge the request.
     pub fn negotiate(&mut self) -> Exchange<'_> {
         Exchange::new(self, None, &mut [])
     }
@@ -101,7 +101,7 @@ impl<'a> Exchange<'a> {
     /// The first action.
     pub fn start(&mut self) -> Action {
         if core::mem::replace(&mut self.started, true) {
-            return Action::Failed(Error::Over);
+            return Action::Failed(T1Error::Over);
         }
         let clean = core::mem::replace(&mut self.engine.clean, false);
         if clean {
@@ -166,6 +166,7 @@ impl<'a> Exchange<'a> {
                 self.on_wtx(block.inf[0])
             }
             (Phase::Sending | Phase::Receiving | Phase::Aborted, Pcb::Request(Supervisory::Ifs)) => {
+                // Rule 4: the new IFSC is valid from the next block on, until the card announces another one.
                 self.engine.ifsc = block.inf[0];
                 self.respond_idle(Supervisory::Ifs, block.inf)
             }
@@ -180,7 +181,7 @@ impl<'a> Exchange<'a> {
             }
             (Phase::Aborted, Pcb::R { seq, .. }) => {
                 self.engine.ns = seq;
-                self.fail(Error::AbortedByCard)
+                self.fail(T1Error::AbortedByCard)
             }
             (Phase::Aborting(error), Pcb::Response(Supervisory::Abort)) => self.fail(error),
             _ => self.invalid(2),
@@ -218,9 +219,12 @@ impl<'a> Exchange<'a> {
     /// Sends the next I-block, or the same again.
     fn send_data(&mut self) -> Action {
         let left = self.left();
+        // The card limits INF by IFSC, the reader by the length of its messages (rule 5: longer commands are
+        // chained).
         let longest = self.engine.ifsc.min(self.engine.config.longest.max(1));
         self.pending = left.len().min(longest.into());
         let more = self.pending_more();
+        // Once the last block is out, the card may have the whole command and execute it.
         self.committed |= !more;
         self.send(
             Pcb::I {
@@ -255,7 +259,7 @@ impl<'a> Exchange<'a> {
         self.engine.nr ^= 1;
         if inf.is_empty() {
             if self.too_idle() {
-                return self.fail(Error::Stalled);
+                return self.fail(T1Error::Stalled);
             }
             self.failures = 0;
         } else {
@@ -272,7 +276,7 @@ impl<'a> Exchange<'a> {
         };
         match (more, fits) {
             // The chain is aborted rather than received to its end: the card could send without end.
-            (true, false) => self.abort(Error::ResponseTooLong),
+            (true, false) => self.abort(T1Error::ResponseTooLong),
             (true, true) => self.send(
                 Pcb::R {
                     seq: self.engine.nr,
@@ -280,18 +284,21 @@ impl<'a> Exchange<'a> {
                 },
                 &[],
             ),
-            (false, false) => self.fail(Error::ResponseTooLong),
-            (false, true) if self.received < 2 => self.fail(Error::ResponseTooShort),
+            (false, false) => self.fail(T1Error::ResponseTooLong),
+            // A response APDU ends with SW1 and SW2 (ISO/IEC 7816-4, clause 5.1).
+            (false, true) if self.received < 2 => self.fail(T1Error::ResponseTooShort),
             (false, true) => self.finish(self.received),
         }
     }
 
     fn on_wtx(&mut self, multiplier: u8) -> Action {
         if self.wtx_in_a_row == self.engine.config.wtx_in_a_row {
-            return self.fail(Error::WtxLimit);
+            return self.fail(T1Error::WtxLimit);
         }
         self.wtx_in_a_row += 1;
         self.failures = 0;
+        // Rule 3: the response repeats the multiplier, and then the card has that many BWT. A multiplier of 0
+        // would leave no time at all.
         self.send(Pcb::Response(Supervisory::Wtx), &[multiplier]);
         Action::Send {
             wait: multiplier.max(1),
@@ -300,7 +307,7 @@ impl<'a> Exchange<'a> {
 
     fn respond_idle(&mut self, function: Supervisory, inf: &[u8]) -> Action {
         if self.too_idle() {
-            return self.fail(Error::Stalled);
+            return self.fail(T1Error::Stalled);
         }
         self.failures = 0;
         self.send(Pcb::Response(function), inf)
@@ -325,7 +332,7 @@ impl<'a> Exchange<'a> {
     /// Nothing was received, or no valid answer: rules 7.1 to 7.3.
     fn invalid(&mut self, error: u8) -> Action {
         if self.phase == Phase::Over {
-            return Action::Failed(Error::Over);
+            return Action::Failed(T1Error::Over);
         }
         if self.too_many_failures() {
             return self.escalate();
@@ -348,21 +355,21 @@ impl<'a> Exchange<'a> {
     /// Every attempt failed: rules 6.4 and 7.4.
     fn escalate(&mut self) -> Action {
         let fate = match self.phase {
-            Phase::Resynch(_) => return self.fail(Error::Unresponsive),
+            Phase::Resynch(_) => return self.fail(T1Error::Unresponsive),
             Phase::Ifsd if self.ifsd_refused => return self.end_of_ifsd(),
             Phase::Aborting(error) => Some(error),
-            Phase::Aborted => Some(Error::AbortedByCard),
+            Phase::Aborted => Some(T1Error::AbortedByCard),
             _ => None,
         };
         // A card that has never sent a valid block would not answer S(RESYNCH request) either: the speed or
         // the check bytes are wrong, and each attempt costs BWT.
         if !self.engine.heard || self.resynchs >= RESYNCHS {
-            return self.fail(Error::Unresponsive);
+            return self.fail(T1Error::Unresponsive);
         }
         self.resynch(fate)
     }
 
-    fn resynch(&mut self, fate: Option<Error>) -> Action {
+    fn resynch(&mut self, fate: Option<T1Error>) -> Action {
         self.resynchs = self.resynchs.saturating_add(1);
         self.failures = 0;
         self.phase = Phase::Resynch(fate);
@@ -370,7 +377,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// The protocol starts again (rule 6.3): sequence numbers and sizes have their initial values.
-    fn resynchronized(&mut self, fate: Option<Error>) -> Action {
+    fn resynchronized(&mut self, fate: Option<T1Error>) -> Action {
         let engine = &mut *self.engine;
         (engine.ns, engine.nr) = (0, 0);
         engine.ifsc = engine.config.ifsc;
@@ -381,7 +388,7 @@ impl<'a> Exchange<'a> {
         }
         // A VERIFY that is sent twice uses up two tries of the PIN.
         if self.committed {
-            return self.fail(Error::Resynchronized);
+            return self.fail(T1Error::Resynchronized);
         }
         (self.sent, self.pending, self.received) = (0, 0, 0);
         self.ifsd_refused = false;
@@ -389,7 +396,7 @@ impl<'a> Exchange<'a> {
         self.begin()
     }
 
-    fn abort(&mut self, error: Error) -> Action {
+    fn abort(&mut self, error: T1Error) -> Action {
         self.failures = 0;
         self.phase = Phase::Aborting(error);
         self.send(Pcb::Request(Supervisory::Abort), &[])
@@ -425,7 +432,7 @@ impl<'a> Exchange<'a> {
         Action::Done(len)
     }
 
-    fn fail(&mut self, error: Error) -> Action {
+    fn fail(&mut self, error: T1Error) -> Action {
         self.wipe();
         self.phase = Phase::Over;
         self.engine.clean = !error.needs_reset();

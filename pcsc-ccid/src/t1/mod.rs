@@ -8,5 +8,5 @@ mod engine;
 mod exchange;
 
 pub use block::{Block, Edc, Invalid, Pcb, Supervisory, MAX_BLOCK, MAX_INF};
-pub use engine::{is_valid_nad, Action, Config, Engine, Error};
+pub use engine::{is_valid_nad, Action, Config, Engine, T1Error};
 pub use exchange::Exchange;

@@ -1,4 +1,4 @@
-//! Systems whose USB this driver does not know: there is no reader, and each type has no value.
+//! Systems whose USB this driver does not support: there is no reader, and the type of a device has no value.
 
 use super::candidate::Place;
 use super::error::{Holder, Refusal};
@@ -6,7 +6,7 @@ use super::known::KnownReader;
 use super::listing::Scan;
 use super::pipe::{self, Completion};
 use super::signal::Signal;
-use crate::transport::Error;
+use crate::transport::TransportError;
 use std::convert::Infallible;
 use std::format;
 use std::io;
@@ -45,30 +45,26 @@ pub(super) fn holders(_port: &str, _node: &Path) -> Vec<Holder> {
     Vec::new()
 }
 
-/// What is opened to use a reader.
+/// A device, open or not, its interface, and its endpoints: there is none.
 #[derive(Debug, Clone)]
-pub(super) struct Source(Infallible);
+pub(super) struct Absent(Infallible);
 
-impl Source {
-    pub(super) fn open(&self, _place: Place) -> Result<OpenDevice, Refusal> {
+pub(super) type Source = Absent;
+pub(super) type Claim = Absent;
+pub(super) type Control = Absent;
+pub(super) type BulkOut = Absent;
+pub(super) type BulkIn = Absent;
+pub(super) type InterruptIn = Absent;
+
+impl Absent {
+    pub(super) fn open(&self, _place: Place) -> Result<Absent, Refusal> {
         match self.0 {}
     }
-}
 
-/// An open device.
-pub(super) struct OpenDevice(Infallible);
-
-impl OpenDevice {
     pub(super) fn claim(&self, _interface: u8) -> Result<Claim, Refusal> {
         match self.0 {}
     }
-}
 
-/// A claimed interface.
-#[derive(Debug)]
-pub(super) struct Claim(Infallible);
-
-impl Claim {
     pub(super) fn number(&self) -> u8 {
         match self.0 {}
     }
@@ -92,12 +88,7 @@ impl Claim {
     pub(super) fn control(&self, _signal: &Arc<Signal>) -> Control {
         match self.0 {}
     }
-}
 
-/// The control pipe.
-pub(super) struct Control(Infallible);
-
-impl Control {
     pub(super) fn send(
         &mut self,
         _interface: u8,
@@ -105,7 +96,7 @@ impl Control {
         _value: u16,
         _data: &[u8],
         _timeout: Duration,
-    ) -> Result<(), Error> {
+    ) -> Result<(), TransportError> {
         match self.0 {}
     }
 
@@ -116,19 +107,12 @@ impl Control {
         _value: u16,
         _into: &mut [u8],
         _timeout: Duration,
-    ) -> Result<usize, Error> {
+    ) -> Result<usize, TransportError> {
         match self.0 {}
     }
 }
 
-pub(super) type BulkOut = AbsentPipe;
-pub(super) type BulkIn = AbsentPipe;
-pub(super) type InterruptIn = AbsentPipe;
-
-/// One endpoint.
-pub(super) struct AbsentPipe(Infallible);
-
-impl pipe::Pipe for AbsentPipe {
+impl pipe::Pipe for Absent {
     fn submit(&mut self, _buffer: Vec<u8>) {
         match self.0 {}
     }
@@ -141,7 +125,11 @@ impl pipe::Pipe for AbsentPipe {
         match self.0 {}
     }
 
-    fn complete(&mut self, _deadline: Option<Instant>, _is_cancellable: bool) -> Result<Completion, Error> {
+    fn complete(
+        &mut self,
+        _deadline: Option<Instant>,
+        _is_cancellable: bool,
+    ) -> Result<Completion, TransportError> {
         match self.0 {}
     }
 
@@ -149,7 +137,7 @@ impl pipe::Pipe for AbsentPipe {
         match self.0 {}
     }
 
-    fn clear_halt(&mut self) -> Result<(), Error> {
+    fn clear_halt(&mut self) -> Result<(), TransportError> {
         match self.0 {}
     }
 

@@ -1,7 +1,7 @@
 //! The pair of bulk pipes: when to wait for which transfer, and how late data are kept.
 
 use super::pipe::{Completion, Pipe};
-use crate::transport::{BulkPipe, Error};
+use crate::transport::{BulkPipe, TransportError};
 use std::time::{Duration, Instant};
 use std::vec::Vec;
 use zeroize::Zeroize;
@@ -35,7 +35,7 @@ pub(super) struct Bulk<O, I> {
     /// When the command's transfer must have ended.
     out_deadline: Option<Instant>,
     /// Why the last command was not sent, if that became known only after the answer.
-    failure: Option<Error>,
+    failure: Option<TransportError>,
     /// Data that arrived while their transfer was being cancelled.
     carried: Vec<u8>,
 }
@@ -53,14 +53,14 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
 
     /// Submits `message`, which must be sent within `timeout`. Returns an error that occurs at once; a later
     /// one is returned by [`Bulk::receive`].
-    pub(super) fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), Error> {
+    pub(super) fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), TransportError> {
         if message.len() > MAX_TRANSFER {
-            return Err(Error::Fault);
+            return Err(TransportError::Fault);
         }
         self.failure = None;
         match self.finish_out() {
             // The result of the previous command does not concern this one.
-            Ok(()) | Err(Error::Timeout | Error::Stall) => (),
+            Ok(()) | Err(TransportError::Timeout | TransportError::Stall) => (),
             Err(error) => return Err(error),
         }
         let mut buffer = self.out.buffer.take().unwrap_or_default();
@@ -74,14 +74,14 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
         }
     }
 
-    fn end_out(&mut self, completion: Completion) -> Result<(), Error> {
+    fn end_out(&mut self, completion: Completion) -> Result<(), TransportError> {
         self.keep_out(completion.buffer);
         let result = completion.result;
         result.map_err(|error| self.out.pipe.explain(error))
     }
 
     /// Waits for the end of the command's transfer.
-    pub(super) fn finish_out(&mut self) -> Result<(), Error> {
+    pub(super) fn finish_out(&mut self) -> Result<(), TransportError> {
         if !self.out.pipe.is_pending() {
             return Ok(());
         }
@@ -94,7 +94,7 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
         }
     }
 
-    fn abandon_out(&mut self) -> Result<(), Error> {
+    fn abandon_out(&mut self) -> Result<(), TransportError> {
         if let Some(completion) = self.out.pipe.reclaim()? {
             self.keep_out(completion.buffer);
         }
@@ -109,7 +109,7 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
 
     /// Receives one transfer. Data beyond the size of `into` are dropped. Data that arrived by the deadline
     /// are returned even if the transfer had not ended by then.
-    pub(super) fn receive(&mut self, into: &mut [u8], timeout: Duration) -> Result<usize, Error> {
+    pub(super) fn receive(&mut self, into: &mut [u8], timeout: Duration) -> Result<usize, TransportError> {
         self.abandon_input()?;
         if let Some(length) = self.take_carried(into) {
             return Ok(length);
@@ -135,10 +135,11 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
                 result.map_err(|error| self.input.pipe.explain(error))
             }
             Err(error) => {
+                // The buffers come back only when the system has ended the transfers.
                 self.abandon_input()?;
                 self.abandon_out()?;
                 // After a cancellation, late data are for the next call.
-                let late = (error == Error::Timeout)
+                let late = (error == TransportError::Timeout)
                     .then(|| self.take_carried(into))
                     .flatten();
                 late.ok_or(error)
@@ -147,12 +148,12 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
     }
 
     /// Cancels the wait for an answer. Data that came before it was cancelled are kept.
-    fn abandon_input(&mut self) -> Result<(), Error> {
+    fn abandon_input(&mut self) -> Result<(), TransportError> {
         if let Some(late) = self.input.pipe.reclaim()? {
             self.carried.extend_from_slice(&late.buffer);
             self.input.buffer = Some(late.buffer);
             match late.result {
-                Ok(()) | Err(Error::Cancelled) => (),
+                Ok(()) | Err(TransportError::Cancelled) => (),
                 Err(error) => return Err(self.input.pipe.explain(error)),
             }
         }
@@ -170,59 +171,53 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
 
     /// Waits for the answer. A command that has not been sent after [`SEND_CHECK`] is waited for first: until
     /// then no answer to it can come.
-    fn wait_for_input(&mut self, timeout: Duration) -> Result<Completion, Error> {
+    fn wait_for_input(&mut self, timeout: Duration) -> Result<Completion, TransportError> {
         let now = Instant::now();
         let deadline = now.checked_add(timeout);
         if self.out.pipe.is_pending() {
             let glance = Some(now + SEND_CHECK);
-            let first = earlier(deadline, glance);
+            let first = deadline.into_iter().chain(glance).min();
             match self.input.pipe.wait(first) {
                 Ok(completion) => return Ok(completion),
-                Err(Error::Timeout) if first == glance => (),
+                Err(TransportError::Timeout) if first == glance => (),
                 Err(interruption) => return Err(interruption),
             }
-            let command = self.out.pipe.wait(earlier(deadline, self.out_deadline))?;
+            let last = deadline.into_iter().chain(self.out_deadline).min();
+            let command = self.out.pipe.wait(last)?;
             self.end_out(command)?;
         }
         self.input.pipe.wait(deadline)
     }
 
     /// Ends both transfers, and drops the data received.
-    pub(super) fn clear(&mut self) -> Result<(), Error> {
+    pub(super) fn clear(&mut self) -> Result<(), TransportError> {
         let out = self.clear_out();
         out.and(self.clear_input())
     }
 
-    fn clear_out(&mut self) -> Result<(), Error> {
+    fn clear_out(&mut self) -> Result<(), TransportError> {
         self.failure = None;
         self.abandon_out()
     }
 
-    fn clear_input(&mut self) -> Result<(), Error> {
+    fn clear_input(&mut self) -> Result<(), TransportError> {
         let result = self.abandon_input();
         self.carried.clear();
         result
     }
 
     /// The same, and ends the halt of both pipes.
-    pub(super) fn clear_halt(&mut self) -> Result<(), Error> {
+    pub(super) fn clear_halt(&mut self) -> Result<(), TransportError> {
         let out = self.clear_halt_of(BulkPipe::Out);
         out.and(self.clear_halt_of(BulkPipe::In))
     }
 
     /// The same with one pipe. The other one is not touched.
-    pub(super) fn clear_halt_of(&mut self, pipe: BulkPipe) -> Result<(), Error> {
+    pub(super) fn clear_halt_of(&mut self, pipe: BulkPipe) -> Result<(), TransportError> {
         match pipe {
             BulkPipe::Out => self.clear_out().and(self.out.pipe.clear_halt()),
             BulkPipe::In => self.clear_input().and(self.input.pipe.clear_halt()),
         }
-    }
-}
-
-fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
     }
 }
 

@@ -40,6 +40,7 @@ impl fmt::Display for DeviceIdentity {
 /// The place of a device's interface on the bus. A device that is unplugged and plugged in again has another
 /// address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub struct Place {
     /// The number of the bus; 0 if the system does not number them.
     pub bus: u8,

@@ -1,6 +1,6 @@
 //! Errors of opening a reader.
 
-use crate::reader;
+use crate::reader::ReaderError;
 use crate::shared::SharedError;
 use std::fmt;
 use std::io;
@@ -14,8 +14,8 @@ use std::vec::Vec;
 pub enum OpenError {
     /// The user may not open the device's node.
     #[error(
-        "no permission for {}: put this line into /etc/udev/rules.d/70-pcsc-ccid.rules and plug the reader in \
-         again: {rule}",
+        "no permission for {}: put this line into /etc/udev/rules.d/70-pcsc-ccid.rules and plug the reader \
+         in again: {rule}",
         node.display()
     )]
     Permission {
@@ -34,11 +34,11 @@ pub enum OpenError {
     #[error("the reader is gone")]
     Gone,
     /// The system refused for another reason.
-    #[error("the reader cannot be opened: {0}")]
+    #[error("the system does not open the device: {0}")]
     System(io::Error),
     /// The device is open, but the reader does not answer, or is not supported.
     #[error(transparent)]
-    Reader(#[from] reader::Error),
+    Reader(#[from] ReaderError),
 }
 
 /// Why the system does not open a device, or does not let this process claim an interface.

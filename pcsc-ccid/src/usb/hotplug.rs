@@ -14,7 +14,8 @@ pub fn is_present() -> bool {
 /// Lists the readers. On Linux no device is opened for it.
 ///
 /// # Errors
-/// If the system has no USB, this process has no access to it, or the driver does not know the system's.
+/// If the system has no USB, this process has no access to it, or the driver does not support this
+/// operating system's.
 pub fn list() -> io::Result<Listing> {
     let scan = platform::scan(&[], &|_| true)?;
     Ok(Listing {

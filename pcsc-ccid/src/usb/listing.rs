@@ -73,7 +73,7 @@ pub enum NoticeReason {
     /// It has no node under /dev.
     NoNode,
     /// Its class descriptor cannot be used.
-    Descriptor(crate::descriptor::Error),
+    Descriptor(crate::descriptor::DescriptorError),
     /// The udev property `PCSCLITE_IGNORE` is set.
     Ignored,
 }
@@ -146,7 +146,9 @@ mod tests {
     #[test]
     fn a_notice_has_its_reason() {
         assert!(notice(NoticeReason::NoNode).ends_with("/dev/bus/usb/001/004 does not exist"));
-        let text = notice(NoticeReason::Descriptor(crate::descriptor::Error::Missing));
+        let text = notice(NoticeReason::Descriptor(
+            crate::descriptor::DescriptorError::Missing,
+        ));
         assert!(
             text.ends_with("interface 2: there is no class descriptor"),
             "{text}"

@@ -7,7 +7,7 @@ use super::listing::{Notice, NoticeReason, Scan};
 use super::pipe::{self, Completion};
 use super::signal::Signal;
 use crate::descriptor::interfaces;
-use crate::transport::Error;
+use crate::transport::TransportError;
 use ::nusb::hotplug::HotplugWatch;
 use ::nusb::transfer::{
     Buffer, Bulk, BulkOrInterrupt, ControlIn, ControlOut, ControlType, Direction, EndpointDirection, In,
@@ -47,7 +47,7 @@ fn block_on<T>(
     deadline: Option<Instant>,
     is_cancellable: bool,
     mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
-) -> Result<T, Error> {
+) -> Result<T, TransportError> {
     let waker = Waker::from(signal.clone());
     loop {
         if let Poll::Ready(value) = poll(&mut Context::from_waker(&waker)) {
@@ -58,12 +58,12 @@ fn block_on<T>(
 }
 
 /// Converts the library's error of a transfer.
-fn error(error: TransferError) -> Error {
+fn error(error: TransferError) -> TransportError {
     match error {
-        TransferError::Stall => Error::Stall,
-        TransferError::Disconnected => Error::Gone,
-        TransferError::Cancelled => Error::Cancelled,
-        _ => Error::Fault,
+        TransferError::Stall => TransportError::Stall,
+        TransferError::Disconnected => TransportError::Gone,
+        TransferError::Cancelled => TransportError::Cancelled,
+        _ => TransportError::Fault,
     }
 }
 
@@ -101,7 +101,11 @@ impl<T: BulkOrInterrupt, D: EndpointDirection> pipe::Pipe for NusbPipe<T, D> {
         }
     }
 
-    fn complete(&mut self, deadline: Option<Instant>, is_cancellable: bool) -> Result<Completion, Error> {
+    fn complete(
+        &mut self,
+        deadline: Option<Instant>,
+        is_cancellable: bool,
+    ) -> Result<Completion, TransportError> {
         let endpoint = &mut self.endpoint;
         let poll = |context: &mut Context<'_>| endpoint.poll_next_complete(context);
         block_on(&self.signal, deadline, is_cancellable, poll).map(finish)
@@ -111,11 +115,11 @@ impl<T: BulkOrInterrupt, D: EndpointDirection> pipe::Pipe for NusbPipe<T, D> {
         self.endpoint.cancel_all();
     }
 
-    fn clear_halt(&mut self) -> Result<(), Error> {
+    fn clear_halt(&mut self) -> Result<(), TransportError> {
         match self.endpoint.clear_halt().wait() {
             Ok(()) => Ok(()),
-            Err(error) if error.kind() == ErrorKind::Disconnected => Err(Error::Gone),
-            Err(_) => Err(Error::Fault),
+            Err(error) if error.kind() == ErrorKind::Disconnected => Err(TransportError::Gone),
+            Err(_) => Err(TransportError::Fault),
         }
     }
 
@@ -233,7 +237,7 @@ impl Control {
         value: u16,
         data: &[u8],
         timeout: Duration,
-    ) -> Result<(), Error> {
+    ) -> Result<(), TransportError> {
         let request = ControlOut {
             control_type: ControlType::Class,
             recipient: Recipient::Interface,
@@ -253,7 +257,7 @@ impl Control {
         value: u16,
         into: &mut [u8],
         timeout: Duration,
-    ) -> Result<usize, Error> {
+    ) -> Result<usize, TransportError> {
         let request = ControlIn {
             control_type: ControlType::Class,
             recipient: Recipient::Interface,
@@ -273,13 +277,13 @@ impl Control {
         &self,
         transfer: impl IntoFuture<Output = Result<T, TransferError>>,
         timeout: Duration,
-    ) -> Result<T, Error> {
+    ) -> Result<T, TransportError> {
         let mut transfer = pin!(transfer.into_future());
         let deadline = Instant::now().checked_add(timeout.saturating_add(GRACE));
         let poll = |context: &mut Context<'_>| transfer.as_mut().poll(context);
         match block_on(&self.signal, deadline, true, poll)? {
             Ok(value) => Ok(value),
-            Err(TransferError::Cancelled) => Err(Error::Timeout),
+            Err(TransferError::Cancelled) => Err(TransportError::Timeout),
             Err(failure) => Err(error(failure)),
         }
     }

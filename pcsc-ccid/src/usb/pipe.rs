@@ -1,6 +1,6 @@
 //! The interface of endpoints on every system: transfers that a thread starts and waits for.
 
-use crate::transport::Error;
+use crate::transport::TransportError;
 use std::time::{Duration, Instant};
 use std::vec::Vec;
 
@@ -17,8 +17,9 @@ pub(super) struct Completion {
     /// The buffer that was submitted, for use in the next transfer. From an IN endpoint it holds the data
     /// received, and has their length.
     pub(super) buffer: Vec<u8>,
-    /// [`Error::Cancelled`] if it was cancelled, by this driver or by the system; never [`Error::Timeout`].
-    pub(super) result: Result<(), Error>,
+    /// [`TransportError::Cancelled`] if it was cancelled, by this driver or by the system; never
+    /// [`TransportError::Timeout`].
+    pub(super) result: Result<(), TransportError>,
 }
 
 /// One endpoint, with at most one transfer at a time.
@@ -33,15 +34,19 @@ pub(super) trait Pipe {
     fn try_complete(&mut self) -> Option<Completion>;
 
     /// Blocks until the transfer has ended. A completion takes precedence over the deadline
-    /// ([`Error::Timeout`]) and over a cancellation ([`Error::Cancelled`]). [`Error::Fault`] if the system
-    /// cannot wait.
-    fn complete(&mut self, deadline: Option<Instant>, is_cancellable: bool) -> Result<Completion, Error>;
+    /// ([`TransportError::Timeout`]) and over a cancellation ([`TransportError::Cancelled`]).
+    /// [`TransportError::Fault`] if the system cannot wait.
+    fn complete(
+        &mut self,
+        deadline: Option<Instant>,
+        is_cancellable: bool,
+    ) -> Result<Completion, TransportError>;
 
     /// Cancels the transfer. Its completion still has to be taken.
     fn cancel(&mut self);
 
     /// Ends the endpoint's halt (USB 2.0, clause 9.4.5).
-    fn clear_halt(&mut self) -> Result<(), Error>;
+    fn clear_halt(&mut self) -> Result<(), TransportError>;
 
     fn max_packet_size(&self) -> usize;
 
@@ -49,13 +54,13 @@ pub(super) trait Pipe {
     fn is_gone(&self, within: Duration) -> bool;
 
     /// Blocks until the transfer has ended, the deadline has passed, or the wait is cancelled.
-    fn wait(&mut self, deadline: Option<Instant>) -> Result<Completion, Error> {
+    fn wait(&mut self, deadline: Option<Instant>) -> Result<Completion, TransportError> {
         self.complete(deadline, true)
     }
 
     /// Cancels the transfer and waits for its end, which may still be a success; `None` if there is no
     /// transfer.
-    fn reclaim(&mut self) -> Result<Option<Completion>, Error> {
+    fn reclaim(&mut self) -> Result<Option<Completion>, TransportError> {
         if !self.is_pending() {
             return Ok(None);
         }
@@ -63,15 +68,17 @@ pub(super) trait Pipe {
         let limit = Instant::now() + RECLAIM_LIMIT;
         self.complete(Some(limit), false)
             .map(Some)
-            .map_err(|_| Error::Fault)
+            .map_err(|_| TransportError::Fault)
     }
 
     /// The error to report for a transfer that was not cancelled by this driver. After a fault of the bus, or
     /// a cancellation by the system, waits until the system has had the time to report a removal.
-    fn explain(&self, error: Error) -> Error {
+    fn explain(&self, error: TransportError) -> TransportError {
         match error {
-            Error::Fault | Error::Cancelled if self.is_gone(REMOVAL_LIMIT) => Error::Gone,
-            Error::Cancelled => Error::Fault,
+            TransportError::Fault | TransportError::Cancelled if self.is_gone(REMOVAL_LIMIT) => {
+                TransportError::Gone
+            }
+            TransportError::Cancelled => TransportError::Fault,
             error => error,
         }
     }

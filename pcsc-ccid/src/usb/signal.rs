@@ -1,7 +1,7 @@
 //! Ends a wait from another thread: after the end of a transfer, or by a cancellation or a stop.
 
 use crate::shared::sync::{lock, wait_until};
-use crate::transport::Error;
+use crate::transport::TransportError;
 use std::sync::{Condvar, Mutex};
 use std::task::Waker;
 use std::time::Instant;
@@ -54,6 +54,7 @@ impl Signal {
         let mut state = lock(&self.state);
         change(&mut state);
         let (elsewhere, is_asleep) = (state.elsewhere.take(), state.is_asleep);
+        // The woken thread takes this lock first.
         drop(state);
         match elsewhere {
             Some(waker) => waker.wake(),
@@ -65,8 +66,13 @@ impl Signal {
     /// Sleeps until the next event.
     ///
     /// # Errors
-    /// [`Error::Timeout`] at the deadline, [`Error::Cancelled`] after [`Signal::cancel`] or [`Signal::stop`].
-    pub(super) fn sleep(&self, deadline: Option<Instant>, is_cancellable: bool) -> Result<(), Error> {
+    /// [`TransportError::Timeout`] at the deadline, [`TransportError::Cancelled`] after [`Signal::cancel`] or
+    /// [`Signal::stop`].
+    pub(super) fn sleep(
+        &self,
+        deadline: Option<Instant>,
+        is_cancellable: bool,
+    ) -> Result<(), TransportError> {
         let mut state = lock(&self.state);
         loop {
             if let Some(result) = state.take(is_cancellable) {
@@ -77,8 +83,9 @@ impl Signal {
             let is_late = slept.is_err();
             state = slept.unwrap_or_else(|state| state);
             state.is_asleep = false;
+            // An event that came at the same time stays set, and ends the next sleep.
             if is_late {
-                return Err(Error::Timeout);
+                return Err(TransportError::Timeout);
             }
         }
     }
@@ -86,11 +93,11 @@ impl Signal {
     /// Sleeps until the deadline.
     ///
     /// # Errors
-    /// [`Error::Cancelled`].
-    pub(super) fn pause(&self, deadline: Option<Instant>) -> Result<(), Error> {
+    /// [`TransportError::Cancelled`].
+    pub(super) fn pause(&self, deadline: Option<Instant>) -> Result<(), TransportError> {
         loop {
             match self.sleep(deadline, true) {
-                Err(Error::Timeout) => return Ok(()),
+                Err(TransportError::Timeout) => return Ok(()),
                 result => result?,
             }
         }
@@ -99,11 +106,15 @@ impl Signal {
     /// Announces that the thread is about to sleep where `waker` wakes it. Returns the event instead if one
     /// has happened already.
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    pub(super) fn go_elsewhere(&self, waker: &Waker, is_cancellable: bool) -> Option<Result<(), Error>> {
+    pub(super) fn go_elsewhere(
+        &self,
+        waker: Waker,
+        is_cancellable: bool,
+    ) -> Option<Result<(), TransportError>> {
         let mut state = lock(&self.state);
         let event = state.take(is_cancellable);
         if event.is_none() {
-            state.elsewhere = Some(waker.clone());
+            state.elsewhere = Some(waker);
         }
         event
     }
@@ -116,16 +127,17 @@ impl Signal {
 
     /// The event that has happened, if any.
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    pub(super) fn event(&self, is_cancellable: bool) -> Option<Result<(), Error>> {
+    pub(super) fn event(&self, is_cancellable: bool) -> Option<Result<(), TransportError>> {
         lock(&self.state).take(is_cancellable)
     }
 }
 
 impl SignalState {
-    fn take(&mut self, is_cancellable: bool) -> Option<Result<(), Error>> {
+    fn take(&mut self, is_cancellable: bool) -> Option<Result<(), TransportError>> {
+        // A cancellation ends one wait, a stop all: `is_stopped` is never reset.
         if is_cancellable && (self.is_cancelled || self.is_stopped) {
             self.is_cancelled = false;
-            return Some(Err(Error::Cancelled));
+            return Some(Err(TransportError::Cancelled));
         }
         std::mem::take(&mut self.is_woken).then_some(Ok(()))
     }
@@ -146,7 +158,7 @@ mod tests {
     fn a_sleep_ends_by_its_deadline() {
         let signal = Signal::default();
         let deadline = soon();
-        assert_eq!(signal.sleep(deadline, true), Err(Error::Timeout));
+        assert_eq!(signal.sleep(deadline, true), Err(TransportError::Timeout));
         assert!(Some(Instant::now()) >= deadline);
     }
 
@@ -154,16 +166,16 @@ mod tests {
     fn a_cancellation_ends_one_sleep_and_a_stop_all() {
         let signal = Signal::default();
         signal.cancel();
-        assert_eq!(signal.sleep(None, true), Err(Error::Cancelled));
-        assert_eq!(signal.sleep(soon(), true), Err(Error::Timeout));
+        assert_eq!(signal.sleep(None, true), Err(TransportError::Cancelled));
+        assert_eq!(signal.sleep(soon(), true), Err(TransportError::Timeout));
         signal.cancel();
         signal.forget();
-        assert_eq!(signal.sleep(soon(), true), Err(Error::Timeout));
+        assert_eq!(signal.sleep(soon(), true), Err(TransportError::Timeout));
         signal.stop();
         signal.forget();
-        assert_eq!(signal.sleep(None, true), Err(Error::Cancelled));
-        assert_eq!(signal.pause(None), Err(Error::Cancelled));
-        assert_eq!(signal.sleep(soon(), false), Err(Error::Timeout));
+        assert_eq!(signal.sleep(None, true), Err(TransportError::Cancelled));
+        assert_eq!(signal.pause(None), Err(TransportError::Cancelled));
+        assert_eq!(signal.sleep(soon(), false), Err(TransportError::Timeout));
     }
 
     #[test]
@@ -174,16 +186,16 @@ mod tests {
         assert_eq!(signal.pause(deadline), Ok(()));
         assert!(Some(Instant::now()) >= deadline);
         signal.cancel();
-        assert_eq!(signal.pause(None), Err(Error::Cancelled));
+        assert_eq!(signal.pause(None), Err(TransportError::Cancelled));
     }
 
     #[test]
     fn another_thread_ends_a_sleep_without_a_deadline() {
         type Event = fn(&Signal);
-        let events: [(Event, Result<(), Error>); 3] = [
+        let events: [(Event, Result<(), TransportError>); 3] = [
             (Signal::wake, Ok(())),
-            (Signal::cancel, Err(Error::Cancelled)),
-            (Signal::stop, Err(Error::Cancelled)),
+            (Signal::cancel, Err(TransportError::Cancelled)),
+            (Signal::stop, Err(TransportError::Cancelled)),
         ];
         for (event, expected) in events {
             let signal = Arc::new(Signal::default());

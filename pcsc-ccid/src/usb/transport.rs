@@ -3,7 +3,7 @@
 use super::bulk::Bulk;
 use super::platform::{BulkIn, BulkOut, Claim, Control};
 use super::signal::Signal;
-use crate::transport::{BulkPipe, Error, Transport};
+use crate::transport::{BulkPipe, Transport, TransportError};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -71,9 +71,9 @@ impl UsbTransport {
 const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Transport for UsbTransport {
-    fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), Error> {
+    fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), TransportError> {
         self.signal.forget();
-        let pipes = self.pipes.as_mut().ok_or(Error::Fault)?;
+        let pipes = self.pipes.as_mut().ok_or(TransportError::Fault)?;
         pipes.send(message, timeout.min(MAX_TIMEOUT))?;
         match self.waits_for_out {
             true => pipes.finish_out(),
@@ -81,12 +81,18 @@ impl Transport for UsbTransport {
         }
     }
 
-    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, Error> {
-        let pipes = self.pipes.as_mut().ok_or(Error::Fault)?;
+    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, TransportError> {
+        let pipes = self.pipes.as_mut().ok_or(TransportError::Fault)?;
         pipes.receive(buffer, timeout.min(MAX_TIMEOUT))
     }
 
-    fn control_out(&mut self, request: u8, value: u16, data: &[u8], timeout: Duration) -> Result<(), Error> {
+    fn control_out(
+        &mut self,
+        request: u8,
+        value: u16,
+        data: &[u8],
+        timeout: Duration,
+    ) -> Result<(), TransportError> {
         self.signal.forget();
         let interface = self.claim.number();
         self.control
@@ -99,28 +105,28 @@ impl Transport for UsbTransport {
         value: u16,
         buffer: &mut [u8],
         timeout: Duration,
-    ) -> Result<usize, Error> {
+    ) -> Result<usize, TransportError> {
         self.signal.forget();
         let interface = self.claim.number();
         self.control
             .receive(interface, request, value, buffer, timeout.min(MAX_TIMEOUT))
     }
 
-    fn clear_halt(&mut self) -> Result<(), Error> {
+    fn clear_halt(&mut self) -> Result<(), TransportError> {
         match &mut self.pipes {
             Some(pipes) => pipes.clear_halt(),
             None => Ok(()),
         }
     }
 
-    fn clear_halt_of(&mut self, pipe: BulkPipe) -> Result<(), Error> {
+    fn clear_halt_of(&mut self, pipe: BulkPipe) -> Result<(), TransportError> {
         match &mut self.pipes {
             Some(pipes) => pipes.clear_halt_of(pipe),
             None => Ok(()),
         }
     }
 
-    fn pause(&mut self, time: Duration) -> Result<(), Error> {
+    fn pause(&mut self, time: Duration) -> Result<(), TransportError> {
         let deadline = Instant::now().checked_add(time.min(MAX_TIMEOUT));
         self.signal.pause(deadline)
     }
@@ -146,9 +152,9 @@ pub struct Canceller {
 }
 
 impl Canceller {
-    /// Ends the exchange in progress with [`Error::Cancelled`], at once: the current wait or, between a
-    /// command and its answer, the wait for the answer. Without an exchange in progress, it ends the next
-    /// pause or wait for an answer, unless a command or request comes before that.
+    /// Ends the exchange in progress with [`TransportError::Cancelled`], at once: the current wait or,
+    /// between a command and its answer, the wait for the answer. Without an exchange in progress, it ends
+    /// the next pause or wait for an answer, unless a command or request comes before that.
     pub fn cancel(&self) {
         self.signal.cancel();
     }

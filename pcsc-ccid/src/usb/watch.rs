@@ -4,7 +4,7 @@ use super::pipe::Pipe;
 use super::platform::{Claim, InterruptIn};
 use super::signal::Signal;
 use crate::shared::InterruptSource;
-use crate::transport::Error;
+use crate::transport::TransportError;
 use std::boxed::Box;
 use std::sync::Arc;
 use std::time::Instant;
@@ -38,7 +38,11 @@ impl UsbWatch {
 }
 
 impl InterruptSource for UsbWatch {
-    fn next(&mut self, deadline: Option<Instant>, receive: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
+    fn next(
+        &mut self,
+        deadline: Option<Instant>,
+        receive: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), TransportError> {
         if !self.pipe.is_pending() {
             self.submit();
         }
@@ -59,11 +63,11 @@ impl InterruptSource for UsbWatch {
 }
 
 /// The error to report for the end of a transfer. Ends a halt.
-fn end(pipe: &mut impl Pipe, result: Result<(), Error>) -> Result<(), Error> {
+fn end(pipe: &mut impl Pipe, result: Result<(), TransportError>) -> Result<(), TransportError> {
     match result {
-        Err(Error::Stall) => {
+        Err(TransportError::Stall) => {
             pipe.clear_halt()?;
-            Err(Error::Stall)
+            Err(TransportError::Stall)
         }
         result => result.map_err(|error| pipe.explain(error)),
     }
@@ -85,10 +89,18 @@ mod tests {
     fn a_fault_of_a_reader_that_is_being_removed_is_its_removal() {
         let (mut there, mut going) = (Fake::default(), Fake::going());
         for (result, stays, goes) in [
-            (Error::Fault, Error::Fault, Error::Gone),
-            (Error::Cancelled, Error::Fault, Error::Gone),
-            (Error::Gone, Error::Gone, Error::Gone),
-            (Error::Stall, Error::Stall, Error::Stall),
+            (TransportError::Fault, TransportError::Fault, TransportError::Gone),
+            (
+                TransportError::Cancelled,
+                TransportError::Fault,
+                TransportError::Gone,
+            ),
+            (TransportError::Gone, TransportError::Gone, TransportError::Gone),
+            (
+                TransportError::Stall,
+                TransportError::Stall,
+                TransportError::Stall,
+            ),
         ] {
             assert_eq!(end(&mut there, Err(result)), Err(stays));
             assert_eq!(end(&mut going, Err(result)), Err(goes));
@@ -98,9 +110,9 @@ mod tests {
 
     #[test]
     fn a_halt_that_cannot_be_ended_is_an_error_with_its_cause() {
-        for error in [Error::Gone, Error::Fault] {
+        for error in [TransportError::Gone, TransportError::Fault] {
             let mut pipe = Fake::halted(error);
-            assert_eq!(end(&mut pipe, Err(Error::Stall)), Err(error));
+            assert_eq!(end(&mut pipe, Err(TransportError::Stall)), Err(error));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pcsc_ccid::transport::{self, Transport};
+use pcsc_ccid::transport::{Transport, TransportError};
 use pcsc_sim::SimTransport;
 
 /// Changes replies: what it is given is the command and the reply to it.
@@ -15,7 +15,7 @@ pub struct Liar<F> {
 
 impl<F> Liar<F>
 where
-    F: FnMut(&[u8], Vec<u8>) -> Result<Vec<u8>, transport::Error> + Send,
+    F: FnMut(&[u8], Vec<u8>) -> Result<Vec<u8>, TransportError> + Send,
 {
     pub fn new(inner: SimTransport, lie: F) -> Liar<F> {
         Liar {
@@ -35,23 +35,23 @@ where
 
 impl<F> Transport for Liar<F>
 where
-    F: FnMut(&[u8], Vec<u8>) -> Result<Vec<u8>, transport::Error> + Send,
+    F: FnMut(&[u8], Vec<u8>) -> Result<Vec<u8>, TransportError> + Send,
 {
-    fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), transport::Error> {
+    fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), TransportError> {
         if self.refused.is_some() && self.refused == message.first().copied() {
             self.inner.pause(timeout)?;
-            return Err(transport::Error::Timeout);
+            return Err(TransportError::Timeout);
         }
         self.command = message.to_vec();
         self.inner.send(message, timeout)
     }
 
-    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, transport::Error> {
+    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, TransportError> {
         let length = self.inner.receive(buffer, timeout)?;
         let reply = match (self.lie)(&self.command, buffer[..length].to_vec()) {
-            Err(transport::Error::Timeout) => {
+            Err(TransportError::Timeout) => {
                 self.inner.pause(timeout)?;
-                return Err(transport::Error::Timeout);
+                return Err(TransportError::Timeout);
             }
             result => result?,
         };
@@ -66,7 +66,7 @@ where
         value: u16,
         data: &[u8],
         timeout: Duration,
-    ) -> Result<(), transport::Error> {
+    ) -> Result<(), TransportError> {
         self.inner.control_out(request, value, data, timeout)
     }
 
@@ -76,15 +76,15 @@ where
         value: u16,
         buffer: &mut [u8],
         timeout: Duration,
-    ) -> Result<usize, transport::Error> {
+    ) -> Result<usize, TransportError> {
         self.inner.control_in(request, value, buffer, timeout)
     }
 
-    fn clear_halt(&mut self) -> Result<(), transport::Error> {
+    fn clear_halt(&mut self) -> Result<(), TransportError> {
         self.inner.clear_halt()
     }
 
-    fn pause(&mut self, time: Duration) -> Result<(), transport::Error> {
+    fn pause(&mut self, time: Duration) -> Result<(), TransportError> {
         self.inner.pause(time)
     }
 

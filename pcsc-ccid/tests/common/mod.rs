@@ -6,9 +6,9 @@ pub mod script;
 
 use std::time::Duration;
 
-use pcsc_ccid::descriptor::{self, ClassDescriptor, Features, Flavour, Interface};
+use pcsc_ccid::descriptor::{self, Features, Interface};
 use pcsc_ccid::message::Command;
-use pcsc_ccid::reader::{DeviceInfo, Error, Options, Protocol, Reader, Reset};
+use pcsc_ccid::reader::{DeviceInfo, Options, Protocol, Reader, ReaderError, Reset};
 use pcsc_ccid::transport::Transport;
 use pcsc_sim::card::apps::Several;
 use pcsc_sim::card::{Behaviour, Offer, Profile, SimCard};
@@ -23,19 +23,14 @@ pub fn interface(model: &Model) -> Interface {
 }
 
 pub fn identity(model: &Model) -> DeviceInfo {
-    DeviceInfo {
-        vendor: model.vendor_id,
-        product: model.product_id,
-        release: model.release,
-        ..DeviceInfo::default()
-    }
+    model.identity.device_info()
 }
 
 /// Opens a device behind a decorator of its transport.
 pub fn open_through<T: Transport>(
     device: pcsc_sim::Device,
     decorate: impl FnOnce(SimTransport) -> T,
-) -> (Handle, Result<Reader<T>, Error>) {
+) -> (Handle, Result<Reader<T>, ReaderError>) {
     let (interface, identity) = (interface(device.model()), identity(device.model()));
     let handle = Handle::new(device);
     let transport = decorate(handle.transport());
@@ -62,7 +57,7 @@ pub fn card(ta1: Option<u8>, offers: &[Offer], behaviour: Behaviour) -> SimCard 
     SimCard::new(profile, behaviour, Box::new(Several::demo()))
 }
 
-/// A command of case 2 whose answer is so many bytes of the echo's pattern, up to 256.
+/// A command of case 2 whose answer is this number of bytes of the echo's pattern, up to 256.
 pub fn read(length: u16) -> [u8; 5] {
     let [high, low] = length.to_be_bytes();
     [0x80, 0xEE, high, low, low]
@@ -75,7 +70,7 @@ pub fn pattern(length: usize) -> Vec<u8> {
     bytes
 }
 
-pub fn transmit<T: Transport>(reader: &mut Reader<T>, apdu: &[u8]) -> Result<Vec<u8>, Error> {
+pub fn transmit<T: Transport>(reader: &mut Reader<T>, apdu: &[u8]) -> Result<Vec<u8>, ReaderError> {
     let mut response = vec![0; 65_538];
     let length = reader.transmit(0, apdu, &mut response)?;
     response.truncate(length);
@@ -126,7 +121,7 @@ pub fn offers(protocol: Protocol) -> &'static [Offer] {
     }
 }
 
-pub fn power_up<T: Transport>(reader: &mut Reader<T>, protocol: Protocol) -> Result<(), Error> {
+pub fn power_up<T: Transport>(reader: &mut Reader<T>, protocol: Protocol) -> Result<(), ReaderError> {
     reader.power_on(0, Reset::Cold)?;
     reader.set_protocol(0, protocol)
 }
@@ -148,30 +143,20 @@ pub fn message(kind: u8, data: &[u8], status: [u8; 3]) -> Vec<u8> {
 
 /// A reader with these features and nothing to negotiate, for scripts of its messages.
 pub fn plain_interface(features: u32) -> Interface {
-    Interface {
-        number: 0,
-        alternate: 0,
-        class: 0x0B,
-        name_index: 0,
-        flavour: Flavour::Ccid,
-        bulk_out: Some(1),
-        bulk_in: Some(0x82),
-        interrupt_in: None,
-        descriptor: ClassDescriptor {
-            release: 0x0110,
-            voltages: 1,
-            protocols: 3,
-            default_clock_khz: 4000,
-            max_clock_khz: 4000,
-            data_rate_bps: 10_752,
-            max_data_rate_bps: 344_086,
-            max_ifsd: 32,
-            features: Features(features),
-            max_message_length: 271,
-            pin_support: 3,
-            ..ClassDescriptor::default()
-        },
-    }
+    let mut interface = Interface::default();
+    interface.class = 0x0B;
+    (interface.bulk_out, interface.bulk_in) = (Some(1), Some(0x82));
+    let descriptor = &mut interface.descriptor;
+    descriptor.release = 0x0110;
+    descriptor.voltages = 1;
+    descriptor.protocols = 3;
+    (descriptor.default_clock_khz, descriptor.max_clock_khz) = (4000, 4000);
+    (descriptor.data_rate_bps, descriptor.max_data_rate_bps) = (10_752, 344_086);
+    descriptor.max_ifsd = 32;
+    descriptor.features = Features(features);
+    descriptor.max_message_length = 271;
+    descriptor.pin_support = 3;
+    interface
 }
 
 /// How many cases a property is tried with: PROPTEST_CASES, or this many.

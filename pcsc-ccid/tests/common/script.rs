@@ -3,19 +3,19 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use pcsc_ccid::transport::{self, Transport};
+use pcsc_ccid::transport::{Transport, TransportError};
 
 /// What comes of one call to receive.
 pub enum In {
     /// A transfer. In its byte 6, the sequence number, FF stands for that of the last command.
     Bytes(Vec<u8>),
-    Nothing(transport::Error),
+    Nothing(TransportError),
 }
 
 /// What a reader answers to a command.
 pub type Answer = fn(&[u8]) -> Vec<u8>;
 
-/// Gives out what it is told to, and notes what it is sent.
+/// Returns the scripted answers, and records what it is sent.
 #[derive(Default)]
 pub struct Script {
     pub incoming: VecDeque<In>,
@@ -24,7 +24,7 @@ pub struct Script {
     pub outgoing: Vec<Vec<u8>>,
     pub requests: Vec<(u8, u16)>,
     /// Answers to control IN requests; all later ones stall.
-    pub controls: VecDeque<Result<Vec<u8>, transport::Error>>,
+    pub controls: VecDeque<Result<Vec<u8>, TransportError>>,
     /// The data of each control OUT request.
     pub control_data: Vec<Vec<u8>>,
     pub halts_cleared: u32,
@@ -38,12 +38,12 @@ impl Script {
 }
 
 impl Transport for Script {
-    fn send(&mut self, message: &[u8], _timeout: Duration) -> Result<(), transport::Error> {
+    fn send(&mut self, message: &[u8], _timeout: Duration) -> Result<(), TransportError> {
         self.outgoing.push(message.to_vec());
         Ok(())
     }
 
-    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, transport::Error> {
+    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, TransportError> {
         let seq = self.last_seq();
         let answer = || Some(In::Bytes(self.answer?(self.outgoing.last()?)));
         match self.incoming.pop_front().or_else(answer) {
@@ -55,9 +55,9 @@ impl Transport for Script {
                 buffer[..length].copy_from_slice(&bytes[..length]);
                 Ok(length)
             }
-            Some(In::Nothing(transport::Error::Timeout)) | None => {
+            Some(In::Nothing(TransportError::Timeout)) | None => {
                 self.now += timeout;
-                Err(transport::Error::Timeout)
+                Err(TransportError::Timeout)
             }
             Some(In::Nothing(error)) => Err(error),
         }
@@ -69,7 +69,7 @@ impl Transport for Script {
         value: u16,
         data: &[u8],
         _: Duration,
-    ) -> Result<(), transport::Error> {
+    ) -> Result<(), TransportError> {
         self.requests.push((request, value));
         self.control_data.push(data.to_vec());
         Ok(())
@@ -81,23 +81,20 @@ impl Transport for Script {
         _: u16,
         buffer: &mut [u8],
         _: Duration,
-    ) -> Result<usize, transport::Error> {
+    ) -> Result<usize, TransportError> {
         self.requests.push((request, 0));
-        let bytes = self
-            .controls
-            .pop_front()
-            .unwrap_or(Err(transport::Error::Stall))?;
+        let bytes = self.controls.pop_front().unwrap_or(Err(TransportError::Stall))?;
         let length = bytes.len().min(buffer.len());
         buffer[..length].copy_from_slice(&bytes[..length]);
         Ok(length)
     }
 
-    fn clear_halt(&mut self) -> Result<(), transport::Error> {
+    fn clear_halt(&mut self) -> Result<(), TransportError> {
         self.halts_cleared += 1;
         Ok(())
     }
 
-    fn pause(&mut self, time: Duration) -> Result<(), transport::Error> {
+    fn pause(&mut self, time: Duration) -> Result<(), TransportError> {
         self.now += time;
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! One TPDU, character by character (clause 10.3).
 
-use pcsc_ccid::t0::{Character, Direction, Error, Step, MAX_TPDU_RESPONSE};
+use pcsc_ccid::t0::{Character, Direction, Step, T0Error, MAX_TPDU_RESPONSE};
 
 const HEADER: [u8; 5] = [0x00, 0xB0, 1, 2, 3];
 const INS: u8 = 0xB0;
@@ -9,7 +9,7 @@ const INS: u8 = 0xB0;
 type Part<'a> = (&'a [u8], usize, &'a [u8]);
 
 /// Plays the parts and gives the response or the error.
-fn play(header: [u8; 5], direction: Direction<'_>, parts: &[Part<'_>]) -> Result<Vec<u8>, Error> {
+fn play(header: [u8; 5], direction: Direction<'_>, parts: &[Part<'_>]) -> Result<Vec<u8>, T0Error> {
     let mut response = [0; MAX_TPDU_RESPONSE];
     let mut line = Character::new(header, direction, &mut response)?;
     let mut step = line.start();
@@ -25,7 +25,7 @@ fn play(header: [u8; 5], direction: Direction<'_>, parts: &[Part<'_>]) -> Result
     }
 }
 
-fn ok(bytes: &[u8]) -> Result<Vec<u8>, Error> {
+fn ok(bytes: &[u8]) -> Result<Vec<u8>, T0Error> {
     Ok(bytes.to_vec())
 }
 
@@ -52,7 +52,7 @@ fn a_command_without_data() {
     for ack in [0x20, 0xDF] {
         assert_eq!(
             play(header, nothing, &[(&header, 2, &[ack])]),
-            Err(Error::InvalidProcedure(ack))
+            Err(T0Error::InvalidProcedure(ack))
         );
     }
 }
@@ -171,7 +171,7 @@ fn more_than_the_card_may_send_is_an_error() {
     let header = [0x00, 0x20, 0, 1, 0];
     assert_eq!(
         play(header, Direction::ToCard(&[]), &[(&header, 2, &[0x90, 0, 0])]),
-        Err(Error::UnexpectedData)
+        Err(T0Error::UnexpectedData)
     );
     // It goes on before it has the data that it asked for.
     assert_eq!(
@@ -180,7 +180,7 @@ fn more_than_the_card_may_send_is_an_error() {
             Direction::ToCard(&[7, 8, 9]),
             &[(&HEADER, 1, &[INS, 0x90])]
         ),
-        Err(Error::UnexpectedData)
+        Err(T0Error::UnexpectedData)
     );
 }
 
@@ -189,7 +189,7 @@ fn other_procedure_bytes_are_errors() {
     for byte in [0x00, 0x5F, 0x70, 0x8F, 0xA0, INS ^ 1, 0xFF] {
         assert_eq!(
             play(HEADER, Direction::FromCard, &[(&HEADER, 1, &[byte])]),
-            Err(Error::InvalidProcedure(byte)),
+            Err(T0Error::InvalidProcedure(byte)),
             "{byte:02X}"
         );
     }
@@ -207,7 +207,7 @@ fn other_procedure_bytes_are_errors() {
 
 #[test]
 fn null_bytes_have_a_limit() {
-    for (nulls, expected) in [(2, ok(&[0x90, 0])), (3, Err(Error::NullLimit))] {
+    for (nulls, expected) in [(2, ok(&[0x90, 0])), (3, Err(T0Error::NullLimit))] {
         let mut response = [0; MAX_TPDU_RESPONSE];
         let mut line = Character::new(HEADER, Direction::FromCard, &mut response)
             .unwrap()
@@ -226,30 +226,30 @@ fn null_bytes_have_a_limit() {
     line.start();
     let most = usize::from(Character::DEFAULT_MAX_NULLS);
     assert_eq!(line.on_bytes(&vec![0x60; most]), Step::Transfer { expect: 1 });
-    assert_eq!(line.on_bytes(&[0x60]), Step::Failed(Error::NullLimit));
+    assert_eq!(line.on_bytes(&[0x60]), Step::Failed(T0Error::NullLimit));
 }
 
 #[test]
 fn an_exchange_that_failed_is_over() {
     type Fail = fn(&mut Character<'_>) -> Step;
-    let failures: [(Fail, Error); 4] = [
-        (|line| line.on_timeout(), Error::Timeout),
-        (|line| line.on_bytes(&[]), Error::Timeout),
-        (|line| line.on_parity_error(), Error::Parity),
-        (|line| line.on_bytes(&[0]), Error::InvalidProcedure(0)),
+    let failures: [(Fail, T0Error); 4] = [
+        (|line| line.on_timeout(), T0Error::Timeout),
+        (|line| line.on_bytes(&[]), T0Error::Timeout),
+        (|line| line.on_parity_error(), T0Error::Parity),
+        (|line| line.on_bytes(&[0]), T0Error::InvalidProcedure(0)),
     ];
     for (fail, error) in failures {
         let mut response = [0; MAX_TPDU_RESPONSE];
         let mut line = Character::new(HEADER, Direction::FromCard, &mut response).unwrap();
         assert_eq!(
             line.on_bytes(&[INS]),
-            Step::Failed(Error::Over),
+            Step::Failed(T0Error::Over),
             "before the start"
         );
         assert_eq!(line.start(), Step::Transfer { expect: 1 });
         assert_eq!(fail(&mut line), Step::Failed(error));
-        assert_eq!(line.on_bytes(&[INS]), Step::Failed(Error::Over));
-        assert_eq!(line.start(), Step::Failed(Error::Over));
+        assert_eq!(line.on_bytes(&[INS]), Step::Failed(T0Error::Over));
+        assert_eq!(line.start(), Step::Failed(T0Error::Over));
         assert!(line.outgoing().is_empty());
     }
 }
@@ -258,13 +258,13 @@ fn an_exchange_that_failed_is_over() {
 fn what_cannot_be_sent_is_refused() {
     let refused = |header, direction| play(header, direction, &[]).unwrap_err();
     for data in [&[][..], &[7, 8], &[7, 8, 9, 10]] {
-        assert_eq!(refused(HEADER, Direction::ToCard(data)), Error::InvalidLength);
+        assert_eq!(refused(HEADER, Direction::ToCard(data)), T0Error::InvalidLength);
     }
     for ins in [0x60, 0x9F] {
         let header = [0, ins, 0, 0, 0];
         assert_eq!(
             refused(header, Direction::FromCard),
-            Error::InvalidInstruction(ins)
+            T0Error::InvalidInstruction(ins)
         );
     }
 }
@@ -277,7 +277,7 @@ fn a_response_that_does_not_fit_is_an_error() {
         line.start();
         assert_eq!(
             line.on_bytes(&[INS, 7, 8, 9, 0x90, 0]),
-            Step::Failed(Error::ResponseTooLong),
+            Step::Failed(T0Error::ResponseTooLong),
             "{room}"
         );
     }

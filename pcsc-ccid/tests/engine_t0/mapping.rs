@@ -1,7 +1,7 @@
 //! APDUs as TPDUs (clause 12.2).
 
 use pcsc_ccid::apdu::Command;
-use pcsc_ccid::t0::{Action, Direction, Error, Exchange, Policy};
+use pcsc_ccid::t0::{Action, Direction, Exchange, Policy, T0Error};
 
 /// Exchanges `apdu` with a card that gets the first bytes of each pair and answers the second ones; `room` is
 /// the size of the response buffer.
@@ -10,7 +10,7 @@ fn exchange_in(
     apdu: &[u8],
     policy: Policy,
     script: &[(&[u8], &[u8])],
-) -> Result<Vec<u8>, Error> {
+) -> Result<Vec<u8>, T0Error> {
     let mut response = vec![0; room];
     let command = Command::parse(apdu).unwrap();
     let mut exchange = Exchange::new(apdu, command, policy, &mut response)?;
@@ -27,11 +27,11 @@ fn exchange_in(
     }
 }
 
-fn exchange(apdu: &[u8], script: &[(&[u8], &[u8])]) -> Result<Vec<u8>, Error> {
+fn exchange(apdu: &[u8], script: &[(&[u8], &[u8])]) -> Result<Vec<u8>, T0Error> {
     exchange_in(65_538, apdu, Policy::default(), script)
 }
 
-fn ok(bytes: &[u8]) -> Result<Vec<u8>, Error> {
+fn ok(bytes: &[u8]) -> Result<Vec<u8>, T0Error> {
     Ok(bytes.to_vec())
 }
 
@@ -269,7 +269,7 @@ fn long_data_go_in_envelopes() {
     for status in [[0x6D, 0], [0x6E, 0]] {
         assert_eq!(
             exchange(&apdu, &[(&parts[0], &status)]),
-            Err(Error::EnvelopeUnsupported)
+            Err(T0Error::EnvelopeUnsupported)
         );
     }
     assert_eq!(exchange(&apdu, &[(&parts[0], &[0x6D, 1])]), ok(&[0x6D, 1]));
@@ -278,16 +278,19 @@ fn long_data_go_in_envelopes() {
 #[test]
 fn bad_answers_are_errors() {
     let read = [0, 0xB0, 0, 0, 2];
-    assert_eq!(exchange(&read, &[(&read, &[])]), Err(Error::ResponseTooShort));
-    assert_eq!(exchange(&read, &[(&read, &[0x90])]), Err(Error::ResponseTooShort));
+    assert_eq!(exchange(&read, &[(&read, &[])]), Err(T0Error::ResponseTooShort));
+    assert_eq!(
+        exchange(&read, &[(&read, &[0x90])]),
+        Err(T0Error::ResponseTooShort)
+    );
     assert_eq!(
         exchange(&read, &[(&read, &[1, 2, 3, 0x90, 0])]),
-        Err(Error::UnexpectedData)
+        Err(T0Error::UnexpectedData)
     );
     let read_all = [0, 0xB0, 0, 0, 0];
     assert_eq!(
         exchange(&read_all, &[(&read_all, &[0x5A; 259])]),
-        Err(Error::UnexpectedData)
+        Err(T0Error::UnexpectedData)
     );
     // A command of case 1 has the same TPDU as one of case 2 with Le 256: data are passed on, up to that.
     let case_1 = [0x80, 0x10, 0, 0];
@@ -304,17 +307,17 @@ fn bad_answers_are_errors() {
     assert_eq!(exchange(&case_1, &[(&tpdu, &longest)]), ok(&longest));
     assert_eq!(
         exchange(&case_1, &[(&tpdu, &[0x5A; 259])]),
-        Err(Error::UnexpectedData)
+        Err(T0Error::UnexpectedData)
     );
     let update = [0, 0xD6, 0, 0, 1, 0xAA];
     assert_eq!(
         exchange(&update, &[(&update, &[1, 0x90, 0])]),
-        Err(Error::UnexpectedData)
+        Err(T0Error::UnexpectedData)
     );
     for ins in [0x60, 0x6F, 0x90, 0x9F] {
         assert_eq!(
             exchange(&[0, ins, 0, 0], &[]),
-            Err(Error::InvalidInstruction(ins))
+            Err(T0Error::InvalidInstruction(ins))
         );
     }
     for ins in [0x5F, 0x70, 0x8F, 0xA0] {
@@ -327,9 +330,9 @@ fn bad_answers_are_errors() {
 fn a_response_that_does_not_fit_is_an_error() {
     let read = [0, 0xB0, 0, 0, 2];
     for (room, expected) in [
-        (0, Err(Error::ResponseTooLong)),
-        (1, Err(Error::ResponseTooLong)),
-        (3, Err(Error::ResponseTooLong)),
+        (0, Err(T0Error::ResponseTooLong)),
+        (1, Err(T0Error::ResponseTooLong)),
+        (3, Err(T0Error::ResponseTooLong)),
         (4, ok(&[7, 8, 0x90, 0])),
     ] {
         let answers: [(&[u8], &[u8]); 1] = [(&read, &[7, 8, 0x90, 0])];
@@ -347,10 +350,10 @@ fn an_exchange_is_started_once_and_ends_once() {
     let mut response = [0; 258];
     let command = Command::parse(&read).unwrap();
     let mut exchange = Exchange::new(&read, command, Policy::default(), &mut response).unwrap();
-    assert_eq!(exchange.on_response(&[0x90, 0]), Action::Failed(Error::Over));
+    assert_eq!(exchange.on_response(&[0x90, 0]), Action::Failed(T0Error::Over));
     let mut exchange = Exchange::new(&read, command, Policy::default(), &mut response).unwrap();
     assert_eq!(exchange.start(), Action::Send);
-    assert_eq!(exchange.start(), Action::Failed(Error::Over));
+    assert_eq!(exchange.start(), Action::Failed(T0Error::Over));
     assert_eq!(exchange.on_response(&[0x90, 0]), Action::Done(2));
-    assert_eq!(exchange.on_response(&[0x90, 0]), Action::Failed(Error::Over));
+    assert_eq!(exchange.on_response(&[0x90, 0]), Action::Failed(T0Error::Over));
 }

@@ -11,8 +11,8 @@ fn rule_9_the_card_aborts_our_chain() {
         .hears(ABORT, &[])
         .sends(ABORT | RESPONSE, &[])
         .hears(R1, &[])
-        .fails(Error::AbortedByCard);
-    assert!(!Error::AbortedByCard.needs_reset());
+        .fails(T1Error::AbortedByCard);
+    assert!(!T1Error::AbortedByCard.needs_reset());
     Play::new(engine.exchange(&[0; 4], &mut response))
         .sends(I10, &[0; 4])
         .hears(I00, &OK)
@@ -31,7 +31,7 @@ fn rule_9_the_card_aborts_the_end_of_our_chain() {
         .hears(ABORT, &[])
         .sends(ABORT | RESPONSE, &[])
         .hears(R0, &[])
-        .fails(Error::AbortedByCard);
+        .fails(T1Error::AbortedByCard);
     Play::new(engine.exchange(&[0; 4], &mut response))
         .sends(I00, &[0; 4])
         .hears(I00, &OK)
@@ -48,7 +48,7 @@ fn rule_9_the_card_aborts_its_own_chain() {
         .hears(ABORT, &[])
         .sends(ABORT | RESPONSE, &[])
         .hears(R1, &[])
-        .fails(Error::AbortedByCard);
+        .fails(T1Error::AbortedByCard);
     Play::new(engine.exchange(&[0; 4], &mut response))
         .sends(I10, &[0; 4])
         .hears(I10, &OK)
@@ -68,7 +68,7 @@ fn rule_9_abort_survives_a_lost_response() {
         .hears(ABORT, &[])
         .sends(ABORT | RESPONSE, &[])
         .hears(R1, &[])
-        .fails(Error::AbortedByCard);
+        .fails(T1Error::AbortedByCard);
 }
 
 /// After three lost responses the protocol starts again (rule 7.4), but the chain stays aborted.
@@ -85,7 +85,7 @@ fn rule_9_an_abort_that_ends_in_a_resynchronisation_is_one() {
         .hears_nothing()
         .sends(RESYNCH, &[])
         .hears(RESYNCH | RESPONSE, &[])
-        .fails(Error::AbortedByCard);
+        .fails(T1Error::AbortedByCard);
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn rule_9_we_abort_a_response_that_does_not_fit() {
         .hears_nothing()
         .sends(ABORT, &[])
         .hears(ABORT | RESPONSE, &[])
-        .fails(Error::ResponseTooLong);
+        .fails(T1Error::ResponseTooLong);
     Play::new(engine.exchange(&[0; 4], &mut response))
         .sends(I10, &[0; 4])
         .hears(I00, &OK)
@@ -124,7 +124,7 @@ fn a_last_block_that_does_not_fit_fails_without_abort() {
     let mut response = [0; 1];
     Play::new(engine.exchange(&[0; 4], &mut response))
         .hears(I00, &OK)
-        .fails(Error::ResponseTooLong);
+        .fails(T1Error::ResponseTooLong);
     let mut response = [0; 2];
     Play::new(engine.exchange(&[0; 4], &mut response))
         .sends(I10, &[0; 4])
@@ -146,7 +146,7 @@ fn an_abort_that_the_card_ignores_ends_in_resynch_and_keeps_its_reason() {
         .hears(I11, &[3])
         .sends(RESYNCH, &[])
         .hears(RESYNCH | RESPONSE, &[])
-        .fails(Error::ResponseTooLong);
+        .fails(T1Error::ResponseTooLong);
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn a_response_without_status_word_is_an_error() {
         let mut response = [0; 2];
         Play::new(engine.exchange(&[0; 4], &mut response))
             .hears(I00, inf)
-            .fails(Error::ResponseTooShort);
+            .fails(T1Error::ResponseTooShort);
     }
 }
 
@@ -165,9 +165,9 @@ fn an_exchange_is_over_when_it_is_over() {
     let mut engine = engine();
     let mut response = [0; 2];
     let mut exchange = engine.exchange(&[0; 4], &mut response);
-    assert_eq!(exchange.on_timeout(), Action::Failed(Error::Over));
+    assert_eq!(exchange.on_timeout(), Action::Failed(T1Error::Over));
     let mut play = Play::new(exchange);
     play.hears(I00, &OK).done(2);
-    play.hears(I10, &OK).fails(Error::Over);
-    assert_eq!(play.exchange.start(), Action::Failed(Error::Over));
+    play.hears(I10, &OK).fails(T1Error::Over);
+    assert_eq!(play.exchange.start(), Action::Failed(T1Error::Over));
 }

@@ -186,7 +186,7 @@ fn rule_7_4_1_three_failures_at_the_start_need_a_reset_and_no_resynch() {
         .hears_damaged()
         .sends(R0 | OTHER_ERROR, &[])
         .hears_nothing()
-        .fails(Error::Unresponsive);
+        .fails(T1Error::Unresponsive);
     let mut silent = Engine::new(Config {
         ifsd: 254,
         ..config()
@@ -198,7 +198,7 @@ fn rule_7_4_1_three_failures_at_the_start_need_a_reset_and_no_resynch() {
         .hears_nothing()
         .sends(IFS, &[254])
         .hears_nothing()
-        .fails(Error::Unresponsive);
+        .fails(T1Error::Unresponsive);
 }
 
 #[test]
@@ -242,4 +242,39 @@ fn responses_to_requests_never_made_are_invalid() {
             .hears(I00, &OK)
             .done(2);
     }
+}
+
+/// Attempts are counted for one block: a right block in between begins anew.
+#[test]
+fn rule_7_4_a_request_of_the_card_ends_a_row_of_failures() {
+    let mut engine = warm();
+    let mut response = [0; 2];
+    let mut play = Play::new(engine.exchange(&[0; 4], &mut response));
+    play.hears_nothing()
+        .hears_nothing()
+        .hears(IFS, &[4])
+        .sends(IFS | RESPONSE, &[4])
+        .hears_nothing()
+        .sends(R1 | OTHER_ERROR, &[])
+        .hears_nothing()
+        .sends(R1 | OTHER_ERROR, &[])
+        .hears(I10, &OK)
+        .done(2);
+}
+
+#[test]
+fn rule_7_4_a_block_without_data_ends_a_row_of_failures() {
+    let mut engine = warm();
+    let mut response = [0; 2];
+    let mut play = Play::new(engine.exchange(&[0; 4], &mut response));
+    play.hears_nothing()
+        .hears_nothing()
+        .hears(I11, &[])
+        .sends(R0, &[])
+        .hears_nothing()
+        .sends(R0, &[])
+        .hears_nothing()
+        .sends(R0, &[])
+        .hears(I00, &OK)
+        .done(2);
 }

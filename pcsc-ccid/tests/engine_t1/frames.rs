@@ -120,3 +120,12 @@ fn reserved_sizes_become_the_nearest_allowed() {
         .done(0);
     assert_eq!(engine.ifsd(), 254);
 }
+
+/// FF begins a PPS request (clause 11.3.2.1).
+#[test]
+fn a_node_address_of_ff_is_taken_as_none() {
+    for (nad, expected) in [(0xFF, 0), (0xFE, 0xFE)] {
+        let engine = Engine::new(Config { nad, ..config() });
+        assert_eq!(engine.config().nad, expected);
+    }
+}

@@ -6,7 +6,7 @@ mod frames;
 mod resynch;
 mod transfer;
 
-use pcsc_ccid::t1::{Action, Block, Config, Edc, Engine, Error, Exchange, Invalid, Pcb, Supervisory};
+use pcsc_ccid::t1::{Action, Block, Config, Edc, Engine, Exchange, Invalid, Pcb, Supervisory, T1Error};
 
 const I00: u8 = 0x00;
 const I01: u8 = 0x20;
@@ -44,7 +44,7 @@ fn engine() -> Engine {
     Engine::new(config())
 }
 
-/// One side of the conversation: what the engine must send, and what it is told.
+/// One side of the conversation: what the engine must send, and what it receives.
 struct Play<'a> {
     exchange: Exchange<'a>,
     action: Action,
@@ -95,7 +95,7 @@ impl<'a> Play<'a> {
     }
 
     #[track_caller]
-    fn fails(&mut self, error: Error) {
+    fn fails(&mut self, error: T1Error) {
         assert_eq!(self.action, Action::Failed(error));
     }
 }

@@ -47,6 +47,61 @@ fn rule_6_3_ifsd_is_announced_again_after_resynch() {
 }
 
 #[test]
+fn rule_6_3_extensions_are_counted_anew_after_resynch() {
+    let mut engine = Engine::new(Config {
+        wtx_in_a_row: 1,
+        ..config()
+    });
+    warm_up(&mut engine);
+    let mut response = [0; 2];
+    let mut play = Play::new(engine.exchange(&[1, 2, 3, 4, 5], &mut response));
+    play.hears(WTX, &[1]).sends(WTX | RESPONSE, &[1]);
+    until_resynch(&mut play);
+    play.hears(RESYNCH | RESPONSE, &[])
+        .sends(I01, &[1, 2, 3, 4])
+        .hears(WTX, &[1])
+        .sends(WTX | RESPONSE, &[1])
+        .hears(R1, &[])
+        .sends(I10, &[5])
+        .hears(I00, &OK)
+        .done(2);
+}
+
+/// A card that answers S(IFS request) with another block is used with IFSD 32, one that is silent is
+/// resynchronised: what it has answered before the last resynchronisation does not count.
+#[test]
+fn rule_6_3_a_refusal_of_ifsd_is_forgotten_after_resynch() {
+    let mut engine = Engine::new(Config {
+        ifsd: 254,
+        ..config()
+    });
+    let mut response = [0; 2];
+    let mut play = Play::new(engine.exchange(&[1, 2, 3, 4, 5], &mut response));
+    play.hears(R0, &[])
+        .sends(IFS, &[254])
+        .hears(IFS | RESPONSE, &[254])
+        .sends(I01, &[1, 2, 3, 4]);
+    until_resynch(&mut play);
+    play.hears(RESYNCH | RESPONSE, &[]).sends(IFS, &[254]);
+    until_resynch(&mut play);
+}
+
+/// What the card may send is as after a reset, until it has agreed to more.
+#[test]
+fn rule_6_3_ifsd_is_32_after_resynch() {
+    let mut engine = Engine::new(Config {
+        ifsd: 254,
+        ..config()
+    });
+    let mut response = [0; 2];
+    let mut play = Play::new(engine.exchange(&[1, 2, 3, 4], &mut response));
+    play.hears(IFS | RESPONSE, &[254]).sends(I00, &[1, 2, 3, 4]);
+    until_resynch(&mut play);
+    play.hears(RESYNCH | RESPONSE, &[]).fails(T1Error::Resynchronized);
+    assert_eq!(engine.ifsd(), 32);
+}
+
+#[test]
 fn rule_6_4_three_attempts_at_resynch_then_the_card_needs_a_reset() {
     let mut engine = warm();
     let mut response = [0; 2];
@@ -57,8 +112,8 @@ fn rule_6_4_three_attempts_at_resynch_then_the_card_needs_a_reset() {
         .hears(I10, &OK)
         .sends(RESYNCH, &[])
         .hears_damaged()
-        .fails(Error::Unresponsive);
-    assert!(Error::Unresponsive.needs_reset());
+        .fails(T1Error::Unresponsive);
+    assert!(T1Error::Unresponsive.needs_reset());
 }
 
 #[test]
@@ -67,7 +122,7 @@ fn a_command_that_may_have_been_executed_is_not_sent_twice() {
     let mut response = [0; 2];
     let mut play = Play::new(engine.exchange(&[0; 4], &mut response));
     until_resynch(&mut play);
-    play.hears(RESYNCH | RESPONSE, &[]).fails(Error::Resynchronized);
+    play.hears(RESYNCH | RESPONSE, &[]).fails(T1Error::Resynchronized);
     // The session goes on with both numbers at 0.
     Play::new(engine.exchange(&[0; 4], &mut response))
         .sends(I00, &[0; 4])

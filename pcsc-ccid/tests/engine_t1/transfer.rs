@@ -184,8 +184,8 @@ fn wtx_in_a_row_is_bounded_in_number_and_not_in_what_it_adds_up_to() {
         play.hears(WTX, &[255])
             .sends_and_waits(WTX | RESPONSE, &[255], 255);
     }
-    play.hears(WTX, &[1]).fails(Error::WtxLimit);
-    assert!(Error::WtxLimit.needs_reset());
+    play.hears(WTX, &[1]).fails(T1Error::WtxLimit);
+    assert!(T1Error::WtxLimit.needs_reset());
 }
 
 #[test]
@@ -301,7 +301,7 @@ fn ifs_requests_without_end_are_a_stall() {
     for _ in 0..8 {
         play.hears(IFS, &[9]).sends(IFS | RESPONSE, &[9]);
     }
-    play.hears(IFS, &[9]).fails(Error::Stalled);
+    play.hears(IFS, &[9]).fails(T1Error::Stalled);
 }
 
 #[test]
@@ -313,5 +313,5 @@ fn empty_i_blocks_without_end_are_a_stall() {
         play.hears(if n % 2 == 0 { I01 } else { I11 }, &[])
             .sends(if n % 2 == 0 { R1 } else { R0 }, &[]);
     }
-    play.hears(I01, &[]).fails(Error::Stalled);
+    play.hears(I01, &[]).fails(T1Error::Stalled);
 }

@@ -5,8 +5,8 @@
 //! and, where transfers are damaged, [`WAIT`] for each that is; and after the faults a reset brings reader
 //! and card back to work.
 //!
-//! A wrong answer is never given where somebody could tell. Nobody can where a reply carries no check of its
-//! own (APDU levels; TPDUs of T=0; characters) and
+//! A wrong answer is never returned where the fault can be detected. It cannot where a reply has no check of
+//! its own (APDU levels; TPDUs of T=0; characters) and
 //! - one of its data bytes is another: CCID has no check sum, since USB has one for each packet;
 //! - its `dwLength` is a smaller number, for many readers append bytes to good replies;
 //! - its `bChainParameter` ends the response early;
@@ -22,8 +22,8 @@
 //! guard time after a block: else the LRC misses one character too many in 256. At character level the host
 //! asks for as many characters as the block's LEN says, so that a smaller LEN cuts the block, and the LRC
 //! misses that once in 256. T=0 finds late, unreadable and missing characters; a byte that has changed with
-//! its parity right, or that comes twice, it cannot tell from another byte (ISO/IEC 7816-3, clause 7.3); nor
-//! can it tell that a character is lost where the one after it can be a procedure byte, so that the data of
+//! its parity right, or that comes twice, cannot be distinguished from another byte (ISO/IEC 7816-3, clause
+//! 7.3); nor is a lost character detected where the one after it can be a procedure byte, so that the data of
 //! these tests are below '60'.
 
 #[path = "../common/mod.rs"]
@@ -35,7 +35,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use common::{card, cases, named, open_through};
-use pcsc_ccid::reader::{Error, Protocol, Reader, Reset};
+use pcsc_ccid::reader::{Protocol, Reader, ReaderError, Reset};
 use pcsc_ccid::transport::Transport;
 use pcsc_sim::card::{Behaviour, FaultKind, Faults};
 use pcsc_sim::{Fault, FaultTransport};
@@ -44,8 +44,8 @@ use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestRunner};
 use settings::{Setting, SETTINGS};
 
-/// What one call may take on the card's clock: where the bytes of an ATR that tell how long a card may think
-/// are struck, minutes.
+/// What one call may take on the card's clock: minutes, where the fault is in the bytes of
+/// the ATR that encode the waiting times.
 const CALL: Duration = Duration::from_secs(600);
 /// What each damaged transfer may add: the longest wait that there is, and an abort.
 const WAIT: Duration = Duration::from_secs(305);
@@ -120,7 +120,7 @@ impl Tally {
         );
     }
 
-    fn error(&mut self, error: Error) {
+    fn error(&mut self, error: ReaderError) {
         *self.errors.entry(format!("{error:?}")).or_default() += 1;
     }
 
@@ -180,7 +180,7 @@ fn reset<T: Damage>(
     Ok(false)
 }
 
-/// Plays a script. `may_be_wrong` is asked after each exchange whether a fault that nobody can tell has
+/// Plays a script. `may_be_wrong` is asked after each exchange whether a fault that cannot be detected has
 /// struck in it.
 fn play<T: Damage>(
     script: &Script,
@@ -224,8 +224,8 @@ fn play<T: Damage>(
                 Err(error) => {
                     tally.error(error);
                     // Some applications try again at once, others reset.
-                    let has_power = !matches!(error, Error::NotPowered | Error::NoCard);
-                    is_ready = error == Error::CardReset || (goes_on && has_power);
+                    let has_power = !matches!(error, ReaderError::NotPowered | ReaderError::NoCard);
+                    is_ready = error == ReaderError::CardReset || (goes_on && has_power);
                 }
             }
         }

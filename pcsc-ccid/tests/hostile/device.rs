@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pcsc_ccid::t1::{Block, Edc, Pcb, Supervisory, MAX_BLOCK};
-use pcsc_ccid::transport::{Error, Transport};
+use pcsc_ccid::transport::{Transport, TransportError};
 
 /// How often it does what, in parts of the sum.
 #[derive(Debug, Clone, Copy)]
@@ -63,18 +63,18 @@ impl Hostile {
         self.now += Duration::from_micros(125);
     }
 
-    fn error(&mut self, timeout: Duration) -> Error {
+    fn error(&mut self, timeout: Duration) -> TransportError {
         match self.below(8) {
             0..=3 => {
                 self.now += timeout;
-                Error::Timeout
+                TransportError::Timeout
             }
-            4 => Error::Cancelled,
-            5 => Error::Stall,
-            6 => Error::Fault,
+            4 => TransportError::Cancelled,
+            5 => TransportError::Stall,
+            6 => TransportError::Fault,
             // Rarely, for it is the end.
-            _ if self.below(8) == 0 => Error::Gone,
-            _ => Error::Fault,
+            _ if self.below(8) == 0 => TransportError::Gone,
+            _ => TransportError::Fault,
         }
     }
 
@@ -158,7 +158,7 @@ impl Hostile {
     }
 
     /// What comes instead of a reply.
-    fn reply(&mut self, timeout: Duration) -> Result<Vec<u8>, Error> {
+    fn reply(&mut self, timeout: Duration) -> Result<Vec<u8>, TransportError> {
         let habits = self.habits;
         let all = [
             habits.noise,
@@ -210,7 +210,7 @@ impl Hostile {
 }
 
 impl Transport for Hostile {
-    fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), Error> {
+    fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), TransportError> {
         self.spend();
         if self.habits.error > 0 && self.below(64) == 0 {
             return Err(self.error(timeout));
@@ -221,7 +221,7 @@ impl Transport for Hostile {
         Ok(())
     }
 
-    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, Error> {
+    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, TransportError> {
         self.spend();
         let reply = self.reply(timeout)?;
         let length = reply.len().min(buffer.len());
@@ -229,7 +229,13 @@ impl Transport for Hostile {
         Ok(length)
     }
 
-    fn control_out(&mut self, request: u8, _: u16, data: &[u8], timeout: Duration) -> Result<(), Error> {
+    fn control_out(
+        &mut self,
+        request: u8,
+        _: u16,
+        data: &[u8],
+        timeout: Duration,
+    ) -> Result<(), TransportError> {
         self.spend();
         if self.habits.error > 0 && self.below(16) == 0 {
             return Err(self.error(timeout));
@@ -248,7 +254,7 @@ impl Transport for Hostile {
         _: u16,
         buffer: &mut [u8],
         timeout: Duration,
-    ) -> Result<usize, Error> {
+    ) -> Result<usize, TransportError> {
         self.spend();
         let is_plausible = self.below(4) > 0;
         let reply = match request {
@@ -271,7 +277,7 @@ impl Transport for Hostile {
         Ok(length)
     }
 
-    fn clear_halt(&mut self) -> Result<(), Error> {
+    fn clear_halt(&mut self) -> Result<(), TransportError> {
         self.spend();
         match self.habits.error > 0 && self.below(8) == 0 {
             true => Err(self.error(Duration::from_secs(1))),
@@ -279,7 +285,7 @@ impl Transport for Hostile {
         }
     }
 
-    fn pause(&mut self, time: Duration) -> Result<(), Error> {
+    fn pause(&mut self, time: Duration) -> Result<(), TransportError> {
         self.spend();
         self.now += time;
         Ok(())

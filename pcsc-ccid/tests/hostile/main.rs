@@ -102,24 +102,12 @@ fn interfaces() -> impl Strategy<Value = (DeviceInfo, Interface)> {
                 (descriptor.data_rate_bps, descriptor.max_data_rate_bps) = (10_752, 500_000);
                 (descriptor.max_ifsd, descriptor.max_message_length) = (254, 271);
             }
-            let device = DeviceInfo {
-                vendor,
-                product,
-                release,
-                ..DeviceInfo::default()
-            };
-            let interface = Interface {
-                number: fields[0] & 3,
-                alternate: 0,
-                class: 0x0B,
-                name_index: 0,
-                flavour,
-                bulk_out: Some(1),
-                bulk_in: Some(0x82),
-                interrupt_in: None,
-                descriptor,
-            };
-            (device, interface)
+            let mut interface = Interface::default();
+            (interface.number, interface.class) = (fields[0] & 3, 0x0B);
+            interface.flavour = flavour;
+            (interface.bulk_out, interface.bulk_in) = (Some(1), Some(0x82));
+            interface.descriptor = descriptor;
+            (DeviceInfo::new(vendor, product, release), interface)
         })
 }
 
@@ -303,11 +291,7 @@ fn every_call_ends_whatever_a_device_does() {
         let before = LIVING.get();
         MOST.set(before);
         let transport = Hostile::new(habits, seed);
-        let options = Options {
-            any_firmware: true,
-            allow_escape: true,
-            ..Options::default()
-        };
+        let options = Options::default().with_driver_options(1 | 4);
         let Ok(mut reader) = Reader::open(transport, device, &interface, options) else {
             return check(&most, MOST.get() - before, 0, Duration::ZERO);
         };

@@ -44,7 +44,7 @@ fn empty_answers_of_iccd_b() {
     handle.insert(0, card(None, &[Offer::T1], Behaviour::default()));
     assert!(matches!(
         reader.power_on(0, Reset::Cold),
-        Err(Error::Malformed(_) | Error::Slot(SlotError::Mute))
+        Err(ReaderError::Malformed(_) | ReaderError::Slot(SlotError::Mute))
     ));
     assert!(reader.atr(0).is_empty());
 }
@@ -52,7 +52,7 @@ fn empty_answers_of_iccd_b() {
 /// Parts without data do not end an answer, but a reader that gives no others has none.
 #[test]
 fn an_answer_of_empty_parts_comes_to_an_end() {
-    for (empty, expected) in [(8, Ok(vec![0x90, 0])), (9, Err(Error::WrongReply))] {
+    for (empty, expected) in [(8, Ok(vec![0x90, 0])), (9, Err(ReaderError::WrongReply))] {
         let (handle, reader) = open_through(named("au9540"), |transport| {
             let mut parts = 0;
             Liar::new(transport, move |command, reply| {
@@ -86,9 +86,9 @@ fn an_answer_of_empty_parts_comes_to_an_end() {
 fn a_command_in_parts_that_is_answered_too_early() {
     for (answer, expected) in [
         (&[0x6A, 0x80][..], Ok(vec![0x6A, 0x80])),
-        (&[], Err(Error::WrongReply)),
-        (&[0x6A], Err(Error::WrongReply)),
-        (&[0x01, 0x6A, 0x80], Err(Error::WrongReply)),
+        (&[], Err(ReaderError::WrongReply)),
+        (&[0x6A], Err(ReaderError::WrongReply)),
+        (&[0x01, 0x6A, 0x80], Err(ReaderError::WrongReply)),
     ] {
         let mut model = named("au9540").model().clone();
         model.descriptor.max_message_length = 64;

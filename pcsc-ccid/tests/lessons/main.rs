@@ -14,9 +14,9 @@ use common::{
 };
 use pcsc_ccid::descriptor::{self, Features};
 use pcsc_ccid::message::{Command, SlotError};
-use pcsc_ccid::reader::{Error, Options, Presence, Protocol, Reader, Reset};
+use pcsc_ccid::reader::{Options, Presence, Protocol, Reader, ReaderError, Reset};
 use pcsc_ccid::t1::Edc;
-use pcsc_ccid::transport;
+use pcsc_ccid::transport::TransportError;
 use pcsc_sim::card::{Behaviour, Offer};
 use pcsc_sim::{Direction, Handle, Lists, Model, Oddities};
 
@@ -36,7 +36,7 @@ const EXCHANGE: u8 = 0x6F;
 #[test]
 fn an_atr_of_any_length() {
     for (sent, announced, expected) in [
-        (0usize, 0u32, Err(Error::Slot(SlotError::Mute))),
+        (0usize, 0u32, Err(ReaderError::Slot(SlotError::Mute))),
         (1, 1, Ok(1)),
         (33, 33, Ok(33)),
         (34, 34, Ok(33)),
@@ -45,10 +45,10 @@ fn an_atr_of_any_length() {
         (
             2,
             33,
-            Err(Error::Malformed(pcsc_ccid::message::Malformed::Truncated)),
+            Err(ReaderError::Malformed(pcsc_ccid::message::Malformed::Truncated)),
         ),
-        (2, 0x8000_0000, Err(Error::WrongReply)),
-        (2, u32::MAX, Err(Error::WrongReply)),
+        (2, 0x8000_0000, Err(ReaderError::WrongReply)),
+        (2, u32::MAX, Err(ReaderError::WrongReply)),
     ] {
         let mut lies = true;
         let (handle, reader) = open_through(named("gempc-express"), |transport| {
@@ -65,7 +65,7 @@ fn an_atr_of_any_length() {
         let result = reader.power_on(0, Reset::Cold).map(<[u8]>::len);
         let is_as_expected = match (result, expected) {
             // A card that seems mute is tried at the next voltage, and answers there.
-            (Ok(2), Err(Error::Slot(_))) => true,
+            (Ok(2), Err(ReaderError::Slot(_))) => true,
             _ => result == expected,
         };
         assert!(is_as_expected, "{sent} bytes, {announced} announced: {result:?}");
@@ -125,8 +125,8 @@ fn parameters_of_any_length() {
     }
 }
 
-/// Some readers know no parameters but the default, or none that the host sets (CCID 1.1, table 6.2-2: bError
-/// 0 is "not supported", 7 the offset of bProtocolNum, 10 that of bmFindexDindex).
+/// Some readers support no parameters but the default, or none that the host sets (CCID 1.1, table 6.2-2:
+/// bError 0 is "not supported", 7 the offset of bProtocolNum, 10 that of bmFindexDindex).
 #[test]
 fn parameters_that_are_refused() {
     for (name, ta1, is_refused_for_good) in [
@@ -185,7 +185,7 @@ fn lists_that_are_refused_short_padded_or_empty() {
             handle.insert(0, card(Some(0x96), &[Offer::T1], Behaviour::default()));
             power_up(&mut reader, Protocol::T1).unwrap();
             // 512/32 is in the list, and below the maximum for a reader without one. A list that is cut where
-            // nobody can tell is believed: its two rates are no better than 372/1.
+            // this cannot be detected is used as it is: its two rates are no better than 372/1.
             let expected = match (count, lists) {
                 (0, Lists::Short(9)) => (4_000_000, 372, 1),
                 _ => (4_000_000, 512, 32),
@@ -207,7 +207,11 @@ fn a_slot_that_always_looks_occupied() {
         for _ in 0..3 {
             assert!(reader.power_on(0, Reset::Cold).is_err(), "{name}");
             assert!(reader.atr(0).is_empty());
-            assert_eq!(transmit(&mut reader, &read(1)), Err(Error::NotPowered), "{name}");
+            assert_eq!(
+                transmit(&mut reader, &read(1)),
+                Err(ReaderError::NotPowered),
+                "{name}"
+            );
         }
         handle.insert(0, card(None, offers(protocols[0]), Behaviour::default()));
         power_up(&mut reader, protocols[0]).unwrap();
@@ -227,7 +231,11 @@ fn a_first_answer_that_comes_late() {
         (0x1234, 0x5678, 1000),
     ] {
         let mut model = named("acr1252-picc").model().clone();
-        (model.vendor_id, model.product_id, model.release) = (vendor, product, 0x0300);
+        (
+            model.identity.vendor_id,
+            model.identity.product_id,
+            model.identity.release,
+        ) = (vendor, product, 0x0300);
         let device = pcsc_sim::Device::new(model).with(Oddities {
             first_status_delay: Duration::from_millis(delay),
             ..Oddities::default()
@@ -253,7 +261,7 @@ fn a_card_pulled_during_power_off() {
                 if let Some(handle) = &*slot.lock().unwrap() {
                     handle.remove(0);
                 }
-                return Err(transport::Error::Timeout);
+                return Err(TransportError::Timeout);
             }
             Ok(reply)
         })
@@ -265,11 +273,11 @@ fn a_card_pulled_during_power_off() {
     let begin = now(&handle);
     assert_eq!(
         reader.power_off(0),
-        Err(Error::Transport(transport::Error::Timeout))
+        Err(ReaderError::Transport(TransportError::Timeout))
     );
     assert!(now(&handle) - begin < Duration::from_secs(5));
     assert_eq!(reader.presence(0), Ok(Presence::Absent));
-    assert_eq!(transmit(&mut reader, &read(1)), Err(Error::NotPowered));
+    assert_eq!(transmit(&mut reader, &read(1)), Err(ReaderError::NotPowered));
     handle.insert(0, card(None, &[Offer::T1], Behaviour::default()));
     power_up(&mut reader, Protocol::T1).unwrap();
     assert_eq!(transmit(&mut reader, &read(9)), Ok(pattern(9)));
@@ -377,7 +385,7 @@ fn blocks_are_made_as_the_card_wants_them() {
     }
 }
 
-/// Each of the commands at opening that a reader need not know.
+/// Each of the commands at opening that a reader need not support.
 #[test]
 fn a_reader_that_goes_while_it_is_asked_for_its_firmware_is_gone() {
     const ESCAPE: u8 = 0x6B;
@@ -388,12 +396,12 @@ fn a_reader_that_goes_while_it_is_asked_for_its_firmware_is_gone() {
                 Liar::new(transport, move |command, reply| {
                     seen += u32::from(command[0] == ESCAPE);
                     match seen == last {
-                        true => Err(transport::Error::Gone),
+                        true => Err(TransportError::Gone),
                         false => Ok(reply),
                     }
                 })
             });
-            let gone = Error::Transport(transport::Error::Gone);
+            let gone = ReaderError::Transport(TransportError::Gone);
             assert_eq!(reader.err(), Some(gone), "{name}, command {last}");
         }
     }

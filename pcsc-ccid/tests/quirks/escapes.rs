@@ -8,7 +8,7 @@ fn sent(
     options: Options,
     code: u32,
     command: &[u8],
-) -> (Result<usize, Error>, bool) {
+) -> (Result<usize, ReaderError>, bool) {
     let unknown = || message(0x83, &[], [0x40, 0, 0]);
     // Gemalto's are asked twice who they are.
     let mut reader = opened(device, 0, options, &[status(), unknown(), unknown()]).unwrap();
@@ -28,12 +28,9 @@ fn sent(
 
 #[test]
 fn escapes_go_to_the_reader_only_where_they_are_allowed() {
-    const REFUSED: (Result<usize, Error>, bool) = (Err(Error::Unsupported), false);
-    const SENT: (Result<usize, Error>, bool) = (Ok(2), true);
-    let user_allows = Options {
-        allow_escape: true,
-        ..Options::default()
-    };
+    const REFUSED: (Result<usize, ReaderError>, bool) = (Err(ReaderError::Unsupported), false);
+    const SENT: (Result<usize, ReaderError>, bool) = (Ok(2), true);
+    let user_allows = Options::default().with_driver_options(1);
     let (any, prox_du, omnikey_5427) = (
         (0xFFFF, 0xFFFF, 0x0100),
         (0x08E6, 0x5503, 0x0100),
@@ -63,10 +60,7 @@ fn secoder_commands_go_to_the_readers_that_have_them() {
     let direct = Feature::MctReaderDirect.code();
     let secoder = [0x20, 0x70, 0x00, 0x00, 0x00];
     let (midentity, any) = ((0x0D46, 0x4289, 0x0100), (0xFFFF, 0xFFFF, 0x0100));
-    let user_allows = Options {
-        allow_escape: true,
-        ..Options::default()
-    };
+    let user_allows = Options::default().with_driver_options(1);
     assert_eq!(
         sent(midentity, Options::default(), direct, &secoder),
         (Ok(2), true)
@@ -76,7 +70,7 @@ fn secoder_commands_go_to_the_readers_that_have_them() {
         (midentity, user_allows, &[0x20, 0x75, 0x00, 0x00, 0x00]),
         (midentity, user_allows, &[0x02]),
     ] {
-        let refused = (Err(Error::Unsupported), false);
+        let refused = (Err(ReaderError::Unsupported), false);
         assert_eq!(sent(device, options, direct, command), refused, "{command:02X?}");
     }
 }
@@ -136,12 +130,48 @@ fn a_pseudo_apdu_is_waited_for_whoever_made_the_reader() {
             common::power_up(&mut reader, protocol).unwrap();
             let before = reader.transport().now;
             let unanswered = transmit(&mut reader, &[0xFF, 0xC2, 0x01, 0x06, 0x00]);
-            assert_eq!(unanswered, Err(Error::Transport(transport::Error::Timeout)));
+            assert_eq!(unanswered, Err(ReaderError::Transport(TransportError::Timeout)));
             let waited = reader.transport().now - before;
             assert!(
                 waited >= Duration::from_secs(90),
                 "{level:X} {protocol:?}: {waited:?}"
             );
+        }
+    }
+}
+
+/// A PIN to be appended to a header, and one for a block in the command.
+#[test]
+fn the_spr532_is_told_to_append_a_pin() {
+    const VERIFY: u32 = Feature::VerifyPinDirect.code();
+    let spr532 = (0x04E6, 0xE003, 0x0510);
+    let structure = |block: u8, apdu: &[u8]| {
+        let mut bytes = vec![0, 0, 0x82, block, 0, 8, 4, 2, 1, 9, 4, 0, 0, 0, 0];
+        bytes.extend((apdu.len() as u32).to_le_bytes());
+        bytes.extend(apdu);
+        bytes
+    };
+    let header = structure(0, &[0x00, 0x20, 0x00, 0x80]);
+    let with_block = structure(8, &[0x00, 0x20, 0x00, 0x80, 8, 0, 0, 0, 0, 0, 0, 0, 0]);
+    for (pin, expected) in [(header, &[ESCAPE, SECURE][..]), (with_block, &[SECURE])] {
+        let mut script = Script::default();
+        script.incoming.push_back(In::Bytes(status()));
+        let mut interface = plain_interface(FEATURES);
+        interface.descriptor.pin_support = 3;
+        let mut reader = Reader::open(script, identity(spr532), &interface, Options::default()).unwrap();
+        let set = message(0x82, &[0x11, 0x00, 0, 10, 0], [0, 0, 0]);
+        answers(&mut reader, &[message(0x80, &ATR, [0, 0, 0]), set]);
+        common::power_up(&mut reader, Protocol::T0).unwrap();
+        reader.transport().incoming.clear();
+        let entered = message(0x80, &[0x90, 0x00], [0, 0, 0]);
+        match expected.len() {
+            1 => answers(&mut reader, &[entered]),
+            _ => answers(&mut reader, &[message(0x83, &[], [0, 0, 0]), entered]),
+        }
+        assert_eq!(reader.control(0, VERIFY, &pin, &mut [0; 2]), Ok(2));
+        assert_eq!(kinds(&mut reader), expected);
+        if expected.len() == 2 {
+            assert_eq!(reader.transport().outgoing[0][10..], [0x80, 0x02, 0x00]);
         }
     }
 }

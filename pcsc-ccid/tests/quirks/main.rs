@@ -12,8 +12,8 @@ use pcsc_ccid::atr::WaitingIntegers;
 use pcsc_ccid::parameters::Specific;
 use pcsc_ccid::part10::{Feature, VENDOR_IFD_EXCHANGE};
 use pcsc_ccid::quirks::CARDS;
-use pcsc_ccid::reader::{DeviceInfo, Error, Options, Presence, Protocol, Reader, Reset};
-use pcsc_ccid::transport;
+use pcsc_ccid::reader::{DeviceInfo, Options, Presence, Protocol, Reader, ReaderError, Reset};
+use pcsc_ccid::transport::TransportError;
 use pcsc_sim::card::{Behaviour, Offer};
 use pcsc_sim::Model;
 
@@ -24,18 +24,14 @@ const SLOT_STATUS: u8 = 0x65;
 const POWER_ON: u8 = 0x62;
 const POWER_OFF: u8 = 0x63;
 const ESCAPE: u8 = 0x6B;
+const SECURE: u8 = 0x69;
 
 fn status() -> Vec<u8> {
     message(0x81, &[], [1, 0, 0])
 }
 
 fn identity((vendor, product, release): (u16, u16, u16)) -> DeviceInfo {
-    DeviceInfo {
-        vendor,
-        product,
-        release,
-        ..DeviceInfo::default()
-    }
+    DeviceInfo::new(vendor, product, release)
 }
 
 /// Opens a reader that gives these answers.
@@ -44,7 +40,7 @@ fn opened(
     number: u8,
     options: Options,
     answers: &[Vec<u8>],
-) -> Result<Reader<Script>, Error> {
+) -> Result<Reader<Script>, ReaderError> {
     let mut script = Script::default();
     script.incoming.extend(answers.iter().cloned().map(In::Bytes));
     let mut interface = plain_interface(FEATURES);
@@ -68,11 +64,11 @@ fn kinds(reader: &mut Reader<Script>) -> Vec<u8> {
 fn firmware_with_known_faults_is_used_only_if_the_user_insists() {
     let acr122u = (0x072F, 0x2200, 0x0205);
     let refused = opened(acr122u, 0, Options::default(), &[status()]);
-    assert_eq!(refused.map(drop), Err(Error::Firmware("ACS ACR122U before 2.06")));
-    let insists = Options {
-        any_firmware: true,
-        ..Options::default()
-    };
+    assert_eq!(
+        refused.map(drop),
+        Err(ReaderError::Firmware("ACS ACR122U before 2.06"))
+    );
+    let insists = Options::default().with_driver_options(4);
     assert!(opened(acr122u, 0, insists, &[status()]).is_ok());
 }
 
@@ -163,7 +159,7 @@ fn a_reader_whose_name_the_driver_knows_is_not_asked_for_it() {
     let mut answer = |what| transmit(&mut reader, &[0xFF, 0x9A, 0x01, what, 0x00]);
     assert_eq!(answer(0x01), Ok(b"KOBIL systems\x90\x00".to_vec()));
     assert_eq!(answer(0x06), Ok(b"1.23\x90\x00".to_vec()));
-    assert_eq!(answer(0x02), Err(Error::NotPowered));
+    assert_eq!(answer(0x02), Err(ReaderError::NotPowered));
     assert!(kinds(&mut reader).is_empty());
 }
 
@@ -172,14 +168,11 @@ fn a_display_gets_its_messages_in_the_users_language() {
     let vega_alpha = (0x0982, 0x0008, 0x0100);
     let escaped = || message(0x83, &[], [0, 0, 0]);
     for (language, text) in [
-        (*b"en", &b"Enter PIN"[..]),
-        (*b"fr", b"Votre PIN ?"),
-        (*b"xx", b"Enter PIN"),
+        ("en", &b"Enter PIN"[..]),
+        ("fr", b"Votre PIN ?"),
+        ("xx", b"Enter PIN"),
     ] {
-        let options = Options {
-            language,
-            ..Options::default()
-        };
+        let options = Options::default().with_locale(language);
         let mut reader = opened(vega_alpha, 0, options, &[status(), escaped(), escaped()]).unwrap();
         assert_eq!(kinds(&mut reader), [0x65, ESCAPE, ESCAPE]);
         let messages = &reader.transport().outgoing[1];
@@ -188,7 +181,7 @@ fn a_display_gets_its_messages_in_the_users_language() {
             "{language:?}"
         );
     }
-    // It need not know them.
+    // It need not support them.
     let unknown = || message(0x83, &[], [0x40, 0, 0]);
     let answers = [status(), unknown(), unknown()];
     assert!(opened(vega_alpha, 0, Options::default(), &answers).is_ok());
@@ -264,7 +257,7 @@ fn a_reader_that_makes_keys_for_minutes_is_waited_for() {
     reader.set_protocol(0, Protocol::T1).unwrap();
     let before = reader.transport().now;
     let result = transmit(&mut reader, &[0x00, 0xA4, 0x00, 0x00]);
-    assert_eq!(result, Err(Error::Transport(transport::Error::Timeout)));
+    assert_eq!(result, Err(ReaderError::Transport(TransportError::Timeout)));
     let waited = reader.transport().now - before;
     assert!(waited >= Duration::from_secs(300), "{waited:?}");
 }
@@ -278,7 +271,7 @@ fn a_reader_that_is_slow_to_answer_first_is_waited_for() {
     ] {
         let mut script = Script::default();
         // Then the answer to the abort, and that to the second question.
-        let late = In::Nothing(transport::Error::Timeout);
+        let late = In::Nothing(TransportError::Timeout);
         script
             .incoming
             .extend([late, In::Bytes(status()), In::Bytes(status())]);
@@ -299,7 +292,7 @@ fn a_reader_that_cannot_carry_pps_speaks_the_first_protocol_only() {
     reader.power_on(0, Reset::Cold).unwrap();
     assert_eq!(
         reader.set_protocol(0, Protocol::T1),
-        Err(Error::ProtocolUnsupported)
+        Err(ReaderError::ProtocolUnsupported)
     );
     reader.set_protocol(0, Protocol::T0).unwrap();
     assert_eq!(transmit(&mut reader, &read(20)), Ok(pattern(20)));

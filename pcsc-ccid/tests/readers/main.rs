@@ -8,7 +8,7 @@ mod names;
 use common::{identity, interface, offers, rates_set, LEVELS};
 use pcsc_ccid::descriptor::{ClassDescriptor, ExchangeLevel, Flavour};
 use pcsc_ccid::message::SlotError;
-use pcsc_ccid::reader::{Error, Options, Presence, Protocol, Reader, Reset};
+use pcsc_ccid::reader::{Options, Presence, Protocol, Reader, ReaderError, Reset};
 use pcsc_sim::card::apps::Several;
 use pcsc_sim::card::{Offer, Profile, SimCard};
 use pcsc_sim::{Handle, Model, SimTransport};
@@ -41,12 +41,12 @@ fn card(ta1: Option<u8>, offers: &[Offer]) -> SimCard {
 }
 
 /// What the device really does, where its descriptor is known to lie: firmware of SCM's, which HP sells too,
-/// announces 263 bytes a message and takes a whole TPDU; some tell a clock that no card runs at; and one has
-/// its fields shifted.
+/// announces 263 bytes a message and takes a whole TPDU; some announce a clock that no card runs at; and one
+/// has its fields shifted.
 fn firmware(model: &Model) -> Model {
     let mut model = model.clone();
     let descriptor = &mut model.descriptor;
-    if matches!(model.vendor_id, 0x04E6 | 0x03F0) && descriptor.max_message_length == 263 {
+    if matches!(model.identity.vendor_id, 0x04E6 | 0x03F0) && descriptor.max_message_length == 263 {
         descriptor.max_message_length = 271;
     }
     if !(1000..=20_000).contains(&descriptor.default_clock_khz) {
@@ -60,7 +60,7 @@ fn firmware(model: &Model) -> Model {
     model
 }
 
-fn open(model: &Model) -> Result<(Handle, Reader<SimTransport>), Error> {
+fn open(model: &Model) -> Result<(Handle, Reader<SimTransport>), ReaderError> {
     let handle = Handle::new(pcsc_sim::Device::new(firmware(model)));
     let (transport, device) = (handle.transport(), identity(model));
     let reader = Reader::open(transport, device, &interface(model), Options::default())?;
@@ -197,7 +197,7 @@ fn check_exchanges(
         let case_4 = command([0x80, 0xEC, 0, 0], &data, Some(256));
         let mut response = [0; 258];
         match reader.transmit(0, &case_4, &mut response) {
-            Err(Error::CommandTooLong { max }) if case_4.len() > room => {
+            Err(ReaderError::CommandTooLong { max }) if case_4.len() > room => {
                 assert!(max < case_4.len(), "{context}: {max}");
             }
             answer => assert_eq!(
@@ -249,7 +249,7 @@ fn carries(model: &Model, ta1: Option<u8>, offers: &[Offer], protocol: Protocol)
     let has = |number: u8| known == 0 || known & (1 << number) != 0;
     let (handle, mut reader) = match open(model) {
         Ok(opened) => opened,
-        Err(Error::Firmware(reason)) => {
+        Err(ReaderError::Firmware(reason)) => {
             assert!(!reason.is_empty(), "{context}");
             return false;
         }
@@ -259,13 +259,13 @@ fn carries(model: &Model, ta1: Option<u8>, offers: &[Offer], protocol: Protocol)
     assert_eq!(reader.presence(0), Ok(Presence::Present), "{context}");
     let atr = match reader.power_on(0, Reset::Cold) {
         Ok(atr) => atr.to_vec(),
-        Err(Error::Slot(SlotError::ProtocolUnsupported))
+        Err(ReaderError::Slot(SlotError::ProtocolUnsupported))
             if !offers.iter().any(|offer| has(offer.number())) =>
         {
             return false;
         }
         // A card that is its own reader has no other protocol than its own.
-        Err(Error::Transport(_)) if model.flavour() == Flavour::IccdA && !has(offers[0].number()) => {
+        Err(ReaderError::Transport(_)) if model.flavour() == Flavour::IccdA && !has(offers[0].number()) => {
             return false
         }
         Err(error) => panic!("{context}: {error}"),
@@ -278,7 +278,7 @@ fn carries(model: &Model, ta1: Option<u8>, offers: &[Offer], protocol: Protocol)
     let before = resets();
     match reader.set_protocol(0, protocol) {
         Ok(()) => (),
-        Err(Error::ProtocolUnsupported) => {
+        Err(ReaderError::ProtocolUnsupported) => {
             let is_stuck = !is_first && !may_choose_protocol(model, reader.quirks().no_pps);
             assert!(!has(protocol as u8) || is_stuck, "{context}: refused");
             return false;
@@ -450,7 +450,7 @@ fn the_longest_apdus() {
             let apdu = command([0x80, 0xEC, 0, 0], &data, Some(65_536));
             let error = reader.transmit(0, &apdu, &mut [0; 65_538]).unwrap_err();
             assert!(
-                matches!(error, Error::CommandTooLong { .. }),
+                matches!(error, ReaderError::CommandTooLong { .. }),
                 "{context}: {error}"
             );
         }

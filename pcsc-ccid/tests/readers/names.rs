@@ -1,18 +1,9 @@
 //! The names of the readers.
 
 use super::*;
-use pcsc_ccid::names::Identity;
 
 fn name(model: &Model) -> String {
-    Identity {
-        vendor: model.vendor_id,
-        product: model.product_id,
-        manufacturer: model.manufacturer.as_deref(),
-        product_name: model.product.as_deref(),
-        interface: model.interface_name.as_deref(),
-        serial: None,
-    }
-    .base_name()
+    model.identity.base_name()
 }
 
 /// Names that pcscd gives to these readers, without the serial numbers. Only a string of the interface is in
@@ -49,7 +40,7 @@ fn a_reader_of_the_list_is_called_what_the_real_one_is() {
     for model in models().iter().chain(&named) {
         let is_text = |text: &String| !text.chars().all(|c| c.is_ascii_digit() || c == '?');
         assert!(
-            model.interface_name.as_ref().is_none_or(is_text),
+            model.identity.interface_name.as_ref().is_none_or(is_text),
             "{}",
             name(model)
         );

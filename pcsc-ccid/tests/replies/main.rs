@@ -10,8 +10,8 @@ use common::script::{In, Script};
 use common::{message, plain_interface};
 use pcsc_ccid::attributes;
 use pcsc_ccid::message::SlotError;
-use pcsc_ccid::reader::{DeviceInfo, Error, Options, Presence, Protocol, Reader, Reset};
-use pcsc_ccid::transport;
+use pcsc_ccid::reader::{DeviceInfo, Options, Presence, Protocol, Reader, ReaderError, Reset};
+use pcsc_ccid::transport::TransportError;
 
 const ATR: [u8; 2] = [0x3B, 0x00];
 const OK: [u8; 2] = [0x90, 0x00];
@@ -48,7 +48,7 @@ fn ready() -> Reader<Script> {
     reader
 }
 
-fn transmit(reader: &mut Reader<Script>, incoming: Vec<In>) -> Result<Vec<u8>, Error> {
+fn transmit(reader: &mut Reader<Script>, incoming: Vec<In>) -> Result<Vec<u8>, ReaderError> {
     reader.transport().incoming.extend(incoming);
     let mut response = [0; 258];
     let length = reader.transmit(0, &[0x00, 0xA4, 0x00, 0x00], &mut response)?;
@@ -110,12 +110,12 @@ fn stale_and_foreign_replies_are_skipped() {
     let transfers = [stale.clone(), stale.clone(), other_slot, nonsense, data(&OK)];
     assert_eq!(transmit(&mut reader, bytes(&transfers)), Ok(OK.to_vec()));
     let flood = vec![stale; 24];
-    assert_eq!(transmit(&mut reader, bytes(&flood)), Err(Error::WrongReply));
+    assert_eq!(transmit(&mut reader, bytes(&flood)), Err(ReaderError::WrongReply));
     // What is left of it is thrown away before the next command.
     reader
         .transport()
         .incoming
-        .push_back(In::Nothing(transport::Error::Timeout));
+        .push_back(In::Nothing(TransportError::Timeout));
     assert_eq!(transmit(&mut reader, bytes(&[data(&OK)])), Ok(OK.to_vec()));
 }
 
@@ -127,13 +127,13 @@ fn a_length_that_lies_is_an_error_and_the_next_command_works() {
         let mut reader = ready();
         let error = transmit(&mut reader, bytes(&[liar])).unwrap_err();
         assert!(
-            matches!(error, Error::Malformed(_) | Error::WrongReply),
+            matches!(error, ReaderError::Malformed(_) | ReaderError::WrongReply),
             "{announced}: {error}"
         );
         reader
             .transport()
             .incoming
-            .push_back(In::Nothing(transport::Error::Timeout));
+            .push_back(In::Nothing(TransportError::Timeout));
         assert_eq!(
             transmit(&mut reader, bytes(&[data(&OK)])),
             Ok(OK.to_vec()),
@@ -146,19 +146,19 @@ fn a_length_that_lies_is_an_error_and_the_next_command_works() {
 fn time_extensions_have_an_end() {
     let mut reader = ready();
     let for_ever = vec![message(0x80, &[], [0x80, 1, 0]); 5000];
-    assert_eq!(transmit(&mut reader, bytes(&for_ever)), Err(Error::TooSlow));
+    assert_eq!(transmit(&mut reader, bytes(&for_ever)), Err(ReaderError::TooSlow));
 }
 
 #[test]
 fn a_command_that_is_not_answered_is_aborted() {
     let mut reader = ready();
     let answers = vec![
-        In::Nothing(transport::Error::Timeout),
+        In::Nothing(TransportError::Timeout),
         In::Bytes(message(0x81, &[], [0, 0, 0])),
     ];
     assert_eq!(
         transmit(&mut reader, answers),
-        Err(Error::Transport(transport::Error::Timeout))
+        Err(ReaderError::Transport(TransportError::Timeout))
     );
     let seq = reader.transport().last_seq();
     let script = reader.transport();
@@ -171,12 +171,12 @@ fn a_command_that_is_not_answered_is_aborted() {
 fn a_cancelled_wait_ends_the_command_too() {
     let mut reader = ready();
     let answers = vec![
-        In::Nothing(transport::Error::Cancelled),
+        In::Nothing(TransportError::Cancelled),
         In::Bytes(message(0x81, &[], [0, 0, 0])),
     ];
     assert_eq!(
         transmit(&mut reader, answers),
-        Err(Error::Transport(transport::Error::Cancelled))
+        Err(ReaderError::Transport(TransportError::Cancelled))
     );
     assert_eq!(transmit(&mut reader, bytes(&[data(&OK)])), Ok(OK.to_vec()));
 }
@@ -184,28 +184,28 @@ fn a_cancelled_wait_ends_the_command_too() {
 #[test]
 fn a_stalled_pipe_is_cleared() {
     let mut reader = ready();
-    let answers = vec![In::Nothing(transport::Error::Stall)];
+    let answers = vec![In::Nothing(TransportError::Stall)];
     assert_eq!(
         transmit(&mut reader, answers),
-        Err(Error::Transport(transport::Error::Stall))
+        Err(ReaderError::Transport(TransportError::Stall))
     );
     assert_eq!(reader.transport().halts_cleared, 1);
     reader
         .transport()
         .incoming
-        .push_back(In::Nothing(transport::Error::Timeout));
+        .push_back(In::Nothing(TransportError::Timeout));
     assert_eq!(transmit(&mut reader, bytes(&[data(&OK)])), Ok(OK.to_vec()));
 }
 
 #[test]
 fn an_unplugged_reader_and_a_card_taken_out() {
     let mut reader = ready();
-    let gone = vec![In::Nothing(transport::Error::Gone)];
+    let gone = vec![In::Nothing(TransportError::Gone)];
     assert!(transmit(&mut reader, gone).unwrap_err().is_gone());
     let mut reader = ready();
     let no_card = message(0x80, &[], [0x42, 0xFE, 0]);
-    assert_eq!(transmit(&mut reader, bytes(&[no_card])), Err(Error::NoCard));
-    assert_eq!(transmit(&mut reader, vec![]), Err(Error::NotPowered));
+    assert_eq!(transmit(&mut reader, bytes(&[no_card])), Err(ReaderError::NoCard));
+    assert_eq!(transmit(&mut reader, vec![]), Err(ReaderError::NotPowered));
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn a_response_that_does_not_fit_is_told_after_it_was_read() {
     reader.transport().incoming.push_back(In::Bytes(data(&[0; 20])));
     assert_eq!(
         reader.transmit(0, &[0, 0xB0, 0, 0, 0], &mut [0; 4]),
-        Err(Error::BufferTooSmall)
+        Err(ReaderError::BufferTooSmall)
     );
     assert_eq!(transmit(&mut reader, bytes(&[data(&OK)])), Ok(OK.to_vec()));
 }
@@ -224,7 +224,7 @@ fn a_command_beyond_the_reader_s_messages_is_refused_here() {
     let mut reader = ready();
     assert_eq!(
         reader.transmit(0, &[0; 262], &mut [0; 4]),
-        Err(Error::CommandTooLong { max: 261 })
+        Err(ReaderError::CommandTooLong { max: 261 })
     );
     assert!(reader.transport().outgoing.is_empty());
 }
@@ -258,7 +258,7 @@ fn voltages_are_tried_downwards() {
         reader.transport().incoming.extend(tries.map(In::Bytes));
         assert_eq!(
             reader.power_on(0, Reset::Cold).map(|_| ()),
-            Err(Error::Slot(SlotError::Mute))
+            Err(ReaderError::Slot(SlotError::Mute))
         );
         let sent = &reader.transport().outgoing[1..];
         let sent: Vec<_> = sent.iter().map(|message| (message[0], message[7])).collect();
@@ -270,16 +270,16 @@ fn voltages_are_tried_downwards() {
 fn the_late_rest_of_a_message_is_no_answer() {
     let mut reader = ready();
     let half = [&data(&[0; 20])[..15], &[]].concat();
-    let transfers = vec![In::Bytes(half), In::Nothing(transport::Error::Timeout)];
+    let transfers = vec![In::Bytes(half), In::Nothing(TransportError::Timeout)];
     assert!(matches!(
         transmit(&mut reader, transfers),
-        Err(Error::Malformed(_))
+        Err(ReaderError::Malformed(_))
     ));
     // The rest comes when the next command goes out, and could be its answer: the numbers fit.
     let rest = data(&[0x6A, 0x82]);
     let transfers = vec![
         In::Bytes(rest),
-        In::Nothing(transport::Error::Timeout),
+        In::Nothing(TransportError::Timeout),
         In::Bytes(data(&OK)),
     ];
     assert_eq!(transmit(&mut reader, transfers), Ok(OK.to_vec()));
@@ -289,10 +289,10 @@ fn the_late_rest_of_a_message_is_no_answer() {
 fn an_abort_that_was_cut_short_is_taken_up_again() {
     let mut reader = ready();
     // Neither the command nor the abort is answered; then the abort is, and the next command.
-    let silence = || In::Nothing(transport::Error::Timeout);
+    let silence = || In::Nothing(TransportError::Timeout);
     assert_eq!(
         transmit(&mut reader, vec![silence(), silence()]),
-        Err(Error::Transport(transport::Error::Timeout))
+        Err(ReaderError::Transport(TransportError::Timeout))
     );
     let aborted = In::Bytes(message(0x81, &[], [0, 0, 0]));
     assert_eq!(
@@ -301,11 +301,11 @@ fn an_abort_that_was_cut_short_is_taken_up_again() {
     );
     let kinds: Vec<u8> = reader.transport().outgoing.iter().map(|m| m[0]).collect();
     assert_eq!(kinds, [0x6F, 0x72, 0x72, 0x6F]);
-    // A reader that says so itself was left in the middle of an abort by somebody else.
+    // A reader that reports this without a request was left in the middle of an abort by another process.
     let refused = In::Bytes(message(0x80, &[], [0x40, 0xFF, 0]));
     assert_eq!(
         transmit(&mut reader, vec![refused]),
-        Err(Error::Slot(SlotError::Aborted))
+        Err(ReaderError::Slot(SlotError::Aborted))
     );
     let aborted = In::Bytes(message(0x81, &[], [0, 0, 0]));
     assert_eq!(
@@ -322,12 +322,15 @@ fn what_a_slot_is_busy_with_is_aborted() {
         let sent = reader.transport().outgoing.iter();
         sent.filter(|message| message[0] == 0x72).count()
     };
-    let refused = Err(Error::Slot(SlotError::SlotBusy));
+    let refused = Err(ReaderError::Slot(SlotError::SlotBusy));
     let mut reader = ready();
     // The answer is none to this command, which may go on.
     let nonsense = message(0x82, &[0x11, 0, 0, 10, 0], [0, 0, 0]);
-    assert_eq!(transmit(&mut reader, bytes(&[nonsense])), Err(Error::WrongReply));
-    let nothing_left = In::Nothing(transport::Error::Timeout);
+    assert_eq!(
+        transmit(&mut reader, bytes(&[nonsense])),
+        Err(ReaderError::WrongReply)
+    );
+    let nothing_left = In::Nothing(TransportError::Timeout);
     assert_eq!(
         transmit(&mut reader, vec![nothing_left, busy(), aborted()]),
         refused
@@ -359,8 +362,8 @@ fn what_a_reader_can_do_besides_goes_out_as_the_clauses_say() {
     reader.mechanical(0, 2).unwrap();
     reader.set_t0_classes(0, Some(0xA0), None).unwrap();
     // A slot that accepts no card, and a function that there is not, are not asked.
-    assert_eq!(reader.mechanical(0, 1), Err(Error::Unsupported));
-    assert_eq!(reader.mechanical(0, 9), Err(Error::InvalidParameter));
+    assert_eq!(reader.mechanical(0, 1), Err(ReaderError::Unsupported));
+    assert_eq!(reader.mechanical(0, 9), Err(ReaderError::InvalidParameter));
     let sent: Vec<_> = reader.transport().outgoing[1..]
         .iter()
         .map(|m| (m[0], [m[7], m[8], m[9]]))
@@ -392,7 +395,7 @@ fn a_reader_that_is_busy_is_asked_again() {
 fn a_reader_that_gives_no_atr_has_a_mute_card() {
     let mut reader = opened(0x2_00BA);
     let result = reader.power_on(0, Reset::Cold).map(drop);
-    assert_eq!(result, Err(Error::Slot(SlotError::Mute)));
+    assert_eq!(result, Err(ReaderError::Slot(SlotError::Mute)));
     // 33 characters, 9,600 etu apart at 4 MHz, are 29.5 s (ISO 7816-3, clause 8.1).
     assert!(reader.transport().now >= Duration::from_millis(29_500));
 }
@@ -403,7 +406,7 @@ fn a_reader_that_negotiates_alone_has_chosen_the_protocol_too() {
     const T0: [u8; 5] = [0x11, 0x00, 0x00, 0x0A, 0x00];
     let chosen = || message(0x82, &T0, [0, 0, 0]);
     for (protocol, expected) in [
-        (Protocol::T1, Err(Error::ProtocolUnsupported)),
+        (Protocol::T1, Err(ReaderError::ProtocolUnsupported)),
         (Protocol::T0, Ok(())),
     ] {
         // TPDU level, and negotiation by rules of its own.

@@ -10,11 +10,11 @@ fn a_card_that_was_exchanged_unseen_is_told_once() {
         reader.transport().incoming.push_back(In::Bytes(inactive));
         assert_eq!(reader.presence(0), Ok(expected));
     }
-    assert_eq!(reader.presence(1), Err(Error::NoSuchSlot));
+    assert_eq!(reader.presence(1), Err(ReaderError::NoSuchSlot));
 }
 
-/// What `presence` tells, look by look, of a reader that says this of its card.
-fn looks(reader: &mut Reader<Script>, icc: u8) -> [Result<Presence, Error>; 2] {
+/// What `presence` returns, call by call, for a reader that reports this of its card.
+fn looks(reader: &mut Reader<Script>, icc: u8) -> [Result<Presence, ReaderError>; 2] {
     [0; 2].map(|_| {
         let status = || message(0x81, &[], [icc, 0, 0]);
         // The second one answers to IccPowerOff, where that is sent.
@@ -27,7 +27,7 @@ const ACTIVE: u8 = 0;
 
 const INACTIVE: u8 = 1;
 
-const TOLD_ONCE: [Result<Presence, Error>; 2] = [Ok(Presence::Replaced), Ok(Presence::Present)];
+const TOLD_ONCE: [Result<Presence, ReaderError>; 2] = [Ok(Presence::Replaced), Ok(Presence::Present)];
 
 #[test]
 fn a_card_that_is_back_before_anybody_has_looked_is_told_once() {
@@ -35,18 +35,18 @@ fn a_card_that_is_back_before_anybody_has_looked_is_told_once() {
     // A reader may have given the new card power by itself.
     for icc in [ACTIVE, INACTIVE] {
         let mut reader = ready();
-        assert_eq!(transmit(&mut reader, bytes(&[empty()])), Err(Error::NoCard));
+        assert_eq!(transmit(&mut reader, bytes(&[empty()])), Err(ReaderError::NoCard));
         assert_eq!(looks(&mut reader, icc), TOLD_ONCE, "{icc}");
 
         let mut reader = ready();
         let answers = [message(0x81, &[], [2, 0, 0]), empty(), empty()];
         reader.transport().incoming.extend(bytes(&answers));
-        assert_eq!(reader.power_on(0, Reset::Cold), Err(Error::NoCard));
+        assert_eq!(reader.power_on(0, Reset::Cold), Err(ReaderError::NoCard));
         assert_eq!(looks(&mut reader, icc), TOLD_ONCE, "{icc}");
     }
     // One that was seen to be away is a new card, and one whose power was taken is the same.
     let mut reader = ready();
-    assert_eq!(transmit(&mut reader, bytes(&[empty()])), Err(Error::NoCard));
+    assert_eq!(transmit(&mut reader, bytes(&[empty()])), Err(ReaderError::NoCard));
     assert_eq!(looks(&mut reader, 2), [Ok(Presence::Absent); 2]);
     assert_eq!(looks(&mut reader, INACTIVE), [Ok(Presence::Present); 2]);
     let mut reader = ready();
@@ -71,7 +71,7 @@ fn a_slot_s_status_counts_even_where_the_card_is_called_mute() {
     let mut reader = ready();
     let hardware = message(0x81, &[], [0x40, 0xFB, 0]);
     reader.transport().incoming.extend(bytes(&[hardware]));
-    assert_eq!(reader.presence(0), Err(Error::Slot(SlotError::Hardware)));
+    assert_eq!(reader.presence(0), Err(ReaderError::Slot(SlotError::Hardware)));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::{card, line, named, open, pattern, power_up, rates_set, read, resets, transmit};
 use pcsc_ccid::message::SlotError;
-use pcsc_ccid::reader::{Error, Presence, Protocol, Reader, Reset};
+use pcsc_ccid::reader::{Presence, Protocol, Reader, ReaderError, Reset};
 use pcsc_sim::card::{Behaviour, FaultKind, Faults, Offer, Overspeed, PpsBehaviour};
 use pcsc_sim::{Event, Handle, Oddities, SimTransport};
 
@@ -26,7 +26,7 @@ fn until_it_works(reader: &mut Reader<SimTransport>, context: &str) -> usize {
                 }
                 return reported;
             }
-            Err(error) => assert_eq!(error, Error::CardReset, "{context}"),
+            Err(error) => assert_eq!(error, ReaderError::CardReset, "{context}"),
         }
     }
     panic!("{context}: lost");
@@ -87,8 +87,8 @@ fn no_command_is_taken_for_the_rest_of_one_that_failed() {
                     );
                     right += 1;
                 }
-                Err(Error::CardReset) => told += 1,
-                Err(Error::NotPowered) => {
+                Err(ReaderError::CardReset) => told += 1,
+                Err(ReaderError::NotPowered) => {
                     failed += 1;
                     power_up(&mut reader, Protocol::T0).unwrap();
                 }
@@ -155,8 +155,8 @@ fn an_acos_id_card_works_at_the_default_rate() {
     }
 }
 
-/// Blocks that arrive damaged are sent again, by whoever speaks T=1; of a card that has both protocols it is
-/// T=1 that was chosen, by the reader as well as by us.
+/// Blocks that arrive damaged are sent again, by the reader or the driver; of a card that has both protocols
+/// it is T=1 that was chosen, by the reader as well as by us.
 #[test]
 fn a_card_that_damages_every_seventh_block_is_understood_over_t1() {
     for name in NEGOTIABLE {
@@ -250,7 +250,7 @@ fn a_reader_that_negotiates_by_itself_reports_the_failure() {
     let before = resets(&handle);
     assert_eq!(
         transmit(&mut reader, &read(10)),
-        Err(Error::Slot(SlotError::Mute))
+        Err(ReaderError::Slot(SlotError::Mute))
     );
     assert_eq!(resets(&handle), before);
 }
@@ -283,7 +283,8 @@ fn four_kilobytes_at_each_rate() {
                 let (bits, time, bps) = figures(name, ta1, protocol, offers);
                 let gain = longest.as_secs_f64() / time.as_secs_f64();
                 println!(
-                    "{name} {protocol:?} TA1 {ta1:02X} {bps:7.0} bit/s: {bits} bits, {:7.1} ms, {gain:4.1} times 372/1",
+                    "{name} {protocol:?} TA1 {ta1:02X} {bps:7.0} bit/s: {bits} bits, {:7.1} ms, {gain:4.1} \
+                     times 372/1",
                     time.as_secs_f64() * 1000.0
                 );
                 assert_eq!(bits, least_bits, "what is said does not depend on the speed");
@@ -311,7 +312,7 @@ fn a_card_that_cannot_be_talked_into_a_protocol_speaks_its_first() {
         reader.power_on(0, Reset::Cold).unwrap();
         assert_eq!(
             reader.set_protocol(0, Protocol::T1),
-            Err(Error::ProtocolUnsupported),
+            Err(ReaderError::ProtocolUnsupported),
             "{model}"
         );
         reader.set_protocol(0, Protocol::T0).unwrap();

@@ -43,7 +43,7 @@ fn each_reset_is_reported_once_and_the_card_is_ready_then() {
     handle.insert(0, card(Some(0x97), &[Offer::T0], behaviour));
     power_up(&mut reader, Protocol::T0).unwrap();
     assert_eq!(line(&handle), (4_000_000, 512, 64));
-    assert_eq!(transmit(&mut reader, &read(10)), Err(Error::CardReset));
+    assert_eq!(transmit(&mut reader, &read(10)), Err(ReaderError::CardReset));
     assert_eq!(line(&handle), (4_000_000, 512, 32), "one step, no more");
     for _ in 0..5 {
         assert_eq!(transmit(&mut reader, &read(10)), Ok(pattern(10)));
@@ -61,7 +61,7 @@ fn each_reset_is_reported_once_and_the_card_is_ready_then() {
 }
 
 /// A card that is jogged in its slot, and one that misses a command: each is at its full speed again when it
-/// next gets power. A reset does not count: pcscd makes one of its own for each that it is told of.
+/// next gets power. A reset does not count: pcscd makes one of its own for each that is reported to it.
 #[test]
 fn a_failure_that_is_not_the_speed_slows_a_card_for_a_while() {
     for is_jogged in [false, true] {
@@ -81,7 +81,7 @@ fn a_failure_that_is_not_the_speed_slows_a_card_for_a_while() {
         }
         assert_eq!(
             transmit(&mut reader, &read(10)),
-            Err(Error::CardReset),
+            Err(ReaderError::CardReset),
             "{context}"
         );
         assert_eq!(transmit(&mut reader, &read(10)), Ok(pattern(10)), "{context}");
@@ -104,7 +104,7 @@ fn a_reader_that_announces_more_than_it_can_do() {
             for (protocol, offers) in OFFERS {
                 let context = format!("{name} {limit} {protocol:?}");
                 let mut model = named(name).model().clone();
-                (model.vendor_id, model.product_id) = (0x1234, 0x5678);
+                (model.identity.vendor_id, model.identity.product_id) = (0x1234, 0x5678);
                 let device = pcsc_sim::Device::new(model).with(Oddities {
                     contact_limit_bps: Some(limit),
                     ..Oddities::default()
@@ -161,14 +161,14 @@ fn a_card_that_fails_at_every_rate_is_an_error() {
             handle.insert(0, card(Some(0x97), offers, behaviour));
             let mut last = power_up(&mut reader, protocol);
             for _ in 0..10 {
-                if last.is_ok() || last == Err(Error::CardReset) {
+                if last.is_ok() || last == Err(ReaderError::CardReset) {
                     last = transmit(&mut reader, &read(10)).map(|_| ());
                 }
             }
             assert!(
                 matches!(
                     last,
-                    Err(Error::Slot(SlotError::Mute) | Error::T1(_) | Error::T0(_))
+                    Err(ReaderError::Slot(SlotError::Mute) | ReaderError::T1(_) | ReaderError::T0(_))
                 ),
                 "{context}: {last:?}"
             );
@@ -182,7 +182,8 @@ fn a_card_pulled_or_exchanged_during_a_step_down() {
     for name in NEGOTIABLE {
         for (protocol, offers) in OFFERS {
             let mut due = 0;
-            // One that gives way after so many milliseconds of the failing exchange and the resets after it.
+            // One that gives way after this number of milliseconds of the failing exchange and the resets
+            // after it.
             for after in (0..4000).step_by(97) {
                 for is_exchanged in [false, true] {
                     let context = format!("{name} {protocol:?} {after} ms {is_exchanged}");
@@ -202,7 +203,7 @@ fn a_card_pulled_or_exchanged_during_a_step_down() {
                     handle.schedule(at, event);
                     let mut result = reader.set_protocol(0, protocol);
                     for _ in 0..8 {
-                        if result.is_ok() || result == Err(Error::CardReset) {
+                        if result.is_ok() || result == Err(ReaderError::CardReset) {
                             result = transmit(&mut reader, &read(10)).map(|answer| {
                                 assert_eq!(answer, pattern(10), "{context}");
                             });
@@ -212,8 +213,8 @@ fn a_card_pulled_or_exchanged_during_a_step_down() {
                     match result {
                         Ok(()) => assert!(!is_due, "{context}: not noticed"),
                         // At the default rate there is no reset that would show which card it is.
-                        Err(Error::Slot(SlotError::Mute)) if is_exchanged => (),
-                        Err(error) => assert_eq!(error, Error::NoCard, "{context}"),
+                        Err(ReaderError::Slot(SlotError::Mute)) if is_exchanged => (),
+                        Err(error) => assert_eq!(error, ReaderError::NoCard, "{context}"),
                     }
                     if !is_due {
                         continue;

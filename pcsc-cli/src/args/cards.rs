@@ -9,13 +9,14 @@ use super::seconds;
 
 const APDU_FORMS: &str = "\
 An APDU is all its bytes in hexadecimal digits, with or without blanks or colons between them, or
-[CLA]INS[P1P2][:DATA][/LE][=SW] as ykman takes it, or the word reset. One with blanks needs quotes. Without /LE \
-there is no Le; =SW is what the card has to answer, X stands for any digit, and = alone for 9000. If the card \
-answers otherwise, the APDUs after it are not sent, and the exit code is 1.
+[CLA]INS[P1P2][:DATA][/LE][=SW] as ykman takes it, or the word reset. One with blanks needs quotes. Without \
+/LE there is no Le; =SW is what the card has to answer, X stands for any digit, and = alone for 9000. If the \
+card answers otherwise, the APDUs after it are not sent, and the exit code is 1.
 
-A file has one APDU on a line, as for scriptor: # begins a comment, \\ at the end continues a line, exit ends \
-the script. The data of VERIFY and its like are not printed, as they may be a PIN. Without --transaction, other programs \
-may use the card between two APDUs, but not between one and what --auto sends after it.
+A file has one APDU on a line, as for scriptor: # begins a comment, \\ at the end continues a line, exit \
+ends the script. The data of VERIFY and its like are not printed, as they may be a PIN. Without \
+--transaction, other programs may use the card between two APDUs, but not between one and what --auto sends \
+after it.
 
   pcsc apdu '00 A4 04 00 0A A0 00 00 00 62 03 01 0C 06 01'
   pcsc apdu a40400:a000000062=  b0/10=
@@ -57,7 +58,7 @@ pub struct Apdu {
     #[arg(long, value_name = "PROTOCOL", default_value = "any")]
     pub protocol: Protocol,
 
-    /// Wait for another program's transaction for so many seconds at most [default: 10]
+    /// Wait for another program's transaction for this number of seconds at most [default: 10]
     #[arg(short, long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     pub timeout: Option<Duration>,
 }
@@ -71,8 +72,8 @@ pub struct Atr {
 }
 
 const BENCH: &str = "\
-Times are medians. A round trip is a message to the daemon for which the call waits. With a daemon, the same calls \
-are made through an installed libpcsclite.so.1 of others too, by another process.
+Times are medians. A round trip is a message to the daemon for which the call waits. With a daemon, the same \
+calls are made through an installed libpcsclite.so.1 of others too, by another process.
 
   pcsc bench
   pcsc bench --reader 0 --apdu 00A4000C023F00

@@ -2,11 +2,13 @@
 
 use std::ffi::OsString;
 
-use clap::{Subcommand, ValueEnum};
+use clap::{Arg, Subcommand};
+
+use super::global::{meaning, refused};
 
 const PLAY: &str = "\
-A READER is its number, from 0 in the order of --models; READER/SLOT is one of its slots. A CARD is a name of \
-pcsc sim models, or an ATR in hexadecimal digits.
+A READER is its number, from 0 in the order of --models; READER/SLOT is one of its slots. A CARD is a name \
+of pcsc sim models, or an ATR in hexadecimal digits.
 
   pcsc sim run --models scr3310,gempc-pinpad --cards t1,none -- pcsc list
   pcsc sim run &
@@ -17,13 +19,21 @@ Ctrl-C and SIGTERM end the readers, and COMMAND. The exit code is COMMAND's, or 
 The socket is that of --socket, or of PCSCLITE_SIMULATED where it is a path, and else \
 $XDG_RUNTIME_DIR/pcsc/sim.socket.";
 
+/// The global options of commands that play readers.
+fn played() -> impl Iterator<Item = Arg> {
+    let socket = "The socket of the simulated readers [default: $XDG_RUNTIME_DIR/pcsc/sim.socket]";
+    refused(&["backend", "reader", "json"]).chain([meaning("socket", socket)])
+}
+
 /// What plays simulated readers for other programs, and moves their cards.
 #[derive(Debug, Subcommand)]
 pub enum Play {
     /// List the models of readers, and the cards
+    #[command(args = refused(&["backend", "socket", "reader"]))]
     Models,
     Run(PlayRun),
     /// Insert a card, in place of any other
+    #[command(args = played())]
     Insert {
         /// The reader, or one of its slots
         #[arg(value_name = "READER[/SLOT]", value_parser = place)]
@@ -33,38 +43,45 @@ pub enum Play {
         card: String,
     },
     /// Remove the card
+    #[command(args = played())]
     Remove {
         /// The reader, or one of its slots
         #[arg(value_name = "READER[/SLOT]", value_parser = place)]
         place: String,
     },
     /// Unplug a reader
+    #[command(args = played())]
     Unplug {
         /// The reader
         #[arg(value_name = "READER")]
         number: u8,
     },
     /// Plug a reader in again, with empty slots
+    #[command(args = played())]
     Plug {
         /// The reader
         #[arg(value_name = "READER")]
         number: u8,
     },
     /// Have the reader's cards not answer a reset
+    #[command(args = played())]
     Mute {
         /// The reader
         #[arg(value_name = "READER")]
         number: u8,
-        /// Whether they do
-        state: Switch,
+        /// Whether they do, from now on
+        #[arg(value_parser = ["on", "off"])]
+        state: String,
     },
     /// Have exchanges with the reader's cards fail
+    #[command(args = played())]
     Fail {
         /// The reader
         #[arg(value_name = "READER")]
         number: u8,
-        /// Whether they do
-        state: Switch,
+        /// Whether they do, from now on
+        #[arg(value_parser = ["on", "off"])]
+        state: String,
     },
 }
 
@@ -73,7 +90,7 @@ pub enum Play {
 /// The command runs as pcsc with runs it, with the readers in its environment. Without one, the line that a
 /// shell needs for other programs is printed. One program at a time uses a slot, as with hardware.
 #[derive(Debug, clap::Args)]
-#[command(after_help = PLAY)]
+#[command(after_help = PLAY, args = played())]
 pub struct PlayRun {
     /// The models of the readers
     #[arg(
@@ -91,25 +108,6 @@ pub struct PlayRun {
     /// The program, and its arguments
     #[arg(value_name = "COMMAND", trailing_var_arg = true)]
     pub command: Vec<OsString>,
-}
-
-/// Whether a fault is on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Switch {
-    /// From now on
-    On,
-    /// No longer
-    Off,
-}
-
-impl Switch {
-    /// What the readers' socket calls it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Switch::On => "on",
-            Switch::Off => "off",
-        }
-    }
 }
 
 /// A reader's number, with that of a slot or without.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
 
+use super::global::{meaning, refused};
 use super::Play;
 
 const WITH: &str = "\
@@ -19,15 +20,15 @@ LIBPCSCLITE_DELEGATE names it for programs that carry pcsc-lite 2.3 or newer of 
 Java's javax.smartcardio opens libpcsclite by fixed paths. Where COMMAND is java itself, the property \
 sun.security.smartcardio.library is put before its arguments. Where COMMAND starts java, say --java.
 
-Programs with more rights than their caller (setuid, setgid, file capabilities) ignore these variables and use \
-the system's library; a warning says so, for COMMAND itself and for the interpreter of a script.
+Programs with more rights than their caller (setuid, setgid, file capabilities) ignore these variables and \
+use the system's library; a warning says so, for COMMAND itself and for the interpreter of a script.
 
-COMMAND takes the place of pcsc: signals and the terminal are its own. The exit code is COMMAND's; 127 if it is not \
-found, 126 if it cannot be run.";
+COMMAND takes the place of pcsc: signals and the terminal are its own. The exit code is COMMAND's; 127 if it \
+is not found, 126 if it cannot be run.";
 
 /// Run a program on this project's libpcsclite.so.1, without installing anything
 #[derive(Debug, clap::Args)]
-#[command(after_help = WITH)]
+#[command(after_help = WITH, args = refused(&["reader", "json"]))]
 pub struct With {
     /// Pass the library to Java programs that COMMAND starts, by JAVA_TOOL_OPTIONS; each says so on its
     /// standard error
@@ -58,12 +59,12 @@ nothing after the length, and ** for each byte. What is hidden is listed in RECO
 A service records without this command, with PCSCLITE_SPY=FILE in its environment: JSON Lines, which --read \
 reads.
 
-Ctrl-C and SIGTERM end COMMAND, and the record is complete. The exit code is COMMAND's, or 128 and the number of the \
-signal that ended it; 127 if it is not found, 126 if it cannot be run.";
+Ctrl-C and SIGTERM end COMMAND, and the record is complete. The exit code is COMMAND's, or 128 and the \
+number of the signal that ended it; 127 if it is not found, 126 if it cannot be run.";
 
 /// Run a program on this project's library, and record what it asks of readers and cards
 #[derive(Debug, clap::Args)]
-#[command(after_help = SPY)]
+#[command(after_help = SPY, args = refused(&["reader"]))]
 pub struct Spy {
     /// Write the record to a file; `-` is standard output
     #[arg(short, long, value_name = "FILE")]
@@ -103,22 +104,24 @@ pub enum Sim {
     Play(Play),
 }
 
+const RECORDED: &str = "With --usb, which reader: its name or a part of it, or its USB port";
+
 const RECORD: &str = "\
 Without --usb, the calls of COMMAND and its children are recorded, on whatever backend they use, as with \
-pcsc spy --format json -o FILE. With it, COMMAND has one reader, that of --reader or the only one, which this process \
-drives; pcscd must not use it. --backend simulated records the first model in PCSCLITE_SIMULATED.
+pcsc spy --format json -o FILE. With it, COMMAND has one reader, that of --reader or the only one, which \
+this process drives; pcscd must not use it. --backend simulated records the first model in PCSCLITE_SIMULATED.
 
   pcsc sim record session.jsonl pytest tests/
   pcsc sim record --usb reader.usb opensc-tool --atr
 
-PINs and keys are hidden in both. Answers of a reader are not hidden in the record of its transfers: treat it as \
-confidential.
+PINs and keys are hidden in both. Answers of a reader are not hidden in the record of its transfers: treat \
+it as confidential.
 
 The exit code is the command's.";
 
 /// Record a program's use of a card that is there, for a replay
 #[derive(Debug, clap::Args)]
-#[command(after_help = RECORD)]
+#[command(after_help = RECORD, args = refused(&["json"]), arg = meaning("reader", RECORDED))]
 pub struct SimRecord {
     /// Record the USB transfers of the reader, not the calls of the program
     #[arg(long)]
@@ -133,24 +136,27 @@ pub struct SimRecord {
     pub command: Vec<OsString>,
 }
 
+const REPLAYED: &str = "Of several readers in a record of calls, the one with this name or a part of it";
+
 const REPLAY: &str = "\
-COMMAND has one reader, which does what was recorded: it answers exchanges, control requests and attributes, and its \
-card comes and goes with the recorded delays, of one second at most. Any byte is right in the place of a hidden one. A \
-replay of transfers tests the driver, too. Of several readers in a record of calls, the one with the most \
-exchanges is replayed, or that of --reader.
+COMMAND has one reader, which does what was recorded: it answers exchanges, control requests and attributes, \
+and its card comes and goes with the recorded delays, of one second at most. Any byte is right in the place \
+of a hidden one. A replay of transfers tests the driver, too. Of several readers in a record of calls, the \
+one with the most exchanges is replayed, or that of --reader.
 
   pcsc sim record session.jsonl pytest tests/
   pcsc sim replay session.jsonl pytest tests/
 
-The first exchange that is not as recorded is reported with its number and its line in FILE. It fails, and so do all \
-after it.
+The first exchange that is not as recorded is reported with its number and its line in FILE. It fails, and \
+so do all after it.
 
-The exit code is the command's if it failed. Otherwise it is 1 if an exchange was not as recorded or did not come, and 2 \
-if FILE is damaged; the message names the line.";
+The exit code is the command's if it failed. Otherwise it is 1 if an exchange was not as recorded or did not \
+come, and 2 if FILE is damaged; the message names the line.";
 
 /// Run a program with a reader that does what was recorded
 #[derive(Debug, clap::Args)]
 #[command(after_help = REPLAY)]
+#[command(args = refused(&["backend", "socket", "json"]), arg = meaning("reader", REPLAYED))]
 pub struct SimReplay {
     /// The record, of pcsc sim record, pcsc spy --format json or PCSCLITE_SPY
     #[arg(value_name = "FILE")]

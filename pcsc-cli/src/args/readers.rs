@@ -13,14 +13,15 @@ pub struct List {
     #[arg(long)]
     pub wait: bool,
 
-    /// Give up waiting after so many seconds
-    #[arg(short, long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true, requires = "wait")]
+    /// Give up waiting after this number of seconds
+    #[arg(short, long, requires = "wait")]
+    #[arg(value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     pub timeout: Option<Duration>,
 }
 
 const PCSC_SCAN: &str = "\
-For users of pcsc_scan: -n is --no-atr, -t is --timeout, -r is --only readers --once, -c is --only cards --once, and \
--s, its stress mode, is pcsc bench. As with its -q, no spinner turns.";
+For users of pcsc_scan: -n is --no-atr, -t is --timeout, -r is --only readers --once, -c is --only cards \
+--once, and -s, its stress mode, is pcsc bench. As with its -q, no spinner turns.";
 
 /// Show readers and cards as they come and go, until Ctrl-C
 #[derive(Debug, clap::Args)]
@@ -38,7 +39,7 @@ pub struct Watch {
     #[arg(short, long)]
     pub no_atr: bool,
 
-    /// End after so many seconds
+    /// End after this number of seconds
     #[arg(short, long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     pub timeout: Option<Duration>,
 }

@@ -1,7 +1,7 @@
 //! `pcsc apdu`: sends commands to a card.
 
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
+use std::path::Path;
 
 use pcsc_ccid::apdu;
 use pcsc_client::{
@@ -14,6 +14,7 @@ use crate::args::{Apdu, Global, Protocol};
 use crate::card;
 use crate::connect::{establish, Fallback};
 use crate::hex;
+use crate::input;
 use crate::output::{printable, Output, Show, Style};
 use crate::pin_mask;
 use crate::problem::{Exit, Problem};
@@ -91,7 +92,7 @@ pub fn run(global: &Global, arguments: &Apdu, output: &mut Output) -> Result<(),
         Protocol::Any => Protocols::ANY,
     };
     let limit = arguments.timeout.unwrap_or(card::LIMIT);
-    let connected = card::connect_within(limit, &context, &reader.name, share, protocols);
+    let connected = card::connect(limit, &context, &reader.name, share, protocols);
     let mut card = connected.map_err(|problem| match problem.error {
         Some(Error::ProtoMismatch) if arguments.protocol != Protocol::Any => {
             problem.advise("Try --protocol any.")
@@ -105,7 +106,7 @@ pub fn run(global: &Global, arguments: &Apdu, output: &mut Output) -> Result<(),
         is_automatic: arguments.auto,
         buffer: vec![0; MAX_BUFFER_SIZE_EXTENDED],
     };
-    let mut transaction = card::transaction_within(limit, &mut card)?;
+    let mut transaction = card::transaction(limit, &mut card)?;
     if arguments.warm_reset {
         session.reset(&mut transaction)?;
     }
@@ -124,7 +125,7 @@ pub fn run(global: &Global, arguments: &Apdu, output: &mut Output) -> Result<(),
         // since the wait for one has a bound, which must not be one of the card's work.
         if !arguments.transaction && at + 1 < steps.len() {
             drop(transaction);
-            transaction = card::transaction_within(limit, &mut card)?;
+            transaction = card::transaction(limit, &mut card)?;
         }
     }
     Ok(())
@@ -151,6 +152,12 @@ fn steps(arguments: &Apdu) -> Result<Vec<(String, Step)>, Problem> {
     };
     if let Some(text) = script(arguments)? {
         let steps = apdu_text::script(&text).map_err(wrong)?;
+        if steps.is_empty() {
+            return Err(
+                Problem::new(Exit::Usage, "There is no APDU in the script: nothing was sent.")
+                    .advise(apdu_text::FORMS),
+            );
+        }
         let placed = |(line, step)| (format!("the APDU in line {line}"), step);
         return Ok(steps.into_iter().map(placed).collect());
     }
@@ -173,23 +180,15 @@ fn steps(arguments: &Apdu) -> Result<Vec<(String, Step)>, Problem> {
 
 /// The text of the file or of standard input, if the commands are there.
 fn script(arguments: &Apdu) -> Result<Option<Vec<u8>>, Problem> {
-    let mut text = Vec::new();
-    let (name, read) = match &arguments.file {
-        Some(path) if path.as_os_str() != "-" => {
-            let read = File::open(path).and_then(|mut file| file.read_to_end(&mut text));
-            (path.display().to_string(), read)
-        }
-        None if arguments.apdus != ["-"] => return Ok(None),
-        _ => ("-".into(), io::stdin().read_to_end(&mut text)),
+    let file = match &arguments.file {
+        Some(file) => file,
+        None if arguments.apdus == ["-"] => Path::new("-"),
+        None => return Ok(None),
     };
-    match read {
-        Ok(_) => Ok(Some(text)),
-        Err(error) => Err(Problem::because(
-            Exit::Usage,
-            format!("{name} cannot be read"),
-            error,
-        )),
-    }
+    let mut text = Vec::new();
+    let read = input::open(file).and_then(|mut input| input.read_to_end(&mut text));
+    read.map_err(|error| Problem::unreadable(file, error))?;
+    Ok(Some(text))
 }
 
 struct Session {
@@ -258,28 +257,14 @@ impl Session {
 /// The command with this Le (SW2 of 6CXX) in the place of the one that it had, if any. `None` for bytes that
 /// are no command APDU, in which there is no telling where Le is.
 fn with_le(command: &[u8], le: u8) -> Option<Vec<u8>> {
-    let mut whole = command.to_vec();
-    // Commands to the reader itself have class FF (PC/SC part 3), and the form of any other.
-    *whole.first_mut()? &= 0x7F;
-    let parsed = apdu::Command::parse(&whole).ok()?;
-    let (is_extended, has_data, has_le) = (parsed.extended, !parsed.data.is_empty(), parsed.ne.is_some());
-    let old = match (has_le, is_extended, has_data) {
-        (false, ..) => 0,
-        (true, false, _) => 1,
-        (true, true, true) => 2,
-        (true, true, false) => 3,
+    let parsed = apdu::Command::parse_of_any_class(command).ok()?;
+    let le = match (parsed.extended, le) {
+        (false, _) => vec![le],
+        // 6C00 asks for 256, which is 0 in one byte.
+        (true, 0) => vec![1, 0],
+        (true, _) => vec![0, le],
     };
-    let mut bytes = command[..command.len() - old].to_vec();
-    match (is_extended, has_data) {
-        (false, _) => bytes.push(le),
-        (true, has_data) => {
-            // Without data, Le has three bytes, of which the first is 0.
-            bytes.extend((!has_data).then_some(0));
-            // 6C00 asks for 256, which is 0 in one byte.
-            bytes.extend(if le == 0 { [1, 0] } else { [0, le] });
-        }
-    }
-    Some(bytes)
+    apdu_text::assemble(&command[..4], parsed.data, Some(le)).ok()
 }
 
 /// The class of GET RESPONSE: the command's logical channel, without secure messaging and chaining

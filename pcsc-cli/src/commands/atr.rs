@@ -78,15 +78,10 @@ impl Show for Report {
                 writeln!(to, "  protocol in use: {protocol}")?;
             }
             if let Some(speed) = &reader.speed {
-                let InForce {
-                    f,
-                    d,
-                    clock_khz,
-                    bits_per_second,
-                } = speed;
                 writeln!(
                     to,
-                    "  speed in use: {bits_per_second} bit/s (F {f}, D {d}, {clock_khz} kHz)"
+                    "  speed in use: {} bit/s (F {}, D {}, {} kHz)",
+                    speed.bits_per_second, speed.f, speed.d, speed.clock_khz
                 )?;
             }
             for quirk in &reader.reader_quirks {
@@ -110,16 +105,22 @@ pub fn run(global: &Global, arguments: &Atr, output: &mut Output) -> Result<(), 
         [] => {
             let context = establish(global, Fallback::Simulated)?;
             let reader = select::one(&context, global.reader.as_deref())?;
-            match card::connect(&context, &reader.name, ShareMode::Shared, Protocols::ANY) {
+            match card::connect(
+                card::LIMIT,
+                &context,
+                &reader.name,
+                ShareMode::Shared,
+                Protocols::ANY,
+            ) {
                 Ok(mut card) => {
-                    let card = card::transaction(&mut card)?;
+                    let card = card::transaction(card::LIMIT, &mut card)?;
                     (card.try_status()?.atr().to_vec(), in_reader(&reader, Some(&card)))
                 }
                 Err(problem) => return unusable(&reader, problem, output),
             }
         }
         words => {
-            global.refuse("pcsc atr with an ATR", &["--reader", "--backend", "--socket"])?;
+            global.refuse("pcsc atr with an ATR", &["reader", "backend", "socket"])?;
             let bytes = hex::parse_spaced(&words.concat());
             let wrong = "The ATR is not made of pairs of hexadecimal digits.";
             let bytes = bytes.ok_or_else(|| Problem::new(Exit::Usage, wrong).advise(FORM))?;
@@ -129,7 +130,7 @@ pub fn run(global: &Global, arguments: &Atr, output: &mut Output) -> Result<(), 
     let parsed = atr::Atr::parse(&bytes);
     let atr = parsed
         .map_err(|error| Problem::new(Exit::Usage, format!("This is no ATR: {error}.")).advise(FORM))?;
-    Ok(output.whole(&report(&bytes, &atr, reader))?)
+    output.whole(&report(&bytes, &atr, reader))
 }
 
 fn report(bytes: &[u8], atr: &atr::Atr, reader: InReader) -> Report {

@@ -1,14 +1,14 @@
 //! `pcsc bench`: what the calls of PC/SC cost on this machine, in time and in round trips to the daemon,
 //! beside an installed library of others.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use pcsc_client::{
-    Attribute, BackendKind, Builder, Card, Choice, Context, Disposition, Error, Protocols, ReaderInfo,
-    ReaderState, ShareMode, State, MAX_BUFFER_SIZE_EXTENDED,
+    Attribute, BackendKind, Builder, Card, Choice, Context, Disposition, Error, Failure, Protocols,
+    ReaderInfo, ReaderState, ShareMode, State, MAX_BUFFER_SIZE_EXTENDED,
 };
 use serde::{Deserialize, Serialize};
 
@@ -155,14 +155,14 @@ pub fn run(global: &Global, arguments: &Bench, output: &mut Output) -> Result<()
         library_median_us: other.and_then(|other| other.median_us),
         library_round_trips: other.and_then(|other| other.round_trips),
     };
-    Ok(output.whole(&Report {
+    output.whole(&Report {
         description: backend.to_string(),
         backend: backend.into(),
         reader: printable(&reader.name.to_string_lossy()),
         apdu: has_card.then_some(shown),
         library,
         calls: costs.into_iter().zip(theirs).map(row).collect(),
-    })?)
+    })
 }
 
 /// The command, in one of the forms of `pcsc apdu`.
@@ -197,14 +197,14 @@ fn relayed(
         library_median_us: None,
         library_round_trips: None,
     };
-    Ok(output.whole(&Report {
+    output.whole(&Report {
         description: String::new(),
         backend: context.backend().into(),
         reader: printable(&reader.name.to_string_lossy()),
         apdu: None,
         library: None,
         calls: calls.into_iter().map(row).collect(),
-    })?)
+    })
 }
 
 /// Another library, which a process of its own loads: it may crash, and keeps its settings for as long as a
@@ -228,7 +228,8 @@ impl Other<'_> {
     }
 
     fn run(&self, socket: &Path, relay_to: Option<&Path>) -> Result<Measured, Problem> {
-        let mut command = Command::new(std::env::current_exe()?);
+        let failed = |error| Problem::because(Exit::Failed, "Its process cannot be run", error);
+        let mut command = Command::new(std::env::current_exe().map_err(failed)?);
         command
             .args([
                 "bench",
@@ -241,27 +242,19 @@ impl Other<'_> {
             ])
             .arg(self.reader.name.to_string_lossy().as_ref())
             .env("PCSCLITE_SYSTEM_LIBRARY", self.library)
-            .env("PCSCLITE_CSOCK_NAME", socket)
-            .stdin(Stdio::null());
+            .env("PCSCLITE_CSOCK_NAME", socket);
         if let Some(daemon) = relay_to {
             command.arg("--relay-to").arg(daemon);
         }
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let pipes = |child: &mut Child| child.stdout.take().zip(child.stderr.take());
-        let pipes = self.scratch.start(&mut command, pipes)?;
-        let (mut stdout, mut stderr) = pipes.ok_or(io::Error::from(io::ErrorKind::BrokenPipe))?;
-        // One after the other: both are shorter than what a pipe holds.
-        let (mut measured, mut text) = (Vec::new(), Vec::new());
-        stdout.read_to_end(&mut measured)?;
-        stderr.read_to_end(&mut text)?;
-        if !self.scratch.wait()?.success() {
-            let text = String::from_utf8_lossy(&text);
+        let output = self.scratch.output(&mut command).map_err(failed)?;
+        if !output.status.success() {
+            let text = String::from_utf8_lossy(&output.stderr);
             return Err(Problem::new(
                 Exit::Failed,
                 text.trim_end().trim_start_matches("pcsc: "),
             ));
         }
-        serde_json::from_slice(&measured)
+        serde_json::from_slice(&output.stdout)
             .map_err(|error| Problem::because(Exit::Failed, "Its process has printed no result", error))
     }
 }
@@ -276,7 +269,7 @@ struct Calls {
     response: Vec<u8>,
 }
 
-type Call<'a> = &'a mut dyn FnMut() -> Result<(), Problem>;
+type Call<'a> = &'a mut dyn FnMut() -> Result<(), Failure>;
 
 impl Calls {
     fn new(builder: Builder, reader: &ReaderInfo, command: Vec<u8>) -> Result<Calls, Problem> {
@@ -284,6 +277,7 @@ impl Calls {
         let has_card = reader.state.contains(State::PRESENT) && !reader.state.contains(State::MUTE);
         let card = match has_card {
             true => Some(card::connect(
+                card::LIMIT,
                 &context,
                 &reader.name,
                 ShareMode::Shared,
@@ -339,19 +333,18 @@ impl Calls {
             response,
         } = self;
         take("establish + release", &mut || {
-            builder.clone().establish().map(drop).map_err(Problem::from)
+            builder.clone().establish().map(drop)
         })?;
-        take("list readers", &mut || {
-            context.try_list_readers().map(drop).map_err(Problem::from)
-        })?;
+        take("list readers", &mut || context.try_list_readers().map(drop))?;
         let mut states = [ReaderState::new(reader.name.clone(), State::UNAWARE)];
         context.try_get_status_change(Duration::ZERO, &mut states)?;
         states[0].sync_current_state();
-        take("status change, at once", &mut || match context
-            .try_get_status_change(Duration::ZERO, &mut states)
-        {
-            Err(failure) if failure.error() != Error::Timeout => Err(failure.into()),
-            _ => Ok(()),
+        take("status change, at once", &mut || {
+            let changed = context.try_get_status_change(Duration::ZERO, &mut states);
+            changed.or_else(|failure| match failure.error() {
+                Error::Timeout => Ok(()),
+                _ => Err(failure),
+            })
         })?;
         let Some(connected) = card else { return Ok(costs) };
         take("connect + disconnect", &mut || {
@@ -359,16 +352,11 @@ impl Calls {
             let shared = ShareMode::Shared;
             let connected = context.connect_timeout(&reader.name, shared, Protocols::ANY, card::LIMIT)?;
             let ended = connected.try_disconnect(Disposition::LeaveCard);
-            ended.map_err(|(_, failure)| failure.into())
+            ended.map_err(|(_, failure)| failure)
         })?;
-        take("status", &mut || {
-            connected.try_status().map(drop).map_err(Problem::from)
-        })?;
+        take("status", &mut || connected.try_status().map(drop))?;
         take("transaction", &mut || {
-            connected
-                .transaction_timeout(card::LIMIT)
-                .map(drop)
-                .map_err(Problem::from)
+            connected.transaction_timeout(card::LIMIT).map(drop)
         })?;
         take("attribute", &mut || {
             // Not every driver has it.
@@ -376,8 +364,7 @@ impl Calls {
             Ok(())
         })?;
         take("transmit", &mut || {
-            connected.try_transmit(command, response)?;
-            Ok(())
+            connected.try_transmit(command, response).map(drop)
         })?;
         Ok(costs)
     }

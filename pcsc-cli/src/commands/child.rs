@@ -16,7 +16,8 @@ use crate::signal;
 
 /// The signals that this process does not end by, since it has to clean up once the command has ended. The
 /// terminal sends SIGINT and SIGQUIT to the command as well; the others are forwarded. Those that this
-/// process ignores, the command ignores as well.
+/// process ignores, the command ignores as well. SIGPIPE is not among them: Rust's runtime ignores it here
+/// before `main`, so that what the caller had is lost, and resets it to its default in the command.
 pub struct Signals {
     /// The last one that came, or 0.
     last: Arc<AtomicUsize>,
@@ -26,10 +27,12 @@ pub struct Signals {
 
 impl Signals {
     /// Catches them from now on.
-    pub fn catch() -> io::Result<Signals> {
-        let (last, sender, receiver) = signal::catch()?;
-        pipe::register(SIGCHLD, sender)?;
-        Ok(Signals { last, receiver })
+    pub fn catch() -> Result<Signals, Problem> {
+        let caught = signal::catch().and_then(|(last, sender, receiver)| {
+            pipe::register(SIGCHLD, sender)?;
+            Ok(Signals { last, receiver })
+        });
+        caught.map_err(Problem::uncaught_signal)
     }
 
     /// Waits until the command has ended, and forwards signals to it meanwhile.
@@ -70,4 +73,22 @@ pub fn code(status: ExitStatus) -> u8 {
         .code()
         .or_else(|| status.signal().map(|signal| 128 + signal));
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_those_of_shells() {
+        for (status, expected) in [
+            (0, 0),
+            (3 << 8, 3),
+            (SIGTERM, 143),
+            (SIGINT, 130),
+            (255 << 8, 255),
+        ] {
+            assert_eq!(code(ExitStatus::from_raw(status)), expected, "{status:#x}");
+        }
+    }
 }

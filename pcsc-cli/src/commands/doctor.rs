@@ -40,7 +40,6 @@ impl Show for Report {
 
 /// Runs the command.
 pub fn run(global: &Global, output: &mut Output) -> Result<(), Problem> {
-    global.refuse("pcsc doctor", &["--reader"])?;
     let route = Route::new(global)?;
     // In this order: a context without a daemon opens the readers that are free.
     let mut findings = examined(&route);
@@ -111,6 +110,7 @@ fn answers(cards: usize) -> String {
 fn examined(route: &Route) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut daemon = Daemon::Absent;
+    let mut is_of_user = false;
     let usb = match route.choice {
         Choice::Simulated => return findings,
         Choice::Standalone => Some(usb::check()),
@@ -124,14 +124,16 @@ fn examined(route: &Route) -> Vec<Finding> {
                 if let Some((finding, of_user)) = user_socket::check(&daemon) {
                     findings.push(finding);
                     if daemon == Daemon::Absent {
-                        daemon = of_user;
+                        (daemon, is_of_user) = (of_user, true);
                     }
                 }
             }
             match daemon {
                 _ if choice != Choice::Automatic => None,
-                Daemon::Serves { lists_readers, .. } => Some(usb::served(lists_readers)),
+                // The user's own server may do no more than this process.
                 Daemon::Absent => Some(usb::check()),
+                Daemon::Serves { lists_readers, .. } if is_of_user && !lists_readers => Some(usb::check()),
+                Daemon::Serves { lists_readers, .. } => Some(usb::served(lists_readers)),
                 Daemon::Fails => None,
             }
         }

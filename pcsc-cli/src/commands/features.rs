@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::args::Global;
 use crate::card;
 use crate::connect::{establish, Fallback};
+use crate::feature_names::feature_name;
 use crate::hex;
 use crate::output::{printable, Output, Show, Style};
 use crate::problem::Problem;
@@ -43,13 +44,9 @@ impl Show for Report {
     fn text(&self, to: &mut dyn Write, style: Style) -> io::Result<()> {
         writeln!(to, "{}", style.bold(&self.reader))?;
         writeln!(to, "Features:")?;
-        for FeatureLine {
-            tag,
-            name,
-            control_code,
-        } in &self.features
-        {
-            writeln!(to, "  {name} ({tag:02X}), control code {control_code:#010X}")?;
+        for feature in &self.features {
+            let (name, tag, code) = (&feature.name, feature.tag, feature.control_code);
+            writeln!(to, "  {name} ({tag:02X}), control code {code:#010X}")?;
         }
         for (title, values) in [
             ("Properties:", &self.properties),
@@ -71,14 +68,20 @@ pub fn run(global: &Global, output: &mut Output) -> Result<(), Problem> {
     let context = establish(global, Fallback::Simulated)?;
     let reader = select::one(&context, global.reader.as_deref())?;
     // The reader alone is asked: no card is needed, and none is disturbed.
-    let mut card = card::connect(&context, &reader.name, ShareMode::Direct, Protocols::UNDEFINED)?;
-    let card = card::transaction(&mut card)?;
+    let mut card = card::connect(
+        card::LIMIT,
+        &context,
+        &reader.name,
+        ShareMode::Direct,
+        Protocols::UNDEFINED,
+    )?;
+    let card = card::transaction(card::LIMIT, &mut card)?;
     let features = features(&card);
     let has_properties = features
         .iter()
         .find(|feature| feature.tag == Feature::GetTlvProperties as u8);
     let properties = has_properties.and_then(|feature| control(&card, feature.control_code));
-    Ok(output.whole(&Report {
+    output.whole(&Report {
         reader: printable(&reader.name.to_string_lossy()),
         properties: properties.map_or(Vec::new(), |bytes| decode(&bytes)),
         attributes: ATTRIBUTES
@@ -86,7 +89,7 @@ pub fn run(global: &Global, output: &mut Output) -> Result<(), Problem> {
             .filter_map(|(id, name, kind)| attribute(&card, *id, name, *kind))
             .collect(),
         features,
-    })?)
+    })
 }
 
 /// The answer to a request without data; `None` where the reader's driver has none.
@@ -103,38 +106,12 @@ fn features(card: &Card) -> Vec<FeatureLine> {
     let lines = reply.chunks_exact(6).filter_map(|entry| match *entry {
         [tag, 4, a, b, c, d] => Some(FeatureLine {
             tag,
-            name: feature_name(tag).into(),
+            name: feature_name(tag).unwrap_or("not defined by PC/SC part 10").into(),
             control_code: u32::from_be_bytes([a, b, c, d]),
         }),
         _ => None,
     });
     lines.collect()
-}
-
-fn feature_name(tag: u8) -> &'static str {
-    match tag {
-        0x01 => "VERIFY_PIN_START",
-        0x02 => "VERIFY_PIN_FINISH",
-        0x03 => "MODIFY_PIN_START",
-        0x04 => "MODIFY_PIN_FINISH",
-        0x05 => "GET_KEY_PRESSED",
-        0x06 => "VERIFY_PIN_DIRECT",
-        0x07 => "MODIFY_PIN_DIRECT",
-        0x08 => "MCT_READER_DIRECT",
-        0x09 => "MCT_UNIVERSAL",
-        0x0A => "IFD_PIN_PROPERTIES",
-        0x0B => "ABORT",
-        0x0C => "SET_SPE_MESSAGE",
-        0x0D => "VERIFY_PIN_DIRECT_APP_ID",
-        0x0E => "MODIFY_PIN_DIRECT_APP_ID",
-        0x0F => "WRITE_DISPLAY",
-        0x10 => "GET_KEY",
-        0x11 => "IFD_DISPLAY_PROPERTIES",
-        0x12 => "GET_TLV_PROPERTIES",
-        0x13 => "CCID_ESC_COMMAND",
-        0x20 => "EXECUTE_PACE",
-        _ => "not defined by PC/SC part 10",
-    }
 }
 
 /// The TLV properties (part 10, clause 2.6.14), numbers little endian.
@@ -192,7 +169,7 @@ enum Kind {
     Bytes,
 }
 
-/// The attributes that drivers know, by their names in reader.h without SCARD_ATTR_.
+/// The attributes that drivers support, by their names in reader.h without SCARD_ATTR_.
 const ATTRIBUTES: [(Attribute, &str, Kind); 12] = [
     (Attribute::VendorName, "VENDOR_NAME", Kind::Text),
     (Attribute::VendorIfdType, "VENDOR_IFD_TYPE", Kind::Text),
@@ -241,7 +218,7 @@ fn attribute(card: &Card, id: Attribute, name: &str, kind: Kind) -> Option<Value
 
 #[cfg(test)]
 mod tests {
-    use super::decode;
+    use super::*;
 
     #[test]
     fn properties_of_any_bytes() {
@@ -258,5 +235,29 @@ mod tests {
         assert_eq!(texts(&[10, 4, 0, 0, 1, 0]), ["dwMaxAPDUDataSize: 65536 bytes"]);
         assert_eq!(texts(&[11, 200, 0xE6]), ["wIdVendor: 00e6"]);
         assert_eq!(texts(&[11]), [""; 0]);
+    }
+
+    #[test]
+    fn each_property_has_its_meaning() {
+        for (tag, name, meaning) in [
+            (1, "wLcdLayout", "no display"),
+            (2, "bEntryValidationCondition", "0x00"),
+            (3, "bTimeOut2", "0"),
+            (4, "wLcdMaxCharacters", "0"),
+            (5, "wLcdMaxLines", "0"),
+            (6, "bMinPINSize", "0 digits"),
+            (7, "bMaxPINSize", "0 digits"),
+            (8, "sFirmwareID", "."),
+            (9, "bPPDUSupport", "0x00"),
+            (10, "dwMaxAPDUDataSize", "short APDUs only"),
+            (11, "wIdVendor", "0000"),
+            (12, "wIdProduct", "0000"),
+            (13, "not defined by PC/SC part 10", "00"),
+        ] {
+            let properties = decode(&[tag, 1, 0]);
+            let property = &properties[0];
+            assert_eq!((&*property.name, &*property.meaning), (name, meaning), "{tag}");
+            assert_eq!(property.value, "00");
+        }
     }
 }

@@ -5,24 +5,30 @@ use std::io::{self, Write};
 use clap::CommandFactory;
 
 use crate::args::Arguments;
+use crate::problem::Problem;
 
 /// Prints the completions for a shell.
-pub fn completions(shell: clap_complete::Shell) -> io::Result<()> {
+pub fn completions(shell: clap_complete::Shell) -> Result<(), Problem> {
     // The generator takes a full disk or a closed pipe for a bug, hence not standard output itself.
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), "pcsc", &mut text);
-    print(&text)
+    print(&text).map_err(Problem::output)
 }
 
 /// Prints one manual page, with a section for each command.
-pub fn man() -> io::Result<()> {
+pub fn man() -> Result<(), Problem> {
     let mut command = Arguments::command();
     command.build();
+    page(&command)
+        .and_then(|text| print(&text))
+        .map_err(Problem::output)
+}
+
+fn page(command: &clap::Command) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    let page = clap_mangen::Man::new(command.clone());
-    page.render(&mut text)?;
-    sections(&command, "pcsc", &mut text)?;
-    print(&text)
+    clap_mangen::Man::new(command.clone()).render(&mut text)?;
+    sections(command, "pcsc", &mut text)?;
+    Ok(text)
 }
 
 /// Adds a section for each command below this one.
@@ -38,7 +44,9 @@ fn sections(command: &clap::Command, name: &str, text: &mut Vec<u8>) -> io::Resu
         page.render_description_section(&mut section)?;
         page.render_synopsis_section(&mut section)?;
         page.render_options_section(&mut section)?;
-        page.render_extra_section(&mut section)?;
+        if subcommand.get_after_help().is_some() {
+            page.render_extra_section(&mut section)?;
+        }
         let section = String::from_utf8_lossy(&section);
         text.extend(section.replace(".SH ", ".SS ").bytes());
         sections(subcommand, &name, text)?;

@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use crate::doctor::libraries;
+use crate::environment::variable;
 use crate::output::warn;
 use crate::problem::{Exit, Problem};
 
@@ -44,10 +45,10 @@ impl Library {
             }
             false => installed(&folder, &built)?,
         };
-        let theirs = std::env::var_os("LIBPCSCLITE_DELEGATE").unwrap_or_default();
-        if theirs.is_empty() || theirs == library.ours {
+        let theirs = variable("LIBPCSCLITE_DELEGATE");
+        let Some(theirs) = theirs.filter(|theirs| *theirs != library.ours) else {
             return Ok(library);
-        }
+        };
         if !is_spy(&theirs) {
             warn(format_args!(
                 "LIBPCSCLITE_DELEGATE is {} for this command, in the place of your {}",
@@ -98,8 +99,8 @@ fn installed(programs: &Path, built: &Path) -> Result<Library, Problem> {
     }
     // Cargo warns, and leaves the shared library out.
     let advice = if built.with_extension("a").is_file() {
-        "The static library alone is there: with musl, Rust makes a shared one only where asked for. Build it \
-         with RUSTFLAGS='-C target-feature=-crt-static' cargo build --release -p pcsc-sys-shim"
+        "The static library alone is there: with musl, Rust makes a shared one only where asked for. Build \
+         it with RUSTFLAGS='-C target-feature=-crt-static' cargo build --release -p pcsc-sys-shim"
     } else {
         "Build it first: cargo build --release -p pcsc-sys-shim"
     };
@@ -126,22 +127,19 @@ fn found(library: &OsString) -> Option<PathBuf> {
 
 /// The user's folder for files that can be made again.
 fn cache() -> PathBuf {
-    let variable = |name| {
-        std::env::var_os(name)
+    let folder = |name| {
+        variable(name)
             .map(PathBuf::from)
             .filter(|path| path.is_absolute())
     };
-    variable("XDG_CACHE_HOME")
-        .or_else(|| variable("HOME").map(|home| home.join(".cache")))
+    folder("XDG_CACHE_HOME")
+        .or_else(|| folder("HOME").map(|home| home.join(".cache")))
         .unwrap_or_else(std::env::temp_dir)
 }
 
 fn make_links(folder: &Path, links: &[(&str, &Path)]) -> Result<(), Problem> {
     for (name, target) in links {
-        make_link(folder, name, target).map_err(|error| {
-            let what = format!("{} cannot be written", folder.display());
-            Problem::because(Exit::Failed, what, error)
-        })?;
+        make_link(folder, name, target).map_err(|error| Problem::unwritable(folder, error))?;
     }
     Ok(())
 }

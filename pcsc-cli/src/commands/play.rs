@@ -14,31 +14,27 @@ use pcsc_sim::control::{self, ControlledReader};
 use serde::Serialize;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use super::child::{self, Signals};
+use super::child::Signals;
+use super::offer::run_simulated;
 use super::with;
 use crate::args::{Global, Play, PlayRun};
+use crate::environment::variable;
 use crate::output::{Output, Show, Style};
-use crate::problem::{sentence, Exit, Problem, MODELS};
+use crate::problem::{sentence, Exit, Problem, MODELS, PLAYED};
+use crate::signal;
 
 /// Runs one of the commands. Returns the exit code.
 pub fn run(global: &Global, arguments: &Play, output: &mut Output) -> Result<u8, Problem> {
-    global.refuse("pcsc sim", &["--reader", "--backend"])?;
-    if !matches!(arguments, Play::Models) {
-        global.refuse("pcsc sim", &["--json"])?;
-    }
     let path = || path(global);
     let done = match arguments {
-        Play::Models => {
-            global.refuse("pcsc sim models", &["--socket"])?;
-            Ok(output.whole(&Catalogue::new())?)
-        }
+        Play::Models => output.whole(&Catalogue::new()),
         Play::Run(run) => return play(global, run, &path()?),
         Play::Insert { place, card } => order(&path()?, &format!("insert {place} {card}")),
         Play::Remove { place } => order(&path()?, &format!("remove {place}")),
         Play::Unplug { number } => order(&path()?, &format!("unplug {number}")),
         Play::Plug { number } => order(&path()?, &format!("plug {number}")),
-        Play::Mute { number, state } => order(&path()?, &format!("mute {number} {}", state.word())),
-        Play::Fail { number, state } => order(&path()?, &format!("fail {number} {}", state.word())),
+        Play::Mute { number, state } => order(&path()?, &format!("mute {number} {state}")),
+        Play::Fail { number, state } => order(&path()?, &format!("fail {number} {state}")),
     };
     done.map(|()| 0)
 }
@@ -85,7 +81,7 @@ impl Show for Catalogue {
 
 /// The socket: that of --socket, that of the simulated readers that this process is to use, or the user's.
 fn path(global: &Global) -> Result<PathBuf, Problem> {
-    let of = |name| std::env::var_os(name).map(PathBuf::from);
+    let of = |name| variable(name).map(PathBuf::from);
     let is_socket = |path: &PathBuf| {
         let text = path.to_string_lossy();
         text.contains('/') && !text.starts_with("replay:")
@@ -105,9 +101,7 @@ fn unusable(path: &Path, error: &io::Error) -> Problem {
 
 fn order(path: &Path, command: &str) -> Result<(), Problem> {
     let answer = control::order(path, command);
-    let answer = answer.map_err(|error| {
-        unusable(path, &error).advise("pcsc sim run plays the readers. --socket PATH names another socket.")
-    })?;
+    let answer = answer.map_err(|error| unusable(path, &error).advise(PLAYED))?;
     answer.map(|_| ()).map_err(wrong)
 }
 
@@ -116,29 +110,25 @@ pub(super) fn wrong(reason: impl Display) -> Problem {
     Problem::new(Exit::Usage, sentence(reason))
 }
 
+/// How long readers are played.
+enum Until {
+    /// Until a signal has come, which is a byte in the stream.
+    Signal(UnixStream),
+    /// Until this command has ended.
+    Command(Signals, Box<Command>),
+}
+
 /// Plays readers while a command runs, or until a signal. Returns the exit code.
 fn play(global: &Global, arguments: &PlayRun, path: &Path) -> Result<u8, Problem> {
-    let failed = |what, error: io::Error| Problem::because(Exit::Failed, what, error);
     // A name without a slash would be a model's.
     let path = std::path::absolute(path).map_err(|error| unusable(path, &error))?;
-    let uncaught = |error| failed("A signal cannot be handled", error);
-    // Before there is anything to clean up. With a command they end that, and the readers end with it.
-    let (sender, mut end) = UnixStream::pair().map_err(|error| failed("There is no descriptor", error))?;
-    let signals = match arguments.command.is_empty() {
-        true => {
-            for signal in [SIGTERM, SIGINT, SIGHUP] {
-                let sender = sender.try_clone();
-                sender
-                    .and_then(|sender| signal_hook::low_level::pipe::register(signal, sender))
-                    .map_err(uncaught)?;
-            }
-            None
-        }
-        false => Some(Signals::catch().map_err(uncaught)?),
-    };
-    let command = match arguments.command.is_empty() {
-        true => None,
-        false => Some(with::command(global, &arguments.command, false)?),
+    // Before there is anything to clean up. A command is ended by the signals, and the readers end with it.
+    let until = match arguments.command.is_empty() {
+        true => Until::Signal(signal::end(&[SIGTERM, SIGINT, SIGHUP])?),
+        false => Until::Command(
+            Signals::catch()?,
+            with::command(global, &arguments.command, false)?.into(),
+        ),
     };
     if UnixStream::connect(&path).is_ok() {
         let text = format!("{} is served by another program.", path.display());
@@ -152,17 +142,16 @@ fn play(global: &Global, arguments: &PlayRun, path: &Path) -> Result<u8, Problem
         made.map_err(|error| unusable(folder, &error))?;
     }
     let _played = serve(arguments, &path)?;
-    match command.zip(signals) {
-        Some((mut command, signals)) => run_command(&mut command, &signals, &path, arguments),
-        None => {
+    match until {
+        Until::Command(signals, mut command) => run_simulated(&mut command, &path, &signals),
+        Until::Signal(mut end) => {
             let shown = path.display();
             writeln!(
                 io::stdout(),
                 "export PCSCLITE_BACKEND=simulated PCSCLITE_SIMULATED='{shown}'"
-            )?;
-            // It ends with a signal.
-            end.read_exact(&mut [0])
-                .map_err(|error| failed("The signals cannot be read", error))?;
+            )
+            .map_err(Problem::output)?;
+            end.read_exact(&mut [0]).map_err(Problem::uncaught_signal)?;
             Ok(0)
         }
     }
@@ -210,20 +199,4 @@ fn serve(arguments: &PlayRun, path: &Path) -> Result<Played, Problem> {
         _readers: readers,
         _file: file,
     })
-}
-
-/// Runs the command. Returns its exit code.
-fn run_command(
-    command: &mut Command,
-    signals: &Signals,
-    path: &Path,
-    arguments: &PlayRun,
-) -> Result<u8, Problem> {
-    command
-        .env("PCSCLITE_BACKEND", "simulated")
-        .env("PCSCLITE_SIMULATED", path)
-        .env_remove("PCSCLITE_CSOCK_NAME");
-    let command = command.spawn();
-    let command = command.map_err(|error| with::cannot_run(&arguments.command, &error))?;
-    Ok(child::code(signals.wait(command)?))
 }

@@ -11,8 +11,10 @@ mod without_tls;
 use without_tls as tls;
 
 use std::fs;
+use std::io::ErrorKind;
+use std::net;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::{SocketAddr, UnixStream};
+use std::os::unix::net::SocketAddr;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,23 +29,19 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::accounts;
 use crate::args::{Global, Share};
-use crate::problem::{sentence, Exit, Problem, MODELS};
+use crate::connect;
+use crate::output::{message, printable};
+use crate::problem::{chain, sentence, Exit, Problem, MODELS};
+use crate::signal;
 
 /// Serves until a signal ends it.
 pub fn run(global: &Global, arguments: &Share) -> Result<(), Problem> {
-    global.refuse("pcsc share", &["--json", "--backend"])?;
     let failed = |what, error: std::io::Error| Problem::because(Exit::Failed, what, error);
     let policy = policy(global, arguments)?;
     let named = named(&arguments.sources)?;
     let hosts = tls::Hosts::new(&arguments.tls)?;
     // Before any thread starts, and before there is anything to clean up.
-    let (sender, end) = UnixStream::pair().map_err(|error| failed("There is no descriptor", error))?;
-    for signal in [SIGTERM, SIGINT] {
-        let sender = sender.try_clone();
-        sender
-            .and_then(|sender| signal_hook::low_level::pipe::register(signal, sender))
-            .map_err(|error| failed("A signal cannot be handled", error))?;
-    }
+    let end = signal::end(&[SIGTERM, SIGINT])?;
     allow_descriptors();
     let socket = match activation::socket() {
         Some(socket) => Socket::inherited(socket.into()),
@@ -51,25 +49,40 @@ pub fn run(global: &Global, arguments: &Share) -> Result<(), Problem> {
     };
     let own = socket.listener().local_addr().ok();
     let own = own.as_ref().and_then(SocketAddr::as_pathname);
+    let place = own.map_or("a socket without a path".into(), |path| {
+        path.display().to_string()
+    });
     let sources = join_all(named, own, &hosts);
-    let options = Options {
-        policy,
-        limits: limits(arguments),
-    };
+    let mut options = Options::default();
+    options.policy = policy;
+    options.limits = limits(arguments);
     let server = Server::start(sources?, options);
     let server = server.map_err(|error| failed("The server cannot start", error))?;
-    let _listener = hosts.listen(server.entrance())?;
+    let listener = hosts.listen(server.entrance())?;
+    let addresses = listener.as_ref().map_or(&[][..], tls::addresses);
+    // Without it a log does not say when the server was started, and with what.
+    message(printable(&start_line(&place, addresses, &arguments.sources)));
     let served = server.run(socket, &end, arguments.auto_exit);
     served.map_err(|error| failed("The socket has failed", error))
 }
 
+/// Where a server listens, and its sources as the arguments have them.
+fn start_line(place: &str, addresses: &[net::SocketAddr], sources: &[String]) -> String {
+    let over_tls = addresses
+        .iter()
+        .map(|address| format!(", and for TLS at {address}"));
+    let over_tls: String = over_tls.collect();
+    let word = if sources.len() == 1 { "source" } else { "sources" };
+    format!("listening at {place}{over_tls}; {word} {}", sources.join(", "))
+}
+
 /// What clients may use.
 fn limits(arguments: &Share) -> Limits {
-    Limits {
-        clients: arguments.max_clients,
-        cards: arguments.max_cards,
-        patience: arguments.patience,
-    }
+    let mut limits = Limits::default();
+    limits.clients = arguments.max_clients;
+    limits.cards = arguments.max_cards;
+    limits.patience = arguments.patience;
+    limits
 }
 
 /// Who may use which readers.
@@ -86,15 +99,15 @@ fn policy(global: &Global, arguments: &Share) -> Result<Policy, Problem> {
             .map(|name| accounts::group(name))
             .collect::<Result<_, _>>()
     };
-    Ok(Policy {
-        users: users(&arguments.allow_user)?,
-        groups: groups(&arguments.allow_group)?,
-        watching_users: users(&arguments.watch_user)?,
-        watching_groups: groups(&arguments.watch_group)?,
-        readers: global.reader.iter().cloned().collect(),
-        hidden: arguments.hide.clone(),
-        controls: !arguments.no_control,
-    })
+    let mut policy = Policy::default();
+    policy.users = users(&arguments.allow_user)?;
+    policy.groups = groups(&arguments.allow_group)?;
+    policy.watching_users = users(&arguments.watch_user)?;
+    policy.watching_groups = groups(&arguments.watch_group)?;
+    policy.readers = global.reader.iter().cloned().collect();
+    policy.hidden = arguments.hide.clone();
+    policy.controls = !arguments.no_control;
+    Ok(policy)
 }
 
 /// Who may open the socket. Those who may not, but are served, could not connect.
@@ -106,33 +119,42 @@ fn access(arguments: &Share, policy: &Policy) -> Result<Access, Problem> {
         &policy.watching_groups,
     ];
     let is_private = others.into_iter().all(Vec::is_empty);
+    let owner = arguments.owner.as_deref().map(accounts::user);
     let group = arguments.group.as_deref().map(accounts::group);
-    Ok(Access {
-        mode: arguments.mode.unwrap_or(if is_private { 0o600 } else { 0o666 }),
-        group: group.transpose()?,
-    })
+    let mode = arguments.mode.unwrap_or(if is_private { 0o600 } else { 0o666 });
+    let mut access = Access::new(mode);
+    access.owner = owner.transpose()?;
+    access.group = group.transpose()?;
+    Ok(access)
 }
 
 /// Where to listen.
 fn path(global: &Global) -> Result<PathBuf, Problem> {
-    let chosen = global.socket.clone().or_else(|| {
-        let variable = std::env::var_os("PCSCLITE_CSOCK_NAME").filter(|path| !path.is_empty());
-        variable.map(PathBuf::from)
-    });
-    chosen.or_else(default_socket).ok_or_else(Problem::no_socket)
+    let chosen = connect::socket(global).or_else(default_socket);
+    chosen.ok_or_else(Problem::no_socket)
 }
 
 fn listen(path: PathBuf, access: Access) -> Result<Socket, Problem> {
-    let socket = Socket::bind(&path, access).map_err(|error| {
+    Socket::bind(&path, access).map_err(|error| {
         let exit = match error {
             SocketError::InUse(_) => Exit::InUse,
             SocketError::NotASocket(_) | SocketError::TooLong(_) => Exit::Usage,
             _ => Exit::Failed,
         };
-        Problem::new(exit, sentence(error))
-    })?;
-    log::info!("listening at {}", path.display());
-    Ok(socket)
+        let advice = match &error {
+            SocketError::System { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
+                Some("--socket PATH names another place, in a folder that this user may write to.")
+            }
+            SocketError::Folder(_) => {
+                Some("--socket PATH names another place, in a folder of this user or of root.")
+            }
+            _ => None,
+        };
+        Problem {
+            advice: advice.map(str::to_owned),
+            ..Problem::new(exit, sentence(chain(&error)))
+        }
+    })
 }
 
 /// The labels of sources and their names.
@@ -196,10 +218,7 @@ fn join(label: String, name: &str, own: Option<&Path>, hosts: &tls::Hosts) -> Re
         let text = format!("{name} is this server's own socket.");
         return Err(Problem::new(Exit::Usage, text));
     }
-    Ok(Joined {
-        source: open(name, hosts)?,
-        label,
-    })
+    Ok(Joined::new(open(name, hosts)?, label))
 }
 
 /// Whether two paths lead to one file.
@@ -227,9 +246,10 @@ fn open(name: &str, hosts: &tls::Hosts) -> Result<Arc<dyn Source>, Problem> {
         }
     };
     let source = source.map_err(|error| {
-        let text = format!("{name}: {error}.");
+        let text = format!("{name}: {}.", chain(&error));
         match error {
             StartError::UnknownModel(_) => Problem::new(Exit::Usage, text).advise(MODELS),
+            StartError::UnknownPort(_) | StartError::Record { .. } => Problem::new(Exit::Usage, text),
             _ => Problem::new(Exit::NoService, text),
         }
     })?;
@@ -265,6 +285,28 @@ mod tests {
         assert_eq!(parsed(&[]), format!("{:?}", Limits::default()));
         let other = parsed(&["--max-clients", "3", "--max-cards=2", "--patience", "0.5"]);
         assert_eq!(other, "Limits { clients: 3, cards: 2, patience: 500ms }");
+    }
+
+    #[test]
+    fn a_problem_has_the_systems_error_once() {
+        let command = crate::args::Arguments::parse_from(["pcsc", "share"]).command;
+        let crate::args::Command::Share(share) = command else {
+            unreachable!("share was asked for");
+        };
+        let hosts = tls::Hosts::new(&share.tls).unwrap();
+        let cause = std::io::Error::from_raw_os_error(2).to_string();
+        let place = "/proc/none/socket";
+        let access = Access::new(0o600);
+        for text in [
+            open(&format!("sim:{place}"), &hosts).err().unwrap().text,
+            listen(PathBuf::from(place), access).err().unwrap().text,
+        ] {
+            let ending = format!("{place}: {cause}.");
+            assert!(
+                text.ends_with(&ending) && text.matches(&cause).count() == 1,
+                "{text}"
+            );
+        }
     }
 
     #[test]

@@ -1,15 +1,17 @@
 //! `pcsc spy`: runs a program on this project's library, which records its calls.
 
-use std::fs::{DirBuilder, File, Permissions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::fs::{File, Permissions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
 use std::sync::mpsc::{channel, RecvTimeoutError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use crate::args::{Form as FormName, Global, Spy};
 use crate::commands::child::{self, Signals};
 use crate::commands::with;
+use crate::folder::Folder;
+use crate::input;
 use crate::output::{message, warn, Style};
 use crate::problem::{Exit, Problem};
 use crate::recording::{Form, Json, Line, Pcapng, Text};
@@ -17,35 +19,31 @@ use crate::recording::{Form, Json, Line, Pcapng, Text};
 /// How often the record is looked at.
 const INTERVAL: Duration = Duration::from_millis(20);
 
+/// How many bytes of the record are read before their room on the disk is freed.
+const FREED_AT_ONCE: u64 = 1 << 20;
+
 /// Runs the command. Returns the exit code of the program that it has run.
 pub fn run(global: &Global, arguments: &Spy) -> Result<u8, Problem> {
-    global.refuse("pcsc spy", &["--reader"])?;
     let form = match (global.json, arguments.format) {
         (true, FormName::Text) => FormName::Json,
         (_, form) => form,
     };
     if let Some(file) = &arguments.read {
-        global.refuse("pcsc spy --read", &["--backend", "--socket"])?;
+        global.refuse("pcsc spy --read", &["backend", "socket"])?;
         let mut record = Record::new(arguments, form, Place::Stdout)?;
-        let unreadable = |error| {
-            let what = format!("{} cannot be read", file.display());
-            Problem::because(Exit::Usage, what, error)
-        };
-        let mut input: Box<dyn Read> = match file.as_os_str() == "-" {
-            true => Box::new(io::stdin()),
-            false => Box::new(File::open(file).map_err(unreadable)?),
-        };
+        let unreadable = |error| Problem::unreadable(file, error);
+        let mut input = input::open(file).map_err(unreadable)?;
         let mut chunk = vec![0; 64 * 1024];
         loop {
             match input.read(&mut chunk) {
                 Ok(0) => break,
-                Ok(length) => record.write(&chunk[..length])?,
+                Ok(length) => record.write(&chunk[..length]).map_err(Problem::output)?,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(unreadable(error)),
             }
         }
         // The last line of a record that is still written to may have no end.
-        record.write(b"\n")?;
+        record.write(b"\n").map_err(Problem::output)?;
         return Ok(0);
     }
     if form == FormName::Pcapng && arguments.output.is_none() {
@@ -57,20 +55,24 @@ pub fn run(global: &Global, arguments: &Spy) -> Result<u8, Problem> {
     }
     // Before there is anything to clean up.
     let signals = Signals::catch()?;
-    let spool = Spool::new()?;
+    let folder = Folder::new()?;
+    // The library appends to it.
+    let calls = folder.path("calls.jsonl");
+    let mut options = File::options();
+    let opened = options.read(true).write(true).create_new(true).open(&calls);
+    let mut from = opened.map_err(|error| Problem::unwritable(&calls, error))?;
     let mut command = with::command(global, &arguments.command, arguments.java)?;
-    command.env("PCSCLITE_SPY", spool.file());
+    command.env("PCSCLITE_SPY", &calls);
     match arguments.show_pins {
         true => command.env("PCSCLITE_SPY_SHOW_PINS", "1"),
         false => command.env_remove("PCSCLITE_SPY_SHOW_PINS"),
     };
     let mut record = Record::new(arguments, form, Place::Stderr)?;
-    let mut from = File::open(spool.file()).map_err(|error| spool.problem(&error))?;
     let child = command
         .spawn()
-        .map_err(|error| with::cannot_run(&arguments.command, &error))?;
+        .map_err(|error| with::cannot_run(&command, &error))?;
     let (ended, end) = channel();
-    // In a thread of its own: a write to a pipe that nobody reads, such as that of a pager, blocks this one.
+    // In a thread of its own: a write to a full pipe, such as that of a pager, blocks.
     std::thread::spawn(move || ended.send(signals.wait(child)));
     // A record that cannot be written is no reason to disturb the program.
     let mut failed = None;
@@ -80,7 +82,7 @@ pub fn run(global: &Global, arguments: &Spy) -> Result<u8, Problem> {
             failed = record.follow(&mut from).err();
             if failed.is_some() {
                 // The library sees this, and records nothing more.
-                spool.remove();
+                folder.remove();
             }
         }
         match end {
@@ -92,7 +94,7 @@ pub fn run(global: &Global, arguments: &Spy) -> Result<u8, Problem> {
             }
         }
     };
-    match failed.map(Problem::from) {
+    match failed.map(Problem::output) {
         Some(problem) if !problem.is_broken_pipe => message(problem),
         Some(_) => {}
         None if record.is_empty => message(
@@ -125,10 +127,8 @@ impl Record {
         let path = arguments.output.as_ref();
         let (style, to): (Style, Box<dyn Write>) = match path {
             Some(path) if path.as_os_str() != "-" => {
-                let opened = created(path, arguments.show_pins).map_err(|error| {
-                    let what = format!("{} cannot be written", path.display());
-                    Problem::because(Exit::Failed, what, error)
-                })?;
+                let opened = created(path, arguments.show_pins);
+                let opened = opened.map_err(|error| Problem::unwritable(path, error))?;
                 (Style { has_colour: false }, Box::new(opened))
             }
             None if default == Place::Stderr => (Style::of(&io::stderr()), Box::new(io::stderr())),
@@ -144,8 +144,11 @@ impl Record {
             rest: Vec::new(),
             is_empty: true,
         };
-        record.form.begin(&mut *record.to)?;
-        record.to.flush()?;
+        let begun = record
+            .form
+            .begin(&mut *record.to)
+            .and_then(|()| record.to.flush());
+        begun.map_err(Problem::output)?;
         Ok(record)
     }
 
@@ -167,12 +170,17 @@ impl Record {
         self.to.flush()
     }
 
-    /// Writes what a file has more than before.
+    /// Writes what the file has more than before, and frees the room of what was read.
     fn follow(&mut self, file: &mut File) -> io::Result<()> {
         let mut more = Vec::new();
         file.read_to_end(&mut more)?;
         if more.is_empty() {
             return Ok(());
+        }
+        let end = file.stream_position()?;
+        let start = end - more.len() as u64;
+        if start / FREED_AT_ONCE != end / FREED_AT_ONCE {
+            free_room(file, end);
         }
         self.write(&more)
     }
@@ -182,6 +190,7 @@ impl Record {
 /// secrets one that is there must be the user's own.
 pub(super) fn created(path: &Path, has_secrets: bool) -> io::Result<File> {
     let mut options = File::options();
+    // Not for reading: a process that has a pipe open for reading too gets no EPIPE when its reader is gone.
     // Emptied below, where nothing is wrong with it.
     options.write(true).create(true).truncate(false).mode(0o600);
     let file = options.open(path)?;
@@ -203,42 +212,40 @@ pub(super) fn created(path: &Path, has_secrets: bool) -> io::Result<File> {
     Ok(file)
 }
 
-/// The file that the library writes to, in a folder of the user's alone. Both are removed at the end.
-struct Spool(PathBuf);
-
-impl Spool {
-    fn new() -> Result<Spool, Problem> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let name = format!("pcsc-spy-{}-{}", std::process::id(), now.as_nanos());
-        let spool = Spool(std::env::temp_dir().join(name));
-        let made = DirBuilder::new().mode(0o700).create(&spool.0).and_then(|()| {
-            File::options()
-                .append(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(spool.file())
-        });
-        made.map_err(|error| spool.problem(&error))?;
-        Ok(spool)
-    }
-
-    fn problem(&self, error: &io::Error) -> Problem {
-        let what = format!("{} cannot be used", self.0.display());
-        Problem::because(Exit::Failed, what, error)
-    }
-
-    fn file(&self) -> PathBuf {
-        self.0.join("calls.jsonl")
-    }
-
-    fn remove(&self) {
-        let _ = std::fs::remove_file(self.file());
-        let _ = std::fs::remove_dir(&self.0);
-    }
+/// Frees the room of the first bytes of a file, whose length stays the same. Without this the record of a
+/// program that runs for long would fill the disk.
+#[cfg(target_os = "linux")]
+fn free_room(file: &File, length: u64) {
+    use rustix::fs::{fallocate, FallocateFlags};
+    // Where the file system cannot do this, the room is freed when the file is removed.
+    let _ = fallocate(
+        file,
+        FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
+        0,
+        length,
+    );
 }
 
-impl Drop for Spool {
-    fn drop(&mut self) {
-        self.remove();
+/// Calls are recorded on Linux alone.
+#[cfg(not(target_os = "linux"))]
+fn free_room(_file: &File, _length: u64) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_to_a_pipe_fails_when_its_reader_is_gone() {
+        use rustix::fs::{mknodat, FileType, Mode, CWD};
+        let folder = Folder::new().expect("a folder");
+        let path = folder.path("pipe");
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| File::open(&path).expect("our pipe"));
+            let mut record = created(&path, true).expect("our pipe");
+            drop(reader.join());
+            let failed = record.write(b"record").expect_err("nobody reads");
+            assert_eq!(failed.kind(), io::ErrorKind::BrokenPipe);
+        });
     }
 }

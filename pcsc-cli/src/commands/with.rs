@@ -17,6 +17,7 @@ use std::process::Command;
 
 use super::library::Library;
 use crate::args::{Backend, Global, With};
+use crate::environment::variable;
 use crate::output::warn;
 use crate::problem::{Exit, Problem};
 
@@ -25,20 +26,19 @@ const MAX_SCRIPTS: usize = 4;
 
 /// Runs the command. Returns only if it cannot be run.
 pub fn run(global: &Global, arguments: &With) -> Result<(), Problem> {
-    global.refuse("pcsc with", &["--reader", "--json"])?;
-    let error = command(global, &arguments.command, arguments.java)?.exec();
-    Err(cannot_run(&arguments.command, &error))
+    let mut command = command(global, &arguments.command, arguments.java)?;
+    let error = command.exec();
+    Err(cannot_run(&command, &error))
 }
 
 /// The problem that a program cannot be run.
-pub fn cannot_run(command: &[OsString], error: &io::Error) -> Problem {
+pub fn cannot_run(command: &Command, error: &io::Error) -> Problem {
     // The exit codes of env(1) and of the shells.
     let exit = match error.kind() {
         io::ErrorKind::NotFound => Exit::CommandNotFound,
         _ => Exit::CommandUnusable,
     };
-    let program = command.first().map(|program| program.to_string_lossy());
-    let program = program.unwrap_or_default();
+    let program = command.get_program().to_string_lossy();
     Problem::new(exit, format!("{program} cannot be run: {error}."))
 }
 
@@ -50,8 +50,8 @@ pub fn command(global: &Global, command: &[OsString], java: bool) -> Result<Comm
     };
     if let Some((file, why)) = more_rights(program) {
         warn(format_args!(
-            "{} is {why}: where that gives it more rights than you have, it ignores LD_LIBRARY_PATH and uses the \
-             system's libpcsclite.so.1",
+            "{} is {why}: where that gives it more rights than you have, it ignores LD_LIBRARY_PATH and uses \
+             the system's libpcsclite.so.1",
             file.display()
         ));
     }
@@ -61,7 +61,7 @@ pub fn command(global: &Global, command: &[OsString], java: bool) -> Result<Comm
     property.push(library.folder.join("libpcsclite.so.1"));
     if java {
         // Quoted for Java, which splits this variable itself.
-        let own = std::env::var_os("JAVA_TOOL_OPTIONS").filter(|own| !own.is_empty());
+        let own = variable("JAVA_TOOL_OPTIONS");
         let mut options = own.map_or(OsString::new(), |own| joined(own, " "));
         options.push("\"");
         options.push(property);
@@ -71,7 +71,7 @@ pub fn command(global: &Global, command: &[OsString], java: bool) -> Result<Comm
         command.arg(property);
     }
     let mut path = library.folder.clone().into_os_string();
-    if let Some(own) = std::env::var_os("LD_LIBRARY_PATH").filter(|own| !own.is_empty()) {
+    if let Some(own) = variable("LD_LIBRARY_PATH") {
         path = joined(path, ":");
         path.push(own);
     }
@@ -81,7 +81,8 @@ pub fn command(global: &Global, command: &[OsString], java: bool) -> Result<Comm
         Some(Backend::Standalone) => command.env("PCSCLITE_BACKEND", "standalone"),
         Some(Backend::Simulated) => command.env("PCSCLITE_BACKEND", "simulated"),
         Some(Backend::System) => {
-            let text = "pcsc with puts this project's library in the place of the system's: it takes no --backend system.";
+            let text = "pcsc with puts this project's library in the place of the system's: it takes no \
+                --backend system.";
             return Err(Problem::new(Exit::Usage, text));
         }
         None => &mut command,
@@ -149,4 +150,47 @@ fn interpreter(file: &Path) -> Option<PathBuf> {
         program = words.find(|word| !word.starts_with('-') && !word.contains('='))?;
     }
     found(OsStr::new(program))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::folder::Folder;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn what_gives_a_program_more_rights_is_found_behind_scripts() {
+        let folder = Folder::new().expect("a folder");
+        let put = |name: &str, text: &str, mode| {
+            let file = folder.path(name);
+            fs::write(&file, text).expect("a file in our folder");
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("our file");
+            file
+        };
+        let found = |file: &Path| more_rights(file.as_os_str());
+        let plain = put("plain", "\x7FELF", 0o755);
+        assert_eq!(found(&plain), None);
+        let setuid = put("setuid", "\x7FELF", 0o4755);
+        let expected = Some((setuid.clone(), "setuid"));
+        assert_eq!(found(&setuid), expected);
+        let setgid = put("setgid", "\x7FELF", 0o2755);
+        assert_eq!(found(&setgid), Some((setgid.clone(), "setgid")));
+        for line in [
+            format!("#!{}\n", setuid.display()),
+            format!("#! {} -x\nrest", setuid.display()),
+            format!("#!/usr/bin/env {}\n", setuid.display()),
+            format!("#!/usr/bin/env -S A=b {} -x\n", setuid.display()),
+        ] {
+            let script = put("script", &line, 0o755);
+            assert_eq!(found(&script), expected, "{line}");
+            // The kernel ignores the bits of a script.
+            let outer = put("outer", &format!("#!{}\n", script.display()), 0o4755);
+            assert_eq!(found(&outer), expected, "{line}");
+        }
+        assert_eq!(found(&put("script", "#!/usr/bin/env\n", 0o755)), None);
+        assert_eq!(found(Path::new("/nonexistent/program")), None);
+        assert_eq!(super::found(OsStr::new("no-such-program")), None);
+        assert!(super::found(OsStr::new("sh")).is_some_and(|file| file.is_absolute()));
+    }
 }

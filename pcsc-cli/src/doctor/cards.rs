@@ -28,7 +28,10 @@ pub fn check(context: &Context, establish: &dyn Fn() -> Result<Context, Failure>
         Ok(readers) if readers.is_empty() => {
             return Checked::of(match context.backend() {
                 BackendKind::Daemon { .. } => Finding::bad("reader", "the daemon runs, and lists no reader")
-                    .advise("Plug one in. If one is there, journalctl -u pcscd says why it is not listed."),
+                    .advise(
+                        "Plug one in. If one is there, the daemon's log says why it is not listed: \
+                         journalctl -u pcscd",
+                    ),
                 _ => Finding::bad("reader", "no reader is listed"),
             });
         }
@@ -118,7 +121,13 @@ fn mute(name: &str) -> Finding {
 
 /// The ATR of a card that is left as it is.
 fn atr(context: &Context, reader: &ReaderInfo) -> Result<Vec<u8>, Problem> {
-    let mut card = card::connect(context, &reader.name, ShareMode::Shared, Protocols::ANY)?;
-    let card = card::transaction(&mut card)?;
+    let mut card = card::connect(
+        card::LIMIT,
+        context,
+        &reader.name,
+        ShareMode::Shared,
+        Protocols::ANY,
+    )?;
+    let card = card::transaction(card::LIMIT, &mut card)?;
     Ok(card.try_status()?.atr().to_vec())
 }

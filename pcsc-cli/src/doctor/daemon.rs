@@ -10,7 +10,9 @@ use crate::connect::Route;
 
 const SUBJECT: &str = "daemon";
 /// The advice where the user names the socket.
-const NAMED: &str = "Look at --socket or PCSCLITE_CSOCK_NAME, which names this socket, and at the program that listens there.";
+const NAMED: &str =
+    "Look at --socket or PCSCLITE_CSOCK_NAME, which names this socket, and at the program that \
+    listens there.";
 const SOCKET: &str = "systemctl enable --now pcscd.socket";
 
 /// What the library does with a daemon.
@@ -31,10 +33,11 @@ pub enum Daemon {
     Fails,
 }
 
-/// The state of the daemon that is named, or of the system's.
+/// The state of the daemon that is named, or of the system's. Which program it is, pcscd or `pcsc share`, the
+/// protocol does not say.
 pub fn check(route: &Route) -> (Finding, Daemon) {
     match ask(route) {
-        Ok(daemon) => (Finding::good(SUBJECT, format!("pcscd {daemon}")), daemon),
+        Ok(daemon) => (Finding::good(SUBJECT, format!("a daemon {daemon}")), daemon),
         Err(failure) => (
             diagnose(&failure, route.socket.is_some()),
             Daemon::after_failure(&failure),
@@ -95,6 +98,13 @@ fn diagnose(failure: &Failure, is_named: bool) -> Finding {
         "systemctl restart pcscd.socket pcscd"
     };
     match failure.cause() {
+        // The system's error is the source of the cause.
+        Some(
+            cause @ Cause::Connect {
+                found: Found::Unknown,
+                ..
+            },
+        ) => Finding::bad(SUBJECT, cause.chain().to_string()).advise(restart),
         Some(Cause::Connect { path, found, .. }) => unreachable(path, found, is_named),
         Some(cause @ Cause::Refused { .. }) => {
             let advice =
@@ -131,18 +141,24 @@ fn unreachable(path: &Path, found: &Found, is_named: bool) -> Finding {
                 Finding::note(SUBJECT, text).advise(SOCKET)
             }
             None => Finding::note(SUBJECT, format!("pcscd is not installed, and nothing is at {at}")).advise(
-                "None is needed for one program at a time. For more: apt install pcscd, or dnf install pcsc-lite",
+                "None is needed for one program at a time. For more: apt install pcscd, or \
+                 dnf install pcsc-lite",
             ),
         },
         Found::StaleSocket => {
             let text = format!("{at} is a socket that a daemon left behind; no process listens on it");
-            Finding::bad(SUBJECT, text).advise(if is_named { NAMED } else { "systemctl restart pcscd.socket" })
+            Finding::bad(SUBJECT, text).advise(if is_named {
+                NAMED
+            } else {
+                "systemctl restart pcscd.socket"
+            })
         }
-        Found::Denied(permissions) => Finding::bad(SUBJECT, format!("{at} may not be used: {permissions}")).advise(
-            format!("Join the group that may use {}, or change its mode.", permissions.path.display()),
-        ),
-        other => Finding::bad(SUBJECT, format!("no connection to {at}: {other}"))
-            .advise(NAMED),
+        Found::Denied(permissions) => Finding::bad(SUBJECT, format!("{at} may not be used: {permissions}"))
+            .advise(format!(
+                "Join the group that may use {}, or change its mode.",
+                permissions.path.display()
+            )),
+        other => Finding::bad(SUBJECT, format!("no connection to {at}: {other}")).advise(NAMED),
     }
 }
 

@@ -31,12 +31,12 @@ fn advice_by(drivers: &Path, holders: &[Holder]) -> String {
     match name {
         "pcscd" => "Go through pcscd: leave out --backend standalone and PCSCLITE_BACKEND.".into(),
         "scdaemon" => {
-            "gpgconf --kill scdaemon. To share the reader with GnuPG, run pcscd and put disable-ccid into \
-                       ~/.gnupg/scdaemon.conf."
+            "gpgconf --kill scdaemon. To share the reader with GnuPG, run pcsc share or pcscd and put \
+             disable-ccid into ~/.gnupg/scdaemon.conf."
                 .into()
         }
         _ if is_virtual_machine(name) => "Detach the reader from the virtual machine.".into(),
-        _ => "End that program. To share readers between programs, run pcscd.".into(),
+        _ => "End that program. To share readers between programs, run pcsc share or pcscd.".into(),
     }
 }
 

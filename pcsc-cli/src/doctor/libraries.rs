@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::daemon::Daemon;
 use super::{protocol, Finding};
+use crate::environment::variable;
 
 const SUBJECT: &str = "library";
 
@@ -61,8 +62,8 @@ fn look(path: &Path, bytes: &[u8], daemon: &Daemon) -> Finding {
                 "{text}; the daemon, which speaks {theirs}, refuses it: its programs find no service"
             );
             Finding::bad(SUBJECT, text).advise(
-                "pcsc with COMMAND runs a program on this project's library, which speaks with both. Or install \
-                 libpcsclite and pcscd of one version.",
+                "pcsc with COMMAND runs a program on this project's library, which speaks with both. Or \
+                 install libpcsclite and pcscd of one version.",
             )
         }
         _ => Finding::note(SUBJECT, text),
@@ -83,7 +84,7 @@ fn files() -> impl Iterator<Item = PathBuf> {
 
 /// Where the loader looks first to last.
 pub fn folders() -> Vec<PathBuf> {
-    let own = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+    let own = variable("LD_LIBRARY_PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = std::env::split_paths(&own)
         .filter(|folder| folder.is_absolute())
         .collect();

@@ -25,13 +25,12 @@ pub fn offered(library: &Path) -> Option<Version> {
 /// Whether the daemon at this socket refuses the library.
 pub fn is_refused(library: &Path, socket: &Path) -> bool {
     let end = Instant::now() + LIMIT;
-    let status = Scratch::new()
-        .and_then(|scratch| Loader::start(library, socket, scratch))
-        .and_then(|mut loader| loader.wait(end));
+    let Ok(scratch) = Scratch::new() else { return false };
+    let status = Loader::start(library, socket, scratch).and_then(|mut loader| loader.wait(end));
     status.is_ok_and(|status| status.code() == Some(Exit::NoService as i32))
 }
 
-/// What the library asks for at a socket in this folder, where nobody else listens.
+/// What the library asks for at a socket in this folder, where no other process listens.
 fn asked(library: &Path, scratch: Scratch) -> io::Result<Version> {
     let socket = scratch.path("pcscd.comm");
     let listener = UnixListener::bind(&socket)?;

@@ -63,7 +63,7 @@ fn drives(reader: &Candidate, daemon_lists_readers: bool) -> Finding {
     }
 }
 
-/// A reader that nobody else uses.
+/// A reader that no other process uses.
 fn driven(name: &str, daemon_lists_readers: bool) -> Finding {
     if daemon_lists_readers {
         return Finding::good(SUBJECT, format!("{name} is there; the daemon drives it"));
@@ -79,8 +79,11 @@ fn driven(name: &str, daemon_lists_readers: bool) -> Finding {
             .any(|path| path.extension().is_some_and(|end| end == "bundle"))
     });
     match has_driver {
-        true => finding.advise("systemctl restart pcscd. journalctl -u pcscd says what its driver does."),
-        false => finding.advise("pcscd has no driver: apt install libccid, or dnf install pcsc-lite-ccid"),
+        true => finding.advise(
+            "If it is pcscd: systemctl restart pcscd. journalctl -u pcscd says what its driver does.",
+        ),
+        false => finding
+            .advise("If it is pcscd, it has no driver: apt install libccid, or dnf install pcsc-lite-ccid"),
     }
 }
 
@@ -91,8 +94,8 @@ pub fn check() -> Vec<Finding> {
         Err(error) => {
             let text = format!("the USB is not visible: {error}");
             return vec![Finding::note(SUBJECT, text).advise(
-                "In a container, mount the daemon's socket: docker run -v /run/pcscd:/run/pcscd. On a machine, load \
-                 the USB's modules: modprobe usbcore",
+                "In a container, mount the daemon's socket: docker run -v /run/pcscd:/run/pcscd. On a \
+                 machine, load the USB's modules: modprobe usbcore",
             )];
         }
     };
@@ -101,7 +104,8 @@ pub fn check() -> Vec<Finding> {
     if !has_nodes {
         let text = "/dev/bus/usb is missing: this is a container that has no USB devices";
         findings.push(Finding::note(SUBJECT, text).advise(
-            "docker run --device /dev/bus/usb, or with the daemon's socket: docker run -v /run/pcscd:/run/pcscd",
+            "docker run --device /dev/bus/usb, or with the daemon's socket: \
+             docker run -v /run/pcscd:/run/pcscd",
         ));
     }
     let foreign = foreign(&listing);
@@ -159,8 +163,8 @@ fn noticed(notice: &Notice, has_nodes: bool) -> Finding {
             );
             let rule = usb::udev_rule(&notice.identity);
             Finding::bad(SUBJECT, text).advise(format!(
-                "Put this line into /etc/udev/rules.d/70-pcsc-ccid.rules, join the group plugdev, and plug the \
-                 reader in again: {rule}"
+                "Put this line into /etc/udev/rules.d/70-pcsc-ccid.rules, join the group plugdev, and plug \
+                 the reader in again: {rule}"
             ))
         }
         NoticeReason::NoNode if !has_nodes => Finding::bad(SUBJECT, notice.to_string()),

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use pcsc_client::internals::{environment, user_socket};
+use pcsc_client::internals::user_socket;
 use pcsc_client::{Cause, Choice, Failure, Found};
 
 use super::daemon::{self, Daemon};
 use super::Finding;
 use crate::connect::Route;
+use crate::environment::variable;
 
 const SUBJECT: &str = "server";
 
@@ -35,8 +36,8 @@ pub fn check(system: &Daemon) -> Option<(Finding, Daemon)> {
 
 /// Where the library looks for the user's own server, whether or not the file is there.
 fn path() -> Option<PathBuf> {
-    let folder = environment("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty())?;
-    Some(Path::new(&folder).join("pcsc/pcscd.comm"))
+    let folder = PathBuf::from(variable("XDG_RUNTIME_DIR")?);
+    Some(folder.join("pcsc/pcscd.comm"))
 }
 
 fn answers(daemon: &Daemon, path: &Path, system: &Daemon) -> Finding {
@@ -48,11 +49,14 @@ fn answers(daemon: &Daemon, path: &Path, system: &Daemon) -> Finding {
             Finding::good(SUBJECT, text).advise(format!("Those on other libraries need {variable}."))
         }
         Daemon::Serves { .. } => {
-            let text = format!("pcsc share {daemon}; programs use pcscd, whose socket comes first");
+            let text =
+                format!("pcsc share {daemon}; programs use the system's daemon, whose socket comes first");
             Finding::note(SUBJECT, text).advise(leads)
         }
         Daemon::Fails => {
-            let text = format!("pcsc share {daemon}; programs fail at pcscd, whose socket comes first");
+            let text = format!(
+                "pcsc share {daemon}; programs fail at the system's daemon, whose socket comes first"
+            );
             Finding::note(SUBJECT, text).advise(leads)
         }
     }

@@ -1,14 +1,15 @@
 //! The calls that the library records where `PCSCLITE_SPY` names a file, and their forms for people and
 //! programs. `pcsc-sys-shim/RECORDING.md` describes the lines.
 
+pub mod call_record;
 mod names;
 mod pcapng;
-pub mod session;
 mod text;
 
 use std::collections::HashMap;
 use std::io::{self, Write};
 
+use pcsc_sim::masked::{self, Masked};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -37,7 +38,7 @@ pub struct Line {
     pub event: Event,
 }
 
-/// What a line tells.
+/// The content of a line.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum Event {
@@ -76,8 +77,10 @@ impl Line {
 
 /// A form that a recording is written in.
 pub trait Form {
-    /// Writes what comes before all lines.
-    fn begin(&mut self, to: &mut dyn Write) -> io::Result<()>;
+    /// Writes what comes before all lines, if anything.
+    fn begin(&mut self, _to: &mut dyn Write) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Writes a line; `None` for one that cannot be read.
     fn line(&mut self, line: Option<&Line>, text: &[u8], to: &mut dyn Write) -> io::Result<()>;
@@ -88,10 +91,6 @@ pub trait Form {
 pub struct Json;
 
 impl Form for Json {
-    fn begin(&mut self, _to: &mut dyn Write) -> io::Result<()> {
-        Ok(())
-    }
-
     fn line(&mut self, line: Option<&Line>, text: &[u8], to: &mut dyn Write) -> io::Result<()> {
         match line {
             Some(_) => to.write_all(&[text, b"\n"].concat()),
@@ -197,11 +196,9 @@ fn text<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
     fields.get(name).and_then(Value::as_str)
 }
 
-/// The bytes of a field; `None` for those that are hidden.
-fn bytes(fields: &Map<String, Value>, name: &str) -> Vec<Option<u8>> {
-    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    let digits = text(fields, name).unwrap_or_default();
-    digits.as_bytes().chunks_exact(2).map(byte).collect()
+/// The bytes of a field, if it is made of pairs of digits; `None` for each that is hidden, as `**`.
+fn bytes(fields: &Map<String, Value>, name: &str) -> Option<Masked> {
+    masked::parse(text(fields, name).unwrap_or_default()).ok()
 }
 
 #[cfg(test)]

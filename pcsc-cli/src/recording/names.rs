@@ -1,8 +1,10 @@
 //! The names of the numbers in a recording.
 
-use pcsc_ccid::part10::{Feature, GET_FEATURE_REQUEST, VENDOR_IFD_EXCHANGE};
+use pcsc_ccid::part10::{GET_FEATURE_REQUEST, VENDOR_IFD_EXCHANGE};
 use pcsc_constants::{CODES, VALUES};
 use serde_json::Value;
+
+use crate::feature_names::feature_name;
 
 /// A field's value, for people.
 pub fn shown(function: &str, field: &str, value: &Value) -> String {
@@ -103,18 +105,17 @@ fn with_count(state: u32, shown: impl Fn(u32) -> String) -> String {
     }
 }
 
+/// What drivers add to the tag of a feature for its control code.
+const FEATURES: u32 = pcsc_constants::control_code(0x33_0000);
+
 fn control_code(code: u32) -> String {
-    let features = [
-        (GET_FEATURE_REQUEST, "get_feature_request"),
-        (VENDOR_IFD_EXCHANGE, "escape"),
-        (Feature::VerifyPinDirect.code(), "verify_pin_direct"),
-        (Feature::ModifyPinDirect.code(), "modify_pin_direct"),
-        (Feature::IfdPinProperties.code(), "ifd_pin_properties"),
-        (Feature::MctReaderDirect.code(), "mct_reader_direct"),
-        (Feature::GetTlvProperties.code(), "get_tlv_properties"),
-    ];
-    let known = features.iter().find(|(known, _)| *known == code);
-    known.map_or_else(|| format!("{code:#010X}"), |(_, name)| (*name).into())
+    let feature = code.checked_sub(FEATURES).and_then(|tag| tag.try_into().ok());
+    match (code, feature.and_then(feature_name)) {
+        (GET_FEATURE_REQUEST, _) => "get_feature_request".into(),
+        (VENDOR_IFD_EXCHANGE, _) => "escape".into(),
+        (_, Some(name)) => name.to_lowercase(),
+        (_, None) => format!("{code:#010X}"),
+    }
 }
 
 #[cfg(test)]
@@ -158,6 +159,15 @@ mod tests {
                 "get_feature_request",
             ),
             ("SCardControl", "control_code", "0x42000D49".into(), "0x42000D49"),
+            ("SCardControl", "control_code", "0x42000001".into(), "escape"),
+            (
+                "SCardControl",
+                "control_code",
+                "0x42330006".into(),
+                "verify_pin_direct",
+            ),
+            ("SCardControl", "control_code", "0x42330099".into(), "0x42330099"),
+            ("SCardControl", "control_code", "0x42330106".into(), "0x42330106"),
             ("SCardGetStatusChange", "timeout", Value::Null, "none"),
             ("SCardConnect", "reader", Value::Null, "NULL"),
             ("SCardConnect", "reader", "a\"b".into(), "\"a\\\"b\""),

@@ -1,13 +1,14 @@
 //! The APDUs and ATRs of a recording as a capture file, which Wireshark reads.
 //!
 //! The file has the form of draft-ietf-opsawg-pcapng. Each exchange is a packet of GSMTAP over UDP and IPv4,
-//! as SIMtrace sends it: the command with its response. Wireshark does not know an ATR there; it is a packet
-//! for the dissector of ATRs, on an interface of its own. A byte that was hidden is a `*`, and the packet's
-//! comment says how many there are, next to what the call was.
+//! as SIMtrace sends it: the command with its response. Wireshark does not decode an ATR there; it is a
+//! packet for the dissector of ATRs, on an interface of its own. A byte that was hidden is a `*`, and the
+//! packet's comment says how many there are, next to what the call was.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
 
+use pcsc_sim::masked::Masked;
 use serde_json::{Map, Value};
 
 use super::{bytes, names, text, Calls, Form, Line};
@@ -77,8 +78,11 @@ impl Form for Pcapng {
                 watched.try_for_each(|(known, now)| self.atr(line, now, text(known, "reader"), to))
             }
             "SCardTransmit" => {
-                let mut exchange = bytes(&call.arguments, "command");
-                exchange.extend(bytes(call.results, "response"));
+                let fields = [(&call.arguments, "command"), (call.results, "response")];
+                let exchange: Masked = fields
+                    .into_iter()
+                    .flat_map(|(fields, name)| bytes(fields, name).unwrap_or_default())
+                    .collect();
                 let mut comment = format!("process {}, thread {}", line.process, line.thread);
                 if let Some(reader) = &call.reader {
                     comment += &format!(", {reader}");
@@ -113,13 +117,13 @@ impl Pcapng {
             return Ok(());
         }
         let comment = format!("process {}, thread {}, {reader}", line.process, line.thread);
-        let bytes = upper_pdu("iso7816.atr", &shown(bytes(fields, "atr")));
+        let bytes = upper_pdu("iso7816.atr", &shown(bytes(fields, "atr").unwrap_or_default()));
         packet(to, ATRS, line.microseconds, &bytes, &comment)
     }
 }
 
 /// Bytes, with [`HIDDEN`] for those that were hidden.
-fn shown(bytes: Vec<Option<u8>>) -> Vec<u8> {
+fn shown(bytes: Masked) -> Vec<u8> {
     bytes.into_iter().map(|byte| byte.unwrap_or(HIDDEN)).collect()
 }
 

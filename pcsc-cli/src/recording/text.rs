@@ -66,10 +66,6 @@ impl Text {
 }
 
 impl Form for Text {
-    fn begin(&mut self, _to: &mut dyn Write) -> io::Result<()> {
-        Ok(())
-    }
-
     fn line(&mut self, line: Option<&Line>, _text: &[u8], to: &mut dyn Write) -> io::Result<()> {
         let Some(line) = line else {
             return writeln!(to, "{}", self.style.bad("(a line that cannot be read)"));

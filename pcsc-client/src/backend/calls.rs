@@ -37,11 +37,22 @@ macro_rules! for_each_forwarded_call {
             /// Sends a command to the card. The response goes to the front of `response`. Waits while another
             /// connection holds the card. The detail of a failure is the response's length.
             fn transmit(
-                card: i32, send: Pci, receive: Pci, command: &[u8], response: &mut [u8], deadline: Option<Instant>
+                card: i32,
+                send: Pci,
+                receive: Pci,
+                command: &[u8],
+                response: &mut [u8],
+                deadline: Option<Instant>
             ) -> Transmitted;
             /// Calls a function of the reader itself. The answer goes to the front of `answer`, and its
             /// length is returned. The detail of a failure is the answer's length.
-            fn control(card: i32, code: u32, data: &[u8], answer: &mut [u8], deadline: Option<Instant>) -> usize;
+            fn control(
+                card: i32,
+                code: u32,
+                data: &[u8],
+                answer: &mut [u8],
+                deadline: Option<Instant>
+            ) -> usize;
             /// Sets an attribute's value, at most 264 bytes.
             fn set_attribute(card: i32, id: u32, data: &[u8]) -> ();
             /// Waits until a state differs from the one that the caller knows, at most `timeout`; `None`

@@ -87,7 +87,7 @@ impl fmt::Display for BackendKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BackendKind::Daemon { path, version } => {
-                write!(f, "pcscd at {} (protocol {version})", path.display())
+                write!(f, "the daemon at {} (protocol {version})", path.display())
             }
             BackendKind::Standalone => f.write_str("the bundled driver, without a daemon"),
             BackendKind::System { library } => write!(f, "the PC/SC library {}", library.display()),

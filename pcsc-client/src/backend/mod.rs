@@ -27,7 +27,6 @@ mod system;
 
 mod bytes;
 mod calls;
-mod cancel_signal;
 mod choice;
 #[cfg(any(all(feature = "daemon", unix), feature = "system"))]
 mod driver_facts;
@@ -37,6 +36,7 @@ mod establish;
     allow(dead_code, reason = "the backend `system` hashes nothing")
 )]
 mod hash;
+mod lifecycle;
 mod session;
 mod size_query;
 mod values;

@@ -8,7 +8,7 @@ use pcsc_sim::card::{apps::Several, Offer, Profile, SimCard};
 use pcsc_sim::{Event, Handle, Model};
 use std::sync::Mutex;
 
-const LONG: Duration = Duration::from_secs(10);
+const LONG: Duration = Duration::from_secs(60);
 
 fn card() -> SimCard {
     SimCard::good(Profile::new(&[Offer::T1]), Box::new(Several::demo()))
@@ -30,12 +30,8 @@ fn replaceable(model: &str) -> (Handle, Channel, Arc<Mutex<Handle>>) {
     let open = move |_| {
         let transport: Box<dyn Transport> = Box::new(lock(&next).transport());
         let reader = Reader::open(transport, DeviceInfo::default(), &interface, Options::default());
-        Ok(OpenedReader {
-            reader: reader.map_err(SharedError::opening)?,
-            notifications: Notifications::Pushed,
-            cancel: None,
-            senders: Vec::new(),
-        })
+        let reader = reader.map_err(SharedError::opening)?;
+        Ok(OpenedReader::new(reader, Notifications::Pushed))
     };
     let reader = SharedReader::new(1, Box::new(open));
     let channel = Channel::open(model.to_owned(), reader, true).unwrap();
@@ -157,4 +153,103 @@ fn a_reader_that_pcscd_says_is_gone_is_used_no_more() {
         Err(abi::NO_SUCH_DEVICE)
     );
     assert_eq!(channel.control(0, 0, &[], &mut []), Err(abi::NO_SUCH_DEVICE));
+}
+
+#[test]
+fn a_reader_whose_last_slot_was_closed_is_opened_again_when_it_is_needed() {
+    let (handle, channel, current) = replaceable("gempc-express");
+    handle.insert(0, card());
+    assert_eq!(channel.presence(0), abi::ICC_PRESENT);
+    *lock(&current) = Handle::new(pcsc_sim::Device::named("gempc-express").unwrap());
+    channel.close_slot(0);
+    assert_eq!(
+        channel.presence(0),
+        abi::ICC_NOT_PRESENT,
+        "the device that is opened next is empty"
+    );
+}
+
+#[test]
+fn a_raw_exchange_chooses_a_protocol_once_and_needs_a_reader_that_takes_apdus() {
+    const RAW: Dword = 2;
+    let transmit = |channel: &Channel| channel.transmit(0, RAW, &[0x80, 0xEE, 0, 100, 100], &mut [0; 258]);
+    let (handle, by_apdu) = channel("au9540");
+    handle.insert(0, card());
+    by_apdu.power(0, abi::POWER_UP, &mut [0; 33]).unwrap();
+    assert_eq!(transmit(&by_apdu), Ok(102));
+    let sent = || handle.with(|device| device.counters().bulk_out);
+    let before = sent();
+    assert_eq!(transmit(&by_apdu), Ok(102));
+    assert_eq!(sent() - before, 1, "the exchange alone");
+    // T=0, which a client has chosen, stays.
+    let both = Profile::new(&[Offer::T0, Offer::T1]);
+    handle.insert(0, SimCard::good(both, Box::new(Several::demo())));
+    by_apdu.power(0, abi::POWER_UP, &mut [0; 33]).unwrap();
+    by_apdu.set_protocol(0, abi::PROTOCOL_T0).unwrap();
+    let before = sent();
+    assert_eq!(transmit(&by_apdu), Ok(102));
+    assert_eq!(sent() - before, 1, "the exchange alone");
+    let (handle, by_tpdu) = channel("gempc-express");
+    handle.insert(0, card());
+    by_tpdu.power(0, abi::POWER_UP, &mut [0; 33]).unwrap();
+    assert_eq!(transmit(&by_tpdu), Err(abi::PROTOCOL_NOT_SUPPORTED));
+}
+
+/// The wait has a deadline far away, which a reader that cannot be opened shortens.
+#[test]
+fn a_reader_that_was_lost_is_looked_for_again_and_again() {
+    let (handle, channel) = channel("gempc-express");
+    handle.unplug();
+    assert_ne!(channel.presence(0), abi::ICC_PRESENT);
+    let begin = Instant::now();
+    channel.wait(0, LONG);
+    channel.wait(0, LONG);
+    assert!(begin.elapsed() < LONG);
+}
+
+/// The card is mute at the speed that it announces. The driver resets it to use a lower speed.
+#[test]
+fn a_card_that_the_driver_has_reset_gets_no_command_before_pcscd_knows() {
+    let (handle, channel) = channel("gempc-express");
+    let frail = pcsc_sim::card::named::make("frail", &Arc::default()).unwrap();
+    handle.insert(0, frail);
+    channel.power(0, abi::POWER_UP, &mut [0; 33]).unwrap();
+    channel.set_protocol(0, abi::PROTOCOL_T0).unwrap();
+    let transmit = || channel.transmit(0, 0, &[0x80, 0xEE, 0, 100, 100], &mut [0; 258]);
+    let sent = || handle.with(|device| device.counters().bulk_out);
+    assert_eq!(transmit(), Err(abi::COMMUNICATION_ERROR), "it is reset");
+    let before = sent();
+    assert_eq!(transmit(), Err(abi::COMMUNICATION_ERROR));
+    assert_eq!(sent(), before, "nothing was sent");
+    for expected in [abi::ICC_NOT_PRESENT, abi::ICC_PRESENT] {
+        channel.wait(0, LONG);
+        assert_eq!(channel.presence(0), expected);
+    }
+    channel.power(0, abi::POWER_UP, &mut [0; 33]).unwrap();
+    channel.set_protocol(0, abi::PROTOCOL_T0).unwrap();
+    assert_eq!(transmit(), Ok(102));
+}
+
+/// pcscd powers a card up without having asked for it, where a client connects before the event thread looks.
+#[test]
+fn a_card_that_was_powered_and_swapped_is_absent_once() {
+    let (handle, channel) = channel("gempc-express");
+    handle.insert(0, card());
+    channel.power(0, abi::POWER_UP, &mut [0; 33]).unwrap();
+    handle.remove(0);
+    handle.insert(0, card());
+    assert_eq!(channel.presence(0), abi::ICC_NOT_PRESENT);
+}
+
+#[test]
+fn commands_to_the_reader_that_the_settings_forbid_fail_as_ones_that_it_refuses() {
+    use pcsc_ccid::part10::{Feature, VENDOR_IFD_EXCHANGE};
+
+    let (_, channel) = channel("gempc-express");
+    for code in [VENDOR_IFD_EXCHANGE, Feature::MctReaderDirect.code()] {
+        let answer = channel.control(0, code.into(), &[0], &mut [0; 16]);
+        assert_eq!(answer, Err(abi::COMMUNICATION_ERROR), "{code:X}");
+    }
+    let unknown = channel.control(0, (VENDOR_IFD_EXCHANGE + 77).into(), &[0], &mut [0; 16]);
+    assert_eq!(unknown, Err(abi::ERROR_NOT_SUPPORTED));
 }

@@ -85,19 +85,15 @@ pub fn reader(text: &str) -> Result<(Arc<SharedReader>, bool), String> {
     let has_waits = model.flavour() != Flavour::Ccid || model.notifies();
     let reader = Arc::new(SimReader::new(options.model)?);
     let (device, fuzz) = (reader.clone(), options.fuzz);
-    let identity = DeviceInfo {
-        address: options.number,
-        ..model.device_info()
-    };
+    let mut identity = model.identity.device_info();
+    identity.address = options.number;
     let open = move |_| {
-        let opened = open(&device, fuzz, identity.clone(), &interface);
+        let reader = open(&device, fuzz, identity.clone(), &interface);
+        let reader = reader.map_err(SharedError::opening)?;
+        let mut opened = OpenedReader::new(reader, Notifications::Pushed);
         let to_cancel = device.clone();
-        Ok(OpenedReader {
-            reader: opened.map_err(SharedError::opening)?,
-            notifications: Notifications::Pushed,
-            cancel: Some(Box::new(move || to_cancel.cancel())),
-            senders: Vec::new(),
-        })
+        opened.cancel = Some(Box::new(move || to_cancel.cancel()));
+        Ok(opened)
     };
     let shared = SharedReader::new(slots, Box::new(open));
     reader.report_to(&shared);
@@ -119,7 +115,7 @@ fn open(
     fuzz: Option<u64>,
     identity: DeviceInfo,
     interface: &Interface,
-) -> Result<AnyReader, pcsc_ccid::reader::Error> {
+) -> Result<AnyReader, pcsc_ccid::reader::ReaderError> {
     let transport = SimReaderTransport::new(device.clone());
     let transport: Box<dyn Transport> = match fuzz {
         Some(seed) => Box::new(FaultTransport::new(transport, seed, 500, u32::MAX, DAMAGE)),

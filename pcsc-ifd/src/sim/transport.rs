@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::sim_reader::SimReader;
-use pcsc_ccid::transport::{Error, Transport};
+use pcsc_ccid::transport::{Transport, TransportError};
 use pcsc_sim::SimTransport;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,22 +27,28 @@ impl SimReaderTransport {
 }
 
 impl Transport for SimReaderTransport {
-    fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), Error> {
+    fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), TransportError> {
         self.on(|line| line.send(message, timeout))
     }
 
-    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, Error> {
+    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, TransportError> {
         let mut length = self.on(|line| line.receive(buffer, timeout))?;
         if !self.reader.dwell() {
             if self.reader.handle().with(|device| device.is_gone()) {
-                return Err(Error::Gone);
+                return Err(TransportError::Gone);
             }
             length = absent(buffer, length);
         }
         Ok(length)
     }
 
-    fn control_out(&mut self, request: u8, value: u16, data: &[u8], timeout: Duration) -> Result<(), Error> {
+    fn control_out(
+        &mut self,
+        request: u8,
+        value: u16,
+        data: &[u8],
+        timeout: Duration,
+    ) -> Result<(), TransportError> {
         self.on(|line| line.control_out(request, value, data, timeout))
     }
 
@@ -52,15 +58,15 @@ impl Transport for SimReaderTransport {
         value: u16,
         buffer: &mut [u8],
         timeout: Duration,
-    ) -> Result<usize, Error> {
+    ) -> Result<usize, TransportError> {
         self.on(|line| line.control_in(request, value, buffer, timeout))
     }
 
-    fn clear_halt(&mut self) -> Result<(), Error> {
+    fn clear_halt(&mut self) -> Result<(), TransportError> {
         self.on(|line| line.clear_halt())
     }
 
-    fn pause(&mut self, time: Duration) -> Result<(), Error> {
+    fn pause(&mut self, time: Duration) -> Result<(), TransportError> {
         self.on(|line| line.pause(time))
     }
 

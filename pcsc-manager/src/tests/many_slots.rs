@@ -10,7 +10,7 @@ fn each_slot_is_opened_whichever_thread_listens() {
         let manager = Manager::start(bus, Settings::default()).unwrap();
         let deadline = Some(Instant::now() + Duration::from_secs(60));
         // The first slot opens the device, and the thread of any slot begins to listen to it.
-        let interests: Vec<_> = manager.readers().into_iter().map(Interest::new).collect();
+        let interests: Vec<_> = manager.readers().iter().cloned().map(Interest::new).collect();
         for interest in &interests {
             assert_eq!(interest.reader().wait_until_open(deadline, &|| false), Ok(()));
         }

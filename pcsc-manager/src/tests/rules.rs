@@ -3,6 +3,7 @@
 use pcsc_sim::card::apps::Several;
 use pcsc_sim::card::{Behaviour, Offer, Profile, SimCard};
 
+use super::slots::slotted;
 use super::*;
 
 const DIRECT: u32 = 3;
@@ -14,14 +15,15 @@ impl Rig {
         self.manager.find(NAME).unwrap()
     }
 
-    /// Removes the card without an event: an exchange finds out.
+    /// Removes the card without an event: an exchange finds out. A poll for the events before is over.
     fn lose_card_unseen(&self) {
+        self.benches[0].wait_until_polled();
         lock(&self.benches[0].state).has_card = false;
     }
 }
 
 fn soon() -> Option<Instant> {
-    Some(Instant::now() + Duration::from_secs(10))
+    Some(Instant::now() + Duration::from_secs(60))
 }
 
 #[test]
@@ -57,7 +59,7 @@ fn no_transaction_begins_between_the_end_of_another_and_its_reset() {
             }
         };
         assert_eq!(told, Err(CallError::ResetCard));
-        // Nor is a connection made, which would not know of the reset.
+        // Nor is a connection made: it would not be notified of the reset.
         let briefly = Some(Instant::now() + Duration::from_millis(5));
         let made = rig.client().connect(NAME, DIRECT, ANY, briefly);
         assert_eq!(made, Err(CallError::Timeout));
@@ -86,7 +88,7 @@ fn no_connection_is_made_while_the_card_is_reset() {
         std::thread::scope(|scope| {
             let resets = scope.spawn(|| reset(&client, card));
             rig.benches[0].wait_until_it_waits();
-            // It would not know of the reset. One to the reader alone does not wait for the driver.
+            // It would not be notified of the reset. One to the reader alone does not wait for the driver.
             let briefly = Some(Instant::now() + Duration::from_millis(5));
             let made = rig.client().connect(NAME, DIRECT, ANY, briefly);
             rig.benches[0].set(|bed| bed.is_held = false);
@@ -152,21 +154,23 @@ fn an_error_that_no_wait_can_mend_is_reported_before_the_wait() {
 
 #[test]
 fn a_connection_to_the_reader_alone_does_not_keep_the_card_powered() {
-    let rig = Rig::new(1);
-    let client = rig.client();
-    let reader = rig.reader();
-    let card = connect(&client, SHARED).unwrap();
-    assert_eq!(reader.due(), None);
-    assert_eq!(client.disconnect(card, LEAVE), Ok(()));
-    assert!(reader.due().is_some());
-    let direct = connect(&client, DIRECT).unwrap();
-    assert!(reader.due().is_some());
+    // No thread runs here that would take the card's power.
+    let slotted = slotted();
+    let connect = |handle, share| assert_eq!(slotted.connect(handle, share, ANY), Ok(2));
+    let disconnect = |handle| assert_eq!(slotted.reader.disconnect(handle, LEAVE, &|| false), Ok(()));
+    let is_power_due = || slotted.reader.state().due.power_down.is_some();
+    connect(1, SHARED);
+    assert!(!is_power_due());
+    disconnect(1);
+    assert!(is_power_due());
+    connect(2, DIRECT);
+    assert!(is_power_due());
     // One for the card does, until there are none at all.
-    let card = connect(&client, SHARED).unwrap();
-    assert_eq!(client.disconnect(card, LEAVE), Ok(()));
-    assert_eq!(reader.due(), None);
-    assert_eq!(client.disconnect(direct, LEAVE), Ok(()));
-    assert!(reader.due().is_some());
+    connect(3, SHARED);
+    disconnect(3);
+    assert!(!is_power_due());
+    disconnect(2);
+    assert!(is_power_due());
 }
 
 #[test]
@@ -185,7 +189,7 @@ fn a_connection_to_the_reader_alone_does_not_wait_for_an_exchange() {
 fn a_card_that_an_exchange_misses_is_one_event() {
     let rig = Rig::new(1);
     let client = rig.client();
-    // The counter of 0 means that a client knows no events.
+    // A counter of 0 in a client's state means that it has seen no event.
     let mut before = change(&client, NAME, None).unwrap();
     for has_card in [false, true] {
         rig.benches[0].set(|bed| bed.has_card = has_card);
@@ -196,6 +200,11 @@ fn a_card_that_an_exchange_misses_is_one_event() {
     rig.lose_card_unseen();
     assert_eq!(echo(&client, card), Err(CallError::NoSmartcard));
     assert_eq!(rig.manager.changes().changes(), posted);
+    let missed = rig.reader().snapshot();
+    assert_eq!(
+        (missed.status, missed.protocol, &*missed.atr),
+        (ABSENT, 0, &[][..])
+    );
     rig.benches[0].set(|_| ());
     assert!(rig.manager.changes().wait(posted, soon()));
     let after = wait_for_status(&client, NAME, ABSENT);
@@ -224,9 +233,9 @@ fn a_deadline_ends_an_exchange_and_resets_the_card() {
     const SELECT: &[u8] = b"\x00\xA4\x04\x00\x0A\xA0\x00\x00\x00\x62\x03\x01\x0C\x06\x01";
     for model in ["gempc-express", "omnikey-3x21", "omnikey-5321"] {
         let reader = Simulated::new(model).unwrap();
-        // Almost a second for each answer, by a clock of its own that goes faster.
+        // By a clock of its own that goes faster. The limits are long enough for a busy machine.
         let slow = Behaviour {
-            work: 10_000,
+            time: Duration::from_secs(40),
             ..Behaviour::default()
         };
         let card = SimCard::new(Profile::new(&[Offer::T1]), slow, Box::new(Several::demo()));
@@ -241,7 +250,7 @@ fn a_deadline_ends_an_exchange_and_resets_the_card() {
         let card = connected.handle;
         let resets = || device.with(|device| device.tally(0).resets);
         let before = resets();
-        let soon = Instant::now() + Duration::from_millis(400);
+        let soon = Instant::now() + Duration::from_secs(20);
         let late = transmit(&client, card, SELECT, Some(soon));
         assert_eq!(late, Err(CallError::Timeout), "{model}");
         assert_eq!(resets(), before + 1, "{model}");
@@ -250,6 +259,23 @@ fn a_deadline_ends_an_exchange_and_resets_the_card() {
         let again = transmit(&client, card, SELECT, None);
         assert_eq!(again, Ok(vec![0x90, 0x00]), "{model}");
     }
+}
+
+#[test]
+fn a_reset_after_a_timeout_is_reported_while_it_goes_on() {
+    let rig = Rig::new(1);
+    let (one, two) = (rig.client(), rig.client());
+    let (a, b) = (connect(&one, SHARED).unwrap(), connect(&two, SHARED).unwrap());
+    rig.benches[0].set(|bed| (bed.times_out, bed.is_held) = (true, true));
+    std::thread::scope(|scope| {
+        let sends = scope.spawn(|| echo(&one, a));
+        rig.benches[0].wait_until_it_waits();
+        let status = two.status(b);
+        rig.benches[0].set(|bed| bed.is_held = false);
+        assert_eq!(status, Err(CallError::ResetCard));
+        assert_eq!(sends.join().unwrap(), Err(CallError::Timeout));
+    });
+    assert_eq!(echo(&one, a), Err(CallError::ResetCard));
 }
 
 #[test]
@@ -298,6 +324,7 @@ fn a_card_that_a_reset_finds_first_is_known_and_is_missed_when_it_goes() {
     bench.set(|bed| bed.has_card = false);
     wait_for_status(&client, NAME, ABSENT);
     let card = connect(&client, DIRECT).unwrap();
+    bench.wait_until_polled();
     lock(&bench.state).has_card = true;
     assert_eq!(reconnect(&client, card, SHARED, 1), Ok(()));
     assert_eq!(change(&client, NAME, None).unwrap().status & PRESENT, PRESENT);
@@ -311,6 +338,7 @@ fn a_card_that_a_reset_finds_first_is_known_and_is_missed_when_it_goes() {
     assert_eq!(echo(&client, card), Err(CallError::RemovedCard));
 
     // A mute one likewise.
+    bench.wait_until_polled();
     {
         let mut bed = lock(&bench.state);
         (bed.has_card, bed.is_mute) = (true, true);

@@ -54,6 +54,33 @@ fn transactions_go_in_order_and_end_with_their_context() {
 }
 
 #[test]
+fn an_interrupted_client_does_not_wait_and_keeps_its_connections() {
+    let soon = || Some(Instant::now() + Duration::from_secs(60));
+    let rig = Rig::new(1);
+    let (one, two) = (rig.client(), rig.client());
+    let (a, b) = (connect(&one, SHARED).unwrap(), connect(&two, SHARED).unwrap());
+    assert_eq!(one.begin_transaction(a, None), Ok(()));
+    let invalid = Err(CallError::InvalidHandle);
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| two.begin_transaction(b, soon()));
+        // It sleeps in the queue, or will not get there.
+        std::thread::yield_now();
+        two.interrupt();
+        assert_eq!(waiter.join().unwrap(), invalid);
+    });
+    assert_eq!(two.begin_transaction(b, soon()), invalid);
+    assert_eq!(transmit(&two, b, &[0; 4], soon()).map(drop), invalid);
+    assert_eq!(
+        two.connect(b"Bench 00 00", SHARED, ANY, soon()).map(drop),
+        invalid
+    );
+    assert_eq!(two.disconnect(b, 1), invalid, "it would wait to reset the card");
+    assert_eq!(one.end_transaction(a, 0), Ok(()));
+    assert_eq!(echo(&two, b), Ok(()));
+    assert_eq!(two.disconnect(b, 1), Ok(()));
+}
+
+#[test]
 fn readers_come_and_go() {
     let rig = Rig::new(1);
     let client = rig.client();
@@ -70,6 +97,43 @@ fn readers_come_and_go() {
         change(&client, b"Bench 00 00", None),
         Err(CallError::UnknownReader)
     );
+}
+
+#[test]
+fn a_connection_is_a_change_and_no_event_of_a_card() {
+    let rig = Rig::new(1);
+    let client = rig.client();
+    wait_for_status(&client, b"Bench 00 00", PRESENT);
+    let counts = || {
+        [
+            rig.manager.changes().changes(),
+            rig.manager.card_changes().changes(),
+        ]
+    };
+    // The first connection chooses the protocol.
+    let card = connect(&client, SHARED).unwrap();
+    let [changes, cards] = counts();
+    let another = connect(&client, SHARED).unwrap();
+    assert_eq!(client.disconnect(another, 0), Ok(()));
+    assert_eq!(counts(), [changes + 2, cards]);
+    assert_eq!(reconnect(&client, card, EXCLUSIVE, 0), Ok(()));
+    assert_eq!(counts(), [changes + 3, cards]);
+    assert_eq!(client.disconnect(card, 1), Ok(()));
+    assert!(counts()[1] > cards, "a reset is an event");
+}
+
+#[test]
+fn the_end_of_a_manager_without_readers_is_a_change() {
+    let rig = Rig::new(0);
+    let counts = || {
+        [
+            rig.manager.changes().changes(),
+            rig.manager.card_changes().changes(),
+        ]
+    };
+    let [changes, cards] = counts();
+    rig.manager.end();
+    assert_eq!(counts(), [changes + 1, cards + 1]);
 }
 
 #[test]
@@ -131,7 +195,7 @@ fn a_card_that_was_missed_by_a_power_up_is_found_by_the_next_poll() {
                 return Err(SlotError::NoCard);
             }
             Ok(Powered {
-                atr: ATR.to_vec(),
+                atr: ATR[..].into(),
                 offered: 2,
                 first: 2,
             })

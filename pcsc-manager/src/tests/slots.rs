@@ -3,15 +3,15 @@
 use super::*;
 use std::sync::mpsc;
 
-struct Slotted {
+pub(super) struct Slotted {
     bench: Arc<Bench>,
-    reader: Arc<Reader>,
+    pub(super) reader: Arc<Reader>,
     /// So that it is not given back.
     _interest: Interest<Arc<Reader>>,
 }
 
 /// A slot that was polled, with a card.
-fn slotted() -> Slotted {
+pub(super) fn slotted() -> Slotted {
     let bench = Arc::new(Bench::default());
     lock(&bench.state).has_card = true;
     let slot = Box::new(BenchSlot(bench.clone()));
@@ -27,7 +27,7 @@ fn slotted() -> Slotted {
 }
 
 impl Slotted {
-    fn connect(&self, handle: i32, share: u32, protocols: u32) -> Result<u32, CallError> {
+    pub(super) fn connect(&self, handle: i32, share: u32, protocols: u32) -> Result<u32, CallError> {
         self.reader.connect(handle, share, protocols, None, &|| false)
     }
 
@@ -70,6 +70,17 @@ fn after_a_failure_the_card_counts_as_another_one() {
     slotted.has_trouble(false);
     slotted.reader.poll();
     assert_eq!(slotted.reader.check(1), Err(CallError::RemovedCard));
+}
+
+#[test]
+fn a_connection_looks_for_the_card_where_that_costs_no_command() {
+    let slotted = slotted();
+    lock(&slotted.bench.state).has_card = false;
+    slotted.reader.poll();
+    lock(&slotted.bench.state).has_card = true;
+    assert_eq!(slotted.connect(1, SHARED, ANY), Err(CallError::NoSmartcard));
+    lock(&slotted.bench.state).knows_presence = true;
+    assert_eq!(slotted.connect(1, SHARED, ANY), Ok(2));
 }
 
 #[test]

@@ -13,6 +13,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use pcsc_constants::MAX_ATR_SIZE;
+
 use crate::ccid;
 use crate::error::StartError;
 use crate::slot::{copy, earlier, FoundReader, Powered, Presence, Slot, SlotError, SlotEvent, Watch};
@@ -20,8 +22,6 @@ use port::{Connection, Control, Port};
 
 /// The name that vsmartcard gives its reader.
 const NAME: &str = "Virtual PCD";
-/// The longest ATR (ISO 7816-3, clause 8.1).
-const MAX_ATR: usize = 33;
 /// How long a card may take to answer a reset, as on a contact.
 const ATR_LIMIT: Duration = Duration::from_secs(30);
 /// The same for a card that still works on a command whose caller has given up: it cannot be interrupted.
@@ -46,28 +46,23 @@ impl VpcdReader {
         }
     }
 
-    /// The reader that `vpcd`, `vpcd:PORT` or `vpcd:ADDRESS:PORT` describes. Without an address it listens on
-    /// the loopback interface, and without a port where vsmartcard's driver does. `None` if the text
-    /// describes something else.
-    pub(crate) fn parse(text: &str) -> Option<Result<VpcdReader, StartError>> {
-        let place = match text.strip_prefix("vpcd")? {
-            "" => Some(Port::default_address(port::DEFAULT_PORT)),
-            rest => rest
-                .strip_prefix(':')
-                .and_then(|place| address(place).or_else(|| place.parse().ok())),
+    /// The reader that `vpcd`, `vpcd:PORT` or `vpcd:ADDRESS:PORT` describes, with a slot more for each
+    /// further port. Without an address it listens on the loopback interface, and without a port where
+    /// vsmartcard's driver does.
+    pub(crate) fn parse(text: &str, more: impl Iterator<Item = u16>) -> Result<VpcdReader, StartError> {
+        let unknown = || StartError::UnknownPort(text.to_owned());
+        let first = match text.strip_prefix("vpcd").ok_or_else(unknown)? {
+            "" => Some(port::DEFAULT_PORT.to_string()),
+            place => place.strip_prefix(':').map(str::to_owned),
         };
-        Some(match place {
-            Some(address) => Ok(VpcdReader::new([address])),
-            None => Err(StartError::UnknownPort(text.to_owned())),
-        })
-    }
-
-    /// Adds a slot at the port whose number `text` is. `false` if it is no number.
-    pub(crate) fn add(&mut self, text: &str) -> bool {
-        let address = address(text);
-        self.ports
-            .extend(address.map(|address| Arc::new(Port::new(address))));
-        address.is_some()
+        let first = first.and_then(|place| match place.parse() {
+            Ok(port) => Some(Port::default_address(port)),
+            Err(_) => place.parse().ok(),
+        });
+        let more = more.map(Port::default_address);
+        Ok(VpcdReader::new(
+            std::iter::once(first.ok_or_else(unknown)?).chain(more),
+        ))
     }
 
     /// Opens the ports. Returns their addresses, in which the system has chosen those whose number was 0. The
@@ -97,11 +92,6 @@ impl VpcdReader {
             slots: self.ports.iter().map(slot).collect(),
         }
     }
-}
-
-/// The port with this number on the loopback interface.
-fn address(number: &str) -> Option<SocketAddr> {
-    number.parse().ok().map(Port::default_address)
 }
 
 impl Watch for Port {
@@ -181,7 +171,7 @@ impl Slot for VpcdSlot {
             let limit = if card.is_late() { LATE_LIMIT } else { ATR_LIMIT };
             card.tell(control)?;
             // A longer one is none.
-            let mut atr = [0; MAX_ATR];
+            let mut atr = [0; MAX_ATR_SIZE];
             let (until, is_callers) = earlier(deadline, limit);
             match card.ask(&[Control::Atr as u8], &mut atr, until) {
                 Ok(length) => Ok(atr[..length].to_vec()),
@@ -191,8 +181,7 @@ impl Slot for VpcdSlot {
             }
         })?;
         self.atr.clone_from(&atr);
-        let (offered, first) = ccid::protocols(&atr);
-        Ok(Powered { atr, offered, first })
+        Ok(ccid::powered(&atr))
     }
 
     fn power_down(&mut self) -> Result<(), SlotError> {

@@ -1,6 +1,6 @@
 //! A port on which virtual cards connect, and the protocol that they speak.
 //!
-//! A message is a length (two bytes, the highest first) and so many bytes. One byte is a request about the
+//! A message is a length (two bytes, big-endian) and that number of bytes. One byte is a request about the
 //! card's power, more are a command APDU. Only a request for the ATR and a command are answered.
 
 use std::io::{self, ErrorKind, Read, Write};
@@ -67,13 +67,13 @@ pub struct Port {
     pub address: SocketAddr,
     /// How long the first look waits for the first card.
     pub first_card: Duration,
-    state: Mutex<State>,
+    state: Mutex<PortState>,
     /// Ends a wait.
     waker: rustix::io::Result<Waker>,
 }
 
 #[derive(Default)]
-struct State {
+struct PortState {
     /// Its own count of references: at a wait there may be no file descriptor left for a clone.
     listener: Option<Arc<TcpListener>>,
     /// Until when the first card is waited for.
@@ -198,8 +198,9 @@ impl Port {
             if state.cards() != before {
                 return true;
             }
-            // A card waits and cannot be accepted, for lack of a file descriptor, or the card has sent data
-            // that nobody reads now. This thread must not spin.
+            // The socket stays readable: a connection cannot be accepted for lack of a file descriptor, or
+            // the card has sent data although no request is in progress. Without a pause, poll would return
+            // at once again and again.
             is_paused = is_ready;
         }
     }
@@ -223,13 +224,14 @@ impl Port {
     }
 }
 
-impl State {
+impl PortState {
     /// Whether there is a card, and how many there were.
     fn cards(&self) -> (bool, u64) {
         (self.card.is_some(), self.count)
     }
 
-    /// Notes a card that has come or gone. Returns whether one has.
+    /// Closes the connection of a card that has gone, and accepts that of a new one. Returns whether either
+    /// has happened.
     fn look(&mut self) -> bool {
         let before = self.cards();
         if let Some(card) = self.card.take_if(|card| card.has_ended()) {
@@ -240,7 +242,8 @@ impl State {
                 break;
             };
             let card = Connection::new(stream);
-            // Without a delay, as an APDU is one packet. One that has ended while it waited is no card.
+            // TCP_NODELAY: a message is written at once, so Nagle's algorithm would only delay it. A
+            // connection that was closed before it was accepted is no card.
             if card.stream.set_nodelay(true).is_ok()
                 && card.stream.set_nonblocking(true).is_ok()
                 && !card.has_ended()
@@ -279,8 +282,8 @@ impl Connection {
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 
-    /// Ends the request in progress, if there is one, and begins no other. The card can still be told to
-    /// power off.
+    /// Ends the request in progress, if there is one, and begins no other. A power-off can still be sent to
+    /// the card.
     fn stop(&self) {
         self.is_stopped.store(true, Ordering::SeqCst);
         // A request that locks this later sees the flag.

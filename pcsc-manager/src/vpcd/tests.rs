@@ -39,7 +39,7 @@ fn a_list_names_models_and_ports() {
     ] {
         assert!(listed(list).is_err(), "{list}");
     }
-    let address = |text: &str| VpcdReader::parse(text).unwrap().unwrap().ports[0].address;
+    let address = |text: &str| VpcdReader::parse(text, [].into_iter()).unwrap().ports[0].address;
     assert_eq!(address("vpcd"), "127.0.0.1:35963".parse().unwrap());
     assert_eq!(address("vpcd:1234"), "127.0.0.1:1234".parse().unwrap());
     assert_eq!(address("vpcd:0.0.0.0:1234"), "0.0.0.0:1234".parse().unwrap());

@@ -6,6 +6,8 @@ use pcsc_wire::{
     Status, Transmit, ATTRIBUTE_SIZE, MAX_PAYLOAD,
 };
 
+use zeroize::Zeroize;
+
 use super::requests::{CardPlace, End, Requests};
 use crate::policy::Rights;
 use crate::source::{code, Failed};
@@ -26,7 +28,7 @@ impl Requests<'_> {
 
     /// As pcscd answers where Polkit refuses `access_card`: before it looks at anything else of the request.
     fn refuse_connection(&self, body: Connect) -> Result<(), End> {
-        log::warn!("client {} may not connect to readers", self.client.number);
+        log::warn!("{} may not connect to readers", self.client);
         self.send(Connect {
             card: -1,
             active: u32::MAX,
@@ -41,6 +43,11 @@ impl Requests<'_> {
             return Err(wrong_context.into());
         }
         if self.cards.len() >= self.shared.limits.cards {
+            log::warn!(
+                "{}: it has {} connections to cards already",
+                self.client,
+                self.cards.len()
+            );
             return Err(codes::SCARD_E_NO_MEMORY.into());
         }
         let length = body.reader.iter().position(|byte| *byte == 0);
@@ -124,7 +131,6 @@ impl Requests<'_> {
         let response = &mut answer[Transmit::SIZE..];
         let mut length = 0;
         let transmitted = session.transmit(card, body.send_protocol, command, response);
-        self.incoming.wipe();
         match transmitted {
             Ok(transmitted) => {
                 length = transmitted.length.min(room);
@@ -153,12 +159,12 @@ impl Requests<'_> {
             session.control(card, body.code, data, &mut answer[Control::SIZE..])
         } else {
             log::warn!(
-                "a client's control request {:#010X} is refused by the policy",
+                "{}: the control request {:#010X} is refused by the policy",
+                self.client,
                 body.code
             );
             Err(codes::SCARD_W_SECURITY_VIOLATION.into())
         };
-        self.incoming.wipe();
         body.rv = code(&answered);
         let length = answered.map_or(0, |length| length.min(room));
         body.returned = answered.map_or_else(|failed| failed.needed, |_| length) as u32;
@@ -181,7 +187,7 @@ impl Requests<'_> {
         let got = got.and_then(|length| self.rename(body.card, body.id, &mut value, length));
         let got = got.and_then(|length| {
             let taken = value.get(..length).filter(|_| length <= room);
-            let taken = taken.ok_or(too_small(length))?;
+            let taken = taken.ok_or(Failed::too_small(length))?;
             body.value[..length].copy_from_slice(taken);
             Ok(length)
         });
@@ -209,7 +215,7 @@ impl Requests<'_> {
         let needed = name.len();
         value
             .get_mut(..needed)
-            .ok_or(too_small(needed))?
+            .ok_or(Failed::too_small(needed))?
             .copy_from_slice(&name);
         Ok(needed)
     }
@@ -219,14 +225,9 @@ impl Requests<'_> {
         let (session, card) = self.card(body.card)?;
         let length = attribute_length(body.length)?;
         body.rv = code(&session.set_attribute(card, body.id, &body.value[..length]));
+        // It may be a key, and no client reads it back.
+        body.value.zeroize();
         self.send(body)
-    }
-}
-
-fn too_small(needed: usize) -> Failed {
-    Failed {
-        code: codes::SCARD_E_INSUFFICIENT_BUFFER,
-        needed,
     }
 }
 

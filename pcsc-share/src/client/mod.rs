@@ -4,6 +4,7 @@ mod calls;
 mod requests;
 mod states;
 
+use std::fmt;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 
@@ -17,7 +18,9 @@ use requests::Requests;
 /// A client, as its own thread and the server's share it.
 pub struct Client {
     number: u64,
-    /// One without any is served only as far as to tell it so.
+    /// For the log: its user or its certificate.
+    who: String,
+    /// A client without any gets a refusal and nothing else.
     rights: Rights,
     stream: Arc<UnixStream>,
     outgoing: Arc<Outgoing>,
@@ -32,11 +35,12 @@ struct Sessions {
 }
 
 impl Client {
-    /// A client that is connected.
-    pub fn new(number: u64, rights: Rights, stream: UnixStream, shared: &Shared) -> Client {
+    /// A client that is connected. `who` says for the log whose it is.
+    pub fn new(number: u64, who: String, rights: Rights, stream: UnixStream, shared: &Shared) -> Client {
         let stream = Arc::new(stream);
         Client {
             number,
+            who,
             rights,
             outgoing: Arc::new(Outgoing::new(stream.clone(), shared.limits.patience)),
             stream,
@@ -53,7 +57,7 @@ impl Client {
     pub fn serve(&self, shared: &Shared) {
         let _end = Departure(self, shared);
         let end = Requests::new(self, shared).serve();
-        log::debug!("client {} has ended: {end}", self.number);
+        log::debug!("{self} has ended: {end}");
     }
 
     /// Lets no call of its thread wait for other clients any more. Returns at once.
@@ -65,7 +69,7 @@ impl Client {
         }
     }
 
-    /// Ends its connection. Its thread ends.
+    /// Ends its connection, upon which its thread serves it no more.
     pub fn close(&self) {
         self.outgoing.close();
     }
@@ -98,6 +102,13 @@ impl Client {
     }
 }
 
+/// As the log names it.
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "client {} of {}", self.number, self.who)
+    }
+}
+
 /// Gives up what a client has when it is served no more, also after a panic.
 struct Departure<'a>(&'a Client, &'a Shared);
 
@@ -121,7 +132,10 @@ mod tests {
     use crate::readers::Readers;
     use crate::source::Named;
     use crate::waiters::Waiters;
-    use pcsc_wire::{Body, Command, Connect, Endian, Establish, Header, NAME_SIZE};
+    use pcsc_wire::{
+        Body, Command, Connect, Endian, Establish, Header, ReaderEvents, Version, VersionExchange, NAME_SIZE,
+        READER_STATE_SIZE,
+    };
     use std::io::{Read, Write};
     use std::sync::atomic::AtomicU32;
 
@@ -135,19 +149,111 @@ mod tests {
         .concat()
     }
 
-    #[test]
-    fn a_client_whose_thread_panics_gives_up_what_it_has() {
+    fn shared() -> Shared {
         let source = Arc::new(Named::new(&["Reader"])) as Arc<_>;
-        let shared = Shared {
+        Shared {
             readers: Readers::new(Joined::numbered([source]), Policy::default()),
             waiters: Waiters::default(),
             contexts: Contexts::default(),
             buffers: Buffers::default(),
             limits: Limits::default(),
             last_card: AtomicU32::new(0),
-        };
+        }
+    }
+
+    #[test]
+    fn looks_that_come_together_are_answered_together() {
+        let shared = shared();
         let (mut stream, server) = UnixStream::pair().unwrap();
-        let client = Client::new(7, Rights::Full, server, &shared);
+        let client = Client::new(7, String::new(), Rights::Full, server, &shared);
+        let mut requests = Requests::new(&client, &shared);
+        let look = |command| Header::new(command, 0).to_bytes(Endian::NATIVE).to_vec();
+        let version = request(Command::Version, VersionExchange::new(Version::NEWEST));
+        let looks = [
+            version.clone(),
+            look(Command::GetReadersStateSize),
+            look(Command::GetReadersStateArray),
+            look(Command::GetReaderEvents),
+            version.clone(),
+        ];
+        stream.write_all(&looks.concat()).unwrap();
+        // Each answer is there once its request was served, unless it is held.
+        stream.set_nonblocking(true).unwrap();
+        let (size, table) = (4, 16 * READER_STATE_SIZE);
+        let mut answer = vec![0; 2 * (size + table)];
+        for held in &looks[1..] {
+            requests.serve_one().unwrap();
+            let nothing = stream.read(&mut answer).unwrap_err();
+            assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock, "before {held:?}");
+        }
+        requests.serve_one().unwrap();
+        let received = stream.read(&mut answer).unwrap();
+        let before = VersionExchange::SIZE + size;
+        assert_eq!(
+            received,
+            before + table + ReaderEvents::SIZE + VersionExchange::SIZE
+        );
+        assert_eq!(&answer[before..][..6], b"Reader");
+        // What has not come whole is not waited for.
+        let begun = [&looks[1], &version[..Header::SIZE]].concat();
+        stream.write_all(&begun).unwrap();
+        requests.serve_one().unwrap();
+        stream.read_exact(&mut answer[..size]).unwrap();
+        stream.write_all(&version[Header::SIZE..]).unwrap();
+        requests.serve_one().unwrap();
+        stream.read_exact(&mut answer[..VersionExchange::SIZE]).unwrap();
+    }
+
+    #[test]
+    fn an_end_sends_what_was_held_and_leaves_nothing_of_a_request() {
+        let shared = shared();
+        let (mut stream, server) = UnixStream::pair().unwrap();
+        let client = Client::new(7, String::new(), Rights::Full, server, &shared);
+        let mut requests = Requests::new(&client, &shared);
+        let body = Establish {
+            scope: 2,
+            context: 0x5050_5050,
+            rv: 0,
+        };
+        let establish = request(Command::EstablishContext, body);
+        stream.write_all(&establish).unwrap();
+        requests.serve_one().unwrap();
+        assert!(requests.incoming.is_wiped());
+        let mut answer = [0; Establish::SIZE];
+        stream.read_exact(&mut answer).unwrap();
+        // A version of the wrong length ends the connection. The size before it is answered, although more
+        // requests follow.
+        let size = Header::new(Command::GetReadersStateSize, 0).to_bytes(Endian::NATIVE);
+        let version = Header::new(Command::Version, 1).to_bytes(Endian::NATIVE);
+        let requested = [&size[..], &version, &[0], &size].concat();
+        stream.write_all(&requested).unwrap();
+        requests.serve();
+        client.close();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        assert_eq!(answer.len(), 4);
+    }
+
+    #[test]
+    fn a_client_that_is_refused_gets_the_answer_before_the_request_that_ends_it() {
+        let shared = shared();
+        let (mut stream, server) = UnixStream::pair().unwrap();
+        let client = Client::new(7, String::new(), Rights::Nothing, server, &shared);
+        let version = request(Command::Version, VersionExchange::new(Version::NEWEST));
+        let size = Header::new(Command::GetReadersStateSize, 0).to_bytes(Endian::NATIVE);
+        stream.write_all(&[&version[..], &size].concat()).unwrap();
+        Requests::new(&client, &shared).serve();
+        client.close();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        assert_eq!(answer.len(), VersionExchange::SIZE);
+    }
+
+    #[test]
+    fn a_client_whose_thread_panics_gives_up_what_it_has() {
+        let shared = shared();
+        let (mut stream, server) = UnixStream::pair().unwrap();
+        let client = Client::new(7, String::new(), Rights::Full, server, &shared);
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| client.serve(&shared));
             let body = Establish {

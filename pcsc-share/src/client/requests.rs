@@ -1,6 +1,6 @@
 //! A client's requests, one after another.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ pub struct CardPlace {
     pub card: i32,
 }
 
-/// What a client's thread knows of it.
+/// The state of a client's thread.
 pub struct Requests<'a> {
     pub client: &'a Client,
     pub shared: &'a Shared,
@@ -57,10 +57,25 @@ pub struct Requests<'a> {
     /// The byte order of the client's machine; known with its first request.
     endian: Option<Endian>,
     version: Version,
+    /// The answer waits for that to the next request.
+    is_followed: bool,
     pub context: Option<u32>,
-    /// The client's connections, by the numbers that it knows them by.
-    pub cards: HashMap<i32, CardPlace>,
+    /// The client's connections, by their `hCard`.
+    pub cards: BTreeMap<i32, CardPlace>,
     table: Table,
+}
+
+/// Whether a request looks at what there is, which is answered at once. Our own client sends several of these
+/// together.
+fn is_look(command: Command) -> bool {
+    matches!(
+        command,
+        Command::Version
+            | Command::GetReadersState
+            | Command::GetReadersStateSize
+            | Command::GetReadersStateArray
+            | Command::GetReaderEvents
+    )
 }
 
 impl<'a> Requests<'a> {
@@ -72,8 +87,9 @@ impl<'a> Requests<'a> {
             incoming: Incoming::new(client.stream.clone(), shared.limits.patience),
             endian: None,
             version: Version::NEWEST,
+            is_followed: false,
             context: None,
-            cards: HashMap::new(),
+            cards: BTreeMap::new(),
             table: Table::default(),
         }
     }
@@ -82,12 +98,22 @@ impl<'a> Requests<'a> {
     pub fn serve(mut self) -> End {
         loop {
             if let Err(end) = self.serve_one() {
+                // What is held is sent before the connection ends.
+                self.client.outgoing.set_followed(false);
+                let _ = self.client.outgoing.answer(|| [0; 0]);
                 return end;
             }
         }
     }
 
-    fn serve_one(&mut self) -> Result<(), End> {
+    pub fn serve_one(&mut self) -> Result<(), End> {
+        let served = self.serve_next();
+        // A request may have a PIN or a key in it.
+        self.incoming.wipe();
+        served
+    }
+
+    fn serve_next(&mut self) -> Result<(), End> {
         let is_refused = self.client.rights == Rights::Nothing;
         if is_refused {
             self.incoming.hurry();
@@ -103,6 +129,13 @@ impl<'a> Requests<'a> {
             self.client.outgoing.set_endian(endian);
         }
         log::trace!("client {}: {command:?}", self.client.number);
+        if command != Command::GetReadersStateArray {
+            self.table.forget();
+        }
+        let is_followed = is_look(command) && self.is_followed(command, header);
+        if std::mem::replace(&mut self.is_followed, is_followed) != is_followed {
+            self.client.outgoing.set_followed(is_followed);
+        }
         match command {
             Command::Version => self.version(header),
             Command::EstablishContext if is_refused => self.refuse(header),
@@ -127,6 +160,23 @@ impl<'a> Requests<'a> {
             Command::GetAttrib => self.get_attribute(header),
             Command::SetAttrib => self.set_attribute(header),
         }
+    }
+
+    /// Whether another look has come whole behind this one.
+    fn is_followed(&self, command: Command, header: Header) -> bool {
+        // The others have no body, whatever their headers say.
+        let body = match command {
+            Command::Version => header.size as usize,
+            _ => 0,
+        };
+        let behind = self.incoming.received().get(body..);
+        let Some((next, body)) = behind.and_then(|bytes| bytes.split_at_checked(Header::SIZE)) else {
+            return false;
+        };
+        let next = Header::parse(next, self.endian());
+        next.is_some_and(|next| {
+            Command::from_code(next.command).is_some_and(is_look) && next.size as usize <= body.len()
+        })
     }
 
     /// The client's byte order.
@@ -171,8 +221,8 @@ impl<'a> Requests<'a> {
             self.version = asked.version();
         } else {
             log::warn!(
-                "client {} speaks protocol {}, and is told {}",
-                self.client.number,
+                "{} speaks protocol {}, and is told {}",
+                self.client,
                 asked.version(),
                 Version::NEWEST
             );
@@ -301,15 +351,17 @@ impl<'a> Requests<'a> {
     }
 
     fn table_size(&mut self) -> Result<(), End> {
-        let size = self.table.announce(&self.shared.readers);
-        let mut bytes = [0; 4];
-        self.endian().write_u32(&mut bytes, size);
-        Ok(self.client.outgoing.answer(|| bytes)?)
+        let (outgoing, endian) = (&self.client.outgoing, self.endian());
+        Ok(outgoing.answer(|| {
+            let mut bytes = [0; 4];
+            endian.write_u32(&mut bytes, self.table.announce(&self.shared.readers, endian));
+            bytes
+        })?)
     }
 
-    fn table(&self) -> Result<(), End> {
-        let outgoing = &self.client.outgoing;
-        Ok(outgoing.answer(|| self.table.states(&self.shared.readers, self.endian()))?)
+    fn table(&mut self) -> Result<(), End> {
+        let (outgoing, endian) = (&self.client.outgoing, self.endian());
+        Ok(outgoing.answer(|| self.table.states(&self.shared.readers, endian))?)
     }
 }
 

@@ -20,6 +20,7 @@ use pcsc_constants as codes;
 use pcsc_process::wait::ChangeCounter;
 use pcsc_wire::{Endian, ReaderState, ReaderStates};
 
+use super::absence::{reason, Absence};
 use super::coalesced::Coalesced;
 use super::route::{Route, Socket};
 use super::{Connected, Failed, Session, Source, Transmitted};
@@ -60,7 +61,10 @@ struct Upstream {
 struct Seen {
     /// The context for looks; `None` while the daemon is gone.
     looks: Option<Line>,
-    names: HashSet<Vec<u8>>,
+    /// In the daemon's order.
+    names: Arc<[Vec<u8>]>,
+    /// Why a look has failed. The watcher, whose connection is cut then, sees only its end.
+    failure: Option<Failure>,
 }
 
 /// A context with the daemon, and its socket, by which another thread can end its calls.
@@ -150,6 +154,11 @@ impl Drop for DaemonSource {
             // A watcher that has panicked has nothing left to end.
             let _ = watcher.join();
         }
+        // The watcher may have opened connections after the cut. Dropping closes them, and `finish` waits
+        // until the peer has been notified.
+        *lock(&self.upstream.waiting) = None;
+        lock(&self.upstream.seen).looks = None;
+        self.upstream.route.finish();
     }
 }
 
@@ -158,12 +167,13 @@ impl Upstream {
     fn watch(&self, first: Outcome<Arc<DaemonContext>>) {
         let mut pause = FIRST_PAUSE;
         let mut opened = first;
-        let mut reported = None;
-        while !self.is_over.load(Ordering::SeqCst) {
+        let mut absence = Absence::default();
+        loop {
+            let was_there = opened.is_ok();
             let failure = match opened {
                 Ok(context) => {
                     log::info!("the daemon at {} answers", self.route);
-                    reported = None;
+                    absence.end();
                     // Discards the error of earlier attempts.
                     self.route.take_error();
                     let since = Instant::now();
@@ -176,14 +186,20 @@ impl Upstream {
                 }
                 Err(failure) => failure,
             };
-            let why = self.route.take_error().unwrap_or_else(|| failure.to_string());
-            // Each reason once, not at each attempt.
-            if reported.as_ref() != Some(&why) && !self.is_over.load(Ordering::SeqCst) {
-                log::warn!("the daemon at {} is gone: {why}", self.route);
-                reported = Some(why);
+            let failure = lock(&self.seen).failure.take().unwrap_or(failure);
+            let why = self.route.take_error().unwrap_or_else(|| reason(&failure));
+            let record = match was_there {
+                true => absence.lost(&self.route, why),
+                false => absence.unreached(&self.route, why),
+            };
+            if let Some((level, text)) = record.filter(|_| !self.is_over.load(Ordering::SeqCst)) {
+                log::log!(level, "{text}");
             }
             self.note_absence();
             self.sleep(pause);
+            if self.is_over.load(Ordering::SeqCst) {
+                return;
+            }
             pause = (pause * 2).min(LONGEST_PAUSE);
             opened = self.open();
         }
@@ -193,7 +209,8 @@ impl Upstream {
         let (waiting, looks) = (Line::open(&self.route)?, Line::open(&self.route)?);
         let context = waiting.context.clone();
         *lock(&self.waiting) = Some(waiting);
-        lock(&self.seen).looks = Some(looks);
+        let mut seen = lock(&self.seen);
+        (seen.looks, seen.failure) = (Some(looks), None);
         Ok(context)
     }
 
@@ -232,12 +249,13 @@ impl Upstream {
                 states.extend_from_slice(&reader.to_bytes(Endian::NATIVE));
             }
         });
-        if looked.is_ok() {
-            return states;
-        }
+        let Err(failure) = looked else { return states };
         // The watcher waits for an event of a daemon that does not answer any more.
         let is_same = |line: &mut Line| Arc::ptr_eq(&line.context, &context);
-        if lock(&self.seen).looks.take_if(is_same).is_some() {
+        let mut seen = lock(&self.seen);
+        if seen.looks.take_if(is_same).is_some() {
+            seen.failure = Some(failure);
+            drop(seen);
             if let Some(line) = &*lock(&self.waiting) {
                 line.cut();
             }
@@ -247,11 +265,12 @@ impl Upstream {
 
     /// Counts readers that came or went.
     fn note_names<'r>(&self, seen: &mut Seen, readers: impl Iterator<Item = ReaderState<'r>>) {
-        let names: HashSet<Vec<u8>> = readers
+        let names: Arc<[Vec<u8>]> = readers
             .take(READERS)
             .map(|reader| reader.name.to_owned())
             .collect();
-        let moved = names.symmetric_difference(&seen.names).count();
+        let [before, now] = [&seen.names, &names].map(|names| HashSet::<&Vec<u8>>::from_iter(names.iter()));
+        let moved = before.symmetric_difference(&now).count();
         seen.names = names;
         self.events.fetch_add(moved as u32, Ordering::SeqCst);
     }
@@ -274,6 +293,11 @@ impl Source for DaemonSource {
         ReaderStates::new(&states, Endian::NATIVE)
             .readers()
             .for_each(look);
+    }
+
+    fn each_name(&self, look: &mut dyn FnMut(&[u8])) {
+        let names = lock(&self.upstream.seen).names.clone();
+        names.iter().for_each(|name| look(name));
     }
 
     fn reader_events(&self) -> u32 {
@@ -319,7 +343,14 @@ impl DaemonSession {
             }
         }
         // Without the lock: it takes a round trip.
-        let line = Line::open(&self.route).map_err(|_| gone)?;
+        let line = Line::open(&self.route).map_err(|failure| {
+            let why = reason(&failure);
+            log::warn!(
+                "a client gets no connection with the daemon at {}: {why}",
+                self.route
+            );
+            gone
+        })?;
         let context = line.context.clone();
         let mut kept = lock(&self.line);
         if self.is_interrupted.load(Ordering::SeqCst) {
@@ -418,10 +449,7 @@ impl Session for DaemonSession {
 
     fn get_attribute(&self, card: i32, id: u32, value: &mut [u8]) -> Result<usize, Failed> {
         let got = self.with(card, |context, card| context.get_attribute(card, id))?;
-        let room = value.get_mut(..got.len()).ok_or(Failed {
-            code: codes::SCARD_E_INSUFFICIENT_BUFFER,
-            needed: got.len(),
-        })?;
+        let room = value.get_mut(..got.len()).ok_or(Failed::too_small(got.len()))?;
         room.copy_from_slice(&got);
         Ok(got.len())
     }

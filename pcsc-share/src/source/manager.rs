@@ -18,7 +18,15 @@ const START: Duration = Duration::from_secs(5);
 /// and no other process drives them meanwhile.
 pub struct ManagerSource {
     manager: Arc<Manager>,
-    held: Mutex<Vec<Interest<Arc<Reader>>>>,
+    held: Mutex<Held>,
+}
+
+/// Readers that are held open.
+#[derive(Default)]
+struct Held {
+    /// The manager's list of them.
+    readers: Arc<[Arc<Reader>]>,
+    interests: Vec<Interest<Arc<Reader>>>,
 }
 
 impl ManagerSource {
@@ -53,26 +61,22 @@ impl ManagerSource {
     }
 
     /// The readers, each held open from now on.
-    fn readers(&self) -> Vec<Arc<Reader>> {
+    fn readers(&self) -> Arc<[Arc<Reader>]> {
         // First, so that no thread releases a reader for a list that is older than another thread's.
         let mut held = lock(&self.held);
         let readers = self.manager.readers();
-        let is_of = |interest: &Interest<_>, reader: &Arc<_>| std::ptr::eq(interest.reader(), &**reader);
-        let are_same = held
-            .iter()
-            .zip(&readers)
-            .all(|(interest, reader)| is_of(interest, reader));
-        if held.len() != readers.len() || !are_same {
-            // In the same order, so that the next look costs a comparison for each.
-            let mut before = std::mem::take(&mut *held);
+        if !Arc::ptr_eq(&held.readers, &readers) {
+            let mut before = std::mem::take(&mut held.interests);
             let hold = |reader: &Arc<Reader>| {
-                let place = before.iter().position(|interest| is_of(interest, reader));
+                let is_of = |interest: &Interest<_>| std::ptr::eq(interest.reader(), &**reader);
+                let place = before.iter().position(is_of);
                 place.map_or_else(
                     || Interest::new(reader.clone()),
                     |place| before.swap_remove(place),
                 )
             };
-            *held = readers.iter().map(hold).collect();
+            held.interests = readers.iter().map(hold).collect();
+            held.readers = readers.clone();
         }
         readers
     }
@@ -87,10 +91,9 @@ impl Source for ManagerSource {
     fn each_reader(&self, look: &mut dyn FnMut(ReaderState<'_>)) {
         let readers = self.readers();
         let deadline = Instant::now() + START;
-        for reader in readers {
+        for reader in &*readers {
             // One that takes longer is reported as it is; its change is an event.
-            let _ = reader.wait_until_open(Some(deadline), &|| false);
-            let now = reader.snapshot();
+            let now = reader.snapshot_when_open(deadline);
             look(ReaderState {
                 name: reader.name().as_bytes(),
                 event_counter: now.event_counter,
@@ -100,6 +103,16 @@ impl Source for ManagerSource {
                 protocol: now.protocol,
             });
         }
+    }
+
+    fn each_name(&self, look: &mut dyn FnMut(&[u8])) {
+        self.readers()
+            .iter()
+            .for_each(|reader| look(reader.name().as_bytes()));
+    }
+
+    fn state_changes(&self) -> Option<u64> {
+        Some(self.manager.state_changes())
     }
 
     fn reader_events(&self) -> u32 {
@@ -191,5 +204,66 @@ impl From<CallError> for Failed {
             code: error.code(),
             needed: error.needed(),
         }
+    }
+}
+
+#[cfg(all(test, feature = "sim"))]
+mod tests {
+    use super::*;
+
+    /// The name, the number of connections and the protocol of the only reader.
+    fn look(source: &ManagerSource) -> (Vec<u8>, i32, u32) {
+        let mut found = None;
+        source
+            .each_reader(&mut |reader| found = Some((reader.name.to_vec(), reader.sharing, reader.protocol)));
+        found.expect("a reader")
+    }
+
+    #[test]
+    fn changes_are_counted_also_those_that_are_no_events_and_looks_are_not() {
+        let source = ManagerSource::simulated("").unwrap();
+        let (name, ..) = look(&source);
+        let is_unmoved = |_| {
+            let before = source.state_changes();
+            look(&source);
+            source.each_name(&mut |listed| assert_eq!(listed, name));
+            source.state_changes() == before
+        };
+        // At any time the card may be powered down, which is a change.
+        assert!((0..100).any(is_unmoved));
+
+        let session = source.session().unwrap();
+        let moves = |change: &mut dyn FnMut(), expected| {
+            let before = source.state_changes();
+            change();
+            assert!(source.state_changes() > before);
+            let (_, sharing, protocol) = look(&source);
+            assert_eq!((sharing, protocol), expected);
+        };
+        let mut card = 0;
+        moves(&mut || card = session.connect(&name, 2, 2).unwrap().card, (1, 2));
+        moves(
+            &mut || session.disconnect(card, codes::SCARD_UNPOWER_CARD).unwrap(),
+            (0, 0),
+        );
+    }
+
+    #[test]
+    fn readers_that_come_later_are_held_open_too() {
+        let source = ManagerSource::simulated("").unwrap();
+        source.readers();
+        let came = pcsc_manager::Simulated::new("scr3310").unwrap().found();
+        let before = source.state_changes();
+        source.manager.add(came).unwrap();
+        assert!(source.state_changes() > before);
+        let readers = source.readers();
+        let held = lock(&source.held);
+        assert!(Arc::ptr_eq(&held.readers, &readers));
+        let is_held = |reader: &Arc<Reader>| {
+            let mut held = held.interests.iter();
+            held.any(|interest| std::ptr::eq(interest.reader(), &**reader))
+        };
+        assert_eq!(held.interests.len(), 2);
+        assert!(readers.iter().all(is_held));
     }
 }

@@ -1,9 +1,10 @@
 //! Where readers come from.
 //!
 //! A source is a list of readers with their states, and sessions that use them. The server asks for the
-//! states whenever a client does, so a source answers from what it knows or in one round trip. Its counter of
-//! changes wakes the server, which sends the events.
+//! states whenever a client does, so a source answers from a copy or in one round trip. Names of
+//! readers take no round trip. Its counter of changes wakes the server, which sends the events.
 
+mod absence;
 mod coalesced;
 mod daemon;
 mod manager;
@@ -20,9 +21,20 @@ pub(crate) use route::Route;
 
 /// Where readers come from.
 pub trait Source: Send + Sync {
-    /// Calls `look` with each reader, in an order that stays. A reader whose card is not known yet is waited
+    /// Calls `look` with each reader, in an order that stays. A reader that has not been polled yet is waited
     /// for some seconds, as pcscd does for one that starts.
     fn each_reader(&self, look: &mut dyn FnMut(ReaderState<'_>));
+
+    /// Calls `look` with the name of each reader, in the same order. Takes no round trip: a source that does
+    /// not know of all changes may omit a reader that has just come, and have one that has just gone.
+    fn each_name(&self, look: &mut dyn FnMut(&[u8]));
+
+    /// Counts all changes of what [`Source::each_reader`] passes, also those that are no events. A copy is up
+    /// to date as long as the count has the value that was read before the copy was made. `None` for a source
+    /// that is not notified of all changes.
+    fn state_changes(&self) -> Option<u64> {
+        None
+    }
 
     /// How many readers came and went, in 15 bits and never 0, as pcscd counts.
     fn reader_events(&self) -> u32;
@@ -141,12 +153,24 @@ pub struct Transmitted {
 }
 
 /// Why a call failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{} ({code:#010X})", codes::text(*code).unwrap_or(c"unknown error").to_string_lossy())]
+#[non_exhaustive]
 pub struct Failed {
     /// The return code.
     pub code: u32,
     /// The length in bytes of an answer that does not fit; 0 where that is not known, and for other errors.
     pub needed: usize,
+}
+
+impl Failed {
+    /// An answer of this length in bytes does not fit.
+    pub fn too_small(needed: usize) -> Failed {
+        Failed {
+            code: codes::SCARD_E_INSUFFICIENT_BUFFER,
+            needed,
+        }
+    }
 }
 
 impl From<u32> for Failed {
@@ -163,41 +187,78 @@ pub(crate) fn code<T>(result: &Result<T, Failed>) -> u32 {
 }
 
 #[cfg(test)]
+#[test]
+fn a_failure_is_displayed_with_its_text_and_its_code() {
+    let shown = |code| Failed::from(code).to_string();
+    assert_eq!(
+        shown(codes::SCARD_E_NO_SMARTCARD),
+        "No smart card inserted. (0x8010000C)"
+    );
+    assert_eq!(shown(7), "unknown error (0x00000007)");
+}
+
+#[cfg(test)]
 pub(crate) use named::Named;
 
 /// A source for tests.
 #[cfg(test)]
 mod named {
     use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     /// Readers of these names, without cards.
     #[derive(Default)]
     pub struct Named {
         names: Vec<String>,
         changes: ChangeCounter,
+        /// The states' event counter.
+        pub counter: AtomicU32,
+        is_counted: bool,
+        /// Readers that a look finds behind those whose names are known.
+        pub just_come: Vec<String>,
+        /// How many looks there were.
+        pub looks: AtomicU32,
     }
 
     impl Named {
         pub fn new(names: &[&str]) -> Named {
             Named {
                 names: names.iter().map(ToString::to_string).collect(),
-                changes: ChangeCounter::default(),
+                ..Named::default()
+            }
+        }
+
+        /// The same, whose event counter counts the changes.
+        pub fn counted(names: &[&str]) -> Named {
+            Named {
+                is_counted: true,
+                ..Named::new(names)
             }
         }
     }
 
     impl Source for Named {
         fn each_reader(&self, look: &mut dyn FnMut(ReaderState<'_>)) {
-            for name in &self.names {
+            self.looks.fetch_add(1, Ordering::SeqCst);
+            for name in self.names.iter().chain(&self.just_come) {
                 look(ReaderState {
                     name: name.as_bytes(),
-                    event_counter: 0,
+                    event_counter: self.counter.load(Ordering::SeqCst),
                     state: 0,
                     sharing: 0,
                     atr: &[],
                     protocol: 0,
                 });
             }
+        }
+
+        fn each_name(&self, look: &mut dyn FnMut(&[u8])) {
+            self.names.iter().for_each(|name| look(name.as_bytes()));
+        }
+
+        fn state_changes(&self) -> Option<u64> {
+            self.is_counted
+                .then(|| self.counter.load(Ordering::SeqCst).into())
         }
 
         fn reader_events(&self) -> u32 {

@@ -25,6 +25,9 @@ pub trait Route: Display + Send + Sync {
         None
     }
 
+    /// Waits, for a short time, until what was sent on connections that have ended has arrived.
+    fn finish(&self) {}
+
     /// How long the daemon may take for an answer that needs no card.
     fn limit(&self) -> Duration {
         LIMIT

@@ -116,7 +116,7 @@ impl ClientCertVerifier for Verifier {
         let _ = self.names.0.set(own);
         match is_allowed {
             true => Ok(verified),
-            // The client is told access_denied.
+            // The client gets the alert access_denied.
             false => Err(CertificateError::ApplicationVerificationFailure.into()),
         }
     }

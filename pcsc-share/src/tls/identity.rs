@@ -8,7 +8,7 @@ use rustls::crypto::{ring, CryptoProvider};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::RootCertStore;
+use rustls::{Error, RootCertStore};
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -70,10 +70,17 @@ impl Identity {
         })?;
         let certified = CertifiedKey::from_der(chain, private, &provider());
         let certified = certified.map_err(|error| {
-            TlsError::file(
-                key,
-                format_args!("with the certificate in {}: {error}", certificate.display()),
-            )
+            let certificate = certificate.display();
+            match error {
+                Error::InconsistentKeys(_) => TlsError::file(
+                    key,
+                    format_args!("it is the key of another certificate than that in {certificate}"),
+                ),
+                error => TlsError::file(
+                    key,
+                    format_args!("with the certificate in {certificate}: {error}"),
+                ),
+            }
         })?;
         Ok(Identity(Arc::new(certified.into())))
     }

@@ -12,7 +12,7 @@ use pcsc_process::socket;
 use rustix::event::{PollFd, PollFlags};
 
 use super::acceptor::Acceptor;
-use super::relay::Stream;
+use super::relay::{End, Stream};
 use crate::accept::{is_passing, is_shortage, RETRY};
 use crate::entrance::Entrance;
 use crate::places::{share_of, Place, Places};
@@ -81,9 +81,6 @@ impl Listener {
         let accepting = shared.clone();
         let builder = thread::Builder::new().name("pcsc-tls".into()).stack_size(STACK);
         let thread = builder.spawn(move || accept(&listeners, &accepting))?;
-        for address in &addresses {
-            log::info!("listening at {address} for TLS");
-        }
         Ok(Listener {
             addresses,
             shared,
@@ -220,10 +217,14 @@ fn serve(tcp: TcpStream, address: SocketAddr, shared: &Shared, handshake: Place<
         Err(error) => return refuse(address, &error),
     };
     let names = names_text.unwrap_or_default();
-    log::debug!("{address} is connected, with the certificate of {names}");
-    shared.entrance.enter(theirs, name);
+    let who = format!("{address} (names in its certificate: {names})");
+    shared.entrance.enter(theirs, name, who.clone());
     let end = stream.relay(&local);
-    log::debug!("the connection of {address} has ended: {end}");
+    let level = match end {
+        End::Here | End::There => log::Level::Info,
+        End::Cut | End::Late | End::System(_) | End::Tls(_) => log::Level::Warn,
+    };
+    log::log!(level, "the connection of {who} has ended: {end}");
     // The server ends what the client has before the peer is done.
     drop(local);
     stream.close();

@@ -191,7 +191,7 @@ impl Stream {
         let mut reader = self.tls.reader();
         loop {
             let piece = match reader.fill_buf() {
-                // The peer may have closed; the caller knows.
+                // The peer may have closed, which the caller checks.
                 Ok([]) | Err(_) => return Ok(true),
                 Ok(piece) => piece,
             };

@@ -14,8 +14,10 @@ use rustls::pki_types::ServerName;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, ClientConnection};
 
+use super::address::host;
 use super::identity::{provider, Authorities, Identity, TlsError};
 use super::relay::{End, Stream};
+use crate::places::Places;
 use crate::source::Route;
 use crate::sync::lock;
 
@@ -27,6 +29,9 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// within the limit, in the other byte order.
 const HANDSHAKE: Duration = Duration::from_millis(2400);
 
+/// How long the end of a source waits for its connections to close.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(3);
+
 /// A server like this one on another host, over TLS.
 #[derive(Clone)]
 pub struct Remote(Arc<Inner>);
@@ -36,6 +41,7 @@ struct Inner {
     address: String,
     name: ServerName<'static>,
     config: Arc<ClientConfig>,
+    connections: Arc<Places<()>>,
     /// Why the last connection has ended that was not ended here.
     last_error: Mutex<Option<String>>,
 }
@@ -48,10 +54,7 @@ impl Remote {
     /// An address of another form.
     pub fn new(address: &str, identity: &Identity, servers: &Authorities) -> Result<Remote, TlsError> {
         let wrong = || TlsError::Address(address.to_owned());
-        let (host, port) = address.rsplit_once(':').ok_or_else(wrong)?;
-        port.parse::<u16>().map_err(|_| wrong())?;
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        let name = ServerName::try_from(bare.unwrap_or(host).to_owned()).map_err(|_| wrong())?;
+        let name = ServerName::try_from(host(address)?.to_owned()).map_err(|_| wrong())?;
         let config = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&TLS13])
             .map_err(TlsError::setup)?
@@ -62,6 +65,7 @@ impl Remote {
             address: address.to_owned(),
             name,
             config: Arc::new(config),
+            connections: Places::new().map_err(TlsError::setup)?,
             last_error: Mutex::default(),
         })))
     }
@@ -79,9 +83,20 @@ impl Route for Remote {
     fn connect(&self) -> io::Result<UnixStream> {
         let (local, theirs) = socket::pair()?;
         let inner = self.0.clone();
+        let connection = inner.connections.take(&(), usize::MAX, usize::MAX);
         let builder = thread::Builder::new().name("pcsc-tls".into());
-        builder.spawn(move || inner.serve(local.into()))?;
+        builder.spawn(move || {
+            let _connection = connection;
+            inner.serve(local.into());
+        })?;
         Ok(theirs.into())
+    }
+
+    /// A process that ended earlier would cut its connections, of which the server would warn.
+    fn finish(&self) {
+        self.0
+            .connections
+            .wait_until_empty(Instant::now() + SHUTDOWN_LIMIT);
     }
 
     fn take_error(&self) -> Option<String> {

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use pcsc_ccid::atr;
+
 use super::fault::FaultKind;
 use super::{Burst, Card, Convention, Faults, LineSettings, Rate};
 
@@ -11,6 +13,7 @@ const CHARACTER_ETU: u64 = 12;
 
 /// What went over the contact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Tally {
     /// Characters sent to the card.
     pub to_card: u64,
@@ -142,7 +145,7 @@ impl Contact {
         self.reset(clock_hz);
         let mut atr = Vec::new();
         // 40,000 clock cycles to TS, 9,600 etu between characters (clauses 6.2.2 and 8.1).
-        self.receive(&mut atr, 33, 40_000 / 372 + 1, 9_600);
+        self.receive(&mut atr, atr::MAX_SIZE, 40_000 / 372 + 1, 9_600);
         (!atr.is_empty()).then_some(atr)
     }
 
@@ -243,7 +246,7 @@ impl Contact {
         received
     }
 
-    /// Whether another character begins within so many etu from now.
+    /// Whether another character begins within the next `etu` etu.
     pub fn is_busy(&self, etu: u64) -> bool {
         let until = self.now_ps.saturating_add(self.line.etu_ps().saturating_mul(etu));
         self.pending.front().is_some_and(|arrival| arrival.at_ps <= until)

@@ -4,6 +4,7 @@ use crate::random::Random;
 
 /// What happens to one character of a burst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FaultKind {
     /// It never arrives.
     Lost,
@@ -11,7 +12,7 @@ pub enum FaultKind {
     Duplicated,
     /// It arrives with these bits turned over, and right parity.
     Corrupted(u8),
-    /// It, and what follows, comes so many etu late.
+    /// It and what follows come late by this number of etu.
     Late(u64),
     /// It arrives with wrong parity.
     Parity,

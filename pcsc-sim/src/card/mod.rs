@@ -1,7 +1,7 @@
 //! Simulated cards at the level of bytes on the contact, in virtual time.
 //!
 //! ```text
-//! reader ── Contact (UART, clock, faults) ── Card trait ── SimCard (ATR, PPS, T=0, T=1) ── App or VirtualCard
+//! reader ── Contact (UART, clock, faults) ── Card ── SimCard (ATR, PPS, T=0, T=1) ── App or VirtualCard
 //! ```
 //!
 //! [`Contact`] is what a reader has: it activates, sends and receives bytes, changes the speed, and
@@ -21,6 +21,8 @@ mod sim;
 mod switches;
 mod t0;
 mod t1;
+#[cfg(test)]
+mod tests;
 mod virtual_card;
 
 use std::time::Duration;
@@ -31,7 +33,7 @@ pub use apps::App;
 pub use contact::{Contact, Received, Tally};
 pub use fault::{FaultKind, Faults};
 pub use profile::{Convention, Offer, Profile};
-pub use replay::{Exchange, Replay};
+pub use replay::{CardReplay, Exchange};
 pub use sim::{Behaviour, Overspeed, PpsBehaviour, SharedBehaviour, SimCard};
 pub use switches::Switches;
 pub use virtual_card::VirtualCard;
@@ -92,7 +94,7 @@ impl LineSettings {
         u64::from(self.rate.f) * 1_000_000_000_000 / hz
     }
 
-    /// Duration of so many etu.
+    /// The duration of a number of etu.
     pub fn etu(&self, n: u64) -> Duration {
         Duration::from_nanos(self.etu_ps().saturating_mul(n) / 1000)
     }

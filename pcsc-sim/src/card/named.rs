@@ -178,7 +178,7 @@ impl Card for Switched {
     }
 }
 
-/// The commands that every card knows.
+/// The commands that every card supports.
 struct Basics {
     switches: Arc<Switches>,
     count: u32,

@@ -1,6 +1,6 @@
 //! What a card says of itself: its answer to reset (clause 8).
 
-use pcsc_ccid::atr::{self, Atr};
+use pcsc_ccid::atr::{Atr, AtrError};
 use pcsc_ccid::t1::Edc;
 
 /// How a character's bits are sent (clause 8.1).
@@ -94,7 +94,7 @@ impl Profile {
     ///
     /// # Errors
     /// Where the interface bytes cannot be read.
-    pub fn from_atr(bytes: &[u8]) -> Result<Profile, atr::Error> {
+    pub fn from_atr(bytes: &[u8]) -> Result<Profile, AtrError> {
         let atr = Atr::parse(bytes)?;
         let second = atr.groups.get(1);
         let t1 = atr.groups.iter().skip(2).find(|group| group.protocol == Some(1));

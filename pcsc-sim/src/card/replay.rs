@@ -5,61 +5,56 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use pcsc_ccid::secrets::shown_of_command;
 
 use super::VirtualCard;
+use crate::masked::{self, Masked};
 use crate::Mismatch;
 
 /// A command and its response, as they were recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exchange {
-    /// The command's bytes. `None` for one that was hidden, in the place of which any byte is right.
-    pub command: Vec<Option<u8>>,
+    /// The command.
+    pub command: Masked,
     /// The response.
     pub response: Vec<u8>,
 }
 
 /// A card that gives recorded responses, if it gets the recorded commands in their order. Clones are the same
-/// card, so that a test that has inserted one can ask for its [`Replay::outcome`].
+/// card, so that a test that has inserted one can ask for its [`CardReplay::outcome`].
 ///
 /// ```
-/// use pcsc_sim::card::{Exchange, Replay, VirtualCard};
+/// use pcsc_sim::card::{Exchange, CardReplay, VirtualCard};
 ///
 /// let exchange = Exchange {
 ///     command: [0x00, 0xB0, 0x00, 0x00].map(Some).to_vec(),
 ///     response: vec![0x47, 0x11, 0x90, 0x00],
 /// };
-/// let card = Replay::new(vec![0x3B, 0x00], vec![exchange]);
+/// let card = CardReplay::new(vec![0x3B, 0x00], vec![exchange]);
 /// assert!(card.outcome().is_err());
 /// assert_eq!(card.clone().transmit(&[0x00, 0xB0, 0x00, 0x00]), [0x47, 0x11, 0x90, 0x00]);
 /// assert_eq!(card.outcome(), Ok(()));
 /// ```
 #[derive(Debug, Clone)]
-pub struct Replay {
+pub struct CardReplay {
     atr: Vec<u8>,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<Progress>>,
 }
 
 #[derive(Debug)]
-struct State {
+struct Progress {
     exchanges: Vec<Exchange>,
     /// The number of exchanges that took place.
     done: usize,
     mismatch: Option<Mismatch>,
 }
 
-fn digits(bytes: impl Iterator<Item = Option<u8>>) -> String {
-    bytes
-        .map(|byte| byte.map_or("**".into(), |byte| format!("{byte:02X}")))
-        .collect()
-}
-
-impl Replay {
+impl CardReplay {
     /// A card with this ATR and these exchanges.
-    pub fn new(atr: Vec<u8>, exchanges: Vec<Exchange>) -> Replay {
-        let state = State {
+    pub fn new(atr: Vec<u8>, exchanges: Vec<Exchange>) -> CardReplay {
+        let state = Progress {
             exchanges,
             done: 0,
             mismatch: None,
         };
-        Replay {
+        CardReplay {
             atr,
             state: Arc::new(Mutex::new(state)),
         }
@@ -80,28 +75,24 @@ impl Replay {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Progress> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl Progress {
     fn mismatch(&self, expected: Option<&Exchange>, found: Option<&[u8]>) -> Mismatch {
-        let shown = |command: &[u8]| {
-            let shown = shown_of_command(command);
-            let bytes = command.iter().enumerate();
-            digits(bytes.map(|(at, byte)| (at < shown).then_some(*byte)))
-        };
+        let text = |command: &[Option<u8>]| masked::public(command, shown_of_command);
         Mismatch {
             number: self.done + 1,
             line: None,
-            expected: expected.map(|exchange| digits(exchange.command.iter().copied())),
-            found: found.map(shown),
+            expected: expected.map(|exchange| text(&exchange.command)),
+            found: found.map(|command| text(&masked::shown(command))),
         }
     }
 }
 
-impl VirtualCard for Replay {
+impl VirtualCard for CardReplay {
     fn atr(&self) -> Vec<u8> {
         self.atr.clone()
     }
@@ -109,16 +100,9 @@ impl VirtualCard for Replay {
     /// Gives the recorded response. After the first command that was not recorded: 6F 00.
     fn transmit(&mut self, command: &[u8]) -> Vec<u8> {
         let mut state = self.state();
-        let is_like = |exchange: &&Exchange| {
-            let pairs = exchange.command.iter().zip(command);
-            let are_equal = pairs
-                .into_iter()
-                .all(|(recorded, byte)| recorded.is_none_or(|known| known == *byte));
-            exchange.command.len() == command.len() && are_equal
-        };
         let expected = state.exchanges.get(state.done);
         if state.mismatch.is_none() {
-            if let Some(exchange) = expected.filter(is_like) {
+            if let Some(exchange) = expected.filter(|exchange| masked::matches(&exchange.command, command)) {
                 let response = exchange.response.clone();
                 state.done += 1;
                 return response;
@@ -133,14 +117,14 @@ impl VirtualCard for Replay {
 mod tests {
     use super::*;
 
-    fn card() -> Replay {
+    fn card() -> CardReplay {
         let select = [0x00, 0xA4, 0x04, 0x00].map(Some).to_vec();
         let verify = [&[0x00, 0x20, 0x00, 0x80, 0x02].map(Some)[..], &[None, None]].concat();
         let exchange = |command, response: [u8; 2]| Exchange {
             command,
             response: response.to_vec(),
         };
-        Replay::new(
+        CardReplay::new(
             vec![0x3B, 0x00],
             vec![exchange(select, [0x90, 0x00]), exchange(verify, [0x63, 0xC2])],
         )
@@ -160,6 +144,18 @@ mod tests {
         assert_eq!(card.transmit(&SELECT), [0x6F, 0x00]);
         let more = card.outcome().unwrap_err().to_string();
         assert_eq!(more, "exchange 3: no command was recorded, 00A40400 came");
+    }
+
+    #[test]
+    fn no_pin_of_a_record_is_told() {
+        let verify = Exchange {
+            command: masked::shown(&VERIFY),
+            response: vec![0x90, 0x00],
+        };
+        let mut card = CardReplay::new(vec![0x3B, 0x00], vec![verify]);
+        assert_eq!(card.transmit(&SELECT), [0x6F, 0x00]);
+        let text = card.outcome().unwrap_err().to_string();
+        assert_eq!(text, "exchange 1: 0020008002**** was recorded, 00A40400 came");
     }
 
     #[test]

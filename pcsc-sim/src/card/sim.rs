@@ -18,6 +18,7 @@ const TURNAROUND: u64 = 24;
 
 /// How the card treats a PPS request (clause 9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum PpsBehaviour {
     /// Accepts what its TA1 allows, otherwise stays at 372/1.
     #[default]
@@ -32,6 +33,7 @@ pub enum PpsBehaviour {
 
 /// What a card does that is too fast for it or its contact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Overspeed {
     /// Hears nothing.
     #[default]
@@ -43,29 +45,29 @@ pub enum Overspeed {
 /// What is odd or wrong about a card. The default is a good one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Behaviour {
-    /// Fails above so many bits per second.
+    /// The rate in bits per second above which it fails.
     pub fails_above: Option<u32>,
     /// How it fails then.
     pub overspeed: Overspeed,
     /// PPS.
     pub pps: PpsBehaviour,
-    /// T=1: asks for so many waiting time extensions before each answer.
+    /// T=1: the number of waiting time extensions that it requests before each answer.
     pub wtx: u32,
     /// T=1: with this multiplier; 0 is sent as 1.
     pub wtx_multiplier: u8,
     /// T=1: asks for this IFSC before its first answer.
     pub new_ifsc: Option<u8>,
-    /// T=1: aborts a chained command that grows beyond so many bytes.
+    /// T=1: the length in bytes beyond which it aborts a chained command.
     pub abort_beyond: Option<usize>,
     /// Damages every nth run of characters that it sends after the ATR.
     pub corrupt_every: Option<u32>,
-    /// Is pulled out once it has received so many characters.
+    /// The number of received characters after which it is pulled out.
     pub removed_after: Option<u64>,
     /// T=0: NULL bytes before each answer.
     pub nulls: u32,
     /// T=0: acknowledges byte by byte.
     pub byte_by_byte: bool,
-    /// T=0: does not know ENVELOPE.
+    /// T=0: does not support ENVELOPE.
     pub no_envelope: bool,
     /// No answer to reset.
     pub mute: bool,
@@ -106,7 +108,7 @@ impl Behaviour {
     }
 }
 
-enum State {
+enum CardState {
     Off,
     /// Negotiable mode: PPS may come first.
     Fresh,
@@ -121,7 +123,7 @@ pub struct SimCard {
     behaviour: Behaviour,
     shared: Option<SharedBehaviour>,
     program: Box<dyn Program>,
-    state: State,
+    state: CardState,
     rate: Rate,
     heard: u64,
     bursts: u32,
@@ -148,7 +150,7 @@ impl SimCard {
             behaviour,
             shared: None,
             program,
-            state: State::Off,
+            state: CardState::Off,
             rate: Rate::DEFAULT,
             heard: 0,
             bursts: 0,
@@ -161,16 +163,16 @@ impl SimCard {
         SimCard::new(profile, Behaviour::default(), app)
     }
 
-    fn protocol(&self, number: Option<u8>) -> State {
+    fn protocol(&self, number: Option<u8>) -> CardState {
         let offers = &self.profile.offers;
         let offer = match number {
             Some(n) => offers.iter().find(|o| o.number() == n),
             None => offers.first(),
         };
         match offer {
-            Some(Offer::T1 { edc, .. }) => State::T1(t1::Protocol::new(*edc, self.t1_habits())),
-            Some(Offer::T0 { .. }) => State::T0(t0::Protocol::new(self.t0_habits())),
-            None => State::Mute,
+            Some(Offer::T1 { edc, .. }) => CardState::T1(t1::Protocol::new(*edc, self.t1_habits())),
+            Some(Offer::T0 { .. }) => CardState::T0(t0::Protocol::new(self.t0_habits())),
+            None => CardState::Mute,
         }
     }
 
@@ -209,9 +211,9 @@ impl SimCard {
         (self.heard, self.bursts) = (0, 0);
         let (t0_habits, t1_habits) = (self.t0_habits(), self.t1_habits());
         match &mut self.state {
-            State::T0(protocol) => protocol.set_habits(t0_habits),
-            State::T1(protocol) => protocol.set_habits(t1_habits),
-            State::Off | State::Fresh | State::Mute => (),
+            CardState::T0(protocol) => protocol.set_habits(t0_habits),
+            CardState::T1(protocol) => protocol.set_habits(t1_habits),
+            CardState::Off | CardState::Fresh | CardState::Mute => (),
         }
     }
 
@@ -222,7 +224,7 @@ impl SimCard {
             && request.iter().fold(0, |x, b| x ^ b) == 0;
         let offered = |n| self.profile.offers.iter().any(|o| o.number() == n);
         if !sound || !offered(request[1] & 0x0F) || self.behaviour.pps == PpsBehaviour::Mute {
-            self.state = State::Mute;
+            self.state = CardState::Mute;
             return Vec::new();
         }
         let own = self.profile.ta1.and_then(Rate::from_ta1).unwrap_or(Rate::DEFAULT);
@@ -233,7 +235,7 @@ impl SimCard {
         let agreed = match (self.behaviour.pps, asked) {
             (PpsBehaviour::RefuseRate, _) => None,
             (PpsBehaviour::OwnRateOrMute, asked) if pps1.is_some() && asked != Some(own) => {
-                self.state = State::Mute;
+                self.state = CardState::Mute;
                 return Vec::new();
             }
             (_, asked) => asked.filter(|rate| within(*rate)),
@@ -252,15 +254,15 @@ impl SimCard {
     }
 
     fn answer(&mut self, bytes: &[u8]) -> Vec<u8> {
-        if matches!(self.state, State::Fresh) {
+        if matches!(self.state, CardState::Fresh) {
             if bytes.first() == Some(&0xFF) {
                 return self.pps(bytes);
             }
             self.state = self.protocol(None);
         }
         match &mut self.state {
-            State::T0(protocol) => protocol.hear(bytes, &mut *self.program),
-            State::T1(protocol) => protocol.hear(bytes, &mut *self.program).unwrap_or_default(),
+            CardState::T0(protocol) => protocol.hear(bytes, &mut *self.program),
+            CardState::T1(protocol) => protocol.hear(bytes, &mut *self.program).unwrap_or_default(),
             _ => Vec::new(),
         }
     }
@@ -297,11 +299,11 @@ impl Card for SimCard {
             .supply
             .is_none_or(|(lowest, highest)| (lowest..=highest).contains(&line.millivolts));
         if self.removed || self.behaviour.mute || !supplied {
-            self.state = State::Mute;
+            self.state = CardState::Mute;
             return Burst::default();
         }
         self.state = match self.profile.ta2 {
-            None => State::Fresh,
+            None => CardState::Fresh,
             Some(ta2) => {
                 // b5 of TA2: implicit values rather than TA1; a simulated card implies the default.
                 if ta2 & 0x10 == 0 {
@@ -316,7 +318,7 @@ impl Card for SimCard {
     }
 
     fn power_off(&mut self) {
-        self.state = State::Off;
+        self.state = CardState::Off;
     }
 
     fn hear(&mut self, bytes: &[u8], line: LineSettings) -> Burst {
@@ -347,10 +349,10 @@ impl Card for SimCard {
         }
         let steps = self.steps();
         let nulls = match (&self.state, steps) {
-            (State::T0(_), 1..) => answer.iter().take_while(|byte| **byte == NULL).count(),
+            (CardState::T0(_), 1..) => answer.iter().take_while(|byte| **byte == NULL).count(),
             _ => 0,
         };
-        let works = nulls > 0 || (steps > 0 && matches!(self.state, State::T1(_)));
+        let works = nulls > 0 || (steps > 0 && matches!(self.state, CardState::T1(_)));
         let step = if works {
             STEP.as_nanos() as u64 * 1000 / line.etu_ps().max(1)
         } else {

@@ -11,12 +11,12 @@ pub(super) struct Habits {
     pub nulls: u32,
     /// Acknowledges single bytes (INS exclusive-or 'FF') rather than all.
     pub byte_by_byte: bool,
-    /// Does not know ENVELOPE.
+    /// Does not support ENVELOPE.
     pub no_envelope: bool,
 }
 
 #[derive(Default)]
-enum State {
+enum Expected {
     #[default]
     Header,
     /// Data of the command are coming in.
@@ -26,7 +26,7 @@ enum State {
 #[derive(Default)]
 pub(super) struct Protocol {
     habits: Habits,
-    state: State,
+    state: Expected,
     input: Vec<u8>,
     /// What GET RESPONSE may fetch, and the status to end it with.
     stored: Vec<u8>,
@@ -54,9 +54,11 @@ impl Protocol {
         for &byte in bytes {
             self.input.push(byte);
             match self.state {
-                State::Header if self.input.len() == 5 => self.on_header(app, &mut out),
-                State::Data if self.input.len() == 5 + usize::from(self.input[4]) => self.run(app, &mut out),
-                State::Data if self.habits.byte_by_byte => out.push(!self.input[1]),
+                Expected::Header if self.input.len() == 5 => self.on_header(app, &mut out),
+                Expected::Data if self.input.len() == 5 + usize::from(self.input[4]) => {
+                    self.run(app, &mut out)
+                }
+                Expected::Data if self.habits.byte_by_byte => out.push(!self.input[1]),
                 _ => {}
             }
         }
@@ -73,7 +75,7 @@ impl Protocol {
             0xC0 => self.get_response(p3, out),
             0xC2 if self.habits.no_envelope => self.end(out, [0x6D, 0x00]),
             _ if p3 > 0 && (ins == 0xC2 || app.carries_data(&header)) => {
-                self.state = State::Data;
+                self.state = Expected::Data;
                 out.push(self.acknowledge(ins));
             }
             _ => self.run(app, out),
@@ -91,7 +93,7 @@ impl Protocol {
     /// Header and data are complete.
     fn run(&mut self, app: &mut dyn Program, out: &mut Vec<u8>) {
         let input = std::mem::take(&mut self.input);
-        self.state = State::Header;
+        self.state = Expected::Header;
         let header = [input[0], input[1], input[2], input[3]];
         let (p3, data) = (input[4], &input[5..]);
         if header[1] == 0xC2 {
@@ -186,7 +188,7 @@ impl Protocol {
 
     fn end(&mut self, out: &mut Vec<u8>, status: [u8; 2]) {
         self.input.clear();
-        self.state = State::Header;
+        self.state = Expected::Header;
         out.extend(status);
     }
 }

@@ -10,7 +10,7 @@ pub(super) struct Habits {
     pub wtx: (u32, u8),
     /// S(IFS request) with this IFSC before the first answer.
     pub new_ifsc: Option<u8>,
-    /// S(ABORT request) when a chained command grows beyond so many bytes.
+    /// S(ABORT request) when a chained command grows beyond this number of bytes.
     pub abort_beyond: Option<usize>,
 }
 

@@ -40,7 +40,7 @@ pub trait VirtualCard: Send {
     /// card; extended commands come whole. Neither parses the command or the response.
     fn transmit(&mut self, command: &[u8]) -> Vec<u8>;
 
-    /// Whether commands with this header carry data, which over T=0 only the card knows. The default is true
+    /// Whether commands with this header carry data, which a T=0 header does not show. The default is true
     /// of the commands of ISO/IEC 7816-4, -8 and -9 that do.
     fn carries_data(&self, header: &[u8; 4]) -> bool {
         matches!(

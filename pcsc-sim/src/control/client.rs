@@ -6,9 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::message::{decode_answer, Fault, Request, ANSWER_HEADER};
+use super::message::{decode_answer, Request, RequestError, ANSWER_HEADER, MAX_LINE};
 use super::send::send_all;
-use super::MAX_LINE;
 
 /// How long a server may take to answer. It is in memory at once, unless the server is stopped. The command
 /// `settle` has a limit of its own, which is to be less.
@@ -55,6 +54,7 @@ pub fn watch(path: &Path, reader: u8, slot: u8) -> io::Result<UnixStream> {
 
 /// A reader behind the socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ListedReader {
     /// Its number.
     pub number: u8,
@@ -194,7 +194,11 @@ impl SlotClient {
     ///
     /// # Errors
     /// If the connection breaks, or with [`io::ErrorKind::TimedOut`] at the deadline. It is of no use then.
-    pub fn ask(&mut self, request: &Request<'_>, deadline: Instant) -> io::Result<Result<Vec<u8>, Fault>> {
+    pub fn ask(
+        &mut self,
+        request: &Request<'_>,
+        deadline: Instant,
+    ) -> io::Result<Result<Vec<u8>, RequestError>> {
         self.0.set_write_timeout(Some(left(deadline)?))?;
         send_all(&self.0, &request.encode()).map_err(timed_out)?;
         let mut header = [0; ANSWER_HEADER];
@@ -205,9 +209,19 @@ impl SlotClient {
         Ok(result.map(|()| data))
     }
 
-    fn receive(&mut self, bytes: &mut [u8], deadline: Instant) -> io::Result<()> {
-        self.0.set_read_timeout(Some(left(deadline)?))?;
-        self.0.read_exact(bytes).map_err(timed_out)
+    /// The socket's time limit is for one read. It begins anew after a part of the answer, and after a
+    /// signal.
+    fn receive(&mut self, mut bytes: &mut [u8], deadline: Instant) -> io::Result<()> {
+        while !bytes.is_empty() {
+            self.0.set_read_timeout(Some(left(deadline)?))?;
+            match self.0.read(bytes) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(length) => bytes = &mut bytes[length..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
+                Err(error) => return Err(timed_out(error)),
+            }
+        }
+        Ok(())
     }
 }
 

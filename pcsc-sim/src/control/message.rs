@@ -1,5 +1,7 @@
 //! What a program asks of a slot, and what it is answered, as bytes. No I/O.
 
+/// The longest line of text, in bytes: a command or its answer.
+pub const MAX_LINE: u64 = 1000;
 /// The most bytes of data in a message. No command and no answer is as long.
 pub const MAX_DATA: usize = 1 << 17;
 
@@ -84,22 +86,22 @@ impl<'a> Request<'a> {
 }
 
 /// The answer's bytes.
-pub fn encode_answer(answer: Result<&[u8], Fault>) -> Vec<u8> {
+pub fn encode_answer(answer: Result<&[u8], RequestError>) -> Vec<u8> {
     let (result, data) = match answer {
         Ok(data) => (0, data),
-        Err(fault) => (fault.code(), &[][..]),
+        Err(error) => (error.code(), &[][..]),
     };
     let length = data.len() as u32;
     [&[result], &length.to_le_bytes()[..], data].concat()
 }
 
-/// What an answer's header says: success or a fault, and how many bytes of data follow. `None` if they are
+/// What an answer's header says: success or an error, and how many bytes of data follow. `None` if they are
 /// too many.
-pub fn decode_answer(header: [u8; ANSWER_HEADER]) -> Option<(Result<(), Fault>, usize)> {
+pub fn decode_answer(header: [u8; ANSWER_HEADER]) -> Option<(Result<(), RequestError>, usize)> {
     let [result, l0, l1, l2, l3] = header;
     let result = match result {
         0 => Ok(()),
-        code => Err(Fault::of_code(code)),
+        code => Err(RequestError::of_code(code)),
     };
     Some((result, length([l0, l1, l2, l3])?))
 }
@@ -111,7 +113,11 @@ fn length(bytes: [u8; 4]) -> Option<usize> {
 
 /// Defines an enum whose values have a number on the wire.
 macro_rules! numbered {
-    ($(#[$doc:meta])* $name:ident, $(#[$other_doc:meta])* $other:ident, $($(#[$value_doc:meta])* $value:ident = $number:literal,)+) => {
+    (
+        $(#[$doc:meta])* $name:ident,
+        $(#[$other_doc:meta])* $other:ident,
+        $($(#[$value_doc:meta])* $value:ident = $number:literal,)+
+    ) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum $name {
@@ -142,7 +148,7 @@ macro_rules! numbered {
 
 numbered! {
     /// Why a slot could not do what it was asked.
-    Fault,
+    RequestError,
     /// The exchange failed.
     Communication,
     /// The reader is gone.
@@ -179,7 +185,7 @@ numbered! {
     Change,
     /// The reader is gone. The connection ends with it.
     Gone,
-    /// A card may have come or gone, and two cards cannot be told apart.
+    /// A card may have come or gone, and two cards cannot be distinguished.
     Unclear = 1,
     /// A card may have come or gone.
     Card = 2,
@@ -218,11 +224,11 @@ mod tests {
         assert_eq!(bytes, [0, 2, 0, 0, 0, 0x90, 0]);
         assert_eq!(decode_answer([0, 2, 0, 0, 0]), Some((Ok(()), 2)));
         for code in 1..=u8::MAX {
-            let fault = Fault::of_code(code);
-            let bytes = encode_answer(Err(fault));
+            let error = RequestError::of_code(code);
+            let bytes = encode_answer(Err(error));
             assert_eq!(
                 decode_answer(bytes.try_into().unwrap()),
-                Some((Err(fault), 0)),
+                Some((Err(error), 0)),
                 "{code}"
             );
         }

@@ -6,7 +6,7 @@
 //!
 //! | command | effect |
 //! |---|---|
-//! | `insert N CARD` | inserts a card, in place of any other: a name or an ATR in hexadecimal, as the reader knows them |
+//! | `insert N CARD` | inserts a card, in place of any other: a name or an ATR in hexadecimal |
 //! | `remove N` | removes the card |
 //! | `unplug N`, `plug N` | unplugs the reader, plugs it in with empty slots |
 //! | `settle N MS` | answers when the reader's user has seen all of the above |
@@ -30,7 +30,7 @@
 //! | `watch N/S` | its card: a byte asks, and a byte answers when there may be [something new](Change). The connection ends when the reader is unplugged |
 //!
 //! A request is an operation (one byte), an argument and a length (four bytes each, the lowest first), and so
-//! many bytes of data; an answer is a result (one byte: 0, or a [`Fault`]), a length, and data.
+//! many bytes of data; an answer is a result (one byte: 0, or a [`RequestError`]), a length, and data.
 
 mod client;
 mod message;
@@ -40,7 +40,7 @@ mod served;
 mod tests;
 
 pub use client::{order, watch, ListedReader, ReaderList, SlotClient, Stopper};
-pub use message::{CardPresence, Change, Fault, Request, MAX_DATA};
+pub use message::{CardPresence, Change, Request, RequestError, MAX_DATA};
 pub use send::send_all;
 pub use served::ServedReader;
 
@@ -57,10 +57,9 @@ use std::time::Duration;
 
 use pcsc_ccid::shared::sync::lock;
 
+use message::MAX_LINE;
 use served::{connection, Served};
 
-/// The longest command, in bytes.
-const MAX_LINE: u64 = 1000;
 /// How long a client may take to receive the announcement of a reader.
 const ANNOUNCEMENT_LIMIT: Duration = Duration::from_secs(1);
 /// When to accept again after a failure, for lack of a file descriptor.
@@ -117,7 +116,7 @@ fn unsupported<T>() -> Result<T, String> {
 }
 
 /// A reader of a socket.
-struct Entry {
+struct SocketReader {
     controlled: Weak<dyn ControlledReader>,
     served: Option<Arc<Served>>,
 }
@@ -126,8 +125,8 @@ struct Entry {
 #[derive(Default)]
 struct Socket {
     /// By number.
-    readers: Mutex<HashMap<u8, Entry>>,
-    /// The connections that are told of readers that are plugged in. Locked while one is plugged in or
+    readers: Mutex<HashMap<u8, SocketReader>>,
+    /// The connections to which readers that are plugged in are announced. Locked while one is plugged in or
     /// unplugged, before `readers`.
     lists: Mutex<HashMap<usize, UnixStream>>,
 }
@@ -165,7 +164,7 @@ fn add(
     served: Option<Arc<Served>>,
 ) -> io::Result<()> {
     let socket = socket(path)?;
-    lock(&socket.readers).insert(number, Entry { controlled, served });
+    lock(&socket.readers).insert(number, SocketReader { controlled, served });
     Ok(())
 }
 
@@ -322,7 +321,7 @@ impl Socket {
             ("unplug", []) => self.unplug(&*reader, served.as_deref()),
             ("plug", []) => self.plug(&*reader, served.as_deref())?,
             // Nobody has anything to see.
-            ("settle", [_]) if served.is_some_and(|served| !served.is_watched(slot)) => (),
+            ("settle", [_]) if served.is_some_and(|served| !served.is_in_use(slot)) => (),
             ("settle", [ms]) if !reader.settle(slot, time(ms)?) => {
                 return Err(format!("not settled in {ms} ms"));
             }

@@ -6,12 +6,13 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pcsc_ccid::shared::sync::lock;
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
 
 use super::client::ListedReader;
-use super::message::{encode_answer, Change, Fault, Request, REQUEST_HEADER};
+use super::message::{encode_answer, Change, Request, RequestError, REQUEST_HEADER};
 use super::send::send_all;
 
 #[cfg(test)]
@@ -31,7 +32,7 @@ pub trait ServedReader: Send + Sync {
     ///
     /// # Errors
     /// Why it could not.
-    fn execute(&self, slot: u8, request: &Request<'_>) -> Result<Vec<u8>, Fault>;
+    fn execute(&self, slot: u8, request: &Request<'_>) -> Result<Vec<u8>, RequestError>;
     /// Blocks until a card may have come or gone. All programs that watch the slot are waiting then.
     fn wait(&self, slot: u8) -> Change;
     /// A program begins to use a slot. `false` if it cannot: its requests are executed anyway, to fail.
@@ -60,8 +61,8 @@ pub(super) struct Served {
 
 #[derive(Default)]
 struct ServedSlot {
-    /// The connection that has opened it.
-    user: Mutex<Option<usize>>,
+    /// Who has opened it.
+    user: Mutex<Option<User>>,
     /// It has closed it.
     freed: Condvar,
     /// Who watches it: each connection, with its stream while it waits for an answer.
@@ -69,8 +70,35 @@ struct ServedSlot {
     changed: Condvar,
 }
 
+/// The connection that has opened a slot.
+struct User {
+    connection: usize,
+    stream: UnixStream,
+}
+
+impl User {
+    /// Whether its program has closed the connection. Its thread closes the slot a moment later.
+    fn has_ended(&self) -> bool {
+        // POLLHUP is reported unasked.
+        let mut polled = [PollFd::new(&self.stream, PollFlags::empty())];
+        poll(&mut polled, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+    }
+
+    /// How long another program waits for the slot.
+    fn patience(&self) -> Duration {
+        match self.has_ended() {
+            true => ENDED_PATIENCE,
+            false => CLAIM_PATIENCE,
+        }
+    }
+}
+
 /// How long a program waits for a slot that another one uses.
 const CLAIM_PATIENCE: Duration = Duration::from_millis(500);
+
+/// The same where the other program has ended: its last request may still be executed, and on a busy machine
+/// its thread may have to wait for a processor. Less than a client waits for an answer.
+const ENDED_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Numbers of connections.
 static CONNECTIONS: AtomicUsize = AtomicUsize::new(0);
@@ -109,9 +137,10 @@ impl Served {
         Ok(self.slots.get(usize::from(slot)).ok_or(io::ErrorKind::NotFound)?)
     }
 
-    /// Whether anybody watches a slot.
-    pub fn is_watched(&self, slot: u8) -> bool {
-        self.slot(slot).is_ok_and(|slot| !lock(&slot.watchers).is_empty())
+    /// Whether anybody watches a slot, or has opened it: a watch that began before that may still come in.
+    pub fn is_in_use(&self, slot: u8) -> bool {
+        self.slot(slot)
+            .is_ok_and(|slot| !lock(&slot.watchers).is_empty() || lock(&slot.user).is_some())
     }
 
     /// Ends the claims on a reader that is plugged in or unplugged, and refuses new ones to the connections
@@ -131,7 +160,7 @@ impl Served {
         let end = self.serve_requests(slot, input, output, connection);
         // Held until the slot is closed: it would be closed under its next user.
         let mut user = lock(&place.user);
-        if user.take_if(|user| *user == connection).is_some() {
+        if user.take_if(|user| user.connection == connection).is_some() {
             self.reader.close(slot);
             place.freed.notify_all();
         }
@@ -156,33 +185,44 @@ impl Served {
             let mut data = vec![0; length];
             input.read_exact(&mut data)?;
             let request = Request::decode(header, &data);
-            let answer = self.claim(slot, connection, plugs).and_then(|()| {
-                let request = request.ok_or(Fault::Unsupported)?;
+            let answer = self.claim(slot, connection, plugs, &output).and_then(|()| {
+                let request = request.ok_or(RequestError::Unsupported)?;
                 self.reader.execute(slot, &request)
             });
-            send_all(&output, &encode_answer(answer.as_deref().map_err(|fault| *fault)))?;
+            send_all(&output, &encode_answer(answer.as_deref().map_err(|error| *error)))?;
         }
     }
 
     /// Opens the slot for a connection to the reader of this plug, if no other has it.
-    fn claim(&self, slot: u8, connection: usize, plugs: usize) -> Result<(), Fault> {
-        let place = self.slot(slot).map_err(|_| Fault::NoDevice)?;
-        let is_anothers = |user: &mut Option<usize>| {
-            user.is_some_and(|user| user != connection) && !self.reader.is_shared()
-        };
-        // A program that has just ended has its connection closed a moment later.
-        let waited = place
-            .freed
-            .wait_timeout_while(lock(&place.user), CLAIM_PATIENCE, is_anothers);
-        let (mut user, waited) = waited.unwrap_or_else(PoisonError::into_inner);
-        if waited.timed_out() {
-            return Err(Fault::Busy);
+    fn claim(
+        &self,
+        slot: u8,
+        connection: usize,
+        plugs: usize,
+        stream: &UnixStream,
+    ) -> Result<(), RequestError> {
+        let place = self.slot(slot).map_err(|_| RequestError::NoDevice)?;
+        let is_shared = self.reader.is_shared();
+        let begin = Instant::now();
+        let mut user = lock(&place.user);
+        while let Some(other) = user
+            .as_ref()
+            .filter(|user| user.connection != connection && !is_shared)
+        {
+            // A user that is alive at first may end meanwhile.
+            let left = other.patience().saturating_sub(begin.elapsed());
+            if left.is_zero() {
+                return Err(RequestError::Busy);
+            }
+            let waited = place.freed.wait_timeout(user, left);
+            (user, _) = waited.unwrap_or_else(PoisonError::into_inner);
         }
         if self.plugs.load(Ordering::SeqCst) != plugs {
-            return Err(Fault::NoDevice);
+            return Err(RequestError::NoDevice);
         }
         if user.is_none() {
-            *user = self.reader.open(slot).then_some(connection);
+            let stream = stream.try_clone().map_err(|_| RequestError::NoDevice)?;
+            *user = self.reader.open(slot).then_some(User { connection, stream });
         }
         Ok(())
     }

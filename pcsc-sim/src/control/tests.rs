@@ -1,9 +1,10 @@
 use super::*;
+use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Barrier;
 use std::time::Instant;
 
-/// Writes down what it is told.
+/// Records the commands that it gets.
 #[derive(Default)]
 struct Recorder(Mutex<Vec<String>>);
 
@@ -58,7 +59,7 @@ fn each_command_reaches_the_reader_with_its_number() {
     let recorder = Arc::new(Recorder::default());
     let as_reader: Arc<dyn ControlledReader> = recorder.clone();
     let socket = Socket::default();
-    let entry = Entry {
+    let entry = SocketReader {
         controlled: Arc::downgrade(&as_reader),
         served: None,
     };
@@ -92,7 +93,8 @@ fn each_command_reaches_the_reader_with_its_number() {
     let noted = recorder.0.lock().unwrap().join(", ");
     assert_eq!(
         noted,
-        "insert 0 t1, insert 1 none, remove 2, unplug, plug, settle 0 5ms, settle 1 5ms, mute true, fail false"
+        "insert 0 t1, insert 1 none, remove 2, unplug, plug, settle 0 5ms, settle 1 5ms, mute true, fail \
+         false"
     );
     drop((recorder, as_reader));
     assert_eq!(socket.execute("remove 3"), Err("no reader 3".into()));
@@ -144,7 +146,7 @@ impl ServedReader for Pluggable {
         !self.is_unplugged.load(Ordering::SeqCst)
     }
 
-    fn execute(&self, _slot: u8, _request: &Request<'_>) -> Result<Vec<u8>, Fault> {
+    fn execute(&self, _slot: u8, _request: &Request<'_>) -> Result<Vec<u8>, RequestError> {
         Ok(Vec::new())
     }
 
@@ -198,26 +200,63 @@ fn a_client_that_does_not_read_is_told_of_no_more_readers() {
     assert!(is_full);
 }
 
+/// A connection to the slot of a reader, and the thread that serves it.
+fn connect(served: &Arc<Served>) -> (SlotClient, thread::JoinHandle<io::Result<()>>) {
+    let (output, client) = UnixStream::pair().unwrap();
+    let (served, input) = (served.clone(), output.try_clone().unwrap());
+    let server = thread::spawn(move || served.serve_slot(0, input, output));
+    (SlotClient::of(client), server)
+}
+
+fn presence(client: &mut SlotClient) -> Result<Vec<u8>, RequestError> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    client.ask(&Request::Presence, deadline).unwrap()
+}
+
+#[test]
+fn a_slot_that_nobody_watches_is_in_use_while_it_is_open() {
+    let (_, served) = pluggable();
+    assert!(!served.is_in_use(0));
+    let (mut client, server) = connect(&served);
+    presence(&mut client).unwrap();
+    assert!(served.is_in_use(0));
+    drop(client);
+    server.join().unwrap().unwrap();
+    assert!(!served.is_in_use(0));
+}
+
 #[test]
 fn a_connection_is_to_the_reader_of_one_plug() {
     let (reader, served) = pluggable();
     let socket = Socket::default();
-    let connect = || {
-        let (output, client) = UnixStream::pair().unwrap();
-        let (served, input) = (served.clone(), output.try_clone().unwrap());
-        thread::spawn(move || served.serve_slot(0, input, output));
-        SlotClient::of(client)
-    };
-    let presence = |client: &mut SlotClient| {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        client.ask(&Request::Presence, deadline).unwrap()
-    };
+    let connect = || connect(&served).0;
     let mut client = connect();
     assert_eq!(presence(&mut client), Ok(Vec::new()));
     socket.unplug(&*reader, Some(&served));
     socket.plug(&*reader, Some(&served)).unwrap();
-    assert_eq!(presence(&mut client), Err(Fault::NoDevice));
+    assert_eq!(presence(&mut client), Err(RequestError::NoDevice));
     assert_eq!(presence(&mut connect()), Ok(Vec::new()));
+}
+
+#[test]
+fn a_deadline_is_one_of_the_whole_answer() {
+    let (mut server, client) = UnixStream::pair().unwrap();
+    let mut client = SlotClient::of(client);
+    let deadline = Instant::now() + Duration::from_millis(50);
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            // Much slower than the deadline, and never silent for long. It ends with the connection.
+            for byte in message::encode_answer(Ok(&[0; 255])) {
+                if server.write_all(&[byte]).is_err() {
+                    return;
+                }
+                thread::sleep(Duration::from_millis(2));
+            }
+        });
+        let answer = client.ask(&Request::Presence, deadline);
+        client.close();
+        assert_eq!(answer.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    });
 }
 
 #[test]

@@ -1,15 +1,15 @@
-//! The control pipe: the class's requests (CCID 1.1, clause 5.3), and all that an ICCD device without bulk
-//! pipes is told (ICCD 1.0, clauses 6.1 and 6.2).
+//! The control pipe: the class's requests (CCID 1.1, clause 5.3), and all requests to an ICCD device without
+//! bulk pipes (ICCD 1.0, clauses 6.1 and 6.2).
 
 use std::time::Duration;
 
 use super::device::{Device, Direction};
 use super::exchange::Block;
-use super::iccd::Answer;
+use super::iccd::HeldAnswer;
 use super::oddities::Lists;
 use pcsc_ccid::descriptor::{ExchangeLevel, Flavour};
 use pcsc_ccid::message::{IccStatus, SlotError, Voltage};
-use pcsc_ccid::transport::Error;
+use pcsc_ccid::transport::TransportError;
 
 const ABORT: u8 = 0x01;
 const GET_CLOCK_FREQUENCIES: u8 = 0x02;
@@ -24,7 +24,7 @@ const SLOT_STATUS: u8 = 0x81;
 const GET_ICC_STATUS: u8 = 0xA0;
 
 /// The instructions that carry data (ISO 7816-4, clause 5.4.2). Which way data go over T=0 is the card's to
-/// say; a token's firmware is the card, and knows its commands.
+/// say; a token's firmware is the card itself, and has the list of its commands.
 const CARRY_DATA: [u8; 17] = [
     0x20, 0x24, 0x2A, 0x2C, 0x82, 0x88, 0xA4, 0xC2, 0xD0, 0xD2, 0xD6, 0xDA, 0xDB, 0xDC, 0xE0, 0xE2, 0xEC,
 ];
@@ -33,21 +33,21 @@ impl Device {
     /// A class request with data for the device.
     ///
     /// # Errors
-    /// [`Error::Gone`], or [`Error::Stall`] where it does not know the request.
-    pub fn control_out(&mut self, request: u8, value: u16, data: &[u8]) -> Result<(), Error> {
+    /// [`TransportError::Gone`], or [`TransportError::Stall`] if it does not support the request.
+    pub fn control_out(&mut self, request: u8, value: u16, data: &[u8]) -> Result<(), TransportError> {
         self.begin_request()?;
         let [low, high] = value.to_le_bytes();
         match (self.model.flavour(), request) {
             (Flavour::Ccid, ABORT) => {
                 if usize::from(low) >= self.slots.len() {
-                    return Err(Error::Stall);
+                    return Err(TransportError::Stall);
                 }
                 self.abort(low, Some(high), None);
                 Ok(())
             }
             (Flavour::IccdA | Flavour::IccdB, POWER_OFF) => {
-                self.slots.first_mut().ok_or(Error::Stall)?.power_off();
-                self.iccd.answer = Answer::Idle;
+                self.slots.first_mut().ok_or(TransportError::Stall)?.power_off();
+                self.iccd.answer = HeldAnswer::Idle;
                 self.iccd.ready_at = self.now;
                 Ok(())
             }
@@ -57,7 +57,7 @@ impl Device {
                     1 => Voltage::V5,
                     2 => Voltage::V3,
                     3 => Voltage::V1_8,
-                    _ => return Err(Error::Stall),
+                    _ => return Err(TransportError::Stall),
                 };
                 self.iccd_run(|device| device.iccd_power_on(voltage));
                 Ok(())
@@ -72,7 +72,7 @@ impl Device {
                 self.iccd_run(|device| device.iccd_b_block(data, high));
                 Ok(())
             }
-            _ => Err(Error::Stall),
+            _ => Err(TransportError::Stall),
         }
     }
 
@@ -80,7 +80,7 @@ impl Device {
     ///
     /// # Errors
     /// As [`control_out`](Self::control_out).
-    pub fn control_in(&mut self, request: u8, _value: u16, length: usize) -> Result<Vec<u8>, Error> {
+    pub fn control_in(&mut self, request: u8, _value: u16, length: usize) -> Result<Vec<u8>, TransportError> {
         self.begin_request()?;
         let mut answer = match (self.model.flavour(), request) {
             (_, GET_CLOCK_FREQUENCIES) => self.list(&self.model.clocks_khz)?,
@@ -88,25 +88,25 @@ impl Device {
             (Flavour::IccdA, POWER_ON) => {
                 self.iccd_run(|device| device.iccd_power_on(Voltage::Automatic));
                 match std::mem::take(&mut self.iccd.answer) {
-                    Answer::Ready(atr, _) => {
+                    HeldAnswer::Ready(atr, _) => {
                         self.now = self.now.max(self.iccd.ready_at);
                         atr
                     }
-                    _ => return Err(Error::Stall),
+                    _ => return Err(TransportError::Stall),
                 }
             }
             (Flavour::IccdA, GET_ICC_STATUS) => Vec::from([self.iccd_a_status()]),
             (Flavour::IccdA, DATA_BLOCK) => self.iccd_a_data(length)?,
             (Flavour::IccdB, SLOT_STATUS) => {
                 let error = match &self.iccd.answer {
-                    Answer::Failed(error) => error.code(),
+                    HeldAnswer::Failed(error) => error.code(),
                     _ => 0,
                 };
                 let failed = u8::from(error != 0) << 6;
                 Vec::from([0, self.icc(0) as u8 | failed, error])
             }
             (Flavour::IccdB, DATA_BLOCK) => self.iccd_b_data(),
-            _ => return Err(Error::Stall),
+            _ => return Err(TransportError::Stall),
         };
         answer.truncate(length);
         if matches!(request, DATA_BLOCK | POWER_ON) {
@@ -115,19 +115,19 @@ impl Device {
         Ok(answer)
     }
 
-    fn begin_request(&mut self) -> Result<(), Error> {
+    fn begin_request(&mut self) -> Result<(), TransportError> {
         if self.gone {
-            return Err(Error::Gone);
+            return Err(TransportError::Gone);
         }
         self.count_control();
         Ok(())
     }
 
-    fn list(&self, values: &[u32]) -> Result<Vec<u8>, Error> {
+    fn list(&self, values: &[u32]) -> Result<Vec<u8>, TransportError> {
         let mut bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         match self.oddities.lists {
-            Lists::Sound if values.is_empty() => return Err(Error::Stall),
-            Lists::Stalled => return Err(Error::Stall),
+            Lists::Sound if values.is_empty() => return Err(TransportError::Stall),
+            Lists::Stalled => return Err(TransportError::Stall),
             Lists::Short(length) => bytes.truncate(length),
             Lists::Padded => bytes.resize(256 * 4, 0),
             Lists::Empty => bytes.clear(),
@@ -137,10 +137,10 @@ impl Device {
     }
 
     /// Lets the card work; the answer is ready when it is.
-    fn iccd_run(&mut self, work: impl FnOnce(&mut Device) -> Result<Answer, SlotError>) {
+    fn iccd_run(&mut self, work: impl FnOnce(&mut Device) -> Result<HeldAnswer, SlotError>) {
         let elapsed = |device: &Device| device.slots.first().map_or(Duration::ZERO, |slot| slot.elapsed());
         let before = elapsed(self);
-        let answer = work(self).unwrap_or_else(Answer::Failed);
+        let answer = work(self).unwrap_or_else(HeldAnswer::Failed);
         let after = elapsed(self);
         self.iccd.answer = answer;
         self.iccd.ready_at = self.now + after.saturating_sub(before);
@@ -150,33 +150,33 @@ impl Device {
         }
     }
 
-    fn iccd_power_on(&mut self, voltage: Voltage) -> Result<Answer, SlotError> {
+    fn iccd_power_on(&mut self, voltage: Voltage) -> Result<HeldAnswer, SlotError> {
         let voltage = match self.model.descriptor.voltages {
             // A token has the supply it has.
             0 | 1 => Voltage::V5,
             _ => voltage,
         };
         let slot = self.slots.first_mut().ok_or(SlotError::Mute)?;
-        Ok(Answer::Ready(slot.power_on(voltage, &self.model)?, 0))
+        Ok(HeldAnswer::Ready(slot.power_on(voltage, &self.model)?, 0))
     }
 
     /// Version A at character level takes a T=0 header first, and the data of the command after the card
     /// has asked for them; else a TPDU or an APDU.
-    fn iccd_a_block(&mut self, data: &[u8]) -> Result<Answer, SlotError> {
+    fn iccd_a_block(&mut self, data: &[u8]) -> Result<HeldAnswer, SlotError> {
         let character = self.model.descriptor.features.exchange_level() == ExchangeLevel::Character;
         let header = match std::mem::take(&mut self.iccd.answer) {
-            Answer::Header(header) => Some(header),
+            HeldAnswer::Header(header) => Some(header),
             _ => None,
         };
         if !character {
             let (answer, chain) = self.iccd_xfr(data, 0)?;
-            return Ok(Answer::Ready(answer, chain));
+            return Ok(HeldAnswer::Ready(answer, chain));
         }
         let whole = match (header, data) {
             (None, &[_, ins, _, _, p3]) if p3 > 0 && CARRY_DATA.contains(&ins) => {
                 let mut header = [0; 5];
                 header.copy_from_slice(data);
-                return Ok(Answer::Header(header));
+                return Ok(HeldAnswer::Header(header));
             }
             (None, _) => data.to_vec(),
             (Some(header), data) => [&header, data].concat(),
@@ -191,7 +191,7 @@ impl Device {
         };
         let mut answer = slot.tpdu(block, &self.model)?;
         let status = answer.split_off(answer.len().saturating_sub(2));
-        Ok(Answer::Data(answer, status))
+        Ok(HeldAnswer::Data(answer, status))
     }
 
     /// Bit 7: mute; bit 6: busy; bits 5 and 4: a status word or data are ready, or data are wanted.
@@ -203,32 +203,32 @@ impl Device {
             return 0x40;
         }
         match &self.iccd.answer {
-            Answer::Idle => 0x00,
-            Answer::Header(_) => 0x10,
-            Answer::Data(data, _) if !data.is_empty() => 0x10,
-            Answer::Data(..) => 0x20,
-            Answer::Ready(..) => 0x20,
-            Answer::Failed(_) => 0x80,
+            HeldAnswer::Idle => 0x00,
+            HeldAnswer::Header(_) => 0x10,
+            HeldAnswer::Data(data, _) if !data.is_empty() => 0x10,
+            HeldAnswer::Data(..) => 0x20,
+            HeldAnswer::Ready(..) => 0x20,
+            HeldAnswer::Failed(_) => 0x80,
         }
     }
 
-    fn iccd_a_data(&mut self, length: usize) -> Result<Vec<u8>, Error> {
+    fn iccd_a_data(&mut self, length: usize) -> Result<Vec<u8>, TransportError> {
         self.now = self.now.max(self.iccd.ready_at);
         match std::mem::take(&mut self.iccd.answer) {
-            Answer::Ready(answer, _) => Ok(answer),
-            Answer::Data(data, status) if data.is_empty() => Ok(status),
-            Answer::Data(mut data, status) => {
+            HeldAnswer::Ready(answer, _) => Ok(answer),
+            HeldAnswer::Data(data, status) if data.is_empty() => Ok(status),
+            HeldAnswer::Data(mut data, status) => {
                 let rest = data.split_off(data.len().min(length));
-                self.iccd.answer = Answer::Data(rest, status);
+                self.iccd.answer = HeldAnswer::Data(rest, status);
                 Ok(data)
             }
-            _ => Err(Error::Stall),
+            _ => Err(TransportError::Stall),
         }
     }
 
-    fn iccd_b_block(&mut self, data: &[u8], level: u8) -> Result<Answer, SlotError> {
+    fn iccd_b_block(&mut self, data: &[u8], level: u8) -> Result<HeldAnswer, SlotError> {
         let (answer, chain) = self.iccd_xfr(data, level.into())?;
-        Ok(Answer::Ready(answer, chain))
+        Ok(HeldAnswer::Ready(answer, chain))
     }
 
     /// At character level a host that says how much it expects gets characters; a whole TPDU is carried
@@ -257,13 +257,13 @@ impl Device {
             return Vec::from([0x80, low, high]);
         }
         match std::mem::take(&mut self.iccd.answer) {
-            Answer::Ready(answer, chain) => {
+            HeldAnswer::Ready(answer, chain) => {
                 let mut block = Vec::from([chain]);
                 block.extend(answer);
                 block
             }
-            Answer::Failed(error) => Vec::from([0x40, self.icc(0) as u8 | 0x40, error.code()]),
-            Answer::Idle | Answer::Header(_) | Answer::Data(..) => {
+            HeldAnswer::Failed(error) => Vec::from([0x40, self.icc(0) as u8 | 0x40, error.code()]),
+            HeldAnswer::Idle | HeldAnswer::Header(_) | HeldAnswer::Data(..) => {
                 Vec::from([0x40, self.icc(0) as u8 | 0x40, SlotError::Mute.code()])
             }
         }

@@ -10,7 +10,7 @@ use super::slot::Slot;
 use crate::card::{Card, Contact, Tally};
 use pcsc_ccid::descriptor::Features;
 use pcsc_ccid::message::{IccStatus, Kind, Response, SlotError, HEADER_SIZE};
-use pcsc_ccid::transport::Error;
+use pcsc_ccid::transport::TransportError;
 
 /// How many messages the log keeps.
 const LOG: usize = 4096;
@@ -21,6 +21,7 @@ const OUTBOX: usize = 4096;
 
 /// How many transfers there were.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Counters {
     /// Bulk OUT transfers.
     pub bulk_out: u64,
@@ -43,6 +44,7 @@ pub enum Direction {
 
 /// A message that went over the bulk pipes, or the data of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Logged {
     /// When, on the device's clock.
     pub at: Duration,
@@ -52,7 +54,8 @@ pub struct Logged {
     pub bytes: Vec<u8>,
 }
 
-pub(super) struct Reply {
+/// A reply on its way to the host.
+pub(super) struct QueuedReply {
     pub at: Duration,
     pub slot: u8,
     bytes: Vec<u8>,
@@ -77,7 +80,7 @@ pub struct Device {
     /// Bit 0: a card is in; bit 1: that changed since the last notification.
     changes: Vec<u8>,
     inbox: Vec<u8>,
-    pub(super) outbox: VecDeque<Reply>,
+    pub(super) outbox: VecDeque<QueuedReply>,
     /// The host read a whole number of packets; the empty one that ends the transfer is due.
     empty_due: bool,
     pub(super) now: Duration,
@@ -142,11 +145,14 @@ impl Device {
         }
     }
 
-    /// Takes the card out of a slot. A command that is going on fails.
+    /// Takes the card out of a slot. A command that is going on fails. An empty slot does not change.
     pub fn remove(&mut self, slot: u8) {
         let Some(place) = self.slots.get_mut(usize::from(slot)) else {
             return;
         };
+        if place.icc() == IccStatus::Absent {
+            return;
+        }
         place.remove();
         self.fail_pending(slot);
         self.note(slot, false);
@@ -217,8 +223,8 @@ impl Device {
     /// One bulk OUT transfer.
     ///
     /// # Errors
-    /// [`Error::Gone`], or [`Error::Stall`] of a device without bulk pipes.
-    pub fn bulk_out(&mut self, transfer: &[u8]) -> Result<(), Error> {
+    /// [`TransportError::Gone`], or [`TransportError::Stall`] of a device without bulk pipes.
+    pub fn bulk_out(&mut self, transfer: &[u8]) -> Result<(), TransportError> {
         self.check_bulk()?;
         self.counters.bulk_out += 1;
         let limit = self.longest_message();
@@ -242,8 +248,8 @@ impl Device {
     /// One bulk IN transfer of up to `max` bytes; `None` while no reply is ready.
     ///
     /// # Errors
-    /// [`Error::Gone`], or [`Error::Stall`] of a device without bulk pipes.
-    pub fn bulk_in(&mut self, max: usize) -> Result<Option<Vec<u8>>, Error> {
+    /// [`TransportError::Gone`], or [`TransportError::Stall`] of a device without bulk pipes.
+    pub fn bulk_in(&mut self, max: usize) -> Result<Option<Vec<u8>>, TransportError> {
         self.check_bulk()?;
         if std::mem::take(&mut self.empty_due) {
             self.counters.bulk_in += 1;
@@ -345,10 +351,10 @@ impl Device {
         longest.unwrap_or_else(|| self.model.longest_message())
     }
 
-    fn check_bulk(&self) -> Result<(), Error> {
+    fn check_bulk(&self) -> Result<(), TransportError> {
         match self.gone {
-            true => Err(Error::Gone),
-            false if self.model.endpoints < 2 => Err(Error::Stall),
+            true => Err(TransportError::Gone),
+            false if self.model.endpoints < 2 => Err(TransportError::Stall),
             false => Ok(()),
         }
     }
@@ -404,7 +410,7 @@ impl Device {
         if self.oddities.loses_whole_packets && bytes.len() % PACKET == 0 {
             return;
         }
-        let reply = Reply {
+        let reply = QueuedReply {
             at,
             slot: response.slot,
             bytes,

@@ -9,8 +9,8 @@ use crate::card::Contact;
 use pcsc_ccid::apdu::{Command, MAX_RESPONSE};
 use pcsc_ccid::descriptor::{ExchangeLevel, Features, Flavour};
 use pcsc_ccid::message::{Chain, SlotError, HEADER_SIZE};
-use pcsc_ccid::t0;
-use pcsc_ccid::t1::{self, Edc, Pcb, Supervisory};
+use pcsc_ccid::t0::{self, T0Error};
+use pcsc_ccid::t1::{self, Edc, Pcb, Supervisory, T1Error};
 
 /// The longest command APDU that a firmware gathers.
 const MAX_COMMAND: usize = pcsc_ccid::apdu::MAX_EXTENDED_COMMAND;
@@ -18,7 +18,8 @@ const MAX_COMMAND: usize = pcsc_ccid::apdu::MAX_EXTENDED_COMMAND;
 /// How often a reader that is busy with a card says so.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 
-/// How often in a row a firmware that speaks T=1 itself grants a card more time.
+/// How often in a row a firmware that speaks T=1 itself grants a card more time. ISO/IEC 7816-3 sets no
+/// limit; this one ends an exchange with a card that does nothing else.
 const PATIENCE: u16 = 1024;
 
 /// One XfrBlock.
@@ -45,6 +46,7 @@ impl Slot {
             self.fresh = false;
             return Err(SlotError::Hardware);
         }
+        // FF is PPSS: between the ATR and the first exchange, a block that begins with it is a PPS request.
         if self.fresh {
             if block.data.first() == Some(&0xFF) {
                 self.fresh = false;
@@ -56,6 +58,7 @@ impl Slot {
         match level {
             ExchangeLevel::Character => {
                 let room = model.descriptor.max_message_length as usize;
+                // At the character level, `wLevelParameter` is the number of bytes to receive.
                 if model.flavour() == Flavour::Ccid && usize::from(block.level) + HEADER_SIZE > room {
                     return Err(SlotError::Parameter(8));
                 }
@@ -112,6 +115,7 @@ impl Slot {
             header[..length].copy_from_slice(&block.data[..length]);
             let direction = match block.data {
                 [] | [_] | [_, _] | [_, _, _] => return Err(SlotError::Parameter(1)),
+                // A header alone is of case 1 or 2: no data go to the card.
                 [_, _, _, _] | [_, _, _, _, _] => t0::Direction::FromCard,
                 [_, _, _, _, _, data @ ..] => t0::Direction::ToCard(data),
             };
@@ -134,7 +138,7 @@ impl Slot {
             inf: &[ifsd],
         }
         .encode(self.parameters.edc(), &mut buffer);
-        // A card that does not know it stays at 32.
+        // A card that does not answer the announcement stays at 32, the default.
         self.t1_block(&buffer[..length], 1).map(drop)
     }
 
@@ -186,7 +190,7 @@ impl Slot {
 
     /// A whole APDU over the protocol in force.
     pub(super) fn apdu(&mut self, command: &[u8], model: &Model) -> Result<Vec<u8>, SlotError> {
-        // What is no APDU has nothing to map.
+        // Bytes that are no command APDU (ISO/IEC 7816-4, clause 5.1) cannot be mapped to TPDUs.
         let parsed = Command::parse(command).map_err(|_| SlotError::Parameter(HEADER_SIZE as u8))?;
         let mut response = Vec::from([0; 258]);
         if !parsed.fits_short() {
@@ -258,7 +262,7 @@ impl Slot {
             let wait = match action {
                 t1::Action::Send { wait } => wait.max(1),
                 t1::Action::Done(length) => return Ok(length),
-                t1::Action::Failed(t1::Error::ResponseTooLong) => return Err(SlotError::Overrun),
+                t1::Action::Failed(T1Error::ResponseTooLong) => return Err(SlotError::Overrun),
                 t1::Action::Failed(_) if parity => return Err(SlotError::Parity),
                 t1::Action::Failed(_) => return Err(SlotError::Mute),
             };
@@ -369,14 +373,12 @@ fn receive_block(contact: &mut Contact, block: &mut Vec<u8>, first: u64, next: u
     is_sound
 }
 
-fn t0_error(error: t0::Error) -> SlotError {
+fn t0_error(error: T0Error) -> SlotError {
     match error {
-        t0::Error::Timeout | t0::Error::NullLimit => SlotError::Mute,
-        t0::Error::Parity => SlotError::Parity,
-        t0::Error::UnexpectedData | t0::Error::ResponseTooLong => SlotError::Overrun,
-        t0::Error::InvalidInstruction(_) | t0::Error::InvalidLength => {
-            SlotError::Parameter(HEADER_SIZE as u8)
-        }
+        T0Error::Timeout | T0Error::NullLimit => SlotError::Mute,
+        T0Error::Parity => SlotError::Parity,
+        T0Error::UnexpectedData | T0Error::ResponseTooLong => SlotError::Overrun,
+        T0Error::InvalidInstruction(_) | T0Error::InvalidLength => SlotError::Parameter(HEADER_SIZE as u8),
         _ => SlotError::ProcedureByte,
     }
 }

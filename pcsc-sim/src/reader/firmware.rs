@@ -28,8 +28,9 @@ impl Device {
             _ if too_long => return refuse(self, SlotError::Parameter(1)),
             Ok((command, ..)) => command,
             Err(Malformed::Truncated) => return refuse(self, SlotError::Parameter(1)),
-            Err(Malformed::Kind(_)) => return refuse(self, SlotError::CommandUnsupported),
             Err(Malformed::Value { offset }) => return refuse(self, SlotError::Parameter(offset)),
+            Err(Malformed::Kind(_)) => return refuse(self, SlotError::CommandUnsupported),
+            Err(_) => return refuse(self, SlotError::CommandUnsupported),
         };
         if command == Command::Abort {
             return self.abort(slot, None, Some(seq));
@@ -154,6 +155,8 @@ impl Device {
             | Command::Secure { .. }
             | Command::Mechanical(_)
             | Command::Abort => Err(SlotError::CommandUnsupported),
+            // A reader answers commands that it does not support in the same way.
+            _ => Err(SlotError::CommandUnsupported),
         };
         result.unwrap_or_else(Reply::failed)
     }

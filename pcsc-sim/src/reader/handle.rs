@@ -1,6 +1,6 @@
 //! A device that a driver, a watcher of its interrupt pipe and a test share.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -8,9 +8,10 @@ use super::device::Device;
 use crate::card::Card;
 use pcsc_ccid::shared::sync::wait_until;
 use pcsc_ccid::shared::InterruptSource;
-use pcsc_ccid::transport::{Error, Transport};
+use pcsc_ccid::transport::{Transport, TransportError};
 
 /// Something that happens to a device.
+#[non_exhaustive]
 pub enum Event {
     /// A card comes into a slot.
     Insert(u8, Box<dyn Card>),
@@ -22,12 +23,15 @@ pub enum Event {
     Cancel,
 }
 
-struct Shared {
-    device: Mutex<State>,
+struct SharedDevice {
+    device: Mutex<DeviceState>,
+    /// The device's clock in nanoseconds, as of the last unlocking: a driver reads it several times in an
+    /// exchange, and does not lock the device for that.
+    clock: AtomicU64,
     changed: Condvar,
 }
 
-struct State {
+struct DeviceState {
     device: Device,
     /// What will happen, by time.
     schedule: Vec<(Duration, Event)>,
@@ -36,15 +40,16 @@ struct State {
 /// A device that several parties share; clones are the same one.
 #[derive(Clone)]
 pub struct Handle {
-    shared: Arc<Shared>,
+    shared: Arc<SharedDevice>,
 }
 
 impl Handle {
     /// Shares a device.
     pub fn new(device: Device) -> Handle {
         Handle {
-            shared: Arc::new(Shared {
-                device: Mutex::new(State {
+            shared: Arc::new(SharedDevice {
+                clock: AtomicU64::new(nanoseconds(&device)),
+                device: Mutex::new(DeviceState {
                     device,
                     schedule: Vec::new(),
                 }),
@@ -53,7 +58,7 @@ impl Handle {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, DeviceState> {
         self.shared.device.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -65,8 +70,12 @@ impl Handle {
         result
     }
 
-    /// Unlocks the device, and wakes who waits for a notification if there is one: an exchange wakes nobody.
-    fn unlock(&self, state: MutexGuard<'_, State>) {
+    /// Unlocks the device. Wakes the threads that wait for a notification if there is one, so that an
+    /// exchange wakes no thread.
+    fn unlock(&self, state: MutexGuard<'_, DeviceState>) {
+        self.shared
+            .clock
+            .store(nanoseconds(&state.device), Ordering::SeqCst);
         let is_notified = state.device.has_notification() || state.device.is_gone();
         drop(state);
         if is_notified {
@@ -111,9 +120,14 @@ impl Handle {
     }
 }
 
-impl State {
+/// A device's clock. One that has waited without end stops after 584 years.
+fn nanoseconds(device: &Device) -> u64 {
+    u64::try_from(device.now().as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl DeviceState {
     /// Advances the clock up to `until`; stops at an event that ends the wait.
-    fn pass(&mut self, until: Duration) -> Result<(), Error> {
+    fn pass(&mut self, until: Duration) -> Result<(), TransportError> {
         if self.schedule.first().is_some_and(|(at, _)| *at <= until) {
             let (at, event) = self.schedule.remove(0);
             let now = self.device.now();
@@ -123,9 +137,9 @@ impl State {
                 Event::Remove(slot) => self.device.remove(slot),
                 Event::Unplug => {
                     self.device.unplug();
-                    return Err(Error::Gone);
+                    return Err(TransportError::Gone);
                 }
-                Event::Cancel if at > now => return Err(Error::Cancelled),
+                Event::Cancel if at > now => return Err(TransportError::Cancelled),
                 Event::Cancel => (),
             }
             return Ok(());
@@ -142,11 +156,11 @@ pub struct SimTransport {
 }
 
 impl Transport for SimTransport {
-    fn send(&mut self, message: &[u8], _timeout: Duration) -> Result<(), Error> {
+    fn send(&mut self, message: &[u8], _timeout: Duration) -> Result<(), TransportError> {
         self.handle.with(|device| device.bulk_out(message))
     }
 
-    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, Error> {
+    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, TransportError> {
         let mut state = self.handle.lock();
         let deadline = state.device.now().saturating_add(timeout);
         let result = loop {
@@ -161,7 +175,7 @@ impl Transport for SimTransport {
             }
             let now = state.device.now();
             if now >= deadline {
-                break Err(Error::Timeout);
+                break Err(TransportError::Timeout);
             }
             let next = state.device.ready_at().unwrap_or(deadline).min(deadline);
             if let Err(error) = state.pass(next) {
@@ -172,7 +186,13 @@ impl Transport for SimTransport {
         result
     }
 
-    fn control_out(&mut self, request: u8, value: u16, data: &[u8], _timeout: Duration) -> Result<(), Error> {
+    fn control_out(
+        &mut self,
+        request: u8,
+        value: u16,
+        data: &[u8],
+        _timeout: Duration,
+    ) -> Result<(), TransportError> {
         self.handle
             .with(|device| device.control_out(request, value, data))
     }
@@ -183,7 +203,7 @@ impl Transport for SimTransport {
         value: u16,
         buffer: &mut [u8],
         _timeout: Duration,
-    ) -> Result<usize, Error> {
+    ) -> Result<usize, TransportError> {
         let answer = self
             .handle
             .with(|device| device.control_in(request, value, buffer.len()))?;
@@ -192,18 +212,18 @@ impl Transport for SimTransport {
         Ok(length)
     }
 
-    fn clear_halt(&mut self) -> Result<(), Error> {
+    fn clear_halt(&mut self) -> Result<(), TransportError> {
         match self.handle.with(|device| device.is_gone()) {
-            true => Err(Error::Gone),
+            true => Err(TransportError::Gone),
             false => Ok(()),
         }
     }
 
-    fn pause(&mut self, time: Duration) -> Result<(), Error> {
+    fn pause(&mut self, time: Duration) -> Result<(), TransportError> {
         let mut state = self.handle.lock();
         let until = state.device.now().saturating_add(time);
         let mut result = match state.device.is_gone() {
-            true => Err(Error::Gone),
+            true => Err(TransportError::Gone),
             false => Ok(()),
         };
         while result.is_ok() && state.device.now() < until {
@@ -214,7 +234,7 @@ impl Transport for SimTransport {
     }
 
     fn now(&self) -> Duration {
-        self.handle.lock().device.now()
+        Duration::from_nanos(self.handle.shared.clock.load(Ordering::SeqCst))
     }
 }
 
@@ -225,11 +245,15 @@ pub struct SimWatch {
 }
 
 impl InterruptSource for SimWatch {
-    fn next(&mut self, deadline: Option<Instant>, receive: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
+    fn next(
+        &mut self,
+        deadline: Option<Instant>,
+        receive: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), TransportError> {
         let mut state = self.handle.lock();
         loop {
             if state.device.is_gone() {
-                return Err(Error::Gone);
+                return Err(TransportError::Gone);
             }
             if let Some(notification) = state.device.interrupt_in() {
                 drop(state);
@@ -237,9 +261,10 @@ impl InterruptSource for SimWatch {
                 return Ok(());
             }
             if self.is_interrupted.swap(false, Ordering::SeqCst) {
-                return Err(Error::Cancelled);
+                return Err(TransportError::Cancelled);
             }
-            state = wait_until(&self.handle.shared.changed, state, deadline).map_err(|_| Error::Timeout)?;
+            state = wait_until(&self.handle.shared.changed, state, deadline)
+                .map_err(|_| TransportError::Timeout)?;
         }
     }
 

@@ -7,13 +7,13 @@ use pcsc_ccid::message::SlotError;
 /// The answer to the last request, and when the card has it.
 #[derive(Default)]
 pub(super) struct Iccd {
-    pub answer: Answer,
+    pub answer: HeldAnswer,
     pub ready_at: Duration,
 }
 
 /// What the host may fetch.
 #[derive(Default)]
-pub(super) enum Answer {
+pub(super) enum HeldAnswer {
     #[default]
     Idle,
     /// Version A: a T=0 header came; the card's data, or the rest of the command, are next.

@@ -1,28 +1,19 @@
 //! What a reader is before a card comes: identity, descriptors, lists. A line of text makes one.
 
 use core::str::FromStr;
-use std::fmt;
 
 use pcsc_ccid::descriptor::{interfaces, ClassDescriptor, Features, Flavour, Interface};
-use pcsc_ccid::reader::DeviceInfo;
+
+use crate::UsbIdentity;
 
 /// A model of reader: one interface of a device.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Model {
     /// A short name without spaces.
     pub name: String,
-    /// `idVendor`.
-    pub vendor_id: u16,
-    /// `idProduct`.
-    pub product_id: u16,
-    /// `bcdDevice`.
-    pub release: u16,
-    /// The device's manufacturer string.
-    pub manufacturer: Option<String>,
-    /// The device's product string.
-    pub product: Option<String>,
-    /// The interface's string.
-    pub interface_name: Option<String>,
+    /// What its descriptors say of its maker and its name.
+    pub identity: UsbIdentity,
     /// `bInterfaceNumber`.
     pub number: u8,
     /// `bAlternateSetting`.
@@ -44,16 +35,9 @@ pub struct Model {
 }
 
 /// Why a line is no model: the number of the column, from 1, that is missing or cannot be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("column {0} of the line is missing or wrong")]
 pub struct BadColumn(pub usize);
-
-impl fmt::Display for BadColumn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "column {} of the line is missing or wrong", self.0)
-    }
-}
-
-impl std::error::Error for BadColumn {}
 
 impl Model {
     /// Makes a model of a line of 34 columns parted by tabs, in the order of this crate's list of readers.
@@ -86,40 +70,21 @@ impl Model {
             .ok_or(BadColumn(3))?;
         let model = Model {
             name,
-            vendor_id: vendor,
-            product_id: product,
-            release,
-            manufacturer: columns.string()?,
-            product: columns.string()?,
-            interface_name: columns.string()?,
+            identity: UsbIdentity {
+                vendor_id: vendor,
+                product_id: product,
+                release,
+                manufacturer: columns.string()?,
+                product: columns.string()?,
+                interface_name: columns.string()?,
+            },
             number: columns.decimal()?,
             alternate: columns.decimal()?,
             endpoints: columns.decimal()?,
             class: columns.decimal()?,
             subclass: columns.decimal()?,
             protocol: columns.decimal()?,
-            descriptor: ClassDescriptor {
-                release: columns.hexadecimal()? as u16,
-                max_slot_index: columns.decimal()?,
-                voltages: columns.decimal()?,
-                protocols: columns.hexadecimal()?,
-                default_clock_khz: columns.decimal()?,
-                max_clock_khz: columns.decimal()?,
-                clock_count: columns.decimal()?,
-                data_rate_bps: columns.decimal()?,
-                max_data_rate_bps: columns.decimal()?,
-                data_rate_count: columns.decimal()?,
-                max_ifsd: columns.decimal()?,
-                synchronous_protocols: columns.hexadecimal()?,
-                mechanical: columns.hexadecimal()?,
-                features: Features(columns.hexadecimal()?),
-                max_message_length: columns.decimal()?,
-                class_get_response: columns.hexadecimal()? as u8,
-                class_envelope: columns.hexadecimal()? as u8,
-                lcd_layout: columns.hexadecimal()? as u16,
-                pin_support: columns.decimal()?,
-                max_busy_slots: columns.decimal()?,
-            },
+            descriptor: class_descriptor(&mut columns)?,
             clocks_khz: columns.list()?,
             data_rates_bps: columns.list()?,
         };
@@ -185,7 +150,7 @@ impl Model {
         let mut bytes = Vec::from([9, 0x02, 0, 0, interfaces.len() as u8, 1, 0, 0x80, 50]);
         let mut next = first_name_index;
         for model in interfaces {
-            let index = model.interface_name.as_ref().map_or(0, |_| next);
+            let index = model.identity.interface_name.as_ref().map_or(0, |_| next);
             next = next.wrapping_add(u8::from(index != 0));
             bytes.extend(model.interface_descriptors(index));
         }
@@ -200,27 +165,21 @@ impl Model {
         interfaces(&configuration).into_iter().find_map(Result::ok)
     }
 
-    /// The device as [`Reader::open`](pcsc_ccid::reader::Reader::open) takes it.
-    pub fn device_info(&self) -> DeviceInfo {
-        DeviceInfo {
-            vendor: self.vendor_id,
-            product: self.product_id,
-            release: self.release,
-            manufacturer: self.manufacturer.clone(),
-            ..DeviceInfo::default()
-        }
-    }
-
     /// The device descriptor (USB 2.0, clause 9.6.1): full speed, one configuration; string 1 is the
     /// manufacturer and 2 the product, where they are.
     pub fn device_descriptor(&self) -> [u8; 18] {
         let mut bytes = [0; 18];
         bytes[..8].copy_from_slice(&[18, 0x01, 0x00, 0x02, 0, 0, 0, 64]);
-        for (at, number) in [(8, self.vendor_id), (10, self.product_id), (12, self.release)] {
+        let identity = &self.identity;
+        for (at, number) in [
+            (8, identity.vendor_id),
+            (10, identity.product_id),
+            (12, identity.release),
+        ] {
             bytes[at..at + 2].copy_from_slice(&number.to_le_bytes());
         }
-        bytes[14] = u8::from(self.manufacturer.is_some());
-        bytes[15] = 2 * u8::from(self.product.is_some());
+        bytes[14] = u8::from(identity.manufacturer.is_some());
+        bytes[15] = 2 * u8::from(identity.product.is_some());
         // bNumConfigurations.
         bytes[17] = 1;
         bytes
@@ -229,6 +188,32 @@ impl Model {
 
 /// Bytes in a packet of the bulk pipes.
 pub const PACKET: usize = 64;
+
+/// The class descriptor, from its columns.
+fn class_descriptor(columns: &mut Columns<'_>) -> Result<ClassDescriptor, BadColumn> {
+    let mut descriptor = ClassDescriptor::default();
+    descriptor.release = columns.hexadecimal()? as u16;
+    descriptor.max_slot_index = columns.decimal()?;
+    descriptor.voltages = columns.decimal()?;
+    descriptor.protocols = columns.hexadecimal()?;
+    descriptor.default_clock_khz = columns.decimal()?;
+    descriptor.max_clock_khz = columns.decimal()?;
+    descriptor.clock_count = columns.decimal()?;
+    descriptor.data_rate_bps = columns.decimal()?;
+    descriptor.max_data_rate_bps = columns.decimal()?;
+    descriptor.data_rate_count = columns.decimal()?;
+    descriptor.max_ifsd = columns.decimal()?;
+    descriptor.synchronous_protocols = columns.hexadecimal()?;
+    descriptor.mechanical = columns.hexadecimal()?;
+    descriptor.features = Features(columns.hexadecimal()?);
+    descriptor.max_message_length = columns.decimal()?;
+    descriptor.class_get_response = columns.hexadecimal()? as u8;
+    descriptor.class_envelope = columns.hexadecimal()? as u8;
+    descriptor.lcd_layout = columns.hexadecimal()? as u16;
+    descriptor.pin_support = columns.decimal()?;
+    descriptor.max_busy_slots = columns.decimal()?;
+    Ok(descriptor)
+}
 
 struct Columns<'a> {
     texts: core::str::Split<'a, char>,

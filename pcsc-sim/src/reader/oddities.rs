@@ -4,13 +4,14 @@ use std::time::Duration;
 
 /// How the lists of clocks and data rates are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Lists {
     /// As the model has them; refused where it has none.
     #[default]
     Sound,
     /// Always refused.
     Stalled,
-    /// Cut after so many bytes.
+    /// Cut after this number of bytes.
     Short(usize),
     /// Filled up with zeros to 256 entries.
     Padded,
@@ -21,11 +22,11 @@ pub enum Lists {
 /// What is wrong with a device. The default is a good one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Oddities {
-    /// The contact fails above so many bits per second, whatever the descriptor promises.
+    /// The rate in bits per second above which the contact fails, whatever the descriptor announces.
     pub contact_limit_bps: Option<u32>,
     /// The lists.
     pub lists: Lists,
-    /// Replies come in transfers of at most so many bytes.
+    /// The longest transfer of a reply in bytes.
     pub split: Option<usize>,
     /// All replies that wait come in one transfer.
     pub merge: bool,

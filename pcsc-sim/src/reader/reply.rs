@@ -30,7 +30,7 @@ impl Reply {
         }
     }
 
-    /// The command has not ended: the reader asks for time, so many times BWT or WWT.
+    /// The command has not ended: the reader requests more time, in multiples of BWT or WWT.
     pub fn extension(times: u8) -> Reply {
         Reply {
             outcome: Some(Outcome::TimeExtension(times)),

@@ -13,6 +13,7 @@ use pcsc_ccid::message::{SlotError, HEADER_SIZE};
 
 /// What ends an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Key {
     /// These digits, then the validation key.
     Pin(String),

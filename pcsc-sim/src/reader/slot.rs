@@ -7,14 +7,13 @@ use super::model::Model;
 use super::parameters::{Parameters, OFFSET};
 use super::speed;
 use crate::card::{Card, Contact, Rate, Tally};
+use pcsc_ccid::atr;
 use pcsc_ccid::descriptor::Features;
 use pcsc_ccid::message::{IccStatus, SlotError, Voltage};
 use pcsc_ccid::t1;
 
 /// etu to the ATR's first character, and between its characters (ISO 7816-3 clauses 6.2.2 and 8.1).
 const ATR_WAIT: (u64, u64) = (40_000 / 372 + 1, 9_600);
-/// The longest ATR (clause 8.1).
-const MAX_ATR: usize = 33;
 /// etu in which what follows an ATR belongs to it.
 const STRAY_WAIT: u64 = 24;
 /// WWT before anything is negotiated.
@@ -426,7 +425,7 @@ fn receive_atr(contact: &mut Contact) -> (Vec<u8>, bool) {
     let mut atr = Vec::new();
     let mut parity_error = false;
     let mut wait = ATR_WAIT.0;
-    while atr.len() < MAX_ATR
+    while atr.len() < atr::MAX_SIZE
         && AtrParameters::read(&atr)
             .length
             .is_none_or(|length| atr.len() < length)

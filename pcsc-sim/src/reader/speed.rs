@@ -30,7 +30,7 @@ pub(super) fn can_do(model: &Model, clock_hz: u32, rate: Rate) -> bool {
     listed.iter().any(|rate| reach.contains(rate))
 }
 
-/// The F and D that make so many bits per second, up to half a percent.
+/// The F and D that give `bps` bits per second at this clock, within half a percent.
 pub(super) fn find(clock_hz: u32, bps: u32) -> Option<Rate> {
     (0x01..=0xD9)
         .filter_map(Rate::from_ta1)

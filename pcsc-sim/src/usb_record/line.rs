@@ -1,19 +1,18 @@
 //! A line of a record: one transfer, as text and back.
 
-use std::fmt::Write;
-use std::ops::Range;
+use pcsc_ccid::transport::TransportError;
 
-use pcsc_ccid::transport::Error;
+use crate::masked::{self, Masked};
 
 /// The endpoint's address in lines about the control pipe.
 pub(super) const CONTROL: u8 = 0;
 
-const ERRORS: [(Error, &str); 5] = [
-    (Error::Timeout, "timeout"),
-    (Error::Cancelled, "cancelled"),
-    (Error::Stall, "stall"),
-    (Error::Gone, "gone"),
-    (Error::Fault, "fault"),
+const ERRORS: [(TransportError, &str); 5] = [
+    (TransportError::Timeout, "timeout"),
+    (TransportError::Cancelled, "cancelled"),
+    (TransportError::Stall, "stall"),
+    (TransportError::Gone, "gone"),
+    (TransportError::Fault, "fault"),
 ];
 
 /// A class request, but for its data.
@@ -23,27 +22,27 @@ pub(super) struct Setup {
     pub value: u16,
 }
 
-/// A transfer. Bytes that are hidden are `None`.
+/// A transfer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Transfer {
     Out {
         endpoint: u8,
         setup: Option<Setup>,
-        data: Vec<Option<u8>>,
-        result: Result<(), Error>,
+        data: Masked,
+        result: Result<(), TransportError>,
     },
     In {
         endpoint: u8,
         setup: Option<Setup>,
-        result: Result<Vec<u8>, Error>,
+        result: Result<Vec<u8>, TransportError>,
     },
-    ClearHalt(Result<(), Error>),
+    ClearHalt(Result<(), TransportError>),
 }
 
 impl Transfer {
     /// The line, without its time.
     pub fn text(&self) -> String {
-        let failure = |result: &Result<(), Error>| match result {
+        let failure = |result: &Result<(), TransportError>| match result {
             Ok(()) => String::new(),
             Err(error) => format!(" {}", failure(*error)),
         };
@@ -55,7 +54,7 @@ impl Transfer {
                 result,
             } => {
                 let place = place(*endpoint, *setup);
-                format!("out {place} {}{}", digits(data.iter().copied()), failure(result))
+                format!("out {place} {}{}", digits(data), failure(result))
             }
             Transfer::In {
                 endpoint,
@@ -63,7 +62,7 @@ impl Transfer {
                 result,
             } => {
                 let outcome = match result {
-                    Ok(data) => digits(data.iter().copied().map(Some)),
+                    Ok(data) => digits(&masked::shown(data)),
                     Err(error) => self::failure(*error),
                 };
                 format!("in {} {outcome}", place(*endpoint, *setup))
@@ -127,12 +126,12 @@ fn place(endpoint: u8, setup: Option<Setup>) -> String {
     }
 }
 
-fn failure(error: Error) -> String {
+fn failure(error: TransportError) -> String {
     let name = ERRORS.iter().find(|(other, _)| *other == error);
     format!("!{}", name.map_or("fault", |(_, name)| name))
 }
 
-fn failed(field: Option<&str>) -> Result<Result<(), Error>, String> {
+fn failed(field: Option<&str>) -> Result<Result<(), TransportError>, String> {
     match field {
         None => Ok(Ok(())),
         Some(field) => match field.strip_prefix('!') {
@@ -142,7 +141,7 @@ fn failed(field: Option<&str>) -> Result<Result<(), Error>, String> {
     }
 }
 
-fn error(name: &str) -> Result<Error, String> {
+fn error(name: &str) -> Result<TransportError, String> {
     let known = ERRORS.iter().find(|(_, other)| *other == name);
     known.map_or_else(
         || Err(format!("!{} is no error of a transfer", shown(name))),
@@ -159,7 +158,7 @@ pub(super) fn shown(field: &str) -> String {
     }
 }
 
-/// A number of so many hexadecimal digits.
+/// A number of exactly `length` hexadecimal digits.
 pub(super) fn hex(field: &str, length: usize, what: &str) -> Result<u32, String> {
     let number = u32::from_str_radix(field, 16).ok();
     // A sign is none of the digits.
@@ -169,46 +168,21 @@ pub(super) fn hex(field: &str, length: usize, what: &str) -> Result<u32, String>
         .ok_or_else(|| format!("{what} is {}, not {length} hexadecimal digits", shown(field)))
 }
 
-/// Bytes in hexadecimal digits.
-pub(super) fn bytes(field: &str) -> Result<Vec<Option<u8>>, String> {
+/// Reads what [`digits`] has written.
+pub(super) fn bytes(field: &str) -> Result<Masked, String> {
     if field == "-" {
         return Ok(Vec::new());
     }
     if field.len() % 2 != 0 {
         return Err(format!("the data have an odd number of digits, {}", field.len()));
     }
-    let byte = |(at, pair): (usize, &[u8])| match pair {
-        b"**" => Ok(None),
-        [high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-            let digit = |digit: u8| char::from(digit).to_digit(16).unwrap_or_default() as u8;
-            Ok(Some(digit(*high) << 4 | digit(*low)))
-        }
-        _ => Err(format!(
-            "byte {} of the data is no two hexadecimal digits",
-            at + 1
-        )),
-    };
-    field.as_bytes().chunks(2).enumerate().map(byte).collect()
+    masked::parse(field).map_err(|at| format!("byte {at} of the data is no two hexadecimal digits"))
 }
 
-/// Bytes as hexadecimal digits.
-pub(super) fn digits(bytes: impl Iterator<Item = Option<u8>>) -> String {
-    let mut text = String::new();
-    for byte in bytes {
-        // Writing to a String cannot fail.
-        let _ = match byte {
-            Some(byte) => write!(text, "{byte:02X}"),
-            None => write!(text, "**"),
-        };
+/// Bytes as hexadecimal digits, which are never no field.
+pub(super) fn digits(bytes: &[Option<u8>]) -> String {
+    match bytes {
+        [] => "-".to_owned(),
+        _ => masked::text(bytes),
     }
-    match text.is_empty() {
-        true => "-".to_owned(),
-        false => text,
-    }
-}
-
-/// Bytes of which a range is hidden.
-pub(super) fn masked(bytes: &[u8], secret: &Range<usize>) -> Vec<Option<u8>> {
-    let byte = |(at, byte): (usize, &u8)| (!secret.contains(&at)).then_some(*byte);
-    bytes.iter().enumerate().map(byte).collect()
 }

@@ -1,7 +1,8 @@
 //! Matches what the driver sends with recorded exchanges.
 
 use super::line::{digits, Setup};
-use super::parse::{Exchange, Message};
+use super::parse::{Message, RecordedExchange};
+use crate::masked;
 
 /// PC_to_RDR_GetSlotStatus and PC_to_RDR_IccPowerOff, which have the same answer.
 pub(super) const GET_SLOT_STATUS: u8 = 0x65;
@@ -34,22 +35,14 @@ impl Sent<'_> {
 }
 
 pub(super) fn describe(setup: Option<Setup>, is_in: bool, data: &[Option<u8>]) -> String {
-    let data = || digits(data.iter().copied());
     match setup {
-        None => data(),
+        None => digits(data),
         Some(Setup { request, value }) if is_in => format!("request {request:02X} {value:04X}"),
-        Some(Setup { request, value }) => format!("request {request:02X} {value:04X} {}", data()),
+        Some(Setup { request, value }) => format!("request {request:02X} {value:04X} {}", digits(data)),
     }
 }
 
-fn is_like(recorded: &[Option<u8>], sent: &[u8], is_message: bool) -> bool {
-    let is_equal = |(at, (recorded, sent)): (usize, (&Option<u8>, &u8))| {
-        (is_message && at == SEQ) || recorded.is_none_or(|byte| byte == *sent)
-    };
-    recorded.len() == sent.len() && recorded.iter().zip(sent).enumerate().all(is_equal)
-}
-
-impl Exchange {
+impl RecordedExchange {
     fn kind(&self) -> Option<u8> {
         match &self.message {
             Message::Out(bytes, _) if self.setup.is_none() => bytes.first().copied().flatten(),
@@ -59,7 +52,10 @@ impl Exchange {
 
     /// Whether its place in the order does not matter, since a resource manager asks at times of its own.
     pub fn is_free(&self) -> bool {
-        let is_list = matches!((&self.message, self.setup), (Message::In(_), Some(setup)) if LISTS.contains(&setup.request));
+        let is_list = match (&self.message, self.setup) {
+            (Message::In(_), Some(setup)) => LISTS.contains(&setup.request),
+            _ => false,
+        };
         is_list || matches!(self.kind(), Some(GET_SLOT_STATUS | ICC_POWER_OFF))
     }
 
@@ -75,11 +71,18 @@ impl Exchange {
         }
     }
 
+    /// Whether it is this one, with whatever `bSeq`.
     pub fn is_like(&self, sent: Sent<'_>) -> bool {
         match (sent, &self.message) {
-            (Sent::Bulk(sent), Message::Out(recorded, _)) => is_like(recorded, sent, true),
+            (Sent::Bulk(sent), Message::Out(recorded, _)) => {
+                let mut recorded = recorded.clone();
+                if let Some(seq) = recorded.get_mut(SEQ) {
+                    *seq = None;
+                }
+                masked::matches(&recorded, sent)
+            }
             (Sent::Out(setup, sent), Message::Out(recorded, _)) => {
-                self.setup == Some(setup) && is_like(recorded, sent, false)
+                self.setup == Some(setup) && masked::matches(recorded, sent)
             }
             (Sent::In(setup), Message::In(_)) => self.setup == Some(setup),
             _ => false,

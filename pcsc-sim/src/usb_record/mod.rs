@@ -46,34 +46,26 @@
 mod line;
 mod matching;
 mod parse;
-mod play;
 mod recorder;
 mod replay;
+mod replay_state;
 mod secrets;
 #[cfg(test)]
 mod tests;
 
-pub use parse::{RecordError, UsbRecord};
+pub use parse::UsbRecord;
 pub use recorder::{RecordTransport, UsbRecorder};
 pub use replay::{ReplayTransport, ReplayWatch, UsbReplay};
 
-use pcsc_ccid::descriptor::{Flavour, Interface};
+use pcsc_ccid::descriptor::Interface;
+
+use crate::UsbIdentity;
 
 /// The reader in a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordedDevice {
-    /// `idVendor`.
-    pub vendor_id: u16,
-    /// `idProduct`.
-    pub product_id: u16,
-    /// `bcdDevice`.
-    pub release: u16,
-    /// The manufacturer's name.
-    pub manufacturer: Option<String>,
-    /// The product's name.
-    pub product: Option<String>,
-    /// The interface's name.
-    pub interface_name: Option<String>,
+    /// Its identity.
+    pub identity: UsbIdentity,
     /// The interface.
     pub interface: Interface,
 }
@@ -82,12 +74,7 @@ impl RecordedDevice {
     /// A simulated reader. `None` if its descriptors are no reader's.
     pub fn of_model(model: &crate::Model) -> Option<RecordedDevice> {
         Some(RecordedDevice {
-            vendor_id: model.vendor_id,
-            product_id: model.product_id,
-            release: model.release,
-            manufacturer: model.manufacturer.clone(),
-            product: model.product.clone(),
-            interface_name: model.interface_name.clone(),
+            identity: model.identity.clone(),
             interface: model.interface()?,
         })
     }
@@ -104,12 +91,9 @@ impl RecordedDevice {
             bulk_in,
             interrupt_in,
             descriptor,
+            ..
         } = &self.interface;
-        let protocol = match flavour {
-            Flavour::Ccid => 0,
-            Flavour::IccdA => 1,
-            Flavour::IccdB => 2,
-        };
+        let protocol = flavour.protocol();
         let pipes = [*bulk_out, *bulk_in].into_iter().flatten();
         let count = pipes.clone().count() + usize::from(interrupt_in.is_some());
         let mut bytes = vec![

@@ -1,13 +1,14 @@
 //! Reads a record.
 
-use std::fmt;
 use std::time::Duration;
 
 use pcsc_ccid::descriptor::interfaces;
-use pcsc_ccid::transport::Error;
+use pcsc_ccid::transport::TransportError;
 
 use super::line::{bytes, hex, shown, Setup, Transfer};
 use super::RecordedDevice;
+use crate::masked::Masked;
+use crate::{RecordError, UsbIdentity};
 
 /// The first field of a record, and the version that is read and written.
 pub(super) const FORMAT: &str = "pcsc-usb-record";
@@ -15,55 +16,38 @@ pub(super) const VERSION: u32 = 1;
 /// The longest line. The longest CCID message, in digits, is shorter.
 const MAX_LINE: usize = 1 << 18;
 
-/// What is wrong with a record, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RecordError {
-    /// The number of the line, from 1.
-    pub line: usize,
-    /// What is wrong with it.
-    pub reason: String,
-}
-
-impl fmt::Display for RecordError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: {}", self.line, self.reason)
-    }
-}
-
-impl std::error::Error for RecordError {}
-
 /// A record that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsbRecord {
     /// The reader.
     pub device: RecordedDevice,
-    pub(super) exchanges: Vec<Exchange>,
+    pub(super) exchanges: Vec<RecordedExchange>,
     pub(super) interrupts: Vec<Interrupt>,
 }
 
 /// A message to the reader, with what follows it up to the next message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Exchange {
+pub(super) struct RecordedExchange {
     /// Its line in the record.
     pub line: usize,
     pub setup: Option<Setup>,
     pub message: Message,
     /// What follows, each with the time since the transfer before it.
-    pub answers: Vec<(Duration, Answer)>,
+    pub answers: Vec<(Duration, RecordedAnswer)>,
 }
 
 /// What is sent to the reader, or asked of it over the control pipe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Message {
-    Out(Vec<Option<u8>>, Result<(), Error>),
+    Out(Masked, Result<(), TransportError>),
     /// A class request, with its outcome.
-    In(Result<Vec<u8>, Error>),
+    In(Result<Vec<u8>, TransportError>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Answer {
-    In(Result<Vec<u8>, Error>),
-    ClearHalt(Result<(), Error>),
+pub(super) enum RecordedAnswer {
+    In(Result<Vec<u8>, TransportError>),
+    ClearHalt(Result<(), TransportError>),
 }
 
 /// A message of the interrupt pipe.
@@ -73,7 +57,7 @@ pub(super) struct Interrupt {
     pub after: usize,
     /// The time since the transfer before it.
     pub delay: Duration,
-    pub result: Result<Vec<u8>, Error>,
+    pub result: Result<Vec<u8>, TransportError>,
 }
 
 impl UsbRecord {
@@ -87,12 +71,11 @@ impl UsbRecord {
         for line in text.split_inclusive(|byte| *byte == b'\n') {
             number += 1;
             let read = whole_line(line).and_then(|line| reading.line(number, line));
-            read.map_err(|reason| RecordError { line: number, reason })?;
+            read.map_err(|reason| RecordError::new(number, reason))?;
         }
-        reading.end().map_err(|reason| RecordError {
-            line: number + 1,
-            reason,
-        })
+        reading
+            .end()
+            .map_err(|reason| RecordError::new(number + 1, reason))
     }
 
     /// Whether a file begins as a record does, of whatever version.
@@ -124,13 +107,11 @@ fn without_comment(line: &str) -> &str {
 #[derive(Default)]
 struct Reading {
     has_header: bool,
-    ids: Option<(u16, u16, u16)>,
-    manufacturer: Option<String>,
-    product: Option<String>,
-    interface_name: Option<String>,
+    has_ids: bool,
+    identity: UsbIdentity,
     device: Option<RecordedDevice>,
     time: Duration,
-    exchanges: Vec<Exchange>,
+    exchanges: Vec<RecordedExchange>,
     /// The last one on the bulk pipes.
     last: Option<usize>,
     interrupts: Vec<Interrupt>,
@@ -178,32 +159,34 @@ impl Reading {
                 .map(|(_, string)| string.to_owned())
         };
         match field {
-            "device" => self.ids = Some(ids(value.trim())?),
-            "manufacturer" => self.manufacturer = string(),
-            "product" => self.product = string(),
-            "interface-name" => self.interface_name = string(),
+            "device" => {
+                let identity = &mut self.identity;
+                (identity.vendor_id, identity.product_id, identity.release) = ids(value.trim())?;
+                self.has_ids = true;
+            }
+            "manufacturer" => self.identity.manufacturer = string(),
+            "product" => self.identity.product = string(),
+            "interface-name" => self.identity.interface_name = string(),
             "descriptors" => {
                 let bytes: Option<Vec<u8>> = bytes(value.trim())?.into_iter().collect();
                 let bytes = bytes.ok_or("a byte of the descriptors is hidden")?;
-                let (vendor_id, product_id, release) = self.ids.ok_or("the line device must come before")?;
+                if !self.has_ids {
+                    return Err("the line device must come before".to_owned());
+                }
                 let interface = match interfaces(&bytes).into_iter().next() {
                     Some(Ok(interface)) => interface,
                     Some(Err(unusable)) => return Err(format!("the reader cannot be used: {unusable}")),
                     None => return Err("the descriptors are no reader's".to_owned()),
                 };
                 self.device = Some(RecordedDevice {
-                    vendor_id,
-                    product_id,
-                    release,
-                    manufacturer: self.manufacturer.take(),
-                    product: self.product.take(),
-                    interface_name: self.interface_name.take(),
+                    identity: std::mem::take(&mut self.identity),
                     interface,
                 });
             }
             other => {
                 return Err(format!(
-                    "{} is no line about the reader: device, manufacturer, product, interface-name or descriptors",
+                    "{} is no line about the reader: device, manufacturer, product, interface-name or \
+                     descriptors",
                     shown(other)
                 ))
             }
@@ -257,10 +240,10 @@ impl Reading {
                 self.check(endpoint, setup, Some(endpoint) == self.interface()?.bulk_in)?;
                 match setup {
                     Some(_) => self.begin(number, setup, Message::In(result)),
-                    None => self.answer(delay, Answer::In(result))?,
+                    None => self.answer(delay, RecordedAnswer::In(result))?,
                 }
             }
-            Transfer::ClearHalt(result) => self.answer(delay, Answer::ClearHalt(result))?,
+            Transfer::ClearHalt(result) => self.answer(delay, RecordedAnswer::ClearHalt(result))?,
         }
         Ok(())
     }
@@ -283,7 +266,7 @@ impl Reading {
     }
 
     fn begin(&mut self, line: usize, setup: Option<Setup>, message: Message) {
-        self.exchanges.push(Exchange {
+        self.exchanges.push(RecordedExchange {
             line,
             setup,
             message,
@@ -291,7 +274,7 @@ impl Reading {
         });
     }
 
-    fn answer(&mut self, delay: Duration, answer: Answer) -> Result<(), String> {
+    fn answer(&mut self, delay: Duration, answer: RecordedAnswer) -> Result<(), String> {
         let last = self.last.and_then(|last| self.exchanges.get_mut(last));
         let last = last.ok_or("nothing was sent before it: lines are missing or in another order")?;
         last.answers.push((delay, answer));

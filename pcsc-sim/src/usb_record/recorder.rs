@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use pcsc_ccid::shared::sync::lock;
 use pcsc_ccid::shared::{InterruptSource, Interrupter};
-use pcsc_ccid::transport::{BulkPipe, Error, Transport};
+use pcsc_ccid::transport::{BulkPipe, Transport, TransportError};
 
-use super::line::{digits, masked, Setup, Transfer, CONTROL};
+use super::line::{digits, Setup, Transfer, CONTROL};
 use super::parse::{FORMAT, VERSION};
 use super::secrets::Secrets;
 use super::RecordedDevice;
+use crate::masked;
 
 /// Writes the transfers of one reader. Clones write to the same record.
 ///
@@ -24,7 +25,9 @@ use super::RecordedDevice;
 /// let device = Device::named("scr3310").ok_or("no such model")?;
 /// let recorded = RecordedDevice::of_model(device.model()).ok_or("no reader")?;
 /// let recorder = UsbRecorder::new(&recorded, Vec::new())?;
-/// let open = |transport| Reader::open(transport, DeviceInfo::default(), &recorded.interface, Options::default());
+/// let open = |transport| {
+///     Reader::open(transport, DeviceInfo::default(), &recorded.interface, Options::default())
+/// };
 /// let transport = recorder.transport(Handle::new(device).transport());
 /// open(Box::new(transport) as Box<dyn pcsc_ccid::transport::Transport>)?;
 ///
@@ -74,13 +77,14 @@ impl<W: Write + Send + 'static> UsbRecorder<W> {
             env!("CARGO_PKG_NAME"),
             env!("CARGO_PKG_VERSION")
         )?;
-        let [major, minor] = device.release.to_be_bytes();
-        let (vendor, product) = (device.vendor_id, device.product_id);
+        let identity = &device.identity;
+        let [major, minor] = identity.release.to_be_bytes();
+        let (vendor, product) = (identity.vendor_id, identity.product_id);
         writeln!(out, "device {vendor:04x}:{product:04x} {major:x}.{minor:02x}")?;
         for (name, string) in [
-            ("manufacturer", &device.manufacturer),
-            ("product", &device.product),
-            ("interface-name", &device.interface_name),
+            ("manufacturer", &identity.manufacturer),
+            ("product", &identity.product),
+            ("interface-name", &identity.interface_name),
         ] {
             if let Some(string) = string {
                 writeln!(out, "{name} {}", string.replace(char::is_control, "\u{FFFD}"))?;
@@ -89,7 +93,7 @@ impl<W: Write + Send + 'static> UsbRecorder<W> {
         writeln!(
             out,
             "descriptors {}",
-            digits(device.descriptors().into_iter().map(Some))
+            digits(&masked::shown(&device.descriptors()))
         )?;
         out.flush()?;
         let interface = &device.interface;
@@ -146,7 +150,7 @@ impl<W: Write + Send + 'static> UsbRecorder<W> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Writes a line; `now` is the transport's time, which the interrupt pipe does not know.
+    /// Writes a line; `now` is the transport's time, `None` for the interrupt pipe, which has no clock.
     fn note(&mut self, now: Option<Duration>, transfer: &Transfer) {
         let time = match now {
             Some(now) => now.saturating_sub(*self.begin.get_or_insert(now)),
@@ -191,18 +195,18 @@ impl<T: Transport, W: Write + Send + 'static> RecordTransport<T, W> {
 }
 
 impl<T: Transport, W: Write + Send + 'static> Transport for RecordTransport<T, W> {
-    fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), Error> {
+    fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), TransportError> {
         let result = self.inner.send(message, timeout);
         self.note(|recorder, secrets| Transfer::Out {
             endpoint: recorder.bulk_out,
             setup: None,
-            data: masked(message, &secrets.in_message(message)),
+            data: masked::hide(message, secrets.in_message(message)),
             result,
         });
         result
     }
 
-    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, Error> {
+    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, TransportError> {
         let result = self.inner.receive(buffer, timeout);
         let result = result.map(|length| length.min(buffer.len()));
         self.note(|recorder, secrets| {
@@ -219,12 +223,18 @@ impl<T: Transport, W: Write + Send + 'static> Transport for RecordTransport<T, W
         result
     }
 
-    fn control_out(&mut self, request: u8, value: u16, data: &[u8], timeout: Duration) -> Result<(), Error> {
+    fn control_out(
+        &mut self,
+        request: u8,
+        value: u16,
+        data: &[u8],
+        timeout: Duration,
+    ) -> Result<(), TransportError> {
         let result = self.inner.control_out(request, value, data, timeout);
         self.note(|_, secrets| Transfer::Out {
             endpoint: CONTROL,
             setup: Some(Setup { request, value }),
-            data: masked(data, &secrets.in_request(request, value, data)),
+            data: masked::hide(data, secrets.in_request(request, value, data)),
             result,
         });
         result
@@ -236,7 +246,7 @@ impl<T: Transport, W: Write + Send + 'static> Transport for RecordTransport<T, W
         value: u16,
         buffer: &mut [u8],
         timeout: Duration,
-    ) -> Result<usize, Error> {
+    ) -> Result<usize, TransportError> {
         let result = self.inner.control_in(request, value, buffer, timeout);
         let result = result.map(|length| length.min(buffer.len()));
         self.note(|_, _| Transfer::In {
@@ -247,20 +257,20 @@ impl<T: Transport, W: Write + Send + 'static> Transport for RecordTransport<T, W
         result
     }
 
-    fn clear_halt(&mut self) -> Result<(), Error> {
+    fn clear_halt(&mut self) -> Result<(), TransportError> {
         let result = self.inner.clear_halt();
         self.note(|_, _| Transfer::ClearHalt(result));
         result
     }
 
-    fn clear_halt_of(&mut self, pipe: BulkPipe) -> Result<(), Error> {
+    fn clear_halt_of(&mut self, pipe: BulkPipe) -> Result<(), TransportError> {
         let result = self.inner.clear_halt_of(pipe);
         self.note(|_, _| Transfer::ClearHalt(result));
         result
     }
 
     /// Not a transfer: the replay passes the time that the driver asks for.
-    fn pause(&mut self, time: Duration) -> Result<(), Error> {
+    fn pause(&mut self, time: Duration) -> Result<(), TransportError> {
         self.inner.pause(time)
     }
 
@@ -275,9 +285,13 @@ struct RecordWatch<W> {
 }
 
 impl<W: Write + Send + 'static> InterruptSource for RecordWatch<W> {
-    fn next(&mut self, deadline: Option<Instant>, receive: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
+    fn next(
+        &mut self,
+        deadline: Option<Instant>,
+        receive: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), TransportError> {
         let recorder = &self.recorder;
-        let note = |result: Result<&[u8], Error>| {
+        let note = |result: Result<&[u8], TransportError>| {
             lock(&recorder.shared).note(
                 None,
                 &Transfer::In {
@@ -294,7 +308,7 @@ impl<W: Write + Send + 'static> InterruptSource for RecordWatch<W> {
         });
         match result {
             // The host's own doing.
-            Ok(()) | Err(Error::Timeout | Error::Cancelled) => (),
+            Ok(()) | Err(TransportError::Timeout | TransportError::Cancelled) => (),
             Err(error) => note(Err(error)),
         }
         result

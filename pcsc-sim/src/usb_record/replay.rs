@@ -5,29 +5,30 @@
 //! times of its own may come more often than in the record or less often: the state of a slot, the end of a
 //! card's power, the frequencies and data rates of the reader.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use pcsc_ccid::shared::sync::{lock, wait_until};
 use pcsc_ccid::shared::{InterruptSource, Interrupter};
-use pcsc_ccid::transport::{Error, Transport};
+use pcsc_ccid::transport::{Transport, TransportError};
 
-use super::line::{masked, Setup};
+use super::line::Setup;
 use super::matching::Sent;
-use super::parse::Answer;
-use super::play::State;
+use super::parse::RecordedAnswer;
+use super::replay_state::ReplayState;
 use super::{RecordedDevice, UsbRecord};
-use crate::Mismatch;
+use crate::{masked, Mismatch};
 
 /// A reader that does what was recorded of another one. Clones are the same reader.
 #[derive(Clone)]
 pub struct UsbReplay {
     device: Arc<RecordedDevice>,
-    shared: Arc<Shared>,
+    shared: Arc<SharedReplay>,
 }
 
-struct Shared {
-    state: Mutex<State>,
+struct SharedReplay {
+    state: Mutex<ReplayState>,
     changed: Condvar,
     /// Gets the first difference when it occurs.
     report: Box<dyn Fn(&Mismatch) + Send + Sync>,
@@ -43,8 +44,8 @@ impl UsbReplay {
     pub fn reporting(record: UsbRecord, report: impl Fn(&Mismatch) + Send + Sync + 'static) -> UsbReplay {
         UsbReplay {
             device: Arc::new(record.device.clone()),
-            shared: Arc::new(Shared {
-                state: Mutex::new(State::new(record)),
+            shared: Arc::new(SharedReplay {
+                state: Mutex::new(ReplayState::new(record)),
                 changed: Condvar::new(),
                 report: Box::new(report),
             }),
@@ -90,19 +91,22 @@ impl UsbReplay {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ReplayState> {
         lock(&self.shared.state)
     }
 
     /// Does something with the state, and wakes who waits for messages of the interrupt pipe.
-    fn with<T>(&self, work: impl FnOnce(&mut State) -> Result<T, Error>) -> Result<T, Error> {
+    fn with<T>(
+        &self,
+        work: impl FnOnce(&mut ReplayState) -> Result<T, TransportError>,
+    ) -> Result<T, TransportError> {
         let mut state = self.lock();
         let (result, mismatch) = match (state.is_gone, &state.mismatch) {
-            (true, _) => (Err(Error::Gone), None),
-            (false, Some(_)) => (Err(Error::Fault), None),
+            (true, _) => (Err(TransportError::Gone), None),
+            (false, Some(_)) => (Err(TransportError::Fault), None),
             (false, None) => (work(&mut state), state.mismatch.clone()),
         };
-        state.is_gone |= matches!(result, Err(Error::Gone));
+        state.is_gone |= matches!(result, Err(TransportError::Gone));
         drop(state);
         if let Some(mismatch) = mismatch {
             (self.shared.report)(&mismatch);
@@ -116,14 +120,14 @@ impl UsbReplay {
 pub struct ReplayTransport(UsbReplay);
 
 impl Transport for ReplayTransport {
-    fn send(&mut self, message: &[u8], _timeout: Duration) -> Result<(), Error> {
+    fn send(&mut self, message: &[u8], _timeout: Duration) -> Result<(), TransportError> {
         self.0.with(|state| {
-            let shown = masked(message, &state.secrets.in_message(message));
+            let shown = masked::hide(message, state.secrets.in_message(message));
             state.play(Sent::Bulk(message), &shown).map(drop)
         })
     }
 
-    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, Error> {
+    fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, TransportError> {
         self.0.with(|state| {
             let length = state.receive(buffer, timeout)?;
             state.secrets.on_reply(&buffer[..length]);
@@ -131,9 +135,15 @@ impl Transport for ReplayTransport {
         })
     }
 
-    fn control_out(&mut self, request: u8, value: u16, data: &[u8], _timeout: Duration) -> Result<(), Error> {
+    fn control_out(
+        &mut self,
+        request: u8,
+        value: u16,
+        data: &[u8],
+        _timeout: Duration,
+    ) -> Result<(), TransportError> {
         self.0.with(|state| {
-            let shown = masked(data, &state.secrets.in_request(request, value, data));
+            let shown = masked::hide(data, state.secrets.in_request(request, value, data));
             state
                 .play(Sent::Out(Setup { request, value }, data), &shown)
                 .map(drop)
@@ -146,7 +156,7 @@ impl Transport for ReplayTransport {
         value: u16,
         buffer: &mut [u8],
         _timeout: Duration,
-    ) -> Result<usize, Error> {
+    ) -> Result<usize, TransportError> {
         self.0.with(|state| {
             let data = state.play(Sent::In(Setup { request, value }), &[])?;
             let length = data.len().min(buffer.len());
@@ -155,19 +165,19 @@ impl Transport for ReplayTransport {
         })
     }
 
-    fn clear_halt(&mut self) -> Result<(), Error> {
+    fn clear_halt(&mut self) -> Result<(), TransportError> {
         self.0
             .with(|state| match state.next_answer("the end of a halt")? {
-                Answer::ClearHalt(result) => result,
-                Answer::In(_) => {
+                RecordedAnswer::ClearHalt(result) => result,
+                RecordedAnswer::In(_) => {
                     state.mismatch =
                         Some(state.mismatch(state.current, Some("the end of a halt".to_owned())));
-                    Err(Error::Fault)
+                    Err(TransportError::Fault)
                 }
             })
     }
 
-    fn pause(&mut self, time: Duration) -> Result<(), Error> {
+    fn pause(&mut self, time: Duration) -> Result<(), TransportError> {
         self.0.with(|state| {
             state.now = state.now.saturating_add(time);
             Ok(())
@@ -182,15 +192,19 @@ impl Transport for ReplayTransport {
 /// The interrupt pipe of a replayed reader.
 pub struct ReplayWatch {
     replay: UsbReplay,
-    is_interrupted: Arc<Mutex<bool>>,
+    is_interrupted: Arc<AtomicBool>,
 }
 
 impl InterruptSource for ReplayWatch {
-    fn next(&mut self, deadline: Option<Instant>, receive: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
+    fn next(
+        &mut self,
+        deadline: Option<Instant>,
+        receive: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), TransportError> {
         let mut state = self.replay.lock();
         loop {
             if state.is_gone {
-                return Err(Error::Gone);
+                return Err(TransportError::Gone);
             }
             let due = state.interrupt_due();
             if due.is_some_and(|due| due <= Instant::now()) {
@@ -199,15 +213,15 @@ impl InterruptSource for ReplayWatch {
                 receive(&message);
                 return Ok(());
             }
-            if std::mem::take(&mut *lock(&self.is_interrupted)) {
-                return Err(Error::Cancelled);
+            if self.is_interrupted.swap(false, Ordering::SeqCst) {
+                return Err(TransportError::Cancelled);
             }
             let until = due.into_iter().chain(deadline).min();
             state = match wait_until(&self.replay.shared.changed, state, until) {
                 Ok(state) => state,
                 Err(state) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
                     drop(state);
-                    return Err(Error::Timeout);
+                    return Err(TransportError::Timeout);
                 }
                 Err(state) => state,
             };
@@ -219,7 +233,7 @@ impl InterruptSource for ReplayWatch {
         Box::new(move || {
             // Under the lock no wait is between its question and its sleep.
             let state = replay.lock();
-            *lock(&is_interrupted) = true;
+            is_interrupted.store(true, Ordering::SeqCst);
             drop(state);
             replay.shared.changed.notify_all();
         })

@@ -37,7 +37,7 @@ pub(super) struct Secrets {
 enum Rest {
     #[default]
     Nothing,
-    /// T=0: so many characters after the header.
+    /// T=0: this number of characters after the header.
     Characters(usize),
     /// T=1: blocks of a chain, and their repetitions, until the card answers.
     Blocks,

@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use pcsc_ccid::reader::{DeviceInfo, Options, Protocol, Reader, Reset};
 use pcsc_ccid::shared::InterruptSource;
-use pcsc_ccid::transport::{Error, Transport};
+use pcsc_ccid::transport::{Transport, TransportError};
 use proptest::prelude::*;
 
 use super::*;
@@ -73,18 +73,27 @@ fn an_error_names_the_line_and_the_reason() {
     let number = reader().lines().count() + 1;
     let with = |lines: &str| format!("{}{lines}", reader());
     let at = |line: usize, reason: &str| format!("line {line}: {reason}");
+    let foreign = "this is no record of transfers: it does not begin with pcsc-usb-record";
+    let unsent = "nothing was sent before it: lines are missing or in another order";
     for (text, expected) in [
         (String::new(), at(1, "the file is empty")),
-        ("{}\n".into(), at(1, "this is no record of transfers: it does not begin with pcsc-usb-record")),
+        ("{}\n".into(), at(1, foreign)),
         (
             "pcsc-usb-record 2\n".into(),
             at(1, "the record has version 2, and this program reads version 1"),
         ),
         ("pcsc-usb-record x\n".into(), at(1, "\"x\" is no version")),
-        ("pcsc-usb-record 1\n".into(), at(2, "the line descriptors is missing: the file is cut")),
+        (
+            "pcsc-usb-record 1\n".into(),
+            at(2, "the line descriptors is missing: the file is cut"),
+        ),
         (
             "pcsc-usb-record 1\n0 out 01 65\n".into(),
-            at(2, "\"0\" is no line about the reader: device, manufacturer, product, interface-name or descriptors"),
+            at(
+                2,
+                "\"0\" is no line about the reader: device, manufacturer, product, interface-name or \
+                   descriptors",
+            ),
         ),
         (
             "pcsc-usb-record 1\ndescriptors 0904\n".into(),
@@ -94,27 +103,66 @@ fn an_error_names_the_line_and_the_reason() {
             "pcsc-usb-record 1\ndevice 08e6:34ec 1.00\ndescriptors 0904\n".into(),
             at(3, "the descriptors are no reader's"),
         ),
-        ("pcsc-usb-record 1\ndevice 08e6 1.00\n".into(), at(2, "\"08e6 1.00\" is not VENDOR:PRODUCT RELEASE")),
-        (with("0 out 01 650"), at(number, "the line has no end: the file is cut")),
-        (with("0 out 01 650\n"), at(number, "the data have an odd number of digits, 3")),
-        (with("0 out 01 6G\n"), at(number, "byte 1 of the data is no two hexadecimal digits")),
-        (with("0 out 07 65\n"), at(number, "the reader has no endpoint 07 of this direction")),
-        (with("0 in 81 65\n"), at(number, "nothing was sent before it: lines are missing or in another order")),
-        (with("0 clear-halt\n"), at(number, "nothing was sent before it: lines are missing or in another order")),
-        (with("5 out 01 65\n4 in 81 65\n"), at(number + 1, "the time goes back, from 5")),
-        (with("x out 01 65\n"), at(number, "\"x\" is no time in microseconds")),
-        (with("0 sideways 01 65\n"), at(number, "\"sideways\" is no direction: in, out or clear-halt")),
+        (
+            "pcsc-usb-record 1\ndevice 08e6 1.00\n".into(),
+            at(2, "\"08e6 1.00\" is not VENDOR:PRODUCT RELEASE"),
+        ),
+        (
+            with("0 out 01 650"),
+            at(number, "the line has no end: the file is cut"),
+        ),
+        (
+            with("0 out 01 650\n"),
+            at(number, "the data have an odd number of digits, 3"),
+        ),
+        (
+            with("0 out 01 6G\n"),
+            at(number, "byte 1 of the data is no two hexadecimal digits"),
+        ),
+        (
+            with("0 out 07 65\n"),
+            at(number, "the reader has no endpoint 07 of this direction"),
+        ),
+        (with("0 in 81 65\n"), at(number, unsent)),
+        (with("0 clear-halt\n"), at(number, unsent)),
+        (
+            with("5 out 01 65\n4 in 81 65\n"),
+            at(number + 1, "the time goes back, from 5"),
+        ),
+        (
+            with("x out 01 65\n"),
+            at(number, "\"x\" is no time in microseconds"),
+        ),
+        (
+            with("0 sideways 01 65\n"),
+            at(number, "\"sideways\" is no direction: in, out or clear-halt"),
+        ),
         (with("0 out 01\n"), at(number, "the data or the error is missing")),
-        (with("0 out 01 65 65\n"), at(number, "\"65\" is one field too many")),
-        (with("0 out 01 65\n1 in 81 !late\n"), at(number + 1, "!\"late\" is no error of a transfer")),
-        (with("0 out 01 65\n1 in 81 **\n"), at(number + 1, "a byte from the reader is hidden")),
-        (with("0 in 00 0x02 0000 -\n"), at(number, "bRequest is \"0x02\", not 2 hexadecimal digits")),
+        (
+            with("0 out 01 65 65\n"),
+            at(number, "\"65\" is one field too many"),
+        ),
+        (
+            with("0 out 01 65\n1 in 81 !late\n"),
+            at(number + 1, "!\"late\" is no error of a transfer"),
+        ),
+        (
+            with("0 out 01 65\n1 in 81 **\n"),
+            at(number + 1, "a byte from the reader is hidden"),
+        ),
+        (
+            with("0 in 00 0x02 0000 -\n"),
+            at(number, "bRequest is \"0x02\", not 2 hexadecimal digits"),
+        ),
         (
             with(&format!("0 out 01 {}\n", "65".repeat(200_000))),
             at(number, "the line has 400010 bytes, more than 262144"),
         ),
     ] {
-        assert_eq!(UsbRecord::parse(text.as_bytes()).unwrap_err().to_string(), expected);
+        assert_eq!(
+            UsbRecord::parse(text.as_bytes()).unwrap_err().to_string(),
+            expected
+        );
     }
     let bytes = [reader().as_bytes(), b"0 out \xFF\n"].concat();
     assert_eq!(
@@ -125,7 +173,7 @@ fn an_error_names_the_line_and_the_reason() {
     assert!(UsbRecord::parse(commented.as_bytes()).is_ok());
 }
 
-fn receive(transport: &mut impl Transport) -> Result<Vec<u8>, Error> {
+fn receive(transport: &mut impl Transport) -> Result<Vec<u8>, TransportError> {
     let mut buffer = [0; 300];
     let length = transport.receive(&mut buffer, SECOND)?;
     Ok(buffer[..length].to_vec())
@@ -144,7 +192,7 @@ fn answers_follow_the_host_in_b_seq_and_errors_are_played() {
     transport
         .send(&[0x6C, 0, 0, 0, 0, 0, 0x55, 0, 0, 0], SECOND)
         .unwrap();
-    assert_eq!(receive(&mut transport), Err(Error::Timeout));
+    assert_eq!(receive(&mut transport), Err(TransportError::Timeout));
     assert_eq!(transport.now(), SECOND, "the host has waited so long");
     assert_eq!(
         receive(&mut transport),
@@ -152,11 +200,11 @@ fn answers_follow_the_host_in_b_seq_and_errors_are_played() {
     );
     assert_eq!(
         transport.send(&[0x62, 0, 0, 0, 0, 0, 0x56, 0, 0, 0], SECOND),
-        Err(Error::Stall)
+        Err(TransportError::Stall)
     );
     assert_eq!(transport.clear_halt(), Ok(()));
     assert_eq!(replay.outcome(), Ok(()));
-    assert_eq!(receive(&mut transport), Err(Error::Fault));
+    assert_eq!(receive(&mut transport), Err(TransportError::Fault));
     let mismatch = replay.outcome().unwrap_err();
     assert_eq!(
         (mismatch.number, mismatch.found.as_deref()),
@@ -210,6 +258,23 @@ fn slots_are_played_in_any_order() {
 }
 
 #[test]
+fn b_seq_is_adapted_where_messages_begin_and_nowhere_else() {
+    // A message in two transfers, which asks for time, and one more.
+    let replay = replay(
+        "0 out 01 65000000000001000000\n\
+         1 in 81 80080000000001000000\n2 in 81 1111111111111111\n\
+         3 in 81 81000000000001000000\n",
+    );
+    let mut transport = replay.transport();
+    transport
+        .send(&[0x65, 0, 0, 0, 0, 0, 9, 0, 0, 0], SECOND)
+        .unwrap();
+    assert_eq!(receive(&mut transport).unwrap()[6], 9);
+    assert_eq!(receive(&mut transport).unwrap(), [0x11; 8]);
+    assert_eq!(receive(&mut transport).unwrap()[6], 9);
+}
+
+#[test]
 fn a_card_comes_after_what_was_before_it_and_at_the_latest_before_what_was_after_it() {
     const POWER_ON: [u8; 10] = [0x62, 0, 0, 0, 0, 0, 9, 0, 0, 0];
     let lines = "0 out 01 62000000000001000000\n1 in 81 8100000000000142FE00\n".to_owned()
@@ -222,7 +287,7 @@ fn a_card_comes_after_what_was_before_it_and_at_the_latest_before_what_was_after
     };
     assert_eq!(
         next(&mut watch, &mut notifications),
-        Err(Error::Timeout),
+        Err(TransportError::Timeout),
         "before the first message"
     );
     transport.send(&POWER_ON, SECOND).unwrap();
@@ -235,7 +300,10 @@ fn a_card_comes_after_what_was_before_it_and_at_the_latest_before_what_was_after
     );
     assert_eq!(notifications, [0x50, 0x03]);
     watch.interrupter()();
-    assert_eq!(next(&mut watch, &mut notifications), Err(Error::Cancelled));
+    assert_eq!(
+        next(&mut watch, &mut notifications),
+        Err(TransportError::Cancelled)
+    );
 }
 
 #[test]
@@ -249,18 +317,28 @@ fn a_reader_that_goes_is_gone_until_the_record_has_more_of_it() {
         let replay = replay(&lines);
         let (mut transport, mut watch) = (replay.transport(), replay.watch());
         transport.send(&power_on(0), SECOND).unwrap();
-        assert_eq!(receive(&mut transport), Err(Error::Gone));
-        assert_eq!(watch.next(None, &mut |_| ()), Err(Error::Gone));
-        assert_eq!(transport.send(&power_on(0), SECOND), Err(Error::Gone));
+        assert_eq!(receive(&mut transport), Err(TransportError::Gone));
+        assert_eq!(watch.next(None, &mut |_| ()), Err(TransportError::Gone));
+        assert_eq!(transport.send(&power_on(0), SECOND), Err(TransportError::Gone));
         assert_eq!(replay.reopen(), has_more);
         let again = transport.send(&power_on(0), SECOND);
-        assert_eq!(again, if has_more { Ok(()) } else { Err(Error::Gone) });
+        assert_eq!(
+            again,
+            if has_more {
+                Ok(())
+            } else {
+                Err(TransportError::Gone)
+            }
+        );
         assert_eq!(replay.outcome(), Ok(()));
     }
     // The interrupt pipe may be the first to notice.
     let replay = replay("0 in 82 !gone\n");
-    assert_eq!(replay.watch().next(None, &mut |_| ()), Err(Error::Gone));
-    assert_eq!(replay.transport().send(&power_on(0), SECOND), Err(Error::Gone));
+    assert_eq!(replay.watch().next(None, &mut |_| ()), Err(TransportError::Gone));
+    assert_eq!(
+        replay.transport().send(&power_on(0), SECOND),
+        Err(TransportError::Gone)
+    );
 }
 
 #[test]
@@ -296,10 +374,54 @@ fn hidden_bytes_are_those_of_pins_keys_and_pin_pads() {
     );
 }
 
+#[test]
+fn a_command_after_the_answer_to_a_pin_is_shown() {
+    let device = RecordedDevice::of_model(&crate::model("gempc-express").unwrap()).unwrap();
+    let recorder = UsbRecorder::new(&device, Vec::new()).unwrap();
+    let handle = Handle::new(Device::named("gempc-express").unwrap());
+    let card = SimCard::good(
+        Profile::new(&[Offer::T1]),
+        Box::new(crate::card::apps::FileSystem::example()),
+    );
+    handle.insert(0, card);
+    let mut transport = recorder.transport(handle.transport());
+    let mut say = |kind: u8, specific: [u8; 3], data: &[u8]| {
+        let header = [kind, data.len() as u8, 0, 0, 0, 0, 0];
+        transport
+            .send(&[&header[..], &specific, data].concat(), SECOND)
+            .unwrap();
+        let reply = receive(&mut transport).unwrap();
+        assert_eq!(reply[7], 0, "{reply:02X?}");
+        let text = String::from_utf8(recorder.output()).unwrap();
+        let sent = text.lines().rfind(|line| line.contains(" out ")).unwrap();
+        (sent.rsplit(' ').next().unwrap()[20..].to_owned(), reply)
+    };
+    let block = |pcb: u8, data: &[u8]| {
+        let mut block = [&[0x00, pcb, data.len() as u8][..], data].concat();
+        block.push(block.iter().fold(0, |lrc, byte| lrc ^ byte));
+        block
+    };
+    say(0x62, [1, 0, 0], &[]);
+    say(0x61, [1, 0, 0], &[0x11, 0x10, 0x00, 0x45, 0x00, 0xFE, 0x00]);
+    let (shown, _) = say(0x6F, [0; 3], &block(0x20, b"\x00\x20\x00\x81\x0412"));
+    // PCB is INS of VERIFY too: what follows P2 of it is hidden.
+    assert_eq!(shown, "00200700**************");
+    let (shown, reply) = say(0x6F, [0; 3], &block(0x40, b"34"));
+    assert_eq!(
+        (shown.as_str(), &reply[13..15]),
+        ("004002******", &[0x90, 0x00][..])
+    );
+    let (shown, _) = say(0x6F, [0; 3], &block(0x00, b"\x00\xB0\x00\x00\x02"));
+    assert_eq!(shown, "00000500B0000002B7");
+}
+
 proptest! {
     /// No file makes the parser panic.
     #[test]
-    fn any_lines_are_a_record_or_an_error(lines in "([0-9]{1,3} (in|out|clear-halt) ?(0[0-3]|8[0-3])? ?[0-9A-F*!a-z-]{0,12} ?[0-9A-F]{0,9}\n){0,9}") {
+    fn any_lines_are_a_record_or_an_error(
+        lines in "([0-9]{1,3} (in|out|clear-halt) ?(0[0-3]|8[0-3])? \
+                  ?[0-9A-F*!a-z-]{0,12} ?[0-9A-F]{0,9}\n){0,9}"
+    ) {
         let text = format!("{}{lines}", reader());
         let _ = UsbRecord::parse(text.as_bytes());
         let _ = UsbRecord::parse(lines.as_bytes());
@@ -307,7 +429,11 @@ proptest! {
 
     /// A driver ends with a damaged record, and panics on none.
     #[test]
-    fn a_damaged_record_is_an_error_or_is_played(place in 0..10_000_usize, byte in any::<u8>(), model in 0..3_usize) {
+    fn a_damaged_record_is_an_error_or_is_played(
+        place in 0..10_000_usize,
+        byte in any::<u8>(),
+        model in 0..3_usize,
+    ) {
         let mut text = record(["gempc-express", "omnikey-3x21", "starsign"][model]).into_bytes();
         let place = place % text.len();
         text[place] = byte;

@@ -12,7 +12,7 @@ use crate::handles::registry;
 use crate::memory;
 use crate::spy::Fields;
 
-/// More readers than any system has. A larger count is a mistake, and the array has not so many elements.
+/// More readers than any system has. A larger count is a mistake, and the array is shorter.
 const MOST_READERS: DWORD = 1 << 16;
 
 /// Waits for a change of readers and cards.
@@ -30,7 +30,7 @@ pub unsafe extern "C-unwind" fn SCardGetStatusChange(
             0..=MOST_READERS if !rgReaderStates.is_null() => cReaders as usize,
             _ => 0,
         };
-        // SAFETY: an array of so many structures, as the C prototype requires. Those behind one without a
+        // SAFETY: an array of `cReaders` structures, as the C prototype requires. Those behind one without a
         // name are not read.
         let known = (0..count).map_while(|index| unsafe { known(rgReaderStates.add(index)) });
         fields.objects("readers", known, |fields, (name, current)| {
@@ -47,7 +47,7 @@ pub unsafe extern "C-unwind" fn SCardGetStatusChange(
             return Err(Error::InvalidParameter.into());
         }
         memory::require()?;
-        // SAFETY: an array of so many structures, as the C prototype requires.
+        // SAFETY: an array of `cReaders` structures, as the C prototype requires.
         let mut watched = unsafe { watch(rgReaderStates, cReaders as usize) }?;
         if watched.iter().all(Watched::is_ignored) {
             return Ok(());

@@ -254,16 +254,55 @@ mod tests {
     use pcsc_client::internals::SessionOptions;
     use pcsc_client::Choice;
 
-    #[test]
-    fn a_card_of_a_context_that_was_released_meanwhile_gets_no_handle() {
+    /// The handle of a context.
+    fn context(registry: &Registry) -> LONG {
         let options = SessionOptions {
             backend: Choice::Simulated,
             ..SessionOptions::default()
         };
+        let session = Session::establish(&options).unwrap();
+        registry.add_context(session).unwrap()
+    }
+
+    #[test]
+    fn a_card_that_is_removed_leaves_its_contexts_list() {
         let registry = registry().unwrap();
-        let handle = registry
-            .add_context(Session::establish(&options).unwrap())
-            .unwrap();
+        let handle = context(registry);
+        let context = registry.context(handle).unwrap();
+        let [first, second] = [1, 2].map(|number| registry.add_card(&context, number, b"reader").unwrap());
+        registry.remove_card(first);
+        assert_eq!(context.cards().as_deref(), Some(&[second][..]));
+        registry.remove_context(handle).unwrap();
+    }
+
+    #[cfg(feature = "spy")]
+    #[test]
+    fn the_rest_of_a_secret_answer_is_secret() {
+        const DECIPHER: &[u8] = b"\x00\x2A\x80\x86";
+        const GET_RESPONSE: &[u8] = b"\x00\xC0\x00\x00\x10";
+        const SELECT: &[u8] = b"\x00\xA4\x04\x00";
+        let registry = registry().unwrap();
+        let handle = context(registry);
+        let context = registry.context(handle).unwrap();
+        let card = registry.add_card(&context, 1, b"reader").unwrap();
+        let card = registry.card(card).unwrap();
+        for (command, is_secret) in [
+            (GET_RESPONSE, false),
+            (DECIPHER, true),
+            (GET_RESPONSE, true),
+            (GET_RESPONSE, true),
+            (SELECT, false),
+            (GET_RESPONSE, false),
+        ] {
+            assert_eq!(card.answers_secret(command), is_secret, "{command:02X?}");
+        }
+        registry.remove_context(handle).unwrap();
+    }
+
+    #[test]
+    fn a_card_of_a_context_that_was_released_meanwhile_gets_no_handle() {
+        let registry = registry().unwrap();
+        let handle = context(registry);
         let context = registry.context(handle).unwrap();
         let card = registry.add_card(&context, 1, b"reader").unwrap();
         assert_eq!(registry.card(card).unwrap().reader_nul(), b"reader\0");

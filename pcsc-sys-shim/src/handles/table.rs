@@ -258,6 +258,18 @@ mod tests {
     }
 
     #[test]
+    fn a_handle_has_31_bits_and_is_not_0_however_often_its_slot_was_used() {
+        let table = table(1);
+        let last = (1 << USES_BITS) - 1;
+        table.slots[0].word.store((last - 2) << USES, Ordering::Relaxed);
+        for round in 0..5 {
+            let handle = table.insert(round).unwrap();
+            assert!(handle > 0 && handle as u64 >> 31 == 0, "{handle:#x}");
+            assert_eq!(table.remove(handle).as_deref(), Some(&round));
+        }
+    }
+
+    #[test]
     fn a_slot_is_reused_under_another_handle_until_the_table_is_full() {
         let table = table(3);
         let mut seen = std::collections::HashSet::new();

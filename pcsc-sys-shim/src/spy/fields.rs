@@ -1,8 +1,6 @@
 //! The fields of a JSON object: what a call is given, or what it gives.
 #![forbid(unsafe_code)]
 
-use std::cell::Cell;
-
 use pcsc_ccid::secrets;
 use pcsc_client::ffi::{DWORD, INFINITE, LONG, SCARD_AUTOALLOCATE};
 
@@ -161,9 +159,8 @@ impl Fields<'_> {
     fn array<T>(&mut self, name: &str, items: impl Iterator<Item = T>, put: impl Fn(&mut Line, T)) {
         let line = self.name(name);
         line.put(b"[");
-        let is_first = Cell::new(true);
-        for item in items {
-            if !is_first.replace(false) {
+        for (index, item) in items.enumerate() {
+            if index > 0 {
                 line.put(b",");
             }
             put(line, item);
@@ -222,8 +219,8 @@ mod tests {
                 fields.strings("readers", b"\0");
                 fields.objects("states", [1, 2].into_iter(), |fields, n| fields.number("n", n));
             },
-            "\"card\":-2,\"result\":\"0x8010000A\",\"room\":\"allocate\",\"room\":7,\"room\":null,\"timeout\":null,\
-             \"timeout\":100,\"reader\":\"\\\"a\\\\\\u0001\u{FFFD}\u{e9}\",\"reader\":null,\
+            "\"card\":-2,\"result\":\"0x8010000A\",\"room\":\"allocate\",\"room\":7,\"room\":null,\
+             \"timeout\":null,\"timeout\":100,\"reader\":\"\\\"a\\\\\\u0001\u{FFFD}\u{e9}\",\"reader\":null,\
              \"readers\":[\"one\",\"two\"],\"readers\":[],\"states\":[{\"n\":1},{\"n\":2}]",
         );
     }

@@ -119,7 +119,7 @@ fn identity(file: &OwnedFd) -> Result<(u64, u64), Errno> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsRawFd;
+    use std::os::fd::{AsRawFd, FromRawFd};
     use std::ptr;
 
     use super::*;
@@ -141,6 +141,26 @@ mod tests {
         assert!(ptr::eq(first, second) && first.is_ours());
         // SAFETY: `open` has made it of a box, and nothing uses it any more.
         drop(unsafe { Box::from_raw(before) });
+    }
+
+    #[test]
+    fn a_file_that_the_program_has_closed_is_not_opened_again_in_a_signal_handler() {
+        let (reader, _writer, path) = pipe();
+        let (_other_reader, other, _) = pipe();
+        let file = File::open(path, false).unwrap();
+        // SAFETY: `open` has made the descriptor, which is not freed before the end. It does not close the
+        // number any more, which is another file's from here on and is closed below.
+        let mut reused = unsafe {
+            let open = &*file.open.load(Ordering::Relaxed);
+            OwnedFd::from_raw_fd(open.as_fd().as_raw_fd())
+        };
+        rustix::io::dup2(&other, &mut reused).unwrap();
+        assert_eq!(file.write(b"lost", false), Err(Errno::BADF));
+        assert_eq!(file.write(b"line", true), Ok(()));
+        assert_eq!(file.write(b"more", false), Ok(()));
+        let mut text = [0; 100];
+        let length = rustix::io::read(&reader, &mut text[..]).unwrap();
+        assert_eq!(&text[..length], b"linemore");
     }
 
     #[test]

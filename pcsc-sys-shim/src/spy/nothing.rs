@@ -6,8 +6,7 @@ use std::convert::Infallible;
 use std::marker::PhantomData;
 
 use pcsc_client::ffi::{DWORD, LONG};
-
-use crate::convention::Result;
+use pcsc_client::Failure;
 
 /// The fields of a record, of which there is none.
 pub struct Fields<'a>(Infallible, PhantomData<&'a ()>);
@@ -64,5 +63,5 @@ impl Call {
     pub fn results(&mut self, _write: impl Fn(&mut Fields<'_>)) {}
 
     #[inline(always)]
-    pub fn end(&mut self, _result: &Result) {}
+    pub fn end(&mut self, _result: &Result<(), Failure>) {}
 }

@@ -8,12 +8,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use log::error;
 use pcsc_client::internals::{environment, SETTING_LOG};
+use pcsc_client::Failure;
 use rustix::io::Errno;
 
 use super::fields::Fields;
 use super::file::File;
 use super::line::Line;
-use crate::convention::Result;
 use crate::log_to_stderr;
 
 /// The version of what is written. `RECORDING.md` has the changes.
@@ -117,7 +117,7 @@ impl Call {
 
     /// Records that the call returns.
     #[inline]
-    pub fn end(&mut self, result: &Result) {
+    pub fn end(&mut self, result: &Result<(), Failure>) {
         if self.is_recorded() {
             self.record_end(result);
         }
@@ -125,7 +125,7 @@ impl Call {
 
     #[cold]
     #[inline(never)]
-    fn record_end(&mut self, result: &Result) {
+    fn record_end(&mut self, result: &Result<(), Failure>) {
         let Some(recorded) = self.0.take() else { return };
         let recorder = recorded.recorder;
         let mut line = Line::new();
@@ -170,12 +170,13 @@ fn start() {
     let Some(path) = environment("PCSCLITE_SPY").filter(|path| !path.is_empty()) else {
         return STATE.store(OFF, Ordering::Relaxed);
     };
-    let shows_secrets = environment("PCSCLITE_SPY_SHOW_PINS").is_some_and(|value| value == "1");
+    let shows_secrets = is_yes(environment("PCSCLITE_SPY_SHOW_PINS"));
     let file = match open(path, shows_secrets) {
         Ok(file) => file,
         Err(error) => {
             log_to_stderr::init();
-            error!(target: SETTING_LOG, "PCSCLITE_SPY: the file cannot be opened, nothing is recorded: {error}");
+            error!(target: SETTING_LOG, "PCSCLITE_SPY: the file cannot be opened, nothing is recorded: \
+                {error}");
             return STATE.store(OFF, Ordering::Relaxed);
         }
     };
@@ -197,6 +198,11 @@ fn start() {
         drop(unsafe { Box::from_raw(fresh) });
     }
     STATE.store(ON, Ordering::Relaxed);
+}
+
+/// Whether a variable asks for PINs in the record. A mistake does not.
+fn is_yes(value: Option<OsString>) -> bool {
+    value.is_some_and(|value| value == "1")
 }
 
 fn open(path: OsString, shows_secrets: bool) -> io::Result<File> {
@@ -289,11 +295,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_that_are_lost_are_counted_once_whatever_threads_write() {
-        const THREADS: u64 = 4;
-        const LINES: u64 = 3000;
+    fn nothing_but_1_asks_for_pins() {
+        assert!(is_yes(Some("1".into())));
+        for value in [None, Some(""), Some("0"), Some("yes"), Some("11"), Some(" 1")] {
+            assert!(!is_yes(value.map(OsString::from)), "{value:?}");
+        }
+    }
+
+    /// A recorder to a pipe, and the pipe's other end.
+    fn recorder_to_pipe() -> (std::fs::File, Recorder) {
         let (reader, writer) = rustix::pipe::pipe().unwrap();
-        rustix::pipe::fcntl_setpipe_size(&writer, 4096).unwrap();
+        rustix::pipe::fcntl_setpipe_size(&writer, ROOM).unwrap();
         let recorder = Recorder {
             file: open(format!("/proc/self/fd/{}", writer.as_raw_fd()).into(), false).unwrap(),
             shows_secrets: false,
@@ -302,11 +314,41 @@ mod tests {
             is_cut: AtomicBool::new(false),
             announced: AtomicU32::new(0),
         };
-        drop(writer);
+        (reader.into(), recorder)
+    }
+
+    /// The room of a pipe. The system gives a page at least.
+    const ROOM: usize = 4096;
+
+    #[test]
+    fn a_line_that_was_cut_is_ended_before_the_next_one_and_counts_as_lost() {
+        let (mut reader, recorder) = recorder_to_pipe();
+        let mut cut = Line::new();
+        cut.put(&vec![b'x'; 1 << 20]);
+        recorder.write(cut, "");
+        let mut part = vec![0; 1 << 20];
+        let length = reader.read(&mut part).unwrap();
+        assert!(part[..length].iter().all(|byte| *byte == b'x'));
+        for (number, is_after_cut) in [(1, true), (2, false)] {
+            let mut line = Line::new();
+            recorder.put_head(&mut line, "call", number, "SCardStatus");
+            recorder.write(line, "");
+            let length = reader.read(&mut part).unwrap();
+            let text = std::str::from_utf8(&part[..length]).unwrap();
+            assert_eq!(text.starts_with("\n{\"event\""), is_after_cut, "{text}");
+            assert_eq!(text.ends_with(",\"lost\":1}\n"), is_after_cut, "{text}");
+        }
+    }
+
+    #[test]
+    fn lines_that_are_lost_are_counted_once_whatever_threads_write() {
+        const THREADS: u64 = 4;
+        const LINES: u64 = 3000;
+        let (mut reader, recorder) = recorder_to_pipe();
         // The pipe is emptied while it is filled, so that threads lose lines and write some, in turns.
         let text = std::thread::spawn(move || {
             let mut text = String::new();
-            std::fs::File::from(reader).read_to_string(&mut text).unwrap();
+            reader.read_to_string(&mut text).unwrap();
             text
         });
         let write = |count| {

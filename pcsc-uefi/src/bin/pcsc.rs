@@ -18,7 +18,8 @@ const USAGE: &str = "\
 pcsc.efi list
     Lists the readers: number, name, card, ATR.
 pcsc.efi apdu [--reader NUMBER] APDU...
-    Sends command APDUs, in hexadecimal, to the card in a reader (default: the first one with a card) after a cold reset.
+    Sends command APDUs, in hexadecimal, to the card in a reader (default: the first one with a card) after \
+    a cold reset.
 The driver must be loaded: load smartcard-driver.efi";
 
 #[entry]

@@ -35,7 +35,7 @@ const UNPLUG: &[u8] = b"\x80\x03\x00\x00";
 const PLUG: &[u8] = b"\x80\x04\x00\x00";
 const LEAVE: &[u8] = b"\x80\x06\x00\x00";
 /// How often to look for a card or reader to come or go, and how long to wait each time.
-const LOOKS: u32 = 500;
+const LOOKS: u32 = 3000;
 const LOOK: Duration = Duration::from_millis(20);
 
 #[entry]

@@ -86,8 +86,8 @@ impl Client {
 
     fn establish(&self) -> c_long {
         let mut context = 0;
-        let code = call!(self, "SCardEstablishContext", 2 => c_ulong, null() => *const c_void, null() => *const c_void,
-            &mut context => *mut c_long);
+        let code = call!(self, "SCardEstablishContext", 2 => c_ulong, null() => *const c_void,
+            null() => *const c_void, &mut context => *mut c_long);
         assert_eq!(code, 0);
         context
     }
@@ -182,7 +182,8 @@ impl Client {
                 self.response.as_mut_ptr() => *mut u8, &mut length => *mut c_ulong),
             What::Control => call!(self, "SCardControl", card => c_long, 0x4200_0001 => c_ulong,
                 APDU.as_ptr().cast() => *const c_void, 8 => c_ulong,
-                self.response.as_mut_ptr().cast() => *mut c_void, 300 => c_ulong, &mut length => *mut c_ulong),
+                self.response.as_mut_ptr().cast() => *mut c_void, 300 => c_ulong,
+                &mut length => *mut c_ulong),
             What::IsValid => call!(self, "SCardIsValidContext", context => c_long),
             What::Cancel => call!(self, "SCardCancel", context => c_long),
         };

@@ -2,9 +2,10 @@
 //! extended APDUs: pcscd has it as its IFD handler `pcsc-ifd`, our server in `pcsc-manager`. The cards differ
 //! in their ATRs. Debian's library with each server, and ours with ours, take turns.
 //!
-//! The times of one client are medians, with all processes on one processor; compare their ratios. What a
-//! transmit costs beyond the driver's own time is its overhead. System calls and context switches are those
-//! of the server, for one call: strace counts those of 100 and of 200 calls, and the difference is shown.
+//! The times of one client are medians, with all processes on one processor, or with the servers on the
+//! second one (`-- apart`); compare their ratios. What a transmit costs beyond the driver's own time is its
+//! overhead. System calls and context switches are those of the server, for one call: strace counts those of
+//! 100 and of 200 calls, and the difference is shown.
 //!
 //! `cargo bench -p pcsc-tests --bench server`, or scripts/bench.
 
@@ -150,14 +151,24 @@ fn driver() -> impl FnMut() {
     }
 }
 
+/// Has this thread, and the processes that it starts from now on, run on one processor.
+fn pin(processor: usize) {
+    let mut set = CpuSet::new();
+    set.set(processor);
+    sched_setaffinity(None, &set).expect("a processor");
+}
+
 /// One client.
-fn calls() {
+fn calls(processor_of_servers: usize) {
+    pin(processor_of_servers);
     let servers = Servers::start();
+    pin(0);
     let pairs = servers.pairs();
     let mut workers = pairs.each_ref().map(|pair| pair.worker(0));
     let mut driver = driver();
     println!(
-        "| call | {} | {} | {} | share / pcscd | system calls | context switches |\n|---|---|---|---|---|---|---|",
+        "| call | {} | {} | {} | share / pcscd | system calls | context switches |\n\
+         |---|---|---|---|---|---|---|",
         pairs[0].name, pairs[1].name, pairs[2].name
     );
     let mut overhead = String::new();
@@ -194,7 +205,8 @@ fn calls() {
             let driver = median(own);
             let _ = writeln!(
                 overhead,
-                "Of {name}, the driver takes {:.1} µs. The overhead is {:.2} of pcscd's, with our library {:.2}.",
+                "Of {name}, the driver takes {:.1} µs. The overhead is {:.2} of pcscd's, with our library \
+                 {:.2}.",
                 driver / 1e3,
                 (share - driver) / (pcscd - driver),
                 (ours - driver) / (pcscd - driver),
@@ -259,10 +271,9 @@ fn main() {
     }
     let is_asked = |part| arguments.iter().any(|argument| argument == part);
     if is_asked("calls") {
-        let mut first = CpuSet::new();
-        first.set(0);
-        sched_setaffinity(None, &first).expect("a processor");
-        calls();
+        calls(0);
+    } else if is_asked("apart") {
+        calls(1);
     } else if is_asked("throughput") {
         throughput();
     } else {

@@ -13,11 +13,11 @@ use pcsc_tests::{artifacts, run};
 use std::process::Command;
 use std::time::Duration;
 
-/// What the guest has told.
+/// The facts that the guest has reported.
 struct Facts(Vec<(String, String)>);
 
 impl Facts {
-    /// All that was told under a name.
+    /// All values of a fact.
     fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = f64> + 'a {
         let told = self.0.iter().filter(move |(known, _)| known == name);
         told.flat_map(|(_, values)| values.split_whitespace())
@@ -93,21 +93,31 @@ fn table(facts: &Facts) -> String {
     let (stock_switches, our_switches) = count("switches");
     let own = |what: &str| facts.get(&format!("calls/client/{what}"));
     [
-        "| a short APDU | library, pcscd, libccid | ours, in the process | ours / stock |\n|---|---|---|---|\n",
+        "| a short APDU | library, pcscd, libccid | ours, in the process | ours / stock |\n\
+         |---|---|---|---|\n",
         &row("microseconds, median", stock[1], ours[1]),
         &row("microseconds, first decile", stock[0], ours[0]),
         &row("system calls", stock_calls, our_calls),
         &row("sleeps of a thread", stock_switches, our_switches),
         "| beyond the USB transfers' own: | | | |\n",
-        &row("microseconds, first decile", stock[0] - floor[0], ours[0] - floor[0]),
-        &row("system calls", stock_calls - own("calls"), our_calls - own("calls")),
+        &row(
+            "microseconds, first decile",
+            stock[0] - floor[0],
+            ours[0] - floor[0],
+        ),
+        &row(
+            "system calls",
+            stock_calls - own("calls"),
+            our_calls - own("calls"),
+        ),
         &row(
             "sleeps of a thread",
             stock_switches - own("switches"),
             our_switches - own("switches"),
         ),
         &format!(
-            "\nThe USB transfers alone take {:.1} microseconds, first decile {:.1}; {:.1} system calls and {:.1} sleeps.\n",
+            "\nThe USB transfers alone take {:.1} microseconds, first decile {:.1}; {:.1} system calls and \
+             {:.1} sleeps.\n",
             floor[1],
             floor[0],
             own("calls"),

@@ -46,7 +46,7 @@ impl From<[u8; 2]> for Answer {
 /// | `00 00 00 00` | "Hello world!" 90 00 |
 /// | `80 E0` hh ll | hhll bytes, byte i being i mod 256, 90 00 |
 /// | `80 E2 00 00` | 65,534 such bytes, 90 00: 65,536 bytes in all |
-/// | `80 E2 01 00` | 65,536 such bytes, 90 00: the longest answer that ISO 7816-4 clause 5.1 knows |
+/// | `80 E2 01 00` | 65,536 such bytes, 90 00: the longest answer of ISO 7816-4, clause 5.1 |
 /// | `80 E2 02 00` | 65,546 such bytes, 90 00: all that pcscd's buffer takes (its `MAX_BUFFER_SIZE_EXTENDED`, 65,548) |
 /// | `80 EC` xx xx Lc data | the data (short or extended Lc), 90 00 |
 /// | `80 DE` hh ll | 90 00 after hhll ms |

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::reader::Reader;
+use crate::reader::{reader, Reader, MAX_READERS};
 use pcsc_sim::control::{self, ControlledReader};
 use std::io;
 use std::path::Path;
@@ -14,8 +14,8 @@ struct Controlled(&'static Reader);
 
 /// They last as long as the process.
 static CONTROLLED: LazyLock<Vec<Arc<dyn ControlledReader>>> = LazyLock::new(|| {
-    (0..crate::MAX_READERS)
-        .filter_map(crate::reader)
+    (0..MAX_READERS)
+        .filter_map(reader)
         .map(|reader| Arc::new(Controlled(reader)) as Arc<dyn ControlledReader>)
         .collect()
 });

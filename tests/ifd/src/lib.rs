@@ -12,7 +12,7 @@ pub mod card;
 pub mod control;
 mod reader;
 
-pub use reader::{Behaviour, Counts, Reader};
+pub use reader::{reader, Behaviour, Counts, Reader, MAX_READERS};
 
 use abi::{Dword, IoHeader, ResponseCode};
 use std::ffi::{c_char, c_int, c_void, CStr};
@@ -21,18 +21,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// The readers of one pcscd: `PCSCLITE_MAX_READERS_CONTEXTS` up to protocol 4.5.
-pub const MAX_READERS: usize = 16;
-
-static READERS: [Reader; MAX_READERS] = [const { Reader::new() }; MAX_READERS];
-
 /// The reader's number for each logical unit: pcscd numbers the units itself.
 static UNITS: [AtomicUsize; MAX_READERS] = [const { AtomicUsize::new(usize::MAX) }; MAX_READERS];
-
-/// Reader `number` of this process.
-pub fn reader(number: usize) -> Option<&'static Reader> {
-    READERS.get(number)
-}
 
 /// The number and the reader behind a logical unit, 0xDDDDCCCC: device and slot.
 fn unit(lun: Dword) -> Option<(usize, &'static Reader)> {

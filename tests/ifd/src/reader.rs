@@ -9,6 +9,16 @@ use std::str::FromStr;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+/// The readers of one pcscd: `PCSCLITE_MAX_READERS_CONTEXTS` up to protocol 4.5.
+pub const MAX_READERS: usize = 16;
+
+static READERS: [Reader; MAX_READERS] = [const { Reader::new() }; MAX_READERS];
+
+/// Reader `number` of this process.
+pub fn reader(number: usize) -> Option<&'static Reader> {
+    READERS.get(number)
+}
+
 /// How often pcscd has asked a reader for something, whether it succeeded or not.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -85,7 +95,7 @@ struct State {
     counts: Counts,
     /// Grows with every insertion, removal, unplugging and plugging.
     generation: u64,
-    /// The generation that pcscd's event thread has been told to look at.
+    /// The generation that pcscd's event thread was last woken for.
     seen: u64,
     /// The event thread is back, waiting for the next generation.
     waiting: bool,
@@ -315,7 +325,7 @@ impl Reader {
         let card = state.card.as_ref();
         let powered = card.is_some_and(|card| card.powered);
         Some(match tag {
-            abi::TAG_SIMULTANEOUS_ACCESS => vec![crate::MAX_READERS as u8],
+            abi::TAG_SIMULTANEOUS_ACCESS => vec![MAX_READERS as u8],
             abi::TAG_THREAD_SAFE | abi::TAG_SLOT_THREAD_SAFE | abi::TAG_SLOTS_NUMBER => vec![1],
             // Cancelling a thread that waits in Rust code is undefined: pcscd has to ask.
             abi::TAG_POLLING_THREAD_KILLABLE => vec![0],

@@ -11,15 +11,15 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use pcsc_constants::{SCARD_E_SHARING_VIOLATION, SCARD_SHARE_SHARED, SCARD_W_RESET_CARD};
 use pcsc_tests::WireClient;
 use pcsc_wire::{BeginTransaction, Body, Command, Disconnect, EndTransaction, Reconnect, Release};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 
-const SHARED: u32 = 2;
-const SHARING_VIOLATION: u32 = 0x8010_000B;
-const RESET_CARD: u32 = 0x8010_0068;
 /// The pause of a client whose reader another one has in a transaction.
 const PAUSE: Duration = Duration::from_millis(1);
+/// The longest wait for the beginning of a transaction. It is there for a transaction that is never ended.
+const BEGIN_LIMIT: Duration = Duration::from_secs(60);
 const ECHO: [u8; 8] = [0x80, 0xEC, 0, 0, 3, 1, 2, 3];
 const ECHOED: [u8; 5] = [1, 2, 3, 0x90, 0];
 
@@ -50,22 +50,27 @@ impl Client {
 
     fn connect(&mut self, reader: &str) -> i32 {
         let context = self.context;
-        let connected = self.timed(|wire| wire.connect_card(context, reader, SHARED));
+        let connected = self.timed(|wire| wire.connect_card(context, reader, SCARD_SHARE_SHARED));
         assert_eq!(connected.rv, 0, "{reader}");
         connected.card
     }
 
     fn begin(&mut self, card: i32) {
+        let deadline = Instant::now() + BEGIN_LIMIT;
         loop {
+            assert!(
+                Instant::now() < deadline,
+                "no transaction begins within {BEGIN_LIMIT:?}"
+            );
             match self
                 .call(Command::BeginTransaction, BeginTransaction { card, rv: 0 })
                 .rv
             {
                 0 => return,
                 // Another client has a transaction.
-                SHARING_VIOLATION => std::thread::sleep(PAUSE),
+                SCARD_E_SHARING_VIOLATION => std::thread::sleep(PAUSE),
                 // Another client has ended in its transaction.
-                RESET_CARD => self.reconnect(card),
+                SCARD_W_RESET_CARD => self.reconnect(card),
                 rv => panic!("begin: {rv:#X}"),
             }
         }
@@ -74,7 +79,7 @@ impl Client {
     fn reconnect(&mut self, card: i32) {
         let body = Reconnect {
             card,
-            share: SHARED,
+            share: SCARD_SHARE_SHARED,
             protocols: 3,
             initialization: 0,
             active: 0,
@@ -82,7 +87,7 @@ impl Client {
         };
         match self.call(Command::Reconnect, body).rv {
             0 => (),
-            SHARING_VIOLATION => std::thread::sleep(PAUSE),
+            SCARD_E_SHARING_VIOLATION => std::thread::sleep(PAUSE),
             rv => panic!("reconnect: {rv:#X}"),
         }
     }

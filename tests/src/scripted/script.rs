@@ -82,7 +82,7 @@ pub fn reader(slot: usize) -> Reader {
 }
 
 /// Longer than any wait should take. A test that waits this long fails instead of hanging.
-pub const LONG: Duration = Duration::from_secs(20);
+pub const LONG: Duration = Duration::from_secs(120);
 
 /// The variable that gives scripted daemons the byte order that this machine does not have.
 const OTHER_ENDIAN: &str = "PCSC_TESTS_OTHER_ENDIAN";

@@ -63,7 +63,10 @@ fn a_bench_compares_with_the_installed_library() {
         ],
     );
     let text = String::from_utf8_lossy(&output.stdout);
-    has(&text, &["pcsc-tests 00 00, through pcscd at ", "list readers"]);
+    has(
+        &text,
+        &["pcsc-tests 00 00, through the daemon at ", "list readers"],
+    );
     assert!(!text.contains("transmit") && !text.contains("library"), "{text}");
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 
+use pcsc_constants::SCARD_W_UNPOWERED_CARD;
 use pcsc_tests::scripted::{Answer, Script, Scripted};
 use pcsc_tests::{in_namespace, Share};
 
@@ -202,9 +203,9 @@ fn a_doctor_finds_the_users_server() {
     has(
         &text,
         &[
-            "ok   daemon   pcscd answers at /run/pcscd/pcscd.comm",
+            "ok   daemon   a daemon answers at /run/pcscd/pcscd.comm",
             "note server   pcsc share answers at ",
-            "programs use pcscd, whose socket comes first",
+            "programs use the system's daemon, whose socket comes first",
             &format!("-> PCSCLITE_CSOCK_NAME={at} leads a program to this server."),
             "Scripted 00",
         ],
@@ -261,9 +262,9 @@ fn a_doctor_finds_a_library_that_the_daemon_refuses() {
 fn a_doctor_finds_a_card_without_power() {
     let daemon = Scripted::with(4, |call, mut answer, _| {
         if call == pcsc_wire::Command::Connect {
-            // SCARD_W_UNPOWERED_CARD, in the last field.
+            // The return code is the last field.
             let at = answer.len() - 4;
-            answer[at..].copy_from_slice(&0x8010_0067_u32.to_ne_bytes());
+            answer[at..].copy_from_slice(&SCARD_W_UNPOWERED_CARD.to_ne_bytes());
         }
         Answer::Send(answer)
     });

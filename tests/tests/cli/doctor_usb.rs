@@ -28,8 +28,8 @@ impl Staged {
         let mut descriptors = model.device_descriptor().to_vec();
         descriptors.extend(Model::configuration_descriptor(&[&model], 4));
         Staged {
-            vendor: model.vendor_id,
-            product: model.product_id,
+            vendor: model.identity.vendor_id,
+            product: model.identity.product_id,
             release: "0700",
             name: "EMV Smartcard Reader",
             class: 0x0B,
@@ -73,7 +73,7 @@ fn found(folder: &Path, device: &Staged, prepare: &str) -> (Option<i32>, String)
     )
 }
 
-/// A daemon with so many readers, in its folder.
+/// A daemon with this number of readers, in its folder.
 fn daemon(folder: &Path, readers: usize) -> Scripted {
     let script = Script {
         readers,
@@ -124,6 +124,33 @@ fn a_reader_without_permission_is_found() {
         &[
             "BAD  USB      058f:9540 EMV Smartcard Reader at 1-1:1.0: no permission for /dev/bus/usb/001/004",
             r#"SUBSYSTEM=="usb", ATTR{idVendor}=="058f""#,
+        ],
+    );
+}
+
+#[test]
+fn a_reader_to_record_is_chosen_among_those_on_the_usb() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let record = "exec \"$0\" sim record --usb -r nobody /dev/null true";
+    let (code, text) = found(folder.path(), &Staged::reader("au9540"), record);
+    assert_eq!(code, Some(3), "{text}");
+    has(
+        &text,
+        &[
+            "pcsc: No reader matches \"nobody\".\n      Choose one with --reader, by its name or USB port:\n\
+             \x20       Alcor Micro AU9540 at 1-1:1.0\n",
+        ],
+    );
+    let (code, text) = doctor(folder.path(), USB, record);
+    assert_eq!(code, Some(3), "{text}");
+    has(&text, &["pcsc: No reader is connected.\n      Plug one in"]);
+    let (code, text) = doctor(folder.path(), "", record);
+    assert_eq!(code, Some(6), "{text}");
+    has(
+        &text,
+        &[
+            "pcsc: The readers on the USB cannot be used: ",
+            "\n      pcsc doctor finds out why",
         ],
     );
 }
@@ -202,6 +229,29 @@ fn firmware_that_the_driver_refuses_is_found() {
 }
 
 #[test]
+fn a_server_of_the_user_without_readers_is_explained_as_this_process_sees_the_usb() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [system, own] = ["system", "user/pcsc"].map(|name| folder.path().join(name));
+    fs::create_dir_all(&system).expect("a folder");
+    fs::create_dir_all(&own).expect("a folder");
+    let _server = daemon(&own, 0);
+    let prepare = format!(
+        "rm -r /dev/bus/usb/001; export XDG_RUNTIME_DIR={}/user",
+        folder.path().display()
+    );
+    let (code, text) = found(&system, &Staged::reader("au9540"), &prepare);
+    assert_eq!(code, Some(3), "{text}");
+    has(
+        &text,
+        &[
+            "pcsc share answers at",
+            "BAD  USB      reader 058f:9540 EMV Smartcard Reader: /dev/bus/usb/001/004 does not exist",
+            "BAD  reader   the daemon runs, and lists no reader",
+        ],
+    );
+}
+
+#[test]
 fn a_daemon_without_readers_is_explained() {
     let folder = tempfile::tempdir().expect("a folder");
     let device = Staged::reader("au9540");
@@ -234,10 +284,10 @@ fn a_daemon_without_readers_is_explained() {
     // pcscd has no driver, or one that does not start.
     let not_listed = format!("BAD  USB      {name} is there, and the daemon does not list it");
     for (drivers, advice) in [
-        ("", "pcscd has no driver: apt install libccid"),
+        ("", "If it is pcscd, it has no driver: apt install libccid"),
         (
             "mkdir /usr/lib/pcsc/drivers/ifd-ccid.bundle",
-            "systemctl restart pcscd",
+            "If it is pcscd: systemctl restart pcscd",
         ),
     ] {
         let drivers =

@@ -2,13 +2,11 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use pcsc_constants::SCARD_E_SHARING_VIOLATION;
 use pcsc_tests::scripted::{Answer, Scripted};
 use pcsc_wire::Command as Call;
 
 use super::*;
-
-/// `SCARD_E_SHARING_VIOLATION`.
-const SHARING_VIOLATION: u32 = 0x8010_000B;
 
 /// A daemon on which another program begins a transaction after the first APDU, and never ends it.
 fn held_after_an_apdu() -> Scripted {
@@ -27,7 +25,7 @@ fn held_after_an_apdu() -> Scripted {
             }
             // The return code is the last field of each body.
             let at = answer.len() - 4;
-            answer[at..].copy_from_slice(&SHARING_VIOLATION.to_ne_bytes());
+            answer[at..].copy_from_slice(&SCARD_E_SHARING_VIOLATION.to_ne_bytes());
         } else if call == Call::Transmit {
             is_held.store(true, Ordering::SeqCst);
         }

@@ -16,7 +16,7 @@ mod held;
 mod signals;
 mod tables;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(300);
 const SELECT: &str = "00A404000AA00000006203010C0601";
 
 fn pcsc(pcscd: &Pcscd, arguments: &[&str]) -> Command {
@@ -59,7 +59,8 @@ fn readers_are_those_that_others_list() {
     let text = run(&mut pcsc(&pcscd, &["list"]), LIMIT).stdout();
     let expected = format!(
         "0: {FRIENDLY_NAME} 00 00\n   card  none\n   USB   serial SN0000, device 000/000, slot 0\n\
-         1: {FRIENDLY_NAME} 01 00\n   card  present\n   ATR   {}\n   USB   serial SN0001, device 000/001, slot 0\n",
+         1: {FRIENDLY_NAME} 01 00\n   card  present\n   ATR   {}\n   USB   serial SN0001, device 000/001, \
+         slot 0\n",
         hex(atr::T1, " ")
     );
     assert_eq!(text, expected);
@@ -346,7 +347,8 @@ fn without_a_reader_each_command_says_so() {
             assert_eq!(output.status.code(), Some(3), "{command:?}: {output:?}");
             has(
                 &String::from_utf8_lossy(&output.stderr),
-                &["pcsc: No reader is connected.\n      Plug one in, wait with pcsc list --wait, or see what pcsc doctor finds.\n"],
+                &["pcsc: No reader is connected.\n      Plug one in, wait with pcsc list --wait, or see what \
+                   pcsc doctor finds.\n"],
             );
             // An empty list is a list.
             let has_answer = command[0] == "list" && options == ["--json"];

@@ -144,6 +144,22 @@ pub const DIFFERENCES: &[Difference] = &[
     ),
 ];
 
+/// After a reconnect of an exclusive connection as a shared one.
+const STILL_HELD: Difference = difference(
+    "sharing",
+    "SCardEndTransaction(card, SCARD_LEAVE_CARD) = SCARD_S_SUCCESS",
+    "SCardEndTransaction(card, SCARD_LEAVE_CARD) = SCARD_E_NOT_TRANSACTED",
+    "pcscd still holds the card for a connection that is no longer exclusive",
+);
+
+/// The protocol that a connect returns with a sharing violation.
+const REFUSED: Difference = difference(
+    "sharing",
+    "SCARD_E_SHARING_VIOLATION other_card 0 protocol=0x2",
+    "SCARD_E_SHARING_VIOLATION other_card 0 protocol=0x0",
+    "a connection that is refused has no protocol",
+);
+
 /// Differences between pcscd and this library that manages the readers itself.
 pub const WITHOUT_DAEMON: &[Difference] = &[
     difference(
@@ -170,18 +186,8 @@ pub const WITHOUT_DAEMON: &[Difference] = &[
         "[ current=0x0 event=0x30000 ",
         "as above",
     ),
-    difference(
-        "sharing",
-        "SCardEndTransaction(card, SCARD_LEAVE_CARD) = SCARD_S_SUCCESS",
-        "SCardEndTransaction(card, SCARD_LEAVE_CARD) = SCARD_E_NOT_TRANSACTED",
-        "pcscd goes on holding the card for a connection that is exclusive no more",
-    ),
-    difference(
-        "sharing",
-        "SCARD_E_SHARING_VIOLATION other_card 0 protocol=0x2",
-        "SCARD_E_SHARING_VIOLATION other_card 0 protocol=0x0",
-        "a connection that is refused has no protocol",
-    ),
+    STILL_HELD,
+    REFUSED,
     difference(
         "transmit",
         "00\\16",
@@ -203,7 +209,8 @@ pub const WITHOUT_DAEMON: &[Difference] = &[
     ),
     difference(
         "fork",
-        "SCardTransmit(other_card, (&g_rgSCardT1Pci), command, apdu(\"00000000\"), &receive_pci, response, &length) = SCARD_S_SUCCESS",
+        "SCardTransmit(other_card, (&g_rgSCardT1Pci), command, apdu(\"00000000\"), &receive_pci, response, \
+         &length) = SCARD_S_SUCCESS",
         "= SCARD_E_INVALID_HANDLE",
         "as above",
     ),
@@ -245,13 +252,15 @@ pub const WITH_DRIVER: &[Difference] = &[
     ),
     difference(
         "transmit",
-        "(&g_rgSCardRawPci), command, apdu(\"00000000\"), &receive_pci, response, &length) = SCARD_S_SUCCESS length=0xE",
+        "(&g_rgSCardRawPci), command, apdu(\"00000000\"), &receive_pci, response, &length) = SCARD_S_SUCCESS \
+         length=0xE",
         "SCARD_E_NOT_TRANSACTED length=0x0",
         "as above",
     ),
     difference(
         "transmit",
-        "(&g_rgSCardRawPci), command, apdu(\"00000000\"), &receive_pci, response, &length) = SCARD_E_NO_SMARTCARD",
+        "(&g_rgSCardRawPci), command, apdu(\"00000000\"), &receive_pci, response, &length) = \
+         SCARD_E_NO_SMARTCARD",
         "SCARD_E_NOT_TRANSACTED",
         "as above",
     ),
@@ -264,26 +273,14 @@ pub const WITH_DRIVER: &[Difference] = &[
     difference(
         "transmit",
         "(&g_rgSCardT0Pci)",
-        "(&g_rgSCardT0Pci), command, apdu(\"00000000\"), &receive_pci, response, &length) = SCARD_S_SUCCESS length=0x2 response[2]=l\\0C",
+        "(&g_rgSCardT0Pci), command, apdu(\"00000000\"), &receive_pci, response, &length) = SCARD_S_SUCCESS \
+         length=0x2 response[2]=l\\0C",
         "a card with T=0 wants to know how much to send",
     ),
 ];
 
 /// Differences between pcscd and our server, both with Debian's library.
-pub const WITH_SERVER: &[Difference] = &[
-    difference(
-        "sharing",
-        "SCardEndTransaction(card, SCARD_LEAVE_CARD) = SCARD_S_SUCCESS",
-        "SCardEndTransaction(card, SCARD_LEAVE_CARD) = SCARD_E_NOT_TRANSACTED",
-        "pcscd goes on holding the card for a connection that is exclusive no more",
-    ),
-    difference(
-        "sharing",
-        "SCARD_E_SHARING_VIOLATION other_card 0 protocol=0x2",
-        "SCARD_E_SHARING_VIOLATION other_card 0 protocol=0x0",
-        "a connection that is refused has no protocol",
-    ),
-];
+pub const WITH_SERVER: &[Difference] = &[STILL_HELD, REFUSED];
 
 /// Differences between pcscd and our server that depend on which of two processes is faster.
 pub const WITH_SERVER_AT_TIMES: &[Difference] = &[
@@ -291,13 +288,48 @@ pub const WITH_SERVER_AT_TIMES: &[Difference] = &[
         "control",
         "response, 100, &length) = SCARD_E_NO_SERVICE",
         "response, 100, &length) = SCARD_S_SUCCESS length=0x4 response[4]=\\18",
-        "stock is out of step after the lines above: it reads an old answer, or meets the end of the connection",
+        "stock is out of step after the lines above: it reads an answer to bytes that it sent for another \
+         call, or the daemon closes the connection before stock has sent this call",
+    ),
+    difference(
+        "control",
+        "response, 100, &length) = SCARD_S_SUCCESS length=0x4 response[4]=\\18",
+        "response, 100, &length) = SCARD_E_NO_SERVICE",
+        "as above",
     ),
     difference(
         "fork",
         "response untouched",
         "response untouched",
-        "the child's release has ended the parent's context: pcscd closes the connection two seconds later, our \
-         server at once, which a send finds first",
+        "the child's release has ended the parent's context: pcscd closes the connection two seconds later, \
+         our server at once, which a send finds first",
+    ),
+];
+
+/// Differences between pcscd and our server, both with our driver and with Debian's library.
+pub const WITH_SERVER_ON_DRIVER: &[Difference] = &[
+    STILL_HELD,
+    REFUSED,
+    difference(
+        "transmit",
+        // The number of SCARD_PROTOCOL_RAW among those that the loop tries.
+        "SCARD_E_NOT_TRANSACTED length=0x0 response untouched for room 0x12C for 4 ",
+        "SCARD_S_SUCCESS length=0xE response[14]=Hello\\20world!\\90\\00 for room 0x12C for 4 ",
+        "pcscd passes raw on to the driver, which refuses it at TPDU level; our server sends the APDU \
+         over the connection's protocol",
+    ),
+    difference(
+        "transmit",
+        "(&g_rgSCardRawPci), command, apdu(\"00000000\"), &receive_pci, response, &length) \
+         = SCARD_E_NOT_TRANSACTED",
+        "(&g_rgSCardRawPci), command, apdu(\"00000000\"), &receive_pci, response, &length) \
+         = SCARD_S_SUCCESS",
+        "as above",
+    ),
+    difference(
+        "transmit",
+        "response[6]=\\00\\00\\00J\\90\\00",
+        "response[6]=\\00\\00\\00R\\90\\00",
+        "the card's count: as above",
     ),
 ];

@@ -12,7 +12,10 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use differences::{Difference, DIFFERENCES, WITHOUT_DAEMON, WITH_DRIVER, WITH_SERVER, WITH_SERVER_AT_TIMES};
+use differences::{
+    Difference, DIFFERENCES, WITHOUT_DAEMON, WITH_DRIVER, WITH_SERVER, WITH_SERVER_AT_TIMES,
+    WITH_SERVER_ON_DRIVER,
+};
 use pcsc_tests::{artifacts, atr, client, Pcscd, Reader, Share, Simulation};
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -61,10 +64,12 @@ enum Library {
     StockOnDriver,
     /// Debian's, with our server.
     StockOnServer,
+    /// Debian's, with our server and our driver in it.
+    StockOnServerAndDriver,
 }
 
 /// The simulated readers that our driver serves: of TPDU level, where the driver does the most.
-const DRIVEN: [&str; 2] = ["gempc-express"; 2];
+const DRIVEN: &str = "gempc-express";
 
 /// The owner of the readers.
 enum Owner {
@@ -118,13 +123,16 @@ fn lines(part: &str, library: Library, environment: &[(&str, &str)]) -> Vec<Stri
             .envs(simulation.environment())
             .env("DIFFERENTIAL_KEEPS_READERS", "1");
         Owner::Process(simulation)
-    } else if library == Library::StockOnServer {
-        let server = Share::start(readers);
+    } else if matches!(library, Library::StockOnServer | Library::StockOnServerAndDriver) {
+        let server = match library {
+            Library::StockOnServer => Share::start(readers),
+            _ => Share::start_driven(readers, DRIVEN),
+        };
         command.env("PCSCLITE_CSOCK_NAME", server.socket());
         Owner::Server(server)
     } else {
         let pcscd = match library {
-            Library::StockOnDriver => Pcscd::start_driver(&DRIVEN[..readers]),
+            Library::StockOnDriver => Pcscd::start_driver(&vec![DRIVEN; readers]),
             _ => Pcscd::start(readers),
         };
         command.env("PCSCLITE_CSOCK_NAME", pcscd.socket());
@@ -219,20 +227,26 @@ fn compare_standalone(part: &str, environment: &[(&str, &str)]) {
     compare_lines(part, &stock, &ours, WITHOUT_DAEMON, DIFFERENCES);
 }
 
-/// Debian's library, and pcscd with the test's handler and with our driver.
+/// The lines without what the call has written to `receive_pci`: the test's handler sets its protocol number
+/// there, as our server does with any reader, unlike libccid and our driver in pcscd.
+fn lines_without_pci(part: &str, library: Library) -> Vec<String> {
+    let without_pci = |line: &String| match line.split_once(" receive_pci.") {
+        Some((call, rest)) => format!("{call}{}", rest.find(" for ").map_or("", |at| &rest[at..])),
+        None => line.clone(),
+    };
+    lines(part, library, &[]).iter().map(without_pci).collect()
+}
+
+/// Debian's library, and pcscd with the test's handler and with our driver, and our server with our driver.
 fn compare_driver(part: &str) {
-    let [handler, driver] = [Library::Stock, Library::StockOnDriver].map(|library| {
-        let lines = lines(part, library, &[]);
-        // The test's handler sets its protocol number there, unlike libccid and our driver.
-        lines
-            .iter()
-            .map(|line| match line.split_once(" receive_pci.") {
-                Some((call, told)) => format!("{call}{}", told.find(" for ").map_or("", |at| &told[at..])),
-                None => line.clone(),
-            })
-            .collect::<Vec<_>>()
-    });
+    let [handler, driver, server] = [
+        Library::Stock,
+        Library::StockOnDriver,
+        Library::StockOnServerAndDriver,
+    ]
+    .map(|library| lines_without_pci(part, library));
     compare_lines(part, &handler, &driver, WITH_DRIVER, &[]);
+    compare_lines(part, &driver, &server, WITH_SERVER_ON_DRIVER, &[]);
 }
 
 /// Checks the differences: those in `expected` must occur, those in `may` can occur.
@@ -284,8 +298,8 @@ macro_rules! parts {
 }
 
 parts! {
-    globals uninitialized contexts handles lists no_readers connect reconnect status transmit control attributes change
-    cancel release sharing transactions cards fork restart threads
+    globals uninitialized contexts handles lists no_readers connect reconnect status transmit control
+    attributes change cancel release sharing transactions cards fork restart threads
 }
 
 #[test]
@@ -312,8 +326,8 @@ mod standalone {
     }
 
     parts! {
-        uninitialized contexts handles lists no_readers connect reconnect status transmit control attributes change
-        cancel release sharing transactions cards fork threads
+        uninitialized contexts handles lists no_readers connect reconnect status transmit control attributes
+        change cancel release sharing transactions cards fork threads
     }
 
     #[test]
@@ -342,8 +356,8 @@ mod with_the_server {
     }
 
     parts! {
-        contexts handles lists no_readers connect reconnect status transmit control attributes change cancel release
-        sharing transactions cards fork restart threads
+        contexts handles lists no_readers connect reconnect status transmit control attributes change cancel
+        release sharing transactions cards fork restart threads
     }
 
     #[test]
@@ -352,7 +366,8 @@ mod with_the_server {
     }
 }
 
-/// Our driver in libccid's place, compared with the test's handler.
+/// Our driver in libccid's place, compared with the test's handler, and with our driver in our server on the
+/// same simulated readers.
 ///
 /// Not compared are `control` and `attributes`, which differ between handlers, `cards`, in which a reader is
 /// removed, which pcscd with a driver detects on the USB, and `transactions` and others that do not depend on

@@ -70,15 +70,17 @@ fn each_card_is_seen_as_what_it_is() {
     assert_eq!(client.call(&t1_only).0, PROTO_MISMATCH);
 }
 
-/// pcscd polls every 400 ms; the handler's event reaches a waiting client earlier.
+/// pcscd polls every 400 ms; the handler's event reaches a waiting client earlier. Each move begins when a
+/// wait has ended, so that without events every move would take about 400 ms.
 #[test]
 fn moves_wake_a_waiting_client_at_once() {
     let pcscd = Pcscd::start(1);
     let (reader, mut client) = (pcscd.reader(0), Client::new(&pcscd));
-    let mut fastest = Duration::MAX;
-    for round in 0..8_u32 {
+    // Of insertions and of removals.
+    let mut fastest = [Duration::MAX; 2];
+    for round in 0..100 {
         let current = client.state(&reader.name()).0;
-        client.send(&format!("watch 10000 {current:x} {}", reader.name()));
+        client.send(&format!("watch 120000 {current:x} {}", reader.name()));
         let start = Instant::now();
         if round % 2 == 0 {
             reader.insert_nowait(atr::T1);
@@ -86,15 +88,20 @@ fn moves_wake_a_waiting_client_at_once() {
             reader.remove_nowait();
         }
         let (code, text) = client.receive();
-        fastest = fastest.min(start.elapsed());
+        let its_fastest = &mut fastest[round % 2];
+        *its_fastest = start.elapsed().min(*its_fastest);
         let expected = if round % 2 == 0 {
             STATE_PRESENT
         } else {
             STATE_EMPTY
         };
         assert_eq!((code, event(&text).0 & 0x30), (SUCCESS, expected));
+        // On a busy machine some moves are late.
+        if round >= 8 && fastest.iter().all(|time| *time < Duration::from_millis(200)) {
+            return;
+        }
     }
-    assert!(fastest < Duration::from_millis(100), "{fastest:?}");
+    panic!("the fastest insertion and removal take {fastest:?}");
 }
 
 #[test]
@@ -208,7 +215,7 @@ fn delays_last_as_set_and_end_with_a_removal() {
     assert!(timed("transmit 80EC0000") >= Duration::from_millis(100));
 
     // A second reader does not wait: each has its own lock in pcscd.
-    reader.delay(Duration::from_secs(60));
+    reader.delay(Duration::from_secs(600));
     client.send("transmit 80EC0000");
     let start = Instant::now();
     pcscd.reader(1).insert(atr::T1);
@@ -218,13 +225,13 @@ fn delays_last_as_set_and_end_with_a_removal() {
     // The removal of the card ends the long exchange.
     while reader.counts().transmits < 3 {
         assert!(
-            start.elapsed() < Duration::from_secs(20),
+            start.elapsed() < Duration::from_secs(300),
             "the third APDU has not come"
         );
     }
     reader.remove();
     assert_eq!(client.receive().0, NO_SMARTCARD);
-    assert!(start.elapsed() < Duration::from_secs(30));
+    assert!(start.elapsed() < Duration::from_secs(600));
     assert_eq!(client.call("transmit 80EC0000").0, REMOVED_CARD);
 }
 
@@ -325,7 +332,7 @@ fn a_stock_program_reads_the_card() {
     let mut tool = client("opensc-tool");
     tool.args(["--reader", "1", "--atr"])
         .env("PCSCLITE_CSOCK_NAME", pcscd.socket());
-    let printed = run(&mut tool, Duration::from_secs(30)).stdout();
+    let printed = run(&mut tool, Duration::from_secs(300)).stdout();
     assert_eq!(
         printed.trim().replace(':', "").to_uppercase(),
         hex(atr::CONTACTLESS)

@@ -43,8 +43,9 @@ fn the_daemon_ends_with_the_tests_process() {
         // From a thread that ends at once: the daemon must outlive the thread, but not the process.
         let pcscd = std::thread::spawn(|| Pcscd::start(0)).join().expect("a daemon");
         assert_eq!(Client::new(&pcscd).call("release").0, SUCCESS);
+        // With one processor the harness has begun a line.
         println!(
-            "folder {}",
+            "\nfolder {}",
             pcscd
                 .socket()
                 .ancestors()
@@ -76,7 +77,7 @@ fn the_daemon_ends_with_the_tests_process() {
     let start = Instant::now();
     while process.exists() {
         assert!(
-            start.elapsed() < Duration::from_secs(10),
+            start.elapsed() < Duration::from_secs(120),
             "the daemon is still there"
         );
     }
@@ -108,17 +109,17 @@ fn artifacts_are_built_and_found() {
 fn a_command_is_killed_with_its_children_at_the_deadline() {
     let start = Instant::now();
     let mut command = Command::new("sh");
-    command.args(["-c", "echo begun; sleep 60 & sleep 60"]);
-    let output = run(&mut command, Duration::from_secs(2));
+    command.args(["-c", "echo begun; sleep 600 & sleep 600"]);
+    let output = run(&mut command, Duration::from_secs(5));
     assert!(output.timed_out && !output.status.success());
     assert_eq!(output.stdout, b"begun\n");
     // A child that keeps the output open after the end of its parent does not delay the result.
     command = Command::new("sh");
-    command.args(["-c", "echo done; echo why >&2; sleep 60 &"]);
-    let output = run(&mut command, Duration::from_secs(30));
+    command.args(["-c", "echo done; echo why >&2; sleep 600 &"]);
+    let output = run(&mut command, Duration::from_secs(300));
     assert_eq!(
         (output.stdout().as_str(), output.stderr.as_slice()),
         ("done\n", &b"why\n"[..])
     );
-    assert!(start.elapsed() < Duration::from_secs(30));
+    assert!(start.elapsed() < Duration::from_secs(300));
 }

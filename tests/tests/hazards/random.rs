@@ -102,7 +102,9 @@ proptest! {
             if number == first {
                 // The first call has read the noise: neither its request nor its answer was lost.
                 let is_lost = matches!(&outcome, Err(failure) if failure.error() == Error::NoService
-                    || (matches!(failure.cause(), Some(Cause::Closed)) && has_answer && (3..8).contains(&first)));
+                    || (matches!(failure.cause(), Some(Cause::Closed))
+                        && has_answer
+                        && (3..8).contains(&first)));
                 prop_assert!(!is_lost, "{number}: {outcome:?}");
             }
         }

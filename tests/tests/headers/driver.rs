@@ -120,7 +120,7 @@ fn a_driver_built_with_our_headers_serves_pcscd() {
         .args(["-I", STOCK, "-o"])
         .arg(&library)
         .arg(tree("tests/c/ifd_handler.c"));
-    let output = run(&mut compile, Duration::from_secs(60));
+    let output = run(&mut compile, Duration::from_secs(300));
     let used = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{used}");
     assert!(

@@ -60,7 +60,7 @@ fn compiler(kind: [&str; 4], headers: &Path, arguments: &[&str], source: &Path) 
         .arg(headers)
         .args(["-Wall", "-Wextra", "-Werror"]);
     command.args(&kind[1..]).args(arguments).arg(source);
-    let output = run(&mut command, Duration::from_secs(60));
+    let output = run(&mut command, Duration::from_secs(300));
     if output.status.success() {
         Ok(output.stdout())
     } else {
@@ -74,7 +74,7 @@ fn compile_and_run(kind: [&str; 4], headers: &Path, source: &Path) -> Result<Str
     let program = folder.path().join("program");
     let path = program.to_str().expect("UTF-8");
     compiler(kind, headers, &["-o", path], source)?;
-    Ok(run(&mut Command::new(&program), Duration::from_secs(10)).stdout())
+    Ok(run(&mut Command::new(&program), Duration::from_secs(120)).stdout())
 }
 
 /// `text` as a file, in a folder that lives as long as the first value.
@@ -198,9 +198,13 @@ const SCARD_IO_REQUEST g_rgSCardRawPci = {4, 0};
 static void show_int(const char *name, int value) { printf("%s int %d\n", name, value); }
 static void show_unsigned(const char *name, unsigned value) { printf("%s unsigned %u\n", name, value); }
 static void show_long(const char *name, long value) { printf("%s long %ld\n", name, value); }
-static void show_ulong(const char *name, unsigned long value) { printf("%s unsigned long %lu\n", name, value); }
+static void show_ulong(const char *name, unsigned long value) {
+    printf("%s unsigned long %lu\n", name, value);
+}
 static void show_text(const char *name, const char *value) { printf("%s text %s\n", name, value); }
-static void show_pci(const char *name, const SCARD_IO_REQUEST *value) { printf("%s pci %lu\n", name, value->dwProtocol); }
+static void show_pci(const char *name, const SCARD_IO_REQUEST *value) {
+    printf("%s pci %lu\n", name, value->dwProtocol);
+}
 
 #define SHOW(value) \
     _Generic((value), int: show_int, unsigned: show_unsigned, long: show_long, unsigned long: show_ulong, \
@@ -307,32 +311,42 @@ const PROGRAMS: [(&str, &str); 6] = [
     (
         "the library opened at run time, its calls through pointers",
         "#include <winscard.h>\n#include <stddef.h>\n\
-         typedef LONG (*Transmit)(SCARDHANDLE, LPCSCARD_IO_REQUEST, LPCBYTE, DWORD, LPSCARD_IO_REQUEST, LPBYTE, LPDWORD);\n\
+         typedef LONG (*Transmit)(SCARDHANDLE, LPCSCARD_IO_REQUEST, LPCBYTE, DWORD, LPSCARD_IO_REQUEST, \
+         LPBYTE, LPDWORD);\n\
          typedef LONG (*Change)(SCARDCONTEXT, DWORD, LPSCARD_READERSTATE, DWORD);\n\
          typedef LONG (*List)(SCARDCONTEXT, LPCSTR, LPSTR, LPDWORD);\n\
-         Transmit transmit = SCardTransmit; Change change = SCardGetStatusChange; List list = SCardListReaders;\n",
+         Transmit transmit = SCardTransmit; Change change = SCardGetStatusChange; \
+         List list = SCardListReaders;\n",
     ),
     (
         "results in a switch",
         "#include <winscard.h>\n\
-         const char *name(LONG rv);\nconst char *name(LONG rv) { switch (rv) { case SCARD_S_SUCCESS: return \"ok\"; case SCARD_E_TIMEOUT: return \"late\";\n\
-         case SCARD_E_UNKNOWN_RES_MNG: return \"?\"; case (LONG)SCARD_W_REMOVED_CARD: return \"gone\"; default: return pcsc_stringify_error(rv); } }\n",
+         const char *name(LONG rv);\n\
+         const char *name(LONG rv) { switch (rv) { case SCARD_S_SUCCESS: return \"ok\"; \
+         case SCARD_E_TIMEOUT: return \"late\";\n\
+         case SCARD_E_UNKNOWN_RES_MNG: return \"?\"; case (LONG)SCARD_W_REMOVED_CARD: return \"gone\"; \
+         default: return pcsc_stringify_error(rv); } }\n",
     ),
     (
         "a PIN pad's structure filled in a buffer",
         "#include <reader.h>\n#include <winscard.h>\n\
-         unsigned long pin(unsigned char *buffer);\nunsigned long pin(unsigned char *buffer) { PIN_VERIFY_STRUCTURE *verify = (PIN_VERIFY_STRUCTURE *)buffer;\n\
-         verify->wPINMaxExtraDigit = HOST_TO_CCID_16(0x0408); verify->ulDataLength = HOST_TO_CCID_32(5); verify->abData[0] = 0;\n\
+         unsigned long pin(unsigned char *buffer);\n\
+         unsigned long pin(unsigned char *buffer) { PIN_VERIFY_STRUCTURE *verify = \
+         (PIN_VERIFY_STRUCTURE *)buffer;\n\
+         verify->wPINMaxExtraDigit = HOST_TO_CCID_16(0x0408); verify->ulDataLength = HOST_TO_CCID_32(5); \
+         verify->abData[0] = 0;\n\
          return sizeof(PIN_VERIFY_STRUCTURE) + verify->ulDataLength + CM_IOCTL_GET_FEATURE_REQUEST; }\n",
     ),
     (
         "constants of the preprocessor and of array sizes",
-        "#include <winscard.h>\n#if MAX_BUFFER_SIZE_EXTENDED < 65546 || SCARD_ATR_LENGTH != MAX_ATR_SIZE || MAX_READERNAME < 64\n#error small\n#endif\n\
+        "#include <winscard.h>\n#if MAX_BUFFER_SIZE_EXTENDED < 65546 || SCARD_ATR_LENGTH != MAX_ATR_SIZE || \
+         MAX_READERNAME < 64\n#error small\n#endif\n\
          char readers[PCSCLITE_MAX_READERS_CONTEXTS][MAX_READERNAME]; BYTE answer[MAX_BUFFER_SIZE];\n",
     ),
     (
         "a BYTE and an INFINITE of the program's own",
-        "#define BYTE unsigned char\n#define INFINITE 1234\n#include <winscard.h>\nLPBYTE pointer; int wait[INFINITE == 1234 ? 1 : -1];\n",
+        "#define BYTE unsigned char\n#define INFINITE 1234\n#include <winscard.h>\n\
+         LPBYTE pointer; int wait[INFINITE == 1234 ? 1 : -1];\n",
     ),
     (
         "wide names of attributes",
@@ -389,7 +403,7 @@ fn each_header_stands_alone_in_a_pcsc_folder() {
                 "-H",
                 "-I",
             ]);
-            let output = run(command.arg(folder).arg(&path), Duration::from_secs(60));
+            let output = run(command.arg(folder).arg(&path), Duration::from_secs(300));
             let used = String::from_utf8_lossy(&output.stderr).into_owned();
             assert!(output.status.success(), "{name}: {used}");
             assert!(!used.contains(STOCK), "{name} took a stock header: {used}");

@@ -7,8 +7,7 @@ mod orders;
 mod udev;
 mod wrapper;
 
-use pcsc_tests::{run, Output};
-use std::env;
+use pcsc_tests::{artifacts, run, Output};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -17,7 +16,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 use tempfile::TempDir;
 
-const SHORT: Duration = Duration::from_secs(30);
+const SHORT: Duration = Duration::from_secs(300);
 /// The code of SCARD_E_NO_SERVICE as hello.c prints it, without a daemon.
 const NO_SERVICE: &str = "0x8010001D";
 
@@ -33,7 +32,8 @@ fn target() -> &'static Path {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR"))
             .parent()
             .expect("a target folder");
-        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
+        let mut cargo = artifacts::cargo();
+        // What scripts/test has built.
         cargo
             .args([
                 "build",
@@ -50,8 +50,7 @@ fn target() -> &'static Path {
             ])
             .arg(target);
         // With another target the files would not be where the scripts look.
-        cargo.current_dir(tree(".")).env_remove("CARGO_BUILD_TARGET");
-        run(&mut cargo, Duration::from_secs(900)).stdout();
+        run(cargo.env_remove("CARGO_BUILD_TARGET"), Duration::from_secs(3600)).stdout();
         target.to_owned()
     })
 }

@@ -104,7 +104,7 @@ fn c() {
 #[test]
 fn python() {
     let text = run_language("Python", &[]);
-    assert!(text.contains("Ran 4 tests") && text.contains("OK"), "{text}");
+    assert!(text.contains("Ran 5 tests") && text.contains("OK"), "{text}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pcsc_tests::{artifacts, atr, client, run, Share};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// A program on each library in turn.
 fn on_each_library(share: &Share, program: &str, arguments: &[&str], check: impl Fn(&str)) {

@@ -1,19 +1,20 @@
 //! Clients that take too much, send nonsense or are slow, and what the others notice.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use pcsc_constants::{
+    SCARD_ATTR_DEVICE_SYSTEM_NAME, SCARD_E_INSUFFICIENT_BUFFER, SCARD_E_NO_MEMORY, SCARD_SHARE_SHARED,
+};
 use pcsc_share::socket::{Access, Socket};
 use pcsc_share::{Joined, Limits, ManagerSource, Options, Server, Source};
 use pcsc_tests::WireClient;
-use pcsc_wire::{Attribute, Command, Control, Disconnect, Endian, Header, Transmit};
+use pcsc_wire::{Attribute, Body, Command, Control, Disconnect, Endian, Header, Transmit};
 
-const SHARED: u32 = 2;
-const NO_MEMORY: u32 = 0x8010_0006;
 const READER: &str = "pcsc-rs Simulated Reader 00 00";
 
 /// A server in this process, with the bundled reader.
@@ -28,16 +29,10 @@ impl Served {
     fn start(limits: Limits) -> Served {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("pcscd.comm");
-        let access = Access {
-            mode: 0o600,
-            group: None,
-        };
-        let socket = Socket::bind(&path, access).expect("a socket");
+        let socket = Socket::bind(&path, Access::new(0o600)).expect("a socket");
         let source: Arc<dyn Source> = Arc::new(ManagerSource::simulated("").expect("a reader"));
-        let options = Options {
-            limits,
-            ..Options::default()
-        };
+        let mut options = Options::default();
+        options.limits = limits;
         let (ender, end) = UnixStream::pair().expect("a pair");
         let thread = std::thread::spawn(move || {
             Server::start(Joined::numbered([source]), options)?.run(socket, &end, None)
@@ -54,7 +49,7 @@ impl Served {
     fn connected(&self) -> (WireClient, i32) {
         let mut client = WireClient::connect(&self.socket, 4);
         let context = client.establish();
-        let connected = client.connect_card(context, READER, SHARED);
+        let connected = client.connect_card(context, READER, SCARD_SHARE_SHARED);
         assert_eq!(connected.rv, 0);
         (client, connected.card)
     }
@@ -133,19 +128,17 @@ fn nonsense_ends_the_connection_of_its_client_alone() {
 
 #[test]
 fn an_attribute_that_does_not_fit_has_a_length() {
-    const SYSTEM_NAME: u32 = 0x7FFF_0004;
-    const INSUFFICIENT_BUFFER: u32 = 0x8010_0008;
     let served = Served::start(Limits::default());
     let (mut client, card) = served.connected();
     let needed = READER.len() as u32 + 1;
     for (length, rv) in [
-        (0, INSUFFICIENT_BUFFER),
-        (needed - 1, INSUFFICIENT_BUFFER),
+        (0, SCARD_E_INSUFFICIENT_BUFFER),
+        (needed - 1, SCARD_E_INSUFFICIENT_BUFFER),
         (needed, 0),
     ] {
         let body = Attribute {
             card,
-            id: SYSTEM_NAME,
+            id: SCARD_ATTR_DEVICE_SYSTEM_NAME,
             value: [0; 264],
             length,
             rv: 0,
@@ -155,12 +148,26 @@ fn an_attribute_that_does_not_fit_has_a_length() {
     }
 }
 
+/// Whether a client is closed before its message is complete, whose bytes come one after another, each in
+/// less than the patience of 300 ms. The whole message takes half a minute.
+fn is_closed_while_it_drips(served: &Served) -> bool {
+    let header = Header::new(Command::SetAttrib, Attribute::SIZE).to_bytes(Endian::NATIVE);
+    let mut client = WireClient::connect(&served.socket, 4);
+    let interval = Some(Duration::from_millis(100));
+    client.stream().set_read_timeout(interval).expect("a socket");
+    let message = header.into_iter().chain([0; Attribute::SIZE]);
+    message.into_iter().any(|byte| {
+        let is_sent = client.send(&[byte]).is_ok();
+        // A read that times out is the pause before the next byte.
+        !is_sent || matches!(client.stream().read(&mut [0]), Ok(0))
+    })
+}
+
 #[test]
 fn slow_clients_are_closed_and_keep_nobody_waiting() {
-    let served = Served::start(Limits {
-        patience: Duration::from_millis(300),
-        ..Limits::default()
-    });
+    let mut limits = Limits::default();
+    limits.patience = Duration::from_millis(300);
+    let served = Served::start(limits);
     let (mut bystander, bystanders) = served.connected();
     let mut half = WireClient::connect(&served.socket, 4);
     half.send(&[12, 0]).expect("the connection stands");
@@ -183,6 +190,10 @@ fn slow_clients_are_closed_and_keep_nobody_waiting() {
     greedy.stream().set_nonblocking(false).expect("a socket");
     assert_eq!(bystander.transmit(bystanders, &[0; 4]).0, 0);
     assert!(half.is_closed());
+    assert!(
+        is_closed_while_it_drips(&served),
+        "a byte renews the time of its message"
+    );
     // Without reading, which would make room.
     assert!(greedy.hangs_up());
     // One that is silent between messages is left alone.
@@ -191,18 +202,19 @@ fn slow_clients_are_closed_and_keep_nobody_waiting() {
 
 #[test]
 fn clients_and_connections_are_limited() {
-    let served = Served::start(Limits {
-        clients: 2,
-        cards: 2,
-        ..Limits::default()
-    });
+    let mut limits = Limits::default();
+    (limits.clients, limits.cards) = (2, 2);
+    let served = Served::start(limits);
     let (mut one, first) = served.connected();
     let _two = WireClient::connect(&served.socket, 4);
     assert!(WireClient::open(&served.socket).is_closed());
     let context = one.establish();
-    assert_eq!(one.connect_card(context, READER, SHARED).rv, 0);
+    assert_eq!(one.connect_card(context, READER, SCARD_SHARE_SHARED).rv, 0);
     for _ in 0..3 {
-        assert_eq!(one.connect_card(context, READER, SHARED).rv, NO_MEMORY);
+        assert_eq!(
+            one.connect_card(context, READER, SCARD_SHARE_SHARED).rv,
+            SCARD_E_NO_MEMORY
+        );
     }
     let body = Disconnect {
         card: first,
@@ -210,5 +222,5 @@ fn clients_and_connections_are_limited() {
         rv: 0,
     };
     assert_eq!(one.call(Command::Disconnect, body).rv, 0);
-    assert_eq!(one.connect_card(context, READER, SHARED).rv, 0);
+    assert_eq!(one.connect_card(context, READER, SCARD_SHARE_SHARED).rv, 0);
 }

@@ -2,11 +2,11 @@
 
 use std::os::unix::net::UnixStream;
 
+use pcsc_constants::SCARD_SHARE_SHARED;
 use pcsc_tests::{Share, Usage, WireClient};
 use pcsc_wire::{Command, Connect, Establish, Transmit, MAX_PAYLOAD};
 
 const CLIENTS: usize = 200;
-const SHARED: u32 = 2;
 const READER: &str = "Gemalto GemPC Express 00 00";
 
 /// The memory that the server has taken since, in kilobytes.
@@ -46,7 +46,7 @@ fn clients_cost_no_more_memory_than_the_limits_let_them() {
             continue;
         }
         let context = client.establish();
-        let Connect { card, rv, .. } = client.connect_card(context, READER, SHARED);
+        let Connect { card, rv, .. } = client.connect_card(context, READER, SCARD_SHARE_SHARED);
         assert_eq!(rv, 0);
         let body = Transmit {
             card,

@@ -3,21 +3,21 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use pcsc_ccid::part10::GET_FEATURE_REQUEST;
+use pcsc_constants::{SCARD_E_UNKNOWN_READER, SCARD_W_SECURITY_VIOLATION};
 use pcsc_tests::{artifacts, client, copy_program, run, stock, Share, WireClient};
 use pcsc_wire::{Body, Command as Request, Control, Header, VersionExchange};
 use rustix::net::{recv, RecvFlags};
 use tempfile::TempDir;
 
-const LIMIT: Duration = Duration::from_secs(60);
-const UNKNOWN_READER: u32 = 0x8010_0009;
-const SECURITY_VIOLATION: u32 = 0x8010_006A;
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// A user of this machine who is neither root nor in a group.
 const STRANGER: &str = "65534";
@@ -97,7 +97,7 @@ fn a_refused_program_gets_the_code_that_it_gets_from_pcscd() {
     refusing.join().expect("a client has come");
     let share = Share::start_with(&["--mode", "666", "sim:"]);
     let served = stranger.run(&share.socket(), STRANGER, STRANGER, &["establish"]);
-    assert_eq!(with_pcscd, [format!("{SECURITY_VIOLATION:08X}")]);
+    assert_eq!(with_pcscd, [format!("{SCARD_W_SECURITY_VIOLATION:08X}")]);
     assert_eq!(served, with_pcscd);
 }
 
@@ -107,7 +107,7 @@ fn a_refused_program_gets_the_code_that_it_gets_from_pcscd() {
 fn users_that_watch_see_cards_and_connect_to_none() {
     let share = Share::start_with(&["--watch-user", STRANGER, "--watch-group", "54321", "sim:"]);
     let reader = "pcsc-rs Simulated Reader 00 00";
-    let violation = format!("{SECURITY_VIOLATION:08X}");
+    let violation = format!("{SCARD_W_SECURITY_VIOLATION:08X}");
     let lines = [
         "establish",
         "list",
@@ -129,6 +129,12 @@ fn users_that_watch_see_cards_and_connect_to_none() {
         assert!(seen[5].contains("22 3B"), "{seen:?}");
     }
     assert_eq!(establish_as(&share, "1234", "5"), violation);
+    for user in [STRANGER, "1234"] {
+        let who = format!(" of user {user} (process ");
+        let is_refusal = |line: &str| line.contains(&who) && line.ends_with(") may not connect to readers");
+        let count = share.log().lines().filter(|line| is_refusal(line)).count();
+        assert_eq!(count, 3, "refusals of {user}:\n{}", share.log());
+    }
     // root connects meanwhile.
     let own = Stranger::new().run(&share.socket(), "0", "0", &lines);
     assert!(own[2].starts_with("00000000"), "{own:?}");
@@ -147,7 +153,7 @@ fn users_that_watch_see_cards_and_connect_to_none() {
 
 #[test]
 fn other_users_are_refused_unless_they_are_allowed() {
-    let violation = format!("{SECURITY_VIOLATION:08X}");
+    let violation = format!("{SCARD_W_SECURITY_VIOLATION:08X}");
     let share = Share::start_with(&["--mode", "666", "sim:"]);
     assert_eq!(establish_as(&share, "65534", "65534"), violation);
     assert!(share.log().contains("user 65534 (process"), "{}", share.log());
@@ -157,6 +163,41 @@ fn other_users_are_refused_unless_they_are_allowed() {
     assert_eq!(establish_as(&share, "65534", "65534"), "00000000");
     assert_eq!(establish_as(&share, "1234", "5,54321"), "00000000");
     assert_eq!(establish_as(&share, "1234", "5"), violation);
+}
+
+#[test]
+fn root_gives_the_socket_an_owner_and_a_group() {
+    let share = Share::start_with(&["--owner", "nobody", "--group", "54321", "sim:"]);
+    let socket = fs::symlink_metadata(share.socket()).expect("the socket");
+    assert_eq!((socket.uid(), socket.gid()), (65534, 54321));
+    assert_eq!(socket.mode() & 0o777, 0o600);
+
+    let folder = tempfile::tempdir().expect("a folder");
+    std::os::unix::fs::chown(folder.path(), Some(65534), None).expect("root");
+    copy_program(artifacts::binary("pcsc-cli", "pcsc"), folder.path());
+    let place = folder.path().join("pcscd.comm").display().to_string();
+    // /etc is no folder of this user's.
+    for (arguments, said) in [
+        (
+            &["--socket", &place, "--owner", "root"][..],
+            "root alone may set another owner",
+        ),
+        (
+            &["--socket", &place, "--group", "54321"],
+            "root alone may set another owner",
+        ),
+        (
+            &["--socket", "/etc/pcscd.comm"],
+            "--socket PATH names another place",
+        ),
+    ] {
+        let mut command = as_user(STRANGER, STRANGER, folder.path().join("pcsc"));
+        command.args(["share", "sim:"]).args(arguments);
+        let output = run(&mut command, LIMIT);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(7), "{text}");
+        assert!(text.contains(said), "{said:?} in {text}");
+    }
 }
 
 #[test]
@@ -185,7 +226,7 @@ fn hidden_readers_are_not_there() {
     ] {
         assert_eq!(
             client.connect_card(context, hidden, 2).rv,
-            UNKNOWN_READER,
+            SCARD_E_UNKNOWN_READER,
             "{hidden}"
         );
     }
@@ -197,11 +238,9 @@ fn hidden_readers_are_not_there() {
 
 #[test]
 fn control_requests_can_be_refused() {
-    /// `CM_IOCTL_GET_FEATURE_REQUEST`.
-    const GET_FEATURES: u32 = 0x4200_0D48;
     for (arguments, expected) in [
         (&["sim:"][..], 0),
-        (&["--no-control", "sim:"], SECURITY_VIOLATION),
+        (&["--no-control", "sim:"], SCARD_W_SECURITY_VIOLATION),
     ] {
         let share = Share::start_with(arguments);
         let mut client = WireClient::connect(&share.socket(), 4);
@@ -211,12 +250,20 @@ fn control_requests_can_be_refused() {
             .card;
         let body = Control {
             card,
-            code: GET_FEATURES,
+            code: GET_FEATURE_REQUEST,
             send_length: 0,
             receive_length: 300,
             returned: 0,
             rv: 0,
         };
         assert_eq!(client.call(Request::Control, body).rv, expected);
+        // With the number of the client's user and process: those of this test.
+        let who = format!(
+            " of user {} (process {}): the control request 0x42000D48 is refused by the policy",
+            rustix::process::geteuid().as_raw(),
+            std::process::id()
+        );
+        let is_logged = share.log().contains(&who);
+        assert_eq!(is_logged, expected != 0, "{who:?} in\n{}", share.log());
     }
 }

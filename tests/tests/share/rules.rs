@@ -2,20 +2,16 @@
 
 use std::time::{Duration, Instant};
 
+use pcsc_constants::{
+    SCARD_E_CANCELLED, SCARD_E_INVALID_HANDLE, SCARD_E_INVALID_VALUE, SCARD_E_NOT_TRANSACTED,
+    SCARD_E_SHARING_VIOLATION, SCARD_E_UNKNOWN_READER, SCARD_SHARE_EXCLUSIVE, SCARD_SHARE_SHARED,
+    SCARD_W_RESET_CARD,
+};
 use pcsc_tests::{atr, Share, WireClient};
 use pcsc_wire::{
     BeginTransaction, Cancel, Command, Connect, Disconnect, EndTransaction, Release, Status, NAME_SIZE,
 };
 
-const EXCLUSIVE: u32 = 1;
-const SHARED: u32 = 2;
-const CANCELLED: u32 = 0x8010_0002;
-const INVALID_HANDLE: u32 = 0x8010_0003;
-const UNKNOWN_READER: u32 = 0x8010_0009;
-const SHARING_VIOLATION: u32 = 0x8010_000B;
-const INVALID_VALUE: u32 = 0x8010_0011;
-const NOT_TRANSACTED: u32 = 0x8010_0016;
-const RESET_CARD: u32 = 0x8010_0068;
 const HELLO: [u8; 4] = [0; 4];
 const READER: &str = "pcsc-tests 00 00";
 
@@ -30,7 +26,7 @@ fn server() -> Share {
 fn connected(share: &Share) -> (WireClient, i32) {
     let mut client = WireClient::connect(&share.socket(), 4);
     let context = client.establish();
-    let connected = client.connect_card(context, READER, SHARED);
+    let connected = client.connect_card(context, READER, SCARD_SHARE_SHARED);
     assert_eq!(connected.rv, 0);
     (client, connected.card)
 }
@@ -59,16 +55,19 @@ fn status(client: &mut WireClient, card: i32) -> u32 {
 fn wait_until_alone(share: &Share) -> WireClient {
     let mut client = WireClient::connect(&share.socket(), 4);
     let context = client.establish();
-    while_refused(|| client.connect_card(context, READER, EXCLUSIVE).rv, 0);
+    while_refused(
+        || client.connect_card(context, READER, SCARD_SHARE_EXCLUSIVE).rv,
+        0,
+    );
     client
 }
 
 /// Makes a call until it meets no sharing violation any more.
-fn while_refused(mut call: impl FnMut() -> u32, then: u32) {
-    let limit = Instant::now() + Duration::from_secs(60);
+pub fn while_refused(mut call: impl FnMut() -> u32, then: u32) {
+    let limit = Instant::now() + Duration::from_secs(300);
     loop {
         match call() {
-            SHARING_VIOLATION => assert!(Instant::now() < limit, "the card stays in use"),
+            SCARD_E_SHARING_VIOLATION => assert!(Instant::now() < limit, "the card stays in use"),
             rv => return assert_eq!(rv, then),
         }
     }
@@ -81,16 +80,16 @@ fn calls_that_meet_a_transaction_are_answered_at_once() {
     assert_eq!(begin(&mut one, card), 0);
     assert_eq!(begin(&mut one, card), 0);
     for _ in 0..2 {
-        assert_eq!(begin(&mut other, others), SHARING_VIOLATION);
-        assert_eq!(other.transmit(others, &HELLO).0, SHARING_VIOLATION);
-        assert_eq!(status(&mut other, others), SHARING_VIOLATION);
-        assert_eq!(end(&mut other, others), SHARING_VIOLATION);
+        assert_eq!(begin(&mut other, others), SCARD_E_SHARING_VIOLATION);
+        assert_eq!(other.transmit(others, &HELLO).0, SCARD_E_SHARING_VIOLATION);
+        assert_eq!(status(&mut other, others), SCARD_E_SHARING_VIOLATION);
+        assert_eq!(end(&mut other, others), SCARD_E_SHARING_VIOLATION);
         assert_eq!(one.transmit(card, &HELLO).0, 0);
         assert_eq!(end(&mut one, card), 0);
     }
-    assert_eq!(end(&mut one, card), NOT_TRANSACTED);
+    assert_eq!(end(&mut one, card), SCARD_E_NOT_TRANSACTED);
     assert_eq!(begin(&mut other, others), 0);
-    assert_eq!(one.transmit(card, &HELLO).0, SHARING_VIOLATION);
+    assert_eq!(one.transmit(card, &HELLO).0, SCARD_E_SHARING_VIOLATION);
 }
 
 #[test]
@@ -99,11 +98,11 @@ fn a_client_that_is_gone_leaves_a_reset_card_and_no_transaction() {
     let ((mut one, card), (mut other, others)) = (connected(&share), connected(&share));
     assert_eq!(begin(&mut one, card), 0);
     let before = share.reader(0).counts();
-    // In the middle of a message, with an answer that nobody reads.
+    // In the middle of a message, with an answer that is never read.
     one.ask_transmit(card, &HELLO);
     one.send(&[16, 0, 0]).expect("the connection stands");
     drop(one);
-    while_refused(|| status(&mut other, others), RESET_CARD);
+    while_refused(|| status(&mut other, others), SCARD_W_RESET_CARD);
     drop(other);
     // The other client learns of the reset before it takes place.
     let _alone = wait_until_alone(&share);
@@ -117,7 +116,7 @@ fn a_client_that_is_gone_waits_for_nobody() {
     let share = server();
     let mut client = WireClient::connect(&share.socket(), 4);
     let context = client.establish();
-    let card = client.connect_card(context, READER, SHARED).card;
+    let card = client.connect_card(context, READER, SCARD_SHARE_SHARED).card;
     assert_eq!(begin(&mut client, card), 0);
     // Waits for the end of its own client's transaction.
     let mut reader = [0; NAME_SIZE];
@@ -125,7 +124,7 @@ fn a_client_that_is_gone_waits_for_nobody() {
     let body = Connect {
         context,
         reader,
-        share: SHARED,
+        share: SCARD_SHARE_SHARED,
         protocols: 3,
         card: 0,
         active: 0,
@@ -141,18 +140,21 @@ fn a_release_ends_connections_and_transactions() {
     let share = server();
     let mut client = WireClient::connect(&share.socket(), 6);
     let context = client.establish();
-    let card = client.connect_card(context, READER, EXCLUSIVE).card;
+    let card = client.connect_card(context, READER, SCARD_SHARE_EXCLUSIVE).card;
     assert_eq!(begin(&mut client, card), 0);
     let release = |client: &mut WireClient, context| {
         client
             .call(Command::ReleaseContext, Release { context, rv: 0 })
             .rv
     };
-    assert_eq!(release(&mut client, context + 1), INVALID_VALUE);
+    assert_eq!(release(&mut client, context + 1), SCARD_E_INVALID_VALUE);
     assert_eq!(release(&mut client, context), 0);
-    assert_eq!(release(&mut client, context), INVALID_HANDLE);
+    assert_eq!(release(&mut client, context), SCARD_E_INVALID_HANDLE);
     drop(wait_until_alone(&share));
-    assert_eq!(client.connect_card(context, READER, SHARED).rv, INVALID_HANDLE);
+    assert_eq!(
+        client.connect_card(context, READER, SCARD_SHARE_SHARED).rv,
+        SCARD_E_INVALID_HANDLE
+    );
     // The connection has ended with its context.
     client.ask(Command::Status, Status { card, rv: 0 });
     assert!(client.is_closed());
@@ -195,16 +197,19 @@ fn a_cancel_ends_the_wait_of_its_context() {
         client.is_in_step();
         client.wait();
         assert_eq!(cancel(context), 0);
-        assert_eq!(client.event(), CANCELLED);
+        assert_eq!(client.event(), SCARD_E_CANCELLED);
         client.stop();
         client.is_in_step();
         drop(client);
     }
-    assert_eq!(cancel(0), INVALID_HANDLE);
+    assert_eq!(cancel(0), SCARD_E_INVALID_HANDLE);
     let mut client = WireClient::connect(&share.socket(), 4);
     let context = client.establish();
-    assert_eq!(client.connect_card(context, "another", SHARED).rv, UNKNOWN_READER);
+    assert_eq!(
+        client.connect_card(context, "another", SCARD_SHARE_SHARED).rv,
+        SCARD_E_UNKNOWN_READER
+    );
     let context = client.establish();
     client.call(Command::ReleaseContext, Release { context, rv: 0 });
-    assert_eq!(cancel(context), INVALID_HANDLE);
+    assert_eq!(cancel(context), SCARD_E_INVALID_HANDLE);
 }

@@ -4,13 +4,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use pcsc_constants::{SCARD_E_SHARING_VIOLATION, SCARD_SHARE_SHARED};
 use pcsc_tests::{assert_same, atr, client, Live, Pcscd, Reader, Share, WireClient};
 use pcsc_wire::{Command as Request, Status};
 use rustix::process::{kill_process, Pid, Signal};
 
 const LIMIT: Duration = Duration::from_secs(120);
-const SHARED: u32 = 2;
-const SHARING_VIOLATION: u32 = 0x8010_000B;
 const SELECT: &str = "00 A4 04 00 0A A0 00 00 00 62 03 01 0C 06 01";
 
 /// The programs on a daemon with two readers; what those that end have printed.
@@ -74,7 +73,7 @@ impl Probe {
     fn new(socket: &Path, reader: &str) -> Probe {
         let mut client = WireClient::connect(socket, 4);
         let context = client.establish();
-        let connected = client.connect_card(context, reader, SHARED);
+        let connected = client.connect_card(context, reader, SCARD_SHARE_SHARED);
         assert_eq!(connected.rv, 0);
         Probe {
             client,
@@ -90,7 +89,7 @@ impl Probe {
         match self.client.call(Request::Status, body).rv {
             0 => false,
             rv => {
-                assert_eq!(rv, SHARING_VIOLATION);
+                assert_eq!(rv, SCARD_E_SHARING_VIOLATION);
                 true
             }
         }

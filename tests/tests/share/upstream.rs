@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use pcsc_client::{Card, Context, Disposition, Error, Protocols, ReaderState, ShareMode, State};
 use pcsc_tests::scripted::{reader, Script, Scripted};
 use pcsc_tests::{artifacts, atr, client, run, Pcscd, Share, WireClient};
-use pcsc_wire::{Command as Request, ReaderEvents, ReaderStates};
+use pcsc_wire::{Command as Request, Disconnect, ReaderEvents, ReaderStates};
 use rustix::process::{kill_process, Pid, Signal};
 
 const NAME: &str = "pcsc-tests 00 00";
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn source(path: &std::path::Path) -> String {
     format!("daemon:{}", path.display())
@@ -123,19 +123,16 @@ fn transactions_bind_clients_on_both_sides() {
     pcscd.reader(0).insert(atr::T1);
     let share = share(&pcscd);
     let mut direct = pcscd.connect(0);
-    let through = connect(&context(&share));
-    let one_second = Duration::from_secs(1);
+    let mut through = connect(&context(&share));
+    // Only the pauses between its requests have a limit: a request that is given up costs the connection.
+    let begin = |card: &mut Card| card.transaction_timeout(Duration::from_secs(1)).map(drop);
     let transaction = direct.transaction().unwrap();
-    let mut response = [0; 258];
-    let failed = through.transmit_timeout(&[0, 0, 0, 0], &mut response, one_second);
-    assert_eq!(failed.unwrap_err().error(), Error::Timeout);
+    assert_eq!(begin(&mut through).unwrap_err().error(), Error::Timeout);
     transaction.end(Disposition::LeaveCard).unwrap();
     assert_eq!(transmit(&through).unwrap(), b"Hello world!\x90\x00");
 
-    let mut through = through;
     let transaction = through.transaction().unwrap();
-    let failed = direct.transmit_timeout(&[0, 0, 0, 0], &mut response, one_second);
-    assert_eq!(failed.unwrap_err().error(), Error::Timeout);
+    assert_eq!(begin(&mut direct).unwrap_err().error(), Error::Timeout);
     // The card is reset, and both see it.
     transaction.end(Disposition::ResetCard).unwrap();
     assert_eq!(transmit(&direct).unwrap_err(), Error::ResetCard);
@@ -167,6 +164,15 @@ fn the_readers_of_a_daemon_go_and_come_with_it() {
     // The connection was with the daemon that has gone.
     assert_eq!(transmit(&card).unwrap_err(), Error::ReaderUnavailable);
     assert_eq!(transmit(&connect(&watcher)).unwrap(), b"Hello world!\x90\x00");
+    let log = share.log();
+    let serious = log.lines().filter(|line| {
+        ["pcsc: warn: ", "pcsc: error: "]
+            .iter()
+            .any(|start| line.starts_with(start))
+    });
+    let at = pcscd.socket().display().to_string();
+    let gone = format!("pcsc: warn: the daemon at {at} is gone: it has closed the connection");
+    assert_eq!(serious.collect::<Vec<_>>(), [gone], "{log}");
 }
 
 #[test]
@@ -201,12 +207,47 @@ fn a_daemon_that_hangs_takes_no_other_readers_along() {
     let name = CString::new("Scripted 00 (source 2)").unwrap();
     let card = context.connect(&name, ShareMode::Shared, Protocols::ANY).unwrap();
     transmit(&card).unwrap();
+    share.wait_for_log("is gone: it has not answered in time");
     kill_process(pid, Signal::CONT).unwrap();
     let mut known = [ReaderState::new(pcsc_client::PNP_NOTIFICATION(), State::UNAWARE)];
     while list(&context).len() < 2 {
         let _ = context.get_status_change(Duration::from_secs(1), &mut known);
         assert!(Instant::now() < deadline, "{:?}", list(&context));
     }
+}
+
+#[test]
+fn connects_to_a_reader_ask_no_other_source() {
+    const CONNECTS: usize = 20;
+    let daemons = [(); 2].map(|()| Scripted::start(Script::new(6)));
+    let [first, second] = daemons.each_ref().map(|daemon| source(daemon.path()));
+    let share = Share::start_with(&[&first, &second]);
+    let mut client = WireClient::connect(&share.socket(), 6);
+    client.wait();
+    daemons[1].change(|readers| readers[0].event_counter += 2);
+    // The server has the event, and with it the names of the readers there.
+    assert_eq!(client.event(), 0);
+    let context = client.establish();
+    let before = daemons.each_ref().map(Scripted::rounds);
+    for _ in 0..CONNECTS {
+        let connected = client.connect_card(context, "Scripted 00 (source 2)", 2);
+        assert_eq!(connected.rv, 0);
+        let body = Disconnect {
+            card: connected.card,
+            disposition: 0,
+            rv: 0,
+        };
+        assert_eq!(client.call(Request::Disconnect, body).rv, 0);
+    }
+    let [other, own] = [0, 1].map(|number| daemons[number].rounds() - before[number]);
+    // The looks that follow the start and the event may fall into this time, and so does the handshake of the
+    // first connect.
+    assert!(other < CONNECTS / 2, "{other} round trips of another source");
+    let expected = 2 * CONNECTS..3 * CONNECTS;
+    assert!(
+        expected.contains(&own),
+        "{own} round trips of the reader's source"
+    );
 }
 
 #[test]
@@ -241,4 +282,6 @@ fn readers_of_several_sources_are_told_apart_by_the_source() {
     // Whether the first source is there does not matter.
     let share = Share::start_with(&["daemon:/nonexistent", &second]);
     assert_eq!(list(&context(&share)), [names[1]]);
+    let absent = "pcsc: warn: the daemon at /nonexistent does not answer: cannot connect: No such file";
+    share.wait_for_log(absent);
 }

@@ -1,12 +1,8 @@
 //! Clients of each protocol version, all on one socket.
 
+use pcsc_constants::{SCARD_ABSENT, SCARD_E_SERVICE_STOPPED, SCARD_PRESENT, SCARD_SHARE_SHARED};
 use pcsc_tests::{atr, Share, WireClient};
 use pcsc_wire::{Command, Endian, ReaderEvents, ReaderStates, VersionExchange, READER_STATE_SIZE};
-
-const ABSENT: u32 = 0x02;
-const PRESENT: u32 = 0x04;
-const SHARED: u32 = 2;
-const SERVICE_STOPPED: u32 = 0x8010_001E;
 
 fn status(states: &[u8], endian: Endian) -> u32 {
     let state = ReaderStates::new(states, endian).find(b"pcsc-tests 00 00");
@@ -23,7 +19,7 @@ fn clients_of_all_versions_are_served_at_once() {
     for client in &mut clients {
         let states = client.wait();
         assert_eq!(states.len(), 16 * READER_STATE_SIZE);
-        assert_eq!(status(&states, client.endian()), ABSENT);
+        assert_eq!(status(&states, client.endian()), SCARD_ABSENT);
     }
     share.reader(0).insert(atr::T1);
     for client in &mut clients {
@@ -33,7 +29,7 @@ fn clients_of_all_versions_are_served_at_once() {
         client.stop();
         client.is_in_step();
         let states = client.states();
-        assert_eq!(status(&states, client.endian()) & PRESENT, PRESENT);
+        assert_eq!(status(&states, client.endian()) & SCARD_PRESENT, SCARD_PRESENT);
         client.wait();
         client.stop();
         assert_eq!(client.event(), 0);
@@ -42,7 +38,7 @@ fn clients_of_all_versions_are_served_at_once() {
     let mut cards = Vec::new();
     for client in &mut clients {
         let context = client.establish();
-        let connected = client.connect_card(context, "pcsc-tests 00 00", SHARED);
+        let connected = client.connect_card(context, "pcsc-tests 00 00", SCARD_SHARE_SHARED);
         assert_eq!((connected.rv, connected.active), (0, 2));
         cards.push(connected.card);
     }
@@ -73,7 +69,10 @@ fn another_version_is_told_ours_and_may_try_again() {
     for (major, minor) in [(4, 1), (4, 7), (3, 4), (5, 4), (-1, i32::MAX)] {
         let asked = VersionExchange { major, minor, rv: 0 };
         let answer = client.call(Command::Version, asked);
-        assert_eq!((answer.major, answer.minor, answer.rv), (4, 6, SERVICE_STOPPED));
+        assert_eq!(
+            (answer.major, answer.minor, answer.rv),
+            (4, 6, SCARD_E_SERVICE_STOPPED)
+        );
     }
     let asked = VersionExchange {
         major: 4,

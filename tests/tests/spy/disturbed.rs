@@ -2,15 +2,16 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Instant;
 
 use pcsc_tests::{artifacts, c_program, run};
 use rustix::event::{poll, PollFd, PollFlags};
 use rustix::fs::{mknodat, FileType, Mode, CWD};
 
-use super::{lines, parsed, winscard, with_input, LIMIT, READER};
+use super::{lines, parsed, spy, winscard, with_input, LIMIT, READER};
 
 fn calls() -> Vec<String> {
     let mut calls = lines(&["establish", "list", &format!("connect 2 3 {READER}")]);
@@ -232,4 +233,63 @@ fn nothing_more_is_recorded_once_the_file_is_deleted() {
     file.read_to_string(&mut text).expect("a record");
     assert_eq!(parsed(&text).len(), 3, "{text}");
     assert!(!record.exists());
+}
+
+/// The room on the disk, in bytes, and the length of the only file in the only folder in `folder`.
+fn room_and_length(folder: &Path) -> (u64, u64) {
+    let first = |folder: &Path| {
+        let mut entries = std::fs::read_dir(folder).expect("a folder");
+        entries.next().expect("an entry").expect("an entry").path()
+    };
+    let file = first(&first(folder)).metadata().expect("a file");
+    (file.blocks() * 512, file.len())
+}
+
+#[test]
+fn what_was_shown_takes_no_room_on_the_disk() {
+    use rustix::fs::{fallocate, FallocateFlags};
+
+    const LENGTH: u64 = 3 << 20;
+    let folder = tempfile::tempdir().expect("a folder");
+    let probe = tempfile::tempfile_in(folder.path()).expect("a file");
+    (&probe).write_all(b"text").expect("a file");
+    let how = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    if let Err(error) = fallocate(&probe, how, 0, 4) {
+        println!("SKIPPED: the file system of temporary files cannot free a part of a file: {error}");
+        return;
+    }
+    let mut child = spy(&["--json", &winscard(), "libpcsclite.so.1"])
+        .env("TMPDIR", folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("pcsc can be started");
+    let mut input = child.stdin.take().expect("a pipe");
+    let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut call = |line: &str| {
+        writeln!(input, "{line}").expect("a pipe");
+        output.read_line(&mut String::new()).expect("an answer");
+    };
+    call("establish");
+    call(&format!("connect 2 3 {READER}"));
+    // Not a command that hides its data.
+    let transmit = format!("transmit 00CA000000{:04X}{}", 20_000, "00".repeat(20_000));
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let (room, length) = room_and_length(folder.path());
+        if length > LENGTH && room < LENGTH / 2 {
+            break;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "{room} of {length} bytes are on the disk"
+        );
+        if length <= LENGTH {
+            call(&transmit);
+        }
+    }
+    drop(input);
+    assert!(child.wait().expect("our child").success());
+    assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0);
 }

@@ -319,9 +319,12 @@ fn a_signal_ends_played_readers_with_their_command() {
         let folder = tempfile::tempdir().expect("a folder");
         let socket = folder.path().join("socket");
         let script = format!("trap 'echo ended; exit 3' {signal}; kill -{signal} $PPID; read -r never");
-        let mut command = client(artifacts::binary("pcsc-cli", "pcsc"));
+        // A shell cannot trap a signal that was ignored when it was started, as HUP is under nohup.
+        let mut command = client("env");
         let (reader, _writer) = rustix::pipe::pipe().expect("a pipe");
         command
+            .arg("--default-signal")
+            .arg(artifacts::binary("pcsc-cli", "pcsc"))
             .args(["sim", "--socket"])
             .arg(&socket)
             .args(["run", "--", "sh", "-c", &script])

@@ -84,6 +84,35 @@ fn a_recorded_card_answers_as_it_did() {
     }
 }
 
+#[test]
+fn a_command_that_differs_is_reported_when_it_comes_and_a_missing_one_at_the_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let record = folder.path().join("record");
+    let winscard = winscard();
+    let commands = [SELECT, "transmit 00000000"];
+    let (_, said, code) = sim(
+        "record",
+        &record,
+        &[&winscard, "libpcsclite.so.1"],
+        &calls(READER, &commands),
+    );
+    assert_eq!((said.as_str(), code), ("", Some(0)));
+    let program = ["sh", "-c", "\"$0\" libpcsclite.so.1; echo ended >&2", &winscard];
+    let path = record.display();
+    let differs = format!("pcsc: {path}: exchange 2: 00000000 was recorded, 00B0000000 came.\nended\n");
+    let missing = format!("ended\npcsc: {path}: exchange 2: 00000000 was recorded, no command came.\n");
+    for (commands, expected) in [
+        (
+            &[SELECT, "transmit 00B0000000", "transmit 00B0000001"][..],
+            differs,
+        ),
+        (&[SELECT], missing),
+    ] {
+        let (_, said, code) = sim("replay", &record, &program, &calls(READER, commands));
+        assert_eq!((without_line(&said), code), (expected, Some(1)));
+    }
+}
+
 /// A program that uses all that a reader has: features, a PIN pad, attributes, resets.
 #[test]
 fn a_recorded_reader_answers_as_it_did() {

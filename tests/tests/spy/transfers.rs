@@ -11,13 +11,16 @@ use super::{lines, winscard, with_input};
 const READER: &str = "Gemalto GemPC Express 00 00";
 const SELECT: &str = "transmit 00A404000AA00000006203010C0601";
 
-/// What the calls give, and what `pcsc` says and ends with.
+/// The program, which then says that it has ended.
+const PROGRAM: &str = "\"$0\" libpcsclite.so.1; echo ended >&2";
+
+/// What the calls give, what is written to stderr, and the exit code.
 fn pcsc(arguments: &[&str], record: &Path, pin: &str) -> (String, String, Option<i32>) {
     artifacts::library();
     let mut pcsc = client(artifacts::binary("pcsc-cli", "pcsc"));
     pcsc.args(arguments)
         .arg(record)
-        .args([winscard().as_str(), "libpcsclite.so.1"])
+        .args(["sh", "-c", PROGRAM, winscard().as_str()])
         .env_remove("LD_LIBRARY_PATH");
     let output = with_input(&mut pcsc, &calls(pin));
     let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
@@ -49,7 +52,7 @@ fn a_recorded_reader_does_what_it_did_below_the_driver() {
     fs::write(&record, "an older record").expect("a file");
     fs::set_permissions(&record, fs::Permissions::from_mode(0o644)).expect("our file");
     let (recorded, said, code) = pcsc(&RECORD, &record, "3132333435363738");
-    assert_eq!((said.as_str(), code), ("", Some(0)));
+    assert_eq!((said.as_str(), code), ("ended\n", Some(0)));
     let mode = fs::metadata(&record).expect("our file").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     assert!(recorded.contains("63C2"), "{recorded}");
@@ -59,7 +62,7 @@ fn a_recorded_reader_does_what_it_did_below_the_driver() {
     let (replayed, said, code) = pcsc(&["sim", "replay"], &record, "3938373635343332");
     assert_eq!(
         (replayed.as_str(), said.as_str(), code),
-        (recorded.as_str(), "", Some(0))
+        (recorded.as_str(), "ended\n", Some(0))
     );
 
     // In the program's own process.
@@ -83,6 +86,8 @@ fn what_differs_from_the_record_is_reported_and_hides_the_pin() {
     assert_eq!(code, Some(1), "{replayed}");
     let (place, texts) = said.split_once("): ").expect("a line");
     let (expected, found) = texts.split_once(" was recorded, ").expect("two messages");
+    // When it came, and once.
+    assert!(found.ends_with(" came.\nended\n"), "{said}");
     assert!(
         place.contains(": exchange ") && place.contains(" (line "),
         "{said}"

@@ -17,7 +17,7 @@ const UNDEFINED: u32 = u32::MAX;
 /// "VSCD", version 0.0.2, no capabilities.
 const HELLO: &[u8] = b"VSCD\0\0\0\x02\0\0\0\0";
 
-/// T=0 only, with historical bytes that tell the readers apart. Its waiting time is the shortest (WI 1),
+/// T=0 only, with historical bytes that identify the reader. Its waiting time is the shortest (WI 1),
 /// since QEMU's reader does not answer a command whose card is taken out.
 pub fn atr(number: usize) -> [u8; 6] {
     [0x3B, 0x82, 0x40, 0x01, 0x14, 0x50 + number as u8]
@@ -61,7 +61,7 @@ fn send(stream: &mut UnixStream, kind: u32, reader: u32, data: &[u8]) {
         message.extend(word.to_be_bytes());
     }
     message.extend(data);
-    // QEMU may have ended; the next read tells.
+    // QEMU may have ended; the next read fails then.
     _ = stream.write_all(&message);
 }
 

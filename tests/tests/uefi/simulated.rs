@@ -81,9 +81,9 @@ impl Simulated {
         model.number = 0;
         if self.special == Special::LongName {
             // No list of readers has it, so that its own strings name it.
-            (model.vendor_id, model.product_id) = (0xFFFF, 0xFFFF);
-            model.manufacturer = Some("M".repeat(60));
-            model.product = Some("P".repeat(60));
+            (model.identity.vendor_id, model.identity.product_id) = (0xFFFF, 0xFFFF);
+            model.identity.manufacturer = Some("M".repeat(60));
+            model.identity.product = Some("P".repeat(60));
         }
         model
     }

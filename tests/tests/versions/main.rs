@@ -14,6 +14,10 @@ use pcsc_wire::{Command, Endian, Version, EVENT_SIZE};
 
 const MINORS: std::ops::RangeInclusive<i32> = 2..=6;
 const READER: &CStr = c"Scripted 00";
+/// How long the answer to a size query is kept.
+const KEPT: Duration = Duration::from_millis(100);
+/// How often a call is repeated that may take longer than that.
+const MOST_TRIES: usize = 50;
 /// Room for the names of all readers here.
 const LENGTH: usize = 4096;
 
@@ -130,10 +134,16 @@ fn a_size_query_and_the_call_that_follows_cost_one_round_trip() {
         let card = context
             .connect(READER, ShareMode::Shared, Protocols::ANY)
             .unwrap();
+        // On a busy machine `call` may take longer than `KEPT`. It is then repeated.
         let rounds = |call: &dyn Fn()| {
-            let before = daemon.rounds();
-            call();
-            daemon.rounds() - before
+            for _ in 0..MOST_TRIES {
+                let (before, begin) = (daemon.rounds(), Instant::now());
+                call();
+                if begin.elapsed() < KEPT {
+                    return daemon.rounds() - before;
+                }
+            }
+            panic!("no call takes less than {KEPT:?}");
         };
         let length = || context.list_readers_len().unwrap();
         let list = |length: usize| context.list_readers(&mut vec![0; length]).unwrap().count();
@@ -157,18 +167,34 @@ fn a_size_query_and_the_call_that_follows_cost_one_round_trip() {
         );
 
         // A reader that comes in between is in the next list, and does not make the buffer too small.
-        let room = length();
-        daemon.change(|readers| match readers.get_mut(1) {
-            Some(slot) => *slot = reader(1),
-            None => readers.push(reader(1)),
+        let is_listed_next = (0..MOST_TRIES).any(|_| {
+            daemon.change(|readers| {
+                readers
+                    .iter_mut()
+                    .skip(1)
+                    .for_each(|slot| *slot = Default::default())
+            });
+            let begin = Instant::now();
+            let room = length();
+            daemon.change(|readers| match readers.get_mut(1) {
+                Some(slot) => *slot = reader(1),
+                None => readers.push(reader(1)),
+            });
+            let before = daemon.rounds();
+            let listed = context.list_readers(&mut vec![0; room]).map(Iterator::count);
+            if begin.elapsed() >= KEPT {
+                return false;
+            }
+            assert_eq!((listed, daemon.rounds() - before), (Ok(1), 0), "4.{minor}");
+            true
         });
-        assert_eq!(rounds(&|| assert_eq!(list(room), 1)), 0, "4.{minor}");
+        assert!(is_listed_next, "no call takes less than {KEPT:?}");
         // The answer serves one call.
         assert_eq!(rounds(&|| assert_eq!(list(LENGTH), 2)), 1, "4.{minor}");
 
         // It does not serve a call after another call, after 100 ms, or for another attribute.
         let stale = |between: &dyn Fn()| {
-            length();
+            assert!(length() > 0);
             daemon.change(|readers| readers[1] = Default::default());
             between();
             let found = list(LENGTH);
@@ -183,7 +209,7 @@ fn a_size_query_and_the_call_that_follows_cost_one_round_trip() {
         assert_eq!(stale(&|| drop(value(Attribute::VendorName))), 1, "4.{minor}");
         assert_eq!(stale(&|| assert!(length() > 0)), 1, "4.{minor}");
         assert_eq!(
-            stale(&|| std::thread::sleep(Duration::from_millis(101))),
+            stale(&|| std::thread::sleep(KEPT + Duration::from_millis(1))),
             1,
             "4.{minor}"
         );
@@ -276,7 +302,10 @@ fn daemons_of_all_versions_at_once_and_one_after_another() {
         );
         let context = establish().unwrap();
         let version = Version { major: 4, minor };
-        let spoken = |context: &Context| matches!(context.backend(), BackendKind::Daemon { version: v, .. } if v == version);
+        let spoken = |context: &Context| match context.backend() {
+            BackendKind::Daemon { version: spoken, .. } => spoken == version,
+            _ => false,
+        };
         assert!(spoken(&context), "4.{minor}");
         assert_eq!(names(&context).len(), 1);
         assert_eq!(context.is_valid(), Ok(()));

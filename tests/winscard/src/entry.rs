@@ -153,7 +153,7 @@ pub unsafe extern "system" fn SCardGetStatusChangeA(
 ) -> Long {
     boundary(|| {
         let session = handles::context(context)?;
-        // SAFETY: an array of so many structures with strings, as the C prototype requires.
+        // SAFETY: an array of that number of structures with strings, as the C prototype requires.
         let states = unsafe { from_raw_parts_mut(states, count as usize) };
         // SAFETY: as above.
         let name = |state: &ReaderState| unsafe { CStr::from_ptr(state.reader) }.to_owned();
@@ -322,7 +322,7 @@ pub unsafe extern "system" fn SCardControl(
         let mut buffer = vec![0; room as usize];
         // SAFETY: as the C prototype requires.
         let data = unsafe { bytes(data, data_length) };
-        // The driver knows Windows' control code for the list of features.
+        // The driver also takes Windows' control code for the list of features.
         let length = session.control(number, code, data, &mut buffer, None)?;
         let mut given = room;
         // SAFETY: as above.

@@ -2,7 +2,7 @@
 
 use super::super::pipe::Pipe;
 use super::pipe::UsbfsPipe;
-use crate::transport::Error;
+use crate::transport::TransportError;
 use std::time::{Duration, Instant};
 use std::vec::Vec;
 use zeroize::Zeroize;
@@ -36,7 +36,7 @@ impl<P: Pipe> Control<P> {
         value: u16,
         data: &[u8],
         timeout: Duration,
-    ) -> Result<(), Error> {
+    ) -> Result<(), TransportError> {
         let setup = setup(CLASS_REQUEST, request, value, interface.into(), data.len())?;
         self.transfer(
             setup,
@@ -55,7 +55,7 @@ impl<P: Pipe> Control<P> {
         value: u16,
         into: &mut [u8],
         timeout: Duration,
-    ) -> Result<usize, Error> {
+    ) -> Result<usize, TransportError> {
         self.receive_of(CLASS_REQUEST, request, value, interface.into(), into, timeout)
     }
 
@@ -67,7 +67,7 @@ impl<P: Pipe> Control<P> {
         index: u16,
         into: &mut [u8],
         timeout: Duration,
-    ) -> Result<usize, Error> {
+    ) -> Result<usize, TransportError> {
         self.receive_of(STANDARD_REQUEST, request, value, index, into, timeout)
     }
 
@@ -79,7 +79,7 @@ impl<P: Pipe> Control<P> {
         index: u16,
         into: &mut [u8],
         timeout: Duration,
-    ) -> Result<usize, Error> {
+    ) -> Result<usize, TransportError> {
         let limit = into.len().min(u16::MAX.into());
         let setup = setup(kind | 0x80, request, value, index, limit)?;
         self.transfer(
@@ -95,7 +95,7 @@ impl<P: Pipe> Control<P> {
         )
     }
 
-    /// Makes a control transfer of so many bytes. `fill` writes what is sent, `take` reads what has come.
+    /// Makes a control transfer. `fill` writes what is sent, `take` reads what has come.
     fn transfer<T>(
         &mut self,
         setup: [u8; SETUP_SIZE],
@@ -103,7 +103,7 @@ impl<P: Pipe> Control<P> {
         fill: impl FnOnce(&mut [u8]),
         timeout: Duration,
         take: impl FnOnce(&[u8]) -> T,
-    ) -> Result<T, Error> {
+    ) -> Result<T, TransportError> {
         if let Some(earlier) = self.pipe.reclaim()? {
             self.keep(earlier.buffer);
         }
@@ -126,7 +126,7 @@ impl<P: Pipe> Control<P> {
                 Some(late) => {
                     self.keep(late.buffer);
                     match late.result {
-                        Err(Error::Gone) => Err(Error::Gone),
+                        Err(TransportError::Gone) => Err(TransportError::Gone),
                         _ => Err(interruption),
                     }
                 }
@@ -147,8 +147,14 @@ impl<P: Pipe> Control<P> {
 /// Bytes of a setup packet (USB 2.0, clause 9.3).
 const SETUP_SIZE: usize = 8;
 
-fn setup(kind: u8, request: u8, value: u16, index: u16, length: usize) -> Result<[u8; SETUP_SIZE], Error> {
-    let length = u16::try_from(length).map_err(|_| Error::Fault)?;
+fn setup(
+    kind: u8,
+    request: u8,
+    value: u16,
+    index: u16,
+    length: usize,
+) -> Result<[u8; SETUP_SIZE], TransportError> {
+    let length = u16::try_from(length).map_err(|_| TransportError::Fault)?;
     let [[v0, v1], [i0, i1], [l0, l1]] = [value, index, length].map(u16::to_le_bytes);
     Ok([kind, request, v0, v1, i0, i1, l0, l1])
 }
@@ -161,14 +167,14 @@ mod tests {
     #[test]
     fn a_request_is_as_the_specification_has_it() {
         assert_eq!(setup(0xA1, 1, 0x0201, 3, 0x104), Ok([0xA1, 1, 1, 2, 3, 0, 4, 1]));
-        assert_eq!(setup(0x21, 1, 0x0201, 3, 0x1_0000), Err(Error::Fault));
+        assert_eq!(setup(0x21, 1, 0x0201, 3, 0x1_0000), Err(TransportError::Fault));
     }
 
     const LONG: Duration = Duration::from_secs(60);
     const PIN: &[u8] = b"313233343536";
 
     /// Sends a PIN by a request that ends so. Returns its result, and what the pipe keeps.
-    fn kept_after(control: &mut Control<Fake>, timeout: Duration) -> (Result<(), Error>, Vec<u8>) {
+    fn kept_after(control: &mut Control<Fake>, timeout: Duration) -> (Result<(), TransportError>, Vec<u8>) {
         let result = control.send(0, 1, 0, PIN, timeout);
         (result, control.buffer.clone())
     }
@@ -177,9 +183,9 @@ mod tests {
     fn the_buffer_is_wiped_however_the_transfer_ends() {
         for (ending, result) in [
             (Some(Ok(())), Ok(())),
-            (Some(Err(Error::Stall)), Err(Error::Stall)),
-            (Some(Err(Error::Fault)), Err(Error::Fault)),
-            (None, Err(Error::Timeout)),
+            (Some(Err(TransportError::Stall)), Err(TransportError::Stall)),
+            (Some(Err(TransportError::Fault)), Err(TransportError::Fault)),
+            (None, Err(TransportError::Timeout)),
         ] {
             let fake = Fake::out();
             let timeout = match ending {

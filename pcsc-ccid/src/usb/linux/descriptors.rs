@@ -44,7 +44,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_descriptors_hang_or_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), value: u8) {
+        fn no_descriptors_hang_or_panic(
+            mut bytes in proptest::collection::vec(any::<u8>(), 0..200),
+            value: u8,
+        ) {
             configuration(&bytes, value);
             for at in (0..bytes.len()).step_by(9) {
                 bytes[at] = 9;

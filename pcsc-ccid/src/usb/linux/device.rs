@@ -1,5 +1,6 @@
 //! An open device, its claimed interfaces and their endpoints.
 
+use super::super::candidate::Place;
 use super::super::error::Refusal;
 use super::super::signal::Signal;
 use super::control::Control;
@@ -20,6 +21,24 @@ const MAX_DESCRIPTORS: usize = 1 << 20;
 pub(in crate::usb) type BulkOut = UsbfsPipe;
 pub(in crate::usb) type BulkIn = UsbfsPipe;
 pub(in crate::usb) type InterruptIn = UsbfsPipe;
+
+/// What is opened to use a reader.
+#[derive(Debug, Clone)]
+pub(in crate::usb) enum Source {
+    /// The device's node.
+    Node,
+    /// A device that is open already.
+    Open(OpenDevice),
+}
+
+impl Source {
+    pub(in crate::usb) fn open(&self, place: Place) -> Result<OpenDevice, Refusal> {
+        match self {
+            Source::Node => OpenDevice::open(&place.node()),
+            Source::Open(device) => Ok(device.clone()),
+        }
+    }
+}
 
 /// An open device.
 #[derive(Debug, Clone)]

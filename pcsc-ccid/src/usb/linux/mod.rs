@@ -10,7 +10,6 @@ mod pipe;
 mod reactor;
 mod scan;
 mod schedule;
-mod source;
 mod sysfs;
 #[cfg(test)]
 pub(super) mod tests;
@@ -18,13 +17,12 @@ mod udev;
 mod uevent;
 
 pub(super) use control::Control;
-pub(super) use device::{BulkIn, BulkOut, Claim, InterruptIn};
+pub(super) use device::{BulkIn, BulkOut, Claim, InterruptIn, Source};
 pub(super) use events::Events;
 pub use events::HotplugStopper;
 pub use from_fd::readers_from_fd;
 pub(super) use holders::holders;
 pub(super) use scan::scan;
-pub(super) use source::Source;
 pub(super) use sysfs::{is_present, is_transient};
 
 /// Whether an endpoint can be opened several times.

@@ -3,7 +3,7 @@
 use super::super::pipe::{Completion, Pipe};
 use super::super::signal::Signal;
 use super::reactor::{self, Reactor, Role};
-use crate::transport::Error;
+use crate::transport::TransportError;
 use pcsc_usbfs::{Transfer, TransferKind};
 use rustix::io::Errno;
 use std::sync::Arc;
@@ -48,13 +48,14 @@ impl UsbfsPipe {
     }
 
     /// Takes the buffer out of a transfer that has ended.
-    fn finish(&mut self, (mut transfer, result): (Transfer, Result<(), Error>)) -> Completion {
+    fn finish(&mut self, (mut transfer, result): (Transfer, Result<(), TransportError>)) -> Completion {
         let length = transfer.actual_length();
         let mut buffer = transfer.take_buffer();
         match self.endpoint {
             // The length of a control transfer does not include the setup packet.
             0 => buffer.truncate(8 + length),
             0x80.. => buffer.truncate(length),
+            // What was sent stays whole, since the caller wipes it.
             _ => (),
         }
         self.idle = Some(transfer);
@@ -77,6 +78,7 @@ impl Pipe for UsbfsPipe {
             return;
         };
         transfer.set_buffer(buffer);
+        // A refused transfer ends with its error, so that callers get errors in one place, from `complete`.
         if let Err((transfer, errno)) = self.reactor.device().submit(transfer) {
             self.reactor.end(transfer, Err(reactor::error(errno)));
         }
@@ -91,7 +93,11 @@ impl Pipe for UsbfsPipe {
         Some(self.finish(ended))
     }
 
-    fn complete(&mut self, deadline: Option<Instant>, is_cancellable: bool) -> Result<Completion, Error> {
+    fn complete(
+        &mut self,
+        deadline: Option<Instant>,
+        is_cancellable: bool,
+    ) -> Result<Completion, TransportError> {
         let token = self.token;
         let take = |reactor: &Reactor| reactor.take_ended(token);
         let ended = self
@@ -104,11 +110,11 @@ impl Pipe for UsbfsPipe {
         self.reactor.device().cancel(self.token);
     }
 
-    fn clear_halt(&mut self) -> Result<(), Error> {
+    fn clear_halt(&mut self) -> Result<(), TransportError> {
         match self.reactor.device().clear_halt(self.endpoint) {
             Ok(()) => Ok(()),
-            Err(Errno::NODEV) => Err(Error::Gone),
-            Err(_) => Err(Error::Fault),
+            Err(Errno::NODEV) => Err(TransportError::Gone),
+            Err(_) => Err(TransportError::Fault),
         }
     }
 
@@ -141,10 +147,10 @@ mod tests {
             pipe.submit(vec![0; 64]);
             assert!(pipe.is_pending());
             // No device: ENOTTY.
-            assert_eq!(pipe.wait(None).unwrap().result, Err(Error::Fault));
+            assert_eq!(pipe.wait(None).unwrap().result, Err(TransportError::Fault));
             assert!(!pipe.is_pending());
         }
-        assert_eq!(pipe.clear_halt(), Err(Error::Fault));
+        assert_eq!(pipe.clear_halt(), Err(TransportError::Fault));
         assert!(pipe.reclaim().unwrap().is_none());
     }
 

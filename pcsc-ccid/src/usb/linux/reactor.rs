@@ -10,7 +10,7 @@
 //! descriptor only while no other thread leads. So an exchange does not wake it.
 
 use super::super::signal::Signal;
-use crate::transport::Error;
+use crate::transport::TransportError;
 use pcsc_process::Descriptor;
 use pcsc_usbfs::{Transfer, UsbfsDevice};
 use rustix::event::{epoll, poll, PollFd, PollFlags, Timespec};
@@ -40,9 +40,9 @@ pub(super) enum Role {
 pub(super) struct Reactor {
     device: UsbfsDevice,
     /// Wakes the leader of exchanges.
-    kick: Kick,
+    kick: Arc<Kick>,
     /// Wakes the watch.
-    watch_kick: Kick,
+    watch_kick: Arc<Kick>,
     /// The epoll set that the watch polls.
     watch_set: Descriptor,
     state: Mutex<ReactorState>,
@@ -64,7 +64,7 @@ struct ReactorState {
 /// A pipe's transfer that has ended, until the pipe takes it.
 #[derive(Debug, Default)]
 struct TransferSlot {
-    ended: Option<(Transfer, Result<(), Error>)>,
+    ended: Option<(Transfer, Result<(), TransportError>)>,
     /// The thread that waits for it; `None` if no pipe uses the slot.
     signal: Option<Arc<Signal>>,
 }
@@ -72,36 +72,26 @@ struct TransferSlot {
 /// Ends a leader's poll from another thread.
 #[derive(Debug)]
 struct Kick {
-    socket: Arc<KickSocket>,
-    waker: Waker,
-}
-
-#[derive(Debug)]
-struct KickSocket {
-    fd: pcsc_process::Waker,
+    socket: pcsc_process::Waker,
     /// The process that made it.
     owner: u32,
 }
 
 impl Kick {
-    fn new() -> io::Result<Kick> {
-        let socket = Arc::new(KickSocket {
-            fd: pcsc_process::Waker::new()?,
+    fn new() -> io::Result<Arc<Kick>> {
+        Ok(Arc::new(Kick {
+            socket: pcsc_process::Waker::new()?,
             owner: pcsc_process::generation(),
-        });
-        Ok(Kick {
-            waker: Waker::from(socket.clone()),
-            socket,
-        })
+        }))
     }
 }
 
-impl Wake for KickSocket {
+impl Wake for Kick {
     fn wake(self: Arc<Self>) {
         // In a forked child no thread polls it, and this would wake a thread of the parent.
         if self.owner == pcsc_process::generation() {
             // It fails if the program has closed the descriptor.
-            self.fd.wake();
+            self.socket.wake();
         }
     }
 }
@@ -117,6 +107,7 @@ impl Drop for Lead<'_> {
     fn drop(&mut self) {
         let mut state = self.reactor.state();
         if self.role == Role::Watch {
+            // Followers wait for the lead of exchanges, so there is none to wake.
             state.is_watched = false;
             return;
         }
@@ -153,7 +144,7 @@ impl Reactor {
         deadline: Option<Instant>,
         is_cancellable: bool,
         mut ready: impl FnMut(&Reactor) -> Option<T>,
-    ) -> Result<T, Error> {
+    ) -> Result<T, TransportError> {
         // Kept until the wait is over, so that followers are woken once for it, not after each transfer.
         let mut lead: Option<Lead<'_>> = None;
         loop {
@@ -181,9 +172,12 @@ impl Reactor {
         signal: &Signal,
         deadline: Option<Instant>,
         is_cancellable: bool,
-    ) -> Result<(), Error> {
+    ) -> Result<(), TransportError> {
         loop {
-            if let Some(event) = signal.go_elsewhere(&self.kick_of(role).waker, is_cancellable) {
+            // Before the poll: a kick in between stays readable until it is cleared, so the poll returns at
+            // once.
+            let waker = Waker::from(self.kick_of(role).clone());
+            if let Some(event) = signal.go_elsewhere(waker, is_cancellable) {
                 return event;
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -195,10 +189,10 @@ impl Reactor {
             }
             match polled {
                 Ok(false) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
-                    return Err(Error::Timeout);
+                    return Err(TransportError::Timeout);
                 }
                 Ok(_) => (),
-                Err(_) => return Err(Error::Fault),
+                Err(_) => return Err(TransportError::Fault),
             }
         }
     }
@@ -212,6 +206,7 @@ impl Reactor {
             return Some(Lead { reactor: self, role });
         }
         if state.is_led {
+            // Under the lock that the end of the lead takes too, so that it finds this follower.
             state.followers.push(signal.clone());
             return None;
         }
@@ -252,7 +247,7 @@ impl Reactor {
             .retain(|follower| !Arc::ptr_eq(follower, signal));
     }
 
-    fn kick_of(&self, role: Role) -> &Kick {
+    fn kick_of(&self, role: Role) -> &Arc<Kick> {
         match role {
             Role::Exchange => &self.kick,
             Role::Watch => &self.watch_kick,
@@ -272,6 +267,7 @@ impl Reactor {
             return self.poll_fds(role, left, true);
         }
         let left = match left {
+            // The kernel has no transfer to give back.
             _ if !self.device.is_lending() => left,
             Some(left) => Some(left.min(REAP_INTERVAL)),
             None => Some(REAP_INTERVAL),
@@ -282,7 +278,8 @@ impl Reactor {
     fn poll_fds(&self, role: Role, left: Option<Duration>, sees_device: bool) -> io::Result<bool> {
         // A time that does not fit, of billions of years, is treated as none.
         let left = left.and_then(|left| Timespec::try_from(left).ok());
-        let kick = &self.kick_of(role).socket.fd;
+        let kick = &self.kick_of(role).socket;
+        // usbfs reports a transfer that has ended as POLLOUT, and a device that is gone as POLLHUP.
         let device = match role {
             Role::Exchange => PollFd::new(&self.device, PollFlags::OUT),
             Role::Watch => PollFd::new(&self.watch_set, PollFlags::IN),
@@ -339,7 +336,7 @@ impl Reactor {
         self.end(transfer, result);
     }
 
-    pub(super) fn end(&self, transfer: Transfer, result: Result<(), Error>) {
+    pub(super) fn end(&self, transfer: Transfer, result: Result<(), TransportError>) {
         let mut state = self.state();
         if let Some(slot) = state.slots.get_mut(transfer.token()) {
             slot.ended = Some((transfer, result));
@@ -370,7 +367,7 @@ impl Reactor {
         }
     }
 
-    pub(super) fn take_ended(&self, token: usize) -> Option<(Transfer, Result<(), Error>)> {
+    pub(super) fn take_ended(&self, token: usize) -> Option<(Transfer, Result<(), TransportError>)> {
         self.state().slots.get_mut(token)?.ended.take()
     }
 
@@ -381,13 +378,13 @@ impl Reactor {
 }
 
 /// Converts the kernel's error of a transfer.
-pub(super) fn error(errno: Errno) -> Error {
+pub(super) fn error(errno: Errno) -> TransportError {
     match errno {
         // EACCES: a reset by another process has removed the claim.
-        Errno::NODEV | Errno::SHUTDOWN | Errno::ACCESS => Error::Gone,
-        Errno::PIPE => Error::Stall,
-        Errno::NOENT | Errno::CONNRESET => Error::Cancelled,
-        _ => Error::Fault,
+        Errno::NODEV | Errno::SHUTDOWN | Errno::ACCESS => TransportError::Gone,
+        Errno::PIPE => TransportError::Stall,
+        Errno::NOENT | Errno::CONNRESET => TransportError::Cancelled,
+        _ => TransportError::Fault,
     }
 }
 

@@ -3,7 +3,7 @@
 use super::super::candidate::{Candidate, Place};
 use super::super::known::KnownReader;
 use super::super::listing::{Notice, NoticeReason, Scan};
-use super::source::Source;
+use super::device::Source;
 use super::sysfs::{self, SysfsDevice};
 use super::udev::{self, Decision};
 use rustix::fs::{Access, AtFlags};

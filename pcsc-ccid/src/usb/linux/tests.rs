@@ -2,7 +2,7 @@
 
 use super::super::candidate::{Candidate, DeviceIdentity, Place};
 use super::descriptors::readers;
-use super::source::Source;
+use super::device::Source;
 use crate::descriptor::ClassDescriptor;
 use std::format;
 use std::fs;

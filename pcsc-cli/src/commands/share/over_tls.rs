@@ -1,8 +1,9 @@
 //! Clients and sources on other hosts.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use pcsc_share::tls::{Acceptor, Authorities, Identity, Listener, Remote, TlsError};
+use pcsc_share::tls::{self, Acceptor, Authorities, Identity, Listener, Remote, TlsError};
 use pcsc_share::{DaemonSource, Entrance, Source};
 
 use crate::args::Tls;
@@ -21,6 +22,9 @@ pub struct Hosts<'a> {
 impl Hosts<'_> {
     /// Reads the files that the arguments name.
     pub fn new(arguments: &Tls) -> Result<Hosts<'_>, Problem> {
+        for address in &arguments.listen_tls {
+            tls::check_address(address).map_err(|error| Problem::new(Exit::Usage, sentence(error)))?;
+        }
         let files = arguments.cert.as_ref().zip(arguments.key.as_ref());
         let identity = files.map(|(certificate, key)| Identity::load(certificate, key));
         let identity = identity.transpose().map_err(unusable)?;
@@ -66,6 +70,11 @@ impl Hosts<'_> {
             Problem::because(exit, "Cannot listen", error)
         })
     }
+}
+
+/// Where a listener listens.
+pub fn addresses(listener: &Listener) -> &[SocketAddr] {
+    listener.addresses()
 }
 
 fn unusable(error: TlsError) -> Problem {

@@ -10,18 +10,17 @@ use super::stream::Stream;
 use super::watch::{DaemonReaders, Registration};
 use crate::backend::bytes::AttributeValue;
 use crate::backend::calls::Calls;
-use crate::backend::cancel_signal::{CancelSignal, Release};
+use crate::backend::lifecycle::Lifecycle;
 use crate::backend::status_change::{wait_for_change, Readers, Watched};
 use crate::backend::values::{Connected, ConnectionStatus, Pci, SessionOptions, Transmitted};
 use crate::env;
 use crate::error::{Cause, Error, Failure, Outcome};
-use pcsc_process::{generation, wait};
+use pcsc_process::wait;
 use pcsc_wire::{self as wire, Body, Command, Endian, Header, ReaderState, ReaderStates, Version, NAME_SIZE};
 
 /// A context with the daemon. Calls of several threads are done one after another.
 #[derive(Debug)]
 pub struct DaemonContext {
-    generation: u32,
     path: PathBuf,
     endian: Endian,
     version: Version,
@@ -29,14 +28,13 @@ pub struct DaemonContext {
     waits: bool,
     /// Whether the beginning of a transaction does.
     waits_to_begin: bool,
-    signal: CancelSignal,
+    lifecycle: Lifecycle,
     link: Mutex<Link>,
 }
 
 impl DaemonContext {
     /// Connects to the daemon and establishes a context.
     pub fn establish(options: &SessionOptions) -> Outcome<DaemonContext> {
-        let generation = generation();
         let path = options.socket.clone().or_else(env::chosen_socket);
         let path = path.unwrap_or_else(|| env::DEFAULT_SOCKET.into());
         let link = handshake::establish(&path, options)?;
@@ -47,13 +45,12 @@ impl DaemonContext {
             path.display()
         );
         Ok(DaemonContext {
-            generation,
             path,
             endian,
             version,
             waits: options.waits.unwrap_or_else(env::waits_for_shared_card),
             waits_to_begin: options.waits.unwrap_or(true),
-            signal: CancelSignal::default(),
+            lifecycle: Lifecycle::new(),
             link: Mutex::new(link),
         })
     }
@@ -76,12 +73,10 @@ impl DaemonContext {
 
 impl Calls for DaemonContext {
     fn release(&self) -> Outcome<()> {
-        self.check()?;
-        let mut link = match self.signal.release() {
-            Release::Repeated => return Err(Error::InvalidHandle.into()),
-            Release::First => self.lock(),
+        let mut link = match self.lifecycle.release()? {
+            true => self.lock(),
             // The thread in a wait has the lock, and keeps it until the daemon has an event or ends.
-            Release::Unreached => self.link.try_lock().map_err(|_| lost())?,
+            false => self.link.try_lock().map_err(|_| lost())?,
         };
         // The program may have closed the socket. Nothing is sent to a file that has its number now.
         if !link.stream.as_ref().is_some_and(Stream::is_ours) {
@@ -97,7 +92,7 @@ impl Calls for DaemonContext {
     }
 
     fn check_alive(&self) -> Outcome<()> {
-        self.check()?;
+        self.lifecycle.check()?;
         // A call in progress has the lock, and reports a lost connection itself.
         if let Ok(mut link) = self.link.try_lock() {
             match &link.stream {
@@ -113,11 +108,7 @@ impl Calls for DaemonContext {
     }
 
     fn cancel(&self) -> Outcome<()> {
-        if self.generation != generation() {
-            return Err(Error::InvalidHandle.into());
-        }
-        self.signal.cancel();
-        Ok(())
+        self.lifecycle.cancel()
     }
 
     fn each_reader(&self, look: &mut dyn FnMut(ReaderState<'_>)) -> Outcome<()> {
@@ -330,7 +321,7 @@ impl Calls for DaemonContext {
         watched: &mut [Watched<'_>],
         sticky: bool,
     ) -> Outcome<()> {
-        self.signal.wait(sticky, |since| {
+        self.lifecycle.wait(sticky, |since| {
             wait_for_change(&mut self.readers(since)?, timeout, watched)
         })
     }
@@ -348,7 +339,7 @@ impl DaemonContext {
     /// Passes the states of all readers, and the count of those that came or went where the daemon has one,
     /// to `look`. Then waits for the next event of a reader: no event falls between the two.
     pub fn watch(&self, look: &mut dyn FnMut(ReaderStates<'_>, Option<u32>)) -> Outcome<()> {
-        self.signal.wait(false, |since| {
+        self.lifecycle.wait(false, |since| {
             let mut readers = self.readers(since)?;
             readers.look_at(true, true, look)?;
             readers.wait(None).map(|_| ())
@@ -356,20 +347,17 @@ impl DaemonContext {
     }
 
     fn readers(&self, since: u64) -> Outcome<DaemonReaders<'_>> {
+        let link = match self.link() {
+            // It was cancelled while it waited for another call on this connection.
+            Err(_) if self.lifecycle.is_cancelled(since) => return Err(Error::Cancelled.into()),
+            link => link?,
+        };
         Ok(DaemonReaders {
-            link: self.link()?,
-            signal: &self.signal,
+            link,
+            lifecycle: &self.lifecycle,
             since,
             registration: Registration::None,
         })
-    }
-
-    /// Refuses a context that a forked child has inherited.
-    fn check(&self) -> Outcome<()> {
-        if self.generation != generation() {
-            return Err(Failure::quiet(Error::InvalidHandle, Cause::Forked));
-        }
-        Ok(())
     }
 
     /// A request and its answer.
@@ -379,11 +367,10 @@ impl DaemonContext {
 
     /// Locks the connection, when the calls of other threads are done.
     fn link(&self) -> Outcome<MutexGuard<'_, Link>> {
-        self.check()?;
+        self.lifecycle.check()?;
         let link = self.lock();
-        if self.signal.is_released() {
-            return Err(Error::InvalidHandle.into());
-        }
+        // It may have been released while this call waited for the lock.
+        self.lifecycle.check()?;
         if link.stream.is_none() {
             return Err(lost());
         }
@@ -419,20 +406,13 @@ impl DaemonContext {
 
 /// Sleeps before a call is repeated. Returns the next pause.
 fn sleep_before_retry(pause: Duration, deadline: Option<Instant>) -> Outcome<Duration> {
-    if let Some(deadline) = deadline {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left < pause * 2 {
-            let has_slept = wait::sleep(left);
-            return Err(if has_slept {
-                Error::Timeout
-            } else {
-                Error::Cancelled
-            }
-            .into());
-        }
-    }
-    if !wait::sleep(pause) {
+    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    let last = left.filter(|left| *left < pause * 2);
+    if !wait::sleep(last.unwrap_or(pause)) {
         return Err(Error::Cancelled.into());
+    }
+    if last.is_some() {
+        return Err(Error::Timeout.into());
     }
     Ok((pause * 2).min(Duration::from_millis(100)))
 }
@@ -473,4 +453,40 @@ fn payload_length(data: &[u8]) -> Outcome<u32> {
 fn at_most_payload(buffer: &mut [u8]) -> &mut [u8] {
     let length = buffer.len().min(wire::MAX_PAYLOAD);
     &mut buffer[..length]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VERSION: Version = Version { major: 4, minor: 4 };
+
+    #[test]
+    fn a_release_ends_a_wait_that_is_behind_another_call() {
+        let context = DaemonContext {
+            path: PathBuf::new(),
+            endian: Endian::NATIVE,
+            version: VERSION,
+            waits: false,
+            waits_to_begin: false,
+            lifecycle: Lifecycle::new(),
+            link: Mutex::new(Link {
+                stream: None,
+                endian: Endian::NATIVE,
+                version: VERSION,
+                answered: VERSION,
+                context: 0,
+                slots: None,
+                limit: Duration::ZERO,
+            }),
+        };
+        let since = context.lifecycle.now();
+        let error = |outcome: Outcome<DaemonReaders<'_>>| outcome.map(drop).unwrap_err().error();
+        assert_eq!(error(context.readers(since)), Error::NoService);
+        context.lifecycle.release().unwrap();
+        assert_eq!(error(context.readers(since)), Error::Cancelled);
+        // One that begins after it is refused.
+        let begun = context.status_change(None, &mut [], false);
+        assert_eq!(begun.unwrap_err().error(), Error::InvalidHandle);
+    }
 }

@@ -38,14 +38,14 @@ pub fn establish(path: &Path, options: &SessionOptions) -> Outcome<Link> {
                 remember(path, dialect);
             }
             Reply::Newer(theirs) => return Err(mismatch(path, theirs)),
-            // A daemon of a machine with the other byte order does not know the command, whose number is 2^24
-            // times as large for it, and closes the connection. It closes the next one, too, if it has
-            // another reason.
+            // A daemon of a machine with the other byte order reads the command's number as another one,
+            // which is unknown, and closes the connection. A daemon with another reason closes the next
+            // connection too.
             Reply::Closed if !is_swapped => {
                 is_swapped = true;
                 dialect.endian = dialect.endian.other();
             }
-            // Whoever connects in its own way knows more of the reason, and logs it.
+            // The caller's connector has the reason, and logs it.
             Reply::Closed if options.connector.is_some() => {
                 return Err(Failure::quiet(Error::SecurityViolation, refused(path)))
             }

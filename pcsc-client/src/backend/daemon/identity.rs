@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 
 use super::calls::DaemonContext;
-use super::knowledge::Survey;
+use super::Survey;
 use crate::backend::driver_facts::{ask, of_name};
 use crate::backend::values::SessionOptions;
 use crate::error::Error;

@@ -16,14 +16,14 @@ mod waker;
 mod watch;
 
 #[cfg(feature = "standalone")]
-mod survey;
+mod usb_survey;
 #[cfg(feature = "standalone")]
-use survey as knowledge;
+use usb_survey::Survey;
 
 #[cfg(not(feature = "standalone"))]
 mod no_survey;
 #[cfg(not(feature = "standalone"))]
-use no_survey as knowledge;
+use no_survey::Survey;
 
 pub use calls::DaemonContext;
 pub use connect::Connector;

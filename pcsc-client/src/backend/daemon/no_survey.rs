@@ -1,4 +1,4 @@
-//! A build without a USB driver knows of a daemon's readers what the daemon says.
+//! In a build without a USB driver, what is known of a daemon's readers is what the daemon reports.
 
 use std::ffi::CStr;
 

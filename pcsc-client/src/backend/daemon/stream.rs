@@ -18,15 +18,19 @@ use rustix::net::{
 use pcsc_process::{socket, Descriptor, Waker};
 
 /// Why an exchange of bytes failed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum StreamError {
     /// The other side closed the stream.
+    #[error("the other side closed the stream")]
     Closed,
     /// The deadline passed.
+    #[error("the deadline has passed")]
     TimedOut,
     /// The bytes are not those that were announced.
+    #[error("the bytes are not those that were announced")]
     OutOfStep,
     /// The system reported an error.
+    #[error(transparent)]
     System(io::Error),
 }
 
@@ -58,7 +62,7 @@ pub struct Stream {
     buffer: Vec<u8>,
     /// The part of the buffer that is received and not yet used.
     unread: Range<usize>,
-    /// The number of bytes to skip before the next answer: the answers to requests that nobody waited for.
+    /// The number of bytes to skip before the next answer: the answers that no caller has waited for.
     to_skip: usize,
     /// An answer to be skipped whose length is not known.
     uncertain: Option<Uncertain>,
@@ -146,7 +150,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Skips the next `count` bytes that arrive, the answer to a request that nobody waits for.
+    /// Skips the next `count` bytes that arrive, an answer that no caller waits for.
     pub fn skip_next(&mut self, count: usize) {
         self.to_skip += count;
         // They may have arrived already, so that pending bytes are skipped first.
@@ -297,7 +301,7 @@ impl Stream {
         }
     }
 
-    /// Whether the stream is open, as far as the system knows.
+    /// Whether the stream is open, as far as the kernel has been notified.
     pub fn is_open(&self) -> bool {
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         let peeked = net::recv(&self.socket, &mut [0; 1], flags);

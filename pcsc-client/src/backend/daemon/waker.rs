@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use pcsc_process::Waker;
 
-use crate::backend::cancel_signal::CancelSignal;
+use crate::backend::lifecycle::Lifecycle;
 
 /// How often a wait without a waker polls the count.
 pub const LOOK: Duration = Duration::from_millis(50);
 
-impl CancelSignal {
+impl Lifecycle {
     /// The descriptor that becomes readable at a cancel, created at the first wait. A cancel before that only
     /// changes the count, so a wait reads the count after this call. `None` if the process has no free
     /// descriptor; the caller then polls the count.
@@ -32,7 +32,7 @@ impl CancelSignal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::cancel_signal::Release;
+    use crate::error::Error;
     use rustix::event::{poll, PollFd, PollFlags, Timespec};
 
     fn is_readable(waker: &Waker) -> bool {
@@ -42,20 +42,18 @@ mod tests {
 
     #[test]
     fn a_cancel_wakes_and_counts() {
-        let signal = CancelSignal::default();
-        signal.cancel();
-        let since = signal.now();
-        let waker = signal.waker().unwrap();
-        assert!(!is_readable(waker) && !signal.is_cancelled(since));
-        signal.cancel();
-        signal.cancel();
-        assert!(is_readable(waker) && signal.is_cancelled(since));
+        let lifecycle = Lifecycle::new();
+        lifecycle.cancel().unwrap();
+        let since = lifecycle.now();
+        let waker = lifecycle.waker().unwrap();
+        assert!(!is_readable(waker) && !lifecycle.is_cancelled(since));
+        lifecycle.cancel().unwrap();
+        lifecycle.cancel().unwrap();
+        assert!(is_readable(waker) && lifecycle.is_cancelled(since));
         waker.clear();
         assert!(!is_readable(waker));
-        assert_eq!(
-            [(); 2].map(|()| signal.release()),
-            [Release::First, Release::Repeated]
-        );
-        assert!(signal.is_cancelled(signal.now()) && is_readable(waker));
+        assert!(lifecycle.release().unwrap());
+        assert_eq!(lifecycle.release().unwrap_err().error(), Error::InvalidHandle);
+        assert!(lifecycle.is_cancelled(lifecycle.now()) && is_readable(waker));
     }
 }

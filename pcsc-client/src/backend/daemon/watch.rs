@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::link::{Deadline, Link};
 use super::stream::Wake;
 use super::waker::LOOK;
-use crate::backend::cancel_signal::CancelSignal;
+use crate::backend::lifecycle::Lifecycle;
 use crate::backend::status_change::{Comparison, Readers, StatusChange};
 use crate::error::{Error, Failure, Outcome};
 use pcsc_wire::{Event, ReaderStates, StateBatch};
@@ -20,7 +20,7 @@ use pcsc_wire::{Event, ReaderStates, StateBatch};
 /// The daemon's readers, while one call waits. It holds the lock of the connection for that time.
 pub struct DaemonReaders<'a> {
     pub link: MutexGuard<'a, Link>,
-    pub signal: &'a CancelSignal,
+    pub lifecycle: &'a Lifecycle,
     /// The count of cancels that the call began with.
     pub since: u64,
     /// The registration that the last look has made, for the next wait.
@@ -56,11 +56,10 @@ impl Readers for DaemonReaders<'_> {
                 event => event,
             },
         };
-        self.registration = Registration::None;
         match event {
             Some(event) if event.rv != 0 => Err(Failure::plain(event.rv)),
             // A cancel takes effect even if the daemon has an event after every look.
-            _ if self.signal.is_cancelled(self.since) => Err(Error::Cancelled.into()),
+            _ if self.lifecycle.is_cancelled(self.since) => Err(Error::Cancelled.into()),
             _ => Ok(true),
         }
     }
@@ -100,9 +99,9 @@ impl DaemonReaders<'_> {
 
     /// `None` if the deadline has passed.
     fn wait_for_event(&mut self, deadline: Option<Instant>) -> Outcome<Option<Event>> {
-        let waker = self.signal.waker();
+        let waker = self.lifecycle.waker();
         loop {
-            if self.signal.is_cancelled(self.since) {
+            if self.lifecycle.is_cancelled(self.since) {
                 if let Some(waker) = waker {
                     waker.clear();
                 }

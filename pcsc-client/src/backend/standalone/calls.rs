@@ -6,14 +6,13 @@ use std::time::{Duration, Instant};
 use pcsc_ccid::reader::Options;
 use pcsc_manager::{Bus, CallError, Client, Handle, Manager, Reader, Snapshot, Watching};
 use pcsc_manager::{StartError, UsbBus};
-use pcsc_process::generation;
 use pcsc_wire::ReaderState;
 
 use super::current::{self, ReaderKind, Shared};
 use crate::backend::bytes::AttributeValue;
 use crate::backend::calls::Calls;
-use crate::backend::cancel_signal::{CancelSignal, Release};
 use crate::backend::daemon::Listeners;
+use crate::backend::lifecycle::Lifecycle;
 use crate::backend::status_change::{wait_for_change, Comparison, Readers, StatusChange, Watched};
 use crate::backend::values::{Connected, ConnectionStatus, Pci, Transmitted};
 use crate::env;
@@ -21,11 +20,10 @@ use crate::error::{Cause, Error, Failure, Outcome};
 
 /// A context on the readers of this process.
 pub struct StandaloneContext {
-    generation: u32,
     client: Arc<Client>,
     // Dropped after the client: its connections end before the last context gives the readers back.
     shared: Arc<Shared>,
-    signal: CancelSignal,
+    lifecycle: Lifecycle,
 }
 
 impl StandaloneContext {
@@ -60,13 +58,12 @@ impl StandaloneContext {
 
     fn sharing(shared: Arc<Shared>) -> StandaloneContext {
         StandaloneContext {
-            generation: generation(),
             client: Arc::new(Client::new(
                 shared.manager().clone(),
                 env::waits_for_shared_card(),
             )),
             shared,
-            signal: CancelSignal::default(),
+            lifecycle: Lifecycle::new(),
         }
     }
 
@@ -82,19 +79,9 @@ impl StandaloneContext {
 
     /// Returns an error after a fork, a release, or a change to the daemon.
     fn check(&self) -> Outcome<()> {
-        self.check_handle()?;
+        self.lifecycle.check()?;
         if self.manager().is_over() {
             return Err(Failure::quiet(Error::NoService, Cause::GivenBack));
-        }
-        Ok(())
-    }
-
-    fn check_handle(&self) -> Outcome<()> {
-        if self.generation != generation() {
-            return Err(Failure::quiet(Error::InvalidHandle, Cause::Forked));
-        }
-        if self.signal.is_released() {
-            return Err(Error::InvalidHandle.into());
         }
         Ok(())
     }
@@ -108,16 +95,13 @@ impl StandaloneContext {
 
 impl Calls for StandaloneContext {
     fn release(&self) -> Outcome<()> {
-        self.check_handle()?;
-        if self.signal.release() == Release::Repeated {
-            return Err(Error::InvalidHandle.into());
-        }
+        self.lifecycle.release()?;
         self.client.release();
         Ok(())
     }
 
     fn check_alive(&self) -> Outcome<()> {
-        self.check_handle()?;
+        self.lifecycle.check()?;
         if self.manager().is_over() {
             return Err(Failure::quiet(Error::InvalidHandle, Cause::GivenBack));
         }
@@ -125,13 +109,11 @@ impl Calls for StandaloneContext {
     }
 
     fn cancel(&self) -> Outcome<()> {
-        if self.generation != generation() || self.signal.is_released() {
-            return Err(Error::InvalidHandle.into());
-        }
-        if self.manager().is_over() {
+        let is_over = self.manager().is_over();
+        if is_over && self.lifecycle.is_usable() {
             return Err(Error::NoService.into());
         }
-        self.signal.cancel();
+        self.lifecycle.cancel()?;
         self.manager().changes().post();
         Ok(())
     }
@@ -246,8 +228,8 @@ impl Calls for StandaloneContext {
         watched: &mut [Watched<'_>],
         sticky: bool,
     ) -> Outcome<()> {
-        self.signal.wait(sticky, |since| {
-            let is_cancelled = || self.signal.is_cancelled(since);
+        self.lifecycle.wait(sticky, |since| {
+            let is_cancelled = || self.lifecycle.is_cancelled(since);
             // A wait that watches the pseudo-reader alone opens no device.
             let watched_for = watched.iter().filter(|entry| !entry.is_ignored());
             let watching = self.manager().watching(watched_for.map(|entry| entry.name));
@@ -268,7 +250,7 @@ impl Calls for StandaloneContext {
 impl std::fmt::Debug for StandaloneContext {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("StandaloneContext")
-            .field("generation", &self.generation)
+            .field("lifecycle", &self.lifecycle)
             .finish_non_exhaustive()
     }
 }
@@ -276,7 +258,7 @@ impl std::fmt::Debug for StandaloneContext {
 impl Drop for StandaloneContext {
     fn drop(&mut self) {
         // Returns an error in a forked child: the threads and the devices are the parent's.
-        if self.release().is_err() && self.generation != generation() {
+        if self.release().is_err() && self.lifecycle.is_inherited() {
             // Dropping these would use locks that the parent's threads may have held, and join threads that
             // do not exist.
             std::mem::forget((self.client.clone(), self.shared.clone()));
@@ -300,25 +282,27 @@ struct StandaloneReaders<'a> {
 
 impl Readers for StandaloneReaders<'_> {
     fn look(&mut self, call: &mut StatusChange<'_, '_>, register: bool) -> Outcome<Comparison> {
-        self.context.check()?;
         let manager = self.context.manager();
         // Before the look, so that no change falls between them.
         self.seen = register.then(|| manager.changes().changes());
         self.watching.refresh(manager);
         let snapshots = snapshots(manager);
+        // After the look: the end of the manager removes all readers. A release ends a call in progress as a
+        // cancel does.
+        let usable = self.context.check();
+        self.refuse_cancelled()?;
+        usable?;
         Ok(call.compare(snapshots.iter().map(reader_state), Some(manager.events())))
     }
 
     fn wait(&mut self, deadline: Option<Instant>) -> Outcome<bool> {
-        if (self.is_cancelled)() {
-            return Err(Error::Cancelled.into());
-        }
+        self.refuse_cancelled()?;
         let has_changed = match self.seen.take() {
             Some(seen) => self.context.manager().changes().wait(seen, deadline),
             None => true,
         };
-        if has_changed && (self.is_cancelled)() {
-            return Err(Error::Cancelled.into());
+        if has_changed {
+            self.refuse_cancelled()?;
         }
         Ok(has_changed)
     }
@@ -326,15 +310,19 @@ impl Readers for StandaloneReaders<'_> {
     fn stop(&mut self) {}
 }
 
+impl StandaloneReaders<'_> {
+    fn refuse_cancelled(&self) -> Outcome<()> {
+        if (self.is_cancelled)() {
+            return Err(Error::Cancelled.into());
+        }
+        Ok(())
+    }
+}
+
 /// Each reader with its state of now.
 fn snapshots(manager: &Manager) -> Vec<(Arc<Reader>, Snapshot)> {
-    let readers = manager.readers().into_iter();
-    readers
-        .map(|reader| {
-            let now = reader.snapshot();
-            (reader, now)
-        })
-        .collect()
+    let with_state = |reader: &Arc<Reader>| (reader.clone(), reader.snapshot());
+    manager.readers().iter().map(with_state).collect()
 }
 
 fn reader_state((reader, now): &(Arc<Reader>, Snapshot)) -> ReaderState<'_> {
@@ -374,8 +362,11 @@ impl From<StartError> for Failure {
             StartError::Listen(error) => Cause::Listen(error),
             StartError::Record { path, reason } => Cause::Record { path, reason },
             StartError::Connect { path, source } => Cause::Simulation { path, source },
-            other => Cause::Usb(std::io::Error::other(other)),
+            other => Cause::System(std::io::Error::other(other)),
         };
         Failure::because(code, cause)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,8 +3,6 @@
 mod calls;
 mod current;
 mod identity;
-#[cfg(test)]
-mod tests;
 
 pub use calls::StandaloneContext;
 pub use current::{current, ReaderKind};

@@ -35,7 +35,7 @@ pub struct StatusChange<'c, 'a> {
 type ForEachReader<'f> = &'f dyn Fn(&mut dyn FnMut(ReaderState<'_>));
 
 impl<'c, 'a> StatusChange<'c, 'a> {
-    pub(super) fn new(watched: &'c mut [Watched<'a>]) -> Outcome<StatusChange<'c, 'a>> {
+    pub(in crate::backend) fn new(watched: &'c mut [Watched<'a>]) -> Outcome<StatusChange<'c, 'a>> {
         let mut by_name = Vec::new();
         by_name
             .try_reserve_exact(watched.len())

@@ -55,6 +55,17 @@ fn presence_and_sharing_are_reported() {
 }
 
 #[test]
+fn a_look_keeps_nothing_of_the_one_before() {
+    let mut watched = [Watched::new(b"r", EMPTY | EXCLUSIVE)];
+    let mut call = StatusChange::new(&mut watched).unwrap();
+    for (state, sharing, event) in [(CARD_ABSENT, -1, EMPTY | EXCLUSIVE), (0, 1, 0)] {
+        let readers = [reader(state, sharing, 0)];
+        assert_eq!(call.compare(readers.into_iter(), None), Comparison::Unchanged);
+        assert_eq!(call.watched[0].event, event);
+    }
+}
+
+#[test]
 fn a_counter_is_compared_in_sixteen_bits() {
     let known = 0x0001_0000 | EMPTY;
     assert_eq!(

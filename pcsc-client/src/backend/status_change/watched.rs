@@ -3,11 +3,11 @@
 
 use crate::backend::bytes::Atr;
 pub(super) use pcsc_constants::{
-    SCARD_ABSENT as CARD_ABSENT, SCARD_PRESENT as CARD_PRESENT, SCARD_STATE_ATRMATCH as ATRMATCH,
-    SCARD_STATE_CHANGED as CHANGED, SCARD_STATE_EMPTY as EMPTY, SCARD_STATE_EXCLUSIVE as EXCLUSIVE,
-    SCARD_STATE_IGNORE as IGNORE, SCARD_STATE_INUSE as INUSE, SCARD_STATE_MUTE as MUTE,
-    SCARD_STATE_PRESENT as PRESENT, SCARD_STATE_UNAVAILABLE as UNAVAILABLE, SCARD_STATE_UNKNOWN as UNKNOWN,
-    SCARD_SWALLOWED as CARD_MUTE, SCARD_UNKNOWN as READER_UNKNOWN,
+    SCARD_ABSENT as CARD_ABSENT, SCARD_PRESENT as CARD_PRESENT, SCARD_STATE_CHANGED as CHANGED,
+    SCARD_STATE_EMPTY as EMPTY, SCARD_STATE_EXCLUSIVE as EXCLUSIVE, SCARD_STATE_IGNORE as IGNORE,
+    SCARD_STATE_INUSE as INUSE, SCARD_STATE_MUTE as MUTE, SCARD_STATE_PRESENT as PRESENT,
+    SCARD_STATE_UNAVAILABLE as UNAVAILABLE, SCARD_STATE_UNKNOWN as UNKNOWN, SCARD_SWALLOWED as CARD_MUTE,
+    SCARD_UNKNOWN as READER_UNKNOWN,
 };
 use pcsc_wire::ReaderState;
 
@@ -73,53 +73,40 @@ impl<'a> Watched<'a> {
             self.event = UNKNOWN | UNAVAILABLE;
             return self.report(self.current & UNKNOWN == 0);
         };
-        let is_empty = state.state & CARD_ABSENT != 0;
         let has_card = state.state & CARD_PRESENT != 0;
-
-        let mut changed = self.current & UNKNOWN != 0;
-        let known_counter = self.current >> 16;
-        changed |= known_counter != 0 && known_counter != state.event_counter & 0xFFFF;
-        self.event = (self.event & 0xFFFF & !UNKNOWN) | (state.event_counter << 16);
-
-        let is_bad = state.state & READER_UNKNOWN != 0;
-        changed |= is_bad != (self.current & UNAVAILABLE != 0);
-        self.event &= !UNAVAILABLE;
-
         self.atr = Some(if has_card {
             state.atr.into()
         } else {
             Atr::default()
         });
+
+        let known_counter = self.current >> 16;
+        let is_bad = state.state & READER_UNKNOWN != 0;
+        let mut changed = self.current & UNKNOWN != 0
+            || (known_counter != 0 && known_counter != state.event_counter & 0xFFFF)
+            || is_bad != (self.current & UNAVAILABLE != 0);
         if is_bad {
             self.event = UNAVAILABLE;
             return self.report(changed || self.current == 0);
         }
 
-        if is_empty {
-            self.event &= !(PRESENT | IGNORE | UNKNOWN | UNAVAILABLE | ATRMATCH | MUTE | INUSE);
+        self.event = state.event_counter << 16;
+        if state.state & CARD_ABSENT != 0 {
             self.event |= EMPTY;
             changed |= self.current & PRESENT != 0;
         } else if has_card {
-            self.event &= !(EMPTY | IGNORE | UNKNOWN | UNAVAILABLE | MUTE);
-            self.event |= PRESENT;
             let is_mute = state.state & CARD_MUTE != 0;
-            if is_mute {
-                self.event |= MUTE;
-            }
+            self.event |= if is_mute { PRESENT | MUTE } else { PRESENT };
             changed |= self.current & EMPTY != 0 || is_mute != (self.current & MUTE != 0);
         }
-
         match state.sharing {
             -1 => {
-                self.event = (self.event & !INUSE) | EXCLUSIVE;
+                self.event |= EXCLUSIVE;
                 changed |= self.current & INUSE != 0;
             }
-            0 => {
-                self.event &= !(INUSE | EXCLUSIVE);
-                changed |= self.current & (INUSE | EXCLUSIVE) != 0;
-            }
+            0 => changed |= self.current & (INUSE | EXCLUSIVE) != 0,
             1.. if has_card => {
-                self.event = (self.event & !EXCLUSIVE) | INUSE;
+                self.event |= INUSE;
                 changed |= self.current & EXCLUSIVE != 0;
             }
             _ => (),

@@ -15,7 +15,7 @@ use super::time_limit::until;
 use super::waits::Waits;
 use crate::backend::bytes::AttributeValue;
 use crate::backend::calls::Calls;
-use crate::backend::cancel_signal::{CancelSignal, Release};
+use crate::backend::lifecycle::Lifecycle;
 use crate::backend::status_change::Watched;
 use crate::backend::values::{Connected, ConnectionStatus, Pci, SessionOptions, Transmitted};
 use crate::env;
@@ -28,8 +28,7 @@ use pcsc_wire::{ReaderState, MAX_PAYLOAD};
 /// A context with a PC/SC library that was loaded at run time.
 #[derive(Debug)]
 pub struct SystemContext {
-    generation: u32,
-    signal: CancelSignal,
+    lifecycle: Lifecycle,
     waits: Waits,
     open: Arc<Open>,
     /// Of connects with a time limit, and of all calls where the library makes one at a time.
@@ -61,7 +60,6 @@ impl SystemContext {
     pub fn establish(options: &SessionOptions) -> Outcome<SystemContext> {
         let named = options.library.clone().or_else(env::chosen_library);
         let library = Library::load(named.as_deref())?;
-        let generation = generation();
         let handle = library.establish(options.scope).map_err(|failure| {
             if failure.error() != Error::NoService {
                 return failure;
@@ -70,11 +68,10 @@ impl SystemContext {
             Failure::because(Error::NoService, Cause::NoSystemService { library })
         })?;
         Ok(SystemContext {
-            generation,
-            signal: CancelSignal::default(),
+            lifecycle: Lifecycle::new(),
             waits: Waits::default(),
             open: Arc::new(Open {
-                generation,
+                generation: generation(),
                 library,
                 handle,
             }),
@@ -90,12 +87,7 @@ impl SystemContext {
 
     /// The library's context. Returns an error after a fork or a release.
     fn open(&self) -> Outcome<&Arc<Open>> {
-        if self.generation != generation() {
-            return Err(Failure::quiet(Error::InvalidHandle, Cause::Forked));
-        }
-        if self.signal.is_released() {
-            return Err(Error::InvalidHandle.into());
-        }
+        self.lifecycle.check()?;
         Ok(&self.open)
     }
 
@@ -121,7 +113,7 @@ impl SystemContext {
     fn interrupt(&self) -> Outcome<()> {
         let Open { library, handle, .. } = &*self.open;
         self.gate.wake();
-        self.waits.interrupt(&self.signal, || library.cancel(*handle))
+        self.waits.interrupt(&self.lifecycle, || library.cancel(*handle))
     }
 
     /// Waits in the library until a state differs or the call is cancelled.
@@ -130,15 +122,16 @@ impl SystemContext {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         // Without the deadline: also a look that does not wait waits for another call.
         let gate = self.own_gate();
-        let _held = gate.take_unless(&|| self.signal.is_cancelled(since), None)?;
+        let _held = gate.take_unless(&|| self.lifecycle.is_cancelled(since), None)?;
         loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let waited = self.waits.run(&self.signal, since, || {
+            let waited = self.waits.run(&self.lifecycle, since, || {
                 library.get_status_change(*handle, milliseconds(left), readers)
             });
             match &waited {
                 // A cancel that was meant for a wait that had ended.
-                Err(failure) if failure.error() == Error::Cancelled && !self.signal.is_cancelled(since) => {}
+                Err(failure)
+                    if failure.error() == Error::Cancelled && !self.lifecycle.is_cancelled(since) => {}
                 // The time was longer than the library can count.
                 Err(failure)
                     if failure.error() == Error::Timeout
@@ -164,7 +157,7 @@ impl SystemContext {
             match library.get_status_change(*handle, 0, &mut readers) {
                 // A reader went between the two calls.
                 Err(failure) if failure.error() == Error::UnknownReader => (),
-                // A state that nobody knows is no change.
+                // A wait from SCARD_STATE_UNAWARE times out if the state is unknown.
                 Err(failure) if failure.error() == Error::Timeout => return Ok(readers),
                 result => return result.map(|()| readers),
             }
@@ -174,10 +167,7 @@ impl SystemContext {
 
 impl Calls for SystemContext {
     fn release(&self) -> Outcome<()> {
-        self.open()?;
-        if self.signal.release() == Release::Repeated {
-            return Err(Error::InvalidHandle.into());
-        }
+        self.lifecycle.release()?;
         // The library's context ends with the last call that uses it, which has no deadline.
         self.interrupt()
     }
@@ -319,7 +309,7 @@ impl Calls for SystemContext {
             readers.push(watch(entry.name, entry.current)?);
         }
         let waited = self
-            .signal
+            .lifecycle
             .wait(sticky, |since| self.wait(timeout, &mut readers, since));
         let is_over = |failure: &Failure| failure.error() == Error::Timeout;
         if waited.as_ref().err().is_none_or(is_over) {
@@ -331,8 +321,7 @@ impl Calls for SystemContext {
     }
 
     fn cancel(&self) -> Outcome<()> {
-        self.open()?;
-        self.signal.cancel();
+        self.lifecycle.cancel()?;
         self.interrupt()
     }
 
@@ -446,5 +435,45 @@ fn sharing(event: u32) -> i32 {
         (true, _) => -1,
         (false, true) => 1,
         (false, false) => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use constants::*;
+
+    #[test]
+    fn a_readers_state_gives_its_cards_status_and_its_sharing() {
+        for (event, status, shared) in [
+            (0, 0, 0),
+            (SCARD_STATE_EMPTY, SCARD_ABSENT, 0),
+            (SCARD_STATE_PRESENT | SCARD_STATE_INUSE, SCARD_PRESENT, 1),
+            (
+                SCARD_STATE_PRESENT | SCARD_STATE_MUTE | SCARD_STATE_EXCLUSIVE | SCARD_STATE_INUSE,
+                SCARD_PRESENT | SCARD_SWALLOWED,
+                -1,
+            ),
+            (SCARD_STATE_UNAVAILABLE | 5 << 16, SCARD_UNKNOWN, 0),
+        ] {
+            assert_eq!(
+                (card_status(event), sharing(event)),
+                (status, shared),
+                "{event:x}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_time_is_rounded_up_to_milliseconds_and_never_endless() {
+        for (time, expected) in [
+            (None, INFINITE),
+            (Some(Duration::ZERO), 0),
+            (Some(Duration::from_nanos(1)), 1),
+            (Some(Duration::from_millis(7)), 7),
+            (Some(Duration::MAX), INFINITE - 1),
+        ] {
+            assert_eq!(milliseconds(time), expected, "{time:?}");
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! A gate, for calls that the library makes one at a time.
 //!
 //! A library queues such calls, and sends a queued one however late. A call with a time limit must not be
-//! sent after its caller has given up, so calls queue here.
+//! sent after its caller has given up, so calls queue here. A call without a time limit queues, too: behind
+//! a call that is late it waits as long as it would in the library, and what that call has done is taken
+//! back before it is its turn.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -59,7 +61,7 @@ impl Gate {
         self.take_unless(&|| false, deadline)
     }
 
-    /// As [`Gate::take`], unless the call is cancelled. [`Gate::wake`] has that looked at.
+    /// As [`Gate::take`], unless the call is cancelled. [`Gate::wake`] makes waiting threads check that.
     ///
     /// # Errors
     /// Also [`Error::Cancelled`].
@@ -119,9 +121,9 @@ impl Gate {
         self.changed.notify_all();
     }
 
-    /// Has those who wait look whether they are cancelled.
+    /// Wakes the waiting threads, each of which checks whether its call is cancelled.
     pub fn wake(&self) {
-        // With the lock, so that nobody is between the look and the wait.
+        // Under the lock: otherwise a thread between its check and its wait would miss the notification.
         let _state = self.lock();
         self.changed.notify_all();
     }

@@ -375,7 +375,7 @@ fn check(returned: LONG) -> Outcome<()> {
     }
 }
 
-/// A buffer of so many bytes.
+/// A zeroed buffer of `length` bytes.
 fn zeros(length: usize) -> Outcome<Vec<u8>> {
     let mut buffer = Vec::new();
     buffer.try_reserve_exact(length).map_err(|_| Error::NoMemory)?;

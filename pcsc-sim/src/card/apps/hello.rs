@@ -16,7 +16,8 @@ impl Hello {
     /// What it says.
     pub const TEXT: &'static [u8; 12] = b"Hello world!";
 
-    /// SELECT by DF name (clause 11.1.1), which is all that the applet knows. It has no control information.
+    /// SELECT by DF name (clause 11.1.1), the only command that the applet supports. It has no control
+    /// information.
     fn select(&mut self, command: &Command<'_>) -> u16 {
         match command.header {
             [_, _, 0x04, p2] if p2 & 0xF0 != 0 => sw::WRONG_P1_P2,

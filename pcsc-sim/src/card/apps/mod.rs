@@ -8,7 +8,7 @@ pub use echo::Echo;
 pub use files::{File, FileSystem};
 pub use hello::Hello;
 
-use pcsc_ccid::apdu::{Command, Error};
+use pcsc_ccid::apdu::{ApduError, Command};
 
 /// Status words (clause 5.6).
 mod sw {
@@ -66,8 +66,8 @@ pub trait App: Send {
     /// and one without data with the Ne of its P3.
     fn process(&mut self, command: &Command<'_>, response: &mut Vec<u8>);
 
-    /// Whether commands with this header carry data: over T=0 only the card knows. The default is
-    /// the table of ISO 7816-4 as far as these applications use it.
+    /// Whether commands with this header carry data: a T=0 header does not show it. The default is the
+    /// table of ISO 7816-4 as far as these applications use it.
     fn carries_data(&self, header: &[u8; 4]) -> bool {
         matches!(
             header[1],
@@ -76,7 +76,7 @@ pub trait App: Send {
     }
 }
 
-/// Several applications on one card. A command goes to the first one that knows it: that does not answer
+/// Several applications on one card. A command goes to the first one that supports it: that does not answer
 /// '6E00', '6D00' or, to a SELECT, '6A82'. Where none does, the last of these in this order is the answer.
 pub struct Several(pub Vec<Box<dyn App>>);
 
@@ -164,7 +164,7 @@ pub(super) fn execute(command: &Command<'_>, app: &mut dyn App) -> Vec<u8> {
 pub(super) fn execute_apdu(apdu: &[u8], app: &mut dyn App) -> Vec<u8> {
     let command = match Command::parse(apdu) {
         Ok(command) => command,
-        Err(Error::InvalidClass) => return sw::WRONG_CLASS.to_be_bytes().to_vec(),
+        Err(ApduError::InvalidClass) => return sw::WRONG_CLASS.to_be_bytes().to_vec(),
         Err(_) => return sw::WRONG_LENGTH.to_be_bytes().to_vec(),
     };
     let mut response = execute(&command, app);

@@ -64,6 +64,18 @@ fn an_extended_apdu_goes_and_comes_in_parts() {
 }
 
 #[test]
+fn an_abort_drops_the_parts_of_a_command() {
+    let mut bench = Bench::with_card("omnikey-3x21", good(&[Offer::T1], Some(0x13)));
+    bench.power_on();
+    let part = bench.say(&message(0x6F, 0, 2, [0, 1, 0], &[0x80, 0xEC]));
+    assert_eq!(part[9], 0x10);
+    bench.device.control_out(0x01, 0x0600, &[]).unwrap();
+    bench.say(&message(0x72, 0, 6, [0; 3], &[]));
+    let reply = bench.say(&message(0x6F, 0, 7, [0, 2, 0], &[0, 0]));
+    assert_eq!(reply[7..10], [0x40, 8, 0], "nothing was begun");
+}
+
+#[test]
 fn a_card_that_refuses_the_rate_is_told_by_the_parameters() {
     let behaviour = Behaviour {
         pps: crate::card::PpsBehaviour::RefuseRate,

@@ -37,10 +37,14 @@ fn every_line_makes_a_reader() {
 fn a_line_of_the_list() {
     let model = Model::parse(lines().find(|line| line.starts_with("Teridian")).unwrap()).unwrap();
     assert_eq!(
-        (model.vendor_id, model.product_id, model.release),
+        (
+            model.identity.vendor_id,
+            model.identity.product_id,
+            model.identity.release
+        ),
         (0x1862, 0x0000, 0x0000)
     );
-    assert_eq!(model.product.as_deref(), Some("TSC12xxFV.09"));
+    assert_eq!(model.identity.product.as_deref(), Some("TSC12xxFV.09"));
     assert_eq!((model.endpoints, model.class, model.protocol), (3, 0x0B, 0));
     let descriptor = model.descriptor;
     assert_eq!((descriptor.max_slot_index, descriptor.max_busy_slots), (4, 5));
@@ -99,7 +103,12 @@ proptest! {
     fn any_messages_get_replies(
         which in 0..NAMES.len(),
         messages in proptest::collection::vec(
-            (0x60u8..0x76, 0u8..3, proptest::collection::vec(any::<u8>(), 3), proptest::collection::vec(any::<u8>(), 0..64)),
+            (
+                0x60u8..0x76,
+                0u8..3,
+                proptest::collection::vec(any::<u8>(), 3),
+                proptest::collection::vec(any::<u8>(), 0..64),
+            ),
             0..12,
         ),
     ) {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::reader::{Event, Handle};
 use pcsc_ccid::shared::InterruptSource;
-use pcsc_ccid::transport::{Error, Transport};
+use pcsc_ccid::transport::{Transport, TransportError};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -29,7 +29,7 @@ fn under_way() -> Handle {
     handle
 }
 
-fn receive(handle: &Handle, timeout: Duration) -> Result<Vec<u8>, Error> {
+fn receive(handle: &Handle, timeout: Duration) -> Result<Vec<u8>, TransportError> {
     let mut buffer = [0; 300];
     let length = handle.transport().receive(&mut buffer, timeout)?;
     Ok(buffer[..length].to_vec())
@@ -40,11 +40,14 @@ fn a_wait_takes_the_devices_time_and_none_of_ours() {
     let handle = under_way();
     let begun = handle.transport().now();
     let short = Duration::from_millis(10);
-    assert_eq!(receive(&handle, short), Err(Error::Timeout));
+    assert_eq!(receive(&handle, short), Err(TransportError::Timeout));
     assert_eq!(handle.transport().now(), begun + short);
     assert_eq!(receive(&handle, SECOND).unwrap()[7], 0);
     assert!(handle.transport().now() < begun + SECOND);
-    assert_eq!(receive(&handle, Duration::from_secs(86_400)), Err(Error::Timeout));
+    assert_eq!(
+        receive(&handle, Duration::from_secs(86_400)),
+        Err(TransportError::Timeout)
+    );
     handle.transport().pause(SECOND).unwrap();
     assert!(handle.transport().now() > begun + Duration::from_secs(86_400));
 }
@@ -57,14 +60,14 @@ fn things_happen_in_the_middle_of_a_wait() {
     assert_eq!(receive(&handle, SECOND).unwrap()[7..9], [0x42, 0xFE]);
     let handle = under_way();
     handle.schedule(at(&handle), Event::Unplug);
-    assert_eq!(receive(&handle, SECOND), Err(Error::Gone));
-    assert_eq!(handle.transport().pause(SECOND), Err(Error::Gone));
+    assert_eq!(receive(&handle, SECOND), Err(TransportError::Gone));
+    assert_eq!(handle.transport().pause(SECOND), Err(TransportError::Gone));
     let handle = under_way();
     handle.schedule(at(&handle), Event::Cancel);
-    assert_eq!(receive(&handle, SECOND), Err(Error::Cancelled));
+    assert_eq!(receive(&handle, SECOND), Err(TransportError::Cancelled));
     assert_eq!(receive(&handle, SECOND).unwrap()[7], 0, "the next wait works");
     handle.schedule(at(&handle), Event::Insert(0, Box::new(good(&[Offer::T0], None))));
-    assert_eq!(receive(&handle, SECOND), Err(Error::Timeout));
+    assert_eq!(receive(&handle, SECOND), Err(TransportError::Timeout));
     handle.transport().send(&STATUS, SECOND).unwrap();
     assert_eq!(
         receive(&handle, SECOND).unwrap()[7],
@@ -72,7 +75,7 @@ fn things_happen_in_the_middle_of_a_wait() {
         "a new card, without power"
     );
     handle.schedule(at(&handle), Event::Cancel);
-    assert_eq!(handle.transport().pause(SECOND), Err(Error::Cancelled));
+    assert_eq!(handle.transport().pause(SECOND), Err(TransportError::Cancelled));
 }
 
 #[test]
@@ -95,13 +98,16 @@ fn a_watch_waits_for_what_the_device_notifies() {
     handle.remove(0);
     assert_eq!(sights.recv(), Ok(Ok(vec![0x50, 0x02])));
     interrupt();
-    assert_eq!(sights.recv(), Ok(Err(Error::Cancelled)));
+    assert_eq!(sights.recv(), Ok(Err(TransportError::Cancelled)));
     let mut watch = watcher.join().unwrap();
     let mut next = |deadline| watch.next(deadline, &mut |_| ());
     // One wait was interrupted.
-    assert_eq!(next(Some(std::time::Instant::now())), Err(Error::Timeout));
+    assert_eq!(
+        next(Some(std::time::Instant::now())),
+        Err(TransportError::Timeout)
+    );
     interrupt();
-    assert_eq!(next(None), Err(Error::Cancelled));
+    assert_eq!(next(None), Err(TransportError::Cancelled));
     handle.unplug();
-    assert_eq!(next(None), Err(Error::Gone));
+    assert_eq!(next(None), Err(TransportError::Gone));
 }

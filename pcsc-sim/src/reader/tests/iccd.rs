@@ -3,7 +3,7 @@
 use super::*;
 use crate::reader::{model, Model, Oddities};
 use pcsc_ccid::descriptor::interfaces;
-use pcsc_ccid::transport::Error;
+use pcsc_ccid::transport::TransportError;
 use std::time::Duration;
 
 /// Asks until the card is not busy.
@@ -51,12 +51,21 @@ fn version_a_takes_a_header_first() {
     assert_eq!(bench.device.control_in(0x6F, 0, 2), Ok(b"c".to_vec()));
     assert_eq!(status(&mut bench), 0x20);
     assert_eq!(bench.device.control_in(0x6F, 0, 2), Ok(vec![0x90, 0x00]));
-    assert_eq!(bench.device.control_in(0x6F, 0, 2), Err(Error::Stall), "no more");
+    assert_eq!(
+        bench.device.control_in(0x6F, 0, 2),
+        Err(TransportError::Stall),
+        "no more"
+    );
     assert_eq!(
         bench.device.bulk_out(&[0x65]),
-        Err(Error::Stall),
+        Err(TransportError::Stall),
         "there is no such pipe"
     );
+    // The end of the power is the end of a command.
+    bench.device.control_out(0x65, 0, &[0x80, 0xEC, 0, 0, 3]).unwrap();
+    assert_eq!(status(&mut bench), 0x10);
+    bench.device.control_out(0x63, 0, &[]).unwrap();
+    assert_eq!(status(&mut bench), 0x00);
     bench.device.remove(0);
     assert_eq!(status(&mut bench), 0x80);
 }
@@ -80,7 +89,7 @@ fn version_b_says_what_a_block_is() {
     assert_eq!(block(&mut bench), [0x40, 0x40, 0xFE], "nothing was asked");
     bench.device.control_out(0x63, 0, &[]).unwrap();
     assert_eq!(bench.device.control_in(0x81, 0, 3), Ok(vec![0, 0x01, 0]));
-    assert_eq!(bench.device.control_out(0x62, 7, &[]), Err(Error::Stall));
+    assert_eq!(bench.device.control_out(0x62, 7, &[]), Err(TransportError::Stall));
     bench.device = bench.device.with(Oddities {
         empty_blocks: true,
         ..Oddities::default()
@@ -104,7 +113,8 @@ fn the_driver_reads_the_descriptors_that_a_model_makes() {
         assert_eq!(interface.flavour, model.flavour(), "{name}");
         assert_eq!(interface.interrupt_in.is_some(), model.notifies(), "{name}");
         let device = model.device_descriptor();
-        assert_eq!(device[8..10], model.vendor_id.to_le_bytes());
+        assert_eq!(device[..8], [18, 1, 0, 2, 0, 0, 0, 64]);
+        assert_eq!(device[8..10], model.identity.vendor_id.to_le_bytes());
     }
     // Several interfaces in one device have endpoints of their own.
     let models = ["scr331-di", "acr1252-picc", "yubikey"].map(|name| {

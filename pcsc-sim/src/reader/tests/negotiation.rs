@@ -72,7 +72,7 @@ fn a_reader_that_promises_too_much() {
     bench.power_on();
     assert_eq!(bench.say(&t1(0x95))[7..9], [0x00, 0x81]);
     assert_eq!(bench.say(&select)[7..9], [0x00, 0x81]);
-    // The other card that libccid gives up on: it knows its own rate, and no slower one.
+    // The other card that libccid gives up on: it supports its own rate, and no slower one.
     let behaviour = Behaviour {
         pps: PpsBehaviour::OwnRateOrMute,
         ..Behaviour::default()

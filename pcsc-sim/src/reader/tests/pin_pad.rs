@@ -1,7 +1,7 @@
 //! PIN pads: verification, modification, keys.
 
 use super::*;
-use crate::card::apps::FileSystem;
+use crate::card::apps::{File, FileSystem};
 use crate::card::SimCard;
 use crate::reader::{Entry, Key, Oddities};
 use std::time::Duration;
@@ -154,6 +154,27 @@ fn formats_put_a_pin_where_they_say() {
         sent([0x0A, 0x04, 0], &[&VERIFY[..], &[0xFF; 4]].concat(), "1234"),
         [0x40, 12, 0]
     );
+}
+
+#[test]
+fn the_number_of_digits_goes_into_the_block() {
+    // ISO 9564, format 2: 4 bits of length after 2, then digits.
+    let pin = [0x24, 0x12, 0x34, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF];
+    let root = File::Df {
+        id: 0x3F00,
+        name: Vec::new(),
+        children: Vec::new(),
+    };
+    let app = FileSystem::new(root, &pin);
+    let mut bench = Bench::with_card(
+        "gempc-pinpad",
+        SimCard::good(Profile::new(&[Offer::T0]), Box::new(app)),
+    );
+    bench.power_on();
+    bench.device.will_type(Entry::pin("1234"));
+    let mut command = verify(b"\x00\x20\x00\x81\x08\x20\xFF\xFF\xFF\xFF\xFF\xFF\xFF");
+    command[12..15].copy_from_slice(&[0x89, 0x47, 0x04]);
+    assert_eq!(bench.say(&command)[10..], [0x90, 0x00]);
 }
 
 #[test]

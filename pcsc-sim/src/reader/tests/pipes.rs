@@ -3,7 +3,7 @@
 use super::*;
 use crate::reader::{Lists, Oddities};
 use pcsc_ccid::message::{Notification, SlotError};
-use pcsc_ccid::transport::Error;
+use pcsc_ccid::transport::TransportError;
 use std::time::Duration;
 
 const STATUS: [u8; 10] = [0x65, 0, 0, 0, 0, 0, 7, 0, 0, 0];
@@ -122,7 +122,7 @@ fn an_abort_takes_both_ways() {
     assert_eq!(bench.hear()[7..9], [0x00, 0x81]);
     assert_eq!(
         bench.device.control_out(1, 0x0601, &[]),
-        Err(Error::Stall),
+        Err(TransportError::Stall),
         "no such slot"
     );
 }
@@ -169,6 +169,8 @@ fn a_slot_change_is_told_once() {
     assert_eq!(bench.device.interrupt_in(), None);
     bench.device.remove(0);
     assert_eq!(bench.device.interrupt_in(), Some(vec![0x50, 0x02, 0x04]));
+    bench.device.remove(0);
+    assert_eq!(bench.device.interrupt_in(), None, "the slot was empty");
     assert_eq!(bench.device.counters().interrupt, 2);
     let mut silent = Bench::with_card("rutoken-lite", good(&[Offer::T1], None));
     assert_eq!(silent.device.interrupt_in(), None, "it has no endpoint for that");
@@ -197,9 +199,9 @@ fn a_card_that_leaves_ends_the_command() {
     assert_eq!(bench.say(&hello)[7..9], [0x42, 0xFE]);
     assert_eq!(bench.device.interrupt_in(), Some(vec![0x50, 0x02]));
     bench.device.unplug();
-    assert_eq!(bench.device.bulk_out(&STATUS), Err(Error::Gone));
-    assert_eq!(bench.device.bulk_in(300), Err(Error::Gone));
-    assert_eq!(bench.device.control_in(3, 0, 8), Err(Error::Gone));
+    assert_eq!(bench.device.bulk_out(&STATUS), Err(TransportError::Gone));
+    assert_eq!(bench.device.bulk_in(300), Err(TransportError::Gone));
+    assert_eq!(bench.device.control_in(3, 0, 8), Err(TransportError::Gone));
 }
 
 #[test]
@@ -213,7 +215,7 @@ fn lists_are_answered_in_many_ways() {
     };
     let sound = ask(Lists::Sound).unwrap();
     assert_eq!((sound.len(), &sound[..4]), (138 * 4, &[0x0F, 7, 0, 0][..]));
-    assert_eq!(ask(Lists::Stalled), Err(Error::Stall));
+    assert_eq!(ask(Lists::Stalled), Err(TransportError::Stall));
     assert_eq!(ask(Lists::Short(7)).unwrap(), &sound[..7]);
     assert_eq!(ask(Lists::Padded).unwrap().len(), 1024);
     assert_eq!(ask(Lists::Empty), Ok(vec![]));
@@ -224,9 +226,9 @@ fn lists_are_answered_in_many_ways() {
     );
     assert_eq!(bench.device.control_in(2, 0, 6).unwrap().len(), 6);
     let mut bench = Bench::new("scr3310");
-    assert_eq!(bench.device.control_in(2, 0, 1024), Err(Error::Stall));
-    assert_eq!(bench.device.control_in(0x62, 0, 33), Err(Error::Stall));
-    assert_eq!(bench.device.control_out(0x65, 0, &[]), Err(Error::Stall));
+    assert_eq!(bench.device.control_in(2, 0, 1024), Err(TransportError::Stall));
+    assert_eq!(bench.device.control_in(0x62, 0, 33), Err(TransportError::Stall));
+    assert_eq!(bench.device.control_out(0x65, 0, &[]), Err(TransportError::Stall));
     assert_eq!(bench.device.counters().control, 3);
 }
 

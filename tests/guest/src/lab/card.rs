@@ -1,6 +1,7 @@
 //! QEMU's CCID reader and the keys of its emulated card.
 
-use super::{option, Error};
+use super::error::Error;
+use super::host::{option, program};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -51,7 +52,10 @@ pub(super) fn reader(folder: &Path) -> Result<[String; 4], Error> {
         "-device".into(),
         "usb-ccid,id=ccid".into(),
         "-device".into(),
-        format!("ccid-card-emulated,backend=certificates,db={database},cert1={first},cert2={second},cert3={third}"),
+        format!(
+            "ccid-card-emulated,backend=certificates,db={database},\
+             cert1={first},cert2={second},cert3={third}"
+        ),
     ])
 }
 
@@ -67,10 +71,10 @@ pub(super) fn wakeups(folder: &Path) -> PathBuf {
 }
 
 fn certutil(arguments: &[&str]) -> Result<(), Error> {
-    if super::program("certutil").is_none() {
+    if program("certutil").is_none() {
         return Err(Error::Failed("no certutil: run scripts/setup".into()));
     }
-    let output = run(Command::new("certutil").args(arguments), Duration::from_secs(60));
+    let output = run(Command::new("certutil").args(arguments), Duration::from_secs(300));
     if output.status.success() {
         return Ok(());
     }

@@ -1,7 +1,10 @@
 //! The first file system of the guest: busybox, modules and a script, in the kernel's archive format (cpio,
 //! `newc`).
 
-use super::{modules, program, Error, SHARE};
+use super::error::Error;
+use super::host::program;
+use super::modules;
+use super::script::SHARE;
 use std::fs;
 use std::path::Path;
 
@@ -45,7 +48,8 @@ $b mount -t devtmpfs dev /dev
 for module in {modules}; do
     $b insmod /modules/$module.ko || echo "init: $module does not load"
 done
-# libccid's udev rules let the kernel suspend readers, but vhci-hcd resumes one port at a time: a second one is taken for unplugged.
+# libccid's udev rules let the kernel suspend readers, but vhci-hcd resumes one port at a time: a second one
+# is taken for unplugged.
 echo -1 >/sys/module/usbcore/parameters/autosuspend
 $b mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=loose,ro root /host
 $b mount -t tmpfs upper /upper

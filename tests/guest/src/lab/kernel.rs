@@ -1,6 +1,7 @@
 //! What the lab needs of the machine: QEMU, and a kernel to boot.
 
-use super::{program, Error};
+use super::error::Error;
+use super::host::program;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -12,7 +13,7 @@ pub(super) fn qemu() -> Result<PathBuf, Error> {
     }
     match program("qemu-system-x86_64") {
         Some(qemu) => Ok(qemu),
-        // Where there is a package manager that scripts/setup knows, its absence is a mistake.
+        // Where there is a package manager that scripts/setup supports, its absence is a mistake.
         None if program("apt-get").is_some() => Err(Error::Failed(
             "qemu-system-x86_64 is not installed: run scripts/setup".into(),
         )),

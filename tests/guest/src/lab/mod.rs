@@ -15,61 +15,28 @@
 //! ```
 
 mod card;
+mod error;
+mod host;
 mod initramfs;
 mod kernel;
 mod modules;
 mod script;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use pcsc_tests::{client, run};
 
+pub use error::Error;
+use host::option;
+use script::Order;
+
 /// How long the guest may take to boot and to power off. Generous: QEMU interprets the guest's instructions,
 /// on a host that may be busy.
 const BOOT: Duration = Duration::from_secs(240);
-
-/// The mount point of the folder that is shared with the host, for the commands' files.
-const SHARE: &str = "/lab";
-
-/// Why the guest did not run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Error {
-    /// There is no QEMU for this machine: tests are skipped, with a message.
-    Unavailable(String),
-    /// The guest failed.
-    Failed(String),
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unavailable(reason) => write!(formatter, "no guest on this machine: {reason}"),
-            Self::Failed(reason) => write!(formatter, "the guest: {reason}"),
-        }
-    }
-}
-
-impl std::error::Error for Error {}
-
-impl From<io::Error> for Error {
-    fn from(error: io::Error) -> Self {
-        Self::Failed(error.to_string())
-    }
-}
-
-/// A command for the guest, and its time limit.
-#[derive(Debug, Clone)]
-struct Order {
-    name: String,
-    words: Vec<String>,
-    limit: Duration,
-}
 
 /// The configuration of a guest.
 #[derive(Debug, Clone, Default)]
@@ -243,18 +210,4 @@ fn files(share: &Path) -> Result<BTreeMap<String, String>, Error> {
 fn text(path: &Path) -> String {
     let bytes = fs::read(path).unwrap_or_default();
     String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// A path that can stand in an option of QEMU's, where a comma ends it.
-fn option(path: &Path) -> Result<&str, Error> {
-    let text = path.to_str().filter(|text| !text.contains(','));
-    text.ok_or_else(|| Error::Failed(format!("{}: no path for QEMU", path.display())))
-}
-
-/// The first of `names` that a folder of PATH, or one for the administrator's programs, holds.
-fn program(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let more = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from);
-    let mut folders = std::env::split_paths(&path).chain(more);
-    folders.find_map(|folder| Some(folder.join(name)).filter(|file| file.is_file()))
 }

@@ -1,6 +1,6 @@
 //! Kernel modules and what they stand on, read from the modules themselves.
 
-use super::Error;
+use super::error::Error;
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;

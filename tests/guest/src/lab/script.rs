@@ -1,11 +1,23 @@
 //! What runs in the guest's root: the commands, one after the other.
 
-use super::{Error, Order, SHARE};
+use super::error::Error;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use pcsc_tests::stock;
+
+/// The mount point of the folder that is shared with the host, for the commands' files.
+pub(super) const SHARE: &str = "/lab";
+
+/// A command for the guest, and its time limit.
+#[derive(Debug, Clone)]
+pub(super) struct Order {
+    pub name: String,
+    pub words: Vec<String>,
+    pub limit: Duration,
+}
 
 /// The guest sees the host's files. This replaces those that change what PC/SC, its clients or udev do: a
 /// test must give the same result whatever is installed and configured on the host.
@@ -25,7 +37,8 @@ hide /etc/opensc
 mkdir -p /run/home /run/drivers
 if [ -d /usr/lib/pcsc/drivers/ifd-ccid.bundle ]; then
     cp -rL /usr/lib/pcsc/drivers/ifd-ccid.bundle /run/drivers/
-    sed -i '/<key>ifdDriverOptions/{n;s/0x[0-9A-Fa-f]*/0x0000/}' /run/drivers/ifd-ccid.bundle/Contents/Info.plist
+    sed -i '/<key>ifdDriverOptions/{n;s/0x[0-9A-Fa-f]*/0x0000/}' \
+        /run/drivers/ifd-ccid.bundle/Contents/Info.plist
     mount --bind /run/drivers /usr/lib/pcsc/drivers
 fi
 cp /lib/udev/rules.d/50-udev-default.rules /run/
@@ -39,7 +52,8 @@ cp /run/50-udev-default.rules /lib/udev/rules.d/
 /// that all have been run.
 /// udevd announces USB devices to its subscribers, which is how pcscd learns of a reader that is plugged in.
 const HEAD: &str = r#"
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin HOME=/run/home LC_ALL=C RUST_BACKTRACE=1
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin
+export HOME=/run/home LC_ALL=C RUST_BACKTRACE=1
 mkdir /run/lab
 run() {
     name=$1 seconds=$2 begin=$(date +%s)
@@ -50,7 +64,7 @@ run() {
 }
 /lib/systemd/systemd-udevd --daemon --resolve-names=never 2>"$share/udevd"
 udevadm trigger --action=add --subsystem-match=usb
-udevadm settle --timeout=60
+udevadm settle --timeout=180
 "#;
 
 /// Writes the script `start` to `share`.

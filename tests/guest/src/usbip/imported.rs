@@ -18,7 +18,7 @@ const DEVICE: usize = 256 + BUS_ID + 3 * 4 + 3 * 2 + 6;
 /// Where the device's speed is there, in big-endian order: 2 for full speed, 3 for high speed.
 const SPEED: usize = 256 + BUS_ID + 2 * 4;
 
-/// A device on this kernel's bus. Dropping it takes it off.
+/// A device on this kernel's bus. Dropping it takes it off, and waits until it is off.
 #[derive(Debug)]
 pub struct Imported {
     port: Port,
@@ -64,7 +64,9 @@ impl Imported {
 
 impl Drop for Imported {
     fn drop(&mut self) {
-        // The kernel may have detached it with the end of its server.
+        // The kernel may have detached it with the end of its server. Drop cannot report an error.
+        let number = self.port.number().ok().flatten();
         let _ = self.port.detach();
+        let _ = self.port.wait_until_gone(number);
     }
 }

@@ -112,10 +112,11 @@ impl<F: UsbFunction + 'static> Plugged<F> {
         self.shared.lock().take_log()
     }
 
-    /// Unplugs the device. Pending transfers end as for a device that is pulled out.
+    /// Unplugs the device, and waits until the kernel does not list it any more: a program that lists devices
+    /// afterwards does not find it. Pending transfers end as for a device that is pulled out.
     ///
     /// # Errors
-    /// If the kernel refuses, or the device's thread has failed.
+    /// If the kernel refuses, or still lists the device after the limit, or the device's thread has failed.
     pub fn unplug(mut self) -> io::Result<()> {
         self.end()
     }
@@ -124,6 +125,7 @@ impl<F: UsbFunction + 'static> Plugged<F> {
         let Some(thread) = self.thread.take() else {
             return Ok(());
         };
+        let number = self.port.number()?;
         // When the thread has ended, the socket is closed and the kernel may have detached the device
         // already.
         let detached = if thread.is_finished() {
@@ -134,7 +136,8 @@ impl<F: UsbFunction + 'static> Plugged<F> {
         let served = thread
             .join()
             .map_err(|_| io::Error::other("the device panicked"))?;
-        detached.and(served)
+        detached.and(served)?;
+        self.port.wait_until_gone(number)
     }
 
     fn wake(&self) {

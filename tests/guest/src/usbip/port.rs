@@ -3,12 +3,17 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 const CONTROLLER: &str = "/sys/devices/platform/vhci_hcd.0";
 
 /// The state of a free port in the status file.
 const FREE: &str = "004";
+
+/// How long the kernel may take to see that a device is gone. It is there against hangs alone.
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// A device's speed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +67,33 @@ impl Port {
     pub(super) fn detach(&self) -> io::Result<()> {
         fs::write(Path::new(CONTROLLER).join("detach"), self.0.to_string())
     }
+
+    /// The kernel's number for the device, which another device on this port does not get soon. `None` until
+    /// the kernel has found the device.
+    pub(super) fn number(&self) -> io::Result<Option<String>> {
+        let Some(device) = device_on(self.0)? else {
+            return Ok(None);
+        };
+        match fs::read_to_string(device.join("devnum")) {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => Ok(None),
+            number => number.map(Some),
+        }
+    }
+
+    /// Waits until the kernel no longer lists the detached device, which had this number. There is no event
+    /// for this.
+    pub(super) fn wait_until_gone(&self, number: Option<String>) -> io::Result<()> {
+        let end = Instant::now() + LIMIT;
+        while number.is_some() && self.number()? == number {
+            if Instant::now() > end {
+                return Err(io::Error::other(
+                    "the kernel does not see that the device is gone",
+                ));
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
 }
 
 /// Whether the kernel still has the device that was detached from this port. A new device on the port would
@@ -72,14 +104,20 @@ fn is_on_the_bus(port: u32) -> io::Result<bool> {
 
 /// The name of the device on this port.
 fn name_of(port: u32) -> io::Result<Option<String>> {
+    let device = device_on(port)?;
+    Ok(device.and_then(|device| Some(device.file_name()?.to_str()?.to_owned())))
+}
+
+/// The folder of the device on this port.
+fn device_on(port: u32) -> io::Result<Option<PathBuf>> {
     // Each root hub is a bus, usbN; the device on its first port is N-1.
     for hub in fs::read_dir(CONTROLLER)? {
         let hub = hub?;
         let name = hub.file_name();
         let bus = name.to_str().and_then(|name| name.strip_prefix("usb"));
         if let Some(bus) = bus.filter(|bus| bus.parse::<u32>().is_ok()) {
-            let device = format!("{bus}-{}", port + 1);
-            if hub.path().join(&device).exists() {
+            let device = hub.path().join(format!("{bus}-{}", port + 1));
+            if device.exists() {
                 return Ok(Some(device));
             }
         }

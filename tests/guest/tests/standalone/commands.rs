@@ -198,7 +198,7 @@ fn a_bench_shows_its_figures_on_a_bus() {
     }
     let daemon = facts.get("daemon/bench");
     assert!(
-        daemon.contains("library: /") && daemon.contains("through pcscd at "),
+        daemon.contains("library: /") && daemon.contains("through the daemon at "),
         "{daemon}"
     );
     let json = facts.get("standalone/bench/json");

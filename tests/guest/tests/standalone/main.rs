@@ -76,7 +76,7 @@ fn compile(folder: &Path) {
     let mut compiler = Command::new("javac");
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../java/Client.java");
     compiler.arg("-d").arg(folder).arg(source);
-    run(&mut compiler, Duration::from_secs(120)).stdout();
+    run(&mut compiler, Duration::from_secs(300)).stdout();
 }
 
 #[test]
@@ -455,14 +455,14 @@ fn the_command_says_who_keeps_a_reader() {
         &[
             &format!("BAD  USB      {reader}"),
             "the reader is in use by guest-agent (process HOLDER) | ",
-            "-> End that program. To share readers between programs, run pcscd.",
+            "-> End that program. To share readers between programs, run pcsc share or pcscd.",
             "cannot be used: something else has it",
         ],
     );
     has(
         "served",
         &[
-            "Some(0) ok   daemon   pcscd answers",
+            "Some(0) ok   daemon   a daemon answers",
             "is there; the daemon drives it",
             "All is well: ",
         ],

@@ -38,7 +38,7 @@ fn commands() -> (&'static str, &'static str) {
 fn shell(folder: &Path, commands: &str) {
     let mut shell = Command::new("sh");
     shell.args(["-e", "-c", commands]).current_dir(folder);
-    run(&mut shell, Duration::from_secs(60)).stdout();
+    run(&mut shell, Duration::from_secs(300)).stdout();
 }
 
 impl Authority {

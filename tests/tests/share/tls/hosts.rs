@@ -32,7 +32,7 @@ fn of_host(list: &[String], host: &str) -> usize {
     list.iter().filter(|name| name.contains(&label)).count()
 }
 
-/// Waits until the hosts have so many readers in the list.
+/// Waits until the list has this number of the hosts' readers.
 #[track_caller]
 fn wait_until(context: &Context, expected: [usize; 3]) {
     let deadline = Instant::now() + PATIENCE;

@@ -7,11 +7,12 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
-use pcsc_client::{Context, Protocols, ShareMode};
+use pcsc_ccid::part10::GET_FEATURE_REQUEST;
+use pcsc_client::{Context, Error, Protocols, ShareMode};
 use pcsc_tests::{artifacts, run, Share};
 
 use super::certificates::{Authority, Issued};
-use super::{address, context, host, join, list, NAME, PATIENCE};
+use super::{address, connect, context, host, join, list, NAME, PATIENCE};
 
 /// Has a server join a host, which refuses or is refused. Each log has to have its text.
 fn refused(host: &Share, host_says: &str, authority: &Authority, own: &Issued, source_says: &str) {
@@ -112,10 +113,23 @@ fn the_certificates_of_one_name_have_a_quarter_of_the_places() {
     let cards: Vec<_> = contexts.iter().map(connect).collect();
     assert!(cards.last().unwrap().is_err(), "it is served");
     host.wait_for_log("is refused: there are 12 clients already, or 3 of the certificate for \"desk\"");
+    desk.wait_for_log("warn: a client gets no connection with the daemon at tls://");
     // Those of another name have places of their own.
     let office = join(&authority, &authority.issue("office"), address(&host));
     office.wait_for_log(" answers");
     assert_eq!(list(&context(&office)).len(), 1);
+}
+
+#[test]
+fn a_control_request_that_a_host_refuses_is_logged_with_the_certificate() {
+    let authority = Authority::new();
+    let host = host(&authority, &authority.issue("host"), &["--no-control"]);
+    let joined = join(&authority, &authority.issue("desk"), address(&host));
+    let card = connect(&context(&joined));
+    let mut answer = [0; 300];
+    let failed = card.control(GET_FEATURE_REQUEST.into(), &[], &mut answer);
+    assert_eq!(failed.unwrap_err(), Error::SecurityViolation);
+    host.wait_for_log(" (names in its certificate: desk): the control request 0x42000D48 is refused");
 }
 
 #[test]
@@ -155,6 +169,43 @@ fn arguments_that_cannot_be_right_are_refused() {
         assert_eq!(output.status.code(), Some(2), "{text}");
         assert!(text.contains(&said) && text.contains("docs/hosts.md"), "{text}");
     }
+}
+
+#[test]
+fn addresses_and_keys_that_cannot_be_right_are_refused() {
+    let authority = Authority::new();
+    let own = authority.issue("host");
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("pcscd.comm").display().to_string();
+    let refused = |arguments: &[String], said: &str| {
+        let mut command = Command::new(artifacts::binary("pcsc-cli", "pcsc"));
+        command.args(["share", "--socket", &socket]).args(arguments);
+        command.args(["--client-ca", &authority.file(), "--server-ca", &authority.file()]);
+        let output = run(&mut command, PATIENCE);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains(said), "{said:?} in {text}");
+    };
+    let with = |arguments: &[&str], own: &[String]| {
+        let arguments = arguments.iter().map(ToString::to_string);
+        arguments.chain(own.iter().cloned()).collect::<Vec<_>>()
+    };
+    for address in ["127.0.0.1", "127.0.0.1:port", "127.0.0.1:70000", ":7340"] {
+        let said = format!("{address:?} is not HOST:PORT.");
+        refused(&with(&["sim:", "--listen-tls", address], &own.arguments()), &said);
+        let source = format!("tls://{address}");
+        let listening = [&source, "--listen-tls", "127.0.0.1:0"];
+        refused(&with(&listening, &own.arguments()), &said);
+    }
+    let mut mixed = own.arguments();
+    let key = mixed.iter().position(|argument| argument == "--key").unwrap() + 1;
+    let others = authority.issue("other").arguments();
+    mixed[key] = others[key].clone();
+    let said = format!(
+        "The file {} cannot be used: it is the key of another certificate than that in ",
+        mixed[key]
+    );
+    refused(&with(&["sim:", "--listen-tls", "127.0.0.1:0"], &mixed), &said);
 }
 
 /// What the host sends to a client until it closes the connection.

@@ -27,7 +27,7 @@ impl Waiter {
         }
     }
 
-    fn wait(&self, deadline: Option<Instant>) -> Result<(), Error> {
+    fn wait(&self, deadline: Option<Instant>) -> Result<(), TransportError> {
         self.reactor
             .wait(self.role, &self.signal, deadline, true, |_| None)
     }
@@ -39,11 +39,11 @@ fn a_leader_ends_by_its_deadline_and_by_a_cancellation() {
     for role in [Role::Exchange, Role::Watch] {
         let waiter = Waiter::new(&reactor, role);
         let deadline = Instant::now() + Duration::from_millis(10);
-        assert_eq!(waiter.wait(Some(deadline)), Err(Error::Timeout));
+        assert_eq!(waiter.wait(Some(deadline)), Err(TransportError::Timeout));
         assert!(Instant::now() >= deadline);
         let signal = waiter.signal.clone();
         let other = thread::spawn(move || signal.cancel());
-        assert_eq!(waiter.wait(None), Err(Error::Cancelled));
+        assert_eq!(waiter.wait(None), Err(TransportError::Cancelled));
         other.join().unwrap();
     }
 }
@@ -71,7 +71,7 @@ fn a_follower_leads_when_the_leader_has_ended() {
     }
     assert!(reactor.state().followers.is_empty());
     signal.cancel();
-    assert_eq!(ended.recv().unwrap(), Err(Error::Cancelled));
+    assert_eq!(ended.recv().unwrap(), Err(TransportError::Cancelled));
     follower.join().unwrap();
     assert!(!reactor.state().is_led);
 }
@@ -108,7 +108,7 @@ fn a_cancellation_that_comes_before_the_sleep_is_not_missed() {
         for _ in 0..500 {
             let signal = waiter.signal.clone();
             let other = thread::spawn(move || signal.cancel());
-            assert_eq!(waiter.wait(None), Err(Error::Cancelled));
+            assert_eq!(waiter.wait(None), Err(TransportError::Cancelled));
             other.join().unwrap();
         }
     }
@@ -117,14 +117,14 @@ fn a_cancellation_that_comes_before_the_sleep_is_not_missed() {
 #[test]
 fn errors_of_the_kernel_are_converted() {
     for (errno, expected) in [
-        (Errno::NODEV, Error::Gone),
-        (Errno::SHUTDOWN, Error::Gone),
-        (Errno::ACCESS, Error::Gone),
-        (Errno::PIPE, Error::Stall),
-        (Errno::NOENT, Error::Cancelled),
-        (Errno::CONNRESET, Error::Cancelled),
-        (Errno::PROTO, Error::Fault),
-        (Errno::OVERFLOW, Error::Fault),
+        (Errno::NODEV, TransportError::Gone),
+        (Errno::SHUTDOWN, TransportError::Gone),
+        (Errno::ACCESS, TransportError::Gone),
+        (Errno::PIPE, TransportError::Stall),
+        (Errno::NOENT, TransportError::Cancelled),
+        (Errno::CONNRESET, TransportError::Cancelled),
+        (Errno::PROTO, TransportError::Fault),
+        (Errno::OVERFLOW, TransportError::Fault),
     ] {
         assert_eq!(error(errno), expected, "{errno}");
     }
@@ -163,6 +163,6 @@ fn a_wait_that_the_system_refuses_ends() {
         setrlimit(Resource::Nofile, before).unwrap();
         ended.send(()).unwrap();
         other.join().unwrap();
-        assert_eq!(result, Err(Error::Fault));
+        assert_eq!(result, Err(TransportError::Fault));
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::descriptor::Error;
+use crate::descriptor::DescriptorError;
 use crate::usb::linux::tests::{composite, configuration, interface, Tree, DEVICE};
 
 #[test]
@@ -122,5 +122,8 @@ fn an_unusable_reader_is_named_with_the_reason() {
     tree.interface("3-6:1.0", "0b", None);
     let device = SysfsDevice::read(tree.root(), "3-6").unwrap();
     assert_eq!(device.readers.len(), 1);
-    assert_eq!(device.readers[0].as_ref().unwrap_err().error, Error::Missing);
+    assert_eq!(
+        device.readers[0].as_ref().unwrap_err().error,
+        DescriptorError::Missing
+    );
 }

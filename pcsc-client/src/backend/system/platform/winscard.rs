@@ -48,8 +48,6 @@ pub fn load(path: &OsStr) -> Result<libloading::Library, libloading::Error> {
 
 super::structures!(#[repr(C)] with an ATR of 36 bytes);
 
-/// `SCARD_E_UNEXPECTED`, whose number is `SCARD_E_UNSUPPORTED_FEATURE` of PC/SC Lite.
-const UNEXPECTED: u32 = 0x8010_001F;
 /// `SCARD_E_UNSUPPORTED_FEATURE`.
 const UNSUPPORTED_FEATURE: u32 = 0x8010_0022;
 /// `SCARD_PROTOCOL_RAW`.
@@ -65,7 +63,8 @@ pub fn code(returned: LONG) -> u32 {
     const INVALID_PARAMETER: u32 = 87;
     const INSUFFICIENT_BUFFER: u32 = 122;
     match returned as u32 {
-        UNEXPECTED => constants::SCARD_F_UNKNOWN_ERROR,
+        // PC/SC Lite has `SCARD_E_UNSUPPORTED_FEATURE` at this number.
+        constants::SCARD_E_UNEXPECTED => constants::SCARD_F_UNKNOWN_ERROR,
         UNSUPPORTED_FEATURE | INVALID_FUNCTION | BAD_COMMAND | NOT_SUPPORTED => {
             constants::SCARD_E_UNSUPPORTED_FEATURE
         }

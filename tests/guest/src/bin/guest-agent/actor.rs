@@ -136,7 +136,7 @@ impl Stage {
                 let mut states = [ReaderState::new(name, State::UNAWARE)];
                 loop {
                     match self.context()?.get_status_change(None, &mut states) {
-                        // It failed first, which was told, and was gone before the next wait began.
+                        // It failed first, which was reported, and was gone before the next wait began.
                         Err(Error::UnknownReader) => return Ok("gone".into()),
                         told => told?,
                     }

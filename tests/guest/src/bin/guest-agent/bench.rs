@@ -3,7 +3,7 @@
 
 use crate::daemon::Pcscd;
 use crate::echo::EchoReader;
-use crate::path::{reader, wait};
+use crate::path::appear;
 use crate::quiet::switches;
 use crate::sharing::{plug, standalone};
 use crate::{argument, fact, Result};
@@ -22,7 +22,7 @@ const ECHO: &str = "Gnuk";
 /// How often the three take turns.
 const ROUNDS: usize = 8;
 
-/// A turn: so many batches of so many exchanges.
+/// A turn: the number of batches, and of exchanges in each.
 const BATCHES: usize = 20;
 const BATCH: usize = 25;
 
@@ -94,8 +94,8 @@ fn tell(way: Way, who: &str, costs: &[[u64; 2]]) {
 }
 
 fn present(context: &Context) -> Result<()> {
-    let name = reader(context, ECHO)?;
-    wait(context, &name, State::PRESENT)
+    appear(context, ECHO, State::PRESENT)?;
+    Ok(())
 }
 
 fn node() -> Result<String> {

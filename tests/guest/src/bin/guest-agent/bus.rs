@@ -2,16 +2,13 @@
 //! would be about nothing.
 
 use crate::loopback::{Loopback, GIVE, KEEP, NUMBERS, REFUSE};
-use crate::{fact, hex, Result};
+use crate::{fact, hex, Result, LIMIT};
 use nusb::transfer::{
     Buffer, Bulk, Completion, ControlIn, ControlOut, ControlType, In, Interrupt, Out, Recipient,
 };
 use nusb::{DeviceInfo, Endpoint, Interface, MaybeFuture};
 use pcsc_guest_tests::usbip::{Outcome, Plugged, Speed};
 use std::time::{Duration, Instant};
-
-/// How long anything may take.
-const LIMIT: Duration = Duration::from_secs(30);
 
 /// How long to wait for what never comes.
 const SHORT: Duration = Duration::from_millis(50);

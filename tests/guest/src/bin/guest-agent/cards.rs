@@ -1,6 +1,6 @@
 //! Cards that are inserted and removed, in a reader that notifies and in one that is polled.
 
-use crate::path::{reader, wait};
+use crate::path::appear;
 use crate::sharing::{plug, standalone};
 use crate::simulated::{base_name, Simulated};
 use crate::{fact, Result};
@@ -15,15 +15,14 @@ pub fn scenario() -> Result<()> {
         let base = base_name(device.model());
         let device = plug(Simulated::new(vec![device], 1))?;
         let context = standalone()?;
-        let name = reader(&context, &base)?;
         for round in 0..3 {
-            wait(&context, &name, State::EMPTY)?;
+            appear(&context, &base, State::EMPTY)?;
             device.with(|simulated| {
                 simulated.insert(0, SimCard::good(Profile::new(&[Offer::T0]), Box::new(Echo)));
             });
-            wait(&context, &name, State::PRESENT)?;
+            appear(&context, &base, State::PRESENT)?;
             device.with(|simulated| simulated.remove(0));
-            wait(&context, &name, State::EMPTY)?;
+            appear(&context, &base, State::EMPTY)?;
             fact(&format!("{model}/{round}"), "in and out");
         }
         drop(context);

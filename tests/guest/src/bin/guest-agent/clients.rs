@@ -1,13 +1,14 @@
-//! Programs that nobody here wrote, unmodified: on our library without a daemon, then on the system's with
+//! Programs of others, unmodified: on our library without a daemon, then on the system's with
 //! Debian's pcscd and libccid, with the same readers and cards.
 
 use crate::daemon::Pcscd;
 use crate::echo::EchoReader;
-use crate::path::{reader, wait};
+use crate::path::appear;
 use crate::sharing::{plug, standalone};
 use crate::simulated::{base_name, Simulated};
+use crate::tries::Tries;
 use crate::{argument, fact, Result};
-use pcsc_client::{Context, State};
+use pcsc_client::State;
 use pcsc_sim::card::apps::Hello;
 use pcsc_sim::card::{Offer, Profile, SimCard};
 use pcsc_sim::Device;
@@ -47,10 +48,14 @@ pub fn scenario() -> Result<()> {
         classes: argument(3)?,
         python: argument(4)?,
     };
-    let readers = present(&standalone()?, &names)?;
+    let context = standalone()?;
+    let readers = names.iter().map(|name| appear(&context, name, State::PRESENT));
+    let readers = readers.collect::<Result<Vec<_>>>()?;
+    drop(context);
     clients.run(true, &readers)?;
-    let (pcscd, context) = Pcscd::start("clients")?;
-    let readers = present(&context, &names)?;
+    let parts: Vec<&str> = names.iter().map(String::as_str).collect();
+    let (pcscd, context, readers) =
+        Tries::LIBCCID.start(|| Pcscd::start("clients"), &parts, State::PRESENT)?;
     drop(context);
     clients.run(false, &readers)?;
     drop(pcscd);
@@ -58,17 +63,6 @@ pub fn scenario() -> Result<()> {
         device.unplug()?;
     }
     Ok(echo.unplug()?)
-}
-
-/// Waits for the readers whose names contain `names`, and for their cards.
-fn present(context: &Context, names: &[String]) -> Result<Vec<CString>> {
-    let mut found = Vec::new();
-    for name in names {
-        let reader = reader(context, name)?;
-        wait(context, &reader, State::PRESENT)?;
-        found.push(reader);
-    }
-    Ok(found)
 }
 
 struct Clients {

@@ -3,11 +3,12 @@
 
 use crate::daemon::Pcscd;
 use crate::doctor::pcsc;
-use crate::path::{reader, wait};
+use crate::path::appear;
 use crate::quiet::one_line;
 use crate::sharing::{plug, standalone};
 use crate::simulated::Simulated;
-use crate::{argument, fact, Result};
+use crate::tries::Tries;
+use crate::{argument, fact, Result, LIMIT};
 use pcsc_client::State;
 use pcsc_guest_tests::usbip::Plugged;
 use pcsc_sim::card::apps::Hello;
@@ -19,9 +20,6 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// How long a server may take to listen.
-const LIMIT: Duration = Duration::from_secs(120);
 
 const SERIAL: &str = "SN-0001";
 const OTHER: &str = "SN-0002";
@@ -36,8 +34,7 @@ pub fn scenario() -> Result<()> {
     let port = device.port()?.ok_or("the kernel has no such device")?;
     fact("port", &port);
     let context = standalone()?;
-    let name = reader(&context, "SCR")?;
-    wait(&context, &name, State::PRESENT)?;
+    appear(&context, "SCR", State::PRESENT)?;
     drop(context);
 
     let own = ["--backend", "standalone"];
@@ -52,12 +49,13 @@ pub fn scenario() -> Result<()> {
     waited_for()?;
     shared(&port)?;
 
-    let (pcscd, context) = Pcscd::start_quietly()?;
-    wait(&context, &reader(&context, "SCR")?, State::PRESENT)?;
+    let names = ["433-Swap", "SCR"];
+    let (pcscd, context, _) = Tries::LIBCCID.start(Pcscd::start_quietly, &names, State::PRESENT)?;
     drop(context);
     let daemon = ["--backend", "daemon"];
     all("daemon", &daemon, &port)?;
-    said("daemon/bench", &[&["bench", "-r", SERIAL], &daemon[..]].concat())?;
+    let bench = [&["bench", "-r", SERIAL], &daemon[..]].concat();
+    fact("daemon/bench", pcsc(&bench)?);
     drop(pcscd);
     Ok(device.unplug()?)
 }
@@ -85,11 +83,10 @@ fn all(way: &str, options: &[&str], port: &str) -> Result<()> {
         ("features", &["features", "-r", SERIAL]),
         ("doctor", &["doctor"]),
     ] {
-        said(&format!("{way}/{name}"), &[command, options].concat())?;
-        said(
-            &format!("{way}/{name}/json"),
-            &[command, options, &["--json"]].concat(),
-        )?;
+        let text = [command, options].concat();
+        fact(&format!("{way}/{name}"), pcsc(&text)?);
+        let json = [command, options, &["--json"]].concat();
+        fact(&format!("{way}/{name}/json"), pcsc(&json)?);
     }
     Ok(())
 }

@@ -2,15 +2,11 @@
 
 use crate::path::Host;
 use crate::simulated::{base_name, Simulated};
-use crate::{fact, hex, Result};
+use crate::{fact, hex, Result, LIMIT};
 use pcsc_guest_tests::usbip::{Plugged, Speed};
 use pcsc_sim::card::apps::Echo;
 use pcsc_sim::card::{Offer, Profile, SimCard};
 use pcsc_sim::{Device, Model};
-use std::time::Duration;
-
-/// How long the kernel may take to enumerate the device.
-const LIMIT: Duration = Duration::from_secs(60);
 
 const PACE: u32 = 16;
 
@@ -38,7 +34,8 @@ pub fn scenario(host: &mut dyn Host) -> Result<()> {
     if !device.configured(LIMIT) {
         return Err("the kernel has not configured the device".into());
     }
-    host.begin()?;
+    let parts: Vec<&str> = names.iter().map(String::as_str).collect();
+    host.begin(&parts)?;
     let mut paths = Vec::new();
     for name in &names {
         paths.push(host.connect(name)?);
@@ -63,11 +60,10 @@ pub fn scenario(host: &mut dyn Host) -> Result<()> {
 
 fn model(number: u8, name: &str) -> Result<Model> {
     let device = Device::named("omnikey-3x21").ok_or("no such reader")?;
-    Ok(Model {
-        product_id: 0x5422,
-        product: Some("OMNIKEY 5422 Smartcard Reader".into()),
-        interface_name: Some(name.into()),
-        number,
-        ..device.model().clone()
-    })
+    let mut model = device.model().clone();
+    model.identity.product_id = 0x5422;
+    model.identity.product = Some("OMNIKEY 5422 Smartcard Reader".into());
+    model.identity.interface_name = Some(name.into());
+    model.number = number;
+    Ok(model)
 }

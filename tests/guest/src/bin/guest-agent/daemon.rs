@@ -1,6 +1,6 @@
 //! Debian's pcscd with its libccid, and our server.
 
-use crate::Result;
+use crate::{Result, LIMIT};
 use pcsc_client::{Choice, Context};
 use rustix::process::{kill_process, Pid, Signal};
 use std::fs::File;
@@ -8,9 +8,6 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// How long the daemon may take to answer, or to end.
-const LIMIT: Duration = Duration::from_secs(120);
 
 /// A running pcscd. It ends when dropped.
 pub struct Pcscd(Child);

@@ -1,11 +1,11 @@
-//! A reader behind a file descriptor that somebody else has opened, and one that is reset.
+//! A reader behind a file descriptor that another process has opened, and one that is reset.
 
 use crate::actor::Actor;
 use crate::echo::EchoReader;
-use crate::path::{reader, wait};
+use crate::path::{appear, reader};
 use crate::sharing::{echo, plug, standalone, try_card};
 use crate::simulated::{base_name, Simulated};
-use crate::{argument, fact, hex, Result};
+use crate::{argument, fact, hex, Result, LIMIT};
 use nusb::MaybeFuture;
 use pcsc_ccid::atr::Atr;
 use pcsc_ccid::reader::{Options, Protocol, Reader, Reset};
@@ -18,9 +18,6 @@ use std::fs::File;
 use std::process::Command;
 use std::time::Duration;
 
-/// How long the driver may take to find the reader again.
-const LIMIT: Duration = Duration::from_secs(30);
-
 /// The numbers of [`EchoReader`].
 const ECHO: (u16, u16) = (0x234B, 0x0000);
 
@@ -29,8 +26,7 @@ pub fn scenario() -> Result<()> {
     let device = plug(EchoReader::with_card())?;
     // The process that opens the node: it may know more than the one that drives the reader.
     let context = standalone()?;
-    let name = reader(&context, "Gnuk")?;
-    wait(&context, &name, State::PRESENT)?;
+    appear(&context, "Gnuk", State::PRESENT)?;
     drop(context);
     let listing = usb::list()?;
     let known = listing
@@ -74,8 +70,7 @@ pub fn scenario() -> Result<()> {
     let context = Context::builder().usb_device(file.into()).establish()?;
     let names = context.list_readers_owned()?;
     fact("context-lists", names.len());
-    let name = reader(&context, "Gnuk")?;
-    wait(&context, &name, State::PRESENT)?;
+    let name = appear(&context, "Gnuk", State::PRESENT)?;
     fact("context-transmits", try_card(&context, &name));
     drop(context);
     Ok(device.unplug()?)
@@ -93,11 +88,19 @@ pub fn alone() -> Result<()> {
         test -z \"$(ls -A /sys; ls -A /dev/bus; ls -d /run/udev 2>/dev/null)\" && echo hidden
         exec \"$1\" 3<&0 </dev/null";
 
-    let reader = Device::named("scr3310").ok_or("no such reader")?;
-    let numbers = (reader.model().vendor_id, reader.model().product_id);
-    let device = plug(Simulated::new(vec![reader], 1))?;
+    let model = Device::named("scr3310").ok_or("no such reader")?;
+    let (base, numbers) = (
+        base_name(model.model()),
+        (
+            model.model().identity.vendor_id,
+            model.model().identity.product_id,
+        ),
+    );
+    let device = plug(Simulated::new(vec![model], 1))?;
     let card = SimCard::good(Profile::new(&[Offer::T1]), Box::new(Several::demo()));
     device.with(|simulated| simulated.insert(0, card));
+    // The kernel lists the interface some time after it has configured the device.
+    reader(&standalone()?, &base)?;
     let listing = usb::list()?;
     let mut readers = listing.readers.iter();
     let known = readers
@@ -128,20 +131,21 @@ pub fn reset() -> Result<()> {
     let polled = Device::named("rutoken-lite").ok_or("no such reader")?;
     let (base, numbers) = (
         base_name(polled.model()),
-        (polled.model().vendor_id, polled.model().product_id),
+        (
+            polled.model().identity.vendor_id,
+            polled.model().identity.product_id,
+        ),
     );
     let polled = plug(Simulated::new(vec![polled], 1))?;
     let context = standalone()?;
-    let name = reader(&context, &base)?;
-    wait(&context, &name, State::EMPTY)?;
+    appear(&context, &base, State::EMPTY)?;
     let card = SimCard::good(Profile::new(&[Offer::T1]), Box::new(Echo));
     polled.with(|simulated| simulated.insert(0, card));
     reset_in_use(&context, "polled", &base, numbers)?;
     polled.unplug()?;
 
     let device = plug(EchoReader::default())?;
-    let name = reader(&context, "Gnuk")?;
-    wait(&context, &name, State::EMPTY)?;
+    appear(&context, "Gnuk", State::EMPTY)?;
     device.with(|reader| reader.insert(true));
     reset_in_use(&context, "notifies", "Gnuk", ECHO)?;
     // The next process can use it as well.
@@ -155,8 +159,7 @@ pub fn reset() -> Result<()> {
     device.unplug()?;
     let device = plug(EchoReader::with_card())?;
     let context = standalone()?;
-    let name = reader(&context, "Gnuk")?;
-    wait(&context, &name, State::PRESENT)?;
+    let name = appear(&context, "Gnuk", State::PRESENT)?;
     fact("plugged-again", try_card(&context, &name));
     Ok(device.unplug()?)
 }
@@ -164,8 +167,7 @@ pub fn reset() -> Result<()> {
 /// The card has lost its power, and counts as another one. It has come after its reader: a client's count of
 /// 0 says nothing, and what happens before it waits would be missed, as under pcscd.
 fn reset_in_use(context: &Context, kind: &str, name: &str, numbers: (u16, u16)) -> Result<()> {
-    let name = reader(context, name)?;
-    wait(context, &name, State::PRESENT)?;
+    let name = appear(context, name, State::PRESENT)?;
     let info = nusb::list_devices()
         .wait()?
         .find(|info| (info.vendor_id(), info.product_id()) == numbers)
@@ -180,8 +182,7 @@ fn reset_in_use(context: &Context, kind: &str, name: &str, numbers: (u16, u16)) 
     let after = echo(&card).map(|answer| hex(&answer));
     fact(&format!("{kind}/reset"), format!("{after:?}"));
     drop(card);
-    let name = reader(context, &name.to_string_lossy())?;
-    wait(context, &name, State::PRESENT)?;
+    let name = appear(context, &name.to_string_lossy(), State::PRESENT)?;
     fact(&format!("{kind}/then"), try_card(context, &name));
     Ok(())
 }

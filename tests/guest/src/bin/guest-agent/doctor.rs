@@ -4,17 +4,15 @@ use crate::acr122::Acr122;
 use crate::actor::Actor;
 use crate::daemon::Pcscd;
 use crate::echo::EchoReader;
-use crate::path::{reader, wait};
+use crate::path::appear;
 use crate::quiet::one_line;
 use crate::sharing::{plug, standalone};
-use crate::{argument, fact, Result};
+use crate::tries::Tries;
+use crate::{argument, fact, Result, LIMIT};
 use pcsc_client::State;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// How long the kernel's driver may take to bind to its reader.
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// The kernel's driver of the ACR122U, after what it depends on; a kernel may have some of them built in.
 const MODULES: [&str; 4] = ["rfkill", "nfc", "pn533", "pn533_usb"];
@@ -23,8 +21,7 @@ const MODULES: [&str; 4] = ["rfkill", "nfc", "pn533", "pn533_usb"];
 pub fn scenario() -> Result<()> {
     let device = plug(EchoReader::with_card())?;
     let context = standalone()?;
-    let name = reader(&context, "Gnuk")?;
-    wait(&context, &name, State::PRESENT)?;
+    appear(&context, "Gnuk", State::PRESENT)?;
     drop(context);
     said("free", &["doctor", "--backend", "standalone"])?;
 
@@ -37,9 +34,9 @@ pub fn scenario() -> Result<()> {
     drop(holder);
 
     {
-        let (_pcscd, context) = Pcscd::start("doctor")?;
-        wait(&context, &reader(&context, "Gnuk")?, State::PRESENT)?;
-        said("served", &["doctor"])?;
+        let names = ["433-Swap", "Gnuk"];
+        let _pcscd = Tries::LIBCCID.start(|| Pcscd::start("doctor"), &names, State::PRESENT)?;
+        fact("served", pcsc(&["doctor"])?);
         said("served-by-daemon-alone", &["doctor", "--backend", "standalone"])?;
     }
     device.unplug()?;

@@ -99,7 +99,7 @@ impl EchoReader {
 
 impl UsbFunction for EchoReader {
     fn device_descriptor(&self) -> [u8; 18] {
-        // USB 2.0, 64 bytes on the control endpoint, numbers that libccid knows no exception for, and three
+        // USB 2.0, 64 bytes on the control endpoint, numbers for which libccid has no exception, and three
         // strings.
         [
             18, 1, 0x00, 0x02, 0, 0, 0, 64, 0x4B, 0x23, 0x00, 0x00, 0x00, 0x01, 1, 2, 3, 1,

@@ -1,21 +1,17 @@
-//! Devices and cards that nobody here wrote: a security token's firmware (`usbd-ccid` with an OpenPGP card, a
+//! Devices and cards of others: a security token's firmware (`usbd-ccid` with an OpenPGP card, a
 //! program of tests/cards) over USB/IP, and QEMU's reader with its CAC card. Unmodified clients make keys and
 //! signatures with them, without a daemon.
 
-use crate::path::{reader, wait};
+use crate::path::appear;
 use crate::sharing::standalone;
-use crate::{argument, fact, Result};
+use crate::{argument, fact, Result, LIMIT};
 use pcsc_client::State;
 use pcsc_guest_tests::usbip::Imported;
-use std::ffi::CString;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// How long the token's program may take to listen.
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// Where the token's program listens, and its only device there.
 const SERVER: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 3240);
@@ -120,8 +116,7 @@ impl Drop for Token {
 /// Waits for a reader whose name contains `part`, with a card; gives the name.
 fn present(part: &str) -> Result<String> {
     let context = standalone()?;
-    let name: CString = reader(&context, part)?;
-    wait(&context, &name, State::PRESENT)?;
+    let name = appear(&context, part, State::PRESENT)?;
     Ok(name.into_string()?)
 }
 

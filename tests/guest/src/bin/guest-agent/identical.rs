@@ -1,11 +1,13 @@
-//! Four readers of one model, told apart by their ports, and by their serial numbers where they have some, in
+//! Four readers of one model, identified by their ports, and by their serial numbers where they have some, in
 //! whatever order they were plugged in.
 
 use crate::daemon::Pcscd;
 use crate::doctor::pcsc;
+use crate::path;
 use crate::sharing::{plug, standalone};
 use crate::simulated::Simulated;
-use crate::{fact, Result};
+use crate::tries::Tries;
+use crate::{fact, Result, LIMIT};
 use pcsc_client::{Context, ReaderInfo, State};
 use pcsc_guest_tests::usbip::Plugged;
 use pcsc_sim::card::apps::Echo;
@@ -13,9 +15,6 @@ use pcsc_sim::card::{Offer, Profile, SimCard};
 use pcsc_sim::Device;
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// How long the readers may take to appear with their cards.
-const LIMIT: Duration = Duration::from_secs(120);
 
 const MODEL: &str = "scr3310";
 
@@ -27,6 +26,7 @@ pub fn scenario() -> Result<()> {
     let plugged = Four::plug(ROUNDS[0].0, ROUNDS[0].1)?;
     plugged.check("first", &context)?;
     plugged.unplug()?;
+    path::gone(&context, "SCR")?;
     // The same context sees them come back.
     let plugged = Four::plug(ROUNDS[1].0, ROUNDS[1].1)?;
     plugged.check("again", &context)?;
@@ -37,7 +37,9 @@ pub fn scenario() -> Result<()> {
 
     let plugged = Four::plug(ROUNDS[2].0, ROUNDS[2].1)?;
     plugged.check_command("serials", "standalone")?;
-    let (_pcscd, context) = Pcscd::start("identical")?;
+    let daemon = || Pcscd::start("identical");
+    let names = ["433-Swap", "SN-0000", "SN-0001", "SN-0002", "SN-0003"];
+    let (_pcscd, context, _) = Tries::LIBCCID.start(daemon, &names, State::PRESENT)?;
     plugged.check("daemon", &context)?;
     plugged.check_command("daemon", "daemon")?;
     plugged.unplug()

@@ -29,13 +29,19 @@ mod served;
 mod sharing;
 mod simulated;
 mod system;
+mod tries;
 mod unplugged;
 mod unprivileged;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// The message of an error is printed for a person.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// How long the kernel, a driver or a program may take for anything. It is there against hangs alone: the
+/// guest's processors are interpreted, on a host that may be busy.
+const LIMIT: Duration = Duration::from_secs(180);
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);

@@ -3,10 +3,10 @@
 
 use crate::actor::Actor;
 use crate::echo::EchoReader;
-use crate::path::{reader, wait};
+use crate::path::appear;
 use crate::sharing::{plug, standalone};
 use crate::simulated::{base_name, Simulated};
-use crate::{argument, fact, Result};
+use crate::{argument, fact, Result, LIMIT};
 use pcsc_client::State;
 use pcsc_sim::card::apps::Echo;
 use pcsc_sim::card::{Offer, Profile, SimCard};
@@ -15,9 +15,6 @@ use std::fs;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// How long the kernel or a driver may take for anything.
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// The length of a window in which nothing may happen.
 const WHILE: Duration = Duration::from_secs(5);
@@ -79,7 +76,7 @@ pub fn idle() -> Result<()> {
 /// Waits until udev has done with what was plugged.
 pub fn settle() -> Result<()> {
     let settled = Command::new("udevadm")
-        .args(["settle", "--timeout=60"])
+        .args(["settle", &format!("--timeout={}", LIMIT.as_secs())])
         .status()?;
     match settled.success() {
         true => Ok(()),
@@ -121,8 +118,7 @@ pub fn switches(process: u32) -> Result<Vec<(String, String)>> {
 pub fn permission() -> Result<()> {
     let device = plug(EchoReader::with_card())?;
     let context = standalone()?;
-    let name = reader(&context, "Gnuk")?;
-    wait(&context, &name, State::PRESENT)?;
+    appear(&context, "Gnuk", State::PRESENT)?;
     drop(context);
     let output = opensc(
         &["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"],
@@ -158,8 +154,7 @@ pub fn one_line(bytes: &[u8]) -> String {
 pub fn fork() -> Result<()> {
     let device = plug(EchoReader::with_card())?;
     let context = standalone()?;
-    let name = reader(&context, "Gnuk")?;
-    wait(&context, &name, State::PRESENT)?;
+    appear(&context, "Gnuk", State::PRESENT)?;
     drop(context);
     let script = argument(4)?.replace("client.py", "driverless.py");
     let output = Command::new("/usr/bin/python3")

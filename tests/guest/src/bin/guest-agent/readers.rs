@@ -2,16 +2,12 @@
 
 use crate::path::{Host, Path};
 use crate::simulated::{base_name, Simulated};
-use crate::{fact, hex, Result};
+use crate::{fact, hex, Result, LIMIT};
 use pcsc_guest_tests::usbip::{Plugged, Speed, Transfer};
 use pcsc_sim::card::apps::Echo;
 use pcsc_sim::card::{Behaviour, Offer, PpsBehaviour, Profile, SimCard};
 use pcsc_sim::Device;
 use std::thread;
-use std::time::Duration;
-
-/// How long the kernel may take to enumerate a device.
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// The cards' time goes so much faster than ours.
 const PACE: u32 = 16;
@@ -59,11 +55,15 @@ pub fn all(host: &mut dyn Host) -> Result<()> {
         let mut readers = Vec::new();
         for model in models {
             let device = Device::named(model).ok_or("no such reader")?;
-            if host.knows(device.model().vendor_id, device.model().product_id)? {
+            if host.knows(
+                device.model().identity.vendor_id,
+                device.model().identity.product_id,
+            )? {
                 readers.push(Reader::plug(model, device)?);
             }
         }
-        host.begin()?;
+        let names: Vec<&str> = readers.iter().map(|reader| reader.name.as_str()).collect();
+        host.begin(&names)?;
         let results = thread::scope(|scope| {
             let host = &*host;
             let threads: Vec<_> = readers
@@ -130,23 +130,34 @@ impl Reader {
     fn try_cards(&self, host: &dyn Host) -> std::result::Result<(), String> {
         for card in &self.cards {
             let prefix = format!("{}/{}", self.model, card.0);
-            if !self.is_token {
-                self.device.with(|function| function.insert(0, made(card)));
-            }
-            match host.connect(&self.name) {
-                Ok(mut path) => self.trial(&prefix, &mut *path),
-                Err(error) => {
-                    eprintln!("{prefix}: {error}");
-                    fact(&format!("{prefix}/connect"), "failed");
+            let mut tries = host.tries();
+            loop {
+                if !self.is_token {
+                    self.device.with(|function| function.insert(0, made(card)));
+                }
+                let again = match host.connect(&self.name) {
+                    Ok(mut path) => {
+                        self.trial(&prefix, &mut *path);
+                        false
+                    }
+                    Err(error) if !self.is_token && tries.again(format!("{prefix}: {error}")) => true,
+                    Err(error) => {
+                        eprintln!("{prefix}: {error}");
+                        fact(&format!("{prefix}/connect"), "failed");
+                        false
+                    }
+                };
+                if self.is_token {
+                    return Ok(());
+                }
+                self.device.with(|function| function.remove(0));
+                host.card_removed(&self.name)
+                    .map_err(|error| format!("{prefix}: {error}"))?;
+                self.device.take_log();
+                if !again {
+                    break;
                 }
             }
-            if self.is_token {
-                return Ok(());
-            }
-            self.device.with(|function| function.remove(0));
-            host.card_removed(&self.name)
-                .map_err(|error| format!("{prefix}: {error}"))?;
-            self.device.take_log();
         }
         Ok(())
     }

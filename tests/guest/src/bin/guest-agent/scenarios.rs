@@ -3,17 +3,13 @@
 use crate::daemon::Pcscd;
 use crate::echo::EchoReader;
 use crate::path::{self, Daemon, Driver, Path};
+use crate::tries::Tries;
 use crate::{
     actor, bench, bus, cards, checks, clients, descriptor, fact, foreign, hex, hotplug, quiet, readers,
-    sharing, Result,
+    sharing, Result, LIMIT,
 };
 use pcsc_client::{Error, State};
-use pcsc_guest_tests::usbip::{Plugged, Speed};
 use std::thread;
-use std::time::Duration;
-
-/// How long the kernel or a driver may take for anything.
-const LIMIT: Duration = Duration::from_secs(30);
 
 /// What libccid calls a reader with the numbers of [`EchoReader`].
 const ECHO: &str = "Gnuk";
@@ -59,7 +55,8 @@ pub fn find(name: &str) -> Option<Scenario> {
 
 /// QEMU's reader and card, through Debian's pcscd and libccid.
 fn qemu_libccid() -> Result<()> {
-    let (_pcscd, context) = Pcscd::start("qemu-libccid")?;
+    let daemon = || Pcscd::start("qemu-libccid");
+    let (_pcscd, context, _) = Tries::LIBCCID.start(daemon, &["433-Swap"], State::PRESENT)?;
     let mut path = Daemon::connect(&context, "433-Swap")?;
     fact("reader", path.reader());
     checks::emulated_card(&mut path)
@@ -75,11 +72,9 @@ fn qemu_driver() -> Result<()> {
 /// A reader over USB/IP, through Debian's pcscd and libccid: plugged in before and after pcscd has started,
 /// and unplugged in mid-APDU.
 fn echo_libccid() -> Result<()> {
-    let device = Plugged::plug(EchoReader::with_card(), Speed::Full)?;
-    if !device.configured(LIMIT) {
-        return Err("the kernel has not configured the reader".into());
-    }
-    let (_pcscd, context) = Pcscd::start("echo-libccid")?;
+    let device = sharing::plug(EchoReader::with_card())?;
+    let daemon = || Pcscd::start("echo-libccid");
+    let (_pcscd, context, _) = Tries::LIBCCID.start(daemon, &[ECHO], State::PRESENT)?;
     let mut path = Daemon::connect(&context, ECHO)?;
     fact("reader", path.reader());
     fact("atr", hex(&path.atr()?));
@@ -105,12 +100,11 @@ fn echo_libccid() -> Result<()> {
     );
 
     device.with(|reader| reader.insert(false));
-    let name = path::reader(&context, ECHO)?;
-    path::wait(&context, &name, State::EMPTY)?;
+    path::appear(&context, ECHO, State::EMPTY)?;
     fact("removed", outcome(&transmit(path.card())));
     drop(path);
-    device.with(|reader| reader.insert(true));
-    let mut path = Daemon::connect(&context, ECHO)?;
+    let insert = |is_in| device.with(|reader| reader.insert(is_in));
+    let mut path = Tries::LIBCCID.insert(&context, ECHO, insert)?;
     fact("inserted", hex(&path.transmit(b"\x00\x01\x02\x03")?));
 
     let commands = device.with(|reader| {
@@ -129,8 +123,8 @@ fn echo_libccid() -> Result<()> {
         outcome(&transmit.map_err(|_| "the client panicked")?),
     );
 
-    path::gone(&context, ECHO)?;
-    let device = Plugged::plug(EchoReader::with_card(), Speed::Full)?;
+    let make = || Ok(EchoReader::with_card());
+    let (device, _) = Tries::LIBCCID.plug(&context, ECHO, make)?;
     let mut path = Daemon::connect(&context, ECHO)?;
     fact("plugged-again", hex(&path.transmit(b"\x00\x01\x02\x03")?));
     device.unplug()?;

@@ -1,19 +1,20 @@
 //! Debian's clients on our server with the readers on the USB, and on its own pcscd with libccid: a reader is
 //! plugged in and pulled out, and its card comes and goes, while they wait and in mid-APDU.
+//!
+//! Where libccid gives up a reader or a card by itself, the step is tried again (see [`crate::tries`]).
 
 use crate::actor::Actor;
 use crate::daemon::Pcscd;
 use crate::echo::EchoReader;
 use crate::quiet::one_line;
 use crate::sharing::plug;
-use crate::{argument, fact, Result};
+use crate::tries::Tries;
+use crate::{argument, fact, Result, LIMIT};
+use pcsc_client::State;
 use pcsc_guest_tests::usbip::Plugged;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-
-/// How long anything may take.
-const LIMIT: Duration = Duration::from_secs(120);
 
 const SERVER: &str = "/run/share.comm";
 const PCSCD: &str = "/run/pcscd/pcscd.comm";
@@ -27,33 +28,36 @@ const CHANGED: u32 = 0x02;
 const UNKNOWN: u32 = 0x04;
 const EMPTY: u32 = 0x10;
 const PRESENT: u32 = 0x20;
+const MUTE: u32 = 0x200;
 
 const UNKNOWN_READER: u32 = 0x8010_0009;
 const TIMEOUT: u32 = 0x8010_000A;
+
+/// `SCARD_W_UNRESPONSIVE_CARD`, as a client prints it.
+const UNRESPONSIVE: &str = "80100066 ";
 
 /// Arguments: the stock library is number 5, the command `pcsc` number 7, the stock client number 10.
 pub fn scenario() -> Result<()> {
     {
         let (_server, _) = Pcscd::start_share(&argument(7)?, Path::new(SERVER), "served")?;
-        play("server", SERVER)?;
+        play("server", SERVER, Tries::ONE)?;
         unplugged_with_its_card()?;
     }
-    let (_pcscd, context) = Pcscd::start("served")?;
+    let daemon = || Pcscd::start("served");
+    let (_pcscd, context, _) = Tries::LIBCCID.start(daemon, &["433-Swap"], State::PRESENT)?;
     drop(context);
-    play("pcscd", PCSCD)
+    play("pcscd", PCSCD, Tries::LIBCCID)
 }
 
 /// Everything that is compared.
-fn play(side: &str, socket: &str) -> Result<()> {
-    let mut client = Client::start(side, socket)?;
+fn play(side: &str, socket: &str, tries: Tries) -> Result<()> {
+    let mut client = Client::start(side, socket, tries)?;
     client.fact("establish", "establish")?;
 
-    let device = plug(EchoReader::with_card())?;
-    let reader = client.appears()?;
+    let (device, reader, seen) = client.plug(None)?;
     tool(side, socket, "opensc-list", &["opensc-tool", "--list-readers"])?;
     tool(side, socket, "scan", &["pcsc_scan", "-r"])?;
-    let seen = client.wait(&reader, 0, PRESENT)?;
-    client.fact("connect", &format!("connect 2 3 {reader}"))?;
+    client.card_fact("connect", &format!("connect 2 3 {reader}"), &device, &reader)?;
     client.fact("transmit", "transmit 00010203")?;
 
     let seen = client.wait_while(&reader, seen, EMPTY, || device.with(|echo| echo.insert(false)))?;
@@ -61,7 +65,7 @@ fn play(side: &str, socket: &str) -> Result<()> {
     client.fact("card-out-status", "status")?;
     client.wait_while(&reader, seen, PRESENT, || device.with(|echo| echo.insert(true)))?;
     client.fact("card-in-transmit", "transmit 00010203")?;
-    client.fact("card-in-reconnect", "reconnect 2 3 0")?;
+    client.card_fact("card-in-reconnect", "reconnect 2 3 0", &device, &reader)?;
     client.fact("card-in-then", "transmit 00010203")?;
 
     // The reader goes in mid-APDU.
@@ -81,25 +85,23 @@ fn play(side: &str, socket: &str) -> Result<()> {
     client.fact("gone-connect", &format!("connect 2 3 {reader}"))?;
 
     // It comes back while the client waits for any reader; its card goes, then the reader, in a wait again.
-    let known = client.count()?;
-    client.tell(&format!("watch {} {:x} {PNP}", LIMIT.as_millis(), known << 16))?;
-    client.wait_until_in_call()?;
-    let device = plug(EchoReader::with_card())?;
-    client.hear_code("again-told")?;
-    let reader = client.appears()?;
-    let seen = client.wait(&reader, 0, PRESENT)?;
-    client.fact("again-connect", &format!("connect 2 3 {reader}"))?;
+    let (device, reader, seen) = client.plug(Some("again-told"))?;
+    client.card_fact(
+        "again-connect",
+        &format!("connect 2 3 {reader}"),
+        &device,
+        &reader,
+    )?;
     client.fact("again-transmit", "transmit 00010203")?;
     // pcscd hangs if it notices the absence of a card while it is removing the reader.
     let seen = client.wait_while(&reader, seen, EMPTY, || device.with(|echo| echo.insert(false)))?;
     unplugged_in_a_wait(&mut client, "unplugged", &reader, seen, device)?;
-    client.fact("unplugged-transmit", "transmit 00010203")?;
+    // A client is notified before the daemon has removed the connection.
     client.disappears()?;
+    client.fact("unplugged-transmit", "transmit 00010203")?;
 
     // A program that ends by itself.
-    let device = plug(EchoReader::with_card())?;
-    let reader = client.appears()?;
-    client.wait(&reader, 0, PRESENT)?;
+    let (device, reader, _) = client.plug(None)?;
     let before = busy(&device);
     let send = [
         "opensc-tool",
@@ -131,19 +133,17 @@ fn play(side: &str, socket: &str) -> Result<()> {
 
 /// The reader goes while a client waits for its card to go.
 fn unplugged_with_its_card() -> Result<()> {
-    let mut client = Client::start("server-alone", SERVER)?;
+    let mut client = Client::start("server-alone", SERVER, Tries::ONE)?;
     client.fact("establish", "establish")?;
-    let device = plug(EchoReader::with_card())?;
-    let reader = client.appears()?;
-    let seen = client.wait(&reader, 0, PRESENT)?;
+    let (device, reader, seen) = client.plug(None)?;
     client.fact("connect", &format!("connect 2 3 {reader}"))?;
     unplugged_in_a_wait(&mut client, "unplugged", &reader, seen, device)?;
-    client.fact("unplugged-transmit", "transmit 00010203")?;
-    client.disappears()
+    client.disappears()?;
+    client.fact("unplugged-transmit", "transmit 00010203")
 }
 
-/// Pulls the reader out while the client waits for a change of its state, and waits until the client has been
-/// told. A wait that begins when the reader is gone fails.
+/// Pulls the reader out while the client waits for a change of its state, and waits until the client has
+/// got the event. A wait that begins when the reader is gone fails.
 fn unplugged_in_a_wait(
     client: &mut Client,
     name: &str,
@@ -199,19 +199,21 @@ fn watch(reader: &str, seen: u32) -> String {
     format!("watch {} {:x} {reader}", LIMIT.as_millis(), seen & !CHANGED)
 }
 
-/// A process on Debian's library, which makes the calls that it is told.
+/// A process on Debian's library, which makes the calls that it is sent.
 struct Client {
     side: String,
     process: Actor,
+    tries: Tries,
 }
 
 impl Client {
-    fn start(side: &str, socket: &str) -> Result<Client> {
+    fn start(side: &str, socket: &str, tries: Tries) -> Result<Client> {
         let mut command = Command::new(argument(10)?);
         command.arg(argument(5)?).env("PCSCLITE_CSOCK_NAME", socket);
         Ok(Client {
             side: side.to_owned(),
             process: Actor::of(command)?,
+            tries,
         })
     }
 
@@ -250,11 +252,64 @@ impl Client {
         Err("the client makes no call".into())
     }
 
-    /// The code of the call in progress as a fact.
-    fn hear_code(&mut self, name: &str) -> Result<()> {
-        let (code, _) = self.told()?;
-        fact(&self.named(name), format!("{code:08X}"));
+    /// Makes a call that needs a card which answers. Its results are a fact.
+    fn card_fact(
+        &mut self,
+        name: &str,
+        call: &str,
+        device: &Plugged<EchoReader>,
+        reader: &str,
+    ) -> Result<()> {
+        let mut tries = self.tries;
+        let results = loop {
+            let results = self.process.ask(call)?;
+            if !results.starts_with(UNRESPONSIVE) || !tries.again(self.named(name)) {
+                break results;
+            }
+            self.reinsert(device, reader, 0)?;
+        };
+        fact(&self.named(name), results);
         Ok(())
+    }
+
+    /// Takes the card out, and puts it in again. Returns the reader's state.
+    fn reinsert(&mut self, device: &Plugged<EchoReader>, reader: &str, seen: u32) -> Result<u32> {
+        let seen = self.wait_while(reader, seen, EMPTY, || device.with(|echo| echo.insert(false)))?;
+        self.wait_while(reader, seen, PRESENT, || device.with(|echo| echo.insert(true)))
+    }
+
+    /// Plugs a reader with a card in, and waits until both can be used: the reader, its name, which is a
+    /// fact, and its state. If `told` is given the client waits for any reader meanwhile; the code is a fact
+    /// of that name.
+    fn plug(&mut self, told: Option<&str>) -> Result<(Plugged<EchoReader>, String, u32)> {
+        let mut tries = self.tries;
+        let (device, reader) = loop {
+            if told.is_some() {
+                let known = self.names()?.len();
+                let wait = format!("watch {} {:x} {PNP}", tries.limit().as_millis(), known << 16);
+                self.tell(&wait)?;
+                self.wait_until_in_call()?;
+            }
+            let device = plug(EchoReader::with_card())?;
+            let code = told.map(|_| self.told()).transpose()?.map_or(0, |(code, _)| code);
+            let reader = self.appears(tries.limit())?;
+            // A reader that libccid has given up causes no event.
+            if (code == TIMEOUT || reader.is_none()) && tries.again(self.named("plug")) {
+                device.unplug()?;
+                self.wait_for_names(LIMIT, |names| find(names).is_none())?;
+                continue;
+            }
+            if let Some(name) = told {
+                fact(&self.named(name), format!("{code:08X}"));
+            }
+            break (device, reader.ok_or("the reader is not in the list")?);
+        };
+        fact(&self.named("appears"), &reader);
+        let mut seen = self.wait(&reader, 0, PRESENT)?;
+        while seen & MUTE != 0 && tries.again(self.named("card")) {
+            seen = self.reinsert(&device, &reader, seen)?;
+        }
+        Ok((device, reader, seen))
     }
 
     /// The code and the event state of the wait in progress.
@@ -299,42 +354,46 @@ impl Client {
             .collect())
     }
 
-    fn count(&mut self) -> Result<usize> {
-        Ok(self.names()?.len())
-    }
-
-    /// Waits until the reader is in the list, by the notification of new readers. Its name is a fact.
-    fn appears(&mut self) -> Result<String> {
-        let names = self.wait_for_names(|names| names.iter().any(|name| name.contains(ECHO)))?;
-        let name = names
-            .into_iter()
-            .find(|name| name.contains(ECHO))
-            .unwrap_or_default();
-        fact(&self.named("appears"), &name);
-        Ok(name)
+    /// Waits until the reader is in the list, by the notification of new readers. `None` if it does not come
+    /// within `limit`.
+    fn appears(&mut self, limit: Duration) -> Result<Option<String>> {
+        self.wait_for_names(limit, |names| find(names).is_some())?;
+        Ok(find(&self.names()?).cloned())
     }
 
     /// Waits until it is not any more.
     fn disappears(&mut self) -> Result<()> {
-        let names = self.wait_for_names(|names| !names.iter().any(|name| name.contains(ECHO)))?;
+        if !self.wait_for_names(LIMIT, |names| find(names).is_none())? {
+            return Err("the reader stays in the list".into());
+        }
+        let names = self.names()?;
         fact(&self.named("left"), names.len());
         Ok(())
     }
 
-    fn wait_for_names(&mut self, is_it: impl Fn(&[String]) -> bool) -> Result<Vec<String>> {
-        let end = Instant::now() + LIMIT;
+    /// Whether the list becomes so within `limit`.
+    fn wait_for_names(&mut self, limit: Duration, is_it: impl Fn(&[String]) -> bool) -> Result<bool> {
+        let end = Instant::now() + limit;
         loop {
             let names = self.names()?;
             if is_it(&names) {
-                return Ok(names);
+                return Ok(true);
             }
-            // pcsc-lite 1.9 compares with the list at the beginning of the call, not with what the program
-            // knows: a change before that is no event.
+            if Instant::now() > end {
+                return Ok(false);
+            }
+            // pcsc-lite 1.9 compares with the list at the beginning of the call, not with the program's
+            // state: a change before that is no event.
             self.tell(&format!("watch 500 {:x} {PNP}", names.len() << 16))?;
             match self.told()? {
-                (0 | TIMEOUT, _) if Instant::now() < end => (),
+                (0 | TIMEOUT, _) => (),
                 (code, _) => return Err(format!("{code:08X} in a wait for readers, of {names:?}").into()),
             }
         }
     }
+}
+
+/// The reader in a list of names.
+fn find(names: &[String]) -> Option<&String> {
+    names.iter().find(|name| name.contains(ECHO))
 }

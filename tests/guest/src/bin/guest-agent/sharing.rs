@@ -3,10 +3,11 @@
 use crate::actor::Actor;
 use crate::daemon::Pcscd;
 use crate::echo::EchoReader;
-use crate::path::{reader, wait};
+use crate::path::{appear, reader};
 use crate::quiet::{one_line, opensc};
 use crate::simulated::Simulated;
-use crate::{fact, hex, Result};
+use crate::tries::Tries;
+use crate::{fact, hex, Result, LIMIT};
 use pcsc_client::{BackendKind, Card, Choice, Context, Error, Protocols, ShareMode, State};
 use pcsc_guest_tests::usbip::{Plugged, Speed, UsbFunction};
 use pcsc_sim::card::apps::Echo;
@@ -16,10 +17,6 @@ use std::ffi::CStr;
 use std::fs;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::time::Duration;
-
-/// How long the kernel or a driver may take for anything.
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// What [`EchoReader`] is called.
 const ECHO: &str = "Gnuk";
@@ -66,8 +63,7 @@ pub fn echo(card: &Card) -> std::result::Result<Vec<u8>, Error> {
 pub fn two_processes() -> Result<()> {
     let device = plug(EchoReader::with_card())?;
     let context = standalone()?;
-    let name = reader(&context, ECHO)?;
-    wait(&context, &name, State::PRESENT)?;
+    let name = appear(&context, ECHO, State::PRESENT)?;
     drop(context);
 
     for end in ["released", "killed", "killed-in-mid-apdu"] {
@@ -145,8 +141,7 @@ fn killed_while_the_card_works(model: &str) -> Result<()> {
     };
 
     let context = standalone()?;
-    let name = reader(&context, &base)?;
-    wait(&context, &name, State::PRESENT)?;
+    appear(&context, &base, State::PRESENT)?;
     drop(context);
     let mut first = Actor::start()?;
     first.ask("establish")?;
@@ -160,7 +155,7 @@ fn killed_while_the_card_works(model: &str) -> Result<()> {
     );
     first.kill()?;
     let context = standalone()?;
-    wait(&context, &name, State::PRESENT)?;
+    let name = appear(&context, &base, State::PRESENT)?;
     fact(&format!("{model}/after"), try_card(&context, &name));
     fact(&format!("{model}/again"), try_card(&context, &name));
     drop(context);
@@ -188,8 +183,7 @@ pub fn daemon_comes_and_goes() -> Result<()> {
     fact("without-socket", kind(&other));
     fact("without-socket-old-context", format!("{:?}", first.is_valid()));
     drop(other);
-    let name = reader(&first, ECHO)?;
-    wait(&first, &name, State::PRESENT)?;
+    let name = appear(&first, ECHO, State::PRESENT)?;
     let card = first.connect(&name, ShareMode::Shared, Protocols::ANY)?;
     fact("without-daemon-transmit", hex(&echo(&card)?));
 
@@ -206,10 +200,9 @@ pub fn daemon_comes_and_goes() -> Result<()> {
     drop((first, second, third));
     // It was started while the reader was in use, and looks for readers when one is plugged in.
     device.unplug()?;
-    let device = plug(EchoReader::with_card())?;
     let context = automatic()?;
-    let name = reader(&context, ECHO)?;
-    wait(&context, &name, State::PRESENT)?;
+    let make = || Ok(EchoReader::with_card());
+    let (device, name) = Tries::LIBCCID.plug(&context, ECHO, make)?;
     fact("with-daemon", kind(&context));
     fact("with-daemon-transmit", try_card(&context, &name));
 
@@ -227,8 +220,7 @@ pub fn daemon_comes_and_goes() -> Result<()> {
 
     let context = automatic()?;
     fact("after-daemon", kind(&context));
-    let again = reader(&context, ECHO)?;
-    wait(&context, &again, State::PRESENT)?;
+    let again = appear(&context, ECHO, State::PRESENT)?;
     fact("after-daemon-transmit", try_card(&context, &again));
     drop(context);
     device.unplug()?;

@@ -1,6 +1,5 @@
 //! The simulated readers of `pcsc-ccid`, as devices on the bus.
 
-use pcsc_ccid::names::Identity;
 use pcsc_guest_tests::usbip::{Stall, UsbFunction};
 use pcsc_sim::card::Card;
 use pcsc_sim::{Device, Model};
@@ -102,15 +101,7 @@ impl Simulated {
 
 /// What pcscd makes the reader's name of.
 pub fn base_name(model: &Model) -> String {
-    let identity = Identity {
-        vendor: model.vendor_id,
-        product: model.product_id,
-        manufacturer: model.manufacturer.as_deref(),
-        product_name: model.product.as_deref(),
-        interface: model.interface_name.as_deref(),
-        serial: None,
-    };
-    identity.base_name()
+    model.identity.base_name()
 }
 
 impl UsbFunction for Simulated {
@@ -142,11 +133,13 @@ impl UsbFunction for Simulated {
         let models = self.models();
         let device = models.first()?;
         match index {
-            1 => device.manufacturer.clone(),
-            2 => device.product.clone(),
+            1 => device.identity.manufacturer.clone(),
+            2 => device.identity.product.clone(),
             SERIAL => self.serial.clone(),
             _ => {
-                let mut names = models.iter().filter_map(|model| model.interface_name.clone());
+                let mut names = models
+                    .iter()
+                    .filter_map(|model| model.identity.interface_name.clone());
                 names.nth(index.checked_sub(FIRST_INTERFACE_NAME)?.into())
             }
         }

@@ -3,9 +3,9 @@
 use crate::daemon::Pcscd;
 use crate::path::{self, Daemon, Path as _};
 use crate::simulated::{base_name, Simulated};
+use crate::tries::Tries;
 use crate::{argument, checks, fact, hex, Result};
 use pcsc_client::State;
-use pcsc_guest_tests::usbip::{Plugged, Speed};
 use pcsc_sim::card::apps::Echo;
 use pcsc_sim::card::{Offer, Profile, SimCard};
 use pcsc_sim::Device;
@@ -17,12 +17,12 @@ const PACE: u32 = 16;
 
 /// With libccid.
 pub fn libccid() -> Result<()> {
-    readers("system-libccid")
+    readers("system-libccid", Tries::LIBCCID)
 }
 
 /// With our driver, installed as users install it.
 pub fn bundle() -> Result<()> {
-    installed(|| readers("system-bundle"))
+    installed(|| readers("system-bundle", Tries::ONE))
 }
 
 /// Calls `scenario` while our driver is installed. The agent's arguments are the installer and the folder
@@ -51,20 +51,22 @@ pub fn installed(scenario: impl FnOnce() -> Result<()>) -> Result<()> {
 }
 
 /// QEMU's reader, which is there when the daemon starts, and one that is plugged in while it runs.
-fn readers(log: &str) -> Result<()> {
-    let (_pcscd, context) = Pcscd::start(log)?;
+fn readers(log: &str, tries: Tries) -> Result<()> {
+    let (_pcscd, context, _) = tries.start(|| Pcscd::start(log), &["433-Swap"], State::PRESENT)?;
     let mut path = Daemon::connect(&context, "433-Swap")?;
     fact("reader", path.reader());
     checks::emulated_card(&mut path)?;
     drop(path);
 
-    let device = Device::named("au9540").ok_or("no such reader")?;
-    let name = base_name(device.model());
-    let mut device = Simulated::new(vec![device], PACE);
-    device.insert(0, card());
-    let device = Plugged::plug(device, Speed::Full)?;
+    let model = || Device::named("au9540").ok_or("no such reader");
+    let name = base_name(model()?.model());
+    let make = || {
+        let mut device = Simulated::new(vec![model()?], PACE);
+        device.insert(0, card());
+        Ok(device)
+    };
+    let (device, _) = tries.plug(&context, &name, make)?;
     let mut path = Daemon::connect(&context, &name)?;
-    let reader = path::reader(&context, &name)?;
     fact("plugged", path.reader());
     fact("plugged-atr", hex(&path.atr()?));
     fact("plugged-protocol", path.protocol().unwrap_or(u8::MAX));
@@ -94,17 +96,21 @@ fn readers(log: &str) -> Result<()> {
     tool("opensc-apdu", &sent)?;
 
     device.with(|function| function.remove(0));
-    path::wait(&context, &reader, State::EMPTY)?;
+    path::appear(&context, &name, State::EMPTY)?;
     fact("card", "removed");
-    device.with(|function| function.insert(0, card()));
-    path::wait(&context, &reader, State::PRESENT)?;
-    let mut path = Daemon::connect(&context, &name)?;
+    let insert = |is_in| {
+        device.with(|function| match is_in {
+            true => function.insert(0, card()),
+            false => function.remove(0),
+        });
+    };
+    let mut path = tries.insert(&context, &name, insert)?;
     fact("card-again", hex(&path.transmit(&[0x80, 0xEE, 0, 5, 5])?));
     drop(path);
     // pcscd hangs if it notices the absence of a card while it is removing the reader: the absence clears the
-    // lock (RFSetReaderEventState) whose value 0xFFFF tells the event thread to end (EHDestroyEventHandler).
+    // lock (RFSetReaderEventState) whose value 0xFFFF ends the event thread (EHDestroyEventHandler).
     device.with(|function| function.remove(0));
-    path::wait(&context, &reader, State::EMPTY)?;
+    path::appear(&context, &name, State::EMPTY)?;
     device.unplug()?;
     path::gone(&context, &name)?;
     fact("reader-after", "gone");

@@ -2,15 +2,12 @@
 
 use crate::echo::EchoReader;
 use crate::path::{Driver, Path};
-use crate::{fact, hex, Result};
-use pcsc_ccid::reader::Error;
+use crate::{fact, hex, Result, LIMIT};
+use pcsc_ccid::reader::ReaderError;
 use pcsc_ccid::usb::{Changes, Hotplug};
 use pcsc_guest_tests::usbip::{Plugged, Speed};
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// How long the kernel or the driver may take for anything.
-const LIMIT: Duration = Duration::from_secs(30);
 
 /// How soon a call that waits must end. The rest is for a busy machine: the APDU itself would have a minute.
 const AT_ONCE: Duration = Duration::from_secs(20);
@@ -72,7 +69,7 @@ fn wait(hotplug: &mut Hotplug, is_it: impl Fn(&Changes) -> bool) -> Result<()> {
 fn outcome(result: Result<Vec<u8>>) -> String {
     match result {
         Ok(response) => hex(&response),
-        Err(error) => match error.downcast_ref::<Error>() {
+        Err(error) => match error.downcast_ref::<ReaderError>() {
             Some(error) => format!("{error:?}"),
             None => error.to_string(),
         },

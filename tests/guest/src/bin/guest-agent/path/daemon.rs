@@ -1,20 +1,11 @@
 //! Through pcscd and the driver that it has loaded.
 
-use super::{Host, Path};
+use super::{appear, Host, Path};
 use crate::daemon::{context, Pcscd};
+use crate::tries::Tries;
 use crate::Result;
-use pcsc_client::{
-    Card, Context, Disposition, Error, Protocol, Protocols, ReaderState, ShareMode, State, PNP_NOTIFICATION,
-};
-use std::ffi::{CStr, CString};
-use std::time::{Duration, Instant};
-
-/// How long a reader and its card may take to appear. Generous: the guest's processors are interpreted, on a
-/// host that may be busy.
-const APPEAR: Duration = Duration::from_secs(180);
-
-/// How long a change of the list may stay unseen that no wait was told of.
-const UNTOLD: Duration = Duration::from_secs(1);
+use pcsc_client::{Card, Context, Disposition, Protocol, Protocols, ShareMode, State};
+use std::ffi::CString;
 
 /// libccid's list of the devices that it is for: an array of vendors' numbers and one of products'.
 const KNOWN: &str = "/usr/lib/pcsc/drivers/ifd-ccid.bundle/Contents/Info.plist";
@@ -28,8 +19,7 @@ pub struct Daemon {
 impl Daemon {
     /// Waits for a reader whose name contains `name`, with a card, and connects to it.
     pub fn connect(context: &Context, name: &str) -> Result<Self> {
-        let reader = reader(context, name)?;
-        wait(context, &reader, State::PRESENT)?;
+        let reader = appear(context, name, State::PRESENT)?;
         let card = context.connect(&reader, ShareMode::Shared, Protocols::ANY)?;
         Ok(Self { reader, card })
     }
@@ -71,10 +61,15 @@ impl Host for Stock {
             .any(|pair| pair == (vendor, product)))
     }
 
-    fn begin(&mut self) -> Result<()> {
-        let (pcscd, _) = Pcscd::start("readers-libccid")?;
+    fn begin(&mut self, names: &[&str]) -> Result<()> {
+        let daemon = || Pcscd::start("readers-libccid");
+        let (pcscd, ..) = self.tries().start(daemon, names, State::UNAWARE)?;
         self.pcscd = Some(pcscd);
         Ok(())
+    }
+
+    fn tries(&self) -> Tries {
+        Tries::LIBCCID
     }
 
     fn connect(&self, name: &str) -> Result<Box<dyn Path>> {
@@ -82,8 +77,8 @@ impl Host for Stock {
     }
 
     fn card_removed(&self, name: &str) -> Result<()> {
-        let context = context()?;
-        wait(&context, &reader(&context, name)?, State::EMPTY)
+        appear(&context()?, name, State::EMPTY)?;
+        Ok(())
     }
 
     fn end(&mut self) {
@@ -117,64 +112,5 @@ impl Path for Daemon {
         Ok(self
             .card
             .reconnect(ShareMode::Shared, Protocols::ANY, Disposition::ResetCard)?)
-    }
-}
-
-/// Waits for a reader whose name contains `name`.
-pub fn reader(context: &Context, name: &str) -> Result<CString> {
-    let found = |names: &[CString]| {
-        let mut names = names.iter();
-        names
-            .find(|known| known.to_string_lossy().contains(name))
-            .cloned()
-    };
-    list(context, found)
-}
-
-/// Waits until no reader's name contains `name`.
-pub fn gone(context: &Context, name: &str) -> Result<()> {
-    let is_gone = |names: &[CString]| {
-        let mut names = names.iter();
-        (!names.any(|known| known.to_string_lossy().contains(name))).then_some(())
-    };
-    list(context, is_gone)
-}
-
-/// Waits until the list of readers is as wanted, and gives what `wanted` finds in it.
-fn list<T>(context: &Context, wanted: impl Fn(&[CString]) -> Option<T>) -> Result<T> {
-    let end = Instant::now() + APPEAR;
-    let mut states = [ReaderState::new(PNP_NOTIFICATION(), State::UNAWARE)];
-    loop {
-        let names = context.list_readers_owned()?;
-        if let Some(found) = wanted(&names) {
-            return Ok(found);
-        }
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(format!("the readers are still {names:?}").into());
-        }
-        // Before protocol 4.5 a wait knows nothing of what came between the list and itself.
-        match context.get_status_change(left.min(UNTOLD), &mut states) {
-            Ok(()) | Err(Error::Timeout) => states.iter_mut().for_each(ReaderState::sync_current_state),
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-/// Waits until a reader is in a state that has all bits of `state`.
-pub fn wait(context: &Context, reader: &CStr, state: State) -> Result<()> {
-    let end = Instant::now() + APPEAR;
-    let mut readers = [ReaderState::new(reader, State::UNAWARE)];
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        context.get_status_change(left, &mut readers)?;
-        let [seen] = &mut readers;
-        if seen.event_state().contains(state) {
-            return Ok(());
-        }
-        if left.is_zero() {
-            return Err(format!("{reader:?} is in {:?}, not {state:?}", seen.event_state()).into());
-        }
-        seen.sync_current_state();
     }
 }

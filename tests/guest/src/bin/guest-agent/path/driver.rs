@@ -1,6 +1,7 @@
 //! Through our driver, in this process: no daemon, no driver of the system's.
 
 use super::{Host, Path};
+use crate::tries::Tries;
 use crate::Result;
 use pcsc_ccid::atr::Atr;
 use pcsc_ccid::names;
@@ -18,8 +19,12 @@ impl Host for Bus {
         Ok(true)
     }
 
-    fn begin(&mut self) -> Result<()> {
+    fn begin(&mut self, _names: &[&str]) -> Result<()> {
         Ok(())
+    }
+
+    fn tries(&self) -> Tries {
+        Tries::ONE
     }
 
     fn connect(&self, name: &str) -> Result<Box<dyn Path>> {

@@ -1,11 +1,14 @@
 //! The ways from a program to a card, behind one face: a check that runs over two of them compares them.
 
+mod appear;
 mod daemon;
 mod driver;
 
-pub use daemon::{gone, reader, wait, Daemon, Stock};
+pub use appear::{appear, appear_within, gone, reader};
+pub use daemon::{Daemon, Stock};
 pub use driver::{Bus, Driver};
 
+use crate::tries::Tries;
 use crate::Result;
 
 /// A system that may have a driver for a reader.
@@ -13,13 +16,16 @@ pub trait Host: Sync {
     /// Whether it has a driver for devices with these numbers.
     fn knows(&self, vendor: u16, product: u16) -> Result<bool>;
 
-    /// The readers have been plugged in.
-    fn begin(&mut self) -> Result<()>;
+    /// The readers whose names contain these have been plugged in.
+    fn begin(&mut self, names: &[&str]) -> Result<()>;
+
+    /// How often a card is tried that the driver gives up.
+    fn tries(&self) -> Tries;
 
     /// Waits for a reader whose name contains `name`, with a card in its first slot, and connects to it.
     fn connect(&self, name: &str) -> Result<Box<dyn Path>>;
 
-    /// Waits until the system knows that the card of the first slot has been taken out.
+    /// Waits until the system reports that the card of the first slot has been taken out.
     fn card_removed(&self, name: &str) -> Result<()>;
 
     /// The readers will be unplugged.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use pcsc_ccid::descriptor::{interfaces, Interface};
-use pcsc_ccid::reader::{DeviceInfo as Identity, Options, Protocol, Reader, Reset};
-use pcsc_ccid::transport::{Error, Transport};
+use pcsc_ccid::reader::{Options, Protocol, Reader, Reset};
+use pcsc_ccid::transport::{Transport, TransportError};
 use pcsc_sim::card::apps::{Echo, FileSystem, Hello, Several};
 use pcsc_sim::card::{Offer, Profile, SimCard};
 use pcsc_sim::usb_record::{RecordedDevice, UsbRecord, UsbRecorder, UsbReplay};
@@ -32,14 +32,14 @@ fn interface(model: &Model) -> Interface {
         .unwrap()
 }
 
-fn receive(transport: &mut impl Transport) -> Result<Vec<u8>, Error> {
+fn receive(transport: &mut impl Transport) -> Result<Vec<u8>, TransportError> {
     let mut buffer = [0; 300];
     let length = transport.receive(&mut buffer, SECOND)?;
     Ok(buffer[..length].to_vec())
 }
 
 /// The replies, as the host sees them, to two messages of which the first one's reply is struck.
-fn with_fault(kinds: &'static [Fault]) -> (Vec<Result<Vec<u8>, Error>>, Vec<Fault>) {
+fn with_fault(kinds: &'static [Fault]) -> (Vec<Result<Vec<u8>, TransportError>>, Vec<Fault>) {
     let handle = handle("gempc-express");
     let mut transport = FaultTransport::new(handle.transport(), 5, 1000, 1, kinds);
     let mut seen = Vec::new();
@@ -48,8 +48,12 @@ fn with_fault(kinds: &'static [Fault]) -> (Vec<Result<Vec<u8>, Error>>, Vec<Faul
         message[6] = seq;
         transport.send(&message, SECOND).unwrap();
         seen.push(receive(&mut transport));
-        if seen.last() == Some(&Err(Error::Stall)) {
-            assert_eq!(receive(&mut transport), Err(Error::Stall), "until it is cleared");
+        if seen.last() == Some(&Err(TransportError::Stall)) {
+            assert_eq!(
+                receive(&mut transport),
+                Err(TransportError::Stall),
+                "until it is cleared"
+            );
             transport.clear_halt().unwrap();
             seen.push(receive(&mut transport));
         }
@@ -62,8 +66,8 @@ fn with_fault(kinds: &'static [Fault]) -> (Vec<Result<Vec<u8>, Error>>, Vec<Faul
 fn each_fault_is_what_its_name_says() {
     let seven = Ok(vec![0x81, 0, 0, 0, 0, 0, 7, 0x01, 0x81, 0x01]);
     let eight = Ok(vec![0x81, 0, 0, 0, 0, 0, 8, 0x01, 0x81, 0x01]);
-    let nothing = Err(Error::Timeout);
-    let check = |kinds: &'static [Fault], wanted: &[&Result<Vec<u8>, Error>]| {
+    let nothing = Err(TransportError::Timeout);
+    let check = |kinds: &'static [Fault], wanted: &[&Result<Vec<u8>, TransportError>]| {
         let (seen, struck) = with_fault(kinds);
         assert_eq!(seen.iter().collect::<Vec<_>>(), wanted, "{kinds:?}");
         assert_eq!(struck, kinds);
@@ -72,7 +76,10 @@ fn each_fault_is_what_its_name_says() {
     check(&[Fault::Duplicated], &[&seven, &seven, &eight]);
     check(&[Fault::Lost], &[&nothing, &eight, &nothing]);
     check(&[Fault::Unheard], &[&nothing, &eight, &nothing]);
-    check(&[Fault::Stalled], &[&Err(Error::Stall), &seven, &eight, &nothing]);
+    check(
+        &[Fault::Stalled],
+        &[&Err(TransportError::Stall), &seven, &eight, &nothing],
+    );
     // Nothing follows the first reply before the host gives up: it comes then.
     check(&[Fault::Reordered], &[&seven, &eight, &nothing]);
     let first = |kinds| with_fault(kinds).0.remove(0).unwrap();
@@ -96,14 +103,63 @@ fn two_replies_under_way_change_places() {
     assert_eq!(receive(&mut transport).unwrap()[6], 7);
 }
 
+#[test]
+fn faults_of_the_control_pipe_are_those_of_one_answer() {
+    const GET_DATA_RATES: u8 = 3;
+    let asked = |kind: &'static [Fault]| {
+        let handle = handle("gempc-express");
+        let mut transport = FaultTransport::new(handle.transport(), 5, 1000, 1, kind);
+        let mut ask = || {
+            let mut buffer = [0; 300];
+            let length = transport.control_in(GET_DATA_RATES, 0, &mut buffer, SECOND)?;
+            Ok(buffer[..length].to_vec())
+        };
+        let answers = [ask(), ask()];
+        (answers, transport.now())
+    };
+    let ([sound, _], _) = asked(&[]);
+    let sound = sound.unwrap();
+    assert!(sound.len() > 8, "{sound:02X?}");
+    for kind in [&[Fault::Short][..], &[Fault::Long], &[Fault::Corrupted]] {
+        let ([damaged, next], _) = asked(kind);
+        let damaged = damaged.unwrap();
+        match kind[0] {
+            Fault::Short => assert!(damaged.len() < sound.len() && sound.starts_with(&damaged)),
+            Fault::Long => assert!(damaged.len() > sound.len() && damaged.starts_with(&sound)),
+            _ => {
+                let differing = damaged.iter().zip(&sound).filter(|(a, b)| a != b).count();
+                assert_eq!((damaged.len(), differing), (sound.len(), 1));
+            }
+        }
+        assert_eq!(next, Ok(sound.clone()), "one fault at most");
+    }
+    let ([garbage, _], _) = asked(&[Fault::Garbage]);
+    let garbage = garbage.unwrap();
+    assert_eq!(garbage[0], sound[0]);
+    assert_ne!(garbage[1..9], sound[1..9]);
+    assert!(garbage[9..].iter().any(|byte| *byte != 0), "{garbage:02X?}");
+    for kind in [&[Fault::Late][..], &[Fault::Lost]] {
+        let (answers, now) = asked(kind);
+        assert_eq!(
+            (answers, now),
+            ([Err(TransportError::Timeout), Ok(sound.clone())], SECOND)
+        );
+    }
+    let ([stalled, _], _) = asked(&[Fault::Stalled]);
+    assert_eq!(stalled, Err(TransportError::Stall));
+    // The request never reaches a device that does not support it.
+    let handle = handle("gempc-express");
+    let mut transport = FaultTransport::new(handle.transport(), 5, 1000, 1, &[Fault::Unheard]);
+    assert_eq!(transport.control_out(0x7F, 0, &[], SECOND), Ok(()));
+    assert_eq!(
+        transport.control_out(0x7F, 0, &[], SECOND),
+        Err(TransportError::Stall)
+    );
+}
+
 /// The answers to some commands, of which one has this PIN.
 fn drive(transport: impl Transport, model: &Model, pin: &[u8; 8]) -> Result<Vec<Vec<u8>>, String> {
-    let identity = Identity {
-        vendor: model.vendor_id,
-        product: model.product_id,
-        release: model.release,
-        ..Identity::default()
-    };
+    let identity = model.identity.device_info();
     let failed = |error| format!("{error:?}");
     let mut reader =
         Reader::open(transport, identity, &interface(model), Options::default()).map_err(failed)?;

@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use pcsc_ccid::secrets::{shown_of_command, shown_of_control};
+use pcsc_sim::masked::{self, Masked};
 use pcsc_sim::Mismatch;
 
 use crate::ccid;
@@ -18,32 +19,32 @@ use crate::sync::{lock, wait_until};
 /// The longest delay before a recorded insertion or removal.
 const LONGEST_DELAY: Duration = Duration::from_secs(1);
 
-/// Bytes; `None` for those that are hidden, in the place of which any byte is right.
-pub type Masked = Vec<Option<u8>>;
-
 /// What was recorded of a reader.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Session {
+#[non_exhaustive]
+pub struct CallRecord {
     /// The reader's name, without the numbers of reader and slot.
     pub name: String,
     /// What happened, in this order.
     pub steps: Vec<Step>,
 }
 
-/// Something that happened.
+/// Something that happened to a recorded reader.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Step {
     /// Its line in the record, from 1.
     pub line: usize,
     /// The time since the step before it.
     pub delay: Duration,
     /// What it was.
-    pub what: Recorded,
+    pub kind: StepKind,
 }
 
-/// What can be recorded of a reader.
+/// What can happen to a recorded reader.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Recorded {
+#[non_exhaustive]
+pub enum StepKind {
     /// From now on there is this card, or none.
     Card(RecordedCard),
     /// A command, and the response.
@@ -60,6 +61,7 @@ pub enum Recorded {
 
 /// What is in the slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RecordedCard {
     /// Nothing.
     Absent,
@@ -69,62 +71,57 @@ pub enum RecordedCard {
     Present(Vec<u8>),
 }
 
-impl Recorded {
+impl CallRecord {
+    /// What happened to the reader of this name, in this order.
+    pub fn new(name: impl Into<String>, steps: Vec<Step>) -> CallRecord {
+        let name = name.into();
+        CallRecord { name, steps }
+    }
+}
+
+impl Step {
+    /// What happened, this long after the step before it, as the record's line has it.
+    pub fn new(line: usize, delay: Duration, kind: StepKind) -> Step {
+        Step { line, delay, kind }
+    }
+}
+
+impl StepKind {
     /// Whether it need not come, or comes by itself.
     fn is_free(&self) -> bool {
-        matches!(self, Recorded::Card(_) | Recorded::GetAttribute(..))
+        matches!(self, StepKind::Card(_) | StepKind::GetAttribute(..))
     }
 
     fn text(&self) -> String {
         match self {
-            Recorded::Transmit(command, _) => hidden(command, shown_of_command(&known(command))),
-            Recorded::Control(code, data, _) => {
-                let shown = shown_of_control(*code, &known(data)).data;
-                format!("control {code:08X} {}", hidden(data, shown))
+            StepKind::Transmit(command, _) => masked::public(command, shown_of_command),
+            StepKind::Control(code, data, _) => {
+                let shown = |data: &[u8]| shown_of_control(*code, data).data;
+                format!("control {code:08X} {}", masked::public(data, shown))
             }
             // It may be a key.
-            Recorded::SetAttribute(id, value, _) => format!("attribute {id:08X} {}", hidden(value, 0)),
-            Recorded::GetAttribute(id, _) => format!("attribute {id:08X}"),
-            Recorded::Reset => "a reset".to_owned(),
-            Recorded::Card(_) => "a card".to_owned(),
+            StepKind::SetAttribute(id, value, _) => {
+                format!("attribute {id:08X} {}", masked::public(value, |_| 0))
+            }
+            StepKind::GetAttribute(id, _) => format!("attribute {id:08X}"),
+            StepKind::Reset => "a reset".to_owned(),
+            StepKind::Card(_) => "a card".to_owned(),
         }
     }
 }
 
-/// A text of the first bytes, and `**` for the others: a record may have been made with its secrets.
-fn hidden(bytes: &[Option<u8>], shown: usize) -> String {
-    let text = |(at, byte): (usize, &Option<u8>)| match byte {
-        Some(byte) if at < shown => format!("{byte:02X}"),
-        _ => "**".into(),
-    };
-    bytes.iter().enumerate().map(text).collect()
-}
-
-fn known(bytes: &[Option<u8>]) -> Vec<u8> {
-    bytes.iter().map(|byte| byte.unwrap_or_default()).collect()
-}
-
-fn is_like(recorded: &[Option<u8>], bytes: &[u8]) -> bool {
-    let is_equal = |(recorded, byte): (&Option<u8>, &u8)| recorded.is_none_or(|known| known == *byte);
-    recorded.len() == bytes.len() && recorded.iter().zip(bytes).all(is_equal)
-}
-
-/// Bytes that came, in the form of those of a record.
-fn seen(bytes: &[u8]) -> Masked {
-    bytes.iter().copied().map(Some).collect()
-}
-
 /// A recorded reader that is played. Clones are the same reader.
 #[derive(Clone)]
-pub struct SessionReplay(Arc<Shared>);
+pub struct CallReplay(Arc<SharedReplay>);
 
-struct Shared {
+struct SharedReplay {
     name: String,
-    state: Mutex<State>,
+    state: Mutex<ReplayState>,
     changed: Condvar,
+    report: Box<dyn Fn(&Mismatch) + Send + Sync>,
 }
 
-struct State {
+struct ReplayState {
     steps: Vec<Step>,
     /// The first one that has not come yet.
     next: usize,
@@ -142,11 +139,11 @@ struct State {
     is_woken: bool,
 }
 
-impl SessionReplay {
-    /// Plays this session, from its beginning.
-    pub fn new(session: Session) -> SessionReplay {
-        let mut state = State {
-            steps: session.steps,
+impl CallReplay {
+    /// Plays this record, from its beginning. `report` gets the first difference when it occurs.
+    pub fn new(record: CallRecord, report: impl Fn(&Mismatch) + Send + Sync + 'static) -> CallReplay {
+        let mut state = ReplayState {
+            steps: record.steps,
             next: 0,
             last_at: None,
             card: RecordedCard::Absent,
@@ -158,13 +155,14 @@ impl SessionReplay {
             is_woken: false,
         };
         // What is in the slot at the beginning.
-        if let Some(Recorded::Card(card)) = state.steps.first().map(|step| step.what.clone()) {
+        if let Some(StepKind::Card(card)) = state.steps.first().map(|step| step.kind.clone()) {
             (state.card, state.next) = (card, 1);
         }
-        SessionReplay(Arc::new(Shared {
-            name: session.name,
+        CallReplay(Arc::new(SharedReplay {
+            name: record.name,
             state: Mutex::new(state),
             changed: Condvar::new(),
+            report: Box::new(report),
         }))
     }
 
@@ -184,7 +182,7 @@ impl SessionReplay {
     /// The first difference.
     pub fn outcome(&self) -> Result<(), Mismatch> {
         let state = self.lock();
-        let left = state.ahead().find(|(_, step)| !step.what.is_free());
+        let left = state.ahead().find(|(_, step)| !step.kind.is_free());
         match (&state.mismatch, left) {
             (Some(mismatch), _) => Err(mismatch.clone()),
             (None, Some((left, _))) => Err(state.mismatch(Some(left), None)),
@@ -192,38 +190,45 @@ impl SessionReplay {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ReplayState> {
         lock(&self.0.state)
     }
 
-    /// Does something with the state, and wakes the watch.
-    fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
-        let result = work(&mut self.lock());
+    /// Does something with the state, reports the first difference, and wakes the watch.
+    fn with<T>(&self, work: impl FnOnce(&mut ReplayState) -> T) -> T {
+        let mut state = self.lock();
+        let is_first = state.mismatch.is_none();
+        let result = work(&mut state);
+        let mismatch = state.mismatch.clone().filter(|_| is_first);
+        drop(state);
+        if let Some(mismatch) = mismatch {
+            (self.0.report)(&mismatch);
+        }
         self.0.changed.notify_all();
         result
     }
 }
 
-impl State {
+impl ReplayState {
     fn ahead(&self) -> impl Iterator<Item = (usize, &Step)> {
         self.steps.iter().enumerate().skip(self.next)
     }
 
     fn mismatch(&self, recorded: Option<usize>, found: Option<String>) -> Mismatch {
-        let counted = |steps: &[Step]| steps.iter().filter(|step| !step.what.is_free()).count();
+        let counted = |steps: &[Step]| steps.iter().filter(|step| !step.kind.is_free()).count();
         let step = recorded.and_then(|at| self.steps.get(at));
-        Mismatch {
-            number: counted(&self.steps[..recorded.unwrap_or(self.steps.len())]) + 1,
-            line: step.map(|step| step.line),
-            expected: step.map(|step| step.what.text()),
-            found,
-        }
+        let number = counted(&self.steps[..recorded.unwrap_or(self.steps.len())]) + 1;
+        let mut mismatch = Mismatch::new(number);
+        mismatch.line = step.map(|step| step.line);
+        mismatch.expected = step.map(|step| step.kind.text());
+        mismatch.found = found;
+        mismatch
     }
 
     /// Whether a card comes or goes before this step.
     fn has_move_before(&self, at: usize) -> bool {
         let steps = self.steps.get(self.next..at).unwrap_or_default();
-        steps.iter().any(|step| matches!(step.what, Recorded::Card(_)))
+        steps.iter().any(|step| matches!(step.kind, StepKind::Card(_)))
     }
 
     fn take(&mut self, at: usize) {
@@ -235,10 +240,10 @@ impl State {
     fn move_due(&self) -> Option<Instant> {
         let (_, step) = self
             .ahead()
-            .find(|(_, step)| !matches!(step.what, Recorded::GetAttribute(..)))?;
+            .find(|(_, step)| !matches!(step.kind, StepKind::GetAttribute(..)))?;
         let is_seen = self.changes_polled == self.card_changes;
-        match (&step.what, self.last_at) {
-            (Recorded::Card(_), Some(last)) if is_seen && self.mismatch.is_none() => {
+        match (&step.kind, self.last_at) {
+            (StepKind::Card(_), Some(last)) if is_seen && self.mismatch.is_none() => {
                 Some(last + step.delay.min(LONGEST_DELAY))
             }
             _ => None,
@@ -247,8 +252,8 @@ impl State {
 
     /// Moves the card that is next.
     fn move_card(&mut self) {
-        let found = self.ahead().find_map(|(at, step)| match &step.what {
-            Recorded::Card(card) => Some((at, card.clone())),
+        let found = self.ahead().find_map(|(at, step)| match &step.kind {
+            StepKind::Card(card) => Some((at, card.clone())),
             _ => None,
         });
         if let Some((at, card)) = found {
@@ -258,12 +263,12 @@ impl State {
         }
     }
 
-    /// The step that a request is, which `is_it` tells; `found` describes the request.
+    /// Plays the step that is next if `is_it` is true of it. `found` describes the request.
     fn play(
         &mut self,
-        is_it: impl Fn(&Recorded) -> bool,
+        is_it: impl Fn(&StepKind) -> bool,
         found: impl FnOnce() -> String,
-    ) -> Result<Recorded, SlotError> {
+    ) -> Result<StepKind, SlotError> {
         if self.mismatch.is_some() {
             return Err(SlotError::Communication);
         }
@@ -271,10 +276,10 @@ impl State {
         loop {
             let step = self
                 .ahead()
-                .find(|(_, step)| !matches!(step.what, Recorded::GetAttribute(..)));
-            match step.map(|(at, step)| (at, step.what.clone())) {
+                .find(|(_, step)| !matches!(step.kind, StepKind::GetAttribute(..)));
+            match step.map(|(at, step)| (at, step.kind.clone())) {
                 // The program is faster than it was, or learns from this request that the card is gone.
-                Some((_, Recorded::Card(_))) => {
+                Some((_, StepKind::Card(_))) => {
                     self.move_card();
                     moved = true;
                 }
@@ -293,8 +298,8 @@ impl State {
 
     /// An attribute: the value that is next; else the last one before, else the first one after.
     fn attribute(&mut self, id: u32) -> Result<Vec<u8>, SlotError> {
-        let value = |step: &Step| match &step.what {
-            Recorded::GetAttribute(other, value) if *other == id => Some(value.clone()),
+        let value = |step: &Step| match &step.kind {
+            StepKind::GetAttribute(other, value) if *other == id => Some(value.clone()),
             _ => None,
         };
         let next = self.steps.get(self.next).and_then(value);
@@ -305,10 +310,10 @@ impl State {
         let (before, after) = self.steps.split_at(self.next);
         let known = before.iter().rev().chain(after).find_map(value);
         known.unwrap_or_else(|| {
-            let found = Recorded::GetAttribute(id, Ok(Vec::new())).text();
+            let found = StepKind::GetAttribute(id, Ok(Vec::new())).text();
             let next = self
                 .ahead()
-                .find(|(_, step)| !step.what.is_free())
+                .find(|(_, step)| !step.kind.is_free())
                 .map(|(at, _)| at);
             let mismatch = self.mismatch(next, Some(found));
             self.mismatch.get_or_insert(mismatch);
@@ -317,7 +322,7 @@ impl State {
     }
 }
 
-impl Slot for SessionReplay {
+impl Slot for CallReplay {
     fn presence(&mut self) -> Result<Presence, SlotError> {
         self.with(|state| {
             let is_new = state.changes_polled != state.card_changes;
@@ -335,9 +340,9 @@ impl Slot for SessionReplay {
 
     fn power_up(&mut self, warm: bool, _deadline: Option<Instant>) -> Result<Powered, SlotError> {
         let atr = self.with(|state| {
-            let next = state.ahead().find(|(_, step)| !step.what.is_free());
+            let next = state.ahead().find(|(_, step)| !step.kind.is_free());
             let reset = next
-                .filter(|(_, step)| step.what == Recorded::Reset)
+                .filter(|(_, step)| step.kind == StepKind::Reset)
                 .map(|(at, _)| at);
             if let Some(at) =
                 reset.filter(|at| warm && state.mismatch.is_none() && !state.has_move_before(*at))
@@ -350,8 +355,7 @@ impl Slot for SessionReplay {
                 RecordedCard::Present(atr) => Ok(atr.clone()),
             }
         })?;
-        let (offered, first) = ccid::protocols(&atr);
-        Ok(Powered { atr, offered, first })
+        Ok(ccid::powered(&atr))
     }
 
     fn power_down(&mut self) -> Result<(), SlotError> {
@@ -371,11 +375,13 @@ impl Slot for SessionReplay {
         response: &mut [u8],
         _deadline: Option<Instant>,
     ) -> Result<usize, SlotError> {
-        let is_it =
-            |step: &Recorded| matches!(step, Recorded::Transmit(recorded, _) if is_like(recorded, command));
-        let found = || Recorded::Transmit(seen(command), Ok(Vec::new())).text();
+        let is_it = |step: &StepKind| match step {
+            StepKind::Transmit(recorded, _) => masked::matches(recorded, command),
+            _ => false,
+        };
+        let found = || StepKind::Transmit(masked::shown(command), Ok(Vec::new())).text();
         match self.with(|state| state.play(is_it, found))? {
-            Recorded::Transmit(_, answer) => copy(&answer?, response),
+            StepKind::Transmit(_, answer) => copy(&answer?, response),
             _ => Err(SlotError::Communication),
         }
     }
@@ -387,10 +393,13 @@ impl Slot for SessionReplay {
         answer: &mut [u8],
         _deadline: Option<Instant>,
     ) -> Result<usize, SlotError> {
-        let is_it = |step: &Recorded| matches!(step, Recorded::Control(other, recorded, _) if *other == code && is_like(recorded, data));
-        let found = || Recorded::Control(code, seen(data), Ok(Vec::new())).text();
+        let is_it = |step: &StepKind| match step {
+            StepKind::Control(other, recorded, _) => *other == code && masked::matches(recorded, data),
+            _ => false,
+        };
+        let found = || StepKind::Control(code, masked::shown(data), Ok(Vec::new())).text();
         match self.with(|state| state.play(is_it, found))? {
-            Recorded::Control(_, _, recorded) => copy(&recorded?, answer),
+            StepKind::Control(_, _, recorded) => copy(&recorded?, answer),
             _ => Err(SlotError::Communication),
         }
     }
@@ -400,16 +409,19 @@ impl Slot for SessionReplay {
     }
 
     fn set_attribute(&mut self, id: u32, value: &[u8]) -> Result<(), SlotError> {
-        let is_it = |step: &Recorded| matches!(step, Recorded::SetAttribute(other, recorded, _) if *other == id && is_like(recorded, value));
-        let found = || Recorded::SetAttribute(id, seen(value), Ok(())).text();
+        let is_it = |step: &StepKind| match step {
+            StepKind::SetAttribute(other, recorded, _) => *other == id && masked::matches(recorded, value),
+            _ => false,
+        };
+        let found = || StepKind::SetAttribute(id, masked::shown(value), Ok(())).text();
         match self.with(|state| state.play(is_it, found))? {
-            Recorded::SetAttribute(_, _, result) => result,
+            StepKind::SetAttribute(_, _, result) => result,
             _ => Err(SlotError::Communication),
         }
     }
 }
 
-impl Watch for SessionReplay {
+impl Watch for CallReplay {
     fn wait(&self) -> SlotEvent {
         let mut state = self.lock();
         loop {
@@ -446,11 +458,11 @@ mod tests {
     #[test]
     fn texts_hide_what_a_record_shows() {
         let answer = || Ok(Vec::new());
-        let verify = seen(&[0x00, 0x20, 0x00, 0x80, 0x02, 0x31, 0x32]);
-        assert_eq!(Recorded::Transmit(verify, answer()).text(), "0020008002****");
-        let select = seen(&[0x00, 0xA4, 0x04, 0x00, 0x01, 0xA0]);
-        assert_eq!(Recorded::Transmit(select, answer()).text(), "00A4040001A0");
-        let key = Recorded::SetAttribute(0x7A009, seen(&[0x11, 0x22]), Ok(()));
+        let verify = masked::shown(&[0x00, 0x20, 0x00, 0x80, 0x02, 0x31, 0x32]);
+        assert_eq!(StepKind::Transmit(verify, answer()).text(), "0020008002****");
+        let select = masked::shown(&[0x00, 0xA4, 0x04, 0x00, 0x01, 0xA0]);
+        assert_eq!(StepKind::Transmit(select, answer()).text(), "00A4040001A0");
+        let key = StepKind::SetAttribute(0x7A009, masked::shown(&[0x11, 0x22]), Ok(()));
         assert_eq!(key.text(), "attribute 0007A009 ****");
     }
 }

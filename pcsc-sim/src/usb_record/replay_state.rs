@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use pcsc_ccid::message::{Notification, HEADER_SIZE};
-use pcsc_ccid::transport::Error;
+use pcsc_ccid::transport::TransportError;
 
 use super::matching::{describe, Sent, GET_SLOT_STATUS, ICC_POWER_OFF, LISTS, SEQ, SLOT};
-use super::parse::{Answer, Exchange, Message};
+use super::parse::{Message, RecordedAnswer, RecordedExchange};
 use super::secrets::Secrets;
 use super::UsbRecord;
 use crate::Mismatch;
@@ -19,7 +19,7 @@ const ABSENT: u8 = 2;
 /// The longest delay before a recorded insertion or removal.
 const LONGEST_DELAY: Duration = Duration::from_secs(1);
 
-pub(super) struct State {
+pub(super) struct ReplayState {
     record: UsbRecord,
     /// Of each exchange, whether it was played, or left out.
     is_done: Vec<bool>,
@@ -27,7 +27,7 @@ pub(super) struct State {
     begin: usize,
     pub mismatch: Option<Mismatch>,
     /// The answers to come on the bulk IN pipe, and the exchange they are from.
-    answers: VecDeque<(Duration, Answer)>,
+    answers: VecDeque<(Duration, RecordedAnswer)>,
     pub current: Option<usize>,
     /// What is added to the `bSeq` of its answers.
     shift: u8,
@@ -45,10 +45,10 @@ pub(super) struct State {
     pub secrets: Secrets,
 }
 
-impl State {
+impl ReplayState {
     /// Before the first message.
-    pub fn new(record: UsbRecord) -> State {
-        State {
+    pub fn new(record: UsbRecord) -> ReplayState {
+        ReplayState {
             is_done: vec![false; record.exchanges.len()],
             record,
             begin: 0,
@@ -69,11 +69,11 @@ impl State {
 
     /// The first exchange that did not come and should have.
     pub fn first_left(&self) -> Option<usize> {
-        let is_left = |(at, exchange): &(usize, &Exchange)| !self.is_done[*at] && !exchange.is_free();
+        let is_left = |(at, exchange): &(usize, &RecordedExchange)| !self.is_done[*at] && !exchange.is_free();
         self.ahead().find(is_left).map(|(at, _)| at)
     }
 
-    fn ahead(&self) -> impl Iterator<Item = (usize, &Exchange)> {
+    fn ahead(&self) -> impl Iterator<Item = (usize, &RecordedExchange)> {
         self.record.exchanges.iter().enumerate().skip(self.begin)
     }
 
@@ -144,7 +144,7 @@ impl State {
     }
 
     /// What comes of a message or a request that was not recorded at this place, if that may be.
-    fn answer_freely(&mut self, sent: Sent<'_>) -> Option<Result<Vec<u8>, Error>> {
+    fn answer_freely(&mut self, sent: Sent<'_>) -> Option<Result<Vec<u8>, TransportError>> {
         match sent {
             Sent::Bulk(message @ [kind @ (GET_SLOT_STATUS | ICC_POWER_OFF), ..])
                 if message.len() == HEADER_SIZE =>
@@ -182,7 +182,7 @@ impl State {
     }
 
     /// Plays what was recorded of a message or a request, and gives its outcome.
-    pub fn play(&mut self, sent: Sent<'_>, shown: &[Option<u8>]) -> Result<Vec<u8>, Error> {
+    pub fn play(&mut self, sent: Sent<'_>, shown: &[Option<u8>]) -> Result<Vec<u8>, TransportError> {
         if let Some(at) = self.find(sent) {
             self.last_at = Instant::now();
             let exchange = &self.record.exchanges[at];
@@ -206,20 +206,20 @@ impl State {
             if !matches!(sent, Sent::Bulk(_)) {
                 return answer;
             }
-            self.answers = VecDeque::from([(Duration::ZERO, Answer::In(answer))]);
+            self.answers = VecDeque::from([(Duration::ZERO, RecordedAnswer::In(answer))]);
             (self.current, self.shift, self.rest) = (None, 0, 0);
             return Ok(Vec::new());
         }
-        let is_next = |(at, exchange): &(usize, &Exchange)| {
+        let is_next = |(at, exchange): &(usize, &RecordedExchange)| {
             !self.is_done[*at] && exchange.is_of(sent) && !exchange.is_free()
         };
         let next = self.ahead().find(is_next).map(|(at, _)| at);
         self.mismatch = Some(self.mismatch(next, Some(sent.text(shown))));
-        Err(Error::Fault)
+        Err(TransportError::Fault)
     }
 
     /// The next answer on the bulk IN pipe, or the end of a halt.
-    pub fn next_answer(&mut self, what: &str) -> Result<Answer, Error> {
+    pub fn next_answer(&mut self, what: &str) -> Result<RecordedAnswer, TransportError> {
         match self.answers.pop_front() {
             Some((delay, answer)) => {
                 self.now += delay;
@@ -229,24 +229,24 @@ impl State {
             None => {
                 self.mismatch =
                     Some(self.mismatch(self.current, Some(format!("{what} after its last answer"))));
-                Err(Error::Fault)
+                Err(TransportError::Fault)
             }
         }
     }
 
-    pub fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, Error> {
+    pub fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, TransportError> {
         let before = self.now;
         let result = match self.next_answer("a wait for one more answer")? {
-            Answer::In(result) => result,
-            Answer::ClearHalt(_) => {
+            RecordedAnswer::In(result) => result,
+            RecordedAnswer::ClearHalt(_) => {
                 self.mismatch = Some(self.mismatch(self.current, Some("no end of the halt".to_owned())));
-                return Err(Error::Fault);
+                return Err(TransportError::Fault);
             }
         };
         let mut transfer = match result {
             Ok(transfer) => transfer,
             Err(error) => {
-                if error == Error::Timeout {
+                if error == TransportError::Timeout {
                     self.now = self.now.max(before.saturating_add(timeout));
                 }
                 return Err(error);
@@ -258,7 +258,8 @@ impl State {
         buffer[..length].copy_from_slice(&transfer);
         if !more.is_empty() {
             // The driver has a shorter buffer than it had then.
-            self.answers.push_front((Duration::ZERO, Answer::In(Ok(more))));
+            self.answers
+                .push_front((Duration::ZERO, RecordedAnswer::In(Ok(more))));
         }
         Ok(length)
     }
@@ -291,7 +292,7 @@ impl State {
         }
     }
 
-    pub fn give_interrupt(&mut self) -> Result<Vec<u8>, Error> {
+    pub fn give_interrupt(&mut self) -> Result<Vec<u8>, TransportError> {
         let result = self.record.interrupts[self.interrupts_given].result.clone();
         self.interrupts_given += 1;
         self.last_at = Instant::now();
@@ -305,7 +306,7 @@ impl State {
                 }
             }
         }
-        self.is_gone |= result == Err(Error::Gone);
+        self.is_gone |= result == Err(TransportError::Gone);
         result
     }
 }

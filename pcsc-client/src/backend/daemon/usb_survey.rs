@@ -1,4 +1,4 @@
-//! What this machine knows of a daemon's readers.
+//! What this machine's USB shows of a daemon's readers.
 
 use std::ffi::CStr;
 

@@ -1,0 +1,43 @@
+//! What a reader's descriptors say of its maker and its name.
+
+use pcsc_ccid::names;
+use pcsc_ccid::reader::DeviceInfo;
+
+/// The identity of a reader without hardware: a simulated one, or one in a record. It has no serial number.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UsbIdentity {
+    /// `idVendor`.
+    pub vendor_id: u16,
+    /// `idProduct`.
+    pub product_id: u16,
+    /// `bcdDevice`.
+    pub release: u16,
+    /// The manufacturer's name.
+    pub manufacturer: Option<String>,
+    /// The product's name.
+    pub product: Option<String>,
+    /// The interface's name.
+    pub interface_name: Option<String>,
+}
+
+impl UsbIdentity {
+    /// The reader's name as pcscd would call it, without the numbers of reader and slot.
+    pub fn base_name(&self) -> String {
+        names::Identity {
+            vendor: self.vendor_id,
+            product: self.product_id,
+            manufacturer: self.manufacturer.as_deref(),
+            product_name: self.product.as_deref(),
+            interface: self.interface_name.as_deref(),
+            serial: None,
+        }
+        .base_name()
+    }
+
+    /// The device as [`Reader::open`](pcsc_ccid::reader::Reader::open) takes it.
+    pub fn device_info(&self) -> DeviceInfo {
+        let mut device = DeviceInfo::new(self.vendor_id, self.product_id, self.release);
+        device.manufacturer.clone_from(&self.manufacturer);
+        device
+    }
+}
