@@ -27,6 +27,7 @@ use crate::shared::Shared;
 use crate::socket::Socket;
 use crate::threads::{Threads, STACK};
 use crate::waiters::Waiters;
+use crate::yields::Yields;
 
 /// How long the end of a server waits for calls in progress.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
@@ -78,6 +79,7 @@ impl Server {
                 contexts: Contexts::default(),
                 buffers: Buffers::default(),
                 limits: options.limits,
+                yields: Yields::default(),
                 last_card: AtomicU32::new(random::number() as u32),
             }),
             clients: Places::new()?,

@@ -8,6 +8,7 @@ use crate::contexts::Contexts;
 use crate::limits::Limits;
 use crate::readers::Readers;
 use crate::waiters::Waiters;
+use crate::yields::Yields;
 
 /// What the clients of a server share.
 pub struct Shared {
@@ -16,6 +17,7 @@ pub struct Shared {
     pub contexts: Contexts,
     pub buffers: Buffers,
     pub limits: Limits,
+    pub yields: Yields,
     /// The last number of a connection.
     pub last_card: AtomicU32,
 }

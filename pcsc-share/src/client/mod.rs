@@ -132,6 +132,7 @@ mod tests {
     use crate::readers::Readers;
     use crate::source::Named;
     use crate::waiters::Waiters;
+    use crate::yields::Yields;
     use pcsc_wire::{
         Body, Command, Connect, Endian, Establish, Header, ReaderEvents, Version, VersionExchange, NAME_SIZE,
         READER_STATE_SIZE,
@@ -157,6 +158,7 @@ mod tests {
             contexts: Contexts::default(),
             buffers: Buffers::default(),
             limits: Limits::default(),
+            yields: Yields::default(),
             last_card: AtomicU32::new(0),
         }
     }

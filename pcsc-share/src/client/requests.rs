@@ -129,6 +129,9 @@ impl<'a> Requests<'a> {
             self.client.outgoing.set_endian(endian);
         }
         log::trace!("client {}: {command:?}", self.client.number);
+        if self.incoming.received().len() < header.size as usize {
+            self.shared.yields.yield_now();
+        }
         if command != Command::GetReadersStateArray {
             self.table.forget();
         }

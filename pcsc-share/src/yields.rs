@@ -1,0 +1,73 @@
+//! When a client's thread yields its processor to the client.
+//!
+//! libpcsclite sends a request in two or three pieces. The first one wakes the client's thread, which often
+//! takes the processor of the client. If the thread slept again for the rest, each request would cost two
+//! more context switches. It yields instead, so that the client sends all pieces and sleeps.
+//!
+//! A program that computes and shares the processor would get it for some milliseconds with each request.
+//! After a yield as long as that no thread yields for a while.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// A client needs some microseconds to send the rest, a slice of Linux's scheduler is 0.7 ms or more.
+const LONG: Duration = Duration::from_micros(500);
+/// With one yield in this time a slice of 3 ms costs a third of a percent of the time.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Yields, unless that has taken long lately.
+pub struct Yields {
+    began: Instant,
+    /// No thread yields before this, in nanoseconds since `began`.
+    not_before: AtomicU64,
+}
+
+impl Default for Yields {
+    fn default() -> Yields {
+        Yields {
+            began: Instant::now(),
+            not_before: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Yields {
+    /// Lets a client that shares this thread's processor send the rest of its request.
+    pub fn yield_now(&self) {
+        let from = self.began.elapsed();
+        if self.may_yield(from) {
+            std::thread::yield_now();
+            self.note(from, self.began.elapsed());
+        }
+    }
+
+    fn may_yield(&self, now: Duration) -> bool {
+        // Nothing else depends on it: a thread that reads an old value yields once more.
+        now.as_nanos() as u64 >= self.not_before.load(Ordering::Relaxed)
+    }
+
+    fn note(&self, from: Duration, to: Duration) {
+        if to - from > LONG {
+            let not_before = (to + PAUSE).as_nanos() as u64;
+            self.not_before.store(not_before, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_yield_is_the_last_one_for_a_second() {
+        let yields = Yields::default();
+        let at = Duration::from_micros;
+        assert!(yields.may_yield(at(0)));
+        yields.note(at(1000), at(1500));
+        assert!(yields.may_yield(at(1500)));
+        yields.note(at(2000), at(2501));
+        assert!(!yields.may_yield(at(2501)));
+        assert!(!yields.may_yield(at(1_002_500)));
+        assert!(yields.may_yield(at(1_002_501)));
+    }
+}
