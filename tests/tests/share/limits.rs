@@ -12,7 +12,7 @@ use pcsc_constants::{
 };
 use pcsc_share::socket::{Access, Socket};
 use pcsc_share::{Joined, Limits, ManagerSource, Options, Server, Source};
-use pcsc_tests::WireClient;
+use pcsc_tests::{Share, WireClient};
 use pcsc_wire::{Attribute, Body, Command, Control, Disconnect, Endian, Header, Transmit};
 
 const READER: &str = "pcsc-rs Simulated Reader 00 00";
@@ -223,4 +223,33 @@ fn clients_and_connections_are_limited() {
     };
     assert_eq!(one.call(Command::Disconnect, body).rv, 0);
     assert_eq!(one.connect_card(context, READER, SCARD_SHARE_SHARED).rv, 0);
+}
+
+#[test]
+fn the_log_names_the_client_that_finds_no_place() {
+    let (user, process) = (rustix::process::getuid().as_raw(), std::process::id());
+    let share = Share::start_with(&["--max-clients", "2", "sim:"]);
+    // A client from the start of the server may still have a place. Three of these have none at once.
+    let _clients = [(); 3].map(|()| WireClient::open(&share.socket()));
+    // The tests run as root, whose share is all places.
+    share.wait_for_log(&format!(
+        "pcsc: error: a client is refused: user {user} (process {process}): there are 2 clients already, or 2 \
+         of user {user}"
+    ));
+}
+
+#[test]
+fn the_log_names_the_client_that_has_all_its_connections() {
+    let (user, process) = (rustix::process::getuid().as_raw(), std::process::id());
+    let share = Share::start_with(&["--max-cards", "2", "sim:"]);
+    let mut client = WireClient::connect(&share.socket(), 4);
+    let context = client.establish();
+    let connected = [(); 3].map(|()| client.connect_card(context, READER, SCARD_SHARE_SHARED).rv);
+    assert_eq!(connected, [0, 0, SCARD_E_NO_MEMORY]);
+    // The number depends on how many clients the start of the server took.
+    let log = share.log();
+    let line = log.lines().find(|line| line.starts_with("pcsc: warn: client "));
+    let who = line.and_then(|line| line.split_once(" of "));
+    let expected = format!("user {user} (process {process}): it has 2 connections to cards already");
+    assert_eq!(who.map(|(_, who)| who), Some(expected.as_str()), "{log}");
 }
