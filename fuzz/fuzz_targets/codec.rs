@@ -4,8 +4,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use pcsc_wire::{
-    Body, Command, Endian, Header, NameSize, Progress, ReaderState, ReaderStates, StateBatch, Version,
-    VersionExchange,
+    Body, Endian, Header, NameSize, Progress, ReaderStateRecord, ReaderStateRecords, RequestCode, StateBatch,
+    Version, VersionBody,
 };
 
 fn round_trip<B: Body>(bytes: &[u8], endian: Endian) {
@@ -42,15 +42,18 @@ fuzz_target!(|bytes: &[u8]| {
         Progress::More(missing) => assert!(missing > 0),
         Progress::Done(parsed) => {
             assert!(parsed.consumed <= bytes.len());
-            let states = ReaderStates::new(&bytes[parsed.states], endian);
+            let states = ReaderStateRecords::new(&bytes[parsed.states], endian);
             for reader in states.readers() {
                 assert!(reader.atr.len() <= 33 && !reader.name.is_empty());
-                assert_eq!(ReaderState::parse(&reader.to_bytes(endian), endian), Some(reader));
+                assert_eq!(
+                    ReaderStateRecord::parse(&reader.to_bytes(endian), endian),
+                    Some(reader)
+                );
             }
         }
         Progress::OutOfStep(_) => (),
     }
-    let told = VersionExchange::new(version).to_bytes(endian);
+    let told = VersionBody::new(version).to_bytes(endian);
     match NameSize::parse(bytes, &told) {
         NameSize::More(missing) => assert!(missing > 0),
         NameSize::Long { consumed, .. } => assert!(bytes[..consumed].ends_with(&told)),
@@ -60,21 +63,25 @@ fuzz_target!(|bytes: &[u8]| {
     if let Some(header) = Header::parse(bytes, endian) {
         assert_eq!(header.to_bytes(endian), bytes[..Header::SIZE]);
         let body = &bytes[Header::SIZE..];
-        match Command::from_code(header.command) {
-            Some(Command::EstablishContext) => round_trip::<pcsc_wire::Establish>(body, endian),
-            Some(Command::ReleaseContext) => round_trip::<pcsc_wire::Release>(body, endian),
-            Some(Command::Connect) => round_trip::<pcsc_wire::Connect>(body, endian),
-            Some(Command::Reconnect) => round_trip::<pcsc_wire::Reconnect>(body, endian),
-            Some(Command::Disconnect) => round_trip::<pcsc_wire::Disconnect>(body, endian),
-            Some(Command::BeginTransaction) => round_trip::<pcsc_wire::BeginTransaction>(body, endian),
-            Some(Command::EndTransaction) => round_trip::<pcsc_wire::EndTransaction>(body, endian),
-            Some(Command::Transmit) => round_trip::<pcsc_wire::Transmit>(body, endian),
-            Some(Command::Control) => round_trip::<pcsc_wire::Control>(body, endian),
-            Some(Command::Status) => round_trip::<pcsc_wire::Status>(body, endian),
-            Some(Command::Cancel) => round_trip::<pcsc_wire::Cancel>(body, endian),
-            Some(Command::GetAttrib | Command::SetAttrib) => round_trip::<pcsc_wire::Attribute>(body, endian),
-            Some(Command::Version) => round_trip::<pcsc_wire::VersionExchange>(body, endian),
-            Some(Command::WaitReaderStateChange) => round_trip::<pcsc_wire::Event>(body, endian),
+        match RequestCode::from_code(header.command) {
+            Some(RequestCode::EstablishContext) => round_trip::<pcsc_wire::EstablishBody>(body, endian),
+            Some(RequestCode::ReleaseContext) => round_trip::<pcsc_wire::ReleaseBody>(body, endian),
+            Some(RequestCode::Connect) => round_trip::<pcsc_wire::ConnectBody>(body, endian),
+            Some(RequestCode::Reconnect) => round_trip::<pcsc_wire::ReconnectBody>(body, endian),
+            Some(RequestCode::Disconnect) => round_trip::<pcsc_wire::DisconnectBody>(body, endian),
+            Some(RequestCode::BeginTransaction) => {
+                round_trip::<pcsc_wire::BeginTransactionBody>(body, endian)
+            }
+            Some(RequestCode::EndTransaction) => round_trip::<pcsc_wire::EndTransactionBody>(body, endian),
+            Some(RequestCode::Transmit) => round_trip::<pcsc_wire::TransmitBody>(body, endian),
+            Some(RequestCode::Control) => round_trip::<pcsc_wire::ControlBody>(body, endian),
+            Some(RequestCode::Status) => round_trip::<pcsc_wire::StatusBody>(body, endian),
+            Some(RequestCode::Cancel) => round_trip::<pcsc_wire::CancelBody>(body, endian),
+            Some(RequestCode::GetAttrib | RequestCode::SetAttrib) => {
+                round_trip::<pcsc_wire::AttributeBody>(body, endian)
+            }
+            Some(RequestCode::Version) => round_trip::<pcsc_wire::VersionBody>(body, endian),
+            Some(RequestCode::WaitReaderStateChange) => round_trip::<pcsc_wire::EventBody>(body, endian),
             _ => (),
         }
     }

@@ -16,8 +16,9 @@ use pcsc_fuzz::Input;
 use pcsc_share::socket::Socket;
 use pcsc_share::{Joined, ManagerSource, Options, Server, Source};
 use pcsc_wire::{
-    Attribute, BeginTransaction, Body, Cancel, Command, Connect, Control, Disconnect, EndTransaction, Endian,
-    Establish, Event, Header, Reconnect, Release, Status, Transmit, Version, VersionExchange, NAME_SIZE,
+    AttributeBody, BeginTransactionBody, Body, CancelBody, ConnectBody, ControlBody, DisconnectBody,
+    EndTransactionBody, Endian, EstablishBody, EventBody, Header, ReconnectBody, ReleaseBody, RequestCode,
+    StatusBody, TransmitBody, Version, VersionBody, NAME_SIZE,
 };
 
 /// At the TPDU level, and at the APDU level.
@@ -93,7 +94,7 @@ impl Client {
         self.stream.set_nonblocking(false).expect("a socket");
     }
 
-    fn ask<B: Body>(&mut self, command: Command, body: B, payload: &[u8]) {
+    fn ask<B: Body>(&mut self, command: RequestCode, body: B, payload: &[u8]) {
         let mut bytes = vec![0; Header::SIZE + B::SIZE];
         body.emit_request(command, Endian::NATIVE, &mut bytes);
         bytes.extend_from_slice(payload);
@@ -120,13 +121,13 @@ impl Client {
     fn establish(&mut self) {
         // What is read next is the answer.
         self.drain();
-        let body = Establish {
+        let body = EstablishBody {
             scope: 2,
             context: 0,
             rv: 0,
         };
-        self.ask(Command::EstablishContext, body, &[]);
-        self.context = self.answer::<Establish>().map_or(0, |body| body.context);
+        self.ask(RequestCode::EstablishContext, body, &[]);
+        self.context = self.answer::<EstablishBody>().map_or(0, |body| body.context);
     }
 
     fn connect(&mut self, share: u32, protocols: u32) {
@@ -136,7 +137,7 @@ impl Client {
         reader[..name.len()].copy_from_slice(name);
         let protocols = protocols % 8;
         let (context, card) = (self.context, 0);
-        let body = Connect {
+        let body = ConnectBody {
             context,
             reader,
             share,
@@ -145,8 +146,8 @@ impl Client {
             active: 0,
             rv: 0,
         };
-        self.ask(Command::Connect, body, &[]);
-        if let Some(body) = self.answer::<Connect>().filter(|body| body.rv == 0) {
+        self.ask(RequestCode::Connect, body, &[]);
+        if let Some(body) = self.answer::<ConnectBody>().filter(|body| body.rv == 0) {
             self.card = body.card;
         }
     }
@@ -160,13 +161,13 @@ impl Client {
                     major: 4,
                     minor: (one % 8) as i32,
                 };
-                self.ask(Command::Version, VersionExchange::new(version), &[]);
+                self.ask(RequestCode::Version, VersionBody::new(version), &[]);
             }
             1 => self.establish(),
             2 => self.connect(one % 5, other),
             3 => {
                 let initialization = one / 8 % 4;
-                let body = Reconnect {
+                let body = ReconnectBody {
                     card,
                     share: one % 5,
                     protocols: other % 8,
@@ -174,21 +175,25 @@ impl Client {
                     active: 0,
                     rv,
                 };
-                self.ask(Command::Reconnect, body, &[]);
+                self.ask(RequestCode::Reconnect, body, &[]);
             }
             4 => self.ask(
-                Command::Disconnect,
-                Disconnect {
+                RequestCode::Disconnect,
+                DisconnectBody {
                     card,
                     disposition: one % 5,
                     rv,
                 },
                 &[],
             ),
-            5 => self.ask(Command::BeginTransaction, BeginTransaction { card, rv }, &[]),
+            5 => self.ask(
+                RequestCode::BeginTransaction,
+                BeginTransactionBody { card, rv },
+                &[],
+            ),
             6 => self.ask(
-                Command::EndTransaction,
-                EndTransaction {
+                RequestCode::EndTransaction,
+                EndTransactionBody {
                     card,
                     disposition: one % 5,
                     rv,
@@ -201,7 +206,7 @@ impl Client {
                 } else {
                     input.piece()
                 };
-                let body = Transmit {
+                let body = TransmitBody {
                     card,
                     send_protocol: other % 5,
                     send_pci_length: one,
@@ -211,13 +216,13 @@ impl Client {
                     receive_length: other * 300,
                     rv,
                 };
-                self.ask(Command::Transmit, body, apdu);
+                self.ask(RequestCode::Transmit, body, apdu);
             }
             9 => {
                 let data = input.piece();
                 let (send_length, receive_length) = (data.len() as u32, other * 300);
                 let code = 0x4200_0000 + if one < 200 { one * 16 } else { one };
-                let body = Control {
+                let body = ControlBody {
                     card,
                     code,
                     send_length,
@@ -225,16 +230,16 @@ impl Client {
                     returned: 0,
                     rv,
                 };
-                self.ask(Command::Control, body, data);
+                self.ask(RequestCode::Control, body, data);
             }
-            10 => self.ask(Command::Status, Status { card, rv }, &[]),
+            10 => self.ask(RequestCode::Status, StatusBody { card, rv }, &[]),
             11 | 12 => {
                 let command = if kind % 20 == 11 {
-                    Command::GetAttrib
+                    RequestCode::GetAttrib
                 } else {
-                    Command::SetAttrib
+                    RequestCode::SetAttrib
                 };
-                let body = Attribute {
+                let body = AttributeBody {
                     card,
                     id: one << 16 | other,
                     value: [1; 264],
@@ -244,16 +249,16 @@ impl Client {
                 self.ask(command, body, &[]);
             }
             13 => self.ask(
-                Command::ReleaseContext,
-                Release {
+                RequestCode::ReleaseContext,
+                ReleaseBody {
                     context: self.context,
                     rv,
                 },
                 &[],
             ),
             14 => self.ask(
-                Command::Cancel,
-                Cancel {
+                RequestCode::Cancel,
+                CancelBody {
                     context: self.context as i32,
                     rv,
                 },
@@ -261,18 +266,18 @@ impl Client {
             ),
             15 => {
                 let command = [
-                    Command::WaitReaderStateChange,
-                    Command::StopWaitingReaderStateChange,
+                    RequestCode::WaitReaderStateChange,
+                    RequestCode::StopWaitingReaderStateChange,
                 ];
                 let command = command[one as usize % 2];
                 if other % 2 == 0 {
                     self.send(&Header::new(command, 0).to_bytes(Endian::NATIVE));
                 } else {
-                    self.ask(command, Event { timeout: 0, rv }, &[]);
+                    self.ask(command, EventBody { timeout: 0, rv }, &[]);
                 }
             }
             16 => {
-                let command = Command::from_code(0x12 + one % 6).unwrap_or(Command::GetReadersState);
+                let command = RequestCode::from_code(0x12 + one % 6).unwrap_or(RequestCode::GetReadersState);
                 self.send(&Header::new(command, 0).to_bytes(Endian::NATIVE));
             }
             17 => self.drain(),

@@ -13,7 +13,7 @@ use pcsc_client::Error;
 use pcsc_manager::{FixedBus, Manager, Settings, Simulated};
 use pcsc_sim::card::apps::Several;
 use pcsc_sim::card::{Behaviour, Offer, Profile, SimCard};
-use pcsc_wire::ReaderState;
+use pcsc_wire::ReaderStateRecord;
 
 const THREADS: u64 = 64;
 const CONTEXTS: usize = 16;
@@ -367,7 +367,7 @@ fn check_end(reader: &Simulated, name: &str, sessions: &[Session]) {
     reader.device().insert(0, card(Behaviour::default()));
     wait_for(&sessions[0], name, 0x20);
     let mut sharing = None;
-    let note = &mut |reader: ReaderState<'_>| {
+    let note = &mut |reader: ReaderStateRecord<'_>| {
         if reader.name == name.as_bytes() {
             sharing = Some(reader.sharing);
         }

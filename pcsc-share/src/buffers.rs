@@ -3,7 +3,7 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Mutex;
 
-use pcsc_wire::{Body, Control, Transmit, MAX_PAYLOAD};
+use pcsc_wire::{Body, ControlBody, TransmitBody, MAX_PAYLOAD};
 use zeroize::Zeroize;
 
 use crate::sync::lock;
@@ -17,7 +17,7 @@ const fn larger(one: usize, other: usize) -> usize {
 }
 
 /// The longest answer.
-const SIZE: usize = larger(Transmit::SIZE, Control::SIZE) + MAX_PAYLOAD;
+const SIZE: usize = larger(TransmitBody::SIZE, ControlBody::SIZE) + MAX_PAYLOAD;
 
 /// How many buffers are kept that are not in use. Each takes as much memory as the longest answer that it has
 /// held.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use pcsc_process::socket;
-use pcsc_wire::{Body, Endian, Event, MAX_PAYLOAD};
+use pcsc_wire::{Body, Endian, EventBody, MAX_PAYLOAD};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::{self, SendFlags, Shutdown};
@@ -108,8 +108,8 @@ impl Outgoing {
     }
 
     fn send_event(&self, endian: Endian, rv: u32) {
-        let mut bytes = [0; Event::SIZE];
-        Event { timeout: 0, rv }.emit(endian, &mut bytes);
+        let mut bytes = [0; EventBody::SIZE];
+        EventBody { timeout: 0, rv }.emit(endian, &mut bytes);
         // A client that waits has read all its answers, so there is room. A part of an event would put the
         // client out of step.
         if self.send_now(&bytes) != Ok(bytes.len()) {
@@ -174,13 +174,17 @@ mod tests {
             .unwrap();
         outgoing.set_endian(Endian::NATIVE.other());
         outgoing.event(9);
-        let mut received = [0; 6 + 2 * Event::SIZE];
+        let mut received = [0; 6 + 2 * EventBody::SIZE];
         client.read_exact(&mut received).unwrap();
         let (answer, events) = received.split_at(6);
         assert_eq!(answer, b"answer");
         let [first, second] = [Endian::NATIVE, Endian::NATIVE.other()].map(|endian| {
-            let at = if endian == Endian::NATIVE { 0 } else { Event::SIZE };
-            Event::parse(&events[at..], endian).unwrap()
+            let at = if endian == Endian::NATIVE {
+                0
+            } else {
+                EventBody::SIZE
+            };
+            EventBody::parse(&events[at..], endian).unwrap()
         });
         assert_eq!((first.rv, second.rv), (7, 9));
     }
@@ -197,7 +201,7 @@ mod tests {
         assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
         outgoing.set_followed(false);
         outgoing.answer(|| b"two").unwrap();
-        assert_eq!(client.read(&mut received).unwrap(), 7 + Event::SIZE);
+        assert_eq!(client.read(&mut received).unwrap(), 7 + EventBody::SIZE);
         assert_eq!(&received[..7], b"one,two");
         // What the client asks for is bounded.
         outgoing.set_followed(true);

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex};
 
-use pcsc_wire::{Endian, ReaderState, MAX_READER_STATES, READER_STATE_SIZE};
+use pcsc_wire::{Endian, ReaderStateRecord, MAX_READER_STATES, READER_STATE_SIZE};
 
 use crate::joined::Joined;
 use crate::policy::Policy;
@@ -86,10 +86,10 @@ impl Readers {
     }
 
     /// Calls `look` with each reader of a source.
-    fn each_of(&self, joined: &Joined, look: &mut dyn FnMut(ReaderState<'_>)) {
+    fn each_of(&self, joined: &Joined, look: &mut dyn FnMut(ReaderStateRecord<'_>)) {
         joined.source.each_reader(&mut |reader| {
             if let Some(name) = self.name_of(joined, reader.name) {
-                look(ReaderState {
+                look(ReaderStateRecord {
                     name: &name,
                     ..reader
                 });
@@ -177,7 +177,7 @@ impl Readers {
 mod tests {
     use super::*;
     use crate::source::Named;
-    use pcsc_wire::ReaderStates;
+    use pcsc_wire::ReaderStateRecords;
     use std::sync::atomic::Ordering;
 
     #[test]
@@ -193,7 +193,7 @@ mod tests {
         ];
         let readers = Readers::new(sources, Policy::default());
         let states = readers.states(Endian::NATIVE);
-        let names: Vec<_> = ReaderStates::new(&states, Endian::NATIVE)
+        let names: Vec<_> = ReaderStateRecords::new(&states, Endian::NATIVE)
             .readers()
             .map(|reader| String::from_utf8(reader.name.to_vec()).unwrap())
             .collect();
@@ -229,7 +229,7 @@ mod tests {
             Readers::new(Joined::numbered(sources), Policy::default())
         };
         let counter = |states: &[u8], endian| {
-            let reader = ReaderStates::new(states, endian).readers().next();
+            let reader = ReaderStateRecords::new(states, endian).readers().next();
             reader.unwrap().event_counter
         };
         let [one, other] = [name; 2].map(|names| Arc::new(Named::counted(names)));

@@ -4,7 +4,7 @@
 //! interface has `long`, and the arrays' lengths are multiples of 4. So there is no padding, and a 32-bit
 //! program can talk to a 64-bit daemon.
 
-use super::{Command, Endian, Header, Version, ATTRIBUTE_SIZE, NAME_SIZE};
+use super::{Endian, Header, RequestCode, Version, ATTRIBUTE_SIZE, NAME_SIZE};
 
 /// A field of a body.
 trait Field: Sized {
@@ -57,7 +57,7 @@ pub trait Body: Sized {
     fn parse(bytes: &[u8], endian: Endian) -> Option<Self>;
 
     /// Writes header and body to the front of `out`. Returns their length.
-    fn emit_request(&self, command: Command, endian: Endian, out: &mut [u8]) -> usize {
+    fn emit_request(&self, command: RequestCode, endian: Endian, out: &mut [u8]) -> usize {
         out[..Header::SIZE].copy_from_slice(&Header::new(command, Self::SIZE).to_bytes(endian));
         self.emit(endian, &mut out[Header::SIZE..]);
         Header::SIZE + Self::SIZE
@@ -95,7 +95,7 @@ macro_rules! bodies {
 
 bodies! {
     /// VERSION. A refusal holds the daemon's own numbers.
-    VersionExchange {
+    VersionBody {
         /// The major number.
         major: i32,
         /// The minor number.
@@ -105,7 +105,7 @@ bodies! {
     }
 
     /// ESTABLISH_CONTEXT.
-    Establish {
+    EstablishBody {
         /// The scope, which the daemon ignores.
         scope: u32,
         /// The daemon's number for the context.
@@ -115,7 +115,7 @@ bodies! {
     }
 
     /// RELEASE_CONTEXT.
-    Release {
+    ReleaseBody {
         /// The daemon's number for the context.
         context: u32,
         /// The return code.
@@ -123,7 +123,7 @@ bodies! {
     }
 
     /// CONNECT.
-    Connect {
+    ConnectBody {
         /// The daemon's number for the context.
         context: u32,
         /// The reader's name, NUL-terminated.
@@ -141,7 +141,7 @@ bodies! {
     }
 
     /// RECONNECT.
-    Reconnect {
+    ReconnectBody {
         /// The connection.
         card: i32,
         /// The share mode.
@@ -157,7 +157,7 @@ bodies! {
     }
 
     /// DISCONNECT.
-    Disconnect {
+    DisconnectBody {
         /// The connection.
         card: i32,
         /// What is done to the card, `SCARD_LEAVE_CARD` and its like.
@@ -167,7 +167,7 @@ bodies! {
     }
 
     /// BEGIN_TRANSACTION.
-    BeginTransaction {
+    BeginTransactionBody {
         /// The connection.
         card: i32,
         /// The return code.
@@ -175,7 +175,7 @@ bodies! {
     }
 
     /// END_TRANSACTION.
-    EndTransaction {
+    EndTransactionBody {
         /// The connection.
         card: i32,
         /// What is done to the card, `SCARD_LEAVE_CARD` and its like.
@@ -185,7 +185,7 @@ bodies! {
     }
 
     /// TRANSMIT. The command follows the request, the response follows a reply of success.
-    Transmit {
+    TransmitBody {
         /// The connection.
         card: i32,
         /// The protocol of the command.
@@ -204,8 +204,8 @@ bodies! {
         rv: u32,
     }
 
-    /// CONTROL. The data follow as in [`Transmit`].
-    Control {
+    /// CONTROL. The data follow as in [`TransmitBody`].
+    ControlBody {
         /// The connection.
         card: i32,
         /// The control code.
@@ -221,7 +221,7 @@ bodies! {
     }
 
     /// STATUS.
-    Status {
+    StatusBody {
         /// The connection.
         card: i32,
         /// The return code.
@@ -229,7 +229,7 @@ bodies! {
     }
 
     /// CANCEL.
-    Cancel {
+    CancelBody {
         /// The daemon's number for the context that waits. It is signed in this message alone.
         context: i32,
         /// The return code.
@@ -237,7 +237,7 @@ bodies! {
     }
 
     /// GET_ATTRIB and SET_ATTRIB.
-    Attribute {
+    AttributeBody {
         /// The connection.
         card: i32,
         /// The attribute's tag.
@@ -251,7 +251,7 @@ bodies! {
     }
 
     /// The event that ends a wait, and STOP_WAITING's answer. It carries no tag.
-    Event {
+    EventBody {
         /// Not used, and not initialised in 4.3.
         timeout: u32,
         /// Success, or `SCARD_E_CANCELLED`.
@@ -259,7 +259,7 @@ bodies! {
     }
 
     /// The reply to GET_READER_EVENTS.
-    ReaderEvents {
+    ReaderEventsBody {
         /// How many readers came or went; never 0.
         events: u32,
         /// The return code.
@@ -267,10 +267,10 @@ bodies! {
     }
 }
 
-impl VersionExchange {
+impl VersionBody {
     /// The request for a version.
-    pub fn new(version: Version) -> VersionExchange {
-        VersionExchange {
+    pub fn new(version: Version) -> VersionBody {
+        VersionBody {
             major: version.major,
             minor: version.minor,
             rv: 0,
@@ -279,8 +279,8 @@ impl VersionExchange {
 
     /// The message as it is sent. Behind requests whose answers vary in length, the answer to VERSION, which
     /// is known byte for byte, marks their end.
-    pub fn to_bytes(&self, endian: Endian) -> [u8; VersionExchange::SIZE] {
-        let mut bytes = [0; VersionExchange::SIZE];
+    pub fn to_bytes(&self, endian: Endian) -> [u8; VersionBody::SIZE] {
+        let mut bytes = [0; VersionBody::SIZE];
         self.emit(endian, &mut bytes);
         bytes
     }
@@ -316,47 +316,50 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_a_body_or_too_few(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            round_trip::<VersionExchange>(&bytes)?;
-            round_trip::<Establish>(&bytes)?;
-            round_trip::<Release>(&bytes)?;
-            round_trip::<Connect>(&bytes)?;
-            round_trip::<Reconnect>(&bytes)?;
-            round_trip::<Disconnect>(&bytes)?;
-            round_trip::<BeginTransaction>(&bytes)?;
-            round_trip::<EndTransaction>(&bytes)?;
-            round_trip::<Transmit>(&bytes)?;
-            round_trip::<Control>(&bytes)?;
-            round_trip::<Status>(&bytes)?;
-            round_trip::<Cancel>(&bytes)?;
-            round_trip::<Attribute>(&bytes)?;
-            round_trip::<Event>(&bytes)?;
-            round_trip::<ReaderEvents>(&bytes)?;
+            round_trip::<VersionBody>(&bytes)?;
+            round_trip::<EstablishBody>(&bytes)?;
+            round_trip::<ReleaseBody>(&bytes)?;
+            round_trip::<ConnectBody>(&bytes)?;
+            round_trip::<ReconnectBody>(&bytes)?;
+            round_trip::<DisconnectBody>(&bytes)?;
+            round_trip::<BeginTransactionBody>(&bytes)?;
+            round_trip::<EndTransactionBody>(&bytes)?;
+            round_trip::<TransmitBody>(&bytes)?;
+            round_trip::<ControlBody>(&bytes)?;
+            round_trip::<StatusBody>(&bytes)?;
+            round_trip::<CancelBody>(&bytes)?;
+            round_trip::<AttributeBody>(&bytes)?;
+            round_trip::<EventBody>(&bytes)?;
+            round_trip::<ReaderEventsBody>(&bytes)?;
         }
     }
 
     #[test]
     fn sizes_are_those_of_the_c_structures() {
-        assert_eq!(VersionExchange::SIZE, 12);
-        assert_eq!(Connect::SIZE, 152);
-        assert_eq!(Reconnect::SIZE, 24);
-        assert_eq!(Transmit::SIZE, 32);
-        assert_eq!(Control::SIZE, 24);
-        assert_eq!(Attribute::SIZE, 280);
-        assert_eq!(Event::SIZE, 8);
+        assert_eq!(VersionBody::SIZE, 12);
+        assert_eq!(ConnectBody::SIZE, 152);
+        assert_eq!(ReconnectBody::SIZE, 24);
+        assert_eq!(TransmitBody::SIZE, 32);
+        assert_eq!(ControlBody::SIZE, 24);
+        assert_eq!(AttributeBody::SIZE, 280);
+        assert_eq!(EventBody::SIZE, 8);
     }
 
     #[test]
     fn a_request_is_its_header_and_its_body() {
         let mut out = [0xAA; 24];
-        let request = Disconnect {
+        let request = DisconnectBody {
             card: -2,
             disposition: 1,
             rv: 0,
         };
         for endian in [Endian::Little, Endian::Big] {
-            assert_eq!(request.emit_request(Command::Disconnect, endian, &mut out), 20);
+            assert_eq!(
+                request.emit_request(RequestCode::Disconnect, endian, &mut out),
+                20
+            );
             assert_eq!(Header::parse(&out, endian), Some(Header { size: 12, command: 6 }));
-            assert_eq!(Disconnect::parse(&out[8..], endian), Some(request));
+            assert_eq!(DisconnectBody::parse(&out[8..], endian), Some(request));
             assert_eq!(out[20..], [0xAA; 4]);
         }
     }

@@ -1,6 +1,6 @@
 //! The byte order of a connection.
 
-use super::{Command, Header};
+use super::{Header, RequestCode};
 
 /// The byte order of the integers on a connection, which is that of the daemon's machine. Names, ATRs,
 /// commands, responses and the values of attributes are bytes, and have none.
@@ -38,7 +38,7 @@ impl Endian {
             .into_iter()
             .find(|&endian| {
                 Header::parse(header, endian)
-                    .is_some_and(|header| Command::from_code(header.command).is_some())
+                    .is_some_and(|header| RequestCode::from_code(header.command).is_some())
             })
     }
 
@@ -63,13 +63,13 @@ impl Endian {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Body, Connect, ReaderState, Version, VersionExchange, NAME_SIZE};
+    use crate::{Body, ConnectBody, ReaderStateRecord, Version, VersionBody, NAME_SIZE};
 
     #[test]
     fn the_order_of_a_client_is_that_of_its_first_request() {
         for endian in [Endian::Little, Endian::Big] {
-            let mut request = [0; Header::SIZE + VersionExchange::SIZE];
-            VersionExchange::new(Version::NEWEST).emit_request(Command::Version, endian, &mut request);
+            let mut request = [0; Header::SIZE + VersionBody::SIZE];
+            VersionBody::new(Version::NEWEST).emit_request(RequestCode::Version, endian, &mut request);
             assert_eq!(Endian::of_request(&request), Some(endian));
             assert_eq!(Endian::of_request(&request[..Header::SIZE - 1]), None);
         }
@@ -81,7 +81,7 @@ mod tests {
     fn numbers_have_the_order_and_strings_have_none() {
         let mut reader = [0; NAME_SIZE];
         reader[..4].copy_from_slice(b"name");
-        let connect = Connect {
+        let connect = ConnectBody {
             context: 0x0102_0304,
             reader,
             share: 2,
@@ -90,19 +90,19 @@ mod tests {
             active: 0,
             rv: 0x8010_0001,
         };
-        let mut little = [0; Connect::SIZE];
+        let mut little = [0; ConnectBody::SIZE];
         connect.emit(Endian::Little, &mut little);
         assert_eq!(&little[..8], b"\x04\x03\x02\x01name");
         assert_eq!(little[140..144], [0xFE, 0xFF, 0xFF, 0xFF]);
-        let mut big = [0; Connect::SIZE];
+        let mut big = [0; ConnectBody::SIZE];
         connect.emit(Endian::Big, &mut big);
         assert_eq!(&big[..8], b"\x01\x02\x03\x04name");
         assert_eq!(big[140..], [0xFF, 0xFF, 0xFF, 0xFE, 0, 0, 0, 0, 0x80, 0x10, 0, 1]);
         for (bytes, endian) in [(little, Endian::Little), (big, Endian::Big)] {
-            assert_eq!(Connect::parse(&bytes, endian), Some(connect));
+            assert_eq!(ConnectBody::parse(&bytes, endian), Some(connect));
         }
 
-        let state = ReaderState {
+        let state = ReaderStateRecord {
             name: b"Reader",
             event_counter: 0x0102_0304,
             state: 0x34,
@@ -119,6 +119,6 @@ mod tests {
         assert_eq!(big[176..], [0, 0, 0, 2, 0, 0, 0, 2]);
         let little = state.to_bytes(Endian::Little);
         assert_eq!(little[176..], [2, 0, 0, 0, 2, 0, 0, 0]);
-        assert_eq!(ReaderState::parse(&little, Endian::Little), Some(state));
+        assert_eq!(ReaderStateRecord::parse(&little, Endian::Little), Some(state));
     }
 }

@@ -13,7 +13,7 @@ mod state_batch;
 pub use body::*;
 pub use endian::Endian;
 pub use name_size::{name_size_requests, NameSize, SHORT_READER_STATE_SIZE};
-pub use reader_state::{ReaderState, ReaderStates, READER_STATE_SIZE};
+pub use reader_state::{ReaderStateRecord, ReaderStateRecords, READER_STATE_SIZE};
 pub use state_batch::{Parsed, Progress, StateBatch, EVENT_SIZE, MAX_READER_STATES};
 
 use std::fmt;
@@ -82,58 +82,58 @@ macro_rules! commands {
         /// What a request asks for.
         #[repr(u32)]
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum Command {
+        pub enum RequestCode {
             $($(#[$doc])* $name = $code,)+
         }
 
-        impl Command {
-            const ALL: &[Command] = &[$(Command::$name,)+];
+        impl RequestCode {
+            const ALL: &[RequestCode] = &[$(RequestCode::$name,)+];
 
             /// The command of a number.
-            pub fn from_code(code: u32) -> Option<Command> {
-                Command::ALL.iter().copied().find(|command| *command as u32 == code)
+            pub fn from_code(code: u32) -> Option<RequestCode> {
+                RequestCode::ALL.iter().copied().find(|command| *command as u32 == code)
             }
         }
     };
 }
 
 commands! {
-    /// A new context; body [`Establish`].
+    /// A new context; body [`EstablishBody`].
     EstablishContext = 0x01,
-    /// The end of a context; body [`Release`].
+    /// The end of a context; body [`ReleaseBody`].
     ReleaseContext = 0x02,
-    /// A connection to a reader; body [`Connect`].
+    /// A connection to a reader; body [`ConnectBody`].
     Connect = 0x04,
-    /// Another share mode or protocol of a connection; body [`Reconnect`].
+    /// Another share mode or protocol of a connection; body [`ReconnectBody`].
     Reconnect = 0x05,
-    /// The end of a connection; body [`Disconnect`].
+    /// The end of a connection; body [`DisconnectBody`].
     Disconnect = 0x06,
-    /// The start of a transaction; body [`BeginTransaction`].
+    /// The start of a transaction; body [`BeginTransactionBody`].
     BeginTransaction = 0x07,
-    /// The end of a transaction; body [`EndTransaction`].
+    /// The end of a transaction; body [`EndTransactionBody`].
     EndTransaction = 0x08,
-    /// An APDU; body [`Transmit`] and the payload.
+    /// An APDU; body [`TransmitBody`] and the payload.
     Transmit = 0x09,
-    /// A function of the reader itself; body [`Control`] and the payload.
+    /// A function of the reader itself; body [`ControlBody`] and the payload.
     Control = 0x0A,
-    /// Whether a connection can still be used; body [`Status`].
+    /// Whether a connection can still be used; body [`StatusBody`].
     Status = 0x0B,
     /// The end of another connection's wait: the connection that waits cannot send it, because the daemon
-    /// serves each in order; body [`Cancel`].
+    /// serves each in order; body [`CancelBody`].
     Cancel = 0x0D,
-    /// An attribute's value; body [`Attribute`].
+    /// An attribute's value; body [`AttributeBody`].
     GetAttrib = 0x0F,
-    /// A new value for an attribute; body [`Attribute`].
+    /// A new value for an attribute; body [`AttributeBody`].
     SetAttrib = 0x10,
-    /// The protocol versions; body [`VersionExchange`].
+    /// The protocol versions; body [`VersionBody`].
     Version = 0x11,
     /// All reader states, up to 4.5; no body.
     GetReadersState = 0x12,
-    /// Registration for one event; body [`Event`] up to 4.3, none later.
+    /// Registration for one event; body [`EventBody`] up to 4.3, none later.
     WaitReaderStateChange = 0x13,
-    /// The end of the registration; body [`Event`] up to 4.3, none later.
+    /// The end of the registration; body [`EventBody`] up to 4.3, none later.
     StopWaitingReaderStateChange = 0x14,
-    /// The count of reader events, from 4.5; no body, reply [`ReaderEvents`].
+    /// The count of reader events, from 4.5; no body, reply [`ReaderEventsBody`].
     GetReaderEvents = 0x15,
     /// The number of reader states, from 4.6; no body, reply one `i32`.
     GetReadersStateSize = 0x16,
@@ -155,7 +155,7 @@ impl Header {
     pub const SIZE: usize = 8;
 
     /// The header of a request.
-    pub fn new(command: Command, body_size: usize) -> Header {
+    pub fn new(command: RequestCode, body_size: usize) -> Header {
         Header {
             size: body_size as u32,
             command: command as u32,
@@ -187,15 +187,15 @@ mod tests {
 
     #[test]
     fn commands_and_headers_survive_the_wire() {
-        for &command in Command::ALL {
+        for &command in RequestCode::ALL {
             let header = Header::new(command, 12);
             for endian in [Endian::Little, Endian::Big] {
                 assert_eq!(Header::parse(&header.to_bytes(endian), endian), Some(header));
             }
-            assert_eq!(Command::from_code(header.command), Some(command));
+            assert_eq!(RequestCode::from_code(header.command), Some(command));
         }
         for unknown in [0, 3, 0x0C, 0x0E, 0x18, u32::MAX] {
-            assert_eq!(Command::from_code(unknown), None);
+            assert_eq!(RequestCode::from_code(unknown), None);
         }
         assert_eq!(Header::parse(&[0; 7], Endian::NATIVE), None);
     }

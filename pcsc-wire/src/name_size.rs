@@ -1,20 +1,17 @@
 //! The size of reader names in protocol 4.2: 100 bytes up to pcsc-lite 1.8.3, 128 bytes from 1.8.4 to 1.8.8.
 //! The version is the same, so only the size of a whole table shows which it is.
 
-use super::{Body, Command, Endian, Header, Version, VersionExchange, MAX_READER_STATES, READER_STATE_SIZE};
+use super::{Body, Endian, Header, RequestCode, Version, VersionBody, MAX_READER_STATES, READER_STATE_SIZE};
 
 /// The size of a reader state whose name has 100 bytes.
 pub const SHORT_READER_STATE_SIZE: usize = 156;
 
 /// The requests: for the states, and for the version, whose answer marks the end of the states.
-pub fn name_size_requests(
-    version: Version,
-    endian: Endian,
-) -> [u8; 2 * Header::SIZE + VersionExchange::SIZE] {
-    let mut bytes = [0; 2 * Header::SIZE + VersionExchange::SIZE];
+pub fn name_size_requests(version: Version, endian: Endian) -> [u8; 2 * Header::SIZE + VersionBody::SIZE] {
+    let mut bytes = [0; 2 * Header::SIZE + VersionBody::SIZE];
     let (states, version_request) = bytes.split_at_mut(Header::SIZE);
-    states.copy_from_slice(&Header::new(Command::GetReadersState, 0).to_bytes(endian));
-    VersionExchange::new(version).emit_request(Command::Version, endian, version_request);
+    states.copy_from_slice(&Header::new(RequestCode::GetReadersState, 0).to_bytes(endian));
+    VersionBody::new(version).emit_request(RequestCode::Version, endian, version_request);
     bytes
 }
 
@@ -38,7 +35,7 @@ pub enum NameSize {
 
 impl NameSize {
     /// Reads the answers, of which `version` is the one to VERSION.
-    pub fn parse(bytes: &[u8], version: &[u8; VersionExchange::SIZE]) -> NameSize {
+    pub fn parse(bytes: &[u8], version: &[u8; VersionBody::SIZE]) -> NameSize {
         // A table of 39 long states is as large as one of 46 short ones, which no daemon has.
         let may_end = |at: &usize| at % READER_STATE_SIZE == 0 || at % SHORT_READER_STATE_SIZE == 0;
         for at in (4..=MAX_READER_STATES * READER_STATE_SIZE)
@@ -75,7 +72,7 @@ mod tests {
             slots in 1usize..39, is_long: bool, more in 0usize..40,
         ) {
             let size = if is_long { READER_STATE_SIZE } else { SHORT_READER_STATE_SIZE };
-            let version = VersionExchange::new(VERSION).to_bytes(Endian::NATIVE);
+            let version = VersionBody::new(VERSION).to_bytes(Endian::NATIVE);
             let whole = [vec![b'n'; slots * size], version.to_vec()].concat();
             let mut have = 0;
             let parsed = loop {
@@ -95,7 +92,7 @@ mod tests {
 
         #[test]
         fn any_bytes_end(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
-            let version = VersionExchange::new(VERSION).to_bytes(Endian::NATIVE);
+            let version = VersionBody::new(VERSION).to_bytes(Endian::NATIVE);
             if let NameSize::More(missing) = NameSize::parse(&bytes, &version) {
                 prop_assert!(missing > 0);
             }
@@ -117,7 +114,7 @@ mod tests {
     #[test]
     fn a_table_without_an_end_is_given_up() {
         let bytes = vec![1; (MAX_READER_STATES + 1) * READER_STATE_SIZE];
-        let version = VersionExchange::new(VERSION).to_bytes(Endian::NATIVE);
+        let version = VersionBody::new(VERSION).to_bytes(Endian::NATIVE);
         assert_eq!(NameSize::parse(&bytes, &version), NameSize::OutOfStep);
     }
 }

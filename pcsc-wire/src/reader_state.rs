@@ -15,7 +15,7 @@ const PROTOCOL: usize = 180;
 
 /// A reader's state: a view over the bytes received, or what a daemon is about to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReaderState<'a> {
+pub struct ReaderStateRecord<'a> {
     /// The reader's name without its NUL; empty for a free slot.
     pub name: &'a [u8],
     /// How often the card or the reader changed; wraps.
@@ -30,16 +30,16 @@ pub struct ReaderState<'a> {
     pub protocol: u32,
 }
 
-impl<'a> ReaderState<'a> {
+impl<'a> ReaderStateRecord<'a> {
     /// Reads a state off the front of `bytes`. A name without NUL ends where its field ends. A state with an
     /// impossible ATR length has no ATR yet.
-    pub fn parse(bytes: &'a [u8], endian: Endian) -> Option<ReaderState<'a>> {
+    pub fn parse(bytes: &'a [u8], endian: Endian) -> Option<ReaderStateRecord<'a>> {
         let bytes = bytes.get(..READER_STATE_SIZE)?;
         let name = &bytes[..NAME_SIZE];
         let name_length = name.iter().position(|&byte| byte == 0).unwrap_or(NAME_SIZE);
         let atr_length = endian.read_u32(&bytes[ATR_LENGTH..]) as usize;
         let atr_length = if atr_length > ATR_SIZE { 0 } else { atr_length };
-        Some(ReaderState {
+        Some(ReaderStateRecord {
             name: &name[..name_length],
             event_counter: endian.read_u32(&bytes[COUNTER..]),
             state: endian.read_u32(&bytes[STATE..]),
@@ -67,15 +67,15 @@ impl<'a> ReaderState<'a> {
 
 /// The daemon's table of reader states, a view over the bytes received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReaderStates<'a> {
+pub struct ReaderStateRecords<'a> {
     bytes: &'a [u8],
     endian: Endian,
 }
 
-impl<'a> ReaderStates<'a> {
+impl<'a> ReaderStateRecords<'a> {
     /// A table of whole states. Ignores a part of a state at the end.
-    pub fn new(bytes: &'a [u8], endian: Endian) -> ReaderStates<'a> {
-        ReaderStates { bytes, endian }
+    pub fn new(bytes: &'a [u8], endian: Endian) -> ReaderStateRecords<'a> {
+        ReaderStateRecords { bytes, endian }
     }
 
     /// The number of slots, free ones included.
@@ -84,16 +84,16 @@ impl<'a> ReaderStates<'a> {
     }
 
     /// The readers, in the daemon's order, without the free slots.
-    pub fn readers(&self) -> impl Iterator<Item = ReaderState<'a>> + Clone + use<'a> {
+    pub fn readers(&self) -> impl Iterator<Item = ReaderStateRecord<'a>> + Clone + use<'a> {
         let endian = self.endian;
         self.bytes
             .chunks_exact(READER_STATE_SIZE)
             .filter(|slot| slot[0] != 0)
-            .filter_map(move |slot| ReaderState::parse(slot, endian))
+            .filter_map(move |slot| ReaderStateRecord::parse(slot, endian))
     }
 
     /// The reader of this name.
-    pub fn find(&self, name: &[u8]) -> Option<ReaderState<'a>> {
+    pub fn find(&self, name: &[u8]) -> Option<ReaderStateRecord<'a>> {
         self.readers().find(|state| state.name == name)
     }
 
@@ -114,12 +114,18 @@ mod tests {
     #[test]
     fn fields_out_of_range_are_limited() {
         let mut bytes = [b'x'; READER_STATE_SIZE];
-        let state = ReaderState::parse(&bytes, Endian::NATIVE).unwrap();
+        let state = ReaderStateRecord::parse(&bytes, Endian::NATIVE).unwrap();
         assert_eq!(state.name.len(), NAME_SIZE);
         assert_eq!(state.atr, b"");
         bytes[ATR_LENGTH..PROTOCOL].copy_from_slice(&33u32.to_ne_bytes());
-        assert_eq!(ReaderState::parse(&bytes, Endian::NATIVE).unwrap().atr.len(), 33);
-        assert_eq!(ReaderState::parse(&bytes[1..], Endian::NATIVE), None);
+        assert_eq!(
+            ReaderStateRecord::parse(&bytes, Endian::NATIVE)
+                .unwrap()
+                .atr
+                .len(),
+            33
+        );
+        assert_eq!(ReaderStateRecord::parse(&bytes[1..], Endian::NATIVE), None);
     }
 
     proptest! {
@@ -128,18 +134,18 @@ mod tests {
             name in "[a-zA-Z0-9 ]{0,127}", event_counter: u32, state: u32, sharing: i32,
             atr in proptest::collection::vec(any::<u8>(), 0..=33), protocol: u32,
         ) {
-            let sent = ReaderState {
+            let sent = ReaderStateRecord {
                 name: name.as_bytes(), event_counter, state, sharing, atr: &atr, protocol,
             };
             for endian in [Endian::Little, Endian::Big] {
                 let bytes = sent.to_bytes(endian);
-                prop_assert_eq!(ReaderState::parse(&bytes, endian), Some(sent));
+                prop_assert_eq!(ReaderStateRecord::parse(&bytes, endian), Some(sent));
             }
         }
 
         #[test]
         fn any_bytes_make_a_table(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
-            let states = ReaderStates::new(&bytes, Endian::NATIVE);
+            let states = ReaderStateRecords::new(&bytes, Endian::NATIVE);
             prop_assert!(states.readers().count() <= states.slots());
             prop_assert!(states.find(b"").is_none());
             states.is_plausible();

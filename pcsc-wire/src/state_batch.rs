@@ -10,14 +10,14 @@
 use std::ops::Range;
 
 use super::{
-    Body, Command, Endian, Event, Header, ReaderEvents, ReaderStates, Version, VersionExchange,
+    Body, Endian, EventBody, Header, ReaderEventsBody, ReaderStateRecords, RequestCode, Version, VersionBody,
     READER_STATE_SIZE,
 };
 
 /// The largest number of reader states that is accepted.
 pub const MAX_READER_STATES: usize = 4096;
 /// The size of an event, in bytes.
-pub const EVENT_SIZE: usize = Event::SIZE;
+pub const EVENT_SIZE: usize = EventBody::SIZE;
 
 const SIZE_REPLY: usize = 4;
 
@@ -59,12 +59,12 @@ pub struct Parsed {
     /// The count of reader events, if it was asked for.
     pub reader_events: Option<u32>,
     /// The event that came among the replies.
-    pub event: Option<Event>,
+    pub event: Option<EventBody>,
 }
 
 impl StateBatch {
     /// The longest requests, in bytes: five headers, the body of WAIT and that of VERSION.
-    pub const MAX_SIZE: usize = 5 * Header::SIZE + Event::SIZE + VersionExchange::SIZE;
+    pub const MAX_SIZE: usize = 5 * Header::SIZE + EventBody::SIZE + VersionBody::SIZE;
 
     /// Writes the requests to the front of `out`, which must hold [`StateBatch::MAX_SIZE`] bytes. Returns
     /// their length.
@@ -83,21 +83,21 @@ impl StateBatch {
             } else {
                 &[]
             };
-            request(Command::WaitReaderStateChange, body);
+            request(RequestCode::WaitReaderStateChange, body);
         }
         if self.version.sends_table_size() {
-            request(Command::GetReadersStateSize, &[]);
-            request(Command::GetReadersStateArray, &[]);
+            request(RequestCode::GetReadersStateSize, &[]);
+            request(RequestCode::GetReadersStateArray, &[]);
         } else if !self.wait || self.version.waits_with_body() {
-            request(Command::GetReadersState, &[]);
+            request(RequestCode::GetReadersState, &[]);
         }
         if self.asks_for_events() {
-            request(Command::GetReaderEvents, &[]);
+            request(RequestCode::GetReaderEvents, &[]);
         }
         if self.needs_anchor() {
             request(
-                Command::Version,
-                &VersionExchange::new(self.version).to_bytes(self.endian),
+                RequestCode::Version,
+                &VersionBody::new(self.version).to_bytes(self.endian),
             );
         }
         length
@@ -106,7 +106,7 @@ impl StateBatch {
     /// Reads the replies. `bytes` may hold more than the replies: what is left belongs to later ones.
     pub fn parse(&self, bytes: &[u8]) -> Progress {
         let trailer = if self.asks_for_events() {
-            ReaderEvents::SIZE
+            ReaderEventsBody::SIZE
         } else {
             0
         };
@@ -127,7 +127,7 @@ impl StateBatch {
                 if !self.wait {
                     return Progress::OutOfStep("a reader table of size 0");
                 }
-                let Some(early) = Event::parse(bytes, self.endian) else {
+                let Some(early) = EventBody::parse(bytes, self.endian) else {
                     return Progress::More(EVENT_SIZE - bytes.len());
                 };
                 event = Some(early);
@@ -143,7 +143,7 @@ impl StateBatch {
             head += SIZE_REPLY;
         }
 
-        let least = head + expected * READER_STATE_SIZE + trailer + VersionExchange::SIZE;
+        let least = head + expected * READER_STATE_SIZE + trailer + VersionBody::SIZE;
         if bytes.len() < least {
             return Progress::More(least - bytes.len());
         }
@@ -178,7 +178,7 @@ impl StateBatch {
         head: usize,
         slots: usize,
         has_event: bool,
-        mut event: Option<Event>,
+        mut event: Option<EventBody>,
         end: usize,
     ) -> Progress {
         let length = slots * READER_STATE_SIZE;
@@ -186,27 +186,27 @@ impl StateBatch {
         let mut count = states.end;
         if has_event {
             let shifted = states.start + EVENT_SIZE..states.end + EVENT_SIZE;
-            let is_first = !ReaderStates::new(&bytes[states.clone()], self.endian).is_plausible()
-                && ReaderStates::new(&bytes[shifted.clone()], self.endian).is_plausible();
+            let is_first = !ReaderStateRecords::new(&bytes[states.clone()], self.endian).is_plausible()
+                && ReaderStateRecords::new(&bytes[shifted.clone()], self.endian).is_plausible();
             let at = if is_first {
                 count = shifted.end;
                 std::mem::replace(&mut states, shifted).start
             } else if self.asks_for_events() && bytes[count..count + 4] != [0; 4] {
                 // The count of reader events, which is never 0, precedes the event.
-                count + ReaderEvents::SIZE
+                count + ReaderEventsBody::SIZE
             } else {
                 count += EVENT_SIZE;
                 states.end
             };
-            event = Event::parse(&bytes[at..], self.endian);
+            event = EventBody::parse(&bytes[at..], self.endian);
         }
         Progress::Done(self.finish(&bytes[..end], states, count, event))
     }
 
     /// The replies, of which the count of reader events is at `count`, if it was asked for.
-    fn finish(&self, bytes: &[u8], states: Range<usize>, count: usize, event: Option<Event>) -> Parsed {
+    fn finish(&self, bytes: &[u8], states: Range<usize>, count: usize, event: Option<EventBody>) -> Parsed {
         let reply = bytes.get(count..).filter(|_| self.asks_for_events());
-        let reply = reply.and_then(|reply| ReaderEvents::parse(reply, self.endian));
+        let reply = reply.and_then(|reply| ReaderEventsBody::parse(reply, self.endian));
         Parsed {
             consumed: bytes.len(),
             states,
@@ -224,14 +224,14 @@ impl StateBatch {
     }
 
     /// The daemon's answer to VERSION, known byte for byte.
-    fn anchor(&self) -> [u8; VersionExchange::SIZE] {
-        VersionExchange::new(self.answered).to_bytes(self.endian)
+    fn anchor(&self) -> [u8; VersionBody::SIZE] {
+        VersionBody::new(self.answered).to_bytes(self.endian)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::ReaderState;
+    use super::super::ReaderStateRecord;
     use super::*;
     use proptest::prelude::*;
 
@@ -242,7 +242,7 @@ mod tests {
             .flat_map(|slot| {
                 let name = format!("Reader {slot}");
                 let free = !readers.contains(&slot);
-                ReaderState {
+                ReaderStateRecord {
                     name: if free { b"" } else { name.as_bytes() },
                     event_counter: if free { 0 } else { 3 },
                     state: if free { 0 } else { 0x34 },
@@ -387,7 +387,7 @@ mod tests {
     #[test]
     fn a_state_may_look_like_the_end_of_the_states() {
         let version = Version { major: 4, minor: 2 };
-        let state = ReaderState {
+        let state = ReaderStateRecord {
             name: b"Reader",
             event_counter: 3,
             state: 0x34,

@@ -52,33 +52,35 @@ impl Floor {
         let mut ask = |command, body: &dyn Fn(&mut [u8]) -> usize, size: usize| {
             let mut bytes = [0; 300];
             let length = body(&mut bytes);
-            let _: wire::Command = command;
+            let _: wire::RequestCode = command;
             stream.write_all(&bytes[..length]).unwrap();
             let mut reply = vec![0; size];
             stream.read_exact(&mut reply).unwrap();
             reply
         };
-        let version = wire::VersionExchange::new(Version { major: 4, minor: 4 });
+        let version = wire::VersionBody::new(Version { major: 4, minor: 4 });
         ask(
-            wire::Command::Version,
-            &|out| version.emit_request(wire::Command::Version, Endian::NATIVE, out),
+            wire::RequestCode::Version,
+            &|out| version.emit_request(wire::RequestCode::Version, Endian::NATIVE, out),
             12,
         );
-        let establish = wire::Establish {
+        let establish = wire::EstablishBody {
             scope: 0,
             context: 0,
             rv: 0,
         };
-        let command = wire::Command::EstablishContext;
+        let command = wire::RequestCode::EstablishContext;
         let reply = ask(
             command,
             &|out| establish.emit_request(command, Endian::NATIVE, out),
             12,
         );
-        let context = wire::Establish::parse(&reply, Endian::NATIVE).unwrap().context;
+        let context = wire::EstablishBody::parse(&reply, Endian::NATIVE)
+            .unwrap()
+            .context;
         let mut reader = [0; 128];
         reader[..READER.len()].copy_from_slice(READER.as_bytes());
-        let connect = wire::Connect {
+        let connect = wire::ConnectBody {
             context,
             reader,
             share: 2,
@@ -87,15 +89,15 @@ impl Floor {
             active: 0,
             rv: 0,
         };
-        let command = wire::Command::Connect;
+        let command = wire::RequestCode::Connect;
         let reply = ask(
             command,
             &|out| connect.emit_request(command, Endian::NATIVE, out),
-            wire::Connect::SIZE,
+            wire::ConnectBody::SIZE,
         );
-        let card = wire::Connect::parse(&reply, Endian::NATIVE).unwrap();
+        let card = wire::ConnectBody::parse(&reply, Endian::NATIVE).unwrap();
         assert_eq!(card.rv, 0);
-        let transmit = wire::Transmit {
+        let transmit = wire::TransmitBody {
             card: card.card,
             send_protocol: 2,
             send_pci_length: 16,
@@ -106,8 +108,8 @@ impl Floor {
             receive_length: wire::MAX_PAYLOAD as u32,
             rv: 0,
         };
-        let mut request = vec![0; Header::SIZE + wire::Transmit::SIZE];
-        transmit.emit_request(wire::Command::Transmit, Endian::NATIVE, &mut request);
+        let mut request = vec![0; Header::SIZE + wire::TransmitBody::SIZE];
+        transmit.emit_request(wire::RequestCode::Transmit, Endian::NATIVE, &mut request);
         request.extend(APDU);
         Floor {
             stream,
@@ -123,7 +125,7 @@ impl Floor {
         assert_eq!(sent, self.request.len());
         let mut got = 0;
         // The daemon writes the body and the response one after the other.
-        while got < wire::Transmit::SIZE + 12 {
+        while got < wire::TransmitBody::SIZE + 12 {
             poll(&mut [PollFd::new(&self.stream, PollFlags::IN)], None).unwrap();
             got += recv(&self.stream, &mut self.reply[got..], RecvFlags::DONTWAIT)
                 .unwrap()

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use pcsc_wire::{
-    Body, Command, Connect, Endian, Establish, Event, Header, Transmit, Version, VersionExchange, NAME_SIZE,
-    READER_STATE_SIZE,
+    Body, ConnectBody, Endian, EstablishBody, EventBody, Header, RequestCode, TransmitBody, Version,
+    VersionBody, NAME_SIZE, READER_STATE_SIZE,
 };
 
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
@@ -55,8 +55,8 @@ impl WireClient {
     #[track_caller]
     fn greet(&mut self, minor: i32) {
         self.version = Version { major: 4, minor };
-        let asked = VersionExchange::new(self.version);
-        assert_eq!(self.call(Command::Version, asked), asked);
+        let asked = VersionBody::new(self.version);
+        assert_eq!(self.call(RequestCode::Version, asked), asked);
     }
 
     /// A connection of a client on a machine of the other byte order.
@@ -91,14 +91,14 @@ impl WireClient {
 
     /// Sends a request without a body.
     #[track_caller]
-    pub fn request(&mut self, command: Command) {
+    pub fn request(&mut self, command: RequestCode) {
         let header = Header::new(command, 0).to_bytes(self.endian);
         self.send(&header).expect("the connection stands");
     }
 
     /// Sends a request.
     #[track_caller]
-    pub fn ask<B: Body>(&mut self, command: Command, body: B) {
+    pub fn ask<B: Body>(&mut self, command: RequestCode, body: B) {
         let mut bytes = vec![0; Header::SIZE + B::SIZE];
         body.emit_request(command, self.endian, &mut bytes);
         self.send(&bytes).expect("the connection stands");
@@ -123,7 +123,7 @@ impl WireClient {
 
     /// Makes a call whose answer is a body.
     #[track_caller]
-    pub fn call<B: Body>(&mut self, command: Command, body: B) -> B {
+    pub fn call<B: Body>(&mut self, command: RequestCode, body: B) -> B {
         self.ask(command, body);
         self.receive()
     }
@@ -132,8 +132,8 @@ impl WireClient {
     #[track_caller]
     pub fn establish(&mut self) -> u32 {
         let answer = self.call(
-            Command::EstablishContext,
-            Establish {
+            RequestCode::EstablishContext,
+            EstablishBody {
                 scope: 2,
                 context: 0,
                 rv: 0,
@@ -145,12 +145,12 @@ impl WireClient {
 
     /// Connects to a card with these terms. Returns the answer, whatever its code is.
     #[track_caller]
-    pub fn connect_card(&mut self, context: u32, reader: &str, share: u32) -> Connect {
+    pub fn connect_card(&mut self, context: u32, reader: &str, share: u32) -> ConnectBody {
         let mut name = [0; NAME_SIZE];
         name[..reader.len()].copy_from_slice(reader.as_bytes());
         self.call(
-            Command::Connect,
-            Connect {
+            RequestCode::Connect,
+            ConnectBody {
                 context,
                 reader: name,
                 share,
@@ -172,7 +172,7 @@ impl WireClient {
     /// Sends an APDU over T=1, and does not wait for the response.
     #[track_caller]
     pub fn ask_transmit(&mut self, card: i32, command: &[u8]) {
-        let body = Transmit {
+        let body = TransmitBody {
             card,
             send_protocol: 2,
             send_pci_length: 16,
@@ -183,8 +183,8 @@ impl WireClient {
             rv: 0,
         };
         // In one write: a test may limit the time of a message to less than a pause between two writes.
-        let mut bytes = vec![0; Header::SIZE + Transmit::SIZE];
-        body.emit_request(Command::Transmit, self.endian, &mut bytes);
+        let mut bytes = vec![0; Header::SIZE + TransmitBody::SIZE];
+        body.emit_request(RequestCode::Transmit, self.endian, &mut bytes);
         bytes.extend_from_slice(command);
         self.send(&bytes).expect("the connection stands");
     }
@@ -192,7 +192,7 @@ impl WireClient {
     /// Receives the answer to [`ask_transmit`](WireClient::ask_transmit).
     #[track_caller]
     pub fn transmitted(&mut self) -> (u32, Vec<u8>) {
-        let answer: Transmit = self.receive();
+        let answer: TransmitBody = self.receive();
         let length = if answer.rv == 0 { answer.receive_length } else { 0 };
         let response = self.try_receive(length as usize).expect("a response");
         (answer.rv, response)
@@ -202,12 +202,12 @@ impl WireClient {
     #[track_caller]
     pub fn states(&mut self) -> Vec<u8> {
         let count = if self.version.sends_table_size() {
-            self.request(Command::GetReadersStateSize);
+            self.request(RequestCode::GetReadersStateSize);
             let size = self.try_receive(4).expect("a size");
-            self.request(Command::GetReadersStateArray);
+            self.request(RequestCode::GetReadersStateArray);
             self.endian.read_u32(&size) as usize
         } else {
-            self.request(Command::GetReadersState);
+            self.request(RequestCode::GetReadersState);
             16
         };
         self.try_receive(count * READER_STATE_SIZE)
@@ -218,10 +218,13 @@ impl WireClient {
     #[track_caller]
     pub fn wait(&mut self) -> Vec<u8> {
         if self.version.waits_with_body() {
-            self.ask(Command::WaitReaderStateChange, Event { timeout: 0, rv: 0 });
+            self.ask(
+                RequestCode::WaitReaderStateChange,
+                EventBody { timeout: 0, rv: 0 },
+            );
             return self.states();
         }
-        self.request(Command::WaitReaderStateChange);
+        self.request(RequestCode::WaitReaderStateChange);
         if self.version.sends_table_size() {
             return self.states();
         }
@@ -232,23 +235,26 @@ impl WireClient {
     #[track_caller]
     pub fn stop(&mut self) {
         if self.version.waits_with_body() {
-            self.ask(Command::StopWaitingReaderStateChange, Event { timeout: 0, rv: 0 });
+            self.ask(
+                RequestCode::StopWaitingReaderStateChange,
+                EventBody { timeout: 0, rv: 0 },
+            );
         } else {
-            self.request(Command::StopWaitingReaderStateChange);
+            self.request(RequestCode::StopWaitingReaderStateChange);
         }
     }
 
     /// Receives an event, and returns its code.
     #[track_caller]
     pub fn event(&mut self) -> u32 {
-        self.receive::<Event>().rv
+        self.receive::<EventBody>().rv
     }
 
     /// Checks that the daemon has sent nothing else: the answer to a further request follows.
     #[track_caller]
     pub fn is_in_step(&mut self) {
-        let asked = VersionExchange::new(self.version);
-        assert_eq!(self.call(Command::Version, asked), asked, "out of step");
+        let asked = VersionBody::new(self.version);
+        assert_eq!(self.call(RequestCode::Version, asked), asked, "out of step");
     }
 
     /// Waits until the daemon has closed the connection, and returns whether it did in time. Answers that

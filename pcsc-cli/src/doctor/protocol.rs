@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use pcsc_wire::{Body, Endian, Header, Version, VersionExchange};
+use pcsc_wire::{Body, Endian, Header, Version, VersionBody};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 
 use crate::problem::Exit;
@@ -43,9 +43,9 @@ fn asked(library: &Path, scratch: Scratch) -> io::Result<Version> {
     }
     let (mut stream, _) = listener.accept()?;
     stream.set_read_timeout(Some(LIMIT))?;
-    let mut request = [0; Header::SIZE + VersionExchange::SIZE];
+    let mut request = [0; Header::SIZE + VersionBody::SIZE];
     stream.read_exact(&mut request)?;
-    let body = VersionExchange::parse(&request[Header::SIZE..], Endian::NATIVE);
+    let body = VersionBody::parse(&request[Header::SIZE..], Endian::NATIVE);
     body.map(|body| body.version())
         .ok_or(io::ErrorKind::InvalidData.into())
 }

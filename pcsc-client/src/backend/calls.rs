@@ -6,7 +6,7 @@ use super::bytes::AttributeValue;
 use super::status_change::Watched;
 use super::values::{Connected, ConnectionStatus, Pci, Transmitted};
 use crate::error::Outcome;
-use pcsc_wire::ReaderState;
+use pcsc_wire::ReaderStateRecord;
 
 /// Passes the calls that [`Session`](super::Session) forwards to `$callback`.
 macro_rules! for_each_forwarded_call {
@@ -17,7 +17,7 @@ macro_rules! for_each_forwarded_call {
             /// Whether calls can still succeed.
             fn check_alive() -> ();
             /// Calls `look` with each reader.
-            fn each_reader(look: &mut dyn FnMut(ReaderState<'_>)) -> ();
+            fn each_reader(look: &mut dyn FnMut(ReaderStateRecord<'_>)) -> ();
             /// Connects to the card in a reader, or to the reader. The detail of a failure is the protocol.
             fn connect(reader: &[u8], share: u32, protocols: u32, deadline: Option<Instant>) -> Connected;
             /// Changes share mode and protocol of a connection, and returns the protocol in use. Waits while

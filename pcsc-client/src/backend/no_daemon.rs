@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use pcsc_wire::{Endian, ReaderState, Version};
+use pcsc_wire::{Endian, ReaderStateRecord, Version};
 
 use super::bytes::AttributeValue;
 use super::calls::{for_each_forwarded_call, Calls};

@@ -16,7 +16,7 @@ use super::system::SystemContext;
 use super::values::{Connected, ConnectionStatus, Pci, Transmitted};
 use crate::error::{Error, Outcome};
 use crate::identity::ReaderIdentity;
-use pcsc_wire::{Endian, ReaderState};
+use pcsc_wire::{Endian, ReaderStateRecord};
 
 /// A context, whichever backend serves it. The daemon's backend does calls of several threads one after
 /// another, except [`Session::cancel`].

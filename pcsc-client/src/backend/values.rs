@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::bytes::Atr;
 use super::choice::Choice;
-use pcsc_wire::ReaderState;
+use pcsc_wire::ReaderStateRecord;
 
 /// The options of a new context.
 #[derive(Debug, Clone)]
@@ -93,8 +93,8 @@ pub struct ConnectionStatus {
     pub atr: Atr,
 }
 
-impl From<ReaderState<'_>> for ConnectionStatus {
-    fn from(reader: ReaderState<'_>) -> ConnectionStatus {
+impl From<ReaderStateRecord<'_>> for ConnectionStatus {
+    fn from(reader: ReaderStateRecord<'_>) -> ConnectionStatus {
         ConnectionStatus {
             state: reader.state,
             event_counter: reader.event_counter,

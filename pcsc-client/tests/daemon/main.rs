@@ -14,21 +14,21 @@ use pcsc_client::{
     Attribute, BackendKind, Disposition, Error, Event, Protocol, Protocols, ReaderState, ShareMode, State,
     Status,
 };
-use pcsc_wire::{self as wire, Command, Endian};
+use pcsc_wire::{self as wire, Endian, RequestCode};
 
 use scripted::*;
 
 const MINORS: std::ops::RangeInclusive<i32> = 2..=6;
 
 /// The requests for the states, once the number of them is known.
-fn state_requests(minor: i32) -> Vec<Command> {
+fn state_requests(minor: i32) -> Vec<RequestCode> {
     match minor {
         6 => vec![
-            Command::GetReadersStateSize,
-            Command::GetReadersStateArray,
-            Command::Version,
+            RequestCode::GetReadersStateSize,
+            RequestCode::GetReadersStateArray,
+            RequestCode::Version,
         ],
-        _ => vec![Command::GetReadersState],
+        _ => vec![RequestCode::GetReadersState],
     }
 }
 
@@ -46,10 +46,12 @@ fn a_context_speaks_the_daemons_version_and_remembers_it() {
             };
             assert_eq!(version, daemon.script.version);
             let commands = daemon.commands();
-            let asked = commands.iter().filter(|command| **command == Command::Version);
+            let asked = commands
+                .iter()
+                .filter(|command| **command == RequestCode::Version);
             let asked = asked.count() - usize::from(minor == 2);
             context.release().unwrap();
-            let (released, _) = daemon.request::<wire::Release>(Command::ReleaseContext);
+            let (released, _) = daemon.request::<wire::ReleaseBody>(RequestCode::ReleaseContext);
             assert_eq!(released.context, CONTEXT);
             (daemon.connections() - before, asked)
         };
@@ -96,7 +98,7 @@ fn readers_and_status_come_with_the_states() {
                 status.status(),
                 Status::PRESENT | Status::POWERED | Status::NEGOTIABLE
             );
-            let expected = [state_requests(minor), vec![Command::Status]].concat();
+            let expected = [state_requests(minor), vec![RequestCode::Status]].concat();
             assert_eq!(daemon.commands(), expected);
         }
     }
@@ -111,7 +113,7 @@ fn each_call_sends_what_it_is_given_and_returns_what_comes_back() {
         let mut card = context
             .connect(READER, ShareMode::Exclusive, Protocols::T1)
             .unwrap();
-        let (sent, _) = daemon.request::<wire::Connect>(Command::Connect);
+        let (sent, _) = daemon.request::<wire::ConnectBody>(RequestCode::Connect);
         assert_eq!((sent.context, sent.share, sent.protocols), (CONTEXT, 1, 2));
         assert_eq!(CStr::from_bytes_until_nul(&sent.reader), Ok(READER));
         assert_eq!(card.active_protocol(), Some(Protocol::T1));
@@ -123,12 +125,12 @@ fn each_call_sends_what_it_is_given_and_returns_what_comes_back() {
             expected.reverse();
             let mut room = vec![0; length];
             assert_eq!(card.transmit(&command, &mut room).unwrap(), expected);
-            let (sent, data) = daemon.request::<wire::Transmit>(Command::Transmit);
+            let (sent, data) = daemon.request::<wire::TransmitBody>(RequestCode::Transmit);
             assert_eq!((sent.card, sent.send_protocol, data), (CARD, 2, command.clone()));
             assert_eq!(sent.receive_length as usize, length);
             let code = 0x4200_0001;
             assert_eq!(card.control(code, &command, &mut room).unwrap(), expected);
-            let (sent, data) = daemon.request::<wire::Control>(Command::Control);
+            let (sent, data) = daemon.request::<wire::ControlBody>(RequestCode::Control);
             assert_eq!((sent.card, sent.code, data), (CARD, 0x4200_0001, command));
             assert_eq!(sent.receive_length as usize, length);
         }
@@ -141,21 +143,25 @@ fn each_call_sends_what_it_is_given_and_returns_what_comes_back() {
             card.transmit(&longest, &mut [0; 2]),
             Err(Error::InsufficientBuffer)
         );
-        assert_eq!(daemon.commands(), [Command::Transmit], "the longest is not sent");
+        assert_eq!(
+            daemon.commands(),
+            [RequestCode::Transmit],
+            "the longest is not sent"
+        );
         let mut room = vec![0; wire::MAX_PAYLOAD + 1];
         assert_eq!(card.transmit(b"12", &mut room).unwrap(), b"21");
-        let (sent, _) = daemon.request::<wire::Transmit>(Command::Transmit);
+        let (sent, _) = daemon.request::<wire::TransmitBody>(RequestCode::Transmit);
         assert_eq!(sent.receive_length as usize, wire::MAX_PAYLOAD);
 
         assert_eq!(
             card.get_attribute_owned(Attribute::MaxClk).unwrap(),
             b"\x01\x02\x03\x04"
         );
-        let (sent, _) = daemon.request::<wire::Attribute>(Command::GetAttrib);
+        let (sent, _) = daemon.request::<wire::AttributeBody>(RequestCode::GetAttrib);
         assert_eq!((sent.card, sent.id), (CARD, Attribute::MaxClk as u32));
         card.set_attribute(Attribute::SupressT1IfsRequest, b"\x09\x08")
             .unwrap();
-        let (sent, _) = daemon.request::<wire::Attribute>(Command::SetAttrib);
+        let (sent, _) = daemon.request::<wire::AttributeBody>(RequestCode::SetAttrib);
         assert_eq!(
             (sent.card, sent.id),
             (CARD, Attribute::SupressT1IfsRequest as u32)
@@ -166,15 +172,15 @@ fn each_call_sends_what_it_is_given_and_returns_what_comes_back() {
         assert_eq!(refused, Err(Error::InsufficientBuffer));
 
         let transaction = card.transaction().unwrap();
-        let (sent, _) = daemon.request::<wire::BeginTransaction>(Command::BeginTransaction);
+        let (sent, _) = daemon.request::<wire::BeginTransactionBody>(RequestCode::BeginTransaction);
         assert_eq!(sent.card, CARD);
         transaction.end(Disposition::UnpowerCard).unwrap();
-        let (sent, _) = daemon.request::<wire::EndTransaction>(Command::EndTransaction);
+        let (sent, _) = daemon.request::<wire::EndTransactionBody>(RequestCode::EndTransaction);
         assert_eq!((sent.card, sent.disposition), (CARD, 2));
 
         card.reconnect(ShareMode::Shared, Protocols::ANY, Disposition::ResetCard)
             .unwrap();
-        let (sent, _) = daemon.request::<wire::Reconnect>(Command::Reconnect);
+        let (sent, _) = daemon.request::<wire::ReconnectBody>(RequestCode::Reconnect);
         let expected = (CARD, 2, 3, 1);
         assert_eq!(
             (sent.card, sent.share, sent.protocols, sent.initialization),
@@ -182,7 +188,7 @@ fn each_call_sends_what_it_is_given_and_returns_what_comes_back() {
         );
         assert_eq!(card.active_protocol(), Some(Protocol::T0));
         card.disconnect(Disposition::LeaveCard).unwrap();
-        let (sent, _) = daemon.request::<wire::Disconnect>(Command::Disconnect);
+        let (sent, _) = daemon.request::<wire::DisconnectBody>(RequestCode::Disconnect);
         assert_eq!((sent.card, sent.disposition), (CARD, 0));
     }
 }
@@ -249,8 +255,8 @@ fn a_transaction_waits_for_another_ones_end_but_not_beyond_its_deadline() {
         .unwrap();
     daemon.commands();
     drop(card.transaction().unwrap());
-    let mut expected = vec![Command::BeginTransaction; 4];
-    expected.push(Command::EndTransaction);
+    let mut expected = vec![RequestCode::BeginTransaction; 4];
+    expected.push(RequestCode::EndTransaction);
     assert_eq!(daemon.commands(), expected);
 
     let daemon = Daemon::start(Script {
@@ -278,7 +284,7 @@ fn a_change_that_is_there_ends_a_wait_and_its_registration() {
         context.get_status_change(LONG, &mut unaware).unwrap();
         assert_eq!(unaware[0].event_state(), now | State::CHANGED);
         assert_eq!((unaware[0].event_count(), unaware[0].atr()), (CHANGES, ATR));
-        assert!(!daemon.commands().contains(&Command::WaitReaderStateChange));
+        assert!(!daemon.commands().contains(&RequestCode::WaitReaderStateChange));
 
         let mut known = state(State::EMPTY);
         context.get_status_change(LONG, &mut known).unwrap();
@@ -290,8 +296,8 @@ fn a_change_that_is_there_ends_a_wait_and_its_registration() {
         }
         let commands = daemon.commands();
         let count = |wanted| commands.iter().filter(|command| **command == wanted).count();
-        assert_eq!(count(Command::WaitReaderStateChange), 1, "4.{minor}");
-        assert_eq!(count(Command::StopWaitingReaderStateChange), 1, "4.{minor}");
+        assert_eq!(count(RequestCode::WaitReaderStateChange), 1, "4.{minor}");
+        assert_eq!(count(RequestCode::StopWaitingReaderStateChange), 1, "4.{minor}");
 
         let short = Duration::from_millis(1);
         let nothing = context.get_status_change(short, &mut state(now));
@@ -303,8 +309,12 @@ fn a_change_that_is_there_ends_a_wait_and_its_registration() {
         assert_eq!(context.list_readers_owned().unwrap(), [READER.to_owned()]);
         let commands = daemon.commands();
         let count = |wanted| commands.iter().filter(|command| **command == wanted).count();
-        let waits = count(Command::WaitReaderStateChange);
-        assert_eq!(waits, count(Command::StopWaitingReaderStateChange), "4.{minor}");
+        let waits = count(RequestCode::WaitReaderStateChange);
+        assert_eq!(
+            waits,
+            count(RequestCode::StopWaitingReaderStateChange),
+            "4.{minor}"
+        );
 
         let mut pnp = [ReaderState::new(pcsc_client::PNP_NOTIFICATION(), State::UNAWARE)];
         let _ = context.get_status_change(Duration::ZERO, &mut pnp);
@@ -359,8 +369,8 @@ fn an_event_ends_a_wait_whenever_it_comes() {
         assert_eq!(context.list_readers_owned().unwrap(), [READER.to_owned()]);
         let commands = daemon.commands();
         let count = |wanted| commands.iter().filter(|command| **command == wanted).count();
-        let stops = count(Command::StopWaitingReaderStateChange);
-        assert_eq!(count(Command::WaitReaderStateChange), stops + 1, "4.{minor}");
+        let stops = count(RequestCode::StopWaitingReaderStateChange);
+        assert_eq!(count(RequestCode::WaitReaderStateChange), stops + 1, "4.{minor}");
 
         // While the client sleeps.
         let daemon = Daemon::of_version(minor);
@@ -372,8 +382,8 @@ fn an_event_ends_a_wait_whenever_it_comes() {
                 let mut readers = [ReaderState::new(READER, PRESENT)];
                 context.get_status_change(LONG, &mut readers).map(|()| readers)
             });
-            daemon.wait_for(Command::WaitReaderStateChange);
-            daemon.wait_for(Command::Version);
+            daemon.wait_for(RequestCode::WaitReaderStateChange);
+            daemon.wait_for(RequestCode::Version);
             daemon.remove_card();
             let readers = waiter.join().unwrap().unwrap();
             assert_eq!(
@@ -423,7 +433,7 @@ fn the_answer_to_a_size_query_serves_the_next_call_alone() {
         daemon.commands()
     };
     // The second call of a pair may come too late on a busy machine.
-    let expected = [Command::GetReadersState, Command::GetAttrib];
+    let expected = [RequestCode::GetReadersState, RequestCode::GetAttrib];
     assert!((0..100).any(|_| pairs() == expected));
 
     // Not another attribute, nor one of the card, nor after another call.
@@ -432,15 +442,19 @@ fn the_answer_to_a_size_query_serves_the_next_call_alone() {
         card.get_attribute(second, &mut value).unwrap();
         daemon.commands()
     };
-    assert_eq!(ask(attribute, Attribute::MaxClk), [Command::GetAttrib; 2]);
+    assert_eq!(ask(attribute, Attribute::MaxClk), [RequestCode::GetAttrib; 2]);
     assert_eq!(
         ask(Attribute::AtrString, Attribute::AtrString),
-        [Command::GetAttrib; 2]
+        [RequestCode::GetAttrib; 2]
     );
     card.get_attribute_len(attribute).unwrap();
     card.transmit(b"12", &mut [0; 9]).unwrap();
     card.get_attribute(attribute, &mut value).unwrap();
-    let expected = [Command::GetAttrib, Command::Transmit, Command::GetAttrib];
+    let expected = [
+        RequestCode::GetAttrib,
+        RequestCode::Transmit,
+        RequestCode::GetAttrib,
+    ];
     assert_eq!(daemon.commands(), expected);
     // Too small a buffer takes nothing.
     assert_eq!(
@@ -470,7 +484,7 @@ fn a_call_that_gives_up_its_answer_is_the_contexts_last() {
         } else {
             std::thread::scope(|scope| {
                 let waiter = scope.spawn(|| card.transmit(b"12", &mut [0; 9]).map(drop));
-                daemon.wait_for(Command::Transmit);
+                daemon.wait_for(RequestCode::Transmit);
                 daemon.end_connection();
                 assert_eq!(waiter.join().unwrap(), Err(Error::CommError));
             });

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pcsc_client::{Context, Error};
-use pcsc_wire::{self as wire, Body, Command, Endian, Event, Header, Version, VersionExchange};
+use pcsc_wire::{self as wire, Body, Endian, EventBody, Header, RequestCode, Version, VersionBody};
 
 pub const READER: &CStr = c"Scripted 00 00";
 pub const CARD: i32 = 0x0123_4567;
@@ -26,7 +26,7 @@ pub const LONG: Duration = Duration::from_secs(60);
 /// A request as the daemon has received it.
 #[derive(Debug, PartialEq)]
 pub struct Request {
-    pub command: Command,
+    pub command: RequestCode,
     pub body: Vec<u8>,
     pub data: Vec<u8>,
 }
@@ -134,7 +134,7 @@ impl Daemon {
     /// Takes the card away, and sends the event to a client that waits.
     pub fn remove_card(&self) {
         self.set_card(false);
-        let event = bytes(Event { timeout: 0, rv: 0 }, self.script);
+        let event = bytes(EventBody { timeout: 0, rv: 0 }, self.script);
         let stream = self.world.stream.lock().unwrap();
         stream.as_ref().unwrap().write_all(&event).unwrap();
     }
@@ -146,17 +146,17 @@ impl Daemon {
     }
 
     /// Waits for a request.
-    pub fn wait_for(&self, command: Command) {
+    pub fn wait_for(&self, command: RequestCode) {
         while self.requests.recv_timeout(LONG).unwrap().command != command {}
     }
 
     /// The commands since the last look.
-    pub fn commands(&self) -> Vec<Command> {
+    pub fn commands(&self) -> Vec<RequestCode> {
         self.requests.try_iter().map(|request| request.command).collect()
     }
 
     /// The only request since the last look.
-    pub fn request<B: Body>(&self, command: Command) -> (B, Vec<u8>) {
+    pub fn request<B: Body>(&self, command: RequestCode) -> (B, Vec<u8>) {
         let requests: Vec<Request> = self.requests.try_iter().collect();
         let [request] = &requests[..] else {
             panic!("{requests:?}");
@@ -197,14 +197,14 @@ fn serve(
         stream.read_exact(&mut header)?;
         let header = Header::parse(&header, endian).unwrap();
         // The command is unknown to a daemon of the other byte order, which closes the connection.
-        let Some(command) = Command::from_code(header.command) else {
+        let Some(command) = RequestCode::from_code(header.command) else {
             return Ok(());
         };
         let mut body = vec![0; header.size as usize];
         stream.read_exact(&mut body)?;
         let length = match command {
-            Command::Transmit => wire::Transmit::parse(&body, endian).unwrap().send_length,
-            Command::Control => wire::Control::parse(&body, endian).unwrap().send_length,
+            RequestCode::Transmit => wire::TransmitBody::parse(&body, endian).unwrap().send_length,
+            RequestCode::Control => wire::ControlBody::parse(&body, endian).unwrap().send_length,
             _ => 0,
         };
         let mut data = vec![0; length as usize];
@@ -221,7 +221,7 @@ fn serve(
 
 fn states(script: Script, world: &World, slots: usize) -> Vec<u8> {
     let has_card = world.has_card.load(Ordering::SeqCst);
-    let state = wire::ReaderState {
+    let state = wire::ReaderStateRecord {
         name: READER.to_bytes(),
         event_counter: CHANGES,
         state: if has_card { 0x34 } else { 2 },
@@ -249,31 +249,31 @@ fn answer(request: &Request, script: &mut Script, world: &World, is_registered: 
     let mut reversed = request.data.clone();
     reversed.reverse();
     match request.command {
-        Command::Version => {
-            let asked: VersionExchange = request.parsed(endian);
+        RequestCode::Version => {
+            let asked: VersionBody = request.parsed(endian);
             let is_ours = asked.version() == version;
             let rv = if is_ours { 0 } else { Error::ServiceStopped.code() };
-            let ours = VersionExchange::new(version);
-            bytes(VersionExchange { rv, ..ours }, *script)
+            let ours = VersionBody::new(version);
+            bytes(VersionBody { rv, ..ours }, *script)
         }
-        Command::EstablishContext => {
-            let body: wire::Establish = request.parsed(endian);
+        RequestCode::EstablishContext => {
+            let body: wire::EstablishBody = request.parsed(endian);
             let context = CONTEXT;
-            bytes(wire::Establish { context, ..body }, *script)
+            bytes(wire::EstablishBody { context, ..body }, *script)
         }
-        Command::ReleaseContext => bytes(request.parsed::<wire::Release>(endian), *script),
-        Command::GetReadersState => states(*script, world, SLOTS),
-        Command::GetReadersStateSize => {
+        RequestCode::ReleaseContext => bytes(request.parsed::<wire::ReleaseBody>(endian), *script),
+        RequestCode::GetReadersState => states(*script, world, SLOTS),
+        RequestCode::GetReadersStateSize => {
             let mut size = [0; 4];
             endian.write_u32(&mut size, 1);
             size.to_vec()
         }
-        Command::GetReadersStateArray => states(*script, world, 1),
-        Command::GetReaderEvents => {
+        RequestCode::GetReadersStateArray => states(*script, world, 1),
+        RequestCode::GetReaderEvents => {
             let events = READER_EVENTS;
-            bytes(wire::ReaderEvents { events, rv: 0 }, *script)
+            bytes(wire::ReaderEventsBody { events, rv: 0 }, *script)
         }
-        Command::WaitReaderStateChange => {
+        RequestCode::WaitReaderStateChange => {
             let mut answer = match version.waits_with_body() || version.sends_table_size() {
                 true => Vec::new(),
                 false => states(*script, world, SLOTS),
@@ -281,19 +281,19 @@ fn answer(request: &Request, script: &mut Script, world: &World, is_registered: 
             *is_registered = !std::mem::take(&mut script.is_removed);
             if !*is_registered {
                 world.has_card.store(false, Ordering::SeqCst);
-                answer.extend(bytes(Event { timeout: 0, rv: 0 }, *script));
+                answer.extend(bytes(EventBody { timeout: 0, rv: 0 }, *script));
             }
             answer
         }
-        Command::StopWaitingReaderStateChange => {
+        RequestCode::StopWaitingReaderStateChange => {
             assert!(std::mem::take(is_registered), "it has not registered");
-            bytes(Event { timeout: 0, rv: 0 }, *script)
+            bytes(EventBody { timeout: 0, rv: 0 }, *script)
         }
-        Command::Connect => {
-            let body: wire::Connect = request.parsed(endian);
+        RequestCode::Connect => {
+            let body: wire::ConnectBody = request.parsed(endian);
             let (card, active) = (CARD, 2);
             bytes(
-                wire::Connect {
+                wire::ConnectBody {
                     card,
                     active,
                     rv,
@@ -302,10 +302,10 @@ fn answer(request: &Request, script: &mut Script, world: &World, is_registered: 
                 *script,
             )
         }
-        Command::Reconnect => {
-            let body: wire::Reconnect = request.parsed(endian);
+        RequestCode::Reconnect => {
+            let body: wire::ReconnectBody = request.parsed(endian);
             bytes(
-                wire::Reconnect {
+                wire::ReconnectBody {
                     active: 1,
                     rv,
                     ..body
@@ -313,12 +313,12 @@ fn answer(request: &Request, script: &mut Script, world: &World, is_registered: 
                 *script,
             )
         }
-        Command::Disconnect => {
-            let body: wire::Disconnect = request.parsed(endian);
-            bytes(wire::Disconnect { rv, ..body }, *script)
+        RequestCode::Disconnect => {
+            let body: wire::DisconnectBody = request.parsed(endian);
+            bytes(wire::DisconnectBody { rv, ..body }, *script)
         }
-        Command::BeginTransaction => {
-            let body: wire::BeginTransaction = request.parsed(endian);
+        RequestCode::BeginTransaction => {
+            let body: wire::BeginTransactionBody = request.parsed(endian);
             let is_busy = script.busy > 0;
             script.busy = script.busy.saturating_sub(1);
             let rv = if is_busy {
@@ -326,24 +326,24 @@ fn answer(request: &Request, script: &mut Script, world: &World, is_registered: 
             } else {
                 rv
             };
-            bytes(wire::BeginTransaction { rv, ..body }, *script)
+            bytes(wire::BeginTransactionBody { rv, ..body }, *script)
         }
-        Command::EndTransaction => {
-            let body: wire::EndTransaction = request.parsed(endian);
-            bytes(wire::EndTransaction { rv, ..body }, *script)
+        RequestCode::EndTransaction => {
+            let body: wire::EndTransactionBody = request.parsed(endian);
+            bytes(wire::EndTransactionBody { rv, ..body }, *script)
         }
-        Command::Status => {
-            let body: wire::Status = request.parsed(endian);
-            bytes(wire::Status { rv, ..body }, *script)
+        RequestCode::Status => {
+            let body: wire::StatusBody = request.parsed(endian);
+            bytes(wire::StatusBody { rv, ..body }, *script)
         }
-        Command::Transmit if script.is_silent => Vec::new(),
-        Command::Transmit => {
-            let body: wire::Transmit = request.parsed(endian);
+        RequestCode::Transmit if script.is_silent => Vec::new(),
+        RequestCode::Transmit => {
+            let body: wire::TransmitBody = request.parsed(endian);
             let length = body.send_length;
             let fits = length <= body.receive_length;
             let short = if fits { 0 } else { Error::InsufficientBuffer.code() };
             let rv = if rv == 0 { short } else { rv };
-            let body = wire::Transmit {
+            let body = wire::TransmitBody {
                 receive_length: length,
                 rv,
                 ..body
@@ -351,17 +351,17 @@ fn answer(request: &Request, script: &mut Script, world: &World, is_registered: 
             let response = if rv == 0 { reversed } else { Vec::new() };
             [bytes(body, *script), response].concat()
         }
-        Command::Control => {
-            let body: wire::Control = request.parsed(endian);
+        RequestCode::Control => {
+            let body: wire::ControlBody = request.parsed(endian);
             let returned = body.send_length;
             let answer = if rv == 0 { reversed } else { Vec::new() };
-            [bytes(wire::Control { returned, rv, ..body }, *script), answer].concat()
+            [bytes(wire::ControlBody { returned, rv, ..body }, *script), answer].concat()
         }
-        Command::GetAttrib => {
-            let mut body: wire::Attribute = request.parsed(endian);
+        RequestCode::GetAttrib => {
+            let mut body: wire::AttributeBody = request.parsed(endian);
             body.value[..4].copy_from_slice(b"\x01\x02\x03\x04");
             bytes(
-                wire::Attribute {
+                wire::AttributeBody {
                     length: 4,
                     rv,
                     ..body
@@ -369,10 +369,10 @@ fn answer(request: &Request, script: &mut Script, world: &World, is_registered: 
                 *script,
             )
         }
-        Command::SetAttrib => {
-            let body: wire::Attribute = request.parsed(endian);
-            bytes(wire::Attribute { rv, ..body }, *script)
+        RequestCode::SetAttrib => {
+            let body: wire::AttributeBody = request.parsed(endian);
+            bytes(wire::AttributeBody { rv, ..body }, *script)
         }
-        Command::Cancel => panic!("our client does not send it"),
+        RequestCode::Cancel => panic!("our client does not send it"),
     }
 }

@@ -2,8 +2,8 @@
 
 use pcsc_constants as codes;
 use pcsc_wire::{
-    Attribute, BeginTransaction, Body, Connect, Control, Disconnect, EndTransaction, Header, Reconnect,
-    Status, Transmit, ATTRIBUTE_SIZE, MAX_PAYLOAD,
+    AttributeBody, BeginTransactionBody, Body, ConnectBody, ControlBody, DisconnectBody, EndTransactionBody,
+    Header, ReconnectBody, StatusBody, TransmitBody, ATTRIBUTE_SIZE, MAX_PAYLOAD,
 };
 
 use zeroize::Zeroize;
@@ -14,7 +14,7 @@ use crate::source::{code, Failed};
 
 impl Requests<'_> {
     pub fn connect(&mut self, header: Header) -> Result<(), End> {
-        let mut body: Connect = self.body(header)?;
+        let mut body: ConnectBody = self.body(header)?;
         if self.client.rights != Rights::Full {
             return self.refuse_connection(body);
         }
@@ -27,9 +27,9 @@ impl Requests<'_> {
     }
 
     /// As pcscd answers where Polkit refuses `access_card`: before it looks at anything else of the request.
-    fn refuse_connection(&self, body: Connect) -> Result<(), End> {
+    fn refuse_connection(&self, body: ConnectBody) -> Result<(), End> {
         log::warn!("{} may not connect to readers", self.client);
-        self.send(Connect {
+        self.send(ConnectBody {
             card: -1,
             active: u32::MAX,
             rv: codes::SCARD_W_SECURITY_VIOLATION,
@@ -37,7 +37,7 @@ impl Requests<'_> {
         })
     }
 
-    fn make_connection(&mut self, body: &Connect) -> Result<(i32, u32), Failed> {
+    fn make_connection(&mut self, body: &ConnectBody) -> Result<(i32, u32), Failed> {
         let wrong_context = self.check_context(body.context);
         if wrong_context != codes::SCARD_S_SUCCESS {
             return Err(wrong_context.into());
@@ -78,7 +78,7 @@ impl Requests<'_> {
     }
 
     pub fn reconnect(&mut self, header: Header) -> Result<(), End> {
-        let mut body: Reconnect = self.body(header)?;
+        let mut body: ReconnectBody = self.body(header)?;
         let (session, card) = self.card(body.card)?;
         let protocol = session.reconnect(card, body.share, body.protocols, body.initialization);
         body.rv = code(&protocol);
@@ -87,7 +87,7 @@ impl Requests<'_> {
     }
 
     pub fn disconnect(&mut self, header: Header) -> Result<(), End> {
-        let mut body: Disconnect = self.body(header)?;
+        let mut body: DisconnectBody = self.body(header)?;
         let (session, card) = self.card(body.card)?;
         let ended = session.disconnect(card, body.disposition);
         if ended.is_ok() {
@@ -98,28 +98,28 @@ impl Requests<'_> {
     }
 
     pub fn begin_transaction(&mut self, header: Header) -> Result<(), End> {
-        let mut body: BeginTransaction = self.body(header)?;
+        let mut body: BeginTransactionBody = self.body(header)?;
         let (session, card) = self.card(body.card)?;
         body.rv = code(&session.begin_transaction(card));
         self.send(body)
     }
 
     pub fn end_transaction(&mut self, header: Header) -> Result<(), End> {
-        let mut body: EndTransaction = self.body(header)?;
+        let mut body: EndTransactionBody = self.body(header)?;
         let (session, card) = self.card(body.card)?;
         body.rv = code(&session.end_transaction(card, body.disposition));
         self.send(body)
     }
 
     pub fn status(&mut self, header: Header) -> Result<(), End> {
-        let mut body: Status = self.body(header)?;
+        let mut body: StatusBody = self.body(header)?;
         let (session, card) = self.card(body.card)?;
         body.rv = code(&session.status(card));
         self.send(body)
     }
 
     pub fn transmit(&mut self, header: Header) -> Result<(), End> {
-        let mut body: Transmit = self.body(header)?;
+        let mut body: TransmitBody = self.body(header)?;
         let card = self.card(body.card);
         let send_length = payload_length(body.send_length)?;
         let room = (body.receive_length as usize).min(MAX_PAYLOAD);
@@ -127,8 +127,8 @@ impl Requests<'_> {
         // end.
         let command = self.incoming.take(send_length)?;
         let (session, card) = card?;
-        let mut answer = self.shared.buffers.take(Transmit::SIZE + room);
-        let response = &mut answer[Transmit::SIZE..];
+        let mut answer = self.shared.buffers.take(TransmitBody::SIZE + room);
+        let response = &mut answer[TransmitBody::SIZE..];
         let mut length = 0;
         let transmitted = session.transmit(card, body.send_protocol, command, response);
         match transmitted {
@@ -148,15 +148,15 @@ impl Requests<'_> {
     }
 
     pub fn control(&mut self, header: Header) -> Result<(), End> {
-        let mut body: Control = self.body(header)?;
+        let mut body: ControlBody = self.body(header)?;
         let card = self.card(body.card);
         let send_length = payload_length(body.send_length)?;
         let room = (body.receive_length as usize).min(MAX_PAYLOAD);
         let data = self.incoming.take(send_length)?;
         let (session, card) = card?;
-        let mut answer = self.shared.buffers.take(Control::SIZE + room);
+        let mut answer = self.shared.buffers.take(ControlBody::SIZE + room);
         let answered = if self.shared.readers.policy().controls {
-            session.control(card, body.code, data, &mut answer[Control::SIZE..])
+            session.control(card, body.code, data, &mut answer[ControlBody::SIZE..])
         } else {
             log::warn!(
                 "{}: the control request {:#010X} is refused by the policy",
@@ -178,7 +178,7 @@ impl Requests<'_> {
     }
 
     pub fn get_attribute(&mut self, header: Header) -> Result<(), End> {
-        let mut body: Attribute = self.body(header)?;
+        let mut body: AttributeBody = self.body(header)?;
         let (session, card) = self.card(body.card)?;
         let room = attribute_length(body.length)?;
         let mut value = [0; ATTRIBUTE_SIZE];
@@ -221,7 +221,7 @@ impl Requests<'_> {
     }
 
     pub fn set_attribute(&mut self, header: Header) -> Result<(), End> {
-        let mut body: Attribute = self.body(header)?;
+        let mut body: AttributeBody = self.body(header)?;
         let (session, card) = self.card(body.card)?;
         let length = attribute_length(body.length)?;
         body.rv = code(&session.set_attribute(card, body.id, &body.value[..length]));

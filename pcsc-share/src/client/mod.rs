@@ -134,13 +134,13 @@ mod tests {
     use crate::waiters::Waiters;
     use crate::yields::Yields;
     use pcsc_wire::{
-        Body, Command, Connect, Endian, Establish, Header, ReaderEvents, Version, VersionExchange, NAME_SIZE,
-        READER_STATE_SIZE,
+        Body, ConnectBody, Endian, EstablishBody, Header, ReaderEventsBody, RequestCode, Version,
+        VersionBody, NAME_SIZE, READER_STATE_SIZE,
     };
     use std::io::{Read, Write};
     use std::sync::atomic::AtomicU32;
 
-    fn request<B: Body>(command: Command, body: B) -> Vec<u8> {
+    fn request<B: Body>(command: RequestCode, body: B) -> Vec<u8> {
         let mut bytes = vec![0; B::SIZE];
         body.emit(Endian::NATIVE, &mut bytes);
         [
@@ -170,12 +170,12 @@ mod tests {
         let client = Client::new(7, String::new(), Rights::Full, server, &shared);
         let mut requests = Requests::new(&client, &shared);
         let look = |command| Header::new(command, 0).to_bytes(Endian::NATIVE).to_vec();
-        let version = request(Command::Version, VersionExchange::new(Version::NEWEST));
+        let version = request(RequestCode::Version, VersionBody::new(Version::NEWEST));
         let looks = [
             version.clone(),
-            look(Command::GetReadersStateSize),
-            look(Command::GetReadersStateArray),
-            look(Command::GetReaderEvents),
+            look(RequestCode::GetReadersStateSize),
+            look(RequestCode::GetReadersStateArray),
+            look(RequestCode::GetReaderEvents),
             version.clone(),
         ];
         stream.write_all(&looks.concat()).unwrap();
@@ -190,10 +190,10 @@ mod tests {
         }
         requests.serve_one().unwrap();
         let received = stream.read(&mut answer).unwrap();
-        let before = VersionExchange::SIZE + size;
+        let before = VersionBody::SIZE + size;
         assert_eq!(
             received,
-            before + table + ReaderEvents::SIZE + VersionExchange::SIZE
+            before + table + ReaderEventsBody::SIZE + VersionBody::SIZE
         );
         assert_eq!(&answer[before..][..6], b"Reader");
         // What has not come whole is not waited for.
@@ -203,7 +203,7 @@ mod tests {
         stream.read_exact(&mut answer[..size]).unwrap();
         stream.write_all(&version[Header::SIZE..]).unwrap();
         requests.serve_one().unwrap();
-        stream.read_exact(&mut answer[..VersionExchange::SIZE]).unwrap();
+        stream.read_exact(&mut answer[..VersionBody::SIZE]).unwrap();
     }
 
     #[test]
@@ -212,21 +212,21 @@ mod tests {
         let (mut stream, server) = UnixStream::pair().unwrap();
         let client = Client::new(7, String::new(), Rights::Full, server, &shared);
         let mut requests = Requests::new(&client, &shared);
-        let body = Establish {
+        let body = EstablishBody {
             scope: 2,
             context: 0x5050_5050,
             rv: 0,
         };
-        let establish = request(Command::EstablishContext, body);
+        let establish = request(RequestCode::EstablishContext, body);
         stream.write_all(&establish).unwrap();
         requests.serve_one().unwrap();
         assert!(requests.incoming.is_wiped());
-        let mut answer = [0; Establish::SIZE];
+        let mut answer = [0; EstablishBody::SIZE];
         stream.read_exact(&mut answer).unwrap();
         // A version of the wrong length ends the connection. The size before it is answered, although more
         // requests follow.
-        let size = Header::new(Command::GetReadersStateSize, 0).to_bytes(Endian::NATIVE);
-        let version = Header::new(Command::Version, 1).to_bytes(Endian::NATIVE);
+        let size = Header::new(RequestCode::GetReadersStateSize, 0).to_bytes(Endian::NATIVE);
+        let version = Header::new(RequestCode::Version, 1).to_bytes(Endian::NATIVE);
         let requested = [&size[..], &version, &[0], &size].concat();
         stream.write_all(&requested).unwrap();
         requests.serve();
@@ -241,14 +241,14 @@ mod tests {
         let shared = shared();
         let (mut stream, server) = UnixStream::pair().unwrap();
         let client = Client::new(7, String::new(), Rights::Nothing, server, &shared);
-        let version = request(Command::Version, VersionExchange::new(Version::NEWEST));
-        let size = Header::new(Command::GetReadersStateSize, 0).to_bytes(Endian::NATIVE);
+        let version = request(RequestCode::Version, VersionBody::new(Version::NEWEST));
+        let size = Header::new(RequestCode::GetReadersStateSize, 0).to_bytes(Endian::NATIVE);
         stream.write_all(&[&version[..], &size].concat()).unwrap();
         Requests::new(&client, &shared).serve();
         client.close();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
-        assert_eq!(answer.len(), VersionExchange::SIZE);
+        assert_eq!(answer.len(), VersionBody::SIZE);
     }
 
     #[test]
@@ -258,21 +258,21 @@ mod tests {
         let client = Client::new(7, String::new(), Rights::Full, server, &shared);
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| client.serve(&shared));
-            let body = Establish {
+            let body = EstablishBody {
                 scope: 2,
                 context: 0,
                 rv: 0,
             };
             stream
-                .write_all(&request(Command::EstablishContext, body))
+                .write_all(&request(RequestCode::EstablishContext, body))
                 .unwrap();
-            let mut answer = [0; Establish::SIZE];
+            let mut answer = [0; EstablishBody::SIZE];
             stream.read_exact(&mut answer).unwrap();
-            let context = Establish::parse(&answer, Endian::NATIVE).unwrap().context;
+            let context = EstablishBody::parse(&answer, Endian::NATIVE).unwrap().context;
             assert_eq!(shared.contexts.client(context), Some(7));
             let mut reader = [0; NAME_SIZE];
             reader[..6].copy_from_slice(b"Reader");
-            let body = Connect {
+            let body = ConnectBody {
                 context,
                 reader,
                 share: 2,
@@ -282,7 +282,7 @@ mod tests {
                 rv: 0,
             };
             // The source has no sessions, and panics.
-            stream.write_all(&request(Command::Connect, body)).unwrap();
+            stream.write_all(&request(RequestCode::Connect, body)).unwrap();
             assert_eq!(stream.read(&mut [0]).unwrap(), 0);
             assert!(thread.join().is_err());
             assert_eq!(shared.contexts.client(context), None);

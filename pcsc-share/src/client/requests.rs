@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use pcsc_constants as codes;
 use pcsc_wire::{
-    Body, Cancel, Command, Endian, Establish, Event, Header, ReaderEvents, Release, Version, VersionExchange,
+    Body, CancelBody, Endian, EstablishBody, EventBody, Header, ReaderEventsBody, ReleaseBody, RequestCode,
+    Version, VersionBody,
 };
 use rustix::io::Errno;
 
@@ -67,14 +68,14 @@ pub struct Requests<'a> {
 
 /// Whether a request looks at what there is, which is answered at once. Our own client sends several of these
 /// together.
-fn is_look(command: Command) -> bool {
+fn is_look(command: RequestCode) -> bool {
     matches!(
         command,
-        Command::Version
-            | Command::GetReadersState
-            | Command::GetReadersStateSize
-            | Command::GetReadersStateArray
-            | Command::GetReaderEvents
+        RequestCode::Version
+            | RequestCode::GetReadersState
+            | RequestCode::GetReadersStateSize
+            | RequestCode::GetReadersStateArray
+            | RequestCode::GetReaderEvents
     )
 }
 
@@ -124,7 +125,7 @@ impl<'a> Requests<'a> {
         let unknown = End::Protocol("an unknown command");
         let endian = self.endian.or_else(|| Endian::of_request(bytes)).ok_or(unknown)?;
         let header = Header::parse(bytes, endian).ok_or(unknown)?;
-        let command = Command::from_code(header.command).ok_or(unknown)?;
+        let command = RequestCode::from_code(header.command).ok_or(unknown)?;
         if self.endian.replace(endian).is_none() {
             self.client.outgoing.set_endian(endian);
         }
@@ -132,7 +133,7 @@ impl<'a> Requests<'a> {
         if self.incoming.received().len() < header.size as usize {
             self.shared.yields.yield_now();
         }
-        if command != Command::GetReadersStateArray {
+        if command != RequestCode::GetReadersStateArray {
             self.table.forget();
         }
         let is_followed = is_look(command) && self.is_followed(command, header);
@@ -140,36 +141,36 @@ impl<'a> Requests<'a> {
             self.client.outgoing.set_followed(is_followed);
         }
         match command {
-            Command::Version => self.version(header),
-            Command::EstablishContext if is_refused => self.refuse(header),
+            RequestCode::Version => self.version(header),
+            RequestCode::EstablishContext if is_refused => self.refuse(header),
             _ if is_refused => Err(End::Protocol("a request of a client that is refused")),
-            Command::EstablishContext => self.establish(header),
-            Command::ReleaseContext => self.release(header),
-            Command::Cancel => self.cancel(header),
-            Command::GetReadersState => self.states(),
-            Command::WaitReaderStateChange => self.wait(header),
-            Command::StopWaitingReaderStateChange => self.stop_waiting(header),
-            Command::GetReaderEvents => self.reader_events(),
-            Command::GetReadersStateSize => self.table_size(),
-            Command::GetReadersStateArray => self.table(),
-            Command::Connect => self.connect(header),
-            Command::Reconnect => self.reconnect(header),
-            Command::Disconnect => self.disconnect(header),
-            Command::BeginTransaction => self.begin_transaction(header),
-            Command::EndTransaction => self.end_transaction(header),
-            Command::Status => self.status(header),
-            Command::Transmit => self.transmit(header),
-            Command::Control => self.control(header),
-            Command::GetAttrib => self.get_attribute(header),
-            Command::SetAttrib => self.set_attribute(header),
+            RequestCode::EstablishContext => self.establish(header),
+            RequestCode::ReleaseContext => self.release(header),
+            RequestCode::Cancel => self.cancel(header),
+            RequestCode::GetReadersState => self.states(),
+            RequestCode::WaitReaderStateChange => self.wait(header),
+            RequestCode::StopWaitingReaderStateChange => self.stop_waiting(header),
+            RequestCode::GetReaderEvents => self.reader_events(),
+            RequestCode::GetReadersStateSize => self.table_size(),
+            RequestCode::GetReadersStateArray => self.table(),
+            RequestCode::Connect => self.connect(header),
+            RequestCode::Reconnect => self.reconnect(header),
+            RequestCode::Disconnect => self.disconnect(header),
+            RequestCode::BeginTransaction => self.begin_transaction(header),
+            RequestCode::EndTransaction => self.end_transaction(header),
+            RequestCode::Status => self.status(header),
+            RequestCode::Transmit => self.transmit(header),
+            RequestCode::Control => self.control(header),
+            RequestCode::GetAttrib => self.get_attribute(header),
+            RequestCode::SetAttrib => self.set_attribute(header),
         }
     }
 
     /// Whether another look has come whole behind this one.
-    fn is_followed(&self, command: Command, header: Header) -> bool {
+    fn is_followed(&self, command: RequestCode, header: Header) -> bool {
         // The others have no body, whatever their headers say.
         let body = match command {
-            Command::Version => header.size as usize,
+            RequestCode::Version => header.size as usize,
             _ => 0,
         };
         let behind = self.incoming.received().get(body..);
@@ -178,7 +179,7 @@ impl<'a> Requests<'a> {
         };
         let next = Header::parse(next, self.endian());
         next.is_some_and(|next| {
-            Command::from_code(next.command).is_some_and(is_look) && next.size as usize <= body.len()
+            RequestCode::from_code(next.command).is_some_and(is_look) && next.size as usize <= body.len()
         })
     }
 
@@ -218,7 +219,7 @@ impl<'a> Requests<'a> {
 
     /// Each client is answered in its own version.
     fn version(&mut self, header: Header) -> Result<(), End> {
-        let asked: VersionExchange = self.body(header)?;
+        let asked: VersionBody = self.body(header)?;
         let is_spoken = asked.version().is_spoken();
         if is_spoken {
             self.version = asked.version();
@@ -230,13 +231,13 @@ impl<'a> Requests<'a> {
                 Version::NEWEST
             );
         }
-        self.send(VersionExchange {
+        self.send(VersionBody {
             rv: if is_spoken {
                 codes::SCARD_S_SUCCESS
             } else {
                 codes::SCARD_E_SERVICE_STOPPED
             },
-            ..VersionExchange::new(if is_spoken {
+            ..VersionBody::new(if is_spoken {
                 asked.version()
             } else {
                 Version::NEWEST
@@ -247,8 +248,8 @@ impl<'a> Requests<'a> {
     /// A client that is refused learns so from its first call, and not from the end of its connection, which
     /// it would take for the end of the server.
     fn refuse(&mut self, header: Header) -> Result<(), End> {
-        let body: Establish = self.body(header)?;
-        self.send(Establish {
+        let body: EstablishBody = self.body(header)?;
+        self.send(EstablishBody {
             rv: codes::SCARD_W_SECURITY_VIOLATION,
             ..body
         })?;
@@ -256,7 +257,7 @@ impl<'a> Requests<'a> {
     }
 
     fn establish(&mut self, header: Header) -> Result<(), End> {
-        let mut body: Establish = self.body(header)?;
+        let mut body: EstablishBody = self.body(header)?;
         if body.scope > codes::SCARD_SCOPE_GLOBAL {
             body.rv = codes::SCARD_E_INVALID_VALUE;
             return self.send(body);
@@ -270,7 +271,7 @@ impl<'a> Requests<'a> {
     }
 
     fn release(&mut self, header: Header) -> Result<(), End> {
-        let mut body: Release = self.body(header)?;
+        let mut body: ReleaseBody = self.body(header)?;
         body.rv = self.check_context(body.context);
         if body.rv == codes::SCARD_S_SUCCESS {
             self.forget_context();
@@ -297,7 +298,7 @@ impl<'a> Requests<'a> {
 
     /// Ends another client's wait.
     fn cancel(&mut self, header: Header) -> Result<(), End> {
-        let mut body: Cancel = self.body(header)?;
+        let mut body: CancelBody = self.body(header)?;
         body.rv = match self.shared.contexts.client(body.context as u32) {
             Some(client) => {
                 self.shared.waiters.end(client, codes::SCARD_E_CANCELLED);
@@ -317,7 +318,7 @@ impl<'a> Requests<'a> {
     fn wait(&mut self, header: Header) -> Result<(), End> {
         let register = || self.shared.waiters.add(self.client.number, &self.client.outgoing);
         if self.version.waits_with_body() {
-            let _: Event = self.body(header)?;
+            let _: EventBody = self.body(header)?;
             self.shared.waiters.add(self.client.number, &self.client.outgoing);
         } else if self.version.sends_table_size() {
             register();
@@ -335,10 +336,10 @@ impl<'a> Requests<'a> {
     /// A client that is not registered any more has been sent its event, which is then the answer.
     fn stop_waiting(&mut self, header: Header) -> Result<(), End> {
         if self.version.waits_with_body() {
-            let _: Event = self.body(header)?;
+            let _: EventBody = self.body(header)?;
         }
         if self.shared.waiters.remove(self.client.number) {
-            self.send(Event {
+            self.send(EventBody {
                 timeout: 0,
                 rv: codes::SCARD_S_SUCCESS,
             })?;
@@ -347,7 +348,7 @@ impl<'a> Requests<'a> {
     }
 
     fn reader_events(&self) -> Result<(), End> {
-        self.send(ReaderEvents {
+        self.send(ReaderEventsBody {
             events: self.shared.readers.events(),
             rv: codes::SCARD_S_SUCCESS,
         })

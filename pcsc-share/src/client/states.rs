@@ -77,7 +77,7 @@ mod tests {
     use crate::joined::Joined;
     use crate::policy::Policy;
     use crate::source::Named;
-    use pcsc_wire::{ReaderStates, MAX_READER_STATES};
+    use pcsc_wire::{ReaderStateRecords, MAX_READER_STATES};
     use std::sync::atomic::Ordering;
 
     fn readers(names: &[&str]) -> Readers {
@@ -124,7 +124,7 @@ mod tests {
         let mut table = Table::default();
         let counter = |table: &mut Table| {
             let states = table.states(&readers, Endian::NATIVE);
-            let reader = ReaderStates::new(states.as_ref(), Endian::NATIVE)
+            let reader = ReaderStateRecords::new(states.as_ref(), Endian::NATIVE)
                 .readers()
                 .next();
             reader.unwrap().event_counter

@@ -18,7 +18,7 @@ use pcsc_client::internals::{Calls, Connector, DaemonContext, Outcome, Pci, Sess
 use pcsc_client::Failure;
 use pcsc_constants as codes;
 use pcsc_process::wait::ChangeCounter;
-use pcsc_wire::{Endian, ReaderState, ReaderStates};
+use pcsc_wire::{Endian, ReaderStateRecord, ReaderStateRecords};
 
 use super::absence::{reason, Absence};
 use super::coalesced::Coalesced;
@@ -264,7 +264,7 @@ impl Upstream {
     }
 
     /// Counts readers that came or went.
-    fn note_names<'r>(&self, seen: &mut Seen, readers: impl Iterator<Item = ReaderState<'r>>) {
+    fn note_names<'r>(&self, seen: &mut Seen, readers: impl Iterator<Item = ReaderStateRecord<'r>>) {
         let names: Arc<[Vec<u8>]> = readers
             .take(READERS)
             .map(|reader| reader.name.to_owned())
@@ -288,9 +288,9 @@ impl Upstream {
 }
 
 impl Source for DaemonSource {
-    fn each_reader(&self, look: &mut dyn FnMut(ReaderState<'_>)) {
+    fn each_reader(&self, look: &mut dyn FnMut(ReaderStateRecord<'_>)) {
         let states = self.upstream.states.get(|| Arc::new(self.upstream.look()));
-        ReaderStates::new(&states, Endian::NATIVE)
+        ReaderStateRecords::new(&states, Endian::NATIVE)
             .readers()
             .for_each(look);
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use pcsc_constants as codes;
 use pcsc_manager::{environment, Bus, CallError, Client, Interest, Manager, Reader, StartError, UsbBus};
 use pcsc_process::wait::ChangeCounter;
-use pcsc_wire::ReaderState;
+use pcsc_wire::ReaderStateRecord;
 
 use super::{Connected, Failed, Session, Source, Transmitted};
 use crate::sync::lock;
@@ -88,13 +88,13 @@ fn variable(name: &str) -> String {
 }
 
 impl Source for ManagerSource {
-    fn each_reader(&self, look: &mut dyn FnMut(ReaderState<'_>)) {
+    fn each_reader(&self, look: &mut dyn FnMut(ReaderStateRecord<'_>)) {
         let readers = self.readers();
         let deadline = Instant::now() + START;
         for reader in &*readers {
             // One that takes longer is reported as it is; its change is an event.
             let now = reader.snapshot_when_open(deadline);
-            look(ReaderState {
+            look(ReaderStateRecord {
                 name: reader.name().as_bytes(),
                 event_counter: now.event_counter,
                 state: now.status,

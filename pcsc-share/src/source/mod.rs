@@ -12,7 +12,7 @@ mod route;
 
 use pcsc_constants as codes;
 use pcsc_process::wait::ChangeCounter;
-use pcsc_wire::ReaderState;
+use pcsc_wire::ReaderStateRecord;
 
 pub use daemon::DaemonSource;
 pub use manager::ManagerSource;
@@ -23,7 +23,7 @@ pub(crate) use route::Route;
 pub trait Source: Send + Sync {
     /// Calls `look` with each reader, in an order that stays. A reader that has not been polled yet is waited
     /// for some seconds, as pcscd does for one that starts.
-    fn each_reader(&self, look: &mut dyn FnMut(ReaderState<'_>));
+    fn each_reader(&self, look: &mut dyn FnMut(ReaderStateRecord<'_>));
 
     /// Calls `look` with the name of each reader, in the same order. Takes no round trip: a source that does
     /// not know of all changes may omit a reader that has just come, and have one that has just gone.
@@ -238,10 +238,10 @@ mod named {
     }
 
     impl Source for Named {
-        fn each_reader(&self, look: &mut dyn FnMut(ReaderState<'_>)) {
+        fn each_reader(&self, look: &mut dyn FnMut(ReaderStateRecord<'_>)) {
             self.looks.fetch_add(1, Ordering::SeqCst);
             for name in self.names.iter().chain(&self.just_come) {
-                look(ReaderState {
+                look(ReaderStateRecord {
                     name: name.as_bytes(),
                     event_counter: self.counter.load(Ordering::SeqCst),
                     state: 0,

@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 
 use pcsc_constants::{SCARD_E_SHARING_VIOLATION, SCARD_SHARE_SHARED, SCARD_W_RESET_CARD};
 use pcsc_tests::WireClient;
-use pcsc_wire::{BeginTransaction, Body, Command, Disconnect, EndTransaction, Reconnect, Release};
+use pcsc_wire::{
+    BeginTransactionBody, Body, DisconnectBody, EndTransactionBody, ReconnectBody, ReleaseBody, RequestCode,
+};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 
 /// The pause of a client whose reader another one has in a transaction.
@@ -38,7 +40,7 @@ impl Client {
         result
     }
 
-    fn call<B: Body>(&mut self, command: Command, body: B) -> B {
+    fn call<B: Body>(&mut self, command: RequestCode, body: B) -> B {
         self.timed(|wire| wire.call(command, body))
     }
 
@@ -63,7 +65,10 @@ impl Client {
                 "no transaction begins within {BEGIN_LIMIT:?}"
             );
             match self
-                .call(Command::BeginTransaction, BeginTransaction { card, rv: 0 })
+                .call(
+                    RequestCode::BeginTransaction,
+                    BeginTransactionBody { card, rv: 0 },
+                )
                 .rv
             {
                 0 => return,
@@ -77,7 +82,7 @@ impl Client {
     }
 
     fn reconnect(&mut self, card: i32) {
-        let body = Reconnect {
+        let body = ReconnectBody {
             card,
             share: SCARD_SHARE_SHARED,
             protocols: 3,
@@ -85,7 +90,7 @@ impl Client {
             active: 0,
             rv: 0,
         };
-        match self.call(Command::Reconnect, body).rv {
+        match self.call(RequestCode::Reconnect, body).rv {
             0 => (),
             SCARD_E_SHARING_VIOLATION => std::thread::sleep(PAUSE),
             rv => panic!("reconnect: {rv:#X}"),
@@ -93,12 +98,12 @@ impl Client {
     }
 
     fn end(&mut self, card: i32) {
-        let body = EndTransaction {
+        let body = EndTransactionBody {
             card,
             disposition: 0,
             rv: 0,
         };
-        assert_eq!(self.call(Command::EndTransaction, body).rv, 0, "end");
+        assert_eq!(self.call(RequestCode::EndTransaction, body).rv, 0, "end");
     }
 
     fn round(&mut self, reader: &str) {
@@ -108,12 +113,12 @@ impl Client {
             (0..3).for_each(|_| self.transmit(card));
             self.end(card);
         }
-        let body = Disconnect {
+        let body = DisconnectBody {
             card,
             disposition: 0,
             rv: 0,
         };
-        assert_eq!(self.call(Command::Disconnect, body).rv, 0, "disconnect");
+        assert_eq!(self.call(RequestCode::Disconnect, body).rv, 0, "disconnect");
     }
 
     fn die(&mut self, reader: &str, fate: &str) {
@@ -159,8 +164,8 @@ fn main() {
         }
     }
     if std::io::stdin().read(&mut [0]).expect("the input of the test") == 0 {
-        let body = Release { context, rv: 0 };
-        assert_eq!(client.call(Command::ReleaseContext, body).rv, 0, "release");
+        let body = ReleaseBody { context, rv: 0 };
+        assert_eq!(client.call(RequestCode::ReleaseContext, body).rv, 0, "release");
         return;
     }
     client.die(reader, fate);

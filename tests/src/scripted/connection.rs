@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use pcsc_client::Error;
-use pcsc_wire::{self as wire, Body, Command, Endian, Header, ReaderState, Version};
+use pcsc_wire::{self as wire, Body, Endian, Header, ReaderStateRecord, RequestCode, Version};
 
 use super::script::{number, Answer};
 use super::world::{lock, Out, Shared, World};
@@ -66,7 +66,7 @@ impl Connection {
     fn serve_one(&mut self) -> Option<()> {
         let bytes = self.take(Header::SIZE)?;
         let header = Header::parse(&bytes, self.shared.script.endian)?;
-        let command = Command::from_code(header.command)?;
+        let command = RequestCode::from_code(header.command)?;
         let mut answer = self.answer(command, header.size as usize)?;
         let mut closes = false;
         let shared = self.shared.clone();
@@ -102,7 +102,7 @@ impl Connection {
                 } else {
                     0x34
                 };
-                let state = ReaderState {
+                let state = ReaderStateRecord {
                     name: reader.name.as_bytes(),
                     event_counter: reader.event_counter,
                     state: status,
@@ -130,7 +130,7 @@ impl Connection {
         (card == self.card && card != 0).then_some(())
     }
 
-    fn answer(&mut self, command: Command, size: usize) -> Option<Vec<u8>> {
+    fn answer(&mut self, command: RequestCode, size: usize) -> Option<Vec<u8>> {
         fn emitted<B: Body>(body: B, endian: Endian) -> Option<Vec<u8>> {
             let mut bytes = vec![0; B::SIZE];
             body.emit(endian, &mut bytes);
@@ -139,8 +139,8 @@ impl Connection {
         let endian = self.shared.script.endian;
         let slots = self.shared.script.slots;
         match command {
-            Command::Version => {
-                let asked: wire::VersionExchange = self.body()?;
+            RequestCode::Version => {
+                let asked: wire::VersionBody = self.body()?;
                 let own = self.shared.script.version;
                 let is_older = asked.major == own.major && (4..own.minor).contains(&asked.minor);
                 let rv = if asked.version() == own {
@@ -154,7 +154,7 @@ impl Connection {
                     Error::ServiceStopped.code()
                 };
                 emitted(
-                    wire::VersionExchange {
+                    wire::VersionBody {
                         major: own.major,
                         minor: own.minor,
                         rv,
@@ -162,21 +162,21 @@ impl Connection {
                     endian,
                 )
             }
-            Command::EstablishContext => {
-                let mut body: wire::Establish = self.body()?;
+            RequestCode::EstablishContext => {
+                let mut body: wire::EstablishBody = self.body()?;
                 self.context = 0x1234;
                 body.context = self.context;
                 emitted(body, endian)
             }
-            Command::ReleaseContext => emitted(
-                wire::Release {
+            RequestCode::ReleaseContext => emitted(
+                wire::ReleaseBody {
                     rv: 0,
                     ..self.body()?
                 },
                 endian,
             ),
-            Command::Connect => {
-                let mut body: wire::Connect = self.body()?;
+            RequestCode::Connect => {
+                let mut body: wire::ConnectBody = self.body()?;
                 let name = body
                     .reader
                     .iter()
@@ -191,36 +191,36 @@ impl Connection {
                 body.card = self.card;
                 emitted(body, endian)
             }
-            Command::Reconnect => {
-                let mut body: wire::Reconnect = self.body()?;
+            RequestCode::Reconnect => {
+                let mut body: wire::ReconnectBody = self.body()?;
                 self.own(body.card)?;
                 (body.active, body.rv) = (2, self.violation());
                 emitted(body, endian)
             }
-            Command::Disconnect => {
-                let body: wire::Disconnect = self.body()?;
+            RequestCode::Disconnect => {
+                let body: wire::DisconnectBody = self.body()?;
                 self.own(body.card)?;
                 self.card = 0;
-                emitted(wire::Disconnect { rv: 0, ..body }, endian)
+                emitted(wire::DisconnectBody { rv: 0, ..body }, endian)
             }
-            Command::BeginTransaction => {
-                let body: wire::BeginTransaction = self.body()?;
+            RequestCode::BeginTransaction => {
+                let body: wire::BeginTransactionBody = self.body()?;
                 self.own(body.card)?;
                 emitted(
-                    wire::BeginTransaction {
+                    wire::BeginTransactionBody {
                         rv: self.violation(),
                         ..body
                     },
                     endian,
                 )
             }
-            Command::EndTransaction => {
-                let body: wire::EndTransaction = self.body()?;
+            RequestCode::EndTransaction => {
+                let body: wire::EndTransactionBody = self.body()?;
                 self.own(body.card)?;
-                emitted(wire::EndTransaction { rv: 0, ..body }, endian)
+                emitted(wire::EndTransactionBody { rv: 0, ..body }, endian)
             }
-            Command::Transmit => {
-                let mut body: wire::Transmit = self.body()?;
+            RequestCode::Transmit => {
+                let mut body: wire::TransmitBody = self.body()?;
                 let data = self.take(body.send_length as usize)?;
                 self.own(body.card)?;
                 body.rv = self.violation();
@@ -234,59 +234,59 @@ impl Connection {
                 }
                 Some(answer)
             }
-            Command::Control => {
-                let mut body: wire::Control = self.body()?;
+            RequestCode::Control => {
+                let mut body: wire::ControlBody = self.body()?;
                 let data = self.take(body.send_length as usize)?;
                 self.own(body.card)?;
                 body.returned = data.len() as u32;
                 Some([emitted(body, endian)?, data].concat())
             }
-            Command::Status => {
-                let body: wire::Status = self.body()?;
+            RequestCode::Status => {
+                let body: wire::StatusBody = self.body()?;
                 self.own(body.card)?;
                 emitted(
-                    wire::Status {
+                    wire::StatusBody {
                         rv: self.violation(),
                         ..body
                     },
                     endian,
                 )
             }
-            Command::GetAttrib => {
-                let mut body: wire::Attribute = self.body()?;
+            RequestCode::GetAttrib => {
+                let mut body: wire::AttributeBody = self.body()?;
                 self.own(body.card)?;
                 body.value[..4].copy_from_slice(b"ATTR");
                 body.length = 4;
                 emitted(body, endian)
             }
-            Command::SetAttrib => {
-                let body: wire::Attribute = self.body()?;
+            RequestCode::SetAttrib => {
+                let body: wire::AttributeBody = self.body()?;
                 self.own(body.card)?;
-                emitted(wire::Attribute { rv: 0, ..body }, endian)
+                emitted(wire::AttributeBody { rv: 0, ..body }, endian)
             }
-            Command::Cancel => emitted(
-                wire::Cancel {
+            RequestCode::Cancel => emitted(
+                wire::CancelBody {
                     rv: 0,
                     ..self.body()?
                 },
                 endian,
             ),
-            Command::GetReadersState => Some(self.states(&lock(&self.shared.world), slots)),
-            Command::GetReadersStateSize if self.version().sends_table_size() => {
+            RequestCode::GetReadersState => Some(self.states(&lock(&self.shared.world), slots)),
+            RequestCode::GetReadersStateSize if self.version().sends_table_size() => {
                 Some(number(endian, lock(&self.shared.world).readers.len() as u32).to_vec())
             }
-            Command::GetReadersStateArray if self.version().sends_table_size() => {
+            RequestCode::GetReadersStateArray if self.version().sends_table_size() => {
                 let world = lock(&self.shared.world);
                 Some(self.states(&world, world.readers.len()))
             }
-            Command::GetReaderEvents if self.version().counts_reader_events() => emitted(
-                wire::ReaderEvents {
+            RequestCode::GetReaderEvents if self.version().counts_reader_events() => emitted(
+                wire::ReaderEventsBody {
                     events: lock(&self.shared.world).events,
                     rv: 0,
                 },
                 endian,
             ),
-            Command::WaitReaderStateChange => {
+            RequestCode::WaitReaderStateChange => {
                 self.take(size)?;
                 let mut world = lock(&self.shared.world);
                 lock(&self.out).waits = true;
@@ -298,7 +298,7 @@ impl Connection {
                     self.states(&world, slots)
                 })
             }
-            Command::StopWaitingReaderStateChange => {
+            RequestCode::StopWaitingReaderStateChange => {
                 self.take(size)?;
                 // Since 1.8.19 an event that has been sent is the answer.
                 let was_waiting = std::mem::take(&mut lock(&self.out).waits);

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use pcsc_client::{Context, Failure};
-use pcsc_wire::{self as wire, Command};
+use pcsc_wire::{self as wire, RequestCode};
 use tempfile::TempDir;
 
 use super::connection::Connection;
@@ -43,7 +43,7 @@ impl Scripted {
     /// As [`Scripted::start`].
     pub fn with(
         minor: i32,
-        intercept: impl Fn(Command, Vec<u8>, &mut bool) -> Answer + Send + Sync + 'static,
+        intercept: impl Fn(RequestCode, Vec<u8>, &mut bool) -> Answer + Send + Sync + 'static,
     ) -> Scripted {
         Scripted::start(Script {
             intercept: Some(Box::new(intercept)),

@@ -3,7 +3,7 @@
 use std::process::Command as Process;
 use std::time::Duration;
 
-use pcsc_wire::{self as wire, Command, Endian, Version};
+use pcsc_wire::{self as wire, Endian, RequestCode, Version};
 
 use crate::run;
 
@@ -16,7 +16,7 @@ pub enum Answer {
 }
 
 /// Replaces an answer. The flag says whether the client waits for an event, and may be changed.
-pub type Interceptor = dyn Fn(Command, Vec<u8>, &mut bool) -> Answer + Send + Sync;
+pub type Interceptor = dyn Fn(RequestCode, Vec<u8>, &mut bool) -> Answer + Send + Sync;
 
 /// A reader of the scripted daemon.
 #[derive(Debug, Clone, Default)]

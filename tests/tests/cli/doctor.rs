@@ -261,7 +261,7 @@ fn a_doctor_finds_a_library_that_the_daemon_refuses() {
 #[test]
 fn a_doctor_finds_a_card_without_power() {
     let daemon = Scripted::with(4, |call, mut answer, _| {
-        if call == pcsc_wire::Command::Connect {
+        if call == pcsc_wire::RequestCode::Connect {
             // The return code is the last field.
             let at = answer.len() - 4;
             answer[at..].copy_from_slice(&SCARD_W_UNPOWERED_CARD.to_ne_bytes());

@@ -2,7 +2,7 @@
 
 use pcsc_client::Attribute;
 use pcsc_tests::scripted::{Answer, Script, Scripted};
-use pcsc_wire::{Body, Command as Call, Endian};
+use pcsc_wire::{Body, Endian, RequestCode as Call};
 
 use super::*;
 
@@ -21,7 +21,7 @@ fn daemon(endian: Endian) -> Scripted {
         endian,
         intercept: Some(Box::new(move |call, mut answer, _| {
             if call == Call::GetAttrib {
-                let mut body = pcsc_wire::Attribute::parse(&answer, endian).expect("an attribute");
+                let mut body = pcsc_wire::AttributeBody::parse(&answer, endian).expect("an attribute");
                 endian.write_u32(&mut body.value[..4], value(body.id));
                 body.emit(endian, &mut answer);
             }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pcsc_constants::SCARD_E_SHARING_VIOLATION;
 use pcsc_tests::scripted::{Answer, Scripted};
-use pcsc_wire::Command as Call;
+use pcsc_wire::RequestCode as Call;
 
 use super::*;
 
@@ -21,7 +21,7 @@ fn held_after_an_apdu() -> Scripted {
         .contains(&call);
         if waits && is_held.load(Ordering::SeqCst) {
             if call == Call::Transmit {
-                answer.truncate(<pcsc_wire::Transmit as pcsc_wire::Body>::SIZE);
+                answer.truncate(<pcsc_wire::TransmitBody as pcsc_wire::Body>::SIZE);
             }
             // The return code is the last field of each body.
             let at = answer.len() - 4;

@@ -7,11 +7,11 @@ fn an_event_may_come_anywhere_among_the_replies() {
     for minor in 2..=6 {
         for place in 0..5 {
             let before = move |command| match (place, command) {
-                (0, Command::GetReadersStateSize | Command::GetReadersState) => true,
-                (0, Command::WaitReaderStateChange) => (4..=5).contains(&minor),
-                (1, Command::GetReadersStateArray) => true,
-                (2, Command::GetReaderEvents) => true,
-                (3, Command::Version) => true,
+                (0, RequestCode::GetReadersStateSize | RequestCode::GetReadersState) => true,
+                (0, RequestCode::WaitReaderStateChange) => (4..=5).contains(&minor),
+                (1, RequestCode::GetReadersStateArray) => true,
+                (2, RequestCode::GetReaderEvents) => true,
+                (3, RequestCode::Version) => true,
                 _ => false,
             };
             let daemon = Scripted::with(minor, move |command, answer, waits| {
@@ -39,7 +39,7 @@ fn an_event_may_come_anywhere_among_the_replies() {
 #[test]
 fn the_table_may_grow_between_its_size_and_itself() {
     let daemon = Scripted::with(6, |command, mut answer, _| {
-        if command == Command::GetReadersStateArray {
+        if command == RequestCode::GetReadersStateArray {
             let state = answer[..READER_STATE_SIZE].to_vec();
             answer.extend(
                 state
@@ -63,21 +63,21 @@ fn a_daemon_may_die_at_every_byte_of_every_answer() {
         let complete = Scripted::start(Script::new(minor));
         assert_eq!(all_calls(&complete.context()), Ok(()));
         let commands = [
-            Command::Version,
-            Command::EstablishContext,
-            Command::Connect,
-            Command::Reconnect,
-            Command::BeginTransaction,
-            Command::EndTransaction,
-            Command::Transmit,
-            Command::Control,
-            Command::Status,
-            Command::GetAttrib,
-            Command::Disconnect,
-            Command::GetReadersState,
-            Command::GetReadersStateSize,
-            Command::GetReadersStateArray,
-            Command::WaitReaderStateChange,
+            RequestCode::Version,
+            RequestCode::EstablishContext,
+            RequestCode::Connect,
+            RequestCode::Reconnect,
+            RequestCode::BeginTransaction,
+            RequestCode::EndTransaction,
+            RequestCode::Transmit,
+            RequestCode::Control,
+            RequestCode::Status,
+            RequestCode::GetAttrib,
+            RequestCode::Disconnect,
+            RequestCode::GetReadersState,
+            RequestCode::GetReadersStateSize,
+            RequestCode::GetReadersStateArray,
+            RequestCode::WaitReaderStateChange,
         ];
         for command in commands {
             for cut in [0, 1, 3, 4, 7, 8, 11, 12, 31, 32, 41, 183, 184, 200, 279, 2943] {
@@ -107,8 +107,8 @@ fn a_daemon_may_die_at_every_byte_of_every_answer() {
                     continue;
                 }
                 // In 4.2 the handshake asks for the states.
-                let is_first = matches!(command, Command::Version | Command::EstablishContext)
-                    || (minor == 2 && command == Command::GetReadersState);
+                let is_first = matches!(command, RequestCode::Version | RequestCode::EstablishContext)
+                    || (minor == 2 && command == RequestCode::GetReadersState);
                 let expected = if is_first {
                     Error::SecurityViolation
                 } else {
@@ -126,16 +126,16 @@ fn a_daemon_may_die_at_every_byte_of_every_answer() {
 
 #[test]
 fn invalid_answers_end_the_context_and_nothing_else() {
-    let cases: [(i32, Command, usize, u32); 9] = [
-        (6, Command::GetReadersStateSize, 0, 0),
-        (6, Command::GetReadersStateSize, 0, u32::MAX),
-        (6, Command::GetReadersStateSize, 0, i32::MAX as u32),
-        (4, Command::Transmit, 24, u32::MAX),
-        (4, Command::Transmit, 24, 65),
-        (4, Command::Transmit, 24, 9),
-        (4, Command::Control, 16, 1 << 31),
-        (4, Command::Control, 16, 65),
-        (4, Command::Control, 16, 3),
+    let cases: [(i32, RequestCode, usize, u32); 9] = [
+        (6, RequestCode::GetReadersStateSize, 0, 0),
+        (6, RequestCode::GetReadersStateSize, 0, u32::MAX),
+        (6, RequestCode::GetReadersStateSize, 0, i32::MAX as u32),
+        (4, RequestCode::Transmit, 24, u32::MAX),
+        (4, RequestCode::Transmit, 24, 65),
+        (4, RequestCode::Transmit, 24, 9),
+        (4, RequestCode::Control, 16, 1 << 31),
+        (4, RequestCode::Control, 16, 65),
+        (4, RequestCode::Control, 16, 3),
     ];
     for (minor, command, at, value) in cases {
         let daemon = Scripted::with(minor, move |served, mut answer, _| {
@@ -157,8 +157,8 @@ fn invalid_answers_end_the_context_and_nothing_else() {
     // An attribute longer than its field, an ATR longer than an ATR, a name without an end.
     let daemon = Scripted::with(4, |command, mut answer, _| {
         match command {
-            Command::GetAttrib => answer[272..276].copy_from_slice(&[0xFF; 4]),
-            Command::GetReadersState => {
+            RequestCode::GetAttrib => answer[272..276].copy_from_slice(&[0xFF; 4]),
+            RequestCode::GetReadersState => {
                 answer[176..180].copy_from_slice(&number(endian(), 34));
                 answer[READER_STATE_SIZE..READER_STATE_SIZE + 128].fill(b'n');
             }

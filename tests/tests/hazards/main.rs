@@ -21,7 +21,7 @@ use pcsc_client::{
 use pcsc_tests::scripted::{
     endian, number, reader, repeat_with_other_endian, Answer, Script, Scripted, LONG,
 };
-use pcsc_wire::{Command, Endian, Version, EVENT_SIZE, READER_STATE_SIZE};
+use pcsc_wire::{Endian, RequestCode, Version, EVENT_SIZE, READER_STATE_SIZE};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -157,7 +157,7 @@ fn a_version_that_is_not_supported_is_named() {
     assert_eq!(daemon.context().list_readers_owned().unwrap().len(), 1);
     // A daemon that refuses its own version: no endless retry.
     let daemon = Scripted::with(4, |command, mut answer, _| {
-        if command == Command::Version {
+        if command == RequestCode::Version {
             answer[8..].copy_from_slice(&number(endian(), Error::ServiceStopped.code()));
         }
         Answer::Send(answer)
@@ -169,7 +169,7 @@ fn a_version_that_is_not_supported_is_named() {
 #[test]
 fn a_foreign_handle_ends_the_connection_and_the_next_context_works() {
     let daemon = Scripted::with(4, |command, answer, _| match command {
-        Command::Disconnect => Answer::SendThenClose(Vec::new()),
+        RequestCode::Disconnect => Answer::SendThenClose(Vec::new()),
         _ => Answer::Send(answer),
     });
     let context = daemon.context();
@@ -183,7 +183,7 @@ fn a_foreign_handle_ends_the_connection_and_the_next_context_works() {
 #[test]
 fn calls_with_a_timeout_end_with_it() {
     let daemon = Scripted::with(4, |command, answer, _| match command {
-        Command::Transmit => Answer::Send(Vec::new()),
+        RequestCode::Transmit => Answer::Send(Vec::new()),
         _ => Answer::Send(answer),
     });
     let context = daemon.context();
@@ -195,7 +195,7 @@ fn calls_with_a_timeout_end_with_it() {
     assert_eq!(context.list_readers_owned(), Err(Error::NoService));
 
     let daemon = Scripted::with(4, |command, answer, _| match command {
-        Command::Connect => Answer::Send(Vec::new()),
+        RequestCode::Connect => Answer::Send(Vec::new()),
         _ => Answer::Send(answer),
     });
     let context = daemon.context();
@@ -219,12 +219,12 @@ fn calls_that_need_no_card_end_if_the_daemon_does_not_answer() {
     std::thread::scope(|scope| {
         for minor in 3..=6 {
             let states = if minor == 6 {
-                Command::GetReadersStateArray
+                RequestCode::GetReadersStateArray
             } else {
-                Command::GetReadersState
+                RequestCode::GetReadersState
             };
-            let calls: [(Command, &Call); 4] = [
-                (Command::ReleaseContext, &release),
+            let calls: [(RequestCode, &Call); 4] = [
+                (RequestCode::ReleaseContext, &release),
                 (states, &list),
                 (states, &wait),
                 (states, &status),
@@ -234,7 +234,7 @@ fn calls_that_need_no_card_end_if_the_daemon_does_not_answer() {
                     let daemon = Scripted::with(minor, move |command, answer, _| {
                         // The answer to WAIT holds states too.
                         let is_silent = command == silent
-                            || (silent == states && command == Command::WaitReaderStateChange);
+                            || (silent == states && command == RequestCode::WaitReaderStateChange);
                         Answer::Send(if is_silent { Vec::new() } else { answer })
                     });
                     let builder = Context::builder().socket_path(daemon.path());
@@ -251,7 +251,7 @@ fn contexts_do_not_wait_for_each_other() {
     let (free, held) = mpsc::channel::<()>();
     let held = std::sync::Mutex::new(held);
     let daemon = Scripted::with(4, move |command, answer, _| {
-        if command == Command::Transmit {
+        if command == RequestCode::Transmit {
             held.lock().unwrap().recv().unwrap();
         }
         Answer::Send(answer)

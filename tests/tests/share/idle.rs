@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use pcsc_constants::SCARD_SHARE_SHARED;
 use pcsc_tests::{context_switches, Share, WireClient};
-use pcsc_wire::{BeginTransaction, Command, Disconnect, EndTransaction, Status};
+use pcsc_wire::{BeginTransactionBody, DisconnectBody, EndTransactionBody, RequestCode, StatusBody};
 
 use crate::tls::certificates::Authority;
 use crate::tls::{address, join, listening};
@@ -109,21 +109,21 @@ fn a_call_wakes_the_thread_of_its_client_alone() {
         let (card, rv) = (connected.card, connected.rv);
         assert_eq!(rv, 0);
         assert_eq!(client.transmit(card, &[0; 4]).0, 0);
-        let begun = client.call(Command::BeginTransaction, BeginTransaction { card, rv });
+        let begun = client.call(RequestCode::BeginTransaction, BeginTransactionBody { card, rv });
         let disposition = 0;
-        let body = EndTransaction {
+        let body = EndTransactionBody {
             card,
             disposition,
             rv,
         };
-        let ended = client.call(Command::EndTransaction, body);
-        let status = client.call(Command::Status, Status { card, rv });
-        let body = Disconnect {
+        let ended = client.call(RequestCode::EndTransaction, body);
+        let status = client.call(RequestCode::Status, StatusBody { card, rv });
+        let body = DisconnectBody {
             card,
             disposition,
             rv,
         };
-        let disconnected = client.call(Command::Disconnect, body);
+        let disconnected = client.call(RequestCode::Disconnect, body);
         assert_eq!((begun.rv, ended.rv, status.rv, disconnected.rv), (0, 0, 0, 0));
         client.states();
     };

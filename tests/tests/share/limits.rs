@@ -13,7 +13,9 @@ use pcsc_constants::{
 use pcsc_share::socket::{Access, Socket};
 use pcsc_share::{Joined, Limits, ManagerSource, Options, Server, Source};
 use pcsc_tests::{Share, WireClient};
-use pcsc_wire::{Attribute, Body, Command, Control, Disconnect, Endian, Header, Transmit};
+use pcsc_wire::{
+    AttributeBody, Body, ControlBody, DisconnectBody, Endian, Header, RequestCode, TransmitBody,
+};
 
 const READER: &str = "pcsc-rs Simulated Reader 00 00";
 
@@ -74,9 +76,9 @@ fn nonsense_ends_the_connection_of_its_client_alone() {
     let (mut bystander, bystanders) = served.connected();
     let raw = |size: u32, command: u32| Header { size, command }.to_bytes(Endian::NATIVE);
     for header in [
-        raw(u32::MAX, Command::EstablishContext as u32),
-        raw(11, Command::EstablishContext as u32),
-        raw(0, Command::Transmit as u32),
+        raw(u32::MAX, RequestCode::EstablishContext as u32),
+        raw(11, RequestCode::EstablishContext as u32),
+        raw(0, RequestCode::Transmit as u32),
         raw(12, 0),
         raw(12, 0x18),
         raw(u32::MAX, u32::MAX),
@@ -87,7 +89,7 @@ fn nonsense_ends_the_connection_of_its_client_alone() {
     }
     for send_length in [65_549, u32::MAX] {
         let (mut client, card) = served.connected();
-        let body = Transmit {
+        let body = TransmitBody {
             card,
             send_protocol: 2,
             send_pci_length: 16,
@@ -97,10 +99,10 @@ fn nonsense_ends_the_connection_of_its_client_alone() {
             receive_length: u32::MAX,
             rv: 0,
         };
-        client.ask(Command::Transmit, body);
+        client.ask(RequestCode::Transmit, body);
         assert!(client.is_closed(), "transmit of {send_length}");
         let (mut client, card) = served.connected();
-        let body = Control {
+        let body = ControlBody {
             card,
             code: 1,
             send_length,
@@ -108,12 +110,12 @@ fn nonsense_ends_the_connection_of_its_client_alone() {
             returned: 0,
             rv: 0,
         };
-        client.ask(Command::Control, body);
+        client.ask(RequestCode::Control, body);
         assert!(client.is_closed(), "control of {send_length}");
     }
-    for command in [Command::GetAttrib, Command::SetAttrib] {
+    for command in [RequestCode::GetAttrib, RequestCode::SetAttrib] {
         let (mut client, card) = served.connected();
-        let body = Attribute {
+        let body = AttributeBody {
             card,
             id: 0,
             value: [0; 264],
@@ -136,14 +138,14 @@ fn an_attribute_that_does_not_fit_has_a_length() {
         (needed - 1, SCARD_E_INSUFFICIENT_BUFFER),
         (needed, 0),
     ] {
-        let body = Attribute {
+        let body = AttributeBody {
             card,
             id: SCARD_ATTR_DEVICE_SYSTEM_NAME,
             value: [0; 264],
             length,
             rv: 0,
         };
-        let got = client.call(Command::GetAttrib, body);
+        let got = client.call(RequestCode::GetAttrib, body);
         assert_eq!((got.rv, got.length), (rv, needed), "room for {length}");
     }
 }
@@ -151,11 +153,11 @@ fn an_attribute_that_does_not_fit_has_a_length() {
 /// Whether a client is closed before its message is complete, whose bytes come one after another, each in
 /// less than the patience of 300 ms. The whole message takes half a minute.
 fn is_closed_while_it_drips(served: &Served) -> bool {
-    let header = Header::new(Command::SetAttrib, Attribute::SIZE).to_bytes(Endian::NATIVE);
+    let header = Header::new(RequestCode::SetAttrib, AttributeBody::SIZE).to_bytes(Endian::NATIVE);
     let mut client = WireClient::connect(&served.socket, 4);
     let interval = Some(Duration::from_millis(100));
     client.stream().set_read_timeout(interval).expect("a socket");
-    let message = header.into_iter().chain([0; Attribute::SIZE]);
+    let message = header.into_iter().chain([0; AttributeBody::SIZE]);
     message.into_iter().any(|byte| {
         let is_sent = client.send(&[byte]).is_ok();
         // A read that times out is the pause before the next byte.
@@ -173,7 +175,7 @@ fn slow_clients_are_closed_and_keep_nobody_waiting() {
     half.send(&[12, 0]).expect("the connection stands");
     // As many requests as there is room for, and no answer is read.
     let mut greedy = WireClient::connect(&served.socket, 4);
-    let request = Header::new(Command::GetReadersState, 0).to_bytes(Endian::NATIVE);
+    let request = Header::new(RequestCode::GetReadersState, 0).to_bytes(Endian::NATIVE);
     greedy.stream().set_nonblocking(true).expect("a socket");
     loop {
         match greedy.send(&request) {
@@ -216,12 +218,12 @@ fn clients_and_connections_are_limited() {
             SCARD_E_NO_MEMORY
         );
     }
-    let body = Disconnect {
+    let body = DisconnectBody {
         card: first,
         disposition: 0,
         rv: 0,
     };
-    assert_eq!(one.call(Command::Disconnect, body).rv, 0);
+    assert_eq!(one.call(RequestCode::Disconnect, body).rv, 0);
     assert_eq!(one.connect_card(context, READER, SCARD_SHARE_SHARED).rv, 0);
 }
 

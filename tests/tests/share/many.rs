@@ -7,7 +7,7 @@ use pcsc_constants::{
     SCARD_E_SHARING_VIOLATION, SCARD_SHARE_EXCLUSIVE, SCARD_SHARE_SHARED, SCARD_W_RESET_CARD,
 };
 use pcsc_tests::{atr, Share, Usage, WireClient};
-use pcsc_wire::{BeginTransaction, Command, Disconnect, EndTransaction, Release};
+use pcsc_wire::{BeginTransactionBody, DisconnectBody, EndTransactionBody, ReleaseBody, RequestCode};
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 
 use crate::rules::while_refused;
@@ -72,7 +72,10 @@ fn live(share: &Share, number: usize) {
     };
     loop {
         match client
-            .call(Command::BeginTransaction, BeginTransaction { card, rv: 0 })
+            .call(
+                RequestCode::BeginTransaction,
+                BeginTransactionBody { card, rv: 0 },
+            )
             .rv
         {
             0 => break,
@@ -99,22 +102,22 @@ fn live(share: &Share, number: usize) {
         2 => return client.send(&[16, 0, 0]).expect("the connection stands"),
         _ => (),
     }
-    let body = EndTransaction {
+    let body = EndTransactionBody {
         card,
         disposition: 0,
         rv: 0,
     };
-    assert_eq!(client.call(Command::EndTransaction, body).rv, 0);
+    assert_eq!(client.call(RequestCode::EndTransaction, body).rv, 0);
     may_meet(client.transmit(card, &[0; 4]).0);
-    let body = Disconnect {
+    let body = DisconnectBody {
         card,
         disposition: 0,
         rv: 0,
     };
-    assert_eq!(client.call(Command::Disconnect, body).rv, 0);
+    assert_eq!(client.call(RequestCode::Disconnect, body).rv, 0);
     assert_eq!(
         client
-            .call(Command::ReleaseContext, Release { context, rv: 0 })
+            .call(RequestCode::ReleaseContext, ReleaseBody { context, rv: 0 })
             .rv,
         0
     );

@@ -4,7 +4,7 @@ use std::os::unix::net::UnixStream;
 
 use pcsc_constants::SCARD_SHARE_SHARED;
 use pcsc_tests::{Share, Usage, WireClient};
-use pcsc_wire::{Command, Connect, Establish, Transmit, MAX_PAYLOAD};
+use pcsc_wire::{ConnectBody, EstablishBody, RequestCode, TransmitBody, MAX_PAYLOAD};
 
 const CLIENTS: usize = 200;
 const READER: &str = "Gemalto GemPC Express 00 00";
@@ -22,13 +22,13 @@ fn clients_cost_no_more_memory_than_the_limits_let_them() {
 
     // Contexts without end on one connection.
     let mut client = WireClient::connect(&share.socket(), 4);
-    let body = Establish {
+    let body = EstablishBody {
         scope: 2,
         context: 0,
         rv: 0,
     };
     for _ in 0..20_000 {
-        assert_eq!(client.call(Command::EstablishContext, body).rv, 0);
+        assert_eq!(client.call(RequestCode::EstablishContext, body).rv, 0);
     }
     let contexts = more(&share, before);
     println!("20,000 contexts on one connection: {contexts} kB");
@@ -40,15 +40,15 @@ fn clients_cost_no_more_memory_than_the_limits_let_them() {
     while clients.len() < CLIENTS {
         // The one before may still have its place.
         let mut client = WireClient::open(&share.socket());
-        let asked = pcsc_wire::VersionExchange::new(pcsc_wire::Version::NEWEST);
-        client.ask(Command::Version, asked);
+        let asked = pcsc_wire::VersionBody::new(pcsc_wire::Version::NEWEST);
+        client.ask(RequestCode::Version, asked);
         if client.try_receive(12).is_err() {
             continue;
         }
         let context = client.establish();
-        let Connect { card, rv, .. } = client.connect_card(context, READER, SCARD_SHARE_SHARED);
+        let ConnectBody { card, rv, .. } = client.connect_card(context, READER, SCARD_SHARE_SHARED);
         assert_eq!(rv, 0);
-        let body = Transmit {
+        let body = TransmitBody {
             card,
             send_protocol: 2,
             send_pci_length: 16,
@@ -58,7 +58,7 @@ fn clients_cost_no_more_memory_than_the_limits_let_them() {
             receive_length: u32::MAX,
             rv: 0,
         };
-        client.ask(Command::Transmit, body);
+        client.ask(RequestCode::Transmit, body);
         client.send(&[0; 60_000]).expect("the connection stands");
         clients.push(client);
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use pcsc_ccid::part10::GET_FEATURE_REQUEST;
 use pcsc_constants::{SCARD_E_UNKNOWN_READER, SCARD_W_SECURITY_VIOLATION};
 use pcsc_tests::{artifacts, client, copy_program, run, stock, Share, WireClient};
-use pcsc_wire::{Body, Command as Request, Control, Header, VersionExchange};
+use pcsc_wire::{Body, ControlBody, Header, RequestCode as Request, VersionBody};
 use rustix::net::{recv, RecvFlags};
 use tempfile::TempDir;
 
@@ -83,7 +83,7 @@ fn a_refused_program_gets_the_code_that_it_gets_from_pcscd() {
     let refusing = thread::spawn(move || {
         let (connection, _) = listener.accept().expect("a client");
         // The request comes in two parts, and a part that follows would find the connection closed.
-        let mut request = [0; Header::SIZE + VersionExchange::SIZE];
+        let mut request = [0; Header::SIZE + VersionBody::SIZE];
         while recv(&connection, &mut request, RecvFlags::PEEK)
             .expect("a request")
             .0
@@ -213,7 +213,7 @@ fn hidden_readers_are_not_there() {
     ]);
     let mut client = WireClient::connect(&share.socket(), 6);
     let states = client.states();
-    let states = pcsc_wire::ReaderStates::new(&states, client.endian());
+    let states = pcsc_wire::ReaderStateRecords::new(&states, client.endian());
     let names: Vec<_> = states
         .readers()
         .map(|reader| String::from_utf8_lossy(reader.name))
@@ -248,7 +248,7 @@ fn control_requests_can_be_refused() {
         let card = client
             .connect_card(context, "pcsc-rs Simulated Reader 00 00", 2)
             .card;
-        let body = Control {
+        let body = ControlBody {
             card,
             code: GET_FEATURE_REQUEST,
             send_length: 0,

@@ -9,7 +9,8 @@ use pcsc_constants::{
 };
 use pcsc_tests::{atr, Share, WireClient};
 use pcsc_wire::{
-    BeginTransaction, Cancel, Command, Connect, Disconnect, EndTransaction, Release, Status, NAME_SIZE,
+    BeginTransactionBody, CancelBody, ConnectBody, DisconnectBody, EndTransactionBody, ReleaseBody,
+    RequestCode, StatusBody, NAME_SIZE,
 };
 
 const HELLO: [u8; 4] = [0; 4];
@@ -33,21 +34,24 @@ fn connected(share: &Share) -> (WireClient, i32) {
 
 fn begin(client: &mut WireClient, card: i32) -> u32 {
     client
-        .call(Command::BeginTransaction, BeginTransaction { card, rv: 0 })
+        .call(
+            RequestCode::BeginTransaction,
+            BeginTransactionBody { card, rv: 0 },
+        )
         .rv
 }
 
 fn end(client: &mut WireClient, card: i32) -> u32 {
-    let body = EndTransaction {
+    let body = EndTransactionBody {
         card,
         disposition: 0,
         rv: 0,
     };
-    client.call(Command::EndTransaction, body).rv
+    client.call(RequestCode::EndTransaction, body).rv
 }
 
 fn status(client: &mut WireClient, card: i32) -> u32 {
-    client.call(Command::Status, Status { card, rv: 0 }).rv
+    client.call(RequestCode::Status, StatusBody { card, rv: 0 }).rv
 }
 
 /// Waits until no other client is connected to the card. A server notices the end of a client by itself.
@@ -121,7 +125,7 @@ fn a_client_that_is_gone_waits_for_nobody() {
     // Waits for the end of its own client's transaction.
     let mut reader = [0; NAME_SIZE];
     reader[..READER.len()].copy_from_slice(READER.as_bytes());
-    let body = Connect {
+    let body = ConnectBody {
         context,
         reader,
         share: SCARD_SHARE_SHARED,
@@ -130,7 +134,7 @@ fn a_client_that_is_gone_waits_for_nobody() {
         active: 0,
         rv: 0,
     };
-    client.ask(Command::Connect, body);
+    client.ask(RequestCode::Connect, body);
     drop(client);
     wait_until_alone(&share);
 }
@@ -144,7 +148,7 @@ fn a_release_ends_connections_and_transactions() {
     assert_eq!(begin(&mut client, card), 0);
     let release = |client: &mut WireClient, context| {
         client
-            .call(Command::ReleaseContext, Release { context, rv: 0 })
+            .call(RequestCode::ReleaseContext, ReleaseBody { context, rv: 0 })
             .rv
     };
     assert_eq!(release(&mut client, context + 1), SCARD_E_INVALID_VALUE);
@@ -156,7 +160,7 @@ fn a_release_ends_connections_and_transactions() {
         SCARD_E_INVALID_HANDLE
     );
     // The connection has ended with its context.
-    client.ask(Command::Status, Status { card, rv: 0 });
+    client.ask(RequestCode::Status, StatusBody { card, rv: 0 });
     assert!(client.is_closed());
 }
 
@@ -164,19 +168,19 @@ fn a_release_ends_connections_and_transactions() {
 fn a_connection_belongs_to_one_client() {
     let share = server();
     let ((mut one, card), (mut other, others)) = (connected(&share), connected(&share));
-    other.ask(Command::Status, Status { card, rv: 0 });
+    other.ask(RequestCode::Status, StatusBody { card, rv: 0 });
     assert!(other.is_closed());
     assert_eq!(status(&mut one, card), 0);
     one.ask_transmit(others, &HELLO);
     assert!(one.is_closed());
     let (mut third, card) = connected(&share);
-    let body = Disconnect {
+    let body = DisconnectBody {
         card,
         disposition: 0,
         rv: 0,
     };
-    assert_eq!(third.call(Command::Disconnect, body).rv, 0);
-    third.ask(Command::Disconnect, body);
+    assert_eq!(third.call(RequestCode::Disconnect, body).rv, 0);
+    third.ask(RequestCode::Disconnect, body);
     assert!(third.is_closed());
     wait_until_alone(&share);
 }
@@ -187,7 +191,7 @@ fn a_cancel_ends_the_wait_of_its_context() {
     let cancel = |context: u32| {
         let mut client = WireClient::connect(&share.socket(), 4);
         let context = context as i32;
-        client.call(Command::Cancel, Cancel { context, rv: 0 }).rv
+        client.call(RequestCode::Cancel, CancelBody { context, rv: 0 }).rv
     };
     for minor in 2..=6 {
         let mut client = WireClient::connect(&share.socket(), minor);
@@ -210,6 +214,6 @@ fn a_cancel_ends_the_wait_of_its_context() {
         SCARD_E_UNKNOWN_READER
     );
     let context = client.establish();
-    client.call(Command::ReleaseContext, Release { context, rv: 0 });
+    client.call(RequestCode::ReleaseContext, ReleaseBody { context, rv: 0 });
     assert_eq!(cancel(context), SCARD_E_INVALID_HANDLE);
 }

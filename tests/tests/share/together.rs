@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use pcsc_constants::{SCARD_E_SHARING_VIOLATION, SCARD_SHARE_SHARED};
 use pcsc_tests::{assert_same, atr, client, Live, Pcscd, Reader, Share, WireClient};
-use pcsc_wire::{Command as Request, Status};
+use pcsc_wire::{RequestCode as Request, StatusBody};
 use rustix::process::{kill_process, Pid, Signal};
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -82,7 +82,7 @@ impl Probe {
     }
 
     fn meets_a_transaction(&mut self) -> bool {
-        let body = Status {
+        let body = StatusBody {
             card: self.card,
             rv: 0,
         };

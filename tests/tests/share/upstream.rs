@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use pcsc_client::{Card, Context, Disposition, Error, Protocols, ReaderState, ShareMode, State};
 use pcsc_tests::scripted::{reader, Script, Scripted};
 use pcsc_tests::{artifacts, atr, client, run, Pcscd, Share, WireClient};
-use pcsc_wire::{Command as Request, Disconnect, ReaderEvents, ReaderStates};
+use pcsc_wire::{DisconnectBody, ReaderEventsBody, ReaderStateRecords, RequestCode as Request};
 use rustix::process::{kill_process, Pid, Signal};
 
 const NAME: &str = "pcsc-tests 00 00";
@@ -61,7 +61,7 @@ fn clients_of_all_versions_use_daemons_of_all_versions() {
             let what = format!("a client of 4.{minor}, and a daemon of 4.{upstream}");
             let mut client = WireClient::connect(&share.socket(), minor);
             let states = client.wait();
-            let state = ReaderStates::new(&states, client.endian()).find(b"Scripted 00");
+            let state = ReaderStateRecords::new(&states, client.endian()).find(b"Scripted 00");
             let state = state.unwrap_or_else(|| panic!("{what}: no reader"));
             assert_eq!(state.atr, [0x3B, 0x80, 0x01, 0x81], "{what}");
             // Another card.
@@ -84,7 +84,7 @@ fn clients_of_all_versions_use_daemons_of_all_versions() {
         });
         assert_eq!(client.event(), 0);
         client.request(Request::GetReaderEvents);
-        let events: ReaderEvents = client.receive();
+        let events: ReaderEventsBody = client.receive();
         assert_eq!((events.events, events.rv), (3, 0), "a daemon of 4.{upstream}");
     }
 }
@@ -232,7 +232,7 @@ fn connects_to_a_reader_ask_no_other_source() {
     for _ in 0..CONNECTS {
         let connected = client.connect_card(context, "Scripted 00 (source 2)", 2);
         assert_eq!(connected.rv, 0);
-        let body = Disconnect {
+        let body = DisconnectBody {
             card: connected.card,
             disposition: 0,
             rv: 0,

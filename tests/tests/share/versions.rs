@@ -2,10 +2,10 @@
 
 use pcsc_constants::{SCARD_ABSENT, SCARD_E_SERVICE_STOPPED, SCARD_PRESENT, SCARD_SHARE_SHARED};
 use pcsc_tests::{atr, Share, WireClient};
-use pcsc_wire::{Command, Endian, ReaderEvents, ReaderStates, VersionExchange, READER_STATE_SIZE};
+use pcsc_wire::{Endian, ReaderEventsBody, ReaderStateRecords, RequestCode, VersionBody, READER_STATE_SIZE};
 
 fn status(states: &[u8], endian: Endian) -> u32 {
-    let state = ReaderStates::new(states, endian).find(b"pcsc-tests 00 00");
+    let state = ReaderStateRecords::new(states, endian).find(b"pcsc-tests 00 00");
     state.expect("the reader").state
 }
 
@@ -56,8 +56,8 @@ fn readers_that_come_and_go_are_counted() {
     let share = Share::start(1);
     for minor in [5, 6] {
         let mut client = WireClient::connect(&share.socket(), minor);
-        client.request(Command::GetReaderEvents);
-        let events: ReaderEvents = client.receive();
+        client.request(RequestCode::GetReaderEvents);
+        let events: ReaderEventsBody = client.receive();
         assert_eq!((events.events, events.rv), (2, 0));
     }
 }
@@ -67,18 +67,18 @@ fn another_version_is_told_ours_and_may_try_again() {
     let share = Share::start(0);
     let mut client = WireClient::open(&share.socket());
     for (major, minor) in [(4, 1), (4, 7), (3, 4), (5, 4), (-1, i32::MAX)] {
-        let asked = VersionExchange { major, minor, rv: 0 };
-        let answer = client.call(Command::Version, asked);
+        let asked = VersionBody { major, minor, rv: 0 };
+        let answer = client.call(RequestCode::Version, asked);
         assert_eq!(
             (answer.major, answer.minor, answer.rv),
             (4, 6, SCARD_E_SERVICE_STOPPED)
         );
     }
-    let asked = VersionExchange {
+    let asked = VersionBody {
         major: 4,
         minor: 4,
         rv: 0,
     };
-    assert_eq!(client.call(Command::Version, asked), asked);
+    assert_eq!(client.call(RequestCode::Version, asked), asked);
     client.establish();
 }

@@ -10,7 +10,7 @@ use pcsc_client::{
     PNP_NOTIFICATION,
 };
 use pcsc_tests::scripted::{endian, reader, repeat_with_other_endian, Answer, Script, Scripted, LONG};
-use pcsc_wire::{Command, Endian, Version, EVENT_SIZE};
+use pcsc_wire::{Endian, RequestCode, Version, EVENT_SIZE};
 
 const MINORS: std::ops::RangeInclusive<i32> = 2..=6;
 const READER: &CStr = c"Scripted 00";

@@ -158,7 +158,7 @@ fn an_event_may_cross_the_end_of_a_wait() {
         let daemon = Scripted::start(Script {
             answers_every_stop,
             intercept: Some(Box::new(move |command, answer, _| {
-                if command != Command::StopWaitingReaderStateChange {
+                if command != RequestCode::StopWaitingReaderStateChange {
                     return Answer::Send(answer);
                 }
                 // The first word of an event is not initialised in 4.3.

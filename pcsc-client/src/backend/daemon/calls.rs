@@ -16,7 +16,10 @@ use crate::backend::values::{Connected, ConnectionStatus, Pci, SessionOptions, T
 use crate::env;
 use crate::error::{Cause, Error, Failure, Outcome};
 use pcsc_process::wait;
-use pcsc_wire::{self as wire, Body, Command, Endian, Header, ReaderState, ReaderStates, Version, NAME_SIZE};
+use pcsc_wire::{
+    self as wire, Body, Endian, Header, ReaderStateRecord, ReaderStateRecords, RequestCode, Version,
+    NAME_SIZE,
+};
 
 /// A context with the daemon. Calls of several threads are done one after another.
 #[derive(Debug)]
@@ -84,7 +87,11 @@ impl Calls for DaemonContext {
             return Err(lost());
         }
         let (context, limit) = (link.context, link.limit());
-        let reply = link.exchange(Command::ReleaseContext, wire::Release { context, rv: 0 }, limit);
+        let reply = link.exchange(
+            RequestCode::ReleaseContext,
+            wire::ReleaseBody { context, rv: 0 },
+            limit,
+        );
         if let Some(stream) = link.stream.take() {
             stream.shutdown();
         }
@@ -111,7 +118,7 @@ impl Calls for DaemonContext {
         self.lifecycle.cancel()
     }
 
-    fn each_reader(&self, look: &mut dyn FnMut(ReaderState<'_>)) -> Outcome<()> {
+    fn each_reader(&self, look: &mut dyn FnMut(ReaderStateRecord<'_>)) -> Outcome<()> {
         let mut link = self.link()?;
         let batch = link.batch();
         let parsed = link.states(&batch, &[])?;
@@ -132,7 +139,7 @@ impl Calls for DaemonContext {
         let length = reader.len().min(NAME_SIZE - 1);
         name[..length].copy_from_slice(&reader[..length]);
         let mut link = self.link()?;
-        let request = wire::Connect {
+        let request = wire::ConnectBody {
             context: link.context,
             reader: name,
             share,
@@ -141,7 +148,7 @@ impl Calls for DaemonContext {
             active: 0,
             rv: 0,
         };
-        let reply = link.exchange(Command::Connect, request, deadline.into())?;
+        let reply = link.exchange(RequestCode::Connect, request, deadline.into())?;
         check(reply.rv).map_err(|failure| failure.with_detail(reply.active))?;
         Ok(Connected {
             card: reply.card,
@@ -157,7 +164,7 @@ impl Calls for DaemonContext {
         initialization: u32,
         deadline: Option<Instant>,
     ) -> Outcome<u32> {
-        let request = wire::Reconnect {
+        let request = wire::ReconnectBody {
             card,
             share,
             protocols,
@@ -166,42 +173,42 @@ impl Calls for DaemonContext {
             rv: 0,
         };
         self.retry(self.waits, deadline, || {
-            let reply = self.call(Command::Reconnect, request, deadline)?;
+            let reply = self.call(RequestCode::Reconnect, request, deadline)?;
             check(reply.rv).map_err(|failure| failure.with_detail(reply.active))?;
             Ok(reply.active)
         })
     }
 
     fn disconnect(&self, card: i32, disposition: u32) -> Outcome<()> {
-        let request = wire::Disconnect {
+        let request = wire::DisconnectBody {
             card,
             disposition,
             rv: 0,
         };
-        check(self.call(Command::Disconnect, request, None)?.rv)
+        check(self.call(RequestCode::Disconnect, request, None)?.rv)
     }
 
     fn begin_transaction(&self, card: i32, deadline: Option<Instant>) -> Outcome<()> {
-        let request = wire::BeginTransaction { card, rv: 0 };
+        let request = wire::BeginTransactionBody { card, rv: 0 };
         // The request itself has no deadline, because giving up its answer would cost the connection. pcscd
         // answers at once, with a sharing violation if the card is in use.
         self.retry(self.waits_to_begin, deadline, || {
-            check(self.call(Command::BeginTransaction, request, None)?.rv)
+            check(self.call(RequestCode::BeginTransaction, request, None)?.rv)
         })
     }
 
     fn end_transaction(&self, card: i32, disposition: u32) -> Outcome<()> {
-        let request = wire::EndTransaction {
+        let request = wire::EndTransactionBody {
             card,
             disposition,
             rv: 0,
         };
-        check(self.call(Command::EndTransaction, request, None)?.rv)
+        check(self.call(RequestCode::EndTransaction, request, None)?.rv)
     }
 
     fn status(&self, card: i32, reader: &[u8]) -> Outcome<ConnectionStatus> {
-        let mut request = [0; Header::SIZE + wire::Status::SIZE];
-        wire::Status { card, rv: 0 }.emit_request(Command::Status, self.endian, &mut request);
+        let mut request = [0; Header::SIZE + wire::StatusBody::SIZE];
+        wire::StatusBody { card, rv: 0 }.emit_request(RequestCode::Status, self.endian, &mut request);
         self.retry(self.waits, None, || {
             let mut link = self.link()?;
             let batch = link.batch();
@@ -211,10 +218,10 @@ impl Calls for DaemonContext {
                 .find(reader)
                 .map(ConnectionStatus::from);
             link.consume(parsed.consumed);
-            let mut reply = [0; wire::Status::SIZE];
+            let mut reply = [0; wire::StatusBody::SIZE];
             link.receive(&mut reply, &mut [], Deadline::Never)?;
             let status = status.ok_or(Error::ReaderUnavailable)?;
-            let reply = wire::Status::parse(&reply, self.endian).ok_or(Error::InternalError)?;
+            let reply = wire::StatusBody::parse(&reply, self.endian).ok_or(Error::InternalError)?;
             check(reply.rv)?;
             Ok(status)
         })
@@ -230,7 +237,7 @@ impl Calls for DaemonContext {
         deadline: Option<Instant>,
     ) -> Outcome<Transmitted> {
         let response = at_most_payload(response);
-        let body = wire::Transmit {
+        let body = wire::TransmitBody {
             card,
             send_protocol: send.protocol,
             send_pci_length: send.length,
@@ -242,11 +249,11 @@ impl Calls for DaemonContext {
         };
         self.retry(self.waits, deadline, || {
             let request = Request {
-                command: Command::Transmit,
+                command: RequestCode::Transmit,
                 body,
                 data: command,
                 answer: &mut *response,
-                answer_length: |reply: &wire::Transmit| payload_of(reply.rv, reply.receive_length),
+                answer_length: |reply: &wire::TransmitBody| payload_of(reply.rv, reply.receive_length),
             };
             let reply = self.link()?.exchange_payload(request, deadline.into())?;
             check(reply.rv).map_err(|failure| failure.with_detail(reply.receive_length))?;
@@ -270,8 +277,8 @@ impl Calls for DaemonContext {
     ) -> Outcome<usize> {
         let answer = at_most_payload(answer);
         let request = Request {
-            command: Command::Control,
-            body: wire::Control {
+            command: RequestCode::Control,
+            body: wire::ControlBody {
                 card,
                 code,
                 send_length: payload_length(data)?,
@@ -281,7 +288,7 @@ impl Calls for DaemonContext {
             },
             data,
             answer,
-            answer_length: |reply: &wire::Control| payload_of(reply.rv, reply.returned),
+            answer_length: |reply: &wire::ControlBody| payload_of(reply.rv, reply.returned),
         };
         let reply = self.link()?.exchange_payload(request, deadline.into())?;
         check(reply.rv).map_err(|failure| failure.with_detail(reply.returned))?;
@@ -289,14 +296,14 @@ impl Calls for DaemonContext {
     }
 
     fn get_attribute(&self, card: i32, id: u32) -> Outcome<AttributeValue> {
-        let request = wire::Attribute {
+        let request = wire::AttributeBody {
             card,
             id,
             value: [0; wire::ATTRIBUTE_SIZE],
             length: wire::ATTRIBUTE_SIZE as u32,
             rv: 0,
         };
-        let reply = self.call(Command::GetAttrib, request, None)?;
+        let reply = self.call(RequestCode::GetAttrib, request, None)?;
         check(reply.rv)?;
         Ok(AttributeValue::of_array(reply.value, reply.length as usize))
     }
@@ -305,14 +312,14 @@ impl Calls for DaemonContext {
         let mut value = [0; wire::ATTRIBUTE_SIZE];
         let room = value.get_mut(..data.len()).ok_or(Error::InsufficientBuffer)?;
         room.copy_from_slice(data);
-        let request = wire::Attribute {
+        let request = wire::AttributeBody {
             card,
             id,
             value,
             length: data.len() as u32,
             rv: 0,
         };
-        check(self.call(Command::SetAttrib, request, None)?.rv)
+        check(self.call(RequestCode::SetAttrib, request, None)?.rv)
     }
 
     fn status_change(
@@ -330,15 +337,15 @@ impl Calls for DaemonContext {
 impl DaemonContext {
     /// Whether a connection can be used: [`Calls::status`] without the states of the readers.
     pub fn check_connection(&self, card: i32) -> Outcome<()> {
-        let request = wire::Status { card, rv: 0 };
+        let request = wire::StatusBody { card, rv: 0 };
         self.retry(self.waits, None, || {
-            check(self.call(Command::Status, request, None)?.rv)
+            check(self.call(RequestCode::Status, request, None)?.rv)
         })
     }
 
     /// Passes the states of all readers, and the count of those that came or went where the daemon has one,
     /// to `look`. Then waits for the next event of a reader: no event falls between the two.
-    pub fn watch(&self, look: &mut dyn FnMut(ReaderStates<'_>, Option<u32>)) -> Outcome<()> {
+    pub fn watch(&self, look: &mut dyn FnMut(ReaderStateRecords<'_>, Option<u32>)) -> Outcome<()> {
         self.lifecycle.wait(false, |since| {
             let mut readers = self.readers(since)?;
             readers.look_at(true, true, look)?;
@@ -361,7 +368,7 @@ impl DaemonContext {
     }
 
     /// A request and its answer.
-    fn call<B: Body>(&self, command: Command, request: B, deadline: Option<Instant>) -> Outcome<B> {
+    fn call<B: Body>(&self, command: RequestCode, request: B, deadline: Option<Instant>) -> Outcome<B> {
         self.link()?.exchange(command, request, deadline.into())
     }
 

@@ -13,7 +13,7 @@ use crate::backend::hash::{hash, NOTHING};
 use crate::backend::values::SessionOptions;
 use crate::error::{Cause, Error, Failure, Outcome};
 use pcsc_wire::{
-    name_size_requests, Body, Command, Endian, Establish, Header, NameSize, Version, VersionExchange,
+    name_size_requests, Body, Endian, EstablishBody, Header, NameSize, RequestCode, Version, VersionBody,
 };
 
 const SPOKEN: &str = "4.2 to 4.6";
@@ -120,8 +120,8 @@ fn introduce(path: &Path, options: &SessionOptions, dialect: Dialect, deadline: 
 }
 
 struct Answer {
-    version: VersionExchange,
-    establish: Option<Establish>,
+    version: VersionBody,
+    establish: Option<EstablishBody>,
     slots: Option<usize>,
 }
 
@@ -134,15 +134,15 @@ fn exchange(
     scope: Option<u32>,
     deadline: Instant,
 ) -> Outcome<Option<Answer>> {
-    let mut request = [0; 4 * Header::SIZE + 2 * VersionExchange::SIZE + Establish::SIZE];
-    let mut length = VersionExchange::new(version).emit_request(Command::Version, endian, &mut request);
+    let mut request = [0; 4 * Header::SIZE + 2 * VersionBody::SIZE + EstablishBody::SIZE];
+    let mut length = VersionBody::new(version).emit_request(RequestCode::Version, endian, &mut request);
     if let Some(scope) = scope {
-        let body = Establish {
+        let body = EstablishBody {
             scope,
             context: 0,
             rv: 0,
         };
-        length += body.emit_request(Command::EstablishContext, endian, &mut request[length..]);
+        length += body.emit_request(RequestCode::EstablishContext, endian, &mut request[length..]);
     }
     if version.has_unknown_name_size() {
         let more = name_size_requests(version, endian);
@@ -152,19 +152,18 @@ fn exchange(
     let deadline = Some(deadline);
     let sent = stream.send(&mut [IoSlice::new(&request[..length])], || deadline);
 
-    let mut answers = [0; VersionExchange::SIZE + Establish::SIZE];
+    let mut answers = [0; VersionBody::SIZE + EstablishBody::SIZE];
     let expected = match scope {
         Some(_) => &mut answers[..],
-        None => &mut answers[..VersionExchange::SIZE],
+        None => &mut answers[..VersionBody::SIZE],
     };
     match sent.and_then(|()| stream.receive(expected, &mut [], deadline)) {
         Ok(_) => (),
         Err(StreamError::Closed) => return Ok(None),
         Err(error) => return Err(first_answer_missing(path, error)),
     }
-    let answer =
-        VersionExchange::parse(&answers, endian).ok_or_else(|| Failure::from(Error::InternalError))?;
-    let establish = scope.and_then(|_| Establish::parse(&answers[VersionExchange::SIZE..], endian));
+    let answer = VersionBody::parse(&answers, endian).ok_or_else(|| Failure::from(Error::InternalError))?;
+    let establish = scope.and_then(|_| EstablishBody::parse(&answers[VersionBody::SIZE..], endian));
     let slots = if version.has_unknown_name_size() {
         Some(slots(stream, path, &answer.to_bytes(endian), deadline)?)
     } else {
@@ -181,7 +180,7 @@ fn exchange(
 fn slots(
     stream: &mut Stream,
     path: &Path,
-    version: &[u8; VersionExchange::SIZE],
+    version: &[u8; VersionBody::SIZE],
     deadline: Option<Instant>,
 ) -> Outcome<usize> {
     loop {

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use super::stream::{Stream, StreamError};
 use crate::error::{Cause, Error, Failure, Outcome};
 use pcsc_wire::{
-    self as wire, Body, Command, Endian, Event, Header, Parsed, Progress, ReaderStates, StateBatch, Version,
-    VersionExchange,
+    self as wire, Body, Endian, EventBody, Header, Parsed, Progress, ReaderStateRecords, RequestCode,
+    StateBatch, Version, VersionBody,
 };
 use zeroize::Zeroize;
 
@@ -61,7 +61,7 @@ impl From<Option<Instant>> for Deadline {
 
 /// A request, and what follows the body of its answer.
 pub struct Request<'a, B> {
-    pub command: Command,
+    pub command: RequestCode,
     pub body: B,
     /// What follows the body.
     pub data: &'a [u8],
@@ -74,7 +74,7 @@ pub struct Request<'a, B> {
 /// Data up to this size are copied behind the request, which is cheaper than a gathered write.
 const COPIED: usize = 300;
 /// The longest request, and such data.
-const BUFFER_SIZE: usize = Header::SIZE + wire::Attribute::SIZE + COPIED;
+const BUFFER_SIZE: usize = Header::SIZE + wire::AttributeBody::SIZE + COPIED;
 
 impl Link {
     /// The deadline of an answer that needs no card.
@@ -83,7 +83,7 @@ impl Link {
     }
 
     /// A request and its answer.
-    pub fn exchange<B: Body>(&mut self, command: Command, body: B, deadline: Deadline) -> Outcome<B> {
+    pub fn exchange<B: Body>(&mut self, command: RequestCode, body: B, deadline: Deadline) -> Outcome<B> {
         let request = Request {
             command,
             body,
@@ -197,8 +197,8 @@ impl Link {
     }
 
     /// The states of a batch, which are pending.
-    pub fn reader_states(&self, parsed: &Parsed) -> ReaderStates<'_> {
-        ReaderStates::new(&self.pending()[parsed.states.clone()], self.endian)
+    pub fn reader_states(&self, parsed: &Parsed) -> ReaderStateRecords<'_> {
+        ReaderStateRecords::new(&self.pending()[parsed.states.clone()], self.endian)
     }
 
     /// The bytes received and not yet consumed.
@@ -214,10 +214,10 @@ impl Link {
     }
 
     /// Reads the event that ends a registration.
-    pub fn event(&mut self) -> Outcome<Event> {
-        let mut bytes = [0; Event::SIZE];
+    pub fn event(&mut self) -> Outcome<EventBody> {
+        let mut bytes = [0; EventBody::SIZE];
         self.receive(&mut bytes, &mut [], self.limit())?;
-        Event::parse(&bytes, self.endian).ok_or_else(|| Error::InternalError.into())
+        EventBody::parse(&bytes, self.endian).ok_or_else(|| Error::InternalError.into())
     }
 
     /// Ends a registration. If the connection fails here, the next call shows it.
@@ -227,23 +227,23 @@ impl Link {
     /// STOP_WAITING even where the event has crossed it, so up to 4.3 the answer to a VERSION request marks
     /// the end.
     pub fn stop_waiting(&mut self) {
-        const COMMAND: Command = Command::StopWaitingReaderStateChange;
-        let mut request = [0; 2 * Header::SIZE + Event::SIZE + VersionExchange::SIZE];
+        const COMMAND: RequestCode = RequestCode::StopWaitingReaderStateChange;
+        let mut request = [0; 2 * Header::SIZE + EventBody::SIZE + VersionBody::SIZE];
         let mut length = Header::SIZE;
         let mut mark = None;
         if self.version.waits_with_body() {
-            length = Event { timeout: 0, rv: 0 }.emit_request(COMMAND, self.endian, &mut request);
-            let version = VersionExchange::new(self.version);
-            length += version.emit_request(Command::Version, self.endian, &mut request[length..]);
-            mark = Some(VersionExchange::new(self.answered).to_bytes(self.endian));
+            length = EventBody { timeout: 0, rv: 0 }.emit_request(COMMAND, self.endian, &mut request);
+            let version = VersionBody::new(self.version);
+            length += version.emit_request(RequestCode::Version, self.endian, &mut request[length..]);
+            mark = Some(VersionBody::new(self.answered).to_bytes(self.endian));
         } else {
             request[..length].copy_from_slice(&Header::new(COMMAND, 0).to_bytes(self.endian));
         }
         let sent = self.send(&mut [IoSlice::new(&request[..length])], self.limit());
         if let (Ok(()), Some(stream)) = (sent, &mut self.stream) {
             match mark {
-                Some(mark) => stream.skip_up_to(Event::SIZE, mark),
-                None => stream.skip_next(Event::SIZE),
+                Some(mark) => stream.skip_up_to(EventBody::SIZE, mark),
+                None => stream.skip_next(EventBody::SIZE),
             }
         }
     }

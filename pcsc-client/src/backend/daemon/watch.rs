@@ -15,7 +15,7 @@ use super::waker::LOOK;
 use crate::backend::lifecycle::Lifecycle;
 use crate::backend::status_change::{Comparison, Readers, StatusChange};
 use crate::error::{Error, Failure, Outcome};
-use pcsc_wire::{Event, ReaderStates, StateBatch};
+use pcsc_wire::{EventBody, ReaderStateRecords, StateBatch};
 
 /// The daemon's readers, while one call waits. It holds the lock of the connection for that time.
 pub struct DaemonReaders<'a> {
@@ -34,7 +34,7 @@ pub enum Registration {
     /// The next event comes on the connection.
     Registered,
     /// It came together with the states.
-    Answered(Event),
+    Answered(EventBody),
 }
 
 impl Readers for DaemonReaders<'_> {
@@ -79,7 +79,7 @@ impl DaemonReaders<'_> {
         &mut self,
         register: bool,
         events: bool,
-        look: &mut dyn FnMut(ReaderStates<'_>, Option<u32>),
+        look: &mut dyn FnMut(ReaderStateRecords<'_>, Option<u32>),
     ) -> Outcome<()> {
         let batch = StateBatch {
             wait: register,
@@ -98,7 +98,7 @@ impl DaemonReaders<'_> {
     }
 
     /// `None` if the deadline has passed.
-    fn wait_for_event(&mut self, deadline: Option<Instant>) -> Outcome<Option<Event>> {
+    fn wait_for_event(&mut self, deadline: Option<Instant>) -> Outcome<Option<EventBody>> {
         let waker = self.lifecycle.waker();
         loop {
             if self.lifecycle.is_cancelled(self.since) {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use pcsc_ccid::reader::Options;
 use pcsc_manager::{Bus, CallError, Client, Handle, Manager, Reader, Snapshot, Watching};
 use pcsc_manager::{StartError, UsbBus};
-use pcsc_wire::ReaderState;
+use pcsc_wire::ReaderStateRecord;
 
 use super::current::{self, ReaderKind, Shared};
 use crate::backend::bytes::AttributeValue;
@@ -118,7 +118,7 @@ impl Calls for StandaloneContext {
         Ok(())
     }
 
-    fn each_reader(&self, look: &mut dyn FnMut(ReaderState<'_>)) -> Outcome<()> {
+    fn each_reader(&self, look: &mut dyn FnMut(ReaderStateRecord<'_>)) -> Outcome<()> {
         self.check()?;
         let snapshots = snapshots(self.manager());
         snapshots.iter().map(reader_state).for_each(look);
@@ -325,8 +325,8 @@ fn snapshots(manager: &Manager) -> Vec<(Arc<Reader>, Snapshot)> {
     manager.readers().iter().map(with_state).collect()
 }
 
-fn reader_state((reader, now): &(Arc<Reader>, Snapshot)) -> ReaderState<'_> {
-    ReaderState {
+fn reader_state((reader, now): &(Arc<Reader>, Snapshot)) -> ReaderStateRecord<'_> {
+    ReaderStateRecord {
         name: reader.name().as_bytes(),
         event_counter: now.event_counter,
         state: now.status,

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use super::watched::Watched;
 use crate::backend::hash::{hash, NOTHING};
 use crate::error::{Error, Outcome};
-use pcsc_wire::ReaderState;
+use pcsc_wire::ReaderStateRecord;
 
 /// The result of a look at the readers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub struct StatusChange<'c, 'a> {
 
 /// Calls a function with each reader. `dyn`, so that the comparison is compiled once and not for each
 /// backend's iterator.
-type ForEachReader<'f> = &'f dyn Fn(&mut dyn FnMut(ReaderState<'_>));
+type ForEachReader<'f> = &'f dyn Fn(&mut dyn FnMut(ReaderStateRecord<'_>));
 
 impl<'c, 'a> StatusChange<'c, 'a> {
     pub(in crate::backend) fn new(watched: &'c mut [Watched<'a>]) -> Outcome<StatusChange<'c, 'a>> {
@@ -59,7 +59,7 @@ impl<'c, 'a> StatusChange<'c, 'a> {
     /// readers that came or went, if it keeps one.
     pub fn compare<'r>(
         &mut self,
-        readers: impl Iterator<Item = ReaderState<'r>> + Clone,
+        readers: impl Iterator<Item = ReaderStateRecord<'r>> + Clone,
         events: Option<u32>,
     ) -> Comparison {
         self.compare_all(&|look| readers.clone().for_each(look), events)

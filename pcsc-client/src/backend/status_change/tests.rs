@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use super::watched::*;
 use super::*;
 use crate::error::{Error, Outcome};
-use pcsc_wire::ReaderState;
+use pcsc_wire::ReaderStateRecord;
 
-fn look(state: &[ReaderState<'_>], name: &[u8], current: u32) -> Watched<'static> {
+fn look(state: &[ReaderStateRecord<'_>], name: &[u8], current: u32) -> Watched<'static> {
     let mut watched = [Watched::new(name, current)];
     let mut call = StatusChange::new(&mut watched).unwrap();
     // At later looks a reader that is gone is reported, and is no error.
@@ -20,13 +20,13 @@ fn look(state: &[ReaderState<'_>], name: &[u8], current: u32) -> Watched<'static
     Watched { name: b"", ..entry }
 }
 
-fn reader(state: u32, sharing: i32, event_counter: u32) -> ReaderState<'static> {
+fn reader(state: u32, sharing: i32, event_counter: u32) -> ReaderStateRecord<'static> {
     let atr: &[u8] = if state & CARD_PRESENT != 0 {
         b"\x3B\x00"
     } else {
         b""
     };
-    ReaderState {
+    ReaderStateRecord {
         name: b"r",
         event_counter,
         state,
@@ -81,7 +81,7 @@ fn a_counter_is_compared_in_sixteen_bits() {
 #[test]
 fn the_pseudo_reader_sees_a_replacement_and_an_earlier_count() {
     let one = [reader(CARD_ABSENT, 0, 0)];
-    let other = [ReaderState {
+    let other = [ReaderStateRecord {
         name: b"s",
         ..reader(CARD_ABSENT, 0, 0)
     }];
@@ -104,7 +104,7 @@ fn each_entry_is_compared_with_the_reader_of_its_name() {
     let names: Vec<String> = (0..300)
         .map(|number| format!("Reader {}", number * 7 % 300))
         .collect();
-    let readers = names.iter().enumerate().map(|(number, name)| ReaderState {
+    let readers = names.iter().enumerate().map(|(number, name)| ReaderStateRecord {
         name: name.as_bytes(),
         event_counter: number as u32,
         ..reader(CARD_ABSENT, 0, 0)

@@ -9,7 +9,7 @@ pub(super) use pcsc_constants::{
     SCARD_STATE_UNAVAILABLE as UNAVAILABLE, SCARD_STATE_UNKNOWN as UNKNOWN, SCARD_SWALLOWED as CARD_MUTE,
     SCARD_UNKNOWN as READER_UNKNOWN,
 };
-use pcsc_wire::ReaderState;
+use pcsc_wire::ReaderStateRecord;
 
 /// The name of the pseudo-reader that reports readers coming and going.
 pub const PNP_NAME: &[u8] = br"\\?PnP?\Notification";
@@ -68,7 +68,7 @@ impl<'a> Watched<'a> {
     }
 
     /// Compares with a reader's state. Returns whether there is something to report.
-    pub(super) fn compare(&mut self, state: Option<ReaderState<'_>>) -> bool {
+    pub(super) fn compare(&mut self, state: Option<ReaderStateRecord<'_>>) -> bool {
         let Some(state) = state else {
             self.event = UNKNOWN | UNAVAILABLE;
             return self.report(self.current & UNKNOWN == 0);

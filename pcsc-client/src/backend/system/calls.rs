@@ -23,7 +23,7 @@ use crate::error::{Cause, Error, Failure, Outcome};
 use crate::ffi::SCARDCONTEXT;
 use pcsc_constants as constants;
 use pcsc_process::generation;
-use pcsc_wire::{ReaderState, MAX_PAYLOAD};
+use pcsc_wire::{ReaderStateRecord, MAX_PAYLOAD};
 
 /// A context with a PC/SC library that was loaded at run time.
 #[derive(Debug)]
@@ -177,9 +177,9 @@ impl Calls for SystemContext {
         open.library.is_valid(open.handle)
     }
 
-    fn each_reader(&self, look: &mut dyn FnMut(ReaderState<'_>)) -> Outcome<()> {
+    fn each_reader(&self, look: &mut dyn FnMut(ReaderStateRecord<'_>)) -> Outcome<()> {
         for reader in self.states()? {
-            look(ReaderState {
+            look(ReaderStateRecord {
                 name: reader.name.to_bytes(),
                 event_counter: reader.event >> 16,
                 state: card_status(reader.event),

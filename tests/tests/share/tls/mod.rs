@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use pcsc_client::{Card, Context, Error, Protocols, ReaderState, ShareMode, State};
 use pcsc_constants::{SCARD_LEAVE_CARD, SCARD_SHARE_SHARED};
 use pcsc_tests::{atr, Share, WireClient};
-use pcsc_wire::{Command, Disconnect, ReaderStates, Status};
+use pcsc_wire::{DisconnectBody, ReaderStateRecords, RequestCode, StatusBody};
 
 use certificates::{Authority, Issued};
 use line::Line;
@@ -108,24 +108,26 @@ fn calls_through_tls_take_one_round_trip() {
     let number = client.establish();
     let card = client.connect_card(number, NAME, SCARD_SHARE_SHARED).card;
     counted("status", &mut || {
-        let status = client.call(Command::Status, Status { card, rv: 0 });
+        let status = client.call(RequestCode::Status, StatusBody { card, rv: 0 });
         assert_eq!(status.rv, 0);
     });
     counted_of(2, "connects and disconnects", &mut || {
         let card = client.connect_card(number, NAME, SCARD_SHARE_SHARED).card;
-        let body = Disconnect {
+        let body = DisconnectBody {
             card,
             disposition: SCARD_LEAVE_CARD,
             rv: 0,
         };
-        assert_eq!(client.call(Command::Disconnect, body).rv, 0);
+        assert_eq!(client.call(RequestCode::Disconnect, body).rv, 0);
     });
     drop(client);
     // A client that sends the request of the states after the answer to that of their number.
     let mut client = WireClient::connect(&joined.socket(), 6);
     counted("sizes and states", &mut || {
         let states = client.states();
-        let names = ReaderStates::new(&states, client.endian()).readers().count();
+        let names = ReaderStateRecords::new(&states, client.endian())
+            .readers()
+            .count();
         assert_eq!(names, 1);
     });
     drop(client);
