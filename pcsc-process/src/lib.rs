@@ -13,6 +13,9 @@
 //!
 //! A program may have signal handlers. [`signals`] keeps them out of the threads of a library.
 //!
+//! A peer may send its messages in pieces. [`Yields`] lets it send all of them before the thread sleeps
+//! again.
+//!
 //! Windows has the waits alone.
 
 #[cfg(unix)]
@@ -30,9 +33,13 @@ pub mod socket;
 pub mod wait;
 #[cfg(unix)]
 mod waker;
+#[cfg(unix)]
+mod yields;
 
 #[cfg(unix)]
 pub use descriptor::Descriptor;
 pub use generation::generation;
 #[cfg(unix)]
 pub use waker::Waker;
+#[cfg(unix)]
+pub use yields::Yields;

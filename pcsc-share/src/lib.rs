@@ -54,7 +54,6 @@
 //! places                 how many clients there are at a time
 //! incoming, outgoing     a client's socket: messages; answers and events
 //! wait                   waits for descriptors with a deadline
-//! yields                 when a client's thread yields its processor
 //! joined                 a source in the list, and the names of its readers there
 //! readers                the list of all sources' readers
 //! policy                 who may use which of them
@@ -85,7 +84,6 @@ mod threads;
 pub mod tls;
 mod wait;
 mod waiters;
-mod yields;
 
 /// Compiles the examples of the README.
 #[cfg(doctest)]

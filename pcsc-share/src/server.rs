@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use pcsc_process::peer::Peer;
+use pcsc_process::Yields;
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
@@ -27,7 +28,6 @@ use crate::shared::Shared;
 use crate::socket::Socket;
 use crate::threads::{Threads, STACK};
 use crate::waiters::Waiters;
-use crate::yields::Yields;
 
 /// How long the end of a server waits for calls in progress.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);

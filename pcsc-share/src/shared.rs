@@ -3,12 +3,13 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use pcsc_process::Yields;
+
 use crate::buffers::Buffers;
 use crate::contexts::Contexts;
 use crate::limits::Limits;
 use crate::readers::Readers;
 use crate::waiters::Waiters;
-use crate::yields::Yields;
 
 /// What the clients of a server share.
 pub struct Shared {

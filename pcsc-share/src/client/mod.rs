@@ -132,7 +132,7 @@ mod tests {
     use crate::readers::Readers;
     use crate::source::Named;
     use crate::waiters::Waiters;
-    use crate::yields::Yields;
+    use pcsc_process::Yields;
     use pcsc_wire::{
         Body, ConnectBody, Endian, EstablishBody, Header, ReaderEventsBody, RequestCode, Version,
         VersionBody, NAME_SIZE, READER_STATE_SIZE,

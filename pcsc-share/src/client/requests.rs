@@ -130,6 +130,7 @@ impl<'a> Requests<'a> {
             self.client.outgoing.set_endian(endian);
         }
         log::trace!("client {}: {command:?}", self.client.number);
+        // libpcsclite sends a header, its body and what follows one after the other.
         if self.incoming.received().len() < header.size as usize {
             self.shared.yields.yield_now();
         }

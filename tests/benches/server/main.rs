@@ -235,7 +235,7 @@ fn throughput() {
         "| {CLIENTS} clients, {READERS} readers | {} | {} | {} | share / pcscd |\n|---|---|---|---|---|",
         pairs[0].name, pairs[1].name, pairs[2].name
     );
-    for (call, count) in [(TRANSMIT, 50), (ROUND, 20)] {
+    for (call, count) in [(TRANSMIT, 300), (ROUND, 100)] {
         let mut rates = [Vec::new(), Vec::new(), Vec::new()];
         for _ in 0..ROUNDS {
             for (workers, rates) in groups.iter_mut().zip(&mut rates) {

@@ -148,6 +148,10 @@ impl Link {
             return Err(self.out_of_step("a payload of the wrong length"));
         }
         if got < length {
+            // pcscd sends an answer's body and what follows it one after the other.
+            if let Some(stream) = &self.stream {
+                stream.yield_to_sender();
+            }
             self.receive(&mut answer[got..length], &mut [], deadline)?;
         }
         Ok(())

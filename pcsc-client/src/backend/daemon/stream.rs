@@ -15,7 +15,7 @@ use rustix::net::{
     self, sockopt, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketAddrUnix,
 };
 
-use pcsc_process::{socket, Descriptor, Waker};
+use pcsc_process::{socket, Descriptor, Waker, Yields};
 
 /// Why an exchange of bytes failed.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +66,7 @@ pub struct Stream {
     to_skip: usize,
     /// An answer to be skipped whose length is not known.
     uncertain: Option<Uncertain>,
+    yields: Yields,
 }
 
 /// An answer of `size` bytes that comes once or twice, and the bytes that follow it.
@@ -111,6 +112,7 @@ impl Stream {
             unread: 0..0,
             to_skip: 0,
             uncertain: None,
+            yields: Yields::default(),
         })
     }
 
@@ -215,6 +217,11 @@ impl Stream {
             in_tail += received - of_head;
         }
         Ok(in_tail)
+    }
+
+    /// Lets the daemon send the rest of an answer that has come in part.
+    pub fn yield_to_sender(&self) {
+        self.yields.yield_now();
     }
 
     /// Reads once, bytes to skip and what arrives together with the last of them. Returns the length of that.

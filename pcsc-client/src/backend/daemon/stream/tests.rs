@@ -13,6 +13,7 @@ fn pair() -> (Stream, UnixStream) {
             unread: 0..0,
             to_skip: 0,
             uncertain: None,
+            yields: Yields::default(),
         },
         theirs,
     )

@@ -1,21 +1,22 @@
-//! When a client's thread yields its processor to the client.
+//! Yields to the other end of a local socket.
 //!
-//! libpcsclite sends a request in two or three pieces. The first one wakes the client's thread, which often
-//! takes the processor of the client. If the thread slept again for the rest, each request would cost two
-//! more context switches. It yields instead, so that the client sends all pieces and sleeps.
+//! pcscd and libpcsclite send a message in two or three pieces. The first one wakes the thread at the other
+//! end, which often takes the processor of the sender. If it slept again for the rest, each message would
+//! cost two more context switches. It yields instead, so that the sender can send all pieces.
 //!
-//! A program that computes and shares the processor would get it for some milliseconds with each request.
+//! A program that computes and shares the processor would get it for some milliseconds with each message.
 //! After a yield as long as that no thread yields for a while.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// A client needs some microseconds to send the rest, a slice of Linux's scheduler is 0.7 ms or more.
+/// The rest of a message takes some microseconds. A slice of Linux's scheduler is 0.7 ms or more.
 const LONG: Duration = Duration::from_micros(500);
 /// With one yield in this time a slice of 3 ms costs a third of a percent of the time.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Yields, unless that has taken long lately.
+/// Yields, unless that has taken long in the last second.
+#[derive(Debug)]
 pub struct Yields {
     began: Instant,
     /// No thread yields before this, in nanoseconds since `began`.
@@ -32,7 +33,7 @@ impl Default for Yields {
 }
 
 impl Yields {
-    /// Lets a client that shares this thread's processor send the rest of its request.
+    /// Lets a sender that shares this thread's processor send the rest of its message.
     pub fn yield_now(&self) {
         let from = self.began.elapsed();
         if self.may_yield(from) {
