@@ -235,8 +235,8 @@ fn the_log_names_the_client_that_finds_no_place() {
     let _clients = [(); 3].map(|()| WireClient::open(&share.socket()));
     // The tests run as root, whose share is all places.
     share.wait_for_log(&format!(
-        "pcsc: error: a client is refused: user {user} (process {process}): there are 2 clients already, or 2 \
-         of user {user}"
+        "pcsc: error: a client is refused: user {user} (process {process}): there are 2 clients already, or \
+         2 of user {user}"
     ));
 }
 
