@@ -2,6 +2,8 @@
 //! client and daemon on one processor; for a transmit also a hand-written floor: one send, one poll, one
 //! recv, and a yield where the answer has come in part.
 //!
+//! Last comes what it costs to load each library, beyond a process that loads none.
+//!
 //! Times are ratios of medians. System calls and instructions are exact: strace and callgrind count those of
 //! 100 and of 200 calls, and the difference is shown.
 //!
@@ -16,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use libloading::Library;
 use library::{median, system_calls, time, Client, What, APDU};
 use pcsc_tests::{artifacts, atr, run, stock, Pcscd};
 use pcsc_wire::{self as wire, Body, Endian, Header, Version};
@@ -174,8 +177,24 @@ fn instructions(text: &str) -> u64 {
         .expect("a number")
 }
 
+/// How long a process takes that loads a library, if there is one, and ends; in nanoseconds.
+fn time_of_process(library: Option<&Path>) -> f64 {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.arg("load").args(library);
+    time(|| assert!(command.status().unwrap().success()), 1)
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
+    if let Some(at) = arguments.iter().position(|argument| argument == "load") {
+        if let Some(library) = arguments.get(at + 1) {
+            // SAFETY: both libraries may be loaded at any time.
+            let loaded = unsafe { Library::new(library) }.unwrap();
+            // Unloaded by the end of the process, as in a linked program.
+            std::mem::forget(loaded);
+        }
+        return;
+    }
     if let Some(at) = arguments.iter().position(|argument| argument == "worker") {
         let number = |offset: usize| arguments[at + offset].parse::<usize>().unwrap();
         let mut client = Client::new(Path::new(&arguments[at + 1]), READER);
@@ -240,6 +259,22 @@ fn main() {
         least / 1e3,
         ours / 1e3,
         (ours / least - 1.0) * 100.0
+    );
+    println!("{line}");
+    let _ = writeln!(table, "{line}");
+
+    let [stock, ours] = libraries.each_ref().map(|library| Some(library.as_path()));
+    let mut times = [Vec::new(), Vec::new(), Vec::new()];
+    for _ in 0..4 * BATCHES {
+        for (times, library) in times.iter_mut().zip([None, stock, ours]) {
+            times.push(time_of_process(library));
+        }
+    }
+    let [none, stock, ours] = times.map(median);
+    let line = format!(
+        "\nTo load the library takes {:.0} µs, the stock library {:.0} µs.",
+        (ours - none) / 1e3,
+        (stock - none) / 1e3
     );
     println!("{line}");
     let _ = writeln!(table, "{line}");
