@@ -252,8 +252,14 @@ impl SlotState {
     /// Plans to ask a reader again that failed.
     pub fn retry_later(&mut self, error: SlotError) {
         let pause = match (error, self.due.retry) {
-            // No retry: the watch reports when a reader has been unplugged.
-            (SlotError::NoDevice, _) => return,
+            // No retry: the watch reports when a reader has been unplugged. One that is planned, for an
+            // earlier error, is taken back: it would stay due, and the thread "pcsc-power" would not sleep
+            // any more.
+            (SlotError::NoDevice, _) => {
+                self.due.retry = None;
+                return;
+            }
+            // At a steady rate for a claimed reader: the program that waits wants it as soon as it is free.
             (SlotError::Busy, _) | (_, None) => RETRY,
             (_, Some(_)) => (self.due.retry_pause * 2).min(LONGEST_RETRY),
         };
@@ -293,5 +299,19 @@ impl SlotState {
         self.protocol = 0;
         self.has_power = false;
         self.due.power_down = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_that_is_gone_is_not_asked_again() {
+        let mut state = SlotState::new();
+        state.note_failure(Access::Open, SlotError::Communication);
+        assert!(state.due.first().is_some());
+        state.retry_later(SlotError::NoDevice);
+        assert_eq!(state.due.first(), None);
     }
 }
