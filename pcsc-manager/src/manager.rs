@@ -211,7 +211,7 @@ impl Manager {
     }
 
     /// Adds a reader that no bus has found. Returns its slots once they are listed; none if the settings or a
-    /// lack of numbers exclude the reader.
+    /// lack of numbers exclude the reader, or if the manager has ended.
     ///
     /// # Errors
     /// [`StartError::Thread`] where a thread cannot be started. Its slot is added later.
@@ -260,7 +260,7 @@ impl Manager {
         for thread in std::mem::take(&mut *lock(&self.threads)) {
             thread.join_until(deadline);
         }
-        // No reader comes any more.
+        // No reader is listed after this: see `start_reader`.
         let readers = std::mem::take(&mut *lock(&shared.readers));
         let watched: Vec<Watched> = readers.places.into_iter().flatten().collect();
         watched.iter().for_each(|watched| watched.reader.stop_watching());
@@ -316,7 +316,8 @@ impl Shared {
             let reader = Reader::new(name, driver, watch, self.wakers.clone());
             let reader = Arc::new(reader.with_device(device.clone(), slot));
             match self.start_reader(&reader) {
-                Ok(()) => added.push(reader),
+                Ok(true) => added.push(reader),
+                Ok(false) => (),
                 Err(error) => {
                     self.start_later(reader);
                     result = Err(error);
@@ -346,7 +347,8 @@ impl Shared {
         };
         for reader in unstarted {
             match self.start_reader(&reader) {
-                Ok(()) => self.count_event(),
+                Ok(true) => self.count_event(),
+                Ok(false) => (),
                 Err(error) => {
                     log::debug!("cannot start a thread for reader {:?}: {error}", reader.name());
                     self.start_later(reader);
@@ -355,10 +357,16 @@ impl Shared {
         }
     }
 
-    fn start_reader(self: &Arc<Shared>, reader: &Arc<Reader>) -> io::Result<()> {
+    /// Lists a reader and starts its thread. Returns `false` if the manager has ended.
+    fn start_reader(self: &Arc<Shared>, reader: &Arc<Reader>) -> io::Result<bool> {
         let (shared, its_reader) = (self.clone(), reader.clone());
         // Held until the reader has its place, which its thread looks for if the reader is gone at once.
         let mut readers = lock(&self.readers);
+        // `Manager::end` sets this before it locks the list: a reader that is listed later would never be
+        // given back.
+        if self.is_over.load(Ordering::SeqCst) {
+            return Ok(false);
+        }
         let work = move || {
             if its_reader.watch() {
                 shared.remove(&its_reader);
@@ -375,7 +383,7 @@ impl Shared {
             None => readers.places.push(Some(watched)),
         }
         self.list(&mut readers);
-        Ok(())
+        Ok(true)
     }
 
     /// Removes a reader that is gone. Runs in its own thread.

@@ -380,3 +380,14 @@ fn readers_that_are_added_at_once_have_names_of_their_own() {
     let names: std::collections::BTreeSet<&str> = readers.iter().map(|reader| reader.name()).collect();
     assert_eq!((readers.len(), names.len()), (THREADS * EACH, THREADS * EACH));
 }
+
+#[test]
+fn no_reader_is_added_after_the_end() {
+    let rig = Rig::new(1);
+    rig.manager.end();
+    let bench = Arc::<Bench>::default();
+    assert!(rig.manager.add(found(&bench)).unwrap().is_empty());
+    assert_eq!(rig.manager.readers().len(), 0);
+    // No thread has the reader: the manager would not end it again.
+    assert_eq!(Arc::strong_count(&bench), 1);
+}
