@@ -96,10 +96,7 @@ impl VpcdReader {
 
 impl Watch for Port {
     fn wait(&self) -> SlotEvent {
-        match Port::wait(self) {
-            true => SlotEvent::Card,
-            false => SlotEvent::Stopped,
-        }
+        Port::wait(self)
     }
 
     fn wake(&self) {

@@ -13,7 +13,7 @@ use pcsc_process::Waker;
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
-use crate::slot::SlotError;
+use crate::slot::{SlotError, SlotEvent};
 use crate::sync::lock;
 
 #[cfg(test)]
@@ -159,21 +159,22 @@ impl Port {
         }
     }
 
-    /// Blocks until a card comes or goes, or until the wait is ended. Returns whether the port is in use
-    /// still.
-    pub fn wait(&self) -> bool {
+    /// Blocks until a card comes or goes, or until the wait is ended.
+    pub fn wait(&self) -> SlotEvent {
+        // For lack of file descriptors there is no waker, so that nothing could end a wait. Such a reader is
+        // taken off the list: a connection would wait forever for the first look at it.
         let Ok(waker) = &self.waker else {
-            return false;
+            return SlotEvent::Gone;
         };
         let mut is_paused = false;
         loop {
             let (before, listener, card) = {
                 let mut state = lock(&self.state);
                 if state.is_stopped {
-                    return false;
+                    return SlotEvent::Stopped;
                 }
                 if state.look() {
-                    return true;
+                    return SlotEvent::Card;
                 }
                 // With a card in, the next one waits.
                 let listener = state.listener.as_ref().filter(|_| state.card.is_none());
@@ -189,14 +190,17 @@ impl Port {
             wait(&mut polled, is_paused.then(|| Instant::now() + TRY_AGAIN));
             if !polled[0].revents().is_empty() {
                 waker.clear();
-                return !lock(&self.state).is_stopped;
+                return match lock(&self.state).is_stopped {
+                    true => SlotEvent::Stopped,
+                    false => SlotEvent::Card,
+                };
             }
             let is_ready = polled.get(1).is_some_and(|fd| !fd.revents().is_empty());
             let mut state = lock(&self.state);
             state.look();
             // Another thread may have looked first.
             if state.cards() != before {
-                return true;
+                return SlotEvent::Card;
             }
             // The socket stays readable: a connection cannot be accepted for lack of a file descriptor, or
             // the card has sent data although no request is in progress. Without a pause, poll would return
