@@ -47,6 +47,7 @@
 //! ```text
 //! client                      connections by their handles
 //! terms, exchange, power      what connections do with a reader
+//! poll                        whether a card came or went
 //! interest                    what keeps a device open
 //! schedule                    when the thread "pcsc-power" looks at the readers
 //! reader                      one slot, shared by all connections; describes lock order and wake-ups
@@ -72,6 +73,7 @@ mod manager;
 mod offered;
 #[cfg(all(feature = "sim", unix))]
 mod played;
+mod poll;
 mod power;
 mod reader;
 #[cfg(all(feature = "sim", unix))]

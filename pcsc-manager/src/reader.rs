@@ -1,5 +1,6 @@
 //! A reader's slot with its card, as all connections share it: presence, power, and the end of the reader.
-//! `terms`, `exchange` and `power` have what connections do with it. The rules are pcscd's.
+//! `poll` has what is found in it, `terms`, `exchange` and `power` what connections do with it. The rules are
+//! pcscd's.
 //!
 //! Lock order: `driver`, then `state`. `driver` is held while the driver works, which can take seconds;
 //! nothing waits for another connection while it holds it. `state` is held for bookkeeping alone, never
@@ -19,8 +20,8 @@ use pcsc_ccid::reader::DeviceInfo;
 
 use crate::error::CallError;
 use crate::schedule::Schedule;
-use crate::slot::{Driver, Presence, Slot, SlotError, SlotEvent, Vacant, Watch};
-use crate::slot_state::{Access, LastSeen, SlotState, ABSENT, PRESENT, RETRY, UNKNOWN};
+use crate::slot::{Driver, Slot, SlotEvent, Vacant, Watch};
+use crate::slot_state::{Access, SlotState, PRESENT, RETRY, UNKNOWN};
 use crate::snapshot::Snapshot;
 use crate::state_guard::StateGuard;
 use crate::sync::{lock, ChangeCounter, TimedMutex, TimedMutexGuard};
@@ -100,6 +101,8 @@ impl Reader {
     /// The same, of a device that starts once it is open and was polled, but at `deadline` at the latest. The
     /// caller holds an [`Interest`](crate::Interest).
     pub fn snapshot_when_open(&self, deadline: Instant) -> Snapshot {
+        // A reader that is late is shown as it is known, which is empty: one slow device does not delay the
+        // list of all.
         let open = self.open_state(Some(deadline), &|| false);
         open.map_or_else(|_| self.snapshot(), |state| Snapshot::of(&state))
     }
@@ -165,111 +168,10 @@ impl Reader {
         self.watch.stop();
     }
 
-    /// Asks the driver whether a card came or went. A new card is powered up, as pcscd does.
-    pub fn poll(&self) {
-        self.poll_slot(self.driver.lock().slot());
-        self.reschedule();
-    }
-
-    /// Polls the slot now, if its device is open, rather than at the next event: for a simulation, whose user
-    /// goes on once the move of a card has been seen.
-    pub fn settle(&self) {
-        // A first poll that is in progress may have asked before the move. Its device is open once it has
-        // ended.
-        let mut driver = self.driver.lock();
-        if self.state().access != Access::Closed {
-            self.poll_slot(driver.slot());
-        }
-        drop(driver);
-        self.reschedule();
-    }
-
-    /// Polls a slot that had an event and cannot distinguish two cards: the next connection powers the card
-    /// up anew.
-    fn poll_unclear(&self) {
-        let mut driver = self.driver.lock();
-        let before = self.state().event_counter;
-        self.poll_slot(driver.slot());
-        if self.state().event_counter == before {
-            self.power_down_if_unused(driver.slot());
-        }
-        drop(driver);
-        self.reschedule();
-    }
-
-    pub(crate) fn poll_slot(&self, slot: &mut dyn Slot) {
-        let mut present = slot.presence();
-        let (mut seen, status, access) = {
-            let state = self.state();
-            (state.last_seen, state.status, state.access)
-        };
-        // A power-up or an exchange that met an empty slot has noted so: what is there now has come since.
-        let was_missed = seen == LastSeen::Card && status & ABSENT != 0;
-        if present == Ok(Presence::Replaced) || (present == Ok(Presence::Present) && was_missed) {
-            if seen == LastSeen::Card {
-                self.note_absence(true);
-                seen = LastSeen::Nothing;
-            }
-            present = Ok(Presence::Present);
-        }
-        match present {
-            Ok(Presence::Present | Presence::Replaced) if seen != LastSeen::Card => {
-                let powered = slot.power_up(false, None);
-                if powered == Err(SlotError::NoDevice) {
-                    return self.note_failure(SlotError::NoDevice);
-                }
-                self.change(|state| {
-                    if seen == LastSeen::Failure {
-                        // After a failed poll, the card may be another one.
-                        state.connections.notify_removed();
-                    }
-                    state.note_card(powered);
-                });
-            }
-            Ok(Presence::Present | Presence::Replaced) => (),
-            Ok(Presence::Absent) | Err(SlotError::NoCard) => {
-                let had_card = seen != LastSeen::Nothing;
-                if had_card || access != Access::Open {
-                    self.note_absence(had_card);
-                }
-            }
-            Err(error) => {
-                log::debug!("{}: whether a card is present is not known: {error}", self.name);
-                self.note_failure(error);
-            }
-        }
-    }
-
-    fn note_absence(&self, had_card: bool) {
-        self.change(|state| {
-            if had_card {
-                state.connections.notify_removed();
-            }
-            state.note_absence();
-        });
-    }
-
-    /// Notes that the reader cannot be asked: its state is unknown until a retry finds it in order again.
-    pub(crate) fn note_failure(&self, error: SlotError) {
-        let access = match error {
-            SlotError::Busy => Access::Claimed,
-            _ => Access::Open,
-        };
-        let mut state = self.state();
-        if state.access == Access::Gone {
-            return;
-        }
-        if state.access == access && state.last_seen == LastSeen::Failure {
-            // Nothing new, and no client is woken.
-            state.retry_later(error);
-            return;
-        }
-        drop(state);
-        self.change(|state| state.note_failure(access, error));
-    }
-
     /// Closes the reader, because it is gone or because the manager ends. Its connections are notified.
     pub fn end(&self) {
+        // With the driver locked no call is in progress, and with `Vacant` in its place none begins. The
+        // change of the state comes last: it wakes the calls that wait.
         let mut driver = self.driver.lock();
         if self.state().has_power {
             // A reader that was unplugged cannot, and need not.
@@ -298,12 +200,15 @@ impl Reader {
     /// back. A driver that is at work, also for another slot, is not waited for: one thread does this for all
     /// readers.
     pub fn attend(&self) {
+        // The same thread serves all readers: a reader whose driver works on a long command must not hold up
+        // the others.
         let driver = self.driver.try_lock();
         let Some(mut driver) = driver.filter(|driver| !driver.is_busy()) else {
             self.state().due.postpone(Instant::now() + RETRY);
             return;
         };
         let now = Instant::now();
+        // Asked again with the driver locked: a call that had it may have used the card meanwhile.
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         let (give_back, power_down, retry) = {
             let state = self.state();
@@ -311,6 +216,7 @@ impl Reader {
             (is_due(due.give_back), is_due(due.power_down), is_due(due.retry))
         };
         if give_back {
+            // The rest is void: without the device there is neither power nor a failure.
             return self.give_back(driver.slot());
         }
         if power_down {
@@ -323,7 +229,7 @@ impl Reader {
 
     /// Plans to give the device back if nothing needs it any more, and wakes the thread "pcsc-power" if
     /// something is due before it would wake up: a poll may have planned other things as well.
-    fn reschedule(&self) {
+    pub(crate) fn reschedule(&self) {
         let due = {
             let mut state = self.state();
             state.plan_to_give_back();
@@ -340,12 +246,15 @@ impl Reader {
             if !state.may_be_given_back() {
                 return;
             }
+            // Before `close`, which clears it.
             let has_power = state.has_power;
             // A call that needs the reader from here on has it opened again, once this one has unlocked the
             // driver.
             state.close();
             has_power
         };
+        // With its power the card loses what was verified: the next process must not go on with this one's
+        // PIN.
         if has_power {
             self.power_down(slot);
         }
@@ -354,13 +263,15 @@ impl Reader {
     }
 
     /// Takes the power from an unused card. Clients are not notified, as pcscd does not notify them.
-    fn power_down_if_unused(&self, slot: &mut dyn Slot) {
+    pub(crate) fn power_down_if_unused(&self, slot: &mut dyn Slot) {
         {
             let mut state = self.state();
             state.due.power_down = None;
             if state.is_used || !state.has_power {
                 return;
             }
+            // Before the driver is called: a connection that comes now waits for the driver and must then
+            // power up.
             state.has_power = false;
             state.protocol = 0;
         }
@@ -444,6 +355,7 @@ impl Reader {
 
     /// Makes a change that only connections of this reader wait for.
     pub(crate) fn change_quietly<T>(&self, change: impl FnOnce(&mut SlotState) -> T) -> T {
+        // The guard is a temporary and dropped here: threads that wake up do not meet a locked mutex.
         let result = change(&mut self.state());
         self.changed.post();
         result
@@ -477,6 +389,8 @@ impl Reader {
         mut call: impl FnMut() -> Result<T, CallError>,
     ) -> Result<T, CallError> {
         loop {
+            // Before the call: a transaction that ends between the refusal and the sleep moves the counter,
+            // and the sleep returns at once.
             let seen = self.changed.changes();
             match call() {
                 Err(CallError::SharingViolation) if waits => (),
