@@ -202,6 +202,7 @@ impl CallReplay {
         let mismatch = state.mismatch.clone().filter(|_| is_first);
         drop(state);
         if let Some(mismatch) = mismatch {
+            // Without the lock: it may write to a slow terminal.
             (self.0.report)(&mismatch);
         }
         self.0.changed.notify_all();
@@ -241,9 +242,12 @@ impl ReplayState {
         let (_, step) = self
             .ahead()
             .find(|(_, step)| !matches!(step.kind, StepKind::GetAttribute(..)))?;
+        // One move at a time: a card that is replaced before it was polled would leave out an event of the
+        // record.
         let is_seen = self.changes_polled == self.card_changes;
         match (&step.kind, self.last_at) {
             (StepKind::Card(_), Some(last)) if is_seen && self.mismatch.is_none() => {
+                // A recorded pause is often a person's, which a test need not wait for.
                 Some(last + step.delay.min(LONGEST_DELAY))
             }
             _ => None,
@@ -298,6 +302,7 @@ impl ReplayState {
 
     /// An attribute: the value that is next; else the last one before, else the first one after.
     fn attribute(&mut self, id: u32) -> Result<Vec<u8>, SlotError> {
+        // Attributes are read at other times by other libraries, so their place in the order means little.
         let value = |step: &Step| match &step.kind {
             StepKind::GetAttribute(other, value) if *other == id => Some(value.clone()),
             _ => None,

@@ -16,6 +16,7 @@ use crate::slot::{FoundReader, Powered, Presence, Slot, SlotError, SlotEvent, Wa
 /// The slots of a reader that `open` opens when it is first needed, and the reader.
 pub fn found(name: String, device: DeviceInfo, slots: u16, open: Open) -> (FoundReader, Arc<SharedReader>) {
     let reader = SharedReader::new(slots, open);
+    // bSlot is a byte (CCID 1.1, clause 6.1).
     let numbers = (0..=u8::MAX).take(usize::from(slots.max(1)));
     let slots = numbers.map(|number| {
         let slot = CcidSlot {
@@ -76,6 +77,8 @@ impl CcidSlot {
 fn slot_error(error: SharedError) -> SlotError {
     match error {
         SharedError::Busy => SlotError::Busy,
+        // This one is the wait for the reader. A command that was cut short is `Cancelled` below, and the
+        // card is reset.
         SharedError::TimedOut => SlotError::NotStarted,
         SharedError::Gone | SharedError::NotPolled => SlotError::NoDevice,
         SharedError::Reader(error) => {
@@ -89,6 +92,7 @@ fn slot_error(error: SharedError) -> SlotError {
 
 fn driver_error(error: ReaderError) -> SlotError {
     match error {
+        // Firmware that the driver refuses and a slot that does not exist are not worth a retry either.
         ReaderError::Transport(TransportError::Gone) | ReaderError::NoSuchSlot | ReaderError::Firmware(_) => {
             SlotError::NoDevice
         }
@@ -145,6 +149,7 @@ impl Slot for CcidSlot {
         deadline: Option<Instant>,
     ) -> Result<usize, SlotError> {
         let number = self.number;
+        // Not `with`: the error is needed with the reader's own reason, which `slot_error` drops.
         let asked = self.reader.with_reader(number, deadline, |reader| {
             reader.control(number, code, data, answer)
         });
@@ -206,6 +211,7 @@ fn protocols(atr: &[u8]) -> (u32, u32) {
     let Ok(atr) = Atr::parse(atr) else {
         return (0, 0);
     };
+    // TA2: the card does not listen to a PPS, and its protocol is in force from the reset on.
     if let Some(number) = atr.specific_mode() {
         return (bit(number), bit(number));
     }

@@ -76,6 +76,7 @@ impl Client {
     /// Ends all connections, and all calls that wait. A card in a transaction is reset.
     pub fn release(&self) {
         // A connection that is being made ends itself: see `keep`.
+        // Flag before wake-up: a call that wakes asks for the flag, and would sleep again.
         self.is_released.store(true, Ordering::SeqCst);
         self.wake();
         for (handle, reader) in std::mem::take(&mut *lock(&self.connections)).into_vec() {
@@ -84,6 +85,8 @@ impl Client {
     }
 
     fn wake(&self) {
+        // Two counters: a wait for events of any reader sleeps on the manager's, a call that waits for a
+        // transaction on its reader's.
         self.manager.changes().post();
         for reader in &*self.manager.readers() {
             reader.wake();
@@ -104,6 +107,8 @@ impl Client {
         static LAST: AtomicI32 = AtomicI32::new(0);
         check_terms(share, protocols)?;
         let reader = self.manager.find(reader).ok_or(CallError::UnknownReader)?;
+        // Handles are unique in the process and not in the client alone: those of all clients are in the
+        // tables of the same readers.
         let is_free = |handle| !self.has(handle) && !reader.state().connections.has(handle);
         let handle = next_handle(&LAST, is_free);
         let protocol = reader.connect(handle, share, protocols, deadline, &|| self.may_not_wait())?;
@@ -150,6 +155,8 @@ impl Client {
     pub fn disconnect(&self, handle: Handle, disposition: u32) -> Result<(), CallError> {
         let reader = self.reader(handle)?;
         check_disposition(disposition)?;
+        // Before the handle is removed: if the wait for a transaction is cancelled, the connection remains,
+        // and the release of the client ends it.
         reader.disconnect(handle, disposition, &|| self.may_not_wait())?;
         lock(&self.connections).remove(handle);
         Ok(())
@@ -180,6 +187,7 @@ impl Client {
     /// pcscd's for `SCardStatus`.
     pub fn status(&self, handle: Handle) -> Result<(), CallError> {
         let reader = self.reader(handle)?;
+        // SCardStatus has no deadline, and pcscd's clients too repeat it until the transaction is over.
         self.retry(&reader, None, || reader.check(handle))
     }
 
@@ -271,6 +279,8 @@ impl Client {
 /// numbers keeps its handle.
 fn next_handle(last: &AtomicI32, is_free: impl Fn(Handle) -> bool) -> Handle {
     loop {
+        // `Relaxed`: each caller gets a number of its own, and nothing else is passed on with it. Handles are
+        // positive, since protocol and C interface have them with and without a sign.
         let handle = last.fetch_add(1, Ordering::Relaxed).wrapping_add(1) & i32::MAX;
         if handle != 0 && is_free(handle) {
             return handle;

@@ -145,6 +145,8 @@ impl Connections {
         if share == EXCLUSIVE {
             if !self.is_exclusive {
                 self.is_exclusive = true;
+                // pcscd's way: an exclusive connection is in a transaction that only its disconnection or
+                // another share mode ends.
                 self.owner = Some(handle);
                 self.depth += 1;
             }
@@ -190,6 +192,7 @@ impl Connections {
 
     /// Adds a connection at the end of the queue for a transaction.
     pub fn queue(&mut self, handle: Handle) {
+        // A caller comes here at each wake-up, and keeps its place.
         if !self.waiting.contains(&handle) {
             self.waiting.push_back(handle);
         }
@@ -221,6 +224,7 @@ impl Connections {
         if !self.may_use(handle) {
             return Err(CallError::SharingViolation);
         }
+        // The transaction that the share mode stands for cannot be ended by its owner.
         let least = u32::from(self.is_exclusive);
         if self.depth <= least {
             return Err(CallError::NotTransacted);
@@ -273,6 +277,7 @@ impl Connections {
     /// transactions.
     pub fn notify_removed(&mut self) {
         self.note(Notice::Removed);
+        // The card that they were for is gone, and pcscd too gives up its lock.
         self.owner = None;
         self.depth = 0;
     }

@@ -26,6 +26,7 @@ impl Reader {
             state.check_access(handle)?;
             state.check_reader()?;
             state.connections.notice(handle)?;
+            // pcscd leaves the check of a raw exchange to the driver.
             if protocol != RAW {
                 if state.status & ABSENT != 0 {
                     return Err(CallError::NoSmartcard);
@@ -40,6 +41,7 @@ impl Reader {
                 protocol
             })
         };
+        // `used` is from the check with the driver locked: the protocol may have changed during the wait.
         let (mut driver, used) = self.driver_if(deadline, check)?;
         let answer = driver.answer_into(response, |slot, buffer| slot.transmit(command, buffer, deadline));
         let error = match answer {
@@ -52,10 +54,15 @@ impl Reader {
                 state.status = ABSENT;
                 state.forget_card();
             }),
+            // The driver has powered the card up and chosen the protocol again. What the card had verified
+            // and selected is gone, which each connection must learn.
             SlotError::Reset => self.change(|state| state.connections.notify_reset()),
             // The card may be in the middle of the command: a cold reset ends it.
             SlotError::TimedOut => {
+                // First the notice: the reset may take seconds, and a call that comes meanwhile is refused
+                // without a wait.
                 self.change(|state| state.connections.notify_reset());
+                // Without the deadline, which has passed: the next call needs a card in a known state.
                 let _ = self.reset(driver.slot(), UNPOWER_CARD, None);
                 // Also direct connections made meanwhile, which do not wait for the driver.
                 self.change(|state| state.connections.notify_reset());
@@ -109,6 +116,7 @@ impl Reader {
         let (mut driver, ()) = self.driver_if(None, |state| check_for_attribute(state, handle))?;
         let got = driver.slot().get_attribute(id, value);
         got.or_else(|error| match error {
+            // Without the driver's help, as in pcscd: the name is the manager's.
             SlotError::Unsupported if NAMES.contains(&id) => {
                 let name = self.name().as_bytes();
                 let needed = name.len() + 1;

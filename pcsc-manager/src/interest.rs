@@ -18,10 +18,13 @@ impl<R: Deref<Target = Reader>> Interest<R> {
         let is_closed = {
             let mut state = reader.state();
             state.interests += 1;
+            // With the interest, under one lock: the thread that gives back looks at both.
             state.due.give_back = None;
             state.access == Access::Closed
         };
         if is_closed {
+            // Without the lock. The reader's thread opens the device and not this one, so that the caller can
+            // have a deadline.
             reader.wake_watch();
         }
         Interest {
@@ -38,6 +41,7 @@ impl<R: Deref<Target = Reader>> Interest<R> {
     /// Ends it. Returns when something is due for the reader, which the caller plans: for many readers, once
     /// is enough.
     pub(crate) fn end(&mut self) -> Option<Instant> {
+        // `Watching` ends its interests itself, before they are dropped.
         if std::mem::replace(&mut self.is_over, true) {
             return None;
         }

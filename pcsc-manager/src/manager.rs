@@ -53,6 +53,7 @@ impl Watching<'_> {
     /// plugged in again. A wait calls this after it has read [`Manager::changes`] and before it looks at the
     /// readers.
     pub fn refresh(&mut self, manager: &Manager) {
+        // A wait for readers alone watches no card. It must not pay for a look at all readers.
         if self.interests.is_empty() {
             return;
         }
@@ -62,6 +63,8 @@ impl Watching<'_> {
                 continue;
             };
             let interest = &mut self.interests[place].1;
+            // By identity and not by name: a reader that was plugged in again is another one under the same
+            // name, and the old one's device does not open any more.
             let is_new = |held: &KeptOpen| !std::ptr::eq(held.reader(), &**reader);
             if interest.as_ref().is_none_or(is_new) {
                 *interest = Some(Interest::new(reader.clone()));
@@ -149,6 +152,7 @@ impl Manager {
             settings,
             adding: Mutex::default(),
             readers: Mutex::default(),
+            // Never 0: our client tells the count from an event by this (`pcsc-wire/src/state_batch.rs`).
             events: AtomicU32::new(1),
             is_over: AtomicBool::new(false),
             end: Arc::default(),
@@ -158,6 +162,8 @@ impl Manager {
             shared: shared.clone(),
             threads: Mutex::default(),
         };
+        // Before the thread of the bus starts, so that a first call that lists the readers finds them, in the
+        // order of the bus.
         for found in shared.bus.initial() {
             shared.add(found).map_err(StartError::Thread)?;
         }
@@ -221,6 +227,8 @@ impl Manager {
 
     /// Keeps the readers of these names open, for a wait for their card events.
     pub fn watching<'a>(&self, names: impl IntoIterator<Item = &'a [u8]>) -> Watching<'a> {
+        // Sorted for the binary search of `refresh`, which keeps the cost linear in the readers. `sort` of
+        // the standard library brings several kilobytes of code.
         let mut names = BinaryHeap::from_iter(names).into_sorted_vec();
         names.dedup();
         let mut watching = Watching {
@@ -255,6 +263,7 @@ impl Manager {
             return;
         }
         let deadline = Instant::now() + PATIENCE;
+        // The threads of bus and schedule end first: they start threads of readers.
         shared.bus.stop();
         shared.wakers.schedule.post();
         for thread in std::mem::take(&mut *lock(&self.threads)) {
@@ -263,16 +272,22 @@ impl Manager {
         // No reader is listed after this: see `start_reader`.
         let readers = std::mem::take(&mut *lock(&shared.readers));
         let watched: Vec<Watched> = readers.places.into_iter().flatten().collect();
+        // All are stopped before the first one is waited for, so that they end side by side.
         watched.iter().for_each(|watched| watched.reader.stop_watching());
         for watched in watched {
             watched.thread.join_until(deadline);
+            // After the thread has ended, which may be in the middle of a poll and would open the device
+            // again.
             watched.reader.end();
         }
         for thread in readers.gone {
             thread.join_until(deadline);
         }
+        // Waits for events of any reader look again and learn that the manager is over. Where there is no
+        // reader, nothing else has woken them.
         shared.wakers.changes.post();
         shared.wakers.cards.post();
+        // Last: a manager that waits for this one opens the same devices.
         shared.end.post();
     }
 }
@@ -293,6 +308,8 @@ impl Shared {
             log::info!("reader {:?} is ignored, as its name is filtered", found.name);
             return Ok(Vec::new());
         }
+        // Two threads that add readers would choose the same number. `readers` is not locked all the while,
+        // since its lock is on the path of every connection.
         let _adding = lock(&self.adding);
         let number = {
             let readers = lock(&self.readers);
@@ -324,6 +341,7 @@ impl Shared {
                 }
             }
         }
+        // One event for a reader, however many slots it has, as in pcscd.
         self.count_event();
         result.map(|()| added)
     }
@@ -333,6 +351,7 @@ impl Shared {
         readers.unstarted.push(reader);
         readers.try_again_at = Some(Instant::now() + TRY_AGAIN);
         drop(readers);
+        // The thread may sleep without end: with no reader, nothing is due.
         self.wakers.schedule.post();
     }
 
@@ -393,13 +412,17 @@ impl Shared {
         let place = readers.places.iter_mut().find_map(|place| place.take_if(is_its));
         // The end of the manager has emptied its place.
         let Some(watched) = place else { return };
+        // Not its own thread, which cannot join itself. A program that plugs for days does not collect
+        // threads.
         while let Some(ended) = readers.gone.iter().position(Thread::has_ended) {
             readers.gone.swap_remove(ended).join_until(Instant::now());
         }
         readers.gone.push(watched.thread);
         self.list(&mut readers);
+        // `end` waits for the driver, which may be at work for seconds.
         drop(readers);
         log::info!("reader {:?} is gone", reader.name());
+        // The count follows: who has seen it finds the reader neither listed nor usable.
         reader.end();
         self.count_event();
     }
@@ -407,11 +430,14 @@ impl Shared {
     /// Lists the readers that have a place now.
     fn list(&self, readers: &mut Readers) {
         readers.listed = readers.watched().map(|watched| watched.reader.clone()).collect();
+        // After the list, where a slot's state is counted before: the lock of `readers` is held, so that who
+        // reads the count first cannot get the old list with the new count.
         self.wakers.states.fetch_add(1, Ordering::SeqCst);
     }
 
     fn count_event(&self) {
         let next = |events| Some(event_after(events));
+        // It cannot fail: `next` has a value for every count.
         let _ = self.events.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
         self.wakers.changes.post();
         self.wakers.cards.post();
@@ -429,6 +455,7 @@ impl Shared {
     /// Does what is due for the readers, and sleeps in between: the work of the thread "pcsc-power".
     fn attend_to_readers(self: &Arc<Shared>) {
         while !self.is_over.load(Ordering::SeqCst) {
+            // Before the look at the list: what is planned during the look must end the sleep after it.
             let seen = self.wakers.schedule.begin();
             let (readers, try_again_at) = {
                 let readers = lock(&self.readers);
@@ -444,6 +471,7 @@ impl Shared {
             for reader in &*readers {
                 match reader.due() {
                     Some(at) if at > now => next = Some(next.map_or(at, |next| next.min(at))),
+                    // Each driver call may take seconds, and `end` waits for this thread.
                     Some(_) if self.is_over.load(Ordering::SeqCst) => return,
                     Some(_) => {
                         is_any_due = true;
@@ -452,6 +480,7 @@ impl Shared {
                     None => (),
                 }
             }
+            // What was due has planned the next thing by now, which `next` does not know.
             if !is_any_due {
                 self.wakers.schedule.sleep(seen, next);
             }

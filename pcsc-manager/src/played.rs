@@ -120,6 +120,7 @@ impl ServedReader for PlayedReader {
         let plugged = self.plugged().ok_or(RequestError::NoDevice)?;
         let answer = plugged.offered.execute(slot, request);
         // A delay that the card has asked for. The slot is not locked meanwhile.
+        // Real time: the driver's time is virtual here, and the client is another process.
         std::thread::sleep(self.switches.take_owed());
         answer
     }

@@ -1,4 +1,4 @@
-//! Polls of a slot: whether a card came or went since the last one, and who is notified. The rules are pcscd's.
+//! Polls of a slot: whether a card came or went since the last one, and which connections are notified.
 
 use crate::reader::Reader;
 use crate::slot::{Presence, Slot, SlotError};

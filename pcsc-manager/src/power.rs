@@ -26,6 +26,7 @@ impl Reader {
         let has_power = self.state().has_power;
         if !has_power {
             let powered = slot.power_up(false, deadline);
+            // Asked first, as the note takes the error.
             let is_late = matches!(powered, Err(SlotError::TimedOut | SlotError::NotStarted));
             self.note_power_up(powered);
             if is_late {
@@ -37,6 +38,7 @@ impl Reader {
 
     pub(crate) fn note_power_up(&self, powered: Result<Powered, SlotError>) {
         match powered {
+            // Neither of these two is a mute card, which a client would see as SCARD_STATE_MUTE.
             // This says nothing about the card. The bus reports that the reader is gone.
             Err(SlotError::NoDevice) => self.note_failure(SlotError::NoDevice),
             // The card was not reset.
@@ -54,7 +56,7 @@ impl Reader {
         let powered = if kind == RESET_CARD {
             slot.power_up(true, deadline)
         } else {
-            // What matters is whether the card answers afterwards.
+            // pcscd's cold reset: off, then on. What matters is whether the card answers afterwards.
             let _ = slot.power_down();
             slot.power_up(false, deadline)
         };
@@ -64,6 +66,7 @@ impl Reader {
     }
 
     pub(crate) fn unpower(&self, slot: &mut dyn Slot) {
+        // The ATR stays: the card is still there, as what clients see.
         let down = slot.power_down();
         self.change(|state| {
             state.status = match down {
@@ -84,11 +87,15 @@ impl Reader {
         deadline: Option<Instant>,
     ) -> Result<(), CallError> {
         if protocols & RAW != 0 {
+            // Also while another connection uses T=0 or T=1, as in pcscd: the reader has one protocol, which
+            // the last one sets.
             self.change_connections(|state| state.choose_raw(protocols));
             return Ok(());
         }
         let card = {
             let state = self.state();
+            // The card keeps its protocol until it is reset, whoever chose it (ISO 7816-3, clause 9: PPS is
+            // allowed only after a reset).
             state.check_protocol(protocols)?;
             if state.protocol != 0 {
                 return Ok(());
@@ -116,6 +123,8 @@ impl Reader {
                 }
                 slot.set_protocol(first, deadline)
                     .map(|()| first)
+                    // Without distinction: a card whose default protocol fails too is of no use until a
+                    // reset.
                     .map_err(|_| CallError::UnresponsiveCard)
             }
             Err(SlotError::NoCard) => Err(CallError::NoSmartcard),

@@ -143,6 +143,8 @@ impl RemoteWatch {
         let failed = |error: &io::Error| io::Error::from(error.kind());
         let mut stream = self.stream.as_ref().map_err(failed)?;
         let waker = self.waker.as_ref().map_err(|error| *error)?;
+        // One question is out at a time: after a wake-up its answer is still to come. `Relaxed`, since one
+        // thread waits.
         if !self.has_asked.swap(true, Ordering::Relaxed) {
             control::send_all(stream, &[1])?;
         }
@@ -151,6 +153,7 @@ impl RemoteWatch {
             PollFd::new(waker, PollFlags::IN),
         ];
         while let Err(Errno::INTR) = poll(&mut polled, None) {}
+        // The waker first. An answer that is there too is found by the next wait.
         if !polled[1].revents().is_empty() {
             waker.clear();
             return Ok(SlotEvent::Card);
@@ -168,6 +171,7 @@ impl RemoteWatch {
 
 impl Watch for RemoteWatch {
     fn wait(&self) -> SlotEvent {
+        // A socket that fails does not recover. As `Card`, this would be asked again at once.
         self.try_wait().unwrap_or(SlotEvent::Gone)
     }
 
@@ -180,6 +184,7 @@ impl Watch for RemoteWatch {
     fn stop(&self) {
         if let Ok(stream) = &self.stream {
             // It may have ended before.
+            // The thread sleeps in `poll` or `read` on this stream, and both return after a shutdown.
             let _ = stream.shutdown(Shutdown::Both);
         }
         let mut current = lock(&self.current);
@@ -208,6 +213,7 @@ impl RemoteSlot {
     ) -> Result<Vec<u8>, SlotError> {
         let (until, is_callers) = earlier(deadline, limit);
         let asked = self.try_ask(request, until);
+        // It has a descriptor of its own, which would keep the connection and thereby the claim.
         lock(&self.current).stopper = None;
         asked
             .map(|answer| answer.map_err(slot_error))
@@ -231,6 +237,8 @@ impl RemoteSlot {
             Some(client) => client,
             none => none.insert(SlotClient::connect(&self.path, self.reader, self.slot)?),
         };
+        // Before the request and under one lock with the flag: a stop either finds the stopper here, or this
+        // finds the flag.
         let stopper = client.stopper()?;
         let until = {
             let mut current = lock(&self.current);

@@ -32,6 +32,8 @@ impl Schedule {
 
     /// Begins a look. What is planned from here on ends the next [`Schedule::sleep`].
     pub fn begin(&self) -> u32 {
+        // Before the count is read. In the other order, what is planned in between would neither be seen by
+        // the look nor end the sleep.
         *lock(&self.next) = None;
         self.changes.changes()
     }
@@ -39,6 +41,7 @@ impl Schedule {
     /// Sleeps until `next`, or until something is due earlier than that. `seen` is from before the look at
     /// the readers.
     pub fn sleep(&self, seen: u32, next: Option<Instant>) {
+        // Before the wait, which compares with `seen`: a plan that still found `None` has moved the count.
         *lock(&self.next) = next;
         self.changes.wait(seen, next);
     }

@@ -168,6 +168,7 @@ impl Simulated {
 
     /// Puts the card that says hello into a slot, in place of any other.
     pub fn insert_card(&self, slot: u8) {
+        // Only what the reader can do: dwProtocols has a bit for each (CCID 1.1, clause 5.1).
         let offers: &[Offer] = match self.model.descriptor.protocols & 3 {
             1 => &[Offer::T0],
             2 => &[Offer::T1],
@@ -238,6 +239,7 @@ impl Simulated {
         let (pipes, senders) = match &self.recorder {
             Some(recorder) => (pipes.recorded(recorder), Vec::new()),
             None => {
+                // Recorded transfers have an order, so that a recorded reader serves one slot at a time.
                 let sender = |_| Box::new(self.device.transport()) as Box<dyn Transport>;
                 (pipes, slots.map(sender).collect())
             }

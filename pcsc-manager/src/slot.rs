@@ -221,6 +221,8 @@ impl Driver {
             return ask(&mut *self.slot, target);
         }
         // Allocates once: a transmit after the first one allocates nothing.
+        // A driver that had the caller's small buffer could not tell how long the answer is, and the card has
+        // carried out the command already.
         self.buffer.resize(LONGEST, 0);
         let length = ask(&mut *self.slot, &mut self.buffer)?;
         if let (Some(target), Some(answer)) = (target.get_mut(..length), self.buffer.get(..length)) {

@@ -15,12 +15,16 @@ pub const POWERED: u32 = pcsc_constants::SCARD_POWERED;
 const NEGOTIABLE: u32 = pcsc_constants::SCARD_NEGOTIABLE;
 
 /// How long an unused card keeps its power.
+// pcscd's PCSCLITE_POWER_OFF_GRACE_PERIOD: a program that connects once for each command does not reset the
+// card each time.
 const POWER_GRACE: Duration = Duration::from_secs(5);
 /// How long a device stays open that has neither a connection nor a wait for its card events.
+// Shorter, since other processes wait for the device, and long enough for a program that polls in a loop.
 const OPEN_GRACE: Duration = Duration::from_secs(1);
 /// When to ask again a reader that failed, or that another process has; pcscd's rate of polling.
 pub const RETRY: Duration = Duration::from_millis(400);
 /// The longest pause before a reader that goes on failing is asked again.
+// Back-off: each attempt can hold the device for seconds, and the log gets a line.
 const LONGEST_RETRY: Duration = Duration::from_secs(6);
 
 /// What is known of a slot.
@@ -147,6 +151,7 @@ impl SlotState {
     /// Leaves the protocol to the connections, if they ask for that.
     pub fn choose_raw(&mut self, protocols: u32) {
         if protocols & RAW != 0 {
+            // Only a reset ends it.
             self.protocol = RAW;
         }
     }
@@ -155,12 +160,15 @@ impl SlotState {
     pub fn use_card(&mut self, share: u32) {
         if share != DIRECT {
             self.is_used = true;
+            // The connection counts from here on, although it may not be listed yet.
             self.due.power_down = None;
         }
     }
 
     /// Notes the end of a connection. After the last one the power goes, some time later.
     pub fn leave_card(&mut self) {
+        // `is_used` outlives a connection for the card as long as there are others, of whatever kind: pcscd
+        // counts connections alone.
         if self.connections.is_idle() {
             self.is_used = false;
             if self.has_power {
@@ -183,6 +191,7 @@ impl SlotState {
     pub fn plan_to_give_back(&mut self) {
         if self.may_be_given_back() {
             let at = || Instant::now() + OPEN_GRACE;
+            // The first plan stands: polls of an unneeded device would put the end off again and again.
             self.due.give_back.get_or_insert_with(at);
         }
     }
@@ -191,6 +200,8 @@ impl SlotState {
     pub fn close(&mut self) {
         self.before = Some(self.contents());
         self.access = Access::Closed;
+        // A card that is taken out while the device is closed is no removal: there is no connection to
+        // notify.
         self.last_seen = LastSeen::Nothing;
         self.has_power = false;
         self.protocol = 0;
@@ -220,6 +231,7 @@ impl SlotState {
 
     /// Notes what a poll saw, which is an event. The first poll of an open device is none.
     fn note_poll(&mut self, seen: LastSeen) {
+        // As in pcscd, where a reader that comes with its card has the count 0.
         if self.access == Access::Open {
             self.count_event();
         }
@@ -240,12 +252,14 @@ impl SlotState {
     pub fn note_failure(&mut self, access: Access, error: SlotError) {
         self.access = access;
         self.last_seen = LastSeen::Failure;
+        // The count does not move, as in pcscd: the status itself is the news.
         self.status = UNKNOWN;
         self.forget_card();
         self.retry_later(error);
     }
 
     pub fn count_event(&mut self) {
+        // 16 bits, since clients see it in the upper half of dwEventState.
         self.event_counter = (self.event_counter + 1) & 0xFFFF;
     }
 
@@ -269,6 +283,8 @@ impl SlotState {
 
     /// Notes how a power-up, or a reset, went.
     pub fn note_power_up(&mut self, powered: Result<Powered, SlotError>) {
+        // A reset ends the protocol, also where it fails (ISO 7816-3, clause 6.3.1: after a reset the card
+        // uses its default again).
         self.protocol = 0;
         self.has_power = powered.is_ok();
         // A reset can find a card, mute or not, before any poll does.
@@ -288,6 +304,7 @@ impl SlotState {
                 self.forget_card();
             }
             Err(_) => {
+                // pcscd's bits for a mute card. Clients get SCARD_STATE_MUTE.
                 self.status = PRESENT | SWALLOWED;
                 self.forget_card();
             }

@@ -23,6 +23,7 @@ impl Reader {
         deadline: Option<Instant>,
         is_cancelled: IsCancelled<'_>,
     ) -> Result<u32, CallError> {
+        // Until the connection is counted, which keeps the device open from then on.
         let _interest = Interest::new(self);
         self.wait_until_open(deadline, is_cancelled)?;
         let mut state = self.state();
@@ -53,6 +54,7 @@ impl Reader {
             Ok(state.protocol)
         };
         if share == DIRECT {
+            // pcscd accepts it beside a card that is busy or mute.
             // A direct connection does not need the driver. `state` stays locked since the check for
             // transactions, so that no connection is made while another one resets the card.
             state.choose_raw(protocols);
@@ -61,6 +63,8 @@ impl Reader {
             return self.change_connections(|_| connected);
         }
         drop(state);
+        // `state` is unlocked first, as the lock order asks. What was checked may change until the driver is
+        // locked, therefore the checks below.
         let mut driver = self.driver_until(deadline)?;
         if driver.slot().knows_presence() {
             self.poll_slot(driver.slot());
@@ -74,9 +78,12 @@ impl Reader {
                 _ => Ok(()),
             }
         };
+        // Two checks, as in pcscd: an empty slot and a card that does not answer are different errors.
         check(PRESENT, CallError::NoSmartcard)?;
         self.power_up_if_needed(driver.slot(), deadline)?;
         check(POWERED, CallError::UnpoweredCard)?;
+        // The driver stays locked until the connection is listed: a reset by another one would take power and
+        // protocol away again, without a notice to this one.
         self.choose_protocol(driver.slot(), protocols, deadline)?;
         self.change_connections(connect)
     }
@@ -90,6 +97,7 @@ impl Reader {
         initialization: u32,
         deadline: Option<Instant>,
     ) -> Result<u32, CallError> {
+        // A reset needs no card that answers and no protocol in use: it changes both.
         let resets = matches!(initialization, RESET_CARD | UNPOWER_CARD);
         let check_card = |state: &SlotState| {
             if state.status & ABSENT != 0 {
@@ -120,7 +128,9 @@ impl Reader {
             state.use_card(share);
             Ok(state.protocol)
         };
+        // Without the driver, so that a call that is refused does not wait for it. It is checked again below.
         check(&self.state())?;
+        // The card may be busy for a long time, and a connection to the reader alone does not touch it.
         if share == DIRECT && !resets {
             return self.change_connections(|state| {
                 check(state)?;
@@ -134,6 +144,8 @@ impl Reader {
             self.meet_terms(driver.slot(), share, protocols, deadline)?;
             return self.change_connections(reconnect);
         }
+        // The hold lasts until the connection has its new terms. In between no transaction can begin, in
+        // which the change of protocol would fall.
         let reset = self.hold_and_reset(driver.slot(), handle, initialization, deadline, check)?;
         let met = match reset {
             Ok(()) => self.meet_terms(driver.slot(), share, protocols, deadline),
@@ -178,6 +190,8 @@ impl Reader {
         self.change(|state| {
             check(state)?;
             state.connections.hold(handle)?;
+            // Before the reset: a call that gets the driver right after it must find the notice. The
+            // connection that asked is notified too, and its own reconnection clears that.
             state.connections.notify_reset();
             Ok::<(), CallError>(())
         })?;
@@ -205,6 +219,7 @@ impl Reader {
     /// not known.
     pub(crate) fn abandon(&self, handle: Handle) {
         let state = self.state();
+        // pcscd's rule. After a reset or removal the transaction has nothing to protect any more.
         let is_left_in_the_middle =
             state.connections.is_owner(handle) && state.connections.notice(handle).is_ok();
         let disposition = if is_left_in_the_middle { RESET_CARD } else { 0 };
@@ -213,6 +228,7 @@ impl Reader {
 
     /// Ends a connection. The caller has checked that it may use the card, and has kept `state` locked since.
     fn end_connection(&self, mut state: StateGuard<'_>, handle: Handle, disposition: u32) {
+        // `state` has been locked since the check, so that the hold cannot fail for a connection that exists.
         // No connection, be it older or made meanwhile, may begin a transaction with a card that is about to
         // be reset.
         let resets =
@@ -223,9 +239,12 @@ impl Reader {
         drop(state);
         if resets {
             let mut driver = self.driver();
+            // The card may have gone while this waited for the driver. Its removal has notified all.
             if self.state().status & PRESENT == 0 {
                 self.change(|state| state.protocol = 0);
             } else {
+                // Again: connections that were made since the first notice may use the card once the driver
+                // is free.
                 self.change(|state| state.connections.notify_reset());
                 if disposition == RESET_CARD {
                     // The connection ends, whether the card answers or not.
@@ -253,6 +272,7 @@ impl Reader {
         is_cancelled: IsCancelled<'_>,
     ) -> Result<(), CallError> {
         let begun = self.wait_to_begin(handle, deadline, is_cancelled);
+        // Whatever the reason: a place in the queue that nobody waits at would block all behind it.
         if begun.is_err() {
             self.leave_queue(handle);
         }
@@ -277,6 +297,8 @@ impl Reader {
     ) -> Result<(), CallError> {
         let mut state = self.state();
         loop {
+            // At each wake-up: what woke this call may be the removal of the card, or the end of the
+            // connection.
             state.check_reader()?;
             state.connections.notice(handle)?;
             if state.connections.try_begin(handle) {
@@ -302,6 +324,8 @@ impl Reader {
             Ok(())
         };
         check(&self.state())?;
+        // Without the driver: the end of a transaction does not wait for another call. SCARD_EJECT_CARD ends
+        // here too: under pcscd it is a request that libccid refuses, and has no effect.
         if !matches!(disposition, RESET_CARD | UNPOWER_CARD) {
             return self.change_quietly(|state| state.connections.end(handle));
         }
@@ -313,6 +337,8 @@ impl Reader {
             _ => CallError::NotTransacted,
         });
         self.change_quietly(|state| {
+            // The hold first, then the transaction itself: two levels, of which the second one is missing
+            // where the caller had no transaction.
             state.connections.let_go(handle);
             reset.and(state.connections.end(handle))
         })
@@ -334,6 +360,7 @@ impl Reader {
 /// # Errors
 /// [`CallError::ProtoMismatch`] or [`CallError::InvalidValue`].
 pub fn check_terms(share: u32, protocols: u32) -> Result<(), CallError> {
+    // Protocols before the share mode, as pcscd's SCardConnect does. Programs test for the error.
     if share != DIRECT && protocols & (T0 | T1 | RAW | ANY_OLD) == 0 {
         return Err(CallError::ProtoMismatch);
     }

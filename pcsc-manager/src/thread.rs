@@ -39,8 +39,11 @@ impl Thread {
         let end = Arc::<End>::default();
         let guard = Guard(end.clone());
         let builder = std::thread::Builder::new().name(name.to_owned());
+        // Blocked by the thread that starts it, and inherited: blocked by the new thread, a signal could come
+        // before.
         let handle = signals::blocked(|| {
             builder.spawn(move || {
+                // Dropped on a panic as well, so that nobody waits for a thread that has panicked.
                 let _guard = guard;
                 work();
             })
@@ -68,6 +71,8 @@ impl Thread {
             };
         }
         drop(has_come);
+        // A panic was reported by its hook. What the thread has left to do is a matter of microseconds, but
+        // the library may be unloaded next.
         let _ = self.handle.join();
     }
 }

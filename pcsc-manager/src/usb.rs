@@ -33,6 +33,7 @@ impl UsbBus {
         let (hotplug, listing) = Hotplug::new().map_err(StartError::Usb)?;
         Ok(UsbBus {
             options,
+            // Apart from `hotplug`, whose lock the thread of the bus holds while it waits.
             stopper: hotplug.stopper(),
             hotplug: Mutex::new(hotplug),
             initial: Mutex::new(listing),
@@ -46,6 +47,7 @@ impl UsbBus {
         let place = candidate.place;
         let (found, reader) = found(candidate, self.options);
         let mut known = lock(&self.known);
+        // A place is a port: what was there has gone, even if the system has not reported that.
         known.retain(|(other, reader)| *other != place && reader.strong_count() > 0);
         known.push((place, Arc::downgrade(&reader)));
         found
@@ -61,6 +63,7 @@ fn found(candidate: Candidate, options: Options) -> (FoundReader, Arc<SharedRead
         error => log::error!("{identity}: {error}"),
     });
     let open = move |deadline| {
+        // At the first open and not at the start: a process that has only listed readers may fork.
         owner::note();
         open(deadline)
     };
@@ -118,11 +121,14 @@ impl Bus for UsbBus {
                             reader.events().set_gone();
                         }
                     }
+                    // `pop` takes from the end, and the readers are to be numbered in the order in which they
+                    // came.
                     changes.arrived.reverse();
                     lock(&self.arrived).append(&mut changes.arrived);
                 }
                 Ok(None) => return BusEvent::Stopped,
                 Err(error) => {
+                    // The readers that are there stay in use. Their own watches notice when they go.
                     log::error!("readers that come and go are not seen any more: {error}");
                     self.end.wait(0, None);
                     return BusEvent::Stopped;
@@ -132,6 +138,7 @@ impl Bus for UsbBus {
     }
 
     fn stop(&self) {
+        // Both: the thread may sleep in either wait.
         self.end.post();
         self.stopper.stop();
     }
@@ -158,6 +165,7 @@ mod owner {
     static DRIVER: AtomicU32 = AtomicU32::new(0);
 
     pub fn check() -> Result<(), StartError> {
+        // `Relaxed`: threads share nothing but the number.
         if ![0, std::process::id()].contains(&DRIVER.load(Ordering::Relaxed)) {
             return Err(StartError::ForkedFromDriver);
         }

@@ -144,6 +144,8 @@ impl Slot for VpcdSlot {
                 _ => SlotError::Communication,
             });
         }
+        // By number and not by whether one is there: between two looks one card may have gone and another
+        // come.
         let before = self.last_seen;
         match self.port.card() {
             None => Ok(Presence::Absent),

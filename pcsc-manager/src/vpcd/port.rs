@@ -123,6 +123,8 @@ impl Port {
         if state.listener.is_none() {
             let listener = TcpListener::bind(self.address)?;
             listener.set_nonblocking(true)?;
+            // From the moment at which cards can connect, and not from the first look, which may be much
+            // later.
             state.patience = Some(Instant::now() + self.first_card);
             state.listener = Some(Arc::new(listener));
             drop(state);
@@ -142,6 +144,7 @@ impl Port {
         state.look();
         if let Some(until) = state.patience.take() {
             if let Some(listener) = state.listener.clone() {
+                // The lock is not held while this waits: `stop` takes it.
                 drop(state);
                 wait(&mut [PollFd::new(&listener, PollFlags::IN)], Some(until));
                 state = lock(&self.state);
@@ -176,7 +179,8 @@ impl Port {
                 if state.look() {
                     return SlotEvent::Card;
                 }
-                // With a card in, the next one waits.
+                // With a card in, the next one waits: polled for it, this would return at once again and
+                // again.
                 let listener = state.listener.as_ref().filter(|_| state.card.is_none());
                 (state.cards(), listener.cloned(), state.card.clone())
             };
@@ -290,7 +294,8 @@ impl Connection {
     /// the card.
     fn stop(&self) {
         self.is_stopped.store(true, Ordering::SeqCst);
-        // A request that locks this later sees the flag.
+        // A request that locks this later sees the flag. One that has the lock may sleep on the socket, and
+        // only the end of the connection wakes it.
         if self.exchange.try_lock().is_err() {
             self.close();
         }
@@ -318,6 +323,7 @@ impl Connection {
             return Err(SlotError::NoCard);
         }
         exchange.send(&self.stream, request)?;
+        // Answers have no number: those to earlier requests come first, and are dropped.
         exchange.owed += 1;
         while exchange.owed > 1 {
             let length = exchange.receive(&self.stream, deadline)?;
@@ -346,6 +352,8 @@ impl Exchange {
     /// Sends one message. A card that is slow to take it is none.
     fn send(&mut self, mut stream: &TcpStream, message: &[u8]) -> Result<(), SlotError> {
         let length = u16::try_from(message.len()).map_err(|_| SlotError::Communication)?;
+        // The caller's deadline does not count here: a message that is sent in part would leave the card out
+        // of step.
         let deadline = Instant::now() + MESSAGE_LIMIT;
         let mut parts = Vec::new();
         let whole = match self.filled {
@@ -443,6 +451,7 @@ impl Exchange {
 /// With data before the end, [`PollFlags::IN`] does not say.
 fn has_ended(stream: &TcpStream, event: PollFlags) -> bool {
     let mut polled = [PollFd::new(stream, event)];
+    // The time of now: looks without waiting.
     wait(&mut polled, Some(Instant::now()));
     if polled[0].revents().is_empty() {
         return false;
