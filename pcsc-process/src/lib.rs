@@ -19,8 +19,6 @@
 //! Windows has the waits alone.
 
 #[cfg(unix)]
-pub mod activation;
-#[cfg(unix)]
 pub mod cancellation;
 #[cfg(unix)]
 mod descriptor;

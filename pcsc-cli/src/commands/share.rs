@@ -20,8 +20,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
+use listenfd::ListenFd;
 use pcsc_manager::StartError;
-use pcsc_process::activation;
 use pcsc_share::socket::{default_socket, Access, Socket, SocketError};
 use pcsc_share::{DaemonSource, Joined, Limits, ManagerSource, Options, Policy, Server, Source};
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
@@ -43,8 +43,8 @@ pub fn run(global: &Global, arguments: &Share) -> Result<(), Problem> {
     // Before any thread starts, and before there is anything to clean up.
     let end = signal::end(&[SIGTERM, SIGINT])?;
     allow_descriptors();
-    let socket = match activation::socket() {
-        Some(socket) => Socket::inherited(socket.into()),
+    let socket = match passed()? {
+        Some(socket) => socket,
         None => listen(path(global)?, access(arguments, &policy)?)?,
     };
     let own = socket.listener().local_addr().ok();
@@ -132,6 +132,26 @@ fn access(arguments: &Share, policy: &Policy) -> Result<Access, Problem> {
 fn path(global: &Global) -> Result<PathBuf, Problem> {
     let chosen = connect::socket(global).or_else(default_socket);
     chosen.ok_or_else(Problem::no_socket)
+}
+
+/// The socket that systemd has opened before it started this process (sd_listen_fds(3)). It changes the
+/// environment, which no other thread may read meanwhile.
+fn passed() -> Result<Option<Socket>, Problem> {
+    let mut passed = ListenFd::from_env();
+    let listener = passed.take_unix_listener(0).map_err(|error| {
+        Problem::because(
+            Exit::Failed,
+            "The socket that systemd passes cannot be used",
+            error,
+        )
+    })?;
+    if passed.len() > 1 {
+        log::warn!(
+            "systemd passes {} sockets, and the first one is served alone",
+            passed.len()
+        );
+    }
+    Ok(listener.map(Socket::inherited))
 }
 
 fn listen(path: PathBuf, access: Access) -> Result<Socket, Problem> {

@@ -1,13 +1,15 @@
 //! The server's socket, its end, and systemd.
 
-use std::fs;
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use pcsc_tests::{artifacts, run, Share, WireClient};
+use pcsc_tests::{artifacts, run, Output, Share, WireClient};
 use rustix::event::{PollFd, PollFlags};
 
 const LIMIT: Duration = Duration::from_secs(300);
@@ -80,7 +82,20 @@ fn a_server_ends_by_itself_when_it_has_no_client() {
     assert!(!share.socket().exists());
 }
 
-/// As systemd does it: descriptor 3 listens, and the process learns so from its environment.
+/// Runs a server as systemd does: descriptor 3 is the socket, and the process learns so from its environment.
+fn run_with_socket(socket: impl Into<OwnedFd>, sockets: u32) -> Output {
+    let mut command = Command::new("sh");
+    command
+        .args([
+            "-c",
+            "LISTEN_PID=$$ exec \"$0\" -v share --auto-exit 0.1 sim: 3<&0 </dev/null",
+        ])
+        .arg(artifacts::binary("pcsc-cli", "pcsc"))
+        .env("LISTEN_FDS", sockets.to_string())
+        .stdin(Stdio::from(socket.into()));
+    run(&mut command, LIMIT)
+}
+
 #[test]
 fn a_server_takes_the_socket_that_systemd_passes() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -94,22 +109,39 @@ fn a_server_takes_the_socket_that_systemd_passes() {
     });
     let mut connected = [PollFd::new(&listener, PollFlags::IN)];
     assert_eq!(rustix::event::poll(&mut connected, None), Ok(1));
-    let mut command = Command::new("sh");
-    command
-        .args([
-            "-c",
-            "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" -v share --auto-exit 0.1 sim: 3<&0 </dev/null",
-        ])
-        .arg(artifacts::binary("pcsc-cli", "pcsc"))
-        .stdin(Stdio::from(std::os::fd::OwnedFd::from(listener)));
-    let output = run(&mut command, LIMIT);
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let output = run_with_socket(listener, 1);
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{log}");
+    assert!(!log.contains("sockets"), "{log}");
     client.join().expect("the client is served");
     assert!(path.exists(), "the socket's file is systemd's");
+}
+
+#[test]
+fn a_server_takes_one_unix_socket_and_nothing_else() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let tcp = TcpListener::bind("127.0.0.1:0").expect("a socket");
+    let datagrams = UnixDatagram::bind(folder.path().join("datagrams")).expect("a socket");
+    let file = File::create(folder.path().join("file")).expect("a file");
+    let refused: [(OwnedFd, &str); 3] = [
+        (tcp.into(), "fd 3 is not a valid unix stream socket"),
+        (datagrams.into(), "fd 3 is not a valid unix stream socket"),
+        (file.into(), "fd 3 is not a socket"),
+    ];
+    for (socket, why) in refused {
+        let output = run_with_socket(socket, 1);
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(7), "{why}: {log}");
+        let expected = format!("pcsc: The socket that systemd passes cannot be used: {why}.\n");
+        assert_eq!(log, expected);
+    }
+    let path = folder.path().join("pcscd.comm");
+    let output = run_with_socket(UnixListener::bind(&path).expect("a socket"), 2);
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{log}");
+    let expected = "pcsc: warn: systemd passes 2 sockets, and the first one is served alone\n";
+    assert!(log.contains(expected), "{log}");
+    assert!(log.contains(&format!("listening at {}", path.display())), "{log}");
 }
 
 #[test]

@@ -233,7 +233,7 @@ fn the_log_names_the_client_that_finds_no_place() {
     let share = Share::start_with(&["--max-clients", "2", "sim:"]);
     // A client from the start of the server may still have a place. Three of these have none at once.
     let _clients = [(); 3].map(|()| WireClient::open(&share.socket()));
-    // The tests run as root, whose share is all places.
+    // The user who runs the server may take all places.
     share.wait_for_log(&format!(
         "pcsc: error: a client is refused: user {user} (process {process}): there are 2 clients already, or \
          2 of user {user}"
