@@ -135,7 +135,8 @@ pub enum Disposition {
     ResetCard = pcsc_constants::SCARD_RESET_CARD,
     /// The card's power is switched off.
     UnpowerCard = pcsc_constants::SCARD_UNPOWER_CARD,
-    /// The card is ejected, if the reader can.
+    /// The card is to be ejected. pcscd and this library eject none: the end of a connection succeeds, and
+    /// the end of a transaction returns [`Error::UnsupportedFeature`](crate::Error::UnsupportedFeature).
     EjectCard = pcsc_constants::SCARD_EJECT_CARD,
 }
 

@@ -16,6 +16,15 @@ pub const RESET_CARD: u32 = pcsc_constants::SCARD_RESET_CARD;
 /// A cold one, where it is a reset at all.
 pub const UNPOWER_CARD: u32 = pcsc_constants::SCARD_UNPOWER_CARD;
 
+/// Which protocols of those that a connection asks for the card offers.
+pub fn in_common(protocols: u32, offered: u32) -> u32 {
+    let wanted = match protocols & ANY_OLD {
+        0 => protocols,
+        _ => T0 | T1,
+    };
+    wanted & offered & (T0 | T1)
+}
+
 impl Reader {
     /// Powers the card up if it has no power. The caller has checked that there is a card.
     pub(crate) fn power_up_if_needed(
@@ -102,15 +111,10 @@ impl Reader {
             }
             state.card.as_ref().map(|card| (card.offered, card.first))
         };
-        let protocols = if protocols & ANY_OLD != 0 {
-            T0 | T1
-        } else {
-            protocols
-        };
         let (offered, first) = card.ok_or(CallError::UnpoweredCard)?;
         // T=1 first, as in pcscd. If the reader cannot change to it, the card's first protocol is taken,
         // which is in force after the reset.
-        let wanted = protocols & offered & (T0 | T1);
+        let wanted = in_common(protocols, offered);
         let best = if wanted & T1 != 0 { T1 } else { wanted & T0 };
         if best == 0 {
             return Err(CallError::ProtoMismatch);

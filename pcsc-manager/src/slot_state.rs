@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::connections::{Connections, Handle, DIRECT, RAW};
 use crate::error::CallError;
+use crate::power::in_common;
 use crate::slot::{Powered, SlotError};
 
 pub const UNKNOWN: u32 = pcsc_constants::SCARD_UNKNOWN;
@@ -137,6 +138,16 @@ impl SlotState {
             return Err(CallError::ProtoMismatch);
         }
         Ok(())
+    }
+
+    /// Whether the card offers one of these protocols, where none is in use.
+    pub fn check_offer(&self, protocols: u32) -> Result<(), CallError> {
+        match &self.card {
+            Some(card) if self.protocol == 0 && in_common(protocols, card.offered) == 0 => {
+                Err(CallError::ProtoMismatch)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether other connections' transactions let this one use the card.

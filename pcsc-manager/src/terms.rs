@@ -12,6 +12,7 @@ use crate::slot_state::{Access, SlotState, ABSENT, POWERED, PRESENT, SWALLOWED};
 use crate::state_guard::StateGuard;
 
 const EJECT_CARD: u32 = pcsc_constants::SCARD_EJECT_CARD;
+const LEAVE_CARD: u32 = pcsc_constants::SCARD_LEAVE_CARD;
 
 impl Reader {
     /// Connects; gives the protocol in use.
@@ -108,6 +109,7 @@ impl Reader {
             }
             if !resets && share != DIRECT && protocols & RAW == 0 {
                 state.check_protocol(protocols)?;
+                state.check_offer(protocols)?;
             }
             Ok(())
         };
@@ -324,9 +326,14 @@ impl Reader {
             Ok(())
         };
         check(&self.state())?;
-        // Without the driver: the end of a transaction does not wait for another call. SCARD_EJECT_CARD ends
-        // here too: under pcscd it is a request that libccid refuses, and has no effect.
-        if !matches!(disposition, RESET_CARD | UNPOWER_CARD) {
+        if disposition == EJECT_CARD {
+            // As under pcscd, whose command to eject a card is for drivers of version 2 only: the transaction
+            // ends, and the error remains.
+            let _ = self.change_quietly(|state| state.connections.end(handle));
+            return Err(CallError::UnsupportedFeature);
+        }
+        // Without the driver: the end of a transaction does not wait for another call.
+        if disposition == LEAVE_CARD {
             return self.change_quietly(|state| state.connections.end(handle));
         }
         let mut driver = self.driver();

@@ -1322,6 +1322,8 @@ static void part_threads(void)
         CALL(SCardReleaseContext(clients[i].context));
 }
 
+#include "random_calls.h"
+
 int main(int count, char **arguments)
 {
     static const struct {
@@ -1348,7 +1350,8 @@ int main(int count, char **arguments)
                   { "fork", part_fork },
                   { "restart", part_restart },
                   { "no_daemon", part_no_daemon },
-                  { "threads", part_threads } };
+                  { "threads", part_threads },
+                  { "random", part_random } };
     SCARDCONTEXT kept;
     size_t i;
     /*

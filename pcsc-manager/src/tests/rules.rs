@@ -138,11 +138,14 @@ fn a_reader_that_fails_while_a_connection_is_made_is_unavailable() {
 fn an_error_that_no_wait_can_mend_is_reported_before_the_wait() {
     let rig = Rig::new(1);
     let (one, two) = (rig.client(), rig.client());
-    let (a, _b) = (connect(&one, SHARED).unwrap(), connect(&two, SHARED).unwrap());
+    let (a, b) = (connect(&one, SHARED).unwrap(), connect(&two, SHARED).unwrap());
     let alone = |protocols, initialization| {
         let reconnected = one.reconnect(a, EXCLUSIVE, protocols, initialization, soon());
         reconnected.map(drop)
     };
+    assert_eq!(alone(1, LEAVE), Err(CallError::ProtoMismatch));
+    // After a reset no protocol is in use, and the card offers T=1 alone.
+    assert_eq!(two.reconnect(b, DIRECT, 0, 1, soon()), Ok(0));
     assert_eq!(alone(1, LEAVE), Err(CallError::ProtoMismatch));
     let state = change(&one, NAME, None).unwrap();
     rig.benches[0].set(|bed| bed.has_card = false);
@@ -150,6 +153,21 @@ fn an_error_that_no_wait_can_mend_is_reported_before_the_wait() {
     for initialization in [LEAVE, 1, 2] {
         assert_eq!(alone(ANY, initialization), Err(CallError::NoSmartcard));
     }
+}
+
+#[test]
+fn a_transaction_that_is_to_eject_the_card_ends_with_an_error() {
+    const EJECT: u32 = 3;
+    let rig = Rig::new(1);
+    let client = rig.client();
+    let handle = connect(&client, SHARED).unwrap();
+    client.begin_transaction(handle, None).unwrap();
+    let ejected = client.end_transaction(handle, EJECT);
+    assert_eq!(ejected, Err(CallError::UnsupportedFeature));
+    assert_eq!(
+        client.end_transaction(handle, LEAVE),
+        Err(CallError::NotTransacted)
+    );
 }
 
 #[test]

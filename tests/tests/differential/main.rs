@@ -386,3 +386,32 @@ mod with_the_driver {
         handles lists connect reconnect status transmit change sharing restart threads
     }
 }
+
+/// Any sequence of calls, by a number that it depends on, without what differs on purpose.
+mod random {
+    use super::{compare_lines, lines, Library};
+
+    fn compare(stock: Library, ours: Library) {
+        for seed in ["1", "2", "3", "4", "5", "6", "7", "8"] {
+            println!("the sequence {seed}");
+            let environment = [("DIFFERENTIAL_SEED", seed), ("PCSCLITE_NO_BLOCKING", "1")];
+            let [stock, ours] = [stock, ours].map(|library| lines("random", library, &environment));
+            compare_lines("random", &stock, &ours, &[], &[]);
+        }
+    }
+
+    #[test]
+    fn with_the_daemon() {
+        compare(Library::Stock, Library::Ours);
+    }
+
+    #[test]
+    fn without_a_daemon() {
+        compare(Library::Stock, Library::Standalone);
+    }
+
+    #[test]
+    fn with_the_server() {
+        compare(Library::Stock, Library::StockOnServer);
+    }
+}

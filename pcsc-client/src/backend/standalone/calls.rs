@@ -150,11 +150,7 @@ impl Calls for StandaloneContext {
     ) -> Outcome<u32> {
         let client = self.client()?;
         let protocol = client.reconnect(card, share, protocols, initialization, deadline);
-        protocol.map_err(|error| match error {
-            // With pcscd and its client a sharing violation leaves the caller's value unchanged.
-            CallError::SharingViolation => error.into(),
-            error => Failure::from(error).with_detail(0),
-        })
+        protocol.map_err(|error| Failure::from(error).with_detail(0))
     }
 
     fn disconnect(&self, card: Handle, disposition: u32) -> Outcome<()> {
