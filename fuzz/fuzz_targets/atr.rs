@@ -10,7 +10,7 @@ use pcsc_ccid::descriptor::list;
 use pcsc_ccid::parameters::{self, Parameters};
 use pcsc_ccid::pps;
 use pcsc_ccid::quirks;
-use pcsc_ccid::speed::{candidates, Candidate, ReaderSpeeds};
+use pcsc_ccid::speed::{candidates, ReaderSpeeds, SpeedChoice};
 use pcsc_ccid::waiting::{Waiting, LONGEST, SHORTEST};
 
 fn meanings(atr: &Atr, bytes: &[u8]) {
@@ -41,13 +41,13 @@ fn meanings(atr: &Atr, bytes: &[u8]) {
     quirks::for_card(bytes);
 }
 
-fn is_within_card(atr: &Atr, candidate: &Candidate) -> bool {
+fn is_within_card(atr: &Atr, candidate: &SpeedChoice) -> bool {
     let own = Speed::from_ta1(atr.usable_ta1()).unwrap();
     let speed = Speed::from_ta1(candidate.ta1).unwrap();
     candidate.ta1 == DEFAULT_TA1 || (speed.fi <= own.fi && speed.di <= own.di && !speed.is_faster_than(own))
 }
 
-fn ladder(atr: &Atr, reader: &ReaderSpeeds<'_>) -> Vec<Candidate> {
+fn ladder(atr: &Atr, reader: &ReaderSpeeds<'_>) -> Vec<SpeedChoice> {
     let candidates = candidates(atr, reader);
     assert!(!candidates.is_empty());
     assert!(candidates.iter().all(|candidate| is_within_card(atr, candidate)));
@@ -69,13 +69,13 @@ fn ladder(atr: &Atr, reader: &ReaderSpeeds<'_>) -> Vec<Candidate> {
 }
 
 fn pps(atr: &Atr, protocol: u8, ta1: u8, answer: &[u8]) {
-    let Some(request) = pps::Request::needed(atr, protocol, ta1) else {
+    let Some(request) = pps::PpsRequest::needed(atr, protocol, ta1) else {
         return;
     };
     assert_eq!(atr.mode(), Mode::Negotiable);
     let mut buffer = [0; pps::MAX_SIZE];
     let bytes = request.encode(&mut buffer);
-    assert_eq!(request.check(bytes), Ok(pps::Outcome::Accepted));
+    assert_eq!(request.check(bytes), Ok(pps::PpsOutcome::Accepted));
     if let Err(error) = request.check(answer) {
         assert!(!error.to_string().is_empty());
     }
@@ -90,7 +90,7 @@ fn waits(waiting: &Waiting) {
     assert!(apdus.iter().all(|wait| (SHORTEST..=LONGEST).contains(wait)) && apdus.is_sorted());
 }
 
-fn parameters(atr: &Atr, bytes: &[u8], protocol: u8, candidate: &Candidate) {
+fn parameters(atr: &Atr, bytes: &[u8], protocol: u8, candidate: &SpeedChoice) {
     let made = Parameters::for_card(atr, protocol, candidate.ta1).expect("T=0 and T=1 have parameters");
     assert_eq!(made.protocol(), protocol);
     let mut buffer = [0; parameters::MAX_SIZE];

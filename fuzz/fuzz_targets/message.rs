@@ -3,7 +3,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pcsc_ccid::message::{Command, IccStatus, Kind, Notification, Outcome, Response, HEADER_SIZE};
+use pcsc_ccid::message::{
+    CommandMessage, CommandStatus, IccStatus, Notification, ResponseKind, ResponseMessage, HEADER_SIZE,
+};
 
 /// The length that the header announces, if the bytes hold as much.
 fn message(bytes: &[u8]) -> Option<&[u8]> {
@@ -12,7 +14,7 @@ fn message(bytes: &[u8]) -> Option<&[u8]> {
 }
 
 fn command(bytes: &[u8]) {
-    let Ok((command, slot, seq)) = Command::decode(bytes) else {
+    let Ok((command, slot, seq)) = CommandMessage::decode(bytes) else {
         return;
     };
     let message = message(bytes).expect("what was decoded is whole");
@@ -21,38 +23,38 @@ fn command(bytes: &[u8]) {
     let length = command
         .encode(slot, seq, &mut out)
         .expect("no command grows when it is read");
-    assert_eq!(Command::decode(&out[..length]), Ok((command, slot, seq)));
+    assert_eq!(CommandMessage::decode(&out[..length]), Ok((command, slot, seq)));
     assert_eq!(command.encode(slot, seq, &mut out[..length - 1]), None);
     match command {
-        Command::XfrBlock { data, .. } | Command::Secure { data, .. } => {
+        CommandMessage::XfrBlock { data, .. } | CommandMessage::Secure { data, .. } => {
             assert_eq!(out, message);
             assert_eq!(data, &message[HEADER_SIZE..]);
         }
-        Command::SetParameters { data, .. } | Command::Escape(data) => {
+        CommandMessage::SetParameters { data, .. } | CommandMessage::Escape(data) => {
             assert_eq!(data, &message[HEADER_SIZE..]);
         }
         _ => assert!(length <= HEADER_SIZE + 8),
     }
     // A reader that answers with the right type is understood.
     let kind = command.answered_by();
-    let answer = Response {
+    let answer = ResponseMessage {
         kind,
         slot,
         seq,
         icc: IccStatus::Active,
-        outcome: Outcome::Done,
+        outcome: CommandStatus::Done,
         specific: 0,
         data: &[],
     };
     let mut header = [0; HEADER_SIZE];
     assert_eq!(answer.encode(&mut header), Some(HEADER_SIZE));
-    assert_eq!(Response::decode(&header), Ok(answer));
+    assert_eq!(ResponseMessage::decode(&header), Ok(answer));
 }
 
 fn response(bytes: &[u8]) {
-    let announced = Response::announced(bytes);
+    let announced = ResponseMessage::announced(bytes);
     assert_eq!(announced.is_some(), bytes.len() >= HEADER_SIZE);
-    let Ok(response) = Response::decode(bytes) else {
+    let Ok(response) = ResponseMessage::decode(bytes) else {
         return;
     };
     let message = message(bytes).expect("what was decoded is whole");
@@ -60,16 +62,16 @@ fn response(bytes: &[u8]) {
     assert_eq!(response.data, &message[HEADER_SIZE..]);
     let mut out = vec![0; message.len()];
     assert_eq!(response.encode(&mut out), Some(message.len()));
-    assert_eq!(Response::decode(&out), Ok(response));
+    assert_eq!(ResponseMessage::decode(&out), Ok(response));
     // The status byte has reserved bits, and a reserved value for the card; an error has one meaning.
     assert_eq!(out[..7], message[..7]);
     assert_eq!(out[9..], message[9..]);
-    if let Outcome::Failed(error) = response.outcome {
+    if let CommandStatus::Failed(error) = response.outcome {
         assert_eq!(error.code(), message[8]);
         assert!(!error.to_string().is_empty());
     }
     assert_eq!(response.kind as u8, message[0]);
-    assert_ne!(response.kind == Kind::DataBlock, message[0] != 0x80);
+    assert_ne!(response.kind == ResponseKind::DataBlock, message[0] != 0x80);
 }
 
 fn notification(bytes: &[u8]) {

@@ -5,17 +5,17 @@
 
 use libfuzzer_sys::fuzz_target;
 use pcsc_ccid::descriptor::Features;
-use pcsc_ccid::message::SlotError;
+use pcsc_ccid::message::SlotErrorCode;
 use pcsc_ccid::part10::gemalto::{load_messages, FirmwareFeatures, MESSAGES_SIZE};
-use pcsc_ccid::part10::pin::{Entry, Modification, Verification};
+use pcsc_ccid::part10::pin::{Modification, PinEntry, Verification};
 use pcsc_ccid::part10::properties::{pin_properties, tlv_properties, Facts};
 use pcsc_ccid::part10::tpdu::{self, Answer, NadRequest};
-use pcsc_ccid::part10::{self, escape, secure, Control};
+use pcsc_ccid::part10::{self, escape, secure, ControlFunction};
 use pcsc_ccid::quirks::{self, Quirks};
 use pcsc_ccid::t1::{Block, Edc, MAX_BLOCK};
 use pcsc_fuzz::device_of;
 
-fn entry(entry: &Entry) {
+fn entry(entry: &PinEntry) {
     assert!(entry.min_digits <= entry.max_digits && entry.max_digits > 0);
     assert!((1..=7).contains(&entry.validation) && entry.format & 3 != 3);
     let limit = secure::answer_limit(entry).as_secs();
@@ -122,10 +122,10 @@ fuzz_target!(|bytes: &[u8]| {
         let &[_, 4, a, b, c, d] = record else {
             panic!("a feature's record is tag, length and code");
         };
-        assert!(Control::decode(u32::from_be_bytes([a, b, c, d])).is_some());
+        assert!(ControlFunction::decode(u32::from_be_bytes([a, b, c, d])).is_some());
     }
     if let Some((&code, _)) = bytes.split_first_chunk::<4>() {
-        Control::decode(u32::from_le_bytes(code));
+        ControlFunction::decode(u32::from_le_bytes(code));
     }
     if let Some(request) = NadRequest::decode(bytes) {
         let (reply, length) = request.reply(Some(*choices));
@@ -145,5 +145,5 @@ fuzz_target!(|bytes: &[u8]| {
         load_messages(&String::from_utf8_lossy(bytes)).len(),
         MESSAGES_SIZE
     );
-    secure::status_word(SlotError::decode(*choices));
+    secure::status_word(SlotErrorCode::decode(*choices));
 });

@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use pcsc_ccid::attributes;
 use pcsc_ccid::descriptor::{ClassDescriptor, Flavour, Interface};
 use pcsc_ccid::part10::{self, Feature};
-use pcsc_ccid::reader::{DeviceInfo, Options, Protocol, Reader, ReaderError, Reset};
+use pcsc_ccid::reader::{DeviceInfo, Protocol, Reader, ReaderError, ReaderOptions, Reset};
 use pcsc_fuzz::script::{End, Script};
 use pcsc_fuzz::{device_of, Input};
 
@@ -194,7 +194,7 @@ fuzz_target!(|bytes: &[u8]| {
     if choices & 0x40 != 0 {
         device.path = "1-2:1.0".into();
     }
-    let mut options = Options::default();
+    let mut options = ReaderOptions::default();
     options.any_firmware = choices & 0x04 == 0;
     options.allow_escape = choices & 0x08 == 0;
     let mut calls = Input(input.piece());

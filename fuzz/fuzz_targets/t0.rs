@@ -3,9 +3,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pcsc_ccid::apdu::{self, Command};
+use pcsc_ccid::apdu::{self, CommandApdu};
 use pcsc_ccid::t0::{
-    Action, Character, Direction, Exchange, Policy, Step, T0Error, MAX_TPDU, MAX_TPDU_RESPONSE,
+    Character, CharacterAction, DataDirection, StatusWordPolicy, T0Action, T0Error, T0Exchange, MAX_TPDU,
+    MAX_TPDU_RESPONSE,
 };
 
 /// What the card sends, piece by piece; nothing at the end.
@@ -26,12 +27,12 @@ impl<'a> Card<'a> {
 fn characters(
     card: &mut Card<'_>,
     header: [u8; 5],
-    direction: Direction<'_>,
+    direction: DataDirection<'_>,
     answer: &mut [u8],
 ) -> Result<usize, T0Error> {
     let data = match direction {
-        Direction::ToCard(data) => data,
-        Direction::FromCard => &[],
+        DataDirection::ToCard(data) => data,
+        DataDirection::FromCard => &[],
     };
     let room = answer.len();
     let mut line = Character::new(header, direction, answer)?;
@@ -40,15 +41,15 @@ fn characters(
     // The header, a NULL or a byte of the data each time, and SW1.
     for _ in 0..2 + usize::from(Character::DEFAULT_MAX_NULLS) + 2 * MAX_TPDU_RESPONSE {
         let expect = match step {
-            Step::Done(length) => {
+            CharacterAction::Done(length) => {
                 assert!((2..=room).contains(&length));
                 return Ok(length);
             }
-            Step::Failed(error) => {
-                assert_eq!(line.on_bytes(&[0x90]), Step::Failed(T0Error::Over));
+            CharacterAction::Failed(error) => {
+                assert_eq!(line.on_bytes(&[0x90]), CharacterAction::Failed(T0Error::Over));
                 return Err(error);
             }
-            Step::Transfer { expect } => expect,
+            CharacterAction::Transfer { expect } => expect,
         };
         assert!((1..=MAX_TPDU_RESPONSE).contains(&expect));
         sent.extend_from_slice(line.outgoing());
@@ -75,12 +76,12 @@ fuzz_target!(|bytes: &[u8]| {
         command.extend(nc.to_be_bytes());
         command.resize(command.len() + usize::from(nc), 0x5A);
     }
-    let Ok(parsed) = Command::parse(&command) else {
+    let Ok(parsed) = CommandApdu::parse(&command) else {
         return;
     };
     let policy = match choices & 0x01 {
-        0 => Policy::Transparent,
-        _ => Policy::Complete,
+        0 => StatusWordPolicy::Transparent,
+        _ => StatusWordPolicy::Complete,
     };
     let by_characters = choices & 0x80 != 0;
     let mut response = vec![
@@ -93,21 +94,21 @@ fuzz_target!(|bytes: &[u8]| {
     ];
     let room = response.len();
     let wanted = parsed.ne.unwrap_or(0);
-    let Ok(mut exchange) = Exchange::new(&command, parsed, policy, &mut response) else {
+    let Ok(mut exchange) = T0Exchange::new(&command, parsed, policy, &mut response) else {
         return;
     };
     let mut action = exchange.start();
     // ENVELOPEs, GET RESPONSEs with a byte or more each, and each of them once more with the right length.
     for _ in 0..=command.len() / 255 + 1 + 2 * (wanted + 1) {
         match action {
-            Action::Done(length) => {
+            T0Action::Done(length) => {
                 // A command of case 1 may be taken for one of case 2 that expects 256 bytes.
                 let most = if command.len() == 4 { 256 } else { wanted };
                 assert!((2..=room.min(most + 2)).contains(&length));
                 return;
             }
-            Action::Failed(_) => return,
-            Action::Send => (),
+            T0Action::Failed(_) => return,
+            T0Action::Send => (),
         }
         assert!((5..=MAX_TPDU).contains(&exchange.tpdu().len()));
         action = if by_characters {

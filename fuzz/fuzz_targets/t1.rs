@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pcsc_ccid::t1::{Action, Block, Config, Edc, Engine, MAX_BLOCK};
+use pcsc_ccid::t1::{Block, Config, Edc, Engine, T1Action, MAX_BLOCK};
 
 /// A block that is read is written back.
 fn block(bytes: &[u8], edc: Edc) {
@@ -29,12 +29,12 @@ fn exchange<'a>(engine: &mut Engine, mut rest: &'a [u8], choices: u8) -> &'a [u8
     let mut action = exchange.start();
     for _ in 0..100_000 {
         match action {
-            Action::Done(length) => {
+            T1Action::Done(length) => {
                 assert!((shortest..=600).contains(&length));
                 return rest;
             }
-            Action::Failed(_) => return rest,
-            Action::Send { wait } => assert!(wait > 0),
+            T1Action::Failed(_) => return rest,
+            T1Action::Send { wait } => assert!(wait > 0),
         }
         let sent = exchange.block();
         assert!((3 + edc.size()..=MAX_BLOCK).contains(&sent.len()));

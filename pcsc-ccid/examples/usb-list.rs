@@ -1,7 +1,7 @@
 //! Lists the readers on the USB. With a number, opens the reader of that line, asks for its slot's status,
 //! powers its card on and shows the messages both ways; with `watch`, shows readers as they come and go.
 
-use pcsc_ccid::message::{Command, Voltage, HEADER_SIZE};
+use pcsc_ccid::message::{CommandMessage, Voltage, HEADER_SIZE};
 use pcsc_ccid::shared::Notifications;
 use pcsc_ccid::transport::Transport;
 use pcsc_ccid::usb::{self, Candidate, Hotplug, Opened};
@@ -55,9 +55,9 @@ fn talk(number: usize) -> Result<(), Box<dyn Error>> {
             .ok();
     }
     for (seq, command) in [
-        Command::GetSlotStatus,
-        Command::IccPowerOn(Voltage::Automatic),
-        Command::IccPowerOff,
+        CommandMessage::GetSlotStatus,
+        CommandMessage::IccPowerOn(Voltage::Automatic),
+        CommandMessage::IccPowerOff,
     ]
     .iter()
     .enumerate()

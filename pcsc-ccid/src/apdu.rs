@@ -1,6 +1,6 @@
 //! Command and response APDUs (ISO/IEC 7816-3 clause 12.1, ISO/IEC 7816-4 clause 5).
 //!
-//! [`Command`] is a checked view over the bytes of a command APDU: the header, the data field and
+//! [`CommandApdu`] is a checked view over the bytes of a command APDU: the header, the data field and
 //! the expected length. The four cases, each short or extended, are distinguished by length alone.
 
 /// Longest short command APDU: header, Lc, 255 bytes of data, Le.
@@ -45,7 +45,7 @@ pub enum Case {
 
 /// A decoded command APDU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Command<'a> {
+pub struct CommandApdu<'a> {
     /// CLA, INS, P1 and P2.
     pub header: [u8; 4],
     /// The data field; Nc is its length.
@@ -56,7 +56,7 @@ pub struct Command<'a> {
     pub extended: bool,
 }
 
-impl<'a> Command<'a> {
+impl<'a> CommandApdu<'a> {
     /// Decodes `apdu`.
     ///
     /// # Errors
@@ -74,7 +74,7 @@ impl<'a> Command<'a> {
     /// [`ApduError::TooShort`] and [`ApduError::Length`].
     pub fn parse_of_any_class(apdu: &'a [u8]) -> Result<Self, ApduError> {
         let (header, body) = apdu.split_first_chunk::<4>().ok_or(ApduError::TooShort)?;
-        let command = |data, ne, extended| Command {
+        let command = |data, ne, extended| CommandApdu {
             header: *header,
             data,
             ne,

@@ -16,7 +16,7 @@
 //! ```no_run
 //! # #[cfg(feature = "usb")]
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use pcsc_ccid::reader::{Options, Protocol, Reader, Reset};
+//! use pcsc_ccid::reader::{ReaderOptions, Protocol, Reader, Reset};
 //! use pcsc_ccid::usb;
 //!
 //! let listing = usb::list()?;
@@ -25,7 +25,7 @@
 //!
 //! // Claims the interface: no other process has the reader now.
 //! let opened = candidate.open()?;
-//! let options = Options::default();
+//! let options = ReaderOptions::default();
 //! let mut reader = Reader::open(opened.transport, candidate.device(), &candidate.interface, options)?;
 //! println!("ATR: {:02X?}", reader.power_on(0, Reset::Cold)?);
 //! reader.set_protocol(0, Protocol::T1)?;
@@ -49,7 +49,7 @@
 //!
 //! ```
 //! use pcsc_ccid::descriptor::interfaces;
-//! use pcsc_ccid::reader::{DeviceInfo, Options, Protocol, Reader, Reset};
+//! use pcsc_ccid::reader::{DeviceInfo, ReaderOptions, Protocol, Reader, Reset};
 //! use pcsc_sim::card::{apps::Several, Offer, Profile, SimCard};
 //! use pcsc_sim::{Handle, Model};
 //!
@@ -59,7 +59,8 @@
 //! let handle = Handle::new(pcsc_sim::Device::new(model));
 //! handle.insert(0, SimCard::good(Profile::new(&[Offer::T1]), Box::new(Several::demo())));
 //!
-//! let mut reader = Reader::open(handle.transport(), DeviceInfo::default(), &interface, Options::default())?;
+//! let mut reader =
+//!     Reader::open(handle.transport(), DeviceInfo::default(), &interface, ReaderOptions::default())?;
 //! println!("ATR: {:02X?}", reader.power_on(0, Reset::Cold)?);
 //! reader.set_protocol(0, Protocol::T1)?;
 //! let mut response = [0; 258];

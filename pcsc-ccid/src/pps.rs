@@ -17,7 +17,7 @@ pub const MAX_SIZE: usize = 4;
 
 /// What the interface device proposes. PPS2 and PPS3 are never sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Request {
+pub struct PpsRequest {
     /// The protocol T, 0 to 14.
     pub protocol: u8,
     /// PPS1: F and D, coded as in TA1. `None` proposes 372 and 1.
@@ -26,7 +26,7 @@ pub struct Request {
 
 /// What the card made of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum PpsOutcome {
     /// All that was proposed holds from the next character on.
     Accepted,
     /// The protocol holds, at 372 and 1: the card left PPS1 out (clause 9.3).
@@ -57,17 +57,17 @@ pub enum PpsError {
     Unasked(u8),
 }
 
-impl Request {
+impl PpsRequest {
     /// The request that brings a card to this protocol and speed (coded as TA1). `None` where there is
     /// nothing to negotiate: the card is in specific mode, or begins with just that by itself.
-    pub fn needed(atr: &Atr, protocol: u8, ta1: u8) -> Option<Request> {
+    pub fn needed(atr: &Atr, protocol: u8, ta1: u8) -> Option<PpsRequest> {
         let is_faster = Speed::from_ta1(ta1).is_some_and(|speed| speed.is_faster_than(Speed::DEFAULT));
         let pps1 = is_faster.then_some(ta1);
         let is_settled = atr.mode() != Mode::Negotiable || protocol > 14;
         if is_settled || (pps1.is_none() && protocol == atr.first_protocol()) {
             return None;
         }
-        Some(Request { protocol, pps1 })
+        Some(PpsRequest { protocol, pps1 })
     }
 
     /// Writes the request; only the low four bits of the protocol are.
@@ -91,7 +91,7 @@ impl Request {
     ///
     /// # Errors
     /// The response is malformed, or another than the two that the clause allows.
-    pub fn check(&self, response: &[u8]) -> Result<Outcome, PpsError> {
+    pub fn check(&self, response: &[u8]) -> Result<PpsOutcome, PpsError> {
         let (pps0, pps1) = read(response)?;
         if pps0 & 0x0F != self.protocol & 0x0F {
             return Err(PpsError::OtherProtocol(pps0 & 0x0F));
@@ -100,9 +100,9 @@ impl Request {
             return Err(PpsError::Unasked(pps0));
         }
         match (self.pps1, pps1) {
-            (asked, answer) if asked == answer => Ok(Outcome::Accepted),
-            (Some(_), None) => Ok(Outcome::RateRefused),
-            (None, Some(DEFAULT_TA1)) => Ok(Outcome::Accepted),
+            (asked, answer) if asked == answer => Ok(PpsOutcome::Accepted),
+            (Some(_), None) => Ok(PpsOutcome::RateRefused),
+            (None, Some(DEFAULT_TA1)) => Ok(PpsOutcome::Accepted),
             (Some(_), Some(other)) => Err(PpsError::OtherRate(other)),
             (None, _) => Err(PpsError::Unasked(pps0)),
         }
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const FAST_T1: Request = Request {
+    const FAST_T1: PpsRequest = PpsRequest {
         protocol: 1,
         pps1: Some(0x96),
     };
@@ -143,7 +143,7 @@ mod tests {
         let mut buffer = [0; MAX_SIZE];
         // FF ^ 11 ^ 96 = 78, FF ^ 01 = FE.
         assert_eq!(FAST_T1.encode(&mut buffer), [0xFF, 0x11, 0x96, 0x78]);
-        let plain = Request {
+        let plain = PpsRequest {
             protocol: 1,
             pps1: None,
         };
@@ -152,14 +152,14 @@ mod tests {
 
     #[test]
     fn the_two_right_answers() {
-        assert_eq!(FAST_T1.check(&[0xFF, 0x11, 0x96, 0x78]), Ok(Outcome::Accepted));
-        assert_eq!(FAST_T1.check(&[0xFF, 0x01, 0xFE]), Ok(Outcome::RateRefused));
-        let plain = Request {
+        assert_eq!(FAST_T1.check(&[0xFF, 0x11, 0x96, 0x78]), Ok(PpsOutcome::Accepted));
+        assert_eq!(FAST_T1.check(&[0xFF, 0x01, 0xFE]), Ok(PpsOutcome::RateRefused));
+        let plain = PpsRequest {
             protocol: 0,
             pps1: None,
         };
-        assert_eq!(plain.check(&[0xFF, 0x00, 0xFF]), Ok(Outcome::Accepted));
-        assert_eq!(plain.check(&[0xFF, 0x10, 0x11, 0xFE]), Ok(Outcome::Accepted));
+        assert_eq!(plain.check(&[0xFF, 0x00, 0xFF]), Ok(PpsOutcome::Accepted));
+        assert_eq!(plain.check(&[0xFF, 0x10, 0x11, 0xFE]), Ok(PpsOutcome::Accepted));
     }
 
     #[test]
@@ -175,7 +175,7 @@ mod tests {
         assert_eq!(check(&[0xFF, 0x11, 0x95, 0x7B]), Err(PpsError::OtherRate(0x95)));
         let pps2 = [0xFF, 0x31, 0x96, 0x00, 0x58];
         assert_eq!(check(&pps2), Err(PpsError::Unasked(0x31)));
-        let plain = Request {
+        let plain = PpsRequest {
             protocol: 1,
             pps1: None,
         };
@@ -203,12 +203,12 @@ mod tests {
     #[test]
     fn what_needs_no_request() {
         let negotiable = Atr::parse(&[0x3B, 0x90, 0x96, 0x80, 0x01, 0x87]).unwrap();
-        let needed = |protocol, ta1| Request::needed(&negotiable, protocol, ta1);
+        let needed = |protocol, ta1| PpsRequest::needed(&negotiable, protocol, ta1);
         assert_eq!(needed(0, 0x11), None);
         assert_eq!(needed(0, 0x01), None);
         assert_eq!(
             needed(1, 0x11),
-            Some(Request {
+            Some(PpsRequest {
                 protocol: 1,
                 pps1: None
             })
@@ -220,13 +220,13 @@ mod tests {
         assert!(needed(14, 0x96).is_some());
         assert_eq!([15, 16, 255].map(|protocol| needed(protocol, 0x96)), [None; 3]);
         let specific = Atr::parse(&[0x3B, 0x90, 0x96, 0x10, 0x00]).unwrap();
-        assert_eq!(Request::needed(&specific, 0, 0x96), None);
+        assert_eq!(PpsRequest::needed(&specific, 0, 0x96), None);
     }
 
     proptest! {
         #[test]
         fn any_response_is_judged(bytes in proptest::collection::vec(any::<u8>(), 0..8), pps1: Option<u8>) {
-            let request = Request { protocol: 1, pps1 };
+            let request = PpsRequest { protocol: 1, pps1 };
             if request.check(&bytes).is_ok() {
                 prop_assert_eq!(bytes.iter().fold(0, |sum, byte| sum ^ byte), 0);
                 prop_assert!(bytes.len() <= MAX_SIZE);
@@ -235,11 +235,11 @@ mod tests {
 
         #[test]
         fn requests_are_read_as_written(protocol in 0u8..15, pps1: Option<u8>) {
-            let request = Request { protocol, pps1 };
+            let request = PpsRequest { protocol, pps1 };
             let mut buffer = [0; MAX_SIZE];
             let bytes = request.encode(&mut buffer);
             prop_assert_eq!(read(bytes), Ok((bytes[1], pps1)));
-            prop_assert_eq!(request.check(bytes), Ok(Outcome::Accepted));
+            prop_assert_eq!(request.check(bytes), Ok(PpsOutcome::Accepted));
         }
     }
 }

@@ -5,9 +5,9 @@
 //! INS as it is, and each command of a chain has it. Where a command may hold a secret or may not, it is
 //! hidden.
 
-use crate::apdu::{carries_pin, Command};
+use crate::apdu::{carries_pin, CommandApdu};
 use crate::part10::pin::{MODIFY_HEADER, VERIFY_HEADER};
-use crate::part10::Control;
+use crate::part10::ControlFunction;
 
 /// CLA, INS, P1, P2.
 const HEADER: usize = 4;
@@ -85,7 +85,7 @@ fn holds_secret(cla: u8, ins: u8, p2: u8) -> bool {
 /// How many bytes of the body of a command with a secret are surely its length field, and can be shown. In a
 /// command without its Lc, the first byte after P2 is the first one of the secret.
 fn length_field(command: &[u8], body: &[u8]) -> usize {
-    match Command::parse_of_any_class(command) {
+    match CommandApdu::parse_of_any_class(command) {
         // Lc, of one byte or three.
         Ok(parsed) if !parsed.data.is_empty() => 1 + if parsed.extended { 2 } else { 0 },
         // Le; without data only 0 makes sense, but for commands to the reader.
@@ -117,20 +117,20 @@ pub fn shown_of_control(code: u32, data: &[u8]) -> ShownOfControl {
         // Status words.
         answer: true,
     };
-    match Control::decode(code) {
-        Some(Control::VerifyPin) => pin_pad(VERIFY_HEADER),
-        Some(Control::ModifyPin) => pin_pad(MODIFY_HEADER),
+    match ControlFunction::decode(code) {
+        Some(ControlFunction::VerifyPin) => pin_pad(VERIFY_HEADER),
+        Some(ControlFunction::ModifyPin) => pin_pad(MODIFY_HEADER),
         Some(
-            Control::Features
-            | Control::PinProperties
-            | Control::TlvProperties
-            | Control::Nad
-            | Control::UsbPath,
+            ControlFunction::Features
+            | ControlFunction::PinProperties
+            | ControlFunction::TlvProperties
+            | ControlFunction::Nad
+            | ControlFunction::UsbPath,
         ) => ShownOfControl {
             data: data.len(),
             answer: true,
         },
-        Some(Control::ReaderDirect | Control::Escape) | None => ShownOfControl {
+        Some(ControlFunction::ReaderDirect | ControlFunction::Escape) | None => ShownOfControl {
             data: 0,
             answer: false,
         },

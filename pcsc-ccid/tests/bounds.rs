@@ -8,7 +8,7 @@ use std::time::Duration;
 use common::{message, plain_interface};
 use pcsc_ccid::descriptor::Flavour;
 use pcsc_ccid::part10::Feature;
-use pcsc_ccid::reader::{DeviceInfo, Options, Protocol, Reader, ReaderError, Reset};
+use pcsc_ccid::reader::{DeviceInfo, Protocol, Reader, ReaderError, ReaderOptions, Reset};
 use pcsc_ccid::transport::{Transport, TransportError};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -115,7 +115,7 @@ fn ready(features: u32, protocol: Protocol) -> Reader<Late> {
         late,
         DeviceInfo::default(),
         &plain_interface(features),
-        Options::default(),
+        ReaderOptions::default(),
     )
     .unwrap();
     assert_eq!(reader.power_on(0, Reset::Cold).unwrap(), atr);
@@ -264,7 +264,7 @@ fn a_card_that_fails_slowly_at_each_speed_is_not_asked_for_all_of_them() {
         ..Late::default()
     };
     let interface = plain_interface(0x1_0030);
-    let mut reader = Reader::open(late, DeviceInfo::default(), &interface, Options::default()).unwrap();
+    let mut reader = Reader::open(late, DeviceInfo::default(), &interface, ReaderOptions::default()).unwrap();
     reader.power_on(0, Reset::Cold).unwrap();
     let begin = reader.transport().now;
     assert_eq!(reader.set_protocol(0, Protocol::T0), Ok(()));
@@ -283,6 +283,6 @@ fn opening_a_token_of_many_slots_has_an_end() {
         control: VecDeque::from([0x00, 0x40]),
         ..Late::default()
     };
-    let opened = Reader::open(late, DeviceInfo::default(), &interface, Options::default());
+    let opened = Reader::open(late, DeviceInfo::default(), &interface, ReaderOptions::default());
     assert_eq!(opened.err(), Some(ReaderError::TooSlow));
 }

@@ -5,8 +5,8 @@ mod common;
 use common::script::{Answer, In, Script};
 use common::{message, plain_interface};
 use pcsc_ccid::descriptor::{Flavour, Interface};
-use pcsc_ccid::message::SlotError;
-use pcsc_ccid::reader::{DeviceInfo, Options, Protocol, Reader, ReaderError, Reset};
+use pcsc_ccid::message::SlotErrorCode;
+use pcsc_ccid::reader::{DeviceInfo, Protocol, Reader, ReaderError, ReaderOptions, Reset};
 use pcsc_ccid::{t0::T0Error, transport::TransportError};
 
 const T0_ONLY: &[u8] = &[0x3B, 0x00];
@@ -58,7 +58,8 @@ fn powered(interface: &Interface, atr: &[u8], answer: Answer) -> Reader<Script> 
         answer: Some(answer),
         ..Script::default()
     };
-    let mut reader = Reader::open(script, DeviceInfo::default(), interface, Options::default()).unwrap();
+    let mut reader =
+        Reader::open(script, DeviceInfo::default(), interface, ReaderOptions::default()).unwrap();
     let answer = message(0x80, atr, [0, 0, 0]);
     reader.transport().incoming.push_back(In::Bytes(answer));
     reader.power_on(0, Reset::Cold).unwrap();
@@ -205,7 +206,13 @@ fn a_token_on_the_control_pipe_has_no_parameters_to_look_at() {
         controls: [Ok(vec![0, 1, 0]), atr(), atr()].into(),
         ..Script::default()
     };
-    let mut reader = Reader::open(script, DeviceInfo::default(), &interface, Options::default()).unwrap();
+    let mut reader = Reader::open(
+        script,
+        DeviceInfo::default(),
+        &interface,
+        ReaderOptions::default(),
+    )
+    .unwrap();
     assert_eq!(reader.power_on(0, Reset::Cold), Ok(BOTH));
     assert_eq!(reader.set_protocol(0, Protocol::T0), Ok(()));
 }
@@ -243,7 +250,7 @@ fn a_card_in_specific_mode_is_tried_once() {
         }
     }
     let mut reader = powered(&with_features(TPDU | AUTOMATIC_BAUD_RATE), SPECIFIC_T1, refuse);
-    let refused = Err(ReaderError::Slot(SlotError::Hardware));
+    let refused = Err(ReaderError::Slot(SlotErrorCode::Hardware));
     assert_eq!(reader.set_protocol(0, Protocol::T1), refused);
     assert_eq!(sent_kinds(&mut reader), [SET_PARAMETERS]);
 }

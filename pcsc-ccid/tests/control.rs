@@ -7,13 +7,13 @@ use common::{message, plain_interface};
 use pcsc_ccid::attributes;
 use pcsc_ccid::descriptor::Interface;
 use pcsc_ccid::part10::{Feature, FEATURES_ROOM, GET_FEATURE_REQUEST, USB_PATH};
-use pcsc_ccid::reader::{DeviceInfo, Options, Reader, ReaderError};
+use pcsc_ccid::reader::{DeviceInfo, Reader, ReaderError, ReaderOptions};
 
 fn opened(device: DeviceInfo, interface: &Interface) -> Reader<Script> {
     let mut script = Script::default();
     let status = message(0x81, &[], [1, 0, 0]);
     script.incoming.push_back(In::Bytes(status));
-    Reader::open(script, device, interface, Options::default()).unwrap()
+    Reader::open(script, device, interface, ReaderOptions::default()).unwrap()
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn the_name_of_the_firmware_is_a_property_where_it_is_known() {
             ..Script::default()
         };
         let interface = plain_interface(0x2_00BA);
-        let mut reader = Reader::open(script, gemalto, &interface, Options::default()).unwrap();
+        let mut reader = Reader::open(script, gemalto, &interface, ReaderOptions::default()).unwrap();
         let mut answer = [0; 128];
         let code = Feature::GetTlvProperties.code();
         let length = reader.control(0, code, &[], &mut answer).unwrap();

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use pcsc_ccid::descriptor::{Features, Interface};
-use pcsc_ccid::reader::{DeviceInfo, Options, Protocol, Reader, Reset};
+use pcsc_ccid::reader::{DeviceInfo, Protocol, Reader, ReaderOptions, Reset};
 use pcsc_ccid::transport::{Transport, TransportError};
 
 struct Counting;
@@ -107,7 +107,13 @@ fn ready(level: u32) -> Reader<Instant> {
         length: 0,
         transfers: (0, 0),
     };
-    let mut reader = Reader::open(transport, DeviceInfo::default(), &interface, Options::default()).unwrap();
+    let mut reader = Reader::open(
+        transport,
+        DeviceInfo::default(),
+        &interface,
+        ReaderOptions::default(),
+    )
+    .unwrap();
     reader.power_on(0, Reset::Cold).unwrap();
     reader.set_protocol(0, Protocol::T1).unwrap();
     reader

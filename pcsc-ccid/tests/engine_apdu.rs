@@ -1,9 +1,9 @@
 //! Command APDUs: the cases, short and extended, and what is none.
 
-use pcsc_ccid::apdu::{split_response, ApduError, Case, Command};
+use pcsc_ccid::apdu::{split_response, ApduError, Case, CommandApdu};
 
 fn parse(apdu: &[u8]) -> Result<(Case, usize, Option<usize>, bool), ApduError> {
-    Command::parse(apdu).map(|c| (c.case(), c.data.len(), c.ne, c.extended))
+    CommandApdu::parse(apdu).map(|c| (c.case(), c.data.len(), c.ne, c.extended))
 }
 
 fn apdu(lc: &[u8], nc: usize, le: &[u8]) -> Vec<u8> {
@@ -72,11 +72,15 @@ fn extended_cases() {
 
 #[test]
 fn what_fits_short_lengths() {
-    assert!(Command::parse(&apdu(&[0, 0, 255], 255, &[1, 0]))
+    assert!(CommandApdu::parse(&apdu(&[0, 0, 255], 255, &[1, 0]))
         .unwrap()
         .fits_short());
-    assert!(!Command::parse(&apdu(&[0, 1, 0], 256, &[])).unwrap().fits_short());
-    assert!(!Command::parse(&apdu(&[], 0, &[0, 1, 1])).unwrap().fits_short());
+    assert!(!CommandApdu::parse(&apdu(&[0, 1, 0], 256, &[]))
+        .unwrap()
+        .fits_short());
+    assert!(!CommandApdu::parse(&apdu(&[], 0, &[0, 1, 1]))
+        .unwrap()
+        .fits_short());
 }
 
 #[test]
@@ -113,7 +117,7 @@ proptest::proptest! {
     fn any_bytes_are_a_command_or_an_error(
         bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..600),
     ) {
-        if let Ok(command) = Command::parse(&bytes) {
+        if let Ok(command) = CommandApdu::parse(&bytes) {
             proptest::prop_assert!(command.data.len() <= bytes.len());
             proptest::prop_assert!(matches!(command.ne, None | Some(1..=65_536)));
         }

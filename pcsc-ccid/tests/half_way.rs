@@ -5,7 +5,7 @@ mod common;
 
 use common::liar::Liar;
 use common::{card, message, named, offers, open, open_through, pattern, power_up, read, resets, transmit};
-use pcsc_ccid::message::SlotError;
+use pcsc_ccid::message::SlotErrorCode;
 use pcsc_ccid::part10::Feature;
 use pcsc_ccid::reader::{Protocol, Reader, ReaderError};
 use pcsc_ccid::transport::Transport;
@@ -62,7 +62,7 @@ fn the_answer_to_a_pin_that_is_lost_is_not_the_next_commands() {
         handle.insert(0, card(None, offers(protocol), Behaviour::default()));
         power_up(&mut reader, protocol).unwrap();
         handle.with(|device| device.will_type(Entry::pin("1234")));
-        assert_eq!(verify(&mut reader), Err(ReaderError::Slot(SlotError::Mute)));
+        assert_eq!(verify(&mut reader), Err(ReaderError::Slot(SlotErrorCode::Mute)));
         if protocol == Protocol::T0 {
             // There is no other way back.
             assert_eq!(transmit(&mut reader, &read(9)), Err(ReaderError::CardReset));
@@ -90,7 +90,7 @@ fn no_pin_goes_into_what_is_left_of_another_command() {
     fails.store(true, Ordering::Relaxed);
     assert_eq!(
         transmit(&mut reader, &read(9)),
-        Err(ReaderError::Slot(SlotError::Mute))
+        Err(ReaderError::Slot(SlotErrorCode::Mute))
     );
     let heard = || {
         handle.with(|device| {
@@ -178,7 +178,7 @@ fn data_that_the_reader_refuses_after_the_header_leave_the_card_half_way() {
     handle.insert(0, card(None, &[Offer::T0], Behaviour::default()));
     power_up(&mut reader, Protocol::T0).unwrap();
     let refused = transmit(&mut reader, &[0x80, 0xEC, 0, 0, 3, 1, 2, 3]);
-    assert_eq!(refused, Err(ReaderError::Slot(SlotError::Parameter(8))));
+    assert_eq!(refused, Err(ReaderError::Slot(SlotErrorCode::Parameter(8))));
     assert_eq!(transmit(&mut reader, &read(9)), Err(ReaderError::CardReset));
     assert_eq!(transmit(&mut reader, &read(9)), Ok(pattern(9)));
 }
@@ -197,7 +197,7 @@ fn a_card_that_failed_inside_the_reader_is_doubted_over_t0() {
         power_up(&mut reader, protocol).unwrap();
         assert_eq!(
             transmit(&mut reader, &read(9)),
-            Err(ReaderError::Slot(SlotError::Mute))
+            Err(ReaderError::Slot(SlotErrorCode::Mute))
         );
         assert_eq!(transmit(&mut reader, &read(9)), after);
         assert_eq!(transmit(&mut reader, &read(9)), Ok(pattern(9)));
@@ -249,6 +249,6 @@ fn an_engine_sends_no_more_than_it_may() {
     });
     let mut response = [0; 258];
     let mut exchange = engine.exchange(&[0; 200], &mut response);
-    assert!(matches!(exchange.start(), t1::Action::Send { .. }));
+    assert!(matches!(exchange.start(), t1::T1Action::Send { .. }));
     assert_eq!(exchange.block().len(), 3 + 128 + 1);
 }

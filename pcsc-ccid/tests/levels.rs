@@ -4,9 +4,9 @@ mod common;
 
 use common::script::{In, Script};
 use common::{message, plain_interface};
-use pcsc_ccid::message::{Malformed, SlotError};
+use pcsc_ccid::message::{Malformed, SlotErrorCode};
 use pcsc_ccid::part10::Feature;
-use pcsc_ccid::reader::{DeviceInfo, Options, Protocol, Reader, ReaderError, Reset};
+use pcsc_ccid::reader::{DeviceInfo, Protocol, Reader, ReaderError, ReaderOptions, Reset};
 use pcsc_ccid::t0::T0Error;
 use pcsc_ccid::t1::{Block, Edc, Pcb, Supervisory, MAX_BLOCK};
 use pcsc_ccid::transport::TransportError;
@@ -40,7 +40,13 @@ fn ready(features: u32, atr: &[u8], max_message: u32) -> Reader<Script> {
         incoming: incoming.map(In::Bytes).into(),
         ..Script::default()
     };
-    let mut reader = Reader::open(script, DeviceInfo::default(), &interface, Options::default()).unwrap();
+    let mut reader = Reader::open(
+        script,
+        DeviceInfo::default(),
+        &interface,
+        ReaderOptions::default(),
+    )
+    .unwrap();
     reader.power_on(0, Reset::Cold).unwrap();
     reader.set_protocol(0, protocol).unwrap();
     reader.transport().outgoing.clear();
@@ -256,7 +262,7 @@ fn characters_that_do_not_fit_a_message_go_in_several() {
         (data(&[0x90]), ReaderError::WrongReply),
         (
             message(0x80, &[], [0x40, 0xFB, 0]),
-            ReaderError::Slot(SlotError::Hardware),
+            ReaderError::Slot(SlotErrorCode::Hardware),
         ),
     ] {
         let mut reader = ready(CHARACTER, T0, 64);
@@ -291,7 +297,7 @@ fn a_t0_command_that_may_have_reached_the_card_in_part_is_followed_by_a_reset() 
         ),
         (
             vec![In::Bytes(message(0x80, &[], [0x40, 0x00, 0]))],
-            ReaderError::Slot(SlotError::CommandUnsupported),
+            ReaderError::Slot(SlotErrorCode::CommandUnsupported),
             false,
         ),
     ] {
@@ -340,7 +346,7 @@ fn a_pin_command_that_the_reader_refuses_does_not_disturb_t1() {
         let mut reader = ready(TPDU, T1, 271);
         let refused = message(0x80, &[], [0x40, error, 0]);
         reader.transport().incoming.push_back(In::Bytes(refused));
-        let expected = Err(ReaderError::Slot(SlotError::decode(error)));
+        let expected = Err(ReaderError::Slot(SlotErrorCode::decode(error)));
         assert_eq!(reader.control(0, code, &verify, &mut [0; 2]), expected);
         reader.transport().outgoing.clear();
         let (_, sent) = exchange(&mut reader, &SELECT, &[data(&first(Edc::Lrc, &OK))]);

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use common::script::{In, Script};
 use common::{message, plain_interface};
-use pcsc_ccid::message::SlotError;
-use pcsc_ccid::reader::{DeviceInfo, Options, Protocol, Reader, ReaderError, Reset};
+use pcsc_ccid::message::SlotErrorCode;
+use pcsc_ccid::reader::{DeviceInfo, Protocol, Reader, ReaderError, ReaderOptions, Reset};
 use pcsc_ccid::transport::TransportError;
 
 const SELECT: [u8; 4] = [0x00, 0xA4, 0x00, 0x00];
@@ -50,7 +50,13 @@ fn ready(max_message: u32, slots: u8) -> Reader<Script> {
     let mut interface = plain_interface(0x2_00BA);
     interface.descriptor.max_message_length = max_message;
     interface.descriptor.max_slot_index = slots - 1;
-    let mut reader = Reader::open(script, DeviceInfo::default(), &interface, Options::default()).unwrap();
+    let mut reader = Reader::open(
+        script,
+        DeviceInfo::default(),
+        &interface,
+        ReaderOptions::default(),
+    )
+    .unwrap();
     for slot in 0..slots {
         let parameters = message(0x82, &[0x11, 0, 0, 10, 0], [0, 0, 0]);
         let answers = [data(&[0x3B, 0x00]), parameters];
@@ -224,7 +230,7 @@ fn a_slot_whose_command_was_given_up_is_aborted_after_others_have_worked() {
     let aborted = || message(0x81, &[], [0, 0, 0]);
     let incoming = [busy(), aborted(), data(&OK), busy()].map(In::Bytes);
     reader.transport().incoming.extend(incoming);
-    let refused = Err(ReaderError::Slot(SlotError::SlotBusy));
+    let refused = Err(ReaderError::Slot(SlotErrorCode::SlotBusy));
     assert_eq!(send(&mut reader, 0), refused);
     assert_eq!(count(&mut reader, 0x72), 1);
     // After a command that has worked, a busy slot is left in peace again.
@@ -243,7 +249,10 @@ fn a_slot_that_stays_busy_is_aborted_every_ninth_time() {
         for _ in 0..commands {
             // The answer to an abort stays in the pipe if there is none, and is skipped then.
             reader.transport().incoming = [busy(), aborted()].into();
-            assert_eq!(send(&mut reader, 0), Err(ReaderError::Slot(SlotError::SlotBusy)));
+            assert_eq!(
+                send(&mut reader, 0),
+                Err(ReaderError::Slot(SlotErrorCode::SlotBusy))
+            );
         }
         assert_eq!(count(&mut reader, 0x72), aborts);
     }
@@ -260,7 +269,10 @@ fn a_slot_that_stays_busy_after_a_command_was_given_up_is_aborted_once() {
     for _ in 0..2 {
         let (busy, aborted) = (message(0x80, &[], [0x40, 0xE0, 0]), message(0x81, &[], [0, 0, 0]));
         reader.transport().incoming.extend([busy, aborted].map(In::Bytes));
-        assert_eq!(send(&mut reader, 0), Err(ReaderError::Slot(SlotError::SlotBusy)));
+        assert_eq!(
+            send(&mut reader, 0),
+            Err(ReaderError::Slot(SlotErrorCode::SlotBusy))
+        );
         assert_eq!(count(&mut reader, 0x72), 1);
     }
 }

@@ -2,7 +2,7 @@
 //! simulated cards at the contact, without a reader.
 
 use pcsc_ccid::atr::{Atr, Speed};
-use pcsc_ccid::pps::{Outcome, Request, MAX_SIZE};
+use pcsc_ccid::pps::{PpsOutcome, PpsRequest, MAX_SIZE};
 use pcsc_ccid::speed::{candidates, ReaderSpeeds};
 use pcsc_sim::card::apps::Echo;
 use pcsc_sim::card::{
@@ -23,7 +23,7 @@ const READER: ReaderSpeeds<'static> = ReaderSpeeds {
 /// Resets the card and takes it to this speed; what it is at, or `None` where it does not answer well.
 fn negotiate(contact: &mut Contact, atr: &Atr, protocol: u8, ta1: u8) -> Option<u8> {
     contact.activate(CLOCK_KHZ * 1000)?;
-    let Some(request) = Request::needed(atr, protocol, ta1) else {
+    let Some(request) = PpsRequest::needed(atr, protocol, ta1) else {
         return Some(ta1);
     };
     contact.send(request.encode(&mut [0; MAX_SIZE]));
@@ -32,8 +32,8 @@ fn negotiate(contact: &mut Contact, atr: &Atr, protocol: u8, ta1: u8) -> Option<
     const INITIAL_WAIT: u64 = 9_600;
     contact.receive(&mut response, MAX_SIZE, INITIAL_WAIT, INITIAL_WAIT);
     match request.check(&response).ok()? {
-        Outcome::Accepted => Some(ta1),
-        Outcome::RateRefused => Some(0x11),
+        PpsOutcome::Accepted => Some(ta1),
+        PpsOutcome::RateRefused => Some(0x11),
     }
 }
 

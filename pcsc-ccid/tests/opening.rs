@@ -5,7 +5,7 @@ mod common;
 use common::script::{In, Script};
 use common::{message, plain_interface};
 use pcsc_ccid::descriptor::Flavour;
-use pcsc_ccid::reader::{DeviceInfo, Options, Reader, ReaderError};
+use pcsc_ccid::reader::{DeviceInfo, Reader, ReaderError, ReaderOptions};
 use pcsc_ccid::transport::TransportError;
 
 fn status() -> In {
@@ -29,7 +29,7 @@ fn open(incoming: impl IntoIterator<Item = In>) -> Result<(), ReaderError> {
         script,
         DeviceInfo::default(),
         &plain_interface(0x2_00BA),
-        Options::default(),
+        ReaderOptions::default(),
     )
     .map(drop)
 }
@@ -71,7 +71,13 @@ fn a_token_that_goes_while_it_is_powered_at_opening_is_gone() {
             controls: ready.chain([Err(then)]).collect(),
             ..Script::default()
         };
-        Reader::open(script, DeviceInfo::default(), &interface, Options::default()).map(drop)
+        Reader::open(
+            script,
+            DeviceInfo::default(),
+            &interface,
+            ReaderOptions::default(),
+        )
+        .map(drop)
     };
     // GET_ICC_STATUS for the first command and at power-on, and the ATR.
     for before in 0..3 {

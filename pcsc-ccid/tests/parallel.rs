@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{card, identity, interface};
-use pcsc_ccid::reader::{Options, Protocol, Reader, ReaderError, Reset};
+use pcsc_ccid::reader::{Protocol, Reader, ReaderError, ReaderOptions, Reset};
 use pcsc_ccid::shared::{Notifications, OpenedReader, SharedError, SharedReader};
 use pcsc_ccid::transport::{Transport, TransportError};
 use pcsc_sim::card::{Behaviour, Offer};
@@ -171,7 +171,7 @@ fn reader(slots: u8, busy: u8) -> (Arc<Wire>, Arc<SharedReader>, Handle) {
     };
     let to_interrupt = wire.clone();
     let open = move |_: Option<Instant>| {
-        let reader = Reader::open(pipes(), identity.clone(), &interface, Options::default());
+        let reader = Reader::open(pipes(), identity.clone(), &interface, ReaderOptions::default());
         let wire = to_interrupt.clone();
         let reader = reader.map_err(SharedError::opening)?;
         let mut opened = OpenedReader::new(reader, Notifications::Pushed);

@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use common::script::{In, Script};
 use common::{message, plain_interface};
-use pcsc_ccid::message::SlotError;
-use pcsc_ccid::reader::{DeviceInfo, Options, Reader, ReaderError, Reset};
+use pcsc_ccid::message::SlotErrorCode;
+use pcsc_ccid::reader::{DeviceInfo, Reader, ReaderError, ReaderOptions, Reset};
 
 const ATR: [u8; 2] = [0x3B, 0x00];
 const POWER_ON: u8 = 0x62;
 const AUTOMATIC_VOLTAGE: u32 = 0x08;
 
 fn opened(features: u32, voltages: u8) -> Reader<Script> {
-    opened_with(Options::default(), features, voltages)
+    opened_with(ReaderOptions::default(), features, voltages)
 }
 
-fn opened_with(options: Options, features: u32, voltages: u8) -> Reader<Script> {
+fn opened_with(options: ReaderOptions, features: u32, voltages: u8) -> Reader<Script> {
     let mut interface = plain_interface(features);
     interface.descriptor.voltages = voltages;
     let script = Script {
@@ -55,8 +55,8 @@ fn off() -> Vec<u8> {
 fn the_error_is_that_of_the_last_voltage_which_the_reader_has() {
     const HARDWARE: u8 = 0xFB;
     // bPowerSelect is at offset 7.
-    let (parameter, hardware) = (SlotError::Parameter(7), SlotError::Hardware);
-    for (last, expected) in [(7, hardware), (0xFE, SlotError::Mute)] {
+    let (parameter, hardware) = (SlotErrorCode::Parameter(7), SlotErrorCode::Hardware);
+    for (last, expected) in [(7, hardware), (0xFE, SlotErrorCode::Mute)] {
         let mut reader = opened(0, 2);
         let result = power_on(&mut reader, &[failed(HARDWARE), off(), failed(last)]);
         assert_eq!(result, Err(ReaderError::Slot(expected)));
@@ -85,7 +85,7 @@ fn the_user_chooses_the_first_voltage_of_those_that_the_reader_has() {
         (0x20, 0, &[3, 2, 1, 0]),
         (0x00, 0xF8, &[1, 2, 3, 0]),
     ] {
-        let options = Options::default().with_driver_options(bits);
+        let options = ReaderOptions::default().with_driver_options(bits);
         let mut reader = opened_with(options, 0, supported);
         let last = expected.len() - 1;
         let answers: Vec<_> = (0..last).flat_map(|_| [failed(0xFE), off()]).collect();
@@ -102,7 +102,7 @@ fn the_user_chooses_the_first_voltage_of_those_that_the_reader_has() {
 
 #[test]
 fn a_reader_that_cannot_choose_the_voltage_gets_one() {
-    let options = Options::default().with_driver_options(0x30);
+    let options = ReaderOptions::default().with_driver_options(0x30);
     let mut reader = opened_with(options, 0, 7);
     let atr = message(0x80, &ATR, [0, 0, 0]);
     // bPowerSelect is byte 7.
@@ -117,7 +117,7 @@ fn a_busy_slot_is_tried_twenty_times_more() {
     let atr = vec![message(0x80, &ATR, [0, 0, 0])];
     for (refusals, expected) in [
         (20, Ok(())),
-        (21, Err(ReaderError::Slot(SlotError::BusyWithAutoSequence))),
+        (21, Err(ReaderError::Slot(SlotErrorCode::BusyWithAutoSequence))),
     ] {
         let mut reader = opened(AUTOMATIC_VOLTAGE, 1);
         let answers = [busy(refusals), atr.clone()].concat();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use common::liar::Liar;
 use common::{card, identity, interface, named};
-use pcsc_ccid::reader::{Options, Presence, Reader, Reset};
+use pcsc_ccid::reader::{Presence, Reader, ReaderOptions, Reset};
 use pcsc_ccid::shared::{
     AnyReader, InterruptSource, Interrupter, Notifications, OpenedReader, SharedError, SharedReader,
     SlotEvent,
@@ -52,7 +52,7 @@ impl Rig {
                 failure.flatten().flatten().map_or(Ok(reply), Err)
             });
             let transport = Box::new(liar) as _;
-            let reader = Reader::open(transport, identity.clone(), &interface, Options::default());
+            let reader = Reader::open(transport, identity.clone(), &interface, ReaderOptions::default());
             let reader = reader.map_err(SharedError::opening)?;
             let mut opened = OpenedReader::new(reader, Notifications::Pushed);
             opened.cancel = Some(Box::new(move || _ = count.fetch_add(1, Ordering::Relaxed)));
@@ -203,7 +203,7 @@ fn a_reader_that_was_closed_can_be_opened_at_once() {
         let now = Arc::new(());
         *claim.lock().unwrap() = Arc::downgrade(&now);
         let transport = Box::new(handle.transport()) as _;
-        let reader = Reader::open(transport, identity.clone(), &interface, Options::default());
+        let reader = Reader::open(transport, identity.clone(), &interface, ReaderOptions::default());
         let notifications = Notifications::Interrupts(Box::new(Claiming {
             watch: handle.watch(),
             _claim: now,

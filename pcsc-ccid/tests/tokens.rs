@@ -7,8 +7,8 @@ use std::time::Duration;
 use common::plain_interface;
 use common::script::Script;
 use pcsc_ccid::descriptor::Flavour;
-use pcsc_ccid::message::SlotError;
-use pcsc_ccid::reader::{DeviceInfo, Options, Presence, Protocol, Reader, ReaderError, Reset};
+use pcsc_ccid::message::SlotErrorCode;
+use pcsc_ccid::reader::{DeviceInfo, Presence, Protocol, Reader, ReaderError, ReaderOptions, Reset};
 use pcsc_ccid::transport::TransportError;
 
 const ATR: [u8; 2] = [0x3B, 0x00];
@@ -30,7 +30,7 @@ fn opened(flavour: Flavour, features: u32) -> Reader<Script> {
         },
         DeviceInfo::default(),
         &interface,
-        Options::default(),
+        ReaderOptions::default(),
     )
     .unwrap();
     let script = reader.transport();
@@ -96,7 +96,7 @@ fn version_a_reports_a_card_that_does_not_answer() {
     let mut reader = opened(Flavour::IccdA, 0x848);
     answers(&mut reader, &[&[0x80], &[0x80], &[0x00]]);
     assert_eq!(reader.presence(0), Ok(Presence::Absent));
-    let mute = Err(ReaderError::Slot(SlotError::Mute));
+    let mute = Err(ReaderError::Slot(SlotErrorCode::Mute));
     assert_eq!(reader.power_on(0, Reset::Cold).map(drop), mute);
     assert_eq!(reader.presence(0), Ok(Presence::Present));
     assert_eq!(

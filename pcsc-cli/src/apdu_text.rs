@@ -73,7 +73,7 @@ fn at_colons(command: &str) -> Result<(Vec<u8>, Option<Vec<u8>>), String> {
         // Three bytes may be INS P1 P2, or INS and data; so may more bytes that are no APDU.
         [_, _, _, _, ..] if groups.iter().all(is_byte) => {
             let bytes = whole(&groups.concat())?;
-            if apdu::Command::parse_of_any_class(&bytes).is_ok() {
+            if apdu::CommandApdu::parse_of_any_class(&bytes).is_ok() {
                 return Ok((bytes, None));
             }
         }

@@ -71,7 +71,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use pcsc_ccid::reader::Options;
+use pcsc_ccid::reader::ReaderOptions;
 use pcsc_ccid::shared::sync::lock;
 use pcsc_manager::{FixedBus, Manager, Reader, Settings, Simulated, StartError};
 use pcsc_sim::card::{SharedBehaviour, SimCard};
@@ -147,7 +147,7 @@ impl Simulation {
         let replay = UsbReplay::new(pcsc_manager::read_record(record.as_ref())?);
         let slots = self
             .manager()?
-            .add(pcsc_manager::replayed_reader(&replay, Options::default()))?;
+            .add(pcsc_manager::replayed_reader(&replay, ReaderOptions::default()))?;
         let names = slots
             .iter()
             .map(|slot| CString::new(slot.name()).unwrap_or_default());

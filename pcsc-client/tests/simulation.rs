@@ -377,7 +377,7 @@ const SELECT: [u8; 15] = [
 
 /// The record of a reader whose card was selected.
 fn record() -> String {
-    use pcsc_ccid::reader::{DeviceInfo, Options, Protocol, Reader, Reset};
+    use pcsc_ccid::reader::{DeviceInfo, Protocol, Reader, ReaderOptions, Reset};
     use pcsc_sim::card::{apps::Several, Offer, Profile, SimCard};
     use pcsc_sim::usb_record::{RecordedDevice, UsbRecorder};
 
@@ -390,7 +390,7 @@ fn record() -> String {
         SimCard::good(Profile::new(&[Offer::T1]), Box::new(Several::demo())),
     );
     let transport = recorder.transport(handle.transport());
-    let (info, options) = (DeviceInfo::default(), Options::default());
+    let (info, options) = (DeviceInfo::default(), ReaderOptions::default());
     let mut reader = Reader::open(transport, info, &recorded.interface, options).unwrap();
     reader.power_on(0, Reset::Cold).unwrap();
     reader.set_protocol(0, Protocol::T1).unwrap();

@@ -12,7 +12,7 @@ use crate::absences::Absences;
 use crate::codes;
 use crate::log::{log, Level};
 use pcsc_ccid::attributes;
-use pcsc_ccid::part10::{secure, Control};
+use pcsc_ccid::part10::{secure, ControlFunction};
 use pcsc_ccid::reader::{Presence, Protocol, ReaderError, Reset};
 use pcsc_ccid::shared::{AnyReader, SharedError, SharedReader, POLL_INTERVAL};
 use pcsc_ccid::transport::TransportError;
@@ -282,9 +282,9 @@ impl Channel {
         let result = self.with_reader(slot, |reader| reader.control(slot, code, data, answer));
         result.map_err(|error| {
             self.note_card_error(slot, error);
-            match (Control::decode(code), error) {
+            match (ControlFunction::decode(code), error) {
                 // A command that the settings do not allow fails as one that the reader refuses.
-                (Some(Control::Escape | Control::ReaderDirect), ReaderError::Unsupported) => {
+                (Some(ControlFunction::Escape | ControlFunction::ReaderDirect), ReaderError::Unsupported) => {
                     abi::COMMUNICATION_ERROR
                 }
                 _ => codes::control(error),

@@ -49,7 +49,7 @@ pub fn power_down(error: ReaderError) -> ResponseCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pcsc_ccid::message::SlotError;
+    use pcsc_ccid::message::SlotErrorCode;
     use pcsc_ccid::transport::TransportError;
 
     const GONE: ReaderError = ReaderError::Transport(TransportError::Gone);
@@ -74,7 +74,7 @@ mod tests {
             ReaderError::CardReset,
             ReaderError::NotPowered,
             ReaderError::TooSlow,
-            ReaderError::Slot(SlotError::Parity),
+            ReaderError::Slot(SlotErrorCode::Parity),
             ReaderError::CommandTooLong { max: 5 },
         ] {
             assert_eq!(exchange(error), abi::COMMUNICATION_ERROR, "{error}");
@@ -89,7 +89,7 @@ mod tests {
             abi::PROTOCOL_NOT_SUPPORTED
         );
         assert_eq!(
-            protocol(ReaderError::Slot(SlotError::Mute), true),
+            protocol(ReaderError::Slot(SlotErrorCode::Mute), true),
             abi::ERROR_PTS_FAILURE
         );
         assert_eq!(power_down(ReaderError::TooSlow), abi::ERROR_POWER_ACTION);

@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use crate::library_path::library_path;
-use pcsc_ccid::reader::options::{number, Options};
+use pcsc_ccid::reader::options::{number, ReaderOptions};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -20,7 +20,7 @@ const MAX_PLIST: u64 = 1 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
     /// Options of the CCID driver.
-    pub reader_options: Options,
+    pub reader_options: ReaderOptions,
     /// Whether readers that cannot be used are logged.
     pub log_critical: bool,
     /// Whether normal operation is logged.
@@ -39,7 +39,9 @@ impl Settings {
         let bits = find("ifdDriverOptions", "PCSC_IFD_DRIVER_OPTIONS").unwrap_or(0);
         let log_level = find("ifdLogLevel", "PCSC_IFD_LOG_LEVEL").unwrap_or(LOG_CRITICAL | LOG_INFO);
         Settings {
-            reader_options: Options::default().with_driver_options(bits).with_locale(&locale),
+            reader_options: ReaderOptions::default()
+                .with_driver_options(bits)
+                .with_locale(&locale),
             log_critical: log_level & LOG_CRITICAL != 0,
             log_info: log_level & LOG_INFO != 0,
         }

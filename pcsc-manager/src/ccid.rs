@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use pcsc_ccid::atr::Atr;
 use pcsc_ccid::message;
-use pcsc_ccid::part10::Control;
+use pcsc_ccid::part10::ControlFunction;
 use pcsc_ccid::reader::{DeviceInfo, Protocol, ReaderError, Reset};
 use pcsc_ccid::shared::{self, AnyReader, Open, SharedError, SharedReader};
 use pcsc_ccid::transport::TransportError;
@@ -99,7 +99,7 @@ fn driver_error(error: ReaderError) -> SlotError {
         ReaderError::NoCard => SlotError::NoCard,
         ReaderError::Transport(TransportError::Cancelled) => SlotError::TimedOut,
         ReaderError::CardReset => SlotError::Reset,
-        ReaderError::Slot(message::SlotError::Mute) | ReaderError::Atr(_) => SlotError::Mute,
+        ReaderError::Slot(message::SlotErrorCode::Mute) | ReaderError::Atr(_) => SlotError::Mute,
         ReaderError::ProtocolUnsupported => SlotError::ProtocolUnsupported,
         ReaderError::Unsupported => SlotError::Unsupported,
         ReaderError::BufferTooSmall => SlotError::BufferTooSmall,
@@ -155,10 +155,10 @@ impl Slot for CcidSlot {
         });
         // The codes that pcscd with libccid returns, and that programs test for: what the user has not
         // allowed fails like an exchange, and an invalid structure is reported as unsupported.
-        asked.map_err(|error| match (error, Control::decode(code)) {
+        asked.map_err(|error| match (error, ControlFunction::decode(code)) {
             (
                 SharedError::Reader(ReaderError::Unsupported),
-                Some(Control::Escape | Control::ReaderDirect),
+                Some(ControlFunction::Escape | ControlFunction::ReaderDirect),
             ) => SlotError::Communication,
             (SharedError::Reader(ReaderError::InvalidParameter), _) => SlotError::Unsupported,
             (error, _) => slot_error(error),

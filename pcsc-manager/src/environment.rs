@@ -3,15 +3,15 @@
 //! The caller looks the variables up: setuid and setgid programs ignore them. An unset variable is an empty
 //! text.
 
-use pcsc_ccid::reader::options::{self, Options};
+use pcsc_ccid::reader::options::{self, ReaderOptions};
 
 use crate::manager::Settings;
 
 /// The driver's options: `PCSC_IFD_DRIVER_OPTIONS` as libccid's `ifdDriverOptions`, and `LANG` for the
 /// display of a PIN pad.
-pub fn options(variable: impl Fn(&str) -> String) -> Options {
+pub fn options(variable: impl Fn(&str) -> String) -> ReaderOptions {
     let bits = options::number(&variable("PCSC_IFD_DRIVER_OPTIONS")).unwrap_or(0);
-    Options::default()
+    ReaderOptions::default()
         .with_driver_options(bits)
         .with_locale(&variable("LANG"))
 }

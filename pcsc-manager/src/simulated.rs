@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
-use pcsc_ccid::reader::Options;
+use pcsc_ccid::reader::ReaderOptions;
 use pcsc_ccid::shared::{OpenedReader, SharedError, SharedReader};
 use pcsc_ccid::transport::Transport;
 use pcsc_sim::card::apps::Several;
@@ -34,7 +34,7 @@ pub struct Simulated {
     name: String,
     model: Model,
     device: Handle,
-    options: Options,
+    options: ReaderOptions,
     recorder: Option<Recorder>,
     /// The reader on the bus. It owns this, and not the other way round.
     shared: Arc<Mutex<Weak<SharedReader>>>,
@@ -47,7 +47,7 @@ pub struct Simulated {
 /// # Errors
 /// As [`FixedBus::of_models`]; [`StartError::Record`] for a record that cannot be replayed,
 /// [`StartError::Connect`] where nothing answers at the path.
-pub fn simulated_bus(what: &str, options: Options) -> Result<Arc<dyn Bus>, StartError> {
+pub fn simulated_bus(what: &str, options: ReaderOptions) -> Result<Arc<dyn Bus>, StartError> {
     if let Some(file) = what.strip_prefix("replay:") {
         let (record, path) = (read_record(Path::new(file))?, file.to_owned());
         let replay = UsbReplay::reporting(record, move |mismatch| {
@@ -77,7 +77,7 @@ pub fn read_record(file: &Path) -> Result<UsbRecord, StartError> {
 
 impl FixedBus {
     /// The bundled simulated reader, with its card.
-    pub fn bundled(options: Options) -> Result<FixedBus, StartError> {
+    pub fn bundled(options: ReaderOptions) -> Result<FixedBus, StartError> {
         let mut reader = Simulated::new(MODEL)?;
         reader.name = NAME.to_owned();
         reader.options = options;
@@ -87,7 +87,7 @@ impl FixedBus {
     /// The simulated readers that `list` names, between commas: those of models by their short names, and
     /// those of virtual cards as `vpcd`, `vpcd:PORT` or `vpcd:ADDRESS:PORT`. A number after one of the latter
     /// is the port of one more slot.
-    pub fn of_models(list: &str, options: Options) -> Result<FixedBus, StartError> {
+    pub fn of_models(list: &str, options: ReaderOptions) -> Result<FixedBus, StartError> {
         let mut readers = Vec::new();
         let mut names = list.split(',').peekable();
         while let Some(name) = names.next() {
@@ -160,7 +160,7 @@ impl Simulated {
             name: model.identity.base_name(),
             model,
             device: Handle::new(device.without_log()),
-            options: Options::default(),
+            options: ReaderOptions::default(),
             recorder: None,
             shared: Arc::default(),
         }
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn apdus_of_all_cases_and_lengths_go_over_both_protocols() {
-        let mut slot = slot(&FixedBus::bundled(Options::default()).unwrap());
+        let mut slot = slot(&FixedBus::bundled(ReaderOptions::default()).unwrap());
         let mut response = vec![0; pcsc_ccid::apdu::MAX_RESPONSE];
         assert_eq!(slot.presence(), Ok(Presence::Present));
         for protocol in [T0, T1] {
@@ -316,7 +316,7 @@ mod tests {
     fn controls_fail_as_with_pcscd() {
         use pcsc_ccid::part10::{self, Feature};
 
-        let mut slot = slot(&FixedBus::of_models("gempc-pinpad", Options::default()).unwrap());
+        let mut slot = slot(&FixedBus::of_models("gempc-pinpad", ReaderOptions::default()).unwrap());
         let mut control = |code, data: &[u8]| slot.control(code, data, &mut [0; 300], None);
         let verify = Feature::VerifyPinDirect.code();
         assert!(control(part10::GET_FEATURE_REQUEST, &[]).is_ok());
@@ -331,7 +331,7 @@ mod tests {
     #[test]
     fn every_model_is_opened_and_its_card_says_hello() {
         let names: Vec<&str> = pcsc_sim::NAMES.iter().map(|(name, _)| *name).collect();
-        let bus = FixedBus::of_models(&names.join(","), Options::default()).unwrap();
+        let bus = FixedBus::of_models(&names.join(","), ReaderOptions::default()).unwrap();
         for (found, model) in bus.initial().into_iter().zip(names) {
             let mut slot = found.slots.into_iter().next().unwrap().0;
             let powered = slot.power_up(false, None).unwrap();
@@ -348,6 +348,6 @@ mod tests {
             let length = slot.transmit(command, &mut response, None).unwrap();
             assert_eq!(&response[..length], b"Hello world!\x90\x00", "{model}");
         }
-        assert!(FixedBus::of_models("au9540,none", Options::default()).is_err());
+        assert!(FixedBus::of_models("au9540,none", ReaderOptions::default()).is_err());
     }
 }

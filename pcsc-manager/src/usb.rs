@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, Weak};
 
-use pcsc_ccid::reader::Options;
+use pcsc_ccid::reader::ReaderOptions;
 use pcsc_ccid::shared::SharedReader;
 use pcsc_ccid::usb::{Candidate, Hotplug, HotplugStopper, Listing, OpenError, Place};
 
@@ -16,7 +16,7 @@ use crate::sync::{lock, ChangeCounter};
 
 /// The readers on the USB.
 pub struct UsbBus {
-    options: Options,
+    options: ReaderOptions,
     hotplug: Mutex<Hotplug>,
     stopper: HotplugStopper,
     initial: Mutex<Listing>,
@@ -28,7 +28,7 @@ pub struct UsbBus {
 
 impl UsbBus {
     /// Lists the readers, and watches for more.
-    pub fn new(options: Options) -> Result<UsbBus, StartError> {
+    pub fn new(options: ReaderOptions) -> Result<UsbBus, StartError> {
         owner::check()?;
         let (hotplug, listing) = Hotplug::new().map_err(StartError::Usb)?;
         Ok(UsbBus {
@@ -54,7 +54,7 @@ impl UsbBus {
     }
 }
 
-fn found(candidate: Candidate, options: Options) -> (FoundReader, Arc<SharedReader>) {
+fn found(candidate: Candidate, options: ReaderOptions) -> (FoundReader, Arc<SharedReader>) {
     let name = candidate.name_identity().base_name();
     let slots = candidate.interface.descriptor.slots();
     let (identity, device) = (candidate.identity.to_string(), candidate.device());
@@ -76,7 +76,7 @@ impl FixedBus {
     ///
     /// # Errors
     /// [`StartError::Usb`] where its descriptors cannot be read.
-    pub fn of_device(device: std::os::fd::OwnedFd, options: Options) -> Result<FixedBus, StartError> {
+    pub fn of_device(device: std::os::fd::OwnedFd, options: ReaderOptions) -> Result<FixedBus, StartError> {
         let refused = |error: OpenError| StartError::Usb(std::io::Error::other(error));
         let (readers, unusable) = pcsc_ccid::usb::readers_from_fd(device).map_err(refused)?;
         for interface in unusable {

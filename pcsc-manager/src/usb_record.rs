@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::Instant;
 
 use pcsc_ccid::descriptor::Interface;
-use pcsc_ccid::reader::{DeviceInfo, Options, Reader};
+use pcsc_ccid::reader::{DeviceInfo, Reader, ReaderOptions};
 use pcsc_ccid::shared::{
     time_on, InterruptSource, Interrupter, Notifications, OpenedReader, SharedError, POLL_INTERVAL,
 };
@@ -39,7 +39,7 @@ pub fn recorded_device(candidate: &Candidate) -> RecordedDevice {
 /// opened, as from [`usb::reporting`].
 pub fn recorded_reader(
     candidate: Candidate,
-    options: Options,
+    options: ReaderOptions,
     recorder: Recorder,
     report: impl FnMut(&OpenError) + Send + 'static,
 ) -> FoundReader {
@@ -100,7 +100,7 @@ impl Pipes {
         self,
         interface: &Interface,
         device: DeviceInfo,
-        options: Options,
+        options: ReaderOptions,
         deadline: Option<Instant>,
     ) -> Result<OpenedReader, pcsc_ccid::reader::ReaderError> {
         let deadline = time_on(&self.transport, deadline);
@@ -112,7 +112,7 @@ impl Pipes {
 }
 
 /// The reader out of a record.
-pub fn replayed_reader(replay: &UsbReplay, options: Options) -> FoundReader {
+pub fn replayed_reader(replay: &UsbReplay, options: ReaderOptions) -> FoundReader {
     let RecordedDevice { identity, interface } = replay.device();
     let (name, info) = (identity.base_name(), identity.device_info());
     let (replay, device) = (replay.clone(), info.clone());

@@ -23,7 +23,7 @@ pub struct UsbIdentity {
 impl UsbIdentity {
     /// The reader's name as pcscd would call it, without the numbers of reader and slot.
     pub fn base_name(&self) -> String {
-        names::Identity {
+        names::NameIdentity {
             vendor: self.vendor_id,
             product: self.product_id,
             manufacturer: self.manufacturer.as_deref(),

@@ -2,7 +2,7 @@
 //! over T=1 and T=0.
 
 use pcsc_ccid::descriptor::interfaces;
-use pcsc_ccid::reader::{Options, Protocol, Reader, Reset};
+use pcsc_ccid::reader::{Protocol, Reader, ReaderOptions, Reset};
 use pcsc_sim::card::apps::Several;
 use pcsc_sim::card::{Offer, Profile, SimCard};
 use pcsc_sim::{Device, Handle, Model, SimTransport};
@@ -411,7 +411,7 @@ fn reader(protocol: Protocol) -> Reader<SimTransport> {
         0,
         SimCard::good(Profile::new(&[offer]), Box::new(Several::demo())),
     );
-    let options = Options::default();
+    let options = ReaderOptions::default();
     let mut reader = Reader::open(
         handle.transport(),
         Identity::default(),

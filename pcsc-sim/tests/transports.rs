@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pcsc_ccid::descriptor::{interfaces, Interface};
-use pcsc_ccid::reader::{Options, Protocol, Reader, Reset};
+use pcsc_ccid::reader::{Protocol, Reader, ReaderOptions, Reset};
 use pcsc_ccid::transport::{Transport, TransportError};
 use pcsc_sim::card::apps::{Echo, FileSystem, Hello, Several};
 use pcsc_sim::card::{Offer, Profile, SimCard};
@@ -162,7 +162,7 @@ fn drive(transport: impl Transport, model: &Model, pin: &[u8; 8]) -> Result<Vec<
     let identity = model.identity.device_info();
     let failed = |error| format!("{error:?}");
     let mut reader =
-        Reader::open(transport, identity, &interface(model), Options::default()).map_err(failed)?;
+        Reader::open(transport, identity, &interface(model), ReaderOptions::default()).map_err(failed)?;
     reader.power_on(0, Reset::Cold).map_err(failed)?;
     reader.set_protocol(0, Protocol::T1).map_err(failed)?;
     let mut answers = Vec::new();

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use pcsc_ccid::descriptor::{interfaces, ExchangeLevel, Features, Flavour, Interface};
 use pcsc_ccid::message::Notification;
 use pcsc_ccid::names;
-use pcsc_ccid::reader::{self, Options, Presence, Reader, ReaderError};
+use pcsc_ccid::reader::{self, Presence, Reader, ReaderError, ReaderOptions};
 use uefi::proto::usb::io::{ControlTransfer, UsbIo};
 use uefi::Status;
 
@@ -56,7 +56,7 @@ impl Device {
         let (description, name) = describe(io, &interface);
         // SAFETY: as the caller promises; `io` is not used any more.
         let transport = unsafe { UsbTransport::new(usb, interface) };
-        let reader = Reader::open(transport, description, &interface, Options::default())
+        let reader = Reader::open(transport, description, &interface, ReaderOptions::default())
             .map_err(|_| Status::DEVICE_ERROR)?;
         let slots = usize::from(interface.descriptor.max_slot_index) + 1;
         let device = Device {
@@ -178,7 +178,7 @@ fn describe(usb: &mut UsbIo, interface: &Interface) -> (reader::DeviceInfo, Stri
         description.serial = string(usb, device.str_serial_number);
         product_name = string(usb, device.str_product);
     }
-    let name = names::Identity {
+    let name = names::NameIdentity {
         vendor: description.vendor,
         product: description.product,
         manufacturer: description.manufacturer.as_deref(),

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use pcsc_ccid::atr::Atr;
 use pcsc_ccid::attributes;
-use pcsc_ccid::part10::Control;
+use pcsc_ccid::part10::ControlFunction;
 use pcsc_ccid::reader::{Protocol, ReaderError, Reset};
 use pcsc_ccid::transport::TransportError;
 use uefi::Status;
@@ -225,7 +225,7 @@ impl Slot {
     /// # Errors
     /// The specification's codes.
     pub fn control(&self, code: u32, data: &[u8]) -> Result<Vec<u8>, Status> {
-        let code = match Control::decode(code) {
+        let code = match ControlFunction::decode(code) {
             Some(_) => code,
             None => code.swap_bytes(),
         };

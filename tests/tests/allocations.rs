@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use pcsc_ccid::descriptor::interfaces;
-use pcsc_ccid::reader::{self, Options, Reader, Reset};
+use pcsc_ccid::reader::{self, Reader, ReaderOptions, Reset};
 use pcsc_ccid::transport::{Transport, TransportError};
 use pcsc_client::{Choice, Context, Protocols, ShareMode};
 use pcsc_manager::Simulated;
@@ -126,7 +126,7 @@ fn of_driver(model: &str, protocol: reader::Protocol, command: &[u8]) -> (usize,
         transport: simulated.device().transport(),
         count: 0,
     };
-    let mut reader = Reader::open(transport, device, &interface, Options::default()).unwrap();
+    let mut reader = Reader::open(transport, device, &interface, ReaderOptions::default()).unwrap();
     reader.power_on(0, Reset::Cold).unwrap();
     reader.set_protocol(0, protocol).unwrap();
     let mut response = vec![0; 70_000];

@@ -3,7 +3,7 @@
 /// Why a command failed (`bError`, table 6.2-2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum SlotError {
+pub enum SlotErrorCode {
     /// CMD_ABORTED: the host aborted the command.
     #[error("the command was aborted")]
     Aborted,
@@ -61,39 +61,39 @@ pub enum SlotError {
 }
 
 /// The codes of table 6.2-2 that have names.
-const NAMED: [(u8, SlotError); 16] = [
-    (0xFF, SlotError::Aborted),
-    (0xFE, SlotError::Mute),
-    (0xFD, SlotError::Parity),
-    (0xFC, SlotError::Overrun),
-    (0xFB, SlotError::Hardware),
-    (0xF8, SlotError::BadTs),
-    (0xF7, SlotError::BadTck),
-    (0xF6, SlotError::ProtocolUnsupported),
-    (0xF5, SlotError::ClassUnsupported),
-    (0xF4, SlotError::ProcedureByte),
-    (0xF3, SlotError::DeactivatedProtocol),
-    (0xF2, SlotError::BusyWithAutoSequence),
-    (0xF0, SlotError::PinTimeout),
-    (0xEF, SlotError::PinCancelled),
-    (0xE0, SlotError::SlotBusy),
-    (0x00, SlotError::CommandUnsupported),
+const NAMED: [(u8, SlotErrorCode); 16] = [
+    (0xFF, SlotErrorCode::Aborted),
+    (0xFE, SlotErrorCode::Mute),
+    (0xFD, SlotErrorCode::Parity),
+    (0xFC, SlotErrorCode::Overrun),
+    (0xFB, SlotErrorCode::Hardware),
+    (0xF8, SlotErrorCode::BadTs),
+    (0xF7, SlotErrorCode::BadTck),
+    (0xF6, SlotErrorCode::ProtocolUnsupported),
+    (0xF5, SlotErrorCode::ClassUnsupported),
+    (0xF4, SlotErrorCode::ProcedureByte),
+    (0xF3, SlotErrorCode::DeactivatedProtocol),
+    (0xF2, SlotErrorCode::BusyWithAutoSequence),
+    (0xF0, SlotErrorCode::PinTimeout),
+    (0xEF, SlotErrorCode::PinCancelled),
+    (0xE0, SlotErrorCode::SlotBusy),
+    (0x00, SlotErrorCode::CommandUnsupported),
 ];
 
-impl SlotError {
+impl SlotErrorCode {
     /// The error of a `bError`.
-    pub fn decode(code: u8) -> SlotError {
+    pub fn decode(code: u8) -> SlotErrorCode {
         match NAMED.iter().find(|(named, _)| *named == code) {
             Some((_, error)) => *error,
-            None if code < 0x80 => SlotError::Parameter(code),
-            None => SlotError::Other(code),
+            None if code < 0x80 => SlotErrorCode::Parameter(code),
+            None => SlotErrorCode::Other(code),
         }
     }
 
     /// Its `bError`.
     pub fn code(self) -> u8 {
         match self {
-            SlotError::Parameter(code) | SlotError::Other(code) => code,
+            SlotErrorCode::Parameter(code) | SlotErrorCode::Other(code) => code,
             named => NAMED
                 .iter()
                 .find(|(_, error)| *error == named)

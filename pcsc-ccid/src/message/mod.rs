@@ -3,7 +3,7 @@
 mod error;
 mod notification;
 
-pub use error::SlotError;
+pub use error::SlotErrorCode;
 pub use notification::Notification;
 
 /// Length of the header before every message's data.
@@ -45,7 +45,7 @@ pub enum Voltage {
 /// What a command asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Command<'a> {
+pub enum CommandMessage<'a> {
     /// PC_to_RDR_IccPowerOn (clause 6.1.1).
     IccPowerOn(Voltage),
     /// PC_to_RDR_IccPowerOff (clause 6.1.2).
@@ -111,56 +111,56 @@ pub enum Command<'a> {
     },
 }
 
-impl<'a> Command<'a> {
+impl<'a> CommandMessage<'a> {
     /// `bMessageType`.
     pub const fn kind(&self) -> u8 {
         match self {
-            Command::SetParameters { .. } => 0x61,
-            Command::IccPowerOn(_) => 0x62,
-            Command::IccPowerOff => 0x63,
-            Command::GetSlotStatus => 0x65,
-            Command::Secure { .. } => 0x69,
-            Command::T0Apdu { .. } => 0x6A,
-            Command::Escape(_) => 0x6B,
-            Command::GetParameters => 0x6C,
-            Command::ResetParameters => 0x6D,
-            Command::IccClock { .. } => 0x6E,
-            Command::XfrBlock { .. } => 0x6F,
-            Command::Mechanical(_) => 0x71,
-            Command::Abort => 0x72,
-            Command::SetDataRateAndClockFrequency { .. } => 0x73,
+            CommandMessage::SetParameters { .. } => 0x61,
+            CommandMessage::IccPowerOn(_) => 0x62,
+            CommandMessage::IccPowerOff => 0x63,
+            CommandMessage::GetSlotStatus => 0x65,
+            CommandMessage::Secure { .. } => 0x69,
+            CommandMessage::T0Apdu { .. } => 0x6A,
+            CommandMessage::Escape(_) => 0x6B,
+            CommandMessage::GetParameters => 0x6C,
+            CommandMessage::ResetParameters => 0x6D,
+            CommandMessage::IccClock { .. } => 0x6E,
+            CommandMessage::XfrBlock { .. } => 0x6F,
+            CommandMessage::Mechanical(_) => 0x71,
+            CommandMessage::Abort => 0x72,
+            CommandMessage::SetDataRateAndClockFrequency { .. } => 0x73,
         }
     }
 
     /// The type of the response that belongs to it.
-    pub const fn answered_by(&self) -> Kind {
-        Kind::answering(self.kind())
+    pub const fn answered_by(&self) -> ResponseKind {
+        ResponseKind::answering(self.kind())
     }
 
     /// Writes the message; gives its length, or `None` where it does not fit.
     pub fn encode(&self, slot: u8, seq: u8, out: &mut [u8]) -> Option<usize> {
         let rates;
         let (specific, data): ([u8; 3], &[u8]) = match *self {
-            Command::IccPowerOn(voltage) => ([voltage as u8, 0, 0], &[]),
-            Command::IccPowerOff
-            | Command::GetSlotStatus
-            | Command::GetParameters
-            | Command::ResetParameters
-            | Command::Abort => ([0; 3], &[]),
-            Command::XfrBlock { bwi, level, data } | Command::Secure { bwi, level, data } => {
+            CommandMessage::IccPowerOn(voltage) => ([voltage as u8, 0, 0], &[]),
+            CommandMessage::IccPowerOff
+            | CommandMessage::GetSlotStatus
+            | CommandMessage::GetParameters
+            | CommandMessage::ResetParameters
+            | CommandMessage::Abort => ([0; 3], &[]),
+            CommandMessage::XfrBlock { bwi, level, data } | CommandMessage::Secure { bwi, level, data } => {
                 let [low, high] = level.to_le_bytes();
                 ([bwi, low, high], data)
             }
-            Command::SetParameters { protocol, data } => ([protocol, 0, 0], data),
-            Command::Escape(data) => ([0; 3], data),
-            Command::IccClock { stop } => ([u8::from(stop), 0, 0], &[]),
-            Command::T0Apdu {
+            CommandMessage::SetParameters { protocol, data } => ([protocol, 0, 0], data),
+            CommandMessage::Escape(data) => ([0; 3], data),
+            CommandMessage::IccClock { stop } => ([u8::from(stop), 0, 0], &[]),
+            CommandMessage::T0Apdu {
                 changes,
                 get_response,
                 envelope,
             } => ([changes, get_response, envelope], &[]),
-            Command::Mechanical(function) => ([function, 0, 0], &[]),
-            Command::SetDataRateAndClockFrequency { clock_khz, rate_bps } => {
+            CommandMessage::Mechanical(function) => ([function, 0, 0], &[]),
+            CommandMessage::SetDataRateAndClockFrequency { clock_khz, rate_bps } => {
                 rates = [clock_khz, rate_bps].map(u32::to_le_bytes);
                 ([0; 3], rates.as_flattened())
             }
@@ -172,37 +172,37 @@ impl<'a> Command<'a> {
     ///
     /// # Errors
     /// [`Malformed`].
-    pub fn decode(bytes: &'a [u8]) -> Result<(Command<'a>, u8, u8), Malformed> {
+    pub fn decode(bytes: &'a [u8]) -> Result<(CommandMessage<'a>, u8, u8), Malformed> {
         let (header, data) = split(bytes)?;
         let [a, b, c] = header.specific;
         let level = u16::from_le_bytes([b, c]);
         let command = match header.kind {
-            0x61 => Command::SetParameters { protocol: a, data },
-            0x62 => Command::IccPowerOn(match a {
+            0x61 => CommandMessage::SetParameters { protocol: a, data },
+            0x62 => CommandMessage::IccPowerOn(match a {
                 0 => Voltage::Automatic,
                 1 => Voltage::V5,
                 2 => Voltage::V3,
                 3 => Voltage::V1_8,
                 _ => return Err(Malformed::Value { offset: 7 }),
             }),
-            0x63 => Command::IccPowerOff,
-            0x65 => Command::GetSlotStatus,
-            0x69 => Command::Secure { bwi: a, level, data },
-            0x6A => Command::T0Apdu {
+            0x63 => CommandMessage::IccPowerOff,
+            0x65 => CommandMessage::GetSlotStatus,
+            0x69 => CommandMessage::Secure { bwi: a, level, data },
+            0x6A => CommandMessage::T0Apdu {
                 changes: a,
                 get_response: b,
                 envelope: c,
             },
-            0x6B => Command::Escape(data),
-            0x6C => Command::GetParameters,
-            0x6D => Command::ResetParameters,
-            0x6E => Command::IccClock { stop: a != 0 },
-            0x6F => Command::XfrBlock { bwi: a, level, data },
-            0x71 => Command::Mechanical(a),
-            0x72 => Command::Abort,
+            0x6B => CommandMessage::Escape(data),
+            0x6C => CommandMessage::GetParameters,
+            0x6D => CommandMessage::ResetParameters,
+            0x6E => CommandMessage::IccClock { stop: a != 0 },
+            0x6F => CommandMessage::XfrBlock { bwi: a, level, data },
+            0x71 => CommandMessage::Mechanical(a),
+            0x72 => CommandMessage::Abort,
             0x73 => {
                 let (clock_khz, rate_bps) = unpair(data).ok_or(Malformed::Value { offset: 1 })?;
-                Command::SetDataRateAndClockFrequency { clock_khz, rate_bps }
+                CommandMessage::SetDataRateAndClockFrequency { clock_khz, rate_bps }
             }
             other => return Err(Malformed::Kind(other)),
         };
@@ -214,7 +214,7 @@ impl<'a> Command<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 #[non_exhaustive]
-pub enum Kind {
+pub enum ResponseKind {
     /// RDR_to_PC_DataBlock (clause 6.2.1).
     DataBlock = 0x80,
     /// RDR_to_PC_SlotStatus (clause 6.2.2).
@@ -227,27 +227,27 @@ pub enum Kind {
     DataRateAndClockFrequency = 0x84,
 }
 
-impl Kind {
+impl ResponseKind {
     /// The type of the response to a command of this type (`bMessageType`). A reader answers one that it does
     /// not support with its slot's status.
-    pub const fn answering(command: u8) -> Kind {
+    pub const fn answering(command: u8) -> ResponseKind {
         match command {
-            0x62 | 0x69 | 0x6F => Kind::DataBlock,
-            0x61 | 0x6C | 0x6D => Kind::Parameters,
-            0x6B => Kind::Escape,
-            0x73 => Kind::DataRateAndClockFrequency,
-            _ => Kind::SlotStatus,
+            0x62 | 0x69 | 0x6F => ResponseKind::DataBlock,
+            0x61 | 0x6C | 0x6D => ResponseKind::Parameters,
+            0x6B => ResponseKind::Escape,
+            0x73 => ResponseKind::DataRateAndClockFrequency,
+            _ => ResponseKind::SlotStatus,
         }
     }
 
     /// The type of a reader's message with this `bMessageType`.
-    pub fn decode(byte: u8) -> Option<Kind> {
+    pub fn decode(byte: u8) -> Option<ResponseKind> {
         Some(match byte {
-            0x80 => Kind::DataBlock,
-            0x81 => Kind::SlotStatus,
-            0x82 => Kind::Parameters,
-            0x83 => Kind::Escape,
-            0x84 => Kind::DataRateAndClockFrequency,
+            0x80 => ResponseKind::DataBlock,
+            0x81 => ResponseKind::SlotStatus,
+            0x82 => ResponseKind::Parameters,
+            0x83 => ResponseKind::Escape,
+            0x84 => ResponseKind::DataRateAndClockFrequency,
             _ => return None,
         })
     }
@@ -279,20 +279,20 @@ impl IccStatus {
 /// How a command ended (`bmCommandStatus` and `bError`, tables 6.2-2 and 6.2-3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Outcome {
+pub enum CommandStatus {
     /// Processed without error.
     Done,
     /// Failed.
-    Failed(SlotError),
+    Failed(SlotErrorCode),
     /// Not ended yet: the reader asks for time, this many times BWT or WWT.
     TimeExtension(u8),
 }
 
 /// A message from the reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Response<'a> {
+pub struct ResponseMessage<'a> {
     /// Its type.
-    pub kind: Kind,
+    pub kind: ResponseKind,
     /// `bSlot`.
     pub slot: u8,
     /// `bSeq`, that of the command.
@@ -300,14 +300,14 @@ pub struct Response<'a> {
     /// The card's state; a reserved value counts as [`IccStatus::Absent`].
     pub icc: IccStatus,
     /// How the command ended.
-    pub outcome: Outcome,
+    pub outcome: CommandStatus,
     /// The last byte of the header: `bChainParameter`, `bClockStatus` or `bProtocolNum`.
     pub specific: u8,
     /// The data.
     pub data: &'a [u8],
 }
 
-impl<'a> Response<'a> {
+impl<'a> ResponseMessage<'a> {
     /// How many bytes the message takes that begins with `bytes`; `None` before its header is whole. A
     /// length beyond `usize` is `usize::MAX`.
     pub fn announced(bytes: &[u8]) -> Option<usize> {
@@ -320,18 +320,18 @@ impl<'a> Response<'a> {
     ///
     /// # Errors
     /// [`Malformed`].
-    pub fn decode(bytes: &'a [u8]) -> Result<Response<'a>, Malformed> {
+    pub fn decode(bytes: &'a [u8]) -> Result<ResponseMessage<'a>, Malformed> {
         let (header, data) = split(bytes)?;
         let [status, error, specific] = header.specific;
-        Ok(Response {
-            kind: Kind::decode(header.kind).ok_or(Malformed::Kind(header.kind))?,
+        Ok(ResponseMessage {
+            kind: ResponseKind::decode(header.kind).ok_or(Malformed::Kind(header.kind))?,
             slot: header.slot,
             seq: header.seq,
             icc: IccStatus::from_bits(status),
             outcome: match status >> 6 {
-                0 => Outcome::Done,
-                2 => Outcome::TimeExtension(error),
-                _ => Outcome::Failed(SlotError::decode(error)),
+                0 => CommandStatus::Done,
+                2 => CommandStatus::TimeExtension(error),
+                _ => CommandStatus::Failed(SlotErrorCode::decode(error)),
             },
             specific,
             data,
@@ -341,9 +341,9 @@ impl<'a> Response<'a> {
     /// Writes the message, as a reader does; gives its length, or `None` where it does not fit.
     pub fn encode(&self, out: &mut [u8]) -> Option<usize> {
         let (command, error) = match self.outcome {
-            Outcome::Done => (0, 0x81),
-            Outcome::Failed(error) => (1, error.code()),
-            Outcome::TimeExtension(times) => (2, times),
+            CommandStatus::Done => (0, 0x81),
+            CommandStatus::Failed(error) => (1, error.code()),
+            CommandStatus::TimeExtension(times) => (2, times),
         };
         let specific = [self.icc as u8 + (command << 6), error, self.specific];
         encode(self.kind as u8, self.slot, self.seq, specific, self.data, out)
@@ -376,7 +376,7 @@ struct Header {
 }
 
 fn split(bytes: &[u8]) -> Result<(Header, &[u8]), Malformed> {
-    let end = Response::announced(bytes).ok_or(Malformed::Truncated)?;
+    let end = ResponseMessage::announced(bytes).ok_or(Malformed::Truncated)?;
     let message = bytes.get(..end).ok_or(Malformed::Truncated)?;
     let (header, data) = message
         .split_first_chunk::<HEADER_SIZE>()

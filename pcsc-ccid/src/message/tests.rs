@@ -2,36 +2,36 @@ use super::*;
 use alloc::{vec, vec::Vec};
 use proptest::prelude::*;
 
-const COMMANDS: [Command<'static>; 14] = [
-    Command::IccPowerOn(Voltage::V3),
-    Command::IccPowerOff,
-    Command::GetSlotStatus,
-    Command::XfrBlock {
+const COMMANDS: [CommandMessage<'static>; 14] = [
+    CommandMessage::IccPowerOn(Voltage::V3),
+    CommandMessage::IccPowerOff,
+    CommandMessage::GetSlotStatus,
+    CommandMessage::XfrBlock {
         bwi: 2,
         level: 0x0103,
         data: &[1, 2, 3],
     },
-    Command::GetParameters,
-    Command::ResetParameters,
-    Command::SetParameters {
+    CommandMessage::GetParameters,
+    CommandMessage::ResetParameters,
+    CommandMessage::SetParameters {
         protocol: 1,
         data: &[0x11, 0x10, 0, 0x4D, 0, 0xFE, 0],
     },
-    Command::Escape(&[9]),
-    Command::IccClock { stop: true },
-    Command::T0Apdu {
+    CommandMessage::Escape(&[9]),
+    CommandMessage::IccClock { stop: true },
+    CommandMessage::T0Apdu {
         changes: 3,
         get_response: 0xFF,
         envelope: 0,
     },
-    Command::Secure {
+    CommandMessage::Secure {
         bwi: 0,
         level: 0,
         data: &[0, 30],
     },
-    Command::Mechanical(2),
-    Command::Abort,
-    Command::SetDataRateAndClockFrequency {
+    CommandMessage::Mechanical(2),
+    CommandMessage::Abort,
+    CommandMessage::SetDataRateAndClockFrequency {
         clock_khz: 4800,
         rate_bps: 12_903,
     },
@@ -52,16 +52,16 @@ fn a_reserved_card_status_is_no_card() {
 #[test]
 fn commands_are_laid_out_as_the_clauses_say() {
     let mut out = [0; 32];
-    let mut bytes = |command: Command<'_>| {
+    let mut bytes = |command: CommandMessage<'_>| {
         let length = command.encode(1, 7, &mut out).unwrap();
         out[..length].to_vec()
     };
     assert_eq!(
-        bytes(Command::IccPowerOn(Voltage::V5)),
+        bytes(CommandMessage::IccPowerOn(Voltage::V5)),
         [0x62, 0, 0, 0, 0, 1, 7, 1, 0, 0]
     );
     assert_eq!(
-        bytes(Command::XfrBlock {
+        bytes(CommandMessage::XfrBlock {
             bwi: 2,
             level: 0x0103,
             data: &[0xAA]
@@ -69,13 +69,13 @@ fn commands_are_laid_out_as_the_clauses_say() {
         [0x6F, 1, 0, 0, 0, 1, 7, 2, 0x03, 0x01, 0xAA]
     );
     assert_eq!(
-        bytes(Command::SetDataRateAndClockFrequency {
+        bytes(CommandMessage::SetDataRateAndClockFrequency {
             clock_khz: 4000,
             rate_bps: 10_752
         }),
         [0x73, 8, 0, 0, 0, 1, 7, 0, 0, 0, 0xA0, 0x0F, 0, 0, 0, 0x2A, 0, 0]
     );
-    assert_eq!(Command::GetSlotStatus.encode(0, 0, &mut [0; 9]), None);
+    assert_eq!(CommandMessage::GetSlotStatus.encode(0, 0, &mut [0; 9]), None);
 }
 
 #[test]
@@ -83,92 +83,95 @@ fn a_reader_reads_every_command_back() {
     for command in COMMANDS {
         let mut out = [0; 64];
         let length = command.encode(3, 9, &mut out).unwrap();
-        assert_eq!(Command::decode(&out[..length]), Ok((command, 3, 9)));
+        assert_eq!(CommandMessage::decode(&out[..length]), Ok((command, 3, 9)));
     }
 }
 
 #[test]
 fn responses_tell_the_card_s_state_and_the_outcome() {
     let bytes = [0x80, 2, 0, 0, 0, 1, 7, 0, 0x81, 0x01, 0x90, 0x00, 0xFF];
-    let response = Response::decode(&bytes).unwrap();
+    let response = ResponseMessage::decode(&bytes).unwrap();
     assert_eq!(response.data, [0x90, 0x00], "what follows is not looked at");
     assert_eq!(
         (response.outcome, response.specific),
-        (Outcome::Done, Chain::Begins as u8)
+        (CommandStatus::Done, Chain::Begins as u8)
     );
     let mute = [0x80, 0, 0, 0, 0, 0, 0, 0x41, 0xFE, 0];
-    let response = Response::decode(&mute).unwrap();
+    let response = ResponseMessage::decode(&mute).unwrap();
     assert_eq!(
         (response.icc, response.outcome),
-        (IccStatus::Inactive, Outcome::Failed(SlotError::Mute))
+        (IccStatus::Inactive, CommandStatus::Failed(SlotErrorCode::Mute))
     );
     let time = [0x80, 0, 0, 0, 0, 0, 0, 0x80, 3, 0];
     assert_eq!(
-        Response::decode(&time).unwrap().outcome,
-        Outcome::TimeExtension(3)
+        ResponseMessage::decode(&time).unwrap().outcome,
+        CommandStatus::TimeExtension(3)
     );
 }
 
 #[test]
 fn each_type_of_response_reads_back() {
     for (kind, byte) in [
-        (Kind::DataBlock, 0x80),
-        (Kind::SlotStatus, 0x81),
-        (Kind::Parameters, 0x82),
-        (Kind::Escape, 0x83),
-        (Kind::DataRateAndClockFrequency, 0x84),
+        (ResponseKind::DataBlock, 0x80),
+        (ResponseKind::SlotStatus, 0x81),
+        (ResponseKind::Parameters, 0x82),
+        (ResponseKind::Escape, 0x83),
+        (ResponseKind::DataRateAndClockFrequency, 0x84),
     ] {
-        let response = Response {
+        let response = ResponseMessage {
             kind,
             slot: 0,
             seq: 0,
             icc: IccStatus::Absent,
-            outcome: Outcome::TimeExtension(1),
+            outcome: CommandStatus::TimeExtension(1),
             specific: 0,
             data: &[],
         };
         let mut out = [0; HEADER_SIZE];
         assert_eq!(response.encode(&mut out), Some(HEADER_SIZE));
         assert_eq!(out, [byte, 0, 0, 0, 0, 0, 0, 0x82, 1, 0]);
-        assert_eq!(Response::decode(&out), Ok(response));
+        assert_eq!(ResponseMessage::decode(&out), Ok(response));
     }
 }
 
 #[test]
 fn each_voltage_reads_back() {
     for voltage in [Voltage::Automatic, Voltage::V5, Voltage::V3, Voltage::V1_8] {
-        let command = Command::IccPowerOn(voltage);
+        let command = CommandMessage::IccPowerOn(voltage);
         let mut out = [0; HEADER_SIZE];
         command.encode(0, 0, &mut out).unwrap();
-        assert_eq!(Command::decode(&out), Ok((command, 0, 0)));
+        assert_eq!(CommandMessage::decode(&out), Ok((command, 0, 0)));
     }
     let unknown = [0x62, 0, 0, 0, 0, 0, 0, 4, 0, 0];
-    assert_eq!(Command::decode(&unknown), Err(Malformed::Value { offset: 7 }));
+    assert_eq!(
+        CommandMessage::decode(&unknown),
+        Err(Malformed::Value { offset: 7 })
+    );
 }
 
 #[test]
 fn wrong_lengths_and_types_are_errors() {
-    assert_eq!(Response::decode(&[0x80; 9]), Err(Malformed::Truncated));
-    assert_eq!(Response::announced(&[0x80; 9]), None);
+    assert_eq!(ResponseMessage::decode(&[0x80; 9]), Err(Malformed::Truncated));
+    assert_eq!(ResponseMessage::announced(&[0x80; 9]), None);
     let liar = [0x80, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0, 0, 1];
-    assert_eq!(Response::decode(&liar), Err(Malformed::Truncated));
+    assert_eq!(ResponseMessage::decode(&liar), Err(Malformed::Truncated));
     assert_eq!(
-        Response::announced(&liar),
+        ResponseMessage::announced(&liar),
         Some(0xFFFF_FFFF_usize.saturating_add(10))
     );
-    assert_eq!(Response::decode(&[0; 10]), Err(Malformed::Kind(0)));
-    assert_eq!(Command::decode(&[0; 10]), Err(Malformed::Kind(0)));
+    assert_eq!(ResponseMessage::decode(&[0; 10]), Err(Malformed::Kind(0)));
+    assert_eq!(CommandMessage::decode(&[0; 10]), Err(Malformed::Kind(0)));
 }
 
 #[test]
 fn every_error_code_has_one_name() {
     for code in 0..=255 {
-        assert_eq!(SlotError::decode(code).code(), code);
+        assert_eq!(SlotErrorCode::decode(code).code(), code);
     }
-    assert_eq!(SlotError::decode(7), SlotError::Parameter(7));
-    assert_eq!(SlotError::decode(0x7F), SlotError::Parameter(0x7F));
-    assert_eq!(SlotError::decode(0x80), SlotError::Other(0x80));
-    assert_eq!(SlotError::decode(0x81), SlotError::Other(0x81));
+    assert_eq!(SlotErrorCode::decode(7), SlotErrorCode::Parameter(7));
+    assert_eq!(SlotErrorCode::decode(0x7F), SlotErrorCode::Parameter(0x7F));
+    assert_eq!(SlotErrorCode::decode(0x80), SlotErrorCode::Other(0x80));
+    assert_eq!(SlotErrorCode::decode(0x81), SlotErrorCode::Other(0x81));
 }
 
 #[test]
@@ -220,8 +223,8 @@ fn a_notification_reports_empty_slots() {
 proptest! {
     #[test]
     fn any_bytes_are_a_message_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
-        let _ = Command::decode(&bytes);
-        if let Ok(response) = Response::decode(&bytes) {
+        let _ = CommandMessage::decode(&bytes);
+        if let Ok(response) = ResponseMessage::decode(&bytes) {
             prop_assert!(response.data.len() + HEADER_SIZE <= bytes.len());
         }
         if let Some(notification) = Notification::decode(&bytes) {
@@ -235,21 +238,21 @@ proptest! {
     fn a_response_reads_back(
         slot: u8, seq: u8, icc in 0u8..3, outcome in 0u8..3, error: u8, specific: u8, data: Vec<u8>
     ) {
-        let response = Response {
-            kind: Kind::DataBlock,
+        let response = ResponseMessage {
+            kind: ResponseKind::DataBlock,
             slot,
             seq,
             icc: [IccStatus::Active, IccStatus::Inactive, IccStatus::Absent][usize::from(icc)],
             outcome: [
-                Outcome::Done,
-                Outcome::Failed(SlotError::decode(error)),
-                Outcome::TimeExtension(error),
+                CommandStatus::Done,
+                CommandStatus::Failed(SlotErrorCode::decode(error)),
+                CommandStatus::TimeExtension(error),
             ][usize::from(outcome)],
             specific,
             data: &data,
         };
         let mut out = vec![0; data.len() + HEADER_SIZE];
         prop_assert_eq!(response.encode(&mut out), Some(out.len()));
-        prop_assert_eq!(Response::decode(&out), Ok(response));
+        prop_assert_eq!(ResponseMessage::decode(&out), Ok(response));
     }
 }

@@ -31,7 +31,7 @@ pub const MAX_READERS: usize = 255;
 
 /// The numbers and strings of a device and one of its interfaces. An empty string counts as absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Identity<'a> {
+pub struct NameIdentity<'a> {
     /// `idVendor`.
     pub vendor: u16,
     /// `idProduct`.
@@ -46,7 +46,7 @@ pub struct Identity<'a> {
     pub serial: Option<&'a str>,
 }
 
-impl Identity<'_> {
+impl NameIdentity<'_> {
     /// The name without its numbers, of at most [`MAX_BASE`] bytes.
     ///
     /// In the interface's name each byte that is not ASCII becomes a dot, as in `pcscd`. A cut in the
@@ -146,7 +146,7 @@ pub fn free_number<'n>(in_use: impl IntoIterator<Item = &'n str>) -> Option<u8> 
 }
 
 /// Whether a filter hides a reader: patterns parted by colons, of which one is in the reader's
-/// [base name](Identity::base_name). It is what `PCSCLITE_FILTER_IGNORE_READER_NAMES` means.
+/// [base name](NameIdentity::base_name). It is what `PCSCLITE_FILTER_IGNORE_READER_NAMES` means.
 pub fn is_ignored(base: &str, filter: &str) -> bool {
     filter
         .split(':')

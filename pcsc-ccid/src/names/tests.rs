@@ -2,8 +2,8 @@ use super::*;
 use alloc::vec;
 use proptest::prelude::*;
 
-fn listed(interface: Option<&'static str>, serial: Option<&'static str>) -> Identity<'static> {
-    Identity {
+fn listed(interface: Option<&'static str>, serial: Option<&'static str>) -> NameIdentity<'static> {
+    NameIdentity {
         vendor: 0x08E6,
         product: 0x5503,
         manufacturer: Some("Gemalto"),
@@ -15,12 +15,12 @@ fn listed(interface: Option<&'static str>, serial: Option<&'static str>) -> Iden
 
 #[test]
 fn a_listed_reader_is_called_what_the_list_calls_it() {
-    let reader = Identity {
+    let reader = NameIdentity {
         vendor: 0x058F,
         product: 0x9540,
         manufacturer: Some("Generic"),
         product_name: Some("EMV Smartcard Reader"),
-        ..Identity::default()
+        ..NameIdentity::default()
     };
     let names = reader.names(1, "", []).expect("a number is free");
     assert_eq!(names, ["Alcor Micro AU9540 00 00"]);
@@ -79,10 +79,10 @@ fn an_interface_is_named_in_ascii() {
 
 #[test]
 fn a_reader_that_nobody_lists_names_itself() {
-    let mut reader = Identity {
+    let mut reader = NameIdentity {
         vendor: 0xFFFF,
         product: 0xFFFF,
-        ..Identity::default()
+        ..NameIdentity::default()
     };
     assert_eq!(reader.base_name(), "USB reader FFFF:FFFF");
     reader.product_name = Some("CCID\u{1b}[2J");
@@ -95,7 +95,7 @@ fn a_reader_that_nobody_lists_names_itself() {
 #[test]
 fn a_long_name_is_cut_before_its_numbers() {
     let serial = "x".repeat(300);
-    let reader = Identity {
+    let reader = NameIdentity {
         serial: Some(&serial),
         ..listed(None, None)
     };
@@ -114,7 +114,7 @@ fn a_cut_takes_whole_characters() {
         "{}ü",
         "x".repeat(MAX_BASE - 1 - "Gemalto Prox Dual USB PC Link Reader (".len())
     );
-    let reader = Identity {
+    let reader = NameIdentity {
         serial: Some(&serial),
         ..listed(None, None)
     };
@@ -126,17 +126,17 @@ fn a_cut_takes_whole_characters() {
 #[test]
 fn readers_of_all_models_share_the_numbers() {
     let mut in_use: Vec<String> = vec![];
-    let add = |reader: Identity, slots, in_use: &mut Vec<String>| {
+    let add = |reader: NameIdentity, slots, in_use: &mut Vec<String>| {
         let names = reader
             .names(slots, "", in_use.iter().map(String::as_str))
             .expect("a number is free");
         in_use.extend(names.iter().cloned());
         names
     };
-    let alcor = Identity {
+    let alcor = NameIdentity {
         vendor: 0x058F,
         product: 0x9540,
-        ..Identity::default()
+        ..NameIdentity::default()
     };
     assert_eq!(add(alcor, 1, &mut in_use), ["Alcor Micro AU9540 00 00"]);
     assert_eq!(
@@ -211,7 +211,7 @@ proptest! {
         number in 0u8..255,
         slot: u8,
     ) {
-        let reader = Identity {
+        let reader = NameIdentity {
             vendor,
             product,
             manufacturer: manufacturer.as_deref(),

@@ -12,7 +12,7 @@ pub const NO_RETRY_COUNTER: [u8; 2] = [0xB5, 0x00];
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FirmwareFeatures {
-    /// What can end the entry of a PIN, see [`super::pin::Entry::validation`].
+    /// What can end the entry of a PIN, see [`super::pin::PinEntry::validation`].
     pub validation: u8,
     /// Whether the indices of a modification's messages may be left out as CCID says.
     pub message_count_mended: bool,

@@ -70,7 +70,7 @@ impl Feature {
 /// What a client wants with a control code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Control {
+pub enum ControlFunction {
     /// The list of features.
     Features,
     /// A PIN verified: [`pin::Verification`].
@@ -91,20 +91,20 @@ pub enum Control {
     UsbPath,
 }
 
-impl Control {
+impl ControlFunction {
     /// What a control code means, if this driver supports it.
-    pub fn decode(code: u32) -> Option<Control> {
-        const CODES: [(u32, Control); 10] = [
-            (GET_FEATURE_REQUEST, Control::Features),
-            (GET_FEATURE_REQUEST_WINDOWS, Control::Features),
-            (Feature::VerifyPinDirect.code(), Control::VerifyPin),
-            (Feature::ModifyPinDirect.code(), Control::ModifyPin),
-            (Feature::IfdPinProperties.code(), Control::PinProperties),
-            (Feature::GetTlvProperties.code(), Control::TlvProperties),
-            (Feature::MctReaderDirect.code(), Control::ReaderDirect),
-            (VENDOR_IFD_EXCHANGE, Control::Escape),
-            (NAD, Control::Nad),
-            (USB_PATH, Control::UsbPath),
+    pub fn decode(code: u32) -> Option<ControlFunction> {
+        const CODES: [(u32, ControlFunction); 10] = [
+            (GET_FEATURE_REQUEST, ControlFunction::Features),
+            (GET_FEATURE_REQUEST_WINDOWS, ControlFunction::Features),
+            (Feature::VerifyPinDirect.code(), ControlFunction::VerifyPin),
+            (Feature::ModifyPinDirect.code(), ControlFunction::ModifyPin),
+            (Feature::IfdPinProperties.code(), ControlFunction::PinProperties),
+            (Feature::GetTlvProperties.code(), ControlFunction::TlvProperties),
+            (Feature::MctReaderDirect.code(), ControlFunction::ReaderDirect),
+            (VENDOR_IFD_EXCHANGE, ControlFunction::Escape),
+            (NAD, ControlFunction::Nad),
+            (USB_PATH, ControlFunction::UsbPath),
         ];
         CODES
             .iter()

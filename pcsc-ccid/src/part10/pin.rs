@@ -33,7 +33,7 @@ impl fmt::Debug for Apdu<'_> {
 /// How a PIN is typed and put into the command; the same for both structures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Entry {
+pub struct PinEntry {
     /// `bTimerOut` in seconds; 0 for the reader's own.
     pub timeout_s: u8,
     /// `bTimerOut2`: seconds after the first key. CCID has no place for it.
@@ -61,7 +61,7 @@ pub struct Entry {
 #[non_exhaustive]
 pub struct Verification<'a> {
     /// How the PIN is typed.
-    pub entry: Entry,
+    pub entry: PinEntry,
     /// `bMsgIndex`.
     pub message: u8,
     /// `abData`.
@@ -73,7 +73,7 @@ pub struct Verification<'a> {
 #[non_exhaustive]
 pub struct Modification<'a> {
     /// How the PINs are typed.
-    pub entry: Entry,
+    pub entry: PinEntry,
     /// `bInsertionOffsetOld`: where in the data the current PIN goes, in bytes.
     pub old_offset: u8,
     /// `bInsertionOffsetNew`: where the new one goes.
@@ -146,7 +146,7 @@ impl<'a> Verification<'a> {
         let (fields, apdu, swapped) = split::<VERIFY_HEADER>(bytes)?;
         let [s0, s1, s2, s3, s4, d0, d1, validation, messages, l0, l1, message, t0, t1, t2, ..] = *fields;
         let keys = [validation, messages, l0, l1];
-        let entry = Entry::decode([s0, s1, s2, s3, s4], [d0, d1], keys, swapped)?;
+        let entry = PinEntry::decode([s0, s1, s2, s3, s4], [d0, d1], keys, swapped)?;
         if !matches!(messages, 0 | 1 | 0xFF) {
             return Err(PinStructureError::Messages(messages));
         }
@@ -179,7 +179,7 @@ impl<'a> Modification<'a> {
         let [s0, s1, s2, s3, s4, old_offset, new_offset, d0, d1, rest @ ..] = *fields;
         let [confirm, validation, messages, l0, l1, i1, i2, i3, t0, t1, t2, ..] = rest;
         let keys = [validation, messages, l0, l1];
-        let entry = Entry::decode([s0, s1, s2, s3, s4], [d0, d1], keys, swapped)?;
+        let entry = PinEntry::decode([s0, s1, s2, s3, s4], [d0, d1], keys, swapped)?;
         if confirm & !3 != 0 {
             return Err(PinStructureError::Confirm(confirm));
         }
@@ -204,7 +204,7 @@ impl<'a> Modification<'a> {
     }
 }
 
-impl Entry {
+impl PinEntry {
     /// From the fields up to `bmPINLengthFormat`, `wPINMaxExtraDigit`, and those from
     /// `bEntryValidationCondition` to `wLangId`.
     fn decode(
@@ -212,8 +212,8 @@ impl Entry {
         [d0, d1]: [u8; 2],
         [validation, messages, l0, l1]: [u8; 4],
         swapped: bool,
-    ) -> Result<Entry, PinStructureError> {
-        let entry = Entry {
+    ) -> Result<PinEntry, PinStructureError> {
+        let entry = PinEntry {
             timeout_s,
             second_timeout_s,
             format,

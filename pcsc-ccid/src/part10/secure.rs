@@ -2,8 +2,8 @@
 //! what single readers want differently.
 
 use super::gemalto::FirmwareFeatures;
-use super::pin::{Entry, Modification, Verification, VALIDATION_KEY};
-use crate::message::SlotError;
+use super::pin::{Modification, PinEntry, Verification, VALIDATION_KEY};
+use crate::message::SlotErrorCode;
 use crate::quirks::{ModifyMessages, PinQuirks};
 use alloc::vec::Vec;
 use core::fmt;
@@ -98,7 +98,7 @@ pub fn modification(
     SecureData(data)
 }
 
-fn validation(entry: &Entry, quirks: &PinQuirks, firmware: Option<&FirmwareFeatures>) -> u8 {
+fn validation(entry: &PinEntry, quirks: &PinQuirks, firmware: Option<&FirmwareFeatures>) -> u8 {
     if quirks.validation_key_only {
         return VALIDATION_KEY;
     }
@@ -118,16 +118,16 @@ pub fn escape_before(pin: &Verification<'_>, quirks: &PinQuirks) -> Option<&'sta
 }
 
 /// How long a user may take: what the structure allows and 10 s more, at least 90 s.
-pub fn answer_limit(entry: &Entry) -> Duration {
+pub fn answer_limit(entry: &PinEntry) -> Duration {
     Duration::from_secs(u64::from(entry.timeout_s).saturating_add(10).max(90))
 }
 
 /// The status word by which part 10 (clause 2.5) reports what happened at the PIN pad instead of a card's
 /// answer: 6400 for no PIN in time, 6401 for the cancel key.
-pub fn status_word(error: SlotError) -> Option<[u8; 2]> {
+pub fn status_word(error: SlotErrorCode) -> Option<[u8; 2]> {
     match error {
-        SlotError::PinTimeout => Some([0x64, 0x00]),
-        SlotError::PinCancelled => Some([0x64, 0x01]),
+        SlotErrorCode::PinTimeout => Some([0x64, 0x00]),
+        SlotErrorCode::PinCancelled => Some([0x64, 0x01]),
         _ => None,
     }
 }

@@ -6,7 +6,7 @@ use super::secure::{answer_limit, escape_before, modification, status_word, veri
 use super::tpdu::{self, Answer, NadRequest};
 use super::*;
 use crate::descriptor::Features;
-use crate::message::SlotError;
+use crate::message::SlotErrorCode;
 use crate::quirks::{for_reader, PinQuirks, Quirks};
 use crate::t1::Edc;
 use alloc::format;
@@ -56,10 +56,19 @@ fn control_codes_are_those_of_pcsc_lite() {
     assert_eq!(Feature::VerifyPinDirect.code(), 0x4233_0006);
     assert_eq!(Feature::GetTlvProperties.code(), 0x4233_0012);
     assert_eq!(Feature::CcidEscCommand.code(), 0x4200_0001);
-    assert_eq!(Control::decode(0x0031_3520), Some(Control::Features));
-    assert_eq!(Control::decode(0x4233_0007), Some(Control::ModifyPin));
-    assert_eq!(Control::decode(control_code(3601)), Some(Control::UsbPath));
-    assert_eq!(Control::decode(0x4233_0001), None);
+    assert_eq!(
+        ControlFunction::decode(0x0031_3520),
+        Some(ControlFunction::Features)
+    );
+    assert_eq!(
+        ControlFunction::decode(0x4233_0007),
+        Some(ControlFunction::ModifyPin)
+    );
+    assert_eq!(
+        ControlFunction::decode(control_code(3601)),
+        Some(ControlFunction::UsbPath)
+    );
+    assert_eq!(ControlFunction::decode(0x4233_0001), None);
 }
 
 #[test]
@@ -288,9 +297,9 @@ fn nothing_secret_is_shown() {
 
 #[test]
 fn the_pin_pad_answers_in_status_words() {
-    assert_eq!(status_word(SlotError::PinTimeout), Some([0x64, 0x00]));
-    assert_eq!(status_word(SlotError::PinCancelled), Some([0x64, 0x01]));
-    assert_eq!(status_word(SlotError::Mute), None);
+    assert_eq!(status_word(SlotErrorCode::PinTimeout), Some([0x64, 0x00]));
+    assert_eq!(status_word(SlotErrorCode::PinCancelled), Some([0x64, 0x01]));
+    assert_eq!(status_word(SlotErrorCode::Mute), None);
 }
 
 #[test]

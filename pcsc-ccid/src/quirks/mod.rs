@@ -36,7 +36,7 @@ pub struct Rule {
     /// Which interface, by `bInterfaceNumber`; `None` for all.
     pub interface: Option<u8>,
     /// What is different.
-    pub change: Change,
+    pub change: QuirkChange,
 }
 
 /// The devices that a line applies to.
@@ -66,7 +66,7 @@ pub enum Firmware {
 /// What is different about a reader.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
-pub enum Change {
+pub enum QuirkChange {
     /// It is not used, unless the user insists, for this reason.
     Refuse(&'static str),
     /// Sets the fields that differ from [`Quirks::default`].
@@ -236,8 +236,8 @@ pub fn for_interface(vendor: u16, product: u16, firmware: u16, interface: &Inter
 impl Quirks {
     fn add(&mut self, rule: &Rule) {
         match rule.change {
-            Change::Refuse(reason) => self.refused = Some(reason),
-            Change::Field(set) => set(self),
+            QuirkChange::Refuse(reason) => self.refused = Some(reason),
+            QuirkChange::Field(set) => set(self),
         }
     }
 

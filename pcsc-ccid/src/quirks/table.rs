@@ -1,10 +1,10 @@
 //! The lines of the table. All names of readers are in the reasons; all times in milliseconds.
 
-use super::{Change, Devices, Firmware, ModifyMessages as Messages, Quirk, Quirks, Rule};
+use super::{Devices, Firmware, ModifyMessages as Messages, Quirk, QuirkChange, Quirks, Rule};
 use crate::descriptor::{Features, Flavour};
 use core::time::Duration;
 
-const fn line(devices: Devices, change: Change, reason: &'static str) -> Quirk {
+const fn line(devices: Devices, change: QuirkChange, reason: &'static str) -> Quirk {
     let rule = Rule {
         devices,
         firmware: Firmware::Any,
@@ -15,21 +15,25 @@ const fn line(devices: Devices, change: Change, reason: &'static str) -> Quirk {
 }
 
 const fn of(vendor: u16, products: &'static [u16], change: fn(&mut Quirks), reason: &'static str) -> Quirk {
-    line(Devices::Products(vendor, products), Change::Field(change), reason)
+    line(
+        Devices::Products(vendor, products),
+        QuirkChange::Field(change),
+        reason,
+    )
 }
 
 const fn vendor(vendor: u16, change: fn(&mut Quirks), reason: &'static str) -> Quirk {
-    line(Devices::Vendor(vendor), Change::Field(change), reason)
+    line(Devices::Vendor(vendor), QuirkChange::Field(change), reason)
 }
 
 const fn flavour(flavour: Flavour, change: fn(&mut Quirks), reason: &'static str) -> Quirk {
-    line(Devices::Flavour(flavour), Change::Field(change), reason)
+    line(Devices::Flavour(flavour), QuirkChange::Field(change), reason)
 }
 
 const fn refuse(vendor: u16, products: &'static [u16], before: u16, reason: &'static str) -> Quirk {
     line(
         Devices::Products(vendor, products),
-        Change::Refuse(reason),
+        QuirkChange::Refuse(reason),
         reason,
     )
     .before(before)

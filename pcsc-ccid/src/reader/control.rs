@@ -4,11 +4,11 @@ use core::time::Duration;
 
 use super::session::Protocol;
 use super::{exchange, Reader, ReaderError};
-use crate::message::Command;
+use crate::message::CommandMessage;
 use crate::part10::gemalto::{self, FirmwareFeatures};
 use crate::part10::properties::{self, Facts};
 use crate::part10::tpdu::NadRequest;
-use crate::part10::{self, escape, Control};
+use crate::part10::{self, escape, ControlFunction};
 use crate::transport::Transport;
 
 impl<T: Transport> Reader<T> {
@@ -27,8 +27,8 @@ impl<T: Transport> Reader<T> {
     ) -> Result<usize, ReaderError> {
         self.slot(slot)?;
         let pin_support = self.descriptor.pin_support;
-        match Control::decode(code).ok_or(ReaderError::Unsupported)? {
-            Control::Features => {
+        match ControlFunction::decode(code).ok_or(ReaderError::Unsupported)? {
+            ControlFunction::Features => {
                 if answer.len() < part10::FEATURES_ROOM {
                     return Err(ReaderError::BufferTooSmall);
                 }
@@ -36,24 +36,30 @@ impl<T: Transport> Reader<T> {
                 let features = part10::features(pin_support, direct, self.options.allow_escape);
                 exchange::copy(&part10::features_reply(features), answer)
             }
-            Control::VerifyPin if pin_support & 1 != 0 => self.verify_pin(slot, data, answer),
-            Control::ModifyPin if pin_support & 2 != 0 => self.modify_pin(slot, data, answer),
-            Control::VerifyPin | Control::ModifyPin => Err(ReaderError::Unsupported),
-            Control::PinProperties => exchange::copy(&properties::pin_properties(&self.facts()), answer),
-            Control::TlvProperties => exchange::copy(&properties::tlv_properties(&self.facts()), answer),
-            Control::ReaderDirect if self.quirks.reader_direct && escape::is_secoder_command(data) => {
+            ControlFunction::VerifyPin if pin_support & 1 != 0 => self.verify_pin(slot, data, answer),
+            ControlFunction::ModifyPin if pin_support & 2 != 0 => self.modify_pin(slot, data, answer),
+            ControlFunction::VerifyPin | ControlFunction::ModifyPin => Err(ReaderError::Unsupported),
+            ControlFunction::PinProperties => {
+                exchange::copy(&properties::pin_properties(&self.facts()), answer)
+            }
+            ControlFunction::TlvProperties => {
+                exchange::copy(&properties::tlv_properties(&self.facts()), answer)
+            }
+            ControlFunction::ReaderDirect
+                if self.quirks.reader_direct && escape::is_secoder_command(data) =>
+            {
                 self.call_escape(slot, data, answer, escape::LIMIT)
             }
-            Control::ReaderDirect => Err(ReaderError::Unsupported),
-            Control::Escape => {
+            ControlFunction::ReaderDirect => Err(ReaderError::Unsupported),
+            ControlFunction::Escape => {
                 if !escape::is_allowed(data, &self.quirks, self.options.allow_escape) {
                     return Err(ReaderError::Unsupported);
                 }
                 self.call_escape(slot, data, answer, escape::LIMIT)
             }
-            Control::Nad => self.control_nad(slot, data, answer),
-            Control::UsbPath if self.device.path.is_empty() => Err(ReaderError::Unsupported),
-            Control::UsbPath => {
+            ControlFunction::Nad => self.control_nad(slot, data, answer),
+            ControlFunction::UsbPath if self.device.path.is_empty() => Err(ReaderError::Unsupported),
+            ControlFunction::UsbPath => {
                 let room = answer
                     .get_mut(..=self.device.path.len())
                     .ok_or(ReaderError::BufferTooSmall)?;
@@ -82,7 +88,7 @@ impl<T: Transport> Reader<T> {
         answer: &mut [u8],
         limit: Duration,
     ) -> Result<usize, ReaderError> {
-        let reply = self.port.call(slot, &Command::Escape(command), limit)?;
+        let reply = self.port.call(slot, &CommandMessage::Escape(command), limit)?;
         exchange::copy(self.port.data(&reply), answer)
     }
 
@@ -91,7 +97,7 @@ impl<T: Transport> Reader<T> {
     /// # Errors
     /// The reader's error; few readers support it.
     pub fn set_clock_running(&mut self, slot: u8, runs: bool) -> Result<(), ReaderError> {
-        self.command(slot, &Command::IccClock { stop: !runs })
+        self.command(slot, &CommandMessage::IccClock { stop: !runs })
     }
 
     /// Uses the slot's mechanics (clause 6.1.12): 1 accept, 2 eject, 3 capture, 4 lock, 5 unlock.
@@ -108,7 +114,7 @@ impl<T: Transport> Reader<T> {
         if self.descriptor.mechanical & u32::from(bit) == 0 {
             return Err(ReaderError::Unsupported);
         }
-        self.command(slot, &Command::Mechanical(function))
+        self.command(slot, &CommandMessage::Mechanical(function))
     }
 
     /// Sets the classes of GET RESPONSE and ENVELOPE that an APDU level reader uses over T=0 (clause 6.1.10);
@@ -122,7 +128,7 @@ impl<T: Transport> Reader<T> {
         get_response: Option<u8>,
         envelope: Option<u8>,
     ) -> Result<(), ReaderError> {
-        let command = Command::T0Apdu {
+        let command = CommandMessage::T0Apdu {
             changes: u8::from(get_response.is_some()) + 2 * u8::from(envelope.is_some()),
             get_response: get_response.unwrap_or(0),
             envelope: envelope.unwrap_or(0),
@@ -130,7 +136,7 @@ impl<T: Transport> Reader<T> {
         self.command(slot, &command)
     }
 
-    fn command(&mut self, slot: u8, command: &Command<'_>) -> Result<(), ReaderError> {
+    fn command(&mut self, slot: u8, command: &CommandMessage<'_>) -> Result<(), ReaderError> {
         self.slot(slot)?;
         let result = self.call(slot, command).map(|_| ());
         self.heed(slot, result)

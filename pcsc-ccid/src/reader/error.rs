@@ -1,6 +1,6 @@
 //! Why a reader or a card could not do what it was asked.
 
-use crate::message::{Malformed, SlotError};
+use crate::message::{Malformed, SlotErrorCode};
 use crate::{apdu::ApduError, atr::AtrError, t0::T0Error, t1::T1Error, transport::TransportError};
 
 /// Why a call failed.
@@ -12,7 +12,7 @@ pub enum ReaderError {
     Transport(#[from] TransportError),
     /// The reader says that the command failed.
     #[error(transparent)]
-    Slot(SlotError),
+    Slot(SlotErrorCode),
     /// There is no card in the slot, or it was taken out.
     #[error("there is no card in the slot")]
     NoCard,
@@ -82,14 +82,14 @@ impl ReaderError {
         match self {
             ReaderError::Slot(error) => matches!(
                 error,
-                SlotError::Mute
-                    | SlotError::Parity
-                    | SlotError::Overrun
-                    | SlotError::Hardware
-                    | SlotError::BadTs
-                    | SlotError::BadTck
-                    | SlotError::ProcedureByte
-                    | SlotError::DeactivatedProtocol
+                SlotErrorCode::Mute
+                    | SlotErrorCode::Parity
+                    | SlotErrorCode::Overrun
+                    | SlotErrorCode::Hardware
+                    | SlotErrorCode::BadTs
+                    | SlotErrorCode::BadTck
+                    | SlotErrorCode::ProcedureByte
+                    | SlotErrorCode::DeactivatedProtocol
             ),
             ReaderError::T0(error) => matches!(
                 error,
@@ -104,9 +104,10 @@ impl ReaderError {
     /// Whether a command may have reached the card in part.
     pub(super) const fn is_half_way(self) -> bool {
         match self {
-            ReaderError::Slot(error) => {
-                !matches!(error, SlotError::CommandUnsupported | SlotError::Parameter(_))
-            }
+            ReaderError::Slot(error) => !matches!(
+                error,
+                SlotErrorCode::CommandUnsupported | SlotErrorCode::Parameter(_)
+            ),
             // Refused before anything is sent, or after a whole exchange.
             ReaderError::T0(error) => !matches!(
                 error,

@@ -6,9 +6,9 @@ use super::port::Port;
 use super::reply::Reply;
 use super::session::{Chosen, Protocol};
 use super::{Reader, ReaderError};
-use crate::apdu::{self, ApduError, Case, Command as Apdu};
+use crate::apdu::{self, ApduError, Case, CommandApdu as Apdu};
 use crate::descriptor::{ExchangeLevel, Flavour};
-use crate::message::{Chain, Command, SlotError};
+use crate::message::{Chain, CommandMessage, SlotErrorCode};
 use crate::part10::escape;
 use crate::t0::{self, T0Error};
 use crate::t1;
@@ -118,7 +118,7 @@ const PROLOGUE: usize = 3;
 impl<T: Transport> SlotPort<'_, T> {
     /// Sends a message to the card and gets its answer (XfrBlock, clause 6.1.4).
     fn transfer(&mut self, level: u16, data: &[u8]) -> Result<Reply, ReaderError> {
-        let command = Command::XfrBlock { bwi: 0, level, data };
+        let command = CommandMessage::XfrBlock { bwi: 0, level, data };
         self.port.call(self.slot, &command, self.limit)
     }
 
@@ -190,7 +190,7 @@ impl<T: Transport> SlotPort<'_, T> {
     /// Drives a T=1 exchange. Each block may take the limit, times what the card's WTX asks for.
     pub fn drive_t1(
         &mut self,
-        mut exchange: t1::Exchange<'_>,
+        mut exchange: t1::T1Exchange<'_>,
         level: ExchangeLevel,
     ) -> Result<usize, ReaderError> {
         let result = self.drive_blocks(&mut exchange, level);
@@ -200,7 +200,7 @@ impl<T: Transport> SlotPort<'_, T> {
 
     fn drive_blocks(
         &mut self,
-        exchange: &mut t1::Exchange<'_>,
+        exchange: &mut t1::T1Exchange<'_>,
         level: ExchangeLevel,
     ) -> Result<usize, ReaderError> {
         let deadline = self.port.deadline();
@@ -208,12 +208,12 @@ impl<T: Transport> SlotPort<'_, T> {
         let mut action = exchange.start();
         loop {
             let wait = match action {
-                t1::Action::Done(length) => return Ok(length),
-                t1::Action::Failed(error) => return Err(error.into()),
-                t1::Action::Send { wait } => wait,
+                t1::T1Action::Done(length) => return Ok(length),
+                t1::T1Action::Failed(error) => return Err(error.into()),
+                t1::T1Action::Send { wait } => wait,
             };
             self.port.check(deadline)?;
-            let command = Command::XfrBlock {
+            let command = CommandMessage::XfrBlock {
                 bwi: if wait == 1 { 0 } else { wait },
                 level: if in_parts { PROLOGUE as u16 } else { 0 },
                 data: exchange.block(),
@@ -234,8 +234,8 @@ impl<T: Transport> SlotPort<'_, T> {
             };
             action = match answer {
                 Ok(bytes) => exchange.on_block(bytes),
-                Err(ReaderError::Slot(SlotError::Parity)) => exchange.on_parity_error(),
-                Err(ReaderError::Slot(SlotError::Mute | SlotError::Overrun)) => exchange.on_timeout(),
+                Err(ReaderError::Slot(SlotErrorCode::Parity)) => exchange.on_parity_error(),
+                Err(ReaderError::Slot(SlotErrorCode::Mute | SlotErrorCode::Overrun)) => exchange.on_timeout(),
                 Err(error) => return Err(error),
             };
         }
@@ -276,18 +276,18 @@ impl<T: Transport> SlotPort<'_, T> {
             Err(error) => return Err(ReaderError::Apdu(error)),
         };
         let policy = if command.fits_short() && command.case() != Case::Four {
-            t0::Policy::Transparent
+            t0::StatusWordPolicy::Transparent
         } else {
-            t0::Policy::Complete
+            t0::StatusWordPolicy::Complete
         };
         let deadline = self.port.deadline();
-        let mut exchange = t0::Exchange::new(apdu, command, policy, response)?;
+        let mut exchange = t0::T0Exchange::new(apdu, command, policy, response)?;
         let mut action = exchange.start();
         loop {
             match action {
-                t0::Action::Done(length) => return Ok(length),
-                t0::Action::Failed(error) => return Err(error.into()),
-                t0::Action::Send => (),
+                t0::T0Action::Done(length) => return Ok(length),
+                t0::T0Action::Failed(error) => return Err(error.into()),
+                t0::T0Action::Send => (),
             }
             self.port.check(deadline)?;
             let mut answer = [0; t0::MAX_TPDU_RESPONSE];
@@ -305,7 +305,7 @@ impl<T: Transport> SlotPort<'_, T> {
     }
 
     /// A TPDU character by character: `wLevelParameter` says how many are expected (clause 6.1.4).
-    fn characters(&mut self, exchange: &t0::Exchange<'_>, answer: &mut [u8]) -> Result<usize, ReaderError> {
+    fn characters(&mut self, exchange: &t0::T0Exchange<'_>, answer: &mut [u8]) -> Result<usize, ReaderError> {
         let deadline = self.port.deadline();
         let (header, direction) = exchange.parts();
         // Some cards send thousands of NULL bytes. The deadline bounds them.
@@ -313,9 +313,9 @@ impl<T: Transport> SlotPort<'_, T> {
         let mut step = line.start();
         loop {
             let expect = match step {
-                t0::Step::Done(length) => return Ok(length),
-                t0::Step::Failed(error) => return Err(error.into()),
-                t0::Step::Transfer { expect } => expect,
+                t0::CharacterAction::Done(length) => return Ok(length),
+                t0::CharacterAction::Failed(error) => return Err(error.into()),
+                t0::CharacterAction::Transfer { expect } => expect,
             };
             self.port.check(deadline)?;
             let mut outgoing = line.outgoing();
@@ -332,7 +332,7 @@ impl<T: Transport> SlotPort<'_, T> {
             }
             step = match self.transfer(self.port.part(expect), outgoing) {
                 Ok(reply) => line.on_bytes(self.port.data(&reply)),
-                Err(ReaderError::Slot(SlotError::Mute)) => line.on_timeout(),
+                Err(ReaderError::Slot(SlotErrorCode::Mute)) => line.on_timeout(),
                 Err(error) => return Err(error),
             };
         }

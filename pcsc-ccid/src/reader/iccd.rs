@@ -9,7 +9,7 @@ use super::limit::Limit;
 use super::reply::Reply;
 use super::ReaderError;
 use crate::descriptor::Flavour;
-use crate::message::{Chain, Command, IccStatus, Malformed, SlotError, HEADER_SIZE};
+use crate::message::{Chain, CommandMessage, IccStatus, Malformed, SlotErrorCode, HEADER_SIZE};
 use crate::transport::Transport;
 
 const ICC_POWER_ON: u8 = 0x62;
@@ -76,13 +76,13 @@ impl<T: Transport> Pipe<T> {
     /// Sends a command and gets its answer. `deadline` is the caller's, on the transport's clock.
     pub fn call(
         &mut self,
-        command: &Command<'_>,
+        command: &CommandMessage<'_>,
         timeout: Duration,
         deadline: Option<Duration>,
     ) -> Result<Reply, ReaderError> {
         let limit = Limit::new(self.transport.now() + timeout, deadline);
         match (*command, self.flavour) {
-            (Command::IccPowerOn(_), Flavour::IccdA) => {
+            (CommandMessage::IccPowerOn(_), Flavour::IccdA) => {
                 self.out(ICC_POWER_OFF, 0, &[])?;
                 self.until_ready(limit)?;
                 let length = self
@@ -90,18 +90,18 @@ impl<T: Transport> Pipe<T> {
                     .control_in(ICC_POWER_ON, 0, &mut self.buffer, CONTROL)?;
                 Ok(Reply::new(IccStatus::Active, 0, 0, length))
             }
-            (Command::IccPowerOn(_), _) => {
+            (CommandMessage::IccPowerOn(_), _) => {
                 self.out(ICC_POWER_OFF, 0, &[])?;
                 self.out(ICC_POWER_ON, 1, &[])?;
                 self.data_block(limit)
             }
-            (Command::IccPowerOff, _) => {
+            (CommandMessage::IccPowerOff, _) => {
                 self.out(ICC_POWER_OFF, 0, &[])?;
                 Ok(Reply::new(IccStatus::Inactive, 0, 0, 0))
             }
-            (Command::GetSlotStatus, _) => Ok(Reply::new(self.status(limit)?, 0, 0, 0)),
-            (Command::XfrBlock { data, .. }, Flavour::IccdA) => self.exchange_t0(data, limit),
-            (Command::XfrBlock { data, level, .. }, _) => {
+            (CommandMessage::GetSlotStatus, _) => Ok(Reply::new(self.status(limit)?, 0, 0, 0)),
+            (CommandMessage::XfrBlock { data, .. }, Flavour::IccdA) => self.exchange_t0(data, limit),
+            (CommandMessage::XfrBlock { data, level, .. }, _) => {
                 // The high byte of wValue has the meaning of wLevelParameter over bulk pipes.
                 self.out(XFR_BLOCK, level.min(0xFF) << 8, data)?;
                 self.data_block(limit)
@@ -114,7 +114,7 @@ impl<T: Transport> Pipe<T> {
         if self.flavour == Flavour::IccdA {
             return match self.until_ready(limit) {
                 Ok(_) => Ok(IccStatus::Active),
-                Err(ReaderError::Slot(SlotError::Mute)) => Ok(IccStatus::Absent),
+                Err(ReaderError::Slot(SlotErrorCode::Mute)) => Ok(IccStatus::Absent),
                 Err(error) => Err(error),
             };
         }
@@ -142,7 +142,7 @@ impl<T: Transport> Pipe<T> {
                     let delay = ASK_AGAIN * u32::from(units.max(1));
                     self.transport.pause(delay.min(left))?;
                 }
-                [0x40, _, error, ..] => return Err(ReaderError::Slot(SlotError::decode(error))),
+                [0x40, _, error, ..] => return Err(ReaderError::Slot(SlotErrorCode::decode(error))),
                 // The card has more data than one transfer holds, and does not chain.
                 [0x00 | 0x02, ..] if length >= MAX_TRANSFER => return Err(ReaderError::WrongReply),
                 [chain @ (0x00..=0x03 | 0x10), ..] => {
@@ -200,7 +200,7 @@ impl<T: Transport> Pipe<T> {
                 return Err(ReaderError::Malformed(Malformed::Truncated));
             }
             match status[0] {
-                0x80 => return Err(ReaderError::Slot(SlotError::Mute)),
+                0x80 => return Err(ReaderError::Slot(SlotErrorCode::Mute)),
                 busy if busy & 0x40 != 0 => self.transport.pause(ASK_AGAIN.min(left))?,
                 0x10 => return Ok(Ready::Data),
                 0x20 => return Ok(Ready::Status),

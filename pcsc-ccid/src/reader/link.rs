@@ -9,7 +9,9 @@ use zeroize::Zeroize;
 use super::limit::Limit;
 use super::reply::Reply;
 use super::ReaderError;
-use crate::message::{Command, IccStatus, Malformed, Outcome, Response, SlotError, HEADER_SIZE};
+use crate::message::{
+    CommandMessage, CommandStatus, IccStatus, Malformed, ResponseMessage, SlotErrorCode, HEADER_SIZE,
+};
 use crate::transport::{Transport, TransportError};
 
 /// The longest message that a reader may send: a header and an extended response APDU.
@@ -43,7 +45,7 @@ const PACKET: usize = 64;
 
 /// Whether the bytes are exactly one message.
 fn is_whole(bytes: &[u8]) -> bool {
-    matches!(bytes, [0x80..=0x84, ..]) && Response::announced(bytes) == Some(bytes.len())
+    matches!(bytes, [0x80..=0x84, ..]) && ResponseMessage::announced(bytes) == Some(bytes.len())
 }
 
 /// ABORT (clause 5.3.1).
@@ -111,7 +113,7 @@ impl<T: Transport> Link<T> {
     pub fn call(
         &mut self,
         slot: u8,
-        command: &Command<'_>,
+        command: &CommandMessage<'_>,
         timeout: Duration,
         deadline: Option<Duration>,
     ) -> Result<Reply, ReaderError> {
@@ -126,21 +128,21 @@ impl<T: Transport> Link<T> {
             .send(slot, seq, command, deadline)
             .and_then(|()| self.answer(slot, seq, command, timeout, deadline));
         self.refusals = match result {
-            Err(ReaderError::Slot(SlotError::SlotBusy)) => self.refusals + 1,
+            Err(ReaderError::Slot(SlotErrorCode::SlotBusy)) => self.refusals + 1,
             _ => 0,
         };
         match result {
             Err(ReaderError::Transport(TransportError::Timeout | TransportError::Cancelled)) => {
                 self.unfinished_abort = (!self.abort(slot)?).then_some(slot);
             }
-            Err(ReaderError::Slot(SlotError::SlotBusy))
+            Err(ReaderError::Slot(SlotErrorCode::SlotBusy))
                 if self.given_up == Some(slot) || self.refusals > PATIENCE =>
             {
                 (self.given_up, self.refusals) = (None, 0);
                 self.unfinished_abort = (!self.abort(slot)?).then_some(slot);
             }
             // By this driver, or by the process that had the reader before.
-            Err(ReaderError::Slot(SlotError::Aborted)) => self.unfinished_abort = Some(slot),
+            Err(ReaderError::Slot(SlotErrorCode::Aborted)) => self.unfinished_abort = Some(slot),
             Err(ReaderError::Transport(TransportError::Stall)) => {
                 self.is_dirty = true;
                 self.given_up = Some(slot);
@@ -170,7 +172,7 @@ impl<T: Transport> Link<T> {
         &mut self,
         slot: u8,
         seq: u8,
-        command: &Command<'_>,
+        command: &CommandMessage<'_>,
         deadline: Option<Duration>,
     ) -> Result<(), ReaderError> {
         self.out.resize(self.max_message, 0);
@@ -194,7 +196,7 @@ impl<T: Transport> Link<T> {
         &mut self,
         slot: u8,
         seq: u8,
-        command: &Command<'_>,
+        command: &CommandMessage<'_>,
         timeout: Duration,
         deadline: Option<Duration>,
     ) -> Result<Reply, ReaderError> {
@@ -213,8 +215,9 @@ impl<T: Transport> Link<T> {
                 error => error,
             })?;
             let bytes = &self.buffer[start..end];
-            let length = Response::announced(bytes).ok_or(ReaderError::Malformed(Malformed::Truncated))?;
-            let response = match Response::decode(bytes) {
+            let length =
+                ResponseMessage::announced(bytes).ok_or(ReaderError::Malformed(Malformed::Truncated))?;
+            let response = match ResponseMessage::decode(bytes) {
                 Ok(response) if response.seq == seq && response.slot == slot => response,
                 // The answer to an earlier command, or garbage: the answer to this one may still come.
                 Ok(_) | Err(Malformed::Kind(_)) if strays < MAX_STRAYS => {
@@ -227,7 +230,7 @@ impl<T: Transport> Link<T> {
             };
             let icc = response.icc;
             match response.outcome {
-                Outcome::TimeExtension(times) => {
+                CommandStatus::TimeExtension(times) => {
                     extensions += 1;
                     if extensions > MAX_EXTENSIONS {
                         return Err(ReaderError::TooSlow);
@@ -237,19 +240,19 @@ impl<T: Transport> Link<T> {
                     until = end.min(begin.saturating_add(MAX_TOTAL));
                     start += length;
                 }
-                Outcome::Failed(SlotError::Mute) if icc == IccStatus::Absent => {
+                CommandStatus::Failed(SlotErrorCode::Mute) if icc == IccStatus::Absent => {
                     return Err(ReaderError::NoCard)
                 }
                 // Some readers fail GetSlotStatus if the card does not answer. The status in that reply is
                 // right.
-                Outcome::Failed(SlotError::Mute) if *command == Command::GetSlotStatus => {
+                CommandStatus::Failed(SlotErrorCode::Mute) if *command == CommandMessage::GetSlotStatus => {
                     return Ok(Reply::new(icc, 0, start, start));
                 }
-                Outcome::Failed(error) => return Err(ReaderError::Slot(error)),
-                Outcome::Done if response.kind != command.answered_by() => {
+                CommandStatus::Failed(error) => return Err(ReaderError::Slot(error)),
+                CommandStatus::Done if response.kind != command.answered_by() => {
                     return Err(ReaderError::WrongReply)
                 }
-                Outcome::Done => {
+                CommandStatus::Done => {
                     let data = start + HEADER_SIZE;
                     return Ok(Reply::new(icc, response.specific, data, start + length));
                 }
@@ -277,7 +280,7 @@ impl<T: Transport> Link<T> {
         let mut begun = None;
         loop {
             let length = end - start;
-            match Response::announced(&self.buffer[start..end]) {
+            match ResponseMessage::announced(&self.buffer[start..end]) {
                 Some(announced) if announced <= length => return Ok((start, end)),
                 Some(announced) if announced > self.buffer.len() => return Err(ReaderError::WrongReply),
                 _ => (),
@@ -340,8 +343,8 @@ impl<T: Transport> Link<T> {
             Err(_) => return Ok(true),
         }
         let result = self
-            .send(slot, seq, &Command::Abort, None)
-            .and_then(|()| self.answer(slot, seq, &Command::Abort, ABORT, None));
+            .send(slot, seq, &CommandMessage::Abort, None)
+            .and_then(|()| self.answer(slot, seq, &CommandMessage::Abort, ABORT, None));
         match result {
             Ok(_) => self.is_dirty = false,
             Err(error) if error.is_gone() => return Err(error),

@@ -34,12 +34,12 @@ use core::fmt;
 use core::time::Duration;
 
 pub use error::ReaderError;
-pub use options::Options;
+pub use options::ReaderOptions;
 pub use power::Reset;
 pub use session::Protocol;
 
 use crate::descriptor::{self, ClassDescriptor, ExchangeLevel, Flavour, Interface};
-use crate::message::{Command, IccStatus};
+use crate::message::{CommandMessage, IccStatus};
 use crate::part10::gemalto::FirmwareFeatures;
 use crate::quirks::{self, Quirks};
 use crate::transport::{Transport, TransportError};
@@ -92,7 +92,7 @@ impl DeviceInfo {
 pub struct Reader<T> {
     port: Port<T>,
     device: DeviceInfo,
-    options: Options,
+    options: ReaderOptions,
     flavour: Flavour,
     /// The class descriptor, corrected.
     descriptor: ClassDescriptor,
@@ -161,7 +161,7 @@ impl<T: Transport> Reader<T> {
         transport: T,
         device: DeviceInfo,
         interface: &Interface,
-        options: Options,
+        options: ReaderOptions,
     ) -> Result<Self, ReaderError> {
         Reader::open_until(None, transport, device, interface, options)
     }
@@ -175,7 +175,7 @@ impl<T: Transport> Reader<T> {
         transport: T,
         device: DeviceInfo,
         interface: &Interface,
-        options: Options,
+        options: ReaderOptions,
     ) -> Result<Self, ReaderError> {
         let quirks = quirks::for_interface(device.vendor, device.product, device.release, interface);
         if let Some(reason) = quirks.refused.filter(|_| !options.any_firmware) {
@@ -269,7 +269,7 @@ impl<T: Transport> Reader<T> {
         let (first, later) = (self.quirks.first_answer(), self.quirks.command_limit());
         let mut answer = Ok(());
         for timeout in [first, later, later] {
-            answer = match self.port.call(0, &Command::GetSlotStatus, timeout) {
+            answer = match self.port.call(0, &CommandMessage::GetSlotStatus, timeout) {
                 Ok(_) | Err(ReaderError::Slot(_) | ReaderError::NoCard) => Ok(()),
                 Err(error) => Err(error),
             };
@@ -374,7 +374,7 @@ impl<T: Transport> Reader<T> {
                 (false, false) => IccStatus::Active,
             });
         }
-        match self.call(slot, &Command::GetSlotStatus) {
+        match self.call(slot, &CommandMessage::GetSlotStatus) {
             Ok(reply) => Ok(reply.icc),
             Err(ReaderError::NoCard) => Ok(IccStatus::Absent),
             Err(error) => Err(error),
@@ -382,7 +382,7 @@ impl<T: Transport> Reader<T> {
     }
 
     /// Sends a command that does not wait for the card.
-    fn call(&mut self, slot: u8, command: &Command<'_>) -> Result<Reply, ReaderError> {
+    fn call(&mut self, slot: u8, command: &CommandMessage<'_>) -> Result<Reply, ReaderError> {
         self.port.call(slot, command, self.quirks.command_limit())
     }
 

@@ -11,7 +11,7 @@ const VOLTAGES: [Voltage; 4] = [Voltage::V5, Voltage::V3, Voltage::V1_8, Voltage
 /// The user's options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Options {
+pub struct ReaderOptions {
     /// Use a reader even if its firmware is known not to work.
     pub any_firmware: bool,
     /// Let applications send the reader commands of its own (`DRIVER_OPTION_CCID_EXCHANGE_AUTHORIZED`).
@@ -24,9 +24,9 @@ pub struct Options {
     pub first_voltage: Voltage,
 }
 
-impl Default for Options {
-    fn default() -> Options {
-        Options {
+impl Default for ReaderOptions {
+    fn default() -> ReaderOptions {
+        ReaderOptions {
             any_firmware: false,
             allow_escape: false,
             language: *b"en",
@@ -35,12 +35,12 @@ impl Default for Options {
     }
 }
 
-impl Options {
+impl ReaderOptions {
     /// With the bits of libccid's `ifdDriverOptions`: 1 lets applications send Escapes, 4 uses any firmware,
     /// 0x10, 0x20 and 0x30 select 3 V, 1.8 V and the reader's choice for the first voltage. Others are
     /// libccid's own.
-    pub fn with_driver_options(self, bits: u32) -> Options {
-        Options {
+    pub fn with_driver_options(self, bits: u32) -> ReaderOptions {
+        ReaderOptions {
             any_firmware: bits & ANY_FIRMWARE != 0,
             allow_escape: bits & ESCAPES_ALLOWED != 0,
             first_voltage: VOLTAGES[(bits >> 4 & 3) as usize],
@@ -49,10 +49,10 @@ impl Options {
     }
 
     /// With the language of a locale such as `fr_CH.UTF-8`, where it names one.
-    pub fn with_locale(self, locale: &str) -> Options {
+    pub fn with_locale(self, locale: &str) -> ReaderOptions {
         let name = locale.split(['_', '.', '@']).next().unwrap_or_default();
         match *name.as_bytes() {
-            [first @ b'a'..=b'z', second @ b'a'..=b'z'] => Options {
+            [first @ b'a'..=b'z', second @ b'a'..=b'z'] => ReaderOptions {
                 language: [first, second],
                 ..self
             },
@@ -76,9 +76,9 @@ mod tests {
 
     #[test]
     fn bits_and_locales_are_libccids() {
-        let options = Options::default().with_driver_options(0x05);
+        let options = ReaderOptions::default().with_driver_options(0x05);
         assert!(options.allow_escape && options.any_firmware);
-        assert_eq!(options.with_driver_options(0xCA), Options::default());
+        assert_eq!(options.with_driver_options(0xCA), ReaderOptions::default());
         let voltage = |bits| options.with_driver_options(bits).first_voltage;
         assert_eq!(
             [0x0F, 0x10, 0x21, 0xF0].map(voltage),

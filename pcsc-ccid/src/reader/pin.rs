@@ -7,8 +7,8 @@ use super::reply::Reply;
 use super::session::Protocol;
 use super::{exchange, Reader, ReaderError};
 use crate::descriptor::ExchangeLevel;
-use crate::message::Command;
-use crate::part10::pin::{Apdu, Entry, Modification, Verification};
+use crate::message::CommandMessage;
+use crate::part10::pin::{Apdu, Modification, PinEntry, Verification};
 use crate::part10::secure::{self, SecureData};
 use crate::part10::tpdu::{self, Answer};
 use crate::t1::{Edc, MAX_BLOCK};
@@ -87,11 +87,11 @@ impl<T: Transport> Reader<T> {
         &mut self,
         slot: u8,
         secure: &SecureData,
-        entry: &Entry,
+        entry: &PinEntry,
         framing: Option<Framing>,
         answer: &mut [u8],
     ) -> Result<usize, ReaderError> {
-        let command = Command::Secure {
+        let command = CommandMessage::Secure {
             bwi: 0,
             level: 0,
             data: secure.bytes(),
@@ -149,7 +149,7 @@ impl<T: Transport> Reader<T> {
             };
             let mut more = [0; MAX_BLOCK];
             let size = tpdu::more_time(framing.nad, factor, framing.edc, &mut more);
-            let command = Command::XfrBlock {
+            let command = CommandMessage::XfrBlock {
                 bwi: factor,
                 level: 0,
                 data: more.get(..size).unwrap_or(&[]),

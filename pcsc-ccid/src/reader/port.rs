@@ -7,7 +7,7 @@ use super::link::Link;
 use super::reply::Reply;
 use super::ReaderError;
 use crate::descriptor::Flavour;
-use crate::message::Command;
+use crate::message::CommandMessage;
 use crate::transport::{Transport, TransportError};
 
 /// After this long an exchange sends no further command, whatever the card and the reader ask for.
@@ -93,7 +93,12 @@ impl<T: Transport> Port<T> {
     ///
     /// # Errors
     /// [`TransportError::Cancelled`] at the caller's deadline, too.
-    pub fn call(&mut self, slot: u8, command: &Command<'_>, timeout: Duration) -> Result<Reply, ReaderError> {
+    pub fn call(
+        &mut self,
+        slot: u8,
+        command: &CommandMessage<'_>,
+        timeout: Duration,
+    ) -> Result<Reply, ReaderError> {
         let deadline = self.call_deadline;
         let result = match &mut self.pipes {
             Pipes::Bulk(link) => link.call(slot, command, timeout, deadline),

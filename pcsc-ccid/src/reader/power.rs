@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::{Reader, ReaderError};
 use crate::atr;
 use crate::descriptor::Features;
-use crate::message::{Command, SlotError, Voltage};
+use crate::message::{CommandMessage, SlotErrorCode, Voltage};
 use crate::transport::{Transport, TransportError};
 
 /// 33 characters, each 9,600 etu after the one before, at 372 cycles of a 4 MHz clock (clause 8.1).
@@ -58,7 +58,7 @@ impl<T: Transport> Reader<T> {
     /// still reports a card that was replaced meanwhile.
     pub(super) fn cut_power(&mut self, slot: u8) -> Result<(), ReaderError> {
         self.forget(slot);
-        match self.call(slot, &Command::IccPowerOff) {
+        match self.call(slot, &CommandMessage::IccPowerOff) {
             Ok(_) | Err(ReaderError::NoCard) => Ok(()),
             Err(error) => Err(error),
         }
@@ -75,7 +75,7 @@ impl<T: Transport> Reader<T> {
             _ if is_automatic => &[],
             Voltage::Automatic => match self.activate(slot, Voltage::Automatic, deadline) {
                 // The reader cannot choose a voltage.
-                Err(ReaderError::Slot(SlotError::Parameter(_))) => from_5_v,
+                Err(ReaderError::Slot(SlotErrorCode::Parameter(_))) => from_5_v,
                 result => return result,
             },
             Voltage::V5 => from_5_v,
@@ -101,7 +101,7 @@ impl<T: Transport> Reader<T> {
         }
         match (self.activate(slot, Voltage::Automatic, deadline), before) {
             // The reader cannot choose a voltage. The error of the last one that was tried says more.
-            (Err(ReaderError::Slot(SlotError::Parameter(_))), Some(before)) => Err(before),
+            (Err(ReaderError::Slot(SlotErrorCode::Parameter(_))), Some(before)) => Err(before),
             (last, _) => last,
         }
     }
@@ -111,20 +111,23 @@ impl<T: Transport> Reader<T> {
         let mut tries = 0;
         let reply = loop {
             self.port.check(deadline)?;
-            match self.port.call(slot, &Command::IccPowerOn(voltage), ATR_LIMIT) {
-                Err(ReaderError::Slot(SlotError::BusyWithAutoSequence | SlotError::SlotBusy))
+            match self
+                .port
+                .call(slot, &CommandMessage::IccPowerOn(voltage), ATR_LIMIT)
+            {
+                Err(ReaderError::Slot(SlotErrorCode::BusyWithAutoSequence | SlotErrorCode::SlotBusy))
                     if tries < BUSY_TRIES =>
                 {
                     tries += 1;
                     self.port.transport().pause(BUSY_PAUSE)?;
                 }
-                Err(ReaderError::Slot(SlotError::Other(EMV_FAULT))) if may_change_mode.is_some() => {
+                Err(ReaderError::Slot(SlotErrorCode::Other(EMV_FAULT))) if may_change_mode.is_some() => {
                     let escape = may_change_mode.take().unwrap_or_default();
-                    self.call(slot, &Command::Escape(escape))?;
+                    self.call(slot, &CommandMessage::Escape(escape))?;
                 }
                 // ATR_LIMIT is longer than any ATR can take, so the card does not answer.
                 Err(ReaderError::Transport(TransportError::Timeout)) => {
-                    return Err(ReaderError::Slot(SlotError::Mute))
+                    return Err(ReaderError::Slot(SlotErrorCode::Mute))
                 }
                 result => break result?,
             }
@@ -132,7 +135,7 @@ impl<T: Transport> Reader<T> {
         let bytes = self.port.data(&reply);
         let bytes = &bytes[..bytes.len().min(atr::MAX_SIZE)];
         if bytes.is_empty() {
-            return Err(ReaderError::Slot(SlotError::Mute));
+            return Err(ReaderError::Slot(SlotErrorCode::Mute));
         }
         let state = self
             .slots

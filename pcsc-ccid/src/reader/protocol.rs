@@ -12,11 +12,11 @@ use super::{Reader, ReaderError, Reset};
 use crate::atr::{Atr, Mode, WaitingIntegers, DEFAULT_TA1};
 use crate::attributes::Current;
 use crate::descriptor::{ExchangeLevel, Features, Flavour};
-use crate::message::{Command, SlotError};
+use crate::message::{CommandMessage, SlotErrorCode};
 use crate::parameters::{self, Parameters, Specific};
 use crate::pps;
 use crate::quirks;
-use crate::speed::{self, Candidate, ReaderSpeeds};
+use crate::speed::{self, ReaderSpeeds, SpeedChoice};
 use crate::t1;
 use crate::transport::{Transport, TransportError};
 use crate::waiting::Waiting;
@@ -108,7 +108,7 @@ impl<T: Transport> Reader<T> {
     }
 
     /// The speeds to try, fastest first; the last one is the card's default.
-    fn ladder(&mut self, slot: u8, protocol: Protocol) -> Result<(Atr, Vec<Candidate>), ReaderError> {
+    fn ladder(&mut self, slot: u8, protocol: Protocol) -> Result<(Atr, Vec<SpeedChoice>), ReaderError> {
         let mut rates = self.data_rates.clone();
         self.quirks.limit_rates(slot, &mut rates);
         let descriptor = &self.descriptor;
@@ -233,7 +233,7 @@ impl<T: Transport> Reader<T> {
         slot: u8,
         atr: &Atr,
         protocol: Protocol,
-        candidate: &Candidate,
+        candidate: &SpeedChoice,
         steps: usize,
     ) -> Result<Chosen, ReaderError> {
         if self.reader_negotiates() {
@@ -242,25 +242,27 @@ impl<T: Transport> Reader<T> {
         }
         let mut candidate = *candidate;
         if self.can_carry_pps() && !self.descriptor.features.has(Features::AUTOMATIC_PPS) {
-            if let Some(request) = pps::Request::needed(atr, protocol as u8, candidate.ta1) {
-                if self.exchange_pps(slot, request)? == pps::Outcome::RateRefused {
-                    candidate = Candidate::new(DEFAULT_TA1, candidate.clock_khz);
+            if let Some(request) = pps::PpsRequest::needed(atr, protocol as u8, candidate.ta1) {
+                if self.exchange_pps(slot, request)? == pps::PpsOutcome::RateRefused {
+                    candidate = SpeedChoice::new(DEFAULT_TA1, candidate.clock_khz);
                 }
             }
         }
         let mut chosen = self.settle_parameters(slot, atr, protocol, candidate, steps)?;
         if let Some(ta1) = self.set_parameters(slot, &chosen.parameters)? {
-            candidate = Candidate::new(ta1, candidate.clock_khz);
+            candidate = SpeedChoice::new(ta1, candidate.clock_khz);
             chosen = self.settle_parameters(slot, atr, protocol, candidate, steps)?;
         }
         if !self.descriptor.features.has(Features::AUTOMATIC_BAUD_RATE) && candidate.ta1 != DEFAULT_TA1 {
-            let command = Command::SetDataRateAndClockFrequency {
+            let command = CommandMessage::SetDataRateAndClockFrequency {
                 clock_khz: candidate.clock_khz,
                 rate_bps: candidate.bits_per_second,
             };
             match self.call(slot, &command) {
                 // Many readers follow the parameters without announcing it, and do not support this command.
-                Ok(_) | Err(ReaderError::Slot(SlotError::CommandUnsupported | SlotError::Parameter(_))) => (),
+                Ok(_)
+                | Err(ReaderError::Slot(SlotErrorCode::CommandUnsupported | SlotErrorCode::Parameter(_))) => {
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -274,7 +276,7 @@ impl<T: Transport> Reader<T> {
         slot: u8,
         atr: &Atr,
         protocol: Protocol,
-        candidate: Candidate,
+        candidate: SpeedChoice,
         steps: usize,
     ) -> Result<Chosen, ReaderError> {
         let mut chosen = self.settle_parameters(slot, atr, protocol, candidate, steps)?;
@@ -287,7 +289,7 @@ impl<T: Transport> Reader<T> {
         slot: u8,
         atr: &Atr,
         protocol: Protocol,
-        candidate: Candidate,
+        candidate: SpeedChoice,
         steps: usize,
     ) -> Result<Chosen, ReaderError> {
         let mut parameters = Parameters::for_card(atr, protocol as u8, candidate.ta1)
@@ -361,11 +363,11 @@ impl<T: Transport> Reader<T> {
     }
 
     /// PPS through the reader, as bytes to the card (ISO 7816-3, clause 9).
-    fn exchange_pps(&mut self, slot: u8, request: pps::Request) -> Result<pps::Outcome, ReaderError> {
+    fn exchange_pps(&mut self, slot: u8, request: pps::PpsRequest) -> Result<pps::PpsOutcome, ReaderError> {
         let mut buffer = [0; pps::MAX_SIZE];
         let bytes = request.encode(&mut buffer);
         let is_character = self.exchange_level() == ExchangeLevel::Character;
-        let command = Command::XfrBlock {
+        let command = CommandMessage::XfrBlock {
             bwi: 0,
             level: if is_character { bytes.len() as u16 } else { 0 },
             data: bytes,
@@ -373,7 +375,7 @@ impl<T: Transport> Reader<T> {
         let reply = self.call(slot, &command)?;
         request
             .check(self.port.data(&reply))
-            .map_err(|_| ReaderError::Slot(SlotError::Mute))
+            .map_err(|_| ReaderError::Slot(SlotErrorCode::Mute))
     }
 
     /// Sends SetParameters. Returns F and D, coded as TA1, if the reader reports that others than those asked
@@ -382,7 +384,7 @@ impl<T: Transport> Reader<T> {
     fn set_parameters(&mut self, slot: u8, parameters: &Parameters) -> Result<Option<u8>, ReaderError> {
         let mut buffer = [0; parameters::MAX_SIZE];
         let protocol = parameters.protocol();
-        let command = Command::SetParameters {
+        let command = CommandMessage::SetParameters {
             protocol,
             data: parameters.encode(&mut buffer),
         };
@@ -392,7 +394,9 @@ impl<T: Transport> Reader<T> {
         let told = match self.call(slot, &command) {
             Ok(_) if !features.has(Features::AUTOMATIC_PPS) => None,
             Ok(reply) => self.read_parameters(&reply).filter(|told| told.1 == DEFAULT_TA1),
-            Err(ReaderError::Slot(SlotError::Parameter(_) | SlotError::CommandUnsupported)) if may_refuse => {
+            Err(ReaderError::Slot(SlotErrorCode::Parameter(_) | SlotErrorCode::CommandUnsupported))
+                if may_refuse =>
+            {
                 self.parameters_in_force(slot)?
             }
             Err(error) => return Err(error),
@@ -416,7 +420,7 @@ impl<T: Transport> Reader<T> {
 
     /// The protocol in force and its F and D, if the reader reports them (GetParameters).
     fn parameters_in_force(&mut self, slot: u8) -> Result<Option<(u8, u8)>, ReaderError> {
-        match self.call(slot, &Command::GetParameters) {
+        match self.call(slot, &CommandMessage::GetParameters) {
             Ok(reply) => Ok(self.read_parameters(&reply)),
             Err(ReaderError::Slot(_)) => Ok(None),
             Err(error) => Err(error),
@@ -430,8 +434,8 @@ impl<T: Transport> Reader<T> {
 }
 
 /// The slowest candidate. A ladder has at least one.
-fn default_of(ladder: &[Candidate]) -> Candidate {
-    ladder.last().copied().unwrap_or(Candidate {
+fn default_of(ladder: &[SpeedChoice]) -> SpeedChoice {
+    ladder.last().copied().unwrap_or(SpeedChoice {
         ta1: DEFAULT_TA1,
         clock_khz: 4000,
         bits_per_second: 10_752,

@@ -12,7 +12,7 @@ use std::vec::Vec;
 
 use super::events::Interrupter;
 use super::sync::{lock, wait_until};
-use crate::message::{Response, HEADER_SIZE};
+use crate::message::{ResponseMessage, HEADER_SIZE};
 use crate::transport::{BulkPipe, Transport, TransportError};
 
 /// Bytes of one transfer. A longer message comes in several ones.
@@ -254,7 +254,10 @@ impl Replies {
     fn hand_out(&mut self, mut bytes: &[u8]) {
         // A transfer that is a whole message begins one, whatever is missing of the one before. The middle of
         // a long message is not looked at: a card chooses its bytes, and may not send to another slot.
-        if !self.is_unfinished && begins_message(bytes) && Response::announced(bytes) == Some(bytes.len()) {
+        if !self.is_unfinished
+            && begins_message(bytes)
+            && ResponseMessage::announced(bytes) == Some(bytes.len())
+        {
             self.message.1 = 0;
         }
         while !bytes.is_empty() {
@@ -263,7 +266,7 @@ impl Replies {
                 if !begins_message(bytes) {
                     return;
                 }
-                let Some(length) = Response::announced(bytes) else {
+                let Some(length) = ResponseMessage::announced(bytes) else {
                     return;
                 };
                 self.message = (usize::from(bytes[SLOT]), length);

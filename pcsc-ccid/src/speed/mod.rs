@@ -46,7 +46,7 @@ pub struct ReaderSpeeds<'a> {
 
 /// One choice of F and D.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Candidate {
+pub struct SpeedChoice {
     /// F and D, coded as TA1, PPS1 and bmFindexDindex are.
     pub ta1: u8,
     /// The clock that the rate is for, in kHz: what PC_to_RDR_SetDataRateAndClockFrequency names, for a
@@ -56,11 +56,11 @@ pub struct Candidate {
     pub bits_per_second: u32,
 }
 
-impl Candidate {
+impl SpeedChoice {
     /// The rate that F and D, coded as TA1, make of a clock in kHz; a reserved coding makes that of 372/1.
-    pub fn new(ta1: u8, clock_khz: u32) -> Candidate {
+    pub fn new(ta1: u8, clock_khz: u32) -> SpeedChoice {
         let speed = Speed::from_ta1(ta1).unwrap_or(Speed::DEFAULT);
-        Candidate {
+        SpeedChoice {
             ta1,
             clock_khz,
             bits_per_second: speed.bits_per_second(clock_khz.saturating_mul(1000)),
@@ -111,7 +111,7 @@ impl ReaderSpeeds<'_> {
     }
 
     /// The candidate that F and D make with the default clock, if the reader can do them.
-    fn at_default_clock(&self, ta1: u8, speed: Speed) -> Option<Candidate> {
+    fn at_default_clock(&self, ta1: u8, speed: Speed) -> Option<SpeedChoice> {
         let clock_khz = self.clock_khz();
         let rate = speed.bits_per_second(clock_khz * 1000);
         let slack = tolerance(speed.di);
@@ -121,7 +121,7 @@ impl ReaderSpeeds<'_> {
                 .any(|&listed| listed.abs_diff(rate) <= slack)
         };
         let can_do = self.allows(rate, slack) && (!self.has_whole_list() || is_listed());
-        can_do.then_some(Candidate {
+        can_do.then_some(SpeedChoice {
             ta1,
             clock_khz,
             bits_per_second: rate,
@@ -130,7 +130,7 @@ impl ReaderSpeeds<'_> {
 
     /// The candidate that F and D make with another clock, to which the reader changes by itself: the
     /// lowest from the default to its maximum and the card's f(max) that makes a rate of the list.
-    fn at_other_clock(&self, ta1: u8, speed: Speed) -> Option<Candidate> {
+    fn at_other_clock(&self, ta1: u8, speed: Speed) -> Option<SpeedChoice> {
         if !self.has_automatic_clock || !self.has_whole_list() {
             return None;
         }
@@ -145,7 +145,7 @@ impl ReaderSpeeds<'_> {
         let rate = rates
             .filter(|&rate| clock_for(rate).is_some() && self.allows(rate, 0))
             .min()?;
-        Some(Candidate {
+        Some(SpeedChoice {
             ta1,
             clock_khz: clock_for(rate)?,
             bits_per_second: rate,
@@ -169,9 +169,9 @@ impl ReaderSpeeds<'_> {
 /// A reader's clock above the card's f(max) is not held against a candidate: it is the clock that the card
 /// has answered its reset with. A speed of specific mode that the reader cannot do is a candidate all the
 /// same: the card takes no other.
-pub fn candidates(atr: &Atr, reader: &ReaderSpeeds<'_>) -> Vec<Candidate> {
+pub fn candidates(atr: &Atr, reader: &ReaderSpeeds<'_>) -> Vec<SpeedChoice> {
     let default_clock = reader.clock_khz();
-    let forced = |ta1| Candidate::new(ta1, default_clock);
+    let forced = |ta1| SpeedChoice::new(ta1, default_clock);
     if let Mode::Specific { implicit, .. } = atr.mode() {
         let ta1 = if implicit { DEFAULT_TA1 } else { atr.usable_ta1() };
         let speed = Speed::from_ta1(ta1).unwrap_or(Speed::DEFAULT);
@@ -182,16 +182,16 @@ pub fn candidates(atr: &Atr, reader: &ReaderSpeeds<'_>) -> Vec<Candidate> {
     }
     let own = atr.usable_ta1();
     let slowest = forced(DEFAULT_TA1);
-    let is_faster = |candidate: &Candidate| candidate.bits_per_second > slowest.bits_per_second;
-    let is_own_f = |candidate: &Candidate| candidate.ta1 >> 4 == own >> 4;
-    let rank = |candidate: &Candidate| {
+    let is_faster = |candidate: &SpeedChoice| candidate.bits_per_second > slowest.bits_per_second;
+    let is_own_f = |candidate: &SpeedChoice| candidate.ta1 >> 4 == own >> 4;
+    let rank = |candidate: &SpeedChoice| {
         (
             core::cmp::Reverse(candidate.bits_per_second),
             !is_own_f(candidate),
         )
     };
     // Another clock is for a card that gains nothing at the default one.
-    let mut allowed: Vec<Candidate> = Vec::new();
+    let mut allowed: Vec<SpeedChoice> = Vec::new();
     for is_default in [true, false] {
         for (ta1, speed) in proposals(own) {
             let candidate = match is_default {
@@ -209,7 +209,7 @@ pub fn candidates(atr: &Atr, reader: &ReaderSpeeds<'_>) -> Vec<Candidate> {
         }
     }
 
-    let mut candidates: Vec<Candidate> = allowed.first().copied().into_iter().collect();
+    let mut candidates: Vec<SpeedChoice> = allowed.first().copied().into_iter().collect();
     while let Some(above) = candidates.last() {
         let bound = three_quarters(above.bits_per_second);
         let mut rest = allowed.iter().skip_while(|next| next.bits_per_second > bound);

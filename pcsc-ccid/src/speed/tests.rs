@@ -19,7 +19,7 @@ fn card(ta1: u8) -> Atr {
 }
 
 fn steps(ta1: u8, reader: &ReaderSpeeds<'_>) -> Vec<(u8, u32)> {
-    let step = |candidate: &Candidate| (candidate.ta1, candidate.bits_per_second);
+    let step = |candidate: &SpeedChoice| (candidate.ta1, candidate.bits_per_second);
     candidates(&card(ta1), reader).iter().map(step).collect()
 }
 

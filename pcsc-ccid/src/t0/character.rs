@@ -1,10 +1,10 @@
 //! One TPDU, character by character (clause 10.3).
 
-use super::{check_ins, is_sw1, Direction, T0Error};
+use super::{check_ins, is_sw1, DataDirection, T0Error};
 
 /// What the caller has to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum CharacterAction {
     /// Send [`Character::outgoing`], if there is any, then receive `expect` bytes, each within the
     /// waiting time. Fewer may be reported as they come; the card will not send more.
     Transfer {
@@ -57,13 +57,17 @@ impl<'a> Character<'a> {
     ///
     /// # Errors
     /// [`T0Error::InvalidInstruction`], and [`T0Error::InvalidLength`] if P3 is not the length of the data.
-    pub fn new(header: [u8; 5], direction: Direction<'a>, response: &'a mut [u8]) -> Result<Self, T0Error> {
+    pub fn new(
+        header: [u8; 5],
+        direction: DataDirection<'a>,
+        response: &'a mut [u8],
+    ) -> Result<Self, T0Error> {
         check_ins(header[1])?;
         let p3 = usize::from(header[4]);
         let (data, left) = match direction {
-            Direction::ToCard(data) if data.len() == p3 => (data, p3),
-            Direction::ToCard(_) => return Err(T0Error::InvalidLength),
-            Direction::FromCard => (&[][..], if p3 == 0 { 256 } else { p3 }),
+            DataDirection::ToCard(data) if data.len() == p3 => (data, p3),
+            DataDirection::ToCard(_) => return Err(T0Error::InvalidLength),
+            DataDirection::FromCard => (&[][..], if p3 == 0 { 256 } else { p3 }),
         };
         Ok(Character {
             header,
@@ -84,16 +88,16 @@ impl<'a> Character<'a> {
     }
 
     /// The first step: the header.
-    pub fn start(&mut self) -> Step {
+    pub fn start(&mut self) -> CharacterAction {
         if self.state != CharacterState::New {
-            return Step::Failed(T0Error::Over);
+            return CharacterAction::Failed(T0Error::Over);
         }
         self.state = CharacterState::Procedure;
         self.outgoing = Outgoing::Header;
         self.transfer()
     }
 
-    /// The bytes to send for the last [`Step::Transfer`].
+    /// The bytes to send for the last [`CharacterAction::Transfer`].
     pub fn outgoing(&self) -> &[u8] {
         match self.outgoing {
             Outgoing::Nothing => &[],
@@ -103,19 +107,19 @@ impl<'a> Character<'a> {
     }
 
     /// No byte was received within the waiting time.
-    pub fn on_timeout(&mut self) -> Step {
+    pub fn on_timeout(&mut self) -> CharacterAction {
         self.fail(T0Error::Timeout)
     }
 
     /// A character had a parity error, and so had its repetitions.
-    pub fn on_parity_error(&mut self) -> Step {
+    pub fn on_parity_error(&mut self) -> CharacterAction {
         self.fail(T0Error::Parity)
     }
 
     /// These bytes were received.
-    pub fn on_bytes(&mut self, bytes: &[u8]) -> Step {
+    pub fn on_bytes(&mut self, bytes: &[u8]) -> CharacterAction {
         if matches!(self.state, CharacterState::New | CharacterState::Over) {
-            return Step::Failed(T0Error::Over);
+            return CharacterAction::Failed(T0Error::Over);
         }
         if bytes.is_empty() {
             return self.on_timeout();
@@ -131,7 +135,7 @@ impl<'a> Character<'a> {
             }
         }
         match self.state {
-            CharacterState::Over => Step::Done(self.received),
+            CharacterState::Over => CharacterAction::Done(self.received),
             _ => self.transfer(),
         }
     }
@@ -184,19 +188,19 @@ impl<'a> Character<'a> {
     }
 
     /// The largest number of bytes that the card is sure to send before it waits for us.
-    fn transfer(&self) -> Step {
+    fn transfer(&self) -> CharacterAction {
         let tail = |left| if left == 0 { 2 } else { 1 };
         let expect = match self.state {
             CharacterState::Sw2(_) => 1,
             CharacterState::Data(n) => n + tail(self.left - n),
             _ => tail(self.left),
         };
-        Step::Transfer { expect }
+        CharacterAction::Transfer { expect }
     }
 
-    fn fail(&mut self, error: T0Error) -> Step {
+    fn fail(&mut self, error: T0Error) -> CharacterAction {
         self.state = CharacterState::Over;
         self.outgoing = Outgoing::Nothing;
-        Step::Failed(error)
+        CharacterAction::Failed(error)
     }
 }

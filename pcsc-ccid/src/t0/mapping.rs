@@ -1,7 +1,7 @@
 //! Command APDUs as TPDUs (clause 12.2).
 
-use super::{check_ins, Direction, T0Error, MAX_TPDU_RESPONSE};
-use crate::apdu::{Case, Command};
+use super::{check_ins, DataDirection, T0Error, MAX_TPDU_RESPONSE};
+use crate::apdu::{Case, CommandApdu};
 use zeroize::Zeroizing;
 
 /// Longest command TPDU: header and 255 bytes of data.
@@ -12,7 +12,7 @@ const ENVELOPE: u8 = 0xC2;
 
 /// What is done with the status words '61xx' and '6Cxx' (clause 12.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Policy {
+pub enum StatusWordPolicy {
     /// '61xx' is answered with GET RESPONSE in cases 2 and 4, '6Cxx' in case 2 by sending the command again
     /// with that length.
     #[default]
@@ -23,8 +23,8 @@ pub enum Policy {
 
 /// What the caller has to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// Exchange [`Exchange::tpdu`] with the card.
+pub enum T0Action {
+    /// Exchange [`T0Exchange::tpdu`] with the card.
     Send,
     /// The response APDU has this many bytes.
     Done(usize),
@@ -43,10 +43,10 @@ enum MappingState {
 
 /// The exchange of one APDU as TPDUs.
 #[derive(Debug)]
-pub struct Exchange<'a> {
+pub struct T0Exchange<'a> {
     apdu: &'a [u8],
-    command: Command<'a>,
-    policy: Policy,
+    command: CommandApdu<'a>,
+    policy: StatusWordPolicy,
     response: &'a mut [u8],
     state: MappingState,
     /// It may be a PIN.
@@ -60,19 +60,19 @@ pub struct Exchange<'a> {
     received: usize,
 }
 
-impl<'a> Exchange<'a> {
+impl<'a> T0Exchange<'a> {
     /// Prepares the exchange of `command`, which is `apdu` decoded.
     ///
     /// # Errors
     /// [`T0Error::InvalidInstruction`].
     pub fn new(
         apdu: &'a [u8],
-        command: Command<'a>,
-        policy: Policy,
+        command: CommandApdu<'a>,
+        policy: StatusWordPolicy,
         response: &'a mut [u8],
     ) -> Result<Self, T0Error> {
         check_ins(command.header[1])?;
-        Ok(Exchange {
+        Ok(T0Exchange {
             apdu,
             command,
             policy,
@@ -88,9 +88,9 @@ impl<'a> Exchange<'a> {
     }
 
     /// The first action.
-    pub fn start(&mut self) -> Action {
+    pub fn start(&mut self) -> T0Action {
         if self.state != MappingState::New {
-            return Action::Failed(T0Error::Over);
+            return T0Action::Failed(T0Error::Over);
         }
         let (header, data) = (self.command.header, self.command.data);
         if data.len() > 255 {
@@ -113,18 +113,18 @@ impl<'a> Exchange<'a> {
 
     /// The header of that TPDU and the direction of its data, as [`Character`](super::Character)
     /// takes them.
-    pub fn parts(&self) -> ([u8; 5], Direction<'_>) {
+    pub fn parts(&self) -> ([u8; 5], DataDirection<'_>) {
         let [cla, ins, p1, p2, p3, ..] = *self.tpdu;
         let direction = if self.from_card {
-            Direction::FromCard
+            DataDirection::FromCard
         } else {
-            Direction::ToCard(&self.tpdu[5..self.tpdu_len.max(5)])
+            DataDirection::ToCard(&self.tpdu[5..self.tpdu_len.max(5)])
         };
         ([cla, ins, p1, p2, p3], direction)
     }
 
     /// The response TPDU: data and SW1-SW2.
-    pub fn on_response(&mut self, bytes: &[u8]) -> Action {
+    pub fn on_response(&mut self, bytes: &[u8]) -> T0Action {
         if matches!(self.state, MappingState::New | MappingState::Over) {
             return self.fail(T0Error::Over);
         }
@@ -145,10 +145,10 @@ impl<'a> Exchange<'a> {
         if self.state == MappingState::Envelope {
             return self.on_envelope(sw1, sw2);
         }
-        if sw1 == 0x6C && self.from_card && self.policy == Policy::Complete && !self.corrected {
+        if sw1 == 0x6C && self.from_card && self.policy == StatusWordPolicy::Complete && !self.corrected {
             self.corrected = true;
             self.tpdu[4] = sw2;
-            return Action::Send;
+            return T0Action::Send;
         }
         if let Err(error) = self.store(data) {
             return self.fail(error);
@@ -157,14 +157,16 @@ impl<'a> Exchange<'a> {
     }
 
     /// Decides between the end and GET RESPONSE.
-    fn after(&mut self, sw1: u8, sw2: u8, moved: bool) -> Action {
+    fn after(&mut self, sw1: u8, sw2: u8, moved: bool) -> T0Action {
         let wanted = self.ne().saturating_sub(self.received);
         // GET RESPONSE answered by '61xx' and no data would go on without end.
         let progress = self.state != MappingState::GetResponse || moved;
         // The clause asks a case 4 command for GET RESPONSE after '9000' too. A card that has no data would
         // turn a success into an error by it.
         let more = match sw1 {
-            0x61 if self.policy == Policy::Complete => Some(if sw2 == 0 { 256 } else { sw2.into() }),
+            0x61 if self.policy == StatusWordPolicy::Complete => {
+                Some(if sw2 == 0 { 256 } else { sw2.into() })
+            }
             _ => None,
         };
         match more {
@@ -179,7 +181,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// The next part of the APDU in an ENVELOPE command (ISO 7816-4 clause 11.8.2).
-    fn envelope(&mut self) -> Action {
+    fn envelope(&mut self) -> T0Action {
         self.state = MappingState::Envelope;
         let rest = &self.apdu[self.enveloped..];
         let part = &rest[..rest.len().min(255)];
@@ -187,7 +189,7 @@ impl<'a> Exchange<'a> {
         self.send([self.own_class(), ENVELOPE, 0, 0], part.len() as u8, part, false)
     }
 
-    fn on_envelope(&mut self, sw1: u8, sw2: u8) -> Action {
+    fn on_envelope(&mut self, sw1: u8, sw2: u8) -> T0Action {
         match (sw1, sw2) {
             (0x6D | 0x6E, 0x00) => self.fail(T0Error::EnvelopeUnsupported),
             (0x90, 0x00) if self.enveloped < self.apdu.len() => self.envelope(),
@@ -214,13 +216,13 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn send(&mut self, header: [u8; 4], p3: u8, data: &[u8], from_card: bool) -> Action {
+    fn send(&mut self, header: [u8; 4], p3: u8, data: &[u8], from_card: bool) -> T0Action {
         self.tpdu[..4].copy_from_slice(&header);
         self.tpdu[4] = p3;
         self.tpdu[5..5 + data.len()].copy_from_slice(data);
         self.tpdu_len = 5 + data.len();
         self.from_card = from_card;
-        Action::Send
+        T0Action::Send
     }
 
     /// Takes response data, up to Ne: a card may have more than was asked for (clause 12.2.3).
@@ -240,19 +242,19 @@ impl<'a> Exchange<'a> {
         Ok(())
     }
 
-    fn finish(&mut self, status: [u8; 2]) -> Action {
+    fn finish(&mut self, status: [u8; 2]) -> T0Action {
         let end = self.received + 2;
         let Some(room) = self.response.get_mut(self.received..end) else {
             return self.fail(T0Error::ResponseTooLong);
         };
         room.copy_from_slice(&status);
         self.state = MappingState::Over;
-        Action::Done(end)
+        T0Action::Done(end)
     }
 
-    fn fail(&mut self, error: T0Error) -> Action {
+    fn fail(&mut self, error: T0Error) -> T0Action {
         self.state = MappingState::Over;
-        Action::Failed(error)
+        T0Action::Failed(error)
     }
 }
 

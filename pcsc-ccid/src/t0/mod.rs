@@ -1,21 +1,21 @@
 //! Protocol T=0, half-duplex transmission of characters (ISO/IEC 7816-3 clauses 10 and 12.2).
 //!
-//! Two layers, both without I/O: [`Exchange`] maps a command APDU to one or more TPDUs (GET RESPONSE, the
+//! Two layers, both without I/O: [`T0Exchange`] maps a command APDU to one or more TPDUs (GET RESPONSE, the
 //! right length after '6Cxx', ENVELOPE), and [`Character`] exchanges one TPDU through procedure bytes. A
 //! reader at TPDU level needs the first, a reader at character level both.
 
 mod character;
 mod mapping;
 
-pub use character::{Character, Step};
-pub use mapping::{Action, Exchange, Policy, MAX_TPDU};
+pub use character::{Character, CharacterAction};
+pub use mapping::{StatusWordPolicy, T0Action, T0Exchange, MAX_TPDU};
 
 /// Longest response TPDU: 256 bytes of data and the two status bytes.
 pub const MAX_TPDU_RESPONSE: usize = 256 + 2;
 
 /// Which way the data of a TPDU go (clause 10.3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction<'a> {
+pub enum DataDirection<'a> {
     /// To the card, P3 bytes; none at all with P3 = 0.
     ToCard(&'a [u8]),
     /// From the card, P3 bytes; 256 with P3 = 0.

@@ -81,8 +81,8 @@ impl T1Error {
 
 /// What the caller has to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// Send [`Exchange::block`](super::Exchange::block) and wait for a block, up to `wait` times BWT.
+pub enum T1Action {
+    /// Send [`T1Exchange::block`](super::T1Exchange::block) and wait for a block, up to `wait` times BWT.
     Send {
         /// 1, or what the card's S(WTX request) asked for (1 to 255).
         wait: u8,

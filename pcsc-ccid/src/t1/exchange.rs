@@ -1,7 +1,7 @@
 //! One exchange over T=1, by the rules of clause 11.6, without I/O.
 
 use super::block::{Block, Edc, Pcb, Supervisory};
-use super::engine::{Action, Engine, T1Error, DEFAULT_IFS};
+use super::engine::{Engine, T1Action, T1Error, DEFAULT_IFS};
 use zeroize::Zeroize;
 
 /// Attempts at one block before the next stage of recovery (rules 6.4, 7.4).
@@ -38,10 +38,10 @@ enum Last {
     Response,
 }
 
-/// One exchange. Call [`start`](Exchange::start), do what the [`Action`] says, and report the result
+/// One exchange. Call [`start`](T1Exchange::start), do what the [`T1Action`] says, and report the result
 /// with one of the `on_` methods, until the action is not `Send`.
 #[derive(Debug)]
-pub struct Exchange<'a> {
+pub struct T1Exchange<'a> {
     engine: &'a mut Engine,
     command: Option<&'a [u8]>,
     response: &'a mut [u8],
@@ -66,20 +66,20 @@ impl Engine {
     /// Begins the exchange of `command`; the response is written to `response`. The first exchange after a
     /// reset sends S(IFS request) first. An exchange after one that was dropped half way resynchronises
     /// first, because the sequence numbers of the card are unknown then.
-    pub fn exchange<'a>(&'a mut self, command: &'a [u8], response: &'a mut [u8]) -> Exchange<'a> {
-        Exchange::new(self, Some(command), response)
+    pub fn exchange<'a>(&'a mut self, command: &'a [u8], response: &'a mut [u8]) -> T1Exchange<'a> {
+        T1Exchange::new(self, Some(command), response)
     }
 
-    /// Announces IFSD and nothing else; ends with [`Action::Done`] and 0. IFSD stays at 32 if the card does
+    /// Announces IFSD and nothing else; ends with [`T1Action::Done`] and 0. IFSD stays at 32 if the card does
     /// not acknowledge the request.
-    pub fn negotiate(&mut self) -> Exchange<'_> {
-        Exchange::new(self, None, &mut [])
+    pub fn negotiate(&mut self) -> T1Exchange<'_> {
+        T1Exchange::new(self, None, &mut [])
     }
 }
 
-impl<'a> Exchange<'a> {
+impl<'a> T1Exchange<'a> {
     fn new(engine: &'a mut Engine, command: Option<&'a [u8]>, response: &'a mut [u8]) -> Self {
-        Exchange {
+        T1Exchange {
             engine,
             command,
             response,
@@ -99,9 +99,9 @@ impl<'a> Exchange<'a> {
     }
 
     /// The first action.
-    pub fn start(&mut self) -> Action {
+    pub fn start(&mut self) -> T1Action {
         if core::mem::replace(&mut self.started, true) {
-            return Action::Failed(T1Error::Over);
+            return T1Action::Failed(T1Error::Over);
         }
         let clean = core::mem::replace(&mut self.engine.clean, false);
         if clean {
@@ -111,7 +111,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// The block to send for the last [`Action::Send`].
+    /// The block to send for the last [`T1Action::Send`].
     pub fn block(&self) -> &[u8] {
         &self.engine.block[..self.engine.block_len]
     }
@@ -122,17 +122,17 @@ impl<'a> Exchange<'a> {
     }
 
     /// BWT, or its extension, went by without a block; or CWT within one.
-    pub fn on_timeout(&mut self) -> Action {
+    pub fn on_timeout(&mut self) -> T1Action {
         self.invalid(2)
     }
 
     /// A character of the block had a parity error.
-    pub fn on_parity_error(&mut self) -> Action {
+    pub fn on_parity_error(&mut self) -> T1Action {
         self.invalid(1)
     }
 
     /// These bytes came, from NAD to the end of the error detection code.
-    pub fn on_block(&mut self, bytes: &[u8]) -> Action {
+    pub fn on_block(&mut self, bytes: &[u8]) -> T1Action {
         // The card swaps the two addresses in NAD. Another NAD is not an answer to this host.
         let block = match Block::decode(bytes, self.engine.config.edc) {
             Ok(block) if block.nad == self.engine.config.nad.rotate_left(4) => block,
@@ -188,7 +188,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn begin(&mut self) -> Action {
+    fn begin(&mut self) -> T1Action {
         if self.engine.ifsd_due {
             self.phase = Phase::Ifsd;
             self.send(Pcb::Request(Supervisory::Ifs), &[self.engine.config.ifsd])
@@ -197,7 +197,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn end_of_ifsd(&mut self) -> Action {
+    fn end_of_ifsd(&mut self) -> T1Action {
         self.engine.ifsd_due = false;
         self.failures = 0;
         if self.command.is_none() {
@@ -217,7 +217,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Sends the next I-block, or the same again.
-    fn send_data(&mut self) -> Action {
+    fn send_data(&mut self) -> T1Action {
         let left = self.left();
         // The card limits INF by IFSC, the reader by the length of its messages (rule 5: longer commands are
         // chained).
@@ -236,7 +236,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// An R-block came while an I-block of ours was out.
-    fn on_acknowledge(&mut self, expected: u8) -> Action {
+    fn on_acknowledge(&mut self, expected: u8) -> T1Action {
         if expected == self.engine.ns {
             // The card requests that I-block again, so it has not received it.
             self.committed = false;
@@ -255,7 +255,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn on_data(&mut self, inf: &[u8], more: bool) -> Action {
+    fn on_data(&mut self, inf: &[u8], more: bool) -> T1Action {
         self.engine.nr ^= 1;
         if inf.is_empty() {
             if self.too_idle() {
@@ -291,7 +291,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn on_wtx(&mut self, multiplier: u8) -> Action {
+    fn on_wtx(&mut self, multiplier: u8) -> T1Action {
         if self.wtx_in_a_row == self.engine.config.wtx_in_a_row {
             return self.fail(T1Error::WtxLimit);
         }
@@ -300,12 +300,12 @@ impl<'a> Exchange<'a> {
         // Rule 3: the response repeats the multiplier, and then the card has that many BWT. A multiplier of 0
         // would leave no time at all.
         self.send(Pcb::Response(Supervisory::Wtx), &[multiplier]);
-        Action::Send {
+        T1Action::Send {
             wait: multiplier.max(1),
         }
     }
 
-    fn respond_idle(&mut self, function: Supervisory, inf: &[u8]) -> Action {
+    fn respond_idle(&mut self, function: Supervisory, inf: &[u8]) -> T1Action {
         if self.too_idle() {
             return self.fail(T1Error::Stalled);
         }
@@ -330,9 +330,9 @@ impl<'a> Exchange<'a> {
     }
 
     /// Nothing was received, or no valid answer: rules 7.1 to 7.3.
-    fn invalid(&mut self, error: u8) -> Action {
+    fn invalid(&mut self, error: u8) -> T1Action {
         if self.phase == Phase::Over {
-            return Action::Failed(T1Error::Over);
+            return T1Action::Failed(T1Error::Over);
         }
         if self.too_many_failures() {
             return self.escalate();
@@ -348,12 +348,12 @@ impl<'a> Exchange<'a> {
                 &[],
             ),
             // Rules 7.2 and 7.3: these are repeated as they are.
-            Last::R | Last::Request => Action::Send { wait: 1 },
+            Last::R | Last::Request => T1Action::Send { wait: 1 },
         }
     }
 
     /// Every attempt failed: rules 6.4 and 7.4.
-    fn escalate(&mut self) -> Action {
+    fn escalate(&mut self) -> T1Action {
         let fate = match self.phase {
             Phase::Resynch(_) => return self.fail(T1Error::Unresponsive),
             Phase::Ifsd if self.ifsd_refused => return self.end_of_ifsd(),
@@ -369,7 +369,7 @@ impl<'a> Exchange<'a> {
         self.resynch(fate)
     }
 
-    fn resynch(&mut self, fate: Option<T1Error>) -> Action {
+    fn resynch(&mut self, fate: Option<T1Error>) -> T1Action {
         self.resynchs = self.resynchs.saturating_add(1);
         self.failures = 0;
         self.phase = Phase::Resynch(fate);
@@ -377,7 +377,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// The protocol starts again (rule 6.3): sequence numbers and sizes have their initial values.
-    fn resynchronized(&mut self, fate: Option<T1Error>) -> Action {
+    fn resynchronized(&mut self, fate: Option<T1Error>) -> T1Action {
         let engine = &mut *self.engine;
         (engine.ns, engine.nr) = (0, 0);
         engine.ifsc = engine.config.ifsc;
@@ -396,13 +396,13 @@ impl<'a> Exchange<'a> {
         self.begin()
     }
 
-    fn abort(&mut self, error: T1Error) -> Action {
+    fn abort(&mut self, error: T1Error) -> T1Action {
         self.failures = 0;
         self.phase = Phase::Aborting(error);
         self.send(Pcb::Request(Supervisory::Abort), &[])
     }
 
-    fn send(&mut self, pcb: Pcb, inf: &[u8]) -> Action {
+    fn send(&mut self, pcb: Pcb, inf: &[u8]) -> T1Action {
         self.last = match pcb {
             Pcb::I { .. } => Last::I,
             Pcb::R { .. } => Last::R,
@@ -416,7 +416,7 @@ impl<'a> Exchange<'a> {
             inf,
         };
         engine.block_len = block.encode(engine.config.edc, &mut engine.block);
-        Action::Send { wait: 1 }
+        T1Action::Send { wait: 1 }
     }
 
     /// Wipes what was sent, which may be a PIN. A short block leaves the end of a long one before it. Done at
@@ -425,17 +425,17 @@ impl<'a> Exchange<'a> {
         self.engine.block.zeroize();
     }
 
-    fn finish(&mut self, len: usize) -> Action {
+    fn finish(&mut self, len: usize) -> T1Action {
         self.wipe();
         self.phase = Phase::Over;
         self.engine.clean = true;
-        Action::Done(len)
+        T1Action::Done(len)
     }
 
-    fn fail(&mut self, error: T1Error) -> Action {
+    fn fail(&mut self, error: T1Error) -> T1Action {
         self.wipe();
         self.phase = Phase::Over;
         self.engine.clean = !error.needs_reset();
-        Action::Failed(error)
+        T1Action::Failed(error)
     }
 }

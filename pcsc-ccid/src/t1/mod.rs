@@ -1,12 +1,12 @@
 //! Protocol T=1, half-duplex transmission of blocks (ISO/IEC 7816-3 clause 11).
 //!
 //! [`block`] is the codec. [`Engine`] is the interface device's side of the protocol without I/O: its
-//! [`Exchange`] returns which block to send and how long to wait, and is passed what the card answers.
+//! [`T1Exchange`] returns which block to send and how long to wait, and is passed what the card answers.
 
 pub mod block;
 mod engine;
 mod exchange;
 
 pub use block::{Block, Edc, Invalid, Pcb, Supervisory, MAX_BLOCK, MAX_INF};
-pub use engine::{is_valid_nad, Action, Config, Engine, T1Error};
-pub use exchange::Exchange;
+pub use engine::{is_valid_nad, Config, Engine, T1Action, T1Error};
+pub use exchange::T1Exchange;

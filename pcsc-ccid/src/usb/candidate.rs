@@ -98,8 +98,8 @@ impl Candidate {
     }
 
     /// The parts of the reader's name.
-    pub fn name_identity(&self) -> names::Identity<'_> {
-        names::Identity {
+    pub fn name_identity(&self) -> names::NameIdentity<'_> {
+        names::NameIdentity {
             vendor: self.identity.vendor_id,
             product: self.identity.product_id,
             manufacturer: self.identity.manufacturer.as_deref(),

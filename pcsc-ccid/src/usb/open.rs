@@ -9,7 +9,7 @@ use super::transport::UsbTransport;
 use super::watch::UsbWatch;
 use crate::descriptor::Flavour;
 use crate::quirks;
-use crate::reader::{Options, Reader};
+use crate::reader::{Reader, ReaderOptions};
 use crate::shared::{time_on, Notifications, Open, OpenedReader, POLL_INTERVAL};
 use crate::transport::Transport;
 use std::boxed::Box;
@@ -133,11 +133,15 @@ impl Candidate {
 
     /// What opens the reader for a [`SharedReader`](crate::shared::SharedReader). `report` gets why it cannot
     /// be opened, as from [`reporting`].
-    pub fn opener(self, options: Options, report: impl FnMut(&OpenError) + Send + 'static) -> Open {
+    pub fn opener(self, options: ReaderOptions, report: impl FnMut(&OpenError) + Send + 'static) -> Open {
         reporting(move |deadline| self.open_reader(options, deadline), report)
     }
 
-    fn open_reader(&self, options: Options, deadline: Option<Instant>) -> Result<OpenedReader, OpenError> {
+    fn open_reader(
+        &self,
+        options: ReaderOptions,
+        deadline: Option<Instant>,
+    ) -> Result<OpenedReader, OpenError> {
         let Opened {
             transport,
             senders,

@@ -7,8 +7,8 @@ pub mod script;
 use std::time::Duration;
 
 use pcsc_ccid::descriptor::{self, Features, Interface};
-use pcsc_ccid::message::Command;
-use pcsc_ccid::reader::{DeviceInfo, Options, Protocol, Reader, ReaderError, Reset};
+use pcsc_ccid::message::CommandMessage;
+use pcsc_ccid::reader::{DeviceInfo, Protocol, Reader, ReaderError, ReaderOptions, Reset};
 use pcsc_ccid::transport::Transport;
 use pcsc_sim::card::apps::Several;
 use pcsc_sim::card::{Behaviour, Offer, Profile, SimCard};
@@ -34,7 +34,7 @@ pub fn open_through<T: Transport>(
     let (interface, identity) = (interface(device.model()), identity(device.model()));
     let handle = Handle::new(device);
     let transport = decorate(handle.transport());
-    let reader = Reader::open(transport, identity, &interface, Options::default());
+    let reader = Reader::open(transport, identity, &interface, ReaderOptions::default());
     (handle, reader)
 }
 
@@ -83,8 +83,8 @@ pub fn rates_set(handle: &Handle) -> Vec<u8> {
         device
             .log()
             .filter(|entry| entry.direction == Direction::ToReader)
-            .filter_map(|entry| match Command::decode(&entry.bytes) {
-                Ok((Command::SetParameters { data, .. }, ..)) => data.first().copied(),
+            .filter_map(|entry| match CommandMessage::decode(&entry.bytes) {
+                Ok((CommandMessage::SetParameters { data, .. }, ..)) => data.first().copied(),
                 _ => None,
             })
             .collect()

@@ -1,6 +1,6 @@
 //! One TPDU, character by character (clause 10.3).
 
-use pcsc_ccid::t0::{Character, Direction, Step, T0Error, MAX_TPDU_RESPONSE};
+use pcsc_ccid::t0::{Character, CharacterAction, DataDirection, T0Error, MAX_TPDU_RESPONSE};
 
 const HEADER: [u8; 5] = [0x00, 0xB0, 1, 2, 3];
 const INS: u8 = 0xB0;
@@ -9,19 +9,19 @@ const INS: u8 = 0xB0;
 type Part<'a> = (&'a [u8], usize, &'a [u8]);
 
 /// Plays the parts and gives the response or the error.
-fn play(header: [u8; 5], direction: Direction<'_>, parts: &[Part<'_>]) -> Result<Vec<u8>, T0Error> {
+fn play(header: [u8; 5], direction: DataDirection<'_>, parts: &[Part<'_>]) -> Result<Vec<u8>, T0Error> {
     let mut response = [0; MAX_TPDU_RESPONSE];
     let mut line = Character::new(header, direction, &mut response)?;
     let mut step = line.start();
     for (at, (sent, expect, answer)) in parts.iter().enumerate() {
-        assert_eq!(step, Step::Transfer { expect: *expect }, "part {at}");
+        assert_eq!(step, CharacterAction::Transfer { expect: *expect }, "part {at}");
         assert_eq!(line.outgoing(), *sent, "part {at}");
         step = line.on_bytes(answer);
     }
     match step {
-        Step::Done(length) => Ok(response[..length].to_vec()),
-        Step::Failed(error) => Err(error),
-        Step::Transfer { expect } => panic!("{expect} more bytes are expected"),
+        CharacterAction::Done(length) => Ok(response[..length].to_vec()),
+        CharacterAction::Failed(error) => Err(error),
+        CharacterAction::Transfer { expect } => panic!("{expect} more bytes are expected"),
     }
 }
 
@@ -32,7 +32,7 @@ fn ok(bytes: &[u8]) -> Result<Vec<u8>, T0Error> {
 #[test]
 fn a_command_without_data() {
     let header = [0x00, 0x20, 0, 1, 0];
-    let nothing = Direction::ToCard(&[]);
+    let nothing = DataDirection::ToCard(&[]);
     assert_eq!(play(header, nothing, &[(&header, 2, &[0x90, 0])]), ok(&[0x90, 0]));
     // SW1 and SW2 apart, and NULL before.
     assert_eq!(
@@ -59,7 +59,7 @@ fn a_command_without_data() {
 
 #[test]
 fn data_from_the_card() {
-    let from = Direction::FromCard;
+    let from = DataDirection::FromCard;
     // All at once after INS.
     assert_eq!(
         play(
@@ -135,7 +135,7 @@ fn data_from_the_card() {
 
 #[test]
 fn data_to_the_card() {
-    let to = Direction::ToCard(&[7, 8, 9]);
+    let to = DataDirection::ToCard(&[7, 8, 9]);
     assert_eq!(
         play(HEADER, to, &[(&HEADER, 1, &[INS]), (&[7, 8, 9], 2, &[0x90, 0])]),
         ok(&[0x90, 0])
@@ -170,14 +170,14 @@ fn data_to_the_card() {
 fn more_than_the_card_may_send_is_an_error() {
     let header = [0x00, 0x20, 0, 1, 0];
     assert_eq!(
-        play(header, Direction::ToCard(&[]), &[(&header, 2, &[0x90, 0, 0])]),
+        play(header, DataDirection::ToCard(&[]), &[(&header, 2, &[0x90, 0, 0])]),
         Err(T0Error::UnexpectedData)
     );
     // It goes on before it has the data that it asked for.
     assert_eq!(
         play(
             HEADER,
-            Direction::ToCard(&[7, 8, 9]),
+            DataDirection::ToCard(&[7, 8, 9]),
             &[(&HEADER, 1, &[INS, 0x90])]
         ),
         Err(T0Error::UnexpectedData)
@@ -188,7 +188,7 @@ fn more_than_the_card_may_send_is_an_error() {
 fn other_procedure_bytes_are_errors() {
     for byte in [0x00, 0x5F, 0x70, 0x8F, 0xA0, INS ^ 1, 0xFF] {
         assert_eq!(
-            play(HEADER, Direction::FromCard, &[(&HEADER, 1, &[byte])]),
+            play(HEADER, DataDirection::FromCard, &[(&HEADER, 1, &[byte])]),
             Err(T0Error::InvalidProcedure(byte)),
             "{byte:02X}"
         );
@@ -197,7 +197,7 @@ fn other_procedure_bytes_are_errors() {
         assert_eq!(
             play(
                 HEADER,
-                Direction::FromCard,
+                DataDirection::FromCard,
                 &[(&HEADER, 1, &[sw1]), (&[], 1, &[0])]
             ),
             ok(&[sw1, 0])
@@ -209,29 +209,35 @@ fn other_procedure_bytes_are_errors() {
 fn null_bytes_have_a_limit() {
     for (nulls, expected) in [(2, ok(&[0x90, 0])), (3, Err(T0Error::NullLimit))] {
         let mut response = [0; MAX_TPDU_RESPONSE];
-        let mut line = Character::new(HEADER, Direction::FromCard, &mut response)
+        let mut line = Character::new(HEADER, DataDirection::FromCard, &mut response)
             .unwrap()
             .max_nulls(2);
         line.start();
         let bytes = [&vec![0x60; nulls][..], &[0x90, 0]].concat();
         let result = match line.on_bytes(&bytes) {
-            Step::Done(length) => Ok(response[..length].to_vec()),
-            Step::Failed(error) => Err(error),
+            CharacterAction::Done(length) => Ok(response[..length].to_vec()),
+            CharacterAction::Failed(error) => Err(error),
             step => panic!("{step:?}"),
         };
         assert_eq!(result, expected, "{nulls}");
     }
     let mut response = [0; MAX_TPDU_RESPONSE];
-    let mut line = Character::new(HEADER, Direction::FromCard, &mut response).unwrap();
+    let mut line = Character::new(HEADER, DataDirection::FromCard, &mut response).unwrap();
     line.start();
     let most = usize::from(Character::DEFAULT_MAX_NULLS);
-    assert_eq!(line.on_bytes(&vec![0x60; most]), Step::Transfer { expect: 1 });
-    assert_eq!(line.on_bytes(&[0x60]), Step::Failed(T0Error::NullLimit));
+    assert_eq!(
+        line.on_bytes(&vec![0x60; most]),
+        CharacterAction::Transfer { expect: 1 }
+    );
+    assert_eq!(
+        line.on_bytes(&[0x60]),
+        CharacterAction::Failed(T0Error::NullLimit)
+    );
 }
 
 #[test]
 fn an_exchange_that_failed_is_over() {
-    type Fail = fn(&mut Character<'_>) -> Step;
+    type Fail = fn(&mut Character<'_>) -> CharacterAction;
     let failures: [(Fail, T0Error); 4] = [
         (|line| line.on_timeout(), T0Error::Timeout),
         (|line| line.on_bytes(&[]), T0Error::Timeout),
@@ -240,16 +246,16 @@ fn an_exchange_that_failed_is_over() {
     ];
     for (fail, error) in failures {
         let mut response = [0; MAX_TPDU_RESPONSE];
-        let mut line = Character::new(HEADER, Direction::FromCard, &mut response).unwrap();
+        let mut line = Character::new(HEADER, DataDirection::FromCard, &mut response).unwrap();
         assert_eq!(
             line.on_bytes(&[INS]),
-            Step::Failed(T0Error::Over),
+            CharacterAction::Failed(T0Error::Over),
             "before the start"
         );
-        assert_eq!(line.start(), Step::Transfer { expect: 1 });
-        assert_eq!(fail(&mut line), Step::Failed(error));
-        assert_eq!(line.on_bytes(&[INS]), Step::Failed(T0Error::Over));
-        assert_eq!(line.start(), Step::Failed(T0Error::Over));
+        assert_eq!(line.start(), CharacterAction::Transfer { expect: 1 });
+        assert_eq!(fail(&mut line), CharacterAction::Failed(error));
+        assert_eq!(line.on_bytes(&[INS]), CharacterAction::Failed(T0Error::Over));
+        assert_eq!(line.start(), CharacterAction::Failed(T0Error::Over));
         assert!(line.outgoing().is_empty());
     }
 }
@@ -258,12 +264,15 @@ fn an_exchange_that_failed_is_over() {
 fn what_cannot_be_sent_is_refused() {
     let refused = |header, direction| play(header, direction, &[]).unwrap_err();
     for data in [&[][..], &[7, 8], &[7, 8, 9, 10]] {
-        assert_eq!(refused(HEADER, Direction::ToCard(data)), T0Error::InvalidLength);
+        assert_eq!(
+            refused(HEADER, DataDirection::ToCard(data)),
+            T0Error::InvalidLength
+        );
     }
     for ins in [0x60, 0x9F] {
         let header = [0, ins, 0, 0, 0];
         assert_eq!(
-            refused(header, Direction::FromCard),
+            refused(header, DataDirection::FromCard),
             T0Error::InvalidInstruction(ins)
         );
     }
@@ -273,11 +282,11 @@ fn what_cannot_be_sent_is_refused() {
 fn a_response_that_does_not_fit_is_an_error() {
     for room in [0, 1, 2, 3, 4] {
         let mut response = vec![0; room];
-        let mut line = Character::new(HEADER, Direction::FromCard, &mut response).unwrap();
+        let mut line = Character::new(HEADER, DataDirection::FromCard, &mut response).unwrap();
         line.start();
         assert_eq!(
             line.on_bytes(&[INS, 7, 8, 9, 0x90, 0]),
-            Step::Failed(T0Error::ResponseTooLong),
+            CharacterAction::Failed(T0Error::ResponseTooLong),
             "{room}"
         );
     }

@@ -1,34 +1,34 @@
 //! APDUs as TPDUs (clause 12.2).
 
-use pcsc_ccid::apdu::Command;
-use pcsc_ccid::t0::{Action, Direction, Exchange, Policy, T0Error};
+use pcsc_ccid::apdu::CommandApdu;
+use pcsc_ccid::t0::{DataDirection, StatusWordPolicy, T0Action, T0Error, T0Exchange};
 
 /// Exchanges `apdu` with a card that gets the first bytes of each pair and answers the second ones; `room` is
 /// the size of the response buffer.
 fn exchange_in(
     room: usize,
     apdu: &[u8],
-    policy: Policy,
+    policy: StatusWordPolicy,
     script: &[(&[u8], &[u8])],
 ) -> Result<Vec<u8>, T0Error> {
     let mut response = vec![0; room];
-    let command = Command::parse(apdu).unwrap();
-    let mut exchange = Exchange::new(apdu, command, policy, &mut response)?;
+    let command = CommandApdu::parse(apdu).unwrap();
+    let mut exchange = T0Exchange::new(apdu, command, policy, &mut response)?;
     let mut action = exchange.start();
     for (expected, answer) in script {
-        assert_eq!(action, Action::Send, "before {expected:02X?}");
+        assert_eq!(action, T0Action::Send, "before {expected:02X?}");
         assert_eq!(exchange.tpdu(), *expected);
         action = exchange.on_response(answer);
     }
     match action {
-        Action::Done(length) => Ok(response[..length].to_vec()),
-        Action::Failed(error) => Err(error),
-        Action::Send => panic!("one more TPDU: {:02X?}", exchange.tpdu()),
+        T0Action::Done(length) => Ok(response[..length].to_vec()),
+        T0Action::Failed(error) => Err(error),
+        T0Action::Send => panic!("one more TPDU: {:02X?}", exchange.tpdu()),
     }
 }
 
 fn exchange(apdu: &[u8], script: &[(&[u8], &[u8])]) -> Result<Vec<u8>, T0Error> {
-    exchange_in(65_538, apdu, Policy::default(), script)
+    exchange_in(65_538, apdu, StatusWordPolicy::default(), script)
 }
 
 fn ok(bytes: &[u8]) -> Result<Vec<u8>, T0Error> {
@@ -65,17 +65,22 @@ fn each_case_is_one_tpdu() {
 fn header_and_data_are_parted() {
     let mut response = [0; 258];
     for (apdu, header, data) in [
-        (&[0, 0x20, 0, 1][..], [0, 0x20, 0, 1, 0], Direction::ToCard(&[])),
-        (&[0, 0xB0, 1, 2, 3], [0, 0xB0, 1, 2, 3], Direction::FromCard),
+        (
+            &[0, 0x20, 0, 1][..],
+            [0, 0x20, 0, 1, 0],
+            DataDirection::ToCard(&[]),
+        ),
+        (&[0, 0xB0, 1, 2, 3], [0, 0xB0, 1, 2, 3], DataDirection::FromCard),
         (
             &[0, 0xD6, 1, 2, 2, 0xAA, 0xBB],
             [0, 0xD6, 1, 2, 2],
-            Direction::ToCard(&[0xAA, 0xBB]),
+            DataDirection::ToCard(&[0xAA, 0xBB]),
         ),
     ] {
-        let command = Command::parse(apdu).unwrap();
-        let mut exchange = Exchange::new(apdu, command, Policy::default(), &mut response).unwrap();
-        assert_eq!(exchange.start(), Action::Send);
+        let command = CommandApdu::parse(apdu).unwrap();
+        let mut exchange =
+            T0Exchange::new(apdu, command, StatusWordPolicy::default(), &mut response).unwrap();
+        assert_eq!(exchange.start(), T0Action::Send);
         assert_eq!(exchange.parts(), (header, data));
     }
 }
@@ -191,11 +196,11 @@ fn the_policy_leaves_status_words_to_the_application() {
     let select = [0, 0xA4, 4, 0, 1, 0xAA, 0];
     let sent = &select[..6];
     assert_eq!(
-        run(Policy::Transparent, &read, &[(&read, &[0x6C, 2])]),
+        run(StatusWordPolicy::Transparent, &read, &[(&read, &[0x6C, 2])]),
         ok(&[0x6C, 2])
     );
     assert_eq!(
-        run(Policy::Transparent, &select, &[(sent, &[0x61, 2])]),
+        run(StatusWordPolicy::Transparent, &select, &[(sent, &[0x61, 2])]),
         ok(&[0x61, 2])
     );
 }
@@ -337,7 +342,7 @@ fn a_response_that_does_not_fit_is_an_error() {
     ] {
         let answers: [(&[u8], &[u8]); 1] = [(&read, &[7, 8, 0x90, 0])];
         assert_eq!(
-            exchange_in(room, &read, Policy::default(), &answers),
+            exchange_in(room, &read, StatusWordPolicy::default(), &answers),
             expected,
             "{room}"
         );
@@ -348,12 +353,12 @@ fn a_response_that_does_not_fit_is_an_error() {
 fn an_exchange_is_started_once_and_ends_once() {
     let read = [0, 0xB0, 0, 0, 2];
     let mut response = [0; 258];
-    let command = Command::parse(&read).unwrap();
-    let mut exchange = Exchange::new(&read, command, Policy::default(), &mut response).unwrap();
-    assert_eq!(exchange.on_response(&[0x90, 0]), Action::Failed(T0Error::Over));
-    let mut exchange = Exchange::new(&read, command, Policy::default(), &mut response).unwrap();
-    assert_eq!(exchange.start(), Action::Send);
-    assert_eq!(exchange.start(), Action::Failed(T0Error::Over));
-    assert_eq!(exchange.on_response(&[0x90, 0]), Action::Done(2));
-    assert_eq!(exchange.on_response(&[0x90, 0]), Action::Failed(T0Error::Over));
+    let command = CommandApdu::parse(&read).unwrap();
+    let mut exchange = T0Exchange::new(&read, command, StatusWordPolicy::default(), &mut response).unwrap();
+    assert_eq!(exchange.on_response(&[0x90, 0]), T0Action::Failed(T0Error::Over));
+    let mut exchange = T0Exchange::new(&read, command, StatusWordPolicy::default(), &mut response).unwrap();
+    assert_eq!(exchange.start(), T0Action::Send);
+    assert_eq!(exchange.start(), T0Action::Failed(T0Error::Over));
+    assert_eq!(exchange.on_response(&[0x90, 0]), T0Action::Done(2));
+    assert_eq!(exchange.on_response(&[0x90, 0]), T0Action::Failed(T0Error::Over));
 }

@@ -165,9 +165,9 @@ fn an_exchange_is_over_when_it_is_over() {
     let mut engine = engine();
     let mut response = [0; 2];
     let mut exchange = engine.exchange(&[0; 4], &mut response);
-    assert_eq!(exchange.on_timeout(), Action::Failed(T1Error::Over));
+    assert_eq!(exchange.on_timeout(), T1Action::Failed(T1Error::Over));
     let mut play = Play::new(exchange);
     play.hears(I00, &OK).done(2);
     play.hears(I10, &OK).fails(T1Error::Over);
-    assert_eq!(play.exchange.start(), Action::Failed(T1Error::Over));
+    assert_eq!(play.exchange.start(), T1Action::Failed(T1Error::Over));
 }

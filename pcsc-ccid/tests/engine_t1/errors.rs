@@ -22,7 +22,7 @@ fn what_was_sent_is_wiped_at_the_end() {
         let mut response = [0; 2];
         let mut play = Play::new(engine.exchange(&[1, 2, 3, 4], &mut response));
         play.sends(I00, &[1, 2, 3, 4]).hears(pcb, inf);
-        assert!(!matches!(play.action, Action::Send { .. }));
+        assert!(!matches!(play.action, T1Action::Send { .. }));
         assert_eq!(play.exchange.block(), [0; 8]);
     }
 }

@@ -6,7 +6,7 @@ mod frames;
 mod resynch;
 mod transfer;
 
-use pcsc_ccid::t1::{Action, Block, Config, Edc, Engine, Exchange, Invalid, Pcb, Supervisory, T1Error};
+use pcsc_ccid::t1::{Block, Config, Edc, Engine, Invalid, Pcb, Supervisory, T1Action, T1Error, T1Exchange};
 
 const I00: u8 = 0x00;
 const I01: u8 = 0x20;
@@ -46,12 +46,12 @@ fn engine() -> Engine {
 
 /// One side of the conversation: what the engine must send, and what it receives.
 struct Play<'a> {
-    exchange: Exchange<'a>,
-    action: Action,
+    exchange: T1Exchange<'a>,
+    action: T1Action,
 }
 
 impl<'a> Play<'a> {
-    fn new(mut exchange: Exchange<'a>) -> Self {
+    fn new(mut exchange: T1Exchange<'a>) -> Self {
         let action = exchange.start();
         Play { exchange, action }
     }
@@ -65,7 +65,7 @@ impl<'a> Play<'a> {
     fn sends_and_waits(&mut self, pcb: u8, inf: &[u8], wait: u8) -> &mut Self {
         assert_eq!(
             (self.action, self.exchange.block()),
-            (Action::Send { wait }, &block(pcb, inf)[..])
+            (T1Action::Send { wait }, &block(pcb, inf)[..])
         );
         self
     }
@@ -91,12 +91,12 @@ impl<'a> Play<'a> {
 
     #[track_caller]
     fn done(&mut self, len: usize) {
-        assert_eq!(self.action, Action::Done(len));
+        assert_eq!(self.action, T1Action::Done(len));
     }
 
     #[track_caller]
     fn fails(&mut self, error: T1Error) {
-        assert_eq!(self.action, Action::Failed(error));
+        assert_eq!(self.action, T1Action::Failed(error));
     }
 }
 

@@ -14,7 +14,7 @@ use device::{Habits, Hostile};
 use pcsc_ccid::attributes;
 use pcsc_ccid::descriptor::{ClassDescriptor, Features, Flavour, Interface};
 use pcsc_ccid::part10::{self, Feature};
-use pcsc_ccid::reader::{DeviceInfo, Options, Protocol, Reader, Reset};
+use pcsc_ccid::reader::{DeviceInfo, Protocol, Reader, ReaderOptions, Reset};
 use pcsc_ccid::transport::Transport;
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestRunner};
@@ -291,7 +291,7 @@ fn every_call_ends_whatever_a_device_does() {
         let before = LIVING.get();
         MOST.set(before);
         let transport = Hostile::new(habits, seed);
-        let options = Options::default().with_driver_options(1 | 4);
+        let options = ReaderOptions::default().with_driver_options(1 | 4);
         let Ok(mut reader) = Reader::open(transport, device, &interface, options) else {
             return check(&most, MOST.get() - before, 0, Duration::ZERO);
         };

@@ -44,7 +44,7 @@ fn empty_answers_of_iccd_b() {
     handle.insert(0, card(None, &[Offer::T1], Behaviour::default()));
     assert!(matches!(
         reader.power_on(0, Reset::Cold),
-        Err(ReaderError::Malformed(_) | ReaderError::Slot(SlotError::Mute))
+        Err(ReaderError::Malformed(_) | ReaderError::Slot(SlotErrorCode::Mute))
     ));
     assert!(reader.atr(0).is_empty());
 }

@@ -13,8 +13,8 @@ use common::{
     transmit, LEVELS,
 };
 use pcsc_ccid::descriptor::{self, Features};
-use pcsc_ccid::message::{Command, SlotError};
-use pcsc_ccid::reader::{Options, Presence, Protocol, Reader, ReaderError, Reset};
+use pcsc_ccid::message::{CommandMessage, SlotErrorCode};
+use pcsc_ccid::reader::{Presence, Protocol, Reader, ReaderError, ReaderOptions, Reset};
 use pcsc_ccid::t1::Edc;
 use pcsc_ccid::transport::TransportError;
 use pcsc_sim::card::{Behaviour, Offer};
@@ -36,7 +36,7 @@ const EXCHANGE: u8 = 0x6F;
 #[test]
 fn an_atr_of_any_length() {
     for (sent, announced, expected) in [
-        (0usize, 0u32, Err(ReaderError::Slot(SlotError::Mute))),
+        (0usize, 0u32, Err(ReaderError::Slot(SlotErrorCode::Mute))),
         (1, 1, Ok(1)),
         (33, 33, Ok(33)),
         (34, 34, Ok(33)),
@@ -302,7 +302,7 @@ fn every_reader_of_a_composite_device() {
             let identity = identity(&model);
             let handle = Handle::new(pcsc_sim::Device::new(model));
             handle.insert(0, card(None, &[Offer::T1], Behaviour::default()));
-            Reader::open(handle.transport(), identity, interface, Options::default()).unwrap()
+            Reader::open(handle.transport(), identity, interface, ReaderOptions::default()).unwrap()
         })
         .collect();
     for reader in &mut readers {
@@ -374,7 +374,8 @@ fn blocks_are_made_as_the_card_wants_them() {
                 .log()
                 .filter(|entry| entry.direction == Direction::ToReader)
             {
-                if let Ok((Command::XfrBlock { data, .. }, ..)) = Command::decode(&entry.bytes) {
+                if let Ok((CommandMessage::XfrBlock { data, .. }, ..)) = CommandMessage::decode(&entry.bytes)
+                {
                     assert!(
                         data.len() <= longest.max(5 + edc.size()),
                         "{context}: {data:02X?}"

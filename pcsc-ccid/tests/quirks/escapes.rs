@@ -5,7 +5,7 @@ use super::*;
 /// What comes of a command for the reader, and whether the reader got it.
 fn sent(
     device: (u16, u16, u16),
-    options: Options,
+    options: ReaderOptions,
     code: u32,
     command: &[u8],
 ) -> (Result<usize, ReaderError>, bool) {
@@ -30,7 +30,7 @@ fn sent(
 fn escapes_go_to_the_reader_only_where_they_are_allowed() {
     const REFUSED: (Result<usize, ReaderError>, bool) = (Err(ReaderError::Unsupported), false);
     const SENT: (Result<usize, ReaderError>, bool) = (Ok(2), true);
-    let user_allows = Options::default().with_driver_options(1);
+    let user_allows = ReaderOptions::default().with_driver_options(1);
     let (any, prox_du, omnikey_5427) = (
         (0xFFFF, 0xFFFF, 0x0100),
         (0x08E6, 0x5503, 0x0100),
@@ -38,13 +38,13 @@ fn escapes_go_to_the_reader_only_where_they_are_allowed() {
     );
     let switch = [0x52, 0xF8, 0x04, 0x01, 0x00, 0x02];
     for (device, options, command, expected) in [
-        (any, Options::default(), &[0x02][..], REFUSED),
+        (any, ReaderOptions::default(), &[0x02][..], REFUSED),
         (any, user_allows, &[0x02], SENT),
-        (prox_du, Options::default(), &[0x02], SENT),
-        (prox_du, Options::default(), &[0x6A], REFUSED),
-        (prox_du, Options::default(), &switch, SENT),
-        (prox_du, Options::default(), &switch[..5], REFUSED),
-        (omnikey_5427, Options::default(), &[0xFF, 0x70], SENT),
+        (prox_du, ReaderOptions::default(), &[0x02], SENT),
+        (prox_du, ReaderOptions::default(), &[0x6A], REFUSED),
+        (prox_du, ReaderOptions::default(), &switch, SENT),
+        (prox_du, ReaderOptions::default(), &switch[..5], REFUSED),
+        (omnikey_5427, ReaderOptions::default(), &[0xFF, 0x70], SENT),
     ] {
         let what = format!("{device:04X?} {command:02X?}");
         assert_eq!(
@@ -60,9 +60,9 @@ fn secoder_commands_go_to_the_readers_that_have_them() {
     let direct = Feature::MctReaderDirect.code();
     let secoder = [0x20, 0x70, 0x00, 0x00, 0x00];
     let (midentity, any) = ((0x0D46, 0x4289, 0x0100), (0xFFFF, 0xFFFF, 0x0100));
-    let user_allows = Options::default().with_driver_options(1);
+    let user_allows = ReaderOptions::default().with_driver_options(1);
     assert_eq!(
-        sent(midentity, Options::default(), direct, &secoder),
+        sent(midentity, ReaderOptions::default(), direct, &secoder),
         (Ok(2), true)
     );
     for (device, options, command) in [
@@ -97,7 +97,7 @@ fn a_pseudo_apdu_is_no_t1_block() {
         let device = identity((0x08E6, 0xFFFF, 0x0100));
         // TPDU level, and nothing to negotiate.
         let interface = plain_interface(0x1_00BA);
-        let mut reader = Reader::open(script, device, &interface, Options::default()).unwrap();
+        let mut reader = Reader::open(script, device, &interface, ReaderOptions::default()).unwrap();
         reader.power_on(0, Reset::Cold).unwrap();
         reader.set_protocol(0, Protocol::T1).unwrap();
         reader.transport().outgoing.clear();
@@ -123,8 +123,13 @@ fn a_pseudo_apdu_is_waited_for_whoever_made_the_reader() {
             let mut script = Script::default();
             script.incoming.push_back(In::Bytes(status()));
             let interface = plain_interface(level);
-            let mut reader =
-                Reader::open(script, DeviceInfo::default(), &interface, Options::default()).unwrap();
+            let mut reader = Reader::open(
+                script,
+                DeviceInfo::default(),
+                &interface,
+                ReaderOptions::default(),
+            )
+            .unwrap();
             let set = message(0x82, parameters, [0, 0, protocol as u8]);
             answers(&mut reader, &[message(0x80, atr, [0, 0, 0]), set]);
             common::power_up(&mut reader, protocol).unwrap();
@@ -158,7 +163,8 @@ fn the_spr532_is_told_to_append_a_pin() {
         script.incoming.push_back(In::Bytes(status()));
         let mut interface = plain_interface(FEATURES);
         interface.descriptor.pin_support = 3;
-        let mut reader = Reader::open(script, identity(spr532), &interface, Options::default()).unwrap();
+        let mut reader =
+            Reader::open(script, identity(spr532), &interface, ReaderOptions::default()).unwrap();
         let set = message(0x82, &[0x11, 0x00, 0, 10, 0], [0, 0, 0]);
         answers(&mut reader, &[message(0x80, &ATR, [0, 0, 0]), set]);
         common::power_up(&mut reader, Protocol::T0).unwrap();

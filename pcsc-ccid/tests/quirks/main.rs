@@ -12,7 +12,7 @@ use pcsc_ccid::atr::WaitingIntegers;
 use pcsc_ccid::parameters::Specific;
 use pcsc_ccid::part10::{Feature, VENDOR_IFD_EXCHANGE};
 use pcsc_ccid::quirks::CARDS;
-use pcsc_ccid::reader::{DeviceInfo, Options, Presence, Protocol, Reader, ReaderError, Reset};
+use pcsc_ccid::reader::{DeviceInfo, Presence, Protocol, Reader, ReaderError, ReaderOptions, Reset};
 use pcsc_ccid::transport::TransportError;
 use pcsc_sim::card::{Behaviour, Offer};
 use pcsc_sim::Model;
@@ -38,7 +38,7 @@ fn identity((vendor, product, release): (u16, u16, u16)) -> DeviceInfo {
 fn opened(
     device: (u16, u16, u16),
     number: u8,
-    options: Options,
+    options: ReaderOptions,
     answers: &[Vec<u8>],
 ) -> Result<Reader<Script>, ReaderError> {
     let mut script = Script::default();
@@ -63,26 +63,26 @@ fn kinds(reader: &mut Reader<Script>) -> Vec<u8> {
 #[test]
 fn firmware_with_known_faults_is_used_only_if_the_user_insists() {
     let acr122u = (0x072F, 0x2200, 0x0205);
-    let refused = opened(acr122u, 0, Options::default(), &[status()]);
+    let refused = opened(acr122u, 0, ReaderOptions::default(), &[status()]);
     assert_eq!(
         refused.map(drop),
         Err(ReaderError::Firmware("ACS ACR122U before 2.06"))
     );
-    let insists = Options::default().with_driver_options(4);
+    let insists = ReaderOptions::default().with_driver_options(4);
     assert!(opened(acr122u, 0, insists, &[status()]).is_ok());
 }
 
 #[test]
 fn a_reader_that_starts_its_firmware_is_given_the_time() {
     let cl1356d = (0x0B81, 0x0200, 0x0100);
-    let mut reader = opened(cl1356d, 0, Options::default(), &[status()]).unwrap();
+    let mut reader = opened(cl1356d, 0, ReaderOptions::default(), &[status()]).unwrap();
     assert_eq!(reader.transport().now, Duration::from_secs(1));
 }
 
 #[test]
 fn a_slot_that_keeps_its_card_powered_is_switched_off_and_on() {
     let sec1210 = (0x0424, 0x1202, 0x0222);
-    let mut reader = opened(sec1210, 1, Options::default(), &[status()]).unwrap();
+    let mut reader = opened(sec1210, 1, ReaderOptions::default(), &[status()]).unwrap();
     answers(&mut reader, &[status(), status(), message(0x80, &ATR, [0, 0, 0])]);
     assert_eq!(reader.presence(0), Ok(Presence::Present));
     assert_eq!(reader.power_on(0, Reset::Cold), Ok(&ATR[..]));
@@ -105,7 +105,8 @@ fn a_slot_that_does_not_notice_cards_is_not_asked() {
         let unknown = || message(0x83, &[], [0x40, 0, 0]);
         let opening = [status(), unknown(), unknown()];
         script.incoming.extend(opening.map(In::Bytes));
-        let mut reader = Reader::open(script, identity(device), &interface, Options::default()).unwrap();
+        let mut reader =
+            Reader::open(script, identity(device), &interface, ReaderOptions::default()).unwrap();
         reader.transport().incoming.clear();
 
         answers(&mut reader, &[]);
@@ -135,7 +136,7 @@ fn a_reader_in_emv_mode_is_brought_back_once() {
     let escaped = || message(0x83, &[], [0, 0, 0]);
     let powered = || message(0x80, &ATR, [0, 0, 0]);
     let xx33 = (0x046A, 0x0005, 0x0100);
-    let mut reader = opened(xx33, 0, Options::default(), &[status()]).unwrap();
+    let mut reader = opened(xx33, 0, ReaderOptions::default(), &[status()]).unwrap();
     answers(&mut reader, &[emv_fault(), escaped(), powered()]);
     assert_eq!(reader.power_on(0, Reset::Cold), Ok(&ATR[..]));
     assert_eq!(kinds(&mut reader), [POWER_ON, ESCAPE, POWER_ON]);
@@ -145,7 +146,7 @@ fn a_reader_in_emv_mode_is_brought_back_once() {
     assert!(reader.power_on(0, Reset::Cold).is_err());
     assert_eq!(kinds(&mut reader), [POWER_OFF, POWER_ON, ESCAPE, POWER_ON]);
     // Another one is not asked.
-    let mut reader = opened((0x046A, 0xFFFF, 0x0100), 0, Options::default(), &[status()]).unwrap();
+    let mut reader = opened((0x046A, 0xFFFF, 0x0100), 0, ReaderOptions::default(), &[status()]).unwrap();
     answers(&mut reader, &[emv_fault(), powered()]);
     assert!(reader.power_on(0, Reset::Cold).is_err());
     assert!(!kinds(&mut reader).contains(&ESCAPE));
@@ -154,7 +155,7 @@ fn a_reader_in_emv_mode_is_brought_back_once() {
 #[test]
 fn a_reader_whose_name_the_driver_knows_is_not_asked_for_it() {
     let id_token = (0x0D46, 0x301D, 0x0123);
-    let mut reader = opened(id_token, 0, Options::default(), &[status()]).unwrap();
+    let mut reader = opened(id_token, 0, ReaderOptions::default(), &[status()]).unwrap();
     answers(&mut reader, &[]);
     let mut answer = |what| transmit(&mut reader, &[0xFF, 0x9A, 0x01, what, 0x00]);
     assert_eq!(answer(0x01), Ok(b"KOBIL systems\x90\x00".to_vec()));
@@ -172,7 +173,7 @@ fn a_display_gets_its_messages_in_the_users_language() {
         ("fr", b"Votre PIN ?"),
         ("xx", b"Enter PIN"),
     ] {
-        let options = Options::default().with_locale(language);
+        let options = ReaderOptions::default().with_locale(language);
         let mut reader = opened(vega_alpha, 0, options, &[status(), escaped(), escaped()]).unwrap();
         assert_eq!(kinds(&mut reader), [0x65, ESCAPE, ESCAPE]);
         let messages = &reader.transport().outgoing[1];
@@ -184,7 +185,7 @@ fn a_display_gets_its_messages_in_the_users_language() {
     // It need not support them.
     let unknown = || message(0x83, &[], [0x40, 0, 0]);
     let answers = [status(), unknown(), unknown()];
-    assert!(opened(vega_alpha, 0, Options::default(), &answers).is_ok());
+    assert!(opened(vega_alpha, 0, ReaderOptions::default(), &answers).is_ok());
 }
 
 #[test]
@@ -235,7 +236,7 @@ fn a_reader_that_announces_263_bytes_gets_a_whole_command() {
     let mut script = Script::default();
     script.incoming.push_back(In::Bytes(status()));
     let reflex = identity((0x04E6, 0x511C, 0x0100));
-    let mut reader = Reader::open(script, reflex, &interface, Options::default()).unwrap();
+    let mut reader = Reader::open(script, reflex, &interface, ReaderOptions::default()).unwrap();
     let parameters = message(0x82, &[0x11, 0x00, 0, 10, 0], [0, 0, 0]);
     answers(&mut reader, &[message(0x80, &ATR, [0, 0, 0]), parameters]);
     common::power_up(&mut reader, Protocol::T0).unwrap();
@@ -249,7 +250,13 @@ fn a_reader_that_announces_263_bytes_gets_a_whole_command() {
 fn a_reader_that_makes_keys_for_minutes_is_waited_for() {
     let fusion = (0x08E6, 0x34D2, 0x0100);
     let unknown = || message(0x83, &[], [0x40, 0, 0]);
-    let mut reader = opened(fusion, 0, Options::default(), &[status(), unknown(), unknown()]).unwrap();
+    let mut reader = opened(
+        fusion,
+        0,
+        ReaderOptions::default(),
+        &[status(), unknown(), unknown()],
+    )
+    .unwrap();
     let powered = message(0x80, &[0x3B, 0x80, 0x01, 0x81], [0, 0, 0]);
     let parameters = message(0x82, &[0x11, 0x10, 0, 0x4D, 0, 0x20, 0], [0, 0, 1]);
     answers(&mut reader, &[powered, parameters]);
@@ -276,7 +283,8 @@ fn a_reader_that_is_slow_to_answer_first_is_waited_for() {
             .incoming
             .extend([late, In::Bytes(status()), In::Bytes(status())]);
         let interface = plain_interface(FEATURES);
-        let mut reader = Reader::open(script, identity(device), &interface, Options::default()).unwrap();
+        let mut reader =
+            Reader::open(script, identity(device), &interface, ReaderOptions::default()).unwrap();
         assert_eq!(
             reader.transport().now,
             Duration::from_millis(limit),
@@ -307,7 +315,7 @@ fn a_card_that_is_slower_than_it_says_is_waited_for() {
         script.incoming.push_back(In::Bytes(status()));
         let device = DeviceInfo::default();
         let interface = plain_interface(0x1_00BA);
-        let mut reader = Reader::open(script, device, &interface, Options::default()).unwrap();
+        let mut reader = Reader::open(script, device, &interface, ReaderOptions::default()).unwrap();
         let parameters = message(0x82, &[0x11, 0x10, 0, 0x4D, 0, 0x20, 0], [0, 0, 1]);
         answers(&mut reader, &[message(0x80, card.atr, [0, 0, 0]), parameters]);
         reader.power_on(0, Reset::Cold).unwrap();
@@ -337,7 +345,7 @@ fn the_key_that_starts_a_pin_entry_is_let_go_first() {
     ];
     verification.extend([0x00, 0x20, 0x00, 0x01]);
     for (device, pause) in [((0x413C, 0x2101, 0x0100), 250), ((0xFFFF, 0xFFFF, 0x0100), 0)] {
-        let mut reader = opened(device, 0, Options::default(), &[status()]).unwrap();
+        let mut reader = opened(device, 0, ReaderOptions::default(), &[status()]).unwrap();
         let powered = message(0x80, &ATR, [0, 0, 0]);
         let parameters = message(0x82, &[0x11, 0x00, 0, 10, 0], [0, 0, 0]);
         answers(&mut reader, &[powered, parameters]);

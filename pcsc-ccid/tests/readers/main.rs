@@ -7,8 +7,8 @@ mod names;
 
 use common::{identity, interface, offers, rates_set, LEVELS};
 use pcsc_ccid::descriptor::{ClassDescriptor, ExchangeLevel, Flavour};
-use pcsc_ccid::message::SlotError;
-use pcsc_ccid::reader::{Options, Presence, Protocol, Reader, ReaderError, Reset};
+use pcsc_ccid::message::SlotErrorCode;
+use pcsc_ccid::reader::{Presence, Protocol, Reader, ReaderError, ReaderOptions, Reset};
 use pcsc_sim::card::apps::Several;
 use pcsc_sim::card::{Offer, Profile, SimCard};
 use pcsc_sim::{Handle, Model, SimTransport};
@@ -63,7 +63,7 @@ fn firmware(model: &Model) -> Model {
 fn open(model: &Model) -> Result<(Handle, Reader<SimTransport>), ReaderError> {
     let handle = Handle::new(pcsc_sim::Device::new(firmware(model)));
     let (transport, device) = (handle.transport(), identity(model));
-    let reader = Reader::open(transport, device, &interface(model), Options::default())?;
+    let reader = Reader::open(transport, device, &interface(model), ReaderOptions::default())?;
     Ok((handle, reader))
 }
 
@@ -259,7 +259,7 @@ fn carries(model: &Model, ta1: Option<u8>, offers: &[Offer], protocol: Protocol)
     assert_eq!(reader.presence(0), Ok(Presence::Present), "{context}");
     let atr = match reader.power_on(0, Reset::Cold) {
         Ok(atr) => atr.to_vec(),
-        Err(ReaderError::Slot(SlotError::ProtocolUnsupported))
+        Err(ReaderError::Slot(SlotErrorCode::ProtocolUnsupported))
             if !offers.iter().any(|offer| has(offer.number())) =>
         {
             return false;
@@ -384,7 +384,7 @@ fn a_reader_with_an_impossible_descriptor_carries_its_cards() {
             for &protocol in protocols {
                 let handle = Handle::new(pcsc_sim::Device::new(real.clone()));
                 let device = identity(&announced);
-                let options = Options::default();
+                let options = ReaderOptions::default();
                 let context = format!("{name}, {change}, {protocol:?}");
                 let mut reader = Reader::open(handle.transport(), device, &interface(&announced), options)
                     .unwrap_or_else(|error| panic!("{context}: {error}"));

@@ -9,8 +9,8 @@ use std::time::Duration;
 use common::script::{In, Script};
 use common::{message, plain_interface};
 use pcsc_ccid::attributes;
-use pcsc_ccid::message::SlotError;
-use pcsc_ccid::reader::{DeviceInfo, Options, Presence, Protocol, Reader, ReaderError, Reset};
+use pcsc_ccid::message::SlotErrorCode;
+use pcsc_ccid::reader::{DeviceInfo, Presence, Protocol, Reader, ReaderError, ReaderOptions, Reset};
 use pcsc_ccid::transport::TransportError;
 
 const ATR: [u8; 2] = [0x3B, 0x00];
@@ -29,7 +29,7 @@ fn opened(features: u32) -> Reader<Script> {
         script,
         DeviceInfo::default(),
         &plain_interface(features),
-        Options::default(),
+        ReaderOptions::default(),
     )
     .unwrap()
 }
@@ -253,12 +253,18 @@ fn voltages_are_tried_downwards() {
         script.incoming.push_back(In::Bytes(off()));
         let mut interface = plain_interface(0x1_0030);
         interface.descriptor.voltages = voltages;
-        let mut reader = Reader::open(script, DeviceInfo::default(), &interface, Options::default()).unwrap();
+        let mut reader = Reader::open(
+            script,
+            DeviceInfo::default(),
+            &interface,
+            ReaderOptions::default(),
+        )
+        .unwrap();
         let tries = (0..expected.len()).map(|number| if number % 2 == 0 { mute() } else { off() });
         reader.transport().incoming.extend(tries.map(In::Bytes));
         assert_eq!(
             reader.power_on(0, Reset::Cold).map(|_| ()),
-            Err(ReaderError::Slot(SlotError::Mute))
+            Err(ReaderError::Slot(SlotErrorCode::Mute))
         );
         let sent = &reader.transport().outgoing[1..];
         let sent: Vec<_> = sent.iter().map(|message| (message[0], message[7])).collect();
@@ -305,7 +311,7 @@ fn an_abort_that_was_cut_short_is_taken_up_again() {
     let refused = In::Bytes(message(0x80, &[], [0x40, 0xFF, 0]));
     assert_eq!(
         transmit(&mut reader, vec![refused]),
-        Err(ReaderError::Slot(SlotError::Aborted))
+        Err(ReaderError::Slot(SlotErrorCode::Aborted))
     );
     let aborted = In::Bytes(message(0x81, &[], [0, 0, 0]));
     assert_eq!(
@@ -322,7 +328,7 @@ fn what_a_slot_is_busy_with_is_aborted() {
         let sent = reader.transport().outgoing.iter();
         sent.filter(|message| message[0] == 0x72).count()
     };
-    let refused = Err(ReaderError::Slot(SlotError::SlotBusy));
+    let refused = Err(ReaderError::Slot(SlotErrorCode::SlotBusy));
     let mut reader = ready();
     // The answer is none to this command, which may go on.
     let nonsense = message(0x82, &[0x11, 0, 0, 10, 0], [0, 0, 0]);
@@ -355,7 +361,13 @@ fn what_a_reader_can_do_besides_goes_out_as_the_clauses_say() {
     script
         .incoming
         .push_back(In::Bytes(message(0x81, &[], [1, 0, 0])));
-    let mut reader = Reader::open(script, DeviceInfo::default(), &interface, Options::default()).unwrap();
+    let mut reader = Reader::open(
+        script,
+        DeviceInfo::default(),
+        &interface,
+        ReaderOptions::default(),
+    )
+    .unwrap();
     let ok = || In::Bytes(message(0x81, &[], [0, 0, 0]));
     reader.transport().incoming.extend([ok(), ok(), ok()]);
     reader.set_clock_running(0, false).unwrap();
@@ -395,7 +407,7 @@ fn a_reader_that_is_busy_is_asked_again() {
 fn a_reader_that_gives_no_atr_has_a_mute_card() {
     let mut reader = opened(0x2_00BA);
     let result = reader.power_on(0, Reset::Cold).map(drop);
-    assert_eq!(result, Err(ReaderError::Slot(SlotError::Mute)));
+    assert_eq!(result, Err(ReaderError::Slot(SlotErrorCode::Mute)));
     // 33 characters, 9,600 etu apart at 4 MHz, are 29.5 s (ISO 7816-3, clause 8.1).
     assert!(reader.transport().now >= Duration::from_millis(29_500));
 }

@@ -71,7 +71,10 @@ fn a_slot_s_status_counts_even_where_the_card_is_called_mute() {
     let mut reader = ready();
     let hardware = message(0x81, &[], [0x40, 0xFB, 0]);
     reader.transport().incoming.extend(bytes(&[hardware]));
-    assert_eq!(reader.presence(0), Err(ReaderError::Slot(SlotError::Hardware)));
+    assert_eq!(
+        reader.presence(0),
+        Err(ReaderError::Slot(SlotErrorCode::Hardware))
+    );
 }
 
 #[test]

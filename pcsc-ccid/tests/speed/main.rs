@@ -8,7 +8,7 @@ mod step_down;
 use std::time::Duration;
 
 use common::{card, line, named, open, pattern, power_up, rates_set, read, resets, transmit};
-use pcsc_ccid::message::SlotError;
+use pcsc_ccid::message::SlotErrorCode;
 use pcsc_ccid::reader::{Presence, Protocol, Reader, ReaderError, Reset};
 use pcsc_sim::card::{Behaviour, FaultKind, Faults, Offer, Overspeed, PpsBehaviour};
 use pcsc_sim::{Event, Handle, Oddities, SimTransport};
@@ -250,7 +250,7 @@ fn a_reader_that_negotiates_by_itself_reports_the_failure() {
     let before = resets(&handle);
     assert_eq!(
         transmit(&mut reader, &read(10)),
-        Err(ReaderError::Slot(SlotError::Mute))
+        Err(ReaderError::Slot(SlotErrorCode::Mute))
     );
     assert_eq!(resets(&handle), before);
 }

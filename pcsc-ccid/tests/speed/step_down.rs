@@ -168,7 +168,7 @@ fn a_card_that_fails_at_every_rate_is_an_error() {
             assert!(
                 matches!(
                     last,
-                    Err(ReaderError::Slot(SlotError::Mute) | ReaderError::T1(_) | ReaderError::T0(_))
+                    Err(ReaderError::Slot(SlotErrorCode::Mute) | ReaderError::T1(_) | ReaderError::T0(_))
                 ),
                 "{context}: {last:?}"
             );
@@ -213,7 +213,7 @@ fn a_card_pulled_or_exchanged_during_a_step_down() {
                     match result {
                         Ok(()) => assert!(!is_due, "{context}: not noticed"),
                         // At the default rate there is no reset that would show which card it is.
-                        Err(ReaderError::Slot(SlotError::Mute)) if is_exchanged => (),
+                        Err(ReaderError::Slot(SlotErrorCode::Mute)) if is_exchanged => (),
                         Err(error) => assert_eq!(error, ReaderError::NoCard, "{context}"),
                     }
                     if !is_due {

@@ -257,7 +257,7 @@ impl Session {
 /// The command with this Le (SW2 of 6CXX) in the place of the one that it had, if any. `None` for bytes that
 /// are no command APDU, in which there is no telling where Le is.
 fn with_le(command: &[u8], le: u8) -> Option<Vec<u8>> {
-    let parsed = apdu::Command::parse_of_any_class(command).ok()?;
+    let parsed = apdu::CommandApdu::parse_of_any_class(command).ok()?;
     let le = match (parsed.extended, le) {
         (false, _) => vec![le],
         // 6C00 asks for 256, which is 0 in one byte.

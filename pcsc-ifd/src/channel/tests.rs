@@ -1,6 +1,6 @@
 use super::*;
 use pcsc_ccid::descriptor;
-use pcsc_ccid::reader::{DeviceInfo, Options, Reader};
+use pcsc_ccid::reader::{DeviceInfo, Reader, ReaderOptions};
 use pcsc_ccid::shared::sync::lock;
 use pcsc_ccid::shared::{Notifications, OpenedReader};
 use pcsc_ccid::transport::Transport;
@@ -29,7 +29,12 @@ fn replaceable(model: &str) -> (Handle, Channel, Arc<Mutex<Handle>>) {
     let next = current.clone();
     let open = move |_| {
         let transport: Box<dyn Transport> = Box::new(lock(&next).transport());
-        let reader = Reader::open(transport, DeviceInfo::default(), &interface, Options::default());
+        let reader = Reader::open(
+            transport,
+            DeviceInfo::default(),
+            &interface,
+            ReaderOptions::default(),
+        );
         let reader = reader.map_err(SharedError::opening)?;
         Ok(OpenedReader::new(reader, Notifications::Pushed))
     };

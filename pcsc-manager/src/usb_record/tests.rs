@@ -71,7 +71,7 @@ fn a_card_comes_and_goes_in_a_replay_as_it_did() {
         let notified = lines.lines().filter(|line| line.ends_with(" 5003")).count();
         assert_eq!(notified, usize::from(model != "rutoken-lite"), "{lines}");
         let replay = UsbReplay::new(UsbRecord::parse(&text).unwrap());
-        let found = replayed_reader(&replay, Options::default());
+        let found = replayed_reader(&replay, ReaderOptions::default());
         assert_eq!(found.name, reader.name());
         let replayed = use_card(found, |_| ());
         assert_eq!((replayed, replay.outcome()), (recorded, Ok(())), "{model}");
@@ -93,7 +93,7 @@ fn a_reader_that_was_unplugged_is_gone_at_the_end_of_its_record() {
     // The device alone: the driver gets no event.
     let recorded = end(reader.found(), &|| reader.device().unplug());
     let replay = UsbReplay::new(UsbRecord::parse(&lock(&memory.0)).unwrap());
-    let replayed = end(replayed_reader(&replay, Options::default()), &|| ());
+    let replayed = end(replayed_reader(&replay, ReaderOptions::default()), &|| ());
     assert_eq!((recorded, replayed), (SlotError::NoDevice, SlotError::NoDevice));
     assert_eq!(replay.outcome(), Ok(()));
 }

@@ -15,7 +15,7 @@ use super::apps::{App, Echo, FileSystem, Hello, Several};
 use super::{
     Behaviour, Burst, Card, Convention, LineSettings, Offer, PpsBehaviour, Profile, SimCard, Switches,
 };
-use pcsc_ccid::apdu::Command;
+use pcsc_ccid::apdu::CommandApdu;
 use pcsc_ccid::t1::Edc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -189,7 +189,7 @@ impl App for Basics {
         self.count = 0;
     }
 
-    fn process(&mut self, command: &Command<'_>, response: &mut Vec<u8>) {
+    fn process(&mut self, command: &CommandApdu<'_>, response: &mut Vec<u8>) {
         self.count = self.count.wrapping_add(1);
         let pattern = |length: usize| (0..length).map(|i| i as u8);
         let [cla, ins, p1, p2] = command.header;

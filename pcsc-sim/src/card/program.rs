@@ -1,6 +1,6 @@
 //! What a card's protocol gives commands to: one of the bundled applications, or a card that a test writes.
 
-use pcsc_ccid::apdu::Command;
+use pcsc_ccid::apdu::CommandApdu;
 
 use super::apps::{execute, execute_apdu, App, ANY_NE};
 use super::VirtualCard;
@@ -15,7 +15,7 @@ pub(super) trait Program: Send {
     /// Executes a command APDU.
     fn apdu(&mut self, apdu: &[u8]) -> Vec<u8>;
     /// Executes a command that came over T=0, with an Ne of [`ANY_NE`] where it has data.
-    fn tpdu(&mut self, command: &Command<'_>) -> Vec<u8>;
+    fn tpdu(&mut self, command: &CommandApdu<'_>) -> Vec<u8>;
     /// Whether commands with this header carry data.
     fn carries_data(&self, header: &[u8; 4]) -> bool;
     /// Whether GET RESPONSE reaches the program if the protocol has stored nothing.
@@ -33,7 +33,7 @@ impl Program for Box<dyn App> {
         execute_apdu(apdu, &mut **self)
     }
 
-    fn tpdu(&mut self, command: &Command<'_>) -> Vec<u8> {
+    fn tpdu(&mut self, command: &CommandApdu<'_>) -> Vec<u8> {
         execute(command, &mut **self)
     }
 
@@ -55,7 +55,7 @@ impl Program for Box<dyn VirtualCard> {
         self.transmit(apdu)
     }
 
-    fn tpdu(&mut self, command: &Command<'_>) -> Vec<u8> {
+    fn tpdu(&mut self, command: &CommandApdu<'_>) -> Vec<u8> {
         let mut apdu = command.header.to_vec();
         if !command.data.is_empty() {
             apdu.push(command.data.len() as u8);

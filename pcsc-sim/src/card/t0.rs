@@ -2,7 +2,7 @@
 
 use super::apps::ANY_NE;
 use super::program::Program;
-use pcsc_ccid::apdu::{split_response, Command};
+use pcsc_ccid::apdu::{split_response, CommandApdu};
 
 /// How the card uses procedure bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -101,7 +101,7 @@ impl Protocol {
         }
         if app.carries_data(&header) {
             let ne = Some(ANY_NE);
-            let response = app.tpdu(&Command {
+            let response = app.tpdu(&CommandApdu {
                 header,
                 data,
                 ne,
@@ -110,7 +110,7 @@ impl Protocol {
             return self.store(&response, out);
         }
         let ne = if p3 == 0 { 256 } else { usize::from(p3) };
-        let command = Command {
+        let command = CommandApdu {
             header,
             data: &[],
             ne: Some(ne),

@@ -8,7 +8,7 @@ use super::exchange::Block;
 use super::iccd::HeldAnswer;
 use super::oddities::Lists;
 use pcsc_ccid::descriptor::{ExchangeLevel, Flavour};
-use pcsc_ccid::message::{IccStatus, SlotError, Voltage};
+use pcsc_ccid::message::{IccStatus, SlotErrorCode, Voltage};
 use pcsc_ccid::transport::TransportError;
 
 const ABORT: u8 = 0x01;
@@ -137,7 +137,7 @@ impl Device {
     }
 
     /// Lets the card work; the answer is ready when it is.
-    fn iccd_run(&mut self, work: impl FnOnce(&mut Device) -> Result<HeldAnswer, SlotError>) {
+    fn iccd_run(&mut self, work: impl FnOnce(&mut Device) -> Result<HeldAnswer, SlotErrorCode>) {
         let elapsed = |device: &Device| device.slots.first().map_or(Duration::ZERO, |slot| slot.elapsed());
         let before = elapsed(self);
         let answer = work(self).unwrap_or_else(HeldAnswer::Failed);
@@ -150,19 +150,19 @@ impl Device {
         }
     }
 
-    fn iccd_power_on(&mut self, voltage: Voltage) -> Result<HeldAnswer, SlotError> {
+    fn iccd_power_on(&mut self, voltage: Voltage) -> Result<HeldAnswer, SlotErrorCode> {
         let voltage = match self.model.descriptor.voltages {
             // A token has the supply it has.
             0 | 1 => Voltage::V5,
             _ => voltage,
         };
-        let slot = self.slots.first_mut().ok_or(SlotError::Mute)?;
+        let slot = self.slots.first_mut().ok_or(SlotErrorCode::Mute)?;
         Ok(HeldAnswer::Ready(slot.power_on(voltage, &self.model)?, 0))
     }
 
     /// Version A at character level takes a T=0 header first, and the data of the command after the card
     /// has asked for them; else a TPDU or an APDU.
-    fn iccd_a_block(&mut self, data: &[u8]) -> Result<HeldAnswer, SlotError> {
+    fn iccd_a_block(&mut self, data: &[u8]) -> Result<HeldAnswer, SlotErrorCode> {
         let character = self.model.descriptor.features.exchange_level() == ExchangeLevel::Character;
         let header = match std::mem::take(&mut self.iccd.answer) {
             HeldAnswer::Header(header) => Some(header),
@@ -181,7 +181,7 @@ impl Device {
             (None, _) => data.to_vec(),
             (Some(header), data) => [&header, data].concat(),
         };
-        let slot = self.slots.first_mut().ok_or(SlotError::Mute)?;
+        let slot = self.slots.first_mut().ok_or(SlotErrorCode::Mute)?;
         slot.live()?;
         slot.fresh = false;
         let block = Block {
@@ -226,16 +226,16 @@ impl Device {
         }
     }
 
-    fn iccd_b_block(&mut self, data: &[u8], level: u8) -> Result<HeldAnswer, SlotError> {
+    fn iccd_b_block(&mut self, data: &[u8], level: u8) -> Result<HeldAnswer, SlotErrorCode> {
         let (answer, chain) = self.iccd_xfr(data, level.into())?;
         Ok(HeldAnswer::Ready(answer, chain))
     }
 
     /// At character level a host that says how much it expects gets characters; a whole TPDU is carried
     /// out, for the card is in the same case as its reader.
-    fn iccd_xfr(&mut self, data: &[u8], level: u16) -> Result<(Vec<u8>, u8), SlotError> {
+    fn iccd_xfr(&mut self, data: &[u8], level: u16) -> Result<(Vec<u8>, u8), SlotErrorCode> {
         let character = self.model.descriptor.features.exchange_level() == ExchangeLevel::Character;
-        let slot = self.slots.first_mut().ok_or(SlotError::Mute)?;
+        let slot = self.slots.first_mut().ok_or(SlotErrorCode::Mute)?;
         let block = Block { bwi: 0, level, data };
         if character && level == 0 {
             slot.live()?;
@@ -264,7 +264,7 @@ impl Device {
             }
             HeldAnswer::Failed(error) => Vec::from([0x40, self.icc(0) as u8 | 0x40, error.code()]),
             HeldAnswer::Idle | HeldAnswer::Header(_) | HeldAnswer::Data(..) => {
-                Vec::from([0x40, self.icc(0) as u8 | 0x40, SlotError::Mute.code()])
+                Vec::from([0x40, self.icc(0) as u8 | 0x40, SlotErrorCode::Mute.code()])
             }
         }
     }

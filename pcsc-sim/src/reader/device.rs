@@ -9,7 +9,7 @@ use super::secure::{Entry, Keypad};
 use super::slot::Slot;
 use crate::card::{Card, Contact, Tally};
 use pcsc_ccid::descriptor::Features;
-use pcsc_ccid::message::{IccStatus, Kind, Response, SlotError, HEADER_SIZE};
+use pcsc_ccid::message::{IccStatus, ResponseKind, ResponseMessage, SlotErrorCode, HEADER_SIZE};
 use pcsc_ccid::transport::TransportError;
 
 /// How many messages the log keeps.
@@ -231,7 +231,7 @@ impl Device {
         let room = (limit + PACKET).saturating_sub(self.inbox.len());
         self.inbox
             .extend_from_slice(&transfer[..transfer.len().min(room)]);
-        let announced = Response::announced(&self.inbox).unwrap_or(usize::MAX);
+        let announced = ResponseMessage::announced(&self.inbox).unwrap_or(usize::MAX);
         let ends_short = transfer.len() % PACKET != 0 || transfer.is_empty();
         let is_whole = self.inbox.len() >= announced.min(limit);
         if !ends_short && !is_whole {
@@ -381,8 +381,14 @@ impl Device {
             !is_pending
         });
         if let Some((kind, seq)) = pending.filter(|_| !self.oddities.silent_on_removal) {
-            let kind = Kind::decode(kind).unwrap_or(Kind::SlotStatus);
-            self.reply_at(now, kind, slot, seq, super::reply::Reply::failed(SlotError::Mute));
+            let kind = ResponseKind::decode(kind).unwrap_or(ResponseKind::SlotStatus);
+            self.reply_at(
+                now,
+                kind,
+                slot,
+                seq,
+                super::reply::Reply::failed(SlotErrorCode::Mute),
+            );
         }
     }
 
@@ -394,7 +400,7 @@ impl Device {
         }
     }
 
-    pub(super) fn push(&mut self, at: Duration, response: &Response<'_>) {
+    pub(super) fn push(&mut self, at: Duration, response: &ResponseMessage<'_>) {
         if self.outbox.len() >= OUTBOX {
             return;
         }

@@ -6,9 +6,9 @@ use super::model::Model;
 use super::oddities::Oddities;
 use super::slot::Slot;
 use crate::card::Contact;
-use pcsc_ccid::apdu::{Command, MAX_RESPONSE};
+use pcsc_ccid::apdu::{CommandApdu, MAX_RESPONSE};
 use pcsc_ccid::descriptor::{ExchangeLevel, Features, Flavour};
-use pcsc_ccid::message::{Chain, SlotError, HEADER_SIZE};
+use pcsc_ccid::message::{Chain, SlotErrorCode, HEADER_SIZE};
 use pcsc_ccid::t0::{self, T0Error};
 use pcsc_ccid::t1::{self, Edc, Pcb, Supervisory, T1Error};
 
@@ -31,7 +31,7 @@ pub(super) struct Block<'a> {
 }
 
 /// What goes back in the data block: the data and `bChainParameter`.
-pub(super) type Answer = Result<(Vec<u8>, u8), SlotError>;
+pub(super) type Answer = Result<(Vec<u8>, u8), SlotErrorCode>;
 
 impl Slot {
     /// Does what the block asks for.
@@ -44,7 +44,7 @@ impl Slot {
             .is_some_and(|limit| line.bits_per_second() > limit);
         if too_fast || self.clock_stopped {
             self.fresh = false;
-            return Err(SlotError::Hardware);
+            return Err(SlotErrorCode::Hardware);
         }
         // FF is PPSS: between the ATR and the first exchange, a block that begins with it is a PPS request.
         if self.fresh {
@@ -60,30 +60,30 @@ impl Slot {
                 let room = model.descriptor.max_message_length as usize;
                 // At the character level, `wLevelParameter` is the number of bytes to receive.
                 if model.flavour() == Flavour::Ccid && usize::from(block.level) + HEADER_SIZE > room {
-                    return Err(SlotError::Parameter(8));
+                    return Err(SlotErrorCode::Parameter(8));
                 }
                 Ok((self.characters(block)?, 0))
             }
             ExchangeLevel::Tpdu => Ok((self.tpdu(block, model)?, 0)),
             ExchangeLevel::ShortApdu => {
                 if block.data.len() > pcsc_ccid::apdu::MAX_SHORT_COMMAND {
-                    return Err(SlotError::Parameter(1));
+                    return Err(SlotErrorCode::Parameter(1));
                 }
                 Ok((self.apdu(block.data, model)?, 0))
             }
             ExchangeLevel::ExtendedApdu if oddities.no_extended_apdu => {
-                let is_extended = Command::parse(block.data).is_ok_and(|command| command.extended);
+                let is_extended = CommandApdu::parse(block.data).is_ok_and(|command| command.extended);
                 match block.level {
-                    0 if is_extended => Err(SlotError::Parameter(1)),
+                    0 if is_extended => Err(SlotErrorCode::Parameter(1)),
                     0 => Ok((self.apdu(block.data, model)?, 0)),
-                    _ => Err(SlotError::Parameter(8)),
+                    _ => Err(SlotErrorCode::Parameter(8)),
                 }
             }
             ExchangeLevel::ExtendedApdu => self.chained(block, model),
         }
     }
 
-    fn characters(&mut self, block: Block<'_>) -> Result<Vec<u8>, SlotError> {
+    fn characters(&mut self, block: Block<'_>) -> Result<Vec<u8>, SlotErrorCode> {
         let parameters = self.parameters;
         let contact = self.live()?;
         let line = contact.line();
@@ -100,24 +100,24 @@ impl Slot {
             wait.1,
         );
         if received.parity_error {
-            return Err(SlotError::Parity);
+            return Err(SlotErrorCode::Parity);
         }
         match answer.is_empty() && block.level > 0 {
-            true => Err(SlotError::Mute),
+            true => Err(SlotErrorCode::Mute),
             false => Ok(answer),
         }
     }
 
-    pub(super) fn tpdu(&mut self, block: Block<'_>, model: &Model) -> Result<Vec<u8>, SlotError> {
+    pub(super) fn tpdu(&mut self, block: Block<'_>, model: &Model) -> Result<Vec<u8>, SlotErrorCode> {
         if self.parameters.protocol == 0 {
             let mut header = [0; 5];
             let length = block.data.len().min(5);
             header[..length].copy_from_slice(&block.data[..length]);
             let direction = match block.data {
-                [] | [_] | [_, _] | [_, _, _] => return Err(SlotError::Parameter(1)),
+                [] | [_] | [_, _] | [_, _, _] => return Err(SlotErrorCode::Parameter(1)),
                 // A header alone is of case 1 or 2: no data go to the card.
-                [_, _, _, _] | [_, _, _, _, _] => t0::Direction::FromCard,
-                [_, _, _, _, _, data @ ..] => t0::Direction::ToCard(data),
+                [_, _, _, _] | [_, _, _, _, _] => t0::DataDirection::FromCard,
+                [_, _, _, _, _, data @ ..] => t0::DataDirection::ToCard(data),
             };
             return self.t0_tpdu(header, direction);
         }
@@ -128,7 +128,7 @@ impl Slot {
     }
 
     /// The reader's own S(IFS request).
-    fn tell_ifsd(&mut self, model: &Model) -> Result<(), SlotError> {
+    fn tell_ifsd(&mut self, model: &Model) -> Result<(), SlotErrorCode> {
         self.ifsd_told = true;
         let ifsd = model.descriptor.max_ifsd.clamp(1, 254) as u8;
         let mut buffer = [0; t1::MAX_BLOCK];
@@ -142,7 +142,7 @@ impl Slot {
         self.t1_block(&buffer[..length], 1).map(drop)
     }
 
-    fn t1_block(&mut self, block: &[u8], bwi: u8) -> Result<Vec<u8>, SlotError> {
+    fn t1_block(&mut self, block: &[u8], bwi: u8) -> Result<Vec<u8>, SlotErrorCode> {
         let parameters = self.parameters;
         let contact = self.live()?;
         contact.send(block);
@@ -156,22 +156,26 @@ impl Slot {
             parameters.edc(),
         );
         match answer.is_empty() {
-            true => Err(SlotError::Mute),
-            false if !is_sound => Err(SlotError::Parity),
+            true => Err(SlotErrorCode::Mute),
+            false if !is_sound => Err(SlotErrorCode::Parity),
             false => Ok(answer),
         }
     }
 
-    fn t0_tpdu(&mut self, header: [u8; 5], direction: t0::Direction<'_>) -> Result<Vec<u8>, SlotError> {
+    fn t0_tpdu(
+        &mut self,
+        header: [u8; 5],
+        direction: t0::DataDirection<'_>,
+    ) -> Result<Vec<u8>, SlotErrorCode> {
         let mut response = [0; t0::MAX_TPDU_RESPONSE];
         let mut line = t0::Character::new(header, direction, &mut response).map_err(t0_error)?;
         let parameters = self.parameters;
         let mut step = line.start();
         loop {
             match step {
-                t0::Step::Done(length) => return Ok(response[..length].to_vec()),
-                t0::Step::Failed(error) => return Err(t0_error(error)),
-                t0::Step::Transfer { expect } => {
+                t0::CharacterAction::Done(length) => return Ok(response[..length].to_vec()),
+                t0::CharacterAction::Failed(error) => return Err(t0_error(error)),
+                t0::CharacterAction::Transfer { expect } => {
                     let contact = self.live()?;
                     let wait = parameters.work_wait(contact.line());
                     contact.send(line.outgoing());
@@ -189,9 +193,9 @@ impl Slot {
     }
 
     /// A whole APDU over the protocol in force.
-    pub(super) fn apdu(&mut self, command: &[u8], model: &Model) -> Result<Vec<u8>, SlotError> {
+    pub(super) fn apdu(&mut self, command: &[u8], model: &Model) -> Result<Vec<u8>, SlotErrorCode> {
         // Bytes that are no command APDU (ISO/IEC 7816-4, clause 5.1) cannot be mapped to TPDUs.
-        let parsed = Command::parse(command).map_err(|_| SlotError::Parameter(HEADER_SIZE as u8))?;
+        let parsed = CommandApdu::parse(command).map_err(|_| SlotErrorCode::Parameter(HEADER_SIZE as u8))?;
         let mut response = Vec::from([0; 258]);
         if !parsed.fits_short() {
             response.resize(MAX_RESPONSE, 0);
@@ -204,16 +208,16 @@ impl Slot {
         Ok(response)
     }
 
-    fn t0_apdu(&mut self, apdu: &[u8], response: &mut [u8]) -> Result<usize, SlotError> {
-        let command = Command::parse(apdu).map_err(|_| SlotError::Parameter(HEADER_SIZE as u8))?;
-        let mut exchange =
-            t0::Exchange::new(apdu, command, t0::Policy::default(), response).map_err(t0_error)?;
+    fn t0_apdu(&mut self, apdu: &[u8], response: &mut [u8]) -> Result<usize, SlotErrorCode> {
+        let command = CommandApdu::parse(apdu).map_err(|_| SlotErrorCode::Parameter(HEADER_SIZE as u8))?;
+        let mut exchange = t0::T0Exchange::new(apdu, command, t0::StatusWordPolicy::default(), response)
+            .map_err(t0_error)?;
         let mut action = exchange.start();
         loop {
             action = match action {
-                t0::Action::Done(length) => return Ok(length),
-                t0::Action::Failed(error) => return Err(t0_error(error)),
-                t0::Action::Send => {
+                t0::T0Action::Done(length) => return Ok(length),
+                t0::T0Action::Failed(error) => return Err(t0_error(error)),
+                t0::T0Action::Send => {
                     let (header, direction) = exchange.parts();
                     let answer = self.t0_tpdu(header, direction)?;
                     exchange.on_response(&answer)
@@ -222,7 +226,12 @@ impl Slot {
         }
     }
 
-    fn t1_apdu(&mut self, command: &[u8], response: &mut [u8], model: &Model) -> Result<usize, SlotError> {
+    fn t1_apdu(
+        &mut self,
+        command: &[u8],
+        response: &mut [u8],
+        model: &Model,
+    ) -> Result<usize, SlotErrorCode> {
         let parameters = self.parameters;
         let descriptor = &model.descriptor;
         let nad = match descriptor.features.has(Features::NAD) {
@@ -253,18 +262,18 @@ impl Slot {
         engine: &mut t1::Engine,
         command: &[u8],
         response: &mut [u8],
-    ) -> Result<usize, SlotError> {
+    ) -> Result<usize, SlotErrorCode> {
         let parameters = self.parameters;
         let mut exchange = engine.exchange(command, response);
         let mut action = exchange.start();
         let mut parity = false;
         loop {
             let wait = match action {
-                t1::Action::Send { wait } => wait.max(1),
-                t1::Action::Done(length) => return Ok(length),
-                t1::Action::Failed(T1Error::ResponseTooLong) => return Err(SlotError::Overrun),
-                t1::Action::Failed(_) if parity => return Err(SlotError::Parity),
-                t1::Action::Failed(_) => return Err(SlotError::Mute),
+                t1::T1Action::Send { wait } => wait.max(1),
+                t1::T1Action::Done(length) => return Ok(length),
+                t1::T1Action::Failed(T1Error::ResponseTooLong) => return Err(SlotErrorCode::Overrun),
+                t1::T1Action::Failed(_) if parity => return Err(SlotErrorCode::Parity),
+                t1::T1Action::Failed(_) => return Err(SlotErrorCode::Mute),
             };
             let contact = self.live()?;
             if wait > 1 {
@@ -294,7 +303,7 @@ impl Slot {
 
     /// Extended APDU level: parts of an APDU either way, by `wLevelParameter`.
     fn chained(&mut self, block: Block<'_>, model: &Model) -> Answer {
-        const LEVEL: SlotError = SlotError::Parameter(8);
+        const LEVEL: SlotErrorCode = SlotErrorCode::Parameter(8);
         let begun = !self.command.is_empty();
         match block.level {
             0x10 if begun || self.response.is_empty() => Err(LEVEL),
@@ -308,7 +317,7 @@ impl Slot {
                 self.response.clear();
                 if self.command.len() + block.data.len() > MAX_COMMAND {
                     self.abort();
-                    return Err(SlotError::Overrun);
+                    return Err(SlotErrorCode::Overrun);
                 }
                 self.command.extend_from_slice(block.data);
                 if matches!(block.level, 1 | 3) {
@@ -373,12 +382,14 @@ fn receive_block(contact: &mut Contact, block: &mut Vec<u8>, first: u64, next: u
     is_sound
 }
 
-fn t0_error(error: T0Error) -> SlotError {
+fn t0_error(error: T0Error) -> SlotErrorCode {
     match error {
-        T0Error::Timeout | T0Error::NullLimit => SlotError::Mute,
-        T0Error::Parity => SlotError::Parity,
-        T0Error::UnexpectedData | T0Error::ResponseTooLong => SlotError::Overrun,
-        T0Error::InvalidInstruction(_) | T0Error::InvalidLength => SlotError::Parameter(HEADER_SIZE as u8),
-        _ => SlotError::ProcedureByte,
+        T0Error::Timeout | T0Error::NullLimit => SlotErrorCode::Mute,
+        T0Error::Parity => SlotErrorCode::Parity,
+        T0Error::UnexpectedData | T0Error::ResponseTooLong => SlotErrorCode::Overrun,
+        T0Error::InvalidInstruction(_) | T0Error::InvalidLength => {
+            SlotErrorCode::Parameter(HEADER_SIZE as u8)
+        }
+        _ => SlotErrorCode::ProcedureByte,
     }
 }

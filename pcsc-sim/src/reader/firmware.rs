@@ -7,7 +7,10 @@ use super::exchange::Block;
 use super::reply::Reply;
 use super::slot::Slot;
 use pcsc_ccid::descriptor::Features;
-use pcsc_ccid::message::{Command, IccStatus, Kind, Malformed, Outcome, Response, SlotError, HEADER_SIZE};
+use pcsc_ccid::message::{
+    CommandMessage, CommandStatus, IccStatus, Malformed, ResponseKind, ResponseMessage, SlotErrorCode,
+    HEADER_SIZE,
+};
 
 impl Device {
     /// A whole message from the host.
@@ -15,33 +18,33 @@ impl Device {
         let Some(&[kind, _, _, _, _, slot, seq, ..]) = message.first_chunk::<HEADER_SIZE>() else {
             return;
         };
-        let answered_by = Kind::answering(kind);
+        let answered_by = ResponseKind::answering(kind);
         let refuse = |device: &mut Device, error| {
             let answer = Reply::failed(error);
             device.reply(answered_by, slot, seq, answer);
         };
         if usize::from(slot) >= self.slots.len() {
-            return refuse(self, SlotError::Parameter(5));
+            return refuse(self, SlotErrorCode::Parameter(5));
         }
         let too_long = message.len() > self.longest_message();
-        let command = match Command::decode(message) {
-            _ if too_long => return refuse(self, SlotError::Parameter(1)),
+        let command = match CommandMessage::decode(message) {
+            _ if too_long => return refuse(self, SlotErrorCode::Parameter(1)),
             Ok((command, ..)) => command,
-            Err(Malformed::Truncated) => return refuse(self, SlotError::Parameter(1)),
-            Err(Malformed::Value { offset }) => return refuse(self, SlotError::Parameter(offset)),
-            Err(Malformed::Kind(_)) => return refuse(self, SlotError::CommandUnsupported),
-            Err(_) => return refuse(self, SlotError::CommandUnsupported),
+            Err(Malformed::Truncated) => return refuse(self, SlotErrorCode::Parameter(1)),
+            Err(Malformed::Value { offset }) => return refuse(self, SlotErrorCode::Parameter(offset)),
+            Err(Malformed::Kind(_)) => return refuse(self, SlotErrorCode::CommandUnsupported),
+            Err(_) => return refuse(self, SlotErrorCode::CommandUnsupported),
         };
-        if command == Command::Abort {
+        if command == CommandMessage::Abort {
             return self.abort(slot, None, Some(seq));
         }
         if let Some(abort) = self.aborts.get(usize::from(slot)) {
             if abort.requested.is_some() || abort.message.is_some() {
-                return refuse(self, SlotError::Aborted);
+                return refuse(self, SlotErrorCode::Aborted);
             }
         }
         if self.is_busy(slot) {
-            return refuse(self, SlotError::SlotBusy);
+            return refuse(self, SlotErrorCode::SlotBusy);
         }
         self.carry_out(slot, seq, command);
     }
@@ -59,11 +62,16 @@ impl Device {
         busy.contains(&slot) || busy.len() >= usize::from(self.model.descriptor.max_busy_slots.max(1))
     }
 
-    fn carry_out(&mut self, slot: u8, seq: u8, command: Command<'_>) {
+    fn carry_out(&mut self, slot: u8, seq: u8, command: CommandMessage<'_>) {
         let kind = command.answered_by();
         let present_before = self.slots[usize::from(slot)].icc() != IccStatus::Absent;
-        if self.in_auto_sequence(slot) && command != Command::GetSlotStatus {
-            return self.reply(kind, slot, seq, Reply::failed(SlotError::BusyWithAutoSequence));
+        if self.in_auto_sequence(slot) && command != CommandMessage::GetSlotStatus {
+            return self.reply(
+                kind,
+                slot,
+                seq,
+                Reply::failed(SlotErrorCode::BusyWithAutoSequence),
+            );
         }
         let before = self.slots[usize::from(slot)].elapsed();
         let done = self.run(slot, command);
@@ -91,16 +99,16 @@ impl Device {
         })
     }
 
-    fn run(&mut self, slot: u8, command: Command<'_>) -> Reply {
+    fn run(&mut self, slot: u8, command: CommandMessage<'_>) -> Reply {
         let features = self.model.descriptor.features;
         let place = &mut self.slots[usize::from(slot)];
         let result = match command {
-            Command::IccPowerOn(voltage) => place.power_on(voltage, &self.model).map(Reply::data),
-            Command::IccPowerOff => {
+            CommandMessage::IccPowerOn(voltage) => place.power_on(voltage, &self.model).map(Reply::data),
+            CommandMessage::IccPowerOff => {
                 place.power_off();
                 Ok(Reply::status(1))
             }
-            Command::GetSlotStatus => {
+            CommandMessage::GetSlotStatus => {
                 let mut done = Reply::status(if place.icc() == IccStatus::Active && !place.clock_stopped {
                     0
                 } else {
@@ -111,70 +119,72 @@ impl Device {
                 }
                 Ok(done)
             }
-            Command::XfrBlock { bwi, level, data } => place
+            CommandMessage::XfrBlock { bwi, level, data } => place
                 .xfr(Block { bwi, level, data }, &self.model, &self.oddities)
                 .map(|(data, chain)| Reply {
                     data,
                     specific: chain,
                     ..Reply::default()
                 }),
-            Command::GetParameters => place.live().map(drop).map(|()| place.parameters_reply()),
-            Command::ResetParameters => place.reset_parameters().map(|()| place.parameters_reply()),
-            Command::SetParameters { protocol, data } => place
+            CommandMessage::GetParameters => place.live().map(drop).map(|()| place.parameters_reply()),
+            CommandMessage::ResetParameters => place.reset_parameters().map(|()| place.parameters_reply()),
+            CommandMessage::SetParameters { protocol, data } => place
                 .set_parameters(protocol, data, &self.model)
                 .map(|()| place.parameters_reply()),
-            Command::Escape(data) => self
+            CommandMessage::Escape(data) => self
                 .escapes
                 .iter()
                 .find(|(request, _)| request == data)
                 .map(|(_, answer)| Reply::data(answer.clone()))
-                .ok_or(SlotError::CommandUnsupported),
-            Command::IccClock { stop } if features.has(Features::CLOCK_STOP) => {
+                .ok_or(SlotErrorCode::CommandUnsupported),
+            CommandMessage::IccClock { stop } if features.has(Features::CLOCK_STOP) => {
                 place.live().map(drop).map(|()| {
                     place.clock_stopped = stop;
                     Reply::status(u8::from(stop))
                 })
             }
-            Command::T0Apdu { .. } if features.0 & 0x6_0000 != 0 => place.live().map(|_| Reply::status(0)),
-            Command::Secure { level, data, .. } if self.model.descriptor.pin_support & 3 != 0 => {
+            CommandMessage::T0Apdu { .. } if features.0 & 0x6_0000 != 0 => {
+                place.live().map(|_| Reply::status(0))
+            }
+            CommandMessage::Secure { level, data, .. } if self.model.descriptor.pin_support & 3 != 0 => {
                 Ok(place.secure(level, data, (&self.model, &self.oddities), &mut self.keypad))
             }
-            Command::Mechanical(function) if self.model.descriptor.mechanical != 0 => match function {
+            CommandMessage::Mechanical(function) if self.model.descriptor.mechanical != 0 => match function {
                 1..=5 => Ok(Reply::status(0)),
-                _ => Err(SlotError::Parameter(7)),
+                _ => Err(SlotErrorCode::Parameter(7)),
             },
-            Command::SetDataRateAndClockFrequency { clock_khz, rate_bps } => place
+            CommandMessage::SetDataRateAndClockFrequency { clock_khz, rate_bps } => place
                 .set_rates(clock_khz, rate_bps, &self.model)
                 .map(|(clock_khz, rate_bps)| {
                     let mut data = clock_khz.to_le_bytes().to_vec();
                     data.extend(rate_bps.to_le_bytes());
                     Reply::data(data)
                 }),
-            Command::IccClock { .. }
-            | Command::T0Apdu { .. }
-            | Command::Secure { .. }
-            | Command::Mechanical(_)
-            | Command::Abort => Err(SlotError::CommandUnsupported),
+            CommandMessage::IccClock { .. }
+            | CommandMessage::T0Apdu { .. }
+            | CommandMessage::Secure { .. }
+            | CommandMessage::Mechanical(_)
+            | CommandMessage::Abort => Err(SlotErrorCode::CommandUnsupported),
             // A reader answers commands that it does not support in the same way.
-            _ => Err(SlotError::CommandUnsupported),
+            _ => Err(SlotErrorCode::CommandUnsupported),
         };
         result.unwrap_or_else(Reply::failed)
     }
 
-    fn reply(&mut self, kind: Kind, slot: u8, seq: u8, done: Reply) {
+    fn reply(&mut self, kind: ResponseKind, slot: u8, seq: u8, done: Reply) {
         self.reply_at(self.now, kind, slot, seq, done);
     }
 
-    pub(super) fn reply_at(&mut self, at: Duration, kind: Kind, slot: u8, seq: u8, done: Reply) {
+    pub(super) fn reply_at(&mut self, at: Duration, kind: ResponseKind, slot: u8, seq: u8, done: Reply) {
         let icc = self.icc(slot);
         self.push(
             at,
-            &Response {
+            &ResponseMessage {
                 kind,
                 slot,
                 seq,
                 icc,
-                outcome: done.outcome.unwrap_or(Outcome::Done),
+                outcome: done.outcome.unwrap_or(CommandStatus::Done),
                 specific: done.specific,
                 data: &done.data,
             },
@@ -199,9 +209,14 @@ impl Device {
                 if let Some(place) = self.slots.get_mut(usize::from(slot)) {
                     place.abort();
                 }
-                self.reply(Kind::SlotStatus, slot, seq, Reply::status(0));
+                self.reply(ResponseKind::SlotStatus, slot, seq, Reply::status(0));
             }
-            Some((_, seq)) => self.reply(Kind::SlotStatus, slot, seq, Reply::failed(SlotError::Aborted)),
+            Some((_, seq)) => self.reply(
+                ResponseKind::SlotStatus,
+                slot,
+                seq,
+                Reply::failed(SlotErrorCode::Aborted),
+            ),
             None => (),
         }
     }

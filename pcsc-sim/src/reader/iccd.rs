@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pcsc_ccid::message::SlotError;
+use pcsc_ccid::message::SlotErrorCode;
 
 /// The answer to the last request, and when the card has it.
 #[derive(Default)]
@@ -22,5 +22,5 @@ pub(super) enum HeldAnswer {
     Ready(Vec<u8>, u8),
     /// Version A: data, then the status word.
     Data(Vec<u8>, Vec<u8>),
-    Failed(SlotError),
+    Failed(SlotErrorCode),
 }

@@ -1,6 +1,6 @@
 //! What the firmware replies to a command.
 
-use pcsc_ccid::message::{Outcome, SlotError};
+use pcsc_ccid::message::{CommandStatus, SlotErrorCode};
 use std::time::Duration;
 
 /// A reply, without its header.
@@ -9,7 +9,7 @@ pub(super) struct Reply {
     pub data: Vec<u8>,
     pub specific: u8,
     /// `None` if the command was processed without error.
-    pub outcome: Option<Outcome>,
+    pub outcome: Option<CommandStatus>,
     /// Time beyond what went by on the contact.
     pub delay: Duration,
 }
@@ -33,14 +33,14 @@ impl Reply {
     /// The command has not ended: the reader requests more time, in multiples of BWT or WWT.
     pub fn extension(times: u8) -> Reply {
         Reply {
-            outcome: Some(Outcome::TimeExtension(times)),
+            outcome: Some(CommandStatus::TimeExtension(times)),
             ..Reply::default()
         }
     }
 
-    pub fn failed(error: SlotError) -> Reply {
+    pub fn failed(error: SlotErrorCode) -> Reply {
         Reply {
-            outcome: Some(Outcome::Failed(error)),
+            outcome: Some(CommandStatus::Failed(error)),
             ..Reply::default()
         }
     }

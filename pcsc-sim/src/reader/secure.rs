@@ -9,7 +9,7 @@ use super::oddities::Oddities;
 use super::reply::Reply;
 use super::slot::Slot;
 use pcsc_ccid::descriptor::ExchangeLevel;
-use pcsc_ccid::message::{SlotError, HEADER_SIZE};
+use pcsc_ccid::message::{SlotErrorCode, HEADER_SIZE};
 
 /// What ends an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,10 +88,10 @@ impl Slot {
         (model, oddities): (&Model, &Oddities),
         keypad: &mut Keypad,
         waited: &mut Duration,
-    ) -> Result<Vec<u8>, SlotError> {
+    ) -> Result<Vec<u8>, SlotErrorCode> {
         self.live()?;
-        let wrong = |at: u8| SlotError::Parameter(DATA + at);
-        let (&operation, fields) = data.split_first().ok_or(SlotError::Parameter(1))?;
+        let wrong = |at: u8| SlotErrorCode::Parameter(DATA + at);
+        let (&operation, fields) = data.split_first().ok_or(SlotErrorCode::Parameter(1))?;
         let supported = model.descriptor.pin_support;
         let started = self.elapsed();
         self.began = started;
@@ -102,7 +102,7 @@ impl Slot {
                 let &[timeout, format, block, length, max, min, _, _, _, _, _, a, b, c, ref apdu @ ..] =
                     fields
                 else {
-                    return Err(SlotError::Parameter(1));
+                    return Err(SlotErrorCode::Parameter(1));
                 };
                 check_digits(min, max).ok_or(wrong(5))?;
                 let format = Format {
@@ -114,13 +114,13 @@ impl Slot {
                 (fill(apdu, &format, 0, &pin).ok_or(wrong(2))?, [a, b, c])
             }
             1 if supported & 2 != 0 => {
-                let (fixed, rest) = fields.split_at_checked(10).ok_or(SlotError::Parameter(1))?;
+                let (fixed, rest) = fields.split_at_checked(10).ok_or(SlotErrorCode::Parameter(1))?;
                 let [timeout, format, block, length, old_at, new_at, max, min, confirm, _] = *fixed else {
-                    return Err(SlotError::Parameter(1));
+                    return Err(SlotErrorCode::Parameter(1));
                 };
                 check_digits(min, max).ok_or(wrong(7))?;
                 // bNumberMessage, wLangId, then as many message indexes as go with the number.
-                let (&messages, rest) = rest.split_first().ok_or(SlotError::Parameter(1))?;
+                let (&messages, rest) = rest.split_first().ok_or(SlotErrorCode::Parameter(1))?;
                 let indexes = match messages {
                     _ if oddities.all_message_indexes => 3,
                     0 => 1,
@@ -130,9 +130,9 @@ impl Slot {
                 };
                 let (_, rest) = rest
                     .split_at_checked(2 + indexes)
-                    .ok_or(SlotError::Parameter(1))?;
+                    .ok_or(SlotErrorCode::Parameter(1))?;
                 let &[a, b, c, ref apdu @ ..] = rest else {
-                    return Err(SlotError::Parameter(1));
+                    return Err(SlotErrorCode::Parameter(1));
                 };
                 let format = Format {
                     format,
@@ -146,22 +146,22 @@ impl Slot {
                 }
                 let new = self.entry(keypad, timeout, started, waited, (min, max))?;
                 if confirm & 1 != 0 && self.entry(keypad, timeout, started, waited, (min, max))? != new {
-                    return Err(SlotError::PinCancelled);
+                    return Err(SlotErrorCode::PinCancelled);
                 }
                 (fill(&filled, &format, new_at, &new).ok_or(wrong(6))?, [a, b, c])
             }
-            4 => return Err(SlotError::PinCancelled),
+            4 => return Err(SlotErrorCode::PinCancelled),
             _ => return Err(wrong(0)),
         };
         let is_t1 = self.parameters.protocol == 1;
         let whole = match model.descriptor.features.exchange_level() {
             ExchangeLevel::ShortApdu => return self.apdu(&apdu, model),
             ExchangeLevel::ExtendedApdu if level == 0 => return self.apdu(&apdu, model),
-            ExchangeLevel::ExtendedApdu => return Err(SlotError::Parameter(8)),
+            ExchangeLevel::ExtendedApdu => return Err(SlotErrorCode::Parameter(8)),
             ExchangeLevel::Tpdu | ExchangeLevel::Character if is_t1 => {
                 let mut block = [&prologue[..], &apdu].concat();
                 // The host leaves it to the pad how long the block gets.
-                block[2] = u8::try_from(apdu.len()).map_err(|_| SlotError::Overrun)?;
+                block[2] = u8::try_from(apdu.len()).map_err(|_| SlotErrorCode::Overrun)?;
                 let edc = self.parameters.edc();
                 let check = edc.compute(&block);
                 block.extend(&check[..edc.size()]);
@@ -185,7 +185,7 @@ impl Slot {
         started: Duration,
         waited: &mut Duration,
         (min, max): (u8, u8),
-    ) -> Result<Vec<u8>, SlotError> {
+    ) -> Result<Vec<u8>, SlotErrorCode> {
         let limit = match timeout {
             0 => DEFAULT_TIMEOUT,
             seconds => Duration::from_secs(seconds.into()),
@@ -206,15 +206,15 @@ impl Slot {
         *waited += takes;
         // The contact's clock goes on with the device's.
         match entry.key {
-            _ if entry.takes > limit => Err(SlotError::PinTimeout),
-            Key::Nothing => Err(SlotError::PinTimeout),
-            Key::Cancel => Err(SlotError::PinCancelled),
+            _ if entry.takes > limit => Err(SlotErrorCode::PinTimeout),
+            Key::Nothing => Err(SlotErrorCode::PinTimeout),
+            Key::Cancel => Err(SlotErrorCode::PinCancelled),
             Key::Pin(digits) => {
                 let digits: Vec<u8> = digits.bytes().filter(u8::is_ascii_digit).collect();
                 match (usize::from(min)..=usize::from(max)).contains(&digits.len()) {
                     true => Ok(digits),
                     // Too short or too long: the pad does not take the validation key.
-                    false => Err(SlotError::PinTimeout),
+                    false => Err(SlotErrorCode::PinTimeout),
                 }
             }
         }

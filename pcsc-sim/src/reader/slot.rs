@@ -9,7 +9,7 @@ use super::speed;
 use crate::card::{Card, Contact, Rate, Tally};
 use pcsc_ccid::atr;
 use pcsc_ccid::descriptor::Features;
-use pcsc_ccid::message::{IccStatus, SlotError, Voltage};
+use pcsc_ccid::message::{IccStatus, SlotErrorCode, Voltage};
 use pcsc_ccid::t1;
 
 /// etu to the ATR's first character, and between its characters (ISO 7816-3 clauses 6.2.2 and 8.1).
@@ -103,11 +103,11 @@ impl Slot {
     }
 
     /// The contact with power.
-    pub(super) fn live(&mut self) -> Result<&mut Contact, SlotError> {
+    pub(super) fn live(&mut self) -> Result<&mut Contact, SlotErrorCode> {
         self.contact
             .as_mut()
             .filter(|contact| contact.powered() && contact.present())
-            .ok_or(SlotError::Mute)
+            .ok_or(SlotErrorCode::Mute)
     }
 
     fn forget(&mut self) {
@@ -140,7 +140,7 @@ impl Slot {
     }
 
     /// IccPowerOn: a cold reset, or a warm one of a card with power. Gives the ATR.
-    pub fn power_on(&mut self, voltage: Voltage, model: &Model) -> Result<Vec<u8>, SlotError> {
+    pub fn power_on(&mut self, voltage: Voltage, model: &Model) -> Result<Vec<u8>, SlotErrorCode> {
         let features = model.descriptor.features;
         let supported = match model.descriptor.voltages & 7 {
             0 => 7,
@@ -149,23 +149,25 @@ impl Slot {
         let chosen_by_us =
             features.has(Features::AUTOMATIC_VOLTAGE) || features.has(Features::AUTOMATIC_ACTIVATION);
         let candidates: &[(u8, u16)] = match voltage {
-            Voltage::Automatic if !chosen_by_us => return Err(SlotError::Parameter(7)),
+            Voltage::Automatic if !chosen_by_us => return Err(SlotErrorCode::Parameter(7)),
             Voltage::Automatic => &[(1, 5000), (2, 3000), (4, 1800)],
             Voltage::V5 => &[(1, 5000)],
             Voltage::V3 => &[(2, 3000)],
             Voltage::V1_8 => &[(4, 1800)],
         };
-        let mut result = Err(SlotError::Parameter(7));
+        let mut result = Err(SlotErrorCode::Parameter(7));
         for (_, millivolts) in candidates.iter().filter(|(bit, _)| supported & bit != 0) {
             result = self.activate(*millivolts, model);
             match result {
-                Err(SlotError::Mute) => self.power_off(),
+                Err(SlotErrorCode::Mute) => self.power_off(),
                 _ => break,
             }
         }
         result?;
         if features.has(Features::AUTOMATIC_NEGOTIATION) {
-            let protocol = self.first_protocol(model).ok_or(SlotError::ProtocolUnsupported);
+            let protocol = self
+                .first_protocol(model)
+                .ok_or(SlotErrorCode::ProtocolUnsupported);
             if let Err(error) = protocol.and_then(|protocol| self.negotiate(protocol, model)) {
                 self.power_off();
                 return Err(error);
@@ -174,11 +176,11 @@ impl Slot {
         Ok(self.atr.clone())
     }
 
-    fn activate(&mut self, millivolts: u16, model: &Model) -> Result<(), SlotError> {
+    fn activate(&mut self, millivolts: u16, model: &Model) -> Result<(), SlotErrorCode> {
         self.forget();
         self.clock_hz = model.clock_hz();
         let clock_hz = self.clock_hz;
-        let contact = self.contact.as_mut().ok_or(SlotError::Mute)?;
+        let contact = self.contact.as_mut().ok_or(SlotErrorCode::Mute)?;
         if contact.line().millivolts != millivolts && contact.powered() {
             contact.power_off();
         }
@@ -186,16 +188,16 @@ impl Slot {
         contact.reset(clock_hz);
         let (atr, parity_error) = receive_atr(contact);
         let error = match *atr {
-            [] => Some(SlotError::Mute),
-            _ if parity_error => Some(SlotError::Parity),
+            [] => Some(SlotErrorCode::Mute),
+            _ if parity_error => Some(SlotErrorCode::Parity),
             [0x3B | 0x3F, _, ..] => None,
-            _ => Some(SlotError::BadTs),
+            _ => Some(SlotErrorCode::BadTs),
         };
         let said = AtrParameters::read(&atr);
         let features = model.descriptor.features;
         let reads_it =
             features.has(Features::AUTOMATIC_PARAMETERS) || features.has(Features::AUTOMATIC_NEGOTIATION);
-        let error = error.or((reads_it && !said.is_sound).then_some(SlotError::BadTck));
+        let error = error.or((reads_it && !said.is_sound).then_some(SlotErrorCode::BadTck));
         if let Some(error) = error {
             self.power_off();
             return Err(error);
@@ -231,7 +233,7 @@ impl Slot {
 
     /// The reader's own negotiation: PPS at the fastest rate; where the card is mute, a reset and the
     /// default rate.
-    fn negotiate(&mut self, protocol: u8, model: &Model) -> Result<(), SlotError> {
+    fn negotiate(&mut self, protocol: u8, model: &Model) -> Result<(), SlotErrorCode> {
         let parameters = Parameters::from_atr(&self.said, protocol);
         if self.said.ta2.is_some() {
             return Ok(());
@@ -251,11 +253,11 @@ impl Slot {
                 Err(_) => self.reset_again()?,
             }
         }
-        Err(SlotError::Mute)
+        Err(SlotErrorCode::Mute)
     }
 
     /// PPS for these parameters (ISO 7816-3 clause 9); gives them back as the card has agreed.
-    fn pps(&mut self, wanted: Parameters) -> Result<Parameters, SlotError> {
+    fn pps(&mut self, wanted: Parameters) -> Result<Parameters, SlotErrorCode> {
         self.fresh = false;
         let pps0 = 0x10 | wanted.protocol;
         let request = [0xFF, pps0, wanted.fidi(), 0xFF ^ pps0 ^ wanted.fidi()];
@@ -266,12 +268,12 @@ impl Slot {
         let without_pps1 = [0xFF, wanted.protocol, 0xFF ^ wanted.protocol];
         match answer == without_pps1 {
             true => Ok(wanted.with_fidi(0x11)),
-            false => Err(SlotError::Mute),
+            false => Err(SlotErrorCode::Mute),
         }
     }
 
     /// Sends a PPS request as it is, and receives what answers it.
-    pub(super) fn exchange_pps(&mut self, request: &[u8]) -> Result<Vec<u8>, SlotError> {
+    pub(super) fn exchange_pps(&mut self, request: &[u8]) -> Result<Vec<u8>, SlotErrorCode> {
         let contact = self.live()?;
         contact.send(request);
         let mut answer = Vec::new();
@@ -283,17 +285,17 @@ impl Slot {
             parity_error |= received.parity_error;
         }
         match *answer {
-            [] => Err(SlotError::Mute),
-            _ if parity_error => Err(SlotError::Parity),
+            [] => Err(SlotErrorCode::Mute),
+            _ if parity_error => Err(SlotErrorCode::Parity),
             _ => Ok(answer),
         }
     }
 
     /// SetParameters; the slot's parameters afterwards are the answer.
-    pub fn set_parameters(&mut self, protocol: u8, data: &[u8], model: &Model) -> Result<(), SlotError> {
-        let wanted = Parameters::read(protocol, data).map_err(SlotError::Parameter)?;
+    pub fn set_parameters(&mut self, protocol: u8, data: &[u8], model: &Model) -> Result<(), SlotErrorCode> {
+        let wanted = Parameters::read(protocol, data).map_err(SlotErrorCode::Parameter)?;
         if model.descriptor.protocols & 1 << protocol == 0 {
-            return Err(SlotError::Parameter(7));
+            return Err(SlotErrorCode::Parameter(7));
         }
         self.live()?;
         let features = model.descriptor.features;
@@ -301,7 +303,7 @@ impl Slot {
             return self.switch_protocol(wanted, model);
         }
         if !speed::can_do(model, self.clock_hz, wanted.rate()) {
-            return Err(SlotError::Parameter(OFFSET));
+            return Err(SlotErrorCode::Parameter(OFFSET));
         }
         self.is_told = true;
         let wanted = match features.has(Features::AUTOMATIC_PPS) {
@@ -320,19 +322,19 @@ impl Slot {
     }
 
     /// A reader that negotiates by itself takes another protocol, and nothing else.
-    fn switch_protocol(&mut self, wanted: Parameters, model: &Model) -> Result<(), SlotError> {
+    fn switch_protocol(&mut self, wanted: Parameters, model: &Model) -> Result<(), SlotErrorCode> {
         if wanted.protocol == self.parameters.protocol {
             return Ok(());
         }
         if self.said.ta2.is_some() || !self.said.protocols.contains(&wanted.protocol) {
-            return Err(SlotError::Parameter(7));
+            return Err(SlotErrorCode::Parameter(7));
         }
         self.reset_again()?;
         self.negotiate(wanted.protocol, model)
     }
 
     /// Resets the card, whose ATR is known.
-    fn reset_again(&mut self) -> Result<(), SlotError> {
+    fn reset_again(&mut self) -> Result<(), SlotErrorCode> {
         let clock_hz = self.clock_hz;
         let contact = self.live()?;
         contact.reset(clock_hz);
@@ -343,11 +345,11 @@ impl Slot {
     }
 
     /// Automatic PPS according to the parameters that the host sets.
-    fn agree(&mut self, wanted: Parameters) -> Result<Parameters, SlotError> {
+    fn agree(&mut self, wanted: Parameters) -> Result<Parameters, SlotErrorCode> {
         let first = self.said.protocols.first() == Some(&wanted.protocol);
         if !self.fresh || self.said.ta2.is_some() {
             let same = wanted.fidi() == self.parameters.fidi() || self.said.ta2.is_some();
-            return same.then_some(wanted).ok_or(SlotError::Parameter(OFFSET));
+            return same.then_some(wanted).ok_or(SlotErrorCode::Parameter(OFFSET));
         }
         if first && wanted.rate() == Rate::DEFAULT {
             return Ok(wanted);
@@ -357,7 +359,7 @@ impl Slot {
 
     /// Automatic parameters with automatic PPS: what the ATR says is agreed on before the first exchange,
     /// where the host has set nothing.
-    pub(super) fn agree_late(&mut self, model: &Model) -> Result<(), SlotError> {
+    pub(super) fn agree_late(&mut self, model: &Model) -> Result<(), SlotErrorCode> {
         let features = model.descriptor.features;
         let due = self.fresh
             && !self.is_told
@@ -376,7 +378,7 @@ impl Slot {
     }
 
     /// ResetParameters.
-    pub fn reset_parameters(&mut self) -> Result<(), SlotError> {
+    pub fn reset_parameters(&mut self) -> Result<(), SlotErrorCode> {
         self.live()?;
         self.apply(Parameters::default());
         Ok(())
@@ -393,7 +395,12 @@ impl Slot {
     }
 
     /// SetDataRateAndClockFrequency; gives what is in force.
-    pub fn set_rates(&mut self, clock_khz: u32, bps: u32, model: &Model) -> Result<(u32, u32), SlotError> {
+    pub fn set_rates(
+        &mut self,
+        clock_khz: u32,
+        bps: u32,
+        model: &Model,
+    ) -> Result<(u32, u32), SlotErrorCode> {
         let descriptor = &model.descriptor;
         let known = match model.clocks_khz.is_empty() {
             true => (1..=descriptor.max_clock_khz).contains(&clock_khz),
@@ -403,14 +410,14 @@ impl Slot {
             true => Some(model.clock_hz()),
             false => clock_khz.checked_mul(1000).filter(|_| known),
         };
-        let clock_hz = clock_hz.ok_or(SlotError::Parameter(OFFSET))?;
+        let clock_hz = clock_hz.ok_or(SlotErrorCode::Parameter(OFFSET))?;
         let rate = match self.parameters.rate() {
             rate if rate.bits_per_second(clock_hz).abs_diff(bps) <= 2 => Some(rate),
             _ => speed::find(clock_hz, bps),
         };
         let rate = rate
             .filter(|rate| speed::can_do(model, clock_hz, *rate))
-            .ok_or(SlotError::Parameter(OFFSET + 4))?;
+            .ok_or(SlotErrorCode::Parameter(OFFSET + 4))?;
         let contact = self.live()?;
         contact.set_clock(clock_hz);
         contact.set_rate(rate);

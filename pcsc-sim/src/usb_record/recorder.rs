@@ -18,7 +18,7 @@ use crate::masked;
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use pcsc_ccid::reader::{DeviceInfo, Options, Reader};
+/// use pcsc_ccid::reader::{DeviceInfo, ReaderOptions, Reader};
 /// use pcsc_sim::usb_record::{RecordedDevice, UsbRecord, UsbRecorder, UsbReplay};
 /// use pcsc_sim::{Device, Handle};
 ///
@@ -26,7 +26,7 @@ use crate::masked;
 /// let recorded = RecordedDevice::of_model(device.model()).ok_or("no reader")?;
 /// let recorder = UsbRecorder::new(&recorded, Vec::new())?;
 /// let open = |transport| {
-///     Reader::open(transport, DeviceInfo::default(), &recorded.interface, Options::default())
+///     Reader::open(transport, DeviceInfo::default(), &recorded.interface, ReaderOptions::default())
 /// };
 /// let transport = recorder.transport(Handle::new(device).transport());
 /// open(Box::new(transport) as Box<dyn pcsc_ccid::transport::Transport>)?;

@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use pcsc_ccid::reader::{DeviceInfo, Options, Protocol, Reader, Reset};
+use pcsc_ccid::reader::{DeviceInfo, Protocol, Reader, ReaderOptions, Reset};
 use pcsc_ccid::shared::InterruptSource;
 use pcsc_ccid::transport::{Transport, TransportError};
 use proptest::prelude::*;
@@ -28,7 +28,7 @@ fn use_reader(transport: impl Transport, device: &RecordedDevice) -> Option<Vec<
         transport,
         DeviceInfo::default(),
         &device.interface,
-        Options::default(),
+        ReaderOptions::default(),
     )
     .ok()?;
     reader.power_on(0, Reset::Cold).ok()?;

@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::Sender;
 
-use pcsc_ccid::apdu::Command;
+use pcsc_ccid::apdu::CommandApdu;
 use pcsc_sim::card::apps::{App, Several};
 use pcsc_sim::card::{Behaviour, Card, Offer, Profile, SimCard};
 use pcsc_sim::{model, Device, Entry, Model};
@@ -129,7 +129,7 @@ struct Levers {
 }
 
 impl App for Levers {
-    fn process(&mut self, command: &Command<'_>, response: &mut Vec<u8>) {
+    fn process(&mut self, command: &CommandApdu<'_>, response: &mut Vec<u8>) {
         // The queue is the device's own and lives as long as it does.
         let status: [u8; 2] = match command.header {
             [0x80, 0x03, ..] => {

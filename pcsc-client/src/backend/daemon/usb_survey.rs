@@ -47,12 +47,12 @@ impl Survey {
 
 /// Whether pcscd may give a device's reader this name, which begins with the model's.
 fn is_named_by(name: &CStr, device: &usb::DeviceIdentity) -> bool {
-    let model = names::Identity {
+    let model = names::NameIdentity {
         vendor: device.vendor_id,
         product: device.product_id,
         manufacturer: device.manufacturer.as_deref(),
         product_name: device.product.as_deref(),
-        ..names::Identity::default()
+        ..names::NameIdentity::default()
     };
     name.to_bytes().starts_with(model.base_name().as_bytes())
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pcsc_ccid::reader::Options;
+use pcsc_ccid::reader::ReaderOptions;
 use pcsc_manager::{Bus, CallError, Client, Handle, Manager, Reader, Snapshot, Watching};
 use pcsc_manager::{StartError, UsbBus};
 use pcsc_wire::ReaderStateRecord;
@@ -263,7 +263,7 @@ impl Drop for StandaloneContext {
 }
 
 /// The driver's options, from the environment.
-fn options() -> Options {
+fn options() -> ReaderOptions {
     pcsc_manager::environment::options(env::text)
 }
 

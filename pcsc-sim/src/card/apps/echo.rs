@@ -1,7 +1,7 @@
 //! Data of any length, both ways.
 
 use super::{status, sw, App};
-use pcsc_ccid::apdu::Command;
+use pcsc_ccid::apdu::CommandApdu;
 
 /// 80 EC echoes its data; 80 EE P1 P2 answers with P1-P2 bytes (65,536 for 0) of a known pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -15,7 +15,7 @@ impl Echo {
 }
 
 impl App for Echo {
-    fn process(&mut self, command: &Command<'_>, response: &mut Vec<u8>) {
+    fn process(&mut self, command: &CommandApdu<'_>, response: &mut Vec<u8>) {
         match command.header {
             [0x80, 0xEC, ..] => {
                 response.extend_from_slice(command.data);

@@ -1,7 +1,7 @@
 //! The applet that the "hello" example of every PC/SC binding talks to.
 
 use super::{status, sw, App};
-use pcsc_ccid::apdu::Command;
+use pcsc_ccid::apdu::CommandApdu;
 
 /// SELECT A0 00 00 00 62 03 01 0C 06 01, then 00 00 00 00 answers "Hello world!", with Le or, as the examples
 /// send it, without.
@@ -18,7 +18,7 @@ impl Hello {
 
     /// SELECT by DF name (clause 11.1.1), the only command that the applet supports. It has no control
     /// information.
-    fn select(&mut self, command: &Command<'_>) -> u16 {
+    fn select(&mut self, command: &CommandApdu<'_>) -> u16 {
         match command.header {
             [_, _, 0x04, p2] if p2 & 0xF0 != 0 => sw::WRONG_P1_P2,
             [_, _, 0x04, p2] if command.data == Self::AID && p2 & 0x02 == 0 => {
@@ -29,7 +29,7 @@ impl Hello {
         }
     }
 
-    fn text(command: &Command<'_>, response: &mut Vec<u8>) -> u16 {
+    fn text(command: &CommandApdu<'_>, response: &mut Vec<u8>) -> u16 {
         if command.header[2..] != [0, 0] {
             return sw::WRONG_P1_P2;
         }
@@ -53,7 +53,7 @@ impl App for Hello {
         self.selected = false;
     }
 
-    fn process(&mut self, command: &Command<'_>, response: &mut Vec<u8>) {
+    fn process(&mut self, command: &CommandApdu<'_>, response: &mut Vec<u8>) {
         let sw = match command.header {
             [0x80..=0xFF, ..] => sw::WRONG_CLASS,
             [_, 0xA4, ..] => self.select(command),

@@ -8,7 +8,7 @@ pub use echo::Echo;
 pub use files::{File, FileSystem};
 pub use hello::Hello;
 
-use pcsc_ccid::apdu::{ApduError, Command};
+use pcsc_ccid::apdu::{ApduError, CommandApdu};
 
 /// Status words (clause 5.6).
 mod sw {
@@ -43,12 +43,12 @@ mod sw {
 pub(super) const ANY_NE: usize = 65_536;
 
 /// No Le field is there; over T=0 that is not known, and no error.
-fn is_le_absent(command: &Command<'_>) -> bool {
+fn is_le_absent(command: &CommandApdu<'_>) -> bool {
     command.ne.is_none_or(|ne| ne == ANY_NE && !command.extended)
 }
 
 /// Whether Le is zero, which asks for all that there is (clause 5.2).
-fn wants_all(command: &Command<'_>) -> bool {
+fn wants_all(command: &CommandApdu<'_>) -> bool {
     let zero = if command.extended { 65_536 } else { 256 };
     command.ne.is_some_and(|ne| ne >= zero)
 }
@@ -64,7 +64,7 @@ pub trait App: Send {
     /// Executes a command: appends data and status word to `response`. The transmission protocol cuts data
     /// beyond Ne, or keeps them for GET RESPONSE. Over T=0 a command with data comes with an Ne of 65,536,
     /// and one without data with the Ne of its P3.
-    fn process(&mut self, command: &Command<'_>, response: &mut Vec<u8>);
+    fn process(&mut self, command: &CommandApdu<'_>, response: &mut Vec<u8>);
 
     /// Whether commands with this header carry data: a T=0 header does not show it. The default is the
     /// table of ISO 7816-4 as far as these applications use it.
@@ -96,7 +96,7 @@ impl App for Several {
         self.0.iter_mut().for_each(|app| app.reset());
     }
 
-    fn process(&mut self, command: &Command<'_>, response: &mut Vec<u8>) {
+    fn process(&mut self, command: &CommandApdu<'_>, response: &mut Vec<u8>) {
         let refusals = [sw::WRONG_CLASS, sw::WRONG_INSTRUCTION, sw::NOT_FOUND].map(u16::to_be_bytes);
         let start = response.len();
         let mut refusal = 0;
@@ -151,7 +151,7 @@ fn refusal(header: [u8; 4]) -> Option<u16> {
 }
 
 /// Executes a command on an application.
-pub(super) fn execute(command: &Command<'_>, app: &mut dyn App) -> Vec<u8> {
+pub(super) fn execute(command: &CommandApdu<'_>, app: &mut dyn App) -> Vec<u8> {
     let mut response = Vec::new();
     match refusal(command.header) {
         Some(sw) => status(&mut response, sw),
@@ -162,7 +162,7 @@ pub(super) fn execute(command: &Command<'_>, app: &mut dyn App) -> Vec<u8> {
 
 /// Executes a command APDU; the answer has at most Ne bytes of data.
 pub(super) fn execute_apdu(apdu: &[u8], app: &mut dyn App) -> Vec<u8> {
-    let command = match Command::parse(apdu) {
+    let command = match CommandApdu::parse(apdu) {
         Ok(command) => command,
         Err(ApduError::InvalidClass) => return sw::WRONG_CLASS.to_be_bytes().to_vec(),
         Err(_) => return sw::WRONG_LENGTH.to_be_bytes().to_vec(),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::reader::{Lists, Oddities};
-use pcsc_ccid::message::{Notification, SlotError};
+use pcsc_ccid::message::{Notification, SlotErrorCode};
 use pcsc_ccid::transport::TransportError;
 use std::time::Duration;
 
@@ -135,7 +135,7 @@ fn one_slot_keeps_a_reader_busy_or_does_not() {
     bench.device.bulk_out(&hello).unwrap();
     bench.device.bulk_out(&second).unwrap();
     let refused = bench.device.bulk_in(300).unwrap().unwrap();
-    assert_eq!(refused[6..9], [8, 0x42, SlotError::SlotBusy.code()]);
+    assert_eq!(refused[6..9], [8, 0x42, SlotErrorCode::SlotBusy.code()]);
     bench.hear();
     assert_eq!(bench.say(&second)[6..9], [8, 0x02, 0x81]);
 

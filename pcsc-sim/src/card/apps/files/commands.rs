@@ -2,7 +2,7 @@
 
 use super::{File, FileSystem, Path};
 use crate::card::apps::{is_le_absent, status, sw, wants_all, App};
-use pcsc_ccid::apdu::Command;
+use pcsc_ccid::apdu::CommandApdu;
 
 /// Response data and a status that is no error, or an error.
 type Answer = Result<(Vec<u8>, u16), u16>;
@@ -15,7 +15,7 @@ fn done(data: Vec<u8>) -> Answer {
 }
 
 /// The data field may have these lengths.
-fn check_data(command: &Command<'_>, lengths: std::ops::RangeInclusive<usize>) -> Result<(), u16> {
+fn check_data(command: &CommandApdu<'_>, lengths: std::ops::RangeInclusive<usize>) -> Result<(), u16> {
     if lengths.contains(&command.data.len()) {
         Ok(())
     } else {
@@ -24,7 +24,7 @@ fn check_data(command: &Command<'_>, lengths: std::ops::RangeInclusive<usize>) -
 }
 
 /// A command without response data has no Le field.
-fn check_no_le(command: &Command<'_>) -> Result<(), u16> {
+fn check_no_le(command: &CommandApdu<'_>) -> Result<(), u16> {
     if is_le_absent(command) {
         Ok(())
     } else {
@@ -33,13 +33,13 @@ fn check_no_le(command: &Command<'_>) -> Result<(), u16> {
 }
 
 /// A command that reads has an Le field and no data field; its Ne.
-fn check_read(command: &Command<'_>) -> Result<usize, u16> {
+fn check_read(command: &CommandApdu<'_>) -> Result<usize, u16> {
     check_data(command, 0..=0)?;
     command.ne.ok_or(sw::WRONG_LENGTH)
 }
 
 /// Up to Ne bytes of what is there. A warning says that an Le other than zero asked for more.
-fn read(rest: &[u8], ne: usize, command: &Command<'_>) -> Answer {
+fn read(rest: &[u8], ne: usize, command: &CommandApdu<'_>) -> Answer {
     let data = rest[..rest.len().min(ne)].to_vec();
     let is_short = data.len() < ne && !wants_all(command);
     Ok((data, if is_short { sw::END_REACHED } else { sw::OK }))
@@ -48,7 +48,7 @@ fn read(rest: &[u8], ne: usize, command: &Command<'_>) -> Answer {
 impl FileSystem {
     /// SELECT (clause 11.1.1). Gives the FCI or FCP template, or nothing, as P2 says. A DF name has one
     /// occurrence.
-    fn select(&mut self, command: &Command<'_>) -> Answer {
+    fn select(&mut self, command: &CommandApdu<'_>) -> Answer {
         let [_, _, p1, p2] = command.header;
         let data = command.data;
         let occurrence = p2 & 0x03;
@@ -111,7 +111,7 @@ impl FileSystem {
 
     /// The EF and the offset in it that P1-P2 give: with bit 8 of P1 a short identifier and 8 bits (clause
     /// 11.2.2).
-    fn offset(&mut self, command: &Command<'_>) -> Result<(Path, usize), u16> {
+    fn offset(&mut self, command: &CommandApdu<'_>) -> Result<(Path, usize), u16> {
         let [_, _, p1, p2] = command.header;
         match p1 {
             0x00..=0x7F => Ok((self.ef(0)?, usize::from(u16::from_be_bytes([p1, p2])))),
@@ -121,7 +121,7 @@ impl FileSystem {
     }
 
     /// READ BINARY (clause 11.2.3).
-    fn read_binary(&mut self, command: &Command<'_>) -> Answer {
+    fn read_binary(&mut self, command: &CommandApdu<'_>) -> Answer {
         let ne = check_read(command)?;
         let (path, offset) = self.offset(command)?;
         match self.at(&path) {
@@ -135,7 +135,7 @@ impl FileSystem {
     }
 
     /// UPDATE BINARY (clause 11.2.5). A file does not grow.
-    fn update_binary(&mut self, command: &Command<'_>) -> Answer {
+    fn update_binary(&mut self, command: &CommandApdu<'_>) -> Answer {
         check_data(command, 1..=usize::MAX)?;
         check_no_le(command)?;
         let (path, offset) = self.offset(command)?;
@@ -153,7 +153,7 @@ impl FileSystem {
     }
 
     /// READ RECORD (clause 11.3.3) by record number.
-    fn read_record(&mut self, command: &Command<'_>) -> Answer {
+    fn read_record(&mut self, command: &CommandApdu<'_>) -> Answer {
         let [_, _, number, p2] = command.header;
         let short_id = p2 >> 3;
         if p2 & 0x07 != 0x04 || short_id == 0x1F || number == 0xFF {
@@ -184,7 +184,7 @@ impl FileSystem {
     }
 
     /// P1-P2 of a command on the PIN: none given, or number 1, of the card or of the DF (clause 11.5.1).
-    fn check_pin_reference(command: &Command<'_>) -> Result<(), u16> {
+    fn check_pin_reference(command: &CommandApdu<'_>) -> Result<(), u16> {
         match command.header {
             [_, _, 0, 0x00 | 0x01 | 0x81] => Ok(()),
             [_, _, 0, p2] if p2 & 0x60 == 0 => Err(sw::REFERENCE_NOT_FOUND),
@@ -193,7 +193,7 @@ impl FileSystem {
     }
 
     /// VERIFY (clause 11.5.6). Without data, the status says how many tries are left.
-    fn verify(&mut self, command: &Command<'_>) -> Answer {
+    fn verify(&mut self, command: &CommandApdu<'_>) -> Answer {
         Self::check_pin_reference(command)?;
         check_data(command, 0..=LONGEST_PIN)?;
         check_no_le(command)?;
@@ -208,7 +208,7 @@ impl FileSystem {
     }
 
     /// CHANGE REFERENCE DATA (clause 11.5.7): the old PIN, then the new one.
-    fn change_pin(&mut self, command: &Command<'_>) -> Answer {
+    fn change_pin(&mut self, command: &CommandApdu<'_>) -> Answer {
         Self::check_pin_reference(command)?;
         check_no_le(command)?;
         let (old, new) = command
@@ -245,7 +245,7 @@ impl App for FileSystem {
         self.ef = None;
     }
 
-    fn process(&mut self, command: &Command<'_>, response: &mut Vec<u8>) {
+    fn process(&mut self, command: &CommandApdu<'_>, response: &mut Vec<u8>) {
         let answer = match command.header {
             [0x80..=0xFF, ..] => Err(sw::WRONG_CLASS),
             [_, 0xA4, ..] => self.select(command),

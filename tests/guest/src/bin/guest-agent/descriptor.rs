@@ -8,7 +8,7 @@ use crate::simulated::{base_name, Simulated};
 use crate::{argument, fact, hex, Result, LIMIT};
 use nusb::MaybeFuture;
 use pcsc_ccid::atr::Atr;
-use pcsc_ccid::reader::{Options, Protocol, Reader, Reset};
+use pcsc_ccid::reader::{Protocol, Reader, ReaderOptions, Reset};
 use pcsc_ccid::usb::{self, readers_from_fd, Opened};
 use pcsc_client::{Context, Protocols, ReaderState, ShareMode, State};
 use pcsc_sim::card::apps::{Echo, Several};
@@ -48,7 +48,7 @@ pub fn scenario() -> Result<()> {
         transport,
         candidate.device(),
         &candidate.interface,
-        Options::default(),
+        ReaderOptions::default(),
     )?;
     let atr = opened.power_on(0, Reset::Cold)?.to_vec();
     fact("atr", hex(&atr));

@@ -5,7 +5,7 @@ use crate::tries::Tries;
 use crate::Result;
 use pcsc_ccid::atr::Atr;
 use pcsc_ccid::names;
-use pcsc_ccid::reader::{Options, Protocol, Reader, Reset};
+use pcsc_ccid::reader::{Protocol, Reader, ReaderOptions, Reset};
 use pcsc_ccid::usb::{Candidate, Hotplug, Opened, UsbTransport};
 
 /// The longest response: 65,536 bytes and the status word.
@@ -72,7 +72,7 @@ impl Driver {
             transport,
             candidate.device(),
             &candidate.interface,
-            Options::default(),
+            ReaderOptions::default(),
         )?;
         Ok(Self {
             name: names::name(&candidate.name_identity().base_name(), 0, 0),
