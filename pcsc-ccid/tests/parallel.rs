@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{card, identity, interface};
-use pcsc_ccid::reader::{Protocol, Reader, ReaderError, ReaderOptions, Reset};
+use pcsc_ccid::reader::{Presence, Protocol, Reader, ReaderError, ReaderOptions, Reset};
 use pcsc_ccid::shared::{Notifications, OpenedReader, SharedError, SharedReader};
 use pcsc_ccid::transport::{Transport, TransportError};
 use pcsc_sim::card::{Behaviour, Offer};
@@ -315,4 +315,45 @@ fn a_reader_that_is_closed_ends_the_command_of_another_slot() {
         assert_eq!(exchange.join().unwrap(), gone);
     });
     assert!(wire.lock().is_held);
+}
+
+/// Waits until the only task of this process with this name sleeps in the kernel.
+#[cfg(target_os = "linux")]
+fn wait_until_asleep(name: &str) {
+    let deadline = Instant::now() + LIMIT;
+    let is_asleep = |task: std::fs::DirEntry| {
+        // A task that has ended meanwhile has no file.
+        let state = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        state.contains(&format!("({name}) S "))
+    };
+    while !std::fs::read_dir("/proc/self/task")
+        .unwrap()
+        .flatten()
+        .any(is_asleep)
+    {
+        assert!(Instant::now() < deadline, "it never sleeps");
+        thread::yield_now();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_poll_that_waits_for_a_busy_slot_reports_a_card_that_is_exchanged_meanwhile() {
+    let (wire, reader, _) = reader(2, 2);
+    assert_eq!(reader.presence(0), Ok(Presence::Present));
+    wire.lock().is_held = true;
+    thread::scope(|scope| {
+        let exchange = scope.spawn(|| exchange(&reader, 0));
+        wire.wait_for(|state| state.commands(XFR_BLOCK) == 1);
+        let poll = thread::Builder::new().name("poll".into());
+        let poll = poll.spawn_scoped(scope, || reader.presence(0)).unwrap();
+        wait_until_asleep("poll");
+        // The slot has been empty, and has a card again.
+        for slots in [0b10, 0b11] {
+            reader.events().notify(&[0x50, slots]);
+        }
+        wire.change(|state| state.is_held = false);
+        exchange.join().unwrap().unwrap();
+        assert_eq!(poll.join().unwrap(), Ok(Presence::Replaced));
+    });
 }

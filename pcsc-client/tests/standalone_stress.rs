@@ -362,6 +362,8 @@ fn run(operations: u64, seed: u64) {
 
 /// No connection is left; a good card works; each connection learns of a reset and of a removal.
 fn check_end(reader: &Simulated, name: &str, sessions: &[Session]) {
+    // The device stays open, however long this thread is not scheduled between two calls.
+    let _watching = sessions[0].manager().watching([name.as_bytes()]);
     reader.device().remove(0);
     wait_for(&sessions[0], name, 0x10);
     reader.device().insert(0, card(Behaviour::default()));

@@ -151,7 +151,7 @@ fn a_program_is_a_card_while_it_is_connected() {
     assert_eq!(stage.port.name(), c"Virtual PCD 00 00");
     assert!(stage.port.address().ip().is_loopback());
     assert_eq!(stage.connect().err(), Some(Error::NoSmartcard));
-    // No wait for the card precedes the connection: a wait that is over no longer keeps the card's power.
+    // No wait for the card precedes the connection: it asks for the card itself.
     let program = stage.insert_good_card();
     let mut card = stage.connect().unwrap();
     assert_eq!(card.get_attribute_owned(Attribute::AtrString).unwrap(), ATR);
@@ -169,6 +169,13 @@ fn a_program_is_a_card_while_it_is_connected() {
     card.disconnect(Disposition::UnpowerCard).unwrap();
     drop(stage);
     let asked = program.thread.join().unwrap();
+    // The reader's thread powers a new card up, and a card that is not used off again: it may have done so
+    // before the connection, on a machine that is busy.
+    let (before, asked) = asked.split_at(asked.len() - 10);
+    assert!(
+        before.chunks(3).all(|unused| unused == [[1], [4], [0]]),
+        "{before:?}"
+    );
     let lengths: Vec<usize> = asked.iter().map(Vec::len).collect();
     assert_eq!(lengths, [1, 1, 2, 5, 261, 4096, 0xFFFF, 1, 1, 1]);
     let controls: Vec<u8> = asked.iter().filter(|m| m.len() == 1).map(|m| m[0]).collect();

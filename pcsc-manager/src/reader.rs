@@ -7,8 +7,8 @@
 //! across a call of the driver.
 //!
 //! Who wakes whom: every change of `state` moves `changed`, on which the calls of this reader's connections
-//! sleep (for the end of a transaction, for the first poll). A change that clients
-//! can see also moves [`Wakers::changes`], on which waits for events of any reader sleep. It moves
+//! sleep (for the end of a transaction). A change that clients can see also moves [`Wakers::changes`], on
+//! which waits for events of any reader sleep, and those for the first poll. It moves
 //! [`Wakers::cards`] too, unless it concerns connections only. An earlier due time ends the sleep of the
 //! manager's thread ([`Wakers::schedule`]).
 
@@ -125,16 +125,30 @@ impl Reader {
         self.open_state(deadline, is_cancelled).map(drop)
     }
 
+    /// Sleeps on [`Wakers::changes`], which the first poll moves, and a cancel too: a cancel may come from a
+    /// signal handler, which cannot lock the list of readers to wake each.
     fn open_state(
         &self,
         deadline: Option<Instant>,
         is_cancelled: IsCancelled<'_>,
     ) -> Result<StateGuard<'_>, CallError> {
-        let mut state = self.state();
-        while state.access == Access::Closed {
-            state = self.wait(state, deadline, is_cancelled)?;
+        let changes = &self.wakers.changes;
+        loop {
+            // Read before the state and before the question: neither a change nor a cancel after this is
+            // missed.
+            let seen = changes.changes();
+            let state = self.state();
+            if state.access != Access::Closed {
+                return Ok(state);
+            }
+            drop(state);
+            if is_cancelled() {
+                return Err(CallError::InvalidHandle);
+            }
+            if !changes.wait(seen, deadline) {
+                return Err(CallError::Timeout);
+            }
         }
-        Ok(state)
     }
 
     /// Waits for events of the slot and polls it at each one, until the manager ends or the reader is gone:

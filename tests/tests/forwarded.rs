@@ -1,8 +1,7 @@
-//! The daemon's socket, forwarded: by `ssh -R` with a real sshd on loopback, as a guest uses its host's
-//! readers, and over a line that takes 20 ms each way, where each call's round trips are counted.
+//! The daemon's socket, forwarded: by `ssh -R` with a real sshd, as a guest uses its host's readers, and over
+//! a line that takes 20 ms each way, where each call's round trips are counted.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -29,10 +28,10 @@ fn keygen(path: &Path) {
     run(&mut command, LIMIT).stdout();
 }
 
-/// An sshd of this test, and a client that forwards `remote` to `local`.
+/// A client that forwards `remote` to `local`, with an sshd of its own at the other end of a pipe: a port
+/// that is free can be another process's before an sshd listens there.
 struct Tunnel {
     ssh: Running,
-    _sshd: Running,
 }
 
 impl Tunnel {
@@ -48,57 +47,38 @@ impl Tunnel {
             keygen(&host_key);
             keygen(&key);
         }
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
         let config = folder.join("config");
         let public = key.with_extension("pub");
         let text = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\n\
-             StrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\n\
-             StreamLocalBindUnlink yes\n",
+            "HostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\nUsePAM no\n\
+             PasswordAuthentication no\nPermitRootLogin yes\nStreamLocalBindUnlink yes\n",
             host_key.display(),
             public.display()
         );
         std::fs::write(&config, text).unwrap();
-        let sshd = Command::new(sshd)
-            .args(["-D", "-e", "-f"])
-            .arg(&config)
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let sshd = Running(sshd);
+        let options = [
+            "StrictHostKeyChecking=no",
+            "UserKnownHostsFile=/dev/null",
+            "ExitOnForwardFailure=yes",
+            "BatchMode=yes",
+        ];
         let deadline = Instant::now() + LIMIT;
         loop {
             let mut ssh = Command::new("ssh");
-            ssh.args([
-                "-F",
-                "none",
-                "-N",
-                "-o",
-                "StrictHostKeyChecking=no",
-                "-o",
-                "UserKnownHostsFile=/dev/null",
-            ]);
-            ssh.args([
-                "-o",
-                "ExitOnForwardFailure=yes",
-                "-o",
-                "BatchMode=yes",
-                "-p",
-                &port.to_string(),
-                "-i",
-            ]);
-            ssh.arg(&key)
-                .arg("-R")
-                .arg(format!("{}:{}", remote.display(), local.display()))
-                .arg("127.0.0.1");
+            ssh.args(["-F", "none", "-N"]);
+            for option in options {
+                ssh.args(["-o", option]);
+            }
+            // `-i` serves one connection, on stdin and stdout.
+            let proxy = format!("ProxyCommand={} -i -e -f {}", sshd.display(), config.display());
+            let forwarded = format!("{}:{}", remote.display(), local.display());
+            ssh.args(["-o", &proxy, "-R", &forwarded, "-i"])
+                .arg(&key)
+                .arg("sshd");
             let mut ssh = Running(ssh.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
             while ssh.0.try_wait().unwrap().is_none() {
                 if Context::builder().socket_path(remote).establish().is_ok() {
-                    return Tunnel { ssh, _sshd: sshd };
+                    return Tunnel { ssh };
                 }
                 assert!(Instant::now() < deadline, "the tunnel does not come up");
                 std::thread::yield_now();

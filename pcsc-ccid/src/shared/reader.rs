@@ -210,11 +210,13 @@ impl SharedReader {
 
     fn poll(&self, slot: u8) -> Result<Presence, SharedError> {
         let mut inner = self.lock(slot, None)?;
-        let was_emptied = self.events.take_emptied(slot);
         let is_new = inner
             .slot(slot)
             .is_some_and(|slot| std::mem::take(&mut slot.is_new));
+        let mut was_emptied = false;
         let look = |reader: &mut AnyReader| {
+            // Not before the slot's turn: a card that is exchanged until then would not be reported.
+            was_emptied = self.events.take_emptied(slot);
             let presence = reader.presence(slot)?;
             if presence == Presence::Present && was_emptied {
                 // A reader that activates cards by itself shows another card as it has shown the one before.

@@ -1,10 +1,11 @@
 //! Waits of a context on simulated readers.
 
 use std::sync::mpsc;
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use pcsc_manager::{FixedBus, Manager, Reader, Settings};
+use pcsc_manager::{FixedBus, FoundReader, Manager, Powered, Presence, Reader, Settings};
+use pcsc_manager::{Slot, SlotError, SlotEvent, Watch};
 
 use super::{StandaloneContext, StandaloneReaders};
 use crate::backend::calls::Calls;
@@ -114,4 +115,104 @@ fn a_released_context_refuses_a_wait() {
     let known = change(&session, 0).unwrap();
     session.release().unwrap();
     assert_eq!(change(&session, known), Err(Error::InvalidHandle.code()));
+}
+
+/// A reader whose device does not open before the test lets it.
+#[derive(Default)]
+struct Opening {
+    state: Mutex<OpeningState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct OpeningState {
+    is_begun: bool,
+    is_let: bool,
+    is_woken: bool,
+    is_stopped: bool,
+}
+
+impl Opening {
+    fn set(&self, change: impl FnOnce(&mut OpeningState)) {
+        change(&mut self.state.lock().unwrap());
+        self.changed.notify_all();
+    }
+
+    fn wait_until(&self, is_so: impl Fn(&mut OpeningState) -> bool) {
+        let state = self.state.lock().unwrap();
+        drop(self.changed.wait_while(state, |state| !is_so(state)).unwrap());
+    }
+}
+
+struct OpeningSlot(Arc<Opening>);
+
+impl Slot for OpeningSlot {
+    fn presence(&mut self) -> Result<Presence, SlotError> {
+        self.0.set(|state| state.is_begun = true);
+        self.0.wait_until(|state| state.is_let);
+        Ok(Presence::Absent)
+    }
+
+    fn power_up(&mut self, _warm: bool, _deadline: Option<Instant>) -> Result<Powered, SlotError> {
+        Err(SlotError::NoCard)
+    }
+
+    fn power_down(&mut self) -> Result<(), SlotError> {
+        Ok(())
+    }
+
+    fn set_protocol(&mut self, _protocol: u32, _deadline: Option<Instant>) -> Result<(), SlotError> {
+        Err(SlotError::NoCard)
+    }
+
+    fn transmit(
+        &mut self,
+        _command: &[u8],
+        _response: &mut [u8],
+        _deadline: Option<Instant>,
+    ) -> Result<usize, SlotError> {
+        Err(SlotError::NoCard)
+    }
+}
+
+impl Watch for Opening {
+    fn wait(&self) -> SlotEvent {
+        self.wait_until(|state| state.is_woken || state.is_stopped);
+        let mut state = self.state.lock().unwrap();
+        state.is_woken = false;
+        match state.is_stopped {
+            true => SlotEvent::Stopped,
+            false => SlotEvent::Card,
+        }
+    }
+
+    fn wake(&self) {
+        self.set(|state| state.is_woken = true);
+    }
+
+    fn stop(&self) {
+        self.set(|state| state.is_stopped = true);
+    }
+}
+
+#[test]
+fn a_cancel_and_a_release_end_a_wait_whose_device_is_being_opened() {
+    let ends: [End; 2] = [StandaloneContext::cancel, StandaloneContext::release];
+    for end in ends {
+        let opening = Arc::<Opening>::default();
+        let watch: Arc<dyn Watch> = opening.clone();
+        let slot = Box::new(OpeningSlot(opening.clone()));
+        let found = FoundReader::new("Opening", vec![(slot as Box<dyn Slot>, watch)]);
+        let manager = Manager::start(Arc::new(FixedBus::new(vec![found])), Settings::default());
+        let session = StandaloneContext::on(Arc::new(manager.unwrap()));
+        let (sender, ended) = mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(|| sender.send(change(&session, 0)).unwrap());
+            opening.wait_until(|state| state.is_begun);
+            end(&session).unwrap();
+            let ended = ended.recv_timeout(Duration::from_secs(60));
+            opening.set(|state| state.is_let = true);
+            assert_eq!(ended, Ok(Err(Error::Cancelled.code())));
+        });
+    }
 }
