@@ -7,7 +7,7 @@
     reason = "DWORD has 64 bits or 32"
 )]
 
-use crate::abi::{self, Dword, ResponseCode};
+use crate::abi::{self, Dword, IoHeader, ResponseCode};
 use crate::absences::Absences;
 use crate::codes;
 use crate::log::{log, Level};
@@ -118,10 +118,19 @@ impl Channel {
         self.reader.give_back(slot);
     }
 
-    /// Records pcscd's message that the device was unplugged: every exchange fails from now on.
-    pub fn set_removed(&self) {
-        self.reader.events().set_gone();
-        (0..self.slots).for_each(|slot| self.reader.cancel(slot));
+    /// Takes pcscd's message that the device was unplugged: every exchange fails from now on.
+    ///
+    /// # Errors
+    /// [`abi::ERROR_TAG`] for any other tag.
+    pub fn set_attribute(&self, tag: Dword, value: &[u8]) -> Result<(), ResponseCode> {
+        if tag != abi::TAG_DEVICE_REMOVED {
+            return Err(abi::ERROR_TAG);
+        }
+        if matches!(value, [1..=u8::MAX]) {
+            self.reader.events().set_gone();
+            (0..self.slots).for_each(|slot| self.reader.cancel(slot));
+        }
+        Ok(())
     }
 
     /// Whether pcscd's event threads are to wait in [`Channel::wait`].
@@ -263,6 +272,11 @@ impl Channel {
             }
             codes::exchange(error)
         })
+    }
+
+    /// The header of a response. Without one pcscd returns its client's, as with libccid.
+    pub fn header(&self, _send: IoHeader) -> Option<IoHeader> {
+        None
     }
 
     /// Answers a control request (PC/SC part 10); gives the answer's length.

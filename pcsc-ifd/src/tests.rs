@@ -1,6 +1,7 @@
 //! The entry points, with simulated readers.
 
-use super::*;
+use crate::abi::{self, Dword, IoHeader, ResponseCode};
+use crate::entry::*;
 use pcsc_ccid::descriptor::Flavour;
 use std::ffi::CString;
 use std::ptr;

@@ -150,7 +150,7 @@ fn a_reader_that_pcscd_says_is_gone_is_used_no_more() {
     let (handle, channel) = channel("gempc-express");
     handle.insert(0, card());
     assert_eq!(channel.presence(0), abi::ICC_PRESENT);
-    channel.set_removed();
+    channel.set_attribute(abi::TAG_DEVICE_REMOVED, &[1]).unwrap();
     channel.wait(0, LONG);
     assert_eq!(channel.presence(0), abi::ICC_NOT_PRESENT);
     assert_eq!(

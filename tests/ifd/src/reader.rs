@@ -325,10 +325,6 @@ impl Reader {
         let card = state.card.as_ref();
         let powered = card.is_some_and(|card| card.powered);
         Some(match tag {
-            abi::TAG_SIMULTANEOUS_ACCESS => vec![MAX_READERS as u8],
-            abi::TAG_THREAD_SAFE | abi::TAG_SLOT_THREAD_SAFE | abi::TAG_SLOTS_NUMBER => vec![1],
-            // Cancelling a thread that waits in Rust code is undefined: pcscd has to ask.
-            abi::TAG_POLLING_THREAD_KILLABLE => vec![0],
             abi::ATTR_VENDOR_NAME => b"pcsc-tests".to_vec(),
             abi::ATTR_VENDOR_IFD_TYPE => b"Reader without hardware".to_vec(),
             abi::ATTR_VENDOR_IFD_VERSION => 0x0001_0002_u32.to_ne_bytes().to_vec(),
