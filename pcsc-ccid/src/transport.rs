@@ -116,6 +116,13 @@ impl<T: Transport + ?Sized> Transport for alloc::boxed::Box<T> {
     }
 }
 
+/// Copies as much of what a device sent as there is room for. Returns the length.
+pub fn copy(data: &[u8], room: &mut [u8]) -> usize {
+    let length = data.len().min(room.len());
+    room[..length].copy_from_slice(&data[..length]);
+    length
+}
+
 /// One of the two bulk pipes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

@@ -15,7 +15,7 @@ use pcsc_ccid::attributes;
 use pcsc_ccid::part10::{secure, ControlFunction};
 use pcsc_ccid::reader::{Presence, Protocol, ReaderError, Reset};
 use pcsc_ccid::shared::{AnyReader, SharedError, SharedReader, POLL_INTERVAL};
-use pcsc_ccid::transport::TransportError;
+use pcsc_ccid::transport::{self, TransportError};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -209,9 +209,7 @@ impl Channel {
         };
         let result = self.with(slot, |reader| {
             let bytes = reader.power_on(slot, reset)?;
-            let length = bytes.len().min(atr.len());
-            atr[..length].copy_from_slice(&bytes[..length]);
-            Ok(length)
+            Ok(transport::copy(bytes, atr))
         });
         match result {
             Ok(length) => {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use pcsc_ccid::transport::{Transport, TransportError};
+use pcsc_ccid::transport::{copy, Transport, TransportError};
 
 use crate::random::Random;
 
@@ -141,13 +141,6 @@ impl<T: Transport> FaultTransport<T> {
     }
 }
 
-/// Gives the host what it has room for.
-fn give(reply: &[u8], buffer: &mut [u8]) -> usize {
-    let length = reply.len().min(buffer.len());
-    buffer[..length].copy_from_slice(&reply[..length]);
-    length
-}
-
 impl<T: Transport> Transport for FaultTransport<T> {
     fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), TransportError> {
         if self.draw(true).is_some() {
@@ -161,13 +154,13 @@ impl<T: Transport> Transport for FaultTransport<T> {
             return Err(TransportError::Stall);
         }
         if let Some(reply) = self.due.pop_front() {
-            return Ok(give(&reply, buffer));
+            return Ok(copy(&reply, buffer));
         }
         let length = match self.inner.receive(buffer, timeout) {
             Ok(length) => length.min(buffer.len()),
             // What was held back comes after all.
             Err(TransportError::Timeout) => match self.held.take() {
-                Some(reply) => return Ok(give(&reply, buffer)),
+                Some(reply) => return Ok(copy(&reply, buffer)),
                 None => return Err(TransportError::Timeout),
             },
             Err(error) => return Err(error),
@@ -197,7 +190,7 @@ impl<T: Transport> Transport for FaultTransport<T> {
             Some(fault) => self.damage(fault, &mut reply, buffer.len()),
             None => (),
         }
-        Ok(give(&reply, buffer))
+        Ok(copy(&reply, buffer))
     }
 
     fn control_out(
@@ -232,7 +225,7 @@ impl<T: Transport> Transport for FaultTransport<T> {
             Some(fault) => {
                 let mut reply = buffer[..length].to_vec();
                 self.damage(fault, &mut reply, buffer.len());
-                Ok(give(&reply, buffer))
+                Ok(copy(&reply, buffer))
             }
             None => Ok(length),
         }

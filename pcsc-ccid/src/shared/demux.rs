@@ -13,7 +13,7 @@ use std::vec::Vec;
 use super::events::Interrupter;
 use super::sync::{lock, wait_until};
 use crate::message::{ResponseMessage, HEADER_SIZE};
-use crate::transport::{BulkPipe, Transport, TransportError};
+use crate::transport::{copy, BulkPipe, Transport, TransportError};
 
 /// Bytes of one transfer. A longer message comes in several ones.
 const TRANSFER: usize = 4096;
@@ -156,8 +156,7 @@ impl Transport for SlotTransport {
         let result = loop {
             let pending = &mut state.slots[self.slot];
             if !pending.bytes.is_empty() {
-                let length = pending.bytes.len().min(buffer.len());
-                buffer[..length].copy_from_slice(&pending.bytes[..length]);
+                let length = copy(&pending.bytes, buffer);
                 pending.bytes.drain(..length);
                 break Ok(length);
             }

@@ -1,7 +1,7 @@
 //! The pair of bulk pipes: when to wait for which transfer, and how late data are kept.
 
 use super::pipe::{Completion, Pipe};
-use crate::transport::{BulkPipe, TransportError};
+use crate::transport::{copy, BulkPipe, TransportError};
 use std::time::{Duration, Instant};
 use std::vec::Vec;
 use zeroize::Zeroize;
@@ -219,13 +219,6 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
             BulkPipe::In => self.clear_input().and(self.input.pipe.clear_halt()),
         }
     }
-}
-
-/// Copies as many bytes as there is room for. Returns their number.
-fn copy(from: &[u8], into: &mut [u8]) -> usize {
-    let length = from.len().min(into.len());
-    into[..length].copy_from_slice(&from[..length]);
-    length
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::listing::{Notice, NoticeReason, Scan};
 use super::pipe::{self, Completion};
 use super::signal::Signal;
 use crate::descriptor::interfaces;
-use crate::transport::TransportError;
+use crate::transport::{copy, TransportError};
 use ::nusb::hotplug::HotplugWatch;
 use ::nusb::transfer::{
     Buffer, Bulk, BulkOrInterrupt, ControlIn, ControlOut, ControlType, Direction, EndpointDirection, In,
@@ -267,9 +267,7 @@ impl Control {
             length: into.len().try_into().unwrap_or(u16::MAX),
         };
         let data = self.wait(self.interface.control_in(request, timeout), timeout)?;
-        let length = data.len().min(into.len());
-        into[..length].copy_from_slice(&data[..length]);
-        Ok(length)
+        Ok(copy(&data, into))
     }
 
     /// Waits for a transfer. One that is not waited for any longer ends by its own timeout.

@@ -8,7 +8,7 @@ use super::device::Device;
 use crate::card::Card;
 use pcsc_ccid::shared::sync::wait_until;
 use pcsc_ccid::shared::InterruptSource;
-use pcsc_ccid::transport::{Transport, TransportError};
+use pcsc_ccid::transport::{copy, Transport, TransportError};
 
 /// Something that happens to a device.
 #[non_exhaustive]
@@ -167,9 +167,7 @@ impl Transport for SimTransport {
             match state.device.bulk_in(buffer.len()) {
                 Err(error) => break Err(error),
                 Ok(Some(transfer)) => {
-                    let length = transfer.len().min(buffer.len());
-                    buffer[..length].copy_from_slice(&transfer[..length]);
-                    break Ok(length);
+                    break Ok(copy(&transfer, buffer));
                 }
                 Ok(None) => (),
             }
@@ -207,9 +205,7 @@ impl Transport for SimTransport {
         let answer = self
             .handle
             .with(|device| device.control_in(request, value, buffer.len()))?;
-        let length = answer.len().min(buffer.len());
-        buffer[..length].copy_from_slice(&answer[..length]);
-        Ok(length)
+        Ok(copy(&answer, buffer))
     }
 
     fn clear_halt(&mut self) -> Result<(), TransportError> {

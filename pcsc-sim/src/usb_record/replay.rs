@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use pcsc_ccid::shared::sync::{lock, wait_until};
 use pcsc_ccid::shared::{InterruptSource, Interrupter};
-use pcsc_ccid::transport::{Transport, TransportError};
+use pcsc_ccid::transport::{copy, Transport, TransportError};
 
 use super::line::Setup;
 use super::matching::Sent;
@@ -159,9 +159,7 @@ impl Transport for ReplayTransport {
     ) -> Result<usize, TransportError> {
         self.0.with(|state| {
             let data = state.play(Sent::In(Setup { request, value }), &[])?;
-            let length = data.len().min(buffer.len());
-            buffer[..length].copy_from_slice(&data[..length]);
-            Ok(length)
+            Ok(copy(&data, buffer))
         })
     }
 

@@ -2,7 +2,7 @@
 
 use super::super::pipe::Pipe;
 use super::pipe::UsbfsPipe;
-use crate::transport::TransportError;
+use crate::transport::{copy, TransportError};
 use std::time::{Duration, Instant};
 use std::vec::Vec;
 use zeroize::Zeroize;
@@ -18,7 +18,7 @@ pub(in crate::usb) struct Control<P = UsbfsPipe> {
 /// `bmRequestType` of a class request to an interface, without the direction (USB 2.0, clause 9.3).
 const CLASS_REQUEST: u8 = 0x21;
 /// `bmRequestType` of a standard request to the device, likewise.
-const STANDARD_REQUEST: u8 = 0x00;
+pub(super) const STANDARD_REQUEST: u8 = 0x00;
 
 impl<P: Pipe> Control<P> {
     pub(super) fn new(pipe: P) -> Control<P> {
@@ -59,19 +59,8 @@ impl<P: Pipe> Control<P> {
         self.receive_of(CLASS_REQUEST, request, value, interface.into(), into, timeout)
     }
 
-    /// The same for a standard request to the device.
-    pub(in crate::usb) fn receive_standard(
-        &mut self,
-        request: u8,
-        value: u16,
-        index: u16,
-        into: &mut [u8],
-        timeout: Duration,
-    ) -> Result<usize, TransportError> {
-        self.receive_of(STANDARD_REQUEST, request, value, index, into, timeout)
-    }
-
-    fn receive_of(
+    /// The same for a request of any kind.
+    pub(super) fn receive_of(
         &mut self,
         kind: u8,
         request: u8,
@@ -82,17 +71,7 @@ impl<P: Pipe> Control<P> {
     ) -> Result<usize, TransportError> {
         let limit = into.len().min(u16::MAX.into());
         let setup = setup(kind | 0x80, request, value, index, limit)?;
-        self.transfer(
-            setup,
-            limit,
-            |_| (),
-            timeout,
-            |data| {
-                let length = data.len().min(into.len());
-                into[..length].copy_from_slice(&data[..length]);
-                length
-            },
-        )
+        self.transfer(setup, limit, |_| (), timeout, |data| copy(data, into))
     }
 
     /// Makes a control transfer. `fill` writes what is sent, `take` reads what has come.

@@ -2,7 +2,7 @@
 
 use super::super::candidate::{Candidate, DeviceIdentity, Place};
 use super::super::error::{OpenError, Refusal};
-use super::control::Control;
+use super::control::{Control, STANDARD_REQUEST};
 use super::descriptors::readers;
 use super::device::{OpenDevice, Source};
 use crate::descriptor::Unusable;
@@ -71,7 +71,7 @@ pub fn readers_from_fd(fd: OwnedFd) -> Result<(Vec<Candidate>, Vec<Unusable>), O
 fn configuration(control: &mut Control) -> Option<u8> {
     let mut value = [0];
     let length = control
-        .receive_standard(8, 0, 0, &mut value, ANSWER_TIMEOUT)
+        .receive_of(STANDARD_REQUEST, 8, 0, 0, &mut value, ANSWER_TIMEOUT)
         .ok()?;
     (length == 1 && value[0] != 0).then_some(value[0])
 }
@@ -107,7 +107,14 @@ impl Strings {
         let value = 0x0300 | u16::from(index);
         let length = self
             .control
-            .receive_standard(6, value, self.language, &mut answer, ANSWER_TIMEOUT)
+            .receive_of(
+                STANDARD_REQUEST,
+                6,
+                value,
+                self.language,
+                &mut answer,
+                ANSWER_TIMEOUT,
+            )
             .ok()?;
         Some(answer.get(..length)?.to_vec())
     }
