@@ -1,6 +1,6 @@
 //! A device that a driver, a watcher of its interrupt pipe and a test share.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,8 @@ struct DeviceState {
     device: Device,
     /// What will happen, by time.
     schedule: Vec<(Duration, Event)>,
+    /// The wait for a notification in progress, or the next one, is to end.
+    is_interrupted: bool,
 }
 
 /// A device that several parties share; clones are the same one.
@@ -52,6 +54,7 @@ impl Handle {
                 device: Mutex::new(DeviceState {
                     device,
                     schedule: Vec::new(),
+                    is_interrupted: false,
                 }),
                 changed: Condvar::new(),
             }),
@@ -113,10 +116,7 @@ impl Handle {
 
     /// A wait for notifications.
     pub fn watch(&self) -> SimWatch {
-        SimWatch {
-            handle: self.clone(),
-            is_interrupted: Arc::default(),
-        }
+        SimWatch { handle: self.clone() }
     }
 }
 
@@ -237,7 +237,6 @@ impl Transport for SimTransport {
 /// The interrupt pipe of a simulated device. Its waits block, in real time.
 pub struct SimWatch {
     handle: Handle,
-    is_interrupted: Arc<AtomicBool>,
 }
 
 impl InterruptSource for SimWatch {
@@ -256,7 +255,7 @@ impl InterruptSource for SimWatch {
                 receive(&notification);
                 return Ok(());
             }
-            if self.is_interrupted.swap(false, Ordering::SeqCst) {
+            if std::mem::take(&mut state.is_interrupted) {
                 return Err(TransportError::Cancelled);
             }
             state = wait_until(&self.handle.shared.changed, state, deadline)
@@ -265,12 +264,9 @@ impl InterruptSource for SimWatch {
     }
 
     fn interrupter(&self) -> Box<dyn Fn() + Send + Sync> {
-        let (handle, is_interrupted) = (self.handle.clone(), self.is_interrupted.clone());
+        let handle = self.handle.clone();
         Box::new(move || {
-            // Under the lock no wait is between its question and its sleep.
-            let state = handle.lock();
-            is_interrupted.store(true, Ordering::SeqCst);
-            drop(state);
+            handle.lock().is_interrupted = true;
             handle.shared.changed.notify_all();
         })
     }

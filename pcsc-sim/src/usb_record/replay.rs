@@ -5,7 +5,6 @@
 //! times of its own may come more often than in the record or less often: the state of a slot, the end of a
 //! card's power, the frequencies and data rates of the reader.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -64,10 +63,7 @@ impl UsbReplay {
 
     /// The interrupt pipe. Its waits block, in real time.
     pub fn watch(&self) -> ReplayWatch {
-        ReplayWatch {
-            replay: self.clone(),
-            is_interrupted: Arc::default(),
-        }
+        ReplayWatch(self.clone())
     }
 
     /// Opens the reader again after it was lost. `false` if that was the end of the record.
@@ -188,10 +184,7 @@ impl Transport for ReplayTransport {
 }
 
 /// The interrupt pipe of a replayed reader.
-pub struct ReplayWatch {
-    replay: UsbReplay,
-    is_interrupted: Arc<AtomicBool>,
-}
+pub struct ReplayWatch(UsbReplay);
 
 impl InterruptSource for ReplayWatch {
     fn next(
@@ -199,7 +192,7 @@ impl InterruptSource for ReplayWatch {
         deadline: Option<Instant>,
         receive: &mut dyn FnMut(&[u8]),
     ) -> Result<(), TransportError> {
-        let mut state = self.replay.lock();
+        let mut state = self.0.lock();
         loop {
             if state.is_gone {
                 return Err(TransportError::Gone);
@@ -211,11 +204,11 @@ impl InterruptSource for ReplayWatch {
                 receive(&message);
                 return Ok(());
             }
-            if self.is_interrupted.swap(false, Ordering::SeqCst) {
+            if std::mem::take(&mut state.is_interrupted) {
                 return Err(TransportError::Cancelled);
             }
             let until = due.into_iter().chain(deadline).min();
-            state = match wait_until(&self.replay.shared.changed, state, until) {
+            state = match wait_until(&self.0.shared.changed, state, until) {
                 Ok(state) => state,
                 Err(state) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
                     drop(state);
@@ -227,12 +220,9 @@ impl InterruptSource for ReplayWatch {
     }
 
     fn interrupter(&self) -> Interrupter {
-        let (replay, is_interrupted) = (self.replay.clone(), self.is_interrupted.clone());
+        let replay = self.0.clone();
         Box::new(move || {
-            // Under the lock no wait is between its question and its sleep.
-            let state = replay.lock();
-            is_interrupted.store(true, Ordering::SeqCst);
-            drop(state);
+            replay.lock().is_interrupted = true;
             replay.shared.changed.notify_all();
         })
     }

@@ -42,6 +42,8 @@ pub(super) struct ReplayState {
     /// How many may be given at once, because what was recorded after them has come.
     interrupts_due: usize,
     pub is_gone: bool,
+    /// The wait for the interrupt pipe in progress, or the next one, is to end.
+    pub is_interrupted: bool,
     pub secrets: Secrets,
 }
 
@@ -63,6 +65,7 @@ impl ReplayState {
             interrupts_given: 0,
             interrupts_due: 0,
             is_gone: false,
+            is_interrupted: false,
             secrets: Secrets::default(),
         }
     }
