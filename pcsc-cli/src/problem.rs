@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use pcsc_client::{Cause, Error, Failure};
+use pcsc_manager::StartError;
 
 /// An exit code. The help of `pcsc` lists them; clap has 2 for arguments that cannot be understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,6 +158,18 @@ fn advice(error: Error) -> Option<&'static str> {
     })
 }
 
+/// The exit code, and what to do, where readers cannot be used.
+pub fn start_advice(error: &StartError) -> (Exit, Option<&'static str>) {
+    match error {
+        // The user has asked for what does not exist.
+        StartError::UnknownModel(_) => (Exit::Usage, Some(MODELS)),
+        StartError::UnknownPort(_) | StartError::Record { .. } => (Exit::Usage, None),
+        StartError::Connect { .. } => (Exit::NoService, Some(PLAYED)),
+        StartError::Thread(_) => (Exit::Failed, None),
+        _ => (Exit::NoService, Some(DOCTOR)),
+    }
+}
+
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Problem {
         let error = failure.error();
@@ -170,10 +183,7 @@ impl From<Failure> for Problem {
             _ => Exit::Failed,
         };
         let (exit, advice) = match failure.cause() {
-            // The user has asked for what does not exist.
-            Some(Cause::UnknownModel(_)) => (Exit::Usage, Some(MODELS)),
-            Some(Cause::UnknownPort(_) | Cause::Record { .. }) => (Exit::Usage, None),
-            Some(Cause::Simulation { .. }) => (exit, Some(PLAYED)),
+            Some(Cause::Start(error)) => start_advice(error),
             _ => (exit, advice(error)),
         };
         let text = match failure.cause() {

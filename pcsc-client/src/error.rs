@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::{fmt, io};
 
+#[cfg(feature = "standalone")]
+use pcsc_manager::StartError;
 use pcsc_wire::Version;
 
 macro_rules! errors {
@@ -188,40 +190,10 @@ pub enum Cause {
          new context"
     )]
     GivenBack,
-    /// The USB cannot be used.
-    #[error("the readers on the USB cannot be used")]
-    Usb(#[source] io::Error),
-    /// The parent of this process drives readers, and its USB library does not survive a fork. Not on Linux.
-    #[error(
-        "the parent of this process drives the readers itself; a forked child cannot do so before it \
-         executes a program"
-    )]
-    ForkedFromDriver,
-    /// No simulated reader has this name.
-    #[error("there is no simulated reader called {0:?}")]
-    UnknownModel(String),
-    /// This is no port to listen on for virtual cards.
-    #[error("{0:?} is no reader for virtual cards: there are vpcd, vpcd:PORT and vpcd:ADDRESS:PORT")]
-    UnknownPort(String),
-    /// The port for virtual cards cannot be opened.
-    #[error("cannot listen for virtual cards")]
-    Listen(#[source] io::Error),
-    /// A record of a reader's transfers or of a program's calls cannot be replayed.
-    #[error("{} cannot be replayed: {reason}", path.display())]
-    Record {
-        /// The record.
-        path: PathBuf,
-        /// The line, and what is wrong with it.
-        reason: String,
-    },
-    /// Nothing answers at the socket of simulated readers that another program plays.
-    #[error("cannot connect to the simulated readers at {}", path.display())]
-    Simulation {
-        /// The socket's path.
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
+    /// The readers of this process cannot be used.
+    #[cfg(feature = "standalone")]
+    #[error(transparent)]
+    Start(#[from] StartError),
     /// The PC/SC library of the system cannot be loaded.
     #[error("the PC/SC library {} cannot be used: {reason}", path.display())]
     NoLibrary {
@@ -260,9 +232,15 @@ impl Cause {
     /// The target of the log record: [`SETTING_LOG`] where the value of an environment variable is at fault.
     fn log_target(&self) -> &'static str {
         match self {
-            Cause::UnknownModel(_) | Cause::UnknownPort(_) | Cause::Listen(_) => SETTING_LOG,
-            Cause::Record { .. } | Cause::Simulation { .. } | Cause::NoLibrary { .. } => SETTING_LOG,
-            Cause::NotIncluded { .. } | Cause::NotOnThisSystem { .. } => SETTING_LOG,
+            #[cfg(feature = "standalone")]
+            Cause::Start(StartError::Thread(_) | StartError::Usb(_) | StartError::ForkedFromDriver) => {
+                module_path!()
+            }
+            #[cfg(feature = "standalone")]
+            Cause::Start(_) => SETTING_LOG,
+            Cause::NoLibrary { .. } | Cause::NotIncluded { .. } | Cause::NotOnThisSystem { .. } => {
+                SETTING_LOG
+            }
             _ => module_path!(),
         }
     }
@@ -274,7 +252,11 @@ impl Cause {
 
     /// Whether this process has no reader because its USB cannot be used.
     pub(crate) fn is_usb(&self) -> bool {
-        matches!(self, Cause::Usb(_))
+        match self {
+            #[cfg(feature = "standalone")]
+            Cause::Start(error) => matches!(error, StartError::Usb(_)),
+            _ => false,
+        }
     }
 
     /// Whether no daemon is there, rather than one that refuses or cannot be reached.

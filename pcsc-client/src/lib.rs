@@ -121,6 +121,8 @@ pub use context::{Builder, Context, ReaderNames};
 pub use error::{Cause, Error, Failure, Found, Permissions};
 pub use events::{Event, Events};
 pub use identity::ReaderIdentity;
+#[cfg(feature = "standalone")]
+pub use pcsc_manager::StartError;
 pub use reader_info::ReaderInfo;
 pub use reader_state::{ReaderState, PNP_NOTIFICATION};
 pub use transaction::Transaction;

@@ -141,7 +141,7 @@ impl Simulation {
     /// right in the place of a hidden one. [`pcsc_sim::usb_record`] describes the file.
     ///
     /// # Errors
-    /// [`Error::NoService`] with [`Cause::Record`](crate::Cause::Record), which says what is wrong with the
+    /// [`Error::NoService`] with [`StartError::Record`], which says what is wrong with the
     /// file and in which line, otherwise as [`Simulation::plug`].
     pub fn replay(&self, record: impl AsRef<Path>) -> Result<ReplayedReader, Failure> {
         let replay = UsbReplay::new(pcsc_manager::read_record(record.as_ref())?);

@@ -80,18 +80,21 @@ pub enum StartError {
     Usb(#[source] io::Error),
     /// The process was forked from one that drives readers, and the USB library's thread does not survive a
     /// fork. Not on Linux.
-    #[error("the parent of this process drives the readers itself")]
+    #[error(
+        "the parent of this process drives the readers itself; a forked child cannot do so before it \
+         executes a program"
+    )]
     ForkedFromDriver,
     /// No simulated reader has this model name.
     #[error("there is no simulated reader called {0:?}")]
     UnknownModel(String),
     /// This is no port to listen on for virtual cards.
-    #[error("{0:?} is not vpcd, vpcd:PORT or vpcd:ADDRESS:PORT")]
+    #[error("{0:?} is no reader for virtual cards: there are vpcd, vpcd:PORT and vpcd:ADDRESS:PORT")]
     UnknownPort(String),
     /// The port for virtual cards cannot be opened.
     #[error("cannot listen for virtual cards")]
     Listen(#[source] io::Error),
-    /// A record of a reader's transfers cannot be replayed.
+    /// A record of a reader's transfers or of a program's calls cannot be replayed.
     #[error("{} cannot be replayed: {reason}", path.display())]
     Record {
         /// The record.
@@ -100,7 +103,7 @@ pub enum StartError {
         reason: String,
     },
     /// Nothing answers at the socket of readers played by another program.
-    #[error("cannot connect to {}", path.display())]
+    #[error("cannot connect to the simulated readers at {}", path.display())]
     Connect {
         /// The socket's path.
         path: PathBuf,

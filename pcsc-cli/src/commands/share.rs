@@ -21,7 +21,6 @@ use std::sync::Arc;
 use std::thread;
 
 use listenfd::ListenFd;
-use pcsc_manager::StartError;
 use pcsc_share::socket::{default_socket, Access, Socket, SocketError};
 use pcsc_share::{DaemonSource, Joined, Limits, ManagerSource, Options, Policy, Server, Source};
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
@@ -31,7 +30,7 @@ use crate::accounts;
 use crate::args::{Global, Share};
 use crate::connect;
 use crate::output::{message, printable};
-use crate::problem::{chain, sentence, Exit, Problem, MODELS};
+use crate::problem::{chain, sentence, start_advice, Exit, Problem};
 use crate::signal;
 
 /// Serves until a signal ends it.
@@ -266,11 +265,10 @@ fn open(name: &str, hosts: &tls::Hosts) -> Result<Arc<dyn Source>, Problem> {
         }
     };
     let source = source.map_err(|error| {
-        let text = format!("{name}: {}.", chain(&error));
-        match error {
-            StartError::UnknownModel(_) => Problem::new(Exit::Usage, text).advise(MODELS),
-            StartError::UnknownPort(_) | StartError::Record { .. } => Problem::new(Exit::Usage, text),
-            _ => Problem::new(Exit::NoService, text),
+        let (exit, advice) = start_advice(&error);
+        Problem {
+            advice: advice.map(str::to_owned),
+            ..Problem::new(exit, format!("{name}: {}.", chain(&error)))
         }
     })?;
     Ok(Arc::new(source))

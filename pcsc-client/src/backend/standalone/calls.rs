@@ -349,18 +349,7 @@ impl From<StartError> for Failure {
             StartError::Thread(_) => Error::NoMemory,
             _ => Error::NoService,
         };
-        let cause = match error {
-            StartError::Thread(error) => Cause::System(error),
-            StartError::Usb(error) => Cause::Usb(error),
-            StartError::ForkedFromDriver => Cause::ForkedFromDriver,
-            StartError::UnknownModel(name) => Cause::UnknownModel(name),
-            StartError::UnknownPort(text) => Cause::UnknownPort(text),
-            StartError::Listen(error) => Cause::Listen(error),
-            StartError::Record { path, reason } => Cause::Record { path, reason },
-            StartError::Connect { path, source } => Cause::Simulation { path, source },
-            other => Cause::System(std::io::Error::other(other)),
-        };
-        Failure::because(code, cause)
+        Failure::because(code, error.into())
     }
 }
 
