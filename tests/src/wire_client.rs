@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use pcsc_wire::{
-    Body, ConnectBody, Endian, EstablishBody, EventBody, Header, RequestCode, TransmitBody, Version,
-    VersionBody, NAME_SIZE, READER_STATE_SIZE,
+    Body, ConnectBody, Endian, EstablishBody, EventBody, Header, Progress, RequestCode, StateBatch,
+    TransmitBody, Version, VersionBody, NAME_SIZE, READER_STATE_SIZE,
 };
 
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
@@ -23,6 +23,8 @@ pub struct WireClient {
     stream: UnixStream,
     version: Version,
     endian: Endian,
+    /// An event that came with the answer to a registration.
+    early: Option<EventBody>,
 }
 
 impl WireClient {
@@ -38,6 +40,7 @@ impl WireClient {
             stream,
             version: Version::NEWEST,
             endian: Endian::NATIVE,
+            early: None,
         }
     }
 
@@ -214,21 +217,35 @@ impl WireClient {
             .expect("reader states")
     }
 
-    /// Registers for the next event. Returns the states, which are in the answer in versions 4.4 and 4.5.
+    /// Registers for the next event, and returns the states: in versions 4.4 and 4.5 they are the answer, in
+    /// the others they are requested behind the registration.
+    ///
+    /// An event that comes before the states, or between their parts, is kept for
+    /// [`event`](WireClient::event).
     #[track_caller]
     pub fn wait(&mut self) -> Vec<u8> {
-        if self.version.waits_with_body() {
-            self.ask(
-                RequestCode::WaitReaderStateChange,
-                EventBody { timeout: 0, rv: 0 },
-            );
-            return self.states();
+        let batch = StateBatch {
+            endian: self.endian,
+            version: self.version,
+            answered: self.version,
+            slots: (!self.version.sends_table_size()).then_some(16),
+            wait: true,
+            events: false,
+        };
+        let mut requests = [0; StateBatch::MAX_SIZE];
+        let length = batch.emit(&mut requests);
+        self.send(&requests[..length]).expect("the connection stands");
+        let mut replies = Vec::new();
+        loop {
+            match batch.parse(&replies) {
+                Progress::More(missing) => replies.extend(self.try_receive(missing).expect("an answer")),
+                Progress::Done(parsed) => {
+                    self.early = parsed.event;
+                    return replies[parsed.states].to_vec();
+                }
+                Progress::OutOfStep(why) => panic!("{why}"),
+            }
         }
-        self.request(RequestCode::WaitReaderStateChange);
-        if self.version.sends_table_size() {
-            return self.states();
-        }
-        self.try_receive(16 * READER_STATE_SIZE).expect("reader states")
     }
 
     /// Ends a registration. One event follows in any case.
@@ -247,7 +264,7 @@ impl WireClient {
     /// Receives an event, and returns its code.
     #[track_caller]
     pub fn event(&mut self) -> u32 {
-        self.receive::<EventBody>().rv
+        self.early.take().unwrap_or_else(|| self.receive()).rv
     }
 
     /// Checks that the daemon has sent nothing else: the answer to a further request follows.
@@ -275,5 +292,51 @@ impl WireClient {
         let timeout = Timespec::try_from(LIMIT).expect("a short time");
         let mut polled = [PollFd::new(&self.stream, PollFlags::empty())];
         matches!(poll(&mut polled, Some(&timeout)), Ok(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pcsc_wire::{ReaderStateRecord, EVENT_SIZE};
+
+    #[test]
+    fn an_event_before_or_behind_the_states_is_kept() {
+        const RV: u32 = 7;
+        let endian = Endian::NATIVE;
+        let reader = ReaderStateRecord {
+            name: b"Reader",
+            event_counter: 1,
+            state: 4,
+            sharing: 0,
+            atr: b"\x3B\x00",
+            protocol: 2,
+        };
+        let mut states = vec![0; 16 * READER_STATE_SIZE];
+        states[..READER_STATE_SIZE].copy_from_slice(&reader.to_bytes(endian));
+        let mut event = [0; EVENT_SIZE];
+        EventBody { timeout: 0, rv: RV }.emit(endian, &mut event);
+        for minor in 2..=6 {
+            let version = Version { major: 4, minor };
+            let mut size = vec![0; if version.sends_table_size() { 4 } else { 0 }];
+            if let Some(size) = size.first_chunk_mut::<4>() {
+                endian.write_u32(size, 16);
+            }
+            let anchor = VersionBody::new(version).to_bytes(endian);
+            for parts in [[&event[..], &states], [&states, &event]] {
+                let (stream, mut daemon) = UnixStream::pair().unwrap();
+                let mut client = WireClient {
+                    stream,
+                    version,
+                    endian,
+                    early: None,
+                };
+                daemon
+                    .write_all(&[&size, parts[0], parts[1], &anchor].concat())
+                    .unwrap();
+                assert!(client.wait() == states, "4.{minor}");
+                assert_eq!(client.event(), RV, "4.{minor}");
+            }
+        }
     }
 }
