@@ -2,6 +2,7 @@
 //! `guest-agent` has seen.
 
 mod commands;
+mod served;
 
 use pcsc_guest_tests::facts::{keep, Facts, Kept};
 use pcsc_guest_tests::lab::{Error, Lab};
@@ -17,6 +18,7 @@ const SCENARIOS: &[(&str, u64)] = &[
     ("idle", 480),
     ("two-processes", 1200),
     ("served", 900),
+    ("versions", 480),
     ("cards", 480),
     ("daemon-comes", 480),
     ("permission", 240),
@@ -137,54 +139,6 @@ fn a_second_process_waits_for_its_turn() {
             (&format!("{reader}/again"), "010203049000"),
         ]);
     }
-}
-
-/// What differs on purpose: pcscd, and our server. A connection whose reader was pulled out gets the code
-/// that says so.
-const PULLED_OUT: [(&str, &str); 3] = [
-    ("gone-transmit: 80100011", "gone-transmit: 80100017"),
-    ("gone-reconnect: 80100011 0", "gone-reconnect: 80100017 0"),
-    ("unplugged-transmit: 80100011", "unplugged-transmit: 80100017"),
-];
-
-#[test]
-fn stock_clients_get_from_our_server_what_they_get_from_pcscd() {
-    let Some(facts) = facts("served") else { return };
-    let of = |side: &str| {
-        let own = facts.facts.iter().filter_map(|(name, value)| {
-            let name = name.strip_prefix(side)?.strip_prefix('/')?;
-            Some(format!("{name}: {value}"))
-        });
-        own.collect::<Vec<_>>()
-    };
-    let (served, mut with_pcscd) = (of("server"), of("pcscd"));
-    for (theirs, ours) in PULLED_OUT {
-        let line = with_pcscd.iter_mut().find(|line| *line == theirs);
-        *line.unwrap_or_else(|| panic!("no {theirs:?}")) = ours.into();
-    }
-    let [served, with_pcscd] = [served, with_pcscd].map(|lines| lines.join("\n"));
-    assert_same(
-        "stock clients",
-        ("with pcscd", &with_pcscd),
-        ("with our server", &served),
-    );
-    facts.are(&[
-        ("server/transmit", "00000000 000102039000"),
-        // SCARD_W_REMOVED_CARD, until the connection is made anew.
-        ("server/card-out-transmit", "80100069"),
-        ("server/card-in-transmit", "80100069"),
-        ("server/card-in-then", "00000000 000102039000"),
-        // SCARD_E_READER_UNAVAILABLE.
-        ("server/mid-apdu", "true"),
-        ("server/mid-apdu-transmit", "80100017"),
-        ("server/again-told", "00000000"),
-        ("server/again-transmit", "00000000 000102039000"),
-        ("server/unplugged", "told"),
-        ("server/tool-mid-apdu", "true"),
-        // With a card in the reader, in which case pcscd may hang.
-        ("server-alone/unplugged", "told"),
-        ("server-alone/unplugged-transmit", "80100017"),
-    ]);
 }
 
 #[test]

@@ -32,6 +32,7 @@ mod system;
 mod tries;
 mod unplugged;
 mod unprivileged;
+mod versions;
 
 use std::process::ExitCode;
 use std::time::Duration;

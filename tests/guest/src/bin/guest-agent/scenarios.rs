@@ -35,6 +35,7 @@ pub fn find(name: &str) -> Option<Scenario> {
         "foreign" => foreign::scenario,
         "hotplug" => hotplug::scenario,
         "served" => crate::served::scenario,
+        "versions" => crate::versions::scenario,
         "two-processes" => sharing::two_processes,
         "daemon-comes" => sharing::daemon_comes_and_goes,
         "idle" => quiet::idle,
