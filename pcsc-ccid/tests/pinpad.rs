@@ -10,6 +10,7 @@ use pcsc_ccid::part10::pin::{Modification, Verification};
 use pcsc_ccid::part10::{Feature, GET_FEATURE_REQUEST};
 use pcsc_ccid::reader::{Protocol, Reader, ReaderError, Reset};
 use pcsc_ccid::t1::Edc;
+use pcsc_ccid::transport::TransportError;
 use pcsc_ccid::waiting::LONGEST;
 use pcsc_sim::card::{Behaviour, Offer};
 use pcsc_sim::usb_record::{RecordTransport, RecordedDevice, UsbRecorder};
@@ -261,6 +262,22 @@ fn a_card_that_asks_for_time_for_ever_is_an_error() {
     assert_eq!(verify(&mut reader), Err(ReaderError::TooSlow));
     let took = handle.with(|device| device.now()) - begin;
     assert!(took < Duration::from_secs(600) + LONGEST, "{took:?}");
+}
+
+/// A command that was given up leaves the card with other sequence numbers than the driver.
+#[test]
+fn a_card_out_of_step_is_resynchronised_before_a_pin_is_typed() {
+    let slow = Behaviour {
+        time: Duration::from_secs(20),
+        ..Behaviour::default()
+    };
+    let (handle, mut reader) = pad("gempc-pinpad", Protocol::T1, slow);
+    let soon = handle.with(|device| device.now()) + Duration::from_secs(1);
+    let given_up = reader.with_deadline(Some(soon), |reader| transmit(reader, &common::read(9)));
+    assert_eq!(given_up, Err(TransportError::Cancelled.into()));
+    types(&handle, "1234");
+    assert_eq!(verify(&mut reader), Ok(vec![0x90, 0x00]));
+    assert_eq!(read_secret(&mut reader), b"secret\x90\x00");
 }
 
 #[test]

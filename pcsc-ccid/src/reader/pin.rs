@@ -3,6 +3,7 @@
 
 use core::time::Duration;
 
+use super::exchange::SlotPort;
 use super::reply::Reply;
 use super::session::Protocol;
 use super::{exchange, Reader, ReaderError};
@@ -64,20 +65,30 @@ impl<T: Transport> Reader<T> {
     fn framing(&mut self, slot: u8, apdu: &Apdu<'_>) -> Result<Option<Framing>, ReaderError> {
         let level = self.exchange_level();
         let chosen = self
-            .slot(slot)?
-            .chosen
-            .as_deref_mut()
+            .slots
+            .get_mut(usize::from(slot))
+            .and_then(|slot| slot.chosen.as_deref_mut())
             .ok_or(ReaderError::NotPowered)?;
         if level != ExchangeLevel::Tpdu || chosen.protocol != Protocol::T1 {
             return Ok(None);
         }
-        let engine = chosen.engine.as_ref().ok_or(ReaderError::NotPowered)?;
+        let engine = chosen.engine.as_mut().ok_or(ReaderError::NotPowered)?;
+        let mut port = SlotPort {
+            port: &mut self.port,
+            slot,
+            limit: chosen.block_limit,
+        };
+        // Resynchronises after an exchange that was given up, and sends nothing otherwise. The card of such
+        // an exchange answers the PIN's block with what it still has of the command before, and that would
+        // pass for the answer to the PIN.
+        let in_step = port.drive_t1(engine.negotiate(), level);
         let (seq, expected) = engine.sequence();
-        let nad = engine.config().nad;
+        let (nad, edc) = (engine.config().nad, engine.config().edc);
+        self.heed(slot, in_step)?;
         let length = apdu.bytes().len();
         Ok(Some(Framing {
             prologue: tpdu::prologue(nad, seq, length).ok_or(ReaderError::InvalidParameter)?,
-            edc: engine.config().edc,
+            edc,
             expected,
             nad,
         }))
