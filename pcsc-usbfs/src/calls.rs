@@ -6,6 +6,8 @@ use rustix::io::Result;
 use rustix::ioctl::{ioctl, opcode, Getter, Ioctl, IoctlOutput, Opcode, Setter};
 use std::ffi::{c_int, c_uint, c_void};
 
+// The directions below are those of usbdevice_fs.h, where calls that the kernel reads from are `_IOR`, the
+// wrong way round: the direction is a part of a call's number.
 const GROUP: u8 = b'U';
 
 /// `struct usbdevfs_setinterface`.

@@ -57,6 +57,7 @@ pub(crate) fn note(fd: BorrowedFd<'_>) {
     let Some(entry) = OPEN.iter().find(|entry| entry.change(FREE, TAKEN)) else {
         return;
     };
+    // `Relaxed`: the release store of `fd` publishes both. Until then the entry is of no process.
     entry.owner.store(generation(), Ordering::Relaxed);
     for (word, value) in entry.file.iter().zip(identity(&stat)) {
         word.store(value, Ordering::Relaxed);
@@ -110,6 +111,7 @@ pub fn close_inherited() {
 
 fn close(entry: &Entry, this: u32) {
     let state = entry.fd.load(Ordering::Acquire);
+    // A child forked in the middle of `note` finds `TAKEN` and leaves the entry. The file stays open in it.
     if state >= 0 || entry.owner.load(Ordering::Relaxed) == this {
         return;
     }

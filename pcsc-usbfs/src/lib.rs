@@ -126,6 +126,7 @@ impl UsbfsDevice {
         let Ok(fd) = self.ours() else {
             return;
         };
+        // By token and not by request: the caller has lent the request, and does not know its address.
         for transfer in self.lent().iter().filter(|transfer| transfer.token() == token) {
             // It has ended already, or the device is gone: it can be reaped either way.
             _ = calls::discard(fd, transfer.request());
@@ -201,6 +202,7 @@ impl Drop for UsbfsDevice {
         if !self.is_inherited() {
             self.end_transfers();
         }
+        // Before the file is closed: after that another thread's file may have its number.
         inherited::forget(self.fd.as_fd().as_raw_fd());
     }
 }

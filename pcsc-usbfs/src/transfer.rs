@@ -111,6 +111,8 @@ impl Transfer {
 
     pub(crate) fn lend(mut self) -> Lent {
         let Inner { request, buffer, .. } = &mut *self.0;
+        // The request is used again: the kernel writes these two when the transfer ends, and not if it
+        // refuses it.
         request.status = 0;
         request.actual_length = 0;
         request.buffer = buffer.as_mut_ptr().cast();
