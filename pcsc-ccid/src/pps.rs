@@ -63,6 +63,7 @@ impl PpsRequest {
     pub fn needed(atr: &Atr, protocol: u8, ta1: u8) -> Option<PpsRequest> {
         let is_faster = Speed::from_ta1(ta1).is_some_and(|speed| speed.is_faster_than(Speed::DEFAULT));
         let pps1 = is_faster.then_some(ta1);
+        // A card in specific mode takes the first bytes for a command (clause 6.3.1).
         let is_settled = atr.mode() != Mode::Negotiable || protocol > 14;
         if is_settled || (pps1.is_none() && protocol == atr.first_protocol()) {
             return None;
@@ -117,6 +118,7 @@ fn read(bytes: &[u8]) -> Result<(u8, Option<u8>), PpsError> {
     let [_, pps0, middle @ .., pck] = bytes else {
         return Err(PpsError::Length);
     };
+    // Before PCK, which is at no fixed place.
     if middle.len() != (pps0 & 0x70).count_ones() as usize {
         return Err(PpsError::Length);
     }

@@ -29,6 +29,7 @@ impl<T: Transport> Reader<T> {
         let pin_support = self.descriptor.pin_support;
         match ControlFunction::decode(code).ok_or(ReaderError::Unsupported)? {
             ControlFunction::Features => {
+                // As in libccid: room for all features, whatever the reader has.
                 if answer.len() < part10::FEATURES_ROOM {
                     return Err(ReaderError::BufferTooSmall);
                 }
@@ -36,6 +37,7 @@ impl<T: Transport> Reader<T> {
                 let features = part10::features(pin_support, direct, self.options.allow_escape);
                 exchange::copy(&part10::features_reply(features), answer)
             }
+            // bPINSupport of the descriptor after the quirks: pads that advertise falsely are off.
             ControlFunction::VerifyPin if pin_support & 1 != 0 => self.verify_pin(slot, data, answer),
             ControlFunction::ModifyPin if pin_support & 2 != 0 => self.modify_pin(slot, data, answer),
             ControlFunction::VerifyPin | ControlFunction::ModifyPin => Err(ReaderError::Unsupported),
@@ -51,6 +53,8 @@ impl<T: Transport> Reader<T> {
                 self.call_escape(slot, data, answer, escape::LIMIT)
             }
             ControlFunction::ReaderDirect => Err(ReaderError::Unsupported),
+            // libccid's rule: a few harmless commands, and all of them if the administrator says so
+            // (`ifdDriverOptions`).
             ControlFunction::Escape => {
                 if !escape::is_allowed(data, &self.quirks, self.options.allow_escape) {
                     return Err(ReaderError::Unsupported);
@@ -177,6 +181,7 @@ impl<T: Transport> Reader<T> {
     /// Sets or gets the NAD of T=1, which holds until the card's reset. A reader that speaks T=1 itself has
     /// no command for it.
     fn control_nad(&mut self, slot: u8, data: &[u8], answer: &mut [u8]) -> Result<usize, ReaderError> {
+        // The reader makes the blocks, with a NAD of its own.
         if self.exchange_level().is_apdu() {
             return Err(ReaderError::Unsupported);
         }

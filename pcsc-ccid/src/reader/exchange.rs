@@ -40,12 +40,14 @@ impl<T: Transport> Reader<T> {
         if self.slot(slot)?.atr_bytes.is_empty() {
             return Err(ReaderError::NotPowered);
         }
+        // Before the state of the slot is borrowed, as it may reset the card and choose the protocol again.
         self.bring_back(slot)?;
         let state = self
             .slots
             .get_mut(usize::from(slot))
             .ok_or(ReaderError::NoSuchSlot)?;
         let chosen = state.chosen.as_deref_mut().ok_or(ReaderError::NotPowered)?;
+        // The reader itself works on these, for as long as it likes: no time of the card's bounds that.
         let least = if is_pseudo {
             escape::PSEUDO_APDU_LIMIT
         } else {
@@ -167,10 +169,14 @@ impl<T: Transport> SlotPort<'_, T> {
         loop {
             let data = self.port.data(&reply);
             idle = if data.is_empty() { idle + 1 } else { 0 };
+            // What does not fit is counted and dropped: the chain is received to its end, so that the next
+            // command finds the reader ready.
             if let Some(room) = response.get_mut(received..received + data.len()) {
                 room.copy_from_slice(data);
             }
             received += data.len();
+            // bChainParameter: the response begins, goes on, or is asked for with an empty block (clause
+            // 6.2.1).
             if !matches!(reply.specific, 0x01 | 0x03 | 0x10) {
                 break;
             }
@@ -214,6 +220,8 @@ impl<T: Transport> SlotPort<'_, T> {
             };
             self.port.check(deadline)?;
             let command = CommandMessage::XfrBlock {
+                // bBWI is the extension of the block waiting time (clause 6.1.4). 0 leaves the reader its
+                // own.
                 bwi: if wait == 1 { 0 } else { wait },
                 level: if in_parts { PROLOGUE as u16 } else { 0 },
                 data: exchange.block(),
@@ -249,6 +257,7 @@ impl<T: Transport> SlotPort<'_, T> {
         block: &'b mut [u8; t1::MAX_BLOCK],
     ) -> Result<&'b [u8], ReaderError> {
         let mut end = copy(self.port.data(&prologue), block).map_err(|_| ReaderError::WrongReply)?;
+        // The engine judges it, as it judges any block that is too short.
         if end != PROLOGUE {
             return Ok(&block[..end]);
         }

@@ -83,6 +83,7 @@ impl<T: Transport> Pipe<T> {
         let limit = Limit::new(self.transport.now() + timeout, deadline);
         match (*command, self.flavour) {
             (CommandMessage::IccPowerOn(_), Flavour::IccdA) => {
+                // The card may have power, from the process that had it before.
                 self.out(ICC_POWER_OFF, 0, &[])?;
                 self.until_ready(limit)?;
                 let length = self
@@ -118,6 +119,7 @@ impl<T: Transport> Pipe<T> {
                 Err(error) => Err(error),
             };
         }
+        // 2 is "no card": what a short answer leaves in place.
         let mut status = [0, 2, 0];
         self.transport.control_in(SLOT_STATUS, 0, &mut status, CONTROL)?;
         Ok(IccStatus::from_bits(status[1]))
@@ -139,7 +141,9 @@ impl<T: Transport> Pipe<T> {
                         [low, high, ..] => u16::from_le_bytes([low, high]),
                         _ => 0,
                     };
+                    // In units of 10 ms. A card that asks for 0 would be polled without a pause.
                     let delay = ASK_AGAIN * u32::from(units.max(1));
+                    // Up to the limit, which the next round then finds.
                     self.transport.pause(delay.min(left))?;
                 }
                 [0x40, _, error, ..] => return Err(ReaderError::Slot(SlotErrorCode::decode(error))),

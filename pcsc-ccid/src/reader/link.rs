@@ -117,6 +117,8 @@ impl<T: Transport> Link<T> {
         timeout: Duration,
         deadline: Option<Duration>,
     ) -> Result<Reply, ReaderError> {
+        // Once more, and whatever comes of it: a reader that never acknowledges must not be asked before
+        // every command.
         if let Some(slot) = self.unfinished_abort.take() {
             self.abort(slot)?;
         }
@@ -175,6 +177,8 @@ impl<T: Transport> Link<T> {
         command: &CommandMessage<'_>,
         deadline: Option<Duration>,
     ) -> Result<(), ReaderError> {
+        // Within its first capacity: a buffer that grew would leave a copy of what it held, which may be a
+        // PIN.
         self.out.resize(self.max_message, 0);
         let length = command
             .encode(slot, seq, &mut self.out)
@@ -237,9 +241,12 @@ impl<T: Transport> Link<T> {
                     }
                     let wait = timeout.saturating_mul(u32::from(times.max(1)));
                     let end = self.transport.now().saturating_add(wait);
+                    // From now and not from the old end: the extension is counted from the moment at which it
+                    // is asked for.
                     until = end.min(begin.saturating_add(MAX_TOTAL));
                     start += length;
                 }
+                // Readers report a card that was pulled out in the middle of a command as mute.
                 CommandStatus::Failed(SlotErrorCode::Mute) if icc == IccStatus::Absent => {
                     return Err(ReaderError::NoCard)
                 }
@@ -249,6 +256,8 @@ impl<T: Transport> Link<T> {
                     return Ok(Reply::new(icc, 0, start, start));
                 }
                 CommandStatus::Failed(error) => return Err(ReaderError::Slot(error)),
+                // Only here: a failure is a failure, whatever message it comes in, and readers mix up the
+                // kinds.
                 CommandStatus::Done if response.kind != command.answered_by() => {
                     return Err(ReaderError::WrongReply)
                 }
@@ -282,6 +291,7 @@ impl<T: Transport> Link<T> {
             let length = end - start;
             match ResponseMessage::announced(&self.buffer[start..end]) {
                 Some(announced) if announced <= length => return Ok((start, end)),
+                // No reader sends that much. To wait for it would cost the whole timeout.
                 Some(announced) if announced > self.buffer.len() => return Err(ReaderError::WrongReply),
                 _ => (),
             }
@@ -334,6 +344,8 @@ impl<T: Transport> Link<T> {
     fn abort(&mut self, slot: u8) -> Result<bool, ReaderError> {
         self.is_dirty = true;
         let seq = self.next_seq();
+        // bSlot in the low byte, bSeq in the high one. The bulk message has to have the same number (clause
+        // 5.3.1).
         let value = u16::from_le_bytes([slot, seq]);
         match self.transport.control_out(REQUEST_ABORT, value, &[], ABORT) {
             Ok(()) => (),
@@ -346,6 +358,7 @@ impl<T: Transport> Link<T> {
             .send(slot, seq, &CommandMessage::Abort, None)
             .and_then(|()| self.answer(slot, seq, &CommandMessage::Abort, ABORT, None));
         match result {
+            // Everything before the abort's answer was skipped by its number, so that the pipe is empty.
             Ok(_) => self.is_dirty = false,
             Err(error) if error.is_gone() => return Err(error),
             Err(_) => (),
@@ -355,6 +368,7 @@ impl<T: Transport> Link<T> {
 
     /// Discards what an earlier failure left in the bulk IN pipe.
     fn drain(&mut self) -> Result<(), ReaderError> {
+        // Bounded, for a reader that sends without end.
         for _ in 0..MAX_STRAYS {
             match self.transport.receive(&mut self.buffer, DRAIN) {
                 Ok(_) => (),

@@ -178,10 +178,12 @@ impl<T: Transport> Reader<T> {
         options: ReaderOptions,
     ) -> Result<Self, ReaderError> {
         let quirks = quirks::for_interface(device.vendor, device.product, device.release, interface);
+        // Before anything is sent to it.
         if let Some(reason) = quirks.refused.filter(|_| !options.any_firmware) {
             return Err(ReaderError::Firmware(reason));
         }
         let mut descriptor = interface.descriptor;
+        // Once, here: everything below sees the corrected descriptor alone.
         quirks.apply(&mut descriptor);
         let port = Port::new(
             transport,
@@ -304,6 +306,7 @@ impl<T: Transport> Reader<T> {
         match self.port.transport().control_in(request, 0, &mut bytes, CONTROL) {
             Ok(length) => Ok(descriptor::list(bytes.get(..length).unwrap_or(&bytes))),
             Err(TransportError::Gone) => Err(TransportError::Gone.into()),
+            // The list is optional. Speeds are then limited by the descriptor's fields.
             Err(_) => Ok(Vec::new()),
         }
     }
@@ -350,8 +353,11 @@ impl<T: Transport> Reader<T> {
         let was_powered = state.was_powered;
         let is_lost = was_powered && state.atr_bytes.is_empty();
         match icc {
+            // The reader has activated a card by itself. It is powered off, so that driver and reader agree
+            // again.
             IccStatus::Active if is_lost => self.cut_power(slot)?,
             IccStatus::Active => return Ok(Presence::Present),
+            // Without power since this driver has cut it, or never had any: nothing to report.
             IccStatus::Inactive if !was_powered => return Ok(Presence::Present),
             IccStatus::Inactive | IccStatus::Absent => self.forget(slot),
         }

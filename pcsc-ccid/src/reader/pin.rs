@@ -108,10 +108,13 @@ impl<T: Transport> Reader<T> {
             data: secure.bytes(),
         };
         let limit = secure::answer_limit(entry);
+        // Before the user types: a PIN that goes to a card in the middle of a command may be taken for its
+        // data.
         self.bring_back(slot)?;
         let result = match self.port.call(slot, &command, limit) {
             Err(ReaderError::Slot(error)) => match secure::status_word(error) {
                 // The reader has not sent the command to the card.
+                // `note_entry` is passed over: the sequence numbers of T=1 have not moved.
                 Some(status) => return exchange::copy(&status, answer),
                 None => Err(ReaderError::Slot(error)),
             },
@@ -133,6 +136,7 @@ impl<T: Transport> Reader<T> {
         };
         match (&mut chosen.engine, result) {
             (Some(engine), Ok(_)) => engine.note_foreign_exchange(true),
+            // Whether the block has reached the card is not known.
             (Some(engine), Err(error)) if error.is_half_way() => engine.note_foreign_exchange(false),
             (None, Err(error)) => chosen.note_failure(level, *error),
             _ => (),

@@ -34,7 +34,9 @@ impl<T: Transport> Reader<T> {
     /// reader.
     pub fn power_on(&mut self, slot: u8, reset: Reset) -> Result<&[u8], ReaderError> {
         let had_power = !self.slot(slot)?.atr_bytes.is_empty();
+        // First: whatever fails below, the old ATR and protocol do not hold any more.
         self.forget(slot);
+        // To a card that has power, PC_to_RDR_IccPowerOn is a warm reset.
         if (had_power && reset == Reset::Cold) || self.quirks.power_off_first {
             self.cut_power(slot)?;
         }
@@ -97,6 +99,8 @@ impl<T: Transport> Reader<T> {
                 Err(error @ ReaderError::Slot(_)) => before = Some(error),
                 result => return result,
             }
+            // The next voltage must come after a full power-off: a card must not be driven from one class to
+            // another with power on (ISO 7816-3, clause 6.2).
             self.cut_power(slot)?;
         }
         match (self.activate(slot, Voltage::Automatic, deadline), before) {
@@ -115,6 +119,8 @@ impl<T: Transport> Reader<T> {
                 .port
                 .call(slot, &CommandMessage::IccPowerOn(voltage), ATR_LIMIT)
             {
+                // A reader that activates cards by itself does so now. Its ATR is asked for when that is
+                // over.
                 Err(ReaderError::Slot(SlotErrorCode::BusyWithAutoSequence | SlotErrorCode::SlotBusy))
                     if tries < BUSY_TRIES =>
                 {
@@ -133,6 +139,7 @@ impl<T: Transport> Reader<T> {
             }
         };
         let bytes = self.port.data(&reply);
+        // Readers append garbage to the 33 bytes that an ATR has at most.
         let bytes = &bytes[..bytes.len().min(atr::MAX_SIZE)];
         if bytes.is_empty() {
             return Err(ReaderError::Slot(SlotErrorCode::Mute));

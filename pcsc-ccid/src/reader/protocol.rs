@@ -36,11 +36,14 @@ impl<T: Transport> Reader<T> {
         }
         match &state.chosen {
             Some(chosen) if chosen.protocol == protocol => return Ok(()),
+            // PPS is allowed after a reset only (ISO 7816-3, clause 9), and this call does not reset the
+            // card.
             Some(_) => return Err(ReaderError::ProtocolUnsupported),
             None => (),
         }
         let slowed = state.slowed.filter(|(of, _)| *of == protocol);
         let known = self.speeds.steps(self.atr(slot), protocol as u8);
+        // The slower one: what has failed since power-up counts even if it is not remembered yet.
         let steps = slowed.map_or(known, |(_, steps)| steps.max(known));
         let result = self.choose(slot, protocol, steps, steps == known);
         self.heed(slot, result)
@@ -76,6 +79,7 @@ impl<T: Transport> Reader<T> {
         let Ok((_, ladder)) = self.ladder(slot, protocol) else {
             return error;
         };
+        // At the default speed the fault is another one.
         if steps + 1 >= ladder.len() {
             return error;
         }
@@ -220,6 +224,7 @@ impl<T: Transport> Reader<T> {
     /// A cold reset; fails if another card answers.
     fn reset_same_card(&mut self, slot: u8) -> Result<(), ReaderError> {
         let before = self.atr(slot).to_vec();
+        // The reset is not the caller's, who would go on with another card as if it were this one.
         if self.power_on(slot, Reset::Cold)? != before {
             self.cut_power(slot)?;
             return Err(ReaderError::NoCard);
@@ -296,6 +301,7 @@ impl<T: Transport> Reader<T> {
             .map_err(|_| ReaderError::ProtocolUnsupported)?;
         if let Specific::T1(t1) = &mut parameters.specific {
             if let Some(card) = quirks::for_card(self.atr(slot)) {
+                // A card whose ATR promises shorter times than it keeps.
                 t1.waiting = WaitingIntegers::from_byte(card.waiting);
             }
         }
@@ -375,6 +381,8 @@ impl<T: Transport> Reader<T> {
         let reply = self.call(slot, &command)?;
         request
             .check(self.port.data(&reply))
+            // A wrong answer ends the negotiation as none does: the card is reset and the next step tried
+            // (clause 9.1).
             .map_err(|_| ReaderError::Slot(SlotErrorCode::Mute))
     }
 
@@ -392,6 +400,7 @@ impl<T: Transport> Reader<T> {
         let asked = parameters.f_index_d_index;
         let may_refuse = asked == DEFAULT_TA1 || features.has(Features::AUTOMATIC_PARAMETERS);
         let told = match self.call(slot, &command) {
+            // The answer repeats what was asked for, unless the reader has made the PPS.
             Ok(_) if !features.has(Features::AUTOMATIC_PPS) => None,
             Ok(reply) => self.read_parameters(&reply).filter(|told| told.1 == DEFAULT_TA1),
             Err(ReaderError::Slot(SlotErrorCode::Parameter(_) | SlotErrorCode::CommandUnsupported))
@@ -422,6 +431,7 @@ impl<T: Transport> Reader<T> {
     fn parameters_in_force(&mut self, slot: u8) -> Result<Option<(u8, u8)>, ReaderError> {
         match self.call(slot, &CommandMessage::GetParameters) {
             Ok(reply) => Ok(self.read_parameters(&reply)),
+            // A reader without the command: what was asked for is taken to be in force.
             Err(ReaderError::Slot(_)) => Ok(None),
             Err(error) => Err(error),
         }

@@ -53,6 +53,7 @@ impl Chosen {
                 matches!(error, ReaderError::Slot(_)) && error.may_be_speed()
             }
         };
+        // T=1 resynchronises by itself.
         self.is_adrift = self.protocol == Protocol::T0 && is_half_way;
     }
 

@@ -61,6 +61,7 @@ impl Speeds {
         };
         let result = change(&mut card);
         if card.steps > 0 || card.doubted > 0 {
+            // The first one has not been used for the longest time.
             if self.cards.len() == MAX_CARDS {
                 self.cards.remove(0);
             }

@@ -138,6 +138,7 @@ impl Transport for SlotTransport {
             if state.is_gone {
                 return Err(TransportError::Gone);
             }
+            // A cancellation or a fault that came after the previous answer is no matter of this command.
             state.slots[self.slot].error = None;
             // The rest of an earlier reply does not come any more, unless the device is in the middle of it.
             if state.message.0 == self.slot && !state.is_unfinished {
@@ -155,6 +156,7 @@ impl Transport for SlotTransport {
         state.slots[self.slot].is_waiting = true;
         let result = loop {
             let pending = &mut state.slots[self.slot];
+            // Bytes before errors: an answer that has come counts, even if its wait was cancelled meanwhile.
             if !pending.bytes.is_empty() {
                 let length = copy(&pending.bytes, buffer);
                 pending.bytes.drain(..length);
@@ -176,6 +178,8 @@ impl Transport for SlotTransport {
                 state = wait_until(&self.demux.changed, state, deadline).unwrap_or_else(|state| state);
                 continue;
             };
+            // For `cancel` and `close`: only the thread that receives sleeps in the system and has to be
+            // interrupted there.
             state.leader = Some(self.slot);
             drop(state);
             let received = input.transport.receive(&mut input.buffer, left);
@@ -187,6 +191,7 @@ impl Transport for SlotTransport {
             state = lock(&self.demux.state);
             state.leader = None;
             state.take(received, &input.buffer);
+            // Then all are woken: those whose bytes came, and one of the others that is to receive next.
             state.input = Some(input);
             self.demux.changed.notify_all();
         };
@@ -243,6 +248,7 @@ impl Replies {
             Err(TransportError::Timeout | TransportError::Cancelled) => (),
             Err(TransportError::Gone) => self.is_gone = true,
             Err(error) => {
+                // A slot that does not wait has no answer that the fault could have cost.
                 let waiting = self.slots.iter_mut().filter(|slot| slot.is_waiting);
                 waiting.for_each(|slot| slot.error = Some(error));
             }
@@ -259,6 +265,7 @@ impl Replies {
         {
             self.message.1 = 0;
         }
+        // A transfer may hold the end of one slot's message and the beginning of another's.
         while !bytes.is_empty() {
             if self.message.1 == 0 {
                 // Readers append garbage to their messages.

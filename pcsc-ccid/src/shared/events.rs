@@ -155,6 +155,7 @@ impl SlotEvents {
 
     fn end(&self, how: SlotEvent) {
         let mut state = lock(&self.state);
+        // The first one stays. A reader that goes while it is being stopped need not be reported as gone.
         state.end.get_or_insert(how);
         state.close();
         self.changed.notify_all();
@@ -185,6 +186,8 @@ impl SlotEvents {
         while state.holders > 0 {
             state = match wait_until(&self.changed, state, Some(limit)) {
                 Ok(state) => state,
+                // The next attempt to open the reader then reports that it is in use, which is better than a
+                // caller that hangs.
                 Err(_) => return,
             };
         }
@@ -192,6 +195,8 @@ impl SlotEvents {
 
     /// Whether the reader was lost since this was last asked.
     pub(super) fn take_loss(&self) -> bool {
+        // The load first: every exchange asks this, and a swap would take the cache line from the other
+        // threads each time.
         self.is_lost() && self.is_lost.swap(false, Ordering::SeqCst)
     }
 
@@ -221,6 +226,7 @@ impl SlotEvents {
         if let Some(slot) = state.slots.get_mut(usize::from(slot)) {
             slot.poll = true;
         }
+        // Only the thread that listens sleeps in the system. The others sleep on `changed`.
         state.interrupt_listener(|listener| listener == slot);
         self.changed.notify_all();
     }
@@ -245,6 +251,8 @@ impl SlotEvents {
             Notifications::Polled(interval) => Mode::Polled(interval),
             Notifications::Pushed => Mode::Pushed,
         };
+        // The end has come while the reader was being opened. No thread would listen to the pipe, and none
+        // drop it.
         if state.end.is_some() {
             state.close();
         }
@@ -273,6 +281,8 @@ impl SlotEvents {
                 Mode::Interrupts(source) => match source.take() {
                     Some(source) => {
                         state = self.listen_once(state, slot, source, deadline);
+                        // By the clock and not by the error of the wait: after messages for other slots alone
+                        // there is no error.
                         if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                             break SlotEvent::Card;
                         }
@@ -280,6 +290,8 @@ impl SlotEvents {
                     }
                     None => deadline,
                 },
+                // From the beginning of the wait: notes for other slots wake this thread too, and would put
+                // the poll off.
                 Mode::Polled(interval) => deadline.into_iter().chain(begun.checked_add(*interval)).min(),
                 Mode::Closed | Mode::Pushed => deadline,
             };
@@ -330,7 +342,8 @@ impl SlotEvents {
             }
         });
         let mut state = lock(&self.state);
-        // If it has moved, the reader was closed meanwhile, and may be open again.
+        // If it has moved, the reader was closed meanwhile. What this pipe says is not about the reader that
+        // may be open now.
         let left = match state.closes == closes {
             true => self.heard(&mut state, received, source),
             false => Some(source),
@@ -357,6 +370,8 @@ impl SlotEvents {
         match received {
             Ok(()) => state.halts = 0,
             Err(TransportError::Timeout | TransportError::Cancelled) => (),
+            // Once: a pipe that halts again and again would wake the thread without end. It is given up
+            // below.
             Err(TransportError::Stall) if state.halts == 0 => {
                 state.halts += 1;
                 // A notification may have been lost.
@@ -366,6 +381,8 @@ impl SlotEvents {
                 self.set_lost(state);
                 return Some(source);
             }
+            // A fault of the pipe does not mean that the reader is lost. Cards are found by polls from now
+            // on.
             Err(_) => {
                 state.interrupter = None;
                 state.mode = Mode::Polled(POLL_INTERVAL);
@@ -420,6 +437,7 @@ impl Reported {
 
     /// Gives the interrupt pipe back. A thread that listens to it drops it.
     fn close(&mut self) {
+        // Before `listener` is cleared, by which it is found.
         self.interrupt_listener(|_| true);
         self.listener = None;
         self.interrupter = None;

@@ -47,6 +47,8 @@ impl<R> Parallel<R> {
     /// Returns `None` if the deadline has passed before.
     pub fn lock(&self, slot: u8, deadline: Option<Instant>) -> Option<Working<'_, R>> {
         let slot = self.slots.get(usize::from(slot)).unwrap_or(&self.slots[0]);
+        // The driver before the permit: a thread that waits for its slot must not keep another slot from
+        // working.
         let reader = slot.lock_until(deadline)?;
         let mut free = lock(&self.free);
         while *free == 0 {

@@ -51,6 +51,7 @@ pub type Open = Box<dyn FnMut(Option<Instant>) -> Result<OpenedReader, SharedErr
 /// A deadline as a time on a transport's clock, which the driver counts in.
 pub fn time_on(transport: &dyn Transport, deadline: Option<Instant>) -> Option<Duration> {
     let left = deadline?.saturating_duration_since(Instant::now());
+    // Saturating: a deadline that is centuries away is none, and not an overflow.
     Some(transport.now().saturating_add(left))
 }
 
@@ -197,6 +198,8 @@ impl SharedReader {
     /// [`SharedError`].
     pub fn presence(&self, slot: u8) -> Result<Presence, SharedError> {
         match self.poll(slot) {
+            // The call that meets the loss notes it, and the next one opens the reader again. Both at once: a
+            // reset of the device is no removal of its reader, and not even of the card.
             Err(SharedError::Reader(ReaderError::Transport(TransportError::Gone)))
                 if self.events.is_lost() =>
             {
@@ -237,6 +240,8 @@ impl SharedReader {
 
     /// Whether a call would wait for another one that uses the reader or opens it.
     pub fn is_busy(&self) -> bool {
+        // Where slots work in parallel this lock is held while the reader is opened or closed, and not for a
+        // command.
         self.inner.try_lock().is_none()
     }
 
@@ -288,6 +293,8 @@ impl SharedReader {
         };
         if inner.driver.is_none() {
             let opened = (inner.open)(deadline);
+            // Opened with the lock held: a second thread that needs the reader waits for this one, and does
+            // not find the claim of its own process.
             inner.driver = Some(self.open(opened)?);
         }
         match &mut inner.driver {
@@ -295,6 +302,8 @@ impl SharedReader {
                 let parallel = parallel.clone();
                 let has_worked = inner.has_worked;
                 drop(inner);
+                // Without the lock of `inner`, so that the other slots work meanwhile. It comes first in the
+                // order of locks, and is therefore not taken again before `working` is dropped.
                 let mut working = parallel.lock(slot, deadline).ok_or(SharedError::TimedOut)?;
                 let result = use_it(working.reader.as_mut().ok_or(SharedError::NotPolled)?);
                 drop(working);
@@ -304,6 +313,8 @@ impl SharedReader {
                 }
                 let mut inner = self.inner.lock();
                 match &inner.driver {
+                    // Another slot's thread may have closed the reader meanwhile, and opened it again: the
+                    // result is of the old one.
                     Some(Driver::Parallel(now, _)) if Arc::ptr_eq(now, &parallel) => {
                         self.note(&mut inner, result)
                     }
@@ -340,6 +351,7 @@ impl SharedReader {
             }
         })?;
         let busy = usize::from(opened.reader.descriptor().max_busy_slots);
+        // 0 makes no sense and counts as 1.
         let driver = if busy < 2 || opened.senders.is_empty() {
             *lock(&self.cancel) = opened
                 .cancel
@@ -360,11 +372,15 @@ impl SharedReader {
             *lock(&self.cancel) = Some(Box::new(move |slot| to_cancel.cancel(slot)));
             Driver::Parallel(Arc::new(Parallel::new(readers, busy)), demux)
         };
+        // After the driver is complete: the thread that listens may be waiting already, and its first event
+        // leads to a call.
         self.events.listen(opened.notifications);
         Ok(driver)
     }
 
     fn close(&self, inner: &mut Inner) {
+        // The interrupt pipe first. It is a part of the claim, which would outlive the driver and make the
+        // next attempt to open the reader fail.
         self.events.close();
         *lock(&self.cancel) = None;
         if let Some(Driver::Parallel(parallel, demux)) = inner.driver.take() {
@@ -373,6 +389,7 @@ impl SharedReader {
             parallel.close();
         }
         inner.has_worked = false;
+        // Whoever had the device in between may have used the cards.
         inner.slots.iter_mut().for_each(|slot| slot.is_new = true);
     }
 }

@@ -86,6 +86,8 @@ impl<T> TimedMutex<T> {
 
     fn wait(&self, deadline: Option<Instant>) -> Option<TimedMutexGuard<'_, T>> {
         let mut gate = lock(&self.gate);
+        // Under the gate and before the attempt to lock: who unlocks after that attempt sees the count and
+        // notifies.
         self.waiting.fetch_add(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         let locked = loop {
@@ -97,6 +99,7 @@ impl<T> TimedMutex<T> {
                 Err(_) => break None,
             };
         };
+        // Without a fence: seen late, it costs a notification that nobody needs.
         self.waiting.fetch_sub(1, Ordering::Relaxed);
         locked
     }

@@ -67,6 +67,7 @@ impl<'a> Character<'a> {
         let (data, left) = match direction {
             DataDirection::ToCard(data) if data.len() == p3 => (data, p3),
             DataDirection::ToCard(_) => return Err(T0Error::InvalidLength),
+            // P3 0 means 256 from the card, and nothing to it (clause 10.3.2).
             DataDirection::FromCard => (&[][..], if p3 == 0 { 256 } else { p3 }),
         };
         Ok(Character {
@@ -129,6 +130,8 @@ impl<'a> Character<'a> {
             if let Err(error) = self.on_byte(byte) {
                 return self.fail(error);
             }
+            // The card has to wait for the host here. What it sends beyond would be taken for the next
+            // procedure byte.
             let must_be_last = self.state == CharacterState::Over || self.outgoing != Outgoing::Nothing;
             if must_be_last && i + 1 < bytes.len() {
                 return self.fail(T0Error::UnexpectedData);
@@ -156,10 +159,12 @@ impl<'a> Character<'a> {
                 self.store(byte)?;
                 self.state = CharacterState::Over;
             }
+            // Before SW1, whose range 6X it is in (clause 10.3.3).
             _ if byte == 0x60 => {
                 self.nulls_left = self.nulls_left.checked_sub(1).ok_or(T0Error::NullLimit)?;
             }
             _ if is_sw1(byte) => self.state = CharacterState::Sw2(byte),
+            // INS asks for all the data that are left, its complement for one byte of them (clause 10.3.3).
             _ if self.left > 0 && byte == self.header[1] => self.go(self.left),
             _ if self.left > 0 && byte == !self.header[1] => self.go(1),
             _ => return Err(T0Error::InvalidProcedure(byte)),
@@ -189,6 +194,8 @@ impl<'a> Character<'a> {
 
     /// The largest number of bytes that the card is sure to send before it waits for us.
     fn transfer(&self) -> CharacterAction {
+        // After the last data SW1 and SW2 are sure to come; before that a procedure byte alone. A reader that
+        // is asked for more waits for characters that the card does not send.
         let tail = |left| if left == 0 { 2 } else { 1 };
         let expect = match self.state {
             CharacterState::Sw2(_) => 1,

@@ -102,6 +102,8 @@ impl<'a> T0Exchange<'a> {
                 let p3 = short_length(self.ne());
                 self.send(header, p3, &[], true)
             }
+            // Cases 1, 3 and 4: in case 4 the card announces its data by 61XX, and Le is not sent (clause
+            // 12.2).
             _ => self.send(header, data.len() as u8, data, false),
         }
     }
@@ -145,6 +147,7 @@ impl<'a> T0Exchange<'a> {
         if self.state == MappingState::Envelope {
             return self.on_envelope(sw1, sw2);
         }
+        // Once: a card that corrects its correction would keep this going for ever.
         if sw1 == 0x6C && self.from_card && self.policy == StatusWordPolicy::Complete && !self.corrected {
             self.corrected = true;
             self.tpdu[4] = sw2;
@@ -183,6 +186,7 @@ impl<'a> T0Exchange<'a> {
     /// The next part of the APDU in an ENVELOPE command (ISO 7816-4 clause 11.8.2).
     fn envelope(&mut self) -> T0Action {
         self.state = MappingState::Envelope;
+        // The APDU as a whole, with header and lengths: the card puts it together again.
         let rest = &self.apdu[self.enveloped..];
         let part = &rest[..rest.len().min(255)];
         self.enveloped += part.len();
@@ -191,6 +195,7 @@ impl<'a> T0Exchange<'a> {
 
     fn on_envelope(&mut self, sw1: u8, sw2: u8) -> T0Action {
         match (sw1, sw2) {
+            // An error of the driver and not of the card: the status would be taken for the command's own.
             (0x6D | 0x6E, 0x00) => self.fail(T0Error::EnvelopeUnsupported),
             (0x90, 0x00) if self.enveloped < self.apdu.len() => self.envelope(),
             _ if self.enveloped < self.apdu.len() => self.finish([sw1, sw2]),

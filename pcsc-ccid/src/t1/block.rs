@@ -90,6 +90,7 @@ impl Pcb {
     /// Decodes `pcb`; `None` when reserved bits are set or the S-block function is unknown.
     pub fn decode(pcb: u8) -> Option<Self> {
         match pcb & 0xC0 {
+            // Bit 6 and bits 4 and 3 are 0 in an R-block, and the error code 3 is reserved.
             0x80 if pcb & 0x2C == 0 && pcb & 3 != 3 => Some(Pcb::R {
                 seq: (pcb >> 4) & 1,
                 error: pcb & 3,

@@ -135,6 +135,8 @@ impl Engine {
             ns: 0,
             nr: 0,
             ifsc: config.ifsc,
+            // The card may not send longer blocks than 32 bytes until it has confirmed another size (clause
+            // 11.4.2).
             ifsd: if config.ifsd_is_known {
                 config.ifsd
             } else {
@@ -169,6 +171,7 @@ impl Engine {
         self.ns ^= 1;
         self.nr ^= 1;
         self.heard = true;
+        // `&=`: an exchange before it that ended badly is not made good by this one.
         self.clean &= ended_well;
     }
 

@@ -4,7 +4,7 @@ use super::block::{Block, Edc, Pcb, Supervisory};
 use super::engine::{Engine, T1Action, T1Error, DEFAULT_IFS};
 use zeroize::Zeroize;
 
-/// Attempts at one block before the next stage of recovery (rules 6.4, 7.4).
+/// Attempts at one block before the next stage of recovery: the first, and two more (rules 6.4, 7.4).
 const ATTEMPTS: u8 = 3;
 /// Resynchronisations in one exchange.
 const RESYNCHS: u8 = 2;
@@ -103,6 +103,8 @@ impl<'a> T1Exchange<'a> {
         if core::mem::replace(&mut self.started, true) {
             return T1Action::Failed(T1Error::Over);
         }
+        // Set again at the end of the exchange. One that is dropped half-way leaves `false`, and the next one
+        // finds it.
         let clean = core::mem::replace(&mut self.engine.clean, false);
         if clean {
             self.begin()
@@ -139,8 +141,11 @@ impl<'a> T1Exchange<'a> {
             Ok(_) => return self.invalid(2),
             Err(reason) => return self.invalid(reason.r_code()),
         };
+        // Also a block that is no right answer shows that speed and check bytes are right.
         self.engine.heard = true;
         match (self.phase, block.pcb) {
+            // Nothing else counts in this phase, not even an I-block: its number belongs to the sequence that
+            // is being given up.
             (Phase::Resynch(fate), Pcb::Response(Supervisory::Resynch)) => self.resynchronized(fate),
             (Phase::Ifsd, Pcb::Response(Supervisory::Ifs)) if block.inf == [self.engine.config.ifsd] => {
                 self.engine.ifsd = self.engine.config.ifsd;
@@ -179,6 +184,8 @@ impl<'a> T1Exchange<'a> {
                 self.phase = Phase::Aborted;
                 self.respond_idle(Supervisory::Abort, &[])
             }
+            // Rule 9: after the abort the card returns the right to send by an R-block, whose number is that
+            // of our next I-block.
             (Phase::Aborted, Pcb::R { seq, .. }) => {
                 self.engine.ns = seq;
                 self.fail(T1Error::AbortedByCard)
@@ -198,6 +205,8 @@ impl<'a> T1Exchange<'a> {
     }
 
     fn end_of_ifsd(&mut self) -> T1Action {
+        // Also after a refusal. A card that does not know the request would be asked, and waited for, in
+        // every exchange.
         self.engine.ifsd_due = false;
         self.failures = 0;
         if self.command.is_none() {
@@ -237,9 +246,11 @@ impl<'a> T1Exchange<'a> {
 
     /// An R-block came while an I-block of ours was out.
     fn on_acknowledge(&mut self, expected: u8) -> T1Action {
+        // N(R) decides, and not the error bits, which the clause leaves for information.
         if expected == self.engine.ns {
             // The card requests that I-block again, so it has not received it.
             self.committed = false;
+            // The card may ask for the same block for ever.
             if self.too_many_failures() {
                 return self.escalate();
             }
@@ -256,6 +267,8 @@ impl<'a> T1Exchange<'a> {
     }
 
     fn on_data(&mut self, inf: &[u8], more: bool) -> T1Action {
+        // Before the data are looked at: the block has arrived, whatever becomes of it, and the card has
+        // counted it.
         self.engine.nr ^= 1;
         if inf.is_empty() {
             if self.too_idle() {
@@ -292,10 +305,12 @@ impl<'a> T1Exchange<'a> {
     }
 
     fn on_wtx(&mut self, multiplier: u8) -> T1Action {
+        // Not counted as idle blocks: a card that generates a key asks hundreds of times.
         if self.wtx_in_a_row == self.engine.config.wtx_in_a_row {
             return self.fail(T1Error::WtxLimit);
         }
         self.wtx_in_a_row += 1;
+        // A card that asks for time is alive: the attempts before are no sign of a fault.
         self.failures = 0;
         // Rule 3: the response repeats the multiplier, and then the card has that many BWT. A multiplier of 0
         // would leave no time at all.
@@ -331,6 +346,7 @@ impl<'a> T1Exchange<'a> {
 
     /// Nothing was received, or no valid answer: rules 7.1 to 7.3.
     fn invalid(&mut self, error: u8) -> T1Action {
+        // The caller may report a late event. Nothing may be sent then: the card has the right to be silent.
         if self.phase == Phase::Over {
             return T1Action::Failed(T1Error::Over);
         }
@@ -355,6 +371,7 @@ impl<'a> T1Exchange<'a> {
     /// Every attempt failed: rules 6.4 and 7.4.
     fn escalate(&mut self) -> T1Action {
         let fate = match self.phase {
+            // Rule 6.4: only a reset is left, which the caller makes.
             Phase::Resynch(_) => return self.fail(T1Error::Unresponsive),
             Phase::Ifsd if self.ifsd_refused => return self.end_of_ifsd(),
             Phase::Aborting(error) => Some(error),
@@ -380,6 +397,7 @@ impl<'a> T1Exchange<'a> {
     fn resynchronized(&mut self, fate: Option<T1Error>) -> T1Action {
         let engine = &mut *self.engine;
         (engine.ns, engine.nr) = (0, 0);
+        // That of the ATR, as after a reset. IFSD has to be announced again, too.
         engine.ifsc = engine.config.ifsc;
         engine.ifsd = DEFAULT_IFS;
         engine.ifsd_due = engine.config.ifsd != DEFAULT_IFS;

@@ -58,6 +58,7 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
             return Err(TransportError::Fault);
         }
         self.failure = None;
+        // One transfer at a time. Usually it has ended long ago, since the answer has come.
         match self.finish_out() {
             // The result of the previous command does not concern this one.
             Ok(()) | Err(TransportError::Timeout | TransportError::Stall) => (),
@@ -66,6 +67,7 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
         let mut buffer = self.out.buffer.take().unwrap_or_default();
         buffer.clear();
         buffer.extend_from_slice(message);
+        // The deadline outlives this call: the wait for the answer checks it.
         self.out_deadline = Instant::now().checked_add(timeout);
         self.out.pipe.submit(buffer);
         match self.out.pipe.try_complete() {
@@ -114,6 +116,7 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
         if let Some(length) = self.take_carried(into) {
             return Ok(length);
         }
+        // Only now: the answer that had come before the failure was known has been returned already.
         if let Some(failure) = self.failure.take() {
             return Err(failure);
         }
@@ -175,6 +178,8 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
         let now = Instant::now();
         let deadline = now.checked_add(timeout);
         if self.out.pipe.is_pending() {
+            // The answer implies that the command was sent, and waiting for one transfer alone saves a
+            // wake-up. Only a command that is stuck needs the second look.
             let glance = Some(now + SEND_CHECK);
             let first = deadline.into_iter().chain(glance).min();
             match self.input.pipe.wait(first) {
@@ -192,6 +197,7 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
     /// Ends both transfers, and drops the data received.
     pub(super) fn clear(&mut self) -> Result<(), TransportError> {
         let out = self.clear_out();
+        // `and` takes a value: the second pipe is cleared whatever has become of the first.
         out.and(self.clear_input())
     }
 

@@ -50,6 +50,8 @@ impl KnownReaders {
 
     /// Whether a reader is not waited for any longer: its time is over, or a notice about it was reported.
     pub(super) fn has_waited(&self, place: Place, now: Instant) -> bool {
+        // A device with a notice, such as one without permission, would otherwise stay pending and cause
+        // scans for ever.
         let is_reported = self.reported.iter().any(|notice| notice.place == place);
         is_reported
             || self
@@ -74,6 +76,7 @@ impl KnownReaders {
             .filter(|notice| !self.reported.contains(notice))
             .cloned()
             .collect();
+        // A device that could not be read this time has no notice in this scan, and would be reported twice.
         if scan.is_partial {
             self.reported.extend_from_slice(&notices);
         } else {

@@ -277,10 +277,13 @@ impl Control {
         timeout: Duration,
     ) -> Result<T, TransportError> {
         let mut transfer = pin!(transfer.into_future());
+        // The transfer's own timeout comes first, and ends it in order. This is for a library that does not
+        // report it.
         let deadline = Instant::now().checked_add(timeout.saturating_add(GRACE));
         let poll = |context: &mut Context<'_>| transfer.as_mut().poll(context);
         match block_on(&self.signal, deadline, true, poll)? {
             Ok(value) => Ok(value),
+            // That is how the library reports its timeout.
             Err(TransferError::Cancelled) => Err(TransportError::Timeout),
             Err(failure) => Err(error(failure)),
         }

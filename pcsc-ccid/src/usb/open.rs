@@ -42,6 +42,7 @@ pub fn reporting(
         }
         Err(error) => {
             let text = error.to_string();
+            // The reader is tried again every few seconds, for as long as another process has it.
             if reported.as_ref() != Some(&text) {
                 report(&error);
                 reported = Some(text);
@@ -75,11 +76,15 @@ impl Candidate {
 
     fn try_open(&self) -> Result<Opened, Refusal> {
         let claim = Arc::new(self.claim()?);
+        // A device may refuse the request for an interface with one setting (USB 2.0, clause 9.4.10), and
+        // setting 0 is active after the configuration.
         if self.interface.alternate != 0 {
             claim.set_alternate(self.interface.alternate)?;
         }
         let transport = self.transport(&claim)?;
         let mut senders = Vec::new();
+        // Each slot's thread sends by itself. All could not share one transport, whose exchanges would
+        // exclude each other.
         if platform::SHARES_ENDPOINTS && self.interface.descriptor.max_busy_slots > 1 {
             for _ in 0..self.interface.descriptor.slots() {
                 senders.push(self.transport(&claim)?.that_waits_for_out());
@@ -167,6 +172,7 @@ impl Candidate {
         let mut pauses = CLAIM_PAUSES.iter();
         loop {
             match (device.claim(self.interface.number), pauses.next()) {
+                // There is no event for the end of a claim.
                 (Err(Refusal::Busy), Some(pause)) => thread::sleep(*pause),
                 (result, _) => return result,
             }

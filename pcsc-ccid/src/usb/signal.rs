@@ -53,6 +53,7 @@ impl Signal {
     fn set(&self, change: impl FnOnce(&mut SignalState)) {
         let mut state = lock(&self.state);
         change(&mut state);
+        // Taken, so that several events in a row wake the thread once.
         let (elsewhere, is_asleep) = (state.elsewhere.take(), state.is_asleep);
         // The woken thread takes this lock first.
         drop(state);
@@ -98,6 +99,7 @@ impl Signal {
         loop {
             match self.sleep(deadline, true) {
                 Err(TransportError::Timeout) => return Ok(()),
+                // A wake-up is the end of an earlier transfer, for which nobody waits any more.
                 result => result?,
             }
         }
@@ -112,6 +114,8 @@ impl Signal {
         is_cancellable: bool,
     ) -> Option<Result<(), TransportError>> {
         let mut state = lock(&self.state);
+        // Under the lock in which `elsewhere` is set: an event before it is returned, and one after it finds
+        // the waker.
         let event = state.take(is_cancellable);
         if event.is_none() {
             state.elsewhere = Some(waker);

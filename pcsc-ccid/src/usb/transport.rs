@@ -72,6 +72,8 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Transport for UsbTransport {
     fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), TransportError> {
+        // A cancellation that came after the end of the last exchange must not end this one. `receive` does
+        // not drop it: between command and answer it counts.
         self.signal.forget();
         let pipes = self.pipes.as_mut().ok_or(TransportError::Fault)?;
         pipes.send(message, timeout.min(MAX_TIMEOUT))?;

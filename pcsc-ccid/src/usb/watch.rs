@@ -46,6 +46,8 @@ impl InterruptSource for UsbWatch {
         if !self.pipe.is_pending() {
             self.submit();
         }
+        // A wait that is interrupted leaves the transfer as it is, so that no message falls between two
+        // calls.
         let completion = self.pipe.wait(deadline)?;
         end(&mut self.pipe, completion.result)?;
         // One message is received between two calls, so that a removal is not lost where the card is inserted

@@ -102,6 +102,8 @@ impl<P: Pipe> Control<P> {
                 taken.map_err(|error| self.pipe.explain(error))
             }
             Err(interruption) => match self.pipe.reclaim()? {
+                // Even if the request has succeeded in the same moment: its deadline has passed, or its
+                // caller has cancelled it.
                 Some(late) => {
                     self.keep(late.buffer);
                     match late.result {

@@ -107,6 +107,7 @@ impl OpenDevice {
     pub(in crate::usb) fn claim(&self, interface: u8) -> Result<Claim, Refusal> {
         let device = self.reactor.device();
         device.claim(interface)?;
+        // A file that was handed over may be the other process's as well, whose claims this would forbid.
         if self.is_own {
             // With it a reset by another process is detected. Kernels before 4.5 do not have this call.
             _ = device.claim_no_more();
@@ -201,6 +202,7 @@ fn max_packet_size(descriptors: &[u8], interface: u8, address: u8) -> usize {
         match (kind, descriptor) {
             (4, [_, _, number, ..]) => is_inside = *number == interface,
             (5, [_, _, this, _, low, high, ..]) if is_inside && *this == address => {
+                // The bits above have the number of transactions in a microframe.
                 match usize::from(u16::from_le_bytes([*low, *high]) & 0x7FF) {
                     0 => break,
                     size => return size,

@@ -59,6 +59,7 @@ impl HotplugStopper {
 
 impl Events {
     pub(in crate::usb) fn new() -> io::Result<Events> {
+        // Either source is enough: a container may have one of them only.
         let events = Events {
             stop: Arc::new(Waker::new()?),
             netlink: open_netlink().ok().map(Descriptor::new),
@@ -99,8 +100,10 @@ impl Events {
                 true => self.drain_inotify(),
                 false => Nodes::default(),
             };
+            // Anything else wakes the thread without a scan, and does not move the time of the next one.
             if by_netlink || nodes.changed {
                 self.schedule.note_event(Instant::now(), nodes.appeared);
+                // The event may have been a bus that came, whose folder is not watched yet.
                 self.watch_nodes();
                 return Ok(true);
             }

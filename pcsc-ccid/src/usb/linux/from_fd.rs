@@ -44,6 +44,7 @@ pub fn readers_from_fd(fd: OwnedFd) -> Result<(Vec<Candidate>, Vec<Unusable>), O
         product: strings.get(byte(15)),
         serial: strings.get(byte(16)),
     };
+    // The file has the descriptors of all configurations, and does not say which one is active.
     let value = configuration(&mut strings.control).unwrap_or_else(|| byte(usize::from(byte(0)) + 5));
     let mut found = Vec::new();
     let mut unusable = Vec::new();
@@ -148,6 +149,7 @@ fn text(descriptor: &[u8]) -> Option<String> {
 fn place_of(fd: &OwnedFd) -> Option<(u8, u8)> {
     let node = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?;
     let mut parts = node.iter().rev().map(|part| part.to_str()?.parse::<u8>().ok());
+    // Without a name, as in Android's sandbox, the place is 0: it is for logs and attributes only.
     let (address, bus) = (parts.next()??, parts.next()??);
     Some((bus, address))
 }

@@ -113,7 +113,8 @@ impl Drop for Lead<'_> {
         }
         state.is_led = false;
         self.reactor.serve_watch(&mut state);
-        // They compete for the lead, except for one whose wait is over.
+        // They compete for the lead. All are woken, since one that was chosen may be at the end of its own
+        // wait.
         for follower in &state.followers {
             follower.wake();
         }
@@ -183,6 +184,7 @@ impl Reactor {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let polled = self.poll(role, left);
             signal.come_back();
+            // Before the deadline and cancellation are looked at: a transfer that has ended takes precedence.
             self.reap();
             if let Some(event) = signal.event(is_cancellable) {
                 return event;
@@ -210,6 +212,8 @@ impl Reactor {
             state.followers.push(signal.clone());
             return None;
         }
+        // From now on this thread polls the device, and the watch must not: both would wake up for each
+        // transfer.
         state.is_led = true;
         self.serve_watch(&mut state);
         // A second watch leads like an exchange.
@@ -261,6 +265,7 @@ impl Reactor {
     /// If `poll` fails, or the device belongs to the parent of this process.
     fn poll(&self, role: Role, left: Option<Duration>) -> io::Result<bool> {
         if self.device.is_inherited() {
+            // Its file is shared: a child that polled it would reap its parent's transfers.
             return Err(Errno::NODEV.into());
         }
         if !self.state().is_gone {
@@ -312,6 +317,7 @@ impl Reactor {
         let deadline = Instant::now() + within;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
+            // POLLHUP and POLLERR come unasked. POLLOUT would end the wait for any transfer that has ended.
             let mut fds = [PollFd::new(&self.device, PollFlags::empty())];
             match poll(&mut fds, Timespec::try_from(left).ok().as_ref()) {
                 Ok(0) => return false,
@@ -332,6 +338,7 @@ impl Reactor {
                 return;
             }
         };
+        // One for each poll: if more have ended, the descriptor stays ready.
         let result = transfer.status().map_err(error);
         self.end(transfer, result);
     }
@@ -341,6 +348,7 @@ impl Reactor {
         if let Some(slot) = state.slots.get_mut(transfer.token()) {
             slot.ended = Some((transfer, result));
             let signal = slot.signal.clone();
+            // The woken thread takes this lock first.
             drop(state);
             if let Some(signal) = signal {
                 signal.wake();
@@ -380,9 +388,11 @@ impl Reactor {
 /// Converts the kernel's error of a transfer.
 pub(super) fn error(errno: Errno) -> TransportError {
     match errno {
+        // ESHUTDOWN: the host controller has disabled the device.
         // EACCES: a reset by another process has removed the claim.
         Errno::NODEV | Errno::SHUTDOWN | Errno::ACCESS => TransportError::Gone,
         Errno::PIPE => TransportError::Stall,
+        // The two errors of the kernel for a transfer that was unlinked, by the one who waits or by others.
         Errno::NOENT | Errno::CONNRESET => TransportError::Cancelled,
         _ => TransportError::Fault,
     }

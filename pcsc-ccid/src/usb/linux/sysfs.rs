@@ -30,6 +30,8 @@ pub(super) fn interfaces(root: &Path) -> io::Result<Vec<String>> {
     for entry in fs::read_dir(root)? {
         if let Ok(name) = entry?.file_name().into_string() {
             if name.contains(':') {
+                // In order for the binary search of `is_there`, and so that the interfaces of a device follow
+                // each other.
                 names.insert(names.partition_point(|other| *other < name), name);
             }
         }

@@ -20,6 +20,8 @@ pub(super) fn parse(message: &[u8]) -> Option<Action> {
             let bytes = message.get(at..)?.first_chunk::<4>()?;
             usize::try_from(u32::from_ne_bytes(*bytes)).ok()
         };
+        // `properties_off` and `properties_len` of the header in systemd's `sd-device/device-monitor.c`. They
+        // are in the byte order of the machine, unlike the magic number and the filters.
         let (offset, length) = (number(16)?, number(20)?);
         message.get(offset..)?.get(..length)?
     } else {
