@@ -65,6 +65,7 @@ impl Drop for Buffer<'_> {
     fn drop(&mut self) {
         let mut bytes = std::mem::take(&mut self.bytes);
         // A write to memory that stays in use is not optimized away.
+        // Only what was used. The rest is zero since the buffer was made or came back.
         bytes[..self.length].fill(0);
         let mut kept = lock(&self.pool.0);
         if kept.len() < KEPT {

@@ -37,6 +37,7 @@ impl Entrance {
     /// Hands a client to the server. Its connection is closed if the server has ended.
     /// Clients of one `name` have a quarter of the places. `who` says for the log whose client it is.
     pub fn enter(&self, stream: UnixStream, name: String, who: String) {
+        // The stream is dropped otherwise, which ends the connection.
         if let Some(arrivals) = &mut *lock(&self.arrivals) {
             arrivals.push(Arrival { stream, name, who });
         }
@@ -55,6 +56,7 @@ impl Entrance {
 
     /// The clients that have come.
     pub(crate) fn take(&self) -> Vec<Arrival> {
+        // First: a client that comes after the list was taken wakes the server again.
         self.waker.clear();
         lock(&self.arrivals)
             .as_mut()

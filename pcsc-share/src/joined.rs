@@ -56,6 +56,7 @@ impl Joined {
         }
         let (front, numbers) = name.split_at(start_of_numbers(name));
         let label = format!(" ({})", self.label);
+        // The numbers stay: programs read the slot from them, and without them two names could be the same.
         let room = LONGEST.saturating_sub(label.len() + numbers.len());
         let front = &front[..front.len().min(room)];
         let mut joined = [front, label.as_bytes(), numbers].concat();

@@ -91,6 +91,7 @@ impl Outgoing {
         };
         let mut state = lock(&self.state);
         state.is_answering = false;
+        // Under the lock in which the answer is marked as sent: no other event can come before this one.
         if let Some(rv) = state.due.take() {
             self.send_event(state.endian, rv);
         }
@@ -100,6 +101,7 @@ impl Outgoing {
     /// Sends an event, or has it sent behind the answer that is being sent.
     pub fn event(&self, rv: u32) {
         let mut state = lock(&self.state);
+        // The client reads a whole answer before anything else. An event within it would be taken for a part.
         if state.is_answering {
             state.due = Some(rv);
         } else {
@@ -133,6 +135,8 @@ impl Outgoing {
             match self.send_now(bytes) {
                 Ok(sent) => bytes = &bytes[sent..],
                 Err(Errno::AGAIN) => {
+                    // Once for the whole answer: a client that reads a byte now and then must not hold its
+                    // thread for ever.
                     let deadline = *deadline.get_or_insert_with(|| Instant::now() + self.patience);
                     let mut polled = [PollFd::new(&self.stream, PollFlags::OUT)];
                     if !wait(&mut polled, Some(deadline))? {

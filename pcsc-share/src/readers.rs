@@ -56,6 +56,7 @@ impl Readers {
     pub fn states(&self, endian: Endian) -> Arc<[u8]> {
         // Each count only grows, so that the sum is another one once a state has changed.
         let counts = self.sources.iter().map(|joined| joined.source.state_changes());
+        // Before the states are read, see `Kept`. `None` where a source is not notified of all changes.
         let changes: Option<u64> = counts.sum();
         let is_up_to_date = |kept: &&Kept| Some(kept.changes) == changes && kept.endian == endian;
         if let Some(kept) = lock(&self.kept).as_ref().filter(is_up_to_date) {
@@ -76,6 +77,7 @@ impl Readers {
         let mut states = Vec::with_capacity(SLOTS * READER_STATE_SIZE);
         for source in &self.sources {
             self.each_of(source, &mut |reader| {
+                // libpcsclite takes no more, and would break the connection.
                 if states.len() < MAX_READER_STATES * READER_STATE_SIZE {
                     states.extend_from_slice(&reader.to_bytes(endian));
                 }
@@ -157,6 +159,7 @@ impl Readers {
             .sources
             .iter()
             .map(|joined| u64::from(joined.source.reader_events()));
+        // Each count begins with 1, and so does the sum.
         let came_and_went: u64 = events.map(|events| events.saturating_sub(1)).sum();
         (came_and_went % 0x7FFF) as u32 + 1
     }

@@ -30,6 +30,7 @@ use crate::threads::{Threads, STACK};
 use crate::waiters::Waiters;
 
 /// How long the end of a server waits for calls in progress.
+// Longer than a command of most cards. A service manager waits longer still.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 
 /// The number of clients to which a refusal is sent at a time. Further ones are closed at once.
@@ -91,7 +92,9 @@ impl Server {
         };
         for joined in server.shared.readers.sources().to_vec() {
             let (shared, is_over) = (server.shared.clone(), server.is_over.clone());
-            // Before any client sees the readers, so that each later change is an event.
+            // Before any client sees the readers, so that each later change is an event. The count comes
+            // first: a change before the fingerprint makes the thread look once more for nothing, and none is
+            // missed.
             let known = (
                 joined.source.changes().changes(),
                 server.shared.readers.fingerprint(&joined),
@@ -122,6 +125,8 @@ impl Server {
         // First, so that a client that tries again finds no server that ends.
         drop(socket);
         self.entrance.close();
+        // Both: the socket wakes a thread that reads, the interruption one that waits for another client's
+        // transaction.
         for client in &clients {
             client.close();
             client.interrupt();
@@ -151,12 +156,15 @@ impl Server {
             // Hang-ups are reported without being asked for.
             let others = [
                 PollFd::new(&end, PollFlags::IN),
+                // The end of the last client begins the idle time, and so it must end this poll.
                 PollFd::new(&self.clients.waker, PollFlags::IN),
                 PollFd::new(self.entrance.waker(), PollFlags::IN),
                 PollFd::new(listener, PollFlags::IN),
             ];
             let hangups = clients
                 .iter()
+                // Requests are for the client's own thread. A hang-up has to be noticed here too: that thread
+                // may sleep in a call.
                 .map(|client| PollFd::new(client.stream(), PollFlags::empty()));
             let mut polled: Vec<PollFd<'_>> = others.into_iter().chain(hangups).collect();
             match poll(&mut polled, timeout.as_ref()) {
@@ -169,6 +177,7 @@ impl Server {
                 Err(error) => return Err(error.into()),
             }
             let ready: Vec<bool> = polled.iter().map(|fd| !fd.revents().is_empty()).collect();
+            // It borrows the list that is changed below.
             drop(polled);
             if ready[0] {
                 return Ok(());
@@ -197,6 +206,7 @@ impl Server {
                         next += 1;
                         clients.extend(self.admit(next, stream));
                     }
+                    // The client has given up, which concerns it alone.
                     Err(error) if is_passing(&error) => (),
                     Err(error) if is_shortage(&error) => {
                         log::error!("a client has to wait: {error}");
@@ -212,6 +222,7 @@ impl Server {
 
     /// Begins to serve a client of the socket. `None` if there is no room for it.
     fn admit(&self, number: u64, stream: UnixStream) -> Option<Arc<Client>> {
+        // From the kernel, at the time of the connect: what a client says of itself is not asked.
         let peer = Peer::of(&stream).inspect_err(|error| refuse(error)).ok()?;
         let policy = self.shared.readers.policy();
         let rights = policy.rights(&peer);
@@ -268,6 +279,7 @@ impl Server {
 
     /// Gives a client a thread.
     fn serve(&self, client: Client, place: Place<Owner>) -> Option<Arc<Client>> {
+        // On some systems an accepted socket inherits the flag from the listener.
         let set = client.stream().set_nonblocking(false);
         set.inspect_err(|error| refuse(error)).ok()?;
         let client = Arc::new(client);
@@ -294,11 +306,14 @@ fn watch(joined: &Joined, known: (u32, u64), shared: &Shared, is_over: &AtomicBo
     let (mut seen, mut before) = known;
     loop {
         joined.source.changes().wait(seen, None);
+        // Before the fingerprint, so that a change during the look at the readers causes another one.
         seen = joined.source.changes().changes();
         if is_over.load(Ordering::SeqCst) {
             return;
         }
         let now = shared.readers.fingerprint(joined);
+        // The counter also moves for changes that clients do not see, for instance of readers that are hidden
+        // from them.
         if std::mem::replace(&mut before, now) != now {
             shared.waiters.signal();
         }
@@ -307,6 +322,7 @@ fn watch(joined: &Joined, known: (u32, u64), shared: &Shared, is_over: &AtomicBo
 
 impl Drop for Server {
     fn drop(&mut self) {
+        // The flag before the wake-ups: a watcher that wakes looks at the flag.
         self.is_over.store(true, Ordering::SeqCst);
         for joined in self.shared.readers.sources() {
             joined.source.changes().post();

@@ -28,6 +28,7 @@ impl Shared {
     /// libpcsclite finds the context of a connection by its number.
     pub fn new_card(&self) -> i32 {
         loop {
+            // `Relaxed`: each caller gets a number of its own, and nothing is passed on with it.
             let number = self.last_card.fetch_add(1, Ordering::Relaxed).wrapping_add(1) & i32::MAX as u32;
             if number != 0 {
                 return number as i32;

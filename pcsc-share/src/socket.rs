@@ -118,6 +118,7 @@ impl Socket {
             .mode(0o755)
             .create(folder)
             .map_err(failed)?;
+        // Before the lock and the socket are made in it.
         check_folder(&fs::metadata(folder).map_err(failed)?, path)?;
         let _lock = lock(path).map_err(|errno| match errno {
             Errno::WOULDBLOCK => SocketError::InUse(path.to_owned()),
@@ -203,6 +204,7 @@ fn listen(address: &SocketAddrUnix, mode: u32) -> io::Result<UnixListener> {
     // Linux makes the file with these permissions, less the umask. Elsewhere all are set, and the owner's to
     // execute, which means nothing, stays.
     let _ = rustix::fs::fchmod(&socket, Mode::from_raw_mode((mode & 0o777) as _));
+    // Between `bind` and a later `chmod` other users could connect.
     let umask = rustix::process::umask(Mode::from_raw_mode((!mode & 0o077) as _));
     let bound = net::bind(&socket, address);
     rustix::process::umask(umask);
@@ -217,6 +219,7 @@ fn is_served(address: &SocketAddrUnix) -> io::Result<bool> {
     let socket = pcsc_process::socket::stream()?;
     rustix::io::ioctl_fionbio(&socket, true)?;
     match net::connect(&socket, address) {
+        // EAGAIN is a full queue: somebody listens.
         Ok(()) | Err(Errno::AGAIN) => Ok(true),
         Err(Errno::CONNREFUSED) => Ok(false),
         // A socket of another type is not pcscd's, but some program has it.
@@ -228,6 +231,7 @@ fn is_served(address: &SocketAddrUnix) -> io::Result<bool> {
 impl Drop for Socket {
     fn drop(&mut self) {
         let Some((path, own)) = &self.file else { return };
+        // A server that was started meanwhile has its own file there.
         let is_own = fs::symlink_metadata(path).is_ok_and(|file| (file.dev(), file.ino()) == *own);
         if is_own {
             if let Err(error) = fs::remove_file(path) {

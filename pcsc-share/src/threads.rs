@@ -43,6 +43,7 @@ impl Threads {
     /// Where none waits and none can be started.
     pub fn run(&self, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
         let mut state = lock(&self.0.state);
+        // By both counts: a thread that was given work and has not woken up yet still counts as waiting.
         if state.given.len() < state.count {
             state.given.push_back(Box::new(work));
             drop(state);
@@ -68,6 +69,7 @@ impl Waiting {
     /// Waits for the next client. `None` if this thread is to end.
     fn next(&self) -> Option<Work> {
         let mut state = lock(&self.state);
+        // Otherwise a burst of clients would leave its threads behind.
         if state.count == KEPT {
             return None;
         }

@@ -35,6 +35,7 @@ impl Waiters {
 
     /// Sends the event to all clients that wait.
     pub fn signal(&self) {
+        // Held while all are sent, see above. No send waits for its client.
         let mut waiting = lock(&self.0);
         for (_, outgoing) in waiting.drain() {
             outgoing.event(pcsc_constants::SCARD_S_SUCCESS);

@@ -18,6 +18,7 @@ impl Requests<'_> {
         if self.client.rights != Rights::Full {
             return self.refuse_connection(body);
         }
+        // What the client has sent in these fields does not go back to it.
         (body.card, body.rv) = (0, codes::SCARD_S_SUCCESS);
         match self.make_connection(&body) {
             Ok((card, protocol)) => (body.card, body.active) = (card, protocol),
@@ -120,8 +121,10 @@ impl Requests<'_> {
 
     pub fn transmit(&mut self, header: Header) -> Result<(), End> {
         let mut body: TransmitBody = self.body(header)?;
+        // Not `?`: the payload is still to be read.
         let card = self.card(body.card);
         let send_length = payload_length(body.send_length)?;
+        // Less than announced is always right, and a client may announce 4 GiB.
         let room = (body.receive_length as usize).min(MAX_PAYLOAD);
         // Taken also where the connection ends, so that the client's send does not fail before it reads the
         // end.
@@ -210,6 +213,7 @@ impl Requests<'_> {
             return Ok(length);
         };
         let joined = &self.shared.readers.sources()[place.source];
+        // Drivers differ in whether the NUL counts.
         let there = value[..length].strip_suffix(b"\0").unwrap_or(&value[..length]);
         let name = [&*joined.name_of(there), b"\0"].concat();
         let needed = name.len();

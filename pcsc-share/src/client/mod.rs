@@ -63,6 +63,7 @@ impl Client {
     /// Lets no call of its thread wait for other clients any more. Returns at once.
     pub fn interrupt(&self) {
         let mut sessions = lock(&self.sessions);
+        // Under the lock in which a new session is entered: that one finds the flag.
         sessions.is_interrupted = true;
         for session in sessions.of_sources.iter().flatten() {
             session.interrupt();
@@ -115,6 +116,7 @@ struct Departure<'a>(&'a Client, &'a Shared);
 impl Drop for Departure<'_> {
     fn drop(&mut self) {
         let Departure(client, shared) = self;
+        // First, so that no event is sent to a client that is being ended.
         shared.waiters.remove(client.number);
         client.release();
         client.close();

@@ -101,6 +101,7 @@ impl<'a> Requests<'a> {
             if let Err(end) = self.serve_one() {
                 // What is held is sent before the connection ends.
                 self.client.outgoing.set_followed(false);
+                // The connection ends either way.
                 let _ = self.client.outgoing.answer(|| [0; 0]);
                 return end;
             }
@@ -117,6 +118,7 @@ impl<'a> Requests<'a> {
     fn serve_next(&mut self) -> Result<(), End> {
         let is_refused = self.client.rights == Rights::Nothing;
         if is_refused {
+            // A client without rights has no time to spend: its place is one of a few.
             self.incoming.hurry();
         } else {
             self.incoming.begin();
@@ -126,6 +128,7 @@ impl<'a> Requests<'a> {
         let endian = self.endian.or_else(|| Endian::of_request(bytes)).ok_or(unknown)?;
         let header = Header::parse(bytes, endian).ok_or(unknown)?;
         let command = RequestCode::from_code(header.command).ok_or(unknown)?;
+        // With the first request, and before any event can be sent.
         if self.endian.replace(endian).is_none() {
             self.client.outgoing.set_endian(endian);
         }
@@ -339,6 +342,8 @@ impl<'a> Requests<'a> {
         if self.version.waits_with_body() {
             let _: EventBody = self.body(header)?;
         }
+        // See `Waiters`: either this thread answers, or the event is on its way. The client reads exactly one
+        // of the two.
         if self.shared.waiters.remove(self.client.number) {
             self.send(EventBody {
                 timeout: 0,

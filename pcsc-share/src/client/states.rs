@@ -16,6 +16,8 @@ pub struct States {
 impl States {
     /// The states of the first readers, and free places behind them.
     fn of(mut bytes: Arc<[u8]>, count: usize) -> States {
+        // As many as the client has been told of, and not as many as there are: it reads that number of
+        // bytes.
         let length = count * READER_STATE_SIZE;
         if bytes.len() < length {
             // Readers have gone since GET_READERS_STATE_SIZE was answered.

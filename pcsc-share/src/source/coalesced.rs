@@ -40,6 +40,7 @@ impl<T: Clone> Coalesced<T> {
     /// What `look` returns, here or in another thread. No lock is held meanwhile.
     pub fn get(&self, look: impl FnOnce() -> T) -> T {
         let mut state = lock(&self.state);
+        // A look that is in progress may have begun before the change that the caller has been told of.
         let wanted = state.begun + 1;
         while state.is_looking {
             #[cfg(test)]

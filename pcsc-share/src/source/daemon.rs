@@ -28,6 +28,7 @@ use crate::sync::lock;
 
 /// The pauses between attempts to reach a daemon that is gone: each is twice the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
+// A daemon that is started again is found within this time, and one that is not costs a connect each time.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The most readers that are taken from a daemon. pcscd has 16; a daemon may announce 4,096, and each
@@ -80,12 +81,15 @@ impl Line {
         // A handshake may take several connections; the last one stays.
         let connector = Connector::new(move || -> io::Result<OwnedFd> {
             let stream = to.connect()?;
+            // A descriptor of its own: the context closes its own one, and `cut` must not hit another file of
+            // that number.
             *lock(&last) = Some(stream.try_clone()?);
             Ok(stream.into())
         });
         let context = DaemonContext::establish(&SessionOptions {
             socket: Some(route.to_string().into()),
             connector: Some(connector),
+            // This server answers with a sharing violation at once, and its own client waits.
             waits: Some(false),
             limit: route.limit(),
             ..SessionOptions::default()
@@ -145,6 +149,7 @@ impl DaemonSource {
 
 impl Drop for DaemonSource {
     fn drop(&mut self) {
+        // The flag before the cut: the watcher whose wait ends looks at the flag and does not connect again.
         self.upstream.is_over.store(true, Ordering::SeqCst);
         if let Some(line) = &*lock(&self.upstream.waiting) {
             line.cut();
@@ -206,6 +211,7 @@ impl Upstream {
     }
 
     fn open(&self) -> Outcome<Arc<DaemonContext>> {
+        // Two: a context's calls are made one after another, and the wait for events would hold up each look.
         let (waiting, looks) = (Line::open(&self.route)?, Line::open(&self.route)?);
         let context = waiting.context.clone();
         *lock(&self.waiting) = Some(waiting);
@@ -221,6 +227,8 @@ impl Upstream {
             }
             let watched = context.watch(&mut |states, _| {
                 self.note_names(&mut lock(&self.seen), states.readers());
+                // Posted also where no name has changed: what is in the readers may have, and the server
+                // compares.
                 self.changes.post();
             });
             if let Err(failure) = watched {
@@ -253,7 +261,9 @@ impl Upstream {
         // The watcher waits for an event of a daemon that does not answer any more.
         let is_same = |line: &mut Line| Arc::ptr_eq(&line.context, &context);
         let mut seen = lock(&self.seen);
+        // Only the first of several looks that fail: by now there may be a new connection.
         if seen.looks.take_if(is_same).is_some() {
+            // Before the cut, upon which the watcher asks for it.
             seen.failure = Some(failure);
             drop(seen);
             if let Some(line) = &*lock(&self.waiting) {
@@ -353,6 +363,7 @@ impl DaemonSession {
         })?;
         let context = line.context.clone();
         let mut kept = lock(&self.line);
+        // Under the lock that `interrupt` takes: it has not seen this line, and would not cut it.
         if self.is_interrupted.load(Ordering::SeqCst) {
             return Err(gone);
         }
@@ -385,6 +396,8 @@ impl Session for DaemonSession {
         let connected = connected.map_err(|failure| failed(&context, &failure))?;
         let mut cards = lock(&self.cards);
         let card = loop {
+            // Not the daemon's own number: a daemon that was started again gives the same numbers to other
+            // connections.
             let card = self.next.fetch_add(1, Ordering::SeqCst) & i32::MAX;
             if !cards.contains_key(&card) {
                 break card;
@@ -467,6 +480,8 @@ impl Session for DaemonSession {
     }
 
     fn release(&self) {
+        // Dropping the context ends its connections at the daemon, which resets a card that was in a
+        // transaction.
         lock(&self.cards).clear();
         *lock(&self.line) = None;
     }

@@ -12,6 +12,7 @@ use super::{Connected, Failed, Session, Source, Transmitted};
 use crate::sync::lock;
 
 /// How long a look at the readers waits for one that starts.
+// pcscd too waits for a reader that starts. Some take seconds for their first answer.
 const START: Duration = Duration::from_secs(5);
 
 /// Readers of this process. They are held open, as by pcscd: the server sees every card that comes or goes,
@@ -90,6 +91,7 @@ fn variable(name: &str) -> String {
 impl Source for ManagerSource {
     fn each_reader(&self, look: &mut dyn FnMut(ReaderStateRecord<'_>)) {
         let readers = self.readers();
+        // One for all: they start at the same time.
         let deadline = Instant::now() + START;
         for reader in &*readers {
             // One that takes longer is reported as it is; its change is an event.
@@ -149,6 +151,7 @@ impl Session for ManagerSession {
     }
 
     fn begin_transaction(&self, card: i32) -> Result<(), Failed> {
+        // A deadline of now: the client asks again by itself, and must be able to give up.
         match self.0.begin_transaction(card, Some(Instant::now())) {
             Err(CallError::Timeout) => Err(codes::SCARD_E_SHARING_VIOLATION.into()),
             begun => Ok(begun?),

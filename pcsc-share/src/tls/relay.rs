@@ -150,7 +150,8 @@ impl Stream {
     fn turn(&mut self, local: &UnixStream) -> Result<(), End> {
         self.flush()?;
         let is_delivered = self.deliver(local)?;
-        // One side that does not read keeps the other one from sending.
+        // One side that does not read keeps the other one from sending. Otherwise this would buffer without
+        // bound.
         let is_sent = !self.tls.wants_write();
         let when = |flags, condition| if condition { flags } else { PollFlags::empty() };
         let of_tcp = when(PollFlags::IN, is_delivered) | when(PollFlags::OUT, !is_sent);

@@ -83,6 +83,7 @@ impl Route for Remote {
     fn connect(&self) -> io::Result<UnixStream> {
         let (local, theirs) = socket::pair()?;
         let inner = self.0.clone();
+        // Counted and not limited: `finish` waits for them.
         let connection = inner.connections.take(&(), usize::MAX, usize::MAX);
         let builder = thread::Builder::new().name("pcsc-tls".into());
         builder.spawn(move || {
@@ -131,6 +132,7 @@ impl Inner {
             // Before the other end of the socket sees the end.
             *lock(&self.last_error) = Some(end.to_string());
         }
+        // Before the close, which may take seconds: the client's call ends now.
         drop(local);
         if let Some(stream) = stream {
             stream.close();
