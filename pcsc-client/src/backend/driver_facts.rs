@@ -38,6 +38,7 @@ pub fn ask(
     let limit = if is_used { LIMIT_IN_USE } else { LIMIT };
     let deadline = Instant::now().checked_add(limit);
     let card = calls
+        // Direct: a card is not powered up or disturbed by it.
         .connect(name.to_bytes(), SCARD_SHARE_DIRECT, 0, deadline)?
         .card;
     let attribute = |id| calls.get_attribute(card, id).ok();

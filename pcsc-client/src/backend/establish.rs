@@ -41,6 +41,7 @@ impl Session {
                 {
                     Session::simulated(options, "there is no daemon, and no reader")
                 }
+                // One NUL: the list is empty.
                 Ok(session) if session.list_readers(false)?.len() == 1 => {
                     Session::simulated(options, "there is no other reader")
                 }
@@ -59,6 +60,7 @@ impl Session {
     /// The daemon that is named. If none is, the library that is a part of the system; where there is none,
     /// the system's daemon, or without one the readers on the USB.
     fn automatic(options: &SessionOptions) -> Outcome<Session> {
+        // Before everything else: who names a daemon does not want other readers in its place.
         if options.socket.is_some() || env::chosen_socket().is_some() {
             return Session::daemon(options, "its socket is named");
         }
@@ -82,6 +84,8 @@ impl Session {
         if !daemon::IS_INCLUDED {
             return Session::standalone(options, "the build has no other");
         }
+        // Before the look at the manager and the connect: a daemon that comes during those is found by the
+        // next context.
         let listeners = Listeners::now();
         if let Some(shared) = standalone::current(standalone::ReaderKind::Usb) {
             if !listeners.has_come_since(&shared.daemons_then()) {

@@ -72,12 +72,15 @@ impl Lifecycle {
             return wait(self.now());
         }
         let since = self.answered.load(Ordering::SeqCst);
+        // Compared with the last cancel that ended a sticky wait, and not with now: a cancel between two
+        // waits ends the second.
         let result = if self.now() == since {
             wait(since)
         } else {
             Err(Error::Cancelled.into())
         };
         if matches!(&result, Err(failure) if failure.error() == Error::Cancelled) {
+            // `max`: of two waits that end together, the later count stays.
             self.answered.fetch_max(self.now(), Ordering::SeqCst);
         }
         result
@@ -91,6 +94,7 @@ impl Lifecycle {
         if !self.is_usable() {
             return Err(Error::InvalidHandle.into());
         }
+        // The count before the wake-up: a wait that wakes compares counts, and would sleep again.
         self.cancels.fetch_add(1, Ordering::SeqCst);
         self.wake();
         Ok(())
@@ -103,6 +107,7 @@ impl Lifecycle {
     /// As [`Lifecycle::check`].
     pub fn release(&self) -> Outcome<bool> {
         self.check()?;
+        // One of two threads that release has done it. The other one gets the error of a double release.
         if self.released.swap(true, Ordering::SeqCst) {
             return Err(Error::InvalidHandle.into());
         }

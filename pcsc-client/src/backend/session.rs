@@ -56,6 +56,7 @@ macro_rules! forward {
             $(#[$doc])*
             #[allow(clippy::too_many_arguments)]
             pub fn $name(&self, $($parameter: $type),*) -> Outcome<$result> {
+                // After the call and not before: another thread's size query may fall into it.
                 let outcome = self.backend.calls().$name($($parameter),*);
                 self.size_query.take();
                 outcome
@@ -90,6 +91,7 @@ impl Session {
         }
         // Room for a few readers, so that their names need one allocation.
         let mut names = Vec::new();
+        // `try_reserve` throughout: C callers expect SCARD_E_NO_MEMORY, and not the end of the process.
         let mut room = names.try_reserve(512);
         self.each_reader(&mut |reader| {
             room = room
@@ -102,6 +104,7 @@ impl Session {
         })?;
         room.map_err(|_| Error::NoMemory)?;
         names.push(0);
+        // An empty list is an error to the caller, who does not ask a second time.
         if is_size_query && names.len() > 1 {
             let mut kept = Vec::new();
             if kept.try_reserve_exact(names.len()).is_ok() {

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use super::bytes::AttributeValue;
 
 /// How long an answer is kept.
+// Two calls of a program in a row are microseconds apart. The list must not be older than a user notices.
 const KEPT_FOR: Duration = Duration::from_millis(100);
 
 /// An answer with the time when it came.

@@ -86,6 +86,7 @@ impl Calls for DaemonContext {
             link.stream = None;
             return Err(lost());
         }
+        // With a limit: a daemon that hangs must not keep a program from ending.
         let (context, limit) = (link.context, link.limit());
         let reply = link.exchange(
             RequestCode::ReleaseContext,

@@ -20,6 +20,7 @@ pub fn connect(path: &Path, limit: Duration) -> Outcome<Stream> {
         return Err(Failure::because(Error::NoService, Cause::PathTooLong { path }));
     }
     Stream::connect(path, limit).map_err(|errno| match errno {
+        // Not "no service": a program would look for a daemon that runs.
         Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS => {
             Failure::because(Error::NoMemory, Cause::System(errno.into()))
         }

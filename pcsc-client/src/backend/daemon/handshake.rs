@@ -35,6 +35,8 @@ pub fn establish(path: &Path, options: &SessionOptions) -> Outcome<Link> {
             Reply::Newer(version) if !is_raised => {
                 is_raised = true;
                 dialect.version = version;
+                // Already here: if the next connection fails, the context after it begins with the right
+                // version.
                 remember(path, dialect);
             }
             Reply::Newer(theirs) => return Err(mismatch(path, theirs)),
@@ -150,6 +152,8 @@ fn exchange(
         length += more.len();
     }
     let deadline = Some(deadline);
+    // The result is looked at after the read: a daemon that refuses closes at once, and the write may fail
+    // before its reason is read.
     let sent = stream.send(&mut [IoSlice::new(&request[..length])], || deadline);
 
     let mut answers = [0; VersionBody::SIZE + EstablishBody::SIZE];
@@ -246,6 +250,7 @@ fn entry(path: &Path) -> (&'static AtomicU64, u64) {
 
 fn remembered(path: &Path) -> Option<Dialect> {
     let (entry, hash) = entry(path);
+    // `Relaxed`: the word has all that is shared.
     let found = entry.load(Ordering::Relaxed);
     let endian = match found & OTHER_ENDIAN {
         0 => Endian::NATIVE,

@@ -105,6 +105,7 @@ impl Link {
         } = request;
         let mut buffer = [0; BUFFER_SIZE];
         let length = body.emit_request(command, self.endian, &mut buffer);
+        // The part that is not generic over the body, so that it is compiled once.
         let got = self.exchange_bytes(&mut buffer, length, data, answer, deadline)?;
         let reply = B::parse(&buffer, self.endian).ok_or(Error::InternalError)?;
         self.receive_rest(answer, got, answer_length(&reply), deadline)?;
@@ -144,6 +145,8 @@ impl Link {
         length: usize,
         deadline: Deadline,
     ) -> Outcome<()> {
+        // The length is the daemon's word. A longer one would not fit, a shorter one leaves bytes of the next
+        // answer behind.
         if length > answer.len() || got > length {
             return Err(self.out_of_step("a payload of the wrong length"));
         }
@@ -191,6 +194,8 @@ impl Link {
                 }
                 Progress::Done(parsed) => {
                     if !self.version.sends_table_size() {
+                        // Learned from the first answer: distributions have patched the number. The next
+                        // batch need not find it out again.
                         self.slots = Some(parsed.states.len() / wire::READER_STATE_SIZE);
                     }
                     return Ok(parsed);
@@ -259,6 +264,8 @@ impl Link {
 
     fn send(&mut self, parts: &mut [IoSlice<'_>], deadline: Deadline) -> Outcome<()> {
         let limit = self.limit;
+        // Also a call that may wait for a card forever does not wait forever for the daemon to read its
+        // request.
         let until = || deadline.instant().or_else(|| Instant::now().checked_add(limit));
         // A failed write leaves the daemon in the middle of a request.
         let sent = self.stream()?.send(parts, until);

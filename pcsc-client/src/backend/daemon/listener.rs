@@ -63,6 +63,7 @@ impl Listener {
         Some(Listener {
             device: file.dev(),
             inode: file.ino(),
+            // A new file may get the inode of the one before.
             changed: (file.ctime(), file.ctime_nsec()),
         })
     }

@@ -131,6 +131,7 @@ impl Stream {
         let mut until = None;
         let mut left: usize = parts.iter().map(|part| part.len()).sum();
         while left > 0 {
+            // For this call alone: O_NONBLOCK is a flag of the open file, which a forked child shares.
             let flags = socket::SEND_FLAGS | SendFlags::DONTWAIT;
             let sent = match &*parts {
                 // Cheaper for the kernel.
@@ -204,6 +205,7 @@ impl Stream {
             }
         }
         while got < head.len() {
+            // Before the read, which blocks: it has no deadline of its own.
             self.poll(PollFlags::IN, deadline)?;
             let room = [&mut head[got..], &mut tail[in_tail..]];
             let received = match self.to_skip {
@@ -265,6 +267,7 @@ impl Stream {
             self.buffer.copy_within(self.unread.clone(), 0);
             self.unread = 0..self.unread.len();
         }
+        // More than is needed, since one read then takes what comes next as well.
         let size = (self.unread.end + count.max(1)).max(Stream::ROOM);
         if self.buffer.len() < size {
             let more = size - self.buffer.len();
@@ -287,6 +290,7 @@ impl Stream {
     /// Waits until there is something to read, the waker is used, or the deadline passes. A cancelled thread
     /// returns as if the deadline had passed. Without a waker, the caller looks for a cancel at the deadline.
     pub fn wait(&self, waker: Option<&Waker>, deadline: Option<Instant>) -> Result<Wake, StreamError> {
+        // Bytes that are here already do not make the socket readable.
         if !self.unread.is_empty() && self.to_skip == 0 && self.uncertain.is_none() {
             return Ok(Wake::Readable);
         }
@@ -322,6 +326,7 @@ impl Stream {
 
     /// Shuts the stream down, also for a forked child that holds it, and closes it.
     pub fn shutdown(self) {
+        // Not a file of the program's that has got the number.
         if let Some(socket) = self.socket.into_ours() {
             let _ = net::shutdown(socket, Shutdown::Both);
         }

@@ -16,6 +16,7 @@ impl Lifecycle {
     pub fn waker(&self) -> Option<&Waker> {
         if self.waker.get().is_none() {
             match Waker::new() {
+                // It fails where another thread was faster. Then that thread's waker is used by both.
                 Ok(waker) => _ = self.waker.set(waker),
                 Err(error) => {
                     log::debug!(

@@ -99,12 +99,14 @@ impl DaemonReaders<'_> {
 
     /// `None` if the deadline has passed.
     fn wait_for_event(&mut self, deadline: Option<Instant>) -> Outcome<Option<EventBody>> {
+        // Before the count is read below: a cancel that comes before there is a waker has moved the count.
         let waker = self.lifecycle.waker();
         loop {
             if self.lifecycle.is_cancelled(self.since) {
                 if let Some(waker) = waker {
                     waker.clear();
                 }
+                // The daemon would send the event into the next call's answer.
                 self.stop();
                 return Err(Error::Cancelled.into());
             }

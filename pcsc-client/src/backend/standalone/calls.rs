@@ -109,11 +109,13 @@ impl Calls for StandaloneContext {
     }
 
     fn cancel(&self) -> Outcome<()> {
+        // Looked at before the cancel, which would have nobody to wake.
         let is_over = self.manager().is_over();
         if is_over && self.lifecycle.is_usable() {
             return Err(Error::NoService.into());
         }
         self.lifecycle.cancel()?;
+        // After the count of cancels, which the wait compares when it wakes.
         self.manager().changes().post();
         Ok(())
     }
@@ -166,6 +168,8 @@ impl Calls for StandaloneContext {
     }
 
     fn status(&self, card: Handle, reader: &[u8]) -> Outcome<ConnectionStatus> {
+        // The call first and its result last, as in PC/SC Lite's client: a reader that is gone is reported
+        // before a card that was reset.
         let result = self.client()?.status(card);
         let found = self.manager().find(reader).ok_or(Error::ReaderUnavailable)?;
         result?;
@@ -293,6 +297,7 @@ impl Readers for StandaloneReaders<'_> {
 
     fn wait(&mut self, deadline: Option<Instant>) -> Outcome<bool> {
         self.refuse_cancelled()?;
+        // Taken: a wait without a new look returns at once.
         let has_changed = match self.seen.take() {
             Some(seen) => self.context.manager().changes().wait(seen, deadline),
             None => true,

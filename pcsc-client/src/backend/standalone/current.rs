@@ -106,6 +106,8 @@ pub fn acquire(
 ) -> Result<Arc<Shared>, StartError> {
     let generation = generation();
     let mutex = place(kind, generation);
+    // Held until the manager is there: a second context of this process waits, and does not start one of its
+    // own.
     let mut place = lock(mutex);
     if let Some(entry) = &*place {
         if entry.generation == generation {

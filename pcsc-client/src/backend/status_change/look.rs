@@ -68,6 +68,7 @@ impl<'c, 'a> StatusChange<'c, 'a> {
     fn compare_all(&mut self, readers: ForEachReader<'_>, events: Option<u32>) -> Comparison {
         if std::mem::take(&mut self.is_first) {
             readers(&mut |reader| self.for_each_of_name(reader.name, &mut |entry| entry.is_found = true));
+            // At the first look only. A reader that goes later is a change that the caller waits for.
             if !self.watched.iter().all(|entry| entry.is_found || entry.is_pnp()) {
                 return Comparison::UnknownReader;
             }

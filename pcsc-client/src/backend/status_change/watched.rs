@@ -83,6 +83,8 @@ impl<'a> Watched<'a> {
         let known_counter = self.current >> 16;
         let is_bad = state.state & READER_UNKNOWN != 0;
         let mut changed = self.current & UNKNOWN != 0
+            // 0 means that the caller has no count, for instance one that sets the bits itself. PC/SC Lite
+            // ignores it too.
             || (known_counter != 0 && known_counter != state.event_counter & 0xFFFF)
             || is_bad != (self.current & UNAVAILABLE != 0);
         if is_bad {
@@ -105,6 +107,7 @@ impl<'a> Watched<'a> {
                 changed |= self.current & INUSE != 0;
             }
             0 => changed |= self.current & (INUSE | EXCLUSIVE) != 0,
+            // A direct connection to an empty reader is not in use, as in PC/SC Lite.
             1.. if has_card => {
                 self.event |= INUSE;
                 changed |= self.current & EXCLUSIVE != 0;

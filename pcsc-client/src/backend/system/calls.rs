@@ -112,6 +112,8 @@ impl SystemContext {
     /// Ends the waits that were cancelled.
     fn interrupt(&self) -> Outcome<()> {
         let Open { library, handle, .. } = &*self.open;
+        // First: a call that waits for the gate has not reached the library, and SCardCancel would not find
+        // it.
         self.gate.wake();
         self.waits.interrupt(&self.lifecycle, || library.cancel(*handle))
     }
@@ -144,6 +146,7 @@ impl SystemContext {
     /// The readers with their states.
     fn states(&self) -> Outcome<Vec<ReaderChange>> {
         let Open { library, handle, .. } = &**self.open()?;
+        // One gate for both calls: otherwise the list and the states could be of two moments.
         let _held = self.own_gate().take(None)?;
         loop {
             let names = library.list_readers(*handle)?;
@@ -200,8 +203,11 @@ impl Calls for SystemContext {
     ) -> Outcome<Connected> {
         let open = self.open()?;
         let name = c_string(reader)?;
+        // Before the connect: a connection for which there is no room would be lost to the caller and stay
+        // open.
         self.cards().reserve()?;
         let connect = move |open: &Open| open.library.connect(open.handle, &name, share, protocols);
+        // With a deadline one gate for all connects of the context, which bounds their threads to one.
         let gate = match deadline {
             Some(_) => self.gate.clone(),
             None => self.own_gate(),
@@ -231,6 +237,7 @@ impl Calls for SystemContext {
     fn disconnect(&self, card: i32, disposition: u32) -> Outcome<()> {
         let (open, Connection { handle, gate }) = self.card(card)?;
         let open = open.clone();
+        // Never given up: a handle that is not ended keeps the card in use.
         gate.make_or_leave(move || open.library.disconnect(handle, disposition))?;
         self.cards().remove(card);
         Ok(())

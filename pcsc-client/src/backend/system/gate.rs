@@ -43,9 +43,12 @@ impl Drop for Held {
         loop {
             let mut state = self.0.lock();
             let Some(call) = state.left.pop_front() else {
+                // In one step with the look at `left`: a call that is left in between would be made by
+                // nobody.
                 *state = State::default();
                 return self.0.changed.notify_all();
             };
+            // The call may wait for a reader, and other threads queue meanwhile.
             drop(state);
             call();
         }

@@ -37,6 +37,7 @@ pub fn until<T: Send + 'static>(
         .map_err(|error| Failure::because(Error::NoMemory, Cause::System(error)))?;
     let left = deadline.saturating_duration_since(Instant::now());
     match receiver.recv_timeout(left) {
+        // The gate comes back with the result, and is freed here: the next call does not overtake this one.
         Ok((_held, result)) => result,
         Err(RecvTimeoutError::Timeout) => {
             // The thread keeps the gate as long as there is a receiver.

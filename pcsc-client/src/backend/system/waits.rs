@@ -60,11 +60,13 @@ impl Waits {
             if !begun_at.iter().any(|begun| lifecycle.is_cancelled(*begun)) {
                 return Ok(());
             }
+            // The wait takes this lock when it ends.
             drop(begun_at);
             match cancel() {
                 Err(failure) if failure.error() != Error::InvalidHandle => return Err(failure),
                 Err(failure) if refusals == MOST_REFUSALS => return Err(failure),
                 Err(_) => refusals += 1,
+                // In a row: the library refuses for a moment while a wait is on its way to the daemon.
                 Ok(()) => refusals = 0,
             }
             begun_at = self
