@@ -24,6 +24,7 @@ pub fn boundary(
     arguments: &dyn Fn(&mut Fields<'_>),
     body: impl FnOnce(&mut Call) -> Result,
 ) -> LONG {
+    // A thread that is cancelled in the middle would leave locks held.
     let cancellation = cancellation::disable();
     let code = without_panic(function, arguments, body);
     cancellation.restore();
@@ -40,6 +41,7 @@ pub fn waiting_boundary(
     let cancellation = cancellation::allow_in_waits();
     let code = without_panic(function, arguments, body);
     if cancellation.restore() {
+        // After everything of this call is dropped: this unwinds the entry point's frame, which owns nothing.
         cancellation::exit_thread();
     }
     code
@@ -61,6 +63,7 @@ fn without_panic(
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(())) => 0,
         Ok(Err(failure)) => failure.code() as LONG,
+        // A panic must not cross into C.
         Err(_) => Error::InternalError.code() as LONG,
     }
 }
@@ -145,6 +148,8 @@ impl Buffers {
     /// Calls `exchange` with the input and the output.
     pub fn with<R>(self, exchange: impl FnOnce(&[u8], &mut [u8]) -> Result<R>) -> Result<R> {
         let (input, output) = (self.input as usize, self.output as usize);
+        // Programs pass one buffer for both. A `&[u8]` and a `&mut [u8]` of it at once would be undefined
+        // behaviour.
         let overlap = input < output.saturating_add(self.room) && output < input.saturating_add(self.sent);
         if overlap && self.sent > 0 && self.room > 0 {
             return self.with_copy(exchange);
@@ -228,6 +233,7 @@ pub unsafe fn allocate(length: usize, pointer: *mut u8) -> Result<*mut u8> {
         return Err(Error::InvalidParameter.into());
     }
     // SAFETY: malloc takes any size. At least one byte is requested, so that NULL means out of memory.
+    // malloc as in PC/SC Lite, so that `free` is right for it as well.
     let memory = unsafe { libc::malloc(length.max(1)) }.cast::<u8>();
     if memory.is_null() {
         return Err(Error::NoMemory.into());

@@ -53,6 +53,7 @@ fn line<'a>(bytes: &'a mut [u8; LINE], text: Arguments<'_>) -> &'a [u8] {
     // A text that is cut is no error.
     let _ = room.write_fmt(text);
     let length = LINE - 1 - room.len();
+    // `write_fmt` stops in the middle of a character.
     let length = std::str::from_utf8(&bytes[..length]).map_or_else(|cut| cut.valid_up_to(), str::len);
     bytes[length] = b'\n';
     &bytes[..=length]
@@ -62,6 +63,7 @@ fn line<'a>(bytes: &'a mut [u8; LINE], text: Arguments<'_>) -> &'a [u8] {
 /// errors only.
 pub fn init() {
     static IS_STARTED: AtomicBool = AtomicBool::new(false);
+    // A thread that comes second may log nothing for a moment, which is better than to wait for the first.
     if IS_STARTED.swap(true, Ordering::Relaxed) {
         return;
     }

@@ -35,6 +35,7 @@ pub fn require() -> Result {
         return Ok(());
     }
     // SAFETY: malloc and free have no preconditions for these values.
+    // Asked again and not remembered: another thread may have freed memory, and no one else would notice.
     let is_there = unsafe {
         let probe = libc::malloc(ENOUGH);
         libc::free(probe);
@@ -106,6 +107,7 @@ unsafe impl GlobalAlloc for Allocator {
 #[cold]
 #[inline(never)]
 fn spare(layout: Layout) -> *mut u8 {
+    // `Relaxed`: a hint for the next call, which asks malloc itself.
     IS_SHORT.store(true, Ordering::Relaxed);
     RESERVE.take(layout)
 }
@@ -147,6 +149,7 @@ impl Reserve {
         }
         for (index, word) in self.taken.iter().enumerate() {
             let free = |bits: u64| (bits != u64::MAX).then(|| bits | (bits + 1));
+            // Acquire, with the release of `take_back`: the thread that gave the block back has wiped it.
             if let Ok(bits) = word.fetch_update(Ordering::Acquire, Ordering::Relaxed, free) {
                 let number = index * 64 + bits.trailing_ones() as usize;
                 // SAFETY: the number is below COUNT.

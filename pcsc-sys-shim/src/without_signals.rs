@@ -26,6 +26,7 @@ pub fn write(file: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
             libc::sigaddset(ours.as_mut_ptr(), signal);
         }
         libc::sigemptyset(pending.as_mut_ptr());
+        // Before the write: a signal that was pending already is the program's, and stays.
         libc::sigpending(pending.as_mut_ptr());
         libc::sigemptyset(before.as_mut_ptr());
         if libc::pthread_sigmask(libc::SIG_BLOCK, ours.as_ptr(), before.as_mut_ptr()) != 0 {
@@ -47,6 +48,7 @@ pub fn write(file: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
                 .iter()
                 .any(|signal| libc::sigismember(&pending, *signal) == 1)
             {
+                // While it is blocked, and before the mask is restored, which would deliver it.
                 libc::sigtimedwait(&ours, ptr::null_mut(), &now);
             }
             *libc::__errno_location() = errno;

@@ -36,9 +36,12 @@ pub unsafe extern "C-unwind" fn SCardConnect(
                 Output::new(pdwActiveProtocol).required()?,
             )
         };
+        // First, as PC/SC Lite does: a program may use what is there after a failure.
         handle.set(0);
         // SAFETY: NULL or a string, as the C prototype requires, which is not written to before its last use.
         let reader = unsafe { string(szReader) }.ok_or(Error::UnknownReader)?;
+        // PC/SC Lite's limit, with the NUL not counted. A name of exactly this length is truncated further
+        // down.
         if reader.len() > wire::NAME_SIZE {
             return Err(Error::InvalidValue.into());
         }
@@ -51,6 +54,7 @@ pub unsafe extern "C-unwind" fn SCardConnect(
         let added = registry.add_card(&context, connected.card, reader);
         match added {
             Ok(card) => handle.set(card),
+            // The connection exists and has no handle: it is ended here, as nobody else can.
             Err(_) => {
                 let _ = context
                     .session
@@ -58,6 +62,7 @@ pub unsafe extern "C-unwind" fn SCardConnect(
             }
         }
         active.set(DWORD::from(connected.protocol));
+        // After the protocol is stored, as PC/SC Lite does.
         let card = added?;
         call.results(|fields| {
             fields.handle("card", card);
@@ -112,6 +117,8 @@ pub extern "C-unwind" fn SCardDisconnect(hCard: SCARDHANDLE, dwDisposition: DWOR
         let card = registry.card(hCard)?;
         let session = &card.context.session;
         session.disconnect(card.number, dwDisposition as u32)?;
+        // After the call has succeeded: with a card that is in use elsewhere it fails, and the handle stays
+        // valid.
         registry.remove_card(hCard);
         Ok(())
     })
@@ -164,6 +171,7 @@ pub unsafe extern "C-unwind" fn SCardStatus(
             )
         };
         let (name_room, atr_room) = (name_length.get().unwrap_or(0), atr_length.get().unwrap_or(0));
+        // After the rooms were read, which are in two of them.
         for output in [state, protocol, name_length, atr_length] {
             output.set(0);
         }

@@ -21,6 +21,8 @@ pub unsafe extern "C" fn SCardEstablishContext(
 ) -> LONG {
     let arguments = |fields: &mut Fields<'_>| fields.number("scope", dwScope);
     boundary("SCardEstablishContext", &arguments, |call| {
+        // At the first call of every program, and not when the library is loaded: the program may set the
+        // variables itself.
         log_to_stderr::init();
         // SAFETY: NULL or writable, as the C prototype requires.
         let handle = unsafe { Output::new(phContext) }.required()?;
@@ -50,6 +52,8 @@ pub unsafe extern "C" fn SCardEstablishContext(
 pub extern "C" fn SCardReleaseContext(hContext: SCARDCONTEXT) -> LONG {
     let arguments = |fields: &mut Fields<'_>| fields.handle("context", hContext);
     boundary("SCardReleaseContext", &arguments, |_| {
+        // The handle first: of two threads that release, one gets the session. Calls in progress keep it
+        // until they end.
         registry()?.remove_context(hContext)?.session.release()
     })
 }
@@ -68,6 +72,7 @@ pub extern "C" fn SCardIsValidContext(hContext: SCARDCONTEXT) -> LONG {
 pub extern "C" fn SCardCancel(hContext: SCARDCONTEXT) -> LONG {
     let arguments = |fields: &mut Fields<'_>| fields.handle("context", hContext);
     boundary("SCardCancel", &arguments, |_| {
+        // Not `registry`, which allocates in a forked child.
         let context = existing_registry()?.context(hContext)?;
         let cancelled = context.session.cancel();
         // If the context was released in the meantime, its memory is freed when its slot is used again.
@@ -92,6 +97,7 @@ pub unsafe extern "C" fn SCardListReaderGroups(
     boundary("SCardListReaderGroups", &arguments, |call| {
         let length = length.required()?;
         registry()?.context(hContext)?;
+        // PC/SC Lite's only group.
         let groups = b"SCard$DefaultReaders\0\0";
         call.results(|fields| fields.strings("groups", groups));
         // SAFETY: as above.

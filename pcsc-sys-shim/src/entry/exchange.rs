@@ -46,7 +46,10 @@ pub unsafe extern "C-unwind" fn SCardTransmit(
         // SAFETY: each is NULL or as the C prototype requires.
         let (length, receive_pci) =
             unsafe { (Output::new(pcbRecvLength).required()?, Output::new(pioRecvPci)) };
+        // As in PC/SC Lite, which sets the length for a handle that it does not know and leaves it for a
+        // parameter that is wrong.
         let card = registry()?.card(hCard).inspect_err(|_| length.set(0))?;
+        // Before anything is stored: the length is input and output.
         let room = length.get().unwrap_or(0);
         // SAFETY: buffers of the stated lengths, as the C prototype requires.
         let buffers = unsafe { Buffers::new(pbSendBuffer, cbSendLength, pbRecvBuffer, room) }?;
@@ -56,6 +59,7 @@ pub unsafe extern "C-unwind" fn SCardTransmit(
         let session = &card.context.session;
         let transmitted = buffers.with(|command, response| {
             let (send, receive) = (send_pci.into(), wanted.into());
+            // Before the command is sent: the answer's secrecy follows from this command and the one before.
             let is_secret = call.is_recorded() && card.answers_secret(command);
             let transmitted = session.transmit(card.number, send, receive, command, response, None);
             let transmitted = transmitted.inspect_err(|failure| set_detail(length, failure))?;
@@ -97,6 +101,7 @@ pub unsafe extern "C-unwind" fn SCardControl(
     waiting_boundary("SCardControl", &arguments, |call| {
         // SAFETY: NULL or writable, as the C prototype requires.
         let returned = unsafe { Output::new(lpBytesReturned) };
+        // Also where the call fails, as in PC/SC Lite.
         returned.set(0);
         let card = registry()?.card(hCard)?;
         // SAFETY: buffers of the stated lengths, as the C prototype requires.

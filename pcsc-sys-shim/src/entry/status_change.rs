@@ -49,6 +49,7 @@ pub unsafe extern "C-unwind" fn SCardGetStatusChange(
         memory::require()?;
         // SAFETY: an array of `cReaders` structures, as the C prototype requires.
         let mut watched = unsafe { watch(rgReaderStates, cReaders as usize) }?;
+        // As PC/SC Lite: with nothing to wait for, the call would wait forever.
         if watched.iter().all(Watched::is_ignored) {
             return Ok(());
         }

@@ -121,6 +121,8 @@ impl Registry {
     /// [`Error::InvalidHandle`].
     pub fn remove_context(&self, handle: LONG) -> Result<InUse<Context>, Error> {
         let context = self.contexts.remove(handle).ok_or(Error::InvalidHandle)?;
+        // `None` from now on: a connect that is in progress finds it, and does not add a card to a context
+        // that is gone.
         let cards = context.cards().take();
         for card in cards.into_iter().flatten() {
             self.cards.remove(card);
@@ -135,6 +137,7 @@ impl Registry {
     /// context was released meanwhile.
     pub fn add_card(&self, context: &InUse<Context>, number: i32, reader: &[u8]) -> Result<LONG, Error> {
         let card = Card::new(context.clone(), number, reader)?;
+        // Held until the card is in both: a release in between would leave its handle valid.
         let mut cards = context.cards();
         let cards = cards.as_mut().ok_or(Error::InvalidHandle)?;
         cards.try_reserve(1).map_err(|_| Error::NoMemory)?;
@@ -203,6 +206,8 @@ fn existing() -> Result<&'static Registry, u32> {
         },
         first => first,
     };
+    // Static tables for the process that has loaded the library: no allocation, and none to free when it is
+    // unloaded.
     if first == generation {
         return Ok(&FIRST);
     }

@@ -91,6 +91,7 @@ impl<T> InUse<T> {
 impl<T> Clone for InUse<T> {
     fn clone(&self) -> InUse<T> {
         // The count does not overflow: there are fewer threads and cards than 2^17.
+        // `Relaxed`: this value is in use already, so that nothing is published by it.
         self.slot.word.fetch_add(USER, Ordering::Relaxed);
         InUse { slot: self.slot }
     }
@@ -107,6 +108,8 @@ impl<T> Deref for InUse<T> {
 
 impl<T> Drop for InUse<T> {
     fn drop(&mut self) {
+        // Release: what this thread did with the value comes before its end. Acquire: the thread that frees
+        // sees what others did.
         let before = self.slot.word.fetch_sub(USER, Ordering::AcqRel);
         if before & (LIVE | USERS) == USER {
             self.slot.free();
@@ -146,11 +149,13 @@ impl<T> Table<T> {
     /// grow with the number of handles.
     pub fn insert(&self, value: T) -> Result<LONG, T> {
         let few = FEW.min(self.slots.len());
+        // `Relaxed`: a hint where to begin. The slot's own word decides.
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let in_turn = (0..few.min(TRIES)).map(|step| first.wrapping_add(step) % few);
         let hint = self.hint.load(Ordering::Relaxed).min(self.slots.len());
         for (step, index) in in_turn.chain(hint..self.slots.len()).chain(0..hint).enumerate() {
             let slot = &self.slots[index];
+            // A value that a signal handler has left is still in it.
             slot.free();
             let taken = slot.update(|word| (word & (FLAGS | USERS) == 0).then_some(word | USER));
             if let Some(word) = taken {
@@ -181,6 +186,8 @@ impl<T> Table<T> {
     /// The value of a handle.
     pub fn get(&self, handle: LONG) -> Option<InUse<T>> {
         let (slot, valid) = self.slot(handle)?;
+        // Flags, use count and the count of users change in one step: between a check and a count the value
+        // could be freed.
         slot.update(|word| (word & !USERS == valid && word & USERS < USERS).then_some(word + USER))?;
         Some(InUse { slot })
     }

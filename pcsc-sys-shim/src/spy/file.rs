@@ -34,6 +34,7 @@ impl File {
         let stat = rustix::fs::fstat(&opened)?;
         if has_secrets && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
             if stat.st_uid != rustix::process::geteuid().as_raw() {
+                // Another user could read the PINs, or has put the file there to get them.
                 return Err(Errno::PERM);
             }
             rustix::fs::fchmod(&opened, Mode::RUSR | Mode::WUSR)?;
@@ -92,6 +93,8 @@ impl File {
         }
         match without_signals::write(file.as_fd(), line)? {
             written if written == line.len() => Ok(()),
+            // A part of a line. The next one begins with a newline, so that a reader of the record finds the
+            // lines again.
             _ => Err(Errno::NOSPC),
         }
     }

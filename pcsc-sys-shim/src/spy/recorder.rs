@@ -146,12 +146,14 @@ impl Call {
 /// The recorder, announced in this process; `None` where nothing is recorded.
 fn recorder(function: &'static str) -> Option<&'static Recorder> {
     let is_first = STATE.load(Ordering::Relaxed) == UNKNOWN;
+    // Opening the file allocates.
     if is_first && function != IN_SIGNAL_HANDLERS {
         start();
     }
     // SAFETY: it is null, or a recorder that is never freed.
     let recorder = unsafe { RECORDER.load(Ordering::Acquire).as_ref() }?;
     let generation = pcsc_process::generation();
+    // A forked child goes on with its parent's record, and is a process of its own in it.
     let announced = recorder.announced.load(Ordering::Relaxed);
     if function != IN_SIGNAL_HANDLERS
         && announced != generation
@@ -276,6 +278,7 @@ impl Recorder {
             Err(Errno::NOENT) => STATE.store(OFF, Ordering::Relaxed),
             Err(error) => {
                 self.is_cut.fetch_or(error == Errno::NOSPC, Ordering::Relaxed);
+                // They were in this line, which is lost as well.
                 self.lost.fetch_add(lost, Ordering::Relaxed);
                 self.count_lost();
             }
