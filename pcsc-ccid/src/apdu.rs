@@ -85,6 +85,8 @@ impl<'a> CommandApdu<'a> {
                 announced: nc,
                 present: rest.len(),
             };
+            // Lc 0 is no length: it marks extended fields, and they have an Lc of their own (ISO 7816-3,
+            // clause 12.1.3).
             match (rest.split_at_checked(nc).filter(|_| nc > 0), extended) {
                 (Some((data, [])), _) => Ok(command(data, None, extended)),
                 (Some((data, &[le])), false) => Ok(command(data, Some(short_le(le)), false)),
@@ -95,6 +97,7 @@ impl<'a> CommandApdu<'a> {
         match *body {
             [] => Ok(command(&[], None, false)),
             [le] => Ok(command(&[], Some(short_le(le)), false)),
+            // Before the cases with Lc: three bytes that begin with 0 can be nothing but an extended Le.
             [0, high, low] => Ok(command(&[], Some(extended_le(high, low)), true)),
             [0, high, low, ref rest @ ..] => with_data(u16::from_be_bytes([high, low]).into(), rest, true),
             [lc, ref rest @ ..] => with_data(lc.into(), rest, false),

@@ -57,9 +57,13 @@ impl Waiting {
         let kind = match parameters.specific {
             Specific::T0 { wi } => Kind::T0 {
                 wi,
+                // WT goes by the Fi that the card offers in TA1, whatever was agreed on (clause 10.2). A
+                // reader may have agreed on a larger one by itself, and a wait too long is the lesser fault.
                 fi: atr.speed().unwrap_or(Speed::DEFAULT).fi.max(rate.fi),
             },
             Specific::T1(t1) => Kind::T1 {
+                // A reader's answer may hold a reserved value (clause 11.4.3), which the shift below takes as
+                // it is.
                 bwi: t1.waiting.bwi.min(9),
                 cwi: t1.waiting.cwi.min(15),
             },
@@ -97,6 +101,7 @@ impl Waiting {
     pub fn apdu(&self, command: usize, response: usize) -> Duration {
         let (command, response) = (command as u64, response as u64);
         let (tpdus, overhead) = match self.kind {
+            // Header, procedure byte and status words; with T=1 prologue and CRC of the block each way.
             Kind::T0 { .. } => (command.div_ceil(255) + response.div_ceil(256), 5 + 1 + 2),
             Kind::T1 { .. } => (command.div_ceil(USUAL_IFS) + response.div_ceil(USUAL_IFS), 2 * 5),
         };

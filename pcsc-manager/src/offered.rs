@@ -54,6 +54,7 @@ impl ServedReader for OfferedReader {
         match self.slots.get(usize::from(slot)).map(|place| place.watch.wait()) {
             Some(SlotEvent::Card) => Change::Card,
             Some(SlotEvent::Unclear) => Change::Unclear,
+            // The client cannot tell the end of this process from the end of its reader, and need not.
             Some(SlotEvent::Gone | SlotEvent::Stopped) | None => Change::Gone,
         }
     }
@@ -82,6 +83,8 @@ fn execute(slot: &mut dyn Slot, request: &Request<'_>) -> Result<Vec<u8>, SlotEr
             Ok(vec![presence.code()])
         }
         Request::PowerUp { is_warm } => {
+            // Without a deadline, here and below: the client's side of the socket has it, and gives the
+            // connection up.
             let Powered { atr, offered, first } = slot.power_up(is_warm, None)?;
             Ok([&[offered as u8, first as u8], &atr[..]].concat())
         }

@@ -154,6 +154,8 @@ impl Atr {
             let right = bytes[1..used].iter().fold(0, |sum, byte| sum ^ byte);
             match rest.next() {
                 None => warnings.push(Warning::MissingTck),
+                // Only a warning. Cards with a wrong TCK are in use, and what matters of the rest is checked
+                // by the exchanges.
                 Some(tck) if tck != right => warnings.push(Warning::WrongTck(right)),
                 Some(_) => (),
             }
@@ -180,6 +182,7 @@ impl Atr {
                 protocols.push(protocol);
             }
         }
+        // A card without TD1 speaks T=0 (clause 8.2.3).
         if protocols.is_empty() {
             protocols.push(0);
         }

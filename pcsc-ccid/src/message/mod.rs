@@ -313,6 +313,7 @@ impl<'a> ResponseMessage<'a> {
     pub fn announced(bytes: &[u8]) -> Option<usize> {
         let header = bytes.get(..HEADER_SIZE)?;
         let data = u32::from_le_bytes([header[1], header[2], header[3], header[4]]);
+        // `usize` may have 32 bits, where header and length together would overflow.
         Some(usize::try_from(data).map_or(usize::MAX, |data| data.saturating_add(HEADER_SIZE)))
     }
 
@@ -330,6 +331,8 @@ impl<'a> ResponseMessage<'a> {
             icc: IccStatus::from_bits(status),
             outcome: match status >> 6 {
                 0 => CommandStatus::Done,
+                // bError is the multiplier here. 3 is reserved, and counts as a failure: nothing says that
+                // its data are right.
                 2 => CommandStatus::TimeExtension(error),
                 _ => CommandStatus::Failed(SlotErrorCode::decode(error)),
             },

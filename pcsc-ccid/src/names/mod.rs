@@ -64,6 +64,7 @@ impl NameIdentity<'_> {
             name.push(']');
         }
         if let Some(serial) = present(self.serial) {
+            // pcscd does so, and saved names have it.
             if !interface.is_some_and(|interface| contains(interface, serial)) {
                 name.push_str(" (");
                 name.push_str(serial);

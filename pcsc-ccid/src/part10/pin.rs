@@ -265,6 +265,8 @@ fn split<const HEADER: usize>(bytes: &[u8]) -> Result<(&[u8; HEADER], &[u8], boo
     }
     let announced = u32::from_le_bytes(*length);
     let is = |number: u32| usize::try_from(number) == Ok(data.len());
+    // Little endian is PC/SC's order and is tried first. Programs on big-endian machines pass the numbers in
+    // their own.
     match (is(announced), is(u32::from_be_bytes(*length))) {
         (true, _) => Ok((fields, data, false)),
         (false, true) => Ok((fields, data, true)),
@@ -312,6 +314,7 @@ fn data_length(apdu: &[u8]) -> Result<Option<usize>, PinStructureError> {
     };
     // An Le of one or two bytes may follow.
     match body.len().checked_sub(lc) {
+        // Le is not looked at: readers pass the command on as it is.
         Some(0..=2) if lc > 0 => Ok(Some(lc)),
         _ => Err(PinStructureError::ApduLength(apdu.len())),
     }

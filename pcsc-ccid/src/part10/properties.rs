@@ -79,6 +79,8 @@ pub enum Property {
 /// The answer to FEATURE_IFD_PIN_PROPERTIES: `wLcdLayout` in the machine's byte order, what can end the
 /// entry of a PIN, and `bTimeOut2`.
 pub fn pin_properties(facts: &Facts<'_>) -> [u8; 4] {
+    // Part 10 has a structure here, which programs read by its fields; the TLV properties are bytes and
+    // little endian.
     let [first, second] = facts.lcd_layout.to_ne_bytes();
     let validation = match facts.firmware {
         Some(firmware) => firmware.validation,

@@ -69,6 +69,7 @@ pub fn modification(
     prologue: [u8; 3],
 ) -> SecureData {
     let entry = &pin.entry;
+    // Newer firmware of the same product takes the structure of the specification.
     let mended = firmware.is_some_and(|firmware| firmware.message_count_mended);
     let way = match quirks.modify_messages {
         ModifyMessages::AllIndices if mended => ModifyMessages::AsIs,
@@ -103,6 +104,7 @@ fn validation(entry: &PinEntry, quirks: &PinQuirks, firmware: Option<&FirmwareFe
         return VALIDATION_KEY;
     }
     let possible = firmware.map_or(0xFF, |firmware| firmware.validation);
+    // A condition that the pad cannot meet would let the entry end by its timeout only.
     match entry.validation & possible {
         0 => VALIDATION_KEY,
         both => both,

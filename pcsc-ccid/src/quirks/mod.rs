@@ -273,6 +273,7 @@ impl Quirks {
     /// [`Reader`](crate::reader::Reader).
     pub fn apply(&self, descriptor: &mut ClassDescriptor) {
         const LEVEL: u32 = 0x7_0000;
+        // The level first: which message length makes sense depends on it.
         let features = &mut descriptor.features;
         features.0 |= self.added_features.0;
         match features.exchange_level() {
@@ -295,6 +296,8 @@ impl Quirks {
         if length < LEAST_MESSAGE || (length == SCM_MESSAGE && !is_chained) {
             descriptor.max_message_length = WHOLE_MESSAGE;
         }
+        // A reader that claims more busy slots than it has would be sent more commands than it can keep
+        // apart.
         let slots = descriptor.slots().min(u8::MAX.into()) as u8;
         descriptor.max_busy_slots = descriptor.max_busy_slots.clamp(1, slots);
         if let Some(size) = self.max_ifsd {

@@ -96,6 +96,7 @@ impl ReaderError {
                 T0Error::Timeout | T0Error::Parity | T0Error::InvalidProcedure(_) | T0Error::ResponseTooShort
             ),
             ReaderError::T1(error) => matches!(error, T1Error::Unresponsive | T1Error::Stalled),
+            // The reader waits for the card longer than it should, which a wrong speed makes it do.
             ReaderError::Transport(TransportError::Timeout) => true,
             _ => false,
         }

@@ -335,6 +335,8 @@ fn add(info: &DeviceInfo, found: &mut Scan) {
     if !info.interfaces().any(|interface| is_plausible(interface.class())) {
         return;
     }
+    // The library has class descriptors of open devices only. One that cannot be opened now is looked at
+    // again after the next event.
     let Ok(device) = info.open().wait() else {
         return;
     };
@@ -351,6 +353,7 @@ fn add(info: &DeviceInfo, found: &mut Scan) {
     };
     for reader in interfaces(configuration.as_bytes()) {
         let place = |interface| Place {
+            // The systems name buses by texts, and the port has the text.
             bus: 0,
             address: info.device_address(),
             interface,

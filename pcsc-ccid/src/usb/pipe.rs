@@ -68,6 +68,7 @@ pub(super) trait Pipe {
         let limit = Instant::now() + RECLAIM_LIMIT;
         self.complete(Some(limit), false)
             .map(Some)
+            // The system still owns the buffer. The pipe is of no more use, and what it holds is not freed.
             .map_err(|_| TransportError::Fault)
     }
 

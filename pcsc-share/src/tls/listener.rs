@@ -22,6 +22,7 @@ use crate::wait::wait;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// How many handshakes are in progress at a time, of all hosts and of one.
+// Each costs a thread and some signatures, before anybody is known to whom that could be charged.
 const HANDSHAKES: usize = 256;
 const HANDSHAKES_OF_ONE: usize = 64;
 
@@ -172,6 +173,7 @@ fn begin(tcp: TcpStream, address: SocketAddr, shared: &Arc<Shared>) {
     };
     let served = shared.clone();
     let work = move || serve(tcp, address, &served, handshake);
+    // The handshake is made there: a client that is slow at it must not keep others from being accepted.
     let builder = thread::Builder::new().name("pcsc-tls".into()).stack_size(STACK);
     if let Err(error) = builder.spawn(work) {
         refuse(address, &error);
