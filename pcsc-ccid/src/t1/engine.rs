@@ -142,6 +142,7 @@ impl Engine {
             } else {
                 DEFAULT_IFS
             },
+            // 32 needs no request: it is in force from the reset on.
             ifsd_due: !config.ifsd_is_known && config.ifsd != DEFAULT_IFS,
             heard: false,
             clean: true,

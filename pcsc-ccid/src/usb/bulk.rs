@@ -70,6 +70,8 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
         // The deadline outlives this call: the wait for the answer checks it.
         self.out_deadline = Instant::now().checked_add(timeout);
         self.out.pipe.submit(buffer);
+        // What has failed at once, as with a device that is gone, is reported at once. The rest is waited for
+        // with the answer.
         match self.out.pipe.try_complete() {
             Some(completion) => self.end_out(completion),
             None => Ok(()),
@@ -90,6 +92,7 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
         match self.out.pipe.wait(self.out_deadline) {
             Ok(completion) => self.end_out(completion),
             Err(interruption) => {
+                // Even if the transfer turns out to have succeeded in the last moment: its time was over.
                 self.abandon_out()?;
                 Err(interruption)
             }
@@ -184,6 +187,7 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
             let first = deadline.into_iter().chain(glance).min();
             match self.input.pipe.wait(first) {
                 Ok(completion) => return Ok(completion),
+                // Only the glance is over, and not the caller's time.
                 Err(TransportError::Timeout) if first == glance => (),
                 Err(interruption) => return Err(interruption),
             }
@@ -208,6 +212,7 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
 
     fn clear_input(&mut self) -> Result<(), TransportError> {
         let result = self.abandon_input();
+        // They belong to a command that was given up.
         self.carried.clear();
         result
     }

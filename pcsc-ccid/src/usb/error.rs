@@ -56,6 +56,8 @@ impl OpenError {
             OpenError::Busy { .. } => SharedError::Busy,
             OpenError::Gone => SharedError::Gone,
             OpenError::Reader(error) => SharedError::opening(*error),
+            // Not `Gone`, which takes the reader off the list: a permission may be granted while the program
+            // runs.
             OpenError::Permission { .. } | OpenError::System(_) => SharedError::Failed,
         }
     }

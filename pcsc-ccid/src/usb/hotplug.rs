@@ -67,6 +67,7 @@ impl Hotplug {
             let now = Instant::now();
             let known = self.readers.known();
             let has_waited = |place| self.readers.has_waited(place, now);
+            // A scan that has failed says nothing of the readers: all stay listed.
             let scan = platform::scan(known, &has_waited).unwrap_or_else(|error| Scan {
                 is_partial: platform::is_transient(&error),
                 ..Scan::default()

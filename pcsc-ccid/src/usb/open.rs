@@ -75,6 +75,8 @@ impl Candidate {
     }
 
     fn try_open(&self) -> Result<Opened, Refusal> {
+        // Shared by transports and interrupt pipe: the interface is released when the last of them is
+        // dropped.
         let claim = Arc::new(self.claim()?);
         // A device may refuse the request for an interface with one setting (USB 2.0, clause 9.4.10), and
         // setting 0 is active after the configuration.
@@ -92,6 +94,7 @@ impl Candidate {
         }
         let notifications = match self.interface.interrupt_in {
             Some(interrupt) => {
+                // Its own: a cancelled exchange must not end the wait for card events.
                 let signal = Arc::new(Signal::default());
                 let pipe = claim.interrupt_in(interrupt.address, &signal)?;
                 Notifications::Interrupts(Box::new(UsbWatch::new(claim.clone(), pipe, signal)))

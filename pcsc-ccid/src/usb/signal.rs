@@ -126,6 +126,7 @@ impl Signal {
     /// Announces that the thread is awake again.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub(super) fn come_back(&self) {
+        // A waker that is left behind would end the next poll for nothing.
         lock(&self.state).elsewhere = None;
     }
 

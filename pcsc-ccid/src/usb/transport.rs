@@ -129,6 +129,7 @@ impl Transport for UsbTransport {
     }
 
     fn pause(&mut self, time: Duration) -> Result<(), TransportError> {
+        // Cancellations are not dropped here: a pause lies in the middle of a command, which is to end.
         let deadline = Instant::now().checked_add(time.min(MAX_TIMEOUT));
         self.signal.pause(deadline)
     }

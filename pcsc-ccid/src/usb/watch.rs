@@ -32,6 +32,7 @@ impl UsbWatch {
 
     fn submit(&mut self) {
         let mut buffer = std::mem::take(&mut self.buffer);
+        // A whole packet: a device that sends more than was requested causes a babble error.
         buffer.resize(self.pipe.max_packet_size().max(1), 0);
         self.pipe.submit(buffer);
     }

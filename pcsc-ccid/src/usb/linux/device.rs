@@ -80,6 +80,7 @@ impl OpenDevice {
                 is_own: true,
                 ..OpenDevice::from_fd(fd)?
             }),
+            // The node goes with the device.
             Err(Errno::NOENT) => Err(Refusal::Gone),
             Err(error) => Err(error.into()),
         }
@@ -87,6 +88,7 @@ impl OpenDevice {
 
     pub(in crate::usb) fn from_fd(fd: OwnedFd) -> Result<OpenDevice, Refusal> {
         let descriptors = read_descriptors(&fd)?;
+        // Any file can be handed over. That of a USB device begins with the device descriptor.
         if descriptors.get(1) != Some(&1) {
             return Err(io::Error::from(io::ErrorKind::InvalidData).into());
         }
@@ -120,6 +122,7 @@ impl OpenDevice {
 
     /// The control pipe, for the thread of `signal`.
     pub(in crate::usb) fn control(&self, signal: &Arc<Signal>) -> Control {
+        // The packet size is not used: control transfers have the length of the request.
         Control::new(UsbfsPipe::new(&self.reactor, signal, TransferKind::Control, 0, 8))
     }
 }

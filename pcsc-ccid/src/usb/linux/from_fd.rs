@@ -30,6 +30,7 @@ pub fn readers_from_fd(fd: OwnedFd) -> Result<(Vec<Candidate>, Vec<Unusable>), O
     let device = OpenDevice::from_fd(fd).map_err(|refusal| match refusal {
         Refusal::Gone => OpenError::Gone,
         Refusal::Other(error) => OpenError::System(error),
+        // Nothing is claimed here, so that nobody can be in the way.
         Refusal::Permission | Refusal::Busy => OpenError::System(io::ErrorKind::PermissionDenied.into()),
     })?;
     let mut strings = Strings::new(device.control(&Arc::default()));

@@ -149,6 +149,7 @@ impl Reactor {
         // Kept until the wait is over, so that followers are woken once for it, not after each transfer.
         let mut lead: Option<Lead<'_>> = None;
         loop {
+            // Before the lead is asked for: the thread that leads may have taken this transfer back already.
             if let Some(value) = ready(self) {
                 return Ok(value);
             }
@@ -159,6 +160,8 @@ impl Reactor {
                 Some(lead) => self.attend(lead.role, signal, deadline, is_cancellable)?,
                 None => {
                     let slept = signal.sleep(deadline, is_cancellable);
+                    // After a wake-up of any kind. The end of the lead would otherwise wake this thread once
+                    // more, for nothing.
                     self.unfollow(signal);
                     slept?;
                 }
@@ -202,6 +205,7 @@ impl Reactor {
     /// Takes the lead; `None` if another thread has it. Then `signal` is woken when the lead is free.
     fn lead_or_follow(&self, role: Role, signal: &Arc<Signal>) -> Option<Lead<'_>> {
         let mut state = self.state();
+        // A lead of its own: the watch sleeps for hours, and an exchange must not wait for it to return.
         if role == Role::Watch && !state.is_watched {
             state.is_watched = true;
             self.serve_watch(&mut state);

@@ -80,6 +80,7 @@ impl Roots<'_> {
             match sysfs::is_there(self.devices, &interfaces, reader) {
                 Ok(true) => (),
                 Ok(false) => found.gone.push(reader.place),
+                // It stays listed: a reader is gone only where that is certain.
                 Err(error) => found.miss(&error),
             }
         }
@@ -130,6 +131,7 @@ impl Roots<'_> {
                 }
             };
             let place = device.place(interface.number);
+            // At the place of one that has gone in this scan there is another one.
             if known.iter().any(|known| known.place == place) && !found.gone.contains(&place) {
                 continue;
             }

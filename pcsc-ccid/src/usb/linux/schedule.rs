@@ -31,6 +31,7 @@ impl RescanSchedule {
 
     /// Records an event, which causes a scan too, and whether a node has appeared.
     pub(super) fn note_event(&mut self, now: Instant, has_appeared: bool) {
+        // Other events do not end the expectation: the interfaces of the new device may still be missing.
         self.is_expecting = has_appeared || self.due(false).is_some();
         self.last = now;
         self.rescans = 0;
