@@ -1322,6 +1322,47 @@ static void part_threads(void)
         CALL(SCardReleaseContext(clients[i].context));
 }
 
+/* One call of each kind, whatever the others gave: a daemon of the test's answers what a real one does not. */
+static void part_answers(void)
+{
+    static char reader[300];
+    static const DWORD pci_protocols[] = { 0, 1, 2, 7, 0xFFFFFFFF, 0x100000001 };
+    BYTE *allocated = value;
+    size_t i;
+    ESTABLISH(context);
+    length = sizeof reader;
+    CALL(SCardListReaders(context, NULL, reader, &length)), NUMBER(length);
+    CONNECT(context, reader, SCARD_SHARE_SHARED, SCARD_PROTOCOL_ANY, card);
+    for (i = 0; i < sizeof pci_protocols / sizeof *pci_protocols; i++) {
+        forget(), apdu("00000000");
+        receive_pci.dwProtocol = pci_protocols[i];
+        receive_pci.cbPciLength = 10 + i;
+        TRANSMIT_WITH(card, SCARD_PCI_T1, &receive_pci, 4, 300);
+        NUMBER(receive_pci.dwProtocol), NUMBER(receive_pci.cbPciLength);
+    }
+    forget(), apdu("00000000");
+    TRANSMIT_WITH(card, SCARD_PCI_T1, NULL, 4, 300);
+    RECONNECT(card, SCARD_SHARE_SHARED, SCARD_PROTOCOL_ANY, SCARD_LEAVE_CARD);
+    CALL(SCardBeginTransaction(card));
+    STATUS(card, sizeof name, sizeof atr);
+    CONTROL(card, CTL_ECHO, apdu("01020304"), 300);
+    CALL(SCardControl(card, CTL_ECHO, command, 4, response, 300, NULL)), BYTES(response);
+    GET_ATTRIBUTE(card, SCARD_ATTR_ATR_STRING, 264);
+    GET_ATTRIBUTE(card, SCARD_ATTR_ATR_STRING, 3);
+    forget();
+    CALL(SCardGetAttrib(card, SCARD_ATTR_VENDOR_NAME, NULL, &length)), NUMBER(length);
+    length = SCARD_AUTOALLOCATE;
+    CALL(SCardGetAttrib(card, SCARD_ATTR_CHANNEL_ID, (LPBYTE)&allocated, &length)), NUMBER(length);
+    CALL(SCardSetAttrib(card, ATTR_WRITABLE, command, 4));
+    CALL(SCardEndTransaction(card, SCARD_LEAVE_CARD));
+    watch(0, reader, SCARD_STATE_UNAWARE), watch(1, PNP, SCARD_STATE_UNAWARE);
+    CHANGE(context, 0, 2);
+    CALL(SCardDisconnect(card, SCARD_LEAVE_CARD));
+    CALL(SCardDisconnect(card, SCARD_LEAVE_CARD));
+    CALL(SCardReleaseContext(context));
+    CALL(SCardReleaseContext(context));
+}
+
 #include "random_calls.h"
 
 int main(int count, char **arguments)
@@ -1351,6 +1392,7 @@ int main(int count, char **arguments)
                   { "restart", part_restart },
                   { "no_daemon", part_no_daemon },
                   { "threads", part_threads },
+                  { "answers", part_answers },
                   { "random", part_random } };
     SCARDCONTEXT kept;
     size_t i;

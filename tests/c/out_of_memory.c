@@ -6,6 +6,11 @@
  * Each run is in a process of its own. Prints the number of requests, and a
  * line for each run that did not end by itself, gave a code that no memory does
  * not explain, or did not work once there was memory again.
+ *
+ * out_of_memory connections: makes so many connections that one more needs a
+ * longer list of them than there is memory for. Prints the codes of that one,
+ * of two calls without memory, and of a call and of an exclusive connection
+ * once there is memory again.
  */
 #define _GNU_SOURCE
 #include <winscard.h>
@@ -122,14 +127,53 @@ static long run(long number, long count)
     return result->requests;
 }
 
-int main(void)
+/* Without memory for one more handle a connection is ended, and calls are refused until there is some. */
+static int connections(void)
+{
+    enum { FULL = 128 };
+    static SCARDHANDLE cards[FULL], last;
+    SCARDCONTEXT context;
+    DWORD protocol, length;
+    LONG connected, first, second, later, alone;
+    char names[2048];
+    int i;
+    length = sizeof names;
+    if (SCardEstablishContext(SCARD_SCOPE_SYSTEM, NULL, NULL, &context) ||
+        SCardListReaders(context, NULL, names, &length))
+        return 3;
+    for (i = 0; i < FULL; i++)
+        if (SCardConnect(context, names, SCARD_SHARE_SHARED, SCARD_PROTOCOL_ANY, &cards[i], &protocol))
+            return 4;
+    no_memory_from(1, LONG_MAX / 2);
+    connected = SCardConnect(context, names, SCARD_SHARE_SHARED, SCARD_PROTOCOL_ANY, &last, &protocol);
+    length = sizeof names;
+    first = SCardListReaders(context, NULL, names, &length);
+    length = sizeof names;
+    second = SCardListReaders(context, NULL, names, &length);
+    no_memory_end();
+    length = sizeof names;
+    later = SCardListReaders(context, NULL, names, &length);
+    for (i = 0; i < FULL; i++)
+        if (SCardDisconnect(cards[i], SCARD_LEAVE_CARD))
+            return 5;
+    alone = SCardConnect(context, names, SCARD_SHARE_EXCLUSIVE, SCARD_PROTOCOL_ANY, &last, &protocol);
+    printf("%08lX, %08lX %08lX, then %08lX %08lX\n", (unsigned long)connected & 0xFFFFFFFF,
+           (unsigned long)first & 0xFFFFFFFF, (unsigned long)second & 0xFFFFFFFF, (unsigned long)later & 0xFFFFFFFF,
+           (unsigned long)alone & 0xFFFFFFFF);
+    return 0;
+}
+
+int main(int count, char **arguments)
 {
     long requests, number, refused = 0;
+    (void)arguments;
     result = mmap(NULL, sizeof *result, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     *(void **)&no_memory_from = dlsym(RTLD_DEFAULT, "no_memory_from");
     *(void **)&no_memory_end = dlsym(RTLD_DEFAULT, "no_memory_end");
     if (result == MAP_FAILED || !no_memory_from || !no_memory_end)
         return 2;
+    if (count > 1)
+        return connections();
     /* Threads of the library make requests of their own: some more than once. */
     requests = run(LONG_MAX / 2, 1) + 8;
     for (number = 1; number <= requests; number++) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * spy [wait]: calls of all kinds, for a record of them. The first reader has a
- * card. With wait it waits for a line of input after its first call.
+ * spy [wait|closed]: calls of all kinds, for a record of them. The first reader
+ * has a card. With wait it waits for a line of input after its first call. With
+ * closed its standard input is closed before, and stays so.
  *
  * One thread makes each call once, and calls that fail. A second one waits for
  * a reader until the first one cancels that. A child process makes two calls.
@@ -11,6 +12,7 @@
 
 #include <reader.h>
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -65,7 +67,11 @@ int main(int count, char **arguments)
     pthread_t thread;
     int status;
 
+    if (count > 1 && strcmp(arguments[1], "closed") == 0)
+        close(0);
     EXPECT(SCardIsValidContext(0), SCARD_E_INVALID_HANDLE);
+    if (count > 1 && strcmp(arguments[1], "closed") == 0)
+        EXPECT(fcntl(0, F_GETFD), -1);
     if (count > 1 && strcmp(arguments[1], "wait") == 0)
         getchar();
     EXPECT(SCardEstablishContext(SCARD_SCOPE_SYSTEM, NULL, NULL, &context), SCARD_S_SUCCESS);

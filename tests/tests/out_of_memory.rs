@@ -1,22 +1,29 @@
 //! Without memory a call returns `SCARD_E_NO_MEMORY` or succeeds. It never ends the process, and the next
 //! call with memory works.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use pcsc_tests::scripted::{Script, Scripted};
-use pcsc_tests::{artifacts, c_library, c_program, run};
+use pcsc_tests::{artifacts, atr, c_library, c_program, run, Pcscd};
 
-/// Makes every request for memory fail once. Returns the number of requests, and how often a call was
-/// refused.
-fn every_request_fails_once(environment: &[(&str, &str)]) -> (u32, u32) {
+/// What the C program prints.
+fn printed(arguments: &[&str], socket: &Path) -> String {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(c_program(folder.path(), "out_of_memory"));
     command
+        .args(arguments)
         .env("LD_PRELOAD", c_library(folder.path(), "no_memory"))
         .env("LD_LIBRARY_PATH", artifacts::library_folder())
-        .envs(environment.iter().copied());
-    let text = run(&mut command, Duration::from_secs(600)).stdout();
+        .env("PCSCLITE_CSOCK_NAME", socket);
+    run(&mut command, Duration::from_secs(600)).stdout()
+}
+
+/// Makes every request for memory fail once. Returns the number of requests, and how often a call was
+/// refused.
+fn every_request_fails_once(socket: &Path) -> (u32, u32) {
+    let text = printed(&[], socket);
     let counts = text
         .strip_suffix(" refusals\n")
         .and_then(|counts| counts.split_once(" requests, "));
@@ -30,11 +37,21 @@ fn every_request_fails_once(environment: &[(&str, &str)]) -> (u32, u32) {
 fn with_a_daemon() {
     for minor in [4, 6] {
         let daemon = Scripted::start(Script::new(minor));
-        let (requests, refusals) =
-            every_request_fails_once(&[("PCSCLITE_CSOCK_NAME", daemon.path().to_str().unwrap())]);
+        let (requests, refusals) = every_request_fails_once(daemon.path());
         assert!(
             requests > 5 && refusals > 5,
             "{requests} requests, {refusals} refusals"
         );
     }
+}
+
+#[test]
+fn a_connection_that_gets_no_handle_is_ended_and_calls_are_refused_until_there_is_memory() {
+    let pcscd = Pcscd::start(1);
+    pcscd.reader(0).insert(atr::T1);
+    // The list of readers would fit the reserve, but is not begun.
+    assert_eq!(
+        printed(&["connections"], &pcscd.socket()),
+        "80100006, 80100006 80100006, then 00000000 00000000\n"
+    );
 }

@@ -7,7 +7,7 @@ use pcsc_client::internals::{Session, SessionOptions};
 use pcsc_client::{Cause, Error};
 
 use crate::convention::{boundary, give, Output, Result, TooSmall};
-use crate::handles::{existing_registry, registry};
+use crate::handles::{context_in_signal_handler, registry};
 use crate::spy::Fields;
 use crate::{log_to_stderr, memory};
 
@@ -72,12 +72,7 @@ pub extern "C" fn SCardIsValidContext(hContext: SCARDCONTEXT) -> LONG {
 pub extern "C" fn SCardCancel(hContext: SCARDCONTEXT) -> LONG {
     let arguments = |fields: &mut Fields<'_>| fields.handle("context", hContext);
     boundary("SCardCancel", &arguments, |_| {
-        // Not `registry`, which allocates in a forked child.
-        let context = existing_registry()?.context(hContext)?;
-        let cancelled = context.session.cancel();
-        // If the context was released in the meantime, its memory is freed when its slot is used again.
-        context.leave_without_freeing();
-        cancelled
+        context_in_signal_handler(hContext)?.session.cancel()
     })
 }
 

@@ -13,7 +13,7 @@ use pcsc_wire as wire;
 
 mod table;
 
-pub use table::InUse;
+pub use table::{InSignalHandler, InUse};
 use table::{Slot, Table};
 
 const CONTEXTS: usize = 4096;
@@ -176,12 +176,15 @@ pub fn registry() -> Result<&'static Registry, Error> {
     }
 }
 
-/// The same without any allocation: for signal handlers.
+/// The context of a handle, for signal handlers: allocates nothing, unlike [`registry`] in a forked child,
+/// and frees nothing.
 ///
 /// # Errors
-/// [`Error::InvalidHandle`] in a forked child that has had no handle.
-pub fn existing_registry() -> Result<&'static Registry, Error> {
-    existing().map_err(|_| Error::InvalidHandle)
+/// [`Error::InvalidHandle`].
+pub fn context_in_signal_handler(handle: LONG) -> Result<InSignalHandler<Context>, Error> {
+    let registry = existing().map_err(|_| Error::InvalidHandle)?;
+    let context = registry.contexts.get_in_signal_handler(handle);
+    context.ok_or(Error::InvalidHandle)
 }
 
 /// The registry of a forked child. A later child finds its parent's here, and replaces it.
@@ -230,7 +233,7 @@ fn forked_registry(generation: u32) -> Result<&'static Registry, Error> {
         let is_ours = unsafe { current.as_ref() }.is_some_and(|registry| registry.generation == generation);
         (!is_ours).then_some(fresh)
     });
-    existing_registry()
+    existing().map_err(|_| Error::InvalidHandle)
 }
 
 fn leak<T>(value: T) -> Result<&'static T, Error> {

@@ -8,7 +8,7 @@
 //! a signal handler may look up a handle in the middle of any other operation of the same thread.
 
 use std::cell::UnsafeCell;
-use std::mem::MaybeUninit;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
@@ -79,12 +79,21 @@ pub struct InUse<T: 'static> {
     slot: &'static Slot<T>,
 }
 
-impl<T> InUse<T> {
-    /// Ends the use, and frees nothing: for signal handlers, which may have interrupted the allocator. A
-    /// value whose handle was removed is then freed when the slot is needed.
-    pub fn leave_without_freeing(self) {
-        self.slot.word.fetch_sub(USER, Ordering::Release);
-        std::mem::forget(self);
+/// A value in use by a signal handler, which may have interrupted the allocator. The end of this use frees
+/// nothing: a value whose handle was removed is freed when its slot is needed.
+pub struct InSignalHandler<T: 'static>(ManuallyDrop<InUse<T>>);
+
+impl<T> Deref for InSignalHandler<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> Drop for InSignalHandler<T> {
+    fn drop(&mut self) {
+        self.0.slot.word.fetch_sub(USER, Ordering::Release);
     }
 }
 
@@ -190,6 +199,12 @@ impl<T> Table<T> {
         // could be freed.
         slot.update(|word| (word & !USERS == valid && word & USERS < USERS).then_some(word + USER))?;
         Some(InUse { slot })
+    }
+
+    /// The same for a signal handler.
+    pub fn get_in_signal_handler(&self, handle: LONG) -> Option<InSignalHandler<T>> {
+        let user = self.get(handle)?;
+        Some(InSignalHandler(ManuallyDrop::new(user)))
     }
 
     /// Makes a handle invalid, and returns its value to the one caller that did so.
@@ -326,9 +341,10 @@ mod tests {
         let table = table(1);
         let (value, dropped) = flag();
         let handle = table.insert(value).ok().unwrap();
-        let user = table.get(handle).unwrap();
+        let user = table.get_in_signal_handler(handle).unwrap();
         drop(table.remove(handle));
-        user.leave_without_freeing();
+        assert!(!user.0 .0.load(Ordering::SeqCst));
+        drop(user);
         assert!(!dropped.load(Ordering::SeqCst));
         assert!(table.insert(flag().0).is_ok());
         assert!(dropped.load(Ordering::SeqCst));
@@ -349,9 +365,9 @@ mod tests {
                         let handle = shared.load(Ordering::SeqCst) as LONG;
                         if let Some(user) = table.get(handle) {
                             assert!(**user < ROUNDS);
-                            if round % 3 == 0 {
-                                user.leave_without_freeing();
-                            }
+                        }
+                        if let Some(user) = table.get_in_signal_handler(handle).filter(|_| round % 3 == 0) {
+                            assert!(**user < ROUNDS);
                         }
                         drop(table.remove(handle));
                     }

@@ -1,11 +1,12 @@
 //! A line of text that is built piece by piece.
 #![forbid(unsafe_code)]
 
-use zeroize::Zeroize;
+use zeroize::Zeroizing;
 
 /// A line. It is in memory of its own until it is too long for that, and on the heap then.
 pub struct Line {
-    short: [u8; Line::SHORT],
+    // It may hold a PIN, if the user wants PINs recorded. The allocator wipes the heap.
+    short: Zeroizing<[u8; Line::SHORT]>,
     length: usize,
     /// The whole line, once it is long.
     long: Vec<u8>,
@@ -18,7 +19,7 @@ impl Line {
 
     pub fn new() -> Line {
         Line {
-            short: [0; Line::SHORT],
+            short: Zeroizing::new([0; Line::SHORT]),
             length: 0,
             long: Vec::new(),
             is_lost: false,
@@ -80,13 +81,6 @@ impl Line {
             true => Some(&self.short[..self.length]),
             false => Some(&self.long),
         }
-    }
-}
-
-impl Drop for Line {
-    fn drop(&mut self) {
-        // It may hold a PIN, if the user wants PINs recorded. The allocator wipes the heap.
-        self.short[..self.length].zeroize();
     }
 }
 

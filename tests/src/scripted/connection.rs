@@ -256,7 +256,7 @@ impl Connection {
                 let mut body: wire::AttributeBody = self.body()?;
                 self.own(body.card)?;
                 body.value[..4].copy_from_slice(b"ATTR");
-                body.length = 4;
+                (body.length, body.rv) = (4, 0);
                 emitted(body, endian)
             }
             RequestCode::SetAttrib => {

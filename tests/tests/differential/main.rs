@@ -3,6 +3,7 @@
 //! output must be identical, line by line, except for the
 //! lines in `differences`, each with its reason.
 
+mod answers;
 mod big_endian;
 mod differences;
 

@@ -43,6 +43,34 @@ fn a_full_disk_and_a_file_that_cannot_be_opened_change_nothing() {
     }
 }
 
+#[test]
+fn an_empty_name_asks_for_no_record() {
+    for (record, is_reported) in [("", false), ("/nonexistent/record", true)] {
+        let mut command = Command::new(winscard());
+        command
+            .arg(artifacts::library())
+            .env("PCSCLITE_BACKEND", "simulated")
+            .env("PCSCLITE_SPY", record);
+        let output = with_input(&mut command, &lines(&["establish", "release"]));
+        let log = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(log.contains("PCSCLITE_SPY"), is_reported, "{log}");
+    }
+}
+
+#[test]
+fn a_record_takes_no_number_of_a_standard_stream() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let record = folder.path().join("calls.jsonl");
+    let mut command = Command::new(c_program(folder.path(), "spy"));
+    command
+        .arg("closed")
+        .env("LD_LIBRARY_PATH", artifacts::library_folder())
+        .env("PCSCLITE_BACKEND", "simulated")
+        .env("PCSCLITE_SPY", &record);
+    assert_eq!(run(&mut command, LIMIT).stdout(), "");
+    assert!(std::fs::metadata(&record).expect("a record").len() > 0);
+}
+
 /// A named pipe of one page, and its reader, which does not wait.
 fn pipe(folder: &Path) -> (PathBuf, File) {
     let path = folder.join("pipe");
