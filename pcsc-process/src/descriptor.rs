@@ -1,7 +1,8 @@
 //! File descriptors that the program may close behind the library's back, as daemons do with `closefrom(3)`.
 
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::fstat;
+use rustix::io::fcntl_dupfd_cloexec;
 use std::mem::ManuallyDrop;
 
 /// An open file. Dropping it closes the file, unless its number names another file by then.
@@ -18,6 +19,7 @@ pub struct Descriptor {
 impl Descriptor {
     /// Takes an open file.
     pub fn new(fd: OwnedFd) -> Descriptor {
+        let fd = off_standard_streams(fd);
         let file = identity(&fd);
         Descriptor {
             fd: ManuallyDrop::new(fd),
@@ -54,6 +56,17 @@ impl Drop for Descriptor {
     }
 }
 
+/// Moves a file off the numbers of the standard streams. Where the program has closed these, the system gives
+/// their numbers to the next files, and what the program writes to stderr must not go to a daemon.
+pub fn off_standard_streams(fd: OwnedFd) -> OwnedFd {
+    const FIRST_OTHER: i32 = 3;
+    if fd.as_raw_fd() >= FIRST_OTHER {
+        return fd;
+    }
+    // Without a free number it stays where it is.
+    fcntl_dupfd_cloexec(&fd, FIRST_OTHER).unwrap_or(fd)
+}
+
 /// The device and the inode.
 // The types of the fields differ between systems.
 #[allow(clippy::unnecessary_cast)]
@@ -65,7 +78,6 @@ fn identity(fd: impl AsFd) -> Option<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::fd::AsRawFd;
     use rustix::io::{dup2, fcntl_getfd};
 
     #[test]

@@ -9,6 +9,8 @@
  */
 #include "report.h"
 
+#include <limits.h>
+
 #define READER0 "pcsc-tests 00 00"
 #define READER1 "pcsc-tests 01 00"
 #define PNP "\\\\?PnP?\\Notification"
@@ -782,6 +784,12 @@ static void part_change(void)
         }
     }
     ask("mute 0 off");
+
+    say("a time that is over");
+    look_at(READER0);
+    readers[0].dwCurrentState = readers[0].dwEventState;
+    CHANGE(context, (DWORD)-2, 1);
+    CHANGE(context, (DWORD)LONG_MIN, 1);
 
     say("until told");
     look_at(READER0);

@@ -90,3 +90,24 @@ fn a_wait_needs_no_descriptor_but_the_contexts() {
     let text = run(&mut command, Duration::from_secs(120)).stdout();
     assert_eq!(text, "8010000A 80100002\n");
 }
+
+#[test]
+fn no_file_of_the_library_takes_the_number_of_a_standard_stream() {
+    let daemon = Scripted::start(Script::new(5));
+    let socket = daemon.path().to_str().unwrap();
+    for (name, value) in [
+        ("PCSCLITE_CSOCK_NAME", socket),
+        ("PCSCLITE_BACKEND", "simulated"),
+        ("PCSCLITE_BACKEND", "standalone"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = in_namespace(folder.path(), USB, c_program(folder.path(), "standard"));
+        command
+            .env("LD_LIBRARY_PATH", artifacts::library_folder())
+            // Where nothing is left to write to.
+            .env("PCSCLITE_DEBUG", "0")
+            .env(name, value);
+        let text = run(&mut command, Duration::from_secs(120)).stdout();
+        assert_eq!(text, "00000000 8010000A 00000000, 0 taken\n", "{value}");
+    }
+}

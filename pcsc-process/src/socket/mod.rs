@@ -14,6 +14,8 @@ use rustix::fd::OwnedFd;
 use rustix::io::Result;
 use rustix::net::{self, AddressFamily, SocketType};
 
+use crate::descriptor::off_standard_streams;
+
 pub use platform::SEND_FLAGS;
 
 /// A socket that is not connected.
@@ -21,12 +23,9 @@ pub use platform::SEND_FLAGS;
 /// # Errors
 /// Those of `socket`.
 pub fn stream() -> Result<OwnedFd> {
-    platform::prepare(net::socket_with(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        platform::FLAGS,
-        None,
-    )?)
+    let socket = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, platform::FLAGS, None)?;
+    // Before it is connected.
+    platform::prepare(off_standard_streams(socket))
 }
 
 /// Two connected sockets.

@@ -56,6 +56,8 @@ pub unsafe extern "C-unwind" fn SCardGetStatusChange(
         let timeout = match dwTimeout {
             #[allow(unreachable_patterns)] // the two are one where DWORD has 32 bits
             INFINITE | DWORD::MAX => None,
+            // A negative number: no time is left. PC/SC Lite counts in C's long.
+            negative if (negative as LONG) < 0 => Some(Duration::ZERO),
             #[allow(clippy::unnecessary_cast)] // DWORD has 32 bits elsewhere
             milliseconds => Some(Duration::from_millis(milliseconds as u64)),
         };
