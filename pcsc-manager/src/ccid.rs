@@ -149,7 +149,8 @@ impl Slot for CcidSlot {
         deadline: Option<Instant>,
     ) -> Result<usize, SlotError> {
         let number = self.number;
-        // Not `with`: the error is needed with the reader's own reason, which `slot_error` drops.
+        // Not `with`: a request to the reader needs no card, and the error is needed with the reader's own
+        // reason.
         let asked = self.reader.with_reader(number, deadline, |reader| {
             reader.control(number, code, data, answer)
         });

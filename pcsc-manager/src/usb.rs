@@ -47,7 +47,8 @@ impl UsbBus {
         let place = candidate.place;
         let (found, reader) = found(candidate, self.options);
         let mut known = lock(&self.known);
-        // A place is a port: what was there has gone, even if the system has not reported that.
+        // Only one device has a place at a time: what was there has gone, even if the system has not reported
+        // that.
         known.retain(|(other, reader)| *other != place && reader.strong_count() > 0);
         known.push((place, Arc::downgrade(&reader)));
         found
