@@ -51,12 +51,12 @@
 //! use pcsc_ccid::descriptor::interfaces;
 //! use pcsc_ccid::reader::{DeviceInfo, ReaderOptions, Protocol, Reader, Reset};
 //! use pcsc_sim::card::{apps::Several, Offer, Profile, SimCard};
-//! use pcsc_sim::{Handle, Model};
+//! use pcsc_sim::{Model, SimHandle};
 //!
 //! let model = pcsc_sim::model("scr3310").expect("one of pcsc_sim::NAMES");
 //! let configuration = Model::configuration_descriptor(&[&model], 4);
 //! let interface = interfaces(&configuration).remove(0)?;
-//! let handle = Handle::new(pcsc_sim::Device::new(model));
+//! let handle = SimHandle::new(pcsc_sim::SimDevice::new(model));
 //! handle.insert(0, SimCard::good(Profile::new(&[Offer::T1]), Box::new(Several::demo())));
 //!
 //! let mut reader =

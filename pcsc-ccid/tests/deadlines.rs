@@ -9,24 +9,25 @@ use common::{card, named, now, open, open_through, power_up, transmit};
 use pcsc_ccid::reader::{Protocol, Reader, ReaderError};
 use pcsc_ccid::transport::TransportError;
 use pcsc_sim::card::{Behaviour, Offer};
-use pcsc_sim::{Direction, Handle, SimTransport};
+use pcsc_sim::{MessageDirection, SimHandle, SimTransport};
 
 const CANCELLED: Result<Vec<u8>, ReaderError> = Err(ReaderError::Transport(TransportError::Cancelled));
 const SECOND: Duration = Duration::from_secs(1);
 const PC_TO_RDR_XFR_BLOCK: u8 = 0x6F;
 const PC_TO_RDR_ABORT: u8 = 0x72;
 
-fn aborts(handle: &Handle) -> usize {
+fn aborts(handle: &SimHandle) -> usize {
     handle.with(|device| {
         let is_abort = |transfer: &&pcsc_sim::Logged| {
-            transfer.direction == Direction::ToReader && transfer.bytes.first() == Some(&PC_TO_RDR_ABORT)
+            transfer.direction == MessageDirection::ToReader
+                && transfer.bytes.first() == Some(&PC_TO_RDR_ABORT)
         };
         device.log().filter(is_abort).count()
     })
 }
 
 /// A reader whose card asks for more time for ever.
-fn busy(model: &str) -> (Handle, Reader<SimTransport>) {
+fn busy(model: &str) -> (SimHandle, Reader<SimTransport>) {
     let (handle, mut reader) = open(named(model));
     handle.insert(0, card(None, &[Offer::T1], Behaviour::wtx_for_ever()));
     power_up(&mut reader, Protocol::T1).unwrap();

@@ -11,7 +11,7 @@ use pcsc_ccid::reader::{Protocol, Reader, ReaderError};
 use pcsc_ccid::transport::Transport;
 use pcsc_ccid::{t0::T0Error, t1};
 use pcsc_sim::card::{Behaviour, Offer};
-use pcsc_sim::{Device, Entry, Model};
+use pcsc_sim::{KeypadEntry, Model, SimDevice};
 
 const READERS: &str = include_str!("data/readers.txt");
 
@@ -24,9 +24,9 @@ const VERIFICATION: [u8; 28] = [
     0x04, 0xFF, 0xFF, 0xFF, 0xFF,
 ];
 
-fn listed(name: &str) -> Device {
+fn listed(name: &str) -> SimDevice {
     let line = READERS.lines().find(|line| line.split('\t').next() == Some(name));
-    Device::new(Model::parse(line.unwrap()).unwrap())
+    SimDevice::new(Model::parse(line.unwrap()).unwrap())
 }
 
 fn verify<T: Transport>(reader: &mut Reader<T>) -> Result<Vec<u8>, ReaderError> {
@@ -61,7 +61,7 @@ fn the_answer_to_a_pin_that_is_lost_is_not_the_next_commands() {
         let mut reader = reader.unwrap();
         handle.insert(0, card(None, offers(protocol), Behaviour::default()));
         power_up(&mut reader, protocol).unwrap();
-        handle.with(|device| device.will_type(Entry::pin("1234")));
+        handle.with(|device| device.will_type(KeypadEntry::pin("1234")));
         assert_eq!(verify(&mut reader), Err(ReaderError::Slot(SlotErrorCode::Mute)));
         if protocol == Protocol::T0 {
             // There is no other way back.
@@ -102,7 +102,7 @@ fn no_pin_goes_into_what_is_left_of_another_command() {
     };
     assert_eq!(verify(&mut reader), Err(ReaderError::CardReset));
     assert_eq!(heard(), 0);
-    handle.with(|device| device.will_type(Entry::pin("1234")));
+    handle.with(|device| device.will_type(KeypadEntry::pin("1234")));
     assert_eq!(verify(&mut reader), Ok(vec![0x90, 0x00]));
     assert_eq!(heard(), 1);
 }
@@ -209,7 +209,7 @@ fn a_card_that_failed_inside_the_reader_is_doubted_over_t0() {
 fn an_answer_that_fills_a_transfer_and_does_not_go_on_was_cut() {
     let mut model = named("starsign").model().clone();
     model.descriptor.max_message_length = 8000;
-    let (handle, mut reader) = open(Device::new(model));
+    let (handle, mut reader) = open(SimDevice::new(model));
     handle.insert(0, card(None, &[Offer::T1], Behaviour::default()));
     power_up(&mut reader, Protocol::T1).unwrap();
     let echo = |length: u16| {

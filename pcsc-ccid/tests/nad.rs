@@ -6,13 +6,13 @@ mod common;
 use common::{card, named, open, pattern, power_up, read, transmit};
 use pcsc_ccid::part10::NAD;
 use pcsc_ccid::reader::{Protocol, Reader, ReaderError};
-use pcsc_sim::card::{Behaviour, Burst, Card, LineSettings, Offer, SimCard};
-use pcsc_sim::{Handle, SimTransport};
+use pcsc_sim::card::{Behaviour, Burst, CharacterCard, LineSettings, Offer, SimCard};
+use pcsc_sim::{SimHandle, SimTransport};
 
 /// A card that answers no blocks but those to NAD 0. A PPS request begins with FF.
 struct Particular(SimCard);
 
-impl Card for Particular {
+impl CharacterCard for Particular {
     fn reset(&mut self, line: LineSettings) -> Burst {
         self.0.reset(line)
     }
@@ -29,7 +29,7 @@ impl Card for Particular {
     }
 }
 
-fn ready(card: impl Card + 'static) -> (Handle, Reader<SimTransport>) {
+fn ready(card: impl CharacterCard + 'static) -> (SimHandle, Reader<SimTransport>) {
     let (handle, mut reader) = open(named("gempc-express"));
     handle.insert(0, card);
     power_up(&mut reader, Protocol::T1).unwrap();

@@ -12,7 +12,7 @@ use pcsc_ccid::reader::{Presence, Protocol, Reader, ReaderError, ReaderOptions, 
 use pcsc_ccid::shared::{Notifications, OpenedReader, SharedError, SharedReader};
 use pcsc_ccid::transport::{Transport, TransportError};
 use pcsc_sim::card::{Behaviour, Offer};
-use pcsc_sim::{Device, Handle, SimTransport};
+use pcsc_sim::{SimDevice, SimHandle, SimTransport};
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// How long a reader that serves a number of slots at a time is given to break the rule.
@@ -153,11 +153,11 @@ impl Transport for Pipes {
 }
 
 /// A reader with a ready card in each slot, of which this number works at a time.
-fn reader(slots: u8, busy: u8) -> (Arc<Wire>, Arc<SharedReader>, Handle) {
+fn reader(slots: u8, busy: u8) -> (Arc<Wire>, Arc<SharedReader>, SimHandle) {
     let mut model = pcsc_sim::model("octsim").unwrap();
     (model.descriptor.max_slot_index, model.descriptor.max_busy_slots) = (slots - 1, busy);
     let (interface, identity) = (interface(&model), identity(&model));
-    let handle = Handle::new(Device::new(model));
+    let handle = SimHandle::new(SimDevice::new(model));
     for slot in 0..slots {
         handle.insert(slot, card(None, &[Offer::T0], Behaviour::default()));
     }

@@ -9,7 +9,7 @@ use pcsc_ccid::reader::{Protocol, ReaderError};
 use pcsc_ccid::t1;
 use pcsc_ccid::transport::TransportError;
 use pcsc_ccid::waiting::LONGEST;
-use pcsc_sim::card::{Behaviour, Burst, Card, LineSettings, Offer};
+use pcsc_sim::card::{Behaviour, Burst, CharacterCard, LineSettings, Offer};
 
 /// After this no command is sent any more, whatever goes on; the last one may take [`LONGEST`].
 const TEN_MINUTES: Duration = Duration::from_secs(600);
@@ -48,7 +48,7 @@ struct Busy {
     spacing: u64,
 }
 
-impl Card for Busy {
+impl CharacterCard for Busy {
     fn reset(&mut self, _: LineSettings) -> Burst {
         burst(vec![0x3B, 0x00], 12)
     }
@@ -114,7 +114,7 @@ struct Dripping {
     seq: u8,
 }
 
-impl Card for Dripping {
+impl CharacterCard for Dripping {
     fn reset(&mut self, _: LineSettings) -> Burst {
         self.seq = 0;
         burst(vec![0x3B, 0x80, 0x81, 0x21, 0x95, 0xB5], 12)
@@ -246,7 +246,7 @@ struct Flood {
     answer: Vec<u8>,
 }
 
-impl Card for Flood {
+impl CharacterCard for Flood {
     fn reset(&mut self, _: LineSettings) -> Burst {
         burst(vec![0x3B, 0x00], 12)
     }

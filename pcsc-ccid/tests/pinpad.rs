@@ -14,12 +14,12 @@ use pcsc_ccid::transport::TransportError;
 use pcsc_ccid::waiting::LONGEST;
 use pcsc_sim::card::{Behaviour, Offer};
 use pcsc_sim::usb_record::{RecordTransport, RecordedDevice, UsbRecorder};
-use pcsc_sim::{Entry, Handle, Key, SimTransport};
+use pcsc_sim::{Key, KeypadEntry, SimHandle, SimTransport};
 
 type Recorded = RecordTransport<SimTransport, Vec<u8>>;
 
 /// Opens a reader whose transfers are recorded.
-fn open_recorded(device: pcsc_sim::Device) -> (Handle, Result<Reader<Recorded>, ReaderError>) {
+fn open_recorded(device: pcsc_sim::SimDevice) -> (SimHandle, Result<Reader<Recorded>, ReaderError>) {
     let recorded = RecordedDevice::of_model(device.model()).unwrap();
     let recorder = UsbRecorder::new(&recorded, Vec::new()).unwrap();
     open_through(device, |transport| recorder.transport(transport))
@@ -40,13 +40,13 @@ const PADS: [(&str, Protocol); 6] = [
 ];
 
 /// The reader with a PIN pad, whatever it has in the field, and a card whose PIN is 1234.
-fn pad(name: &str, protocol: Protocol, behaviour: Behaviour) -> (Handle, Reader<Recorded>) {
+fn pad(name: &str, protocol: Protocol, behaviour: Behaviour) -> (SimHandle, Reader<Recorded>) {
     let mut model = named(name).model().clone();
     if model.descriptor.pin_support == 0 {
         (model.identity.vendor_id, model.identity.product_id) = (0x1234, 0x5678);
         model.descriptor.pin_support = 3;
     }
-    let (handle, reader) = open_recorded(pcsc_sim::Device::new(model));
+    let (handle, reader) = open_recorded(pcsc_sim::SimDevice::new(model));
     let mut reader = reader.unwrap();
     let offers: &[Offer] = match protocol {
         Protocol::T0 => &[Offer::T0],
@@ -58,8 +58,8 @@ fn pad(name: &str, protocol: Protocol, behaviour: Behaviour) -> (Handle, Reader<
     (handle, reader)
 }
 
-fn types(handle: &Handle, digits: &str) {
-    handle.with(|device| device.will_type(Entry::pin(digits)));
+fn types(handle: &SimHandle, digits: &str) {
+    handle.with(|device| device.will_type(KeypadEntry::pin(digits)));
 }
 
 const VERIFY: [u8; 9] = [0x00, 0x20, 0x00, 0x01, 0x04, 0xFF, 0xFF, 0xFF, 0xFF];
@@ -109,7 +109,7 @@ fn read_secret(reader: &mut Reader<Recorded>) -> Vec<u8> {
 }
 
 /// Neither the digits nor their codes went over USB, and none are in the record.
-fn check_secrecy(handle: &Handle, reader: &mut Reader<Recorded>, digits: &[&str]) {
+fn check_secrecy(handle: &SimHandle, reader: &mut Reader<Recorded>, digits: &[&str]) {
     for digits in digits {
         let ascii = digits.as_bytes();
         let hex: String = ascii.iter().map(|byte| format!("{byte:02X}")).collect();
@@ -169,7 +169,7 @@ fn a_wrong_pin_is_counted_by_the_card() {
 fn cancel_and_no_entry_are_status_words_and_the_card_hears_nothing() {
     for (name, protocol) in PADS {
         let (handle, mut reader) = pad(name, protocol, Behaviour::default());
-        let heard = |handle: &Handle| handle.with(|device| device.tally(0).to_card);
+        let heard = |handle: &SimHandle| handle.with(|device| device.tally(0).to_card);
         for (key, status) in [
             (Key::Cancel, [0x64, 0x01]),
             (Key::Nothing, [0x64, 0x00]),
@@ -178,7 +178,7 @@ fn cancel_and_no_entry_are_status_words_and_the_card_hears_nothing() {
         ] {
             let before = heard(&handle);
             let takes = Duration::from_secs(2);
-            handle.with(|device| device.will_type(Entry { takes, key }));
+            handle.with(|device| device.will_type(KeypadEntry { takes, key }));
             assert_eq!(verify(&mut reader), Ok(status.to_vec()), "{name} {protocol:?}");
             assert_eq!(heard(&handle), before, "{name} {protocol:?}");
             // T=1 goes on as if nothing had been.
@@ -202,7 +202,7 @@ fn a_slow_typist_is_waited_for() {
         let begin = handle.with(|device| {
             let takes = Duration::from_millis(29_500);
             let key = Key::Pin("1234".into());
-            device.will_type(Entry { takes, key });
+            device.will_type(KeypadEntry { takes, key });
             device.now()
         });
         assert_eq!(verify(&mut reader), Ok(vec![0x90, 0x00]), "{name} {protocol:?}");
@@ -212,7 +212,7 @@ fn a_slow_typist_is_waited_for() {
         let begin = handle.with(|device| {
             let takes = Duration::from_secs(40);
             let key = Key::Pin("1234".into());
-            device.will_type(Entry { takes, key });
+            device.will_type(KeypadEntry { takes, key });
             device.now()
         });
         assert_eq!(verify(&mut reader), Ok(vec![0x64, 0x00]), "{name} {protocol:?}");
@@ -287,10 +287,10 @@ fn a_card_pulled_while_a_pin_is_typed() {
         let now = handle.with(|device| {
             let takes = Duration::from_secs(10);
             let key = Key::Pin("1234".into());
-            device.will_type(Entry { takes, key });
+            device.will_type(KeypadEntry { takes, key });
             device.now()
         });
-        handle.schedule(now + Duration::from_secs(3), pcsc_sim::Event::Remove(0));
+        handle.schedule(now + Duration::from_secs(3), pcsc_sim::SimEvent::Remove(0));
         assert_eq!(
             verify(&mut reader),
             Err(ReaderError::NoCard),
@@ -363,10 +363,10 @@ fn no_pin_is_in_a_record_or_in_debug_output() {
 /// As characters, as a chain of blocks, as parts of an APDU.
 #[test]
 fn no_pin_is_in_a_record_of_more_messages_than_one() {
-    let with_small_messages = |device: pcsc_sim::Device| {
+    let with_small_messages = |device: pcsc_sim::SimDevice| {
         let mut model = device.model().clone();
         model.descriptor.max_message_length = 64;
-        pcsc_sim::Device::new(model)
+        pcsc_sim::SimDevice::new(model)
     };
     // IFSC 32.
     let short_blocks = Offer::T1 {

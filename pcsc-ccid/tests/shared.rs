@@ -17,7 +17,7 @@ use pcsc_ccid::shared::{
 };
 use pcsc_ccid::transport::TransportError;
 use pcsc_sim::card::{Behaviour, Offer};
-use pcsc_sim::{Handle, SimWatch};
+use pcsc_sim::{SimHandle, SimWatch};
 
 const GET_SLOT_STATUS: u8 = 0x65;
 /// Messages of the interrupt pipe about the first slot (CCID 1.1, clause 6.3.1).
@@ -26,7 +26,7 @@ const PRESENT: [u8; 2] = [0x50, 0b11];
 
 /// A reader whose messages a test passes on.
 struct Rig {
-    handle: Handle,
+    handle: SimHandle,
     shared: Arc<SharedReader>,
     /// How the next answers to GetSlotStatus fail; `None` for one that does not.
     failures: Arc<Mutex<VecDeque<Option<TransportError>>>>,
@@ -39,7 +39,7 @@ impl Rig {
     fn new(model: &str) -> Rig {
         let device = named(model);
         let (interface, identity) = (interface(device.model()), identity(device.model()));
-        let handle = Handle::new(device);
+        let handle = SimHandle::new(device);
         insert(&handle);
         let failures = Arc::<Mutex<VecDeque<_>>>::default();
         let cancels = Arc::<AtomicUsize>::default();
@@ -123,17 +123,17 @@ fn a_reader_that_is_closed_has_no_command_to_cancel() {
 }
 
 /// The message of the interrupt pipe that a device sends next. The host may handle it later.
-fn next_message(handle: &Handle) -> Vec<u8> {
+fn next_message(handle: &SimHandle) -> Vec<u8> {
     handle.with(|device| device.interrupt_in()).unwrap()
 }
 
 /// A reader of a model whose messages a test passes on, with a card.
-fn pushed(model: &str) -> (Handle, Arc<SharedReader>) {
+fn pushed(model: &str) -> (SimHandle, Arc<SharedReader>) {
     let Rig { handle, shared, .. } = Rig::new(model);
     (handle, shared)
 }
 
-fn insert(handle: &Handle) {
+fn insert(handle: &SimHandle) {
     handle.insert(0, card(None, &[Offer::T0], Behaviour::default()));
 }
 
@@ -141,7 +141,7 @@ fn insert(handle: &Handle) {
 const MODELS: [&str; 2] = ["scr3310", "au9540"];
 
 /// Takes the card out and puts it back. The next poll is to report it, and no other one.
-fn swap_between_two_polls(handle: &Handle, shared: &SharedReader) {
+fn swap_between_two_polls(handle: &SimHandle, shared: &SharedReader) {
     handle.remove(0);
     let empty = next_message(handle);
     insert(handle);
@@ -196,7 +196,7 @@ impl InterruptSource for Claiming {
 fn a_reader_that_was_closed_can_be_opened_at_once() {
     let device = named("scr3310");
     let (interface, identity) = (interface(device.model()), identity(device.model()));
-    let handle = Handle::new(device);
+    let handle = SimHandle::new(device);
     let claim: Mutex<Weak<()>> = Mutex::default();
     let (sender, is_waiting) = mpsc::channel();
     let open = move |_| {

@@ -73,12 +73,12 @@ use std::time::{Duration, Instant};
 
 use pcsc_ccid::reader::ReaderOptions;
 use pcsc_ccid::shared::sync::lock;
-use pcsc_manager::{FixedBus, Manager, Reader, Settings, Simulated, StartError};
+use pcsc_manager::{FixedBus, ManagedReader, Manager, Settings, Simulated, StartError};
 use pcsc_sim::card::{SharedBehaviour, SimCard};
 use pcsc_sim::usb_record::UsbReplay;
 
-pub use pcsc_sim::card::{Behaviour, CardReplay, Exchange, Overspeed, PpsBehaviour, VirtualCard};
-pub use pcsc_sim::{Device, Entry, Key, Mismatch, Model, NAMES as MODELS};
+pub use pcsc_sim::card::{Behaviour, CardReplay, Overspeed, PpsBehaviour, RecordedExchange, VirtualCard};
+pub use pcsc_sim::{Key, KeypadEntry, Mismatch, Model, SimDevice, NAMES as MODELS};
 
 #[cfg(unix)]
 pub use card_port::CardPort;
@@ -111,7 +111,7 @@ impl Simulation {
     /// [`Error::NoService`] if there is no such model,
     /// [`Error::NoMemory`] if a thread cannot be started.
     pub fn plug(&self, model: &str) -> Result<VirtualReader, Failure> {
-        let device = Device::named(model).ok_or_else(|| StartError::UnknownModel(model.to_owned()))?;
+        let device = SimDevice::named(model).ok_or_else(|| StartError::UnknownModel(model.to_owned()))?;
         self.plug_device(device)
     }
 
@@ -119,11 +119,11 @@ impl Simulation {
     ///
     /// # Errors
     /// As [`Simulation::plug`].
-    pub fn plug_device(&self, device: Device) -> Result<VirtualReader, Failure> {
+    pub fn plug_device(&self, device: SimDevice) -> Result<VirtualReader, Failure> {
         let manager = self.manager()?;
         let device = Simulated::of(device);
         let slots = manager.add(device.found())?;
-        let place = |reader: Arc<Reader>| Place {
+        let place = |reader: Arc<ManagedReader>| Place {
             name: CString::new(reader.name()).unwrap_or_default(),
             reader,
             behaviour: SharedBehaviour::default(),
@@ -218,7 +218,7 @@ pub struct VirtualReader {
 
 struct Place {
     name: CString,
-    reader: Arc<Reader>,
+    reader: Arc<ManagedReader>,
     behaviour: SharedBehaviour,
 }
 
@@ -274,7 +274,7 @@ impl VirtualReader {
 
     /// Adds an entry to those that will be typed on the PIN pad, for a model that has one (`gempc-pinpad`).
     /// Each PIN that a program asks for takes one; without one the reader waits until its time has passed.
-    pub fn will_type(&self, entry: Entry) {
+    pub fn will_type(&self, entry: KeypadEntry) {
         self.device.device().with(|device| device.will_type(entry));
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pcsc_client::sim::{Behaviour, Device, Entry, Simulation, VirtualCard, VirtualReader, MODELS};
+use pcsc_client::sim::{Behaviour, KeypadEntry, SimDevice, Simulation, VirtualCard, VirtualReader, MODELS};
 use pcsc_client::{ctl_code, Card, Context, Error, Protocols, ReaderState, ShareMode, State};
 
 /// The commands that a card has received. A reset is an empty command.
@@ -295,7 +295,7 @@ fn what_is_typed_on_the_pin_pad_reaches_the_card() {
     let (_bus, reader, context) = start("gempc-pinpad");
     let (card, log) = Mirror::new(T1);
     reader.insert(card);
-    reader.will_type(Entry::pin("1234"));
+    reader.will_type(KeypadEntry::pin("1234"));
     let card = connect(&context, &reader).unwrap();
     // Part 10, clause 2.5.2: PIN_VERIFY_STRUCTURE for an ASCII PIN of 4 to 8 digits, left justified.
     let mut verify = vec![30, 30, 0x82, 0x00, 0x00, 8, 4, 0x02, 1, 0x09, 0x04, 0, 0, 0, 0];
@@ -340,11 +340,11 @@ fn simulations_do_not_see_each_other() {
 #[test]
 fn a_reader_has_the_descriptors_that_it_is_given() {
     let bus = Simulation::new();
-    let mut model = Device::named("scr3310").unwrap().model().clone();
+    let mut model = SimDevice::named("scr3310").unwrap().model().clone();
     model.identity.manufacturer = Some("Example".into());
     model.identity.product = Some("Example Reader".into());
     (model.identity.vendor_id, model.identity.product_id) = (0x1209, 0x0001);
-    let reader = bus.plug_device(Device::new(model)).unwrap();
+    let reader = bus.plug_device(SimDevice::new(model)).unwrap();
     reader.insert(Ok9000);
     assert!(
         reader.name().to_str().unwrap().starts_with("Example"),
@@ -381,10 +381,10 @@ fn record() -> String {
     use pcsc_sim::card::{apps::Several, Offer, Profile, SimCard};
     use pcsc_sim::usb_record::{RecordedDevice, UsbRecorder};
 
-    let device = Device::named("scr3310").unwrap();
+    let device = SimDevice::named("scr3310").unwrap();
     let recorded = RecordedDevice::of_model(device.model()).unwrap();
     let recorder = UsbRecorder::new(&recorded, Vec::new()).unwrap();
-    let handle = pcsc_sim::Handle::new(device);
+    let handle = pcsc_sim::SimHandle::new(device);
     handle.insert(
         0,
         SimCard::good(Profile::new(&[Offer::T1]), Box::new(Several::demo())),

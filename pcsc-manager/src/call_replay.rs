@@ -13,7 +13,7 @@ use pcsc_sim::masked::{self, Masked};
 use pcsc_sim::Mismatch;
 
 use crate::ccid;
-use crate::slot::{copy, FoundReader, Powered, Presence, Slot, SlotError, SlotEvent, Watch};
+use crate::slot::{copy, FoundReader, Powered, Presence, Slot, SlotError, Watch, WatchEvent};
 use crate::sync::{lock, wait_until};
 
 /// The longest delay before a recorded insertion or removal.
@@ -26,13 +26,13 @@ pub struct CallRecord {
     /// The reader's name, without the numbers of reader and slot.
     pub name: String,
     /// What happened, in this order.
-    pub steps: Vec<Step>,
+    pub steps: Vec<RecordedStep>,
 }
 
 /// Something that happened to a recorded reader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Step {
+pub struct RecordedStep {
     /// Its line in the record, from 1.
     pub line: usize,
     /// The time since the step before it.
@@ -73,16 +73,16 @@ pub enum RecordedCard {
 
 impl CallRecord {
     /// What happened to the reader of this name, in this order.
-    pub fn new(name: impl Into<String>, steps: Vec<Step>) -> CallRecord {
+    pub fn new(name: impl Into<String>, steps: Vec<RecordedStep>) -> CallRecord {
         let name = name.into();
         CallRecord { name, steps }
     }
 }
 
-impl Step {
+impl RecordedStep {
     /// What happened, this long after the step before it, as the record's line has it.
-    pub fn new(line: usize, delay: Duration, kind: StepKind) -> Step {
-        Step { line, delay, kind }
+    pub fn new(line: usize, delay: Duration, kind: StepKind) -> RecordedStep {
+        RecordedStep { line, delay, kind }
     }
 }
 
@@ -122,7 +122,7 @@ struct SharedReplay {
 }
 
 struct ReplayState {
-    steps: Vec<Step>,
+    steps: Vec<RecordedStep>,
     /// The first one that has not come yet.
     next: usize,
     /// When the last one came; `None` until the slot was looked at.
@@ -211,12 +211,12 @@ impl CallReplay {
 }
 
 impl ReplayState {
-    fn ahead(&self) -> impl Iterator<Item = (usize, &Step)> {
+    fn ahead(&self) -> impl Iterator<Item = (usize, &RecordedStep)> {
         self.steps.iter().enumerate().skip(self.next)
     }
 
     fn mismatch(&self, recorded: Option<usize>, found: Option<String>) -> Mismatch {
-        let counted = |steps: &[Step]| steps.iter().filter(|step| !step.kind.is_free()).count();
+        let counted = |steps: &[RecordedStep]| steps.iter().filter(|step| !step.kind.is_free()).count();
         let step = recorded.and_then(|at| self.steps.get(at));
         let number = counted(&self.steps[..recorded.unwrap_or(self.steps.len())]) + 1;
         let mut mismatch = Mismatch::new(number);
@@ -303,7 +303,7 @@ impl ReplayState {
     /// An attribute: the value that is next; else the last one before, else the first one after.
     fn attribute(&mut self, id: u32) -> Result<Vec<u8>, SlotError> {
         // Attributes are read at other times by other libraries, so their place in the order means little.
-        let value = |step: &Step| match &step.kind {
+        let value = |step: &RecordedStep| match &step.kind {
             StepKind::GetAttribute(other, value) if *other == id => Some(value.clone()),
             _ => None,
         };
@@ -427,11 +427,11 @@ impl Slot for CallReplay {
 }
 
 impl Watch for CallReplay {
-    fn wait(&self) -> SlotEvent {
+    fn wait(&self) -> WatchEvent {
         let mut state = self.lock();
         loop {
             if state.is_stopped {
-                return SlotEvent::Stopped;
+                return WatchEvent::Stopped;
             }
             let due = state.move_due();
             if due.is_some_and(|due| due <= Instant::now()) {
@@ -441,7 +441,7 @@ impl Watch for CallReplay {
             if std::mem::take(&mut state.is_woken)
                 || std::mem::replace(&mut state.changes_reported, card_changes) != card_changes
             {
-                return SlotEvent::Card;
+                return WatchEvent::Card;
             }
             state = wait_until(&self.0.changed, state, due).unwrap_or_else(|state| state);
         }

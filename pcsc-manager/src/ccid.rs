@@ -11,7 +11,7 @@ use pcsc_ccid::shared::{self, AnyReader, Open, SharedError, SharedReader};
 use pcsc_ccid::transport::TransportError;
 
 use crate::connections::{T0, T1};
-use crate::slot::{FoundReader, Powered, Presence, Slot, SlotError, SlotEvent, Watch};
+use crate::slot::{FoundReader, Powered, Presence, Slot, SlotError, Watch, WatchEvent};
 
 /// The slots of a reader that `open` opens when it is first needed, and the reader.
 pub fn found(name: String, device: DeviceInfo, slots: u16, open: Open) -> (FoundReader, Arc<SharedReader>) {
@@ -42,13 +42,13 @@ struct CcidSlot {
 }
 
 impl Watch for CcidSlot {
-    fn wait(&self) -> SlotEvent {
+    fn wait(&self) -> WatchEvent {
         match self.reader.events().wait(self.number, None) {
-            shared::SlotEvent::Gone => SlotEvent::Gone,
-            shared::SlotEvent::Stopped => SlotEvent::Stopped,
-            shared::SlotEvent::Card => SlotEvent::Card,
+            shared::SlotEvent::Gone => WatchEvent::Gone,
+            shared::SlotEvent::Stopped => WatchEvent::Stopped,
+            shared::SlotEvent::Card => WatchEvent::Card,
             // The slot is polled after an unknown event too.
-            _ => SlotEvent::Card,
+            _ => WatchEvent::Card,
         }
     }
 
@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(slot.presence(), Ok(Presence::Replaced));
         assert!(slot.power_up(false, None).is_ok());
         reader.events().set_gone();
-        assert_eq!(watch.wait(), SlotEvent::Gone);
+        assert_eq!(watch.wait(), WatchEvent::Gone);
     }
 
     #[test]

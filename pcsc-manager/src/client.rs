@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use crate::connections::{ByHandle, Handle};
+use crate::connections::{ByHandle, ConnectionHandle};
 use crate::error::CallError;
 use crate::manager::Manager;
-use crate::reader::Reader;
+use crate::reader::ManagedReader;
 use crate::sync::lock;
 use crate::terms::{check_disposition, check_reconnection, check_terms};
 
@@ -23,7 +23,7 @@ pub struct Client {
     manager: Arc<Manager>,
     /// Whether calls wait for other connections' transactions.
     waits: bool,
-    connections: Mutex<ByHandle<Arc<Reader>>>,
+    connections: Mutex<ByHandle<Arc<ManagedReader>>>,
     is_released: AtomicBool,
     is_interrupted: AtomicBool,
 }
@@ -33,7 +33,7 @@ pub struct Client {
 #[non_exhaustive]
 pub struct Connected {
     /// The connection's handle, for the client's other calls.
-    pub handle: Handle,
+    pub handle: ConnectionHandle,
     /// The protocol in use, `SCARD_PROTOCOL_*`; 0 for a connection to the reader alone.
     pub protocol: u32,
 }
@@ -41,7 +41,7 @@ pub struct Connected {
 /// A response of a card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Response {
+pub struct Transmitted {
     /// How many bytes of the buffer it fills.
     pub length: usize,
     /// The number of the protocol used: 0 is T=0, 1 is T=1.
@@ -117,7 +117,7 @@ impl Client {
     }
 
     /// Keeps a connection, unless the client was released while it was made.
-    fn keep(&self, handle: Handle, reader: Arc<Reader>) -> Result<(), CallError> {
+    fn keep(&self, handle: ConnectionHandle, reader: Arc<ManagedReader>) -> Result<(), CallError> {
         let mut connections = lock(&self.connections);
         // A release that comes after this finds it there.
         if self.is_released() {
@@ -135,7 +135,7 @@ impl Client {
     /// pcscd's for `SCardReconnect`.
     pub fn reconnect(
         &self,
-        handle: Handle,
+        handle: ConnectionHandle,
         share: u32,
         protocols: u32,
         initialization: u32,
@@ -152,7 +152,7 @@ impl Client {
     ///
     /// # Errors
     /// [`CallError::InvalidHandle`] or [`CallError::InvalidValue`].
-    pub fn disconnect(&self, handle: Handle, disposition: u32) -> Result<(), CallError> {
+    pub fn disconnect(&self, handle: ConnectionHandle, disposition: u32) -> Result<(), CallError> {
         let reader = self.reader(handle)?;
         check_disposition(disposition)?;
         // Before the handle is removed: if the wait for a transaction is cancelled, the connection remains,
@@ -166,7 +166,11 @@ impl Client {
     ///
     /// # Errors
     /// pcscd's for `SCardBeginTransaction`.
-    pub fn begin_transaction(&self, handle: Handle, deadline: Option<Instant>) -> Result<(), CallError> {
+    pub fn begin_transaction(
+        &self,
+        handle: ConnectionHandle,
+        deadline: Option<Instant>,
+    ) -> Result<(), CallError> {
         let reader = self.reader(handle)?;
         reader.begin(handle, deadline, &|| self.may_not_wait())
     }
@@ -175,7 +179,7 @@ impl Client {
     ///
     /// # Errors
     /// pcscd's for `SCardEndTransaction`.
-    pub fn end_transaction(&self, handle: Handle, disposition: u32) -> Result<(), CallError> {
+    pub fn end_transaction(&self, handle: ConnectionHandle, disposition: u32) -> Result<(), CallError> {
         let reader = self.reader(handle)?;
         check_disposition(disposition)?;
         reader.end_transaction(handle, disposition)
@@ -185,7 +189,7 @@ impl Client {
     ///
     /// # Errors
     /// pcscd's for `SCardStatus`.
-    pub fn status(&self, handle: Handle) -> Result<(), CallError> {
+    pub fn status(&self, handle: ConnectionHandle) -> Result<(), CallError> {
         let reader = self.reader(handle)?;
         // SCardStatus has no deadline, and pcscd's clients too repeat it until the transaction is over.
         self.retry(&reader, None, || reader.check(handle))
@@ -198,19 +202,19 @@ impl Client {
     /// card has carried out the command. [`CallError::Timeout`] resets the card if the command had begun.
     pub fn transmit(
         &self,
-        handle: Handle,
+        handle: ConnectionHandle,
         protocol: u32,
         command: &[u8],
         response: &mut [u8],
         deadline: Option<Instant>,
-    ) -> Result<Response, CallError> {
+    ) -> Result<Transmitted, CallError> {
         let reader = self.reader(handle)?;
         let room = response.len();
         let (length, protocol) = self.retry(&reader, deadline, || {
             reader.transmit(handle, protocol, command, response, deadline)
         })?;
         check_room(length, room)?;
-        Ok(Response { length, protocol })
+        Ok(Transmitted { length, protocol })
     }
 
     /// Uses a function of a reader's own. Returns the answer's length.
@@ -219,7 +223,7 @@ impl Client {
     /// pcscd's for `SCardControl`.
     pub fn control(
         &self,
-        handle: Handle,
+        handle: ConnectionHandle,
         code: u32,
         data: &[u8],
         answer: &mut [u8],
@@ -236,7 +240,12 @@ impl Client {
     ///
     /// # Errors
     /// pcscd's for `SCardGetAttrib`.
-    pub fn get_attribute(&self, handle: Handle, id: u32, value: &mut [u8]) -> Result<usize, CallError> {
+    pub fn get_attribute(
+        &self,
+        handle: ConnectionHandle,
+        id: u32,
+        value: &mut [u8],
+    ) -> Result<usize, CallError> {
         self.reader(handle)?.get_attribute(handle, id, value)
     }
 
@@ -244,7 +253,7 @@ impl Client {
     ///
     /// # Errors
     /// pcscd's for `SCardSetAttrib`.
-    pub fn set_attribute(&self, handle: Handle, id: u32, value: &[u8]) -> Result<(), CallError> {
+    pub fn set_attribute(&self, handle: ConnectionHandle, id: u32, value: &[u8]) -> Result<(), CallError> {
         self.reader(handle)?.set_attribute(handle, id, value)
     }
 
@@ -256,18 +265,18 @@ impl Client {
         self.is_released() || self.is_interrupted.load(Ordering::SeqCst)
     }
 
-    fn has(&self, handle: Handle) -> bool {
+    fn has(&self, handle: ConnectionHandle) -> bool {
         lock(&self.connections).get(handle).is_some()
     }
 
-    fn reader(&self, handle: Handle) -> Result<Arc<Reader>, CallError> {
+    fn reader(&self, handle: ConnectionHandle) -> Result<Arc<ManagedReader>, CallError> {
         let connections = lock(&self.connections);
         connections.get(handle).cloned().ok_or(CallError::InvalidHandle)
     }
 
     fn retry<T>(
         &self,
-        reader: &Reader,
+        reader: &ManagedReader,
         deadline: Option<Instant>,
         call: impl FnMut() -> Result<T, CallError>,
     ) -> Result<T, CallError> {
@@ -277,7 +286,7 @@ impl Client {
 
 /// The next handle that is free, from 1 on. A connection that lives while the others count through all
 /// numbers keeps its handle.
-fn next_handle(last: &AtomicI32, is_free: impl Fn(Handle) -> bool) -> Handle {
+fn next_handle(last: &AtomicI32, is_free: impl Fn(ConnectionHandle) -> bool) -> ConnectionHandle {
     loop {
         // `Relaxed`: each caller gets a number of its own, and nothing else is passed on with it. Handles are
         // positive, since protocol and C interface have them with and without a sign.

@@ -15,12 +15,12 @@ pub const T1: u32 = pcsc_constants::SCARD_PROTOCOL_T1;
 pub const RAW: u32 = pcsc_constants::SCARD_PROTOCOL_RAW;
 
 /// A connection's number.
-pub type Handle = i32;
+pub type ConnectionHandle = i32;
 
 /// Values by the handles of connections, in the order of the handles. Most new handles are larger than
 /// those before, so that an insertion is at the end. A hash map brings several kilobytes of code.
 #[derive(Debug)]
-pub struct ByHandle<T>(Vec<(Handle, T)>);
+pub struct ByHandle<T>(Vec<(ConnectionHandle, T)>);
 
 impl<T> Default for ByHandle<T> {
     fn default() -> Self {
@@ -29,17 +29,17 @@ impl<T> Default for ByHandle<T> {
 }
 
 impl<T> ByHandle<T> {
-    fn place(&self, handle: Handle) -> Result<usize, usize> {
+    fn place(&self, handle: ConnectionHandle) -> Result<usize, usize> {
         self.0.binary_search_by_key(&handle, |(handle, _)| *handle)
     }
 
     /// The value of a connection.
-    pub fn get(&self, handle: Handle) -> Option<&T> {
+    pub fn get(&self, handle: ConnectionHandle) -> Option<&T> {
         self.place(handle).ok().map(|place| &self.0[place].1)
     }
 
     /// Gives a connection a value, in place of any other.
-    pub fn insert(&mut self, handle: Handle, value: T) {
+    pub fn insert(&mut self, handle: ConnectionHandle, value: T) {
         match self.place(handle) {
             Ok(place) => self.0[place].1 = value,
             Err(place) => self.0.insert(place, (handle, value)),
@@ -47,13 +47,13 @@ impl<T> ByHandle<T> {
     }
 
     /// Takes the value of a connection.
-    pub fn remove(&mut self, handle: Handle) -> Option<T> {
+    pub fn remove(&mut self, handle: ConnectionHandle) -> Option<T> {
         let place = self.place(handle).ok()?;
         Some(self.0.remove(place).1)
     }
 
     /// All connections with their values, in the order of the handles.
-    pub fn into_vec(self) -> Vec<(Handle, T)> {
+    pub fn into_vec(self) -> Vec<(ConnectionHandle, T)> {
         self.0
     }
 }
@@ -71,10 +71,10 @@ enum Notice {
 pub struct Connections {
     handles: ByHandle<Notice>,
     is_exclusive: bool,
-    owner: Option<Handle>,
+    owner: Option<ConnectionHandle>,
     /// How deep the owner's transactions are nested; an exclusive connection counts as one.
     depth: u32,
-    waiting: VecDeque<Handle>,
+    waiting: VecDeque<ConnectionHandle>,
 }
 
 impl Connections {
@@ -88,7 +88,7 @@ impl Connections {
     }
 
     /// Whether there is a connection of this handle.
-    pub fn has(&self, handle: Handle) -> bool {
+    pub fn has(&self, handle: ConnectionHandle) -> bool {
         self.handles.get(handle).is_some()
     }
 
@@ -108,12 +108,12 @@ impl Connections {
     }
 
     /// Whether this connection is in a transaction, or is exclusive.
-    pub fn is_owner(&self, handle: Handle) -> bool {
+    pub fn is_owner(&self, handle: ConnectionHandle) -> bool {
         self.owner == Some(handle)
     }
 
     /// Refuses to make a connection exclusive that is not the only one.
-    pub fn check_alone(&self, handle: Handle, share: u32) -> Result<(), CallError> {
+    pub fn check_alone(&self, handle: ConnectionHandle, share: u32) -> Result<(), CallError> {
         let has_others = self.handles.0.iter().any(|(other, _)| *other != handle);
         if share == EXCLUSIVE && has_others {
             return Err(CallError::SharingViolation);
@@ -122,7 +122,7 @@ impl Connections {
     }
 
     /// Adds a connection.
-    pub fn connect(&mut self, handle: Handle, share: u32) -> Result<(), CallError> {
+    pub fn connect(&mut self, handle: ConnectionHandle, share: u32) -> Result<(), CallError> {
         if self.is_exclusive {
             return Err(CallError::SharingViolation);
         }
@@ -137,7 +137,7 @@ impl Connections {
     }
 
     /// Gives a connection another share mode. It has no reset or removal to report any more.
-    pub fn reconnect(&mut self, handle: Handle, share: u32) -> Result<(), CallError> {
+    pub fn reconnect(&mut self, handle: ConnectionHandle, share: u32) -> Result<(), CallError> {
         if self.handles.get(handle).is_none() {
             return Err(CallError::InvalidHandle);
         }
@@ -162,7 +162,7 @@ impl Connections {
     }
 
     /// Removes a connection, with the transactions that it holds.
-    pub fn disconnect(&mut self, handle: Handle) {
+    pub fn disconnect(&mut self, handle: ConnectionHandle) {
         if self.handles.remove(handle).is_none() {
             return;
         }
@@ -176,12 +176,12 @@ impl Connections {
     }
 
     /// Whether this connection may use the card now, as far as transactions go.
-    pub fn may_use(&self, handle: Handle) -> bool {
+    pub fn may_use(&self, handle: ConnectionHandle) -> bool {
         self.owner.is_none_or(|owner| owner == handle)
     }
 
     /// What a connection must learn first. It learns it again until it reconnects.
-    pub fn notice(&self, handle: Handle) -> Result<(), CallError> {
+    pub fn notice(&self, handle: ConnectionHandle) -> Result<(), CallError> {
         match self.handles.get(handle) {
             None => Err(CallError::InvalidHandle),
             Some(Notice::None) => Ok(()),
@@ -191,7 +191,7 @@ impl Connections {
     }
 
     /// Adds a connection at the end of the queue for a transaction.
-    pub fn queue(&mut self, handle: Handle) {
+    pub fn queue(&mut self, handle: ConnectionHandle) {
         // A caller comes here at each wake-up, and keeps its place.
         if !self.waiting.contains(&handle) {
             self.waiting.push_back(handle);
@@ -199,7 +199,7 @@ impl Connections {
     }
 
     /// Removes a connection from the queue. Returns whether it was there.
-    pub fn leave_queue(&mut self, handle: Handle) -> bool {
+    pub fn leave_queue(&mut self, handle: ConnectionHandle) -> bool {
         let before = self.waiting.len();
         self.waiting.retain(|other| *other != handle);
         self.waiting.len() < before
@@ -208,7 +208,7 @@ impl Connections {
     /// Begins a transaction if the card is free and no other connection waited longer. Returns whether it
     /// did. Under pcscd the order is not defined: its clients ask again and again. Here callers sleep until
     /// the state changes, which wakes all of them, and without a queue one of them could starve.
-    pub fn try_begin(&mut self, handle: Handle) -> bool {
+    pub fn try_begin(&mut self, handle: ConnectionHandle) -> bool {
         let is_turn = self.owner == Some(handle)
             || (self.owner.is_none() && self.waiting.front().is_none_or(|first| *first == handle));
         if is_turn {
@@ -220,7 +220,7 @@ impl Connections {
     }
 
     /// Ends a transaction.
-    pub fn end(&mut self, handle: Handle) -> Result<(), CallError> {
+    pub fn end(&mut self, handle: ConnectionHandle) -> Result<(), CallError> {
         if !self.may_use(handle) {
             return Err(CallError::SharingViolation);
         }
@@ -238,7 +238,7 @@ impl Connections {
 
     /// Gives a connection exclusive use of the card for a reset, on top of its transactions, until
     /// [`Connections::let_go`] or [`Connections::disconnect`].
-    pub fn hold(&mut self, handle: Handle) -> Result<(), CallError> {
+    pub fn hold(&mut self, handle: ConnectionHandle) -> Result<(), CallError> {
         if self.handles.get(handle).is_none() {
             return Err(CallError::InvalidHandle);
         }
@@ -251,7 +251,7 @@ impl Connections {
     }
 
     /// Ends what [`Connections::hold`] has begun.
-    pub fn let_go(&mut self, handle: Handle) {
+    pub fn let_go(&mut self, handle: ConnectionHandle) {
         // The card's removal has ended it.
         if self.owner != Some(handle) {
             return;

@@ -4,19 +4,19 @@ use std::time::Instant;
 
 use pcsc_constants::{SCARD_ATTR_DEVICE_FRIENDLY_NAME, SCARD_ATTR_DEVICE_SYSTEM_NAME};
 
-use crate::connections::{Handle, RAW, T0, T1};
+use crate::connections::{ConnectionHandle, RAW, T0, T1};
 use crate::error::CallError;
 use crate::power::{ANY_OLD, UNPOWER_CARD};
-use crate::reader::Reader;
+use crate::reader::ManagedReader;
 use crate::slot::SlotError;
 use crate::slot_state::{SlotState, ABSENT};
 
-impl Reader {
+impl ManagedReader {
     /// Exchanges an APDU. Gives the response's length, which may be more than there is room for, and the
     /// number of the protocol used.
     pub(crate) fn transmit(
         &self,
-        handle: Handle,
+        handle: ConnectionHandle,
         protocol: u32,
         command: &[u8],
         response: &mut [u8],
@@ -84,7 +84,7 @@ impl Reader {
     /// for.
     pub(crate) fn control(
         &self,
-        handle: Handle,
+        handle: ConnectionHandle,
         code: u32,
         data: &[u8],
         answer: &mut [u8],
@@ -108,7 +108,7 @@ impl Reader {
     /// Gets an attribute; gives its length.
     pub(crate) fn get_attribute(
         &self,
-        handle: Handle,
+        handle: ConnectionHandle,
         id: u32,
         value: &mut [u8],
     ) -> Result<usize, CallError> {
@@ -135,7 +135,12 @@ impl Reader {
     }
 
     /// Sets an attribute.
-    pub(crate) fn set_attribute(&self, handle: Handle, id: u32, value: &[u8]) -> Result<(), CallError> {
+    pub(crate) fn set_attribute(
+        &self,
+        handle: ConnectionHandle,
+        id: u32,
+        value: &[u8],
+    ) -> Result<(), CallError> {
         let (mut driver, ()) = self.driver_if(None, |state| check_for_attribute(state, handle))?;
         let set = driver.slot().set_attribute(id, value);
         set.map_err(|error| match error {
@@ -145,7 +150,7 @@ impl Reader {
     }
 }
 
-fn check_for_attribute(state: &SlotState, handle: Handle) -> Result<(), CallError> {
+fn check_for_attribute(state: &SlotState, handle: ConnectionHandle) -> Result<(), CallError> {
     state.check_access(handle)?;
     state.check_reader()?;
     state.connections.notice(handle)

@@ -3,16 +3,16 @@
 use std::ops::Deref;
 use std::time::Instant;
 
-use crate::reader::Reader;
+use crate::reader::ManagedReader;
 use crate::slot_state::Access;
 
 /// Keeps a reader's device open and its card watched while it lives.
-pub struct Interest<R: Deref<Target = Reader>> {
+pub struct Interest<R: Deref<Target = ManagedReader>> {
     reader: R,
     is_over: bool,
 }
 
-impl<R: Deref<Target = Reader>> Interest<R> {
+impl<R: Deref<Target = ManagedReader>> Interest<R> {
     /// Begins to need a reader. If its device is not open, its thread opens it and polls the slot.
     pub fn new(reader: R) -> Interest<R> {
         let is_closed = {
@@ -34,7 +34,7 @@ impl<R: Deref<Target = Reader>> Interest<R> {
     }
 
     /// The reader.
-    pub fn reader(&self) -> &Reader {
+    pub fn reader(&self) -> &ManagedReader {
         &self.reader
     }
 
@@ -52,7 +52,7 @@ impl<R: Deref<Target = Reader>> Interest<R> {
     }
 }
 
-impl<R: Deref<Target = Reader>> Drop for Interest<R> {
+impl<R: Deref<Target = ManagedReader>> Drop for Interest<R> {
     fn drop(&mut self) {
         let due = self.end();
         self.reader.wakers().schedule.plan(due);

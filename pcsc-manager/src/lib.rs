@@ -31,7 +31,7 @@
 //! # Events
 //!
 //! [`Manager::changes`] counts changes that clients can see. A wait for an event reads the count, looks at
-//! [`Reader::snapshot`] and [`Manager::events`], and sleeps until the count moves; or that of
+//! [`ManagedReader::snapshot`] and [`Manager::events`], and sleeps until the count moves; or that of
 //! [`Manager::card_changes`], if connections that are made or end are no events for it. While it waits for a
 //! reader's card it holds [`Manager::watching`], which keeps the device open. A device that no connection and
 //! no such wait needs is given back to the system after a second, so that other processes can use it.
@@ -98,9 +98,9 @@ mod vpcd;
 
 pub use bus::{Bus, BusEvent, FixedBus};
 #[cfg(feature = "sim")]
-pub use call_replay::{CallRecord, CallReplay, RecordedCard, Step, StepKind};
-pub use client::{Client, Connected, Response};
-pub use connections::Handle;
+pub use call_replay::{CallRecord, CallReplay, RecordedCard, RecordedStep, StepKind};
+pub use client::{Client, Connected, Transmitted};
+pub use connections::ConnectionHandle;
 pub use error::{CallError, StartError};
 pub use interest::Interest;
 pub use manager::{Manager, Settings, Watching};
@@ -108,10 +108,10 @@ pub use manager::{Manager, Settings, Watching};
 pub use offered::OfferedReader;
 #[cfg(all(feature = "sim", unix))]
 pub use played::PlayedReader;
-pub use reader::{IsCancelled, Reader};
+pub use reader::{IsCancelled, ManagedReader};
 #[cfg(feature = "sim")]
 pub use simulated::{read_record, simulated_bus, Simulated};
-pub use slot::{FoundReader, Powered, Presence, Slot, SlotError, SlotEvent, Watch};
+pub use slot::{FoundReader, Powered, Presence, Slot, SlotError, Watch, WatchEvent};
 pub use snapshot::Snapshot;
 pub use sync::ChangeCounter;
 pub use terms::check_terms;

@@ -11,7 +11,7 @@ use pcsc_ccid::names;
 use crate::bus::{Bus, BusEvent};
 use crate::error::{CallError, StartError};
 use crate::interest::Interest;
-use crate::reader::{IsCancelled, Reader, Wakers};
+use crate::reader::{IsCancelled, ManagedReader, Wakers};
 use crate::slot::FoundReader;
 use crate::sync::{lock, ChangeCounter};
 use crate::thread::Thread;
@@ -40,7 +40,7 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A reader that is kept open.
-type KeptOpen = Interest<Arc<Reader>>;
+type KeptOpen = Interest<Arc<ManagedReader>>;
 
 /// The readers that a wait for card events keeps open.
 pub struct Watching<'a> {
@@ -121,16 +121,16 @@ struct Readers {
     /// A place that a reader left is taken by the next one that comes, as in pcscd.
     places: Vec<Option<Watched>>,
     /// The readers in them: what callers get, who ask much more often than readers come and go.
-    listed: Arc<[Arc<Reader>]>,
+    listed: Arc<[Arc<ManagedReader>]>,
     /// The threads of readers that are gone. They end by themselves and are to be joined.
     gone: Vec<Thread>,
     /// Readers whose threads could not be started, and when to try again. They are not listed.
-    unstarted: Vec<Arc<Reader>>,
+    unstarted: Vec<Arc<ManagedReader>>,
     try_again_at: Option<Instant>,
 }
 
 struct Watched {
-    reader: Arc<Reader>,
+    reader: Arc<ManagedReader>,
     thread: Thread,
 }
 
@@ -196,21 +196,21 @@ impl Manager {
         &self.shared.wakers.cards
     }
 
-    /// Counts the changes of [`Manager::readers`] and of the readers' [snapshots](Reader::snapshot), also
-    /// those that are no events. A copy of them is up to date as long as the count has the value that was
-    /// read before the copy was made.
+    /// Counts the changes of [`Manager::readers`] and of the readers' [snapshots](ManagedReader::snapshot),
+    /// also those that are no events. A copy of them is up to date as long as the count has the value that
+    /// was read before the copy was made.
     pub fn state_changes(&self) -> u64 {
         self.shared.wakers.states.load(Ordering::SeqCst)
     }
 
     /// The readers, in pcscd's order: a reader that comes takes the place of one that went.
     /// The list is the same one until a reader comes or goes.
-    pub fn readers(&self) -> Arc<[Arc<Reader>]> {
+    pub fn readers(&self) -> Arc<[Arc<ManagedReader>]> {
         lock(&self.shared.readers).listed.clone()
     }
 
     /// The reader of this name.
-    pub fn find(&self, name: &[u8]) -> Option<Arc<Reader>> {
+    pub fn find(&self, name: &[u8]) -> Option<Arc<ManagedReader>> {
         let readers = lock(&self.shared.readers);
         let mut listed = readers.listed.iter();
         listed.find(|reader| reader.name().as_bytes() == name).cloned()
@@ -221,7 +221,7 @@ impl Manager {
     ///
     /// # Errors
     /// [`StartError::Thread`] where a thread cannot be started. Its slot is added later.
-    pub fn add(&self, found: FoundReader) -> Result<Vec<Arc<Reader>>, StartError> {
+    pub fn add(&self, found: FoundReader) -> Result<Vec<Arc<ManagedReader>>, StartError> {
         self.shared.add(found).map_err(StartError::Thread)
     }
 
@@ -303,7 +303,7 @@ impl Shared {
     ///
     /// # Errors
     /// Where a thread cannot be started. Its slot is added later.
-    fn add(self: &Arc<Shared>, found: FoundReader) -> io::Result<Vec<Arc<Reader>>> {
+    fn add(self: &Arc<Shared>, found: FoundReader) -> io::Result<Vec<Arc<ManagedReader>>> {
         if names::is_ignored(&found.name, &self.settings.ignored_names) {
             log::info!("reader {:?} is ignored, as its name is filtered", found.name);
             return Ok(Vec::new());
@@ -330,7 +330,7 @@ impl Shared {
         let mut result = Ok(());
         for (slot, (driver, watch)) in (0..=u8::MAX).zip(found.slots) {
             let name = names::name(&base, number, slot);
-            let reader = Reader::new(name, driver, watch, self.wakers.clone());
+            let reader = ManagedReader::new(name, driver, watch, self.wakers.clone());
             let reader = Arc::new(reader.with_device(device.clone(), slot));
             match self.start_reader(&reader) {
                 Ok(true) => added.push(reader),
@@ -346,7 +346,7 @@ impl Shared {
         result.map(|()| added)
     }
 
-    fn start_later(&self, reader: Arc<Reader>) {
+    fn start_later(&self, reader: Arc<ManagedReader>) {
         let mut readers = lock(&self.readers);
         readers.unstarted.push(reader);
         readers.try_again_at = Some(Instant::now() + TRY_AGAIN);
@@ -377,7 +377,7 @@ impl Shared {
     }
 
     /// Lists a reader and starts its thread. Returns `false` if the manager has ended.
-    fn start_reader(self: &Arc<Shared>, reader: &Arc<Reader>) -> io::Result<bool> {
+    fn start_reader(self: &Arc<Shared>, reader: &Arc<ManagedReader>) -> io::Result<bool> {
         let (shared, its_reader) = (self.clone(), reader.clone());
         // Held until the reader has its place, which its thread looks for if the reader is gone at once.
         let mut readers = lock(&self.readers);
@@ -406,7 +406,7 @@ impl Shared {
     }
 
     /// Removes a reader that is gone. Runs in its own thread.
-    fn remove(&self, reader: &Arc<Reader>) {
+    fn remove(&self, reader: &Arc<ManagedReader>) {
         let mut readers = lock(&self.readers);
         let is_its = |watched: &mut Watched| Arc::ptr_eq(&watched.reader, reader);
         let place = readers.places.iter_mut().find_map(|place| place.take_if(is_its));

@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use pcsc_sim::control::{CardPresence, Change, Request, RequestError, ServedReader};
+use pcsc_sim::control::{CardPresence, RequestError, ServedReader, SlotChange, SlotRequest};
 
-use crate::slot::{FoundReader, Powered, Presence, Slot, SlotError, SlotEvent, Watch};
+use crate::slot::{FoundReader, Powered, Presence, Slot, SlotError, Watch, WatchEvent};
 use crate::sync::lock;
 
 /// The longest answer that a client can receive, in bytes. It is longer than the response of an extended
@@ -45,17 +45,17 @@ impl ServedReader for OfferedReader {
         u8::try_from(self.slots.len()).unwrap_or(u8::MAX)
     }
 
-    fn execute(&self, slot: u8, request: &Request<'_>) -> Result<Vec<u8>, RequestError> {
+    fn execute(&self, slot: u8, request: &SlotRequest<'_>) -> Result<Vec<u8>, RequestError> {
         let place = self.slots.get(usize::from(slot)).ok_or(RequestError::NoDevice)?;
         execute(&mut **lock(&place.slot), request).map_err(request_error)
     }
 
-    fn wait(&self, slot: u8) -> Change {
+    fn wait(&self, slot: u8) -> SlotChange {
         match self.slots.get(usize::from(slot)).map(|place| place.watch.wait()) {
-            Some(SlotEvent::Card) => Change::Card,
-            Some(SlotEvent::Unclear) => Change::Unclear,
+            Some(WatchEvent::Card) => SlotChange::Card,
+            Some(WatchEvent::Unclear) => SlotChange::Unclear,
             // The client cannot tell the end of this process from the end of its reader, and need not.
-            Some(SlotEvent::Gone | SlotEvent::Stopped) | None => Change::Gone,
+            Some(WatchEvent::Gone | WatchEvent::Stopped) | None => SlotChange::Gone,
         }
     }
 
@@ -66,7 +66,7 @@ impl ServedReader for OfferedReader {
     }
 }
 
-fn execute(slot: &mut dyn Slot, request: &Request<'_>) -> Result<Vec<u8>, SlotError> {
+fn execute(slot: &mut dyn Slot, request: &SlotRequest<'_>) -> Result<Vec<u8>, SlotError> {
     let answered = |ask: &mut dyn FnMut(&mut [u8]) -> Result<usize, SlotError>| {
         let mut answer = vec![0; LONGEST];
         let length = ask(&mut answer)?;
@@ -74,7 +74,7 @@ fn execute(slot: &mut dyn Slot, request: &Request<'_>) -> Result<Vec<u8>, SlotEr
         Ok(answer)
     };
     match *request {
-        Request::Presence => {
+        SlotRequest::Presence => {
             let presence = match slot.presence()? {
                 Presence::Present => CardPresence::Present,
                 Presence::Replaced => CardPresence::Replaced,
@@ -82,18 +82,18 @@ fn execute(slot: &mut dyn Slot, request: &Request<'_>) -> Result<Vec<u8>, SlotEr
             };
             Ok(vec![presence.code()])
         }
-        Request::PowerUp { is_warm } => {
+        SlotRequest::PowerUp { is_warm } => {
             // Without a deadline, here and below: the client's side of the socket has it, and gives the
             // connection up.
             let Powered { atr, offered, first } = slot.power_up(is_warm, None)?;
             Ok([&[offered as u8, first as u8], &atr[..]].concat())
         }
-        Request::PowerDown => slot.power_down().map(|()| Vec::new()),
-        Request::SetProtocol(protocol) => slot.set_protocol(protocol, None).map(|()| Vec::new()),
-        Request::Transmit(command) => answered(&mut |answer| slot.transmit(command, answer, None)),
-        Request::Control(code, data) => answered(&mut |answer| slot.control(code, data, answer, None)),
-        Request::GetAttribute(id) => answered(&mut |value| slot.get_attribute(id, value)),
-        Request::SetAttribute(id, value) => slot.set_attribute(id, value).map(|()| Vec::new()),
+        SlotRequest::PowerDown => slot.power_down().map(|()| Vec::new()),
+        SlotRequest::SetProtocol(protocol) => slot.set_protocol(protocol, None).map(|()| Vec::new()),
+        SlotRequest::Transmit(command) => answered(&mut |answer| slot.transmit(command, answer, None)),
+        SlotRequest::Control(code, data) => answered(&mut |answer| slot.control(code, data, answer, None)),
+        SlotRequest::GetAttribute(id) => answered(&mut |value| slot.get_attribute(id, value)),
+        SlotRequest::SetAttribute(id, value) => slot.set_attribute(id, value).map(|()| Vec::new()),
     }
 }
 

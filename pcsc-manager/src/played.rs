@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use pcsc_sim::card::{named, Switches};
-use pcsc_sim::control::{Change, ControlledReader, Request, RequestError, ServedReader};
-use pcsc_sim::Device;
+use pcsc_sim::control::{ControlledReader, RequestError, ServedReader, SlotChange, SlotRequest};
+use pcsc_sim::SimDevice;
 
 use crate::error::StartError;
 use crate::offered::OfferedReader;
@@ -48,7 +48,7 @@ impl PlayedReader {
 
 impl Plugged {
     fn new(model: &str) -> Option<Plugged> {
-        let simulated = Simulated::of(Device::named(model)?);
+        let simulated = Simulated::of(SimDevice::named(model)?);
         Some(Plugged {
             offered: OfferedReader::new(simulated.found()),
             simulated,
@@ -116,7 +116,7 @@ impl ServedReader for PlayedReader {
         self.plugged().is_some()
     }
 
-    fn execute(&self, slot: u8, request: &Request<'_>) -> Result<Vec<u8>, RequestError> {
+    fn execute(&self, slot: u8, request: &SlotRequest<'_>) -> Result<Vec<u8>, RequestError> {
         let plugged = self.plugged().ok_or(RequestError::NoDevice)?;
         let answer = plugged.offered.execute(slot, request);
         // A delay that the card has asked for. The slot is not locked meanwhile.
@@ -125,10 +125,10 @@ impl ServedReader for PlayedReader {
         answer
     }
 
-    fn wait(&self, slot: u8) -> Change {
+    fn wait(&self, slot: u8) -> SlotChange {
         match self.plugged() {
             Some(plugged) => plugged.offered.wait(slot),
-            None => Change::Gone,
+            None => SlotChange::Gone,
         }
     }
 
@@ -147,26 +147,26 @@ impl ServedReader for PlayedReader {
 mod tests {
     use super::*;
     use crate::remote::RemoteBus;
-    use crate::slot::{Presence, Slot, SlotError, SlotEvent, Watch};
+    use crate::slot::{Presence, Slot, SlotError, Watch, WatchEvent};
     use crate::{Bus, BusEvent};
     use pcsc_sim::control::{order, serve};
     use std::sync::mpsc;
 
     /// A played reader behind a socket, and a bus on it.
-    struct Bench {
+    struct PlayedBench {
         path: std::path::PathBuf,
         // The socket does not keep it.
         _reader: Arc<PlayedReader>,
         bus: RemoteBus,
     }
 
-    impl Bench {
-        fn new(name: &str, model: &str) -> Bench {
+    impl PlayedBench {
+        fn new(name: &str, model: &str) -> PlayedBench {
             let path = std::env::temp_dir().join(format!("pcsc-played-{}-{name}", std::process::id()));
             let reader = Arc::new(PlayedReader::new(model).unwrap());
             let controlled: Arc<dyn ControlledReader> = reader.clone();
             serve(&path, 0, Arc::downgrade(&controlled), reader.clone()).unwrap();
-            Bench {
+            PlayedBench {
                 bus: RemoteBus::connect(&path).unwrap(),
                 _reader: reader,
                 path,
@@ -182,14 +182,14 @@ mod tests {
         }
     }
 
-    impl Drop for Bench {
+    impl Drop for PlayedBench {
         fn drop(&mut self) {
             let _ = std::fs::remove_file(&self.path);
         }
     }
 
     /// The next event. The test does not wait for ever for one that does not come.
-    fn event(watch: &Arc<dyn Watch>) -> Result<SlotEvent, mpsc::RecvTimeoutError> {
+    fn event(watch: &Arc<dyn Watch>) -> Result<WatchEvent, mpsc::RecvTimeoutError> {
         let (sender, events) = mpsc::channel();
         let watch = watch.clone();
         std::thread::spawn(move || sender.send(watch.wait()));
@@ -207,14 +207,14 @@ mod tests {
 
     #[test]
     fn a_card_is_used_over_the_socket_and_is_taken_out() {
-        let bench = Bench::new("card", "octsim");
+        let bench = PlayedBench::new("card", "octsim");
         let mut found = bench.bus.initial();
         let found = found.pop().unwrap();
         assert_eq!(found.slots.len(), 8);
         let (mut slot, watch) = found.slots.into_iter().nth(7).unwrap();
         assert_eq!(slot.presence(), Ok(Presence::Absent));
         bench.order("insert 0/7 t0");
-        assert_eq!(event(&watch), Ok(SlotEvent::Card));
+        assert_eq!(event(&watch), Ok(WatchEvent::Card));
         assert_ne!(slot.presence(), Ok(Presence::Absent));
         let powered = slot.power_up(false, None).unwrap();
         assert_eq!((powered.offered, powered.first), (1, 1));
@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(hello(&mut *slot), Err(SlotError::Mute));
         bench.order("fail 0 off");
         bench.order("remove 0/7");
-        assert_eq!(event(&watch), Ok(SlotEvent::Card));
+        assert_eq!(event(&watch), Ok(WatchEvent::Card));
         assert_eq!(slot.presence(), Ok(Presence::Absent));
         assert_eq!(slot.power_up(false, None), Err(SlotError::NoCard));
         let refused = order(&bench.path, "insert 0/8 t1").unwrap();
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn one_program_has_a_slot_at_a_time() {
-        let bench = Bench::new("claim", "scr3310");
+        let bench = PlayedBench::new("claim", "scr3310");
         let other = RemoteBus::connect(&bench.path).unwrap();
         let [mut first, mut second] =
             [&bench.bus, &other].map(|bus| bus.initial().remove(0).slots.remove(0).0);
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_card_delays_its_answer_when_it_is_asked_to() {
-        let bench = Bench::new("delay", "scr3310");
+        let bench = PlayedBench::new("delay", "scr3310");
         let mut slot = bench.bus.initial().remove(0).slots.remove(0).0;
         bench.order("insert 0 t1");
         slot.power_up(false, None).unwrap();
@@ -265,12 +265,12 @@ mod tests {
 
     #[test]
     fn a_reader_that_is_plugged_in_again_is_announced() {
-        let bench = Bench::new("plug", "scr3310");
+        let bench = PlayedBench::new("plug", "scr3310");
         let found = bench.bus.initial().pop().unwrap();
         let (mut slot, watch) = found.slots.into_iter().next().unwrap();
         assert_eq!(slot.presence(), Ok(Presence::Absent));
         bench.order("unplug 0");
-        assert_eq!(event(&watch), Ok(SlotEvent::Gone));
+        assert_eq!(event(&watch), Ok(WatchEvent::Gone));
         assert_eq!(slot.presence(), Err(SlotError::NoDevice));
         assert!(RemoteBus::connect(&bench.path).unwrap().initial().is_empty());
         bench.order("plug 0");

@@ -1,10 +1,10 @@
 //! Polls of a slot: whether a card came or went since the last one, and which connections are notified.
 
-use crate::reader::Reader;
+use crate::reader::ManagedReader;
 use crate::slot::{Presence, Slot, SlotError};
 use crate::slot_state::{Access, LastSeen, ABSENT};
 
-impl Reader {
+impl ManagedReader {
     /// Asks the driver whether a card came or went. A new card is powered up, as pcscd does.
     pub fn poll(&self) {
         // Without a deadline: this thread has nothing else to do, and each call of the driver has a bound of

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::connections::{RAW, T0, T1};
 use crate::error::CallError;
-use crate::reader::Reader;
+use crate::reader::ManagedReader;
 use crate::slot::{Powered, Slot, SlotError};
 use crate::slot_state::{ABSENT, PRESENT, SWALLOWED};
 
@@ -25,7 +25,7 @@ pub fn in_common(protocols: u32, offered: u32) -> u32 {
     wanted & offered & (T0 | T1)
 }
 
-impl Reader {
+impl ManagedReader {
     /// Powers the card up if it has no power. The caller has checked that there is a card.
     pub(crate) fn power_up_if_needed(
         &self,

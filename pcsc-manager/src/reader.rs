@@ -20,14 +20,14 @@ use pcsc_ccid::reader::DeviceInfo;
 
 use crate::error::CallError;
 use crate::schedule::Schedule;
-use crate::slot::{Driver, Slot, SlotEvent, Vacant, Watch};
+use crate::slot::{Driver, Slot, Vacant, Watch, WatchEvent};
 use crate::slot_state::{Access, SlotState, PRESENT, RETRY, UNKNOWN};
 use crate::snapshot::Snapshot;
 use crate::state_guard::StateGuard;
 use crate::sync::{lock, ChangeCounter, TimedMutex, TimedMutexGuard};
 
 /// A slot and its connections.
-pub struct Reader {
+pub struct ManagedReader {
     name: String,
     device: Option<Arc<DeviceInfo>>,
     slot: u8,
@@ -49,17 +49,17 @@ pub struct Wakers {
     pub cards: Arc<ChangeCounter>,
     /// Counts all changes of states and of the list of readers. It wakes no thread.
     pub states: Arc<AtomicU64>,
-    /// When the thread "pcsc-power" next checks [`Reader::due`].
+    /// When the thread "pcsc-power" next checks [`ManagedReader::due`].
     pub schedule: Arc<Schedule>,
 }
 
 /// Whether a waiting call is to give up, because its client was released or cancelled it.
 pub type IsCancelled<'a> = &'a dyn Fn() -> bool;
 
-impl Reader {
+impl ManagedReader {
     /// A reader whose device is not open.
-    pub fn new(name: String, slot: Box<dyn Slot>, watch: Arc<dyn Watch>, wakers: Wakers) -> Reader {
-        Reader {
+    pub fn new(name: String, slot: Box<dyn Slot>, watch: Arc<dyn Watch>, wakers: Wakers) -> ManagedReader {
+        ManagedReader {
             name,
             device: None,
             slot: 0,
@@ -72,7 +72,7 @@ impl Reader {
     }
 
     /// The same reader, with its device and the number of its slot there.
-    pub(crate) fn with_device(mut self, device: Option<Arc<DeviceInfo>>, slot: u8) -> Reader {
+    pub(crate) fn with_device(mut self, device: Option<Arc<DeviceInfo>>, slot: u8) -> ManagedReader {
         self.device = device;
         self.slot = slot;
         self
@@ -157,9 +157,9 @@ impl Reader {
         loop {
             let event = self.watch.wait();
             match event {
-                SlotEvent::Gone => return true,
-                SlotEvent::Stopped => return false,
-                SlotEvent::Card | SlotEvent::Unclear => (),
+                WatchEvent::Gone => return true,
+                WatchEvent::Stopped => return false,
+                WatchEvent::Card | WatchEvent::Unclear => (),
             }
             let may_sleep = {
                 let state = self.state();
@@ -171,7 +171,7 @@ impl Reader {
                 continue;
             }
             match event {
-                SlotEvent::Unclear => self.poll_unclear(),
+                WatchEvent::Unclear => self.poll_unclear(),
                 _ => self.poll(),
             }
         }
@@ -205,7 +205,7 @@ impl Reader {
         });
     }
 
-    /// When [`Reader::attend`] is to be called.
+    /// When [`ManagedReader::attend`] is to be called.
     pub fn due(&self) -> Option<Instant> {
         self.state().due.first()
     }

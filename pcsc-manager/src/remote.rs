@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 use pcsc_constants::MAX_ATR_SIZE;
 use pcsc_process::Waker;
 use pcsc_sim::control::{
-    self, CardPresence, Change, ListedReader, ReaderList, Request, RequestError, SlotClient,
+    self, CardPresence, ListedReader, ReaderList, RequestError, SlotChange, SlotClient, SlotRequest,
 };
 use rustix::event::{poll, PollFd, PollFlags};
 use rustix::io::Errno;
 
 use crate::bus::{Bus, BusEvent};
 use crate::error::StartError;
-use crate::slot::{copy, earlier, FoundReader, Powered, Presence, Slot, SlotError, SlotEvent, Watch};
+use crate::slot::{copy, earlier, FoundReader, Powered, Presence, Slot, SlotError, Watch, WatchEvent};
 use crate::sync::lock;
 
 #[cfg(test)]
@@ -139,7 +139,7 @@ impl RemoteWatch {
         }
     }
 
-    fn try_wait(&self) -> io::Result<SlotEvent> {
+    fn try_wait(&self) -> io::Result<WatchEvent> {
         let failed = |error: &io::Error| io::Error::from(error.kind());
         let mut stream = self.stream.as_ref().map_err(failed)?;
         let waker = self.waker.as_ref().map_err(|error| *error)?;
@@ -156,23 +156,23 @@ impl RemoteWatch {
         // The waker first. An answer that is there too is found by the next wait.
         if !polled[1].revents().is_empty() {
             waker.clear();
-            return Ok(SlotEvent::Card);
+            return Ok(WatchEvent::Card);
         }
         let mut change = [0];
         stream.read_exact(&mut change)?;
         self.has_asked.store(false, Ordering::Relaxed);
-        Ok(match Change::of_code(change[0]) {
-            Change::Card => SlotEvent::Card,
-            Change::Unclear => SlotEvent::Unclear,
-            Change::Gone => SlotEvent::Gone,
+        Ok(match SlotChange::of_code(change[0]) {
+            SlotChange::Card => WatchEvent::Card,
+            SlotChange::Unclear => WatchEvent::Unclear,
+            SlotChange::Gone => WatchEvent::Gone,
         })
     }
 }
 
 impl Watch for RemoteWatch {
-    fn wait(&self) -> SlotEvent {
+    fn wait(&self) -> WatchEvent {
         // A socket that fails does not recover. As `Card`, this would be asked again at once.
-        self.try_wait().unwrap_or(SlotEvent::Gone)
+        self.try_wait().unwrap_or(WatchEvent::Gone)
     }
 
     fn wake(&self) {
@@ -207,7 +207,7 @@ struct RemoteSlot {
 impl RemoteSlot {
     fn ask(
         &mut self,
-        request: &Request<'_>,
+        request: &SlotRequest<'_>,
         deadline: Option<Instant>,
         limit: Duration,
     ) -> Result<Vec<u8>, SlotError> {
@@ -230,7 +230,7 @@ impl RemoteSlot {
 
     fn try_ask(
         &mut self,
-        request: &Request<'_>,
+        request: &SlotRequest<'_>,
         until: Instant,
     ) -> io::Result<Result<Vec<u8>, RequestError>> {
         let client = match &mut self.client {
@@ -252,13 +252,13 @@ impl RemoteSlot {
     }
 
     /// A request that is no exchange.
-    fn ask_soon(&mut self, request: &Request<'_>) -> Result<Vec<u8>, SlotError> {
+    fn ask_soon(&mut self, request: &SlotRequest<'_>) -> Result<Vec<u8>, SlotError> {
         self.ask(request, None, LIMIT)
     }
 
     fn exchange(
         &mut self,
-        request: &Request<'_>,
+        request: &SlotRequest<'_>,
         room: &mut [u8],
         deadline: Option<Instant>,
     ) -> Result<usize, SlotError> {
@@ -268,7 +268,7 @@ impl RemoteSlot {
 
 impl Slot for RemoteSlot {
     fn presence(&mut self) -> Result<Presence, SlotError> {
-        let presence = self.ask_soon(&Request::Presence)?;
+        let presence = self.ask_soon(&SlotRequest::Presence)?;
         Ok(match presence.first().copied().map(CardPresence::of_code) {
             Some(CardPresence::Present) => Presence::Present,
             Some(CardPresence::Replaced) => Presence::Replaced,
@@ -277,7 +277,7 @@ impl Slot for RemoteSlot {
     }
 
     fn power_up(&mut self, warm: bool, deadline: Option<Instant>) -> Result<Powered, SlotError> {
-        let request = Request::PowerUp { is_warm: warm };
+        let request = SlotRequest::PowerUp { is_warm: warm };
         match self.ask(&request, deadline, LIMIT)?.as_slice() {
             [offered, first, atr @ ..] if atr.len() <= MAX_ATR_SIZE => Ok(Powered {
                 atr: (*atr).into(),
@@ -289,11 +289,11 @@ impl Slot for RemoteSlot {
     }
 
     fn power_down(&mut self) -> Result<(), SlotError> {
-        self.ask_soon(&Request::PowerDown).map(|_| ())
+        self.ask_soon(&SlotRequest::PowerDown).map(|_| ())
     }
 
     fn set_protocol(&mut self, protocol: u32, deadline: Option<Instant>) -> Result<(), SlotError> {
-        self.ask(&Request::SetProtocol(protocol), deadline, LIMIT)
+        self.ask(&SlotRequest::SetProtocol(protocol), deadline, LIMIT)
             .map(|_| ())
     }
 
@@ -303,7 +303,7 @@ impl Slot for RemoteSlot {
         response: &mut [u8],
         deadline: Option<Instant>,
     ) -> Result<usize, SlotError> {
-        self.exchange(&Request::Transmit(command), response, deadline)
+        self.exchange(&SlotRequest::Transmit(command), response, deadline)
     }
 
     fn control(
@@ -313,15 +313,15 @@ impl Slot for RemoteSlot {
         answer: &mut [u8],
         deadline: Option<Instant>,
     ) -> Result<usize, SlotError> {
-        self.exchange(&Request::Control(code, data), answer, deadline)
+        self.exchange(&SlotRequest::Control(code, data), answer, deadline)
     }
 
     fn get_attribute(&mut self, id: u32, value: &mut [u8]) -> Result<usize, SlotError> {
-        copy(&self.ask_soon(&Request::GetAttribute(id))?, value)
+        copy(&self.ask_soon(&SlotRequest::GetAttribute(id))?, value)
     }
 
     fn set_attribute(&mut self, id: u32, value: &[u8]) -> Result<(), SlotError> {
-        self.ask_soon(&Request::SetAttribute(id, value)).map(|_| ())
+        self.ask_soon(&SlotRequest::SetAttribute(id, value)).map(|_| ())
     }
 
     fn give_back(&mut self) {

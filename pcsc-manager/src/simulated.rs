@@ -11,7 +11,7 @@ use pcsc_ccid::transport::Transport;
 use pcsc_sim::card::apps::Several;
 use pcsc_sim::card::{Offer, Profile, SimCard};
 use pcsc_sim::usb_record::{RecordedDevice, UsbRecord, UsbReplay};
-use pcsc_sim::{Device, Handle, Model};
+use pcsc_sim::{Model, SimDevice, SimHandle};
 
 use crate::bus::{Bus, FixedBus};
 use crate::ccid;
@@ -33,7 +33,7 @@ const ALWAYS_LOGGED: &str = "pcsc_client::setting";
 pub struct Simulated {
     name: String,
     model: Model,
-    device: Handle,
+    device: SimHandle,
     options: ReaderOptions,
     recorder: Option<Recorder>,
     /// The reader on the bus. It owns this, and not the other way round.
@@ -148,18 +148,18 @@ impl Simulated {
     /// A reader of the model with this short name, with the card that says hello in its first slot.
     pub fn new(model: &str) -> Result<Simulated, StartError> {
         let unknown = || StartError::UnknownModel(model.to_owned());
-        let reader = Simulated::of(Device::named(model).ok_or_else(unknown)?);
+        let reader = Simulated::of(SimDevice::named(model).ok_or_else(unknown)?);
         reader.insert_card(0);
         Ok(reader)
     }
 
     /// A reader of any model, with empty slots.
-    pub fn of(device: Device) -> Simulated {
+    pub fn of(device: SimDevice) -> Simulated {
         let model = device.model().clone();
         Simulated {
             name: model.identity.base_name(),
             model,
-            device: Handle::new(device.without_log()),
+            device: SimHandle::new(device.without_log()),
             options: ReaderOptions::default(),
             recorder: None,
             shared: Arc::default(),
@@ -199,7 +199,7 @@ impl Simulated {
     }
 
     /// The device.
-    pub fn device(&self) -> &Handle {
+    pub fn device(&self) -> &SimHandle {
         &self.device
     }
 

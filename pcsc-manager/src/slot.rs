@@ -100,8 +100,8 @@ impl Powered {
 /// Reports when a slot's card may have come or gone. A thread of the manager sleeps in it.
 pub trait Watch: Send + Sync {
     /// Blocks until there may be something new, or until [`Watch::stop`] was called.
-    fn wait(&self) -> SlotEvent;
-    /// Makes the wait in progress, or the next one, return [`SlotEvent::Card`].
+    fn wait(&self) -> WatchEvent;
+    /// Makes the wait in progress, or the next one, return [`WatchEvent::Card`].
     fn wake(&self);
     /// Ends the wait in progress and every later one.
     fn stop(&self);
@@ -110,7 +110,7 @@ pub trait Watch: Send + Sync {
 /// What a [`Watch`] reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum SlotEvent {
+pub enum WatchEvent {
     /// A card may have come or gone.
     Card,
     /// The same, in a slot that cannot distinguish two cards.

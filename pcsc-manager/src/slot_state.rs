@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::connections::{Connections, Handle, DIRECT, RAW};
+use crate::connections::{ConnectionHandle, Connections, DIRECT, RAW};
 use crate::error::CallError;
 use crate::power::in_common;
 use crate::slot::{Powered, SlotError};
@@ -151,7 +151,7 @@ impl SlotState {
     }
 
     /// Whether other connections' transactions let this one use the card.
-    pub fn check_access(&self, handle: Handle) -> Result<(), CallError> {
+    pub fn check_access(&self, handle: ConnectionHandle) -> Result<(), CallError> {
         if self.connections.may_use(handle) {
             Ok(())
         } else {

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use crate::connections::{Handle, DIRECT, EXCLUSIVE, RAW, SHARED, T0, T1};
+use crate::connections::{ConnectionHandle, DIRECT, EXCLUSIVE, RAW, SHARED, T0, T1};
 use crate::error::CallError;
 use crate::interest::Interest;
 use crate::power::{ANY_OLD, RESET_CARD, UNPOWER_CARD};
-use crate::reader::{IsCancelled, Reader};
+use crate::reader::{IsCancelled, ManagedReader};
 use crate::slot::{Slot, SlotError};
 use crate::slot_state::{Access, SlotState, ABSENT, POWERED, PRESENT, SWALLOWED};
 use crate::state_guard::StateGuard;
@@ -14,11 +14,11 @@ use crate::state_guard::StateGuard;
 const EJECT_CARD: u32 = pcsc_constants::SCARD_EJECT_CARD;
 const LEAVE_CARD: u32 = pcsc_constants::SCARD_LEAVE_CARD;
 
-impl Reader {
+impl ManagedReader {
     /// Connects; gives the protocol in use.
     pub(crate) fn connect(
         &self,
-        handle: Handle,
+        handle: ConnectionHandle,
         share: u32,
         protocols: u32,
         deadline: Option<Instant>,
@@ -92,7 +92,7 @@ impl Reader {
     /// Gives a connection new terms; gives the protocol in use.
     pub(crate) fn reconnect(
         &self,
-        handle: Handle,
+        handle: ConnectionHandle,
         share: u32,
         protocols: u32,
         initialization: u32,
@@ -184,7 +184,7 @@ impl Reader {
     fn hold_and_reset(
         &self,
         slot: &mut dyn Slot,
-        handle: Handle,
+        handle: ConnectionHandle,
         kind: u32,
         deadline: Option<Instant>,
         check: impl Fn(&SlotState) -> Result<(), CallError>,
@@ -203,7 +203,7 @@ impl Reader {
     /// Ends a connection.
     pub(crate) fn disconnect(
         &self,
-        handle: Handle,
+        handle: ConnectionHandle,
         disposition: u32,
         is_cancelled: IsCancelled<'_>,
     ) -> Result<(), CallError> {
@@ -219,7 +219,7 @@ impl Reader {
 
     /// Ends a connection whose client was released. If it has a transaction the card is reset: its state is
     /// not known.
-    pub(crate) fn abandon(&self, handle: Handle) {
+    pub(crate) fn abandon(&self, handle: ConnectionHandle) {
         let state = self.state();
         // pcscd's rule. After a reset or removal the transaction has nothing to protect any more.
         let is_left_in_the_middle =
@@ -229,7 +229,7 @@ impl Reader {
     }
 
     /// Ends a connection. The caller has checked that it may use the card, and has kept `state` locked since.
-    fn end_connection(&self, mut state: StateGuard<'_>, handle: Handle, disposition: u32) {
+    fn end_connection(&self, mut state: StateGuard<'_>, handle: ConnectionHandle, disposition: u32) {
         // `state` has been locked since the check, so that the hold cannot fail for a connection that exists.
         // No connection, be it older or made meanwhile, may begin a transaction with a card that is about to
         // be reset.
@@ -269,7 +269,7 @@ impl Reader {
     /// Begins a transaction, in the order in which connections asked for it.
     pub(crate) fn begin(
         &self,
-        handle: Handle,
+        handle: ConnectionHandle,
         deadline: Option<Instant>,
         is_cancelled: IsCancelled<'_>,
     ) -> Result<(), CallError> {
@@ -281,7 +281,7 @@ impl Reader {
         begun
     }
 
-    fn leave_queue(&self, handle: Handle) {
+    fn leave_queue(&self, handle: ConnectionHandle) {
         let mut state = self.state();
         let was_queued = state.connections.leave_queue(handle);
         drop(state);
@@ -293,7 +293,7 @@ impl Reader {
 
     fn wait_to_begin(
         &self,
-        handle: Handle,
+        handle: ConnectionHandle,
         deadline: Option<Instant>,
         is_cancelled: IsCancelled<'_>,
     ) -> Result<(), CallError> {
@@ -316,7 +316,11 @@ impl Reader {
     }
 
     /// Ends a transaction.
-    pub(crate) fn end_transaction(&self, handle: Handle, disposition: u32) -> Result<(), CallError> {
+    pub(crate) fn end_transaction(
+        &self,
+        handle: ConnectionHandle,
+        disposition: u32,
+    ) -> Result<(), CallError> {
         let check = |state: &SlotState| -> Result<(), CallError> {
             state.check_listed()?;
             state.connections.notice(handle)?;
@@ -352,7 +356,7 @@ impl Reader {
     }
 
     /// Whether a connection can be used: `SCardStatus`.
-    pub(crate) fn check(&self, handle: Handle) -> Result<(), CallError> {
+    pub(crate) fn check(&self, handle: ConnectionHandle) -> Result<(), CallError> {
         let state = self.state();
         state.check_listed()?;
         state.check_access(handle)?;

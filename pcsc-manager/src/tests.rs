@@ -25,7 +25,7 @@ const ATR: &[u8] = &[0x3B, 0x80, 0x01, 0x81];
 
 /// A slot whose card the test moves.
 #[derive(Default)]
-struct Bench {
+struct ManagerBench {
     state: Mutex<Bed>,
     moved: Condvar,
     powers: AtomicUsize,
@@ -66,7 +66,7 @@ struct Bed {
     seen: u32,
 }
 
-impl Bench {
+impl ManagerBench {
     fn set(&self, change: impl FnOnce(&mut Bed)) {
         let mut bed = lock(&self.state);
         change(&mut bed);
@@ -101,7 +101,7 @@ impl Bench {
     }
 }
 
-struct BenchSlot(Arc<Bench>);
+struct BenchSlot(Arc<ManagerBench>);
 
 impl Slot for BenchSlot {
     fn presence(&mut self) -> Result<Presence, SlotError> {
@@ -185,20 +185,20 @@ impl Slot for BenchSlot {
     }
 }
 
-impl Watch for Bench {
-    fn wait(&self) -> SlotEvent {
+impl Watch for ManagerBench {
+    fn wait(&self) -> WatchEvent {
         let mut bed = lock(&self.state);
         loop {
             if bed.is_stopped {
-                return SlotEvent::Stopped;
+                return WatchEvent::Stopped;
             }
             if bed.is_gone {
-                return SlotEvent::Gone;
+                return WatchEvent::Gone;
             }
             if bed.seen != bed.moves {
                 bed.seen = bed.moves;
                 bed.is_watching = false;
-                return SlotEvent::Card;
+                return WatchEvent::Card;
             }
             if !std::mem::replace(&mut bed.is_watching, true) {
                 self.moved.notify_all();
@@ -218,12 +218,12 @@ impl Watch for Bench {
 
 #[derive(Default)]
 struct TestBus {
-    initial: Vec<Arc<Bench>>,
-    queue: Mutex<(Vec<Arc<Bench>>, bool)>,
+    initial: Vec<Arc<ManagerBench>>,
+    queue: Mutex<(Vec<Arc<ManagerBench>>, bool)>,
     moved: Condvar,
 }
 
-fn found(bench: &Arc<Bench>) -> FoundReader {
+fn found(bench: &Arc<ManagerBench>) -> FoundReader {
     FoundReader {
         name: "Bench".into(),
         device: None,
@@ -257,14 +257,14 @@ impl Bus for TestBus {
 
 /// Readers with cards, and a manager of the test's own.
 struct Rig {
-    benches: Vec<Arc<Bench>>,
+    benches: Vec<Arc<ManagerBench>>,
     bus: Arc<TestBus>,
     manager: Arc<Manager>,
 }
 
 impl Rig {
     fn new(readers: usize) -> Rig {
-        let benches: Vec<Arc<Bench>> = (0..readers).map(|_| Arc::default()).collect();
+        let benches: Vec<Arc<ManagerBench>> = (0..readers).map(|_| Arc::default()).collect();
         benches
             .iter()
             .for_each(|bench| bench.set(|bed| bed.has_card = true));
@@ -284,22 +284,27 @@ impl Rig {
         Client::new(self.manager.clone(), true)
     }
 
-    fn plug(&self, bench: Arc<Bench>) {
+    fn plug(&self, bench: Arc<ManagerBench>) {
         lock(&self.bus.queue).0.push(bench);
         self.bus.moved.notify_all();
     }
 }
 
-fn connect(client: &Client, share: u32) -> Result<Handle, CallError> {
+fn connect(client: &Client, share: u32) -> Result<ConnectionHandle, CallError> {
     let connected = client.connect(b"Bench 00 00", share, ANY, None)?;
     Ok(connected.handle)
 }
 
-fn reconnect(client: &Client, card: Handle, share: u32, initialization: u32) -> Result<(), CallError> {
+fn reconnect(
+    client: &Client,
+    card: ConnectionHandle,
+    share: u32,
+    initialization: u32,
+) -> Result<(), CallError> {
     client.reconnect(card, share, ANY, initialization, None).map(drop)
 }
 
-fn echo(client: &Client, card: Handle) -> Result<(), CallError> {
+fn echo(client: &Client, card: ConnectionHandle) -> Result<(), CallError> {
     let response = transmit(client, card, b"\x00\xEC\x00\x00", None)?;
     assert_eq!(response, b"\x00\xEC\x00\x00");
     Ok(())
@@ -307,7 +312,7 @@ fn echo(client: &Client, card: Handle) -> Result<(), CallError> {
 
 fn transmit(
     client: &Client,
-    card: Handle,
+    card: ConnectionHandle,
     command: &[u8],
     deadline: Option<Instant>,
 ) -> Result<Vec<u8>, CallError> {
@@ -385,7 +390,7 @@ fn readers_that_are_added_at_once_have_names_of_their_own() {
 fn no_reader_is_added_after_the_end() {
     let rig = Rig::new(1);
     rig.manager.end();
-    let bench = Arc::<Bench>::default();
+    let bench = Arc::<ManagerBench>::default();
     assert!(rig.manager.add(found(&bench)).unwrap().is_empty());
     assert_eq!(rig.manager.readers().len(), 0);
     // No thread has the reader: the manager would not end it again.

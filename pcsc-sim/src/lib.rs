@@ -9,7 +9,7 @@
 //! A reader is simulated at the level of USB transfers, a card at the level of bytes on the contact, so that
 //! a driver meets what it meets on real hardware. [`NAMES`] lists the readers that are built in.
 //!
-//! * [`Device`], [`Handle`], [`Model`]: a reader and how a test controls it.
+//! * [`SimDevice`], [`SimHandle`], [`Model`]: a reader and how a test controls it.
 //! * [`card`]: cards and what can go wrong with them.
 //! * [`control`]: a socket over which another program moves the cards.
 //! * [`usb_record`]: the transfers of a reader as a text file, and the reader in such a file.

@@ -5,7 +5,7 @@ use pcsc_ccid::descriptor::interfaces;
 use pcsc_ccid::reader::{Protocol, Reader, ReaderOptions, Reset};
 use pcsc_sim::card::apps::Several;
 use pcsc_sim::card::{Offer, Profile, SimCard};
-use pcsc_sim::{Device, Handle, Model, SimTransport};
+use pcsc_sim::{Model, SimDevice, SimHandle, SimTransport};
 
 type Identity = pcsc_ccid::reader::DeviceInfo;
 
@@ -404,9 +404,9 @@ fn reader(protocol: Protocol) -> Reader<SimTransport> {
         Protocol::T0 => Offer::T0,
         Protocol::T1 => Offer::T1,
     };
-    let device = Device::named("gempc-express").unwrap();
+    let device = SimDevice::named("gempc-express").unwrap();
     let interface = interfaces(&Model::configuration_descriptor(&[device.model()], 0)).remove(0);
-    let handle = Handle::new(device);
+    let handle = SimHandle::new(device);
     handle.insert(
         0,
         SimCard::good(Profile::new(&[offer]), Box::new(Several::demo())),

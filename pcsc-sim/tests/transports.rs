@@ -8,13 +8,13 @@ use pcsc_ccid::transport::{Transport, TransportError};
 use pcsc_sim::card::apps::{Echo, FileSystem, Hello, Several};
 use pcsc_sim::card::{Offer, Profile, SimCard};
 use pcsc_sim::usb_record::{RecordedDevice, UsbRecord, UsbRecorder, UsbReplay};
-use pcsc_sim::{Device, Fault, FaultTransport, Handle, Model};
+use pcsc_sim::{Fault, FaultTransport, Model, SimDevice, SimHandle};
 
 const SECOND: Duration = Duration::from_secs(1);
 const STATUS: [u8; 10] = [0x65, 0, 0, 0, 0, 0, 7, 0, 0, 0];
 
-fn handle(name: &str) -> Handle {
-    let handle = Handle::new(Device::named(name).unwrap());
+fn handle(name: &str) -> SimHandle {
+    let handle = SimHandle::new(SimDevice::named(name).unwrap());
     let mut profile = Profile::new(&[Offer::T1]);
     profile.ta1 = Some(0x95);
     let apps = Several(vec![

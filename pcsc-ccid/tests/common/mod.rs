@@ -12,7 +12,7 @@ use pcsc_ccid::reader::{DeviceInfo, Protocol, Reader, ReaderError, ReaderOptions
 use pcsc_ccid::transport::Transport;
 use pcsc_sim::card::apps::Several;
 use pcsc_sim::card::{Behaviour, Offer, Profile, SimCard};
-use pcsc_sim::{Direction, Handle, Model, SimTransport};
+use pcsc_sim::{MessageDirection, Model, SimHandle, SimTransport};
 use proptest::test_runner::Config as ProptestConfig;
 
 /// The interface that a host finds in the model's descriptors.
@@ -28,24 +28,24 @@ pub fn identity(model: &Model) -> DeviceInfo {
 
 /// Opens a device behind a decorator of its transport.
 pub fn open_through<T: Transport>(
-    device: pcsc_sim::Device,
+    device: pcsc_sim::SimDevice,
     decorate: impl FnOnce(SimTransport) -> T,
-) -> (Handle, Result<Reader<T>, ReaderError>) {
+) -> (SimHandle, Result<Reader<T>, ReaderError>) {
     let (interface, identity) = (interface(device.model()), identity(device.model()));
-    let handle = Handle::new(device);
+    let handle = SimHandle::new(device);
     let transport = decorate(handle.transport());
     let reader = Reader::open(transport, identity, &interface, ReaderOptions::default());
     (handle, reader)
 }
 
-pub fn open(device: pcsc_sim::Device) -> (Handle, Reader<SimTransport>) {
+pub fn open(device: pcsc_sim::SimDevice) -> (SimHandle, Reader<SimTransport>) {
     let (handle, reader) = open_through(device, |transport| transport);
     (handle, reader.unwrap())
 }
 
 /// One of the simulator's well-known readers, with its faults in the field.
-pub fn named(name: &str) -> pcsc_sim::Device {
-    pcsc_sim::Device::named(name).unwrap()
+pub fn named(name: &str) -> pcsc_sim::SimDevice {
+    pcsc_sim::SimDevice::named(name).unwrap()
 }
 
 /// The demonstration card with this TA1 and these protocols.
@@ -78,11 +78,11 @@ pub fn transmit<T: Transport>(reader: &mut Reader<T>, apdu: &[u8]) -> Result<Vec
 }
 
 /// F and D of each SetParameters that the device has got so far, as TA1 codes them.
-pub fn rates_set(handle: &Handle) -> Vec<u8> {
+pub fn rates_set(handle: &SimHandle) -> Vec<u8> {
     handle.with(|device| {
         device
             .log()
-            .filter(|entry| entry.direction == Direction::ToReader)
+            .filter(|entry| entry.direction == MessageDirection::ToReader)
             .filter_map(|entry| match CommandMessage::decode(&entry.bytes) {
                 Ok((CommandMessage::SetParameters { data, .. }, ..)) => data.first().copied(),
                 _ => None,
@@ -91,12 +91,12 @@ pub fn rates_set(handle: &Handle) -> Vec<u8> {
     })
 }
 
-pub fn resets(handle: &Handle) -> u64 {
+pub fn resets(handle: &SimHandle) -> u64 {
     handle.with(|device| device.tally(0).resets)
 }
 
 /// Clock in Hz, F and D at the contact.
-pub fn line(handle: &Handle) -> (u32, u16, u8) {
+pub fn line(handle: &SimHandle) -> (u32, u16, u8) {
     handle.with(|device| {
         let line = device.contact(0).unwrap().line();
         (line.clock_hz, line.rate.f, line.rate.d)
@@ -126,7 +126,7 @@ pub fn power_up<T: Transport>(reader: &mut Reader<T>, protocol: Protocol) -> Res
     reader.set_protocol(0, protocol)
 }
 
-pub fn now(handle: &Handle) -> Duration {
+pub fn now(handle: &SimHandle) -> Duration {
     handle.with(|device| device.now())
 }
 

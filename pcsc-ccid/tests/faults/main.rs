@@ -39,7 +39,7 @@ use pcsc_ccid::reader::{Protocol, Reader, ReaderError, Reset};
 use pcsc_ccid::transport::Transport;
 use pcsc_sim::card::{Behaviour, FaultKind, Faults};
 use pcsc_sim::{Fault, FaultTransport};
-use pcsc_sim::{Handle, SimTransport};
+use pcsc_sim::{SimHandle, SimTransport};
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestRunner};
 use settings::{Setting, SETTINGS};
@@ -127,7 +127,7 @@ impl Tally {
     /// Holds a call to its bound of card time.
     fn timed<T: Damage, R>(
         &mut self,
-        handle: &Handle,
+        handle: &SimHandle,
         reader: &mut Reader<T>,
         call: impl FnOnce(&mut Reader<T>) -> R,
     ) -> Result<R, TestCaseError> {
@@ -162,7 +162,7 @@ impl Damage for FaultTransport<SimTransport> {
 /// Resets until it works, as an application would.
 fn reset<T: Damage>(
     tally: &mut Tally,
-    handle: &Handle,
+    handle: &SimHandle,
     reader: &mut Reader<T>,
     protocol: Protocol,
     tries: u32,
@@ -185,7 +185,7 @@ fn reset<T: Damage>(
 fn play<T: Damage>(
     script: &Script,
     tally: &mut Tally,
-    handle: &Handle,
+    handle: &SimHandle,
     reader: &mut Reader<T>,
     mut may_be_wrong: impl FnMut(&mut Reader<T>) -> bool,
 ) -> Result<(), TestCaseError> {
@@ -237,7 +237,7 @@ fn play<T: Damage>(
 fn check_recovery<T: Damage>(
     script: &Script,
     tally: &mut Tally,
-    handle: &Handle,
+    handle: &SimHandle,
     reader: &mut Reader<T>,
 ) -> Result<(), TestCaseError> {
     let mut response = vec![0; 65_538];

@@ -92,7 +92,7 @@ fn a_command_in_parts_that_is_answered_too_early() {
     ] {
         let mut model = named("au9540").model().clone();
         model.descriptor.max_message_length = 64;
-        let (handle, reader) = open_through(pcsc_sim::Device::new(model), |transport| {
+        let (handle, reader) = open_through(pcsc_sim::SimDevice::new(model), |transport| {
             Liar::new(transport, move |command, reply| {
                 if command[0] != EXCHANGE || command[8] != 0x01 {
                     return Ok(reply);

@@ -18,7 +18,7 @@ use pcsc_ccid::reader::{Presence, Protocol, Reader, ReaderError, ReaderOptions, 
 use pcsc_ccid::t1::Edc;
 use pcsc_ccid::transport::TransportError;
 use pcsc_sim::card::{Behaviour, Offer};
-use pcsc_sim::{Direction, Handle, Lists, Model, Oddities};
+use pcsc_sim::{Lists, MessageDirection, Model, Oddities, SimHandle};
 
 /// The reply with other data, and another announced length.
 fn with_data(reply: &[u8], data: &[u8], announced: u32) -> Vec<u8> {
@@ -177,7 +177,7 @@ fn lists_that_are_refused_short_padded_or_empty() {
         ] {
             let mut model = named("gempc-express").model().clone();
             model.descriptor.data_rate_count = count;
-            let device = pcsc_sim::Device::new(model).with(Oddities {
+            let device = pcsc_sim::SimDevice::new(model).with(Oddities {
                 lists,
                 ..Oddities::default()
             });
@@ -236,7 +236,7 @@ fn a_first_answer_that_comes_late() {
             model.identity.product_id,
             model.identity.release,
         ) = (vendor, product, 0x0300);
-        let device = pcsc_sim::Device::new(model).with(Oddities {
+        let device = pcsc_sim::SimDevice::new(model).with(Oddities {
             first_status_delay: Duration::from_millis(delay),
             ..Oddities::default()
         });
@@ -252,7 +252,7 @@ fn a_first_answer_that_comes_late() {
 /// The card goes while its power is taken, and no reply comes.
 #[test]
 fn a_card_pulled_during_power_off() {
-    let handle_of_the_slot = std::sync::Arc::new(std::sync::Mutex::new(None::<Handle>));
+    let handle_of_the_slot = std::sync::Arc::new(std::sync::Mutex::new(None::<SimHandle>));
     let slot = handle_of_the_slot.clone();
     let (handle, reader) = open_through(named("gempc-express"), |transport| {
         let mut is_first = true;
@@ -300,7 +300,7 @@ fn every_reader_of_a_composite_device() {
         .zip(&found)
         .map(|(model, interface)| {
             let identity = identity(&model);
-            let handle = Handle::new(pcsc_sim::Device::new(model));
+            let handle = SimHandle::new(pcsc_sim::SimDevice::new(model));
             handle.insert(0, card(None, &[Offer::T1], Behaviour::default()));
             Reader::open(handle.transport(), identity, interface, ReaderOptions::default()).unwrap()
         })
@@ -372,7 +372,7 @@ fn blocks_are_made_as_the_card_wants_them() {
         handle.with(|device| {
             for entry in device
                 .log()
-                .filter(|entry| entry.direction == Direction::ToReader)
+                .filter(|entry| entry.direction == MessageDirection::ToReader)
             {
                 if let Ok((CommandMessage::XfrBlock { data, .. }, ..)) = CommandMessage::decode(&entry.bytes)
                 {

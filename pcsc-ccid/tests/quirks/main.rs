@@ -193,7 +193,7 @@ fn sam_slots_are_spoken_to_at_the_rates_that_they_have() {
     const READERS: &str = include_str!("../data/readers.txt");
     let line = READERS.lines().find(|line| line.starts_with("GemCoreSIMPro\t"));
     let model = Model::parse(line.unwrap()).unwrap();
-    let (handle, mut reader) = open(pcsc_sim::Device::new(model));
+    let (handle, mut reader) = open(pcsc_sim::SimDevice::new(model));
     for (slot, fastest) in [(0, 250_000), (1, 125_000)] {
         handle.insert(slot, card(Some(0x96), &[Offer::T1], Behaviour::default()));
         reader.power_on(slot, Reset::Cold).unwrap();

@@ -11,7 +11,7 @@ use pcsc_ccid::message::SlotErrorCode;
 use pcsc_ccid::reader::{Presence, Protocol, Reader, ReaderError, ReaderOptions, Reset};
 use pcsc_sim::card::apps::Several;
 use pcsc_sim::card::{Offer, Profile, SimCard};
-use pcsc_sim::{Handle, Model, SimTransport};
+use pcsc_sim::{Model, SimHandle, SimTransport};
 
 const READERS: &str = include_str!("../data/readers.txt");
 
@@ -60,8 +60,8 @@ fn firmware(model: &Model) -> Model {
     model
 }
 
-fn open(model: &Model) -> Result<(Handle, Reader<SimTransport>), ReaderError> {
-    let handle = Handle::new(pcsc_sim::Device::new(firmware(model)));
+fn open(model: &Model) -> Result<(SimHandle, Reader<SimTransport>), ReaderError> {
+    let handle = SimHandle::new(pcsc_sim::SimDevice::new(firmware(model)));
     let (transport, device) = (handle.transport(), identity(model));
     let reader = Reader::open(transport, device, &interface(model), ReaderOptions::default())?;
     Ok((handle, reader))
@@ -81,7 +81,7 @@ fn check_choice(
     model: &Model,
     ta1: Option<u8>,
     protocol: Protocol,
-    handle: &Handle,
+    handle: &SimHandle,
     reader: &Reader<SimTransport>,
 ) {
     let context = &model.name;
@@ -382,7 +382,7 @@ fn a_reader_with_an_impossible_descriptor_carries_its_cards() {
             let mut announced = real.clone();
             apply(&mut announced.descriptor);
             for &protocol in protocols {
-                let handle = Handle::new(pcsc_sim::Device::new(real.clone()));
+                let handle = SimHandle::new(pcsc_sim::SimDevice::new(real.clone()));
                 let device = identity(&announced);
                 let options = ReaderOptions::default();
                 let context = format!("{name}, {change}, {protocol:?}");

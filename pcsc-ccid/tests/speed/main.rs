@@ -11,7 +11,7 @@ use common::{card, line, named, open, pattern, power_up, rates_set, read, resets
 use pcsc_ccid::message::SlotErrorCode;
 use pcsc_ccid::reader::{Presence, Protocol, Reader, ReaderError, Reset};
 use pcsc_sim::card::{Behaviour, FaultKind, Faults, Offer, Overspeed, PpsBehaviour};
-use pcsc_sim::{Event, Handle, Oddities, SimTransport};
+use pcsc_sim::{Oddities, SimEvent, SimHandle, SimTransport};
 
 const OFFERS: [(Protocol, &[Offer]); 2] = [(Protocol::T0, &[Offer::T0]), (Protocol::T1, &[Offer::T1])];
 
@@ -35,7 +35,7 @@ fn until_it_works(reader: &mut Reader<SimTransport>, context: &str) -> usize {
 /// At the next power-up, and after the card was out, what was learned is used at once: from a failure to
 /// agree on a speed, and from one in the middle of an exchange that has happened a second time.
 fn check_memory(
-    handle: &Handle,
+    handle: &SimHandle,
     reader: &mut Reader<SimTransport>,
     protocol: Protocol,
     reported: usize,

@@ -73,7 +73,7 @@ fn a_failure_that_is_not_the_speed_slows_a_card_for_a_while() {
         let fast = line(&handle);
         let soon = handle.with(|device| device.now()) + Duration::from_micros(100);
         match is_jogged {
-            true => handle.schedule(soon, Event::Insert(0, Box::new(good()))),
+            true => handle.schedule(soon, SimEvent::Insert(0, Box::new(good()))),
             false => handle.with(|device| {
                 let once = Faults::new(0, 1000, 1, &[FaultKind::Mute]);
                 device.contact(0).unwrap().set_faults(Some(once));
@@ -105,7 +105,7 @@ fn a_reader_that_announces_more_than_it_can_do() {
                 let context = format!("{name} {limit} {protocol:?}");
                 let mut model = named(name).model().clone();
                 (model.identity.vendor_id, model.identity.product_id) = (0x1234, 0x5678);
-                let device = pcsc_sim::Device::new(model).with(Oddities {
+                let device = pcsc_sim::SimDevice::new(model).with(Oddities {
                     contact_limit_bps: Some(limit),
                     ..Oddities::default()
                 });
@@ -197,8 +197,8 @@ fn a_card_pulled_or_exchanged_during_a_step_down() {
                     let at = handle.with(|device| device.now()) + Duration::from_millis(after);
                     let other = card(Some(0x94), offers, Behaviour::default());
                     let event = match is_exchanged {
-                        true => Event::Insert(0, Box::new(other)),
-                        false => Event::Remove(0),
+                        true => SimEvent::Insert(0, Box::new(other)),
+                        false => SimEvent::Remove(0),
                     };
                     handle.schedule(at, event);
                     let mut result = reader.set_protocol(0, protocol);

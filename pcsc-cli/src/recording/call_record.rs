@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use pcsc_constants as pcsc;
-use pcsc_manager::{CallRecord, RecordedCard, SlotError, Step, StepKind};
+use pcsc_manager::{CallRecord, RecordedCard, RecordedStep, SlotError, StepKind};
 use pcsc_sim::masked::Masked;
 use pcsc_sim::RecordError;
 use serde_json::{Map, Value};
@@ -19,7 +19,7 @@ const T1_ATR: [u8; 4] = [0x3B, 0x80, 0x01, 0x81];
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct ReaderCalls {
     /// With the time at which each began or was seen, in microseconds.
-    steps: Vec<(u64, Step)>,
+    steps: Vec<(u64, RecordedStep)>,
     card: Option<RecordedCard>,
     /// Where the present card is in `steps`, while its ATR is not known.
     unknown: Option<usize>,
@@ -30,8 +30,9 @@ pub struct ReaderCalls {
 impl ReaderCalls {
     /// How much went to the card and the reader.
     pub fn exchanges(&self) -> usize {
-        let is_exchange =
-            |(_, step): &&(u64, Step)| matches!(step.kind, StepKind::Transmit(..) | StepKind::Control(..));
+        let is_exchange = |(_, step): &&(u64, RecordedStep)| {
+            matches!(step.kind, StepKind::Transmit(..) | StepKind::Control(..))
+        };
         self.steps.iter().filter(is_exchange).count()
     }
 
@@ -49,7 +50,8 @@ impl ReaderCalls {
     }
 
     fn push(&mut self, line: usize, time: u64, kind: StepKind) {
-        self.steps.push((time, Step::new(line, Duration::ZERO, kind)));
+        self.steps
+            .push((time, RecordedStep::new(line, Duration::ZERO, kind)));
     }
 
     /// A call has shown what is in the slot. An ATR that it does not show is empty.

@@ -5,7 +5,7 @@ use pcsc_ccid::shared::sync::lock;
 use pcsc_ccid::shared::{Notifications, OpenedReader};
 use pcsc_ccid::transport::Transport;
 use pcsc_sim::card::{apps::Several, Offer, Profile, SimCard};
-use pcsc_sim::{Event, Handle, Model};
+use pcsc_sim::{Model, SimEvent, SimHandle};
 use std::sync::Mutex;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -14,17 +14,17 @@ fn card() -> SimCard {
     SimCard::good(Profile::new(&[Offer::T1]), Box::new(Several::demo()))
 }
 
-fn channel(model: &str) -> (Handle, Channel) {
+fn channel(model: &str) -> (SimHandle, Channel) {
     let (handle, channel, _) = replaceable(model);
     (handle, channel)
 }
 
 /// A reader, and the device that is opened next.
-fn replaceable(model: &str) -> (Handle, Channel, Arc<Mutex<Handle>>) {
-    let device = pcsc_sim::Device::named(model).unwrap();
+fn replaceable(model: &str) -> (SimHandle, Channel, Arc<Mutex<SimHandle>>) {
+    let device = pcsc_sim::SimDevice::named(model).unwrap();
     let configuration = Model::configuration_descriptor(&[device.model()], 4);
     let interface = descriptor::interfaces(&configuration).remove(0).unwrap();
-    let handle = Handle::new(device);
+    let handle = SimHandle::new(device);
     let current = Arc::new(Mutex::new(handle.clone()));
     let next = current.clone();
     let open = move |_| {
@@ -94,7 +94,7 @@ fn a_card_that_an_exchange_has_missed_is_absent_once() {
         assert_eq!(channel.presence(0), abi::ICC_PRESENT);
 
         let soon = handle.with(|device| device.now()) + Duration::from_millis(1);
-        handle.schedule(soon, Event::Remove(0));
+        handle.schedule(soon, SimEvent::Remove(0));
         let command = [0x80, 0xEE, 0, 100, 100];
         let missed = channel.transmit(0, 1, &command, &mut [0; 258]);
         assert_eq!(missed, Err(abi::ICC_NOT_PRESENT), "{model}");
@@ -128,7 +128,7 @@ fn a_reader_that_was_reset_is_opened_again_and_its_card_is_another_one() {
     channel.power(0, abi::POWER_UP, &mut [0; 33]).unwrap();
     channel.set_protocol(0, abi::PROTOCOL_T1).unwrap();
 
-    let again = Handle::new(pcsc_sim::Device::named("gempc-express").unwrap());
+    let again = SimHandle::new(pcsc_sim::SimDevice::named("gempc-express").unwrap());
     again.insert(0, card());
     *lock(&current) = again;
     handle.unplug();
@@ -165,7 +165,7 @@ fn a_reader_whose_last_slot_was_closed_is_opened_again_when_it_is_needed() {
     let (handle, channel, current) = replaceable("gempc-express");
     handle.insert(0, card());
     assert_eq!(channel.presence(0), abi::ICC_PRESENT);
-    *lock(&current) = Handle::new(pcsc_sim::Device::named("gempc-express").unwrap());
+    *lock(&current) = SimHandle::new(pcsc_sim::SimDevice::named("gempc-express").unwrap());
     channel.close_slot(0);
     assert_eq!(
         channel.presence(0),

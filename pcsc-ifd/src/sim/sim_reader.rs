@@ -5,14 +5,14 @@
 use pcsc_ccid::shared::SharedReader;
 use pcsc_sim::card::{named, Switches};
 use pcsc_sim::control::ControlledReader;
-use pcsc_sim::{Device, Handle};
+use pcsc_sim::{SimDevice, SimHandle};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// A simulated reader.
 pub struct SimReader {
     model: String,
-    handle: Mutex<Handle>,
+    handle: Mutex<SimHandle>,
     /// Who drives it, and owns this.
     driver: OnceLock<Weak<SharedReader>>,
     switches: Arc<Switches>,
@@ -56,7 +56,7 @@ impl SimReader {
     }
 
     /// The device, which is another one after a plug.
-    pub fn handle(&self) -> Handle {
+    pub fn handle(&self) -> SimHandle {
         self.handle.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -163,7 +163,7 @@ impl ControlledReader for SimReader {
     }
 }
 
-fn device(model: &str) -> Result<Handle, String> {
-    let device = Device::named(model).ok_or_else(|| format!("no model {model}"))?;
-    Ok(Handle::new(device))
+fn device(model: &str) -> Result<SimHandle, String> {
+    let device = SimDevice::named(model).ok_or_else(|| format!("no model {model}"))?;
+    Ok(SimHandle::new(device))
 }

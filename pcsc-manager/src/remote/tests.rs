@@ -5,19 +5,19 @@ use std::os::unix::net::UnixListener;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server that accepts connections and answers nothing.
-struct Bench {
+struct RemoteBench {
     path: PathBuf,
     listener: UnixListener,
     slot: RemoteSlot,
     watch: RemoteWatch,
 }
 
-impl Bench {
-    fn new(name: &str) -> Bench {
+impl RemoteBench {
+    fn new(name: &str) -> RemoteBench {
         let path = std::env::temp_dir().join(format!("pcsc-remote-{}-{name}", std::process::id()));
         let listener = UnixListener::bind(&path).unwrap();
         let current = Arc::new(Mutex::default());
-        Bench {
+        RemoteBench {
             slot: RemoteSlot {
                 path: path.clone(),
                 reader: 0,
@@ -32,7 +32,7 @@ impl Bench {
     }
 }
 
-impl Drop for Bench {
+impl Drop for RemoteBench {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.path);
     }
@@ -55,14 +55,14 @@ fn wakes_without_a_waiter_do_not_block() {
     for _ in 0..1000 {
         watch.wake();
     }
-    assert_eq!(watch.wait(), SlotEvent::Card);
+    assert_eq!(watch.wait(), WatchEvent::Card);
     drop(other);
-    assert_eq!(watch.wait(), SlotEvent::Gone);
+    assert_eq!(watch.wait(), WatchEvent::Gone);
 }
 
 #[test]
 fn a_request_to_a_server_that_does_not_answer_ends_at_its_deadline() {
-    let mut bench = Bench::new("deadline");
+    let mut bench = RemoteBench::new("deadline");
     let deadline = Some(Instant::now() + Duration::from_millis(10));
     let result = bench.slot.transmit(&[0; 4], &mut [0; 300], deadline);
     assert_eq!(result, Err(SlotError::TimedOut));
@@ -72,7 +72,7 @@ fn a_request_to_a_server_that_does_not_answer_ends_at_its_deadline() {
 
 #[test]
 fn the_end_of_a_watch_ends_the_request_and_limits_the_next_one() {
-    let mut bench = Bench::new("stop");
+    let mut bench = RemoteBench::new("stop");
     std::thread::scope(|scope| {
         let slot = &mut bench.slot;
         let deadline = Some(Instant::now() + PATIENCE);
@@ -86,7 +86,7 @@ fn the_end_of_a_watch_ends_the_request_and_limits_the_next_one() {
 
 #[test]
 fn a_slot_is_given_back_although_a_child_has_the_connection() {
-    let mut bench = Bench::new("child");
+    let mut bench = RemoteBench::new("child");
     let client = SlotClient::connect(&bench.path, 0, 0).unwrap();
     let _childs = client.stopper().unwrap();
     bench.slot.client = Some(client);

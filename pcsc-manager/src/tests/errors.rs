@@ -4,7 +4,7 @@ use super::*;
 
 const RESET: u32 = 1;
 const UNPOWER: u32 = 2;
-const CARD: Handle = 1;
+const CARD: ConnectionHandle = 1;
 
 /// A slot with a card, whose calls fail if an error is set.
 #[derive(Clone, Default)]
@@ -72,15 +72,15 @@ const ALL: [SlotError; 11] = [
 /// connection before that. `special` has what each error becomes, if it is not `other`.
 fn expect(
     what: &str,
-    prepare: impl Fn(&Reader),
-    call: impl Fn(&Reader) -> Result<(), CallError>,
+    prepare: impl Fn(&ManagedReader),
+    call: impl Fn(&ManagedReader) -> Result<(), CallError>,
     special: &[(SlotError, CallError)],
     other: CallError,
 ) {
     let with = |error| {
         let slot = Failing::default();
-        let watch = Arc::<Bench>::default();
-        let reader = Reader::new("R".into(), Box::new(slot.clone()), watch, Wakers::default());
+        let watch = Arc::<ManagerBench>::default();
+        let reader = ManagedReader::new("R".into(), Box::new(slot.clone()), watch, Wakers::default());
         reader.poll();
         reader.connect(CARD, SHARED, ANY, None, &|| false).unwrap();
         prepare(&reader);
@@ -106,7 +106,7 @@ const NOT_STARTED: (SlotError, CallError) = (SlotError::NotStarted, CallError::T
 
 #[test]
 fn errors_of_an_exchange_a_control_request_and_an_attribute() {
-    let nothing = |_: &Reader| ();
+    let nothing = |_: &ManagedReader| ();
     expect(
         "transmit",
         nothing,
@@ -169,7 +169,7 @@ fn errors_of_a_reset() {
 
 #[test]
 fn errors_of_a_connection() {
-    let connect = |reader: &Reader| reader.connect(CARD, SHARED, ANY, None, &|| false).map(drop);
+    let connect = |reader: &ManagedReader| reader.connect(CARD, SHARED, ANY, None, &|| false).map(drop);
     expect(
         "power up",
         |reader| reader.disconnect(CARD, UNPOWER, &|| false).unwrap(),

@@ -106,7 +106,7 @@ fn a_wait_opens_a_reader_of_its_name_that_comes_while_it_goes_on() {
     rig.benches[0].set(|bed| bed.is_gone = true);
     let client = rig.client();
     wait_until(&client, || count(&client) == 0);
-    let again = Arc::<Bench>::default();
+    let again = Arc::<ManagerBench>::default();
     rig.plug(again.clone());
     wait_until(&client, || count(&client) == 1);
     assert!(!Arc::ptr_eq(&first, &rig.manager.find(NAME).unwrap()));

@@ -11,7 +11,7 @@ const NAME: &[u8] = b"Bench 00 00";
 const LEAVE: u32 = 0;
 
 impl Rig {
-    fn reader(&self) -> Arc<Reader> {
+    fn reader(&self) -> Arc<ManagedReader> {
         self.manager.find(NAME).unwrap()
     }
 
@@ -70,7 +70,7 @@ fn no_transaction_begins_between_the_end_of_another_and_its_reset() {
 
 #[test]
 fn no_connection_is_made_while_the_card_is_reset() {
-    type Reset = fn(&Client, Handle) -> Result<(), CallError>;
+    type Reset = fn(&Client, ConnectionHandle) -> Result<(), CallError>;
     let resets: [(Reset, Result<(), CallError>); 4] = [
         (|client, card| reconnect(client, card, SHARED, 1), Ok(())),
         (|client, card| reconnect(client, card, EXCLUSIVE, 2), Ok(())),

@@ -4,19 +4,19 @@ use super::*;
 use std::sync::mpsc;
 
 pub(super) struct Slotted {
-    bench: Arc<Bench>,
-    pub(super) reader: Arc<Reader>,
+    bench: Arc<ManagerBench>,
+    pub(super) reader: Arc<ManagedReader>,
     /// So that it is not given back.
-    _interest: Interest<Arc<Reader>>,
+    _interest: Interest<Arc<ManagedReader>>,
 }
 
 /// A slot that was polled, with a card.
 pub(super) fn slotted() -> Slotted {
-    let bench = Arc::new(Bench::default());
+    let bench = Arc::new(ManagerBench::default());
     lock(&bench.state).has_card = true;
     let slot = Box::new(BenchSlot(bench.clone()));
     let name = String::from("Bench 00 00");
-    let reader = Arc::new(Reader::new(name, slot, bench.clone(), Wakers::default()));
+    let reader = Arc::new(ManagedReader::new(name, slot, bench.clone(), Wakers::default()));
     let _interest = Interest::new(reader.clone());
     reader.poll();
     Slotted {
@@ -265,10 +265,10 @@ fn a_card_that_comes_during_the_first_poll_is_seen_by_the_next_one() {
     let (give, answers) = mpsc::channel();
     let slot = Box::new(Asked { asked, answers });
     let name = String::from("Bench 00 00");
-    let reader = Arc::new(Reader::new(
+    let reader = Arc::new(ManagedReader::new(
         name,
         slot,
-        Arc::new(Bench::default()),
+        Arc::new(ManagerBench::default()),
         Wakers::default(),
     ));
     let _interest = Interest::new(reader.clone());

@@ -2,7 +2,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use pcsc_sim::usb_record::UsbRecord;
-use pcsc_sim::Device;
+use pcsc_sim::SimDevice;
 
 use super::*;
 use crate::connections::T1;
@@ -58,7 +58,7 @@ fn a_card_comes_and_goes_in_a_replay_as_it_did() {
     // With an interrupt pipe and without one.
     for model in ["gempc-express", "scr3310", "rutoken-lite"] {
         let memory = Memory::default();
-        let reader = Simulated::of(Device::named(model).unwrap());
+        let reader = Simulated::of(SimDevice::named(model).unwrap());
         let (reader, recorder) = reader.recorded(Box::new(memory.clone())).unwrap();
         let recorded = use_card(reader.found(), |comes| match comes {
             true => reader.insert_card(0),
@@ -114,7 +114,7 @@ fn a_record_that_cannot_be_written_ends_and_the_reader_works_on() {
             Ok(())
         }
     }
-    let reader = Simulated::of(Device::named("scr3310").unwrap());
+    let reader = Simulated::of(SimDevice::named("scr3310").unwrap());
     let (reader, recorder) = reader.recorded(Box::new(Full(400))).unwrap();
     reader.insert_card(0);
     let (mut slot, _watch) = reader.found().slots.remove(0);

@@ -17,7 +17,7 @@ use pcsc_constants::MAX_ATR_SIZE;
 
 use crate::ccid;
 use crate::error::StartError;
-use crate::slot::{copy, earlier, FoundReader, Powered, Presence, Slot, SlotError, SlotEvent, Watch};
+use crate::slot::{copy, earlier, FoundReader, Powered, Presence, Slot, SlotError, Watch, WatchEvent};
 use port::{Connection, Control, Port};
 
 /// The name that vsmartcard gives its reader.
@@ -95,7 +95,7 @@ impl VpcdReader {
 }
 
 impl Watch for Port {
-    fn wait(&self) -> SlotEvent {
+    fn wait(&self) -> WatchEvent {
         Port::wait(self)
     }
 

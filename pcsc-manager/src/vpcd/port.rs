@@ -13,7 +13,7 @@ use pcsc_process::Waker;
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
-use crate::slot::{SlotError, SlotEvent};
+use crate::slot::{SlotError, WatchEvent};
 use crate::sync::lock;
 
 #[cfg(test)]
@@ -163,21 +163,21 @@ impl Port {
     }
 
     /// Blocks until a card comes or goes, or until the wait is ended.
-    pub fn wait(&self) -> SlotEvent {
+    pub fn wait(&self) -> WatchEvent {
         // For lack of file descriptors there is no waker, so that nothing could end a wait. Such a reader is
         // taken off the list: a connection would wait forever for the first look at it.
         let Ok(waker) = &self.waker else {
-            return SlotEvent::Gone;
+            return WatchEvent::Gone;
         };
         let mut is_paused = false;
         loop {
             let (before, listener, card) = {
                 let mut state = lock(&self.state);
                 if state.is_stopped {
-                    return SlotEvent::Stopped;
+                    return WatchEvent::Stopped;
                 }
                 if state.look() {
-                    return SlotEvent::Card;
+                    return WatchEvent::Card;
                 }
                 // With a card in, the next one waits: polled for it, this would return at once again and
                 // again.
@@ -195,8 +195,8 @@ impl Port {
             if !polled[0].revents().is_empty() {
                 waker.clear();
                 return match lock(&self.state).is_stopped {
-                    true => SlotEvent::Stopped,
-                    false => SlotEvent::Card,
+                    true => WatchEvent::Stopped,
+                    false => WatchEvent::Card,
                 };
             }
             let is_ready = polled.get(1).is_some_and(|fd| !fd.revents().is_empty());
@@ -204,7 +204,7 @@ impl Port {
             state.look();
             // Another thread may have looked first.
             if state.cards() != before {
-                return SlotEvent::Card;
+                return WatchEvent::Card;
             }
             // The socket stays readable: a connection cannot be accepted for lack of a file descriptor, or
             // the card has sent data although no request is in progress. Without a pause, poll would return

@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use pcsc_constants as codes;
-use pcsc_manager::{environment, Bus, CallError, Client, Interest, Manager, Reader, StartError, UsbBus};
+use pcsc_manager::{
+    environment, Bus, CallError, Client, Interest, ManagedReader, Manager, StartError, UsbBus,
+};
 use pcsc_process::wait::ChangeCounter;
 use pcsc_wire::ReaderStateRecord;
 
@@ -26,8 +28,8 @@ pub struct ManagerSource {
 #[derive(Default)]
 struct Held {
     /// The manager's list of them.
-    readers: Arc<[Arc<Reader>]>,
-    interests: Vec<Interest<Arc<Reader>>>,
+    readers: Arc<[Arc<ManagedReader>]>,
+    interests: Vec<Interest<Arc<ManagedReader>>>,
 }
 
 impl ManagerSource {
@@ -62,13 +64,13 @@ impl ManagerSource {
     }
 
     /// The readers, each held open from now on.
-    fn readers(&self) -> Arc<[Arc<Reader>]> {
+    fn readers(&self) -> Arc<[Arc<ManagedReader>]> {
         // First, so that no thread releases a reader for a list that is older than another thread's.
         let mut held = lock(&self.held);
         let readers = self.manager.readers();
         if !Arc::ptr_eq(&held.readers, &readers) {
             let mut before = std::mem::take(&mut held.interests);
-            let hold = |reader: &Arc<Reader>| {
+            let hold = |reader: &Arc<ManagedReader>| {
                 let is_of = |interest: &Interest<_>| std::ptr::eq(interest.reader(), &**reader);
                 let place = before.iter().position(is_of);
                 place.map_or_else(
@@ -262,7 +264,7 @@ mod tests {
         let readers = source.readers();
         let held = lock(&source.held);
         assert!(Arc::ptr_eq(&held.readers, &readers));
-        let is_held = |reader: &Arc<Reader>| {
+        let is_held = |reader: &Arc<ManagedReader>| {
             let mut held = held.interests.iter();
             held.any(|interest| std::ptr::eq(interest.reader(), &**reader))
         };

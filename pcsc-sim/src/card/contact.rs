@@ -6,7 +6,7 @@ use std::time::Duration;
 use pcsc_ccid::atr;
 
 use super::fault::FaultKind;
-use super::{Burst, Card, Convention, Faults, LineSettings, Rate};
+use super::{Burst, CharacterCard, Convention, Faults, LineSettings, Rate};
 
 /// Ten bits and two of guard time (clause 7.2).
 const CHARACTER_ETU: u64 = 12;
@@ -43,7 +43,7 @@ struct Arrival {
 /// The contact between a simulated reader and a card. Time passes only by what goes over it and by
 /// waiting for it.
 pub struct Contact {
-    card: Box<dyn Card>,
+    card: Box<dyn CharacterCard>,
     line: LineSettings,
     powered: bool,
     convention: Option<Convention>,
@@ -57,7 +57,7 @@ pub struct Contact {
 
 impl Contact {
     /// A card just inserted, without power.
-    pub fn new(card: Box<dyn Card>) -> Self {
+    pub fn new(card: Box<dyn CharacterCard>) -> Self {
         Contact {
             card,
             line: LineSettings {

@@ -33,7 +33,7 @@ pub use apps::App;
 pub use contact::{Contact, Received, Tally};
 pub use fault::{FaultKind, Faults};
 pub use profile::{Convention, Offer, Profile};
-pub use replay::{CardReplay, Exchange};
+pub use replay::{CardReplay, RecordedExchange};
 pub use sim::{Behaviour, Overspeed, PpsBehaviour, SharedBehaviour, SimCard};
 pub use switches::Switches;
 pub use virtual_card::VirtualCard;
@@ -117,7 +117,7 @@ pub struct Burst {
 }
 
 /// A card in the slot, seen from its contacts.
-pub trait Card: Send {
+pub trait CharacterCard: Send {
     /// Whether it is still in the slot.
     fn present(&self) -> bool {
         true

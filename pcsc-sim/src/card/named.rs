@@ -13,7 +13,8 @@
 
 use super::apps::{App, Echo, FileSystem, Hello, Several};
 use super::{
-    Behaviour, Burst, Card, Convention, LineSettings, Offer, PpsBehaviour, Profile, SimCard, Switches,
+    Behaviour, Burst, CharacterCard, Convention, LineSettings, Offer, PpsBehaviour, Profile, SimCard,
+    Switches,
 };
 use pcsc_ccid::apdu::CommandApdu;
 use pcsc_ccid::t1::Edc;
@@ -43,7 +44,7 @@ pub const NAMES: [(&str, &str); 12] = [
 ///
 /// # Errors
 /// A message, if there is no card of this name or with this ATR.
-pub fn make(text: &str, switches: &Arc<Switches>) -> Result<impl Card, String> {
+pub fn make(text: &str, switches: &Arc<Switches>) -> Result<impl CharacterCard, String> {
     let (profile, behaviour) = match named(text) {
         Some(card) => card,
         None => (profile(&hexadecimal(text)?)?, Behaviour::default()),
@@ -153,7 +154,7 @@ struct Switched {
     switches: Arc<Switches>,
 }
 
-impl Card for Switched {
+impl CharacterCard for Switched {
     fn present(&self) -> bool {
         self.card.present()
     }

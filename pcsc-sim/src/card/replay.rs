@@ -10,7 +10,7 @@ use crate::Mismatch;
 
 /// A command and its response, as they were recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Exchange {
+pub struct RecordedExchange {
     /// The command.
     pub command: Masked,
     /// The response.
@@ -21,9 +21,9 @@ pub struct Exchange {
 /// card, so that a test that has inserted one can ask for its [`CardReplay::outcome`].
 ///
 /// ```
-/// use pcsc_sim::card::{Exchange, CardReplay, VirtualCard};
+/// use pcsc_sim::card::{CardReplay, RecordedExchange, VirtualCard};
 ///
-/// let exchange = Exchange {
+/// let exchange = RecordedExchange {
 ///     command: [0x00, 0xB0, 0x00, 0x00].map(Some).to_vec(),
 ///     response: vec![0x47, 0x11, 0x90, 0x00],
 /// };
@@ -40,7 +40,7 @@ pub struct CardReplay {
 
 #[derive(Debug)]
 struct Progress {
-    exchanges: Vec<Exchange>,
+    exchanges: Vec<RecordedExchange>,
     /// The number of exchanges that took place.
     done: usize,
     mismatch: Option<Mismatch>,
@@ -48,7 +48,7 @@ struct Progress {
 
 impl CardReplay {
     /// A card with this ATR and these exchanges.
-    pub fn new(atr: Vec<u8>, exchanges: Vec<Exchange>) -> CardReplay {
+    pub fn new(atr: Vec<u8>, exchanges: Vec<RecordedExchange>) -> CardReplay {
         let state = Progress {
             exchanges,
             done: 0,
@@ -81,7 +81,7 @@ impl CardReplay {
 }
 
 impl Progress {
-    fn mismatch(&self, expected: Option<&Exchange>, found: Option<&[u8]>) -> Mismatch {
+    fn mismatch(&self, expected: Option<&RecordedExchange>, found: Option<&[u8]>) -> Mismatch {
         let text = |command: &[Option<u8>]| masked::public(command, shown_of_command);
         Mismatch {
             number: self.done + 1,
@@ -120,7 +120,7 @@ mod tests {
     fn card() -> CardReplay {
         let select = [0x00, 0xA4, 0x04, 0x00].map(Some).to_vec();
         let verify = [&[0x00, 0x20, 0x00, 0x80, 0x02].map(Some)[..], &[None, None]].concat();
-        let exchange = |command, response: [u8; 2]| Exchange {
+        let exchange = |command, response: [u8; 2]| RecordedExchange {
             command,
             response: response.to_vec(),
         };
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn no_pin_of_a_record_is_told() {
-        let verify = Exchange {
+        let verify = RecordedExchange {
             command: masked::shown(&VERIFY),
             response: vec![0x90, 0x00],
         };

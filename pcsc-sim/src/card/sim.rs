@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::program::Program;
-use super::{t0, t1, App, Burst, Card, LineSettings, Offer, Profile, Rate, VirtualCard};
+use super::{t0, t1, App, Burst, CharacterCard, LineSettings, Offer, Profile, Rate, VirtualCard};
 
 /// Guard time that the card keeps: the reader sees 12 etu between leading edges.
 const SPACING: u64 = 12;
@@ -281,7 +281,7 @@ impl SimCard {
     }
 }
 
-impl Card for SimCard {
+impl CharacterCard for SimCard {
     fn present(&self) -> bool {
         !self.removed
     }

@@ -157,7 +157,7 @@ fn delays_add_up_until_they_are_taken() {
 /// A card that answers each command with three characters, 20 etu apart.
 struct Slow;
 
-impl Card for Slow {
+impl CharacterCard for Slow {
     fn reset(&mut self, _line: LineSettings) -> Burst {
         Burst {
             bytes: vec![0x3B, 0x00],

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::message::{decode_answer, Request, RequestError, ANSWER_HEADER, MAX_LINE};
+use super::message::{decode_answer, RequestError, SlotRequest, ANSWER_HEADER, MAX_LINE};
 use super::send::send_all;
 
 /// How long a server may take to answer. It is in memory at once, unless the server is stopped. The command
@@ -44,7 +44,7 @@ fn connect(path: &Path, purpose: &str) -> io::Result<UnixStream> {
 }
 
 /// Connects to the watch of a slot. Each byte that is sent asks, and is answered by a
-/// [`Change`](super::message::Change) when there may be something new.
+/// [`SlotChange`](super::message::SlotChange) when there may be something new.
 ///
 /// # Errors
 /// If the socket cannot be reached.
@@ -196,7 +196,7 @@ impl SlotClient {
     /// If the connection breaks, or with [`io::ErrorKind::TimedOut`] at the deadline. It is of no use then.
     pub fn ask(
         &mut self,
-        request: &Request<'_>,
+        request: &SlotRequest<'_>,
         deadline: Instant,
     ) -> io::Result<Result<Vec<u8>, RequestError>> {
         self.0.set_write_timeout(Some(left(deadline)?))?;

@@ -12,7 +12,7 @@ pub const ANSWER_HEADER: usize = 5;
 
 /// What is asked of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Request<'a> {
+pub enum SlotRequest<'a> {
     /// Whether there is a card. The answer is a byte: a [`CardPresence`].
     Presence,
     /// A reset of the card. The answer is the protocols offered and the first one (`SCARD_PROTOCOL_*`, a byte
@@ -35,18 +35,18 @@ pub enum Request<'a> {
     SetAttribute(u32, &'a [u8]),
 }
 
-impl<'a> Request<'a> {
+impl<'a> SlotRequest<'a> {
     /// The bytes. Data beyond [`MAX_DATA`] are an error of the caller, and are left out.
     pub fn encode(&self) -> Vec<u8> {
         let (operation, argument, data): (u8, u32, &[u8]) = match *self {
-            Request::Presence => (0, 0, &[]),
-            Request::PowerUp { is_warm } => (1, is_warm.into(), &[]),
-            Request::PowerDown => (2, 0, &[]),
-            Request::SetProtocol(protocol) => (3, protocol, &[]),
-            Request::Transmit(command) => (4, 0, command),
-            Request::Control(code, data) => (5, code, data),
-            Request::GetAttribute(id) => (6, id, &[]),
-            Request::SetAttribute(id, value) => (7, id, value),
+            SlotRequest::Presence => (0, 0, &[]),
+            SlotRequest::PowerUp { is_warm } => (1, is_warm.into(), &[]),
+            SlotRequest::PowerDown => (2, 0, &[]),
+            SlotRequest::SetProtocol(protocol) => (3, protocol, &[]),
+            SlotRequest::Transmit(command) => (4, 0, command),
+            SlotRequest::Control(code, data) => (5, code, data),
+            SlotRequest::GetAttribute(id) => (6, id, &[]),
+            SlotRequest::SetAttribute(id, value) => (7, id, value),
         };
         let data = &data[..data.len().min(MAX_DATA)];
         let length = data.len() as u32;
@@ -60,20 +60,20 @@ impl<'a> Request<'a> {
     }
 
     /// The request with this header; `None` if there is no such operation.
-    pub fn decode(header: [u8; REQUEST_HEADER], data: &'a [u8]) -> Option<Request<'a>> {
+    pub fn decode(header: [u8; REQUEST_HEADER], data: &'a [u8]) -> Option<SlotRequest<'a>> {
         let [operation, a0, a1, a2, a3, ..] = header;
         let argument = u32::from_le_bytes([a0, a1, a2, a3]);
         Some(match operation {
-            0 => Request::Presence,
-            1 => Request::PowerUp {
+            0 => SlotRequest::Presence,
+            1 => SlotRequest::PowerUp {
                 is_warm: argument == 1,
             },
-            2 => Request::PowerDown,
-            3 => Request::SetProtocol(argument),
-            4 => Request::Transmit(data),
-            5 => Request::Control(argument, data),
-            6 => Request::GetAttribute(argument),
-            7 => Request::SetAttribute(argument, data),
+            2 => SlotRequest::PowerDown,
+            3 => SlotRequest::SetProtocol(argument),
+            4 => SlotRequest::Transmit(data),
+            5 => SlotRequest::Control(argument, data),
+            6 => SlotRequest::GetAttribute(argument),
+            7 => SlotRequest::SetAttribute(argument, data),
             _ => return None,
         })
     }
@@ -182,7 +182,7 @@ numbered! {
 
 numbered! {
     /// What a watch reports of a slot.
-    Change,
+    SlotChange,
     /// The reader is gone. The connection ends with it.
     Gone,
     /// A card may have come or gone, and two cards cannot be distinguished.
@@ -198,24 +198,24 @@ mod tests {
     #[test]
     fn requests_are_decoded_as_they_were_encoded() {
         let all = [
-            Request::Presence,
-            Request::PowerUp { is_warm: true },
-            Request::PowerUp { is_warm: false },
-            Request::PowerDown,
-            Request::SetProtocol(2),
-            Request::Transmit(&[0, 0xA4, 4, 0]),
-            Request::Control(0x4200_0DB8, &[1, 2]),
-            Request::GetAttribute(0x0009_0303),
-            Request::SetAttribute(0x0007_A0F0, &[3]),
+            SlotRequest::Presence,
+            SlotRequest::PowerUp { is_warm: true },
+            SlotRequest::PowerUp { is_warm: false },
+            SlotRequest::PowerDown,
+            SlotRequest::SetProtocol(2),
+            SlotRequest::Transmit(&[0, 0xA4, 4, 0]),
+            SlotRequest::Control(0x4200_0DB8, &[1, 2]),
+            SlotRequest::GetAttribute(0x0009_0303),
+            SlotRequest::SetAttribute(0x0007_A0F0, &[3]),
         ];
         for request in all {
             let bytes = request.encode();
             let (header, data) = bytes.split_first_chunk().unwrap();
-            assert_eq!(Request::data_length(*header), Some(data.len()), "{request:?}");
-            assert_eq!(Request::decode(*header, data), Some(request));
+            assert_eq!(SlotRequest::data_length(*header), Some(data.len()), "{request:?}");
+            assert_eq!(SlotRequest::decode(*header, data), Some(request));
         }
-        assert_eq!(Request::decode([8, 0, 0, 0, 0, 0, 0, 0, 0], &[]), None);
-        assert_eq!(Request::data_length([4, 0, 0, 0, 0, 1, 0, 2, 0]), None);
+        assert_eq!(SlotRequest::decode([8, 0, 0, 0, 0, 0, 0, 0, 0], &[]), None);
+        assert_eq!(SlotRequest::data_length([4, 0, 0, 0, 0, 1, 0, 2, 0]), None);
     }
 
     #[test]

@@ -26,8 +26,8 @@
 //! | line | purpose |
 //! |---|---|
 //! | `readers` | a line `N SLOTS NAME` for each reader that is there, an empty line, and then a line for each reader that is plugged in |
-//! | `slot N/S` | a slot: [requests](Request) and answers. The connection is the claim on the slot |
-//! | `watch N/S` | its card: a byte asks, and a byte answers when there may be [something new](Change). The connection ends when the reader is unplugged |
+//! | `slot N/S` | a slot: [requests](SlotRequest) and answers. The connection is the claim on the slot |
+//! | `watch N/S` | its card: a byte asks, and a byte answers when there may be [something new](SlotChange). The connection ends when the reader is unplugged |
 //!
 //! A request is an operation (one byte), an argument and a length (four bytes each, the lowest first), and so
 //! many bytes of data; an answer is a result (one byte: 0, or a [`RequestError`]), a length, and data.
@@ -40,7 +40,7 @@ mod served;
 mod tests;
 
 pub use client::{order, watch, ListedReader, ReaderList, SlotClient, Stopper};
-pub use message::{CardPresence, Change, Request, RequestError, MAX_DATA};
+pub use message::{CardPresence, RequestError, SlotChange, SlotRequest, MAX_DATA};
 pub use send::send_all;
 pub use served::ServedReader;
 

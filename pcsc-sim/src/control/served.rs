@@ -12,7 +12,7 @@ use pcsc_ccid::shared::sync::lock;
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 
 use super::client::ListedReader;
-use super::message::{encode_answer, Change, Request, RequestError, REQUEST_HEADER};
+use super::message::{encode_answer, RequestError, SlotChange, SlotRequest, REQUEST_HEADER};
 use super::send::send_all;
 
 #[cfg(test)]
@@ -32,9 +32,9 @@ pub trait ServedReader: Send + Sync {
     ///
     /// # Errors
     /// Why it could not.
-    fn execute(&self, slot: u8, request: &Request<'_>) -> Result<Vec<u8>, RequestError>;
+    fn execute(&self, slot: u8, request: &SlotRequest<'_>) -> Result<Vec<u8>, RequestError>;
     /// Blocks until a card may have come or gone. All programs that watch the slot are waiting then.
-    fn wait(&self, slot: u8) -> Change;
+    fn wait(&self, slot: u8) -> SlotChange;
     /// A program begins to use a slot. `false` if it cannot: its requests are executed anyway, to fail.
     fn open(&self, slot: u8) -> bool {
         let _ = slot;
@@ -181,10 +181,10 @@ impl Served {
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
                 read => read?,
             }
-            let length = Request::data_length(header).ok_or(io::ErrorKind::InvalidData)?;
+            let length = SlotRequest::data_length(header).ok_or(io::ErrorKind::InvalidData)?;
             let mut data = vec![0; length];
             input.read_exact(&mut data)?;
-            let request = Request::decode(header, &data);
+            let request = SlotRequest::decode(header, &data);
             let answer = self.claim(slot, connection, plugs, &output).and_then(|()| {
                 let request = request.ok_or(RequestError::Unsupported)?;
                 self.reader.execute(slot, &request)
@@ -260,7 +260,7 @@ impl Served {
                 if let Some(stream) = stream.take() {
                     // Its own thread removes a watcher that has gone.
                     let _ = match change {
-                        Change::Gone => stream.shutdown(std::net::Shutdown::Both),
+                        SlotChange::Gone => stream.shutdown(std::net::Shutdown::Both),
                         change => send_all(&stream, &[change.code()]),
                     };
                 }

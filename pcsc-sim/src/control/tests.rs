@@ -146,12 +146,12 @@ impl ServedReader for Pluggable {
         !self.is_unplugged.load(Ordering::SeqCst)
     }
 
-    fn execute(&self, _slot: u8, _request: &Request<'_>) -> Result<Vec<u8>, RequestError> {
+    fn execute(&self, _slot: u8, _request: &SlotRequest<'_>) -> Result<Vec<u8>, RequestError> {
         Ok(Vec::new())
     }
 
-    fn wait(&self, _slot: u8) -> Change {
-        Change::Gone
+    fn wait(&self, _slot: u8) -> SlotChange {
+        SlotChange::Gone
     }
 }
 
@@ -210,7 +210,7 @@ fn connect(served: &Arc<Served>) -> (SlotClient, thread::JoinHandle<io::Result<(
 
 fn presence(client: &mut SlotClient) -> Result<Vec<u8>, RequestError> {
     let deadline = Instant::now() + Duration::from_secs(60);
-    client.ask(&Request::Presence, deadline).unwrap()
+    client.ask(&SlotRequest::Presence, deadline).unwrap()
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn a_deadline_is_one_of_the_whole_answer() {
                 thread::sleep(Duration::from_millis(2));
             }
         });
-        let answer = client.ask(&Request::Presence, deadline);
+        let answer = client.ask(&SlotRequest::Presence, deadline);
         client.close();
         assert_eq!(answer.unwrap_err().kind(), io::ErrorKind::TimedOut);
     });

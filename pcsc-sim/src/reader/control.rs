@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::device::{Device, Direction};
+use super::device::{MessageDirection, SimDevice};
 use super::exchange::Block;
 use super::iccd::HeldAnswer;
 use super::oddities::Lists;
@@ -29,7 +29,7 @@ const CARRY_DATA: [u8; 17] = [
     0x20, 0x24, 0x2A, 0x2C, 0x82, 0x88, 0xA4, 0xC2, 0xD0, 0xD2, 0xD6, 0xDA, 0xDB, 0xDC, 0xE0, 0xE2, 0xEC,
 ];
 
-impl Device {
+impl SimDevice {
     /// A class request with data for the device.
     ///
     /// # Errors
@@ -63,12 +63,12 @@ impl Device {
                 Ok(())
             }
             (Flavour::IccdA, XFR_BLOCK) => {
-                self.record(Direction::ToReader, data);
+                self.record(MessageDirection::ToReader, data);
                 self.iccd_run(|device| device.iccd_a_block(data));
                 Ok(())
             }
             (Flavour::IccdB, XFR_BLOCK) => {
-                self.record(Direction::ToReader, data);
+                self.record(MessageDirection::ToReader, data);
                 self.iccd_run(|device| device.iccd_b_block(data, high));
                 Ok(())
             }
@@ -110,7 +110,7 @@ impl Device {
         };
         answer.truncate(length);
         if matches!(request, DATA_BLOCK | POWER_ON) {
-            self.record(Direction::FromReader, &answer);
+            self.record(MessageDirection::FromReader, &answer);
         }
         Ok(answer)
     }
@@ -137,8 +137,8 @@ impl Device {
     }
 
     /// Lets the card work; the answer is ready when it is.
-    fn iccd_run(&mut self, work: impl FnOnce(&mut Device) -> Result<HeldAnswer, SlotErrorCode>) {
-        let elapsed = |device: &Device| device.slots.first().map_or(Duration::ZERO, |slot| slot.elapsed());
+    fn iccd_run(&mut self, work: impl FnOnce(&mut SimDevice) -> Result<HeldAnswer, SlotErrorCode>) {
+        let elapsed = |device: &SimDevice| device.slots.first().map_or(Duration::ZERO, |slot| slot.elapsed());
         let before = elapsed(self);
         let answer = work(self).unwrap_or_else(HeldAnswer::Failed);
         let after = elapsed(self);

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::model::{Model, PACKET};
 use super::oddities::Oddities;
-use super::secure::{Entry, Keypad};
+use super::secure::{Keypad, KeypadEntry};
 use super::slot::Slot;
-use crate::card::{Card, Contact, Tally};
+use crate::card::{CharacterCard, Contact, Tally};
 use pcsc_ccid::descriptor::Features;
 use pcsc_ccid::message::{IccStatus, ResponseKind, ResponseMessage, SlotErrorCode, HEADER_SIZE};
 use pcsc_ccid::transport::TransportError;
@@ -35,7 +35,7 @@ pub struct Counters {
 
 /// Which way a logged message went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
+pub enum MessageDirection {
     /// To the reader.
     ToReader,
     /// From the reader.
@@ -49,7 +49,7 @@ pub struct Logged {
     /// When, on the device's clock.
     pub at: Duration,
     /// Its direction.
-    pub direction: Direction,
+    pub direction: MessageDirection,
     /// Its bytes.
     pub bytes: Vec<u8>,
 }
@@ -72,7 +72,7 @@ pub(super) struct Abort {
 
 /// A simulated device with one interface.
 #[derive(Default)]
-pub struct Device {
+pub struct SimDevice {
     pub(super) model: Model,
     pub(super) oddities: Oddities,
     pub(super) slots: Vec<Slot>,
@@ -97,28 +97,28 @@ pub struct Device {
     pub(super) iccd: super::iccd::Iccd,
 }
 
-impl Device {
+impl SimDevice {
     /// A device of this model, plugged in, with empty slots.
-    pub fn new(model: Model) -> Device {
+    pub fn new(model: Model) -> SimDevice {
         let slots = usize::from(model.descriptor.max_slot_index) + 1;
-        Device {
+        SimDevice {
             slots: (0..slots).map(|_| Slot::new(&model)).collect(),
             aborts: vec![Abort::default(); slots],
             changes: vec![0; slots],
             model,
             keeps_log: true,
-            ..Device::default()
+            ..SimDevice::default()
         }
     }
 
     /// The same without a log of its messages, which may hold a PIN.
-    pub fn without_log(mut self) -> Device {
+    pub fn without_log(mut self) -> SimDevice {
         self.keeps_log = false;
         self
     }
 
     /// The same with these faults.
-    pub fn with(mut self, oddities: Oddities) -> Device {
+    pub fn with(mut self, oddities: Oddities) -> SimDevice {
         self.oddities = oddities;
         self
     }
@@ -129,7 +129,7 @@ impl Device {
     }
 
     /// Puts a card in a slot, and out the one that was there. A slot that is not there takes nothing.
-    pub fn insert(&mut self, slot: u8, card: Box<dyn Card>) {
+    pub fn insert(&mut self, slot: u8, card: Box<dyn CharacterCard>) {
         let now = self.now;
         let Some(place) = self.slots.get_mut(usize::from(slot)) else {
             return;
@@ -170,7 +170,7 @@ impl Device {
     }
 
     /// Adds to what will be typed on the PIN pad.
-    pub fn will_type(&mut self, entry: Entry) {
+    pub fn will_type(&mut self, entry: KeypadEntry) {
         self.keypad.script.push_back(entry);
     }
 
@@ -239,7 +239,7 @@ impl Device {
         }
         let message = std::mem::take(&mut self.inbox);
         if !message.is_empty() {
-            self.record(Direction::ToReader, &message);
+            self.record(MessageDirection::ToReader, &message);
             self.receive(&message);
         }
         Ok(())
@@ -268,7 +268,7 @@ impl Device {
             let length = reply.bytes.len();
             let bytes = std::mem::take(&mut reply.bytes);
             self.outbox.pop_front();
-            self.record(Direction::FromReader, &bytes);
+            self.record(MessageDirection::FromReader, &bytes);
             self.empty_due = length % PACKET == 0 && transfer.len() == max;
             if !self.oddities.merge {
                 break;
@@ -323,7 +323,7 @@ impl Device {
             .is_some_and(|slot| slot.icc() != IccStatus::Absent)
     }
 
-    pub(super) fn record(&mut self, direction: Direction, bytes: &[u8]) {
+    pub(super) fn record(&mut self, direction: MessageDirection, bytes: &[u8]) {
         if !self.keeps_log {
             return;
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::device::{Abort, Device};
+use super::device::{Abort, SimDevice};
 use super::exchange::Block;
 use super::reply::Reply;
 use super::slot::Slot;
@@ -12,14 +12,14 @@ use pcsc_ccid::message::{
     HEADER_SIZE,
 };
 
-impl Device {
+impl SimDevice {
     /// A whole message from the host.
     pub(super) fn receive(&mut self, message: &[u8]) {
         let Some(&[kind, _, _, _, _, slot, seq, ..]) = message.first_chunk::<HEADER_SIZE>() else {
             return;
         };
         let answered_by = ResponseKind::answering(kind);
-        let refuse = |device: &mut Device, error| {
+        let refuse = |device: &mut SimDevice, error| {
             let answer = Reply::failed(error);
             device.reply(answered_by, slot, seq, answer);
         };

@@ -4,17 +4,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::device::Device;
-use crate::card::Card;
+use super::device::SimDevice;
+use crate::card::CharacterCard;
 use pcsc_ccid::shared::sync::wait_until;
 use pcsc_ccid::shared::InterruptSource;
 use pcsc_ccid::transport::{copy, Transport, TransportError};
 
 /// Something that happens to a device.
 #[non_exhaustive]
-pub enum Event {
+pub enum SimEvent {
     /// A card comes into a slot.
-    Insert(u8, Box<dyn Card>),
+    Insert(u8, Box<dyn CharacterCard>),
     /// The card of a slot is taken.
     Remove(u8),
     /// The device is pulled out.
@@ -32,23 +32,23 @@ struct SharedDevice {
 }
 
 struct DeviceState {
-    device: Device,
+    device: SimDevice,
     /// What will happen, by time.
-    schedule: Vec<(Duration, Event)>,
+    schedule: Vec<(Duration, SimEvent)>,
     /// The wait for a notification in progress, or the next one, is to end.
     is_interrupted: bool,
 }
 
 /// A device that several parties share; clones are the same one.
 #[derive(Clone)]
-pub struct Handle {
+pub struct SimHandle {
     shared: Arc<SharedDevice>,
 }
 
-impl Handle {
+impl SimHandle {
     /// Shares a device.
-    pub fn new(device: Device) -> Handle {
-        Handle {
+    pub fn new(device: SimDevice) -> SimHandle {
+        SimHandle {
             shared: Arc::new(SharedDevice {
                 clock: AtomicU64::new(nanoseconds(&device)),
                 device: Mutex::new(DeviceState {
@@ -66,7 +66,7 @@ impl Handle {
     }
 
     /// Does something with the device, and wakes who waits for its notifications.
-    pub fn with<T>(&self, action: impl FnOnce(&mut Device) -> T) -> T {
+    pub fn with<T>(&self, action: impl FnOnce(&mut SimDevice) -> T) -> T {
         let mut state = self.lock();
         let result = action(&mut state.device);
         self.unlock(state);
@@ -87,7 +87,7 @@ impl Handle {
     }
 
     /// Puts a card in a slot.
-    pub fn insert(&self, slot: u8, card: impl Card + 'static) {
+    pub fn insert(&self, slot: u8, card: impl CharacterCard + 'static) {
         self.with(|device| device.insert(slot, Box::new(card)));
     }
 
@@ -98,12 +98,12 @@ impl Handle {
 
     /// Pulls the device out.
     pub fn unplug(&self) {
-        self.with(Device::unplug);
+        self.with(SimDevice::unplug);
     }
 
     /// Lets something happen once the device's clock reaches `at`: in the middle of a wait, if a wait goes
     /// on then.
-    pub fn schedule(&self, at: Duration, event: Event) {
+    pub fn schedule(&self, at: Duration, event: SimEvent) {
         let mut state = self.lock();
         let place = state.schedule.partition_point(|(other, _)| *other <= at);
         state.schedule.insert(place, (at, event));
@@ -121,7 +121,7 @@ impl Handle {
 }
 
 /// A device's clock. One that has waited without end stops after 584 years.
-fn nanoseconds(device: &Device) -> u64 {
+fn nanoseconds(device: &SimDevice) -> u64 {
     u64::try_from(device.now().as_nanos()).unwrap_or(u64::MAX)
 }
 
@@ -133,14 +133,14 @@ impl DeviceState {
             let now = self.device.now();
             self.device.advance(at.saturating_sub(now));
             match event {
-                Event::Insert(slot, card) => self.device.insert(slot, card),
-                Event::Remove(slot) => self.device.remove(slot),
-                Event::Unplug => {
+                SimEvent::Insert(slot, card) => self.device.insert(slot, card),
+                SimEvent::Remove(slot) => self.device.remove(slot),
+                SimEvent::Unplug => {
                     self.device.unplug();
                     return Err(TransportError::Gone);
                 }
-                Event::Cancel if at > now => return Err(TransportError::Cancelled),
-                Event::Cancel => (),
+                SimEvent::Cancel if at > now => return Err(TransportError::Cancelled),
+                SimEvent::Cancel => (),
             }
             return Ok(());
         }
@@ -152,7 +152,7 @@ impl DeviceState {
 
 /// The bulk and control pipes of a simulated device. A wait costs no time but the device's own.
 pub struct SimTransport {
-    handle: Handle,
+    handle: SimHandle,
 }
 
 impl Transport for SimTransport {
@@ -236,7 +236,7 @@ impl Transport for SimTransport {
 
 /// The interrupt pipe of a simulated device. Its waits block, in real time.
 pub struct SimWatch {
-    handle: Handle,
+    handle: SimHandle,
 }
 
 impl InterruptSource for SimWatch {

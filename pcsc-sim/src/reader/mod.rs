@@ -1,6 +1,6 @@
 //! A simulated reader, at the level of USB transfers.
 //!
-//! A [`Device`] is made of a [`Model`]: what one line of the list of readers says. Its firmware is written
+//! A [`SimDevice`] is made of a [`Model`]: what one line of the list of readers says. Its firmware is written
 //! from the reader's side of the texts (CCID 1.1, ICCD 1.0) and does what its `dwFeatures` promise, no more:
 //! a host that forgets to negotiate meets a card that does not answer. Of the driver it shares the message
 //! codec and, at the APDU levels, the T=0 and T=1 engines.
@@ -26,9 +26,9 @@ mod speed;
 #[cfg(test)]
 mod tests;
 
-pub use device::{Counters, Device, Direction, Logged};
-pub use handle::{Event, Handle, SimTransport, SimWatch};
+pub use device::{Counters, Logged, MessageDirection, SimDevice};
+pub use handle::{SimEvent, SimHandle, SimTransport, SimWatch};
 pub use model::{BadColumn, Model, PACKET};
 pub use models::{model, NAMES};
 pub use oddities::{Lists, Oddities};
-pub use secure::{Entry, Key};
+pub use secure::{Key, KeypadEntry};

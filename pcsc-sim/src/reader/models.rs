@@ -1,6 +1,6 @@
 //! A handful of well-known readers, one of each kind, by short names.
 
-use super::device::Device;
+use super::device::SimDevice;
 use super::model::Model;
 use super::oddities::Oddities;
 
@@ -42,10 +42,10 @@ pub fn model(name: &str) -> Option<Model> {
         .and_then(|line| Model::parse(line).ok())
 }
 
-impl Device {
+impl SimDevice {
     /// The device with a short name of [`NAMES`], with the faults that it has in the field.
-    pub fn named(name: &str) -> Option<Device> {
-        let device = Device::new(model(name)?);
+    pub fn named(name: &str) -> Option<SimDevice> {
+        let device = SimDevice::new(model(name)?);
         Some(match name {
             "au9540" => device.with(Oddities {
                 contact_limit_bps: Some(200_000),

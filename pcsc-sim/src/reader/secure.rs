@@ -25,17 +25,17 @@ pub enum Key {
 
 /// One entry at the PIN pad.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct KeypadEntry {
     /// How long it takes.
     pub takes: Duration,
     /// Its end.
     pub key: Key,
 }
 
-impl Entry {
+impl KeypadEntry {
     /// These digits, at once.
-    pub fn pin(digits: &str) -> Entry {
-        Entry {
+    pub fn pin(digits: &str) -> KeypadEntry {
+        KeypadEntry {
             takes: Duration::ZERO,
             key: Key::Pin(digits.into()),
         }
@@ -45,7 +45,7 @@ impl Entry {
 /// What will be typed, entry by entry. Where it is used up, nothing is.
 #[derive(Default)]
 pub(super) struct Keypad {
-    pub script: VecDeque<Entry>,
+    pub script: VecDeque<KeypadEntry>,
 }
 
 /// `bTimeOut` 0: the reader's own.
@@ -190,7 +190,7 @@ impl Slot {
             0 => DEFAULT_TIMEOUT,
             seconds => Duration::from_secs(seconds.into()),
         };
-        let entry = keypad.script.pop_front().unwrap_or(Entry {
+        let entry = keypad.script.pop_front().unwrap_or(KeypadEntry {
             takes: limit,
             key: Key::Nothing,
         });

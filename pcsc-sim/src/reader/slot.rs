@@ -6,7 +6,7 @@ use super::atr::AtrParameters;
 use super::model::Model;
 use super::parameters::{Parameters, OFFSET};
 use super::speed;
-use crate::card::{Card, Contact, Rate, Tally};
+use crate::card::{CharacterCard, Contact, Rate, Tally};
 use pcsc_ccid::atr;
 use pcsc_ccid::descriptor::Features;
 use pcsc_ccid::message::{IccStatus, SlotErrorCode, Voltage};
@@ -56,7 +56,7 @@ impl Slot {
         }
     }
 
-    pub fn insert(&mut self, card: Box<dyn Card>, at: Duration) {
+    pub fn insert(&mut self, card: Box<dyn CharacterCard>, at: Duration) {
         self.remove();
         self.contact = Some(Contact::new(card));
         self.inserted_at = at;

@@ -20,15 +20,15 @@ use crate::masked;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use pcsc_ccid::reader::{DeviceInfo, ReaderOptions, Reader};
 /// use pcsc_sim::usb_record::{RecordedDevice, UsbRecord, UsbRecorder, UsbReplay};
-/// use pcsc_sim::{Device, Handle};
+/// use pcsc_sim::{SimDevice, SimHandle};
 ///
-/// let device = Device::named("scr3310").ok_or("no such model")?;
+/// let device = SimDevice::named("scr3310").ok_or("no such model")?;
 /// let recorded = RecordedDevice::of_model(device.model()).ok_or("no reader")?;
 /// let recorder = UsbRecorder::new(&recorded, Vec::new())?;
 /// let open = |transport| {
 ///     Reader::open(transport, DeviceInfo::default(), &recorded.interface, ReaderOptions::default())
 /// };
-/// let transport = recorder.transport(Handle::new(device).transport());
+/// let transport = recorder.transport(SimHandle::new(device).transport());
 /// open(Box::new(transport) as Box<dyn pcsc_ccid::transport::Transport>)?;
 ///
 /// let replay = UsbReplay::new(UsbRecord::parse(&recorder.output())?);

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::card::apps::Several;
 use crate::card::{Offer, Profile, SimCard};
-use crate::{Device, Handle, NAMES};
+use crate::{SimDevice, SimHandle, NAMES};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// The lines about a reader with the endpoints 01, 81 and 82.
@@ -42,9 +42,9 @@ fn use_reader(transport: impl Transport, device: &RecordedDevice) -> Option<Vec<
 
 /// The record of a reader of this model with a card.
 fn record(model: &str) -> String {
-    let device = Device::named(model).unwrap();
+    let device = SimDevice::named(model).unwrap();
     let recorded = RecordedDevice::of_model(device.model()).unwrap();
-    let handle = Handle::new(device);
+    let handle = SimHandle::new(device);
     handle.insert(
         0,
         SimCard::good(Profile::new(&[Offer::T1]), Box::new(Several::demo())),
@@ -345,7 +345,7 @@ fn a_reader_that_goes_is_gone_until_the_record_has_more_of_it() {
 fn hidden_bytes_are_those_of_pins_keys_and_pin_pads() {
     let device = RecordedDevice::of_model(&crate::model("gempc-express").unwrap()).unwrap();
     let recorder = UsbRecorder::new(&device, Vec::new()).unwrap();
-    let handle = Handle::new(Device::named("gempc-express").unwrap());
+    let handle = SimHandle::new(SimDevice::named("gempc-express").unwrap());
     let mut transport = recorder.transport(handle.transport());
     let mut send = |kind: u8, data: &[u8]| {
         let message = [&[kind, data.len() as u8, 0, 0, 0, 0, 0, 0, 0, 0][..], data].concat();
@@ -378,7 +378,7 @@ fn hidden_bytes_are_those_of_pins_keys_and_pin_pads() {
 fn a_command_after_the_answer_to_a_pin_is_shown() {
     let device = RecordedDevice::of_model(&crate::model("gempc-express").unwrap()).unwrap();
     let recorder = UsbRecorder::new(&device, Vec::new()).unwrap();
-    let handle = Handle::new(Device::named("gempc-express").unwrap());
+    let handle = SimHandle::new(SimDevice::named("gempc-express").unwrap());
     let card = SimCard::good(
         Profile::new(&[Offer::T1]),
         Box::new(crate::card::apps::FileSystem::example()),

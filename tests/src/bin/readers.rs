@@ -5,7 +5,7 @@
 //! this process.
 
 use pcsc_manager::PlayedReader;
-use pcsc_sim::control::{self, Change, ControlledReader, Request, RequestError, ServedReader};
+use pcsc_sim::control::{self, ControlledReader, RequestError, ServedReader, SlotChange, SlotRequest};
 use pcsc_test_ifd::{abi, card, Reader};
 use std::error::Error;
 use std::path::Path;
@@ -63,11 +63,11 @@ impl ServedReader for Renamed {
         self.0.is_present()
     }
 
-    fn execute(&self, slot: u8, request: &Request<'_>) -> Result<Vec<u8>, RequestError> {
+    fn execute(&self, slot: u8, request: &SlotRequest<'_>) -> Result<Vec<u8>, RequestError> {
         self.0.execute(slot, request)
     }
 
-    fn wait(&self, slot: u8) -> Change {
+    fn wait(&self, slot: u8) -> SlotChange {
         self.0.wait(slot)
     }
 
@@ -96,9 +96,9 @@ impl ServedReader for Served {
         1
     }
 
-    fn wait(&self, _slot: u8) -> Change {
+    fn wait(&self, _slot: u8) -> SlotChange {
         self.reader.poll(LONG);
-        Change::Unclear
+        SlotChange::Unclear
     }
 
     fn open(&self, _slot: u8) -> bool {
@@ -114,7 +114,7 @@ impl ServedReader for Served {
         self.is_shared
     }
 
-    fn execute(&self, _slot: u8, request: &Request<'_>) -> Result<Vec<u8>, RequestError> {
+    fn execute(&self, _slot: u8, request: &SlotRequest<'_>) -> Result<Vec<u8>, RequestError> {
         let reader = self.reader;
         let number = self.number.into();
         let done = |code| match code {
@@ -127,26 +127,26 @@ impl ServedReader for Served {
             code => Err(request_error(code)),
         };
         match *request {
-            Request::Presence => match reader.presence() {
+            SlotRequest::Presence => match reader.presence() {
                 abi::ICC_PRESENT => Ok(vec![control::CardPresence::Present.code()]),
                 abi::ICC_NOT_PRESENT => Ok(vec![control::CardPresence::Absent.code()]),
                 code => Err(request_error(code)),
             },
-            Request::PowerUp { is_warm } => {
+            SlotRequest::PowerUp { is_warm } => {
                 let atr = power(if is_warm { abi::RESET } else { abi::POWER_UP })?;
                 let offered = card::protocols(&atr) as u8;
                 // The lowest bit is the first protocol: no card of the tests has it otherwise.
                 let first = offered & offered.wrapping_neg();
                 Ok([&[offered, first], &atr[..]].concat())
             }
-            Request::PowerDown => power(abi::POWER_DOWN).map(|_| Vec::new()),
-            Request::SetProtocol(protocol) => done(reader.set_protocol(protocol.into())),
-            Request::Transmit(command) => reader.transmit(command).map_err(request_error),
-            Request::Control(code, data) => reader.control(code.into(), data).map_err(request_error),
-            Request::GetAttribute(id) => reader
+            SlotRequest::PowerDown => power(abi::POWER_DOWN).map(|_| Vec::new()),
+            SlotRequest::SetProtocol(protocol) => done(reader.set_protocol(protocol.into())),
+            SlotRequest::Transmit(command) => reader.transmit(command).map_err(request_error),
+            SlotRequest::Control(code, data) => reader.control(code.into(), data).map_err(request_error),
+            SlotRequest::GetAttribute(id) => reader
                 .attribute(number, id.into())
                 .ok_or(RequestError::Unsupported),
-            Request::SetAttribute(id, value) => done(reader.set_attribute(number, id.into(), value)),
+            SlotRequest::SetAttribute(id, value) => done(reader.set_attribute(number, id.into(), value)),
         }
     }
 }

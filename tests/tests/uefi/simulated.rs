@@ -4,8 +4,8 @@ use std::sync::mpsc::Sender;
 
 use pcsc_ccid::apdu::CommandApdu;
 use pcsc_sim::card::apps::{App, Several};
-use pcsc_sim::card::{Behaviour, Card, Offer, Profile, SimCard};
-use pcsc_sim::{model, Device, Entry, Model};
+use pcsc_sim::card::{Behaviour, CharacterCard, Offer, Profile, SimCard};
+use pcsc_sim::{model, KeypadEntry, Model, SimDevice};
 
 use crate::redir::{Factory, Input};
 
@@ -56,11 +56,11 @@ impl Simulated {
         let is_named = special == Special::None;
         let name = self.name;
         Box::new(move || {
-            let named = Device::named(name).filter(|_| is_named);
+            let named = SimDevice::named(name).filter(|_| is_named);
             let mut device = match named {
                 // With the faults that it has in the field.
                 Some(device) if device.model().number == 0 => device,
-                _ => Device::new(model.clone()),
+                _ => SimDevice::new(model.clone()),
             };
             let slots = match special {
                 Special::Slots(slots) => slots,
@@ -70,7 +70,7 @@ impl Simulated {
                 let card = card(device.model(), special, inputs.clone(), *slot);
                 device.insert(*slot, card);
             }
-            device.will_type(Entry::pin("1234"));
+            device.will_type(KeypadEntry::pin("1234"));
             device
         })
     }
@@ -90,7 +90,7 @@ impl Simulated {
 }
 
 /// A card that the reader takes: T=0 and T=1, or what it has of them.
-fn card(model: &Model, special: Special, inputs: Sender<Input>, slot: u8) -> Box<dyn Card> {
+fn card(model: &Model, special: Special, inputs: Sender<Input>, slot: u8) -> Box<dyn CharacterCard> {
     let has = |bit: u32| model.descriptor.protocols & bit != 0;
     let offers: Vec<Offer> = [(has(1), Offer::T0), (has(2) && special != Special::T0, Offer::T1)]
         .into_iter()
@@ -124,7 +124,7 @@ fn card(model: &Model, special: Special, inputs: Sender<Input>, slot: u8) -> Box
 /// 05 replaces the card, and 80 07 is answered with P1-P2.
 struct Levers {
     inputs: Sender<Input>,
-    again: Box<dyn Fn(Sender<Input>) -> Box<dyn Card> + Send>,
+    again: Box<dyn Fn(Sender<Input>) -> Box<dyn CharacterCard> + Send>,
     slot: u8,
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pcsc_ccid::reader::ReaderOptions;
-use pcsc_manager::{Bus, CallError, Client, Handle, Manager, Reader, Snapshot, Watching};
+use pcsc_manager::{Bus, CallError, Client, ConnectionHandle, ManagedReader, Manager, Snapshot, Watching};
 use pcsc_manager::{StartError, UsbBus};
 use pcsc_wire::ReaderStateRecord;
 
@@ -144,7 +144,7 @@ impl Calls for StandaloneContext {
 
     fn reconnect(
         &self,
-        card: Handle,
+        card: ConnectionHandle,
         share: u32,
         protocols: u32,
         initialization: u32,
@@ -155,19 +155,19 @@ impl Calls for StandaloneContext {
         protocol.map_err(|error| Failure::from(error).with_detail(0))
     }
 
-    fn disconnect(&self, card: Handle, disposition: u32) -> Outcome<()> {
+    fn disconnect(&self, card: ConnectionHandle, disposition: u32) -> Outcome<()> {
         Ok(self.client()?.disconnect(card, disposition)?)
     }
 
-    fn begin_transaction(&self, card: Handle, deadline: Option<Instant>) -> Outcome<()> {
+    fn begin_transaction(&self, card: ConnectionHandle, deadline: Option<Instant>) -> Outcome<()> {
         Ok(self.client()?.begin_transaction(card, deadline)?)
     }
 
-    fn end_transaction(&self, card: Handle, disposition: u32) -> Outcome<()> {
+    fn end_transaction(&self, card: ConnectionHandle, disposition: u32) -> Outcome<()> {
         Ok(self.client()?.end_transaction(card, disposition)?)
     }
 
-    fn status(&self, card: Handle, reader: &[u8]) -> Outcome<ConnectionStatus> {
+    fn status(&self, card: ConnectionHandle, reader: &[u8]) -> Outcome<ConnectionStatus> {
         // The call first and its result last, as in PC/SC Lite's client: a reader that is gone is reported
         // before a card that was reset.
         let result = self.client()?.status(card);
@@ -179,7 +179,7 @@ impl Calls for StandaloneContext {
 
     fn transmit(
         &self,
-        card: Handle,
+        card: ConnectionHandle,
         send: Pci,
         _receive: Pci,
         command: &[u8],
@@ -200,7 +200,7 @@ impl Calls for StandaloneContext {
 
     fn control(
         &self,
-        card: Handle,
+        card: ConnectionHandle,
         code: u32,
         data: &[u8],
         answer: &mut [u8],
@@ -212,13 +212,13 @@ impl Calls for StandaloneContext {
             .map_err(with_length)
     }
 
-    fn get_attribute(&self, card: Handle, id: u32) -> Outcome<AttributeValue> {
+    fn get_attribute(&self, card: ConnectionHandle, id: u32) -> Outcome<AttributeValue> {
         let mut value = [0; pcsc_wire::ATTRIBUTE_SIZE];
         let length = self.client()?.get_attribute(card, id, &mut value)?;
         Ok(AttributeValue::of_array(value, length))
     }
 
-    fn set_attribute(&self, card: Handle, id: u32, data: &[u8]) -> Outcome<()> {
+    fn set_attribute(&self, card: ConnectionHandle, id: u32, data: &[u8]) -> Outcome<()> {
         Ok(self.client()?.set_attribute(card, id, data)?)
     }
 
@@ -321,12 +321,12 @@ impl StandaloneReaders<'_> {
 }
 
 /// Each reader with its state of now.
-fn snapshots(manager: &Manager) -> Vec<(Arc<Reader>, Snapshot)> {
-    let with_state = |reader: &Arc<Reader>| (reader.clone(), reader.snapshot());
+fn snapshots(manager: &Manager) -> Vec<(Arc<ManagedReader>, Snapshot)> {
+    let with_state = |reader: &Arc<ManagedReader>| (reader.clone(), reader.snapshot());
     manager.readers().iter().map(with_state).collect()
 }
 
-fn reader_state((reader, now): &(Arc<Reader>, Snapshot)) -> ReaderStateRecord<'_> {
+fn reader_state((reader, now): &(Arc<ManagedReader>, Snapshot)) -> ReaderStateRecord<'_> {
     ReaderStateRecord {
         name: reader.name().as_bytes(),
         event_counter: now.event_counter,

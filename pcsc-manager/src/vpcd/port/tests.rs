@@ -6,16 +6,16 @@ fn wakes_without_a_waiter_do_not_block() {
     for _ in 0..1000 {
         port.wake();
     }
-    assert_eq!(port.wait(), SlotEvent::Card);
+    assert_eq!(port.wait(), WatchEvent::Card);
     port.stop();
-    assert_eq!(port.wait(), SlotEvent::Stopped);
+    assert_eq!(port.wait(), WatchEvent::Stopped);
 }
 
 #[test]
 fn a_port_that_cannot_be_waited_for_is_gone() {
     let mut port = Port::new(Port::default_address(0));
     port.waker = Err(Errno::MFILE);
-    assert_eq!(port.wait(), SlotEvent::Gone);
+    assert_eq!(port.wait(), WatchEvent::Gone);
 }
 
 #[test]

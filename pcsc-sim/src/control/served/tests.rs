@@ -18,12 +18,12 @@ impl ServedReader for Watched {
         1
     }
 
-    fn execute(&self, _slot: u8, _request: &Request<'_>) -> Result<Vec<u8>, RequestError> {
+    fn execute(&self, _slot: u8, _request: &SlotRequest<'_>) -> Result<Vec<u8>, RequestError> {
         Ok(Vec::new())
     }
 
-    fn wait(&self, _slot: u8) -> Change {
-        Change::Gone
+    fn wait(&self, _slot: u8) -> SlotChange {
+        SlotChange::Gone
     }
 
     fn close(&self, slot: u8) {
@@ -39,7 +39,7 @@ fn a_slot_is_not_claimed_while_it_is_closed_for_its_last_user() {
     reader.served.set(served.clone()).ok().unwrap();
     let (output, _client) = UnixStream::pair().unwrap();
     served
-        .serve_slot(0, &Request::Presence.encode()[..], output)
+        .serve_slot(0, &SlotRequest::Presence.encode()[..], output)
         .unwrap();
     assert_eq!(*lock(&reader.was_claimable), [false]);
 }
@@ -58,14 +58,14 @@ impl ServedReader for Slow {
         1
     }
 
-    fn execute(&self, _slot: u8, _request: &Request<'_>) -> Result<Vec<u8>, RequestError> {
+    fn execute(&self, _slot: u8, _request: &SlotRequest<'_>) -> Result<Vec<u8>, RequestError> {
         lock(&self.begun).send(()).unwrap();
         thread::sleep(CLAIM_PATIENCE * 3 / 2);
         Ok(Vec::new())
     }
 
-    fn wait(&self, _slot: u8) -> Change {
-        Change::Gone
+    fn wait(&self, _slot: u8) -> SlotChange {
+        SlotChange::Gone
     }
 }
 
@@ -84,12 +84,12 @@ fn a_slot_is_busy_while_its_user_lives_and_free_once_that_has_ended() {
     let (other, _other_client) = UnixStream::pair().unwrap();
     thread::scope(|scope| {
         scope.spawn(|| served.serve_slot(0, output.try_clone().unwrap(), output));
-        client.write_all(&Request::Presence.encode()).unwrap();
+        client.write_all(&SlotRequest::Presence.encode()).unwrap();
         begun.recv().unwrap();
         let number = connection();
         assert_eq!(served.claim(0, number, 0, &other), Err(RequestError::Busy));
         // A request is in progress while its program ends.
-        client.write_all(&Request::Presence.encode()).unwrap();
+        client.write_all(&SlotRequest::Presence.encode()).unwrap();
         begun.recv().unwrap();
         drop(client);
         assert_eq!(served.claim(0, number, 0, &other), Ok(()));

@@ -18,7 +18,7 @@ fn every_line_makes_a_reader() {
         let model = Model::parse(line).unwrap();
         let slots = model.descriptor.slots();
         let mut bench = Bench {
-            device: Device::new(model),
+            device: SimDevice::new(model),
         };
         bench
             .device
@@ -80,7 +80,7 @@ fn the_names_are_one_of_each_kind() {
         assert!(model(name).is_some_and(|model| model.name == name), "{name}");
     }
     assert_eq!(model("none"), None);
-    assert!(Device::named("none").is_none());
+    assert!(SimDevice::named("none").is_none());
     for level in [
         ExchangeLevel::Character,
         ExchangeLevel::Tpdu,

@@ -1,7 +1,7 @@
 //! A shared device: time, events, notifications.
 
 use super::*;
-use crate::reader::{Event, Handle};
+use crate::reader::{SimEvent, SimHandle};
 use pcsc_ccid::shared::InterruptSource;
 use pcsc_ccid::transport::{Transport, TransportError};
 use std::sync::mpsc;
@@ -12,8 +12,8 @@ const STATUS: [u8; 10] = [0x65, 0, 0, 0, 0, 0, 7, 0, 0, 0];
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A handle of a reader whose card takes 3000 etu for an answer, with power, and a command under way.
-fn under_way() -> Handle {
-    let handle = Handle::new(Device::named("omnikey-5321").unwrap());
+fn under_way() -> SimHandle {
+    let handle = SimHandle::new(SimDevice::named("omnikey-5321").unwrap());
     let behaviour = Behaviour {
         work: 3000,
         ..Behaviour::default()
@@ -29,7 +29,7 @@ fn under_way() -> Handle {
     handle
 }
 
-fn receive(handle: &Handle, timeout: Duration) -> Result<Vec<u8>, TransportError> {
+fn receive(handle: &SimHandle, timeout: Duration) -> Result<Vec<u8>, TransportError> {
     let mut buffer = [0; 300];
     let length = handle.transport().receive(&mut buffer, timeout)?;
     Ok(buffer[..length].to_vec())
@@ -54,19 +54,22 @@ fn a_wait_takes_the_devices_time_and_none_of_ours() {
 
 #[test]
 fn things_happen_in_the_middle_of_a_wait() {
-    let at = |handle: &Handle| handle.transport().now() + Duration::from_millis(20);
+    let at = |handle: &SimHandle| handle.transport().now() + Duration::from_millis(20);
     let handle = under_way();
-    handle.schedule(at(&handle), Event::Remove(0));
+    handle.schedule(at(&handle), SimEvent::Remove(0));
     assert_eq!(receive(&handle, SECOND).unwrap()[7..9], [0x42, 0xFE]);
     let handle = under_way();
-    handle.schedule(at(&handle), Event::Unplug);
+    handle.schedule(at(&handle), SimEvent::Unplug);
     assert_eq!(receive(&handle, SECOND), Err(TransportError::Gone));
     assert_eq!(handle.transport().pause(SECOND), Err(TransportError::Gone));
     let handle = under_way();
-    handle.schedule(at(&handle), Event::Cancel);
+    handle.schedule(at(&handle), SimEvent::Cancel);
     assert_eq!(receive(&handle, SECOND), Err(TransportError::Cancelled));
     assert_eq!(receive(&handle, SECOND).unwrap()[7], 0, "the next wait works");
-    handle.schedule(at(&handle), Event::Insert(0, Box::new(good(&[Offer::T0], None))));
+    handle.schedule(
+        at(&handle),
+        SimEvent::Insert(0, Box::new(good(&[Offer::T0], None))),
+    );
     assert_eq!(receive(&handle, SECOND), Err(TransportError::Timeout));
     handle.transport().send(&STATUS, SECOND).unwrap();
     assert_eq!(
@@ -74,13 +77,13 @@ fn things_happen_in_the_middle_of_a_wait() {
         1,
         "a new card, without power"
     );
-    handle.schedule(at(&handle), Event::Cancel);
+    handle.schedule(at(&handle), SimEvent::Cancel);
     assert_eq!(handle.transport().pause(SECOND), Err(TransportError::Cancelled));
 }
 
 #[test]
 fn a_watch_waits_for_what_the_device_notifies() {
-    let handle = Handle::new(Device::named("scr3310").unwrap());
+    let handle = SimHandle::new(SimDevice::named("scr3310").unwrap());
     let mut watch = handle.watch();
     let interrupt = watch.interrupter();
     let (seen, sights) = mpsc::channel();

@@ -9,19 +9,19 @@ mod pin_pad;
 mod pipes;
 mod tpdu;
 
-use super::Device;
+use super::SimDevice;
 use crate::card::apps::{Hello, Several};
 use crate::card::{Behaviour, Offer, Profile, SimCard};
 
 /// A device and its host, which waits as long as it takes.
 struct Bench {
-    device: Device,
+    device: SimDevice,
 }
 
 impl Bench {
     fn new(name: &str) -> Bench {
         Bench {
-            device: Device::named(name).unwrap(),
+            device: SimDevice::named(name).unwrap(),
         }
     }
 

@@ -92,7 +92,7 @@ fn a_reader_that_promises_too_much() {
 
 #[test]
 fn without_automatic_baud_rate_the_host_sets_it() {
-    let mut device = Device::named("gempc-express").unwrap();
+    let mut device = SimDevice::named("gempc-express").unwrap();
     device.model.descriptor.features.0 &= !0x20;
     let mut bench = Bench { device };
     bench.device.insert(0, Box::new(good(&[Offer::T1], Some(0x95))));

@@ -3,7 +3,7 @@
 use super::*;
 use crate::card::apps::{File, FileSystem};
 use crate::card::SimCard;
-use crate::reader::{Entry, Key, Oddities};
+use crate::reader::{Key, KeypadEntry, Oddities};
 use std::time::Duration;
 
 const T1_PARAMETERS: [u8; 7] = [0x11, 0x10, 0x00, 0x45, 0x00, 0xFE, 0x00];
@@ -42,14 +42,14 @@ fn modify(messages: u8, indexes: &[u8]) -> Vec<u8> {
 fn a_pin_is_typed_and_verified() {
     let apdu = [&VERIFY[..], &[0xFF; 4]].concat();
     let mut bench = bench("gempc-pinpad", Offer::T1);
-    bench.device.will_type(Entry::pin("1234"));
+    bench.device.will_type(KeypadEntry::pin("1234"));
     assert_eq!(
         bench.say(&verify(&apdu)),
         [0x80, 6, 0, 0, 0, 0, 5, 0, 0x81, 0, 0, 0, 2, 0x90, 0x00, 0x92],
         "a T=1 block of the card"
     );
     let mut wrong = self::bench("gempc-pinpad", Offer::T0);
-    wrong.device.will_type(Entry::pin("4321"));
+    wrong.device.will_type(KeypadEntry::pin("4321"));
     assert_eq!(wrong.say(&verify(&apdu))[10..], [0x63, 0xC2], "two tries left");
 }
 
@@ -57,7 +57,7 @@ fn a_pin_is_typed_and_verified() {
 fn keys_end_an_entry_in_other_ways() {
     let apdu = [&VERIFY[..], &[0xFF; 4]].concat();
     let mut bench = bench("gempc-pinpad", Offer::T0);
-    bench.device.will_type(Entry {
+    bench.device.will_type(KeypadEntry {
         takes: Duration::from_millis(2500),
         key: Key::Cancel,
     });
@@ -79,7 +79,7 @@ fn keys_end_an_entry_in_other_ways() {
         "nothing was typed"
     );
     for too_few in ["123", "123456789"] {
-        bench.device.will_type(Entry::pin(too_few));
+        bench.device.will_type(KeypadEntry::pin(too_few));
         assert_eq!(bench.say(&verify(&apdu))[7..9], [0x40, 0xF0]);
     }
     assert_eq!(
@@ -93,11 +93,11 @@ fn keys_end_an_entry_in_other_ways() {
 fn a_pin_is_changed() {
     let mut bench = bench("gempc-pinpad", Offer::T0);
     for pin in ["1234", "9753", "9753"] {
-        bench.device.will_type(Entry::pin(pin));
+        bench.device.will_type(KeypadEntry::pin(pin));
     }
     assert_eq!(bench.say(&modify(1, &[0, 1, 2]))[10..], [0x90, 0x00]);
     for pin in ["9753", "1111", "2222"] {
-        bench.device.will_type(Entry::pin(pin));
+        bench.device.will_type(KeypadEntry::pin(pin));
     }
     assert_eq!(
         bench.say(&modify(1, &[0, 1, 2]))[7..9],
@@ -114,7 +114,7 @@ fn a_pin_is_changed() {
         let mut bench = self::bench("gempc-pinpad", Offer::T0);
         bench.device = bench.device.with(Oddities::default());
         for pin in ["1234", "9753", "9753"] {
-            bench.device.will_type(Entry::pin(pin));
+            bench.device.will_type(KeypadEntry::pin(pin));
         }
         let reply = bench.say(&modify(messages, indexes));
         assert_eq!(reply[10..], [0x90, 0x00], "{messages}");
@@ -125,7 +125,7 @@ fn a_pin_is_changed() {
 fn formats_put_a_pin_where_they_say() {
     let sent = |format: [u8; 3], apdu: &[u8], pin: &str| {
         let mut bench = bench("gempc-pinpad", Offer::T0);
-        bench.device.will_type(Entry::pin(pin));
+        bench.device.will_type(KeypadEntry::pin(pin));
         let mut command = verify(apdu);
         command[12..15].copy_from_slice(&format);
         bench.say(&command)[7..].to_vec()
@@ -171,7 +171,7 @@ fn the_number_of_digits_goes_into_the_block() {
         SimCard::good(Profile::new(&[Offer::T0]), Box::new(app)),
     );
     bench.power_on();
-    bench.device.will_type(Entry::pin("1234"));
+    bench.device.will_type(KeypadEntry::pin("1234"));
     let mut command = verify(b"\x00\x20\x00\x81\x08\x20\xFF\xFF\xFF\xFF\xFF\xFF\xFF");
     command[12..15].copy_from_slice(&[0x89, 0x47, 0x04]);
     assert_eq!(bench.say(&command)[10..], [0x90, 0x00]);

@@ -9,7 +9,7 @@ use std::time::Duration;
 const STATUS: [u8; 10] = [0x65, 0, 0, 0, 0, 0, 7, 0, 0, 0];
 
 fn odd(name: &str, oddities: Oddities) -> Bench {
-    let device = Device::named(name).unwrap().with(oddities);
+    let device = SimDevice::named(name).unwrap().with(oddities);
     Bench { device }
 }
 
@@ -263,8 +263,8 @@ fn a_log_of_all_messages() {
     assert_eq!(
         log,
         [
-            (crate::reader::Direction::ToReader, 10),
-            (crate::reader::Direction::FromReader, 10)
+            (crate::reader::MessageDirection::ToReader, 10),
+            (crate::reader::MessageDirection::FromReader, 10)
         ]
     );
 }

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use packet::{Request, Status, FIRST_HEADER, HEADER};
-use pcsc_sim::Device;
+use pcsc_sim::SimDevice;
 
 /// The string of the first interface: 1 is the manufacturer and 2 the product.
 const INTERFACE_NAME: u8 = 3;
@@ -29,11 +29,11 @@ pub enum Input {
     /// The device is pulled out once the host has all answers.
     Leave,
     /// Something is done to it.
-    Change(Box<dyn FnOnce(&mut Device) + Send>),
+    Change(Box<dyn FnOnce(&mut SimDevice) + Send>),
 }
 
 /// Makes the device anew each time that it is plugged in.
-pub type Factory = Box<dyn Fn() -> Device + Send>;
+pub type Factory = Box<dyn Fn() -> SimDevice + Send>;
 
 /// Serves a device until QEMU ends. `inputs` come from `sender`'s clones. Its clock goes `pace` times as fast
 /// as the real one.
@@ -96,7 +96,7 @@ fn read_requests(mut stream: UnixStream, inputs: &Sender<Input>) {
 
 /// A port of the bus, with the device that is plugged into it.
 struct Port {
-    device: Option<Device>,
+    device: Option<SimDevice>,
     make: Factory,
     /// Bulk IN transfers that wait for data: identifier, endpoint, length.
     waiting: VecDeque<(u64, u8, usize)>,
@@ -231,13 +231,13 @@ impl Port {
     }
 }
 
-fn configuration(device: &Device) -> Vec<u8> {
+fn configuration(device: &SimDevice) -> Vec<u8> {
     pcsc_sim::Model::configuration_descriptor(&[device.model()], INTERFACE_NAME)
 }
 
 /// A request on the control pipe: the class's, or one of the standard ones that QEMU passes on (USB 2.0,
 /// clause 9.4). `None` is a stall.
-fn control(device: &mut Device, setup: [u8; 8], data: &[u8]) -> Option<Vec<u8>> {
+fn control(device: &mut SimDevice, setup: [u8; 8], data: &[u8]) -> Option<Vec<u8>> {
     let [kind, request, value, value_high, _, _, low, high] = setup;
     let length = usize::from(u16::from_le_bytes([low, high]));
     let wide = u16::from_le_bytes([value, value_high]);

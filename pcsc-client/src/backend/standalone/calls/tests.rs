@@ -4,8 +4,8 @@ use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use pcsc_manager::{FixedBus, FoundReader, Manager, Powered, Presence, Reader, Settings};
-use pcsc_manager::{Slot, SlotError, SlotEvent, Watch};
+use pcsc_manager::{FixedBus, FoundReader, ManagedReader, Manager, Powered, Presence, Settings};
+use pcsc_manager::{Slot, SlotError, Watch, WatchEvent};
 
 use super::{StandaloneContext, StandaloneReaders};
 use crate::backend::calls::Calls;
@@ -45,7 +45,7 @@ fn wait_until_asleep(thread: rustix::thread::Pid) {
 }
 
 /// Waits until a call keeps the reader open: from then on a cancel or a release ends that call.
-fn wait_until_held(reader: &Arc<Reader>, holders: usize) {
+fn wait_until_held(reader: &Arc<ManagedReader>, holders: usize) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while Arc::strong_count(reader) == holders {
         assert!(Instant::now() < deadline, "no call waits");
@@ -176,13 +176,13 @@ impl Slot for OpeningSlot {
 }
 
 impl Watch for Opening {
-    fn wait(&self) -> SlotEvent {
+    fn wait(&self) -> WatchEvent {
         self.wait_until(|state| state.is_woken || state.is_stopped);
         let mut state = self.state.lock().unwrap();
         state.is_woken = false;
         match state.is_stopped {
-            true => SlotEvent::Stopped,
-            false => SlotEvent::Card,
+            true => WatchEvent::Stopped,
+            false => WatchEvent::Card,
         }
     }
 

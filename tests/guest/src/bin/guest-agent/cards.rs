@@ -7,11 +7,11 @@ use crate::{fact, Result};
 use pcsc_client::State;
 use pcsc_sim::card::apps::Echo;
 use pcsc_sim::card::{Offer, Profile, SimCard};
-use pcsc_sim::Device;
+use pcsc_sim::SimDevice;
 
 pub fn scenario() -> Result<()> {
     for model in ["scr3310", "rutoken-lite"] {
-        let device = Device::named(model).ok_or("no such reader")?;
+        let device = SimDevice::named(model).ok_or("no such reader")?;
         let base = base_name(device.model());
         let device = plug(Simulated::new(vec![device], 1))?;
         let context = standalone()?;

@@ -11,7 +11,7 @@ use crate::{argument, fact, Result};
 use pcsc_client::State;
 use pcsc_sim::card::apps::Hello;
 use pcsc_sim::card::{Offer, Profile, SimCard};
-use pcsc_sim::Device;
+use pcsc_sim::SimDevice;
 use std::ffi::CString;
 use std::process::{Command, Stdio};
 
@@ -32,7 +32,7 @@ pub fn scenario() -> Result<()> {
     let mut plugged = Vec::new();
     let mut names = vec!["433-Swap".to_owned(), "Gnuk".to_owned()];
     for (model, offer) in READERS {
-        let device = Device::named(model).ok_or("no such reader")?;
+        let device = SimDevice::named(model).ok_or("no such reader")?;
         names.push(base_name(device.model()));
         let mut simulated = Simulated::new(vec![device], 16);
         let mut profile = Profile::new(&[offer]);

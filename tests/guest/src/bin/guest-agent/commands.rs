@@ -13,7 +13,7 @@ use pcsc_client::State;
 use pcsc_guest_tests::usbip::Plugged;
 use pcsc_sim::card::apps::Hello;
 use pcsc_sim::card::{Offer, Profile, SimCard};
-use pcsc_sim::Device;
+use pcsc_sim::SimDevice;
 use rustix::process::{kill_process, Pid, Signal};
 use std::io::{BufRead, BufReader, Lines};
 use std::os::unix::net::UnixStream;
@@ -61,7 +61,7 @@ pub fn scenario() -> Result<()> {
 }
 
 fn plugged(serial: &str) -> Result<Plugged<Simulated>> {
-    let device = Device::named("scr3310").ok_or("no such reader")?;
+    let device = SimDevice::named("scr3310").ok_or("no such reader")?;
     let mut simulated = Simulated::new(vec![device], 16).with_serial(serial);
     simulated.insert(0, card());
     plug(simulated)

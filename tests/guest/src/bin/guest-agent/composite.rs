@@ -6,7 +6,7 @@ use crate::{fact, hex, Result, LIMIT};
 use pcsc_guest_tests::usbip::{Plugged, Speed};
 use pcsc_sim::card::apps::Echo;
 use pcsc_sim::card::{Offer, Profile, SimCard};
-use pcsc_sim::{Device, Model};
+use pcsc_sim::{Model, SimDevice};
 
 const PACE: u32 = 16;
 
@@ -23,7 +23,7 @@ pub fn scenario(host: &mut dyn Host) -> Result<()> {
         .map(|(number, (name, _))| model(number, name));
     let models = models.collect::<Result<Vec<_>>>()?;
     let names: Vec<_> = models.iter().map(base_name).collect();
-    let mut device = Simulated::new(models.into_iter().map(Device::new).collect(), PACE).with_keyboard();
+    let mut device = Simulated::new(models.into_iter().map(SimDevice::new).collect(), PACE).with_keyboard();
     for (index, (name, offer)) in INTERFACES.iter().enumerate() {
         let mut profile = Profile::new(&[*offer]);
         profile.historical = name.bytes().filter(u8::is_ascii_digit).collect();
@@ -59,7 +59,7 @@ pub fn scenario(host: &mut dyn Host) -> Result<()> {
 }
 
 fn model(number: u8, name: &str) -> Result<Model> {
-    let device = Device::named("omnikey-3x21").ok_or("no such reader")?;
+    let device = SimDevice::named("omnikey-3x21").ok_or("no such reader")?;
     let mut model = device.model().clone();
     model.identity.product_id = 0x5422;
     model.identity.product = Some("OMNIKEY 5422 Smartcard Reader".into());

@@ -13,7 +13,7 @@ use pcsc_ccid::usb::{self, readers_from_fd, Opened};
 use pcsc_client::{Context, Protocols, ReaderState, ShareMode, State};
 use pcsc_sim::card::apps::{Echo, Several};
 use pcsc_sim::card::{Offer, Profile, SimCard};
-use pcsc_sim::Device;
+use pcsc_sim::SimDevice;
 use std::fs::File;
 use std::process::Command;
 use std::time::Duration;
@@ -88,7 +88,7 @@ pub fn alone() -> Result<()> {
         test -z \"$(ls -A /sys; ls -A /dev/bus; ls -d /run/udev 2>/dev/null)\" && echo hidden
         exec \"$1\" 3<&0 </dev/null";
 
-    let model = Device::named("scr3310").ok_or("no such reader")?;
+    let model = SimDevice::named("scr3310").ok_or("no such reader")?;
     let (base, numbers) = (
         base_name(model.model()),
         (
@@ -128,7 +128,7 @@ pub fn alone() -> Result<()> {
 /// The device is reset while a process has a card, and between two uses.
 pub fn reset() -> Result<()> {
     // No transfer goes on where a reader is polled, and nothing fails when it is reset.
-    let polled = Device::named("rutoken-lite").ok_or("no such reader")?;
+    let polled = SimDevice::named("rutoken-lite").ok_or("no such reader")?;
     let (base, numbers) = (
         base_name(polled.model()),
         (

@@ -9,7 +9,7 @@ use pcsc_client::{Context, Error, Protocols, ReaderState, ShareMode, State};
 use pcsc_guest_tests::usbip::Plugged;
 use pcsc_sim::card::apps::Echo;
 use pcsc_sim::card::{Behaviour, Offer, Profile, SimCard};
-use pcsc_sim::Device;
+use pcsc_sim::SimDevice;
 use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::fs;
@@ -79,7 +79,7 @@ fn resources() -> Result<[usize; 2]> {
 
 fn rounds(model: &str) -> Result<Seen> {
     let context = standalone()?;
-    let device = Device::named(model).ok_or("no such reader")?;
+    let device = SimDevice::named(model).ok_or("no such reader")?;
     let name = base_name(device.model());
     let mut seen = Seen::new();
     for round in 0..ROUNDS {
@@ -111,7 +111,7 @@ fn rounds(model: &str) -> Result<Seen> {
 
 /// A reader with a card that requests this number of waiting time extensions before it answers.
 fn with_card(model: &str, wtx: u32) -> Result<Simulated> {
-    let device = Device::named(model).ok_or("no such reader")?;
+    let device = SimDevice::named(model).ok_or("no such reader")?;
     let behaviour = Behaviour {
         wtx,
         wtx_multiplier: 1,

@@ -12,7 +12,7 @@ use pcsc_client::{Context, ReaderInfo, State};
 use pcsc_guest_tests::usbip::Plugged;
 use pcsc_sim::card::apps::Echo;
 use pcsc_sim::card::{Offer, Profile, SimCard};
-use pcsc_sim::Device;
+use pcsc_sim::SimDevice;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -55,7 +55,7 @@ impl Four {
     fn plug(order: [u8; 4], has_serials: bool) -> Result<Four> {
         let mut readers = Vec::new();
         for number in order {
-            let mut device = Simulated::new(vec![Device::named(MODEL).ok_or("no such reader")?], 16);
+            let mut device = Simulated::new(vec![SimDevice::named(MODEL).ok_or("no such reader")?], 16);
             if has_serials {
                 device = device.with_serial(&serial(number));
             }

@@ -10,7 +10,7 @@ use crate::{argument, fact, Result, LIMIT};
 use pcsc_client::State;
 use pcsc_sim::card::apps::Echo;
 use pcsc_sim::card::{Offer, Profile, SimCard};
-use pcsc_sim::Device;
+use pcsc_sim::SimDevice;
 use std::fs;
 use std::process::{Command, Output, Stdio};
 use std::thread;
@@ -21,7 +21,7 @@ const WHILE: Duration = Duration::from_secs(5);
 
 /// Nothing wakes while nothing happens on readers that notify; one that does not is polled.
 pub fn idle() -> Result<()> {
-    let device = Device::named("scr3310").ok_or("no such reader")?;
+    let device = SimDevice::named("scr3310").ok_or("no such reader")?;
     let base = base_name(device.model());
     let mut simulated = Simulated::new(vec![device], 16);
     let card = SimCard::good(Profile::new(&[Offer::T0]), Box::new(Echo));

@@ -6,7 +6,7 @@ use crate::{fact, hex, Result, LIMIT};
 use pcsc_guest_tests::usbip::{Plugged, Speed, Transfer};
 use pcsc_sim::card::apps::Echo;
 use pcsc_sim::card::{Behaviour, Offer, PpsBehaviour, Profile, SimCard};
-use pcsc_sim::Device;
+use pcsc_sim::SimDevice;
 use std::thread;
 
 /// The cards' time goes so much faster than ours.
@@ -54,7 +54,7 @@ pub fn all(host: &mut dyn Host) -> Result<()> {
     for models in ROUNDS {
         let mut readers = Vec::new();
         for model in models {
-            let device = Device::named(model).ok_or("no such reader")?;
+            let device = SimDevice::named(model).ok_or("no such reader")?;
             if host.knows(
                 device.model().identity.vendor_id,
                 device.model().identity.product_id,
@@ -98,7 +98,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn plug(model: &'static str, device: Device) -> Result<Self> {
+    fn plug(model: &'static str, device: SimDevice) -> Result<Self> {
         let name = base_name(device.model());
         let protocols = device.model().descriptor.protocols;
         let stubborn = if model == "au9540" { &STUBBORN[..] } else { &[] };

@@ -12,7 +12,7 @@ use pcsc_client::{BackendKind, Card, Choice, Context, Error, Protocols, ShareMod
 use pcsc_guest_tests::usbip::{Plugged, Speed, UsbFunction};
 use pcsc_sim::card::apps::Echo;
 use pcsc_sim::card::{Behaviour, Offer, Profile, SimCard};
-use pcsc_sim::Device;
+use pcsc_sim::SimDevice;
 use std::ffi::CStr;
 use std::fs;
 use std::os::unix::net::UnixListener;
@@ -123,7 +123,7 @@ pub fn two_processes() -> Result<()> {
 
 /// The card goes on working after its process was killed, and its answer comes to the next one.
 fn killed_while_the_card_works(model: &str) -> Result<()> {
-    let device = Device::named(model).ok_or("no such reader")?;
+    let device = SimDevice::named(model).ok_or("no such reader")?;
     let behaviour = Behaviour {
         wtx: 20,
         wtx_multiplier: 1,
@@ -133,7 +133,7 @@ fn killed_while_the_card_works(model: &str) -> Result<()> {
     let card = SimCard::new(Profile::new(&[Offer::T1]), behaviour, Box::new(Echo));
     let mut simulated = Simulated::new(vec![device], 1);
     simulated.insert(0, card);
-    let base = crate::simulated::base_name(Device::named(model).ok_or("no such reader")?.model());
+    let base = crate::simulated::base_name(SimDevice::named(model).ok_or("no such reader")?.model());
     let device = plug(simulated)?;
     let heard = |reader: &mut Simulated| {
         let contact = reader.reader(0).and_then(|reader| reader.contact(0));

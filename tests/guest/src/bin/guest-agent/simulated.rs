@@ -1,8 +1,8 @@
 //! The simulated readers of `pcsc-ccid`, as devices on the bus.
 
 use pcsc_guest_tests::usbip::{Stall, UsbFunction};
-use pcsc_sim::card::Card;
-use pcsc_sim::{Device, Model};
+use pcsc_sim::card::CharacterCard;
+use pcsc_sim::{Model, SimDevice};
 use std::time::{Duration, Instant};
 
 /// Strings 1 and 2 are the manufacturer and the product; the interfaces' follow.
@@ -14,7 +14,7 @@ const SERIAL: u8 = 0x20;
 /// A device with one reader or, composite, with several. Its clock goes with the real one, `pace` times as
 /// fast.
 pub struct Simulated {
-    readers: Vec<Device>,
+    readers: Vec<SimDevice>,
     pace: u32,
     plugged: Instant,
     /// Interface 0 is a keyboard.
@@ -31,7 +31,7 @@ const KEYBOARD: [u8; 25] = [
 impl Simulated {
     /// A device with these readers, whose interfaces have numbers of their own; the first one says what the
     /// device is.
-    pub fn new(readers: Vec<Device>, pace: u32) -> Self {
+    pub fn new(readers: Vec<SimDevice>, pace: u32) -> Self {
         Self {
             readers,
             pace,
@@ -54,13 +54,13 @@ impl Simulated {
     }
 
     /// A reader, by its place among the interfaces.
-    pub fn reader(&mut self, index: usize) -> Option<&mut Device> {
+    pub fn reader(&mut self, index: usize) -> Option<&mut SimDevice> {
         self.pass();
         self.readers.get_mut(index)
     }
 
     /// Puts a card in a slot of the first reader.
-    pub fn insert(&mut self, slot: u8, card: impl Card + 'static) {
+    pub fn insert(&mut self, slot: u8, card: impl CharacterCard + 'static) {
         if let Some(reader) = self.reader(0) {
             reader.insert(slot, Box::new(card));
         }
@@ -86,7 +86,7 @@ impl Simulated {
     }
 
     /// The reader that an endpoint belongs to: two numbers an interface.
-    fn by_endpoint(&mut self, endpoint: u8) -> Option<&mut Device> {
+    fn by_endpoint(&mut self, endpoint: u8) -> Option<&mut SimDevice> {
         self.pass();
         let interface = (endpoint & 0x0F).checked_sub(1)? / 2;
         self.readers
@@ -95,7 +95,7 @@ impl Simulated {
     }
 
     fn models(&self) -> Vec<&Model> {
-        self.readers.iter().map(Device::model).collect()
+        self.readers.iter().map(SimDevice::model).collect()
     }
 }
 

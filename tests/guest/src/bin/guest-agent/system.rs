@@ -8,7 +8,7 @@ use crate::{argument, checks, fact, hex, Result};
 use pcsc_client::State;
 use pcsc_sim::card::apps::Echo;
 use pcsc_sim::card::{Offer, Profile, SimCard};
-use pcsc_sim::Device;
+use pcsc_sim::SimDevice;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::Command;
@@ -58,7 +58,7 @@ fn readers(log: &str, tries: Tries) -> Result<()> {
     checks::emulated_card(&mut path)?;
     drop(path);
 
-    let model = || Device::named("au9540").ok_or("no such reader");
+    let model = || SimDevice::named("au9540").ok_or("no such reader");
     let name = base_name(model()?.model());
     let make = || {
         let mut device = Simulated::new(vec![model()?], PACE);

@@ -9,7 +9,7 @@ use pcsc_client::State;
 use pcsc_constants::{SCARD_ABSENT, SCARD_LEAVE_CARD, SCARD_PRESENT, SCARD_SHARE_SHARED, SCARD_S_SUCCESS};
 use pcsc_sim::card::apps::Echo;
 use pcsc_sim::card::{Offer, Profile, SimCard};
-use pcsc_sim::Device;
+use pcsc_sim::SimDevice;
 use pcsc_tests::WireClient;
 use pcsc_wire::{
     CancelBody, DisconnectBody, ReaderEventsBody, ReaderStateRecords, ReleaseBody, RequestCode, StatusBody,
@@ -26,7 +26,7 @@ const SOCKET: &str = "/run/versions.comm";
 pub fn scenario() -> Result<()> {
     let socket = Path::new(SOCKET);
     let (_server, context) = Pcscd::start_share(&argument(7)?, socket, "versions")?;
-    let device = Device::named("scr3310").ok_or("no such reader")?;
+    let device = SimDevice::named("scr3310").ok_or("no such reader")?;
     let base = base_name(device.model());
     let mut simulated = Simulated::new(vec![device], 1);
     // With T=1, which the clients transmit over.
