@@ -14,7 +14,7 @@ use std::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use pcsc_fuzz::Input;
 use pcsc_share::socket::Socket;
-use pcsc_share::{Joined, ManagerSource, Options, Server, Source};
+use pcsc_share::{Joined, ManagerSource, Server, ServerOptions, Source};
 use pcsc_wire::{
     AttributeBody, BeginTransactionBody, Body, CancelBody, ConnectBody, ControlBody, DisconnectBody,
     EndTransactionBody, Endian, EstablishBody, EventBody, Header, ReconnectBody, ReleaseBody, RequestCode,
@@ -290,7 +290,7 @@ impl Client {
 
 fuzz_target!(|data: &[u8]| {
     let source: Arc<dyn Source> = Arc::new(ManagerSource::simulated(MODELS).expect("readers"));
-    let mut options = Options::default();
+    let mut options = ServerOptions::default();
     options.limits.clients = 64;
     options.limits.cards = 4;
     let server = Server::start(Joined::numbered([source]), options).expect("a server");

@@ -12,7 +12,8 @@ pub use crate::backend::status_change::{Watched, PNP_NAME};
 #[cfg(feature = "standalone")]
 pub use crate::backend::user_socket;
 pub use crate::backend::{
-    Atr, AttributeValue, Bytes, Calls, Connected, ConnectionStatus, Pci, Session, SessionOptions, Transmitted,
+    AtrBytes, AttributeValue, Bytes, Calls, Connected, ConnectionStatus, Pci, Session, SessionOptions,
+    Transmitted,
 };
 pub use crate::env::var as environment;
 pub use crate::error::{Outcome, SETTING_LOG};

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString};
 
 use crate::backend::status_change::Watched;
-use crate::backend::Atr;
+use crate::backend::AtrBytes;
 use crate::ffi::DWORD;
 use crate::values::{number, State};
 
@@ -19,7 +19,7 @@ pub struct ReaderState {
     name: CString,
     current: u32,
     event: u32,
-    atr: Atr,
+    atr: AtrBytes,
 }
 
 impl ReaderState {
@@ -29,7 +29,7 @@ impl ReaderState {
             name: name.into(),
             current: number(current_state.bits()),
             event: 0,
-            atr: Atr::default(),
+            atr: AtrBytes::default(),
         }
     }
 
@@ -67,7 +67,7 @@ impl ReaderState {
         Watched::new(self.name.to_bytes(), self.current)
     }
 
-    pub(crate) fn update(&mut self, event: Option<u32>, atr: Option<Atr>) {
+    pub(crate) fn update(&mut self, event: Option<u32>, atr: Option<AtrBytes>) {
         self.event = event.unwrap_or(self.event);
         self.atr = atr.unwrap_or(self.atr);
     }

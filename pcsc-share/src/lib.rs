@@ -7,10 +7,10 @@
 //!
 //! ```no_run
 //! use std::sync::Arc;
-//! use pcsc_share::{socket, Joined, ManagerSource, Options, Server, Source};
+//! use pcsc_share::{socket, Joined, ManagerSource, ServerOptions, Server, Source};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let source: Arc<dyn Source> = Arc::new(ManagerSource::usb()?);
-//! let server = Server::start(Joined::numbered([source]), Options::default())?;
+//! let server = Server::start(Joined::numbered([source]), ServerOptions::default())?;
 //! let access = socket::Access::new(0o600);
 //! let socket = socket::Socket::bind("/tmp/pcscd.comm".as_ref(), access)?;
 //! // A byte sent to the first one ends the server.
@@ -93,6 +93,6 @@ struct Readme;
 pub use entrance::Entrance;
 pub use joined::Joined;
 pub use limits::Limits;
-pub use policy::Policy;
-pub use server::{Options, Server};
-pub use source::{Connected, DaemonSource, Failed, ManagerSource, Session, Source, Transmitted};
+pub use policy::AccessPolicy;
+pub use server::{Server, ServerOptions};
+pub use source::{Connected, DaemonSource, Failed, ManagerSource, Source, SourceSession, Transmitted};

@@ -21,10 +21,10 @@ const HELD: usize = MAX_PAYLOAD;
 pub struct Outgoing {
     stream: Arc<UnixStream>,
     patience: Duration,
-    state: Mutex<State>,
+    state: Mutex<OutgoingState>,
 }
 
-struct State {
+struct OutgoingState {
     endian: Endian,
     /// The client's thread makes or sends an answer, or one is held.
     is_answering: bool,
@@ -41,7 +41,7 @@ impl Outgoing {
         Outgoing {
             stream,
             patience,
-            state: Mutex::new(State {
+            state: Mutex::new(OutgoingState {
                 endian: Endian::NATIVE,
                 is_answering: false,
                 is_followed: false,

@@ -5,7 +5,7 @@ use pcsc_process::peer::Peer;
 /// Who may use which readers. By default the user of this process and root, and all readers.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct Policy {
+pub struct AccessPolicy {
     /// Further users that are served, by their numbers.
     pub users: Vec<u32>,
     /// Groups whose members are served, by their numbers.
@@ -35,9 +35,9 @@ pub(crate) enum Rights {
     Nothing,
 }
 
-impl Default for Policy {
-    fn default() -> Policy {
-        Policy {
+impl Default for AccessPolicy {
+    fn default() -> AccessPolicy {
+        AccessPolicy {
             users: Vec::new(),
             groups: Vec::new(),
             watching_users: Vec::new(),
@@ -49,7 +49,7 @@ impl Default for Policy {
     }
 }
 
-impl Policy {
+impl AccessPolicy {
     /// What a client may do.
     pub(crate) fn rights(&self, peer: &Peer) -> Rights {
         let is_among = |users: &[u32], groups: &[u32]| {
@@ -140,22 +140,22 @@ mod tests {
         };
         let own = rustix::process::geteuid().as_raw();
         let stranger = peer(own + 1000, &[50, 60]);
-        let policy = Policy::default();
+        let policy = AccessPolicy::default();
         assert_eq!(policy.rights(&peer(own, &[])), Rights::Full);
         assert_eq!(policy.rights(&peer(0, &[])), Rights::Full);
         assert_eq!(policy.rights(&stranger), Rights::Nothing);
-        let users = Policy {
+        let users = AccessPolicy {
             users: vec![own + 1000],
-            ..Policy::default()
+            ..AccessPolicy::default()
         };
-        let groups = Policy {
+        let groups = AccessPolicy {
             groups: vec![60],
-            ..Policy::default()
+            ..AccessPolicy::default()
         };
         assert_eq!(users.rights(&stranger), Rights::Full);
         assert_eq!(groups.rights(&stranger), Rights::Full);
         assert_eq!(groups.rights(&peer(own + 1000, &[50])), Rights::Nothing);
-        let watching = Policy {
+        let watching = AccessPolicy {
             watching_users: vec![own + 1000, own],
             watching_groups: vec![50],
             ..groups
@@ -169,13 +169,13 @@ mod tests {
 
     #[test]
     fn a_reader_is_offered_unless_it_is_hidden() {
-        let policy = Policy {
+        let policy = AccessPolicy {
             readers: vec!["A*".into(), "B*".into()],
             hidden: vec!["*1".into()],
-            ..Policy::default()
+            ..AccessPolicy::default()
         };
         assert!(policy.offers(b"A 0") && policy.offers(b"B 0"));
         assert!(!policy.offers(b"A 1") && !policy.offers(b"C 0"));
-        assert!(Policy::default().offers(b"any"));
+        assert!(AccessPolicy::default().offers(b"any"));
     }
 }

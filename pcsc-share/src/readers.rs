@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use pcsc_wire::{Endian, ReaderStateRecord, MAX_READER_STATES, READER_STATE_SIZE};
 
 use crate::joined::Joined;
-use crate::policy::Policy;
+use crate::policy::AccessPolicy;
 use crate::source::Source;
 use crate::sync::lock;
 
@@ -18,7 +18,7 @@ pub const SLOTS: usize = 16;
 /// The readers of all sources that are offered, in the order of the sources.
 pub struct Readers {
     sources: Vec<Joined>,
-    policy: Policy,
+    policy: AccessPolicy,
     /// What [`Readers::states`] has made last.
     kept: Mutex<Option<Kept>>,
 }
@@ -33,7 +33,7 @@ struct Kept {
 
 impl Readers {
     /// The readers of these sources that the policy offers.
-    pub fn new(sources: Vec<Joined>, policy: Policy) -> Readers {
+    pub fn new(sources: Vec<Joined>, policy: AccessPolicy) -> Readers {
         Readers {
             sources,
             policy,
@@ -42,7 +42,7 @@ impl Readers {
     }
 
     /// Who may use which readers.
-    pub fn policy(&self) -> &Policy {
+    pub fn policy(&self) -> &AccessPolicy {
         &self.policy
     }
 
@@ -194,7 +194,7 @@ mod tests {
             joined("b", &["Fake 00 00"]),
             joined("c", &["Fake (b) 00 00"]),
         ];
-        let readers = Readers::new(sources, Policy::default());
+        let readers = Readers::new(sources, AccessPolicy::default());
         let states = readers.states(Endian::NATIVE);
         let names: Vec<_> = ReaderStateRecords::new(&states, Endian::NATIVE)
             .readers()
@@ -213,7 +213,7 @@ mod tests {
         new.just_come = vec!["New 00 00".into()];
         let new = Arc::new(new);
         let sources = [&own, &far, &new].map(|source| source.clone() as Arc<dyn Source>);
-        let readers = Readers::new(Joined::numbered(sources), Policy::default());
+        let readers = Readers::new(Joined::numbered(sources), AccessPolicy::default());
         let looks = || [&own, &far, &new].map(|source| source.looks.load(Ordering::SeqCst));
         let old = readers.find(b"Old (source 3) 00 00");
         assert_eq!(old, Some((2, b"Old 00 00".to_vec())));
@@ -229,7 +229,7 @@ mod tests {
         let name: &[&str] = &["Reader 00 00"];
         let of = |sources: &[&Arc<Named>]| {
             let sources = sources.iter().map(|source| Arc::clone(source) as Arc<_>);
-            Readers::new(Joined::numbered(sources), Policy::default())
+            Readers::new(Joined::numbered(sources), AccessPolicy::default())
         };
         let counter = |states: &[u8], endian| {
             let reader = ReaderStateRecords::new(states, endian).readers().next();

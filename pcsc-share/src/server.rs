@@ -21,7 +21,7 @@ use crate::entrance::{Arrival, Entrance};
 use crate::joined::Joined;
 use crate::limits::Limits;
 use crate::places::{share_of, Place, Places};
-use crate::policy::{Policy, Rights};
+use crate::policy::{AccessPolicy, Rights};
 use crate::random;
 use crate::readers::Readers;
 use crate::shared::Shared;
@@ -39,11 +39,11 @@ const STRANGERS: usize = 16;
 /// How a server behaves.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
-pub struct Options {
+pub struct ServerOptions {
     /// What clients may use.
     pub limits: Limits,
     /// Who may use which readers.
-    pub policy: Policy,
+    pub policy: AccessPolicy,
 }
 
 /// A server with its sources. Dropping it ends the sources.
@@ -71,7 +71,7 @@ impl Server {
     ///
     /// # Errors
     /// Where a thread or a descriptor cannot be made.
-    pub fn start(sources: Vec<Joined>, options: Options) -> io::Result<Server> {
+    pub fn start(sources: Vec<Joined>, options: ServerOptions) -> io::Result<Server> {
         let places = options.limits.clients;
         let mut server = Server {
             shared: Arc::new(Shared {

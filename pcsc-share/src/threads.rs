@@ -24,12 +24,12 @@ pub struct Threads(Arc<Waiting>);
 
 #[derive(Default)]
 struct Waiting {
-    state: Mutex<State>,
+    state: Mutex<PoolState>,
     given: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct PoolState {
     /// How many threads wait. Each of `given` is for one of them.
     count: usize,
     given: VecDeque<Work>,

@@ -21,7 +21,7 @@ use crate::smartcard_list;
 const FORM: &str = "Write it as 3B 02 14 50. Without an ATR, that of the card in the reader is explained.";
 
 #[derive(Debug, Serialize)]
-struct Report {
+struct AtrReport {
     atr: String,
     parts: Vec<Part>,
     protocols: Vec<u8>,
@@ -52,7 +52,7 @@ struct InForce {
     bits_per_second: u32,
 }
 
-impl Show for Report {
+impl Show for AtrReport {
     fn text(&self, to: &mut dyn Write, style: Style) -> io::Result<()> {
         let bytes = hex::parse(&self.atr).unwrap_or_default();
         writeln!(to, "ATR {}", style.bold(&hex::spaced(&bytes)))?;
@@ -133,8 +133,8 @@ pub fn run(global: &Global, arguments: &Atr, output: &mut Output) -> Result<(), 
     output.whole(&report(&bytes, &atr, reader))
 }
 
-fn report(bytes: &[u8], atr: &atr::Atr, reader: InReader) -> Report {
-    Report {
+fn report(bytes: &[u8], atr: &atr::Atr, reader: InReader) -> AtrReport {
+    AtrReport {
         parts: atr_text::parts(bytes, atr),
         protocols: atr.protocols(),
         warnings: atr.warnings.iter().map(ToString::to_string).collect(),

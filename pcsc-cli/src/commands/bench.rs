@@ -38,7 +38,7 @@ const MOST: usize = 1000;
 const COUNTED: usize = 4;
 
 #[derive(Debug, Serialize)]
-struct Report {
+struct BenchReport {
     backend: BackendInfo,
     #[serde(skip)]
     description: String,
@@ -75,7 +75,7 @@ struct Measured {
     calls: Vec<Cost>,
 }
 
-impl Show for Report {
+impl Show for BenchReport {
     fn text(&self, to: &mut dyn Write, style: Style) -> io::Result<()> {
         writeln!(to, "{}, through {}", style.bold(&self.reader), self.description)?;
         let cells = |median: Option<f64>, rounds: Option<f64>| {
@@ -155,7 +155,7 @@ pub fn run(global: &Global, arguments: &Bench, output: &mut Output) -> Result<()
         library_median_us: other.and_then(|other| other.median_us),
         library_round_trips: other.and_then(|other| other.round_trips),
     };
-    output.whole(&Report {
+    output.whole(&BenchReport {
         description: backend.to_string(),
         backend: backend.into(),
         reader: printable(&reader.name.to_string_lossy()),
@@ -197,7 +197,7 @@ fn relayed(
         library_median_us: None,
         library_round_trips: None,
     };
-    output.whole(&Report {
+    output.whole(&BenchReport {
         description: String::new(),
         backend: context.backend().into(),
         reader: printable(&reader.name.to_string_lossy()),

@@ -14,14 +14,14 @@ use crate::output::{Output, Show, Style};
 use crate::problem::{Exit, Problem};
 
 #[derive(Debug, Serialize)]
-struct Report {
+struct DoctorReport {
     findings: Vec<Finding>,
     usable_readers: usize,
     answering_cards: usize,
     verdict: String,
 }
 
-impl Show for Report {
+impl Show for DoctorReport {
     fn text(&self, to: &mut dyn Write, style: Style) -> io::Result<()> {
         for finding in &self.findings {
             let mark = match finding.state {
@@ -66,7 +66,7 @@ pub fn run(global: &Global, output: &mut Output) -> Result<(), Problem> {
             answers(cards)
         ),
     };
-    output.whole(&Report {
+    output.whole(&DoctorReport {
         findings,
         usable_readers: usable,
         answering_cards: cards,

@@ -17,7 +17,7 @@ use crate::problem::Problem;
 use crate::select;
 
 #[derive(Debug, Serialize)]
-struct Report {
+struct FeaturesReport {
     reader: String,
     features: Vec<FeatureLine>,
     properties: Vec<Value>,
@@ -40,7 +40,7 @@ struct Value {
     meaning: String,
 }
 
-impl Show for Report {
+impl Show for FeaturesReport {
     fn text(&self, to: &mut dyn Write, style: Style) -> io::Result<()> {
         writeln!(to, "{}", style.bold(&self.reader))?;
         writeln!(to, "Features:")?;
@@ -81,7 +81,7 @@ pub fn run(global: &Global, output: &mut Output) -> Result<(), Problem> {
         .iter()
         .find(|feature| feature.tag == Feature::GetTlvProperties as u8);
     let properties = has_properties.and_then(|feature| control(&card, feature.control_code));
-    output.whole(&Report {
+    output.whole(&FeaturesReport {
         reader: printable(&reader.name.to_string_lossy()),
         properties: properties.map_or(Vec::new(), |bytes| decode(&bytes)),
         attributes: ATTRIBUTES

@@ -22,7 +22,7 @@ use std::thread;
 
 use listenfd::ListenFd;
 use pcsc_share::socket::{default_socket, Access, Socket, SocketError};
-use pcsc_share::{DaemonSource, Joined, Limits, ManagerSource, Options, Policy, Server, Source};
+use pcsc_share::{AccessPolicy, DaemonSource, Joined, Limits, ManagerSource, Server, ServerOptions, Source};
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -52,7 +52,7 @@ pub fn run(global: &Global, arguments: &Share) -> Result<(), Problem> {
         path.display().to_string()
     });
     let sources = join_all(named, own, &hosts);
-    let mut options = Options::default();
+    let mut options = ServerOptions::default();
     options.policy = policy;
     options.limits = limits(arguments);
     let server = Server::start(sources?, options);
@@ -85,7 +85,7 @@ fn limits(arguments: &Share) -> Limits {
 }
 
 /// Who may use which readers.
-fn policy(global: &Global, arguments: &Share) -> Result<Policy, Problem> {
+fn policy(global: &Global, arguments: &Share) -> Result<AccessPolicy, Problem> {
     let users = |names: &[String]| {
         names
             .iter()
@@ -98,7 +98,7 @@ fn policy(global: &Global, arguments: &Share) -> Result<Policy, Problem> {
             .map(|name| accounts::group(name))
             .collect::<Result<_, _>>()
     };
-    let mut policy = Policy::default();
+    let mut policy = AccessPolicy::default();
     policy.users = users(&arguments.allow_user)?;
     policy.groups = groups(&arguments.allow_group)?;
     policy.watching_users = users(&arguments.watch_user)?;
@@ -110,7 +110,7 @@ fn policy(global: &Global, arguments: &Share) -> Result<Policy, Problem> {
 }
 
 /// Who may open the socket. Those who may not, but are served, could not connect.
-fn access(arguments: &Share, policy: &Policy) -> Result<Access, Problem> {
+fn access(arguments: &Share, policy: &AccessPolicy) -> Result<Access, Problem> {
     let others = [
         &policy.users,
         &policy.groups,

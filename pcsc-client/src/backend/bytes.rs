@@ -11,7 +11,7 @@ pub struct Bytes<const N: usize> {
 }
 
 /// An ATR (ISO 7816-3, clause 8.1).
-pub type Atr = Bytes<33>;
+pub type AtrBytes = Bytes<33>;
 /// The value of an attribute.
 pub type AttributeValue = Bytes<{ pcsc_wire::ATTRIBUTE_SIZE }>;
 

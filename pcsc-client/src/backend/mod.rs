@@ -41,7 +41,7 @@ mod session;
 mod size_query;
 mod values;
 
-pub use bytes::{Atr, AttributeValue, Bytes};
+pub use bytes::{AtrBytes, AttributeValue, Bytes};
 pub use calls::Calls;
 pub use choice::{BackendKind, Choice};
 pub use session::Session;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::bytes::Atr;
+use super::bytes::AtrBytes;
 use super::choice::Choice;
 use pcsc_wire::ReaderStateRecord;
 
@@ -90,7 +90,7 @@ pub struct ConnectionStatus {
     /// The protocol in use, `SCARD_PROTOCOL_*`.
     pub protocol: u32,
     /// The card's ATR.
-    pub atr: Atr,
+    pub atr: AtrBytes,
 }
 
 impl From<ReaderStateRecord<'_>> for ConnectionStatus {

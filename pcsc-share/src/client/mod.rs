@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use crate::outgoing::Outgoing;
 use crate::policy::Rights;
 use crate::shared::Shared;
-use crate::source::{Failed, Session};
+use crate::source::{Failed, SourceSession};
 use crate::sync::lock;
 use requests::Requests;
 
@@ -31,7 +31,7 @@ pub struct Client {
 struct Sessions {
     is_interrupted: bool,
     /// By the numbers of the sources; made when the client first connects to a reader there.
-    of_sources: Vec<Option<Arc<dyn Session>>>,
+    of_sources: Vec<Option<Arc<dyn SourceSession>>>,
 }
 
 impl Client {
@@ -76,13 +76,13 @@ impl Client {
     }
 
     /// Its session with a source.
-    fn session(&self, shared: &Shared, source: usize) -> Result<Arc<dyn Session>, Failed> {
+    fn session(&self, shared: &Shared, source: usize) -> Result<Arc<dyn SourceSession>, Failed> {
         let known = |sessions: &Sessions| sessions.of_sources.get(source).cloned().flatten();
         if let Some(session) = known(&lock(&self.sessions)) {
             return Ok(session);
         }
         // Without the lock: a session can take a round trip. No other thread makes one.
-        let session: Arc<dyn Session> = shared.readers.sources()[source].source.session()?.into();
+        let session: Arc<dyn SourceSession> = shared.readers.sources()[source].source.session()?.into();
         let mut sessions = lock(&self.sessions);
         if sessions.is_interrupted {
             session.interrupt();
@@ -130,7 +130,7 @@ mod tests {
     use crate::contexts::Contexts;
     use crate::joined::Joined;
     use crate::limits::Limits;
-    use crate::policy::Policy;
+    use crate::policy::AccessPolicy;
     use crate::readers::Readers;
     use crate::source::Named;
     use crate::waiters::Waiters;
@@ -155,7 +155,7 @@ mod tests {
     fn shared() -> Shared {
         let source = Arc::new(Named::new(&["Reader"])) as Arc<_>;
         Shared {
-            readers: Readers::new(Joined::numbered([source]), Policy::default()),
+            readers: Readers::new(Joined::numbered([source]), AccessPolicy::default()),
             waiters: Waiters::default(),
             contexts: Contexts::default(),
             buffers: Buffers::default(),

@@ -16,7 +16,7 @@ use super::Client;
 use crate::incoming::Incoming;
 use crate::policy::Rights;
 use crate::shared::Shared;
-use crate::source::Session;
+use crate::source::SourceSession;
 
 /// Why a client is not served any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -214,7 +214,7 @@ impl<'a> Requests<'a> {
     ///
     /// # Errors
     /// A number that is not this client's ends its connection, as with pcscd.
-    pub fn card(&self, number: i32) -> Result<(Arc<dyn Session>, i32), End> {
+    pub fn card(&self, number: i32) -> Result<(Arc<dyn SourceSession>, i32), End> {
         let unknown = End::Protocol("a connection that is not the client's");
         let place = self.cards.get(&number).ok_or(unknown)?;
         let session = self.client.session(self.shared, place.source);

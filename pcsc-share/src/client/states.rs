@@ -77,14 +77,14 @@ impl Table {
 mod tests {
     use super::*;
     use crate::joined::Joined;
-    use crate::policy::Policy;
+    use crate::policy::AccessPolicy;
     use crate::source::Named;
     use pcsc_wire::{ReaderStateRecords, MAX_READER_STATES};
     use std::sync::atomic::Ordering;
 
     fn readers(names: &[&str]) -> Readers {
         let sources = Joined::numbered([Arc::new(Named::new(names)) as Arc<_>]);
-        Readers::new(sources, Policy::default())
+        Readers::new(sources, AccessPolicy::default())
     }
 
     #[test]
@@ -122,7 +122,10 @@ mod tests {
     #[test]
     fn a_size_and_the_states_are_one_look() {
         let source = Arc::new(Named::new(&["Reader 00 00"]));
-        let readers = Readers::new(Joined::numbered([source.clone() as Arc<_>]), Policy::default());
+        let readers = Readers::new(
+            Joined::numbered([source.clone() as Arc<_>]),
+            AccessPolicy::default(),
+        );
         let mut table = Table::default();
         let counter = |table: &mut Table| {
             let states = table.states(&readers, Endian::NATIVE);

@@ -7,11 +7,11 @@ use crate::sync::lock;
 /// What is looked up at another place, which takes a round trip. Callers share the results of looks: each
 /// gets that of a look which has begun after its call, so `n` callers at a time cost at most two looks.
 pub struct Coalesced<T> {
-    state: Mutex<State<T>>,
+    state: Mutex<CoalescedState<T>>,
     ended: Condvar,
 }
 
-struct State<T> {
+struct CoalescedState<T> {
     /// How many looks have begun. One is in progress at a time.
     begun: u64,
     is_looking: bool,
@@ -24,7 +24,7 @@ struct State<T> {
 impl<T: Clone + Default> Default for Coalesced<T> {
     fn default() -> Coalesced<T> {
         Coalesced {
-            state: Mutex::new(State {
+            state: Mutex::new(CoalescedState {
                 begun: 0,
                 is_looking: false,
                 last: (0, T::default()),

@@ -1,7 +1,7 @@
 //! The readers of another daemon: pcscd of any version, or another server like this one.
 //!
-//! One context with the daemon waits for its events, one is for looks at the states, and each client has one
-//! of its own with its connections to cards. A daemon that is gone has no readers; it is tried again.
+//! One context with the daemon waits for its events, one is for requests of the states, and each client has
+//! one of its own with its connections to cards. A daemon that is gone has no readers; it is tried again.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -22,8 +22,8 @@ use pcsc_wire::{Endian, ReaderStateRecord, ReaderStateRecords};
 
 use super::absence::{reason, Absence};
 use super::coalesced::Coalesced;
-use super::route::{Route, Socket};
-use super::{Connected, Failed, Session, Source, Transmitted};
+use super::route::{Route, SocketRoute};
+use super::{Connected, Failed, Source, SourceSession, Transmitted};
 use crate::sync::lock;
 
 /// The pauses between attempts to reach a daemon that is gone: each is twice the one before.
@@ -51,17 +51,17 @@ struct Upstream {
     events: AtomicU32,
     is_over: AtomicBool,
     /// The context that waits for events.
-    waiting: Mutex<Option<Line>>,
-    seen: Mutex<Seen>,
+    waiting: Mutex<Option<DaemonLink>>,
+    known: Mutex<KnownReaders>,
     /// The states of the readers, as bytes. Many clients look for them after one event.
     states: Coalesced<Arc<Vec<u8>>>,
 }
 
 /// What is known of the daemon's readers.
 #[derive(Default)]
-struct Seen {
-    /// The context for looks; `None` while the daemon is gone.
-    looks: Option<Line>,
+struct KnownReaders {
+    /// The context for requests of the states; `None` while the daemon is gone.
+    for_states: Option<DaemonLink>,
     /// In the daemon's order.
     names: Arc<[Vec<u8>]>,
     /// Why a look has failed. The watcher, whose connection is cut then, sees only its end.
@@ -69,13 +69,13 @@ struct Seen {
 }
 
 /// A context with the daemon, and its socket, by which another thread can end its calls.
-struct Line {
+struct DaemonLink {
     context: Arc<DaemonContext>,
     socket: UnixStream,
 }
 
-impl Line {
-    fn open(route: &Arc<dyn Route>) -> Outcome<Line> {
+impl DaemonLink {
+    fn open(route: &Arc<dyn Route>) -> Outcome<DaemonLink> {
         let socket = Arc::new(Mutex::new(None));
         let (last, to) = (socket.clone(), route.clone());
         // A handshake may take several connections; the last one stays.
@@ -96,7 +96,7 @@ impl Line {
         })?;
         let socket = lock(&socket).take().ok_or(pcsc_client::Error::InternalError)?;
         let context = Arc::new(context);
-        Ok(Line { context, socket })
+        Ok(DaemonLink { context, socket })
     }
 
     /// Ends the calls in progress and all later ones.
@@ -112,7 +112,7 @@ impl DaemonSource {
     /// # Errors
     /// Where a thread cannot be started.
     pub fn new(path: PathBuf) -> io::Result<DaemonSource> {
-        DaemonSource::over(Arc::new(Socket(path)))
+        DaemonSource::over(Arc::new(SocketRoute(path)))
     }
 
     /// The readers of the server of another host.
@@ -131,7 +131,7 @@ impl DaemonSource {
             events: AtomicU32::new(1),
             is_over: AtomicBool::new(false),
             waiting: Mutex::default(),
-            seen: Mutex::default(),
+            known: Mutex::default(),
             states: Coalesced::default(),
         });
         // The first clients find the readers of a daemon that runs.
@@ -151,8 +151,8 @@ impl Drop for DaemonSource {
     fn drop(&mut self) {
         // The flag before the cut: the watcher whose wait ends looks at the flag and does not connect again.
         self.upstream.is_over.store(true, Ordering::SeqCst);
-        if let Some(line) = &*lock(&self.upstream.waiting) {
-            line.cut();
+        if let Some(link) = &*lock(&self.upstream.waiting) {
+            link.cut();
         }
         self.upstream.changes.post();
         if let Some(watcher) = self.watcher.take() {
@@ -162,7 +162,7 @@ impl Drop for DaemonSource {
         // The watcher may have opened connections after the cut. Dropping closes them, and `finish` waits
         // until the peer has been notified.
         *lock(&self.upstream.waiting) = None;
-        lock(&self.upstream.seen).looks = None;
+        lock(&self.upstream.known).for_states = None;
         self.upstream.route.finish();
     }
 }
@@ -191,7 +191,7 @@ impl Upstream {
                 }
                 Err(failure) => failure,
             };
-            let failure = lock(&self.seen).failure.take().unwrap_or(failure);
+            let failure = lock(&self.known).failure.take().unwrap_or(failure);
             let why = self.route.take_error().unwrap_or_else(|| reason(&failure));
             let record = match was_there {
                 true => absence.lost(&self.route, why),
@@ -212,11 +212,11 @@ impl Upstream {
 
     fn open(&self) -> Outcome<Arc<DaemonContext>> {
         // Two: a context's calls are made one after another, and the wait for events would hold up each look.
-        let (waiting, looks) = (Line::open(&self.route)?, Line::open(&self.route)?);
+        let (waiting, for_states) = (DaemonLink::open(&self.route)?, DaemonLink::open(&self.route)?);
         let context = waiting.context.clone();
         *lock(&self.waiting) = Some(waiting);
-        let mut seen = lock(&self.seen);
-        (seen.looks, seen.failure) = (Some(looks), None);
+        let mut known = lock(&self.known);
+        (known.for_states, known.failure) = (Some(for_states), None);
         Ok(context)
     }
 
@@ -226,7 +226,7 @@ impl Upstream {
                 return pcsc_client::Error::Cancelled.into();
             }
             let watched = context.watch(&mut |states, _| {
-                self.note_names(&mut lock(&self.seen), states.readers());
+                self.note_names(&mut lock(&self.known), states.readers());
                 // Posted also where no name has changed: what is in the readers may have, and the server
                 // compares.
                 self.changes.post();
@@ -238,18 +238,21 @@ impl Upstream {
     }
 
     fn note_absence(&self) {
-        let mut seen = lock(&self.seen);
-        seen.looks = None;
-        self.note_names(&mut seen, std::iter::empty());
-        drop(seen);
+        let mut known = lock(&self.known);
+        known.for_states = None;
+        self.note_names(&mut known, std::iter::empty());
+        drop(known);
         self.changes.post();
     }
 
     /// The states of the readers, in a round trip; none where the daemon does not answer.
     fn look(&self) -> Vec<u8> {
         let mut states = Vec::new();
-        let looks = lock(&self.seen).looks.as_ref().map(|line| line.context.clone());
-        let Some(context) = looks else { return states };
+        let for_states = lock(&self.known)
+            .for_states
+            .as_ref()
+            .map(|link| link.context.clone());
+        let Some(context) = for_states else { return states };
         let mut count = 0;
         let looked = context.each_reader(&mut |reader| {
             count += 1;
@@ -259,29 +262,29 @@ impl Upstream {
         });
         let Err(failure) = looked else { return states };
         // The watcher waits for an event of a daemon that does not answer any more.
-        let is_same = |line: &mut Line| Arc::ptr_eq(&line.context, &context);
-        let mut seen = lock(&self.seen);
+        let is_same = |link: &mut DaemonLink| Arc::ptr_eq(&link.context, &context);
+        let mut known = lock(&self.known);
         // Only the first of several looks that fail: by now there may be a new connection.
-        if seen.looks.take_if(is_same).is_some() {
+        if known.for_states.take_if(is_same).is_some() {
             // Before the cut, upon which the watcher asks for it.
-            seen.failure = Some(failure);
-            drop(seen);
-            if let Some(line) = &*lock(&self.waiting) {
-                line.cut();
+            known.failure = Some(failure);
+            drop(known);
+            if let Some(link) = &*lock(&self.waiting) {
+                link.cut();
             }
         }
         Vec::new()
     }
 
     /// Counts readers that came or went.
-    fn note_names<'r>(&self, seen: &mut Seen, readers: impl Iterator<Item = ReaderStateRecord<'r>>) {
+    fn note_names<'r>(&self, known: &mut KnownReaders, readers: impl Iterator<Item = ReaderStateRecord<'r>>) {
         let names: Arc<[Vec<u8>]> = readers
             .take(READERS)
             .map(|reader| reader.name.to_owned())
             .collect();
-        let [before, now] = [&seen.names, &names].map(|names| HashSet::<&Vec<u8>>::from_iter(names.iter()));
+        let [before, now] = [&known.names, &names].map(|names| HashSet::<&Vec<u8>>::from_iter(names.iter()));
         let moved = before.symmetric_difference(&now).count();
-        seen.names = names;
+        known.names = names;
         self.events.fetch_add(moved as u32, Ordering::SeqCst);
     }
 
@@ -306,7 +309,7 @@ impl Source for DaemonSource {
     }
 
     fn each_name(&self, look: &mut dyn FnMut(&[u8])) {
-        let names = lock(&self.upstream.seen).names.clone();
+        let names = lock(&self.upstream.known).names.clone();
         names.iter().for_each(|name| look(name));
     }
 
@@ -318,10 +321,10 @@ impl Source for DaemonSource {
         &self.upstream.changes
     }
 
-    fn session(&self) -> Result<Box<dyn Session>, Failed> {
+    fn session(&self) -> Result<Box<dyn SourceSession>, Failed> {
         Ok(Box::new(DaemonSession {
             route: self.upstream.route.clone(),
-            line: Mutex::default(),
+            link: Mutex::default(),
             is_interrupted: AtomicBool::new(false),
             cards: Mutex::default(),
             next: AtomicI32::new(1),
@@ -333,7 +336,7 @@ impl Source for DaemonSource {
 struct DaemonSession {
     route: Arc<dyn Route>,
     /// The context for new connections.
-    line: Mutex<Option<Line>>,
+    link: Mutex<Option<DaemonLink>>,
     is_interrupted: AtomicBool,
     /// The client's connections: the context of each and its number there. A daemon that was started again
     /// may give a number anew.
@@ -347,13 +350,13 @@ impl DaemonSession {
     /// The context for new connections: a new one where the daemon has gone meanwhile.
     fn context(&self) -> Result<Arc<DaemonContext>, Failed> {
         let gone = Failed::from(codes::SCARD_E_READER_UNAVAILABLE);
-        if let Some(line) = &*lock(&self.line) {
-            if line.context.check_alive().is_ok() {
-                return Ok(line.context.clone());
+        if let Some(link) = &*lock(&self.link) {
+            if link.context.check_alive().is_ok() {
+                return Ok(link.context.clone());
             }
         }
         // Without the lock: it takes a round trip.
-        let line = Line::open(&self.route).map_err(|failure| {
+        let link = DaemonLink::open(&self.route).map_err(|failure| {
             let why = reason(&failure);
             log::warn!(
                 "a client gets no connection with the daemon at {}: {why}",
@@ -361,13 +364,13 @@ impl DaemonSession {
             );
             gone
         })?;
-        let context = line.context.clone();
-        let mut kept = lock(&self.line);
-        // Under the lock that `interrupt` takes: it has not seen this line, and would not cut it.
+        let context = link.context.clone();
+        let mut kept = lock(&self.link);
+        // Under the lock that `interrupt` takes: it has not seen this link, and would not cut it.
         if self.is_interrupted.load(Ordering::SeqCst) {
             return Err(gone);
         }
-        *kept = Some(line);
+        *kept = Some(link);
         Ok(context)
     }
 
@@ -389,7 +392,7 @@ fn failed(context: &DaemonContext, failure: &Failure) -> Failed {
     }
 }
 
-impl Session for DaemonSession {
+impl SourceSession for DaemonSession {
     fn connect(&self, reader: &[u8], share: u32, protocols: u32) -> Result<Connected, Failed> {
         let context = self.context()?;
         let connected = context.connect(reader, share, protocols, None);
@@ -472,10 +475,10 @@ impl Session for DaemonSession {
     }
 
     fn interrupt(&self) {
-        let line = lock(&self.line);
+        let link = lock(&self.link);
         self.is_interrupted.store(true, Ordering::SeqCst);
-        if let Some(line) = &*line {
-            line.cut();
+        if let Some(link) = &*link {
+            link.cut();
         }
     }
 
@@ -483,6 +486,6 @@ impl Session for DaemonSession {
         // Dropping the context ends its connections at the daemon, which resets a card that was in a
         // transaction.
         lock(&self.cards).clear();
-        *lock(&self.line) = None;
+        *lock(&self.link) = None;
     }
 }

@@ -10,7 +10,7 @@ use pcsc_manager::{
 use pcsc_process::wait::ChangeCounter;
 use pcsc_wire::ReaderStateRecord;
 
-use super::{Connected, Failed, Session, Source, Transmitted};
+use super::{Connected, Failed, Source, SourceSession, Transmitted};
 use crate::sync::lock;
 
 /// How long a look at the readers waits for one that starts.
@@ -127,7 +127,7 @@ impl Source for ManagerSource {
         self.manager.card_changes()
     }
 
-    fn session(&self) -> Result<Box<dyn Session>, Failed> {
+    fn session(&self) -> Result<Box<dyn SourceSession>, Failed> {
         Ok(Box::new(ManagerSession(Client::new(self.manager.clone(), false))))
     }
 }
@@ -135,7 +135,7 @@ impl Source for ManagerSource {
 /// A client of the manager that does not wait for other connections' transactions.
 struct ManagerSession(Client);
 
-impl Session for ManagerSession {
+impl SourceSession for ManagerSession {
     fn connect(&self, reader: &[u8], share: u32, protocols: u32) -> Result<Connected, Failed> {
         let connected = self.0.connect(reader, share, protocols, None)?;
         Ok(Connected {

@@ -47,17 +47,17 @@ pub trait Source: Send + Sync {
     ///
     /// # Errors
     /// Where the source cannot be reached.
-    fn session(&self) -> Result<Box<dyn Session>, Failed>;
+    fn session(&self) -> Result<Box<dyn SourceSession>, Failed>;
 }
 
 /// What one client does with the readers of a source. One thread makes the calls, and another one may
-/// [interrupt](Session::interrupt) them.
+/// [interrupt](SourceSession::interrupt) them.
 ///
 /// Numbers are those of the C interface. Calls that meet another connection's transaction fail with
 /// `SCARD_E_SHARING_VIOLATION`, upon which the client tries again, or gives up (`PCSCLITE_NO_BLOCKING`). Only
-/// [`connect`](Session::connect), and [`disconnect`](Session::disconnect) with a reset, wait for its end, as
-/// in pcscd.
-pub trait Session: Send + Sync {
+/// [`connect`](SourceSession::connect), and [`disconnect`](SourceSession::disconnect) with a reset, wait for
+/// its end, as in pcscd.
+pub trait SourceSession: Send + Sync {
     /// Connects to the card in a reader, or to the reader.
     ///
     /// # Errors
@@ -127,7 +127,7 @@ pub trait Session: Send + Sync {
     fn set_attribute(&self, card: i32, id: u32, value: &[u8]) -> Result<(), Failed>;
 
     /// Ends a call that waits for another connection, and lets no further call wait: the client is gone.
-    /// Returns at once; the client's thread then [releases](Session::release) the session.
+    /// Returns at once; the client's thread then [releases](SourceSession::release) the session.
     fn interrupt(&self);
 
     /// Ends all connections. A card in a transaction is reset.
@@ -269,7 +269,7 @@ mod named {
             &self.changes
         }
 
-        fn session(&self) -> Result<Box<dyn Session>, Failed> {
+        fn session(&self) -> Result<Box<dyn SourceSession>, Failed> {
             panic!("no test connects")
         }
     }

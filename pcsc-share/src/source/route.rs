@@ -35,15 +35,15 @@ pub trait Route: Display + Send + Sync {
 }
 
 /// A Unix socket.
-pub struct Socket(pub PathBuf);
+pub struct SocketRoute(pub PathBuf);
 
-impl Display for Socket {
+impl Display for SocketRoute {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.display().fmt(f)
     }
 }
 
-impl Route for Socket {
+impl Route for SocketRoute {
     /// Connects, and gives up when the daemon's queue of new connections stays full.
     fn connect(&self) -> io::Result<UnixStream> {
         let address = SocketAddrUnix::new(&self.0)?;

@@ -13,7 +13,7 @@ use rustls::{
 };
 use webpki::EndEntityCert;
 
-use super::identity::{provider, Authorities, Identity, TlsError};
+use super::identity::{provider, Authorities, TlsError, TlsIdentity};
 
 /// Whether a certificate can have this DNS name. An address is none.
 fn is_name(name: &str) -> bool {
@@ -22,7 +22,7 @@ fn is_name(name: &str) -> bool {
 
 /// Makes the server's side of TLS connections.
 pub struct Acceptor {
-    identity: Identity,
+    identity: TlsIdentity,
     issued: Arc<dyn ClientCertVerifier>,
     names: Arc<[String]>,
 }
@@ -33,7 +33,7 @@ impl Acceptor {
     ///
     /// # Errors
     /// Where the library refuses the authorities, and for a name that no certificate can have.
-    pub fn new(identity: Identity, clients: &Authorities, names: &[String]) -> Result<Acceptor, TlsError> {
+    pub fn new(identity: TlsIdentity, clients: &Authorities, names: &[String]) -> Result<Acceptor, TlsError> {
         if let Some(name) = names.iter().find(|name| !is_name(name)) {
             return Err(TlsError::Name(name.clone()));
         }

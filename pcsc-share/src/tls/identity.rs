@@ -53,14 +53,14 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
 
 /// The certificate of this host and its key.
 #[derive(Clone)]
-pub struct Identity(pub(super) Arc<SingleCertAndKey>);
+pub struct TlsIdentity(pub(super) Arc<SingleCertAndKey>);
 
-impl Identity {
+impl TlsIdentity {
     /// Reads a certificate, which those of authorities between it and the root may follow, and its key.
     ///
     /// # Errors
     /// A file that cannot be read or has none of them, and a key of another certificate.
-    pub fn load(certificate: &Path, key: &Path) -> Result<Identity, TlsError> {
+    pub fn load(certificate: &Path, key: &Path) -> Result<TlsIdentity, TlsError> {
         let chain = certificates(certificate)?;
         let private = PrivateKeyDer::from_pem_file(key).map_err(|error| match error {
             pem::Error::NoItemsFound => {
@@ -82,7 +82,7 @@ impl Identity {
                 ),
             }
         })?;
-        Ok(Identity(Arc::new(certified.into())))
+        Ok(TlsIdentity(Arc::new(certified.into())))
     }
 }
 

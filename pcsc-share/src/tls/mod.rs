@@ -24,6 +24,6 @@ mod tcp;
 
 pub use acceptor::Acceptor;
 pub use address::check_address;
-pub use identity::{Authorities, Identity, TlsError};
+pub use identity::{Authorities, TlsError, TlsIdentity};
 pub use listener::Listener;
 pub use remote::Remote;

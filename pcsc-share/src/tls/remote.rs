@@ -15,7 +15,7 @@ use rustls::version::TLS13;
 use rustls::{ClientConfig, ClientConnection};
 
 use super::address::host;
-use super::identity::{provider, Authorities, Identity, TlsError};
+use super::identity::{provider, Authorities, TlsError, TlsIdentity};
 use super::relay::{End, Stream};
 use crate::places::Places;
 use crate::source::Route;
@@ -52,7 +52,7 @@ impl Remote {
     ///
     /// # Errors
     /// An address of another form.
-    pub fn new(address: &str, identity: &Identity, servers: &Authorities) -> Result<Remote, TlsError> {
+    pub fn new(address: &str, identity: &TlsIdentity, servers: &Authorities) -> Result<Remote, TlsError> {
         let wrong = || TlsError::Address(address.to_owned());
         let name = ServerName::try_from(host(address)?.to_owned()).map_err(|_| wrong())?;
         let config = ClientConfig::builder_with_provider(provider())

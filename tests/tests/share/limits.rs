@@ -11,7 +11,7 @@ use pcsc_constants::{
     SCARD_ATTR_DEVICE_SYSTEM_NAME, SCARD_E_INSUFFICIENT_BUFFER, SCARD_E_NO_MEMORY, SCARD_SHARE_SHARED,
 };
 use pcsc_share::socket::{Access, Socket};
-use pcsc_share::{Joined, Limits, ManagerSource, Options, Server, Source};
+use pcsc_share::{Joined, Limits, ManagerSource, Server, ServerOptions, Source};
 use pcsc_tests::{Share, WireClient};
 use pcsc_wire::{
     AttributeBody, Body, ControlBody, DisconnectBody, Endian, Header, RequestCode, TransmitBody,
@@ -33,7 +33,7 @@ impl Served {
         let path = folder.path().join("pcscd.comm");
         let socket = Socket::bind(&path, Access::new(0o600)).expect("a socket");
         let source: Arc<dyn Source> = Arc::new(ManagerSource::simulated("").expect("a reader"));
-        let mut options = Options::default();
+        let mut options = ServerOptions::default();
         options.limits = limits;
         let (ender, end) = UnixStream::pair().expect("a pair");
         let thread = std::thread::spawn(move || {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use pcsc_share::tls::{self, Acceptor, Authorities, Identity, Listener, Remote, TlsError};
+use pcsc_share::tls::{self, Acceptor, Authorities, Listener, Remote, TlsError, TlsIdentity};
 use pcsc_share::{DaemonSource, Entrance, Source};
 
 use crate::args::Tls;
@@ -14,7 +14,7 @@ const CERTIFICATES: &str = "docs/hosts.md shows how certificates are made and us
 /// The certificates of this host, and whom it trusts.
 pub struct Hosts<'a> {
     addresses: &'a [String],
-    identity: Option<Identity>,
+    identity: Option<TlsIdentity>,
     servers: Option<Authorities>,
     acceptor: Option<Acceptor>,
 }
@@ -26,7 +26,7 @@ impl Hosts<'_> {
             tls::check_address(address).map_err(|error| Problem::new(Exit::Usage, sentence(error)))?;
         }
         let files = arguments.cert.as_ref().zip(arguments.key.as_ref());
-        let identity = files.map(|(certificate, key)| Identity::load(certificate, key));
+        let identity = files.map(|(certificate, key)| TlsIdentity::load(certificate, key));
         let identity = identity.transpose().map_err(unusable)?;
         let servers = arguments.server_ca.as_deref().map(Authorities::load);
         let clients = arguments.client_ca.as_deref().map(Authorities::load);

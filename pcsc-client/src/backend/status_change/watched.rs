@@ -1,7 +1,7 @@
 //! One watched reader, and what is reported of it (PC/SC part 5, clause 3.2.5; the bits as PC/SC Lite sets
 //! them).
 
-use crate::backend::bytes::Atr;
+use crate::backend::bytes::AtrBytes;
 pub(super) use pcsc_constants::{
     SCARD_ABSENT as CARD_ABSENT, SCARD_PRESENT as CARD_PRESENT, SCARD_STATE_CHANGED as CHANGED,
     SCARD_STATE_EMPTY as EMPTY, SCARD_STATE_EXCLUSIVE as EXCLUSIVE, SCARD_STATE_IGNORE as IGNORE,
@@ -26,7 +26,7 @@ pub struct Watched<'a> {
     /// Whether a reader of this name was seen in the current look.
     pub(super) is_found: bool,
     /// The card's ATR; `None` until a reader of this name was looked at.
-    pub atr: Option<Atr>,
+    pub atr: Option<AtrBytes>,
 }
 
 impl<'a> Watched<'a> {
@@ -46,7 +46,7 @@ impl<'a> Watched<'a> {
 
     /// Stores what a library has found, which compares the states by itself.
     #[cfg(feature = "system")]
-    pub fn set_found(&mut self, event: u32, atr: Atr) {
+    pub fn set_found(&mut self, event: u32, atr: AtrBytes) {
         self.event = event;
         self.is_evaluated = true;
         self.atr = Some(atr);
@@ -77,7 +77,7 @@ impl<'a> Watched<'a> {
         self.atr = Some(if has_card {
             state.atr.into()
         } else {
-            Atr::default()
+            AtrBytes::default()
         });
 
         let known_counter = self.current >> 16;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::ptr;
 
 use super::platform::{self, IoRequest, RawReaderState};
-use crate::backend::bytes::Atr;
+use crate::backend::bytes::AtrBytes;
 use crate::backend::values::ConnectionStatus;
 use crate::error::{Cause, Error, Failure, Outcome};
 use crate::ffi::{DWORD, LONG, SCARDCONTEXT, SCARDHANDLE};
@@ -82,7 +82,7 @@ pub struct ReaderChange {
     /// What the library has found.
     pub event: u32,
     /// The card's ATR.
-    pub atr: Atr,
+    pub atr: AtrBytes,
 }
 
 impl Library {
@@ -198,7 +198,7 @@ impl Library {
         for (reader, state) in readers.iter_mut().zip(&states) {
             let (length, atr) = (state.atr_length as usize, state.atr);
             reader.event = state.event as u32;
-            reader.atr = Atr::from(&atr[..length.min(atr.len())]);
+            reader.atr = AtrBytes::from(&atr[..length.min(atr.len())]);
         }
         changed
     }
@@ -287,7 +287,7 @@ impl Library {
             state: state & 0xFFFF,
             event_counter: state >> 16,
             protocol: platform::protocol(protocol),
-            atr: Atr::from(&atr[..atr.len().min(atr_length as usize)]),
+            atr: AtrBytes::from(&atr[..atr.len().min(atr_length as usize)]),
         })
     }
 
