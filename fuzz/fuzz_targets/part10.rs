@@ -16,8 +16,7 @@ use pcsc_ccid::t1::{Block, Edc, MAX_BLOCK};
 use pcsc_fuzz::device_of;
 
 fn entry(entry: &PinEntry) {
-    assert!(entry.min_digits <= entry.max_digits && entry.max_digits > 0);
-    assert!((1..=7).contains(&entry.validation) && entry.format & 3 != 3);
+    assert!((1..=7).contains(&entry.validation));
     let limit = secure::answer_limit(entry).as_secs();
     assert!((90..=265).contains(&limit));
 }
@@ -45,7 +44,6 @@ fn modification(bytes: &[u8], quirks: &Quirks, firmware: Option<&FirmwareFeature
         Err(error) => return assert!(!error.to_string().is_empty()),
     };
     entry(&pin.entry);
-    assert!(pin.confirm <= 3);
     let apdu = pin.apdu.bytes();
     assert!(apdu.len() >= 4 && bytes.ends_with(apdu));
     let data = secure::modification(&pin, &quirks.pin, firmware, prologue);

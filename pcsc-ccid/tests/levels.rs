@@ -3,7 +3,7 @@
 mod common;
 
 use common::script::{In, Script};
-use common::{message, plain_interface};
+use common::{message, plain_interface, too_long};
 use pcsc_ccid::message::{Malformed, SlotErrorCode};
 use pcsc_ccid::part10::Feature;
 use pcsc_ccid::reader::{DeviceInfo, Protocol, Reader, ReaderError, ReaderOptions, Reset};
@@ -286,7 +286,7 @@ fn a_t0_command_that_may_have_reached_the_card_in_part_is_followed_by_a_reset() 
             true,
         ),
         (
-            vec![In::Bytes(message(0x82, &[], [0, 0, 0])), nothing()],
+            vec![In::Bytes(too_long()), nothing()],
             ReaderError::WrongReply,
             true,
         ),

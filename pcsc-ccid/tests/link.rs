@@ -6,7 +6,7 @@ use std::iter::repeat_n;
 use std::time::Duration;
 
 use common::script::{In, Script};
-use common::{message, plain_interface};
+use common::{message, plain_interface, too_long};
 use pcsc_ccid::message::SlotErrorCode;
 use pcsc_ccid::reader::{DeviceInfo, Protocol, Reader, ReaderError, ReaderOptions, Reset};
 use pcsc_ccid::transport::TransportError;
@@ -184,15 +184,20 @@ fn data_that_look_like_the_begin_of_a_message_are_data() {
     }
 }
 
+/// Whatever the reader announces for its messages.
 #[test]
-fn an_answer_may_fill_the_buffer_and_no_more() {
-    let longest = 2000 - 10;
+fn an_answer_may_be_as_long_as_a_response_apdu_and_no_longer() {
+    let longest = 65_538;
     let in_two = |length| {
         let answer = data(&vec![0x5A; length]);
         let (begin, rest) = answer.split_at(100);
         [begin, rest].map(|part| In::Bytes(part.to_vec()))
     };
-    assert_eq!(transmit(2000, in_two(longest)), Ok(vec![0x5A; longest]));
+    for announced in [64, 271, 1400, 65_548] {
+        for length in [1014, 1015, 1400, longest] {
+            assert_eq!(transmit(announced, in_two(length)), Ok(vec![0x5A; length]));
+        }
+    }
     let mut reader = ready(2000, 1);
     reader.transport().incoming.extend(in_two(longest + 1));
     assert_eq!(send(&mut reader, 0), Err(ReaderError::WrongReply));
@@ -217,10 +222,20 @@ fn no_reader_gets_longer_messages_than_an_extended_apdu_needs() {
 }
 
 #[test]
+fn an_answer_of_another_of_several_slots_is_skipped() {
+    let mut reader = ready(271, 2);
+    let answers = [in_slot(1, data(&[0x6A, 0x82])), data(&OK)].map(In::Bytes);
+    reader.transport().incoming.extend(answers);
+    assert_eq!(send(&mut reader, 0), Ok(OK.to_vec()));
+}
+
+#[test]
 fn a_slot_whose_command_was_given_up_is_aborted_after_others_have_worked() {
     let mut reader = ready(271, 2);
-    let wrong = message(0x82, &[], [0, 0, 0]);
-    reader.transport().incoming.extend([In::Bytes(wrong), nothing()]);
+    reader
+        .transport()
+        .incoming
+        .extend([In::Bytes(too_long()), nothing()]);
     assert_eq!(send(&mut reader, 0), Err(ReaderError::WrongReply));
     let good = In::Bytes(in_slot(1, data(&OK)));
     reader.transport().incoming.push_back(good);
@@ -261,8 +276,7 @@ fn a_slot_that_stays_busy_is_aborted_every_ninth_time() {
 #[test]
 fn a_slot_that_stays_busy_after_a_command_was_given_up_is_aborted_once() {
     let mut reader = ready(271, 1);
-    let wrong = message(0x82, &[], [0, 0, 0]);
-    reader.transport().incoming.push_back(In::Bytes(wrong));
+    reader.transport().incoming.push_back(In::Bytes(too_long()));
     assert_eq!(send(&mut reader, 0), Err(ReaderError::WrongReply));
     // The pipe is empty.
     reader.transport().incoming.push_back(nothing());

@@ -3,7 +3,7 @@
 mod common;
 
 use common::script::{In, Script};
-use common::{message, plain_interface};
+use common::{message, plain_interface, too_long};
 use pcsc_ccid::descriptor::Flavour;
 use pcsc_ccid::reader::{DeviceInfo, Reader, ReaderError, ReaderOptions};
 use pcsc_ccid::transport::TransportError;
@@ -12,12 +12,9 @@ fn status() -> In {
     In::Bytes(message(0x81, &[], [1, 0, 0]))
 }
 
-/// An answer that belongs to no command, and the end of what is in the pipe.
+/// An answer that is none, and the end of what is in the pipe.
 fn wrong() -> [In; 2] {
-    [
-        In::Bytes(message(0x82, &[0x11, 0, 0, 10, 0], [1, 0, 0])),
-        In::Nothing(TransportError::Timeout),
-    ]
+    [In::Bytes(too_long()), In::Nothing(TransportError::Timeout)]
 }
 
 fn open(incoming: impl IntoIterator<Item = In>) -> Result<(), ReaderError> {

@@ -1,8 +1,8 @@
 //! PC/SC part 10, "IFDs with Secure PIN Entry Capabilities": what `SCardControl` can ask of a reader.
 //!
 //! A client asks which features there are ([`features_reply`]) and gets a control code for each; what it
-//! then sends with a code is decoded here, checked field by field, and put into the reader's words. Nothing
-//! here does I/O, and no `Debug` of these types shows what a command carries: it may be a PIN.
+//! then sends with a code is decoded here and put into the reader's words. Nothing here does I/O, and no
+//! `Debug` of these types shows what a command carries: it may be a PIN.
 //!
 //! * [`pin`]: the structures of FEATURE_VERIFY_PIN_DIRECT and FEATURE_MODIFY_PIN_DIRECT
 //! * [`secure`]: their translation to PC_to_RDR_Secure (CCID 1.1, clause 6.1.11)

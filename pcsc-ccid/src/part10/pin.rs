@@ -1,8 +1,10 @@
-//! PIN_VERIFY and PIN_MODIFY (part 10, clauses 2.5.2 and 2.5.3): decoded and checked.
+//! PIN_VERIFY and PIN_MODIFY (part 10, clauses 2.5.2 and 2.5.3): decoded.
 //!
 //! Numbers of several bytes may come in either byte order: `ulDataLength` shows which, and the other
 //! numbers have the same. A `bEntryValidationCondition` without meaning becomes "validation key pressed",
-//! for some readers crash on it. Anything else that has no meaning is a [`PinStructureError`].
+//! for some readers crash on it. The lengths must fit, and the number of a modification's messages, which
+//! decides where its fields are. All other values go to the reader as they are, as with libccid: programs
+//! pass values beyond part 10 that their readers take.
 
 use core::fmt;
 
@@ -101,40 +103,9 @@ pub enum PinStructureError {
         /// What there is.
         present: usize,
     },
-    /// `bmFormatString` names no kind of PIN: neither binary, BCD nor ASCII.
-    #[error("bmFormatString {0:02X} names no kind of PIN")]
-    Format(u8),
-    /// `bmPINLengthFormat` has reserved bits set.
-    #[error("bmPINLengthFormat {0:02X} has reserved bits")]
-    LengthFormat(u8),
-    /// `wPINMaxExtraDigit` allows no PIN.
-    #[error("wPINMaxExtraDigit asks for {min} to {max} digits")]
-    Digits {
-        /// Fewest digits.
-        min: u8,
-        /// Most digits.
-        max: u8,
-    },
-    /// `bConfirmPIN` has reserved bits set.
-    #[error("bConfirmPIN {0:02X} has reserved bits")]
-    Confirm(u8),
-    /// `bNumberMessage` is none of the numbers that the structure allows.
+    /// `bNumberMessage` of a modification is neither 0 to 3 nor FF.
     #[error("bNumberMessage {0:02X} is not allowed")]
     Messages(u8),
-    /// `bTeoPrologue` is neither zero nor the prologue of an I-block with the command.
-    #[error("bTeoPrologue is not the prologue of the command's block")]
-    Prologue,
-    /// The command's Lc is not how many bytes follow it.
-    #[error("a command of {0} bytes does not fit its Lc")]
-    ApduLength(usize),
-    /// The PIN's block goes beyond the command's data.
-    #[error("the PIN's block ends at {end}, and the data at {data}")]
-    Block {
-        /// Where it ends.
-        end: usize,
-        /// Where the data ends.
-        data: usize,
-    },
 }
 
 impl<'a> Verification<'a> {
@@ -144,23 +115,9 @@ impl<'a> Verification<'a> {
     /// The first field that is wrong.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, PinStructureError> {
         let (fields, apdu, swapped) = split::<VERIFY_HEADER>(bytes)?;
-        let [s0, s1, s2, s3, s4, d0, d1, validation, messages, l0, l1, message, t0, t1, t2, ..] = *fields;
+        let [s0, s1, s2, s3, s4, d0, d1, validation, messages, l0, l1, message, ..] = *fields;
         let keys = [validation, messages, l0, l1];
-        let entry = PinEntry::decode([s0, s1, s2, s3, s4], [d0, d1], keys, swapped)?;
-        if !matches!(messages, 0 | 1 | 0xFF) {
-            return Err(PinStructureError::Messages(messages));
-        }
-        check_prologue([t0, t1, t2], apdu)?;
-        if let Some(data) = data_length(apdu)? {
-            // The position counts bits or bytes; a position in bits lies within the block's first bytes.
-            let position = (entry.format >> 3) & 0x0F;
-            let start = if entry.format & 0x80 != 0 {
-                position
-            } else {
-                position / 8
-            };
-            entry.check_block(start, data)?;
-        }
+        let entry = PinEntry::decode([s0, s1, s2, s3, s4], [d0, d1], keys, swapped);
         Ok(Verification {
             entry,
             message,
@@ -177,22 +134,12 @@ impl<'a> Modification<'a> {
     pub fn decode(bytes: &'a [u8]) -> Result<Self, PinStructureError> {
         let (fields, apdu, swapped) = split::<MODIFY_HEADER>(bytes)?;
         let [s0, s1, s2, s3, s4, old_offset, new_offset, d0, d1, rest @ ..] = *fields;
-        let [confirm, validation, messages, l0, l1, i1, i2, i3, t0, t1, t2, ..] = rest;
-        let keys = [validation, messages, l0, l1];
-        let entry = PinEntry::decode([s0, s1, s2, s3, s4], [d0, d1], keys, swapped)?;
-        if confirm & !3 != 0 {
-            return Err(PinStructureError::Confirm(confirm));
-        }
+        let [confirm, validation, messages, l0, l1, i1, i2, i3, ..] = rest;
         if !matches!(messages, 0..=3 | 0xFF) {
             return Err(PinStructureError::Messages(messages));
         }
-        check_prologue([t0, t1, t2], apdu)?;
-        if let Some(data) = data_length(apdu)? {
-            entry.check_block(new_offset, data)?;
-            if confirm & 2 != 0 {
-                entry.check_block(old_offset, data)?;
-            }
-        }
+        let keys = [validation, messages, l0, l1];
+        let entry = PinEntry::decode([s0, s1, s2, s3, s4], [d0, d1], keys, swapped);
         Ok(Modification {
             entry,
             old_offset,
@@ -212,8 +159,8 @@ impl PinEntry {
         [d0, d1]: [u8; 2],
         [validation, messages, l0, l1]: [u8; 4],
         swapped: bool,
-    ) -> Result<PinEntry, PinStructureError> {
-        let entry = PinEntry {
+    ) -> PinEntry {
+        PinEntry {
             timeout_s,
             second_timeout_s,
             format,
@@ -224,34 +171,7 @@ impl PinEntry {
             validation: sound_validation(validation),
             messages,
             language: number(l0, l1, swapped),
-        };
-        entry.check()?;
-        Ok(entry)
-    }
-
-    fn check(&self) -> Result<(), PinStructureError> {
-        if self.format & 3 == 3 {
-            return Err(PinStructureError::Format(self.format));
         }
-        if self.length_format & 0xE0 != 0 {
-            return Err(PinStructureError::LengthFormat(self.length_format));
-        }
-        if self.min_digits > self.max_digits || self.max_digits == 0 {
-            return Err(PinStructureError::Digits {
-                min: self.min_digits,
-                max: self.max_digits,
-            });
-        }
-        Ok(())
-    }
-
-    /// Whether the PIN's block fits in `data` bytes.
-    fn check_block(&self, start: u8, data: usize) -> Result<(), PinStructureError> {
-        let end = usize::from(start) + usize::from(self.block & 0x0F);
-        if end > data {
-            return Err(PinStructureError::Block { end, data });
-        }
-        Ok(())
     }
 }
 
@@ -289,33 +209,5 @@ fn sound_validation(value: u8) -> u8 {
     match value {
         1..=7 => value,
         _ => VALIDATION_KEY,
-    }
-}
-
-/// Checks that `bTeoPrologue` is zero, which leaves it to the driver, or the prologue of an I-block of this
-/// length.
-fn check_prologue([nad, pcb, len]: [u8; 3], apdu: &[u8]) -> Result<(), PinStructureError> {
-    let zero = nad == 0 && pcb == 0 && len == 0;
-    if zero || pcb & 0x80 == 0 && usize::from(len) == apdu.len() {
-        Ok(())
-    } else {
-        Err(PinStructureError::Prologue)
-    }
-}
-
-/// How many bytes of data a command has, `None` for a header with at most an Lc: the reader appends the
-/// PIN then (ISO/IEC 7816-3, clause 12.1.3).
-fn data_length(apdu: &[u8]) -> Result<Option<usize>, PinStructureError> {
-    let (lc, body) = match apdu {
-        [_, _, _, _] | [_, _, _, _, _] => return Ok(None),
-        [_, _, _, _, 0, high, low, body @ ..] => (usize::from(u16::from_be_bytes([*high, *low])), body),
-        [_, _, _, _, lc, body @ ..] => (usize::from(*lc), body),
-        _ => return Err(PinStructureError::ApduLength(apdu.len())),
-    };
-    // An Le of one or two bytes may follow.
-    match body.len().checked_sub(lc) {
-        // Le is not looked at: readers pass the command on as it is.
-        Some(0..=2) if lc > 0 => Ok(Some(lc)),
-        _ => Err(PinStructureError::ApduLength(apdu.len())),
     }
 }

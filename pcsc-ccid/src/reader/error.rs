@@ -26,7 +26,7 @@ pub enum ReaderError {
     /// The reader's answer is no message of the specification.
     #[error(transparent)]
     Malformed(Malformed),
-    /// The reader's answer does not belong to the command, or is longer than the reader may make it.
+    /// The reader's answer does not belong to the command, or is longer than any.
     #[error("the reader's answer does not belong to the command")]
     WrongReply,
     /// The reader or the card asks for more time than any command may take.

@@ -152,14 +152,16 @@ impl<T: Transport> SlotPort<'_, T> {
             let reply = self.transfer(chain as u16, part)?;
             match next {
                 None => break reply,
-                Some(_) if reply.specific != Chain::Expected as u8 => {
-                    // The card has answered a part of the command, which can only be with an error.
-                    if self.port.data(&reply).len() == 2 {
-                        break reply;
-                    }
-                    return Err(ReaderError::WrongReply);
+                // An empty block asks for the next part, whatever its chain parameter: libccid does not
+                // compare it.
+                Some(next)
+                    if reply.specific == Chain::Expected as u8 || self.port.data(&reply).is_empty() =>
+                {
+                    part = next;
                 }
-                Some(next) => part = next,
+                // The card has answered a part of the command, which can only be with an error.
+                Some(_) if self.port.data(&reply).len() == 2 => break reply,
+                Some(_) => return Err(ReaderError::WrongReply),
             }
             is_first = false;
             self.port.check(deadline)?;

@@ -16,8 +16,9 @@ use crate::transport::{Transport, TransportError};
 
 /// The longest message that a reader may send: a header and an extended response APDU.
 const MAX_MESSAGE: usize = 65_538 + HEADER_SIZE;
-/// The smallest buffer: real readers append bytes to their messages, or send more than they announce.
-const MIN_BUFFER: usize = 1024;
+/// The buffer's length is a multiple of this: real readers append bytes to their messages. It is one of the
+/// longest bulk packet too (USB 3.2, clause 9.6.6), so that a longer message goes on in the next transfer.
+const BUFFER_UNIT: usize = 1024;
 /// How long to wait for the next transfer of an answer that has begun to arrive.
 const REST: Duration = Duration::from_millis(500);
 /// How long all transfers of an answer may take: many times what the longest message needs in packets of 64
@@ -61,6 +62,8 @@ pub struct Link<T> {
     max_message: usize,
     /// See [`crate::quirks::Quirks::loses_whole_packets`].
     loses_whole_packets: bool,
+    /// Answers can be of no other slot.
+    has_one_slot: bool,
     /// The bulk IN pipe may still hold messages of an earlier command.
     is_dirty: bool,
     /// The slot whose abort was not acknowledged: until it is, the reader refuses the slot's commands (clause
@@ -73,7 +76,7 @@ pub struct Link<T> {
 }
 
 impl<T: Transport> Link<T> {
-    pub fn new(transport: T, announced_max: u32, loses_whole_packets: bool) -> Link<T> {
+    pub fn new(transport: T, announced_max: u32, loses_whole_packets: bool, has_one_slot: bool) -> Link<T> {
         let max_message = usize::try_from(announced_max)
             .unwrap_or(MAX_MESSAGE)
             .clamp(HEADER_SIZE + 5, MAX_MESSAGE);
@@ -81,9 +84,10 @@ impl<T: Transport> Link<T> {
             transport,
             seq: 0,
             out: Vec::with_capacity(max_message),
-            buffer: alloc::vec![0; max_message.max(MIN_BUFFER)],
+            buffer: alloc::vec![0; max_message.next_multiple_of(BUFFER_UNIT)],
             max_message,
             loses_whole_packets,
+            has_one_slot,
             is_dirty: false,
             unfinished_abort: None,
             given_up: None,
@@ -222,7 +226,10 @@ impl<T: Transport> Link<T> {
             let length =
                 ResponseMessage::announced(bytes).ok_or(ReaderError::Malformed(Malformed::Truncated))?;
             let response = match ResponseMessage::decode(bytes) {
-                Ok(response) if response.seq == seq && response.slot == slot => response,
+                // Like libccid, this compares `bSlot` only if there are several slots.
+                Ok(response) if response.seq == seq && (self.has_one_slot || response.slot == slot) => {
+                    response
+                }
                 // The answer to an earlier command, or garbage: the answer to this one may still come.
                 Ok(_) | Err(Malformed::Kind(_)) if strays < MAX_STRAYS => {
                     strays += 1;
@@ -256,11 +263,7 @@ impl<T: Transport> Link<T> {
                     return Ok(Reply::new(icc, 0, start, start));
                 }
                 CommandStatus::Failed(error) => return Err(ReaderError::Slot(error)),
-                // Only here: a failure is a failure, whatever message it comes in, and readers mix up the
-                // kinds.
-                CommandStatus::Done if response.kind != command.answered_by() => {
-                    return Err(ReaderError::WrongReply)
-                }
+                // By its sequence number it is the answer. Like libccid, this does not compare its type.
                 CommandStatus::Done => {
                     let data = start + HEADER_SIZE;
                     return Ok(Reply::new(icc, response.specific, data, start + length));
@@ -292,7 +295,12 @@ impl<T: Transport> Link<T> {
             match ResponseMessage::announced(&self.buffer[start..end]) {
                 Some(announced) if announced <= length => return Ok((start, end)),
                 // No reader sends that much. To wait for it would cost the whole timeout.
-                Some(announced) if announced > self.buffer.len() => return Err(ReaderError::WrongReply),
+                Some(announced) if announced > MAX_MESSAGE => return Err(ReaderError::WrongReply),
+                // `dwMaxCCIDMessageLength` limits what a reader takes and sends; like libccid, this takes
+                // more.
+                Some(announced) if announced > self.buffer.len() => {
+                    self.buffer.resize(announced.next_multiple_of(BUFFER_UNIT), 0);
+                }
                 _ => (),
             }
             self.buffer.copy_within(start..end, 0);

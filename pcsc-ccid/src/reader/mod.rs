@@ -188,7 +188,7 @@ impl<T: Transport> Reader<T> {
         let port = Port::new(
             transport,
             interface.flavour,
-            descriptor.max_message_length,
+            &descriptor,
             quirks.loses_whole_packets,
         );
         let slots = (0..descriptor.slots()).map(|_| Slot::default()).collect();
@@ -225,11 +225,10 @@ impl<T: Transport> Reader<T> {
             firmware_id,
             ..
         } = self;
-        let limit = descriptor.max_message_length;
         let readers = transports(port.into_transport())
             .into_iter()
             .map(|transport| Reader {
-                port: Port::new(transport, flavour, limit, quirks.loses_whole_packets),
+                port: Port::new(transport, flavour, &descriptor, quirks.loses_whole_packets),
                 device: device.clone(),
                 options,
                 flavour,

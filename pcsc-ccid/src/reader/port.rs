@@ -6,7 +6,7 @@ use super::iccd::Pipe;
 use super::link::Link;
 use super::reply::Reply;
 use super::ReaderError;
-use crate::descriptor::Flavour;
+use crate::descriptor::{ClassDescriptor, Flavour};
 use crate::message::CommandMessage;
 use crate::transport::{Transport, TransportError};
 
@@ -26,10 +26,21 @@ enum Pipes<T> {
 }
 
 impl<T: Transport> Port<T> {
-    /// `max_message` is what the reader announces; `loses_whole_packets` as in [`crate::quirks::Quirks`].
-    pub fn new(transport: T, flavour: Flavour, max_message: u32, loses_whole_packets: bool) -> Port<T> {
+    /// For a reader with this class descriptor; `loses_whole_packets` as in [`crate::quirks::Quirks`].
+    pub fn new(
+        transport: T,
+        flavour: Flavour,
+        descriptor: &ClassDescriptor,
+        loses_whole_packets: bool,
+    ) -> Port<T> {
+        let max_message = descriptor.max_message_length;
         let pipes = match flavour {
-            Flavour::Ccid => Pipes::Bulk(Link::new(transport, max_message, loses_whole_packets)),
+            Flavour::Ccid => Pipes::Bulk(Link::new(
+                transport,
+                max_message,
+                loses_whole_packets,
+                descriptor.slots() == 1,
+            )),
             Flavour::IccdA | Flavour::IccdB => Pipes::Control(Pipe::new(transport, flavour, max_message)),
         };
         Port {

@@ -141,6 +141,13 @@ pub fn message(kind: u8, data: &[u8], status: [u8; 3]) -> Vec<u8> {
     bytes
 }
 
+/// A message from the reader that announces more data than any has.
+pub fn too_long() -> Vec<u8> {
+    let mut bytes = message(0x80, &[], [0, 0, 0]);
+    bytes[4] = 1;
+    bytes
+}
+
 /// A reader with these features and nothing to negotiate, for scripts of its messages.
 pub fn plain_interface(features: u32) -> Interface {
     let mut interface = Interface::default();
