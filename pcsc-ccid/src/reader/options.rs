@@ -37,8 +37,9 @@ impl Default for ReaderOptions {
 
 impl ReaderOptions {
     /// With the bits of libccid's `ifdDriverOptions`: 1 lets applications send Escapes, 4 uses any firmware,
-    /// 0x10, 0x20 and 0x30 select 3 V, 1.8 V and the reader's choice for the first voltage. Others are
-    /// libccid's own.
+    /// 0x10, 0x20 and 0x30 select 3 V, 1.8 V and the reader's choice for the first voltage. 2, which brings
+    /// a GemPC Twin or Key to EMV's APDU mode, has no effect. 0x40 is always in force: a GemPC PIN pad does
+    /// not ask the card for the tries that are left, because some cards count that as a wrong PIN.
     pub fn with_driver_options(self, bits: u32) -> ReaderOptions {
         ReaderOptions {
             any_firmware: bits & ANY_FIRMWARE != 0,
@@ -61,13 +62,17 @@ impl ReaderOptions {
     }
 }
 
-/// A number as libccid's settings have it: decimal, or hexadecimal after 0x.
+/// A number as libccid's settings have it: decimal, octal after 0, or hexadecimal after 0x.
 pub fn number(text: &str) -> Option<u32> {
     let text = text.trim();
-    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        Some(digits) => u32::from_str_radix(digits, 16).ok(),
-        None => text.parse().ok(),
-    }
+    let (digits, radix) = match text.as_bytes() {
+        [b'0', b'x' | b'X', ..] => (&text[2..], 16),
+        [b'0', _, ..] => (&text[1..], 8),
+        _ => (text, 10),
+    };
+    // `from_str_radix` takes a sign too.
+    let is_number = digits.starts_with(|digit: char| digit.is_ascii_hexdigit());
+    u32::from_str_radix(digits, radix).ok().filter(|_| is_number)
 }
 
 #[cfg(test)]
@@ -95,7 +100,11 @@ mod tests {
         assert_eq!(number(" 0x0005\n"), Some(5));
         assert_eq!(number("0XfF"), Some(255));
         assert_eq!(number("12"), Some(12));
-        for text in ["", "0x", "x", "-1", "4294967296"] {
+        assert_eq!(
+            ["0", "00", "012", "0x"].map(number),
+            [Some(0), Some(0), Some(10), None]
+        );
+        for text in ["", "0x", "x", "-1", "+1", "0x+1", "0+1", "08", "0é", "4294967296"] {
             assert_eq!(number(text), None, "{text}");
         }
     }
