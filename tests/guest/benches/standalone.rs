@@ -4,7 +4,8 @@
 //!
 //! Times are those of batches, in turns; QEMU interprets the guest's instructions, so that ratios count and
 //! not microseconds. System calls are counted by strace, but for looks at the clock, and sleeps by the
-//! kernel: of 300 exchanges less those of 100.
+//! kernel: of 300 exchanges less those of 100. In the client the system calls are those of the thread that
+//! makes the calls of PC/SC; everything else is of all threads.
 //!
 //! `cargo bench -p pcsc-guest-tests --bench standalone`, or scripts/bench-guest.
 
@@ -117,7 +118,8 @@ fn table(facts: &Facts) -> String {
         ),
         &format!(
             "\nThe USB transfers alone take {:.1} microseconds, first decile {:.1}; {:.1} system calls and \
-             {:.1} sleeps.\n",
+             {:.1} sleeps. System calls are those of the client's thread and of all threads of the daemon, \
+             sleeps those of all threads of both.\n",
             floor[1],
             floor[0],
             own("calls"),

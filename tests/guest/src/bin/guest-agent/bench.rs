@@ -163,10 +163,11 @@ fn command(way: Way, node: &str, batches: usize, size: usize, with: &[&str]) -> 
     Ok(command)
 }
 
-/// The system calls of a client's run, all threads.
+/// The system calls of a client's run, of the thread that makes the calls of PC/SC. An exchange over our
+/// library is that thread's work alone. The others watch the USB, and what they do takes no part in it.
 fn traced(way: Way, node: &str, size: usize) -> Result<u64> {
     let file = "/run/client.strace";
-    run(way, node, 1, size, &["strace", "-f", "-c", "-o", file])?;
+    run(way, node, 1, size, &["strace", "-c", "-o", file])?;
     total(file)
 }
 
@@ -201,7 +202,7 @@ fn total(file: &str) -> Result<u64> {
     Ok(total - count(" clock_gettime").unwrap_or(0))
 }
 
-/// strace, at a process that runs.
+/// strace, at all threads of a process that runs: a daemon may serve a client with several of them.
 struct Strace(Child);
 
 const DAEMON: &str = "/run/daemon.strace";
