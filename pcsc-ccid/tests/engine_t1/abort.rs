@@ -13,10 +13,9 @@ fn rule_9_the_card_aborts_our_chain() {
         .hears(R1, &[])
         .fails(T1Error::AbortedByCard);
     assert!(!T1Error::AbortedByCard.needs_reset());
-    Play::new(engine.exchange(&[0; 4], &mut response))
-        .sends(I10, &[0; 4])
-        .hears(I00, &OK)
-        .done(2);
+    exchange(&mut engine, &[0; 4], &OK, |play| {
+        play.sends(I10, &[0; 4]).hears(I00, &OK)
+    });
 }
 
 /// At its last block too, which is not chained itself.
@@ -32,10 +31,9 @@ fn rule_9_the_card_aborts_the_end_of_our_chain() {
         .sends(ABORT | RESPONSE, &[])
         .hears(R0, &[])
         .fails(T1Error::AbortedByCard);
-    Play::new(engine.exchange(&[0; 4], &mut response))
-        .sends(I00, &[0; 4])
-        .hears(I00, &OK)
-        .done(2);
+    exchange(&mut engine, &[0; 4], &OK, |play| {
+        play.sends(I00, &[0; 4]).hears(I00, &OK)
+    });
 }
 
 #[test]
@@ -49,10 +47,9 @@ fn rule_9_the_card_aborts_its_own_chain() {
         .sends(ABORT | RESPONSE, &[])
         .hears(R1, &[])
         .fails(T1Error::AbortedByCard);
-    Play::new(engine.exchange(&[0; 4], &mut response))
-        .sends(I10, &[0; 4])
-        .hears(I10, &OK)
-        .done(2);
+    exchange(&mut engine, &[0; 4], &OK, |play| {
+        play.sends(I10, &[0; 4]).hears(I10, &OK)
+    });
 }
 
 #[test]
@@ -90,13 +87,11 @@ fn rule_9_an_abort_that_ends_in_a_resynchronisation_is_one() {
 
 #[test]
 fn an_abort_outside_a_chain_is_invalid() {
-    let mut engine = engine();
-    let mut response = [0; 2];
-    Play::new(engine.exchange(&[0; 4], &mut response))
-        .hears(ABORT, &[])
-        .sends(R0 | OTHER_ERROR, &[])
-        .hears(I00, &OK)
-        .done(2);
+    exchange(&mut engine(), &[0; 4], &OK, |play| {
+        play.hears(ABORT, &[])
+            .sends(R0 | OTHER_ERROR, &[])
+            .hears(I00, &OK)
+    });
 }
 
 #[test]
@@ -112,10 +107,9 @@ fn rule_9_we_abort_a_response_that_does_not_fit() {
         .sends(ABORT, &[])
         .hears(ABORT | RESPONSE, &[])
         .fails(T1Error::ResponseTooLong);
-    Play::new(engine.exchange(&[0; 4], &mut response))
-        .sends(I10, &[0; 4])
-        .hears(I00, &OK)
-        .done(2);
+    exchange(&mut engine, &[0; 4], &OK, |play| {
+        play.sends(I10, &[0; 4]).hears(I00, &OK)
+    });
 }
 
 #[test]
@@ -125,11 +119,9 @@ fn a_last_block_that_does_not_fit_fails_without_abort() {
     Play::new(engine.exchange(&[0; 4], &mut response))
         .hears(I00, &OK)
         .fails(T1Error::ResponseTooLong);
-    let mut response = [0; 2];
-    Play::new(engine.exchange(&[0; 4], &mut response))
-        .sends(I10, &[0; 4])
-        .hears(I10, &OK)
-        .done(2);
+    exchange(&mut engine, &[0; 4], &OK, |play| {
+        play.sends(I10, &[0; 4]).hears(I10, &OK)
+    });
 }
 
 #[test]

@@ -110,10 +110,7 @@ fn reserved_sizes_become_the_nearest_allowed() {
             used
         );
     }
-    let mut engine = Engine::new(Config {
-        ifsd: 255,
-        ..config()
-    });
+    let mut engine = with_ifsd(255);
     Play::new(engine.negotiate())
         .sends(IFS, &[254])
         .hears(IFS | RESPONSE, &[254])

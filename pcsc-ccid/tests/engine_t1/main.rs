@@ -100,17 +100,32 @@ impl<'a> Play<'a> {
     }
 }
 
+/// Exchanges a command. The blocks of `script` are sent and received, and then there is this response.
+#[track_caller]
+fn exchange(
+    engine: &mut Engine,
+    command: &[u8],
+    expected: &[u8],
+    script: impl for<'p, 'e> FnOnce(&'p mut Play<'e>) -> &'p mut Play<'e>,
+) {
+    let mut response = vec![0; expected.len()];
+    script(&mut Play::new(engine.exchange(command, &mut response))).done(expected.len());
+    assert_eq!(response, expected);
+}
+
 /// Exchanges one short command so that the card has been heard; numbers are then 1 and 1.
 fn warm_up(engine: &mut Engine) {
-    let mut response = [0; 2];
-    Play::new(engine.exchange(&[0, 0, 0, 0], &mut response))
-        .sends(I00, &[0, 0, 0, 0])
-        .hears(I00, &OK)
-        .done(2);
+    exchange(engine, &[0; 4], &OK, |play| {
+        play.sends(I00, &[0; 4]).hears(I00, &OK)
+    });
 }
 
 fn warm() -> Engine {
     let mut engine = engine();
     warm_up(&mut engine);
     engine
+}
+
+fn with_ifsd(ifsd: u8) -> Engine {
+    Engine::new(Config { ifsd, ..config() })
 }

@@ -29,10 +29,7 @@ fn rules_6_2_and_6_3_after_resynch_the_protocol_starts_anew() {
 
 #[test]
 fn rule_6_3_ifsd_is_announced_again_after_resynch() {
-    let mut engine = Engine::new(Config {
-        ifsd: 254,
-        ..config()
-    });
+    let mut engine = with_ifsd(254);
     let mut response = [0; 2];
     let mut play = Play::new(engine.exchange(&[1, 2, 3, 4, 5], &mut response));
     play.hears(IFS | RESPONSE, &[254]).sends(I01, &[1, 2, 3, 4]);
@@ -71,10 +68,7 @@ fn rule_6_3_extensions_are_counted_anew_after_resynch() {
 /// resynchronised: what it has answered before the last resynchronisation does not count.
 #[test]
 fn rule_6_3_a_refusal_of_ifsd_is_forgotten_after_resynch() {
-    let mut engine = Engine::new(Config {
-        ifsd: 254,
-        ..config()
-    });
+    let mut engine = with_ifsd(254);
     let mut response = [0; 2];
     let mut play = Play::new(engine.exchange(&[1, 2, 3, 4, 5], &mut response));
     play.hears(R0, &[])
@@ -89,10 +83,7 @@ fn rule_6_3_a_refusal_of_ifsd_is_forgotten_after_resynch() {
 /// What the card may send is as after a reset, until it has agreed to more.
 #[test]
 fn rule_6_3_ifsd_is_32_after_resynch() {
-    let mut engine = Engine::new(Config {
-        ifsd: 254,
-        ..config()
-    });
+    let mut engine = with_ifsd(254);
     let mut response = [0; 2];
     let mut play = Play::new(engine.exchange(&[1, 2, 3, 4], &mut response));
     play.hears(IFS | RESPONSE, &[254]).sends(I00, &[1, 2, 3, 4]);
@@ -124,38 +115,33 @@ fn a_command_that_may_have_been_executed_is_not_sent_twice() {
     until_resynch(&mut play);
     play.hears(RESYNCH | RESPONSE, &[]).fails(T1Error::Resynchronized);
     // The session goes on with both numbers at 0.
-    Play::new(engine.exchange(&[0; 4], &mut response))
-        .sends(I00, &[0; 4])
-        .hears(I00, &OK)
-        .done(2);
+    exchange(&mut engine, &[0; 4], &OK, |play| {
+        play.sends(I00, &[0; 4]).hears(I00, &OK)
+    });
 }
 
 #[test]
 fn a_command_that_the_card_reported_lost_is_sent_again_after_resynch() {
-    let mut engine = warm();
-    let mut response = [0; 2];
-    Play::new(engine.exchange(&[0; 4], &mut response))
-        .hears(R1 | EDC_ERROR, &[])
-        .sends(I10, &[0; 4])
-        .hears(R1 | EDC_ERROR, &[])
-        .sends(I10, &[0; 4])
-        .hears(R1 | EDC_ERROR, &[])
-        .sends(RESYNCH, &[])
-        .hears(RESYNCH | RESPONSE, &[])
-        .sends(I00, &[0; 4])
-        .hears(I00, &OK)
-        .done(2);
+    exchange(&mut warm(), &[0; 4], &OK, |play| {
+        play.hears(R1 | EDC_ERROR, &[])
+            .sends(I10, &[0; 4])
+            .hears(R1 | EDC_ERROR, &[])
+            .sends(I10, &[0; 4])
+            .hears(R1 | EDC_ERROR, &[])
+            .sends(RESYNCH, &[])
+            .hears(RESYNCH | RESPONSE, &[])
+            .sends(I00, &[0; 4])
+            .hears(I00, &OK)
+    });
 }
 
 #[test]
 fn the_card_may_not_ask_for_resynch() {
-    let mut engine = engine();
-    let mut response = [0; 2];
-    Play::new(engine.exchange(&[0; 4], &mut response))
-        .hears(RESYNCH, &[])
-        .sends(R0 | OTHER_ERROR, &[])
-        .hears(I00, &OK)
-        .done(2);
+    exchange(&mut engine(), &[0; 4], &OK, |play| {
+        play.hears(RESYNCH, &[])
+            .sends(R0 | OTHER_ERROR, &[])
+            .hears(I00, &OK)
+    });
 }
 
 #[test]
@@ -172,10 +158,10 @@ fn an_exchange_dropped_half_way_is_followed_by_a_resynch() {
     let mut engine = warm();
     let mut response = [0; 2];
     let _ = Play::new(engine.exchange(&[0; 4], &mut response));
-    Play::new(engine.exchange(&[9; 4], &mut response))
-        .sends(RESYNCH, &[])
-        .hears(RESYNCH | RESPONSE, &[])
-        .sends(I00, &[9; 4])
-        .hears(I00, &OK)
-        .done(2);
+    exchange(&mut engine, &[9; 4], &OK, |play| {
+        play.sends(RESYNCH, &[])
+            .hears(RESYNCH | RESPONSE, &[])
+            .sends(I00, &[9; 4])
+            .hears(I00, &OK)
+    });
 }
