@@ -12,16 +12,15 @@
 mod library;
 
 use std::fmt::Write as _;
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use libloading::Library;
 use library::{median, system_calls, time, Client, What, APDU};
-use pcsc_tests::{artifacts, atr, run, stock, Pcscd};
-use pcsc_wire::{self as wire, Body, Endian, Header, Version};
+use pcsc_constants::SCARD_SHARE_SHARED;
+use pcsc_tests::{artifacts, atr, run, stock, Pcscd, WireClient};
+use pcsc_wire::{Body, Endian, Header, RequestCode, TransmitBody, MAX_PAYLOAD};
 
 const READER: &str = "pcsc-tests 00 00";
 const BATCHES: usize = 60;
@@ -44,63 +43,18 @@ const CALLS: [(What, &str, u32); 12] = [
 
 /// A connection without a library: the least that a transmit costs.
 struct Floor {
-    stream: UnixStream,
+    client: WireClient,
     request: Vec<u8>,
     reply: Vec<u8>,
 }
 
 impl Floor {
     fn new(socket: &Path) -> Floor {
-        let mut stream = UnixStream::connect(socket).unwrap();
-        let mut ask = |command, body: &dyn Fn(&mut [u8]) -> usize, size: usize| {
-            let mut bytes = [0; 300];
-            let length = body(&mut bytes);
-            let _: wire::RequestCode = command;
-            stream.write_all(&bytes[..length]).unwrap();
-            let mut reply = vec![0; size];
-            stream.read_exact(&mut reply).unwrap();
-            reply
-        };
-        let version = wire::VersionBody::new(Version { major: 4, minor: 4 });
-        ask(
-            wire::RequestCode::Version,
-            &|out| version.emit_request(wire::RequestCode::Version, Endian::NATIVE, out),
-            12,
-        );
-        let establish = wire::EstablishBody {
-            scope: 0,
-            context: 0,
-            rv: 0,
-        };
-        let command = wire::RequestCode::EstablishContext;
-        let reply = ask(
-            command,
-            &|out| establish.emit_request(command, Endian::NATIVE, out),
-            12,
-        );
-        let context = wire::EstablishBody::parse(&reply, Endian::NATIVE)
-            .unwrap()
-            .context;
-        let mut reader = [0; 128];
-        reader[..READER.len()].copy_from_slice(READER.as_bytes());
-        let connect = wire::ConnectBody {
-            context,
-            reader,
-            share: 2,
-            protocols: 3,
-            card: 0,
-            active: 0,
-            rv: 0,
-        };
-        let command = wire::RequestCode::Connect;
-        let reply = ask(
-            command,
-            &|out| connect.emit_request(command, Endian::NATIVE, out),
-            wire::ConnectBody::SIZE,
-        );
-        let card = wire::ConnectBody::parse(&reply, Endian::NATIVE).unwrap();
+        let mut client = WireClient::connect(socket, 4);
+        let context = client.establish();
+        let card = client.connect_card(context, READER, SCARD_SHARE_SHARED);
         assert_eq!(card.rv, 0);
-        let transmit = wire::TransmitBody {
+        let transmit = TransmitBody {
             card: card.card,
             send_protocol: 2,
             send_pci_length: 16,
@@ -108,14 +62,14 @@ impl Floor {
             receive_protocol: 3,
             receive_pci_length: 16,
             // The same room as for the libraries, since drivers may clear it.
-            receive_length: wire::MAX_PAYLOAD as u32,
+            receive_length: MAX_PAYLOAD as u32,
             rv: 0,
         };
-        let mut request = vec![0; Header::SIZE + wire::TransmitBody::SIZE];
-        transmit.emit_request(wire::RequestCode::Transmit, Endian::NATIVE, &mut request);
+        let mut request = vec![0; Header::SIZE + TransmitBody::SIZE];
+        transmit.emit_request(RequestCode::Transmit, Endian::NATIVE, &mut request);
         request.extend(APDU);
         Floor {
-            stream,
+            client,
             request,
             reply: vec![0; 400],
         }
@@ -124,16 +78,17 @@ impl Floor {
     fn transmit(&mut self) {
         use rustix::event::{poll, PollFd, PollFlags};
         use rustix::net::{recv, send, RecvFlags, SendFlags};
-        let sent = send(&self.stream, &self.request, SendFlags::NOSIGNAL).unwrap();
+        let stream = self.client.stream();
+        let sent = send(&*stream, &self.request, SendFlags::NOSIGNAL).unwrap();
         assert_eq!(sent, self.request.len());
         let mut got = 0;
         // The daemon writes the body and the response one after the other.
-        while got < wire::TransmitBody::SIZE + 12 {
+        while got < TransmitBody::SIZE + 12 {
             if got > 0 {
                 std::thread::yield_now();
             }
-            poll(&mut [PollFd::new(&self.stream, PollFlags::IN)], None).unwrap();
-            got += recv(&self.stream, &mut self.reply[got..], RecvFlags::DONTWAIT)
+            poll(&mut [PollFd::new(stream, PollFlags::IN)], None).unwrap();
+            got += recv(&*stream, &mut self.reply[got..], RecvFlags::DONTWAIT)
                 .unwrap()
                 .0;
         }
