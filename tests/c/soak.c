@@ -4,31 +4,16 @@
  * release, with wrong calls in between. Prints the number of descriptors and
  * the resident size in kB after a tenth of the rounds, and at the end.
  */
+#include "process.h"
+
 #include <winscard.h>
 
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 static int descriptors(void)
 {
-    DIR *folder = opendir("/proc/self/fd");
-    int count = -3;
-    while (readdir(folder))
-        count++;
-    closedir(folder);
-    return count;
-}
-
-static long resident(void)
-{
-    long size, pages;
-    FILE *file = fopen("/proc/self/statm", "r");
-    if (!file || fscanf(file, "%ld %ld", &size, &pages) != 2)
-        exit(3);
-    fclose(file);
-    return pages * 4;
+    return entries("/proc/self/fd") - 1;
 }
 
 #define CHECK(call)                                                     \

@@ -7,27 +7,16 @@
  * mappings, the resident size in kB and the mappings of the library itself after a
  * tenth of the loads (or, with one load, of the rounds), and at the end.
  */
+#include "process.h"
+
 #include <winscard.h>
 
-#include <dirent.h>
 #include <dlfcn.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static int entries(const char *path)
-{
-    DIR *folder = opendir(path);
-    int count = -2;
-    if (!folder)
-        exit(3);
-    while (readdir(folder))
-        count++;
-    closedir(folder);
-    return count;
-}
 
 /* Those whose line ends with this text; all for an empty one. */
 static int mappings(const char *end)
@@ -44,16 +33,6 @@ static int mappings(const char *end)
     }
     fclose(file);
     return count;
-}
-
-static long resident(void)
-{
-    long size, pages;
-    FILE *file = fopen("/proc/self/statm", "r");
-    if (!file || fscanf(file, "%ld %ld", &size, &pages) != 2)
-        exit(3);
-    fclose(file);
-    return pages * 4;
 }
 
 /* A thread that was joined is listed until the kernel has done with it. */
