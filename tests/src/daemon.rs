@@ -5,7 +5,7 @@
 
 use crate::artifacts;
 use crate::reader::{Reader, FRIENDLY_NAME};
-use crate::spawn::spawn;
+use crate::spawn::{kill, spawn};
 use crate::virtual_card::{VirtualCard, VPCD_PORT};
 use std::ffi::CString;
 use std::fmt::Write as _;
@@ -250,9 +250,7 @@ impl Pcscd {
     /// not running.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
-            // Both fail only for a process that has been waited for, and `child` has not.
-            let _ = child.kill();
-            let _ = child.wait();
+            kill(&mut child);
         }
     }
 

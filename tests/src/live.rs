@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Pid;
 
 use crate::run::wait_until;
+use crate::spawn::kill;
 
 /// How long a program may take for a line, and for its end.
 const LIMIT: Duration = Duration::from_secs(180);
@@ -119,8 +120,7 @@ impl Live {
 
 impl Drop for Live {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        kill(&mut self.child);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
 
-use crate::spawn::spawn;
+use crate::spawn::{kill, spawn};
 
 /// A network namespace, which programs of the test can be started in. It ends with the test.
 #[derive(Debug)]
@@ -86,8 +86,6 @@ impl Network {
 
 impl Drop for Network {
     fn drop(&mut self) {
-        // Both fail only for a process that has been waited for.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        kill(&mut self.child);
     }
 }

@@ -15,7 +15,7 @@ use crate::daemon::{knows_readers, until, DEADLINE};
 use crate::network::Network;
 use crate::reader::Reader;
 use crate::simulation::Simulation;
-use crate::spawn::spawn;
+use crate::spawn::{kill, spawn};
 use crate::virtual_card::{VirtualCard, IN_NETWORK, VPCD_PORT};
 
 /// A running `pcsc share`. The process ends with the test's.
@@ -198,9 +198,7 @@ impl Share {
     /// Ends the server like a crash. Does nothing if it is not running.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
-            // Both fail only for a process that has been waited for.
-            let _ = child.kill();
-            let _ = child.wait();
+            kill(&mut child);
         }
     }
 
@@ -224,8 +222,7 @@ impl Share {
         let mut child = self.child.take().expect("the server is running");
         let status = until(Instant::now() + DEADLINE, || child.try_wait().expect("our child"));
         status.unwrap_or_else(|| {
-            let _ = child.kill();
-            let _ = child.wait();
+            kill(&mut child);
             panic!("the server does not end:\n{}", self.log())
         })
     }

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::artifacts;
 use crate::reader::Reader;
-use crate::spawn::spawn;
+use crate::spawn::{kill, spawn};
 
 /// Readers of the test's, all empty at first, that stand in for those on the USB: a process with
 /// PCSCLITE_BACKEND=simulated and PCSCLITE_SIMULATED=[`socket`](Simulation::socket) manages them as a daemon
@@ -114,8 +114,6 @@ impl Simulation {
 
 impl Drop for Simulation {
     fn drop(&mut self) {
-        // Both fail only for a process that has been waited for.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        kill(&mut self.child);
     }
 }

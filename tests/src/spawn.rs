@@ -26,3 +26,10 @@ pub(crate) fn spawn(command: Command) -> io::Result<Child> {
         .map_err(|_| io::Error::other("the spawning thread has ended"))?;
     reply.recv().map_err(gone)?
 }
+
+/// Ends a process like a crash.
+pub(crate) fn kill(child: &mut Child) {
+    // Both fail only for a process that has been waited for.
+    let _ = child.kill();
+    let _ = child.wait();
+}

@@ -230,22 +230,25 @@ fn compare_standalone(part: &str, environment: &[(&str, &str)]) {
 
 /// The lines without what the call has written to `receive_pci`: the test's handler sets its protocol number
 /// there, as our server does with any reader, unlike libccid and our driver in pcscd.
-fn lines_without_pci(part: &str, library: Library) -> Vec<String> {
+fn lines_without_pci(part: &str, library: Library, environment: &[(&str, &str)]) -> Vec<String> {
     let without_pci = |line: &String| match line.split_once(" receive_pci.") {
         Some((call, rest)) => format!("{call}{}", rest.find(" for ").map_or("", |at| &rest[at..])),
         None => line.clone(),
     };
-    lines(part, library, &[]).iter().map(without_pci).collect()
+    lines(part, library, environment)
+        .iter()
+        .map(without_pci)
+        .collect()
 }
 
 /// Debian's library, and pcscd with the test's handler and with our driver, and our server with our driver.
-fn compare_driver(part: &str) {
+fn compare_driver(part: &str, environment: &[(&str, &str)]) {
     let [handler, driver, server] = [
         Library::Stock,
         Library::StockOnDriver,
         Library::StockOnServerAndDriver,
     ]
-    .map(|library| lines_without_pci(part, library));
+    .map(|library| lines_without_pci(part, library, environment));
     compare_lines(part, &handler, &driver, WITH_DRIVER, &[]);
     compare_lines(part, &driver, &server, WITH_SERVER_ON_DRIVER, &[]);
 }
@@ -289,17 +292,18 @@ fn compare_lines(part: &str, stock: &[String], ours: &[String], expected: &[Diff
     }
 }
 
+/// A test of each of these parts.
 macro_rules! parts {
-    ($($part:ident)+) => { $(
+    ($compare:path: $($part:ident)+) => { $(
         #[test]
         fn $part() {
-            compare(stringify!($part), &[]);
+            $compare(stringify!($part), &[]);
         }
     )+ };
 }
 
 parts! {
-    globals uninitialized contexts handles lists no_readers connect reconnect status transmit control
+    compare: globals uninitialized contexts handles lists no_readers connect reconnect status transmit control
     attributes change cancel release sharing transactions cards fork restart threads
 }
 
@@ -317,18 +321,9 @@ fn no_daemon() {
 mod standalone {
     use super::compare_standalone;
 
-    macro_rules! parts {
-        ($($part:ident)+) => { $(
-            #[test]
-            fn $part() {
-                compare_standalone(stringify!($part), &[]);
-            }
-        )+ };
-    }
-
     parts! {
-        uninitialized contexts handles lists no_readers connect reconnect status transmit control attributes
-        change cancel release sharing transactions cards fork threads
+        compare_standalone: uninitialized contexts handles lists no_readers connect reconnect status transmit
+        control attributes change cancel release sharing transactions cards fork threads
     }
 
     #[test]
@@ -347,18 +342,9 @@ mod with_the_server {
         compare_lines(part, &pcscd, &server, WITH_SERVER, WITH_SERVER_AT_TIMES);
     }
 
-    macro_rules! parts {
-        ($($part:ident)+) => { $(
-            #[test]
-            fn $part() {
-                compare(stringify!($part), &[]);
-            }
-        )+ };
-    }
-
     parts! {
-        contexts handles lists no_readers connect reconnect status transmit control attributes change cancel
-        release sharing transactions cards fork restart threads
+        compare: contexts handles lists no_readers connect reconnect status transmit control attributes change
+        cancel release sharing transactions cards fork restart threads
     }
 
     #[test]
@@ -374,17 +360,8 @@ mod with_the_server {
 /// removed, which pcscd with a driver detects on the USB, and `transactions` and others that do not depend on
 /// the handler.
 mod with_the_driver {
-    macro_rules! parts {
-        ($($part:ident)+) => { $(
-            #[test]
-            fn $part() {
-                super::compare_driver(stringify!($part));
-            }
-        )+ };
-    }
-
     parts! {
-        handles lists connect reconnect status transmit change sharing restart threads
+        super::compare_driver: handles lists connect reconnect status transmit change sharing restart threads
     }
 }
 

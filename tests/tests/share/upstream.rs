@@ -10,8 +10,7 @@ use pcsc_tests::{artifacts, atr, client, run, Pcscd, Share, WireClient};
 use pcsc_wire::{DisconnectBody, ReaderEventsBody, ReaderStateRecords, RequestCode as Request};
 use rustix::process::{kill_process, Pid, Signal};
 
-const NAME: &str = "pcsc-tests 00 00";
-const PATIENCE: Duration = Duration::from_secs(120);
+use super::{connect, list, transmit, NAME, PATIENCE};
 
 fn source(path: &std::path::Path) -> String {
     format!("daemon:{}", path.display())
@@ -22,34 +21,11 @@ fn share(pcscd: &Pcscd) -> Share {
     Share::start_with(&[&source(&pcscd.socket())])
 }
 
-fn context(share: &Share) -> Context {
-    let builder = Context::builder().socket_path(share.socket());
-    builder.establish().unwrap()
-}
-
-fn connect(context: &Context) -> Card {
-    let name = CString::new(NAME).unwrap();
-    context.connect(&name, ShareMode::Shared, Protocols::ANY).unwrap()
-}
-
-fn transmit(card: &Card) -> Result<Vec<u8>, Error> {
-    let mut response = [0; 258];
-    card.transmit(&[0, 0, 0, 0], &mut response).map(<[u8]>::to_vec)
-}
-
 /// Waits until the list of readers changes from what it is when `what` begins.
 fn until_list_changes(context: &Context, known: &mut [ReaderState], what: impl FnOnce()) {
     what();
     context.get_status_change(PATIENCE, known).unwrap();
     known[0].sync_current_state();
-}
-
-fn list(context: &Context) -> Vec<String> {
-    let names = context.list_readers_owned().unwrap();
-    names
-        .iter()
-        .map(|name| name.to_str().unwrap().to_owned())
-        .collect()
 }
 
 #[test]
@@ -97,7 +73,7 @@ fn no_more_than_255_readers_are_taken_from_a_daemon() {
         ..Script::new(6)
     });
     let share = Share::start_with(&[&source(daemon.path())]);
-    let names = list(&context(&share));
+    let names = list(&share.context());
     assert_eq!(names.len(), 255, "{names:?}");
 }
 
@@ -123,7 +99,7 @@ fn transactions_bind_clients_on_both_sides() {
     pcscd.reader(0).insert(atr::T1);
     let share = share(&pcscd);
     let mut direct = pcscd.connect(0);
-    let mut through = connect(&context(&share));
+    let mut through = connect(&share.context());
     // Only the pauses between its requests have a limit: a request that is given up costs the connection.
     let begin = |card: &mut Card| card.transaction_timeout(Duration::from_secs(1)).map(drop);
     let transaction = direct.transaction().unwrap();
@@ -143,7 +119,7 @@ fn the_readers_of_a_daemon_go_and_come_with_it() {
     let mut pcscd = Pcscd::start(1);
     pcscd.reader(0).insert(atr::T1);
     let share = share(&pcscd);
-    let watcher = context(&share);
+    let watcher = share.context();
     let card = connect(&watcher);
     assert_eq!(transmit(&card).unwrap(), b"Hello world!\x90\x00");
     let mut known = [ReaderState::new(pcsc_client::PNP_NOTIFICATION(), State::UNAWARE)];
@@ -180,7 +156,7 @@ fn a_call_ends_with_its_daemon() {
     let mut pcscd = Pcscd::start(1);
     pcscd.reader(0).insert(atr::T1);
     let share = share(&pcscd);
-    let card = connect(&context(&share));
+    let card = connect(&share.context());
     pcscd.reader(0).delay(Duration::from_secs(60));
     std::thread::scope(|scope| {
         let call = scope.spawn(|| transmit(&card));
@@ -196,7 +172,7 @@ fn a_call_ends_with_its_daemon() {
 fn a_daemon_that_hangs_takes_no_other_readers_along() {
     let (frozen, other) = (Pcscd::start(1), Scripted::start(Script::new(6)));
     let share = Share::start_with(&[&source(&frozen.socket()), &source(other.path())]);
-    let context = context(&share);
+    let context = share.context();
     assert_eq!(list(&context).len(), 2);
     let pid = Pid::from_raw(frozen.pid() as i32).unwrap();
     kill_process(pid, Signal::STOP).unwrap();
@@ -260,7 +236,7 @@ fn readers_of_several_sources_are_told_apart_by_the_source() {
         "pcsc-tests (source 2) 00 00",
         "pcsc-tests (front desk) 00 00",
     ];
-    let context_of_all = context(&share);
+    let context_of_all = share.context();
     assert_eq!(list(&context_of_all), names);
     for (number, name) in names.into_iter().enumerate() {
         pcscd[number].reader(0).insert(atr::T1);
@@ -281,7 +257,7 @@ fn readers_of_several_sources_are_told_apart_by_the_source() {
     share.kill();
     // Whether the first source is there does not matter.
     let share = Share::start_with(&["daemon:/nonexistent", &second]);
-    assert_eq!(list(&context(&share)), [names[1]]);
+    assert_eq!(list(&share.context()), [names[1]]);
     let absent = "pcsc: warn: the daemon at /nonexistent does not answer: cannot connect: No such file";
     share.wait_for_log(absent);
 }

@@ -8,7 +8,7 @@ use pcsc_client::{Card, Context, Protocols, ReaderState, ShareMode, State};
 use pcsc_tests::{atr, Network, Share};
 
 use super::certificates::Authority;
-use super::{context, list, transmit, PATIENCE};
+use super::{list, transmit, PATIENCE};
 
 const HOSTS: [&str; 3] = ["a", "b", "c"];
 const READERS: usize = 8;
@@ -81,7 +81,7 @@ fn a_host_that_is_lost_does_not_disturb_the_others() {
     }
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let joined = Share::start_on(&middle, 0, &arguments);
-    let context = context(&joined);
+    let context = joined.context();
     wait_until(&context, [READERS; 3]);
     let names = list(&context);
     assert_eq!(

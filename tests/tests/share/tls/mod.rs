@@ -9,7 +9,7 @@ use std::ffi::CString;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use pcsc_client::{Card, Context, Error, Protocols, ReaderState, ShareMode, State};
+use pcsc_client::{Error, Protocols, ReaderState, ShareMode, State};
 use pcsc_constants::{SCARD_LEAVE_CARD, SCARD_SHARE_SHARED};
 use pcsc_tests::{atr, Share, WireClient};
 use pcsc_wire::{DisconnectBody, ReaderStateRecords, RequestCode, StatusBody};
@@ -17,8 +17,7 @@ use pcsc_wire::{DisconnectBody, ReaderStateRecords, RequestCode, StatusBody};
 use certificates::{Authority, Issued};
 use line::Line;
 
-const NAME: &str = "pcsc-tests 00 00";
-const PATIENCE: Duration = Duration::from_secs(120);
+use super::{connect, list, transmit, NAME, PATIENCE};
 
 /// The arguments of a server that serves clients with a certificate of `authority`.
 pub(super) fn listening(authority: &Authority, own: &Issued) -> Vec<String> {
@@ -55,36 +54,13 @@ pub(super) fn join(authority: &Authority, own: &Issued, at: SocketAddr) -> Share
     Share::start_with(&arguments)
 }
 
-fn context(share: &Share) -> Context {
-    let builder = Context::builder().socket_path(share.socket());
-    builder.establish().unwrap()
-}
-
-fn list(context: &Context) -> Vec<String> {
-    let names = context.list_readers_owned().unwrap();
-    names
-        .iter()
-        .map(|name| name.to_str().unwrap().to_owned())
-        .collect()
-}
-
-fn connect(context: &Context) -> Card {
-    let name = CString::new(NAME).unwrap();
-    context.connect(&name, ShareMode::Shared, Protocols::ANY).unwrap()
-}
-
-fn transmit(card: &Card) -> Result<Vec<u8>, Error> {
-    let mut response = [0; 258];
-    card.transmit(&[0, 0, 0, 0], &mut response).map(<[u8]>::to_vec)
-}
-
 #[test]
 fn calls_through_tls_take_one_round_trip() {
     let authority = Authority::new();
     let host = host(&authority, &authority.issue("host"), &[]);
     let line = Line::start(address(&host));
     let joined = join(&authority, &authority.issue("desk"), line.address());
-    let context = context(&joined);
+    let context = joined.context();
     assert_eq!(list(&context), [NAME]);
     let card = connect(&context);
     // Those of the events that follow a connect come at any time.
@@ -156,7 +132,7 @@ fn a_host_that_goes_takes_its_readers_along_and_they_come_back() {
     let mut first = host(&authority, &identity, &[]);
     let line = Line::start(address(&first));
     let joined = join(&authority, &authority.issue("desk"), line.address());
-    let context = context(&joined);
+    let context = joined.context();
     let card = connect(&context);
     // Learns the count.
     let _ = context.get_status_change(Duration::ZERO, &mut known);
@@ -180,7 +156,7 @@ fn a_client_that_closes_its_connections_is_no_reason_for_a_warning() {
     let authority = Authority::new();
     let host = host(&authority, &authority.issue("host"), &[]);
     let mut joined = join(&authority, &authority.issue("desk"), address(&host));
-    let client = context(&joined);
+    let client = joined.context();
     let card = connect(&client);
     assert_eq!(transmit(&card).unwrap(), b"Hello world!\x90\x00");
     assert!(joined.terminate().success());
@@ -207,7 +183,7 @@ fn a_line_that_is_cut_in_mid_message_ends_the_call() {
     let host = host(&authority, &authority.issue("host"), &[]);
     let line = Line::start(address(&host));
     let joined = join(&authority, &authority.issue("desk"), line.address());
-    let context = context(&joined);
+    let context = joined.context();
     let mut card = connect(&context);
     // What the server has is given up there, too: a second client gets the card.
     let transaction = card.transaction().unwrap();
@@ -222,7 +198,7 @@ fn a_line_that_is_cut_in_mid_message_ends_the_call() {
         .lines()
         .filter(|line| line.ends_with(" has ended: the connection was cut"));
     assert!(cuts.all(|line| line.starts_with("pcsc: warn: ")), "{log}");
-    let direct = self::context(&host);
+    let direct = host.context();
     let card = direct.connect(&CString::new(NAME).unwrap(), ShareMode::Shared, Protocols::ANY);
     let mut card = card.unwrap();
     assert!(card.transaction().is_ok());

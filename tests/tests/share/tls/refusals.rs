@@ -12,14 +12,14 @@ use pcsc_client::{Context, Error, Protocols, ShareMode};
 use pcsc_tests::{artifacts, run, Share};
 
 use super::certificates::{Authority, Issued};
-use super::{address, connect, context, host, join, list, NAME, PATIENCE};
+use super::{address, connect, host, join, list, NAME, PATIENCE};
 
 /// Has a server join a host, which refuses or is refused. Each log has to have its text.
 fn refused(host: &Share, host_says: &str, authority: &Authority, own: &Issued, source_says: &str) {
     let joined = join(authority, own, address(host));
     joined.wait_for_log(source_says);
     host.wait_for_log(host_says);
-    assert_eq!(list(&context(&joined)), [""; 0]);
+    assert_eq!(list(&joined.context()), [""; 0]);
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn names_that_are_not_allowed_are_refused() {
     }
     for name in ["desk.example", "office.example"] {
         let joined = join(&authority, &authority.issue(name), address(&host));
-        assert_eq!(list(&context(&joined)).len(), 1, "{name}");
+        assert_eq!(list(&joined.context()).len(), 1, "{name}");
     }
 }
 
@@ -108,7 +108,7 @@ fn the_certificates_of_one_name_have_a_quarter_of_the_places() {
     desk.wait_for_log(" answers");
     // The source has connections of its own, and one for each context with a card.
     let name = CString::new(NAME).unwrap();
-    let contexts: Vec<Context> = (0..3).map(|_| context(&desk)).collect();
+    let contexts: Vec<Context> = (0..3).map(|_| desk.context()).collect();
     let connect = |context: &Context| context.connect(&name, ShareMode::Shared, Protocols::ANY);
     let cards: Vec<_> = contexts.iter().map(connect).collect();
     assert!(cards.last().unwrap().is_err(), "it is served");
@@ -117,7 +117,7 @@ fn the_certificates_of_one_name_have_a_quarter_of_the_places() {
     // Those of another name have places of their own.
     let office = join(&authority, &authority.issue("office"), address(&host));
     office.wait_for_log(" answers");
-    assert_eq!(list(&context(&office)).len(), 1);
+    assert_eq!(list(&office.context()).len(), 1);
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn a_control_request_that_a_host_refuses_is_logged_with_the_certificate() {
     let authority = Authority::new();
     let host = host(&authority, &authority.issue("host"), &["--no-control"]);
     let joined = join(&authority, &authority.issue("desk"), address(&host));
-    let card = connect(&context(&joined));
+    let card = connect(&joined.context());
     let mut answer = [0; 300];
     let failed = card.control(GET_FEATURE_REQUEST.into(), &[], &mut answer);
     assert_eq!(failed.unwrap_err(), Error::SecurityViolation);
@@ -265,7 +265,7 @@ fn a_handshake_that_stalls_is_given_up_and_delays_nobody() {
     assert_eq!(answer(&mut more), []);
     host.wait_for_log("64 with its host");
     // Clients on the host are served meanwhile.
-    assert_eq!(list(&context(&host)).len(), 1);
+    assert_eq!(list(&host.context()).len(), 1);
     assert!(!host.log().contains("took too long"));
     for stream in &mut stalled {
         answer(stream);
@@ -275,7 +275,7 @@ fn a_handshake_that_stalls_is_given_up_and_delays_nobody() {
     // There is room again.
     let joined = join(&authority, &authority.issue("desk"), address(&host));
     joined.wait_for_log(" answers");
-    assert_eq!(list(&context(&joined)).len(), 1);
+    assert_eq!(list(&joined.context()).len(), 1);
 }
 
 #[test]
@@ -288,7 +288,7 @@ fn a_source_gives_up_a_host_that_does_not_shake_hands() {
         listener.local_addr().unwrap(),
     );
     joined.wait_for_log("the TLS handshake took too long");
-    assert_eq!(list(&context(&joined)), [""; 0]);
+    assert_eq!(list(&joined.context()), [""; 0]);
 }
 
 #[test]
@@ -309,7 +309,7 @@ fn a_source_gives_up_a_host_without_tls() {
     });
     let joined = join(&authority, &authority.issue("desk"), at);
     joined.wait_for_log("the peer does not speak TLS");
-    assert_eq!(list(&context(&joined)), [""; 0]);
+    assert_eq!(list(&joined.context()), [""; 0]);
     is_over.store(true, Ordering::SeqCst);
     // Ends the accept.
     drop(TcpStream::connect(at));
