@@ -5,9 +5,8 @@ mod common;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use common::{message, plain_interface};
+use common::{message, plain_interface, verify};
 use pcsc_ccid::descriptor::Flavour;
-use pcsc_ccid::part10::Feature;
 use pcsc_ccid::reader::{DeviceInfo, Protocol, Reader, ReaderError, ReaderOptions, Reset};
 use pcsc_ccid::transport::{Transport, TransportError};
 
@@ -229,14 +228,7 @@ fn a_card_that_asks_for_time_has_no_more_than_there_is() {
     // While it checks a PIN, each time as long as a user may take to type it.
     let mut reader = ready(0x1_0030, Protocol::T1);
     then(&mut reader, wtx, |_| 80 * SECOND);
-    let verify = [
-        &[0, 0, 0x82, 0x08, 0x00, 8, 4, 2, 1, 0x09, 0x04, 0, 0, 0, 0][..],
-        &13u32.to_le_bytes(),
-        &[0x00, 0x20, 0x00, 0x81, 8, 0x20],
-        &[0xFF; 7],
-    ]
-    .concat();
-    let code = Feature::VerifyPinDirect.code();
+    let (code, verify) = verify();
     assert_eq!(
         reader.control(0, code, &verify, &mut [0; 2]),
         Err(ReaderError::TooSlow)

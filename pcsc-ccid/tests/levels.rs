@@ -3,9 +3,8 @@
 mod common;
 
 use common::script::{In, Script};
-use common::{message, plain_interface, too_long};
+use common::{message, plain_interface, too_long, verify};
 use pcsc_ccid::message::{Malformed, SlotErrorCode};
-use pcsc_ccid::part10::Feature;
 use pcsc_ccid::reader::{DeviceInfo, Protocol, Reader, ReaderError, ReaderOptions, Reset};
 use pcsc_ccid::t0::T0Error;
 use pcsc_ccid::t1::{Block, Edc, Pcb, Supervisory, MAX_BLOCK};
@@ -330,14 +329,7 @@ fn a_t0_command_that_may_have_reached_the_card_in_part_is_followed_by_a_reset() 
 
 #[test]
 fn a_pin_command_that_the_reader_refuses_does_not_disturb_t1() {
-    let verify = [
-        &[0, 0, 0x82, 0x08, 0x00, 8, 4, 2, 1, 0x09, 0x04, 0, 0, 0, 0][..],
-        &13u32.to_le_bytes(),
-        &[0x00, 0x20, 0x00, 0x81, 8, 0x20],
-        &[0xFF; 7],
-    ]
-    .concat();
-    let code = Feature::VerifyPinDirect.code();
+    let (code, verify) = verify();
     // A parameter that it does not support; a card that may have got the command.
     for (error, next) in [
         (0x15, Pcb::I { seq: 0, more: false }),

@@ -1,6 +1,7 @@
 //! Slots of a reader with bMaxCCIDBusySlots above 1 work in parallel, up to that number: by the order of the
 //! messages on the wire.
 
+#[macro_use]
 mod common;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -119,37 +120,7 @@ impl Transport for Pipes {
         Ok(length)
     }
 
-    fn control_out(
-        &mut self,
-        request: u8,
-        value: u16,
-        data: &[u8],
-        timeout: Duration,
-    ) -> Result<(), TransportError> {
-        self.sim.control_out(request, value, data, timeout)
-    }
-
-    fn control_in(
-        &mut self,
-        request: u8,
-        value: u16,
-        buffer: &mut [u8],
-        timeout: Duration,
-    ) -> Result<usize, TransportError> {
-        self.sim.control_in(request, value, buffer, timeout)
-    }
-
-    fn clear_halt(&mut self) -> Result<(), TransportError> {
-        self.sim.clear_halt()
-    }
-
-    fn pause(&mut self, time: Duration) -> Result<(), TransportError> {
-        self.sim.pause(time)
-    }
-
-    fn now(&self) -> Duration {
-        self.sim.now()
-    }
+    pass_on!(sim);
 }
 
 /// A reader with a ready card in each slot, of which this number works at a time.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pcsc_ccid::transport::{Transport, TransportError};
+use pcsc_ccid::transport::{copy, Transport, TransportError};
 use pcsc_sim::SimTransport;
 
 /// Changes replies: what it is given is the command and the reply to it.
@@ -55,40 +55,8 @@ where
             }
             result => result?,
         };
-        let length = reply.len().min(buffer.len());
-        buffer[..length].copy_from_slice(&reply[..length]);
-        Ok(length)
+        Ok(copy(&reply, buffer))
     }
 
-    fn control_out(
-        &mut self,
-        request: u8,
-        value: u16,
-        data: &[u8],
-        timeout: Duration,
-    ) -> Result<(), TransportError> {
-        self.inner.control_out(request, value, data, timeout)
-    }
-
-    fn control_in(
-        &mut self,
-        request: u8,
-        value: u16,
-        buffer: &mut [u8],
-        timeout: Duration,
-    ) -> Result<usize, TransportError> {
-        self.inner.control_in(request, value, buffer, timeout)
-    }
-
-    fn clear_halt(&mut self) -> Result<(), TransportError> {
-        self.inner.clear_halt()
-    }
-
-    fn pause(&mut self, time: Duration) -> Result<(), TransportError> {
-        self.inner.pause(time)
-    }
-
-    fn now(&self) -> Duration {
-        self.inner.now()
-    }
+    pass_on!(inner);
 }

@@ -1,6 +1,43 @@
 //! What several tests need: a simulated reader, opened, and commands for its cards.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+/// Passes the calls of a [`Transport`] that are not about messages on to this field.
+macro_rules! pass_on {
+    ($inner:ident) => {
+        fn control_out(
+            &mut self,
+            request: u8,
+            value: u16,
+            data: &[u8],
+            timeout: Duration,
+        ) -> Result<(), TransportError> {
+            self.$inner.control_out(request, value, data, timeout)
+        }
+
+        fn control_in(
+            &mut self,
+            request: u8,
+            value: u16,
+            buffer: &mut [u8],
+            timeout: Duration,
+        ) -> Result<usize, TransportError> {
+            self.$inner.control_in(request, value, buffer, timeout)
+        }
+
+        fn clear_halt(&mut self) -> Result<(), TransportError> {
+            self.$inner.clear_halt()
+        }
+
+        fn pause(&mut self, time: Duration) -> Result<(), TransportError> {
+            self.$inner.pause(time)
+        }
+
+        fn now(&self) -> Duration {
+            self.$inner.now()
+        }
+    };
+}
+
 pub mod liar;
 pub mod script;
 
@@ -8,6 +45,7 @@ use std::time::Duration;
 
 use pcsc_ccid::descriptor::{self, Features, Interface};
 use pcsc_ccid::message::CommandMessage;
+use pcsc_ccid::part10::Feature;
 use pcsc_ccid::reader::{DeviceInfo, Protocol, Reader, ReaderError, ReaderOptions, Reset};
 use pcsc_ccid::transport::Transport;
 use pcsc_sim::card::apps::Several;
@@ -174,4 +212,15 @@ pub fn cases(usual: u32) -> ProptestConfig {
         failure_persistence: None,
         ..ProptestConfig::default()
     }
+}
+
+/// The control code and the data of FEATURE_VERIFY_PIN_DIRECT, for a PIN of four to eight digits.
+pub fn verify() -> (u32, Vec<u8>) {
+    let structure = [
+        &[0, 0, 0x82, 0x08, 0x00, 8, 4, 2, 1, 0x09, 0x04, 0, 0, 0, 0][..],
+        &13u32.to_le_bytes(),
+        &[0x00, 0x20, 0x00, 0x81, 8, 0x20],
+        &[0xFF; 7],
+    ];
+    (Feature::VerifyPinDirect.code(), structure.concat())
 }
