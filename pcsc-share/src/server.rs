@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use crate::accept::{is_passing, is_shortage, RETRY};
 use crate::buffers::Buffers;
-use crate::client::Client;
+use crate::client::{self, Client};
 use crate::contexts::Contexts;
 use crate::entrance::{Arrival, Entrance};
 use crate::joined::Joined;
@@ -288,7 +288,7 @@ impl Server {
             // Dropped last, also after a panic: the server may end with it.
             let _place = place;
             let (served, shared) = (served, shared);
-            served.serve(&shared);
+            client::serve(&served, &shared);
         };
         self.threads.run(work).inspect_err(|error| refuse(error)).ok()?;
         Some(client)

@@ -1,113 +1,19 @@
-//! One client: its socket, its sessions, and the thread that serves it.
+//! One client, and the thread that serves it.
 
 mod calls;
+mod handle;
 mod requests;
 mod states;
 
-use std::fmt;
-use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex};
-
-use crate::outgoing::Outgoing;
-use crate::policy::Rights;
 use crate::shared::Shared;
-use crate::source::{Failed, SourceSession};
-use crate::sync::lock;
+pub use handle::Client;
 use requests::Requests;
 
-/// A client, as its own thread and the server's share it.
-pub struct Client {
-    number: u64,
-    /// For the log: its user or its certificate.
-    who: String,
-    /// A client without any gets a refusal and nothing else.
-    rights: Rights,
-    stream: Arc<UnixStream>,
-    outgoing: Arc<Outgoing>,
-    sessions: Mutex<Sessions>,
-}
-
-#[derive(Default)]
-struct Sessions {
-    is_interrupted: bool,
-    /// By the numbers of the sources; made when the client first connects to a reader there.
-    of_sources: Vec<Option<Arc<dyn SourceSession>>>,
-}
-
-impl Client {
-    /// A client that is connected. `who` says for the log whose it is.
-    pub fn new(number: u64, who: String, rights: Rights, stream: UnixStream, shared: &Shared) -> Client {
-        let stream = Arc::new(stream);
-        Client {
-            number,
-            who,
-            rights,
-            outgoing: Arc::new(Outgoing::new(stream.clone(), shared.limits.patience)),
-            stream,
-            sessions: Mutex::default(),
-        }
-    }
-
-    /// Its socket.
-    pub fn stream(&self) -> &UnixStream {
-        &self.stream
-    }
-
-    /// Serves it until its connection ends.
-    pub fn serve(&self, shared: &Shared) {
-        let _end = Departure(self, shared);
-        let end = Requests::new(self, shared).serve();
-        log::debug!("{self} has ended: {end}");
-    }
-
-    /// Lets no call of its thread wait for other clients any more. Returns at once.
-    pub fn interrupt(&self) {
-        let mut sessions = lock(&self.sessions);
-        // Under the lock in which a new session is entered: that one finds the flag.
-        sessions.is_interrupted = true;
-        for session in sessions.of_sources.iter().flatten() {
-            session.interrupt();
-        }
-    }
-
-    /// Ends its connection, upon which its thread serves it no more.
-    pub fn close(&self) {
-        self.outgoing.close();
-    }
-
-    /// Its session with a source.
-    fn session(&self, shared: &Shared, source: usize) -> Result<Arc<dyn SourceSession>, Failed> {
-        let known = |sessions: &Sessions| sessions.of_sources.get(source).cloned().flatten();
-        if let Some(session) = known(&lock(&self.sessions)) {
-            return Ok(session);
-        }
-        // Without the lock: a session can take a round trip. No other thread makes one.
-        let session: Arc<dyn SourceSession> = shared.readers.sources()[source].source.session()?.into();
-        let mut sessions = lock(&self.sessions);
-        if sessions.is_interrupted {
-            session.interrupt();
-        }
-        if sessions.of_sources.len() <= source {
-            sessions.of_sources.resize_with(source + 1, || None);
-        }
-        sessions.of_sources[source] = Some(session.clone());
-        Ok(session)
-    }
-
-    /// Ends all its connections to cards.
-    fn release(&self) {
-        let sessions = std::mem::take(&mut lock(&self.sessions).of_sources);
-        for session in sessions.into_iter().flatten() {
-            session.release();
-        }
-    }
-}
-
-/// As the log names it.
-impl fmt::Display for Client {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "client {} of {}", self.number, self.who)
-    }
+/// Serves a client until its connection ends.
+pub fn serve(client: &Client, shared: &Shared) {
+    let _end = Departure(client, shared);
+    let end = Requests::new(client, shared).serve();
+    log::debug!("{client} has ended: {end}");
 }
 
 /// Gives up what a client has when it is served no more, also after a panic.
@@ -130,7 +36,7 @@ mod tests {
     use crate::contexts::Contexts;
     use crate::joined::Joined;
     use crate::limits::Limits;
-    use crate::policy::AccessPolicy;
+    use crate::policy::{AccessPolicy, Rights};
     use crate::readers::Readers;
     use crate::source::Named;
     use crate::waiters::Waiters;
@@ -140,7 +46,9 @@ mod tests {
         VersionBody, NAME_SIZE, READER_STATE_SIZE,
     };
     use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
     use std::sync::atomic::AtomicU32;
+    use std::sync::Arc;
 
     fn request<B: Body>(command: RequestCode, body: B) -> Vec<u8> {
         let mut bytes = vec![0; B::SIZE];
@@ -259,7 +167,7 @@ mod tests {
         let (mut stream, server) = UnixStream::pair().unwrap();
         let client = Client::new(7, String::new(), Rights::Full, server, &shared);
         std::thread::scope(|scope| {
-            let thread = scope.spawn(|| client.serve(&shared));
+            let thread = scope.spawn(|| serve(&client, &shared));
             let body = EstablishBody {
                 scope: 2,
                 context: 0,

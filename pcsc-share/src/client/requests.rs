@@ -11,8 +11,8 @@ use pcsc_wire::{
 };
 use rustix::io::Errno;
 
+use super::handle::Client;
 use super::states::{self, Table};
-use super::Client;
 use crate::incoming::Incoming;
 use crate::policy::Rights;
 use crate::shared::Shared;
