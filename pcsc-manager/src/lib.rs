@@ -95,6 +95,7 @@ mod usb;
 mod usb_record;
 #[cfg(all(feature = "sim", unix))]
 mod vpcd;
+mod watching;
 
 pub use bus::{Bus, BusEvent, FixedBus};
 #[cfg(feature = "sim")]
@@ -103,7 +104,7 @@ pub use client::{Client, Connected, Transmitted};
 pub use connections::ConnectionHandle;
 pub use error::{CallError, StartError};
 pub use interest::Interest;
-pub use manager::{Manager, Settings, Watching};
+pub use manager::{Manager, Settings};
 #[cfg(all(feature = "sim", unix))]
 pub use offered::OfferedReader;
 #[cfg(all(feature = "sim", unix))]
@@ -120,3 +121,4 @@ pub use usb::UsbBus;
 pub use usb_record::{recorded_device, recorded_reader, replayed_reader, Recorder};
 #[cfg(all(feature = "sim", unix))]
 pub use vpcd::VpcdReader;
+pub use watching::Watching;

@@ -1,6 +1,5 @@
 //! The readers of a bus, from the first to the last: found, watched, and given back at the end.
 
-use std::collections::BinaryHeap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,12 +8,12 @@ use std::time::{Duration, Instant};
 use pcsc_ccid::names;
 
 use crate::bus::{Bus, BusEvent};
-use crate::error::{CallError, StartError};
-use crate::interest::Interest;
-use crate::reader::{IsCancelled, ManagedReader, Wakers};
+use crate::error::StartError;
+use crate::reader::{ManagedReader, Wakers};
 use crate::slot::FoundReader;
 use crate::sync::{lock, ChangeCounter};
 use crate::thread::Thread;
+use crate::watching::Watching;
 
 /// How readers are named.
 #[derive(Debug, Clone, Default)]
@@ -39,69 +38,8 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// How long the end of a manager waits for its threads. Each ends in the time of a few USB transfers.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A reader that is kept open.
-type KeptOpen = Interest<Arc<ManagedReader>>;
-
-/// The readers that a wait for card events keeps open.
-pub struct Watching<'a> {
-    /// In the order of the readers' names.
-    interests: Vec<(&'a [u8], Option<KeptOpen>)>,
-}
-
-impl Watching<'_> {
-    /// Includes readers that came since: one with a name that is waited for may have been unplugged and
-    /// plugged in again. A wait calls this after it has read [`Manager::changes`] and before it looks at the
-    /// readers.
-    pub fn refresh(&mut self, manager: &Manager) {
-        // A wait for readers alone watches no card. It must not pay for a look at all readers.
-        if self.interests.is_empty() {
-            return;
-        }
-        for reader in &*manager.readers() {
-            let name = reader.name().as_bytes();
-            let Ok(place) = self.interests.binary_search_by_key(&name, |(name, _)| *name) else {
-                continue;
-            };
-            let interest = &mut self.interests[place].1;
-            // By identity and not by name: a reader that was plugged in again is another one under the same
-            // name, and the old one's device does not open any more.
-            let is_new = |held: &KeptOpen| !std::ptr::eq(held.reader(), &**reader);
-            if interest.as_ref().is_none_or(is_new) {
-                *interest = Some(Interest::new(reader.clone()));
-            }
-        }
-    }
-
-    /// Waits until each reader is open and was polled.
-    ///
-    /// # Errors
-    /// [`CallError::InvalidHandle`] where `is_cancelled` says so.
-    pub fn wait_until_open(&self, is_cancelled: IsCancelled<'_>) -> Result<(), CallError> {
-        for interest in self.interests.iter().flat_map(|(_, interest)| interest) {
-            interest.reader().wait_until_open(None, is_cancelled)?;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Watching<'_> {
-    fn drop(&mut self) {
-        let mut first = None;
-        for interest in self.interests.iter_mut().flat_map(|(_, interest)| interest) {
-            let Some(due) = interest.end() else { continue };
-            if first.as_ref().is_none_or(|(at, _)| due < *at) {
-                first = Some((due, interest.reader().wakers().schedule.clone()));
-            }
-        }
-        // Once for all: each time the thread looks at all readers.
-        if let Some((due, schedule)) = first {
-            schedule.plan(Some(due));
-        }
-    }
-}
-
-/// What the threads share with the manager. `readers` is locked for bookkeeping alone, and no other lock is
-/// taken meanwhile.
+/// What the threads share with the manager. `readers` is locked for bookkeeping alone, and no reader is
+/// locked meanwhile.
 struct Shared {
     bus: Arc<dyn Bus>,
     wakers: Wakers,
@@ -227,13 +165,7 @@ impl Manager {
 
     /// Keeps the readers of these names open, for a wait for their card events.
     pub fn watching<'a>(&self, names: impl IntoIterator<Item = &'a [u8]>) -> Watching<'a> {
-        // Sorted for the binary search of `refresh`, which keeps the cost linear in the readers. `sort` of
-        // the standard library brings several kilobytes of code.
-        let mut names = BinaryHeap::from_iter(names).into_sorted_vec();
-        names.dedup();
-        let mut watching = Watching {
-            interests: names.into_iter().map(|name| (name, None)).collect(),
-        };
+        let mut watching = Watching::new(names);
         watching.refresh(self);
         watching
     }
@@ -254,8 +186,8 @@ impl Manager {
     }
 
     /// Ends all threads and gives all readers back. Calls of clients fail with
-    /// [`CallError::ReaderUnavailable`] or [`CallError::UnknownReader`] from now on. A second call waits for
-    /// the first.
+    /// [`ReaderUnavailable`](crate::CallError::ReaderUnavailable) or
+    /// [`UnknownReader`](crate::CallError::UnknownReader) from now on. A second call waits for the first.
     pub fn end(&self) {
         let shared = &self.shared;
         if shared.is_over.swap(true, Ordering::SeqCst) {
