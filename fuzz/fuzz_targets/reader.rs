@@ -69,9 +69,9 @@ fn call(reader: &mut Reader<Script>, input: &mut Input<'_>) {
     let mut buffer = [0; 65_538];
     let room = [258, 2, 65_538, 0][usize::from(choice >> 6)];
     let answer = &mut buffer[..room];
-    match operation % 14 {
+    match operation % 12 {
         0 | 1 => {
-            let reset = if operation % 14 == 0 {
+            let reset = if operation % 12 == 0 {
                 Reset::Cold
             } else {
                 Reset::Warm
@@ -88,7 +88,7 @@ fn call(reader: &mut Reader<Script>, input: &mut Input<'_>) {
             assert!(reader.atr(slot).is_empty());
         }
         3 | 4 => {
-            let protocol = if operation % 14 == 3 {
+            let protocol = if operation % 12 == 3 {
                 Protocol::T0
             } else {
                 Protocol::T1
@@ -157,21 +157,9 @@ fn call(reader: &mut Reader<Script>, input: &mut Input<'_>) {
                 room,
             );
         }
-        11 => {
-            let _ = bounded(reader, |reader| {
-                reader.set_clock_running(slot, choice & 0x10 != 0)
-            });
-        }
-        12 => {
+        _ => {
             let function = input.byte();
             let _ = bounded(reader, |reader| reader.mechanical(slot, function));
-        }
-        _ => {
-            let class = input.byte();
-            let envelope = (choice & 0x10 != 0).then_some(class);
-            let _ = bounded(reader, |reader| {
-                reader.set_t0_classes(slot, Some(class), envelope)
-            });
         }
     }
 }

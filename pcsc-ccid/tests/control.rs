@@ -102,22 +102,6 @@ fn the_name_of_the_firmware_is_a_property_where_it_is_known() {
 }
 
 #[test]
-fn each_class_over_t0_is_set_or_left() {
-    for (get_response, envelope, expected) in [
-        (None, None, [0, 0, 0]),
-        (Some(0xA0), None, [1, 0xA0, 0]),
-        (None, Some(0xB0), [2, 0, 0xB0]),
-        (Some(0xA0), Some(0xB0), [3, 0xA0, 0xB0]),
-    ] {
-        let mut reader = opened(DeviceInfo::default(), &plain_interface(0x2_00BA));
-        let done = message(0x81, &[], [1, 0, 0]);
-        reader.transport().incoming.push_back(In::Bytes(done));
-        reader.set_t0_classes(0, get_response, envelope).unwrap();
-        assert_eq!(reader.transport().outgoing[1][7..], expected);
-    }
-}
-
-#[test]
 fn the_reader_is_asked_only_for_attributes_of_its_card() {
     for (icc, presence) in [(0, 2), (1, 2), (2, 0)] {
         let mut reader = opened(DeviceInfo::default(), &plain_interface(0x2_00BA));

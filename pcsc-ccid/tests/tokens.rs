@@ -202,7 +202,6 @@ fn a_request_carries_4096_bytes() {
 #[test]
 fn a_command_that_a_token_has_no_request_for_is_unsupported() {
     let mut reader = ready(0x2_0840);
-    assert_eq!(reader.set_clock_running(0, false), Err(ReaderError::Unsupported));
     assert_eq!(
         reader.escape(0, &[0x02], &mut [0; 8]),
         Err(ReaderError::Unsupported)

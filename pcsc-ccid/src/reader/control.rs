@@ -96,14 +96,6 @@ impl<T: Transport> Reader<T> {
         exchange::copy(self.port.data(&reply), answer)
     }
 
-    /// Stops or restarts the card's clock (clause 6.1.9).
-    ///
-    /// # Errors
-    /// The reader's error; few readers support it.
-    pub fn set_clock_running(&mut self, slot: u8, runs: bool) -> Result<(), ReaderError> {
-        self.command(slot, &CommandMessage::IccClock { stop: !runs })
-    }
-
     /// Uses the slot's mechanics (clause 6.1.12): 1 accept, 2 eject, 3 capture, 4 lock, 5 unlock.
     ///
     /// # Errors
@@ -118,32 +110,9 @@ impl<T: Transport> Reader<T> {
         if self.descriptor.mechanical & u32::from(bit) == 0 {
             return Err(ReaderError::Unsupported);
         }
-        self.command(slot, &CommandMessage::Mechanical(function))
-    }
-
-    /// Sets the classes of GET RESPONSE and ENVELOPE that an APDU level reader uses over T=0 (clause 6.1.10);
-    /// `None` leaves one as it is.
-    ///
-    /// # Errors
-    /// What the reader says.
-    pub fn set_t0_classes(
-        &mut self,
-        slot: u8,
-        get_response: Option<u8>,
-        envelope: Option<u8>,
-    ) -> Result<(), ReaderError> {
-        let command = CommandMessage::T0Apdu {
-            changes: u8::from(get_response.is_some()) + 2 * u8::from(envelope.is_some()),
-            get_response: get_response.unwrap_or(0),
-            envelope: envelope.unwrap_or(0),
-        };
-        self.command(slot, &command)
-    }
-
-    fn command(&mut self, slot: u8, command: &CommandMessage<'_>) -> Result<(), ReaderError> {
         self.slot(slot)?;
-        let result = self.call(slot, command).map(|_| ());
-        self.heed(slot, result)
+        let result = self.call(slot, &CommandMessage::Mechanical(function));
+        self.heed(slot, result.map(|_| ()))
     }
 
     fn facts(&self) -> Facts<'_> {

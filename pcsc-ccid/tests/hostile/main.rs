@@ -262,10 +262,8 @@ fn call(reader: &mut Reader<Hostile>, call: Call) -> bool {
             value.is_ok()
         }
         Call::Escape => reader.escape(0, &[1, 2, 3], &mut answer[..10]).is_ok(),
-        Call::Rest(which) => match which % 4 {
-            0 => reader.mechanical(0, which / 4).is_ok(),
-            1 => reader.set_t0_classes(0, Some(which), None).is_ok(),
-            2 => reader.set_clock_running(0, which > 99).is_ok(),
+        Call::Rest(which) => match which % 2 {
+            0 => reader.mechanical(0, which / 2).is_ok(),
             _ => reader.presence(which).is_ok(),
         },
     }

@@ -358,10 +358,8 @@ fn what_a_reader_can_do_besides_goes_out_as_the_clauses_say() {
     )
     .unwrap();
     let ok = || In::Bytes(message(0x81, &[], [0, 0, 0]));
-    reader.transport().incoming.extend([ok(), ok(), ok()]);
-    reader.set_clock_running(0, false).unwrap();
+    reader.transport().incoming.push_back(ok());
     reader.mechanical(0, 2).unwrap();
-    reader.set_t0_classes(0, Some(0xA0), None).unwrap();
     // A slot that accepts no card, and a function that there is not, are not asked.
     assert_eq!(reader.mechanical(0, 1), Err(ReaderError::Unsupported));
     assert_eq!(reader.mechanical(0, 9), Err(ReaderError::InvalidParameter));
@@ -369,7 +367,7 @@ fn what_a_reader_can_do_besides_goes_out_as_the_clauses_say() {
         .iter()
         .map(|m| (m[0], [m[7], m[8], m[9]]))
         .collect();
-    assert_eq!(sent, [(0x6E, [1, 0, 0]), (0x71, [2, 0, 0]), (0x6A, [1, 0xA0, 0])]);
+    assert_eq!(sent, [(0x71, [2, 0, 0])]);
 }
 
 #[test]
