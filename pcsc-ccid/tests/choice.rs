@@ -200,10 +200,12 @@ fn the_choice_of_a_reader_that_negotiates_is_looked_at_where_it_matters() {
 fn a_token_on_the_control_pipe_has_no_parameters_to_look_at() {
     let mut interface = with_features(TPDU);
     interface.flavour = Flavour::IccdB;
-    // The answers to power-on, twice: at opening and here.
+    // The answers to power-on, twice: at opening and here. Before each one, and after the first, is the
+    // status after a power-off.
+    let status = || Ok(vec![0, 1, 0]);
     let atr = || Ok([&[0x00], BOTH].concat());
     let script = Script {
-        controls: [Ok(vec![0, 1, 0]), atr(), atr()].into(),
+        controls: [status(), status(), atr(), status(), status(), atr()].into(),
         ..Script::default()
     };
     let mut reader = Reader::open(

@@ -10,7 +10,7 @@ use super::reply::Reply;
 use super::ReaderError;
 use crate::descriptor::Flavour;
 use crate::message::{Chain, CommandMessage, IccStatus, Malformed, SlotErrorCode, HEADER_SIZE};
-use crate::transport::Transport;
+use crate::transport::{Transport, TransportError};
 
 const ICC_POWER_ON: u8 = 0x62;
 const ICC_POWER_OFF: u8 = 0x63;
@@ -84,7 +84,7 @@ impl<T: Transport> Pipe<T> {
         match (*command, self.flavour) {
             (CommandMessage::IccPowerOn(_), Flavour::IccdA) => {
                 // The card may have power, from the process that had it before.
-                self.out(ICC_POWER_OFF, 0, &[])?;
+                self.power_off()?;
                 self.until_ready(limit)?;
                 let length = self
                     .transport
@@ -92,12 +92,12 @@ impl<T: Transport> Pipe<T> {
                 Ok(Reply::new(IccStatus::Active, 0, 0, length))
             }
             (CommandMessage::IccPowerOn(_), _) => {
-                self.out(ICC_POWER_OFF, 0, &[])?;
+                self.power_off()?;
                 self.out(ICC_POWER_ON, 1, &[])?;
                 self.data_block(limit)
             }
             (CommandMessage::IccPowerOff, _) => {
-                self.out(ICC_POWER_OFF, 0, &[])?;
+                self.power_off()?;
                 Ok(Reply::new(IccStatus::Inactive, 0, 0, 0))
             }
             (CommandMessage::GetSlotStatus, _) => Ok(Reply::new(self.status(limit)?, 0, 0, 0)),
@@ -109,6 +109,19 @@ impl<T: Transport> Pipe<T> {
             }
             _ => Err(ReaderError::Unsupported),
         }
+    }
+
+    /// Version B answers each request by another one, here the slot's status (clause 6.2). A token that does
+    /// not have it after a power-off is as good.
+    fn power_off(&mut self) -> Result<(), ReaderError> {
+        self.out(ICC_POWER_OFF, 0, &[])?;
+        if self.flavour == Flavour::IccdB {
+            let answered = self.transport.control_in(SLOT_STATUS, 0, &mut [0; 3], CONTROL);
+            if let Err(error @ (TransportError::Gone | TransportError::Cancelled)) = answered {
+                return Err(error.into());
+            }
+        }
+        Ok(())
     }
 
     fn status(&mut self, limit: Limit) -> Result<IccStatus, ReaderError> {
