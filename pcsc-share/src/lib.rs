@@ -25,8 +25,9 @@
 //! The caller of [`Server::run`] accepts clients, and learns of those that have gone: a call of theirs that
 //! waits for a transaction ends. Each client has a thread with a small stack, which sleeps on its socket; the
 //! thread of one that has gone takes the next.
-//! Each source has one that sleeps on its counter of changes and sends the events. Nothing wakes up while
-//! nothing happens.
+//! Each source has one that sleeps on its counter of changes and sends the events. A [`DaemonSource`] has two
+//! of its own: one waits for the daemon's events, and one looks at its readers while a client's thread looks
+//! at those of another source. Nothing wakes up while nothing happens.
 //!
 //! # Sources that do not answer
 //!
@@ -35,10 +36,10 @@
 //! library requests the list too. Only a name that no source is
 //! known to have costs a look at the daemons, for a reader that has just come.
 //!
-//! A list of the readers with their states is a look at each source, one after another. A daemon that hangs
-//! delays it by at most 2 seconds, and one on another host by 5 seconds. Then it counts as gone and has no
-//! readers, and it delays no list while attempts to reach it fail. Several that begin to hang at a time
-//! delay a list by the sum of these times.
+//! A list of the readers with their states is a look at each source. All looks begin before the first one is
+//! waited for. A daemon that hangs delays the list by at most 2 seconds, and one on another host by 5
+//! seconds; several that hang at a time delay it no longer. Then they count as gone and have no readers, and
+//! they delay no list while attempts to reach them fail.
 //!
 //! # Layers
 //!
@@ -95,4 +96,6 @@ pub use joined::Joined;
 pub use limits::Limits;
 pub use policy::AccessPolicy;
 pub use server::{Server, ServerOptions};
-pub use source::{Connected, DaemonSource, Failed, ManagerSource, Source, SourceSession, Transmitted};
+pub use source::{
+    BegunLook, Connected, DaemonSource, Failed, ManagerSource, Source, SourceSession, Transmitted,
+};

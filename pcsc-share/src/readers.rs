@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::iter;
 use std::sync::{Arc, Mutex};
 
 use pcsc_wire::{Endian, ReaderStateRecord, MAX_READER_STATES, READER_STATE_SIZE};
 
 use crate::joined::Joined;
 use crate::policy::AccessPolicy;
-use crate::source::Source;
+use crate::source::BegunLook;
 use crate::sync::lock;
 
 /// The number of states that clients up to 4.5 read, and the least number that is sent to later ones, as by
@@ -75,8 +76,9 @@ impl Readers {
 
     fn new_states(&self, endian: Endian) -> Arc<[u8]> {
         let mut states = Vec::with_capacity(SLOTS * READER_STATE_SIZE);
-        for source in &self.sources {
-            self.each_of(source, &mut |reader| {
+        let begun = self.begin_looks();
+        for (source, begun) in self.sources.iter().zip(begun) {
+            self.each_of(source, begun, &mut |reader| {
                 // libpcsclite takes no more, and would break the connection.
                 if states.len() < MAX_READER_STATES * READER_STATE_SIZE {
                     states.extend_from_slice(&reader.to_bytes(endian));
@@ -87,9 +89,19 @@ impl Readers {
         states.into()
     }
 
-    /// Calls `look` with each reader of a source.
-    fn each_of(&self, joined: &Joined, look: &mut dyn FnMut(ReaderStateRecord<'_>)) {
-        joined.source.each_reader(&mut |reader| {
+    /// Begins looks at all sources. The first source is left to this thread, which would only wait.
+    fn begin_looks(&self) -> Vec<BegunLook> {
+        let others = self
+            .sources
+            .iter()
+            .skip(1)
+            .map(|joined| joined.source.begin_look());
+        iter::once(BegunLook::default()).chain(others).collect()
+    }
+
+    /// Calls `look` with each reader of a source, when the look that was begun has ended.
+    fn each_of(&self, joined: &Joined, begun: BegunLook, look: &mut dyn FnMut(ReaderStateRecord<'_>)) {
+        joined.source.each_reader(begun, &mut |reader| {
             if let Some(name) = self.name_of(joined, reader.name) {
                 look(ReaderStateRecord {
                     name: &name,
@@ -124,26 +136,27 @@ impl Readers {
     /// The number of the source that has a reader, and the reader's name there. No source is looked at for a
     /// reader that is known, so that none delays a call of another one's reader.
     pub fn find(&self, name: &[u8]) -> Option<(usize, Vec<u8>)> {
-        self.find_by(name, |source, look| source.each_name(look))
-            .or_else(|| {
-                // A look of the client has shown it a reader that has just come.
-                self.find_by(name, |source, look| {
-                    if source.state_changes().is_none() {
-                        source.each_reader(&mut |reader| look(reader.name));
-                    }
-                })
-            })
+        self.find_by(name, |number, look| self.sources[number].source.each_name(look))
+            .or_else(|| self.find_new(name))
     }
 
-    /// Finds a reader among the names that `each` passes to its second argument.
-    fn find_by(
-        &self,
-        name: &[u8],
-        each: impl Fn(&dyn Source, &mut dyn FnMut(&[u8])),
-    ) -> Option<(usize, Vec<u8>)> {
+    /// Finds a reader that has just come, which a look of the client has shown it.
+    fn find_new(&self, name: &[u8]) -> Option<(usize, Vec<u8>)> {
+        let begun = self.begin_looks();
+        self.find_by(name, |number, look| {
+            let source = &*self.sources[number].source;
+            // One that counts all changes has no reader that is not known.
+            if source.state_changes().is_none() {
+                source.each_reader(begun[number], &mut |reader| look(reader.name));
+            }
+        })
+    }
+
+    /// Finds a reader among the names that `each` passes to its second argument, for the source of a number.
+    fn find_by(&self, name: &[u8], each: impl Fn(usize, &mut dyn FnMut(&[u8]))) -> Option<(usize, Vec<u8>)> {
         self.sources.iter().enumerate().find_map(|(number, joined)| {
             let mut found = None;
-            each(&*joined.source, &mut |name_there| {
+            each(number, &mut |name_there| {
                 if *joined.name_of(name_there) == *name && self.is_offered(joined, name) {
                     found = Some((number, name_there.to_vec()));
                 }
@@ -168,7 +181,7 @@ impl Readers {
     /// them. Connections to them are none, as in pcscd.
     pub fn fingerprint(&self, joined: &Joined) -> u64 {
         let mut hasher = DefaultHasher::new();
-        self.each_of(joined, &mut |reader| {
+        self.each_of(joined, BegunLook::default(), &mut |reader| {
             (reader.name, reader.event_counter, reader.state, reader.atr).hash(&mut hasher);
         });
         joined.source.reader_events().hash(&mut hasher);
@@ -179,7 +192,7 @@ impl Readers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::Named;
+    use crate::source::{Named, Source};
     use pcsc_wire::ReaderStateRecords;
     use std::sync::atomic::Ordering;
 

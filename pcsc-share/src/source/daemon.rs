@@ -5,16 +5,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::net::Shutdown;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use pcsc_client::internals::{Calls, Connector, DaemonContext, Outcome, Pci, SessionOptions};
+use pcsc_client::internals::{Calls, DaemonContext, Outcome, Pci};
 use pcsc_client::Failure;
 use pcsc_constants as codes;
 use pcsc_process::wait::ChangeCounter;
@@ -22,8 +19,9 @@ use pcsc_wire::{Endian, ReaderStateRecord, ReaderStateRecords};
 
 use super::absence::{reason, Absence};
 use super::coalesced::Coalesced;
+use super::link::DaemonLink;
 use super::route::{Route, SocketRoute};
-use super::{Connected, Failed, Source, SourceSession, Transmitted};
+use super::{BegunLook, Connected, Failed, Source, SourceSession, Transmitted};
 use crate::sync::lock;
 
 /// The pauses between attempts to reach a daemon that is gone: each is twice the one before.
@@ -41,7 +39,7 @@ const PCI_LENGTH: u32 = 16;
 /// The readers of a daemon behind a Unix socket, or of a server on another host. It need not run yet.
 pub struct DaemonSource {
     upstream: Arc<Upstream>,
-    watcher: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 struct Upstream {
@@ -66,44 +64,6 @@ struct KnownReaders {
     names: Arc<[Vec<u8>]>,
     /// Why a look has failed. The watcher, whose connection is cut then, sees only its end.
     failure: Option<Failure>,
-}
-
-/// A context with the daemon, and its socket, by which another thread can end its calls.
-struct DaemonLink {
-    context: Arc<DaemonContext>,
-    socket: UnixStream,
-}
-
-impl DaemonLink {
-    fn open(route: &Arc<dyn Route>) -> Outcome<DaemonLink> {
-        let socket = Arc::new(Mutex::new(None));
-        let (last, to) = (socket.clone(), route.clone());
-        // A handshake may take several connections; the last one stays.
-        let connector = Connector::new(move || -> io::Result<OwnedFd> {
-            let stream = to.connect()?;
-            // A descriptor of its own: the context closes its own one, and `cut` must not hit another file of
-            // that number.
-            *lock(&last) = Some(stream.try_clone()?);
-            Ok(stream.into())
-        });
-        let context = DaemonContext::establish(&SessionOptions {
-            socket: Some(route.to_string().into()),
-            connector: Some(connector),
-            // This server answers with a sharing violation at once, and its own client waits.
-            waits: Some(false),
-            limit: route.limit(),
-            ..SessionOptions::default()
-        })?;
-        let socket = lock(&socket).take().ok_or(pcsc_client::Error::InternalError)?;
-        let context = Arc::new(context);
-        Ok(DaemonLink { context, socket })
-    }
-
-    /// Ends the calls in progress and all later ones.
-    fn cut(&self) {
-        // Fails if the daemon has cut it.
-        let _ = self.socket.shutdown(Shutdown::Both);
-    }
 }
 
 impl DaemonSource {
@@ -136,14 +96,22 @@ impl DaemonSource {
         });
         // The first clients find the readers of a daemon that runs.
         let first = upstream.open();
-        let watched = upstream.clone();
-        let watcher = thread::Builder::new()
-            .name("pcsc-upstream".into())
-            .spawn(move || watched.watch(first))?;
-        Ok(DaemonSource {
+        let mut source = DaemonSource {
             upstream,
-            watcher: Some(watcher),
-        })
+            threads: Vec::new(),
+        };
+        source.start("pcsc-upstream", |upstream| upstream.watch(first))?;
+        source.start("pcsc-looks", |upstream| {
+            upstream.states.serve(|| Arc::new(upstream.look()));
+        })?;
+        Ok(source)
+    }
+
+    fn start(&mut self, name: &str, work: impl FnOnce(&Upstream) + Send + 'static) -> io::Result<()> {
+        let upstream = self.upstream.clone();
+        let builder = thread::Builder::new().name(name.into());
+        self.threads.push(builder.spawn(move || work(&upstream))?);
+        Ok(())
     }
 }
 
@@ -151,13 +119,17 @@ impl Drop for DaemonSource {
     fn drop(&mut self) {
         // The flag before the cut: the watcher whose wait ends looks at the flag and does not connect again.
         self.upstream.is_over.store(true, Ordering::SeqCst);
+        self.upstream.states.end();
         if let Some(link) = &*lock(&self.upstream.waiting) {
             link.cut();
         }
+        if let Some(link) = &lock(&self.upstream.known).for_states {
+            link.cut();
+        }
         self.upstream.changes.post();
-        if let Some(watcher) = self.watcher.take() {
-            // A watcher that has panicked has nothing left to end.
-            let _ = watcher.join();
+        for thread in self.threads.drain(..) {
+            // A thread that has panicked has nothing left to end.
+            let _ = thread.join();
         }
         // The watcher may have opened connections after the cut. Dropping closes them, and `finish` waits
         // until the peer has been notified.
@@ -301,8 +273,16 @@ impl Upstream {
 }
 
 impl Source for DaemonSource {
-    fn each_reader(&self, look: &mut dyn FnMut(ReaderStateRecord<'_>)) {
-        let states = self.upstream.states.get(|| Arc::new(self.upstream.look()));
+    fn begin_look(&self) -> BegunLook {
+        BegunLook(Some(self.upstream.states.begin()))
+    }
+
+    fn each_reader(&self, begun: BegunLook, look: &mut dyn FnMut(ReaderStateRecord<'_>)) {
+        let upstream = &self.upstream;
+        let states = match begun.0 {
+            Some(number) => upstream.states.result(number),
+            None => upstream.states.get(|| Arc::new(upstream.look())),
+        };
         ReaderStateRecords::new(&states, Endian::NATIVE)
             .readers()
             .for_each(look);

@@ -1,11 +1,13 @@
 //! The readers of other daemons, served by ours.
 
+use std::collections::HashSet;
 use std::ffi::CString;
 use std::process::Command;
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use pcsc_client::{Card, Context, Disposition, Error, Protocols, ReaderState, ShareMode, State};
-use pcsc_tests::scripted::{reader, Script, Scripted};
+use pcsc_tests::scripted::{reader, Answer, Script, Scripted};
 use pcsc_tests::{artifacts, atr, client, run, Pcscd, Share, WireClient};
 use pcsc_wire::{DisconnectBody, ReaderEventsBody, ReaderStateRecords, RequestCode as Request};
 use rustix::process::{kill_process, Pid, Signal};
@@ -190,6 +192,73 @@ fn a_daemon_that_hangs_takes_no_other_readers_along() {
         let _ = context.get_status_change(Duration::from_secs(1), &mut known);
         assert!(Instant::now() < deadline, "{:?}", list(&context));
     }
+}
+
+/// Daemons that do not answer a look at their readers before all of them have been asked for one, while they
+/// are armed. To a server that asks one after another, each but the last one hangs.
+struct Together {
+    asked: Mutex<Option<HashSet<usize>>>,
+    changed: Condvar,
+}
+
+impl Together {
+    const COUNT: usize = 2;
+
+    fn start() -> (Arc<Together>, [Scripted; Together::COUNT]) {
+        let together = Arc::new(Together {
+            asked: Mutex::new(None),
+            changed: Condvar::new(),
+        });
+        let daemons = [0, 1].map(|number| {
+            let together = together.clone();
+            Scripted::with(5, move |request, answer, _| {
+                if request == Request::GetReadersState {
+                    together.wait(number);
+                }
+                Answer::Send(answer)
+            })
+        });
+        (together, daemons)
+    }
+
+    fn wait(&self, number: usize) {
+        let mut asked = self.asked.lock().unwrap();
+        if let Some(asked) = &mut *asked {
+            asked.insert(number);
+            self.changed.notify_all();
+        }
+        let is_one_left = |asked: &mut Option<HashSet<usize>>| {
+            asked.as_ref().is_some_and(|asked| asked.len() < Together::COUNT)
+        };
+        drop(
+            self.changed
+                .wait_timeout_while(asked, PATIENCE, is_one_left)
+                .unwrap(),
+        );
+    }
+
+    /// Has the looks from now on wait for each other.
+    fn arm(&self) {
+        *self.asked.lock().unwrap() = Some(HashSet::new());
+    }
+}
+
+#[test]
+fn daemons_that_begin_to_hang_delay_a_list_by_no_more_than_one_of_them() {
+    let (together, daemons) = Together::start();
+    let [first, second] = daemons.each_ref().map(|daemon| source(daemon.path()));
+    let share = Share::start_with(&[&first, &second]);
+    let context = share.context();
+    let names = ["Scripted 00", "Scripted 00 (source 2)"];
+    assert_eq!(list(&context), names);
+    together.arm();
+    assert_eq!(list(&context), names);
+    // So does a connect to a reader that may have just come.
+    together.arm();
+    let nobody = context.connect(c"Nobody", ShareMode::Shared, Protocols::ANY);
+    assert_eq!(nobody.err(), Some(Error::UnknownReader));
+    assert_eq!(list(&context), names);
+    assert!(!share.log().contains("is gone"), "{}", share.log());
 }
 
 #[test]
