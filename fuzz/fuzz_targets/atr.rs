@@ -7,11 +7,11 @@ use libfuzzer_sys::fuzz_target;
 use pcsc_ccid::atr::{Atr, Mode, Speed, DEFAULT_TA1};
 use pcsc_ccid::attributes::{self, AttributeFacts, Current};
 use pcsc_ccid::descriptor::list;
-use pcsc_ccid::parameters::{self, Parameters};
-use pcsc_ccid::pps;
+use pcsc_ccid::internals::parameters::{self, Parameters};
+use pcsc_ccid::internals::pps;
+use pcsc_ccid::internals::speed::{candidates, ReaderSpeeds, SpeedChoice};
+use pcsc_ccid::internals::waiting::{Waiting, LONGEST, SHORTEST};
 use pcsc_ccid::quirks;
-use pcsc_ccid::speed::{candidates, ReaderSpeeds, SpeedChoice};
-use pcsc_ccid::waiting::{Waiting, LONGEST, SHORTEST};
 
 fn meanings(atr: &Atr, bytes: &[u8]) {
     let protocols = atr.protocols();

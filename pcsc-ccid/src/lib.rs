@@ -89,9 +89,8 @@
 //! * [`t0`], [`t1`]: protocol engines without I/O. The caller sends what they return and passes in what the
 //!   card answers.
 //! * [`quirks`], [`names`], [`attributes`]: what single products need, the readers' names, their attributes.
-//!
-//! The hidden modules `parameters`, `pps`, `shared::sync`, `speed` and `waiting` are for the crates of this
-//! workspace. They are not covered by semver.
+//! * [`internals`]: what the crates of this workspace need beside these. It is not covered by semantic
+//!   versioning.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -103,20 +102,18 @@ pub mod apdu;
 pub mod atr;
 pub mod attributes;
 pub mod descriptor;
+pub mod internals;
 pub mod message;
 pub mod names;
-#[doc(hidden)]
-pub mod parameters;
+mod parameters;
 pub mod part10;
-#[doc(hidden)]
-pub mod pps;
+mod pps;
 pub mod quirks;
 pub mod reader;
 pub mod secrets;
 #[cfg(feature = "std")]
 pub mod shared;
-#[doc(hidden)]
-pub mod speed;
+mod speed;
 pub mod t0;
 pub mod t1;
 pub mod transport;
@@ -134,8 +131,7 @@ pub mod transport;
     )
 )]
 pub mod usb;
-#[doc(hidden)]
-pub mod waiting;
+mod waiting;
 
 /// Compiles the examples of the README.
 #[cfg(all(doctest, feature = "usb"))]

@@ -2,8 +2,8 @@
 //! simulated cards at the contact, without a reader.
 
 use pcsc_ccid::atr::{Atr, Speed};
-use pcsc_ccid::pps::{PpsOutcome, PpsRequest, MAX_SIZE};
-use pcsc_ccid::speed::{candidates, ReaderSpeeds};
+use pcsc_ccid::internals::pps::{PpsOutcome, PpsRequest, MAX_SIZE};
+use pcsc_ccid::internals::speed::{candidates, ReaderSpeeds};
 use pcsc_sim::card::apps::Echo;
 use pcsc_sim::card::{
     Behaviour, Contact, Convention, Offer, Overspeed, PpsBehaviour, Profile, Rate, SimCard,

@@ -5,10 +5,10 @@ mod common;
 use std::time::Duration;
 
 use common::{card, named, now, offers, open, pattern, power_up, read, transmit, LEVELS};
+use pcsc_ccid::internals::waiting::LONGEST;
 use pcsc_ccid::reader::{Protocol, ReaderError};
 use pcsc_ccid::t1;
 use pcsc_ccid::transport::TransportError;
-use pcsc_ccid::waiting::LONGEST;
 use pcsc_sim::card::{Behaviour, Burst, CharacterCard, LineSettings, Offer};
 
 /// After this no command is sent any more, whatever goes on; the last one may take [`LONGEST`].

@@ -6,12 +6,12 @@ mod common;
 use std::time::Duration;
 
 use common::{card, named, open_through, transmit};
+use pcsc_ccid::internals::waiting::LONGEST;
 use pcsc_ccid::part10::pin::{Modification, Verification};
 use pcsc_ccid::part10::{Feature, GET_FEATURE_REQUEST};
 use pcsc_ccid::reader::{Protocol, Reader, ReaderError, Reset};
 use pcsc_ccid::t1::Edc;
 use pcsc_ccid::transport::TransportError;
-use pcsc_ccid::waiting::LONGEST;
 use pcsc_sim::card::{Behaviour, Offer};
 use pcsc_sim::usb_record::{RecordTransport, RecordedDevice, UsbRecorder};
 use pcsc_sim::{Key, KeypadEntry, SimHandle, SimTransport};

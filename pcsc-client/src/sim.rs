@@ -71,8 +71,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use pcsc_ccid::internals::lock;
 use pcsc_ccid::reader::ReaderOptions;
-use pcsc_ccid::shared::sync::lock;
 use pcsc_manager::{FixedBus, ManagedReader, Manager, Settings, Simulated, StartError};
 use pcsc_sim::card::{SharedBehaviour, SimCard};
 use pcsc_sim::usb_record::UsbReplay;

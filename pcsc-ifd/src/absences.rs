@@ -5,7 +5,7 @@
 
 #![forbid(unsafe_code)]
 
-use pcsc_ccid::shared::sync::lock;
+use pcsc_ccid::internals::lock;
 use std::sync::Mutex;
 
 /// The absences of all slots of a reader.

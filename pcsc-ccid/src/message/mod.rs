@@ -70,7 +70,8 @@ pub enum CommandMessage<'a> {
     SetParameters {
         /// `bProtocolNum`: 0 for T=0, 1 for T=1.
         protocol: u8,
-        /// `abProtocolDataStructure`, see [`crate::parameters`].
+        /// `abProtocolDataStructure`, see
+        /// [`parameters`](crate::internals::parameters).
         data: &'a [u8],
     },
     /// PC_to_RDR_Escape (clause 6.1.8).

@@ -170,9 +170,9 @@ pub struct PinQuirks {
 }
 
 /// How long a reader may take for the first answers when it is opened.
-pub const FIRST_ANSWER: Duration = Duration::from_millis(100);
+pub(crate) const FIRST_ANSWER: Duration = Duration::from_millis(100);
 /// The shortest limit for a command.
-pub const COMMAND_LIMIT: Duration = Duration::from_secs(3);
+pub(crate) const COMMAND_LIMIT: Duration = Duration::from_secs(3);
 
 /// What SCM's firmware announces.
 const SCM_MESSAGE: u32 = 263;
@@ -242,12 +242,12 @@ impl Quirks {
     }
 
     /// How long the first GetSlotStatus may take.
-    pub fn first_answer(&self) -> Duration {
+    pub(crate) fn first_answer(&self) -> Duration {
         self.slow_first_answer.unwrap_or(FIRST_ANSWER)
     }
 
     /// How long any command may take at least.
-    pub fn command_limit(&self) -> Duration {
+    pub(crate) fn command_limit(&self) -> Duration {
         self.slow_commands.unwrap_or(COMMAND_LIMIT)
     }
 
@@ -269,7 +269,7 @@ impl Quirks {
     /// * `bMaxCCIDBusySlots` becomes at least 1 and at most the number of slots.
     ///
     /// Clocks, data rates, voltages and protocols stay as they are, because what replaces an impossible value
-    /// depends on the card: see [`ReaderSpeeds`](crate::speed::ReaderSpeeds) and
+    /// depends on the card: see [`ReaderSpeeds`](crate::internals::speed::ReaderSpeeds) and
     /// [`Reader`](crate::reader::Reader).
     pub fn apply(&self, descriptor: &mut ClassDescriptor) {
         const LEVEL: u32 = 0x7_0000;
@@ -307,7 +307,7 @@ impl Quirks {
     }
 
     /// Drops from the reader's list of data rates (bits per second) those that a slot cannot do.
-    pub fn limit_rates(&self, slot: u8, rates: &mut Vec<u32>) {
+    pub(crate) fn limit_rates(&self, slot: u8, rates: &mut Vec<u32>) {
         if let (Some(own), true) = (self.other_slots_rates, slot > 0) {
             rates.clear();
             rates.extend_from_slice(own);
@@ -318,7 +318,7 @@ impl Quirks {
     }
 
     /// Whether the slot notices that a card comes or goes.
-    pub fn sees_cards(&self, slot: u8) -> bool {
+    pub(crate) fn sees_cards(&self, slot: u8) -> bool {
         self.blind_from.is_none_or(|blind| slot < blind)
     }
 }

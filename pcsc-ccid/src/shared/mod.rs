@@ -12,8 +12,7 @@ mod demux;
 mod events;
 mod parallel;
 mod reader;
-#[doc(hidden)]
-pub mod sync;
+pub(crate) mod sync;
 mod timed_mutex;
 
 pub use events::{InterruptSource, Interrupter, Notifications, SlotEvent, SlotEvents, POLL_INTERVAL};

@@ -1,4 +1,4 @@
-//! Helpers for locks, also for the other crates of this workspace. They are not covered by semver.
+//! Helpers for locks. [`internals`](crate::internals) has them for the other crates of this workspace.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;

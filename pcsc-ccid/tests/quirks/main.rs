@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::script::{In, Script};
 use common::{card, message, open, pattern, plain_interface, read, transmit};
 use pcsc_ccid::atr::WaitingIntegers;
-use pcsc_ccid::parameters::Specific;
+use pcsc_ccid::internals::parameters::Specific;
 use pcsc_ccid::part10::{Feature, VENDOR_IFD_EXCHANGE};
 use pcsc_ccid::quirks::CARDS;
 use pcsc_ccid::reader::{DeviceInfo, Presence, Protocol, Reader, ReaderError, ReaderOptions, Reset};

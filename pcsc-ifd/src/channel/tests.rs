@@ -1,7 +1,7 @@
 use super::*;
 use pcsc_ccid::descriptor;
+use pcsc_ccid::internals::lock;
 use pcsc_ccid::reader::{DeviceInfo, Reader, ReaderOptions};
-use pcsc_ccid::shared::sync::lock;
 use pcsc_ccid::shared::{Notifications, OpenedReader};
 use pcsc_ccid::transport::Transport;
 use pcsc_sim::card::{apps::Several, Offer, Profile, SimCard};

@@ -55,7 +55,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 use std::time::Duration;
 
-use pcsc_ccid::shared::sync::lock;
+use pcsc_ccid::internals::lock;
 
 use message::MAX_LINE;
 use served::{connection, Served};

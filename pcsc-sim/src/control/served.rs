@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pcsc_ccid::shared::sync::lock;
+use pcsc_ccid::internals::lock;
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 
 use super::client::ListedReader;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::device::SimDevice;
 use crate::card::CharacterCard;
-use pcsc_ccid::shared::sync::wait_until;
+use pcsc_ccid::internals::wait_until;
 use pcsc_ccid::shared::InterruptSource;
 use pcsc_ccid::transport::{copy, Transport, TransportError};
 

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use pcsc_ccid::shared::sync::lock;
+use pcsc_ccid::internals::lock;
 use pcsc_ccid::shared::{InterruptSource, Interrupter};
 use pcsc_ccid::transport::{BulkPipe, Transport, TransportError};
 

@@ -8,7 +8,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use pcsc_ccid::shared::sync::{lock, wait_until};
+use pcsc_ccid::internals::{lock, wait_until};
 use pcsc_ccid::shared::{InterruptSource, Interrupter};
 use pcsc_ccid::transport::{copy, Transport, TransportError};
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, Weak};
 
-use pcsc_ccid::shared::sync::lock;
+use pcsc_ccid::internals::lock;
 use pcsc_manager::{Bus, ChangeCounter, Manager, Settings, StartError};
 
 use crate::backend::daemon::Listeners;
