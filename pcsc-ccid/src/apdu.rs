@@ -144,6 +144,6 @@ pub fn split_response(apdu: &[u8]) -> Option<(&[u8], u16)> {
 /// DATA, ENABLE and DISABLE VERIFICATION REQUIREMENT, RESET RETRY COUNTER, each with the odd INS that has
 /// its data in BER-TLV where there is one (ISO 7816-4:2013 clauses 11.5.6 to 11.5.10). Nothing shows or
 /// records such data.
-pub fn carries_pin(ins: u8) -> bool {
+pub(crate) fn carries_pin(ins: u8) -> bool {
     matches!(ins, 0x20 | 0x21 | 0x24 | 0x25 | 0x26 | 0x28 | 0x2C | 0x2D)
 }

@@ -28,7 +28,7 @@ pub use pcsc_constants::{
 };
 
 /// The longest manufacturer's name or serial number, in characters.
-pub const MAX_TEXT: usize = 127;
+pub(crate) const MAX_TEXT: usize = 127;
 
 /// The facts that attributes are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -178,7 +178,7 @@ impl ManagedReader {
     }
 
     /// Ends the work of the reader's thread.
-    pub fn stop_watching(&self) {
+    pub(crate) fn stop_watching(&self) {
         self.watch.stop();
     }
 

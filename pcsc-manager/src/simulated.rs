@@ -167,7 +167,7 @@ impl Simulated {
     }
 
     /// Puts the card that says hello into a slot, in place of any other.
-    pub fn insert_card(&self, slot: u8) {
+    pub(crate) fn insert_card(&self, slot: u8) {
         // Only what the reader can do: dwProtocols has a bit for each (CCID 1.1, clause 5.1).
         let offers: &[Offer] = match self.model.descriptor.protocols & 3 {
             1 => &[Offer::T0],

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::net::{self, SocketAddrUnix};
 
 /// Where pcscd listens.
-pub const SYSTEM_SOCKET: &str = "/run/pcscd/pcscd.comm";
+const SYSTEM_SOCKET: &str = "/run/pcscd/pcscd.comm";
 
 /// Where a server listens by default: at pcscd's place if it runs as root, else in the user's runtime folder.
 /// `None` for a user who has no such folder (`XDG_RUNTIME_DIR`).

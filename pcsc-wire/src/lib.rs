@@ -12,7 +12,7 @@ mod state_batch;
 
 pub use body::*;
 pub use endian::Endian;
-pub use name_size::{name_size_requests, NameSize, SHORT_READER_STATE_SIZE};
+pub use name_size::{name_size_requests, NameSize};
 pub use reader_state::{ReaderStateRecord, ReaderStateRecords, READER_STATE_SIZE};
 pub use state_batch::{Parsed, Progress, StateBatch, EVENT_SIZE, MAX_READER_STATES};
 

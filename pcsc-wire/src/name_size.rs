@@ -4,7 +4,7 @@
 use super::{Body, Endian, Header, RequestCode, Version, VersionBody, MAX_READER_STATES, READER_STATE_SIZE};
 
 /// The size of a reader state whose name has 100 bytes.
-pub const SHORT_READER_STATE_SIZE: usize = 156;
+const SHORT_READER_STATE_SIZE: usize = 156;
 
 /// The requests: for the states, and for the version, whose answer marks the end of the states.
 pub fn name_size_requests(version: Version, endian: Endian) -> [u8; 2 * Header::SIZE + VersionBody::SIZE] {

@@ -3,10 +3,10 @@
 /// The Escape that asks for the firmware's name.
 pub const FIRMWARE_ID: [u8; 1] = [0x02];
 /// The Escape that asks for [`FirmwareFeatures`].
-pub const FIRMWARE_FEATURES: [u8; 1] = [0x6A];
+pub(crate) const FIRMWARE_FEATURES: [u8; 1] = [0x6A];
 /// The Escape after which the reader no longer asks the card for the tries that are left: some cards take
 /// that for a wrong PIN.
-pub const NO_RETRY_COUNTER: [u8; 2] = [0xB5, 0x00];
+pub(crate) const NO_RETRY_COUNTER: [u8; 2] = [0xB5, 0x00];
 
 /// The answer to the Escape 6A.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,11 +9,11 @@
 use core::fmt;
 
 /// Length of PIN_VERIFY without its data.
-pub const VERIFY_HEADER: usize = 19;
+pub(crate) const VERIFY_HEADER: usize = 19;
 /// Length of PIN_MODIFY without its data.
-pub const MODIFY_HEADER: usize = 24;
+pub(crate) const MODIFY_HEADER: usize = 24;
 /// `bEntryValidationCondition`: the PIN is complete when the validation key is pressed.
-pub const VALIDATION_KEY: u8 = 0x02;
+pub(crate) const VALIDATION_KEY: u8 = 0x02;
 
 /// The command for the card into which the reader puts the PIN. `Debug` shows its length only.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -78,7 +78,7 @@ impl ReaderError {
 
     /// Whether a lower speed could help: the characters on the contact, or the card's answer to them, were
     /// wrong.
-    pub const fn may_be_speed(self) -> bool {
+    pub(crate) const fn may_be_speed(self) -> bool {
         match self {
             ReaderError::Slot(error) => matches!(
                 error,

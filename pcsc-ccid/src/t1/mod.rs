@@ -1,9 +1,9 @@
 //! Protocol T=1, half-duplex transmission of blocks (ISO/IEC 7816-3 clause 11).
 //!
-//! [`block`] is the codec. [`Engine`] is the interface device's side of the protocol without I/O: its
+//! [`Block`] is the codec. [`Engine`] is the interface device's side of the protocol without I/O: its
 //! [`T1Exchange`] returns which block to send and how long to wait, and is passed what the card answers.
 
-pub mod block;
+mod block;
 mod engine;
 mod exchange;
 

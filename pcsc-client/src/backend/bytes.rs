@@ -17,7 +17,7 @@ pub type AttributeValue = Bytes<{ pcsc_wire::ATTRIBUTE_SIZE }>;
 
 impl<const N: usize> Bytes<N> {
     /// The first `length` bytes of an array, or all of them if it has fewer.
-    pub fn of_array(bytes: [u8; N], length: usize) -> Bytes<N> {
+    pub(crate) fn of_array(bytes: [u8; N], length: usize) -> Bytes<N> {
         let length = length.min(N);
         Bytes { bytes, length }
     }

@@ -192,7 +192,7 @@ impl Session {
 #[cfg(feature = "sim")]
 impl Session {
     /// A context on a manager of simulated readers.
-    pub fn on_simulated(manager: std::sync::Arc<pcsc_manager::Manager>) -> Session {
+    pub(crate) fn on_simulated(manager: std::sync::Arc<pcsc_manager::Manager>) -> Session {
         let context = StandaloneContext::on(manager);
         let backend = Backend::Standalone(standalone::ReaderKind::Simulated, context);
         Session::of(backend, "it is a simulation's")

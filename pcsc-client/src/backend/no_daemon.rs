@@ -46,7 +46,7 @@ impl DaemonContext {
         match *self {}
     }
 
-    pub fn identities(&self, _readers: &[(&CStr, bool)]) -> Vec<ReaderIdentity> {
+    pub(crate) fn identities(&self, _readers: &[(&CStr, bool)]) -> Vec<ReaderIdentity> {
         match *self {}
     }
 }

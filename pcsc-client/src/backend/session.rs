@@ -131,7 +131,7 @@ impl Session {
 
     /// The identities of the readers of these names, as far as they are known. Each name comes with whether
     /// another connection uses the reader.
-    pub fn identities(&self, readers: &[(&CStr, bool)]) -> Vec<ReaderIdentity> {
+    pub(crate) fn identities(&self, readers: &[(&CStr, bool)]) -> Vec<ReaderIdentity> {
         match &self.backend {
             Backend::Daemon(context) => context.identities(readers),
             #[cfg(feature = "standalone")]

@@ -63,7 +63,7 @@ impl Faults {
     }
 
     /// The fault, if any, of a burst of `len` characters, and the place where it strikes.
-    pub fn strike(&mut self, len: usize) -> Option<(usize, FaultKind)> {
+    pub(crate) fn strike(&mut self, len: usize) -> Option<(usize, FaultKind)> {
         if len == 0
             || self.left == 0
             || self.kinds.is_empty()

@@ -311,7 +311,7 @@ impl SimDevice {
     }
 
     /// Whether [`interrupt_in`](Self::interrupt_in) would give something.
-    pub fn has_notification(&self) -> bool {
+    pub(crate) fn has_notification(&self) -> bool {
         let changed = self.changes.iter().any(|bits| bits & 2 != 0);
         !self.gone && self.model.notifies() && (changed || !self.notices.is_empty())
     }

@@ -12,7 +12,7 @@ use crate::identity::ReaderIdentity;
 impl DaemonContext {
     /// See [`Session::identities`](crate::backend::Session::identities). Asks over connections to the readers
     /// alone, and gives less where another connection prevents that.
-    pub fn identities(&self, readers: &[(&CStr, bool)]) -> Vec<ReaderIdentity> {
+    pub(crate) fn identities(&self, readers: &[(&CStr, bool)]) -> Vec<ReaderIdentity> {
         let survey = Survey::new();
         let options = SessionOptions {
             socket: Some(self.path().to_owned()),

@@ -36,7 +36,7 @@ impl StandaloneContext {
 
     /// A context of its own on the readers of one device, whose node is open for reading and writing.
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    pub fn on_device(device: std::os::fd::OwnedFd) -> Outcome<StandaloneContext> {
+    pub(crate) fn on_device(device: std::os::fd::OwnedFd) -> Outcome<StandaloneContext> {
         let bus = pcsc_manager::FixedBus::of_device(device, options())?;
         let manager = Manager::start(Arc::new(bus), current::settings())?;
         Ok(StandaloneContext::on(Arc::new(manager)))
@@ -45,7 +45,7 @@ impl StandaloneContext {
     /// A context on the simulated readers that [`simulated_bus`](pcsc_manager::simulated_bus) makes of
     /// `what`.
     #[cfg(feature = "sim")]
-    pub fn on_simulation(what: &str) -> Outcome<StandaloneContext> {
+    pub(crate) fn on_simulation(what: &str) -> Outcome<StandaloneContext> {
         let bus = || pcsc_manager::simulated_bus(what, options());
         let shared = current::acquire(ReaderKind::Simulated, bus)?;
         Ok(StandaloneContext::sharing(shared))
@@ -73,7 +73,7 @@ impl StandaloneContext {
     }
 
     /// Notes what is at the daemons' sockets, without being a daemon that listens.
-    pub fn note_daemons(&self, listeners: Listeners) {
+    pub(crate) fn note_daemons(&self, listeners: Listeners) {
         self.shared.note_daemons(listeners);
     }
 

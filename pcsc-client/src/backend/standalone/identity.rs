@@ -7,7 +7,7 @@ use crate::identity::{port_and_interface, ReaderIdentity};
 
 impl StandaloneContext {
     /// See [`Session::identities`](crate::backend::Session::identities).
-    pub fn identities(&self, readers: &[(&CStr, bool)]) -> Vec<ReaderIdentity> {
+    pub(crate) fn identities(&self, readers: &[(&CStr, bool)]) -> Vec<ReaderIdentity> {
         let identity = |(name, _): &(&CStr, bool)| self.identity(name.to_bytes());
         readers.iter().map(identity).collect()
     }

@@ -46,14 +46,14 @@ impl<'a> Watched<'a> {
 
     /// Stores what a library has found, which compares the states by itself.
     #[cfg(feature = "system")]
-    pub fn set_found(&mut self, event: u32, atr: AtrBytes) {
+    pub(crate) fn set_found(&mut self, event: u32, atr: AtrBytes) {
         self.event = event;
         self.is_evaluated = true;
         self.atr = Some(atr);
     }
 
     /// Whether this is the pseudo-reader for readers that come and go.
-    pub fn is_pnp(&self) -> bool {
+    pub(crate) fn is_pnp(&self) -> bool {
         self.name.eq_ignore_ascii_case(PNP_NAME)
     }
 
@@ -63,7 +63,7 @@ impl<'a> Watched<'a> {
     }
 
     /// Whether the caller knows no state yet, so that any state is a change.
-    pub fn is_unaware(&self) -> bool {
+    pub(crate) fn is_unaware(&self) -> bool {
         self.current == 0 && !self.is_pnp()
     }
 

@@ -10,7 +10,7 @@ use pcsc_wire::Endian;
 impl SystemContext {
     /// See [`Session::identities`](crate::backend::Session::identities). Gives less of a reader that another
     /// connection keeps.
-    pub fn identities(&self, readers: &[(&CStr, bool)]) -> Vec<ReaderIdentity> {
+    pub(crate) fn identities(&self, readers: &[(&CStr, bool)]) -> Vec<ReaderIdentity> {
         let identity = |(name, is_used): &(&CStr, bool)| {
             let known = of_name(name);
             ask(self, name, *is_used, Endian::NATIVE, known.clone()).unwrap_or(known)
