@@ -334,6 +334,8 @@ mod tests {
                 daemon
                     .write_all(&[&size, parts[0], parts[1], &anchor].concat())
                     .unwrap();
+                // A read of more fails at once.
+                daemon.shutdown(std::net::Shutdown::Write).unwrap();
                 assert!(client.wait() == states, "4.{minor}");
                 assert_eq!(client.event(), RV, "4.{minor}");
             }
