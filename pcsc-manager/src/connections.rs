@@ -14,6 +14,18 @@ pub const T1: u32 = pcsc_constants::SCARD_PROTOCOL_T1;
 /// The protocol that is the connections' own affair.
 pub const RAW: u32 = pcsc_constants::SCARD_PROTOCOL_RAW;
 
+/// What old programs pass for T=0 or T=1.
+pub const ANY_OLD: u32 = pcsc_constants::SCARD_PROTOCOL_ANY_OLD;
+
+/// Which protocols of those that a connection asks for the card offers.
+pub fn in_common(protocols: u32, offered: u32) -> u32 {
+    let wanted = match protocols & ANY_OLD {
+        0 => protocols,
+        _ => T0 | T1,
+    };
+    wanted & offered & (T0 | T1)
+}
+
 /// A connection's number.
 pub type ConnectionHandle = i32;
 

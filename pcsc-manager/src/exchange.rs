@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use pcsc_constants::{SCARD_ATTR_DEVICE_FRIENDLY_NAME, SCARD_ATTR_DEVICE_SYSTEM_NAME};
 
-use crate::connections::{ConnectionHandle, RAW, T0, T1};
+use crate::connections::{ConnectionHandle, ANY_OLD, RAW, T0, T1};
 use crate::error::CallError;
-use crate::power::{ANY_OLD, UNPOWER_CARD};
+use crate::power::UNPOWER_CARD;
 use crate::reader::ManagedReader;
 use crate::slot::SlotError;
 use crate::slot_state::{SlotState, ABSENT};

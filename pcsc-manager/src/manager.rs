@@ -166,7 +166,7 @@ impl Manager {
     /// Keeps the readers of these names open, for a wait for their card events.
     pub fn watching<'a>(&self, names: impl IntoIterator<Item = &'a [u8]>) -> Watching<'a> {
         let mut watching = Watching::new(names);
-        watching.refresh(self);
+        watching.refresh(&self.readers());
         watching
     }
 

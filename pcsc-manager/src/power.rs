@@ -2,28 +2,16 @@
 
 use std::time::Instant;
 
-use crate::connections::{RAW, T0, T1};
+use crate::connections::{in_common, RAW, T0, T1};
 use crate::error::CallError;
 use crate::reader::ManagedReader;
 use crate::slot::{Powered, Slot, SlotError};
 use crate::slot_state::{ABSENT, PRESENT, SWALLOWED};
 
-/// What old programs pass for T=0 or T=1.
-pub const ANY_OLD: u32 = pcsc_constants::SCARD_PROTOCOL_ANY_OLD;
-
 /// A warm reset.
 pub const RESET_CARD: u32 = pcsc_constants::SCARD_RESET_CARD;
 /// A cold one, where it is a reset at all.
 pub const UNPOWER_CARD: u32 = pcsc_constants::SCARD_UNPOWER_CARD;
-
-/// Which protocols of those that a connection asks for the card offers.
-pub fn in_common(protocols: u32, offered: u32) -> u32 {
-    let wanted = match protocols & ANY_OLD {
-        0 => protocols,
-        _ => T0 | T1,
-    };
-    wanted & offered & (T0 | T1)
-}
 
 impl ManagedReader {
     /// Powers the card up if it has no power. The caller has checked that there is a card.

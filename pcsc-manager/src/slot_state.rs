@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::connections::{ConnectionHandle, Connections, DIRECT, RAW};
+use crate::connections::{in_common, ConnectionHandle, Connections, DIRECT, RAW};
 use crate::error::CallError;
-use crate::power::in_common;
 use crate::slot::{Powered, SlotError};
 
 pub const UNKNOWN: u32 = pcsc_constants::SCARD_UNKNOWN;

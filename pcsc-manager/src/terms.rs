@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use crate::connections::{ConnectionHandle, DIRECT, EXCLUSIVE, RAW, SHARED, T0, T1};
+use crate::connections::{ConnectionHandle, ANY_OLD, DIRECT, EXCLUSIVE, RAW, SHARED, T0, T1};
 use crate::error::CallError;
 use crate::interest::Interest;
-use crate::power::{ANY_OLD, RESET_CARD, UNPOWER_CARD};
+use crate::power::{RESET_CARD, UNPOWER_CARD};
 use crate::reader::{IsCancelled, ManagedReader};
 use crate::slot::{Slot, SlotError};
 use crate::slot_state::{Access, SlotState, ABSENT, POWERED, PRESENT, SWALLOWED};

@@ -329,7 +329,7 @@ fn change(client: &Client, name: &[u8], known: Option<&Snapshot>) -> Result<Snap
     let deadline = Some(Instant::now() + Duration::from_secs(60));
     loop {
         let seen = manager.changes().changes();
-        watching.refresh(manager);
+        watching.refresh(&manager.readers());
         let reader = manager.find(name).ok_or(CallError::UnknownReader)?;
         let now = reader.snapshot();
         if known != Some(&now) {

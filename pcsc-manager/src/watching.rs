@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use crate::error::CallError;
 use crate::interest::Interest;
-use crate::manager::Manager;
 use crate::reader::{IsCancelled, ManagedReader};
 
 /// A reader that is kept open.
@@ -30,14 +29,14 @@ impl<'a> Watching<'a> {
     }
 
     /// Includes readers that came since: one with a name that is waited for may have been unplugged and
-    /// plugged in again. A wait calls this after it has read [`Manager::changes`] and before it looks at the
-    /// readers.
-    pub fn refresh(&mut self, manager: &Manager) {
+    /// plugged in again. A wait calls this after it has read the count of changes and before it looks at the
+    /// readers. `readers` are those of the manager.
+    pub fn refresh(&mut self, readers: &[Arc<ManagedReader>]) {
         // A wait for readers alone watches no card. It must not pay for a look at all readers.
         if self.interests.is_empty() {
             return;
         }
-        for reader in &*manager.readers() {
+        for reader in readers {
             let name = reader.name().as_bytes();
             let Ok(place) = self.interests.binary_search_by_key(&name, |(name, _)| *name) else {
                 continue;

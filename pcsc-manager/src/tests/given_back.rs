@@ -34,7 +34,7 @@ fn listing_and_waiting_for_readers_open_no_device() {
     // A wait for readers alone.
     let mut watching = rig.manager.watching([]);
     watching.wait_until_open(&|| false).unwrap();
-    watching.refresh(&rig.manager);
+    watching.refresh(&rig.manager.readers());
     // An event of a slot that nothing waits for does not open it either.
     rig.benches[0].set(|bed| bed.has_card = false);
     assert_eq!(rig.polls(), 0);
@@ -111,7 +111,7 @@ fn a_wait_opens_a_reader_of_its_name_that_comes_while_it_goes_on() {
     wait_until(&client, || count(&client) == 1);
     assert!(!Arc::ptr_eq(&first, &rig.manager.find(NAME).unwrap()));
     assert_eq!(lock(&again.state).polls, 0);
-    watching.refresh(&rig.manager);
+    watching.refresh(&rig.manager.readers());
     watching.wait_until_open(&|| false).unwrap();
     assert!(lock(&again.state).polls > 0);
 }

@@ -285,7 +285,7 @@ impl Readers for StandaloneReaders<'_> {
         let manager = self.context.manager();
         // Before the look, so that no change falls between them.
         self.seen = register.then(|| manager.changes().changes());
-        self.watching.refresh(manager);
+        self.watching.refresh(&manager.readers());
         let snapshots = snapshots(manager);
         // After the look: the end of the manager removes all readers. A release ends a call in progress as a
         // cancel does.
