@@ -8,14 +8,14 @@ use crate::hex;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// Send a command.
-    Send(Command),
+    Send(WrittenCommand),
     /// Reset the card.
     Reset,
 }
 
 /// A command APDU, and the status words that its answer has to have.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Command {
+pub struct WrittenCommand {
     /// The bytes to send.
     pub bytes: Vec<u8>,
     /// Four digits, of which each X stands for any.
@@ -57,7 +57,7 @@ pub fn parse(text: &str) -> Result<Step, String> {
         (1..=4, data, le) => assemble(&bytes, &data.unwrap_or_default(), le)?,
         _ => return Err("before : or / it has at most four bytes, CLA INS P1 P2".to_owned()),
     };
-    Ok(Step::Send(Command { bytes, expected }))
+    Ok(Step::Send(WrittenCommand { bytes, expected }))
 }
 
 /// The bytes before the colon of the data, and the data. Where colons can be read in several ways, bytes of a

@@ -9,7 +9,7 @@ use pcsc_client::{
 };
 use serde::Serialize;
 
-use crate::apdu_text::{self, Command, Step};
+use crate::apdu_text::{self, Step, WrittenCommand};
 use crate::args::{Apdu, Global, Protocol};
 use crate::card;
 use crate::connect::{establish, Fallback};
@@ -209,7 +209,7 @@ impl Session {
     }
 
     /// Sends a command as it is. With `--auto` it also does what the status words 61 and 6C ask for.
-    fn send(&mut self, card: &Card, command: &Command) -> Result<Exchange, Problem> {
+    fn send(&mut self, card: &Card, command: &WrittenCommand) -> Result<Exchange, Problem> {
         let (mut data, mut sw) = self.transmit(card, &command.bytes)?;
         if self.is_automatic {
             if let [0x6C, right] = sw {

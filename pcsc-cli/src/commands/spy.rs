@@ -7,14 +7,14 @@ use std::path::Path;
 use std::sync::mpsc::{channel, RecvTimeoutError};
 use std::time::Duration;
 
-use crate::args::{Form as FormName, Global, Spy};
+use crate::args::{Form, Global, Spy};
 use crate::commands::child::{self, Signals};
 use crate::commands::with;
 use crate::folder::Folder;
 use crate::input;
 use crate::output::{message, warn, Style};
 use crate::problem::{Exit, Problem};
-use crate::recording::{Form, Json, Line, Pcapng, Text};
+use crate::recording::{Json, Line, Pcapng, RecordWriter, Text};
 
 /// How often the record is looked at.
 const INTERVAL: Duration = Duration::from_millis(20);
@@ -25,7 +25,7 @@ const FREED_AT_ONCE: u64 = 1 << 20;
 /// Runs the command. Returns the exit code of the program that it has run.
 pub fn run(global: &Global, arguments: &Spy) -> Result<u8, Problem> {
     let form = match (global.json, arguments.format) {
-        (true, FormName::Text) => FormName::Json,
+        (true, Form::Text) => Form::Json,
         (_, form) => form,
     };
     if let Some(file) = &arguments.read {
@@ -46,7 +46,7 @@ pub fn run(global: &Global, arguments: &Spy) -> Result<u8, Problem> {
         record.write(b"\n").map_err(Problem::output)?;
         return Ok(0);
     }
-    if form == FormName::Pcapng && arguments.output.is_none() {
+    if form == Form::Pcapng && arguments.output.is_none() {
         let text = "A capture file cannot be written to standard error.";
         return Err(Problem::new(Exit::Usage, text).advise("Name a file with -o, or - for standard output."));
     }
@@ -115,7 +115,7 @@ enum Place {
 
 /// What is written.
 struct Record {
-    form: Box<dyn Form>,
+    form: Box<dyn RecordWriter>,
     to: Box<dyn Write>,
     /// The beginning of a line whose end is still to come.
     rest: Vec<u8>,
@@ -123,7 +123,7 @@ struct Record {
 }
 
 impl Record {
-    fn new(arguments: &Spy, form: FormName, default: Place) -> Result<Record, Problem> {
+    fn new(arguments: &Spy, form: Form, default: Place) -> Result<Record, Problem> {
         let path = arguments.output.as_ref();
         let (style, to): (Style, Box<dyn Write>) = match path {
             Some(path) if path.as_os_str() != "-" => {
@@ -136,9 +136,9 @@ impl Record {
         };
         let mut record = Record {
             form: match form {
-                FormName::Text => Box::new(Text::new(style)),
-                FormName::Json => Box::new(Json),
-                FormName::Pcapng => Box::new(Pcapng::default()),
+                Form::Text => Box::new(Text::new(style)),
+                Form::Json => Box::new(Json),
+                Form::Pcapng => Box::new(Pcapng::default()),
             },
             to,
             rest: Vec::new(),

@@ -76,7 +76,7 @@ impl Line {
 }
 
 /// A form that a recording is written in.
-pub trait Form {
+pub trait RecordWriter {
     /// Writes what comes before all lines, if anything.
     fn begin(&mut self, _to: &mut dyn Write) -> io::Result<()> {
         Ok(())
@@ -90,7 +90,7 @@ pub trait Form {
 #[derive(Debug)]
 pub struct Json;
 
-impl Form for Json {
+impl RecordWriter for Json {
     fn line(&mut self, line: Option<&Line>, text: &[u8], to: &mut dyn Write) -> io::Result<()> {
         match line {
             Some(_) => to.write_all(&[text, b"\n"].concat()),

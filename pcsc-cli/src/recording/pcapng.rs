@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use pcsc_sim::masked::Masked;
 use serde_json::{Map, Value};
 
-use super::{bytes, names, text, Calls, Form, Line};
+use super::{bytes, names, text, Calls, Line, RecordWriter};
 
 /// Section header, interface description and enhanced packet blocks.
 const SECTION: u32 = 0x0A0D_0D0A;
@@ -48,7 +48,7 @@ pub struct Pcapng {
     atrs: HashMap<String, String>,
 }
 
-impl Form for Pcapng {
+impl RecordWriter for Pcapng {
     fn begin(&mut self, to: &mut dyn Write) -> io::Result<()> {
         // The byte order, the version, and that the section's length is not known.
         let mut section = Vec::new();

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use serde_json::{Map, Value};
 
-use super::{names, Calls, Event, Form, Line};
+use super::{names, Calls, Event, Line, RecordWriter};
 use crate::hex;
 use crate::output::{printable, Style};
 use crate::status_words;
@@ -65,7 +65,7 @@ impl Text {
     }
 }
 
-impl Form for Text {
+impl RecordWriter for Text {
     fn line(&mut self, line: Option<&Line>, _text: &[u8], to: &mut dyn Write) -> io::Result<()> {
         let Some(line) = line else {
             return writeln!(to, "{}", self.style.bad("(a line that cannot be read)"));

@@ -8,12 +8,12 @@ use pcsc_wire::{
 
 use zeroize::Zeroize;
 
-use super::requests::{CardPlace, End, Requests};
+use super::requests::{CardPlace, ClientEnd, Requests};
 use crate::policy::Rights;
 use crate::source::{code, Failed};
 
 impl Requests<'_> {
-    pub fn connect(&mut self, header: Header) -> Result<(), End> {
+    pub fn connect(&mut self, header: Header) -> Result<(), ClientEnd> {
         let mut body: ConnectBody = self.body(header)?;
         if self.client.rights != Rights::Full {
             return self.refuse_connection(body);
@@ -28,7 +28,7 @@ impl Requests<'_> {
     }
 
     /// As pcscd answers where Polkit refuses `access_card`: before it looks at anything else of the request.
-    fn refuse_connection(&self, body: ConnectBody) -> Result<(), End> {
+    fn refuse_connection(&self, body: ConnectBody) -> Result<(), ClientEnd> {
         log::warn!("{} may not connect to readers", self.client);
         self.send(ConnectBody {
             card: -1,
@@ -78,7 +78,7 @@ impl Requests<'_> {
         }
     }
 
-    pub fn reconnect(&mut self, header: Header) -> Result<(), End> {
+    pub fn reconnect(&mut self, header: Header) -> Result<(), ClientEnd> {
         let mut body: ReconnectBody = self.body(header)?;
         let (session, card) = self.card(body.card)?;
         let protocol = session.reconnect(card, body.share, body.protocols, body.initialization);
@@ -87,7 +87,7 @@ impl Requests<'_> {
         self.send(body)
     }
 
-    pub fn disconnect(&mut self, header: Header) -> Result<(), End> {
+    pub fn disconnect(&mut self, header: Header) -> Result<(), ClientEnd> {
         let mut body: DisconnectBody = self.body(header)?;
         let (session, card) = self.card(body.card)?;
         let ended = session.disconnect(card, body.disposition);
@@ -98,28 +98,28 @@ impl Requests<'_> {
         self.send(body)
     }
 
-    pub fn begin_transaction(&mut self, header: Header) -> Result<(), End> {
+    pub fn begin_transaction(&mut self, header: Header) -> Result<(), ClientEnd> {
         let mut body: BeginTransactionBody = self.body(header)?;
         let (session, card) = self.card(body.card)?;
         body.rv = code(&session.begin_transaction(card));
         self.send(body)
     }
 
-    pub fn end_transaction(&mut self, header: Header) -> Result<(), End> {
+    pub fn end_transaction(&mut self, header: Header) -> Result<(), ClientEnd> {
         let mut body: EndTransactionBody = self.body(header)?;
         let (session, card) = self.card(body.card)?;
         body.rv = code(&session.end_transaction(card, body.disposition));
         self.send(body)
     }
 
-    pub fn status(&mut self, header: Header) -> Result<(), End> {
+    pub fn status(&mut self, header: Header) -> Result<(), ClientEnd> {
         let mut body: StatusBody = self.body(header)?;
         let (session, card) = self.card(body.card)?;
         body.rv = code(&session.status(card));
         self.send(body)
     }
 
-    pub fn transmit(&mut self, header: Header) -> Result<(), End> {
+    pub fn transmit(&mut self, header: Header) -> Result<(), ClientEnd> {
         let mut body: TransmitBody = self.body(header)?;
         // Not `?`: the payload is still to be read.
         let card = self.card(body.card);
@@ -150,7 +150,7 @@ impl Requests<'_> {
         self.send_with_payload(body, &mut answer, length)
     }
 
-    pub fn control(&mut self, header: Header) -> Result<(), End> {
+    pub fn control(&mut self, header: Header) -> Result<(), ClientEnd> {
         let mut body: ControlBody = self.body(header)?;
         let card = self.card(body.card);
         let send_length = payload_length(body.send_length)?;
@@ -175,12 +175,12 @@ impl Requests<'_> {
     }
 
     /// Sends an answer whose payload is in its place in the buffer.
-    fn send_with_payload<B: Body>(&self, body: B, answer: &mut [u8], length: usize) -> Result<(), End> {
+    fn send_with_payload<B: Body>(&self, body: B, answer: &mut [u8], length: usize) -> Result<(), ClientEnd> {
         body.emit(self.endian(), answer);
         Ok(self.client.outgoing.answer(|| &answer[..B::SIZE + length])?)
     }
 
-    pub fn get_attribute(&mut self, header: Header) -> Result<(), End> {
+    pub fn get_attribute(&mut self, header: Header) -> Result<(), ClientEnd> {
         let mut body: AttributeBody = self.body(header)?;
         let (session, card) = self.card(body.card)?;
         let room = attribute_length(body.length)?;
@@ -224,7 +224,7 @@ impl Requests<'_> {
         Ok(needed)
     }
 
-    pub fn set_attribute(&mut self, header: Header) -> Result<(), End> {
+    pub fn set_attribute(&mut self, header: Header) -> Result<(), ClientEnd> {
         let mut body: AttributeBody = self.body(header)?;
         let (session, card) = self.card(body.card)?;
         let length = attribute_length(body.length)?;
@@ -235,18 +235,18 @@ impl Requests<'_> {
     }
 }
 
-fn payload_length(length: u32) -> Result<usize, End> {
+fn payload_length(length: u32) -> Result<usize, ClientEnd> {
     let length = length as usize;
     if length > MAX_PAYLOAD {
-        return Err(End::Protocol("a command that is too long"));
+        return Err(ClientEnd::Protocol("a command that is too long"));
     }
     Ok(length)
 }
 
-fn attribute_length(length: u32) -> Result<usize, End> {
+fn attribute_length(length: u32) -> Result<usize, ClientEnd> {
     let length = length as usize;
     if length > ATTRIBUTE_SIZE {
-        return Err(End::Protocol("an attribute that is too long"));
+        return Err(ClientEnd::Protocol("an attribute that is too long"));
     }
     Ok(length)
 }

@@ -20,25 +20,25 @@ use crate::source::SourceSession;
 
 /// Why a client is not served any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum ClientEnd {
     /// Its connection has ended, or it is too slow.
     Socket(Errno),
     /// It has sent what no client of pcscd sends.
     Protocol(&'static str),
 }
 
-impl From<Errno> for End {
-    fn from(errno: Errno) -> End {
-        End::Socket(errno)
+impl From<Errno> for ClientEnd {
+    fn from(errno: Errno) -> ClientEnd {
+        ClientEnd::Socket(errno)
     }
 }
 
-impl fmt::Display for End {
+impl fmt::Display for ClientEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            End::Socket(Errno::PIPE) => f.write_str("its connection is closed"),
-            End::Socket(errno) => write!(f, "{errno}"),
-            End::Protocol(what) => f.write_str(what),
+            ClientEnd::Socket(Errno::PIPE) => f.write_str("its connection is closed"),
+            ClientEnd::Socket(errno) => write!(f, "{errno}"),
+            ClientEnd::Protocol(what) => f.write_str(what),
         }
     }
 }
@@ -96,7 +96,7 @@ impl<'a> Requests<'a> {
     }
 
     /// Answers requests until the connection ends.
-    pub fn serve(mut self) -> End {
+    pub fn serve(mut self) -> ClientEnd {
         loop {
             if let Err(end) = self.serve_one() {
                 // What is held is sent before the connection ends.
@@ -108,14 +108,14 @@ impl<'a> Requests<'a> {
         }
     }
 
-    pub fn serve_one(&mut self) -> Result<(), End> {
+    pub fn serve_one(&mut self) -> Result<(), ClientEnd> {
         let served = self.serve_next();
         // A request may have a PIN or a key in it.
         self.incoming.wipe();
         served
     }
 
-    fn serve_next(&mut self) -> Result<(), End> {
+    fn serve_next(&mut self) -> Result<(), ClientEnd> {
         let is_refused = self.client.rights == Rights::Nothing;
         if is_refused {
             // A client without rights has no time to spend: its place is one of a few.
@@ -124,7 +124,7 @@ impl<'a> Requests<'a> {
             self.incoming.begin();
         }
         let bytes = self.incoming.take(Header::SIZE)?;
-        let unknown = End::Protocol("an unknown command");
+        let unknown = ClientEnd::Protocol("an unknown command");
         let endian = self.endian.or_else(|| Endian::of_request(bytes)).ok_or(unknown)?;
         let header = Header::parse(bytes, endian).ok_or(unknown)?;
         let command = RequestCode::from_code(header.command).ok_or(unknown)?;
@@ -147,7 +147,7 @@ impl<'a> Requests<'a> {
         match command {
             RequestCode::Version => self.version(header),
             RequestCode::EstablishContext if is_refused => self.refuse(header),
-            _ if is_refused => Err(End::Protocol("a request of a client that is refused")),
+            _ if is_refused => Err(ClientEnd::Protocol("a request of a client that is refused")),
             RequestCode::EstablishContext => self.establish(header),
             RequestCode::ReleaseContext => self.release(header),
             RequestCode::Cancel => self.cancel(header),
@@ -193,8 +193,8 @@ impl<'a> Requests<'a> {
     }
 
     /// The body of a request.
-    pub fn body<B: Body>(&mut self, header: Header) -> Result<B, End> {
-        let wrong = End::Protocol("a request of another length");
+    pub fn body<B: Body>(&mut self, header: Header) -> Result<B, ClientEnd> {
+        let wrong = ClientEnd::Protocol("a request of another length");
         if header.size as usize != B::SIZE {
             return Err(wrong);
         }
@@ -203,7 +203,7 @@ impl<'a> Requests<'a> {
     }
 
     /// Sends an answer.
-    pub fn send<B: Body>(&self, body: B) -> Result<(), End> {
+    pub fn send<B: Body>(&self, body: B) -> Result<(), ClientEnd> {
         // The longest is that of an attribute.
         let mut bytes = [0; 512];
         body.emit(self.endian(), &mut bytes);
@@ -214,15 +214,15 @@ impl<'a> Requests<'a> {
     ///
     /// # Errors
     /// A number that is not this client's ends its connection, as with pcscd.
-    pub fn card(&self, number: i32) -> Result<(Arc<dyn SourceSession>, i32), End> {
-        let unknown = End::Protocol("a connection that is not the client's");
+    pub fn card(&self, number: i32) -> Result<(Arc<dyn SourceSession>, i32), ClientEnd> {
+        let unknown = ClientEnd::Protocol("a connection that is not the client's");
         let place = self.cards.get(&number).ok_or(unknown)?;
         let session = self.client.session(self.shared, place.source);
         Ok((session.map_err(|_| unknown)?, place.card))
     }
 
     /// Each client is answered in its own version.
-    fn version(&mut self, header: Header) -> Result<(), End> {
+    fn version(&mut self, header: Header) -> Result<(), ClientEnd> {
         let asked: VersionBody = self.body(header)?;
         let is_spoken = asked.version().is_spoken();
         if is_spoken {
@@ -251,16 +251,16 @@ impl<'a> Requests<'a> {
 
     /// A client that is refused learns so from its first call, and not from the end of its connection, which
     /// it would take for the end of the server.
-    fn refuse(&mut self, header: Header) -> Result<(), End> {
+    fn refuse(&mut self, header: Header) -> Result<(), ClientEnd> {
         let body: EstablishBody = self.body(header)?;
         self.send(EstablishBody {
             rv: codes::SCARD_W_SECURITY_VIOLATION,
             ..body
         })?;
-        Err(End::Protocol("it is refused"))
+        Err(ClientEnd::Protocol("it is refused"))
     }
 
-    fn establish(&mut self, header: Header) -> Result<(), End> {
+    fn establish(&mut self, header: Header) -> Result<(), ClientEnd> {
         let mut body: EstablishBody = self.body(header)?;
         if body.scope > codes::SCARD_SCOPE_GLOBAL {
             body.rv = codes::SCARD_E_INVALID_VALUE;
@@ -274,7 +274,7 @@ impl<'a> Requests<'a> {
         self.send(body)
     }
 
-    fn release(&mut self, header: Header) -> Result<(), End> {
+    fn release(&mut self, header: Header) -> Result<(), ClientEnd> {
         let mut body: ReleaseBody = self.body(header)?;
         body.rv = self.check_context(body.context);
         if body.rv == codes::SCARD_S_SUCCESS {
@@ -301,7 +301,7 @@ impl<'a> Requests<'a> {
     }
 
     /// Ends another client's wait.
-    fn cancel(&mut self, header: Header) -> Result<(), End> {
+    fn cancel(&mut self, header: Header) -> Result<(), ClientEnd> {
         let mut body: CancelBody = self.body(header)?;
         body.rv = match self.shared.contexts.client(body.context as u32) {
             Some(client) => {
@@ -314,12 +314,12 @@ impl<'a> Requests<'a> {
     }
 
     /// The states as up to 4.5.
-    fn states(&self) -> Result<(), End> {
+    fn states(&self) -> Result<(), ClientEnd> {
         let outgoing = &self.client.outgoing;
         Ok(outgoing.answer(|| states::sixteen(&self.shared.readers, self.endian()))?)
     }
 
-    fn wait(&mut self, header: Header) -> Result<(), End> {
+    fn wait(&mut self, header: Header) -> Result<(), ClientEnd> {
         let register = || self.shared.waiters.add(self.client.number, &self.client.outgoing);
         if self.version.waits_with_body() {
             let _: EventBody = self.body(header)?;
@@ -338,7 +338,7 @@ impl<'a> Requests<'a> {
     }
 
     /// A client that is not registered any more has been sent its event, which is then the answer.
-    fn stop_waiting(&mut self, header: Header) -> Result<(), End> {
+    fn stop_waiting(&mut self, header: Header) -> Result<(), ClientEnd> {
         if self.version.waits_with_body() {
             let _: EventBody = self.body(header)?;
         }
@@ -353,14 +353,14 @@ impl<'a> Requests<'a> {
         Ok(())
     }
 
-    fn reader_events(&self) -> Result<(), End> {
+    fn reader_events(&self) -> Result<(), ClientEnd> {
         self.send(ReaderEventsBody {
             events: self.shared.readers.events(),
             rv: codes::SCARD_S_SUCCESS,
         })
     }
 
-    fn table_size(&mut self) -> Result<(), End> {
+    fn table_size(&mut self) -> Result<(), ClientEnd> {
         let (outgoing, endian) = (&self.client.outgoing, self.endian());
         Ok(outgoing.answer(|| {
             let mut bytes = [0; 4];
@@ -369,7 +369,7 @@ impl<'a> Requests<'a> {
         })?)
     }
 
-    fn table(&mut self) -> Result<(), End> {
+    fn table(&mut self) -> Result<(), ClientEnd> {
         let (outgoing, endian) = (&self.client.outgoing, self.endian());
         Ok(outgoing.answer(|| self.table.states(&self.shared.readers, endian))?)
     }

@@ -12,7 +12,7 @@ use pcsc_process::socket;
 use rustix::event::{PollFd, PollFlags};
 
 use super::acceptor::Acceptor;
-use super::relay::{End, Stream};
+use super::relay::{RelayEnd, Stream};
 use crate::accept::{is_passing, is_shortage, RETRY};
 use crate::entrance::Entrance;
 use crate::places::{share_of, Place, Places};
@@ -223,8 +223,8 @@ fn serve(tcp: TcpStream, address: SocketAddr, shared: &Shared, handshake: Place<
     shared.entrance.enter(theirs, name, who.clone());
     let end = stream.relay(&local);
     let level = match end {
-        End::Here | End::There => log::Level::Info,
-        End::Cut | End::Late | End::System(_) | End::Tls(_) => log::Level::Warn,
+        RelayEnd::Here | RelayEnd::There => log::Level::Info,
+        RelayEnd::Cut | RelayEnd::Late | RelayEnd::System(_) | RelayEnd::Tls(_) => log::Level::Warn,
     };
     log::log!(level, "the connection of {who} has ended: {end}");
     // The server ends what the client has before the peer is done.

@@ -25,7 +25,7 @@ const PIECE: usize = 16 * 1024;
 
 /// Why a connection has ended.
 #[derive(Debug)]
-pub enum End {
+pub enum RelayEnd {
     /// By this side.
     Here,
     /// By the peer.
@@ -38,23 +38,23 @@ pub enum End {
     Tls(rustls::Error),
 }
 
-impl fmt::Display for End {
+impl fmt::Display for RelayEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            End::Here => f.write_str("it is ended from this side"),
-            End::There => f.write_str("the peer has closed the connection"),
-            End::Cut => f.write_str("the connection was cut"),
-            End::Late => f.write_str("the TLS handshake took too long"),
-            End::System(error) => write!(f, "{error}"),
-            End::Tls(rustls::Error::AlertReceived(alert)) => {
+            RelayEnd::Here => f.write_str("it is ended from this side"),
+            RelayEnd::There => f.write_str("the peer has closed the connection"),
+            RelayEnd::Cut => f.write_str("the connection was cut"),
+            RelayEnd::Late => f.write_str("the TLS handshake took too long"),
+            RelayEnd::System(error) => write!(f, "{error}"),
+            RelayEnd::Tls(rustls::Error::AlertReceived(alert)) => {
                 write!(f, "the peer refuses the connection (TLS alert {alert:?})")
             }
-            End::Tls(rustls::Error::InvalidMessage(error)) => {
+            RelayEnd::Tls(rustls::Error::InvalidMessage(error)) => {
                 write!(f, "the peer does not speak TLS ({error:?})")
             }
-            End::Tls(rustls::Error::NoCertificatesPresented) => f.write_str("it has no certificate"),
-            End::Tls(rustls::Error::InvalidCertificate(error)) => f.write_str(&certificate(error)),
-            End::Tls(error) => write!(f, "{error}"),
+            RelayEnd::Tls(rustls::Error::NoCertificatesPresented) => f.write_str("it has no certificate"),
+            RelayEnd::Tls(rustls::Error::InvalidCertificate(error)) => f.write_str(&certificate(error)),
+            RelayEnd::Tls(error) => write!(f, "{error}"),
         }
     }
 }
@@ -71,24 +71,26 @@ fn certificate(error: &CertificateError) -> String {
     }
 }
 
-impl From<io::Error> for End {
-    fn from(error: io::Error) -> End {
+impl From<io::Error> for RelayEnd {
+    fn from(error: io::Error) -> RelayEnd {
         match error.kind() {
-            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted => End::Cut,
-            _ => End::System(error),
+            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted => {
+                RelayEnd::Cut
+            }
+            _ => RelayEnd::System(error),
         }
     }
 }
 
-impl From<Errno> for End {
-    fn from(errno: Errno) -> End {
+impl From<Errno> for RelayEnd {
+    fn from(errno: Errno) -> RelayEnd {
         io::Error::from(errno).into()
     }
 }
 
-impl From<rustls::Error> for End {
-    fn from(error: rustls::Error) -> End {
-        End::Tls(error)
+impl From<rustls::Error> for RelayEnd {
+    fn from(error: rustls::Error) -> RelayEnd {
+        RelayEnd::Tls(error)
     }
 }
 
@@ -106,7 +108,7 @@ impl Stream {
     }
 
     /// Completes the handshake, until a deadline and no longer than `other`'s peer lives.
-    pub fn handshake(&mut self, other: impl AsFd, deadline: Instant) -> Result<(), End> {
+    pub fn handshake(&mut self, other: impl AsFd, deadline: Instant) -> Result<(), RelayEnd> {
         loop {
             self.flush()?;
             let is_sent = !self.tls.wants_write();
@@ -119,10 +121,10 @@ impl Stream {
                 PollFd::new(&other, PollFlags::empty()),
             ];
             if !wait(&mut polled, Some(deadline))? {
-                return Err(End::Late);
+                return Err(RelayEnd::Late);
             }
             if !polled[1].revents().is_empty() {
-                return Err(End::Here);
+                return Err(RelayEnd::Here);
             }
             if is_sent {
                 self.receive()?;
@@ -131,12 +133,12 @@ impl Stream {
     }
 
     /// Relays until one side ends.
-    pub fn relay(&mut self, local: &UnixStream) -> End {
+    pub fn relay(&mut self, local: &UnixStream) -> RelayEnd {
         loop {
             match self.turn(local) {
                 Ok(()) => (),
                 // What came before the end.
-                Err(end @ (End::There | End::Cut)) => {
+                Err(end @ (RelayEnd::There | RelayEnd::Cut)) => {
                     // Errors mean that the local side is gone.
                     let _ = self.deliver_until(local, Instant::now() + LINGER);
                     return end;
@@ -147,7 +149,7 @@ impl Stream {
     }
 
     /// Relays what is there, or waits until there is something.
-    fn turn(&mut self, local: &UnixStream) -> Result<(), End> {
+    fn turn(&mut self, local: &UnixStream) -> Result<(), RelayEnd> {
         self.flush()?;
         let is_delivered = self.deliver(local)?;
         // One side that does not read keeps the other one from sending. Otherwise this would buffer without
@@ -168,27 +170,27 @@ impl Stream {
         if !of_tcp.is_empty() && is_delivered {
             self.receive()?;
         } else if of_tcp.intersects(gone) {
-            return Err(End::Cut);
+            return Err(RelayEnd::Cut);
         }
         Ok(())
     }
 
     /// Receives what the peer has sent.
-    fn receive(&mut self) -> Result<(), End> {
+    fn receive(&mut self) -> Result<(), RelayEnd> {
         match self.tls.read_tls(&mut &self.tcp) {
-            Ok(0) => return Err(End::Cut),
+            Ok(0) => return Err(RelayEnd::Cut),
             Ok(_) => (),
             Err(error) if is_not_ready(&error) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
         if self.tls.process_new_packets()?.peer_has_closed() {
-            return Err(End::There);
+            return Err(RelayEnd::There);
         }
         Ok(())
     }
 
     /// Hands what was received to the local socket. False if it has no room for the rest.
-    fn deliver(&mut self, local: &UnixStream) -> Result<bool, End> {
+    fn deliver(&mut self, local: &UnixStream) -> Result<bool, RelayEnd> {
         let mut reader = self.tls.reader();
         loop {
             let piece = match reader.fill_buf() {
@@ -200,28 +202,28 @@ impl Stream {
                 Ok(sent) => reader.consume(sent),
                 Err(Errno::AGAIN) => return Ok(false),
                 Err(Errno::INTR) => (),
-                Err(_) => return Err(End::Here),
+                Err(_) => return Err(RelayEnd::Here),
             }
         }
     }
 
-    fn deliver_until(&mut self, local: &UnixStream, deadline: Instant) -> Result<(), End> {
+    fn deliver_until(&mut self, local: &UnixStream, deadline: Instant) -> Result<(), RelayEnd> {
         while !self.deliver(local)? {
             if !wait(&mut [PollFd::new(local, PollFlags::OUT)], Some(deadline))? {
-                return Err(End::Here);
+                return Err(RelayEnd::Here);
             }
         }
         Ok(())
     }
 
     /// Encrypts what the local socket has.
-    fn forward(&mut self, local: &UnixStream) -> Result<(), End> {
+    fn forward(&mut self, local: &UnixStream) -> Result<(), RelayEnd> {
         let mut piece = [0; PIECE];
         let received = match recv(local, &mut piece[..], RecvFlags::DONTWAIT) {
-            Ok((0, _)) => return Err(End::Here),
+            Ok((0, _)) => return Err(RelayEnd::Here),
             Ok((received, _)) => received,
             Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
-            Err(_) => return Err(End::Here),
+            Err(_) => return Err(RelayEnd::Here),
         };
         let written = self.tls.writer().write_all(&piece[..received]);
         // There may be a PIN in it.
@@ -230,7 +232,7 @@ impl Stream {
     }
 
     /// Sends what is encrypted, as far as there is room.
-    fn flush(&mut self) -> Result<(), End> {
+    fn flush(&mut self) -> Result<(), RelayEnd> {
         while self.tls.wants_write() {
             match self.tls.write_tls(&mut &self.tcp) {
                 Ok(_) => (),
@@ -247,7 +249,7 @@ impl Stream {
     }
 
     /// Sends what is left in the local socket, whose other end is closed, while the peer is slow.
-    fn send_the_rest(&mut self, local: &UnixStream) -> Result<(), End> {
+    fn send_the_rest(&mut self, local: &UnixStream) -> Result<(), RelayEnd> {
         let deadline = Instant::now() + LINGER;
         loop {
             self.flush_until(deadline)?;
@@ -255,14 +257,14 @@ impl Stream {
         }
     }
 
-    fn flush_until(&mut self, deadline: Instant) -> Result<(), End> {
+    fn flush_until(&mut self, deadline: Instant) -> Result<(), RelayEnd> {
         loop {
             self.flush()?;
             if !self.tls.wants_write() {
                 return Ok(());
             }
             if !wait(&mut [PollFd::new(&self.tcp, PollFlags::OUT)], Some(deadline))? {
-                return Err(End::Here);
+                return Err(RelayEnd::Here);
             }
         }
     }

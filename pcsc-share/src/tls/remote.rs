@@ -16,7 +16,7 @@ use rustls::{ClientConfig, ClientConnection};
 
 use super::address::host;
 use super::identity::{provider, Authorities, TlsError, TlsIdentity};
-use super::relay::{End, Stream};
+use super::relay::{RelayEnd, Stream};
 use crate::places::Places;
 use crate::source::Route;
 use crate::sync::lock;
@@ -123,12 +123,12 @@ impl Inner {
         };
         match &end {
             // A client's own, which the watcher of the source does not report.
-            End::Cut | End::System(_) if stream.is_some() => {
+            RelayEnd::Cut | RelayEnd::System(_) if stream.is_some() => {
                 log::info!("a connection with {} has ended: {end}", self.address)
             }
             end => log::debug!("a connection with {} has ended: {end}", self.address),
         }
-        if !matches!(end, End::Here) {
+        if !matches!(end, RelayEnd::Here) {
             // Before the other end of the socket sees the end.
             *lock(&self.last_error) = Some(end.to_string());
         }
@@ -139,20 +139,20 @@ impl Inner {
         }
     }
 
-    fn open(&self, deadline: Instant) -> Result<Stream, End> {
+    fn open(&self, deadline: Instant) -> Result<Stream, RelayEnd> {
         let tls = ClientConnection::new(self.config.clone(), self.name.clone())?;
         let addresses: Vec<_> = self.address.to_socket_addrs()?.collect();
-        let mut failure = End::System(io::ErrorKind::AddrNotAvailable.into());
+        let mut failure = RelayEnd::System(io::ErrorKind::AddrNotAvailable.into());
         for (number, address) in addresses.iter().enumerate() {
             // An address that does not answer leaves time for those behind it.
             let left = deadline.saturating_duration_since(Instant::now());
             let share = left / (addresses.len() - number) as u32;
             if share.is_zero() {
-                return Err(End::Late);
+                return Err(RelayEnd::Late);
             }
             match TcpStream::connect_timeout(address, share) {
                 Ok(tcp) => return Ok(Stream::new(tls, tcp)?),
-                Err(error) => failure = End::System(error),
+                Err(error) => failure = RelayEnd::System(error),
             }
         }
         Err(failure)
