@@ -6,7 +6,7 @@ use common::script::{Answer, In, Script};
 use common::{message, plain_interface};
 use pcsc_ccid::descriptor::{Flavour, Interface};
 use pcsc_ccid::message::SlotErrorCode;
-use pcsc_ccid::reader::{DeviceInfo, Protocol, Reader, ReaderError, ReaderOptions, Reset};
+use pcsc_ccid::reader::{Protocol, Reader, ReaderError, Reset};
 use pcsc_ccid::{t0::T0Error, transport::TransportError};
 
 const T0_ONLY: &[u8] = &[0x3B, 0x00];
@@ -58,8 +58,7 @@ fn powered(interface: &Interface, atr: &[u8], answer: Answer) -> Reader<Script> 
         answer: Some(answer),
         ..Script::default()
     };
-    let mut reader =
-        Reader::open(script, DeviceInfo::default(), interface, ReaderOptions::default()).unwrap();
+    let mut reader = script.open(interface);
     let answer = message(0x80, atr, [0, 0, 0]);
     reader.transport().incoming.push_back(In::Bytes(answer));
     reader.power_on(0, Reset::Cold).unwrap();
@@ -208,13 +207,7 @@ fn a_token_on_the_control_pipe_has_no_parameters_to_look_at() {
         controls: [status(), status(), atr(), status(), status(), atr()].into(),
         ..Script::default()
     };
-    let mut reader = Reader::open(
-        script,
-        DeviceInfo::default(),
-        &interface,
-        ReaderOptions::default(),
-    )
-    .unwrap();
+    let mut reader = script.open(&interface);
     assert_eq!(reader.power_on(0, Reset::Cold), Ok(BOTH));
     assert_eq!(reader.set_protocol(0, Protocol::T0), Ok(()));
 }

@@ -79,10 +79,7 @@ fn the_name_of_the_firmware_is_a_property_where_it_is_known() {
             message(0x83, &[], [0x40, 0, 0]),
             message(0x83, name, [0, 0, 0]),
         ];
-        let script = Script {
-            incoming: incoming.map(In::Bytes).into(),
-            ..Script::default()
-        };
+        let script = Script::answering(incoming);
         let interface = plain_interface(0x2_00BA);
         let mut reader = Reader::open(script, gemalto, &interface, ReaderOptions::default()).unwrap();
         let mut answer = [0; 128];

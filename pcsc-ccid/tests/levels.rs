@@ -5,7 +5,7 @@ mod common;
 use common::script::{In, Script};
 use common::{message, plain_interface, too_long, verify};
 use pcsc_ccid::message::{Malformed, SlotErrorCode};
-use pcsc_ccid::reader::{DeviceInfo, Protocol, Reader, ReaderError, ReaderOptions, Reset};
+use pcsc_ccid::reader::{Protocol, Reader, ReaderError, Reset};
 use pcsc_ccid::t0::T0Error;
 use pcsc_ccid::t1::{Block, Edc, Pcb, Supervisory, MAX_BLOCK};
 use pcsc_ccid::transport::TransportError;
@@ -35,17 +35,8 @@ fn ready(features: u32, atr: &[u8], max_message: u32) -> Reader<Script> {
         message(0x80, atr, [0, 0, 0]),
         message(0x82, parameters, [0, 0, 0]),
     ];
-    let script = Script {
-        incoming: incoming.map(In::Bytes).into(),
-        ..Script::default()
-    };
-    let mut reader = Reader::open(
-        script,
-        DeviceInfo::default(),
-        &interface,
-        ReaderOptions::default(),
-    )
-    .unwrap();
+    let script = Script::answering(incoming);
+    let mut reader = script.open(&interface);
     reader.power_on(0, Reset::Cold).unwrap();
     reader.set_protocol(0, protocol).unwrap();
     reader.transport().outgoing.clear();

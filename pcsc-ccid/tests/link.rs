@@ -8,7 +8,7 @@ use std::time::Duration;
 use common::script::{In, Script};
 use common::{message, plain_interface, too_long};
 use pcsc_ccid::message::SlotErrorCode;
-use pcsc_ccid::reader::{DeviceInfo, Protocol, Reader, ReaderError, ReaderOptions, Reset};
+use pcsc_ccid::reader::{Protocol, Reader, ReaderError, Reset};
 use pcsc_ccid::transport::TransportError;
 
 const SELECT: [u8; 4] = [0x00, 0xA4, 0x00, 0x00];
@@ -43,20 +43,11 @@ fn nothing() -> In {
 
 /// A reader of short APDUs whose slots all have a powered card.
 fn ready(max_message: u32, slots: u8) -> Reader<Script> {
-    let mut script = Script::default();
-    script
-        .incoming
-        .push_back(In::Bytes(message(0x81, &[], [1, 0, 0])));
+    let script = Script::answering([message(0x81, &[], [1, 0, 0])]);
     let mut interface = plain_interface(0x2_00BA);
     interface.descriptor.max_message_length = max_message;
     interface.descriptor.max_slot_index = slots - 1;
-    let mut reader = Reader::open(
-        script,
-        DeviceInfo::default(),
-        &interface,
-        ReaderOptions::default(),
-    )
-    .unwrap();
+    let mut reader = script.open(&interface);
     for slot in 0..slots {
         let parameters = message(0x82, &[0x11, 0, 0, 10, 0], [0, 0, 0]);
         let answers = [data(&[0x3B, 0x00]), parameters];

@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use pcsc_ccid::transport::{Transport, TransportError};
+use pcsc_ccid::descriptor::Interface;
+use pcsc_ccid::reader::{DeviceInfo, Reader, ReaderOptions};
+use pcsc_ccid::transport::{copy, Transport, TransportError};
 
 /// What comes of one call to receive.
 pub enum In {
@@ -32,6 +34,19 @@ pub struct Script {
 }
 
 impl Script {
+    /// These transfers come.
+    pub fn answering(incoming: impl IntoIterator<Item = Vec<u8>>) -> Script {
+        Script {
+            incoming: incoming.into_iter().map(In::Bytes).collect(),
+            ..Script::default()
+        }
+    }
+
+    /// A reader with this interface, which answers so.
+    pub fn open(self, interface: &Interface) -> Reader<Script> {
+        Reader::open(self, DeviceInfo::default(), interface, ReaderOptions::default()).unwrap()
+    }
+
     pub fn last_seq(&self) -> u8 {
         self.outgoing.last().map_or(0, |message| message[6])
     }
@@ -51,9 +66,7 @@ impl Transport for Script {
                 if bytes.get(6) == Some(&0xFF) {
                     bytes[6] = seq;
                 }
-                let length = bytes.len().min(buffer.len());
-                buffer[..length].copy_from_slice(&bytes[..length]);
-                Ok(length)
+                Ok(copy(&bytes, buffer))
             }
             Some(In::Nothing(TransportError::Timeout)) | None => {
                 self.now += timeout;

@@ -120,16 +120,9 @@ fn a_pseudo_apdu_is_waited_for_whoever_made_the_reader() {
                 &[0x11, 0x10, 0, 0x4D, 0, 0x20, 0],
             ),
         ] {
-            let mut script = Script::default();
-            script.incoming.push_back(In::Bytes(status()));
+            let script = Script::answering([status()]);
             let interface = plain_interface(level);
-            let mut reader = Reader::open(
-                script,
-                DeviceInfo::default(),
-                &interface,
-                ReaderOptions::default(),
-            )
-            .unwrap();
+            let mut reader = script.open(&interface);
             let set = message(0x82, parameters, [0, 0, protocol as u8]);
             answers(&mut reader, &[message(0x80, atr, [0, 0, 0]), set]);
             common::power_up(&mut reader, protocol).unwrap();
@@ -159,8 +152,7 @@ fn the_spr532_is_told_to_append_a_pin() {
     let header = structure(0, &[0x00, 0x20, 0x00, 0x80]);
     let with_block = structure(8, &[0x00, 0x20, 0x00, 0x80, 8, 0, 0, 0, 0, 0, 0, 0, 0]);
     for (pin, expected) in [(header, &[ESCAPE, SECURE][..]), (with_block, &[SECURE])] {
-        let mut script = Script::default();
-        script.incoming.push_back(In::Bytes(status()));
+        let script = Script::answering([status()]);
         let mut interface = plain_interface(FEATURES);
         interface.descriptor.pin_support = 3;
         let mut reader =

@@ -233,8 +233,7 @@ fn a_reader_that_loses_whole_packets_is_asked_for_less() {
 fn a_reader_that_announces_263_bytes_gets_a_whole_command() {
     let mut interface = plain_interface(FEATURES);
     interface.descriptor.max_message_length = 263;
-    let mut script = Script::default();
-    script.incoming.push_back(In::Bytes(status()));
+    let script = Script::answering([status()]);
     let reflex = identity((0x04E6, 0x511C, 0x0100));
     let mut reader = Reader::open(script, reflex, &interface, ReaderOptions::default()).unwrap();
     let parameters = message(0x82, &[0x11, 0x00, 0, 10, 0], [0, 0, 0]);
@@ -311,8 +310,7 @@ fn a_reader_that_cannot_carry_pps_speaks_the_first_protocol_only() {
 fn a_card_that_is_slower_than_it_says_is_waited_for() {
     for card in CARDS {
         // TPDU level, and nothing for us to negotiate.
-        let mut script = Script::default();
-        script.incoming.push_back(In::Bytes(status()));
+        let script = Script::answering([status()]);
         let device = DeviceInfo::default();
         let interface = plain_interface(0x1_00BA);
         let mut reader = Reader::open(script, device, &interface, ReaderOptions::default()).unwrap();

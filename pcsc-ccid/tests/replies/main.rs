@@ -10,7 +10,7 @@ use common::script::{In, Script};
 use common::{message, plain_interface, too_long};
 use pcsc_ccid::attributes;
 use pcsc_ccid::message::SlotErrorCode;
-use pcsc_ccid::reader::{DeviceInfo, Presence, Protocol, Reader, ReaderError, ReaderOptions, Reset};
+use pcsc_ccid::reader::{Presence, Protocol, Reader, ReaderError, Reset};
 use pcsc_ccid::transport::TransportError;
 
 const ATR: [u8; 2] = [0x3B, 0x00];
@@ -21,17 +21,8 @@ fn data(data: &[u8]) -> Vec<u8> {
 }
 
 fn opened(features: u32) -> Reader<Script> {
-    let mut script = Script::default();
-    script
-        .incoming
-        .push_back(In::Bytes(message(0x81, &[], [1, 0, 0])));
-    Reader::open(
-        script,
-        DeviceInfo::default(),
-        &plain_interface(features),
-        ReaderOptions::default(),
-    )
-    .unwrap()
+    let script = Script::answering([message(0x81, &[], [1, 0, 0])]);
+    script.open(&plain_interface(features))
 }
 
 /// A short APDU reader with a powered card.
@@ -53,6 +44,14 @@ fn transmit(reader: &mut Reader<Script>, incoming: Vec<In>) -> Result<Vec<u8>, R
     let mut response = [0; 258];
     let length = reader.transmit(0, &[0x00, 0xA4, 0x00, 0x00], &mut response)?;
     Ok(response[..length].to_vec())
+}
+
+/// What is left in the pipe is thrown away, and the next command works.
+#[track_caller]
+fn goes_on(reader: &mut Reader<Script>) {
+    let nothing = In::Nothing(TransportError::Timeout);
+    reader.transport().incoming.push_back(nothing);
+    assert_eq!(transmit(reader, bytes(&[data(&OK)])), Ok(OK.to_vec()));
 }
 
 fn bytes(transfers: &[Vec<u8>]) -> Vec<In> {
@@ -110,11 +109,7 @@ fn stale_and_foreign_replies_are_skipped() {
     let flood = vec![stale; 24];
     assert_eq!(transmit(&mut reader, bytes(&flood)), Err(ReaderError::WrongReply));
     // What is left of it is thrown away before the next command.
-    reader
-        .transport()
-        .incoming
-        .push_back(In::Nothing(TransportError::Timeout));
-    assert_eq!(transmit(&mut reader, bytes(&[data(&OK)])), Ok(OK.to_vec()));
+    goes_on(&mut reader);
 }
 
 #[test]
@@ -138,15 +133,7 @@ fn a_length_that_lies_is_an_error_and_the_next_command_works() {
             matches!(error, ReaderError::Malformed(_) | ReaderError::WrongReply),
             "{announced}: {error}"
         );
-        reader
-            .transport()
-            .incoming
-            .push_back(In::Nothing(TransportError::Timeout));
-        assert_eq!(
-            transmit(&mut reader, bytes(&[data(&OK)])),
-            Ok(OK.to_vec()),
-            "{announced}"
-        );
+        goes_on(&mut reader);
     }
 }
 
@@ -180,11 +167,7 @@ fn a_stalled_pipe_is_cleared() {
         Err(ReaderError::Transport(TransportError::Stall))
     );
     assert_eq!(reader.transport().halts_cleared, 1);
-    reader
-        .transport()
-        .incoming
-        .push_back(In::Nothing(TransportError::Timeout));
-    assert_eq!(transmit(&mut reader, bytes(&[data(&OK)])), Ok(OK.to_vec()));
+    goes_on(&mut reader);
 }
 
 #[test]
@@ -239,17 +222,10 @@ fn voltages_are_tried_downwards() {
             ],
         ),
     ] {
-        let mut script = Script::default();
-        script.incoming.push_back(In::Bytes(off()));
+        let script = Script::answering([off()]);
         let mut interface = plain_interface(0x1_0030);
         interface.descriptor.voltages = voltages;
-        let mut reader = Reader::open(
-            script,
-            DeviceInfo::default(),
-            &interface,
-            ReaderOptions::default(),
-        )
-        .unwrap();
+        let mut reader = script.open(&interface);
         let tries = (0..expected.len()).map(|number| if number % 2 == 0 { mute() } else { off() });
         reader.transport().incoming.extend(tries.map(In::Bytes));
         assert_eq!(
@@ -346,17 +322,8 @@ fn what_a_slot_is_busy_with_is_aborted() {
 fn what_a_reader_can_do_besides_goes_out_as_the_clauses_say() {
     let mut interface = plain_interface(0x2_00BA);
     interface.descriptor.mechanical = 0x02;
-    let mut script = Script::default();
-    script
-        .incoming
-        .push_back(In::Bytes(message(0x81, &[], [1, 0, 0])));
-    let mut reader = Reader::open(
-        script,
-        DeviceInfo::default(),
-        &interface,
-        ReaderOptions::default(),
-    )
-    .unwrap();
+    let script = Script::answering([message(0x81, &[], [1, 0, 0])]);
+    let mut reader = script.open(&interface);
     let ok = || In::Bytes(message(0x81, &[], [0, 0, 0]));
     reader.transport().incoming.push_back(ok());
     reader.mechanical(0, 2).unwrap();
