@@ -150,6 +150,30 @@ fn the_rate_is_set_where_the_reader_does_not_take_it_from_the_parameters() {
     );
 }
 
+/// Command not supported, a wrong length, a hardware error, an error of the manufacturer's.
+#[test]
+fn a_reader_that_refuses_the_command_for_the_rate_keeps_the_speed() {
+    let refusals: [Answer; 4] = [
+        |command| refuse_rate(command, 0x00),
+        |command| refuse_rate(command, 0x01),
+        |command| refuse_rate(command, 0xFB),
+        |command| refuse_rate(command, 0xC0),
+    ];
+    for answer in refusals {
+        let mut reader = powered(&with_features(TPDU | AUTOMATIC_PPS), BOTH_AT_512_32, answer);
+        assert_eq!(reader.set_protocol(0, Protocol::T0), Ok(()));
+        assert_eq!(sent_kinds(&mut reader), [SET_PARAMETERS, SET_RATE]);
+        assert_eq!(reader.bits_per_second(0), Some(250_000));
+    }
+}
+
+fn refuse_rate(command: &[u8], error: u8) -> Vec<u8> {
+    match command[0] {
+        SET_RATE => message(0x81, &[], [0x40, error, 0]),
+        _ => agree(command),
+    }
+}
+
 #[test]
 fn ifsd_is_announced_unless_the_reader_does() {
     let features = TPDU | AUTOMATIC_PPS | AUTOMATIC_BAUD_RATE;

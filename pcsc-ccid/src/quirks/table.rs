@@ -188,15 +188,17 @@ pub const TABLE: &[Quirk] = &[
          and 6A its features"),
     of(0x08E6, &[0x3478], |q| {
             q.load_messages = true;
+            q.settle = ms(1000);
             q.pin.validation_key_only = true;
             q.pin.verify_messages = Some(1);
         },
         "GemPC PIN pad accepts one message and ends with a key only; its display's messages are loaded \
-         by the host"),
+         by the host, after 1 s, as by libccid"),
     of(0x08E6, &[0x3478], |q| q.pin.sizes = Some((4, 8)),
         "GemPC PIN pad 1.00 takes 4 to 8 digits and does not say so").exactly(&[0x0100]),
     of(0x0982, &[0x0008], |q| {
             q.load_messages = true;
+            q.settle = ms(1000);
             q.pin.validation_key_only = true;
             q.pin.verify_messages = Some(1);
             q.pin.sizes = Some((4, 8));

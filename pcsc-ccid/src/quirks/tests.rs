@@ -160,7 +160,9 @@ fn slow_readers_get_their_time() {
     assert_eq!(first(0x09D8, 0x0428), 1000);
     assert!(first(0x04E6, 0x5790) >= 350);
     assert_eq!(first(0x08E6, 0x3437), 100);
-    assert_eq!(for_reader(0x0B81, 0x0200, 0, 0).settle, Duration::from_secs(1));
+    for (vendor, product) in [(0x0B81, 0x0200), (0x08E6, 0x3478), (0x0982, 0x0008)] {
+        assert_eq!(for_reader(vendor, product, 0, 0).settle, Duration::from_secs(1));
+    }
     assert_eq!(
         for_reader(0x08E6, 0x34D2, 0, 0).exchange_extra,
         Duration::from_secs(300)

@@ -264,10 +264,9 @@ impl<T: Transport> Reader<T> {
                 rate_bps: candidate.bits_per_second,
             };
             match self.call(slot, &command) {
-                // Many readers follow the parameters without announcing it, and do not support this command.
-                Ok(_)
-                | Err(ReaderError::Slot(SlotErrorCode::CommandUnsupported | SlotErrorCode::Parameter(_))) => {
-                }
+                // Many readers follow the parameters without announcing it, and refuse this command in their
+                // way: libccid never sends it. The exchange that follows shows whether the rate is in force.
+                Ok(_) | Err(ReaderError::Slot(_)) => (),
                 Err(error) => return Err(error),
             }
         }
