@@ -58,7 +58,12 @@ pub type IsCancelled<'a> = &'a dyn Fn() -> bool;
 
 impl ManagedReader {
     /// A reader whose device is not open.
-    pub fn new(name: String, slot: Box<dyn Slot>, watch: Arc<dyn Watch>, wakers: Wakers) -> ManagedReader {
+    pub(crate) fn new(
+        name: String,
+        slot: Box<dyn Slot>,
+        watch: Arc<dyn Watch>,
+        wakers: Wakers,
+    ) -> ManagedReader {
         ManagedReader {
             name,
             device: None,
@@ -117,7 +122,7 @@ impl ManagedReader {
     ///
     /// # Errors
     /// [`CallError::Timeout`], or [`CallError::InvalidHandle`] where the call was cancelled.
-    pub fn wait_until_open(
+    pub(crate) fn wait_until_open(
         &self,
         deadline: Option<Instant>,
         is_cancelled: IsCancelled<'_>,
@@ -153,7 +158,7 @@ impl ManagedReader {
 
     /// Waits for events of the slot and polls it at each one, until the manager ends or the reader is gone:
     /// the work of the reader's thread. Returns whether the reader is gone.
-    pub fn watch(&self) -> bool {
+    pub(crate) fn watch(&self) -> bool {
         loop {
             let event = self.watch.wait();
             match event {
@@ -183,7 +188,7 @@ impl ManagedReader {
     }
 
     /// Closes the reader, because it is gone or because the manager ends. Its connections are notified.
-    pub fn end(&self) {
+    pub(crate) fn end(&self) {
         // With the driver locked no call is in progress, and with `Vacant` in its place none begins. The
         // change of the state comes last: it wakes the calls that wait.
         let mut driver = self.driver.lock();
@@ -206,14 +211,14 @@ impl ManagedReader {
     }
 
     /// When [`ManagedReader::attend`] is to be called.
-    pub fn due(&self) -> Option<Instant> {
+    pub(crate) fn due(&self) -> Option<Instant> {
         self.state().due.first()
     }
 
     /// Does what is due: takes the power from an unused card, asks again after a failure, or gives the device
     /// back. A driver that is at work, also for another slot, is not waited for: one thread does this for all
     /// readers.
-    pub fn attend(&self) {
+    pub(crate) fn attend(&self) {
         // The same thread serves all readers: a reader whose driver works on a long command must not hold up
         // the others.
         let driver = self.driver.try_lock();
