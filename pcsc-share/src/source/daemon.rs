@@ -185,9 +185,16 @@ impl Upstream {
     fn open(&self) -> Outcome<Arc<DaemonContext>> {
         // Two: a context's calls are made one after another, and the wait for events would hold up each look.
         let (waiting, for_states) = (DaemonLink::open(&self.route)?, DaemonLink::open(&self.route)?);
+        let mut names = Vec::new();
+        for_states
+            .context
+            .each_reader(&mut |reader| names.push(reader.name.to_owned()))?;
         let context = waiting.context.clone();
         *lock(&self.waiting) = Some(waiting);
         let mut known = lock(&self.known);
+        // Before a look can show a reader to a client: one that the daemon takes along before its first event
+        // is counted when it goes.
+        self.note_names(&mut known, names.iter().map(Vec::as_slice));
         (known.for_states, known.failure) = (Some(for_states), None);
         Ok(context)
     }
@@ -198,7 +205,7 @@ impl Upstream {
                 return pcsc_client::Error::Cancelled.into();
             }
             let watched = context.watch(&mut |states, _| {
-                self.note_names(&mut lock(&self.known), states.readers());
+                self.note_names(&mut lock(&self.known), states.readers().map(|reader| reader.name));
                 // Posted also where no name has changed: what is in the readers may have, and the server
                 // compares.
                 self.changes.post();
@@ -249,11 +256,8 @@ impl Upstream {
     }
 
     /// Counts readers that came or went.
-    fn note_names<'r>(&self, known: &mut KnownReaders, readers: impl Iterator<Item = ReaderStateRecord<'r>>) {
-        let names: Arc<[Vec<u8>]> = readers
-            .take(READERS)
-            .map(|reader| reader.name.to_owned())
-            .collect();
+    fn note_names<'n>(&self, known: &mut KnownReaders, names: impl Iterator<Item = &'n [u8]>) {
+        let names: Arc<[Vec<u8>]> = names.take(READERS).map(<[u8]>::to_vec).collect();
         let [before, now] = [&known.names, &names].map(|names| HashSet::<&Vec<u8>>::from_iter(names.iter()));
         let moved = before.symmetric_difference(&now).count();
         known.names = names;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::ffi::CString;
 use std::process::Command;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{mpsc, Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use pcsc_client::{Card, Context, Disposition, Error, Protocols, ReaderState, ShareMode, State};
@@ -151,6 +151,37 @@ fn the_readers_of_a_daemon_go_and_come_with_it() {
     let at = pcscd.socket().display().to_string();
     let gone = format!("pcsc: warn: the daemon at {at} is gone: it has closed the connection");
     assert_eq!(serious.collect::<Vec<_>>(), [gone], "{log}");
+}
+
+/// Programs compare counts, and sleep on where the count is the same.
+#[test]
+fn a_reader_whose_daemon_goes_before_its_first_event_is_counted() {
+    let (release, released) = mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    // The source is the daemon's only client that waits.
+    let daemon = Scripted::with(5, move |request, answer, _| {
+        if request == Request::WaitReaderStateChange {
+            // Nothing is sent: this returns when the test drops the other end.
+            let _ = released.lock().unwrap().recv();
+            return Answer::SendThenClose(Vec::new());
+        }
+        Answer::Send(answer)
+    });
+    // Dropped before the daemon, which waits for its threads.
+    let release = release;
+    let share = Share::start_with(&[&source(daemon.path())]);
+    let mut client = WireClient::connect(&share.socket(), 6);
+    let count = |client: &mut WireClient| {
+        client.request(Request::GetReaderEvents);
+        client.receive::<ReaderEventsBody>().events
+    };
+    let before = count(&mut client);
+    let states = client.wait();
+    let shown = ReaderStateRecords::new(&states, client.endian()).find(b"Scripted 00");
+    assert!(shown.is_some());
+    drop(release);
+    assert_eq!(client.event(), 0);
+    assert_ne!(count(&mut client), before);
 }
 
 #[test]
