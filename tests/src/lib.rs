@@ -55,7 +55,7 @@ pub use reader::{Reader, FRIENDLY_NAME};
 pub use run::{copy_program, run, Output};
 pub use share::Share;
 pub use simulation::Simulation;
-pub use usage::{context_switches, Usage};
+pub use usage::{context_switches, processor_time, Usage};
 pub use wire_client::WireClient;
 
 /// Compiles and runs the examples in Rust of the page about testing.

@@ -31,6 +31,22 @@ impl Usage {
     }
 }
 
+/// How long the threads of a process have used a processor, in seconds. Threads that have ended do not count.
+///
+/// # Panics
+/// If the process does not run.
+#[track_caller]
+pub fn processor_time(process: u32) -> f64 {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).expect("the process is running");
+    let times = threads.filter_map(|thread| {
+        // The thread may have ended.
+        let statistics = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        let nanoseconds = statistics.split(' ').next()?.parse::<u64>();
+        Some(nanoseconds.expect("a number"))
+    });
+    times.sum::<u64>() as f64 / 1e9
+}
+
 /// How often each thread of a process was taken off its processor, by number and name: since it went to
 /// sleep, and since another one was to run. Threads that have ended are not in it.
 ///

@@ -22,7 +22,7 @@ use std::time::Instant;
 use library::{median, system_calls, time, What, APDU};
 use pcsc_client::Context;
 use pcsc_manager::{Simulated, Slot};
-use pcsc_tests::{artifacts, context_switches, stock, Pcscd, Share, Usage};
+use pcsc_tests::{artifacts, context_switches, processor_time, stock, Pcscd, Share, Usage};
 use rustix::process::{kill_process, Pid, Signal};
 use rustix::thread::{sched_setaffinity, CpuSet};
 use worker::Worker;
@@ -235,10 +235,14 @@ fn throughput() {
         "| {CLIENTS} clients, {READERS} readers | {} | {} | {} | share / pcscd |\n|---|---|---|---|---|",
         pairs[0].name, pairs[1].name, pairs[2].name
     );
+    let mut used = Vec::new();
     for (call, count) in [(TRANSMIT, 300), (ROUND, 100)] {
         let mut rates = [Vec::new(), Vec::new(), Vec::new()];
+        let mut times = [0.0; 3];
         for _ in 0..ROUNDS {
-            for (workers, rates) in groups.iter_mut().zip(&mut rates) {
+            let groups = groups.iter_mut().zip(&pairs);
+            for ((workers, pair), (rates, time)) in groups.zip(rates.iter_mut().zip(&mut times)) {
+                let before = processor_time(pair.server);
                 let start = Instant::now();
                 workers.iter_mut().for_each(|worker| worker.order(call, count));
                 workers.iter_mut().for_each(|worker| {
@@ -246,12 +250,20 @@ fn throughput() {
                 });
                 let total = CLIENTS as f64 * f64::from(count);
                 rates.push(total / start.elapsed().as_secs_f64());
+                *time += (processor_time(pair.server) - before) / total / ROUNDS as f64;
             }
         }
         let [pcscd, share, ours] = rates.map(median);
         println!(
             "| {}, per second | {pcscd:.0} | {share:.0} | {ours:.0} | {:.2} |",
             CALLS[call].1,
+            share / pcscd
+        );
+        used.push((CALLS[call].1, times.map(|time| time * 1e6)));
+    }
+    for (name, [pcscd, share, ours]) in used {
+        println!(
+            "| {name}, processor time of the server | {pcscd:.1} µs | {share:.1} µs | {ours:.1} µs | {:.2} |",
             share / pcscd
         );
     }
