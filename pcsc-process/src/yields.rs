@@ -1,11 +1,12 @@
 //! Yields to the other end of a local socket.
 //!
-//! pcscd and libpcsclite send a message in two or three pieces. The first one wakes the thread at the other
-//! end, which often takes the processor of the sender. If it slept again for the rest, each message would
-//! cost two more context switches. It yields instead, so that the sender can send all pieces.
+//! pcscd and libpcsclite send a message in two or three pieces. The first piece wakes the thread at the other
+//! end, and Linux often takes the processor from the sender for it. If the thread slept again until the rest
+//! comes, each message would cost two more context switches. So the thread yields the processor once, and the
+//! sender sends all pieces.
 //!
-//! A program that computes and shares the processor would get it for some milliseconds with each message.
-//! After a yield as long as that no thread yields for a while.
+//! A program that computes on the same processor gets it by such a yield for some milliseconds. After a yield
+//! of that length no thread yields for a while.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
