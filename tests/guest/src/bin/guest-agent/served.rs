@@ -34,7 +34,10 @@ const UNKNOWN_READER: u32 = 0x8010_0009;
 const TIMEOUT: u32 = 0x8010_000A;
 
 /// `SCARD_W_UNRESPONSIVE_CARD`, as a client prints it.
-const UNRESPONSIVE: &str = "80100066 ";
+const UNRESPONSIVE: &str = "80100066";
+
+/// Success.
+const DONE: &str = "00000000";
 
 /// Arguments: the stock library is number 5, the command `pcsc` number 7, the stock client number 10.
 pub fn scenario() -> Result<()> {
@@ -263,7 +266,7 @@ impl Client {
         let mut tries = self.tries;
         let results = loop {
             let results = self.process.ask(call)?;
-            if !results.starts_with(UNRESPONSIVE) || !tries.again(self.named(name)) {
+            if !is_given_up(&results) || !tries.again(self.named(name)) {
                 break results;
             }
             self.reinsert(device, reader, 0)?;
@@ -393,7 +396,35 @@ impl Client {
     }
 }
 
+/// Whether libccid may have given up the card in a call that selects a protocol, or pcscd has powered it off.
+///
+/// pcsc-lite 1.9 powers a card off if nobody uses it for 5 s after it was put in, and `SCardReconnect` says
+/// only at its end that it does. The power-off makes the selection fail, or resets its result to no protocol
+/// in a call that succeeds.
+fn is_given_up(results: &str) -> bool {
+    let mut words = results.split(' ');
+    match (words.next(), words.next()) {
+        (Some(UNRESPONSIVE), _) => true,
+        (Some(DONE), protocol) => protocol == Some("0"),
+        _ => false,
+    }
+}
+
 /// The reader in a list of names.
 fn find(names: &[String]) -> Option<&String> {
     names.iter().find(|name| name.contains(ECHO))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_given_up;
+
+    #[test]
+    fn a_card_without_a_protocol_is_given_up() {
+        assert!(is_given_up("80100066 0"));
+        assert!(is_given_up("00000000 0"));
+        assert!(!is_given_up("00000000 1"));
+        assert!(!is_given_up("00000000 2"));
+        assert!(!is_given_up("80100069 0"));
+    }
 }

@@ -2,8 +2,9 @@
 //!
 //! libccid 1.5 has limits of its own, which a busy machine exceeds: a reader must answer the first commands
 //! in 100 ms, or it is not used until it is plugged in again; a card whose power-up has failed is mute until
-//! it is put in again. That must not fail a test that compares with libccid, and is tried again a bounded
-//! number of times, each with a line on standard error. Our drivers get one try.
+//! it is put in again. pcscd 1.9 may power a card off while a program selects its protocol. That must not
+//! fail a test that compares with libccid, and is tried again a bounded number of times, each with a line on
+//! standard error. Our drivers get one try.
 
 use crate::daemon::Pcscd;
 use crate::path::{appear, appear_within, gone, Daemon};
@@ -41,7 +42,7 @@ impl Tries {
         self.left = self.left.saturating_sub(1);
         let again = self.left > 0;
         if again {
-            eprintln!("libccid has given up, and is tried again: {reason}");
+            eprintln!("pcscd or libccid has given up, and is tried again: {reason}");
         }
         again
     }
