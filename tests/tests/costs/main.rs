@@ -1,6 +1,8 @@
 //! What calls cost: system calls, counted by strace, and locks of mutexes, counted by callgrind. These
 //! numbers do not depend on the machine.
 
+mod yields;
+
 use std::collections::{BTreeMap, HashMap};
 use std::env;
 use std::path::Path;
