@@ -24,8 +24,7 @@ impl Part {
 
     /// The part in one line.
     pub fn line(&self) -> String {
-        let bytes = hex::parse(&self.bytes).unwrap_or_default();
-        format!("{:<4} {:<6} {}", self.name, hex::spaced(&bytes), self.meaning)
+        format!("{:<4} {:<6} {}", self.name, hex::pairs(&self.bytes), self.meaning)
     }
 }
 

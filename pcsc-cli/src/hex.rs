@@ -1,5 +1,7 @@
 //! Bytes in hexadecimal digits.
 
+use pcsc_sim::masked;
+
 /// Two capital digits for each byte, without spaces: for JSON.
 pub fn compact(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02X}")).collect()
@@ -7,8 +9,7 @@ pub fn compact(bytes: &[u8]) -> String {
 
 /// Two capital digits for each byte, with spaces between: for people.
 pub fn spaced(bytes: &[u8]) -> String {
-    let bytes: Vec<String> = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
-    bytes.join(" ")
+    pairs(&compact(bytes))
 }
 
 /// Digits in pairs, with spaces between. The pairs may be `**`, for a byte that is not shown.
@@ -20,16 +21,7 @@ pub fn pairs(digits: &str) -> String {
 
 /// Reads digits in pairs; `None` for anything else, and for an odd number of them.
 pub fn parse(digits: &str) -> Option<Vec<u8>> {
-    digits.as_bytes().chunks(2).map(byte).collect()
-}
-
-/// Reads two digits; `None` for anything else.
-fn byte(pair: &[u8]) -> Option<u8> {
-    let digit = |digit: &u8| char::from(*digit).to_digit(16);
-    match pair {
-        [high, low] => Some((digit(high)? << 4 | digit(low)?) as u8),
-        _ => None,
-    }
+    masked::parse(digits).ok()?.into_iter().collect()
 }
 
 /// Reads bytes with blanks or colons between them, or with nothing between them.
@@ -53,7 +45,7 @@ mod tests {
     #[test]
     fn digits_are_read_and_written() {
         assert_eq!(parse("00a4FF"), Some(vec![0x00, 0xA4, 0xFF]));
-        for wrong in ["0", "000", "0g", "g0", "+1", " 00", "é0"] {
+        for wrong in ["0", "000", "**", "0g", "g0", "+1", " 00", "é0"] {
             assert_eq!(parse(wrong), None, "{wrong:?}");
         }
         assert_eq!(parse_spaced("3B:00 1\t2"), Some(vec![0x3B, 0x00, 0x12]));

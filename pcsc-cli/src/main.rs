@@ -20,7 +20,6 @@ mod hex;
 mod input;
 mod logging;
 mod output;
-mod pin_mask;
 mod problem;
 mod readers;
 mod recording;
@@ -36,7 +35,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 
-use args::{Arguments, Command};
+use args::{Arguments, Command, Sim};
 use output::Output;
 use problem::Problem;
 
@@ -68,7 +67,9 @@ fn run(arguments: &Arguments) -> Result<u8, Problem> {
     let mut output = Output::new(global.json);
     let done = match &arguments.command {
         Command::Spy(spy) => return commands::spy::run(global, spy),
-        Command::Sim(sim) => return commands::sim::run(global, sim),
+        Command::Sim(Sim::Record(record)) => return commands::record::run(global, record),
+        Command::Sim(Sim::Replay(replay)) => return commands::replay::run(global, replay),
+        Command::Sim(Sim::Play(play)) => return commands::play::run(global, play, &mut output),
         Command::Apdu(apdu) => commands::apdu::run(global, apdu, &mut output),
         Command::Atr(atr) => commands::atr::run(global, atr, &mut output),
         Command::Bench(bench) => commands::bench::run(global, bench, &mut output),

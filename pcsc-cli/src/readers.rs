@@ -99,8 +99,8 @@ impl Reader {
             Card::Unknown => "unknown".into(),
         };
         writeln!(to, "   card  {card}{used}")?;
-        if let Some(atr) = self.atr.as_deref().and_then(hex::parse) {
-            writeln!(to, "   ATR   {}", hex::spaced(&atr))?;
+        if let Some(atr) = &self.atr {
+            writeln!(to, "   ATR   {}", hex::pairs(atr))?;
         }
         let usb = self.usb.to_string();
         match usb.is_empty() {

@@ -1,13 +1,12 @@
 //! A relay in front of a daemon, which counts round trips.
 
 use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::thread;
-
-use rustix::event::{poll, PollFd, PollFlags};
 
 use crate::problem::Problem;
 
@@ -30,7 +29,7 @@ impl Relay {
                 // A client whose daemon is gone sees its connection closed.
                 let Ok((client, server)) = pair else { continue };
                 let count = count.clone();
-                thread::spawn(move || forward(client, server, &count));
+                thread::spawn(move || relay(&client, &server, &count));
             }
         });
         Ok(Relay {
@@ -57,38 +56,33 @@ impl Drop for Relay {
     }
 }
 
-/// Forwards both ways until one end closes. Its errors are ends of the connection, which both ends see.
-fn forward(client: UnixStream, server: UnixStream, rounds: &AtomicUsize) {
-    let mut has_answered = true;
+/// Forwards one way until one end closes, and then closes both ends. Its errors are ends of the connection,
+/// which both ends see. `note` is called before what has come is forwarded: once the client has its answer,
+/// the number is right.
+fn forward(mut from: &UnixStream, mut to: &UnixStream, note: impl Fn()) {
     let mut buffer = [0; 4096];
-    loop {
-        let mut ends = [
-            PollFd::new(&client, PollFlags::IN),
-            PollFd::new(&server, PollFlags::IN),
-        ];
-        if !matches!(poll(&mut ends, None), Ok(_) | Err(rustix::io::Errno::INTR)) {
-            return;
-        }
-        let [asks, answers] = ends.map(|end| !end.revents().is_empty());
-        for (is_ready, mut from, mut to) in [(asks, &client, &server), (answers, &server, &client)] {
-            if !is_ready {
-                continue;
-            }
-            let length = match from.read(&mut buffer) {
-                Ok(length) if length > 0 => length,
-                _ => return,
-            };
-            let is_asked = std::ptr::eq(from, &client);
-            if is_asked && has_answered {
-                // Before it is forwarded: once the client has its answer, the number is right.
-                rounds.fetch_add(1, Ordering::SeqCst);
-            }
-            has_answered = !is_asked;
-            if to.write_all(&buffer[..length]).is_err() {
-                return;
-            }
+    while let Ok(length @ 1..) = from.read(&mut buffer) {
+        note();
+        if to.write_all(&buffer[..length]).is_err() {
+            break;
         }
     }
+    for end in [from, to] {
+        let _ = end.shutdown(Shutdown::Both);
+    }
+}
+
+/// Forwards both ways, and counts.
+fn relay(client: &UnixStream, server: &UnixStream, rounds: &AtomicUsize) {
+    let has_answered = AtomicBool::new(true);
+    thread::scope(|scope| {
+        scope.spawn(|| forward(server, client, || has_answered.store(true, Ordering::SeqCst)));
+        forward(client, server, || {
+            if has_answered.swap(false, Ordering::SeqCst) {
+                rounds.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+    });
 }
 
 #[cfg(test)]

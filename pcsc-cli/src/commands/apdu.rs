@@ -4,9 +4,11 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use pcsc_ccid::apdu;
+use pcsc_ccid::secrets::shown_of_command;
 use pcsc_client::{
     Card, Disposition, Error, Failure, Protocols, ShareMode, Transaction, MAX_BUFFER_SIZE_EXTENDED,
 };
+use pcsc_sim::masked;
 use serde::Serialize;
 
 use crate::apdu_text::{self, Step, WrittenCommand};
@@ -16,7 +18,6 @@ use crate::connect::{establish, Fallback};
 use crate::hex;
 use crate::input;
 use crate::output::{printable, Output, Show, Style};
-use crate::pin_mask;
 use crate::problem::{Exit, Problem};
 use crate::select;
 use crate::status_words;
@@ -51,7 +52,7 @@ impl Show for Exchange {
             format!("  {}", style.dim(&format!("{text:?}")))
         });
         if !data.is_empty() {
-            writeln!(to, "< {}{text}", hex::spaced(&data))?;
+            writeln!(to, "< {}{text}", hex::pairs(&self.data))?;
         }
         let sw = format!(
             "{} {}",
@@ -236,7 +237,7 @@ impl Session {
         };
         Ok(Exchange {
             reader: self.reader.clone(),
-            command: pin_mask::shown(&command.bytes),
+            command: masked::public(&masked::shown(&command.bytes), shown_of_command),
             data: hex::compact(&data),
             meaning: status_words::meaning(sw[0], sw[1]),
             as_expected: command.expected.as_ref().map(is_like),

@@ -54,8 +54,7 @@ struct InForce {
 
 impl Show for AtrReport {
     fn text(&self, to: &mut dyn Write, style: Style) -> io::Result<()> {
-        let bytes = hex::parse(&self.atr).unwrap_or_default();
-        writeln!(to, "ATR {}", style.bold(&hex::spaced(&bytes)))?;
+        writeln!(to, "ATR {}", style.bold(&hex::pairs(&self.atr)))?;
         for part in &self.parts {
             writeln!(to, "  {}", part.line())?;
         }

@@ -6,10 +6,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use pcsc_ccid::secrets::shown_of_command;
 use pcsc_client::{
     Attribute, BackendKind, Builder, Card, Choice, Context, Disposition, Error, Failure, Protocols,
     ReaderInfo, ReaderState, ShareMode, State, MAX_BUFFER_SIZE_EXTENDED,
 };
+use pcsc_sim::masked;
 use serde::{Deserialize, Serialize};
 
 use crate::apdu_text::{self, Step};
@@ -19,7 +21,6 @@ use crate::connect::{establish, BackendInfo, Fallback, Route};
 use crate::doctor::libraries;
 use crate::hex;
 use crate::output::{message, printable, Output, Show, Style};
-use crate::pin_mask;
 use crate::problem::{Exit, Problem};
 use crate::relay::Relay;
 use crate::scratch::Scratch;
@@ -51,28 +52,23 @@ struct BenchReport {
 }
 
 /// A call with its costs.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Row {
+    #[serde(skip_deserializing)]
     call: &'static str,
-    #[serde(flatten)]
-    cost: Cost,
+    /// In microseconds. `None` where round trips alone are counted.
+    median_us: Option<f64>,
+    /// To the daemon; `None` without one.
+    round_trips: Option<f64>,
     /// The same call through the other library.
     library_median_us: Option<f64>,
     library_round_trips: Option<f64>,
 }
 
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-struct Cost {
-    /// In microseconds. `None` where round trips alone are counted.
-    median_us: Option<f64>,
-    /// To the daemon; `None` without one.
-    round_trips: Option<f64>,
-}
-
 /// What another process has measured.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 struct Measured {
-    calls: Vec<Cost>,
+    calls: Vec<Row>,
 }
 
 impl Show for BenchReport {
@@ -89,7 +85,7 @@ impl Show for BenchReport {
         for row in &self.calls {
             let other = self.library.as_ref();
             let other = other.map(|_| cells(row.library_median_us, row.library_round_trips));
-            let own = cells(row.cost.median_us, row.cost.round_trips);
+            let own = cells(row.median_us, row.round_trips);
             writeln!(to, "{:<24}{own}{}", row.call, other.unwrap_or_default())?;
         }
         match &self.library {
@@ -102,12 +98,12 @@ impl Show for BenchReport {
 /// Runs the command.
 pub fn run(global: &Global, arguments: &Bench, output: &mut Output) -> Result<(), Problem> {
     let command = command(arguments.apdu.as_deref().unwrap_or(COMMAND))?;
-    let apdu = &hex::compact(&command);
-    let shown = pin_mask::shown(&command);
     let route = Route::new(global)?;
-    if let Some(daemon) = &arguments.relay_to {
-        return relayed(&route, global, daemon, &command, output);
-    }
+    // Before a library connects to it.
+    let relay = match (&arguments.relay_to, &route.socket) {
+        (Some(daemon), Some(socket)) => Some(Relay::start(socket, daemon)?),
+        _ => None,
+    };
     let context = establish(global, Fallback::Simulated)?;
     let reader = select::one(&context, global.reader.as_deref())?;
     let backend = context.backend();
@@ -116,25 +112,27 @@ pub fn run(global: &Global, arguments: &Bench, output: &mut Output) -> Result<()
         _ => route.builder(),
     };
     let mut calls = Calls::new(builder.clone(), &reader, command.clone())?;
-    let mut costs = calls.each(|call| Ok(Some(median(call)?)), |_| Ok(None))?;
+    let mut rows = match &relay {
+        Some(relay) => calls.counted(relay)?,
+        None => calls.timed()?,
+    };
     let mut library = None;
-    let mut theirs = Measured::default();
     if let BackendKind::Daemon { path, .. } = &backend {
         let scratch = Scratch::new()?;
         let relay = Relay::start(&scratch.path("ours"), path)?;
-        let relayed = Calls::new(builder.socket_path(relay.socket()), &reader, command)?.counted(&relay)?;
-        for (cost, relayed) in costs.iter_mut().zip(relayed) {
-            cost.1.round_trips = relayed.1.round_trips;
+        let mut relayed = Calls::new(builder.socket_path(relay.socket()), &reader, command.clone())?;
+        for (row, counted) in rows.iter_mut().zip(relayed.counted(&relay)?) {
+            row.round_trips = counted.round_trips;
         }
         if let Some(other) = arguments.against.clone().or_else(libraries::of_others) {
             let compared = Other {
                 library: &other,
                 reader: &reader,
-                apdu,
+                command: &command,
                 scratch: &scratch,
             };
-            match compared.measure(path) {
-                Ok(measured) => (theirs, library) = (measured, Some(other.display().to_string())),
+            match compared.measure(path, &mut rows) {
+                Ok(()) => library = Some(other.display().to_string()),
                 Err(problem) => message(format_args!("{} is not compared. {problem}", other.display())),
             }
         }
@@ -148,20 +146,13 @@ pub fn run(global: &Global, arguments: &Bench, output: &mut Output) -> Result<()
     if !has_card {
         message("There is no card in the reader: calls to a card are left out.");
     }
-    let theirs = theirs.calls.into_iter().map(Some).chain(std::iter::repeat(None));
-    let row = |((call, cost), other): ((&'static str, Cost), Option<Cost>)| Row {
-        call,
-        cost,
-        library_median_us: other.and_then(|other| other.median_us),
-        library_round_trips: other.and_then(|other| other.round_trips),
-    };
     output.whole(&BenchReport {
         description: backend.to_string(),
         backend: backend.into(),
         reader: printable(&reader.name.to_string_lossy()),
-        apdu: has_card.then_some(shown),
+        apdu: has_card.then(|| masked::public(&masked::shown(&command), shown_of_command)),
         library,
-        calls: costs.into_iter().zip(theirs).map(row).collect(),
+        calls: rows,
     })
 }
 
@@ -177,57 +168,29 @@ fn command(text: &str) -> Result<Vec<u8>, Problem> {
     }
 }
 
-/// In a process of its own: counts the round trips of a library, which finds the relay where
-/// PCSCLITE_CSOCK_NAME says.
-fn relayed(
-    route: &Route,
-    global: &Global,
-    daemon: &Path,
-    command: &[u8],
-    output: &mut Output,
-) -> Result<(), Problem> {
-    let socket = route.socket.clone().unwrap_or_default();
-    let relay = Relay::start(&socket, daemon)?;
-    let context = route.builder().establish()?;
-    let reader = select::one(&context, global.reader.as_deref())?;
-    let calls = Calls::new(route.builder(), &reader, command.to_owned())?.counted(&relay)?;
-    let row = |(call, cost)| Row {
-        call,
-        cost,
-        library_median_us: None,
-        library_round_trips: None,
-    };
-    output.whole(&BenchReport {
-        description: String::new(),
-        backend: context.backend().into(),
-        reader: printable(&reader.name.to_string_lossy()),
-        apdu: None,
-        library: None,
-        calls: calls.into_iter().map(row).collect(),
-    })
-}
-
 /// Another library, which a process of its own loads: it may crash, and keeps its settings for as long as a
 /// process lives.
 struct Other<'a> {
     library: &'a Path,
     reader: &'a ReaderInfo,
-    apdu: &'a str,
+    command: &'a [u8],
     scratch: &'a Scratch,
 }
 
 impl Other<'_> {
-    /// Its costs with the daemon at this socket.
-    fn measure(&self, daemon: &Path) -> Result<Measured, Problem> {
-        let mut measured = self.run(daemon, None)?;
+    /// Adds its costs with the daemon at this socket.
+    fn measure(&self, daemon: &Path, rows: &mut [Row]) -> Result<(), Problem> {
+        let timed = self.run(daemon, None)?;
+        // That process has the relay in front of the daemon, and so the counter.
         let counted = self.run(&self.scratch.path("theirs"), Some(daemon))?;
-        for (cost, counted) in measured.calls.iter_mut().zip(counted.calls) {
-            cost.round_trips = counted.round_trips;
+        for (row, (timed, counted)) in rows.iter_mut().zip(timed.into_iter().zip(counted)) {
+            row.library_median_us = timed.median_us;
+            row.library_round_trips = counted.round_trips;
         }
-        Ok(measured)
+        Ok(())
     }
 
-    fn run(&self, socket: &Path, relay_to: Option<&Path>) -> Result<Measured, Problem> {
+    fn run(&self, socket: &Path, relay_to: Option<&Path>) -> Result<Vec<Row>, Problem> {
         let failed = |error| Problem::because(Exit::Failed, "Its process cannot be run", error);
         let mut command = Command::new(std::env::current_exe().map_err(failed)?);
         command
@@ -237,7 +200,7 @@ impl Other<'_> {
                 "--backend",
                 "system",
                 "--apdu",
-                self.apdu,
+                &hex::compact(self.command),
                 "--reader",
             ])
             .arg(self.reader.name.to_string_lossy().as_ref())
@@ -254,8 +217,9 @@ impl Other<'_> {
                 text.trim_end().trim_start_matches("pcsc: "),
             ));
         }
-        serde_json::from_slice(&output.stdout)
-            .map_err(|error| Problem::because(Exit::Failed, "Its process has printed no result", error))
+        let measured: Measured = serde_json::from_slice(&output.stdout)
+            .map_err(|error| Problem::because(Exit::Failed, "Its process has printed no result", error))?;
+        Ok(measured.calls)
     }
 }
 
@@ -295,33 +259,37 @@ impl Calls {
         })
     }
 
-    /// The round trips of each call, by the relay that the context is behind.
-    fn counted(&mut self, relay: &Relay) -> Result<Vec<(&'static str, Cost)>, Problem> {
-        self.each(
-            |_| Ok(None),
-            |call| {
-                let before = relay.rounds();
-                (0..COUNTED).try_for_each(|_| call())?;
-                Ok(Some((relay.rounds() - before) as f64 / COUNTED as f64))
-            },
-        )
+    /// The time of each call.
+    fn timed(&mut self) -> Result<Vec<Row>, Problem> {
+        self.each(|name, call| {
+            Ok(Row {
+                call: name,
+                median_us: Some(median(call)?),
+                ..Row::default()
+            })
+        })
     }
 
-    /// Has the time and the round trips of each call taken.
+    /// The round trips of each call, by the relay that the context is behind.
+    fn counted(&mut self, relay: &Relay) -> Result<Vec<Row>, Problem> {
+        self.each(|name, call| {
+            let before = relay.rounds();
+            (0..COUNTED).try_for_each(|_| call())?;
+            Ok(Row {
+                call: name,
+                round_trips: Some((relay.rounds() - before) as f64 / COUNTED as f64),
+                ..Row::default()
+            })
+        })
+    }
+
     fn each(
         &mut self,
-        mut time: impl FnMut(Call<'_>) -> Result<Option<f64>, Problem>,
-        mut count: impl FnMut(Call<'_>) -> Result<Option<f64>, Problem>,
-    ) -> Result<Vec<(&'static str, Cost)>, Problem> {
-        let mut costs = Vec::new();
+        mut measure: impl FnMut(&'static str, Call<'_>) -> Result<Row, Problem>,
+    ) -> Result<Vec<Row>, Problem> {
+        let mut rows = Vec::new();
         let mut take = |name, call: Call<'_>| {
-            costs.push((
-                name,
-                Cost {
-                    median_us: time(call)?,
-                    round_trips: count(call)?,
-                },
-            ));
+            rows.push(measure(name, call)?);
             Ok::<(), Problem>(())
         };
         let Calls {
@@ -346,7 +314,7 @@ impl Calls {
                 _ => Err(failure),
             })
         })?;
-        let Some(connected) = card else { return Ok(costs) };
+        let Some(connected) = card else { return Ok(rows) };
         take("connect + disconnect", &mut || {
             // Not by way of `card`, which starts a thread.
             let shared = ShareMode::Shared;
@@ -366,7 +334,7 @@ impl Calls {
         take("transmit", &mut || {
             connected.try_transmit(command, response).map(drop)
         })?;
-        Ok(costs)
+        Ok(rows)
     }
 }
 

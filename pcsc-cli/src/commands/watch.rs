@@ -55,9 +55,9 @@ impl Show for Line {
         if self.event != Kind::CardInserted {
             return Ok(());
         }
-        match self.atr.as_deref().and_then(hex::parse) {
+        match &self.atr {
             None => writeln!(to, "  {}", style.bad("it does not answer"))?,
-            Some(atr) => writeln!(to, "  ATR {}", hex::spaced(&atr))?,
+            Some(atr) => writeln!(to, "  ATR {}", hex::pairs(atr))?,
         }
         let more = self.summary.iter().chain(self.names.iter().flatten());
         more.into_iter().try_for_each(|line| writeln!(to, "  {line}"))

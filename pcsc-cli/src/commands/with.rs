@@ -1,13 +1,5 @@
 //! `pcsc with`: runs a program on this project's libpcsclite.so.1, without installing it.
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod capabilities;
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-mod no_capabilities;
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-use no_capabilities as capabilities;
-
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -119,10 +111,22 @@ fn more_rights(program: &OsStr) -> Option<(PathBuf, &'static str)> {
     let why = match mode {
         mode if mode & 0o4000 != 0 => "setuid",
         mode if mode & 0o2000 != 0 => "setgid",
-        _ if capabilities::has_some(&file) => "a program with file capabilities",
+        _ if has_capabilities(&file) => "a program with file capabilities",
         _ => return None,
     };
     Some((file, why))
+}
+
+/// Whether the kernel gives capabilities to a file's program.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn has_capabilities(file: &Path) -> bool {
+    rustix::fs::getxattr(file, "security.capability", &mut [0_u8; 64][..]).is_ok()
+}
+
+/// Linux alone has such files.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn has_capabilities(_file: &Path) -> bool {
+    false
 }
 
 /// A program's file, in the folders of PATH where its name has no slash.
