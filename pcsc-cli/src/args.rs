@@ -71,16 +71,20 @@ pub enum Command {
     Sim(Sim),
     Completions(Completions),
     /// Print the manual page in roff, for man(1)
-    #[command(args = refused(ALL))]
+    #[command(after_help = "  pcsc man | man -l -", args = refused(ALL))]
     Man,
 }
 
 /// The global options about readers and output.
 const ALL: &[&str] = &["backend", "socket", "reader", "json"];
 
+const COMPLETIONS: &str = "\
+  pcsc completions bash > ~/.local/share/bash-completion/completions/pcsc
+  pcsc completions fish > ~/.config/fish/completions/pcsc.fish";
+
 /// Print the completions for a shell
 #[derive(Debug, clap::Args)]
-#[command(args = refused(ALL))]
+#[command(after_help = COMPLETIONS, args = refused(ALL))]
 pub struct Completions {
     /// The shell
     #[arg(value_name = "SHELL")]

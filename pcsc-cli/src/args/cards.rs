@@ -63,8 +63,13 @@ pub struct Apdu {
     pub timeout: Option<Duration>,
 }
 
+const ATR: &str = "\
+  pcsc atr                            the card in the reader, with the speed in use
+  pcsc atr 3B 02 14 50                any ATR, without a reader";
+
 /// Explain an ATR byte by byte, and what the reader makes of it
 #[derive(Debug, clap::Args)]
+#[command(after_help = ATR)]
 pub struct Atr {
     /// The ATR in hexadecimal digits [default: that of the card in the reader]
     #[arg(value_name = "ATR")]

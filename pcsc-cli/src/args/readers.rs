@@ -6,8 +6,14 @@ use clap::ValueEnum;
 
 use super::seconds;
 
+const LIST: &str = "\
+  pcsc list
+  pcsc list --reader any --json       the first reader with a card, for programs
+  pcsc list --wait --timeout 30       end with 0 as soon as there is a reader";
+
 /// List the readers, what is in them, and which devices they are
 #[derive(Debug, clap::Args)]
+#[command(after_help = LIST)]
 pub struct List {
     /// Wait until there is a reader
     #[arg(long)]
@@ -19,13 +25,17 @@ pub struct List {
     pub timeout: Option<Duration>,
 }
 
-const PCSC_SCAN: &str = "\
+const WATCH: &str = "\
+  pcsc watch
+  pcsc watch --only cards --json      one line for each card that comes or goes, for programs
+  pcsc watch --once                   what is there now
+
 For users of pcsc_scan: -n is --no-atr, -t is --timeout, -r is --only readers --once, -c is --only cards \
 --once, and -s, its stress mode, is pcsc bench. As with its -q, no spinner turns.";
 
 /// Show readers and cards as they come and go, until Ctrl-C
 #[derive(Debug, clap::Args)]
-#[command(after_help = PCSC_SCAN)]
+#[command(after_help = WATCH)]
 pub struct Watch {
     /// Show what is there, and end
     #[arg(long)]

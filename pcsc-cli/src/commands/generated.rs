@@ -28,7 +28,13 @@ fn page(command: &clap::Command) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     clap_mangen::Man::new(command.clone()).render(&mut text)?;
     sections(command, "pcsc", &mut text)?;
-    Ok(text)
+    let mut text = String::from_utf8_lossy(&text).replace(" EXTRA\n", " NOTES\n");
+    for subcommand in command.get_subcommands() {
+        // The generator refers to a page for each command, and here all are on one.
+        let name = subcommand.get_name();
+        text = text.replace(&format!("pcsc\\-{name}(1)\n"), &format!("pcsc {name}\n"));
+    }
+    Ok(text.into_bytes())
 }
 
 /// Adds a section for each command below this one.

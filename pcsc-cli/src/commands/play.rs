@@ -101,7 +101,10 @@ fn unusable(path: &Path, error: &io::Error) -> Problem {
 
 fn order(path: &Path, command: &str) -> Result<(), Problem> {
     let answer = control::order(path, command);
-    let answer = answer.map_err(|error| unusable(path, &error).advise(PLAYED))?;
+    let answer = answer.map_err(|error| {
+        let what = format!("Cannot connect to the simulated readers at {}", path.display());
+        Problem::because(Exit::NoService, what, error).advise(PLAYED)
+    })?;
     answer.map(|_| ()).map_err(wrong)
 }
 

@@ -5,13 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pcsc_ccid::usb::{self, Candidate};
+use pcsc_client::Choice;
 use pcsc_manager::{
     environment, recorded_device, recorded_reader, FoundReader, OfferedReader, Recorder, Simulated,
 };
 
-use crate::args::{Backend, Form, Global, SimRecord, Spy};
+use crate::args::{Form, Global, SimRecord, Spy};
 use crate::commands::play::wrong;
 use crate::commands::{offer, spy};
+use crate::connect::Route;
 use crate::output::{message, printable, warn};
 use crate::problem::{Exit, Problem, DOCTOR, MODELS};
 use crate::select::no_reader;
@@ -35,10 +37,13 @@ pub fn run(global: &Global, arguments: &SimRecord) -> Result<u8, Problem> {
 
 fn record_usb(global: &Global, arguments: &SimRecord) -> Result<u8, Problem> {
     global.refuse("pcsc sim record --usb", &["socket"])?;
-    let (found, recorder) = match global.backend {
-        Some(Backend::Simulated) => simulated(&arguments.file)?,
-        Some(Backend::Standalone | Backend::Auto) | None => real(global, &arguments.file)?,
-        Some(Backend::Daemon | Backend::System) => {
+    let (found, recorder) = match Route::new(global)?.choice {
+        Choice::Simulated => {
+            global.refuse("pcsc sim record --usb of a simulated reader", &["reader"])?;
+            simulated(&arguments.file)?
+        }
+        Choice::Standalone | Choice::Automatic => real(global, &arguments.file)?,
+        _ => {
             let text = "The transfers of a reader can be recorded where this process drives it: --backend \
                 standalone or simulated.";
             return Err(Problem::new(Exit::Usage, text));

@@ -44,6 +44,10 @@ pub fn run(global: &Global, arguments: &Spy) -> Result<u8, Problem> {
         }
         // The last line of a record that is still written to may have no end.
         record.write(b"\n").map_err(Problem::output)?;
+        if record.lines > 0 && record.readable == 0 {
+            let text = format!("{} is no record of calls: no line can be read.", file.display());
+            return Err(Problem::new(Exit::Usage, text));
+        }
         return Ok(0);
     }
     if form == Form::Pcapng && arguments.output.is_none() {
@@ -97,7 +101,7 @@ pub fn run(global: &Global, arguments: &Spy) -> Result<u8, Problem> {
     match failed.map(Problem::output) {
         Some(problem) if !problem.is_broken_pipe => message(problem),
         Some(_) => {}
-        None if record.is_empty => message(
+        None if record.lines == 0 => message(
             "Nothing was recorded: the command has made no call of PC/SC, or not with this library (setuid \
              programs, programs that are statically linked, services that ran before).",
         ),
@@ -119,7 +123,9 @@ struct Record {
     to: Box<dyn Write>,
     /// The beginning of a line whose end is still to come.
     rest: Vec<u8>,
-    is_empty: bool,
+    /// How many lines have come, and how many of them are lines of a record.
+    lines: usize,
+    readable: usize,
 }
 
 impl Record {
@@ -142,7 +148,8 @@ impl Record {
             },
             to,
             rest: Vec::new(),
-            is_empty: true,
+            lines: 0,
+            readable: 0,
         };
         let begun = record
             .form
@@ -163,8 +170,10 @@ impl Record {
             .map_or(0, |at| at + 1);
         let lines: Vec<u8> = self.rest.drain(..end).collect();
         for text in lines.split(|byte| *byte == b'\n').filter(|text| !text.is_empty()) {
-            self.is_empty = false;
-            self.form.line(Line::parse(text).as_ref(), text, &mut form)?;
+            let line = Line::parse(text);
+            self.lines += 1;
+            self.readable += usize::from(line.is_some());
+            self.form.line(line.as_ref(), text, &mut form)?;
         }
         self.to.write_all(&form)?;
         self.to.flush()

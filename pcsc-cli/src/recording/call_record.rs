@@ -112,7 +112,8 @@ pub fn readers(text: &[u8]) -> Result<HashMap<String, ReaderCalls>, RecordError>
         number += 1;
         let damaged = |reason: String| RecordError::new(number, reason);
         let Some(line) = line.strip_suffix(b"\n") else {
-            return Err(damaged("the line has no end: the file is cut".into()));
+            let cut = || damaged("the line has no end: the file is cut".into());
+            return Err(broken.unwrap_or_else(cut));
         };
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
