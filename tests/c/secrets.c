@@ -3,8 +3,8 @@
  * secrets: sends commands with a secret to a card, and looks for copies of it
  * in the memory of this process.
  *
- * The commands are a short and a long one, and a PIN block for the reader. The
- * secret is nowhere in the program as it is: it is made of a mask, and compared
+ * The commands are a short and a long one, a PIN block for the reader, and the
+ * value of an attribute. The secret is nowhere in the program as it is: it is made of a mask, and compared
  * by the mask. Prints a line for each copy, with the mapping that it is in, and
  * how many bytes were searched.
  */
@@ -103,6 +103,15 @@ static void control(void)
     explicit_bzero(answer, sizeof answer);
 }
 
+static void set_attribute(void)
+{
+    BYTE value[SIZE];
+    put_secret(value);
+    /* It may be refused. */
+    SCardSetAttrib(card, SCARD_ATTR_SUPRESS_T1_IFS_REQUEST, value, sizeof value);
+    explicit_bzero(value, sizeof value);
+}
+
 int main(int count, char **arguments)
 {
     SCARDCONTEXT context;
@@ -121,6 +130,7 @@ int main(int count, char **arguments)
     if (count < 2 || strcmp(arguments[1], "short"))
         store();
     control();
+    set_attribute();
     if (count > 2) {
         /* A copy that is to be found. */
         BYTE *copy = malloc(SIZE);

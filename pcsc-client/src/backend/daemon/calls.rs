@@ -310,17 +310,7 @@ impl Calls for DaemonContext {
     }
 
     fn set_attribute(&self, card: i32, id: u32, data: &[u8]) -> Outcome<()> {
-        let mut value = [0; wire::ATTRIBUTE_SIZE];
-        let room = value.get_mut(..data.len()).ok_or(Error::InsufficientBuffer)?;
-        room.copy_from_slice(data);
-        let request = wire::AttributeBody {
-            card,
-            id,
-            value,
-            length: data.len() as u32,
-            rv: 0,
-        };
-        check(self.call(RequestCode::SetAttrib, request, None)?.rv)
+        check(self.link()?.set_attribute(card, id, data)?)
     }
 
     fn status_change(

@@ -11,7 +11,7 @@ use pcsc_wire::{
     self as wire, Body, Endian, EventBody, Header, Parsed, Progress, ReaderStateRecords, RequestCode,
     StateBatch, Version, VersionBody,
 };
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 /// A connection on which a context is established.
 #[derive(Debug)]
@@ -110,6 +110,32 @@ impl Link {
         let reply = B::parse(&buffer, self.endian).ok_or(Error::InternalError)?;
         self.receive_rest(answer, got, answer_length(&reply), deadline)?;
         Ok(reply)
+    }
+
+    /// Sets an attribute, and returns the daemon's return code. The value may be a key: unlike
+    /// [`Link::exchange`], which moves the body through several frames of the stack, this leaves no copy.
+    pub fn set_attribute(&mut self, card: i32, id: u32, value: &[u8]) -> Outcome<u32> {
+        const COMMAND: RequestCode = RequestCode::SetAttrib;
+        let mut body = wire::AttributeBody {
+            card,
+            id,
+            value: [0; wire::ATTRIBUTE_SIZE],
+            length: value.len() as u32,
+            rv: 0,
+        };
+        let room = body
+            .value
+            .get_mut(..value.len())
+            .ok_or(Error::InsufficientBuffer)?;
+        room.copy_from_slice(value);
+        let mut buffer = Zeroizing::new([0; BUFFER_SIZE]);
+        let length = body.emit_request(COMMAND, self.endian, &mut *buffer);
+        body.value.zeroize();
+        self.exchange_bytes(&mut buffer, length, &[], &mut [], Deadline::Never)?;
+        // The daemon sends the value back. The return code is the last field.
+        buffer[..wire::AttributeBody::SIZE - size_of::<u32>()].zeroize();
+        let reply = wire::AttributeBody::parse(&*buffer, self.endian).ok_or(Error::InternalError)?;
+        Ok(reply.rv)
     }
 
     /// Sends the request of `length` bytes that is in the buffer, and `data`. Receives the body of the answer
