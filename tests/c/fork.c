@@ -9,6 +9,9 @@
  * that has not ended after 30 s is killed by its alarm.
  *
  * Prints how many children ended, how many failed and how many hung.
+ *
+ * fork: a child uses the context of its parent after it has established one of
+ * its own. Prints the codes of the calls, and whether the two are one handle.
  */
 #include <winscard.h>
 
@@ -94,12 +97,44 @@ static void parent(struct counts *counts, int children)
     _exit(0);
 }
 
+static void print(const char *name, LONG code)
+{
+    printf("%s %08lX\n", name, (unsigned long)code & 0xFFFFFFFF);
+}
+
+static int inherit(void)
+{
+    SCARDCONTEXT inherited, own;
+    int status = -1;
+    pid_t pid;
+
+    print("establish", SCardEstablishContext(SCARD_SCOPE_SYSTEM, NULL, NULL, &inherited));
+    fflush(stdout);
+    pid = fork();
+    if (pid == 0) {
+        print("establish", SCardEstablishContext(SCARD_SCOPE_SYSTEM, NULL, NULL, &own));
+        printf("%s handle\n", own == inherited ? "the same" : "another");
+        print("the parent's is valid", SCardIsValidContext(inherited));
+        print("cancel the parent's", SCardCancel(inherited));
+        print("release the parent's", SCardReleaseContext(inherited));
+        print("the own one is valid", SCardIsValidContext(own));
+        return 0;
+    }
+    if (waitpid(pid, &status, 0) != pid || status != 0)
+        return 3;
+    print("it is valid", SCardIsValidContext(inherited));
+    print("release", SCardReleaseContext(inherited));
+    return 0;
+}
+
 int main(int number, char **arguments)
 {
     int processes = number == 3 ? atoi(arguments[1]) : 0, i, status;
     int children = number == 3 ? atoi(arguments[2]) : 0;
     struct counts *counts = mmap(NULL, sizeof *counts, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
+    if (number == 1)
+        return inherit();
     if (processes < 1 || children < 1 || children > 64 || counts == MAP_FAILED)
         return 2;
     for (i = 0; i < processes; i++) {

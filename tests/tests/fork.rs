@@ -26,6 +26,27 @@ fn no_child_hangs(environment: &[(&str, &str)]) {
     );
 }
 
+#[test]
+fn a_childs_handles_are_not_its_parents() {
+    let daemon = Scripted::start(Script::new(4));
+    let folder = tempfile::tempdir().unwrap();
+    for (name, value) in [
+        ("PCSCLITE_CSOCK_NAME", daemon.path().to_str().unwrap()),
+        ("PCSCLITE_BACKEND", "simulated"),
+    ] {
+        let mut command = Command::new(c_program(folder.path(), "fork"));
+        command.env("LD_LIBRARY_PATH", artifacts::library_folder());
+        let text = run(command.env(name, value), Duration::from_secs(120)).stdout();
+        assert_eq!(
+            text,
+            "establish 00000000\nestablish 00000000\nanother handle\nthe parent's is valid 80100003\n\
+             cancel the parent's 80100003\nrelease the parent's 80100003\nthe own one is valid 00000000\n\
+             it is valid 00000000\nrelease 00000000\n",
+            "{name}"
+        );
+    }
+}
+
 fn with_daemon(debug: &[(&str, &str)]) {
     let daemon = Scripted::start(Script::new(4));
     let path = daemon.path().to_str().unwrap();

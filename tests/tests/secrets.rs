@@ -1,5 +1,5 @@
-//! A command may hold a PIN, and the value of an attribute a key. When its call has returned, no copy of it is
-//! left in the memory of the process.
+//! A command may hold a PIN, and the value of an attribute a key. When its call has returned, no copy of it
+//! is left in the memory of the process.
 
 use std::process::Command;
 use std::time::Duration;

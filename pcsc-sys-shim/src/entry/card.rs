@@ -7,7 +7,7 @@ use pcsc_client::Error;
 use pcsc_wire as wire;
 
 use crate::convention::{boundary, give, set_detail, string, waiting_boundary, Output, TooSmall};
-use crate::handles::registry;
+use crate::handles;
 use crate::memory;
 use crate::spy::Fields;
 
@@ -45,13 +45,12 @@ pub unsafe extern "C-unwind" fn SCardConnect(
         if reader.len() > wire::NAME_SIZE {
             return Err(Error::InvalidValue.into());
         }
-        let registry = registry()?;
-        let context = registry.context(hContext)?;
+        let context = handles::context(hContext)?;
         memory::require()?;
         let (share, protocols) = (dwShareMode as u32, dwPreferredProtocols as u32);
         let connected = context.session.connect(reader, share, protocols, None);
         let connected = connected.inspect_err(|failure| set_detail(active, failure))?;
-        let added = registry.add_card(&context, connected.card, reader);
+        let added = handles::add_card(&context, connected.card, reader);
         match added {
             Ok(card) => handle.set(card),
             // The connection exists and has no handle: it is ended here, as nobody else can.
@@ -90,7 +89,7 @@ pub unsafe extern "C-unwind" fn SCardReconnect(
     waiting_boundary("SCardReconnect", &arguments, |call| {
         // SAFETY: NULL or writable, as the C prototype requires.
         let active = unsafe { Output::new(pdwActiveProtocol) }.required()?;
-        let card = registry()?.card(hCard)?;
+        let card = handles::card(hCard)?;
         let protocol = card.context.session.reconnect(
             card.number,
             dwShareMode as u32,
@@ -113,13 +112,12 @@ pub extern "C-unwind" fn SCardDisconnect(hCard: SCARDHANDLE, dwDisposition: DWOR
         fields.number("disposition", dwDisposition);
     };
     waiting_boundary("SCardDisconnect", &arguments, |_| {
-        let registry = registry()?;
-        let card = registry.card(hCard)?;
+        let card = handles::card(hCard)?;
         let session = &card.context.session;
         session.disconnect(card.number, dwDisposition as u32)?;
         // After the call has succeeded: with a card that is in use elsewhere it fails, and the handle stays
         // valid.
-        registry.remove_card(hCard);
+        handles::remove_card(hCard);
         Ok(())
     })
 }
@@ -129,7 +127,7 @@ pub extern "C-unwind" fn SCardDisconnect(hCard: SCARDHANDLE, dwDisposition: DWOR
 pub extern "C-unwind" fn SCardBeginTransaction(hCard: SCARDHANDLE) -> LONG {
     let arguments = |fields: &mut Fields<'_>| fields.handle("card", hCard);
     waiting_boundary("SCardBeginTransaction", &arguments, |_| {
-        let card = registry()?.card(hCard)?;
+        let card = handles::card(hCard)?;
         card.context.session.begin_transaction(card.number, None)
     })
 }
@@ -142,7 +140,7 @@ pub extern "C" fn SCardEndTransaction(hCard: SCARDHANDLE, dwDisposition: DWORD) 
         fields.number("disposition", dwDisposition);
     };
     boundary("SCardEndTransaction", &arguments, |_| {
-        let card = registry()?.card(hCard)?;
+        let card = handles::card(hCard)?;
         let session = &card.context.session;
         session.end_transaction(card.number, dwDisposition as u32)
     })
@@ -176,7 +174,7 @@ pub unsafe extern "C-unwind" fn SCardStatus(
             output.set(0);
         }
 
-        let card = registry()?.card(hCard)?;
+        let card = handles::card(hCard)?;
         let now = card.context.session.status(card.number, card.reader())?;
         let whole_state = DWORD::from((now.event_counter << 16).wrapping_add(now.state));
         call.results(|fields| {

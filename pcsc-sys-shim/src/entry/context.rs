@@ -7,7 +7,7 @@ use pcsc_client::internals::{Session, SessionOptions};
 use pcsc_client::{Cause, Error};
 
 use crate::convention::{boundary, give, Output, Result, TooSmall};
-use crate::handles::{context_in_signal_handler, registry};
+use crate::handles;
 use crate::spy::Fields;
 use crate::{log_to_stderr, memory};
 
@@ -40,7 +40,7 @@ pub unsafe extern "C" fn SCardEstablishContext(
         {
             handle.set(0);
         }
-        let context = registry()?.add_context(established?)?;
+        let context = handles::add_context(established?)?;
         handle.set(context);
         call.results(|fields| fields.handle("context", context));
         Ok(())
@@ -54,7 +54,7 @@ pub extern "C" fn SCardReleaseContext(hContext: SCARDCONTEXT) -> LONG {
     boundary("SCardReleaseContext", &arguments, |_| {
         // The handle first: of two threads that release, one gets the session. Calls in progress keep it
         // until they end.
-        registry()?.remove_context(hContext)?.session.release()
+        handles::remove_context(hContext)?.session.release()
     })
 }
 
@@ -63,7 +63,7 @@ pub extern "C" fn SCardReleaseContext(hContext: SCARDCONTEXT) -> LONG {
 pub extern "C" fn SCardIsValidContext(hContext: SCARDCONTEXT) -> LONG {
     let arguments = |fields: &mut Fields<'_>| fields.handle("context", hContext);
     boundary("SCardIsValidContext", &arguments, |_| {
-        registry()?.context(hContext)?.session.check_alive()
+        handles::context(hContext)?.session.check_alive()
     })
 }
 
@@ -72,7 +72,7 @@ pub extern "C" fn SCardIsValidContext(hContext: SCARDCONTEXT) -> LONG {
 pub extern "C" fn SCardCancel(hContext: SCARDCONTEXT) -> LONG {
     let arguments = |fields: &mut Fields<'_>| fields.handle("context", hContext);
     boundary("SCardCancel", &arguments, |_| {
-        context_in_signal_handler(hContext)?.session.cancel()
+        handles::context_in_signal_handler(hContext)?.session.cancel()
     })
 }
 
@@ -91,7 +91,7 @@ pub unsafe extern "C" fn SCardListReaderGroups(
     };
     boundary("SCardListReaderGroups", &arguments, |call| {
         let length = length.required()?;
-        registry()?.context(hContext)?;
+        handles::context(hContext)?;
         // PC/SC Lite's only group.
         let groups = b"SCard$DefaultReaders\0\0";
         call.results(|fields| fields.strings("groups", groups));
@@ -116,7 +116,7 @@ pub unsafe extern "C" fn SCardListReaders(
     };
     boundary("SCardListReaders", &arguments, |call| {
         let length = length.required()?;
-        let context = registry()?.context(hContext)?;
+        let context = handles::context(hContext)?;
         memory::require()?;
         // If NULL requests the length, the call that follows gets the same list.
         let is_size_query = mszReaders.is_null() && length.get() != Some(SCARD_AUTOALLOCATE);
@@ -149,7 +149,7 @@ unsafe fn give_list(list: &[u8], buffer: *mut c_char, length: Output<DWORD>) -> 
 pub unsafe extern "C" fn SCardFreeMemory(hContext: SCARDCONTEXT, pvMem: *const c_void) -> LONG {
     let arguments = |fields: &mut Fields<'_>| fields.handle("context", hContext);
     boundary("SCardFreeMemory", &arguments, |_| {
-        registry()?.context(hContext)?;
+        handles::context(hContext)?;
         // SAFETY: NULL or memory that `give` allocated, as the C prototype requires.
         unsafe { libc::free(pvMem.cast_mut()) };
         Ok(())

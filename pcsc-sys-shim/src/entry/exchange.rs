@@ -10,7 +10,7 @@ use super::IoRequest;
 use crate::convention::{
     allocate, boundary, give, sent, set_detail, waiting_boundary, Buffers, Output, TooSmall,
 };
-use crate::handles::registry;
+use crate::handles;
 use crate::spy::Fields;
 
 /// The longest attribute, in bytes.
@@ -48,7 +48,7 @@ pub unsafe extern "C-unwind" fn SCardTransmit(
             unsafe { (Output::new(pcbRecvLength).required()?, Output::new(pioRecvPci)) };
         // As in PC/SC Lite, which sets the length for a handle that it does not know and leaves it for a
         // parameter that is wrong.
-        let card = registry()?.card(hCard).inspect_err(|_| length.set(0))?;
+        let card = handles::card(hCard).inspect_err(|_| length.set(0))?;
         // Before anything is stored: the length is input and output.
         let room = length.get().unwrap_or(0);
         // SAFETY: buffers of the stated lengths, as the C prototype requires.
@@ -103,7 +103,7 @@ pub unsafe extern "C-unwind" fn SCardControl(
         let returned = unsafe { Output::new(lpBytesReturned) };
         // Also where the call fails, as in PC/SC Lite.
         returned.set(0);
-        let card = registry()?.card(hCard)?;
+        let card = handles::card(hCard)?;
         // SAFETY: buffers of the stated lengths, as the C prototype requires.
         let buffers = unsafe {
             Buffers::new(
@@ -160,7 +160,7 @@ pub unsafe extern "C" fn SCardGetAttrib(
             // SAFETY: `pbAttr` points to a pointer, as the C prototype requires for this length.
             buffer = unsafe { allocate(LONGEST_ATTRIBUTE as usize, pbAttr) }?;
         }
-        let card = registry()?.card(hCard)?;
+        let card = handles::card(hCard)?;
         if room > LONGEST_ATTRIBUTE {
             return Err(Error::InsufficientBuffer.into());
         }
@@ -191,7 +191,7 @@ pub unsafe extern "C" fn SCardSetAttrib(
         if pbAttr.is_null() || cbAttrLen == 0 {
             return Err(Error::InvalidParameter.into());
         }
-        let card = registry()?.card(hCard)?;
+        let card = handles::card(hCard)?;
         if cbAttrLen > LONGEST_ATTRIBUTE {
             return Err(Error::InsufficientBuffer.into());
         }

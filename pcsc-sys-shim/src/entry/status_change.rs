@@ -8,7 +8,7 @@ use pcsc_client::Error;
 
 use super::ReaderState;
 use crate::convention::{string, waiting_boundary, Result};
-use crate::handles::registry;
+use crate::handles;
 use crate::memory;
 use crate::spy::Fields;
 
@@ -61,7 +61,7 @@ pub unsafe extern "C-unwind" fn SCardGetStatusChange(
             #[allow(clippy::unnecessary_cast)] // DWORD has 32 bits elsewhere
             milliseconds => Some(Duration::from_millis(milliseconds as u64)),
         };
-        let context = registry()?.context(hContext)?;
+        let context = handles::context(hContext)?;
         let changed = context.session.status_change(timeout, &mut watched, false);
         for (index, watched) in watched.iter().enumerate() {
             // SAFETY: as above. The fields are written through the raw pointer: names may point into the

@@ -1,9 +1,11 @@
 //! The handles that C programs hold: numbers that name a context or a card.
+//!
+//! A forked child has a copy of its parent's tables. The parent's handles are refused there, and keep their
+//! slots: the child's own ones are other numbers, so that no handle means one context before the fork and
+//! another one after it.
 
-use std::alloc::{alloc_zeroed, Layout};
 #[cfg(feature = "spy")]
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pcsc_client::ffi::LONG;
@@ -16,19 +18,29 @@ mod table;
 pub use table::{InSignalHandler, InUse};
 use table::{Slot, Table};
 
-const CONTEXTS: usize = 4096;
-const CARDS: usize = 16384;
+// Static: no memory is allocated for them, and pages that are not used take none.
+static CONTEXT_SLOTS: [Slot<Context>; 4096] = [const { Slot::new() }; 4096];
+static CARD_SLOTS: [Slot<Card>; 16384] = [const { Slot::new() }; 16384];
+static CONTEXTS: Table<Context> = Table::new(1, &CONTEXT_SLOTS);
+static CARDS: Table<Card> = Table::new(2, &CARD_SLOTS);
 
 /// A context and the handles of its cards.
 #[derive(Debug)]
 pub struct Context {
     pub session: Session,
+    /// The process that established it.
+    generation: u32,
     /// `None` once the context's handle is removed. Locked for bookkeeping at connect, disconnect and
     /// release only.
     cards: Mutex<Option<Vec<LONG>>>,
 }
 
 impl Context {
+    /// Whether it is this process's own and not its parent's, whose locks may be locked forever here.
+    fn is_ours(&self) -> bool {
+        self.generation == pcsc_process::generation()
+    }
+
     fn cards(&self) -> MutexGuard<'_, Option<Vec<LONG>>> {
         self.cards.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -87,172 +99,86 @@ impl Card {
     }
 }
 
-/// All handles of a process.
-pub struct Registry {
-    generation: u32,
-    contexts: Table<Context>,
-    cards: Table<Card>,
-}
-
-impl Registry {
-    /// Registers a context.
-    ///
-    /// # Errors
-    /// [`Error::NoMemory`] when the table is full.
-    pub fn add_context(&self, session: Session) -> Result<LONG, Error> {
-        let context = Context {
-            session,
-            cards: Mutex::new(Some(Vec::new())),
-        };
-        self.contexts.insert(context).map_err(|_| Error::NoMemory)
-    }
-
-    /// The context of a handle. Takes no lock.
-    ///
-    /// # Errors
-    /// [`Error::InvalidHandle`].
-    pub fn context(&self, handle: LONG) -> Result<InUse<Context>, Error> {
-        self.contexts.get(handle).ok_or(Error::InvalidHandle)
-    }
-
-    /// Removes the handles of a context and of its cards.
-    ///
-    /// # Errors
-    /// [`Error::InvalidHandle`].
-    pub fn remove_context(&self, handle: LONG) -> Result<InUse<Context>, Error> {
-        let context = self.contexts.remove(handle).ok_or(Error::InvalidHandle)?;
-        // `None` from now on: a connect that is in progress finds it, and does not add a card to a context
-        // that is gone.
-        let cards = context.cards().take();
-        for card in cards.into_iter().flatten() {
-            self.cards.remove(card);
-        }
-        Ok(context)
-    }
-
-    /// Registers a card of a context. `reader` has at most [`wire::NAME_SIZE`] bytes.
-    ///
-    /// # Errors
-    /// [`Error::NoMemory`], [`Error::InvalidValue`] for a longer name, [`Error::InvalidHandle`] if the
-    /// context was released meanwhile.
-    pub fn add_card(&self, context: &InUse<Context>, number: i32, reader: &[u8]) -> Result<LONG, Error> {
-        let card = Card::new(context.clone(), number, reader)?;
-        // Held until the card is in both: a release in between would leave its handle valid.
-        let mut cards = context.cards();
-        let cards = cards.as_mut().ok_or(Error::InvalidHandle)?;
-        cards.try_reserve(1).map_err(|_| Error::NoMemory)?;
-        let handle = self.cards.insert(card).map_err(|_| Error::NoMemory)?;
-        cards.push(handle);
-        Ok(handle)
-    }
-
-    /// The card of a handle. Takes no lock.
-    ///
-    /// # Errors
-    /// [`Error::InvalidHandle`].
-    pub fn card(&self, handle: LONG) -> Result<InUse<Card>, Error> {
-        self.cards.get(handle).ok_or(Error::InvalidHandle)
-    }
-
-    /// Removes the handle of a card.
-    pub fn remove_card(&self, handle: LONG) {
-        if let Some(card) = self.cards.remove(handle) {
-            if let Some(cards) = card.context.cards().as_mut() {
-                cards.retain(|other| *other != handle);
-            }
-        }
-    }
-}
-
-/// The handles of this process. Takes no lock, and allocates memory only in a forked child, which has a
-/// registry of its own: the handles of its parent are not valid there.
+/// Registers a context.
 ///
 /// # Errors
-/// [`Error::NoMemory`] in a forked child.
-pub fn registry() -> Result<&'static Registry, Error> {
-    match existing() {
-        Ok(registry) => Ok(registry),
-        Err(generation) => forked_registry(generation),
-    }
+/// [`Error::NoMemory`] when the table is full.
+pub fn add_context(session: Session) -> Result<LONG, Error> {
+    let context = Context {
+        session,
+        generation: pcsc_process::generation(),
+        cards: Mutex::new(Some(Vec::new())),
+    };
+    CONTEXTS.insert(context).map_err(|_| Error::NoMemory)
 }
 
-/// The context of a handle, for signal handlers: allocates nothing, unlike [`registry`] in a forked child,
-/// and frees nothing.
+/// The context of a handle. Takes no lock.
+///
+/// # Errors
+/// [`Error::InvalidHandle`].
+pub fn context(handle: LONG) -> Result<InUse<Context>, Error> {
+    let context = CONTEXTS.get(handle).filter(|context| context.is_ours());
+    context.ok_or(Error::InvalidHandle)
+}
+
+/// The same for signal handlers: frees nothing.
 ///
 /// # Errors
 /// [`Error::InvalidHandle`].
 pub fn context_in_signal_handler(handle: LONG) -> Result<InSignalHandler<Context>, Error> {
-    let registry = existing().map_err(|_| Error::InvalidHandle)?;
-    let context = registry.contexts.get_in_signal_handler(handle);
-    context.ok_or(Error::InvalidHandle)
+    let context = CONTEXTS.get_in_signal_handler(handle);
+    context
+        .filter(|context| context.is_ours())
+        .ok_or(Error::InvalidHandle)
 }
 
-/// The registry of a forked child. A later child finds its parent's here, and replaces it.
-static FORKED: AtomicPtr<Registry> = AtomicPtr::new(std::ptr::null_mut());
-
-/// The registry of this process, or its generation where there is none yet.
-fn existing() -> Result<&'static Registry, u32> {
-    static CONTEXT_SLOTS: [Slot<Context>; CONTEXTS] = [const { Slot::new() }; CONTEXTS];
-    static CARD_SLOTS: [Slot<Card>; CARDS] = [const { Slot::new() }; CARDS];
-    static FIRST: Registry = Registry {
-        generation: 0,
-        contexts: Table::new(1, &CONTEXT_SLOTS),
-        cards: Table::new(2, &CARD_SLOTS),
-    };
-    static FIRST_GENERATION: AtomicU32 = AtomicU32::new(0);
-
-    let generation = pcsc_process::generation();
-    let first = match FIRST_GENERATION.load(Ordering::Relaxed) {
-        0 => match FIRST_GENERATION.compare_exchange(0, generation, Ordering::Relaxed, Ordering::Relaxed) {
-            Ok(_) => generation,
-            Err(first) => first,
-        },
-        first => first,
-    };
-    // Static tables for the process that has loaded the library: no allocation, and none to free when it is
-    // unloaded.
-    if first == generation {
-        return Ok(&FIRST);
+/// Removes the handles of a context and of its cards.
+///
+/// # Errors
+/// [`Error::InvalidHandle`].
+pub fn remove_context(handle: LONG) -> Result<InUse<Context>, Error> {
+    context(handle)?;
+    let context = CONTEXTS.remove(handle).ok_or(Error::InvalidHandle)?;
+    // `None` from now on: a connect that is in progress finds it, and does not add a card to a context that
+    // is gone.
+    let cards = context.cards().take();
+    for card in cards.into_iter().flatten() {
+        CARDS.remove(card);
     }
-    // SAFETY: the pointer is null, or to a registry that `forked_registry` has leaked.
-    unsafe { FORKED.load(Ordering::Acquire).as_ref() }
-        .filter(|registry| registry.generation == generation)
-        .ok_or(generation)
+    Ok(context)
 }
 
-fn forked_registry(generation: u32) -> Result<&'static Registry, Error> {
-    let fresh = leak(Registry {
-        generation,
-        contexts: Table::new(1, zeroed_slots(CONTEXTS)?),
-        cards: Table::new(2, zeroed_slots(CARDS)?),
-    })?;
-    let fresh = std::ptr::from_ref(fresh).cast_mut();
-    // Another thread of this process may come first. Then its registry is used.
-    let _ = FORKED.fetch_update(Ordering::AcqRel, Ordering::Acquire, |current| {
-        // SAFETY: as in `existing`.
-        let is_ours = unsafe { current.as_ref() }.is_some_and(|registry| registry.generation == generation);
-        (!is_ours).then_some(fresh)
-    });
-    existing().map_err(|_| Error::InvalidHandle)
+/// Registers a card of a context. `reader` has at most [`wire::NAME_SIZE`] bytes.
+///
+/// # Errors
+/// [`Error::NoMemory`], [`Error::InvalidValue`] for a longer name, [`Error::InvalidHandle`] if the context
+/// was released meanwhile.
+pub fn add_card(context: &InUse<Context>, number: i32, reader: &[u8]) -> Result<LONG, Error> {
+    let card = Card::new(context.clone(), number, reader)?;
+    // Held until the card is in both: a release in between would leave its handle valid.
+    let mut cards = context.cards();
+    let cards = cards.as_mut().ok_or(Error::InvalidHandle)?;
+    cards.try_reserve(1).map_err(|_| Error::NoMemory)?;
+    let handle = CARDS.insert(card).map_err(|_| Error::NoMemory)?;
+    cards.push(handle);
+    Ok(handle)
 }
 
-fn leak<T>(value: T) -> Result<&'static T, Error> {
-    let mut room = Vec::new();
-    room.try_reserve_exact(1).map_err(|_| Error::NoMemory)?;
-    room.push(value);
-    Ok(&room.leak()[0])
+/// The card of a handle. Takes no lock.
+///
+/// # Errors
+/// [`Error::InvalidHandle`].
+pub fn card(handle: LONG) -> Result<InUse<Card>, Error> {
+    let card = CARDS.get(handle).filter(|card| card.context.is_ours());
+    card.ok_or(Error::InvalidHandle)
 }
 
-/// Slots that are never freed. The kernel provides their pages when they are used.
-fn zeroed_slots<T>(count: usize) -> Result<&'static [Slot<T>], Error> {
-    let layout = Layout::array::<Slot<T>>(count).map_err(|_| Error::NoMemory)?;
-    // SAFETY: the layout has a size other than 0, and zero bytes are empty slots.
-    unsafe {
-        let slots = alloc_zeroed(layout).cast::<Slot<T>>();
-        if slots.is_null() {
-            return Err(Error::NoMemory);
+/// Removes the handle of a card of this process.
+pub fn remove_card(handle: LONG) {
+    if let Some(card) = CARDS.remove(handle) {
+        if let Some(cards) = card.context.cards().as_mut() {
+            cards.retain(|other| *other != handle);
         }
-        Ok(std::slice::from_raw_parts(slots, count))
     }
 }
 
@@ -263,24 +189,23 @@ mod tests {
     use pcsc_client::Choice;
 
     /// The handle of a context.
-    fn context(registry: &Registry) -> LONG {
+    fn established() -> LONG {
         let options = SessionOptions {
             backend: Choice::Simulated,
             ..SessionOptions::default()
         };
         let session = Session::establish(&options).unwrap();
-        registry.add_context(session).unwrap()
+        add_context(session).unwrap()
     }
 
     #[test]
     fn a_card_that_is_removed_leaves_its_contexts_list() {
-        let registry = registry().unwrap();
-        let handle = context(registry);
-        let context = registry.context(handle).unwrap();
-        let [first, second] = [1, 2].map(|number| registry.add_card(&context, number, b"reader").unwrap());
-        registry.remove_card(first);
+        let handle = established();
+        let context = context(handle).unwrap();
+        let [first, second] = [1, 2].map(|number| add_card(&context, number, b"reader").unwrap());
+        remove_card(first);
         assert_eq!(context.cards().as_deref(), Some(&[second][..]));
-        registry.remove_context(handle).unwrap();
+        remove_context(handle).unwrap();
     }
 
     #[cfg(feature = "spy")]
@@ -289,11 +214,10 @@ mod tests {
         const DECIPHER: &[u8] = b"\x00\x2A\x80\x86";
         const GET_RESPONSE: &[u8] = b"\x00\xC0\x00\x00\x10";
         const SELECT: &[u8] = b"\x00\xA4\x04\x00";
-        let registry = registry().unwrap();
-        let handle = context(registry);
-        let context = registry.context(handle).unwrap();
-        let card = registry.add_card(&context, 1, b"reader").unwrap();
-        let card = registry.card(card).unwrap();
+        let handle = established();
+        let context = context(handle).unwrap();
+        let card = add_card(&context, 1, b"reader").unwrap();
+        let card = super::card(card).unwrap();
         for (command, is_secret) in [
             (GET_RESPONSE, false),
             (DECIPHER, true),
@@ -304,21 +228,17 @@ mod tests {
         ] {
             assert_eq!(card.answers_secret(command), is_secret, "{command:02X?}");
         }
-        registry.remove_context(handle).unwrap();
+        remove_context(handle).unwrap();
     }
 
     #[test]
     fn a_card_of_a_context_that_was_released_meanwhile_gets_no_handle() {
-        let registry = registry().unwrap();
-        let handle = context(registry);
-        let context = registry.context(handle).unwrap();
-        let card = registry.add_card(&context, 1, b"reader").unwrap();
-        assert_eq!(registry.card(card).unwrap().reader_nul(), b"reader\0");
-        registry.remove_context(handle).unwrap();
-        assert!(registry.card(card).is_err());
-        assert_eq!(
-            registry.add_card(&context, 2, b"reader"),
-            Err(Error::InvalidHandle)
-        );
+        let handle = established();
+        let context = context(handle).unwrap();
+        let card = add_card(&context, 1, b"reader").unwrap();
+        assert_eq!(super::card(card).unwrap().reader_nul(), b"reader\0");
+        remove_context(handle).unwrap();
+        assert!(super::card(card).is_err());
+        assert_eq!(add_card(&context, 2, b"reader"), Err(Error::InvalidHandle));
     }
 }
