@@ -1,12 +1,16 @@
 //! The calls of a context, which each backend implements.
 
+use std::ffi::CStr;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::bytes::AttributeValue;
+use super::choice::BackendKind;
 use super::status_change::Watched;
 use super::values::{Connected, ConnectionStatus, Pci, Transmitted};
 use crate::error::Outcome;
-use pcsc_wire::ReaderStateRecord;
+use crate::identity::ReaderIdentity;
+use pcsc_wire::{Endian, ReaderStateRecord};
 
 /// Passes the calls that [`Session`](super::Session) forwards to `$callback`.
 macro_rules! for_each_forwarded_call {
@@ -69,7 +73,7 @@ pub(super) use for_each_forwarded_call;
 macro_rules! declare {
     ($($(#[$doc:meta])* fn $name:ident($($parameter:ident: $type:ty),*) -> $result:ty;)+) => {
         /// The calls of a context. Numbers are those of the C interface.
-        pub trait Calls {
+        pub trait Calls: fmt::Debug + Send + Sync {
             $(
                 $(#[$doc])*
                 #[allow(clippy::too_many_arguments)]
@@ -82,6 +86,18 @@ macro_rules! declare {
 
             /// An attribute's value.
             fn get_attribute(&self, card: i32, id: u32) -> Outcome<AttributeValue>;
+
+            /// The backend.
+            fn kind(&self) -> BackendKind;
+
+            /// The byte order of the machine that the drivers run on.
+            fn endian(&self) -> Endian {
+                Endian::NATIVE
+            }
+
+            /// The identities of the readers of these names, as far as they are known. Each name comes with
+            /// whether another connection uses the reader.
+            fn identities(&self, readers: &[(&CStr, bool)]) -> Vec<ReaderIdentity>;
         }
     };
 }

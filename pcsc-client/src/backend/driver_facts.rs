@@ -23,27 +23,21 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// The same for a reader that another connection uses. While that has a transaction, pcscd does not connect.
 const LIMIT_IN_USE: Duration = Duration::from_secs(1);
 
-/// Adds what the driver says of a reader, over a connection to the reader alone. `endian` is the byte order
-/// of the driver's machine.
+/// What the name of a reader and its driver say, over a connection to the reader alone.
 ///
 /// # Errors
 /// Those of the connect, which another connection may prevent.
-pub fn ask(
-    calls: &dyn Calls,
-    name: &CStr,
-    is_used: bool,
-    endian: Endian,
-    mut identity: ReaderIdentity,
-) -> Outcome<ReaderIdentity> {
+pub fn ask(calls: &dyn Calls, name: &CStr, is_used: bool) -> Outcome<ReaderIdentity> {
     let limit = if is_used { LIMIT_IN_USE } else { LIMIT };
     let deadline = Instant::now().checked_add(limit);
     let card = calls
         // Direct: a card is not powered up or disturbed by it.
         .connect(name.to_bytes(), SCARD_SHARE_DIRECT, 0, deadline)?
         .card;
+    let mut identity = of_name(name);
     let attribute = |id| calls.get_attribute(card, id).ok();
     if let Some(value) = attribute(SCARD_ATTR_CHANNEL_ID) {
-        (identity.bus, identity.address) = place(&value, endian);
+        (identity.bus, identity.address) = place(&value, calls.endian());
     }
     identity.serial = attribute(SCARD_ATTR_VENDOR_IFD_SERIAL_NO).and_then(|value| text(&value));
     let mut path = [0; 256];

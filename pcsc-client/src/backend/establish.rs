@@ -1,10 +1,10 @@
 //! Which backend a context gets. A cargo feature includes each of them.
 
 use super::choice::Choice;
+use super::daemon;
 #[cfg(feature = "standalone")]
 use super::daemon::Listeners;
-use super::daemon::{self, DaemonContext};
-use super::session::{Backend, Session};
+use super::session::Session;
 #[cfg(feature = "standalone")]
 use super::standalone::{self, StandaloneContext};
 #[cfg(feature = "system")]
@@ -87,15 +87,15 @@ impl Session {
         // Before the look at the manager and the connect: a daemon that comes during those is found by the
         // next context.
         let listeners = Listeners::now();
-        if let Some(shared) = standalone::current(standalone::ReaderKind::Usb) {
-            if !listeners.has_come_since(&shared.daemons_then()) {
-                return Session::standalone(options, "no daemon has come");
+        if let Some((manager, before)) = standalone::USB.get() {
+            if !listeners.has_come_since(&before) {
+                return Session::on_usb(options, before, "no daemon has come");
             }
-            if shared.manager().is_in_use() {
-                return Session::standalone(options, "a daemon has come, but a card is in use here");
+            if manager.is_in_use() {
+                return Session::on_usb(options, before, "a daemon has come, but a card is in use here");
             }
             // Connecting may start the daemon, which then opens the readers: they must be free by then.
-            shared.manager().end();
+            manager.end();
         }
         let failure = match Session::any_daemon(options) {
             Err(failure) => failure,
@@ -103,12 +103,8 @@ impl Session {
         };
         match failure.cause() {
             Some(cause) if cause.is_absence() && pcsc_ccid::usb::is_present() => {
-                let session =
-                    Session::standalone(options, &format!("there is no daemon, since {}", cause.chain()))?;
-                if let Backend::Standalone(_, session) = &session.backend {
-                    session.note_daemons(listeners);
-                }
-                Ok(session)
+                let reason = format!("there is no daemon, since {}", cause.chain());
+                Session::on_usb(options, listeners, &reason)
             }
             _ => Err(failure),
         }
@@ -136,16 +132,22 @@ impl Session {
     }
 
     fn daemon(options: &SessionOptions, reason: &str) -> Outcome<Session> {
-        let session = DaemonContext::establish(options)?;
-        Ok(Session::of(Backend::Daemon(session), reason))
+        Ok(Session::of(daemon::establish(options)?, reason))
     }
 
     #[cfg(feature = "standalone")]
     fn standalone(options: &SessionOptions, reason: &str) -> Outcome<Session> {
+        // A context that may have a daemon looks at all sockets that are there.
+        Session::on_usb(options, Listeners::default(), reason)
+    }
+
+    /// The readers on the USB. `daemons` is what is at the daemons' sockets, without being a daemon that
+    /// listens.
+    #[cfg(feature = "standalone")]
+    fn on_usb(options: &SessionOptions, daemons: Listeners, reason: &str) -> Outcome<Session> {
         check_scope(options.scope)?;
-        let session = StandaloneContext::on_usb()?;
-        let backend = Backend::Standalone(standalone::ReaderKind::Usb, session);
-        Ok(Session::of(backend, reason))
+        let context = StandaloneContext::on_usb(daemons)?;
+        Ok(Session::of(Box::new(context), reason))
     }
 
     #[cfg(not(feature = "standalone"))]
@@ -159,15 +161,14 @@ impl Session {
         check_scope(options.scope)?;
         let own = device.try_clone();
         let own = own.map_err(|error| Failure::because(Error::NoMemory, Cause::System(error)))?;
-        let session = StandaloneContext::on_device(own)?;
-        let backend = Backend::Standalone(standalone::ReaderKind::Usb, session);
-        Ok(Session::of(backend, "its device was given"))
+        let context = StandaloneContext::on_device(own)?;
+        Ok(Session::of(Box::new(context), "its device was given"))
     }
 
     #[cfg(feature = "system")]
     fn system(options: &SessionOptions, reason: &str) -> Outcome<Session> {
-        let session = SystemContext::establish(options)?;
-        Ok(Session::of(Backend::System(session), reason))
+        let context = SystemContext::establish(options)?;
+        Ok(Session::of(Box::new(context), reason))
     }
 
     #[cfg(not(feature = "system"))]
@@ -183,9 +184,8 @@ impl Session {
     #[cfg(feature = "sim")]
     fn simulated(options: &SessionOptions, reason: &str) -> Outcome<Session> {
         check_scope(options.scope)?;
-        let session = StandaloneContext::on_simulation(&env::text("PCSCLITE_SIMULATED"))?;
-        let backend = Backend::Standalone(standalone::ReaderKind::Simulated, session);
-        Ok(Session::of(backend, reason))
+        let context = StandaloneContext::on_simulation(&env::text("PCSCLITE_SIMULATED"))?;
+        Ok(Session::of(Box::new(context), reason))
     }
 }
 
@@ -194,8 +194,7 @@ impl Session {
     /// A context on a manager of simulated readers.
     pub(crate) fn on_simulated(manager: std::sync::Arc<pcsc_manager::Manager>) -> Session {
         let context = StandaloneContext::on(manager);
-        let backend = Backend::Standalone(standalone::ReaderKind::Simulated, context);
-        Session::of(backend, "it is a simulation's")
+        Session::of(Box::new(context), "it is a simulation's")
     }
 }
 

@@ -1,14 +1,12 @@
 //! The state of a context: the process that it belongs to, its cancels, and whether it was released.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::OnceLock;
 
-use super::daemon::Waker;
 use crate::error::{Cause, Error, Failure, Outcome};
 use pcsc_process::generation;
 
-/// Whether a context can be used, and its cancels: a counter of them, and a descriptor that wakes a poll in
-/// another thread where the backend has one.
+/// Whether a context can be used, and a count of its cancels. Waking the waits is the backend's part, after
+/// the count has changed: a wait that wakes compares counts, and would sleep again.
 ///
 /// A wait reads the count when its call begins, and ends when the count has changed. So a cancel between the
 /// call's beginning and its registration with the daemon is not lost. A cancel while no call is in progress
@@ -19,8 +17,6 @@ pub struct Lifecycle {
     cancels: AtomicU64,
     answered: AtomicU64,
     released: AtomicBool,
-    /// Its lock may be held at the time of a fork. A child is refused before it uses the context.
-    pub(super) waker: OnceLock<Waker>,
 }
 
 impl Lifecycle {
@@ -31,7 +27,6 @@ impl Lifecycle {
             cancels: AtomicU64::new(0),
             answered: AtomicU64::new(0),
             released: AtomicBool::new(false),
-            waker: OnceLock::new(),
         }
     }
 
@@ -86,7 +81,7 @@ impl Lifecycle {
         result
     }
 
-    /// Cancels the calls in progress. Safe in a signal handler: allocates nothing, also where it fails.
+    /// Counts a cancel. Safe in a signal handler: allocates nothing, also where it fails.
     ///
     /// # Errors
     /// [`Error::InvalidHandle`] where [`Lifecycle::check`] fails.
@@ -94,24 +89,21 @@ impl Lifecycle {
         if !self.is_usable() {
             return Err(Error::InvalidHandle.into());
         }
-        // The count before the wake-up: a wait that wakes compares counts, and would sleep again.
         self.cancels.fetch_add(1, Ordering::SeqCst);
-        self.wake();
         Ok(())
     }
 
-    /// Marks the context as released, and ends waits in progress. False if such a wait may last, because the
-    /// program has closed the descriptors.
+    /// Marks the context as released.
     ///
     /// # Errors
     /// As [`Lifecycle::check`].
-    pub fn release(&self) -> Outcome<bool> {
+    pub fn release(&self) -> Outcome<()> {
         self.check()?;
         // One of two threads that release has done it. The other one gets the error of a double release.
         if self.released.swap(true, Ordering::SeqCst) {
             return Err(Error::InvalidHandle.into());
         }
-        Ok(self.wake())
+        Ok(())
     }
 
     /// Whether the context was released.
@@ -122,11 +114,6 @@ impl Lifecycle {
     /// Whether a call that began at the count `since` has been cancelled.
     pub fn is_cancelled(&self, since: u64) -> bool {
         self.now() != since || self.is_released()
-    }
-
-    /// False if a thread may wait and cannot be woken.
-    fn wake(&self) -> bool {
-        self.waker.get().is_none_or(Waker::wake)
     }
 }
 
@@ -153,5 +140,19 @@ mod tests {
         assert!(found_change.is_ok());
         assert!(is_cancelled(&lifecycle.wait(true, |_| Ok(()))));
         assert!(lifecycle.wait(true, |_| Ok(())).is_ok());
+    }
+    #[test]
+    fn a_release_counts_as_a_cancel_and_is_refused_the_second_time() {
+        let lifecycle = Lifecycle::new();
+        lifecycle.cancel().unwrap();
+        let since = lifecycle.now();
+        assert!(!lifecycle.is_cancelled(since));
+        lifecycle.cancel().unwrap();
+        assert!(lifecycle.is_cancelled(since));
+        assert!(lifecycle.release().is_ok());
+        assert!(lifecycle.is_cancelled(lifecycle.now()));
+        for refused in [lifecycle.release(), lifecycle.cancel(), lifecycle.check()] {
+            assert_eq!(refused.unwrap_err().error(), Error::InvalidHandle);
+        }
     }
 }

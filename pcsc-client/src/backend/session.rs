@@ -6,13 +6,8 @@ use std::time::{Duration, Instant};
 use super::bytes::AttributeValue;
 use super::calls::{for_each_forwarded_call, Calls};
 use super::choice::BackendKind;
-use super::daemon::DaemonContext;
 use super::size_query::{self, KeptAnswer, SizeQuery};
-#[cfg(feature = "standalone")]
-use super::standalone::{self, StandaloneContext};
 use super::status_change::Watched;
-#[cfg(feature = "system")]
-use super::system::SystemContext;
 use super::values::{Connected, ConnectionStatus, Pci, Transmitted};
 use crate::error::{Error, Outcome};
 use crate::identity::ReaderIdentity;
@@ -24,29 +19,8 @@ use pcsc_wire::{Endian, ReaderStateRecord};
 /// Numbers are those of the C interface: share modes, protocols, dispositions, attributes (PC/SC part 5).
 #[derive(Debug)]
 pub struct Session {
-    pub(super) backend: Backend,
+    backend: Box<dyn Calls>,
     size_query: SizeQuery,
-}
-
-#[derive(Debug)]
-pub(super) enum Backend {
-    Daemon(DaemonContext),
-    #[cfg(feature = "standalone")]
-    Standalone(standalone::ReaderKind, StandaloneContext),
-    #[cfg(feature = "system")]
-    System(SystemContext),
-}
-
-impl Backend {
-    fn calls(&self) -> &dyn Calls {
-        match self {
-            Backend::Daemon(context) => context,
-            #[cfg(feature = "standalone")]
-            Backend::Standalone(_, context) => context,
-            #[cfg(feature = "system")]
-            Backend::System(context) => context,
-        }
-    }
 }
 
 /// Forwards calls to the backend. Each ends the validity of the answer to a size query.
@@ -57,7 +31,7 @@ macro_rules! forward {
             #[allow(clippy::too_many_arguments)]
             pub fn $name(&self, $($parameter: $type),*) -> Outcome<$result> {
                 // After the call and not before: another thread's size query may fall into it.
-                let outcome = self.backend.calls().$name($($parameter),*);
+                let outcome = self.backend.$name($($parameter),*);
                 self.size_query.take();
                 outcome
             }
@@ -67,7 +41,7 @@ macro_rules! forward {
 for_each_forwarded_call!(forward);
 
 impl Session {
-    pub(super) fn of(backend: Backend, reason: &str) -> Session {
+    pub(super) fn of(backend: Box<dyn Calls>, reason: &str) -> Session {
         let session = Session {
             backend,
             size_query: SizeQuery::default(),
@@ -79,7 +53,7 @@ impl Session {
     /// Cancels the waits in progress; see also [`Session::status_change`]. Safe in a signal handler: takes no
     /// lock and allocates nothing, also where it fails. Not so with the library of the system.
     pub fn cancel(&self) -> Outcome<()> {
-        self.backend.calls().cancel()
+        self.backend.cancel()
     }
 
     /// The readers' names, each with a NUL, and one more NUL. The answer to a size query also serves the call
@@ -122,49 +96,25 @@ impl Session {
             Some(KeptAnswer::Attribute(of, value)) if !is_size_query && of == (card, id) => return Ok(value),
             _ => (),
         }
-        let value = self.backend.calls().get_attribute(card, id)?;
+        let value = self.backend.get_attribute(card, id)?;
         if is_size_query && size_query::is_of_reader(id) {
             self.size_query.keep(KeptAnswer::Attribute((card, id), value));
         }
         Ok(value)
     }
 
-    /// The identities of the readers of these names, as far as they are known. Each name comes with whether
-    /// another connection uses the reader.
+    /// See [`Calls::identities`].
     pub(crate) fn identities(&self, readers: &[(&CStr, bool)]) -> Vec<ReaderIdentity> {
-        match &self.backend {
-            Backend::Daemon(context) => context.identities(readers),
-            #[cfg(feature = "standalone")]
-            Backend::Standalone(_, context) => context.identities(readers),
-            #[cfg(feature = "system")]
-            Backend::System(context) => context.identities(readers),
-        }
+        self.backend.identities(readers)
     }
 
     /// The byte order of the machine that the drivers run on.
     pub fn endian(&self) -> Endian {
-        match &self.backend {
-            Backend::Daemon(session) => session.endian(),
-            #[cfg(any(feature = "standalone", feature = "system"))]
-            _ => Endian::NATIVE,
-        }
+        self.backend.endian()
     }
 
     /// The backend of this context.
     pub fn kind(&self) -> BackendKind {
-        match &self.backend {
-            Backend::Daemon(session) => BackendKind::Daemon {
-                path: session.path().to_owned(),
-                version: session.version(),
-            },
-            #[cfg(feature = "standalone")]
-            Backend::Standalone(standalone::ReaderKind::Usb, _) => BackendKind::Standalone,
-            #[cfg(feature = "standalone")]
-            Backend::Standalone(standalone::ReaderKind::Simulated, _) => BackendKind::Simulated,
-            #[cfg(feature = "system")]
-            Backend::System(context) => BackendKind::System {
-                library: context.library().to_owned(),
-            },
-        }
+        self.backend.kind()
     }
 }

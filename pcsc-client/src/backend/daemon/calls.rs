@@ -1,20 +1,25 @@
 //! A context with the daemon, and its calls.
 
-use std::path::{Path, PathBuf};
+use std::ffi::CStr;
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::handshake;
+use super::identity::identities;
 use super::link::{lost, Deadline, Link, Request};
 use super::stream::Stream;
+use super::waker::LazyWaker;
 use super::watch::{DaemonReaders, Registration};
 use crate::backend::bytes::AttributeValue;
 use crate::backend::calls::Calls;
+use crate::backend::choice::BackendKind;
 use crate::backend::lifecycle::Lifecycle;
 use crate::backend::status_change::{wait_for_change, Readers, Watched};
 use crate::backend::values::{Connected, ConnectionStatus, Pci, SessionOptions, Transmitted};
 use crate::env;
 use crate::error::{Cause, Error, Failure, Outcome};
+use crate::identity::ReaderIdentity;
 use pcsc_process::wait;
 use pcsc_wire::{
     self as wire, Body, Endian, Header, ReaderStateRecord, ReaderStateRecords, RequestCode, Version,
@@ -32,6 +37,7 @@ pub struct DaemonContext {
     /// Whether the beginning of a transaction does.
     waits_to_begin: bool,
     lifecycle: Lifecycle,
+    waker: LazyWaker,
     link: Mutex<Link>,
 }
 
@@ -54,29 +60,16 @@ impl DaemonContext {
             waits: options.waits.unwrap_or_else(env::waits_for_shared_card),
             waits_to_begin: options.waits.unwrap_or(true),
             lifecycle: Lifecycle::new(),
+            waker: LazyWaker::default(),
             link: Mutex::new(link),
         })
-    }
-
-    /// The daemon's socket.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The byte order of the daemon's machine, in which its driver writes numbers as values of attributes.
-    pub fn endian(&self) -> Endian {
-        self.endian
-    }
-
-    /// The protocol version spoken.
-    pub fn version(&self) -> Version {
-        self.version
     }
 }
 
 impl Calls for DaemonContext {
     fn release(&self) -> Outcome<()> {
-        let mut link = match self.lifecycle.release()? {
+        self.lifecycle.release()?;
+        let mut link = match self.waker.wake() {
             true => self.lock(),
             // The thread in a wait has the lock, and keeps it until the daemon has an event or ends.
             false => self.link.try_lock().map_err(|_| lost())?,
@@ -116,7 +109,9 @@ impl Calls for DaemonContext {
     }
 
     fn cancel(&self) -> Outcome<()> {
-        self.lifecycle.cancel()
+        self.lifecycle.cancel()?;
+        self.waker.wake();
+        Ok(())
     }
 
     fn each_reader(&self, look: &mut dyn FnMut(ReaderStateRecord<'_>)) -> Outcome<()> {
@@ -323,6 +318,25 @@ impl Calls for DaemonContext {
             wait_for_change(&mut self.readers(since)?, timeout, watched)
         })
     }
+
+    fn kind(&self) -> BackendKind {
+        BackendKind::Daemon {
+            path: self.path.clone(),
+            version: self.version,
+        }
+    }
+
+    fn endian(&self) -> Endian {
+        self.endian
+    }
+
+    fn identities(&self, readers: &[(&CStr, bool)]) -> Vec<ReaderIdentity> {
+        let options = SessionOptions {
+            socket: Some(self.path.clone()),
+            ..SessionOptions::default()
+        };
+        identities(|| DaemonContext::establish(&options), readers)
+    }
 }
 
 impl DaemonContext {
@@ -353,6 +367,7 @@ impl DaemonContext {
         Ok(DaemonReaders {
             link,
             lifecycle: &self.lifecycle,
+            waker: &self.waker,
             since,
             registration: Registration::None,
         })
@@ -454,37 +469,4 @@ fn at_most_payload(buffer: &mut [u8]) -> &mut [u8] {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const VERSION: Version = Version { major: 4, minor: 4 };
-
-    #[test]
-    fn a_release_ends_a_wait_that_is_behind_another_call() {
-        let context = DaemonContext {
-            path: PathBuf::new(),
-            endian: Endian::NATIVE,
-            version: VERSION,
-            waits: false,
-            waits_to_begin: false,
-            lifecycle: Lifecycle::new(),
-            link: Mutex::new(Link {
-                stream: None,
-                endian: Endian::NATIVE,
-                version: VERSION,
-                answered: VERSION,
-                context: 0,
-                slots: None,
-                limit: Duration::ZERO,
-            }),
-        };
-        let since = context.lifecycle.now();
-        let error = |outcome: Outcome<DaemonReaders<'_>>| outcome.map(drop).unwrap_err().error();
-        assert_eq!(error(context.readers(since)), Error::NoService);
-        context.lifecycle.release().unwrap();
-        assert_eq!(error(context.readers(since)), Error::Cancelled);
-        // One that begins after it is refused.
-        let begun = context.status_change(None, &mut [], false);
-        assert_eq!(begun.unwrap_err().error(), Error::InvalidHandle);
-    }
-}
+mod tests;

@@ -2,36 +2,30 @@
 
 use std::ffi::CStr;
 
-use super::calls::DaemonContext;
 use super::Survey;
+use crate::backend::calls::Calls;
 use crate::backend::driver_facts::{ask, of_name};
-use crate::backend::values::SessionOptions;
-use crate::error::Error;
+use crate::error::{Error, Outcome};
 use crate::identity::ReaderIdentity;
 
-impl DaemonContext {
-    /// See [`Session::identities`](crate::backend::Session::identities). Asks over connections to the readers
-    /// alone, and gives less where another connection prevents that.
-    pub(crate) fn identities(&self, readers: &[(&CStr, bool)]) -> Vec<ReaderIdentity> {
-        let survey = Survey::new();
-        let options = SessionOptions {
-            socket: Some(self.path().to_owned()),
-            ..SessionOptions::default()
+/// See [`Calls::identities`]. Asks over connections to the readers alone, on contexts of their own, since a
+/// connect that is given up is the end of its context. Gives less where another connection prevents that.
+pub fn identities<C: Calls>(
+    establish: impl Fn() -> Outcome<C>,
+    readers: &[(&CStr, bool)],
+) -> Vec<ReaderIdentity> {
+    let survey = Survey::new();
+    let mut own: Option<C> = None;
+    let mut asked = |name: &CStr, is_used: bool| {
+        let Some(context) = own.take().or_else(|| establish().ok()) else {
+            return of_name(name);
         };
-        // A context of its own: a connect that is given up is the end of its context.
-        let mut own: Option<DaemonContext> = None;
-        let mut asked = |name: &CStr, is_used: bool| {
-            let known = of_name(name);
-            let Some(context) = own.take().or_else(|| DaemonContext::establish(&options).ok()) else {
-                return known;
-            };
-            let asked = ask(&context, name, is_used, context.endian(), known.clone());
-            if !matches!(&asked, Err(failure) if failure.error() == Error::Timeout) {
-                own = Some(context);
-            }
-            asked.unwrap_or(known)
-        };
-        let identity = |(name, is_used): &(&CStr, bool)| survey.complete(asked(name, *is_used), name);
-        readers.iter().map(identity).collect()
-    }
+        let asked = ask(&context, name, is_used);
+        if !matches!(&asked, Err(failure) if failure.error() == Error::Timeout) {
+            own = Some(context);
+        }
+        asked.unwrap_or_else(|_| of_name(name))
+    };
+    let identity = |(name, is_used): &(&CStr, bool)| survey.complete(asked(name, *is_used), name);
+    readers.iter().map(identity).collect()
 }

@@ -29,7 +29,15 @@ pub use calls::DaemonContext;
 pub use connect::Connector;
 #[cfg(feature = "standalone")]
 pub use listener::Listeners;
-pub use pcsc_process::Waker;
+
+use super::calls::Calls;
+use super::values::SessionOptions;
+use crate::error::Outcome;
 
 /// Whether the build has this backend.
 pub const IS_INCLUDED: bool = true;
+
+/// Establishes a context.
+pub fn establish(options: &SessionOptions) -> Outcome<Box<dyn Calls>> {
+    Ok(Box::new(DaemonContext::establish(options)?))
+}

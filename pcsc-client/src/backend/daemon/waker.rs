@@ -1,23 +1,26 @@
 //! The descriptor that a wait for the daemon watches for a cancel.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use pcsc_process::Waker;
 
-use crate::backend::lifecycle::Lifecycle;
-
-/// How often a wait without a waker polls the count.
+/// How often a wait without a waker polls the count of cancels.
 pub const LOOK: Duration = Duration::from_millis(50);
 
-impl Lifecycle {
-    /// The descriptor that becomes readable at a cancel, created at the first wait. A cancel before that only
-    /// changes the count, so a wait reads the count after this call. `None` if the process has no free
-    /// descriptor; the caller then polls the count.
-    pub fn waker(&self) -> Option<&Waker> {
-        if self.waker.get().is_none() {
+/// The waker of a context, created at its first wait. A cancel before that only changes the count, so a wait
+/// reads the count after [`LazyWaker::get`].
+// The lock in it may be held at the time of a fork. A child is refused before it uses the context.
+#[derive(Debug, Default)]
+pub struct LazyWaker(OnceLock<Waker>);
+
+impl LazyWaker {
+    /// The waker. `None` if the process has no free descriptor; the caller then polls the count.
+    pub fn get(&self) -> Option<&Waker> {
+        if self.0.get().is_none() {
             match Waker::new() {
                 // It fails where another thread was faster. Then that thread's waker is used by both.
-                Ok(waker) => _ = self.waker.set(waker),
+                Ok(waker) => _ = self.0.set(waker),
                 Err(error) => {
                     log::debug!(
                         "a wait looks for a cancel every {} ms, as there is no waker: {error}",
@@ -26,35 +29,29 @@ impl Lifecycle {
                 }
             }
         }
-        self.waker.get()
+        self.0.get()
+    }
+
+    /// Wakes the waits. False if a thread may wait and cannot be woken, because the program has closed the
+    /// descriptors. Safe in a signal handler.
+    pub fn wake(&self) -> bool {
+        self.0.get().is_none_or(Waker::wake)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Error;
     use rustix::event::{poll, PollFd, PollFlags, Timespec};
 
-    fn is_readable(waker: &Waker) -> bool {
-        let mut fds = [PollFd::new(waker, PollFlags::IN)];
-        poll(&mut fds, Some(&Timespec::default())).unwrap() > 0
-    }
-
     #[test]
-    fn a_cancel_wakes_and_counts() {
-        let lifecycle = Lifecycle::new();
-        lifecycle.cancel().unwrap();
-        let since = lifecycle.now();
-        let waker = lifecycle.waker().unwrap();
-        assert!(!is_readable(waker) && !lifecycle.is_cancelled(since));
-        lifecycle.cancel().unwrap();
-        lifecycle.cancel().unwrap();
-        assert!(is_readable(waker) && lifecycle.is_cancelled(since));
-        waker.clear();
-        assert!(!is_readable(waker));
-        assert!(lifecycle.release().unwrap());
-        assert_eq!(lifecycle.release().unwrap_err().error(), Error::InvalidHandle);
-        assert!(lifecycle.is_cancelled(lifecycle.now()) && is_readable(waker));
+    fn a_wake_reaches_the_waits_that_have_begun() {
+        let lazy = LazyWaker::default();
+        let is_readable = || {
+            let mut fds = [PollFd::new(lazy.get().unwrap(), PollFlags::IN)];
+            poll(&mut fds, Some(&Timespec::default())).unwrap() > 0
+        };
+        assert!(lazy.wake() && !is_readable());
+        assert!(lazy.wake() && is_readable());
     }
 }

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::link::{Deadline, Link};
 use super::stream::Wake;
-use super::waker::LOOK;
+use super::waker::{LazyWaker, LOOK};
 use crate::backend::lifecycle::Lifecycle;
 use crate::backend::status_change::{Comparison, Readers, StatusChange};
 use crate::error::{Error, Failure, Outcome};
@@ -21,6 +21,7 @@ use pcsc_wire::{EventBody, ReaderStateRecords, StateBatch};
 pub struct DaemonReaders<'a> {
     pub link: MutexGuard<'a, Link>,
     pub lifecycle: &'a Lifecycle,
+    pub waker: &'a LazyWaker,
     /// The count of cancels that the call began with.
     pub since: u64,
     /// The registration that the last look has made, for the next wait.
@@ -100,7 +101,7 @@ impl DaemonReaders<'_> {
     /// `None` if the deadline has passed.
     fn wait_for_event(&mut self, deadline: Option<Instant>) -> Outcome<Option<EventBody>> {
         // Before the count is read below: a cancel that comes before there is a waker has moved the count.
-        let waker = self.lifecycle.waker();
+        let waker = self.waker.get();
         loop {
             if self.lifecycle.is_cancelled(self.since) {
                 if let Some(waker) = waker {

@@ -1,5 +1,6 @@
 //! A context without a daemon: a client of this process's manager.
 
+use std::ffi::CStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,30 +9,34 @@ use pcsc_manager::{Bus, CallError, Client, ConnectionHandle, ManagedReader, Mana
 use pcsc_manager::{StartError, UsbBus};
 use pcsc_wire::ReaderStateRecord;
 
-use super::current::{self, ReaderKind, Shared};
+use super::current;
+use super::identity::identity;
 use crate::backend::bytes::AttributeValue;
 use crate::backend::calls::Calls;
+use crate::backend::choice::BackendKind;
 use crate::backend::daemon::Listeners;
 use crate::backend::lifecycle::Lifecycle;
 use crate::backend::status_change::{wait_for_change, Comparison, Readers, StatusChange, Watched};
 use crate::backend::values::{Connected, ConnectionStatus, Pci, Transmitted};
 use crate::env;
 use crate::error::{Cause, Error, Failure, Outcome};
+use crate::identity::ReaderIdentity;
 
 /// A context on the readers of this process.
 pub struct StandaloneContext {
+    kind: BackendKind,
+    // The last client of a manager that is dropped gives the readers back.
     client: Arc<Client>,
-    // Dropped after the client: its connections end before the last context gives the readers back.
-    shared: Arc<Shared>,
     lifecycle: Lifecycle,
 }
 
 impl StandaloneContext {
-    /// A context on the readers on the USB.
-    pub fn on_usb() -> Outcome<StandaloneContext> {
+    /// A context on the readers on the USB. `daemons` is what is at the daemons' sockets, without being a
+    /// daemon that listens.
+    pub(crate) fn on_usb(daemons: Listeners) -> Outcome<StandaloneContext> {
         let bus = || UsbBus::new(options()).map(|bus| Arc::new(bus) as Arc<dyn Bus>);
-        let shared = current::acquire(ReaderKind::Usb, bus)?;
-        Ok(StandaloneContext::sharing(shared))
+        let manager = current::USB.acquire(daemons, bus)?;
+        Ok(StandaloneContext::new(BackendKind::Standalone, manager))
     }
 
     /// A context of its own on the readers of one device, whose node is open for reading and writing.
@@ -39,7 +44,7 @@ impl StandaloneContext {
     pub(crate) fn on_device(device: std::os::fd::OwnedFd) -> Outcome<StandaloneContext> {
         let bus = pcsc_manager::FixedBus::of_device(device, options())?;
         let manager = Manager::start(Arc::new(bus), current::settings())?;
-        Ok(StandaloneContext::on(Arc::new(manager)))
+        Ok(StandaloneContext::new(BackendKind::Standalone, Arc::new(manager)))
     }
 
     /// A context on the simulated readers that [`simulated_bus`](pcsc_manager::simulated_bus) makes of
@@ -47,34 +52,26 @@ impl StandaloneContext {
     #[cfg(feature = "sim")]
     pub(crate) fn on_simulation(what: &str) -> Outcome<StandaloneContext> {
         let bus = || pcsc_manager::simulated_bus(what, options());
-        let shared = current::acquire(ReaderKind::Simulated, bus)?;
-        Ok(StandaloneContext::sharing(shared))
+        let manager = current::SIMULATED.acquire(Listeners::default(), bus)?;
+        Ok(StandaloneContext::on(manager))
     }
 
-    /// A context on a manager.
+    /// A context on a manager of simulated readers.
     pub fn on(manager: Arc<Manager>) -> StandaloneContext {
-        StandaloneContext::sharing(Shared::alone(manager))
+        StandaloneContext::new(BackendKind::Simulated, manager)
     }
 
-    fn sharing(shared: Arc<Shared>) -> StandaloneContext {
+    fn new(kind: BackendKind, manager: Arc<Manager>) -> StandaloneContext {
         StandaloneContext {
-            client: Arc::new(Client::new(
-                shared.manager().clone(),
-                env::waits_for_shared_card(),
-            )),
-            shared,
+            kind,
+            client: Arc::new(Client::new(manager, env::waits_for_shared_card())),
             lifecycle: Lifecycle::new(),
         }
     }
 
     /// The manager of the readers.
     pub fn manager(&self) -> &Manager {
-        self.shared.manager()
-    }
-
-    /// Notes what is at the daemons' sockets, without being a daemon that listens.
-    pub(crate) fn note_daemons(&self, listeners: Listeners) {
-        self.shared.note_daemons(listeners);
+        self.client.manager()
     }
 
     /// Returns an error after a fork, a release, or a change to the daemon.
@@ -222,6 +219,15 @@ impl Calls for StandaloneContext {
         Ok(self.client()?.set_attribute(card, id, data)?)
     }
 
+    fn kind(&self) -> BackendKind {
+        self.kind.clone()
+    }
+
+    fn identities(&self, readers: &[(&CStr, bool)]) -> Vec<ReaderIdentity> {
+        let identity = |(name, _): &(&CStr, bool)| identity(self.manager(), name);
+        readers.iter().map(identity).collect()
+    }
+
     fn status_change(
         &self,
         timeout: Option<Duration>,
@@ -259,9 +265,9 @@ impl Drop for StandaloneContext {
     fn drop(&mut self) {
         // Returns an error in a forked child: the threads and the devices are the parent's.
         if self.release().is_err() && self.lifecycle.is_inherited() {
-            // Dropping these would use locks that the parent's threads may have held, and join threads that
-            // do not exist.
-            std::mem::forget((self.client.clone(), self.shared.clone()));
+            // Dropping it would use locks that the parent's threads may have held, and join threads that do
+            // not exist.
+            std::mem::forget(self.client.clone());
         }
     }
 }

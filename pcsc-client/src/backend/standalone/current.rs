@@ -9,131 +9,71 @@ use crate::backend::daemon::Listeners;
 use crate::env;
 use pcsc_process::generation;
 
-/// Which readers a manager has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReaderKind {
-    /// Readers on the USB.
-    Usb,
-    /// Simulated readers.
-    Simulated,
-}
+/// The manager of a process and those that its parents had. Each generation uses another place, so that a
+/// forked child does not wait for a lock that was held at the time of the fork.
+pub struct Current([Mutex<Option<Entry>>; GENERATIONS]);
 
-/// A manager with its place in the table. The last context to drop it gives the readers back.
-pub struct Shared {
-    manager: Arc<Manager>,
-    daemons: Mutex<Listeners>,
-    /// `None` for a manager that is in no table. Dropped after the manager.
-    _listed: Option<Listed>,
-}
-
-/// Keeps the entry of a manager in the table.
-struct Listed {
-    place: &'static Mutex<Place>,
-    end: Arc<ChangeCounter>,
-}
-
-/// The number of places for each kind of readers. Each generation uses another place, so that a forked child
-/// does not wait for a lock that was held at the time of the fork.
 const GENERATIONS: usize = 64;
 
-/// A place in the table.
-type Place = Option<Entry>;
+/// The manager of the readers on the USB.
+pub static USB: Current = Current::NONE;
+/// That of the simulated readers.
+#[cfg(feature = "sim")]
+pub static SIMULATED: Current = Current::NONE;
 
 struct Entry {
     generation: u32,
-    shared: Weak<Shared>,
+    /// Its contexts hold it. The last one to drop it gives the readers back.
+    manager: Weak<Manager>,
     end: Arc<ChangeCounter>,
+    daemons: Listeners,
 }
 
-static PLACES: [[Mutex<Place>; GENERATIONS]; 2] = [const { [const { Mutex::new(None) }; GENERATIONS] }; 2];
+impl Current {
+    #[allow(clippy::declare_interior_mutable_const, reason = "for the statics above")]
+    const NONE: Current = Current([const { Mutex::new(None) }; GENERATIONS]);
 
-fn place(kind: ReaderKind, generation: u32) -> &'static Mutex<Place> {
-    &PLACES[kind as usize][generation as usize % GENERATIONS]
-}
-
-impl Shared {
-    /// A manager that is in no table.
-    pub fn alone(manager: Arc<Manager>) -> Arc<Shared> {
-        Arc::new(Shared {
-            manager,
-            daemons: Mutex::default(),
-            _listed: None,
-        })
+    /// The manager of this process, if it has one, and what was at the daemons' sockets when it began to
+    /// drive the readers itself.
+    pub fn get(&self) -> Option<(Arc<Manager>, Listeners)> {
+        let generation = generation();
+        let place = lock(self.place(generation));
+        let entry = place.as_ref().filter(|entry| entry.generation == generation)?;
+        let manager = entry.manager.upgrade().filter(|manager| !manager.is_over())?;
+        Some((manager, entry.daemons))
     }
 
-    /// The manager.
-    pub fn manager(&self) -> &Arc<Manager> {
-        &self.manager
-    }
-
-    /// What was at the daemons' sockets when this process began to drive the readers itself.
-    pub fn daemons_then(&self) -> Listeners {
-        *lock(&self.daemons)
-    }
-
-    /// Notes what is at the daemons' sockets, without being a daemon that listens.
-    pub fn note_daemons(&self, listeners: Listeners) {
-        *lock(&self.daemons) = listeners;
-    }
-}
-
-impl Drop for Listed {
-    fn drop(&mut self) {
-        // Frees the entry, so that a library that is unloaded leaves no memory. A thread that holds the lock
-        // is about to replace the entry.
-        if let Ok(mut place) = self.place.try_lock() {
-            place.take_if(|entry| Arc::ptr_eq(&entry.end, &self.end));
-        }
-    }
-}
-
-/// The manager of this process, if it has one.
-pub fn current(kind: ReaderKind) -> Option<Arc<Shared>> {
-    let generation = generation();
-    match &*lock(place(kind, generation)) {
-        Some(entry) if entry.generation == generation => entry
-            .shared
-            .upgrade()
-            .filter(|shared| !shared.manager().is_over()),
-        _ => None,
-    }
-}
-
-/// The manager of this process, started on `bus` if there is none.
-pub fn acquire(
-    kind: ReaderKind,
-    bus: impl FnOnce() -> Result<Arc<dyn Bus>, StartError>,
-) -> Result<Arc<Shared>, StartError> {
-    let generation = generation();
-    let mutex = place(kind, generation);
-    // Held until the manager is there: a second context of this process waits, and does not start one of its
-    // own.
-    let mut place = lock(mutex);
-    if let Some(entry) = &*place {
-        if entry.generation == generation {
-            match entry.shared.upgrade() {
-                Some(shared) if !shared.manager().is_over() => return Ok(shared),
+    /// The manager of this process, started on `bus` if there is none. `daemons` is what is at the daemons'
+    /// sockets, without being a daemon that listens.
+    pub fn acquire(
+        &self,
+        daemons: Listeners,
+        bus: impl FnOnce() -> Result<Arc<dyn Bus>, StartError>,
+    ) -> Result<Arc<Manager>, StartError> {
+        let generation = generation();
+        // Held until the manager is there: a second context of this process waits, and does not start one of
+        // its own.
+        let mut place = lock(self.place(generation));
+        if let Some(entry) = place.as_ref().filter(|entry| entry.generation == generation) {
+            match entry.manager.upgrade() {
+                Some(manager) if !manager.is_over() => return Ok(manager),
                 // The next manager opens the readers once the last one has closed them.
                 _ => _ = entry.end.wait(0, None),
             }
         }
+        let manager = Arc::new(Manager::start(bus()?, settings())?);
+        *place = Some(Entry {
+            generation,
+            manager: Arc::downgrade(&manager),
+            end: manager.has_ended().clone(),
+            daemons,
+        });
+        Ok(manager)
     }
-    let manager = Arc::new(Manager::start(bus()?, settings())?);
-    let end = manager.has_ended().clone();
-    let shared = Arc::new(Shared {
-        manager,
-        daemons: Mutex::default(),
-        _listed: Some(Listed {
-            place: mutex,
-            end: end.clone(),
-        }),
-    });
-    *place = Some(Entry {
-        generation,
-        shared: Arc::downgrade(&shared),
-        end,
-    });
-    Ok(shared)
+
+    fn place(&self, generation: u32) -> &Mutex<Option<Entry>> {
+        &self.0[generation as usize % GENERATIONS]
+    }
 }
 
 /// How readers are named, by the environment.

@@ -5,4 +5,4 @@ mod current;
 mod identity;
 
 pub use calls::StandaloneContext;
-pub use current::{current, ReaderKind};
+pub use current::USB;

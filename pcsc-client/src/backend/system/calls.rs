@@ -1,7 +1,6 @@
 //! A context with the platform's library, and its calls.
 
-use std::ffi::CString;
-use std::path::Path;
+use std::ffi::CStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,18 +8,21 @@ use zeroize::Zeroizing;
 
 use super::cards::{Cards, Connection};
 use super::gate::Gate;
-use super::library::{Library, ReaderChange};
+use super::library::{c_string, Library};
 use super::platform;
 use super::time_limit::until;
 use super::waits::Waits;
 use crate::backend::bytes::AttributeValue;
 use crate::backend::calls::Calls;
+use crate::backend::choice::BackendKind;
+use crate::backend::driver_facts::{ask, of_name};
 use crate::backend::lifecycle::Lifecycle;
 use crate::backend::status_change::Watched;
 use crate::backend::values::{Connected, ConnectionStatus, Pci, SessionOptions, Transmitted};
 use crate::env;
 use crate::error::{Cause, Error, Failure, Outcome};
 use crate::ffi::SCARDCONTEXT;
+use crate::identity::ReaderIdentity;
 use pcsc_constants as constants;
 use pcsc_process::generation;
 use pcsc_wire::{ReaderStateRecord, MAX_PAYLOAD};
@@ -80,11 +82,6 @@ impl SystemContext {
         })
     }
 
-    /// The library's path or name.
-    pub fn library(&self) -> &Path {
-        self.open.library.path()
-    }
-
     /// The library's context. Returns an error after a fork or a release.
     fn open(&self) -> Outcome<&Arc<Open>> {
         self.lifecycle.check()?;
@@ -119,7 +116,7 @@ impl SystemContext {
     }
 
     /// Waits in the library until a state differs or the call is cancelled.
-    fn wait(&self, timeout: Option<Duration>, readers: &mut [ReaderChange], since: u64) -> Outcome<()> {
+    fn wait(&self, timeout: Option<Duration>, watched: &mut [Watched<'_>], since: u64) -> Outcome<()> {
         let Open { library, handle, .. } = &**self.open()?;
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         // Without the deadline: also a look that does not wait waits for another call.
@@ -128,7 +125,7 @@ impl SystemContext {
         loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let waited = self.waits.run(&self.lifecycle, since, || {
-                library.get_status_change(*handle, milliseconds(left), readers)
+                library.get_status_change(*handle, milliseconds(left), watched)
             });
             match &waited {
                 // A cancel that was meant for a wait that had ended.
@@ -139,30 +136,6 @@ impl SystemContext {
                     if failure.error() == Error::Timeout
                         && deadline.is_none_or(|deadline| Instant::now() < deadline) => {}
                 _ => return waited,
-            }
-        }
-    }
-
-    /// The readers with their states.
-    fn states(&self) -> Outcome<Vec<ReaderChange>> {
-        let Open { library, handle, .. } = &**self.open()?;
-        // One gate for both calls: otherwise the list and the states could be of two moments.
-        let _held = self.own_gate().take(None)?;
-        loop {
-            let names = library.list_readers(*handle)?;
-            let mut readers = Vec::new();
-            for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-                readers.push(watch(name, constants::SCARD_STATE_UNAWARE)?);
-            }
-            if readers.is_empty() {
-                return Ok(readers);
-            }
-            match library.get_status_change(*handle, 0, &mut readers) {
-                // A reader went between the two calls.
-                Err(failure) if failure.error() == Error::UnknownReader => (),
-                // A wait from SCARD_STATE_UNAWARE times out if the state is unknown.
-                Err(failure) if failure.error() == Error::Timeout => return Ok(readers),
-                result => return result.map(|()| readers),
             }
         }
     }
@@ -181,17 +154,38 @@ impl Calls for SystemContext {
     }
 
     fn each_reader(&self, look: &mut dyn FnMut(ReaderStateRecord<'_>)) -> Outcome<()> {
-        for reader in self.states()? {
-            look(ReaderStateRecord {
-                name: reader.name.to_bytes(),
-                event_counter: reader.event >> 16,
-                state: card_status(reader.event),
-                sharing: sharing(reader.event),
-                atr: &reader.atr,
-                protocol: constants::SCARD_PROTOCOL_UNDEFINED,
-            });
+        let Open { library, handle, .. } = &**self.open()?;
+        // One gate for both calls: otherwise the list and the states could be of two moments.
+        let held = self.own_gate().take(None)?;
+        loop {
+            let names = library.list_readers(*handle)?;
+            let names = names.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+            let mut watched: Vec<Watched<'_>> = names
+                .map(|name| Watched::new(name, constants::SCARD_STATE_UNAWARE))
+                .collect();
+            if watched.is_empty() {
+                return Ok(());
+            }
+            match library.get_status_change(*handle, 0, &mut watched) {
+                // A reader went between the two calls.
+                Err(failure) if failure.error() == Error::UnknownReader => continue,
+                // A wait from SCARD_STATE_UNAWARE times out if the state is unknown.
+                Err(failure) if failure.error() != Error::Timeout => return Err(failure),
+                _ => drop(held),
+            }
+            for reader in &watched {
+                let event = reader.event().unwrap_or(0);
+                look(ReaderStateRecord {
+                    name: reader.name,
+                    event_counter: event >> 16,
+                    state: card_status(event),
+                    sharing: sharing(event),
+                    atr: reader.atr.as_deref().unwrap_or(&[]),
+                    protocol: constants::SCARD_PROTOCOL_UNDEFINED,
+                });
+            }
+            return Ok(());
         }
-        Ok(())
     }
 
     fn connect(
@@ -311,20 +305,8 @@ impl Calls for SystemContext {
         watched: &mut [Watched<'_>],
         sticky: bool,
     ) -> Outcome<()> {
-        let mut readers = Vec::new();
-        for entry in watched.iter() {
-            readers.push(watch(entry.name, entry.current)?);
-        }
-        let waited = self
-            .lifecycle
-            .wait(sticky, |since| self.wait(timeout, &mut readers, since));
-        let is_over = |failure: &Failure| failure.error() == Error::Timeout;
-        if waited.as_ref().err().is_none_or(is_over) {
-            for (entry, reader) in watched.iter_mut().zip(&readers) {
-                entry.set_found(reader.event, reader.atr);
-            }
-        }
-        waited
+        self.lifecycle
+            .wait(sticky, |since| self.wait(timeout, watched, since))
     }
 
     fn cancel(&self) -> Outcome<()> {
@@ -338,6 +320,21 @@ impl Calls for SystemContext {
         let mut value = [0; pcsc_wire::ATTRIBUTE_SIZE];
         let length = open.library.get_attribute(handle, id, &mut value)?;
         Ok(AttributeValue::of_array(value, length))
+    }
+
+    fn kind(&self) -> BackendKind {
+        BackendKind::System {
+            library: self.open.library.path().to_owned(),
+        }
+    }
+
+    fn identities(&self, readers: &[(&CStr, bool)]) -> Vec<ReaderIdentity> {
+        // Less of a reader that another connection keeps.
+        let identity = |(name, is_used): &(&CStr, bool)| {
+            let asked = ask(self, name, *is_used);
+            asked.unwrap_or_else(|_| of_name(name))
+        };
+        readers.iter().map(identity).collect()
     }
 }
 
@@ -395,21 +392,6 @@ fn exchange(
     )?;
     answer[..received.len()].copy_from_slice(&received);
     Ok(received.len())
-}
-
-/// A reader to watch.
-fn watch(name: &[u8], current: u32) -> Outcome<ReaderChange> {
-    Ok(ReaderChange {
-        name: c_string(name)?,
-        current,
-        event: 0,
-        atr: Default::default(),
-    })
-}
-
-/// A name with a NUL. A reader's name has none within it.
-fn c_string(name: &[u8]) -> Outcome<CString> {
-    Ok(CString::new(name).map_err(|_| Error::UnknownReader)?)
 }
 
 /// A time in milliseconds, rounded up, as the library takes it.

@@ -12,6 +12,7 @@ use std::ptr;
 
 use super::platform::{self, IoRequest, RawReaderState};
 use crate::backend::bytes::AtrBytes;
+use crate::backend::status_change::Watched;
 use crate::backend::values::ConnectionStatus;
 use crate::error::{Cause, Error, Failure, Outcome};
 use crate::ffi::{DWORD, LONG, SCARDCONTEXT, SCARDHANDLE};
@@ -70,19 +71,6 @@ functions! {
     control = SCardControl(SCARDHANDLE, DWORD, *const c_void, DWORD, *mut c_void, DWORD, *mut DWORD);
     get_attribute = SCardGetAttrib(SCARDHANDLE, DWORD, *mut u8, *mut DWORD);
     set_attribute = SCardSetAttrib(SCARDHANDLE, DWORD, *const u8, DWORD);
-}
-
-/// One reader of a wait for changes.
-#[derive(Debug, Clone)]
-pub struct ReaderChange {
-    /// The reader's name.
-    pub name: CString,
-    /// What the caller knows: `SCARD_STATE_*` bits, and an event counter in the high word.
-    pub current: u32,
-    /// What the library has found.
-    pub event: u32,
-    /// The card's ATR.
-    pub atr: AtrBytes,
 }
 
 impl Library {
@@ -170,10 +158,12 @@ impl Library {
         &self,
         context: SCARDCONTEXT,
         milliseconds: u32,
-        readers: &mut [ReaderChange],
+        watched: &mut [Watched<'_>],
     ) -> Outcome<()> {
-        let raw = |reader: &ReaderChange| RawReaderState {
-            reader: reader.name.as_ptr(),
+        let names = watched.iter().map(|reader| c_string(reader.name));
+        let names = names.collect::<Outcome<Vec<CString>>>()?;
+        let raw = |(name, reader): (&CString, &Watched<'_>)| RawReaderState {
+            reader: name.as_ptr(),
             user_data: ptr::null_mut(),
             current: reader.current as DWORD,
             // What the library leaves unset where the time is over has not changed.
@@ -181,12 +171,8 @@ impl Library {
             atr_length: 0,
             atr: [0; platform::ATR_ROOM],
         };
-        let mut states = Vec::new();
-        states
-            .try_reserve_exact(readers.len())
-            .map_err(|_| Error::NoMemory)?;
-        states.extend(readers.iter().map(raw));
-        // SAFETY: an array of the stated length, whose names are strings that live as long as `readers`.
+        let mut states: Vec<RawReaderState> = names.iter().zip(&*watched).map(raw).collect();
+        // SAFETY: an array of the stated length, whose names are strings that live as long as `names`.
         let changed = check(unsafe {
             (self.functions.get_status_change)(
                 context,
@@ -195,10 +181,13 @@ impl Library {
                 states.len() as DWORD,
             )
         });
-        for (reader, state) in readers.iter_mut().zip(&states) {
-            let (length, atr) = (state.atr_length as usize, state.atr);
-            reader.event = state.event as u32;
-            reader.atr = AtrBytes::from(&atr[..length.min(atr.len())]);
+        let is_over = |failure: &Failure| failure.error() == Error::Timeout;
+        if changed.as_ref().err().is_none_or(is_over) {
+            for (reader, state) in watched.iter_mut().zip(&states) {
+                let (length, atr) = (state.atr_length as usize, state.atr);
+                let atr = AtrBytes::from(&atr[..length.min(atr.len())]);
+                reader.set_found(state.event as u32, atr);
+            }
         }
         changed
     }
@@ -365,6 +354,11 @@ fn reason(error: &libloading::Error) -> String {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
     }
+}
+
+/// A name with a NUL. A reader's name has none within it.
+pub fn c_string(name: &[u8]) -> Outcome<CString> {
+    Ok(CString::new(name).map_err(|_| Error::UnknownReader)?)
 }
 
 /// Converts a return code.

@@ -9,7 +9,6 @@
 mod calls;
 mod cards;
 mod gate;
-mod identity;
 mod library;
 mod platform;
 mod time_limit;
