@@ -3,8 +3,10 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use pcsc_client::{BackendKind, Context, Error, Scope};
@@ -111,6 +113,42 @@ fn a_daemon_comes_and_goes() {
         "inner_a_daemon_comes_and_goes",
         folder.path(),
         &pcscd.socket(),
+        USB,
+    );
+}
+
+#[test]
+#[ignore = "is run by the next one in a namespace"]
+fn inner_threads_that_come_first_at_once_share_the_readers() {
+    const THREADS: usize = 8;
+    let start = Barrier::new(THREADS);
+    for _ in 0..50 {
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    start.wait();
+                    let context = Context::establish(Scope::User);
+                    // Each thread has established its context by then.
+                    start.wait();
+                    let context = context.unwrap();
+                    assert_eq!(context.backend(), BackendKind::Standalone);
+                    assert_eq!(context.list_readers_owned(), Ok(Vec::new()));
+                });
+            }
+        });
+    }
+}
+
+#[test]
+fn threads_that_come_first_at_once_share_the_readers() {
+    let folder = tempfile::tempdir().unwrap();
+    // A daemon has left its socket behind, which does not make it one that has come.
+    let socket = folder.path().join("pcscd.comm");
+    drop(UnixListener::bind(&socket).unwrap());
+    run_test(
+        "inner_threads_that_come_first_at_once_share_the_readers",
+        folder.path(),
+        &socket,
         USB,
     );
 }
