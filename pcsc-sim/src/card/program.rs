@@ -18,8 +18,10 @@ pub(super) trait Program: Send {
     fn tpdu(&mut self, command: &CommandApdu<'_>) -> Vec<u8>;
     /// Whether commands with this header carry data.
     fn carries_data(&self, header: &[u8; 4]) -> bool;
-    /// Whether GET RESPONSE reaches the program if the protocol has stored nothing.
-    fn answers_get_response(&self) -> bool {
+    /// Whether it is a card that a test writes. GET RESPONSE reaches it if the protocol has stored nothing. A
+    /// command that comes again with the Le of '6CXX' does not, since it may change the card; the bundled
+    /// applications execute it again, because their status word depends on Le.
+    fn is_virtual_card(&self) -> bool {
         false
     }
 }
@@ -71,7 +73,7 @@ impl Program for Box<dyn VirtualCard> {
         (**self).carries_data(header)
     }
 
-    fn answers_get_response(&self) -> bool {
+    fn is_virtual_card(&self) -> bool {
         true
     }
 }

@@ -8,8 +8,6 @@ use super::{t0, t1, App, Burst, CharacterCard, LineSettings, Offer, Profile, Rat
 
 /// Guard time that the card keeps: the reader sees 12 etu between leading edges.
 const SPACING: u64 = 12;
-/// T=0: the procedure byte of a card that needs more time (clause 10.3.3).
-const NULL: u8 = 0x60;
 /// How long a card works before it asks for more time. Shorter than the least work waiting time and block
 /// waiting time that matter: with WI 1 at 372/1 and 4 MHz the former is 89 ms.
 const STEP: Duration = Duration::from_millis(50);
@@ -106,6 +104,16 @@ impl Behaviour {
             ..Behaviour::default()
         }
     }
+
+    /// How often the card asks for time while it works on a command.
+    pub(super) fn steps(&self) -> u32 {
+        u32::try_from(self.time.as_millis().div_ceil(STEP.as_millis())).unwrap_or(u32::MAX)
+    }
+
+    /// T=0: how many NULL bytes come before the answer to a header.
+    pub(super) fn null_bytes(&self) -> u32 {
+        self.nulls.max(self.steps())
+    }
 }
 
 enum CardState {
@@ -170,50 +178,18 @@ impl SimCard {
             None => offers.first(),
         };
         match offer {
-            Some(Offer::T1 { edc, .. }) => CardState::T1(t1::Protocol::new(*edc, self.t1_habits())),
-            Some(Offer::T0 { .. }) => CardState::T0(t0::Protocol::new(self.t0_habits())),
+            Some(Offer::T1 { edc, .. }) => CardState::T1(t1::Protocol::new(*edc)),
+            Some(Offer::T0 { .. }) => CardState::T0(t0::Protocol::default()),
             None => CardState::Mute,
         }
     }
 
-    fn t1_habits(&self) -> t1::Habits {
-        let b = &self.behaviour;
-        t1::Habits {
-            wtx: (b.wtx.max(self.steps()), b.wtx_multiplier.max(1)),
-            new_ifsc: b.new_ifsc,
-            abort_beyond: b.abort_beyond,
-        }
-    }
-
-    fn t0_habits(&self) -> t0::Habits {
-        let b = &self.behaviour;
-        t0::Habits {
-            nulls: b.nulls.max(self.steps()),
-            byte_by_byte: b.byte_by_byte,
-            no_envelope: b.no_envelope,
-        }
-    }
-
-    /// How often the card asks for time while it works on a command.
-    fn steps(&self) -> u32 {
-        u32::try_from(self.behaviour.time.as_millis().div_ceil(STEP.as_millis())).unwrap_or(u32::MAX)
-    }
-
     /// Takes over the behaviour that a test has set.
     fn obey(&mut self) {
-        let Some(wanted) = self.shared.as_ref().map(SharedBehaviour::get) else {
-            return;
-        };
-        if wanted == self.behaviour {
-            return;
-        }
-        self.behaviour = wanted;
-        (self.heard, self.bursts) = (0, 0);
-        let (t0_habits, t1_habits) = (self.t0_habits(), self.t1_habits());
-        match &mut self.state {
-            CardState::T0(protocol) => protocol.set_habits(t0_habits),
-            CardState::T1(protocol) => protocol.set_habits(t1_habits),
-            CardState::Off | CardState::Fresh | CardState::Mute => (),
+        let wanted = self.shared.as_ref().map(SharedBehaviour::get);
+        if let Some(wanted) = wanted.filter(|wanted| *wanted != self.behaviour) {
+            self.behaviour = wanted;
+            (self.heard, self.bursts) = (0, 0);
         }
     }
 
@@ -261,8 +237,10 @@ impl SimCard {
             self.state = self.protocol(None);
         }
         match &mut self.state {
-            CardState::T0(protocol) => protocol.hear(bytes, &mut *self.program),
-            CardState::T1(protocol) => protocol.hear(bytes, &mut *self.program).unwrap_or_default(),
+            CardState::T0(protocol) => protocol.hear(bytes, &self.behaviour, &mut *self.program),
+            CardState::T1(protocol) => protocol
+                .hear(bytes, &self.behaviour, &mut *self.program)
+                .unwrap_or_default(),
             _ => Vec::new(),
         }
     }
@@ -347,9 +325,9 @@ impl CharacterCard for SimCard {
                 *last ^= 0x5A;
             }
         }
-        let steps = self.steps();
+        let steps = self.behaviour.steps();
         let nulls = match (&self.state, steps) {
-            (CardState::T0(_), 1..) => answer.iter().take_while(|byte| **byte == NULL).count(),
+            (CardState::T0(_), 1..) => answer.iter().take_while(|byte| **byte == t0::NULL).count(),
             _ => 0,
         };
         let works = nulls > 0 || (steps > 0 && matches!(self.state, CardState::T1(_)));

@@ -2,32 +2,23 @@
 
 use super::apps::ANY_NE;
 use super::program::Program;
+use super::Behaviour;
 use pcsc_ccid::apdu::{split_response, CommandApdu};
 
-/// How the card uses procedure bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Habits {
-    /// NULL bytes before anything else is said on a command.
-    pub nulls: u32,
-    /// Acknowledges single bytes (INS exclusive-or 'FF') rather than all.
-    pub byte_by_byte: bool,
-    /// Does not support ENVELOPE.
-    pub no_envelope: bool,
-}
-
-#[derive(Default)]
-enum Expected {
-    #[default]
-    Header,
-    /// Data of the command are coming in.
-    Data,
-}
+/// The procedure byte of a card that needs more time (clause 10.3.3).
+pub(super) const NULL: u8 = 0x60;
 
 #[derive(Default)]
 pub(super) struct Protocol {
-    habits: Habits,
-    state: Expected,
+    /// The header of a command, and its data as far as they have come.
     input: Vec<u8>,
+    /// The card has asked for the data.
+    expects_data: bool,
+    /// The card acknowledges single bytes (INS exclusive-or 'FF') rather than all.
+    is_byte_by_byte: bool,
+    /// The header of a command that was answered with '6CXX'. Its response is stored, and is sent if the
+    /// command comes again with that length.
+    kept: Option<[u8; 4]>,
     /// What GET RESPONSE may fetch, and the status to end it with.
     stored: Vec<u8>,
     status: [u8; 2],
@@ -35,106 +26,78 @@ pub(super) struct Protocol {
 }
 
 impl Protocol {
-    pub fn new(habits: Habits) -> Self {
-        Protocol {
-            habits,
-            status: [0x90, 0x00],
-            ..Protocol::default()
-        }
-    }
-
-    /// Changes its habits.
-    pub fn set_habits(&mut self, habits: Habits) {
-        self.habits = habits;
-    }
-
     /// What the card says to these characters.
-    pub fn hear(&mut self, bytes: &[u8], app: &mut dyn Program) -> Vec<u8> {
+    pub fn hear(&mut self, bytes: &[u8], behaviour: &Behaviour, app: &mut dyn Program) -> Vec<u8> {
         let mut out = Vec::new();
         for &byte in bytes {
             self.input.push(byte);
-            match self.state {
-                Expected::Header if self.input.len() == 5 => self.on_header(app, &mut out),
-                Expected::Data if self.input.len() == 5 + usize::from(self.input[4]) => {
-                    self.run(app, &mut out)
-                }
-                Expected::Data if self.habits.byte_by_byte => out.push(!self.input[1]),
+            match (self.expects_data, self.input.len()) {
+                (false, 5) => self.on_header(behaviour, app, &mut out),
+                (true, length) if length == 5 + usize::from(self.input[4]) => self.run(app, &mut out),
+                (true, _) if behaviour.byte_by_byte => out.push(!self.input[1]),
                 _ => {}
             }
         }
         out
     }
 
-    fn on_header(&mut self, app: &mut dyn Program, out: &mut Vec<u8>) {
-        out.extend((0..self.habits.nulls).map(|_| 0x60));
+    fn on_header(&mut self, behaviour: &Behaviour, app: &mut dyn Program, out: &mut Vec<u8>) {
+        self.is_byte_by_byte = behaviour.byte_by_byte;
+        out.extend((0..behaviour.null_bytes()).map(|_| NULL));
         let header = [self.input[0], self.input[1], self.input[2], self.input[3]];
         let (ins, p3) = (self.input[1], self.input[4]);
+        let kept = self.kept.take();
+        if kept == Some(header) && usize::from(p3) == self.stored.len() {
+            return self.deliver(ins, p3.into(), out);
+        }
+        if kept.is_some() {
+            self.stored.clear();
+        }
         match ins {
             0x60..=0x6F | 0x90..=0x9F => self.end(out, [0x6D, 0x00]),
-            0xC0 if self.stored.is_empty() && app.answers_get_response() => self.run(app, out),
+            0xC0 if self.stored.is_empty() && app.is_virtual_card() => self.run(app, out),
             0xC0 => self.get_response(p3, out),
-            0xC2 if self.habits.no_envelope => self.end(out, [0x6D, 0x00]),
+            0xC2 if behaviour.no_envelope => self.end(out, [0x6D, 0x00]),
             _ if p3 > 0 && (ins == 0xC2 || app.carries_data(&header)) => {
-                self.state = Expected::Data;
-                out.push(self.acknowledge(ins));
+                self.expects_data = true;
+                out.push(if behaviour.byte_by_byte { !ins } else { ins });
             }
             _ => self.run(app, out),
-        }
-    }
-
-    fn acknowledge(&self, ins: u8) -> u8 {
-        if self.habits.byte_by_byte {
-            !ins
-        } else {
-            ins
         }
     }
 
     /// Header and data are complete.
     fn run(&mut self, app: &mut dyn Program, out: &mut Vec<u8>) {
         let input = std::mem::take(&mut self.input);
-        self.state = Expected::Header;
         let header = [input[0], input[1], input[2], input[3]];
         let (p3, data) = (input[4], &input[5..]);
         if header[1] == 0xC2 {
             return self.envelope(data, app, out);
         }
-        if app.carries_data(&header) {
-            let ne = Some(ANY_NE);
-            let response = app.tpdu(&CommandApdu {
-                header,
-                data,
-                ne,
-                extended: false,
-            });
-            return self.store(&response, out);
-        }
-        let ne = if p3 == 0 { 256 } else { usize::from(p3) };
-        let command = CommandApdu {
+        let carries_data = app.carries_data(&header);
+        let ne = match (carries_data, p3) {
+            (true, _) => ANY_NE,
+            (false, 0) => 256,
+            (false, p3) => p3.into(),
+        };
+        let response = app.tpdu(&CommandApdu {
             header,
-            data: &[],
+            data,
             ne: Some(ne),
             extended: false,
-        };
-        let response = app.tpdu(&command);
-        let Some((body, _)) = split_response(&response) else {
-            return self.end(out, [0x6F, 0x00]);
-        };
-        match body.len() {
-            0 => self.end(out, [response[0], response[1]]),
-            n if n < ne => self.end(out, [0x6C, n as u8]),
-            _ => {
-                self.keep(&response);
-                self.deliver(header[1], ne, out);
+        });
+        self.keep(&response);
+        match self.stored.len() {
+            n if carries_data || n == 0 => self.end_kept(out),
+            n if n < ne => {
+                match app.is_virtual_card() {
+                    true => self.kept = Some(header),
+                    false => self.stored.clear(),
+                }
+                self.end(out, [0x6C, n as u8]);
             }
+            _ => self.deliver(header[1], ne, out),
         }
-    }
-
-    /// Keeps a response for GET RESPONSE and says how much there is.
-    fn store(&mut self, response: &[u8], out: &mut Vec<u8>) {
-        self.keep(response);
-        let status = self.remaining();
-        self.end(out, status);
     }
 
     fn keep(&mut self, response: &[u8]) {
@@ -146,11 +109,13 @@ impl Protocol {
         }
     }
 
-    fn remaining(&self) -> [u8; 2] {
-        match self.stored.len() {
+    /// Ends a command with the status word, or with how much there is for GET RESPONSE.
+    fn end_kept(&mut self, out: &mut Vec<u8>) {
+        let status = match self.stored.len() {
             0 => self.status,
             n => [0x61, if n > 255 { 0 } else { n as u8 }],
-        }
+        };
+        self.end(out, status);
     }
 
     fn get_response(&mut self, p3: u8, out: &mut Vec<u8>) {
@@ -165,15 +130,14 @@ impl Protocol {
     /// Sends `n` bytes of what is stored, then how much is left.
     fn deliver(&mut self, ins: u8, n: usize, out: &mut Vec<u8>) {
         for (i, byte) in self.stored.drain(..n).enumerate() {
-            if self.habits.byte_by_byte {
+            if self.is_byte_by_byte {
                 out.push(!ins);
             } else if i == 0 {
                 out.push(ins);
             }
             out.push(byte);
         }
-        let status = self.remaining();
-        self.end(out, status);
+        self.end_kept(out);
     }
 
     fn envelope(&mut self, part: &[u8], app: &mut dyn Program, out: &mut Vec<u8>) {
@@ -182,13 +146,13 @@ impl Protocol {
             return self.end(out, [0x90, 0x00]);
         }
         let apdu = std::mem::take(&mut self.enveloped);
-        let response = app.apdu(&apdu);
-        self.store(&response, out);
+        self.keep(&app.apdu(&apdu));
+        self.end_kept(out);
     }
 
     fn end(&mut self, out: &mut Vec<u8>, status: [u8; 2]) {
         self.input.clear();
-        self.state = Expected::Header;
+        self.expects_data = false;
         out.extend(status);
     }
 }

@@ -1,18 +1,8 @@
 //! The card's side of T=1 (ISO 7816-3 clause 11.6), written from the rules that bind the card.
 
 use super::program::Program;
+use super::Behaviour;
 use pcsc_ccid::t1::{Block, Edc, Pcb, Supervisory, MAX_BLOCK};
-
-/// What the card's T=1 does beyond answering.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Habits {
-    /// S(WTX request) before each answer: how many, and the multiplier.
-    pub wtx: (u32, u8),
-    /// S(IFS request) with this IFSC before the first answer.
-    pub new_ifsc: Option<u8>,
-    /// S(ABORT request) when a chained command grows beyond this number of bytes.
-    pub abort_beyond: Option<usize>,
-}
 
 /// A request that the card wants answered before it goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +14,6 @@ struct Wanted {
 #[derive(Default)]
 pub(super) struct Protocol {
     edc: Edc,
-    habits: Habits,
     ns: u8,
     nr: u8,
     ifsd: usize,
@@ -44,22 +33,16 @@ pub(super) struct Protocol {
 }
 
 impl Protocol {
-    pub fn new(edc: Edc, habits: Habits) -> Self {
+    pub fn new(edc: Edc) -> Self {
         Protocol {
             edc,
-            habits,
             ifsd: 32,
             ..Protocol::default()
         }
     }
 
-    /// Changes its habits.
-    pub fn set_habits(&mut self, habits: Habits) {
-        self.habits = habits;
-    }
-
     /// What the card answers to these characters; `None` when it stays in reception mode.
-    pub fn hear(&mut self, bytes: &[u8], app: &mut dyn Program) -> Option<Vec<u8>> {
+    pub fn hear(&mut self, bytes: &[u8], behaviour: &Behaviour, app: &mut dyn Program) -> Option<Vec<u8>> {
         let block = match Block::decode(bytes, self.edc) {
             Ok(block) => block,
             Err(reason) => return self.refuse(bytes.first().copied().unwrap_or(0), reason.r_code()),
@@ -69,7 +52,7 @@ impl Protocol {
             (Pcb::Request(Supervisory::Resynch), _) => {
                 *self = Protocol {
                     failures: self.failures,
-                    ..Protocol::new(self.edc, self.habits)
+                    ..Protocol::new(self.edc)
                 };
                 Some(self.block(nad, Pcb::Response(Supervisory::Resynch), &[]))
             }
@@ -85,13 +68,13 @@ impl Protocol {
             (Pcb::Response(function), Some(wanted))
                 if function == wanted.function && block.inf.first().copied() == wanted.inf =>
             {
-                Some(self.granted(nad, function))
+                Some(self.granted(nad, function, behaviour))
             }
             (Pcb::I { seq, more }, None) if seq == self.nr && self.out_is_last() => {
                 self.acknowledge();
                 self.nr ^= 1;
                 self.command.extend_from_slice(block.inf);
-                Some(self.take(nad, more, app))
+                Some(self.take(nad, more, behaviour, app))
             }
             (Pcb::R { seq, .. }, None) => match self.out {
                 Some(_) if seq == self.ns => Some(self.send_reply(nad)),
@@ -128,14 +111,10 @@ impl Protocol {
     }
 
     /// The command has one more part.
-    fn take(&mut self, nad: u8, more: bool, app: &mut dyn Program) -> Vec<u8> {
+    fn take(&mut self, nad: u8, more: bool, behaviour: &Behaviour, app: &mut dyn Program) -> Vec<u8> {
         self.chaining = more;
-        if more
-            && self
-                .habits
-                .abort_beyond
-                .is_some_and(|limit| self.command.len() > limit)
-        {
+        let limit = behaviour.abort_beyond.filter(|_| more);
+        if limit.is_some_and(|limit| self.command.len() > limit) {
             return self.ask(nad, Supervisory::Abort, None);
         }
         if !more {
@@ -143,14 +122,14 @@ impl Protocol {
             self.acknowledged = 0;
             // Frees it: it may hold a PIN.
             self.command = Vec::new();
-            self.wtx_left = self.habits.wtx.0;
+            self.wtx_left = behaviour.wtx.max(behaviour.steps());
         }
-        self.go_on(nad)
+        self.go_on(nad, behaviour)
     }
 
     /// The next thing the card says when it has the right to send.
-    fn go_on(&mut self, nad: u8) -> Vec<u8> {
-        match self.habits.new_ifsc {
+    fn go_on(&mut self, nad: u8, behaviour: &Behaviour) -> Vec<u8> {
+        match behaviour.new_ifsc {
             Some(ifsc) if !self.ifs_told => return self.ask(nad, Supervisory::Ifs, Some(ifsc)),
             _ => {}
         }
@@ -159,19 +138,19 @@ impl Protocol {
             return self.block(nad, Pcb::R { seq, error: 0 }, &[]);
         }
         if self.wtx_left > 0 {
-            return self.ask(nad, Supervisory::Wtx, Some(self.habits.wtx.1));
+            return self.ask(nad, Supervisory::Wtx, Some(behaviour.wtx_multiplier.max(1)));
         }
         self.send_reply(nad)
     }
 
-    fn granted(&mut self, nad: u8, function: Supervisory) -> Vec<u8> {
+    fn granted(&mut self, nad: u8, function: Supervisory, behaviour: &Behaviour) -> Vec<u8> {
         self.request = None;
         match function {
             Supervisory::Ifs => self.ifs_told = true,
             Supervisory::Wtx => self.wtx_left = self.wtx_left.saturating_sub(1),
             Supervisory::Abort | Supervisory::Resynch => self.forget(),
         }
-        self.go_on(nad)
+        self.go_on(nad, behaviour)
     }
 
     fn ask(&mut self, nad: u8, function: Supervisory, inf: Option<u8>) -> Vec<u8> {

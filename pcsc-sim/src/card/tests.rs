@@ -50,6 +50,31 @@ fn a_virtual_card_speaks_the_protocol_of_its_atr_and_gets_le_or_data() {
 }
 
 #[test]
+fn a_command_that_comes_again_with_the_right_le_is_executed_once() {
+    struct Counter(u8);
+    impl VirtualCard for Counter {
+        fn atr(&self) -> Vec<u8> {
+            vec![0x3B, 0x00]
+        }
+
+        fn transmit(&mut self, _command: &[u8]) -> Vec<u8> {
+            self.0 += 1;
+            vec![self.0, 0x90, 0x00]
+        }
+    }
+    let mut card = SimCard::of(Box::new(Counter(0)), SharedBehaviour::default());
+    card.reset(LINE);
+    let mut hear = |command: [u8; 5]| card.hear(&command, LINE).bytes;
+    assert_eq!(hear([0x80, 0x10, 0, 0, 0]), [0x6C, 1]);
+    assert_eq!(hear([0x80, 0x10, 0, 0, 1]), [0x10, 1, 0x90, 0x00]);
+    assert_eq!(hear([0x80, 0x10, 0, 0, 1]), [0x10, 2, 0x90, 0x00]);
+    // Another command in between: the first one is executed again, and its response is not fetched.
+    assert_eq!(hear([0x80, 0x10, 0, 0, 0]), [0x6C, 1]);
+    assert_eq!(hear([0x80, 0x12, 0, 0, 1]), [0x12, 4, 0x90, 0x00]);
+    assert_eq!(hear([0x80, 0x10, 0, 0, 1]), [0x10, 5, 0x90, 0x00]);
+}
+
+#[test]
 fn an_extended_command_comes_over_t0_in_envelopes() {
     let mut card = SimCard::good(Profile::new(&[Offer::T0]), Box::new(Echo));
     card.reset(LINE);

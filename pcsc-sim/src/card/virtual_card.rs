@@ -37,7 +37,9 @@ pub trait VirtualCard: Send {
     ///
     /// Over T=1 the command is what the program sent. Over T=0 a command with data comes without Le, any
     /// other one with Le, and a program fetches the response's data with GET RESPONSE, as it does from a real
-    /// card; extended commands come whole. Neither parses the command or the response.
+    /// card; extended commands come whole. A response that is shorter than Le is answered with 6C XX, and
+    /// kept for the same command with that Le: the card is called once, as a Java Card applet is. Neither
+    /// parses the command or the response.
     fn transmit(&mut self, command: &[u8]) -> Vec<u8>;
 
     /// Whether commands with this header carry data, which a T=0 header does not show. The default is true
