@@ -12,10 +12,8 @@
 //! | 80 C0 00 00 | how many commands there were since the reset, in four bytes |
 
 use super::apps::{App, Echo, FileSystem, Hello, Several};
-use super::{
-    Behaviour, Burst, CharacterCard, Convention, LineSettings, Offer, PpsBehaviour, Profile, SimCard,
-    Switches,
-};
+use super::{Behaviour, Convention, Offer, PpsBehaviour, Profile, SimCard, Switches};
+use crate::masked;
 use pcsc_ccid::apdu::CommandApdu;
 use pcsc_ccid::t1::Edc;
 use std::sync::Arc;
@@ -44,7 +42,7 @@ pub const NAMES: [(&str, &str); 12] = [
 ///
 /// # Errors
 /// A message, if there is no card of this name or with this ATR.
-pub fn make(text: &str, switches: &Arc<Switches>) -> Result<impl CharacterCard, String> {
+pub fn make(text: &str, switches: &Arc<Switches>) -> Result<SimCard, String> {
     let (profile, behaviour) = match named(text) {
         Some(card) => card,
         None => (profile(&hexadecimal(text)?)?, Behaviour::default()),
@@ -58,71 +56,41 @@ pub fn make(text: &str, switches: &Arc<Switches>) -> Result<impl CharacterCard, 
         Box::new(Echo),
         Box::new(FileSystem::example()),
     ]);
-    Ok(Switched {
-        card: SimCard::new(profile, behaviour, Box::new(app)),
-        switches: switches.clone(),
-    })
+    Ok(SimCard::new(profile, behaviour, Box::new(app)).with_switches(switches.clone()))
 }
 
 fn named(name: &str) -> Option<(Profile, Behaviour)> {
-    let with = |ta1: Option<u8>, offers: &[Offer]| Profile {
+    let crc = Offer::T1 {
+        ifsc: Some(254),
+        bwi_cwi: Some(0x45),
+        edc: Edc::Crc,
+    };
+    let (ta1, offers): (Option<u8>, &[Offer]) = match name {
+        "t0" | "inverse" | "mute" => (None, &[Offer::T0]),
+        "t1" | "noise" | "wtx" | "vanishing" => (None, &[Offer::T1]),
+        "crc" => (None, &[crc]),
+        "both" => (Some(0x96), &[Offer::T0, Offer::T1]),
+        "frail" => (Some(0x96), &[Offer::T0]),
+        "fast" | "acos-id" => (Some(0x97), &[Offer::T1]),
+        _ => return None,
+    };
+    let mut profile = Profile {
         ta1,
         historical: name.as_bytes().to_vec(),
         ..Profile::new(offers)
     };
-    let good = Behaviour::default();
-    Some(match name {
-        "t0" => (with(None, &[Offer::T0]), good),
-        "t1" => (with(None, &[Offer::T1]), good),
-        "both" => (with(Some(0x96), &[Offer::T0, Offer::T1]), good),
-        "fast" => (with(Some(0x97), &[Offer::T1]), good),
-        "crc" => {
-            let offer = Offer::T1 {
-                ifsc: Some(254),
-                bwi_cwi: Some(0x45),
-                edc: Edc::Crc,
-            };
-            (with(None, &[offer]), good)
-        }
-        "inverse" => {
-            let profile = Profile {
-                convention: Convention::Inverse,
-                ..with(None, &[Offer::T0])
-            };
-            (profile, good)
-        }
-        "acos-id" => {
-            let behaviour = Behaviour {
-                pps: PpsBehaviour::OwnRateOrMute,
-                ..good
-            };
-            (with(Some(0x97), &[Offer::T1]), behaviour)
-        }
-        "frail" => {
-            let behaviour = Behaviour {
-                fails_above: Some(200_000),
-                ..good
-            };
-            (with(Some(0x96), &[Offer::T0]), behaviour)
-        }
-        "mute" => (with(None, &[Offer::T0]), Behaviour { mute: true, ..good }),
-        "noise" => {
-            let behaviour = Behaviour {
-                corrupt_every: Some(2),
-                ..good
-            };
-            (with(None, &[Offer::T1]), behaviour)
-        }
-        "wtx" => (with(None, &[Offer::T1]), Behaviour::wtx_for_ever()),
-        "vanishing" => {
-            let behaviour = Behaviour {
-                removed_after: Some(40),
-                ..good
-            };
-            (with(None, &[Offer::T1]), behaviour)
-        }
-        _ => return None,
-    })
+    let mut behaviour = Behaviour::default();
+    match name {
+        "inverse" => profile.convention = Convention::Inverse,
+        "acos-id" => behaviour.pps = PpsBehaviour::OwnRateOrMute,
+        "frail" => behaviour.fails_above = Some(200_000),
+        "mute" => behaviour.mute = true,
+        "noise" => behaviour.corrupt_every = Some(2),
+        "wtx" => behaviour = Behaviour::wtx_for_ever(),
+        "vanishing" => behaviour.removed_after = Some(40),
+        _ => (),
+    }
+    Some((profile, behaviour))
 }
 
 /// A card with this ATR, byte for byte.
@@ -135,48 +103,11 @@ fn profile(bytes: &[u8]) -> Result<Profile, String> {
 }
 
 fn hexadecimal(text: &str) -> Result<Vec<u8>, String> {
-    let digits: Option<Vec<u8>> = text
-        .chars()
-        .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
-        .collect();
+    let bytes = masked::parse(text)
+        .ok()
+        .and_then(|bytes| bytes.into_iter().collect());
     let names = || NAMES.map(|(name, _)| name).join(", ");
-    let digits =
-        digits.ok_or_else(|| format!("no card {text}: there are ATRs in hexadecimal, {}", names()))?;
-    Ok(digits
-        .chunks(2)
-        .map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit))
-        .collect())
-}
-
-/// A card whose answers can be switched off while it is in the reader.
-struct Switched {
-    card: SimCard,
-    switches: Arc<Switches>,
-}
-
-impl CharacterCard for Switched {
-    fn present(&self) -> bool {
-        self.card.present()
-    }
-
-    fn reset(&mut self, line: LineSettings) -> Burst {
-        let atr = self.card.reset(line);
-        if self.switches.is_mute() {
-            return Burst::default();
-        }
-        atr
-    }
-
-    fn power_off(&mut self) {
-        self.card.power_off();
-    }
-
-    fn hear(&mut self, bytes: &[u8], line: LineSettings) -> Burst {
-        if self.switches.fails() {
-            return Burst::default();
-        }
-        self.card.hear(bytes, line)
-    }
+    bytes.ok_or_else(|| format!("no card {text}: there are ATRs in hexadecimal, {}", names()))
 }
 
 /// The commands that every card supports.
@@ -238,7 +169,7 @@ mod tests {
     #[test]
     fn what_is_no_card_is_an_error() {
         let switches = Arc::new(Switches::default());
-        for text in ["", "3C00", "t2", "3B80", "3B8001FF"] {
+        for text in ["", "3C00", "t2", "3B80", "3B8001FF", "3B0", "3B**"] {
             assert!(make(text, &switches).is_err(), "{text}");
         }
         for (name, _) in NAMES {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::program::Program;
-use super::{t0, t1, App, Burst, CharacterCard, LineSettings, Offer, Profile, Rate, VirtualCard};
+use super::{t0, t1, App, Burst, CharacterCard, LineSettings, Offer, Profile, Rate, Switches, VirtualCard};
 
 /// Guard time that the card keeps: the reader sees 12 etu between leading edges.
 const SPACING: u64 = 12;
@@ -130,6 +130,7 @@ pub struct SimCard {
     profile: Profile,
     behaviour: Behaviour,
     shared: Option<SharedBehaviour>,
+    switches: Option<Arc<Switches>>,
     program: Box<dyn Program>,
     state: CardState,
     rate: Rate,
@@ -157,6 +158,7 @@ impl SimCard {
             profile,
             behaviour,
             shared: None,
+            switches: None,
             program,
             state: CardState::Off,
             rate: Rate::DEFAULT,
@@ -164,6 +166,12 @@ impl SimCard {
             bursts: 0,
             removed: false,
         }
+    }
+
+    /// The same card, with the switches of its reader.
+    pub(super) fn with_switches(mut self, switches: Arc<Switches>) -> Self {
+        self.switches = Some(switches);
+        self
     }
 
     /// A well-behaved card.
@@ -276,7 +284,8 @@ impl CharacterCard for SimCard {
             .behaviour
             .supply
             .is_none_or(|(lowest, highest)| (lowest..=highest).contains(&line.millivolts));
-        if self.removed || self.behaviour.mute || !supplied {
+        let is_mute = self.behaviour.mute || self.switches.as_deref().is_some_and(Switches::is_mute);
+        if self.removed || is_mute || !supplied {
             self.state = CardState::Mute;
             return Burst::default();
         }
@@ -300,6 +309,9 @@ impl CharacterCard for SimCard {
     }
 
     fn hear(&mut self, bytes: &[u8], line: LineSettings) -> Burst {
+        if self.switches.as_deref().is_some_and(Switches::fails) {
+            return Burst::default();
+        }
         self.obey();
         self.heard += bytes.len() as u64;
         self.removed |= self.behaviour.removed_after.is_some_and(|n| self.heard >= n);
