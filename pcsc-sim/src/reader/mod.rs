@@ -2,13 +2,12 @@
 //!
 //! A [`SimDevice`] is made of a [`Model`]: what one line of the list of readers says. Its firmware is written
 //! from the reader's side of the texts (CCID 1.1, ICCD 1.0) and does what its `dwFeatures` promise, no more:
-//! a host that forgets to negotiate meets a card that does not answer. Of the driver it shares the message
-//! codec and, at the APDU levels, the T=0 and T=1 engines.
+//! a host that forgets to negotiate meets a card that does not answer. Of the driver it shares the codecs of
+//! messages, parameters and ATRs and, at the APDU levels, the T=0 and T=1 engines.
 //!
 //! Time passes only by what goes over the contact and by waits that end without an answer; a second of card
 //! time costs nothing. [`Oddities`] are what real devices do wrong.
 
-mod atr;
 mod control;
 mod device;
 mod exchange;

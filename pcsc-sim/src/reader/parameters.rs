@@ -1,7 +1,8 @@
 //! A slot's parameters (CCID 1.1, clause 6.1.7) and what they mean on the contact.
 
-use super::atr::AtrParameters;
 use crate::card::{LineSettings, Rate};
+use pcsc_ccid::atr::{Atr, DEFAULT_TA1};
+use pcsc_ccid::internals::parameters::{Parameters as CardParameters, MAX_SIZE};
 use pcsc_ccid::t1::Edc;
 
 /// `abProtocolDataStructure` with its protocol.
@@ -9,7 +10,7 @@ use pcsc_ccid::t1::Edc;
 pub(super) struct Parameters {
     /// `bProtocolNum`.
     pub protocol: u8,
-    bytes: [u8; 7],
+    bytes: [u8; MAX_SIZE],
 }
 
 /// Offset of `abProtocolDataStructure` in the message.
@@ -27,21 +28,12 @@ impl Default for Parameters {
 
 impl Parameters {
     /// What an ATR says for a protocol, at 372/1.
-    pub fn from_atr(said: &AtrParameters, protocol: u8) -> Parameters {
-        let inverse = u8::from(said.inverse) << 1;
-        let guard = said.tc1.unwrap_or(0);
-        let bytes = match protocol {
-            1 => [
-                0x11,
-                0x10 | inverse | said.edc.unwrap_or(0) & 1,
-                guard,
-                said.bwi_cwi.unwrap_or(0x4D),
-                0x00,
-                said.ifsc.unwrap_or(32),
-                0x00,
-            ],
-            _ => [0x11, inverse, guard, said.tc2.unwrap_or(10), 0x00, 0, 0],
-        };
+    pub fn from_atr(atr: &Atr, protocol: u8) -> Parameters {
+        let mut bytes = [0; MAX_SIZE];
+        // CCID has structures for two protocols.
+        if let Ok(parameters) = CardParameters::for_card(atr, protocol.min(1), DEFAULT_TA1) {
+            parameters.encode(&mut bytes);
+        }
         Parameters { protocol, bytes }
     }
 
@@ -50,7 +42,7 @@ impl Parameters {
     /// # Errors
     /// The offset in the message of what is wrong.
     pub fn read(protocol: u8, data: &[u8]) -> Result<Parameters, u8> {
-        let mut bytes = [0; 7];
+        let mut bytes = [0; MAX_SIZE];
         let size = match protocol {
             0 => 5,
             1 => 7,

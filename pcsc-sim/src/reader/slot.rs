@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use super::atr::AtrParameters;
 use super::model::Model;
 use super::parameters::{Parameters, OFFSET};
 use super::speed;
 use crate::card::{CharacterCard, Contact, Rate, Tally};
-use pcsc_ccid::atr;
+use pcsc_ccid::atr::{self, Atr, AtrError, Mode, Warning, DEFAULT_TA1};
 use pcsc_ccid::descriptor::Features;
 use pcsc_ccid::message::{IccStatus, SlotErrorCode, Voltage};
 use pcsc_ccid::t1;
@@ -25,8 +24,9 @@ pub(super) struct Slot {
     /// Time and bits of the cards that were in before.
     past: Tally,
     pub(super) parameters: Parameters,
-    said: AtrParameters,
     atr: Vec<u8>,
+    /// The same decoded, if its interface bytes are whole.
+    said: Option<Atr>,
     /// Nothing was sent since the reset: PPS may come.
     pub(super) fresh: bool,
     /// The host has set parameters since the reset.
@@ -112,8 +112,8 @@ impl Slot {
 
     fn forget(&mut self) {
         self.parameters = Parameters::default();
-        self.said = AtrParameters::default();
         self.atr.clear();
+        self.said = None;
         self.fresh = false;
         self.is_told = false;
         self.clock_stopped = false;
@@ -193,55 +193,68 @@ impl Slot {
             [0x3B | 0x3F, _, ..] => None,
             _ => Some(SlotErrorCode::BadTs),
         };
-        let said = AtrParameters::read(&atr);
+        let said = Atr::parse(&atr).ok();
         let features = model.descriptor.features;
         let reads_it =
             features.has(Features::AUTOMATIC_PARAMETERS) || features.has(Features::AUTOMATIC_NEGOTIATION);
-        let error = error.or((reads_it && !said.is_sound).then_some(SlotErrorCode::BadTck));
+        let is_fault =
+            |warning: &Warning| is_missing_bytes(warning) || matches!(warning, Warning::WrongTck(_));
+        let is_sound = said
+            .as_ref()
+            .is_some_and(|atr| !atr.warnings.iter().any(is_fault));
+        let error = error.or((reads_it && !is_sound).then_some(SlotErrorCode::BadTck));
         if let Some(error) = error {
             self.power_off();
             return Err(error);
         }
         self.fresh = true;
         self.atr = atr;
-        if reads_it {
-            let protocol = said.ta2.map_or(said.protocols[0], |ta2| ta2 & 0x0F);
-            let mut parameters = Parameters::from_atr(&said, protocol);
-            if let (Some(ta2), Some(ta1)) = (said.ta2, said.ta1) {
-                if ta2 & 0x10 == 0 {
-                    parameters = parameters.with_fidi(ta1);
-                }
+        if let Some(said) = said.as_ref().filter(|_| reads_it) {
+            let mut parameters = Parameters::from_atr(said, said.first_protocol());
+            if let (Mode::Specific { implicit: false, .. }, Some(ta1)) = (said.mode(), said.ta1()) {
+                parameters = parameters.with_fidi(ta1);
             }
-            self.said = said;
             self.apply(parameters);
-        } else {
-            self.said = said;
         }
+        self.said = said;
         Ok(())
     }
 
     /// The first protocol of the ATR that the reader has too.
     fn first_protocol(&self, model: &Model) -> Option<u8> {
-        let mut offered = self.said.protocols.clone();
-        if let Some(ta2) = self.said.ta2 {
-            offered = Vec::from([ta2 & 0x0F]);
-        }
+        let said = self.said.as_ref()?;
+        let offered = said
+            .specific_mode()
+            .map_or_else(|| said.protocols(), |only| vec![only]);
         offered
             .into_iter()
             .find(|protocol| *protocol < 2 && model.descriptor.protocols & 1 << protocol != 0)
     }
 
+    /// Whether TA2 has settled protocol and rate.
+    fn is_specific(&self) -> bool {
+        self.said
+            .as_ref()
+            .is_some_and(|said| said.specific_mode().is_some())
+    }
+
+    /// TA1, or what stands for it.
+    fn ta1(&self) -> u8 {
+        self.said.as_ref().and_then(Atr::ta1).unwrap_or(DEFAULT_TA1)
+    }
+
     /// The reader's own negotiation: PPS at the fastest rate; where the card is mute, a reset and the
     /// default rate.
     fn negotiate(&mut self, protocol: u8, model: &Model) -> Result<(), SlotErrorCode> {
-        let parameters = Parameters::from_atr(&self.said, protocol);
-        if self.said.ta2.is_some() {
+        if self.is_specific() {
             return Ok(());
         }
-        let fastest = speed::fastest(model, self.clock_hz, self.said.ta1.unwrap_or(0x11));
-        let first = self.said.protocols.first().copied();
+        let said = self.said.as_ref().ok_or(SlotErrorCode::Mute)?;
+        let parameters = Parameters::from_atr(said, protocol);
+        let first = said.first_protocol();
+        let fastest = speed::fastest(model, self.clock_hz, self.ta1());
         for fidi in [fastest, 0x11] {
-            if fidi == 0x11 && first == Some(protocol) {
+            if fidi == 0x11 && first == protocol {
                 self.apply(parameters);
                 return Ok(());
             }
@@ -326,7 +339,8 @@ impl Slot {
         if wanted.protocol == self.parameters.protocol {
             return Ok(());
         }
-        if self.said.ta2.is_some() || !self.said.protocols.contains(&wanted.protocol) {
+        let offered = self.said.as_ref().map(Atr::protocols).unwrap_or_default();
+        if self.is_specific() || !offered.contains(&wanted.protocol) {
             return Err(SlotErrorCode::Parameter(7));
         }
         self.reset_again()?;
@@ -346,9 +360,9 @@ impl Slot {
 
     /// Automatic PPS according to the parameters that the host sets.
     fn agree(&mut self, wanted: Parameters) -> Result<Parameters, SlotErrorCode> {
-        let first = self.said.protocols.first() == Some(&wanted.protocol);
-        if !self.fresh || self.said.ta2.is_some() {
-            let same = wanted.fidi() == self.parameters.fidi() || self.said.ta2.is_some();
+        let first = self.said.as_ref().map(Atr::first_protocol) == Some(wanted.protocol);
+        if !self.fresh || self.is_specific() {
+            let same = wanted.fidi() == self.parameters.fidi() || self.is_specific();
             return same.then_some(wanted).ok_or(SlotErrorCode::Parameter(OFFSET));
         }
         if first && wanted.rate() == Rate::DEFAULT {
@@ -363,12 +377,12 @@ impl Slot {
         let features = model.descriptor.features;
         let due = self.fresh
             && !self.is_told
-            && self.said.ta2.is_none()
+            && !self.is_specific()
             && !features.has(Features::AUTOMATIC_NEGOTIATION)
             && features.has(Features::AUTOMATIC_PARAMETERS)
             && features.has(Features::AUTOMATIC_PPS);
         if due && self.parameters.fidi() == 0x11 {
-            let fastest = speed::fastest(model, self.clock_hz, self.said.ta1.unwrap_or(0x11));
+            let fastest = speed::fastest(model, self.clock_hz, self.ta1());
             if fastest != 0x11 {
                 let agreed = self.pps(self.parameters.with_fidi(fastest))?;
                 self.apply(agreed);
@@ -432,11 +446,11 @@ fn receive_atr(contact: &mut Contact) -> (Vec<u8>, bool) {
     let mut atr = Vec::new();
     let mut parity_error = false;
     let mut wait = ATR_WAIT.0;
-    while atr.len() < atr::MAX_SIZE
-        && AtrParameters::read(&atr)
-            .length
-            .is_none_or(|length| atr.len() < length)
-    {
+    let is_whole = |bytes: &[u8]| match Atr::parse(bytes) {
+        Ok(atr) => !atr.warnings.iter().any(is_missing_bytes),
+        Err(error) => error != AtrError::Truncated,
+    };
+    while atr.len() < atr::MAX_SIZE && !is_whole(&atr) {
         let received = contact.receive(&mut atr, 1, wait, ATR_WAIT.1);
         parity_error |= received.parity_error;
         if received.count == 0 {
@@ -446,4 +460,8 @@ fn receive_atr(contact: &mut Contact) -> (Vec<u8>, bool) {
     }
     contact.receive(&mut Vec::new(), 256, STRAY_WAIT, STRAY_WAIT);
     (atr, parity_error)
+}
+
+fn is_missing_bytes(warning: &Warning) -> bool {
+    matches!(warning, Warning::MissingHistorical(_) | Warning::MissingTck)
 }

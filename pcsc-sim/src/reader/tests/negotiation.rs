@@ -327,9 +327,6 @@ fn a_class_indicator_is_where_every_protocol_finds_it() {
             atr.protocols(),
             offers.iter().map(Offer::number).collect::<Vec<_>>()
         );
-        let said = crate::reader::atr::AtrParameters::read(&profile.atr());
-        assert!(said.is_sound);
-        assert_eq!(said.length, Some(profile.atr().len()));
         atr.groups
             .iter()
             .find(|group| group.protocol == Some(15))
