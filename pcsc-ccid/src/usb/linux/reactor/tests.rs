@@ -154,7 +154,7 @@ fn a_wait_that_the_system_refuses_ends() {
         let signal = waiter.signal.clone();
         let other = thread::spawn(move || {
             // Only if the wait does not end.
-            if end.recv_timeout(Duration::from_secs(20)).is_err() {
+            if end.recv_timeout(Duration::from_secs(60)).is_err() {
                 signal.cancel();
             }
         });
