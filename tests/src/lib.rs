@@ -11,7 +11,7 @@
 //! - [`in_namespace`]: a program without the daemon and the USB devices of this machine
 //! - [`assert_same`]: a comparison of two texts that prints what differs
 //! - [`published`]: the examples of the published `pcsc` crate
-//! - [`Usage`], [`context_switches`]: what a process has and does
+//! - [`Usage`], [`context_switches`], [`sleeps_since`]: what a process has and does
 //! - [`run`]: a command with a deadline, [`Live`]: one whose output is read while it runs, [`c_program`]: a
 //!   program of tests/c
 //!
@@ -55,7 +55,7 @@ pub use reader::{Reader, FRIENDLY_NAME};
 pub use run::{copy_program, run, Output};
 pub use share::Share;
 pub use simulation::Simulation;
-pub use usage::{context_switches, processor_time, Usage};
+pub use usage::{context_switches, processor_time, sleeps_since, Usage};
 pub use wire_client::WireClient;
 
 /// Compiles and runs the examples in Rust of the page about testing.

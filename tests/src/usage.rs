@@ -70,6 +70,21 @@ pub fn context_switches(process: u32) -> BTreeMap<String, [u64; 2]> {
     counts.collect()
 }
 
+/// How often each thread of a process has gone to sleep since [`context_switches`] returned `before`, without
+/// those that have not. A thread that has begun meanwhile counts from 0.
+///
+/// # Panics
+/// If the process does not run.
+#[track_caller]
+pub fn sleeps_since(process: u32, before: &BTreeMap<String, [u64; 2]>) -> BTreeMap<String, u64> {
+    let now = context_switches(process).into_iter();
+    let sleeps = now.map(|(thread, counts)| {
+        let before = before.get(&thread).map_or(0, |before| before[0]);
+        (thread, counts[0] - before)
+    });
+    sleeps.filter(|(_, count)| *count > 0).collect()
+}
+
 /// The number behind a name in a `status` file.
 #[track_caller]
 fn field(status: &str, name: &str) -> u64 {

@@ -1,6 +1,7 @@
 //! A process without a daemon: the choice of the backend, readers in use by another process, and the cost of
 //! idling.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
@@ -10,7 +11,9 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use pcsc_client::{BackendKind, Context, Error, Scope};
-use pcsc_tests::{artifacts, atr, in_namespace, run, Pcscd, Share, Simulation, USB};
+use pcsc_tests::{
+    artifacts, atr, context_switches, in_namespace, run, sleeps_since, Pcscd, Share, Simulation, Usage, USB,
+};
 
 const LIMIT: Duration = Duration::from_secs(300);
 const SHARED: &str = "2 3";
@@ -315,34 +318,24 @@ fn idling_costs_nothing_and_a_release_ends_the_threads() {
     let seen = client.say(&format!("watch 0 0 {name}"));
     assert!(seen.starts_with("00000000"), "{seen}");
     std::thread::sleep(Duration::from_secs(7));
-    let tasks = format!("/proc/{}/task", client.child.id());
-    let switches = || -> u64 {
-        let counts = std::fs::read_dir(&tasks).unwrap().map(|task| {
-            let status = std::fs::read_to_string(task.unwrap().path().join("status")).unwrap();
-            let line = status
-                .lines()
-                .find(|line| line.starts_with("voluntary_ctxt_switches"))
-                .unwrap();
-            line.split_whitespace().last().unwrap().parse::<u64>().unwrap()
-        });
-        counts.sum()
-    };
+    let process = client.child.id();
     // On a busy machine the threads come to rest later. One of several windows must be quiet.
     let mut found = Vec::new();
     for _ in 0..6 {
         client.send(&format!("watch 10000 20 {name}"));
         std::thread::sleep(Duration::from_secs(1));
-        let before = switches();
+        let before = context_switches(process);
         std::thread::sleep(Duration::from_secs(7));
-        found.push(switches() - before);
+        found.push(sleeps_since(process, &before));
         assert!(client.hear().starts_with("8010000A"));
-        if found.ends_with(&[0]) {
+        if found.last().is_some_and(BTreeMap::is_empty) {
             break;
         }
     }
-    assert!(found.ends_with(&[0]), "wake-ups in each window: {found:?}");
+    let is_quiet = found.last().is_some_and(BTreeMap::is_empty);
+    assert!(is_quiet, "wake-ups in each window: {found:?}");
 
-    let threads = || std::fs::read_dir(&tasks).unwrap().count();
+    let threads = || Usage::of(process).threads;
     assert!(threads() > 1);
     let start = Instant::now();
     assert_eq!(client.say("release"), "00000000");

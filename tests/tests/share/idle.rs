@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use pcsc_constants::SCARD_SHARE_SHARED;
-use pcsc_tests::{context_switches, Share, WireClient};
+use pcsc_tests::{context_switches, sleeps_since, Share, WireClient};
 use pcsc_wire::{BeginTransactionBody, DisconnectBody, EndTransactionBody, RequestCode, StatusBody};
 
 use crate::tls::certificates::Authority;
@@ -31,19 +31,18 @@ const SETTLED: Duration = Duration::from_secs(6);
 
 /// The names of the threads of servers that have woken up in `time`.
 fn woken(servers: &[&Share], time: Duration) -> Vec<String> {
-    let counts = || servers.iter().map(|share| context_switches(share.pid()));
-    let before: Vec<_> = counts().collect();
+    let before: Vec<_> = servers
+        .iter()
+        .map(|share| context_switches(share.pid()))
+        .collect();
     thread::sleep(time);
-    let threads = counts()
-        .zip(before)
+    let threads = servers
+        .iter()
+        .zip(&before)
         .enumerate()
-        .flat_map(|(server, (now, before))| {
-            let differs = |(thread, counts): (String, [u64; 2])| {
-                let before = before.get(&thread).map_or(0, |before| before[0]);
-                let more = counts[0] - before;
-                (more > 0).then(|| format!("server {server}: {thread} has woken up {more} times"))
-            };
-            now.into_iter().filter_map(differs).collect::<Vec<_>>()
+        .flat_map(|(server, (share, before))| {
+            let sleeps = sleeps_since(share.pid(), before).into_iter();
+            sleeps.map(move |(thread, count)| format!("server {server}: {thread} has woken up {count} times"))
         });
     threads.collect()
 }
@@ -132,9 +131,8 @@ fn a_call_wakes_the_thread_of_its_client_alone() {
     let begin = Instant::now();
     let before = context_switches(share.pid());
     (0..ROUNDS).for_each(|_| round());
-    for (thread, counts) in context_switches(share.pid()) {
-        // One that had not started at the first look, or had no name yet, counts from 0.
-        let woken = counts[0] - before.get(&thread).map_or(0, |counts| counts[0]);
+    // A thread that had no name yet counts from 0.
+    for (thread, woken) in sleeps_since(share.pid(), &before) {
         let is_clients = thread.ends_with("pcsc-client");
         // The card may lose its power after each five seconds without a connection.
         let timers = LAST as u64 * (1 + begin.elapsed().as_secs() / 5);
