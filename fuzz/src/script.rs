@@ -45,6 +45,10 @@ pub struct Script {
     after_gone: u32,
     total: u32,
     transfers: u32,
+    /// How many calls go on at a time, at the most.
+    calls: u32,
+    /// What each transfer takes.
+    transfer_time: Duration,
 }
 
 impl Script {
@@ -62,7 +66,18 @@ impl Script {
             after_gone: 0,
             total: 0,
             transfers: 0,
+            calls: 1,
+            transfer_time: Duration::ZERO,
         }
+    }
+
+    /// A device that several threads use, each of which makes one call at a time. Its transfers take a frame
+    /// of the bus: what arrives for other slots ends no wait for an answer, and without an end it is the time
+    /// that ends the wait.
+    pub fn shared_by(mut self, calls: u32) -> Script {
+        self.calls = calls;
+        self.transfer_time = Duration::from_millis(1);
+        self
     }
 
     /// The driver is called once more.
@@ -79,14 +94,18 @@ impl Script {
     fn transfer(&mut self) -> Result<(), TransportError> {
         self.total += 1;
         self.transfers += 1;
-        assert!(self.transfers <= MAX_TRANSFERS, "the call does not end");
+        self.now += self.transfer_time;
+        assert!(
+            self.transfers <= MAX_TRANSFERS * self.calls,
+            "the call does not end"
+        );
         if self.end == End::Again && self.total > PATIENCE {
             self.is_gone = true;
         }
         if self.is_gone {
             self.after_gone += 1;
             assert!(
-                self.after_gone <= MAX_AFTER_GONE,
+                self.after_gone <= MAX_AFTER_GONE * self.calls,
                 "the call goes on without a device"
             );
             return Err(TransportError::Gone);
