@@ -1,32 +1,25 @@
 //! Starting threads.
 
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use crate::sync::{lock, wait_until};
+use crate::sync::ChangeCounter;
 use pcsc_process::signals;
 
 /// A thread that can be waited for until a deadline.
 pub struct Thread {
     handle: JoinHandle<()>,
-    end: Arc<End>,
-}
-
-/// Whether a thread has ended. Not a channel: to wait for one allocates memory that cannot be refused.
-#[derive(Default)]
-struct End {
-    has_come: Mutex<bool>,
-    came: Condvar,
+    /// Moves when it ends. Not a channel: to wait for one allocates memory that cannot be refused.
+    end: Arc<ChangeCounter>,
 }
 
 /// Is dropped when the thread ends.
-struct Guard(Arc<End>);
+struct Guard(Arc<ChangeCounter>);
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        *lock(&self.0.has_come) = true;
-        self.0.came.notify_all();
+        self.0.post();
     }
 }
 
@@ -36,7 +29,7 @@ impl Thread {
     /// # Errors
     /// The system's, where it has no room for a thread.
     pub fn spawn(name: &str, work: Box<dyn FnOnce() + Send>) -> std::io::Result<Thread> {
-        let end = Arc::<End>::default();
+        let end = Arc::<ChangeCounter>::default();
         let guard = Guard(end.clone());
         let builder = std::thread::Builder::new().name(name.to_owned());
         // Blocked by the thread that starts it, and inherited: blocked by the new thread, a signal could come
@@ -59,18 +52,11 @@ impl Thread {
     /// Waits until it has ended. After the deadline it is left alone: it waits for a device or a descriptor
     /// that does not answer, for instance since the program has closed the descriptor.
     pub fn join_until(self, deadline: Instant) {
-        let mut has_come = lock(&self.end.has_come);
-        while !*has_come {
-            has_come = match wait_until(&self.end.came, has_come, Some(deadline)) {
-                Ok(has_come) => has_come,
-                Err(_) => {
-                    let name = self.handle.thread().name().unwrap_or_default();
-                    log::error!("thread {name} does not end");
-                    return;
-                }
-            };
+        if !self.end.wait(0, Some(deadline)) {
+            let name = self.handle.thread().name().unwrap_or_default();
+            log::error!("thread {name} does not end");
+            return;
         }
-        drop(has_come);
         // A panic was reported by its hook. What the thread has left to do is a matter of microseconds, but
         // the library may be unloaded next.
         let _ = self.handle.join();
