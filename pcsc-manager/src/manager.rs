@@ -35,7 +35,8 @@ pub struct Manager {
 /// When to try again to start a reader's thread.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
-/// How long the end of a manager waits for its threads. Each ends in the time of a few USB transfers.
+/// How long the end of a manager waits for its threads and for calls in progress. A thread ends in the time
+/// of a few USB transfers; a card may work on a command for minutes.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the threads share with the manager. `readers` is locked for bookkeeping alone, and no reader is
@@ -187,14 +188,18 @@ impl Manager {
 
     /// Ends all threads and gives all readers back. Calls of clients fail with
     /// [`ReaderUnavailable`](crate::CallError::ReaderUnavailable) or
-    /// [`UnknownReader`](crate::CallError::UnknownReader) from now on. A second call waits for the first.
+    /// [`UnknownReader`](crate::CallError::UnknownReader) from now on. Waits for calls in progress, for some
+    /// seconds. A second call waits for the first.
     pub fn end(&self) {
+        self.end_until(Instant::now() + PATIENCE);
+    }
+
+    pub(crate) fn end_until(&self, deadline: Instant) {
         let shared = &self.shared;
         if shared.is_over.swap(true, Ordering::SeqCst) {
             shared.end.wait(0, None);
             return;
         }
-        let deadline = Instant::now() + PATIENCE;
         // The threads of bus and schedule end first: they start threads of readers.
         shared.bus.stop();
         shared.wakers.schedule.post();
@@ -210,7 +215,7 @@ impl Manager {
             watched.thread.join_until(deadline);
             // After the thread has ended, which may be in the middle of a poll and would open the device
             // again.
-            watched.reader.end();
+            watched.reader.end(Some(deadline));
         }
         for thread in readers.gone {
             thread.join_until(deadline);
@@ -355,7 +360,7 @@ impl Shared {
         drop(readers);
         log::info!("reader {:?} is gone", reader.name());
         // The count follows: who has seen it finds the reader neither listed nor usable.
-        reader.end();
+        reader.end(None);
         self.count_event();
     }
 

@@ -187,17 +187,23 @@ impl ManagedReader {
         self.watch.stop();
     }
 
-    /// Closes the reader, because it is gone or because the manager ends. Its connections are notified.
-    pub(crate) fn end(&self) {
+    /// Closes the reader, because it is gone or because the manager ends. Its connections are notified. If a
+    /// call of the driver is in progress at the deadline, the device stays open as long as the reader lives.
+    pub(crate) fn end(&self, deadline: Option<Instant>) {
         // With the driver locked no call is in progress, and with `Vacant` in its place none begins. The
         // change of the state comes last: it wakes the calls that wait.
-        let mut driver = self.driver.lock();
-        if self.state().has_power {
-            // A reader that was unplugged cannot, and need not.
-            let _ = driver.slot().power_down();
+        let mut driver = self.driver.lock_until(deadline);
+        match &mut driver {
+            Some(driver) => {
+                if self.state().has_power {
+                    // A reader that was unplugged cannot, and need not.
+                    let _ = driver.slot().power_down();
+                }
+                driver.slot().give_back();
+                **driver = Driver::new(Box::new(Vacant));
+            }
+            None => log::error!("reader {:?} is not given back: its driver is at work", self.name),
         }
-        driver.slot().give_back();
-        *driver = Driver::new(Box::new(Vacant));
         self.change(|state| {
             state.access = Access::Gone;
             state.connections.notify_removed();

@@ -120,7 +120,8 @@ impl SlotState {
         if self.status & UNKNOWN != 0 {
             return Err(CallError::ReaderUnavailable);
         }
-        Ok(())
+        // Also where a call that was in progress at the end of the manager has changed the status since.
+        self.check_listed()
     }
 
     /// Whether the reader is still listed.
@@ -245,7 +246,9 @@ impl SlotState {
         if self.access == Access::Open {
             self.count_event();
         }
-        self.access = Access::Open;
+        if self.access != Access::Gone {
+            self.access = Access::Open;
+        }
         self.last_seen = seen;
         self.due.retry = None;
     }

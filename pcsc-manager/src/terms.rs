@@ -126,6 +126,8 @@ impl ManagedReader {
             alone
         };
         let reconnect = |state: &mut SlotState| {
+            // The manager may have ended without waiting for this call.
+            state.check_reader()?;
             state.connections.reconnect(handle, share)?;
             state.use_card(share);
             Ok(state.protocol)

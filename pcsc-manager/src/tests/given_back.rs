@@ -126,3 +126,27 @@ fn the_end_of_the_manager_closes_a_device_that_a_wait_still_needs() {
     rig.manager.end();
     assert_eq!(given_back(), 1);
 }
+
+#[test]
+fn the_end_of_the_manager_does_not_wait_for_a_call_without_end() {
+    let rig = Rig::new(1);
+    let client = rig.client();
+    let card = connect(&client, SHARED).unwrap();
+    let bench = &rig.benches[0];
+    bench.set(|bed| bed.is_held = true);
+    let (ended, end) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let resets = scope.spawn(|| reconnect(&client, card, SHARED, 1));
+        bench.wait_until_it_waits();
+        scope.spawn(|| {
+            rig.manager.end_until(Instant::now());
+            ended.send(()).unwrap();
+        });
+        let is_over = end.recv_timeout(LONG);
+        bench.set(|bed| bed.is_held = false);
+        assert_eq!(is_over, Ok(()));
+        assert_eq!(resets.join().unwrap(), Err(CallError::ReaderUnavailable));
+    });
+    // The reset has found a card meanwhile, and the reader is of no use all the same.
+    assert_eq!(echo(&client, card), Err(CallError::ReaderUnavailable));
+}

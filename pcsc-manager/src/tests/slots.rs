@@ -102,7 +102,7 @@ fn a_reader_that_ends_takes_the_power_gives_the_device_back_and_counts() {
     let downs = slotted.bench.downs.load(Ordering::SeqCst);
     // The test, the slot and the watch.
     assert_eq!(Arc::strong_count(&slotted.bench), 3);
-    slotted.reader.end();
+    slotted.reader.end(None);
     assert_eq!(slotted.bench.downs.load(Ordering::SeqCst), downs + 1);
     assert_eq!(Arc::strong_count(&slotted.bench), 2);
     assert_eq!(slotted.state(), (before + 1, 1));
