@@ -164,6 +164,10 @@ impl Upstream {
                 Err(failure) => failure,
             };
             let failure = lock(&self.known).failure.take().unwrap_or(failure);
+            if self.route.refusal().is_some() {
+                // Somebody has to do something first, and the other host logs each attempt.
+                pause = LONGEST_PAUSE;
+            }
             let why = self.route.take_error().unwrap_or_else(|| reason(&failure));
             let record = match was_there {
                 true => absence.lost(&self.route, why),

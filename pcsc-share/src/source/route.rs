@@ -25,6 +25,12 @@ pub trait Route: Display + Send + Sync {
         None
     }
 
+    /// Why the last connection was refused, where a further attempt would be refused too until somebody changes
+    /// something, such as a certificate.
+    fn refusal(&self) -> Option<String> {
+        None
+    }
+
     /// Waits, for a short time, until what was sent on connections that have ended has arrived.
     fn finish(&self) {}
 

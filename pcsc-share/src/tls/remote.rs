@@ -43,7 +43,7 @@ struct Inner {
     config: Arc<ClientConfig>,
     connections: Arc<Places<()>>,
     /// Why the last connection has ended that was not ended here.
-    last_error: Mutex<Option<String>>,
+    last_error: Mutex<Option<RelayEnd>>,
 }
 
 impl Remote {
@@ -101,7 +101,14 @@ impl Route for Remote {
     }
 
     fn take_error(&self) -> Option<String> {
-        lock(&self.0.last_error).take()
+        lock(&self.0.last_error).take().map(|end| end.to_string())
+    }
+
+    fn refusal(&self) -> Option<String> {
+        match &*lock(&self.0.last_error) {
+            Some(end @ RelayEnd::Tls(_)) => Some(end.to_string()),
+            _ => None,
+        }
     }
 
     fn limit(&self) -> Duration {
@@ -130,7 +137,7 @@ impl Inner {
         }
         if !matches!(end, RelayEnd::Here) {
             // Before the other end of the socket sees the end.
-            *lock(&self.last_error) = Some(end.to_string());
+            *lock(&self.last_error) = Some(end);
         }
         // Before the close, which may take seconds: the client's call ends now.
         drop(local);
