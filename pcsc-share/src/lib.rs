@@ -25,9 +25,9 @@
 //! The caller of [`Server::run`] accepts clients, and learns of those that have gone: a call of theirs that
 //! waits for a transaction ends. Each client has a thread with a small stack, which sleeps on its socket; the
 //! thread of one that has gone takes the next.
-//! Each source has one that sleeps on its counter of changes and sends the events. A [`DaemonSource`] has two
-//! of its own: one waits for the daemon's events, and one looks at its readers while a client's thread looks
-//! at those of another source. Nothing wakes up while nothing happens.
+//! Each source has one that sleeps on its counter of changes and sends the events. A [`DaemonSource`] has one
+//! of its own, which waits for the daemon's events. A list of the readers of several daemons starts a thread
+//! for each of them but the first. Nothing wakes up while nothing happens.
 //!
 //! # Sources that do not answer
 //!
@@ -36,10 +36,11 @@
 //! library requests the list too. Only a name that no source is
 //! known to have costs a look at the daemons, for a reader that has just come.
 //!
-//! A list of the readers with their states is a look at each source. All looks begin before the first one is
-//! waited for. A daemon that hangs delays the list by at most 2 seconds, and one on another host by 5
-//! seconds; several that hang at a time delay it no longer. Then they count as gone and have no readers, and
-//! they delay no list while attempts to reach them fail.
+//! A list of the readers with their states is a look at each source. The looks go on at the same time. A
+//! daemon that hangs delays the list by at most 2 seconds, and one on another host by 5 seconds; several that
+//! hang at a time delay it no longer. Then they count as gone and have no readers, and they delay no list
+//! while attempts to reach them fail. A daemon that answers late, but in time, may delay a list twice: for
+//! another client's look, and for the look that the list is.
 //!
 //! # Layers
 //!
@@ -96,6 +97,4 @@ pub use joined::Joined;
 pub use limits::Limits;
 pub use policy::AccessPolicy;
 pub use server::{Server, ServerOptions};
-pub use source::{
-    BegunLook, Connected, DaemonSource, Failed, ManagerSource, Source, SourceSession, Transmitted,
-};
+pub use source::{Connected, DaemonSource, Failed, ManagerSource, Source, SourceSession, Transmitted};

@@ -2,15 +2,16 @@
 
 use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::iter;
+use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex};
+use std::thread;
 
 use pcsc_wire::{Endian, ReaderStateRecord, MAX_READER_STATES, READER_STATE_SIZE};
 
 use crate::joined::Joined;
 use crate::policy::AccessPolicy;
-use crate::source::BegunLook;
 use crate::sync::lock;
+use crate::threads::STACK;
 
 /// The number of states that clients up to 4.5 read, and the least number that is sent to later ones, as by
 /// pcscd.
@@ -75,33 +76,44 @@ impl Readers {
     }
 
     fn new_states(&self, endian: Endian) -> Arc<[u8]> {
-        let mut states = Vec::with_capacity(SLOTS * READER_STATE_SIZE);
-        let begun = self.begin_looks();
-        for (source, begun) in self.sources.iter().zip(begun) {
-            self.each_of(source, begun, &mut |reader| {
-                // libpcsclite takes no more, and would break the connection.
-                if states.len() < MAX_READER_STATES * READER_STATE_SIZE {
-                    states.extend_from_slice(&reader.to_bytes(endian));
-                }
+        let looked = self.look_at_all(|joined| {
+            let mut states = Vec::new();
+            self.each_of(joined, &mut |reader| {
+                states.extend_from_slice(&reader.to_bytes(endian))
             });
-        }
+            states
+        });
+        let mut states = looked.concat();
+        // libpcsclite takes no more, and would break the connection.
+        states.truncate(MAX_READER_STATES * READER_STATE_SIZE);
         states.resize(states.len().max(SLOTS * READER_STATE_SIZE), 0);
         states.into()
     }
 
-    /// Begins looks at all sources. The first source is left to this thread, which would only wait.
-    fn begin_looks(&self) -> Vec<BegunLook> {
-        let others = self
-            .sources
-            .iter()
-            .skip(1)
-            .map(|joined| joined.source.begin_look());
-        iter::once(BegunLook::default()).chain(others).collect()
+    /// What `look` returns for each source. Looks that take a round trip go on at the same time, so that all
+    /// of them take no longer than the longest one.
+    fn look_at_all<T: Send>(&self, look: impl Fn(&Joined) -> T + Sync) -> Vec<T> {
+        let look = &look;
+        thread::scope(|scope| {
+            // The first source is left to this thread, which would only wait.
+            let begun = self.sources.iter().enumerate().map(|(number, joined)| {
+                let begins = number > 0 && joined.source.state_changes().is_none();
+                let builder = thread::Builder::new().name("pcsc-look".into()).stack_size(STACK);
+                // Where there is no room for a thread, this one looks.
+                begins.then(|| builder.spawn_scoped(scope, move || look(joined)).ok())?
+            });
+            let begun: Vec<_> = begun.collect();
+            let looked = self.sources.iter().zip(begun).map(|(joined, begun)| match begun {
+                Some(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                None => look(joined),
+            });
+            looked.collect()
+        })
     }
 
-    /// Calls `look` with each reader of a source, when the look that was begun has ended.
-    fn each_of(&self, joined: &Joined, begun: BegunLook, look: &mut dyn FnMut(ReaderStateRecord<'_>)) {
-        joined.source.each_reader(begun, &mut |reader| {
+    /// Calls `look` with each reader of a source.
+    fn each_of(&self, joined: &Joined, look: &mut dyn FnMut(ReaderStateRecord<'_>)) {
+        joined.source.each_reader(&mut |reader| {
             if let Some(name) = self.name_of(joined, reader.name) {
                 look(ReaderStateRecord {
                     name: &name,
@@ -136,33 +148,43 @@ impl Readers {
     /// The number of the source that has a reader, and the reader's name there. No source is looked at for a
     /// reader that is known, so that none delays a call of another one's reader.
     pub fn find(&self, name: &[u8]) -> Option<(usize, Vec<u8>)> {
-        self.find_by(name, |number, look| self.sources[number].source.each_name(look))
-            .or_else(|| self.find_new(name))
+        let known = self.sources.iter().map(|joined| {
+            let source = &joined.source;
+            self.name_at(joined, name, |look| source.each_name(look))
+        });
+        first(known).or_else(|| self.find_new(name))
     }
 
     /// Finds a reader that has just come, which a look of the client has shown it.
     fn find_new(&self, name: &[u8]) -> Option<(usize, Vec<u8>)> {
-        let begun = self.begin_looks();
-        self.find_by(name, |number, look| {
-            let source = &*self.sources[number].source;
+        let names = self.look_at_all(|joined| {
+            let source = &joined.source;
             // One that counts all changes has no reader that is not known.
-            if source.state_changes().is_none() {
-                source.each_reader(begun[number], &mut |reader| look(reader.name));
+            if source.state_changes().is_some() {
+                return None;
             }
-        })
+            self.name_at(joined, name, |look| {
+                source.each_reader(&mut |reader| look(reader.name));
+            })
+        });
+        first(names)
     }
 
-    /// Finds a reader among the names that `each` passes to its second argument, for the source of a number.
-    fn find_by(&self, name: &[u8], each: impl Fn(usize, &mut dyn FnMut(&[u8]))) -> Option<(usize, Vec<u8>)> {
-        self.sources.iter().enumerate().find_map(|(number, joined)| {
-            let mut found = None;
-            each(number, &mut |name_there| {
-                if *joined.name_of(name_there) == *name && self.is_offered(joined, name) {
-                    found = Some((number, name_there.to_vec()));
-                }
-            });
-            found
-        })
+    /// The name at a source of the reader that has this name in the list, among those that `each` passes to
+    /// its argument.
+    fn name_at(
+        &self,
+        joined: &Joined,
+        name: &[u8],
+        each: impl FnOnce(&mut dyn FnMut(&[u8])),
+    ) -> Option<Vec<u8>> {
+        let mut found = None;
+        each(&mut |name_there| {
+            if *joined.name_of(name_there) == *name && self.is_offered(joined, name) {
+                found = Some(name_there.to_vec());
+            }
+        });
+        found
     }
 
     /// How many readers came and went, in 15 bits and never 0, as pcscd counts.
@@ -181,12 +203,18 @@ impl Readers {
     /// them. Connections to them are none, as in pcscd.
     pub fn fingerprint(&self, joined: &Joined) -> u64 {
         let mut hasher = DefaultHasher::new();
-        self.each_of(joined, BegunLook::default(), &mut |reader| {
+        self.each_of(joined, &mut |reader| {
             (reader.name, reader.event_counter, reader.state, reader.atr).hash(&mut hasher);
         });
         joined.source.reader_events().hash(&mut hasher);
         hasher.finish()
     }
+}
+
+/// The first name, with its number.
+fn first(names: impl IntoIterator<Item = Option<Vec<u8>>>) -> Option<(usize, Vec<u8>)> {
+    let mut numbered = names.into_iter().enumerate();
+    numbered.find_map(|(number, name)| Some((number, name?)))
 }
 
 #[cfg(test)]

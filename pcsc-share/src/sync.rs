@@ -1,4 +1,4 @@
-//! Locks. Nothing panics while it holds one.
+//! Locks. A panic leaves what they protect as usable as it was.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -21,7 +21,7 @@ use super::absence::{reason, Absence};
 use super::coalesced::Coalesced;
 use super::link::DaemonLink;
 use super::route::{Route, SocketRoute};
-use super::{BegunLook, Connected, Failed, Source, SourceSession, Transmitted};
+use super::{Connected, Failed, Source, SourceSession, Transmitted};
 use crate::sync::lock;
 
 /// The pauses between attempts to reach a daemon that is gone: each is twice the one before.
@@ -39,7 +39,7 @@ const PCI_LENGTH: u32 = 16;
 /// The readers of a daemon behind a Unix socket, or of a server on another host. It need not run yet.
 pub struct DaemonSource {
     upstream: Arc<Upstream>,
-    threads: Vec<JoinHandle<()>>,
+    watcher: Option<JoinHandle<()>>,
 }
 
 struct Upstream {
@@ -96,22 +96,13 @@ impl DaemonSource {
         });
         // The first clients find the readers of a daemon that runs.
         let first = upstream.open();
-        let mut source = DaemonSource {
+        let watching = upstream.clone();
+        let builder = thread::Builder::new().name("pcsc-upstream".into());
+        let watcher = builder.spawn(move || watching.watch(first))?;
+        Ok(DaemonSource {
             upstream,
-            threads: Vec::new(),
-        };
-        source.start("pcsc-upstream", |upstream| upstream.watch(first))?;
-        source.start("pcsc-looks", |upstream| {
-            upstream.states.serve(|| Arc::new(upstream.look()));
-        })?;
-        Ok(source)
-    }
-
-    fn start(&mut self, name: &str, work: impl FnOnce(&Upstream) + Send + 'static) -> io::Result<()> {
-        let upstream = self.upstream.clone();
-        let builder = thread::Builder::new().name(name.into());
-        self.threads.push(builder.spawn(move || work(&upstream))?);
-        Ok(())
+            watcher: Some(watcher),
+        })
     }
 }
 
@@ -119,7 +110,6 @@ impl Drop for DaemonSource {
     fn drop(&mut self) {
         // The flag before the cut: the watcher whose wait ends looks at the flag and does not connect again.
         self.upstream.is_over.store(true, Ordering::SeqCst);
-        self.upstream.states.end();
         if let Some(link) = &*lock(&self.upstream.waiting) {
             link.cut();
         }
@@ -127,9 +117,9 @@ impl Drop for DaemonSource {
             link.cut();
         }
         self.upstream.changes.post();
-        for thread in self.threads.drain(..) {
+        if let Some(watcher) = self.watcher.take() {
             // A thread that has panicked has nothing left to end.
-            let _ = thread.join();
+            let _ = watcher.join();
         }
         // The watcher may have opened connections after the cut. Dropping closes them, and `finish` waits
         // until the peer has been notified.
@@ -281,16 +271,9 @@ impl Upstream {
 }
 
 impl Source for DaemonSource {
-    fn begin_look(&self) -> BegunLook {
-        BegunLook(Some(self.upstream.states.begin()))
-    }
-
-    fn each_reader(&self, begun: BegunLook, look: &mut dyn FnMut(ReaderStateRecord<'_>)) {
+    fn each_reader(&self, look: &mut dyn FnMut(ReaderStateRecord<'_>)) {
         let upstream = &self.upstream;
-        let states = match begun.0 {
-            Some(number) => upstream.states.result(number),
-            None => upstream.states.get(|| Arc::new(upstream.look())),
-        };
+        let states = upstream.states.get(|| Arc::new(upstream.look()));
         ReaderStateRecords::new(&states, Endian::NATIVE)
             .readers()
             .for_each(look);

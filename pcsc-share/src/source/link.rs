@@ -94,7 +94,11 @@ mod tests {
             });
             let as_route: Arc<dyn Route> = route.clone();
             assert!(DaemonLink::open(&as_route).is_err());
-            assert_eq!(route.connections.load(Ordering::SeqCst), connections, "{refusal:?}");
+            assert_eq!(
+                route.connections.load(Ordering::SeqCst),
+                connections,
+                "{refusal:?}"
+            );
         }
     }
 }

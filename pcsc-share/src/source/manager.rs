@@ -10,7 +10,7 @@ use pcsc_manager::{
 use pcsc_process::wait::ChangeCounter;
 use pcsc_wire::ReaderStateRecord;
 
-use super::{BegunLook, Connected, Failed, Source, SourceSession, Transmitted};
+use super::{Connected, Failed, Source, SourceSession, Transmitted};
 use crate::sync::lock;
 
 /// How long a look at the readers waits for one that starts.
@@ -91,7 +91,7 @@ fn variable(name: &str) -> String {
 }
 
 impl Source for ManagerSource {
-    fn each_reader(&self, _: BegunLook, look: &mut dyn FnMut(ReaderStateRecord<'_>)) {
+    fn each_reader(&self, look: &mut dyn FnMut(ReaderStateRecord<'_>)) {
         let readers = self.readers();
         // One for all: they start at the same time.
         let deadline = Instant::now() + START;
@@ -219,9 +219,8 @@ mod tests {
     /// The name, the number of connections and the protocol of the only reader.
     fn look(source: &ManagerSource) -> (Vec<u8>, i32, u32) {
         let mut found = None;
-        source.each_reader(BegunLook::default(), &mut |reader| {
-            found = Some((reader.name.to_vec(), reader.sharing, reader.protocol))
-        });
+        source
+            .each_reader(&mut |reader| found = Some((reader.name.to_vec(), reader.sharing, reader.protocol)));
         found.expect("a reader")
     }
 

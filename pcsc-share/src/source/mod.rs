@@ -22,17 +22,9 @@ pub(crate) use route::Route;
 
 /// Where readers come from.
 pub trait Source: Send + Sync {
-    /// Begins a look at the readers for [`Source::each_reader`], in another thread. Waits for nothing, so
-    /// that looks at several sources take no longer than the longest one. A source that answers from a copy
-    /// has nothing to begin.
-    fn begin_look(&self) -> BegunLook {
-        BegunLook::default()
-    }
-
-    /// Calls `look` with each reader, in an order that stays, as the look that was begun shows them, or one
-    /// by this thread. A reader that has not been polled yet is waited for some seconds, as pcscd does for
-    /// one that starts.
-    fn each_reader(&self, begun: BegunLook, look: &mut dyn FnMut(ReaderStateRecord<'_>));
+    /// Calls `look` with each reader, in an order that stays. A reader that has not been polled yet is waited
+    /// for some seconds, as pcscd does for one that starts.
+    fn each_reader(&self, look: &mut dyn FnMut(ReaderStateRecord<'_>));
 
     /// Calls `look` with the name of each reader, in the same order. Takes no round trip: a source that does
     /// not know of all changes may omit a reader that has just come, and have one that has just gone.
@@ -58,11 +50,6 @@ pub trait Source: Send + Sync {
     /// Where the source cannot be reached.
     fn session(&self) -> Result<Box<dyn SourceSession>, Failed>;
 }
-
-/// A look at the readers of a source that was begun, by its number. None was begun by default.
-#[derive(Debug, Clone, Copy, Default)]
-#[must_use]
-pub struct BegunLook(Option<u64>);
 
 /// What one client does with the readers of a source. One thread makes the calls, and another one may
 /// [interrupt](SourceSession::interrupt) them.
@@ -252,7 +239,7 @@ mod named {
     }
 
     impl Source for Named {
-        fn each_reader(&self, _: BegunLook, look: &mut dyn FnMut(ReaderStateRecord<'_>)) {
+        fn each_reader(&self, look: &mut dyn FnMut(ReaderStateRecord<'_>)) {
             self.looks.fetch_add(1, Ordering::SeqCst);
             for name in self.names.iter().chain(&self.just_come) {
                 look(ReaderStateRecord {

@@ -25,8 +25,8 @@ pub trait Route: Display + Send + Sync {
         None
     }
 
-    /// Why the last connection was refused, where a further attempt would be refused too until somebody changes
-    /// something, such as a certificate.
+    /// Why the last connection was refused, where a further attempt would be refused too until somebody
+    /// changes something, such as a certificate.
     fn refusal(&self) -> Option<String> {
         None
     }
