@@ -17,7 +17,7 @@ use pcsc_constants::MAX_ATR_SIZE;
 
 use crate::ccid;
 use crate::error::StartError;
-use crate::slot::{copy, earlier, FoundReader, Powered, Presence, Slot, SlotError, Watch, WatchEvent};
+use crate::slot::{copy, earlier, FoundReader, Powered, Presence, Slot, SlotError, Watch};
 use port::{Connection, Control, Port};
 
 /// The name that vsmartcard gives its reader.
@@ -86,25 +86,7 @@ impl VpcdReader {
             let watch: Arc<dyn Watch> = port.clone();
             (Box::new(slot) as Box<dyn Slot>, watch)
         };
-        FoundReader {
-            name: NAME.to_owned(),
-            device: None,
-            slots: self.ports.iter().map(slot).collect(),
-        }
-    }
-}
-
-impl Watch for Port {
-    fn wait(&self) -> WatchEvent {
-        Port::wait(self)
-    }
-
-    fn wake(&self) {
-        Port::wake(self);
-    }
-
-    fn stop(&self) {
-        Port::stop(self);
+        FoundReader::new(NAME, self.ports.iter().map(slot).collect())
     }
 }
 

@@ -3,7 +3,7 @@
 //! A message is a length (two bytes, big-endian) and that number of bytes. One byte is a request about the
 //! card's power, more are a command APDU. Only a request for the ATR and a command are answered.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use pcsc_process::Waker;
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
-use crate::slot::{SlotError, WatchEvent};
+use crate::slot::{SlotError, Watch, WatchEvent};
 use crate::sync::lock;
 
 #[cfg(test)]
@@ -93,7 +93,7 @@ pub struct Connection {
 }
 
 struct Exchange {
-    /// [`LONGEST`] bytes: what is sent, then what is received.
+    /// [`LONGEST`] bytes for what is received.
     buffer: Vec<u8>,
     /// How many bytes of it were received.
     filled: usize,
@@ -161,9 +161,10 @@ impl Port {
             card.close();
         }
     }
+}
 
-    /// Blocks until a card comes or goes, or until the wait is ended.
-    pub fn wait(&self) -> WatchEvent {
+impl Watch for Port {
+    fn wait(&self) -> WatchEvent {
         // For lack of file descriptors there is no waker, so that nothing could end a wait. Such a reader is
         // taken off the list: a connection would wait forever for the first look at it.
         let Ok(waker) = &self.waker else {
@@ -213,15 +214,14 @@ impl Port {
         }
     }
 
-    /// Ends the wait that is going on, or the next one.
-    pub fn wake(&self) {
+    fn wake(&self) {
         if let Ok(waker) = &self.waker {
             waker.wake();
         }
     }
 
-    /// Ends all waits, for the card's answer as well.
-    pub fn stop(&self) {
+    fn stop(&self) {
+        // The wait for the card's answer ends as well.
         let mut state = lock(&self.state);
         state.is_stopped = true;
         if let Some(card) = &state.card {
@@ -303,7 +303,8 @@ impl Connection {
 
     /// Sends a request that has no answer.
     pub fn tell(&self, control: Control) -> Result<(), SlotError> {
-        lock(&self.exchange).send(&self.stream, &[control as u8])
+        let _exchange = lock(&self.exchange);
+        send(&self.stream, &[control as u8])
     }
 
     /// Whether the card still works on a request whose caller has given up.
@@ -322,7 +323,7 @@ impl Connection {
         if exchange.owed == 0 && exchange.read(&self.stream).is_ok() {
             return Err(SlotError::NoCard);
         }
-        exchange.send(&self.stream, request)?;
+        send(&self.stream, request)?;
         // Answers have no number: those to earlier requests come first, and are dropped.
         exchange.owed += 1;
         while exchange.owed > 1 {
@@ -349,46 +350,6 @@ impl Connection {
 }
 
 impl Exchange {
-    /// Sends one message. A card that is slow to take it is none.
-    fn send(&mut self, mut stream: &TcpStream, message: &[u8]) -> Result<(), SlotError> {
-        let length = u16::try_from(message.len()).map_err(|_| SlotError::Communication)?;
-        // The caller's deadline does not count here: a message that is sent in part would leave the card out
-        // of step.
-        let deadline = Instant::now() + MESSAGE_LIMIT;
-        let mut parts = Vec::new();
-        let whole = match self.filled {
-            0 => {
-                self.buffer[..HEADER].copy_from_slice(&length.to_be_bytes());
-                self.buffer[HEADER..HEADER + message.len()].copy_from_slice(message);
-                &self.buffer[..HEADER + message.len()]
-            }
-            // A part of an answer to an earlier request is in the buffer.
-            _ => {
-                parts.extend(length.to_be_bytes());
-                parts.extend(message);
-                &parts[..]
-            }
-        };
-        let mut rest = whole;
-        while !rest.is_empty() {
-            match stream.write(rest) {
-                Ok(sent) => rest = &rest[sent..],
-                Err(error) if error.kind() == ErrorKind::Interrupted => (),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    if !wait(&mut [PollFd::new(stream, PollFlags::OUT)], Some(deadline)) {
-                        return Err(SlotError::NoCard);
-                    }
-                }
-                Err(_) => return Err(SlotError::NoCard),
-            }
-        }
-        if self.filled == 0 {
-            // It may hold a PIN.
-            self.buffer[..HEADER + message.len()].fill(0);
-        }
-        Ok(())
-    }
-
     /// Receives until the buffer begins with a whole message. Returns the message's length with its header.
     fn receive(&mut self, stream: &TcpStream, deadline: Instant) -> Result<usize, SlotError> {
         let mut rest = None;
@@ -445,6 +406,31 @@ impl Exchange {
         self.filled -= length;
         self.owed = self.owed.saturating_sub(1);
     }
+}
+
+/// Sends one message. A card that is slow to take it is none.
+fn send(mut stream: &TcpStream, message: &[u8]) -> Result<(), SlotError> {
+    let length = u16::try_from(message.len()).map_err(|_| SlotError::Communication)?;
+    let header = length.to_be_bytes();
+    // The caller's deadline does not count here: a message that is sent in part would leave the card out of
+    // step.
+    let deadline = Instant::now() + MESSAGE_LIMIT;
+    // Not copied: there may be a PIN in it.
+    let mut parts = [IoSlice::new(&header), IoSlice::new(message)];
+    let mut rest = &mut parts[..];
+    while !rest.is_empty() {
+        match stream.write_vectored(rest) {
+            Ok(sent) => IoSlice::advance_slices(&mut rest, sent),
+            Err(error) if error.kind() == ErrorKind::Interrupted => (),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                if !wait(&mut [PollFd::new(stream, PollFlags::OUT)], Some(deadline)) {
+                    return Err(SlotError::NoCard);
+                }
+            }
+            Err(_) => return Err(SlotError::NoCard),
+        }
+    }
+    Ok(())
 }
 
 /// Whether the other end of a connection has closed it, by an event that reports it and perhaps data too.
