@@ -168,11 +168,8 @@ impl CallReplay {
 
     /// The reader as a bus finds it.
     pub fn found(&self) -> FoundReader {
-        FoundReader {
-            name: self.0.name.clone(),
-            device: None,
-            slots: vec![(Box::new(self.clone()), Arc::new(self.clone()))],
-        }
+        let slot = (Box::new(self.clone()) as _, Arc::new(self.clone()) as _);
+        FoundReader::new(&self.0.name, vec![slot])
     }
 
     /// Whether all recorded requests came in their order, and no others. Reads of recorded attributes and
@@ -182,8 +179,7 @@ impl CallReplay {
     /// The first difference.
     pub fn outcome(&self) -> Result<(), Mismatch> {
         let state = self.lock();
-        let left = state.ahead().find(|(_, step)| !step.kind.is_free());
-        match (&state.mismatch, left) {
+        match (&state.mismatch, state.next_request()) {
             (Some(mismatch), _) => Err(mismatch.clone()),
             (None, Some((left, _))) => Err(state.mismatch(Some(left), None)),
             (None, None) => Ok(()),
@@ -226,6 +222,18 @@ impl ReplayState {
         mismatch
     }
 
+    /// The next step that has to come in its order: not an attribute that is read.
+    fn next_event(&self) -> Option<(usize, &StepKind)> {
+        let mut events = self.ahead().map(|(at, step)| (at, &step.kind));
+        events.find(|(_, kind)| !matches!(kind, StepKind::GetAttribute(..)))
+    }
+
+    /// The next step that the program has to take.
+    fn next_request(&self) -> Option<(usize, &StepKind)> {
+        let mut requests = self.ahead().map(|(at, step)| (at, &step.kind));
+        requests.find(|(_, kind)| !kind.is_free())
+    }
+
     /// Whether a card comes or goes before this step.
     fn has_move_before(&self, at: usize) -> bool {
         let steps = self.steps.get(self.next..at).unwrap_or_default();
@@ -239,16 +247,14 @@ impl ReplayState {
 
     /// When the card comes or goes, if that is next.
     fn move_due(&self) -> Option<Instant> {
-        let (_, step) = self
-            .ahead()
-            .find(|(_, step)| !matches!(step.kind, StepKind::GetAttribute(..)))?;
+        let (at, kind) = self.next_event()?;
         // One move at a time: a card that is replaced before it was polled would leave out an event of the
         // record.
         let is_seen = self.changes_polled == self.card_changes;
-        match (&step.kind, self.last_at) {
+        match (kind, self.last_at) {
             (StepKind::Card(_), Some(last)) if is_seen && self.mismatch.is_none() => {
                 // A recorded pause is often a person's, which a test need not wait for.
-                Some(last + step.delay.min(LONGEST_DELAY))
+                Some(last + self.steps[at].delay.min(LONGEST_DELAY))
             }
             _ => None,
         }
@@ -267,37 +273,33 @@ impl ReplayState {
         }
     }
 
-    /// Plays the step that is next if `is_it` is true of it. `found` describes the request.
+    /// The recorded answer, if the step that is next is the request: if `answer` returns one. `asked` is the
+    /// request, for the mismatch.
     fn play(
         &mut self,
-        is_it: impl Fn(&StepKind) -> bool,
-        found: impl FnOnce() -> String,
-    ) -> Result<StepKind, SlotError> {
+        answer: impl Fn(&StepKind) -> Option<Result<Vec<u8>, SlotError>>,
+        asked: impl FnOnce() -> StepKind,
+    ) -> Result<Vec<u8>, SlotError> {
         if self.mismatch.is_some() {
             return Err(SlotError::Communication);
         }
         let mut moved = false;
-        loop {
-            let step = self
-                .ahead()
-                .find(|(_, step)| !matches!(step.kind, StepKind::GetAttribute(..)));
-            match step.map(|(at, step)| (at, step.kind.clone())) {
-                // The program is faster than it was, or learns from this request that the card is gone.
-                Some((_, StepKind::Card(_))) => {
-                    self.move_card();
-                    moved = true;
-                }
-                _ if moved => return Err(SlotError::NoCard),
-                Some((at, what)) if is_it(&what) => {
-                    self.take(at);
-                    return Ok(what);
-                }
-                step => {
-                    self.mismatch = Some(self.mismatch(step.map(|(at, _)| at), Some(found())));
-                    return Err(SlotError::Communication);
-                }
-            }
+        while let Some((_, StepKind::Card(_))) = self.next_event() {
+            // The program is faster than it was, or learns from this request that the card is gone.
+            self.move_card();
+            moved = true;
         }
+        if moved {
+            return Err(SlotError::NoCard);
+        }
+        let step = self.next_event().map(|(at, kind)| (at, answer(kind)));
+        if let Some((at, Some(answer))) = step {
+            self.take(at);
+            return answer;
+        }
+        let other = self.next_event().map(|(at, _)| at);
+        self.mismatch = Some(self.mismatch(other, Some(asked().text())));
+        Err(SlotError::Communication)
     }
 
     /// An attribute: the value that is next; else the last one before, else the first one after.
@@ -316,10 +318,7 @@ impl ReplayState {
         let known = before.iter().rev().chain(after).find_map(value);
         known.unwrap_or_else(|| {
             let found = StepKind::GetAttribute(id, Ok(Vec::new())).text();
-            let next = self
-                .ahead()
-                .find(|(_, step)| !step.kind.is_free())
-                .map(|(at, _)| at);
+            let next = self.next_request().map(|(at, _)| at);
             let mismatch = self.mismatch(next, Some(found));
             self.mismatch.get_or_insert(mismatch);
             Err(SlotError::Unsupported)
@@ -345,14 +344,10 @@ impl Slot for CallReplay {
 
     fn power_up(&mut self, warm: bool, _deadline: Option<Instant>) -> Result<Powered, SlotError> {
         let atr = self.with(|state| {
-            let next = state.ahead().find(|(_, step)| !step.kind.is_free());
-            let reset = next
-                .filter(|(_, step)| step.kind == StepKind::Reset)
-                .map(|(at, _)| at);
-            if let Some(at) =
-                reset.filter(|at| warm && state.mismatch.is_none() && !state.has_move_before(*at))
-            {
-                state.take(at);
+            if let Some((at, StepKind::Reset)) = state.next_request() {
+                if warm && state.mismatch.is_none() && !state.has_move_before(at) {
+                    state.take(at);
+                }
             }
             match &state.card {
                 RecordedCard::Absent => Err(SlotError::NoCard),
@@ -380,15 +375,14 @@ impl Slot for CallReplay {
         response: &mut [u8],
         _deadline: Option<Instant>,
     ) -> Result<usize, SlotError> {
-        let is_it = |step: &StepKind| match step {
-            StepKind::Transmit(recorded, _) => masked::matches(recorded, command),
-            _ => false,
+        let answer = |step: &StepKind| match step {
+            StepKind::Transmit(recorded, answer) => {
+                masked::matches(recorded, command).then(|| answer.clone())
+            }
+            _ => None,
         };
-        let found = || StepKind::Transmit(masked::shown(command), Ok(Vec::new())).text();
-        match self.with(|state| state.play(is_it, found))? {
-            StepKind::Transmit(_, answer) => copy(&answer?, response),
-            _ => Err(SlotError::Communication),
-        }
+        let asked = || StepKind::Transmit(masked::shown(command), Ok(Vec::new()));
+        copy(&self.with(|state| state.play(answer, asked))?, response)
     }
 
     fn control(
@@ -398,15 +392,14 @@ impl Slot for CallReplay {
         answer: &mut [u8],
         _deadline: Option<Instant>,
     ) -> Result<usize, SlotError> {
-        let is_it = |step: &StepKind| match step {
-            StepKind::Control(other, recorded, _) => *other == code && masked::matches(recorded, data),
-            _ => false,
+        let recorded_answer = |step: &StepKind| match step {
+            StepKind::Control(other, recorded, answer) if *other == code => {
+                masked::matches(recorded, data).then(|| answer.clone())
+            }
+            _ => None,
         };
-        let found = || StepKind::Control(code, masked::shown(data), Ok(Vec::new())).text();
-        match self.with(|state| state.play(is_it, found))? {
-            StepKind::Control(_, _, recorded) => copy(&recorded?, answer),
-            _ => Err(SlotError::Communication),
-        }
+        let asked = || StepKind::Control(code, masked::shown(data), Ok(Vec::new()));
+        copy(&self.with(|state| state.play(recorded_answer, asked))?, answer)
     }
 
     fn get_attribute(&mut self, id: u32, value: &mut [u8]) -> Result<usize, SlotError> {
@@ -414,15 +407,14 @@ impl Slot for CallReplay {
     }
 
     fn set_attribute(&mut self, id: u32, value: &[u8]) -> Result<(), SlotError> {
-        let is_it = |step: &StepKind| match step {
-            StepKind::SetAttribute(other, recorded, _) => *other == id && masked::matches(recorded, value),
-            _ => false,
+        let answer = |step: &StepKind| match step {
+            StepKind::SetAttribute(other, recorded, set) if *other == id => {
+                masked::matches(recorded, value).then(|| set.map(|()| Vec::new()))
+            }
+            _ => None,
         };
-        let found = || StepKind::SetAttribute(id, masked::shown(value), Ok(())).text();
-        match self.with(|state| state.play(is_it, found))? {
-            StepKind::SetAttribute(_, _, result) => result,
-            _ => Err(SlotError::Communication),
-        }
+        let asked = || StepKind::SetAttribute(id, masked::shown(value), Ok(()));
+        self.with(|state| state.play(answer, asked)).map(drop)
     }
 }
 
