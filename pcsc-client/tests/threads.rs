@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use pcsc_client::{Choice, Context, Error};
-use pcsc_manager::{Bus, BusEvent, ChangeCounter, FoundReader, Manager, Settings, Simulated};
+use pcsc_manager::{Bus, ChangeCounter, FoundReader, Manager, Settings, Simulated};
 
 /// Runs one of the ignored tests in another process.
 fn run(test: &str) {
@@ -146,14 +146,15 @@ impl Bus for LateBus {
         std::mem::take(&mut *self.readers.lock().unwrap())
     }
 
-    fn wait(&self) -> BusEvent {
+    fn wait(&self) -> Option<FoundReader> {
         loop {
             let seen = self.moves.changes();
             if self.is_stopped.load(Ordering::SeqCst) {
-                return BusEvent::Stopped;
+                return None;
             }
-            if let Some(reader) = self.readers.lock().unwrap().pop() {
-                return BusEvent::Added(reader);
+            let reader = self.readers.lock().unwrap().pop();
+            if reader.is_some() {
+                return reader;
             }
             self.moves.wait(seen, None);
         }

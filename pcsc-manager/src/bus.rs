@@ -9,20 +9,11 @@ use crate::sync::{lock, ChangeCounter};
 pub trait Bus: Send + Sync {
     /// The readers that are there when the manager starts. Finds them and opens none.
     fn initial(&self) -> Vec<FoundReader>;
-    /// Blocks until a reader comes, or until [`Bus::stop`] was called. The watches of its slots report that a
-    /// reader goes.
-    fn wait(&self) -> BusEvent;
+    /// Blocks until a reader comes; `None` once [`Bus::stop`] was called. The watches of its slots report
+    /// that a reader goes.
+    fn wait(&self) -> Option<FoundReader>;
     /// Ends the wait in progress and every later one.
     fn stop(&self);
-}
-
-/// What happened on a bus.
-#[non_exhaustive]
-pub enum BusEvent {
-    /// A reader came.
-    Added(FoundReader),
-    /// The bus was stopped.
-    Stopped,
 }
 
 /// A bus whose readers are all there from the beginning.
@@ -47,9 +38,9 @@ impl Bus for FixedBus {
         std::mem::take(&mut *lock(&self.readers))
     }
 
-    fn wait(&self) -> BusEvent {
+    fn wait(&self) -> Option<FoundReader> {
         self.end.wait(0, None);
-        BusEvent::Stopped
+        None
     }
 
     fn stop(&self) {

@@ -194,11 +194,7 @@ pub fn check_protocol(protocol: u32) -> Result<(), SlotError> {
 /// A card that answered with this ATR.
 pub fn powered(atr: &[u8]) -> Powered {
     let (offered, first) = protocols(atr);
-    Powered {
-        atr: atr.into(),
-        offered,
-        first,
-    }
+    Powered::new(atr, offered, first)
 }
 
 /// The protocols that an ATR offers, and the first one, as `SCARD_PROTOCOL_*` bits; of a card in specific

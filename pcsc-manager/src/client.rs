@@ -30,7 +30,6 @@ pub struct Client {
 
 /// A connection that was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Connected {
     /// The connection's handle, for the client's other calls.
     pub handle: ConnectionHandle,
@@ -40,7 +39,6 @@ pub struct Connected {
 
 /// A response of a card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Transmitted {
     /// How many bytes of the buffer it fills.
     pub length: usize,
@@ -274,13 +272,28 @@ impl Client {
         connections.get(handle).cloned().ok_or(CallError::InvalidHandle)
     }
 
+    /// Makes a call, and makes it again as long as it meets a sharing violation, if the client waits.
     fn retry<T>(
         &self,
         reader: &ManagedReader,
         deadline: Option<Instant>,
-        call: impl FnMut() -> Result<T, CallError>,
+        mut call: impl FnMut() -> Result<T, CallError>,
     ) -> Result<T, CallError> {
-        reader.retry(self.waits, deadline, &|| self.may_not_wait(), call)
+        loop {
+            // Before the call: a transaction that ends between the refusal and the sleep moves the counter,
+            // and the sleep returns at once.
+            let seen = reader.changed().changes();
+            match call() {
+                Err(CallError::SharingViolation) if self.waits => (),
+                done => return done,
+            }
+            if self.may_not_wait() {
+                return Err(CallError::InvalidHandle);
+            }
+            if !reader.changed().wait(seen, deadline) {
+                return Err(CallError::Timeout);
+            }
+        }
     }
 }
 

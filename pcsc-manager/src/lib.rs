@@ -97,7 +97,7 @@ mod usb_record;
 mod vpcd;
 mod watching;
 
-pub use bus::{Bus, BusEvent, FixedBus};
+pub use bus::{Bus, FixedBus};
 #[cfg(feature = "sim")]
 pub use call_replay::{CallRecord, CallReplay, RecordedCard, RecordedStep, StepKind};
 pub use client::{Client, Connected, Transmitted};
@@ -112,7 +112,7 @@ pub use played::PlayedReader;
 pub use reader::{IsCancelled, ManagedReader};
 #[cfg(feature = "sim")]
 pub use simulated::{read_record, simulated_bus, Simulated};
-pub use slot::{FoundReader, Powered, Presence, Slot, SlotError, Watch, WatchEvent};
+pub use slot::{FoundReader, FoundSlot, Powered, Presence, Slot, SlotError, Watch, WatchEvent};
 pub use snapshot::Snapshot;
 pub use sync::ChangeCounter;
 pub use terms::check_terms;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use pcsc_ccid::names;
 
-use crate::bus::{Bus, BusEvent};
+use crate::bus::Bus;
 use crate::error::StartError;
 use crate::reader::{ManagedReader, Wakers};
 use crate::slot::FoundReader;
@@ -48,7 +48,7 @@ struct Shared {
     /// Locked from the choice of a reader's number until the reader is listed, before `readers`.
     adding: Mutex<()>,
     readers: Mutex<Readers>,
-    /// How many readers came and went; never 0, as pcscd counts.
+    /// How many readers came and went.
     events: AtomicU32,
     is_over: AtomicBool,
     /// Moves when all readers were given back.
@@ -91,8 +91,7 @@ impl Manager {
             settings,
             adding: Mutex::default(),
             readers: Mutex::default(),
-            // Never 0: our client tells the count from an event by this (`pcsc-wire/src/state_batch.rs`).
-            events: AtomicU32::new(1),
+            events: AtomicU32::new(0),
             is_over: AtomicBool::new(false),
             end: Arc::default(),
         });
@@ -173,7 +172,8 @@ impl Manager {
 
     /// How many readers came and went, in 15 bits and without 0, as pcscd counts.
     pub fn events(&self) -> u32 {
-        self.shared.events.load(Ordering::SeqCst)
+        // Never 0: our client tells the count from an event by this (`pcsc-wire/src/state_batch.rs`).
+        self.shared.events.load(Ordering::SeqCst) % 0x7FFF + 1
     }
 
     /// Whether any reader has a connection.
@@ -265,10 +265,10 @@ impl Shared {
         let device = found.device.map(Arc::new);
         let mut added = Vec::new();
         let mut result = Ok(());
-        for (slot, (driver, watch)) in (0..=u8::MAX).zip(found.slots) {
+        for (slot, found) in (0..=u8::MAX).zip(found.slots) {
             let name = names::name(&base, number, slot);
-            let reader = ManagedReader::new(name, driver, watch, self.wakers.clone());
-            let reader = Arc::new(reader.with_device(device.clone(), slot));
+            let reader = ManagedReader::new(name, device.clone(), slot, found, self.wakers.clone());
+            let reader = Arc::new(reader);
             match self.start_reader(&reader) {
                 Ok(true) => added.push(reader),
                 Ok(false) => (),
@@ -373,16 +373,14 @@ impl Shared {
     }
 
     fn count_event(&self) {
-        let next = |events| Some(event_after(events));
-        // It cannot fail: `next` has a value for every count.
-        let _ = self.events.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
+        self.events.fetch_add(1, Ordering::SeqCst);
         self.wakers.changes.post();
         self.wakers.cards.post();
     }
 
     /// Adds the readers that come: the work of the thread "pcsc-bus".
     fn attend_to_bus(self: &Arc<Shared>) {
-        while let BusEvent::Added(found) = self.bus.wait() {
+        while let Some(found) = self.bus.wait() {
             if let Err(error) = self.add(found) {
                 log::error!("cannot start a thread for a reader, trying again: {error}");
             }
@@ -422,20 +420,5 @@ impl Shared {
                 self.wakers.schedule.sleep(seen, next);
             }
         }
-    }
-}
-
-/// Readers that come and go are counted in 15 bits, without 0.
-fn event_after(events: u32) -> u32 {
-    events % 0x7FFF + 1
-}
-
-#[cfg(test)]
-mod tests {
-    use super::event_after;
-
-    #[test]
-    fn events_are_counted_in_15_bits_without_0() {
-        assert_eq!([0, 1, 0x7FFE, 0x7FFF].map(event_after), [1, 2, 0x7FFF, 1]);
     }
 }

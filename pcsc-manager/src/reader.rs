@@ -20,7 +20,7 @@ use pcsc_ccid::reader::DeviceInfo;
 
 use crate::error::CallError;
 use crate::schedule::Schedule;
-use crate::slot::{Driver, Slot, Vacant, Watch, WatchEvent};
+use crate::slot::{Driver, FoundSlot, Slot, Vacant, Watch, WatchEvent};
 use crate::slot_state::{Access, SlotState, PRESENT, RETRY, UNKNOWN};
 use crate::snapshot::Snapshot;
 use crate::state_guard::StateGuard;
@@ -57,30 +57,24 @@ pub struct Wakers {
 pub type IsCancelled<'a> = &'a dyn Fn() -> bool;
 
 impl ManagedReader {
-    /// A reader whose device is not open.
+    /// Slot `slot` of a device that is not open.
     pub(crate) fn new(
         name: String,
-        slot: Box<dyn Slot>,
-        watch: Arc<dyn Watch>,
+        device: Option<Arc<DeviceInfo>>,
+        slot: u8,
+        (driver, watch): FoundSlot,
         wakers: Wakers,
     ) -> ManagedReader {
         ManagedReader {
             name,
-            device: None,
-            slot: 0,
-            driver: TimedMutex::new(Driver::new(slot)),
+            device,
+            slot,
+            driver: TimedMutex::new(Driver::new(driver)),
             state: Mutex::new(SlotState::new()),
             changed: ChangeCounter::default(),
             watch,
             wakers,
         }
-    }
-
-    /// The same reader, with its device and the number of its slot there.
-    pub(crate) fn with_device(mut self, device: Option<Arc<DeviceInfo>>, slot: u8) -> ManagedReader {
-        self.device = device;
-        self.slot = slot;
-        self
     }
 
     /// The device on the USB. `None` where that is not known.
@@ -314,10 +308,9 @@ impl ManagedReader {
         self.watch.wake();
     }
 
-    /// The count of changes of the state.
-    #[cfg(test)]
-    pub(crate) fn changes(&self) -> u32 {
-        self.changed.changes()
+    /// Counts the changes of the state, and wake-ups of waiting calls.
+    pub(crate) fn changed(&self) -> &ChangeCounter {
+        &self.changed
     }
 
     /// Wakes all waiting calls, which then ask whether they were cancelled.
@@ -403,30 +396,5 @@ impl ManagedReader {
             return Err(CallError::Timeout);
         }
         Ok(self.state())
-    }
-
-    /// Makes a call, and makes it again as long as it meets a sharing violation, if the caller waits.
-    pub(crate) fn retry<T>(
-        &self,
-        waits: bool,
-        deadline: Option<Instant>,
-        is_cancelled: IsCancelled<'_>,
-        mut call: impl FnMut() -> Result<T, CallError>,
-    ) -> Result<T, CallError> {
-        loop {
-            // Before the call: a transaction that ends between the refusal and the sleep moves the counter,
-            // and the sleep returns at once.
-            let seen = self.changed.changes();
-            match call() {
-                Err(CallError::SharingViolation) if waits => (),
-                done => return done,
-            }
-            if is_cancelled() {
-                return Err(CallError::InvalidHandle);
-            }
-            if !self.changed.wait(seen, deadline) {
-                return Err(CallError::Timeout);
-            }
-        }
     }
 }

@@ -16,7 +16,7 @@ use pcsc_sim::control::{
 use rustix::event::{poll, PollFd, PollFlags};
 use rustix::io::Errno;
 
-use crate::bus::{Bus, BusEvent};
+use crate::bus::Bus;
 use crate::error::StartError;
 use crate::slot::{copy, earlier, FoundReader, Powered, Presence, Slot, SlotError, Watch, WatchEvent};
 use crate::sync::lock;
@@ -85,11 +85,7 @@ impl RemoteBus {
             let watch = RemoteWatch::new(watch, current);
             (Box::new(slot) as Box<dyn Slot>, Arc::new(watch) as Arc<dyn Watch>)
         });
-        FoundReader {
-            slots: slots.collect(),
-            name: reader.name,
-            device: None,
-        }
+        FoundReader::new(reader.name, slots.collect())
     }
 }
 
@@ -99,11 +95,8 @@ impl Bus for RemoteBus {
         initial.into_iter().map(|reader| self.found(reader)).collect()
     }
 
-    fn wait(&self) -> BusEvent {
-        match lock(&self.list).wait() {
-            Some(reader) => BusEvent::Added(self.found(reader)),
-            None => BusEvent::Stopped,
-        }
+    fn wait(&self) -> Option<FoundReader> {
+        lock(&self.list).wait().map(|reader| self.found(reader))
     }
 
     fn stop(&self) {
@@ -279,11 +272,9 @@ impl Slot for RemoteSlot {
     fn power_up(&mut self, warm: bool, deadline: Option<Instant>) -> Result<Powered, SlotError> {
         let request = SlotRequest::PowerUp { is_warm: warm };
         match self.ask(&request, deadline, LIMIT)?.as_slice() {
-            [offered, first, atr @ ..] if atr.len() <= MAX_ATR_SIZE => Ok(Powered {
-                atr: (*atr).into(),
-                offered: (*offered).into(),
-                first: (*first).into(),
-            }),
+            [offered, first, atr @ ..] if atr.len() <= MAX_ATR_SIZE => {
+                Ok(Powered::new(atr, (*offered).into(), (*first).into()))
+            }
             _ => Err(SlotError::Communication),
         }
     }

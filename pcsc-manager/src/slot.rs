@@ -129,12 +129,15 @@ pub struct FoundReader {
     /// Its device on the USB. `None` where that is not known.
     pub device: Option<DeviceInfo>,
     /// Its slots, one at least, in their order.
-    pub slots: Vec<(Box<dyn Slot>, Arc<dyn Watch>)>,
+    pub slots: Vec<FoundSlot>,
 }
+
+/// A slot, and what waits for its card.
+pub type FoundSlot = (Box<dyn Slot>, Arc<dyn Watch>);
 
 impl FoundReader {
     /// A reader of this name with these slots, one at least. Its device is not known.
-    pub fn new(name: impl Into<String>, slots: Vec<(Box<dyn Slot>, Arc<dyn Watch>)>) -> FoundReader {
+    pub fn new(name: impl Into<String>, slots: Vec<FoundSlot>) -> FoundReader {
         FoundReader {
             name: name.into(),
             device: None,

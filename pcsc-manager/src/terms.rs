@@ -276,21 +276,12 @@ impl ManagedReader {
         is_cancelled: IsCancelled<'_>,
     ) -> Result<(), CallError> {
         let begun = self.wait_to_begin(handle, deadline, is_cancelled);
-        // Whatever the reason: a place in the queue that nobody waits at would block all behind it.
-        if begun.is_err() {
-            self.leave_queue(handle);
-        }
-        begun
-    }
-
-    fn leave_queue(&self, handle: ConnectionHandle) {
-        let mut state = self.state();
-        let was_queued = state.connections.leave_queue(handle);
-        drop(state);
-        // The next one may have its turn now.
-        if was_queued {
+        // Whatever the reason: a place in the queue that nobody waits at would block all behind it. Their
+        // turn may have come now.
+        if begun.is_err() && self.state().connections.leave_queue(handle) {
             self.wake();
         }
+        begun
     }
 
     fn wait_to_begin(

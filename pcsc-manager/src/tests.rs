@@ -224,11 +224,7 @@ struct TestBus {
 }
 
 fn found(bench: &Arc<ManagerBench>) -> FoundReader {
-    FoundReader {
-        name: "Bench".into(),
-        device: None,
-        slots: vec![(Box::new(BenchSlot(bench.clone())), bench.clone())],
-    }
+    FoundReader::new("Bench", vec![(Box::new(BenchSlot(bench.clone())), bench.clone())])
 }
 
 impl Bus for TestBus {
@@ -236,14 +232,14 @@ impl Bus for TestBus {
         self.initial.iter().map(found).collect()
     }
 
-    fn wait(&self) -> BusEvent {
+    fn wait(&self) -> Option<FoundReader> {
         let mut queue = lock(&self.queue);
         loop {
             if queue.1 {
-                return BusEvent::Stopped;
+                return None;
             }
             if let Some(bench) = queue.0.pop() {
-                return BusEvent::Added(found(&bench));
+                return Some(found(&bench));
             }
             queue = self.moved.wait(queue).unwrap();
         }
@@ -359,6 +355,12 @@ fn wait_until(client: &Client, is_so: impl Fn() -> bool) {
         }
         assert!(changes.wait(seen, deadline), "nothing changes");
     }
+}
+
+/// A reader of this slot, without a manager.
+fn reader(name: &str, slot: impl Slot + 'static, watch: Arc<ManagerBench>) -> ManagedReader {
+    let found = (Box::new(slot) as _, watch as _);
+    ManagedReader::new(name.into(), None, 0, found, Wakers::default())
 }
 
 fn count(client: &Client) -> usize {

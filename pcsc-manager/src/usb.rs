@@ -6,9 +6,9 @@ use pcsc_ccid::reader::ReaderOptions;
 use pcsc_ccid::shared::SharedReader;
 use pcsc_ccid::usb::{Candidate, Hotplug, HotplugStopper, Listing, OpenError, Place};
 
+use crate::bus::Bus;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use crate::bus::FixedBus;
-use crate::bus::{Bus, BusEvent};
 use crate::ccid;
 use crate::error::StartError;
 use crate::slot::FoundReader;
@@ -101,11 +101,11 @@ impl Bus for UsbBus {
             .collect()
     }
 
-    fn wait(&self) -> BusEvent {
+    fn wait(&self) -> Option<FoundReader> {
         let mut hotplug = lock(&self.hotplug);
         loop {
             if let Some(candidate) = lock(&self.arrived).pop() {
-                return BusEvent::Added(self.found(candidate));
+                return Some(self.found(candidate));
             }
             match hotplug.wait() {
                 Ok(Some(mut changes)) => {
@@ -127,12 +127,12 @@ impl Bus for UsbBus {
                     changes.arrived.reverse();
                     lock(&self.arrived).append(&mut changes.arrived);
                 }
-                Ok(None) => return BusEvent::Stopped,
+                Ok(None) => return None,
                 Err(error) => {
                     // The readers that are there stay in use. Their own watches notice when they go.
                     log::error!("readers that come and go are not seen any more: {error}");
                     self.end.wait(0, None);
-                    return BusEvent::Stopped;
+                    return None;
                 }
             }
         }

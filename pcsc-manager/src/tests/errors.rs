@@ -80,7 +80,7 @@ fn expect(
     let with = |error| {
         let slot = Failing::default();
         let watch = Arc::<ManagerBench>::default();
-        let reader = ManagedReader::new("R".into(), Box::new(slot.clone()), watch, Wakers::default());
+        let reader = reader("R", slot.clone(), watch);
         reader.poll();
         reader.connect(CARD, SHARED, ANY, None, &|| false).unwrap();
         prepare(&reader);

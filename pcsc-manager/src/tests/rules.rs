@@ -108,13 +108,13 @@ fn one_that_does_not_wait_for_a_transaction_is_in_nobodys_way() {
     let (a, b) = (connect(&one, SHARED).unwrap(), connect(&two, SHARED).unwrap());
     let reader = rig.reader();
     assert_eq!(one.begin_transaction(a, None), Ok(()));
-    let before = reader.changes();
+    let before = reader.changed().changes();
     assert_eq!(
         two.begin_transaction(b, Some(Instant::now())),
         Err(CallError::Timeout)
     );
     // Nobody is woken, since it was not in the queue.
-    assert_eq!(reader.changes(), before);
+    assert_eq!(reader.changed().changes(), before);
 }
 
 #[test]

@@ -215,12 +215,7 @@ fn a_card_that_was_missed_by_a_power_up_is_found_by_the_next_poll() {
             Err(SlotError::Communication)
         }
     }
-    let reader = ManagedReader::new(
-        "Shy 00 00".into(),
-        Box::new(Shy(0)),
-        Arc::<ManagerBench>::default(),
-        Wakers::default(),
-    );
+    let reader = reader("Shy 00 00", Shy(0), Arc::default());
     let has_card = || reader.snapshot().status & 4 != 0;
     reader.poll();
     assert!(!has_card());

@@ -14,9 +14,7 @@ pub(super) struct Slotted {
 pub(super) fn slotted() -> Slotted {
     let bench = Arc::new(ManagerBench::default());
     lock(&bench.state).has_card = true;
-    let slot = Box::new(BenchSlot(bench.clone()));
-    let name = String::from("Bench 00 00");
-    let reader = Arc::new(ManagedReader::new(name, slot, bench.clone(), Wakers::default()));
+    let reader = Arc::new(reader("Bench 00 00", BenchSlot(bench.clone()), bench.clone()));
     let _interest = Interest::new(reader.clone());
     reader.poll();
     Slotted {
@@ -263,14 +261,7 @@ impl Slot for Asked {
 fn a_card_that_comes_during_the_first_poll_is_seen_by_the_next_one() {
     let (asked, polls) = mpsc::channel();
     let (give, answers) = mpsc::channel();
-    let slot = Box::new(Asked { asked, answers });
-    let name = String::from("Bench 00 00");
-    let reader = Arc::new(ManagedReader::new(
-        name,
-        slot,
-        Arc::new(ManagerBench::default()),
-        Wakers::default(),
-    ));
+    let reader = Arc::new(reader("Bench 00 00", Asked { asked, answers }, Arc::default()));
     let _interest = Interest::new(reader.clone());
     std::thread::scope(|scope| {
         scope.spawn(|| reader.poll());
