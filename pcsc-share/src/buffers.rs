@@ -8,16 +8,9 @@ use zeroize::Zeroize;
 
 use crate::sync::lock;
 
-const fn larger(one: usize, other: usize) -> usize {
-    if one > other {
-        one
-    } else {
-        other
-    }
-}
-
 /// The longest answer.
-const SIZE: usize = larger(TransmitBody::SIZE, ControlBody::SIZE) + MAX_PAYLOAD;
+const SIZE: usize = TransmitBody::SIZE + MAX_PAYLOAD;
+const _: () = assert!(TransmitBody::SIZE >= ControlBody::SIZE);
 
 /// How many buffers are kept that are not in use. Each takes as much memory as the longest answer that it has
 /// held.

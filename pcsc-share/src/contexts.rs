@@ -15,9 +15,10 @@ impl Contexts {
     pub fn add(&self, client: u64) -> u32 {
         let mut contexts = lock(&self.0);
         loop {
-            let number = random::number() as u32;
-            if let std::collections::hash_map::Entry::Vacant(place) = contexts.entry(number) {
-                place.insert(client);
+            let number = random::number();
+            // 0 is no context to clients.
+            if number != 0 && !contexts.contains_key(&number) {
+                contexts.insert(number, client);
                 return number;
             }
         }

@@ -55,7 +55,7 @@ impl AccessPolicy {
         let is_among = |users: &[u32], groups: &[u32]| {
             users.contains(&peer.user) || peer.groups.iter().any(|group| groups.contains(group))
         };
-        if self.is_own(peer) || is_among(&self.users, &self.groups) {
+        if AccessPolicy::is_own(peer) || is_among(&self.users, &self.groups) {
             Rights::Full
         } else if is_among(&self.watching_users, &self.watching_groups) {
             Rights::Watch
@@ -65,7 +65,7 @@ impl AccessPolicy {
     }
 
     /// Whether a client is of the user of this process or root.
-    pub(crate) fn is_own(&self, peer: &Peer) -> bool {
+    pub(crate) fn is_own(peer: &Peer) -> bool {
         let own = rustix::process::geteuid().as_raw();
         [0, own].contains(&peer.user)
     }

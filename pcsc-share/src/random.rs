@@ -3,13 +3,7 @@
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 
-/// A number from 1 to 2^31 - 1, from the system's random keys of the hash maps.
-pub fn number() -> i32 {
-    loop {
-        let random = RandomState::new().build_hasher().finish();
-        let number = (random as u32 & i32::MAX as u32) as i32;
-        if number != 0 {
-            return number;
-        }
-    }
+/// A number below 2^31, from the system's random keys of the hash maps.
+pub fn number() -> u32 {
+    RandomState::new().build_hasher().finish() as u32 & i32::MAX as u32
 }

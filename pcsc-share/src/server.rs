@@ -81,7 +81,7 @@ impl Server {
                 buffers: Buffers::default(),
                 limits: options.limits,
                 yields: Yields::default(),
-                last_card: AtomicU32::new(random::number() as u32),
+                last_card: AtomicU32::new(random::number()),
             }),
             clients: Places::new()?,
             strangers: Places::new()?,
@@ -224,8 +224,7 @@ impl Server {
     fn admit(&self, number: u64, stream: UnixStream) -> Option<Arc<Client>> {
         // From the kernel, at the time of the connect: what a client says of itself is not asked.
         let peer = Peer::of(&stream).inspect_err(|error| refuse(error)).ok()?;
-        let policy = self.shared.readers.policy();
-        let rights = policy.rights(&peer);
+        let rights = self.shared.readers.policy().rights(&peer);
         let user = peer.user;
         let who = match peer.process {
             Some(process) => format!("user {user} (process {process})"),
@@ -244,7 +243,7 @@ impl Server {
             Rights::Full => (&self.clients, self.shared.limits.clients),
         };
         // No other user keeps the clients of this one and of root out.
-        let share = if policy.is_own(&peer) {
+        let share = if AccessPolicy::is_own(&peer) {
             limit
         } else {
             share_of(limit)
