@@ -62,7 +62,8 @@ impl Requests<'_> {
         let number = self.new_card();
         let place = CardPlace {
             source,
-            card: connected.card,
+            session,
+            card: connected.handle,
         };
         self.cards.insert(number, place);
         Ok((number, connected.protocol))

@@ -25,8 +25,8 @@ pub struct Client {
 #[derive(Default)]
 struct Sessions {
     is_interrupted: bool,
-    /// By the numbers of the sources; made when the client first connects to a reader there.
-    of_sources: Vec<Option<Arc<dyn SourceSession>>>,
+    /// With the numbers of the sources; made when the client first connects to a reader there.
+    of_sources: Vec<(usize, Arc<dyn SourceSession>)>,
 }
 
 impl Client {
@@ -53,7 +53,7 @@ impl Client {
         let mut sessions = lock(&self.sessions);
         // Under the lock in which a new session is entered: that one finds the flag.
         sessions.is_interrupted = true;
-        for session in sessions.of_sources.iter().flatten() {
+        for (_, session) in &sessions.of_sources {
             session.interrupt();
         }
     }
@@ -63,11 +63,17 @@ impl Client {
         self.outgoing.close();
     }
 
-    /// Its session with a source.
+    /// Its session with a source, for a new connection.
     pub(super) fn session(&self, shared: &Shared, source: usize) -> Result<Arc<dyn SourceSession>, Failed> {
-        let known = |sessions: &Sessions| sessions.of_sources.get(source).cloned().flatten();
-        if let Some(session) = known(&lock(&self.sessions)) {
-            return Ok(session);
+        let is_lost =
+            |(number, session): &(usize, Arc<dyn SourceSession>)| *number == source && !session.is_alive();
+        {
+            let known = &mut lock(&self.sessions).of_sources;
+            // The connections that the client still has there keep a lost session.
+            known.retain(|session| !is_lost(session));
+            if let Some((_, session)) = known.iter().find(|(number, _)| *number == source) {
+                return Ok(session.clone());
+            }
         }
         // Without the lock: a session can take a round trip. No other thread makes one.
         let session: Arc<dyn SourceSession> = shared.readers.sources()[source].source.session()?.into();
@@ -75,17 +81,14 @@ impl Client {
         if sessions.is_interrupted {
             session.interrupt();
         }
-        if sessions.of_sources.len() <= source {
-            sessions.of_sources.resize_with(source + 1, || None);
-        }
-        sessions.of_sources[source] = Some(session.clone());
+        sessions.of_sources.push((source, session.clone()));
         Ok(session)
     }
 
     /// Ends all its connections to cards.
     pub(super) fn release(&self) {
         let sessions = std::mem::take(&mut lock(&self.sessions).of_sources);
-        for session in sessions.into_iter().flatten() {
+        for (_, session) in sessions {
             session.release();
         }
     }

@@ -43,10 +43,11 @@ impl fmt::Display for ClientEnd {
     }
 }
 
-/// A connection to a card: the source that has the reader, and the connection's number there.
-#[derive(Debug, Clone, Copy)]
+/// A connection to a card: the number of the source that has the reader, the session there, and the
+/// connection's number in it.
 pub struct CardPlace {
     pub source: usize,
+    pub session: Arc<dyn SourceSession>,
     pub card: i32,
 }
 
@@ -217,35 +218,23 @@ impl<'a> Requests<'a> {
     pub fn card(&self, number: i32) -> Result<(Arc<dyn SourceSession>, i32), ClientEnd> {
         let unknown = ClientEnd::Protocol("a connection that is not the client's");
         let place = self.cards.get(&number).ok_or(unknown)?;
-        let session = self.client.session(self.shared, place.source);
-        Ok((session.map_err(|_| unknown)?, place.card))
+        Ok((place.session.clone(), place.card))
     }
 
     /// Each client is answered in its own version.
     fn version(&mut self, header: Header) -> Result<(), ClientEnd> {
-        let asked: VersionBody = self.body(header)?;
-        let is_spoken = asked.version().is_spoken();
-        if is_spoken {
-            self.version = asked.version();
+        let asked = self.body::<VersionBody>(header)?.version();
+        let (rv, version) = if asked.is_spoken() {
+            self.version = asked;
+            (codes::SCARD_S_SUCCESS, asked)
         } else {
-            log::warn!(
-                "{} speaks protocol {}, and is told {}",
-                self.client,
-                asked.version(),
-                Version::NEWEST
-            );
-        }
+            let newest = Version::NEWEST;
+            log::warn!("{} speaks protocol {asked}, and is told {newest}", self.client);
+            (codes::SCARD_E_SERVICE_STOPPED, newest)
+        };
         self.send(VersionBody {
-            rv: if is_spoken {
-                codes::SCARD_S_SUCCESS
-            } else {
-                codes::SCARD_E_SERVICE_STOPPED
-            },
-            ..VersionBody::new(if is_spoken {
-                asked.version()
-            } else {
-                Version::NEWEST
-            })
+            rv,
+            ..VersionBody::new(version)
         })
     }
 
@@ -320,11 +309,12 @@ impl<'a> Requests<'a> {
     }
 
     fn wait(&mut self, header: Header) -> Result<(), ClientEnd> {
-        let register = || self.shared.waiters.add(self.client.number, &self.client.outgoing);
-        if self.version.waits_with_body() {
+        let has_body = self.version.waits_with_body();
+        if has_body {
             let _: EventBody = self.body(header)?;
-            self.shared.waiters.add(self.client.number, &self.client.outgoing);
-        } else if self.version.sends_table_size() {
+        }
+        let register = || self.shared.waiters.add(self.client.number, &self.client.outgoing);
+        if has_body || self.version.sends_table_size() {
             register();
         } else {
             // The event of a change after the registration is sent behind the states, which may have it

@@ -3,10 +3,10 @@
 //! One context with the daemon waits for its events, one is for requests of the states, and each client has
 //! one of its own with its connections to cards. A daemon that is gone has no readers; it is tried again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -45,7 +45,7 @@ pub struct DaemonSource {
 struct Upstream {
     route: Arc<dyn Route>,
     changes: ChangeCounter,
-    /// How often a reader came or went, from 1.
+    /// How often a reader came or went.
     events: AtomicU32,
     is_over: AtomicBool,
     /// The context that waits for events.
@@ -88,7 +88,7 @@ impl DaemonSource {
         let upstream = Arc::new(Upstream {
             route,
             changes: ChangeCounter::default(),
-            events: AtomicU32::new(1),
+            events: AtomicU32::new(0),
             is_over: AtomicBool::new(false),
             waiting: Mutex::default(),
             known: Mutex::default(),
@@ -285,7 +285,7 @@ impl Source for DaemonSource {
     }
 
     fn reader_events(&self) -> u32 {
-        self.upstream.events.load(Ordering::SeqCst).wrapping_sub(1) % 0x7FFF + 1
+        self.upstream.events.load(Ordering::SeqCst) % 0x7FFF + 1
     }
 
     fn changes(&self) -> &ChangeCounter {
@@ -293,119 +293,65 @@ impl Source for DaemonSource {
     }
 
     fn session(&self) -> Result<Box<dyn SourceSession>, Failed> {
-        Ok(Box::new(DaemonSession {
-            route: self.upstream.route.clone(),
-            link: Mutex::default(),
-            is_interrupted: AtomicBool::new(false),
-            cards: Mutex::default(),
-            next: AtomicI32::new(1),
-        }))
+        let route = &self.upstream.route;
+        let link = DaemonLink::open(route).map_err(|failure| {
+            let why = reason(&failure);
+            log::warn!("a client gets no connection with the daemon at {route}: {why}");
+            codes::SCARD_E_READER_UNAVAILABLE
+        })?;
+        Ok(Box::new(DaemonSession(link)))
     }
 }
 
-/// What one client does with the daemon's readers.
-struct DaemonSession {
-    route: Arc<dyn Route>,
-    /// The context for new connections.
-    link: Mutex<Option<DaemonLink>>,
-    is_interrupted: AtomicBool,
-    /// The client's connections: the context of each and its number there. A daemon that was started again
-    /// may give a number anew.
-    cards: Mutex<HashMap<i32, Card>>,
-    next: AtomicI32,
-}
-
-type Card = (Arc<DaemonContext>, i32);
+/// What one client does with the daemon's readers, until the daemon has gone.
+struct DaemonSession(DaemonLink);
 
 impl DaemonSession {
-    /// The context for new connections: a new one where the daemon has gone meanwhile.
-    fn context(&self) -> Result<Arc<DaemonContext>, Failed> {
-        let gone = Failed::from(codes::SCARD_E_READER_UNAVAILABLE);
-        if let Some(link) = &*lock(&self.link) {
-            if link.context.check_alive().is_ok() {
-                return Ok(link.context.clone());
+    fn with<T>(&self, call: impl FnOnce(&DaemonContext) -> Outcome<T>) -> Result<T, Failed> {
+        call(&self.0.context).map_err(|failure| {
+            // A reader whose daemon has gone has gone with it.
+            if !self.is_alive() {
+                return codes::SCARD_E_READER_UNAVAILABLE.into();
             }
-        }
-        // Without the lock: it takes a round trip.
-        let link = DaemonLink::open(&self.route).map_err(|failure| {
-            let why = reason(&failure);
-            log::warn!(
-                "a client gets no connection with the daemon at {}: {why}",
-                self.route
-            );
-            gone
-        })?;
-        let context = link.context.clone();
-        let mut kept = lock(&self.link);
-        // Under the lock that `interrupt` takes: it has not seen this link, and would not cut it.
-        if self.is_interrupted.load(Ordering::SeqCst) {
-            return Err(gone);
-        }
-        *kept = Some(link);
-        Ok(context)
-    }
-
-    fn with<T>(&self, card: i32, call: impl FnOnce(&DaemonContext, i32) -> Outcome<T>) -> Result<T, Failed> {
-        let place = lock(&self.cards).get(&card).cloned();
-        let (context, card) = place.ok_or(codes::SCARD_E_INVALID_HANDLE)?;
-        call(&context, card).map_err(|failure| failed(&context, &failure))
-    }
-}
-
-/// The code for a client. A reader whose daemon has gone has gone with it.
-fn failed(context: &DaemonContext, failure: &Failure) -> Failed {
-    if context.check_alive().is_err() {
-        return codes::SCARD_E_READER_UNAVAILABLE.into();
-    }
-    Failed {
-        code: failure.code(),
-        needed: failure.detail().unwrap_or(0) as usize,
+            Failed {
+                code: failure.code(),
+                needed: failure.detail().unwrap_or(0) as usize,
+            }
+        })
     }
 }
 
 impl SourceSession for DaemonSession {
+    fn is_alive(&self) -> bool {
+        self.0.context.check_alive().is_ok()
+    }
+
     fn connect(&self, reader: &[u8], share: u32, protocols: u32) -> Result<Connected, Failed> {
-        let context = self.context()?;
-        let connected = context.connect(reader, share, protocols, None);
-        let connected = connected.map_err(|failure| failed(&context, &failure))?;
-        let mut cards = lock(&self.cards);
-        let card = loop {
-            // Not the daemon's own number: a daemon that was started again gives the same numbers to other
-            // connections.
-            let card = self.next.fetch_add(1, Ordering::SeqCst) & i32::MAX;
-            if !cards.contains_key(&card) {
-                break card;
-            }
-        };
-        cards.insert(card, (context, connected.card));
+        let connected = self.with(|context| context.connect(reader, share, protocols, None))?;
         Ok(Connected {
-            card,
+            handle: connected.card,
             protocol: connected.protocol,
         })
     }
 
     fn reconnect(&self, card: i32, share: u32, protocols: u32, initialization: u32) -> Result<u32, Failed> {
-        self.with(card, |context, card| {
-            context.reconnect(card, share, protocols, initialization, None)
-        })
+        self.with(|context| context.reconnect(card, share, protocols, initialization, None))
     }
 
     fn disconnect(&self, card: i32, disposition: u32) -> Result<(), Failed> {
-        self.with(card, |context, card| context.disconnect(card, disposition))?;
-        lock(&self.cards).remove(&card);
-        Ok(())
+        self.with(|context| context.disconnect(card, disposition))
     }
 
     fn begin_transaction(&self, card: i32) -> Result<(), Failed> {
-        self.with(card, |context, card| context.begin_transaction(card, None))
+        self.with(|context| context.begin_transaction(card, None))
     }
 
     fn end_transaction(&self, card: i32, disposition: u32) -> Result<(), Failed> {
-        self.with(card, |context, card| context.end_transaction(card, disposition))
+        self.with(|context| context.end_transaction(card, disposition))
     }
 
     fn status(&self, card: i32) -> Result<(), Failed> {
-        self.with(card, DaemonContext::check_connection)
+        self.with(|context| context.check_connection(card))
     }
 
     fn transmit(
@@ -419,9 +365,7 @@ impl SourceSession for DaemonSession {
             protocol,
             length: PCI_LENGTH,
         };
-        let answer = self.with(card, |context, card| {
-            context.transmit(card, pci, pci, command, response, None)
-        })?;
+        let answer = self.with(|context| context.transmit(card, pci, pci, command, response, None))?;
         Ok(Transmitted {
             length: answer.length,
             protocol: answer.pci.protocol,
@@ -429,34 +373,27 @@ impl SourceSession for DaemonSession {
     }
 
     fn control(&self, card: i32, code: u32, data: &[u8], answer: &mut [u8]) -> Result<usize, Failed> {
-        self.with(card, |context, card| {
-            context.control(card, code, data, answer, None)
-        })
+        self.with(|context| context.control(card, code, data, answer, None))
     }
 
     fn get_attribute(&self, card: i32, id: u32, value: &mut [u8]) -> Result<usize, Failed> {
-        let got = self.with(card, |context, card| context.get_attribute(card, id))?;
+        let got = self.with(|context| context.get_attribute(card, id))?;
         let room = value.get_mut(..got.len()).ok_or(Failed::too_small(got.len()))?;
         room.copy_from_slice(&got);
         Ok(got.len())
     }
 
     fn set_attribute(&self, card: i32, id: u32, value: &[u8]) -> Result<(), Failed> {
-        self.with(card, |context, card| context.set_attribute(card, id, value))
+        self.with(|context| context.set_attribute(card, id, value))
     }
 
     fn interrupt(&self) {
-        let link = lock(&self.link);
-        self.is_interrupted.store(true, Ordering::SeqCst);
-        if let Some(link) = &*link {
-            link.cut();
-        }
+        self.0.cut();
     }
 
     fn release(&self) {
-        // Dropping the context ends its connections at the daemon, which resets a card that was in a
-        // transaction.
-        lock(&self.cards).clear();
-        *lock(&self.link) = None;
+        // The daemon resets a card that was in a transaction. Without an answer the end of the connection has
+        // the same effect.
+        let _ = self.0.context.release();
     }
 }

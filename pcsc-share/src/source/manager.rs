@@ -137,11 +137,7 @@ struct ManagerSession(Client);
 
 impl SourceSession for ManagerSession {
     fn connect(&self, reader: &[u8], share: u32, protocols: u32) -> Result<Connected, Failed> {
-        let connected = self.0.connect(reader, share, protocols, None)?;
-        Ok(Connected {
-            card: connected.handle,
-            protocol: connected.protocol,
-        })
+        Ok(self.0.connect(reader, share, protocols, None)?)
     }
 
     fn reconnect(&self, card: i32, share: u32, protocols: u32, initialization: u32) -> Result<u32, Failed> {
@@ -175,11 +171,7 @@ impl SourceSession for ManagerSession {
         command: &[u8],
         response: &mut [u8],
     ) -> Result<Transmitted, Failed> {
-        let answer = self.0.transmit(card, protocol, command, response, None)?;
-        Ok(Transmitted {
-            length: answer.length,
-            protocol: answer.protocol,
-        })
+        Ok(self.0.transmit(card, protocol, command, response, None)?)
     }
 
     fn control(&self, card: i32, code: u32, data: &[u8], answer: &mut [u8]) -> Result<usize, Failed> {
@@ -246,7 +238,10 @@ mod tests {
             assert_eq!((sharing, protocol), expected);
         };
         let mut card = 0;
-        moves(&mut || card = session.connect(&name, 2, 2).unwrap().card, (1, 2));
+        moves(
+            &mut || card = session.connect(&name, 2, 2).unwrap().handle,
+            (1, 2),
+        );
         moves(
             &mut || session.disconnect(card, codes::SCARD_UNPOWER_CARD).unwrap(),
             (0, 0),

@@ -17,6 +17,7 @@ use pcsc_wire::ReaderStateRecord;
 
 pub use daemon::DaemonSource;
 pub use manager::ManagerSource;
+pub use pcsc_manager::{Connected, Transmitted};
 #[cfg(feature = "tls")]
 pub(crate) use route::Route;
 
@@ -59,6 +60,12 @@ pub trait Source: Send + Sync {
 /// [`connect`](SourceSession::connect), and [`disconnect`](SourceSession::disconnect) with a reset, wait for
 /// its end, as in pcscd.
 pub trait SourceSession: Send + Sync {
+    /// Whether new connections can be made. A session that is lost does not come back; the client gets
+    /// another one.
+    fn is_alive(&self) -> bool {
+        true
+    }
+
     /// Connects to the card in a reader, or to the reader.
     ///
     /// # Errors
@@ -133,24 +140,6 @@ pub trait SourceSession: Send + Sync {
 
     /// Ends all connections. A card in a transaction is reset.
     fn release(&self);
-}
-
-/// A connection that was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Connected {
-    /// Its number in the session.
-    pub card: i32,
-    /// The protocol in use, `SCARD_PROTOCOL_*`; 0 for a connection to the reader alone.
-    pub protocol: u32,
-}
-
-/// A response that a card has sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Transmitted {
-    /// Its length in bytes.
-    pub length: usize,
-    /// The number of the protocol used: 0 is T=0, 1 is T=1.
-    pub protocol: u32,
 }
 
 /// Why a call failed.
