@@ -11,7 +11,7 @@ pub const DIRECT: u32 = pcsc_constants::SCARD_SHARE_DIRECT;
 
 pub const T0: u32 = pcsc_constants::SCARD_PROTOCOL_T0;
 pub const T1: u32 = pcsc_constants::SCARD_PROTOCOL_T1;
-/// The protocol that is the connections' own affair.
+/// No protocol of the manager's: exchanges go to the driver unchecked.
 pub const RAW: u32 = pcsc_constants::SCARD_PROTOCOL_RAW;
 
 /// What old programs pass for T=0 or T=1.
@@ -164,10 +164,7 @@ impl Connections {
             }
         } else if self.is_exclusive {
             self.is_exclusive = false;
-            self.depth = self.depth.saturating_sub(1);
-            if self.depth == 0 {
-                self.owner = None;
-            }
+            self.leave();
         }
         self.handles.insert(handle, Notice::None);
         Ok(())
@@ -241,11 +238,16 @@ impl Connections {
         if self.depth <= least {
             return Err(CallError::NotTransacted);
         }
-        self.depth -= 1;
+        self.leave();
+        Ok(())
+    }
+
+    /// Ends the innermost transaction of the owner.
+    fn leave(&mut self) {
+        self.depth = self.depth.saturating_sub(1);
         if self.depth == 0 {
             self.owner = None;
         }
-        Ok(())
     }
 
     /// Gives a connection exclusive use of the card for a reset, on top of its transactions, until
@@ -264,13 +266,9 @@ impl Connections {
 
     /// Ends what [`Connections::hold`] has begun.
     pub fn let_go(&mut self, handle: ConnectionHandle) {
-        // The card's removal has ended it.
-        if self.owner != Some(handle) {
-            return;
-        }
-        self.depth = self.depth.saturating_sub(1);
-        if self.depth == 0 {
-            self.owner = None;
+        // The card's removal may have ended it.
+        if self.owner == Some(handle) {
+            self.leave();
         }
     }
 
