@@ -11,7 +11,7 @@ use pcsc_wire::{Endian, ReaderStateRecord, MAX_READER_STATES, READER_STATE_SIZE}
 use crate::joined::Joined;
 use crate::policy::AccessPolicy;
 use crate::sync::lock;
-use crate::threads::STACK;
+use crate::threads;
 
 /// The number of states that clients up to 4.5 read, and the least number that is sent to later ones, as by
 /// pcscd.
@@ -98,7 +98,7 @@ impl Readers {
             // The first source is left to this thread, which would only wait.
             let begun = self.sources.iter().enumerate().map(|(number, joined)| {
                 let begins = number > 0 && joined.source.state_changes().is_none();
-                let builder = thread::Builder::new().name("pcsc-look".into()).stack_size(STACK);
+                let builder = threads::builder("pcsc-look");
                 // Where there is no room for a thread, this one looks.
                 begins.then(|| builder.spawn_scoped(scope, move || look(joined)).ok())?
             });

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use pcsc_process::peer::Peer;
@@ -26,7 +26,7 @@ use crate::random;
 use crate::readers::Readers;
 use crate::shared::Shared;
 use crate::socket::Socket;
-use crate::threads::{Threads, STACK};
+use crate::threads::{self, Threads};
 use crate::waiters::Waiters;
 
 /// How long the end of a server waits for calls in progress.
@@ -99,10 +99,8 @@ impl Server {
                 joined.source.changes().changes(),
                 server.shared.readers.fingerprint(&joined),
             );
-            let builder = thread::Builder::new()
-                .name("pcsc-source".into())
-                .stack_size(STACK);
-            let watcher = builder.spawn(move || watch(&joined, known, &shared, &is_over))?;
+            let work = move || watch(&joined, known, &shared, &is_over);
+            let watcher = threads::builder("pcsc-source").spawn(work)?;
             server.watchers.push(watcher);
         }
         Ok(server)

@@ -8,8 +8,11 @@ use std::thread;
 
 use crate::sync::lock;
 
-/// The stack of a thread. The driver's calls need some ten kilobytes; what is not touched costs nothing.
-pub const STACK: usize = 256 * 1024;
+/// A thread of this name. The driver's calls need some ten kilobytes of its stack; what is not touched costs
+/// nothing.
+pub fn builder(name: &str) -> thread::Builder {
+    thread::Builder::new().name(name.into()).stack_size(256 * 1024)
+}
 
 /// How many threads are kept without a client: enough for programs that come one after another. Each takes
 /// about 20 KiB of memory.
@@ -52,10 +55,7 @@ impl Threads {
         }
         drop(state);
         let waiting = self.0.clone();
-        let builder = thread::Builder::new()
-            .name("pcsc-client".into())
-            .stack_size(STACK);
-        builder.spawn(move || {
+        builder("pcsc-client").spawn(move || {
             work();
             while let Some(work) = waiting.next() {
                 work();

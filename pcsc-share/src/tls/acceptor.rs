@@ -47,8 +47,8 @@ impl Acceptor {
 
     /// The server's side of a connection, and the names of the client's certificate as soon as they are
     /// known.
-    pub(super) fn connection(&self) -> Result<(ServerConnection, Arc<Names>), Error> {
-        let names = Arc::new(Names::default());
+    pub(super) fn connection(&self) -> Result<(ServerConnection, Names), Error> {
+        let names = Names::default();
         let verifier = Verifier {
             issued: self.issued.clone(),
             allowed: self.names.clone(),
@@ -65,32 +65,15 @@ impl Acceptor {
     }
 }
 
-/// The DNS names of a certificate that an authority has issued.
-#[derive(Debug, Default)]
-pub struct Names(OnceLock<Vec<String>>);
-
-impl Names {
-    /// The first one. Empty if there is none.
-    pub fn first(&self) -> &str {
-        let first = self.0.get().and_then(|names| names.first());
-        first.map_or("", String::as_str)
-    }
-
-    /// All, for the log. `None` if no certificate has been looked at that an authority has issued.
-    pub fn text(&self) -> Option<String> {
-        match self.0.get()?.as_slice() {
-            [] => Some("none".into()),
-            names => Some(names.join(", ")),
-        }
-    }
-}
+/// The DNS names of the client's certificate, once it has proved to be of an authority.
+pub type Names = Arc<OnceLock<Vec<String>>>;
 
 /// Verifies the certificate of one connection, and keeps its names, for the log and for the share of places.
 #[derive(Debug)]
 struct Verifier {
     issued: Arc<dyn ClientCertVerifier>,
     allowed: Arc<[String]>,
-    names: Arc<Names>,
+    names: Names,
 }
 
 impl ClientCertVerifier for Verifier {
@@ -113,7 +96,7 @@ impl ClientCertVerifier for Verifier {
                 .iter()
                 .any(|own| self.allowed.iter().any(|name| name.eq_ignore_ascii_case(own)));
         // One certificate is verified for a connection.
-        let _ = self.names.0.set(own);
+        let _ = self.names.set(own);
         match is_allowed {
             true => Ok(verified),
             // The client gets the alert access_denied.

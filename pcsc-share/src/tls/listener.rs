@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use pcsc_process::socket;
@@ -16,6 +16,7 @@ use super::relay::{RelayEnd, Stream};
 use crate::accept::{is_passing, is_shortage, RETRY};
 use crate::entrance::Entrance;
 use crate::places::{share_of, Place, Places};
+use crate::threads;
 use crate::wait::wait;
 
 /// How long a handshake may take.
@@ -28,9 +29,6 @@ const HANDSHAKES_OF_ONE: usize = 64;
 
 /// How long dropping the listener waits for its connections to close.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(3);
-
-/// The stack of a connection's thread. What is not touched costs nothing.
-const STACK: usize = 256 * 1024;
 
 /// Listens for clients on other hosts. Their connections end with the server. Dropping it ends the
 /// handshakes, and waits up to three seconds for the connections.
@@ -80,8 +78,7 @@ impl Listener {
             end: end.into(),
         });
         let accepting = shared.clone();
-        let builder = thread::Builder::new().name("pcsc-tls".into()).stack_size(STACK);
-        let thread = builder.spawn(move || accept(&listeners, &accepting))?;
+        let thread = threads::builder("pcsc-tls").spawn(move || accept(&listeners, &accepting))?;
         Ok(Listener {
             addresses,
             shared,
@@ -174,8 +171,7 @@ fn begin(tcp: TcpStream, address: SocketAddr, shared: &Arc<Shared>) {
     let served = shared.clone();
     let work = move || serve(tcp, address, &served, handshake);
     // The handshake is made there: a client that is slow at it must not keep others from being accepted.
-    let builder = thread::Builder::new().name("pcsc-tls".into()).stack_size(STACK);
-    if let Err(error) = builder.spawn(work) {
+    if let Err(error) = threads::builder("pcsc-tls").spawn(work) {
         refuse(address, &error);
     }
 }
@@ -191,18 +187,21 @@ fn serve(tcp: TcpStream, address: SocketAddr, shared: &Shared, handshake: Place<
         Err(error) => return refuse(address, &error),
     };
     let shaken = stream.handshake(&shared.end, Instant::now() + HANDSHAKE);
-    let names_text = names.text();
+    let text = match names.get().map(Vec::as_slice) {
+        Some([]) => " (names in its certificate: none)".to_owned(),
+        Some(names) => format!(" (names in its certificate: {})", names.join(", ")),
+        // It has no certificate, or none of an authority.
+        None => String::new(),
+    };
     if let Err(end) = shaken {
-        match names_text {
-            Some(names) => refuse(
-                address,
-                &format_args!("{end} (names in its certificate: {names})"),
-            ),
-            None => refuse(address, &end),
-        }
+        refuse(address, &format_args!("{end}{text}"));
         return stream.close();
     }
-    let name = names.first().to_owned();
+    let name = names
+        .get()
+        .and_then(|names| names.first())
+        .cloned()
+        .unwrap_or_default();
     let limit = shared.entrance.places();
     let share = share_of(limit);
     // It lasts until the connection is closed, which the peer may delay.
@@ -218,8 +217,7 @@ fn serve(tcp: TcpStream, address: SocketAddr, shared: &Shared, handshake: Place<
         Ok((local, theirs)) => (UnixStream::from(local), UnixStream::from(theirs)),
         Err(error) => return refuse(address, &error),
     };
-    let names = names_text.unwrap_or_default();
-    let who = format!("{address} (names in its certificate: {names})");
+    let who = format!("{address}{text}");
     shared.entrance.enter(theirs, name, who.clone());
     let end = stream.relay(&local);
     let level = match end {
