@@ -48,8 +48,6 @@ struct Upstream {
     /// How often a reader came or went.
     events: AtomicU32,
     is_over: AtomicBool,
-    /// The context that waits for events.
-    waiting: Mutex<Option<DaemonLink>>,
     known: Mutex<KnownReaders>,
     /// The states of the readers, as bytes. Many clients look for them after one event.
     states: Coalesced<Arc<Vec<u8>>>,
@@ -58,12 +56,19 @@ struct Upstream {
 /// What is known of the daemon's readers.
 #[derive(Default)]
 struct KnownReaders {
-    /// The context for requests of the states; `None` while the daemon is gone.
-    for_states: Option<DaemonLink>,
+    /// `None` while the daemon is gone.
+    links: Option<Links>,
     /// In the daemon's order.
     names: Arc<[Vec<u8>]>,
     /// Why a look has failed. The watcher, whose connection is cut then, sees only its end.
     failure: Option<Failure>,
+}
+
+/// Two contexts: a context's calls are made one after another, and the wait for events would hold up each
+/// look.
+struct Links {
+    waiting: DaemonLink,
+    for_states: DaemonLink,
 }
 
 impl DaemonSource {
@@ -90,7 +95,6 @@ impl DaemonSource {
             changes: ChangeCounter::default(),
             events: AtomicU32::new(0),
             is_over: AtomicBool::new(false),
-            waiting: Mutex::default(),
             known: Mutex::default(),
             states: Coalesced::default(),
         });
@@ -110,11 +114,9 @@ impl Drop for DaemonSource {
     fn drop(&mut self) {
         // The flag before the cut: the watcher whose wait ends looks at the flag and does not connect again.
         self.upstream.is_over.store(true, Ordering::SeqCst);
-        if let Some(link) = &*lock(&self.upstream.waiting) {
-            link.cut();
-        }
-        if let Some(link) = &lock(&self.upstream.known).for_states {
-            link.cut();
+        if let Some(links) = &lock(&self.upstream.known).links {
+            links.waiting.cut();
+            links.for_states.cut();
         }
         self.upstream.changes.post();
         if let Some(watcher) = self.watcher.take() {
@@ -123,8 +125,7 @@ impl Drop for DaemonSource {
         }
         // The watcher may have opened connections after the cut. Dropping closes them, and `finish` waits
         // until the peer has been notified.
-        *lock(&self.upstream.waiting) = None;
-        lock(&self.upstream.known).for_states = None;
+        lock(&self.upstream.known).links = None;
         self.upstream.route.finish();
     }
 }
@@ -177,19 +178,18 @@ impl Upstream {
     }
 
     fn open(&self) -> Outcome<Arc<DaemonContext>> {
-        // Two: a context's calls are made one after another, and the wait for events would hold up each look.
         let (waiting, for_states) = (DaemonLink::open(&self.route)?, DaemonLink::open(&self.route)?);
         let mut names = Vec::new();
         for_states
             .context
             .each_reader(&mut |reader| names.push(reader.name.to_owned()))?;
         let context = waiting.context.clone();
-        *lock(&self.waiting) = Some(waiting);
         let mut known = lock(&self.known);
-        // Before a look can show a reader to a client: one that the daemon takes along before its first event
-        // is counted when it goes.
+        // Before a look can show a reader to a client. The readers of a daemon that goes before its first event
+        // are counted when it goes.
         self.note_names(&mut known, names.iter().map(Vec::as_slice));
-        (known.for_states, known.failure) = (Some(for_states), None);
+        known.failure = None;
+        known.links = Some(Links { waiting, for_states });
         Ok(context)
     }
 
@@ -212,7 +212,7 @@ impl Upstream {
 
     fn note_absence(&self) {
         let mut known = lock(&self.known);
-        known.for_states = None;
+        known.links = None;
         self.note_names(&mut known, std::iter::empty());
         drop(known);
         self.changes.post();
@@ -221,11 +221,10 @@ impl Upstream {
     /// The states of the readers, in a round trip; none where the daemon does not answer.
     fn look(&self) -> Vec<u8> {
         let mut states = Vec::new();
-        let for_states = lock(&self.known)
-            .for_states
-            .as_ref()
-            .map(|link| link.context.clone());
-        let Some(context) = for_states else { return states };
+        let context = |links: &Links| links.for_states.context.clone();
+        let Some(context) = lock(&self.known).links.as_ref().map(context) else {
+            return states;
+        };
         let mut count = 0;
         let looked = context.each_reader(&mut |reader| {
             count += 1;
@@ -234,17 +233,15 @@ impl Upstream {
             }
         });
         let Err(failure) = looked else { return states };
-        // The watcher waits for an event of a daemon that does not answer any more.
-        let is_same = |link: &mut DaemonLink| Arc::ptr_eq(&link.context, &context);
+        let is_same = |links: &mut Links| Arc::ptr_eq(&links.for_states.context, &context);
         let mut known = lock(&self.known);
-        // Only the first of several looks that fail: by now there may be a new connection.
-        if known.for_states.take_if(is_same).is_some() {
+        // By now there may be a new connection.
+        if let Some(links) = known.links.take_if(is_same) {
             // Before the cut, upon which the watcher asks for it.
             known.failure = Some(failure);
             drop(known);
-            if let Some(link) = &*lock(&self.waiting) {
-                link.cut();
-            }
+            // The watcher waits for an event of a daemon that does not answer any more.
+            links.waiting.cut();
         }
         Vec::new()
     }
