@@ -59,8 +59,6 @@ pub struct Requests<'a> {
     /// The byte order of the client's machine; known with its first request.
     endian: Option<Endian>,
     version: Version,
-    /// The answer waits for that to the next request.
-    is_followed: bool,
     pub context: Option<u32>,
     /// The client's connections, by their `hCard`.
     pub cards: BTreeMap<i32, CardPlace>,
@@ -89,7 +87,6 @@ impl<'a> Requests<'a> {
             incoming: Incoming::new(client.stream.clone(), shared.limits.patience),
             endian: None,
             version: Version::NEWEST,
-            is_followed: false,
             context: None,
             cards: BTreeMap::new(),
             table: Table::default(),
@@ -142,9 +139,7 @@ impl<'a> Requests<'a> {
             self.table.forget();
         }
         let is_followed = is_look(command) && self.is_followed(command, header);
-        if std::mem::replace(&mut self.is_followed, is_followed) != is_followed {
-            self.client.outgoing.set_followed(is_followed);
-        }
+        self.client.outgoing.set_followed(is_followed);
         match command {
             RequestCode::Version => self.version(header),
             RequestCode::EstablishContext if is_refused => self.refuse(header),
