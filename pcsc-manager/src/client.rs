@@ -73,8 +73,8 @@ impl Client {
 
     /// Ends all connections, and all calls that wait. A card in a transaction is reset.
     pub fn release(&self) {
-        // A connection that is being made ends itself: see `keep`.
-        // Flag before wake-up: a call that wakes asks for the flag, and would sleep again.
+        // A connection that is being made ends itself: see `connect`.
+        // The flag before the wake-up: a call that wakes up without the flag would sleep again.
         self.is_released.store(true, Ordering::SeqCst);
         self.wake();
         for (handle, reader) in std::mem::take(&mut *lock(&self.connections)).into_vec() {
@@ -107,24 +107,19 @@ impl Client {
         let reader = self.manager.find(reader).ok_or(CallError::UnknownReader)?;
         // Handles are unique in the process and not in the client alone: those of all clients are in the
         // tables of the same readers.
-        let is_free = |handle| !self.has(handle) && !reader.state().connections.has(handle);
+        let is_free =
+            |handle| lock(&self.connections).get(handle).is_none() && !reader.state().connections.has(handle);
         let handle = next_handle(&LAST, is_free);
         let protocol = reader.connect(handle, share, protocols, deadline, &|| self.may_not_wait())?;
-        self.keep(handle, reader)?;
-        Ok(Connected { handle, protocol })
-    }
-
-    /// Keeps a connection, unless the client was released while it was made.
-    fn keep(&self, handle: ConnectionHandle, reader: Arc<ManagedReader>) -> Result<(), CallError> {
         let mut connections = lock(&self.connections);
-        // A release that comes after this finds it there.
-        if self.is_released() {
+        // The client may have been released meanwhile. A release that comes after this finds the connection.
+        if self.is_released.load(Ordering::SeqCst) {
             drop(connections);
             reader.abandon(handle);
             return Err(CallError::InvalidHandle);
         }
         connections.insert(handle, reader);
-        Ok(())
+        Ok(Connected { handle, protocol })
     }
 
     /// Gives a connection new terms. Returns the protocol in use.
@@ -255,16 +250,9 @@ impl Client {
         self.reader(handle)?.set_attribute(handle, id, value)
     }
 
-    fn is_released(&self) -> bool {
-        self.is_released.load(Ordering::SeqCst)
-    }
-
     fn may_not_wait(&self) -> bool {
-        self.is_released() || self.is_interrupted.load(Ordering::SeqCst)
-    }
-
-    fn has(&self, handle: ConnectionHandle) -> bool {
-        lock(&self.connections).get(handle).is_some()
+        let flags = [&self.is_released, &self.is_interrupted];
+        flags.iter().any(|flag| flag.load(Ordering::SeqCst))
     }
 
     fn reader(&self, handle: ConnectionHandle) -> Result<Arc<ManagedReader>, CallError> {

@@ -90,6 +90,7 @@ impl ManagedReader {
         answer: &mut [u8],
         deadline: Option<Instant>,
     ) -> Result<usize, CallError> {
+        // Also after a reset or without a card, as in pcscd: the request is for the reader.
         let check = |state: &SlotState| {
             state.check_access(handle)?;
             state.check_reader()

@@ -359,7 +359,7 @@ impl Shared {
         // `end` waits for the driver, which may be at work for seconds.
         drop(readers);
         log::info!("reader {:?} is gone", reader.name());
-        // The count follows: who has seen it finds the reader neither listed nor usable.
+        // The count moves last: a thread that has seen it move finds the reader neither listed nor usable.
         reader.end(None);
         self.count_event();
     }
@@ -367,8 +367,8 @@ impl Shared {
     /// Lists the readers that have a place now.
     fn list(&self, readers: &mut Readers) {
         readers.listed = readers.watched().map(|watched| watched.reader.clone()).collect();
-        // After the list, where a slot's state is counted before: the lock of `readers` is held, so that who
-        // reads the count first cannot get the old list with the new count.
+        // After the list, where a slot's state is counted before: the lock of `readers` is held, so that a
+        // thread that reads the count first cannot get the old list with the new count.
         self.wakers.states.fetch_add(1, Ordering::SeqCst);
     }
 

@@ -10,7 +10,7 @@ use crate::slot_state::{ABSENT, PRESENT, SWALLOWED};
 
 /// A warm reset.
 pub const RESET_CARD: u32 = pcsc_constants::SCARD_RESET_CARD;
-/// A cold one, where it is a reset at all.
+/// Takes the power away. As the initialization of a reconnection, a cold reset.
 pub const UNPOWER_CARD: u32 = pcsc_constants::SCARD_UNPOWER_CARD;
 
 impl ManagedReader {

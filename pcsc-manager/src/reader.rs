@@ -102,8 +102,8 @@ impl ManagedReader {
     pub fn snapshot_when_open(&self, deadline: Instant) -> Snapshot {
         // A reader that is late is shown as it is known, which is empty: one slow device does not delay the
         // list of all.
-        let open = self.open_state(Some(deadline), &|| false);
-        open.map_or_else(|_| self.snapshot(), |state| Snapshot::of(&state))
+        let _ = self.wait_until_open(Some(deadline), &|| false);
+        self.snapshot()
     }
 
     /// Whether there is a connection.
@@ -121,26 +121,16 @@ impl ManagedReader {
         deadline: Option<Instant>,
         is_cancelled: IsCancelled<'_>,
     ) -> Result<(), CallError> {
-        self.open_state(deadline, is_cancelled).map(drop)
-    }
-
-    /// Sleeps on [`Wakers::changes`], which the first poll moves, and a cancel too: a cancel may come from a
-    /// signal handler, which cannot lock the list of readers to wake each.
-    fn open_state(
-        &self,
-        deadline: Option<Instant>,
-        is_cancelled: IsCancelled<'_>,
-    ) -> Result<StateGuard<'_>, CallError> {
+        // The first poll moves this counter, and a cancel too: a cancel may come from a signal handler, which
+        // cannot lock the list of readers to wake each.
         let changes = &self.wakers.changes;
         loop {
-            // Read before the state and before the question: neither a change nor a cancel after this is
+            // Read before the state and before `is_cancelled`: neither a change nor a cancel after this is
             // missed.
             let seen = changes.changes();
-            let state = self.state();
-            if state.access != Access::Closed {
-                return Ok(state);
+            if self.state().access != Access::Closed {
+                return Ok(());
             }
-            drop(state);
             if is_cancelled() {
                 return Err(CallError::InvalidHandle);
             }
@@ -386,7 +376,8 @@ impl ManagedReader {
         deadline: Option<Instant>,
         is_cancelled: IsCancelled<'_>,
     ) -> Result<StateGuard<'a>, CallError> {
-        // Read under the lock, and before the question: neither a change nor a wake-up after this is missed.
+        // Read under the lock, and before `is_cancelled`: neither a change nor a wake-up after this is
+        // missed.
         let seen = self.changed.changes();
         if is_cancelled() {
             return Err(CallError::InvalidHandle);

@@ -12,8 +12,7 @@ pub use pcsc_ccid::reader::Presence;
 /// time that the driver bounds. The first one opens the device, and [`Slot::give_back`] closes it.
 ///
 /// A `deadline` is the caller's: the call ends by then with [`SlotError::TimedOut`] or
-/// [`SlotError::NotStarted`]. A slot whose calls are
-/// short anyhow may ignore it.
+/// [`SlotError::NotStarted`]. A slot whose calls are short may ignore it.
 pub trait Slot: Send {
     /// Whether a card is in the slot.
     fn presence(&mut self) -> Result<Presence, SlotError>;

@@ -88,8 +88,8 @@ impl<K: Eq + Hash> Drop for Place<K> {
             }
         }
         drop(owners);
-        // The owner's share first: who finds a place free must not be refused for a share that is no longer
-        // taken.
+        // The owner's share first: a client that finds a place free must not be refused for a share that is
+        // no longer taken.
         if self.places.count.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.places.waker.wake();
         }

@@ -33,7 +33,8 @@ use crate::waiters::Waiters;
 // Longer than a command of most cards. A service manager waits longer still.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 
-/// The number of clients to which a refusal is sent at a time. Further ones are closed at once.
+/// The number of clients to which a refusal is sent at a time. Further ones are closed at once: each takes a
+/// thread, and any user may connect.
 const STRANGERS: usize = 16;
 
 /// How a server behaves.

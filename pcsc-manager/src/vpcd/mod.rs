@@ -151,7 +151,7 @@ impl Slot for VpcdSlot {
         let atr = self.with_card(|card| {
             let limit = if card.is_late() { LATE_LIMIT } else { ATR_LIMIT };
             card.tell(control)?;
-            // A longer one is none.
+            // A longer answer is no ATR.
             let mut atr = [0; MAX_ATR_SIZE];
             let (until, is_callers) = earlier(deadline, limit);
             match card.ask(&[Control::Atr as u8], &mut atr, until) {

@@ -154,7 +154,7 @@ impl Port {
         state.card.clone().map(|card| (card, state.count))
     }
 
-    /// Throws a card out that does not keep to the protocol.
+    /// Ends the connection of a card that violates the protocol.
     pub fn throw_out(&self, card: &Arc<Connection>) {
         let mut state = lock(&self.state);
         if state.card.take_if(|there| Arc::ptr_eq(there, card)).is_some() {
@@ -331,7 +331,7 @@ impl Connection {
             exchange.forget(length);
         }
         let length = exchange.receive(&self.stream, deadline)?;
-        // None, or more than one.
+        // An empty answer, or bytes behind the answer.
         if length == HEADER || length != exchange.filled {
             return Err(SlotError::NoCard);
         }
@@ -408,7 +408,7 @@ impl Exchange {
     }
 }
 
-/// Sends one message. A card that is slow to take it is none.
+/// Sends one message. A card that does not take it in time counts as gone.
 fn send(mut stream: &TcpStream, message: &[u8]) -> Result<(), SlotError> {
     let length = u16::try_from(message.len()).map_err(|_| SlotError::Communication)?;
     let header = length.to_be_bytes();

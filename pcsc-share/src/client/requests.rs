@@ -116,7 +116,7 @@ impl<'a> Requests<'a> {
     fn serve_next(&mut self) -> Result<(), ClientEnd> {
         let is_refused = self.client.rights == Rights::Nothing;
         if is_refused {
-            // A client without rights has no time to spend: its place is one of a few.
+            // There are few places for clients without rights.
             self.incoming.hurry();
         } else {
             self.incoming.begin();

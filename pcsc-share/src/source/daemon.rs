@@ -185,8 +185,8 @@ impl Upstream {
             .each_reader(&mut |reader| names.push(reader.name.to_owned()))?;
         let context = waiting.context.clone();
         let mut known = lock(&self.known);
-        // Before a look can show a reader to a client. The readers of a daemon that goes before its first event
-        // are counted when it goes.
+        // Before a look can show a reader to a client. The readers of a daemon that goes before its first
+        // event are counted when it goes.
         self.note_names(&mut known, names.iter().map(Vec::as_slice));
         known.failure = None;
         known.links = Some(Links { waiting, for_states });

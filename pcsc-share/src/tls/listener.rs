@@ -23,7 +23,8 @@ use crate::wait::wait;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// How many handshakes are in progress at a time, of all hosts and of one.
-// Each costs a thread and some signatures, before anybody is known to whom that could be charged.
+// Each costs a thread and some signatures before the client is authenticated, so that its share of the places
+// cannot be limited yet.
 const HANDSHAKES: usize = 256;
 const HANDSHAKES_OF_ONE: usize = 64;
 

@@ -63,7 +63,7 @@ impl fmt::Display for RelayEnd {
 fn certificate(error: &CertificateError) -> String {
     use CertificateError as E;
     match error {
-        // The latter is that of an authority whose name another one has.
+        // `BadSignature`: a trusted authority has the same name, and another key.
         E::UnknownIssuer | E::BadSignature => "its certificate is of an authority that is not trusted".into(),
         E::Expired | E::ExpiredContext { .. } => "its certificate has expired".into(),
         E::ApplicationVerificationFailure => "its certificate has no name that is allowed".into(),
