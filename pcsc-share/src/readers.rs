@@ -95,9 +95,10 @@ impl Readers {
     fn look_at_all<T: Send>(&self, look: impl Fn(&Joined) -> T + Sync) -> Vec<T> {
         let look = &look;
         thread::scope(|scope| {
-            // The first source is left to this thread, which would only wait.
-            let begun = self.sources.iter().enumerate().map(|(number, joined)| {
-                let begins = number > 0 && joined.source.state_changes().is_none();
+            let mut is_left = true;
+            let begun = self.sources.iter().map(|joined| {
+                // The first one is left to this thread, which would only wait.
+                let begins = joined.source.state_changes().is_none() && !std::mem::take(&mut is_left);
                 let builder = threads::builder("pcsc-look");
                 // Where there is no room for a thread, this one looks.
                 begins.then(|| builder.spawn_scoped(scope, move || look(joined)).ok())?
@@ -223,6 +224,8 @@ mod tests {
     use crate::source::{Named, Source};
     use pcsc_wire::ReaderStateRecords;
     use std::sync::atomic::Ordering;
+    use std::sync::Condvar;
+    use std::time::Duration;
 
     #[test]
     fn a_reader_that_is_called_like_another_sources_is_not_offered() {
@@ -263,6 +266,38 @@ mod tests {
         let found = readers.find(b"New (source 3) 00 00");
         assert_eq!(found, Some((2, b"New 00 00".to_vec())));
         assert_eq!(looks(), [0, 1, 1]);
+    }
+
+    #[test]
+    fn looks_that_take_a_round_trip_go_on_at_the_same_time() {
+        let sources = [
+            Named::counted(&[]),
+            Named::new(&[]),
+            Named::new(&[]),
+            Named::new(&[]),
+        ]
+        .map(|source| Arc::new(source) as Arc<dyn Source>);
+        let readers = Readers::new(Joined::numbered(sources), AccessPolicy::default());
+        let (looking, came) = (Mutex::new(0), Condvar::new());
+        let own = thread::current().id();
+        let looked = readers.look_at_all(|joined| {
+            let mut all_came = true;
+            if joined.source.state_changes().is_none() {
+                let mut looking = lock(&looking);
+                *looking += 1;
+                came.notify_all();
+                let limit = Duration::from_secs(60);
+                let waited = came.wait_timeout_while(looking, limit, |looking| *looking < 3);
+                all_came = !waited.unwrap().1.timed_out();
+            }
+            (all_came, thread::current().id() == own)
+        });
+        // The own readers, and the first source that takes a round trip, are left to this thread.
+        let here = looked.iter().map(|(all_came, is_here)| {
+            assert!(all_came);
+            *is_here
+        });
+        assert_eq!(Vec::from_iter(here), [true, true, false, false]);
     }
 
     #[test]
