@@ -235,7 +235,17 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const EVENT: [u8; EVENT_SIZE] = [0; EVENT_SIZE];
+    /// With a return code of its own, so that no other bytes are taken for it.
+    const EVENT: EventBody = EventBody {
+        timeout: 0,
+        rv: pcsc_constants::SCARD_E_CANCELLED,
+    };
+
+    fn event(endian: Endian) -> [u8; EVENT_SIZE] {
+        let mut bytes = [0; EVENT_SIZE];
+        EVENT.emit(endian, &mut bytes);
+        bytes
+    }
 
     fn table(slots: usize, readers: &[usize], endian: Endian) -> Vec<u8> {
         (0..slots)
@@ -269,7 +279,7 @@ mod tests {
         let mut out = Vec::new();
         let event = |out: &mut Vec<u8>, at| {
             if at == early {
-                out.extend_from_slice(&EVENT);
+                out.extend_from_slice(&self::event(batch.endian));
             }
         };
         let number = |out: &mut Vec<u8>, number| {
@@ -343,7 +353,7 @@ mod tests {
             let parsed = drain(&batch, &bytes);
             prop_assert_eq!(parsed.consumed, bytes.len());
             prop_assert_eq!(&bytes[parsed.states.clone()], &table(slots, &[reader], endian)[..]);
-            prop_assert_eq!(parsed.event.is_some(), inserted);
+            prop_assert_eq!(parsed.event, inserted.then_some(EVENT));
             prop_assert_eq!(parsed.reader_events, batch.asks_for_events().then_some(7));
         }
 
@@ -377,9 +387,34 @@ mod tests {
             events: false,
         };
         let not_asked_for = replies(&batch(false), 2, 2, &[0], Early::AfterStates);
-        let twice = [&EVENT[..], &replies(&batch(true), 2, 2, &[0], Early::AfterStates)].concat();
+        let twice = [
+            &event(Endian::NATIVE)[..],
+            &replies(&batch(true), 2, 2, &[0], Early::AfterStates),
+        ]
+        .concat();
         for (batch, bytes) in [(batch(false), not_asked_for), (batch(true), twice)] {
             assert!(matches!(batch.parse(&bytes), Progress::More(_)), "{batch:?}");
+        }
+    }
+
+    #[test]
+    fn no_more_is_asked_for_than_shows_what_follows() {
+        let version = Version::NEWEST;
+        let batch = StateBatch {
+            endian: Endian::NATIVE,
+            version,
+            answered: version,
+            slots: None,
+            wait: true,
+            events: false,
+        };
+        let bytes = replies(&batch, 1, 1, &[0], Early::First);
+        // An event or a size, the rest of the event, and then the size.
+        for (have, missing) in [(0, 4), (3, 1), (4, 4), (7, 1), (8, 4), (11, 1)] {
+            let Progress::More(asked) = batch.parse(&bytes[..have]) else {
+                panic!("{have} bytes are no answer");
+            };
+            assert_eq!(asked, missing, "behind {have} bytes");
         }
     }
 
@@ -405,10 +440,10 @@ mod tests {
             wait: true,
             events: false,
         };
-        let bytes = [&EVENT[..], &table, &batch.anchor()].concat();
+        let bytes = [&event(endian)[..], &table, &batch.anchor()].concat();
         let parsed = drain(&batch, &bytes);
         assert_eq!(bytes[parsed.states], table);
-        assert!(parsed.event.is_some());
+        assert_eq!(parsed.event, Some(EVENT));
     }
 
     #[test]
