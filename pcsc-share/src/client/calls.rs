@@ -251,3 +251,6 @@ fn attribute_length(length: u32) -> Result<usize, ClientEnd> {
     }
     Ok(length)
 }
+
+#[cfg(test)]
+mod tests;

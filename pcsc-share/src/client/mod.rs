@@ -3,6 +3,8 @@
 mod calls;
 mod handle;
 mod requests;
+#[cfg(test)]
+pub mod scripted;
 mod states;
 
 use crate::shared::Shared;

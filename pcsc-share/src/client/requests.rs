@@ -365,3 +365,6 @@ impl Drop for Requests<'_> {
         self.forget_context();
     }
 }
+
+#[cfg(test)]
+mod tests;
