@@ -301,6 +301,23 @@ mod tests {
     }
 
     #[test]
+    fn readers_that_came_and_went_are_counted_in_15_bits() {
+        let sources = [(); 2].map(|()| Arc::new(Named::default()));
+        let joined = Joined::numbered(sources.clone().map(|source| source as Arc<_>));
+        let readers = Readers::new(joined, AccessPolicy::default());
+        let events = |came_and_went: [u32; 2]| {
+            for (source, count) in sources.iter().zip(came_and_went) {
+                source.came_and_went.store(count, Ordering::SeqCst);
+            }
+            readers.events()
+        };
+        assert_eq!(events([0, 0]), 1);
+        assert_eq!(events([2, 3]), 6);
+        assert_eq!(events([0x7FFD, 1]), 0x7FFF);
+        assert_eq!(events([0x7FFD, 2]), 1);
+    }
+
+    #[test]
     fn states_are_kept_until_one_changes() {
         let name: &[&str] = &["Reader 00 00"];
         let of = |sources: &[&Arc<Named>]| {

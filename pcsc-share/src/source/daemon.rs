@@ -394,3 +394,6 @@ impl SourceSession for DaemonSession {
         let _ = self.0.context.release();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -249,6 +249,42 @@ mod tests {
     }
 
     #[test]
+    fn calls_reach_the_card_and_meet_those_of_other_sessions() {
+        const SELECT: &[u8] = b"\x00\xA4\x04\x00\x0A\xA0\x00\x00\x00\x62\x03\x01\x0C\x06\x01";
+        let source = ManagerSource::simulated("").unwrap();
+        let (name, ..) = look(&source);
+        let [session, other] = [(); 2].map(|()| source.session().unwrap());
+        let card = session.connect(&name, 2, 2).unwrap().handle;
+        let others = other.connect(&name, 2, 2).unwrap().handle;
+        let mut room = [0; 300];
+        let transmitted = session.transmit(card, 2, SELECT, &mut room).unwrap();
+        assert_eq!(room[..transmitted.length], [0x90, 0]);
+        assert_eq!(transmitted.protocol, 1);
+        let features = codes::control_code(3400);
+        let length = session.control(card, features, &[], &mut room).unwrap();
+        assert!(length > 0 && length % 6 == 0, "{length} bytes of features");
+        let length = session.get_attribute(card, codes::SCARD_ATTR_ATR_STRING, &mut room);
+        assert_eq!(room[..length.unwrap()].first(), Some(&0x3B));
+        let no_attribute = session.set_attribute(card, codes::SCARD_ATTR_ATR_STRING, &[0]);
+        assert!(no_attribute.is_err());
+        assert_eq!(session.begin_transaction(card), Ok(()));
+        let busy = Failed::from(codes::SCARD_E_SHARING_VIOLATION);
+        assert_eq!(other.begin_transaction(others), Err(busy));
+        assert_eq!(session.status(card), Ok(()));
+        assert_eq!(session.end_transaction(card, codes::SCARD_LEAVE_CARD), Ok(()));
+        assert_eq!(other.begin_transaction(others), Ok(()));
+        other.release();
+        let reset = Failed::from(codes::SCARD_W_RESET_CARD);
+        assert_eq!(session.status(card), Err(reset));
+        assert_eq!(session.reconnect(card, 2, 2, codes::SCARD_LEAVE_CARD), Ok(2));
+        assert_eq!(session.status(card), Ok(()));
+        assert_eq!(look(&source).1, 1);
+        session.release();
+        assert_eq!(look(&source).1, 0);
+        assert_eq!(session.status(card), Err(codes::SCARD_E_INVALID_HANDLE.into()));
+    }
+
+    #[test]
     fn readers_that_come_later_are_held_open_too() {
         let source = ManagerSource::simulated("").unwrap();
         source.readers();

@@ -208,6 +208,8 @@ mod named {
         pub just_come: Vec<String>,
         /// How many looks there were.
         pub looks: AtomicU32,
+        /// How many readers came and went.
+        pub came_and_went: AtomicU32,
     }
 
     impl Named {
@@ -252,7 +254,7 @@ mod named {
         }
 
         fn reader_events(&self) -> u32 {
-            1
+            self.came_and_went.load(Ordering::SeqCst) + 1
         }
 
         fn changes(&self) -> &ChangeCounter {
