@@ -131,19 +131,22 @@ fn empty_transfers_within_an_answer_are_counted_too() {
 
 #[test]
 fn a_transfer_may_end_within_the_second_message() {
-    // The answer begins behind a stale one, in the last bytes of the smallest buffer, and goes on in the
-    // next transfer. The script numbers the first message of a transfer only.
+    // The answer begins behind a stale one, in the last bytes of the buffer, and goes on in the next
+    // transfer. The script numbers the first message of a transfer only. The second buffer is larger than
+    // the answer needs.
     let mut answer = data(&[0x5A; 40]);
     answer[6] = 3;
-    for begun in [1, 9, 10, 11, 40] {
-        let first = [&stale(&vec![0; 1014 - begun])[..], &answer[..begun]].concat();
-        assert_eq!(first.len(), 1024);
-        let transfers = [first, answer[begun..].to_vec()];
-        assert_eq!(
-            transmit(271, transfers.map(In::Bytes)),
-            Ok(vec![0x5A; 40]),
-            "{begun}"
-        );
+    for (max_message, buffer) in [(271, 1024), (3000, 3072)] {
+        for begun in [1, 9, 10, 11, 40] {
+            let first = [&stale(&vec![0; buffer - 10 - begun])[..], &answer[..begun]].concat();
+            assert_eq!(first.len(), buffer);
+            let transfers = [first, answer[begun..].to_vec()];
+            assert_eq!(
+                transmit(max_message, transfers.map(In::Bytes)),
+                Ok(vec![0x5A; 40]),
+                "{begun} of {buffer}"
+            );
+        }
     }
 }
 
