@@ -343,3 +343,6 @@ impl From<StreamError> for Cause {
 pub fn lost() -> Failure {
     Failure::quiet(Error::NoService, Cause::Lost)
 }
+
+#[cfg(test)]
+mod tests;

@@ -126,3 +126,29 @@ fn a_full_buffer_is_waited_for() {
     assert_eq!(&all[..5], b"begin");
     assert!(all[5..].iter().all(|&byte| byte == 7));
 }
+
+#[test]
+fn what_comes_behind_skipped_bytes_takes_no_read_of_its_own() {
+    let (mut stream, mut daemon) = pair();
+    // As many as one read skips, and fewer.
+    for skip in [64, 8] {
+        stream.skip_next(skip);
+        let sent = [&vec![b'o'; skip][..], b"headpay"].concat();
+        daemon.write_all(&sent).unwrap();
+        let (mut head, mut tail) = ([0; 4], [0; 8]);
+        let read = stream.receive_behind_skipped([&mut head, &mut tail]).unwrap();
+        assert_eq!(read, Some(7), "behind {skip}");
+        assert_eq!((&head, &tail[..3]), (b"head", &b"pay"[..]));
+    }
+}
+
+#[test]
+fn the_buffer_does_not_grow_by_what_was_consumed() {
+    let (mut stream, mut daemon) = pair();
+    for _ in 0..2 * Stream::ROOM / 300 {
+        daemon.write_all(&[9; 300]).unwrap();
+        stream.fill(300, soon()).unwrap();
+        stream.consume(300);
+    }
+    assert_eq!(stream.buffer.len(), Stream::ROOM);
+}
