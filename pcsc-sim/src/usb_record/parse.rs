@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pcsc_ccid::descriptor::interfaces;
+use pcsc_ccid::descriptor::{interfaces, Interface};
 use pcsc_ccid::transport::TransportError;
 
 use super::line::{bytes, hex, shown, Setup, Transfer};
@@ -120,11 +120,11 @@ struct Reading {
 impl Reading {
     fn line(&mut self, number: usize, whole: &str) -> Result<(), String> {
         let line = without_comment(whole).trim();
-        match (self.has_header, line.is_empty()) {
-            (false, _) => self.header(line),
-            (true, true) => Ok(()),
-            (true, false) if self.device.is_none() => self.about_the_reader(whole, line),
-            (true, false) => self.transfer(number, line),
+        match &self.device {
+            _ if !self.has_header => self.header(line),
+            _ if line.is_empty() => Ok(()),
+            None => self.about_the_reader(whole, line),
+            Some(device) => self.transfer(number, line, &{ device.interface }),
         }
     }
 
@@ -194,7 +194,7 @@ impl Reading {
         Ok(())
     }
 
-    fn transfer(&mut self, number: usize, line: &str) -> Result<(), String> {
+    fn transfer(&mut self, number: usize, line: &str, interface: &Interface) -> Result<(), String> {
         let (time, rest) = line.split_once(' ').unwrap_or((line, ""));
         let micros = time
             .parse()
@@ -211,7 +211,7 @@ impl Reading {
                 data,
                 result,
             } => {
-                self.check(endpoint, setup, Some(endpoint) == self.interface()?.bulk_out)?;
+                check(endpoint, setup, interface.bulk_out)?;
                 if setup.is_none() {
                     self.last = Some(self.exchanges.len());
                 }
@@ -221,11 +221,7 @@ impl Reading {
                 endpoint,
                 setup: None,
                 result,
-            } if self
-                .interface()?
-                .interrupt_in
-                .is_some_and(|interrupt| interrupt.address == endpoint) =>
-            {
+            } if interface.interrupt_in.map(|pipe| pipe.address) == Some(endpoint) => {
                 self.interrupts.push(Interrupt {
                     after: self.exchanges.len(),
                     delay,
@@ -237,7 +233,7 @@ impl Reading {
                 setup,
                 result,
             } => {
-                self.check(endpoint, setup, Some(endpoint) == self.interface()?.bulk_in)?;
+                check(endpoint, setup, interface.bulk_in)?;
                 match setup {
                     Some(_) => self.begin(number, setup, Message::In(result)),
                     None => self.answer(delay, RecordedAnswer::In(result))?,
@@ -246,23 +242,6 @@ impl Reading {
             Transfer::ClearHalt(result) => self.answer(delay, RecordedAnswer::ClearHalt(result))?,
         }
         Ok(())
-    }
-
-    fn interface(&self) -> Result<&pcsc_ccid::descriptor::Interface, String> {
-        let device = self
-            .device
-            .as_ref()
-            .ok_or("the line descriptors must come before")?;
-        Ok(&device.interface)
-    }
-
-    fn check(&self, endpoint: u8, setup: Option<Setup>, is_the_readers: bool) -> Result<(), String> {
-        match setup.is_some() || is_the_readers {
-            true => Ok(()),
-            false => Err(format!(
-                "the reader has no endpoint {endpoint:02X} of this direction"
-            )),
-        }
     }
 
     fn begin(&mut self, line: usize, setup: Option<Setup>, message: Message) {
@@ -291,6 +270,16 @@ impl Reading {
             None if self.has_header => Err("the line descriptors is missing: the file is cut".to_owned()),
             None => Err("the file is empty".to_owned()),
         }
+    }
+}
+
+/// A transfer without a setup goes over the reader's bulk pipe of its direction.
+fn check(endpoint: u8, setup: Option<Setup>, bulk: Option<u8>) -> Result<(), String> {
+    match setup.is_some() || bulk == Some(endpoint) {
+        true => Ok(()),
+        false => Err(format!(
+            "the reader has no endpoint {endpoint:02X} of this direction"
+        )),
     }
 }
 

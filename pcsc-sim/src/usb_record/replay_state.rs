@@ -95,11 +95,8 @@ impl ReplayState {
 
     /// How many messages of the interrupt pipe are before an exchange in the record.
     fn interrupts_before(&self, exchange: usize) -> usize {
-        self.record
-            .interrupts
-            .iter()
-            .filter(|interrupt| interrupt.after <= exchange)
-            .count()
+        let interrupts = &self.record.interrupts;
+        interrupts.partition_point(|interrupt| interrupt.after <= exchange)
     }
 
     /// The exchange that this one of the host is; `None` if none was recorded that it could be.
