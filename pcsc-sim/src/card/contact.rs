@@ -101,13 +101,6 @@ impl Contact {
         Duration::from_nanos(self.now_ps / 1000)
     }
 
-    /// Lets time pass, as a reader's own work does.
-    pub fn advance(&mut self, time: Duration) {
-        self.now_ps += u64::try_from(time.as_nanos())
-            .unwrap_or(u64::MAX / 1000)
-            .saturating_mul(1000);
-    }
-
     /// What went over the contact so far.
     pub fn tally(&self) -> Tally {
         self.tally
@@ -185,8 +178,9 @@ impl Contact {
         } else {
             CHARACTER_ETU + u64::from(self.extra_guard)
         };
-        self.now_ps += self.line.etu_ps() * spacing * bytes.len() as u64;
-        self.count(bytes.len(), true);
+        self.pass(spacing * bytes.len() as u64);
+        self.tally.to_card += bytes.len() as u64;
+        self.tally.bits += 10 * bytes.len() as u64;
         let collided = self.pending.front().is_some_and(|a| a.at_ps <= self.now_ps);
         self.pending.retain(|a| a.at_ps > self.now_ps);
         if !self.powered || !self.card.present() || collided {
@@ -201,7 +195,8 @@ impl Contact {
                 FaultKind::Corrupted(mask) => raw[at] ^= mask,
                 // Past its waiting time a receiver has given up on the rest.
                 FaultKind::Late(_) => raw.truncate(at),
-                FaultKind::Parity => self.repeat_or(|raw| raw[at] ^= 1, &mut raw),
+                FaultKind::Parity if self.repeat_on_parity => self.pass(CHARACTER_ETU + 2),
+                FaultKind::Parity => raw[at] ^= 1,
                 FaultKind::Mute => raw.clear(),
             }
         }
@@ -234,7 +229,8 @@ impl Contact {
             };
             self.now_ps = self.now_ps.max(arrival.at_ps);
             deadline = self.now_ps.saturating_add(etu.saturating_mul(next));
-            self.count(1, false);
+            self.tally.from_card += 1;
+            self.tally.bits += 10;
             let convention = *self.convention.get_or_insert(match arrival.byte {
                 0x03 => Convention::Inverse,
                 _ => Convention::Direct,
@@ -246,28 +242,14 @@ impl Contact {
         received
     }
 
+    fn pass(&mut self, etu: u64) {
+        self.now_ps = self.now_ps.saturating_add(self.line.etu_ps().saturating_mul(etu));
+    }
+
     /// Whether another character begins within the next `etu` etu.
     pub fn is_busy(&self, etu: u64) -> bool {
         let until = self.now_ps.saturating_add(self.line.etu_ps().saturating_mul(etu));
         self.pending.front().is_some_and(|arrival| arrival.at_ps <= until)
-    }
-
-    fn count(&mut self, characters: usize, to_card: bool) {
-        let n = characters as u64;
-        self.tally.bits += 10 * n;
-        if to_card {
-            self.tally.to_card += n;
-        } else {
-            self.tally.from_card += n;
-        }
-    }
-
-    fn repeat_or(&mut self, damage: impl FnOnce(&mut Vec<u8>), raw: &mut Vec<u8>) {
-        if self.repeat_on_parity {
-            self.now_ps += self.line.etu_ps() * (CHARACTER_ETU + 2);
-        } else {
-            damage(raw);
-        }
     }
 
     fn schedule(&mut self, burst: Burst) {
@@ -296,7 +278,7 @@ impl Contact {
                 at_ps = at_ps.saturating_add(etu.saturating_mul(apart));
             }
             if let Some((_, delay)) = late.filter(|(at, _)| *at == i) {
-                at_ps += etu * delay;
+                at_ps = at_ps.saturating_add(etu.saturating_mul(delay));
             }
             self.pending.push_back(Arrival {
                 at_ps,

@@ -1,7 +1,8 @@
 //! A card that answers as another one did.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use pcsc_ccid::internals::lock;
 use pcsc_ccid::secrets::shown_of_command;
 
 use super::VirtualCard;
@@ -65,7 +66,7 @@ impl CardReplay {
     /// # Errors
     /// The first difference.
     pub fn outcome(&self) -> Result<(), Mismatch> {
-        let state = self.state();
+        let state = lock(&self.state);
         if let Some(mismatch) = &state.mismatch {
             return Err(mismatch.clone());
         }
@@ -73,10 +74,6 @@ impl CardReplay {
             Some(next) => Err(state.mismatch(Some(next), None)),
             None => Ok(()),
         }
-    }
-
-    fn state(&self) -> MutexGuard<'_, Progress> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -99,7 +96,7 @@ impl VirtualCard for CardReplay {
 
     /// Gives the recorded response. After the first command that was not recorded: 6F 00.
     fn transmit(&mut self, command: &[u8]) -> Vec<u8> {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         let expected = state.exchanges.get(state.done);
         if state.mismatch.is_none() {
             if let Some(exchange) = expected.filter(|exchange| masked::matches(&exchange.command, command)) {

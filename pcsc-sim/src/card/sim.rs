@@ -1,7 +1,9 @@
 //! A whole card: answer to reset, PPS, one of the protocols, an application.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use pcsc_ccid::internals::lock;
 
 use super::program::Program;
 use super::{t0, t1, App, Burst, CharacterCard, LineSettings, Offer, Profile, Rate, Switches, VirtualCard};
@@ -88,11 +90,11 @@ impl SharedBehaviour {
     /// Changes it from the card's next reset or answer on. Counters of characters and of answers begin anew
     /// if it is another one.
     pub fn set(&self, behaviour: Behaviour) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = behaviour;
+        *lock(&self.0) = behaviour;
     }
 
     fn get(&self) -> Behaviour {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.0).clone()
     }
 }
 

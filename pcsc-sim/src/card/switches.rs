@@ -1,8 +1,10 @@
 //! Faults of a simulated reader's cards that a test switches on and off.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
+
+use pcsc_ccid::internals::lock;
 
 /// The switches of all cards of a reader.
 #[derive(Debug, Default)]
@@ -35,11 +37,11 @@ impl Switches {
 
     /// Delays the answer that the card has just given by `time`, in real time.
     pub fn owe(&self, time: Duration) {
-        *self.owed.lock().unwrap_or_else(PoisonError::into_inner) += time;
+        *lock(&self.owed) += time;
     }
 
     /// Takes the delay.
     pub fn take_owed(&self) -> Duration {
-        std::mem::take(&mut self.owed.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut lock(&self.owed))
     }
 }

@@ -83,20 +83,17 @@ pub trait ControlledReader: Send + Sync {
     fn set_failing(&self, is_failing: bool);
 
     /// Waits for a command in progress. `false` if there is none within `limit`.
-    fn is_busy(&self, limit: Duration) -> Result<bool, String> {
-        let _ = limit;
+    fn is_busy(&self, _limit: Duration) -> Result<bool, String> {
         unsupported()
     }
 
     /// How long each exchange takes.
-    fn set_exchange_time(&self, time: Duration) -> Result<(), String> {
-        let _ = time;
+    fn set_exchange_time(&self, _time: Duration) -> Result<(), String> {
         unsupported()
     }
 
     /// How long each power-up and reset takes.
-    fn set_power_time(&self, time: Duration) -> Result<(), String> {
-        let _ = time;
+    fn set_power_time(&self, _time: Duration) -> Result<(), String> {
         unsupported()
     }
 

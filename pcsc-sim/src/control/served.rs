@@ -36,14 +36,11 @@ pub trait ServedReader: Send + Sync {
     /// Blocks until a card may have come or gone. All programs that watch the slot are waiting then.
     fn wait(&self, slot: u8) -> SlotChange;
     /// A program begins to use a slot. `false` if it cannot: its requests are executed anyway, to fail.
-    fn open(&self, slot: u8) -> bool {
-        let _ = slot;
+    fn open(&self, _slot: u8) -> bool {
         true
     }
     /// It ends.
-    fn close(&self, slot: u8) {
-        let _ = slot;
-    }
+    fn close(&self, _slot: u8) {}
     /// Whether several programs may use a slot at once, which no hardware lets them. It is for tests.
     fn is_shared(&self) -> bool {
         false

@@ -143,23 +143,23 @@ impl Slot {
     }
 
     fn t1_block(&mut self, block: &[u8], bwi: u8) -> Result<Vec<u8>, SlotErrorCode> {
+        match self.t1_transfer(block, bwi)? {
+            (answer, _) if answer.is_empty() => Err(SlotErrorCode::Mute),
+            (_, false) => Err(SlotErrorCode::Parity),
+            (answer, true) => Ok(answer),
+        }
+    }
+
+    /// Sends a block and receives one within `times` the block waiting time. Returns whether it is sound too.
+    fn t1_transfer(&mut self, block: &[u8], times: u8) -> Result<(Vec<u8>, bool), SlotErrorCode> {
         let parameters = self.parameters;
         let contact = self.live()?;
         contact.send(block);
-        let wait = parameters.block_wait(contact.line()) * u64::from(bwi.max(1));
+        let wait = parameters.block_wait(contact.line()) * u64::from(times.max(1));
         let mut answer = Vec::with_capacity(t1::MAX_BLOCK);
-        let is_sound = receive_block(
-            contact,
-            &mut answer,
-            wait,
-            parameters.character_wait(),
-            parameters.edc(),
-        );
-        match answer.is_empty() {
-            true => Err(SlotErrorCode::Mute),
-            false if !is_sound => Err(SlotErrorCode::Parity),
-            false => Ok(answer),
-        }
+        let next = parameters.character_wait();
+        let is_sound = receive_block(contact, &mut answer, wait, next, parameters.edc());
+        Ok((answer, is_sound))
     }
 
     fn t0_tpdu(
@@ -201,15 +201,19 @@ impl Slot {
             response.resize(MAX_RESPONSE, 0);
         }
         let length = match self.parameters.protocol {
-            0 => self.t0_apdu(command, &mut response)?,
+            0 => self.t0_apdu(command, parsed, &mut response)?,
             _ => self.t1_apdu(command, &mut response, model)?,
         };
         response.truncate(length);
         Ok(response)
     }
 
-    fn t0_apdu(&mut self, apdu: &[u8], response: &mut [u8]) -> Result<usize, SlotErrorCode> {
-        let command = CommandApdu::parse(apdu).map_err(|_| SlotErrorCode::Parameter(HEADER_SIZE as u8))?;
+    fn t0_apdu(
+        &mut self,
+        apdu: &[u8],
+        command: CommandApdu<'_>,
+        response: &mut [u8],
+    ) -> Result<usize, SlotErrorCode> {
         let mut exchange = t0::T0Exchange::new(apdu, command, t0::StatusWordPolicy::default(), response)
             .map_err(t0_error)?;
         let mut action = exchange.start();
@@ -263,34 +267,22 @@ impl Slot {
         command: &[u8],
         response: &mut [u8],
     ) -> Result<usize, SlotErrorCode> {
-        let parameters = self.parameters;
         let mut exchange = engine.exchange(command, response);
         let mut action = exchange.start();
         let mut parity = false;
         loop {
             let wait = match action {
-                t1::T1Action::Send { wait } => wait.max(1),
+                t1::T1Action::Send { wait } => wait,
                 t1::T1Action::Done(length) => return Ok(length),
                 t1::T1Action::Failed(T1Error::ResponseTooLong) => return Err(SlotErrorCode::Overrun),
                 t1::T1Action::Failed(_) if parity => return Err(SlotErrorCode::Parity),
                 t1::T1Action::Failed(_) => return Err(SlotErrorCode::Mute),
             };
-            let contact = self.live()?;
+            let now = self.live()?.elapsed();
             if wait > 1 {
-                let now = contact.elapsed();
                 self.extensions.push((now, wait));
             }
-            let contact = self.live()?;
-            contact.send(exchange.block());
-            let mut block = Vec::with_capacity(t1::MAX_BLOCK);
-            let first = parameters.block_wait(contact.line()) * u64::from(wait);
-            let is_sound = receive_block(
-                contact,
-                &mut block,
-                first,
-                parameters.character_wait(),
-                parameters.edc(),
-            );
+            let (block, is_sound) = self.t1_transfer(exchange.block(), wait)?;
             parity = !is_sound;
             self.show_life();
             action = match block.is_empty() {

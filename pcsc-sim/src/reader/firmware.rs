@@ -32,7 +32,6 @@ impl SimDevice {
             Ok((command, ..)) => command,
             Err(Malformed::Truncated) => return refuse(self, SlotErrorCode::Parameter(1)),
             Err(Malformed::Value { offset }) => return refuse(self, SlotErrorCode::Parameter(offset)),
-            Err(Malformed::Kind(_)) => return refuse(self, SlotErrorCode::CommandUnsupported),
             Err(_) => return refuse(self, SlotErrorCode::CommandUnsupported),
         };
         if command == CommandMessage::Abort {
@@ -160,12 +159,7 @@ impl SimDevice {
                     data.extend(rate_bps.to_le_bytes());
                     Reply::data(data)
                 }),
-            CommandMessage::IccClock { .. }
-            | CommandMessage::T0Apdu { .. }
-            | CommandMessage::Secure { .. }
-            | CommandMessage::Mechanical(_)
-            | CommandMessage::Abort => Err(SlotErrorCode::CommandUnsupported),
-            // A reader answers commands that it does not support in the same way.
+            // Commands that the descriptor does not promise.
             _ => Err(SlotErrorCode::CommandUnsupported),
         };
         result.unwrap_or_else(Reply::failed)

@@ -1,12 +1,12 @@
 //! A device that a driver, a watcher of its interrupt pipe and a test share.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::device::SimDevice;
 use crate::card::CharacterCard;
-use pcsc_ccid::internals::wait_until;
+use pcsc_ccid::internals::{lock, wait_until};
 use pcsc_ccid::shared::InterruptSource;
 use pcsc_ccid::transport::{copy, Transport, TransportError};
 
@@ -62,7 +62,7 @@ impl SimHandle {
     }
 
     fn lock(&self) -> MutexGuard<'_, DeviceState> {
-        self.shared.device.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.shared.device)
     }
 
     /// Does something with the device, and wakes who waits for its notifications.
@@ -166,9 +166,7 @@ impl Transport for SimTransport {
         let result = loop {
             match state.device.bulk_in(buffer.len()) {
                 Err(error) => break Err(error),
-                Ok(Some(transfer)) => {
-                    break Ok(copy(&transfer, buffer));
-                }
+                Ok(Some(transfer)) => break Ok(copy(&transfer, buffer)),
                 Ok(None) => (),
             }
             let now = state.device.now();
