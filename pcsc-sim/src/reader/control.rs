@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::device::{MessageDirection, SimDevice};
 use super::exchange::Block;
-use super::iccd::HeldAnswer;
 use super::oddities::Lists;
 use pcsc_ccid::descriptor::{ExchangeLevel, Flavour};
 use pcsc_ccid::message::{IccStatus, SlotErrorCode, Voltage};
@@ -29,6 +28,20 @@ const CARRY_DATA: [u8; 17] = [
     0x20, 0x24, 0x2A, 0x2C, 0x82, 0x88, 0xA4, 0xC2, 0xD0, 0xD2, 0xD6, 0xDA, 0xDB, 0xDC, 0xE0, 0xE2, 0xEC,
 ];
 
+/// What the host may fetch from an ICCD device.
+#[derive(Default)]
+pub(super) enum HeldAnswer {
+    #[default]
+    Idle,
+    /// Version A: a T=0 header came; the card's data, or the rest of the command, are next.
+    Header([u8; 5]),
+    /// The answer, with `bChainParameter`.
+    Ready(Vec<u8>, u8),
+    /// Version A: data, then the status word.
+    Data(Vec<u8>, Vec<u8>),
+    Failed(SlotErrorCode),
+}
+
 impl SimDevice {
     /// A class request with data for the device.
     ///
@@ -47,8 +60,8 @@ impl SimDevice {
             }
             (Flavour::IccdA | Flavour::IccdB, POWER_OFF) => {
                 self.slots.first_mut().ok_or(TransportError::Stall)?.power_off();
-                self.iccd.answer = HeldAnswer::Idle;
-                self.iccd.ready_at = self.now;
+                self.held = HeldAnswer::Idle;
+                self.held_at = self.now;
                 Ok(())
             }
             (Flavour::IccdB, POWER_ON) => {
@@ -69,7 +82,7 @@ impl SimDevice {
             }
             (Flavour::IccdB, XFR_BLOCK) => {
                 self.record(MessageDirection::ToReader, data);
-                self.iccd_run(|device| device.iccd_b_block(data, high));
+                self.iccd_run(|device| device.iccd_xfr(data, high));
                 Ok(())
             }
             _ => Err(TransportError::Stall),
@@ -87,9 +100,9 @@ impl SimDevice {
             (_, GET_DATA_RATES) => self.list(&self.model.data_rates_bps)?,
             (Flavour::IccdA, POWER_ON) => {
                 self.iccd_run(|device| device.iccd_power_on(Voltage::Automatic));
-                match std::mem::take(&mut self.iccd.answer) {
+                match std::mem::take(&mut self.held) {
                     HeldAnswer::Ready(atr, _) => {
-                        self.now = self.now.max(self.iccd.ready_at);
+                        self.now = self.now.max(self.held_at);
                         atr
                     }
                     _ => return Err(TransportError::Stall),
@@ -98,7 +111,7 @@ impl SimDevice {
             (Flavour::IccdA, GET_ICC_STATUS) => Vec::from([self.iccd_a_status()]),
             (Flavour::IccdA, DATA_BLOCK) => self.iccd_a_data(length)?,
             (Flavour::IccdB, SLOT_STATUS) => {
-                let error = match &self.iccd.answer {
+                let error = match &self.held {
                     HeldAnswer::Failed(error) => error.code(),
                     _ => 0,
                 };
@@ -142,8 +155,8 @@ impl SimDevice {
         let before = elapsed(self);
         let answer = work(self).unwrap_or_else(HeldAnswer::Failed);
         let after = elapsed(self);
-        self.iccd.answer = answer;
-        self.iccd.ready_at = self.now + after.saturating_sub(before);
+        self.held = answer;
+        self.held_at = self.now + after.saturating_sub(before);
         if let Some(slot) = self.slots.first_mut() {
             // The host asks again by itself until the card is ready.
             slot.take_extensions();
@@ -163,35 +176,24 @@ impl SimDevice {
     /// Version A at character level takes a T=0 header first, and the data of the command after the card
     /// has asked for them; else a TPDU or an APDU.
     fn iccd_a_block(&mut self, data: &[u8]) -> Result<HeldAnswer, SlotErrorCode> {
-        let character = self.model.descriptor.features.exchange_level() == ExchangeLevel::Character;
-        let header = match std::mem::take(&mut self.iccd.answer) {
-            HeldAnswer::Header(header) => Some(header),
-            _ => None,
-        };
-        if !character {
-            let (answer, chain) = self.iccd_xfr(data, 0)?;
-            return Ok(HeldAnswer::Ready(answer, chain));
+        let before = std::mem::take(&mut self.held);
+        if !self.is_at_character_level() {
+            return self.iccd_xfr(data, 0);
         }
-        let whole = match (header, data) {
-            (None, &[_, ins, _, _, p3]) if p3 > 0 && CARRY_DATA.contains(&ins) => {
-                let mut header = [0; 5];
-                header.copy_from_slice(data);
+        let whole = match (before, <[u8; 5]>::try_from(data)) {
+            (HeldAnswer::Header(header), _) => [&header, data].concat(),
+            (_, Ok(header @ [_, ins, _, _, p3])) if p3 > 0 && CARRY_DATA.contains(&ins) => {
                 return Ok(HeldAnswer::Header(header));
             }
-            (None, _) => data.to_vec(),
-            (Some(header), data) => [&header, data].concat(),
+            _ => data.to_vec(),
         };
-        let slot = self.slots.first_mut().ok_or(SlotErrorCode::Mute)?;
-        slot.live()?;
-        slot.fresh = false;
-        let block = Block {
-            bwi: 0,
-            level: 0,
-            data: &whole,
-        };
-        let mut answer = slot.tpdu(block, &self.model)?;
+        let mut answer = self.iccd_tpdu(&whole)?;
         let status = answer.split_off(answer.len().saturating_sub(2));
         Ok(HeldAnswer::Data(answer, status))
+    }
+
+    fn is_at_character_level(&self) -> bool {
+        self.model.descriptor.features.exchange_level() == ExchangeLevel::Character
     }
 
     /// Bit 7: mute; bit 6: busy; bits 5 and 4: a status word or data are ready, or data are wanted.
@@ -199,50 +201,58 @@ impl SimDevice {
         if self.icc(0) == IccStatus::Absent {
             return 0x80;
         }
-        if self.now < self.iccd.ready_at {
+        if self.now < self.held_at {
             return 0x40;
         }
-        match &self.iccd.answer {
+        match &self.held {
             HeldAnswer::Idle => 0x00,
             HeldAnswer::Header(_) => 0x10,
             HeldAnswer::Data(data, _) if !data.is_empty() => 0x10,
-            HeldAnswer::Data(..) => 0x20,
-            HeldAnswer::Ready(..) => 0x20,
+            HeldAnswer::Data(..) | HeldAnswer::Ready(..) => 0x20,
             HeldAnswer::Failed(_) => 0x80,
         }
     }
 
     fn iccd_a_data(&mut self, length: usize) -> Result<Vec<u8>, TransportError> {
-        self.now = self.now.max(self.iccd.ready_at);
-        match std::mem::take(&mut self.iccd.answer) {
+        self.now = self.now.max(self.held_at);
+        match std::mem::take(&mut self.held) {
             HeldAnswer::Ready(answer, _) => Ok(answer),
             HeldAnswer::Data(data, status) if data.is_empty() => Ok(status),
             HeldAnswer::Data(mut data, status) => {
                 let rest = data.split_off(data.len().min(length));
-                self.iccd.answer = HeldAnswer::Data(rest, status);
+                self.held = HeldAnswer::Data(rest, status);
                 Ok(data)
             }
             _ => Err(TransportError::Stall),
         }
     }
 
-    fn iccd_b_block(&mut self, data: &[u8], level: u8) -> Result<HeldAnswer, SlotErrorCode> {
-        let (answer, chain) = self.iccd_xfr(data, level.into())?;
+    /// At character level a host that says how much it expects gets characters; a whole TPDU is carried
+    /// out, for the card is in the same case as its reader.
+    fn iccd_xfr(&mut self, data: &[u8], level: u8) -> Result<HeldAnswer, SlotErrorCode> {
+        if self.is_at_character_level() && level == 0 {
+            return Ok(HeldAnswer::Ready(self.iccd_tpdu(data)?, 0));
+        }
+        let slot = self.slots.first_mut().ok_or(SlotErrorCode::Mute)?;
+        let block = Block {
+            bwi: 0,
+            level: level.into(),
+            data,
+        };
+        let (answer, chain) = slot.xfr(block, &self.model, &self.oddities)?;
         Ok(HeldAnswer::Ready(answer, chain))
     }
 
-    /// At character level a host that says how much it expects gets characters; a whole TPDU is carried
-    /// out, for the card is in the same case as its reader.
-    fn iccd_xfr(&mut self, data: &[u8], level: u16) -> Result<(Vec<u8>, u8), SlotErrorCode> {
-        let character = self.model.descriptor.features.exchange_level() == ExchangeLevel::Character;
+    fn iccd_tpdu(&mut self, data: &[u8]) -> Result<Vec<u8>, SlotErrorCode> {
         let slot = self.slots.first_mut().ok_or(SlotErrorCode::Mute)?;
-        let block = Block { bwi: 0, level, data };
-        if character && level == 0 {
-            slot.live()?;
-            slot.fresh = false;
-            return Ok((slot.tpdu(block, &self.model)?, 0));
-        }
-        slot.xfr(block, &self.model, &self.oddities)
+        slot.live()?;
+        slot.fresh = false;
+        let block = Block {
+            bwi: 0,
+            level: 0,
+            data,
+        };
+        slot.tpdu(block, &self.model)
     }
 
     /// `bResponseType` and what belongs to it: data, an error, or a delay after which to ask again.
@@ -250,22 +260,17 @@ impl SimDevice {
         if self.oddities.empty_blocks {
             return Vec::new();
         }
-        let left = self.iccd.ready_at.saturating_sub(self.now);
+        let left = self.held_at.saturating_sub(self.now);
         if !left.is_zero() {
             let units = (left.as_millis() / 10 + 1).min(u128::from(u16::MAX)) as u16;
             let [low, high] = units.to_le_bytes();
             return Vec::from([0x80, low, high]);
         }
-        match std::mem::take(&mut self.iccd.answer) {
-            HeldAnswer::Ready(answer, chain) => {
-                let mut block = Vec::from([chain]);
-                block.extend(answer);
-                block
-            }
-            HeldAnswer::Failed(error) => Vec::from([0x40, self.icc(0) as u8 | 0x40, error.code()]),
-            HeldAnswer::Idle | HeldAnswer::Header(_) | HeldAnswer::Data(..) => {
-                Vec::from([0x40, self.icc(0) as u8 | 0x40, SlotErrorCode::Mute.code()])
-            }
-        }
+        let error = match std::mem::take(&mut self.held) {
+            HeldAnswer::Ready(answer, chain) => return [&[chain], &answer[..]].concat(),
+            HeldAnswer::Failed(error) => error,
+            HeldAnswer::Idle | HeldAnswer::Header(_) | HeldAnswer::Data(..) => SlotErrorCode::Mute,
+        };
+        vec![0x40, self.icc(0) as u8 | 0x40, error.code()]
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::control::HeldAnswer;
 use super::model::{Model, PACKET};
 use super::oddities::Oddities;
 use super::secure::{Keypad, KeypadEntry};
@@ -94,7 +95,9 @@ pub struct SimDevice {
     logged: usize,
     /// Interrupt messages beyond the slots' changes.
     notices: VecDeque<Vec<u8>>,
-    pub(super) iccd: super::iccd::Iccd,
+    /// What an ICCD device without bulk pipes holds between two control requests, and when it has it.
+    pub(super) held: HeldAnswer,
+    pub(super) held_at: Duration,
 }
 
 impl SimDevice {

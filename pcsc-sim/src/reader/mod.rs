@@ -13,7 +13,6 @@ mod device;
 mod exchange;
 mod firmware;
 mod handle;
-mod iccd;
 mod model;
 mod models;
 mod oddities;
