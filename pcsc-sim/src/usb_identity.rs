@@ -21,6 +21,22 @@ pub struct UsbIdentity {
 }
 
 impl UsbIdentity {
+    /// Sets `idVendor` and `idProduct` from `VVVV:PPPP`. `None` if it is not that.
+    pub(crate) fn set_ids(&mut self, text: &str) -> Option<()> {
+        let id = |text| u16::from_str_radix(text, 16).ok();
+        let (vendor, product) = text.split_once(':')?;
+        (self.vendor_id, self.product_id) = (id(vendor)?, id(product)?);
+        Some(())
+    }
+
+    /// Sets `bcdDevice` from `R.RR`. `None` if it is not that.
+    pub(crate) fn set_release(&mut self, text: &str) -> Option<()> {
+        let byte = |text| u8::from_str_radix(text, 16).ok();
+        let (major, minor) = text.split_once('.')?;
+        self.release = u16::from_be_bytes([byte(major)?, byte(minor)?]);
+        Some(())
+    }
+
     /// The reader's name as pcscd would call it, without the numbers of reader and slot.
     pub fn base_name(&self) -> String {
         names::NameIdentity {

@@ -222,6 +222,14 @@ fn characters_come_at_their_times_and_not_after_a_reset() {
 }
 
 #[test]
+fn the_time_of_a_slow_clock_does_not_overflow() {
+    let mut contact = Contact::new(Box::new(Slow));
+    contact.activate(1);
+    contact.send(&[0; 65_536]);
+    assert_eq!(contact.elapsed(), Duration::from_nanos(u64::MAX / 1000));
+}
+
+#[test]
 fn characters_to_a_card_have_its_extra_guard_time() {
     let mut contact = Contact::new(Box::new(Slow));
     contact.activate(4_000_000);

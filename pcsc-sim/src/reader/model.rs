@@ -51,33 +51,15 @@ impl Model {
             at: 0,
         };
         let name = columns.text()?.to_owned();
-        let (vendor, product) =
-            columns
-                .text()?
-                .split_once(':')
-                .ok_or(BadColumn(2))
-                .and_then(|(vendor, product)| {
-                    let id = |text| u16::from_str_radix(text, 16).map_err(|_| BadColumn(2));
-                    Ok((id(vendor)?, id(product)?))
-                })?;
-        let release = columns
-            .text()?
-            .split_once('.')
-            .and_then(|(high, low)| {
-                let byte = |text| u8::from_str_radix(text, 16).ok();
-                Some(u16::from_be_bytes([byte(high)?, byte(low)?]))
-            })
-            .ok_or(BadColumn(3))?;
+        let mut identity = UsbIdentity::default();
+        identity.set_ids(columns.text()?).ok_or(BadColumn(2))?;
+        identity.set_release(columns.text()?).ok_or(BadColumn(3))?;
+        identity.manufacturer = columns.string()?;
+        identity.product = columns.string()?;
+        identity.interface_name = columns.string()?;
         let model = Model {
             name,
-            identity: UsbIdentity {
-                vendor_id: vendor,
-                product_id: product,
-                release,
-                manufacturer: columns.string()?,
-                product: columns.string()?,
-                interface_name: columns.string()?,
-            },
+            identity,
             number: columns.decimal()?,
             alternate: columns.decimal()?,
             endpoints: columns.decimal()?,

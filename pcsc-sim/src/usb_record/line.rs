@@ -159,7 +159,7 @@ pub(super) fn shown(field: &str) -> String {
 }
 
 /// A number of exactly `length` hexadecimal digits.
-pub(super) fn hex(field: &str, length: usize, what: &str) -> Result<u32, String> {
+fn hex(field: &str, length: usize, what: &str) -> Result<u32, String> {
     let number = u32::from_str_radix(field, 16).ok();
     // A sign is none of the digits.
     let is_number = field.len() == length && field.bytes().all(|digit| digit.is_ascii_hexdigit());

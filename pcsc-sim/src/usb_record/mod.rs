@@ -81,37 +81,21 @@ impl RecordedDevice {
 
     /// The interface's descriptors, from what the driver has read of them.
     fn descriptors(&self) -> Vec<u8> {
-        let Interface {
-            number,
-            alternate,
-            class,
-            name_index,
-            flavour,
-            bulk_out,
-            bulk_in,
-            interrupt_in,
-            descriptor,
-            ..
-        } = &self.interface;
-        let protocol = flavour.protocol();
-        let pipes = [*bulk_out, *bulk_in].into_iter().flatten();
-        let count = pipes.clone().count() + usize::from(interrupt_in.is_some());
-        let mut bytes = vec![
-            9,
-            4,
-            *number,
-            *alternate,
-            count as u8,
-            *class,
+        let interface = &self.interface;
+        let pipes = [interface.bulk_out, interface.bulk_in].into_iter().flatten();
+        let count = pipes.clone().count() + usize::from(interface.interrupt_in.is_some());
+        let mut bytes = vec![9, 4, interface.number, interface.alternate, count as u8];
+        bytes.extend([
+            interface.class,
             0,
-            protocol,
-            *name_index,
-        ];
-        bytes.extend(descriptor.to_bytes());
+            interface.flavour.protocol(),
+            interface.name_index,
+        ]);
+        bytes.extend(interface.descriptor.to_bytes());
         for address in pipes {
             bytes.extend([7, 5, address, 2, 64, 0, 0]);
         }
-        if let Some(interrupt) = interrupt_in {
+        if let Some(interrupt) = interface.interrupt_in {
             let [low, high] = interrupt.max_packet_size.to_le_bytes();
             bytes.extend([7, 5, interrupt.address, 3, low, high, interrupt.interval]);
         }

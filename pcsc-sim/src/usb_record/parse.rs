@@ -5,7 +5,7 @@ use std::time::Duration;
 use pcsc_ccid::descriptor::{interfaces, Interface};
 use pcsc_ccid::transport::TransportError;
 
-use super::line::{bytes, hex, shown, Setup, Transfer};
+use super::line::{bytes, shown, Setup, Transfer};
 use super::RecordedDevice;
 use crate::masked::Masked;
 use crate::{RecordError, UsbIdentity};
@@ -160,8 +160,10 @@ impl Reading {
         };
         match field {
             "device" => {
-                let identity = &mut self.identity;
-                (identity.vendor_id, identity.product_id, identity.release) = ids(value.trim())?;
+                let (ids, release) = value.trim().split_once(' ').unwrap_or_default();
+                let set = self.identity.set_ids(ids);
+                set.and_then(|()| self.identity.set_release(release.trim()))
+                    .ok_or_else(|| format!("{} is not VENDOR:PRODUCT RELEASE", shown(value.trim())))?;
                 self.has_ids = true;
             }
             "manufacturer" => self.identity.manufacturer = string(),
@@ -281,21 +283,4 @@ fn check(endpoint: u8, setup: Option<Setup>, bulk: Option<u8>) -> Result<(), Str
             "the reader has no endpoint {endpoint:02X} of this direction"
         )),
     }
-}
-
-/// `VVVV:PPPP R.RR`
-fn ids(text: &str) -> Result<(u16, u16, u16), String> {
-    let parts = text.split_once(' ').and_then(|(ids, release)| {
-        let (vendor, product) = ids.split_once(':')?;
-        let (major, minor) = release.trim().split_once('.')?;
-        Some((vendor, product, major, minor))
-    });
-    let (vendor, product, major, minor) =
-        parts.ok_or_else(|| format!("{} is not VENDOR:PRODUCT RELEASE", shown(text)))?;
-    let release = hex(&format!("{major:0>2}{minor:0>2}"), 4, "the release")?;
-    Ok((
-        hex(vendor, 4, "idVendor")? as u16,
-        hex(product, 4, "idProduct")? as u16,
-        release as u16,
-    ))
 }
