@@ -65,8 +65,15 @@ fn list() -> uefi::Result {
         return Err(Status::NOT_FOUND.into());
     }
     for (number, reader) in readers.iter_mut().enumerate() {
-        let status = reader.status()?;
-        println!("{number}: {}: {}", status.name, card(&status.state));
+        let status = match reader.status() {
+            Ok(status) => status,
+            // The others are listed all the same.
+            Err(error) => {
+                println!("{number}: {}", error.status());
+                continue;
+            }
+        };
+        println!("{number}: {}: {}", status.name, card(status.state));
         // A card has no ATR before it is powered.
         if status.state != SCARD_ABSENT {
             match atr(reader) {
@@ -78,8 +85,8 @@ fn list() -> uefi::Result {
     Ok(())
 }
 
-fn card(state: &u32) -> &'static str {
-    match *state {
+fn card(state: u32) -> &'static str {
+    match state {
         SCARD_ABSENT => "no card",
         SCARD_INACTIVE => "a card without power",
         SCARD_ACTIVE => "a card",
@@ -127,14 +134,24 @@ fn apdu(number: Option<usize>, apdus: &[&str]) -> uefi::Result {
         SCARD_CA_COLDRESET,
         SCARD_PROTOCOL_T0 | SCARD_PROTOCOL_T1,
     )?;
-    println!("{}, T={}", reader.status()?.name, protocol - 1);
-    let sent = commands.iter().try_for_each(|command| {
-        println!("> {}", Hex(command));
-        println!("< {}", Hex(&reader.transmit(command)?));
-        Ok(())
-    });
+    let sent = send(reader, protocol, &commands);
+    // Also after a failure: a connection that is not ended locks the reader for other programs.
     reader.disconnect(SCARD_CA_NORESET)?;
     sent
+}
+
+fn send(reader: &mut SmartCardReader, protocol: u32, commands: &[Vec<u8>]) -> uefi::Result {
+    let protocol = match protocol {
+        SCARD_PROTOCOL_T0 => "T=0",
+        SCARD_PROTOCOL_T1 => "T=1",
+        _ => "another protocol",
+    };
+    println!("{}, {protocol}", reader.status()?.name);
+    for command in commands {
+        println!("> {}", Hex(command));
+        println!("< {}", Hex(&reader.transmit(command)?));
+    }
+    Ok(())
 }
 
 /// Bytes in hexadecimal.
