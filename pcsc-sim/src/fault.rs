@@ -29,7 +29,7 @@ pub enum Fault {
     Garbage,
     /// The pipe halts; the reply comes after the halt is cleared.
     Stalled,
-    /// Not the reply: the command before it never reached the device.
+    /// The command before it never reaches the device.
     Unheard,
 }
 
@@ -43,7 +43,7 @@ pub struct FaultTransport<T> {
     struck: Vec<Fault>,
     /// Replies that the host gets next, before any from the device.
     due: VecDeque<Vec<u8>>,
-    /// A reply that lets the next one pass.
+    /// A reply that is delivered after the next one.
     held: Option<Vec<u8>>,
     halted: bool,
 }
@@ -130,7 +130,7 @@ impl<T: Transport> FaultTransport<T> {
                     *byte = self.random.below(256) as u8;
                 }
             }
-            // They are about when it comes.
+            // These change when the reply comes, and not its bytes.
             Fault::Late
             | Fault::Duplicated
             | Fault::Reordered

@@ -35,8 +35,9 @@ pub fn text(bytes: &[Option<u8>]) -> String {
     })
 }
 
-/// The [`text`] of as many bytes as `shown` says, and `**` for the others: a record may have been made with
-/// its secrets. What is hidden is 0 for `shown`.
+/// The [`text`] of the first bytes, as many as `shown` returns, and `**` for the others. A record may have
+/// been made with its secrets, so that what is not hidden in it may be secret too. A hidden byte is 0 for
+/// `shown`.
 pub fn public(bytes: &[Option<u8>], shown: impl FnOnce(&[u8]) -> usize) -> String {
     let known: Vec<u8> = bytes.iter().map(|byte| byte.unwrap_or_default()).collect();
     let shown = shown(&known).min(bytes.len());

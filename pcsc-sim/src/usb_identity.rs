@@ -1,4 +1,4 @@
-//! What a reader's descriptors say of its maker and its name.
+//! The identity of a reader, as its USB descriptors have it.
 
 use pcsc_ccid::names;
 use pcsc_ccid::reader::DeviceInfo;

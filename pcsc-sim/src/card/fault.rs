@@ -57,11 +57,6 @@ impl Faults {
         }
     }
 
-    /// How many more faults the script allows.
-    pub fn left(&self) -> u32 {
-        self.left
-    }
-
     /// The fault, if any, of a burst of `len` characters, and the place where it strikes.
     pub(crate) fn strike(&mut self, len: usize) -> Option<(usize, FaultKind)> {
         if len == 0

@@ -1,4 +1,4 @@
-//! What a card says of itself: its answer to reset (clause 8).
+//! The interface bytes of a card and the answer to reset that they make (ISO/IEC 7816-3, clause 8).
 
 use pcsc_ccid::atr::{Atr, AtrError};
 use pcsc_ccid::t1::Edc;

@@ -274,7 +274,8 @@ impl Socket {
         lists.retain(|_, stream| {
             let is_told = send_all(stream, line.as_bytes()).is_ok();
             if !is_told {
-                // A client that has gone, or does not read. It sees that it misses something.
+                // The client has gone or does not read. It must not take an incomplete list for a whole one,
+                // so the connection ends.
                 let _ = stream.shutdown(Shutdown::Both);
             }
             is_told
@@ -317,7 +318,7 @@ impl Socket {
             ("remove", []) => reader.remove(slot),
             ("unplug", []) => self.unplug(&*reader, served.as_deref()),
             ("plug", []) => self.plug(&*reader, served.as_deref())?,
-            // Nobody has anything to see.
+            // No program uses the slot, so that none has a change to see.
             ("settle", [_]) if served.is_some_and(|served| !served.is_in_use(slot)) => (),
             ("settle", [ms]) if !reader.settle(slot, time(ms)?) => {
                 return Err(format!("not settled in {ms} ms"));

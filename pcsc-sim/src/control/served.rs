@@ -58,11 +58,11 @@ pub(super) struct Served {
 
 #[derive(Default)]
 struct ServedSlot {
-    /// Who has opened it.
+    /// The connection that has opened it.
     user: Mutex<Option<User>>,
-    /// It has closed it.
+    /// Notified when the user has closed it.
     freed: Condvar,
-    /// Who watches it: each connection, with its stream while it waits for an answer.
+    /// The connections that watch it, each with its stream while it waits for an answer.
     watchers: Mutex<HashMap<usize, Option<UnixStream>>>,
     changed: Condvar,
 }

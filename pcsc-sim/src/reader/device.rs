@@ -26,7 +26,7 @@ const OUTBOX: usize = 4096;
 pub struct Counters {
     /// Bulk OUT transfers.
     pub bulk_out: u64,
-    /// Bulk IN transfers that carried something, empty ones included; waits in vain not.
+    /// Bulk IN transfers, also empty ones. A receive that times out is not counted.
     pub bulk_in: u64,
     /// Class requests on the control pipe.
     pub control: u64,
@@ -64,20 +64,12 @@ pub(super) struct QueuedReply {
     pub sent: usize,
 }
 
-#[derive(Default, Clone, Copy)]
-pub(super) struct Abort {
-    /// The sequence number of the request on the control pipe, and of the message.
-    pub requested: Option<u8>,
-    pub message: Option<u8>,
-}
-
 /// A simulated device with one interface.
 #[derive(Default)]
 pub struct SimDevice {
     pub(super) model: Model,
     pub(super) oddities: Oddities,
     pub(super) slots: Vec<Slot>,
-    pub(super) aborts: Vec<Abort>,
     /// Bit 0: a card is in; bit 1: that changed since the last notification.
     changes: Vec<u8>,
     inbox: Vec<u8>,
@@ -106,7 +98,6 @@ impl SimDevice {
         let slots = usize::from(model.descriptor.max_slot_index) + 1;
         SimDevice {
             slots: (0..slots).map(|_| Slot::new(&model)).collect(),
-            aborts: vec![Abort::default(); slots],
             changes: vec![0; slots],
             model,
             keeps_log: true,

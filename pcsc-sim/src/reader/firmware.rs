@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::device::{Abort, SimDevice};
+use super::device::SimDevice;
 use super::exchange::Block;
 use super::reply::Reply;
 use super::slot::Slot;
@@ -37,10 +37,9 @@ impl SimDevice {
         if command == CommandMessage::Abort {
             return self.abort(slot, None, Some(seq));
         }
-        if let Some(abort) = self.aborts.get(usize::from(slot)) {
-            if abort.requested.is_some() || abort.message.is_some() {
-                return refuse(self, SlotErrorCode::Aborted);
-            }
+        let place = &self.slots[usize::from(slot)];
+        if place.abort_request.is_some() || place.abort_message.is_some() {
+            return refuse(self, SlotErrorCode::Aborted);
         }
         if self.is_busy(slot) {
             return refuse(self, SlotErrorCode::SlotBusy);
@@ -188,21 +187,16 @@ impl SimDevice {
     /// ABORT on the control pipe, or PC_to_RDR_Abort: once both came with one sequence number, the slot
     /// is free (clauses 5.3.1 and 6.1.13).
     pub(super) fn abort(&mut self, slot: u8, requested: Option<u8>, message: Option<u8>) {
-        let Some(abort) = self.aborts.get_mut(usize::from(slot)) else {
+        let Some(place) = self.slots.get_mut(usize::from(slot)) else {
             return;
         };
-        abort.requested = requested.or(abort.requested);
-        abort.message = message.or(abort.message);
-        let both = abort.requested.zip(abort.message);
+        place.abort_request = requested.or(place.abort_request);
+        place.abort_message = message.or(place.abort_message);
         self.outbox.retain(|reply| reply.slot != slot || reply.sent > 0);
-        match both {
+        match place.abort_request.zip(place.abort_message) {
             Some((requested, seq)) if requested == seq => {
-                if let Some(abort) = self.aborts.get_mut(usize::from(slot)) {
-                    *abort = Abort::default();
-                }
-                if let Some(place) = self.slots.get_mut(usize::from(slot)) {
-                    place.abort();
-                }
+                (place.abort_request, place.abort_message) = (None, None);
+                place.abort();
                 self.reply(ResponseKind::SlotStatus, slot, seq, Reply::status(0));
             }
             Some((_, seq)) => self.reply(

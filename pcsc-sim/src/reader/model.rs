@@ -12,7 +12,7 @@ use crate::UsbIdentity;
 pub struct Model {
     /// A short name without spaces.
     pub name: String,
-    /// What its descriptors say of its maker and its name.
+    /// The device's numbers and strings.
     pub identity: UsbIdentity,
     /// `bInterfaceNumber`.
     pub number: u8,
@@ -110,7 +110,7 @@ impl Model {
 
     /// The interface, class and endpoint descriptors, one after the other (USB 2.0, clause 9.6), with
     /// the class descriptor where most devices have it, and bulk endpoints of 64 bytes.
-    pub fn interface_descriptors(&self, name_index: u8) -> Vec<u8> {
+    fn interface_descriptors(&self, name_index: u8) -> Vec<u8> {
         let mut bytes = vec![9, 0x04, self.number, self.alternate, self.endpoints];
         bytes.extend([self.class, self.subclass, self.protocol, name_index]);
         bytes.extend(self.descriptor.to_bytes());

@@ -160,7 +160,7 @@ impl Slot {
             ExchangeLevel::ExtendedApdu => return Err(SlotErrorCode::Parameter(8)),
             ExchangeLevel::Tpdu | ExchangeLevel::Character if is_t1 => {
                 let mut block = [&prologue[..], &apdu].concat();
-                // The host leaves it to the pad how long the block gets.
+                // LEN and the check bytes are the pad's: the host does not know how long the PIN is.
                 block[2] = u8::try_from(apdu.len()).map_err(|_| SlotErrorCode::Overrun)?;
                 let edc = self.parameters.edc();
                 let check = edc.compute(&block);
@@ -204,7 +204,6 @@ impl Slot {
             sign += SIGN_OF_LIFE;
         }
         *waited += takes;
-        // The contact's clock goes on with the device's.
         match entry.key {
             _ if entry.takes > limit => Err(SlotErrorCode::PinTimeout),
             Key::Nothing => Err(SlotErrorCode::PinTimeout),

@@ -38,6 +38,9 @@ pub(super) struct Slot {
     /// Parts of a command APDU, and what is left of a response APDU.
     pub(super) command: Vec<u8>,
     pub(super) response: Vec<u8>,
+    /// The sequence numbers of ABORT on the control pipe and of PC_to_RDR_Abort, until both have come.
+    pub(super) abort_request: Option<u8>,
+    pub(super) abort_message: Option<u8>,
     pub(super) clock_stopped: bool,
     clock_hz: u32,
     /// When the reader asks the host for time, on the contact's clock, and the multiplier.

@@ -16,20 +16,13 @@ fn done(data: Vec<u8>) -> Answer {
 
 /// The data field may have these lengths.
 fn check_data(command: &CommandApdu<'_>, lengths: std::ops::RangeInclusive<usize>) -> Result<(), u16> {
-    if lengths.contains(&command.data.len()) {
-        Ok(())
-    } else {
-        Err(sw::WRONG_LENGTH)
-    }
+    let is_allowed = lengths.contains(&command.data.len());
+    is_allowed.then_some(()).ok_or(sw::WRONG_LENGTH)
 }
 
 /// A command without response data has no Le field.
 fn check_no_le(command: &CommandApdu<'_>) -> Result<(), u16> {
-    if is_le_absent(command) {
-        Ok(())
-    } else {
-        Err(sw::WRONG_LENGTH)
-    }
+    is_le_absent(command).then_some(()).ok_or(sw::WRONG_LENGTH)
 }
 
 /// A command that reads has an Le field and no data field; its Ne.
@@ -176,11 +169,8 @@ impl FileSystem {
     }
 
     fn check_access(&self, protected: bool) -> Result<(), u16> {
-        if protected && !self.verified {
-            Err(sw::NOT_ALLOWED)
-        } else {
-            Ok(())
-        }
+        let is_allowed = !protected || self.verified;
+        is_allowed.then_some(()).ok_or(sw::NOT_ALLOWED)
     }
 
     /// P1-P2 of a command on the PIN: none given, or number 1, of the card or of the DF (clause 11.5.1).
