@@ -133,7 +133,7 @@ pub struct SimCard {
     behaviour: Behaviour,
     shared: Option<SharedBehaviour>,
     switches: Option<Arc<Switches>>,
-    program: Box<dyn Program>,
+    program: Program,
     state: CardState,
     rate: Rate,
     heard: u64,
@@ -144,18 +144,18 @@ pub struct SimCard {
 impl SimCard {
     /// A card with this profile, behaviour and application.
     pub fn new(profile: Profile, behaviour: Behaviour, app: Box<dyn App>) -> Self {
-        SimCard::running(profile, behaviour, Box::new(app))
+        SimCard::running(profile, behaviour, Program::App(app))
     }
 
     /// A card that a test writes. Its ATR says which protocols and which speed it has.
     pub fn of(card: Box<dyn VirtualCard>, behaviour: SharedBehaviour) -> Self {
         SimCard {
             shared: Some(behaviour),
-            ..SimCard::running(Profile::new(&[]), Behaviour::default(), Box::new(card))
+            ..SimCard::running(Profile::new(&[]), Behaviour::default(), Program::Card(card))
         }
     }
 
-    fn running(profile: Profile, behaviour: Behaviour, program: Box<dyn Program>) -> Self {
+    fn running(profile: Profile, behaviour: Behaviour, program: Program) -> Self {
         SimCard {
             profile,
             behaviour,
@@ -247,9 +247,9 @@ impl SimCard {
             self.state = self.protocol(None);
         }
         match &mut self.state {
-            CardState::T0(protocol) => protocol.hear(bytes, &self.behaviour, &mut *self.program),
+            CardState::T0(protocol) => protocol.hear(bytes, &self.behaviour, &mut self.program),
             CardState::T1(protocol) => protocol
-                .hear(bytes, &self.behaviour, &mut *self.program)
+                .hear(bytes, &self.behaviour, &mut self.program)
                 .unwrap_or_default(),
             _ => Vec::new(),
         }

@@ -27,7 +27,7 @@ pub(super) struct Protocol {
 
 impl Protocol {
     /// What the card says to these characters.
-    pub fn hear(&mut self, bytes: &[u8], behaviour: &Behaviour, app: &mut dyn Program) -> Vec<u8> {
+    pub fn hear(&mut self, bytes: &[u8], behaviour: &Behaviour, app: &mut Program) -> Vec<u8> {
         let mut out = Vec::new();
         for &byte in bytes {
             self.input.push(byte);
@@ -41,7 +41,7 @@ impl Protocol {
         out
     }
 
-    fn on_header(&mut self, behaviour: &Behaviour, app: &mut dyn Program, out: &mut Vec<u8>) {
+    fn on_header(&mut self, behaviour: &Behaviour, app: &mut Program, out: &mut Vec<u8>) {
         self.is_byte_by_byte = behaviour.byte_by_byte;
         out.extend((0..behaviour.null_bytes()).map(|_| NULL));
         let header = [self.input[0], self.input[1], self.input[2], self.input[3]];
@@ -67,7 +67,7 @@ impl Protocol {
     }
 
     /// Header and data are complete.
-    fn run(&mut self, app: &mut dyn Program, out: &mut Vec<u8>) {
+    fn run(&mut self, app: &mut Program, out: &mut Vec<u8>) {
         let input = std::mem::take(&mut self.input);
         let header = [input[0], input[1], input[2], input[3]];
         let (p3, data) = (input[4], &input[5..]);
@@ -140,7 +140,7 @@ impl Protocol {
         self.end_kept(out);
     }
 
-    fn envelope(&mut self, part: &[u8], app: &mut dyn Program, out: &mut Vec<u8>) {
+    fn envelope(&mut self, part: &[u8], app: &mut Program, out: &mut Vec<u8>) {
         self.enveloped.extend_from_slice(part);
         if self.enveloped.len() < announced(&self.enveloped) {
             return self.end(out, [0x90, 0x00]);

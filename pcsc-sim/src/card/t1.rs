@@ -42,7 +42,7 @@ impl Protocol {
     }
 
     /// What the card answers to these characters; `None` when it stays in reception mode.
-    pub fn hear(&mut self, bytes: &[u8], behaviour: &Behaviour, app: &mut dyn Program) -> Option<Vec<u8>> {
+    pub fn hear(&mut self, bytes: &[u8], behaviour: &Behaviour, app: &mut Program) -> Option<Vec<u8>> {
         let block = match Block::decode(bytes, self.edc) {
             Ok(block) => block,
             Err(reason) => return self.refuse(bytes.first().copied().unwrap_or(0), reason.r_code()),
@@ -111,7 +111,7 @@ impl Protocol {
     }
 
     /// The command has one more part.
-    fn take(&mut self, nad: u8, more: bool, behaviour: &Behaviour, app: &mut dyn Program) -> Vec<u8> {
+    fn take(&mut self, nad: u8, more: bool, behaviour: &Behaviour, app: &mut Program) -> Vec<u8> {
         self.chaining = more;
         let limit = behaviour.abort_beyond.filter(|_| more);
         if limit.is_some_and(|limit| self.command.len() > limit) {

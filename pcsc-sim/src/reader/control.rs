@@ -132,7 +132,7 @@ impl SimDevice {
         if self.gone {
             return Err(TransportError::Gone);
         }
-        self.count_control();
+        self.counters.control += 1;
         Ok(())
     }
 

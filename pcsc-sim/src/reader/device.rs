@@ -81,7 +81,7 @@ pub struct SimDevice {
     pub(super) status_asked: bool,
     pub(super) keypad: Keypad,
     pub(super) escapes: Vec<(Vec<u8>, Vec<u8>)>,
-    counters: Counters,
+    pub(super) counters: Counters,
     keeps_log: bool,
     log: VecDeque<Logged>,
     logged: usize,
@@ -333,10 +333,6 @@ impl SimDevice {
             direction,
             bytes: bytes.to_vec(),
         });
-    }
-
-    pub(super) fn count_control(&mut self) {
-        self.counters.control += 1;
     }
 
     /// How many bytes a message may have.

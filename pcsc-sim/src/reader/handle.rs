@@ -128,24 +128,22 @@ fn nanoseconds(device: &SimDevice) -> u64 {
 impl DeviceState {
     /// Advances the clock up to `until`; stops at an event that ends the wait.
     fn pass(&mut self, until: Duration) -> Result<(), TransportError> {
-        if self.schedule.first().is_some_and(|(at, _)| *at <= until) {
-            let (at, event) = self.schedule.remove(0);
-            let now = self.device.now();
-            self.device.advance(at.saturating_sub(now));
-            match event {
-                SimEvent::Insert(slot, card) => self.device.insert(slot, card),
-                SimEvent::Remove(slot) => self.device.remove(slot),
-                SimEvent::Unplug => {
-                    self.device.unplug();
-                    return Err(TransportError::Gone);
-                }
-                SimEvent::Cancel if at > now => return Err(TransportError::Cancelled),
-                SimEvent::Cancel => (),
-            }
-            return Ok(());
-        }
+        let is_due = self.schedule.first().is_some_and(|(at, _)| *at <= until);
+        let due = is_due.then(|| self.schedule.remove(0));
+        let at = due.as_ref().map_or(until, |(at, _)| *at);
         let now = self.device.now();
-        self.device.advance(until.saturating_sub(now));
+        self.device.advance(at.saturating_sub(now));
+        match due.map(|(_, event)| event) {
+            None => (),
+            Some(SimEvent::Insert(slot, card)) => self.device.insert(slot, card),
+            Some(SimEvent::Remove(slot)) => self.device.remove(slot),
+            Some(SimEvent::Unplug) => {
+                self.device.unplug();
+                return Err(TransportError::Gone);
+            }
+            Some(SimEvent::Cancel) if at > now => return Err(TransportError::Cancelled),
+            Some(SimEvent::Cancel) => (),
+        }
         Ok(())
     }
 }

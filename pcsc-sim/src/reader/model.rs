@@ -50,10 +50,10 @@ impl Model {
             texts: line.trim_end_matches(['\r', '\n']).split('\t'),
             at: 0,
         };
-        let name = columns.text()?.to_owned();
+        let name = columns.read(|text| Some(text.to_owned()))?;
         let mut identity = UsbIdentity::default();
-        identity.set_ids(columns.text()?).ok_or(BadColumn(2))?;
-        identity.set_release(columns.text()?).ok_or(BadColumn(3))?;
+        columns.read(|text| identity.set_ids(text))?;
+        columns.read(|text| identity.set_release(text))?;
         identity.manufacturer = columns.string()?;
         identity.product = columns.string()?;
         identity.interface_name = columns.string()?;
@@ -203,35 +203,28 @@ struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
-    fn text(&mut self) -> Result<&'a str, BadColumn> {
+    fn read<T>(&mut self, read: impl FnOnce(&'a str) -> Option<T>) -> Result<T, BadColumn> {
         self.at += 1;
-        self.texts
-            .next()
-            .filter(|text| !text.is_empty())
-            .ok_or(BadColumn(self.at))
+        let text = self.texts.next().filter(|text| !text.is_empty());
+        text.and_then(read).ok_or(BadColumn(self.at))
     }
 
     fn string(&mut self) -> Result<Option<String>, BadColumn> {
-        Ok(Some(self.text()?).filter(|text| *text != "-").map(str::to_owned))
+        self.read(|text| Some((text != "-").then(|| text.to_owned())))
     }
 
     fn decimal<N: FromStr>(&mut self) -> Result<N, BadColumn> {
-        let text = self.text()?;
-        text.parse().map_err(|_| BadColumn(self.at))
+        self.read(|text| text.parse().ok())
     }
 
     fn hexadecimal(&mut self) -> Result<u32, BadColumn> {
-        let text = self.text()?;
-        u32::from_str_radix(text, 16).map_err(|_| BadColumn(self.at))
+        self.read(|text| u32::from_str_radix(text, 16).ok())
     }
 
     fn list(&mut self) -> Result<Vec<u32>, BadColumn> {
-        match self.text()? {
-            "-" => Ok(Vec::new()),
-            text => text
-                .split(',')
-                .map(|number| number.parse().map_err(|_| BadColumn(self.at)))
-                .collect(),
-        }
+        self.read(|text| match text {
+            "-" => Some(Vec::new()),
+            text => text.split(',').map(|number| number.parse().ok()).collect(),
+        })
     }
 }

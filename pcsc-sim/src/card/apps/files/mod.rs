@@ -116,38 +116,26 @@ impl FileSystem {
     /// A small card: EF 2F02 of 10 bytes, DF 5015 named "PKCS-15" with a 1,000-byte EF 4401, records
     /// in 4402 and a protected EF 4403; the PIN is "1234".
     pub fn example() -> Self {
-        let serial = File::Transparent {
-            id: 0x2F02,
-            data: (0..10).collect(),
+        let transparent = |id, data, protected| File::Transparent { id, data, protected };
+        let large = (0..1000usize).map(|i| (i % 251) as u8).collect();
+        let records = File::Records {
+            id: 0x4402,
+            records: (1..=4u8).map(|n| vec![n; usize::from(n) * 5]).collect(),
             protected: false,
         };
-        let large = (0..1000usize).map(|i| (i % 251) as u8).collect();
-        let records = (1..=4u8).map(|n| vec![n; usize::from(n) * 5]).collect();
         let df = File::Df {
             id: 0x5015,
             name: b"PKCS-15".to_vec(),
             children: vec![
-                File::Transparent {
-                    id: 0x4401,
-                    data: large,
-                    protected: false,
-                },
-                File::Records {
-                    id: 0x4402,
-                    records,
-                    protected: false,
-                },
-                File::Transparent {
-                    id: 0x4403,
-                    data: b"secret".to_vec(),
-                    protected: true,
-                },
+                transparent(0x4401, large, false),
+                records,
+                transparent(0x4403, b"secret".to_vec(), true),
             ],
         };
         let root = File::Df {
             id: 0x3F00,
             name: Vec::new(),
-            children: vec![serial, df],
+            children: vec![transparent(0x2F02, (0..10).collect(), false), df],
         };
         FileSystem::new(root, b"1234")
     }
