@@ -60,6 +60,7 @@ impl Contact {
     pub fn new(card: Box<dyn CharacterCard>) -> Self {
         Contact {
             card,
+            // Until the first reset, which sets the clock.
             line: LineSettings {
                 clock_hz: 4_000_000,
                 rate: Rate::DEFAULT,

@@ -60,7 +60,8 @@ use pcsc_ccid::internals::lock;
 use message::MAX_LINE;
 use served::{connection, Served};
 
-/// How long a client may take to receive the announcement of a reader.
+/// How long a client may take to receive the announcement of a reader. No other reader can be plugged in or
+/// unplugged meanwhile.
 const ANNOUNCEMENT_LIMIT: Duration = Duration::from_secs(1);
 /// When to accept again after a failure, for lack of a file descriptor.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);

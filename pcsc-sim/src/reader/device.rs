@@ -13,11 +13,10 @@ use pcsc_ccid::descriptor::Features;
 use pcsc_ccid::message::{IccStatus, ResponseKind, ResponseMessage, SlotErrorCode, HEADER_SIZE};
 use pcsc_ccid::transport::TransportError;
 
-/// How many messages the log keeps.
+/// How many messages the log keeps, and how many bytes in all. Programs may use a simulated reader for days.
 const LOG: usize = 4096;
-/// How many bytes in all.
 const LOG_BYTES: usize = 16 << 20;
-/// How many replies wait for the host at most.
+/// How many replies wait for the host at most, so that one that never reads does not take all memory.
 const OUTBOX: usize = 4096;
 
 /// How many transfers there were.

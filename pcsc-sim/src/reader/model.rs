@@ -99,6 +99,7 @@ impl Model {
     pub fn longest_message(&self) -> usize {
         match self.descriptor.max_message_length {
             263 | 0..64 => 271,
+            // More than the longest extended command, whatever a model from a file announces.
             announced => (announced as usize).min(0x1_1000),
         }
     }

@@ -16,7 +16,8 @@ const SLOT_STATUS: u8 = 0x81;
 /// `bmICCStatus`.
 const INACTIVE: u8 = 1;
 const ABSENT: u8 = 2;
-/// The longest delay before a recorded insertion or removal.
+/// The longest delay before a recorded insertion or removal: who made the record may have looked for a card
+/// for minutes.
 const LONGEST_DELAY: Duration = Duration::from_secs(1);
 
 pub(super) struct ReplayState {
