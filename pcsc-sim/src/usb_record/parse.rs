@@ -124,7 +124,7 @@ impl Reading {
             _ if !self.has_header => self.header(line),
             _ if line.is_empty() => Ok(()),
             None => self.about_the_reader(whole, line),
-            Some(device) => self.transfer(number, line, &{ device.interface }),
+            Some(device) => self.transfer(number, line, device.interface),
         }
     }
 
@@ -196,7 +196,7 @@ impl Reading {
         Ok(())
     }
 
-    fn transfer(&mut self, number: usize, line: &str, interface: &Interface) -> Result<(), String> {
+    fn transfer(&mut self, number: usize, line: &str, interface: Interface) -> Result<(), String> {
         let (time, rest) = line.split_once(' ').unwrap_or((line, ""));
         let micros = time
             .parse()
