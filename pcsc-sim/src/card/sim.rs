@@ -13,6 +13,9 @@ const SPACING: u64 = 12;
 /// How long a card works before it asks for more time. Shorter than the least work waiting time and block
 /// waiting time that matter: with WI 1 at 372/1 and 4 MHz the former is 89 ms.
 const STEP: Duration = Duration::from_millis(50);
+/// The most NULL bytes before an answer, which are made in memory at once: 14 hours of work in steps of 50
+/// ms.
+const MOST_NULLS: u32 = 1 << 20;
 /// Leaves a receiver its block guard time of 22 etu (clause 11.4.3).
 const TURNAROUND: u64 = 24;
 
@@ -114,7 +117,7 @@ impl Behaviour {
 
     /// T=0: how many NULL bytes come before the answer to a header.
     pub(super) fn null_bytes(&self) -> u32 {
-        self.nulls.max(self.steps())
+        self.nulls.max(self.steps()).min(MOST_NULLS)
     }
 }
 
@@ -350,9 +353,10 @@ impl CharacterCard for SimCard {
         } else {
             0
         };
+        let delay = self.behaviour.work.saturating_add(TURNAROUND + step);
         Burst {
             nulls,
-            ..self.burst(answer, TURNAROUND + self.behaviour.work + step, too_fast)
+            ..self.burst(answer, delay, too_fast)
         }
     }
 }

@@ -155,6 +155,18 @@ fn a_card_that_works_sends_null_bytes_first() {
 }
 
 #[test]
+fn a_card_that_works_for_ever_takes_little_memory() {
+    let behaviour = Behaviour {
+        time: Duration::MAX,
+        work: u64::MAX,
+        ..Behaviour::default()
+    };
+    let mut card = SimCard::new(Profile::new(&[Offer::T0]), behaviour, Box::new(Echo));
+    card.reset(LINE);
+    assert_eq!(card.hear(&[0x80, 0xEC, 0, 0, 1], LINE).bytes.len(), (1 << 20) + 1);
+}
+
+#[test]
 fn a_behaviour_that_is_set_later_holds_from_the_next_reset_or_command_on() {
     let behaviour = SharedBehaviour::default();
     let mut card = SimCard::of(Box::new(Kept::default()), behaviour.clone());

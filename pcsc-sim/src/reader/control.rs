@@ -156,7 +156,7 @@ impl SimDevice {
         let answer = work(self).unwrap_or_else(HeldAnswer::Failed);
         let after = elapsed(self);
         self.held = answer;
-        self.held_at = self.now + after.saturating_sub(before);
+        self.held_at = self.now.saturating_add(after.saturating_sub(before));
         if let Some(slot) = self.slots.first_mut() {
             // The host asks again by itself until the card is ready.
             slot.take_extensions();

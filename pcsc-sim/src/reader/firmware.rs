@@ -79,15 +79,14 @@ impl SimDevice {
         let is_there = place.notice();
         let start = self.now;
         for (at, times) in extensions {
-            let asked_at = start + at.saturating_sub(before);
+            let asked_at = start.saturating_add(at.saturating_sub(before));
             self.reply_at(asked_at, kind, slot, seq, Reply::extension(times));
         }
         if present_before && !is_there {
             self.note(slot, false);
         }
-        let took = after.saturating_sub(before) + done.delay;
-        let at = start + took;
-        self.reply_at(at, kind, slot, seq, done);
+        let took = after.saturating_sub(before).saturating_add(done.delay);
+        self.reply_at(start.saturating_add(took), kind, slot, seq, done);
     }
 
     fn in_auto_sequence(&self, slot: u8) -> bool {

@@ -112,7 +112,8 @@ impl<W: Write + Send + 'static> UsbRecorder<W> {
         })
     }
 
-    /// A transport whose transfers are recorded. Use one transport at a time: the record has one order.
+    /// A transport whose transfers are recorded. Use one transport at a time: the record has one order, and
+    /// what is hidden of a message depends on the one before it.
     pub fn transport<T: Transport>(&self, inner: T) -> RecordTransport<T, W> {
         RecordTransport {
             inner,

@@ -53,6 +53,16 @@ fn a_wait_takes_the_devices_time_and_none_of_ours() {
 }
 
 #[test]
+fn a_device_that_has_waited_without_end_still_answers() {
+    let handle = under_way();
+    receive(&handle, SECOND).unwrap();
+    handle.transport().pause(Duration::MAX).unwrap();
+    let select = message(0x6F, 0, 5, [0, 0, 0], &[0, 0xA4, 4, 0, 1, 0xA0]);
+    handle.transport().send(&select, SECOND).unwrap();
+    assert_eq!(receive(&handle, SECOND).unwrap()[6], 5);
+}
+
+#[test]
 fn things_happen_in_the_middle_of_a_wait() {
     let at = |handle: &SimHandle| handle.transport().now() + Duration::from_millis(20);
     let handle = under_way();
