@@ -23,16 +23,15 @@ pub struct UsbIdentity {
 impl UsbIdentity {
     /// Sets `idVendor` and `idProduct` from `VVVV:PPPP`. `None` if it is not that.
     pub(crate) fn set_ids(&mut self, text: &str) -> Option<()> {
-        let id = |text| u16::from_str_radix(text, 16).ok();
         let (vendor, product) = text.split_once(':')?;
-        (self.vendor_id, self.product_id) = (id(vendor)?, id(product)?);
+        (self.vendor_id, self.product_id) = (hexadecimal(vendor)?, hexadecimal(product)?);
         Some(())
     }
 
     /// Sets `bcdDevice` from `R.RR`. `None` if it is not that.
     pub(crate) fn set_release(&mut self, text: &str) -> Option<()> {
-        let byte = |text| u8::from_str_radix(text, 16).ok();
         let (major, minor) = text.split_once('.')?;
+        let byte = |text| u8::try_from(hexadecimal(text)?).ok();
         self.release = u16::from_be_bytes([byte(major)?, byte(minor)?]);
         Some(())
     }
@@ -56,4 +55,10 @@ impl UsbIdentity {
         device.manufacturer.clone_from(&self.manufacturer);
         device
     }
+}
+
+/// Digits alone, without a sign.
+fn hexadecimal(text: &str) -> Option<u16> {
+    let are_digits = text.bytes().all(|digit| digit.is_ascii_hexdigit());
+    u16::from_str_radix(text, 16).ok().filter(|_| are_digits)
 }

@@ -4,13 +4,6 @@ use super::program::Program;
 use super::Behaviour;
 use pcsc_ccid::t1::{Block, Edc, Pcb, Supervisory, MAX_BLOCK};
 
-/// A request that the card wants answered before it goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Wanted {
-    function: Supervisory,
-    inf: Option<u8>,
-}
-
 #[derive(Default)]
 pub(super) struct Protocol {
     edc: Edc,
@@ -24,7 +17,8 @@ pub(super) struct Protocol {
     acknowledged: usize,
     out: Option<usize>,
     wtx_left: u32,
-    request: Option<Wanted>,
+    /// The request that the card wants answered before it goes on, with its information field.
+    request: Option<(Supervisory, Option<u8>)>,
     /// The last block, if rules 7.2 and 7.3 have it sent again as it is.
     again: Option<Vec<u8>>,
     /// An R-block for the last I-block of a chain is due rather than an answer.
@@ -65,9 +59,7 @@ impl Protocol {
                 self.ifsd = usize::from(block.inf[0]);
                 Some(self.block(nad, Pcb::Response(Supervisory::Ifs), block.inf))
             }
-            (Pcb::Response(function), Some(wanted))
-                if function == wanted.function && block.inf.first().copied() == wanted.inf =>
-            {
+            (Pcb::Response(function), Some(wanted)) if wanted == (function, block.inf.first().copied()) => {
                 Some(self.granted(nad, function, behaviour))
             }
             (Pcb::I { seq, more }, None) if seq == self.nr && self.out_is_last() => {
@@ -154,7 +146,7 @@ impl Protocol {
     }
 
     fn ask(&mut self, nad: u8, function: Supervisory, inf: Option<u8>) -> Vec<u8> {
-        self.request = Some(Wanted { function, inf });
+        self.request = Some((function, inf));
         self.block(nad, Pcb::Request(function), inf.as_slice())
     }
 

@@ -45,21 +45,13 @@ pub fn model(name: &str) -> Option<Model> {
 impl SimDevice {
     /// The device with a short name of [`NAMES`], with the faults that it has in the field.
     pub fn named(name: &str) -> Option<SimDevice> {
-        let device = SimDevice::new(model(name)?);
-        Some(match name {
-            "au9540" => device.with(Oddities {
-                contact_limit_bps: Some(200_000),
-                ..Oddities::default()
-            }),
-            "oz776" => device.with(Oddities {
-                loses_whole_packets: true,
-                ..Oddities::default()
-            }),
-            "gempc-pinpad" => device.with(Oddities {
-                all_message_indexes: true,
-                ..Oddities::default()
-            }),
-            _ => device,
-        })
+        let mut oddities = Oddities::default();
+        match name {
+            "au9540" => oddities.contact_limit_bps = Some(200_000),
+            "oz776" => oddities.loses_whole_packets = true,
+            "gempc-pinpad" => oddities.all_message_indexes = true,
+            _ => (),
+        }
+        Some(SimDevice::new(model(name)?).with(oddities))
     }
 }

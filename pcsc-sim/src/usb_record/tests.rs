@@ -108,6 +108,10 @@ fn an_error_names_the_line_and_the_reason() {
             at(2, "\"08e6 1.00\" is not VENDOR:PRODUCT RELEASE"),
         ),
         (
+            "pcsc-usb-record 1\ndevice 08e6:+4ec 1.00\n".into(),
+            at(2, "\"08e6:+4ec 1.00\" is not VENDOR:PRODUCT RELEASE"),
+        ),
+        (
             with("0 out 01 650"),
             at(number, "the line has no end: the file is cut"),
         ),

@@ -157,7 +157,9 @@ fn send(reader: &mut SmartCardReader, protocol: u32, commands: &[Vec<u8>]) -> ue
 /// Bytes in hexadecimal.
 fn parse(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();
-    if digits.is_empty() || !digits.len().is_multiple_of(2) {
+    // A sign is no digit, but would be taken as a part of a number.
+    let are_digits = digits.iter().all(u8::is_ascii_hexdigit);
+    if digits.is_empty() || !digits.len().is_multiple_of(2) || !are_digits {
         return None;
     }
     digits
