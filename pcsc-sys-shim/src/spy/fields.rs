@@ -24,10 +24,9 @@ impl Fields<'_> {
     }
 
     fn name(&mut self, name: &str) -> &mut Line {
-        self.line.put(if self.is_first { b"\"" } else { b",\"" });
+        let comma = if self.is_first { "" } else { "," };
         self.is_first = false;
-        self.line.put(name.as_bytes());
-        self.line.put(b"\":");
+        self.line.put_text(format_args!("{comma}\"{name}\":"));
         self.line
     }
 
@@ -37,25 +36,17 @@ impl Fields<'_> {
 
     /// A number of 32 bits on the wire. Callers may pass more.
     pub fn number(&mut self, name: &str, number: DWORD) {
-        #[allow(clippy::useless_conversion)] // DWORD has 32 bits elsewhere
-        self.name(name).put_number(number.into());
+        self.name(name).put_text(format_args!("{number}"));
     }
 
     pub fn handle(&mut self, name: &str, handle: LONG) {
-        let line = self.name(name);
-        if handle < 0 {
-            line.put(b"-");
-        }
-        #[allow(clippy::unnecessary_cast)] // LONG has 32 bits elsewhere
-        line.put_number(handle.unsigned_abs() as u64);
+        self.name(name).put_text(format_args!("{handle}"));
     }
 
     /// Eight hexadecimal digits.
     pub fn code(&mut self, name: &str, code: DWORD) {
         let line = self.name(name);
-        line.put(b"\"0x");
-        line.put_hex(&(code as u32).to_be_bytes());
-        line.put(b"\"");
+        line.put_text(format_args!("\"0x{:08X}\"", code as u32));
     }
 
     /// The room for a result; null without a buffer.
@@ -176,10 +167,7 @@ fn put_text(line: &mut Line, text: &[u8]) {
         for byte in chunk.valid().as_bytes() {
             match byte {
                 b'"' | b'\\' => line.put(&[b'\\', *byte]),
-                0..=0x1F => {
-                    line.put(b"\\u00");
-                    line.put_hex(&[*byte]);
-                }
+                0..=0x1F => line.put_text(format_args!("\\u{byte:04X}")),
                 _ => line.put(&[*byte]),
             }
         }

@@ -220,9 +220,7 @@ impl Recorder {
     fn announce(&self) {
         let mut line = Line::new();
         self.put_start(&mut line, "process");
-        line.put(b",\"format\":");
-        line.put_number(FORMAT);
-        line.put(b",");
+        line.put_text(format_args!(",\"format\":{FORMAT},"));
         let mut fields = Fields::new(&mut line, false);
         let program = rustix::fs::readlink(c"/proc/self/exe", Vec::new()).ok();
         fields.text("program", program.as_ref().map(|path| path.as_bytes()));
@@ -236,25 +234,18 @@ impl Recorder {
         if self.is_cut.load(Ordering::Relaxed) {
             line.put(b"\n");
         }
-        line.put(b"{\"event\":\"");
-        line.put(event.as_bytes());
-        line.put(b"\",\"process\":");
-        line.put_number(std::process::id().into());
-        line.put(b",\"thread\":");
-        let thread = rustix::thread::gettid().as_raw_nonzero();
-        line.put_number(thread.get().unsigned_abs().into());
-        line.put(b",\"microseconds\":");
+        let process = std::process::id();
+        let thread = rustix::thread::gettid();
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        line.put_number(since.as_secs() * 1_000_000 + u64::from(since.subsec_micros()));
+        line.put_text(format_args!(
+            "{{\"event\":\"{event}\",\"process\":{process},\"thread\":{thread},\"microseconds\":{}",
+            since.as_micros()
+        ));
     }
 
     fn put_head(&self, line: &mut Line, event: &str, number: u32, function: &str) {
         self.put_start(line, event);
-        line.put(b",\"call\":");
-        line.put_number(number.into());
-        line.put(b",\"function\":\"");
-        line.put(function.as_bytes());
-        line.put(b"\"");
+        line.put_text(format_args!(",\"call\":{number},\"function\":\"{function}\""));
     }
 
     /// Ends a line and writes it.
@@ -262,8 +253,7 @@ impl Recorder {
         // Taken, so that no other thread's line has them too.
         let lost = self.lost.swap(0, Ordering::Relaxed);
         if lost > 0 {
-            line.put(b",\"lost\":");
-            line.put_number(lost.into());
+            line.put_text(format_args!(",\"lost\":{lost}"));
         }
         line.put(b"}\n");
         let may_open = function != IN_SIGNAL_HANDLERS;
