@@ -32,6 +32,11 @@ impl Descriptor {
         self.file.is_some() && identity(&*self.fd) == self.file
     }
 
+    /// Whether two descriptors were opened on the same file.
+    pub fn is_same_file(&self, other: &Descriptor) -> bool {
+        self.file.is_some() && self.file == other.file
+    }
+
     /// The file, if the number still names it. Costs a system call.
     pub fn into_ours(self) -> Option<OwnedFd> {
         let is_ours = self.is_ours();

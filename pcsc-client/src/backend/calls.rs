@@ -1,7 +1,5 @@
 //! The calls of a context, which each backend implements.
 
-use std::ffi::CStr;
-use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::bytes::AttributeValue;
@@ -9,7 +7,6 @@ use super::choice::BackendKind;
 use super::status_change::Watched;
 use super::values::{Connected, ConnectionStatus, Pci, Transmitted};
 use crate::error::Outcome;
-use crate::identity::ReaderIdentity;
 use pcsc_wire::{Endian, ReaderStateRecord};
 
 /// Passes the calls that [`Session`](super::Session) forwards to `$callback`.
@@ -73,7 +70,7 @@ pub(super) use for_each_forwarded_call;
 macro_rules! declare {
     ($($(#[$doc:meta])* fn $name:ident($($parameter:ident: $type:ty),*) -> $result:ty;)+) => {
         /// The calls of a context. Numbers are those of the C interface.
-        pub trait Calls: fmt::Debug + Send + Sync {
+        pub trait Calls: Send + Sync {
             $(
                 $(#[$doc])*
                 #[allow(clippy::too_many_arguments)]
@@ -95,9 +92,11 @@ macro_rules! declare {
                 Endian::NATIVE
             }
 
-            /// The identities of the readers of these names, as far as they are known. Each name comes with
-            /// whether another connection uses the reader.
-            fn identities(&self, readers: &[(&CStr, bool)]) -> Vec<ReaderIdentity>;
+            /// The manager of the readers, if it is in this process.
+            #[cfg(feature = "standalone")]
+            fn manager(&self) -> Option<&pcsc_manager::Manager> {
+                None
+            }
         }
     };
 }

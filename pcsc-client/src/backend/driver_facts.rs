@@ -1,4 +1,4 @@
-//! What a driver says of its reader over PC/SC: attributes, and the name of its interface.
+//! What a driver reports about its reader over PC/SC: attributes, and the name of its interface.
 
 use std::ffi::CStr;
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// The same for a reader that another connection uses. While that has a transaction, pcscd does not connect.
 const LIMIT_IN_USE: Duration = Duration::from_secs(1);
 
-/// What the name of a reader and its driver say, over a connection to the reader alone.
+/// The identity of a reader by its name and its driver, over a connection to the reader alone.
 ///
 /// # Errors
 /// Those of the connect, which another connection may prevent.
@@ -51,7 +51,13 @@ pub fn ask(calls: &dyn Calls, name: &CStr, is_used: bool) -> Outcome<ReaderIdent
     Ok(identity)
 }
 
-/// What a reader's name says.
+/// What [`ask`] returns, or the identity by the name alone if the connect fails.
+#[cfg(feature = "system")]
+pub fn ask_or_name(calls: &dyn Calls, name: &CStr, is_used: bool) -> ReaderIdentity {
+    ask(calls, name, is_used).unwrap_or_else(|_| of_name(name))
+}
+
+/// The identity of a reader as far as its name shows it.
 pub fn of_name(name: &CStr) -> ReaderIdentity {
     ReaderIdentity {
         slot: slot_of(name),

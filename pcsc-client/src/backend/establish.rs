@@ -60,7 +60,7 @@ impl Session {
     /// The daemon that is named. If none is, the library that is a part of the system; where there is none,
     /// the system's daemon, or without one the readers on the USB.
     fn automatic(options: &SessionOptions) -> Outcome<Session> {
-        // Before everything else: who names a daemon does not want other readers in its place.
+        // Before everything else: the readers of a daemon that is named are not replaced by others.
         if options.socket.is_some() || env::chosen_socket().is_some() {
             return Session::daemon(options, "its socket is named");
         }
@@ -137,8 +137,8 @@ impl Session {
 
     #[cfg(feature = "standalone")]
     fn standalone(options: &SessionOptions, reason: &str) -> Outcome<Session> {
-        // A context that may have a daemon looks at all sockets that are there.
-        Session::on_usb(options, Listeners::default(), reason)
+        // The next context that may use a daemon tries each socket that is there by then.
+        Session::on_usb(options, Listeners::NONE, reason)
     }
 
     /// The readers on the USB. `daemons` is what is at the daemons' sockets, without being a daemon that

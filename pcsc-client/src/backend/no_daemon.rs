@@ -22,11 +22,13 @@ pub fn establish(_options: &SessionOptions) -> Outcome<Box<dyn Calls>> {
 
 /// There are none.
 #[cfg(feature = "standalone")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listeners;
 
 #[cfg(feature = "standalone")]
 impl Listeners {
+    pub const NONE: Listeners = Listeners;
+
     pub fn now() -> Listeners {
         Listeners
     }

@@ -1,6 +1,7 @@
 //! A context, whichever backend serves it.
 
 use std::ffi::CStr;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::bytes::AttributeValue;
@@ -17,10 +18,15 @@ use pcsc_wire::{Endian, ReaderStateRecord};
 /// another, except [`Session::cancel`].
 ///
 /// Numbers are those of the C interface: share modes, protocols, dispositions, attributes (PC/SC part 5).
-#[derive(Debug)]
 pub struct Session {
     backend: Box<dyn Calls>,
     size_query: SizeQuery,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Session").field(&self.kind()).finish()
+    }
 }
 
 /// Forwards calls to the backend. Each ends the validity of the answer to a size query.
@@ -103,9 +109,27 @@ impl Session {
         Ok(value)
     }
 
-    /// See [`Calls::identities`].
+    /// The identities of the readers of these names, as far as they are known. Each name comes with whether
+    /// another connection uses the reader.
+    // Not one of `Calls`, whose table of methods would bring the names of all models into a library that does
+    // not ask for identities.
     pub(crate) fn identities(&self, readers: &[(&CStr, bool)]) -> Vec<ReaderIdentity> {
-        self.backend.identities(readers)
+        #[cfg(feature = "standalone")]
+        if let Some(manager) = self.backend.manager() {
+            let identity = |(name, _): &(&CStr, bool)| super::standalone::identity(manager, name);
+            return readers.iter().map(identity).collect();
+        }
+        #[cfg(all(feature = "daemon", unix))]
+        if let BackendKind::Daemon { path, .. } = self.kind() {
+            return super::daemon::identities(&path, readers);
+        }
+        #[cfg(feature = "system")]
+        return readers
+            .iter()
+            .map(|(name, is_used)| super::driver_facts::ask_or_name(&*self.backend, name, *is_used))
+            .collect();
+        #[cfg(not(feature = "system"))]
+        Vec::new()
     }
 
     /// The byte order of the machine that the drivers run on.

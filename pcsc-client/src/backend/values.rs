@@ -22,8 +22,8 @@ pub struct SessionOptions {
     pub waits: Option<bool>,
     /// The PC/SC library of the system. `None` is the one in the environment, or the platform's.
     pub library: Option<PathBuf>,
-    /// Whether the caller itself is the PC/SC library of the system, so that a process in which both are
-    /// makes no circle: [`Choice::System`] in the environment is [`Choice::Automatic`] to it.
+    /// Whether the caller itself is the PC/SC library of the system. It does not load itself:
+    /// [`Choice::System`] in the environment is [`Choice::Automatic`] to it.
     pub is_system_library: bool,
     /// The node of a device on the USB that the caller has opened for reading and writing, instead of any
     /// backend.

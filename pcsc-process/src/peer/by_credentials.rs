@@ -29,7 +29,7 @@ pub fn peer(socket: BorrowedFd<'_>) -> io::Result<Peer> {
         }
         libc::ucred_free(credentials);
     }
-    // The functions return -1 for what the system does not say.
+    // The functions return -1 for what the system does not know.
     if user == libc::uid_t::MAX || group == libc::gid_t::MAX {
         return Err(io::ErrorKind::Unsupported.into());
     }

@@ -33,9 +33,9 @@ use std::io;
 pub struct Peer {
     /// The number of its user.
     pub user: u32,
-    /// The numbers of its groups: its effective one first, and the others where the system says them.
+    /// The numbers of its groups: its effective one first, and the others where the system provides them.
     pub groups: Vec<u32>,
-    /// Its number; `None` where the system does not say.
+    /// Its number; `None` where the system does not provide it.
     pub process: Option<u32>,
 }
 

@@ -53,6 +53,8 @@ pub fn sleep(duration: Duration) -> bool {
 }
 
 /// A counter of changes, and a wait for the next change. Takes no lock: a signal handler may post a change.
+// `SeqCst` throughout: a post writes `changes` and then reads `waiting`, a wait does the reverse. With less,
+// each could miss the other's write, and the wait would sleep over the change.
 #[derive(Debug, Default)]
 pub struct ChangeCounter {
     changes: AtomicU32,

@@ -17,8 +17,6 @@ use crate::without_signals;
 /// A file, opened again where the program has closed its descriptor, as daemons do.
 pub struct File {
     path: CString,
-    /// Its device and inode. Another file may get its name.
-    identity: (u64, u64),
     open: AtomicPtr<Descriptor>,
 }
 
@@ -41,7 +39,6 @@ impl File {
         }
         Ok(File {
             path,
-            identity: identity(&opened)?,
             open: AtomicPtr::new(Box::into_raw(Box::new(Descriptor::new(opened)))),
         })
     }
@@ -52,11 +49,12 @@ impl File {
     /// `NOENT` if it was deleted, or another file has its name.
     fn reopen(&self, before: *mut Descriptor) -> Result<&Descriptor, Errno> {
         // Not created again, where the user has deleted it.
-        let opened = open(&self.path, OFlags::empty())?;
-        if identity(&opened)? != self.identity {
+        let opened = Descriptor::new(open(&self.path, OFlags::empty())?);
+        // SAFETY: `open` or `reopen` has made it, and it is not freed before `self` is dropped.
+        if !opened.is_same_file(unsafe { &*before }) {
             return Err(Errno::NOENT);
         }
-        let fresh = Box::into_raw(Box::new(Descriptor::new(opened)));
+        let fresh = Box::into_raw(Box::new(opened));
         let replaced = self
             .open
             .compare_exchange(before, fresh, Ordering::AcqRel, Ordering::Acquire);
@@ -113,11 +111,6 @@ fn open(path: &CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
     rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)
 }
 
-fn identity(file: &OwnedFd) -> Result<(u64, u64), Errno> {
-    let stat = rustix::fs::fstat(file)?;
-    Ok((stat.st_dev as u64, stat.st_ino as u64))
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::fd::{AsRawFd, FromRawFd};
@@ -170,7 +163,9 @@ mod tests {
         let (_other_reader, other, _) = pipe();
         let file = File::open(path, false).unwrap();
         let open = file.open.load(Ordering::Relaxed);
-        assert!(ptr::eq(file.reopen(ptr::null_mut()).unwrap(), open));
+        // One that another thread has replaced.
+        let mut replaced = Descriptor::new(super::open(&file.path, OFlags::empty()).unwrap());
+        assert!(ptr::eq(file.reopen(&mut replaced).unwrap(), open));
         rustix::io::dup2(&other, &mut writer).unwrap();
         assert_eq!(file.reopen(open).err(), Some(Errno::NOENT));
         assert_eq!(file.write(b"line", true), Ok(()), "it is still open");

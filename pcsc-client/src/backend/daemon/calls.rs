@@ -1,12 +1,10 @@
 //! A context with the daemon, and its calls.
 
-use std::ffi::CStr;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::handshake;
-use super::identity::identities;
 use super::link::{lost, Deadline, Link, Request};
 use super::stream::Stream;
 use super::waker::LazyWaker;
@@ -19,7 +17,6 @@ use crate::backend::status_change::{wait_for_change, Readers, Watched};
 use crate::backend::values::{Connected, ConnectionStatus, Pci, SessionOptions, Transmitted};
 use crate::env;
 use crate::error::{Cause, Error, Failure, Outcome};
-use crate::identity::ReaderIdentity;
 use pcsc_process::wait;
 use pcsc_wire::{
     self as wire, Body, Endian, Header, ReaderStateRecord, ReaderStateRecords, RequestCode, Version,
@@ -328,14 +325,6 @@ impl Calls for DaemonContext {
 
     fn endian(&self) -> Endian {
         self.endian
-    }
-
-    fn identities(&self, readers: &[(&CStr, bool)]) -> Vec<ReaderIdentity> {
-        let options = SessionOptions {
-            socket: Some(self.path.clone()),
-            ..SessionOptions::default()
-        };
-        identities(|| DaemonContext::establish(&options), readers)
     }
 }
 

@@ -171,8 +171,8 @@ impl Link {
         length: usize,
         deadline: Deadline,
     ) -> Outcome<()> {
-        // The length is the daemon's word. A longer one would not fit, a shorter one leaves bytes of the next
-        // answer behind.
+        // The daemon gives the length. A longer one would not fit, a shorter one leaves bytes that would be
+        // taken for the next answer.
         if length > answer.len() || got > length {
             return Err(self.out_of_step("a payload of the wrong length"));
         }

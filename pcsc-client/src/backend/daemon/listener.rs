@@ -6,13 +6,19 @@ use std::path::{Path, PathBuf};
 use crate::env;
 
 /// The files at the places where daemons are looked for: the system's and the user's own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listeners {
     system: Option<Listener>,
     user: Option<Listener>,
 }
 
 impl Listeners {
+    /// No files.
+    pub const NONE: Listeners = Listeners {
+        system: None,
+        user: None,
+    };
+
     /// Those of now.
     pub fn now() -> Listeners {
         let user = Listeners::user_socket();

@@ -27,6 +27,7 @@ use no_survey::Survey;
 
 pub use calls::DaemonContext;
 pub use connect::Connector;
+pub use identity::identities;
 #[cfg(feature = "standalone")]
 pub use listener::Listeners;
 

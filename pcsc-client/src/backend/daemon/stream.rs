@@ -18,19 +18,15 @@ use rustix::net::{
 use pcsc_process::{socket, Descriptor, Waker, Yields};
 
 /// Why an exchange of bytes failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 pub enum StreamError {
     /// The other side closed the stream.
-    #[error("the other side closed the stream")]
     Closed,
     /// The deadline passed.
-    #[error("the deadline has passed")]
     TimedOut,
     /// The bytes are not those that were announced.
-    #[error("the bytes are not those that were announced")]
     OutOfStep,
     /// The system reported an error.
-    #[error(transparent)]
     System(io::Error),
 }
 

@@ -1,5 +1,6 @@
 //! The descriptor that a wait for the daemon watches for a cancel.
 
+use std::sync::atomic::{fence, Ordering};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -29,12 +30,16 @@ impl LazyWaker {
                 }
             }
         }
+        // With the fence in `wake`: either the wake finds this waker, or the caller finds the cancel, whose
+        // count it reads next.
+        fence(Ordering::SeqCst);
         self.0.get()
     }
 
     /// Wakes the waits. False if a thread may wait and cannot be woken, because the program has closed the
     /// descriptors. Safe in a signal handler.
     pub fn wake(&self) -> bool {
+        fence(Ordering::SeqCst);
         self.0.get().is_none_or(Waker::wake)
     }
 }

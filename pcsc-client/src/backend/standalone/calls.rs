@@ -1,6 +1,5 @@
 //! A context without a daemon: a client of this process's manager.
 
-use std::ffi::CStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +9,6 @@ use pcsc_manager::{StartError, UsbBus};
 use pcsc_wire::ReaderStateRecord;
 
 use super::current;
-use super::identity::identity;
 use crate::backend::bytes::AttributeValue;
 use crate::backend::calls::Calls;
 use crate::backend::choice::BackendKind;
@@ -20,7 +18,6 @@ use crate::backend::status_change::{wait_for_change, Comparison, Readers, Status
 use crate::backend::values::{Connected, ConnectionStatus, Pci, Transmitted};
 use crate::env;
 use crate::error::{Cause, Error, Failure, Outcome};
-use crate::identity::ReaderIdentity;
 
 /// A context on the readers of this process.
 pub struct StandaloneContext {
@@ -52,7 +49,7 @@ impl StandaloneContext {
     #[cfg(feature = "sim")]
     pub(crate) fn on_simulation(what: &str) -> Outcome<StandaloneContext> {
         let bus = || pcsc_manager::simulated_bus(what, options());
-        let manager = current::SIMULATED.acquire(Listeners::default(), bus)?;
+        let manager = current::SIMULATED.acquire(Listeners::NONE, bus)?;
         Ok(StandaloneContext::on(manager))
     }
 
@@ -106,7 +103,7 @@ impl Calls for StandaloneContext {
     }
 
     fn cancel(&self) -> Outcome<()> {
-        // Looked at before the cancel, which would have nobody to wake.
+        // No thread waits for readers of a manager that has ended.
         let is_over = self.manager().is_over();
         if is_over && self.lifecycle.is_usable() {
             return Err(Error::NoService.into());
@@ -223,9 +220,8 @@ impl Calls for StandaloneContext {
         self.kind.clone()
     }
 
-    fn identities(&self, readers: &[(&CStr, bool)]) -> Vec<ReaderIdentity> {
-        let identity = |(name, _): &(&CStr, bool)| identity(self.manager(), name);
-        readers.iter().map(identity).collect()
+    fn manager(&self) -> Option<&Manager> {
+        Some(self.client.manager())
     }
 
     fn status_change(

@@ -11,8 +11,10 @@ use pcsc_process::generation;
 
 /// The manager of a process and those that its parents had. Each generation uses another place, so that a
 /// forked child does not wait for a lock that was held at the time of the fork.
-pub struct Current([Mutex<Option<Entry>>; GENERATIONS]);
+// Boxes, whose `None` is zero: the tables then take no room in the library's file.
+pub struct Current([Mutex<Option<Box<Entry>>>; GENERATIONS]);
 
+// A process shares a place with no descendant but its 64th.
 const GENERATIONS: usize = 64;
 
 /// The manager of the readers on the USB.
@@ -57,21 +59,22 @@ impl Current {
         if let Some(entry) = place.as_ref().filter(|entry| entry.generation == generation) {
             match entry.manager.upgrade() {
                 Some(manager) if !manager.is_over() => return Ok(manager),
-                // The next manager opens the readers once the last one has closed them.
+                // The next manager opens the readers once the last one has closed them. The thread that ends
+                // that one does not take this lock.
                 _ => _ = entry.end.wait(0, None),
             }
         }
         let manager = Arc::new(Manager::start(bus()?, settings())?);
-        *place = Some(Entry {
+        *place = Some(Box::new(Entry {
             generation,
             manager: Arc::downgrade(&manager),
             end: manager.has_ended().clone(),
             daemons,
-        });
+        }));
         Ok(manager)
     }
 
-    fn place(&self, generation: u32) -> &Mutex<Option<Entry>> {
+    fn place(&self, generation: u32) -> &Mutex<Option<Box<Entry>>> {
         &self.0[generation as usize % GENERATIONS]
     }
 }

@@ -6,3 +6,4 @@ mod identity;
 
 pub use calls::StandaloneContext;
 pub use current::USB;
+pub use identity::identity;

@@ -1,6 +1,5 @@
 //! A context with the platform's library, and its calls.
 
-use std::ffi::CStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,14 +14,12 @@ use super::waits::Waits;
 use crate::backend::bytes::AttributeValue;
 use crate::backend::calls::Calls;
 use crate::backend::choice::BackendKind;
-use crate::backend::driver_facts::{ask, of_name};
 use crate::backend::lifecycle::Lifecycle;
 use crate::backend::status_change::Watched;
 use crate::backend::values::{Connected, ConnectionStatus, Pci, SessionOptions, Transmitted};
 use crate::env;
 use crate::error::{Cause, Error, Failure, Outcome};
 use crate::ffi::SCARDCONTEXT;
-use crate::identity::ReaderIdentity;
 use pcsc_constants as constants;
 use pcsc_process::generation;
 use pcsc_wire::{ReaderStateRecord, MAX_PAYLOAD};
@@ -326,15 +323,6 @@ impl Calls for SystemContext {
         BackendKind::System {
             library: self.open.library.path().to_owned(),
         }
-    }
-
-    fn identities(&self, readers: &[(&CStr, bool)]) -> Vec<ReaderIdentity> {
-        // Less of a reader that another connection keeps.
-        let identity = |(name, is_used): &(&CStr, bool)| {
-            let asked = ask(self, name, *is_used);
-            asked.unwrap_or_else(|_| of_name(name))
-        };
-        readers.iter().map(identity).collect()
     }
 }
 

@@ -43,8 +43,8 @@ impl Drop for Held {
         loop {
             let mut state = self.0.lock();
             let Some(call) = state.left.pop_front() else {
-                // In one step with the look at `left`: a call that is left in between would be made by
-                // nobody.
+                // Under the same lock as the look at `left`: a call that is left in between would never be
+                // made.
                 *state = State::default();
                 return self.0.changed.notify_all();
             };
@@ -95,8 +95,9 @@ impl Gate {
         }
     }
 
-    /// Makes a call that gives something back. If a late call has the gate, that one's thread makes it
-    /// afterwards, and its error has no receiver: the caller would wait for a reader that may never answer.
+    /// Makes a call that ends a connection or a transaction. If a late call has the gate, that one's thread
+    /// makes it afterwards, and its error has no receiver: the caller would wait for a reader that may never
+    /// answer.
     ///
     /// # Errors
     /// Those of the call.
