@@ -107,6 +107,15 @@ mod tests {
     }
 
     #[test]
+    fn the_level_goes_for_the_settings_too() {
+        init();
+        for level in log::Level::iter() {
+            let metadata = Metadata::builder().level(level).target(SETTING_LOG).build();
+            assert_eq!(Stderr.enabled(&metadata), level <= log::max_level(), "{level}");
+        }
+    }
+
+    #[test]
     fn a_line_ends_with_a_newline_and_is_cut_between_characters() {
         assert_eq!(line("text"), b"text\n");
         assert_eq!(line(""), b"\n");

@@ -24,6 +24,9 @@ struct Rig {
 const COMMAND: [u8; 4] = [0; 4];
 const SELECT: [u8; 15] = *b"\x00\xA4\x04\x00\x0A\xA0\x00\x00\x00\x62\x03\x01\x0C\x06\x01";
 
+/// Asks the reader for its features.
+const FEATURES: DWORD = 0x4200_0D48;
+
 impl Rig {
     fn new() -> Rig {
         // SAFETY: every test sets the same value, and the library reads it with the same lock of std's.
@@ -329,5 +332,66 @@ fn memory_that_the_library_allocates_is_freed_by_its_function() {
             assert_eq!(SCardFreeMemory(rig.context, memory.cast()), 0);
         }
         assert_eq!(SCardDisconnect(rig.card, SCARD_LEAVE_CARD), 0);
+    }
+}
+
+#[test]
+fn handles_are_good_until_they_are_released() {
+    let rig = Rig::new();
+    let (mut context, mut card, mut protocol) = (0, 0, 0);
+    // SAFETY: pointers to locals or NULL.
+    unsafe {
+        assert_eq!(SCardEstablishContext(2, null(), null(), &mut context), 0);
+        let (share, protocols) = (SCARD_SHARE_SHARED, SCARD_PROTOCOL_T1);
+        let code = SCardConnect(context, rig.reader(), share, protocols, &mut card, &mut protocol);
+        assert_eq!(code, 0);
+        let calls = || {
+            let (mut length, mut returned, mut active) = (0, 0, 0);
+            let none = null_mut::<c_void>();
+            [
+                ("SCardIsValidContext", SCardIsValidContext(context)),
+                ("SCardCancel", SCardCancel(context)),
+                (
+                    "SCardListReaders",
+                    SCardListReaders(context, null(), null_mut(), &mut length),
+                ),
+                (
+                    "SCardListReaderGroups",
+                    SCardListReaderGroups(context, null_mut(), &mut length),
+                ),
+                ("SCardBeginTransaction", SCardBeginTransaction(card)),
+                ("SCardEndTransaction", SCardEndTransaction(card, SCARD_LEAVE_CARD)),
+                (
+                    "SCardReconnect",
+                    SCardReconnect(card, share, protocols, SCARD_LEAVE_CARD, &mut active),
+                ),
+                ("SCardStatus", {
+                    let none = null_mut();
+                    SCardStatus(card, null_mut(), none, none, none, null_mut(), none)
+                }),
+                (
+                    "SCardGetAttrib",
+                    SCardGetAttrib(card, SCARD_ATTR_ATR_STRING, null_mut(), &mut length),
+                ),
+                (
+                    "SCardControl",
+                    SCardControl(card, FEATURES, none, 0, none, 0, &mut returned),
+                ),
+                ("SCardDisconnect", SCardDisconnect(card, SCARD_LEAVE_CARD)),
+                ("SCardReleaseContext", SCardReleaseContext(context)),
+            ]
+        };
+        for (name, code) in calls() {
+            // There is no room for the answer.
+            let expected = if name == "SCardControl" {
+                SCARD_E_INSUFFICIENT_BUFFER
+            } else {
+                0
+            };
+            assert_eq!(code, expected, "{name}");
+        }
+        for (name, code) in calls() {
+            assert_eq!(code, SCARD_E_INVALID_HANDLE, "{name}");
+        }
     }
 }
