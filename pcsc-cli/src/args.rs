@@ -14,7 +14,7 @@ use clap::{Parser, Subcommand};
 pub use cards::{Apdu, Atr, Bench, Protocol};
 use global::refused;
 pub use global::{Backend, Global};
-pub use play::{Play, PlayRun};
+pub use play::{Numbered, Play, PlayRun, Switch};
 pub use programs::{Form, Sim, SimRecord, SimReplay, Spy, With};
 pub use readers::{List, Subject, Watch};
 pub use share::{Share, Tls};

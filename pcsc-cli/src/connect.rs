@@ -102,7 +102,7 @@ pub fn establish(global: &Global, fallback: Fallback) -> Result<Context, Problem
 }
 
 /// The backend, as commands print it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct BackendInfo {
     kind: &'static str,
     socket: Option<String>,
@@ -114,26 +114,21 @@ pub struct BackendInfo {
 
 impl From<BackendKind> for BackendInfo {
     fn from(kind: BackendKind) -> BackendInfo {
-        let mut info = BackendInfo {
-            kind: "other",
-            socket: None,
-            version: None,
-            library: None,
-        };
-        match kind {
+        let mut info = BackendInfo::default();
+        info.kind = match kind {
             BackendKind::Daemon { path, version } => {
-                info.kind = "daemon";
                 info.socket = Some(path.display().to_string());
                 info.version = Some(version.to_string());
+                "daemon"
             }
-            BackendKind::Standalone => info.kind = "standalone",
+            BackendKind::Standalone => "standalone",
             BackendKind::System { library } => {
-                info.kind = "system";
                 info.library = Some(library.display().to_string());
+                "system"
             }
-            BackendKind::Simulated => info.kind = "simulated",
-            _ => (),
-        }
+            BackendKind::Simulated => "simulated",
+            _ => "other",
+        };
         info
     }
 }

@@ -143,19 +143,28 @@ pub const MODELS: &str = "pcsc sim models lists them.";
 /// What to do where no simulated reader is played.
 pub const PLAYED: &str = "pcsc sim run plays the readers. --socket PATH names another socket.";
 
-/// What to do about an error, where the command cannot say better.
-fn advice(error: Error) -> Option<&'static str> {
-    Some(match error {
-        Error::NoService | Error::ServiceStopped | Error::SecurityViolation => DOCTOR,
-        Error::SharingViolation => "Close the program that uses the card. pcsc doctor may know which it is.",
-        Error::NoSmartcard => "Insert a card.",
-        Error::UnresponsiveCard => {
-            "Take the card out, look at its contacts and its side, and insert it again."
+/// The exit code of an error, and what to do about it, where the command cannot say better.
+fn error_advice(error: Error) -> (Exit, Option<&'static str>) {
+    match error {
+        Error::NoService | Error::ServiceStopped | Error::SecurityViolation => {
+            (Exit::NoService, Some(DOCTOR))
         }
-        Error::UnpoweredCard | Error::RemovedCard => "Take the card out and insert it again.",
-        Error::ReaderUnavailable => "Plug the reader in again.",
-        _ => return None,
-    })
+        Error::SharingViolation => {
+            let advice = "Close the program that uses the card. pcsc doctor may know which it is.";
+            (Exit::InUse, Some(advice))
+        }
+        Error::NoSmartcard => (Exit::NoCard, Some("Insert a card.")),
+        Error::UnresponsiveCard => {
+            let advice = "Take the card out, look at its contacts and its side, and insert it again.";
+            (Exit::NoCard, Some(advice))
+        }
+        Error::UnpoweredCard | Error::RemovedCard => {
+            (Exit::NoCard, Some("Take the card out and insert it again."))
+        }
+        Error::ReaderUnavailable => (Exit::NoReader, Some("Plug the reader in again.")),
+        Error::UnknownReader | Error::NoReadersAvailable => (Exit::NoReader, None),
+        _ => (Exit::Failed, None),
+    }
 }
 
 /// The exit code, and what to do, where readers cannot be used.
@@ -173,18 +182,9 @@ pub fn start_advice(error: &StartError) -> (Exit, Option<&'static str>) {
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Problem {
         let error = failure.error();
-        let exit = match error {
-            Error::NoService | Error::ServiceStopped | Error::SecurityViolation => Exit::NoService,
-            Error::NoSmartcard | Error::RemovedCard | Error::UnresponsiveCard | Error::UnpoweredCard => {
-                Exit::NoCard
-            }
-            Error::SharingViolation => Exit::InUse,
-            Error::UnknownReader | Error::NoReadersAvailable | Error::ReaderUnavailable => Exit::NoReader,
-            _ => Exit::Failed,
-        };
         let (exit, advice) = match failure.cause() {
             Some(Cause::Start(error)) => start_advice(error),
-            _ => (exit, advice(error)),
+            _ => error_advice(error),
         };
         let text = match failure.cause() {
             // The cause says more than the code, which is pcscd's word for many things.

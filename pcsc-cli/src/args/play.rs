@@ -51,38 +51,34 @@ pub enum Play {
     },
     /// Unplug a reader
     #[command(args = played())]
-    Unplug {
-        /// The reader
-        #[arg(value_name = "READER")]
-        number: u8,
-    },
+    Unplug(Numbered),
     /// Plug a reader in again, with empty slots
     #[command(args = played())]
-    Plug {
-        /// The reader
-        #[arg(value_name = "READER")]
-        number: u8,
-    },
+    Plug(Numbered),
     /// Have the reader's cards not answer a reset
     #[command(args = played())]
-    Mute {
-        /// The reader
-        #[arg(value_name = "READER")]
-        number: u8,
-        /// Whether they do, from now on
-        #[arg(value_parser = ["on", "off"])]
-        state: String,
-    },
+    Mute(Switch),
     /// Have exchanges with the reader's cards fail
     #[command(args = played())]
-    Fail {
-        /// The reader
-        #[arg(value_name = "READER")]
-        number: u8,
-        /// Whether they do, from now on
-        #[arg(value_parser = ["on", "off"])]
-        state: String,
-    },
+    Fail(Switch),
+}
+
+// The commands have the descriptions of their variants: these types have none.
+#[derive(Debug, clap::Args)]
+pub struct Numbered {
+    /// The reader
+    #[arg(value_name = "READER")]
+    pub number: u8,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Switch {
+    /// The reader
+    #[arg(value_name = "READER")]
+    pub number: u8,
+    /// Whether they do, from now on
+    #[arg(value_parser = ["on", "off"])]
+    pub state: String,
 }
 
 /// Play readers while a command runs on them, or until Ctrl-C

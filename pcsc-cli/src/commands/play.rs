@@ -17,7 +17,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use super::child::Signals;
 use super::offer::run_simulated;
 use super::with;
-use crate::args::{Global, Play, PlayRun};
+use crate::args::{Global, Numbered, Play, PlayRun, Switch};
 use crate::environment::variable;
 use crate::output::{Output, Show, Style};
 use crate::problem::{sentence, Exit, Problem, MODELS, PLAYED};
@@ -25,18 +25,20 @@ use crate::signal;
 
 /// Runs one of the commands. Returns the exit code.
 pub fn run(global: &Global, arguments: &Play, output: &mut Output) -> Result<u8, Problem> {
-    let path = || path(global);
-    let done = match arguments {
-        Play::Models => output.whole(&Catalogue::new()),
-        Play::Run(run) => return play(global, run, &path()?),
-        Play::Insert { place, card } => order(&path()?, &format!("insert {place} {card}")),
-        Play::Remove { place } => order(&path()?, &format!("remove {place}")),
-        Play::Unplug { number } => order(&path()?, &format!("unplug {number}")),
-        Play::Plug { number } => order(&path()?, &format!("plug {number}")),
-        Play::Mute { number, state } => order(&path()?, &format!("mute {number} {state}")),
-        Play::Fail { number, state } => order(&path()?, &format!("fail {number} {state}")),
+    let command = match arguments {
+        Play::Models => {
+            output.whole(&Catalogue::new())?;
+            return Ok(0);
+        }
+        Play::Run(run) => return play(global, run, &path(global)?),
+        Play::Insert { place, card } => format!("insert {place} {card}"),
+        Play::Remove { place } => format!("remove {place}"),
+        Play::Unplug(Numbered { number }) => format!("unplug {number}"),
+        Play::Plug(Numbered { number }) => format!("plug {number}"),
+        Play::Mute(Switch { number, state }) => format!("mute {number} {state}"),
+        Play::Fail(Switch { number, state }) => format!("fail {number} {state}"),
     };
-    done.map(|()| 0)
+    order(&path(global)?, &command).map(|()| 0)
 }
 
 /// What can be simulated.

@@ -86,18 +86,8 @@ fn limits(arguments: &Share) -> Limits {
 
 /// Who may use which readers.
 fn policy(global: &Global, arguments: &Share) -> Result<AccessPolicy, Problem> {
-    let users = |names: &[String]| {
-        names
-            .iter()
-            .map(|name| accounts::user(name))
-            .collect::<Result<_, _>>()
-    };
-    let groups = |names: &[String]| {
-        names
-            .iter()
-            .map(|name| accounts::group(name))
-            .collect::<Result<_, _>>()
-    };
+    let users = |names: &[String]| numbers(names, accounts::user);
+    let groups = |names: &[String]| numbers(names, accounts::group);
     let mut policy = AccessPolicy::default();
     policy.users = users(&arguments.allow_user)?;
     policy.groups = groups(&arguments.allow_group)?;
@@ -107,6 +97,10 @@ fn policy(global: &Global, arguments: &Share) -> Result<AccessPolicy, Problem> {
     policy.hidden = arguments.hide.clone();
     policy.controls = !arguments.no_control;
     Ok(policy)
+}
+
+fn numbers(names: &[String], number: fn(&str) -> Result<u32, Problem>) -> Result<Vec<u32>, Problem> {
+    names.iter().map(|name| number(name)).collect()
 }
 
 /// Who may open the socket. Those who may not, but are served, could not connect.

@@ -30,7 +30,7 @@ pub fn run(global: &Global, arguments: &Spy) -> Result<u8, Problem> {
     };
     if let Some(file) = &arguments.read {
         global.refuse("pcsc spy --read", &["backend", "socket"])?;
-        let mut record = Record::new(arguments, form, Place::Stdout)?;
+        let mut record = Record::new(arguments, form, true)?;
         let unreadable = |error| Problem::unreadable(file, error);
         let mut input = input::open(file).map_err(unreadable)?;
         let mut chunk = vec![0; 64 * 1024];
@@ -71,7 +71,7 @@ pub fn run(global: &Global, arguments: &Spy) -> Result<u8, Problem> {
         true => command.env("PCSCLITE_SPY_SHOW_PINS", "1"),
         false => command.env_remove("PCSCLITE_SPY_SHOW_PINS"),
     };
-    let mut record = Record::new(arguments, form, Place::Stderr)?;
+    let mut record = Record::new(arguments, form, false)?;
     let child = command
         .spawn()
         .map_err(|error| with::cannot_run(&command, &error))?;
@@ -110,13 +110,6 @@ pub fn run(global: &Global, arguments: &Spy) -> Result<u8, Problem> {
     Ok(child::code(status))
 }
 
-/// Where a record goes that no option names a file for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Stdout,
-    Stderr,
-}
-
 /// What is written.
 struct Record {
     form: Box<dyn RecordWriter>,
@@ -129,7 +122,8 @@ struct Record {
 }
 
 impl Record {
-    fn new(arguments: &Spy, form: Form, default: Place) -> Result<Record, Problem> {
+    /// For the file that is named; without one for standard output or standard error.
+    fn new(arguments: &Spy, form: Form, is_output: bool) -> Result<Record, Problem> {
         let path = arguments.output.as_ref();
         let (style, to): (Style, Box<dyn Write>) = match path {
             Some(path) if path.as_os_str() != "-" => {
@@ -137,7 +131,7 @@ impl Record {
                 let opened = opened.map_err(|error| Problem::unwritable(path, error))?;
                 (Style { has_colour: false }, Box::new(opened))
             }
-            None if default == Place::Stderr => (Style::of(&io::stderr()), Box::new(io::stderr())),
+            None if !is_output => (Style::of(&io::stderr()), Box::new(io::stderr())),
             _ => (Style::of(&io::stdout()), Box::new(io::stdout())),
         };
         let mut record = Record {

@@ -50,12 +50,12 @@ impl ReaderCalls {
     }
 
     fn push(&mut self, line: usize, time: u64, kind: StepKind) {
-        self.steps
-            .push((time, RecordedStep::new(line, Duration::ZERO, kind)));
+        let step = RecordedStep::new(line, Duration::ZERO, kind);
+        self.steps.push((time, step));
     }
 
     /// A call has shown what is in the slot. An ATR that it does not show is empty.
-    fn see(&mut self, line: usize, time: u64, seen: RecordedCard) {
+    fn see(&mut self, now: &Now, seen: RecordedCard) {
         match (&self.card, &seen, self.unknown) {
             (Some(card), seen, _) if card == seen => (),
             // Nothing new.
@@ -68,7 +68,7 @@ impl ReaderCalls {
                 let is_unknown = matches!(&seen, RecordedCard::Present(atr) if atr.is_empty());
                 self.unknown = is_unknown.then_some(self.steps.len());
                 self.card = Some(seen.clone());
-                self.push(line, time, StepKind::Card(seen));
+                self.push(now.line, now.time, StepKind::Card(seen));
             }
         }
     }
@@ -201,12 +201,10 @@ impl Reading {
                 let protocol = call.results.get("protocol").and_then(names::number).unwrap_or(0);
                 match now.code {
                     pcsc::SCARD_S_SUCCESS if protocol != 0 => {
-                        reader_calls.see(now.line, now.time, RecordedCard::Present(Vec::new()));
+                        reader_calls.see(now, RecordedCard::Present(Vec::new()));
                         reader_calls.see_protocol(protocol);
                     }
-                    pcsc::SCARD_W_UNRESPONSIVE_CARD => {
-                        reader_calls.see(now.line, now.time, RecordedCard::Mute)
-                    }
+                    pcsc::SCARD_W_UNRESPONSIVE_CARD => reader_calls.see(now, RecordedCard::Mute),
                     code => reader_calls.see_code(now, code),
                 }
                 Ok(())
@@ -233,7 +231,7 @@ impl Reading {
                 continue;
             };
             let reader_calls = self.readers.entry(reader.to_owned()).or_default();
-            reader_calls.see(now.line, now.time, card);
+            reader_calls.see(now, card);
         }
         Ok(())
     }
@@ -250,7 +248,7 @@ impl ReaderCalls {
     /// A return code may say that the card is gone.
     fn see_code(&mut self, now: &Now, code: u32) {
         if matches!(code, pcsc::SCARD_E_NO_SMARTCARD | pcsc::SCARD_W_REMOVED_CARD) {
-            self.see(now.line, now.time, RecordedCard::Absent);
+            self.see(now, RecordedCard::Absent);
         }
     }
 
@@ -266,9 +264,9 @@ impl ReaderCalls {
                 let state = results.get("state").and_then(names::number).unwrap_or(0);
                 if state & pcsc::SCARD_PRESENT != 0 {
                     let atr = shown(results, "atr")?;
-                    self.see(now.line, now.time, RecordedCard::Present(atr));
+                    self.see(now, RecordedCard::Present(atr));
                 } else if state & pcsc::SCARD_ABSENT != 0 {
-                    self.see(now.line, now.time, RecordedCard::Absent);
+                    self.see(now, RecordedCard::Absent);
                 }
                 None
             }
