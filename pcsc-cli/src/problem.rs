@@ -65,20 +65,14 @@ impl Problem {
 
     /// The problem that a file which the arguments name cannot be read.
     pub fn unreadable(file: &Path, error: io::Error) -> Problem {
-        Problem::because(
-            Exit::Usage,
-            format_args!("{} cannot be read", file.display()),
-            error,
-        )
+        let what = format!("{} cannot be read", file.display());
+        Problem::because(Exit::Usage, what, error)
     }
 
     /// The problem that a file or folder cannot be written.
     pub fn unwritable(file: &Path, error: io::Error) -> Problem {
-        Problem::because(
-            Exit::Failed,
-            format_args!("{} cannot be written", file.display()),
-            error,
-        )
+        let what = format!("{} cannot be written", file.display());
+        Problem::because(Exit::Failed, what, error)
     }
 
     /// The problem that what a command prints cannot be written.

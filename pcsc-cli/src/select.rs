@@ -71,7 +71,6 @@ pub fn matching(readers: &[ReaderInfo], wanted: &str) -> Vec<usize> {
     }
     // Most names contain a digit: one or two digits are never meant as a part of a name.
     let is_index = is_number && wanted.len() <= 2;
-    let lower = wanted.to_lowercase();
     let name = |reader: &ReaderInfo| reader.name.to_string_lossy().into_owned();
     let port = |reader: &ReaderInfo| {
         let Some(port) = reader.identity.port.as_deref() else {
@@ -84,13 +83,18 @@ pub fn matching(readers: &[ReaderInfo], wanted: &str) -> Vec<usize> {
         &|reader| name(reader) == wanted,
         &|reader| reader.identity.serial.as_deref() == Some(wanted),
         &port,
-        &|reader| !is_index && name(reader).to_lowercase().contains(&lower),
+        &|reader| !is_index && has_part(&name(reader), wanted),
     ];
     let found = ways.iter().map(|way| indices(readers, way));
     found
         .into_iter()
         .find(|found| !found.is_empty())
         .unwrap_or_default()
+}
+
+/// Whether a name has this part, in either case. Every name contains an empty one, which is never meant.
+pub fn has_part(name: &str, part: &str) -> bool {
+    !part.trim().is_empty() && name.to_lowercase().contains(&part.to_lowercase())
 }
 
 fn has_card(reader: &ReaderInfo) -> bool {

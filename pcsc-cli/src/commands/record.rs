@@ -16,7 +16,7 @@ use crate::commands::{offer, spy};
 use crate::connect::Route;
 use crate::output::{message, printable, warn};
 use crate::problem::{Exit, Problem, DOCTOR, MODELS};
-use crate::select::no_reader;
+use crate::select::{has_part, no_reader};
 
 /// Runs the command. Returns the exit code.
 pub fn run(global: &Global, arguments: &SimRecord) -> Result<u8, Problem> {
@@ -84,8 +84,10 @@ fn real(global: &Global, file: &Path) -> Result<(FoundReader, Recorder), Problem
     })?;
     let name = |candidate: &Candidate| candidate.name_identity().base_name();
     let wanted = global.reader.as_deref();
+    // The port of an interface is that of its device with a colon and the interface after it.
+    let is_at = |port: &str, wanted: &str| port == wanted || port.split(':').next() == Some(wanted);
     let is_wanted = |candidate: &Candidate| {
-        wanted.is_none_or(|part| name(candidate).contains(part) || candidate.port.starts_with(part))
+        wanted.is_none_or(|wanted| has_part(&name(candidate), wanted) || is_at(&candidate.port, wanted))
     };
     if listing.readers.is_empty() {
         return Err(no_reader());

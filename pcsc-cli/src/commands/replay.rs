@@ -13,6 +13,7 @@ use crate::commands::offer;
 use crate::output::{message, warn};
 use crate::problem::{Exit, Problem};
 use crate::recording::call_record::{readers, ReaderCalls};
+use crate::select::has_part;
 
 /// Runs the command. Returns the exit code.
 pub fn run(global: &Global, arguments: &SimReplay) -> Result<u8, Problem> {
@@ -66,7 +67,7 @@ pub fn run(global: &Global, arguments: &SimReplay) -> Result<u8, Problem> {
 
 /// The reader with the most exchanges, of those that have this name or a part of it.
 fn chosen(readers: HashMap<String, ReaderCalls>, wanted: Option<&str>) -> Option<(String, ReaderCalls)> {
-    let is_meant = |name: &str| wanted.is_none_or(|part| name.contains(part));
+    let is_meant = |name: &str| wanted.is_none_or(|part| has_part(name, part));
     readers
         .into_iter()
         .filter(|(name, reader)| is_meant(name) && reader.exchanges() > 0)

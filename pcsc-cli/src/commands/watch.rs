@@ -46,12 +46,13 @@ impl Show for Line {
     fn text(&self, to: &mut dyn Write, style: Style) -> io::Result<()> {
         let time = self.time.split_once('T').map_or(&*self.time, |(_, time)| time);
         let (time, reader) = (style.dim(time), style.bold(&self.reader));
-        match self.event {
-            Kind::ReaderAdded => writeln!(to, "{time} {reader}: {}", style.good("reader added")),
-            Kind::ReaderRemoved => writeln!(to, "{time} {reader}: {}", style.bad("reader removed")),
-            Kind::CardRemoved => writeln!(to, "{time} {reader}: {}", style.bad("card removed")),
-            Kind::CardInserted => writeln!(to, "{time} {reader}: {}", style.good("card inserted")),
-        }?;
+        let event = match self.event {
+            Kind::ReaderAdded => style.good("reader added"),
+            Kind::ReaderRemoved => style.bad("reader removed"),
+            Kind::CardInserted => style.good("card inserted"),
+            Kind::CardRemoved => style.bad("card removed"),
+        };
+        writeln!(to, "{time} {reader}: {event}")?;
         if self.event != Kind::CardInserted {
             return Ok(());
         }

@@ -21,8 +21,8 @@ pub struct Checked {
     pub is_in_use: bool,
 }
 
-/// Looks at each reader, and connects to its card. Each reader has a context of its own from `establish`:
-/// that of a card that is held in a transaction is lost.
+/// Looks at each reader, and connects to its card. Each reader has a context of its own from `establish`: a
+/// connect that gives up on another program's transaction may cost its context.
 pub fn check(context: &Context, establish: &dyn Fn() -> Result<Context, Failure>) -> Checked {
     let readers = match context.readers() {
         Ok(readers) if readers.is_empty() => {
@@ -64,42 +64,51 @@ impl Checked {
             return;
         }
         self.usable += 1;
-        let finding = match establish()
-            .map_err(Problem::from)
-            .and_then(|context| atr(&context, reader))
-        {
-            _ if reader.state.contains(State::EXCLUSIVE) => {
-                self.is_in_use = true;
-                self.usable -= 1;
-                Finding::note("card", format!("{name}: a program uses the card exclusively"))
-                    .advise(holders(&users::of("libpcsclite")))
-            }
-            _ if reader.state.contains(State::EMPTY) => {
-                Finding::note("card", format!("{name} works; no card is in it"))
-                    .advise("Insert a card. If one is in it, turn it over: the chip goes in first.")
-            }
-            _ if reader.state.contains(State::MUTE) => mute(&name),
-            Ok(atr) => {
-                self.cards += 1;
-                Finding::good(
-                    "card",
-                    format!("{name}: the card answers ({})", atr_text::short(&atr)),
-                )
-            }
-            Err(problem) => match problem.error {
-                Some(Error::UnresponsiveCard) => mute(&name),
-                Some(Error::UnpoweredCard) => Finding::bad("card", format!("{name}: the card has no power"))
-                    .advise("Take the card out and insert it again."),
-                Some(Error::Timeout) => {
-                    self.is_in_use = true;
-                    self.usable -= 1;
-                    let text = format!("{name}: another program holds the card in a transaction");
-                    Finding::bad("card", text).advise(holders(&users::of("libpcsclite")))
-                }
-                _ => Finding::bad("card", format!("{name}: {}", problem.text)),
-            },
+        // Only a card that may answer is connected to.
+        let finding = if reader.state.contains(State::EXCLUSIVE) {
+            self.is_in_use = true;
+            self.usable -= 1;
+            Finding::note("card", format!("{name}: a program uses the card exclusively"))
+                .advise(holders(&users::of("libpcsclite")))
+        } else if reader.state.contains(State::EMPTY) {
+            Finding::note("card", format!("{name} works; no card is in it"))
+                .advise("Insert a card. If one is in it, turn it over: the chip goes in first.")
+        } else if reader.state.contains(State::MUTE) {
+            mute(&name)
+        } else {
+            self.connected(&name, establish, reader)
         };
         self.findings.push(finding);
+    }
+
+    /// What a connection to the card shows.
+    fn connected(
+        &mut self,
+        name: &str,
+        establish: &dyn Fn() -> Result<Context, Failure>,
+        reader: &ReaderInfo,
+    ) -> Finding {
+        let context = establish().map_err(Problem::from);
+        let problem = match context.and_then(|context| atr(&context, reader)) {
+            Ok(atr) => {
+                self.cards += 1;
+                let text = format!("{name}: the card answers ({})", atr_text::short(&atr));
+                return Finding::good("card", text);
+            }
+            Err(problem) => problem,
+        };
+        match problem.error {
+            Some(Error::UnresponsiveCard) => mute(name),
+            Some(Error::UnpoweredCard) => Finding::bad("card", format!("{name}: the card has no power"))
+                .advise("Take the card out and insert it again."),
+            Some(Error::Timeout) => {
+                self.is_in_use = true;
+                self.usable -= 1;
+                let text = format!("{name}: another program holds the card in a transaction");
+                Finding::bad("card", text).advise(holders(&users::of("libpcsclite")))
+            }
+            _ => Finding::bad("card", format!("{name}: {}", problem.text)),
+        }
     }
 }
 

@@ -38,20 +38,14 @@ pub fn check(daemon: &Daemon) -> Vec<Finding> {
 }
 
 fn look(path: &Path, bytes: &[u8], daemon: &Daemon) -> Finding {
-    let kind = kind(bytes);
-    if is_ours(bytes) {
-        return Finding::note(SUBJECT, format!("{} {kind}", path.display()));
-    }
-    // Its text says less than what it does.
-    let version = protocol::offered(path);
-    let kind = match version {
-        Some(version) => format!(
-            "{}, which speaks protocol {version}",
-            kind.split(',').next().unwrap_or(kind)
-        ),
-        None => kind.to_owned(),
+    let (kind, known) = kind(bytes);
+    // What it does says more than its text.
+    let version = match is_ours(bytes) {
+        true => None,
+        false => protocol::offered(path),
     };
-    let text = format!("{} {kind}", path.display());
+    let spoken = version.map_or_else(|| known.to_owned(), |version| version.to_string());
+    let text = format!("{} is {kind}, which speaks protocol {spoken}", path.display());
     match daemon {
         Daemon::Serves {
             socket,
@@ -111,14 +105,14 @@ fn has(bytes: &[u8], name: &str) -> bool {
     bytes.windows(name.len()).any(|window| window == name.as_bytes())
 }
 
-/// What a library is, by names that only it has.
-fn kind(bytes: &[u8]) -> &'static str {
+/// What a library is, by names that only it has, and the protocols that it speaks then.
+fn kind(bytes: &[u8]) -> (&'static str, &'static str) {
     if is_ours(bytes) {
-        "is this project's, which speaks protocol 4.2 to 4.6"
+        ("this project's", "4.2 to 4.6")
     } else if has(bytes, "LIBPCSCLITE_DELEGATE") {
-        "is of pcsc-lite 2.3 or later, which speaks protocol 4.5 or later"
+        ("of pcsc-lite 2.3 or later", "4.5 or later")
     } else {
-        "is of pcsc-lite before 2.3, which speaks protocol 4.4 or earlier"
+        ("of pcsc-lite before 2.3", "4.4 or earlier")
     }
 }
 
@@ -128,8 +122,9 @@ mod tests {
 
     #[test]
     fn libraries_are_known_by_their_variables() {
-        assert!(kind(b"\0PCSCLITE_BACKEND\0LIBPCSCLITE_DELEGATE\0").contains("this project's"));
-        assert!(kind(b"\0LIBPCSCLITE_DELEGATE\0").contains("2.3 or later"));
-        assert!(kind(b"").contains("before 2.3"));
+        let ours = kind(b"\0PCSCLITE_BACKEND\0LIBPCSCLITE_DELEGATE\0");
+        assert_eq!(ours.0, "this project's");
+        assert_eq!(kind(b"\0LIBPCSCLITE_DELEGATE\0").0, "of pcsc-lite 2.3 or later");
+        assert_eq!(kind(b"").0, "of pcsc-lite before 2.3");
     }
 }

@@ -41,27 +41,25 @@ pub enum State {
 impl Finding {
     /// Something that works.
     pub fn good(subject: &'static str, text: impl Into<String>) -> Finding {
-        Finding {
-            state: State::Good,
-            subject,
-            text: text.into(),
-            advice: None,
-        }
+        Finding::new(State::Good, subject, text)
     }
 
     /// Something to know.
     pub fn note(subject: &'static str, text: impl Into<String>) -> Finding {
-        Finding {
-            state: State::Note,
-            ..Finding::good(subject, text)
-        }
+        Finding::new(State::Note, subject, text)
     }
 
     /// Something that does not work.
     pub fn bad(subject: &'static str, text: impl Into<String>) -> Finding {
+        Finding::new(State::Bad, subject, text)
+    }
+
+    fn new(state: State, subject: &'static str, text: impl Into<String>) -> Finding {
         Finding {
-            state: State::Bad,
-            ..Finding::good(subject, text)
+            state,
+            subject,
+            text: text.into(),
+            advice: None,
         }
     }
 

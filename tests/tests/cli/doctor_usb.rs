@@ -131,8 +131,19 @@ fn a_reader_without_permission_is_found() {
 #[test]
 fn a_reader_to_record_is_chosen_among_those_on_the_usb() {
     let folder = tempfile::tempdir().expect("a folder");
+    let device = Staged::reader("au9540");
+    // Chosen by a part of its name in either case, or by its port; a part of its port is none.
+    for (reader, is_chosen) in [("ALCOR", true), ("1-1", true), ("1-1:1.0", true), ("1", false)] {
+        let record = format!("exec \"$0\" sim record --usb -r {reader} /nonexistent/record true");
+        let (_, text) = found(folder.path(), &device, &record);
+        assert_eq!(
+            text.contains("/nonexistent/record cannot be written"),
+            is_chosen,
+            "{reader}: {text}"
+        );
+    }
     let record = "exec \"$0\" sim record --usb -r nobody /dev/null true";
-    let (code, text) = found(folder.path(), &Staged::reader("au9540"), record);
+    let (code, text) = found(folder.path(), &device, record);
     assert_eq!(code, Some(3), "{text}");
     has(
         &text,
