@@ -73,7 +73,7 @@ fn show(event: &Event) {
         Event::CardInserted { reader, atr } => {
             println!("  {}: card\n{}", reader.to_string_lossy(), describe(atr));
         }
-        Event::CardRemoved { reader } => println!("  {}: no card any more", reader.to_string_lossy()),
+        Event::CardRemoved { reader } => println!("  {}: card removed", reader.to_string_lossy()),
         _ => (),
     }
 }
@@ -86,7 +86,7 @@ fn describe(bytes: &[u8]) -> String {
     }
     let atr = match Atr::parse(bytes) {
         Ok(atr) => atr,
-        Err(error) => return format!("{text}\n    which makes no sense: {error}"),
+        Err(error) => return format!("{text}\n    not valid: {error}"),
     };
     let protocols: Vec<String> = atr
         .protocols()
@@ -131,7 +131,7 @@ fn describe(bytes: &[u8]) -> String {
         );
     }
     for warning in &atr.warnings {
-        let _ = write!(text, "\n    but {warning}");
+        let _ = write!(text, "\n    warning: {warning}");
     }
     text
 }

@@ -91,7 +91,7 @@ pub struct Completions {
     pub shell: clap_complete::Shell,
 }
 
-/// A hundred years: for ever, and short enough to be added to any time.
+/// About a hundred years: nobody waits longer, and it can be added to an `Instant` without overflow.
 const LONGEST: f64 = 3.0e9;
 
 /// A number of seconds, 0 or more.

@@ -2,8 +2,7 @@
 
 use std::ffi::OsString;
 
-/// A variable's value, if it is not empty. As for the library, programs with more rights than their caller
-/// have none.
+/// A variable's value, if it is not empty. As in the library, a setuid program ignores all variables.
 pub fn variable(name: &str) -> Option<OsString> {
     pcsc_client::internals::environment(name).filter(|value| !value.is_empty())
 }

@@ -21,7 +21,7 @@ impl Folder {
             let folder = std::env::temp_dir().join(format!("pcsc-{}-{number}", std::process::id()));
             match std::fs::DirBuilder::new().mode(0o700).create(&folder) {
                 Ok(()) => return Ok(Folder(folder)),
-                // Of a process with this number that was killed. In a container each has it.
+                // Left by a killed process with this number. In containers it is always the same one.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => (),
                 Err(error) => {
                     let problem = Problem::unwritable(&folder, error);
@@ -36,7 +36,7 @@ impl Folder {
         self.0.join(name)
     }
 
-    /// Removes the folder. Somebody else may have tidied up.
+    /// Removes the folder. An error is ignored: it may have been removed already.
     pub fn remove(&self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }

@@ -51,7 +51,7 @@ impl Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        // Somebody else may have tidied up.
+        // It may have been removed already.
         let _ = std::fs::remove_file(&self.socket);
     }
 }

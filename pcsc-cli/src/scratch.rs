@@ -1,5 +1,5 @@
-//! What a command needs while it runs, and what is gone once it has ended, also by a signal: a folder, and a
-//! process that works for it.
+//! A temporary folder and a child process of a command. Both are removed when the command ends, also by a
+//! signal.
 
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -49,8 +49,8 @@ impl Scratch {
         self.0.folder.path(name)
     }
 
-    /// Starts the process, in the place of one that has ended. Returns what `take` takes of it, as its
-    /// output.
+    /// Starts the process, in the place of one that has ended. The child itself stays here, where a signal
+    /// finds it. Returns what `take` takes of it, such as its output.
     pub fn start<T>(&self, command: &mut Command, take: impl FnOnce(&mut Child) -> T) -> io::Result<T> {
         let mut child = lock(&self.0.child);
         Ok(take(child.insert(command.spawn()?)))

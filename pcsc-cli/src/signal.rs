@@ -1,4 +1,4 @@
-//! The signals that end a process, where this one has something to do before.
+//! Signals that would end this process before it has cleaned up.
 
 use std::io;
 use std::os::unix::net::UnixStream;

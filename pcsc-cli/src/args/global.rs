@@ -57,7 +57,7 @@ pub fn meaning(name: &str, help: &'static str) -> Arg {
     option(name).help(help)
 }
 
-/// A global option. Where a command has one of this name, it is not given that of all commands.
+/// A copy of a global option. clap hands the original down only to commands that have none of its name.
 fn option(name: &str) -> Arg {
     let global = Global::augment_args(clap::Command::new("global"));
     let found = global.get_arguments().find(|arg| arg.get_id() == name);

@@ -76,7 +76,7 @@ pub struct Switch {
     /// The reader
     #[arg(value_name = "READER")]
     pub number: u8,
-    /// Whether they do, from now on
+    /// Whether this is so from now on
     #[arg(value_parser = ["on", "off"])]
     pub state: String,
 }

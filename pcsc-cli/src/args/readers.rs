@@ -31,7 +31,7 @@ const WATCH: &str = "\
   pcsc watch --once                   what is there now
 
 For users of pcsc_scan: -n is --no-atr, -t is --timeout, -r is --only readers --once, -c is --only cards \
---once, and -s, its stress mode, is pcsc bench. As with its -q, no spinner turns.";
+--once, and -s, its stress mode, is pcsc bench. It shows no spinner, as with its -q.";
 
 /// Show readers and cards as they come and go, until Ctrl-C
 #[derive(Debug, clap::Args)]

@@ -17,9 +17,9 @@ A SOURCE is one of
   sim:vpcd:PORT     a reader whose card is a program that connects to this port, as to vsmartcard's vpcd
   sim:replay:FILE   the reader in a record of pcsc sim record --usb
 
-The readers of several sources are one list. Those of the first source keep their names, and the others' \
-have (source 2) and so on in them, so that each name is the same whichever sources are there; LABEL=SOURCE \
-puts (LABEL) there instead, and with an empty label nothing. No two sources have one label.
+The readers of several sources are one list. Readers of the first source keep their names. The names of the \
+others contain (source 2) and so on: a name does not depend on the sources that are there at the moment. \
+LABEL=SOURCE puts (LABEL) there instead, and with an empty label nothing. Labels must differ.
 
 Clients are all programs with a libpcsclite of pcsc-lite 1.8.4 to 2.5. They find the server where \
 PCSCLITE_CSOCK_NAME names its socket, and without it where the socket is pcscd's. Those on this project's \
@@ -84,7 +84,7 @@ pub struct Share {
     #[arg(long, value_name = "USER")]
     pub watch_user: Vec<String>,
 
-    /// Let the members of this group do so; can be repeated
+    /// Let the members of this group do the same; can be repeated
     #[arg(long, value_name = "GROUP")]
     pub watch_group: Vec<String>,
 
@@ -140,7 +140,7 @@ pub struct Tls {
     #[arg(long, value_name = "PEM", requires = "cert")]
     pub key: Option<PathBuf>,
 
-    /// Who issues the certificates of clients; one of theirs is required
+    /// The authorities that issue the certificates of clients. A client without one is refused
     #[arg(long, value_name = "PEM", requires = "listen_tls")]
     pub client_ca: Option<PathBuf>,
 
@@ -148,7 +148,7 @@ pub struct Tls {
     #[arg(long, value_name = "NAME", requires = "listen_tls")]
     pub allow_cert: Vec<String>,
 
-    /// Who issues the certificates of tls:// sources
+    /// The authorities that issue the certificates of tls:// sources
     #[arg(long, value_name = "PEM", requires = "cert")]
     pub server_ca: Option<PathBuf>,
 }

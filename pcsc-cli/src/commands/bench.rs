@@ -30,12 +30,12 @@ use crate::select;
 /// refuse it at once.
 const COMMAND: &str = "00CA000000";
 
-/// A call is made until it has taken so long, and at least and at most so often.
+/// A call is repeated for this long, but at least and at most so many times.
 const ENOUGH: Duration = Duration::from_millis(200);
 const LEAST: usize = 10;
 const MOST: usize = 1000;
 
-/// How many calls the round trips are counted of.
+/// Round trips are an average of this many calls: the answer to one call may serve the next one, too.
 const COUNTED: usize = 4;
 
 #[derive(Debug, Serialize)]

@@ -16,7 +16,8 @@ use crate::output::{message, warn, Style};
 use crate::problem::{Exit, Problem};
 use crate::recording::{Json, Line, Pcapng, RecordWriter, Text};
 
-/// How often the record is looked at.
+/// How often the record is looked at. Other processes write it, and no call that all systems have waits for
+/// a file to grow.
 const INTERVAL: Duration = Duration::from_millis(20);
 
 /// How many bytes of the record are read before their room on the disk is freed.
@@ -189,8 +190,8 @@ impl Record {
     }
 }
 
-/// Makes an empty file for the user alone, since what is in a record is the user's business alone. With
-/// secrets one that is there must be the user's own.
+/// Makes an empty file that the user alone may read: a record has personal data. With secrets, a file that
+/// exists must be the user's own.
 pub(super) fn created(path: &Path, has_secrets: bool) -> io::Result<File> {
     let mut options = File::options();
     // Not for reading: a process that has a pipe open for reading too gets no EPIPE when its reader is gone.

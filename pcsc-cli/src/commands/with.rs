@@ -13,7 +13,7 @@ use crate::environment::variable;
 use crate::output::warn;
 use crate::problem::{Exit, Problem};
 
-/// The program of a script, and that of the script that this is, and so on.
+/// How many scripts are followed to their interpreters: an interpreter may be a script itself.
 const MAX_SCRIPTS: usize = 4;
 
 /// Runs the command. Returns only if it cannot be run.
