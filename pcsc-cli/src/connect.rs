@@ -11,15 +11,6 @@ use crate::environment::variable;
 use crate::output::message;
 use crate::problem::{Exit, Problem};
 
-/// What a command does where no reader is connected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fallback {
-    /// It uses the simulated reader, and says so.
-    Simulated,
-    /// It goes on without a reader.
-    Nothing,
-}
-
 /// How readers are reached: what the user has chosen by options and by the environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
@@ -83,10 +74,16 @@ pub fn socket(global: &Global) -> Option<PathBuf> {
     socket.or_else(|| variable("PCSCLITE_CSOCK_NAME").map(PathBuf::from))
 }
 
-/// Establishes a context. The simulated reader never stands in where the user has chosen something.
-pub fn establish(global: &Global, fallback: Fallback) -> Result<Context, Problem> {
+/// Establishes a context as the user has chosen.
+pub fn establish(global: &Global) -> Result<Context, Problem> {
+    Ok(Route::new(global)?.builder().establish()?)
+}
+
+/// Establishes a context. Where no reader is connected and the user has chosen nothing, it has the simulated
+/// reader, and a message says so.
+pub fn establish_or_simulate(global: &Global) -> Result<Context, Problem> {
     let route = Route::new(global)?;
-    let simulates = fallback == Fallback::Simulated && !route.is_chosen;
+    let simulates = !route.is_chosen;
     let context = route.builder().simulate_if_no_reader(simulates).establish()?;
     if simulates && context.backend() == BackendKind::Simulated {
         // PCSCLITE_SIMULATED may name others than the bundled one.

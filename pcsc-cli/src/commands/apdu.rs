@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::apdu_text::{self, Step, WrittenCommand};
 use crate::args::{Apdu, Global, Protocol};
 use crate::card;
-use crate::connect::{establish, Fallback};
+use crate::connect::establish_or_simulate;
 use crate::hex;
 use crate::input;
 use crate::output::{printable, Output, Show, Style};
@@ -81,7 +81,7 @@ impl Show for Reset {
 /// Runs the command.
 pub fn run(global: &Global, arguments: &Apdu, output: &mut Output) -> Result<(), Problem> {
     let steps = steps(arguments)?;
-    let context = establish(global, Fallback::Simulated)?;
+    let context = establish_or_simulate(global)?;
     let reader = select::one(&context, global.reader.as_deref())?;
     let share = match arguments.exclusive {
         true => ShareMode::Exclusive,

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::args::{Atr, Global};
 use crate::atr_text::{self, Part};
 use crate::card;
-use crate::connect::{establish, Fallback};
+use crate::connect::establish_or_simulate;
 use crate::hex;
 use crate::output::{printable, Output, Show, Style};
 use crate::problem::{Exit, Problem};
@@ -102,7 +102,7 @@ impl Show for AtrReport {
 pub fn run(global: &Global, arguments: &Atr, output: &mut Output) -> Result<(), Problem> {
     let (bytes, reader) = match arguments.atr.as_slice() {
         [] => {
-            let context = establish(global, Fallback::Simulated)?;
+            let context = establish_or_simulate(global)?;
             let reader = select::one(&context, global.reader.as_deref())?;
             match card::connect(
                 card::LIMIT,

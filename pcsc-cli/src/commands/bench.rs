@@ -3,7 +3,6 @@
 
 use std::io::{self, Write};
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use pcsc_ccid::secrets::shown_of_command;
@@ -17,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use crate::apdu_text::{self, Step};
 use crate::args::{Bench, Global};
 use crate::card;
-use crate::connect::{establish, BackendInfo, Fallback, Route};
-use crate::doctor::libraries;
+use crate::connect::{establish_or_simulate, BackendInfo, Route};
+use crate::doctor::{libraries, protocol};
 use crate::hex;
 use crate::output::{message, printable, Output, Show, Style};
 use crate::problem::{Exit, Problem};
@@ -104,7 +103,7 @@ pub fn run(global: &Global, arguments: &Bench, output: &mut Output) -> Result<()
         (Some(daemon), Some(socket)) => Some(Relay::start(socket, daemon)?),
         _ => None,
     };
-    let context = establish(global, Fallback::Simulated)?;
+    let context = establish_or_simulate(global)?;
     let reader = select::one(&context, global.reader.as_deref())?;
     let backend = context.backend();
     let builder = match backend {
@@ -168,8 +167,7 @@ fn command(text: &str) -> Result<Vec<u8>, Problem> {
     }
 }
 
-/// Another library, which a process of its own loads: it may crash, and keeps its settings for as long as a
-/// process lives.
+/// Another library, which is measured by a process of its own.
 struct Other<'a> {
     library: &'a Path,
     reader: &'a ReaderInfo,
@@ -192,20 +190,11 @@ impl Other<'_> {
 
     fn run(&self, socket: &Path, relay_to: Option<&Path>) -> Result<Vec<Row>, Problem> {
         let failed = |error| Problem::because(Exit::Failed, "Its process cannot be run", error);
-        let mut command = Command::new(std::env::current_exe().map_err(failed)?);
+        let mut command = protocol::command_on(self.library, socket).map_err(failed)?;
         command
-            .args([
-                "bench",
-                "--json",
-                "--backend",
-                "system",
-                "--apdu",
-                &hex::compact(self.command),
-                "--reader",
-            ])
-            .arg(self.reader.name.to_string_lossy().as_ref())
-            .env("PCSCLITE_SYSTEM_LIBRARY", self.library)
-            .env("PCSCLITE_CSOCK_NAME", socket);
+            .args(["bench", "--json", "--apdu", &hex::compact(self.command)])
+            .arg("--reader")
+            .arg(self.reader.name.to_string_lossy().as_ref());
         if let Some(daemon) = relay_to {
             command.arg("--relay-to").arg(daemon);
         }

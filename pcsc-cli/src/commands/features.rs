@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::args::Global;
 use crate::card;
-use crate::connect::{establish, Fallback};
+use crate::connect::establish_or_simulate;
 use crate::feature_names::feature_name;
 use crate::hex;
 use crate::output::{printable, Output, Show, Style};
@@ -65,7 +65,7 @@ impl Show for FeaturesReport {
 
 /// Runs the command.
 pub fn run(global: &Global, output: &mut Output) -> Result<(), Problem> {
-    let context = establish(global, Fallback::Simulated)?;
+    let context = establish_or_simulate(global)?;
     let reader = select::one(&context, global.reader.as_deref())?;
     // The reader alone is asked: no card is needed, and none is disturbed.
     let mut card = card::connect(

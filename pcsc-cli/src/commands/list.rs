@@ -7,7 +7,7 @@ use pcsc_client::{Context, Events};
 use serde::Serialize;
 
 use crate::args::{Global, List};
-use crate::connect::{establish, BackendInfo, Fallback};
+use crate::connect::{establish, establish_or_simulate, BackendInfo};
 use crate::output::{Output, Show, Style};
 use crate::problem::{Exit, Problem};
 use crate::readers::Reader;
@@ -27,11 +27,10 @@ impl Show for Listing {
 
 /// Runs the command.
 pub fn run(global: &Global, arguments: &List, output: &mut Output) -> Result<(), Problem> {
-    let fallback = match arguments.wait {
-        true => Fallback::Nothing,
-        false => Fallback::Simulated,
+    let context = match arguments.wait {
+        true => establish(global)?,
+        false => establish_or_simulate(global)?,
     };
-    let context = establish(global, fallback)?;
     let deadline = arguments.timeout.map(|limit| Instant::now() + limit);
     let mut events = context.events();
     let (readers, problem) = loop {

@@ -162,13 +162,6 @@ fn play(global: &Global, arguments: &PlayRun, path: &Path) -> Result<u8, Problem
     }
 }
 
-/// Readers that are played until this is dropped.
-struct Played {
-    _readers: Vec<Arc<PlayedReader>>,
-    // Removed after they have ended.
-    _file: SocketFile,
-}
-
 /// The socket's file, removed on every way out.
 struct SocketFile(PathBuf);
 
@@ -178,8 +171,9 @@ impl Drop for SocketFile {
     }
 }
 
-/// Plugs the readers in, each with its card.
-fn serve(arguments: &PlayRun, path: &Path) -> Result<Played, Problem> {
+/// Plugs the readers in, each with its card. They are played until they are dropped, and the socket after
+/// them.
+fn serve(arguments: &PlayRun, path: &Path) -> Result<(Vec<Arc<PlayedReader>>, SocketFile), Problem> {
     if arguments.cards.len() > arguments.models.len() {
         return Err(Problem::new(Exit::Usage, "There are more cards than readers."));
     }
@@ -200,8 +194,5 @@ fn serve(arguments: &PlayRun, path: &Path) -> Result<Played, Problem> {
         control::serve(path, number, Arc::downgrade(&controlled), reader.clone())
             .map_err(|error| unusable(path, &error))?;
     }
-    Ok(Played {
-        _readers: readers,
-        _file: file,
-    })
+    Ok((readers, file))
 }

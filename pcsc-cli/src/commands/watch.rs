@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::args::{Global, Subject, Watch};
 use crate::atr_text;
-use crate::connect::{establish, Fallback};
+use crate::connect::establish;
 use crate::hex;
 use crate::output::{message, printable, Output, Show, Style};
 use crate::problem::Problem;
@@ -67,7 +67,7 @@ impl Show for Line {
 
 /// Runs the command.
 pub fn run(global: &Global, arguments: &Watch, output: &mut Output) -> Result<(), Problem> {
-    let context = establish(global, Fallback::Nothing)?;
+    let context = establish(global)?;
     let readers = context.readers()?;
     let found = match select::some(&readers, global.reader.as_deref()) {
         Err(problem) if arguments.once => return Err(problem),

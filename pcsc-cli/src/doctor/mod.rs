@@ -6,7 +6,7 @@ pub mod daemon;
 mod devices;
 mod holders;
 pub mod libraries;
-mod protocol;
+pub mod protocol;
 pub mod usb;
 pub mod user_socket;
 pub mod users;

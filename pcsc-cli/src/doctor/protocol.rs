@@ -55,6 +55,19 @@ fn requested(stream: &mut UnixStream) -> io::Result<Version> {
     Ok(body.ok_or(io::ErrorKind::InvalidData)?.version())
 }
 
+/// This program on another library, which finds a daemon at `socket`. A process of its own loads the library:
+/// it may crash, and keeps its settings for as long as a process lives.
+pub fn command_on(library: &Path, socket: &Path) -> io::Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .args(["--backend", "system"])
+        .env("PCSCLITE_SYSTEM_LIBRARY", library)
+        .env("PCSCLITE_CSOCK_NAME", socket)
+        // From pcsc-lite 2.3 on it may name this project's library, in the place of the one that is meant.
+        .env_remove("LIBPCSCLITE_DELEGATE");
+    Ok(command)
+}
+
 /// Starts a process that loads a library and lists readers. It ends with its folder. Once it has ended,
 /// `ended` gets the message.
 fn load<T: Send + 'static>(
@@ -64,13 +77,9 @@ fn load<T: Send + 'static>(
     ended: Sender<T>,
     message: T,
 ) -> io::Result<()> {
-    let mut command = Command::new(std::env::current_exe()?);
+    let mut command = command_on(library, socket)?;
     command
-        .args(["list", "--backend", "system"])
-        .env("PCSCLITE_SYSTEM_LIBRARY", library)
-        .env("PCSCLITE_CSOCK_NAME", socket)
-        // This project's library in the place of the one that is asked about.
-        .env_remove("LIBPCSCLITE_DELEGATE")
+        .arg("list")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null());
