@@ -154,6 +154,28 @@ static void ask(const char *order)
         exit(3);
 }
 
+/*
+ * The time that a card keeps its power while nothing uses it: 5 s after it was
+ * put in, pcscd takes it away. A program that runs late prints a wish, and is
+ * run again.
+ */
+static struct timespec unused_since;
+
+static void ask_for_unused(const char *order)
+{
+    clock_gettime(CLOCK_MONOTONIC, &unused_since);
+    ask(order);
+}
+
+/* The card is in use from here on. */
+static void used_in_time(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (now.tv_sec - unused_since.tv_sec >= 4)
+        ask("late");
+}
+
 /* Runs a body that may kill or hang its process in a process of its own. */
 static void in_child(void (*body)(void))
 {
@@ -166,7 +188,7 @@ static void in_child(void (*body)(void))
     if (child == 0) {
         struct rlimit no_core = { 0, 0 };
         setrlimit(RLIMIT_CORE, &no_core);
-        alarm(10);
+        alarm(120);
         body();
         end_line();
         _exit(0);
@@ -217,11 +239,17 @@ static int is_done_within(struct background *background, int ms)
     return background->is_done;
 }
 
-/* Tells whether the call is waiting for something still to come. */
-static void look(const char *name, struct background *background)
+/*
+ * Tells whether the call is waiting for something still to come. What it is to
+ * do says how long it is given: a wait that is not to end is looked at for a
+ * moment, and an answer may be late on a busy machine.
+ */
+enum outcome { WAITS = 300, ANSWERS = 60000 };
+
+static void look(const char *name, struct background *background, enum outcome outcome)
 {
     announce(name);
-    if (!is_done_within(background, 300))
+    if (!is_done_within(background, outcome))
         printf(" waits");
     else
         answered(background->code);

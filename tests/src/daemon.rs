@@ -376,6 +376,11 @@ impl Pcscd {
             Some(Some(status)) => panic!("pcscd ended with {status}:\n{}", self.log()),
             None => panic!("pcscd does not answer:\n{}", self.log()),
         }
+        // The thread of each reader looks at it, sends an event to every client, and waits. Until then a
+        // client may see a state that is none, and get an event without a change.
+        if let Handler::Test(readers) = self.handler {
+            (0..readers).for_each(|number| self.reader(number).settle());
+        }
         // A reader of the driver may have a card from the start. A connection is refused until pcscd has
         // looked at it, and only a request for the states waits for that.
         let has_cards = matches!(self.handler, Handler::Driver(_) | Handler::Installed(..));

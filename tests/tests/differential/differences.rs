@@ -189,13 +189,6 @@ pub const WITHOUT_DAEMON: &[Difference] = &[
     STILL_HELD,
     REFUSED,
     difference(
-        "transmit",
-        "00\\16",
-        "00\\14",
-        "a child powers the card up for itself",
-    ),
-    difference("transmit", "00W\\90", "00U\\90", "as above"),
-    difference(
         "release",
         "event=0x10022",
         "event=0x22",
@@ -233,14 +226,14 @@ pub const WITH_DRIVER: &[Difference] = &[
     ),
     difference(
         "transmit",
-        "response[6]=\\00\\00\\00\\16\\90\\00",
         "response[6]=\\00\\00\\00\\12\\90\\00",
+        "response[6]=\\00\\00\\00\\0E\\90\\00",
         "the card's count: bytes that are no APDU do not come to its application",
     ),
     difference(
         "transmit",
-        "response[6]=\\00\\00\\00W\\90\\00",
-        "response[6]=\\00\\00\\00J\\90\\00",
+        "response[6]=\\00\\00\\00S\\90\\00",
+        "response[6]=\\00\\00\\00F\\90\\00",
         "nor do those of a protocol that the driver refuses",
     ),
     difference(
@@ -328,8 +321,8 @@ pub const WITH_SERVER_ON_DRIVER: &[Difference] = &[
     ),
     difference(
         "transmit",
-        "response[6]=\\00\\00\\00J\\90\\00",
-        "response[6]=\\00\\00\\00R\\90\\00",
+        "response[6]=\\00\\00\\00F\\90\\00",
+        "response[6]=\\00\\00\\00N\\90\\00",
         "the card's count: as above",
     ),
 ];
