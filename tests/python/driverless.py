@@ -75,7 +75,7 @@ def tell(name, value):
 
 def threads():
     """A thread that was joined is listed until the kernel has done with it."""
-    for _ in range(1000):
+    for _ in range(18000):
         if len(os.listdir("/proc/self/task")) == 1:
             break
         time.sleep(0.01)

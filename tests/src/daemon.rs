@@ -5,20 +5,20 @@
 
 use crate::artifacts;
 use crate::reader::{Reader, FRIENDLY_NAME};
+use crate::ready::{answers, states, until};
 use crate::spawn::{kill, spawn};
 use crate::virtual_card::{VirtualCard, VPCD_PORT};
 use std::ffi::CString;
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::unix::fs::symlink;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pcsc_client::{Card, Context, Protocols, ShareMode};
+use pcsc_client::{Card, Context, Protocols, ShareMode, State};
 use rustix::process::{geteuid, kill_process, Pid, Signal};
 use tempfile::TempDir;
 
@@ -143,10 +143,12 @@ impl Pcscd {
             let card = VirtualCard::insert(application, pcscd.pid(), number);
             pcscd.cards.push(card);
         }
+        // Not by the log: a card that is there at the daemon's first look is not said to be inserted.
+        let context = pcscd.context();
         let inserted = until(Instant::now() + DEADLINE, || {
-            let log = pcscd.log();
-            let is_in = |slot| log.contains(&format!("Card inserted into {FRIENDLY_NAME} 00 {slot:02X}"));
-            (0..applications.len()).all(is_in).then_some(())
+            let states = states(&context)?;
+            let present = states.iter().filter(|state| state.contains(State::PRESENT));
+            (present.count() == applications.len()).then_some(())
         });
         assert!(inserted.is_some(), "no card is inserted in time");
         pcscd
@@ -382,13 +384,18 @@ impl Pcscd {
             (0..readers).for_each(|number| self.reader(number).settle());
         }
         // A reader of the driver may have a card from the start. A connection is refused until pcscd has
-        // looked at it, and only a request for the states waits for that.
-        let has_cards = matches!(self.handler, Handler::Driver(_) | Handler::Installed(..));
-        assert!(
-            !has_cards || knows_readers(&socket),
-            "pcscd does not know its readers:\n{}",
-            self.log()
-        );
+        // looked at it and noted what it has seen, the ATR first.
+        if matches!(self.handler, Handler::Driver(_) | Handler::Installed(..)) {
+            let context = self.context();
+            let known = State::EMPTY | State::PRESENT | State::UNAVAILABLE;
+            let is_known = |state: &State| state.intersects(known);
+            let looked = until(deadline, || states(&context)?.iter().all(is_known).then_some(()));
+            assert!(
+                looked.is_some(),
+                "pcscd does not know its readers:\n{}",
+                self.log()
+            );
+        }
     }
 
     /// The reader file. LIBPATH is last in an entry, because pcscd regards an entry as complete once it has
@@ -457,37 +464,4 @@ fn require_pcscd() {
     );
     let found = std::env::split_paths(&path_with_sbin()).any(|folder| folder.join("pcscd").is_file());
     assert!(found, "pcscd is not installed: run scripts/setup");
-}
-
-/// Calls `look` every few milliseconds, until it returns something or `deadline` has passed.
-pub(crate) fn until<T>(deadline: Instant, mut look: impl FnMut() -> Option<T>) -> Option<T> {
-    loop {
-        let found = look();
-        if found.is_some() || Instant::now() >= deadline {
-            return found;
-        }
-        thread::sleep(Duration::from_millis(2));
-    }
-}
-
-/// Whether a daemon answers a request for the states of its readers. It answers once it has looked at them.
-pub(crate) fn knows_readers(socket: &Path) -> bool {
-    let context = Context::builder().socket_path(socket).establish();
-    context.is_ok_and(|context| context.list_readers_owned().is_ok())
-}
-
-/// Whether pcscd answers a VERSION request, with any version.
-fn answers(socket: &Path) -> bool {
-    let ask = || -> io::Result<()> {
-        let mut stream = UnixStream::connect(socket)?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        // Header: length of the body, command 0x11. Body: major, minor, return value.
-        let request: Vec<u8> = [12, 0x11, 4, 4, 0_u32]
-            .iter()
-            .flat_map(|word| word.to_ne_bytes())
-            .collect();
-        stream.write_all(&request)?;
-        stream.read_exact(&mut [0; 12])
-    };
-    ask().is_ok()
 }

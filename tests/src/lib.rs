@@ -31,6 +31,7 @@ mod namespace;
 mod network;
 pub mod published;
 mod reader;
+mod ready;
 pub mod relay;
 mod run;
 pub mod scripted;

@@ -11,9 +11,10 @@ use rustix::process::{kill_process, Pid, Signal};
 use tempfile::TempDir;
 
 use crate::artifacts;
-use crate::daemon::{knows_readers, until, DEADLINE};
+use crate::daemon::DEADLINE;
 use crate::network::Network;
 use crate::reader::Reader;
+use crate::ready::{knows_readers, until};
 use crate::simulation::Simulation;
 use crate::spawn::{kill, spawn};
 use crate::virtual_card::{VirtualCard, IN_NETWORK, VPCD_PORT};

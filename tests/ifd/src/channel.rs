@@ -36,7 +36,8 @@ impl Channel {
     }
 
     /// Ends when something has happened, and not after pcscd's time: that is the time after which an unused
-    /// card loses its power, and a test on a busy machine may take longer from an insertion to the connection.
+    /// card loses its power, and a test on a busy machine may take longer from an insertion to the
+    /// connection.
     pub fn wait(&self, _slot: u8, _timeout: Duration) {
         self.reader.poll(FOR_EVER);
     }

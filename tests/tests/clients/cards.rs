@@ -30,7 +30,21 @@ fn same_with_a_card(application: &str, program: impl Fn(&str) -> Command) -> Str
     let served = with_server(application, program(READERS[1]));
     assert_same(application, ("stock", &stock), ("stock, on our server", &served));
 
-    let program = program(READERS[1]);
+    // Our reader gives the first card a second to connect, and the card may begin later on a busy machine.
+    let mut alone = without_a_daemon(application, &program(READERS[1]));
+    for _ in 0..2 {
+        if alone == stock {
+            break;
+        }
+        eprintln!("{application}: the card may have been late, and is tried again:\n{alone}");
+        alone = without_a_daemon(application, &program(READERS[1]));
+    }
+    assert_same(application, ("stock", &stock), ("ours, without pcscd", &alone));
+    ours
+}
+
+/// A program's output on our library, which has a reader for virtual cards and a card of its own.
+fn without_a_daemon(application: &str, program: &Command) -> String {
     let mut alone = shell(&["--net"]);
     alone
         .args(["-c", WITH_A_CARD, "sh"])
@@ -41,9 +55,7 @@ fn same_with_a_card(application: &str, program: impl Fn(&str) -> Command) -> Str
         .env("PCSCLITE_BACKEND", "simulated")
         // Two slots, as vsmartcard's driver has.
         .env("PCSCLITE_SIMULATED", "vpcd:35963,35964");
-    let alone = renamed(&text(alone));
-    assert_same(application, ("stock", &stock), ("ours, without pcscd", &alone));
-    ours
+    renamed(&text(alone))
 }
 
 /// A program's output with pcscd, vsmartcard's driver and a card of its own.

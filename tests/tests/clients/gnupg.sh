@@ -6,7 +6,7 @@ set -eu
 . "$(dirname "$0")/gnupg_home.sh"
 
 run_gpg --card-status
-gpgconf --kill all
+end_gpg
 # The admin PIN; keys on Curve25519, which are made at once; the user PIN becomes the admin PIN.
 opensc-tool --reader 0 \
     --send-apdu 00:20:00:83:08:31:32:33:34:35:36:37:38 \

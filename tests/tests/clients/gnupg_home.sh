@@ -6,6 +6,23 @@ trap 'gpgconf --kill all; rm -rf "$GNUPGHOME"' EXIT
 trap 'exit 1' HUP INT TERM
 echo disable-ccid >"$GNUPGHOME/scdaemon.conf"
 
+# Ends GnuPG's daemons. scdaemon has the card to itself, and goes on after gpgconf has ended; the resource manager notices
+# its end later still.
+end_gpg() {
+    gpgconf --kill all
+    for _ in $(seq 600); do
+        # Not Z: nothing but this script's end waits for a daemon.
+        pgrep -x scdaemon --runstates R,S,D,T >/dev/null || break
+        sleep 0.1
+    done
+    for _ in $(seq 600); do
+        case $(opensc-tool --reader 0 --card-driver default --atr 2>&1) in
+        *'in use'*) sleep 0.1 ;;
+        *) return ;;
+        esac
+    done
+}
+
 run_gpg() {
     # One PIN for everything, as gpg takes one from its command line.
     gpg --quiet --no-tty --faked-system-time '20260101T000000!' --pinentry-mode loopback --passphrase 12345678 "$@" \

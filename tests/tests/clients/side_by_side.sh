@@ -8,7 +8,7 @@ set -eu
 # By default scdaemon has the card to itself.
 run_gpg --card-status
 opensc-tool --reader 0 --send-apdu 00:CA:00:4F:00 2>&1 || echo "opensc-tool ended with $?"
-gpgconf --kill all
+end_gpg
 
 echo pcsc-shared >>"$GNUPGHOME/scdaemon.conf"
 run_gpg --card-status >/dev/null
@@ -21,7 +21,7 @@ opensc-tool --reader 0 --card-driver default \
     --send-apdu 00:DA:00:C3:09:13:2A:86:48:CE:3D:03:01:07 \
     --send-apdu 00:24:00:81:0E:31:32:33:34:35:36:31:32:33:34:35:36:37:38
 # scdaemon has read the old attributes.
-gpgconf --kill all
+end_gpg
 printf '%s\n' admin generate n 0 Tester test@example.org '' quit |
     run_gpg --status-fd 2 --command-fd 0 --card-edit
 scdaemon=$(gpg-connect-agent 'scd getinfo pid' /bye)
