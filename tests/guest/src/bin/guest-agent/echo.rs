@@ -26,6 +26,8 @@ pub struct EchoReader {
     powered: bool,
     /// While set, the card does not answer a command.
     pub busy: bool,
+    /// A busy card asks for time: libccid would give up a silent one after some seconds.
+    pub asks_for_time: bool,
     /// Commands that the card has been given.
     pub commands: usize,
     answers: VecDeque<Vec<u8>>,
@@ -74,8 +76,11 @@ impl EchoReader {
             0x65 => (0x81, status, 0, Vec::new()),
             0x6F if self.powered => {
                 self.commands += 1;
-                if self.busy {
-                    return None;
+                match (self.busy, self.asks_for_time) {
+                    (false, _) => (),
+                    (true, false) => return None,
+                    // For 255 times as much as it has (CCID 1.1, table 6.2-3).
+                    (true, true) => return Some(message_of(0x80, slot, sequence, [0x80, 0xFF], &[])),
                 }
                 let mut response = data.to_vec();
                 response.truncate(254);
@@ -88,13 +93,17 @@ impl EchoReader {
             // Command not supported.
             _ => (0x81, 0x40 | status, 0, Vec::new()),
         };
-        let length = u32::try_from(data.len()).ok()?.to_le_bytes();
-        let mut message = vec![kind];
-        message.extend(length);
-        message.extend([slot, sequence, status, error, 0]);
-        message.extend(data);
-        Some(message)
+        Some(message_of(kind, slot, sequence, [status, error], &data))
     }
+}
+
+/// A message of the reader's (clause 6.2).
+fn message_of(kind: u8, slot: u8, sequence: u8, [status, error]: [u8; 2], data: &[u8]) -> Vec<u8> {
+    let mut message = vec![kind];
+    message.extend((data.len() as u32).to_le_bytes());
+    message.extend([slot, sequence, status, error, 0]);
+    message.extend(data);
+    message
 }
 
 impl UsbFunction for EchoReader {

@@ -109,7 +109,7 @@ fn echo_libccid() -> Result<()> {
     fact("inserted", hex(&path.transmit(b"\x00\x01\x02\x03")?));
 
     let commands = device.with(|reader| {
-        reader.busy = true;
+        (reader.busy, reader.asks_for_time) = (true, true);
         reader.commands
     });
     let (started, unplugged, transmit) = thread::scope(|scope| {

@@ -169,10 +169,10 @@ fn unplugged_in_a_wait(
     Ok(())
 }
 
-/// From now on the card does not answer. Returns how many commands it has been given.
+/// From now on the card asks for time. Returns how many commands it has been given.
 fn busy(device: &Plugged<EchoReader>) -> usize {
     device.with(|echo| {
-        echo.busy = true;
+        (echo.busy, echo.asks_for_time) = (true, true);
         echo.commands
     })
 }
