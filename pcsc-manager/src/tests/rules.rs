@@ -243,6 +243,7 @@ fn all_calls_agree_that_a_reader_is_gone() {
     assert_eq!(reconnect(&client, card, SHARED, LEAVE), gone);
     assert_eq!(client.control(card, 0, &[], &mut [], None).map(drop), gone);
     assert_eq!(client.get_attribute(card, 0, &mut []).map(drop), gone);
+    assert_eq!(client.set_attribute(card, 0, &[]), gone);
     assert_eq!(client.disconnect(card, LEAVE), Ok(()));
 }
 
