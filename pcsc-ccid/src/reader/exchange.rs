@@ -228,7 +228,8 @@ impl<T: Transport> SlotPort<'_, T> {
                 level: if in_parts { PROLOGUE as u16 } else { 0 },
                 data: exchange.block(),
             };
-            let limit = self.limit.saturating_mul(u32::from(wait.max(1))).min(LONGEST);
+            let extended = self.limit.saturating_mul(u32::from(wait));
+            let limit = extended.min(LONGEST).max(self.limit);
             let mut block = [0; t1::MAX_BLOCK];
             let answer = match self.port.call(self.slot, &command, limit) {
                 Ok(reply) if in_parts => {

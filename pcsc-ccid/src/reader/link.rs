@@ -249,8 +249,8 @@ impl<T: Transport> Link<T> {
                     let wait = timeout.saturating_mul(u32::from(times.max(1)));
                     let end = self.transport.now().saturating_add(wait);
                     // From now and not from the old end: the extension is counted from the moment at which it
-                    // is asked for.
-                    until = end.min(begin.saturating_add(MAX_TOTAL));
+                    // is asked for. Some readers have a timeout beyond the limit, which must not shorten it.
+                    until = end.min(begin.saturating_add(MAX_TOTAL.max(timeout)));
                     start += length;
                 }
                 // Readers report a card that was pulled out in the middle of a command as mute.

@@ -245,27 +245,41 @@ fn a_reader_that_announces_263_bytes_gets_a_whole_command() {
     assert_eq!(reader.transport().outgoing[0][10..], update);
 }
 
+/// Whether the reader asks for a time extension or not: it does not shorten the wait.
 #[test]
 fn a_reader_that_makes_keys_for_minutes_is_waited_for() {
-    let fusion = (0x08E6, 0x34D2, 0x0100);
-    let unknown = || message(0x83, &[], [0x40, 0, 0]);
-    let mut reader = opened(
-        fusion,
-        0,
-        ReaderOptions::default(),
-        &[status(), unknown(), unknown()],
-    )
-    .unwrap();
+    let status = status();
+    let unknown = message(0x83, &[], [0x40, 0, 0]);
     let powered = message(0x80, &[0x3B, 0x80, 0x01, 0x81], [0, 0, 0]);
     let parameters = message(0x82, &[0x11, 0x10, 0, 0x4D, 0, 0x20, 0], [0, 0, 1]);
-    answers(&mut reader, &[powered, parameters]);
-    reader.power_on(0, Reset::Cold).unwrap();
-    reader.set_protocol(0, Protocol::T1).unwrap();
-    let before = reader.transport().now;
-    let result = transmit(&mut reader, &[0x00, 0xA4, 0x00, 0x00]);
-    assert_eq!(result, Err(ReaderError::Transport(TransportError::Timeout)));
-    let waited = reader.transport().now - before;
-    assert!(waited >= Duration::from_secs(300), "{waited:?}");
+    let extension = message(0x80, &[], [0x80, 1, 0]);
+    // An APDU takes a minute at least, a block three seconds, and both five minutes more.
+    for (features, least) in [(FEATURES, 360), (0x1_00BA, 303)] {
+        for is_extended in [false, true] {
+            let script = Script::answering([&status, &unknown, &unknown].map(Clone::clone));
+            let fusion = identity((0x08E6, 0x34D2, 0x0100));
+            let interface = plain_interface(features);
+            let mut reader = Reader::open(script, fusion, &interface, ReaderOptions::default()).unwrap();
+            answers(&mut reader, &[powered.clone(), parameters.clone()]);
+            common::power_up(&mut reader, Protocol::T1).unwrap();
+            answers(
+                &mut reader,
+                if is_extended {
+                    std::slice::from_ref(&extension)
+                } else {
+                    &[]
+                },
+            );
+            let before = reader.transport().now;
+            let result = transmit(&mut reader, &[0x00, 0xA4, 0x00, 0x00]);
+            assert_eq!(result, Err(ReaderError::Transport(TransportError::Timeout)));
+            let waited = reader.transport().now - before;
+            assert!(
+                waited >= Duration::from_secs(least),
+                "{features:X}, extended: {is_extended}: {waited:?}"
+            );
+        }
+    }
 }
 
 #[test]
