@@ -75,10 +75,8 @@ fn pps(atr: &Atr, protocol: u8, ta1: u8, answer: &[u8]) {
     assert_eq!(atr.mode(), Mode::Negotiable);
     let mut buffer = [0; pps::MAX_SIZE];
     let bytes = request.encode(&mut buffer);
-    assert_eq!(request.check(bytes), Ok(pps::PpsOutcome::Accepted));
-    if let Err(error) = request.check(answer) {
-        assert!(!error.to_string().is_empty());
-    }
+    assert_eq!(request.check(bytes), Some(pps::PpsOutcome::Accepted));
+    let _ = request.check(answer);
     let sum = answer.iter().fold(0, |sum, byte| sum ^ byte);
     let _ = request.check(&[answer, &[sum]].concat());
 }
@@ -95,11 +93,15 @@ fn parameters(atr: &Atr, bytes: &[u8], protocol: u8, candidate: &SpeedChoice) {
     assert_eq!(made.protocol(), protocol);
     let mut buffer = [0; parameters::MAX_SIZE];
     let encoded = made.encode(&mut buffer);
-    assert_eq!(Parameters::decode(protocol, encoded), Ok(made));
+    assert_eq!(Parameters::decode(protocol, encoded), Some(made));
     waits(&Waiting::new(atr, &made, candidate.clock_khz));
     let mut facts = AttributeFacts::default();
     facts.atr = bytes;
-    facts.current = Some(Current::new(candidate.clock_khz, 254, made));
+    facts.current = Some(Current {
+        clock_khz: candidate.clock_khz,
+        ifsd: 254,
+        parameters: made,
+    });
     for id in attributes::CURRENT_PROTOCOL_TYPE..=attributes::CURRENT_EBC_ENCODING {
         if let Some(value) = attributes::value(id, &facts) {
             assert_eq!(value.len(), 4);
@@ -132,10 +134,10 @@ fuzz_target!(|bytes: &[u8]| {
         has_automatic_clock: said[17] & 1 != 0,
     };
     for protocol in 0..3 {
-        if let Ok(read) = Parameters::decode(protocol, rest) {
+        if let Some(read) = Parameters::decode(protocol, rest) {
             let mut buffer = [0; parameters::MAX_SIZE];
             let encoded = read.encode(&mut buffer);
-            assert_eq!(Parameters::decode(protocol, encoded), Ok(read));
+            assert_eq!(Parameters::decode(protocol, encoded), Some(read));
         }
     }
     let atr = match Atr::parse(answer) {
@@ -150,7 +152,7 @@ fuzz_target!(|bytes: &[u8]| {
         for protocol in [0, 1] {
             parameters(&atr, answer, protocol, &candidate);
             pps(&atr, protocol, candidate.ta1, rest);
-            if let Ok(read) = Parameters::decode(protocol, rest) {
+            if let Some(read) = Parameters::decode(protocol, rest) {
                 waits(&Waiting::new(&atr, &read, number(0)));
             }
         }

@@ -59,7 +59,6 @@ pub struct AttributeFacts<'a> {
 
 /// The values in force between reader and card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Current {
     /// The card's clock in kHz.
     pub clock_khz: u32,
@@ -67,17 +66,6 @@ pub struct Current {
     pub ifsd: u8,
     /// The protocol and its parameters.
     pub parameters: Parameters,
-}
-
-impl Current {
-    /// The values in force: the clock in kHz, the IFSD of T=1, and the parameters.
-    pub const fn new(clock_khz: u32, ifsd: u8, parameters: Parameters) -> Current {
-        Current {
-            clock_khz,
-            ifsd,
-            parameters,
-        }
-    }
 }
 
 /// An attribute's value; `None` where the attribute is not supported. A text that the device has not is

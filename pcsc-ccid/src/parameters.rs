@@ -55,26 +55,11 @@ pub struct T1 {
     pub nad: u8,
 }
 
-/// Why bytes are no parameters, or a protocol has none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ParametersError {
-    /// There is no structure for this protocol number.
-    #[error("CCID defines no parameters for T={0}")]
-    UnknownProtocol(u8),
-    /// The structure has too few bytes; their number.
-    #[error("{0} bytes are too few for the protocol parameters")]
-    TooShort(usize),
-}
-
 impl Parameters {
-    /// What a card's ATR asks for with this protocol and F and D.
+    /// What a card's ATR asks for with this protocol and F and D; `None` if the protocol is neither 0 nor 1.
     ///
     /// The clock is never to be stopped: no PC/SC function requests it, and readers reject other values.
-    ///
-    /// # Errors
-    /// The protocol is neither 0 nor 1.
-    pub fn for_card(atr: &Atr, protocol: u8, f_index_d_index: u8) -> Result<Parameters, ParametersError> {
+    pub fn for_card(atr: &Atr, protocol: u8, f_index_d_index: u8) -> Option<Parameters> {
         let specific = match protocol {
             0 => Specific::T0 { wi: atr.wi() },
             1 => Specific::T1(T1 {
@@ -83,9 +68,9 @@ impl Parameters {
                 ifsc: atr.ifsc(),
                 nad: 0,
             }),
-            protocol => return Err(ParametersError::UnknownProtocol(protocol)),
+            _ => return None,
         };
-        Ok(Parameters {
+        Some(Parameters {
             f_index_d_index,
             is_inverse: atr.is_inverse,
             guard_time: atr.extra_guard(),
@@ -119,11 +104,8 @@ impl Parameters {
     }
 
     /// Reads abProtocolDataStructure, as a reader sends it back. Bytes beyond its end are passed over, and
-    /// so are bits that have no meaning.
-    ///
-    /// # Errors
-    /// The protocol number is unknown or the bytes are too few.
-    pub fn decode(protocol: u8, bytes: &[u8]) -> Result<Parameters, ParametersError> {
+    /// so are bits that have no meaning. `None` if the protocol number is unknown or the bytes are too few.
+    pub fn decode(protocol: u8, bytes: &[u8]) -> Option<Parameters> {
         let (tccks, specific) = match (protocol, bytes) {
             (0, &[_, tccks, _, wi, _, ..]) => (tccks, Specific::T0 { wi }),
             (1, &[_, tccks, _, waiting, _, ifsc, nad, ..]) => {
@@ -140,10 +122,9 @@ impl Parameters {
                 };
                 (tccks, Specific::T1(t1))
             }
-            (0 | 1, short) => return Err(ParametersError::TooShort(short.len())),
-            (protocol, _) => return Err(ParametersError::UnknownProtocol(protocol)),
+            _ => return None,
         };
-        Ok(Parameters {
+        Some(Parameters {
             f_index_d_index: bytes[0],
             is_inverse: tccks & INVERSE != 0,
             guard_time: bytes[2],
@@ -194,17 +175,11 @@ mod tests {
 
     #[test]
     fn short_and_unknown() {
-        assert_eq!(Parameters::decode(0, &[0; 4]), Err(ParametersError::TooShort(4)));
-        assert_eq!(Parameters::decode(1, &[0; 6]), Err(ParametersError::TooShort(6)));
-        assert_eq!(
-            Parameters::decode(2, &[0; 7]),
-            Err(ParametersError::UnknownProtocol(2))
-        );
+        for (protocol, bytes) in [(0, &[0; 4][..]), (1, &[0; 6]), (2, &[0; 7])] {
+            assert_eq!(Parameters::decode(protocol, bytes), None);
+        }
         let atr = Atr::parse(&[0x3B, 0x00]).unwrap();
-        assert_eq!(
-            Parameters::for_card(&atr, 14, 0x11),
-            Err(ParametersError::UnknownProtocol(14))
-        );
+        assert_eq!(Parameters::for_card(&atr, 14, 0x11), None);
     }
 
     #[test]
@@ -220,10 +195,10 @@ mod tests {
             protocol in 0u8..3,
             bytes in proptest::collection::vec(any::<u8>(), 0..9),
         ) {
-            if let Ok(parameters) = Parameters::decode(protocol, &bytes) {
+            if let Some(parameters) = Parameters::decode(protocol, &bytes) {
                 let mut buffer = [0; MAX_SIZE];
                 let written = parameters.encode(&mut buffer);
-                prop_assert_eq!(Parameters::decode(protocol, written), Ok(parameters));
+                prop_assert_eq!(Parameters::decode(protocol, written), Some(parameters));
                 prop_assert_eq!(written[0], bytes[0]);
                 prop_assert_eq!(written[2], bytes[2]);
             } else {

@@ -9,8 +9,6 @@ use crate::atr::{Atr, Mode, Speed, DEFAULT_TA1};
 /// PPSS, the first byte of both.
 const PPSS: u8 = 0xFF;
 const PPS1_PRESENT: u8 = 0x10;
-/// PPS2, PPS3 or both are present.
-const MORE_PRESENT: u8 = 0x60;
 
 /// The longest request, and the longest response to it, in bytes: PPSS, PPS0, PPS1, PCK.
 pub const MAX_SIZE: usize = 4;
@@ -31,30 +29,6 @@ pub enum PpsOutcome {
     Accepted,
     /// The protocol holds, at 372 and 1: the card left PPS1 out (clause 9.3).
     RateRefused,
-}
-
-/// Why a response ends the dialogue (clause 9.1: the card is reset or rejected).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PpsError {
-    /// The bytes end too early, or go on.
-    #[error("the PPS response has the wrong length")]
-    Length,
-    /// The first byte is not 'FF'.
-    #[error("a PPS response begins with FF, not {0:02X}")]
-    InvalidPpss(u8),
-    /// PCK has another value than this, which the bytes require.
-    #[error("the check byte PCK should be {0:02X}")]
-    WrongPck(u8),
-    /// The card answers for this protocol, not the one proposed.
-    #[error("the card answers the PPS for T={0}")]
-    OtherProtocol(u8),
-    /// The card answers with this PPS1, not the one proposed.
-    #[error("the card answers the PPS with the rate {0:02X}")]
-    OtherRate(u8),
-    /// The response has a PPS byte that the request did not have; the response's PPS0.
-    #[error("the card answers more than was asked: PPS0 is {0:02X}")]
-    Unasked(u8),
 }
 
 impl PpsRequest {
@@ -90,44 +64,27 @@ impl PpsRequest {
     /// Judges the card's response (clause 9.3). What was not proposed explicitly is at its default, so a
     /// PPS1 of '11' that was not asked for changes nothing and is let pass.
     ///
-    /// # Errors
-    /// The response is malformed, or another than the two that the clause allows.
-    pub fn check(&self, response: &[u8]) -> Result<PpsOutcome, PpsError> {
-        let (pps0, pps1) = read(response)?;
-        if pps0 & 0x0F != self.protocol & 0x0F {
-            return Err(PpsError::OtherProtocol(pps0 & 0x0F));
-        }
-        if pps0 & MORE_PRESENT != 0 {
-            return Err(PpsError::Unasked(pps0));
+    /// `None` for a response that is malformed, or another than the two that the clause allows: the card is
+    /// to be reset or rejected (clause 9.1).
+    pub fn check(&self, response: &[u8]) -> Option<PpsOutcome> {
+        let (pps0, pps1) = match *response {
+            [PPSS, pps0, _] => (pps0, None),
+            [PPSS, pps0, pps1, _] => (pps0, Some(pps1)),
+            _ => return None,
+        };
+        // Without bit 8, which is reserved. PPS2 and PPS3 were not proposed.
+        let expected = self.protocol & 0x0F | pps1.map_or(0, |_| PPS1_PRESENT);
+        let check = response.iter().fold(0, |sum, byte| sum ^ byte);
+        if pps0 & 0x7F != expected || check != 0 {
+            return None;
         }
         match (self.pps1, pps1) {
-            (asked, answer) if asked == answer => Ok(PpsOutcome::Accepted),
-            (Some(_), None) => Ok(PpsOutcome::RateRefused),
-            (None, Some(DEFAULT_TA1)) => Ok(PpsOutcome::Accepted),
-            (Some(_), Some(other)) => Err(PpsError::OtherRate(other)),
-            (None, _) => Err(PpsError::Unasked(pps0)),
+            (asked, answer) if asked == answer => Some(PpsOutcome::Accepted),
+            (Some(_), None) => Some(PpsOutcome::RateRefused),
+            (None, Some(DEFAULT_TA1)) => Some(PpsOutcome::Accepted),
+            _ => None,
         }
     }
-}
-
-/// PPS0 and PPS1 of a well-formed request or response. PPS2 and PPS3 are passed over.
-fn read(bytes: &[u8]) -> Result<(u8, Option<u8>), PpsError> {
-    if let Some(&first) = bytes.first().filter(|&&first| first != PPSS) {
-        return Err(PpsError::InvalidPpss(first));
-    }
-    let [_, pps0, middle @ .., pck] = bytes else {
-        return Err(PpsError::Length);
-    };
-    // Before PCK, which is at no fixed place.
-    if middle.len() != (pps0 & 0x70).count_ones() as usize {
-        return Err(PpsError::Length);
-    }
-    let right = middle.iter().fold(PPSS ^ pps0, |sum, byte| sum ^ byte);
-    if *pck != right {
-        return Err(PpsError::WrongPck(right));
-    }
-    let pps1 = middle.first().copied().filter(|_| pps0 & PPS1_PRESENT != 0);
-    Ok((*pps0, pps1))
 }
 
 #[cfg(test)]
@@ -154,52 +111,44 @@ mod tests {
 
     #[test]
     fn the_two_right_answers() {
-        assert_eq!(FAST_T1.check(&[0xFF, 0x11, 0x96, 0x78]), Ok(PpsOutcome::Accepted));
-        assert_eq!(FAST_T1.check(&[0xFF, 0x01, 0xFE]), Ok(PpsOutcome::RateRefused));
+        let accepted = Some(PpsOutcome::Accepted);
+        assert_eq!(FAST_T1.check(&[0xFF, 0x11, 0x96, 0x78]), accepted);
+        assert_eq!(FAST_T1.check(&[0xFF, 0x01, 0xFE]), Some(PpsOutcome::RateRefused));
         let plain = PpsRequest {
             protocol: 0,
             pps1: None,
         };
-        assert_eq!(plain.check(&[0xFF, 0x00, 0xFF]), Ok(PpsOutcome::Accepted));
-        assert_eq!(plain.check(&[0xFF, 0x10, 0x11, 0xFE]), Ok(PpsOutcome::Accepted));
+        assert_eq!(plain.check(&[0xFF, 0x00, 0xFF]), accepted);
+        assert_eq!(plain.check(&[0xFF, 0x10, 0x11, 0xFE]), accepted);
     }
 
     #[test]
     fn every_wrong_answer() {
-        let check = |bytes: &[u8]| FAST_T1.check(bytes);
-        assert_eq!(check(&[]), Err(PpsError::Length));
-        assert_eq!(check(&[0xFF, 0x11]), Err(PpsError::Length));
-        assert_eq!(check(&[0xFF, 0x11, 0x96]), Err(PpsError::Length));
-        assert_eq!(check(&[0xFF, 0x11, 0x96, 0x78, 0x00]), Err(PpsError::Length));
-        assert_eq!(check(&[0x00, 0x11, 0x96, 0x87]), Err(PpsError::InvalidPpss(0)));
-        assert_eq!(check(&[0xFF, 0x11, 0x96, 0x79]), Err(PpsError::WrongPck(0x78)));
-        assert_eq!(check(&[0xFF, 0x10, 0x96, 0x79]), Err(PpsError::OtherProtocol(0)));
-        assert_eq!(check(&[0xFF, 0x11, 0x95, 0x7B]), Err(PpsError::OtherRate(0x95)));
-        let pps2 = [0xFF, 0x31, 0x96, 0x00, 0x58];
-        assert_eq!(check(&pps2), Err(PpsError::Unasked(0x31)));
+        for wrong in [
+            &[][..],
+            &[0xFF, 0x11],
+            &[0xFF, 0x11, 0x96],
+            &[0xFF, 0x11, 0xEE],
+            &[0xFF, 0x11, 0x96, 0x78, 0x00],
+            &[0x00, 0x11, 0x96, 0x87],
+            // The check byte.
+            &[0xFF, 0x11, 0x96, 0x79],
+            // Another protocol, another rate.
+            &[0xFF, 0x10, 0x96, 0x79],
+            &[0xFF, 0x11, 0x95, 0x7B],
+            // PPS2, PPS3, and all three.
+            &[0xFF, 0x21, 0x55, 0x8B],
+            &[0xFF, 0x41, 0x55, 0xEB],
+            &[0xFF, 0x31, 0x96, 0x00, 0x58],
+            &[0xFF, 0x71, 0x96, 0x55, 0x66, 0x2B],
+        ] {
+            assert_eq!(FAST_T1.check(wrong), None, "{wrong:02X?}");
+        }
         let plain = PpsRequest {
             protocol: 1,
             pps1: None,
         };
-        assert_eq!(
-            plain.check(&[0xFF, 0x11, 0x96, 0x78]),
-            Err(PpsError::Unasked(0x11))
-        );
-    }
-
-    #[test]
-    fn a_request_may_have_other_bytes_than_pps1() {
-        for (bytes, pps1) in [
-            (&[0xFF, 0x01, 0xFE][..], None),
-            (&[0xFF, 0x11, 0x96, 0x78], Some(0x96)),
-            (&[0xFF, 0x21, 0x55, 0x8B], None),
-            (&[0xFF, 0x41, 0x55, 0xEB], None),
-            (&[0xFF, 0x71, 0x96, 0x55, 0x66, 0x2B], Some(0x96)),
-        ] {
-            assert_eq!(read(bytes), Ok((bytes[1], pps1)));
-            let is_plain = bytes[1] & 0x60 == 0;
-            assert_eq!(FAST_T1.check(bytes).is_ok(), is_plain, "{bytes:02X?}");
-        }
+        assert_eq!(plain.check(&[0xFF, 0x11, 0x96, 0x78]), None);
     }
 
     #[test]
@@ -229,19 +178,18 @@ mod tests {
         #[test]
         fn any_response_is_judged(bytes in proptest::collection::vec(any::<u8>(), 0..8), pps1: Option<u8>) {
             let request = PpsRequest { protocol: 1, pps1 };
-            if request.check(&bytes).is_ok() {
+            if request.check(&bytes).is_some() {
                 prop_assert_eq!(bytes.iter().fold(0, |sum, byte| sum ^ byte), 0);
                 prop_assert!(bytes.len() <= MAX_SIZE);
             }
         }
 
         #[test]
-        fn requests_are_read_as_written(protocol in 0u8..15, pps1: Option<u8>) {
+        fn a_card_accepts_a_request_by_repeating_it(protocol in 0u8..15, pps1: Option<u8>) {
             let request = PpsRequest { protocol, pps1 };
             let mut buffer = [0; MAX_SIZE];
             let bytes = request.encode(&mut buffer);
-            prop_assert_eq!(read(bytes), Ok((bytes[1], pps1)));
-            prop_assert_eq!(request.check(bytes), Ok(PpsOutcome::Accepted));
+            prop_assert_eq!(request.check(bytes), Some(PpsOutcome::Accepted));
         }
     }
 }

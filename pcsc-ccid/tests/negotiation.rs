@@ -31,7 +31,7 @@ fn negotiate(contact: &mut Contact, atr: &Atr, protocol: u8, ta1: u8) -> Option<
     // ISO/IEC 7816-3, clause 9.1, in etu.
     const INITIAL_WAIT: u64 = 9_600;
     contact.receive(&mut response, MAX_SIZE, INITIAL_WAIT, INITIAL_WAIT);
-    match request.check(&response).ok()? {
+    match request.check(&response)? {
         PpsOutcome::Accepted => Some(ta1),
         PpsOutcome::RateRefused => Some(0x11),
     }

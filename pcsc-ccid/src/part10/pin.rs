@@ -88,37 +88,14 @@ pub struct Modification<'a> {
     pub apdu: Apdu<'a>,
 }
 
-/// What is wrong with a structure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PinStructureError {
-    /// The number of bytes, fewer than a structure with a command's header has.
-    #[error("a PIN structure of {0} bytes is too short")]
-    TooShort(usize),
-    /// `ulDataLength` is not how many bytes follow it, in neither byte order.
-    #[error("ulDataLength is {announced}, and {present} bytes follow")]
-    DataLength {
-        /// What it says, read as little endian.
-        announced: u32,
-        /// What there is.
-        present: usize,
-    },
-    /// `bNumberMessage` of a modification is neither 0 to 3 nor FF.
-    #[error("bNumberMessage {0:02X} is not allowed")]
-    Messages(u8),
-}
-
 impl<'a> Verification<'a> {
-    /// Decodes PIN_VERIFY.
-    ///
-    /// # Errors
-    /// The first field that is wrong.
-    pub fn decode(bytes: &'a [u8]) -> Result<Self, PinStructureError> {
+    /// Decodes PIN_VERIFY; `None` if a length does not fit.
+    pub fn decode(bytes: &'a [u8]) -> Option<Self> {
         let (fields, apdu, swapped) = split::<VERIFY_HEADER>(bytes)?;
         let [s0, s1, s2, s3, s4, d0, d1, validation, messages, l0, l1, message, ..] = *fields;
         let keys = [validation, messages, l0, l1];
         let entry = PinEntry::decode([s0, s1, s2, s3, s4], [d0, d1], keys, swapped);
-        Ok(Verification {
+        Some(Verification {
             entry,
             message,
             apdu: Apdu(apdu),
@@ -127,20 +104,17 @@ impl<'a> Verification<'a> {
 }
 
 impl<'a> Modification<'a> {
-    /// Decodes PIN_MODIFY.
-    ///
-    /// # Errors
-    /// The first field that is wrong.
-    pub fn decode(bytes: &'a [u8]) -> Result<Self, PinStructureError> {
+    /// Decodes PIN_MODIFY; `None` if a length does not fit, or for a number of messages that has no meaning.
+    pub fn decode(bytes: &'a [u8]) -> Option<Self> {
         let (fields, apdu, swapped) = split::<MODIFY_HEADER>(bytes)?;
         let [s0, s1, s2, s3, s4, old_offset, new_offset, d0, d1, rest @ ..] = *fields;
         let [confirm, validation, messages, l0, l1, i1, i2, i3, ..] = rest;
         if !matches!(messages, 0..=3 | 0xFF) {
-            return Err(PinStructureError::Messages(messages));
+            return None;
         }
         let keys = [validation, messages, l0, l1];
         let entry = PinEntry::decode([s0, s1, s2, s3, s4], [d0, d1], keys, swapped);
-        Ok(Modification {
+        Some(Modification {
             entry,
             old_offset,
             new_offset,
@@ -176,25 +150,16 @@ impl PinEntry {
 }
 
 /// The header's fields, the data, and whether numbers are big endian.
-fn split<const HEADER: usize>(bytes: &[u8]) -> Result<(&[u8; HEADER], &[u8], bool), PinStructureError> {
-    let short = PinStructureError::TooShort(bytes.len());
-    let (fields, data) = bytes.split_first_chunk::<HEADER>().ok_or(short)?;
-    let (_, length) = fields.split_last_chunk::<4>().ok_or(short)?;
-    if data.len() < 4 {
-        return Err(short);
-    }
-    let announced = u32::from_le_bytes(*length);
+fn split<const HEADER: usize>(bytes: &[u8]) -> Option<(&[u8; HEADER], &[u8], bool)> {
+    let (fields, data) = bytes.split_first_chunk::<HEADER>()?;
+    let (_, length) = fields.split_last_chunk::<4>()?;
     let is = |number: u32| usize::try_from(number) == Ok(data.len());
     // Little endian is PC/SC's order and is tried first. Programs on big-endian machines pass the numbers in
     // their own.
-    match (is(announced), is(u32::from_be_bytes(*length))) {
-        (true, _) => Ok((fields, data, false)),
-        (false, true) => Ok((fields, data, true)),
-        (false, false) => Err(PinStructureError::DataLength {
-            announced,
-            present: data.len(),
-        }),
-    }
+    let is_little = is(u32::from_le_bytes(*length));
+    // The data have a command's header at least.
+    let is_sound = data.len() >= 4 && (is_little || is(u32::from_be_bytes(*length)));
+    is_sound.then_some((fields, data, !is_little))
 }
 
 fn number(first: u8, second: u8, swapped: bool) -> u16 {

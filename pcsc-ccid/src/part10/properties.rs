@@ -9,7 +9,6 @@ use alloc::vec::Vec;
 
 /// The facts that the answers are made of.
 #[derive(Debug, Clone, Copy)]
-#[non_exhaustive]
 pub struct Facts<'a> {
     /// `idVendor`.
     pub vendor: u16,
@@ -27,22 +26,6 @@ pub struct Facts<'a> {
     pub firmware_id: Option<&'a [u8]>,
     /// What Gemalto's firmware reports of its PIN pad.
     pub firmware: Option<&'a FirmwareFeatures>,
-}
-
-impl<'a> Facts<'a> {
-    /// The facts of a reader without a display and without data from its firmware. Escapes are not allowed.
-    pub const fn new(vendor: u16, product: u16, features: Features, quirks: &'a PinQuirks) -> Facts<'a> {
-        Facts {
-            vendor,
-            product,
-            features,
-            lcd_layout: 0,
-            quirks,
-            escapes: false,
-            firmware_id: None,
-            firmware: None,
-        }
-    }
 }
 
 /// A tag of the TLV properties (clause 2.6.14, table).

@@ -35,7 +35,7 @@ impl<T: Transport> Reader<T> {
         data: &[u8],
         answer: &mut [u8],
     ) -> Result<usize, ReaderError> {
-        let pin = Verification::decode(data).map_err(|_| ReaderError::InvalidParameter)?;
+        let pin = Verification::decode(data).ok_or(ReaderError::InvalidParameter)?;
         if let Some(escape) = secure::escape_before(&pin, &self.quirks.pin) {
             self.escape(slot, escape, &mut [0; 16])?;
         }
@@ -54,7 +54,7 @@ impl<T: Transport> Reader<T> {
         data: &[u8],
         answer: &mut [u8],
     ) -> Result<usize, ReaderError> {
-        let pin = Modification::decode(data).map_err(|_| ReaderError::InvalidParameter)?;
+        let pin = Modification::decode(data).ok_or(ReaderError::InvalidParameter)?;
         let framing = self.framing(slot, &pin.apdu)?;
         let prologue = framing.as_ref().map_or([0; 3], |framing| framing.prologue);
         let secure = secure::modification(&pin, &self.quirks.pin, self.firmware.as_ref(), prologue);

@@ -297,7 +297,7 @@ impl<T: Transport> Reader<T> {
         steps: usize,
     ) -> Result<Chosen, ReaderError> {
         let mut parameters = Parameters::for_card(atr, protocol as u8, candidate.ta1)
-            .map_err(|_| ReaderError::ProtocolUnsupported)?;
+            .ok_or(ReaderError::ProtocolUnsupported)?;
         if let Specific::T1(t1) = &mut parameters.specific {
             if let Some(card) = quirks::for_card(self.atr(slot)) {
                 // A card whose ATR promises shorter times than it keeps.
@@ -382,7 +382,7 @@ impl<T: Transport> Reader<T> {
             .check(self.port.data(&reply))
             // A wrong answer ends the negotiation as none does: the card is reset and the next step tried
             // (clause 9.1).
-            .map_err(|_| ReaderError::Slot(SlotErrorCode::Mute))
+            .ok_or(ReaderError::Slot(SlotErrorCode::Mute))
     }
 
     /// Sends SetParameters. Returns F and D, coded as TA1, if the reader reports that others than those asked
@@ -437,7 +437,7 @@ impl<T: Transport> Reader<T> {
     }
 
     fn read_parameters(&self, reply: &Reply) -> Option<(u8, u8)> {
-        let parameters = Parameters::decode(reply.specific, self.port.data(reply)).ok()?;
+        let parameters = Parameters::decode(reply.specific, self.port.data(reply))?;
         Some((reply.specific, parameters.f_index_d_index))
     }
 }

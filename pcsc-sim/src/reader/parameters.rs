@@ -31,7 +31,7 @@ impl Parameters {
     pub fn from_atr(atr: &Atr, protocol: u8) -> Parameters {
         let mut bytes = [0; MAX_SIZE];
         // CCID has structures for two protocols.
-        if let Ok(parameters) = CardParameters::for_card(atr, protocol.min(1), DEFAULT_TA1) {
+        if let Some(parameters) = CardParameters::for_card(atr, protocol.min(1), DEFAULT_TA1) {
             parameters.encode(&mut bytes);
         }
         Parameters { protocol, bytes }
