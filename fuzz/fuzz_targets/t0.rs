@@ -39,7 +39,7 @@ fn characters(
     let mut step = line.start();
     let mut sent = Vec::new();
     // The header, a NULL or a byte of the data each time, and SW1.
-    for _ in 0..2 + usize::from(Character::DEFAULT_MAX_NULLS) + 2 * MAX_TPDU_RESPONSE {
+    for _ in 0..2 + usize::from(Character::MAX_NULLS) + 2 * MAX_TPDU_RESPONSE {
         let expect = match step {
             CharacterAction::Done(length) => {
                 assert!((2..=room).contains(&length));

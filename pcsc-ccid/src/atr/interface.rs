@@ -76,8 +76,6 @@ pub enum Mode {
     Specific {
         /// The protocol T.
         protocol: u8,
-        /// TA2 bit 8 is 0: a warm reset may bring the card to negotiable mode.
-        can_change: bool,
         /// TA2 bit 5 is 1: the rate is not that of TA1 but an implicit one (clause 8.3).
         implicit: bool,
     },
@@ -210,7 +208,6 @@ impl Atr {
             None => Mode::Negotiable,
             Some(ta2) => Mode::Specific {
                 protocol: ta2 & 0x0F,
-                can_change: ta2 & 0x80 == 0,
                 implicit: ta2 & 0x10 != 0,
             },
         }

@@ -212,6 +212,7 @@ impl<T: Transport> SlotPort<'_, T> {
         level: ExchangeLevel,
     ) -> Result<usize, ReaderError> {
         let deadline = self.port.deadline();
+        let block_limit = self.limit;
         let in_parts = level == ExchangeLevel::Character;
         let mut action = exchange.start();
         loop {
@@ -228,18 +229,11 @@ impl<T: Transport> SlotPort<'_, T> {
                 level: if in_parts { PROLOGUE as u16 } else { 0 },
                 data: exchange.block(),
             };
-            let extended = self.limit.saturating_mul(u32::from(wait));
-            let limit = extended.min(LONGEST).max(self.limit);
+            let extended = block_limit.saturating_mul(u32::from(wait));
+            self.limit = extended.min(LONGEST).max(block_limit);
             let mut block = [0; t1::MAX_BLOCK];
-            let answer = match self.port.call(self.slot, &command, limit) {
-                Ok(reply) if in_parts => {
-                    let mut port = SlotPort {
-                        port: &mut *self.port,
-                        slot: self.slot,
-                        limit,
-                    };
-                    port.rest_of_block(reply, exchange.edc(), &mut block)
-                }
+            let answer = match self.port.call(self.slot, &command, self.limit) {
+                Ok(reply) if in_parts => self.rest_of_block(reply, exchange.edc(), &mut block),
                 Ok(reply) => Ok(self.port.data(&reply)),
                 Err(error) => Err(error),
             };
@@ -320,8 +314,7 @@ impl<T: Transport> SlotPort<'_, T> {
     fn characters(&mut self, exchange: &t0::T0Exchange<'_>, answer: &mut [u8]) -> Result<usize, ReaderError> {
         let deadline = self.port.deadline();
         let (header, direction) = exchange.parts();
-        // Some cards send thousands of NULL bytes. The deadline bounds them.
-        let mut line = t0::Character::new(header, direction, answer)?.max_nulls(u16::MAX);
+        let mut line = t0::Character::new(header, direction, answer)?;
         let mut step = line.start();
         loop {
             let expect = match step {

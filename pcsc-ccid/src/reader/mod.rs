@@ -213,33 +213,21 @@ impl<T: Transport> Reader<T> {
     /// a slot of its own, so that commands go on in several slots at once.
     #[cfg(feature = "std")]
     pub(crate) fn split<U: Transport>(self, transports: impl FnOnce(T) -> Vec<U>) -> Vec<Reader<U>> {
-        let Reader {
-            port,
-            device,
-            options,
+        let (flavour, loses_whole_packets) = (self.flavour, self.quirks.loses_whole_packets);
+        let transports = transports(self.port.into_transport()).into_iter();
+        let readers = transports.map(|transport| Reader {
+            port: Port::new(transport, flavour, &self.descriptor, loses_whole_packets),
+            device: self.device.clone(),
+            options: self.options,
             flavour,
-            descriptor,
-            quirks,
-            data_rates,
-            firmware,
-            firmware_id,
-            ..
-        } = self;
-        let readers = transports(port.into_transport())
-            .into_iter()
-            .map(|transport| Reader {
-                port: Port::new(transport, flavour, &descriptor, quirks.loses_whole_packets),
-                device: device.clone(),
-                options,
-                flavour,
-                descriptor,
-                quirks,
-                data_rates: data_rates.clone(),
-                firmware,
-                firmware_id: firmware_id.clone(),
-                slots: (0..descriptor.slots()).map(|_| Slot::default()).collect(),
-                speeds: Speeds::default(),
-            });
+            descriptor: self.descriptor,
+            quirks: self.quirks,
+            data_rates: self.data_rates.clone(),
+            firmware: self.firmware,
+            firmware_id: self.firmware_id.clone(),
+            slots: (0..self.descriptor.slots()).map(|_| Slot::default()).collect(),
+            speeds: Speeds::default(),
+        });
         readers.collect()
     }
 

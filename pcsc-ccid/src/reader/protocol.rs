@@ -111,7 +111,7 @@ impl<T: Transport> Reader<T> {
         Err(ReaderError::CardReset)
     }
 
-    /// The speeds to try, fastest first; the last one is the card's default.
+    /// The speeds to try, fastest first; the last one is the card's default. There is at least one.
     fn ladder(&mut self, slot: u8, protocol: Protocol) -> Result<(Atr, Vec<SpeedChoice>), ReaderError> {
         let mut rates = self.data_rates.clone();
         self.quirks.limit_rates(slot, &mut rates);
@@ -145,13 +145,13 @@ impl<T: Transport> Reader<T> {
             {
                 return Err(ReaderError::ProtocolUnsupported);
             }
-            // The reader selects the speed itself, or the card stays at its default.
-            let keep = if self.reader_negotiates() {
-                0
+            if self.reader_negotiates() {
+                // It selects the speed itself.
+                candidates.truncate(1);
             } else {
-                candidates.len().saturating_sub(1)
-            };
-            candidates = candidates.get(keep..=keep).unwrap_or(&[]).to_vec();
+                // The card stays at its default.
+                candidates.drain(..candidates.len() - 1);
+            }
         }
         Ok((atr, candidates))
     }
@@ -196,11 +196,11 @@ impl<T: Transport> Reader<T> {
             if steps < last && self.port.check(deadline).is_err() {
                 continue;
             }
-            let result = match ladder.get(steps) {
-                Some(candidate) => self.negotiate(slot, &atr, protocol, candidate, steps),
-                None => self.settle(slot, &atr, protocol, default_of(&ladder), steps),
+            let settled = match ladder.get(steps) {
+                Some(candidate) => self.negotiate(slot, &atr, protocol, *candidate, steps),
+                None => self.settle(slot, &atr, protocol, ladder[ladder.len() - 1], steps),
             };
-            match result {
+            match settled.and_then(|chosen| self.announce_ifsd(slot, chosen)) {
                 Ok(chosen) => {
                     if is_for_later {
                         let bytes = self.atr(slot).to_vec();
@@ -238,14 +238,13 @@ impl<T: Transport> Reader<T> {
         slot: u8,
         atr: &Atr,
         protocol: Protocol,
-        candidate: &SpeedChoice,
+        mut candidate: SpeedChoice,
         steps: usize,
     ) -> Result<Chosen, ReaderError> {
         if self.reader_negotiates() {
             self.check_readers_choice(slot, atr, protocol)?;
-            return self.settle(slot, atr, protocol, *candidate, steps);
+            return self.settle(slot, atr, protocol, candidate, steps);
         }
-        let mut candidate = *candidate;
         if self.can_carry_pps() && !self.descriptor.features.has(Features::AUTOMATIC_PPS) {
             if let Some(request) = pps::PpsRequest::needed(atr, protocol as u8, candidate.ta1) {
                 if self.exchange_pps(slot, request)? == pps::PpsOutcome::RateRefused {
@@ -253,10 +252,10 @@ impl<T: Transport> Reader<T> {
                 }
             }
         }
-        let mut chosen = self.settle_parameters(slot, atr, protocol, candidate, steps)?;
+        let mut chosen = self.settle(slot, atr, protocol, candidate, steps)?;
         if let Some(ta1) = self.set_parameters(slot, &chosen.parameters)? {
             candidate = SpeedChoice::new(ta1, candidate.clock_khz);
-            chosen = self.settle_parameters(slot, atr, protocol, candidate, steps)?;
+            chosen = self.settle(slot, atr, protocol, candidate, steps)?;
         }
         if !self.descriptor.features.has(Features::AUTOMATIC_BAUD_RATE) && candidate.ta1 != DEFAULT_TA1 {
             let command = CommandMessage::SetDataRateAndClockFrequency {
@@ -270,25 +269,11 @@ impl<T: Transport> Reader<T> {
                 Err(error) => return Err(error),
             }
         }
-        self.announce_ifsd(slot, &mut chosen)?;
         Ok(chosen)
     }
 
-    /// Uses the speed without negotiation.
+    /// The protocol with its parameters at this speed, without negotiation.
     fn settle(
-        &mut self,
-        slot: u8,
-        atr: &Atr,
-        protocol: Protocol,
-        candidate: SpeedChoice,
-        steps: usize,
-    ) -> Result<Chosen, ReaderError> {
-        let mut chosen = self.settle_parameters(slot, atr, protocol, candidate, steps)?;
-        self.announce_ifsd(slot, &mut chosen)?;
-        Ok(chosen)
-    }
-
-    fn settle_parameters(
         &self,
         slot: u8,
         atr: &Atr,
@@ -354,7 +339,7 @@ impl<T: Transport> Reader<T> {
 
     /// Announces IFSD to the card. As the first exchange at a new speed it also detects a speed that does not
     /// work, before the application sends a command.
-    fn announce_ifsd(&mut self, slot: u8, chosen: &mut Chosen) -> Result<(), ReaderError> {
+    fn announce_ifsd(&mut self, slot: u8, mut chosen: Chosen) -> Result<Chosen, ReaderError> {
         let level = self.exchange_level();
         if let Some(engine) = &mut chosen.engine {
             let mut port = SlotPort {
@@ -364,7 +349,7 @@ impl<T: Transport> Reader<T> {
             };
             port.drive_t1(engine.negotiate(), level)?;
         }
-        Ok(())
+        Ok(chosen)
     }
 
     /// PPS through the reader, as bytes to the card (ISO 7816-3, clause 9).
@@ -440,15 +425,6 @@ impl<T: Transport> Reader<T> {
         let parameters = Parameters::decode(reply.specific, self.port.data(reply))?;
         Some((reply.specific, parameters.f_index_d_index))
     }
-}
-
-/// The slowest candidate. A ladder has at least one.
-fn default_of(ladder: &[SpeedChoice]) -> SpeedChoice {
-    ladder.last().copied().unwrap_or(SpeedChoice {
-        ta1: DEFAULT_TA1,
-        clock_khz: 4000,
-        bits_per_second: 10_752,
-    })
 }
 
 /// Whether a failed negotiation may succeed at a lower speed.

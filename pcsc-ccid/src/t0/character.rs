@@ -49,8 +49,9 @@ pub struct Character<'a> {
 }
 
 impl<'a> Character<'a> {
-    /// NULL bytes that a card may send in one TPDU unless [`max_nulls`](Self::max_nulls) says otherwise.
-    pub const DEFAULT_MAX_NULLS: u16 = 1024;
+    /// NULL bytes that a card may send in one TPDU. Some cards send thousands. Each one restarts the waiting
+    /// time, so that the caller, which has a clock, bounds the time.
+    pub const MAX_NULLS: u16 = u16::MAX;
 
     /// Prepares the TPDU with this header (CLA INS P1 P2 P3). `response` should have room for
     /// [`MAX_TPDU_RESPONSE`](super::MAX_TPDU_RESPONSE) bytes.
@@ -78,14 +79,8 @@ impl<'a> Character<'a> {
             outgoing: Outgoing::Nothing,
             left,
             received: 0,
-            nulls_left: Self::DEFAULT_MAX_NULLS,
+            nulls_left: Self::MAX_NULLS,
         })
-    }
-
-    /// Limits the NULL bytes, each of which restarts the waiting time.
-    pub fn max_nulls(mut self, nulls: u16) -> Self {
-        self.nulls_left = nulls;
-        self
     }
 
     /// The first step: the header.

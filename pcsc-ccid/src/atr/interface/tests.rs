@@ -137,14 +137,12 @@ fn specific_mode_tells_all() {
     let fixed = atr(&[0x3B, 0x90, 0x96, 0x91, 0x81, 0x31, 0xFE, 0x45, 0x00]);
     let mode = Mode::Specific {
         protocol: 1,
-        can_change: false,
         implicit: false,
     };
     assert_eq!((fixed.mode(), fixed.first_protocol()), (mode, 1));
     let implicit = atr(&[0x3B, 0x80, 0x10, 0x10]);
     let mode = Mode::Specific {
         protocol: 0,
-        can_change: true,
         implicit: true,
     };
     assert_eq!((implicit.mode(), implicit.specific_mode()), (mode, Some(0)));
