@@ -1,11 +1,11 @@
 //! Systems whose USB this driver does not support: there is no reader, and the type of a device has no value.
 
-use super::candidate::Place;
+use super::candidate::{Candidate, Place};
 use super::error::{Holder, Refusal};
-use super::known::KnownReader;
 use super::listing::Scan;
 use super::pipe::{self, Completion};
 use super::signal::Signal;
+use crate::shared::Interrupter;
 use crate::transport::TransportError;
 use std::convert::Infallible;
 use std::format;
@@ -31,7 +31,7 @@ fn unsupported() -> io::Error {
 }
 
 /// Fails.
-pub(super) fn scan(_known: &[KnownReader], _has_waited: &dyn Fn(Place) -> bool) -> io::Result<Scan> {
+pub(super) fn scan(_known: &[Candidate], _has_waited: &dyn Fn(Place) -> bool) -> io::Result<Scan> {
     Err(unsupported())
 }
 
@@ -154,23 +154,12 @@ impl pipe::Pipe for Absent {
 #[derive(Debug)]
 pub(super) struct Events(Infallible);
 
-/// Ends a [`Hotplug`](super::Hotplug) from another thread.
-#[derive(Debug, Clone)]
-pub struct HotplugStopper(Infallible);
-
-impl HotplugStopper {
-    /// Ends the wait in progress and every later one.
-    pub fn stop(&self) {
-        match self.0 {}
-    }
-}
-
 impl Events {
     pub(super) fn new() -> io::Result<Events> {
         Err(unsupported())
     }
 
-    pub(super) fn stopper(&self) -> HotplugStopper {
+    pub(super) fn stopper(&self) -> Interrupter {
         match self.0 {}
     }
 

@@ -2,8 +2,10 @@
 
 use super::known::KnownReaders;
 use super::listing::{Changes, Listing, Scan};
-use super::platform::{self, Events, HotplugStopper};
+use super::platform::{self, Events};
+use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Whether the system has a USB that this driver can use. It need not have a device.
@@ -51,7 +53,7 @@ impl Hotplug {
 
     /// A handle that ends this from any thread.
     pub fn stopper(&self) -> HotplugStopper {
-        self.events.stopper()
+        HotplugStopper(self.events.stopper().into())
     }
 
     /// Sleeps until a reader comes or goes. Returns `None` after [`HotplugStopper::stop`].
@@ -78,5 +80,22 @@ impl Hotplug {
             }
         }
         Ok(None)
+    }
+}
+
+/// Ends a [`Hotplug`] from another thread.
+#[derive(Clone)]
+pub struct HotplugStopper(Arc<dyn Fn() + Send + Sync>);
+
+impl HotplugStopper {
+    /// Ends the wait in progress and every later one.
+    pub fn stop(&self) {
+        (self.0)();
+    }
+}
+
+impl fmt::Debug for HotplugStopper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HotplugStopper").finish_non_exhaustive()
     }
 }

@@ -2,7 +2,6 @@
 
 use super::candidate::{Candidate, Place};
 use super::listing::{Changes, Notice, Scan};
-use std::string::String;
 use std::time::{Duration, Instant};
 use std::vec::Vec;
 
@@ -10,27 +9,10 @@ use std::vec::Vec;
 /// whose database may be missing in a container, and for the permission to open it.
 const READY_LIMIT: Duration = Duration::from_secs(1);
 
-/// A known reader, by what a scan recognizes it by.
-#[derive(Debug)]
-pub(super) struct KnownReader {
-    pub(super) place: Place,
-    /// As in [`Candidate::port`].
-    pub(super) port: String,
-}
-
-impl From<&Candidate> for KnownReader {
-    fn from(reader: &Candidate) -> KnownReader {
-        KnownReader {
-            place: reader.place,
-            port: reader.port.clone(),
-        }
-    }
-}
-
 /// The known readers.
 #[derive(Debug, Default)]
 pub(super) struct KnownReaders {
-    known: Vec<KnownReader>,
+    known: Vec<Candidate>,
     /// Notices that the caller has received.
     reported: Vec<Notice>,
     /// Readers that are not ready, with the time since when.
@@ -39,7 +21,7 @@ pub(super) struct KnownReaders {
 }
 
 impl KnownReaders {
-    pub(super) fn known(&self) -> &[KnownReader] {
+    pub(super) fn known(&self) -> &[Candidate] {
         &self.known
     }
 
@@ -69,7 +51,7 @@ impl KnownReaders {
     /// Applies a scan. What the scan could not determine stays unchanged.
     pub(super) fn update(&mut self, scan: Scan, now: Instant) -> Changes {
         self.known.retain(|reader| !scan.gone.contains(&reader.place));
-        self.known.extend(scan.arrived.iter().map(KnownReader::from));
+        self.known.extend_from_slice(&scan.arrived);
         let notices: Vec<Notice> = scan
             .notices
             .iter()

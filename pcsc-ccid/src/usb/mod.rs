@@ -49,10 +49,9 @@ use linux as platform;
 
 pub use candidate::{udev_rule, Candidate, DeviceIdentity, Place};
 pub use error::{Holder, OpenError};
-pub use hotplug::{is_present, list, Hotplug};
+pub use hotplug::{is_present, list, Hotplug, HotplugStopper};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub use linux::readers_from_fd;
 pub use listing::{Changes, Listing, Notice, NoticeReason};
 pub use open::{reporting, Opened};
-pub use platform::HotplugStopper;
 pub use transport::{Canceller, UsbTransport};

@@ -2,11 +2,11 @@
 
 use super::candidate::{is_plausible, Candidate, DeviceIdentity, Place};
 use super::error::{Holder, Refusal};
-use super::known::KnownReader;
 use super::listing::{Notice, NoticeReason, Scan};
 use super::pipe::{self, Completion};
 use super::signal::Signal;
 use crate::descriptor::interfaces;
+use crate::shared::Interrupter;
 use crate::transport::{copy, TransportError};
 use ::nusb::hotplug::HotplugWatch;
 use ::nusb::transfer::{
@@ -15,6 +15,7 @@ use ::nusb::transfer::{
 };
 use ::nusb::{DeviceInfo, Endpoint, ErrorKind, MaybeFuture};
 use futures_core::Stream;
+use std::boxed::Box;
 use std::fmt;
 use std::format;
 use std::future::{Future, IntoFuture};
@@ -299,9 +300,9 @@ pub(super) fn is_present() -> bool {
 ///
 /// # Errors
 /// If the system has no USB, or this process has no access to it.
-pub(super) fn scan(known: &[KnownReader], _has_waited: &dyn Fn(Place) -> bool) -> io::Result<Scan> {
+pub(super) fn scan(known: &[Candidate], _has_waited: &dyn Fn(Place) -> bool) -> io::Result<Scan> {
     let devices: Vec<DeviceInfo> = ::nusb::list_devices().wait()?.collect();
-    let is_there = |reader: &KnownReader| {
+    let is_there = |reader: &Candidate| {
         devices.iter().any(|info| {
             info.device_address() == reader.place.address && port(info, reader.place.interface) == reader.port
         })
@@ -392,19 +393,6 @@ impl fmt::Debug for Events {
     }
 }
 
-/// Ends a [`Hotplug`](super::Hotplug) from another thread.
-#[derive(Debug, Clone)]
-pub struct HotplugStopper {
-    signal: Arc<Signal>,
-}
-
-impl HotplugStopper {
-    /// Ends the wait in progress and every later one.
-    pub fn stop(&self) {
-        self.signal.stop();
-    }
-}
-
 impl Events {
     pub(super) fn new() -> io::Result<Events> {
         Ok(Events {
@@ -413,10 +401,9 @@ impl Events {
         })
     }
 
-    pub(super) fn stopper(&self) -> HotplugStopper {
-        HotplugStopper {
-            signal: self.signal.clone(),
-        }
+    pub(super) fn stopper(&self) -> Interrupter {
+        let signal = self.signal.clone();
+        Box::new(move || signal.stop())
     }
 
     /// Sleeps until it is time to scan again; false once stopped.

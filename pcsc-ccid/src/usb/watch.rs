@@ -3,7 +3,7 @@
 use super::pipe::Pipe;
 use super::platform::{Claim, InterruptIn};
 use super::signal::Signal;
-use crate::shared::InterruptSource;
+use crate::shared::{InterruptSource, Interrupter};
 use crate::transport::TransportError;
 use std::boxed::Box;
 use std::sync::Arc;
@@ -59,7 +59,7 @@ impl InterruptSource for UsbWatch {
         Ok(())
     }
 
-    fn interrupter(&self) -> Box<dyn Fn() + Send + Sync> {
+    fn interrupter(&self) -> Interrupter {
         let signal = self.signal.clone();
         Box::new(move || signal.cancel())
     }

@@ -38,13 +38,7 @@ impl<P: Pipe> Control<P> {
         timeout: Duration,
     ) -> Result<(), TransportError> {
         let setup = setup(CLASS_REQUEST, request, value, interface.into(), data.len())?;
-        self.transfer(
-            setup,
-            data.len(),
-            |room| room.copy_from_slice(data),
-            timeout,
-            |_| (),
-        )
+        self.transfer(setup, data, &mut [], timeout).map(|_| ())
     }
 
     /// Makes a class request to an interface, with data from the device. Returns their length.
@@ -71,35 +65,34 @@ impl<P: Pipe> Control<P> {
     ) -> Result<usize, TransportError> {
         let limit = into.len().min(u16::MAX.into());
         let setup = setup(kind | 0x80, request, value, index, limit)?;
-        self.transfer(setup, limit, |_| (), timeout, |data| copy(data, into))
+        self.transfer(setup, &[], &mut into[..limit], timeout)
     }
 
-    /// Makes a control transfer. `fill` writes what is sent, `take` reads what has come.
-    fn transfer<T>(
+    /// Makes a control transfer in one direction: `data` or `into` is empty. Returns the length of what came.
+    fn transfer(
         &mut self,
         setup: [u8; SETUP_SIZE],
-        length: usize,
-        fill: impl FnOnce(&mut [u8]),
+        data: &[u8],
+        into: &mut [u8],
         timeout: Duration,
-        take: impl FnOnce(&[u8]) -> T,
-    ) -> Result<T, TransportError> {
+    ) -> Result<usize, TransportError> {
         if let Some(earlier) = self.pipe.reclaim()? {
             self.keep(earlier.buffer);
         }
         let mut message = std::mem::take(&mut self.buffer);
-        // Grows before the data are in it, so that no copy of them is left behind.
+        // Where the buffer has to grow, it does before the data are in it, so that no copy of them is left
+        // behind.
         message.clear();
         message.extend_from_slice(&setup);
-        message.resize(SETUP_SIZE + length, 0);
-        fill(&mut message[SETUP_SIZE..]);
+        message.extend_from_slice(data);
+        message.resize(SETUP_SIZE + data.len() + into.len(), 0);
         self.pipe.submit(message);
         match self.pipe.wait(Instant::now().checked_add(timeout)) {
             Ok(completion) => {
-                let taken = completion
-                    .result
-                    .map(|()| take(completion.buffer.get(SETUP_SIZE..).unwrap_or(&[])));
+                let received = completion.buffer.get(SETUP_SIZE..).unwrap_or(&[]);
+                let length = completion.result.map(|()| copy(received, into));
                 self.keep(completion.buffer);
-                taken.map_err(|error| self.pipe.explain(error))
+                length.map_err(|error| self.pipe.explain(error))
             }
             Err(interruption) => match self.pipe.reclaim()? {
                 // Even if the request has succeeded in the same moment: its deadline has passed, or its

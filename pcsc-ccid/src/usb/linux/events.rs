@@ -10,6 +10,7 @@ use super::super::candidate::Place;
 use super::schedule::RescanSchedule;
 use super::udev;
 use super::uevent::{self, Action};
+use crate::shared::Interrupter;
 use pcsc_process::{Descriptor, Waker};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, OwnedFd};
@@ -17,6 +18,7 @@ use rustix::fs::inotify;
 use rustix::io::Errno;
 use rustix::net::netlink::{self, SocketAddrNetlink};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
+use std::boxed::Box;
 use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
@@ -43,20 +45,6 @@ struct Nodes {
     appeared: bool,
 }
 
-/// Ends a [`Hotplug`](crate::usb::Hotplug) from another thread.
-#[derive(Debug, Clone)]
-pub struct HotplugStopper {
-    stop: Arc<Waker>,
-}
-
-impl HotplugStopper {
-    /// Ends the wait in progress and every later one.
-    pub fn stop(&self) {
-        // It fails if the program has closed the descriptor.
-        self.stop.wake();
-    }
-}
-
 impl Events {
     pub(in crate::usb) fn new() -> io::Result<Events> {
         // Either source is enough: a container may have one of them only.
@@ -75,10 +63,11 @@ impl Events {
         Ok(events)
     }
 
-    pub(in crate::usb) fn stopper(&self) -> HotplugStopper {
-        HotplugStopper {
-            stop: self.stop.clone(),
-        }
+    /// Ends the wait in progress and every later one: nothing empties the waker.
+    pub(in crate::usb) fn stopper(&self) -> Interrupter {
+        let stop = self.stop.clone();
+        // It fails if the program has closed the descriptor.
+        Box::new(move || _ = stop.wake())
     }
 
     /// Sleeps until the next scan is due: after an event or, if it `needs_rescan`, after some time. Returns
@@ -213,7 +202,7 @@ mod tests {
     fn a_stop_ends_this_wait_and_the_next() {
         let mut events = Events::new().unwrap();
         let stopper = events.stopper();
-        let other = thread::spawn(move || stopper.stop());
+        let other = thread::spawn(stopper);
         // Events of the machine's own devices may come in between.
         while events.wait(false).unwrap() {}
         assert!(!events.wait(false).unwrap());

@@ -19,7 +19,6 @@ mod uevent;
 pub(super) use control::Control;
 pub(super) use device::{BulkIn, BulkOut, Claim, InterruptIn, Source};
 pub(super) use events::Events;
-pub use events::HotplugStopper;
 pub use from_fd::readers_from_fd;
 pub(super) use holders::holders;
 pub(super) use scan::scan;

@@ -1,7 +1,6 @@
 //! A scan of the bus: which readers there are, from /sys, the nodes and udev.
 
 use super::super::candidate::{Candidate, Place};
-use super::super::known::KnownReader;
 use super::super::listing::{Notice, NoticeReason, Scan};
 use super::device::Source;
 use super::sysfs::{self, SysfsDevice};
@@ -28,15 +27,6 @@ const EFFECTIVE_RIGHTS: AtFlags = AtFlags::EACCESS;
 #[cfg(target_os = "android")]
 const EFFECTIVE_RIGHTS: AtFlags = AtFlags::empty();
 
-/// The conditions for listing a new reader.
-#[derive(Debug, Clone, Copy)]
-struct Readiness {
-    decision: Decision,
-    obstacle: Option<NoticeReason>,
-    /// The kernel has not read the name of its interface yet, or cannot read it.
-    lacks_name: bool,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     List,
@@ -44,17 +34,21 @@ enum Verdict {
     Wait,
 }
 
-impl Readiness {
-    /// Whether to list the reader, to refuse it, or to wait for udev to set the permissions and for the
-    /// kernel to read the name. Does not wait if it `has_waited` for long enough.
-    fn verdict(self, has_waited: bool) -> Verdict {
-        let is_ready = self.decision == Decision::Allow && self.obstacle.is_none() && !self.lacks_name;
-        match (self.decision, self.obstacle) {
-            (Decision::Ignore, _) => Verdict::Refuse(NoticeReason::Ignored),
-            _ if !is_ready && !has_waited => Verdict::Wait,
-            (_, Some(reason)) => Verdict::Refuse(reason),
-            (_, None) => Verdict::List,
-        }
+/// Whether to list a new reader, to refuse it, or to wait: for udev to set the permissions, and for the
+/// kernel to read the name of the interface, which it cannot read of some. Does not wait if it `has_waited`
+/// for long enough.
+fn verdict(
+    decision: Decision,
+    obstacle: Option<NoticeReason>,
+    lacks_name: bool,
+    has_waited: bool,
+) -> Verdict {
+    let is_ready = decision == Decision::Allow && obstacle.is_none() && !lacks_name;
+    match (decision, obstacle) {
+        (Decision::Ignore, _) => Verdict::Refuse(NoticeReason::Ignored),
+        _ if !is_ready && !has_waited => Verdict::Wait,
+        (_, Some(reason)) => Verdict::Refuse(reason),
+        (_, None) => Verdict::List,
     }
 }
 
@@ -63,7 +57,7 @@ impl Readiness {
 ///
 /// # Errors
 /// If the system has no USB, or this process has no access to it.
-pub(in crate::usb) fn scan(known: &[KnownReader], has_waited: &dyn Fn(Place) -> bool) -> io::Result<Scan> {
+pub(in crate::usb) fn scan(known: &[Candidate], has_waited: &dyn Fn(Place) -> bool) -> io::Result<Scan> {
     let roots = Roots {
         devices: Path::new(sysfs::DEVICES),
         nodes: Path::new(Place::NODES),
@@ -73,7 +67,7 @@ pub(in crate::usb) fn scan(known: &[KnownReader], has_waited: &dyn Fn(Place) -> 
 }
 
 impl Roots<'_> {
-    fn scan(&self, known: &[KnownReader], has_waited: &dyn Fn(Place) -> bool) -> io::Result<Scan> {
+    fn scan(&self, known: &[Candidate], has_waited: &dyn Fn(Place) -> bool) -> io::Result<Scan> {
         let interfaces = sysfs::interfaces(self.devices)?;
         let mut found = Scan::default();
         for reader in known {
@@ -111,7 +105,7 @@ impl Roots<'_> {
         &self,
         device: &SysfsDevice,
         name: &str,
-        known: &[KnownReader],
+        known: &[Candidate],
         has_waited: &dyn Fn(Place) -> bool,
         found: &mut Scan,
     ) -> io::Result<()> {
@@ -135,12 +129,8 @@ impl Roots<'_> {
             if known.iter().any(|known| known.place == place) && !found.gone.contains(&place) {
                 continue;
             }
-            let readiness = Readiness {
-                decision,
-                obstacle,
-                lacks_name: interface.name_index != 0 && interface_name.is_none(),
-            };
-            match readiness.verdict(has_waited(place)) {
+            let lacks_name = interface.name_index != 0 && interface_name.is_none();
+            match verdict(decision, obstacle, lacks_name, has_waited(place)) {
                 Verdict::Wait => found.pending.push(place),
                 Verdict::Refuse(reason) => {
                     found.notices.push(device.notice(name, interface.number, reason));

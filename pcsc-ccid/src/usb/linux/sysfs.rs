@@ -1,7 +1,6 @@
 //! USB devices in /sys, which every user may read.
 
-use super::super::candidate::{is_plausible, DeviceIdentity, Place};
-use super::super::known::KnownReader;
+use super::super::candidate::{is_plausible, Candidate, DeviceIdentity, Place};
 use super::descriptors::readers;
 use crate::descriptor::{Interface, Unusable};
 use rustix::io::Errno;
@@ -56,7 +55,7 @@ pub(super) fn can_be_reader(root: &Path, interface: &str) -> io::Result<bool> {
 ///
 /// # Errors
 /// If that cannot be determined at the moment.
-pub(super) fn is_there(root: &Path, interfaces: &[String], reader: &KnownReader) -> io::Result<bool> {
+pub(super) fn is_there(root: &Path, interfaces: &[String], reader: &Candidate) -> io::Result<bool> {
     if interfaces.binary_search(&reader.port).is_err() {
         return Ok(false);
     }

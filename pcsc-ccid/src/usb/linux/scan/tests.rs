@@ -34,8 +34,7 @@ impl System {
             nodes: self.nodes.root(),
             udev: self.udev.root(),
         };
-        let known: Vec<KnownReader> = known.iter().map(KnownReader::from).collect();
-        roots.scan(&known, &|_| has_waited).unwrap()
+        roots.scan(known, &|_| has_waited).unwrap()
     }
 }
 
@@ -166,48 +165,32 @@ fn a_reader_is_listed_once_udev_has_decided() {
 #[test]
 fn readers_that_are_not_ready_are_waited_for() {
     const REASON: NoticeReason = NoticeReason::Permission;
-    let readiness = |decision, obstacle, lacks_name| Readiness {
-        decision,
-        obstacle,
-        lacks_name,
-    };
-    for (readiness, before, after) in [
-        (
-            readiness(Decision::Allow, None, false),
-            Verdict::List,
-            Verdict::List,
-        ),
-        (
-            readiness(Decision::Allow, None, true),
-            Verdict::Wait,
-            Verdict::List,
-        ),
-        (
-            readiness(Decision::Pending, None, false),
-            Verdict::Wait,
-            Verdict::List,
-        ),
+    for ((decision, obstacle, lacks_name), before, after) in [
+        ((Decision::Allow, None, false), Verdict::List, Verdict::List),
+        ((Decision::Allow, None, true), Verdict::Wait, Verdict::List),
+        ((Decision::Pending, None, false), Verdict::Wait, Verdict::List),
         // The permissions of the user at the seat are set after udev's decision.
         (
-            readiness(Decision::Allow, Some(REASON), false),
+            (Decision::Allow, Some(REASON), false),
             Verdict::Wait,
             Verdict::Refuse(REASON),
         ),
         (
-            readiness(Decision::Pending, Some(REASON), true),
+            (Decision::Pending, Some(REASON), true),
             Verdict::Wait,
             Verdict::Refuse(REASON),
         ),
         (
-            readiness(Decision::Ignore, Some(REASON), true),
+            (Decision::Ignore, Some(REASON), true),
             Verdict::Refuse(NoticeReason::Ignored),
             Verdict::Refuse(NoticeReason::Ignored),
         ),
     ] {
+        let verdicts = [false, true].map(|has_waited| verdict(decision, obstacle, lacks_name, has_waited));
         assert_eq!(
-            (readiness.verdict(false), readiness.verdict(true)),
-            (before, after),
-            "{readiness:?}"
+            verdicts,
+            [before, after],
+            "{decision:?} {obstacle:?} {lacks_name}"
         );
     }
 }
