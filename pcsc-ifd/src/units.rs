@@ -4,7 +4,7 @@
 
 use crate::abi::{self, Dword, ResponseCode};
 use crate::channel::Channel;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// A slot of an open reader.
@@ -16,10 +16,10 @@ pub struct Unit {
     pub slot: u8,
 }
 
-static UNITS: RwLock<Option<HashMap<Dword, Unit>>> = RwLock::new(None);
+static UNITS: RwLock<BTreeMap<Dword, Unit>> = RwLock::new(BTreeMap::new());
 
-/// The reader's part of a logical unit.
-const READER: Dword = 0xFFFF_0000;
+/// The slot's part of a logical unit.
+const SLOT: Dword = 0xFFFF;
 
 /// The unit with this number.
 ///
@@ -27,11 +27,7 @@ const READER: Dword = 0xFFFF_0000;
 /// [`abi::COMMUNICATION_ERROR`] if it is not open.
 pub fn find(lun: Dword) -> Result<Unit, ResponseCode> {
     let units = UNITS.read().unwrap_or_else(PoisonError::into_inner);
-    units
-        .as_ref()
-        .and_then(|units| units.get(&lun))
-        .cloned()
-        .ok_or(abi::COMMUNICATION_ERROR)
+    units.get(&lun).cloned().ok_or(abi::COMMUNICATION_ERROR)
 }
 
 /// Opens a unit. Further slots of an open reader share its channel; `open` opens the reader of the first one.
@@ -40,7 +36,7 @@ pub fn find(lun: Dword) -> Result<Unit, ResponseCode> {
 /// [`abi::COMMUNICATION_ERROR`] for a unit that is open and for a slot that does not exist; the error of
 /// `open`.
 pub fn add(lun: Dword, open: impl FnOnce() -> Result<Channel, ResponseCode>) -> Result<(), ResponseCode> {
-    let slot = u8::try_from(lun & !READER).map_err(|_| abi::COMMUNICATION_ERROR)?;
+    let slot = u8::try_from(lun & SLOT).map_err(|_| abi::COMMUNICATION_ERROR)?;
     if find(lun).is_ok() {
         return Err(abi::COMMUNICATION_ERROR);
     }
@@ -53,19 +49,14 @@ pub fn add(lun: Dword, open: impl FnOnce() -> Result<Channel, ResponseCode>) -> 
         return Err(abi::COMMUNICATION_ERROR);
     }
     let mut units = UNITS.write().unwrap_or_else(PoisonError::into_inner);
-    units
-        .get_or_insert_with(HashMap::new)
-        .insert(lun, Unit { channel, slot });
+    units.insert(lun, Unit { channel, slot });
     Ok(())
 }
 
 fn sibling(lun: Dword) -> Option<Arc<Channel>> {
     let units = UNITS.read().unwrap_or_else(PoisonError::into_inner);
-    let (_, unit) = units
-        .as_ref()?
-        .iter()
-        .find(|(other, _)| *other & READER == lun & READER)?;
-    Some(unit.channel.clone())
+    let mut of_reader = units.range(lun & !SLOT..=lun | SLOT);
+    of_reader.next().map(|(_, unit)| unit.channel.clone())
 }
 
 /// Removes a unit. The reader is closed when its last unit is dropped.
@@ -74,8 +65,5 @@ fn sibling(lun: Dword) -> Option<Arc<Channel>> {
 /// As [`find`].
 pub fn remove(lun: Dword) -> Result<Unit, ResponseCode> {
     let mut units = UNITS.write().unwrap_or_else(PoisonError::into_inner);
-    units
-        .as_mut()
-        .and_then(|units| units.remove(&lun))
-        .ok_or(abi::COMMUNICATION_ERROR)
+    units.remove(&lun).ok_or(abi::COMMUNICATION_ERROR)
 }

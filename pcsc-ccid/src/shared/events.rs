@@ -71,7 +71,11 @@ pub struct SlotEvents {
 
 /// What the reader has reported, and who listens to it.
 struct Reported {
-    mode: Mode,
+    is_open: bool,
+    /// The interrupt pipe, while no thread listens to it.
+    source: Option<Box<dyn InterruptSource>>,
+    /// The interval of polls, in a reader without a pipe that works.
+    interval: Option<Duration>,
     slots: Vec<SlotReported>,
     /// Interrupts the wait for a message of the interrupt pipe.
     interrupter: Option<Interrupter>,
@@ -99,15 +103,6 @@ struct SlotReported {
     is_waited_for: bool,
 }
 
-enum Mode {
-    /// The reader is not open.
-    Closed,
-    /// The interrupt pipe, unless a thread listens to it at the moment.
-    Interrupts(Option<Box<dyn InterruptSource>>),
-    Polled(Duration),
-    Pushed,
-}
-
 /// How often a reader is polled that has no interrupt pipe, or whose interrupt pipe has failed; pcscd's rate
 /// of polling.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(400);
@@ -121,7 +116,9 @@ impl SlotEvents {
     pub(super) fn new(slots: u16) -> SlotEvents {
         SlotEvents {
             state: Mutex::new(Reported {
-                mode: Mode::Closed,
+                is_open: false,
+                source: None,
+                interval: None,
                 slots: vec![SlotReported::default(); usize::from(slots.max(1))],
                 interrupter: None,
                 listener: None,
@@ -169,7 +166,7 @@ impl SlotEvents {
 
     fn set_lost(&self, state: &mut Reported) {
         // A loss that several calls find is one.
-        if !matches!(state.mode, Mode::Closed) {
+        if state.is_open {
             self.is_lost.store(true, Ordering::SeqCst);
             state.poll_all();
             state.close();
@@ -242,15 +239,16 @@ impl SlotEvents {
     /// Listens to a reader that was opened.
     pub(super) fn listen(&self, notifications: Notifications) {
         let mut state = lock(&self.state);
+        state.is_open = true;
         state.halts = 0;
-        state.mode = match notifications {
+        match notifications {
             Notifications::Interrupts(source) => {
                 state.interrupter = Some(source.interrupter());
-                Mode::Interrupts(Some(source))
+                state.source = Some(source);
             }
-            Notifications::Polled(interval) => Mode::Polled(interval),
-            Notifications::Pushed => Mode::Pushed,
-        };
+            Notifications::Polled(interval) => state.interval = Some(interval),
+            Notifications::Pushed => (),
+        }
         // The end has come while the reader was being opened. No thread would listen to the pipe, and none
         // drop it.
         if state.end.is_some() {
@@ -277,24 +275,19 @@ impl SlotEvents {
             if pending.is_some_and(|slot| std::mem::take(&mut slot.poll)) {
                 break SlotEvent::Card;
             }
-            let until = match &mut state.mode {
-                Mode::Interrupts(source) => match source.take() {
-                    Some(source) => {
-                        state = self.listen_once(state, slot, source, deadline);
-                        // By the clock and not by the error of the wait: after messages for other slots alone
-                        // there is no error.
-                        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                            break SlotEvent::Card;
-                        }
-                        continue;
-                    }
-                    None => deadline,
-                },
-                // From the beginning of the wait: notes for other slots wake this thread too, and would put
-                // the poll off.
-                Mode::Polled(interval) => deadline.into_iter().chain(begun.checked_add(*interval)).min(),
-                Mode::Closed | Mode::Pushed => deadline,
-            };
+            if let Some(source) = state.source.take() {
+                state = self.listen_once(state, slot, source, deadline);
+                // By the clock and not by the error of the wait: after messages for other slots alone there
+                // is no error.
+                if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                    break SlotEvent::Card;
+                }
+                continue;
+            }
+            // From the beginning of the wait: notes for other slots wake this thread too, and would put the
+            // poll off.
+            let poll = state.interval.and_then(|interval| begun.checked_add(interval));
+            let until = deadline.into_iter().chain(poll).min();
             state = match wait_until(&self.changed, state, until) {
                 Ok(state) => state,
                 Err(late) => {
@@ -385,11 +378,11 @@ impl SlotEvents {
             // on.
             Err(_) => {
                 state.interrupter = None;
-                state.mode = Mode::Polled(POLL_INTERVAL);
+                state.interval = Some(POLL_INTERVAL);
                 return Some(source);
             }
         }
-        state.mode = Mode::Interrupts(Some(source));
+        state.source = Some(source);
         None
     }
 }
@@ -441,7 +434,9 @@ impl Reported {
         self.interrupt_listener(|_| true);
         self.listener = None;
         self.interrupter = None;
-        self.mode = Mode::Closed;
+        self.source = None;
+        self.interval = None;
+        self.is_open = false;
         self.closes += 1;
     }
 }

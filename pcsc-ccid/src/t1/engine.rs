@@ -9,7 +9,7 @@ pub(super) const DEFAULT_IFS: u8 = 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Config {
     /// Node address byte of our blocks; the card answers with its nibbles swapped (clause 11.3.2.1). FF is
-    /// taken as 0, see [`is_valid_nad`].
+    /// taken as 0: it is the first byte of a PPS request.
     pub nad: u8,
     /// Error detection code, from the first TC for T=1.
     pub edc: Edc,
@@ -96,7 +96,7 @@ pub enum T1Action {
 /// Whether a block can begin with this node address: any byte but FF, which is the first byte of a PPS
 /// request (clause 11.3.2.1). Bits 4 and 8, once VPP control, are used: multiple enabled profiles of eUICCs
 /// address a profile with them.
-pub const fn is_valid_nad(nad: u8) -> bool {
+const fn is_valid_nad(nad: u8) -> bool {
     nad != 0xFF
 }
 

@@ -8,5 +8,5 @@ mod engine;
 mod exchange;
 
 pub use block::{Block, Edc, Invalid, Pcb, Supervisory, MAX_BLOCK, MAX_INF};
-pub use engine::{is_valid_nad, Config, Engine, T1Action, T1Error};
+pub use engine::{Config, Engine, T1Action, T1Error};
 pub use exchange::T1Exchange;

@@ -12,26 +12,17 @@ const SEND_CHECK: Duration = Duration::from_millis(50);
 /// The longest transfer in bytes: more than any message has.
 const MAX_TRANSFER: usize = 1 << 20;
 
-/// An endpoint with its buffer, which the system owns during a transfer.
-struct Buffered<P> {
-    pipe: P,
-    buffer: Option<Vec<u8>>,
-}
-
-impl<P> Buffered<P> {
-    fn new(pipe: P) -> Buffered<P> {
-        Buffered { pipe, buffer: None }
-    }
-}
-
 /// The pair of bulk pipes.
 ///
 /// The command is submitted and not waited for, so that the thread sleeps once for both transfers of an
 /// exchange: an answer implies that the command was sent. The result of the command's transfer is checked
 /// only if no answer comes for a while.
 pub(super) struct Bulk<O, I> {
-    out: Buffered<O>,
-    input: Buffered<I>,
+    out: O,
+    input: I,
+    /// For the next transfers. The system owns a buffer during its transfer.
+    out_buffer: Vec<u8>,
+    input_buffer: Vec<u8>,
     /// When the command's transfer must have ended.
     out_deadline: Option<Instant>,
     /// Why the last command was not sent, if that became known only after the answer.
@@ -43,8 +34,10 @@ pub(super) struct Bulk<O, I> {
 impl<O: Pipe, I: Pipe> Bulk<O, I> {
     pub(super) fn new(out: O, input: I) -> Bulk<O, I> {
         Bulk {
-            out: Buffered::new(out),
-            input: Buffered::new(input),
+            out,
+            input,
+            out_buffer: Vec::new(),
+            input_buffer: Vec::new(),
             out_deadline: None,
             failure: None,
             carried: Vec::new(),
@@ -64,15 +57,15 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
             Ok(()) | Err(TransportError::Timeout | TransportError::Stall) => (),
             Err(error) => return Err(error),
         }
-        let mut buffer = self.out.buffer.take().unwrap_or_default();
+        let mut buffer = std::mem::take(&mut self.out_buffer);
         buffer.clear();
         buffer.extend_from_slice(message);
         // The deadline outlives this call: the wait for the answer checks it.
         self.out_deadline = Instant::now().checked_add(timeout);
-        self.out.pipe.submit(buffer);
+        self.out.submit(buffer);
         // What has failed at once, as with a device that is gone, is reported at once. The rest is waited for
         // with the answer.
-        match self.out.pipe.try_complete() {
+        match self.out.try_complete() {
             Some(completion) => self.end_out(completion),
             None => Ok(()),
         }
@@ -81,15 +74,15 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
     fn end_out(&mut self, completion: Completion) -> Result<(), TransportError> {
         self.keep_out(completion.buffer);
         let result = completion.result;
-        result.map_err(|error| self.out.pipe.explain(error))
+        result.map_err(|error| self.out.explain(error))
     }
 
     /// Waits for the end of the command's transfer.
     pub(super) fn finish_out(&mut self) -> Result<(), TransportError> {
-        if !self.out.pipe.is_pending() {
+        if !self.out.is_pending() {
             return Ok(());
         }
-        match self.out.pipe.wait(self.out_deadline) {
+        match self.out.wait(self.out_deadline) {
             Ok(completion) => self.end_out(completion),
             Err(interruption) => {
                 // Even if the transfer turns out to have succeeded in the last moment: its time was over.
@@ -100,7 +93,7 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
     }
 
     fn abandon_out(&mut self) -> Result<(), TransportError> {
-        if let Some(completion) = self.out.pipe.reclaim()? {
+        if let Some(completion) = self.out.reclaim()? {
             self.keep_out(completion.buffer);
         }
         Ok(())
@@ -109,7 +102,7 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
     /// Keeps the buffer for the next command. Wipes the last command, which may have held a PIN.
     fn keep_out(&mut self, mut buffer: Vec<u8>) {
         buffer.as_mut_slice().zeroize();
-        self.out.buffer = Some(buffer);
+        self.out_buffer = buffer;
     }
 
     /// Receives one transfer. Data beyond the size of `into` are dropped. Data that arrived by the deadline
@@ -124,21 +117,21 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
             return Err(failure);
         }
         // Whole packets: a device that sends more than was requested causes a babble error.
-        let packet = self.input.pipe.max_packet_size().max(1);
+        let packet = self.input.max_packet_size().max(1);
         let size = into.len().min(MAX_TRANSFER).div_ceil(packet).max(1) * packet;
-        let mut buffer = self.input.buffer.take().unwrap_or_default();
+        let mut buffer = std::mem::take(&mut self.input_buffer);
         buffer.resize(size, 0);
-        self.input.pipe.submit(buffer);
+        self.input.submit(buffer);
 
         match self.wait_for_input(timeout) {
             Ok(completion) => {
-                if let Some(completion) = self.out.pipe.try_complete() {
+                if let Some(completion) = self.out.try_complete() {
                     self.failure = self.end_out(completion).err();
                 }
                 let length = copy(&completion.buffer, into);
-                self.input.buffer = Some(completion.buffer);
+                self.input_buffer = completion.buffer;
                 let result = completion.result.map(|()| length);
-                result.map_err(|error| self.input.pipe.explain(error))
+                result.map_err(|error| self.input.explain(error))
             }
             Err(error) => {
                 // The buffers come back only when the system has ended the transfers.
@@ -155,12 +148,12 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
 
     /// Cancels the wait for an answer. Data that came before it was cancelled are kept.
     fn abandon_input(&mut self) -> Result<(), TransportError> {
-        if let Some(late) = self.input.pipe.reclaim()? {
+        if let Some(late) = self.input.reclaim()? {
             self.carried.extend_from_slice(&late.buffer);
-            self.input.buffer = Some(late.buffer);
+            self.input_buffer = late.buffer;
             match late.result {
                 Ok(()) | Err(TransportError::Cancelled) => (),
-                Err(error) => return Err(self.input.pipe.explain(error)),
+                Err(error) => return Err(self.input.explain(error)),
             }
         }
         Ok(())
@@ -180,22 +173,22 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
     fn wait_for_input(&mut self, timeout: Duration) -> Result<Completion, TransportError> {
         let now = Instant::now();
         let deadline = now.checked_add(timeout);
-        if self.out.pipe.is_pending() {
+        if self.out.is_pending() {
             // The answer implies that the command was sent, and waiting for one transfer alone saves a
             // wake-up. Only a command that is stuck needs the second look.
             let glance = Some(now + SEND_CHECK);
             let first = deadline.into_iter().chain(glance).min();
-            match self.input.pipe.wait(first) {
+            match self.input.wait(first) {
                 Ok(completion) => return Ok(completion),
                 // Only the glance is over, and not the caller's time.
                 Err(TransportError::Timeout) if first == glance => (),
                 Err(interruption) => return Err(interruption),
             }
             let last = deadline.into_iter().chain(self.out_deadline).min();
-            let command = self.out.pipe.wait(last)?;
+            let command = self.out.wait(last)?;
             self.end_out(command)?;
         }
-        self.input.pipe.wait(deadline)
+        self.input.wait(deadline)
     }
 
     /// Ends both transfers, and drops the data received.
@@ -226,8 +219,8 @@ impl<O: Pipe, I: Pipe> Bulk<O, I> {
     /// The same with one pipe. The other one is not touched.
     pub(super) fn clear_halt_of(&mut self, pipe: BulkPipe) -> Result<(), TransportError> {
         match pipe {
-            BulkPipe::Out => self.clear_out().and(self.out.pipe.clear_halt()),
-            BulkPipe::In => self.clear_input().and(self.input.pipe.clear_halt()),
+            BulkPipe::Out => self.clear_out().and(self.out.clear_halt()),
+            BulkPipe::In => self.clear_input().and(self.input.clear_halt()),
         }
     }
 }

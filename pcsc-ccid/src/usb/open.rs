@@ -1,7 +1,7 @@
 //! Claims readers, and opens them for threads that share one.
 
 use super::bulk::Bulk;
-use super::candidate::{udev_rule, Candidate, DeviceIdentity};
+use super::candidate::{udev_rule, Candidate};
 use super::error::{Holder, OpenError, Refusal};
 use super::platform::{self, Claim};
 use super::signal::Signal;
@@ -116,13 +116,8 @@ impl Candidate {
 
     /// Why [`Reader::open`](crate::reader::Reader::open) refuses the reader's firmware, if it does.
     pub fn refused_firmware(&self) -> Option<&'static str> {
-        let DeviceIdentity {
-            vendor_id,
-            product_id,
-            release,
-            ..
-        } = self.identity;
-        quirks::for_interface(vendor_id, product_id, release, &self.interface).refused
+        let device = &self.identity;
+        quirks::for_interface(device.vendor_id, device.product_id, device.release, &self.interface).refused
     }
 
     fn transport(&self, claim: &Arc<Claim>) -> Result<UsbTransport, Refusal> {
