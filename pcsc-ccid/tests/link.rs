@@ -307,3 +307,12 @@ fn time_extensions_end_after_five_minutes() {
     // And a second for the abort.
     assert_eq!(reader.transport().now - before, Duration::from_secs(301));
 }
+
+/// As after a PIN entry that a client has asked for by a control function.
+#[test]
+fn a_pin_pad_that_gets_no_pin_answers_an_apdu_with_a_status_word() {
+    for (error, status) in [(0xF0, [0x64, 0x00]), (0xEF, [0x64, 0x01])] {
+        let failed = message(0x80, &[], [0x40, error, 0]);
+        assert_eq!(transmit(271, [In::Bytes(failed)]), Ok(status.to_vec()));
+    }
+}

@@ -12,7 +12,7 @@ use crate::absences::Absences;
 use crate::codes;
 use crate::log::{log, Level};
 use pcsc_ccid::attributes;
-use pcsc_ccid::part10::{secure, ControlFunction};
+use pcsc_ccid::part10::ControlFunction;
 use pcsc_ccid::reader::{Presence, Protocol, ReaderError, Reset};
 use pcsc_ccid::shared::{AnyReader, SharedError, SharedReader, POLL_INTERVAL};
 use pcsc_ccid::transport::{self, TransportError};
@@ -357,21 +357,7 @@ fn exchange(
         let first = reader.set_protocol(slot, Protocol::T1);
         first.or_else(|_| reader.set_protocol(slot, Protocol::T0))?;
     }
-    match reader.transmit(slot, command, response) {
-        Err(ReaderError::Slot(error)) => match secure::status_word(error) {
-            Some(status) => copy(&status, response),
-            None => Err(ReaderError::Slot(error)),
-        },
-        result => result,
-    }
-}
-
-fn copy(answer: &[u8], response: &mut [u8]) -> Result<usize, ReaderError> {
-    let target = response
-        .get_mut(..answer.len())
-        .ok_or(ReaderError::BufferTooSmall)?;
-    target.copy_from_slice(answer);
-    Ok(answer.len())
+    reader.transmit(slot, command, response)
 }
 
 #[cfg(all(test, feature = "sim"))]

@@ -9,7 +9,7 @@ use super::{Reader, ReaderError};
 use crate::apdu::{self, ApduError, Case, CommandApdu as Apdu};
 use crate::descriptor::{ExchangeLevel, Flavour};
 use crate::message::{Chain, CommandMessage, SlotErrorCode};
-use crate::part10::escape;
+use crate::part10::{escape, secure};
 use crate::t0::{self, T0Error};
 use crate::t1;
 use crate::transport::Transport;
@@ -22,6 +22,9 @@ impl<T: Transport> Reader<T> {
     /// Over T=0 at TPDU and character level, the status words 61xx and 6Cxx of commands of cases 1 to 3 go to
     /// the caller, as with every other driver; commands that T=0 cannot carry in one TPDU (case 4, extended
     /// lengths) are mapped whole (ISO 7816-3, clause 12.2).
+    ///
+    /// A PIN pad that gets no PIN during the exchange is a status word, 6400 or 6401, as after a control
+    /// function of part 10 and with libccid.
     ///
     /// # Errors
     /// [`ReaderError::CardReset`] if the card failed at a raised speed and was reset to a lower one, or if
@@ -77,6 +80,12 @@ impl<T: Transport> Reader<T> {
                 port.tpdus(command, response, is_whole)
             }
         };
+        if let Err(ReaderError::Slot(error)) = result {
+            // The reader has not sent the command to the card: the state of the protocol is as before.
+            if let Some(status) = secure::status_word(error) {
+                return copy(&status, response);
+            }
+        }
         if let Err(error) = result {
             chosen.note_failure(level, error);
         }
