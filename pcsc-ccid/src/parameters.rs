@@ -103,7 +103,7 @@ impl Parameters {
         &buffer[..size]
     }
 
-    /// Reads abProtocolDataStructure, as a reader sends it back. Bytes beyond its end are passed over, and
+    /// Reads abProtocolDataStructure, as a reader sends it back. Bytes beyond its end are ignored, and
     /// so are bits that have no meaning. `None` if the protocol number is unknown or the bytes are too few.
     pub fn decode(protocol: u8, bytes: &[u8]) -> Option<Parameters> {
         let (tccks, specific) = match (protocol, bytes) {

@@ -1,8 +1,8 @@
 //! Protocol and parameters selection (ISO/IEC 7816-3, clause 9): one request right after the answer to
 //! reset, in negotiable mode, before anything else is said.
 //!
-//! A card that does not answer it, or wrongly, is of no use before the next reset; a reader at TPDU level
-//! that does no PPS of its own carries both as raw bytes.
+//! A card that does not answer it, or answers it wrongly, has to be reset. A reader at TPDU level that makes
+//! no PPS itself carries both as raw bytes.
 
 use crate::atr::{Atr, Mode, Speed, DEFAULT_TA1};
 
@@ -62,7 +62,7 @@ impl PpsRequest {
     }
 
     /// Judges the card's response (clause 9.3). What was not proposed explicitly is at its default, so a
-    /// PPS1 of '11' that was not asked for changes nothing and is let pass.
+    /// PPS1 of '11' that was not asked for changes nothing and is accepted.
     ///
     /// `None` for a response that is malformed, or another than the two that the clause allows: the card is
     /// to be reset or rejected (clause 9.1).

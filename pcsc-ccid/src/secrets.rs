@@ -1,5 +1,5 @@
-//! Which bytes of an exchange may be secret: PINs, keys, what a card has decrypted. Whoever prints or records
-//! exchanges hides these.
+//! Which bytes of an exchange may be secret: PINs, keys, what a card has decrypted. Code that prints
+//! or records exchanges hides these.
 //!
 //! The class byte does not matter for most commands: chaining, secure messaging and logical channels leave
 //! INS as it is, and each command of a chain has it. Where a command may hold a secret or may not, it is

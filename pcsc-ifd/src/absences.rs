@@ -115,7 +115,7 @@ mod tests {
         let absences = Absences::new(1, true);
         assert!(!absences.begin_wait(0));
         absences.set(0);
-        // Whoever else asks in the meantime.
+        // A client's question in the meantime does not end it.
         assert!(absences.take(0) && absences.take(0));
         absences.end_wait(0);
         assert!(absences.take(0) && absences.is_set(0));

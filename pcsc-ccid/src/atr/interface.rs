@@ -270,7 +270,8 @@ impl Atr {
     }
 
     /// The first byte of a kind that is specific to a protocol: none before the third group is
-    /// (clause 8.2.3). T=15 is let stand in the second too, where it has no business.
+    /// (clause 8.2.3). T=15 is accepted in the second too, where the clause does not
+    /// allow it.
     fn first_for(&self, protocol: u8, byte: impl Fn(&super::Group) -> Option<u8>) -> Option<u8> {
         self.groups
             .iter()

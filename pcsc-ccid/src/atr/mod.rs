@@ -81,7 +81,7 @@ pub enum Warning {
     /// TD1 names T=15, which is no protocol; T=0 is taken unless another follows.
     #[error("TD1 names T=15, which is no protocol")]
     NoFirstProtocol,
-    /// The protocol that TA2 names is not offered; it is taken at its word.
+    /// The protocol that TA2 names is not offered. It is used all the same.
     #[error("TA2 names T={0}, which is not offered")]
     SpecificNotOffered(u8),
 }

@@ -104,7 +104,7 @@ pub fn interfaces(configuration: &[u8]) -> Vec<Result<Interface, Unusable>> {
             }
             (kind, bytes) if bytes.len() == SIZE => {
                 if let Some(draft) = current.as_mut().filter(|draft| draft.may_have_for_class(kind)) {
-                    // Others of this size stand back behind that of the specification's type.
+                    // One of the specification's type replaces others of this size.
                     if draft.descriptor.is_none() || kind == STANDARD && draft.kind != STANDARD {
                         draft.kind = kind;
                         draft.descriptor = Some(ClassDescriptor::parse(bytes));
@@ -208,7 +208,7 @@ fn finish(found: &mut Vec<Result<Interface, Unusable>>, draft: Option<Draft>) {
     }
 }
 
-/// An interface of the smart card class that is of no use.
+/// An interface of the smart card class that cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("interface {interface}: {error}")]
 #[non_exhaustive]

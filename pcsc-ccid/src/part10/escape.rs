@@ -1,7 +1,7 @@
 //! Commands for the reader itself, not for the card.
 //!
-//! An Escape can do anything that the manufacturer thought of, a new firmware included. So it is off unless
-//! the user allows it; a few harmless ones that programs rely on are for everybody.
+//! An Escape can do anything that the manufacturer has implemented, such as loading a new firmware. So
+//! Escapes are off unless the user allows them. A few harmless ones that programs rely on are always allowed.
 
 use crate::quirks::Quirks;
 use alloc::format;

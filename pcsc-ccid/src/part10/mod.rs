@@ -67,7 +67,7 @@ impl Feature {
     }
 }
 
-/// What a client wants with a control code.
+/// The meaning of a control code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ControlFunction {

@@ -111,7 +111,7 @@ fn validation(entry: &PinEntry, quirks: &PinQuirks, firmware: Option<&FirmwareFe
     }
 }
 
-/// The Escape that must go before a verification, if this reader wants one for it: the command is a header
+/// The Escape that must be sent before a verification, if this reader needs one: the command is a header
 /// alone, and the PIN's block has no fixed length.
 pub fn escape_before(pin: &Verification<'_>, quirks: &PinQuirks) -> Option<&'static [u8]> {
     quirks

@@ -116,8 +116,7 @@ pub struct Quirks {
     pub no_pin_pad: bool,
     /// Slots from this one on do not notice cards: each counts as occupied.
     pub blind_from: Option<u8>,
-    /// A slot that does not notice cards counts as empty after power was applied in vain, until that
-    /// succeeds.
+    /// A slot that does not notice cards counts as empty after a failed power-up, until one succeeds.
     pub empty_after_failure: bool,
     /// A card must be powered off before it is powered on.
     pub power_off_first: bool,

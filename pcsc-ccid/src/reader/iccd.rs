@@ -30,7 +30,7 @@ const CONTROL: Duration = Duration::from_secs(5);
 /// The interval of polling if the card does not give one (clause 6.2.3 leaves it to the host).
 const ASK_AGAIN: Duration = Duration::from_millis(10);
 
-/// What version A's card wants next (`GET_ICC_STATUS`, clause 6.1.4).
+/// What version A's card expects next (`GET_ICC_STATUS`, clause 6.1.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ready {
     /// A command's header.

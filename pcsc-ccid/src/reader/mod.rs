@@ -113,8 +113,8 @@ struct Slot {
     atr_bytes: Vec<u8>,
     /// The protocol, once it was selected since the card's reset.
     chosen: Option<Box<Chosen>>,
-    /// A card was powered up and not powered off by the caller. If it has lost its power since, `presence`
-    /// has yet to report that.
+    /// A card was powered up and not powered off by the caller. If it has lost its power since, the next
+    /// `presence` reports that.
     was_powered: bool,
     /// The step of the ladder of speeds that failures since power-up have led to, and its protocol.
     slowed: Option<(Protocol, usize)>,

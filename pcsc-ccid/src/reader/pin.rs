@@ -114,7 +114,7 @@ impl<T: Transport> Reader<T> {
         let result = match self.port.call(slot, &command, limit) {
             Err(ReaderError::Slot(error)) => match secure::status_word(error) {
                 // The reader has not sent the command to the card.
-                // `note_entry` is passed over: the sequence numbers of T=1 have not moved.
+                // Without `note_entry`: the sequence numbers of T=1 have not moved.
                 Some(status) => return exchange::copy(&status, answer),
                 None => Err(ReaderError::Slot(error)),
             },

@@ -15,7 +15,8 @@ use super::sync::{lock, wait_until};
 use crate::message::{ResponseMessage, HEADER_SIZE};
 use crate::transport::{copy, BulkPipe, Transport, TransportError};
 
-/// Bytes of one transfer. A longer message comes in several ones.
+/// Bytes of one transfer. It is a multiple of the packet size at every speed, so that a longer message goes
+/// on in the next transfer.
 const TRANSFER: usize = 4096;
 
 /// The most bytes that are kept for a slot until its thread takes them. It is more than the longest message.

@@ -174,8 +174,8 @@ impl SlotEvents {
     }
 
     /// Notes that the reader is closed. A thread that listens has dropped the interrupt pipe when this
-    /// returns: the pipe is part of the claim on the reader, and who opens the reader next would find it in
-    /// use.
+    /// returns: the pipe is part of the claim on the reader, and the next attempt to open the reader would
+    /// find it in use.
     pub(super) fn close(&self) {
         let mut state = lock(&self.state);
         state.close();

@@ -351,7 +351,7 @@ impl SharedReader {
             }
         })?;
         let busy = usize::from(opened.reader.descriptor().max_busy_slots);
-        // 0 makes no sense and counts as 1.
+        // A descriptor with 0 is wrong. It counts as 1.
         let driver = if busy < 2 || opened.senders.is_empty() {
             *lock(&self.cancel) = opened
                 .cancel
@@ -389,7 +389,7 @@ impl SharedReader {
             parallel.close();
         }
         inner.has_worked = false;
-        // Whoever had the device in between may have used the cards.
+        // Another process may use the cards until the reader is opened again.
         inner.slots.iter_mut().for_each(|slot| slot.is_new = true);
     }
 }

@@ -166,8 +166,8 @@ impl ReaderSpeeds<'_> {
 ///
 /// In specific mode there is exactly one candidate.
 ///
-/// A reader's clock above the card's f(max) is not held against a candidate: it is the clock that the card
-/// has answered its reset with. A speed of specific mode that the reader cannot do is a candidate all the
+/// A reader's clock above the card's f(max) excludes no candidate: it is the clock at which the card has
+/// answered its reset. A speed of specific mode that the reader cannot do is a candidate all the
 /// same: the card takes no other.
 pub fn candidates(atr: &Atr, reader: &ReaderSpeeds<'_>) -> Vec<SpeedChoice> {
     let default_clock = reader.clock_khz();

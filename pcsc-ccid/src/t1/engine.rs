@@ -73,7 +73,7 @@ pub enum T1Error {
 }
 
 impl T1Error {
-    /// Whether the card is of no use before a warm reset or a new activation.
+    /// Whether the card has to be reset or activated again before it can be used.
     pub const fn needs_reset(self) -> bool {
         matches!(self, T1Error::Unresponsive | T1Error::WtxLimit | T1Error::Stalled)
     }

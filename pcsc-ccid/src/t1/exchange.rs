@@ -261,7 +261,7 @@ impl<'a> T1Exchange<'a> {
             self.progress();
             self.send_data()
         } else {
-            // It acknowledges the last block of the command. Rule 2.1 wants the answer as an I-block instead.
+            // It acknowledges the last block of the command. By rule 2.1 the answer has to be an I-block.
             self.invalid(2)
         }
     }
@@ -437,8 +437,8 @@ impl<'a> T1Exchange<'a> {
         T1Action::Send { wait: 1 }
     }
 
-    /// Wipes what was sent, which may be a PIN. A short block leaves the end of a long one before it. Done at
-    /// the end of an exchange, and by who gives one up.
+    /// Wipes what was sent, which may be a PIN. A short block leaves the end of a long one before it. The end
+    /// of an exchange does this. A caller that gives an exchange up has to.
     pub fn wipe(&mut self) {
         self.engine.block.zeroize();
     }

@@ -396,7 +396,7 @@ pub(super) fn error(errno: Errno) -> TransportError {
         // EACCES: a reset by another process has removed the claim.
         Errno::NODEV | Errno::SHUTDOWN | Errno::ACCESS => TransportError::Gone,
         Errno::PIPE => TransportError::Stall,
-        // The two errors of the kernel for a transfer that was unlinked, by the one who waits or by others.
+        // The two errors of the kernel for a transfer that was unlinked: by this driver, or by the kernel.
         Errno::NOENT | Errno::CONNRESET => TransportError::Cancelled,
         _ => TransportError::Fault,
     }
