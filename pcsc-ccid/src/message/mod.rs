@@ -174,10 +174,9 @@ impl<'a> CommandMessage<'a> {
     /// # Errors
     /// [`Malformed`].
     pub fn decode(bytes: &'a [u8]) -> Result<(CommandMessage<'a>, u8, u8), Malformed> {
-        let (header, data) = split(bytes)?;
-        let [a, b, c] = header.specific;
+        let (&[kind, _, _, _, _, slot, seq, a, b, c], data) = split(bytes)?;
         let level = u16::from_le_bytes([b, c]);
-        let command = match header.kind {
+        let command = match kind {
             0x61 => CommandMessage::SetParameters { protocol: a, data },
             0x62 => CommandMessage::IccPowerOn(match a {
                 0 => Voltage::Automatic,
@@ -207,7 +206,7 @@ impl<'a> CommandMessage<'a> {
             }
             other => return Err(Malformed::Kind(other)),
         };
-        Ok((command, header.slot, header.seq))
+        Ok((command, slot, seq))
     }
 }
 
@@ -323,12 +322,11 @@ impl<'a> ResponseMessage<'a> {
     /// # Errors
     /// [`Malformed`].
     pub fn decode(bytes: &'a [u8]) -> Result<ResponseMessage<'a>, Malformed> {
-        let (header, data) = split(bytes)?;
-        let [status, error, specific] = header.specific;
+        let (&[kind, _, _, _, _, slot, seq, status, error, specific], data) = split(bytes)?;
         Ok(ResponseMessage {
-            kind: ResponseKind::decode(header.kind).ok_or(Malformed::Kind(header.kind))?,
-            slot: header.slot,
-            seq: header.seq,
+            kind: ResponseKind::decode(kind).ok_or(Malformed::Kind(kind))?,
+            slot,
+            seq,
             icc: IccStatus::from_bits(status),
             outcome: match status >> 6 {
                 0 => CommandStatus::Done,
@@ -372,30 +370,11 @@ pub enum Malformed {
     },
 }
 
-struct Header {
-    kind: u8,
-    slot: u8,
-    seq: u8,
-    specific: [u8; 3],
-}
-
-fn split(bytes: &[u8]) -> Result<(Header, &[u8]), Malformed> {
+/// The header and the data of the message that `bytes` begin with.
+fn split(bytes: &[u8]) -> Result<(&[u8; HEADER_SIZE], &[u8]), Malformed> {
     let end = ResponseMessage::announced(bytes).ok_or(Malformed::Truncated)?;
     let message = bytes.get(..end).ok_or(Malformed::Truncated)?;
-    let (header, data) = message
-        .split_first_chunk::<HEADER_SIZE>()
-        .ok_or(Malformed::Truncated)?;
-    let [kind, _, _, _, _, slot, seq, a, b, c] = *header;
-    let specific = [a, b, c];
-    Ok((
-        Header {
-            kind,
-            slot,
-            seq,
-            specific,
-        },
-        data,
-    ))
+    message.split_first_chunk().ok_or(Malformed::Truncated)
 }
 
 fn encode(kind: u8, slot: u8, seq: u8, specific: [u8; 3], data: &[u8], out: &mut [u8]) -> Option<usize> {

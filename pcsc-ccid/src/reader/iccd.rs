@@ -45,9 +45,10 @@ enum Ready {
 pub struct Pipe<T> {
     pub transport: T,
     flavour: Flavour,
-    buffer: Vec<u8>,
-    /// The most data that one request carries.
-    max_data: usize,
+    /// Holds the data of the last reply.
+    pub buffer: Vec<u8>,
+    /// How many bytes of data one request can carry to the card.
+    pub max_data: usize,
 }
 
 impl<T: Transport> Pipe<T> {
@@ -61,16 +62,6 @@ impl<T: Transport> Pipe<T> {
                 .clamp(SHORT_APDU, MAX_TRANSFER),
             buffer: alloc::vec![0; MAX_TRANSFER],
         }
-    }
-
-    /// How many bytes of data one request can carry to the card.
-    pub fn max_data(&self) -> usize {
-        self.max_data
-    }
-
-    /// Where the data of the last reply are.
-    pub fn buffer(&self) -> &[u8] {
-        &self.buffer
     }
 
     /// Sends a command and gets its answer. `deadline` is the caller's, on the transport's clock.
@@ -141,7 +132,7 @@ impl<T: Transport> Pipe<T> {
     /// Version B's answer: data, a status, or when to ask again (clause 6.2.3).
     fn data_block(&mut self, limit: Limit) -> Result<Reply, ReaderError> {
         loop {
-            let left = limit.at().saturating_sub(self.transport.now());
+            let left = limit.at.saturating_sub(self.transport.now());
             if left.is_zero() {
                 return Err(limit.error(ReaderError::TooSlow));
             }
@@ -204,7 +195,7 @@ impl<T: Transport> Pipe<T> {
     /// Asks version A's card until it is not busy.
     fn until_ready(&mut self, limit: Limit) -> Result<Ready, ReaderError> {
         loop {
-            let left = limit.at().saturating_sub(self.transport.now());
+            let left = limit.at.saturating_sub(self.transport.now());
             if left.is_zero() {
                 return Err(limit.error(ReaderError::TooSlow));
             }

@@ -8,7 +8,8 @@ use crate::transport::TransportError;
 /// The end of a wait on the transport's clock.
 #[derive(Debug, Clone, Copy)]
 pub struct Limit {
-    at: Duration,
+    /// The time of the end.
+    pub at: Duration,
     /// The caller's deadline, which comes first.
     is_callers: bool,
 }
@@ -23,11 +24,6 @@ impl Limit {
                 is_callers: false,
             },
         }
-    }
-
-    /// The time of the end.
-    pub fn at(self) -> Duration {
-        self.at
     }
 
     /// What to fail with at the end: `late`, or a cancellation by the caller.
@@ -53,7 +49,7 @@ mod tests {
             (Some(3), 2, ReaderError::TooSlow),
         ] {
             let limit = Limit::new(end, deadline.map(Duration::from_secs));
-            assert_eq!(limit.at(), Duration::from_secs(at), "{deadline:?}");
+            assert_eq!(limit.at, Duration::from_secs(at), "{deadline:?}");
             assert_eq!(limit.error(ReaderError::TooSlow), error, "{deadline:?}");
         }
     }

@@ -57,7 +57,8 @@ pub struct Link<T> {
     pub transport: T,
     seq: u8,
     out: Vec<u8>,
-    buffer: Vec<u8>,
+    /// Holds the data of the last reply.
+    pub buffer: Vec<u8>,
     /// The longest message to the reader.
     max_message: usize,
     /// See [`crate::quirks::Quirks::loses_whole_packets`].
@@ -105,11 +106,6 @@ impl<T: Transport> Link<T> {
         let expected = expected.min(self.max_data());
         let fills = (HEADER_SIZE + expected) % PACKET == 0;
         expected - usize::from(self.loses_whole_packets && fills)
-    }
-
-    /// The buffer that holds the data of the last reply.
-    pub fn buffer(&self) -> &[u8] {
-        &self.buffer
     }
 
     /// Sends a command and receives its answer. The wait is `timeout`, or as many times that as the reader
@@ -191,7 +187,7 @@ impl<T: Transport> Link<T> {
             })?;
         let left = deadline.map(|deadline| deadline.saturating_sub(self.transport.now()));
         let limit = Limit::new(SEND, left);
-        let sent = self.transport.send(&self.out[..length], limit.at());
+        let sent = self.transport.send(&self.out[..length], limit.at);
         // It may be a PIN.
         self.out[..length].zeroize();
         sent.map_err(|error| match error {
@@ -217,7 +213,7 @@ impl<T: Transport> Link<T> {
         let mut now = Some(begin);
         loop {
             let limit = Limit::new(until, deadline);
-            let received = self.message(start, end, limit.at(), now.take(), &mut transfers);
+            let received = self.message(start, end, limit.at, now.take(), &mut transfers);
             (start, end) = received.map_err(|error| match error {
                 ReaderError::Transport(TransportError::Timeout) => limit.error(error),
                 error => error,

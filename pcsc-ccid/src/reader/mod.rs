@@ -240,9 +240,9 @@ impl<T: Transport> Reader<T> {
         deadline: Option<Duration>,
         call: impl FnOnce(&mut Reader<T>) -> R,
     ) -> R {
-        self.port.set_call_deadline(deadline);
+        self.port.call_deadline = deadline;
         let result = call(self);
-        self.port.set_call_deadline(None);
+        self.port.call_deadline = None;
         result
     }
 

@@ -16,8 +16,8 @@ const LONGEST_EXCHANGE: Duration = Duration::from_secs(600);
 /// The pipes of a reader, and until when the caller waits for them.
 pub struct Port<T> {
     pipes: Pipes<T>,
-    /// See [`super::Reader::with_deadline`].
-    call_deadline: Option<Duration>,
+    /// Cancels commands at this time on the transport's clock; see [`super::Reader::with_deadline`].
+    pub call_deadline: Option<Duration>,
 }
 
 enum Pipes<T> {
@@ -49,11 +49,6 @@ impl<T: Transport> Port<T> {
         }
     }
 
-    /// Cancels commands and pauses at this time on the transport's clock, until it is set again.
-    pub fn set_call_deadline(&mut self, deadline: Option<Duration>) {
-        self.call_deadline = deadline;
-    }
-
     pub fn transport(&mut self) -> &mut T {
         match &mut self.pipes {
             Pipes::Bulk(link) => &mut link.transport,
@@ -73,7 +68,7 @@ impl<T: Transport> Port<T> {
     pub fn max_data(&self) -> usize {
         match &self.pipes {
             Pipes::Bulk(link) => link.max_data(),
-            Pipes::Control(pipe) => pipe.max_data(),
+            Pipes::Control(pipe) => pipe.max_data,
         }
     }
 
@@ -125,8 +120,8 @@ impl<T: Transport> Port<T> {
     /// The data of the last reply.
     pub fn data(&self, reply: &Reply) -> &[u8] {
         let buffer = match &self.pipes {
-            Pipes::Bulk(link) => link.buffer(),
-            Pipes::Control(pipe) => pipe.buffer(),
+            Pipes::Bulk(link) => &link.buffer,
+            Pipes::Control(pipe) => &pipe.buffer,
         };
         buffer.get(reply.start..reply.end).unwrap_or(&[])
     }

@@ -112,8 +112,8 @@ impl ReaderSpeeds<'_> {
 
     /// The candidate that F and D make with the default clock, if the reader can do them.
     fn at_default_clock(&self, ta1: u8, speed: Speed) -> Option<SpeedChoice> {
-        let clock_khz = self.clock_khz();
-        let rate = speed.bits_per_second(clock_khz * 1000);
+        let choice = SpeedChoice::new(ta1, self.clock_khz());
+        let rate = choice.bits_per_second;
         let slack = tolerance(speed.di);
         let is_listed = || {
             self.data_rates
@@ -121,11 +121,7 @@ impl ReaderSpeeds<'_> {
                 .any(|&listed| listed.abs_diff(rate) <= slack)
         };
         let can_do = self.allows(rate, slack) && (!self.has_whole_list() || is_listed());
-        can_do.then_some(SpeedChoice {
-            ta1,
-            clock_khz,
-            bits_per_second: rate,
-        })
+        can_do.then_some(choice)
     }
 
     /// The candidate that F and D make with another clock, to which the reader changes by itself: the
@@ -250,12 +246,8 @@ fn is_halving(ta1: u8, own: u8) -> bool {
 
 /// How far an announced rate may be from the computed one, in bit/s: readers round the rate of 372/1, or
 /// its multiple.
-const fn tolerance(di: u32) -> u32 {
-    if di < 2 {
-        2
-    } else {
-        di
-    }
+fn tolerance(di: u32) -> u32 {
+    di.max(2)
 }
 
 fn three_quarters(rate: u32) -> u32 {

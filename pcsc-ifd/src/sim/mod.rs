@@ -92,7 +92,7 @@ pub fn reader(text: &str) -> Result<(Arc<SharedReader>, bool), String> {
         let reader = reader.map_err(SharedError::opening)?;
         let mut opened = OpenedReader::new(reader, Notifications::Pushed);
         let to_cancel = device.clone();
-        opened.cancel = Some(Box::new(move || to_cancel.cancel()));
+        opened.cancel = Some(Box::new(move || to_cancel.interrupt()));
         Ok(opened)
     };
     let shared = SharedReader::new(slots, Box::new(open));

@@ -2,11 +2,12 @@
 
 #![forbid(unsafe_code)]
 
+use pcsc_ccid::internals::lock;
 use pcsc_ccid::shared::SharedReader;
 use pcsc_sim::card::{named, Switches};
 use pcsc_sim::control::ControlledReader;
 use pcsc_sim::{SimDevice, SimHandle};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// A simulated reader.
@@ -57,27 +58,19 @@ impl SimReader {
 
     /// The device, which is another one after a plug.
     pub fn handle(&self) -> SimHandle {
-        self.handle.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.handle).clone()
     }
 
-    /// Ends the time that an answer takes.
-    pub fn cancel(&self) {
-        self.note_move();
-    }
-
-    fn note_move(&self) {
+    /// Passes the notifications of a moved card on, and ends the time that an answer takes.
+    pub fn interrupt(&self) {
         self.pump();
-        self.lock_pace().moves += 1;
+        lock(&self.pace).moves += 1;
         self.paced.notify_all();
-    }
-
-    fn lock_pace(&self) -> MutexGuard<'_, Pace> {
-        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Passes the notifications of the device on.
     pub fn pump(&self) {
-        let _pump = self.pump.lock().unwrap_or_else(PoisonError::into_inner);
+        let _pump = lock(&self.pump);
         let Some(driver) = self.driver() else { return };
         while let Some(bytes) = self.handle().with(|device| device.interrupt_in()) {
             driver.events().notify(&bytes);
@@ -90,7 +83,7 @@ impl SimReader {
         if time.is_zero() {
             return true;
         }
-        let mut pace = self.lock_pace();
+        let mut pace = lock(&self.pace);
         pace.is_busy = true;
         self.paced.notify_all();
         let before = pace.moves;
@@ -111,13 +104,13 @@ impl ControlledReader for SimReader {
             return Err(format!("no slot {slot}"));
         }
         self.handle().insert(slot, card);
-        self.note_move();
+        self.interrupt();
         Ok(())
     }
 
     fn remove(&self, slot: u8) {
         self.handle().remove(slot);
-        self.note_move();
+        self.interrupt();
     }
 
     fn unplug(&self) {
@@ -125,19 +118,19 @@ impl ControlledReader for SimReader {
         if let Some(driver) = self.driver() {
             driver.events().lose();
         }
-        self.note_move();
+        self.interrupt();
     }
 
     fn plug(&self) -> Result<(), String> {
         let device = device(&self.model)?;
-        *self.handle.lock().unwrap_or_else(PoisonError::into_inner) = device;
+        *lock(&self.handle) = device;
         if let Some(driver) = self.driver() {
             let slots = self.handle().with(|device| device.model().descriptor.slots());
             (0..=u8::MAX)
                 .take(slots.into())
                 .for_each(|slot| driver.events().wake(slot));
         }
-        self.note_move();
+        self.interrupt();
         Ok(())
     }
 
@@ -157,7 +150,7 @@ impl ControlledReader for SimReader {
     fn is_busy(&self, limit: Duration) -> Result<bool, String> {
         let (pace, _) = self
             .paced
-            .wait_timeout_while(self.lock_pace(), limit, |pace| !pace.is_busy)
+            .wait_timeout_while(lock(&self.pace), limit, |pace| !pace.is_busy)
             .unwrap_or_else(PoisonError::into_inner);
         Ok(pace.is_busy)
     }

@@ -10,6 +10,7 @@
 //! descriptor only while no other thread leads. So an exchange does not wake it.
 
 use super::super::signal::Signal;
+use crate::shared::sync::lock;
 use crate::transport::TransportError;
 use pcsc_process::Descriptor;
 use pcsc_usbfs::{Transfer, UsbfsDevice};
@@ -17,7 +18,7 @@ use rustix::event::{epoll, poll, PollFd, PollFlags, Timespec};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 use std::vec::Vec;
@@ -384,8 +385,7 @@ impl Reactor {
     }
 
     fn state(&self) -> MutexGuard<'_, ReactorState> {
-        // A panic cannot leave the state half changed.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 
