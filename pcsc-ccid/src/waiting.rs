@@ -40,13 +40,10 @@ pub struct Waiting {
     clock_khz: u32,
     rate: Speed,
     guard_time: u8,
-    kind: Kind,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    T0 { wi: u8, fi: u32 },
-    T1 { bwi: u8, cwi: u8 },
+    /// BWI and CWI are in their ranges, in which [`crate::atr::WaitingIntegers::from_byte`] keeps them.
+    specific: Specific,
+    /// Fi, which WT goes by.
+    fi: u32,
 }
 
 impl Waiting {
@@ -54,20 +51,6 @@ impl Waiting {
     /// may use. A reserved F and D are taken as 372 and 1.
     pub fn new(atr: &Atr, parameters: &Parameters, clock_khz: u32) -> Waiting {
         let rate = Speed::from_ta1(parameters.f_index_d_index).unwrap_or(Speed::DEFAULT);
-        let kind = match parameters.specific {
-            Specific::T0 { wi } => Kind::T0 {
-                wi,
-                // WT goes by the Fi that the card offers in TA1, whatever was agreed on (clause 10.2). A
-                // reader may have agreed on a larger one by itself, and a wait too long is the lesser fault.
-                fi: atr.speed().unwrap_or(Speed::DEFAULT).fi.max(rate.fi),
-            },
-            Specific::T1(t1) => Kind::T1 {
-                // A reader's answer may hold a reserved value (clause 11.4.3), which the shift below takes as
-                // it is.
-                bwi: t1.waiting.bwi.min(9),
-                cwi: t1.waiting.cwi.min(15),
-            },
-        };
         Waiting {
             clock_khz: if clock_khz == 0 {
                 SLOWEST_CLOCK_KHZ
@@ -76,18 +59,21 @@ impl Waiting {
             },
             rate,
             guard_time: parameters.guard_time,
-            kind,
+            specific: parameters.specific,
+            // WT goes by the Fi that the card offers in TA1, whatever was agreed on (clause 10.2). A reader
+            // may have agreed on a larger one by itself, and a wait too long is the lesser fault.
+            fi: atr.speed().unwrap_or(Speed::DEFAULT).fi.max(rate.fi),
         }
     }
 
     /// How long to wait for the reader's answer to one TPDU: the command at its guard time, one wait for
     /// work, and the response as slowly as it may come. In T=0 every byte of the response may take WT.
     pub fn tpdu(&self) -> Duration {
-        bounded(match self.kind {
-            Kind::T0 { .. } => self
+        bounded(match self.specific {
+            Specific::T0 { .. } => self
                 .sending(LONGEST_T0_COMMAND)
                 .saturating_add(times(self.character_time(), LONGEST_T0_RESPONSE)),
-            Kind::T1 { .. } => self
+            Specific::T1(_) => self
                 .sending(LONGEST_BLOCK)
                 .saturating_add(self.response_time())
                 .saturating_add(times(self.character_time(), LONGEST_BLOCK)),
@@ -100,10 +86,10 @@ impl Waiting {
     /// character is not counted here: the reader says so by a time extension.
     pub fn apdu(&self, command: usize, response: usize) -> Duration {
         let (command, response) = (command as u64, response as u64);
-        let (tpdus, overhead) = match self.kind {
+        let (tpdus, overhead) = match self.specific {
             // Header, procedure byte and status words; with T=1 prologue and CRC of the block each way.
-            Kind::T0 { .. } => (command.div_ceil(255) + response.div_ceil(256), 5 + 1 + 2),
-            Kind::T1 { .. } => (command.div_ceil(USUAL_IFS) + response.div_ceil(USUAL_IFS), 2 * 5),
+            Specific::T0 { .. } => (command.div_ceil(255) + response.div_ceil(256), 5 + 1 + 2),
+            Specific::T1(_) => (command.div_ceil(USUAL_IFS) + response.div_ceil(USUAL_IFS), 2 * 5),
         };
         let characters = command
             .saturating_add(response)
@@ -116,20 +102,23 @@ impl Waiting {
     /// longest time from the last character of a block to the first of the answer, 11 etu and
     /// 2^BWI x 960 x 372 / f (clause 11.4.3).
     fn response_time(&self) -> Duration {
-        match self.kind {
-            Kind::T0 { .. } => self.character_time(),
-            Kind::T1 { bwi, .. } => self
+        match self.specific {
+            Specific::T0 { .. } => self.character_time(),
+            Specific::T1(t1) => self
                 .etus(11)
-                .saturating_add(cycles((WAITING_UNIT << bwi) * FD, self.clock_khz)),
+                .saturating_add(cycles((WAITING_UNIT << t1.waiting.bwi) * FD, self.clock_khz)),
         }
     }
 
     /// The longest time between two characters of the card: WT in T=0, CWT = 11 + 2^CWI etu in T=1
     /// (clause 11.4.3).
     fn character_time(&self) -> Duration {
-        match self.kind {
-            Kind::T0 { wi, fi } => cycles(u64::from(wi) * WAITING_UNIT * u64::from(fi), self.clock_khz),
-            Kind::T1 { cwi, .. } => self.etus(11 + (1 << cwi)),
+        match self.specific {
+            Specific::T0 { wi } => cycles(
+                u64::from(wi) * WAITING_UNIT * u64::from(self.fi),
+                self.clock_khz,
+            ),
+            Specific::T1(t1) => self.etus(11 + (1 << t1.waiting.cwi)),
         }
     }
 
@@ -140,9 +129,9 @@ impl Waiting {
     /// The time between the leading edges of two characters that the card is sent, in etu: 12 and N more,
     /// or with N 255 the least that the protocol allows (clause 8.3, TC1).
     fn guard_etus(&self) -> u64 {
-        match (self.guard_time, self.kind) {
-            (255, Kind::T0 { .. }) => CHARACTER,
-            (255, Kind::T1 { .. }) => CHARACTER - 1,
+        match (self.guard_time, self.specific) {
+            (255, Specific::T0 { .. }) => CHARACTER,
+            (255, Specific::T1(_)) => CHARACTER - 1,
             (n, _) => CHARACTER + u64::from(n),
         }
     }
