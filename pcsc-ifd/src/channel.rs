@@ -29,7 +29,8 @@ pub struct Channel {
     slots: u8,
     name: String,
     absences: Absences,
-    /// The reader was lost and could not be opened again yet.
+    /// The reader was lost and could not be opened again yet. For the thread that calls `presence` between
+    /// two waits, so that relaxed accesses are enough.
     is_lost: AtomicBool,
 }
 
