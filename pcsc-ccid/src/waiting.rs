@@ -114,10 +114,7 @@ impl Waiting {
     /// (clause 11.4.3).
     fn character_time(&self) -> Duration {
         match self.specific {
-            Specific::T0 { wi } => cycles(
-                u64::from(wi) * WAITING_UNIT * u64::from(self.fi),
-                self.clock_khz,
-            ),
+            Specific::T0 { wi } => cycles(u64::from(wi) * WAITING_UNIT * u64::from(self.fi), self.clock_khz),
             Specific::T1(t1) => self.etus(11 + (1 << t1.waiting.cwi)),
         }
     }

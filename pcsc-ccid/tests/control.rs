@@ -117,3 +117,53 @@ fn the_reader_is_asked_only_for_attributes_of_its_card() {
         assert_eq!(reader.transport().outgoing.len(), 2);
     }
 }
+
+#[test]
+fn attributes_of_the_reader_are_those_of_its_descriptors() {
+    let mut device = DeviceInfo::new(0x058F, 0x9540, 0x0120);
+    device.manufacturer = Some("Généric".into());
+    (device.bus, device.address) = (3, 7);
+    let mut interface = plain_interface(0x2_00BA);
+    let mut reader = opened(device, &interface);
+    let mut value = [0xFF; 16];
+    let mut get = |reader: &mut Reader<Script>, id, name| {
+        let length = reader.attribute(0, id, name, &mut value)?;
+        Ok::<_, ReaderError>(value[..length].to_vec())
+    };
+    for (id, expected) in [
+        // No card has power, and there is no serial number.
+        (attributes::ATR_STRING, &[][..]),
+        (attributes::VENDOR_IFD_SERIAL_NO, &[]),
+        (attributes::VENDOR_NAME, b"G?n?ric\0"),
+        (attributes::VENDOR_IFD_VERSION, &0x0120_0000u32.to_ne_bytes()),
+        (attributes::CHANNEL_ID, &0x0020_0307u32.to_ne_bytes()),
+        (attributes::DEVICE_FRIENDLY_NAME, b"R 00 00\0"),
+        (attributes::DEVICE_SYSTEM_NAME, b"R 00 00\0"),
+    ] {
+        assert_eq!(
+            get(&mut reader, id, Some("R 00 00")),
+            Ok(expected.to_vec()),
+            "{id:08X}"
+        );
+    }
+    for id in [
+        attributes::CURRENT_CLK,
+        attributes::CURRENT_PROTOCOL_TYPE,
+        attributes::DEVICE_FRIENDLY_NAME,
+        0x0001_0101,
+        0,
+    ] {
+        assert_eq!(
+            get(&mut reader, id, None),
+            Err(ReaderError::Unsupported),
+            "{id:08X}"
+        );
+    }
+    // Shorter than a header. The driver takes it for 271, as a descriptor that is wrong.
+    interface.descriptor.max_message_length = 3;
+    let mut reader = opened(DeviceInfo::default(), &interface);
+    assert_eq!(
+        get(&mut reader, attributes::MAXINPUT, None),
+        Ok(261u32.to_ne_bytes().to_vec())
+    );
+}

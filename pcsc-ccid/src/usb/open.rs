@@ -117,7 +117,13 @@ impl Candidate {
     /// Why [`Reader::open`](crate::reader::Reader::open) refuses the reader's firmware, if it does.
     pub fn refused_firmware(&self) -> Option<&'static str> {
         let device = &self.identity;
-        quirks::for_interface(device.vendor_id, device.product_id, device.release, &self.interface).refused
+        quirks::for_interface(
+            device.vendor_id,
+            device.product_id,
+            device.release,
+            &self.interface,
+        )
+        .refused
     }
 
     fn transport(&self, claim: &Arc<Claim>) -> Result<UsbTransport, Refusal> {
