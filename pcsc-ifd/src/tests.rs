@@ -3,7 +3,7 @@
 use crate::abi::{self, Dword, IoHeader, ResponseCode};
 use crate::entry::*;
 use pcsc_ccid::descriptor::Flavour;
-use std::ffi::CString;
+use std::ffi::{c_int, CString};
 use std::ptr;
 
 /// Opens a unit. Units are the process's: each test has readers of its own.
@@ -113,5 +113,34 @@ fn only_a_removal_ends_the_use_of_a_reader() {
         (IFDHICCPresence(READER), presence()),
         (abi::ICC_NOT_PRESENT, states[1].clone())
     );
+    assert_eq!(IFDHCloseChannel(READER), abi::SUCCESS);
+}
+
+#[test]
+fn the_waits_and_the_protocol_are_those_of_a_unit_that_is_open() {
+    const READER: Dword = 0x0500_0000;
+    const CLOSED: Dword = READER + 1;
+    assert_eq!(open(READER, "sim:gempc-express:card=t1"), abi::SUCCESS);
+    let address = |tag| usize::from_ne_bytes(value(READER, tag).unwrap().try_into().unwrap());
+    // SAFETY: these are the types of the functions for these tags.
+    let (wait, stop) = unsafe {
+        (
+            std::mem::transmute::<usize, extern "C" fn(Dword, c_int) -> ResponseCode>(address(
+                abi::TAG_POLLING_THREAD_WITH_TIMEOUT,
+            )),
+            std::mem::transmute::<usize, extern "C" fn(Dword) -> ResponseCode>(address(
+                abi::TAG_STOP_POLLING_THREAD,
+            )),
+        )
+    };
+    let calls = |unit| {
+        [
+            wait(unit, 0),
+            stop(unit),
+            IFDHSetProtocolParameters(unit, 1, 0, 0, 0, 0),
+        ]
+    };
+    assert_eq!(calls(CLOSED), [abi::COMMUNICATION_ERROR; 3]);
+    assert_eq!(calls(READER)[..2], [abi::SUCCESS; 2]);
     assert_eq!(IFDHCloseChannel(READER), abi::SUCCESS);
 }
